@@ -1,0 +1,1 @@
+//! Wire types of the Homeostat API: one file per kind, conditions, reasons, generator.

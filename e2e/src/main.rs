@@ -1,0 +1,3 @@
+//! The test cluster, fault injectors, scenarios and measurements.
+
+fn main() {}

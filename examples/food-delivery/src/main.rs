@@ -1,0 +1,3 @@
+//! Sample application: food delivery behind a gateway, each service with its own database.
+
+fn main() {}

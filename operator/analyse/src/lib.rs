@@ -1,0 +1,1 @@
+//! Observations become findings, findings become incidents with ranked causes.

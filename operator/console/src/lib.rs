@@ -1,0 +1,1 @@
+//! Reports, probes and metrics endpoints.

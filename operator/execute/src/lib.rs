@@ -1,0 +1,1 @@
+//! Guards, the ledger and the actions; may refuse, never choose.

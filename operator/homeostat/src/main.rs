@@ -1,0 +1,3 @@
+//! The Homeostat binary: arguments, telemetry, leader lease, wiring.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! The vocabulary of Homeostat and the immutable snapshot that every stage reads.

@@ -1,0 +1,1 @@
+//! Incidents and policy become plans; a separate checker admits or refuses each.

@@ -1,0 +1,1 @@
+//! Declarative remediation: parser, checker, shipped library.
