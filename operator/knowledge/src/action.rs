@@ -1,0 +1,324 @@
+//! What is done: the ledger's record of one action on one target.
+
+use crate::entity::{Name, ObjectKey, TenantName, WorkloadKey};
+use crate::guard::GuardReport;
+use crate::ids::{ActionId, EvidenceId, IncidentId, Uid};
+use crate::plan::{PlaybookRef, Verification};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// Every kind of action that the API knows. The list of those that are implemented is `execute::actions::ALL`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum ActionKind {
+    /// More replicas.
+    ScaleUp,
+    /// Fewer replicas.
+    ScaleDown,
+    /// Replace one pod through the Eviction API.
+    EvictPod,
+    /// Replace all pods of a workload by its own rollout.
+    RollingRestart,
+    /// Back to a named revision.
+    RollBack,
+    /// Keep new pods off a node.
+    Cordon,
+    /// Allow them again.
+    Uncordon,
+    /// Cordon, then one eviction per pod.
+    Drain,
+    /// Stop a Job or `CronJob` from starting pods.
+    Suspend,
+    /// Let it start pods again.
+    Resume,
+    /// Run a failed Job again.
+    RetryJob,
+    /// Change a pod's resources in place.
+    ResizePod,
+    /// Tell a person.
+    Notify,
+}
+
+impl ActionKind {
+    /// Every kind.
+    pub const ALL: [Self; 13] = [
+        Self::ScaleUp,
+        Self::ScaleDown,
+        Self::EvictPod,
+        Self::RollingRestart,
+        Self::RollBack,
+        Self::Cordon,
+        Self::Uncordon,
+        Self::Drain,
+        Self::Suspend,
+        Self::Resume,
+        Self::RetryJob,
+        Self::ResizePod,
+        Self::Notify,
+    ];
+
+    /// The name as written in resources.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::ScaleUp => "ScaleUp",
+            Self::ScaleDown => "ScaleDown",
+            Self::EvictPod => "EvictPod",
+            Self::RollingRestart => "RollingRestart",
+            Self::RollBack => "RollBack",
+            Self::Cordon => "Cordon",
+            Self::Uncordon => "Uncordon",
+            Self::Drain => "Drain",
+            Self::Suspend => "Suspend",
+            Self::Resume => "Resume",
+            Self::RetryJob => "RetryJob",
+            Self::ResizePod => "ResizePod",
+            Self::Notify => "Notify",
+        }
+    }
+
+    /// The kind of that name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+}
+
+impl std::fmt::Display for ActionKind {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(self.name())
+    }
+}
+
+/// The one object that an action changes.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Target {
+    /// `apiVersion`, e.g. `v1`, `apps/v1`.
+    pub api_version: Name,
+    /// Kind, e.g. `Pod`.
+    pub kind: Name,
+    /// Namespace and name.
+    pub key: ObjectKey,
+    /// UID as decided on; another UID under the same name is another object.
+    pub uid: Uid,
+    /// `resourceVersion` as decided on; context for people, the effect is conditioned on the UID and fields.
+    pub resource_version: Name,
+}
+
+/// What exactly is done: absolute values, never differences.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Parameters {
+    /// Evict the target pod. The grace period is the pod's own.
+    EvictPod,
+    /// Set the pod template's annotation `homeostat.dev/restarted-by` to this action's id.
+    RollingRestart,
+    /// Tell people; nothing is changed.
+    Notify {
+        /// What they must know and can do.
+        message: String,
+    },
+}
+
+impl Parameters {
+    /// The action kind that these parameters belong to.
+    pub fn kind(&self) -> ActionKind {
+        match self {
+            Self::EvictPod => ActionKind::EvictPod,
+            Self::RollingRestart => ActionKind::RollingRestart,
+            Self::Notify { .. } => ActionKind::Notify,
+        }
+    }
+}
+
+/// The target as it was before, as far as an undo or a reader needs it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Before {
+    /// Desired replicas.
+    pub replicas: Option<i32>,
+    /// Ready replicas.
+    pub ready: Option<i32>,
+    /// Revision.
+    pub revision: Option<Name>,
+    /// Restarts of the target pod.
+    pub restarts: Option<u32>,
+}
+
+/// States of an action. Arrows: `execute::ledger`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum ActionState {
+    /// Decided; at level Recommend it stays here.
+    Proposed,
+    /// A person must approve.
+    AwaitingApproval,
+    /// Intent stored, guards passed.
+    Admitted,
+    /// A guard refused; nothing was done.
+    Refused,
+    /// This replica is about to send the effect; whoever finds this state resolves it by reading, not by resending.
+    Claimed,
+    /// The API server took the effect.
+    Sent,
+    /// The effect is there; waiting for the signals to get well.
+    Verifying,
+    /// It helped.
+    Verified,
+    /// It did not help and was undone.
+    Undone,
+    /// It did not help, or could not be done.
+    Failed,
+    /// The situation changed before the effect; nothing was done.
+    Cancelled,
+    /// People must take over.
+    HandedOver,
+}
+
+impl ActionState {
+    /// Nothing will change any more.
+    pub fn ended(self) -> bool {
+        match self {
+            Self::Proposed
+            | Self::AwaitingApproval
+            | Self::Admitted
+            | Self::Claimed
+            | Self::Sent
+            | Self::Verifying => false,
+            Self::Refused
+            | Self::Verified
+            | Self::Undone
+            | Self::Failed
+            | Self::Cancelled
+            | Self::HandedOver => true,
+        }
+    }
+
+    /// Counts against budgets and cool-downs: the effect was sent or may have been.
+    pub fn had_effect(self) -> bool {
+        match self {
+            Self::Claimed | Self::Sent | Self::Verifying | Self::Verified | Self::Undone | Self::Failed => {
+                true
+            }
+            Self::Proposed
+            | Self::AwaitingApproval
+            | Self::Admitted
+            | Self::Refused
+            | Self::Cancelled
+            | Self::HandedOver => false,
+        }
+    }
+
+    /// Reserved and not ended: counts as in flight.
+    pub fn in_flight(self) -> bool {
+        matches!(self, Self::Admitted | Self::Claimed | Self::Sent | Self::Verifying)
+    }
+}
+
+/// One action: one target, one effect, at most once.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ActionRecord {
+    /// Identifier; also the object's name.
+    pub id: ActionId,
+    /// Namespace that the `Action` object lives in.
+    pub namespace: Name,
+    /// The object's `resourceVersion`; empty before it is stored.
+    pub resource_version: Name,
+    /// Incident that it serves.
+    pub incident: IncidentId,
+    /// Tenant whose rules apply.
+    pub tenant: TenantName,
+    /// Workload that it serves.
+    pub workload: WorkloadKey,
+    /// Playbook, version and step that asked for it.
+    pub playbook: PlaybookRef,
+    /// The one object that it changes.
+    pub target: Target,
+    /// What exactly is done.
+    pub parameters: Parameters,
+    /// The target before.
+    pub before: Before,
+    /// Generation of the snapshot it was decided on; older epochs are refused after newer ones.
+    pub epoch: u64,
+    /// Frozen evidence: identity, when it was taken, one sentence.
+    pub evidence: EvidenceRef,
+    /// What counts as success and by when.
+    pub verification: Verification,
+    /// Where it stands.
+    pub state: ActionState,
+    /// Every guard's result.
+    pub guards: Vec<GuardReport>,
+    /// When what happened.
+    pub instants: ActionInstants,
+    /// Did it help?
+    pub outcome: Option<ActionOutcome>,
+    /// A person's decision, when one is needed and given.
+    pub approval: Option<Approval>,
+    /// One sentence on the present state.
+    pub message: String,
+}
+
+impl ActionRecord {
+    /// The object's namespace and name.
+    pub fn key(&self) -> ObjectKey {
+        ObjectKey { namespace: self.namespace.clone(), name: self.id.0.clone() }
+    }
+
+    /// Kind of the action.
+    pub fn kind(&self) -> ActionKind {
+        self.parameters.kind()
+    }
+}
+
+/// Reference to frozen evidence.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EvidenceRef {
+    /// Identity; changes with the evidence.
+    pub id: EvidenceId,
+    /// When it was last renewed.
+    pub taken_at: Timestamp,
+    /// For people.
+    pub summary: String,
+}
+
+/// Instants of an action.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ActionInstants {
+    /// Intent stored.
+    pub intent: Option<Timestamp>,
+    /// Claimed, just before the effect.
+    pub claimed: Option<Timestamp>,
+    /// Effect sent.
+    pub sent: Option<Timestamp>,
+    /// API server answered.
+    pub acknowledged: Option<Timestamp>,
+    /// Verification ended.
+    pub verified: Option<Timestamp>,
+    /// Ended.
+    pub closed: Option<Timestamp>,
+}
+
+/// Did it help?
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ActionOutcome {
+    /// Yes or no.
+    pub helped: bool,
+    /// In words and numbers.
+    pub reason: String,
+}
+
+/// A person's decision about an action.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Approval {
+    /// Yes or no.
+    pub decision: ApprovalDecision,
+    /// Who, as proved by admission.
+    pub approved_by: Name,
+    /// The evidence that the person saw.
+    pub evidence: EvidenceId,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// Yes or no.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum ApprovalDecision {
+    /// Do it.
+    Approve,
+    /// Do not.
+    Deny,
+}

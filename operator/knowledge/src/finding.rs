@@ -1,0 +1,165 @@
+//! What is abnormal: one [`Finding`] per entity and kind, with its evidence.
+
+use crate::entity::Entity;
+use crate::ids::FindingId;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// Something abnormal, or about to be.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Finding {
+    /// Identifier, stable while the finding is active.
+    pub id: FindingId,
+    /// What it is about.
+    pub entity: Entity,
+    /// What it is.
+    pub kind: FindingKind,
+    /// First bad sample or failed request.
+    pub since: Timestamp,
+    /// When it was recognised.
+    pub detected: Timestamp,
+    /// Last time that the evidence was renewed.
+    pub last_seen: Timestamp,
+    /// How sure, 0 to 1: one minus the chance of this evidence without a fault.
+    pub confidence: f64,
+    /// What a person can check.
+    pub evidence: Vec<Evidence>,
+    /// `false` once the evidence stopped.
+    pub active: bool,
+}
+
+/// One line of evidence in words and numbers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Evidence {
+    /// What was measured, e.g. `calls that failed`.
+    pub signal: String,
+    /// What was seen, e.g. `12 of 12 in 0.8 s`.
+    pub observed: String,
+    /// What is usual, when known, e.g. `0 of 1,000`.
+    pub usual: Option<String>,
+}
+
+impl Evidence {
+    /// A line of evidence without a usual value.
+    pub fn new(signal: impl Into<String>, observed: impl Into<String>) -> Self {
+        Self { signal: signal.into(), observed: observed.into(), usual: None }
+    }
+
+    /// The same line with what is usual.
+    #[must_use]
+    pub fn usual(mut self, usual: impl Into<String>) -> Self {
+        self.usual = Some(usual.into());
+        self
+    }
+}
+
+impl std::fmt::Display for Evidence {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "{}: {}", self.signal, self.observed)?;
+        match &self.usual {
+            Some(usual) => write!(formatter, " (usual {usual})"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Every kind of finding; causes carry the same names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum FindingKind {
+    /// A container ended unexpectedly; the kubelet restarts it.
+    Crashed,
+    /// A container ended again soon after a restart: the kubelet will wait, or waits, before it starts it.
+    BackingOff,
+    /// The container fails at every start by itself (not killed from outside).
+    CrashLoop,
+    /// The container was ended because it reached its memory limit.
+    OutOfMemory,
+    /// Callers cannot connect and the reason is not known yet.
+    Unreachable,
+    /// Accepts calls and answers none.
+    Hung,
+    /// Answers with errors of its own (no failing dependency behind them).
+    ErrorBurst,
+    /// Answers much later than usual, by its own time.
+    Slow,
+    /// Something outside the controlled workloads fails its callers.
+    DependencyDown,
+    /// Not ready by its probe for long.
+    NotReady,
+    /// A pod cannot be placed on a node.
+    Unschedulable,
+    /// An image cannot be pulled.
+    ImagePullFailed,
+    /// A signal named by the workload leaves its usual range.
+    SignalAbnormal,
+    /// A node is not ready.
+    NodeNotReady,
+    /// A source is silent: nothing can be said, nothing may be done on its account.
+    NoData,
+}
+
+impl FindingKind {
+    /// Every kind, in the order above.
+    pub const ALL: [Self; 15] = [
+        Self::Crashed,
+        Self::BackingOff,
+        Self::CrashLoop,
+        Self::OutOfMemory,
+        Self::Unreachable,
+        Self::Hung,
+        Self::ErrorBurst,
+        Self::Slow,
+        Self::DependencyDown,
+        Self::NotReady,
+        Self::Unschedulable,
+        Self::ImagePullFailed,
+        Self::SignalAbnormal,
+        Self::NodeNotReady,
+        Self::NoData,
+    ];
+
+    /// The name as written in resources and playbooks.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Crashed => "Crashed",
+            Self::BackingOff => "BackingOff",
+            Self::CrashLoop => "CrashLoop",
+            Self::OutOfMemory => "OutOfMemory",
+            Self::Unreachable => "Unreachable",
+            Self::Hung => "Hung",
+            Self::ErrorBurst => "ErrorBurst",
+            Self::Slow => "Slow",
+            Self::DependencyDown => "DependencyDown",
+            Self::NotReady => "NotReady",
+            Self::Unschedulable => "Unschedulable",
+            Self::ImagePullFailed => "ImagePullFailed",
+            Self::SignalAbnormal => "SignalAbnormal",
+            Self::NodeNotReady => "NodeNotReady",
+            Self::NoData => "NoData",
+        }
+    }
+
+    /// The kind of that name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+}
+
+impl std::fmt::Display for FindingKind {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(self.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::FindingKind;
+
+    #[test]
+    fn every_kind_is_found_by_its_name() {
+        for kind in FindingKind::ALL {
+            assert_eq!(FindingKind::from_name(kind.name()), Some(kind));
+        }
+        assert_eq!(FindingKind::from_name("crashed"), None);
+    }
+}

@@ -1,0 +1,278 @@
+//! What people allow, after validation. Nobody past the border reads the raw resources.
+
+use crate::action::ActionKind;
+use crate::entity::{Name, TenantName, WorkloadKey};
+use crate::ids::Uid;
+use crate::records::ControllerKey;
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// How far automation may go.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Level {
+    /// L0: findings and incidents only.
+    Observe,
+    /// L1: say what would be done, with a dry run. The default.
+    #[default]
+    Recommend,
+    /// L2: act after a person approved.
+    Approve,
+    /// L3: act alone where it is reversible and small.
+    ActBounded,
+    /// L4: also what is large or cannot be undone.
+    ActFull,
+}
+
+impl Level {
+    /// The name as written in resources.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Observe => "Observe",
+            Self::Recommend => "Recommend",
+            Self::Approve => "Approve",
+            Self::ActBounded => "ActBounded",
+            Self::ActFull => "ActFull",
+        }
+    }
+}
+
+/// Limits that the guards compare with. `Default` is what ships.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GuardLimits {
+    /// Actions under way per workload.
+    pub in_flight_per_workload: u32,
+    /// Actions under way per tenant.
+    pub in_flight_per_tenant: u32,
+    /// Effects per workload and hour.
+    pub per_workload_hour: u32,
+    /// Effects per tenant and hour.
+    pub per_tenant_hour: u32,
+    /// Share of the tenant's workloads acted on per 10 minutes, percent; at least one is always allowed.
+    pub percent_per_10_minutes: u32,
+    /// Share of a tenant's workloads with root causes at once that stops everything, percent.
+    pub storm_percent: u32,
+    /// Calm time before a storm is over.
+    pub storm_calm: SignedDuration,
+    /// Wait after an action that helped.
+    pub cooldown_success: SignedDuration,
+    /// Wait after an action that did not help; doubles with each failure.
+    pub cooldown_failure: SignedDuration,
+    /// Longest wait.
+    pub cooldown_maximum: SignedDuration,
+    /// Failed verifications of one workload in 24 h that open its breaker.
+    pub breaker_workload_failures: u32,
+    /// Share of the tenant's last 20 actions that failed and opens its breaker, percent.
+    pub breaker_tenant_percent: u32,
+    /// Longest age of evidence at the moment of the effect.
+    pub evidence_maximum_age: SignedDuration,
+}
+
+impl Default for GuardLimits {
+    fn default() -> Self {
+        Self {
+            in_flight_per_workload: 1,
+            in_flight_per_tenant: 5,
+            per_workload_hour: 3,
+            per_tenant_hour: 20,
+            percent_per_10_minutes: 5,
+            storm_percent: 20,
+            storm_calm: SignedDuration::from_mins(10),
+            cooldown_success: SignedDuration::from_mins(15),
+            cooldown_failure: SignedDuration::from_hours(1),
+            cooldown_maximum: SignedDuration::from_hours(24),
+            breaker_workload_failures: 2,
+            breaker_tenant_percent: 20,
+            // Long enough for a slow dry run, short enough that a healed pod is not evicted.
+            evidence_maximum_age: SignedDuration::from_secs(10),
+        }
+    }
+}
+
+/// A validated `Tenant`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TenantPolicy {
+    /// Name.
+    pub name: TenantName,
+    /// UID.
+    pub uid: Uid,
+    /// `metadata.generation`.
+    pub generation: i64,
+    /// Namespaces that it owns.
+    pub namespaces: BTreeSet<Name>,
+    /// Level per action; what is not listed is [`Level::Recommend`].
+    pub levels: BTreeMap<ActionKind, Level>,
+    /// Guard limits, defaults filled in.
+    pub limits: GuardLimits,
+    /// Verification window.
+    pub verification: SignedDuration,
+    /// Times without any effect.
+    pub freezes: Vec<Freeze>,
+    /// People who may approve: `(kind, name)`, e.g. `("Group", "sre")`.
+    pub approvers: Vec<(Name, Name)>,
+    /// Automation is switched off for this tenant.
+    pub paused: bool,
+}
+
+impl TenantPolicy {
+    /// Level for one action.
+    pub fn level(&self, action: ActionKind) -> Level {
+        self.levels.get(&action).copied().unwrap_or_default()
+    }
+}
+
+/// A recurring time without any effect.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Freeze {
+    /// For people.
+    pub name: Name,
+    /// Cron expression of its beginning (five fields).
+    pub schedule: Name,
+    /// IANA time zone.
+    pub time_zone: Name,
+    /// How long it lasts.
+    pub duration: SignedDuration,
+}
+
+/// What a workload is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Archetype {
+    /// Answers calls.
+    Service,
+    /// Takes work from a queue.
+    Worker,
+    /// Runs to completion.
+    Batch,
+    /// Runs at the edge with long silences.
+    Edge,
+}
+
+/// A validated `Workload`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct WorkloadPolicy {
+    /// The `Workload` object.
+    pub key: WorkloadKey,
+    /// Its UID.
+    pub uid: Uid,
+    /// `metadata.generation`.
+    pub generation: i64,
+    /// What it targets.
+    pub target: ControllerKey,
+    /// What it is.
+    pub archetype: Archetype,
+    /// Higher is more important, 0 to 1000.
+    pub criticality: i32,
+    /// Share of good answers that is promised, 0 to 1.
+    pub availability: Option<f64>,
+    /// Latency that is promised.
+    pub latency: Option<LatencyObjective>,
+    /// Extra signals by PromQL.
+    pub signals: Vec<SignalPolicy>,
+    /// Addresses or workload names that it says it needs.
+    pub dependencies: Vec<Name>,
+    /// Playbooks that may be used; empty means all.
+    pub playbooks: BTreeSet<Name>,
+    /// People switched automation off for it.
+    pub paused: bool,
+    /// Annotation "do not touch until".
+    pub do_not_touch_until: Option<Timestamp>,
+    /// Restarts without success before people must take over.
+    pub maximum_useless_restarts: u32,
+    /// Replace the pod in a quiet minute after a crash, so that the kubelet's back-off is forgotten.
+    pub surge_after_crash: bool,
+}
+
+/// A latency objective.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LatencyObjective {
+    /// Quantile, 0 to 1.
+    pub quantile: f64,
+    /// Limit in seconds.
+    pub seconds: f64,
+}
+
+/// A signal that a workload names.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SignalPolicy {
+    /// Name.
+    pub name: Name,
+    /// PromQL expression.
+    pub promql: Name,
+    /// Unit, for people.
+    pub unit: Name,
+    /// `true` when large values are bad, `false` when small ones are.
+    pub bad_above: bool,
+    /// Fixed limit, when people know one.
+    pub threshold: Option<f64>,
+    /// Smallest change worth an incident, in the signal's unit.
+    pub minimum_effect: Option<f64>,
+}
+
+/// The validated `ControlPlane` object.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ControlPolicy {
+    /// UID; empty when the object does not exist.
+    pub uid: Uid,
+    /// `metadata.generation`.
+    pub generation: i64,
+    /// Kill switch.
+    pub kill_switch: KillSwitch,
+    /// No tenant's level counts above this.
+    pub ceiling: Level,
+    /// Actions under way in the whole cluster.
+    pub in_flight: u32,
+    /// Effects per hour in the whole cluster.
+    pub per_hour: u32,
+    /// Ceiling for tenants' storm limits, percent.
+    pub storm_percent: u32,
+    /// Failed verifications in 15 minutes that drop everything to Recommend.
+    pub breaker_failures: u32,
+    /// No new decision is executed for so long after the caches are synced.
+    pub warm_up: SignedDuration,
+    /// Prometheus to query.
+    pub prometheus: Option<PrometheusPolicy>,
+}
+
+impl Default for ControlPolicy {
+    fn default() -> Self {
+        Self {
+            uid: Uid::new(""),
+            generation: 0,
+            kill_switch: KillSwitch::Unreadable,
+            ceiling: Level::ActBounded,
+            in_flight: 10,
+            per_hour: 60,
+            storm_percent: 20,
+            breaker_failures: 3,
+            warm_up: SignedDuration::from_secs(60),
+            prometheus: None,
+        }
+    }
+}
+
+/// State of the kill switch.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum KillSwitch {
+    /// Effects are allowed.
+    Off,
+    /// No effects; why and by whom.
+    Engaged {
+        /// Why.
+        reason: Name,
+        /// By whom, when said.
+        by: Option<Name>,
+    },
+    /// Not to be read, or the object does not exist: no effects.
+    Unreadable,
+}
+
+/// Where to query Prometheus.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PrometheusPolicy {
+    /// Base URL.
+    pub url: Name,
+    /// Time between queries of one signal.
+    pub interval: SignedDuration,
+    /// Time that one query may take.
+    pub timeout: SignedDuration,
+}

@@ -1,0 +1,273 @@
+//! Small records projected from Kubernetes objects. Whole objects are never kept: 30,000 pods as records
+//! cost a few megabytes, as objects gigabytes.
+
+use crate::entity::{Name, ObjectKey};
+use crate::ids::Uid;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+/// What is kept of a Pod.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PodRecord {
+    /// Namespace and name.
+    pub key: ObjectKey,
+    /// UID.
+    pub uid: Uid,
+    /// `resourceVersion` at which this record was made.
+    pub resource_version: Name,
+    /// Node that it is bound to.
+    pub node: Option<Name>,
+    /// Pod IP; telemetry senders are recognised by it. `None` for host-network pods.
+    pub ip: Option<IpAddr>,
+    /// `status.phase`.
+    pub phase: PodPhase,
+    /// Controlling owner.
+    pub owner: Option<OwnerRecord>,
+    /// Has a deletion timestamp.
+    pub deleting: bool,
+    /// Condition `Ready` is true.
+    pub ready: bool,
+    /// `PodScheduled` is false with reason `Unschedulable`: the scheduler's message, cut at 256 characters.
+    pub unschedulable: Option<Name>,
+    /// `metadata.creationTimestamp`.
+    pub created: Timestamp,
+    /// Value of the `pod-template-hash` or `controller-revision-hash` label.
+    pub template_hash: Option<Name>,
+    /// Has emptyDir or local volumes whose content an eviction would lose.
+    pub local_data: bool,
+    /// One entry per app container, in spec order.
+    pub containers: Vec<ContainerRecord>,
+}
+
+impl PodRecord {
+    /// Running, ready, not being deleted: serves.
+    pub fn serving(&self) -> bool {
+        self.ready && !self.deleting && self.phase == PodPhase::Running
+    }
+
+    /// Sum of container restarts.
+    pub fn restarts(&self) -> u32 {
+        self.containers.iter().map(|container| container.restarts).sum()
+    }
+}
+
+/// `status.phase` of a pod.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum PodPhase {
+    /// Accepted, not all containers started.
+    Pending,
+    /// Bound and started.
+    Running,
+    /// All containers ended well.
+    Succeeded,
+    /// At least one container ended badly and will not be restarted.
+    Failed,
+    /// The node does not answer.
+    Unknown,
+}
+
+/// Controlling owner of an object.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct OwnerRecord {
+    /// Kind of the owner.
+    pub kind: ControllerKind,
+    /// Name of the owner, same namespace.
+    pub name: Name,
+    /// UID of the owner.
+    pub uid: Uid,
+}
+
+/// What is kept of one app container's status.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContainerRecord {
+    /// Container name.
+    pub name: Name,
+    /// Passes its readiness probe (or has none).
+    pub ready: bool,
+    /// Restart count of the kubelet.
+    pub restarts: u32,
+    /// Current state.
+    pub state: ContainerState,
+    /// How the run before this one ended.
+    pub last_termination: Option<Termination>,
+}
+
+/// State of a container.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ContainerState {
+    /// Not started; `CrashLoopBackOff`, `ImagePullBackOff`, `ContainerCreating` and the like.
+    Waiting {
+        /// Reason as the kubelet gives it.
+        reason: Name,
+    },
+    /// Runs.
+    Running {
+        /// Since when.
+        since: Timestamp,
+    },
+    /// Ended.
+    Terminated(Termination),
+}
+
+/// One end of a container run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Termination {
+    /// `Error`, `Completed`, `OOMKilled`, …
+    pub reason: Name,
+    /// Exit code; 137 is SIGKILL.
+    pub exit_code: i32,
+    /// When this run started (one-second resolution).
+    pub started: Option<Timestamp>,
+    /// When it ended (one-second resolution).
+    pub finished: Option<Timestamp>,
+}
+
+/// Kinds of objects that own pods (or own the owners of pods).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum ControllerKind {
+    /// `apps/v1 Deployment`.
+    Deployment,
+    /// `apps/v1 ReplicaSet`.
+    ReplicaSet,
+    /// `apps/v1 StatefulSet`.
+    StatefulSet,
+    /// `apps/v1 DaemonSet`.
+    DaemonSet,
+    /// `batch/v1 Job`.
+    Job,
+    /// `batch/v1 CronJob`.
+    CronJob,
+    /// Anything else with a scale subresource, or a static pod's node.
+    Other,
+}
+
+impl ControllerKind {
+    /// `apiVersion` and `kind` as written in manifests; `None` for [`ControllerKind::Other`].
+    pub fn api(self) -> Option<(&'static str, &'static str)> {
+        Some(match self {
+            Self::Deployment => ("apps/v1", "Deployment"),
+            Self::ReplicaSet => ("apps/v1", "ReplicaSet"),
+            Self::StatefulSet => ("apps/v1", "StatefulSet"),
+            Self::DaemonSet => ("apps/v1", "DaemonSet"),
+            Self::Job => ("batch/v1", "Job"),
+            Self::CronJob => ("batch/v1", "CronJob"),
+            Self::Other => return None,
+        })
+    }
+
+    /// The kind for a manifest's `kind`.
+    pub fn from_kind(kind: &str) -> Self {
+        match kind {
+            "Deployment" => Self::Deployment,
+            "ReplicaSet" => Self::ReplicaSet,
+            "StatefulSet" => Self::StatefulSet,
+            "DaemonSet" => Self::DaemonSet,
+            "Job" => Self::Job,
+            "CronJob" => Self::CronJob,
+            _ => Self::Other,
+        }
+    }
+}
+
+/// Kind, namespace and name of a controller object.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ControllerKey {
+    /// Kind.
+    pub kind: ControllerKind,
+    /// Namespace and name.
+    pub object: ObjectKey,
+}
+
+/// What is kept of a Deployment, ReplicaSet, StatefulSet, DaemonSet, Job or CronJob.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ControllerRecord {
+    /// Kind, namespace and name.
+    pub key: ControllerKey,
+    /// UID.
+    pub uid: Uid,
+    /// `resourceVersion` at which this record was made.
+    pub resource_version: Name,
+    /// `metadata.generation`.
+    pub generation: i64,
+    /// `status.observedGeneration`.
+    pub observed_generation: i64,
+    /// Desired replicas (`spec.replicas`, `spec.parallelism`); 1 when unset.
+    pub replicas: i32,
+    /// Replicas that exist.
+    pub current: i32,
+    /// Ready replicas.
+    pub ready: i32,
+    /// Replicas of the newest template.
+    pub updated: i32,
+    /// `deployment.kubernetes.io/revision`, or the update revision of a StatefulSet.
+    pub revision: Option<Name>,
+    /// Rolls out one more pod before it takes one away (`maxSurge` > 0 and `maxUnavailable` = 0).
+    pub surges: bool,
+    /// Rollout is paused (`spec.paused`) or suspended.
+    pub paused: bool,
+    /// Labels of the pod template; Services find pods by them.
+    pub template_labels: BTreeMap<Name, Name>,
+    /// Controlling owner (the Deployment of a ReplicaSet, the CronJob of a Job).
+    pub owner: Option<OwnerRecord>,
+    /// Who else owns the spec, e.g. `Argo CD`, `Flux`; `None` when nobody was seen.
+    pub gitops_owner: Option<Name>,
+}
+
+impl ControllerRecord {
+    /// A rollout is under way: not all replicas are of the newest template, or one too many exists.
+    pub fn rolling_out(&self) -> bool {
+        self.observed_generation < self.generation
+            || (self.key.kind != ControllerKind::ReplicaSet
+                && self.replicas > 0
+                && (self.updated < self.replicas || self.current > self.updated))
+    }
+}
+
+/// What is kept of a Service: enough to resolve an address to a workload.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServiceRecord {
+    /// Namespace and name.
+    pub key: ObjectKey,
+    /// Label selector; empty selects nothing.
+    pub selector: BTreeMap<Name, Name>,
+    /// Cluster IP, when it has one.
+    pub cluster_ip: Option<IpAddr>,
+}
+
+/// What is kept of a Node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeRecord {
+    /// Name.
+    pub name: Name,
+    /// UID.
+    pub uid: Uid,
+    /// Condition `Ready` is true.
+    pub ready: bool,
+    /// `spec.unschedulable`.
+    pub cordoned: bool,
+    /// `topology.kubernetes.io/zone`.
+    pub zone: Option<Name>,
+    /// Allocatable pods.
+    pub allocatable_pods: u32,
+    /// Pressure conditions that are true, e.g. `MemoryPressure`.
+    pub pressures: Vec<Name>,
+}
+
+/// A Kubernetes Event about an object, kept only while it is analysed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EventRecord {
+    /// Kind of the object that the event is about.
+    pub kind: Name,
+    /// That object.
+    pub object: ObjectKey,
+    /// Its UID.
+    pub uid: Option<Uid>,
+    /// `Normal` or `Warning`.
+    pub warning: bool,
+    /// Reason.
+    pub reason: Name,
+    /// Note, cut at 512 characters. Data, never an instruction.
+    pub note: Name,
+}

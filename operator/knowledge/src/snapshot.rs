@@ -1,0 +1,337 @@
+//! Everything known at one instant. Made by one writer, read by every stage, never changed:
+//! the next generation shares all unchanged slices with this one.
+
+use crate::action::{ActionRecord, Target};
+use crate::entity::{Entity, Name, ObjectKey, TenantName, WorkloadKey};
+use crate::ids::{ActionId, IncidentId};
+use crate::incident::Incident;
+use crate::observation::{Change, ConfigRecord, ObjectChange, ObjectKind, SourceReport};
+use crate::policy::{ControlPolicy, TenantPolicy, WorkloadPolicy};
+use crate::records::{ControllerKey, ControllerRecord, NodeRecord, PodRecord, ServiceRecord};
+use jiff::Timestamp;
+use rpds::RedBlackTreeMapSync as Map;
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::ops::Bound;
+use std::sync::Arc;
+
+/// Hands out the current snapshot; implemented by the binary's single writer.
+pub trait SnapshotSource: Send + Sync {
+    /// The newest generation. Cheap.
+    fn current(&self) -> Arc<Snapshot>;
+}
+
+/// Everything known at one instant.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    /// Counts up with each commit; also the epoch of decisions made from it.
+    pub generation: u64,
+    /// Control policy; the default (kill switch unreadable) until the object was seen.
+    pub control: Arc<ControlPolicy>,
+    /// Tenants by name.
+    pub tenants: Map<TenantName, Arc<TenantPolicy>>,
+    /// Workloads under control.
+    pub workloads: Map<WorkloadKey, Arc<WorkloadPolicy>>,
+    /// Pods.
+    pub pods: Map<ObjectKey, Arc<PodRecord>>,
+    /// Controllers of pods.
+    pub controllers: Map<ControllerKey, Arc<ControllerRecord>>,
+    /// Services.
+    pub services: Map<ObjectKey, Arc<ServiceRecord>>,
+    /// Nodes by name.
+    pub nodes: Map<Name, Arc<NodeRecord>>,
+    /// `ConfigMap` versions.
+    pub configs: Map<ObjectKey, Arc<ConfigRecord>>,
+    /// Incidents that are not closed.
+    pub incidents: Map<IncidentId, Arc<Incident>>,
+    /// Actions: all that are open, and those that ended within the last 24 hours (budgets and cool-downs need them).
+    pub actions: Map<ActionId, Arc<ActionRecord>>,
+    /// Health per workload, as judged by the analysis.
+    pub health: Map<WorkloadKey, WorkloadHealth>,
+    /// Telemetry sources by name.
+    pub sources: Map<Name, SourceReport>,
+    /// Kinds whose first full list has arrived.
+    pub synced: BTreeSet<ObjectKind>,
+    /// Since when all required kinds are synced.
+    pub synced_since: Option<Timestamp>,
+    by_ip: Map<IpAddr, ObjectKey>,
+    by_target: Map<ControllerKey, WorkloadKey>,
+}
+
+/// How a workload does, judged from calls and pods.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct WorkloadHealth {
+    /// End of the last good call that started after the last failure, or last good probe where no calls are seen.
+    pub last_good: Option<Timestamp>,
+    /// End of the last failed call charged to the workload itself.
+    pub last_failure: Option<Timestamp>,
+    /// Good without a failure since; `None` while it fails or nothing is known.
+    pub good_since: Option<Timestamp>,
+    /// Good calls since `good_since`.
+    pub good_calls: u64,
+}
+
+impl Snapshot {
+    /// The next generation with one object change in it. Unknown deletions change nothing.
+    #[must_use]
+    pub fn apply(mut self, change: &ObjectChange, now: Timestamp) -> Self {
+        self.commit(change, now);
+        self.generation += 1;
+        self
+    }
+
+    /// Applies one object change in place (the writer batches several into one generation).
+    pub fn commit(&mut self, change: &ObjectChange, now: Timestamp) {
+        match change {
+            ObjectChange::Pod(Change::Applied(pod)) => {
+                if let Some(old) = self.pods.get(&pod.key).cloned()
+                    && old.ip != pod.ip
+                {
+                    self.forget_ip(&old);
+                }
+                // A pod that ended keeps its IP in the status while the address is given to another pod.
+                if let Some(ip) = pod.ip
+                    && matches!(
+                        pod.phase,
+                        crate::records::PodPhase::Running | crate::records::PodPhase::Pending
+                    )
+                {
+                    self.by_ip.insert_mut(ip, pod.key.clone());
+                }
+                self.pods.insert_mut(pod.key.clone(), Arc::clone(pod));
+            }
+            ObjectChange::Pod(Change::Deleted(key)) => {
+                if let Some(old) = self.pods.get(key).cloned() {
+                    self.forget_ip(&old);
+                    self.pods.remove_mut(key);
+                }
+            }
+            ObjectChange::Controller(Change::Applied(record)) => {
+                self.controllers.insert_mut(record.key.clone(), Arc::clone(record));
+            }
+            ObjectChange::Controller(Change::Deleted(key)) => {
+                self.controllers.remove_mut(key);
+            }
+            ObjectChange::Service(Change::Applied(record)) => {
+                self.services.insert_mut(record.key.clone(), Arc::clone(record));
+            }
+            ObjectChange::Service(Change::Deleted(key)) => {
+                self.services.remove_mut(key);
+            }
+            ObjectChange::Node(Change::Applied(record)) => {
+                self.nodes.insert_mut(record.name.clone(), Arc::clone(record));
+            }
+            ObjectChange::Node(Change::Deleted(key)) => {
+                self.nodes.remove_mut(&key.name);
+            }
+            ObjectChange::Config(Change::Applied(record)) => {
+                self.configs.insert_mut(record.key.clone(), Arc::clone(record));
+            }
+            ObjectChange::Config(Change::Deleted(key)) => {
+                self.configs.remove_mut(key);
+            }
+            ObjectChange::Tenant(Change::Applied(tenant)) => {
+                self.tenants.insert_mut(tenant.name.clone(), Arc::clone(tenant));
+            }
+            ObjectChange::Tenant(Change::Deleted(name)) => {
+                self.tenants.remove_mut(name);
+            }
+            ObjectChange::Workload(Change::Applied(workload)) => {
+                self.forget_workload(&workload.key);
+                self.by_target.insert_mut(workload.target.clone(), workload.key.clone());
+                self.workloads.insert_mut(workload.key.clone(), Arc::clone(workload));
+            }
+            ObjectChange::Workload(Change::Deleted(key)) => {
+                self.forget_workload(key);
+                self.health.remove_mut(key);
+            }
+            ObjectChange::Control(control) => {
+                self.control = control.clone().unwrap_or_default();
+            }
+            ObjectChange::Action(Change::Applied(action)) => {
+                self.actions.insert_mut(action.id.clone(), Arc::clone(action));
+            }
+            ObjectChange::Action(Change::Deleted(key)) => {
+                self.actions.remove_mut(&ActionId(key.name.clone()));
+            }
+            // Incidents have one writer, the correlator; stored ones are adopted by it, not copied in here.
+            ObjectChange::Incident(_) | ObjectChange::Event(_) => {}
+            ObjectChange::Synced(kind) => {
+                self.synced.insert(*kind);
+                if self.synced_since.is_none() && self.ready() {
+                    self.synced_since = Some(now);
+                }
+            }
+        }
+    }
+
+    fn forget_ip(&mut self, pod: &PodRecord) {
+        if let Some(ip) = pod.ip
+            && self.by_ip.get(&ip) == Some(&pod.key)
+        {
+            self.by_ip.remove_mut(&ip);
+        }
+    }
+
+    fn forget_workload(&mut self, key: &WorkloadKey) {
+        if let Some(old) = self.workloads.get(key).cloned() {
+            if self.by_target.get(&old.target) == Some(key) {
+                self.by_target.remove_mut(&old.target);
+            }
+            self.workloads.remove_mut(key);
+        }
+    }
+
+    /// All required caches have had their first full list.
+    pub fn ready(&self) -> bool {
+        ObjectKind::REQUIRED.iter().all(|kind| self.synced.contains(kind))
+    }
+
+    /// The pod that has this address now.
+    pub fn pod_by_ip(&self, ip: IpAddr) -> Option<&Arc<PodRecord>> {
+        self.by_ip.get(&ip).and_then(|key| self.pods.get(key))
+    }
+
+    /// The workload that a pod belongs to: its owner, or its owner's owner, is the target.
+    pub fn workload_of(&self, pod: &PodRecord) -> Option<&WorkloadKey> {
+        let owner = pod.owner.as_ref()?;
+        let direct = ControllerKey {
+            kind: owner.kind,
+            object: ObjectKey { namespace: pod.key.namespace.clone(), name: owner.name.clone() },
+        };
+        if let Some(key) = self.by_target.get(&direct) {
+            return Some(key);
+        }
+        let above = self.controllers.get(&direct)?.owner.as_ref()?;
+        self.by_target.get(&ControllerKey {
+            kind: above.kind,
+            object: ObjectKey { namespace: pod.key.namespace.clone(), name: above.name.clone() },
+        })
+    }
+
+    /// A pod as an entity with its workload.
+    pub fn entity_of(&self, pod: &PodRecord) -> Entity {
+        Entity::Pod { key: pod.key.clone(), uid: pod.uid.clone(), workload: self.workload_of(pod).cloned() }
+    }
+
+    /// The workload whose target is this controller.
+    pub fn workload_by_target(&self, target: &ControllerKey) -> Option<&WorkloadKey> {
+        self.by_target.get(target)
+    }
+
+    /// Pods of a workload, in name order, without those of other workloads.
+    pub fn pods_of<'a>(&'a self, workload: &'a WorkloadKey) -> impl Iterator<Item = &'a Arc<PodRecord>> + 'a {
+        self.pods_in(&workload.namespace).filter(move |pod| self.workload_of(pod) == Some(workload))
+    }
+
+    /// Pods of one namespace, in name order.
+    pub fn pods_in<'a>(&'a self, namespace: &Name) -> impl Iterator<Item = &'a Arc<PodRecord>> + 'a {
+        let namespace = namespace.clone();
+        let start = ObjectKey { namespace: namespace.clone(), name: Name::from("") };
+        self.pods
+            .range((Bound::Included(start), Bound::Unbounded))
+            .take_while(move |(key, _)| key.namespace == namespace)
+            .map(|(_, pod)| pod)
+    }
+
+    /// The controller that a workload targets, when it exists.
+    pub fn controller_of(&self, workload: &WorkloadKey) -> Option<&Arc<ControllerRecord>> {
+        self.controllers.get(&self.workloads.get(workload)?.target)
+    }
+
+    /// The tenant that owns a namespace.
+    pub fn tenant_of_namespace(&self, namespace: &str) -> Option<&Arc<TenantPolicy>> {
+        self.tenants.values().find(|tenant| tenant.namespaces.contains(namespace))
+    }
+
+    /// Open incidents whose top cause is or belongs to this workload.
+    pub fn incidents_of<'a>(
+        &'a self,
+        workload: &'a WorkloadKey,
+    ) -> impl Iterator<Item = &'a Arc<Incident>> + 'a {
+        self.incidents.values().filter(move |incident| incident.workload.as_ref() == Some(workload))
+    }
+
+    /// Who answers at an address that a caller in `namespace` uses (`kitchen`, `kitchen.shop`,
+    /// `kitchen.shop.svc.cluster.local`, a cluster IP or a pod IP). A service without a controlled workload
+    /// behind it, and everything else, is external.
+    pub fn resolve(&self, namespace: &str, address: &str) -> Entity {
+        let external = || Entity::External { address: Name::from(address) };
+        if let Ok(ip) = address.parse::<IpAddr>() {
+            if let Some(pod) = self.pod_by_ip(ip) {
+                return self
+                    .workload_of(pod)
+                    .map_or_else(external, |key| Entity::Workload { key: key.clone() });
+            }
+            return self
+                .services
+                .values()
+                .find(|service| service.cluster_ip == Some(ip))
+                .and_then(|service| self.workload_behind(service))
+                .map_or_else(external, |key| Entity::Workload { key: key.clone() });
+        }
+        let mut parts = address.trim_end_matches('.').split('.');
+        let (Some(name), in_namespace, rest) = (parts.next(), parts.next(), parts.next()) else {
+            return external();
+        };
+        if rest.is_some_and(|part| part != "svc") {
+            return external();
+        }
+        let key = ObjectKey::new(in_namespace.unwrap_or(namespace), name);
+        self.services
+            .get(&key)
+            .and_then(|service| self.workload_behind(service))
+            .map_or_else(external, |key| Entity::Workload { key: key.clone() })
+    }
+
+    fn workload_behind(&self, service: &ServiceRecord) -> Option<&WorkloadKey> {
+        if service.selector.is_empty() {
+            return None;
+        }
+        // Few controllers share a namespace; a label index would cost memory for every cluster.
+        self.workloads_in(&service.key.namespace).find_map(|policy| {
+            let controller = self.controllers.get(&policy.target)?;
+            service
+                .selector
+                .iter()
+                .all(|(label, value)| controller.template_labels.get(label) == Some(value))
+                .then_some(&policy.key)
+        })
+    }
+
+    /// Workloads of one namespace, in name order.
+    pub fn workloads_in<'a>(
+        &'a self,
+        namespace: &Name,
+    ) -> impl Iterator<Item = &'a Arc<WorkloadPolicy>> + 'a {
+        let namespace = namespace.clone();
+        let start = ObjectKey { namespace: namespace.clone(), name: Name::from("") };
+        self.workloads
+            .range((Bound::Included(start), Bound::Unbounded))
+            .take_while(move |(key, _)| key.namespace == namespace)
+            .map(|(_, policy)| policy)
+    }
+
+    /// The target of a pod eviction.
+    pub fn pod_target(pod: &PodRecord) -> Target {
+        Target {
+            api_version: Name::from("v1"),
+            kind: Name::from("Pod"),
+            key: pod.key.clone(),
+            uid: pod.uid.clone(),
+            resource_version: pod.resource_version.clone(),
+        }
+    }
+
+    /// The target of an action on a controller; `None` for kinds that have no known API.
+    pub fn controller_target(controller: &ControllerRecord) -> Option<Target> {
+        let (api_version, kind) = controller.key.kind.api()?;
+        Some(Target {
+            api_version: Name::from(api_version),
+            kind: Name::from(kind),
+            key: controller.key.object.clone(),
+            uid: controller.uid.clone(),
+            resource_version: controller.resource_version.clone(),
+        })
+    }
+}
