@@ -1,0 +1,8 @@
+//! Streaming detectors, one file each. Each has a configuration that validates, whose `Default` is the
+//! shipped setting, keeps a fixed amount of state, and returns the explanation with the verdict.
+
+pub mod alarm;
+pub mod level;
+
+pub use alarm::{Alarm, AlarmConfig};
+pub use level::{Level, LevelConfig, Verdict};
