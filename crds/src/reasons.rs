@@ -1,0 +1,109 @@
+//! The closed list of reasons that conditions give.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Why a condition has its status. A word in an enum, so that it is never empty and a new one
+/// is a visible change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum Reason {
+    /// Not looked at yet.
+    Pending,
+    /// All is well.
+    AsExpected,
+    /// Something did not work; the message says what.
+    Failed,
+    /// A person said so in the spec.
+    Requested,
+    /// Nothing of this kind is configured.
+    NotConfigured,
+    /// The named object does not exist.
+    TargetNotFound,
+    /// The named object cannot be acted on.
+    TargetNotSupported,
+    /// Another Workload names the same object.
+    TargetClaimedTwice,
+    /// The namespace belongs to no Tenant.
+    NoTenant,
+    /// The namespace belongs to more than one Tenant.
+    NamespaceClaimedTwice,
+    /// The namespace does not exist.
+    NamespaceNotFound,
+    /// The objectives are met.
+    ObjectivesMet,
+    /// The objectives are missed.
+    ObjectivesMissed,
+    /// There is no data to tell by.
+    NoData,
+    /// Data is older than allowed.
+    StaleData,
+    /// The other side does not answer.
+    Unreachable,
+    /// The other side refuses our identity.
+    Forbidden,
+    /// The other side answers.
+    Connected,
+    /// A field has a value that cannot work; the message names it.
+    InvalidSpec,
+    /// The level does not allow it.
+    LevelTooLow,
+    /// The budget is used up.
+    BudgetSpent,
+    /// The limit of simultaneous failures is reached.
+    StormLimit,
+    /// Fewer failures than the limit, for long enough.
+    Calm,
+    /// Too many actions did not help.
+    TooManyFailures,
+    /// The kill switch is engaged.
+    KillSwitch,
+    /// The kill switch is off.
+    Disengaged,
+    /// Caches are filling.
+    WarmingUp,
+    /// A guard said no; the message names it.
+    GuardRefused,
+    /// All guards said yes.
+    GuardsPassed,
+    /// Waiting for a person.
+    AwaitingApproval,
+    /// A person approved.
+    Approved,
+    /// A person declined.
+    Denied,
+    /// Nobody answered in time.
+    Expired,
+    /// Watching the effect.
+    Verifying,
+    /// The effect helped.
+    Verified,
+    /// The effect did not help.
+    NotVerified,
+    /// The effect was taken back.
+    Undone,
+    /// The reason to act went away first.
+    Cancelled,
+    /// The incident is being worked on.
+    Acting,
+    /// Back inside the objective.
+    Mitigated,
+    /// Over.
+    Resolved,
+    /// Open and nothing is being done.
+    Open,
+    /// People have to go on.
+    HandedOver,
+    /// A person took note.
+    AcknowledgedByPerson,
+    /// Homeostat took note by acting.
+    AcknowledgedByAutomation,
+    /// The document is written.
+    Generated,
+}
+
+impl std::fmt::Display for Reason {
+    /// The same word as on the wire.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{self:?}")
+    }
+}

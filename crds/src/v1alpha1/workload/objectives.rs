@@ -1,0 +1,119 @@
+//! What "well" means for a workload, and the signals to see it by.
+
+use kube::KubeSchema;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::common::{DECIMAL, DNS_LABEL, DNS_NAME, FRACTION, PERCENT};
+
+/// What "well" means.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Objectives {
+    /// Share of requests or runs that succeed, in percent, as a text such as `99.5`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 8), regex(pattern = PERCENT))]
+    pub availability: Option<String>,
+    /// How fast most answers come.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub latency: Option<LatencyObjective>,
+}
+
+/// How fast most answers come.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LatencyObjective {
+    /// Which share of the answers, from 0 to 1, as a text such as `0.95`.
+    #[serde(default = "p95")]
+    #[schemars(length(min = 1, max = 8), regex(pattern = FRACTION))]
+    pub quantile: String,
+    /// They come within this time.
+    #[schemars(range(min = 1, max = 3_600_000))]
+    pub milliseconds: i32,
+}
+
+fn p95() -> String {
+    "0.95".to_owned()
+}
+
+/// Which way is bad.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema, Default,
+)]
+pub enum BadDirection {
+    /// High values are bad.
+    #[default]
+    Above,
+    /// Low values are bad.
+    Below,
+}
+
+/// A signal that Prometheus knows.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Signal {
+    /// Name of the signal.
+    #[schemars(length(min = 1, max = 63), regex(pattern = DNS_LABEL))]
+    pub name: String,
+    /// A query with one number as its result.
+    #[schemars(length(min = 1, max = 4096))]
+    pub promql: String,
+    /// Unit for people, for example `requests/s`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32))]
+    pub unit: Option<String>,
+    /// Which way is bad.
+    #[serde(default)]
+    pub bad_direction: BadDirection,
+    /// Bad beyond this number. Unset: learned from the data.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 32), regex(pattern = DECIMAL))]
+    pub threshold: Option<String>,
+    /// Smaller changes are not worth a finding, in the signal's own unit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 32), regex(pattern = DECIMAL))]
+    pub minimum_effect: Option<String>,
+}
+
+/// Where a dependency is.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema, Default,
+)]
+pub enum DependencyKind {
+    /// Another Workload in this cluster.
+    #[default]
+    Workload,
+    /// Outside of the cluster: a fault there is never repaired by restarts here.
+    External,
+}
+
+/// Something that this workload calls.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("self.kind != 'External' || !has(self.__namespace__)")
+    .message("an External dependency has no namespace"))]
+pub struct Dependency {
+    /// Name of the Workload, or the host name of what is outside.
+    #[schemars(length(min = 1, max = 253), regex(pattern = DNS_NAME))]
+    pub name: String,
+    /// Inside or outside of the cluster.
+    #[serde(default)]
+    pub kind: DependencyKind,
+    /// Namespace of the Workload. Unset: the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63), regex(pattern = DNS_LABEL))]
+    pub namespace: Option<String>,
+}
+
+/// A sign of life that must come regularly.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Heartbeat {
+    /// Longest silence that is still well.
+    #[schemars(range(min = 1, max = 604_800))]
+    pub maximum_silence_seconds: i32,
+    /// A query whose value is the Unix time of the last sign of life. Unset: any telemetry counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 4096))]
+    pub promql: Option<String>,
+}

@@ -1,0 +1,199 @@
+//! Sizing ahead of the load.
+
+use kube::KubeSchema;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Quantity,
+    common::{CRON, DNS_LABEL, TIME_ZONE},
+    v1alpha1::tenant,
+};
+
+/// Sizing ahead of the load.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!has(self.startWindowSeconds) || !has(self.deadlineSeconds) || self.startWindowSeconds < self.deadlineSeconds")
+    .message("startWindowSeconds must be shorter than deadlineSeconds"))]
+#[x_kube(validation = Rule::new("!has(self.replicas) || !has(self.calendar) || self.calendar.all(c, c.replicas >= self.replicas.min && c.replicas <= self.replicas.max)")
+    .message("the replicas of each calendar entry must lie within scaling.replicas"))]
+pub struct Scaling {
+    /// What is done with a forecast.
+    #[serde(default)]
+    pub mode: ScalingMode,
+    /// Bounds for services and workers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replicas: Option<ReplicaBounds>,
+    /// Bounds for what runs to completion.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parallelism: Option<Parallelism>,
+    /// Bounds for requests and limits of one pod.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resources: Option<ResourceBounds>,
+    /// Work that waits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backlog: Option<Backlog>,
+    /// Sizes that are known beforehand.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    pub calendar: Vec<CalendarEntry>,
+    /// A run may start this much later, so that peaks do not coincide.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 86_400))]
+    pub start_window_seconds: Option<i32>,
+    /// A run must be done this long after its slot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 604_800))]
+    pub deadline_seconds: Option<i32>,
+    /// What is done when something else scales the same object.
+    #[serde(default)]
+    pub when_owned: ScalingOwner,
+    /// Size when the signals are gone for long. Unset: the last safe size stays.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fallback: Option<Fallback>,
+}
+
+/// What is done with a forecast.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema, Default,
+)]
+pub enum ScalingMode {
+    /// Note what would have been done.
+    Observe,
+    /// Say what should be done.
+    #[default]
+    Recommend,
+    /// Do it, through the same guards as every action.
+    Auto,
+}
+
+/// What is done when a `HorizontalPodAutoscaler` or the like scales the same object.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema, Default,
+)]
+pub enum ScalingOwner {
+    /// Leave it alone and say who owns it.
+    #[default]
+    Refuse,
+    /// Move the bounds of the autoscaler.
+    DriveBounds,
+}
+
+/// Fewest and most replicas.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("self.min <= self.max")
+    .message("replicas.min must not exceed replicas.max"))]
+pub struct ReplicaBounds {
+    /// Fewest; 0 lets an idle workload go away.
+    #[serde(default = "one")]
+    #[schemars(range(min = 0, max = 100_000))]
+    pub min: i32,
+    /// Most.
+    #[schemars(range(min = 1, max = 100_000))]
+    pub max: i32,
+}
+
+const fn one() -> i32 {
+    1
+}
+
+/// Fewest and most pods of a run at once.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("self.min <= self.max")
+    .message("parallelism.min must not exceed parallelism.max"))]
+pub struct Parallelism {
+    /// Fewest; 0 lets the run wait.
+    #[serde(default)]
+    #[schemars(range(min = 0, max = 100_000))]
+    pub min: i32,
+    /// Most.
+    #[schemars(range(min = 1, max = 100_000))]
+    pub max: i32,
+}
+
+/// Bounds for one pod.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ResourceBounds {
+    /// CPU cores.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu: Option<QuantityBounds>,
+    /// Bytes of memory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory: Option<QuantityBounds>,
+}
+
+/// Least and most of a resource.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("quantity(string(self.min)).compareTo(quantity(string(self.max))) <= 0")
+    .message("min must not exceed max"))]
+pub struct QuantityBounds {
+    /// Least.
+    pub min: Quantity,
+    /// Most.
+    pub max: Quantity,
+}
+
+/// Work that waits.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Backlog {
+    /// A query whose value is the number of waiting items.
+    #[schemars(length(min = 1, max = 4096))]
+    pub promql: String,
+    /// Items that one replica works off in time. Unset: learned from the data.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub items_per_replica: Option<i32>,
+}
+
+/// A size that is known beforehand.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CalendarEntry {
+    /// Name of the entry.
+    #[schemars(length(min = 1, max = 63), regex(pattern = DNS_LABEL))]
+    pub name: String,
+    /// When it begins: a cron schedule of five fields.
+    #[schemars(length(min = 6, max = 128), regex(pattern = CRON))]
+    pub schedule: String,
+    /// Time zone of the schedule, by IANA name.
+    #[serde(default = "tenant::utc")]
+    #[schemars(length(min = 1, max = 64), regex(pattern = TIME_ZONE))]
+    pub time_zone: String,
+    /// How long it lasts.
+    #[schemars(range(min = 60, max = 2_678_400))]
+    pub duration_seconds: i64,
+    /// At least so many replicas, or pods of a run.
+    #[schemars(range(min = 0, max = 100_000))]
+    pub replicas: i32,
+    /// Days on which it does not count, as `2026-12-25`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = 64),
+        inner(length(min = 10, max = 10), regex(pattern = "^[0-9]{4}-[0-9]{2}-[0-9]{2}$"))
+    )]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub exceptions: Vec<String>,
+}
+
+/// Size when the signals are gone for long.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Fallback {
+    /// Signals are gone for this long.
+    #[serde(default = "one_hour")]
+    #[schemars(range(min = 60, max = 604_800))]
+    pub after_seconds: i32,
+    /// Then this many replicas; never zero.
+    #[schemars(range(min = 1, max = 100_000))]
+    pub replicas: i32,
+}
+
+const fn one_hour() -> i32 {
+    3_600
+}
