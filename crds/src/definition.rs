@@ -75,12 +75,15 @@ fn finish(mut definition: CustomResourceDefinition) -> CustomResourceDefinition 
     definition
 }
 
-/// Removes `nullable` everywhere.
+/// Removes `nullable` everywhere, and the line breaks of the source from descriptions.
 fn tidy(value: &mut Value) {
     match value {
         Value::Object(object) => {
             if object.get("nullable").is_some_and(Value::is_boolean) {
                 object.remove("nullable");
+            }
+            if let Some(Value::String(text)) = object.get_mut("description") {
+                *text = text.replace('\n', " ");
             }
             object.values_mut().for_each(tidy);
         }

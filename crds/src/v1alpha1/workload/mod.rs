@@ -80,7 +80,7 @@ pub struct WorkloadSpec {
     /// Who goes first when not everything fits or can be repaired.
     #[serde(default)]
     pub criticality: Criticality,
-    /// What "well" means. Unset: learned from the data, shown, and never acted on alone.
+    /// What "well" means. Unset: what is usual is learned from the data.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = Rule::new("has(self.availability) || has(self.latency)")
         .message("objectives need availability, latency or both"))]
