@@ -1,5 +1,7 @@
 //! The definitions keep the API conventions, and the committed files are the generated ones.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
 mod support;
 
 use std::collections::BTreeSet;
