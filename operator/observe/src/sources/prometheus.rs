@@ -1,0 +1,439 @@
+//! Prometheus queries for the signals that workloads name.
+//!
+//! [`Source::run`] waits and asks, [`parse`] and [`samples`] are pure. A server that does not answer is a source
+//! that is down: nothing may be concluded from what is missing then.
+
+use super::names::{bounded, cut};
+use super::{Counters, Fate, Outlet, Source, SourceError, SourceName, Tally, health};
+use futures::StreamExt;
+use homeostat_knowledge::observation::{Sample, SourceState};
+use homeostat_knowledge::policy::{PrometheusPolicy, SignalPolicy};
+use homeostat_knowledge::{
+    Clock, Entity, Name, Observation, Signal, Snapshot, SnapshotSource, TenantName, Timestamp, WorkloadKey,
+};
+use prometheus_http_query::response::{Data, PromqlResult};
+use prometheus_http_query::{Client, Error};
+use serde::Deserialize;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::time::{Interval, MissedTickBehavior};
+use tokio_util::sync::CancellationToken;
+
+/// Rounds without a single answer after which the source says that it is down.
+pub const DOWN_AFTER: u32 = 2;
+/// Asked when no workload names a signal, so that the source's health is known all the same.
+const PROBE: &str = "vector(1)";
+
+/// Bounds of the queries. `Default` is what ships.
+#[derive(Clone, Copy, Debug)]
+pub struct PrometheusOptions {
+    /// Queries at one time.
+    pub concurrency: usize,
+    /// Largest answer in bytes.
+    pub max_answer_bytes: usize,
+    /// Series taken from one answer.
+    pub series: usize,
+    /// How often the policy is looked at while no server is configured.
+    pub idle: Duration,
+}
+
+impl Default for PrometheusOptions {
+    fn default() -> Self {
+        Self { concurrency: 8, max_answer_bytes: 1024 * 1024, series: 20, idle: Duration::from_secs(5) }
+    }
+}
+
+/// Why a query has no answer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum QueryError {
+    /// The server answered that it cannot evaluate the expression.
+    #[error("query is refused: {0}; correct the signal's promql")]
+    Refused(String),
+    /// Took longer than `ControlPlane.spec.telemetry.prometheus` allows.
+    #[error("query timed out; raise its timeout or make the expression cheaper")]
+    TimedOut,
+    /// No usable answer.
+    #[error("{0}")]
+    Failed(String),
+}
+
+impl QueryError {
+    fn fate(&self) -> Fate {
+        match self {
+            Self::Refused(_) => Fate::BadQuery,
+            Self::TimedOut => Fate::TimedOut,
+            Self::Failed(_) => Fate::QueryFailed,
+        }
+    }
+}
+
+/// One series of an answer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Point {
+    /// Labels without the metric's name: `route=/orders,zone=a`.
+    pub series: Name,
+    /// As answered; may be no finite number.
+    pub value: f64,
+    /// When it was evaluated, by the server's clock.
+    pub at: Option<Timestamp>,
+}
+
+#[derive(Deserialize)]
+struct Answer {
+    status: String,
+    data: Option<PromqlResult>,
+    #[serde(rename = "errorType", default)]
+    error_type: String,
+    #[serde(default)]
+    error: String,
+}
+
+/// Reads the answer to an instant query.
+///
+/// # Errors
+/// [`QueryError`] when there is none in it. HTTP status codes repeat what the body says and are not needed.
+pub fn parse(body: &[u8]) -> Result<Vec<Point>, QueryError> {
+    let answer: Answer = serde_json::from_slice(body)
+        .map_err(|_| QueryError::Failed("answer is not that of a Prometheus query API".to_owned()))?;
+    if answer.status != "success" {
+        let message = cut(&answer.error, 256).to_owned();
+        return Err(match answer.error_type.as_str() {
+            "bad_data" | "execution" => QueryError::Refused(message),
+            "timeout" => QueryError::TimedOut,
+            _ => QueryError::Failed(message),
+        });
+    }
+    match answer.data.map(|result| result.into_inner().0) {
+        None => Err(QueryError::Failed("answer holds no data".to_owned())),
+        Some(Data::Matrix(_)) => {
+            Err(QueryError::Refused("expression gives a range, not one value".to_owned()))
+        }
+        Some(Data::Scalar(sample)) => {
+            Ok(vec![Point { series: Name::from(""), value: sample.value(), at: at(sample.timestamp()) }])
+        }
+        Some(Data::Vector(vector)) => Ok(vector
+            .iter()
+            .map(|series| Point {
+                series: series_name(series.metric()),
+                value: series.sample().value(),
+                at: at(series.sample().timestamp()),
+            })
+            .collect()),
+    }
+}
+
+fn at(seconds: f64) -> Option<Timestamp> {
+    Timestamp::from_nanosecond((seconds * 1e9) as i128).ok().filter(|_| seconds.is_finite())
+}
+
+fn series_name(labels: &HashMap<String, String>) -> Name {
+    let mut labels: Vec<(&String, &String)> = labels.iter().filter(|(key, _)| *key != "__name__").collect();
+    labels.sort_unstable();
+    let parts: Vec<String> = labels.into_iter().map(|(key, value)| format!("{key}={value}")).collect();
+    Name::from(bounded(parts.join(",")))
+}
+
+/// A query that a workload asks for.
+#[derive(Clone, Debug)]
+struct Question {
+    workload: WorkloadKey,
+    tenant: Option<TenantName>,
+    signal: SignalPolicy,
+}
+
+fn questions(snapshot: &Snapshot) -> Vec<Question> {
+    snapshot
+        .workloads
+        .values()
+        .flat_map(|policy| {
+            let tenant =
+                snapshot.tenant_of_namespace(&policy.key.namespace).map(|tenant| tenant.name.clone());
+            policy.signals.iter().map(move |signal| Question {
+                workload: policy.key.clone(),
+                tenant: tenant.clone(),
+                signal: signal.clone(),
+            })
+        })
+        .collect()
+}
+
+/// The observations of one answer. What is not finite is left out and counted: no value is not a value.
+fn samples(
+    question: &Question,
+    points: Vec<Point>,
+    most: usize,
+    now: Timestamp,
+    tally: &mut Tally,
+) -> Vec<Observation> {
+    if points.is_empty() {
+        tally.add(Fate::NoData, 1);
+    }
+    let mut observations = Vec::new();
+    for point in points {
+        if !point.value.is_finite() {
+            tally.add(Fate::NonFinite, 1);
+        } else if observations.len() >= most {
+            tally.add(Fate::OverLimit, 1);
+        } else {
+            observations.push(Observation {
+                tenant: question.tenant.clone(),
+                entity: Entity::Workload { key: question.workload.clone() },
+                event_time: point.at.unwrap_or(now),
+                arrival_time: now,
+                signal: Signal::Sample(Sample {
+                    metric: Name::clone(&question.signal.name),
+                    series: point.series,
+                    value: point.value,
+                    counter: false,
+                    asked_by: Some(question.workload.clone()),
+                }),
+            });
+        }
+    }
+    observations
+}
+
+/// Asks Prometheus.
+pub struct PrometheusSource {
+    options: PrometheusOptions,
+    snapshots: Arc<dyn SnapshotSource>,
+    clock: Arc<dyn Clock>,
+    counters: Arc<Counters>,
+}
+
+/// The server as configured now, with its client.
+struct Server {
+    policy: PrometheusPolicy,
+    client: Client,
+    failures: u32,
+    last_failure: String,
+}
+
+impl Server {
+    fn connect(policy: PrometheusPolicy) -> Result<Self, QueryError> {
+        let failed = |error: &dyn std::fmt::Display| {
+            QueryError::Failed(format!("Prometheus at {} cannot be asked: {error}", policy.url))
+        };
+        let timeout = duration(policy.timeout);
+        let client = reqwest::Client::builder()
+            .timeout(timeout)
+            .redirect(reqwest::redirect::Policy::none())
+            .user_agent("homeostat")
+            .build()
+            .map_err(|error| failed(&error))?;
+        let client = Client::from(client, &policy.url).map_err(|error| failed(&error))?;
+        Ok(Self { policy, client, failures: 0, last_failure: String::new() })
+    }
+
+    async fn ask(&self, promql: &str, most_bytes: usize) -> Result<Vec<Point>, QueryError> {
+        let timeout = i64::try_from(self.policy.timeout.as_millis()).unwrap_or(i64::MAX);
+        let mut response =
+            self.client.query(promql).timeout(timeout).get_raw().await.map_err(|error| match &error {
+                Error::Client(client) => self.failure(client.inner(), &error),
+                _ => self.failure(None, &error),
+            })?;
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(|error| self.failure(Some(&error), &error))? {
+            if body.len() + chunk.len() > most_bytes {
+                return Err(QueryError::Refused(format!("answer is above {most_bytes} bytes")));
+            }
+            body.extend_from_slice(&chunk);
+        }
+        let status = response.status();
+        parse(&body).map_err(|error| match error {
+            QueryError::Failed(_) if !status.is_success() => {
+                QueryError::Failed(format!("Prometheus at {} answered {status}", self.policy.url))
+            }
+            error => error,
+        })
+    }
+
+    fn failure(&self, cause: Option<&reqwest::Error>, error: &dyn std::fmt::Display) -> QueryError {
+        match cause {
+            Some(cause) if cause.is_timeout() => QueryError::TimedOut,
+            Some(cause) if cause.is_connect() => {
+                QueryError::Failed(format!("Prometheus at {} cannot be reached", self.policy.url))
+            }
+            _ => QueryError::Failed(format!("Prometheus at {}: {error}", self.policy.url)),
+        }
+    }
+
+    /// Takes in how a round went; the state as it is then.
+    fn judge(&mut self, answered: bool, last_failure: Option<&QueryError>) -> SourceState {
+        if answered {
+            self.failures = 0;
+            return SourceState::Healthy;
+        }
+        self.failures = self.failures.saturating_add(1);
+        if let Some(error) = last_failure {
+            self.last_failure = error.to_string();
+        }
+        if self.failures >= DOWN_AFTER {
+            SourceState::Down(Name::from(self.last_failure.as_str()))
+        } else {
+            SourceState::Healthy
+        }
+    }
+}
+
+fn duration(signed: homeostat_knowledge::SignedDuration) -> Duration {
+    // Resources are validated; the floor keeps a mistake from becoming a busy loop.
+    Duration::try_from(signed).unwrap_or_default().max(Duration::from_millis(10))
+}
+
+fn ticker(period: Duration) -> Interval {
+    let mut ticker = tokio::time::interval(period);
+    // After a long round the next one waits its full time: no burst on a server that is slow already.
+    ticker.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticker
+}
+
+impl PrometheusSource {
+    /// A source that asks what the newest snapshot says.
+    pub fn new(
+        options: PrometheusOptions,
+        snapshots: Arc<dyn SnapshotSource>,
+        clock: Arc<dyn Clock>,
+        counters: Arc<Counters>,
+    ) -> Self {
+        Self { options, snapshots, clock, counters }
+    }
+
+    /// Asks everything once and delivers the answers.
+    async fn round(&self, server: &mut Server, snapshot: &Snapshot, out: &Outlet) -> SourceState {
+        let questions = questions(snapshot);
+        if questions.is_empty() {
+            let answer = server.ask(PROBE, self.options.max_answer_bytes).await;
+            return server.judge(answer.is_ok(), answer.as_ref().err());
+        }
+        let (mut tally, mut batch) = (Tally::default(), Vec::new());
+        let (mut answered, mut last_failure) = (false, None);
+        {
+            let asked = &*server;
+            let mut answers = futures::stream::iter(questions)
+                .map(|question| async move {
+                    let answer = asked.ask(&question.signal.promql, self.options.max_answer_bytes).await;
+                    (question, answer)
+                })
+                .buffer_unordered(self.options.concurrency.max(1));
+            while let Some((question, answer)) = answers.next().await {
+                match answer {
+                    Ok(points) => {
+                        answered = true;
+                        let now = self.clock.now();
+                        batch.extend(samples(&question, points, self.options.series, now, &mut tally));
+                    }
+                    Err(error) => {
+                        // A server that understands and refuses is alive.
+                        answered |= matches!(error, QueryError::Refused(_));
+                        tally.add(error.fate(), 1);
+                        tracing::debug!(workload = %question.workload, signal = %question.signal.name, %error,
+                            "Signal could not be queried");
+                        last_failure = Some(error);
+                    }
+                }
+            }
+        }
+        let items = batch.len() as u64;
+        if items > 0 {
+            let fate = match out.try_send(batch) {
+                Ok(()) => Fate::Accepted,
+                Err(TrySendError::Full(_) | TrySendError::Closed(_)) => Fate::QueueFull,
+            };
+            tally.add(fate, items);
+        }
+        self.counters.merge(SourceName::Prometheus, &tally);
+        server.judge(answered, last_failure.as_ref())
+    }
+
+    fn report(&self, state: &SourceState) -> Observation {
+        let report = self.counters.report(SourceName::Prometheus, state.clone());
+        health(SourceName::Prometheus, report, self.clock.now())
+    }
+}
+
+impl Source for PrometheusSource {
+    fn name(&self) -> SourceName {
+        SourceName::Prometheus
+    }
+
+    async fn run(self, out: Outlet, stop: CancellationToken) -> Result<(), SourceError> {
+        let mut server: Option<Server> = None;
+        let mut told: Option<SourceState> = None;
+        let mut period = self.options.idle;
+        let mut tick = ticker(period);
+        loop {
+            tokio::select! {
+                _ = tick.tick() => {}
+                () = stop.cancelled() => return Ok(()),
+            }
+            let snapshot = self.snapshots.current();
+            let wanted = snapshot.control.prometheus.as_ref();
+            let state = match wanted {
+                None => {
+                    server = None;
+                    SourceState::Off
+                }
+                Some(policy) => {
+                    let connected = match server.take().filter(|server| server.policy == *policy) {
+                        Some(server) => Ok(server),
+                        None => Server::connect(policy.clone()),
+                    };
+                    match connected {
+                        Ok(mut connected) => {
+                            let state = tokio::select! {
+                                state = self.round(&mut connected, &snapshot, &out) => state,
+                                () = stop.cancelled() => return Ok(()),
+                            };
+                            server = Some(connected);
+                            state
+                        }
+                        Err(error) => SourceState::Down(Name::from(error.to_string())),
+                    }
+                }
+            };
+            let wanted = wanted.map_or(self.options.idle, |policy| duration(policy.interval));
+            if wanted != period {
+                period = wanted;
+                tick = ticker(period);
+                tick.reset();
+            }
+            // When the queue is full, the next round tells it.
+            if told.as_ref() != Some(&state) && out.try_send(vec![self.report(&state)]).is_ok() {
+                tracing::info!(source = "prometheus", ?state, "Source changed its state");
+                told = Some(state);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_are_read_with_labels_and_odd_values() {
+        let body = br#"{"status":"success","data":{"resultType":"vector","result":[
+            {"metric":{"__name__":"up","zone":"b","job":"order"},"value":[1700000000.5,"2.5"]},
+            {"metric":{},"value":[1700000000,"NaN"]},
+            {"metric":{"job":"kitchen"},"value":[1700000000,"+Inf"]}]}}"#;
+        let points = parse(body).expect("a valid answer");
+        assert_eq!(&*points[0].series, "job=order,zone=b");
+        assert_eq!(points[0].value.to_bits(), 2.5_f64.to_bits());
+        assert_eq!(points[0].at.map(Timestamp::as_millisecond), Some(1_700_000_000_500));
+        assert!(points[1].value.is_nan() && points[2].value.is_infinite());
+    }
+
+    #[test]
+    fn errors_separate_a_bad_expression_from_a_bad_server() {
+        let bad = br#"{"status":"error","errorType":"bad_data","error":"parse error: unexpected end"}"#;
+        assert_eq!(parse(bad), Err(QueryError::Refused("parse error: unexpected end".to_owned())));
+        let slow = br#"{"status":"error","errorType":"timeout","error":"query timed out"}"#;
+        assert_eq!(parse(slow), Err(QueryError::TimedOut));
+        assert!(matches!(parse(b"<html>502</html>"), Err(QueryError::Failed(_))));
+        let range = br#"{"status":"success","data":{"resultType":"matrix","result":[]}}"#;
+        assert!(matches!(parse(range), Err(QueryError::Refused(_))));
+    }
+}
