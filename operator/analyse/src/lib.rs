@@ -1,1 +1,18 @@
 //! Observations become findings, findings become incidents with ranked causes.
+//!
+//! Pure and replayable: no I/O, no clock, no runtime. The driver hands in observations and "now";
+//! [`Analyser::evaluate`] returns what is abnormal, [`Correlator::update`] groups it by fault.
+//!
+//! The way of a failed call: [`calls`] charges it to the deepest workload that failed in its trace,
+//! [`pods`] adds what the kubelet says, [`golden`] what is slower than usual, [`signals`] what a
+//! workload's own queries say. [`correlate`] makes one incident per root.
+
+mod analyser;
+pub mod calls;
+pub mod correlate;
+pub mod golden;
+pub mod pods;
+pub mod signals;
+
+pub use analyser::{Analyser, Evaluation};
+pub use correlate::{Correlator, CorrelatorConfig};

@@ -151,7 +151,7 @@ pub enum Change<T, K> {
 pub enum ObjectChange {
     /// Pods.
     Pod(Change<PodRecord, ObjectKey>),
-    /// Deployments, ReplicaSets, StatefulSets, DaemonSets, Jobs, CronJobs.
+    /// Controllers of pods: `Deployment` to `CronJob`.
     Controller(Change<ControllerRecord, ControllerKey>),
     /// Services.
     Service(Change<ServiceRecord, ObjectKey>),

@@ -1,0 +1,498 @@
+//! The list of detectors and how their verdicts become findings.
+
+use crate::calls::{Callee, Calls, Tally};
+use crate::golden::Golden;
+use crate::pods::Pods;
+use crate::signals::Signals;
+use homeostat_knowledge::observation::{Change, ObjectChange, SourceState};
+use homeostat_knowledge::{
+    CallOutcome, Entity, Evidence, Finding, FindingId, FindingKind, Observation, Signal, SignedDuration,
+    Snapshot, Timestamp, WorkloadHealth, WorkloadKey,
+};
+use homeostat_models::tail::binomial_upper;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Failures are judged over this time.
+const WINDOW: SignedDuration = SignedDuration::from_secs(2);
+/// Chance below which a run of failures is no accident. Judged about ten times a second per callee, one in a
+/// million would still be a false alarm a day on a busy cluster; the share and the duration below guard too.
+const CHANCE: f64 = 1e-7;
+/// Smallest share of failing calls that is worth an incident.
+const MINIMUM_SHARE: f64 = 0.1;
+/// Failures must go on for so long: a connection that breaks in a rollout fails a handful of calls at one instant.
+const PERSISTS: SignedDuration = SignedDuration::from_millis(200);
+/// The same while a rollout of the callee is under way: connections are being moved on purpose.
+const PERSISTS_IN_ROLLOUT: SignedDuration = SignedDuration::from_millis(1_500);
+/// Without new failures for so long, a finding made from calls is over.
+const CALLS_CLEAR: SignedDuration = SignedDuration::from_millis(2_500);
+/// Findings that are kept; more are refused and counted.
+const MAX_FINDINGS: usize = 5_000;
+
+/// What the analysis says at one instant.
+#[derive(Clone, Debug, Default)]
+pub struct Evaluation {
+    /// Active findings, and those that ended since the last evaluation (`active == false`).
+    pub findings: Vec<Finding>,
+    /// Health of workloads that changed.
+    pub health: Vec<(WorkloadKey, WorkloadHealth)>,
+}
+
+/// All detectors with their state.
+#[derive(Debug, Default)]
+pub struct Analyser {
+    calls: Calls,
+    golden: Golden,
+    pods: Pods,
+    signals: Signals,
+    findings: BTreeMap<(Entity, FindingKind), Finding>,
+    rescan: BTreeSet<WorkloadKey>,
+    next: u64,
+    /// Findings that could not be kept because of the bound.
+    pub dropped: u64,
+}
+
+struct Seen {
+    since: Timestamp,
+    at: Timestamp,
+    confidence: f64,
+    evidence: Vec<Evidence>,
+}
+
+impl Analyser {
+    /// An analyser that has seen nothing.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Takes observations in order of arrival. `snapshot` already holds the object changes among them.
+    pub fn ingest(&mut self, snapshot: &Snapshot, batch: &[Observation]) {
+        for observation in batch {
+            match &observation.signal {
+                Signal::Span(_) => {
+                    // Children end before their parents, so the order within a batch is kept.
+                    self.calls.ingest(snapshot, observation);
+                    self.golden.ingest(snapshot, observation);
+                }
+                Signal::Sample(_) => self.signals.ingest(snapshot, observation),
+                Signal::Object(ObjectChange::Pod(Change::Applied(pod))) => {
+                    if snapshot.workload_of(pod).is_some() {
+                        self.pods.observe(pod, observation.arrival_time);
+                    }
+                }
+                Signal::Object(ObjectChange::Workload(Change::Applied(workload))) => {
+                    self.rescan.insert(workload.key.clone());
+                }
+                // Lists of different kinds arrive in any order; what could not be mapped before can be now.
+                Signal::Object(ObjectChange::Synced(_)) => {
+                    self.rescan.extend(snapshot.workloads.keys().cloned());
+                }
+                Signal::Object(_) | Signal::Log(_) | Signal::Source(_) => {}
+            }
+        }
+    }
+
+    /// Says what is abnormal now. Cheap enough for ten times a second.
+    pub fn evaluate(&mut self, snapshot: &Snapshot, now: Timestamp) -> Evaluation {
+        for key in std::mem::take(&mut self.rescan) {
+            for pod in snapshot.pods_of(&key) {
+                if !self.pods.knows(&pod.uid) {
+                    self.pods.observe(pod, now);
+                }
+            }
+        }
+        self.pods.tick(snapshot, now);
+        self.calls.expire(snapshot, now);
+        self.golden.tick(snapshot, now);
+        self.signals.expire(snapshot);
+
+        let mut seen: BTreeMap<(Entity, FindingKind), Seen> = BTreeMap::new();
+        self.pod_findings(snapshot, now, &mut seen);
+        self.call_findings(snapshot, now, &mut seen);
+        self.slow_findings(snapshot, now, &mut seen);
+        self.signal_findings(now, &mut seen);
+        node_findings(snapshot, now, &mut seen);
+        source_findings(snapshot, now, &mut seen);
+        for (_, callee) in self.calls.callees_mut() {
+            callee.learn(now);
+        }
+        Evaluation { findings: self.settle(seen, now), health: self.health(snapshot, now) }
+    }
+
+    /// Calls, for correlation along the call graph.
+    pub fn calls(&self) -> &Calls {
+        &self.calls
+    }
+
+    fn pod_findings(
+        &self,
+        snapshot: &Snapshot,
+        now: Timestamp,
+        seen: &mut BTreeMap<(Entity, FindingKind), Seen>,
+    ) {
+        for (key, (kind, since, evidence)) in self.pods.findings() {
+            let Some(pod) = snapshot.pods.get(key) else { continue };
+            let entity = snapshot.entity_of(pod);
+            if entity.workload().is_some() {
+                let evidence = evidence.clone();
+                seen.insert((entity, *kind), Seen { since: *since, at: now, confidence: 0.999, evidence });
+            }
+        }
+    }
+
+    fn call_findings(
+        &self,
+        snapshot: &Snapshot,
+        now: Timestamp,
+        seen: &mut BTreeMap<(Entity, FindingKind), Seen>,
+    ) {
+        for (entity, callee) in self.calls.callees() {
+            let known = [
+                FindingKind::Hung,
+                FindingKind::Slow,
+                FindingKind::ErrorBurst,
+                FindingKind::Unreachable,
+                FindingKind::DependencyDown,
+            ]
+            .into_iter()
+            .find_map(|kind| {
+                let finding = self.findings.get(&(entity.clone(), kind))?;
+                finding.active.then_some((kind, finding))
+            });
+            let tally = callee.tally(now, WINDOW);
+            let Some((first, last)) = tally.first_failure.zip(tally.last_failure) else {
+                // Keep a finding through its clearing time, so that a pause between attempts does not end it.
+                if let Some((kind, finding)) = known
+                    && now.duration_since(finding.last_seen) < CALLS_CLEAR
+                {
+                    seen.insert((entity.clone(), kind), keep(finding));
+                }
+                continue;
+            };
+            let since = known.map_or(first, |(_, finding)| finding.since.min(first));
+            if known.is_none() && !self.convincing(snapshot, entity, callee, &tally, first, last, now) {
+                continue;
+            }
+            let kind = self.kind_of(entity, callee, &tally, since);
+            // What it was called first is kept while it lasts, unless the later evidence is of another sort.
+            let kind = match known {
+                Some((FindingKind::Hung | FindingKind::Slow, _)) if kind == FindingKind::Unreachable => kind,
+                Some((before, _)) => before,
+                None => kind,
+            };
+            let entity = self.narrow(snapshot, entity, since);
+            seen.insert(
+                (entity.clone(), kind),
+                Seen {
+                    since,
+                    at: now,
+                    confidence: 1.0 - chance(callee, &tally).min(0.5),
+                    evidence: self.call_evidence(snapshot, &entity, callee, &tally, since),
+                },
+            );
+        }
+    }
+
+    /// Enough failures, unlikely enough, for long enough, and nobody deeper can still turn out to be the reason.
+    #[allow(clippy::too_many_arguments, reason = "one question with all of its inputs")]
+    fn convincing(
+        &self,
+        snapshot: &Snapshot,
+        entity: &Entity,
+        callee: &Callee,
+        tally: &Tally,
+        first: Timestamp,
+        last: Timestamp,
+        now: Timestamp,
+    ) -> bool {
+        let failures = tally.failures();
+        let share = failures as f64 / tally.calls().max(1) as f64;
+        if failures < 3 || share < MINIMUM_SHARE || chance(callee, tally) > CHANCE {
+            return false;
+        }
+        let rolling = entity.workload().is_some_and(|workload| {
+            snapshot.controller_of(workload).is_some_and(|controller| controller.rolling_out())
+                || snapshot.pods_of(workload).any(|pod| pod.deleting)
+        });
+        let persists = if rolling { PERSISTS_IN_ROLLOUT } else { PERSISTS };
+        last.duration_since(first) >= persists && self.settled(entity, tally, first, now)
+    }
+
+    /// Whether the callee's own spans would have told us by now that somebody behind it failed.
+    fn settled(&self, entity: &Entity, tally: &Tally, first: Timestamp, now: Timestamp) -> bool {
+        let Some(workload) = entity.workload() else { return true };
+        // A refused connection was never handled, so it cannot have failed further on.
+        if tally.main_failure() == Some(CallOutcome::Refused) {
+            return true;
+        }
+        let Some(sender) = self.calls.sender(workload) else { return true };
+        if sender.watermark > first + SignedDuration::from_millis(50) {
+            return true;
+        }
+        let patience = (2.0 * sender.gap_seconds + 0.1).min(10.0);
+        let arrived = tally.first_arrival.unwrap_or(now);
+        now.duration_since(arrived).as_secs_f64() >= patience
+    }
+
+    fn kind_of(&self, entity: &Entity, _callee: &Callee, tally: &Tally, since: Timestamp) -> FindingKind {
+        let Some(workload) = entity.workload() else { return FindingKind::DependencyDown };
+        match tally.main_failure() {
+            Some(CallOutcome::Refused | CallOutcome::Reset) => FindingKind::Unreachable,
+            Some(CallOutcome::Timeout) => {
+                // It still reports spans that ended after the trouble began: alive, only late.
+                let alive = self.calls.sender(workload).is_some_and(|sender| sender.watermark > since);
+                if alive { FindingKind::Slow } else { FindingKind::Hung }
+            }
+            _ => FindingKind::ErrorBurst,
+        }
+    }
+
+    /// The one pod of several that is to blame, when the evidence tells; else the workload.
+    fn narrow(&self, snapshot: &Snapshot, entity: &Entity, since: Timestamp) -> Entity {
+        let Entity::Workload { key } = entity else { return entity.clone() };
+        let serving: Vec<_> = snapshot.pods_of(key).filter(|pod| !pod.deleting).collect();
+        if serving.len() < 2 {
+            return entity.clone();
+        }
+        let mute: Vec<_> = serving
+            .iter()
+            .filter(|pod| self.calls.pod_sender(&pod.key).is_none_or(|sender| sender.watermark <= since))
+            .collect();
+        if let [pod] = mute.as_slice() {
+            return snapshot.entity_of(pod);
+        }
+        let wrong: Vec<_> = serving
+            .iter()
+            .filter(|pod| {
+                self.golden.error_share(&pod.key).is_some_and(|(share, calls)| share > 0.3 && calls >= 3.0)
+            })
+            .collect();
+        match wrong.as_slice() {
+            [pod] => snapshot.entity_of(pod),
+            _ => entity.clone(),
+        }
+    }
+
+    fn call_evidence(
+        &self,
+        snapshot: &Snapshot,
+        entity: &Entity,
+        callee: &Callee,
+        tally: &Tally,
+        since: Timestamp,
+    ) -> Vec<Evidence> {
+        let span = tally.last_failure.map_or(0.0, |last| last.duration_since(since).as_secs_f64());
+        let what = match tally.main_failure() {
+            Some(CallOutcome::Timeout) => "calls without an answer in time",
+            Some(CallOutcome::Refused) => "calls that found nobody listening",
+            Some(CallOutcome::Reset) => "calls whose connection broke",
+            _ => "calls answered with an error",
+        };
+        let mut evidence = vec![
+            Evidence::new(what, format!("{} of {} in {span:.1} s", tally.failures(), tally.calls()))
+                .usual(format!("{:.2} % of calls fail", callee.usual_rate * 100.0)),
+            Evidence::new(
+                "chance of this without a fault",
+                format!("below {:.0e}", chance(callee, tally).max(1e-30)),
+            ),
+        ];
+        if let Some(workload) = entity.workload() {
+            if let Some(sender) = self.calls.sender(workload)
+                && sender.watermark <= since
+            {
+                evidence.push(Evidence::new(
+                    "own spans",
+                    format!(
+                        "none since {:.1} s before the first failure",
+                        since.duration_since(sender.watermark).as_secs_f64()
+                    ),
+                ));
+            }
+            if let Some(usual) = self.golden.usual_seconds(workload) {
+                evidence.push(Evidence::new("usual own time", format!("{:.0} ms", usual * 1e3)));
+            }
+            let pods: Vec<_> = snapshot.pods_of(workload).filter(|pod| !pod.deleting).collect();
+            let ready = pods.iter().filter(|pod| pod.ready).count();
+            evidence.push(Evidence::new("pods ready by their probes", format!("{ready} of {}", pods.len())));
+        }
+        if !callee.callers.is_empty() {
+            let callers: Vec<&str> = callee.callers.iter().take(5).map(|key| &*key.name).collect();
+            evidence.push(Evidence::new("callers", callers.join(", ")));
+        }
+        evidence
+    }
+
+    fn slow_findings(
+        &self,
+        snapshot: &Snapshot,
+        now: Timestamp,
+        seen: &mut BTreeMap<(Entity, FindingKind), Seen>,
+    ) {
+        for (workload, slow) in self.golden.slow() {
+            let entity = Entity::Workload { key: workload.clone() };
+            // A start is slow by nature; and what already fails its callers has a finding.
+            let starting = snapshot
+                .pods_of(workload)
+                .any(|pod| pod.deleting || now.duration_since(pod.created) < SignedDuration::from_secs(20));
+            if starting || seen.keys().any(|(other, _)| other.workload() == Some(workload)) {
+                continue;
+            }
+            let objective = snapshot.workloads.get(workload).and_then(|policy| policy.latency);
+            // Slower than usual but inside what was promised is no incident.
+            if objective.is_some_and(|objective| slow.seconds < objective.seconds) {
+                continue;
+            }
+            seen.insert(
+                (entity, FindingKind::Slow),
+                Seen {
+                    since: slow.since,
+                    at: now,
+                    confidence: 1.0 - slow.verdict.chance.min(0.5),
+                    evidence: vec![
+                        Evidence::new("own time, p90 of one second", format!("{:.0} ms", slow.seconds * 1e3))
+                            .usual(format!(
+                                "{:.0} to {:.0} ms",
+                                slow.verdict.usual.0 * 1e3,
+                                slow.verdict.usual.1 * 1e3
+                            )),
+                        Evidence::new(
+                            "chance of this without a fault",
+                            format!("{:.0e}", slow.verdict.chance.max(1e-30)),
+                        ),
+                    ],
+                },
+            );
+        }
+    }
+
+    fn signal_findings(&self, now: Timestamp, seen: &mut BTreeMap<(Entity, FindingKind), Seen>) {
+        for (workload, since, evidence) in self.signals.abnormal() {
+            let entity = Entity::Workload { key: workload.clone() };
+            seen.insert(
+                (entity, FindingKind::SignalAbnormal),
+                Seen { since, at: now, confidence: 0.99, evidence },
+            );
+        }
+    }
+
+    /// Merges what is seen now with what was known: new, renewed, ended.
+    fn settle(&mut self, seen: BTreeMap<(Entity, FindingKind), Seen>, now: Timestamp) -> Vec<Finding> {
+        self.findings.retain(|_, finding| finding.active);
+        for (key, finding) in &mut self.findings {
+            if !seen.contains_key(key) {
+                finding.active = false;
+            }
+        }
+        for ((entity, kind), new) in seen {
+            if let Some(finding) = self.findings.get_mut(&(entity.clone(), kind)) {
+                finding.since = finding.since.min(new.since);
+                finding.last_seen = new.at;
+                finding.confidence = finding.confidence.max(new.confidence);
+                finding.evidence = new.evidence;
+                finding.active = true;
+                continue;
+            }
+            if self.findings.len() >= MAX_FINDINGS {
+                self.dropped += 1;
+                continue;
+            }
+            self.next += 1;
+            let finding = Finding {
+                id: FindingId::new(format!("f{}", self.next)),
+                entity: entity.clone(),
+                kind,
+                since: new.since.min(now),
+                detected: now,
+                last_seen: new.at,
+                confidence: new.confidence,
+                evidence: new.evidence,
+                active: true,
+            };
+            self.findings.insert((entity, kind), finding);
+        }
+        self.findings.values().cloned().collect()
+    }
+
+    fn health(&self, snapshot: &Snapshot, now: Timestamp) -> Vec<(WorkloadKey, WorkloadHealth)> {
+        let mut changed = Vec::new();
+        for key in snapshot.workloads.keys() {
+            let callee = self.calls.callee(&Entity::Workload { key: key.clone() });
+            let health = match callee {
+                Some(callee) if callee.last_good.is_some() || callee.last_failure.is_some() => {
+                    WorkloadHealth {
+                        last_good: callee.last_good,
+                        last_failure: callee.last_failure,
+                        good_since: callee.good_since,
+                        good_calls: callee.good_calls,
+                    }
+                }
+                // Nobody calls it: its pods' readiness speaks, and only when all of them are ready.
+                // Asked only where it matters, so that ten thousand quiet workloads cost nothing.
+                _ => {
+                    if snapshot.incidents_of(key).next().is_none() {
+                        continue;
+                    }
+                    let before = snapshot.health.get(key).cloned().unwrap_or_default();
+                    let mut pods = snapshot.pods_of(key).filter(|pod| !pod.deleting).peekable();
+                    let ready = pods.peek().is_some() && pods.all(|pod| pod.serving());
+                    if ready {
+                        WorkloadHealth {
+                            last_good: Some(now),
+                            good_since: Some(before.good_since.unwrap_or(now)),
+                            ..before
+                        }
+                    } else {
+                        WorkloadHealth { good_since: None, good_calls: 0, ..before }
+                    }
+                }
+            };
+            if snapshot.health.get(key) != Some(&health) {
+                changed.push((key.clone(), health));
+            }
+        }
+        changed
+    }
+}
+
+fn keep(finding: &Finding) -> Seen {
+    Seen {
+        since: finding.since,
+        at: finding.last_seen,
+        confidence: finding.confidence,
+        evidence: finding.evidence.clone(),
+    }
+}
+
+fn chance(callee: &Callee, tally: &Tally) -> f64 {
+    // Three times the usual rate: a rate that wanders is not a fault.
+    binomial_upper(tally.failures(), tally.calls(), (3.0 * callee.usual_rate).max(0.005))
+}
+
+fn node_findings(snapshot: &Snapshot, now: Timestamp, seen: &mut BTreeMap<(Entity, FindingKind), Seen>) {
+    for node in snapshot.nodes.values().filter(|node| !node.ready) {
+        seen.insert(
+            (Entity::Node { name: node.name.clone() }, FindingKind::NodeNotReady),
+            Seen {
+                since: now,
+                at: now,
+                confidence: 0.999,
+                evidence: vec![Evidence::new("node", "not ready")],
+            },
+        );
+    }
+}
+
+fn source_findings(snapshot: &Snapshot, now: Timestamp, seen: &mut BTreeMap<(Entity, FindingKind), Seen>) {
+    for (name, report) in &snapshot.sources {
+        if let SourceState::Down(reason) = &report.state {
+            seen.insert(
+                (Entity::Source { name: name.clone() }, FindingKind::NoData),
+                Seen {
+                    since: now,
+                    at: now,
+                    confidence: 1.0,
+                    evidence: vec![Evidence::new("source", reason.to_string())],
+                },
+            );
+        }
+    }
+}

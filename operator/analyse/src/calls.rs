@@ -1,0 +1,444 @@
+//! Who failed whom: calls seen from client spans, charged per trace to the deepest callee that failed.
+//!
+//! A failed call is charged to its callee, unless the callee itself failed at a call of its own in the same
+//! trace; then the charge moves on to that callee. Spans arrive late and in any order, so a charge may move
+//! while its trace is remembered. The idea is that of spectrum and trace based localisation (e.g. `MicroRank`,
+//! WWW 2021), reduced to what can be decided within milliseconds and explained in one sentence.
+
+use homeostat_knowledge::SignedDuration;
+use homeostat_knowledge::{
+    CallOutcome, Entity, Observation, Signal, Snapshot, Span, SpanKind, Timestamp, WorkloadKey,
+};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+
+/// Width of one bucket of counts.
+const BUCKET_MILLIS: i64 = 100;
+/// How long counts are kept.
+const KEEP_BUCKETS: usize = 60;
+/// Traces with a failure that are remembered for moving charges.
+const MAX_TRACES: usize = 20_000;
+/// How long a trace is remembered.
+const TRACE_MEMORY: SignedDuration = SignedDuration::from_secs(10);
+/// Callees that are tracked; the rest is counted as dropped.
+const MAX_CALLEES: usize = 50_000;
+/// Failures further apart than this are separate runs; longer than the exporters' default beat of five seconds.
+const RUN_GAP: SignedDuration = SignedDuration::from_secs(6);
+/// A caller that hung up after this long without an answer counts as unanswered.
+const UNANSWERED_SECONDS: f64 = 0.25;
+
+/// Failure kinds that are charged apart, in this order in arrays.
+pub const FAILURES: [CallOutcome; 4] =
+    [CallOutcome::ServerError, CallOutcome::Timeout, CallOutcome::Refused, CallOutcome::Reset];
+
+#[derive(Clone, Debug, Default)]
+struct Bucket {
+    index: i64,
+    good: u32,
+    /// Charged to this callee, by [`FAILURES`].
+    charged: [u32; 4],
+    /// Failed, but charged to somebody deeper.
+    passed_on: u32,
+    first_failure: Option<Timestamp>,
+    last_failure: Option<Timestamp>,
+}
+
+/// Calls into one callee.
+#[derive(Clone, Debug)]
+pub struct Callee {
+    buckets: VecDeque<Bucket>,
+    /// Usual share of charged failures, learned while nothing is wrong.
+    pub usual_rate: f64,
+    /// End of the last call charged to it.
+    pub last_failure: Option<Timestamp>,
+    /// End of the last good call.
+    pub last_good: Option<Timestamp>,
+    /// Start of the first good call after the last failure.
+    pub good_since: Option<Timestamp>,
+    /// Good calls since then.
+    pub good_calls: u64,
+    /// Workloads that called it, lately.
+    pub callers: BTreeSet<WorkloadKey>,
+    /// Present run of failures: when its first and its last one reached us.
+    run: Option<(Timestamp, Timestamp)>,
+    learned_until: i64,
+}
+
+impl Default for Callee {
+    fn default() -> Self {
+        Self {
+            buckets: VecDeque::new(),
+            usual_rate: 0.001,
+            last_failure: None,
+            last_good: None,
+            good_since: None,
+            good_calls: 0,
+            callers: BTreeSet::new(),
+            run: None,
+            learned_until: 0,
+        }
+    }
+}
+
+/// Counts of one callee since its present run of failures began.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Tally {
+    /// Calls that were answered well.
+    pub good: u64,
+    /// Failures charged to the callee, by [`FAILURES`].
+    pub charged: [u64; 4],
+    /// Failures passed on to somebody deeper.
+    pub passed_on: u64,
+    /// End of the first charged failure.
+    pub first_failure: Option<Timestamp>,
+    /// End of the last charged failure.
+    pub last_failure: Option<Timestamp>,
+    /// When the first failure of the present run reached us; the run may be longer than the window.
+    pub first_arrival: Option<Timestamp>,
+}
+
+impl Tally {
+    /// Charged failures of all kinds.
+    pub fn failures(&self) -> u64 {
+        self.charged.iter().sum()
+    }
+
+    /// All calls.
+    pub fn calls(&self) -> u64 {
+        self.good + self.failures() + self.passed_on
+    }
+
+    /// The most frequent failure.
+    pub fn main_failure(&self) -> Option<CallOutcome> {
+        let (index, count) =
+            self.charged.iter().enumerate().max_by_key(|(index, count)| (**count, 4 - index))?;
+        (*count > 0).then_some(FAILURES[index])
+    }
+}
+
+impl Callee {
+    fn bucket(&mut self, arrival: Timestamp) -> &mut Bucket {
+        let index = arrival.as_millisecond().div_euclid(BUCKET_MILLIS);
+        let newest = self.buckets.back().map_or(i64::MIN, |bucket| bucket.index);
+        if index > newest {
+            self.buckets.push_back(Bucket { index, ..Bucket::default() });
+            while self.buckets.len() > KEEP_BUCKETS {
+                self.buckets.pop_front();
+            }
+        }
+        // Arrival times grow; an older index can only come from a moved charge and goes to its own bucket.
+        let place = self.buckets.partition_point(|bucket| bucket.index < index).min(self.buckets.len() - 1);
+        &mut self.buckets[place]
+    }
+
+    fn good(&mut self, span: &Span, arrival: Timestamp) {
+        self.bucket(arrival).good += 1;
+        self.last_good = self.last_good.max(Some(span.end));
+        if self.last_failure.is_none_or(|failure| span.start > failure) {
+            if self.good_since.is_none_or(|since| self.last_failure.is_some_and(|failure| since <= failure)) {
+                self.good_since = Some(span.start);
+                self.good_calls = 0;
+            }
+            self.good_calls += 1;
+        }
+    }
+
+    fn charge(&mut self, outcome: usize, end: Timestamp, arrival: Timestamp) {
+        let bucket = self.bucket(arrival);
+        bucket.charged[outcome] += 1;
+        bucket.first_failure = Some(bucket.first_failure.map_or(end, |first| first.min(end)));
+        bucket.last_failure = bucket.last_failure.max(Some(end));
+        self.run = match self.run {
+            Some((first, last)) if arrival.duration_since(last) <= RUN_GAP => {
+                Some((first, last.max(arrival)))
+            }
+            _ => Some((arrival, arrival)),
+        };
+        self.last_failure = self.last_failure.max(Some(end));
+        if self.good_since.is_some_and(|since| since <= end) {
+            self.good_since = None;
+            self.good_calls = 0;
+        }
+    }
+
+    fn discharge(&mut self, outcome: usize, arrival: Timestamp) {
+        let bucket = self.bucket(arrival);
+        bucket.charged[outcome] = bucket.charged[outcome].saturating_sub(1);
+        bucket.passed_on += 1;
+        if bucket.charged.iter().all(|count| *count == 0) {
+            bucket.first_failure = None;
+            bucket.last_failure = None;
+        }
+    }
+
+    /// Counts over the last `window`, from the first charged failure on. Empty when nothing failed.
+    pub fn tally(&self, now: Timestamp, window: SignedDuration) -> Tally {
+        let oldest = (now - window).as_millisecond().div_euclid(BUCKET_MILLIS);
+        let mut tally = Tally::default();
+        for bucket in self.buckets.iter().filter(|bucket| bucket.index >= oldest) {
+            if tally.first_failure.is_none() && bucket.first_failure.is_none() {
+                continue;
+            }
+            tally.good += u64::from(bucket.good);
+            tally.passed_on += u64::from(bucket.passed_on);
+            for (sum, count) in tally.charged.iter_mut().zip(bucket.charged) {
+                *sum += u64::from(count);
+            }
+            if let Some(first) = bucket.first_failure {
+                tally.first_failure = Some(tally.first_failure.map_or(first, |known| known.min(first)));
+                tally.first_arrival = self.run.map(|(first, _)| first);
+            }
+            tally.last_failure = tally.last_failure.max(bucket.last_failure);
+        }
+        tally
+    }
+
+    /// Good calls and charged failures that reached us within `window`.
+    pub fn recent(&self, now: Timestamp, window: SignedDuration) -> (u64, u64) {
+        let oldest = (now - window).as_millisecond().div_euclid(BUCKET_MILLIS);
+        self.buckets.iter().filter(|bucket| bucket.index >= oldest).fold((0, 0), |(good, bad), bucket| {
+            (
+                good + u64::from(bucket.good),
+                bad + bucket.charged.iter().map(|count| u64::from(*count)).sum::<u64>(),
+            )
+        })
+    }
+
+    /// Learns the usual failure rate from buckets that are old enough to be settled.
+    pub fn learn(&mut self, now: Timestamp) {
+        let settled = (now.as_millisecond() - 3_000).div_euclid(BUCKET_MILLIS);
+        for bucket in
+            self.buckets.iter().filter(|bucket| bucket.index > self.learned_until && bucket.index <= settled)
+        {
+            let bad: u32 = bucket.charged.iter().sum();
+            let all = bucket.good + bad + bucket.passed_on;
+            // A burst is not what is usual.
+            if all > 0 && f64::from(bad) < 0.1 * f64::from(all) + 1.0 {
+                let weight = (f64::from(all) / 20_000.0).min(0.05);
+                self.usual_rate += weight * (f64::from(bad) / f64::from(all) - self.usual_rate);
+            }
+        }
+        self.learned_until = self.learned_until.max(settled);
+        self.usual_rate = self.usual_rate.clamp(0.000_1, 0.2);
+    }
+}
+
+#[derive(Clone, Debug)]
+struct Failure {
+    caller: Option<WorkloadKey>,
+    callee: Entity,
+    outcome: usize,
+    end: Timestamp,
+    arrival: Timestamp,
+    charged: bool,
+}
+
+/// How a workload's telemetry reaches us; tells when its silence means something.
+#[derive(Clone, Debug)]
+pub struct Sender {
+    /// When its last batch arrived.
+    pub last_arrival: Timestamp,
+    /// Latest span end that it reported.
+    pub watermark: Timestamp,
+    /// Usual longest time between batches, in seconds (slowly forgetting maximum).
+    pub gap_seconds: f64,
+}
+
+/// All calls, by callee.
+#[derive(Debug, Default)]
+pub struct Calls {
+    callees: BTreeMap<Entity, Callee>,
+    traces: HashMap<u128, Vec<Failure>>,
+    trace_order: VecDeque<(Timestamp, u128)>,
+    senders: BTreeMap<WorkloadKey, Sender>,
+    pod_senders: BTreeMap<homeostat_knowledge::ObjectKey, Sender>,
+    /// Client spans that could not be tracked because of the bounds.
+    pub dropped: u64,
+}
+
+impl Calls {
+    /// Takes one observation; anything but spans is ignored.
+    pub fn ingest(&mut self, snapshot: &Snapshot, observation: &Observation) {
+        let Signal::Span(span) = &observation.signal else { return };
+        self.note_sender(observation, span);
+        if span.kind != SpanKind::Client {
+            return;
+        }
+        let Some(peer) = &span.peer else { return };
+        let Some(namespace) = observation.entity.namespace() else { return };
+        let callee = snapshot.resolve(namespace, peer);
+        let caller = observation.entity.workload().cloned();
+        if !self.callees.contains_key(&callee) {
+            if self.callees.len() >= MAX_CALLEES {
+                self.dropped += 1;
+                return;
+            }
+            self.callees.insert(callee.clone(), Callee::default());
+        }
+        let Some(entry) = self.callees.get_mut(&callee) else { return };
+        if let Some(caller) = &caller
+            && entry.callers.len() < 256
+            && !entry.callers.contains(caller)
+        {
+            entry.callers.insert(caller.clone());
+        }
+        let outcome = match span.outcome {
+            outcome if outcome.good() => {
+                entry.good(span, observation.arrival_time);
+                return;
+            }
+            CallOutcome::Cancelled if span.seconds() >= UNANSWERED_SECONDS => CallOutcome::Timeout,
+            CallOutcome::Cancelled => return,
+            outcome => outcome,
+        };
+        let Some(outcome) = FAILURES.iter().position(|failure| *failure == outcome) else { return };
+        let failure = Failure {
+            caller,
+            callee,
+            outcome,
+            end: span.end,
+            arrival: observation.arrival_time,
+            charged: false,
+        };
+        self.fail(span.trace, failure);
+    }
+
+    fn fail(&mut self, trace: u128, failure: Failure) {
+        if !self.traces.contains_key(&trace) {
+            while self.trace_order.len() >= MAX_TRACES {
+                if let Some((_, oldest)) = self.trace_order.pop_front() {
+                    self.traces.remove(&oldest);
+                }
+            }
+            self.trace_order.push_back((failure.arrival, trace));
+        }
+        let failures = self.traces.entry(trace).or_default();
+        // Retries within one trace are few; a runaway trace keeps its first failures.
+        if failures.len() < 64 {
+            failures.push(failure);
+        }
+        let callers: BTreeSet<WorkloadKey> =
+            failures.iter().filter_map(|failure| failure.caller.clone()).collect();
+        for failure in failures.iter_mut() {
+            let deeper = match &failure.callee {
+                Entity::Workload { key } => callers.contains(key),
+                _ => false,
+            };
+            let Some(callee) = self.callees.get_mut(&failure.callee) else { continue };
+            if !deeper && !failure.charged {
+                failure.charged = true;
+                callee.charge(failure.outcome, failure.end, failure.arrival);
+            } else if deeper && failure.charged {
+                failure.charged = false;
+                callee.discharge(failure.outcome, failure.arrival);
+            }
+        }
+    }
+
+    fn note_sender(&mut self, observation: &Observation, span: &Span) {
+        let arrival = observation.arrival_time;
+        let note = |sender: &mut Sender| {
+            let gap = arrival.duration_since(sender.last_arrival).as_secs_f64();
+            if gap > 0.0 {
+                sender.gap_seconds = gap.clamp(sender.gap_seconds * 0.98, 10.0).max(0.02);
+            }
+            sender.last_arrival = sender.last_arrival.max(arrival);
+            sender.watermark = sender.watermark.max(span.end);
+        };
+        let fresh = Sender { last_arrival: arrival, watermark: span.end, gap_seconds: 0.2 };
+        if let Entity::Pod { key, workload, .. } = &observation.entity {
+            if let Some(workload) = workload {
+                match self.senders.get_mut(workload) {
+                    Some(sender) => note(sender),
+                    None => {
+                        self.senders.insert(workload.clone(), fresh.clone());
+                    }
+                }
+            }
+            if let Some(sender) = self.pod_senders.get_mut(key) {
+                note(sender);
+            } else if self.pod_senders.len() < MAX_CALLEES {
+                self.pod_senders.insert(key.clone(), fresh);
+            }
+        }
+    }
+
+    /// Forgets old traces and pods that are gone.
+    pub fn expire(&mut self, snapshot: &Snapshot, now: Timestamp) {
+        while let Some((arrival, trace)) = self.trace_order.front() {
+            if now.duration_since(*arrival) <= TRACE_MEMORY {
+                break;
+            }
+            self.traces.remove(trace);
+            self.trace_order.pop_front();
+        }
+        self.pod_senders.retain(|key, _| snapshot.pods.contains_key(key));
+        self.senders.retain(|key, _| snapshot.workloads.contains_key(key));
+        self.callees.retain(|entity, callee| match entity {
+            Entity::Workload { key } => snapshot.workloads.contains_key(key),
+            _ => callee
+                .buckets
+                .back()
+                .is_some_and(|bucket| now.as_millisecond() - bucket.index * BUCKET_MILLIS < 3_600_000),
+        });
+    }
+
+    /// Callees with their calls.
+    pub fn callees(&self) -> impl Iterator<Item = (&Entity, &Callee)> {
+        self.callees.iter()
+    }
+
+    /// Callees, to learn usual rates.
+    pub fn callees_mut(&mut self) -> impl Iterator<Item = (&Entity, &mut Callee)> {
+        self.callees.iter_mut()
+    }
+
+    /// Calls into one entity.
+    pub fn callee(&self, entity: &Entity) -> Option<&Callee> {
+        self.callees.get(entity)
+    }
+
+    /// How a workload's telemetry reaches us.
+    pub fn sender(&self, workload: &WorkloadKey) -> Option<&Sender> {
+        self.senders.get(workload)
+    }
+
+    /// How a pod's telemetry reaches us.
+    pub fn pod_sender(&self, pod: &homeostat_knowledge::ObjectKey) -> Option<&Sender> {
+        self.pod_senders.get(pod)
+    }
+
+    /// Workloads that suffered in traces whose failure is charged to `root`.
+    pub fn affected(&self, root: &Entity) -> BTreeSet<WorkloadKey> {
+        let mut affected = BTreeSet::new();
+        for failures in self.traces.values() {
+            if failures.iter().any(|failure| failure.charged && failure.callee == *root) {
+                for failure in failures {
+                    affected.extend(failure.caller.clone());
+                    affected.extend(failure.callee.workload().cloned());
+                }
+            }
+        }
+        if let Some(own) = root.workload() {
+            affected.remove(own);
+        }
+        affected
+    }
+
+    /// Whether `caller` calls `callee`, directly or through others (bounded depth).
+    pub fn reaches(&self, caller: &WorkloadKey, callee: &Entity) -> bool {
+        let mut seen = BTreeSet::new();
+        let mut front = vec![callee.clone()];
+        while let Some(entity) = front.pop() {
+            let Some(entry) = self.callees.get(&entity) else { continue };
+            for above in &entry.callers {
+                if above == caller {
+                    return true;
+                }
+                if seen.len() < 1_000 && seen.insert(above.clone()) {
+                    front.push(Entity::Workload { key: above.clone() });
+                }
+            }
+        }
+        false
+    }
+}

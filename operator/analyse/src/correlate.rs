@@ -1,0 +1,539 @@
+//! One fault, one incident: findings are grouped by the root that they point at, along the call graph.
+//!
+//! Since failing calls are already charged to the deepest failing callee, callers of a sick workload have no
+//! findings of their own; what is left is to join the kubelet's view with the callers' view of one workload, to
+//! absorb stray charges next to a known root, and to keep two separate faults apart.
+
+use crate::calls::Calls;
+use homeostat_knowledge::incident::TimelineKind;
+use homeostat_knowledge::observation::StoredIncident;
+use homeostat_knowledge::{
+    Cause, Entity, EvidenceId, Finding, FindingKind, IdSource, Incident, IncidentId, IncidentState, Instants,
+    Name, ObjectKey, Severity, SignedDuration, Snapshot, Timestamp, WorkloadKey,
+};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Settings of the correlator.
+#[derive(Clone, Debug)]
+pub struct CorrelatorConfig {
+    /// Good for so long before an incident counts as mitigated (at the first good call).
+    pub stable: SignedDuration,
+    /// Findings this soon after mitigation still belong to the same incident.
+    pub aftershock: SignedDuration,
+    /// Namespace for incidents that belong to no tenant's namespace (nodes).
+    pub home: Name,
+    /// Open incidents that are kept; more are refused and counted.
+    pub maximum: usize,
+}
+
+impl Default for CorrelatorConfig {
+    fn default() -> Self {
+        Self {
+            stable: SignedDuration::from_secs(3),
+            aftershock: SignedDuration::from_millis(4_500),
+            home: Name::from("homeostat-system"),
+            maximum: 1_000,
+        }
+    }
+}
+
+/// Groups findings into incidents. The one writer of incidents.
+#[derive(Debug)]
+pub struct Correlator {
+    config: CorrelatorConfig,
+    incidents: BTreeMap<IncidentId, Incident>,
+    /// Incidents that could not be opened because of the bound.
+    pub dropped: u64,
+}
+
+/// What a finding points at.
+fn root_of(finding: &Finding) -> Option<Entity> {
+    match (&finding.entity, finding.kind) {
+        // Missing data neither opens nor closes an incident.
+        (_, FindingKind::NoData) | (Entity::Source { .. } | Entity::Cluster, _) => None,
+        (Entity::Workload { .. } | Entity::External { .. } | Entity::Node { .. }, _) => {
+            Some(finding.entity.clone())
+        }
+        (Entity::Pod { workload, .. }, _) => workload.clone().map(|key| Entity::Workload { key }),
+    }
+}
+
+/// Seen in the object's own state, not only by its callers.
+fn first_hand(kind: FindingKind) -> bool {
+    match kind {
+        FindingKind::Crashed
+        | FindingKind::BackingOff
+        | FindingKind::CrashLoop
+        | FindingKind::OutOfMemory
+        | FindingKind::NotReady
+        | FindingKind::Unschedulable
+        | FindingKind::ImagePullFailed
+        | FindingKind::SignalAbnormal
+        | FindingKind::NodeNotReady
+        | FindingKind::NoData => true,
+        FindingKind::Unreachable
+        | FindingKind::Hung
+        | FindingKind::ErrorBurst
+        | FindingKind::Slow
+        | FindingKind::DependencyDown => false,
+    }
+}
+
+/// How telling a kind is about what is broken, for ranking within one root: what explains comes before what is seen.
+fn weight(kind: FindingKind) -> f64 {
+    match kind {
+        FindingKind::CrashLoop => 1.0,
+        FindingKind::BackingOff => 0.98,
+        FindingKind::OutOfMemory => 0.97,
+        FindingKind::ImagePullFailed | FindingKind::Unschedulable => 0.96,
+        FindingKind::Crashed => 0.95,
+        FindingKind::NodeNotReady => 0.94,
+        FindingKind::Hung => 0.9,
+        FindingKind::DependencyDown => 0.88,
+        FindingKind::ErrorBurst => 0.85,
+        FindingKind::Slow => 0.8,
+        FindingKind::NotReady => 0.7,
+        FindingKind::Unreachable => 0.6,
+        FindingKind::SignalAbnormal => 0.5,
+        FindingKind::NoData => 0.0,
+    }
+}
+
+impl Correlator {
+    /// A correlator without incidents.
+    pub fn new(config: CorrelatorConfig) -> Self {
+        Self { config, incidents: BTreeMap::new(), dropped: 0 }
+    }
+
+    /// Open incidents.
+    pub fn incidents(&self) -> impl Iterator<Item = &Incident> {
+        self.incidents.values()
+    }
+
+    /// One incident.
+    pub fn get(&self, id: &IncidentId) -> Option<&Incident> {
+        self.incidents.get(id)
+    }
+
+    /// One incident, for the decisions and actions that are written into its history.
+    pub fn get_mut(&mut self, id: &IncidentId) -> Option<&mut Incident> {
+        self.incidents.get_mut(id)
+    }
+
+    /// Takes up an incident that an earlier leader left open, or what people wrote into one of ours.
+    /// Returns whether anything changed.
+    pub fn adopt(&mut self, stored: &StoredIncident, now: Timestamp) -> bool {
+        let id = &stored.incident.id;
+        if let Some(own) = self.incidents.get_mut(id) {
+            let mut changed = false;
+            if stored.acknowledged_by.is_some() && own.acknowledged_by != stored.acknowledged_by {
+                own.acknowledged_by.clone_from(&stored.acknowledged_by);
+                own.instants.acknowledged.get_or_insert(now);
+                let who = stored.acknowledged_by.as_deref().unwrap_or_default().to_owned();
+                own.record(now, TimelineKind::Person, format!("acknowledged by {who}"));
+                changed = true;
+            }
+            if stored.closed && !own.state.closed() {
+                own.record(now, TimelineKind::Person, "closed by a person");
+                close(own, now);
+                changed = true;
+            }
+            return changed;
+        }
+        if stored.incident.state.closed() || stored.closed || self.incidents.len() >= self.config.maximum {
+            return false;
+        }
+        let mut incident = stored.incident.clone();
+        incident.acknowledged_by.clone_from(&stored.acknowledged_by);
+        incident.record(now, TimelineKind::State, "taken up by this replica");
+        self.incidents.insert(id.clone(), incident);
+        true
+    }
+
+    /// Forgets an incident whose object was deleted.
+    pub fn forget(&mut self, key: &ObjectKey) {
+        self.incidents.remove(&IncidentId(key.name.clone()));
+    }
+
+    /// Groups the present findings. Returns the incidents that changed; closed ones are returned once and dropped.
+    pub fn update(
+        &mut self,
+        findings: &[Finding],
+        calls: &Calls,
+        snapshot: &Snapshot,
+        now: Timestamp,
+        ids: &mut dyn IdSource,
+    ) -> Vec<IncidentId> {
+        let mut roots: BTreeMap<Entity, Vec<&Finding>> = BTreeMap::new();
+        for finding in findings.iter().filter(|finding| finding.active) {
+            if let Some(root) = root_of(finding) {
+                roots.entry(root).or_default().push(finding);
+            }
+        }
+        let mut changed = BTreeSet::new();
+        for (root, findings) in &roots {
+            if let Some(id) = self.incident_for(root, findings, calls, snapshot, now, ids)
+                && self.refresh(&id, root, findings, calls, now, ids)
+            {
+                changed.insert(id);
+            }
+        }
+        let ids_open: Vec<IncidentId> = self.incidents.keys().cloned().collect();
+        for id in ids_open {
+            if self.advance(&id, &roots, calls, snapshot, now) {
+                changed.insert(id);
+            }
+        }
+        changed.into_iter().collect()
+    }
+
+    /// Drops incidents that are closed. Called after they were written.
+    pub fn drop_closed(&mut self) {
+        self.incidents.retain(|_, incident| !incident.state.closed());
+    }
+
+    /// Verification window passed and nothing is left to do.
+    pub fn resolve(&mut self, id: &IncidentId, now: Timestamp) -> bool {
+        match self.incidents.get_mut(id) {
+            Some(incident) if !incident.state.closed() => {
+                incident.record(now, TimelineKind::State, "resolved: stayed inside its objective");
+                close(incident, now);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Still takes findings: not mitigated, or only just.
+    fn takes(&self, incident: &Incident, now: Timestamp) -> bool {
+        !incident.state.closed()
+            && incident.instants.mitigated.is_none_or(|mitigated| {
+                now.duration_since(mitigated) <= self.config.stable + self.config.aftershock
+            })
+    }
+
+    fn incident_for(
+        &mut self,
+        root: &Entity,
+        findings: &[&Finding],
+        calls: &Calls,
+        snapshot: &Snapshot,
+        now: Timestamp,
+        ids: &mut dyn IdSource,
+    ) -> Option<IncidentId> {
+        let own = self
+            .incidents
+            .values()
+            .filter(|incident| self.takes(incident, now))
+            .find(|incident| incident.causes.first().is_some_and(|cause| root_of_cause(cause) == *root))
+            .or_else(|| {
+                self.incidents
+                    .values()
+                    .filter(|incident| self.takes(incident, now))
+                    .find(|incident| incident.causes.iter().any(|cause| root_of_cause(cause) == *root))
+            });
+        if let Some(incident) = own {
+            return Some(incident.id.clone());
+        }
+        // The object's own state says it: a fault of its own, even next to another one.
+        let certain = findings.iter().any(|finding| first_hand(finding.kind));
+        if !certain {
+            let neighbour =
+                self.incidents.values().filter(|incident| self.takes(incident, now)).find(|incident| {
+                    incident.causes.first().is_some_and(|cause| {
+                        let known = root_of_cause(cause);
+                        let above = root.workload().is_some_and(|key| calls.reaches(key, &known));
+                        let below = known.workload().is_some_and(|key| calls.reaches(key, root));
+                        above || below
+                    })
+                });
+            if let Some(incident) = neighbour {
+                return Some(incident.id.clone());
+            }
+        }
+        self.open(root, findings, calls, snapshot, now, ids)
+    }
+
+    fn open(
+        &mut self,
+        root: &Entity,
+        findings: &[&Finding],
+        calls: &Calls,
+        snapshot: &Snapshot,
+        now: Timestamp,
+        ids: &mut dyn IdSource,
+    ) -> Option<IncidentId> {
+        if self.incidents.len() >= self.config.maximum {
+            self.dropped += 1;
+            return None;
+        }
+        let affected = calls.affected(root);
+        // The workload that answers for it: itself, else the nearest one that suffers.
+        let nearest = calls.callee(root).and_then(|callee| callee.callers.iter().next().cloned());
+        let workload = root.workload().cloned().or(nearest).or_else(|| affected.iter().next().cloned());
+        let namespace =
+            workload.as_ref().map_or_else(|| self.config.home.clone(), |key| key.namespace.clone());
+        let tenant = snapshot.tenant_of_namespace(&namespace).map(|tenant| tenant.name.clone());
+        let short: String = dns_label(root.name()).chars().take(48).collect();
+        let id = IncidentId::new(format!("{}-{}", short.trim_matches('-'), ids.suffix(5)));
+        let since = findings.iter().map(|finding| finding.since).min().unwrap_or(now);
+        let mut incident = Incident {
+            id: id.clone(),
+            namespace,
+            tenant,
+            workload,
+            state: IncidentState::Open,
+            severity: Severity::Warning,
+            findings: Vec::new(),
+            causes: Vec::new(),
+            affected: Vec::new(),
+            instants: Instants {
+                impact_start: since.min(now),
+                detected: now,
+                acknowledged: None,
+                mitigated: None,
+                resolved: None,
+            },
+            timeline: Vec::new(),
+            actions: Vec::new(),
+            reopen_count: 0,
+            evidence: EvidenceId::new(ids.suffix(10)),
+            handed_over: None,
+            acknowledged_by: None,
+        };
+        incident.record(now, TimelineKind::State, "opened");
+        self.incidents.insert(id.clone(), incident);
+        Some(id)
+    }
+
+    /// Writes the root's findings and the ranking into the incident. Returns whether people would see a difference.
+    fn refresh(
+        &mut self,
+        id: &IncidentId,
+        root: &Entity,
+        findings: &[&Finding],
+        calls: &Calls,
+        now: Timestamp,
+        ids: &mut dyn IdSource,
+    ) -> bool {
+        let Some(incident) = self.incidents.get_mut(id) else { return false };
+        let mut changed = false;
+        for finding in findings {
+            let known = incident
+                .findings
+                .iter_mut()
+                .find(|known| known.entity == finding.entity && known.kind == finding.kind);
+            if let Some(known) = known {
+                // Renewed evidence alone is not news; it would cost a write ten times a second.
+                changed |= known.active != finding.active;
+                known.clone_from(finding);
+            } else if incident.findings.len() < 50 {
+                incident.findings.push((*finding).clone());
+                let first = finding.evidence.first().map(ToString::to_string).unwrap_or_default();
+                incident.record(
+                    now,
+                    TimelineKind::Finding,
+                    format!("{} {}: {first}", finding.entity, finding.kind),
+                );
+                changed = true;
+            }
+            incident.instants.impact_start = incident.instants.impact_start.min(finding.since);
+        }
+        if incident.instants.mitigated.is_some() {
+            incident.instants.mitigated = None;
+            incident.reopen_count += 1;
+            incident.state = IncidentState::Open;
+            incident.record(now, TimelineKind::State, "came back before it was stable");
+            changed = true;
+        }
+        let before: Vec<(Entity, FindingKind)> =
+            incident.causes.iter().map(|cause| (cause.entity.clone(), cause.kind)).collect();
+        rank(incident, calls);
+        let after: Vec<(Entity, FindingKind)> =
+            incident.causes.iter().map(|cause| (cause.entity.clone(), cause.kind)).collect();
+        if before != after {
+            incident.evidence = EvidenceId::new(ids.suffix(10));
+            if let Some(top) = incident.causes.first() {
+                let text = format!("{} ({}), sure to {:.1} %", top.entity, top.kind, top.confidence * 100.0);
+                incident.record(now, TimelineKind::Cause, text);
+            }
+            changed = true;
+        }
+        let affected: BTreeSet<WorkloadKey> =
+            incident.affected.iter().cloned().chain(calls.affected(root)).take(100).collect();
+        let top = incident.causes.first().and_then(|cause| cause.entity.workload().cloned());
+        let affected: Vec<WorkloadKey> =
+            affected.into_iter().filter(|key| Some(key) != top.as_ref()).collect();
+        if affected != incident.affected {
+            incident.affected = affected;
+            changed = true;
+        }
+        let failing = incident.findings.iter().any(|finding| {
+            finding.active
+                && !matches!(
+                    finding.kind,
+                    FindingKind::Slow | FindingKind::SignalAbnormal | FindingKind::NotReady
+                )
+        });
+        let severity = if failing { Severity::Critical } else { Severity::Warning };
+        if severity > incident.severity {
+            incident.severity = severity;
+            changed = true;
+        }
+        changed
+    }
+
+    /// Moves an incident on when its roots are well again.
+    fn advance(
+        &mut self,
+        id: &IncidentId,
+        roots: &BTreeMap<Entity, Vec<&Finding>>,
+        calls: &Calls,
+        snapshot: &Snapshot,
+        now: Timestamp,
+    ) -> bool {
+        let stable = self.config.stable;
+        let taking = self.incidents.get(id).is_some_and(|incident| self.takes(incident, now));
+        let Some(incident) = self.incidents.get_mut(id) else { return false };
+        if incident.state.closed() {
+            return false;
+        }
+        let mut changed = false;
+        let own: BTreeSet<Entity> = incident.causes.iter().map(root_of_cause).collect();
+        for finding in &mut incident.findings {
+            let active = taking
+                && roots
+                    .values()
+                    .flatten()
+                    .any(|seen| seen.entity == finding.entity && seen.kind == finding.kind);
+            if finding.active && !active {
+                finding.active = false;
+                changed = true;
+            }
+        }
+        if incident.instants.mitigated.is_some() {
+            return changed;
+        }
+        // First-hand findings clear slowly on purpose; the callers' view says sooner that it serves again.
+        let sick = own.iter().any(|root| {
+            roots.get(root).is_some_and(|findings| {
+                findings.iter().any(|finding| {
+                    !first_hand(finding.kind)
+                        || health_of(root, calls, snapshot).is_none_or(|(_, calls)| calls == 0)
+                })
+            })
+        });
+        let well_since = incident.causes.first().map(root_of_cause).and_then(|root| match &root {
+            Entity::Node { name } => snapshot.nodes.get(name).is_none_or(|node| node.ready).then_some(now),
+            Entity::Workload { key } if !snapshot.workloads.contains_key(key) => Some(now),
+            _ => health_of(&root, calls, snapshot).map(|(since, _)| since),
+        });
+        if let Some(since) = well_since
+            && !sick
+            && now.duration_since(since) >= stable
+        {
+            let since = since.max(incident.instants.impact_start);
+            incident.instants.mitigated = Some(since);
+            incident.state = IncidentState::Mitigated;
+            let after = since.duration_since(incident.instants.impact_start).as_secs_f64();
+            incident.record(
+                now,
+                TimelineKind::State,
+                format!("mitigated: good again {after:.1} s after the impact began"),
+            );
+            changed = true;
+        }
+        changed
+    }
+}
+
+/// Since when a root answers well, and how many calls say so.
+fn health_of(root: &Entity, calls: &Calls, snapshot: &Snapshot) -> Option<(Timestamp, u64)> {
+    if let Entity::Workload { key } = root
+        && let Some(health) = snapshot.health.get(key)
+        && (health.last_failure.is_none() || health.good_since.is_some())
+    {
+        return health.good_since.map(|since| (since, health.good_calls));
+    }
+    let callee = calls.callee(root)?;
+    callee.good_since.map(|since| (since, callee.good_calls))
+}
+
+fn root_of_cause(cause: &Cause) -> Entity {
+    match &cause.entity {
+        Entity::Pod { workload: Some(key), .. } => Entity::Workload { key: key.clone() },
+        entity => entity.clone(),
+    }
+}
+
+fn close(incident: &mut Incident, now: Timestamp) {
+    incident.state = IncidentState::Resolved;
+    incident.instants.mitigated.get_or_insert(now);
+    incident.instants.resolved = Some(now);
+    for finding in &mut incident.findings {
+        finding.active = false;
+    }
+}
+
+/// Ranks the incident's findings into causes: one per root, the deepest callee first, and for each root the most
+/// telling kind. Findings that ended keep explaining while nothing newer does.
+fn rank(incident: &mut Incident, calls: &Calls) {
+    let any_active = incident.findings.iter().any(|finding| finding.active);
+    let mut best: BTreeMap<Entity, (f64, &Finding)> = BTreeMap::new();
+    for finding in incident.findings.iter().filter(|finding| finding.active || !any_active) {
+        let Some(root) = root_of(finding) else { continue };
+        let score = finding.confidence * weight(finding.kind);
+        if best.get(&root).is_none_or(|(known, _)| score > *known) {
+            best.insert(root, (score, finding));
+        }
+    }
+    let roots: Vec<Entity> = best.keys().cloned().collect();
+    let mut causes: Vec<(f64, Cause)> = best
+        .into_iter()
+        .map(|(root, (score, finding))| {
+            // A caller of another candidate is more likely its victim, unless its own state says otherwise.
+            let victim = !first_hand(finding.kind)
+                && roots.iter().any(|other| {
+                    *other != root && root.workload().is_some_and(|key| calls.reaches(key, other))
+                });
+            let score = if victim { score * 0.5 } else { score };
+            let evidence = finding.evidence.clone();
+            let cause = Cause {
+                entity: entity_of(&root, finding),
+                kind: finding.kind,
+                confidence: score.min(0.999),
+                evidence,
+            };
+            (score, cause)
+        })
+        .collect();
+    causes.sort_by(|(left, one), (right, other)| {
+        right.total_cmp(left).then_with(|| one.entity.cmp(&other.entity))
+    });
+    causes.truncate(10);
+    if causes.is_empty() {
+        return;
+    }
+    incident.causes = causes.into_iter().map(|(_, cause)| cause).collect();
+    if let Some(workload) = incident.causes[0].entity.workload() {
+        incident.workload = Some(workload.clone());
+    }
+}
+
+/// People think in workloads; the pod is named where it is one of several and the evidence tells which.
+fn entity_of(root: &Entity, finding: &Finding) -> Entity {
+    match (&finding.entity, first_hand(finding.kind)) {
+        (Entity::Pod { .. }, false) => finding.entity.clone(),
+        _ => root.clone(),
+    }
+}
+
+/// Lower-case letters, digits and dashes only: fit for an object name.
+fn dns_label(text: &str) -> String {
+    let label: String = text
+        .chars()
+        .map(|letter| if letter.is_ascii_alphanumeric() { letter.to_ascii_lowercase() } else { '-' })
+        .collect();
+    let label = label.trim_matches('-').to_owned();
+    if label.is_empty() { "incident".to_owned() } else { label }
+}

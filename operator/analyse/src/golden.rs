@@ -1,0 +1,193 @@
+//! Golden signals of a workload from its server spans: own time per second against what is usual, errors by pod.
+//!
+//! Own time is the span's duration less the time spent in calls to others, so a slow callee does not make its
+//! callers look slow.
+
+use homeostat_knowledge::{
+    CallOutcome, Entity, ObjectKey, Observation, Signal, Snapshot, SpanKind, Timestamp, WorkloadKey,
+};
+use homeostat_models::detect::level::LevelConfig;
+use homeostat_models::detect::{Level, Verdict};
+use std::collections::{BTreeMap, HashMap};
+
+/// Spans whose children's time is remembered, per generation (two are kept).
+const MAX_PARENTS: usize = 16_384;
+const BINS: usize = 48;
+
+/// Latency histogram of one second: bins grow by 2^(1/2) from 0.1 ms.
+#[derive(Clone, Debug)]
+struct Second {
+    index: i64,
+    bins: [u32; BINS],
+    count: u32,
+}
+
+impl Second {
+    fn new(index: i64) -> Self {
+        Self { index, bins: [0; BINS], count: 0 }
+    }
+
+    fn add(&mut self, seconds: f64) {
+        let bin = ((seconds.max(1e-4) / 1e-4).log2() * 2.0).floor().clamp(0.0, (BINS - 1) as f64) as usize;
+        self.bins[bin] += 1;
+        self.count += 1;
+    }
+
+    /// Upper edge of the bin that holds the quantile, in seconds.
+    fn quantile(&self, quantile: f64) -> Option<f64> {
+        let rank = (f64::from(self.count) * quantile).ceil().max(1.0) as u32;
+        let mut sum = 0;
+        for (bin, count) in self.bins.iter().enumerate() {
+            sum += count;
+            if sum >= rank && self.count > 0 {
+                return Some(1e-4 * 2.0_f64.powf(0.5 * (bin as f64 + 1.0)));
+            }
+        }
+        None
+    }
+}
+
+/// Server-side view of one pod, over the last few seconds.
+#[derive(Clone, Copy, Debug, Default)]
+struct PodCounts {
+    good: f64,
+    errors: f64,
+    at: i64,
+}
+
+/// Server-side view of one workload.
+#[derive(Clone, Debug)]
+struct Served {
+    second: Second,
+    level: Level,
+    verdict: Option<Verdict>,
+    seconds: f64,
+    slow_since: Option<Timestamp>,
+}
+
+/// Server-side view of everything.
+#[derive(Debug, Default)]
+pub struct Golden {
+    served: BTreeMap<WorkloadKey, Served>,
+    pods: BTreeMap<ObjectKey, PodCounts>,
+    children: [HashMap<u64, f64>; 2],
+}
+
+/// A workload that answers later than usual by its own time.
+#[derive(Clone, Debug)]
+pub struct SlowService {
+    /// First slow second.
+    pub since: Timestamp,
+    /// Own time now (p90 of the last full second), in seconds.
+    pub seconds: f64,
+    /// Verdict with the usual range.
+    pub verdict: Verdict,
+}
+
+impl Golden {
+    /// Takes one observation; anything but spans is ignored.
+    pub fn ingest(&mut self, _snapshot: &Snapshot, observation: &Observation) {
+        let Signal::Span(span) = &observation.signal else { return };
+        match span.kind {
+            SpanKind::Client => {
+                if self.children[0].len() >= MAX_PARENTS {
+                    self.children.swap(0, 1);
+                    self.children[0].clear();
+                }
+                *self.children[0].entry(span.parent).or_default() += span.seconds();
+            }
+            SpanKind::Server => self.server(observation, span),
+            SpanKind::Other => {}
+        }
+    }
+
+    fn server(&mut self, observation: &Observation, span: &homeostat_knowledge::Span) {
+        let Entity::Pod { key, workload: Some(workload), .. } = &observation.entity else { return };
+        let below = self.children.iter().filter_map(|generation| generation.get(&span.id)).sum::<f64>();
+        let own = (span.seconds() - below).max(0.0);
+        let index = observation.arrival_time.as_second();
+        if !self.served.contains_key(workload) {
+            let Ok(level) = Level::new(LevelConfig {
+                logarithmic: true,
+                // Less than 50 ms or less than three times the usual is no trouble that a restart could mend.
+                minimum_effect: 0.05,
+                minimum_ratio: 3.0,
+                ..LevelConfig::default()
+            }) else {
+                return;
+            };
+            self.served.insert(
+                workload.clone(),
+                Served { second: Second::new(index), level, verdict: None, seconds: 0.0, slow_since: None },
+            );
+        }
+        let Some(served) = self.served.get_mut(workload) else { return };
+        if index > served.second.index {
+            served.close(index);
+        }
+        served.second.add(own);
+        let counts = self.pods.entry(key.clone()).or_default();
+        let age = (index - counts.at).clamp(0, 60);
+        let fade = 0.5_f64.powi(age as i32);
+        counts.good *= fade;
+        counts.errors *= fade;
+        counts.at = index;
+        match span.outcome {
+            CallOutcome::ServerError if below < 1e-9 => counts.errors += 1.0,
+            outcome if outcome.good() => counts.good += 1.0,
+            _ => {}
+        }
+    }
+
+    /// Closes seconds that have passed and forgets what is gone.
+    pub fn tick(&mut self, snapshot: &Snapshot, now: Timestamp) {
+        let index = now.as_second();
+        self.served.retain(|key, served| {
+            if index > served.second.index {
+                served.close(index);
+            }
+            snapshot.workloads.contains_key(key)
+        });
+        self.pods.retain(|key, _| snapshot.pods.contains_key(key));
+    }
+
+    /// Workloads whose own time is abnormal.
+    pub fn slow(&self) -> impl Iterator<Item = (&WorkloadKey, SlowService)> {
+        self.served.iter().filter_map(|(key, served)| {
+            let verdict = served.verdict?;
+            let since = served.slow_since?;
+            Some((key, SlowService { since, seconds: served.seconds, verdict }))
+        })
+    }
+
+    /// Usual own time of a workload (median-like level of the p90 per second), in seconds.
+    pub fn usual_seconds(&self, workload: &WorkloadKey) -> Option<f64> {
+        self.served.get(workload)?.level.usual_level()
+    }
+
+    /// Share of own errors of one pod's answers lately, and how many answers that is.
+    pub fn error_share(&self, pod: &ObjectKey) -> Option<(f64, f64)> {
+        let counts = self.pods.get(pod)?;
+        let all = counts.good + counts.errors;
+        (all > 0.5).then(|| (counts.errors / all, all))
+    }
+}
+
+impl Served {
+    fn close(&mut self, index: i64) {
+        if self.second.count >= 3
+            && let Some(seconds) = self.second.quantile(0.9)
+        {
+            self.seconds = seconds;
+            self.verdict = self.level.observe(seconds);
+            if self.level.alarm() {
+                if self.slow_since.is_none() {
+                    self.slow_since = Timestamp::from_second(self.second.index - 1).ok();
+                }
+            } else {
+                self.slow_since = None;
+            }
+        }
+        self.second = Second::new(index);
+    }
+}

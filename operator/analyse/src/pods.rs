@@ -1,0 +1,279 @@
+//! What the kubelet says of a pod, as findings: crashes and their kind, back-off, images, placement, readiness.
+
+use homeostat_knowledge::records::Termination;
+use homeostat_knowledge::{
+    ContainerState, ControllerKind, Evidence, FindingKind, ObjectKey, PodRecord, SignedDuration, Snapshot,
+    Timestamp, Uid,
+};
+use std::collections::BTreeMap;
+
+/// The kubelet forgets its restart back-off after ten minutes of health.
+pub const BACK_OFF_MEMORY: SignedDuration = SignedDuration::from_mins(10);
+/// A container that ends by itself within this time "fails at start".
+const START_SECONDS: f64 = 10.0;
+/// Ready for so long before a crash finding is over: a crash at start is "ready" for a moment without probes.
+const READY_HOLD: SignedDuration = SignedDuration::from_millis(1_500);
+/// Not ready for so long, without a crash, before it is a finding.
+const NOT_READY_AFTER: SignedDuration = SignedDuration::from_secs(30);
+/// Unschedulable for so long before it is a finding: the scheduler often needs a second try.
+const UNSCHEDULABLE_AFTER: SignedDuration = SignedDuration::from_secs(10);
+
+/// One unexpected end of a container.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Crash {
+    /// When we saw it.
+    pub seen: Timestamp,
+    /// When it happened: the kubelet's time, which has whole seconds, but never after `seen`.
+    pub at: Timestamp,
+    /// Kubelet's reason.
+    pub reason: String,
+    /// Exit code.
+    pub exit_code: i32,
+    /// How long the container had run, in seconds, when known.
+    pub ran_seconds: Option<f64>,
+    /// Failed by itself right after its start.
+    pub at_start: bool,
+}
+
+/// Memory of one pod.
+#[derive(Clone, Debug)]
+pub struct PodMemory {
+    /// Namespace and name.
+    pub key: ObjectKey,
+    /// UID; a pod of the same name later starts anew.
+    pub uid: Uid,
+    counted: u32,
+    /// Unexpected ends that we saw, oldest first, bounded at 8.
+    pub crashes: Vec<Crash>,
+    ready_since: Option<Timestamp>,
+    not_ready_since: Option<Timestamp>,
+    /// The present finding, if any: kind, since, evidence.
+    pub finding: Option<(FindingKind, Timestamp, Vec<Evidence>)>,
+}
+
+/// Memories of all pods of controlled workloads, by UID.
+#[derive(Debug, Default)]
+pub struct Pods {
+    memories: BTreeMap<Uid, PodMemory>,
+}
+
+impl Pods {
+    /// Takes the newest record of a pod of a controlled workload.
+    pub fn observe(&mut self, pod: &PodRecord, now: Timestamp) {
+        let first_sight = !self.memories.contains_key(&pod.uid);
+        let memory = self.memories.entry(pod.uid.clone()).or_insert_with(|| PodMemory {
+            key: pod.key.clone(),
+            uid: pod.uid.clone(),
+            counted: 0,
+            crashes: Vec::new(),
+            ready_since: None,
+            not_ready_since: Some(now),
+            finding: None,
+        });
+        if pod.ready {
+            memory.ready_since.get_or_insert(now);
+            memory.not_ready_since = None;
+        } else {
+            memory.ready_since = None;
+            memory.not_ready_since.get_or_insert(now);
+        }
+        let ended: u32 = pod
+            .containers
+            .iter()
+            .map(|container| container.restarts + u32::from(is_down(&container.state)))
+            .sum();
+        // What happened before we looked is not an event, unless the container is down right now.
+        let down = pod.containers.iter().any(|container| is_down(&container.state));
+        if first_sight {
+            memory.counted = ended.saturating_sub(u32::from(down));
+        }
+        if ended > memory.counted {
+            memory.counted = ended;
+            if !pod.deleting
+                && let Some(end) = last_end(pod)
+                && !planned(pod, end)
+            {
+                memory.crash(end, now);
+            }
+        }
+        memory.classify(pod, now);
+    }
+
+    /// Re-judges by time alone (holds, time limits), and forgets pods that are gone.
+    pub fn tick(&mut self, snapshot: &Snapshot, now: Timestamp) {
+        self.memories.retain(|uid, memory| match snapshot.pods.get(&memory.key) {
+            Some(pod) if pod.uid == *uid => {
+                memory.classify(pod, now);
+                true
+            }
+            _ => false,
+        });
+    }
+
+    /// Whether this pod was seen before.
+    pub fn knows(&self, uid: &Uid) -> bool {
+        self.memories.contains_key(uid)
+    }
+
+    /// Pods with a finding: their keys, and kind, since when, evidence.
+    pub fn findings(&self) -> impl Iterator<Item = (&ObjectKey, &(FindingKind, Timestamp, Vec<Evidence>))> {
+        self.memories.values().filter_map(|memory| Some((&memory.key, memory.finding.as_ref()?)))
+    }
+
+    /// Present finding of a pod.
+    pub fn finding(&self, uid: &Uid) -> Option<&(FindingKind, Timestamp, Vec<Evidence>)> {
+        self.memories.get(uid)?.finding.as_ref()
+    }
+
+    /// Memory of a pod.
+    pub fn memory(&self, uid: &Uid) -> Option<&PodMemory> {
+        self.memories.get(uid)
+    }
+}
+
+fn is_down(state: &ContainerState) -> bool {
+    match state {
+        ContainerState::Terminated(_) => true,
+        ContainerState::Waiting { reason } => &**reason == "CrashLoopBackOff",
+        ContainerState::Running { .. } => false,
+    }
+}
+
+fn last_end(pod: &PodRecord) -> Option<&Termination> {
+    let of = |container: &'_ homeostat_knowledge::ContainerRecord| -> Option<Termination> {
+        match &container.state {
+            ContainerState::Terminated(end) => Some(end.clone()),
+            _ => container.last_termination.clone(),
+        }
+    };
+    // The container that ended last speaks for the pod.
+    let index = pod
+        .containers
+        .iter()
+        .enumerate()
+        .filter_map(|(index, container)| of(container).map(|end| (end.finished, index)))
+        .max()?
+        .1;
+    match &pod.containers[index].state {
+        ContainerState::Terminated(end) => Some(end),
+        _ => pod.containers[index].last_termination.as_ref(),
+    }
+}
+
+/// Jobs end; that is their purpose. A clean exit of one is no crash.
+fn planned(pod: &PodRecord, end: &Termination) -> bool {
+    end.exit_code == 0 && pod.owner.as_ref().is_some_and(|owner| owner.kind == ControllerKind::Job)
+}
+
+impl PodMemory {
+    fn crash(&mut self, end: &Termination, now: Timestamp) {
+        let ran_seconds = match (end.started, end.finished) {
+            (Some(started), Some(finished)) => Some(finished.duration_since(started).as_secs_f64().max(0.0)),
+            _ => None,
+        };
+        let killed = matches!(end.exit_code, 137 | 143);
+        let crash = Crash {
+            seen: now,
+            at: end.finished.map_or(now, |finished| finished.min(now)),
+            reason: end.reason.to_string(),
+            exit_code: end.exit_code,
+            ran_seconds,
+            at_start: !killed && ran_seconds.is_some_and(|seconds| seconds <= START_SECONDS),
+        };
+        if self.crashes.len() >= 8 {
+            self.crashes.remove(0);
+        }
+        self.crashes.push(crash);
+    }
+
+    /// Whether the kubelet will wait before it starts the container again: it ended before within its memory.
+    pub fn backs_off(&self, now: Timestamp) -> bool {
+        let recent =
+            self.crashes.iter().filter(|crash| now.duration_since(crash.seen) <= BACK_OFF_MEMORY).count();
+        recent >= 2
+    }
+
+    fn classify(&mut self, pod: &PodRecord, now: Timestamp) {
+        if pod.deleting {
+            self.finding = None;
+            return;
+        }
+        let ready_held = self.ready_since.is_some_and(|since| now.duration_since(since) >= READY_HOLD);
+        let crashed = self.crashes.last().filter(|crash| {
+            // Over once the pod was ready for a while after the crash.
+            !(ready_held && self.ready_since.is_some_and(|since| since >= crash.at) && !any_down(pod))
+        });
+        if let Some(crash) = crashed.cloned() {
+            let kind = if crash.at_start {
+                FindingKind::CrashLoop
+            } else if self.backs_off(now) || waiting(pod, &["CrashLoopBackOff"]).is_some() {
+                FindingKind::BackingOff
+            } else if crash.reason == "OOMKilled" {
+                FindingKind::OutOfMemory
+            } else {
+                FindingKind::Crashed
+            };
+            let mut evidence = vec![Evidence::new(
+                "container ended",
+                format!("{} with exit code {}{}", crash.reason, crash.exit_code, ran(crash.ran_seconds)),
+            )];
+            if self.crashes.len() > 1 {
+                evidence.push(Evidence::new("ends of this pod's containers", self.crashes.len().to_string()));
+            }
+            if let Some(reason) = waiting(pod, &["CrashLoopBackOff"]) {
+                evidence.push(Evidence::new("kubelet", format!("waits ({reason})")));
+            }
+            // A later kind of the same trouble keeps its beginning.
+            let since = match &self.finding {
+                Some((_, since, _)) => *since,
+                None => crash.at,
+            };
+            self.finding = Some((kind, since, evidence));
+            return;
+        }
+        if let Some(reason) =
+            waiting(pod, &["ImagePullBackOff", "ErrImagePull", "InvalidImageName", "ErrImageNeverPull"])
+        {
+            let since = self.finding.as_ref().map_or(now, |(_, since, _)| *since);
+            self.finding =
+                Some((FindingKind::ImagePullFailed, since, vec![Evidence::new("kubelet", reason)]));
+            return;
+        }
+        let waited = |since: Option<Timestamp>, limit: SignedDuration| {
+            since.filter(|since| now.duration_since(*since) >= limit)
+        };
+        if let Some(message) = &pod.unschedulable {
+            self.finding = waited(self.not_ready_since, UNSCHEDULABLE_AFTER).map(|since| {
+                (FindingKind::Unschedulable, since, vec![Evidence::new("scheduler", message.to_string())])
+            });
+            return;
+        }
+        let running = pod.phase == homeostat_knowledge::records::PodPhase::Running;
+        self.finding = match waited(self.not_ready_since, NOT_READY_AFTER) {
+            Some(since) if running => Some((
+                FindingKind::NotReady,
+                since,
+                vec![Evidence::new(
+                    "readiness",
+                    format!("not ready for {:.0} s", now.duration_since(since).as_secs_f64()),
+                )],
+            )),
+            _ => None,
+        };
+    }
+}
+
+fn any_down(pod: &PodRecord) -> bool {
+    pod.containers.iter().any(|container| is_down(&container.state))
+}
+
+fn waiting(pod: &PodRecord, reasons: &[&str]) -> Option<String> {
+    pod.containers.iter().find_map(|container| match &container.state {
+        ContainerState::Waiting { reason } if reasons.contains(&&**reason) => Some(reason.to_string()),
+        _ => None,
+    })
+}
+
+fn ran(seconds: Option<f64>) -> String {
+    seconds.map_or_else(String::new, |seconds| format!(" after {seconds:.0} s"))
+}
