@@ -1,0 +1,49 @@
+# Homeostat: one place for every command. `make` alone lists them.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-pure test-cluster bench cluster cluster-down lint crds chart score build image clean-demo
+
+NAME ?= homeostat
+PROFILE ?= release
+E2E = cargo run --quiet --package homeostat-e2e --bin e2e --
+# Prints what a step does and how long it took.
+STEP = ./scripts/step
+
+help: ## List the commands
+	@printf 'Homeostat: a self-managing AIOps control plane for Kubernetes\n\n'
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | awk -F'\t' '{printf "  make %-14s %s\n", $$1, $$2}'
+	@printf '\nSettings: FAST=1 FULL=1 SOURCE=1 (make demo), CONTEXT=name and REGISTRY=host/path (your own cluster), NAME=cluster\n'
+
+demo: ## Real cluster, real application, real faults; Homeostat beside plain Kubernetes (<= 30 min; FAST=1 <= 5 min)
+	@$(STEP) "Preparing tools" ./scripts/prepare demo
+	@$(STEP) "Building the harness" cargo build --quiet --release --package homeostat-e2e
+	@./target/release/e2e demo --name $(NAME) $(if $(FAST),--fast) $(if $(FULL),--full) $(if $(SOURCE),--source) \
+	  $(if $(CONTEXT),--context $(CONTEXT)) $(if $(REGISTRY),--registry $(REGISTRY)) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+test: ## Every test: lint, pure, scripted API server, real API server, real node; ends with counts
+	@./scripts/test all
+
+test-pure: ## The tests that need no cluster
+	@./scripts/test pure
+
+test-cluster: ## The tests on the test cluster (needs root, Go)
+	@./scripts/test cluster
+
+bench: ## Speed, memory and idle figures into target/bench/summary.json
+	@$(STEP) "Measuring" ./scripts/bench
+
+cluster: ## Bring up the test cluster (NAME=homeostat) and print its kubeconfig
+	@$(STEP) "Preparing tools" ./scripts/prepare cluster
+	@$(STEP) "Bringing up cluster $(NAME)" $(E2E) cluster up --name $(NAME)
+
+cluster-down: ## Remove the test cluster without a trace
+	@$(STEP) "Removing cluster $(NAME)" $(E2E) cluster down --name $(NAME)
+
+lint: ## Format, clippy, licences and bans, generated files, docs
+	@./scripts/test lint
+
+crds: ## Write crds/generated from the types
+	@$(STEP) "Generating CRDs" cargo run --quiet --package homeostat-crds --bin crdgen
+
+chart: ## Render and check the Helm chart and the static manifest
+	@$(STEP) "Rendering the chart" ./scripts/chart
