@@ -60,7 +60,7 @@ pub(crate) fn bounded(mut text: String) -> String {
         });
         text.truncate(text.floor_char_boundary(SERIES_BYTES - 17));
         // Writing to a String cannot fail.
-        drop(write!(text, "~{hash:016x}"));
+        let _ = write!(text, "~{hash:016x}");
     }
     text
 }

@@ -208,7 +208,6 @@ struct Server {
     policy: PrometheusPolicy,
     client: Client,
     failures: u32,
-    last_failure: String,
 }
 
 impl Server {
@@ -224,7 +223,7 @@ impl Server {
             .build()
             .map_err(|error| failed(&error))?;
         let client = Client::from(client, &policy.url).map_err(|error| failed(&error))?;
-        Ok(Self { policy, client, failures: 0, last_failure: String::new() })
+        Ok(Self { policy, client, failures: 0 })
     }
 
     async fn ask(&self, promql: &str, most_bytes: usize) -> Result<Vec<Point>, QueryError> {
@@ -260,21 +259,15 @@ impl Server {
         }
     }
 
-    /// Takes in how a round went; the state as it is then.
-    fn judge(&mut self, answered: bool, last_failure: Option<&QueryError>) -> SourceState {
+    /// Takes in how a round went; the state from now on, `None` when it is too early to say another one.
+    fn judge(&mut self, answered: bool, last_failure: Option<&QueryError>) -> Option<SourceState> {
         if answered {
             self.failures = 0;
-            return SourceState::Healthy;
+            return Some(SourceState::Healthy);
         }
         self.failures = self.failures.saturating_add(1);
-        if let Some(error) = last_failure {
-            self.last_failure = error.to_string();
-        }
-        if self.failures >= DOWN_AFTER {
-            SourceState::Down(Name::from(self.last_failure.as_str()))
-        } else {
-            SourceState::Healthy
-        }
+        let reason = last_failure.map_or_else(|| "no answer".to_owned(), QueryError::to_string);
+        (self.failures >= DOWN_AFTER).then(|| SourceState::Down(Name::from(reason)))
     }
 }
 
@@ -302,7 +295,7 @@ impl PrometheusSource {
     }
 
     /// Asks everything once and delivers the answers.
-    async fn round(&self, server: &mut Server, snapshot: &Snapshot, out: &Outlet) -> SourceState {
+    async fn round(&self, server: &mut Server, snapshot: &Snapshot, out: &Outlet) -> Option<SourceState> {
         let questions = questions(snapshot);
         if questions.is_empty() {
             let answer = server.ask(PROBE, self.options.max_answer_bytes).await;
@@ -374,7 +367,7 @@ impl Source for PrometheusSource {
             let state = match wanted {
                 None => {
                     server = None;
-                    SourceState::Off
+                    Some(SourceState::Off)
                 }
                 Some(policy) => {
                     let connected = match server.take().filter(|server| server.policy == *policy) {
@@ -390,7 +383,7 @@ impl Source for PrometheusSource {
                             server = Some(connected);
                             state
                         }
-                        Err(error) => SourceState::Down(Name::from(error.to_string())),
+                        Err(error) => Some(SourceState::Down(Name::from(error.to_string()))),
                     }
                 }
             };
@@ -401,7 +394,10 @@ impl Source for PrometheusSource {
                 tick.reset();
             }
             // When the queue is full, the next round tells it.
-            if told.as_ref() != Some(&state) && out.try_send(vec![self.report(&state)]).is_ok() {
+            if let Some(state) = state
+                && told.as_ref() != Some(&state)
+                && out.try_send(vec![self.report(&state)]).is_ok()
+            {
                 tracing::info!(source = "prometheus", ?state, "Source changed its state");
                 told = Some(state);
             }

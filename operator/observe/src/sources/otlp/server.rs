@@ -38,6 +38,8 @@ use tonic_types::{ErrorDetails, StatusExt};
 
 /// When a sender that was told to come again should do so.
 const RETRY: Duration = Duration::from_secs(1);
+/// Longest wait for requests under way when the receiver ends.
+const DRAIN: Duration = Duration::from_secs(3);
 /// Name caches: one per group of senders, so that senders on other cores rarely wait for each other.
 const SHARDS: usize = 8;
 /// Names per cache: with the longest names 8 × 1,024 × 256 bytes = 2 MiB.
@@ -74,14 +76,18 @@ pub(super) async fn serve(
         counters,
         out,
     }));
-    tonic::transport::Server::builder()
+    let end = stop.clone();
+    let serving = tonic::transport::Server::builder()
         .max_concurrent_streams(STREAMS)
         .http2_max_header_list_size(HEADER_BYTES)
         .http2_keepalive_interval(Some(Duration::from_secs(30)))
         .http2_keepalive_timeout(Some(Duration::from_secs(20)))
-        .serve_with_incoming_shutdown(intake, incoming, stop.cancelled_owned())
-        .await
-        .map_err(|error| SourceError::Serve(error.to_string()))
+        .serve_with_incoming_shutdown(intake, incoming, stop.cancelled_owned());
+    tokio::select! {
+        ended = serving => ended.map_err(|error| SourceError::Serve(error.to_string())),
+        // A sender that hangs keeps its connection open; it must not keep the process from ending.
+        () = async { end.cancelled().await; tokio::time::sleep(DRAIN).await } => Ok(()),
+    }
 }
 
 struct Shared {

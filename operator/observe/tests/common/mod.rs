@@ -1,0 +1,125 @@
+//! A small cluster for the tests: one tenant `food` with namespace `shop`, one tenant `other`, one pod each.
+#![allow(dead_code, reason = "each test file uses its part")]
+
+use homeostat_knowledge::observation::{Change, ObjectChange, ObjectKind};
+use homeostat_knowledge::policy::{
+    Archetype, ControlPolicy, GuardLimits, PrometheusPolicy, SignalPolicy, TenantPolicy, WorkloadPolicy,
+};
+use homeostat_knowledge::records::{ControllerKey, OwnerRecord, PodPhase};
+use homeostat_knowledge::{
+    Clock, ControllerKind, Name, ObjectKey, PodRecord, SignedDuration, Snapshot, SnapshotSource, TenantName,
+    Timestamp, Uid,
+};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex};
+
+/// 2026-01-01T00:00:00Z.
+pub const NOW: i64 = 1_767_225_600;
+
+pub struct FixedClock;
+
+impl Clock for FixedClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_second(NOW).expect("a valid time")
+    }
+}
+
+#[derive(Clone, Default)]
+pub struct Snapshots(Arc<Mutex<Arc<Snapshot>>>);
+
+impl Snapshots {
+    pub fn new(snapshot: Snapshot) -> Self {
+        Self(Arc::new(Mutex::new(Arc::new(snapshot))))
+    }
+
+    pub fn set(&self, snapshot: Snapshot) {
+        *self.0.lock().expect("no test panics while it holds this") = Arc::new(snapshot);
+    }
+}
+
+impl SnapshotSource for Snapshots {
+    fn current(&self) -> Arc<Snapshot> {
+        Arc::clone(&self.0.lock().expect("no test panics while it holds this"))
+    }
+}
+
+pub fn pod(namespace: &str, name: &str, ip: Option<&str>) -> PodRecord {
+    PodRecord {
+        key: ObjectKey::new(namespace, name),
+        uid: Uid::new(format!("uid-{name}")),
+        resource_version: Name::from("1"),
+        node: None,
+        ip: ip.map(|ip| ip.parse::<IpAddr>().expect("a valid address")),
+        phase: PodPhase::Running,
+        owner: Some(OwnerRecord {
+            kind: ControllerKind::Deployment,
+            name: Name::from("order"),
+            uid: Uid::new("uid-deployment"),
+        }),
+        deleting: false,
+        ready: true,
+        unschedulable: None,
+        created: FixedClock.now(),
+        template_hash: None,
+        local_data: false,
+        containers: Vec::new(),
+    }
+}
+
+fn tenant(name: &str, namespace: &str) -> TenantPolicy {
+    TenantPolicy {
+        name: TenantName::new(name),
+        uid: Uid::new(name),
+        generation: 1,
+        namespaces: BTreeSet::from([Name::from(namespace)]),
+        levels: BTreeMap::new(),
+        limits: GuardLimits::default(),
+        verification: SignedDuration::from_secs(60),
+        freezes: Vec::new(),
+        approvers: Vec::new(),
+        paused: false,
+    }
+}
+
+fn workload(signals: Vec<SignalPolicy>) -> WorkloadPolicy {
+    WorkloadPolicy {
+        key: ObjectKey::new("shop", "order"),
+        uid: Uid::new("uid-workload"),
+        generation: 1,
+        target: ControllerKey { kind: ControllerKind::Deployment, object: ObjectKey::new("shop", "order") },
+        archetype: Archetype::Service,
+        criticality: 100,
+        availability: None,
+        latency: None,
+        signals,
+        dependencies: Vec::new(),
+        playbooks: BTreeSet::new(),
+        paused: false,
+        do_not_touch_until: None,
+        maximum_useless_restarts: 2,
+        surge_after_crash: false,
+    }
+}
+
+/// The cluster with `shop/order-1` at `ip`.
+pub fn cluster(ip: Option<&str>) -> Snapshot {
+    with_signals(ip, Vec::new(), None)
+}
+
+pub fn with_signals(
+    ip: Option<&str>,
+    signals: Vec<SignalPolicy>,
+    prometheus: Option<PrometheusPolicy>,
+) -> Snapshot {
+    let changes = [
+        ObjectChange::Tenant(Change::Applied(Arc::new(tenant("food", "shop")))),
+        ObjectChange::Tenant(Change::Applied(Arc::new(tenant("other", "elsewhere")))),
+        ObjectChange::Workload(Change::Applied(Arc::new(workload(signals)))),
+        ObjectChange::Pod(Change::Applied(Arc::new(pod("shop", "order-1", ip)))),
+        ObjectChange::Pod(Change::Applied(Arc::new(pod("elsewhere", "rival-1", Some("10.9.9.9"))))),
+        ObjectChange::Control(Some(Arc::new(ControlPolicy { prometheus, ..ControlPolicy::default() }))),
+        ObjectChange::Synced(ObjectKind::Pod),
+    ];
+    changes.iter().fold(Snapshot::default(), |snapshot, change| snapshot.apply(change, FixedClock.now()))
+}

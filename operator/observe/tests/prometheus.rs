@@ -1,0 +1,187 @@
+//! Prometheus queries against a scripted server.
+#![allow(clippy::expect_used, clippy::panic, reason = "a test's helper may end the test")]
+
+mod common;
+
+use common::{FixedClock, Snapshots, with_signals};
+use homeostat_knowledge::observation::SourceState;
+use homeostat_knowledge::policy::{PrometheusPolicy, SignalPolicy};
+use homeostat_knowledge::{Entity, Name, ObjectKey, Observation, Signal, SignedDuration, Snapshot};
+use homeostat_observe::{Counters, Fate, PrometheusOptions, PrometheusSource, Source, SourceName};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc::Receiver;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use wiremock::matchers::{method, path, query_param};
+use wiremock::{Mock, MockServer, ResponseTemplate};
+
+struct Asking {
+    server: MockServer,
+    snapshots: Snapshots,
+    counters: Arc<Counters>,
+    out: Receiver<Vec<Observation>>,
+    _stop: DropGuard,
+}
+
+fn signal(name: &str) -> SignalPolicy {
+    SignalPolicy {
+        name: Name::from(name),
+        promql: Name::from(name),
+        unit: Name::from("1"),
+        bad_above: true,
+        threshold: None,
+        minimum_effect: None,
+    }
+}
+
+fn snapshot(url: Option<String>, signals: &[&str]) -> Snapshot {
+    let policy = url.map(|url| PrometheusPolicy {
+        url: Name::from(url),
+        interval: SignedDuration::from_millis(20),
+        timeout: SignedDuration::from_millis(200),
+    });
+    with_signals(None, signals.iter().map(|name| signal(name)).collect(), policy)
+}
+
+fn vector(value: &str) -> ResponseTemplate {
+    ResponseTemplate::new(200).set_body_json(serde_json::json!({
+        "status": "success",
+        "data": { "resultType": "vector", "result": [
+            { "metric": { "__name__": "depth", "queue": "mail" }, "value": [1_767_225_599.5, value] },
+        ] },
+    }))
+}
+
+impl Asking {
+    async fn start(signals: &[&str]) -> Self {
+        let server = MockServer::start().await;
+        let snapshots = Snapshots::new(snapshot(Some(server.uri()), signals));
+        let counters = Arc::new(Counters::default());
+        let options = PrometheusOptions { idle: Duration::from_millis(20), ..PrometheusOptions::default() };
+        let source = PrometheusSource::new(
+            options,
+            Arc::new(snapshots.clone()),
+            Arc::new(FixedClock),
+            Arc::clone(&counters),
+        );
+        let (sender, out) = tokio::sync::mpsc::channel(64);
+        let stop = CancellationToken::new();
+        tokio::spawn(source.run(sender, stop.clone()));
+        Self { server, snapshots, counters, out, _stop: stop.drop_guard() }
+    }
+
+    async fn answer(&self, promql: &str, answer: ResponseTemplate) {
+        self.server.reset().await;
+        self.add(promql, answer).await;
+    }
+
+    async fn add(&self, promql: &str, answer: ResponseTemplate) {
+        Mock::given(method("GET"))
+            .and(path("/api/v1/query"))
+            .and(query_param("query", promql))
+            .respond_with(answer)
+            .mount(&self.server)
+            .await;
+    }
+
+    /// The next state that the source tells; samples on the way are dropped.
+    async fn state(&mut self) -> SourceState {
+        loop {
+            for observation in self.out.recv().await.expect("a running source") {
+                if let Signal::Source(report) = observation.signal {
+                    assert_eq!(observation.entity, Entity::Source { name: Name::from("prometheus") });
+                    return report.state;
+                }
+            }
+        }
+    }
+
+    async fn until_counted(&mut self, fate: Fate) {
+        while self.counters.get(SourceName::Prometheus, fate) == 0 {
+            tokio::task::yield_now().await;
+            while self.out.try_recv().is_ok() {}
+        }
+    }
+}
+
+async fn within<T>(what: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(20), what).await.expect("it happens in time")
+}
+
+#[tokio::test]
+async fn a_signal_becomes_a_sample_of_its_workload() {
+    let mut asking = Asking::start(&["depth"]).await;
+    asking.answer("depth", vector("42.5")).await;
+    let observation = within(async {
+        loop {
+            let batch = asking.out.recv().await.expect("a running source");
+            if let Some(found) = batch.into_iter().find(|item| matches!(item.signal, Signal::Sample(_))) {
+                return found;
+            }
+        }
+    })
+    .await;
+    let workload = ObjectKey::new("shop", "order");
+    let Signal::Sample(sample) = observation.signal else { panic!("not a sample") };
+    assert_eq!((&*sample.metric, &*sample.series), ("depth", "queue=mail"));
+    assert!((sample.value - 42.5).abs() < 1e-12 && !sample.counter);
+    assert_eq!(sample.asked_by, Some(workload.clone()));
+    assert_eq!(observation.entity, Entity::Workload { key: workload });
+    assert_eq!(observation.tenant.as_ref().map(|tenant| &*tenant.0), Some("food"));
+    assert_eq!(observation.event_time.as_millisecond(), common::NOW * 1000 - 500);
+    assert!(asking.counters.get(SourceName::Prometheus, Fate::Accepted) > 0);
+}
+
+#[tokio::test]
+async fn no_value_is_not_a_value() {
+    let mut asking = Asking::start(&["depth", "empty", "typo"]).await;
+    asking.add("depth", vector("NaN")).await;
+    let empty = serde_json::json!({"status": "success", "data": {"resultType": "vector", "result": []}});
+    asking.add("empty", ResponseTemplate::new(200).set_body_json(empty)).await;
+    let refused = serde_json::json!({"status": "error", "errorType": "bad_data", "error": "parse error"});
+    asking.add("typo", ResponseTemplate::new(400).set_body_json(refused)).await;
+    within(async {
+        for fate in [Fate::NonFinite, Fate::NoData, Fate::BadQuery] {
+            asking.until_counted(fate).await;
+        }
+    })
+    .await;
+    assert_eq!(asking.counters.get(SourceName::Prometheus, Fate::Accepted), 0);
+}
+
+#[tokio::test]
+async fn a_failing_server_is_down_and_recovers_by_itself() {
+    let mut asking = Asking::start(&["depth"]).await;
+    asking.answer("depth", vector("1")).await;
+    // The first rounds may have met the server before it had an answer.
+    within(async { while asking.state().await != SourceState::Healthy {} }).await;
+
+    asking.answer("depth", ResponseTemplate::new(500)).await;
+    let SourceState::Down(reason) = within(asking.state()).await else { panic!("not down") };
+    assert!(reason.contains("500"), "{reason}");
+    asking.answer("depth", vector("1")).await;
+    assert_eq!(within(asking.state()).await, SourceState::Healthy);
+
+    asking.answer("depth", vector("1").set_delay(Duration::from_secs(5))).await;
+    let SourceState::Down(reason) = within(asking.state()).await else { panic!("not down") };
+    assert!(reason.contains("timed out"), "{reason}");
+    assert!(asking.counters.get(SourceName::Prometheus, Fate::TimedOut) >= 2);
+    asking.answer("depth", vector("1")).await;
+    assert_eq!(within(asking.state()).await, SourceState::Healthy);
+}
+
+#[tokio::test]
+async fn without_signals_the_server_is_still_looked_after_and_without_a_server_the_source_is_off() {
+    let mut asking = Asking::start(&[]).await;
+    asking.answer("vector(1)", vector("1")).await;
+    within(async { while asking.state().await != SourceState::Healthy {} }).await;
+    asking.snapshots.set(snapshot(None, &[]));
+    assert_eq!(within(asking.state()).await, SourceState::Off);
+    // Nothing listens on port 1.
+    asking.snapshots.set(snapshot(Some("http://127.0.0.1:1".to_owned()), &[]));
+    let SourceState::Down(reason) = within(asking.state()).await else { panic!("not down") };
+    assert!(reason.contains("cannot be reached"), "{reason}");
+    asking.snapshots.set(snapshot(Some("not a url".to_owned()), &[]));
+    let SourceState::Down(reason) = within(asking.state()).await else { panic!("not down") };
+    assert!(reason.contains("not a url"), "{reason}");
+}
