@@ -1,0 +1,177 @@
+//! What a snapshot answers, as the stages ask it.
+
+use homeostat_knowledge::observation::{Change, ObjectChange, ObjectKind};
+use homeostat_knowledge::policy::Archetype;
+use homeostat_knowledge::records::{ControllerKey, OwnerRecord, PodPhase, ServiceRecord};
+use homeostat_knowledge::{
+    ControllerKind, ControllerRecord, Entity, Name, ObjectKey, PodRecord, Snapshot, Timestamp, Uid,
+    WorkloadPolicy,
+};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+fn now() -> Timestamp {
+    Timestamp::from_second(1_000).unwrap()
+}
+
+fn controller(kind: ControllerKind, name: &str, owner: Option<(ControllerKind, &str)>) -> ControllerRecord {
+    ControllerRecord {
+        key: ControllerKey { kind, object: ObjectKey::new("shop", name) },
+        uid: Uid::new(format!("uid-{name}")),
+        resource_version: Name::from("1"),
+        generation: 1,
+        observed_generation: 1,
+        replicas: 1,
+        current: 1,
+        ready: 1,
+        updated: 1,
+        revision: None,
+        surges: true,
+        paused: false,
+        template_labels: BTreeMap::from([(Name::from("app"), Name::from("cart"))]),
+        owner: owner.map(|(kind, name)| OwnerRecord {
+            kind,
+            name: Name::from(name),
+            uid: Uid::new(format!("uid-{name}")),
+        }),
+        gitops_owner: None,
+    }
+}
+
+fn pod(name: &str, ip: &str) -> PodRecord {
+    PodRecord {
+        key: ObjectKey::new("shop", name),
+        uid: Uid::new(format!("uid-{name}")),
+        resource_version: Name::from("1"),
+        node: None,
+        ip: Some(ip.parse().unwrap()),
+        phase: PodPhase::Running,
+        owner: Some(OwnerRecord {
+            kind: ControllerKind::ReplicaSet,
+            name: Name::from("cart-1"),
+            uid: Uid::new("uid-cart-1"),
+        }),
+        deleting: false,
+        ready: true,
+        unschedulable: None,
+        created: now(),
+        template_hash: None,
+        local_data: false,
+        containers: Vec::new(),
+    }
+}
+
+fn workload() -> WorkloadPolicy {
+    WorkloadPolicy {
+        key: ObjectKey::new("shop", "the-cart"),
+        uid: Uid::new("w"),
+        generation: 1,
+        target: ControllerKey { kind: ControllerKind::Deployment, object: ObjectKey::new("shop", "cart") },
+        archetype: Archetype::Service,
+        criticality: 500,
+        availability: None,
+        latency: None,
+        signals: Vec::new(),
+        dependencies: Vec::new(),
+        playbooks: BTreeSet::new(),
+        paused: false,
+        do_not_touch_until: None,
+        maximum_useless_restarts: 2,
+        surge_after_crash: true,
+    }
+}
+
+fn shop() -> Snapshot {
+    let service = ServiceRecord {
+        key: ObjectKey::new("shop", "cart"),
+        selector: BTreeMap::from([(Name::from("app"), Name::from("cart"))]),
+        cluster_ip: Some("10.96.0.7".parse().unwrap()),
+    };
+    [
+        ObjectChange::Controller(Change::Applied(Arc::new(controller(
+            ControllerKind::Deployment,
+            "cart",
+            None,
+        )))),
+        ObjectChange::Controller(Change::Applied(Arc::new(controller(
+            ControllerKind::ReplicaSet,
+            "cart-1",
+            Some((ControllerKind::Deployment, "cart")),
+        )))),
+        ObjectChange::Service(Change::Applied(Arc::new(service))),
+        ObjectChange::Workload(Change::Applied(Arc::new(workload()))),
+        ObjectChange::Pod(Change::Applied(Arc::new(pod("cart-1-a", "10.0.0.5")))),
+    ]
+    .iter()
+    .fold(Snapshot::default(), |snapshot, change| snapshot.apply(change, now()))
+}
+
+#[test]
+fn a_pod_belongs_to_the_workload_that_targets_its_deployment() {
+    let snapshot = shop();
+    let pod = snapshot.pod_by_ip("10.0.0.5".parse::<IpAddr>().unwrap()).expect("known by its address");
+    assert_eq!(snapshot.workload_of(pod), Some(&ObjectKey::new("shop", "the-cart")));
+    assert_eq!(snapshot.pods_of(&ObjectKey::new("shop", "the-cart")).count(), 1);
+}
+
+#[test]
+fn every_way_to_write_an_address_leads_to_the_same_workload() {
+    let snapshot = shop();
+    let cart = Entity::Workload { key: ObjectKey::new("shop", "the-cart") };
+    for address in
+        ["cart", "cart.shop", "cart.shop.svc", "cart.shop.svc.cluster.local.", "10.96.0.7", "10.0.0.5"]
+    {
+        assert_eq!(snapshot.resolve("shop", address), cart, "{address}");
+    }
+    for address in ["cart", "payments.example", "10.9.9.9", "", "cart.shop.example"] {
+        let namespace = if address == "cart" { "other" } else { "shop" };
+        assert_eq!(
+            snapshot.resolve(namespace, address),
+            Entity::External { address: Name::from(address) },
+            "{address}"
+        );
+    }
+}
+
+#[test]
+fn an_address_that_moved_to_another_pod_is_not_lost_with_the_old_pod() {
+    let snapshot = shop()
+        .apply(&ObjectChange::Pod(Change::Applied(Arc::new(pod("cart-1-b", "10.0.0.5")))), now())
+        .apply(&ObjectChange::Pod(Change::Deleted(ObjectKey::new("shop", "cart-1-a"))), now());
+    let found = snapshot.pod_by_ip("10.0.0.5".parse().unwrap()).expect("the new owner of the address");
+    assert_eq!(&*found.key.name, "cart-1-b");
+}
+
+#[test]
+fn generations_share_and_never_change_the_past() {
+    let before = shop();
+    let after = before
+        .clone()
+        .apply(&ObjectChange::Workload(Change::Deleted(ObjectKey::new("shop", "the-cart"))), now());
+    assert!(before.workloads.contains_key(&ObjectKey::new("shop", "the-cart")));
+    assert!(after.workloads.is_empty() && after.generation == before.generation + 1);
+    assert_eq!(after.resolve("shop", "cart"), Entity::External { address: Name::from("cart") });
+}
+
+#[test]
+fn it_is_ready_only_after_every_required_list() {
+    let mut snapshot = Snapshot::default();
+    for kind in ObjectKind::REQUIRED {
+        assert!(!snapshot.ready());
+        snapshot.commit(&ObjectChange::Synced(kind), now());
+    }
+    assert!(snapshot.ready());
+    assert_eq!(snapshot.synced_since, Some(now()));
+}
+
+#[test]
+fn a_rollout_is_under_way_until_all_pods_are_new_and_the_old_ones_gone() {
+    let mut record = controller(ControllerKind::Deployment, "cart", None);
+    assert!(!record.rolling_out());
+    record.current = 2;
+    assert!(record.rolling_out());
+    record.current = 1;
+    record.generation = 2;
+    assert!(record.rolling_out());
+}
