@@ -72,6 +72,16 @@ impl Checker {
             paused: written.paused,
             limits: self.limits(&written.limits),
         };
+        for (step, rung) in written.ladder.value.iter().zip(&playbook.ladder) {
+            if let After::WhenStillAbnormal { age } = rung.after
+                && age >= playbook.limits.give_up
+            {
+                let give_up = playbook.limits.give_up.as_secs();
+                let message =
+                    format!("would wait longer than giveUpSeconds ({give_up}): it would never be done");
+                self.refuse(step.referenced, Rule::After, message);
+            }
+        }
         if self.problems.is_empty() {
             return Ok(playbook);
         }

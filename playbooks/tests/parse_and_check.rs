@@ -1,5 +1,7 @@
 //! What the parser and the checker accept, and where they point when they refuse.
 
+#![allow(clippy::panic, clippy::expect_used, reason = "tests")]
+
 use homeostat_knowledge::{ActionKind, FindingKind, Severity, SignedDuration};
 use homeostat_playbooks::{
     After, LIBRARY, Playbook, PlaybookError, Problem, Rule, parse, parse_spec, shipped, with_own,
@@ -196,6 +198,12 @@ fn each_rule_refuses_at_the_right_line() {
             "two conditions",
         ),
         (format!("{EVICT}  limits: {{ actions: 0 }}\n"), Rule::Value, 5, "1 to 100"),
+        (
+            with(&format!("{{ action: EvictPod, after: WhenStillAbnormal, afterSeconds: 900, {verify} }}")),
+            Rule::After,
+            3,
+            "giveUpSeconds",
+        ),
     ] {
         let (found, at, message) = problem(&spec);
         assert_eq!((found, at), (rule, line), "{spec}\n{message}");
@@ -232,10 +240,11 @@ fn the_header_is_that_of_a_playbook() {
 fn hostile_texts_are_refused_without_harm() {
     assert!(matches!(parse(&"a".repeat(70_000)), Err(PlaybookError::TooLong { length: 70_000 })));
     // Aliases that would unfold to a million nodes.
+    use std::fmt::Write as _;
     let mut bomb = String::from("a0: &a0 [x,x,x,x,x,x,x,x,x,x]\n");
     for level in 1..9 {
         let alias = format!("*a{}", level - 1);
-        bomb += &format!("a{level}: &a{level} [{}]\n", [alias.as_str(); 10].join(","));
+        writeln!(bomb, "a{level}: &a{level} [{}]", [alias.as_str(); 10].join(",")).expect("a string grows");
     }
     for text in [bomb, "[".repeat(60_000), "{a: ".repeat(15_000), "\u{0}".to_owned(), "- ".repeat(30_000)] {
         assert!(matches!(parse(&text), Err(PlaybookError::Syntax { .. })));

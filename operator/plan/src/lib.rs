@@ -1,1 +1,26 @@
 //! Incidents and policy become plans; a separate checker admits or refuses each.
+//!
+//! Reading path: [`decision`] (what can come out), [`planner`] (the way of one incident through the
+//! stages), [`case`] (what is known about it), [`select`] (which playbook), [`history`] (where on its
+//! ladder), [`sick`] and [`kubelet`] (which pod, and what the kubelet will do about it by itself),
+//! [`evict`] and [`quiet`] (is the step due), [`check`] (the second opinion), [`report`] (for people).
+//!
+//! Nothing in here does I/O, reads a clock or draws a random number: the same input gives the same plan.
+
+pub mod advice;
+pub mod case;
+pub mod check;
+pub mod decision;
+pub mod evict;
+pub mod history;
+pub mod kubelet;
+pub mod planner;
+pub mod quiet;
+pub mod report;
+pub mod select;
+pub mod sick;
+
+pub use check::{Checker, Objection, ObjectionSeverity, check};
+pub use decision::Decision;
+pub use planner::plan;
+pub use report::describe;

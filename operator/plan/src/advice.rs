@@ -1,0 +1,63 @@
+//! What people can do: `kubectl` commands. Only names that the API server accepts get into a command; text
+//! from telemetry never does.
+
+use homeostat_knowledge::{Entity, FindingKind, Incident, Snapshot};
+
+/// Commands for the first-ranked cause of an incident, most useful first, at most six.
+pub fn commands(incident: &Incident, snapshot: &Snapshot) -> Vec<String> {
+    let mut lines = Vec::new();
+    let Some(cause) = incident.top_cause() else {
+        lines.extend(in_namespace(incident, "get events --sort-by=.lastTimestamp"));
+        return lines;
+    };
+    match &cause.entity {
+        Entity::Pod { key, .. } if plain(&key.name) && plain(&key.namespace) => {
+            let (namespace, name) = (&key.namespace, &key.name);
+            lines.push(format!("kubectl -n {namespace} describe pod {name}"));
+            if crashes(cause.kind) {
+                lines.push(format!("kubectl -n {namespace} logs {name} --previous"));
+            }
+            lines.push(format!("kubectl -n {namespace} logs {name}"));
+        }
+        Entity::Node { name } if plain(name) => lines.push(format!("kubectl describe node {name}")),
+        _ => {}
+    }
+    if let Some(controller) = incident.workload.as_ref().and_then(|key| snapshot.controller_of(key))
+        && let Some((_, kind)) = controller.key.kind.api()
+        && plain(&controller.key.object.name)
+        && plain(&controller.key.object.namespace)
+    {
+        let (namespace, name) = (&controller.key.object.namespace, &controller.key.object.name);
+        let object = format!("{}/{name}", kind.to_lowercase());
+        if crashes(cause.kind) || matches!(cause.kind, FindingKind::ErrorBurst | FindingKind::ImagePullFailed)
+        {
+            lines.push(format!("kubectl -n {namespace} rollout history {object}"));
+            lines.push(format!("kubectl -n {namespace} rollout undo {object}"));
+        }
+        lines.push(format!("kubectl -n {namespace} describe {object}"));
+    }
+    lines.extend(in_namespace(incident, "get events --sort-by=.lastTimestamp"));
+    lines.truncate(5);
+    lines.extend(in_namespace(incident, &format!("get incident {} -o yaml", incident.id)));
+    lines
+}
+
+fn in_namespace(incident: &Incident, command: &str) -> Option<String> {
+    (plain(&incident.namespace) && plain(incident.id.as_str()))
+        .then(|| format!("kubectl -n {} {command}", incident.namespace))
+}
+
+fn crashes(kind: FindingKind) -> bool {
+    matches!(
+        kind,
+        FindingKind::Crashed | FindingKind::BackingOff | FindingKind::CrashLoop | FindingKind::OutOfMemory
+    )
+}
+
+/// A name that needs no quoting in a shell: a DNS name.
+fn plain(name: &str) -> bool {
+    !name.is_empty()
+        && name.len() <= 253
+        && name.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '.')
+}

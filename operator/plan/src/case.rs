@@ -1,0 +1,164 @@
+//! One incident with everything that the snapshot knows about it, or the reason why there is nothing to plan.
+
+use crate::decision::{Stop, words};
+use crate::history::History;
+use homeostat_knowledge::observation::SourceState;
+use homeostat_knowledge::{
+    Cause, ControllerRecord, Entity, Finding, FindingKind, Incident, IncidentState, PodRecord,
+    SignedDuration, Snapshot, TenantPolicy, Timestamp, WorkloadKey, WorkloadPolicy,
+};
+use std::sync::Arc;
+
+/// Time after which an incident without a cause goes to people.
+const CAUSE_UNKNOWN: SignedDuration = SignedDuration::from_mins(10);
+
+/// An incident that something may be done about.
+#[derive(Clone, Debug)]
+pub struct Case<'a> {
+    /// The incident.
+    pub incident: &'a Incident,
+    /// Its first-ranked cause.
+    pub cause: &'a Cause,
+    /// Everything else.
+    pub snapshot: &'a Snapshot,
+    /// The instant of the decision.
+    pub now: Timestamp,
+    /// The workload that the incident is about, with the tenant that owns it.
+    pub subject: Option<Subject<'a>>,
+    /// What was already done.
+    pub history: History<'a>,
+}
+
+/// A workload under control.
+#[derive(Clone, Debug)]
+pub struct Subject<'a> {
+    /// Its key.
+    pub key: &'a WorkloadKey,
+    /// What people allow.
+    pub policy: &'a Arc<WorkloadPolicy>,
+    /// Who owns it.
+    pub tenant: &'a Arc<TenantPolicy>,
+    /// The controller that it targets, when it exists.
+    pub controller: Option<&'a Arc<ControllerRecord>>,
+}
+
+impl<'a> Case<'a> {
+    pub(crate) fn open(incident: &'a Incident, snapshot: &'a Snapshot, now: Timestamp) -> Result<Self, Stop> {
+        match incident.state {
+            IncidentState::HandedOver => {
+                let why = incident.handed_over.as_deref().unwrap_or("no reason was recorded");
+                return Err(Stop::nothing(format!("people have taken over: {why}")));
+            }
+            IncidentState::Resolved => return Err(Stop::nothing("the incident is resolved")),
+            IncidentState::Open | IncidentState::Acting | IncidentState::Mitigated => {}
+        }
+        let Some(cause) = incident.top_cause() else {
+            let age = now.duration_since(incident.instants.detected);
+            if age >= CAUSE_UNKNOWN && incident.state != IncidentState::Mitigated {
+                return Err(Stop::hand_over(format!("no cause was found within {}", words(age))));
+            }
+            return Err(Stop::wait("the cause is not known yet"));
+        };
+        if cause.kind == FindingKind::NoData || matches!(cause.entity, Entity::Source { .. }) {
+            return Err(Stop::nothing(format!(
+                "{} is silent: that is told, and nothing is repaired on its account",
+                cause.entity
+            )));
+        }
+        if !snapshot.ready() {
+            return Err(Stop::wait("not everything in the cluster has been listed yet"));
+        }
+        if let Some(report) = snapshot.sources.get("kubernetes")
+            && let SourceState::Down(why) = &report.state
+        {
+            return Err(Stop::wait(format!(
+                "the cluster cannot be watched ({why}): what is known may be old"
+            )));
+        }
+        let subject = match &incident.workload {
+            Some(key) => Some(Subject::find(key, incident, snapshot)?),
+            None => None,
+        };
+        if let (Some(own), Some(subject)) = (cause.entity.workload(), &subject)
+            && own != subject.key
+        {
+            return Err(Stop::wait(format!("the cause is {own}, but the incident is about {}", subject.key)));
+        }
+        let history = History::of(incident, snapshot);
+        Ok(Self { incident, cause, snapshot, now, subject, history })
+    }
+
+    /// The cause is a workload under control, or one of its pods: something could be restarted.
+    pub fn restartable(&self) -> Result<&Subject<'a>, String> {
+        match (&self.subject, self.cause.entity.workload()) {
+            (Some(subject), Some(own)) if own == subject.key => Ok(subject),
+            (_, Some(own)) => Err(format!("{own} is not the workload of this incident")),
+            (_, None) => Err(format!("{} is no workload under control", self.cause.entity)),
+        }
+    }
+
+    /// Active findings that support the first-ranked cause.
+    pub fn supporting(&self) -> impl Iterator<Item = &'a Finding> {
+        let cause = self.cause;
+        self.incident.findings.iter().filter(move |finding| {
+            finding.active
+                && finding.kind == cause.kind
+                && (finding.entity == cause.entity
+                    || (cause.entity.workload().is_some()
+                        && finding.entity.workload() == cause.entity.workload()
+                        && same_pod(&finding.entity, &cause.entity)))
+        })
+    }
+
+    /// Since when it is so: first bad sample of the findings that support the cause.
+    pub fn since(&self) -> Timestamp {
+        let first = self.supporting().map(|finding| finding.since).min();
+        first.unwrap_or(self.incident.instants.impact_start).min(self.now)
+    }
+
+    /// When the evidence for the cause was renewed last.
+    pub fn last_seen(&self) -> Option<Timestamp> {
+        self.supporting().map(|finding| finding.last_seen.min(self.now)).max()
+    }
+
+    /// How long it is open with nothing under way.
+    pub fn idle(&self) -> SignedDuration {
+        let start = self.since().max(self.history.last_end().unwrap_or(Timestamp::MIN));
+        self.now.duration_since(start.max(self.incident.instants.detected.min(self.now)))
+    }
+
+    /// Pods of the workload of this incident, in name order.
+    pub fn pods(&self) -> Vec<&'a Arc<PodRecord>> {
+        self.subject.as_ref().map_or_else(Vec::new, |subject| self.snapshot.pods_of(subject.key).collect())
+    }
+}
+
+/// Two entities of one workload that do not speak of two different pods.
+fn same_pod(one: &Entity, other: &Entity) -> bool {
+    match (one, other) {
+        (Entity::Pod { uid: one, .. }, Entity::Pod { uid: other, .. }) => one == other,
+        _ => true,
+    }
+}
+
+impl<'a> Subject<'a> {
+    fn find(key: &'a WorkloadKey, incident: &Incident, snapshot: &'a Snapshot) -> Result<Self, Stop> {
+        let Some(policy) = snapshot.workloads.get(key) else {
+            return Err(Stop::nothing(format!("{key} is not under control (any more)")));
+        };
+        let Some(tenant) = snapshot.tenant_of_namespace(&key.namespace) else {
+            return Err(Stop::nothing(format!(
+                "no tenant owns the namespace of {key}: nobody allowed anything"
+            )));
+        };
+        if let Some(name) = &incident.tenant
+            && *name != tenant.name
+        {
+            return Err(Stop::nothing(format!(
+                "the incident belongs to tenant {name}, but {key} belongs to tenant {}",
+                tenant.name
+            )));
+        }
+        Ok(Self { key, policy, tenant, controller: snapshot.controller_of(key) })
+    }
+}

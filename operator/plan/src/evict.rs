@@ -1,0 +1,112 @@
+//! Is the eviction of a pod due? The kubelet's own help, the age of the evidence and the start of a new
+//! process come first.
+
+use crate::case::Case;
+use crate::decision::{Stop, later, words};
+use crate::kubelet::{self, Down};
+use homeostat_knowledge::{FindingKind, PodRecord, SignedDuration, Timestamp};
+use homeostat_playbooks::After;
+
+/// Time that the kubelet gets where a playbook does not say it.
+const KUBELET_GRACE: SignedDuration = SignedDuration::from_secs(3);
+/// A process younger than the finding must be seen sick for so long: the failures may be those of the one before.
+const YOUNG: SignedDuration = SignedDuration::from_secs(10);
+
+/// The kind is told by the state of the container itself, not by calls.
+pub(crate) fn told_by_container(kind: FindingKind) -> bool {
+    matches!(
+        kind,
+        FindingKind::Crashed | FindingKind::BackingOff | FindingKind::CrashLoop | FindingKind::OutOfMemory
+    )
+}
+
+/// When the evidence for evicting this pod was taken, and why it is due; or why it is not.
+pub(crate) fn due(case: &Case<'_>, pod: &PodRecord, after: After) -> Result<(Timestamp, String), Stop> {
+    let kind = case.cause.kind;
+    if let Some(down) = kubelet::down(pod) {
+        return down_due(case, pod, &down, after);
+    }
+    if told_by_container(kind) {
+        return Err(Stop::wait(format!(
+            "the kubelet has started {} again: its first answers decide",
+            pod.key
+        )));
+    }
+    let start = kubelet::newest_start(pod);
+    if kubelet::starting(pod, case.now) {
+        let end = later(start, kubelet::START_ALLOWANCE);
+        return Err(Stop::until(end, format!("{} is starting", pod.key)));
+    }
+    if kind == FindingKind::NotReady && pod.ready {
+        return Err(Stop::wait(format!("{} is ready again", pod.key)));
+    }
+    let seen = if kind == FindingKind::NotReady { Some(case.now) } else { case.last_seen() };
+    let Some(seen) = seen else {
+        return Err(Stop::wait("no active finding supports the cause any more"));
+    };
+    let since = case.since();
+    if since < start && seen < later(start, YOUNG) {
+        return Err(Stop::wait(format!(
+            "the process of {} is younger than the finding: nothing says yet that it is sick too",
+            pod.key
+        )));
+    }
+    let limit = maximum_age(case);
+    let age = case.now.duration_since(seen);
+    if age > limit {
+        return Err(Stop::wait(format!(
+            "the evidence is {} old, at most {} count",
+            words(age),
+            words(limit)
+        )));
+    }
+    let (at, why) = match after {
+        After::Immediately | After::InQuietMinute { .. } => {
+            (since, "nothing heals this by itself".to_owned())
+        }
+        After::WhenKubeletGaveUp { grace } => {
+            (later(since.max(start), grace), format!("nothing changed for {}", words(grace)))
+        }
+        After::WhenStillAbnormal { age } => (later(since, age), format!("it lasts for {}", words(age))),
+    };
+    if case.now < at {
+        return Err(Stop::until(at, format!("{kind} may pass by itself: it gets until {at:.3}")));
+    }
+    Ok((seen, why))
+}
+
+fn down_due(
+    case: &Case<'_>,
+    pod: &PodRecord,
+    down: &Down,
+    after: After,
+) -> Result<(Timestamp, String), Stop> {
+    let name = &down.container;
+    // The state of the container is known as of now: the watch would have told a change.
+    if down.backs_off {
+        return Ok((case.now, format!("the kubelet backs off before it starts {name} of {} again", pod.key)));
+    }
+    if case.cause.kind == FindingKind::CrashLoop {
+        return Ok((case.now, format!("{name} of {} fails at every start", pod.key)));
+    }
+    let grace = match after {
+        After::WhenKubeletGaveUp { grace } => grace,
+        _ => KUBELET_GRACE,
+    };
+    // Ends are told in whole seconds, rounded down; the first failed call is more exact.
+    let ended = down.ended.unwrap_or(Timestamp::MIN).max(case.since());
+    let at = later(ended, grace);
+    if case.now < at {
+        return Err(Stop::until(
+            at,
+            format!("{name} of {} ended; the kubelet starts it again within {}", pod.key, words(grace)),
+        ));
+    }
+    let silence = words(case.now.duration_since(ended));
+    Ok((case.now, format!("the kubelet has not started {name} of {} for {silence}", pod.key)))
+}
+
+/// Longest age of evidence that the tenant accepts.
+pub(crate) fn maximum_age(case: &Case<'_>) -> SignedDuration {
+    case.subject.as_ref().map_or(SignedDuration::ZERO, |subject| subject.tenant.limits.evidence_maximum_age)
+}

@@ -1,0 +1,120 @@
+//! What was already done about an incident: where on the ladder we are.
+
+use crate::decision::later;
+use homeostat_knowledge::{
+    ActionKind, ActionRecord, ActionState, Incident, SignedDuration, Snapshot, Timestamp, Uid,
+};
+use std::sync::Arc;
+
+/// First wait after a guard refused an action; doubles with each refusal.
+const REFUSAL_WAIT: SignedDuration = SignedDuration::from_secs(2);
+/// Longest wait after a refusal.
+const REFUSAL_LONGEST: SignedDuration = SignedDuration::from_mins(5);
+/// Refusals of the same action in a row after which people take over.
+pub const REFUSALS: u32 = 10;
+
+/// Actions of one incident, oldest first.
+#[derive(Clone, Debug, Default)]
+pub struct History<'a> {
+    actions: Vec<&'a Arc<ActionRecord>>,
+}
+
+/// Refusals of one action on one target.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusals {
+    /// How many in a row.
+    pub count: u32,
+    /// When it may be tried again.
+    pub again: Timestamp,
+    /// What the last one said.
+    pub message: String,
+}
+
+impl<'a> History<'a> {
+    /// Collects the actions of an incident from the snapshot.
+    pub fn of(incident: &Incident, snapshot: &'a Snapshot) -> Self {
+        let mut actions: Vec<_> =
+            snapshot.actions.values().filter(|action| action.incident == incident.id).collect();
+        actions.sort_by(|a, b| (a.evidence.taken_at, &a.id).cmp(&(b.evidence.taken_at, &b.id)));
+        Self { actions }
+    }
+
+    /// The newest action that is admitted and has not ended.
+    pub fn in_flight(&self) -> Option<&'a ActionRecord> {
+        self.actions.iter().rev().map(|action| &***action).find(|action| action.state.in_flight())
+    }
+
+    /// Number of actions that changed something, or may have.
+    pub fn effects(&self) -> u32 {
+        count(self.actions.iter().filter(|action| action.state.had_effect()))
+    }
+
+    /// Actions that helped.
+    pub fn useful(&self) -> u32 {
+        count(self.actions.iter().filter(|action| action.state == ActionState::Verified))
+    }
+
+    /// Evictions and rolling restarts that were done and did not help. What the kubelet does does not count.
+    pub fn useless_restarts(&self) -> u32 {
+        count(self.actions.iter().filter(|action| restarts(action.kind()) && useless(action)))
+    }
+
+    /// Actions of a kind that were done and did not help.
+    pub fn useless(&self, kind: ActionKind) -> u32 {
+        count(self.actions.iter().filter(|action| action.kind() == kind && useless(action)))
+    }
+
+    /// An action of this kind was sent to this object already.
+    pub fn done_to(&self, kind: ActionKind, uid: &Uid) -> Option<&'a ActionRecord> {
+        self.on(kind, uid).find(|action| action.state.had_effect() && action.instants.sent.is_some())
+    }
+
+    /// An action of this kind on this object waits for a person.
+    pub fn proposed(&self, kind: ActionKind, uid: &Uid) -> Option<&'a ActionRecord> {
+        self.on(kind, uid)
+            .find(|action| matches!(action.state, ActionState::Proposed | ActionState::AwaitingApproval))
+    }
+
+    /// Refusals, cancellations and failures without an effect of this kind on this object.
+    pub fn refusals(&self, kind: ActionKind, uid: &Uid) -> Option<Refusals> {
+        let refused: Vec<_> = self.on(kind, uid).filter(|action| without_effect(action)).collect();
+        let last = refused.last()?;
+        let count = u32::try_from(refused.len()).unwrap_or(u32::MAX);
+        let doubled = REFUSAL_WAIT.saturating_mul(1_i32.checked_shl(count.min(20) - 1).unwrap_or(i32::MAX));
+        let since = last.instants.closed.or(last.instants.intent).unwrap_or(last.evidence.taken_at);
+        Some(Refusals {
+            count,
+            again: later(since, doubled.min(REFUSAL_LONGEST)),
+            message: last.message.clone(),
+        })
+    }
+
+    /// When the last action ended.
+    pub fn last_end(&self) -> Option<Timestamp> {
+        self.actions.iter().filter_map(|action| action.instants.closed.or(action.instants.verified)).max()
+    }
+
+    fn on(&self, kind: ActionKind, uid: &Uid) -> impl Iterator<Item = &'a ActionRecord> {
+        self.actions
+            .iter()
+            .map(|action| &***action)
+            .filter(move |action| action.kind() == kind && action.target.uid == *uid)
+    }
+}
+
+fn restarts(kind: ActionKind) -> bool {
+    matches!(kind, ActionKind::EvictPod | ActionKind::RollingRestart)
+}
+
+fn useless(action: &ActionRecord) -> bool {
+    matches!(action.state, ActionState::Failed | ActionState::Undone) && action.instants.sent.is_some()
+}
+
+fn without_effect(action: &ActionRecord) -> bool {
+    matches!(action.state, ActionState::Refused | ActionState::Cancelled)
+        || (action.state == ActionState::Failed && action.instants.sent.is_none())
+}
+
+fn count<T>(items: impl Iterator<Item = T>) -> u32 {
+    u32::try_from(items.count()).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,146 @@
+//! What the kubelet does, or will do, about a pod by itself. Planning against it would race it.
+//!
+//! It restarts an ended container within about a second the first time. A second end soon after meets a
+//! back-off of 10 s that doubles up to 5 min and is forgotten only after 10 min of health.
+
+use homeostat_knowledge::records::{PodPhase, Termination};
+use homeostat_knowledge::{ContainerRecord, ContainerState, PodRecord, SignedDuration, Timestamp};
+
+/// Health after which the kubelet forgets its back-off.
+pub const BACK_OFF_MEMORY: SignedDuration = SignedDuration::from_mins(10);
+
+/// Time that a started but unready process gets before its state means anything.
+pub const START_ALLOWANCE: SignedDuration = SignedDuration::from_secs(30);
+
+/// A container that ended and does not run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Down {
+    /// Which container.
+    pub container: String,
+    /// When it ended, one-second resolution, when known.
+    pub ended: Option<Timestamp>,
+    /// The kubelet waits, or will wait, before it starts it again.
+    pub backs_off: bool,
+}
+
+/// The container of the pod that is down; one that backs off before others. `None`: none ended.
+pub fn down(pod: &PodRecord) -> Option<Down> {
+    let downs = pod.containers.iter().filter_map(container_down);
+    downs.reduce(|first, next| if next.backs_off && !first.backs_off { next } else { first })
+}
+
+fn container_down(container: &ContainerRecord) -> Option<Down> {
+    let (ended, backs_off) = match &container.state {
+        ContainerState::Running { .. } => return None,
+        ContainerState::Terminated(now) => {
+            (now.finished, restarted_recently(container.restarts, now, container.last_termination.as_ref()))
+        }
+        ContainerState::Waiting { reason } if &**reason == "CrashLoopBackOff" => {
+            (container.last_termination.as_ref().and_then(|last| last.finished), true)
+        }
+        // Between an end and the restart some runtimes show `Waiting`; without an earlier end it is starting.
+        ContainerState::Waiting { .. } => (container.last_termination.as_ref()?.finished, false),
+    };
+    Some(Down { container: container.name.to_string(), ended, backs_off })
+}
+
+/// This end follows a restart within the kubelet's memory, so it will back off. Unknown times count as recent.
+fn restarted_recently(restarts: u32, now: &Termination, before: Option<&Termination>) -> bool {
+    if restarts == 0 {
+        return false;
+    }
+    let healthy = match (now.started, before.and_then(|before| before.finished), now.finished) {
+        (Some(started), _, Some(ended)) | (None, Some(started), Some(ended)) => ended.duration_since(started),
+        _ => return true,
+    };
+    healthy < BACK_OFF_MEMORY
+}
+
+/// The kubelet waits, or will wait, before it starts a container of this pod again.
+pub fn backs_off(pod: &PodRecord) -> bool {
+    down(pod).is_some_and(|down| down.backs_off)
+}
+
+/// Start of the youngest process of the pod; its creation when none runs.
+pub fn newest_start(pod: &PodRecord) -> Timestamp {
+    let starts = pod.containers.iter().filter_map(|container| match container.state {
+        ContainerState::Running { since } => Some(since),
+        _ => None,
+    });
+    starts.fold(pod.created, Timestamp::max)
+}
+
+/// The latest end of any of its containers.
+pub fn last_end(pod: &PodRecord) -> Option<Timestamp> {
+    let ends = pod.containers.iter().flat_map(|container| {
+        let now = match &container.state {
+            ContainerState::Terminated(now) => now.finished,
+            _ => None,
+        };
+        [now, container.last_termination.as_ref().and_then(|last| last.finished)]
+    });
+    ends.flatten().max()
+}
+
+/// Created or restarted a moment ago and not ready yet: nothing it does now says much.
+pub fn starting(pod: &PodRecord, now: Timestamp) -> bool {
+    !pod.ready
+        && matches!(pod.phase, PodPhase::Pending | PodPhase::Running)
+        && now.duration_since(newest_start(pod)) < START_ALLOWANCE
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(1_800_000_000 + second).expect("in range")
+    }
+
+    fn end(started: Option<i64>, finished: i64) -> Termination {
+        Termination {
+            reason: "Error".into(),
+            exit_code: 137,
+            started: started.map(at),
+            finished: Some(at(finished)),
+        }
+    }
+
+    fn container(restarts: u32, state: ContainerState, last: Option<Termination>) -> ContainerRecord {
+        ContainerRecord { name: "app".into(), ready: false, restarts, state, last_termination: last }
+    }
+
+    #[test]
+    fn a_first_end_is_restarted_at_once_and_a_second_one_soon_after_backs_off() {
+        let first = container(0, ContainerState::Terminated(end(Some(0), 50)), None);
+        assert!(!container_down(&first).expect("down").backs_off);
+        let soon = container(1, ContainerState::Terminated(end(Some(51), 53)), Some(end(Some(0), 50)));
+        assert!(container_down(&soon).expect("down").backs_off);
+        let after_five_minutes =
+            container(1, ContainerState::Terminated(end(Some(51), 351)), Some(end(Some(0), 50)));
+        assert!(container_down(&after_five_minutes).expect("down").backs_off);
+        let after_eleven_minutes =
+            container(1, ContainerState::Terminated(end(Some(51), 711)), Some(end(Some(0), 50)));
+        assert!(!container_down(&after_eleven_minutes).expect("down").backs_off);
+        let unknown = Termination { finished: None, ..end(None, 0) };
+        assert!(
+            container_down(&container(3, ContainerState::Terminated(unknown), None)).expect("down").backs_off
+        );
+    }
+
+    #[test]
+    fn waiting_means_back_off_only_where_the_kubelet_says_so() {
+        let waiting = |reason: &str| ContainerState::Waiting { reason: reason.into() };
+        let crash_loop = container(2, waiting("CrashLoopBackOff"), Some(end(None, 9)));
+        assert_eq!(
+            container_down(&crash_loop).map(|down| (down.ended, down.backs_off)),
+            Some((Some(at(9)), true))
+        );
+        assert_eq!(container_down(&container(0, waiting("ContainerCreating"), None)), None);
+        assert_eq!(container_down(&container(0, waiting("ImagePullBackOff"), None)), None);
+        assert_eq!(
+            container_down(&container(1, ContainerState::Running { since: at(1) }, Some(end(None, 0)))),
+            None
+        );
+    }
+}

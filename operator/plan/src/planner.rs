@@ -1,0 +1,318 @@
+//! The way of one incident to a decision. Levels, pauses, budgets and the other switches are the guards'
+//! business: what is planned here is what would be right, not what is allowed now.
+
+use crate::advice;
+use crate::case::{Case, Subject};
+use crate::decision::{Decision, Stop, later, words};
+use crate::history::REFUSALS;
+use crate::{evict, quiet, select, sick};
+use homeostat_knowledge::action::EvidenceRef;
+use homeostat_knowledge::{
+    ActionKind, ActionRecord, Before, ControllerKind, ControllerRecord, Draft, Entity, FindingKind, IdSource,
+    Incident, IncidentState, Parameters, Plan, PlanId, PlaybookRef, PodRecord, Severity, Snapshot, Step,
+    Target, Timestamp, Uid,
+};
+use homeostat_playbooks::{After, Playbook, Rung};
+
+/// Decides what to do about one incident now.
+///
+/// Pure: the same incident, snapshot, playbooks, instant and id source give the same decision. Meant to be
+/// called for every incident that is not closed, whenever it or its surroundings change, and at the latest
+/// at the instant that the last [`Decision::Wait`] named. A plan holds exactly one step.
+pub fn plan(
+    incident: &Incident,
+    snapshot: &Snapshot,
+    playbooks: &[Playbook],
+    now: Timestamp,
+    ids: &mut dyn IdSource,
+) -> Decision {
+    let mut notes = Vec::new();
+    match decide(incident, snapshot, playbooks, now, ids, &mut notes) {
+        Ok(plan) => Decision::Act(plan),
+        Err(stop) => stop.decide(|| advice::commands(incident, snapshot), notes),
+    }
+}
+
+fn decide(
+    incident: &Incident,
+    snapshot: &Snapshot,
+    playbooks: &[Playbook],
+    now: Timestamp,
+    ids: &mut dyn IdSource,
+    notes: &mut Vec<String>,
+) -> Result<Plan<Draft>, Stop> {
+    let case = Case::open(incident, snapshot, now)?;
+    notes.push(incident.summary());
+    let underway = case.history.in_flight().filter(|action| !contradicted(&case, action));
+    if let Some(action) = underway {
+        let until = action.instants.sent.map(|sent| later(sent, action.verification.within));
+        let reason = format!("action {} ({}) is under way: {:?}", action.id, action.kind(), action.state);
+        return Err(Stop::Wait { until, reason });
+    }
+    let playbook = select::choose(&case, playbooks, notes)?;
+    let chosen = if incident.state == IncidentState::Mitigated {
+        aftercare(&case, playbook)?
+    } else {
+        heal(&case, playbook, notes)?
+    };
+    Ok(draft(&case, playbook, chosen, ids, notes))
+}
+
+/// A step that is due, with everything that the plan says about it.
+struct Chosen<'a> {
+    subject: Subject<'a>,
+    number: u32,
+    rung: Rung,
+    target: Target,
+    parameters: Parameters,
+    before: Before,
+    taken_at: Timestamp,
+    why: String,
+}
+
+/// A crash loop that is seen on something newer than the action's effect: the action did not help, and its
+/// verification need not be waited for.
+fn contradicted(case: &Case<'_>, action: &ActionRecord) -> bool {
+    let Some(sent) = action.instants.sent else { return false };
+    case.cause.kind == FindingKind::CrashLoop
+        && match &case.cause.entity {
+            Entity::Pod { key, uid, .. } => {
+                *uid != action.target.uid
+                    && case.snapshot.pods.get(key).is_some_and(|pod| pod.uid == *uid && pod.created >= sent)
+            }
+            _ => case.supporting().next().is_some() && case.since() > sent,
+        }
+}
+
+fn heal<'a>(case: &Case<'a>, playbook: &Playbook, notes: &mut Vec<String>) -> Result<Chosen<'a>, Stop> {
+    let contradicted = u32::from(case.history.in_flight().is_some());
+    let useless = case.history.useless_restarts() + contradicted;
+    let mut tried = 0;
+    for (number, rung) in playbook.healing() {
+        if rung.action == ActionKind::Notify {
+            return Err(tell(case, playbook, rung));
+        }
+        let subject = case.restartable().map_err(Stop::hand_over)?;
+        let limit = playbook.limits.useless_actions.min(subject.policy.maximum_useless_restarts);
+        if useless >= limit {
+            return Err(Stop::hand_over(format!(
+                "{useless} restarts did not help, {limit} are allowed: more would only hide the reason"
+            )));
+        }
+        let effects = case.history.effects();
+        if effects >= playbook.limits.actions {
+            return Err(Stop::hand_over(format!("{effects} actions were taken and it keeps coming back")));
+        }
+        let idle = case.idle();
+        if idle >= playbook.limits.give_up {
+            return Err(Stop::hand_over(format!("it lasts for {} and nothing healed it", words(idle))));
+        }
+        tried += rung.times;
+        let done = case.history.useless(rung.action) + contradicted;
+        if done >= tried {
+            notes.push(format!("step {number} ({}) was tried {done} times and did not help", rung.action));
+            continue;
+        }
+        return step(case, subject, number, rung);
+    }
+    Err(Stop::hand_over(format!("every step of playbook {} was tried", playbook.name)))
+}
+
+/// The end of a ladder: people, or only a line in the incident.
+fn tell(case: &Case<'_>, playbook: &Playbook, rung: &Rung) -> Stop {
+    if let After::WhenStillAbnormal { age } = rung.after {
+        let at = later(case.since(), age);
+        if case.now < at {
+            return Stop::until(
+                at,
+                format!("{} may pass by itself: it gets {}", case.cause.kind, words(age)),
+            );
+        }
+    }
+    let reason = match &case.cause.entity {
+        Entity::External { address } => {
+            let address: String = address.chars().filter(|c| !c.is_control()).take(253).collect();
+            format!(
+                "{address} lies outside of what is under control and fails its callers; restarting them would not help"
+            )
+        }
+        entity => format!("{entity} ({}): {}", case.cause.kind, playbook.description),
+    };
+    match rung.severity {
+        Severity::Info => Stop::nothing(reason),
+        Severity::Warning | Severity::Critical => Stop::hand_over(reason),
+    }
+}
+
+fn step<'a>(case: &Case<'a>, subject: &Subject<'a>, number: u32, rung: &Rung) -> Result<Chosen<'a>, Stop> {
+    match rung.action {
+        ActionKind::EvictPod => {
+            let controller = replacing(subject)?;
+            let pod = sick::find(case, subject)?;
+            let (taken_at, why) = evict::due(case, pod, rung.after)?;
+            willing(case, ActionKind::EvictPod, &pod.uid)?;
+            Ok(Chosen {
+                subject: subject.clone(),
+                number,
+                rung: rung.clone(),
+                target: Snapshot::pod_target(pod),
+                parameters: Parameters::EvictPod,
+                before: before(controller, Some(pod)),
+                taken_at,
+                why: format!("{why}: replace it by a new pod"),
+            })
+        }
+        ActionKind::RollingRestart => {
+            let controller = replacing(subject)?;
+            if controller.rolling_out() {
+                return Err(Stop::wait(format!("{} is rolling out already", subject.key)));
+            }
+            let Some(taken_at) = case.last_seen() else {
+                return Err(Stop::wait("no active finding supports the cause any more"));
+            };
+            let at = match rung.after {
+                After::WhenStillAbnormal { age } => later(case.since(), age),
+                _ => case.since(),
+            };
+            if case.now < at {
+                return Err(Stop::until(at, format!("{} may pass by itself", case.cause.kind)));
+            }
+            let age = case.now.duration_since(taken_at);
+            if age > evict::maximum_age(case) {
+                return Err(Stop::wait(format!("the evidence is {} old", words(age))));
+            }
+            let why = format!("all pods of {} are replaced by its own rollout", subject.key);
+            restart(case, subject, number, rung, controller, None, taken_at, why)
+        }
+        other => Err(Stop::hand_over(format!("{other} cannot be planned"))),
+    }
+}
+
+fn aftercare<'a>(case: &Case<'a>, playbook: &Playbook) -> Result<Chosen<'a>, Stop> {
+    let Some((number, rung)) = playbook.aftercare().next() else {
+        return Err(Stop::nothing("it is healed and being watched"));
+    };
+    let After::InQuietMinute { quiet } = rung.after else {
+        return Err(Stop::nothing("it is healed and being watched"));
+    };
+    let subject = case.restartable().map_err(Stop::nothing)?;
+    let (controller, pod) = quiet::due(case, subject, quiet)?;
+    let why = format!(
+        "{} was restarted {} times and does well: a new pod, ready before the old one goes, starts without the kubelet's back-off",
+        pod.key,
+        pod.restarts()
+    );
+    restart(case, subject, number, rung, controller, Some(pod), case.now, why)
+}
+
+#[expect(clippy::too_many_arguments, reason = "one place that fills every field of a restart")]
+fn restart<'a>(
+    case: &Case<'a>,
+    subject: &Subject<'a>,
+    number: u32,
+    rung: &Rung,
+    controller: &ControllerRecord,
+    pod: Option<&PodRecord>,
+    taken_at: Timestamp,
+    why: String,
+) -> Result<Chosen<'a>, Stop> {
+    let Some(target) = Snapshot::controller_target(controller) else {
+        return Err(Stop::hand_over(format!("what {} targets cannot be restarted", subject.key)));
+    };
+    if controller.paused {
+        return Err(Stop::hand_over(format!(
+            "the rollout of {} is paused: nothing would happen",
+            subject.key
+        )));
+    }
+    willing(case, ActionKind::RollingRestart, &controller.uid)?;
+    Ok(Chosen {
+        subject: subject.clone(),
+        number,
+        rung: rung.clone(),
+        target,
+        parameters: Parameters::RollingRestart,
+        before: before(controller, pod),
+        taken_at,
+        why,
+    })
+}
+
+/// The controller that makes a new pod when one goes; without it an eviction would only destroy.
+fn replacing<'a>(subject: &Subject<'a>) -> Result<&'a ControllerRecord, Stop> {
+    let Some(controller) = subject.controller else {
+        return Err(Stop::nothing(format!("what {} targets does not exist", subject.key)));
+    };
+    if controller.replicas == 0 {
+        return Err(Stop::nothing(format!("{} is scaled to zero", subject.key)));
+    }
+    match controller.key.kind {
+        ControllerKind::Deployment
+        | ControllerKind::ReplicaSet
+        | ControllerKind::StatefulSet
+        | ControllerKind::DaemonSet => Ok(controller),
+        ControllerKind::Job | ControllerKind::CronJob | ControllerKind::Other => {
+            Err(Stop::hand_over(format!("a {:?} does not simply make a new pod", controller.key.kind)))
+        }
+    }
+}
+
+/// Nobody is being asked about the same thing, and the guards did not refuse it a moment ago.
+fn willing(case: &Case<'_>, kind: ActionKind, uid: &Uid) -> Result<(), Stop> {
+    if let Some(action) = case.history.proposed(kind, uid) {
+        return Err(Stop::wait(format!("action {} proposes this already: {:?}", action.id, action.state)));
+    }
+    let Some(refusals) = case.history.refusals(kind, uid) else { return Ok(()) };
+    if refusals.count >= REFUSALS {
+        let reason = format!("{kind} was refused {} times: {}", refusals.count, refusals.message);
+        return Err(match case.incident.state {
+            IncidentState::Mitigated => Stop::nothing(reason),
+            _ => Stop::hand_over(reason),
+        });
+    }
+    if case.now < refusals.again {
+        return Err(Stop::until(refusals.again, format!("{kind} was refused: {}", refusals.message)));
+    }
+    Ok(())
+}
+
+fn before(controller: &ControllerRecord, pod: Option<&PodRecord>) -> Before {
+    Before {
+        replicas: Some(controller.replicas),
+        ready: Some(controller.ready),
+        revision: controller.revision.clone(),
+        restarts: pod.map(PodRecord::restarts),
+    }
+}
+
+fn draft(
+    case: &Case<'_>,
+    playbook: &Playbook,
+    chosen: Chosen<'_>,
+    ids: &mut dyn IdSource,
+    notes: &mut Vec<String>,
+) -> Plan<Draft> {
+    let mut explanation = vec![format!("{}: {}", chosen.parameters.kind(), chosen.why)];
+    explanation.append(notes);
+    Plan::draft(
+        PlanId::new(format!("{}-{}", case.incident.id, ids.suffix(5))),
+        case.incident.id.clone(),
+        chosen.subject.tenant.name.clone(),
+        chosen.subject.key.clone(),
+        case.snapshot.generation,
+        PlaybookRef { name: playbook.name.clone(), version: playbook.version, step: chosen.number },
+        vec![Step {
+            target: chosen.target,
+            parameters: chosen.parameters,
+            before: chosen.before,
+            verification: chosen.rung.verification.clone(),
+            undo: chosen.rung.undo,
+            evidence: EvidenceRef {
+                id: case.incident.evidence.clone(),
+                taken_at: chosen.taken_at,
+                summary: case.incident.summary().chars().take(256).collect(),
+            },
+        }],
+        explanation,
+    )
+}

@@ -1,0 +1,118 @@
+//! Which playbook is followed: the first, by priority and name, that fits the cause and whose conditions hold.
+
+use crate::case::Case;
+use crate::decision::{Stop, words};
+use crate::kubelet;
+use homeostat_knowledge::{ActionKind, Entity};
+use homeostat_playbooks::{Facts, IncidentFacts, Playbook, TenantFacts, Truth, WorkloadFacts};
+use std::collections::BTreeSet;
+
+pub(crate) fn choose<'p>(
+    case: &Case<'_>,
+    playbooks: &'p [Playbook],
+    notes: &mut Vec<String>,
+) -> Result<&'p Playbook, Stop> {
+    let kinds: BTreeSet<_> =
+        case.incident.findings.iter().filter(|finding| finding.active).map(|finding| finding.kind).collect();
+    let mut fitting: Vec<&Playbook> = playbooks
+        .iter()
+        .filter(|playbook| playbook.trigger.fits(case.cause.kind, kinds.iter().copied()))
+        .collect();
+    fitting.sort_by(|a, b| b.priority.cmp(&a.priority).then_with(|| a.name.cmp(&b.name)));
+    let Some(give_up) = fitting.iter().map(|playbook| playbook.limits.give_up).min() else {
+        return Err(Stop::nothing(format!("no playbook is for {}", case.cause.kind)));
+    };
+    let facts = facts(case);
+    let mut reasons = Vec::new();
+    for playbook in fitting {
+        match unusable(case, playbook, &facts) {
+            None => {
+                notes.push(format!("playbook {} fits {}", playbook.name, case.cause.kind));
+                return Ok(playbook);
+            }
+            Some(reason) => {
+                notes.push(reason.clone());
+                reasons.push(reason);
+            }
+        }
+    }
+    let reason = reasons.join("; ");
+    let idle = case.idle();
+    if idle >= give_up {
+        return Err(Stop::hand_over(format!("no playbook could be used within {}: {reason}", words(idle))));
+    }
+    Err(Stop::until(crate::decision::later(case.now, give_up - idle), reason))
+}
+
+/// Why a playbook that fits cannot be used now.
+fn unusable(case: &Case<'_>, playbook: &Playbook, facts: &Facts) -> Option<String> {
+    let name = &playbook.name;
+    if playbook.paused {
+        return Some(format!("playbook {name} is switched off"));
+    }
+    let only_tells = playbook.ladder.iter().all(|rung| rung.action == ActionKind::Notify);
+    if let Some(subject) = &case.subject
+        && !only_tells
+        && !subject.policy.playbooks.is_empty()
+        && !subject.policy.playbooks.contains(name)
+    {
+        return Some(format!("{} does not allow playbook {name}", subject.key));
+    }
+    let (sure, needed) = (case.cause.confidence, playbook.trigger.minimum_confidence);
+    // Written so that a confidence that is not a number is not enough.
+    if !matches!(sure.partial_cmp(&needed), Some(std::cmp::Ordering::Greater | std::cmp::Ordering::Equal)) {
+        return Some(format!("playbook {name} needs a confidence of {needed}, the cause has {sure:.3}"));
+    }
+    playbook.when.iter().find_map(|when| match when.expression.evaluate(facts) {
+        Truth::Holds => None,
+        Truth::DoesNotHold => {
+            Some(format!("playbook {name}: {} does not hold ({})", when.name, when.expression.text()))
+        }
+        Truth::Unusable(why) => Some(format!("playbook {name}: {} cannot be decided: {why}", when.name)),
+    })
+}
+
+/// What conditions can ask about.
+pub fn facts(case: &Case<'_>) -> Facts {
+    let pods = case.pods();
+    let sick: Vec<_> = pods
+        .iter()
+        .filter(|pod| match &case.cause.entity {
+            Entity::Pod { uid, .. } => pod.uid == *uid,
+            _ => true,
+        })
+        .collect();
+    let active = case.incident.findings.iter().filter(|finding| finding.active);
+    let findings: BTreeSet<_> = active.map(|finding| finding.kind).collect();
+    Facts {
+        incident: IncidentFacts {
+            kind: case.cause.kind.name().to_owned(),
+            confidence: case.cause.confidence,
+            age_seconds: case.now.duration_since(case.incident.instants.impact_start).as_secs_f64(),
+            state: format!("{:?}", case.incident.state),
+            severity: format!("{:?}", case.incident.severity),
+            entity_kind: case.cause.entity.kind().to_owned(),
+            restarts: sick.iter().map(|pod| i64::from(pod.restarts())).sum(),
+            useful_actions: i64::from(case.history.useful()),
+            useless_restarts: i64::from(case.history.useless_restarts()),
+            kubelet_back_off: sick.iter().any(|pod| kubelet::backs_off(pod)),
+            reopen_count: i64::from(case.incident.reopen_count),
+            affected: i64::try_from(case.incident.affected.len()).unwrap_or(i64::MAX),
+            findings: findings.into_iter().map(|kind| kind.name().to_owned()).collect(),
+        },
+        workload: case.subject.as_ref().map(|subject| WorkloadFacts {
+            name: subject.key.name.to_string(),
+            namespace: subject.key.namespace.to_string(),
+            target_kind: format!("{:?}", subject.policy.target.kind),
+            archetype: format!("{:?}", subject.policy.archetype),
+            criticality: i64::from(subject.policy.criticality),
+            replicas: subject.controller.map_or(0, |controller| i64::from(controller.replicas)),
+            ready: subject.controller.map_or(0, |controller| i64::from(controller.ready)),
+            rolling_out: subject.controller.is_some_and(|controller| controller.rolling_out()),
+            surges: subject.controller.is_some_and(|controller| controller.surges),
+            pods: i64::try_from(pods.len()).unwrap_or(i64::MAX),
+            maximum_useless_restarts: i64::from(subject.policy.maximum_useless_restarts),
+        }),
+        tenant: case.subject.as_ref().map(|subject| TenantFacts { name: subject.tenant.name.to_string() }),
+    }
+}

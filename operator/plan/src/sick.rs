@@ -1,0 +1,81 @@
+//! Which pod is meant: the sick pod of the first-ranked cause, never another one.
+
+use crate::case::{Case, Subject};
+use crate::decision::{Stop, words};
+use crate::kubelet;
+use homeostat_knowledge::records::PodPhase;
+use homeostat_knowledge::{ActionKind, Entity, PodRecord, SignedDuration};
+use std::sync::Arc;
+
+/// Time after which an incident whose sick pod cannot be told goes to people.
+const UNCLEAR: SignedDuration = SignedDuration::from_secs(30);
+
+/// The pod to evict, or why there is none.
+pub(crate) fn find<'a>(case: &Case<'a>, subject: &Subject<'a>) -> Result<&'a Arc<PodRecord>, Stop> {
+    let pod = match &case.cause.entity {
+        Entity::Pod { key, uid, .. } => {
+            let pod = case.snapshot.pods.get(key).filter(|pod| pod.uid == *uid);
+            pod.ok_or_else(|| Stop::wait(format!("{key} exists no more: its replacement is on the way")))?
+        }
+        _ => of_workload(case, subject)?,
+    };
+    if case.snapshot.workload_of(pod) != Some(subject.key) {
+        return Err(Stop::hand_over(format!("{} does not belong to {}", pod.key, subject.key)));
+    }
+    if pod.deleting {
+        return Err(Stop::wait(format!("{} is being replaced already", pod.key)));
+    }
+    if matches!(pod.phase, PodPhase::Succeeded | PodPhase::Failed) {
+        return Err(Stop::wait(format!("{} has ended: its controller replaces it", pod.key)));
+    }
+    if let Some(action) = case.history.done_to(ActionKind::EvictPod, &pod.uid) {
+        return Err(Stop::wait(format!(
+            "{} was evicted already ({}); a pod is evicted once",
+            pod.key, action.id
+        )));
+    }
+    // Only where the cause is the workload as a whole could this be another pod than the sick one.
+    if pod.serving() && !matches!(&case.cause.entity, Entity::Pod { uid, .. } if *uid == pod.uid) {
+        let others = case.pods().into_iter().filter(|other| other.uid != pod.uid && !other.deleting);
+        if others.count() > 0 {
+            return Err(Stop::wait(format!("{} serves and others do not: it is not the sick one", pod.key)));
+        }
+    }
+    Ok(pod)
+}
+
+/// The single pod of the workload, or its only unready one.
+fn of_workload<'a>(case: &Case<'a>, subject: &Subject<'a>) -> Result<&'a Arc<PodRecord>, Stop> {
+    let (leaving, staying): (Vec<_>, Vec<_>) = case
+        .pods()
+        .into_iter()
+        .partition(|pod| pod.deleting || matches!(pod.phase, PodPhase::Succeeded | PodPhase::Failed));
+    match staying.as_slice() {
+        [] => Err(Stop::wait(format!("{} has no pod: its controller makes one", subject.key))),
+        // The pod that was sick may be the one that leaves.
+        [only] if !leaving.is_empty() && kubelet::newest_start(only) >= case.since() => {
+            Err(Stop::wait(format!("{} is the replacement: it gets time to start", only.key)))
+        }
+        [only] => Ok(only),
+        several => {
+            let unready: Vec<_> = several.iter().filter(|pod| !pod.serving()).collect();
+            match unready.as_slice() {
+                [sick] => Ok(sick),
+                _ => Err(unclear(case, unready.len(), several.len())),
+            }
+        }
+    }
+}
+
+fn unclear(case: &Case<'_>, unready: usize, all: usize) -> Stop {
+    let reason = if unready == 0 {
+        format!("which of {all} ready pods is sick is not known")
+    } else {
+        format!("{unready} of {all} pods are not ready: this is not one sick pod")
+    };
+    let idle = case.idle();
+    if idle >= UNCLEAR {
+        return Stop::hand_over(format!("{reason}, after {}", words(idle)));
+    }
+    Stop::until(crate::decision::later(case.now, UNCLEAR - idle), reason)
+}
