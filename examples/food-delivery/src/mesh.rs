@@ -330,7 +330,7 @@ impl<'a> Attempt<'a> {
                 KeyValue::new("server.address", callee.host.clone()),
                 KeyValue::new("server.port", i64::from(callee.port)),
                 KeyValue::new("url.path", outgoing.path.to_owned()),
-                KeyValue::new("http.route", outgoing.template),
+                KeyValue::new("url.template", outgoing.template),
             ];
             if resends > 0 {
                 attributes.push(KeyValue::new("http.request.resend_count", i64::from(resends)));

@@ -42,6 +42,23 @@ async fn the_same_key_twice_is_one_order() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn all_orders_are_listed_once_page_by_page() {
+    let app = App::start("listed");
+    for key in ["a", "b", "c"] {
+        app.order(key).await;
+    }
+    let page = async |after: &str| app.http.get(app.at("order"), &format!("/orders?limit=2{after}")).await.1;
+    let first = page("").await;
+    let second = page(&format!("&after={}", first["next"])).await;
+    let ids = |page: &serde_json::Value| -> Vec<String> {
+        page["orders"].as_array().unwrap().iter().map(|o| o["id"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!([ids(&first), ids(&second)].concat(), ["a", "b", "c"]);
+    assert_eq!(second["next"], json!(null), "the last page says so");
+    assert_eq!(first["orders"][0]["state"], "APPROVED");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn refusals_are_told_with_a_reason_and_cancel_the_order() {
     let app = App::start("refused");
     let (status, answer) = app.try_order("dear", 60_000).await.unwrap();

@@ -10,7 +10,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use axum::extract::{Path, State};
+use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -93,7 +93,42 @@ struct Row {
 const COLUMNS: &str = "SELECT consumer, amount_cents, items, state, status, reason FROM orders WHERE id = ?1";
 
 pub(super) fn router() -> Router<Arc<Service>> {
-    Router::new().route("/orders", post(place)).route("/orders/{id}", get(show))
+    Router::new().route("/orders", post(place).get(list)).route("/orders/{id}", get(show))
+}
+
+/// Most orders on one page of the list.
+const PAGE: i64 = 5000;
+
+#[derive(Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Listing {
+    after: i64,
+    limit: i64,
+}
+
+impl Default for Listing {
+    fn default() -> Self {
+        Self { after: 0, limit: 100 }
+    }
+}
+
+/// Ids and states in order of arrival, page by page; `next` is missing after the last page.
+async fn list(
+    State(service): State<Arc<Service>>,
+    Query(listing): Query<Listing>,
+) -> Result<Response, Problem> {
+    let limit = listing.limit.clamp(1, PAGE);
+    let rows: Vec<(i64, String, String)> =
+        sqlx::query_as("SELECT seq, id, state FROM orders WHERE seq > ?1 ORDER BY seq LIMIT ?2")
+            .bind(listing.after)
+            .bind(limit)
+            .fetch_all(service.store.reader().await?)
+            .await
+            .map_err(StoreError::from)?;
+    let full = rows.len() as i64 == limit;
+    let next = rows.last().filter(|_| full).map(|(seq, ..)| *seq);
+    let orders: Vec<_> = rows.iter().map(|(_, id, state)| json!({ "id": id, "state": state })).collect();
+    Ok(Json(json!({ "orders": orders, "next": next })).into_response())
 }
 
 async fn find(service: &Service, id: &str) -> Result<Option<Row>, Problem> {
