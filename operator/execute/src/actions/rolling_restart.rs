@@ -1,0 +1,179 @@
+//! Replace all pods of a workload by its own rollout.
+
+use super::{ActionSpec, Landed, Protected, Repeat, Right, Unfit, Verdict, verify};
+use crate::ports::FreshTarget;
+use homeostat_knowledge::plan::{Expectation, Undo};
+use homeostat_knowledge::{
+    ActionKind, ActionRecord, ControllerKind, ControllerRecord, FindingKind, Level, Snapshot, Timestamp,
+};
+
+/// Sets the pod template's annotation `homeostat.dev/restarted-by` to the action's id; the controller rolls out.
+///
+/// Repeat-safe because the annotation's value is the action's id: setting it twice is one change, and a read
+/// tells whether it is there.
+#[derive(Clone, Copy, Debug)]
+pub struct RollingRestart;
+
+impl ActionSpec for RollingRestart {
+    fn kind(&self) -> ActionKind {
+        ActionKind::RollingRestart
+    }
+
+    fn reversible(&self) -> bool {
+        true // The template stays the same but for one annotation.
+    }
+
+    fn alone_at(&self) -> Level {
+        Level::ActBounded
+    }
+
+    fn rights(&self) -> &'static [Right] {
+        &[
+            Right { api_group: "apps", resource: "deployments", verbs: &["get", "patch"] },
+            Right { api_group: "apps", resource: "statefulsets", verbs: &["get", "patch"] },
+            Right { api_group: "apps", resource: "daemonsets", verbs: &["get", "patch"] },
+        ]
+    }
+
+    fn undo(&self) -> Undo {
+        Undo::None
+    }
+
+    fn repeat(&self) -> Repeat {
+        Repeat::Never
+    }
+
+    fn check(&self, record: &ActionRecord, snapshot: &Snapshot, protected: &Protected) -> Result<(), Unfit> {
+        protected.refuse(&record.target.key.namespace)?;
+        let Some(controller) = snapshot.controller_of(&record.workload) else {
+            return Err(Unfit::Changed(format!("the target of workload {} is not known", record.workload)));
+        };
+        if controller.key.object != record.target.key
+            || controller.key.kind != ControllerKind::from_kind(&record.target.kind)
+        {
+            return Err(Unfit::Protected(format!(
+                "{} {} is not the target of workload {}",
+                record.target.kind, record.target.key, record.workload
+            )));
+        }
+        if controller.uid != record.target.uid {
+            return Err(Unfit::Changed(format!(
+                "another {} is called {} now",
+                record.target.kind, record.target.key
+            )));
+        }
+        if let Some(pod) = snapshot.pods_of(&record.workload).find(|pod| pod.local_data) {
+            return Err(Unfit::Protected(format!("pod {} keeps data that a restart would lose", pod.key)));
+        }
+        restartable(controller)
+    }
+
+    fn check_fresh(
+        &self,
+        record: &ActionRecord,
+        _cause: Option<FindingKind>,
+        fresh: &FreshTarget,
+    ) -> Result<(), Unfit> {
+        let key = &record.target.key;
+        if fresh.uid != record.target.uid {
+            return Err(Unfit::Changed(format!("another {} is called {key} now", record.target.kind)));
+        }
+        if fresh.restarted_by.as_deref() == Some(record.id.as_str()) {
+            return Err(Unfit::Done(format!("{key} carries this restart already")));
+        }
+        if fresh.deleting {
+            return Err(Unfit::Changed(format!("{key} is being deleted")));
+        }
+        let Some(controller) = &fresh.controller else {
+            return Err(Unfit::Changed(format!("the fresh read of {key} shows no controller")));
+        };
+        restartable(controller)
+    }
+
+    fn landed(&self, record: &ActionRecord, fresh: Option<&FreshTarget>) -> Landed {
+        match fresh {
+            Some(fresh)
+                if fresh.uid == record.target.uid
+                    && fresh.restarted_by.as_deref() == Some(record.id.as_str()) =>
+            {
+                Landed::Yes("the annotation holds this action's id".to_owned())
+            }
+            Some(fresh) if fresh.uid != record.target.uid => {
+                Landed::No("another object has the target's name now".to_owned())
+            }
+            Some(_) => Landed::No("the annotation does not hold this action's id".to_owned()),
+            None => Landed::No("the target is gone".to_owned()),
+        }
+    }
+
+    fn verify(&self, record: &ActionRecord, snapshot: &Snapshot, now: Timestamp) -> Verdict {
+        if let Some(verdict) = rollout(record, snapshot, now) {
+            return verdict;
+        }
+        match record.verification.expect {
+            Expectation::Nothing | Expectation::RolloutComplete => {
+                Verdict::Helped("the rollout ended and all replicas are ready".to_owned())
+            }
+            Expectation::ObjectivesMet => verify::answers_well(record, snapshot, now),
+        }
+    }
+}
+
+/// `None` once the rollout that *this* action asked for is complete.
+fn rollout(record: &ActionRecord, snapshot: &Snapshot, now: Timestamp) -> Option<Verdict> {
+    let Some(controller) = snapshot.controller_of(&record.workload) else {
+        return Some(verify::until(record, now, "the controller is not known"));
+    };
+    // The snapshot may be older than the effect: without a new revision it shows the world before.
+    let begun = match (&record.before.revision, &controller.revision) {
+        (Some(before), Some(present)) => before != present,
+        _ => snapshot.pods_of(&record.workload).filter(|pod| !pod.deleting).all(|pod| {
+            record.instants.sent.is_some_and(|sent| pod.created.as_second() >= sent.as_second())
+        }),
+    };
+    if !begun {
+        return Some(verify::until(record, now, "the rollout has not begun"));
+    }
+    if controller.rolling_out() {
+        if let Some(verdict) = verify::new_pods_crash(record, snapshot) {
+            return Some(verdict);
+        }
+        let text =
+            format!("{} of {} replicas are of the new template", controller.updated, controller.replicas);
+        return Some(verify::until(record, now, &text));
+    }
+    verify::pods_ready(record, snapshot, now)
+}
+
+/// Refuses controllers that a restart would harm or that others are changing.
+fn restartable(controller: &ControllerRecord) -> Result<(), Unfit> {
+    let key = &controller.key.object;
+    match controller.key.kind {
+        ControllerKind::Deployment | ControllerKind::StatefulSet | ControllerKind::DaemonSet => {}
+        ControllerKind::ReplicaSet | ControllerKind::Job | ControllerKind::CronJob | ControllerKind::Other => {
+            return Err(Unfit::Protected(format!("{key} is of a kind that cannot be rolled")));
+        }
+    }
+    if controller.paused {
+        return Err(Unfit::Protected(format!("the rollout of {key} is paused by a person")));
+    }
+    if controller.replicas == 0 && controller.key.kind != ControllerKind::DaemonSet {
+        return Err(Unfit::Changed(format!("{key} has no replicas")));
+    }
+    if controller.key.kind == ControllerKind::StatefulSet && controller.replicas <= 1 {
+        return Err(Unfit::Protected(format!("{key} has a single replica that nothing would stand in for")));
+    }
+    if controller.key.kind == ControllerKind::Deployment
+        && controller.replicas == 1
+        && controller.ready > 0
+        && !controller.surges
+    {
+        return Err(Unfit::Protected(format!(
+            "{key} would take its only ready pod away first; set maxSurge to 1 and maxUnavailable to 0"
+        )));
+    }
+    if controller.rolling_out() {
+        return Err(Unfit::Done(format!("{key} is rolling out already")));
+    }
+    Ok(())
+}

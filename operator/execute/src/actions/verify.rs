@@ -1,0 +1,80 @@
+//! Questions that several actions ask when they judge their success.
+
+use super::Verdict;
+use homeostat_knowledge::{ActionRecord, ContainerState, PodRecord, SignedDuration, Snapshot, Timestamp};
+
+/// How long the signals must be good before an action counts as having helped. Long enough to see a second
+/// failure of a process that dies right after its start, short against any verification window.
+const HOLD: SignedDuration = SignedDuration::from_secs(3);
+
+/// Restarts of a new pod after which it is said to crash by itself.
+const CRASHES: u32 = 2;
+
+/// When the verification window ends.
+pub(crate) fn deadline(record: &ActionRecord, now: Timestamp) -> Timestamp {
+    let sent = record.instants.sent.or(record.instants.claimed).unwrap_or(now);
+    sent.checked_add(record.verification.within).unwrap_or(sent)
+}
+
+/// Wait until the window ends, then say that it did not help.
+pub(super) fn until(record: &ActionRecord, now: Timestamp, missing: &str) -> Verdict {
+    if now < deadline(record, now) {
+        Verdict::Wait(missing.to_owned())
+    } else {
+        Verdict::NotHelped(format!("{missing} after {} s", record.verification.within.as_secs()))
+    }
+}
+
+/// A verdict as long as not all replicas are there and ready; `None` once they are.
+pub(super) fn pods_ready(record: &ActionRecord, snapshot: &Snapshot, now: Timestamp) -> Option<Verdict> {
+    if let Some(verdict) = new_pods_crash(record, snapshot) {
+        return Some(verdict);
+    }
+    let ready = snapshot.pods_of(&record.workload).filter(|pod| pod.serving()).count();
+    let wanted = snapshot
+        .controller_of(&record.workload)
+        .map_or(1, |controller| usize::try_from(controller.replicas.max(0)).unwrap_or(0));
+    (ready < wanted).then(|| until(record, now, &format!("{ready} of {wanted} pods are ready")))
+}
+
+/// "Did not help", as soon as a pod that came after the effect crashes again and again: waiting longer
+/// cannot change that.
+pub(super) fn new_pods_crash(record: &ActionRecord, snapshot: &Snapshot) -> Option<Verdict> {
+    let sent = record.instants.sent?;
+    let crashing = |pod: &&std::sync::Arc<PodRecord>| {
+        // Creation times have a resolution of one second.
+        pod.created.as_second() >= sent.as_second()
+            && !pod.deleting
+            && pod.uid != record.target.uid
+            && (pod.restarts() >= CRASHES
+                || pod.containers.iter().any(|container| {
+                    matches!(&container.state, ContainerState::Waiting { reason } if &**reason == "CrashLoopBackOff")
+                }))
+    };
+    let pod = snapshot.pods_of(&record.workload).find(crashing)?;
+    Some(Verdict::NotHelped(format!("the new pod {} crashes too ({} restarts)", pod.key.name, pod.restarts())))
+}
+
+/// The workload answers its callers well since the effect. Without calls the ready pods are all that is known.
+pub(super) fn answers_well(record: &ActionRecord, snapshot: &Snapshot, now: Timestamp) -> Verdict {
+    let Some(health) = snapshot.health.get(&record.workload) else {
+        return Verdict::Helped("all replicas are ready; no calls are seen".to_owned());
+    };
+    let Some(good_since) = health.good_since else {
+        if health.last_failure.is_none() && health.last_good.is_none() {
+            return Verdict::Helped("all replicas are ready; no calls are seen".to_owned());
+        }
+        return until(record, now, "the workload still fails its callers");
+    };
+    let sent = record.instants.sent.unwrap_or(good_since);
+    let since = good_since.max(sent);
+    let held = now.duration_since(since);
+    if held >= HOLD.min(record.verification.within / 2) {
+        return Verdict::Helped(format!(
+            "{} good calls, no failure for {:.1} s",
+            health.good_calls,
+            held.as_secs_f64()
+        ));
+    }
+    until(record, now, &format!("good for {:.1} s so far", held.as_secs_f64().max(0.0)))
+}

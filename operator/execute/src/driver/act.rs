@@ -1,0 +1,412 @@
+//! From the decision to the effect.
+
+use super::{Case, ExecuteError, Executor};
+use crate::actions::{ActionSpec, Landed, Repeat};
+use crate::facts::{Situation, cause_kind, guard_input};
+use crate::guards::{DryRunFacts, FreshFacts, GuardInput, Mode, evaluate, mode, permitted, refusal};
+use crate::ledger::{LedgerEvent, next};
+use crate::ports::{Actuator, EffectError, FreshTarget, Leadership, Ledger, ReadError, Refusal};
+use homeostat_knowledge::policy::KillSwitch;
+use homeostat_knowledge::{
+    ActionRecord, ActionState, GuardName, GuardReport, GuardResult, Name, SignedDuration, Snapshot, Timestamp,
+};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A fresh read older than this when the claim is stored is made again.
+const FRESH: SignedDuration = SignedDuration::from_millis(500);
+
+/// What the guards said, with the input that they saw.
+struct Judgement {
+    input: GuardInput,
+    reports: Vec<GuardReport>,
+}
+
+impl Judgement {
+    fn permits(&self) -> bool {
+        permitted(&self.reports, self.input.through)
+    }
+}
+
+/// Results of the requests made so far.
+struct Seen {
+    kill_switch: KillSwitch,
+    dry_run: DryRunFacts,
+    fresh: FreshFacts,
+}
+
+impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
+    /// From a fresh decision to the end of the action.
+    pub(super) async fn carry_out(&self, mut case: Case) -> Result<ActionRecord, ExecuteError> {
+        let snapshot = self.snapshot();
+        let mode = self.mode(&case.record, &snapshot);
+        // What can be refused without a request is; what passes holds its budget from here on.
+        let before = Seen { kill_switch: KillSwitch::Off, dry_run: DryRunFacts::NotRun, fresh: FreshFacts::NotRead };
+        let early = self.judge(&case, &before, GuardName::Breaker, mode == Some(Mode::Act));
+        if !early.permits() {
+            let kill_switch = self.kill_switch().await;
+            let judgement = self.judge(&case, &Seen { kill_switch, ..before }, GuardName::Breaker, false);
+            // The switch is the only thing that was asked anew, and it can only refuse more.
+            let reports = if judgement.permits() { early.reports } else { judgement.reports };
+            return self.refuse_new(&case, reports).await;
+        }
+        let (kill_switch, dry_run) = tokio::join!(self.kill_switch(), self.dry_run(&case.record));
+        let seen = Seen { kill_switch, dry_run, fresh: FreshFacts::NotRead };
+        let through = if mode == Some(Mode::Act) { GuardName::Approval } else { GuardName::DryRun };
+        let judgement = self.judge(&case, &seen, through, mode == Some(Mode::Act));
+        self.shared.ports.recorder.record(&judgement.input);
+        if !judgement.permits() {
+            self.memory().release(&case.record.id);
+            return self.refuse_new(&case, judgement.reports).await;
+        }
+        let guards = judgement.reports;
+        let event = match mode {
+            Some(Mode::Act) => LedgerEvent::Admit { guards },
+            Some(Mode::Approve) => LedgerEvent::AskApproval { guards, message: self.who_may_approve(&case.record) },
+            Some(Mode::Recommend | Mode::Nothing) | None => {
+                let message = format!(
+                    "would {} {} {}; the dry run succeeded; level Recommend does not allow to do it",
+                    case.record.kind(),
+                    case.record.target.kind,
+                    case.record.target.key
+                );
+                LedgerEvent::Recommend { guards, message }
+            }
+        };
+        let record = next(&case.record, event, self.now())?;
+        case.record = self.create(record).await?;
+        match case.record.state {
+            ActionState::Admitted => self.claim_and_send(case).await,
+            ActionState::AwaitingApproval => self.wait_for_approval(case).await,
+            _ => Ok(case.record),
+        }
+    }
+
+    /// From the state in the ledger to the end of the action, after a restart.
+    pub(super) async fn take_up(&self, mut case: Case) -> Result<ActionRecord, ExecuteError> {
+        // The snapshot may be older than the last write of the run before.
+        let Some(stored) = self.read(&case.record).await? else {
+            return Err(ExecuteError::Superseded { action: case.record.id });
+        };
+        let now = self.now();
+        self.memory().adopt(&stored, now);
+        case.record = stored;
+        match case.record.state {
+            ActionState::AwaitingApproval => self.wait_for_approval(case).await,
+            ActionState::Admitted => self.claim_and_send(case).await,
+            ActionState::Claimed => self.resolve(case, Vec::new()).await,
+            ActionState::Sent => self.begin_watch(case).await,
+            ActionState::Verifying => self.verify(case).await,
+            _ => Ok(case.record),
+        }
+    }
+
+    /// Runs the dry run and the guards once more for an approved action and stores the intent.
+    pub(super) async fn admit_approved(&self, mut case: Case) -> Result<ActionRecord, ExecuteError> {
+        let (kill_switch, dry_run) = tokio::join!(self.kill_switch(), self.dry_run(&case.record));
+        let seen = Seen { kill_switch, dry_run, fresh: FreshFacts::NotRead };
+        let judgement = self.judge(&case, &seen, GuardName::Approval, true);
+        self.shared.ports.recorder.record(&judgement.input);
+        let event = if judgement.permits() {
+            LedgerEvent::Admit { guards: judgement.reports }
+        } else {
+            LedgerEvent::Refuse { guards: judgement.reports }
+        };
+        let after = next(&case.record, event, self.now())?;
+        case.record = self.advance(&case.record, after).await?;
+        if case.record.state == ActionState::Admitted {
+            self.claim_and_send(case).await
+        } else {
+            Ok(case.record)
+        }
+    }
+
+    /// Claims the action and sends its effect, at most once for each answer that says nothing was changed.
+    async fn claim_and_send(&self, mut case: Case) -> Result<ActionRecord, ExecuteError> {
+        let Some(spec) = crate::actions::spec(case.record.kind()) else {
+            return Err(ExecuteError::NotImplemented { kind: case.record.kind() });
+        };
+        // After a restart the dry run of the run before says nothing about now.
+        let dry_run =
+            if case.resumed { self.dry_run(&case.record).await } else { DryRunFacts::Passed };
+        let asked = self.now();
+        let claimed = next(&case.record, LedgerEvent::Claim, asked)?;
+        // Reading while the claim is written saves a round trip; the reads have no effect of their own.
+        let (claim, mut kill_switch, mut fresh) =
+            tokio::join!(self.advance(&case.record, claimed), self.kill_switch(), self.fresh(&case.record));
+        case.record = claim?;
+        let mut old = self.now().duration_since(asked) > FRESH;
+        let mut attempt = 0;
+        loop {
+            if old {
+                (kill_switch, fresh) = tokio::join!(self.kill_switch(), self.fresh(&case.record));
+            }
+            let seen = Seen {
+                kill_switch: kill_switch.clone(),
+                dry_run: dry_run.clone(),
+                fresh: self.compare(&case, spec, &fresh),
+            };
+            let judgement = self.judge_last(&case, &seen, fresh_target(&fresh));
+            self.shared.ports.recorder.record(&judgement.input);
+            if !judgement.permits() {
+                return self.stop(case, judgement.reports).await;
+            }
+            self.ensure_leads(&case.record.id)?;
+            let guards = judgement.reports;
+            let version = fresh_target(&fresh).map_or_else(|| Name::from(""), |fresh| fresh.resource_version.clone());
+            let record = &case.record;
+            let answer =
+                self.shared.ports.actuator.effect(&record.target, &record.parameters, &record.id, &version).await;
+            attempt += 1;
+            let error = match answer {
+                Ok(acknowledged) => {
+                    let event = LedgerEvent::Acknowledge { guards, message: acknowledged.message };
+                    let after = next(&case.record, event, self.now())?;
+                    case.record = self.advance(&case.record, after).await?;
+                    return self.begin_watch(case).await;
+                }
+                Err(EffectError::Unknown(_)) if spec.repeat() == Repeat::Never => {
+                    return self.resolve(case, guards).await;
+                }
+                Err(error) => error,
+            };
+            self.memory().checker.not_sent(&case.record.id);
+            let event = match &error {
+                EffectError::NotFound => LedgerEvent::Cancel { guards, reason: error.to_string() },
+                EffectError::BlockedByBudget(_) => LedgerEvent::Block {
+                    guards,
+                    reason: format!("{error}; make room (more replicas) or relax the budget"),
+                },
+                EffectError::Denied(_) => LedgerEvent::Block {
+                    guards,
+                    reason: format!("{error}; check the role of Homeostat's service account"),
+                },
+                // Nothing was changed, so it may be judged and sent anew.
+                EffectError::Conflict(_) | EffectError::Transient { .. } | EffectError::Unknown(_)
+                    if attempt < self.shared.config.attempts =>
+                {
+                    let told = match &error {
+                        EffectError::Transient { retry_after, .. } => *retry_after,
+                        _ => None,
+                    };
+                    self.pause(&case.record.id, self.backoff(attempt, told)).await?;
+                    old = true;
+                    continue;
+                }
+                EffectError::Conflict(_) => LedgerEvent::Cancel {
+                    guards,
+                    reason: format!("{error}; given up after {attempt} tries"),
+                },
+                EffectError::Transient { .. } => LedgerEvent::Block {
+                    guards,
+                    reason: format!("{error}; given up after {attempt} tries"),
+                },
+                EffectError::Unknown(_) => LedgerEvent::LoseTrack {
+                    guards,
+                    reason: format!("{error}; given up after {attempt} tries"),
+                },
+            };
+            let after = next(&case.record, event, self.now())?;
+            return self.advance(&case.record, after).await;
+        }
+    }
+
+    /// Finds out by reading whether the effect of a claimed action is there. It is never sent again.
+    async fn resolve(&self, mut case: Case, guards: Vec<GuardReport>) -> Result<ActionRecord, ExecuteError> {
+        let Some(spec) = crate::actions::spec(case.record.kind()) else {
+            return Err(ExecuteError::NotImplemented { kind: case.record.kind() });
+        };
+        let settle = SignedDuration::try_from(self.shared.config.settle).unwrap_or(SignedDuration::MAX);
+        let begun = self.now();
+        let mut attempt = 0;
+        let mut last = None;
+        loop {
+            attempt += 1;
+            match self.shared.ports.actuator.fresh_target(&case.record.target).await {
+                Ok(fresh) => match spec.landed(&case.record, fresh.as_ref()) {
+                    Landed::Yes(reason) => {
+                        let after = next(&case.record, LedgerEvent::FoundDone { guards, reason }, self.now())?;
+                        case.record = self.advance(&case.record, after).await?;
+                        return self.begin_watch(case).await;
+                    }
+                    Landed::No(reason) => last = Some(reason),
+                },
+                Err(error) => tracing::debug!(action = %case.record.id, %error, "outcome not readable yet"),
+            }
+            if self.now().duration_since(begun) >= settle || spec.repeat() == Repeat::Harmless {
+                break;
+            }
+            self.pause(&case.record.id, self.backoff(attempt, None)).await?;
+        }
+        let Some(reason) = last else {
+            return Err(ExecuteError::Unresolved { action: case.record.id });
+        };
+        let event = if case.resumed {
+            // The run that claimed it is gone, and with it any request that was under way.
+            LedgerEvent::Cancel {
+                guards,
+                reason: format!("interrupted before the effect ({reason}); not repeated, judged anew"),
+            }
+        } else {
+            let secs = self.shared.config.settle.as_secs();
+            LedgerEvent::LoseTrack {
+                guards,
+                reason: format!("no answer to the effect, and {reason} after {secs} s; not repeated"),
+            }
+        };
+        let after = next(&case.record, event, self.now())?;
+        self.advance(&case.record, after).await
+    }
+
+    /// Ends a claimed action that the guards stopped. A changed target is no refusal but a changed situation.
+    async fn stop(&self, case: Case, guards: Vec<GuardReport>) -> Result<ActionRecord, ExecuteError> {
+        let changed = refusal(&guards)
+            .filter(|report| report.name == GuardName::FreshRead && report.result == GuardResult::Refused);
+        let event = match changed {
+            Some(report) => LedgerEvent::Cancel { reason: report.message.clone(), guards },
+            None => LedgerEvent::Refuse { guards },
+        };
+        let after = next(&case.record, event, self.now())?;
+        self.advance(&case.record, after).await
+    }
+
+    /// Ends an action that was refused before its intent was stored. The same refusal again and again is not
+    /// stored again and again.
+    async fn refuse_new(&self, case: &Case, guards: Vec<GuardReport>) -> Result<ActionRecord, ExecuteError> {
+        let guard = refusal(&guards).map_or(GuardName::KillSwitch, |report| report.name);
+        let now = self.now();
+        let record = next(&case.record, LedgerEvent::Refuse { guards }, now)?;
+        if self.memory().worth_storing(&record, guard, now) { self.create(record).await } else { Ok(record) }
+    }
+
+    fn mode(&self, record: &ActionRecord, snapshot: &Snapshot) -> Option<Mode> {
+        snapshot.tenants.get(&record.tenant).map(|tenant| mode(record.kind(), tenant, &snapshot.control))
+    }
+
+    fn who_may_approve(&self, record: &ActionRecord) -> String {
+        let snapshot = self.snapshot();
+        let approvers = snapshot.tenants.get(&record.tenant).map_or_else(String::new, |tenant| {
+            let names: Vec<String> = tenant.approvers.iter().map(|(kind, name)| format!("{kind} {name}")).collect();
+            names.join(", ")
+        });
+        let until = self.approval_deadline(record);
+        format!("needs approval until {until:.0} (approvers: {approvers})")
+    }
+
+    /// One evaluation of the guards; with `reserve`, the budget is taken in the same breath when they permit.
+    fn judge(&self, case: &Case, seen: &Seen, through: GuardName, reserve: bool) -> Judgement {
+        let (snapshot, now) = (self.snapshot(), self.now());
+        let mut memory = self.memory();
+        let input = self.input(case, seen, through, &snapshot, &mut memory, now);
+        let reports = evaluate(&input);
+        let judgement = Judgement { input, reports };
+        if reserve && judgement.permits() {
+            memory.reserve(&case.record, now);
+        }
+        judgement
+    }
+
+    /// The last evaluation before the effect; the invariants are checked in the same breath.
+    fn judge_last(&self, case: &Case, seen: &Seen, fresh: Option<&FreshTarget>) -> Judgement {
+        let (snapshot, now) = (self.snapshot(), self.now());
+        let mut memory = self.memory();
+        let input = self.input(case, seen, GuardName::FreshRead, &snapshot, &mut memory, now);
+        let reports = evaluate(&input);
+        let mut judgement = Judgement { input, reports };
+        if judgement.permits() {
+            let uid = fresh.map(|fresh| &fresh.uid);
+            let breaches = memory.checker.effect(&case.record, &judgement.input, uid, now);
+            if breaches.is_empty() {
+                memory.acted(&case.record);
+            } else {
+                for breach in &breaches {
+                    tracing::error!(%breach, "invariant broken; all effects are stopped until restart");
+                    judgement.input.breaches.push(breach.to_string());
+                }
+                judgement.reports = evaluate(&judgement.input);
+            }
+        }
+        judgement
+    }
+
+    fn input(
+        &self,
+        case: &Case,
+        seen: &Seen,
+        through: GuardName,
+        snapshot: &Arc<Snapshot>,
+        memory: &mut super::memory::Memory,
+        now: Timestamp,
+    ) -> GuardInput {
+        memory.roots.observe(snapshot, now, crate::facts::longest_calm(snapshot));
+        let situation = Situation {
+            through,
+            resumed: case.resumed,
+            kill_switch: seen.kill_switch.clone(),
+            leads: self.shared.ports.leadership.leads(),
+            breaches: memory.checker.breaches().iter().map(ToString::to_string).collect(),
+            newest_epoch: memory.newest_epoch(&case.record.workload),
+            dry_run: seen.dry_run.clone(),
+            fresh: seen.fresh.clone(),
+            roots: memory.roots.of(&case.record.tenant),
+            history: memory.history(snapshot),
+        };
+        guard_input(&case.record, case.finding.as_ref(), snapshot, situation, &self.shared.protected, now)
+    }
+
+    async fn kill_switch(&self) -> KillSwitch {
+        match self.shared.ports.actuator.kill_switch().await {
+            Ok(switch) => switch,
+            Err(error) => {
+                tracing::warn!(%error, "the kill switch cannot be read; nothing is done");
+                KillSwitch::Unreadable
+            }
+        }
+    }
+
+    async fn dry_run(&self, record: &ActionRecord) -> DryRunFacts {
+        if !crate::history::changes_state(record.kind()) {
+            return DryRunFacts::Passed;
+        }
+        match self.shared.ports.actuator.dry_run(&record.target, &record.parameters, &record.id).await {
+            Ok(()) => DryRunFacts::Passed,
+            Err(refusal @ Refusal::Unavailable(_)) => DryRunFacts::Unknown(refusal.to_string()),
+            Err(refusal) => DryRunFacts::Refused(refusal.to_string()),
+        }
+    }
+
+    async fn fresh(&self, record: &ActionRecord) -> Result<Option<FreshTarget>, ReadError> {
+        if !crate::history::changes_state(record.kind()) {
+            return Ok(None);
+        }
+        self.shared.ports.actuator.fresh_target(&record.target).await
+    }
+
+    fn compare(
+        &self,
+        case: &Case,
+        spec: &dyn ActionSpec,
+        fresh: &Result<Option<FreshTarget>, ReadError>,
+    ) -> FreshFacts {
+        match fresh {
+            Err(error) => FreshFacts::Unreadable(error.to_string()),
+            Ok(None) if spec.changes_state() => FreshFacts::Differs("the target is gone".to_owned()),
+            Ok(None) => FreshFacts::Same,
+            Ok(Some(fresh)) => {
+                let cause = cause_kind(&case.record, case.finding.as_ref(), &self.snapshot());
+                match spec.check_fresh(&case.record, cause, fresh) {
+                    Ok(()) => FreshFacts::Same,
+                    Err(unfit) => FreshFacts::Differs(unfit.to_string()),
+                }
+            }
+        }
+    }
+
+    pub(super) fn safety(&self) -> Duration {
+        self.shared.config.safety_interval
+    }
+}
+
+fn fresh_target(fresh: &Result<Option<FreshTarget>, ReadError>) -> Option<&FreshTarget> {
+    fresh.as_ref().ok().and_then(Option::as_ref)
+}

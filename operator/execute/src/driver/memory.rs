@@ -1,0 +1,186 @@
+//! What the executor remembers between snapshots: its own writes that a snapshot does not show yet, so that
+//! two decisions from one snapshot cannot both take the last of a budget.
+
+use crate::facts;
+use crate::history::ActionHistory;
+use crate::invariants::Checker;
+use crate::roots::RootHistory;
+use homeostat_knowledge::{
+    ActionId, ActionRecord, ActionState, Admitted, GuardName, IncidentId, Plan, SignedDuration, Snapshot,
+    Step, Timestamp, Uid, WorkloadKey,
+};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+#[derive(Default)]
+pub(super) struct Memory {
+    /// Reservations and own writes.
+    live: BTreeMap<ActionId, ActionRecord>,
+    /// Actions under way, one per incident.
+    running: BTreeMap<IncidentId, ActionId>,
+    /// Highest ordinal given to an action of an incident.
+    ordinals: BTreeMap<IncidentId, u32>,
+    /// Newest epoch acted from.
+    epochs: BTreeMap<WorkloadKey, u64>,
+    /// Refusals that were stored lately.
+    refusals: BTreeMap<(IncidentId, Uid, GuardName), Timestamp>,
+    pub(super) checker: Checker,
+    pub(super) roots: RootHistory,
+}
+
+/// The same refusal of the same thing is stored once in so long; in between it is only returned.
+const REFUSAL_QUIET: SignedDuration = SignedDuration::from_mins(5);
+const DAY: SignedDuration = SignedDuration::from_hours(24);
+/// Bound of each map that is keyed by incident or workload; far above what the budgets let through.
+const LIMIT: usize = 50_000;
+
+impl Memory {
+    /// Takes an incident for one action; `None` while another has it.
+    pub(super) fn take(
+        &mut self,
+        shared: &Arc<Mutex<Memory>>,
+        incident: &IncidentId,
+        action: &ActionId,
+    ) -> Option<Running> {
+        if self.running.contains_key(incident) {
+            return None;
+        }
+        self.running.insert(incident.clone(), action.clone());
+        Some(Running { memory: Arc::clone(shared), incident: incident.clone(), action: action.clone() })
+    }
+
+    pub(super) fn running_of(&self, incident: &IncidentId) -> Option<ActionId> {
+        self.running.get(incident).cloned()
+    }
+
+    pub(super) fn running(&self) -> usize {
+        self.running.len()
+    }
+
+    /// Incident id and the next ordinal: the same decision made twice (by two replicas, or before and after a
+    /// crash) gets the same name, and the API server refuses to create it twice.
+    pub(super) fn next_id(&self, snapshot: &Snapshot, incident: &IncidentId) -> ActionId {
+        let ordinal = |id: &ActionId| -> Option<u32> {
+            id.as_str().strip_prefix(incident.as_str())?.strip_prefix('-')?.parse().ok()
+        };
+        let stored = snapshot.actions.values().filter(|record| record.incident == *incident);
+        let highest = stored
+            .filter_map(|record| ordinal(&record.id))
+            .chain(self.ordinals.get(incident).copied())
+            .max()
+            .unwrap_or(0);
+        ActionId::new(format!("{incident}-{}", highest + 1))
+    }
+
+    /// The id is used up, by us or by somebody else.
+    pub(super) fn used(&mut self, record: &ActionRecord) {
+        let ordinal = record.id.as_str().rsplit('-').next().and_then(|text| text.parse().ok()).unwrap_or(0);
+        if self.ordinals.len() >= LIMIT {
+            self.ordinals.pop_first();
+        }
+        let highest = self.ordinals.entry(record.incident.clone()).or_default();
+        *highest = ordinal.max(*highest);
+    }
+
+    /// A recommendation of the same thing that still stands.
+    pub(super) fn standing_proposal(
+        &self,
+        snapshot: &Snapshot,
+        plan: &Plan<Admitted>,
+        step: &Step,
+    ) -> Option<ActionId> {
+        snapshot
+            .actions
+            .values()
+            .map(|record| &**record)
+            .chain(self.live.values())
+            .find(|record| {
+                record.state == ActionState::Proposed
+                    && !record.resource_version.is_empty()
+                    && record.incident == plan.incident
+                    && record.target.uid == step.target.uid
+                    && record.parameters == step.parameters
+            })
+            .map(|record| record.id.clone())
+    }
+
+    /// What is known about other actions, newest knowledge first.
+    pub(super) fn history(&self, snapshot: &Snapshot) -> Vec<ActionHistory> {
+        facts::history(snapshot, self.live.values())
+    }
+
+    /// Takes the budget for an action before its intent is stored.
+    pub(super) fn reserve(&mut self, record: &ActionRecord, now: Timestamp) {
+        let mut reserved = record.clone();
+        reserved.state = ActionState::Admitted;
+        reserved.instants.intent.get_or_insert(now);
+        self.live.insert(record.id.clone(), reserved);
+    }
+
+    /// Gives a reservation back.
+    pub(super) fn release(&mut self, action: &ActionId) {
+        self.live.remove(action);
+    }
+
+    /// A state is stored in the API server.
+    pub(super) fn stored(&mut self, record: &ActionRecord, snapshot: &Snapshot, now: Timestamp) {
+        self.used(record);
+        self.checker.stored(record, now);
+        self.live.insert(record.id.clone(), record.clone());
+        // What a snapshot shows as ended, or what ended long ago, need not be kept here.
+        self.live.retain(|id, record| {
+            !record.state.ended()
+                || (snapshot.actions.get(id).is_none_or(|known| !known.state.ended())
+                    && record.instants.closed.is_none_or(|closed| now.duration_since(closed) < DAY))
+        });
+    }
+
+    /// Takes in a record of an earlier run or another replica.
+    pub(super) fn adopt(&mut self, record: &ActionRecord, now: Timestamp) {
+        self.used(record);
+        self.checker.stored(record, now);
+        self.live.insert(record.id.clone(), record.clone());
+    }
+
+    pub(super) fn newest_epoch(&self, workload: &WorkloadKey) -> Option<u64> {
+        self.epochs.get(workload).copied()
+    }
+
+    pub(super) fn acted(&mut self, record: &ActionRecord) {
+        if self.epochs.len() >= LIMIT {
+            self.epochs.pop_first();
+        }
+        let epoch = self.epochs.entry(record.workload.clone()).or_default();
+        *epoch = record.epoch.max(*epoch);
+    }
+
+    /// Is this refusal worth an object of its own, or was the same one stored lately?
+    pub(super) fn worth_storing(&mut self, record: &ActionRecord, guard: GuardName, now: Timestamp) -> bool {
+        self.refusals.retain(|_, at| now.duration_since(*at) < REFUSAL_QUIET);
+        let key = (record.incident.clone(), record.target.uid.clone(), guard);
+        if self.refusals.contains_key(&key) || self.refusals.len() >= LIMIT {
+            return false;
+        }
+        self.refusals.insert(key, now);
+        true
+    }
+}
+
+/// Holds an incident; gives it back, with any open reservation, on every way out of the driver.
+pub(super) struct Running {
+    memory: Arc<Mutex<Memory>>,
+    incident: IncidentId,
+    action: ActionId,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
+        memory.running.remove(&self.incident);
+        // An action that is left open is the snapshot's to tell about; a stale copy here would hide the news.
+        // One that ended stays: the snapshot may not show it yet.
+        if memory.live.get(&self.action).is_some_and(|record| !record.state.ended()) {
+            memory.live.remove(&self.action);
+        }
+    }
+}

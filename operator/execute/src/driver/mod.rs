@@ -1,0 +1,417 @@
+//! The order of one action: guards, durable intent, claim, fresh read and all guards again, effect, verify.
+//!
+//! Everything that decides is elsewhere and pure; here are only the requests, their order, and what is done
+//! when one of them fails. Between a plan and its effect there are four round trips: kill switch and dry run
+//! (together), create, claim with kill switch and fresh read (together), effect.
+
+mod act;
+mod memory;
+mod store;
+mod watch;
+
+use crate::actions::Protected;
+use crate::ledger::LedgerError;
+use crate::ports::{Actuator, Leadership, Ledger, LedgerStoreError, Recorder};
+use homeostat_knowledge::action::ActionInstants;
+use homeostat_knowledge::{
+    ActionId, ActionKind, ActionRecord, ActionState, Admitted, Clock, Finding, IncidentId, Name, Plan,
+    Snapshot, SnapshotSource, Timestamp,
+};
+use memory::{Memory, Running};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::{mpsc, watch as changes};
+use tokio::task::JoinSet;
+
+/// Settings of the executor.
+#[derive(Clone, Debug)]
+pub struct ExecutorConfig {
+    /// Namespace that Homeostat runs in; never touched.
+    pub own_namespace: Name,
+    /// Actions that may be carried out or watched at once.
+    pub tasks: usize,
+    /// Tries of one request that the API server refuses for now.
+    pub attempts: u32,
+    /// First wait between tries; doubles.
+    pub backoff: Duration,
+    /// Longest wait between tries, also when the server asks for more.
+    pub backoff_maximum: Duration,
+    /// How long a lost reply's effect is looked for before it is given up. Longer than the server works on one
+    /// request.
+    pub settle: Duration,
+    /// Safety net: waiting actions look again after so long even when nothing changed.
+    pub safety_interval: Duration,
+}
+
+impl ExecutorConfig {
+    /// Defaults for an installation in `own_namespace`.
+    pub fn new(own_namespace: impl Into<Name>) -> Self {
+        Self {
+            own_namespace: own_namespace.into(),
+            tasks: 64,
+            attempts: 5,
+            backoff: Duration::from_millis(200),
+            backoff_maximum: Duration::from_secs(5),
+            settle: Duration::from_secs(15),
+            safety_interval: Duration::from_secs(1),
+        }
+    }
+}
+
+/// Everything that the executor works with.
+pub struct Ports<L, A, E> {
+    /// Stores actions.
+    pub ledger: L,
+    /// Reads and changes targets.
+    pub actuator: A,
+    /// The lease.
+    pub leadership: E,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// The newest snapshot.
+    pub snapshots: Arc<dyn SnapshotSource>,
+    /// Fires with the number of each new snapshot generation.
+    pub generations: changes::Receiver<u64>,
+    /// Gets every state that was stored. When it is full for long, states are left out: they come back
+    /// through the watch of actions anyway.
+    pub published: mpsc::Sender<ActionRecord>,
+    /// Keeps what the guards judged.
+    pub recorder: Arc<dyn Recorder>,
+}
+
+/// Why an action was not begun, or was left where it stands. What was left is resumed later from the ledger.
+#[derive(Debug, thiserror::Error)]
+pub enum ExecuteError {
+    /// The plan is empty.
+    #[error("plan of incident {incident} has no steps; nothing to do")]
+    NoSteps {
+        /// The incident.
+        incident: IncidentId,
+    },
+    /// No free task.
+    #[error("{tasks} actions are under way already; incident {incident} must wait")]
+    Busy {
+        /// Number of tasks.
+        tasks: usize,
+        /// The incident.
+        incident: IncidentId,
+    },
+    /// One action at a time per incident.
+    #[error("action {action} of the same incident is under way")]
+    AlreadyRunning {
+        /// The other action.
+        action: ActionId,
+    },
+    /// The same thing was recommended and the recommendation stands.
+    #[error("action {action} proposes the same already")]
+    AlreadyProposed {
+        /// The recommendation.
+        action: ActionId,
+    },
+    /// No code for it.
+    #[error("{kind} is not implemented; no playbook may ask for it")]
+    NotImplemented {
+        /// The kind.
+        kind: ActionKind,
+    },
+    /// Another replica leads.
+    #[error("this replica does not lead (any more); action {action} is left to the leader")]
+    NotLeading {
+        /// The action.
+        action: ActionId,
+    },
+    /// An action of that id is stored already.
+    #[error("action {action} exists already; another replica or an earlier run made it")]
+    Exists {
+        /// The action.
+        action: ActionId,
+    },
+    /// Somebody else moved the action on.
+    #[error("action {action} was changed by somebody else; it is left to them")]
+    Superseded {
+        /// The action.
+        action: ActionId,
+    },
+    /// The ledger cannot be written.
+    #[error("action {action} cannot be stored; it is left as it is and taken up again later")]
+    Store {
+        /// The action.
+        action: ActionId,
+        /// Why.
+        #[source]
+        source: LedgerStoreError,
+    },
+    /// Nobody knows whether the effect is there, and the target cannot be read.
+    #[error("the target of action {action} cannot be read to resolve its outcome; it is tried again later")]
+    Unresolved {
+        /// The action.
+        action: ActionId,
+    },
+    /// A bug.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+}
+
+/// Carries out admitted plans, one step at a time. Cheap to clone; all clones share one memory.
+pub struct Executor<L, A, E> {
+    shared: Arc<Shared<L, A, E>>,
+}
+
+impl<L, A, E> Clone for Executor<L, A, E> {
+    fn clone(&self) -> Self {
+        Self { shared: Arc::clone(&self.shared) }
+    }
+}
+
+struct Shared<L, A, E> {
+    ports: Ports<L, A, E>,
+    config: ExecutorConfig,
+    protected: Protected,
+    memory: Arc<Mutex<Memory>>,
+    tasks: Mutex<JoinSet<()>>,
+}
+
+/// One action on its way through the driver.
+struct Case {
+    record: ActionRecord,
+    /// What it stands on, as the planner saw it; after a restart it is looked up in the incident.
+    finding: Option<Finding>,
+    resumed: bool,
+    /// Keeps the incident taken; dropped on every way out.
+    _running: Running,
+}
+
+impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
+    /// An executor over these ports.
+    pub fn new(ports: Ports<L, A, E>, config: ExecutorConfig) -> Self {
+        let protected = Protected::with_own_namespace(config.own_namespace.clone());
+        let shared = Shared {
+            ports,
+            config,
+            protected,
+            memory: Arc::new(Mutex::new(Memory::default())),
+            tasks: Mutex::new(JoinSet::new()),
+        };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// Begins the plan's first step in a task of its own and returns its id at once. `finding` is what the plan
+    /// stands on. Must be called inside a tokio runtime.
+    pub fn start(&self, plan: &Plan<Admitted>, finding: Option<Finding>) -> Result<ActionId, ExecuteError> {
+        let case = self.open(plan, finding)?;
+        let id = case.record.id.clone();
+        let this = self.clone();
+        self.spawn(&plan.incident, async move {
+            let id = case.record.id.clone();
+            if let Err(error) = this.carry_out(case).await {
+                tracing::warn!(action = %id, error = %Chain(&error), "action left where it stands");
+            }
+        })?;
+        Ok(id)
+    }
+
+    /// Carries out the plan's first step and returns the record as it ended (or as it stands, at level
+    /// Recommend).
+    pub async fn run(
+        &self,
+        plan: &Plan<Admitted>,
+        finding: Option<Finding>,
+    ) -> Result<ActionRecord, ExecuteError> {
+        self.carry_out(self.open(plan, finding)?).await
+    }
+
+    /// Takes up actions that are open in the ledger and not under way here: after a restart, after leadership
+    /// was won, and from time to time for those that were left. Returns how many were taken up. Call it only
+    /// while leading and when the caches are synced.
+    pub fn resume(&self, open: impl IntoIterator<Item = ActionRecord>) -> usize {
+        let mut count = 0;
+        for record in open {
+            if record.state.ended() || record.state == ActionState::Proposed {
+                continue;
+            }
+            let now = self.now();
+            let Some(running) = self.memory().take(&self.shared.memory, &record.incident, &record.id) else {
+                continue;
+            };
+            self.memory().adopt(&record, now);
+            let case = Case { record, finding: None, resumed: true, _running: running };
+            let incident = case.record.incident.clone();
+            let this = self.clone();
+            let spawned = self.spawn(&incident, async move {
+                let id = case.record.id.clone();
+                if let Err(error) = this.take_up(case).await {
+                    tracing::warn!(action = %id, error = %Chain(&error), "action left where it stands");
+                }
+            });
+            if spawned.is_err() {
+                break; // Full: the rest comes with the next call.
+            }
+            count += 1;
+        }
+        count
+    }
+
+    /// Everything in the snapshot that [`Executor::resume`] would take up.
+    pub fn open_actions(snapshot: &Snapshot) -> Vec<ActionRecord> {
+        snapshot.actions.values().filter(|record| !record.state.ended()).map(|record| (**record).clone()).collect()
+    }
+
+    /// Closes recommendations whose incident is over, so that nobody follows them any more. Returns how many.
+    pub async fn close_proposals(&self) -> usize {
+        let snapshot = self.snapshot();
+        let mut closed = 0;
+        let stale = snapshot.actions.values().filter(|record| {
+            record.state == ActionState::Proposed
+                && snapshot.incidents.get(&record.incident).is_none_or(|incident| incident.state.closed())
+        });
+        for record in stale {
+            let now = self.now();
+            let Some(running) = self.memory().take(&self.shared.memory, &record.incident, &record.id) else {
+                continue;
+            };
+            let event = crate::ledger::LedgerEvent::Cancel {
+                guards: Vec::new(),
+                reason: "the incident is over; the recommendation does not stand any more".to_owned(),
+            };
+            match crate::ledger::next(record, event, now) {
+                Ok(after) => match self.advance(record, after).await {
+                    Ok(_) => closed += 1,
+                    Err(error) => tracing::debug!(action = %record.id, error = %Chain(&error), "recommendation not closed"),
+                },
+                Err(error) => tracing::error!(action = %record.id, %error, "ledger"),
+            }
+            drop(running);
+        }
+        closed
+    }
+
+    /// Waits until all tasks have ended. With leadership given up they end at their next await point.
+    pub async fn drain(&self) {
+        loop {
+            let mut tasks = std::mem::take(&mut *self.tasks());
+            if tasks.is_empty() {
+                return;
+            }
+            while tasks.join_next().await.is_some() {}
+        }
+    }
+
+    /// Invariants found broken since the start, for the console and the metrics.
+    pub fn breaches(&self) -> Vec<crate::invariants::Breach> {
+        self.memory().checker.breaches().to_vec()
+    }
+
+    /// Number of actions under way in this process.
+    pub fn under_way(&self) -> usize {
+        self.memory().running()
+    }
+
+    fn spawn(
+        &self,
+        incident: &IncidentId,
+        task: impl Future<Output = ()> + Send + 'static,
+    ) -> Result<(), ExecuteError> {
+        let mut tasks = self.tasks();
+        while tasks.try_join_next().is_some() {}
+        if tasks.len() >= self.shared.config.tasks {
+            return Err(ExecuteError::Busy { tasks: tasks.len(), incident: incident.clone() });
+        }
+        tasks.spawn(task);
+        Ok(())
+    }
+
+    /// Turns the plan's first step into a record and takes the incident.
+    fn open(&self, plan: &Plan<Admitted>, finding: Option<Finding>) -> Result<Case, ExecuteError> {
+        let step =
+            plan.steps.first().ok_or_else(|| ExecuteError::NoSteps { incident: plan.incident.clone() })?;
+        let kind = step.parameters.kind();
+        if crate::actions::spec(kind).is_none() {
+            return Err(ExecuteError::NotImplemented { kind });
+        }
+        let snapshot = self.snapshot();
+        let mut memory = self.memory();
+        if let Some(standing) = memory.standing_proposal(&snapshot, plan, step) {
+            return Err(ExecuteError::AlreadyProposed { action: standing });
+        }
+        let id = memory.next_id(&snapshot, &plan.incident);
+        if let Some(action) = memory.running_of(&plan.incident) {
+            return Err(ExecuteError::AlreadyRunning { action });
+        }
+        if !self.shared.ports.leadership.leads() {
+            return Err(ExecuteError::NotLeading { action: id });
+        }
+        let running = memory
+            .take(&self.shared.memory, &plan.incident, &id)
+            .ok_or_else(|| ExecuteError::AlreadyRunning { action: id.clone() })?;
+        drop(memory);
+        let record = ActionRecord {
+            id,
+            namespace: plan.workload.namespace.clone(),
+            resource_version: Name::from(""),
+            incident: plan.incident.clone(),
+            tenant: plan.tenant.clone(),
+            workload: plan.workload.clone(),
+            playbook: plan.playbook.clone(),
+            target: step.target.clone(),
+            parameters: step.parameters.clone(),
+            before: step.before.clone(),
+            epoch: plan.epoch,
+            evidence: step.evidence.clone(),
+            verification: step.verification.clone(),
+            state: ActionState::Proposed,
+            guards: Vec::new(),
+            instants: ActionInstants::default(),
+            outcome: None,
+            approval: None,
+            message: "decided".to_owned(),
+        };
+        Ok(Case { record, finding, resumed: false, _running: running })
+    }
+
+    fn snapshot(&self) -> Arc<Snapshot> {
+        self.shared.ports.snapshots.current()
+    }
+
+    fn now(&self) -> Timestamp {
+        self.shared.ports.clock.now()
+    }
+
+    fn memory(&self) -> MutexGuard<'_, Memory> {
+        self.shared.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn tasks(&self) -> MutexGuard<'_, JoinSet<()>> {
+        self.shared.tasks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn ensure_leads(&self, action: &ActionId) -> Result<(), ExecuteError> {
+        if self.shared.ports.leadership.leads() {
+            Ok(())
+        } else {
+            Err(ExecuteError::NotLeading { action: action.clone() })
+        }
+    }
+
+    /// Waits; ends early, with an error, when leadership is lost.
+    async fn pause(&self, action: &ActionId, time: Duration) -> Result<(), ExecuteError> {
+        tokio::select! {
+            () = tokio::time::sleep(time) => self.ensure_leads(action),
+            () = self.shared.ports.leadership.lost() => Err(ExecuteError::NotLeading { action: action.clone() }),
+        }
+    }
+}
+
+/// An error with all its sources, for one log line.
+struct Chain<'a>(&'a dyn std::error::Error);
+
+impl std::fmt::Display for Chain<'_> {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "{}", self.0)?;
+        let mut source = self.0.source();
+        while let Some(error) = source {
+            write!(formatter, ": {error}")?;
+            source = error.source();
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,164 @@
+//! Writing the ledger: bounded tries, lost replies resolved by reading, changes by others respected.
+
+use super::{ExecuteError, Executor};
+use crate::ports::{Actuator, Leadership, Ledger, LedgerStoreError};
+use homeostat_knowledge::{ActionId, ActionRecord, SignedDuration, Timestamp};
+use std::time::Duration;
+
+impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
+    /// Creates the object. An object of that name that is not ours is left alone.
+    pub(super) async fn create(&self, record: ActionRecord) -> Result<ActionRecord, ExecuteError> {
+        let mut unanswered = false;
+        let mut attempt = 0;
+        loop {
+            self.ensure_leads(&record.id)?;
+            let error = match self.shared.ports.ledger.create(&record).await {
+                Ok(version) => return Ok(self.noted(ActionRecord { resource_version: version, ..record }).await),
+                Err(error) => error,
+            };
+            attempt += 1;
+            match &error {
+                LedgerStoreError::AlreadyExists | LedgerStoreError::Conflict => {
+                    let stored = self.read(&record).await?;
+                    if let Some(stored) = stored {
+                        // Only a write of ours whose reply was lost may be taken for ours.
+                        if unanswered && same_write(&stored, &record) {
+                            let version = stored.resource_version;
+                            return Ok(self.noted(ActionRecord { resource_version: version, ..record }).await);
+                        }
+                        let now = self.now();
+                        self.memory().adopt(&stored, now);
+                    }
+                    self.memory().used(&record);
+                    return Err(ExecuteError::Exists { action: record.id });
+                }
+                LedgerStoreError::Unknown(_) => unanswered = true,
+                LedgerStoreError::Transient { .. } => {}
+                LedgerStoreError::Denied(_) | LedgerStoreError::NotFound => {
+                    return Err(ExecuteError::Store { action: record.id, source: error });
+                }
+            }
+            if attempt >= self.shared.config.attempts {
+                return Err(ExecuteError::Store { action: record.id, source: error });
+            }
+            self.pause(&record.id, self.wait(attempt, &error)).await?;
+        }
+    }
+
+    /// Stores `after` on the condition that the stored object is still `before`. Changes by others that leave
+    /// the state alone (labels, an approval) are respected and do not stop it.
+    pub(super) async fn advance(
+        &self,
+        before: &ActionRecord,
+        mut after: ActionRecord,
+    ) -> Result<ActionRecord, ExecuteError> {
+        after.resource_version = before.resource_version.clone();
+        let mut unanswered = false;
+        let mut attempt = 0;
+        loop {
+            self.ensure_leads(&after.id)?;
+            let error = match self.shared.ports.ledger.update(&after).await {
+                Ok(version) => return Ok(self.noted(ActionRecord { resource_version: version, ..after }).await),
+                Err(error) => error,
+            };
+            attempt += 1;
+            match &error {
+                LedgerStoreError::Conflict | LedgerStoreError::AlreadyExists => {
+                    let Some(stored) = self.read(&after).await? else {
+                        return Err(ExecuteError::Superseded { action: after.id });
+                    };
+                    if unanswered && same_write(&stored, &after) {
+                        let version = stored.resource_version;
+                        return Ok(self.noted(ActionRecord { resource_version: version, ..after }).await);
+                    }
+                    if stored.state != before.state || !same_write(&stored, before) {
+                        let now = self.now();
+                        self.memory().adopt(&stored, now);
+                        return Err(ExecuteError::Superseded { action: after.id });
+                    }
+                    if after.approval.is_none() {
+                        after.approval = stored.approval;
+                    }
+                    after.resource_version = stored.resource_version;
+                }
+                LedgerStoreError::Unknown(_) => unanswered = true,
+                LedgerStoreError::Transient { .. } => {}
+                LedgerStoreError::NotFound => return Err(ExecuteError::Superseded { action: after.id }),
+                LedgerStoreError::Denied(_) => {
+                    return Err(ExecuteError::Store { action: after.id, source: error });
+                }
+            }
+            if attempt >= self.shared.config.attempts {
+                return Err(ExecuteError::Store { action: after.id, source: error });
+            }
+            if error != LedgerStoreError::Conflict {
+                self.pause(&after.id, self.wait(attempt, &error)).await?;
+            }
+        }
+    }
+
+    /// Reads the stored object, with bounded tries.
+    pub(super) async fn read(&self, record: &ActionRecord) -> Result<Option<ActionRecord>, ExecuteError> {
+        let key = record.key();
+        let mut attempt = 0;
+        loop {
+            match self.shared.ports.ledger.read(&key).await {
+                Ok(stored) => return Ok(stored),
+                Err(LedgerStoreError::NotFound) => return Ok(None),
+                Err(error) => {
+                    attempt += 1;
+                    if attempt >= self.shared.config.attempts || matches!(error, LedgerStoreError::Denied(_)) {
+                        return Err(ExecuteError::Store { action: record.id.clone(), source: error });
+                    }
+                    self.pause(&record.id, self.wait(attempt, &error)).await?;
+                }
+            }
+        }
+    }
+
+    /// Remembers and publishes a stored state.
+    async fn noted(&self, record: ActionRecord) -> ActionRecord {
+        let (snapshot, now) = (self.snapshot(), self.now());
+        self.memory().stored(&record, &snapshot, now);
+        self.publish(&record).await;
+        record
+    }
+
+    async fn publish(&self, record: &ActionRecord) {
+        use tokio::sync::mpsc::error::TrySendError;
+        let published = &self.shared.ports.published;
+        let Err(TrySendError::Full(record)) = published.try_send(record.clone()) else { return };
+        let id: ActionId = record.id.clone();
+        // The loop is behind. Nothing may hang on it: the state also comes back through the watch.
+        if tokio::time::timeout(Duration::from_secs(1), published.send(record)).await.is_err() {
+            tracing::warn!(action = %id, "the loop takes no action states in; this one comes back through the watch");
+        }
+    }
+
+    /// Time to wait before the next try: as told, else doubling.
+    fn wait(&self, attempt: u32, error: &LedgerStoreError) -> Duration {
+        let told = match error {
+            LedgerStoreError::Transient { retry_after, .. } => *retry_after,
+            _ => None,
+        };
+        self.backoff(attempt, told)
+    }
+
+    pub(super) fn backoff(&self, attempt: u32, told: Option<SignedDuration>) -> Duration {
+        let config = &self.shared.config;
+        let doubled = config.backoff.saturating_mul(1 << (attempt.max(1) - 1).min(16));
+        let told = told.and_then(|told| Duration::try_from(told).ok()).unwrap_or_default();
+        doubled.max(told).min(config.backoff_maximum)
+    }
+}
+
+/// The same state with the same instants. Stored instants have a resolution of one microsecond.
+fn same_write(stored: &ActionRecord, written: &ActionRecord) -> bool {
+    let micros = |at: Option<Timestamp>| at.map(Timestamp::as_microsecond);
+    stored.state == written.state
+        && stored.target.uid == written.target.uid
+        && stored.evidence.id == written.evidence.id
+        && micros(stored.instants.intent) == micros(written.instants.intent)
+        && micros(stored.instants.claimed) == micros(written.instants.claimed)
+        && micros(stored.instants.closed) == micros(written.instants.closed)
+}

@@ -1,0 +1,142 @@
+//! Waiting: for a person's approval, and for the signals to get well after an effect. Snapshots wake it; a
+//! timer is only the safety net.
+
+use super::{Case, ExecuteError, Executor};
+use crate::actions::Verdict;
+use crate::facts::evidence;
+use crate::guards::APPROVAL_LIFETIME;
+use crate::ledger::{LedgerEvent, next};
+use crate::ports::{Actuator, Leadership, Ledger};
+use homeostat_knowledge::{
+    ActionId, ActionKind, ActionRecord, ActionState, ApprovalDecision, Timestamp,
+};
+use std::time::Duration;
+use tokio::sync::watch as changes;
+
+impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
+    pub(super) fn approval_deadline(&self, record: &ActionRecord) -> Timestamp {
+        record.evidence.taken_at.checked_add(APPROVAL_LIFETIME).unwrap_or(record.evidence.taken_at)
+    }
+
+    /// Waits for a person; then goes on, or cancels.
+    pub(super) async fn wait_for_approval(&self, mut case: Case) -> Result<ActionRecord, ExecuteError> {
+        let mut generations = self.shared.ports.generations.clone();
+        let deadline = self.approval_deadline(&case.record);
+        loop {
+            generations.mark_unchanged();
+            let snapshot = self.snapshot();
+            let now = self.now();
+            if let Some(seen) = snapshot.actions.get(&case.record.id) {
+                if seen.state.ended() {
+                    return Err(ExecuteError::Superseded { action: case.record.id });
+                }
+                if seen.approval.is_some() {
+                    return self.approved(case).await;
+                }
+            }
+            let live = evidence(&case.record, case.finding.as_ref(), &snapshot);
+            let over = if now > deadline {
+                Some("nobody approved in time; the evidence is too old now".to_owned())
+            } else if live.is_some_and(|live| !live.active) {
+                Some("the finding does not hold any more; nothing needs to be approved".to_owned())
+            } else {
+                None
+            };
+            if let Some(reason) = over {
+                // A person may have approved in this moment; the conditional write finds out.
+                let after = next(&case.record, LedgerEvent::Cancel { guards: Vec::new(), reason }, now)?;
+                case.record = self.advance(&case.record, after).await?;
+                return Ok(case.record);
+            }
+            let left = Duration::try_from(deadline.duration_since(now)).unwrap_or_default();
+            self.wake(&case.record.id, &mut generations, left + Duration::from_millis(1)).await?;
+        }
+    }
+
+    /// A person wrote something; the uncached object says what.
+    async fn approved(&self, mut case: Case) -> Result<ActionRecord, ExecuteError> {
+        let stored = self.read(&case.record).await?;
+        let Some(stored) = stored.filter(|stored| stored.state == ActionState::AwaitingApproval) else {
+            return Err(ExecuteError::Superseded { action: case.record.id });
+        };
+        case.record = stored;
+        let Some(approval) = case.record.approval.clone() else {
+            // Taken back between the two reads; the task that resumes this action goes on waiting.
+            return Err(ExecuteError::Superseded { action: case.record.id });
+        };
+        if approval.decision == ApprovalDecision::Deny {
+            let reason = format!("denied by {}", approval.approved_by);
+            let after = next(&case.record, LedgerEvent::Cancel { guards: Vec::new(), reason }, self.now())?;
+            return self.advance(&case.record, after).await;
+        }
+        case.record = next(&case.record, LedgerEvent::Approve { approval }, self.now())?;
+        self.admit_approved(case).await
+    }
+
+    /// The effect is there: people who were only told take over, everything else is watched.
+    pub(super) async fn begin_watch(&self, mut case: Case) -> Result<ActionRecord, ExecuteError> {
+        if case.record.kind() == ActionKind::Notify {
+            let event = LedgerEvent::HandOver { reason: "people were told and must take over".to_owned() };
+            let after = next(&case.record, event, self.now())?;
+            return self.advance(&case.record, after).await;
+        }
+        let after = next(&case.record, LedgerEvent::Watch, self.now())?;
+        case.record = self.advance(&case.record, after).await?;
+        self.verify(case).await
+    }
+
+    /// Watches the signals until they say whether it helped.
+    pub(super) async fn verify(&self, case: Case) -> Result<ActionRecord, ExecuteError> {
+        let Some(spec) = crate::actions::spec(case.record.kind()) else {
+            return Err(ExecuteError::NotImplemented { kind: case.record.kind() });
+        };
+        let mut generations = self.shared.ports.generations.clone();
+        loop {
+            generations.mark_unchanged();
+            let snapshot = self.snapshot();
+            let now = self.now();
+            let known = snapshot.workloads.contains_key(&case.record.workload)
+                && snapshot.tenants.contains_key(&case.record.tenant);
+            let event = if known {
+                match spec.verify(&case.record, &snapshot, now) {
+                    Verdict::Wait(_) => None,
+                    Verdict::Helped(reason) => Some(LedgerEvent::Help { reason }),
+                    Verdict::NotHelped(reason) => Some(LedgerEvent::NotHelp { reason }),
+                }
+            } else {
+                let reason = format!(
+                    "workload {} is not under control any more; whether it helped cannot be said",
+                    case.record.workload
+                );
+                Some(LedgerEvent::HandOver { reason })
+            };
+            if let Some(event) = event {
+                let after = next(&case.record, event, now)?;
+                return self.advance(&case.record, after).await;
+            }
+            self.wake(&case.record.id, &mut generations, self.safety()).await?;
+        }
+    }
+
+    /// Waits for the next snapshot, at most so long; ends with an error when leadership is lost.
+    async fn wake(
+        &self,
+        action: &ActionId,
+        generations: &mut changes::Receiver<u64>,
+        most: Duration,
+    ) -> Result<(), ExecuteError> {
+        let changed = async {
+            if generations.changed().await.is_err() {
+                std::future::pending::<()>().await; // No writer any more: only the timer is left.
+            }
+        };
+        tokio::select! {
+            () = changed => {}
+            () = tokio::time::sleep(most) => {}
+            () = self.shared.ports.leadership.lost() => {
+                return Err(ExecuteError::NotLeading { action: action.clone() });
+            }
+        }
+        self.ensure_leads(action)
+    }
+}

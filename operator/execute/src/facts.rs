@@ -1,0 +1,247 @@
+//! Gathers what the guards look at from one snapshot: policies, live evidence, history, who else is there.
+
+use crate::actions::{Protected, spec};
+use crate::guards::{
+    ActionFacts, DryRunFacts, EvidenceFacts, FreshFacts, GuardInput, OwnershipFacts, Purpose, SourceFacts,
+    is_object_state,
+};
+use crate::history::ActionHistory;
+use crate::roots::Root;
+use homeostat_knowledge::observation::SourceState;
+use homeostat_knowledge::policy::KillSwitch;
+use homeostat_knowledge::{
+    ActionRecord, Finding, FindingKind, GuardName, SignedDuration, Snapshot, Timestamp,
+};
+
+/// Source that pod and controller states come from.
+pub const SOURCE_KUBERNETES: &str = "kubernetes";
+/// Source of calls (spans). Names that begin with it count too, e.g. `otlp-traces`.
+pub const SOURCE_OTLP: &str = "otlp";
+/// Source of queried signals.
+pub const SOURCE_PROMETHEUS: &str = "prometheus";
+
+const DAY: SignedDuration = SignedDuration::from_hours(24);
+const HOUR: SignedDuration = SignedDuration::from_hours(1);
+
+/// What only the driver knows.
+#[derive(Clone, Debug)]
+pub struct Situation {
+    /// Last guard to be asked.
+    pub through: GuardName,
+    /// The intent comes from an earlier run.
+    pub resumed: bool,
+    /// The kill switch as read.
+    pub kill_switch: KillSwitch,
+    /// Holds the lease.
+    pub leads: bool,
+    /// Broken invariants.
+    pub breaches: Vec<String>,
+    /// Newest epoch acted from on the workload.
+    pub newest_epoch: Option<u64>,
+    /// The dry run.
+    pub dry_run: DryRunFacts,
+    /// The fresh read.
+    pub fresh: FreshFacts,
+    /// Root causes of the tenant.
+    pub roots: Vec<Root>,
+    /// Everything known about other actions.
+    pub history: Vec<ActionHistory>,
+}
+
+/// The guards' input for one action. Pure.
+pub fn guard_input(
+    record: &ActionRecord,
+    finding: Option<&Finding>,
+    snapshot: &Snapshot,
+    situation: Situation,
+    protected: &Protected,
+    now: Timestamp,
+) -> GuardInput {
+    let Situation {
+        through,
+        resumed,
+        kill_switch,
+        leads,
+        breaches,
+        newest_epoch,
+        dry_run,
+        fresh,
+        roots,
+        history,
+    } = situation;
+    let tenant = snapshot.tenants.get(&record.tenant);
+    let controller = snapshot.controller_of(&record.workload);
+    let unfit = match spec(record.kind()) {
+        Some(spec) => spec.check(record, snapshot, protected).err().map(|unfit| unfit.to_string()),
+        None => Some(format!("{} is not implemented", record.kind())),
+    };
+    GuardInput {
+        now,
+        through,
+        resumed,
+        action: ActionFacts::of(record),
+        kill_switch,
+        leads,
+        synced_since: snapshot.synced_since.filter(|_| snapshot.ready()),
+        breaches,
+        control: (*snapshot.control).clone(),
+        tenant: tenant.map(|tenant| (**tenant).clone()),
+        workload: snapshot.workloads.get(&record.workload).map(|workload| (**workload).clone()),
+        history: relevant(history, record, now),
+        evidence: evidence(record, finding, snapshot),
+        roots,
+        workloads_in_tenant: tenant.map_or(0, |tenant| {
+            let count: usize =
+                tenant.namespaces.iter().map(|namespace| snapshot.workloads_in(namespace).count()).sum();
+            u32::try_from(count).unwrap_or(u32::MAX)
+        }),
+        ownership: OwnershipFacts {
+            unfit,
+            gitops_owner: controller.and_then(|controller| controller.gitops_owner.clone()),
+            rolling_out: controller.is_some_and(|controller| controller.rolling_out()),
+            newest_epoch,
+        },
+        dry_run,
+        approval: record.approval.clone(),
+        intent_stored: !record.resource_version.is_empty() && record.instants.intent.is_some(),
+        fresh,
+    }
+}
+
+/// Own tenant: 24 hours; the rest of the cluster: what is open or of the last hour.
+fn relevant(mut history: Vec<ActionHistory>, record: &ActionRecord, now: Timestamp) -> Vec<ActionHistory> {
+    history.retain(|entry| {
+        let span = if entry.tenant == record.tenant { DAY } else { HOUR };
+        let last = entry.closed.or(entry.at);
+        entry.id != record.id
+            && (entry.effect || entry.in_flight())
+            && (!entry.state.ended() || last.is_none_or(|last| now.duration_since(last) < span))
+    });
+    history
+}
+
+/// The finding as the newest snapshot has it: by its id when it is known, else the one that explains the
+/// incident best for this workload.
+fn live_finding<'a>(
+    record: &ActionRecord,
+    finding: Option<&Finding>,
+    snapshot: &'a Snapshot,
+) -> Option<&'a Finding> {
+    let incident = snapshot.incidents.get(&record.incident)?;
+    if let Some(decided) = finding {
+        return incident.findings.iter().find(|live| live.id == decided.id).or_else(|| {
+            incident.findings.iter().find(|live| live.entity == decided.entity && live.kind == decided.kind)
+        });
+    }
+    let of_workload = |live: &&Finding| live.entity.workload() == Some(&record.workload);
+    let top = incident.top_cause().map(|cause| cause.kind);
+    incident
+        .findings
+        .iter()
+        .filter(of_workload)
+        .find(|live| Some(live.kind) == top)
+        .or_else(|| incident.findings.iter().find(of_workload))
+}
+
+/// The evidence as it stands now.
+pub fn evidence(
+    record: &ActionRecord,
+    finding: Option<&Finding>,
+    snapshot: &Snapshot,
+) -> Option<EvidenceFacts> {
+    let live = live_finding(record, finding, snapshot);
+    let purpose = Purpose::of(record);
+    let known = live.or(finding)?;
+    let confidence = Some(known.confidence).filter(|value| value.is_finite());
+    let source = source(known.kind, snapshot);
+    match purpose {
+        Purpose::Heal => Some(EvidenceFacts {
+            purpose,
+            kind: known.kind,
+            since: known.since,
+            last_seen: known.last_seen.max(record.evidence.taken_at),
+            confidence,
+            // A finding that left the incident, or an incident that was closed, holds no more.
+            active: live.is_some_and(|live| live.active),
+            source,
+        }),
+        Purpose::Prevent => {
+            let health = snapshot.health.get(&record.workload);
+            let good = health.and_then(|health| health.last_good).unwrap_or(record.evidence.taken_at);
+            Some(EvidenceFacts {
+                purpose,
+                kind: known.kind,
+                since: known.since,
+                last_seen: good.max(record.evidence.taken_at),
+                confidence,
+                active: !live.is_some_and(|live| live.active)
+                    && health.is_none_or(|health| health.good_since.is_some() || health.last_failure.is_none()),
+                source,
+            })
+        }
+    }
+}
+
+/// What the live finding says is wrong; decides what the fresh read must still show.
+pub fn cause_kind(
+    record: &ActionRecord,
+    finding: Option<&Finding>,
+    snapshot: &Snapshot,
+) -> Option<FindingKind> {
+    match Purpose::of(record) {
+        Purpose::Heal => live_finding(record, finding, snapshot).or(finding).map(|finding| finding.kind),
+        Purpose::Prevent => None,
+    }
+}
+
+/// Health of the sources that such a finding comes from: good when one of them delivers.
+fn source(kind: FindingKind, snapshot: &Snapshot) -> SourceFacts {
+    let families: &[&str] = if is_object_state(kind) {
+        &[SOURCE_KUBERNETES]
+    } else if kind == FindingKind::SignalAbnormal {
+        &[SOURCE_PROMETHEUS, SOURCE_OTLP]
+    } else {
+        &[SOURCE_OTLP]
+    };
+    let mut down = None;
+    for (name, report) in &snapshot.sources {
+        if !families.iter().any(|family| name.starts_with(family)) {
+            continue;
+        }
+        match &report.state {
+            SourceState::Healthy => return SourceFacts::Healthy,
+            SourceState::Down(reason) => down = Some(format!("{name}: {reason}")),
+            SourceState::Off => {
+                down.get_or_insert_with(|| format!("{name} is not configured"));
+            }
+        }
+    }
+    down.map_or(SourceFacts::Unknown, SourceFacts::Down)
+}
+
+/// All actions that the snapshot knows, with those that this process knows better put over them.
+pub fn history<'a>(
+    snapshot: &'a Snapshot,
+    newer: impl Iterator<Item = &'a ActionRecord>,
+) -> Vec<ActionHistory> {
+    let mut all: std::collections::BTreeMap<_, _> =
+        snapshot.actions.values().map(|record| (&record.id, &**record)).collect();
+    for record in newer {
+        let known = all.entry(&record.id).or_insert(record);
+        if !known.state.ended() {
+            *known = record;
+        }
+    }
+    all.into_values().map(ActionHistory::of).collect()
+}
+
+/// Roots are remembered as long as the longest calm time that a tenant asks for.
+pub(crate) fn longest_calm(snapshot: &Snapshot) -> SignedDuration {
+    snapshot
+        .tenants
+        .values()
+        .map(|tenant| tenant.limits.storm_calm)
+        .max()
+        .unwrap_or(SignedDuration::from_mins(10))
+}
+

@@ -1,0 +1,163 @@
+//! Budget: actions under way, per hour, and workloads touched per ten minutes.
+
+use super::{GuardInput, Ruling};
+use crate::history::ActionHistory;
+use homeostat_knowledge::{SignedDuration, Timestamp};
+use std::collections::BTreeSet;
+
+const HOUR: SignedDuration = SignedDuration::from_hours(1);
+const TEN_MINUTES: SignedDuration = SignedDuration::from_mins(10);
+
+/// Workloads that may be touched within ten minutes: rounded down, but one always may.
+pub(crate) fn workloads_per_ten_minutes(workloads: u32, percent: u32) -> usize {
+    let share = u64::from(workloads) * u64::from(percent) / 100;
+    usize::try_from(share).unwrap_or(usize::MAX).max(1)
+}
+
+/// Took budget within the time before `now`. An instant in the future (a clock that was set back) still counts.
+fn within(entry: &ActionHistory, span: SignedDuration, now: Timestamp) -> bool {
+    entry.counts() && (entry.state.in_flight() || entry.at.is_none_or(|at| now.duration_since(at) < span))
+}
+
+pub(super) fn judge(input: &GuardInput) -> Ruling {
+    let Some(tenant) = &input.tenant else {
+        return Ruling::unknown("tenant not known", "its budgets are not known");
+    };
+    let (action, limits, control) = (&input.action, &tenant.limits, &input.control);
+    let others: Vec<&ActionHistory> = input.history.iter().filter(|entry| entry.id != action.id).collect();
+    let count = |test: &dyn Fn(&ActionHistory) -> bool| others.iter().filter(|entry| test(entry)).count();
+    let of_workload = |entry: &ActionHistory| entry.workload == action.workload;
+    let of_tenant = |entry: &ActionHistory| entry.tenant == action.tenant;
+
+    let tenant_hour = count(&|entry| of_tenant(entry) && within(entry, HOUR, input.now));
+    let checks = [
+        (
+            "under way on the workload",
+            count(&|entry| of_workload(entry) && entry.in_flight()),
+            limits.in_flight_per_workload,
+        ),
+        ("under way in the tenant", count(&|entry| of_tenant(entry) && entry.in_flight()), limits.in_flight_per_tenant),
+        ("under way in the cluster", count(&ActionHistory::in_flight), control.in_flight),
+        (
+            "on the workload this hour",
+            count(&|entry| of_workload(entry) && within(entry, HOUR, input.now)),
+            limits.per_workload_hour,
+        ),
+        ("in the tenant this hour", tenant_hour, limits.per_tenant_hour),
+        ("in the cluster this hour", count(&|entry| within(entry, HOUR, input.now)), control.per_hour),
+    ];
+    for (what, used, limit) in checks {
+        if used >= usize::try_from(limit).unwrap_or(usize::MAX) {
+            return Ruling::refused(
+                format!("{used} of {limit} {what}"),
+                format!("{limit} {what}"),
+                "the budget is used up; it comes back with time, or raise it in the Tenant or ControlPlane",
+            );
+        }
+    }
+    let mut touched: BTreeSet<_> = others
+        .iter()
+        .filter(|entry| of_tenant(entry) && within(entry, TEN_MINUTES, input.now))
+        .map(|entry| &entry.workload)
+        .collect();
+    touched.insert(&action.workload);
+    let allowed = workloads_per_ten_minutes(input.workloads_in_tenant, limits.percent_per_10_minutes);
+    if touched.len() > allowed {
+        return Ruling::refused(
+            format!("{} workloads in 10 minutes with this one", touched.len()),
+            format!("{allowed} ({} % of {})", limits.percent_per_10_minutes, input.workloads_in_tenant),
+            "too many workloads touched in a short time; wait, or raise percentPer10Minutes in the Tenant",
+        );
+    }
+    Ruling::passed(
+        format!("{tenant_hour} of {} this hour", limits.per_tenant_hour),
+        format!("{} per hour, {} under way", limits.per_tenant_hour, limits.in_flight_per_tenant),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::guards::testing::{first_refusal, input, past};
+    use homeostat_knowledge::{ActionState, GuardName, Name};
+
+    #[test]
+    fn a_share_of_a_tiny_group_still_allows_one() {
+        for (workloads, expected) in [(0, 1), (1, 1), (3, 1), (19, 1), (39, 1), (40, 2), (100, 5), (10_000, 500)] {
+            assert_eq!(workloads_per_ten_minutes(workloads, 5), expected, "5 % of {workloads}");
+        }
+    }
+
+    fn elsewhere(case: &GuardInput, index: usize, ago: i64) -> ActionHistory {
+        let mut entry = past(case, &format!("x-{index}"), ago, true);
+        entry.workload.name = Name::from(format!("workload-{index}"));
+        entry.target = homeostat_knowledge::Uid::new(format!("uid-{index}"));
+        entry
+    }
+
+    #[test]
+    fn each_budget_refuses_at_its_limit_and_not_before() {
+        // (ago in seconds, in flight?, same workload?, number, refused?)
+        for (ago, in_flight, same, number, refused) in [
+            (5, true, true, 1, true),
+            (5, true, false, 4, false),
+            (5, true, false, 5, true),
+            (3_599, false, true, 2, false),
+            (3_599, false, true, 3, true),
+            (3_600, false, true, 3, false),
+            (3_599, false, false, 19, false),
+            (3_599, false, false, 20, true),
+            (3_600, false, false, 20, false),
+        ] {
+            let mut case = input();
+            case.workloads_in_tenant = 1_000;
+            let limits = &mut case.tenant.as_mut().expect("tenant").limits;
+            limits.cooldown_success = SignedDuration::ZERO;
+            limits.cooldown_failure = SignedDuration::ZERO;
+            case.history = (0..number)
+                .map(|index| {
+                    let mut entry = elsewhere(&case, index, ago);
+                    if same {
+                        entry.workload = case.action.workload.clone();
+                    }
+                    if in_flight {
+                        entry.state = ActionState::Verifying;
+                        entry.closed = None;
+                        entry.helped = None;
+                        entry.at = case.action.evidence_taken_at.checked_sub(SignedDuration::from_secs(1)).ok();
+                    }
+                    entry
+                })
+                .collect();
+            let expected = refused.then_some(GuardName::Budget);
+            assert_eq!(first_refusal(&case), expected, "{number} x {ago} s, in flight {in_flight}, same {same}");
+        }
+    }
+
+    #[test]
+    fn a_reservation_counts_before_its_effect_and_a_refusal_does_not() {
+        let mut case = input();
+        let mut entry = elsewhere(&case, 0, 1);
+        entry.effect = false;
+        entry.closed = None;
+        entry.helped = None;
+        entry.state = ActionState::Admitted;
+        case.history = vec![entry.clone()];
+        case.workloads_in_tenant = 39;
+        assert_eq!(first_refusal(&case), Some(GuardName::Budget), "5 % of 39 workloads is one");
+        entry.state = ActionState::Refused;
+        case.history = vec![entry];
+        assert_eq!(first_refusal(&case), None);
+    }
+
+    #[test]
+    fn the_same_workload_is_not_counted_twice() {
+        let mut case = input();
+        case.workloads_in_tenant = 5;
+        let limits = &mut case.tenant.as_mut().expect("tenant").limits;
+        limits.cooldown_success = SignedDuration::ZERO;
+        limits.cooldown_failure = SignedDuration::ZERO;
+        case.history = vec![past(&case, "order-0-1", 30, true)];
+        assert_eq!(first_refusal(&case), None);
+    }
+}

@@ -1,0 +1,176 @@
+//! Cool-down: time since the last action on this workload.
+
+use super::{GuardInput, Ruling};
+use crate::history::ActionHistory;
+use homeostat_knowledge::policy::GuardLimits;
+use homeostat_knowledge::{ActionState, SignedDuration, Timestamp};
+
+/// Until when a workload with these past effects must be left alone; `None` when it was never acted on.
+/// After a success `cooldown_success`, after a failure `cooldown_failure`, doubled with each further failure
+/// in a row, never above `cooldown_maximum`. An effect whose result nobody knows counts as a failure.
+pub fn cooldown_until<'a>(
+    effects: impl Iterator<Item = &'a ActionHistory>,
+    limits: &GuardLimits,
+) -> Option<Timestamp> {
+    let mut effects: Vec<(Timestamp, bool)> = effects
+        .filter(|entry| entry.effect && entry.state.ended())
+        .filter_map(|entry| Some((entry.closed.or(entry.at)?, entry.helped == Some(true))))
+        .collect();
+    effects.sort_unstable();
+    let (ended, helped) = *effects.last()?;
+    let wait = if helped {
+        limits.cooldown_success
+    } else {
+        let in_a_row = effects.iter().rev().take_while(|(_, helped)| !helped).count();
+        let doubled = u32::try_from(in_a_row - 1).unwrap_or(u32::MAX).min(16);
+        limits.cooldown_failure.checked_mul(1 << doubled).unwrap_or(SignedDuration::MAX)
+    };
+    ended.checked_add(wait.min(limits.cooldown_maximum)).ok().or(Some(Timestamp::MAX))
+}
+
+/// The cool-down counts per entry: it stops automation from coming *back* to a workload too soon. Steps that
+/// belong to the entry under way are not coming back: a later step of the same playbook's ladder, or the
+/// follow-up of another playbook, in the same incident (evict the pod; in the next quiet minute replace the
+/// rest). Those are limited by the ladder, by the hourly budget and by the limit of useless restarts, which is
+/// checked here first. The same step again in the same incident, or an earlier one, is coming back.
+pub(super) fn judge(input: &GuardInput) -> Ruling {
+    let (Some(tenant), Some(workload)) = (&input.tenant, &input.workload) else {
+        return Ruling::unknown("policies not known", "the cool-down is not known");
+    };
+    let action = &input.action;
+    let on_workload =
+        || input.history.iter().filter(|entry| entry.workload == action.workload && entry.id != action.id);
+    let in_incident = || on_workload().filter(|entry| entry.incident == action.incident);
+
+    let useless = in_incident().filter(|entry| entry.failed()).count();
+    let most = usize::try_from(workload.maximum_useless_restarts).unwrap_or(usize::MAX);
+    if useless >= most {
+        return Ruling::refused(
+            format!("{useless} useless actions in this incident"),
+            format!("at most {most}"),
+            "restarting does not help; people must take over",
+        );
+    }
+    let own_ladder = |entry: &ActionHistory| {
+        entry.incident == action.incident
+            && (entry.playbook.name != action.playbook.name || entry.playbook.step < action.playbook.step)
+    };
+    let limits = &tenant.limits;
+    if limits.cooldown_success.is_zero() && limits.cooldown_failure.is_zero() {
+        return Ruling::unset("no cool-down set", "none");
+    }
+    let limit = format!(
+        "{} s after success, {} s after failure, doubling",
+        limits.cooldown_success.as_secs(),
+        limits.cooldown_failure.as_secs()
+    );
+    match cooldown_until(on_workload().filter(|entry| !own_ladder(entry)), limits) {
+        None => {
+            let steps = in_incident().filter(|entry| entry.effect && entry.state != ActionState::Claimed).count();
+            Ruling::passed(format!("no earlier entry, {steps} steps in this one"), limit)
+        }
+        Some(until) if input.now < until => Ruling::refused(
+            format!("{} s to go", until.duration_since(input.now).as_secs()),
+            limit,
+            format!("cooling down until {until}; a person can act meanwhile"),
+        ),
+        Some(until) => Ruling::passed(format!("over since {until}"), limit),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::guards::testing::{first_refusal, input, past};
+    use homeostat_knowledge::{ActionKind, GuardName, IncidentId, Name};
+
+    const MINUTE: i64 = 60;
+    const HOUR: i64 = 3_600;
+
+    #[test]
+    fn fifteen_minutes_after_success_one_hour_after_failure_doubling() {
+        for (past_effects, expected) in [
+            (vec![(15 * MINUTE - 1, true)], false),
+            (vec![(15 * MINUTE, true)], true),
+            (vec![(HOUR - 1, false)], false),
+            (vec![(HOUR, false)], true),
+            (vec![(HOUR, false), (90 * MINUTE, false)], false),
+            (vec![(2 * HOUR, false), (3 * HOUR, true)], true),
+            // A success in between ends the row of failures.
+            (vec![(HOUR, false), (2 * HOUR, true), (3 * HOUR, false)], true),
+        ] {
+            let mut case = input();
+            // One failure opens no breaker; the breaker is tested elsewhere.
+            case.tenant.as_mut().expect("tenant").limits.breaker_workload_failures = 100;
+            case.history = past_effects
+                .iter()
+                .enumerate()
+                .map(|(index, (ago, helped))| past(&case, &format!("old-{index}"), *ago, *helped))
+                .collect();
+            assert_eq!(first_refusal(&case).is_none(), expected, "{past_effects:?}");
+            if !expected {
+                assert_eq!(first_refusal(&case), Some(GuardName::Cooldown));
+            }
+        }
+    }
+
+    #[test]
+    fn doubling_ends_at_the_maximum() {
+        let limits = GuardLimits::default();
+        let case = input();
+        let failures: Vec<_> =
+            (0..40).map(|index| past(&case, &format!("old-{index}"), i64::from(index), false)).collect();
+        let until = cooldown_until(failures.iter(), &limits).expect("there were effects");
+        assert_eq!(until.duration_since(case.now), limits.cooldown_maximum);
+    }
+
+    #[test]
+    fn the_ladder_goes_on_within_one_incident_but_does_not_start_again() {
+        let mut case = input();
+        let mut evicted = past(&case, "order-1-1", 20, true);
+        evicted.incident = case.action.incident.clone();
+        evicted.playbook = case.action.playbook.clone();
+        case.history = vec![evicted.clone()];
+        // The same step again: coming back.
+        assert_eq!(first_refusal(&case), Some(GuardName::Cooldown));
+        // The next step of the ladder: the same entry.
+        case.action.playbook.step += 1;
+        assert_eq!(first_refusal(&case), None);
+        // The follow-up of another playbook in the same incident (replace in a quiet minute).
+        case.action.playbook.step = 1;
+        case.action.playbook.name = Name::from("replace-after-crash");
+        case.action.kind = ActionKind::RollingRestart;
+        assert_eq!(first_refusal(&case), None);
+        // The same follow-up for another incident is coming back.
+        case.action.incident = IncidentId::new("order-2");
+        assert_eq!(first_refusal(&case), Some(GuardName::Cooldown));
+    }
+
+    #[test]
+    fn two_useless_restarts_hand_over_to_people() {
+        let mut case = input();
+        case.action.playbook.step = 3;
+        case.tenant.as_mut().expect("tenant").limits.breaker_workload_failures = 100;
+        case.history = (1..=2)
+            .map(|step| {
+                let mut entry = past(&case, &format!("order-1-{step}"), 60, false);
+                entry.incident = case.action.incident.clone();
+                entry.playbook = case.action.playbook.clone();
+                entry.playbook.step = step;
+                entry
+            })
+            .collect();
+        assert_eq!(first_refusal(&case), Some(GuardName::Cooldown));
+        case.history.pop();
+        assert_eq!(first_refusal(&case), None);
+    }
+
+    #[test]
+    fn another_workload_does_not_cool_this_one_down() {
+        let mut case = input();
+        let mut entry = past(&case, "other-1", 10, true);
+        entry.workload.name = Name::from("kitchen");
+        case.history = vec![entry];
+        assert_eq!(first_refusal(&case), None);
+    }
+}

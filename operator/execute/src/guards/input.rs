@@ -1,0 +1,228 @@
+//! Everything that the guards look at, as one plain value. Whoever keeps these values can judge the same
+//! sequence again under other limits.
+
+use crate::history::ActionHistory;
+use crate::roots::Root;
+use homeostat_knowledge::entity::{Name, TenantName, WorkloadKey};
+use homeostat_knowledge::plan::{Expectation, PlaybookRef};
+use homeostat_knowledge::policy::{ControlPolicy, KillSwitch, TenantPolicy, WorkloadPolicy};
+use homeostat_knowledge::{
+    ActionId, ActionKind, ActionRecord, Approval, EvidenceId, FindingKind, GuardName, IncidentId,
+    SignedDuration, Target, Timestamp,
+};
+use serde::{Deserialize, Serialize};
+
+/// Input of one evaluation of the guard chain.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct GuardInput {
+    /// When it is judged.
+    pub now: Timestamp,
+    /// The last guard that is asked: `Breaker` before any request, `Approval` before the intent is stored,
+    /// `FreshRead` just before the effect.
+    pub through: GuardName,
+    /// The intent was stored by an earlier run of this program; it need not wait for the warm-up.
+    pub resumed: bool,
+    /// The action.
+    pub action: ActionFacts,
+    /// The kill switch, as freshly read.
+    pub kill_switch: KillSwitch,
+    /// This replica holds the lease.
+    pub leads: bool,
+    /// Since when all caches are synced.
+    pub synced_since: Option<Timestamp>,
+    /// Invariants that were found broken since the start.
+    pub breaches: Vec<String>,
+    /// The control plane's policy.
+    pub control: ControlPolicy,
+    /// The tenant, when it exists.
+    pub tenant: Option<TenantPolicy>,
+    /// The workload, when it is under control.
+    pub workload: Option<WorkloadPolicy>,
+    /// Actions of the last 24 hours, this one left out.
+    pub history: Vec<ActionHistory>,
+    /// The evidence as it stands now; `None` when it cannot be found.
+    pub evidence: Option<EvidenceFacts>,
+    /// Distinct root causes of the tenant, now and within the last calm time.
+    pub roots: Vec<Root>,
+    /// Workloads of the tenant.
+    pub workloads_in_tenant: u32,
+    /// Who else has a hand on the target.
+    pub ownership: OwnershipFacts,
+    /// The dry run.
+    pub dry_run: DryRunFacts,
+    /// A person's approval.
+    pub approval: Option<Approval>,
+    /// The intent is stored in the API server.
+    pub intent_stored: bool,
+    /// The fresh, uncached read.
+    pub fresh: FreshFacts,
+}
+
+/// What the guards need of the action itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ActionFacts {
+    /// Identifier.
+    pub id: ActionId,
+    /// Kind.
+    pub kind: ActionKind,
+    /// Incident.
+    pub incident: IncidentId,
+    /// Tenant whose rules apply.
+    pub tenant: TenantName,
+    /// Workload.
+    pub workload: WorkloadKey,
+    /// Target.
+    pub target: Target,
+    /// Playbook and step.
+    pub playbook: PlaybookRef,
+    /// Snapshot generation of the decision.
+    pub epoch: u64,
+    /// The evidence that was decided on.
+    pub evidence: EvidenceId,
+    /// When that evidence was last renewed.
+    pub evidence_taken_at: Timestamp,
+}
+
+impl ActionFacts {
+    /// The facts of a record.
+    pub fn of(record: &ActionRecord) -> Self {
+        Self {
+            id: record.id.clone(),
+            kind: record.kind(),
+            incident: record.incident.clone(),
+            tenant: record.tenant.clone(),
+            workload: record.workload.clone(),
+            target: record.target.clone(),
+            playbook: record.playbook.clone(),
+            epoch: record.epoch,
+            evidence: record.evidence.id.clone(),
+            evidence_taken_at: record.evidence.taken_at,
+        }
+    }
+}
+
+/// What an action is for, and so what its evidence must say at the moment of the effect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Purpose {
+    /// Something is sick: the finding must still be there.
+    Heal,
+    /// Something was sick and is well; the action keeps it from hurting next time (replacing a pod after a
+    /// healed crash, so that the kubelet's back-off is forgotten). The workload must be calm *now*.
+    Prevent,
+}
+
+impl Purpose {
+    /// Preventive steps are the ones whose success is a complete rollout; healing ones must meet objectives.
+    pub fn of(record: &ActionRecord) -> Self {
+        match record.verification.expect {
+            Expectation::RolloutComplete => Self::Prevent,
+            Expectation::ObjectivesMet | Expectation::Nothing => Self::Heal,
+        }
+    }
+}
+
+/// The evidence as it stands now, not as it stood when the decision was made.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EvidenceFacts {
+    /// What it is for.
+    pub purpose: Purpose,
+    /// What was found.
+    pub kind: FindingKind,
+    /// First bad sample.
+    pub since: Timestamp,
+    /// Last time that it was renewed: bad samples for healing, good ones for prevention.
+    pub last_seen: Timestamp,
+    /// How sure, 0 to 1; `None` when it is no finite number.
+    pub confidence: Option<f64>,
+    /// The finding still holds (healing), or the workload is well (prevention).
+    pub active: bool,
+    /// The source that it comes from.
+    pub source: SourceFacts,
+}
+
+impl EvidenceFacts {
+    /// How old the evidence is. A finding read off a watched object (a pod that backs off) holds until the
+    /// object changes, so as long as its source delivers it is as fresh as the cache, and the fresh read has
+    /// the last word; a finding from calls or samples is as old as the last of them.
+    pub fn age(&self, now: Timestamp) -> SignedDuration {
+        if self.purpose == Purpose::Heal
+            && self.active
+            && self.source == SourceFacts::Healthy
+            && is_object_state(self.kind)
+        {
+            return SignedDuration::ZERO.min(now.duration_since(self.last_seen));
+        }
+        now.duration_since(self.last_seen)
+    }
+}
+
+/// Findings read off the state of watched objects; all others come from calls or samples.
+pub fn is_object_state(kind: FindingKind) -> bool {
+    match kind {
+        FindingKind::Crashed
+        | FindingKind::BackingOff
+        | FindingKind::CrashLoop
+        | FindingKind::OutOfMemory
+        | FindingKind::NotReady
+        | FindingKind::Unschedulable
+        | FindingKind::ImagePullFailed
+        | FindingKind::NodeNotReady => true,
+        FindingKind::Unreachable
+        | FindingKind::Hung
+        | FindingKind::ErrorBurst
+        | FindingKind::Slow
+        | FindingKind::DependencyDown
+        | FindingKind::SignalAbnormal
+        | FindingKind::NoData => false,
+    }
+}
+
+/// How the source of the evidence is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SourceFacts {
+    /// Delivers.
+    Healthy,
+    /// Does not deliver, and why.
+    Down(String),
+    /// Nothing is known about it.
+    Unknown,
+}
+
+/// Who else has a hand on the target.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OwnershipFacts {
+    /// Why the action's own rules refuse the target.
+    pub unfit: Option<String>,
+    /// A GitOps tool owns the spec.
+    pub gitops_owner: Option<Name>,
+    /// A rollout of the workload is under way.
+    pub rolling_out: bool,
+    /// Newest snapshot generation from which this process acted on the workload.
+    pub newest_epoch: Option<u64>,
+}
+
+/// Result of the dry run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum DryRunFacts {
+    /// Not done yet.
+    NotRun,
+    /// The API server would do it.
+    Passed,
+    /// The API server would refuse it, and why.
+    Refused(String),
+    /// No answer.
+    Unknown(String),
+}
+
+/// Result of the fresh read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FreshFacts {
+    /// Not done yet.
+    NotRead,
+    /// The same target, in the state that was decided on.
+    Same,
+    /// Something else, and what.
+    Differs(String),
+    /// No answer.
+    Unreadable(String),
+}

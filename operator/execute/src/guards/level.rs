@@ -1,0 +1,166 @@
+//! Who is asked: tenant and workload are known, switched on, and their level allows the action.
+
+use super::{GuardInput, Ruling};
+use homeostat_knowledge::policy::{ControlPolicy, TenantPolicy};
+use homeostat_knowledge::{ActionKind, GuardName, Level};
+
+/// How far an action may go by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Mode {
+    /// Nothing, not even a recommendation.
+    Nothing,
+    /// Say what would be done.
+    Recommend,
+    /// Do it after a person approved.
+    Approve,
+    /// Do it.
+    Act,
+}
+
+/// How far an action of this kind may go: the tenant's level under the control plane's ceiling, compared with
+/// what the action needs to run alone.
+pub fn mode(kind: ActionKind, tenant: &TenantPolicy, control: &ControlPolicy) -> Mode {
+    let Some(spec) = crate::actions::spec(kind) else { return Mode::Nothing };
+    let level = tenant.level(kind).min(control.ceiling);
+    if level >= spec.alone_at() {
+        return Mode::Act;
+    }
+    match level {
+        Level::Observe => Mode::Nothing,
+        Level::Recommend => Mode::Recommend,
+        Level::Approve | Level::ActBounded | Level::ActFull => Mode::Approve,
+    }
+}
+
+pub(super) fn judge(input: &GuardInput) -> Ruling {
+    let action = &input.action;
+    let Some(tenant) = &input.tenant else {
+        return Ruling::unknown(
+            format!("tenant {} is not known", action.tenant),
+            "without its Tenant nothing is done; check that it exists and is valid",
+        );
+    };
+    let Some(workload) = &input.workload else {
+        return Ruling::unknown(
+            format!("workload {} is not known", action.workload),
+            "without its Workload nothing is done; check that it exists and is valid",
+        );
+    };
+    if tenant.name != action.tenant || workload.key != action.workload {
+        return Ruling::unknown("policies of somebody else", "the policies do not belong to this action");
+    }
+    for namespace in [&action.workload.namespace, &action.target.key.namespace] {
+        if !tenant.namespaces.contains(namespace) {
+            return Ruling::refused(
+                format!("namespace {namespace}"),
+                format!("namespaces of tenant {}", tenant.name),
+                format!("namespace {namespace} does not belong to tenant {}", tenant.name),
+            );
+        }
+    }
+    if tenant.paused {
+        return Ruling::refused("tenant paused", "not paused", "a person paused automation for this tenant");
+    }
+    if workload.paused {
+        return Ruling::refused("workload paused", "not paused", "a person paused automation for this workload");
+    }
+    if let Some(until) = workload.do_not_touch_until.filter(|until| input.now < *until) {
+        return Ruling::refused("do not touch", format!("until {until}"), "a person asked to leave it alone");
+    }
+    if !workload.playbooks.is_empty() && !workload.playbooks.contains(&action.playbook.name) {
+        return Ruling::refused(
+            format!("playbook {}", action.playbook.name),
+            "playbooks that the Workload lists",
+            "add the playbook to the Workload's list to allow it",
+        );
+    }
+    let level = tenant.level(action.kind);
+    let observed = if level > input.control.ceiling {
+        format!("{} (ceiling {})", level.name(), input.control.ceiling.name())
+    } else {
+        level.name().to_owned()
+    };
+    let needed = crate::actions::spec(action.kind)
+        .map_or_else(|| "not implemented".to_owned(), |spec| format!("{} to act alone", spec.alone_at().name()));
+    match mode(action.kind, tenant, &input.control) {
+        Mode::Nothing => Ruling::refused(
+            observed,
+            needed,
+            format!("the level allows no {}; raise it in the Tenant's automation list", action.kind),
+        ),
+        // A recommendation may be judged by the other guards too, but never reach an effect.
+        Mode::Recommend if input.through >= GuardName::Intent => Ruling::refused(
+            observed,
+            needed,
+            format!("the level only allows to recommend {}; raise it in the Tenant's automation list", action.kind),
+        ),
+        Mode::Recommend | Mode::Approve | Mode::Act => Ruling::passed(observed, needed),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::guards::testing::{first_refusal, input};
+    use homeostat_knowledge::{Name, SignedDuration};
+
+    fn level(case: &mut GuardInput, level: Level) {
+        let tenant = case.tenant.as_mut().expect("the test input has a tenant");
+        tenant.levels.insert(ActionKind::EvictPod, level);
+    }
+
+    #[test]
+    fn levels_decide_how_far_it_goes() {
+        let mut case = input();
+        for (set, ceiling, expected) in [
+            (Level::Observe, Level::ActFull, Mode::Nothing),
+            (Level::Recommend, Level::ActFull, Mode::Recommend),
+            (Level::Approve, Level::ActFull, Mode::Approve),
+            (Level::ActBounded, Level::ActFull, Mode::Act),
+            (Level::ActFull, Level::Approve, Mode::Approve),
+            (Level::ActFull, Level::Observe, Mode::Nothing),
+        ] {
+            level(&mut case, set);
+            case.control.ceiling = ceiling;
+            let tenant = case.tenant.as_ref().expect("the test input has a tenant");
+            assert_eq!(mode(ActionKind::EvictPod, tenant, &case.control), expected, "{set:?} under {ceiling:?}");
+        }
+    }
+
+    #[test]
+    fn a_recommendation_is_judged_but_never_reaches_an_effect() {
+        let mut case = input();
+        level(&mut case, Level::Recommend);
+        case.through = GuardName::DryRun;
+        assert_eq!(first_refusal(&case), None);
+        case.through = GuardName::FreshRead;
+        assert_eq!(first_refusal(&case), Some(GuardName::Level));
+    }
+
+    #[test]
+    fn people_who_say_stop_are_obeyed_and_unknown_policies_refuse() {
+        let stops: [fn(&mut GuardInput); 8] = [
+            |case| case.tenant.as_mut().expect("tenant").paused = true,
+            |case| case.workload.as_mut().expect("workload").paused = true,
+            |case| {
+                let later = case.now.checked_add(SignedDuration::from_secs(1)).expect("time");
+                case.workload.as_mut().expect("workload").do_not_touch_until = Some(later);
+            },
+            |case| {
+                case.workload.as_mut().expect("workload").playbooks.insert(Name::from("another"));
+            },
+            |case| case.tenant = None,
+            |case| case.workload = None,
+            |case| case.action.target.key.namespace = Name::from("somewhere-else"),
+            |case| case.tenant.as_mut().expect("tenant").namespaces.clear(),
+        ];
+        for (index, stop) in stops.iter().enumerate() {
+            let mut case = input();
+            stop(&mut case);
+            assert_eq!(first_refusal(&case), Some(GuardName::Level), "case {index}");
+        }
+        let mut over = input();
+        over.workload.as_mut().expect("workload").do_not_touch_until = Some(over.now);
+        assert_eq!(first_refusal(&over), None);
+    }
+}

@@ -1,0 +1,102 @@
+//! Ownership: nobody else owns what is changed, and nothing else is under way on the target.
+
+use super::{GuardInput, Ruling};
+use homeostat_knowledge::ActionKind;
+
+pub(super) fn judge(input: &GuardInput) -> Ruling {
+    let limit = "nobody else on the target";
+    let action = &input.action;
+    let facts = &input.ownership;
+    if let Some(reason) = &facts.unfit {
+        return Ruling::refused("target not to be touched", limit, reason.clone());
+    }
+    if let Some(other) = input
+        .history
+        .iter()
+        .find(|entry| entry.id != action.id && entry.in_flight() && entry.target == action.target.uid)
+    {
+        return Ruling::refused(
+            format!("{} {} is under way", other.kind, other.id),
+            limit,
+            "another action changes the same target; it must end first",
+        );
+    }
+    // Time, not the epoch, tells across restarts: the generation begins anew with each process.
+    let newest = input
+        .history
+        .iter()
+        .filter(|entry| entry.id != action.id && entry.workload == action.workload && entry.effect)
+        .filter_map(|entry| entry.at)
+        .max();
+    let old_epoch = facts.newest_epoch.is_some_and(|newest| action.epoch < newest);
+    if old_epoch || newest.is_some_and(|newest| action.evidence_taken_at < newest) {
+        return Ruling::refused(
+            format!("decided at epoch {}", action.epoch),
+            "newer than the last effect on the workload",
+            "a newer plan was carried out meanwhile; the situation is judged anew",
+        );
+    }
+    if facts.rolling_out {
+        return Ruling::refused("a rollout is under way", limit, "somebody is rolling the workload out; it must end first");
+    }
+    if action.kind == ActionKind::RollingRestart
+        && let Some(owner) = &facts.gitops_owner
+    {
+        return Ruling::refused(
+            format!("spec owned by {owner}"),
+            limit,
+            format!("{owner} would undo a change of the pod template; restart the workload there"),
+        );
+    }
+    Ruling::passed("nobody else", limit)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::guards::testing::{first_refusal, input, past};
+    use homeostat_knowledge::{ActionKind, ActionState, GuardName, Name, SignedDuration};
+
+    #[test]
+    fn others_on_the_target_are_respected() {
+        let mut case = input();
+        case.ownership.unfit = Some("namespace kube-system belongs to the system".to_owned());
+        assert_eq!(first_refusal(&case), Some(GuardName::Ownership));
+        case = input();
+        case.ownership.rolling_out = true;
+        assert_eq!(first_refusal(&case), Some(GuardName::Ownership));
+        case = input();
+        case.ownership.gitops_owner = Some(Name::from("Argo CD"));
+        assert_eq!(first_refusal(&case), None, "an eviction changes no spec");
+        case.action.kind = ActionKind::RollingRestart;
+        assert_eq!(first_refusal(&case), Some(GuardName::Ownership));
+    }
+
+    #[test]
+    fn one_action_at_a_time_on_a_target() {
+        let mut case = input();
+        let mut other = past(&case, "other-1", 1, true);
+        other.workload.name = Name::from("kitchen");
+        other.state = ActionState::Admitted;
+        other.effect = false;
+        other.closed = None;
+        other.target = case.action.target.uid.clone();
+        case.history = vec![other];
+        assert_eq!(first_refusal(&case), Some(GuardName::Ownership));
+    }
+
+    #[test]
+    fn a_plan_from_before_the_last_effect_is_refused() {
+        let mut case = input();
+        case.ownership.newest_epoch = Some(case.action.epoch + 1);
+        assert_eq!(first_refusal(&case), Some(GuardName::Ownership));
+        case.ownership.newest_epoch = Some(case.action.epoch);
+        assert_eq!(first_refusal(&case), None);
+        // Across a restart: by time.
+        let mut entry = past(&case, "order-1-0", 0, true);
+        entry.incident = case.action.incident.clone();
+        entry.playbook.name = Name::from("another");
+        entry.at = case.action.evidence_taken_at.checked_add(SignedDuration::from_millis(1)).ok();
+        case.history = vec![entry];
+        assert_eq!(first_refusal(&case), Some(GuardName::Ownership));
+    }
+}

@@ -1,0 +1,99 @@
+//! Storm: too many distinct root causes at once mean that something larger is wrong than any one workload.
+
+use super::{GuardInput, Ruling};
+use crate::roots::storm;
+
+pub(super) fn judge(input: &GuardInput) -> Ruling {
+    let Some(tenant) = &input.tenant else {
+        return Ruling::unknown("tenant not known", "its storm limits are not known");
+    };
+    let percent = tenant.limits.storm_percent.min(input.control.storm_percent);
+    let group = input.workloads_in_tenant;
+    if group == 0 {
+        return Ruling::unknown("no workloads counted", "the size of the tenant is not known");
+    }
+    let state = storm(&input.roots, group, percent, tenant.limits.storm_calm, input.now);
+    let observed = format!("{} of {group} workloads with a root cause of their own", state.sick);
+    let limit = format!("below {} ({percent} %)", state.threshold);
+    if !state.storm {
+        return Ruling::passed(observed, limit);
+    }
+    let message = match state.over_at {
+        None => "too much fails at once for single repairs; people must look for what they have in common".to_owned(),
+        Some(over) => format!("the storm has passed; calm until {over} before anything is done"),
+    };
+    Ruling::refused(observed, limit, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::guards::testing::{first_refusal, input};
+    use crate::roots::{Root, storm, storm_threshold};
+    use homeostat_knowledge::{GuardName, Name, SignedDuration, Timestamp};
+
+    fn root(name: &str, since: i64, until: Option<i64>) -> Root {
+        let at = |second| Timestamp::from_second(second).expect("a timestamp");
+        Root { name: Name::from(name), since: at(since), until: until.map(at) }
+    }
+
+    #[test]
+    fn the_threshold_is_right_for_tiny_and_large_groups() {
+        for (group, percent, expected) in [
+            (1, 20, 2),
+            (2, 20, 2),
+            (5, 20, 2),
+            (9, 20, 2),
+            (10, 20, 2),
+            (11, 20, 3),
+            (15, 20, 3),
+            (100, 20, 20),
+            (10_000, 20, 2_000),
+            (6, 50, 3),
+            (6, 100, 6),
+            (3, 0, 2),
+        ] {
+            assert_eq!(storm_threshold(group, percent), expected, "{percent} % of {group}");
+        }
+    }
+
+    #[test]
+    fn it_blows_until_the_calm_time_has_passed() {
+        let calm = SignedDuration::from_mins(10);
+        let at = |second| Timestamp::from_second(second).expect("a timestamp");
+        let state = |roots: &[Root], now| storm(roots, 6, 20, calm, at(now)).storm;
+        let one_after_the_other = [root("a", 0, Some(10)), root("b", 10, Some(20)), root("c", 20, None)];
+        assert!(!state(&one_after_the_other, 30), "never two at once");
+        let two = [root("a", 0, Some(100)), root("b", 50, None)];
+        assert!(!state(&two, 49));
+        assert!(state(&two, 50));
+        assert!(state(&two, 100), "calm begins");
+        assert!(state(&two, 699));
+        assert!(!state(&two, 700));
+        let again = [root("a", 0, Some(100)), root("b", 50, None), root("c", 650, Some(651))];
+        assert!(state(&again, 1_250), "a second squall restarts the calm time");
+        assert!(!state(&again, 1_251));
+        let same = [root("a", 0, None), root("a", 1, None), root("a", 2, Some(3))];
+        assert!(!state(&same, 10), "one workload counts once");
+        let empty = [root("a", 5, Some(5)), root("b", 0, None)];
+        assert!(!state(&empty, 10));
+        assert!(!state(&[], 10));
+    }
+
+    #[test]
+    fn the_stricter_of_tenant_and_control_plane_counts() {
+        let mut case = input();
+        case.workloads_in_tenant = 20;
+        let now = case.now;
+        case.roots = ["a", "b", "c", "d"]
+            .into_iter()
+            .map(|name| Root { name: Name::from(name), since: now, until: None })
+            .collect();
+        assert_eq!(first_refusal(&case), Some(GuardName::Storm));
+        case.tenant.as_mut().expect("tenant").limits.storm_percent = 100;
+        assert_eq!(first_refusal(&case), Some(GuardName::Storm), "the control plane still says 20 %");
+        case.control.storm_percent = 100;
+        assert_eq!(first_refusal(&case), None);
+        case.workloads_in_tenant = 0;
+        assert_eq!(first_refusal(&case), Some(GuardName::Storm), "unknown refuses");
+    }
+}

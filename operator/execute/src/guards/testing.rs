@@ -1,0 +1,128 @@
+//! One situation in which every guard permits; tests change one thing each.
+
+use super::*;
+use crate::history::ActionHistory;
+use homeostat_knowledge::policy::{Archetype, ControlPolicy, GuardLimits, KillSwitch, TenantPolicy, WorkloadPolicy};
+use homeostat_knowledge::records::{ControllerKey, ControllerKind};
+use homeostat_knowledge::{
+    ActionId, ActionKind, ActionState, EvidenceId, FindingKind, IncidentId, Level, Name, ObjectKey, PlaybookRef,
+    SignedDuration, Target, TenantName, Timestamp, Uid,
+};
+use std::collections::{BTreeMap, BTreeSet};
+
+pub(crate) fn now() -> Timestamp {
+    "2026-11-18T12:00:00Z".parse().expect("a timestamp")
+}
+
+pub(crate) fn tenant() -> TenantPolicy {
+    TenantPolicy {
+        name: TenantName::new("shop"),
+        uid: Uid::new("tenant-uid"),
+        generation: 1,
+        namespaces: BTreeSet::from([Name::from("shop")]),
+        levels: BTreeMap::from([
+            (ActionKind::EvictPod, Level::ActBounded),
+            (ActionKind::RollingRestart, Level::ActBounded),
+        ]),
+        limits: GuardLimits::default(),
+        verification: SignedDuration::from_secs(30),
+        freezes: Vec::new(),
+        approvers: vec![(Name::from("Group"), Name::from("sre"))],
+        paused: false,
+    }
+}
+
+pub(crate) fn workload(name: &str) -> WorkloadPolicy {
+    WorkloadPolicy {
+        key: ObjectKey::new("shop", name),
+        uid: Uid::new(format!("workload-{name}")),
+        generation: 1,
+        target: ControllerKey { kind: ControllerKind::Deployment, object: ObjectKey::new("shop", name) },
+        archetype: Archetype::Service,
+        criticality: 500,
+        availability: None,
+        latency: None,
+        signals: Vec::new(),
+        dependencies: Vec::new(),
+        playbooks: BTreeSet::new(),
+        paused: false,
+        do_not_touch_until: None,
+        maximum_useless_restarts: 2,
+        surge_after_crash: true,
+    }
+}
+
+pub(crate) fn input() -> GuardInput {
+    let now = now();
+    let before = |seconds| now.checked_sub(SignedDuration::from_secs(seconds)).expect("a timestamp");
+    GuardInput {
+        now,
+        through: GuardName::FreshRead,
+        resumed: false,
+        action: ActionFacts {
+            id: ActionId::new("order-1-2"),
+            kind: ActionKind::EvictPod,
+            incident: IncidentId::new("order-1"),
+            tenant: TenantName::new("shop"),
+            workload: ObjectKey::new("shop", "order"),
+            target: Target {
+                api_version: Name::from("v1"),
+                kind: Name::from("Pod"),
+                key: ObjectKey::new("shop", "order-abc"),
+                uid: Uid::new("pod-uid"),
+                resource_version: Name::from("7"),
+            },
+            playbook: PlaybookRef { name: Name::from("hung-process"), version: 1, step: 1 },
+            epoch: 100,
+            evidence: EvidenceId::new("evidence"),
+            evidence_taken_at: now,
+        },
+        kill_switch: KillSwitch::Off,
+        leads: true,
+        synced_since: Some(before(3_600)),
+        breaches: Vec::new(),
+        control: ControlPolicy::default(),
+        tenant: Some(tenant()),
+        workload: Some(workload("order")),
+        history: Vec::new(),
+        evidence: Some(EvidenceFacts {
+            purpose: Purpose::Heal,
+            kind: FindingKind::Hung,
+            since: before(2),
+            last_seen: before(1),
+            confidence: Some(0.999),
+            active: true,
+            source: SourceFacts::Healthy,
+        }),
+        roots: Vec::new(),
+        workloads_in_tenant: 6,
+        ownership: OwnershipFacts::default(),
+        dry_run: DryRunFacts::Passed,
+        approval: None,
+        intent_stored: true,
+        fresh: FreshFacts::Same,
+    }
+}
+
+/// An ended action of the same workload and another incident, `ago` seconds before.
+pub(crate) fn past(input: &GuardInput, id: &str, ago: i64, helped: bool) -> ActionHistory {
+    let at = input.now.checked_sub(SignedDuration::from_secs(ago)).expect("a timestamp");
+    ActionHistory {
+        id: ActionId::new(id),
+        incident: IncidentId::new(format!("incident-of-{id}")),
+        tenant: input.action.tenant.clone(),
+        workload: input.action.workload.clone(),
+        target: Uid::new(format!("target-of-{id}")),
+        kind: ActionKind::EvictPod,
+        playbook: PlaybookRef { name: Name::from("hung-process"), version: 1, step: 1 },
+        state: if helped { ActionState::Verified } else { ActionState::Failed },
+        effect: true,
+        at: Some(at),
+        closed: Some(at),
+        helped: Some(helped),
+    }
+}
+
+pub(crate) fn first_refusal(input: &GuardInput) -> Option<GuardName> {
+    refusal(&evaluate(input)).map(|report| report.name)
+}

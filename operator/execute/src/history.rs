@@ -1,0 +1,81 @@
+//! What the guards remember of an action: small, serialisable, enough for budgets, cool-downs and breakers.
+
+use homeostat_knowledge::entity::{TenantName, WorkloadKey};
+use homeostat_knowledge::{
+    ActionId, ActionKind, ActionRecord, ActionState, IncidentId, PlaybookRef, Timestamp, Uid,
+};
+use serde::{Deserialize, Serialize};
+
+/// One action of the last 24 hours.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ActionHistory {
+    /// Which action.
+    pub id: ActionId,
+    /// Incident that it served.
+    pub incident: IncidentId,
+    /// Tenant.
+    pub tenant: TenantName,
+    /// Workload.
+    pub workload: WorkloadKey,
+    /// UID of its target.
+    pub target: Uid,
+    /// Kind.
+    pub kind: ActionKind,
+    /// Playbook and step.
+    pub playbook: PlaybookRef,
+    /// State.
+    pub state: ActionState,
+    /// The target was changed, or may have been.
+    pub effect: bool,
+    /// When budget was taken: the claim, or the intent before it.
+    pub at: Option<Timestamp>,
+    /// When it ended.
+    pub closed: Option<Timestamp>,
+    /// Did it help? `None` as long as nobody knows, or when nothing was done.
+    pub helped: Option<bool>,
+}
+
+impl ActionHistory {
+    /// The memory of one record.
+    pub fn of(record: &ActionRecord) -> Self {
+        let ActionRecord { id, incident, tenant, workload, playbook, target, state, instants, outcome, .. } =
+            record;
+        // An action that ended without having been sent (a budget of the API server refused it) used nothing up.
+        let effect =
+            changes_state(record.kind()) && (instants.sent.is_some() || *state == ActionState::Claimed);
+        Self {
+            id: id.clone(),
+            incident: incident.clone(),
+            tenant: tenant.clone(),
+            workload: workload.clone(),
+            target: target.uid.clone(),
+            kind: record.kind(),
+            playbook: playbook.clone(),
+            state: *state,
+            effect,
+            at: instants.claimed.or(instants.intent),
+            closed: instants.closed,
+            helped: outcome.as_ref().filter(|_| effect).map(|outcome| outcome.helped),
+        }
+    }
+
+    /// Takes budget: reserved, under way, or done.
+    pub fn counts(&self) -> bool {
+        self.effect || self.in_flight()
+    }
+
+    /// Reserved and not ended.
+    pub fn in_flight(&self) -> bool {
+        changes_state(self.kind) && self.state.in_flight()
+    }
+
+    /// Was sent and did not help.
+    pub fn failed(&self) -> bool {
+        self.effect && self.helped == Some(false)
+    }
+}
+
+/// Actions that only tell people are not limited by budgets.
+pub(crate) fn changes_state(kind: ActionKind) -> bool {
+    crate::actions::spec(kind).is_none_or(crate::actions::ActionSpec::changes_state)
+}

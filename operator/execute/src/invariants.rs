@@ -1,0 +1,264 @@
+//! What must never happen, S1 to S10, checked over the history of states and effects. It knows nothing of the
+//! guards' code: it counts again, in its own way, from its own memory. Tests run it over everything; in
+//! production it runs before each effect, and one breach stops all effects until the replica restarts.
+
+use crate::guards::{GuardInput, Mode, approval_holds, frozen, mode};
+use crate::history::changes_state;
+use homeostat_knowledge::entity::{TenantName, WorkloadKey};
+use homeostat_knowledge::policy::KillSwitch;
+use homeostat_knowledge::{ActionId, ActionRecord, ActionState, SignedDuration, Timestamp, Uid};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The invariants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Invariant {
+    /// No effect without an earlier durable intent.
+    S1,
+    /// At most one state-changing effect per action.
+    S2,
+    /// No budget exceeded in any prefix.
+    S3,
+    /// No effect under kill switch, pause or freeze window.
+    S4,
+    /// The target's tenant is the deciding tenant.
+    S5,
+    /// Evidence is recent at the moment of the effect.
+    S6,
+    /// The target's UID is the decided one.
+    S7,
+    /// Every end state has its record: when, why, what the guards said.
+    S8,
+    /// Where approval is required it is there and valid.
+    S9,
+    /// Only what we did is undone.
+    S10,
+}
+
+/// One invariant was broken, or would have been.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Breach {
+    /// Which.
+    pub invariant: Invariant,
+    /// By which action.
+    pub action: ActionId,
+    /// When.
+    pub at: Timestamp,
+    /// How.
+    pub text: String,
+}
+
+impl std::fmt::Display for Breach {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "{:?} broken by action {} at {}: {}", self.invariant, self.action, self.at, self.text)
+    }
+}
+
+#[derive(Clone, Debug)]
+struct Effect {
+    at: Timestamp,
+    tenant: TenantName,
+    workload: WorkloadKey,
+    open: bool,
+    changes: bool,
+}
+
+/// Watches states and effects.
+#[derive(Debug, Default)]
+pub struct Checker {
+    claimed: BTreeSet<ActionId>,
+    effects: BTreeMap<ActionId, Effect>,
+    breaches: Vec<Breach>,
+}
+
+const DAY: SignedDuration = SignedDuration::from_hours(24);
+
+impl Checker {
+    /// All breaches since the start, bounded at 100.
+    pub fn breaches(&self) -> &[Breach] {
+        &self.breaches
+    }
+
+    /// Takes note of a state that is stored in the API server. Records found at the start go in here too.
+    pub fn stored(&mut self, record: &ActionRecord, at: Timestamp) {
+        if record.state == ActionState::Claimed {
+            self.claimed.insert(record.id.clone());
+        }
+        let sent = record.instants.sent;
+        if let Some(effect) = self.effects.get_mut(&record.id) {
+            effect.open = !record.state.ended();
+        } else if let Some(sent) = sent {
+            // Sent by an earlier run; it counts against budgets, but was judged then.
+            let effect = Effect {
+                at: sent,
+                tenant: record.tenant.clone(),
+                workload: record.workload.clone(),
+                open: !record.state.ended(),
+                changes: changes_state(record.kind()),
+            };
+            self.effects.insert(record.id.clone(), effect);
+        }
+        if record.state.ended() {
+            self.claimed.remove(&record.id);
+            if record.instants.closed.is_none() || record.message.is_empty() {
+                self.breach(Invariant::S8, &record.id, at, format!("{:?} without time or reason", record.state));
+            }
+            if sent.is_some() && record.guards.is_empty() {
+                self.breach(Invariant::S8, &record.id, at, "an effect without guard results".to_owned());
+            }
+            if record.state == ActionState::Undone && sent.is_none() {
+                self.breach(Invariant::S10, &record.id, at, "undone, but never done".to_owned());
+            }
+        }
+    }
+
+    /// Judges an effect that is about to be sent (or was, in a test) for the `input` that the guards saw last
+    /// and the UID of the fresh read. Returns the breaches that it is, empty when it is none; only then it is
+    /// remembered as sent.
+    pub fn effect(
+        &mut self,
+        record: &ActionRecord,
+        input: &GuardInput,
+        fresh: Option<&Uid>,
+        at: Timestamp,
+    ) -> Vec<Breach> {
+        let known = self.breaches.len();
+        let id = &record.id;
+        self.effects.retain(|_, effect| effect.open || at.duration_since(effect.at) < DAY);
+        if !self.claimed.contains(id) {
+            self.breach(Invariant::S1, id, at, "no stored claim".to_owned());
+        }
+        if let Some(earlier) = self.effects.get(id)
+            && earlier.changes
+        {
+            let text = format!("sent before, at {}", earlier.at);
+            self.breach(Invariant::S2, id, at, text);
+        }
+        let changes = changes_state(record.kind());
+        if changes {
+            self.budgets(record, input, at);
+            self.evidence_and_target(record, input, fresh, at);
+        }
+        self.permission(record, input, at);
+        let breaches = self.breaches.get(known..).map(<[Breach]>::to_vec).unwrap_or_default();
+        if breaches.is_empty() {
+            let effect = Effect {
+                at,
+                tenant: record.tenant.clone(),
+                workload: record.workload.clone(),
+                open: true,
+                changes,
+            };
+            self.effects.insert(id.clone(), effect);
+        }
+        breaches
+    }
+
+    /// The API server said that it did not take the effect that was judged last for this action.
+    pub fn not_sent(&mut self, action: &ActionId) {
+        self.effects.remove(action);
+    }
+
+    fn budgets(&mut self, record: &ActionRecord, input: &GuardInput, at: Timestamp) {
+        let Some(tenant) = &input.tenant else {
+            return self.breach(Invariant::S3, &record.id, at, "budgets not known".to_owned());
+        };
+        let limits = &tenant.limits;
+        let others: Vec<&Effect> =
+            self.effects.iter().filter(|(id, effect)| **id != record.id && effect.changes).map(|(_, e)| e).collect();
+        let count = |test: &dyn Fn(&&&Effect) -> bool| others.iter().filter(test).count() + 1;
+        let age = |effect: &Effect| at.duration_since(effect.at);
+        let hour = SignedDuration::from_hours(1);
+        let same_workload = |effect: &Effect| effect.workload == record.workload;
+        let same_tenant = |effect: &Effect| effect.tenant == record.tenant;
+        let used = [
+            ("under way on the workload", count(&|e| e.open && same_workload(e)), limits.in_flight_per_workload),
+            ("under way in the tenant", count(&|e| e.open && same_tenant(e)), limits.in_flight_per_tenant),
+            ("under way in the cluster", count(&|e| e.open), input.control.in_flight),
+            ("on the workload in an hour", count(&|e| same_workload(e) && age(e) < hour), limits.per_workload_hour),
+            ("in the tenant in an hour", count(&|e| same_tenant(e) && age(e) < hour), limits.per_tenant_hour),
+            ("in the cluster in an hour", count(&|e| age(e) < hour), input.control.per_hour),
+        ];
+        let mut touched: BTreeSet<&WorkloadKey> = others
+            .iter()
+            .filter(|effect| same_tenant(effect) && age(effect) < SignedDuration::from_mins(10))
+            .map(|effect| &effect.workload)
+            .collect();
+        touched.insert(&record.workload);
+        let touched = touched.len();
+        for (what, number, limit) in used {
+            if number > limit as usize {
+                self.breach(Invariant::S3, &record.id, at, format!("{number} of {limit} {what}"));
+            }
+        }
+        // One is always allowed; above that the exact share counts.
+        if touched > 1
+            && touched as u64 * 100 > u64::from(input.workloads_in_tenant) * u64::from(limits.percent_per_10_minutes)
+        {
+            let text = format!(
+                "{touched} of {} workloads in 10 minutes, {} % allowed",
+                input.workloads_in_tenant, limits.percent_per_10_minutes
+            );
+            self.breach(Invariant::S3, &record.id, at, text);
+        }
+    }
+
+    fn evidence_and_target(&mut self, record: &ActionRecord, input: &GuardInput, fresh: Option<&Uid>, at: Timestamp) {
+        let maximum = input.tenant.as_ref().map(|tenant| tenant.limits.evidence_maximum_age);
+        let age = input.evidence.as_ref().map(|evidence| evidence.age(at));
+        match (age, maximum) {
+            (Some(age), Some(maximum)) if age <= maximum => {}
+            _ => self.breach(Invariant::S6, &record.id, at, format!("evidence is {age:?} old, {maximum:?} allowed")),
+        }
+        if fresh != Some(&record.target.uid) {
+            self.breach(Invariant::S7, &record.id, at, format!("decided on {}, found {fresh:?}", record.target.uid));
+        }
+    }
+
+    fn permission(&mut self, record: &ActionRecord, input: &GuardInput, at: Timestamp) {
+        let id = &record.id;
+        if input.kill_switch != KillSwitch::Off {
+            self.breach(Invariant::S4, id, at, "the kill switch is not off".to_owned());
+        }
+        let Some(tenant) = &input.tenant else {
+            return self.breach(Invariant::S5, id, at, "no tenant".to_owned());
+        };
+        let workload = input.workload.as_ref();
+        if tenant.paused
+            || workload.is_none_or(|workload| {
+                workload.paused || workload.do_not_touch_until.is_some_and(|until| at < until)
+            })
+        {
+            self.breach(Invariant::S4, id, at, "a person paused automation".to_owned());
+        }
+        if changes_state(record.kind()) && frozen(&tenant.freezes, at) != Ok(None) {
+            self.breach(Invariant::S4, id, at, "a freeze window is open".to_owned());
+        }
+        let owned = |namespace: &homeostat_knowledge::Name| tenant.namespaces.contains(namespace);
+        if tenant.name != record.tenant
+            || !owned(&record.workload.namespace)
+            || !owned(&record.target.key.namespace)
+        {
+            let text = format!("target {} is not of tenant {}", record.target.key, record.tenant);
+            self.breach(Invariant::S5, id, at, text);
+        }
+        let approved = match mode(record.kind(), tenant, &input.control) {
+            Mode::Act => true,
+            Mode::Approve => record.approval.as_ref().is_some_and(|approval| {
+                approval_holds(approval, &record.evidence.id, record.evidence.taken_at, at).is_ok()
+            }),
+            Mode::Recommend | Mode::Nothing => false,
+        };
+        if !approved {
+            self.breach(Invariant::S9, id, at, "no valid approval and no level to act alone".to_owned());
+        }
+    }
+
+    fn breach(&mut self, invariant: Invariant, action: &ActionId, at: Timestamp, text: String) {
+        if self.breaches.len() < 100 {
+            self.breaches.push(Breach { invariant, action: action.clone(), at, text });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,187 @@
+//! What the executor needs from outside. The cluster crate implements these over the API server, tests over
+//! a fake one. Every request is bounded in time by the implementation; a request that ran into that bound
+//! says so as *unknown*, never as failed.
+
+use crate::guards::GuardInput;
+use homeostat_knowledge::policy::KillSwitch;
+use homeostat_knowledge::{
+    ActionId, ActionRecord, ControllerRecord, Name, ObjectKey, Parameters, PodRecord, SignedDuration, Target,
+    Uid,
+};
+use serde::{Deserialize, Serialize};
+use std::future::Future;
+
+/// Stores actions. The truth about open actions is in the API server, so it shares fate with what they change.
+pub trait Ledger: Send + Sync + 'static {
+    /// Stores a new action under its id, with its present state. Returns the stored `resourceVersion`.
+    /// An object of that name is never overwritten.
+    fn create(&self, record: &ActionRecord) -> impl Future<Output = Result<Name, LedgerStoreError>> + Send;
+
+    /// Stores a new state if, and only if, the stored object still has `record.resource_version`.
+    /// Returns the new `resourceVersion`.
+    fn update(&self, record: &ActionRecord) -> impl Future<Output = Result<Name, LedgerStoreError>> + Send;
+
+    /// Reads one action uncached, with the approval that a person may have added; `None` when it does not exist.
+    fn read(
+        &self,
+        key: &ObjectKey,
+    ) -> impl Future<Output = Result<Option<ActionRecord>, LedgerStoreError>> + Send;
+}
+
+/// Why the ledger could not be written or read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LedgerStoreError {
+    /// An action of that id exists.
+    #[error("an Action of this name exists already")]
+    AlreadyExists,
+    /// The stored object has another `resourceVersion`.
+    #[error("the Action was changed by somebody else meanwhile")]
+    Conflict,
+    /// The object does not exist (any more).
+    #[error("the Action does not exist")]
+    NotFound,
+    /// Missing rights, or refused by admission; trying again does not help.
+    #[error("the API server refused to store the Action: {0}; check the role of Homeostat's service account")]
+    Denied(String),
+    /// The API server said no for now (429, 500, 503): nothing was stored.
+    #[error("the API server cannot store the Action now: {reason}")]
+    Transient {
+        /// In words.
+        reason: String,
+        /// How long the server asked to wait.
+        retry_after: Option<SignedDuration>,
+    },
+    /// No answer in time: it may have been stored.
+    #[error("no answer from the API server: {0}")]
+    Unknown(String),
+}
+
+/// Changes and reads what actions are about. All reads go to the API server, never to a cache.
+pub trait Actuator: Send + Sync + 'static {
+    /// The kill switch, read uncached. A missing object is [`KillSwitch::Unreadable`].
+    fn kill_switch(&self) -> impl Future<Output = Result<KillSwitch, ReadError>> + Send;
+
+    /// The target by kind, namespace and name, whatever its UID is now; `None` when nothing has that name.
+    fn fresh_target(
+        &self,
+        target: &Target,
+    ) -> impl Future<Output = Result<Option<FreshTarget>, ReadError>> + Send;
+
+    /// The server-side dry run of the effect. Changes nothing.
+    fn dry_run(
+        &self,
+        target: &Target,
+        parameters: &Parameters,
+        action: &ActionId,
+    ) -> impl Future<Output = Result<(), Refusal>> + Send;
+
+    /// Sends the effect once, on the condition that the target still has `target.uid` (and, for changes of an
+    /// object, `resource_version`, which is the one of the fresh read). Never retries by itself.
+    fn effect(
+        &self,
+        target: &Target,
+        parameters: &Parameters,
+        action: &ActionId,
+        resource_version: &Name,
+    ) -> impl Future<Output = Result<Acknowledged, EffectError>> + Send;
+}
+
+/// A read did not succeed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ReadError {
+    /// Missing rights.
+    #[error("not allowed to read: {0}; check the role of Homeostat's service account")]
+    Denied(String),
+    /// No answer, or not now.
+    #[error("cannot be read now: {0}")]
+    Unavailable(String),
+}
+
+/// What a dry run answered when it did not succeed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The API server would refuse the effect.
+    #[error("the API server would refuse it: {0}")]
+    WouldFail(String),
+    /// A `PodDisruptionBudget` would refuse the eviction.
+    #[error("a PodDisruptionBudget would refuse it: {0}")]
+    BlockedByBudget(String),
+    /// No answer, or not now: nothing is known.
+    #[error("the dry run got no answer: {0}")]
+    Unavailable(String),
+}
+
+/// The API server took the effect.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Acknowledged {
+    /// What it answered, for people, e.g. `eviction created`.
+    pub message: String,
+}
+
+/// Why an effect was not acknowledged.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EffectError {
+    /// Another object has that name now, or it changed since the fresh read; nothing was changed.
+    #[error("the target changed meanwhile: {0}")]
+    Conflict(String),
+    /// A `PodDisruptionBudget` refuses. That is told, never worked around.
+    #[error("a PodDisruptionBudget refuses the eviction: {0}")]
+    BlockedByBudget(String),
+    /// Missing rights, or refused by admission; nothing was changed.
+    #[error("the API server refused the effect: {0}")]
+    Denied(String),
+    /// The target is gone; nothing was changed.
+    #[error("the target does not exist any more")]
+    NotFound,
+    /// No answer: it may have landed. To be resolved by reading, never by sending again.
+    #[error("no answer to the effect: {0}")]
+    Unknown(String),
+    /// The API server said no for now and changed nothing.
+    #[error("the API server cannot take the effect now: {reason}")]
+    Transient {
+        /// In words.
+        reason: String,
+        /// How long the server asked to wait.
+        retry_after: Option<SignedDuration>,
+    },
+}
+
+/// The target as the API server has it at this moment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FreshTarget {
+    /// UID.
+    pub uid: Uid,
+    /// `resourceVersion`.
+    pub resource_version: Name,
+    /// Has a deletion timestamp.
+    pub deleting: bool,
+    /// For pods.
+    pub pod: Option<PodRecord>,
+    /// For controllers.
+    pub controller: Option<ControllerRecord>,
+    /// The pod template's annotation `homeostat.dev/restarted-by`.
+    pub restarted_by: Option<Name>,
+}
+
+/// Who leads. Leading is no mutual exclusion: safety comes from conditional writes; this only keeps the peace.
+pub trait Leadership: Send + Sync + 'static {
+    /// This replica holds the lease right now.
+    fn leads(&self) -> bool;
+
+    /// Waits until this replica does not hold the lease; returns at once when it does not.
+    fn lost(&self) -> impl Future<Output = ()> + Send;
+}
+
+/// Keeps every input that the guards judged, so that a run can be replayed under other limits.
+pub trait Recorder: Send + Sync + 'static {
+    /// Keeps one input. Must not block.
+    fn record(&self, input: &GuardInput);
+}
+
+/// A recorder that keeps nothing.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoRecorder;
+
+impl Recorder for NoRecorder {
+    fn record(&self, _input: &GuardInput) {}
+}

@@ -1,0 +1,134 @@
+//! Distinct root causes over time: what the storm guard counts.
+
+use homeostat_knowledge::entity::{Entity, Name, TenantName};
+use homeostat_knowledge::{FindingKind, IncidentId, IncidentState, SignedDuration, Snapshot, Timestamp};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// One sick thing that explains an incident: a workload (however many of its pods are sick), a node, or
+/// something outside. Callers that only suffer from it are no roots.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Root {
+    /// What is sick, e.g. `shop/order`; equal names count once.
+    pub name: Name,
+    /// When it fell sick.
+    pub since: Timestamp,
+    /// When it was well again; `None` while it is sick.
+    pub until: Option<Timestamp>,
+}
+
+/// Is there a storm?
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StormState {
+    /// Distinct roots that are sick now.
+    pub sick: usize,
+    /// From how many at once on it is a storm.
+    pub threshold: usize,
+    /// `true` during the storm and the calm time after it.
+    pub storm: bool,
+    /// When it will be over, if it stays calm; `None` outside a storm and while it still blows.
+    pub over_at: Option<Timestamp>,
+}
+
+/// From how many distinct roots at once a group of `group` workloads is in a storm.
+///
+/// Rounded up (two of eleven are 18 %, below 20 %), and never below two: one sick workload alone is no storm,
+/// while in a group under ten the second root stops everything at the usual 20 %.
+pub fn storm_threshold(group: u32, percent: u32) -> usize {
+    let share = u64::from(group) * u64::from(percent);
+    usize::try_from(share.div_ceil(100)).unwrap_or(usize::MAX).max(2)
+}
+
+/// Judges the roots of one tenant at `now`. A storm ends only after `calm` without reaching the threshold.
+pub fn storm(roots: &[Root], group: u32, percent: u32, calm: SignedDuration, now: Timestamp) -> StormState {
+    let threshold = storm_threshold(group, percent);
+    // Sweep over all beginnings and ends; at one instant ends come first, so neighbours do not overlap.
+    let mut edges: Vec<(Timestamp, bool, &Name)> = Vec::with_capacity(roots.len() * 2);
+    for root in roots {
+        if root.since > now || root.until.is_some_and(|until| until <= root.since) {
+            continue;
+        }
+        edges.push((root.since, true, &root.name));
+        if let Some(until) = root.until.filter(|until| *until <= now) {
+            edges.push((until, false, &root.name));
+        }
+    }
+    edges.sort_by_key(|(at, begins, _)| (*at, *begins));
+    let mut sick: BTreeMap<&Name, u32> = BTreeMap::new();
+    let mut dropped_at = None;
+    for (at, begins, name) in edges {
+        if begins {
+            *sick.entry(name).or_default() += 1;
+        } else if let Some(count) = sick.get_mut(name) {
+            *count -= 1;
+            if *count == 0 {
+                sick.remove(name);
+                if sick.len() + 1 == threshold {
+                    dropped_at = Some(at);
+                }
+            }
+        }
+    }
+    let blowing = sick.len() >= threshold;
+    let over_at = dropped_at.and_then(|at| at.checked_add(calm).ok());
+    let waiting = dropped_at.is_some() && over_at.is_none_or(|over| now < over);
+    StormState {
+        sick: sick.len(),
+        threshold,
+        storm: blowing || waiting,
+        over_at: if blowing { None } else { over_at.filter(|_| waiting) },
+    }
+}
+
+/// Remembers roots beyond the life of their incidents in the snapshot, for the calm time after a storm.
+#[derive(Debug, Default)]
+pub struct RootHistory {
+    seen: BTreeMap<(IncidentId, Name), (TenantName, Root)>,
+}
+
+impl RootHistory {
+    /// Bound of the memory. In a storm this large every answer is "storm" anyway.
+    const LIMIT: usize = 20_000;
+
+    /// Takes the incidents of one snapshot in. Roots that are well for longer than `keep` are forgotten.
+    pub fn observe(&mut self, snapshot: &Snapshot, now: Timestamp, keep: SignedDuration) {
+        for ((incident, _), (_, root)) in &mut self.seen {
+            if root.until.is_none() && !snapshot.incidents.contains_key(incident) {
+                root.until = Some(now); // Closed and gone between two looks.
+            }
+        }
+        for incident in snapshot.incidents.values() {
+            let (Some(tenant), Some(cause)) = (&incident.tenant, incident.top_cause()) else { continue };
+            if cause.kind == FindingKind::NoData {
+                continue; // A silent source says nothing about workloads.
+            }
+            let Some(name) = root_name(&cause.entity) else { continue };
+            let sick = incident.instants.mitigated.is_none() && incident.state != IncidentState::Resolved;
+            let until = if sick { None } else { Some(incident.instants.mitigated.unwrap_or(now)) };
+            // The explanation of an incident may change; then the first root was none.
+            self.seen.retain(|(id, root), _| *id != incident.id || *root == name);
+            if self.seen.len() >= Self::LIMIT && !self.seen.contains_key(&(incident.id.clone(), name.clone())) {
+                continue;
+            }
+            let root = Root { name: name.clone(), since: incident.instants.detected, until };
+            self.seen.insert((incident.id.clone(), name), (tenant.clone(), root));
+        }
+        self.seen.retain(|_, (_, root)| root.until.is_none_or(|until| now.duration_since(until) < keep));
+    }
+
+    /// The roots of one tenant.
+    pub fn of(&self, tenant: &TenantName) -> Vec<Root> {
+        self.seen.values().filter(|(owner, _)| owner == tenant).map(|(_, root)| root.clone()).collect()
+    }
+}
+
+fn root_name(entity: &Entity) -> Option<Name> {
+    match entity {
+        Entity::Workload { key } => Some(Name::from(key.to_string())),
+        Entity::Pod { key, workload, .. } => {
+            Some(Name::from(workload.as_ref().unwrap_or(key).to_string()))
+        }
+        Entity::Node { .. } | Entity::External { .. } => Some(Name::from(entity.to_string())),
+        Entity::Source { .. } | Entity::Cluster => None,
+    }
+}
