@@ -1,0 +1,3 @@
+module homeostat.dev/e2e/pause
+
+go 1.25.0

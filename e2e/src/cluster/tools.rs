@@ -1,0 +1,87 @@
+//! Programs that work on a cluster: ctr, kubectl, helm, Prometheus, and anything inside its network.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tokio::process::Command;
+
+use super::components::Components;
+use super::error::ClusterError;
+use super::layout::PROMETHEUS;
+use super::Cluster;
+use crate::progress::Progress;
+use crate::toolchain::{self, Piece};
+
+/// Where Prometheus answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PrometheusAddress {
+    /// For pods and whatever runs inside the network namespace.
+    pub inside: SocketAddr,
+    /// For the host.
+    pub outside: SocketAddr,
+}
+
+impl Cluster {
+    /// `kubectl` with this cluster's kubeconfig.
+    pub fn kubectl(&self) -> Command {
+        let mut command = Command::new(self.tools().kubernetes.join("kubectl"));
+        command.env("KUBECONFIG", self.kubeconfig_path());
+        command
+    }
+
+    /// `helm` with this cluster's kubeconfig and folders of its own; found or built if need be.
+    pub fn helm(&self) -> Result<Command, ClusterError> {
+        let folder = tokio::task::block_in_place(|| toolchain::ensure(Piece::Helm, &Progress::default()))?;
+        let own = self.layout().data().join("helm");
+        let mut command = Command::new(folder.join("helm"));
+        command
+            .env("KUBECONFIG", self.kubeconfig_path())
+            .env("HELM_CACHE_HOME", own.join("cache"))
+            .env("HELM_CONFIG_HOME", own.join("config"))
+            .env("HELM_DATA_HOME", own.join("data"));
+        Ok(command)
+    }
+
+    /// containerd's client in the namespace of Kubernetes' containers.
+    pub fn ctr(&self) -> Command {
+        let mut command = Command::new(self.tools().containerd.join("ctr"));
+        command.arg("--address").arg(self.layout().containerd_socket()).args(["--namespace", "k8s.io"]);
+        command
+    }
+
+    /// Starts Prometheus inside the cluster's network with this configuration, or starts it again with a
+    /// new one, and waits until it takes connections.
+    pub fn prometheus_up(&self, config: &str) -> Result<PrometheusAddress, ClusterError> {
+        let folder = tokio::task::block_in_place(|| toolchain::ensure(Piece::Prometheus, &Progress::default()))?;
+        let path = self.layout().config().join("prometheus.yaml");
+        fs::write(&path, config).map_err(ClusterError::file("write", &path))?;
+        let control = self.control();
+        control.start(Components::new(self.layout(), self.tools(), false, false).prometheus(&folder, &path))?;
+        control.wait_tcp(PROMETHEUS, Duration::from_secs(20))?;
+        Ok(PrometheusAddress { inside: PROMETHEUS, outside: self.forward(PROMETHEUS)? })
+    }
+
+    /// A program that will run in the cluster's network, where pods and Services are reachable; everything
+    /// else is the host's.
+    pub fn exec(&self, program: &str) -> Result<Command, ClusterError> {
+        let mut command = Command::new("nsenter");
+        command.arg(format!("--net={}", self.netns_path()?.display())).arg("--").arg(program);
+        command.env("PATH", self.tools().search_path()).env("KUBECONFIG", self.kubeconfig_path());
+        Ok(command)
+    }
+}
+
+/// Runs a command to its end and returns its standard output.
+pub(crate) async fn output(command: &mut Command) -> Result<String, ClusterError> {
+    let text = format!("{:?}", command.as_std()).replace('"', "");
+    let output = command.output().await.map_err(ClusterError::system(format!("run `{text}`")))?;
+    if output.status.success() {
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+    }
+    Err(ClusterError::Command {
+        command: text,
+        status: output.status.to_string(),
+        stderr: String::from_utf8_lossy(&output.stderr).trim().to_owned(),
+    })
+}

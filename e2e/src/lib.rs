@@ -1,0 +1,10 @@
+//! The test cluster, fault injectors, scenarios and measurements.
+#![allow(clippy::disallowed_methods, reason = "what happens on a real machine is measured with its clocks")]
+
+pub mod cluster;
+pub mod faults;
+pub mod image;
+pub mod load;
+pub mod progress;
+pub mod toolchain;
+pub mod truth;
