@@ -87,7 +87,7 @@ impl Control {
     pub fn ask(&self, request: &Request) -> Result<Response, ClusterError> {
         let failed = || ClusterError::file("ask the supervisor at", &self.socket);
         let mut stream = UnixStream::connect(&self.socket).map_err(failed())?;
-        stream.set_read_timeout(Some(Duration::from_secs(60))).map_err(failed())?;
+        stream.set_read_timeout(Some(Duration::from_mins(1))).map_err(failed())?;
         let mut line = serde_json::to_string(request)
             .map_err(|source| ClusterError::Json { path: self.socket.clone(), source })?;
         line.push('\n');

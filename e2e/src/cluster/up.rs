@@ -21,7 +21,7 @@ use crate::image::{self, Content, ImageFile, ImageSpec};
 use crate::progress::Progress;
 use crate::toolchain::Tools;
 
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_mins(1);
 
 /// Starts everything; the caller holds the lock and has removed what was there before.
 pub(super) async fn start(

@@ -1,5 +1,6 @@
 //! `e2e image …`
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -54,7 +55,8 @@ pub fn run(command: Command) -> Outcome {
             let mut spec = ImageSpec { user, ..ImageSpec::program(&tag, &program)? };
             for file in &files {
                 let (path, from) = pair(file)?;
-                spec = spec.with_file(&path, Content::Path(from.into()), 0o644);
+                let mode = std::fs::metadata(&from)?.permissions().mode() & 0o755;
+                spec = spec.with_file(&path, Content::Path(from.into()), mode);
             }
             spec.env = env.iter().map(|text| pair(text)).collect::<Result<_, _>>()?;
             spec.labels = labels.iter().map(|text| pair(text)).collect::<Result<_, _>>()?;

@@ -1,0 +1,196 @@
+//! Real clusters on this machine: side by side, broken in the middle, and gone without a trace.
+#![allow(clippy::disallowed_methods, reason = "what happens on a real machine is measured with its clocks")]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use homeostat_e2e::cluster::state::{SupervisorState, read_json};
+use homeostat_e2e::cluster::{Cluster, ClusterError, Layout, Options, cgroup};
+use k8s_openapi::api::core::v1::{Node, Pod};
+use kube::api::{Api, ListParams, PostParams};
+use kube::runtime::wait::await_condition;
+use nix::sys::signal::Signal;
+use serde_json::json;
+use tokio::sync::Mutex;
+
+/// Two cores do not carry three clusters: one test after the other.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
+
+const LIMIT: Duration = Duration::from_mins(1);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_clusters_run_side_by_side_and_leave_nothing() {
+    let _turn = ONE_AT_A_TIME.lock().await;
+    let names = ["test-one", "test-two"];
+    for name in names {
+        Cluster::remove(name).unwrap();
+    }
+    let before = Host::look();
+
+    let options = Options::default();
+    let (one, two) = tokio::join!(Cluster::up(names[0], &options), Cluster::up(names[1], &options));
+    let (one, two) = (one.unwrap(), two.unwrap());
+    let spaces = [&one, &two].map(|cluster| fs::metadata(cluster.netns_path().unwrap()).unwrap().ino());
+    assert_ne!(spaces[0], spaces[1], "both clusters are in one network namespace");
+    assert!(!spaces.contains(&before.network), "a cluster is in the host's network namespace");
+
+    let (pod_one, pod_two) = tokio::join!(run_pod(&one), run_pod(&two));
+    for cluster in [&one, &two] {
+        let client = cluster.client().await.unwrap();
+        let nodes = Api::<Node>::all(client.clone()).list(&ListParams::default()).await.unwrap();
+        let nodes: Vec<_> = nodes.items.into_iter().filter_map(|node| node.metadata.name).collect();
+        assert_eq!(nodes, [cluster.layout().node_name()]);
+        let pods = Api::<Pod>::default_namespaced(client).list(&ListParams::default()).await.unwrap();
+        assert_eq!(pods.items.len(), 1, "a cluster sees pods that are not its own");
+    }
+
+    // A process killed from outside is restarted by its own kubelet; the other cluster does not notice.
+    let pid_one = one.pid_of_container(&uid(&pod_one), "main").await.unwrap();
+    let pid_two = two.pid_of_container(&uid(&pod_two), "main").await.unwrap();
+    assert!(matches!(one.kill(pid_two, Signal::SIGKILL), Err(ClusterError::System { .. })), "a foreign process");
+    one.kill(pid_one, Signal::SIGKILL).unwrap();
+    wait_for_pod(&one, "a restart", |pod| restarts(pod) == 1).await;
+    assert_eq!(two.pid_of_container(&uid(&pod_two), "main").await.unwrap(), pid_two);
+
+    // Inside, the cluster's own address answers; outside, nothing does.
+    let inside = one.exec("ip").unwrap().args(["-o", "address"]).output().await.unwrap();
+    assert!(String::from_utf8_lossy(&inside.stdout).contains("10.244.0.1/24"));
+
+    let logs = std::env::temp_dir().join(format!("homeostat-logs-{}", std::process::id()));
+    one.collect_logs(&logs).await.unwrap();
+    for file in ["components/kubelet.log", "components/audit.log", "events.txt", "objects.yaml"] {
+        assert!(logs.join(file).is_file(), "{file} was not collected");
+    }
+    fs::remove_dir_all(&logs).unwrap();
+
+    let layouts = [one.layout().clone(), two.layout().clone()];
+    one.down().unwrap();
+    assert!(two.client().await.unwrap().apiserver_version().await.is_ok(), "the other cluster went down too");
+    two.down().unwrap();
+    for layout in &layouts {
+        nothing_left(layout, &spaces);
+    }
+    assert_eq!(Host::look(), before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_crash_leaves_is_cleaned_up() {
+    let _turn = ONE_AT_A_TIME.lock().await;
+    let name = "test-crash";
+    Cluster::remove(name).unwrap();
+    let before = Host::look();
+    let layout = Layout::new(name).unwrap();
+
+    // `up` is killed while the components start.
+    let mut up = Command::new(env!("CARGO_BIN_EXE_e2e"))
+        .args(["cluster", "up", "--name", name])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    wait("the first components", || layout.log_of("kube-apiserver").exists()).await;
+    up.kill().unwrap();
+    up.wait().unwrap();
+    assert!(!cgroup::pids(&layout.cgroup()).unwrap().is_empty(), "there is nothing to clean up");
+    assert!(matches!(Cluster::attach(name), Err(ClusterError::NotRunning { .. })));
+
+    // The next `up` works, with a pod.
+    let cluster = Cluster::up(name, &Options::default()).await.unwrap();
+    let space = fs::metadata(cluster.netns_path().unwrap()).unwrap().ino();
+    run_pod(&cluster).await;
+
+    // The supervisor is killed: the kernel ends everything inside, containers included.
+    let supervisor: SupervisorState = read_json(&layout.supervisor_file()).unwrap().unwrap();
+    assert!(supervisor.outer.signal(Signal::SIGKILL));
+    wait("the end of every process", || cgroup::pids(&layout.cgroup()).unwrap().is_empty()).await;
+    assert!(matches!(Cluster::attach(name), Err(ClusterError::NotRunning { .. })));
+
+    cluster.down().unwrap();
+    nothing_left(&layout, &[space]);
+    assert_eq!(Host::look(), before);
+    // Removing what is not there is no error.
+    Cluster::remove(name).unwrap();
+}
+
+/// What a cluster must not change on the host.
+#[derive(Debug, PartialEq, Eq)]
+struct Host {
+    network: u64,
+    links: BTreeSet<String>,
+    mounts: usize,
+    sysctls: Vec<String>,
+}
+
+impl Host {
+    fn look() -> Self {
+        let links = Command::new("ip").args(["-o", "link"]).output().unwrap();
+        let name = |line: &str| line.split(": ").nth(1).unwrap_or_default().to_owned();
+        let sysctls = ["vm/overcommit_memory", "kernel/panic", "kernel/panic_on_oops", "net/ipv4/ip_forward"];
+        Self {
+            network: fs::metadata("/proc/self/ns/net").unwrap().ino(),
+            links: String::from_utf8_lossy(&links.stdout).lines().map(name).collect(),
+            mounts: fs::read_to_string("/proc/self/mounts").unwrap().lines().count(),
+            sysctls: sysctls.map(|name| fs::read_to_string(Path::new("/proc/sys").join(name)).unwrap()).to_vec(),
+        }
+    }
+}
+
+fn nothing_left(layout: &Layout, network_namespaces: &[u64]) {
+    assert_eq!(cgroup::folders(&layout.cgroup()).unwrap(), Vec::<std::path::PathBuf>::new());
+    assert!(!layout.dir().exists() && !layout.lock_file().exists());
+    let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
+    assert!(!mounts.contains(&layout.dir().display().to_string()), "{mounts}");
+    for entry in fs::read_dir("/proc").unwrap().flatten() {
+        let Ok(space) = fs::metadata(entry.path().join("ns/net")) else { continue };
+        assert!(!network_namespaces.contains(&space.ino()), "{} is still there", entry.path().display());
+    }
+}
+
+/// A pod of the pause image, Ready.
+async fn run_pod(cluster: &Cluster) -> Pod {
+    let pod = serde_json::from_value(json!({
+        "metadata": {"name": "idle"},
+        "spec": {"terminationGracePeriodSeconds": 0, "containers": [{
+            "name": "main", "image": "homeostat.dev/pause:v1", "imagePullPolicy": "Never",
+            "resources": {"limits": {"memory": "32Mi", "cpu": "100m"}},
+        }]},
+    }))
+    .unwrap();
+    let pods: Api<Pod> = Api::default_namespaced(cluster.client().await.unwrap());
+    pods.create(&PostParams::default(), &pod).await.unwrap();
+    wait_for_pod(cluster, "a Ready pod", |pod| {
+        let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_ref());
+        conditions.is_some_and(|all| all.iter().any(|one| one.type_ == "Ready" && one.status == "True"))
+    })
+    .await
+}
+
+async fn wait_for_pod(cluster: &Cluster, what: &str, condition: fn(&Pod) -> bool) -> Pod {
+    let pods: Api<Pod> = Api::default_namespaced(cluster.client().await.unwrap());
+    let reached = await_condition(pods, "idle", move |pod: Option<&Pod>| pod.is_some_and(condition));
+    match tokio::time::timeout(LIMIT, reached).await {
+        Ok(pod) => pod.unwrap().unwrap(),
+        Err(_) => panic!("{what} on {} did not come within {} s", cluster.name(), LIMIT.as_secs()),
+    }
+}
+
+fn restarts(pod: &Pod) -> i32 {
+    let statuses = pod.status.as_ref().and_then(|status| status.container_statuses.as_ref());
+    statuses.and_then(|all| all.first()).map_or(0, |one| one.restart_count)
+}
+
+fn uid(pod: &Pod) -> String {
+    pod.metadata.uid.clone().unwrap()
+}
+
+async fn wait(what: &str, condition: impl Fn() -> bool) {
+    let end = Instant::now() + LIMIT;
+    while !condition() {
+        assert!(Instant::now() < end, "{what} did not come within {} s", LIMIT.as_secs());
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
