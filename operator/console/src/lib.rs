@@ -1,1 +1,16 @@
-//! Reports, probes and metrics endpoints.
+//! Reports, probes and metrics endpoints: everything that people and scrapers see besides the resources.
+//!
+//! Reads snapshots, changes nothing. Reading path: [`http`] (the pages and probes), [`metrics`] (the one
+//! facade of all metrics), [`report`] (pure renderers for one incident and for a period or run).
+
+pub mod http;
+pub mod metrics;
+pub mod recent;
+pub mod report;
+
+mod status;
+
+pub use http::{Console, Readiness, ReadyGate, router, serve};
+pub use metrics::Metrics;
+pub use recent::RecentIncidents;
+pub use report::{IncidentReport, ReportError, RunReport};

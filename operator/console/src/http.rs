@@ -1,0 +1,201 @@
+//! Probes, metrics and pages over HTTP. Reads snapshots; nothing here changes anything.
+
+use crate::metrics::{CONTENT_TYPE, Metrics};
+use crate::recent::RecentIncidents;
+use crate::report::{IncidentReport, ReportError};
+use crate::status;
+use axum::extract::{Path, State};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use homeostat_knowledge::{ActionRecord, Clock, Incident, IncidentId, Snapshot, SnapshotSource};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+/// How far the process is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Readiness {
+    /// Caches are not synced yet.
+    Starting,
+    /// Takes part.
+    Ready,
+    /// Ends; for good.
+    Stopping,
+}
+
+/// What `/readyz` tells. Starts closed, opens once, closes once; clones share the state.
+#[derive(Clone, Debug, Default)]
+pub struct ReadyGate(Arc<AtomicU8>);
+
+impl ReadyGate {
+    const STARTING: u8 = 0;
+    const READY: u8 = 1;
+    const STOPPING: u8 = 2;
+
+    /// Ready from now on, unless the process is already ending.
+    pub fn open(&self) {
+        // Losing the race against `close` is right: stopping is for good.
+        let _ = self.0.compare_exchange(Self::STARTING, Self::READY, Ordering::AcqRel, Ordering::Acquire);
+    }
+
+    /// Ending from now on; cannot be opened again.
+    pub fn close(&self) {
+        self.0.store(Self::STOPPING, Ordering::Release);
+    }
+
+    /// How far the process is.
+    pub fn readiness(&self) -> Readiness {
+        match self.0.load(Ordering::Acquire) {
+            Self::STARTING => Readiness::Starting,
+            Self::READY => Readiness::Ready,
+            _ => Readiness::Stopping,
+        }
+    }
+}
+
+/// Copies numbers that others keep into the metrics, before each scrape.
+pub type BeforeScrape = Arc<dyn Fn(&Metrics) + Send + Sync>;
+
+/// What the pages are made from.
+#[derive(Clone)]
+pub struct Console {
+    /// What `/readyz` tells.
+    pub gate: ReadyGate,
+    /// What `/metrics` shows.
+    pub metrics: Metrics,
+    /// Runs before each scrape.
+    pub before_scrape: Option<BeforeScrape>,
+    /// What the pages show.
+    pub snapshots: Arc<dyn SnapshotSource>,
+    /// When they show it.
+    pub clock: Arc<dyn Clock>,
+    /// Closed incidents that can still be read.
+    pub recent: RecentIncidents,
+}
+
+/// The routes: `/livez`, `/readyz`, `/metrics`, `/`, `/incidents/{name}` (also `/report.md`, `/report.json` below it)
+/// and `/api/snapshot.json`.
+pub fn router(console: Console) -> axum::Router {
+    axum::Router::new()
+        .route("/livez", get(|| async { "ok\n" }))
+        .route("/readyz", get(ready))
+        .route("/metrics", get(metrics))
+        .route("/", get(front))
+        .route("/incidents/{name}", get(incident_html))
+        .route("/incidents/{name}/report.md", get(incident_markdown))
+        .route("/incidents/{name}/report.json", get(incident_json))
+        .route("/api/snapshot.json", get(summary))
+        .with_state(console)
+}
+
+/// Serves until `stop`; requests under way are answered. Stop it last, so that `/readyz` can tell that the
+/// process is ending.
+///
+/// # Errors
+/// When the listener breaks.
+pub async fn serve(
+    listener: TcpListener,
+    router: axum::Router,
+    stop: CancellationToken,
+) -> std::io::Result<()> {
+    axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await
+}
+
+async fn ready(State(console): State<Console>) -> (StatusCode, &'static str) {
+    match console.gate.readiness() {
+        Readiness::Starting => (StatusCode::SERVICE_UNAVAILABLE, "starting: caches are not synced yet\n"),
+        Readiness::Ready => (StatusCode::OK, "ok\n"),
+        Readiness::Stopping => (StatusCode::SERVICE_UNAVAILABLE, "stopping\n"),
+    }
+}
+
+async fn metrics(State(console): State<Console>) -> impl IntoResponse {
+    if let Some(before) = &console.before_scrape {
+        before(&console.metrics);
+    }
+    console.metrics.snapshot(&console.snapshots.current());
+    ([(header::CONTENT_TYPE, CONTENT_TYPE)], console.metrics.text())
+}
+
+async fn front(State(console): State<Console>) -> Response {
+    let snapshot = console.snapshots.current();
+    let page = status::html(&snapshot, &console.recent.list(), console.gate.readiness(), console.clock.now());
+    page.map_or_else(|error| failed(&error), |page| document("text/html; charset=utf-8", page))
+}
+
+async fn summary(State(console): State<Console>) -> Response {
+    let snapshot = console.snapshots.current();
+    let summary =
+        status::summary(&snapshot, &console.recent.list(), console.gate.readiness(), console.clock.now());
+    serde_json::to_string_pretty(&summary)
+        .map_err(ReportError::from)
+        .map_or_else(|error| failed(&error), |text| document("application/json", text))
+}
+
+async fn incident_html(State(console): State<Console>, Path(name): Path<String>) -> Response {
+    report(&console, name, "text/html; charset=utf-8", IncidentReport::html)
+}
+
+async fn incident_markdown(State(console): State<Console>, Path(name): Path<String>) -> Response {
+    report(&console, name, "text/markdown; charset=utf-8", |report| Ok(report.markdown()))
+}
+
+async fn incident_json(State(console): State<Console>, Path(name): Path<String>) -> Response {
+    report(&console, name, "application/json", IncidentReport::json)
+}
+
+fn report(
+    console: &Console,
+    name: String,
+    media: &'static str,
+    render: impl Fn(&IncidentReport) -> Result<String, ReportError>,
+) -> Response {
+    let id = IncidentId::new(name);
+    let (snapshot, now) = (console.snapshots.current(), console.clock.now());
+    let found = match snapshot.incidents.get(&id) {
+        Some(incident) => Some(IncidentReport {
+            incident: Incident::clone(incident),
+            actions: actions_of(&snapshot, incident),
+            made_at: now,
+        }),
+        None => console.recent.get(&id).map(|closed| closed.report(now)),
+    };
+    match found {
+        None => {
+            (StatusCode::NOT_FOUND, "no open or recently closed incident has this name\n").into_response()
+        }
+        Some(found) => render(&found).map_or_else(|error| failed(&error), |text| document(media, text)),
+    }
+}
+
+/// An incident's actions, oldest first.
+pub fn actions_of(snapshot: &Snapshot, incident: &Incident) -> Vec<ActionRecord> {
+    let mut actions: Vec<ActionRecord> = snapshot
+        .actions
+        .values()
+        .filter(|action| action.incident == incident.id)
+        .map(|action| ActionRecord::clone(action))
+        .collect();
+    actions.sort_by_key(|action| (action.instants.intent, action.id.clone()));
+    actions
+}
+
+/// A page that may load and run nothing: all it needs is in it.
+fn document(media: &'static str, body: String) -> Response {
+    const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; \
+                          frame-ancestors 'none'";
+    let headers: [(HeaderName, HeaderValue); 4] = [
+        (header::CONTENT_TYPE, HeaderValue::from_static(media)),
+        (header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY)),
+        (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+        (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
+    ];
+    (headers, body).into_response()
+}
+
+fn failed(error: &ReportError) -> Response {
+    tracing::error!(%error, "Page could not be made");
+    (StatusCode::INTERNAL_SERVER_ERROR, format!("page could not be made: {error}\n")).into_response()
+}

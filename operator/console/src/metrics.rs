@@ -1,0 +1,449 @@
+//! Every metric that Homeostat shows, behind one facade: one method per metric, so one call site per metric.
+//!
+//! Label values come from enumerations alone, so the number of series does not grow with the cluster. Names follow
+//! Prometheus practice: prefix `homeostat_`, base units, `_total` for counters.
+
+use homeostat_knowledge::observation::SourceState;
+use homeostat_knowledge::policy::KillSwitch;
+use homeostat_knowledge::{
+    ActionKind, ActionState, FindingKind, GuardName, GuardResult, Incident, IncidentState, Severity,
+    Snapshot, Timestamp,
+};
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::{Registry, Unit};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+/// Prefix of every name.
+pub const PREFIX: &str = "homeostat";
+
+/// Stages of the loop, as shown in metrics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Stage {
+    /// Observations into findings and incidents.
+    Analyse,
+    /// Incidents into plans.
+    Plan,
+    /// Plans into effects.
+    Execute,
+    /// Statuses, conditions and Events into the API server.
+    Publish,
+}
+
+impl Stage {
+    /// The name as used in labels.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Analyse => "analyse",
+            Self::Plan => "plan",
+            Self::Execute => "execute",
+            Self::Publish => "publish",
+        }
+    }
+}
+
+/// What was asked of the API server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ApiVerb {
+    /// Read one object.
+    Get,
+    /// Read a list.
+    List,
+    /// Follow changes.
+    Watch,
+    /// Create an object.
+    Create,
+    /// Change an object (patch, update, apply).
+    Change,
+    /// Evict a pod.
+    Evict,
+}
+
+impl ApiVerb {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Get => "get",
+            Self::List => "list",
+            Self::Watch => "watch",
+            Self::Create => "create",
+            Self::Change => "change",
+            Self::Evict => "evict",
+        }
+    }
+}
+
+/// How the API server answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ApiResult {
+    /// Done.
+    Ok,
+    /// The object has changed since it was read.
+    Conflict,
+    /// The object is gone.
+    NotFound,
+    /// Not allowed, not valid, or held up by a disruption budget.
+    Refused,
+    /// No answer, or an error of the server.
+    Failed,
+}
+
+impl ApiResult {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Conflict => "conflict",
+            Self::NotFound => "not_found",
+            Self::Refused => "refused",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+macro_rules! labels {
+    ($($name:ident { $($label:ident),+ })+) => { $(
+        #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+        struct $name { $($label: &'static str),+ }
+    )+ };
+}
+
+labels! {
+    ByStage { stage }
+    BySourceFate { source, fate }
+    BySourceState { source, state }
+    ByKind { kind }
+    ByIncident { state, severity }
+    ByActionState { action, state }
+    ByGuard { guard, result }
+    ByApi { verb, result }
+    ByState { state }
+    Build { version }
+}
+
+type Durations = Family<ByStage, Histogram, fn() -> Histogram>;
+
+/// Every metric. Cheap to clone; clones share the same numbers.
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    registry: Arc<Registry>,
+    leader: Gauge,
+    queue: Gauge,
+    runs: Family<ByStage, Counter>,
+    failures: Family<ByStage, Counter>,
+    durations: Durations,
+    last_success: Family<ByStage, Gauge<f64, AtomicU64>>,
+    items: Family<BySourceFate, Counter>,
+    sources: Family<BySourceState, Gauge>,
+    findings: Family<ByKind, Counter>,
+    incidents: Family<ByIncident, Gauge>,
+    opened: Family<ByKind, Counter>,
+    detection: Histogram,
+    mitigation: Histogram,
+    restore: Histogram,
+    decision: Histogram,
+    actions: Family<ByActionState, Counter>,
+    open_actions: Family<ByActionState, Gauge>,
+    guards: Family<ByGuard, Counter>,
+    api: Family<ByApi, Counter>,
+    kill_switch: Family<ByState, Gauge>,
+    objects: Family<ByKind, Gauge>,
+    generation: Gauge,
+}
+
+fn short() -> Histogram {
+    Histogram::new([0.000_1, 0.000_5, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0])
+}
+
+fn long() -> Histogram {
+    Histogram::new([0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0])
+}
+
+impl Metrics {
+    /// All metrics at zero, with the build's version.
+    pub fn new(version: &'static str) -> Self {
+        let mut registry = Registry::with_prefix(PREFIX);
+        let metrics = Self {
+            registry: Arc::default(),
+            leader: Gauge::default(),
+            queue: Gauge::default(),
+            runs: Family::default(),
+            failures: Family::default(),
+            durations: Durations::new_with_constructor(short),
+            last_success: Family::default(),
+            items: Family::default(),
+            sources: Family::default(),
+            findings: Family::default(),
+            incidents: Family::default(),
+            opened: Family::default(),
+            detection: long(),
+            mitigation: long(),
+            restore: long(),
+            decision: short(),
+            actions: Family::default(),
+            open_actions: Family::default(),
+            guards: Family::default(),
+            api: Family::default(),
+            kill_switch: Family::default(),
+            objects: Family::default(),
+            generation: Gauge::default(),
+        };
+        registry.register("build", "Version of this process", Info::new(Build { version }));
+        registry.register("leader", "1 while this replica may act", metrics.leader.clone());
+        registry.register("queue_batches", "Batches waiting for the loop", metrics.queue.clone());
+        registry.register("stage_runs", "Runs of a stage", metrics.runs.clone());
+        registry.register("stage_failures", "Runs of a stage that failed", metrics.failures.clone());
+        registry.register_with_unit(
+            "stage_duration",
+            "Own time of a stage's run",
+            Unit::Seconds,
+            metrics.durations.clone(),
+        );
+        registry.register_with_unit(
+            "stage_last_success_timestamp",
+            "When a stage last ran without a failure, since the epoch",
+            Unit::Seconds,
+            metrics.last_success.clone(),
+        );
+        registry.register(
+            "source_items",
+            "Items that arrived at a source, by what became of them",
+            metrics.items.clone(),
+        );
+        registry.register("source_state", "1 for the state that a source is in", metrics.sources.clone());
+        registry.register("findings", "Findings recognised", metrics.findings.clone());
+        registry.register("open_incidents", "Incidents that are not closed", metrics.incidents.clone());
+        registry.register("incidents", "Incidents opened, by top cause", metrics.opened.clone());
+        registry.register_with_unit(
+            "incident_detection",
+            "From impact start to detected, per incident",
+            Unit::Seconds,
+            metrics.detection.clone(),
+        );
+        registry.register_with_unit(
+            "incident_mitigation",
+            "From detected to mitigated, per incident",
+            Unit::Seconds,
+            metrics.mitigation.clone(),
+        );
+        registry.register_with_unit(
+            "incident_restore",
+            "From impact start to mitigated, per incident",
+            Unit::Seconds,
+            metrics.restore.clone(),
+        );
+        registry.register_with_unit(
+            "decision_delay",
+            "From the arrival of an observation to the decision that it led to",
+            Unit::Seconds,
+            metrics.decision.clone(),
+        );
+        registry.register("actions", "Actions that reached a state", metrics.actions.clone());
+        registry.register(
+            "open_actions",
+            "Actions that have not ended, by state",
+            metrics.open_actions.clone(),
+        );
+        registry.register("guard_results", "Results of guards", metrics.guards.clone());
+        registry.register("api_requests", "Requests to the API server", metrics.api.clone());
+        registry.register(
+            "kill_switch_state",
+            "1 for the state that the kill switch is in",
+            metrics.kill_switch.clone(),
+        );
+        registry.register("objects", "Objects known, by kind", metrics.objects.clone());
+        registry.register(
+            "snapshot_generation",
+            "Generation of the newest snapshot",
+            metrics.generation.clone(),
+        );
+        Self { registry: Arc::new(registry), ..metrics }
+    }
+
+    /// Whether this replica leads.
+    pub fn leader(&self, leads: bool) {
+        self.leader.set(i64::from(leads));
+    }
+
+    /// Batches that wait for the loop now.
+    pub fn queue(&self, batches: usize) {
+        self.queue.set(i64::try_from(batches).unwrap_or(i64::MAX));
+    }
+
+    /// One run of a stage: how long it took, whether it succeeded, when it ended.
+    pub fn stage(&self, stage: Stage, took: Duration, succeeded: bool, now: Timestamp) {
+        let labels = ByStage { stage: stage.name() };
+        self.runs.get_or_create(&labels).inc();
+        self.durations.get_or_create(&labels).observe(took.as_secs_f64());
+        // Made in any case: a counter that appears with its first failure hides that failure from `rate()`.
+        let failures = self.failures.get_or_create(&labels);
+        if succeeded {
+            self.last_success.get_or_create(&labels).set(now.as_millisecond() as f64 / 1e3);
+        } else {
+            failures.inc();
+        }
+    }
+
+    /// A source's total since start; the source counts, this only shows.
+    pub fn source_items(&self, source: &'static str, fate: &'static str, total: u64) {
+        let family = self.items.get_or_create(&BySourceFate { source, fate });
+        family.inner().store(total, Ordering::Relaxed);
+    }
+
+    /// A new finding.
+    pub fn finding(&self, kind: FindingKind) {
+        self.findings.get_or_create(&ByKind { kind: kind.name() }).inc();
+    }
+
+    /// A new incident, with its top cause as it was then.
+    pub fn incident_opened(&self, incident: &Incident) {
+        let kind = incident.top_cause().map_or("Unknown", |cause| cause.kind.name());
+        self.opened.get_or_create(&ByKind { kind }).inc();
+        let delay = incident.instants.detected.duration_since(incident.instants.impact_start);
+        self.detection.observe(delay.as_secs_f64().max(0.0));
+    }
+
+    /// An incident that was mitigated for the first time.
+    pub fn incident_mitigated(&self, incident: &Incident) {
+        let Some(mitigated) = incident.instants.mitigated else { return };
+        let since = |start: Timestamp| mitigated.duration_since(start).as_secs_f64().max(0.0);
+        self.mitigation.observe(since(incident.instants.detected));
+        self.restore.observe(since(incident.instants.impact_start));
+    }
+
+    /// A decision, with the time from the arrival of the observation that led to it.
+    pub fn decision(&self, delay: Duration) {
+        self.decision.observe(delay.as_secs_f64());
+    }
+
+    /// An action that reached a state.
+    pub fn action(&self, action: ActionKind, state: ActionState) {
+        let labels = ByActionState { action: action.name(), state: action_state(state) };
+        self.actions.get_or_create(&labels).inc();
+    }
+
+    /// A guard's result.
+    pub fn guard(&self, guard: GuardName, result: GuardResult) {
+        let result = match result {
+            GuardResult::Passed => "passed",
+            GuardResult::Refused => "refused",
+            GuardResult::Unset => "unset",
+            GuardResult::Unknown => "unknown",
+        };
+        self.guards.get_or_create(&ByGuard { guard: guard.name(), result }).inc();
+    }
+
+    /// A request to the API server.
+    pub fn api(&self, verb: ApiVerb, result: ApiResult) {
+        self.api.get_or_create(&ByApi { verb: verb.name(), result: result.name() }).inc();
+    }
+
+    /// Everything that the newest snapshot tells; called before each scrape.
+    pub fn snapshot(&self, snapshot: &Snapshot) {
+        self.generation.set(i64::try_from(snapshot.generation).unwrap_or(i64::MAX));
+        for (kind, count) in [
+            ("Pod", snapshot.pods.size()),
+            ("Controller", snapshot.controllers.size()),
+            ("Service", snapshot.services.size()),
+            ("Node", snapshot.nodes.size()),
+            ("Tenant", snapshot.tenants.size()),
+            ("Workload", snapshot.workloads.size()),
+            ("Incident", snapshot.incidents.size()),
+            ("Action", snapshot.actions.size()),
+        ] {
+            self.objects.get_or_create(&ByKind { kind }).set(i64::try_from(count).unwrap_or(i64::MAX));
+        }
+        let engaged = kill_switch(&snapshot.control.kill_switch);
+        for state in ["off", "engaged", "unreadable"] {
+            self.kill_switch.get_or_create(&ByState { state }).set(i64::from(state == engaged));
+        }
+        self.incidents.clear();
+        for incident in snapshot.incidents.values() {
+            let labels =
+                ByIncident { state: incident_state(incident.state), severity: severity(incident.severity) };
+            self.incidents.get_or_create(&labels).inc();
+        }
+        self.open_actions.clear();
+        for action in snapshot.actions.values().filter(|action| !action.state.ended()) {
+            let labels = ByActionState { action: action.kind().name(), state: action_state(action.state) };
+            self.open_actions.get_or_create(&labels).inc();
+        }
+        self.sources.clear();
+        for (name, report) in &snapshot.sources {
+            // Names in a snapshot are free text; a label must not be.
+            let source = ["otlp", "prometheus", "kubernetes"].into_iter().find(|known| *known == &**name);
+            let source = source.unwrap_or("other");
+            let now = source_state(&report.state);
+            for state in ["off", "healthy", "down"] {
+                self.sources.get_or_create(&BySourceState { source, state }).set(i64::from(state == now));
+            }
+        }
+    }
+
+    /// The page that is scraped: `OpenMetrics` text.
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        // Writing to a String cannot fail.
+        let _ = encode(&mut text, &self.registry);
+        text
+    }
+}
+
+/// Media type of [`Metrics::text`].
+pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+pub(crate) fn kill_switch(state: &KillSwitch) -> &'static str {
+    match state {
+        KillSwitch::Off => "off",
+        KillSwitch::Engaged { .. } => "engaged",
+        KillSwitch::Unreadable => "unreadable",
+    }
+}
+
+pub(crate) fn source_state(state: &SourceState) -> &'static str {
+    match state {
+        SourceState::Off => "off",
+        SourceState::Healthy => "healthy",
+        SourceState::Down(_) => "down",
+    }
+}
+
+pub(crate) fn incident_state(state: IncidentState) -> &'static str {
+    match state {
+        IncidentState::Open => "Open",
+        IncidentState::Acting => "Acting",
+        IncidentState::Mitigated => "Mitigated",
+        IncidentState::Resolved => "Resolved",
+        IncidentState::HandedOver => "HandedOver",
+    }
+}
+
+pub(crate) fn severity(severity: Severity) -> &'static str {
+    match severity {
+        Severity::Info => "Info",
+        Severity::Warning => "Warning",
+        Severity::Critical => "Critical",
+    }
+}
+
+pub(crate) fn action_state(state: ActionState) -> &'static str {
+    match state {
+        ActionState::Proposed => "Proposed",
+        ActionState::AwaitingApproval => "AwaitingApproval",
+        ActionState::Admitted => "Admitted",
+        ActionState::Refused => "Refused",
+        ActionState::Claimed => "Claimed",
+        ActionState::Sent => "Sent",
+        ActionState::Verifying => "Verifying",
+        ActionState::Verified => "Verified",
+        ActionState::Undone => "Undone",
+        ActionState::Failed => "Failed",
+        ActionState::Cancelled => "Cancelled",
+        ActionState::HandedOver => "HandedOver",
+    }
+}
