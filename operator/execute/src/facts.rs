@@ -10,8 +10,9 @@ use crate::roots::Root;
 use homeostat_knowledge::observation::SourceState;
 use homeostat_knowledge::policy::KillSwitch;
 use homeostat_knowledge::{
-    ActionRecord, Finding, FindingKind, GuardName, SignedDuration, Snapshot, Timestamp,
+    ActionId, ActionRecord, Finding, FindingKind, GuardName, SignedDuration, Snapshot, Timestamp,
 };
+use std::collections::BTreeMap;
 
 /// Source that pod and controller states come from.
 pub const SOURCE_KUBERNETES: &str = "kubernetes";
@@ -149,37 +150,36 @@ pub fn evidence(
     finding: Option<&Finding>,
     snapshot: &Snapshot,
 ) -> Option<EvidenceFacts> {
-    let live = live_finding(record, finding, snapshot);
     let purpose = Purpose::of(record);
-    let known = live.or(finding)?;
-    let confidence = Some(known.confidence).filter(|value| value.is_finite());
-    let source = source(known.kind, snapshot);
-    match purpose {
-        Purpose::Heal => Some(EvidenceFacts {
-            purpose,
-            kind: known.kind,
-            since: known.since,
-            last_seen: known.last_seen.max(record.evidence.taken_at),
-            confidence,
-            // A finding that left the incident, or an incident that was closed, holds no more.
-            active: live.is_some_and(|live| live.active),
-            source,
-        }),
+    let live = live_finding(record, finding, snapshot);
+    let incident = snapshot.incidents.get(&record.incident);
+    let (kind, since, last_seen, confidence) = if let Some(known) = live.or(finding) {
+        (known.kind, known.since, known.last_seen, known.confidence)
+    } else {
+        let incident = incident?;
+        let cause = incident.top_cause()?;
+        (cause.kind, incident.instants.impact_start, incident.instants.detected, cause.confidence)
+    };
+    let health = snapshot.health.get(&record.workload);
+    let (last_seen, active) = match purpose {
+        // A finding that left the incident, or an incident that was closed, holds no more.
+        Purpose::Heal => (last_seen, live.is_some_and(|live| live.active)),
         Purpose::Prevent => {
-            let health = snapshot.health.get(&record.workload);
+            let well =
+                health.is_none_or(|health| health.good_since.is_some() || health.last_failure.is_none());
             let good = health.and_then(|health| health.last_good).unwrap_or(record.evidence.taken_at);
-            Some(EvidenceFacts {
-                purpose,
-                kind: known.kind,
-                since: known.since,
-                last_seen: good.max(record.evidence.taken_at),
-                confidence,
-                active: !live.is_some_and(|live| live.active)
-                    && health.is_none_or(|health| health.good_since.is_some() || health.last_failure.is_none()),
-                source,
-            })
+            (good, well && incident.is_some() && !live.is_some_and(|live| live.active))
         }
-    }
+    };
+    Some(EvidenceFacts {
+        purpose,
+        kind,
+        since,
+        last_seen: last_seen.max(record.evidence.taken_at),
+        confidence: Some(confidence).filter(|value| value.is_finite()),
+        active,
+        source: source(kind, snapshot),
+    })
 }
 
 /// What the live finding says is wrong; decides what the fresh read must still show.
@@ -219,20 +219,25 @@ fn source(kind: FindingKind, snapshot: &Snapshot) -> SourceFacts {
     down.map_or(SourceFacts::Unknown, SourceFacts::Down)
 }
 
-/// All actions that the snapshot knows, with those that this process knows better put over them.
+/// All actions that the snapshot knows, with what this process knows better put over it: its own open actions,
+/// and what ended here.
 pub fn history<'a>(
     snapshot: &'a Snapshot,
-    newer: impl Iterator<Item = &'a ActionRecord>,
+    open: impl Iterator<Item = &'a ActionRecord>,
+    ended: &BTreeMap<ActionId, ActionHistory>,
 ) -> Vec<ActionHistory> {
-    let mut all: std::collections::BTreeMap<_, _> =
+    let mut all: BTreeMap<&ActionId, &ActionRecord> =
         snapshot.actions.values().map(|record| (&record.id, &**record)).collect();
-    for record in newer {
+    for record in open {
         let known = all.entry(&record.id).or_insert(record);
         if !known.state.ended() {
             *known = record;
         }
     }
-    all.into_values().map(ActionHistory::of).collect()
+    let mut history: Vec<ActionHistory> =
+        all.into_values().filter(|record| !ended.contains_key(&record.id)).map(ActionHistory::of).collect();
+    history.extend(ended.values().cloned());
+    history
 }
 
 /// Roots are remembered as long as the longest calm time that a tenant asks for.
@@ -244,4 +249,3 @@ pub(crate) fn longest_calm(snapshot: &Snapshot) -> SignedDuration {
         .max()
         .unwrap_or(SignedDuration::from_mins(10))
 }
-

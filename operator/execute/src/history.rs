@@ -38,8 +38,9 @@ pub struct ActionHistory {
 impl ActionHistory {
     /// The memory of one record.
     pub fn of(record: &ActionRecord) -> Self {
-        let ActionRecord { id, incident, tenant, workload, playbook, target, state, instants, outcome, .. } =
-            record;
+        let ActionRecord {
+            id, incident, tenant, workload, playbook, target, state, instants, outcome, ..
+        } = record;
         // An action that ended without having been sent (a budget of the API server refused it) used nothing up.
         let effect =
             changes_state(record.kind()) && (instants.sent.is_some() || *state == ActionState::Claimed);

@@ -49,7 +49,11 @@ pub struct Breach {
 
 impl std::fmt::Display for Breach {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(formatter, "{:?} broken by action {} at {}: {}", self.invariant, self.action, self.at, self.text)
+        write!(
+            formatter,
+            "{:?} broken by action {} at {}: {}",
+            self.invariant, self.action, self.at, self.text
+        )
     }
 }
 
@@ -99,8 +103,16 @@ impl Checker {
         }
         if record.state.ended() {
             self.claimed.remove(&record.id);
+            if sent.is_none() {
+                self.effects.remove(&record.id); // It never left this program.
+            }
             if record.instants.closed.is_none() || record.message.is_empty() {
-                self.breach(Invariant::S8, &record.id, at, format!("{:?} without time or reason", record.state));
+                self.breach(
+                    Invariant::S8,
+                    &record.id,
+                    at,
+                    format!("{:?} without time or reason", record.state),
+                );
             }
             if sent.is_some() && record.guards.is_empty() {
                 self.breach(Invariant::S8, &record.id, at, "an effect without guard results".to_owned());
@@ -142,7 +154,8 @@ impl Checker {
         let breaches = self.breaches.get(known..).map(<[Breach]>::to_vec).unwrap_or_default();
         if breaches.is_empty() {
             let effect = Effect {
-                at,
+                // Budgets are taken with the claim.
+                at: record.instants.claimed.unwrap_or(at),
                 tenant: record.tenant.clone(),
                 workload: record.workload.clone(),
                 open: true,
@@ -158,23 +171,40 @@ impl Checker {
         self.effects.remove(action);
     }
 
+    /// Effects whose actions have not ended, as far as is known here.
+    pub fn open_effects(&self) -> Vec<ActionId> {
+        self.effects.iter().filter(|(_, effect)| effect.open).map(|(id, _)| id.clone()).collect()
+    }
+
     fn budgets(&mut self, record: &ActionRecord, input: &GuardInput, at: Timestamp) {
         let Some(tenant) = &input.tenant else {
             return self.breach(Invariant::S3, &record.id, at, "budgets not known".to_owned());
         };
         let limits = &tenant.limits;
-        let others: Vec<&Effect> =
-            self.effects.iter().filter(|(id, effect)| **id != record.id && effect.changes).map(|(_, e)| e).collect();
+        let others: Vec<&Effect> = self
+            .effects
+            .iter()
+            .filter(|(id, effect)| **id != record.id && effect.changes)
+            .map(|(_, e)| e)
+            .collect();
         let count = |test: &dyn Fn(&&&Effect) -> bool| others.iter().filter(test).count() + 1;
         let age = |effect: &Effect| at.duration_since(effect.at);
         let hour = SignedDuration::from_hours(1);
         let same_workload = |effect: &Effect| effect.workload == record.workload;
         let same_tenant = |effect: &Effect| effect.tenant == record.tenant;
         let used = [
-            ("under way on the workload", count(&|e| e.open && same_workload(e)), limits.in_flight_per_workload),
+            (
+                "under way on the workload",
+                count(&|e| e.open && same_workload(e)),
+                limits.in_flight_per_workload,
+            ),
             ("under way in the tenant", count(&|e| e.open && same_tenant(e)), limits.in_flight_per_tenant),
             ("under way in the cluster", count(&|e| e.open), input.control.in_flight),
-            ("on the workload in an hour", count(&|e| same_workload(e) && age(e) < hour), limits.per_workload_hour),
+            (
+                "on the workload in an hour",
+                count(&|e| same_workload(e) && age(e) < hour),
+                limits.per_workload_hour,
+            ),
             ("in the tenant in an hour", count(&|e| same_tenant(e) && age(e) < hour), limits.per_tenant_hour),
             ("in the cluster in an hour", count(&|e| age(e) < hour), input.control.per_hour),
         ];
@@ -192,7 +222,8 @@ impl Checker {
         }
         // One is always allowed; above that the exact share counts.
         if touched > 1
-            && touched as u64 * 100 > u64::from(input.workloads_in_tenant) * u64::from(limits.percent_per_10_minutes)
+            && touched as u64 * 100
+                > u64::from(input.workloads_in_tenant) * u64::from(limits.percent_per_10_minutes)
         {
             let text = format!(
                 "{touched} of {} workloads in 10 minutes, {} % allowed",
@@ -202,15 +233,31 @@ impl Checker {
         }
     }
 
-    fn evidence_and_target(&mut self, record: &ActionRecord, input: &GuardInput, fresh: Option<&Uid>, at: Timestamp) {
+    fn evidence_and_target(
+        &mut self,
+        record: &ActionRecord,
+        input: &GuardInput,
+        fresh: Option<&Uid>,
+        at: Timestamp,
+    ) {
         let maximum = input.tenant.as_ref().map(|tenant| tenant.limits.evidence_maximum_age);
         let age = input.evidence.as_ref().map(|evidence| evidence.age(at));
         match (age, maximum) {
             (Some(age), Some(maximum)) if age <= maximum => {}
-            _ => self.breach(Invariant::S6, &record.id, at, format!("evidence is {age:?} old, {maximum:?} allowed")),
+            _ => self.breach(
+                Invariant::S6,
+                &record.id,
+                at,
+                format!("evidence is {age:?} old, {maximum:?} allowed"),
+            ),
         }
         if fresh != Some(&record.target.uid) {
-            self.breach(Invariant::S7, &record.id, at, format!("decided on {}, found {fresh:?}", record.target.uid));
+            self.breach(
+                Invariant::S7,
+                &record.id,
+                at,
+                format!("decided on {}, found {fresh:?}", record.target.uid),
+            );
         }
     }
 

@@ -231,7 +231,8 @@ pub fn next(record: &ActionRecord, event: LedgerEvent, now: Timestamp) -> Result
         }
         (S::Sent, E::Watch) => {
             after.state = S::Verifying;
-            format!("watched for up to {} s", record.verification.within.as_secs()).clone_into(&mut after.message);
+            format!("watched for up to {} s", record.verification.within.as_secs())
+                .clone_into(&mut after.message);
         }
         (S::Verifying, E::Help { reason }) => {
             after.state = S::Verified;
@@ -274,10 +275,17 @@ fn fail(record: &mut ActionRecord, reason: String, now: Timestamp) {
 
 fn latest(record: &ActionRecord) -> Option<Timestamp> {
     let instants = &record.instants;
-    [instants.intent, instants.claimed, instants.sent, instants.acknowledged, instants.verified, instants.closed]
-        .into_iter()
-        .flatten()
-        .max()
+    [
+        instants.intent,
+        instants.claimed,
+        instants.sent,
+        instants.acknowledged,
+        instants.verified,
+        instants.closed,
+    ]
+    .into_iter()
+    .flatten()
+    .max()
 }
 
 #[cfg(test)]

@@ -16,6 +16,8 @@ pub mod invariants;
 pub mod ledger;
 pub mod ports;
 pub mod roots;
+#[cfg(test)]
+mod testing;
 
 pub use actions::{ActionSpec, Landed, Protected, Repeat, Right, Unfit, Verdict};
 pub use driver::{ExecuteError, Executor, ExecutorConfig, Ports};

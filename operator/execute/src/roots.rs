@@ -107,7 +107,8 @@ impl RootHistory {
             let until = if sick { None } else { Some(incident.instants.mitigated.unwrap_or(now)) };
             // The explanation of an incident may change; then the first root was none.
             self.seen.retain(|(id, root), _| *id != incident.id || *root == name);
-            if self.seen.len() >= Self::LIMIT && !self.seen.contains_key(&(incident.id.clone(), name.clone())) {
+            if self.seen.len() >= Self::LIMIT && !self.seen.contains_key(&(incident.id.clone(), name.clone()))
+            {
                 continue;
             }
             let root = Root { name: name.clone(), since: incident.instants.detected, until };
@@ -125,9 +126,7 @@ impl RootHistory {
 fn root_name(entity: &Entity) -> Option<Name> {
     match entity {
         Entity::Workload { key } => Some(Name::from(key.to_string())),
-        Entity::Pod { key, workload, .. } => {
-            Some(Name::from(workload.as_ref().unwrap_or(key).to_string()))
-        }
+        Entity::Pod { key, workload, .. } => Some(Name::from(workload.as_ref().unwrap_or(key).to_string())),
         Entity::Node { .. } | Entity::External { .. } => Some(Name::from(entity.to_string())),
         Entity::Source { .. } | Entity::Cluster => None,
     }

@@ -127,9 +127,10 @@ fn rollout(record: &ActionRecord, snapshot: &Snapshot, now: Timestamp) -> Option
     // The snapshot may be older than the effect: without a new revision it shows the world before.
     let begun = match (&record.before.revision, &controller.revision) {
         (Some(before), Some(present)) => before != present,
-        _ => snapshot.pods_of(&record.workload).filter(|pod| !pod.deleting).all(|pod| {
-            record.instants.sent.is_some_and(|sent| pod.created.as_second() >= sent.as_second())
-        }),
+        _ => snapshot
+            .pods_of(&record.workload)
+            .filter(|pod| !pod.deleting)
+            .all(|pod| record.instants.sent.is_some_and(|sent| pod.created.as_second() >= sent.as_second())),
     };
     if !begun {
         return Some(verify::until(record, now, "the rollout has not begun"));
@@ -150,7 +151,10 @@ fn restartable(controller: &ControllerRecord) -> Result<(), Unfit> {
     let key = &controller.key.object;
     match controller.key.kind {
         ControllerKind::Deployment | ControllerKind::StatefulSet | ControllerKind::DaemonSet => {}
-        ControllerKind::ReplicaSet | ControllerKind::Job | ControllerKind::CronJob | ControllerKind::Other => {
+        ControllerKind::ReplicaSet
+        | ControllerKind::Job
+        | ControllerKind::CronJob
+        | ControllerKind::Other => {
             return Err(Unfit::Protected(format!("{key} is of a kind that cannot be rolled")));
         }
     }

@@ -52,7 +52,11 @@ pub(super) fn new_pods_crash(record: &ActionRecord, snapshot: &Snapshot) -> Opti
                 }))
     };
     let pod = snapshot.pods_of(&record.workload).find(crashing)?;
-    Some(Verdict::NotHelped(format!("the new pod {} crashes too ({} restarts)", pod.key.name, pod.restarts())))
+    Some(Verdict::NotHelped(format!(
+        "the new pod {} crashes too ({} restarts)",
+        pod.key.name,
+        pod.restarts()
+    )))
 }
 
 /// The workload answers its callers well since the effect. Without calls the ready pods are all that is known.

@@ -39,9 +39,11 @@ impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
     /// From a fresh decision to the end of the action.
     pub(super) async fn carry_out(&self, mut case: Case) -> Result<ActionRecord, ExecuteError> {
         let snapshot = self.snapshot();
-        let mode = self.mode(&case.record, &snapshot);
+        let tenant = snapshot.tenants.get(&case.record.tenant);
+        let mode = tenant.map(|tenant| mode(case.record.kind(), tenant, &snapshot.control));
         // What can be refused without a request is; what passes holds its budget from here on.
-        let before = Seen { kill_switch: KillSwitch::Off, dry_run: DryRunFacts::NotRun, fresh: FreshFacts::NotRead };
+        let before =
+            Seen { kill_switch: KillSwitch::Off, dry_run: DryRunFacts::NotRun, fresh: FreshFacts::NotRead };
         let early = self.judge(&case, &before, GuardName::Breaker, mode == Some(Mode::Act));
         if !early.permits() {
             let kill_switch = self.kill_switch().await;
@@ -62,7 +64,9 @@ impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
         let guards = judgement.reports;
         let event = match mode {
             Some(Mode::Act) => LedgerEvent::Admit { guards },
-            Some(Mode::Approve) => LedgerEvent::AskApproval { guards, message: self.who_may_approve(&case.record) },
+            Some(Mode::Approve) => {
+                LedgerEvent::AskApproval { guards, message: self.who_may_approve(&case.record) }
+            }
             Some(Mode::Recommend | Mode::Nothing) | None => {
                 let message = format!(
                     "would {} {} {}; the dry run succeeded; level Recommend does not allow to do it",
@@ -89,7 +93,7 @@ impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
             return Err(ExecuteError::Superseded { action: case.record.id });
         };
         let now = self.now();
-        self.memory().adopt(&stored, now);
+        self.memory().stored(&stored, now);
         case.record = stored;
         match case.record.state {
             ActionState::AwaitingApproval => self.wait_for_approval(case).await,
@@ -127,8 +131,7 @@ impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
             return Err(ExecuteError::NotImplemented { kind: case.record.kind() });
         };
         // After a restart the dry run of the run before says nothing about now.
-        let dry_run =
-            if case.resumed { self.dry_run(&case.record).await } else { DryRunFacts::Passed };
+        let dry_run = if case.resumed { self.dry_run(&case.record).await } else { DryRunFacts::Passed };
         let asked = self.now();
         let claimed = next(&case.record, LedgerEvent::Claim, asked)?;
         // Reading while the claim is written saves a round trip; the reads have no effect of their own.
@@ -153,10 +156,15 @@ impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
             }
             self.ensure_leads(&case.record.id)?;
             let guards = judgement.reports;
-            let version = fresh_target(&fresh).map_or_else(|| Name::from(""), |fresh| fresh.resource_version.clone());
+            let version =
+                fresh_target(&fresh).map_or_else(|| Name::from(""), |fresh| fresh.resource_version.clone());
             let record = &case.record;
-            let answer =
-                self.shared.ports.actuator.effect(&record.target, &record.parameters, &record.id, &version).await;
+            let answer = self
+                .shared
+                .ports
+                .actuator
+                .effect(&record.target, &record.parameters, &record.id, &version)
+                .await;
             attempt += 1;
             let error = match answer {
                 Ok(acknowledged) => {
@@ -193,14 +201,12 @@ impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
                     old = true;
                     continue;
                 }
-                EffectError::Conflict(_) => LedgerEvent::Cancel {
-                    guards,
-                    reason: format!("{error}; given up after {attempt} tries"),
-                },
-                EffectError::Transient { .. } => LedgerEvent::Block {
-                    guards,
-                    reason: format!("{error}; given up after {attempt} tries"),
-                },
+                EffectError::Conflict(_) => {
+                    LedgerEvent::Cancel { guards, reason: format!("{error}; given up after {attempt} tries") }
+                }
+                EffectError::Transient { .. } => {
+                    LedgerEvent::Block { guards, reason: format!("{error}; given up after {attempt} tries") }
+                }
                 EffectError::Unknown(_) => LedgerEvent::LoseTrack {
                     guards,
                     reason: format!("{error}; given up after {attempt} tries"),
@@ -225,7 +231,8 @@ impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
             match self.shared.ports.actuator.fresh_target(&case.record.target).await {
                 Ok(fresh) => match spec.landed(&case.record, fresh.as_ref()) {
                     Landed::Yes(reason) => {
-                        let after = next(&case.record, LedgerEvent::FoundDone { guards, reason }, self.now())?;
+                        let after =
+                            next(&case.record, LedgerEvent::FoundDone { guards, reason }, self.now())?;
                         case.record = self.advance(&case.record, after).await?;
                         return self.begin_watch(case).await;
                     }
@@ -273,23 +280,19 @@ impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
     /// Ends an action that was refused before its intent was stored. The same refusal again and again is not
     /// stored again and again.
     async fn refuse_new(&self, case: &Case, guards: Vec<GuardReport>) -> Result<ActionRecord, ExecuteError> {
-        let guard = refusal(&guards).map_or(GuardName::KillSwitch, |report| report.name);
         let now = self.now();
         let record = next(&case.record, LedgerEvent::Refuse { guards }, now)?;
-        if self.memory().worth_storing(&record, guard, now) { self.create(record).await } else { Ok(record) }
-    }
-
-    fn mode(&self, record: &ActionRecord, snapshot: &Snapshot) -> Option<Mode> {
-        snapshot.tenants.get(&record.tenant).map(|tenant| mode(record.kind(), tenant, &snapshot.control))
+        if self.memory().worth_storing(&record, now) { self.create(record).await } else { Ok(record) }
     }
 
     fn who_may_approve(&self, record: &ActionRecord) -> String {
         let snapshot = self.snapshot();
         let approvers = snapshot.tenants.get(&record.tenant).map_or_else(String::new, |tenant| {
-            let names: Vec<String> = tenant.approvers.iter().map(|(kind, name)| format!("{kind} {name}")).collect();
+            let names: Vec<String> =
+                tenant.approvers.iter().map(|(kind, name)| format!("{kind} {name}")).collect();
             names.join(", ")
         });
-        let until = self.approval_deadline(record);
+        let until = super::watch::approval_deadline(record);
         format!("needs approval until {until:.0} (approvers: {approvers})")
     }
 
@@ -338,6 +341,7 @@ impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
         memory: &mut super::memory::Memory,
         now: Timestamp,
     ) -> GuardInput {
+        memory.reconcile(snapshot, now);
         memory.roots.observe(snapshot, now, crate::facts::longest_calm(snapshot));
         let situation = Situation {
             through,

@@ -6,16 +6,18 @@ use crate::history::ActionHistory;
 use crate::invariants::Checker;
 use crate::roots::RootHistory;
 use homeostat_knowledge::{
-    ActionId, ActionRecord, ActionState, Admitted, GuardName, IncidentId, Plan, SignedDuration, Snapshot,
-    Step, Timestamp, Uid, WorkloadKey,
+    ActionId, ActionRecord, ActionState, Admitted, IncidentId, Plan, SignedDuration, Snapshot, Step,
+    Timestamp, Uid, WorkloadKey,
 };
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 #[derive(Default)]
 pub(super) struct Memory {
-    /// Reservations and own writes.
+    /// Reservations and own writes that have not ended.
     live: BTreeMap<ActionId, ActionRecord>,
+    /// What ended here within a day. Deleting `Action` objects gives no budget back.
+    past: BTreeMap<ActionId, ActionHistory>,
     /// Actions under way, one per incident.
     running: BTreeMap<IncidentId, ActionId>,
     /// Highest ordinal given to an action of an incident.
@@ -23,13 +25,14 @@ pub(super) struct Memory {
     /// Newest epoch acted from.
     epochs: BTreeMap<WorkloadKey, u64>,
     /// Refusals that were stored lately.
-    refusals: BTreeMap<(IncidentId, Uid, GuardName), Timestamp>,
+    refusals: BTreeMap<(IncidentId, Uid), Timestamp>,
     pub(super) checker: Checker,
     pub(super) roots: RootHistory,
 }
 
-/// The same refusal of the same thing is stored once in so long; in between it is only returned.
-const REFUSAL_QUIET: SignedDuration = SignedDuration::from_mins(5);
+/// A decision that was made again before the snapshot shows its refusal is refused again, but not stored again.
+/// The planner itself waits longer and longer between its tries.
+const REFUSAL_QUIET: SignedDuration = SignedDuration::from_secs(1);
 const DAY: SignedDuration = SignedDuration::from_hours(24);
 /// Bound of each map that is keyed by incident or workload; far above what the budgets let through.
 const LIMIT: usize = 50_000;
@@ -106,7 +109,20 @@ impl Memory {
 
     /// What is known about other actions, newest knowledge first.
     pub(super) fn history(&self, snapshot: &Snapshot) -> Vec<ActionHistory> {
-        facts::history(snapshot, self.live.values())
+        facts::history(snapshot, self.live.values(), &self.past)
+    }
+
+    /// Tells the checker how actions went on that were left open here and ended elsewhere.
+    pub(super) fn reconcile(&mut self, snapshot: &Snapshot, now: Timestamp) {
+        for id in self.checker.open_effects() {
+            if self.live.contains_key(&id) {
+                continue;
+            }
+            match snapshot.actions.get(&id) {
+                Some(record) => self.checker.stored(record, now),
+                None => self.checker.not_sent(&id),
+            }
+        }
     }
 
     /// Takes the budget for an action before its intent is stored.
@@ -122,24 +138,28 @@ impl Memory {
         self.live.remove(action);
     }
 
-    /// A state is stored in the API server.
-    pub(super) fn stored(&mut self, record: &ActionRecord, snapshot: &Snapshot, now: Timestamp) {
+    /// A state is stored in the API server, by us or by somebody else.
+    pub(super) fn stored(&mut self, record: &ActionRecord, now: Timestamp) {
         self.used(record);
         self.checker.stored(record, now);
-        self.live.insert(record.id.clone(), record.clone());
-        // What a snapshot shows as ended, or what ended long ago, need not be kept here.
-        self.live.retain(|id, record| {
-            !record.state.ended()
-                || (snapshot.actions.get(id).is_none_or(|known| !known.state.ended())
-                    && record.instants.closed.is_none_or(|closed| now.duration_since(closed) < DAY))
-        });
+        self.past.retain(|_, entry| entry.closed.or(entry.at).is_none_or(|at| now.duration_since(at) < DAY));
+        if record.state.ended() {
+            self.live.remove(&record.id);
+            if self.past.len() >= LIMIT {
+                self.past.pop_first();
+            }
+            self.past.insert(record.id.clone(), ActionHistory::of(record));
+        } else {
+            self.live.insert(record.id.clone(), record.clone());
+        }
     }
 
-    /// Takes in a record of an earlier run or another replica.
-    pub(super) fn adopt(&mut self, record: &ActionRecord, now: Timestamp) {
-        self.used(record);
-        self.checker.stored(record, now);
-        self.live.insert(record.id.clone(), record.clone());
+    /// Somebody deleted the object of an action under way.
+    pub(super) fn deleted(&mut self, record: &ActionRecord, now: Timestamp) {
+        let mut gone = record.clone();
+        gone.state = ActionState::HandedOver;
+        gone.instants.closed.get_or_insert(now);
+        self.stored(&gone, now);
     }
 
     pub(super) fn newest_epoch(&self, workload: &WorkloadKey) -> Option<u64> {
@@ -155,9 +175,9 @@ impl Memory {
     }
 
     /// Is this refusal worth an object of its own, or was the same one stored lately?
-    pub(super) fn worth_storing(&mut self, record: &ActionRecord, guard: GuardName, now: Timestamp) -> bool {
+    pub(super) fn worth_storing(&mut self, record: &ActionRecord, now: Timestamp) -> bool {
         self.refusals.retain(|_, at| now.duration_since(*at) < REFUSAL_QUIET);
-        let key = (record.incident.clone(), record.target.uid.clone(), guard);
+        let key = (record.incident.clone(), record.target.uid.clone());
         if self.refusals.contains_key(&key) || self.refusals.len() >= LIMIT {
             return false;
         }
@@ -178,8 +198,8 @@ impl Drop for Running {
         let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
         memory.running.remove(&self.incident);
         // An action that is left open is the snapshot's to tell about; a stale copy here would hide the news.
-        // One that ended stays: the snapshot may not show it yet.
-        if memory.live.get(&self.action).is_some_and(|record| !record.state.ended()) {
+        // A recommendation stands until it is closed.
+        if memory.live.get(&self.action).is_some_and(|record| record.state != ActionState::Proposed) {
             memory.live.remove(&self.action);
         }
     }

@@ -233,7 +233,7 @@ impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
             let Some(running) = self.memory().take(&self.shared.memory, &record.incident, &record.id) else {
                 continue;
             };
-            self.memory().adopt(&record, now);
+            self.memory().stored(&record, now);
             let case = Case { record, finding: None, resumed: true, _running: running };
             let incident = case.record.incident.clone();
             let this = self.clone();
@@ -253,7 +253,12 @@ impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
 
     /// Everything in the snapshot that [`Executor::resume`] would take up.
     pub fn open_actions(snapshot: &Snapshot) -> Vec<ActionRecord> {
-        snapshot.actions.values().filter(|record| !record.state.ended()).map(|record| (**record).clone()).collect()
+        snapshot
+            .actions
+            .values()
+            .filter(|record| !record.state.ended())
+            .map(|record| (**record).clone())
+            .collect()
     }
 
     /// Closes recommendations whose incident is over, so that nobody follows them any more. Returns how many.
@@ -276,7 +281,9 @@ impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
             match crate::ledger::next(record, event, now) {
                 Ok(after) => match self.advance(record, after).await {
                     Ok(_) => closed += 1,
-                    Err(error) => tracing::debug!(action = %record.id, error = %Chain(&error), "recommendation not closed"),
+                    Err(error) => {
+                        tracing::debug!(action = %record.id, error = %Chain(&error), "recommendation not closed")
+                    }
                 },
                 Err(error) => tracing::error!(action = %record.id, %error, "ledger"),
             }

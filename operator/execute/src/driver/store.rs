@@ -13,7 +13,9 @@ impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
         loop {
             self.ensure_leads(&record.id)?;
             let error = match self.shared.ports.ledger.create(&record).await {
-                Ok(version) => return Ok(self.noted(ActionRecord { resource_version: version, ..record }).await),
+                Ok(version) => {
+                    return Ok(self.noted(ActionRecord { resource_version: version, ..record }).await);
+                }
                 Err(error) => error,
             };
             attempt += 1;
@@ -24,10 +26,12 @@ impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
                         // Only a write of ours whose reply was lost may be taken for ours.
                         if unanswered && same_write(&stored, &record) {
                             let version = stored.resource_version;
-                            return Ok(self.noted(ActionRecord { resource_version: version, ..record }).await);
+                            return Ok(self
+                                .noted(ActionRecord { resource_version: version, ..record })
+                                .await);
                         }
                         let now = self.now();
-                        self.memory().adopt(&stored, now);
+                        self.memory().stored(&stored, now);
                     }
                     self.memory().used(&record);
                     return Err(ExecuteError::Exists { action: record.id });
@@ -58,14 +62,16 @@ impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
         loop {
             self.ensure_leads(&after.id)?;
             let error = match self.shared.ports.ledger.update(&after).await {
-                Ok(version) => return Ok(self.noted(ActionRecord { resource_version: version, ..after }).await),
+                Ok(version) => {
+                    return Ok(self.noted(ActionRecord { resource_version: version, ..after }).await);
+                }
                 Err(error) => error,
             };
             attempt += 1;
             match &error {
                 LedgerStoreError::Conflict | LedgerStoreError::AlreadyExists => {
                     let Some(stored) = self.read(&after).await? else {
-                        return Err(ExecuteError::Superseded { action: after.id });
+                        return Err(self.lost_object(&after));
                     };
                     if unanswered && same_write(&stored, &after) {
                         let version = stored.resource_version;
@@ -73,7 +79,7 @@ impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
                     }
                     if stored.state != before.state || !same_write(&stored, before) {
                         let now = self.now();
-                        self.memory().adopt(&stored, now);
+                        self.memory().stored(&stored, now);
                         return Err(ExecuteError::Superseded { action: after.id });
                     }
                     if after.approval.is_none() {
@@ -83,7 +89,7 @@ impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
                 }
                 LedgerStoreError::Unknown(_) => unanswered = true,
                 LedgerStoreError::Transient { .. } => {}
-                LedgerStoreError::NotFound => return Err(ExecuteError::Superseded { action: after.id }),
+                LedgerStoreError::NotFound => return Err(self.lost_object(&after)),
                 LedgerStoreError::Denied(_) => {
                     return Err(ExecuteError::Store { action: after.id, source: error });
                 }
@@ -97,6 +103,12 @@ impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
         }
     }
 
+    fn lost_object(&self, record: &ActionRecord) -> ExecuteError {
+        let now = self.now();
+        self.memory().deleted(record, now);
+        ExecuteError::Superseded { action: record.id.clone() }
+    }
+
     /// Reads the stored object, with bounded tries.
     pub(super) async fn read(&self, record: &ActionRecord) -> Result<Option<ActionRecord>, ExecuteError> {
         let key = record.key();
@@ -107,7 +119,8 @@ impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
                 Err(LedgerStoreError::NotFound) => return Ok(None),
                 Err(error) => {
                     attempt += 1;
-                    if attempt >= self.shared.config.attempts || matches!(error, LedgerStoreError::Denied(_)) {
+                    if attempt >= self.shared.config.attempts || matches!(error, LedgerStoreError::Denied(_))
+                    {
                         return Err(ExecuteError::Store { action: record.id.clone(), source: error });
                     }
                     self.pause(&record.id, self.wait(attempt, &error)).await?;
@@ -118,8 +131,8 @@ impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
 
     /// Remembers and publishes a stored state.
     async fn noted(&self, record: ActionRecord) -> ActionRecord {
-        let (snapshot, now) = (self.snapshot(), self.now());
-        self.memory().stored(&record, &snapshot, now);
+        let now = self.now();
+        self.memory().stored(&record, now);
         self.publish(&record).await;
         record
     }

@@ -7,21 +7,19 @@ use crate::facts::evidence;
 use crate::guards::APPROVAL_LIFETIME;
 use crate::ledger::{LedgerEvent, next};
 use crate::ports::{Actuator, Leadership, Ledger};
-use homeostat_knowledge::{
-    ActionId, ActionKind, ActionRecord, ActionState, ApprovalDecision, Timestamp,
-};
+use homeostat_knowledge::{ActionId, ActionKind, ActionRecord, ActionState, ApprovalDecision, Timestamp};
 use std::time::Duration;
 use tokio::sync::watch as changes;
 
-impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
-    pub(super) fn approval_deadline(&self, record: &ActionRecord) -> Timestamp {
-        record.evidence.taken_at.checked_add(APPROVAL_LIFETIME).unwrap_or(record.evidence.taken_at)
-    }
+pub(super) fn approval_deadline(record: &ActionRecord) -> Timestamp {
+    record.evidence.taken_at.checked_add(APPROVAL_LIFETIME).unwrap_or(record.evidence.taken_at)
+}
 
+impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
     /// Waits for a person; then goes on, or cancels.
     pub(super) async fn wait_for_approval(&self, mut case: Case) -> Result<ActionRecord, ExecuteError> {
         let mut generations = self.shared.ports.generations.clone();
-        let deadline = self.approval_deadline(&case.record);
+        let deadline = approval_deadline(&case.record);
         loop {
             generations.mark_unchanged();
             let snapshot = self.snapshot();

@@ -58,9 +58,12 @@ pub(super) fn judge(input: &GuardInput) -> Ruling {
                     },
                 );
             };
-            match approval_holds(approval, &input.action.evidence, input.action.evidence_taken_at, input.now) {
+            match approval_holds(approval, &input.action.evidence, input.action.evidence_taken_at, input.now)
+            {
                 Ok(()) => Ruling::passed(format!("by {}", approval.approved_by), limit),
-                Err(reason) => Ruling::refused("does not hold", limit, format!("the approval does not hold: {reason}")),
+                Err(reason) => {
+                    Ruling::refused("does not hold", limit, format!("the approval does not hold: {reason}"))
+                }
             }
         }
     }

@@ -37,14 +37,18 @@ pub fn open_breaker(
     };
     let reached = |count: usize, limit: u32| count >= usize::try_from(limit.max(1)).unwrap_or(usize::MAX);
 
-    let of_workload =
-        history.iter().filter(|entry| entry.workload == *workload && entry.failed() && recent(entry, DAY)).count();
+    let of_workload = history
+        .iter()
+        .filter(|entry| entry.workload == *workload && entry.failed() && recent(entry, DAY))
+        .count();
     if reached(of_workload, limits.breaker_workload_failures) {
         return Some(Breaker::Workload(of_workload));
     }
     let mut of_tenant: Vec<&ActionHistory> = history
         .iter()
-        .filter(|entry| entry.tenant == *tenant && entry.effect && entry.helped.is_some() && recent(entry, DAY))
+        .filter(|entry| {
+            entry.tenant == *tenant && entry.effect && entry.helped.is_some() && recent(entry, DAY)
+        })
         .collect();
     of_tenant.sort_by_key(|entry| std::cmp::Reverse(ended(entry)));
     let failed = of_tenant.iter().take(TENANT_WINDOW as usize).filter(|entry| entry.failed()).count();

@@ -36,7 +36,11 @@ pub(super) fn judge(input: &GuardInput) -> Ruling {
             count(&|entry| of_workload(entry) && entry.in_flight()),
             limits.in_flight_per_workload,
         ),
-        ("under way in the tenant", count(&|entry| of_tenant(entry) && entry.in_flight()), limits.in_flight_per_tenant),
+        (
+            "under way in the tenant",
+            count(&|entry| of_tenant(entry) && entry.in_flight()),
+            limits.in_flight_per_tenant,
+        ),
         ("under way in the cluster", count(&ActionHistory::in_flight), control.in_flight),
         (
             "on the workload this hour",
@@ -83,7 +87,9 @@ mod tests {
 
     #[test]
     fn a_share_of_a_tiny_group_still_allows_one() {
-        for (workloads, expected) in [(0, 1), (1, 1), (3, 1), (19, 1), (39, 1), (40, 2), (100, 5), (10_000, 500)] {
+        for (workloads, expected) in
+            [(0, 1), (1, 1), (3, 1), (19, 1), (39, 1), (40, 2), (100, 5), (10_000, 500)]
+        {
             assert_eq!(workloads_per_ten_minutes(workloads, 5), expected, "5 % of {workloads}");
         }
     }
@@ -124,13 +130,18 @@ mod tests {
                         entry.state = ActionState::Verifying;
                         entry.closed = None;
                         entry.helped = None;
-                        entry.at = case.action.evidence_taken_at.checked_sub(SignedDuration::from_secs(1)).ok();
+                        entry.at =
+                            case.action.evidence_taken_at.checked_sub(SignedDuration::from_secs(1)).ok();
                     }
                     entry
                 })
                 .collect();
             let expected = refused.then_some(GuardName::Budget);
-            assert_eq!(first_refusal(&case), expected, "{number} x {ago} s, in flight {in_flight}, same {same}");
+            assert_eq!(
+                first_refusal(&case),
+                expected,
+                "{number} x {ago} s, in flight {in_flight}, same {same}"
+            );
         }
     }
 

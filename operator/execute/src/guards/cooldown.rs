@@ -28,11 +28,12 @@ pub fn cooldown_until<'a>(
     ended.checked_add(wait.min(limits.cooldown_maximum)).ok().or(Some(Timestamp::MAX))
 }
 
-/// The cool-down counts per entry: it stops automation from coming *back* to a workload too soon. Steps that
-/// belong to the entry under way are not coming back: a later step of the same playbook's ladder, or the
-/// follow-up of another playbook, in the same incident (evict the pod; in the next quiet minute replace the
-/// rest). Those are limited by the ladder, by the hourly budget and by the limit of useless restarts, which is
-/// checked here first. The same step again in the same incident, or an earlier one, is coming back.
+/// The cool-down counts per entry of an incident: it stops automation from coming *back* to a workload too
+/// soon. What belongs to the entry under way is not coming back: the same step tried again because it did not
+/// help, a later step of the same playbook's ladder (evict the pod; in the next quiet minute replace the rest),
+/// or a step of another playbook after the cause became clearer, all in the same incident. Those are limited by
+/// the ladder, by the hourly budget and by the limit of useless restarts, which is checked here first. A step
+/// that helped and is wanted again, or an earlier one, is coming back, also in the same incident.
 pub(super) fn judge(input: &GuardInput) -> Ruling {
     let (Some(tenant), Some(workload)) = (&input.tenant, &input.workload) else {
         return Ruling::unknown("policies not known", "the cool-down is not known");
@@ -53,7 +54,9 @@ pub(super) fn judge(input: &GuardInput) -> Ruling {
     }
     let own_ladder = |entry: &ActionHistory| {
         entry.incident == action.incident
-            && (entry.playbook.name != action.playbook.name || entry.playbook.step < action.playbook.step)
+            && (entry.playbook.name != action.playbook.name
+                || entry.playbook.step < action.playbook.step
+                || (entry.playbook.step == action.playbook.step && entry.helped != Some(true)))
     };
     let limits = &tenant.limits;
     if limits.cooldown_success.is_zero() && limits.cooldown_failure.is_zero() {
@@ -66,7 +69,8 @@ pub(super) fn judge(input: &GuardInput) -> Ruling {
     );
     match cooldown_until(on_workload().filter(|entry| !own_ladder(entry)), limits) {
         None => {
-            let steps = in_incident().filter(|entry| entry.effect && entry.state != ActionState::Claimed).count();
+            let steps =
+                in_incident().filter(|entry| entry.effect && entry.state != ActionState::Claimed).count();
             Ruling::passed(format!("no earlier entry, {steps} steps in this one"), limit)
         }
         Some(until) if input.now < until => Ruling::refused(
@@ -131,8 +135,13 @@ mod tests {
         evicted.incident = case.action.incident.clone();
         evicted.playbook = case.action.playbook.clone();
         case.history = vec![evicted.clone()];
-        // The same step again: coming back.
+        // The step helped, and is wanted again: coming back.
         assert_eq!(first_refusal(&case), Some(GuardName::Cooldown));
+        // It did not help: the ladder's own second try.
+        case.history[0].helped = Some(false);
+        case.history[0].state = ActionState::Failed;
+        assert_eq!(first_refusal(&case), None);
+        case.history = vec![evicted.clone()];
         // The next step of the ladder: the same entry.
         case.action.playbook.step += 1;
         assert_eq!(first_refusal(&case), None);
@@ -153,7 +162,7 @@ mod tests {
         case.tenant.as_mut().expect("tenant").limits.breaker_workload_failures = 100;
         case.history = (1..=2)
             .map(|step| {
-                let mut entry = past(&case, &format!("order-1-{step}"), 60, false);
+                let mut entry = past(&case, &format!("earlier-{step}"), 60, false);
                 entry.incident = case.action.incident.clone();
                 entry.playbook = case.action.playbook.clone();
                 entry.playbook.step = step;
@@ -168,7 +177,10 @@ mod tests {
     #[test]
     fn another_workload_does_not_cool_this_one_down() {
         let mut case = input();
-        let mut entry = past(&case, "other-1", 10, true);
+        // Longer ago than the ten minutes in which 5 % of six workloads is one.
+        let mut entry = past(&case, "other-1", 11 * MINUTE, true);
+        case.history = vec![entry.clone()];
+        assert_eq!(first_refusal(&case), Some(GuardName::Cooldown));
         entry.workload.name = Name::from("kitchen");
         case.history = vec![entry];
         assert_eq!(first_refusal(&case), None);

@@ -60,7 +60,11 @@ pub(super) fn judge(input: &GuardInput) -> Ruling {
     }
     let observed = format!("{:.1} s old, confidence {confidence:.3}", age.as_secs_f64().max(0.0));
     if age > maximum {
-        return Ruling::refused(observed, limit, "the evidence is too old to act on; it must be seen again first");
+        return Ruling::refused(
+            observed,
+            limit,
+            "the evidence is too old to act on; it must be seen again first",
+        );
     }
     Ruling::passed(observed, limit)
 }
@@ -103,9 +107,12 @@ mod tests {
 
     #[test]
     fn age_is_compared_to_the_limit_exactly_and_the_future_is_no_evidence() {
-        for (age_millis, expected) in
-            [(10_000, None), (10_001, Some(GuardName::Evidence)), (-2_000, None), (-2_001, Some(GuardName::Evidence))]
-        {
+        for (age_millis, expected) in [
+            (10_000, None),
+            (10_001, Some(GuardName::Evidence)),
+            (-2_000, None),
+            (-2_001, Some(GuardName::Evidence)),
+        ] {
             let mut case = input();
             let evidence = case.evidence.as_mut().expect("the test input has evidence");
             evidence.kind = FindingKind::Hung;

@@ -20,7 +20,9 @@ pub struct OpenFreeze<'a> {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FreezeError {
     /// The cron expression.
-    #[error("freeze {name}: schedule {schedule:?} is no cron expression of five fields that ever comes true: {reason}")]
+    #[error(
+        "freeze {name}: schedule {schedule:?} is no cron expression of five fields that ever comes true: {reason}"
+    )]
     Schedule {
         /// Name of the freeze.
         name: String,
@@ -165,9 +167,11 @@ mod tests {
     fn what_cannot_be_understood_is_an_error_even_behind_an_open_window() {
         let now = "2026-11-20T23:30:00Z".parse().expect("a timestamp");
         let good = freeze("0 23 * * *", "UTC", 3);
-        for bad in
-            [freeze("whenever", "UTC", 1), freeze("0 0 30 2 *", "UTC", 1), freeze("0 23 * * *", "Mars/Olympus", 1)]
-        {
+        for bad in [
+            freeze("whenever", "UTC", 1),
+            freeze("0 0 30 2 *", "UTC", 1),
+            freeze("0 23 * * *", "Mars/Olympus", 1),
+        ] {
             assert!(frozen(&[good.clone(), bad], now).is_err());
         }
     }

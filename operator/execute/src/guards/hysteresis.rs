@@ -41,7 +41,11 @@ pub(super) fn judge(input: &GuardInput) -> Ruling {
     }
     let limit = format!("at least {} s", minimum.as_secs());
     if lasted < minimum {
-        return Ruling::refused(observed, limit, "it may pass by itself; the decision comes again when it lasts");
+        return Ruling::refused(
+            observed,
+            limit,
+            "it may pass by itself; the decision comes again when it lasts",
+        );
     }
     Ruling::passed(observed, limit)
 }

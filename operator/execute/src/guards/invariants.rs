@@ -18,7 +18,10 @@ pub(super) fn judge(input: &GuardInput) -> Ruling {
     };
     let warm = input.now.duration_since(synced);
     if warm.is_negative() {
-        return Ruling::unknown("synced in the future", "the clock went backwards; nothing is done until it is right");
+        return Ruling::unknown(
+            "synced in the future",
+            "the clock went backwards; nothing is done until it is right",
+        );
     }
     let limit = format!("{} s after sync", input.control.warm_up.as_secs());
     if input.resumed {

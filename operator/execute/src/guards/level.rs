@@ -62,7 +62,11 @@ pub(super) fn judge(input: &GuardInput) -> Ruling {
         return Ruling::refused("tenant paused", "not paused", "a person paused automation for this tenant");
     }
     if workload.paused {
-        return Ruling::refused("workload paused", "not paused", "a person paused automation for this workload");
+        return Ruling::refused(
+            "workload paused",
+            "not paused",
+            "a person paused automation for this workload",
+        );
     }
     if let Some(until) = workload.do_not_touch_until.filter(|until| input.now < *until) {
         return Ruling::refused("do not touch", format!("until {until}"), "a person asked to leave it alone");
@@ -80,8 +84,10 @@ pub(super) fn judge(input: &GuardInput) -> Ruling {
     } else {
         level.name().to_owned()
     };
-    let needed = crate::actions::spec(action.kind)
-        .map_or_else(|| "not implemented".to_owned(), |spec| format!("{} to act alone", spec.alone_at().name()));
+    let needed = crate::actions::spec(action.kind).map_or_else(
+        || "not implemented".to_owned(),
+        |spec| format!("{} to act alone", spec.alone_at().name()),
+    );
     match mode(action.kind, tenant, &input.control) {
         Mode::Nothing => Ruling::refused(
             observed,
@@ -92,7 +98,10 @@ pub(super) fn judge(input: &GuardInput) -> Ruling {
         Mode::Recommend if input.through >= GuardName::Intent => Ruling::refused(
             observed,
             needed,
-            format!("the level only allows to recommend {}; raise it in the Tenant's automation list", action.kind),
+            format!(
+                "the level only allows to recommend {}; raise it in the Tenant's automation list",
+                action.kind
+            ),
         ),
         Mode::Recommend | Mode::Approve | Mode::Act => Ruling::passed(observed, needed),
     }
@@ -123,7 +132,11 @@ mod tests {
             level(&mut case, set);
             case.control.ceiling = ceiling;
             let tenant = case.tenant.as_ref().expect("the test input has a tenant");
-            assert_eq!(mode(ActionKind::EvictPod, tenant, &case.control), expected, "{set:?} under {ceiling:?}");
+            assert_eq!(
+                mode(ActionKind::EvictPod, tenant, &case.control),
+                expected,
+                "{set:?} under {ceiling:?}"
+            );
         }
     }
 

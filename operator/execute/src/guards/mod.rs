@@ -16,6 +16,8 @@ mod invariants;
 mod kill_switch;
 mod level;
 mod ownership;
+#[cfg(test)]
+mod properties;
 mod replay;
 mod storm;
 #[cfg(test)]
@@ -128,11 +130,7 @@ impl Ruling {
         }
     }
 
-    fn refused(
-        observed: impl Into<String>,
-        limit: impl Into<String>,
-        message: impl Into<String>,
-    ) -> Self {
+    fn refused(observed: impl Into<String>, limit: impl Into<String>, message: impl Into<String>) -> Self {
         Self {
             result: GuardResult::Refused,
             observed: observed.into(),

@@ -37,7 +37,11 @@ pub(super) fn judge(input: &GuardInput) -> Ruling {
         );
     }
     if facts.rolling_out {
-        return Ruling::refused("a rollout is under way", limit, "somebody is rolling the workload out; it must end first");
+        return Ruling::refused(
+            "a rollout is under way",
+            limit,
+            "somebody is rolling the workload out; it must end first",
+        );
     }
     if action.kind == ActionKind::RollingRestart
         && let Some(owner) = &facts.gitops_owner

@@ -19,7 +19,8 @@ pub(super) fn judge(input: &GuardInput) -> Ruling {
         return Ruling::passed(observed, limit);
     }
     let message = match state.over_at {
-        None => "too much fails at once for single repairs; people must look for what they have in common".to_owned(),
+        None => "too much fails at once for single repairs; people must look for what they have in common"
+            .to_owned(),
         Some(over) => format!("the storm has passed; calm until {over} before anything is done"),
     };
     Ruling::refused(observed, limit, message)

@@ -2,11 +2,13 @@
 
 use super::*;
 use crate::history::ActionHistory;
-use homeostat_knowledge::policy::{Archetype, ControlPolicy, GuardLimits, KillSwitch, TenantPolicy, WorkloadPolicy};
+use homeostat_knowledge::policy::{
+    Archetype, ControlPolicy, GuardLimits, KillSwitch, TenantPolicy, WorkloadPolicy,
+};
 use homeostat_knowledge::records::{ControllerKey, ControllerKind};
 use homeostat_knowledge::{
-    ActionId, ActionKind, ActionState, EvidenceId, FindingKind, IncidentId, Level, Name, ObjectKey, PlaybookRef,
-    SignedDuration, Target, TenantName, Timestamp, Uid,
+    ActionId, ActionKind, ActionState, EvidenceId, FindingKind, IncidentId, Level, Name, ObjectKey,
+    PlaybookRef, SignedDuration, Target, TenantName, Timestamp, Uid,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
