@@ -211,7 +211,7 @@ pub struct Facts {
 pub struct IncidentFacts {
     /// Kind of the first-ranked cause, e.g. `Hung`.
     pub kind: String,
-    /// How sure it is, 0 to 1.
+    /// How sure the findings behind it are, 0 to 1.
     pub confidence: f64,
     /// Seconds since the first bad sample or failed request.
     pub age_seconds: f64,

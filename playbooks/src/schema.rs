@@ -54,7 +54,7 @@ pub struct Trigger {
     pub findings: BTreeSet<FindingKind>,
     /// Kinds of first-ranked causes; empty: `findings` alone decides.
     pub causes: BTreeSet<FindingKind>,
-    /// How sure the first-ranked cause must be, 0 to 1.
+    /// How sure the findings behind the first-ranked cause must be, 0 to 1.
     pub minimum_confidence: f64,
 }
 

@@ -6,6 +6,7 @@ use homeostat_knowledge::{ActionKind, FindingKind, Severity, SignedDuration};
 use homeostat_playbooks::{
     After, LIBRARY, Playbook, PlaybookError, Problem, Rule, parse, parse_spec, shipped, with_own,
 };
+use std::fmt::Write as _;
 
 fn playbook(spec: &str) -> Result<Playbook, PlaybookError> {
     parse(&format!(
@@ -240,7 +241,6 @@ fn the_header_is_that_of_a_playbook() {
 fn hostile_texts_are_refused_without_harm() {
     assert!(matches!(parse(&"a".repeat(70_000)), Err(PlaybookError::TooLong { length: 70_000 })));
     // Aliases that would unfold to a million nodes.
-    use std::fmt::Write as _;
     let mut bomb = String::from("a0: &a0 [x,x,x,x,x,x,x,x,x,x]\n");
     for level in 1..9 {
         let alias = format!("*a{}", level - 1);

@@ -110,6 +110,18 @@ impl<'a> Case<'a> {
         })
     }
 
+    /// How sure the findings behind the first-ranked cause are, 0 to 1: also those that ended, for what is
+    /// healed stays explained. The confidence of the cause itself ranks causes and says less.
+    pub fn sureness(&self) -> f64 {
+        let own = self.incident.findings.iter().filter(|finding| {
+            finding.kind == self.cause.kind
+                && (finding.entity == self.cause.entity
+                    || (finding.entity.workload().is_some()
+                        && finding.entity.workload() == self.cause.entity.workload()))
+        });
+        own.map(|finding| finding.confidence).reduce(f64::max).unwrap_or(self.cause.confidence)
+    }
+
     /// Since when it is so: first bad sample of the findings that support the cause.
     pub fn since(&self) -> Timestamp {
         let first = self.supporting().map(|finding| finding.since).min();

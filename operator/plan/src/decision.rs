@@ -85,6 +85,16 @@ impl Stop {
         Self::Wait { until: Some(until), reason: reason.into() }
     }
 
+    /// The same, but if it waits, then at most until an instant.
+    pub(crate) fn at_latest(self, latest: Timestamp) -> Self {
+        match self {
+            Self::Wait { until, reason } => {
+                Self::Wait { until: Some(until.map_or(latest, |until| until.min(latest))), reason }
+            }
+            other => other,
+        }
+    }
+
     pub(crate) fn hand_over(reason: impl Into<String>) -> Self {
         Self::HandOver { reason: reason.into() }
     }

@@ -9,8 +9,8 @@ use crate::{evict, quiet, select, sick};
 use homeostat_knowledge::action::EvidenceRef;
 use homeostat_knowledge::{
     ActionKind, ActionRecord, Before, ControllerKind, ControllerRecord, Draft, Entity, FindingKind, IdSource,
-    Incident, IncidentState, Parameters, Plan, PlanId, PlaybookRef, PodRecord, Severity, Snapshot, Step,
-    Target, Timestamp, Uid,
+    Incident, IncidentState, Parameters, Plan, PlanId, PlaybookRef, PodRecord, Severity, SignedDuration,
+    Snapshot, Step, Target, Timestamp, Uid,
 };
 use homeostat_playbooks::{After, Playbook, Rung};
 
@@ -49,6 +49,12 @@ fn decide(
         let reason = format!("action {} ({}) is under way: {:?}", action.id, action.kind(), action.state);
         return Err(Stop::Wait { until, reason });
     }
+    if let Some(action) = busy_elsewhere(&case) {
+        return Err(Stop::wait(format!(
+            "action {} of incident {} is under way on the same workload",
+            action.id, action.incident
+        )));
+    }
     let playbook = select::choose(&case, playbooks, notes)?;
     let chosen = if incident.state == IncidentState::Mitigated {
         aftercare(&case, playbook)?
@@ -56,6 +62,15 @@ fn decide(
         heal(&case, playbook, notes)?
     };
     Ok(draft(&case, playbook, chosen, ids, notes))
+}
+
+/// An action for another incident that is under way on the same workload: one at a time.
+fn busy_elsewhere<'a>(case: &Case<'a>) -> Option<&'a ActionRecord> {
+    let key = case.subject.as_ref()?.key;
+    let mut others = case.snapshot.actions.values().filter(|action| {
+        action.incident != case.incident.id && action.workload == *key && action.state.in_flight()
+    });
+    others.next().map(|action| &**action)
 }
 
 /// A step that is due, with everything that the plan says about it.
@@ -74,14 +89,19 @@ struct Chosen<'a> {
 /// verification need not be waited for.
 fn contradicted(case: &Case<'_>, action: &ActionRecord) -> bool {
     let Some(sent) = action.instants.sent else { return false };
-    case.cause.kind == FindingKind::CrashLoop
-        && match &case.cause.entity {
-            Entity::Pod { key, uid, .. } => {
-                *uid != action.target.uid
-                    && case.snapshot.pods.get(key).is_some_and(|pod| pod.uid == *uid && pod.created >= sent)
-            }
-            _ => case.supporting().next().is_some() && case.since() > sent,
+    if case.cause.kind != FindingKind::CrashLoop {
+        return false;
+    }
+    // Creation times have whole seconds, rounded down.
+    let newer = |pod: &PodRecord| later(pod.created, SignedDuration::from_secs(1)) >= sent;
+    let entities = std::iter::once(&case.cause.entity);
+    entities.chain(case.supporting().map(|finding| &finding.entity)).any(|entity| match entity {
+        Entity::Pod { key, uid, .. } => {
+            *uid != action.target.uid
+                && case.snapshot.pods.get(key).is_some_and(|pod| pod.uid == *uid && newer(pod))
         }
+        _ => false,
+    })
 }
 
 fn heal<'a>(case: &Case<'a>, playbook: &Playbook, notes: &mut Vec<String>) -> Result<Chosen<'a>, Stop> {
@@ -113,7 +133,9 @@ fn heal<'a>(case: &Case<'a>, playbook: &Playbook, notes: &mut Vec<String>) -> Re
             notes.push(format!("step {number} ({}) was tried {done} times and did not help", rung.action));
             continue;
         }
-        return step(case, subject, number, rung);
+        // Waits end at the latest when people must be told.
+        let give_up = later(case.now, playbook.limits.give_up - idle);
+        return step(case, subject, number, rung).map_err(|stop| stop.at_latest(give_up));
     }
     Err(Stop::hand_over(format!("every step of playbook {} was tried", playbook.name)))
 }

@@ -11,10 +11,10 @@ pub fn describe(decision: &Decision, incident: &Incident) -> String {
     match decision {
         Decision::Act(plan) => steps(&mut text, plan),
         Decision::Wait { until: Some(until), reason, .. } => {
-            line(&mut text, &format!("wait until {until:.3}: {reason}"))
+            line(&mut text, &format!("wait until {until:.3}: {reason}"));
         }
         Decision::Wait { until: None, reason, .. } => {
-            line(&mut text, &format!("wait for a change: {reason}"))
+            line(&mut text, &format!("wait for a change: {reason}"));
         }
         Decision::HandOver { reason, .. } => line(&mut text, &format!("people must take over: {reason}")),
         Decision::Nothing { reason, .. } => line(&mut text, &format!("nothing is done: {reason}")),

@@ -3,7 +3,7 @@
 use crate::case::Case;
 use crate::decision::{Stop, words};
 use crate::kubelet;
-use homeostat_knowledge::{ActionKind, Entity};
+use homeostat_knowledge::{ActionKind, Entity, IncidentState};
 use homeostat_playbooks::{Facts, IncidentFacts, Playbook, TenantFacts, Truth, WorkloadFacts};
 use std::collections::BTreeSet;
 
@@ -37,6 +37,9 @@ pub(crate) fn choose<'p>(
         }
     }
     let reason = reasons.join("; ");
+    if case.incident.state == IncidentState::Mitigated {
+        return Err(Stop::nothing(format!("it is healed; {reason}")));
+    }
     let idle = case.idle();
     if idle >= give_up {
         return Err(Stop::hand_over(format!("no playbook could be used within {}: {reason}", words(idle))));
@@ -58,10 +61,10 @@ fn unusable(case: &Case<'_>, playbook: &Playbook, facts: &Facts) -> Option<Strin
     {
         return Some(format!("{} does not allow playbook {name}", subject.key));
     }
-    let (sure, needed) = (case.cause.confidence, playbook.trigger.minimum_confidence);
+    let (sure, needed) = (case.sureness(), playbook.trigger.minimum_confidence);
     // Written so that a confidence that is not a number is not enough.
     if !matches!(sure.partial_cmp(&needed), Some(std::cmp::Ordering::Greater | std::cmp::Ordering::Equal)) {
-        return Some(format!("playbook {name} needs a confidence of {needed}, the cause has {sure:.3}"));
+        return Some(format!("playbook {name} needs a confidence of {needed}, the finding has {sure:.3}"));
     }
     playbook.when.iter().find_map(|when| match when.expression.evaluate(facts) {
         Truth::Holds => None,
@@ -87,7 +90,7 @@ pub fn facts(case: &Case<'_>) -> Facts {
     Facts {
         incident: IncidentFacts {
             kind: case.cause.kind.name().to_owned(),
-            confidence: case.cause.confidence,
+            confidence: case.sureness(),
             age_seconds: case.now.duration_since(case.incident.instants.impact_start).as_secs_f64(),
             state: format!("{:?}", case.incident.state),
             severity: format!("{:?}", case.incident.severity),

@@ -4,7 +4,7 @@ use crate::case::{Case, Subject};
 use crate::decision::{Stop, words};
 use crate::kubelet;
 use homeostat_knowledge::records::PodPhase;
-use homeostat_knowledge::{ActionKind, Entity, PodRecord, SignedDuration};
+use homeostat_knowledge::{ActionKind, Entity, ObjectKey, PodRecord, SignedDuration, Uid};
 use std::sync::Arc;
 
 /// Time after which an incident whose sick pod cannot be told goes to people.
@@ -12,12 +12,13 @@ const UNCLEAR: SignedDuration = SignedDuration::from_secs(30);
 
 /// The pod to evict, or why there is none.
 pub(crate) fn find<'a>(case: &Case<'a>, subject: &Subject<'a>) -> Result<&'a Arc<PodRecord>, Stop> {
-    let pod = match &case.cause.entity {
-        Entity::Pod { key, uid, .. } => {
-            let pod = case.snapshot.pods.get(key).filter(|pod| pod.uid == *uid);
-            pod.ok_or_else(|| Stop::wait(format!("{key} exists no more: its replacement is on the way")))?
-        }
-        _ => of_workload(case, subject)?,
+    let named = named(case);
+    let pod = match named.as_slice() {
+        [] => of_workload(case, subject)?,
+        [(key, uid)] => existing(case, key, uid)
+            .ok_or_else(|| Stop::wait(format!("{key} exists no more: its replacement is on the way")))?,
+        several => worst(several.iter().filter_map(|(key, uid)| existing(case, key, uid)))
+            .ok_or_else(|| Stop::wait("the sick pods exist no more: their replacements are on the way"))?,
     };
     if case.snapshot.workload_of(pod) != Some(subject.key) {
         return Err(Stop::hand_over(format!("{} does not belong to {}", pod.key, subject.key)));
@@ -34,14 +35,46 @@ pub(crate) fn find<'a>(case: &Case<'a>, subject: &Subject<'a>) -> Result<&'a Arc
             pod.key, action.id
         )));
     }
-    // Only where the cause is the workload as a whole could this be another pod than the sick one.
-    if pod.serving() && !matches!(&case.cause.entity, Entity::Pod { uid, .. } if *uid == pod.uid) {
+    // Only where nothing names the sick pod could this be another one.
+    if named.is_empty() && pod.serving() {
         let others = case.pods().into_iter().filter(|other| other.uid != pod.uid && !other.deleting);
         if others.count() > 0 {
             return Err(Stop::wait(format!("{} serves and others do not: it is not the sick one", pod.key)));
         }
     }
     Ok(pod)
+}
+
+/// Pods that the cause, or the findings behind it, speak of.
+fn named(case: &Case<'_>) -> Vec<(ObjectKey, Uid)> {
+    let mut pods = Vec::new();
+    let entities = std::iter::once(&case.cause.entity);
+    for entity in entities.chain(case.supporting().map(|finding| &finding.entity)) {
+        if let Entity::Pod { key, uid, .. } = entity
+            && pods.iter().all(|(_, known)| known != uid)
+        {
+            pods.push((key.clone(), uid.clone()));
+        }
+    }
+    pods
+}
+
+fn existing<'a>(case: &Case<'a>, key: &ObjectKey, uid: &Uid) -> Option<&'a Arc<PodRecord>> {
+    case.snapshot.pods.get(key).filter(|pod| pod.uid == *uid)
+}
+
+/// Of several sick pods the one that the kubelet helps least; the first by name among equals.
+fn worst<'a>(pods: impl Iterator<Item = &'a Arc<PodRecord>>) -> Option<&'a Arc<PodRecord>> {
+    pods.min_by_key(|pod| {
+        let down = kubelet::down(pod);
+        let helped = match &down {
+            Some(down) if down.backs_off => 0,
+            Some(_) => 1,
+            None => 2,
+        };
+        // Those that go already are taken care of.
+        (pod.deleting, helped, pod.key.clone())
+    })
 }
 
 /// The single pod of the workload, or its only unready one.
