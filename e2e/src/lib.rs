@@ -2,9 +2,11 @@
 #![allow(clippy::disallowed_methods, reason = "what happens on a real machine is measured with its clocks")]
 
 pub mod cluster;
+pub mod demo;
 pub mod faults;
 pub mod image;
 pub mod load;
 pub mod progress;
+pub mod result;
 pub mod toolchain;
 pub mod truth;

@@ -23,6 +23,18 @@ enum Command {
     /// Make container images without Docker and load them.
     #[command(subcommand)]
     Image(commands::image::Command),
+    /// Break a real application on a real cluster, with Homeostat and without, and measure.
+    Demo(homeostat_e2e::demo::DemoArgs),
+    /// Minutes under load without any fault: count incidents and writes.
+    Quiet(homeostat_e2e::demo::quiet::QuietArgs),
+    /// Send requests at a gateway by the clock and write down each one.
+    Load(homeostat_e2e::load::LoadArgs),
+    /// Signal a container's first process on this node.
+    #[command(hide = true)]
+    Signal(commands::demo::SignalArgs),
+    /// Wait for a signal.
+    #[command(hide = true)]
+    Wait,
     /// Find, unpack or build a piece of the test cluster and print its folder.
     Piece(commands::piece::Arguments),
 }
@@ -31,6 +43,11 @@ fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Cluster(command) => commands::cluster::run(command),
         Command::Image(command) => commands::image::run(command),
+        Command::Demo(arguments) => commands::demo::demo(&arguments),
+        Command::Quiet(arguments) => commands::demo::quiet(&arguments),
+        Command::Load(arguments) => commands::demo::load(&arguments),
+        Command::Signal(arguments) => commands::demo::signal(&arguments),
+        Command::Wait => commands::demo::wait(),
         Command::Piece(arguments) => commands::piece::run(&arguments),
     };
     match result {

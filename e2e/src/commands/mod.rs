@@ -1,6 +1,7 @@
 //! The subcommands.
 
 pub mod cluster;
+pub mod demo;
 pub mod image;
 pub mod piece;
 

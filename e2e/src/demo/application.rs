@@ -35,7 +35,7 @@ const USER: u32 = 10001;
 const DATA: &str = "/var/lib/food-delivery";
 
 const GONE: Duration = Duration::from_secs(90);
-const READY: Duration = Duration::from_secs(120);
+const READY: Duration = Duration::from_mins(2);
 
 /// Namespace of each service.
 pub fn namespaces() -> BTreeMap<String, String> {
@@ -102,13 +102,12 @@ pub async fn deploy(
     let mut manifests = Command::new(program);
     manifests.arg("manifests").args(["--image", image]);
     manifests.args(["--probes", if column == Column::Plain { "none" } else { "sensible" }]);
-    match platform.node_folder(DATA) {
-        Some(folder) => prepare(&folder)?,
-        None => {
-            // Folders on somebody else's node belong to root.
-            manifests.args(["--run-as-user", "0"]);
-            manifests.args(["--data-root", &format!("{DATA}-{}", crate::truth::At::now().0)]);
-        }
+    if let Some(folder) = platform.node_folder(DATA) {
+        prepare(&folder)?;
+    } else {
+        // Folders on somebody else's node belong to root.
+        manifests.args(["--run-as-user", "0"]);
+        manifests.args(["--data-root", &format!("{DATA}-{}", crate::truth::At::now().0)]);
     }
     let output = manifests.output().await.map_err(DemoError::io("run", program))?;
     if !output.status.success() {
@@ -153,7 +152,7 @@ pub async fn incomplete(client: &Client) -> Result<Vec<String>, DemoError> {
 }
 
 fn complete(deployment: &Deployment) -> bool {
-    let wanted = deployment.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
+    let wanted = deployment.spec.replicas.unwrap_or(1);
     let Some(status) = &deployment.status else { return false };
     let generation = deployment.metadata.generation.unwrap_or(0);
     status.observed_generation.unwrap_or(0) >= generation

@@ -159,7 +159,7 @@ impl Choice {
 }
 
 /// Duration of the source's protocol.
-pub const SOURCE_DURATION: Duration = Duration::from_secs(22 * 60);
+pub const SOURCE_DURATION: Duration = Duration::from_mins(22);
 /// One kill a minute gives each of five services one every five minutes.
 const SOURCE_SPACING: u64 = 60;
 const SOURCE_ROUNDS: u64 = 4;

@@ -16,7 +16,7 @@ pub enum Platform {
     /// The test cluster of this machine.
     Own {
         /// The cluster.
-        cluster: Cluster,
+        cluster: Box<Cluster>,
         /// Its API server.
         client: Client,
     },

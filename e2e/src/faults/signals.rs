@@ -19,7 +19,7 @@ const HELPER_LABEL: &str = "app.kubernetes.io/name=signals";
 /// Ways to a process.
 pub enum Signals {
     /// The node is this machine.
-    Own(Cluster),
+    Own(Box<Cluster>),
     /// A privileged pod on each node finds the process by its container's id.
     Helper {
         /// Context of the kubeconfig.

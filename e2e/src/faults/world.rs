@@ -22,7 +22,7 @@ const CONFIG_KEY: &str = "config.json";
 /// What breaks it: no JSON.
 const BROKEN: &str = "{ \"listen\": \"0.0.0.0:8080\",\n";
 /// A service that does not serve within this time cannot be broken.
-const SERVES: Duration = Duration::from_secs(60);
+const SERVES: Duration = Duration::from_mins(1);
 /// A kubelet shows a changed `ConfigMap` within seconds of the pod's next change.
 const SHOWN: Duration = Duration::from_secs(100);
 

@@ -1,6 +1,6 @@
 //! Proof that no acknowledged order was lost: what users were told against what the store has.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -43,8 +43,8 @@ pub struct Proof {
 }
 
 /// Ids of all orders that were acknowledged, from the file of requests.
-pub fn acknowledged_in(path: &Path) -> std::io::Result<HashSet<String>> {
-    let mut ids = HashSet::new();
+pub fn acknowledged_in(path: &Path) -> std::io::Result<BTreeSet<String>> {
+    let mut ids = BTreeSet::new();
     for line in BufReader::new(File::open(path)?).lines() {
         let line = line?;
         if let Some(request) = Request::parse(&line)
@@ -58,9 +58,8 @@ pub fn acknowledged_in(path: &Path) -> std::io::Result<HashSet<String>> {
 }
 
 /// Compares them with the approved orders of the store.
-pub fn prove(acknowledged: &HashSet<String>, approved: &HashSet<String>) -> Proof {
-    let mut lost: Vec<&String> = acknowledged.difference(approved).collect();
-    lost.sort();
+pub fn prove(acknowledged: &BTreeSet<String>, approved: &BTreeSet<String>) -> Proof {
+    let lost: Vec<&String> = acknowledged.difference(approved).collect();
     Proof {
         acknowledged: acknowledged.len(),
         lost: lost.len(),
@@ -74,7 +73,7 @@ mod tests {
 
     #[test]
     fn lost_orders_are_named() {
-        let set = |ids: &[&str]| ids.iter().map(|id| (*id).to_owned()).collect::<HashSet<_>>();
+        let set = |ids: &[&str]| ids.iter().map(|id| (*id).to_owned()).collect::<BTreeSet<_>>();
         let proof = prove(&set(&["a", "b", "c"]), &set(&["b", "d"]));
         assert_eq!((proof.acknowledged, proof.lost), (3, 2));
         assert_eq!(proof.examples, ["a", "c"]);

@@ -67,7 +67,7 @@ pub struct Observer {
 impl Observer {
     /// Follows the pods of `namespaces` and writes their attempts to `file`. With
     /// `homeostat` it watches Incidents and Actions as well.
-    pub async fn start(
+    pub fn start(
         client: &Client,
         namespaces: &[&str],
         file: &Path,
