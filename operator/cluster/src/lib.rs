@@ -1,1 +1,34 @@
 //! The only code that talks to the API server.
+//!
+//! Reading path: [`watches`] (what the cluster holds becomes observations), [`validate`] (resources of people
+//! become policies, or a reason why not), [`incidents`] and [`status`] (what people see), [`ledger`] (actions:
+//! stored, sent, read back), [`elector`] (which replica acts), [`recorder`] (Kubernetes Events), [`janitor`]
+//! (what is over goes away), [`error`] (what to do about an error).
+//!
+//! Nothing is decided here. Whole objects are never kept; writes are conditional, bounded in time, never sent
+//! again when their outcome is unknown, and left out when nothing changed.
+
+pub mod client;
+pub mod elector;
+pub mod error;
+pub mod incidents;
+pub mod install;
+pub mod janitor;
+pub mod ledger;
+pub mod recorder;
+pub mod status;
+pub mod validate;
+pub mod watches;
+
+pub use client::{ConnectOptions, connect};
+pub use elector::lease::KubeLease;
+pub use elector::machine::Timing;
+pub use elector::{Elector, Leadership, Term};
+pub use error::{Category, ClusterError};
+pub use incidents::{IncidentQueue, IncidentStore};
+pub use janitor::Janitor;
+pub use ledger::{ApiActuator, ApiLedger};
+pub use recorder::{EventReason, EventRecorder, Fact, recorder};
+pub use status::{SelfFacts, StatusWriter};
+pub use validate::Catalogue;
+pub use watches::{WatchOptions, Watches};

@@ -1,0 +1,66 @@
+//! The one place where a client is made, and the limit on every call.
+
+use crate::error::{ClusterError, chain};
+use homeostat_knowledge::Name;
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Client, Config};
+use std::future::Future;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Server-side apply, patches and Events carry this name.
+pub const FIELD_MANAGER: &str = "homeostat";
+
+/// Longest time that one call may take. Longer than a slow admission chain, shorter than evidence stays fresh.
+pub const CALL_LIMIT: Duration = Duration::from_secs(5);
+
+/// How to reach the API server.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ConnectOptions {
+    /// Kubeconfig file; `None` means the service account inside a cluster, else the usual places.
+    pub kubeconfig: Option<PathBuf>,
+    /// Context within the kubeconfig; `None` means its current one.
+    pub context: Option<String>,
+}
+
+/// A client for the API server.
+///
+/// The client's own retries are switched off: it would send an eviction again and again while a
+/// `PodDisruptionBudget` refuses it (429), where we must tell and stop. Who may repeat what is decided
+/// per call, from [`ClusterError::category`].
+pub async fn connect(options: &ConnectOptions) -> Result<Client, ClusterError> {
+    let invalid = |message: String| ClusterError::Invalid { object: Name::from("kubeconfig"), message };
+    let kube_options = KubeConfigOptions { context: options.context.clone(), ..KubeConfigOptions::default() };
+    let mut config = match (&options.kubeconfig, &options.context) {
+        (Some(path), _) => {
+            let file = Kubeconfig::read_from(path)
+                .map_err(|why| invalid(format!("{}: {}", path.display(), chain(&why))))?;
+            Config::from_custom_kubeconfig(file, &kube_options).await.map_err(|why| invalid(chain(&why)))?
+        }
+        (None, Some(_)) => {
+            Config::from_kubeconfig(&kube_options).await.map_err(|why| invalid(chain(&why)))?
+        }
+        (None, None) => Config::infer().await.map_err(|why| invalid(chain(&why)))?,
+    };
+    config.default_retry = false;
+    config.connect_timeout = Some(Duration::from_secs(3));
+    Client::try_from(config).map_err(|why| invalid(chain(&why)))
+}
+
+/// Runs one call within [`CALL_LIMIT`] and sorts its error.
+pub(crate) async fn call<T>(
+    verb: &'static str,
+    object: &Name,
+    work: impl Future<Output = kube::Result<T>>,
+) -> Result<T, ClusterError> {
+    match tokio::time::timeout(CALL_LIMIT, work).await {
+        Ok(Ok(answer)) => Ok(answer),
+        Ok(Err(error)) => Err(ClusterError::from_kube(verb, object, &error)),
+        Err(_) => Err(ClusterError::timeout(verb, object, CALL_LIMIT)),
+    }
+}
+
+/// `Kind namespace/name` for messages.
+pub(crate) fn label(kind: &str, key: &homeostat_knowledge::ObjectKey) -> Name {
+    Name::from(format!("{kind} {key}"))
+}

@@ -1,0 +1,315 @@
+//! Incidents and actions that are over go away: the API server is no archive. By the leader only.
+//!
+//! An action is kept while anything may need it: it is open, its incident is open, or it ended less than a day
+//! ago (budgets, cool-downs and breakers look back 24 hours).
+
+use crate::client::{call, label};
+use crate::elector::Leadership;
+use crate::error::ClusterError;
+use crate::watches::light::{Body, Light, Meta, null_is_empty};
+use homeostat_crds::v1alpha1::{Action, Incident};
+use homeostat_knowledge::{Clock, Name, ObjectKey, SignedDuration, Timestamp};
+use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::api::{DeleteParams, ListParams, Preconditions};
+use kube::{Api, Client, Resource};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+/// What stays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retention {
+    /// Newest objects that are over, per namespace and kind.
+    pub newest: usize,
+    /// Longest time that something that is over stays.
+    pub age: SignedDuration,
+    /// Time that an ended action stays at least.
+    pub actions_at_least: SignedDuration,
+    /// Time between two rounds.
+    pub every: Duration,
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        Self {
+            newest: 500,
+            age: SignedDuration::from_hours(7 * 24),
+            actions_at_least: SignedDuration::from_hours(25),
+            every: Duration::from_mins(10),
+        }
+    }
+}
+
+/// Removes what is over.
+pub struct Janitor {
+    client: Client,
+    retention: Retention,
+    namespaces: BTreeSet<String>,
+    clock: Arc<dyn Clock>,
+}
+
+/// An incident or action, as far as its end is concerned.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Remnant {
+    /// Namespace and name.
+    pub key: ObjectKey,
+    /// UID, so that only this object is removed.
+    pub uid: Name,
+    /// When it ended; `None` while it has not.
+    pub ended: Option<Timestamp>,
+    /// The incident that an action serves; for incidents their own name.
+    pub incident: Name,
+}
+
+/// What goes, purely: first the incidents, then the actions.
+pub fn superfluous(
+    incidents: &[Remnant],
+    actions: &[Remnant],
+    retention: Retention,
+    now: Timestamp,
+) -> (Vec<Remnant>, Vec<Remnant>) {
+    let open: BTreeSet<(&Name, &Name)> = incidents
+        .iter()
+        .filter(|incident| incident.ended.is_none())
+        .map(|incident| (&incident.key.namespace, &incident.key.name))
+        .collect();
+    let old_enough = |action: &&Remnant| {
+        action.ended.is_some_and(|at| now.duration_since(at) >= retention.actions_at_least)
+            && !open.contains(&(&action.key.namespace, &action.incident))
+    };
+    let actions = actions.iter().filter(old_enough);
+    (over(incidents.iter(), retention, now), over(actions, retention, now))
+}
+
+fn over<'a>(all: impl Iterator<Item = &'a Remnant>, retention: Retention, now: Timestamp) -> Vec<Remnant> {
+    let mut by_namespace: BTreeMap<&Name, Vec<(Timestamp, &Remnant)>> = BTreeMap::new();
+    for one in all {
+        if let Some(ended) = one.ended {
+            by_namespace.entry(&one.key.namespace).or_default().push((ended, one));
+        }
+    }
+    let mut gone = Vec::new();
+    for list in by_namespace.values_mut() {
+        list.sort_by_key(|(ended, one)| (std::cmp::Reverse(*ended), one.key.name.clone()));
+        let superfluous = list.iter().enumerate().filter(|(place, (ended, _))| {
+            *place >= retention.newest || now.duration_since(*ended) >= retention.age
+        });
+        gone.extend(superfluous.map(|(_, (_, one))| (*one).clone()));
+    }
+    gone
+}
+
+impl Janitor {
+    /// A janitor for these namespaces; empty means all.
+    pub fn new(
+        client: Client,
+        retention: Retention,
+        namespaces: BTreeSet<String>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self { client, retention, namespaces, clock }
+    }
+
+    /// Cleans up now and then until `shutdown`, while this replica leads.
+    pub async fn run(self, leadership: Leadership, shutdown: CancellationToken) {
+        loop {
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                () = tokio::time::sleep(self.retention.every) => {}
+            }
+            if leadership.leads()
+                && let Err(error) = self.round(&leadership).await
+            {
+                tracing::warn!(category = error.category().name(), %error, "Cleaning up was interrupted");
+            }
+        }
+    }
+
+    /// One round; gives how many objects went.
+    pub async fn round(&self, leadership: &Leadership) -> Result<usize, ClusterError> {
+        let now = self.clock.now();
+        let incidents: Vec<Remnant> = self.list::<Over<Incident>>().await?;
+        let actions: Vec<Remnant> = self.list::<Over<Action>>().await?;
+        let (incidents, actions) = superfluous(&incidents, &actions, self.retention, now);
+        let mut count = 0;
+        for (kind, gone) in [("Incident", incidents), ("Action", actions)] {
+            for one in gone {
+                if !leadership.leads() {
+                    return Ok(count);
+                }
+                let deleted = if kind == "Incident" {
+                    self.delete::<Incident>(kind, &one).await
+                } else {
+                    self.delete::<Action>(kind, &one).await
+                };
+                match deleted {
+                    Ok(()) => count += 1,
+                    Err(ClusterError::NotFound { .. } | ClusterError::Conflict { .. }) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        Ok(count)
+    }
+
+    async fn delete<K>(&self, kind: &'static str, one: &Remnant) -> Result<(), ClusterError>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+            + Clone
+            + DeserializeOwned
+            + std::fmt::Debug,
+    {
+        let api: Api<K> = Api::namespaced(self.client.clone(), &one.key.namespace);
+        let params = DeleteParams {
+            preconditions: Some(Preconditions { uid: Some(one.uid.to_string()), resource_version: None }),
+            ..DeleteParams::default()
+        };
+        call("delete", &label(kind, &one.key), api.delete(&one.key.name, &params)).await.map(drop)
+    }
+
+    async fn list<B: Body + Ended>(&self) -> Result<Vec<Remnant>, ClusterError>
+    where
+        B::Kind: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+    {
+        let name = Name::from(B::Kind::plural(&()).into_owned());
+        let apis: Vec<Api<Light<B>>> = if self.namespaces.is_empty() {
+            vec![Api::all(self.client.clone())]
+        } else {
+            self.namespaces.iter().map(|one| Api::namespaced(self.client.clone(), one)).collect()
+        };
+        let mut remnants = Vec::new();
+        for api in apis {
+            let mut params = ListParams::default().limit(500);
+            loop {
+                let page = call("list", &name, api.list(&params)).await?;
+                remnants.extend(page.items.into_iter().filter_map(|item| Some(item.body.ok()?.remnant())));
+                match page.metadata.continue_.filter(|token| !token.is_empty()) {
+                    Some(token) => params = params.continue_token(&token),
+                    None => break,
+                }
+            }
+        }
+        Ok(remnants)
+    }
+}
+
+trait Ended {
+    fn remnant(self) -> Remnant;
+}
+
+/// The parts that tell whether something is over.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(bound = "")]
+struct Over<K> {
+    #[serde(default)]
+    metadata: Meta,
+    #[serde(default, deserialize_with = "null_is_empty")]
+    spec: Spec,
+    #[serde(default, deserialize_with = "null_is_empty")]
+    status: Status,
+    #[serde(skip)]
+    kind: std::marker::PhantomData<K>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Spec {
+    incident_ref: Option<Reference>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct Reference {
+    name: String,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+struct Status {
+    #[serde(default, deserialize_with = "null_is_empty")]
+    instants: Instants,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+struct Instants {
+    /// Incidents.
+    resolved: Option<Time>,
+    /// Actions.
+    closed: Option<Time>,
+}
+
+impl<K> Body for Over<K>
+where
+    K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + Send + Sync + 'static,
+{
+    type Kind = K;
+
+    fn meta(&self) -> &Meta {
+        &self.metadata
+    }
+}
+
+impl<K> Ended for Over<K> {
+    fn remnant(self) -> Remnant {
+        let Self { metadata, spec, status, .. } = self;
+        let name = Name::from(metadata.name.as_str());
+        Remnant {
+            key: ObjectKey { namespace: Name::from(metadata.namespace.as_str()), name: name.clone() },
+            uid: Name::from(metadata.uid.as_str()),
+            ended: status.instants.resolved.or(status.instants.closed).map(|at| at.0),
+            incident: spec.incident_ref.map_or(name, |incident| Name::from(incident.name)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: i64 = 10_000_000;
+
+    fn remnant(name: &str, incident: &str, ended_ago: Option<i64>) -> Remnant {
+        Remnant {
+            key: ObjectKey::new("shop", name),
+            uid: Name::from(name),
+            ended: ended_ago.map(|ago| Timestamp::from_second(NOW - ago).unwrap()),
+            incident: Name::from(incident),
+        }
+    }
+
+    fn names(incidents: &[Remnant], actions: &[Remnant]) -> (Vec<String>, Vec<String>) {
+        let retention = Retention { newest: 2, ..Retention::default() };
+        let now = Timestamp::from_second(NOW).unwrap();
+        let (incidents, actions) = superfluous(incidents, actions, retention, now);
+        let names = |all: Vec<Remnant>| all.iter().map(|one| one.key.name.to_string()).collect();
+        (names(incidents), names(actions))
+    }
+
+    #[test]
+    fn the_newest_stay_and_open_ones_in_any_case() {
+        let incidents = [
+            remnant("open", "open", None),
+            remnant("a", "a", Some(30)),
+            remnant("b", "b", Some(20)),
+            remnant("c", "c", Some(10)),
+            remnant("ancient", "ancient", Some(8 * 24 * 3_600)),
+        ];
+        assert_eq!(names(&incidents, &[]).0, ["a", "ancient"]);
+        assert_eq!(names(&incidents[..3], &[]).0, Vec::<String>::new());
+    }
+
+    #[test]
+    fn actions_stay_while_budgets_or_an_open_incident_need_them() {
+        let day = 24 * 3_600;
+        let incidents = [remnant("open", "open", None)];
+        let actions = [
+            remnant("1", "gone", Some(9 * day)),
+            remnant("2", "open", Some(9 * day)),
+            remnant("3", "gone", Some(3_600)),
+            remnant("4", "gone", None),
+        ];
+        assert_eq!(names(&incidents, &actions).1, ["1"]);
+    }
+}

@@ -1,0 +1,146 @@
+use super::*;
+use proptest::prelude::*;
+
+/// An eviction as it is before anything was stored.
+pub(crate) fn eviction() -> ActionRecord {
+    let at = Timestamp::from_second(1_700_000_000).unwrap();
+    ActionRecord {
+        id: ActionId::new("order-7f3k2-1"),
+        namespace: Name::from("shop"),
+        resource_version: Name::from(""),
+        incident: IncidentId::new("order-7f3k2"),
+        tenant: TenantName::new("food"),
+        workload: ObjectKey::new("shop", "order"),
+        playbook: PlaybookRef { name: Name::from("hung-process"), version: 0, step: 1 },
+        target: Target {
+            api_version: Name::from("v1"),
+            kind: Name::from("Pod"),
+            key: ObjectKey::new("shop", "order-6c-x"),
+            uid: Uid::new("0f2c"),
+            resource_version: Name::from("88231"),
+        },
+        parameters: Parameters::EvictPod,
+        before: Before {
+            replicas: Some(1),
+            ready: Some(0),
+            revision: Some(Name::from("4")),
+            restarts: Some(3),
+        },
+        epoch: 17,
+        evidence: EvidenceRef {
+            id: EvidenceId::new("9c41"),
+            taken_at: at,
+            summary: "no answer for 1.2 s".to_owned(),
+        },
+        verification: Verification {
+            within: SignedDuration::from_secs(30),
+            expect: Expectation::ObjectivesMet,
+        },
+        state: ActionState::Admitted,
+        guards: vec![GuardReport {
+            name: GuardName::KillSwitch,
+            result: GuardResult::Passed,
+            observed: "off".to_owned(),
+            limit: String::new(),
+            message: String::new(),
+        }],
+        instants: ActionInstants { intent: Some(at), ..ActionInstants::default() },
+        outcome: None,
+        approval: None,
+        message: "no answer for 1.2 s, 3 callers affected".to_owned(),
+    }
+}
+
+/// Through the text that the API server stores.
+fn there_and_back(record_: &ActionRecord) -> Result<ActionRecord, NotOurs> {
+    let mut object = Action::new(record_.id.as_str(), spec(record_));
+    object.metadata.namespace = Some(record_.namespace.to_string());
+    object.metadata.resource_version = Some(record_.resource_version.to_string());
+    object.status = Some(status(record_));
+    let text = serde_json::to_string(&object).unwrap();
+    record(&serde_json::from_str(&text).unwrap(), Timestamp::UNIX_EPOCH)
+}
+
+fn time() -> impl Strategy<Value = Option<Timestamp>> {
+    prop::option::of(
+        (0_i64..4_000_000_000_000_000).prop_map(|micros| Timestamp::from_microsecond(micros).unwrap()),
+    )
+}
+
+prop_compose! {
+    fn reports()(results in prop::collection::vec(0_usize..4, GuardName::ORDER.len()), text in ".{0,30}")
+        -> Vec<GuardReport> {
+        let all = [GuardResult::Passed, GuardResult::Refused, GuardResult::Unset, GuardResult::Unknown];
+        GuardName::ORDER.into_iter().zip(results).map(|(name, result)| GuardReport {
+            name, result: all[result], observed: text.clone(), limit: text.clone(), message: text.clone(),
+        }).collect()
+    }
+}
+
+proptest! {
+    #[test]
+    fn what_is_stored_is_carried_on_after_a_restart(
+        states in 0_usize..12, guards in reports(), intent in time(), claimed in time(), sent in time(),
+        acknowledged in time(), verified in time(), closed in time(), helped in prop::option::of(any::<bool>()),
+        message in ".{0,80}", kind in 0_usize..3, approve in prop::option::of(any::<bool>()), epoch in 0_u64..1 << 50,
+    ) {
+        let all = [
+            ActionState::Proposed, ActionState::AwaitingApproval, ActionState::Admitted, ActionState::Refused,
+            ActionState::Claimed, ActionState::Sent, ActionState::Verifying, ActionState::Verified,
+            ActionState::Undone, ActionState::Failed, ActionState::Cancelled, ActionState::HandedOver,
+        ];
+        let before = ActionRecord {
+            state: all[states],
+            guards,
+            instants: ActionInstants { intent, claimed, sent, acknowledged, verified, closed },
+            outcome: helped.map(|helped| ActionOutcome { helped, reason: message.clone() }),
+            parameters: match kind {
+                0 => Parameters::EvictPod,
+                1 => Parameters::RollingRestart,
+                _ => Parameters::Notify { message: message.clone() },
+            },
+            approval: approve.map(|yes| Approval {
+                decision: if yes { ApprovalDecision::Approve } else { ApprovalDecision::Deny },
+                approved_by: Name::from("ada"),
+                evidence: EvidenceId::new("9c41"),
+                at: intent.unwrap_or(Timestamp::UNIX_EPOCH),
+            }),
+            message,
+            epoch,
+            resource_version: Name::from("5"),
+            ..eviction()
+        };
+        prop_assert_eq!(there_and_back(&before), Ok(before));
+    }
+}
+
+#[test]
+fn an_action_without_status_is_a_proposal() {
+    let mut object = Action::new("order-7f3k2-1", spec(&eviction()));
+    object.metadata.namespace = Some("shop".into());
+    let found = record(&object, Timestamp::UNIX_EPOCH).unwrap();
+    assert_eq!(found.state, ActionState::Proposed);
+    assert_eq!((found.guards.len(), found.instants), (0, ActionInstants::default()));
+}
+
+#[test]
+fn what_this_version_cannot_do_is_refused_by_name() {
+    let mut object = Action::new("a", spec(&eviction()));
+    object.spec.action = homeostat_crds::ActionKind::Drain;
+    assert_eq!(record(&object, Timestamp::UNIX_EPOCH), Err(NotOurs::Kind(ActionKind::Drain)));
+    let mut object = Action::new("a", spec(&eviction()));
+    object.status = Some(status(&eviction()));
+    object.status.as_mut().unwrap().guards[0].name = "Moon".into();
+    let error = record(&object, Timestamp::UNIX_EPOCH).unwrap_err().to_string();
+    assert_eq!(error, "status.guards[0].name is `Moon`, which this version does not know");
+}
+
+#[test]
+fn long_texts_are_cut_to_what_fits() {
+    let long = "x".repeat(5_000);
+    let mut record = eviction();
+    record.message.clone_from(&long);
+    record.evidence.summary = long;
+    assert_eq!(status(&record).message.unwrap().chars().count(), 1_024);
+    assert_eq!(spec(&record).evidence.summary.chars().count(), 1_024);
+}

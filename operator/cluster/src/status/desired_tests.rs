@@ -1,0 +1,319 @@
+use super::*;
+use crate::status::digest;
+use crate::validate::TenantDefaults;
+use homeostat_crds::conditions::{find, is_true};
+use homeostat_knowledge::ids::{EvidenceId, IncidentId, Uid};
+use homeostat_knowledge::observation::{Change, ObjectChange, ObjectKind, SourceReport};
+use homeostat_knowledge::policy::Archetype;
+use homeostat_knowledge::records::{ControllerKey, OwnerRecord, PodPhase};
+use homeostat_knowledge::{
+    ActionKind, ControllerKind, ControllerRecord, GuardLimits, Instants, Name, PodRecord, SignedDuration,
+};
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(second).unwrap()
+}
+
+fn deployment() -> ControllerKey {
+    ControllerKey { kind: ControllerKind::Deployment, object: ObjectKey::new("shop", "order") }
+}
+
+fn policy() -> WorkloadPolicy {
+    WorkloadPolicy {
+        key: ObjectKey::new("shop", "order"),
+        uid: Uid::new("w"),
+        generation: 3,
+        target: deployment(),
+        archetype: Archetype::Service,
+        criticality: 500,
+        availability: None,
+        latency: None,
+        signals: Vec::new(),
+        dependencies: Vec::new(),
+        playbooks: BTreeSet::new(),
+        paused: false,
+        do_not_touch_until: None,
+        maximum_useless_restarts: 2,
+        surge_after_crash: true,
+    }
+}
+
+fn rules() -> TenantPolicy {
+    TenantPolicy {
+        name: TenantName::new("food"),
+        uid: Uid::new("t"),
+        generation: 1,
+        namespaces: BTreeSet::from([Name::from("shop")]),
+        levels: BTreeMap::from([(ActionKind::EvictPod, Level::ActBounded)]),
+        limits: GuardLimits::default(),
+        verification: SignedDuration::from_secs(30),
+        freezes: Vec::new(),
+        approvers: Vec::new(),
+        paused: false,
+    }
+}
+
+fn pod(ready: bool) -> PodRecord {
+    PodRecord {
+        key: ObjectKey::new("shop", "order-x"),
+        uid: Uid::new("p"),
+        resource_version: Name::from("1"),
+        node: None,
+        ip: None,
+        phase: PodPhase::Running,
+        owner: Some(OwnerRecord {
+            kind: ControllerKind::Deployment,
+            name: Name::from("order"),
+            uid: Uid::new("d"),
+        }),
+        deleting: false,
+        ready,
+        unschedulable: None,
+        created: at(0),
+        template_hash: None,
+        local_data: false,
+        containers: Vec::new(),
+    }
+}
+
+fn incident(state: IncidentState, severity: Severity) -> Incident {
+    Incident {
+        id: IncidentId::new("order-1"),
+        namespace: Name::from("shop"),
+        tenant: Some(TenantName::new("food")),
+        workload: Some(ObjectKey::new("shop", "order")),
+        state,
+        severity,
+        findings: Vec::new(),
+        causes: Vec::new(),
+        affected: Vec::new(),
+        instants: Instants {
+            impact_start: at(1),
+            detected: at(2),
+            acknowledged: None,
+            mitigated: None,
+            resolved: None,
+        },
+        timeline: Vec::new(),
+        actions: Vec::new(),
+        reopen_count: 0,
+        evidence: EvidenceId::new("e"),
+        handed_over: None,
+        acknowledged_by: None,
+    }
+}
+
+/// A picture in which all is well.
+fn well() -> (CatalogueView, Snapshot) {
+    let control = ControlPolicy { kill_switch: KillSwitch::Off, ..ControlPolicy::default() };
+    let controller = ControllerRecord {
+        key: deployment(),
+        uid: Uid::new("d"),
+        resource_version: Name::from("1"),
+        generation: 1,
+        observed_generation: 1,
+        replicas: 1,
+        current: 1,
+        ready: 1,
+        updated: 1,
+        revision: None,
+        surges: true,
+        paused: false,
+        template_labels: BTreeMap::new(),
+        owner: None,
+        gitops_owner: None,
+    };
+    let mut snapshot = Snapshot::default();
+    let changes = [
+        ObjectChange::Control(Some(Arc::new(control.clone()))),
+        ObjectChange::Tenant(Change::Applied(Arc::new(rules()))),
+        ObjectChange::Workload(Change::Applied(Arc::new(policy()))),
+        ObjectChange::Controller(Change::Applied(Arc::new(controller))),
+        ObjectChange::Pod(Change::Applied(Arc::new(pod(true)))),
+    ];
+    for change in changes.iter().chain(&ObjectKind::REQUIRED.map(ObjectChange::Synced)) {
+        snapshot.commit(change, at(10));
+    }
+    for (name, state) in [
+        ("kubernetes", SourceState::Healthy),
+        ("otlp", SourceState::Healthy),
+        ("prometheus", SourceState::Off),
+    ] {
+        let report = SourceReport { state, accepted: 1, dropped: 0 };
+        snapshot.sources.insert_mut(Name::from(name), report);
+    }
+    let view = CatalogueView {
+        revision: 1,
+        ready: true,
+        control: Some(ControlEntry {
+            uid: Uid::new("c"),
+            generation: 1,
+            policy: Ok(Arc::new(control)),
+            defaults: TenantDefaults::default(),
+            seen: 0,
+        }),
+        tenants: vec![TenantEntry {
+            name: TenantName::new("food"),
+            uid: Uid::new("t"),
+            generation: 1,
+            created: at(0),
+            policy: Ok(Arc::new(rules())),
+            contested: Vec::new(),
+            seen: 0,
+        }],
+        workloads: vec![Arc::new(WorkloadEntry {
+            key: ObjectKey::new("shop", "order"),
+            uid: Uid::new("w"),
+            generation: 3,
+            created: at(0),
+            policy: Ok(Arc::new(policy())),
+            verdict: Verdict::Accepted { tenant: TenantName::new("food") },
+            seen: 0,
+        })],
+    };
+    (view, snapshot)
+}
+
+struct Seen {
+    control: ControlPlaneStatus,
+    tenant: TenantStatus,
+    workload: WorkloadStatus,
+}
+
+fn seen_at(view: &CatalogueView, snapshot: &Snapshot, now: Timestamp) -> Seen {
+    let me = SelfFacts { identity: "homeostat-0".into(), version: "0.1.0".into() };
+    let mut roots = RootHistory::default();
+    roots.observe(snapshot, now, SignedDuration::from_hours(1));
+    let mut all = desired_status(view, snapshot, &roots, &me, now).into_iter().map(|(status, _)| status);
+    let (Some(DesiredStatus::Control(_, control)), Some(DesiredStatus::Tenant(_, tenant))) =
+        (all.next(), all.next())
+    else {
+        panic!("the control plane comes first, then the tenants")
+    };
+    let Some(DesiredStatus::Workload(_, workload)) = all.next() else { panic!("then the workloads") };
+    Seen { control: *control, tenant: *tenant, workload: *workload }
+}
+
+fn seen(view: &CatalogueView, snapshot: &Snapshot) -> Seen {
+    seen_at(view, snapshot, at(100))
+}
+
+fn reason(conditions: &[Condition], about: ConditionType) -> String {
+    find(conditions, about).unwrap().reason.clone()
+}
+
+#[test]
+fn all_is_well() {
+    let (view, snapshot) = well();
+    let Seen { control, tenant, workload } = seen(&view, &snapshot);
+    assert_eq!(workload.health, Some(Health::Healthy));
+    assert_eq!(workload.target.as_deref(), Some("Deployment/order"));
+    assert_eq!((workload.open_incidents, workload.observed_generation), (Some(0), Some(3)));
+    assert_eq!(workload.level, Some(homeostat_crds::Level::ActBounded));
+    for about in [ConditionType::Ready, ConditionType::TargetFound, ConditionType::ObjectivesMet] {
+        assert!(is_true(&workload.conditions, about), "{about}");
+    }
+    assert!(is_true(&tenant.conditions, ConditionType::Ready));
+    assert_eq!((tenant.workloads, tenant.level_lowered_because), (Some(1), None));
+    assert!(is_true(&control.conditions, ConditionType::Ready));
+    assert!(is_true(&control.conditions, ConditionType::WarmedUp));
+    assert_eq!(reason(&control.conditions, ConditionType::PrometheusAvailable), "NotConfigured");
+    assert_eq!((control.tenants, control.workloads), (Some(1), Some(1)));
+    for (known, conditions) in [
+        (workload::CONDITIONS, &workload.conditions),
+        (tenant::CONDITIONS, &tenant.conditions),
+        (control_plane::CONDITIONS, &control.conditions),
+    ] {
+        assert!(
+            known.iter().all(|about| find(conditions, *about).is_some()),
+            "every known condition is there"
+        );
+        assert!(conditions.iter().all(|condition| condition.observed_generation.is_some()));
+    }
+}
+
+#[test]
+fn nothing_new_gives_equal_statuses_whatever_the_time() {
+    let (view, snapshot) = well();
+    let (early, late) = (seen_at(&view, &snapshot, at(100)), seen_at(&view, &snapshot, at(90_000)));
+    assert_eq!(digest(Some(&early.workload)), digest(Some(&late.workload)));
+    assert_eq!(digest(Some(&early.tenant)), digest(Some(&late.tenant)));
+    assert_eq!(digest(Some(&early.control)), digest(Some(&late.control)));
+}
+
+#[test]
+fn a_workload_that_does_not_count_says_why() {
+    let (mut view, snapshot) = well();
+    let invalid = Rejection::Field { field: "spec.x".into(), found: "7".into(), rule: "it must be 8".into() };
+    for (verdict, ready, found) in [
+        (Verdict::TargetNotFound, "TargetNotFound", Some(false)),
+        (Verdict::TargetTaken { by: ObjectKey::new("shop", "old") }, "TargetClaimedTwice", Some(true)),
+        (Verdict::NoTenant, "NoTenant", None),
+        (Verdict::TargetNotSupported, "TargetNotSupported", None),
+        (Verdict::Invalid(invalid), "InvalidSpec", None),
+    ] {
+        let entry = WorkloadEntry { verdict: verdict.clone(), ..WorkloadEntry::clone(&view.workloads[0]) };
+        view.workloads[0] = Arc::new(entry);
+        let status = seen(&view, &snapshot).workload;
+        assert!(!is_true(&status.conditions, ConditionType::Ready), "{verdict:?}");
+        assert_eq!(reason(&status.conditions, ConditionType::Ready), ready);
+        let target = find(&status.conditions, ConditionType::TargetFound).unwrap().status;
+        let expected = found.map_or(ConditionStatus::Unknown, ConditionStatus::from);
+        assert_eq!(target, expected, "{verdict:?}");
+        assert_eq!((status.health, status.level), (Some(Health::Unknown), None));
+        let message = &find(&status.conditions, ConditionType::Ready).unwrap().message;
+        assert!(message.ends_with("no action is taken for it"), "{message}");
+    }
+}
+
+#[test]
+fn health_follows_incidents_and_pods() {
+    for (state, severity, health) in [
+        (IncidentState::Open, Severity::Critical, Health::Unhealthy),
+        (IncidentState::Acting, Severity::Warning, Health::Degraded),
+        (IncidentState::HandedOver, Severity::Critical, Health::Unhealthy),
+        (IncidentState::Mitigated, Severity::Critical, Health::Healthy),
+        (IncidentState::Resolved, Severity::Critical, Health::Healthy),
+    ] {
+        let (view, mut snapshot) = well();
+        let incident = incident(state, severity);
+        snapshot.incidents.insert_mut(incident.id.clone(), Arc::new(incident));
+        let found = seen(&view, &snapshot);
+        assert_eq!(found.workload.health, Some(health), "{state:?}");
+        let open = i32::from(state != IncidentState::Resolved);
+        assert_eq!((found.workload.open_incidents, found.tenant.open_incidents), (Some(open), Some(open)));
+    }
+    let (view, mut snapshot) = well();
+    snapshot.commit(&ObjectChange::Pod(Change::Applied(Arc::new(pod(false)))), at(20));
+    assert_eq!(seen(&view, &snapshot).workload.health, Some(Health::Unhealthy));
+}
+
+#[test]
+fn a_lowered_level_says_why() {
+    let (view, mut snapshot) = well();
+    let engaged = ControlPolicy {
+        kill_switch: KillSwitch::Engaged { reason: Name::from("maintenance"), by: None },
+        ..ControlPolicy::default()
+    };
+    snapshot.commit(&ObjectChange::Control(Some(Arc::new(engaged))), at(20));
+    let found = seen(&view, &snapshot);
+    assert_eq!(found.workload.level, Some(homeostat_crds::Level::Recommend));
+    assert_eq!(found.tenant.level_lowered_because.as_deref(), Some("kill switch: maintenance"));
+    snapshot.commit(&ObjectChange::Control(None), at(20));
+    let because = seen(&view, &snapshot).tenant.level_lowered_because.unwrap();
+    assert!(because.contains("cannot be read"), "{because}");
+}
+
+#[test]
+fn a_contested_namespace_and_a_dead_source_are_told() {
+    let (mut view, mut snapshot) = well();
+    view.tenants[0].contested = vec![(Name::from("cafe"), TenantName::new("older"))];
+    let down = SourceReport { state: SourceState::Down(Name::from("no word")), accepted: 0, dropped: 0 };
+    snapshot.sources.insert_mut(Name::from("kubernetes"), down);
+    let found = seen(&view, &snapshot);
+    assert_eq!(reason(&found.tenant.conditions, ConditionType::NamespacesOwned), "NamespaceClaimedTwice");
+    assert!(!is_true(&found.control.conditions, ConditionType::Ready));
+    assert!(!is_true(&found.control.conditions, ConditionType::KubernetesAvailable));
+    let source = &found.control.sources[0];
+    assert_eq!((source.state, source.message.as_deref()), (WireSource::Unavailable, Some("no word")));
+}

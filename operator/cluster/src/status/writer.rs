@@ -1,0 +1,227 @@
+//! Writes statuses that differ from what the API server holds.
+
+use super::desired::{DesiredStatus, SelfFacts, desired_status};
+use super::{apply_status, digest};
+use crate::client::{call, label};
+use crate::elector::Leadership;
+use crate::error::ClusterError;
+use crate::validate::Catalogue;
+use futures::{StreamExt, stream};
+use homeostat_crds::conditions::Condition;
+use homeostat_crds::v1alpha1::{ControlPlane, Tenant, Workload};
+use homeostat_execute::RootHistory;
+use homeostat_knowledge::{Clock, ObjectKey, SignedDuration, SnapshotSource};
+use kube::{Api, Client};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+/// How often the picture is looked at; statuses are for people, incidents have their own, faster way.
+const LOOK: Duration = Duration::from_secs(1);
+/// Storms, breakers and warm-up end by time alone; so long at most until that shows.
+const REFRESH: Duration = Duration::from_secs(15);
+/// Writes per look. The rest waits for the next one: newest state only, so nothing piles up.
+const PER_LOOK: usize = 200;
+/// Writes under way at once.
+const PARALLEL: usize = 4;
+/// Time for which roots are remembered for the storm condition.
+const KEEP_ROOTS: SignedDuration = SignedDuration::from_hours(24);
+
+/// Kind and key of an object.
+type Id = (&'static str, ObjectKey);
+
+/// What was written, since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WriterCounts {
+    /// Statuses written.
+    pub written: u64,
+    /// Attempts that failed.
+    pub failed: u64,
+}
+
+/// Writes statuses of tenants, workloads and the control plane, while this replica leads.
+pub struct StatusWriter {
+    client: Client,
+    catalogue: Catalogue,
+    snapshots: Arc<dyn SnapshotSource>,
+    clock: Arc<dyn Clock>,
+    me: SelfFacts,
+    roots: RootHistory,
+    /// What was written and has not come back through the watch yet: digest then seen, digest written.
+    written: HashMap<Id, (u64, u64)>,
+    /// Objects whose last write failed, and when to try again.
+    later: HashMap<Id, (u32, Instant)>,
+    counts: WriterCounts,
+}
+
+impl StatusWriter {
+    /// A writer. `catalogue` comes from [`crate::Watches::catalogue`].
+    pub fn new(
+        client: Client,
+        catalogue: Catalogue,
+        snapshots: Arc<dyn SnapshotSource>,
+        clock: Arc<dyn Clock>,
+        me: SelfFacts,
+    ) -> Self {
+        Self {
+            client,
+            catalogue,
+            snapshots,
+            clock,
+            me,
+            roots: RootHistory::default(),
+            written: HashMap::new(),
+            later: HashMap::new(),
+            counts: WriterCounts::default(),
+        }
+    }
+
+    /// Writes what differs until `shutdown`.
+    pub async fn run(mut self, leadership: Leadership, shutdown: CancellationToken) {
+        let mut last: Option<(u64, u64, Instant)> = None;
+        let mut unfinished = false;
+        loop {
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                () = tokio::time::sleep(LOOK) => {}
+            }
+            if !leadership.leads() {
+                (last, unfinished) = (None, false);
+                self.written.clear();
+                continue;
+            }
+            let now = (self.snapshots.current().generation, self.catalogue.revision().await, Instant::now());
+            let same = last.is_some_and(|(generation, revision, at)| {
+                (generation, revision) == (now.0, now.1) && now.2.duration_since(at) < REFRESH
+            });
+            if same && !unfinished {
+                continue;
+            }
+            last = Some(now);
+            unfinished = self.look(&leadership).await;
+        }
+    }
+
+    /// Counts since the start.
+    pub fn counts(&self) -> WriterCounts {
+        self.counts
+    }
+
+    /// One pass: writes what differs, at most 200 statuses; `true` when something is left to write.
+    pub async fn look(&mut self, leadership: &Leadership) -> bool {
+        let view = self.catalogue.view().await;
+        if !view.ready {
+            return false;
+        }
+        let (snapshot, now) = (self.snapshots.current(), self.clock.now());
+        self.roots.observe(&snapshot, now, KEEP_ROOTS);
+        let all = desired_status(&view, &snapshot, &self.roots, &self.me, now);
+        let at = Instant::now();
+        let mut due = Vec::new();
+        let mut left = false;
+        for (desired, seen) in all {
+            let (id, wanted) = (identity(&desired), desired_digest(&desired));
+            let there = match self.written.get(&id) {
+                // Our write has not come back yet: what we wrote counts, not what we see.
+                Some((before, written)) if *before == seen => *written,
+                Some(_) => {
+                    self.written.remove(&id);
+                    seen
+                }
+                None => seen,
+            };
+            if there == wanted {
+                self.later.remove(&id);
+            } else if self.later.get(&id).is_some_and(|(_, when)| *when > at) || due.len() >= PER_LOOK {
+                left = true;
+            } else {
+                due.push((id, desired, seen, wanted));
+            }
+        }
+        let client = &self.client;
+        let writes: Vec<_> = due
+            .into_iter()
+            .map(|(id, desired, seen, wanted)| async move {
+                // A lost lease ends the pass before the next write.
+                let result = if leadership.leads() { Some(write(client, desired).await) } else { None };
+                (id, seen, wanted, result)
+            })
+            .collect();
+        let mut writes = stream::iter(writes).buffer_unordered(PARALLEL);
+        while let Some((id, seen, wanted, result)) = writes.next().await {
+            match result {
+                // Deleted meanwhile, or no longer ours to write.
+                None | Some(Err(ClusterError::NotFound { .. })) => {}
+                Some(Ok(())) => {
+                    self.counts.written += 1;
+                    self.later.remove(&id);
+                    self.written.insert(id, (seen, wanted));
+                }
+                Some(Err(error)) => {
+                    self.counts.failed += 1;
+                    let (attempts, when) = self.later.entry(id.clone()).or_insert((0, at));
+                    if *attempts == 0 {
+                        let (kind, key) = &id;
+                        tracing::warn!(kind, object = %key, category = error.category().name(), %error, "Status not written");
+                    }
+                    *attempts = attempts.saturating_add(1);
+                    *when = Instant::now() + Duration::from_secs(1 << (*attempts).min(6));
+                    left = true;
+                }
+            }
+        }
+        left
+    }
+}
+
+fn identity(desired: &DesiredStatus) -> (&'static str, ObjectKey) {
+    match desired {
+        DesiredStatus::Workload(key, _) => ("Workload", key.clone()),
+        DesiredStatus::Tenant(key, _) => ("Tenant", key.clone()),
+        DesiredStatus::Control(key, _) => ("ControlPlane", key.clone()),
+    }
+}
+
+fn desired_digest(desired: &DesiredStatus) -> u64 {
+    match desired {
+        DesiredStatus::Workload(_, status) => digest(Some(status)),
+        DesiredStatus::Tenant(_, status) => digest(Some(status)),
+        DesiredStatus::Control(_, status) => digest(Some(status)),
+    }
+}
+
+/// Reads the transition times that are there and writes the status with them.
+async fn write(client: &Client, desired: DesiredStatus) -> Result<(), ClusterError> {
+    match desired {
+        DesiredStatus::Workload(key, mut status) => {
+            let api: Api<Workload> = Api::namespaced(client.clone(), &key.namespace);
+            let old = call("read", &label("Workload", &key), api.get(&key.name)).await?;
+            keep_times(&mut status.conditions, &old.status.unwrap_or_default().conditions);
+            apply_status(&api, &key, &status).await.map(drop)
+        }
+        DesiredStatus::Tenant(key, mut status) => {
+            let api: Api<Tenant> = Api::all(client.clone());
+            let old = call("read", &label("Tenant", &key), api.get(&key.name)).await?;
+            keep_times(&mut status.conditions, &old.status.unwrap_or_default().conditions);
+            apply_status(&api, &key, &status).await.map(drop)
+        }
+        DesiredStatus::Control(key, mut status) => {
+            let api: Api<ControlPlane> = Api::all(client.clone());
+            let old = call("read", &label("ControlPlane", &key), api.get(&key.name)).await?;
+            keep_times(&mut status.conditions, &old.status.unwrap_or_default().conditions);
+            apply_status(&api, &key, &status).await.map(drop)
+        }
+    }
+}
+
+/// A transition time moves only when the status of its condition does.
+fn keep_times(new: &mut [Condition], old: &[Condition]) {
+    for condition in new {
+        let before = old.iter().find(|one| one.type_ == condition.type_ && one.status == condition.status);
+        if let Some(before) = before {
+            condition.last_transition_time = before.last_transition_time;
+        }
+    }
+}

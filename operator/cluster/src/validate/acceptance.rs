@@ -1,0 +1,416 @@
+//! Which workloads and tenants count, judged from all of them together. Pure; fed by the watches.
+//!
+//! A workload is delivered only while its spec is valid, a tenant owns its namespace, its target exists, and no
+//! older workload names the same target. Everything else has a [`Verdict`] that becomes conditions, and gets no
+//! action. A namespace belongs to the oldest tenant that names it. Nothing is judged before the first full list of
+//! tenants, workloads, controllers and the control plane: a target that was not listed yet is not missing.
+
+use super::{Rejection, TenantDefaults};
+use homeostat_knowledge::ids::Uid;
+use homeostat_knowledge::observation::{Change, ObjectChange, ObjectKind};
+use homeostat_knowledge::records::ControllerKey;
+use homeostat_knowledge::{
+    ControlPolicy, ControllerKind, Name, TenantName, TenantPolicy, Timestamp, WorkloadKey, WorkloadPolicy,
+};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::sync::Arc;
+use tokio::sync::Mutex;
+
+/// What is judged about a workload.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Lists are still loading.
+    Pending,
+    /// Under control.
+    Accepted {
+        /// The tenant that owns the namespace.
+        tenant: TenantName,
+    },
+    /// The object itself cannot be used.
+    Invalid(Rejection),
+    /// No tenant owns the namespace.
+    NoTenant,
+    /// The kind of the target is not watched.
+    TargetNotSupported,
+    /// The target does not exist.
+    TargetNotFound,
+    /// An older workload has the same target.
+    TargetTaken {
+        /// That workload.
+        by: WorkloadKey,
+    },
+}
+
+/// A `Workload` object with its verdict.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WorkloadEntry {
+    /// Namespace and name.
+    pub key: WorkloadKey,
+    /// UID.
+    pub uid: Uid,
+    /// `metadata.generation`.
+    pub generation: i64,
+    /// Creation time; the oldest claim of a target counts.
+    pub created: Timestamp,
+    /// The policy, or why there is none.
+    pub policy: Result<Arc<WorkloadPolicy>, Rejection>,
+    /// What follows.
+    pub verdict: Verdict,
+    /// Digest of the status as last seen in the API server.
+    pub seen: u64,
+}
+
+/// A `Tenant` object with what became of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TenantEntry {
+    /// Name.
+    pub name: TenantName,
+    /// UID.
+    pub uid: Uid,
+    /// `metadata.generation`.
+    pub generation: i64,
+    /// Creation time; the oldest claim of a namespace counts.
+    pub created: Timestamp,
+    /// The policy with its spec's namespaces, or why there is none.
+    pub policy: Result<Arc<TenantPolicy>, Rejection>,
+    /// Namespaces that an older tenant has, and which tenant.
+    pub contested: Vec<(Name, TenantName)>,
+    /// Digest of the status as last seen in the API server.
+    pub seen: u64,
+}
+
+/// The `ControlPlane` object.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ControlEntry {
+    /// UID.
+    pub uid: Uid,
+    /// `metadata.generation`.
+    pub generation: i64,
+    /// The policy, or why there is none.
+    pub policy: Result<Arc<ControlPolicy>, Rejection>,
+    /// What it sets for every tenant.
+    pub defaults: TenantDefaults,
+    /// Digest of the status as last seen in the API server.
+    pub seen: u64,
+}
+
+/// One thing to judge.
+#[derive(Clone, Debug)]
+pub(crate) enum Input {
+    ControlSeen(ControlEntry),
+    ControlGone,
+    TenantSeen(TenantEntry),
+    TenantGone(TenantName),
+    WorkloadSeen(WorkloadEntry),
+    WorkloadGone(WorkloadKey),
+    ControllerSeen(ControllerKey),
+    ControllerGone(ControllerKey),
+    Synced(ObjectKind),
+}
+
+/// The judge.
+#[derive(Debug, Default)]
+pub(crate) struct Acceptance {
+    control: Option<ControlEntry>,
+    tenants: BTreeMap<TenantName, TenantEntry>,
+    workloads: BTreeMap<WorkloadKey, Arc<WorkloadEntry>>,
+    controllers: HashSet<ControllerKey>,
+    claims: BTreeMap<ControllerKey, BTreeSet<WorkloadKey>>,
+    owners: BTreeMap<Name, TenantName>,
+    delivered_tenants: BTreeMap<TenantName, Arc<TenantPolicy>>,
+    delivered_workloads: BTreeMap<WorkloadKey, Arc<WorkloadPolicy>>,
+    synced: BTreeSet<ObjectKind>,
+    revision: u64,
+}
+
+/// Lists that must be complete before anything is judged.
+const NEEDED: [ObjectKind; 4] =
+    [ObjectKind::Control, ObjectKind::Tenant, ObjectKind::Controller, ObjectKind::Workload];
+
+impl Acceptance {
+    fn ready(&self) -> bool {
+        NEEDED.iter().all(|kind| self.synced.contains(kind))
+    }
+
+    /// Takes in one thing; gives what must be delivered, in order.
+    pub fn feed(&mut self, input: Input) -> Vec<ObjectChange> {
+        let mut out = Vec::new();
+        match input {
+            Input::ControlSeen(entry) => {
+                let before = self.defaults();
+                // The default policy has no effects: what cannot be read must not allow anything.
+                out.push(ObjectChange::Control(entry.policy.as_ref().ok().cloned()));
+                self.control = Some(entry);
+                self.revision += 1;
+                if self.defaults() != before {
+                    self.judge_tenants(&mut out);
+                }
+            }
+            Input::ControlGone => {
+                out.push(ObjectChange::Control(None));
+                self.control = None;
+                self.revision += 1;
+                self.judge_tenants(&mut out);
+            }
+            Input::TenantSeen(entry) => {
+                let same_claim = self.tenants.get(&entry.name).is_some_and(|old| {
+                    old.policy == entry.policy && old.created == entry.created && old.uid == entry.uid
+                });
+                let contested = self.tenants.get(&entry.name).map(|old| old.contested.clone());
+                let entry = TenantEntry { contested: contested.unwrap_or_default(), ..entry };
+                self.tenants.insert(entry.name.clone(), entry);
+                self.revision += 1;
+                if !same_claim {
+                    self.judge_tenants(&mut out);
+                }
+            }
+            Input::TenantGone(name) => {
+                self.tenants.remove(&name);
+                self.revision += 1;
+                self.judge_tenants(&mut out);
+            }
+            Input::WorkloadSeen(entry) => self.workload_seen(entry, &mut out),
+            Input::WorkloadGone(key) => {
+                if let Some(old) = self.workloads.remove(&key) {
+                    self.revision += 1;
+                    let rivals = self.forget_claim(&old);
+                    self.deliver(&key, None, &mut out);
+                    self.judge_workloads(rivals, &mut out);
+                }
+            }
+            Input::ControllerSeen(key) => {
+                if self.controllers.insert(key.clone()) {
+                    self.judge_claims(&key, &mut out);
+                }
+            }
+            Input::ControllerGone(key) => {
+                if self.controllers.remove(&key) {
+                    self.judge_claims(&key, &mut out);
+                }
+            }
+            Input::Synced(kind) => {
+                let before = self.ready();
+                self.synced.insert(kind);
+                if !before && self.ready() {
+                    self.judge_tenants(&mut out);
+                    out.push(ObjectChange::Synced(ObjectKind::Tenant));
+                    out.push(ObjectChange::Synced(ObjectKind::Workload));
+                }
+            }
+        }
+        out
+    }
+
+    fn defaults(&self) -> TenantDefaults {
+        self.control.as_ref().map_or_else(TenantDefaults::default, |control| control.defaults)
+    }
+
+    fn workload_seen(&mut self, entry: WorkloadEntry, out: &mut Vec<ObjectChange>) {
+        let key = entry.key.clone();
+        let old = self.workloads.get(&key).cloned();
+        let same_claim =
+            old.as_ref().is_some_and(|old| old.uid == entry.uid && target_of(old) == target_of(&entry));
+        let verdict = old.as_ref().map_or(Verdict::Pending, |old| old.verdict.clone());
+        let mut affected = BTreeSet::from([key.clone()]);
+        if !same_claim && let Some(old) = &old {
+            affected.extend(self.forget_claim(old));
+        }
+        if let Some(target) = target_of(&entry) {
+            let claims = self.claims.entry(target.clone()).or_default();
+            if claims.insert(key.clone()) {
+                affected.extend(claims.iter().cloned());
+            }
+        }
+        self.workloads.insert(key, Arc::new(WorkloadEntry { verdict, ..entry }));
+        self.revision += 1;
+        self.judge_workloads(affected, out);
+    }
+
+    /// Removes a workload's claim; gives the others that want the same target.
+    fn forget_claim(&mut self, entry: &WorkloadEntry) -> BTreeSet<WorkloadKey> {
+        let Some(target) = target_of(entry) else { return BTreeSet::new() };
+        let Some(claims) = self.claims.get_mut(target) else { return BTreeSet::new() };
+        claims.remove(&entry.key);
+        let rivals = claims.clone();
+        if rivals.is_empty() {
+            self.claims.remove(target);
+        }
+        rivals
+    }
+
+    fn judge_claims(&mut self, target: &ControllerKey, out: &mut Vec<ObjectChange>) {
+        if let Some(claims) = self.claims.get(target).cloned() {
+            self.judge_workloads(claims, out);
+        }
+    }
+
+    fn judge_tenants(&mut self, out: &mut Vec<ObjectChange>) {
+        if !self.ready() {
+            return;
+        }
+        let mut order: Vec<_> = self
+            .tenants
+            .values()
+            .filter_map(|entry| {
+                Some((entry.created, entry.name.clone(), Arc::clone(entry.policy.as_ref().ok()?)))
+            })
+            .collect();
+        order.sort_by(|left, right| (left.0, &left.1).cmp(&(right.0, &right.1)));
+        let mut owners: BTreeMap<Name, TenantName> = BTreeMap::new();
+        let mut contested: BTreeMap<TenantName, Vec<(Name, TenantName)>> = BTreeMap::new();
+        for (_, tenant, policy) in &order {
+            for namespace in &policy.namespaces {
+                if let Some(owner) = owners.get(namespace) {
+                    let list = contested.entry(tenant.clone()).or_default();
+                    list.push((namespace.clone(), owner.clone()));
+                } else {
+                    owners.insert(namespace.clone(), tenant.clone());
+                }
+            }
+        }
+        for entry in self.tenants.values_mut() {
+            entry.contested = contested.remove(&entry.name).unwrap_or_default();
+        }
+        let defaults = self.defaults();
+        let mut wanted: BTreeMap<TenantName, Arc<TenantPolicy>> = BTreeMap::new();
+        for (_, tenant, policy) in order {
+            let mut policy = TenantPolicy::clone(&policy);
+            policy.namespaces.retain(|namespace| owners.get(namespace) == Some(&tenant));
+            policy.limits.storm_calm = defaults.storm_calm;
+            policy.limits.evidence_maximum_age = defaults.evidence_maximum_age;
+            wanted.insert(tenant, Arc::new(policy));
+        }
+        let gone: Vec<_> =
+            self.delivered_tenants.keys().filter(|name| !wanted.contains_key(*name)).cloned().collect();
+        for name in gone {
+            self.delivered_tenants.remove(&name);
+            out.push(ObjectChange::Tenant(Change::Deleted(name)));
+        }
+        for (name, policy) in wanted {
+            if self.delivered_tenants.get(&name) != Some(&policy) {
+                self.delivered_tenants.insert(name, Arc::clone(&policy));
+                out.push(ObjectChange::Tenant(Change::Applied(policy)));
+            }
+        }
+        self.owners = owners;
+        let all: BTreeSet<_> = self.workloads.keys().cloned().collect();
+        self.judge_workloads(all, out);
+    }
+
+    fn judge_workloads(&mut self, keys: BTreeSet<WorkloadKey>, out: &mut Vec<ObjectChange>) {
+        if !self.ready() {
+            return;
+        }
+        for key in keys {
+            let Some(entry) = self.workloads.get(&key) else { continue };
+            let verdict = self.verdict(entry);
+            let policy = match &verdict {
+                Verdict::Accepted { .. } => entry.policy.as_ref().ok().cloned(),
+                _ => None,
+            };
+            if entry.verdict != verdict {
+                let entry = WorkloadEntry { verdict, ..WorkloadEntry::clone(entry) };
+                self.workloads.insert(key.clone(), Arc::new(entry));
+                self.revision += 1;
+            }
+            self.deliver(&key, policy, out);
+        }
+    }
+
+    fn verdict(&self, entry: &WorkloadEntry) -> Verdict {
+        let policy = match &entry.policy {
+            Ok(policy) => policy,
+            Err(why) => return Verdict::Invalid(why.clone()),
+        };
+        let Some(tenant) = self.owners.get(&entry.key.namespace) else { return Verdict::NoTenant };
+        if policy.target.kind == ControllerKind::Other {
+            return Verdict::TargetNotSupported;
+        }
+        if !self.controllers.contains(&policy.target) {
+            return Verdict::TargetNotFound;
+        }
+        let first = self
+            .claims
+            .get(&policy.target)
+            .into_iter()
+            .flatten()
+            .filter_map(|key| self.workloads.get(key))
+            .min_by(|left, right| (left.created, &left.key.name).cmp(&(right.created, &right.key.name)));
+        match first {
+            Some(first) if first.key != entry.key => Verdict::TargetTaken { by: first.key.clone() },
+            _ => Verdict::Accepted { tenant: tenant.clone() },
+        }
+    }
+
+    fn deliver(
+        &mut self,
+        key: &WorkloadKey,
+        policy: Option<Arc<WorkloadPolicy>>,
+        out: &mut Vec<ObjectChange>,
+    ) {
+        match policy {
+            Some(policy) if self.delivered_workloads.get(key) != Some(&policy) => {
+                self.delivered_workloads.insert(key.clone(), Arc::clone(&policy));
+                out.push(ObjectChange::Workload(Change::Applied(policy)));
+            }
+            Some(_) => {}
+            None => {
+                if self.delivered_workloads.remove(key).is_some() {
+                    out.push(ObjectChange::Workload(Change::Deleted(key.clone())));
+                }
+            }
+        }
+    }
+}
+
+fn target_of(entry: &WorkloadEntry) -> Option<&ControllerKey> {
+    entry.policy.as_ref().ok().map(|policy| &policy.target)
+}
+
+/// Everything that has a status of ours, as judged now.
+#[derive(Clone, Debug, Default)]
+pub struct CatalogueView {
+    /// Counts up with each change.
+    pub revision: u64,
+    /// Lists are complete; before that nothing is judged.
+    pub ready: bool,
+    /// The control plane object.
+    pub control: Option<ControlEntry>,
+    /// Tenants.
+    pub tenants: Vec<TenantEntry>,
+    /// Workloads.
+    pub workloads: Vec<Arc<WorkloadEntry>>,
+}
+
+/// Reads what the watches judged.
+#[derive(Clone, Debug)]
+pub struct Catalogue {
+    acceptance: Arc<Mutex<Acceptance>>,
+}
+
+impl Catalogue {
+    pub(crate) fn new(acceptance: Arc<Mutex<Acceptance>>) -> Self {
+        Self { acceptance }
+    }
+
+    /// Counts up with each change.
+    pub async fn revision(&self) -> u64 {
+        self.acceptance.lock().await.revision
+    }
+
+    /// The present view.
+    pub async fn view(&self) -> CatalogueView {
+        let acceptance = self.acceptance.lock().await;
+        CatalogueView {
+            revision: acceptance.revision,
+            ready: acceptance.ready(),
+            control: acceptance.control.clone(),
+            tenants: acceptance.tenants.values().cloned().collect(),
+            workloads: acceptance.workloads.values().cloned().collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "acceptance_tests.rs"]
+mod tests;

@@ -1,0 +1,250 @@
+use super::*;
+use homeostat_knowledge::policy::Archetype;
+use homeostat_knowledge::{GuardLimits, ObjectKey, SignedDuration};
+use std::collections::BTreeMap as Map;
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(second).unwrap()
+}
+
+fn target(name: &str) -> ControllerKey {
+    ControllerKey { kind: ControllerKind::Deployment, object: ObjectKey::new("shop", name) }
+}
+
+fn workload(name: &str, target_name: &str, created: i64) -> WorkloadEntry {
+    let key = ObjectKey::new("shop", name);
+    let policy = WorkloadPolicy {
+        key: key.clone(),
+        uid: Uid::new(name),
+        generation: 1,
+        target: target(target_name),
+        archetype: Archetype::Service,
+        criticality: 500,
+        availability: None,
+        latency: None,
+        signals: Vec::new(),
+        dependencies: Vec::new(),
+        playbooks: BTreeSet::new(),
+        paused: false,
+        do_not_touch_until: None,
+        maximum_useless_restarts: 2,
+        surge_after_crash: true,
+    };
+    WorkloadEntry {
+        uid: Uid::new(name),
+        generation: 1,
+        created: at(created),
+        policy: Ok(Arc::new(policy)),
+        verdict: Verdict::Pending,
+        seen: 0,
+        key,
+    }
+}
+
+fn tenant(name: &str, namespaces: &[&str], created: i64) -> TenantEntry {
+    let policy = TenantPolicy {
+        name: TenantName::new(name),
+        uid: Uid::new(name),
+        generation: 1,
+        namespaces: namespaces.iter().map(|name| Name::from(*name)).collect(),
+        levels: Map::new(),
+        limits: GuardLimits::default(),
+        verification: SignedDuration::from_secs(30),
+        freezes: Vec::new(),
+        approvers: Vec::new(),
+        paused: false,
+    };
+    TenantEntry {
+        name: TenantName::new(name),
+        uid: Uid::new(name),
+        generation: 1,
+        created: at(created),
+        policy: Ok(Arc::new(policy)),
+        contested: Vec::new(),
+        seen: 0,
+    }
+}
+
+/// A judge with everything listed.
+fn judge(inputs: Vec<Input>) -> (Acceptance, Vec<ObjectChange>) {
+    let mut acceptance = Acceptance::default();
+    let mut out = Vec::new();
+    for input in inputs.into_iter().chain(NEEDED.map(Input::Synced)) {
+        out.extend(acceptance.feed(input));
+    }
+    (acceptance, out)
+}
+
+fn verdict(acceptance: &Acceptance, name: &str) -> Verdict {
+    acceptance.workloads[&ObjectKey::new("shop", name)].verdict.clone()
+}
+
+fn delivered(changes: &[ObjectChange]) -> Vec<(String, bool)> {
+    changes
+        .iter()
+        .filter_map(|change| match change {
+            ObjectChange::Workload(Change::Applied(policy)) => Some((policy.key.name.to_string(), true)),
+            ObjectChange::Workload(Change::Deleted(key)) => Some((key.name.to_string(), false)),
+            _ => None,
+        })
+        .collect()
+}
+
+#[test]
+fn nothing_is_judged_before_the_lists_are_complete() {
+    let mut acceptance = Acceptance::default();
+    let mut out = acceptance.feed(Input::WorkloadSeen(workload("order", "order", 1)));
+    out.extend(acceptance.feed(Input::Synced(ObjectKind::Workload)));
+    out.extend(acceptance.feed(Input::TenantSeen(tenant("food", &["shop"], 1))));
+    out.extend(acceptance.feed(Input::Synced(ObjectKind::Tenant)));
+    out.extend(acceptance.feed(Input::Synced(ObjectKind::Control)));
+    assert_eq!(out, []);
+    assert_eq!(verdict(&acceptance, "order"), Verdict::Pending);
+    acceptance.feed(Input::ControllerSeen(target("order")));
+    let out = acceptance.feed(Input::Synced(ObjectKind::Controller));
+    assert!(matches!(&out[0], ObjectChange::Tenant(Change::Applied(_))));
+    assert!(matches!(&out[1], ObjectChange::Workload(Change::Applied(_))));
+    let synced = [ObjectChange::Synced(ObjectKind::Tenant), ObjectChange::Synced(ObjectKind::Workload)];
+    assert_eq!(out[2..], synced);
+}
+
+#[test]
+fn a_missing_target_is_told_and_found_when_it_comes() {
+    let (mut acceptance, out) = judge(vec![
+        Input::TenantSeen(tenant("food", &["shop"], 1)),
+        Input::WorkloadSeen(workload("order", "order", 1)),
+    ]);
+    assert_eq!(delivered(&out), []);
+    assert_eq!(verdict(&acceptance, "order"), Verdict::TargetNotFound);
+    let out = acceptance.feed(Input::ControllerSeen(target("order")));
+    assert_eq!(delivered(&out), [("order".to_owned(), true)]);
+    assert_eq!(acceptance.feed(Input::ControllerSeen(target("order"))), [], "seen again is no news");
+    let out = acceptance.feed(Input::ControllerGone(target("order")));
+    assert_eq!(delivered(&out), [("order".to_owned(), false)]);
+    assert_eq!(verdict(&acceptance, "order"), Verdict::TargetNotFound);
+}
+
+#[test]
+fn the_older_of_two_claims_counts_whatever_the_order_of_arrival() {
+    for first in ["old", "new"] {
+        let entry = |name: &str| workload(name, "order", if name == "old" { 1 } else { 2 });
+        let second = if first == "old" { "new" } else { "old" };
+        let (mut acceptance, out) = judge(vec![
+            Input::TenantSeen(tenant("food", &["shop"], 1)),
+            Input::ControllerSeen(target("order")),
+            Input::WorkloadSeen(entry(first)),
+            Input::WorkloadSeen(entry(second)),
+        ]);
+        assert_eq!(delivered(&out), [("old".to_owned(), true)]);
+        assert_eq!(verdict(&acceptance, "new"), Verdict::TargetTaken { by: ObjectKey::new("shop", "old") });
+        let out = acceptance.feed(Input::WorkloadGone(ObjectKey::new("shop", "old")));
+        assert_eq!(delivered(&out), [("old".to_owned(), false), ("new".to_owned(), true)]);
+    }
+}
+
+#[test]
+fn of_equal_age_the_first_by_name_counts() {
+    let (acceptance, _) = judge(vec![
+        Input::TenantSeen(tenant("food", &["shop"], 1)),
+        Input::ControllerSeen(target("order")),
+        Input::WorkloadSeen(workload("b", "order", 1)),
+        Input::WorkloadSeen(workload("a", "order", 1)),
+    ]);
+    assert!(matches!(verdict(&acceptance, "a"), Verdict::Accepted { .. }));
+    assert!(matches!(verdict(&acceptance, "b"), Verdict::TargetTaken { .. }));
+}
+
+#[test]
+fn a_workload_that_moves_to_another_target_frees_the_first() {
+    let (mut acceptance, _) = judge(vec![
+        Input::TenantSeen(tenant("food", &["shop"], 1)),
+        Input::ControllerSeen(target("order")),
+        Input::ControllerSeen(target("kitchen")),
+        Input::WorkloadSeen(workload("old", "order", 1)),
+        Input::WorkloadSeen(workload("new", "order", 2)),
+    ]);
+    let out = acceptance.feed(Input::WorkloadSeen(workload("old", "kitchen", 1)));
+    assert_eq!(delivered(&out), [("new".to_owned(), true), ("old".to_owned(), true)]);
+}
+
+#[test]
+fn a_workload_that_becomes_unreadable_is_taken_back() {
+    let (mut acceptance, _) = judge(vec![
+        Input::TenantSeen(tenant("food", &["shop"], 1)),
+        Input::ControllerSeen(target("order")),
+        Input::WorkloadSeen(workload("order", "order", 1)),
+    ]);
+    let why = Rejection::Unreadable { message: "missing field `targetRef`".into() };
+    let broken = WorkloadEntry { policy: Err(why.clone()), ..workload("order", "order", 1) };
+    let out = acceptance.feed(Input::WorkloadSeen(broken));
+    assert_eq!(delivered(&out), [("order".to_owned(), false)]);
+    assert_eq!(verdict(&acceptance, "order"), Verdict::Invalid(why));
+}
+
+#[test]
+fn a_namespace_belongs_to_the_oldest_tenant_that_names_it() {
+    let (mut acceptance, out) = judge(vec![
+        Input::TenantSeen(tenant("young", &["shop", "cafe"], 2)),
+        Input::TenantSeen(tenant("old", &["shop"], 1)),
+        Input::ControllerSeen(target("order")),
+        Input::WorkloadSeen(workload("order", "order", 1)),
+    ]);
+    let food = |changes: &[ObjectChange], name: &str| {
+        changes.iter().find_map(|change| match change {
+            ObjectChange::Tenant(Change::Applied(policy)) if &*policy.name.0 == name => {
+                Some(policy.namespaces.iter().map(ToString::to_string).collect::<Vec<_>>())
+            }
+            _ => None,
+        })
+    };
+    assert_eq!(food(&out, "young"), Some(vec!["cafe".to_owned()]));
+    assert_eq!(food(&out, "old"), Some(vec!["shop".to_owned()]));
+    assert_eq!(
+        acceptance.tenants[&TenantName::new("young")].contested,
+        [(Name::from("shop"), TenantName::new("old"))]
+    );
+    assert_eq!(verdict(&acceptance, "order"), Verdict::Accepted { tenant: TenantName::new("old") });
+    let out = acceptance.feed(Input::TenantGone(TenantName::new("old")));
+    assert_eq!(food(&out, "young").map(|all| all.len()), Some(2));
+    assert_eq!(verdict(&acceptance, "order"), Verdict::Accepted { tenant: TenantName::new("young") });
+    let out = acceptance.feed(Input::TenantGone(TenantName::new("young")));
+    assert_eq!(delivered(&out), [("order".to_owned(), false)]);
+    assert_eq!(verdict(&acceptance, "order"), Verdict::NoTenant);
+}
+
+#[test]
+fn the_same_again_delivers_nothing() {
+    let (mut acceptance, _) = judge(vec![
+        Input::TenantSeen(tenant("food", &["shop"], 1)),
+        Input::ControllerSeen(target("order")),
+        Input::WorkloadSeen(workload("order", "order", 1)),
+    ]);
+    // Our own status writes come back as changes of the object.
+    let again = WorkloadEntry { seen: 7, ..workload("order", "order", 1) };
+    assert_eq!(acceptance.feed(Input::WorkloadSeen(again)), []);
+    assert_eq!(acceptance.feed(Input::TenantSeen(tenant("food", &["shop"], 1))), []);
+    assert_eq!(acceptance.workloads[&ObjectKey::new("shop", "order")].seen, 7);
+    assert!(matches!(verdict(&acceptance, "order"), Verdict::Accepted { .. }));
+}
+
+#[test]
+fn the_control_plane_reaches_every_tenant_and_a_broken_one_allows_nothing() {
+    let control = |policy, age| ControlEntry {
+        uid: Uid::new("c"),
+        generation: 1,
+        policy,
+        defaults: TenantDefaults {
+            evidence_maximum_age: SignedDuration::from_secs(age),
+            ..TenantDefaults::default()
+        },
+        seen: 0,
+    };
+    let (mut acceptance, _) = judge(vec![Input::TenantSeen(tenant("food", &["shop"], 1))]);
+    let out = acceptance.feed(Input::ControlSeen(control(Ok(Arc::default()), 25)));
+    assert!(matches!(&out[0], ObjectChange::Control(Some(_))));
+    let ObjectChange::Tenant(Change::Applied(food)) = &out[1] else { panic!("{out:?}") };
+    assert_eq!(food.limits.evidence_maximum_age.as_secs(), 25);
+    let why = Rejection::Unreadable { message: String::new() };
+    let out = acceptance.feed(Input::ControlSeen(control(Err(why), 25)));
+    assert_eq!(out, [ObjectChange::Control(None)]);
+}

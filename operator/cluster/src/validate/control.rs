@@ -1,0 +1,151 @@
+//! `ControlPlane` becomes the control policy, and the defaults that every tenant's limits build on.
+
+use super::{Rejection, bounded, level, seconds};
+use homeostat_crds::v1alpha1::{ControlPlane, control_plane::NAME};
+use homeostat_knowledge::ids::Uid;
+use homeostat_knowledge::policy::{KillSwitch, PrometheusPolicy};
+use homeostat_knowledge::{ControlPolicy, GuardLimits, Name, SignedDuration};
+
+/// What the `ControlPlane` sets for every tenant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TenantDefaults {
+    /// Calm time before a storm is over.
+    pub storm_calm: SignedDuration,
+    /// Longest age of evidence at the moment of the effect.
+    pub evidence_maximum_age: SignedDuration,
+}
+
+impl Default for TenantDefaults {
+    fn default() -> Self {
+        let GuardLimits { storm_calm, evidence_maximum_age, .. } = GuardLimits::default();
+        Self { storm_calm, evidence_maximum_age }
+    }
+}
+
+/// The policy of the `ControlPlane` object, or the field that makes it unusable. An unusable one must be treated
+/// like a missing one: no effects.
+pub fn control_policy(object: &ControlPlane) -> Result<ControlPolicy, Rejection> {
+    let name = object.metadata.name.as_deref().unwrap_or_default();
+    if name != NAME {
+        return Err(Rejection::field("metadata.name", format!("`{name}`"), format!("it must be `{NAME}`")));
+    }
+    let spec = &object.spec;
+    let prometheus = spec
+        .sources
+        .prometheus
+        .as_ref()
+        .map(|prometheus| {
+            let interval =
+                seconds("spec.sources.prometheus.intervalSeconds", prometheus.interval_seconds, 1, 3_600)?;
+            let timeout =
+                seconds("spec.sources.prometheus.timeoutSeconds", prometheus.timeout_seconds, 1, 300)?;
+            if timeout > interval {
+                return Err(Rejection::field(
+                    "spec.sources.prometheus.timeoutSeconds",
+                    prometheus.timeout_seconds,
+                    format!("it must not exceed intervalSeconds ({})", prometheus.interval_seconds),
+                ));
+            }
+            if !(prometheus.url.starts_with("http://") || prometheus.url.starts_with("https://")) {
+                return Err(Rejection::field(
+                    "spec.sources.prometheus.url",
+                    format!("`{}`", prometheus.url),
+                    "it must begin with http:// or https://",
+                ));
+            }
+            Ok(PrometheusPolicy { url: Name::from(prometheus.url.as_str()), interval, timeout })
+        })
+        .transpose()?;
+    // A limit on the defaults is checked with the rest, so that a broken object has no half effect.
+    tenant_defaults(object)?;
+    let ceilings = &spec.ceilings;
+    Ok(ControlPolicy {
+        uid: Uid::new(object.metadata.uid.as_deref().unwrap_or_default()),
+        generation: object.metadata.generation.unwrap_or(0),
+        kill_switch: kill_switch(object),
+        ceiling: level(ceilings.level),
+        in_flight: bounded("spec.ceilings.actionsInFlight", ceilings.actions_in_flight, 0, 1_000)?,
+        per_hour: bounded("spec.ceilings.actionsPerHour", ceilings.actions_per_hour, 0, 100_000)?,
+        storm_percent: bounded("spec.ceilings.stormPercent", ceilings.storm_percent, 1, 100)?,
+        breaker_failures: bounded(
+            "spec.breaker.failedVerificationsPer15Minutes",
+            spec.breaker.failed_verifications_per_15_minutes,
+            1,
+            1_000,
+        )?,
+        warm_up: seconds("spec.warmUpSeconds", spec.warm_up_seconds, 0, 3_600)?,
+        prometheus,
+    })
+}
+
+/// What the object sets for every tenant.
+pub fn tenant_defaults(object: &ControlPlane) -> Result<TenantDefaults, Rejection> {
+    let spec = &object.spec;
+    Ok(TenantDefaults {
+        storm_calm: seconds("spec.storm.calmSeconds", spec.storm.calm_seconds, 1, 86_400)?,
+        evidence_maximum_age: seconds(
+            "spec.evidenceMaximumAgeSeconds",
+            spec.evidence_maximum_age_seconds,
+            1,
+            3_600,
+        )?,
+    })
+}
+
+/// The kill switch of the object.
+pub(crate) fn kill_switch(object: &ControlPlane) -> KillSwitch {
+    let switch = &object.spec.kill_switch;
+    if !switch.engaged {
+        return KillSwitch::Off;
+    }
+    KillSwitch::Engaged {
+        reason: Name::from(switch.reason.as_deref().unwrap_or("no reason was given")),
+        by: switch.by.as_deref().map(Name::from),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use homeostat_knowledge::Level;
+    use serde_json::{Value, json};
+
+    fn object(spec: &Value) -> ControlPlane {
+        let text = json!({ "apiVersion": "homeostat.dev/v1alpha1", "kind": "ControlPlane",
+            "metadata": { "name": "default", "uid": "u", "generation": 3 }, "spec": spec });
+        serde_json::from_value(text).unwrap()
+    }
+
+    #[test]
+    fn an_empty_spec_is_the_shipped_policy() {
+        let policy = control_policy(&object(&json!({}))).unwrap();
+        assert_eq!((policy.kill_switch, policy.ceiling), (KillSwitch::Off, Level::ActBounded));
+        assert_eq!((policy.in_flight, policy.storm_percent, policy.breaker_failures), (10, 20, 3));
+        assert_eq!((policy.warm_up.as_secs(), policy.generation), (60, 3));
+    }
+
+    #[test]
+    fn an_engaged_kill_switch_keeps_its_reason() {
+        let spec = json!({ "killSwitch": { "engaged": true, "reason": "maintenance", "by": "ada" } });
+        let policy = control_policy(&object(&spec)).unwrap();
+        let by = Some(Name::from("ada"));
+        assert_eq!(policy.kill_switch, KillSwitch::Engaged { reason: Name::from("maintenance"), by });
+    }
+
+    #[test]
+    fn the_field_and_the_limit_are_named() {
+        for (spec, field) in [
+            (json!({ "warmUpSeconds": -1 }), "spec.warmUpSeconds"),
+            (json!({ "ceilings": { "stormPercent": 0 } }), "spec.ceilings.stormPercent"),
+            (json!({ "storm": { "calmSeconds": 0 } }), "spec.storm.calmSeconds"),
+            (
+                json!({ "sources": { "prometheus": { "url": "http://p", "intervalSeconds": 5, "timeoutSeconds": 6 } } }),
+                "spec.sources.prometheus.timeoutSeconds",
+            ),
+            (json!({ "sources": { "prometheus": { "url": "file:///etc" } } }), "spec.sources.prometheus.url"),
+        ] {
+            let error = control_policy(&object(&spec)).unwrap_err();
+            assert!(error.to_string().starts_with(field), "{error}");
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! Resources of people become policies, or a reason why not. Pure: the same resource gives the same answer.
+//!
+//! The API server has checked shapes and bounds by the schema; what is checked here is what a schema cannot
+//! know, and everything again that would be dangerous if an older schema had let it through.
+
+pub(crate) mod acceptance;
+mod control;
+mod tenant;
+mod workload;
+
+pub use acceptance::{Catalogue, ControlEntry, TenantEntry, Verdict, WorkloadEntry};
+pub(crate) use control::kill_switch;
+pub use control::{TenantDefaults, control_policy, tenant_defaults};
+pub use tenant::tenant_policy;
+pub use workload::workload_policy;
+
+use homeostat_crds::{ActionKind as WireAction, Level as WireLevel, Numeric};
+use homeostat_knowledge::{ActionKind, Level};
+
+/// Why a resource cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Rejection {
+    /// A field has a value that cannot work.
+    #[error("{field} is {found}, but {rule}")]
+    Field {
+        /// Path from the object's root, e.g. `spec.objectives.availability`.
+        field: String,
+        /// What it holds.
+        found: String,
+        /// What it must be.
+        rule: String,
+    },
+    /// The object as stored does not have the shape that this version understands.
+    #[error("it cannot be read: {message}")]
+    Unreadable {
+        /// Where and why.
+        message: String,
+    },
+}
+
+impl Rejection {
+    pub(crate) fn field(
+        field: impl Into<String>,
+        found: impl std::fmt::Display,
+        rule: impl Into<String>,
+    ) -> Self {
+        Self::Field { field: field.into(), found: format!("{found}"), rule: rule.into() }
+    }
+}
+
+/// A whole number within bounds.
+fn bounded(field: &str, value: impl Into<i64>, low: i64, high: i64) -> Result<u32, Rejection> {
+    let value = value.into();
+    let rule = || format!("it must be between {low} and {high}");
+    if value < low || value > high {
+        return Err(Rejection::field(field, value, rule()));
+    }
+    u32::try_from(value).map_err(|_| Rejection::field(field, value, rule()))
+}
+
+/// A duration in whole seconds within bounds.
+fn seconds(
+    field: &str,
+    value: impl Into<i64>,
+    low: i64,
+    high: i64,
+) -> Result<homeostat_knowledge::SignedDuration, Rejection> {
+    let value = bounded(field, value, low, high)?;
+    Ok(homeostat_knowledge::SignedDuration::from_secs(i64::from(value)))
+}
+
+/// A decimal text within bounds.
+fn decimal(field: &str, text: &str, low: f64, high: f64) -> Result<f64, Rejection> {
+    text.number().filter(|number| (low..=high).contains(number)).ok_or_else(|| {
+        Rejection::field(field, format!("`{text}`"), format!("it must be a number from {low} to {high}"))
+    })
+}
+
+/// The level of the vocabulary.
+pub(crate) fn level(wire: WireLevel) -> Level {
+    match wire {
+        WireLevel::Observe => Level::Observe,
+        WireLevel::Recommend => Level::Recommend,
+        WireLevel::Approve => Level::Approve,
+        WireLevel::ActBounded => Level::ActBounded,
+        WireLevel::ActFull => Level::ActFull,
+    }
+}
+
+/// The level as written.
+pub(crate) fn wire_level(level: Level) -> WireLevel {
+    match level {
+        Level::Observe => WireLevel::Observe,
+        Level::Recommend => WireLevel::Recommend,
+        Level::Approve => WireLevel::Approve,
+        Level::ActBounded => WireLevel::ActBounded,
+        Level::ActFull => WireLevel::ActFull,
+    }
+}
+
+/// The action kind of the vocabulary.
+pub(crate) fn action_kind(wire: WireAction) -> ActionKind {
+    match wire {
+        WireAction::ScaleUp => ActionKind::ScaleUp,
+        WireAction::ScaleDown => ActionKind::ScaleDown,
+        WireAction::EvictPod => ActionKind::EvictPod,
+        WireAction::RollingRestart => ActionKind::RollingRestart,
+        WireAction::RollBack => ActionKind::RollBack,
+        WireAction::Cordon => ActionKind::Cordon,
+        WireAction::Uncordon => ActionKind::Uncordon,
+        WireAction::Drain => ActionKind::Drain,
+        WireAction::Suspend => ActionKind::Suspend,
+        WireAction::Resume => ActionKind::Resume,
+        WireAction::RetryJob => ActionKind::RetryJob,
+        WireAction::ResizePod => ActionKind::ResizePod,
+        WireAction::Notify => ActionKind::Notify,
+    }
+}
+
+/// The action kind as written.
+pub(crate) fn wire_action(kind: ActionKind) -> WireAction {
+    match kind {
+        ActionKind::ScaleUp => WireAction::ScaleUp,
+        ActionKind::ScaleDown => WireAction::ScaleDown,
+        ActionKind::EvictPod => WireAction::EvictPod,
+        ActionKind::RollingRestart => WireAction::RollingRestart,
+        ActionKind::RollBack => WireAction::RollBack,
+        ActionKind::Cordon => WireAction::Cordon,
+        ActionKind::Uncordon => WireAction::Uncordon,
+        ActionKind::Drain => WireAction::Drain,
+        ActionKind::Suspend => WireAction::Suspend,
+        ActionKind::Resume => WireAction::Resume,
+        ActionKind::RetryJob => WireAction::RetryJob,
+        ActionKind::ResizePod => WireAction::ResizePod,
+        ActionKind::Notify => WireAction::Notify,
+    }
+}

@@ -1,0 +1,233 @@
+//! `Tenant` becomes the tenant's policy.
+
+use super::{Rejection, TenantDefaults, action_kind, bounded, level, seconds};
+use homeostat_crds::v1alpha1::{Tenant, tenant::RESERVED_NAMESPACES};
+use homeostat_crds::{Subject, SubjectKind};
+use homeostat_knowledge::ids::Uid;
+use homeostat_knowledge::policy::Freeze;
+use homeostat_knowledge::{ActionKind, GuardLimits, Level, Name, TenantName, TenantPolicy};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The policy of a tenant, or the field that makes it unusable. `reserved` are namespaces that nobody may own
+/// beside the cluster's own; `defaults` come from the `ControlPlane`.
+pub fn tenant_policy(
+    object: &Tenant,
+    reserved: &BTreeSet<String>,
+    defaults: TenantDefaults,
+) -> Result<TenantPolicy, Rejection> {
+    let spec = &object.spec;
+    let mut namespaces = BTreeSet::new();
+    for (index, namespace) in spec.namespaces.iter().enumerate() {
+        let field = format!("spec.namespaces[{index}]");
+        if RESERVED_NAMESPACES.contains(&namespace.as_str()) || reserved.contains(namespace) {
+            let rule = "the cluster's own namespaces and Homeostat's cannot belong to a Tenant";
+            return Err(Rejection::field(field, format!("`{namespace}`"), rule));
+        }
+        if namespace.is_empty() || namespace.contains('*') {
+            // Empty selects nothing and there is no match-all: a tenant names what it owns.
+            let rule = "it must be the name of one namespace";
+            return Err(Rejection::field(field, format!("`{namespace}`"), rule));
+        }
+        namespaces.insert(Name::from(namespace.as_str()));
+    }
+
+    let mut levels: BTreeMap<ActionKind, Level> = BTreeMap::new();
+    for (index, entry) in spec.automation.iter().enumerate() {
+        for action in &entry.actions {
+            if levels.insert(action_kind(*action), level(entry.level)).is_some() {
+                let field = format!("spec.automation[{index}].actions");
+                return Err(Rejection::field(field, action, "each action may be listed once only"));
+            }
+        }
+    }
+
+    let mut freezes = Vec::with_capacity(spec.freezes.len());
+    for (index, freeze) in spec.freezes.iter().enumerate() {
+        let known = freeze.time_zone == "UTC" || jiff::tz::TimeZone::get(&freeze.time_zone).is_ok();
+        if !known {
+            let field = format!("spec.freezes[{index}].timeZone");
+            let rule = "it must be an IANA time zone that this system knows";
+            return Err(Rejection::field(field, format!("`{}`", freeze.time_zone), rule));
+        }
+        let field = format!("spec.freezes[{index}].durationSeconds");
+        freezes.push(Freeze {
+            name: Name::from(freeze.name.as_str()),
+            schedule: Name::from(freeze.schedule.as_str()),
+            time_zone: Name::from(freeze.time_zone.as_str()),
+            duration: seconds(&field, freeze.duration_seconds, 60, 2_678_400)?,
+        });
+    }
+
+    let window = spec.verification.window_seconds;
+    Ok(TenantPolicy {
+        name: TenantName::new(object.metadata.name.as_deref().unwrap_or_default()),
+        uid: Uid::new(object.metadata.uid.as_deref().unwrap_or_default()),
+        generation: object.metadata.generation.unwrap_or(0),
+        namespaces,
+        levels,
+        limits: limits(object, defaults)?,
+        verification: seconds("spec.verification.windowSeconds", window, 1, 86_400)?,
+        freezes,
+        approvers: spec.approvers.iter().map(subject).collect(),
+        paused: spec.paused,
+    })
+}
+
+fn limits(object: &Tenant, defaults: TenantDefaults) -> Result<GuardLimits, Rejection> {
+    let spec = &object.spec;
+    let (budgets, cooldown, breaker) = (&spec.budgets, &spec.cooldown, &spec.breaker);
+    let limits = GuardLimits {
+        in_flight_per_workload: bounded(
+            "spec.budgets.actionsInFlightPerWorkload",
+            budgets.actions_in_flight_per_workload,
+            0,
+            10,
+        )?,
+        in_flight_per_tenant: bounded("spec.budgets.actionsInFlight", budgets.actions_in_flight, 0, 100)?,
+        per_workload_hour: bounded(
+            "spec.budgets.actionsPerWorkloadHour",
+            budgets.actions_per_workload_hour,
+            0,
+            1_000,
+        )?,
+        per_tenant_hour: bounded("spec.budgets.actionsPerHour", budgets.actions_per_hour, 0, 10_000)?,
+        percent_per_10_minutes: bounded(
+            "spec.budgets.percentOfWorkloadsPer10Minutes",
+            budgets.percent_of_workloads_per_10_minutes,
+            0,
+            100,
+        )?,
+        storm_percent: bounded("spec.stormPercent", spec.storm_percent, 1, 100)?,
+        storm_calm: defaults.storm_calm,
+        cooldown_success: seconds(
+            "spec.cooldown.afterSuccessSeconds",
+            cooldown.after_success_seconds,
+            0,
+            86_400,
+        )?,
+        cooldown_failure: seconds(
+            "spec.cooldown.afterFailureSeconds",
+            cooldown.after_failure_seconds,
+            0,
+            86_400,
+        )?,
+        cooldown_maximum: seconds("spec.cooldown.maximumSeconds", cooldown.maximum_seconds, 0, 604_800)?,
+        breaker_workload_failures: bounded(
+            "spec.breaker.workloadFailuresPerDay",
+            breaker.workload_failures_per_day,
+            1,
+            1_000,
+        )?,
+        breaker_tenant_percent: bounded(
+            "spec.breaker.percentOfLastTwenty",
+            breaker.percent_of_last_twenty,
+            1,
+            100,
+        )?,
+        evidence_maximum_age: defaults.evidence_maximum_age,
+    };
+    for (field, value, limit, name) in [
+        (
+            "spec.budgets.actionsPerWorkloadHour",
+            limits.per_workload_hour,
+            limits.per_tenant_hour,
+            "actionsPerHour",
+        ),
+        (
+            "spec.budgets.actionsInFlightPerWorkload",
+            limits.in_flight_per_workload,
+            limits.in_flight_per_tenant,
+            "actionsInFlight",
+        ),
+    ] {
+        if value > limit {
+            return Err(Rejection::field(field, value, format!("it must not exceed {name} ({limit})")));
+        }
+    }
+    if limits.cooldown_success > limits.cooldown_maximum || limits.cooldown_failure > limits.cooldown_maximum
+    {
+        let rule = "afterSuccessSeconds and afterFailureSeconds must not exceed it";
+        return Err(Rejection::field("spec.cooldown.maximumSeconds", cooldown.maximum_seconds, rule));
+    }
+    Ok(limits)
+}
+
+/// Kind and name as the API server authenticates them.
+fn subject(subject: &Subject) -> (Name, Name) {
+    match subject.kind {
+        SubjectKind::User => (Name::from("User"), Name::from(subject.name.as_str())),
+        SubjectKind::Group => (Name::from("Group"), Name::from(subject.name.as_str())),
+        SubjectKind::ServiceAccount => {
+            let namespace = subject.namespace.as_deref().unwrap_or_default();
+            let user = format!("system:serviceaccount:{namespace}:{}", subject.name);
+            (Name::from("User"), Name::from(user))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn policy(spec: &Value) -> Result<TenantPolicy, Rejection> {
+        let object: Tenant = serde_json::from_value(json!({
+            "apiVersion": "homeostat.dev/v1alpha1", "kind": "Tenant",
+            "metadata": { "name": "food", "uid": "u", "generation": 2 }, "spec": spec }))
+        .unwrap();
+        tenant_policy(&object, &BTreeSet::from(["ours".to_owned()]), TenantDefaults::default())
+    }
+
+    #[test]
+    fn one_line_is_a_tenant_with_the_shipped_limits() {
+        let food = policy(&json!({ "namespaces": ["food-delivery"] })).unwrap();
+        assert_eq!(food.limits, GuardLimits::default());
+        assert_eq!(food.level(ActionKind::EvictPod), Level::Recommend);
+        assert_eq!(food.verification.as_secs(), 30);
+        assert!(!food.paused);
+    }
+
+    #[test]
+    fn levels_freezes_and_approvers_are_taken_over() {
+        let food = policy(&json!({
+            "namespaces": ["a"],
+            "automation": [{ "actions": ["EvictPod", "RollingRestart"], "level": "ActBounded" },
+                           { "actions": ["RollBack"], "level": "Approve" }],
+            "freezes": [{ "name": "night", "schedule": "0 18 * * 5", "durationSeconds": 3600 }],
+            "approvers": [{ "kind": "Group", "name": "sre" },
+                          { "kind": "ServiceAccount", "name": "bot", "namespace": "ops" }],
+        }))
+        .unwrap();
+        assert_eq!(food.level(ActionKind::RollingRestart), Level::ActBounded);
+        assert_eq!(food.level(ActionKind::RollBack), Level::Approve);
+        assert_eq!(&*food.freezes[0].time_zone, "UTC");
+        assert_eq!(&*food.approvers[1].1, "system:serviceaccount:ops:bot");
+    }
+
+    #[test]
+    fn the_field_and_the_limit_are_named() {
+        for (spec, text) in [
+            (json!({ "namespaces": ["kube-system"] }), "spec.namespaces[0] is `kube-system`"),
+            (json!({ "namespaces": ["a", "ours"] }), "spec.namespaces[1] is `ours`"),
+            (json!({ "namespaces": ["*"] }), "spec.namespaces[0] is `*`"),
+            (
+                json!({ "namespaces": ["a"], "budgets": { "actionsPerHour": 2, "actionsPerWorkloadHour": 3 } }),
+                "spec.budgets.actionsPerWorkloadHour is 3, but it must not exceed actionsPerHour (2)",
+            ),
+            (
+                json!({ "namespaces": ["a"], "automation": [{ "actions": ["EvictPod"], "level": "Observe" },
+                        { "actions": ["EvictPod"], "level": "ActFull" }] }),
+                "spec.automation[1].actions is EvictPod",
+            ),
+            (
+                json!({ "namespaces": ["a"], "freezes": [{ "name": "x", "schedule": "0 0 * * *",
+                        "timeZone": "Mars/Olympus", "durationSeconds": 60 }] }),
+                "spec.freezes[0].timeZone is `Mars/Olympus`",
+            ),
+            (json!({ "namespaces": ["a"], "stormPercent": 101 }), "spec.stormPercent is 101"),
+        ] {
+            let error = policy(&spec).unwrap_err().to_string();
+            assert!(error.starts_with(text), "{error}");
+        }
+    }
+}

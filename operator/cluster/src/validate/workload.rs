@@ -1,0 +1,209 @@
+//! `Workload` becomes the workload's policy.
+
+use super::{Rejection, bounded, decimal};
+use homeostat_crds::common::ANNOTATION_DO_NOT_TOUCH_UNTIL;
+use homeostat_crds::v1alpha1::Workload;
+use homeostat_crds::v1alpha1::workload::{
+    Archetype as WireArchetype, BadDirection, Criticality, Dependency, DependencyKind,
+};
+use homeostat_knowledge::ids::Uid;
+use homeostat_knowledge::policy::{Archetype, LatencyObjective, SignalPolicy};
+use homeostat_knowledge::records::ControllerKey;
+use homeostat_knowledge::{ControllerKind, Name, ObjectKey, Timestamp, WorkloadPolicy};
+
+/// The policy of a workload, or the field that makes it unusable. Whether its target exists, is its alone, and
+/// belongs to a tenant is judged elsewhere, with the other objects.
+pub fn workload_policy(object: &Workload) -> Result<WorkloadPolicy, Rejection> {
+    let (metadata, spec) = (&object.metadata, &object.spec);
+    let namespace = Name::from(metadata.namespace.as_deref().unwrap_or_default());
+    let name = Name::from(metadata.name.as_deref().unwrap_or_default());
+
+    let target = &spec.target_ref;
+    let kind = ControllerKind::from_kind(&target.kind);
+    if let Some((api_version, _)) = kind.api()
+        && api_version != target.api_version
+    {
+        let rule = format!("a {} has the apiVersion {api_version}", target.kind);
+        return Err(Rejection::field("spec.targetRef.apiVersion", format!("`{}`", target.api_version), rule));
+    }
+    if kind == ControllerKind::ReplicaSet {
+        let rule = "a Workload names what creates the pods: the Deployment of this ReplicaSet";
+        return Err(Rejection::field("spec.targetRef.kind", "`ReplicaSet`", rule));
+    }
+
+    let objectives = spec.objectives.as_ref();
+    let availability = objectives
+        .and_then(|objectives| objectives.availability.as_deref())
+        .map(|text| decimal("spec.objectives.availability", text, 0.0, 100.0).map(|percent| percent / 100.0))
+        .transpose()?;
+    let latency = objectives
+        .and_then(|objectives| objectives.latency.as_ref())
+        .map(|latency| {
+            let milliseconds =
+                bounded("spec.objectives.latency.milliseconds", latency.milliseconds, 1, 3_600_000)?;
+            Ok(LatencyObjective {
+                quantile: decimal("spec.objectives.latency.quantile", &latency.quantile, 0.0, 1.0)?,
+                seconds: f64::from(milliseconds) / 1_000.0,
+            })
+        })
+        .transpose()?;
+
+    let number =
+        |field: &str, text: Option<&str>| text.map(|text| decimal(field, text, -1e24, 1e24)).transpose();
+    let mut signals = Vec::with_capacity(spec.signals.len());
+    for (index, signal) in spec.signals.iter().enumerate() {
+        let field = |name: &str| format!("spec.signals[{index}].{name}");
+        if signal.promql.trim().is_empty() {
+            return Err(Rejection::field(field("promql"), "empty", "it must be a query"));
+        }
+        signals.push(SignalPolicy {
+            name: Name::from(signal.name.as_str()),
+            promql: Name::from(signal.promql.as_str()),
+            unit: Name::from(signal.unit.as_deref().unwrap_or_default()),
+            bad_above: signal.bad_direction == BadDirection::Above,
+            threshold: number(&field("threshold"), signal.threshold.as_deref())?,
+            minimum_effect: number(&field("minimumEffect"), signal.minimum_effect.as_deref())?,
+        });
+    }
+
+    Ok(WorkloadPolicy {
+        key: ObjectKey { namespace: namespace.clone(), name },
+        uid: Uid::new(metadata.uid.as_deref().unwrap_or_default()),
+        generation: metadata.generation.unwrap_or(0),
+        target: ControllerKey {
+            kind,
+            object: ObjectKey { namespace, name: Name::from(target.name.as_str()) },
+        },
+        archetype: match spec.archetype {
+            WireArchetype::Service => Archetype::Service,
+            WireArchetype::Worker => Archetype::Worker,
+            WireArchetype::Batch => Archetype::Batch,
+            WireArchetype::Edge => Archetype::Edge,
+        },
+        criticality: match spec.criticality {
+            Criticality::Low => 250,
+            Criticality::Normal => 500,
+            Criticality::High => 750,
+            Criticality::Critical => 1_000,
+        },
+        availability,
+        latency,
+        signals,
+        dependencies: spec.dependencies.iter().map(dependency).collect(),
+        playbooks: spec.playbooks.iter().map(|name| Name::from(name.as_str())).collect(),
+        paused: spec.paused,
+        do_not_touch_until: do_not_touch_until(object)?,
+        maximum_useless_restarts: bounded(
+            "spec.restart.maximumUselessRestarts",
+            spec.restart.maximum_useless_restarts,
+            0,
+            100,
+        )?,
+        surge_after_crash: spec.restart.surge_after_crash,
+    })
+}
+
+/// The address that callers would use.
+fn dependency(dependency: &Dependency) -> Name {
+    match (&dependency.kind, &dependency.namespace) {
+        (DependencyKind::Workload, Some(namespace)) => Name::from(format!("{}.{namespace}", dependency.name)),
+        _ => Name::from(dependency.name.as_str()),
+    }
+}
+
+/// An unreadable instant is an error, not "no limit": somebody wanted us to keep away.
+fn do_not_touch_until(object: &Workload) -> Result<Option<Timestamp>, Rejection> {
+    let annotations = object.metadata.annotations.as_ref();
+    annotations
+        .and_then(|annotations| annotations.get(ANNOTATION_DO_NOT_TOUCH_UNTIL))
+        .map(|text| {
+            text.parse().map_err(|_| {
+                let field = format!("metadata.annotations[{ANNOTATION_DO_NOT_TOUCH_UNTIL}]");
+                Rejection::field(
+                    field,
+                    format!("`{text}`"),
+                    "it must be an instant such as 2026-11-22T18:00:00Z",
+                )
+            })
+        })
+        .transpose()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn policy(edit: impl FnOnce(&mut Value)) -> Result<WorkloadPolicy, Rejection> {
+        let mut object = json!({
+            "apiVersion": "homeostat.dev/v1alpha1", "kind": "Workload",
+            "metadata": { "name": "order", "namespace": "shop", "uid": "u", "generation": 5 },
+            "spec": { "targetRef": { "apiVersion": "apps/v1", "kind": "Deployment", "name": "order-app" },
+                      "archetype": "Service",
+                      "objectives": { "availability": "99.5", "latency": { "quantile": "0.95", "milliseconds": 800 } } },
+        });
+        edit(&mut object);
+        workload_policy(&serde_json::from_value(object).unwrap())
+    }
+
+    #[test]
+    fn ten_lines_are_complete() {
+        let order = policy(|_| {}).unwrap();
+        assert_eq!(order.key, ObjectKey::new("shop", "order"));
+        assert_eq!(order.target.kind, ControllerKind::Deployment);
+        assert_eq!(order.target.object, ObjectKey::new("shop", "order-app"));
+        assert!((order.availability.unwrap() - 0.995).abs() < 1e-12);
+        assert_eq!(order.latency, Some(LatencyObjective { quantile: 0.95, seconds: 0.8 }));
+        assert_eq!((order.criticality, order.maximum_useless_restarts), (500, 2));
+        assert!(order.surge_after_crash && !order.paused && order.playbooks.is_empty());
+    }
+
+    #[test]
+    fn dependencies_are_addresses() {
+        let order = policy(|object| {
+            object["spec"]["dependencies"] = json!([
+                { "name": "kitchen" }, { "name": "stock", "namespace": "store" },
+                { "name": "api.bank.example", "kind": "External" }]);
+        })
+        .unwrap();
+        let names: Vec<&str> = order.dependencies.iter().map(|name| &**name).collect();
+        assert_eq!(names, ["kitchen", "stock.store", "api.bank.example"]);
+    }
+
+    #[test]
+    fn hands_off_until() {
+        let until = |text: &'static str| {
+            policy(move |object| {
+                object["metadata"]["annotations"] = json!({ "homeostat.dev/do-not-touch-until": text });
+            })
+        };
+        let order = until("2026-11-22T18:00:00Z").unwrap();
+        assert_eq!(order.do_not_touch_until, Some("2026-11-22T18:00:00Z".parse().unwrap()));
+        let error = until("tomorrow").unwrap_err().to_string();
+        assert!(error.contains("do-not-touch-until") && error.contains("tomorrow"), "{error}");
+    }
+
+    #[test]
+    fn the_field_and_the_limit_are_named() {
+        type Edit = fn(&mut Value);
+        let cases: [(Edit, &str); 4] = [
+            (
+                |o| o["spec"]["objectives"]["availability"] = json!("101"),
+                "spec.objectives.availability is `101`",
+            ),
+            (
+                |o| o["spec"]["objectives"]["latency"]["quantile"] = json!("2"),
+                "spec.objectives.latency.quantile",
+            ),
+            (|o| o["spec"]["targetRef"]["apiVersion"] = json!("v1"), "spec.targetRef.apiVersion is `v1`"),
+            (
+                |o| o["spec"]["signals"] = json!([{ "name": "a", "promql": "up", "threshold": "NaN" }]),
+                "spec.signals[0].threshold is `NaN`",
+            ),
+        ];
+        for (edit, text) in cases {
+            let error = policy(edit).unwrap_err().to_string();
+            assert!(error.starts_with(text), "{error}");
+        }
+    }
+}

@@ -1,0 +1,451 @@
+//! Deployments, `ReplicaSet`s, `StatefulSet`s, `DaemonSet`s, Jobs, `CronJob`s: counts, rollout, owner.
+
+use super::light::{Body, Interner, Meta, null_is_empty};
+use super::run::{Cx, Effect, Watched};
+use crate::validate::acceptance::Input;
+use homeostat_crds::common::ANNOTATION_RESTARTED_BY;
+use homeostat_knowledge::ids::Uid;
+use homeostat_knowledge::observation::{Change, ObjectChange, ObjectKind};
+use homeostat_knowledge::records::ControllerKey;
+use homeostat_knowledge::{ControllerKind, ControllerRecord, Name, ObjectKey};
+use k8s_openapi::api::{apps, batch};
+use kube::Resource;
+use serde::Deserialize;
+use std::collections::{BTreeMap, HashSet};
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+/// One of the wire kinds.
+pub(crate) trait Sort: Clone + std::fmt::Debug + Send + Sync + Default + 'static {
+    /// Full type.
+    type Wire: Resource<DynamicType = ()> + 'static;
+    /// Record kind.
+    const KIND: ControllerKind;
+    /// Plural name.
+    const NAME: &'static str;
+}
+
+macro_rules! sorts {
+    ($($(#[$doc:meta])* $sort:ident = $kind:ident, $wire:ty, $name:literal;)+) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Debug, Default)]
+        pub(crate) struct $sort;
+
+        impl Sort for $sort {
+            type Wire = $wire;
+            const KIND: ControllerKind = ControllerKind::$kind;
+            const NAME: &'static str = $name;
+        }
+    )+};
+}
+sorts! {
+    /// `apps/v1 Deployment`.
+    Deployments = Deployment, apps::v1::Deployment, "deployments";
+    /// `apps/v1 ReplicaSet`.
+    ReplicaSets = ReplicaSet, apps::v1::ReplicaSet, "replicasets";
+    /// `apps/v1 StatefulSet`.
+    StatefulSets = StatefulSet, apps::v1::StatefulSet, "statefulsets";
+    /// `apps/v1 DaemonSet`.
+    DaemonSets = DaemonSet, apps::v1::DaemonSet, "daemonsets";
+    /// `batch/v1 Job`.
+    Jobs = Job, batch::v1::Job, "jobs";
+    /// `batch/v1 CronJob`.
+    CronJobs = CronJob, batch::v1::CronJob, "cronjobs";
+}
+
+/// The watch of one wire kind.
+#[derive(Default)]
+pub(crate) struct Controllers<S> {
+    /// `ReplicaSet`s that had pods when we saw them; old revisions without pods are not kept.
+    kept: HashSet<ObjectKey>,
+    sort: PhantomData<S>,
+}
+
+/// The parts of a controller that are looked at; the union over the wire kinds.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(bound = "")]
+pub(crate) struct ControllerObject<S> {
+    #[serde(default)]
+    metadata: Meta,
+    #[serde(default, deserialize_with = "null_is_empty")]
+    spec: Spec,
+    #[serde(default, deserialize_with = "null_is_empty")]
+    status: Status,
+    #[serde(skip)]
+    sort: PhantomData<S>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Spec {
+    replicas: Option<i32>,
+    parallelism: Option<i32>,
+    paused: Option<bool>,
+    suspend: Option<bool>,
+    /// Deployments.
+    strategy: Option<Strategy>,
+    /// `DaemonSet`s.
+    update_strategy: Option<Strategy>,
+    template: Option<Template>,
+    /// `CronJob`s.
+    job_template: Option<JobTemplate>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Strategy {
+    #[serde(rename = "type")]
+    type_: Option<String>,
+    rolling_update: Option<RollingUpdate>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct RollingUpdate {
+    max_surge: Option<Share>,
+    max_unavailable: Option<Share>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(untagged)]
+enum Share {
+    Count(i32),
+    Percent(String),
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+struct Template {
+    #[serde(default, deserialize_with = "null_is_empty")]
+    metadata: TemplateMeta,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+struct TemplateMeta {
+    #[serde(default, deserialize_with = "null_is_empty")]
+    labels: BTreeMap<String, String>,
+    #[serde(default, deserialize_with = "null_is_empty")]
+    annotations: BTreeMap<String, String>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+struct JobTemplate {
+    #[serde(default, deserialize_with = "null_is_empty")]
+    spec: JobTemplateSpec,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+struct JobTemplateSpec {
+    template: Option<Template>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Status {
+    observed_generation: Option<i64>,
+    #[serde(default)]
+    replicas: i32,
+    #[serde(default)]
+    ready_replicas: i32,
+    #[serde(default)]
+    updated_replicas: i32,
+    update_revision: Option<String>,
+    #[serde(default)]
+    desired_number_scheduled: i32,
+    #[serde(default)]
+    current_number_scheduled: i32,
+    #[serde(default)]
+    number_ready: i32,
+    #[serde(default)]
+    updated_number_scheduled: i32,
+    /// A count for Jobs, references for `CronJob`s.
+    active: Option<Active>,
+    #[serde(default)]
+    ready: Option<i32>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(untagged)]
+enum Active {
+    Count(i32),
+    References(Vec<serde::de::IgnoredAny>),
+}
+
+impl Active {
+    fn count(&self) -> i32 {
+        match self {
+            Self::Count(count) => *count,
+            Self::References(list) => i32::try_from(list.len()).unwrap_or(i32::MAX),
+        }
+    }
+}
+
+impl<S: Sort> Body for ControllerObject<S> {
+    type Kind = S::Wire;
+
+    fn meta(&self) -> &Meta {
+        &self.metadata
+    }
+}
+
+impl<S: Sort> Controllers<S> {
+    fn key(object: &ObjectKey) -> ControllerKey {
+        ControllerKey { kind: S::KIND, object: object.clone() }
+    }
+}
+
+impl<S: Sort> Watched for Controllers<S> {
+    type Body = ControllerObject<S>;
+    const KIND: ObjectKind = ObjectKind::Controller;
+    const NAME: &'static str = S::NAME;
+
+    fn apply(&mut self, body: ControllerObject<S>, cx: Cx<'_>) -> Result<Effect, String> {
+        let key = Self::key(&cx.key);
+        if S::KIND == ControllerKind::ReplicaSet {
+            // Ten old revisions per Deployment would be most of what we hold.
+            let empty = body.spec.replicas == Some(0) && body.status.replicas == 0;
+            if empty && !self.kept.contains(&cx.key) {
+                return Ok(Effect::Nothing);
+            }
+            self.kept.insert(cx.key.clone());
+        }
+        let record = record(&body, cx.key, cx.version, cx.names);
+        let change = ObjectChange::Controller(Change::Applied(Arc::new(record)));
+        // No Workload targets a ReplicaSet, so nobody waits for one.
+        Ok(if S::KIND == ControllerKind::ReplicaSet {
+            Effect::Tell(change)
+        } else {
+            Effect::TellAndJudge(change, Input::ControllerSeen(key))
+        })
+    }
+
+    fn remove(&mut self, key: &ObjectKey) -> Effect {
+        let gone = Self::key(key);
+        let change = ObjectChange::Controller(Change::Deleted(gone.clone()));
+        if S::KIND != ControllerKind::ReplicaSet {
+            return Effect::TellAndJudge(change, Input::ControllerGone(gone));
+        }
+        if self.kept.remove(key) { Effect::Tell(change) } else { Effect::Nothing }
+    }
+}
+
+/// The record of a controller.
+pub(crate) fn record<S: Sort>(
+    body: &ControllerObject<S>,
+    key: ObjectKey,
+    version: Name,
+    names: &mut Interner,
+) -> ControllerRecord {
+    let ControllerObject { metadata, spec, status, .. } = body;
+    let active = status.active.as_ref().map_or(0, Active::count);
+    let (replicas, current, ready, updated) = match S::KIND {
+        ControllerKind::DaemonSet => (
+            status.desired_number_scheduled,
+            status.current_number_scheduled,
+            status.number_ready,
+            status.updated_number_scheduled,
+        ),
+        // Jobs have no rollout: all their pods are of the newest template.
+        ControllerKind::Job => {
+            let wanted = spec.parallelism.unwrap_or(1);
+            (wanted, active, status.ready.unwrap_or(0), wanted.max(active))
+        }
+        ControllerKind::CronJob => (0, active, 0, active),
+        _ => (spec.replicas.unwrap_or(1), status.replicas, status.ready_replicas, status.updated_replicas),
+    };
+    let revision = match S::KIND {
+        ControllerKind::StatefulSet => status.update_revision.as_deref(),
+        _ => metadata.annotations.get("deployment.kubernetes.io/revision").map(String::as_str),
+    };
+    let template_labels = match S::KIND {
+        // A ReplicaSet's labels are those of its Deployment.
+        ControllerKind::ReplicaSet => BTreeMap::new(),
+        _ => template(spec)
+            .map(|template| &template.metadata.labels)
+            .into_iter()
+            .flatten()
+            .map(|(label, value)| (names.intern(label), names.intern(value)))
+            .collect(),
+    };
+    ControllerRecord {
+        uid: Uid(names.intern(&metadata.uid)),
+        resource_version: version,
+        generation: metadata.generation,
+        observed_generation: status.observed_generation.unwrap_or(match S::KIND {
+            ControllerKind::Job | ControllerKind::CronJob => metadata.generation,
+            _ => 0,
+        }),
+        replicas,
+        current,
+        ready,
+        updated,
+        revision: names.maybe(revision),
+        surges: surges::<S>(spec, replicas),
+        paused: spec.paused == Some(true) || spec.suspend == Some(true),
+        template_labels,
+        owner: metadata.controller(names),
+        gitops_owner: gitops_owner(metadata).map(|owner| names.intern(owner)),
+        key: ControllerKey { kind: S::KIND, object: key },
+    }
+}
+
+/// The pod template's annotation of our rolling restart.
+pub(crate) fn restarted_by<S>(body: &ControllerObject<S>) -> Option<Name> {
+    let annotations = &template(&body.spec)?.metadata.annotations;
+    annotations.get(ANNOTATION_RESTARTED_BY).map(|id| Name::from(id.as_str()))
+}
+
+/// UID, and whether the object is being deleted.
+pub(crate) fn identity<S>(body: &ControllerObject<S>) -> (Uid, bool) {
+    (Uid::new(body.metadata.uid.as_str()), body.metadata.deletion_timestamp.is_some())
+}
+
+fn template(spec: &Spec) -> Option<&Template> {
+    spec.template.as_ref().or_else(|| spec.job_template.as_ref()?.spec.template.as_ref())
+}
+
+/// Whether a rollout starts new pods before it takes old ones away. Rounding as Kubernetes does it: surge up,
+/// unavailable down, and one unavailable when both come out as zero.
+fn surges<S: Sort>(spec: &Spec, replicas: i32) -> bool {
+    let strategy = match S::KIND {
+        ControllerKind::Deployment => spec.strategy.as_ref(),
+        ControllerKind::DaemonSet => spec.update_strategy.as_ref(),
+        _ => return false,
+    };
+    let rolling = strategy
+        .is_none_or(|strategy| strategy.type_.as_deref().unwrap_or("RollingUpdate") == "RollingUpdate");
+    let update = strategy.and_then(|strategy| strategy.rolling_update.clone()).unwrap_or_default();
+    let (default_surge, default_unavailable) = match S::KIND {
+        ControllerKind::Deployment => (0.25, 0.25),
+        _ => (0.0, 1.0),
+    };
+    let wanted = f64::from(replicas.max(0));
+    let amount = |share: Option<&Share>, default: f64| match share {
+        Some(Share::Count(count)) => f64::from(*count),
+        Some(Share::Percent(text)) => {
+            text.trim_end_matches('%').parse::<f64>().map_or(0.0, |percent| percent / 100.0 * wanted)
+        }
+        None if default < 1.0 => default * wanted,
+        None => default,
+    };
+    let surge = amount(update.max_surge.as_ref(), default_surge).ceil();
+    let unavailable = amount(update.max_unavailable.as_ref(), default_unavailable).floor();
+    rolling && surge >= 1.0 && unavailable < 1.0
+}
+
+/// Tools that would change the object back.
+fn gitops_owner(metadata: &Meta) -> Option<&'static str> {
+    let Meta { labels, annotations, .. } = metadata;
+    if annotations.contains_key("argocd.argoproj.io/tracking-id")
+        || labels.contains_key("argocd.argoproj.io/instance")
+    {
+        return Some("Argo CD");
+    }
+    let flux = ["kustomize.toolkit.fluxcd.io/name", "helm.toolkit.fluxcd.io/name"];
+    flux.iter().any(|label| labels.contains_key(*label)).then_some("Flux")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn project<S: Sort>(object: &Value) -> ControllerRecord {
+        let body: ControllerObject<S> = serde_json::from_str(&object.to_string()).unwrap();
+        record(&body, ObjectKey::new("shop", "order"), Name::from("5"), &mut Interner::default())
+    }
+
+    fn deployment(replicas: i32, rolling: &Value) -> Value {
+        json!({
+            "metadata": { "uid": "d", "generation": 4, "annotations": { "deployment.kubernetes.io/revision": "7" } },
+            "spec": { "replicas": replicas, "strategy": { "type": "RollingUpdate", "rollingUpdate": rolling },
+                      "template": { "metadata": { "labels": { "app": "order" } } } },
+            "status": { "observedGeneration": 4, "replicas": 1, "readyReplicas": 1, "updatedReplicas": 1 },
+        })
+    }
+
+    #[test]
+    fn a_deployment() {
+        let found = project::<Deployments>(&deployment(1, &json!({ "maxSurge": 1, "maxUnavailable": 0 })));
+        assert_eq!((found.replicas, found.current, found.ready, found.updated), (1, 1, 1, 1));
+        assert_eq!(found.revision.as_deref(), Some("7"));
+        assert!(found.surges && !found.paused && !found.rolling_out());
+        assert_eq!(found.template_labels.get("app").map(|label| &**label), Some("order"));
+        assert_eq!(found.gitops_owner, None);
+    }
+
+    #[test]
+    fn surging_is_rounded_as_kubernetes_does() {
+        for (replicas, rolling, surges) in [
+            (1, json!({ "maxSurge": "25%", "maxUnavailable": "25%" }), true),
+            (4, json!({ "maxSurge": "25%", "maxUnavailable": "25%" }), false),
+            (1, json!({ "maxSurge": 0, "maxUnavailable": 1 }), false),
+            (10, json!({ "maxSurge": "1%", "maxUnavailable": "0%" }), true),
+            (1, json!({ "maxSurge": 0, "maxUnavailable": 0 }), false),
+        ] {
+            assert_eq!(project::<Deployments>(&deployment(replicas, &rolling)).surges, surges, "{rolling}");
+        }
+        let recreate = json!({ "spec": { "strategy": { "type": "Recreate" } } });
+        assert!(!project::<Deployments>(&recreate).surges);
+        assert!(!project::<StatefulSets>(&json!({})).surges);
+    }
+
+    #[test]
+    fn jobs_have_no_rollout_and_cron_jobs_no_replicas() {
+        let job = json!({ "metadata": { "generation": 1 }, "spec": { "parallelism": 3, "suspend": true },
+                          "status": { "active": 2, "ready": 1 } });
+        let found = project::<Jobs>(&job);
+        assert_eq!((found.replicas, found.current, found.ready), (3, 2, 1));
+        assert!(found.paused && !found.rolling_out());
+        let cron = json!({ "spec": { "jobTemplate": { "spec": { "template": { "metadata": { "labels": { "a": "b" } } } } } },
+                           "status": { "active": [{ "kind": "Job", "name": "x" }] } });
+        let found = project::<CronJobs>(&cron);
+        assert_eq!((found.current, found.template_labels.len()), (1, 1));
+        assert!(!found.rolling_out());
+    }
+
+    #[test]
+    fn daemon_sets_count_nodes() {
+        let set = json!({ "metadata": { "generation": 2 }, "status": { "observedGeneration": 2,
+            "desiredNumberScheduled": 3, "currentNumberScheduled": 3, "numberReady": 2, "updatedNumberScheduled": 1 } });
+        let found = project::<DaemonSets>(&set);
+        assert_eq!((found.replicas, found.ready), (3, 2));
+        assert!(found.rolling_out());
+    }
+
+    #[test]
+    fn tools_that_own_the_spec_are_seen() {
+        let argo = json!({ "metadata": { "annotations": { "argocd.argoproj.io/tracking-id": "shop:apps/Deployment:order" } } });
+        assert_eq!(project::<Deployments>(&argo).gitops_owner.as_deref(), Some("Argo CD"));
+        let flux = json!({ "metadata": { "labels": { "kustomize.toolkit.fluxcd.io/name": "apps" } } });
+        assert_eq!(project::<Deployments>(&flux).gitops_owner.as_deref(), Some("Flux"));
+        let helm = json!({ "metadata": { "labels": { "app.kubernetes.io/managed-by": "Helm" } } });
+        assert_eq!(project::<Deployments>(&helm).gitops_owner, None);
+    }
+
+    #[test]
+    fn old_revisions_without_pods_are_not_kept_but_a_scaled_down_one_is() {
+        let object = |replicas: i32| {
+            let text = json!({ "metadata": { "name": "order-1" }, "spec": { "replicas": replicas },
+                               "status": { "replicas": replicas } });
+            serde_json::from_str::<ControllerObject<ReplicaSets>>(&text.to_string()).unwrap()
+        };
+        let mut watched = Controllers::<ReplicaSets>::default();
+        let mut names = Interner::default();
+        let mut apply = |watched: &mut Controllers<ReplicaSets>, replicas| {
+            let cx = Cx {
+                names: &mut names,
+                now: jiff::Timestamp::UNIX_EPOCH,
+                news: true,
+                key: ObjectKey::new("shop", "order-1"),
+                version: Name::from("1"),
+            };
+            watched.apply(object(replicas), cx).unwrap()
+        };
+        assert!(matches!(apply(&mut watched, 0), Effect::Nothing));
+        assert!(matches!(apply(&mut watched, 1), Effect::Tell(_)));
+        // Its last pods are still ending and belong to it.
+        assert!(matches!(apply(&mut watched, 0), Effect::Tell(_)));
+        assert!(matches!(watched.remove(&ObjectKey::new("shop", "order-1")), Effect::Tell(_)));
+        assert!(matches!(watched.remove(&ObjectKey::new("shop", "order-1")), Effect::Nothing));
+    }
+}

@@ -1,0 +1,335 @@
+//! Objects as they come from the wire, reduced to what is looked at.
+//!
+//! [`Light`] reads an object's text once into a small struct: managed fields, environment, probes and mounts are
+//! skipped by the parser and never become values. An object that cannot be read does not stop its neighbours:
+//! it arrives as [`Light`] with an error and its name.
+
+use homeostat_knowledge::ids::Uid;
+use homeostat_knowledge::records::{ControllerKind, OwnerRecord};
+use homeostat_knowledge::{Name, ObjectKey};
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
+use kube::Resource;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashSet};
+
+/// The parts of a kind that are looked at.
+pub(crate) trait Body: DeserializeOwned + Clone + std::fmt::Debug + Send + Sync + 'static {
+    /// The full type; tells path and group, is never built.
+    type Kind: Resource<DynamicType = ()> + 'static;
+    /// Ask the server for metadata only.
+    const METADATA_ONLY: bool = false;
+    /// Metadata.
+    fn meta(&self) -> &Meta;
+}
+
+/// The parts of `metadata` that are looked at.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Meta {
+    #[serde(default)]
+    pub name: String,
+    #[serde(default)]
+    pub namespace: String,
+    #[serde(default)]
+    pub uid: String,
+    #[serde(default)]
+    pub resource_version: String,
+    #[serde(default)]
+    pub generation: i64,
+    pub creation_timestamp: Option<Time>,
+    pub deletion_timestamp: Option<Time>,
+    #[serde(default, deserialize_with = "null_is_empty")]
+    pub labels: BTreeMap<String, String>,
+    #[serde(default, deserialize_with = "null_is_empty")]
+    pub annotations: BTreeMap<String, String>,
+    #[serde(default, deserialize_with = "null_is_empty")]
+    pub owner_references: Vec<Owner>,
+}
+
+/// An owner reference.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Owner {
+    #[serde(default)]
+    pub kind: String,
+    #[serde(default)]
+    pub name: String,
+    #[serde(default)]
+    pub uid: String,
+    #[serde(default)]
+    pub controller: Option<bool>,
+}
+
+impl Meta {
+    /// Creation time; the beginning of time when the server did not say.
+    pub fn created(&self) -> Timestamp {
+        self.creation_timestamp.as_ref().map_or(Timestamp::UNIX_EPOCH, |time| time.0)
+    }
+
+    /// The owner that controls this object.
+    pub fn controller(&self, names: &mut Interner) -> Option<OwnerRecord> {
+        let owner = self.owner_references.iter().find(|owner| owner.controller == Some(true))?;
+        Some(OwnerRecord {
+            kind: ControllerKind::from_kind(&owner.kind),
+            name: names.intern(&owner.name),
+            uid: Uid(names.intern(&owner.uid)),
+        })
+    }
+}
+
+#[derive(Deserialize)]
+struct OnlyMeta {
+    #[serde(default)]
+    metadata: OnlyName,
+}
+
+/// What is needed to name a broken object.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct OnlyName {
+    #[serde(default)]
+    name: String,
+    #[serde(default)]
+    namespace: String,
+    #[serde(default)]
+    uid: String,
+    #[serde(default)]
+    resource_version: String,
+    #[serde(default)]
+    generation: i64,
+}
+
+/// `null` reads as the empty value: Go clients write absent lists and maps so.
+pub(crate) fn null_is_empty<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Default + Deserialize<'de>,
+{
+    Option::<T>::deserialize(deserializer).map(Option::unwrap_or_default)
+}
+
+/// One object: its name in any case, its parts when they could be read.
+#[derive(Clone, Debug)]
+pub(crate) struct Light<B> {
+    /// Name, namespace, UID, resource version and generation; nothing else is filled in.
+    meta: ObjectMeta,
+    /// The parts, or why they could not be read.
+    pub body: Result<B, String>,
+}
+
+impl<B> Light<B> {
+    /// Namespace and name.
+    pub fn key(&self, names: &mut Interner) -> ObjectKey {
+        ObjectKey {
+            namespace: names.intern(self.meta.namespace.as_deref().unwrap_or_default()),
+            name: Name::from(self.meta.name.as_deref().unwrap_or_default()),
+        }
+    }
+
+    /// UID, for objects that could not be read.
+    pub fn uid(&self) -> Uid {
+        Uid::new(self.meta.uid.as_deref().unwrap_or_default())
+    }
+
+    /// `resourceVersion`.
+    pub fn version(&self) -> &str {
+        self.meta.resource_version.as_deref().unwrap_or_default()
+    }
+
+    /// `metadata.generation`.
+    pub fn generation(&self) -> i64 {
+        self.meta.generation.unwrap_or(0)
+    }
+}
+
+impl<'de, B: Body> Deserialize<'de> for Light<B> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = Box::<RawValue>::deserialize(deserializer)?;
+        let name = |name: &str, namespace: &str, uid: &str, version: &str, generation: i64| ObjectMeta {
+            name: Some(name.to_owned()),
+            namespace: (!namespace.is_empty()).then(|| namespace.to_owned()),
+            uid: Some(uid.to_owned()),
+            resource_version: Some(version.to_owned()),
+            generation: Some(generation),
+            ..ObjectMeta::default()
+        };
+        match serde_json::from_str::<B>(text.get()) {
+            Ok(body) => {
+                let m = body.meta();
+                let meta = name(&m.name, &m.namespace, &m.uid, &m.resource_version, m.generation);
+                Ok(Self { meta, body: Ok(body) })
+            }
+            Err(why) => {
+                // An object whose very name cannot be read is not an object; the stream reports that.
+                let m = serde_json::from_str::<OnlyMeta>(text.get()).map_err(serde::de::Error::custom)?;
+                let m = m.metadata;
+                let meta = name(&m.name, &m.namespace, &m.uid, &m.resource_version, m.generation);
+                Ok(Self { meta, body: Err(why.to_string()) })
+            }
+        }
+    }
+}
+
+impl<B: Body> Resource for Light<B> {
+    type DynamicType = ();
+    type Scope = <B::Kind as Resource>::Scope;
+
+    fn kind((): &()) -> Cow<'_, str> {
+        Cow::Owned(B::Kind::kind(&()).into_owned())
+    }
+
+    fn group((): &()) -> Cow<'_, str> {
+        Cow::Owned(B::Kind::group(&()).into_owned())
+    }
+
+    fn version((): &()) -> Cow<'_, str> {
+        Cow::Owned(B::Kind::version(&()).into_owned())
+    }
+
+    fn plural((): &()) -> Cow<'_, str> {
+        Cow::Owned(B::Kind::plural(&()).into_owned())
+    }
+
+    fn metadata_api() -> bool {
+        B::METADATA_ONLY
+    }
+
+    fn meta(&self) -> &ObjectMeta {
+        &self.meta
+    }
+
+    fn meta_mut(&mut self) -> &mut ObjectMeta {
+        &mut self.meta
+    }
+}
+
+/// A whole wire type as its own parts, for kinds of which there are few.
+#[derive(Clone, Debug)]
+pub(crate) struct Whole<K> {
+    pub object: K,
+    pub meta: Meta,
+}
+
+impl<'de, K: DeserializeOwned> Deserialize<'de> for Whole<K> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        struct WithMeta {
+            #[serde(default)]
+            metadata: Meta,
+        }
+        let text = Box::<RawValue>::deserialize(deserializer)?;
+        let object = serde_json::from_str(text.get()).map_err(serde::de::Error::custom)?;
+        let with = serde_json::from_str::<WithMeta>(text.get()).map_err(serde::de::Error::custom)?;
+        Ok(Self { object, meta: with.metadata })
+    }
+}
+
+impl<K> Body for Whole<K>
+where
+    K: Resource<DynamicType = ()> + DeserializeOwned + Clone + std::fmt::Debug + Send + Sync + 'static,
+{
+    type Kind = K;
+
+    fn meta(&self) -> &Meta {
+        &self.meta
+    }
+}
+
+/// Gives equal names one allocation. Bounded: beyond the limit names that nobody else uses are forgotten.
+#[derive(Debug, Default)]
+pub(crate) struct Interner {
+    names: HashSet<Name>,
+}
+
+impl Interner {
+    const LIMIT: usize = 16_384;
+
+    /// The shared name.
+    pub fn intern(&mut self, text: &str) -> Name {
+        if let Some(name) = self.names.get(text) {
+            return Name::clone(name);
+        }
+        if self.names.len() >= Self::LIMIT {
+            self.names.retain(|name| Name::strong_count(name) > 1);
+        }
+        let name = Name::from(text);
+        if self.names.len() < Self::LIMIT {
+            self.names.insert(Name::clone(&name));
+        }
+        name
+    }
+
+    /// The shared name of a text that may be absent.
+    pub fn maybe(&mut self, text: Option<&str>) -> Option<Name> {
+        text.filter(|text| !text.is_empty()).map(|text| self.intern(text))
+    }
+}
+
+/// Cuts a text to at most `limit` characters.
+pub(crate) fn cut(text: &str, limit: usize) -> &str {
+    text.char_indices().nth(limit).map_or(text, |(at, _)| &text[..at])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use k8s_openapi::api::core::v1::Pod;
+    use kube::core::{ObjectList, WatchEvent};
+
+    #[derive(Clone, Debug, Deserialize)]
+    struct Part {
+        metadata: Meta,
+        number: u8,
+    }
+
+    impl Body for Part {
+        type Kind = Pod;
+        fn meta(&self) -> &Meta {
+            &self.metadata
+        }
+    }
+
+    #[test]
+    fn a_broken_object_keeps_its_name_and_spares_its_neighbours() {
+        let text = r#"{"kind":"PodList","apiVersion":"v1","metadata":{"resourceVersion":"9"},"items":[
+            {"metadata":{"name":"good","namespace":"n","managedFields":[{"x":{"y":1}}],"labels":null},"number":1},
+            {"metadata":{"name":"bad","namespace":"n","resourceVersion":"7"},"number":"many"}]}"#;
+        let list: ObjectList<Light<Part>> = serde_json::from_str(text).unwrap();
+        let mut names = Interner::default();
+        assert_eq!(list.items[0].body.as_ref().unwrap().number, 1);
+        assert_eq!(list.items[1].key(&mut names), ObjectKey::new("n", "bad"));
+        assert_eq!(list.items[1].version(), "7");
+        assert!(list.items[1].body.is_err());
+    }
+
+    #[test]
+    fn a_watch_event_is_read_in_one_pass() {
+        let text = r#"{"type":"MODIFIED","object":{"metadata":{"name":"p","namespace":"n"},"number":300}}"#;
+        let event: WatchEvent<Light<Part>> = serde_json::from_str(text).unwrap();
+        let WatchEvent::Modified(object) = event else { panic!("{event:?}") };
+        assert!(object.body.is_err());
+        let text = r#"{"type":"BOOKMARK","object":{"kind":"Pod","apiVersion":"v1","metadata":{"resourceVersion":"8"}}}"#;
+        assert!(matches!(serde_json::from_str::<WatchEvent<Light<Part>>>(text), Ok(WatchEvent::Bookmark(_))));
+    }
+
+    #[test]
+    fn equal_names_share_one_allocation_and_the_table_is_bounded() {
+        let mut names = Interner::default();
+        let kept = names.intern("node-1");
+        assert!(Name::ptr_eq(&kept, &names.intern("node-1")));
+        for i in 0..3 * Interner::LIMIT {
+            names.intern(&i.to_string());
+        }
+        assert!(names.names.len() <= Interner::LIMIT);
+        assert!(Name::ptr_eq(&kept, &names.intern("node-1")));
+    }
+
+    #[test]
+    fn cutting_respects_characters() {
+        assert_eq!(cut("größer", 3), "grö");
+        assert_eq!(cut("ab", 3), "ab");
+    }
+}

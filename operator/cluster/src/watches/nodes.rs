@@ -1,0 +1,132 @@
+//! Nodes: ready or not, cordoned, under pressure, where.
+
+use super::light::{Body, Meta, null_is_empty};
+use super::run::{Cx, Effect, Watched};
+use homeostat_knowledge::ObjectKey;
+use homeostat_knowledge::ids::Uid;
+use homeostat_knowledge::observation::{Change, ObjectChange, ObjectKind};
+use homeostat_knowledge::records::NodeRecord;
+use k8s_openapi::api::core::v1::Node;
+use serde::Deserialize;
+use std::sync::Arc;
+
+/// The watch of nodes.
+pub(crate) struct Nodes;
+
+/// The parts of a node that are looked at.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct NodeObject {
+    #[serde(default)]
+    metadata: Meta,
+    #[serde(default, deserialize_with = "null_is_empty")]
+    spec: Spec,
+    #[serde(default, deserialize_with = "null_is_empty")]
+    status: Status,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+struct Spec {
+    #[serde(default)]
+    unschedulable: Option<bool>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+struct Status {
+    #[serde(default, deserialize_with = "null_is_empty")]
+    conditions: Vec<Condition>,
+    #[serde(default, deserialize_with = "null_is_empty")]
+    allocatable: Allocatable,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+struct Allocatable {
+    pods: Option<String>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct Condition {
+    #[serde(rename = "type", default)]
+    type_: String,
+    #[serde(default)]
+    status: String,
+}
+
+impl Body for NodeObject {
+    type Kind = Node;
+
+    fn meta(&self) -> &Meta {
+        &self.metadata
+    }
+}
+
+impl Watched for Nodes {
+    type Body = NodeObject;
+    const KIND: ObjectKind = ObjectKind::Node;
+    const NAME: &'static str = "nodes";
+
+    fn apply(&mut self, body: NodeObject, cx: Cx<'_>) -> Result<Effect, String> {
+        let NodeObject { metadata, spec, status } = &body;
+        let is_true = |type_: &str| {
+            status.conditions.iter().any(|condition| condition.type_ == type_ && condition.status == "True")
+        };
+        let names = cx.names;
+        let record = NodeRecord {
+            name: names.intern(&metadata.name),
+            uid: Uid::new(metadata.uid.as_str()),
+            ready: is_true("Ready"),
+            cordoned: spec.unschedulable == Some(true),
+            zone: names.maybe(metadata.labels.get("topology.kubernetes.io/zone").map(String::as_str)),
+            allocatable_pods: status
+                .allocatable
+                .pods
+                .as_deref()
+                .and_then(|pods| pods.parse().ok())
+                .unwrap_or(0),
+            pressures: status
+                .conditions
+                .iter()
+                .filter(|condition| condition.type_ != "Ready" && condition.status == "True")
+                .map(|condition| names.intern(&condition.type_))
+                .collect(),
+        };
+        Ok(Effect::Tell(ObjectChange::Node(Change::Applied(Arc::new(record)))))
+    }
+
+    fn remove(&mut self, key: &ObjectKey) -> Effect {
+        Effect::Tell(ObjectChange::Node(Change::Deleted(key.clone())))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::watches::light::Interner;
+    use homeostat_knowledge::{Name, Timestamp};
+
+    #[test]
+    fn a_node_under_pressure() {
+        let body: NodeObject = serde_json::from_str(
+            r#"{"metadata":{"name":"n1","uid":"u","labels":{"topology.kubernetes.io/zone":"z"}},
+                "spec":{"unschedulable":true},
+                "status":{"allocatable":{"pods":"110","cpu":"4"},"conditions":[
+                  {"type":"MemoryPressure","status":"True"},{"type":"DiskPressure","status":"False"},
+                  {"type":"Ready","status":"Unknown"}]}}"#,
+        )
+        .unwrap();
+        let mut names = Interner::default();
+        let cx = Cx {
+            names: &mut names,
+            now: Timestamp::UNIX_EPOCH,
+            news: true,
+            key: ObjectKey::new("", "n1"),
+            version: Name::from("1"),
+        };
+        let Ok(Effect::Tell(ObjectChange::Node(Change::Applied(node)))) = Nodes.apply(body, cx) else {
+            panic!()
+        };
+        assert!(!node.ready && node.cordoned);
+        assert_eq!(node.allocatable_pods, 110);
+        assert_eq!(node.pressures, [Name::from("MemoryPressure")]);
+        assert_eq!(node.zone.as_deref(), Some("z"));
+    }
+}

@@ -1,0 +1,367 @@
+//! Pods: state of each container, readiness, owner, address.
+
+use super::light::{Body, Interner, Meta, cut, null_is_empty};
+use super::run::{Cx, Effect, Watched};
+use homeostat_knowledge::ids::Uid;
+use homeostat_knowledge::observation::{Change, ObjectChange, ObjectKind};
+use homeostat_knowledge::records::{PodPhase, Termination};
+use homeostat_knowledge::{ContainerRecord, ContainerState, Name, ObjectKey, PodRecord};
+use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use std::sync::Arc;
+
+/// Characters of the scheduler's message that are kept.
+const MESSAGE_LIMIT: usize = 256;
+
+/// The watch of pods.
+pub(crate) struct Pods;
+
+/// The parts of a pod that are looked at.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct PodObject {
+    #[serde(default)]
+    metadata: Meta,
+    #[serde(default, deserialize_with = "null_is_empty")]
+    spec: Spec,
+    #[serde(default, deserialize_with = "null_is_empty")]
+    status: Status,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Spec {
+    node_name: Option<String>,
+    #[serde(default)]
+    host_network: Option<bool>,
+    #[serde(default, deserialize_with = "null_is_empty")]
+    volumes: Vec<Volume>,
+    #[serde(default, deserialize_with = "null_is_empty")]
+    containers: Vec<Container>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Volume {
+    empty_dir: Option<IgnoredAny>,
+    ephemeral: Option<IgnoredAny>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct Container {
+    name: String,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Status {
+    phase: Option<String>,
+    #[serde(rename = "podIP")]
+    pod_ip: Option<String>,
+    #[serde(default, deserialize_with = "null_is_empty")]
+    conditions: Vec<Condition>,
+    #[serde(default, deserialize_with = "null_is_empty")]
+    container_statuses: Vec<ContainerStatus>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct Condition {
+    #[serde(rename = "type", default)]
+    type_: String,
+    #[serde(default)]
+    status: String,
+    reason: Option<String>,
+    message: Option<String>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ContainerStatus {
+    name: String,
+    #[serde(default)]
+    ready: bool,
+    #[serde(default)]
+    restart_count: u32,
+    #[serde(default, deserialize_with = "null_is_empty")]
+    state: State,
+    #[serde(default, deserialize_with = "null_is_empty")]
+    last_state: State,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+struct State {
+    waiting: Option<Waiting>,
+    running: Option<Running>,
+    terminated: Option<Terminated>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct Waiting {
+    reason: Option<String>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Running {
+    started_at: Option<Time>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Terminated {
+    reason: Option<String>,
+    #[serde(default)]
+    exit_code: i32,
+    started_at: Option<Time>,
+    finished_at: Option<Time>,
+}
+
+impl Body for PodObject {
+    type Kind = Pod;
+
+    fn meta(&self) -> &Meta {
+        &self.metadata
+    }
+}
+
+impl Watched for Pods {
+    type Body = PodObject;
+    const KIND: ObjectKind = ObjectKind::Pod;
+    const NAME: &'static str = "pods";
+
+    fn apply(&mut self, body: PodObject, cx: Cx<'_>) -> Result<Effect, String> {
+        let record = record(&body, cx.key, cx.version, cx.names);
+        Ok(Effect::Tell(ObjectChange::Pod(Change::Applied(Arc::new(record)))))
+    }
+
+    fn remove(&mut self, key: &ObjectKey) -> Effect {
+        Effect::Tell(ObjectChange::Pod(Change::Deleted(key.clone())))
+    }
+}
+
+/// The record of a pod.
+pub(crate) fn record(pod: &PodObject, key: ObjectKey, version: Name, names: &mut Interner) -> PodRecord {
+    let PodObject { metadata, spec, status } = pod;
+    let condition = |type_: &str| status.conditions.iter().find(|condition| condition.type_ == type_);
+    let hash = ["pod-template-hash", "controller-revision-hash"]
+        .into_iter()
+        .find_map(|label| metadata.labels.get(label));
+    PodRecord {
+        uid: Uid::new(metadata.uid.as_str()),
+        resource_version: version,
+        node: names.maybe(spec.node_name.as_deref()),
+        ip: match spec.host_network {
+            Some(true) => None,
+            _ => status.pod_ip.as_deref().and_then(|ip| ip.parse().ok()),
+        },
+        phase: match status.phase.as_deref() {
+            Some("Running") => PodPhase::Running,
+            Some("Succeeded") => PodPhase::Succeeded,
+            Some("Failed") => PodPhase::Failed,
+            Some("Unknown") => PodPhase::Unknown,
+            _ => PodPhase::Pending,
+        },
+        owner: metadata.controller(names),
+        deleting: metadata.deletion_timestamp.is_some(),
+        ready: condition("Ready").is_some_and(|condition| condition.status == "True"),
+        unschedulable: condition("PodScheduled")
+            .filter(|found| found.status == "False" && found.reason.as_deref() == Some("Unschedulable"))
+            .map(|found| Name::from(cut(found.message.as_deref().unwrap_or_default(), MESSAGE_LIMIT))),
+        created: metadata.created(),
+        template_hash: names.maybe(hash.map(String::as_str)),
+        local_data: spec
+            .volumes
+            .iter()
+            .any(|volume| volume.empty_dir.is_some() || volume.ephemeral.is_some()),
+        containers: containers(spec, status, names),
+        key,
+    }
+}
+
+/// One entry per app container in spec order; what the kubelet has not reported yet is waiting.
+fn containers(spec: &Spec, status: &Status, names: &mut Interner) -> Vec<ContainerRecord> {
+    let mut records = Vec::with_capacity(spec.containers.len().max(status.container_statuses.len()));
+    for container in &spec.containers {
+        let reported = status.container_statuses.iter().find(|reported| reported.name == container.name);
+        records.push(match reported {
+            Some(reported) => container_record(reported, names),
+            None => ContainerRecord {
+                name: names.intern(&container.name),
+                ready: false,
+                restarts: 0,
+                state: ContainerState::Waiting { reason: names.intern("") },
+                last_termination: None,
+            },
+        });
+    }
+    // A status without its spec does not happen; losing a crash to it would be worse than to believe it.
+    for reported in &status.container_statuses {
+        if !spec.containers.iter().any(|container| container.name == reported.name) {
+            records.push(container_record(reported, names));
+        }
+    }
+    records
+}
+
+fn container_record(status: &ContainerStatus, names: &mut Interner) -> ContainerRecord {
+    let State { waiting, running, terminated } = &status.state;
+    let state = match (terminated, running, waiting) {
+        (Some(end), _, _) => ContainerState::Terminated(termination(end, names)),
+        (None, Some(run), _) => ContainerState::Running {
+            since: run.started_at.as_ref().map_or(jiff::Timestamp::UNIX_EPOCH, |at| at.0),
+        },
+        (None, None, waiting) => ContainerState::Waiting {
+            reason: names.intern(waiting.as_ref().and_then(|why| why.reason.as_deref()).unwrap_or_default()),
+        },
+    };
+    ContainerRecord {
+        name: names.intern(&status.name),
+        ready: status.ready,
+        restarts: status.restart_count,
+        state,
+        last_termination: status.last_state.terminated.as_ref().map(|end| termination(end, names)),
+    }
+}
+
+fn termination(end: &Terminated, names: &mut Interner) -> Termination {
+    Termination {
+        reason: names.intern(end.reason.as_deref().unwrap_or_default()),
+        exit_code: end.exit_code,
+        started: end.started_at.as_ref().map(|at| at.0),
+        finished: end.finished_at.as_ref().map(|at| at.0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::watches::light::Light;
+    use homeostat_knowledge::ControllerKind;
+    use serde_json::{Value, json};
+
+    fn project(status: &Value, edit: impl FnOnce(&mut Value)) -> PodRecord {
+        let mut pod = json!({
+            "metadata": {
+                "name": "order-6c-x", "namespace": "shop", "uid": "u-1", "resourceVersion": "88",
+                "creationTimestamp": "2026-11-22T09:00:00Z",
+                "labels": { "app": "order", "pod-template-hash": "6c" },
+                "ownerReferences": [{ "apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "order-6c",
+                                      "uid": "rs-1", "controller": true }],
+                "managedFields": [{ "manager": "kubelet", "fieldsV1": { "f:status": {} } }],
+            },
+            "spec": { "nodeName": "node-1", "containers": [{ "name": "app", "env": [{ "name": "A" }] }] },
+            "status": status,
+        });
+        edit(&mut pod);
+        let light: Light<PodObject> = serde_json::from_str(&pod.to_string()).unwrap();
+        let mut names = Interner::default();
+        let key = light.key(&mut names);
+        record(&light.body.clone().unwrap(), key, Name::from(light.version()), &mut names)
+    }
+
+    fn unchanged(_: &mut Value) {}
+
+    fn with(state: &Value, last: &Value) -> Value {
+        json!({
+            "phase": "Running", "podIP": "10.1.2.3",
+            "conditions": [{ "type": "Ready", "status": "False", "reason": "ContainersNotReady" }],
+            "containerStatuses": [{ "name": "app", "ready": false, "restartCount": 3,
+                                    "state": state, "lastState": last }],
+        })
+    }
+
+    #[test]
+    fn a_healthy_pod() {
+        let status = json!({
+            "phase": "Running", "podIP": "10.1.2.3",
+            "conditions": [{ "type": "PodScheduled", "status": "True" }, { "type": "Ready", "status": "True" }],
+            "containerStatuses": [{ "name": "app", "ready": true, "restartCount": 0,
+                "state": { "running": { "startedAt": "2026-11-22T09:00:05Z" } }, "lastState": {} }],
+        });
+        let pod = project(&status, unchanged);
+        assert_eq!(pod.key, ObjectKey::new("shop", "order-6c-x"));
+        assert_eq!((pod.uid.as_str(), &*pod.resource_version), ("u-1", "88"));
+        assert_eq!(pod.node.as_deref(), Some("node-1"));
+        assert_eq!(pod.ip, Some("10.1.2.3".parse().unwrap()));
+        assert_eq!(pod.created, "2026-11-22T09:00:00Z".parse().unwrap());
+        assert_eq!(pod.template_hash.as_deref(), Some("6c"));
+        let owner = pod.owner.clone().unwrap();
+        assert_eq!((owner.kind, &*owner.name), (ControllerKind::ReplicaSet, "order-6c"));
+        assert!(pod.serving() && !pod.local_data && pod.unschedulable.is_none());
+        assert_eq!(
+            pod.containers[0].state,
+            ContainerState::Running { since: "2026-11-22T09:00:05Z".parse().unwrap() }
+        );
+    }
+
+    #[test]
+    fn container_states() {
+        let end = json!({ "terminated": { "exitCode": 137, "reason": "Error",
+            "startedAt": "2026-11-22T09:00:05Z", "finishedAt": "2026-11-22T09:10:00Z" } });
+        let out_of_memory = json!({ "terminated": { "exitCode": 137, "reason": "OOMKilled" } });
+        let back_off = json!({ "waiting": { "reason": "CrashLoopBackOff", "message": "back-off 10s" } });
+
+        let killed = project(&with(&end, &json!({})), unchanged);
+        let ContainerState::Terminated(seen) = &killed.containers[0].state else { panic!("{killed:?}") };
+        assert_eq!((seen.exit_code, &*seen.reason), (137, "Error"));
+        assert_eq!(seen.finished, Some("2026-11-22T09:10:00Z".parse().unwrap()));
+        assert!(!killed.ready && killed.restarts() == 3);
+
+        let waits = project(&with(&back_off, &end), unchanged);
+        assert_eq!(
+            waits.containers[0].state,
+            ContainerState::Waiting { reason: Name::from("CrashLoopBackOff") }
+        );
+        assert_eq!(waits.containers[0].last_termination.as_ref().unwrap().exit_code, 137);
+
+        let full = project(&with(&back_off, &out_of_memory), unchanged);
+        assert_eq!(&*full.containers[0].last_termination.as_ref().unwrap().reason, "OOMKilled");
+
+        let unknown = project(&with(&json!({}), &Value::Null), unchanged);
+        assert_eq!(unknown.containers[0].state, ContainerState::Waiting { reason: Name::from("") });
+    }
+
+    #[test]
+    fn a_pod_that_just_appeared_waits() {
+        let pod = project(&json!({ "phase": "Pending" }), unchanged);
+        assert_eq!(pod.phase, PodPhase::Pending);
+        assert_eq!(pod.containers.len(), 1);
+        assert!(!pod.containers[0].ready);
+    }
+
+    #[test]
+    fn a_pod_that_cannot_be_placed_says_why_in_bounds() {
+        let status = json!({ "phase": "Pending", "conditions": [{ "type": "PodScheduled", "status": "False",
+            "reason": "Unschedulable", "message": "0/1 nodes are available".repeat(40) }] });
+        let pod = project(&status, unchanged);
+        assert_eq!(pod.unschedulable.unwrap().chars().count(), MESSAGE_LIMIT);
+        let waiting = json!({ "phase": "Pending", "conditions": [{ "type": "PodScheduled", "status": "False",
+            "reason": "SchedulingGated" }] });
+        assert_eq!(project(&waiting, unchanged).unschedulable, None);
+    }
+
+    #[test]
+    fn deleting_local_data_and_host_network() {
+        let running = json!({ "phase": "Running", "podIP": "10.0.0.5" });
+        let pod = project(&running, |pod| {
+            pod["metadata"]["deletionTimestamp"] = json!("2026-11-22T09:20:00Z");
+            pod["spec"]["volumes"] = json!([{ "name": "t", "configMap": { "name": "c" } },
+                                            { "name": "d", "emptyDir": {} }]);
+        });
+        assert!(pod.deleting && pod.local_data && !pod.serving());
+        let host = project(&running, |pod| pod["spec"]["hostNetwork"] = json!(true));
+        assert_eq!(host.ip, None);
+    }
+
+    #[test]
+    fn several_containers_keep_the_order_of_the_spec() {
+        let status = json!({ "phase": "Running", "containerStatuses": [
+            { "name": "b", "ready": true, "restartCount": 2 }, { "name": "a", "ready": true, "restartCount": 1 }] });
+        let pod = project(&status, |pod| {
+            pod["spec"]["containers"] = json!([{ "name": "a" }, { "name": "b" }]);
+        });
+        let order: Vec<_> = pod.containers.iter().map(|one| (&*one.name, one.restarts)).collect();
+        assert_eq!(order, [("a", 1), ("b", 2)]);
+    }
+}
