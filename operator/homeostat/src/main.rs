@@ -1,3 +1,55 @@
-//! The Homeostat binary: arguments, telemetry, leader lease, wiring.
+//! The Homeostat binary.
 
-fn main() {}
+use clap::{CommandFactory, Parser};
+use homeostat::args::{Args, Command};
+use homeostat::{install, replay, run, telemetry};
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let result = match args.command {
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Args::command(), "homeostat", &mut std::io::stdout());
+            Ok(())
+        }
+        Command::Replay(args) => replay::run(&args).map(|text| println!("{text}")).map_err(report),
+        Command::InstallDefaults { file } => runtime(async { install::run(&file).await.map_err(report) }),
+        Command::Run(args) => runtime(async {
+            let telemetry = telemetry::init(&args.log).map_err(report)?;
+            let result = run::run(args).await.map_err(report);
+            telemetry.shutdown();
+            result
+        }),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("homeostat: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Two workers are enough: the loop is one task, requests are few.
+fn runtime(work: impl Future<Output = Result<(), String>>) -> Result<(), String> {
+    // The provider is process-wide; a second installation is refused, which is as good.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(|error| format!("the runtime could not be started: {error}"))?
+        .block_on(work)
+}
+
+/// The whole chain of an error on one line.
+fn report(error: impl std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}

@@ -1,0 +1,396 @@
+//! The loop without the world: observations in, effects out.
+//!
+//! One writer owns the snapshot. Each step commits what was observed, asks the analysis what is abnormal, groups it,
+//! asks the planner what to do, has the checker admit it, and returns what must be done outside. No I/O and no
+//! clock in here, so a recorded run can be stepped through again.
+
+use homeostat_analyse::{Analyser, Correlator, CorrelatorConfig};
+use homeostat_knowledge::incident::TimelineKind;
+use homeostat_knowledge::observation::{Change, ObjectChange};
+use homeostat_knowledge::{
+    ActionRecord, ActionState, Admitted, Entity, Finding, IdSource, Incident, IncidentId, IncidentState,
+    Name, Observation, Plan, Signal, SignedDuration, Snapshot, Timestamp,
+};
+use homeostat_plan::{Checker, Decision};
+use homeostat_playbooks::Playbook;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// Evaluations are at least so far apart: several batches of spans are judged together.
+const BEAT: SignedDuration = SignedDuration::from_millis(50);
+/// A launched plan without any sign of its action for so long is taken as refused by the executor.
+const LAUNCH_PATIENCE: SignedDuration = SignedDuration::from_secs(15);
+/// A mitigated incident waits no longer than this for a quiet minute.
+const FOLLOW_UP_LIMIT: SignedDuration = SignedDuration::from_mins(10);
+/// Ended actions are remembered so long: budgets, cool-downs and breakers look back a day.
+const ACTION_MEMORY: SignedDuration = SignedDuration::from_hours(24);
+/// Verification window where a tenant sets none.
+const VERIFICATION: SignedDuration = SignedDuration::from_secs(30);
+
+/// What must be done outside of the loop.
+#[derive(Debug)]
+pub enum Effect {
+    /// Store this state of an incident.
+    Write(Arc<Incident>),
+    /// Execute the first step of an admitted plan, which stands on this finding.
+    Execute(Box<Plan<Admitted>>, Option<Finding>),
+}
+
+/// The loop's state.
+pub struct Kernel {
+    snapshot: Snapshot,
+    analyser: Analyser,
+    correlator: Correlator,
+    playbooks: Vec<Playbook>,
+    checker: Checker,
+    ids: Box<dyn IdSource>,
+    findings: Vec<Finding>,
+    launched: BTreeMap<IncidentId, Timestamp>,
+    said: BTreeMap<IncidentId, String>,
+    seen_actions: BTreeMap<homeostat_knowledge::ActionId, ActionState>,
+    evaluated: Option<Timestamp>,
+    pruned: Option<Timestamp>,
+    urgent: bool,
+    led: bool,
+}
+
+impl Kernel {
+    /// A loop that knows nothing yet.
+    pub fn new(playbooks: Vec<Playbook>, ids: Box<dyn IdSource>, home: Name) -> Self {
+        Self {
+            snapshot: Snapshot::default(),
+            analyser: Analyser::new(),
+            checker: Checker::new(home.to_string()),
+            correlator: Correlator::new(CorrelatorConfig { home, ..CorrelatorConfig::default() }),
+            playbooks,
+            ids,
+            findings: Vec::new(),
+            launched: BTreeMap::new(),
+            said: BTreeMap::new(),
+            seen_actions: BTreeMap::new(),
+            evaluated: None,
+            pruned: None,
+            urgent: false,
+            led: false,
+        }
+    }
+
+    /// The present snapshot.
+    pub fn snapshot(&self) -> &Snapshot {
+        &self.snapshot
+    }
+
+    /// Active findings of the last evaluation.
+    pub fn findings(&self) -> &[Finding] {
+        &self.findings
+    }
+
+    /// An executor's task ended (or refused to start): the incident may be planned for again.
+    pub fn landed(&mut self, incident: &IncidentId) {
+        self.launched.remove(incident);
+        self.urgent = true;
+    }
+
+    /// Takes a batch in order of arrival and returns what must be done. `leads` says whether this replica may act.
+    pub fn step(&mut self, batch: &[Observation], now: Timestamp, leads: bool) -> Vec<Effect> {
+        let mut changed: BTreeSet<IncidentId> = BTreeSet::new();
+        for observation in batch {
+            match &observation.signal {
+                Signal::Object(change) => self.commit(change, now, &mut changed),
+                Signal::Source(report) => {
+                    if let Entity::Source { name } = &observation.entity {
+                        self.snapshot.sources.insert_mut(name.clone(), report.clone());
+                    }
+                }
+                Signal::Span(_) | Signal::Log(_) | Signal::Sample(_) => {}
+            }
+        }
+        self.snapshot.generation += 1;
+        self.analyser.ingest(&self.snapshot, batch);
+        let due = self.evaluated.is_none_or(|last| now.duration_since(last) >= BEAT);
+        if !(due || self.urgent) {
+            return Vec::new();
+        }
+        self.evaluated = Some(now);
+        self.urgent = false;
+        let evaluation = self.analyser.evaluate(&self.snapshot, now);
+        for (workload, health) in evaluation.health {
+            self.snapshot.health.insert_mut(workload, health);
+        }
+        // Until every cache has its first list, the picture has holes that look like faults.
+        if self.snapshot.ready() {
+            let updated = self.correlator.update(
+                &evaluation.findings,
+                self.analyser.calls(),
+                &self.snapshot,
+                now,
+                &mut *self.ids,
+            );
+            changed.extend(updated);
+        }
+        self.findings = evaluation.findings.into_iter().filter(|finding| finding.active).collect();
+        self.follow_actions(now, &mut changed);
+        self.share_incidents();
+        let mut effects = Vec::new();
+        if leads && self.snapshot.ready() {
+            if !self.led {
+                // What the leader before us wrote may be older than what we know.
+                changed.extend(self.correlator.incidents().map(|incident| incident.id.clone()));
+            }
+            self.decide(now, &mut changed, &mut effects);
+            for id in &changed {
+                if let Some(incident) = self.correlator.get(id) {
+                    // Incidents first: people (and the ledger) must find them before their actions.
+                    effects.insert(0, Effect::Write(Arc::new(incident.clone())));
+                }
+            }
+        }
+        self.led = leads;
+        self.correlator.drop_closed();
+        self.share_incidents();
+        self.prune(now);
+        effects
+    }
+
+    fn commit(&mut self, change: &ObjectChange, now: Timestamp, changed: &mut BTreeSet<IncidentId>) {
+        match change {
+            ObjectChange::Action(Change::Applied(action)) => {
+                // Our own writes arrive twice, by the executor and by the watch, in any order.
+                let known = self.snapshot.actions.get(&action.id);
+                if known.is_some_and(|known| newer(&known.resource_version, &action.resource_version)) {
+                    return;
+                }
+                self.urgent |= known.is_none_or(|known| known.state != action.state);
+            }
+            ObjectChange::Incident(Change::Applied(stored)) => {
+                if self.correlator.adopt(stored, now) {
+                    changed.insert(stored.incident.id.clone());
+                    self.urgent = true;
+                }
+            }
+            ObjectChange::Incident(Change::Deleted(key)) => self.correlator.forget(key),
+            ObjectChange::Pod(Change::Applied(pod)) => {
+                self.urgent |= self.snapshot.workload_of(pod).is_some()
+            }
+            ObjectChange::Pod(Change::Deleted(_)) | ObjectChange::Control(_) => self.urgent = true,
+            _ => {}
+        }
+        self.snapshot.commit(change, now);
+    }
+
+    /// Writes the progress of actions into their incidents.
+    fn follow_actions(&mut self, now: Timestamp, changed: &mut BTreeSet<IncidentId>) {
+        for action in self.snapshot.actions.values() {
+            if self.seen_actions.get(&action.id) == Some(&action.state) {
+                continue;
+            }
+            self.seen_actions.insert(action.id.clone(), action.state);
+            let Some(incident) = self.correlator.get_mut(&action.incident) else { continue };
+            self.launched.remove(&action.incident);
+            if !incident.actions.contains(&action.id) {
+                incident.actions.push(action.id.clone());
+            }
+            incident.instants.acknowledged.get_or_insert(action.instants.intent.unwrap_or(now));
+            incident.record(now, TimelineKind::Action, line(action));
+            if incident.state == IncidentState::Open && action.state.in_flight() {
+                incident.state = IncidentState::Acting;
+            }
+            changed.insert(action.incident.clone());
+        }
+        let busy: BTreeSet<&IncidentId> = self
+            .snapshot
+            .actions
+            .values()
+            .filter(|action| action.state.in_flight())
+            .map(|action| &action.incident)
+            .collect();
+        let idle: Vec<IncidentId> = self
+            .correlator
+            .incidents()
+            .filter(|incident| incident.state == IncidentState::Acting && !busy.contains(&incident.id))
+            .map(|incident| incident.id.clone())
+            .collect();
+        for id in idle {
+            if let Some(incident) = self.correlator.get_mut(&id) {
+                incident.state = IncidentState::Open;
+                changed.insert(id);
+            }
+        }
+    }
+
+    fn decide(&mut self, now: Timestamp, changed: &mut BTreeSet<IncidentId>, effects: &mut Vec<Effect>) {
+        self.launched.retain(|_, at| now.duration_since(*at) < LAUNCH_PATIENCE);
+        let open: Vec<IncidentId> = self.correlator.incidents().map(|incident| incident.id.clone()).collect();
+        for id in open {
+            let busy = self.launched.contains_key(&id)
+                || self
+                    .snapshot
+                    .actions
+                    .values()
+                    .any(|action| action.incident == id && action.state.in_flight());
+            let Some(incident) = self.correlator.get(&id).filter(|incident| !incident.state.closed()) else {
+                continue;
+            };
+            if busy {
+                continue;
+            }
+            let incident = incident.clone();
+            let decision =
+                homeostat_plan::plan(&incident, &self.snapshot, &self.playbooks, now, &mut *self.ids);
+            let mut nothing_left = false;
+            let said = match decision {
+                Decision::Act(draft) => match self.checker.check(draft, &self.snapshot, now) {
+                    Ok(plan) => {
+                        let text = format!(
+                            "plan {} step {}: {}",
+                            plan.playbook.name,
+                            plan.playbook.step,
+                            plan.explanation.join("; ")
+                        );
+                        self.launched.insert(id.clone(), now);
+                        let finding = top_finding(&incident);
+                        effects.push(Effect::Execute(Box::new(plan), finding));
+                        text
+                    }
+                    Err(objections) => {
+                        format!(
+                            "plan not admitted: {}",
+                            homeostat_plan::report::describe_objections(&objections)
+                        )
+                    }
+                },
+                Decision::Wait { reason, .. } => reason,
+                Decision::Nothing { reason, .. } => {
+                    nothing_left = true;
+                    reason
+                }
+                Decision::HandOver { reason, advice, .. } => {
+                    nothing_left = true;
+                    self.hand_over(&id, &reason, &advice, now, changed);
+                    reason
+                }
+            };
+            if self.said.get(&id) != Some(&said) {
+                if let Some(incident) = self.correlator.get_mut(&id) {
+                    incident.record(now, TimelineKind::Decision, said.clone());
+                    changed.insert(id.clone());
+                }
+                self.said.insert(id.clone(), said);
+            }
+            let window = incident
+                .tenant
+                .as_ref()
+                .and_then(|tenant| self.snapshot.tenants.get(tenant))
+                .map_or(VERIFICATION, |tenant| tenant.verification);
+            if let Some(mitigated) = incident.instants.mitigated {
+                let since = now.duration_since(mitigated);
+                if ((nothing_left && since >= window) || since >= FOLLOW_UP_LIMIT)
+                    && self.correlator.resolve(&id, now)
+                {
+                    changed.insert(id.clone());
+                    self.said.remove(&id);
+                }
+            }
+        }
+    }
+
+    fn hand_over(
+        &mut self,
+        id: &IncidentId,
+        reason: &str,
+        advice: &[String],
+        now: Timestamp,
+        changed: &mut BTreeSet<IncidentId>,
+    ) {
+        let Some(incident) = self.correlator.get_mut(id) else { return };
+        if incident.handed_over.is_some() || incident.instants.mitigated.is_some() {
+            return;
+        }
+        let text = if advice.is_empty() {
+            reason.to_owned()
+        } else {
+            format!("{reason}. Try: {}", advice.join("; "))
+        };
+        incident.handed_over = Some(text);
+        incident.state = IncidentState::HandedOver;
+        incident.instants.acknowledged.get_or_insert(now);
+        incident.record(now, TimelineKind::State, "handed over to people");
+        changed.insert(id.clone());
+    }
+
+    fn share_incidents(&mut self) {
+        let same = self.snapshot.incidents.size() == self.correlator.incidents().count()
+            && self.correlator.incidents().all(|incident| {
+                self.snapshot.incidents.get(&incident.id).is_some_and(|known| **known == *incident)
+            });
+        if !same {
+            self.snapshot.incidents = self
+                .correlator
+                .incidents()
+                .map(|incident| (incident.id.clone(), Arc::new(incident.clone())))
+                .collect();
+        }
+    }
+
+    fn prune(&mut self, now: Timestamp) {
+        if self.pruned.is_some_and(|last| now.duration_since(last) < SignedDuration::from_mins(1)) {
+            return;
+        }
+        self.pruned = Some(now);
+        let old: Vec<_> = self
+            .snapshot
+            .actions
+            .values()
+            .filter(|action| action.state.ended())
+            .filter(|action| {
+                action.instants.closed.is_some_and(|closed| now.duration_since(closed) > ACTION_MEMORY)
+            })
+            .map(|action| action.id.clone())
+            .collect();
+        for id in old {
+            self.snapshot.actions.remove_mut(&id);
+            self.seen_actions.remove(&id);
+        }
+        let open: BTreeSet<IncidentId> =
+            self.correlator.incidents().map(|incident| incident.id.clone()).collect();
+        self.said.retain(|id, _| open.contains(id));
+    }
+}
+
+/// The finding that the incident's first cause stands on.
+fn top_finding(incident: &Incident) -> Option<Finding> {
+    let cause = incident.top_cause()?;
+    let fits = |finding: &&Finding| {
+        finding.kind == cause.kind
+            && (finding.entity == cause.entity || finding.entity.workload() == cause.entity.workload())
+    };
+    incident
+        .findings
+        .iter()
+        .filter(fits)
+        .find(|finding| finding.active)
+        .or_else(|| incident.findings.iter().find(fits))
+        .cloned()
+}
+
+/// Whether version `known` is newer than `other`. Kubernetes promises an order for versions of one resource
+/// type since 1.35; before, etcd's revisions had it in fact.
+fn newer(known: &str, other: &str) -> bool {
+    match (known.parse::<u64>(), other.parse::<u64>()) {
+        (Ok(known), Ok(other)) => known > other,
+        _ => false,
+    }
+}
+
+fn line(action: &ActionRecord) -> String {
+    let outcome =
+        action.outcome.as_ref().map_or_else(|| action.message.clone(), |outcome| outcome.reason.clone());
+    format!(
+        "{} {}/{}: {:?}{}",
+        action.kind(),
+        action.target.kind,
+        action.target.key.name,
+        action.state,
+        if outcome.is_empty() { String::new() } else { format!(" ({outcome})") }
+    )
+}

@@ -1,0 +1,14 @@
+//! The Homeostat binary: arguments, telemetry, leader lease, wiring.
+//!
+//! Reading path: [`kernel`] is the loop without the world, [`run`] connects it to the world.
+
+pub mod args;
+pub mod board;
+pub mod clock;
+pub mod install;
+pub mod kernel;
+pub mod outside;
+pub mod record;
+pub mod replay;
+pub mod run;
+pub mod telemetry;

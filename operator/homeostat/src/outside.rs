@@ -1,0 +1,195 @@
+//! Everything outside of the loop that it is connected to: watches, lease, executor, incident and status writers.
+
+use crate::args::RunArgs;
+use crate::board::Board;
+use homeostat_cluster::elector::lease::KubeLease;
+use homeostat_cluster::elector::machine::{InvalidTiming, Timing};
+use homeostat_cluster::elector::{Elector, Leadership};
+use homeostat_cluster::incidents::{IncidentQueue, IncidentStore};
+use homeostat_cluster::janitor::{Janitor, Retention};
+use homeostat_cluster::ledger::{ApiActuator, ApiLedger};
+use homeostat_cluster::recorder::{EventReason, EventRecorder, Fact, recorder as event_recorder};
+use homeostat_cluster::status::{SelfFacts, StatusWriter};
+use homeostat_cluster::watches::{WatchOptions, Watches};
+use homeostat_execute::driver::Ports;
+use homeostat_execute::{ExecuteError, Executor, ExecutorConfig, Recorder};
+use homeostat_knowledge::{
+    ActionId, ActionRecord, Admitted, Clock, Finding, Incident, IncidentId, IncidentState, Observation, Plan,
+    Snapshot, SnapshotSource, Timestamp,
+};
+use kube::Client;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+/// Why the adapters could not be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum OutsideError {
+    /// The lease's times contradict each other.
+    #[error("the lease's times cannot work")]
+    Timing(#[from] InvalidTiming),
+}
+
+type ApiExecutor = Executor<ApiLedger, ApiActuator, Leadership>;
+
+/// Handles of everything that runs beside the loop.
+pub struct Outside {
+    watches: Watches,
+    leadership: Leadership,
+    executor: ApiExecutor,
+    incidents: IncidentQueue,
+    events: EventRecorder,
+    told: BTreeMap<IncidentId, IncidentState>,
+    /// Cancelled first: no new writes.
+    writers_stop: CancellationToken,
+    /// Cancelled last: the lease is given away.
+    lease_stop: CancellationToken,
+    elector: JoinHandle<()>,
+    writers: Vec<JoinHandle<()>>,
+}
+
+impl Outside {
+    /// Starts everything. Observations of objects go to `objects`, own action states to `actions`.
+    #[allow(clippy::too_many_arguments, reason = "wiring: every part is named once")]
+    pub fn start(
+        args: &RunArgs,
+        client: Client,
+        board: &Arc<Board>,
+        clock: &Arc<dyn Clock>,
+        recorder: Arc<dyn Recorder>,
+        objects: mpsc::Sender<Observation>,
+        actions: mpsc::Sender<ActionRecord>,
+        started: Timestamp,
+    ) -> Result<Self, OutsideError> {
+        let options = WatchOptions {
+            namespaces: args.namespaces.iter().filter(|name| !name.is_empty()).cloned().collect(),
+            reserved: std::iter::once(args.namespace.clone()).collect(),
+            ..WatchOptions::default()
+        };
+        let watches = Watches::start(&client, &options, Arc::clone(clock), objects);
+
+        // A restarted pod keeps its name; the start makes it another candidate.
+        let identity = format!("{}/{}_{}", args.namespace, args.identity, started.as_millisecond());
+        let (elector, leadership) =
+            Elector::new(KubeLease::new(client.clone()), identity, Timing::default(), Arc::clone(clock))?;
+        let lease_stop = CancellationToken::new();
+        let writers_stop = CancellationToken::new();
+        let elector = tokio::spawn(elector.run(lease_stop.clone()));
+
+        let incidents = IncidentQueue::new();
+        let store = IncidentStore::new(client.clone(), Arc::clone(clock));
+        let snapshots = Arc::clone(board) as Arc<dyn SnapshotSource>;
+        let me = SelfFacts { identity: args.identity.clone(), version: env!("CARGO_PKG_VERSION").to_owned() };
+        let status = StatusWriter::new(client.clone(), watches.catalogue(), snapshots, Arc::clone(clock), me);
+        let (events, publisher) = event_recorder(client.clone(), args.identity.as_str());
+        let janitor =
+            Janitor::new(client.clone(), Retention::default(), options.namespaces.clone(), Arc::clone(clock));
+        // The list of writers; each writes only while this replica leads.
+        let writers = vec![
+            tokio::spawn(incidents.clone().run(store, leadership.clone(), writers_stop.clone())),
+            tokio::spawn(status.run(leadership.clone(), writers_stop.clone())),
+            tokio::spawn(publisher.run(leadership.clone(), writers_stop.clone())),
+            tokio::spawn(janitor.run(leadership.clone(), writers_stop.clone())),
+        ];
+
+        let executor = Executor::new(
+            Ports {
+                ledger: ApiLedger::new(client.clone(), Arc::clone(clock)),
+                actuator: ApiActuator::new(client),
+                leadership: leadership.clone(),
+                clock: Arc::clone(clock),
+                snapshots: Arc::clone(board) as Arc<dyn SnapshotSource>,
+                generations: board.generations(),
+                published: actions,
+                recorder,
+            },
+            ExecutorConfig::new(args.namespace.as_str()),
+        );
+        Ok(Self {
+            watches,
+            leadership,
+            executor,
+            incidents,
+            events,
+            told: BTreeMap::new(),
+            writers_stop,
+            lease_stop,
+            elector,
+            writers,
+        })
+    }
+
+    /// Whether this replica may act now.
+    pub fn leads(&self) -> bool {
+        self.leadership.leads()
+    }
+
+    /// Begins an admitted plan.
+    pub fn start_plan(
+        &self,
+        plan: &Plan<Admitted>,
+        finding: Option<Finding>,
+    ) -> Result<ActionId, ExecuteError> {
+        self.executor.start(plan, finding)
+    }
+
+    /// Takes up open actions that nobody carries out.
+    pub fn resume(&self, snapshot: &Snapshot) {
+        let count = self.executor.resume(ApiExecutor::open_actions(snapshot));
+        if count > 0 {
+            tracing::info!(count, "Open actions were taken up");
+        }
+        let executor = self.executor.clone();
+        tokio::spawn(async move { executor.close_proposals().await });
+    }
+
+    /// Stores an incident in the background, and tells of it when its state is news.
+    pub fn write(&mut self, incident: Arc<Incident>) {
+        let before = self.told.insert(incident.id.clone(), incident.state);
+        if before != Some(incident.state)
+            && let Some(reason) = event_reason(incident.state)
+        {
+            self.events.tell(Fact::of_incident(reason, &incident, incident.summary()));
+        }
+        if incident.state.closed() {
+            self.told.remove(&incident.id);
+        }
+        if !self.incidents.submit(incident) {
+            tracing::warn!("An incident could not be queued; its next change is written again");
+        }
+    }
+
+    /// Tells of an action's new state.
+    pub fn tell_action(&self, action: &ActionRecord) {
+        if let Some(fact) = Fact::of_action(action) {
+            self.events.tell(fact);
+        }
+    }
+
+    /// Ends in order: watches, running actions (left to the ledger), writers, the lease.
+    pub async fn stop(self) {
+        let Self { watches, executor, writers_stop, lease_stop, elector, writers, .. } = self;
+        watches.stop().await;
+        writers_stop.cancel();
+        for writer in writers {
+            let _ended = writer.await;
+        }
+        lease_stop.cancel();
+        let _ended = elector.await;
+        // Without the lease running actions end at their next step; what they stored is taken up by the next leader.
+        executor.drain().await;
+    }
+}
+
+fn event_reason(state: IncidentState) -> Option<EventReason> {
+    match state {
+        IncidentState::Open => Some(EventReason::IncidentOpened),
+        IncidentState::Mitigated => Some(EventReason::IncidentMitigated),
+        IncidentState::Resolved => Some(EventReason::IncidentResolved),
+        IncidentState::HandedOver => Some(EventReason::HandedOver),
+        // Its actions tell for themselves.
+        IncidentState::Acting => None,
+    }
+}

@@ -1,0 +1,345 @@
+//! `homeostat run`: connects the loop to the world.
+//!
+//! Sources and watches fill two bounded channels; one task owns the [`Kernel`], publishes each generation on the
+//! [`Board`] and hands effects to the executor and the incident queue. Everything else reads the board.
+
+use crate::args::RunArgs;
+use crate::board::Board;
+use crate::clock::SystemClock;
+use crate::kernel::{Effect, Kernel};
+use crate::outside::{Outside, OutsideError};
+use crate::record::FileRecorder;
+use homeostat_console::metrics::Stage;
+use homeostat_console::{Console, Metrics, ReadyGate, RecentIncidents};
+use homeostat_execute::Recorder;
+use homeostat_knowledge::observation::{Change, ObjectChange};
+use homeostat_knowledge::{
+    ActionRecord, Clock, Entity, Incident, Name, Observation, SeededIds, Signal, SnapshotSource, Timestamp,
+};
+use homeostat_observe::{
+    Counters, OtlpOptions, OtlpSource, PrometheusOptions, PrometheusSource, Source, SourceError, SourceName,
+};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+/// Batches of telemetry that may wait; senders are told to come back when it is full.
+const TELEMETRY_QUEUE: usize = 256;
+/// Object changes that may wait; the watches wait too when it is full.
+const OBJECT_QUEUE: usize = 4_096;
+/// Own action states that may wait.
+const ACTION_QUEUE: usize = 1_024;
+/// Object changes that are taken into one step.
+const STEP_OBJECTS: usize = 2_048;
+/// The loop looks at the time so often even when nothing arrives.
+const TICK: Duration = Duration::from_millis(100);
+/// Open actions that nobody carries out are looked for so often.
+const RESUME: Duration = Duration::from_secs(5);
+
+/// Why the control plane ended.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The API server or its objects.
+    #[error("no connection to a cluster; inside one, check the service account, outside, the kubeconfig")]
+    Connect(#[source] homeostat_cluster::ClusterError),
+    /// A listener.
+    #[error("cannot listen on {address}; choose another address or end the process that uses it")]
+    Listen {
+        /// Address as given.
+        address: SocketAddr,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A source could not start.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// The record file.
+    #[error("the record file {path} cannot be written")]
+    Record {
+        /// Path as given.
+        path: String,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A trusted forwarder is no CIDR.
+    #[error("trusted forwarder `{text}` is no address range; write e.g. 10.0.0.0/24")]
+    Forwarder {
+        /// As given.
+        text: String,
+    },
+    /// The adapters could not be set up.
+    #[error(transparent)]
+    Outside(#[from] OutsideError),
+    /// Signals cannot be received.
+    #[error("the process cannot receive signals")]
+    Signals(#[source] std::io::Error),
+}
+
+/// Runs until SIGTERM or SIGINT.
+pub async fn run(args: RunArgs) -> Result<(), RunError> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let started = clock.now();
+    let client = homeostat_cluster::client::connect(&homeostat_cluster::client::ConnectOptions::default())
+        .await
+        .map_err(RunError::Connect)?;
+    let board = Arc::new(Board::default());
+    let counters = Arc::new(Counters::default());
+    let metrics = Metrics::new(env!("CARGO_PKG_VERSION"));
+    let recent = RecentIncidents::default();
+    let gate = ReadyGate::default();
+    let intake = CancellationToken::new();
+    let stop = CancellationToken::new();
+
+    let recorder: Arc<dyn Recorder> = Arc::new(match &args.record {
+        None => FileRecorder::off(),
+        Some(path) => FileRecorder::to(path)
+            .map_err(|source| RunError::Record { path: path.display().to_string(), source })?,
+    });
+
+    // The pages first: probes must answer while caches fill.
+    let http = TcpListener::bind(args.http)
+        .await
+        .map_err(|source| RunError::Listen { address: args.http, source })?;
+    let snapshots: Arc<dyn SnapshotSource> = Arc::clone(&board) as Arc<dyn SnapshotSource>;
+    let scraped = Arc::clone(&counters);
+    let console = Console {
+        gate: gate.clone(),
+        metrics: metrics.clone(),
+        before_scrape: Some(Arc::new(move |metrics: &Metrics| {
+            for (source, fate, total) in scraped.rows() {
+                metrics.source_items(source.name(), fate.name(), total);
+            }
+        })),
+        snapshots: Arc::clone(&snapshots),
+        clock: Arc::clone(&clock),
+        recent: recent.clone(),
+    };
+    let pages =
+        tokio::spawn(homeostat_console::serve(http, homeostat_console::router(console), stop.clone()));
+
+    let (telemetry_in, telemetry) = mpsc::channel(TELEMETRY_QUEUE);
+    let (objects_in, objects) = mpsc::channel(OBJECT_QUEUE);
+    let (actions_in, actions) = mpsc::channel(ACTION_QUEUE);
+    sources(&args, &board, &clock, &counters, &telemetry_in, &intake).await?;
+    drop(telemetry_in);
+
+    let mut outside =
+        Outside::start(&args, client, &board, &clock, recorder, objects_in, actions_in, started)?;
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), identity = %args.identity, "Started");
+
+    let kernel = Kernel::new(
+        homeostat_playbooks::library::shipped(),
+        Box::new(SeededIds::new(seed(started, &args.identity))),
+        Name::from(args.namespace.as_str()),
+    );
+    let mut turn =
+        Turn { kernel, board, clock, metrics, recent, gate: gate.clone(), led: false, resumed: None };
+    let ended = shutdown_signal()?;
+    tokio::select! {
+        () = turn.run(telemetry, objects, actions, &mut outside) => tracing::error!("The watches ended"),
+        name = ended => tracing::info!(signal = name, "Stopping"),
+    }
+
+    // Unready first, so that nobody sends more; then no more intake; then what is under way; the lease last.
+    gate.close();
+    intake.cancel();
+    let drained = tokio::time::timeout(Duration::from_secs(args.drain_seconds), outside.stop()).await;
+    if drained.is_err() {
+        tracing::warn!("Some work was still under way; it is taken up again from the ledger");
+    }
+    stop.cancel();
+    if tokio::time::timeout(Duration::from_secs(2), pages).await.is_err() {
+        tracing::debug!("A page was still being read");
+    }
+    tracing::info!("Stopped");
+    Ok(())
+}
+
+/// A seed that differs between replicas and starts; ids must be unique, not secret.
+fn seed(started: Timestamp, identity: &str) -> u64 {
+    identity.bytes().fold(started.as_nanosecond() as u64, |seed, byte| {
+        (seed ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01B3)
+    })
+}
+
+async fn sources(
+    args: &RunArgs,
+    board: &Arc<Board>,
+    clock: &Arc<dyn Clock>,
+    counters: &Arc<Counters>,
+    out: &mpsc::Sender<Vec<Observation>>,
+    stop: &CancellationToken,
+) -> Result<(), RunError> {
+    let mut options = OtlpOptions::default();
+    for text in args.trusted_forwarders.iter().filter(|text| !text.is_empty()) {
+        let range = text.parse().map_err(|_| RunError::Forwarder { text: text.clone() })?;
+        options.trusted_forwarders.push(range);
+    }
+    let snapshots: Arc<dyn SnapshotSource> = Arc::clone(board) as Arc<dyn SnapshotSource>;
+    let otlp = OtlpSource::bind(
+        args.otlp_grpc,
+        options,
+        Arc::clone(&snapshots),
+        Arc::clone(clock),
+        Arc::clone(counters),
+    )
+    .await?;
+    let prometheus = PrometheusSource::new(
+        PrometheusOptions::default(),
+        snapshots,
+        Arc::clone(clock),
+        Arc::clone(counters),
+    );
+    // The list of sources that push into the loop; the watches are the third.
+    keep(otlp, out.clone(), stop.clone());
+    keep(prometheus, out.clone(), stop.clone());
+    Ok(())
+}
+
+fn keep<S: Source>(source: S, out: mpsc::Sender<Vec<Observation>>, stop: CancellationToken) {
+    let name: SourceName = source.name();
+    tokio::spawn(async move {
+        if let Err(error) = source.run(out, stop).await {
+            tracing::error!(source = %name, error = %error, "Source ended");
+        }
+    });
+}
+
+fn shutdown_signal() -> Result<impl Future<Output = &'static str>, RunError> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate()).map_err(RunError::Signals)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(RunError::Signals)?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => "SIGTERM",
+            _ = interrupt.recv() => "SIGINT",
+        }
+    })
+}
+
+/// The one task that owns the loop.
+struct Turn {
+    kernel: Kernel,
+    board: Arc<Board>,
+    clock: Arc<dyn Clock>,
+    metrics: Metrics,
+    recent: RecentIncidents,
+    gate: ReadyGate,
+    led: bool,
+    resumed: Option<tokio::time::Instant>,
+}
+
+impl Turn {
+    async fn run(
+        &mut self,
+        mut telemetry: mpsc::Receiver<Vec<Observation>>,
+        mut objects: mpsc::Receiver<Observation>,
+        mut actions: mpsc::Receiver<ActionRecord>,
+        outside: &mut Outside,
+    ) {
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+        let mut batch: Vec<Observation> = Vec::new();
+        loop {
+            // Objects before telemetry: a span of a pod that is not known yet says less.
+            tokio::select! {
+                biased;
+                object = objects.recv() => match object {
+                    Some(object) => batch.push(object),
+                    None => return,
+                },
+                Some(action) = actions.recv() => {
+                    outside.tell_action(&action);
+                    batch.push(stored(action, self.clock.now()));
+                }
+                Some(more) = telemetry.recv() => batch.extend(more),
+                _ = tick.tick() => {}
+            }
+            while batch.len() < STEP_OBJECTS
+                && let Ok(object) = objects.try_recv()
+            {
+                batch.push(object);
+            }
+            while let Ok(action) = actions.try_recv() {
+                outside.tell_action(&action);
+                batch.push(stored(action, self.clock.now()));
+            }
+            while batch.len() < STEP_OBJECTS
+                && let Ok(more) = telemetry.try_recv()
+            {
+                batch.extend(more);
+            }
+            self.metrics.queue(telemetry.len());
+            self.step(&batch, outside);
+            batch.clear();
+        }
+    }
+
+    fn step(&mut self, batch: &[Observation], outside: &mut Outside) {
+        let now = self.clock.now();
+        let leads = outside.leads();
+        if leads != self.led {
+            self.led = leads;
+            self.resumed = None;
+            self.metrics.leader(leads);
+            tracing::info!(leads, "Leadership changed");
+        }
+        let effects = self.kernel.step(batch, now, leads);
+        self.board.publish(self.kernel.snapshot().clone());
+        if self.kernel.snapshot().ready() {
+            self.gate.open();
+        }
+        for effect in effects {
+            match effect {
+                Effect::Write(incident) => self.write(incident, outside, now),
+                Effect::Execute(plan, finding) => {
+                    let span = tracing::info_span!("execute", incident = %plan.incident, trace_id = %plan.id);
+                    let incident = plan.incident.clone();
+                    if let Err(error) = span.in_scope(|| outside.start_plan(&plan, finding)) {
+                        tracing::info!(parent: &span, error = %error, "Plan was not begun");
+                        self.kernel.landed(&incident);
+                    }
+                }
+            }
+        }
+        if leads && self.kernel.snapshot().ready() {
+            let due = self.resumed.is_none_or(|last| last.elapsed() >= RESUME);
+            if due {
+                self.resumed = Some(tokio::time::Instant::now());
+                outside.resume(self.kernel.snapshot());
+            }
+        }
+        let took = self.clock.now().duration_since(now);
+        self.metrics.stage(Stage::Analyse, took.unsigned_abs(), true, now);
+    }
+
+    fn write(&mut self, incident: Arc<Incident>, outside: &mut Outside, now: Timestamp) {
+        if incident.timeline.len() <= 3 && incident.instants.detected == now {
+            self.metrics.incident_opened(&incident);
+            tracing::info!(incident = %incident.id, summary = %incident.summary(), "Incident opened");
+        }
+        if incident.instants.mitigated.is_some() {
+            self.metrics.incident_mitigated(&incident);
+        }
+        if incident.state.closed() {
+            let actions = homeostat_console::http::actions_of(self.kernel.snapshot(), &incident);
+            self.recent.add((*incident).clone(), actions);
+        }
+        outside.write(incident);
+    }
+}
+
+fn stored(action: ActionRecord, now: Timestamp) -> Observation {
+    Observation {
+        tenant: Some(action.tenant.clone()),
+        entity: Entity::Workload { key: action.workload.clone() },
+        event_time: now,
+        arrival_time: now,
+        signal: Signal::Object(ObjectChange::Action(Change::Applied(Arc::new(action)))),
+    }
+}
