@@ -1,6 +1,6 @@
 //! What must hold in every world, however odd.
 
-#![allow(clippy::panic, clippy::expect_used, reason = "tests")]
+#![allow(clippy::panic, clippy::expect_used, clippy::assigning_clones, reason = "tests")]
 
 mod common;
 
