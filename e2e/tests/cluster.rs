@@ -1,19 +1,25 @@
 //! Real clusters on this machine: side by side, broken in the middle, and gone without a trace.
 #![allow(clippy::disallowed_methods, reason = "what happens on a real machine is measured with its clocks")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail the test")]
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use homeostat_e2e::cluster::control::Request;
 use homeostat_e2e::cluster::state::{SupervisorState, read_json};
 use homeostat_e2e::cluster::{Cluster, ClusterError, Layout, Options, cgroup};
-use k8s_openapi::api::core::v1::{Node, Pod};
+use homeostat_e2e::image::{self, ImageSpec};
+use k8s_openapi::api::core::v1::{ConfigMap, Node, Pod, Service};
 use kube::api::{Api, ListParams, PostParams};
 use kube::runtime::wait::await_condition;
 use nix::sys::signal::Signal;
+use serde::de::DeserializeOwned;
 use serde_json::json;
 use tokio::sync::Mutex;
 
@@ -51,7 +57,10 @@ async fn two_clusters_run_side_by_side_and_leave_nothing() {
     // A process killed from outside is restarted by its own kubelet; the other cluster does not notice.
     let pid_one = one.pid_of_container(&uid(&pod_one), "main").await.unwrap();
     let pid_two = two.pid_of_container(&uid(&pod_two), "main").await.unwrap();
-    assert!(matches!(one.kill(pid_two, Signal::SIGKILL), Err(ClusterError::System { .. })), "a foreign process");
+    assert!(
+        matches!(one.kill(pid_two, Signal::SIGKILL), Err(ClusterError::System { .. })),
+        "a foreign process"
+    );
     one.kill(pid_one, Signal::SIGKILL).unwrap();
     wait_for_pod(&one, "a restart", |pod| restarts(pod) == 1).await;
     assert_eq!(two.pid_of_container(&uid(&pod_two), "main").await.unwrap(), pid_two);
@@ -116,6 +125,117 @@ async fn what_a_crash_leaves_is_cleaned_up() {
     Cluster::remove(name).unwrap();
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn services_names_and_tools_work() {
+    let _turn = ONE_AT_A_TIME.lock().await;
+    let name = "test-tools";
+    Cluster::remove(name).unwrap();
+    let cluster = Cluster::up(name, &Options::default()).await.unwrap();
+
+    // An image of a program of this machine, a pod of it, a Service in front, reached from the host.
+    let reference = "homeostat.dev/web:v1";
+    let tar = cluster.layout().data().join("web.tar");
+    let spec = ImageSpec::program(reference, &cluster.tools().coredns.join("coredns")).unwrap();
+    image::build(&spec, &tar).unwrap();
+    cluster.load_image(&tar).await.unwrap();
+    let client = cluster.client().await.unwrap();
+    let config =
+        object(&json!({"metadata": {"name": "web"}, "data": {"Corefile": ".:5300 {\n ready :8181\n}\n"}}));
+    Api::<ConfigMap>::default_namespaced(client.clone())
+        .create(&PostParams::default(), &config)
+        .await
+        .unwrap();
+    let pod = object(&json!({
+        "metadata": {"name": "idle", "labels": {"app": "web"}},
+        "spec": {
+            "terminationGracePeriodSeconds": 0,
+            "volumes": [{"name": "config", "configMap": {"name": "web"}}],
+            "containers": [{
+                "name": "main", "image": reference, "imagePullPolicy": "Never",
+                "args": ["-conf", "/config/Corefile"],
+                "volumeMounts": [{"name": "config", "mountPath": "/config"}],
+                "readinessProbe": {"httpGet": {"path": "/ready", "port": 8181}, "periodSeconds": 1},
+            }],
+        },
+    }));
+    Api::<Pod>::default_namespaced(client.clone()).create(&PostParams::default(), &pod).await.unwrap();
+    wait_for_pod(&cluster, "a Ready web server", ready).await;
+    let service = object(&json!({
+        "metadata": {"name": "web"},
+        "spec": {"selector": {"app": "web"}, "ports": [{"port": 80, "targetPort": 8181}]},
+    }));
+    let services = Api::<Service>::default_namespaced(client);
+    let service: Service = services.create(&PostParams::default(), &service).await.unwrap();
+    let address: Ipv4Addr = service.spec.unwrap().cluster_ip.unwrap().parse().unwrap();
+    let outside = cluster.forward(SocketAddr::from((address, 80))).unwrap();
+    get(&format!("http://{outside}/ready"), |text| text == "OK").await;
+    let dns = cluster.forward("10.244.0.1:53".parse().unwrap()).unwrap();
+    assert!(resolve(dns, "web.default.svc.cluster.local").windows(4).any(|bytes| bytes == address.octets()));
+
+    let config = "scrape_configs: [{job_name: self, scrape_interval: 1s, \
+                  static_configs: [{targets: ['10.244.0.1:9090']}]}]";
+    let prometheus = cluster.prometheus_up(config).unwrap();
+    get(&format!("http://{}/api/v1/query?query=up", prometheus.outside), |text| text.contains(",\"1\"]"))
+        .await;
+    assert!(cluster.helm().unwrap().arg("list").output().await.unwrap().status.success());
+
+    // The API server goes away for a while and comes back with what it knew.
+    let control = cluster.control();
+    control.ask(&Request::Stop("kube-apiserver".into())).unwrap();
+    assert!(cluster.client().await.unwrap().apiserver_version().await.is_err());
+    control.ask(&Request::Resume("kube-apiserver".into())).unwrap();
+    let end = Instant::now() + LIMIT;
+    while services.get("web").await.is_err() {
+        assert!(Instant::now() < end, "the API server did not come back");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    cluster.down().unwrap();
+}
+
+/// Waits until `url` answers as wanted.
+async fn get(url: &str, wanted: fn(&str) -> bool) {
+    let end = Instant::now() + LIMIT;
+    loop {
+        let answer = match reqwest::get(url).await {
+            Ok(response) => response.text().await.map_err(|error| error.to_string()),
+            Err(error) => Err(error.to_string()),
+        };
+        if answer.as_deref().is_ok_and(wanted) {
+            return;
+        }
+        assert!(Instant::now() < end, "{url} answers {answer:?}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// The bytes of a name server's answer to a question for an address, over TCP.
+fn resolve(server: SocketAddr, name: &str) -> Vec<u8> {
+    let mut question = vec![0, 7, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
+    for label in name.split('.') {
+        question.push(label.len() as u8);
+        question.extend(label.as_bytes());
+    }
+    question.extend([0, 0, 1, 0, 1]);
+    let mut stream = TcpStream::connect(server).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    stream.write_all(&(question.len() as u16).to_be_bytes()).unwrap();
+    stream.write_all(&question).unwrap();
+    let mut length = [0; 2];
+    stream.read_exact(&mut length).unwrap();
+    let mut answer = vec![0; usize::from(u16::from_be_bytes(length))];
+    stream.read_exact(&mut answer).unwrap();
+    answer
+}
+
+fn object<T: DeserializeOwned>(value: &serde_json::Value) -> T {
+    serde_json::from_value(value.clone()).unwrap()
+}
+
+fn ready(pod: &Pod) -> bool {
+    let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_ref());
+    conditions.is_some_and(|all| all.iter().any(|one| one.type_ == "Ready" && one.status == "True"))
+}
+
 /// What a cluster must not change on the host.
 #[derive(Debug, PartialEq, Eq)]
 struct Host {
@@ -134,7 +254,9 @@ impl Host {
             network: fs::metadata("/proc/self/ns/net").unwrap().ino(),
             links: String::from_utf8_lossy(&links.stdout).lines().map(name).collect(),
             mounts: fs::read_to_string("/proc/self/mounts").unwrap().lines().count(),
-            sysctls: sysctls.map(|name| fs::read_to_string(Path::new("/proc/sys").join(name)).unwrap()).to_vec(),
+            sysctls: sysctls
+                .map(|name| fs::read_to_string(Path::new("/proc/sys").join(name)).unwrap())
+                .to_vec(),
         }
     }
 }
@@ -152,21 +274,16 @@ fn nothing_left(layout: &Layout, network_namespaces: &[u64]) {
 
 /// A pod of the pause image, Ready.
 async fn run_pod(cluster: &Cluster) -> Pod {
-    let pod = serde_json::from_value(json!({
+    let pod = object(&json!({
         "metadata": {"name": "idle"},
         "spec": {"terminationGracePeriodSeconds": 0, "containers": [{
             "name": "main", "image": "homeostat.dev/pause:v1", "imagePullPolicy": "Never",
             "resources": {"limits": {"memory": "32Mi", "cpu": "100m"}},
         }]},
-    }))
-    .unwrap();
+    }));
     let pods: Api<Pod> = Api::default_namespaced(cluster.client().await.unwrap());
     pods.create(&PostParams::default(), &pod).await.unwrap();
-    wait_for_pod(cluster, "a Ready pod", |pod| {
-        let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_ref());
-        conditions.is_some_and(|all| all.iter().any(|one| one.type_ == "Ready" && one.status == "True"))
-    })
-    .await
+    wait_for_pod(cluster, "a Ready pod", ready).await
 }
 
 async fn wait_for_pod(cluster: &Cluster, what: &str, condition: fn(&Pod) -> bool) -> Pod {

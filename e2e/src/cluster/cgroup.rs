@@ -59,7 +59,8 @@ pub fn create(name: &str) -> Result<(), ClusterError> {
         let root = one.path.join(name);
         match &one.v1 {
             Some(controllers) => {
-                for (parent, child) in [(one.path.clone(), root.clone()), (root.clone(), root.join("system"))] {
+                for (parent, child) in [(one.path.clone(), root.clone()), (root.clone(), root.join("system"))]
+                {
                     make(&child)?;
                     if controllers.contains("cpuset") {
                         copy(&parent, &child, "cpuset.cpus")?;
@@ -84,7 +85,8 @@ fn make(dir: &Path) -> Result<(), ClusterError> {
 }
 
 fn copy(parent: &Path, child: &Path, file: &str) -> Result<(), ClusterError> {
-    let value = fs::read_to_string(parent.join(file)).map_err(ClusterError::file("read", &parent.join(file)))?;
+    let value =
+        fs::read_to_string(parent.join(file)).map_err(ClusterError::file("read", &parent.join(file)))?;
     let target = child.join(file);
     fs::write(&target, value.trim()).map_err(ClusterError::file("write", &target))
 }

@@ -177,7 +177,9 @@ mod tests {
     #[test]
     fn containerd_gets_the_format_of_its_version() {
         let old = containerd(&layout(), &Tools { containerd_major: 1, ..Tools::default() });
-        assert!(old.starts_with("version = 2") && old.contains("io.containerd.grpc.v1.cri\"]\nsandbox_image"));
+        assert!(
+            old.starts_with("version = 2") && old.contains("io.containerd.grpc.v1.cri\"]\nsandbox_image")
+        );
         let new = containerd(&layout(), &Tools { containerd_major: 2, ..Tools::default() });
         assert!(new.starts_with("version = 3") && new.contains("pinned_images]\nsandbox"));
         for text in [old, new] {

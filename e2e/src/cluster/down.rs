@@ -53,7 +53,9 @@ pub fn remove(layout: &Layout) -> Result<(), ClusterError> {
             Ok(()) => break,
             Err(error) if error.kind() == ErrorKind::NotFound => break,
             // The kernel takes mounts apart a moment after the last process.
-            Err(error) if error.kind() == ErrorKind::ResourceBusy => wait(end, layout, "mounts in its folder")?,
+            Err(error) if error.kind() == ErrorKind::ResourceBusy => {
+                wait(end, layout, "mounts in its folder")?;
+            }
             Err(source) => return Err(ClusterError::File { action: "remove", path: dir, source }),
         }
     }

@@ -43,7 +43,9 @@ impl Outside {
     pub fn forward(&self, to: SocketAddr, port: u16) -> std::io::Result<u16> {
         let (reply, answer) = sync_channel(1);
         let gone = |_| std::io::Error::other("the listening thread has ended");
-        self.requests.send((port, reply)).map_err(|_| std::io::Error::other("the listening thread has ended"))?;
+        self.requests
+            .send((port, reply))
+            .map_err(|_| std::io::Error::other("the listening thread has ended"))?;
         let listener = answer.recv().map_err(gone)??;
         let port = listener.local_addr()?.port();
         thread::spawn(move || serve(&listener, to));

@@ -4,10 +4,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::Cluster;
 use super::error::ClusterError;
 use super::layout::Layout;
 use super::tools::output;
-use super::Cluster;
 
 const OBJECTS: &str = "nodes,pods,deployments,replicasets,services,endpointslices,persistentvolumeclaims";
 

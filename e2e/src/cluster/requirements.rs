@@ -24,9 +24,11 @@ pub struct Machine {
 impl Machine {
     /// This machine.
     pub fn look() -> Result<Self, ClusterError> {
-        let programs = [("ip", "iproute2"), ("nsenter", "util-linux"), ("mount", "mount"), ("ldd", "libc-bin")];
+        let programs =
+            [("ip", "iproute2"), ("nsenter", "util-linux"), ("mount", "mount"), ("ldd", "libc-bin")];
         let path = std::env::var_os("PATH").unwrap_or_default();
-        let folders: Vec<_> = std::env::split_paths(&path).chain(["/usr/sbin".into(), "/sbin".into()]).collect();
+        let folders: Vec<_> =
+            std::env::split_paths(&path).chain(["/usr/sbin".into(), "/sbin".into()]).collect();
         let here = |name: &str| folders.iter().any(|dir| dir.join(name).is_file());
         let filesystems = fs::read_to_string("/proc/filesystems").unwrap_or_default();
         Ok(Self {
@@ -34,7 +36,9 @@ impl Machine {
             missing_programs: programs.into_iter().filter(|(name, _)| !here(name)).collect(),
             missing_controllers: cgroup::missing_controllers()?,
             overlay: filesystems.lines().any(|line| line.trim_end().ends_with("overlay")),
-            namespaces: ["net", "pid", "mnt"].iter().all(|name| Path::new("/proc/self/ns").join(name).exists()),
+            namespaces: ["net", "pid", "mnt"]
+                .iter()
+                .all(|name| Path::new("/proc/self/ns").join(name).exists()),
         })
     }
 
@@ -44,14 +48,22 @@ impl Machine {
             Err(ClusterError::Missing { piece: piece.into(), why: why.into(), remedy: remedy.into() })
         };
         if !self.root {
-            return missing("root rights", "the cluster makes namespaces, cgroups and mounts", "run it with sudo");
+            return missing(
+                "root rights",
+                "the cluster makes namespaces, cgroups and mounts",
+                "run it with sudo",
+            );
         }
         if let Some((program, package)) = self.missing_programs.first() {
             let remedy = format!("install the package {package}");
             return missing(program, "the node is wired with it", &remedy);
         }
         if !self.namespaces {
-            return missing("namespaces in the kernel", "the cluster is isolated by them", "boot another kernel");
+            return missing(
+                "namespaces in the kernel",
+                "the cluster is isolated by them",
+                "boot another kernel",
+            );
         }
         if !self.missing_controllers.is_empty() {
             let piece = format!("the cgroup controllers {}", self.missing_controllers.join(", "));
@@ -59,7 +71,11 @@ impl Machine {
             return missing(&piece, "pods' limits are enforced by them", remedy);
         }
         if !self.overlay {
-            return missing("overlay mounts in the kernel", "images are unpacked on them", "run `modprobe overlay`");
+            return missing(
+                "overlay mounts in the kernel",
+                "images are unpacked on them",
+                "run `modprobe overlay`",
+            );
         }
         Ok(())
     }

@@ -26,8 +26,8 @@ use super::error::ClusterError;
 use super::forward::Outside;
 use super::layout::Layout;
 use super::namespace;
-use super::state::{ProcessId, SupervisorState, read_json, write_json};
 use super::state::State;
+use super::state::{ProcessId, SupervisorState, read_json, write_json};
 
 const MOST_RESTARTS: u32 = 5;
 
@@ -158,7 +158,8 @@ impl Supervisor {
         if !component.program.is_file() {
             return Err(failed(&format_args!("there is no {}", component.program.display())));
         }
-        let log = OpenOptions::new().create(true).append(true).open(&component.log).map_err(|e| failed(&e))?;
+        let log =
+            OpenOptions::new().create(true).append(true).open(&component.log).map_err(|e| failed(&e))?;
         let errors = log.try_clone().map_err(|e| failed(&e))?;
         // The lock is held over the start, so that the reaper meets no child that is not in the map.
         let mut children = self.children();
@@ -182,7 +183,8 @@ impl Supervisor {
         let Some(child) = children.get_mut(name) else { return Ok(()) };
         child.wanted = false;
         if let Some(pid) = child.pid {
-            kill(Pid::from_raw(pid), Signal::SIGKILL).map_err(|error| format!("cannot stop {name}: {error}"))?;
+            kill(Pid::from_raw(pid), Signal::SIGKILL)
+                .map_err(|error| format!("cannot stop {name}: {error}"))?;
         }
         drop(children);
         let end = Instant::now() + Duration::from_secs(10);

@@ -48,7 +48,8 @@ pub fn restore(layout: &Layout) -> Result<(), ClusterError> {
 }
 
 fn read(root: &Path) -> BTreeMap<String, String> {
-    let value = |name: &&str| Some(((*name).to_owned(), fs::read_to_string(root.join(name)).ok()?.trim().to_owned()));
+    let value =
+        |name: &&str| Some(((*name).to_owned(), fs::read_to_string(root.join(name)).ok()?.trim().to_owned()));
     CHANGED.iter().filter_map(value).collect()
 }
 

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use tokio::process::Command;
 
+use super::Cluster;
 use super::components::Components;
 use super::error::ClusterError;
 use super::layout::PROMETHEUS;
-use super::Cluster;
 use crate::progress::Progress;
 use crate::toolchain::{self, Piece};
 
@@ -53,11 +53,13 @@ impl Cluster {
     /// Starts Prometheus inside the cluster's network with this configuration, or starts it again with a
     /// new one, and waits until it takes connections.
     pub fn prometheus_up(&self, config: &str) -> Result<PrometheusAddress, ClusterError> {
-        let folder = tokio::task::block_in_place(|| toolchain::ensure(Piece::Prometheus, &Progress::default()))?;
+        let folder =
+            tokio::task::block_in_place(|| toolchain::ensure(Piece::Prometheus, &Progress::default()))?;
         let path = self.layout().config().join("prometheus.yaml");
         fs::write(&path, config).map_err(ClusterError::file("write", &path))?;
         let control = self.control();
-        control.start(Components::new(self.layout(), self.tools(), false, false).prometheus(&folder, &path))?;
+        control
+            .start(Components::new(self.layout(), self.tools(), false, false).prometheus(&folder, &path))?;
         control.wait_tcp(PROMETHEUS, Duration::from_secs(20))?;
         Ok(PrometheusAddress { inside: PROMETHEUS, outside: self.forward(PROMETHEUS)? })
     }

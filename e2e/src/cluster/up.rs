@@ -117,7 +117,12 @@ fn prepare(layout: &Layout, tools: &Tools) -> Result<(), ClusterError> {
     put("resolv.conf", &config::resolv_conf())
 }
 
-fn write_kubeconfig(layout: &Layout, identity: &str, server: &str, target: &Path) -> Result<(), ClusterError> {
+fn write_kubeconfig(
+    layout: &Layout,
+    identity: &str,
+    server: &str,
+    target: &Path,
+) -> Result<(), ClusterError> {
     use std::os::unix::fs::PermissionsExt;
     let pki = layout.pki();
     let read = |name: String| {
@@ -132,7 +137,8 @@ fn write_kubeconfig(layout: &Layout, identity: &str, server: &str, target: &Path
         &read(format!("{identity}.key"))?,
     );
     fs::write(target, format!("{value:#}\n")).map_err(ClusterError::file("write", target))?;
-    fs::set_permissions(target, fs::Permissions::from_mode(0o600)).map_err(ClusterError::file("protect", target))
+    fs::set_permissions(target, fs::Permissions::from_mode(0o600))
+        .map_err(ClusterError::file("protect", target))
 }
 
 /// Starts the supervisor and waits until it answers.
@@ -195,7 +201,11 @@ pub(super) fn tail(path: &Path) -> String {
 async fn pause_image(cluster: &Cluster) -> Result<(), ClusterError> {
     let program = cluster.tools().pause.join("pause");
     let spec = ImageSpec {
-        files: vec![ImageFile { path: "/pause".into(), content: Content::Path(program.clone()), mode: 0o755 }],
+        files: vec![ImageFile {
+            path: "/pause".into(),
+            content: Content::Path(program.clone()),
+            mode: 0o755,
+        }],
         base: false,
         ..ImageSpec::program(PAUSE_IMAGE, &program)?
     };
@@ -250,7 +260,10 @@ async fn allow_dns(cluster: &Cluster, client: &kube::Client) -> Result<(), Clust
         }),
     )?;
     let params = PostParams::default();
-    Api::all(client.clone()).create(&params, &role).await.map_err(cluster.api_error("create a cluster role"))?;
+    Api::all(client.clone())
+        .create(&params, &role)
+        .await
+        .map_err(cluster.api_error("create a cluster role"))?;
     Api::all(client.clone())
         .create(&params, &binding)
         .await
@@ -259,8 +272,10 @@ async fn allow_dns(cluster: &Cluster, client: &kube::Client) -> Result<(), Clust
 }
 
 fn object<T: serde::de::DeserializeOwned>(cluster: &Cluster, value: Value) -> Result<T, ClusterError> {
-    serde_json::from_value(value)
-        .map_err(|source| ClusterError::Json { path: cluster.layout().dir().join("built-in objects"), source })
+    serde_json::from_value(value).map_err(|source| ClusterError::Json {
+        path: cluster.layout().dir().join("built-in objects"),
+        source,
+    })
 }
 
 /// The node is Ready and new pods find their service account.
@@ -278,7 +293,8 @@ async fn node_ready(layout: &Layout, client: &kube::Client) -> Result<(), Cluste
             await_condition(accounts, "default", there),
         )
     };
-    let timeout = |detail: String| ClusterError::Timeout { what: "a Ready node".into(), limit: LIMIT, detail };
+    let timeout =
+        |detail: String| ClusterError::Timeout { what: "a Ready node".into(), limit: LIMIT, detail };
     match tokio::time::timeout(LIMIT, both).await {
         Ok(Ok(_)) => Ok(()),
         Ok(Err(error)) => Err(timeout(format!(": {error}"))),

@@ -22,7 +22,7 @@ pub enum Command {
         /// The program.
         #[arg(long)]
         program: PathBuf,
-        /// Further files: PATH_IN_IMAGE=FILE.
+        /// Further files: where in the image, and from which file.
         #[arg(long = "file", value_name = "PATH=FILE")]
         files: Vec<String>,
         /// Environment: NAME=VALUE.

@@ -7,8 +7,8 @@ use std::io::Write;
 use std::path::Path;
 
 use oci_spec::image::{
-    Arch, ConfigBuilder, Descriptor, ImageConfigurationBuilder, ImageIndexBuilder, ImageManifestBuilder, MediaType,
-    Os, RootFsBuilder, Sha256Digest,
+    Arch, ConfigBuilder, Descriptor, ImageConfigurationBuilder, ImageIndexBuilder, ImageManifestBuilder,
+    MediaType, Os, RootFsBuilder, Sha256Digest,
 };
 use serde_json::json;
 use sha2::{Digest, Sha256};

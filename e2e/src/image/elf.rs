@@ -15,10 +15,13 @@ pub fn libraries(program: &Path) -> Result<Vec<PathBuf>, ImageError> {
         return Ok(Vec::new());
     }
     let failed = |reason: String| ImageError::Libraries { path: program.to_owned(), reason };
-    let output = Command::new("ldd").arg(program).output().map_err(|error| failed(format!("ldd: {error}")))?;
+    let output =
+        Command::new("ldd").arg(program).output().map_err(|error| failed(format!("ldd: {error}")))?;
     let text = String::from_utf8_lossy(&output.stdout);
     let errors = String::from_utf8_lossy(&output.stderr);
-    if [&text, &errors].iter().any(|out| out.contains("not a dynamic executable") || out.contains("statically linked"))
+    if [&text, &errors]
+        .iter()
+        .any(|out| out.contains("not a dynamic executable") || out.contains("statically linked"))
     {
         return Ok(Vec::new());
     }

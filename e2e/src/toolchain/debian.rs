@@ -5,9 +5,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use super::ToolchainError;
 use super::path::{probe, run};
 use super::table::Package;
-use super::ToolchainError;
 use crate::progress::Progress;
 
 fn prefix(package: &Package) -> String {
@@ -29,7 +29,12 @@ pub(super) fn cached(package: &Package, cache: &Path) -> Option<PathBuf> {
 }
 
 /// Downloads and unpacks the packages.
-pub(super) fn unpack(package: &Package, cache: &Path, progress: &Progress) -> Result<PathBuf, ToolchainError> {
+pub(super) fn unpack(
+    package: &Package,
+    cache: &Path,
+    progress: &Progress,
+) -> Result<PathBuf, ToolchainError> {
+    run(Command::new("apt-get").arg("--version"))?;
     let partial = cache.join(".partial").join(format!("debian-{}", package.name));
     let downloads = partial.join("downloads");
     let root = partial.join("root");
@@ -38,7 +43,8 @@ pub(super) fn unpack(package: &Package, cache: &Path, progress: &Progress) -> Re
     fs::create_dir_all(&root).map_err(ToolchainError::file("create", &root))?;
 
     progress.begin(&format!("{}: downloading Debian's package", package.name));
-    let download = || run(Command::new("apt-get").arg("download").args(package.packages).current_dir(&downloads));
+    let download =
+        || run(Command::new("apt-get").arg("download").args(package.packages).current_dir(&downloads));
     if download().is_err() {
         // The package lists may be missing or too old.
         run(Command::new("apt-get").arg("update"))?;
@@ -83,12 +89,21 @@ fn missing(package: &Package, folder: &Path) -> ToolchainError {
 
 /// Version and architecture with only characters that are harmless in paths.
 fn plain(text: &str) -> String {
-    text.replace("%3a", "-").chars().map(|c| if c.is_ascii_alphanumeric() || ".-".contains(c) { c } else { '-' }).collect()
+    text.replace("%3a", "-")
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() || ".-".contains(c) { c } else { '-' })
+        .collect()
 }
 
 /// Scripts that run a multi-call program with the libraries that were unpacked beside it, so that no
 /// other program ever sees them.
-fn wrap(root: &Path, target: &Path, program: &str, names: &[&str], folder: &str) -> Result<(), ToolchainError> {
+fn wrap(
+    root: &Path,
+    target: &Path,
+    program: &str,
+    names: &[&str],
+    folder: &str,
+) -> Result<(), ToolchainError> {
     let own = root.join(folder);
     fs::create_dir_all(&own).map_err(ToolchainError::file("create", &own))?;
     let libraries = fs::read_dir(root.join("usr/lib")).map_err(ToolchainError::file("list", root))?;

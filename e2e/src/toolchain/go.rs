@@ -10,9 +10,9 @@ use std::time::Instant;
 
 use sha2::{Digest, Sha256};
 
+use super::ToolchainError;
 use super::path::run;
 use super::table::Module;
-use super::ToolchainError;
 use crate::progress::Progress;
 
 fn source(module: &Module) -> PathBuf {

@@ -200,17 +200,20 @@ const IPTABLES: &[Source] = &[
         probe: ("iptables", &["--version"]),
         wrap: Some((
             "usr/sbin/xtables-nft-multi",
-            &["iptables", "iptables-save", "iptables-restore", "ip6tables", "ip6tables-save", "ip6tables-restore"],
+            &[
+                "iptables",
+                "iptables-save",
+                "iptables-restore",
+                "ip6tables",
+                "ip6tables-save",
+                "ip6tables-restore",
+            ],
         )),
     }),
 ];
 
-const COREDNS: &[Source] = &[Source::Go(Module {
-    folder: "coredns",
-    version: "v1.15.0",
-    programs: &[("coredns", ".")],
-    ..PLAIN
-})];
+const COREDNS: &[Source] =
+    &[Source::Go(Module { folder: "coredns", version: "v1.15.0", programs: &[("coredns", ".")], ..PLAIN })];
 
 const PAUSE: &[Source] =
     &[Source::Go(Module { folder: "pause", version: "v1", programs: &[("pause", ".")], ..PLAIN })];
@@ -288,7 +291,9 @@ impl Piece {
         match self {
             Self::Kubernetes | Self::CoreDns | Self::Pause => "install Go 1.26 or newer (https://go.dev/dl)",
             Self::Containerd => "install containerd with your package manager, or Go 1.26 or newer",
-            Self::Runc => "install runc with your package manager, or Go 1.26, a C compiler and libseccomp-dev",
+            Self::Runc => {
+                "install runc with your package manager, or Go 1.26, a C compiler and libseccomp-dev"
+            }
             Self::CniPlugins => "install containernetworking-plugins, or Go 1.26 or newer",
             Self::Iptables => "install iptables with your package manager",
             Self::Helm => "install helm 3, or Go 1.26 or newer",
