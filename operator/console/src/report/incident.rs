@@ -159,10 +159,10 @@ fn what(kind: TimelineKind) -> &'static str {
 fn action_document(action: &ActionRecord) -> ActionDocument {
     let before = &action.before;
     let before: Vec<String> = [
-        before.replicas.map(|replicas| format!("{replicas} replicas")),
-        before.ready.map(|ready| format!("{ready} ready")),
+        before.replicas.map(|replicas| format!("replicas {replicas}")),
+        before.ready.map(|ready| format!("ready {ready}")),
         before.revision.as_ref().map(|revision| format!("revision {revision}")),
-        before.restarts.map(|restarts| format!("{restarts} restarts")),
+        before.restarts.map(|restarts| format!("restarts {restarts}")),
     ]
     .into_iter()
     .flatten()

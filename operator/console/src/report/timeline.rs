@@ -206,7 +206,11 @@ impl Plot {
             })
             .collect();
         let from = text::instant(self.start);
-        format!("{}, from {from}: {}. The table below has every line.", self.title, named.join(", "))
+        if named.is_empty() {
+            format!("{}, from {from}", self.title)
+        } else {
+            format!("{}, from {from}: {}", self.title, named.join(", "))
+        }
     }
 
     /// Labels of the instants, each in the first line where it has room.

@@ -414,7 +414,7 @@ mod tests {
         let body = br#"{"status":"success","data":{"resultType":"vector","result":[
             {"metric":{"__name__":"up","zone":"b","job":"order"},"value":[1700000000.5,"2.5"]},
             {"metric":{},"value":[1700000000,"NaN"]},
-            {"metric":{"job":"kitchen"},"value":[1700000000,"+Inf"]}]}}"#;
+            {"metric":{"job":"cart"},"value":[1700000000,"+Inf"]}]}}"#;
         let points = parse(body).expect("a valid answer");
         assert_eq!(&*points[0].series, "job=order,zone=b");
         assert_eq!(points[0].value.to_bits(), 2.5_f64.to_bits());

@@ -1,0 +1,197 @@
+//! A healed incident as a real one looks, for the tests.
+#![allow(dead_code, reason = "each test file uses its part")]
+
+use homeostat_knowledge::action::{ActionInstants, EvidenceRef};
+use homeostat_knowledge::incident::TimelineKind;
+use homeostat_knowledge::observation::{SourceReport, SourceState};
+use homeostat_knowledge::plan::Expectation;
+use homeostat_knowledge::policy::KillSwitch;
+use homeostat_knowledge::{
+    ActionId, ActionOutcome, ActionRecord, ActionState, Before, Cause, Clock, ControlPolicy, Entity,
+    Evidence, EvidenceId, Finding, FindingId, FindingKind, GuardName, GuardReport, GuardResult, Incident,
+    IncidentId, IncidentState, Instants, Name, ObjectKey, Parameters, PlaybookRef, Severity, SignedDuration,
+    Snapshot, SnapshotSource, Target, TenantName, Timestamp, Uid, Verification,
+};
+use std::sync::{Arc, Mutex};
+
+/// `milliseconds` after 2026-11-22T13:04:05Z.
+pub fn at(milliseconds: i64) -> Timestamp {
+    Timestamp::from_millisecond(1_795_352_645_000 + milliseconds).expect("a valid time")
+}
+
+pub struct FixedClock;
+
+impl Clock for FixedClock {
+    fn now(&self) -> Timestamp {
+        at(90_000)
+    }
+}
+
+#[derive(Clone, Default)]
+pub struct Snapshots(pub Arc<Mutex<Arc<Snapshot>>>);
+
+impl SnapshotSource for Snapshots {
+    fn current(&self) -> Arc<Snapshot> {
+        Arc::clone(&self.0.lock().expect("no test panics while it holds this"))
+    }
+}
+
+pub fn pod() -> Entity {
+    Entity::Pod {
+        key: ObjectKey::new("shop", "kitchen-5d8f7c9b6-x2x7q"),
+        uid: Uid::new("b7f9"),
+        workload: Some(ObjectKey::new("shop", "kitchen")),
+    }
+}
+
+pub fn incident() -> Incident {
+    let kitchen = Entity::Workload { key: ObjectKey::new("shop", "kitchen") };
+    let hung = vec![
+        Evidence::new("calls without an answer", "12 of 12 in 0.8 s").usual("0 of 1,000"),
+        Evidence::new("last good answer", "2.1 s ago").usual("every 9 ms"),
+    ];
+    let finding = |id: &str, entity: &Entity, kind, since, detected, evidence: &[Evidence]| Finding {
+        id: FindingId::new(id),
+        entity: entity.clone(),
+        kind,
+        since: at(since),
+        detected: at(detected),
+        last_seen: at(detected + 400),
+        confidence: 0.993,
+        evidence: evidence.to_vec(),
+        active: false,
+    };
+    let order = Entity::Workload { key: ObjectKey::new("shop", "order") };
+    let errors = [Evidence::new("calls that failed", "31 of 40 in 1.0 s").usual("2 of 1,000")];
+    let mut incident = Incident {
+        id: IncidentId::new("kitchen-hung-7t2kq"),
+        namespace: Name::from("shop"),
+        tenant: Some(TenantName::new("food-delivery")),
+        workload: Some(ObjectKey::new("shop", "kitchen")),
+        state: IncidentState::Resolved,
+        severity: Severity::Critical,
+        findings: vec![
+            finding("f-1", &kitchen, FindingKind::Hung, 0, 812, &hung),
+            finding("f-2", &order, FindingKind::ErrorBurst, 180, 1_020, &errors),
+        ],
+        causes: vec![
+            Cause { entity: pod(), kind: FindingKind::Hung, confidence: 0.94, evidence: hung.clone() },
+            Cause {
+                entity: order,
+                kind: FindingKind::ErrorBurst,
+                confidence: 0.041,
+                evidence: errors.to_vec(),
+            },
+        ],
+        affected: vec![ObjectKey::new("shop", "order"), ObjectKey::new("shop", "gateway")],
+        instants: Instants {
+            impact_start: at(0),
+            detected: at(812),
+            acknowledged: Some(at(834)),
+            mitigated: Some(at(2_940)),
+            resolved: Some(at(62_940)),
+        },
+        timeline: Vec::new(),
+        actions: vec![ActionId::new("kitchen-hung-7t2kq-evict-1")],
+        reopen_count: 0,
+        evidence: EvidenceId::new("e-1"),
+        handed_over: None,
+        acknowledged_by: None,
+    };
+    incident.record(
+        at(812),
+        TimelineKind::Finding,
+        "Hung kitchen: 12 of 12 calls without an answer in 0.8 s",
+    );
+    incident.record(at(820), TimelineKind::Cause, "Kitchen explains 94 % of the failing calls");
+    incident.record(
+        at(834),
+        TimelineKind::Decision,
+        "Evict pod kitchen-5d8f7c9b6-x2x7q (playbook replace-sick-pod, step 1)",
+    );
+    incident.record(at(861), TimelineKind::Action, "Eviction accepted by the API server");
+    incident.record(at(1_020), TimelineKind::Finding, "ErrorBurst order: a symptom of kitchen");
+    incident.record(at(2_940), TimelineKind::State, "Mitigated: first good call after the last failure");
+    incident.record(at(62_940), TimelineKind::State, "Resolved: no failure for 60 s");
+    incident
+}
+
+pub fn action() -> ActionRecord {
+    let guard = |name, result, observed: &str, limit: &str| GuardReport {
+        name,
+        result,
+        observed: observed.to_owned(),
+        limit: limit.to_owned(),
+        message: String::new(),
+    };
+    ActionRecord {
+        id: ActionId::new("kitchen-hung-7t2kq-evict-1"),
+        namespace: Name::from("shop"),
+        resource_version: Name::from("4711"),
+        incident: IncidentId::new("kitchen-hung-7t2kq"),
+        tenant: TenantName::new("food-delivery"),
+        workload: ObjectKey::new("shop", "kitchen"),
+        playbook: PlaybookRef { name: Name::from("replace-sick-pod"), version: 0, step: 1 },
+        target: Target {
+            api_version: Name::from("v1"),
+            kind: Name::from("Pod"),
+            key: ObjectKey::new("shop", "kitchen-5d8f7c9b6-x2x7q"),
+            uid: Uid::new("b7f9"),
+            resource_version: Name::from("4242"),
+        },
+        parameters: Parameters::EvictPod,
+        before: Before { replicas: Some(1), ready: Some(1), revision: None, restarts: Some(0) },
+        epoch: 812,
+        evidence: EvidenceRef {
+            id: EvidenceId::new("e-1"),
+            taken_at: at(812),
+            summary: "12 of 12 calls without an answer in 0.8 s (usual 0 of 1,000)".to_owned(),
+        },
+        verification: Verification {
+            within: SignedDuration::from_secs(60),
+            expect: Expectation::ObjectivesMet,
+        },
+        state: ActionState::Verified,
+        guards: vec![
+            guard(GuardName::KillSwitch, GuardResult::Passed, "off", "off"),
+            guard(GuardName::Level, GuardResult::Passed, "ActBounded", "ActBounded"),
+            guard(GuardName::FreezeWindow, GuardResult::Unset, "no freeze window", "none open"),
+            guard(GuardName::Budget, GuardResult::Passed, "2 of 20 this hour", "20"),
+            guard(GuardName::FreshRead, GuardResult::Passed, "same UID, still sick", "same UID, still sick"),
+        ],
+        instants: ActionInstants {
+            intent: Some(at(838)),
+            claimed: Some(at(846)),
+            sent: Some(at(848)),
+            acknowledged: Some(at(861)),
+            verified: Some(at(62_940)),
+            closed: Some(at(62_945)),
+        },
+        outcome: Some(ActionOutcome {
+            helped: true,
+            reason: "412 good calls and no failure in 60 s after the new pod was ready".to_owned(),
+        }),
+        approval: None,
+        message: "Verified".to_owned(),
+    }
+}
+
+/// A snapshot with one open incident, one action, two sources.
+pub fn snapshot() -> Snapshot {
+    let mut open = incident();
+    open.state = IncidentState::Acting;
+    open.instants.mitigated = None;
+    open.instants.resolved = None;
+    let (id, action) = (open.id.clone(), action());
+    let healthy = SourceReport { state: SourceState::Healthy, accepted: 1_159_040, dropped: 12 };
+    let down = SourceState::Down(Name::from("Prometheus at http://prometheus:9090 cannot be reached"));
+    let down = SourceReport { state: down, accepted: 0, dropped: 0 };
+    let mut snapshot = Snapshot::default();
+    snapshot.generation = 4_711;
+    snapshot.control = Arc::new(ControlPolicy { kill_switch: KillSwitch::Off, ..ControlPolicy::default() });
+    snapshot.incidents.insert_mut(id, Arc::new(open));
+    snapshot.actions.insert_mut(action.id.clone(), Arc::new(action));
+    snapshot.sources.insert_mut(Name::from("otlp"), healthy);
+    snapshot.sources.insert_mut(Name::from("prometheus"), down);
+    snapshot
+}

@@ -1,0 +1,226 @@
+//! Probes, metrics and pages as their clients see them.
+#![allow(clippy::expect_used, reason = "a test's helper may end the test")]
+
+mod common;
+
+use axum::body::Body;
+use axum::http::{Request, Response, StatusCode, header};
+use common::{FixedClock, Snapshots, action, at, incident, snapshot};
+use homeostat_console::metrics::{ApiResult, ApiVerb, Stage};
+use homeostat_console::{Console, Metrics, Readiness, ReadyGate, RecentIncidents, router};
+use homeostat_knowledge::{ActionKind, ActionState, FindingKind, GuardName, GuardResult};
+use http_body_util::BodyExt;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tower::ServiceExt;
+
+fn console() -> Console {
+    Console {
+        gate: ReadyGate::default(),
+        metrics: Metrics::new("0.1.0"),
+        before_scrape: None,
+        snapshots: Arc::new(Snapshots(Arc::new(Mutex::new(Arc::new(snapshot()))))),
+        clock: Arc::new(FixedClock),
+        recent: RecentIncidents::new(2),
+    }
+}
+
+async fn get(console: &Console, path: &str) -> Response<Body> {
+    let request = Request::get(path).body(Body::empty()).expect("a valid request");
+    router(console.clone()).oneshot(request).await.expect("an answer")
+}
+
+async fn text(response: Response<Body>) -> String {
+    let bytes = response.into_body().collect().await.expect("a whole body").to_bytes();
+    String::from_utf8(bytes.to_vec()).expect("text")
+}
+
+#[tokio::test]
+async fn ready_opens_once_and_closes_for_good_while_live_stays() {
+    let console = console();
+    let states = [(Readiness::Starting, 503), (Readiness::Ready, 200), (Readiness::Stopping, 503)];
+    for (step, (readiness, code)) in states.into_iter().enumerate() {
+        match step {
+            0 => {}
+            1 => console.gate.open(),
+            _ => {
+                console.gate.close();
+                console.gate.open();
+            }
+        }
+        assert_eq!(console.gate.readiness(), readiness);
+        assert_eq!(get(&console, "/readyz").await.status().as_u16(), code);
+        assert_eq!(get(&console, "/livez").await.status(), StatusCode::OK);
+    }
+}
+
+/// Uses every metric once, with every label value.
+fn use_everything(metrics: &Metrics) {
+    metrics.leader(true);
+    metrics.queue(3);
+    for stage in [Stage::Analyse, Stage::Plan, Stage::Execute, Stage::Publish] {
+        metrics.stage(stage, Duration::from_millis(2), true, at(0));
+        metrics.stage(stage, Duration::from_millis(2), false, at(0));
+    }
+    metrics.source_items("otlp", "accepted", 42);
+    for kind in FindingKind::ALL {
+        metrics.finding(kind);
+    }
+    metrics.incident_opened(&incident());
+    metrics.incident_mitigated(&incident());
+    metrics.decision(Duration::from_millis(20));
+    for kind in ActionKind::ALL {
+        metrics.action(kind, ActionState::Verified);
+    }
+    for guard in GuardName::ORDER {
+        for result in [GuardResult::Passed, GuardResult::Refused, GuardResult::Unset, GuardResult::Unknown] {
+            metrics.guard(guard, result);
+        }
+    }
+    for verb in
+        [ApiVerb::Get, ApiVerb::List, ApiVerb::Watch, ApiVerb::Create, ApiVerb::Change, ApiVerb::Evict]
+    {
+        for result in
+            [ApiResult::Ok, ApiResult::Conflict, ApiResult::NotFound, ApiResult::Refused, ApiResult::Failed]
+        {
+            metrics.api(verb, result);
+        }
+    }
+}
+
+#[tokio::test]
+async fn metrics_are_open_metrics_with_our_names_units_and_help() {
+    let console = console();
+    use_everything(&console.metrics);
+    let response = get(&console, "/metrics").await;
+    let media = response.headers()[header::CONTENT_TYPE].to_str().expect("text").to_owned();
+    assert!(media.starts_with("application/openmetrics-text; version=1.0.0"), "{media}");
+    let page = text(response).await;
+    let (mut kinds, mut help) = (BTreeMap::new(), BTreeSet::new());
+    let mut lines = page.lines().peekable();
+    while let Some(line) = lines.next() {
+        if line == "# EOF" {
+            assert!(lines.peek().is_none(), "nothing follows the end");
+            break;
+        }
+        if let Some(rest) = line.strip_prefix("# TYPE ") {
+            let (name, kind) = rest.split_once(' ').expect("name and type");
+            assert!(kinds.insert(name.to_owned(), kind.to_owned()).is_none(), "{name} twice");
+            continue;
+        }
+        if let Some(rest) = line.strip_prefix("# HELP ") {
+            let (name, words) = rest.split_once(' ').expect("name and help");
+            assert!(words.len() > 10, "{name} needs better help");
+            help.insert(name.to_owned());
+            continue;
+        }
+        if let Some(rest) = line.strip_prefix("# UNIT ") {
+            let (name, unit) = rest.split_once(' ').expect("name and unit");
+            assert!(
+                name.ends_with(&format!("_{unit}")) && ["seconds", "bytes", "ratio"].contains(&unit),
+                "{line}"
+            );
+            continue;
+        }
+        let name = line.split(['{', ' ']).next().expect("a name");
+        let value = line.rsplit(' ').next().expect("a value");
+        assert!(value.parse::<f64>().is_ok(), "{line}");
+        let (family, kind) = kinds
+            .iter()
+            .filter(|(family, _)| name.starts_with(family.as_str()))
+            .max_by_key(|(family, _)| family.len())
+            .expect("declared before");
+        let suffix = &name[family.len()..];
+        let allowed: &[&str] = match kind.as_str() {
+            "counter" => &["_total"],
+            "gauge" => &[""],
+            "info" => &["_info"],
+            "histogram" => &["_bucket", "_sum", "_count"],
+            other => unreachable!("type {other}"),
+        };
+        assert!(allowed.contains(&suffix), "{name} is a {kind}");
+    }
+    assert!(page.ends_with("# EOF\n"));
+    assert_eq!(kinds.keys().cloned().collect::<BTreeSet<_>>(), help, "every metric has help");
+    for name in kinds.keys() {
+        assert!(name.starts_with("homeostat_"), "{name}");
+        assert!(name.chars().all(|letter| letter.is_ascii_lowercase() || letter == '_'), "{name}");
+        assert!(!name.ends_with("_total"), "{name}: the suffix belongs to the sample");
+    }
+    for line in [
+        "homeostat_build_info{version=\"0.1.0\"} 1",
+        "homeostat_leader 1",
+        "homeostat_source_items_total{source=\"otlp\",fate=\"accepted\"} 42",
+        "homeostat_open_incidents{state=\"Acting\",severity=\"Critical\"} 1",
+        "homeostat_source_state{source=\"prometheus\",state=\"down\"} 1",
+        "homeostat_kill_switch_state{state=\"off\"} 1",
+        "homeostat_stage_failures_total{stage=\"plan\"} 1",
+        "homeostat_incident_detection_seconds_sum 0.812",
+        "homeostat_snapshot_generation 4711",
+    ] {
+        assert!(page.contains(line), "missing: {line}\n{page}");
+    }
+    assert!(page.lines().count() < 1_000, "bounded by enumerations");
+}
+
+#[tokio::test]
+async fn numbers_that_others_keep_are_fetched_before_each_scrape() {
+    let before: homeostat_console::http::BeforeScrape =
+        Arc::new(|metrics| metrics.source_items("kubernetes", "accepted", 7));
+    let console = Console { before_scrape: Some(before), ..console() };
+    let page = text(get(&console, "/metrics").await).await;
+    assert!(page.contains("homeostat_source_items_total{source=\"kubernetes\",fate=\"accepted\"} 7"));
+}
+
+#[tokio::test]
+async fn the_front_page_shows_incidents_actions_sources_and_the_kill_switch() {
+    let console = console();
+    console.gate.open();
+    console.recent.add(incident(), vec![action()]);
+    let response = get(&console, "/").await;
+    let policy = response.headers()[header::CONTENT_SECURITY_POLICY].to_str().expect("text").to_owned();
+    assert!(policy.contains("default-src 'none'"));
+    let page = text(response).await;
+    let path = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("status.html");
+    std::fs::write(path, &page).expect("the target folder can be written");
+    for part in [
+        "1 open incident",
+        "Kill switch is off",
+        "kitchen-hung-7t2kq",
+        "EvictPod",
+        "1,159,040",
+        "cannot be reached",
+        "Recently closed",
+    ] {
+        assert!(page.contains(part), "missing: {part}");
+    }
+    let summary = text(get(&console, "/api/snapshot.json").await).await;
+    let summary: serde_json::Value = serde_json::from_str(&summary).expect("valid JSON");
+    assert_eq!(summary["killSwitch"]["state"], "off");
+    assert_eq!(summary["incidents"][0]["state"], "Acting");
+    assert_eq!(summary["readiness"], "ready");
+}
+
+#[tokio::test]
+async fn an_incident_has_its_page_while_open_and_after_it_closed() {
+    let console = console();
+    let page = text(get(&console, "/incidents/kitchen-hung-7t2kq").await).await;
+    assert!(page.contains("acting") && page.contains("EvictPod"));
+    assert_eq!(get(&console, "/incidents/nothing").await.status(), StatusCode::NOT_FOUND);
+    let mut closed = incident();
+    for name in ["first", "second", "third"] {
+        closed.id = homeostat_knowledge::IncidentId::new(name);
+        console.recent.add(closed.clone(), Vec::new());
+    }
+    assert_eq!(
+        get(&console, "/incidents/first").await.status(),
+        StatusCode::NOT_FOUND,
+        "the oldest gave way"
+    );
+    for (path, start) in
+        [("/incidents/third/report.md", "# Incident third"), ("/incidents/third/report.json", "{\n")]
+    {
+        assert!(text(get(&console, path).await).await.starts_with(start), "{path}");
+    }
+}
