@@ -107,6 +107,9 @@ pub async fn run(
         live.say("column    installing Homeostat through its chart (helm)");
         install::install(&stage.platform, &stage.files, image).await?;
     }
+    if !with_homeostat {
+        stage.platform.apply(&stage.files.no_collector()?).await?;
+    }
     live.say("column    starting the application");
     application::deploy(&stage.platform, column, &stage.program, &stage.application_image).await?;
     if with_homeostat {
@@ -176,7 +179,9 @@ async fn under_load(
         .collect();
     let judged = attribute(&records, &seen.history, &seen.incidents, &seen.actions);
     let (attempts, failed_attempts) = seen.history.count(began, ended);
-    let first_connections = seen.first_connections.iter().map(|(_, milliseconds)| *milliseconds).collect();
+    // Of the processes that replaced broken ones, not of the start of the whole application.
+    let later = seen.first_connections.iter().filter(|(at, _)| *at > calm);
+    let first_connections = later.map(|(_, milliseconds)| *milliseconds).collect();
     drop(seen);
     let text = std::fs::read_to_string(&requests_file).map_err(DemoError::io("read", &requests_file))?;
     let (total, failed) = request::count(text.lines(), began, At(i64::MAX));
@@ -291,7 +296,9 @@ impl Director<'_> {
         if let Some(duration) = duration {
             sleep_until(began + span(duration)).await;
         }
-        tokio::time::sleep(TAIL).await;
+        if self.column == Column::Homeostat {
+            tokio::time::sleep(TAIL).await;
+        }
         Ok(Played { calm, records, skipped, by_harness })
     }
 
@@ -310,7 +317,7 @@ impl Director<'_> {
         let injected = faults::inject(self.world, fault, &announce).await?;
         let shown = injected.second.unwrap_or(injected.at);
         self.stage.live.at(shown, format!("fault     {}{variant}: {}", fault.kind, fault.service));
-        let verdict = self.watch(fault, &injected, timed, next).await;
+        let verdict = self.watch(fault, &injected, next).await;
         let restored = At::now();
         let mut replaced = false;
         match (verdict.healed, verdict.impact.zip(verdict.mitigated)) {
@@ -355,7 +362,7 @@ impl Director<'_> {
     }
 
     /// Watches until the service is well again, handed over, or the time for it is over.
-    async fn watch(&self, fault: &Planned, injected: &Injected, timed: bool, next: Option<At>) -> Verdict {
+    async fn watch(&self, fault: &Planned, injected: &Injected, next: Option<At>) -> Verdict {
         let since = injected.second.unwrap_or(injected.at);
         let limit = match (fault.kind.can_be_healed(), self.column) {
             (true, _) => NOT_HEALED,
@@ -368,7 +375,12 @@ impl Director<'_> {
         }
         let mut told = false;
         loop {
-            self.observer.changed(Duration::from_millis(100)).await;
+            if told {
+                // Each failed attempt would wake it, and there are hundreds a second now.
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            } else {
+                self.observer.changed(Duration::from_millis(100)).await;
+            }
             let now = At::now();
             let judged = now - ARRIVAL;
             let attempts = self.observer.lock().history.on(&fault.service, injected.at, now);
@@ -384,9 +396,6 @@ impl Director<'_> {
             };
             if over || now > end {
                 return verdict;
-            }
-            if timed {
-                tokio::time::sleep(Duration::from_millis(100)).await;
             }
         }
     }

@@ -19,7 +19,7 @@ pub const LABEL: &str = "app.kubernetes.io/name=homeostat";
 /// Name of the release, and by it of the Service.
 const RELEASE: &str = "homeostat";
 /// Where the recorded guard inputs are, inside the container.
-pub const RECORD: &str = "/tmp/guards.jsonl";
+pub const RECORD: &str = "/record/guards.jsonl";
 
 const WARM: Duration = Duration::from_secs(90);
 
@@ -53,6 +53,11 @@ impl Files {
     /// The address that telemetry is sent to.
     fn collector(&self) -> Result<String, DemoError> {
         self.read("e2e/demo/collector.yaml")
+    }
+
+    /// The same address with nobody behind it.
+    pub fn no_collector(&self) -> Result<String, DemoError> {
+        self.read("e2e/demo/no-collector.yaml")
     }
 
     /// At most ten lines per service.

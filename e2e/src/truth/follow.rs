@@ -14,6 +14,7 @@ use kube::Api;
 use kube::api::LogParams;
 use serde_json::Value;
 
+use super::at::At;
 use super::pods::PodView;
 use super::watch::Observer;
 
@@ -84,7 +85,7 @@ impl Follower {
                 // An error here is a connection that broke; it is opened again below.
                 while let Ok(Some(line)) = lines.try_next().await {
                     if remembered.is_new(&line) {
-                        self.line(&pod.service, &line);
+                        self.line(&line);
                     }
                 }
                 again = true;
@@ -96,12 +97,12 @@ impl Follower {
         }
     }
 
-    fn line(&self, service: &str, line: &str) {
+    fn line(&self, line: &str) {
         if !line.starts_with("attempt ") {
             if line.contains("first connection accepted")
                 && let Some(milliseconds) = milliseconds(line)
             {
-                self.observer.lock().first_connections.push((service.to_owned(), milliseconds));
+                self.observer.lock().first_connections.push((At::now(), milliseconds));
             }
             return;
         }

@@ -34,8 +34,8 @@ pub struct Seen {
     pub actions: Vec<ActionView>,
     /// Pods.
     pub pods: Pods,
-    /// Milliseconds from the start of a process to its first accepted connection, by service.
-    pub first_connections: Vec<(String, f64)>,
+    /// Milliseconds from the start of a process to its first accepted connection, and when it was read.
+    pub first_connections: Vec<(At, f64)>,
 }
 
 /// Why watching could not begin.
