@@ -18,6 +18,9 @@ use tokio::sync::SetOnce;
 const BUSY: Duration = Duration::from_millis(300);
 /// How long a request waits for the connection, or for the file to be opened at start.
 const WAIT: Duration = Duration::from_millis(500);
+/// Pages in the log before it is copied into the file (16 MiB). Each copy waits for the disk while
+/// writes queue behind it, so it is done every few seconds rather than every second.
+const CHECKPOINT_PAGES: u32 = 4000;
 /// How often old rows are deleted, and how many at once: 250 a second, above the growth of a
 /// busy service and far below what would hold up its writes.
 const PRUNE_EVERY: Duration = Duration::from_secs(2);
@@ -145,6 +148,7 @@ async fn open(path: &PathBuf, schema: Schema) -> Result<Pools, sqlx::Error> {
         .synchronous(SqliteSynchronous::Normal)
         .busy_timeout(BUSY)
         .pragma("temp_store", "MEMORY")
+        .pragma("wal_autocheckpoint", CHECKPOINT_PAGES.to_string())
         .disable_statement_logging();
     let pool = || {
         SqlitePoolOptions::new()
@@ -159,6 +163,12 @@ async fn open(path: &PathBuf, schema: Schema) -> Result<Pools, sqlx::Error> {
     sqlx::raw_sql(schema.create).execute(&writer).await?;
     let reader = pool().connect_with(options).await?;
     Ok(Pools { writer, reader })
+}
+
+/// The row of a write with RETURNING that was run to its end. SQLite commits at the end, so a
+/// caller that stopped at the row (`fetch_one`) could answer before the commit.
+pub fn returned<T>(mut rows: Vec<T>) -> Result<T, StoreError> {
+    rows.pop().ok_or(StoreError::Failed(sqlx::Error::RowNotFound))
 }
 
 /// Microseconds since 1970, for rows.

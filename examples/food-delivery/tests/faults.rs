@@ -18,8 +18,8 @@ async fn errors_spare_the_probes_unless_told_otherwise() {
     assert_eq!(app.http.get(&kitchen, "/tickets/o-1").await.0, 500);
     assert_eq!(app.http.get(&kitchen, "/healthz").await.0, 200);
     assert_eq!(app.http.get(&kitchen, "/readyz").await.0, 200);
-    let (status, answer) = app.order("o-1").await;
-    assert_eq!((status, &answer["state"]), (503, &json!("CANCELLED")));
+    let reason = app.failing_order("o-1").await;
+    assert!(reason.starts_with("kitchen failed after"), "{reason}");
 
     app.fault("kitchen", json!({ "kind": "errors", "includeProbes": true })).await;
     assert_eq!(app.http.get(&kitchen, "/healthz").await.0, 500);
@@ -39,10 +39,7 @@ async fn a_slow_service_costs_its_callers_an_attempt_not_their_deadline() {
     app.fault("notification", json!({ "kind": "slow" })).await;
     let notification = app.at("notification").to_owned();
     assert_eq!(app.http.get(&notification, "/readyz").await.0, 200);
-    let since = Instant::now();
-    let (status, _) = app.order("during").await;
-    assert_eq!(status, 503);
-    assert!(since.elapsed() <= Duration::from_millis(2200), "took {:?}", since.elapsed());
+    app.failing_order("during").await;
     app.services["order"]
         .wait_for_line(|line| line.contains(" order notification timeout POST /notifications"));
     let gateway = app.services["gateway"].lines();
@@ -81,8 +78,7 @@ async fn a_hung_service_that_is_replaced_serves_again_within_the_deadline() {
 async fn a_dead_provider_fails_payments_while_accounting_stays_ready() {
     let mut app = App::start("provider");
     app.process("payment-provider").kill();
-    let (status, answer) = app.order("o-1").await;
-    assert_eq!((status, &answer["state"]), (503, &json!("CANCELLED")));
+    app.failing_order("o-1").await;
     assert_eq!(app.http.get(app.at("accounting"), "/readyz").await.0, 200);
     app.services["accounting"].wait_for_line(|line| line.contains(" accounting payment-provider refused "));
     app.restart("payment-provider");

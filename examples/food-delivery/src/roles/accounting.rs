@@ -15,7 +15,7 @@ use super::payment_provider::{Authorisation, Authorise};
 use super::{Role, Service};
 use crate::call::Call;
 use crate::request::Problem;
-use crate::store::{Schema, StoreError, now_micros};
+use crate::store::{Schema, StoreError, now_micros, returned};
 
 pub(super) const SCHEMA: Schema = Schema {
     create: "
@@ -93,9 +93,10 @@ async fn authorise(
     .bind(payment.amount_cents)
     .bind(authorisation)
     .bind(now_micros())
-    .fetch_one(service.store.writer().await?)
+    .fetch_all(service.store.writer().await?)
     .await
-    .map_err(StoreError::from)?;
+    .map_err(StoreError::from)
+    .and_then(returned)?;
     answer(id, &state, &authorisation)
 }
 

@@ -50,17 +50,13 @@ pub(super) fn router() -> Router<Arc<Service>> {
     Router::new().route("/consumers/{id}", get(show)).route("/consumers/{id}/checks", post(check))
 }
 
-async fn limit(service: &Service, id: &str) -> Result<i64, Problem> {
+async fn show(State(service): State<Arc<Service>>, Path(id): Path<String>) -> Result<Response, Problem> {
     let found: Option<(i64,)> = sqlx::query_as("SELECT limit_cents FROM consumers WHERE id = ?1")
-        .bind(id)
+        .bind(&id)
         .fetch_optional(service.store.reader().await?)
         .await
         .map_err(StoreError::from)?;
-    Ok(found.ok_or_else(|| Problem::missing("consumer", id))?.0)
-}
-
-async fn show(State(service): State<Arc<Service>>, Path(id): Path<String>) -> Result<Response, Problem> {
-    let limit = limit(&service, &id).await?;
+    let (limit,) = found.ok_or_else(|| Problem::missing("consumer", &id))?;
     Ok(Json(json!({ "id": id, "limitCents": limit })).into_response())
 }
 
@@ -69,24 +65,27 @@ async fn check(
     Path(id): Path<String>,
     Json(check): Json<Check>,
 ) -> Result<Response, Problem> {
-    let limit = limit(&service, &id).await?;
-    let refusal = (check.amount_cents > limit)
-        .then(|| format!("{} cents are above the limit of {limit}", check.amount_cents));
-    // The no-op update makes the first answer come back, whoever inserted it.
-    let (refusal,): (Option<String>,) = sqlx::query_as(
-        "INSERT INTO checks (order_id, consumer, amount_cents, refusal, at) VALUES (?1, ?2, ?3, ?4, ?5)
+    // Nothing is inserted for an unknown consumer; the no-op update makes the first answer come
+    // back when the order has been checked before.
+    let mut verdicts: Vec<(Option<String>,)> = sqlx::query_as(
+        "INSERT INTO checks (order_id, consumer, amount_cents, refusal, at)
+         SELECT ?1, id, ?3,
+                CASE WHEN ?3 > limit_cents THEN ?3 || ' cents are above the limit of ' || limit_cents END, ?4
+         FROM consumers WHERE id = ?2
          ON CONFLICT (order_id) DO UPDATE SET order_id = excluded.order_id RETURNING refusal",
     )
     .bind(&check.order_id)
     .bind(&id)
     .bind(check.amount_cents)
-    .bind(refusal)
     .bind(now_micros())
-    .fetch_one(service.store.writer().await?)
+    .fetch_all(service.store.writer().await?)
     .await
     .map_err(StoreError::from)?;
-    match refusal {
-        None => Ok(Json(json!({ "orderId": check.order_id, "verdict": "ACCEPTED" })).into_response()),
-        Some(reason) => Err(Problem::rejected(StatusCode::CONFLICT, reason)),
+    match verdicts.pop() {
+        None => Err(Problem::missing("consumer", &id)),
+        Some((None,)) => {
+            Ok(Json(json!({ "orderId": check.order_id, "verdict": "ACCEPTED" })).into_response())
+        }
+        Some((Some(reason),)) => Err(Problem::rejected(StatusCode::CONFLICT, reason)),
     }
 }

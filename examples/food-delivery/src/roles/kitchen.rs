@@ -13,7 +13,7 @@ use serde_json::json;
 use super::Service;
 use super::order::Item;
 use crate::request::Problem;
-use crate::store::{Schema, StoreError, now_micros};
+use crate::store::{Schema, StoreError, now_micros, returned};
 
 pub(super) const SCHEMA: Schema = Schema {
     create: "
@@ -62,9 +62,10 @@ async fn create(
     .bind(if fits { ACCEPTED } else { REJECTED })
     .bind(ticket.items.len() as i64)
     .bind(now_micros())
-    .fetch_one(service.store.writer().await?)
+    .fetch_all(service.store.writer().await?)
     .await
-    .map_err(StoreError::from)?;
+    .map_err(StoreError::from)
+    .and_then(returned)?;
     if state == ACCEPTED {
         let body = Json(json!({ "orderId": ticket.order_id, "state": state }));
         Ok((StatusCode::CREATED, body).into_response())

@@ -42,7 +42,7 @@ pub(super) const SCHEMA: Schema = Schema {
             undone INTEGER NOT NULL DEFAULT 0,
             changed_at INTEGER NOT NULL
         ) STRICT;
-        CREATE INDEX IF NOT EXISTS unfinished ON orders (changed_at)
+        CREATE INDEX IF NOT EXISTS unfinished ON orders (seq)
             WHERE state <> 'APPROVED' AND undone = 0;",
     prune: "DELETE FROM orders WHERE seq IN (
         SELECT seq FROM orders WHERE seq <= (SELECT max(seq) FROM orders) - ?1 ORDER BY seq LIMIT ?2)",
@@ -351,7 +351,7 @@ async fn recover_once(service: &Service) -> Result<(), Problem> {
     let abandoned = now_micros() - ABANDONED.as_micros() as i64;
     let unfinished: Vec<(String, String)> = sqlx::query_as(
         "SELECT id, state FROM orders WHERE state <> 'APPROVED' AND undone = 0
-         AND (state = 'CANCELLED' OR changed_at < ?1) ORDER BY changed_at LIMIT ?2",
+         AND (state = 'CANCELLED' OR changed_at < ?1) ORDER BY seq LIMIT ?2",
     )
     .bind(abandoned)
     .bind(RECOVER_ROWS)

@@ -256,6 +256,18 @@ impl App {
         self.http.send(Method::POST, self.at("gateway"), "/orders", Some(key), &body).await
     }
 
+    /// Places an order that must fail because of a service; gives the reason. The answer comes in
+    /// time, and the order is cancelled then or, when no caller comes back for it, soon after.
+    pub async fn failing_order(&self, key: &str) -> String {
+        let since = Instant::now();
+        let (status, answer) = self.order(key).await;
+        let took = since.elapsed().as_millis();
+        assert!(took <= 2200, "the caller waited {took} ms");
+        assert!(matches!(status, 503 | 504), "{status} {answer}");
+        self.read_until(&format!("/orders/{key}"), |order| order["state"] == "CANCELLED").await;
+        answer["error"].as_str().unwrap().to_owned()
+    }
+
     /// Reads through the gateway.
     pub async fn read(&self, path: &str) -> (u16, Value) {
         self.http.get(self.at("gateway"), path).await
