@@ -252,8 +252,8 @@ impl Snapshot {
         self.incidents.values().filter(move |incident| incident.workload.as_ref() == Some(workload))
     }
 
-    /// Who answers at an address that a caller in `namespace` uses (`kitchen`, `kitchen.shop`,
-    /// `kitchen.shop.svc.cluster.local`, a cluster IP or a pod IP). A service without a controlled workload
+    /// Who answers at an address that a caller in `namespace` uses (`cart`, `cart.shop`,
+    /// `cart.shop.svc.cluster.local`, a cluster IP or a pod IP). A service without a controlled workload
     /// behind it, and everything else, is external.
     pub fn resolve(&self, namespace: &str, address: &str) -> Entity {
         let external = || Entity::External { address: Name::from(address) };
