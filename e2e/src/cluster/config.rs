@@ -68,12 +68,14 @@ pub fn containerd(layout: &Layout, tools: &Tools) -> String {
         "root = {root}\nstate = \"/run/containerd\"\n\n[grpc]\naddress = {socket}\n\n\
          [plugins.\"io.containerd.internal.v1.opt\"]\npath = {plugins}\n\n"
     );
-    // Lowering a container's OOM score needs CAP_SYS_RESOURCE, which not every machine grants.
+    // Lowering a container's OOM score needs CAP_SYS_RESOURCE, which not every machine grants. An AppArmor
+    // profile would be loaded for the whole machine and stay there.
     if tools.containerd_major >= 2 {
         format!(
             "version = 3\n{head}\
              [plugins.'io.containerd.cri.v1.images'.pinned_images]\nsandbox = \"{PAUSE_IMAGE}\"\n\n\
-             [plugins.'io.containerd.cri.v1.runtime']\nrestrict_oom_score_adj = true\n\n\
+             [plugins.'io.containerd.cri.v1.runtime']\nrestrict_oom_score_adj = true\n\
+             disable_apparmor = true\n\n\
              [plugins.'io.containerd.cri.v1.runtime'.cni]\nbin_dirs = [{cni_bin}]\nconf_dir = {cni_conf}\n\n\
              [plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.runc]\n\
              runtime_type = \"io.containerd.runc.v2\"\n\n\
@@ -84,7 +86,7 @@ pub fn containerd(layout: &Layout, tools: &Tools) -> String {
         format!(
             "version = 2\n{head}\
              [plugins.\"io.containerd.grpc.v1.cri\"]\nsandbox_image = \"{PAUSE_IMAGE}\"\n\
-             restrict_oom_score_adj = true\n\n\
+             restrict_oom_score_adj = true\ndisable_apparmor = true\n\n\
              [plugins.\"io.containerd.grpc.v1.cri\".cni]\nbin_dir = {cni_bin}\nconf_dir = {cni_conf}\n\n\
              [plugins.\"io.containerd.grpc.v1.cri\".containerd.runtimes.runc]\n\
              runtime_type = \"io.containerd.runc.v2\"\n\n\
@@ -149,6 +151,12 @@ pub fn audit_policy() -> Value {
             {"level": "None"},
         ],
     })
+}
+
+/// What programs of the host get when they run inside the cluster's network: names as in the namespace
+/// `default`.
+pub fn resolv_conf_of_exec() -> String {
+    format!("search default.svc.{DOMAIN} svc.{DOMAIN} {DOMAIN}\nnameserver {NODE_IP}\noptions ndots:5\n")
 }
 
 /// What pods get before the kubelet adds the cluster's domains.

@@ -130,6 +130,11 @@ impl Layout {
         self.dir().join("config")
     }
 
+    /// Shown as `/etc/resolv.conf` to programs of the host that run inside the cluster's network.
+    pub fn resolv_conf_of_exec(&self) -> PathBuf {
+        self.config().join("resolv-exec.conf")
+    }
+
     /// The components' logs and the audit log.
     pub fn logs(&self) -> PathBuf {
         self.dir().join("logs")

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::Cluster;
 use super::error::ClusterError;
 use super::layout::Layout;
+use super::state::{State, read_json};
 use super::tools::output;
 
 const OBJECTS: &str = "nodes,pods,deployments,replicasets,services,endpointslices,persistentvolumeclaims";
@@ -32,14 +33,21 @@ impl Cluster {
     }
 }
 
-/// `target/e2e/NAME` of this repository.
-pub(super) fn target_folder(layout: &Layout) -> PathBuf {
+/// Keeps everything of a cluster that did not start in `target/e2e/NAME` of this repository.
+pub(super) async fn keep(layout: &Layout) -> Result<PathBuf, ClusterError> {
     let crate_folder = Path::new(env!("CARGO_MANIFEST_DIR"));
-    crate_folder.parent().unwrap_or(crate_folder).join("target/e2e").join(layout.name())
+    let folder = crate_folder.parent().unwrap_or(crate_folder).join("target/e2e").join(layout.name());
+    match read_json::<State>(&layout.state_file()) {
+        Ok(Some(state)) if state.api_port != 0 => {
+            Cluster::new(layout.clone(), state).collect_logs(&folder).await?;
+        }
+        _ => copy_files(layout, &folder)?,
+    }
+    Ok(folder)
 }
 
 /// Copies component logs, pods' logs and configuration; works without a running cluster.
-pub(super) fn copy_files(layout: &Layout, folder: &Path) -> Result<(), ClusterError> {
+fn copy_files(layout: &Layout, folder: &Path) -> Result<(), ClusterError> {
     copy(&layout.logs(), &folder.join("components"))?;
     copy(&layout.config(), &folder.join("config"))?;
     copy(&layout.var_log().join("pods"), &folder.join("pods"))

@@ -78,8 +78,7 @@ impl Cluster {
                 Ok(cluster)
             }
             Err(error) => {
-                let kept = logs::target_folder(&layout);
-                if logs::copy_files(&layout, &kept).is_ok() {
+                if let Ok(kept) = logs::keep(&layout).await {
                     progress.line(&format!("cluster {name}: logs are kept in {}", kept.display()));
                 }
                 down::remove(&layout)?;

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 use super::cgroup;
 use super::error::ClusterError;
@@ -30,12 +31,15 @@ impl Machine {
         let folders: Vec<_> =
             std::env::split_paths(&path).chain(["/usr/sbin".into(), "/sbin".into()]).collect();
         let here = |name: &str| folders.iter().any(|dir| dir.join(name).is_file());
-        let filesystems = fs::read_to_string("/proc/filesystems").unwrap_or_default();
+        if !has_overlay() {
+            // Where it is a module, the first use loads it; whether that worked is asked below.
+            let _ = Command::new("modprobe").arg("overlay").output();
+        }
         Ok(Self {
             root: nix::unistd::geteuid().is_root(),
             missing_programs: programs.into_iter().filter(|(name, _)| !here(name)).collect(),
             missing_controllers: cgroup::missing_controllers()?,
-            overlay: filesystems.lines().any(|line| line.trim_end().ends_with("overlay")),
+            overlay: has_overlay(),
             namespaces: ["net", "pid", "mnt"]
                 .iter()
                 .all(|name| Path::new("/proc/self/ns").join(name).exists()),
@@ -79,6 +83,11 @@ impl Machine {
         }
         Ok(())
     }
+}
+
+fn has_overlay() -> bool {
+    let filesystems = fs::read_to_string("/proc/filesystems").unwrap_or_default();
+    filesystems.lines().any(|line| line.trim_end().ends_with("overlay"))
 }
 
 #[cfg(test)]

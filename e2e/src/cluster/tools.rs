@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::time::Duration;
 
 use tokio::process::Command;
@@ -64,11 +65,20 @@ impl Cluster {
         Ok(PrometheusAddress { inside: PROMETHEUS, outside: self.forward(PROMETHEUS)? })
     }
 
-    /// A program that will run in the cluster's network, where pods and Services are reachable; everything
-    /// else is the host's.
+    /// A program that will run in the cluster's network, where pods and Services are reachable by address and
+    /// by name; everything else is the host's. The process that is started becomes the program itself, so
+    /// that signals reach it.
     pub fn exec(&self, program: &str) -> Result<Command, ClusterError> {
         let mut command = Command::new("nsenter");
-        command.arg(format!("--net={}", self.netns_path()?.display())).arg("--").arg(program);
+        command.arg(format!("--net={}", self.netns_path()?.display())).arg("--");
+        let names = self.layout().resolv_conf_of_exec();
+        if names.is_file() && Path::new("/etc/resolv.conf").is_file() {
+            let script = r#"mount --bind "$0" /etc/resolv.conf && exec "$@""#;
+            command
+                .args(["unshare", "--mount", "--propagation", "private", "--", "sh", "-c", script])
+                .arg(names);
+        }
+        command.arg(program);
         command.env("PATH", self.tools().search_path()).env("KUBECONFIG", self.kubeconfig_path());
         Ok(command)
     }

@@ -114,7 +114,9 @@ fn prepare(layout: &Layout, tools: &Tools) -> Result<(), ClusterError> {
     put("cni/10-bridge.conflist", &pretty(&config::cni()))?;
     put("Corefile", &config::corefile(layout))?;
     put("audit-policy.json", &pretty(&config::audit_policy()))?;
-    put("resolv.conf", &config::resolv_conf())
+    put("resolv.conf", &config::resolv_conf())?;
+    let path = layout.resolv_conf_of_exec();
+    fs::write(&path, config::resolv_conf_of_exec()).map_err(ClusterError::file("write", &path))
 }
 
 fn write_kubeconfig(
