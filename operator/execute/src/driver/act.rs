@@ -52,7 +52,7 @@ impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
             let reports = if judgement.permits() { early.reports } else { judgement.reports };
             return self.refuse_new(&case, reports).await;
         }
-        let (kill_switch, dry_run) = tokio::join!(self.kill_switch(), self.dry_run(&case.record));
+        let (kill_switch, dry_run) = tokio::join!(biased; self.kill_switch(), self.dry_run(&case.record));
         let seen = Seen { kill_switch, dry_run, fresh: FreshFacts::NotRead };
         let through = if mode == Some(Mode::Act) { GuardName::Approval } else { GuardName::DryRun };
         let judgement = self.judge(&case, &seen, through, mode == Some(Mode::Act));
@@ -107,7 +107,7 @@ impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
 
     /// Runs the dry run and the guards once more for an approved action and stores the intent.
     pub(super) async fn admit_approved(&self, mut case: Case) -> Result<ActionRecord, ExecuteError> {
-        let (kill_switch, dry_run) = tokio::join!(self.kill_switch(), self.dry_run(&case.record));
+        let (kill_switch, dry_run) = tokio::join!(biased; self.kill_switch(), self.dry_run(&case.record));
         let seen = Seen { kill_switch, dry_run, fresh: FreshFacts::NotRead };
         let judgement = self.judge(&case, &seen, GuardName::Approval, true);
         self.shared.ports.recorder.record(&judgement.input);
@@ -135,14 +135,13 @@ impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
         let asked = self.now();
         let claimed = next(&case.record, LedgerEvent::Claim, asked)?;
         // Reading while the claim is written saves a round trip; the reads have no effect of their own.
-        let (claim, mut kill_switch, mut fresh) =
-            tokio::join!(self.advance(&case.record, claimed), self.kill_switch(), self.fresh(&case.record));
+        let (claim, mut kill_switch, mut fresh) = tokio::join!(biased; self.advance(&case.record, claimed), self.kill_switch(), self.fresh(&case.record));
         case.record = claim?;
         let mut old = self.now().duration_since(asked) > FRESH;
         let mut attempt = 0;
         loop {
             if old {
-                (kill_switch, fresh) = tokio::join!(self.kill_switch(), self.fresh(&case.record));
+                (kill_switch, fresh) = tokio::join!(biased; self.kill_switch(), self.fresh(&case.record));
             }
             let seen = Seen {
                 kill_switch: kill_switch.clone(),

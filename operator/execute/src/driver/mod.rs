@@ -217,7 +217,7 @@ impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
         plan: &Plan<Admitted>,
         finding: Option<Finding>,
     ) -> Result<ActionRecord, ExecuteError> {
-        self.carry_out(self.open(plan, finding)?).await
+        Box::pin(self.carry_out(self.open(plan, finding)?)).await
     }
 
     /// Takes up actions that are open in the ledger and not under way here: after a restart, after leadership
@@ -282,7 +282,7 @@ impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
                 Ok(after) => match self.advance(record, after).await {
                     Ok(_) => closed += 1,
                     Err(error) => {
-                        tracing::debug!(action = %record.id, error = %Chain(&error), "recommendation not closed")
+                        tracing::debug!(action = %record.id, error = %Chain(&error), "recommendation not closed");
                     }
                 },
                 Err(error) => tracing::error!(action = %record.id, %error, "ledger"),

@@ -181,7 +181,7 @@ mod tests {
         let mut entry = past(&case, "other-1", 11 * MINUTE, true);
         case.history = vec![entry.clone()];
         assert_eq!(first_refusal(&case), Some(GuardName::Cooldown));
-        entry.workload.name = Name::from("kitchen");
+        entry.workload.name = Name::from("cart");
         case.history = vec![entry];
         assert_eq!(first_refusal(&case), None);
     }

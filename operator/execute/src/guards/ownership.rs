@@ -79,7 +79,7 @@ mod tests {
     fn one_action_at_a_time_on_a_target() {
         let mut case = input();
         let mut other = past(&case, "other-1", 1, true);
-        other.workload.name = Name::from("kitchen");
+        other.workload.name = Name::from("cart");
         other.state = ActionState::Admitted;
         other.effect = false;
         other.closed = None;

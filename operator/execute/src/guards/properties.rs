@@ -114,6 +114,7 @@ proptest! {
             let pick = step as usize;
             second += gaps[pick];
             about(&mut case, step % failing.max(1), second);
+            case.action.id = ActionId::new(format!("action-{step}"));
             case.history = outcomes
                 .iter()
                 .map(|(entry, helped)| {

@@ -1,0 +1,888 @@
+//! A small world to run the executor against: an API server with resource versions, conditional writes and a
+//! request counter, a kubelet that replaces what is evicted, and faults at chosen requests. Time is tokio's
+//! paused clock, so every run is the same.
+
+use homeostat_execute::driver::{ExecutorConfig, Ports};
+use homeostat_execute::ports::{
+    Acknowledged, Actuator, EffectError, FreshTarget, Leadership, Ledger, LedgerStoreError, ReadError,
+    Recorder, Refusal,
+};
+use homeostat_execute::{Executor, GuardInput};
+use homeostat_knowledge::action::EvidenceRef;
+use homeostat_knowledge::observation::{Change, ObjectChange, ObjectKind, SourceReport, SourceState};
+use homeostat_knowledge::plan::{Expectation, Undo, Verification};
+use homeostat_knowledge::policy::{
+    Archetype, ControlPolicy, GuardLimits, KillSwitch, TenantPolicy, WorkloadPolicy,
+};
+use homeostat_knowledge::records::{ControllerKey, OwnerRecord, PodPhase};
+use homeostat_knowledge::{
+    ActionId, ActionKind, ActionRecord, ActionState, Admitted, Approval, ApprovalDecision, Before, Cause,
+    Clock, ContainerRecord, ContainerState, ControllerKind, ControllerRecord, Entity, Evidence, EvidenceId,
+    Finding, FindingId, FindingKind, Incident, IncidentId, IncidentState, Instants, Level, Name, ObjectKey,
+    Parameters, Plan, PlanId, PlaybookRef, PodRecord, Severity, SignedDuration, Snapshot, SnapshotSource,
+    Step, Target, TenantName, Timestamp, Uid, WorkloadHealth,
+};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+use tokio::sync::{mpsc, watch};
+
+/// Time that one request takes.
+const LATENCY: Duration = Duration::from_millis(3);
+/// Time from an eviction to the new pod's readiness.
+const RESTART: Duration = Duration::from_millis(2_500);
+
+/// What happens at one request.
+#[derive(Clone)]
+pub enum Fault {
+    /// The process dies before the request arrives.
+    CrashBefore,
+    /// The request is carried out; the process dies before it has the reply.
+    CrashAfter,
+    /// No reply in time; the request was carried out, or not.
+    Timeout {
+        /// Was it carried out?
+        done: bool,
+    },
+    /// 409.
+    Conflict,
+    /// 403.
+    Denied,
+    /// 429 of a disruption budget (for evictions), 429 with retry-after for others.
+    TooManyRequests,
+    /// 500 or 503: not carried out.
+    ServerError,
+    /// Something else changes just before the request is carried out.
+    Meanwhile(fn(&mut Inner)),
+}
+
+impl std::fmt::Debug for Fault {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(match self {
+            Self::CrashBefore => "CrashBefore",
+            Self::CrashAfter => "CrashAfter",
+            Self::Timeout { done: true } => "Timeout(done)",
+            Self::Timeout { done: false } => "Timeout(not done)",
+            Self::Conflict => "Conflict",
+            Self::Denied => "Denied",
+            Self::TooManyRequests => "TooManyRequests",
+            Self::ServerError => "ServerError",
+            Self::Meanwhile(_) => "Meanwhile",
+        })
+    }
+}
+
+/// An effect as the API server saw it.
+#[derive(Clone, Debug)]
+pub struct Effect {
+    pub action: ActionId,
+    pub uid: Uid,
+    pub at: Timestamp,
+    /// State of the stored action at that moment.
+    pub stored: Option<ActionState>,
+    pub kill_switch: KillSwitch,
+    pub paused: bool,
+}
+
+/// Everything inside.
+pub struct Inner {
+    pub snapshot: Arc<Snapshot>,
+    pub actions: BTreeMap<ObjectKey, ActionRecord>,
+    pub pod: PodRecord,
+    pub controller: ControllerRecord,
+    pub restarted_by: Option<Name>,
+    pub kill_switch: KillSwitch,
+    pub effects: Vec<Effect>,
+    pub notified: Vec<ActionId>,
+    pub requests: Vec<String>,
+    pub faults: BTreeMap<usize, Fault>,
+    /// The process that lives; older ones hang for ever.
+    pub life: u64,
+    pub leader: u64,
+    pub recorded: Vec<GuardInput>,
+    versions: u64,
+    pods: u64,
+    /// Pod events reach the snapshot only while this holds.
+    pub watching: bool,
+    evidence: Option<(FindingKind, bool)>,
+}
+
+pub struct World {
+    inner: Mutex<Inner>,
+    generations: watch::Sender<u64>,
+    leader: watch::Sender<u64>,
+    crashes: watch::Sender<u64>,
+    begun: tokio::time::Instant,
+}
+
+pub fn workload() -> ObjectKey {
+    ObjectKey::new("shop", "order")
+}
+
+fn pod(number: u64, created: Timestamp) -> PodRecord {
+    PodRecord {
+        key: ObjectKey::new("shop", format!("order-{number}")),
+        uid: Uid::new(format!("pod-uid-{number}")),
+        resource_version: Name::from("1"),
+        node: Some(Name::from("node")),
+        ip: None,
+        phase: PodPhase::Running,
+        owner: Some(OwnerRecord {
+            kind: ControllerKind::ReplicaSet,
+            name: Name::from("order-rs"),
+            uid: Uid::new("rs"),
+        }),
+        deleting: false,
+        ready: true,
+        unschedulable: None,
+        created,
+        template_hash: None,
+        local_data: false,
+        containers: vec![ContainerRecord {
+            name: Name::from("app"),
+            ready: true,
+            restarts: 0,
+            state: ContainerState::Running { since: created },
+            last_termination: None,
+        }],
+    }
+}
+
+fn controller(kind: ControllerKind, name: &str, owner: Option<OwnerRecord>) -> ControllerRecord {
+    ControllerRecord {
+        key: ControllerKey { kind, object: ObjectKey::new("shop", name) },
+        uid: Uid::new(format!("uid-{name}")),
+        resource_version: Name::from("1"),
+        generation: 1,
+        observed_generation: 1,
+        replicas: 1,
+        current: 1,
+        ready: 1,
+        updated: 1,
+        revision: Some(Name::from("1")),
+        surges: true,
+        paused: false,
+        template_labels: BTreeMap::new(),
+        owner,
+        gitops_owner: None,
+    }
+}
+
+pub fn tenant_policy() -> TenantPolicy {
+    TenantPolicy {
+        name: TenantName::new("shop"),
+        uid: Uid::new("tenant"),
+        generation: 1,
+        namespaces: BTreeSet::from([Name::from("shop")]),
+        levels: BTreeMap::from([
+            (ActionKind::EvictPod, Level::ActBounded),
+            (ActionKind::RollingRestart, Level::ActBounded),
+        ]),
+        limits: GuardLimits::default(),
+        verification: SignedDuration::from_secs(30),
+        freezes: Vec::new(),
+        approvers: vec![(Name::from("Group"), Name::from("sre"))],
+        paused: false,
+    }
+}
+
+fn workload_policy() -> WorkloadPolicy {
+    WorkloadPolicy {
+        key: workload(),
+        uid: Uid::new("workload"),
+        generation: 1,
+        target: ControllerKey { kind: ControllerKind::Deployment, object: workload() },
+        archetype: Archetype::Service,
+        criticality: 500,
+        availability: None,
+        latency: None,
+        signals: Vec::new(),
+        dependencies: Vec::new(),
+        playbooks: BTreeSet::new(),
+        paused: false,
+        do_not_touch_until: None,
+        maximum_useless_restarts: 2,
+        surge_after_crash: true,
+    }
+}
+
+impl Inner {
+    fn commit(&mut self, change: &ObjectChange, now: Timestamp) {
+        let snapshot = Arc::make_mut(&mut self.snapshot);
+        snapshot.commit(change, now);
+        snapshot.generation += 1;
+    }
+
+    pub fn set_tenant(&mut self, change: impl FnOnce(&mut TenantPolicy)) {
+        let mut policy = tenant_policy();
+        if let Some(present) = self.snapshot.tenants.get(&policy.name) {
+            policy = (**present).clone();
+        }
+        change(&mut policy);
+        self.commit(&ObjectChange::Tenant(Change::Applied(Arc::new(policy))), Timestamp::UNIX_EPOCH);
+    }
+
+    pub fn set_workload(&mut self, change: impl FnOnce(&mut WorkloadPolicy)) {
+        let mut policy = (**self.snapshot.workloads.get(&workload()).expect("workload")).clone();
+        change(&mut policy);
+        self.commit(&ObjectChange::Workload(Change::Applied(Arc::new(policy))), Timestamp::UNIX_EPOCH);
+    }
+
+    pub fn delete_workload(&mut self) {
+        self.commit(&ObjectChange::Workload(Change::Deleted(workload())), Timestamp::UNIX_EPOCH);
+    }
+
+    /// Somebody else deletes the pod; another one has its name at once.
+    pub fn replace_pod_under_the_same_name(&mut self) {
+        self.pods += 1;
+        let mut other = pod(self.pods, self.pod.created);
+        other.key = self.pod.key.clone();
+        self.pod = other;
+        self.evidence = None;
+    }
+
+    fn version(&mut self) -> Name {
+        self.versions += 1;
+        Name::from(self.versions.to_string())
+    }
+
+    /// Is the pod that the incident is about still there?
+    pub fn sick(&self) -> bool {
+        self.evidence.is_some()
+    }
+
+    pub fn open_actions(&self) -> Vec<ActionRecord> {
+        self.actions
+            .values()
+            .filter(|record| !record.state.ended() && record.state != ActionState::Proposed)
+            .cloned()
+            .collect()
+    }
+}
+
+impl World {
+    /// One service with one hung pod, seen hung for a second.
+    pub fn new(kind: FindingKind) -> Arc<Self> {
+        let begun = tokio::time::Instant::now();
+        let start = base();
+        let hour_ago = start - SignedDuration::from_hours(1);
+        let mut snapshot = Snapshot::default();
+        let control = ControlPolicy {
+            uid: Uid::new("control"),
+            kill_switch: KillSwitch::Off,
+            ..ControlPolicy::default()
+        };
+        let deployment = controller(ControllerKind::Deployment, "order", None);
+        let owner = OwnerRecord {
+            kind: ControllerKind::Deployment,
+            name: Name::from("order"),
+            uid: deployment.uid.clone(),
+        };
+        let first = pod(0, hour_ago);
+        let mut changes = vec![
+            ObjectChange::Control(Some(Arc::new(control))),
+            ObjectChange::Tenant(Change::Applied(Arc::new(tenant_policy()))),
+            ObjectChange::Workload(Change::Applied(Arc::new(workload_policy()))),
+            ObjectChange::Controller(Change::Applied(Arc::new(deployment.clone()))),
+            ObjectChange::Controller(Change::Applied(Arc::new(controller(
+                ControllerKind::ReplicaSet,
+                "order-rs",
+                Some(owner),
+            )))),
+            ObjectChange::Pod(Change::Applied(Arc::new(first.clone()))),
+        ];
+        changes.extend(ObjectKind::REQUIRED.map(ObjectChange::Synced));
+        for change in &changes {
+            snapshot.commit(change, hour_ago);
+        }
+        for source in ["kubernetes", "otlp"] {
+            let report = SourceReport { state: SourceState::Healthy, accepted: 1, dropped: 0 };
+            snapshot.sources.insert_mut(Name::from(source), report);
+        }
+        snapshot.generation = 100;
+        let inner = Inner {
+            snapshot: Arc::new(snapshot),
+            actions: BTreeMap::new(),
+            pod: first,
+            controller: deployment,
+            restarted_by: None,
+            kill_switch: KillSwitch::Off,
+            effects: Vec::new(),
+            notified: Vec::new(),
+            requests: Vec::new(),
+            faults: BTreeMap::new(),
+            life: 1,
+            leader: 1,
+            recorded: Vec::new(),
+            versions: 0,
+            pods: 0,
+            watching: true,
+            evidence: Some((kind, true)),
+        };
+        let world = Arc::new(Self {
+            inner: Mutex::new(inner),
+            generations: watch::Sender::new(100),
+            leader: watch::Sender::new(1),
+            crashes: watch::Sender::new(0),
+            begun,
+        });
+        world.refresh();
+        let ticking = Arc::downgrade(&world);
+        tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(Duration::from_millis(200)).await;
+                let Some(world) = ticking.upgrade() else { return };
+                world.refresh();
+            }
+        });
+        world
+    }
+
+    pub fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().expect("no panic while locked")
+    }
+
+    pub fn now(&self) -> Timestamp {
+        base() + SignedDuration::try_from(self.begun.elapsed()).expect("short")
+    }
+
+    /// What the analysis would say now: evidence while the sick pod is there, health when it is gone.
+    pub fn refresh(&self) {
+        let now = self.now();
+        let mut inner = self.lock();
+        let (evidence, pod) = (inner.evidence, inner.pod.clone());
+        let watching = inner.watching;
+        let snapshot = Arc::make_mut(&mut inner.snapshot);
+        let incident = incident(&pod, evidence.map(|(kind, _)| kind), now, snapshot);
+        snapshot.incidents.insert_mut(incident.id.clone(), Arc::new(incident));
+        let well = evidence.is_none() && pod.serving();
+        let before = snapshot.health.get(&workload()).cloned().unwrap_or_default();
+        let health = if well {
+            WorkloadHealth {
+                last_good: Some(now),
+                good_since: before.good_since.or(Some(now)),
+                good_calls: before.good_calls + 10,
+                ..before
+            }
+        } else {
+            WorkloadHealth { last_failure: Some(now), good_since: None, good_calls: 0, ..before }
+        };
+        snapshot.health.insert_mut(workload(), health);
+        if watching {
+            let stale: Vec<ObjectKey> =
+                snapshot.pods.keys().filter(|key| **key != pod.key).cloned().collect();
+            for key in stale {
+                snapshot.commit(&ObjectChange::Pod(Change::Deleted(key)), now);
+            }
+            snapshot.commit(&ObjectChange::Pod(Change::Applied(Arc::new(pod))), now);
+        }
+        snapshot.generation += 1;
+        let controller = inner.controller.clone();
+        if watching {
+            inner.commit(&ObjectChange::Controller(Change::Applied(Arc::new(controller))), now);
+        }
+        let generation = inner.snapshot.generation;
+        drop(inner);
+        self.generations.send_replace(generation);
+    }
+
+    fn apply(&self, change: &ObjectChange) {
+        let now = self.now();
+        let mut inner = self.lock();
+        inner.commit(change, now);
+        let generation = inner.snapshot.generation;
+        drop(inner);
+        self.generations.send_replace(generation);
+    }
+
+    /// An executor of the present life, with its stored states flowing back into the snapshot.
+    pub fn executor(self: &Arc<Self>) -> Executor<Api, Api, Lease> {
+        let life = self.lock().life;
+        let api = Api { world: Arc::clone(self), life };
+        let (published, mut states) = mpsc::channel(64);
+        let world = Arc::clone(self);
+        tokio::spawn(async move {
+            while let Some(record) = states.recv().await {
+                if world.lock().watching {
+                    world.apply(&ObjectChange::Action(Change::Applied(Arc::new(record))));
+                }
+            }
+        });
+        let ports = Ports {
+            ledger: api.clone(),
+            actuator: api.clone(),
+            leadership: Lease { world: Arc::clone(self), life },
+            clock: Arc::new(api.clone()) as Arc<dyn Clock>,
+            snapshots: Arc::new(api.clone()) as Arc<dyn SnapshotSource>,
+            generations: self.generations.subscribe(),
+            published,
+            recorder: Arc::new(api) as Arc<dyn Recorder>,
+        };
+        Executor::new(ports, ExecutorConfig::new("homeostat-system"))
+    }
+
+    /// Waits until the present process has died.
+    pub async fn crashed(&self, life: u64) {
+        let mut crashes = self.crashes.subscribe();
+        let _ = crashes.wait_for(|dead| *dead >= life).await;
+    }
+
+    /// A new process, leading, with a cache made anew from the API server.
+    pub fn restart(&self) {
+        let now = self.now();
+        let mut inner = self.lock();
+        inner.life = inner.life.max(*self.crashes.borrow() + 1);
+        inner.leader = inner.life;
+        let leader = inner.leader;
+        let stored: Vec<ActionRecord> = inner.actions.values().cloned().collect();
+        for record in stored {
+            inner.commit(&ObjectChange::Action(Change::Applied(Arc::new(record))), now);
+        }
+        inner.watching = true;
+        drop(inner);
+        self.leader.send_replace(leader);
+        self.refresh();
+    }
+
+    /// Another process leads from now on; the old one goes on living.
+    pub fn depose(&self) {
+        let mut inner = self.lock();
+        inner.life += 1;
+        inner.leader = 0;
+        drop(inner);
+        self.leader.send_replace(0);
+    }
+
+    pub fn announce_leader(&self) {
+        let leader = self.lock().leader;
+        self.leader.send_replace(leader);
+    }
+
+    /// A person approves or denies.
+    pub fn approve(&self, decision: ApprovalDecision, evidence: &str) {
+        let now = self.now();
+        let mut inner = self.lock();
+        let version = inner.version();
+        let record = inner
+            .actions
+            .values_mut()
+            .find(|record| record.state == ActionState::AwaitingApproval)
+            .expect("an action waits for approval");
+        record.approval = Some(Approval {
+            decision,
+            approved_by: Name::from("jane"),
+            evidence: EvidenceId::new(evidence),
+            at: now,
+        });
+        record.resource_version = version;
+        let record = record.clone();
+        drop(inner);
+        self.apply(&ObjectChange::Action(Change::Applied(Arc::new(record))));
+    }
+
+    /// The plan that the planner would make now.
+    pub fn plan(&self, parameters: Parameters) -> (Plan<Admitted>, Finding) {
+        let now = self.now();
+        let inner = self.lock();
+        let (target, expect) = match &parameters {
+            Parameters::RollingRestart => (
+                Snapshot::controller_target(&inner.controller).expect("a deployment"),
+                // A healthy workload is restarted to prevent, a sick one to heal.
+                if inner.evidence.is_some() {
+                    Expectation::ObjectivesMet
+                } else {
+                    Expectation::RolloutComplete
+                },
+            ),
+            Parameters::Notify { .. } => (Snapshot::pod_target(&inner.pod), Expectation::Nothing),
+            Parameters::EvictPod => (Snapshot::pod_target(&inner.pod), Expectation::ObjectivesMet),
+        };
+        let finding = finding(&inner.pod, inner.evidence.map_or(FindingKind::Crashed, |(kind, _)| kind), now);
+        let step = Step {
+            target,
+            parameters,
+            before: Before {
+                replicas: Some(1),
+                ready: Some(1),
+                revision: inner.controller.revision.clone(),
+                restarts: Some(inner.pod.restarts()),
+            },
+            verification: Verification { within: SignedDuration::from_secs(30), expect },
+            undo: Undo::None,
+            evidence: EvidenceRef {
+                id: EvidenceId::new("evidence"),
+                taken_at: now,
+                summary: "12 of 12 calls failed".to_owned(),
+            },
+        };
+        let plan = Plan::draft(
+            PlanId::new("plan"),
+            IncidentId::new("order-x"),
+            TenantName::new("shop"),
+            workload(),
+            inner.snapshot.generation,
+            PlaybookRef { name: Name::from("hung-process"), version: 1, step: 1 },
+            vec![step],
+            vec!["the process hangs".to_owned()],
+        );
+        (plan.admit(), finding)
+    }
+}
+
+fn base() -> Timestamp {
+    "2026-11-18T12:00:00Z".parse().expect("a timestamp")
+}
+
+fn finding(pod: &PodRecord, kind: FindingKind, now: Timestamp) -> Finding {
+    Finding {
+        id: FindingId::new("finding"),
+        entity: Entity::Pod { key: pod.key.clone(), uid: pod.uid.clone(), workload: Some(workload()) },
+        kind,
+        since: base(),
+        detected: base(),
+        last_seen: now,
+        confidence: 0.999,
+        evidence: vec![Evidence::new("calls that failed", "12 of 12 in 0.8 s")],
+        active: true,
+    }
+}
+
+fn incident(pod: &PodRecord, kind: Option<FindingKind>, now: Timestamp, snapshot: &Snapshot) -> Incident {
+    let id = IncidentId::new("order-x");
+    let before = snapshot.incidents.get(&id);
+    let kind_then = kind.or_else(|| before.and_then(|incident| incident.top_cause().map(|cause| cause.kind)));
+    let known = kind_then.unwrap_or(FindingKind::Crashed);
+    let mut finding = finding(pod, known, now);
+    finding.active = kind.is_some();
+    if kind.is_none()
+        && let Some(old) = before.and_then(|incident| incident.findings.first())
+    {
+        finding.last_seen = old.last_seen;
+        finding.entity = old.entity.clone();
+    }
+    let mitigated = if kind.is_none() {
+        before.and_then(|incident| incident.instants.mitigated).or(Some(now))
+    } else {
+        None
+    };
+    Incident {
+        id,
+        namespace: Name::from("shop"),
+        tenant: Some(TenantName::new("shop")),
+        workload: Some(workload()),
+        state: if kind.is_none() { IncidentState::Mitigated } else { IncidentState::Acting },
+        severity: Severity::Critical,
+        causes: vec![Cause {
+            entity: finding.entity.clone(),
+            kind: known,
+            confidence: 0.999,
+            evidence: finding.evidence.clone(),
+        }],
+        findings: vec![finding],
+        affected: Vec::new(),
+        instants: Instants {
+            impact_start: base(),
+            detected: base(),
+            acknowledged: None,
+            mitigated,
+            resolved: None,
+        },
+        timeline: Vec::new(),
+        actions: Vec::new(),
+        reopen_count: 0,
+        evidence: EvidenceId::new("evidence"),
+        handed_over: None,
+        acknowledged_by: None,
+    }
+}
+
+/// How the reply of a request is lost or changed.
+enum Reply {
+    Normal,
+    Lost,
+    Crash,
+}
+
+/// One process's connection to the API server, and its clock and cache.
+#[derive(Clone)]
+pub struct Api {
+    world: Arc<World>,
+    life: u64,
+}
+
+impl Api {
+    /// Counts a request and lets its fault happen. `Err` is a fault that says nothing was done.
+    async fn arrive(&self, what: &str) -> Result<Reply, Fault> {
+        tokio::time::sleep(LATENCY).await;
+        let fault = {
+            let mut inner = self.world.lock();
+            if *self.world.crashes.borrow() >= self.life {
+                drop(inner);
+                return std::future::pending().await;
+            }
+            inner.requests.push(what.to_owned());
+            let number = inner.requests.len();
+            let fault = inner.faults.remove(&number);
+            if let Some(Fault::Meanwhile(change)) = &fault {
+                change(&mut inner);
+            }
+            fault
+        };
+        match fault {
+            None => Ok(Reply::Normal),
+            Some(Fault::Meanwhile(_)) => {
+                self.world.announce_leader();
+                self.world.refresh();
+                Ok(Reply::Normal)
+            }
+            Some(Fault::CrashBefore) => {
+                self.die();
+                std::future::pending().await
+            }
+            Some(Fault::CrashAfter) => Ok(Reply::Crash),
+            Some(Fault::Timeout { done: true }) => Ok(Reply::Lost),
+            Some(fault) => Err(fault),
+        }
+    }
+
+    fn die(&self) {
+        self.world.crashes.send_replace(self.life);
+    }
+
+    /// Gives the reply, unless the process dies before it has it.
+    async fn leave<T>(&self, reply: Reply, result: T, lost: T) -> T {
+        match reply {
+            Reply::Normal => result,
+            Reply::Lost => {
+                tokio::time::sleep(Duration::from_secs(5)).await;
+                lost
+            }
+            Reply::Crash => {
+                self.die();
+                std::future::pending().await
+            }
+        }
+    }
+}
+
+fn store_error(fault: &Fault) -> LedgerStoreError {
+    match fault {
+        Fault::Conflict => LedgerStoreError::Conflict,
+        Fault::Denied => LedgerStoreError::Denied("no verb".to_owned()),
+        Fault::Timeout { .. } => LedgerStoreError::Unknown("timeout".to_owned()),
+        Fault::TooManyRequests => LedgerStoreError::Transient {
+            reason: "429".to_owned(),
+            retry_after: Some(SignedDuration::from_secs(1)),
+        },
+        _ => LedgerStoreError::Transient { reason: "500".to_owned(), retry_after: None },
+    }
+}
+
+impl Ledger for Api {
+    async fn create(&self, record: &ActionRecord) -> Result<Name, LedgerStoreError> {
+        let reply =
+            self.arrive(&format!("create {:?}", record.state)).await.map_err(|fault| store_error(&fault))?;
+        let result = {
+            let mut inner = self.world.lock();
+            if inner.actions.contains_key(&record.key()) {
+                Err(LedgerStoreError::AlreadyExists)
+            } else {
+                let version = inner.version();
+                let stored = ActionRecord { resource_version: version.clone(), ..record.clone() };
+                inner.actions.insert(record.key(), stored);
+                Ok(version)
+            }
+        };
+        self.leave(reply, result, Err(LedgerStoreError::Unknown("timeout".to_owned()))).await
+    }
+
+    async fn update(&self, record: &ActionRecord) -> Result<Name, LedgerStoreError> {
+        let reply =
+            self.arrive(&format!("update {:?}", record.state)).await.map_err(|fault| store_error(&fault))?;
+        let result = {
+            let mut inner = self.world.lock();
+            let version = inner.version();
+            match inner.actions.get_mut(&record.key()) {
+                None => Err(LedgerStoreError::NotFound),
+                Some(stored) if stored.resource_version != record.resource_version => {
+                    Err(LedgerStoreError::Conflict)
+                }
+                Some(stored) => {
+                    *stored = ActionRecord { resource_version: version.clone(), ..record.clone() };
+                    Ok(version)
+                }
+            }
+        };
+        self.leave(reply, result, Err(LedgerStoreError::Unknown("timeout".to_owned()))).await
+    }
+
+    async fn read(&self, key: &ObjectKey) -> Result<Option<ActionRecord>, LedgerStoreError> {
+        let reply = self.arrive("read action").await.map_err(|fault| store_error(&fault))?;
+        let result = Ok(self.world.lock().actions.get(key).cloned());
+        self.leave(reply, result, Err(LedgerStoreError::Unknown("timeout".to_owned()))).await
+    }
+}
+
+fn read_error(fault: &Fault) -> ReadError {
+    match fault {
+        Fault::Denied => ReadError::Denied("no verb".to_owned()),
+        fault => ReadError::Unavailable(format!("{fault:?}")),
+    }
+}
+
+impl Actuator for Api {
+    async fn kill_switch(&self) -> Result<KillSwitch, ReadError> {
+        let reply = self.arrive("kill switch").await.map_err(|fault| read_error(&fault))?;
+        let result = Ok(self.world.lock().kill_switch.clone());
+        self.leave(reply, result, Err(ReadError::Unavailable("timeout".to_owned()))).await
+    }
+
+    async fn fresh_target(&self, target: &Target) -> Result<Option<FreshTarget>, ReadError> {
+        let reply = self.arrive("fresh").await.map_err(|fault| read_error(&fault))?;
+        let result = {
+            let inner = self.world.lock();
+            if &*target.kind == "Pod" {
+                (inner.pod.key == target.key).then(|| FreshTarget {
+                    uid: inner.pod.uid.clone(),
+                    resource_version: inner.pod.resource_version.clone(),
+                    deleting: inner.pod.deleting,
+                    pod: Some(inner.pod.clone()),
+                    controller: None,
+                    restarted_by: None,
+                })
+            } else {
+                Some(FreshTarget {
+                    uid: inner.controller.uid.clone(),
+                    resource_version: inner.controller.resource_version.clone(),
+                    deleting: false,
+                    pod: None,
+                    controller: Some(inner.controller.clone()),
+                    restarted_by: inner.restarted_by.clone(),
+                })
+            }
+        };
+        self.leave(reply, Ok(result), Err(ReadError::Unavailable("timeout".to_owned()))).await
+    }
+
+    async fn dry_run(&self, target: &Target, _: &Parameters, _: &ActionId) -> Result<(), Refusal> {
+        let reply = self.arrive("dry run").await.map_err(|fault| match fault {
+            Fault::TooManyRequests => Refusal::BlockedByBudget("0 disruptions allowed".to_owned()),
+            Fault::Denied | Fault::Conflict => Refusal::WouldFail(format!("{fault:?}")),
+            fault => Refusal::Unavailable(format!("{fault:?}")),
+        })?;
+        let known = {
+            let inner = self.world.lock();
+            inner.pod.uid == target.uid || inner.controller.uid == target.uid
+        };
+        let result = if known { Ok(()) } else { Err(Refusal::WouldFail("not found".to_owned())) };
+        self.leave(reply, result, Err(Refusal::Unavailable("timeout".to_owned()))).await
+    }
+
+    async fn effect(
+        &self,
+        target: &Target,
+        parameters: &Parameters,
+        action: &ActionId,
+        _: &Name,
+    ) -> Result<Acknowledged, EffectError> {
+        let unknown = || EffectError::Unknown("timeout".to_owned());
+        let reply = self.arrive("effect").await.map_err(|fault| match fault {
+            Fault::Conflict => EffectError::Conflict("uid".to_owned()),
+            Fault::Denied => EffectError::Denied("no verb".to_owned()),
+            Fault::TooManyRequests => EffectError::BlockedByBudget("0 disruptions allowed".to_owned()),
+            Fault::Timeout { .. } => EffectError::Unknown("timeout".to_owned()),
+            _ => EffectError::Transient { reason: "500".to_owned(), retry_after: None },
+        })?;
+        let now = self.world.now();
+        let result = {
+            let mut inner = self.world.lock();
+            let uid =
+                if &*target.kind == "Pod" { inner.pod.uid.clone() } else { inner.controller.uid.clone() };
+            if matches!(parameters, Parameters::Notify { .. }) {
+                inner.notified.push(action.clone());
+                Ok(())
+            } else if uid != target.uid || inner.pod.deleting {
+                Err(EffectError::Conflict("the UID in the precondition does not match".to_owned()))
+            } else {
+                let stored =
+                    inner.actions.values().find(|record| record.id == *action).map(|record| record.state);
+                let (kill_switch, paused) = (
+                    inner.kill_switch.clone(),
+                    inner.snapshot.workloads.get(&workload()).is_none_or(|policy| policy.paused),
+                );
+                inner.effects.push(Effect {
+                    action: action.clone(),
+                    uid,
+                    at: now,
+                    stored,
+                    kill_switch,
+                    paused,
+                });
+                if *parameters == Parameters::RollingRestart {
+                    inner.restarted_by = Some(Name::from(action.as_str()));
+                    inner.controller.generation += 1;
+                    inner.controller.updated = 0;
+                } else {
+                    inner.pod.deleting = true;
+                    inner.pod.ready = false;
+                    inner.controller.ready = 0;
+                }
+                Ok(())
+            }
+        };
+        if result.is_ok() && !matches!(parameters, Parameters::Notify { .. }) {
+            let world = Arc::clone(&self.world);
+            tokio::spawn(async move {
+                tokio::time::sleep(RESTART).await;
+                let now = world.now();
+                let mut inner = world.lock();
+                inner.pods += 1;
+                inner.pod = pod(inner.pods, now);
+                inner.evidence = None;
+                inner.controller.ready = 1;
+                inner.controller.updated = 1;
+                inner.controller.observed_generation = inner.controller.generation;
+                inner.controller.revision = Some(Name::from(inner.controller.generation.to_string()));
+                drop(inner);
+                world.refresh();
+            });
+        }
+        let result = result.map(|()| Acknowledged { message: "accepted".to_owned() });
+        self.leave(reply, result, Err(unknown())).await
+    }
+}
+
+impl Clock for Api {
+    fn now(&self) -> Timestamp {
+        self.world.now()
+    }
+}
+
+impl SnapshotSource for Api {
+    fn current(&self) -> Arc<Snapshot> {
+        Arc::clone(&self.world.lock().snapshot)
+    }
+}
+
+impl Recorder for Api {
+    fn record(&self, input: &GuardInput) {
+        self.world.lock().recorded.push(input.clone());
+    }
+}
+
+/// The lease as one process sees it.
+pub struct Lease {
+    world: Arc<World>,
+    life: u64,
+}
+
+impl Leadership for Lease {
+    fn leads(&self) -> bool {
+        self.world.lock().leader == self.life
+    }
+
+    async fn lost(&self) {
+        let mut leader = self.world.leader.subscribe();
+        let _ = leader.wait_for(|leader| *leader != self.life).await;
+    }
+}
