@@ -14,17 +14,34 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// Failures are judged over this time.
 const WINDOW: SignedDuration = SignedDuration::from_secs(2);
+/// The run of failures may be longer than the window; it is looked back this far to see how long it lasts.
+const RUN_WINDOW: SignedDuration = SignedDuration::from_millis(5_900);
 /// Chance below which a run of failures is no accident. Judged about ten times a second per callee, one in a
 /// million would still be a false alarm a day on a busy cluster; the share and the duration below guard too.
 const CHANCE: f64 = 1e-7;
 /// Smallest share of failing calls that is worth an incident.
 const MINIMUM_SHARE: f64 = 0.1;
-/// Failures must go on for so long: a connection that breaks in a rollout fails a handful of calls at one instant.
-const PERSISTS: SignedDuration = SignedDuration::from_millis(200);
+/// Failures must go on for so long. A connection that breaks in a rollout fails a handful of calls at one instant;
+/// an answer that is an error, or late, may come from a stall that is over before anybody could act on it.
+fn persists(failure: Option<CallOutcome>) -> SignedDuration {
+    match failure {
+        Some(CallOutcome::Refused) => SignedDuration::from_millis(200),
+        Some(CallOutcome::Timeout) => SignedDuration::from_millis(400),
+        _ => SignedDuration::from_millis(700),
+    }
+}
+/// Share of failing calls from which it is plain that the callee does not work, not only that it stumbles.
+const CLEAR_SHARE: f64 = 0.5;
+/// Below that share, failures must go on for so long: a starved machine or a burst of retries looks like this and passes.
+const PERSISTS_IN_PART: SignedDuration = SignedDuration::from_secs(5);
 /// The same while a rollout of the callee is under way: connections are being moved on purpose.
 const PERSISTS_IN_ROLLOUT: SignedDuration = SignedDuration::from_millis(1_500);
 /// Without new failures for so long, a finding made from calls is over.
 const CALLS_CLEAR: SignedDuration = SignedDuration::from_millis(2_500);
+/// Own time above the usual for so long before it is a finding: load passes, a sick process stays slow.
+const SLOW_LASTS: SignedDuration = SignedDuration::from_secs(8);
+/// Good for so long, a finding made from calls is over at once.
+const RECOVERED_AFTER: SignedDuration = SignedDuration::from_millis(500);
 /// Findings that are kept; more are refused and counted.
 const MAX_FINDINGS: usize = 5_000;
 
@@ -168,6 +185,10 @@ impl Analyser {
                 }
                 continue;
             };
+            // Over as soon as it answers well again: waiting longer would only invite an action on a healthy pod.
+            if recovered(callee, last, now) {
+                continue;
+            }
             let since = known.map_or(first, |(_, finding)| finding.since.min(first));
             if known.is_none() && !self.convincing(snapshot, entity, callee, &tally, first, last, now) {
                 continue;
@@ -213,8 +234,16 @@ impl Analyser {
             snapshot.controller_of(workload).is_some_and(|controller| controller.rolling_out())
                 || snapshot.pods_of(workload).any(|pod| pod.deleting)
         });
-        let persists = if rolling { PERSISTS_IN_ROLLOUT } else { PERSISTS };
-        last.duration_since(first) >= persists && self.settled(entity, tally, first, now)
+        let persists = if rolling {
+            PERSISTS_IN_ROLLOUT
+        } else if share < CLEAR_SHARE {
+            PERSISTS_IN_PART
+        } else {
+            persists(tally.main_failure())
+        };
+        let run = callee.tally(now, RUN_WINDOW);
+        let began = run.first_failure.unwrap_or(first);
+        last.duration_since(began) >= persists && self.settled(entity, tally, first, now)
     }
 
     /// Whether the callee's own spans would have told us by now that somebody behind it failed.
@@ -337,8 +366,9 @@ impl Analyser {
                 continue;
             }
             let objective = snapshot.workloads.get(workload).and_then(|policy| policy.latency);
-            // Slower than usual but inside what was promised is no incident.
-            if objective.is_some_and(|objective| slow.seconds < objective.seconds) {
+            // Slower than usual but inside what was promised is no incident; without a promise it must last.
+            let lasted = now.duration_since(slow.since) >= SLOW_LASTS;
+            if objective.is_some_and(|objective| slow.seconds < objective.seconds) || !lasted {
                 continue;
             }
             seen.insert(
@@ -451,6 +481,14 @@ impl Analyser {
         }
         changed
     }
+}
+
+/// Good calls that started after the last failure, several of them, over some time.
+fn recovered(callee: &Callee, last_failure: Timestamp, now: Timestamp) -> bool {
+    callee.good_calls >= 3
+        && callee
+            .good_since
+            .is_some_and(|since| since > last_failure && now.duration_since(since) >= RECOVERED_AFTER)
 }
 
 fn keep(finding: &Finding) -> Seen {

@@ -46,6 +46,9 @@ pub struct Correlator {
     pub dropped: u64,
 }
 
+/// A first-hand finding that ended explains later ones of the same root for so long.
+const EXPLAINS_FOR: SignedDuration = SignedDuration::from_secs(10);
+
 /// What a finding points at.
 fn root_of(finding: &Finding) -> Option<Entity> {
     match (&finding.entity, finding.kind) {
@@ -479,10 +482,20 @@ fn close(incident: &mut Incident, now: Timestamp) {
 /// telling kind. Findings that ended keep explaining while nothing newer does.
 fn rank(incident: &mut Incident, calls: &Calls) {
     let any_active = incident.findings.iter().any(|finding| finding.active);
+    let newest = incident.findings.iter().map(|finding| finding.last_seen).max();
     let mut best: BTreeMap<Entity, (f64, &Finding)> = BTreeMap::new();
-    for finding in incident.findings.iter().filter(|finding| finding.active || !any_active) {
+    for finding in &incident.findings {
         let Some(root) = root_of(finding) else { continue };
-        let score = finding.confidence * weight(finding.kind);
+        // What just ended still explains what its callers see a moment longer.
+        let fresh = newest.is_some_and(|newest| newest.duration_since(finding.last_seen) <= EXPLAINS_FOR);
+        let faded = if finding.active || !any_active {
+            1.0
+        } else if fresh && first_hand(finding.kind) {
+            0.98
+        } else {
+            continue;
+        };
+        let score = faded * finding.confidence * weight(finding.kind);
         if best.get(&root).is_none_or(|(known, _)| score > *known) {
             best.insert(root, (score, finding));
         }
