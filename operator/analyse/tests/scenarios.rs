@@ -1,5 +1,8 @@
 //! Faults of a small application, as its spans and pods tell them: each gives one incident with the right cause.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+#![allow(clippy::needless_pass_by_value, clippy::too_many_arguments, reason = "short calls read better here")]
+
 use homeostat_analyse::{Analyser, Correlator, CorrelatorConfig};
 use homeostat_knowledge::observation::{Change, ObjectChange};
 use homeostat_knowledge::policy::{Archetype, ControlPolicy};

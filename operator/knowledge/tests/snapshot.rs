@@ -1,5 +1,7 @@
 //! What a snapshot answers, as the stages ask it.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
 use homeostat_knowledge::observation::{Change, ObjectChange, ObjectKind};
 use homeostat_knowledge::policy::Archetype;
 use homeostat_knowledge::records::{ControllerKey, OwnerRecord, PodPhase, ServiceRecord};
