@@ -63,7 +63,7 @@ pub(super) async fn start(
     clock.done("etcd and containerd");
 
     let client = cluster.client().await?;
-    api_ready(&client).await?;
+    api_ready(layout, &client).await?;
     clock.done("API server");
 
     control.start(components.controller_manager())?;
@@ -214,31 +214,47 @@ async fn pause_image(cluster: &Cluster) -> Result<(), ClusterError> {
     let tar = cluster.layout().data().join("pause.tar");
     image::build(&spec, &tar)?;
     let socket = cluster.layout().containerd_socket();
-    poll("containerd's socket", || async { Ok(socket.exists()) }).await?;
+    poll(cluster.layout(), "containerd", "containerd's socket", || async { socket.exists() }).await?;
     cluster.load_image(&tar).await
 }
 
-async fn api_ready(client: &kube::Client) -> Result<(), ClusterError> {
-    poll("the API server's readiness", || async {
-        let request = http::Request::get("/readyz").body(Vec::new());
-        let Ok(request) = request else { return Ok(false) };
-        Ok(client.request_text(request).await.is_ok_and(|text| text == "ok"))
+async fn api_ready(layout: &Layout, client: &kube::Client) -> Result<(), ClusterError> {
+    poll(layout, "kube-apiserver", "the API server's readiness", || async {
+        let Ok(request) = http::Request::get("/readyz").body(Vec::new()) else { return false };
+        client.request_text(request).await.is_ok_and(|text| text == "ok")
     })
     .await
 }
 
-async fn poll<F: Future<Output = Result<bool, ClusterError>>>(
+/// Waits for a condition that `component` brings about; the end of the supervisor ends the wait.
+async fn poll<F: Future<Output = bool>>(
+    layout: &Layout,
+    component: &str,
     what: &str,
     mut condition: impl FnMut() -> F,
 ) -> Result<(), ClusterError> {
     let end = Instant::now() + LIMIT;
-    while !condition().await? {
+    while !condition().await {
         if Instant::now() > end {
-            return Err(ClusterError::Timeout { what: what.to_owned(), limit: LIMIT, detail: String::new() });
+            let detail = format!(": {}", tail(&layout.log_of(component)));
+            return Err(ClusterError::Timeout { what: what.to_owned(), limit: LIMIT, detail });
+        }
+        if !supervised(layout)? {
+            return Err(ended(layout));
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     Ok(())
+}
+
+fn supervised(layout: &Layout) -> Result<bool, ClusterError> {
+    let supervisor = read_json::<SupervisorState>(&layout.supervisor_file())?;
+    Ok(supervisor.and_then(|both| both.inner).is_some_and(|inner: ProcessId| inner.is_alive()))
+}
+
+fn ended(layout: &Layout) -> ClusterError {
+    let message = format!("it ended while the cluster started: {}", tail(&layout.log_of("supervisor")));
+    ClusterError::Supervisor { name: layout.name().to_owned(), message }
 }
 
 /// The rights of the DNS server, which runs outside of any pod under its own name.
@@ -297,10 +313,15 @@ async fn node_ready(layout: &Layout, client: &kube::Client) -> Result<(), Cluste
     };
     let timeout =
         |detail: String| ClusterError::Timeout { what: "a Ready node".into(), limit: LIMIT, detail };
-    match tokio::time::timeout(LIMIT, both).await {
-        Ok(Ok(_)) => Ok(()),
-        Ok(Err(error)) => Err(timeout(format!(": {error}"))),
-        Err(_) => Err(timeout(format!(": {}", tail(&layout.log_of("kubelet"))))),
+    let gone = async {
+        while supervised(layout).unwrap_or(false) {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    tokio::select! {
+        result = both => result.map(drop).map_err(|error| timeout(format!(": {error}"))),
+        () = gone => Err(ended(layout)),
+        () = tokio::time::sleep(LIMIT) => Err(timeout(format!(": {}", tail(&layout.log_of("kubelet"))))),
     }
 }
 
@@ -333,9 +354,8 @@ pub(super) fn forget(layout: &Layout, lock: File) -> Result<(), ClusterError> {
 /// Whether a cluster of this layout is up and its supervisor answers.
 pub(super) fn running(layout: &Layout) -> Result<Option<State>, ClusterError> {
     let Ok(Some(state)) = read_json::<State>(&layout.state_file()) else { return Ok(None) };
-    let supervisor = read_json::<SupervisorState>(&layout.supervisor_file())?;
-    let alive = supervisor.and_then(|both| both.inner).is_some_and(|inner: ProcessId| inner.is_alive());
-    Ok((alive && state.phase == Phase::Ready && Control::new(layout).status().is_ok()).then_some(state))
+    let answers = supervised(layout)? && Control::new(layout).status().is_ok();
+    Ok((answers && state.phase == Phase::Ready).then_some(state))
 }
 
 /// Removes what an earlier start left.
