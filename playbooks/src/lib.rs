@@ -1,6 +1,6 @@
 //! Declarative remediation: what to do about which finding, as data.
 //!
-//! Reading path: [`schema`] (what a playbook is), [`document`] (how it is written), [`parse`] (text to
+//! Reading path: [`schema`] (what a playbook is), [`document`] (how it is written), [`mod@parse`] (text to
 //! document, with positions), [`check`] (what is refused), [`expression`] (conditions in CEL, bounded),
 //! [`library`] (the shipped ones, one visible list).
 

@@ -2,7 +2,7 @@
 //!
 //! Reading path: [`watches`] (what the cluster holds becomes observations), [`validate`] (resources of people
 //! become policies, or a reason why not), [`incidents`] and [`status`] (what people see), [`ledger`] (actions:
-//! stored, sent, read back), [`elector`] (which replica acts), [`recorder`] (Kubernetes Events), [`janitor`]
+//! stored, sent, read back), [`elector`] (which replica acts), [`mod@recorder`] (Kubernetes Events), [`janitor`]
 //! (what is over goes away), [`error`] (what to do about an error).
 //!
 //! Nothing is decided here. Whole objects are never kept; writes are conditional, bounded in time, never sent

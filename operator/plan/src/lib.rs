@@ -3,7 +3,7 @@
 //! Reading path: [`decision`] (what can come out), [`planner`] (the way of one incident through the
 //! stages), [`case`] (what is known about it), [`select`] (which playbook), [`history`] (where on its
 //! ladder), [`sick`] and [`kubelet`] (which pod, and what the kubelet will do about it by itself),
-//! [`evict`] and [`quiet`] (is the step due), [`check`] (the second opinion), [`report`] (for people).
+//! [`evict`] and [`quiet`] (is the step due), [`mod@check`] (the second opinion), [`report`] (for people).
 //!
 //! Nothing in here does I/O, reads a clock or draws a random number: the same input gives the same plan.
 

@@ -1,6 +1,6 @@
 //! Prometheus queries for the signals that workloads name.
 //!
-//! [`Source::run`] waits and asks, [`parse`] and [`samples`] are pure. A server that does not answer is a source
+//! [`Source::run`] waits and asks, [`parse`] and `samples` are pure. A server that does not answer is a source
 //! that is down: nothing may be concluded from what is missing then.
 
 use super::names::{bounded, cut};
