@@ -96,6 +96,14 @@ impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
         self.memory().stored(&stored, now);
         case.record = stored;
         match case.record.state {
+            ActionState::Proposed if super::store::half_created(&case.record) => {
+                let event = LedgerEvent::Cancel {
+                    guards: Vec::new(),
+                    reason: "interrupted before it was judged; nothing was done, judged anew".to_owned(),
+                };
+                let after = next(&case.record, event, now)?;
+                self.advance(&case.record, after).await
+            }
             ActionState::AwaitingApproval => self.wait_for_approval(case).await,
             ActionState::Admitted => self.claim_and_send(case).await,
             ActionState::Claimed => self.resolve(case, Vec::new()).await,

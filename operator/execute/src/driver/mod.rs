@@ -226,8 +226,9 @@ impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
     pub fn resume(&self, open: impl IntoIterator<Item = ActionRecord>) -> usize {
         let mut count = 0;
         for record in open {
-            if record.state.ended() || record.state == ActionState::Proposed {
-                continue;
+            let stands = record.state == ActionState::Proposed && !store::half_created(&record);
+            if record.state.ended() || stands {
+                continue; // Recommendations stand until their incident is over.
             }
             let now = self.now();
             let Some(running) = self.memory().take(&self.shared.memory, &record.incident, &record.id) else {

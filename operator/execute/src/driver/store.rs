@@ -2,7 +2,7 @@
 
 use super::{ExecuteError, Executor};
 use crate::ports::{Actuator, Leadership, Ledger, LedgerStoreError};
-use homeostat_knowledge::{ActionId, ActionRecord, SignedDuration, Timestamp};
+use homeostat_knowledge::{ActionId, ActionRecord, ActionState, SignedDuration, Timestamp};
 use std::time::Duration;
 
 impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
@@ -165,12 +165,24 @@ impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
     }
 }
 
+/// Spec and state are stored by two requests. An object without a state was never judged: every stored state
+/// carries the guards' results.
+pub(super) fn half_created(stored: &ActionRecord) -> bool {
+    stored.state == ActionState::Proposed && stored.guards.is_empty()
+}
+
+fn same_decision(stored: &ActionRecord, written: &ActionRecord) -> bool {
+    stored.target.uid == written.target.uid
+        && stored.evidence.id == written.evidence.id
+        && stored.parameters == written.parameters
+}
+
 /// The same state with the same instants. Stored instants have a resolution of one microsecond.
 fn same_write(stored: &ActionRecord, written: &ActionRecord) -> bool {
     let micros = |at: Option<Timestamp>| at.map(Timestamp::as_microsecond);
     stored.state == written.state
-        && stored.target.uid == written.target.uid
-        && stored.evidence.id == written.evidence.id
+        && stored.guards.is_empty() == written.guards.is_empty()
+        && same_decision(stored, written)
         && micros(stored.instants.intent) == micros(written.instants.intent)
         && micros(stored.instants.claimed) == micros(written.instants.claimed)
         && micros(stored.instants.closed) == micros(written.instants.closed)

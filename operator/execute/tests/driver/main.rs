@@ -3,8 +3,10 @@
 
 #![allow(clippy::expect_used, clippy::panic, reason = "tests say what went wrong by panicking")]
 
+mod api;
 mod world;
 
+use api::{Api, Lease};
 use homeostat_execute::{ExecuteError, Executor};
 use homeostat_knowledge::policy::KillSwitch;
 use homeostat_knowledge::{
@@ -14,7 +16,7 @@ use homeostat_knowledge::{
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
-use world::{Api, Fault, Lease, World};
+use world::{Fault, World};
 
 type Exec = Executor<Api, Api, Lease>;
 
@@ -110,10 +112,10 @@ fn states(world: &World) -> Vec<ActionState> {
 }
 
 /// The requests of one undisturbed eviction; every fault below strikes at each of them.
-const REQUESTS: usize = 10;
+const REQUESTS: usize = 11;
 
 #[tokio::test(start_paused = true)]
-async fn undisturbed_it_takes_four_round_trips_to_the_effect_and_is_verified() {
+async fn undisturbed_it_takes_five_round_trips_to_the_effect_and_is_verified() {
     let world = run_with(BTreeMap::new(), Parameters::EvictPod).await;
     check(&world, "undisturbed");
     assert_eq!(states(&world), [ActionState::Verified]);
@@ -124,7 +126,8 @@ async fn undisturbed_it_takes_four_round_trips_to_the_effect_and_is_verified() {
         [
             "kill switch",
             "dry run",
-            "create Admitted",
+            "create",
+            "update Admitted",
             "update Claimed",
             "kill switch",
             "fresh",
@@ -135,10 +138,10 @@ async fn undisturbed_it_takes_four_round_trips_to_the_effect_and_is_verified() {
         ]
     );
     assert_eq!(inner.requests.len(), REQUESTS);
-    // Four round trips of 3 ms: switch and dry run; create; claim, switch and read; effect.
+    // Five round trips of 3 ms: switch and dry run; create; its state; claim, switch and read; effect.
     let record = inner.actions.values().next().expect("one action");
     let taken = inner.effects[0].at.duration_since(record.evidence.taken_at);
-    assert!(taken <= SignedDuration::from_millis(4 * 3 + 4), "{taken:?}");
+    assert!(taken <= SignedDuration::from_millis(5 * 3 + 5), "{taken:?}");
     assert_eq!(record.guards.len(), GuardName::ORDER.len(), "every guard left its result");
     // What the guards saw is kept: once before the intent, once before the effect.
     assert_eq!(inner.recorded.len(), 2);
@@ -212,7 +215,7 @@ async fn the_kill_switch_stops_at_every_step() {
             let ended = executor.run(&plan, Some(finding)).await.expect("it ends");
             // The switch is read together with the claim; from the effect request on it is too late.
             let effects = world.lock().effects.len();
-            if number <= 5 {
+            if number <= 6 {
                 assert_eq!((effects, ended.state), (0, ActionState::Refused), "flipped at {number}");
                 let last = ended.guards.last().expect("guards are recorded");
                 assert_eq!(last.name, GuardName::KillSwitch);
@@ -228,7 +231,7 @@ async fn the_kill_switch_stops_at_every_step() {
 #[tokio::test(start_paused = true)]
 async fn a_kill_switch_that_cannot_be_read_is_a_stop() {
     for fault in [Fault::Denied, Fault::ServerError, Fault::Timeout { done: false }] {
-        for number in [1, 5] {
+        for number in [1, 6] {
             let world = World::new(FindingKind::Hung);
             world.lock().faults = BTreeMap::from([(number, fault.clone())]);
             let (plan, finding) = world.plan(Parameters::EvictPod);
@@ -242,7 +245,7 @@ async fn a_kill_switch_that_cannot_be_read_is_a_stop() {
 #[tokio::test(start_paused = true)]
 async fn a_person_who_steps_in_wins_at_every_step() {
     type Step = (&'static str, fn(&mut world::Inner));
-    let steps: [Step; 5] = [
+    let steps: [Step; 6] = [
         ("workload paused", |inner| inner.set_workload(|policy| policy.paused = true)),
         ("tenant paused", |inner| inner.set_tenant(|policy| policy.paused = true)),
         ("level lowered", |inner| {
@@ -252,6 +255,7 @@ async fn a_person_who_steps_in_wins_at_every_step() {
         }),
         ("workload deleted", world::Inner::delete_workload),
         ("other pod under the same name", world::Inner::replace_pod_under_the_same_name),
+        ("other pod, and the caches do not know", world::Inner::replace_pod_unseen),
     ];
     for (what, step) in steps {
         for number in 1..=REQUESTS {
@@ -262,8 +266,8 @@ async fn a_person_who_steps_in_wins_at_every_step() {
             let ended = executor.run(&plan, Some(finding)).await.expect("it ends");
             let context = format!("{what} at {number}: {:?} {}", ended.state, ended.message);
             assert!(ended.state.ended(), "{context}");
-            // The fresh read and the last look at the policies come with request 6.
-            if number <= 6 {
+            // The fresh read and the last look at the policies come with request 7.
+            if number <= 7 {
                 assert_eq!(world.lock().effects.len(), 0, "{context}");
                 let stopped = matches!(ended.state, ActionState::Refused | ActionState::Cancelled);
                 assert!(stopped, "{context}");
@@ -278,7 +282,7 @@ async fn a_person_who_steps_in_wins_at_every_step() {
 async fn another_pod_under_the_same_name_at_the_effect_itself_is_not_touched() {
     let world = World::new(FindingKind::Hung);
     world.lock().faults =
-        BTreeMap::from([(7, Fault::Meanwhile(world::Inner::replace_pod_under_the_same_name))]);
+        BTreeMap::from([(8, Fault::Meanwhile(world::Inner::replace_pod_under_the_same_name))]);
     let (plan, finding) = world.plan(Parameters::EvictPod);
     let ended = world.executor().run(&plan, Some(finding)).await.expect("it ends");
     assert!(matches!(ended.state, ActionState::Cancelled | ActionState::Refused), "{}", ended.message);
@@ -292,12 +296,12 @@ async fn leadership_lost_at_every_request_leaves_the_rest_to_the_next_leader() {
         world.lock().faults = BTreeMap::from([(number, Fault::Meanwhile(|inner| inner.leader = 0))]);
         let old = world.executor();
         let (plan, finding) = world.plan(Parameters::EvictPod);
-        let sent_before = number > 7;
+        let sent_before = number > 8;
         let result = old.run(&plan, Some(finding)).await;
         if number < REQUESTS {
             assert!(matches!(result, Err(ExecuteError::NotLeading { .. })), "lost at {number}: {result:?}");
         }
-        if number < 7 {
+        if number < 8 {
             assert_eq!(world.lock().effects.len(), 0, "lost at {number}: no effect without the lease");
         } else if sent_before {
             assert_eq!(world.lock().effects.len(), 1);
@@ -335,7 +339,7 @@ async fn two_leaders_at_once_make_one_effect() {
         assert_eq!(world.lock().effects.len(), 1);
     }
     // Also when both resume the same stored intent.
-    for number in [4, 7] {
+    for number in [5, 8] {
         let world = World::new(FindingKind::Hung);
         world.lock().faults = BTreeMap::from([(number, Fault::CrashBefore)]);
         let executor = world.executor();
@@ -358,7 +362,7 @@ async fn two_leaders_at_once_make_one_effect() {
 #[tokio::test(start_paused = true)]
 async fn a_disruption_budget_is_told_and_never_worked_around() {
     // At the dry run: refused before anything is claimed. At the effect: failed, and said why.
-    for (number, state) in [(2, ActionState::Refused), (7, ActionState::Failed)] {
+    for (number, state) in [(2, ActionState::Refused), (8, ActionState::Failed)] {
         let world = World::new(FindingKind::Hung);
         world.lock().faults = BTreeMap::from([(number, Fault::TooManyRequests)]);
         let (plan, finding) = world.plan(Parameters::EvictPod);
@@ -366,14 +370,14 @@ async fn a_disruption_budget_is_told_and_never_worked_around() {
         assert_eq!(ended.state, state);
         assert!(ended.message.contains("PodDisruptionBudget"), "{}", ended.message);
         let effects = world.lock().requests.iter().filter(|request| *request == "effect").count();
-        assert_eq!(effects, usize::from(number == 7), "never tried a second time");
+        assert_eq!(effects, usize::from(number == 8), "never tried a second time");
         assert!(ended.instants.sent.is_none(), "nothing was done, nothing counts against the budgets");
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn missing_rights_end_the_action_with_advice() {
-    for (number, ends) in [(2, true), (6, true), (7, true), (3, false), (4, false)] {
+    for (number, ends) in [(2, true), (7, true), (8, true), (3, false), (4, false), (5, false)] {
         let world = World::new(FindingKind::Hung);
         world.lock().faults = BTreeMap::from([(number, Fault::Denied)]);
         let (plan, finding) = world.plan(Parameters::EvictPod);
@@ -400,7 +404,7 @@ async fn at_level_recommend_it_is_dry_run_and_proposed_once() {
     assert!(matches!(executor.run(&plan, Some(finding)).await, Err(ExecuteError::AlreadyProposed { .. })));
     {
         let inner = world.lock();
-        assert_eq!(inner.requests, ["kill switch", "dry run", "create Proposed"]);
+        assert_eq!(inner.requests, ["kill switch", "dry run", "create", "update Proposed"]);
         assert_eq!(inner.effects.len(), 0);
     }
     tokio::time::sleep(Duration::from_millis(10)).await;
@@ -461,7 +465,7 @@ async fn nobody_approves_in_time_and_the_wait_survives_a_restart() {
     let world = asking();
     let executor = world.executor();
     let (plan, finding) = world.plan(Parameters::EvictPod);
-    world.lock().faults = BTreeMap::from([(4, Fault::CrashBefore)]);
+    world.lock().faults = BTreeMap::from([(5, Fault::CrashBefore)]);
     let waiting = executor.start(&plan, Some(finding)).expect("begun");
     tokio::time::sleep(Duration::from_mins(1)).await;
     world.lock().life += 1;
@@ -501,7 +505,7 @@ async fn what_does_not_help_is_failed_at_the_end_of_its_window() {
     let executor = world.executor();
     let (plan, finding) = world.plan(Parameters::EvictPod);
     // No pod event reaches the snapshot after the effect, so nothing ever shows that it helped.
-    world.lock().faults = BTreeMap::from([(8, Fault::Meanwhile(|inner| inner.watching = false))]);
+    world.lock().faults = BTreeMap::from([(9, Fault::Meanwhile(|inner| inner.watching = false))]);
     let ended = executor.run(&plan, Some(finding)).await.expect("it ends");
     assert_eq!(ended.state, ActionState::Failed);
     assert_eq!(ended.outcome.as_ref().map(|outcome| outcome.helped), Some(false));
@@ -514,7 +518,7 @@ async fn a_workload_deleted_while_it_is_watched_is_handed_over() {
     let world = World::new(FindingKind::Hung);
     let executor = world.executor();
     let (plan, finding) = world.plan(Parameters::EvictPod);
-    world.lock().faults = BTreeMap::from([(9, Fault::Meanwhile(world::Inner::delete_workload))]);
+    world.lock().faults = BTreeMap::from([(10, Fault::Meanwhile(world::Inner::delete_workload))]);
     let ended = executor.run(&plan, Some(finding)).await.expect("it ends");
     assert_eq!(ended.state, ActionState::HandedOver, "{}", ended.message);
 }
@@ -562,7 +566,7 @@ async fn a_rolling_restart_is_verified_by_its_own_rollout_only() {
 #[tokio::test(start_paused = true)]
 async fn telling_people_hands_over_and_is_repeated_until_it_is_told() {
     let tell = || Parameters::Notify { message: "the configuration is broken".to_owned() };
-    for faults in [BTreeMap::new(), BTreeMap::from([(5, Fault::Timeout { done: true })])] {
+    for faults in [BTreeMap::new(), BTreeMap::from([(6, Fault::Timeout { done: true })])] {
         let world = World::new(FindingKind::CrashLoop);
         world.lock().faults = faults;
         let (plan, finding) = world.plan(tell());

@@ -2,11 +2,9 @@
 //! request counter, a kubelet that replaces what is evicted, and faults at chosen requests. Time is tokio's
 //! paused clock, so every run is the same.
 
+use crate::api::{Api, Lease};
 use homeostat_execute::driver::{ExecutorConfig, Ports};
-use homeostat_execute::ports::{
-    Acknowledged, Actuator, EffectError, FreshTarget, Leadership, Ledger, LedgerStoreError, ReadError,
-    Recorder, Refusal,
-};
+use homeostat_execute::ports::Recorder;
 use homeostat_execute::{Executor, GuardInput};
 use homeostat_knowledge::action::EvidenceRef;
 use homeostat_knowledge::observation::{Change, ObjectChange, ObjectKind, SourceReport, SourceState};
@@ -26,11 +24,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
-
-/// Time that one request takes.
-const LATENCY: Duration = Duration::from_millis(3);
-/// Time from an eviction to the new pod's readiness.
-const RESTART: Duration = Duration::from_millis(2_500);
 
 /// What happens at one request.
 #[derive(Clone)]
@@ -110,8 +103,8 @@ pub struct Inner {
 pub struct World {
     inner: Mutex<Inner>,
     generations: watch::Sender<u64>,
-    leader: watch::Sender<u64>,
-    crashes: watch::Sender<u64>,
+    pub leader: watch::Sender<u64>,
+    pub crashes: watch::Sender<u64>,
     begun: tokio::time::Instant,
 }
 
@@ -232,6 +225,15 @@ impl Inner {
         self.commit(&ObjectChange::Workload(Change::Deleted(workload())), Timestamp::UNIX_EPOCH);
     }
 
+    /// The pod was replaced, but nothing of it reached the caches: they still show the old one, sick.
+    pub fn replace_pod_unseen(&mut self) {
+        self.pods += 1;
+        self.watching = false;
+        let mut other = pod(self.pods, self.pod.created);
+        other.key = self.pod.key.clone();
+        self.pod = other;
+    }
+
     /// Somebody else deletes the pod; another one has its name at once.
     pub fn replace_pod_under_the_same_name(&mut self) {
         self.pods += 1;
@@ -241,9 +243,20 @@ impl Inner {
         self.evidence = None;
     }
 
-    fn version(&mut self) -> Name {
+    pub fn version(&mut self) -> Name {
         self.versions += 1;
         Name::from(self.versions.to_string())
+    }
+
+    /// What an effect asked for is complete: a new pod is ready.
+    pub fn complete(&mut self, now: Timestamp) {
+        self.pods += 1;
+        self.pod = pod(self.pods, now);
+        self.evidence = None;
+        self.controller.ready = 1;
+        self.controller.updated = 1;
+        self.controller.observed_generation = self.controller.generation;
+        self.controller.revision = Some(Name::from(self.controller.generation.to_string()));
     }
 
     /// Is the pod that the incident is about still there?
@@ -254,7 +267,10 @@ impl Inner {
     pub fn open_actions(&self) -> Vec<ActionRecord> {
         self.actions
             .values()
-            .filter(|record| !record.state.ended() && record.state != ActionState::Proposed)
+            .filter(|record| {
+                let stands = record.state == ActionState::Proposed && !record.guards.is_empty();
+                !record.state.ended() && !stands
+            })
             .cloned()
             .collect()
     }
@@ -398,7 +414,7 @@ impl World {
     /// An executor of the present life, with its stored states flowing back into the snapshot.
     pub fn executor(self: &Arc<Self>) -> Executor<Api, Api, Lease> {
         let life = self.lock().life;
-        let api = Api { world: Arc::clone(self), life };
+        let api = Api::new(self, life);
         let (published, mut states) = mpsc::channel(64);
         let world = Arc::clone(self);
         tokio::spawn(async move {
@@ -411,7 +427,7 @@ impl World {
         let ports = Ports {
             ledger: api.clone(),
             actuator: api.clone(),
-            leadership: Lease { world: Arc::clone(self), life },
+            leadership: Lease::new(self, life),
             clock: Arc::new(api.clone()) as Arc<dyn Clock>,
             snapshots: Arc::new(api.clone()) as Arc<dyn SnapshotSource>,
             generations: self.generations.subscribe(),
@@ -593,296 +609,5 @@ fn incident(pod: &PodRecord, kind: Option<FindingKind>, now: Timestamp, snapshot
         evidence: EvidenceId::new("evidence"),
         handed_over: None,
         acknowledged_by: None,
-    }
-}
-
-/// How the reply of a request is lost or changed.
-enum Reply {
-    Normal,
-    Lost,
-    Crash,
-}
-
-/// One process's connection to the API server, and its clock and cache.
-#[derive(Clone)]
-pub struct Api {
-    world: Arc<World>,
-    life: u64,
-}
-
-impl Api {
-    /// Counts a request and lets its fault happen. `Err` is a fault that says nothing was done.
-    async fn arrive(&self, what: &str) -> Result<Reply, Fault> {
-        tokio::time::sleep(LATENCY).await;
-        let fault = {
-            let mut inner = self.world.lock();
-            if *self.world.crashes.borrow() >= self.life {
-                drop(inner);
-                return std::future::pending().await;
-            }
-            inner.requests.push(what.to_owned());
-            let number = inner.requests.len();
-            let fault = inner.faults.remove(&number);
-            if let Some(Fault::Meanwhile(change)) = &fault {
-                change(&mut inner);
-            }
-            fault
-        };
-        match fault {
-            None => Ok(Reply::Normal),
-            Some(Fault::Meanwhile(_)) => {
-                self.world.announce_leader();
-                self.world.refresh();
-                Ok(Reply::Normal)
-            }
-            Some(Fault::CrashBefore) => {
-                self.die();
-                std::future::pending().await
-            }
-            Some(Fault::CrashAfter) => Ok(Reply::Crash),
-            Some(Fault::Timeout { done: true }) => Ok(Reply::Lost),
-            Some(fault) => Err(fault),
-        }
-    }
-
-    fn die(&self) {
-        self.world.crashes.send_replace(self.life);
-    }
-
-    /// Gives the reply, unless the process dies before it has it.
-    async fn leave<T>(&self, reply: Reply, result: T, lost: T) -> T {
-        match reply {
-            Reply::Normal => result,
-            Reply::Lost => {
-                tokio::time::sleep(Duration::from_secs(5)).await;
-                lost
-            }
-            Reply::Crash => {
-                self.die();
-                std::future::pending().await
-            }
-        }
-    }
-}
-
-fn store_error(fault: &Fault) -> LedgerStoreError {
-    match fault {
-        Fault::Conflict => LedgerStoreError::Conflict,
-        Fault::Denied => LedgerStoreError::Denied("no verb".to_owned()),
-        Fault::Timeout { .. } => LedgerStoreError::Unknown("timeout".to_owned()),
-        Fault::TooManyRequests => LedgerStoreError::Transient {
-            reason: "429".to_owned(),
-            retry_after: Some(SignedDuration::from_secs(1)),
-        },
-        _ => LedgerStoreError::Transient { reason: "500".to_owned(), retry_after: None },
-    }
-}
-
-impl Ledger for Api {
-    async fn create(&self, record: &ActionRecord) -> Result<Name, LedgerStoreError> {
-        let reply =
-            self.arrive(&format!("create {:?}", record.state)).await.map_err(|fault| store_error(&fault))?;
-        let result = {
-            let mut inner = self.world.lock();
-            if inner.actions.contains_key(&record.key()) {
-                Err(LedgerStoreError::AlreadyExists)
-            } else {
-                let version = inner.version();
-                let stored = ActionRecord { resource_version: version.clone(), ..record.clone() };
-                inner.actions.insert(record.key(), stored);
-                Ok(version)
-            }
-        };
-        self.leave(reply, result, Err(LedgerStoreError::Unknown("timeout".to_owned()))).await
-    }
-
-    async fn update(&self, record: &ActionRecord) -> Result<Name, LedgerStoreError> {
-        let reply =
-            self.arrive(&format!("update {:?}", record.state)).await.map_err(|fault| store_error(&fault))?;
-        let result = {
-            let mut inner = self.world.lock();
-            let version = inner.version();
-            match inner.actions.get_mut(&record.key()) {
-                None => Err(LedgerStoreError::NotFound),
-                Some(stored) if stored.resource_version != record.resource_version => {
-                    Err(LedgerStoreError::Conflict)
-                }
-                Some(stored) => {
-                    *stored = ActionRecord { resource_version: version.clone(), ..record.clone() };
-                    Ok(version)
-                }
-            }
-        };
-        self.leave(reply, result, Err(LedgerStoreError::Unknown("timeout".to_owned()))).await
-    }
-
-    async fn read(&self, key: &ObjectKey) -> Result<Option<ActionRecord>, LedgerStoreError> {
-        let reply = self.arrive("read action").await.map_err(|fault| store_error(&fault))?;
-        let result = Ok(self.world.lock().actions.get(key).cloned());
-        self.leave(reply, result, Err(LedgerStoreError::Unknown("timeout".to_owned()))).await
-    }
-}
-
-fn read_error(fault: &Fault) -> ReadError {
-    match fault {
-        Fault::Denied => ReadError::Denied("no verb".to_owned()),
-        fault => ReadError::Unavailable(format!("{fault:?}")),
-    }
-}
-
-impl Actuator for Api {
-    async fn kill_switch(&self) -> Result<KillSwitch, ReadError> {
-        let reply = self.arrive("kill switch").await.map_err(|fault| read_error(&fault))?;
-        let result = Ok(self.world.lock().kill_switch.clone());
-        self.leave(reply, result, Err(ReadError::Unavailable("timeout".to_owned()))).await
-    }
-
-    async fn fresh_target(&self, target: &Target) -> Result<Option<FreshTarget>, ReadError> {
-        let reply = self.arrive("fresh").await.map_err(|fault| read_error(&fault))?;
-        let result = {
-            let inner = self.world.lock();
-            if &*target.kind == "Pod" {
-                (inner.pod.key == target.key).then(|| FreshTarget {
-                    uid: inner.pod.uid.clone(),
-                    resource_version: inner.pod.resource_version.clone(),
-                    deleting: inner.pod.deleting,
-                    pod: Some(inner.pod.clone()),
-                    controller: None,
-                    restarted_by: None,
-                })
-            } else {
-                Some(FreshTarget {
-                    uid: inner.controller.uid.clone(),
-                    resource_version: inner.controller.resource_version.clone(),
-                    deleting: false,
-                    pod: None,
-                    controller: Some(inner.controller.clone()),
-                    restarted_by: inner.restarted_by.clone(),
-                })
-            }
-        };
-        self.leave(reply, Ok(result), Err(ReadError::Unavailable("timeout".to_owned()))).await
-    }
-
-    async fn dry_run(&self, target: &Target, _: &Parameters, _: &ActionId) -> Result<(), Refusal> {
-        let reply = self.arrive("dry run").await.map_err(|fault| match fault {
-            Fault::TooManyRequests => Refusal::BlockedByBudget("0 disruptions allowed".to_owned()),
-            Fault::Denied | Fault::Conflict => Refusal::WouldFail(format!("{fault:?}")),
-            fault => Refusal::Unavailable(format!("{fault:?}")),
-        })?;
-        let known = {
-            let inner = self.world.lock();
-            inner.pod.uid == target.uid || inner.controller.uid == target.uid
-        };
-        let result = if known { Ok(()) } else { Err(Refusal::WouldFail("not found".to_owned())) };
-        self.leave(reply, result, Err(Refusal::Unavailable("timeout".to_owned()))).await
-    }
-
-    async fn effect(
-        &self,
-        target: &Target,
-        parameters: &Parameters,
-        action: &ActionId,
-        _: &Name,
-    ) -> Result<Acknowledged, EffectError> {
-        let unknown = || EffectError::Unknown("timeout".to_owned());
-        let reply = self.arrive("effect").await.map_err(|fault| match fault {
-            Fault::Conflict => EffectError::Conflict("uid".to_owned()),
-            Fault::Denied => EffectError::Denied("no verb".to_owned()),
-            Fault::TooManyRequests => EffectError::BlockedByBudget("0 disruptions allowed".to_owned()),
-            Fault::Timeout { .. } => EffectError::Unknown("timeout".to_owned()),
-            _ => EffectError::Transient { reason: "500".to_owned(), retry_after: None },
-        })?;
-        let now = self.world.now();
-        let result = {
-            let mut inner = self.world.lock();
-            let uid =
-                if &*target.kind == "Pod" { inner.pod.uid.clone() } else { inner.controller.uid.clone() };
-            if matches!(parameters, Parameters::Notify { .. }) {
-                inner.notified.push(action.clone());
-                Ok(())
-            } else if uid != target.uid || inner.pod.deleting {
-                Err(EffectError::Conflict("the UID in the precondition does not match".to_owned()))
-            } else {
-                let stored =
-                    inner.actions.values().find(|record| record.id == *action).map(|record| record.state);
-                let (kill_switch, paused) = (
-                    inner.kill_switch.clone(),
-                    inner.snapshot.workloads.get(&workload()).is_none_or(|policy| policy.paused),
-                );
-                inner.effects.push(Effect {
-                    action: action.clone(),
-                    uid,
-                    at: now,
-                    stored,
-                    kill_switch,
-                    paused,
-                });
-                if *parameters == Parameters::RollingRestart {
-                    inner.restarted_by = Some(Name::from(action.as_str()));
-                    inner.controller.generation += 1;
-                    inner.controller.updated = 0;
-                } else {
-                    inner.pod.deleting = true;
-                    inner.pod.ready = false;
-                    inner.controller.ready = 0;
-                }
-                Ok(())
-            }
-        };
-        if result.is_ok() && !matches!(parameters, Parameters::Notify { .. }) {
-            let world = Arc::clone(&self.world);
-            tokio::spawn(async move {
-                tokio::time::sleep(RESTART).await;
-                let now = world.now();
-                let mut inner = world.lock();
-                inner.pods += 1;
-                inner.pod = pod(inner.pods, now);
-                inner.evidence = None;
-                inner.controller.ready = 1;
-                inner.controller.updated = 1;
-                inner.controller.observed_generation = inner.controller.generation;
-                inner.controller.revision = Some(Name::from(inner.controller.generation.to_string()));
-                drop(inner);
-                world.refresh();
-            });
-        }
-        let result = result.map(|()| Acknowledged { message: "accepted".to_owned() });
-        self.leave(reply, result, Err(unknown())).await
-    }
-}
-
-impl Clock for Api {
-    fn now(&self) -> Timestamp {
-        self.world.now()
-    }
-}
-
-impl SnapshotSource for Api {
-    fn current(&self) -> Arc<Snapshot> {
-        Arc::clone(&self.world.lock().snapshot)
-    }
-}
-
-impl Recorder for Api {
-    fn record(&self, input: &GuardInput) {
-        self.world.lock().recorded.push(input.clone());
-    }
-}
-
-/// The lease as one process sees it.
-pub struct Lease {
-    world: Arc<World>,
-    life: u64,
-}
-
-impl Leadership for Lease {
-    fn leads(&self) -> bool {
-        self.world.lock().leader == self.life
-    }
-
-    async fn lost(&self) {
-        let mut leader = self.world.leader.subscribe();
-        let _ = leader.wait_for(|leader| *leader != self.life).await;
     }
 }
