@@ -177,7 +177,8 @@ mod tests {
         };
         let result = RunResult {
             faults: vec![FaultResult::new(Column::Plain, &record, &judged)],
-            requests: [(Column::Plain, Requests { total: 2, failed: 1, attempts: 3, failed_attempts: 2 })].into(),
+            requests: [(Column::Plain, Requests { total: 2, failed: 1, attempts: 3, failed_attempts: 2 })]
+                .into(),
             quiet_incidents: 0,
             homeostat: Usage::default(),
             seed: 7,
@@ -186,9 +187,23 @@ mod tests {
         let fault = value["faults"][0].as_object().unwrap();
         let names: Vec<&str> = fault.keys().map(String::as_str).collect();
         let mut expected = vec![
-            "column", "kind", "variant", "service", "injectedAt", "impactAt", "detectedAt", "mitigatedAt",
-            "mttdSeconds", "mttrSeconds", "downtimeSeconds", "healed", "handedOver", "incidents", "topCause",
-            "actions", "wrongActions",
+            "column",
+            "kind",
+            "variant",
+            "service",
+            "injectedAt",
+            "impactAt",
+            "detectedAt",
+            "mitigatedAt",
+            "mttdSeconds",
+            "mttrSeconds",
+            "downtimeSeconds",
+            "healed",
+            "handedOver",
+            "incidents",
+            "topCause",
+            "actions",
+            "wrongActions",
         ];
         expected.sort_unstable();
         let mut sorted = names.clone();

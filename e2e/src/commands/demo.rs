@@ -32,7 +32,11 @@ pub fn demo(args: &DemoArgs) -> Outcome {
 pub fn quiet(args: &QuietArgs) -> Outcome {
     runtime()?.block_on(interruptible(async {
         let result = quiet::run(args).await?;
-        println!("{}", serde_json::to_string_pretty(&result).map_err(|error| demo::DemoError::Broken(error.to_string()))?);
+        println!(
+            "{}",
+            serde_json::to_string_pretty(&result)
+                .map_err(|error| demo::DemoError::Broken(error.to_string()))?
+        );
         Ok(())
     }))
 }

@@ -69,7 +69,10 @@ pub async fn remove(platform: &Platform) -> Result<(), DemoError> {
             break;
         }
         if Instant::now() > end {
-            return Err(DemoError::Timeout { what: "the removal of the application".to_owned(), limit: GONE });
+            return Err(DemoError::Timeout {
+                what: "the removal of the application".to_owned(),
+                limit: GONE,
+            });
         }
         tokio::time::sleep(Duration::from_millis(250)).await;
     }
@@ -183,6 +186,8 @@ pub async fn gateway(client: &Client) -> Result<std::net::SocketAddr, DemoError>
     let address = spec.cluster_ip.and_then(|ip| ip.parse::<std::net::IpAddr>().ok());
     match (address, port.and_then(|port| u16::try_from(port).ok())) {
         (Some(ip), Some(port)) => Ok(std::net::SocketAddr::new(ip, port)),
-        _ => Err(DemoError::Broken("the gateway's Service has no address; is the cluster healthy?".to_owned())),
+        _ => {
+            Err(DemoError::Broken("the gateway's Service has no address; is the cluster healthy?".to_owned()))
+        }
     }
 }

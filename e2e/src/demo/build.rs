@@ -45,7 +45,8 @@ pub struct Built {
 
 /// Where cargo puts a program.
 pub fn program(place: &Place, name: &str) -> PathBuf {
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| place.root.join("target"), PathBuf::from);
+    let target =
+        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| place.root.join("target"), PathBuf::from);
     target.join(place.profile.folder()).join(name)
 }
 
@@ -113,7 +114,8 @@ pub async fn platform(place: &Place, live: &Live) -> Result<Platform, DemoError>
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let unusable = |reason: String| DemoError::Context { context: context.clone(), reason };
     let options = KubeConfigOptions { context: Some(context.clone()), ..KubeConfigOptions::default() };
-    let config = kube::Config::from_kubeconfig(&options).await.map_err(|error| unusable(error.to_string()))?;
+    let config =
+        kube::Config::from_kubeconfig(&options).await.map_err(|error| unusable(error.to_string()))?;
     let client = Client::try_from(config).map_err(|error| unusable(error.to_string()))?;
     client.apiserver_version().await.map_err(|error| unusable(error.to_string()))?;
     let mut platform = Platform::Context {

@@ -86,6 +86,8 @@ pub struct ColumnRun {
     pub skipped: Vec<String>,
     /// Faults after which the harness had to replace pods.
     pub restored_by_harness: usize,
+    /// Effects of actions: when, and on which service.
+    pub effects: Vec<(At, String)>,
     /// Recorded guard inputs, when Homeostat ran and they could be read.
     pub guards: Option<PathBuf>,
 }
@@ -103,7 +105,10 @@ pub async fn run(
     install::uninstall(&stage.platform).await?;
     application::remove(&stage.platform).await?;
     if with_homeostat {
-        let image = stage.homeostat_image.as_deref().ok_or_else(|| DemoError::Broken("no image of Homeostat".into()))?;
+        let image = stage
+            .homeostat_image
+            .as_deref()
+            .ok_or_else(|| DemoError::Broken("no image of Homeostat".into()))?;
         live.say("column    installing Homeostat through its chart (helm)");
         install::install(&stage.platform, &stage.files, image).await?;
     }
@@ -151,12 +156,22 @@ async fn under_load(
     let gateway = application::gateway(client).await?;
     let (command, way) = stage.platform.load_command(gateway).await?;
     let target = way.target.parse().map_err(|error| DemoError::Broken(format!("{}: {error}", way.target)))?;
-    let args =
-        LoadArgs { target, out: requests_file.clone(), users: 100, rate: 210, orders: 55, seconds: 7200, seed: stage.seed };
+    let args = LoadArgs {
+        target,
+        out: requests_file.clone(),
+        users: 100,
+        rate: 210,
+        orders: 55,
+        seconds: 7200,
+        seed: stage.seed,
+    };
     let mut load = LoadProcess::start(command, &args)?;
     let meter = Meter::start(stage.platform.own().cloned(), client.clone(), load.pid());
     let began = At::now();
-    live.say(format!("load      {} users, {} requests/s, {} % full orders", args.users, args.rate, args.orders));
+    live.say(format!(
+        "load      {} users, {} requests/s, {} % full orders",
+        args.users, args.rate, args.orders
+    ));
     let world =
         World::new(client.clone(), observer.clone(), stage.platform.signals(), application::namespaces());
     let director = Director { stage, column, world: &world, observer };
@@ -182,6 +197,8 @@ async fn under_load(
     // Of the processes that replaced broken ones, not of the start of the whole application.
     let later = seen.first_connections.iter().filter(|(at, _)| *at > calm);
     let first_connections = later.map(|(_, milliseconds)| *milliseconds).collect();
+    let effects = seen.actions.iter().filter(|action| action.has_effect());
+    let effects = effects.filter_map(|action| Some((action.at(), action.service.clone()?))).collect();
     drop(seen);
     let text = std::fs::read_to_string(&requests_file).map_err(DemoError::io("read", &requests_file))?;
     let (total, failed) = request::count(text.lines(), began, At(i64::MAX));
@@ -199,6 +216,7 @@ async fn under_load(
         ended,
         skipped,
         restored_by_harness: by_harness,
+        effects,
         guards: None,
     })
 }
@@ -221,7 +239,8 @@ async fn prove(stage: &Stage, requests: &Path) -> Option<Proof> {
                 return None;
             }
         };
-        approved.extend(page.orders.into_iter().filter(|order| order.state == "APPROVED").map(|order| order.id));
+        approved
+            .extend(page.orders.into_iter().filter(|order| order.state == "APPROVED").map(|order| order.id));
         match page.next {
             Some(next) => after = next,
             None => return Some(orders::prove(&acknowledged, &approved)),
@@ -260,14 +279,17 @@ impl Director<'_> {
         }
         if !self.settle(began).await? {
             return Err(DemoError::Broken(
-                "the application fails under load without any fault; see its logs and the file of attempts".to_owned(),
+                "the application fails under load without any fault; see its logs and the file of attempts"
+                    .to_owned(),
             ));
         }
         let calm = At::now();
         let (mut records, mut skipped, mut by_harness) = (Vec::new(), Vec::new(), 0);
         for (index, timed) in plan.iter().enumerate() {
             if !load.is_running() {
-                return Err(DemoError::Broken("the load generator ended; see its error output above".to_owned()));
+                return Err(DemoError::Broken(
+                    "the load generator ended; see its error output above".to_owned(),
+                ));
             }
             let fault = &timed.fault;
             let next = plan.get(index + 1).and_then(|next| next.at).map(|at| began + span(at));
@@ -323,14 +345,21 @@ impl Director<'_> {
         match (verdict.healed, verdict.impact.zip(verdict.mitigated)) {
             (true, Some((impact, mitigated))) => {
                 let took = mitigated - impact;
-                self.stage.live.at(mitigated, format!("healed    {} after {took} of failures", fault.service));
+                self.stage
+                    .live
+                    .at(mitigated, format!("healed    {} after {took} of failures", fault.service));
             }
-            (true, None) => self.say(format!("nothing   nobody noticed fault {} on {}", fault.kind, fault.service)),
+            (true, None) => {
+                self.say(format!("nothing   nobody noticed fault {} on {}", fault.kind, fault.service));
+            }
             (false, _) if timed => self.say(format!("waiting   {} does not serve yet", fault.service)),
             (false, _) => {
                 replaced = true;
                 let passed = At::now() - injected.at;
-                self.say(format!("restore   {} is not healed after {passed}; the harness restores it", fault.service));
+                self.say(format!(
+                    "restore   {} is not healed after {passed}; the harness restores it",
+                    fault.service
+                ));
             }
         }
         if !timed {
@@ -412,7 +441,9 @@ impl Director<'_> {
     async fn forget_restarts(&self, service: &str) -> Result<(), DemoError> {
         let restarted = self.observer.lock().pods.of(service).any(|pod| !pod.deleting && pod.restarts > 0);
         if restarted {
-            self.say(format!("fresh     the harness replaces {service}, so that no back-off meets the next fault"));
+            self.say(format!(
+                "fresh     the harness replaces {service}, so that no back-off meets the next fault"
+            ));
             self.world.roll(service).await?;
         }
         Ok(())

@@ -78,8 +78,14 @@ pub fn check(mode: Mode, runs: &[ColumnRun], rows: &Rows, result: &RunResult) ->
         let of = |column| result.requests.get(&column).map(crate::result::Requests::failed_percent);
         let (with, plain) = (of(Column::Homeostat), of(Column::Plain));
         let value = with.map_or_else(|| "not measured".to_owned(), |share| format!("{share:.3} %"));
-        figures.push(figure("failed share of requests", value, "<= 0.25 %", with.map(|share| share <= SOURCE_FAILED)));
-        let value = plain.map_or_else(|| "not measured".to_owned(), |share| format!("plain Kubernetes {share:.3} %"));
+        figures.push(figure(
+            "failed share of requests",
+            value,
+            "<= 0.25 %",
+            with.map(|share| share <= SOURCE_FAILED),
+        ));
+        let value =
+            plain.map_or_else(|| "not measured".to_owned(), |share| format!("plain Kubernetes {share:.3} %"));
         let below = with.zip(plain).map(|(with, plain)| with < plain);
         figures.push(figure("failed share beside plain Kubernetes", value, "Homeostat below it", below));
     }
@@ -96,7 +102,12 @@ fn detection(own: &ColumnRun, rows: &Rows, figures: &mut Vec<Figure>) {
     let Some(pooled) = rows.pooled.get(&Column::Homeostat) else { return };
     let start = percentile(&own.first_connections, 95.0).map(|milliseconds| milliseconds / 1e3);
     let value = shown(start, "s");
-    figures.push(figure("process start to first accepted connection, p95", value, "<= 0.5 s", start.map(|s| s <= START)));
+    figures.push(figure(
+        "process start to first accepted connection, p95",
+        value,
+        "<= 0.5 s",
+        start.map(|s| s <= START),
+    ));
     let mttd = percentile(&pooled.mttd, 95.0);
     let name = format!("MTTD p95, faults 1 to 4 ({} faults)", pooled.mttd.len());
     figures.push(figure(&name, shown(mttd, "s"), "<= 2 s", mttd.map(|s| s <= 2.0)));
@@ -109,7 +120,12 @@ fn detection(own: &ColumnRun, rows: &Rows, figures: &mut Vec<Figure>) {
         let (mttd, mttr) = (percentile(&cell.mttd, 95.0), percentile(&cell.mttr, 95.0));
         let value = format!("{} / {}", shown(mttd, "s"), shown(mttr, "s"));
         let good = mttd.zip(mttr).map(|(mttd, mttr)| mttd <= 2.0 && mttr <= most);
-        figures.push(figure(&format!("MTTD / MTTR p95, fault {kind}"), value, "<= 2 s / <= 3 s + start", good));
+        figures.push(figure(
+            &format!("MTTD / MTTR p95, fault {kind}"),
+            value,
+            "<= 2 s / <= 3 s + start",
+            good,
+        ));
     }
 }
 

@@ -22,13 +22,20 @@ pub struct Line {
 #[derive(Clone, Debug)]
 pub struct Live {
     begin: At,
+    /// Lines go to standard error, because a program reads the output.
+    aside: bool,
     lines: Arc<Mutex<Vec<Line>>>,
 }
 
 impl Live {
     /// The clock starts now.
     pub fn start() -> Self {
-        Self { begin: At::now(), lines: Arc::default() }
+        Self { begin: At::now(), aside: false, lines: Arc::default() }
+    }
+
+    /// The same on standard error, for commands whose output is read by programs.
+    pub fn aside() -> Self {
+        Self { aside: true, ..Self::start() }
     }
 
     /// Something happened now.
@@ -39,8 +46,7 @@ impl Live {
     /// Something happened at that time.
     pub fn at(&self, at: At, text: impl Into<String>) {
         let text = text.into();
-        // Nobody can be told when standard output is gone.
-        let _ = writeln!(std::io::stdout(), "[{:8.2} s] {text}", (at - self.begin).seconds());
+        self.plain(&format!("[{:8.2} s] {text}", (at - self.begin).seconds()));
         let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
         if lines.len() < MAX_LINES {
             lines.push(Line { at, text });
@@ -49,7 +55,12 @@ impl Live {
 
     /// A line without a time, for headings and tables.
     pub fn plain(&self, text: &str) {
-        let _ = writeln!(std::io::stdout(), "{text}");
+        // Nobody can be told when the output is gone.
+        let _ = if self.aside {
+            writeln!(std::io::stderr(), "{text}")
+        } else {
+            writeln!(std::io::stdout(), "{text}")
+        };
     }
 
     /// When the clock started.

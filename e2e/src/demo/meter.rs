@@ -98,9 +98,10 @@ async fn processes(cluster: &Cluster, client: &Client) -> Vec<i32> {
 pub async fn pods(client: &Client) -> Vec<(String, String)> {
     let api: Api<Pod> = Api::namespaced(client.clone(), install::NAMESPACE);
     let Ok(all) = api.list(&ListParams::default().labels(install::LABEL)).await else { return Vec::new() };
-    let running = all.items.into_iter().filter(|pod| {
-        pod.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Running")
-    });
+    let running = all
+        .items
+        .into_iter()
+        .filter(|pod| pod.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Running"));
     running
         .filter_map(|pod| {
             let container = pod.spec?.containers.into_iter().next()?.name;

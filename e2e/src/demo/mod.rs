@@ -60,7 +60,9 @@ pub enum DemoError {
         source: Box<kube::Error>,
     },
     /// The kubeconfig has no such context.
-    #[error("context {context} of the kubeconfig cannot be used: {reason}; `kubectl config get-contexts` lists what there is")]
+    #[error(
+        "context {context} of the kubeconfig cannot be used: {reason}; `kubectl config get-contexts` lists what there is"
+    )]
     Context {
         /// The context.
         context: String,
@@ -156,7 +158,9 @@ pub async fn run(args: &DemoArgs) -> Result<(), DemoError> {
     live.plain(&format!("Demo of Homeostat. Seed {seed} (SEED={seed} repeats order, services and pauses)."));
     let stage = prepare(&args.place, &live, seed, columns.contains(&Column::Homeostat)).await?;
     if stage.homeostat_image.is_some() {
-        live.plain("\nHomeostat may do here what these two resources say, and no more (defaults in the comments):\n");
+        live.plain(
+            "\nHomeostat may do here what these two resources say, and no more (defaults in the comments):\n",
+        );
         for text in [stage.files.tenant()?, stage.files.control_plane()?] {
             live.plain(&text);
         }
@@ -167,7 +171,9 @@ pub async fn run(args: &DemoArgs) -> Result<(), DemoError> {
         let signals = stage.platform.signals();
         if !signals.available() {
             plan.retain(|timed| !timed.fault.kind.needs_signals());
-            live.say("column    faults 1, 2, 3 and 7 are left out: this cluster gives no way to its processes");
+            live.say(
+                "column    faults 1, 2, 3 and 7 are left out: this cluster gives no way to its processes",
+            );
         }
         live.say(format!("column    {}: {}", column.title(), mode::summary(&plan)));
         match column::run(&stage, column, &plan, args.choice.duration()).await {
@@ -195,14 +201,25 @@ async fn prepare(place: &Place, live: &Live, seed: u64, homeostat: bool) -> Resu
         None => None,
     };
     let files = Files::of(&place.root);
-    Ok(Stage { platform, files, program: application, application_image, homeostat_image, live: live.clone(), out, seed })
+    Ok(Stage {
+        platform,
+        files,
+        program: application,
+        application_image,
+        homeostat_image,
+        live: live.clone(),
+        out,
+        seed,
+    })
 }
 
 async fn keep_logs(stage: &Stage) {
     let Some(cluster) = stage.platform.own() else { return };
     let folder = stage.out.join("logs");
     match cluster.collect_logs(&folder).await {
-        Ok(()) => stage.live.say(format!("logs      of components, pods and objects are in {}", folder.display())),
+        Ok(()) => {
+            stage.live.say(format!("logs      of components, pods and objects are in {}", folder.display()));
+        }
         Err(error) => stage.live.say(format!("logs      could not be kept: {error}")),
     }
 }
@@ -228,16 +245,33 @@ async fn conclude(stage: &Stage, mode: Mode, runs: &[ColumnRun], args: &DemoArgs
     let path = stage.out.join("result.json");
     result::write(&path, &result).map_err(DemoError::io("write", &path))?;
     let page = stage.out.join("report.html");
-    let html = report::html(&report::Input { runs, result: &result, rows: &rows, figures: &figures, text: &text, lines: &live.lines(), begin: live.begin() });
+    let html = report::html(&report::Input {
+        runs,
+        result: &result,
+        rows: &rows,
+        figures: &figures,
+        text: &text,
+        lines: &live.lines(),
+        begin: live.begin(),
+    });
     std::fs::write(&page, html).map_err(DemoError::io("write", &page))?;
     live.say(format!("done      {} and {}", page.display(), path.display()));
+    if stage.platform.own().is_some() {
+        live.plain(&format!(
+            "The cluster stays up: `make cluster-down NAME={}` removes it.",
+            args.place.name
+        ));
+    }
     Ok(())
 }
 
 /// What goes into `result.json`.
 fn result_of(runs: &[ColumnRun], seed: u64) -> RunResult {
     let faults = runs.iter().flat_map(|run| {
-        run.records.iter().zip(&run.judged.faults).map(|(record, judged)| FaultResult::new(run.column, record, judged))
+        run.records
+            .iter()
+            .zip(&run.judged.faults)
+            .map(|(record, judged)| FaultResult::new(run.column, record, judged))
     });
     let own = runs.iter().find(|run| run.column == Column::Homeostat);
     RunResult {

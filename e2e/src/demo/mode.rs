@@ -137,7 +137,9 @@ impl Choice {
         };
         let chosen = |kind: &Kind| self.faults.is_empty() || self.faults.contains(&kind.number());
         let all = Kind::ALL.into_iter().filter(chosen);
-        let all = all.map(|kind| (kind, self.count.filter(|_| of(kind) > 0 || !self.faults.is_empty()).unwrap_or(of(kind))));
+        let all = all.map(|kind| {
+            (kind, self.count.filter(|_| of(kind) > 0 || !self.faults.is_empty()).unwrap_or(of(kind)))
+        });
         all.filter(|(_, count)| *count > 0).collect()
     }
 
@@ -174,8 +176,12 @@ fn source(seed: u64) -> Vec<Timed> {
             let minute = round * turn.len() as u64 + index as u64 + 1;
             let at = Duration::from_secs(minute * SOURCE_SPACING)
                 + Duration::from_millis(random.random_range(0..5000));
-            let fault =
-                Planned { kind: Kind::Kill, variant: None, service: (*service).to_owned(), pause: Duration::ZERO };
+            let fault = Planned {
+                kind: Kind::Kill,
+                variant: None,
+                service: (*service).to_owned(),
+                pause: Duration::ZERO,
+            };
             planned.push(Timed { fault, at: Some(at) });
         }
     }
@@ -188,7 +194,8 @@ pub fn summary(plan: &[Timed]) -> String {
     for timed in plan {
         *counts.entry(timed.fault.kind).or_default() += 1;
     }
-    let words: Vec<String> = counts.iter().map(|(kind, count)| format!("{count}x fault {}", kind.number())).collect();
+    let words: Vec<String> =
+        counts.iter().map(|(kind, count)| format!("{count}x fault {}", kind.number())).collect();
     words.join(", ")
 }
 

@@ -154,7 +154,8 @@ impl Platform {
             .kill_on_drop(true);
         let mut child = command.spawn().map_err(DemoError::io("run", Path::new("kubectl port-forward")))?;
         let stdout = child.stdout.take();
-        let mut lines = BufReader::new(stdout.ok_or_else(|| DemoError::Broken("kubectl has no output".into()))?).lines();
+        let mut lines =
+            BufReader::new(stdout.ok_or_else(|| DemoError::Broken("kubectl has no output".into()))?).lines();
         while let Ok(Some(line)) = lines.next_line().await {
             if let Some(rest) = line.strip_prefix("Forwarding from 127.0.0.1:")
                 && let Some((port, _)) = rest.split_once(' ')

@@ -55,7 +55,7 @@ pub struct QuietResult {
 
 /// Runs Homeostat's column without faults.
 pub async fn run(args: &QuietArgs) -> Result<QuietResult, DemoError> {
-    let live = Live::start();
+    let live = Live::aside();
     let stage = prepare(&args.place, &live, args.seed, true).await?;
     let duration = Duration::from_secs(args.minutes * 60);
     let run = column::run(&stage, Column::Homeostat, &[], Some(duration)).await?;
@@ -124,12 +124,19 @@ pub fn writes<'a>(log: impl Iterator<Item = &'a str>, from: At, to: At) -> BTree
         }
         let Ok(entry) = serde_json::from_str::<Entry>(line) else { continue };
         let at = entry.request_received_timestamp.parse::<jiff::Timestamp>().map(At::from_timestamp);
-        let object = entry.object_ref.unwrap_or(Object { resource: String::new(), subresource: String::new() });
-        let changes = ["create", "update", "patch", "delete", "deletecollection"].contains(&entry.verb.as_str());
+        let object =
+            entry.object_ref.unwrap_or(Object { resource: String::new(), subresource: String::new() });
+        let changes =
+            ["create", "update", "patch", "delete", "deletecollection"].contains(&entry.verb.as_str());
         // Reviews ask a question; the server files them under create.
         let question = object.resource.ends_with("reviews");
         let within = at.is_ok_and(|at| at >= from && at < to);
-        if !changes || question || !within || object.resource == "leases" || !entry.user.username.starts_with(&account) {
+        if !changes
+            || question
+            || !within
+            || object.resource == "leases"
+            || !entry.user.username.starts_with(&account)
+        {
             continue;
         }
         let name = match object.subresource.as_str() {

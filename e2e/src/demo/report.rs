@@ -114,7 +114,8 @@ fn faults(page: &mut String, result: &RunResult) {
          <th>Injected</th><th>MTTD s</th><th>MTTR s</th><th>Downtime s</th><th>Healed</th><th>Incidents</th>\
          <th>Top cause</th><th>Actions</th><th>Wrong</th></tr>",
     );
-    let number = |value: Option<f64>| value.map_or_else(|| "&ndash;".to_owned(), |value| format!("{value:.3}"));
+    let number =
+        |value: Option<f64>| value.map_or_else(|| "&ndash;".to_owned(), |value| format!("{value:.3}"));
     for fault in &result.faults {
         let kind = match &fault.variant {
             Some(variant) => format!("{} {variant}", fault.kind),
@@ -152,7 +153,8 @@ mod tests {
     #[test]
     fn the_page_needs_nothing_from_elsewhere_and_shows_texts_as_they_are() {
         let lines = [Line { at: At(1_500_000), text: "incident <script>".into() }];
-        let figure = Figure { name: "a < b".into(), value: "1".into(), must: "2".into(), standing: Standing::Miss };
+        let figure =
+            Figure { name: "a < b".into(), value: "1".into(), must: "2".into(), standing: Standing::Miss };
         let page = html(&Input {
             runs: &[],
             result: &RunResult::default(),

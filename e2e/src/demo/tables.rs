@@ -126,11 +126,11 @@ fn table(title: &str, columns: &[Column], lines: &[(String, BTreeMap<Column, Cel
     let join = |parts: Vec<String>| parts.join("  | ");
     let first = join(headings.iter().map(|(title, _)| title.clone()).collect());
     let second = join(headings.iter().map(|(_, names)| names.clone()).collect());
-    let _ = writeln!(out, "{:<34}| {}", "", first.trim_end());
-    let _ = writeln!(out, "{:<34}| {}", "", second.trim_end());
+    let _ = writeln!(out, "{:<36}| {}", "", first.trim_end());
+    let _ = writeln!(out, "{:<36}| {}", "", second.trim_end());
     for (name, cells) in lines {
         let blocks = columns.iter().map(|column| block(cells.get(column), *column)).collect();
-        let _ = writeln!(out, "{name:<34}| {}", join(blocks).trim_end());
+        let _ = writeln!(out, "{name:<36}| {}", join(blocks).trim_end());
     }
     out
 }
@@ -140,7 +140,8 @@ pub fn all(rows: &Rows, runs: &[ColumnRun], result: &RunResult) -> String {
     let columns: Vec<Column> = runs.iter().map(|run| run.column).collect();
     let kinds: Vec<_> = rows.kinds.iter().map(|(kind, cells)| (format!("{kind}"), cells.clone())).collect();
     let services: Vec<_> = rows.services.iter().map(|(name, cells)| (name.clone(), cells.clone())).collect();
-    let mut out = table("Seconds, p50/p95 by nearest rank, per fault (not healed counts as 60 s)", &columns, &kinds);
+    let mut out =
+        table("Seconds, p50/p95 by nearest rank, per fault (not healed counts as 60 s)", &columns, &kinds);
     out.push_str(&table("Per service, faults 1 to 6", &columns, &services));
     if let Some(cell) = rows.kinds.get(&Kind::BadConfig).and_then(|cells| cells.get(&Column::Homeostat)) {
         let provider = rows.kinds.get(&Kind::ProviderDown).and_then(|cells| cells.get(&Column::Homeostat));
@@ -152,7 +153,11 @@ pub fn all(rows: &Rows, runs: &[ColumnRun], result: &RunResult) -> String {
             cell.count + all
         );
     }
-    let _ = writeln!(out, "\n{:<24}{:>10}{:>8}{:>10}{:>12}{:>9}{:>10}{:>8}", "users and attempts", "requests", "failed", "share", "attempts", "failed", "share", "lost");
+    let _ = writeln!(
+        out,
+        "\n{:<24}{:>10}{:>8}{:>10}{:>12}{:>9}{:>10}{:>8}",
+        "users and attempts", "requests", "failed", "share", "attempts", "failed", "share", "lost"
+    );
     for run in runs {
         let requests = result.requests.get(&run.column).copied().unwrap_or_default();
         let lost = run.proof.as_ref().map_or_else(|| "?".to_owned(), |proof| proof.lost.to_string());
@@ -176,7 +181,8 @@ pub fn all(rows: &Rows, runs: &[ColumnRun], result: &RunResult) -> String {
 }
 
 fn notes(run: &ColumnRun) -> String {
-    let mut parts = vec![format!("{}: {:.0} s of load", run.column.title(), (run.ended - run.began).seconds())];
+    let mut parts =
+        vec![format!("{}: {:.0} s of load", run.column.title(), (run.ended - run.began).seconds())];
     if let Some(proof) = &run.proof {
         parts.push(format!("{} orders acknowledged, {} lost", proof.acknowledged, proof.lost));
     }
@@ -206,7 +212,7 @@ fn notes(run: &ColumnRun) -> String {
     if !run.skipped.is_empty() {
         parts.push(format!("{} faults could not be injected", run.skipped.len()));
     }
-    parts.join("; ")
+    parts.join("\n    ")
 }
 
 #[cfg(test)]

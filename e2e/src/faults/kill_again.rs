@@ -29,7 +29,10 @@ pub async fn inject(
     let next = loop {
         let running = {
             let seen = world.observer.lock();
-            seen.pods.of(service).find(|pod| !pod.deleting && pod.running.is_some() && pod.running != killed).cloned()
+            seen.pods
+                .of(service)
+                .find(|pod| !pod.deleting && pod.running.is_some() && pod.running != killed)
+                .cloned()
         };
         if let Some(pod) = running {
             break pod;

@@ -156,7 +156,11 @@ impl Injected {
 
 /// Does it. Returns when the fault is on and its time is known. `announce` is called with the time of
 /// a first kill, before the wait for the second.
-pub async fn inject(world: &World, fault: &Planned, announce: &(dyn Fn(At) + Sync)) -> Result<Injected, FaultError> {
+pub async fn inject(
+    world: &World,
+    fault: &Planned,
+    announce: &(dyn Fn(At) + Sync),
+) -> Result<Injected, FaultError> {
     let service = fault.service.as_str();
     let probes = fault.variant == Some(Variant::ProbesFailing);
     match fault.kind {

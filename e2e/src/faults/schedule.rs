@@ -94,11 +94,15 @@ mod tests {
     #[test]
     fn a_service_is_never_hit_twice_in_a_row_and_a_kill_comes_first() {
         for seed in 0..50 {
-            let all = counts(&[(Kind::Kill, 5), (Kind::KillAgain, 5), (Kind::Hang, 5), (Kind::ProviderDown, 1)]);
+            let all =
+                counts(&[(Kind::Kill, 5), (Kind::KillAgain, 5), (Kind::Hang, 5), (Kind::ProviderDown, 1)]);
             let planned = plan(seed, &all, &SERVICES, "provider");
             assert_eq!(planned.len(), 16);
             assert_eq!(planned[0].kind, Kind::Kill);
-            assert!(planned.windows(2).all(|pair| pair[0].service != pair[1].service), "seed {seed}: {planned:?}");
+            assert!(
+                planned.windows(2).all(|pair| pair[0].service != pair[1].service),
+                "seed {seed}: {planned:?}"
+            );
             assert!(planned.iter().any(|f| f.kind == Kind::ProviderDown && f.service == "provider"));
         }
     }

@@ -89,9 +89,11 @@ impl Signals {
 
 async fn helper_beside(client: &Client, pod: &PodView) -> Result<String, String> {
     let pods: Api<Pod> = Api::namespaced(client.clone(), &pod.namespace);
-    let node = pods.get(&pod.name).await.map_err(|error| error.to_string())?.spec.and_then(|spec| spec.node_name);
+    let node =
+        pods.get(&pod.name).await.map_err(|error| error.to_string())?.spec.and_then(|spec| spec.node_name);
     let helpers: Api<Pod> = Api::namespaced(client.clone(), HELPER_NAMESPACE);
-    let all = helpers.list(&ListParams::default().labels(HELPER_LABEL)).await.map_err(|error| error.to_string())?;
+    let all =
+        helpers.list(&ListParams::default().labels(HELPER_LABEL)).await.map_err(|error| error.to_string())?;
     all.iter()
         .find(|helper| helper.spec.as_ref().and_then(|spec| spec.node_name.clone()) == node)
         .map(ResourceExt::name_any)

@@ -107,7 +107,8 @@ pub fn run(args: &LoadArgs) -> Result<LoadSummary, LoadError> {
             "give 1 to 10000 --users, a --rate of 1 to 10000 and 0 to 100 percent --orders".to_owned(),
         ));
     }
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(LoadError::Setup)?;
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(LoadError::Setup)?;
     let local = tokio::task::LocalSet::new();
     local.block_on(&runtime, generate(args))
 }

@@ -160,9 +160,8 @@ impl History {
 
     /// Attempts and failed attempts that ended in `[from, to)`.
     pub fn count(&self, from: At, to: At) -> (u64, u64) {
-        self.ended(from, to).fold((0, 0), |(all, failed), attempt| {
-            (all + 1, failed + u64::from(attempt.outcome.failed()))
-        })
+        self.ended(from, to)
+            .fold((0, 0), |(all, failed), attempt| (all + 1, failed + u64::from(attempt.outcome.failed())))
     }
 
     /// How many there are.
@@ -228,7 +227,8 @@ mod tests {
     fn late_arrivals_in_old_blocks_are_still_found() {
         let mut history = History::default();
         let (a, b) = (history.peer("a"), history.peer("b"));
-        let one = |end: i64, outcome| Attempt { start: At(end - 1), end: At(end), caller: a, callee: b, outcome };
+        let one =
+            |end: i64, outcome| Attempt { start: At(end - 1), end: At(end), caller: a, callee: b, outcome };
         for end in 0..3000 {
             history.push(one(end, Outcome::Status(200)));
         }

@@ -106,8 +106,12 @@ pub fn attribute(
     for action in effects {
         let (owner, quiet) = owner_of_action(action, faults, incidents, &episodes, &owners);
         quiet_actions += usize::from(quiet);
-        let Some((index, fault)) = owner.and_then(|index| Some((index, faults.get(index)?))) else { continue };
-        let (Some(record), Some(restarts)) = (judged.get_mut(index), restarts.get_mut(index)) else { continue };
+        let Some((index, fault)) = owner.and_then(|index| Some((index, faults.get(index)?))) else {
+            continue;
+        };
+        let (Some(record), Some(restarts)) = (judged.get_mut(index), restarts.get_mut(index)) else {
+            continue;
+        };
         *restarts += 1;
         let off_target = action.service.as_deref() != Some(fault.broken.service.as_str());
         let useless = match fault.kind {

@@ -122,7 +122,11 @@ impl Incidents {
                 Some(episode) if episode.versions.last().is_some_and(|v| v.reopened >= delivery.reopened) => {
                     episode.versions.push(delivery);
                 }
-                _ => episodes.push(Episode { uid: &delivery.uid, opened: delivery.at, versions: vec![delivery] }),
+                _ => episodes.push(Episode {
+                    uid: &delivery.uid,
+                    opened: delivery.at,
+                    versions: vec![delivery],
+                }),
             }
         }
         episodes

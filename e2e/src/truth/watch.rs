@@ -246,10 +246,17 @@ impl Observer {
             seen: before.as_ref().map_or_else(At::now, |old| old.seen),
             sent: sent.map(|at| At::from_timestamp(at.timestamp())),
         };
-        let changed = before.as_ref().is_none_or(|old| old.state != view.state);
+        let changed =
+            before.as_ref().is_none_or(|old| old.state != view.state) && TOLD.contains(&view.state.as_str());
         let why = status.message.unwrap_or_default();
         let line = changed.then(|| {
-            format!("action    {} {}: {}{}{why}", view.action, view.target, view.state, if why.is_empty() { "" } else { ", " })
+            format!(
+                "action    {} {}: {}{}{why}",
+                view.action,
+                view.target,
+                view.state,
+                if why.is_empty() { "" } else { ", " }
+            )
         });
         match known.and_then(|index| seen.actions.get_mut(index)) {
             Some(old) => *old = view,
@@ -262,16 +269,66 @@ impl Observer {
     }
 }
 
+/// What people want to read of an incident's new version; most versions say nothing new to them.
 fn told(now: &Delivery, before: Option<&Delivery>) -> Option<String> {
-    let cause = now.causes.first().map(CauseView::text);
-    let before_cause = before.and_then(|old| old.causes.first()).map(CauseView::text);
-    let word = match before {
-        None => "opened",
-        Some(old) if old.reopened < now.reopened => "reopened",
-        Some(_) if cause != before_cause => "cause",
-        Some(old) if old.state != now.state => "is",
-        Some(_) => return None,
+    let top = now.causes.first();
+    let before_top = before.and_then(|old| old.causes.first());
+    let cause = top.map_or_else(|| "no cause yet".to_owned(), CauseView::text);
+    let text = if before.is_some_and(|old| old.reopened < now.reopened) {
+        format!("reopened: {cause}")
+    } else if before_top.is_none() && top.is_some() {
+        format!("opened: {cause}")
+    } else if top.map(|cause| &cause.name) != before_top.map(|cause| &cause.name) {
+        format!("now says: {cause}")
+    } else if now.handed_over && before.is_none_or(|old| !old.handed_over) {
+        "handed over to people".to_owned()
+    } else if now.state == "Resolved" && before.is_none_or(|old| old.state != now.state) {
+        "resolved".to_owned()
+    } else {
+        return None;
     };
-    let cause = cause.map_or_else(|| "no cause yet".to_owned(), |cause| format!("cause {cause}"));
-    Some(format!("incident  {} {word} {}: {cause}", now.name, now.state))
+    Some(format!("incident  {} {text}", now.name))
+}
+
+/// States of an action that people want to read about.
+const TOLD: [&str; 8] =
+    ["AwaitingApproval", "Refused", "Sent", "Verified", "Undone", "Failed", "Cancelled", "HandedOver"];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn version(state: &str, causes: &[&str], reopened: u32, handed_over: bool) -> Delivery {
+        let cause =
+            |name: &&str| CauseView { entity: "Workload".into(), name: (*name).into(), kind: "Hung".into() };
+        Delivery {
+            at: At(0),
+            uid: "u".into(),
+            name: "i".into(),
+            causes: causes.iter().map(cause).collect(),
+            reopened,
+            handed_over,
+            state: state.into(),
+        }
+    }
+
+    #[test]
+    fn people_read_of_openings_other_causes_hand_over_and_the_end() {
+        let empty = version("Open", &[], 0, false);
+        let open = version("Open", &["order"], 0, false);
+        let acting = version("Acting", &["order"], 0, false);
+        let other = version("Acting", &["kitchen"], 0, false);
+        let over = version("HandedOver", &["kitchen"], 0, true);
+        assert_eq!(told(&empty, None), None);
+        assert_eq!(told(&open, Some(&empty)).unwrap(), "incident  i opened: Workload/order (Hung)");
+        assert_eq!(told(&open, None), told(&open, Some(&empty)));
+        assert_eq!(told(&acting, Some(&open)), None);
+        assert_eq!(told(&other, Some(&acting)).unwrap(), "incident  i now says: Workload/kitchen (Hung)");
+        assert_eq!(told(&over, Some(&other)).unwrap(), "incident  i handed over to people");
+        assert_eq!(told(&over, Some(&over)), None);
+        let resolved = version("Resolved", &["order"], 0, false);
+        assert_eq!(told(&resolved, Some(&acting)).unwrap(), "incident  i resolved");
+        let again = version("Open", &["order"], 1, false);
+        assert_eq!(told(&again, Some(&resolved)).unwrap(), "incident  i reopened: Workload/order (Hung)");
+    }
 }

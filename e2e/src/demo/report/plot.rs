@@ -44,8 +44,9 @@ pub fn downtime(kind: Kind, runs: &[ColumnRun]) -> String {
         let class = run.column.name();
         let _ = write!(out, "<text x=\"4\" y=\"{:.1}\">{class}</text>", y + 4.0);
         let faults = run.records.iter().zip(&run.judged.faults);
-        let shown: Vec<_> =
-            faults.filter(|(record, judged)| record.kind == kind && judged.verdict.impact.is_some()).collect();
+        let shown: Vec<_> = faults
+            .filter(|(record, judged)| record.kind == kind && judged.verdict.impact.is_some())
+            .collect();
         for (index, (_, judged)) in shown.iter().enumerate() {
             // Side by side where they would hide each other.
             let dy = (index % 3) as f64 * 4.0 - 4.0;
@@ -125,13 +126,23 @@ pub fn timeline(run: &ColumnRun) -> String {
             }
         }
     }
+    for (at, service) in &run.effects {
+        let Some(row) = services.iter().position(|name| name == service) else { continue };
+        let (at, y) = (x(*at), 34.0 + 20.0 * row as f64);
+        let _ = write!(
+            out,
+            "<path class=\"mark\" d=\"M{at:.1} {:.1}l3 4l-3 4l-3 -4z\"><title>action</title></path>",
+            y - 4.0
+        );
+    }
     for tick in 0..=4 {
         let share = f64::from(tick) / 4.0;
         let at = FROM + share * (WIDE - FROM - 10.0);
         let _ = write!(
             out,
-            "<text class=\"soft\" x=\"{at:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{:.0} s</text>",
+            "<text class=\"soft\" x=\"{at:.1}\" y=\"{:.1}\" text-anchor=\"{}\">{:.0} s</text>",
             height - 4.0,
+            if tick == 4 { "end" } else { "middle" },
             share * whole
         );
     }

@@ -117,7 +117,8 @@ fn an_incident_about_the_callers_alone_is_no_detection() {
 #[test]
 fn an_incident_that_was_open_before_the_injection_detects_nothing() {
     let faults = [fault(Kind::Kill, "order", 10.0)];
-    let versions = vec![delivery(5.0, "old", &[("Workload", "order")]), delivery(11.0, "old", &[("Workload", "order")])];
+    let versions =
+        vec![delivery(5.0, "old", &[("Workload", "order")]), delivery(11.0, "old", &[("Workload", "order")])];
     let judged = judge(&faults, versions, &[]);
     assert_eq!(judged.faults[0].verdict.detected, None);
     assert_eq!(judged.quiet_incidents, 1);
@@ -170,7 +171,8 @@ fn a_late_alert_about_the_broken_service_is_late_not_quiet() {
 #[test]
 fn two_incidents_for_one_fault_are_counted() {
     let faults = [fault(Kind::Kill, "order", 10.0)];
-    let two = vec![delivery(10.5, "a", &[("Workload", "order")]), delivery(11.0, "b", &[("Workload", "gateway")])];
+    let two =
+        vec![delivery(10.5, "a", &[("Workload", "order")]), delivery(11.0, "b", &[("Workload", "gateway")])];
     assert_eq!(judge(&faults, two, &[]).faults[0].incidents, 2);
 }
 
@@ -190,7 +192,10 @@ fn the_follow_up_of_an_earlier_crash_belongs_to_that_crash() {
     let faults = [fault(Kind::Kill, "order", 10.0), fault(Kind::Hang, "kitchen", 60.0)];
     let judged = judge(
         &faults,
-        vec![delivery(10.5, "i1", &[("Workload", "order")]), delivery(61.0, "i2", &[("Workload", "kitchen")])],
+        vec![
+            delivery(10.5, "i1", &[("Workload", "order")]),
+            delivery(61.0, "i2", &[("Workload", "kitchen")]),
+        ],
         &[action(62.0, "i1", "RollingRestart", "order"), action(61.5, "i2", "EvictPod", "kitchen")],
     );
     assert_eq!((judged.faults[0].actions, judged.faults[0].wrong_actions), (1, 0));
@@ -202,7 +207,8 @@ fn actions_that_were_refused_or_only_proposed_have_no_effect() {
     let faults = [fault(Kind::Kill, "order", 10.0)];
     let mut refused = action(10.6, "i1", "EvictPod", "kitchen");
     refused.sent = None;
-    let one = judge(&faults, vec![delivery(10.5, "i1", &[("Workload", "order")])], &[refused]).faults.remove(0);
+    let one =
+        judge(&faults, vec![delivery(10.5, "i1", &[("Workload", "order")])], &[refused]).faults.remove(0);
     assert_eq!((one.actions, one.wrong_actions), (0, 0));
 }
 
@@ -211,9 +217,12 @@ fn a_third_restart_of_a_crash_loop_is_wrong_and_hand_over_is_seen() {
     let faults = [fault(Kind::BadConfig, "order", 10.0)];
     let mut last = delivery(18.0, "i1", &[("Workload", "order")]);
     last.handed_over = true;
-    let restarts: Vec<_> = [11.0, 13.0, 15.0].iter().map(|at| action(*at, "i1", "EvictPod", "order")).collect();
+    let restarts: Vec<_> =
+        [11.0, 13.0, 15.0].iter().map(|at| action(*at, "i1", "EvictPod", "order")).collect();
     let one =
-        judge(&faults, vec![delivery(10.5, "i1", &[("Workload", "order")]), last.clone()], &restarts[..2]).faults.remove(0);
+        judge(&faults, vec![delivery(10.5, "i1", &[("Workload", "order")]), last.clone()], &restarts[..2])
+            .faults
+            .remove(0);
     assert!(one.handed_over);
     assert_eq!((one.actions, one.wrong_actions), (2, 0));
     let one = judge(&faults, vec![last], &restarts).faults.remove(0);

@@ -204,7 +204,13 @@ fn business_refusals_heal_and_server_errors_do_not() {
     let (gateway, order) = (history.peer("gateway"), history.peer("order"));
     for (start, status) in [(1000, 500), (2000, 503), (3000, 422), (6100, 500)] {
         let outcome = Outcome::Status(status);
-        history.push(Attempt { start: ms(start), end: ms(start + 10), caller: gateway, callee: order, outcome });
+        history.push(Attempt {
+            start: ms(start),
+            end: ms(start + 10),
+            caller: gateway,
+            callee: order,
+            outcome,
+        });
     }
     let attempts = history.on("order", ms(0), ms(60_000));
     assert_eq!(mitigated(&attempts, ms(1010), ms(60_000)), Some(ms(3010)));
