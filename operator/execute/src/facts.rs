@@ -249,3 +249,98 @@ pub(crate) fn longest_calm(snapshot: &Snapshot) -> SignedDuration {
         .max()
         .unwrap_or(SignedDuration::from_mins(10))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{at, incident, pod_entity, record, restart, snapshot};
+    use homeostat_knowledge::plan::Expectation;
+    use homeostat_knowledge::{IncidentState, WorkloadHealth};
+    use std::sync::Arc;
+
+    fn with(kind: FindingKind, change: impl FnOnce(&mut homeostat_knowledge::Incident)) -> Snapshot {
+        let mut snapshot = snapshot();
+        let mut incident = incident("order-1", pod_entity(), kind, -1);
+        change(&mut incident);
+        snapshot.incidents.insert_mut(incident.id.clone(), Arc::new(incident));
+        snapshot
+    }
+
+    #[test]
+    fn evidence_is_looked_up_as_it_stands_now() {
+        let decided = with(FindingKind::Hung, |_| {})
+            .incidents
+            .values()
+            .next()
+            .map(|incident| incident.findings[0].clone());
+        let decided = decided.expect("a finding");
+        let record = record("order-1-1");
+        let of = |snapshot: &Snapshot| evidence(&record, Some(&decided), snapshot).expect("evidence");
+        let renewed = with(FindingKind::Hung, |incident| incident.findings[0].last_seen = at(7));
+        assert_eq!((of(&renewed).last_seen, of(&renewed).active), (at(7), true));
+        let over = with(FindingKind::Hung, |incident| incident.findings[0].active = false);
+        assert!(!of(&over).active);
+        let gone = with(FindingKind::Hung, |incident| incident.findings.clear());
+        assert!(!of(&gone).active, "a finding that left its incident holds no more");
+        let mut closed = with(FindingKind::Hung, |_| {});
+        closed.incidents.remove_mut(&record.incident);
+        assert!(!of(&closed).active);
+        assert_eq!(evidence(&record, None, &closed), None, "after a restart, without the incident: unknown");
+        let broken = with(FindingKind::Hung, |incident| incident.findings[0].confidence = f64::NAN);
+        assert_eq!(of(&broken).confidence, None);
+    }
+
+    #[test]
+    fn a_source_that_is_down_off_or_silent_about_itself_is_no_source() {
+        use homeostat_knowledge::observation::SourceReport;
+        let record = record("order-1-1");
+        let mut snapshot = with(FindingKind::Hung, |_| {});
+        let source = |snapshot: &Snapshot| evidence(&record, None, snapshot).expect("evidence").source;
+        assert_eq!(source(&snapshot), SourceFacts::Healthy);
+        let report = |state| SourceReport { state, accepted: 0, dropped: 0 };
+        snapshot.sources.insert_mut("otlp".into(), report(SourceState::Down("port in use".into())));
+        assert!(matches!(source(&snapshot), SourceFacts::Down(_)));
+        snapshot.sources.insert_mut("otlp".into(), report(SourceState::Off));
+        assert!(matches!(source(&snapshot), SourceFacts::Down(_)));
+        snapshot.sources.remove_mut("otlp");
+        assert_eq!(source(&snapshot), SourceFacts::Unknown, "a healthy watch says nothing about calls");
+        // A pod that backs off is seen by the watch, whatever the spans do.
+        let crashing = with(FindingKind::BackingOff, |_| {});
+        assert_eq!(source(&crashing), SourceFacts::Healthy);
+    }
+
+    #[test]
+    fn prevention_needs_calm_not_a_finding() {
+        let mut record = restart("order-1-2");
+        record.verification.expect = Expectation::RolloutComplete;
+        let mut calm = with(FindingKind::Crashed, |incident| {
+            incident.findings[0].active = false;
+            incident.state = IncidentState::Mitigated;
+        });
+        let well =
+            WorkloadHealth { last_good: Some(at(9)), good_since: Some(at(1)), ..WorkloadHealth::default() };
+        calm.health.insert_mut(record.workload.clone(), well);
+        let facts = evidence(&record, None, &calm).expect("evidence");
+        assert!(facts.active && facts.purpose == Purpose::Prevent);
+        assert_eq!(facts.last_seen, at(9));
+        let failing = WorkloadHealth { last_failure: Some(at(10)), ..WorkloadHealth::default() };
+        calm.health.insert_mut(record.workload.clone(), failing);
+        assert!(!evidence(&record, None, &calm).expect("evidence").active);
+        let again = with(FindingKind::Crashed, |_| {});
+        assert!(!evidence(&record, None, &again).expect("evidence").active, "it crashed again");
+    }
+
+    #[test]
+    fn own_writes_that_the_snapshot_does_not_show_count() {
+        let snapshot = snapshot();
+        let mut open = record("order-1-1");
+        open.state = homeostat_knowledge::ActionState::Admitted;
+        let mut over = record("order-0-1");
+        over.state = homeostat_knowledge::ActionState::Verified;
+        over.instants.sent = Some(at(-100));
+        let ended = BTreeMap::from([(over.id.clone(), ActionHistory::of(&over))]);
+        let known = history(&snapshot, std::iter::once(&open), &ended);
+        assert_eq!(known.len(), 2);
+        assert!(known.iter().all(ActionHistory::counts));
+    }
+}

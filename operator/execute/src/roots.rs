@@ -131,3 +131,88 @@ fn root_name(entity: &Entity) -> Option<Name> {
         Entity::Source { .. } | Entity::Cluster => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{at, incident, pod_entity, snapshot};
+    use homeostat_knowledge::{Incident, ObjectKey, Uid};
+    use std::sync::Arc;
+
+    const CALM: SignedDuration = SignedDuration::from_mins(10);
+
+    fn put(snapshot: &mut Snapshot, incident: Incident) {
+        snapshot.incidents.insert_mut(incident.id.clone(), Arc::new(incident));
+    }
+
+    fn names(history: &RootHistory) -> Vec<(String, bool)> {
+        history
+            .of(&TenantName::new("shop"))
+            .into_iter()
+            .map(|root| (root.name.to_string(), root.until.is_none()))
+            .collect()
+    }
+
+    #[test]
+    fn roots_are_workloads_and_outsiders_not_pods_sources_or_callers() {
+        let mut snapshot = snapshot();
+        let second = Entity::Pod {
+            key: ObjectKey::new("shop", "order-def"),
+            uid: Uid::new("other"),
+            workload: Some(ObjectKey::new("shop", "order")),
+        };
+        let mut also = incident("order-2", second, FindingKind::Crashed, 3);
+        also.affected = vec![ObjectKey::new("shop", "gateway")];
+        put(&mut snapshot, also);
+        put(
+            &mut snapshot,
+            incident(
+                "pay-1",
+                Entity::External { address: Name::from("pay.example") },
+                FindingKind::DependencyDown,
+                4,
+            ),
+        );
+        put(
+            &mut snapshot,
+            incident("otlp-1", Entity::Source { name: Name::from("otlp") }, FindingKind::NoData, 5),
+        );
+        let mut history = RootHistory::default();
+        history.observe(&snapshot, at(10), CALM);
+        let roots = history.of(&TenantName::new("shop"));
+        let distinct: std::collections::BTreeSet<_> = roots.iter().map(|root| &*root.name).collect();
+        assert_eq!(distinct.into_iter().collect::<Vec<_>>(), ["External/pay.example", "shop/order"]);
+        assert_eq!(storm(&roots, 6, 20, CALM, at(10)).sick, 2);
+        assert!(history.of(&TenantName::new("another")).is_empty());
+    }
+
+    #[test]
+    fn a_root_outlives_its_incident_for_the_calm_time_only() {
+        let mut snapshot = snapshot();
+        let mut history = RootHistory::default();
+        history.observe(&snapshot, at(0), CALM);
+        assert_eq!(names(&history), [("shop/order".to_owned(), true)]);
+        let mut mitigated = incident("order-1", pod_entity(), FindingKind::Hung, -1);
+        mitigated.instants.mitigated = Some(at(20));
+        mitigated.state = IncidentState::Mitigated;
+        put(&mut snapshot, mitigated);
+        history.observe(&snapshot, at(21), CALM);
+        assert_eq!(names(&history), [("shop/order".to_owned(), false)]);
+        snapshot.incidents.remove_mut(&IncidentId::new("order-1"));
+        history.observe(&snapshot, at(60), CALM);
+        assert_eq!(history.of(&TenantName::new("shop"))[0].until, Some(at(20)));
+        history.observe(&snapshot, at(20 + 600), CALM);
+        assert!(names(&history).is_empty());
+    }
+
+    #[test]
+    fn a_better_explanation_replaces_the_root() {
+        let mut snapshot = snapshot();
+        let mut history = RootHistory::default();
+        history.observe(&snapshot, at(0), CALM);
+        let kitchen = Entity::Workload { key: ObjectKey::new("shop", "kitchen") };
+        put(&mut snapshot, incident("order-1", kitchen, FindingKind::ErrorBurst, -1));
+        history.observe(&snapshot, at(1), CALM);
+        assert_eq!(names(&history), [("shop/kitchen".to_owned(), true)]);
+    }
+}

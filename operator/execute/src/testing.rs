@@ -1,11 +1,19 @@
 //! Records for this crate's own tests.
 
+use crate::guards::testing::{tenant, workload};
+use crate::ports::FreshTarget;
 use homeostat_knowledge::action::{ActionInstants, EvidenceRef};
+use homeostat_knowledge::observation::{Change, ObjectChange, ObjectKind, SourceReport, SourceState};
 use homeostat_knowledge::plan::{Expectation, Verification};
+use homeostat_knowledge::records::{ControllerKey, OwnerRecord, PodPhase};
 use homeostat_knowledge::{
-    ActionId, ActionRecord, ActionState, Before, EvidenceId, IncidentId, Name, ObjectKey, Parameters,
-    PlaybookRef, SignedDuration, Target, TenantName, Timestamp, Uid,
+    ActionId, ActionRecord, ActionState, Before, Cause, ContainerRecord, ContainerState, ControlPolicy,
+    ControllerKind, ControllerRecord, Entity, EvidenceId, Finding, FindingId, FindingKind, Incident,
+    IncidentId, IncidentState, Instants, Name, ObjectKey, Parameters, PlaybookRef, PodRecord, Severity,
+    SignedDuration, Snapshot, Target, TenantName, Timestamp, Uid,
 };
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 pub(crate) fn at(second: i64) -> Timestamp {
     Timestamp::from_second(second).expect("a timestamp")
@@ -51,5 +59,172 @@ pub(crate) fn record(id: &str) -> ActionRecord {
         outcome: None,
         approval: None,
         message: "decided".to_owned(),
+    }
+}
+
+/// Pod `shop/order-abc` of Deployment `order`, created at second -1000.
+pub(crate) fn pod() -> PodRecord {
+    PodRecord {
+        key: ObjectKey::new("shop", "order-abc"),
+        uid: Uid::new("pod-uid"),
+        resource_version: Name::from("7"),
+        node: Some(Name::from("node")),
+        ip: None,
+        phase: PodPhase::Running,
+        owner: Some(OwnerRecord {
+            kind: ControllerKind::ReplicaSet,
+            name: Name::from("order-rs"),
+            uid: Uid::new("rs-uid"),
+        }),
+        deleting: false,
+        ready: true,
+        unschedulable: None,
+        created: at(-1_000),
+        template_hash: None,
+        local_data: false,
+        containers: vec![ContainerRecord {
+            name: Name::from("app"),
+            ready: true,
+            restarts: 0,
+            state: ContainerState::Running { since: at(-1_000) },
+            last_termination: None,
+        }],
+    }
+}
+
+pub(crate) fn controller(kind: ControllerKind, name: &str) -> ControllerRecord {
+    ControllerRecord {
+        key: ControllerKey { kind, object: ObjectKey::new("shop", name) },
+        uid: Uid::new(format!("uid-{name}")),
+        resource_version: Name::from("9"),
+        generation: 4,
+        observed_generation: 4,
+        replicas: 1,
+        current: 1,
+        ready: 1,
+        updated: 1,
+        revision: Some(Name::from("4")),
+        surges: true,
+        paused: false,
+        template_labels: BTreeMap::new(),
+        owner: None,
+        gitops_owner: None,
+    }
+}
+
+/// A restart of Deployment `shop/order`.
+pub(crate) fn restart(id: &str) -> ActionRecord {
+    let deployment = controller(ControllerKind::Deployment, "order");
+    ActionRecord {
+        target: Snapshot::controller_target(&deployment).expect("a deployment"),
+        parameters: Parameters::RollingRestart,
+        ..record(id)
+    }
+}
+
+pub(crate) fn incident(id: &str, entity: Entity, kind: FindingKind, since: i64) -> Incident {
+    let finding = Finding {
+        id: FindingId::new(format!("{id}-finding")),
+        entity: entity.clone(),
+        kind,
+        since: at(since),
+        detected: at(since),
+        last_seen: at(since),
+        confidence: 0.99,
+        evidence: Vec::new(),
+        active: true,
+    };
+    Incident {
+        id: IncidentId::new(id),
+        namespace: Name::from("shop"),
+        tenant: Some(TenantName::new("shop")),
+        workload: entity.workload().cloned(),
+        state: IncidentState::Open,
+        severity: Severity::Critical,
+        findings: vec![finding],
+        causes: vec![Cause { entity, kind, confidence: 0.99, evidence: Vec::new() }],
+        affected: Vec::new(),
+        instants: Instants {
+            impact_start: at(since),
+            detected: at(since),
+            acknowledged: None,
+            mitigated: None,
+            resolved: None,
+        },
+        timeline: Vec::new(),
+        actions: Vec::new(),
+        reopen_count: 0,
+        evidence: EvidenceId::new("evidence"),
+        handed_over: None,
+        acknowledged_by: None,
+    }
+}
+
+pub(crate) fn pod_entity() -> Entity {
+    Entity::Pod {
+        key: ObjectKey::new("shop", "order-abc"),
+        uid: Uid::new("pod-uid"),
+        workload: Some(ObjectKey::new("shop", "order")),
+    }
+}
+
+/// Everything synced, one workload `shop/order` with one pod and one incident: the pod hangs.
+pub(crate) fn snapshot() -> Snapshot {
+    let mut snapshot = Snapshot::default();
+    let mut set = controller(ControllerKind::ReplicaSet, "order-rs");
+    set.owner = Some(OwnerRecord {
+        kind: ControllerKind::Deployment,
+        name: Name::from("order"),
+        uid: Uid::new("uid-order"),
+    });
+    let deployment = controller(ControllerKind::Deployment, "order");
+    let mut changes = vec![
+        ObjectChange::Control(Some(Arc::new(ControlPolicy::default()))),
+        ObjectChange::Tenant(Change::Applied(Arc::new(tenant()))),
+        ObjectChange::Workload(Change::Applied(Arc::new(workload("order")))),
+        ObjectChange::Controller(Change::Applied(Arc::new(set))),
+        ObjectChange::Controller(Change::Applied(Arc::new(deployment))),
+        ObjectChange::Pod(Change::Applied(Arc::new(pod()))),
+    ];
+    changes.extend(ObjectKind::REQUIRED.map(ObjectChange::Synced));
+    for change in &changes {
+        snapshot.commit(change, at(-1_000));
+    }
+    for source in ["kubernetes", "otlp"] {
+        let report = SourceReport { state: SourceState::Healthy, accepted: 1, dropped: 0 };
+        snapshot.sources.insert_mut(Name::from(source), report);
+    }
+    let incident = incident("order-1", pod_entity(), FindingKind::Hung, -1);
+    snapshot.incidents.insert_mut(incident.id.clone(), Arc::new(incident));
+    snapshot
+}
+
+pub(crate) fn put_pod(snapshot: &mut Snapshot, pod: PodRecord) {
+    snapshot.commit(&ObjectChange::Pod(Change::Applied(Arc::new(pod))), at(0));
+}
+
+pub(crate) fn put_controller(snapshot: &mut Snapshot, controller: ControllerRecord) {
+    snapshot.commit(&ObjectChange::Controller(Change::Applied(Arc::new(controller))), at(0));
+}
+
+pub(crate) fn fresh_pod(pod: PodRecord) -> FreshTarget {
+    FreshTarget {
+        uid: pod.uid.clone(),
+        resource_version: pod.resource_version.clone(),
+        deleting: pod.deleting,
+        pod: Some(pod),
+        controller: None,
+        restarted_by: None,
+    }
+}
+
+pub(crate) fn fresh_controller(controller: ControllerRecord) -> FreshTarget {
+    FreshTarget {
+        uid: controller.uid.clone(),
+        resource_version: controller.resource_version.clone(),
+        deleting: false,
+        pod: None,
+        controller: Some(controller),
+        restarted_by: None,
     }
 }

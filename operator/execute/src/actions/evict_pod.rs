@@ -170,3 +170,175 @@ fn replaceable(pod: &PodRecord) -> Result<(), Unfit> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{at, controller, fresh_pod, pod, put_controller, put_pod, record, snapshot};
+    use homeostat_knowledge::observation::{Change, ObjectChange};
+    use homeostat_knowledge::records::OwnerRecord;
+    use homeostat_knowledge::{ContainerState, Name, SignedDuration, Uid, WorkloadHealth};
+
+    fn owner(kind: ControllerKind) -> OwnerRecord {
+        OwnerRecord { kind, name: Name::from("order-rs"), uid: Uid::new("owner") }
+    }
+
+    fn allowed(change: impl FnOnce(&mut PodRecord)) -> Result<(), Unfit> {
+        let mut snapshot = snapshot();
+        let mut pod = pod();
+        change(&mut pod);
+        put_pod(&mut snapshot, pod);
+        EvictPod.check(&record("order-1-1"), &snapshot, &Protected::with_own_namespace("homeostat"))
+    }
+
+    #[test]
+    fn only_pods_that_come_back_without_losing_anything_are_evicted() {
+        assert_eq!(allowed(|_| {}), Ok(()));
+        assert!(matches!(allowed(|pod| pod.local_data = true), Err(Unfit::Protected(_))));
+        assert!(matches!(allowed(|pod| pod.owner = None), Err(Unfit::Protected(_))));
+        assert!(matches!(
+            allowed(|pod| pod.owner = Some(owner(ControllerKind::Other))),
+            Err(Unfit::Protected(_))
+        ));
+        assert!(matches!(
+            allowed(|pod| pod.owner = Some(owner(ControllerKind::Job))),
+            Err(Unfit::Protected(_))
+        ));
+        assert!(matches!(allowed(|pod| pod.uid = Uid::new("another")), Err(Unfit::Changed(_))));
+        assert!(matches!(allowed(|pod| pod.deleting = true), Err(Unfit::Done(_))));
+    }
+
+    #[test]
+    fn the_only_replica_of_a_stateful_set_is_left_alone() {
+        for (replicas, expected) in [(1, false), (2, true)] {
+            let mut snapshot = snapshot();
+            let mut set = controller(ControllerKind::StatefulSet, "order");
+            set.replicas = replicas;
+            put_controller(&mut snapshot, set);
+            let mut policy = crate::guards::testing::workload("order");
+            policy.target.kind = ControllerKind::StatefulSet;
+            let change = ObjectChange::Workload(Change::Applied(std::sync::Arc::new(policy)));
+            snapshot.commit(&change, at(0));
+            let mut pod = pod();
+            pod.owner = Some(OwnerRecord {
+                kind: ControllerKind::StatefulSet,
+                name: Name::from("order"),
+                uid: Uid::new("uid-order"),
+            });
+            put_pod(&mut snapshot, pod);
+            let protected = Protected::with_own_namespace("homeostat");
+            let result = EvictPod.check(&record("order-1-1"), &snapshot, &protected);
+            assert_eq!(result.is_ok(), expected, "{replicas} replicas: {result:?}");
+        }
+    }
+
+    #[test]
+    fn the_fresh_read_must_show_the_same_process_still_sick() {
+        let fresh = |change: fn(&mut PodRecord)| {
+            let mut pod = pod();
+            change(&mut pod);
+            fresh_pod(pod)
+        };
+        let restarted: fn(&mut PodRecord) = |pod| pod.containers[0].restarts = 1;
+        let down: fn(&mut PodRecord) = |pod| pod.ready = false;
+        for (what, cause, change, expected) in [
+            ("hangs", FindingKind::Hung, (|_| {}) as fn(&mut PodRecord), true),
+            ("restarted by itself", FindingKind::Hung, restarted, false),
+            ("restarted by itself", FindingKind::ErrorBurst, restarted, false),
+            (
+                "restarts are what it does",
+                FindingKind::CrashLoop,
+                |pod| {
+                    pod.containers[0].restarts = 9;
+                    pod.ready = false;
+                },
+                true,
+            ),
+            ("still down", FindingKind::BackingOff, down, true),
+            ("up again", FindingKind::BackingOff, |_| {}, false),
+            ("ready again", FindingKind::NotReady, |_| {}, false),
+            ("another pod", FindingKind::Hung, |pod| pod.uid = Uid::new("another"), false),
+            ("going already", FindingKind::Hung, |pod| pod.deleting = true, false),
+        ] {
+            let result = EvictPod.check_fresh(&record("order-1-1"), Some(cause), &fresh(change));
+            assert_eq!(result.is_ok(), expected, "{what}: {result:?}");
+        }
+    }
+
+    #[test]
+    fn a_lost_reply_is_resolved_by_what_is_there() {
+        let record = record("order-1-1");
+        let mut going = pod();
+        going.deleting = true;
+        let mut other = pod();
+        other.uid = Uid::new("another");
+        for (fresh, there) in [
+            (None, true),
+            (Some(fresh_pod(going)), true),
+            (Some(fresh_pod(other)), true),
+            (Some(fresh_pod(pod())), false),
+        ] {
+            assert_eq!(matches!(EvictPod.landed(&record, fresh.as_ref()), Landed::Yes(_)), there);
+        }
+    }
+
+    /// The old pod is gone, a new one is there since second 2.
+    fn replaced(change: impl FnOnce(&mut PodRecord)) -> Snapshot {
+        let mut snapshot = snapshot();
+        snapshot.commit(&ObjectChange::Pod(Change::Deleted(pod().key)), at(1));
+        let mut new = pod();
+        new.key.name = Name::from("order-new");
+        new.uid = Uid::new("new-uid");
+        new.created = at(2);
+        change(&mut new);
+        put_pod(&mut snapshot, new);
+        snapshot
+    }
+
+    fn sent() -> ActionRecord {
+        let mut record = record("order-1-1");
+        record.instants.sent = Some(at(0));
+        record
+    }
+
+    #[test]
+    fn it_helped_when_the_new_pod_is_ready_and_answers_well_for_a_while() {
+        let judge = |snapshot: &Snapshot, second| EvictPod.verify(&sent(), snapshot, at(second));
+        assert!(matches!(judge(&snapshot(), 5), Verdict::Wait(_)), "the old pod is still there");
+        assert!(matches!(judge(&snapshot(), 30), Verdict::NotHelped(_)));
+        assert!(matches!(judge(&replaced(|pod| pod.ready = false), 5), Verdict::Wait(_)));
+        assert!(matches!(judge(&replaced(|_| {}), 5), Verdict::Helped(_)), "no calls are seen");
+        let mut called = replaced(|_| {});
+        let workload = record("x").workload;
+        let failing = WorkloadHealth { last_failure: Some(at(4)), ..WorkloadHealth::default() };
+        called.health.insert_mut(workload.clone(), failing);
+        assert!(matches!(judge(&called, 5), Verdict::Wait(_)));
+        assert!(matches!(judge(&called, 30), Verdict::NotHelped(_)));
+        let well = WorkloadHealth { good_since: Some(at(6)), good_calls: 40, ..WorkloadHealth::default() };
+        called.health.insert_mut(workload, well);
+        assert!(matches!(judge(&called, 8), Verdict::Wait(_)), "good for 2 s only");
+        assert!(matches!(judge(&called, 9), Verdict::Helped(_)));
+    }
+
+    #[test]
+    fn a_new_pod_that_crashes_too_ends_the_wait_early() {
+        let crashing = replaced(|pod| {
+            pod.ready = false;
+            pod.containers[0].restarts = 2;
+        });
+        assert!(matches!(EvictPod.verify(&sent(), &crashing, at(6)), Verdict::NotHelped(_)));
+        let waiting = replaced(|pod| {
+            pod.ready = false;
+            pod.containers[0].state = ContainerState::Waiting { reason: Name::from("CrashLoopBackOff") };
+        });
+        assert!(matches!(EvictPod.verify(&sent(), &waiting, at(6)), Verdict::NotHelped(_)));
+    }
+
+    #[test]
+    fn the_window_is_the_steps_own() {
+        let mut record = sent();
+        record.verification.within = SignedDuration::from_secs(300);
+        assert!(matches!(EvictPod.verify(&record, &snapshot(), at(299)), Verdict::Wait(_)));
+        assert!(matches!(EvictPod.verify(&record, &snapshot(), at(300)), Verdict::NotHelped(_)));
+    }
+}

@@ -181,3 +181,105 @@ fn restartable(controller: &ControllerRecord) -> Result<(), Unfit> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{at, controller, fresh_controller, pod, put_controller, put_pod, restart, snapshot};
+    use homeostat_knowledge::{Name, Uid};
+
+    fn deployment() -> ControllerRecord {
+        controller(ControllerKind::Deployment, "order")
+    }
+
+    fn allowed(change: impl FnOnce(&mut ControllerRecord)) -> Result<(), Unfit> {
+        let mut snapshot = snapshot();
+        let mut controller = deployment();
+        change(&mut controller);
+        put_controller(&mut snapshot, controller);
+        RollingRestart.check(&restart("order-1-1"), &snapshot, &Protected::with_own_namespace("homeostat"))
+    }
+
+    #[test]
+    fn only_what_can_be_rolled_without_an_outage_is_restarted() {
+        assert_eq!(allowed(|_| {}), Ok(()));
+        assert!(matches!(allowed(|deployment| deployment.paused = true), Err(Unfit::Protected(_))));
+        assert!(matches!(allowed(|deployment| deployment.surges = false), Err(Unfit::Protected(_))));
+        assert_eq!(
+            allowed(|deployment| {
+                deployment.surges = false;
+                deployment.ready = 0;
+            }),
+            Ok(()),
+            "nothing serves, so nothing is taken away"
+        );
+        assert_eq!(
+            allowed(|deployment| {
+                deployment.surges = false;
+                (deployment.replicas, deployment.current, deployment.ready, deployment.updated) =
+                    (3, 3, 3, 3);
+            }),
+            Ok(())
+        );
+        assert!(matches!(allowed(|deployment| deployment.replicas = 0), Err(Unfit::Changed(_))));
+        assert!(matches!(allowed(|deployment| deployment.updated = 0), Err(Unfit::Done(_))));
+        assert!(matches!(allowed(|deployment| deployment.uid = Uid::new("another")), Err(Unfit::Changed(_))));
+        let mut set = controller(ControllerKind::StatefulSet, "order");
+        assert!(matches!(restartable(&set), Err(Unfit::Protected(_))));
+        (set.replicas, set.current, set.ready, set.updated) = (2, 2, 2, 2);
+        assert_eq!(restartable(&set), Ok(()));
+    }
+
+    #[test]
+    fn pods_with_local_data_forbid_it() {
+        let mut snapshot = snapshot();
+        let mut pod = pod();
+        pod.local_data = true;
+        put_pod(&mut snapshot, pod);
+        let protected = Protected::with_own_namespace("homeostat");
+        let result = RollingRestart.check(&restart("order-1-1"), &snapshot, &protected);
+        assert!(matches!(result, Err(Unfit::Protected(_))));
+        let own = Protected::with_own_namespace("shop");
+        assert!(RollingRestart.check(&restart("order-1-1"), &crate::testing::snapshot(), &own).is_err());
+    }
+
+    #[test]
+    fn the_annotation_tells_whether_it_was_done() {
+        let record = restart("order-1-1");
+        let mut fresh = fresh_controller(deployment());
+        assert_eq!(RollingRestart.check_fresh(&record, None, &fresh), Ok(()));
+        assert!(matches!(RollingRestart.landed(&record, Some(&fresh)), Landed::No(_)));
+        fresh.restarted_by = Some(Name::from("order-1-1"));
+        assert!(matches!(RollingRestart.check_fresh(&record, None, &fresh), Err(Unfit::Done(_))));
+        assert!(matches!(RollingRestart.landed(&record, Some(&fresh)), Landed::Yes(_)));
+        fresh.restarted_by = Some(Name::from("order-1-0"));
+        assert!(matches!(RollingRestart.landed(&record, Some(&fresh)), Landed::No(_)));
+        assert!(matches!(RollingRestart.landed(&record, None), Landed::No(_)));
+    }
+
+    #[test]
+    fn it_helped_when_its_own_rollout_is_complete_and_not_before() {
+        let mut record = restart("order-1-1");
+        record.verification.expect = Expectation::RolloutComplete;
+        record.instants.sent = Some(at(0));
+        let mut snapshot = snapshot();
+        let mut judge = |change: fn(&mut ControllerRecord), second| {
+            let mut controller = deployment();
+            change(&mut controller);
+            put_controller(&mut snapshot, controller);
+            RollingRestart.verify(&record, &snapshot, at(second))
+        };
+        assert!(matches!(judge(|_| {}, 1), Verdict::Wait(_)), "the snapshot is older than the effect");
+        assert!(matches!(judge(|_| {}, 30), Verdict::NotHelped(_)));
+        let rolling: fn(&mut ControllerRecord) = |deployment| {
+            deployment.revision = Some(Name::from("5"));
+            (deployment.current, deployment.updated) = (2, 1);
+        };
+        assert!(matches!(judge(rolling, 2), Verdict::Wait(_)));
+        assert!(matches!(judge(rolling, 30), Verdict::NotHelped(_)));
+        assert!(matches!(
+            judge(|deployment| deployment.revision = Some(Name::from("5")), 3),
+            Verdict::Helped(_)
+        ));
+    }
+}

@@ -52,7 +52,7 @@ pub fn open_breaker(
         .collect();
     of_tenant.sort_by_key(|entry| std::cmp::Reverse(ended(entry)));
     let failed = of_tenant.iter().take(TENANT_WINDOW as usize).filter(|entry| entry.failed()).count();
-    if reached(failed, (limits.breaker_tenant_percent * TENANT_WINDOW).div_ceil(100)) {
+    if reached(failed, limits.breaker_tenant_percent.saturating_mul(TENANT_WINDOW).div_ceil(100)) {
         return Some(Breaker::Tenant(failed));
     }
     let of_cluster = history.iter().filter(|entry| entry.failed() && recent(entry, CLUSTER_WINDOW)).count();

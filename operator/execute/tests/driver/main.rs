@@ -8,10 +8,11 @@ mod world;
 
 use api::{Api, Lease};
 use homeostat_execute::{ExecuteError, Executor};
+use homeostat_knowledge::IdSource;
 use homeostat_knowledge::policy::KillSwitch;
 use homeostat_knowledge::{
-    ActionKind, ActionRecord, ActionState, ApprovalDecision, FindingKind, GuardName, Level, Name, Parameters,
-    SignedDuration,
+    ActionKind, ActionRecord, ActionState, ApprovalDecision, FindingKind, GuardName, IncidentId, Level, Name,
+    Parameters, SeededIds, SignedDuration,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -194,6 +195,32 @@ async fn two_crashes_in_any_two_places_are_survived_too() {
                 assert_eq!(world.lock().effects.len(), 1, "{context}");
             }
         }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn random_histories_of_faults_end_and_keep_the_books() {
+    let faults = [
+        Fault::CrashBefore,
+        Fault::CrashAfter,
+        Fault::Timeout { done: true },
+        Fault::Timeout { done: false },
+        Fault::Conflict,
+        Fault::TooManyRequests,
+        Fault::ServerError,
+        Fault::Denied,
+        Fault::Meanwhile(|inner| inner.leader = 0),
+    ];
+    for seed in 0..60_u64 {
+        let mut draw = SeededIds::new(seed);
+        let mut pick =
+            |below: usize| draw.suffix(4).bytes().map(usize::from).fold(0, |sum, b| sum * 31 + b) % below;
+        let chosen: BTreeMap<usize, Fault> =
+            (0..5).map(|_| (1 + pick(30), faults[pick(faults.len())].clone())).collect();
+        let context = format!("seed {seed}: {chosen:?}");
+        let world = run_with(chosen, Parameters::EvictPod).await;
+        check(&world, &context);
+        assert!(world.lock().effects.len() <= 1, "{context}");
     }
 }
 
@@ -589,4 +616,29 @@ async fn one_action_at_a_time_per_incident_and_no_more_tasks_than_allowed() {
     executor.drain().await;
     assert_eq!(executor.under_way(), 0);
     assert_eq!(states(&world), [ActionState::Verified]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_decisions_from_one_snapshot_do_not_share_a_budget() {
+    let world = World::new(FindingKind::Hung);
+    {
+        let mut inner = world.lock();
+        let mut snapshot = (*inner.snapshot).clone();
+        let first = snapshot.incidents.values().next().expect("one incident").clone();
+        let mut second = (*first).clone();
+        second.id = IncidentId::new("order-y");
+        snapshot.incidents.insert_mut(second.id.clone(), Arc::new(second));
+        inner.snapshot = Arc::new(snapshot);
+    }
+    let executor = world.executor();
+    let (plan, finding) = world.plan(Parameters::EvictPod);
+    let (mut other, _) = world.plan(Parameters::EvictPod);
+    other.incident = IncidentId::new("order-y");
+    let (one, two) =
+        tokio::join!(executor.run(&plan, Some(finding.clone())), executor.run(&other, Some(finding)));
+    let mut states = [one.expect("it ends").state, two.expect("it ends").state];
+    states.sort_unstable();
+    assert_eq!(states, [ActionState::Refused, ActionState::Verified]);
+    assert_eq!(world.lock().effects.len(), 1);
+    assert_eq!(executor.breaches(), []);
 }

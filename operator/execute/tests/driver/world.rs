@@ -18,7 +18,7 @@ use homeostat_knowledge::{
     Clock, ContainerRecord, ContainerState, ControllerKind, ControllerRecord, Entity, Evidence, EvidenceId,
     Finding, FindingId, FindingKind, Incident, IncidentId, IncidentState, Instants, Level, Name, ObjectKey,
     Parameters, Plan, PlanId, PlaybookRef, PodRecord, Severity, SignedDuration, Snapshot, SnapshotSource,
-    Step, Target, TenantName, Timestamp, Uid, WorkloadHealth,
+    Step, TenantName, Timestamp, Uid, WorkloadHealth,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
