@@ -1,6 +1,7 @@
 //! One process's view of the world: requests that take time and may fail, the clock, the cache, the lease.
 
-use crate::world::{Effect, Fault, World, workload};
+use crate::things::workload;
+use crate::world::{Effect, Fault, World};
 use homeostat_execute::GuardInput;
 use homeostat_execute::ports::{
     Acknowledged, Actuator, EffectError, FreshTarget, Leadership, Ledger, LedgerStoreError, ReadError,

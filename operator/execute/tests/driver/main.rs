@@ -4,6 +4,8 @@
 #![allow(clippy::expect_used, clippy::panic, reason = "tests say what went wrong by panicking")]
 
 mod api;
+mod people;
+mod things;
 mod world;
 
 use api::{Api, Lease};
@@ -11,8 +13,8 @@ use homeostat_execute::{ExecuteError, Executor};
 use homeostat_knowledge::IdSource;
 use homeostat_knowledge::policy::KillSwitch;
 use homeostat_knowledge::{
-    ActionKind, ActionRecord, ActionState, ApprovalDecision, FindingKind, GuardName, IncidentId, Level, Name,
-    Parameters, SeededIds, SignedDuration,
+    ActionKind, ActionRecord, ActionState, FindingKind, GuardName, IncidentId, Level, Name, Parameters,
+    SeededIds, SignedDuration,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -416,114 +418,6 @@ async fn missing_rights_end_the_action_with_advice() {
             Err(error) => panic!("403 at {number}: {error}"),
         }
     }
-}
-
-#[tokio::test(start_paused = true)]
-async fn at_level_recommend_it_is_dry_run_and_proposed_once() {
-    let world = World::new(FindingKind::Hung);
-    world.lock().set_tenant(|policy| policy.levels.clear());
-    let executor = world.executor();
-    let (plan, finding) = world.plan(Parameters::EvictPod);
-    let proposed = executor.run(&plan, Some(finding.clone())).await.expect("proposed");
-    assert_eq!(proposed.state, ActionState::Proposed);
-    assert!(proposed.message.contains("would EvictPod"), "{}", proposed.message);
-    assert_eq!(proposed.guards.last().map(|report| report.name), Some(GuardName::DryRun));
-    assert!(matches!(executor.run(&plan, Some(finding)).await, Err(ExecuteError::AlreadyProposed { .. })));
-    {
-        let inner = world.lock();
-        assert_eq!(inner.requests, ["kill switch", "dry run", "create", "update Proposed"]);
-        assert_eq!(inner.effects.len(), 0);
-    }
-    tokio::time::sleep(Duration::from_millis(10)).await;
-    // When the incident is over, nobody follows the recommendation any more.
-    assert_eq!(executor.close_proposals().await, 0);
-    {
-        let mut inner = world.lock();
-        let mut snapshot = (*inner.snapshot).clone();
-        snapshot.incidents.remove_mut(&plan.incident);
-        inner.snapshot = Arc::new(snapshot);
-    }
-    assert_eq!(executor.close_proposals().await, 1);
-    assert_eq!(states(&world), [ActionState::Cancelled]);
-}
-
-fn asking() -> Arc<World> {
-    let world = World::new(FindingKind::Hung);
-    world.lock().set_tenant(|policy| {
-        policy.levels.insert(ActionKind::EvictPod, Level::Approve);
-    });
-    world
-}
-
-#[tokio::test(start_paused = true)]
-async fn an_approval_lets_it_go_on_and_only_the_right_one() {
-    for (decision, evidence, state, effects) in [
-        (ApprovalDecision::Approve, "evidence", ActionState::Verified, 1),
-        (ApprovalDecision::Approve, "older evidence", ActionState::Refused, 0),
-        (ApprovalDecision::Deny, "evidence", ActionState::Cancelled, 0),
-    ] {
-        let world = asking();
-        let executor = world.executor();
-        let (plan, finding) = world.plan(Parameters::EvictPod);
-        let person = async {
-            tokio::time::sleep(Duration::from_mins(1)).await;
-            assert_eq!(states(&world), [ActionState::AwaitingApproval]);
-            world.approve(decision, evidence);
-        };
-        let (ended, ()) = tokio::join!(executor.run(&plan, Some(finding)), person);
-        let ended = ended.expect("it ends");
-        assert_eq!(ended.state, state, "{}", ended.message);
-        assert_eq!(world.lock().effects.len(), effects);
-        check(&world, "approval");
-        assert_eq!(executor.breaches(), []);
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn nobody_approves_in_time_and_the_wait_survives_a_restart() {
-    let world = asking();
-    let executor = world.executor();
-    let (plan, finding) = world.plan(Parameters::EvictPod);
-    let begun = tokio::time::Instant::now();
-    let ended = executor.run(&plan, Some(finding)).await.expect("it ends");
-    assert_eq!(ended.state, ActionState::Cancelled, "{}", ended.message);
-    assert_eq!(begun.elapsed().as_secs(), 15 * 60);
-
-    let world = asking();
-    let executor = world.executor();
-    let (plan, finding) = world.plan(Parameters::EvictPod);
-    world.lock().faults = BTreeMap::from([(5, Fault::CrashBefore)]);
-    let waiting = executor.start(&plan, Some(finding)).expect("begun");
-    tokio::time::sleep(Duration::from_mins(1)).await;
-    world.lock().life += 1;
-    world.restart();
-    let next = world.executor();
-    let open = world.lock().open_actions();
-    assert_eq!(next.resume(open.clone()), 1);
-    assert_eq!(next.resume(open), 0, "taken up once");
-    world.lock().faults.clear();
-    tokio::time::sleep(Duration::from_mins(1)).await;
-    world.approve(ApprovalDecision::Approve, "evidence");
-    next.drain().await;
-    assert_eq!(states(&world), [ActionState::Verified]);
-    assert!(world.lock().effects.iter().all(|effect| effect.action == waiting));
-    check(&world, "approved after a restart");
-}
-
-#[tokio::test(start_paused = true)]
-async fn what_healed_by_itself_needs_no_approval_any_more() {
-    let world = asking();
-    let executor = world.executor();
-    let (plan, finding) = world.plan(Parameters::EvictPod);
-    let healing = async {
-        tokio::time::sleep(Duration::from_secs(30)).await;
-        world.lock().replace_pod_under_the_same_name();
-        world.refresh();
-    };
-    let (ended, ()) = tokio::join!(executor.run(&plan, Some(finding)), healing);
-    let ended = ended.expect("it ends");
-    assert_eq!(ended.state, ActionState::Cancelled, "{}", ended.message);
-    assert_eq!(world.lock().effects.len(), 0);
 }
 
 #[tokio::test(start_paused = true)]
