@@ -15,6 +15,7 @@ pub mod incidents;
 pub mod install;
 pub mod janitor;
 pub mod ledger;
+pub mod projection;
 pub mod recorder;
 pub mod status;
 pub mod validate;

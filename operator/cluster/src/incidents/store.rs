@@ -3,7 +3,7 @@
 use super::mapping::{spec, status};
 use crate::client::{FIELD_MANAGER, call, label};
 use crate::error::{Category, ClusterError};
-use crate::status::{apply_status, digest};
+use crate::status::{StatusApi, digest};
 use homeostat_crds::common::{LABEL_TENANT, LABEL_WORKLOAD};
 use homeostat_crds::conditions::{Condition, Statement, set};
 use homeostat_crds::v1alpha1::Incident as WireIncident;
@@ -71,7 +71,8 @@ impl IncidentStore {
         };
         self.state_conditions(&mut conditions, incident);
         wire.conditions.clone_from(&conditions);
-        let mut written = apply_status(&api, &incident.key(), &wire).await;
+        let statuses = StatusApi::new::<WireIncident>(self.client.clone(), incident.key());
+        let mut written = statuses.apply(&wire).await;
         if matches!(written, Err(ClusterError::NotFound { .. })) && !created {
             self.remember(incident, None);
             if incident.state.closed() {
@@ -81,7 +82,7 @@ impl IncidentStore {
             // Somebody deleted it while it is open; it is still true.
             self.create(&api, incident).await?;
             created = true;
-            written = apply_status(&api, &incident.key(), &wire).await;
+            written = statuses.apply(&wire).await;
         }
         written?;
         self.remember(incident, Some(Known { digest: wanted, conditions }));

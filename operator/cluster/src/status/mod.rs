@@ -11,11 +11,11 @@ pub use writer::{StatusWriter, WriterCounts};
 
 use crate::client::{FIELD_MANAGER, call, label};
 use crate::error::ClusterError;
-use homeostat_knowledge::ObjectKey;
-use kube::api::{Patch, PatchParams};
-use kube::{Api, Resource};
+use homeostat_crds::Condition;
+use homeostat_knowledge::{Name, ObjectKey};
+use kube::api::{ApiResource, DynamicObject, Patch, PatchParams};
+use kube::{Api, Client, Resource};
 use serde::Serialize;
-use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -48,25 +48,53 @@ fn settle(value: &mut Value) {
     }
 }
 
-/// Applies a whole status under our name. Fields that others wrote into it are taken over: it is ours alone.
-pub(crate) async fn apply_status<K>(
-    api: &Api<K>,
-    key: &ObjectKey,
-    status: &impl Serialize,
-) -> Result<K, ClusterError>
-where
-    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + std::fmt::Debug,
-{
-    let body = json!({
-        "apiVersion": K::api_version(&()),
-        "kind": K::kind(&()),
-        "metadata": { "name": &*key.name },
-        "status": status,
-    });
-    let params = PatchParams::apply(FIELD_MANAGER).force();
-    let patch = Patch::Apply(&body);
-    call("write the status of", &label(&K::kind(&()), key), api.patch_status(&key.name, &params, &patch))
-        .await
+/// The status subresource of one object, without its spec: a status must be writable although this version cannot
+/// read the spec, because the status is where that is said.
+pub(crate) struct StatusApi {
+    api: Api<DynamicObject>,
+    key: ObjectKey,
+    label: Name,
+    head: Value,
+}
+
+impl StatusApi {
+    /// The status of an object of kind `K`; `key` has an empty namespace for cluster-scoped kinds.
+    pub fn new<K: Resource<DynamicType = ()>>(client: Client, key: ObjectKey) -> Self {
+        let resource = ApiResource::erase::<K>(&());
+        let label = label(&resource.kind, &key);
+        let head = json!({
+            "apiVersion": resource.api_version,
+            "kind": resource.kind,
+            "metadata": { "name": &*key.name },
+        });
+        let api = if key.namespace.is_empty() {
+            Api::all_with(client, &resource)
+        } else {
+            Api::namespaced_with(client, &key.namespace, &resource)
+        };
+        Self { api, key, label, head }
+    }
+
+    /// Applies a whole status under our name. Fields that others wrote into it are taken over: it is ours alone.
+    pub async fn apply(&self, status: &impl Serialize) -> Result<(), ClusterError> {
+        let mut body = self.head.clone();
+        body["status"] = serde_json::to_value(status).map_err(|error| ClusterError::Bug {
+            verb: "write the status of",
+            object: self.label.clone(),
+            message: error.to_string(),
+        })?;
+        let params = PatchParams::apply(FIELD_MANAGER).force();
+        let patch = Patch::Apply(&body);
+        let patched = self.api.patch_status(&self.key.name, &params, &patch);
+        call("write the status of", &self.label, patched).await.map(drop)
+    }
+
+    /// The conditions that are there; those that cannot be read count as absent.
+    pub async fn conditions(&self) -> Result<Vec<Condition>, ClusterError> {
+        let mut object = call("read", &self.label, self.api.get(&self.key.name)).await?;
+        let conditions = object.data["status"]["conditions"].take();
+        Ok(serde_json::from_value(conditions).unwrap_or_default())
+    }
 }
 
 #[cfg(test)]

@@ -1,8 +1,7 @@
 //! Writes statuses that differ from what the API server holds.
 
 use super::desired::{DesiredStatus, SelfFacts, desired_status};
-use super::{apply_status, digest};
-use crate::client::{call, label};
+use super::{StatusApi, digest};
 use crate::elector::Leadership;
 use crate::error::ClusterError;
 use crate::validate::Catalogue;
@@ -11,7 +10,7 @@ use homeostat_crds::conditions::Condition;
 use homeostat_crds::v1alpha1::{ControlPlane, Tenant, Workload};
 use homeostat_execute::RootHistory;
 use homeostat_knowledge::{Clock, ObjectKey, SignedDuration, SnapshotSource};
-use kube::{Api, Client};
+use kube::Client;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -196,22 +195,19 @@ fn desired_digest(desired: &DesiredStatus) -> u64 {
 async fn write(client: &Client, desired: DesiredStatus) -> Result<(), ClusterError> {
     match desired {
         DesiredStatus::Workload(key, mut status) => {
-            let api: Api<Workload> = Api::namespaced(client.clone(), &key.namespace);
-            let old = call("read", &label("Workload", &key), api.get(&key.name)).await?;
-            keep_times(&mut status.conditions, &old.status.unwrap_or_default().conditions);
-            apply_status(&api, &key, &status).await.map(drop)
+            let api = StatusApi::new::<Workload>(client.clone(), key);
+            keep_times(&mut status.conditions, &api.conditions().await?);
+            api.apply(&status).await
         }
         DesiredStatus::Tenant(key, mut status) => {
-            let api: Api<Tenant> = Api::all(client.clone());
-            let old = call("read", &label("Tenant", &key), api.get(&key.name)).await?;
-            keep_times(&mut status.conditions, &old.status.unwrap_or_default().conditions);
-            apply_status(&api, &key, &status).await.map(drop)
+            let api = StatusApi::new::<Tenant>(client.clone(), key);
+            keep_times(&mut status.conditions, &api.conditions().await?);
+            api.apply(&status).await
         }
         DesiredStatus::Control(key, mut status) => {
-            let api: Api<ControlPlane> = Api::all(client.clone());
-            let old = call("read", &label("ControlPlane", &key), api.get(&key.name)).await?;
-            keep_times(&mut status.conditions, &old.status.unwrap_or_default().conditions);
-            apply_status(&api, &key, &status).await.map(drop)
+            let api = StatusApi::new::<ControlPlane>(client.clone(), key);
+            keep_times(&mut status.conditions, &api.conditions().await?);
+            api.apply(&status).await
         }
     }
 }

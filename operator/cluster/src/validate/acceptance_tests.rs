@@ -159,11 +159,11 @@ fn a_workload_that_moves_to_another_target_frees_the_first() {
     let (mut acceptance, _) = judge(vec![
         Input::TenantSeen(tenant("food", &["shop"], 1)),
         Input::ControllerSeen(target("order")),
-        Input::ControllerSeen(target("kitchen")),
+        Input::ControllerSeen(target("cart")),
         Input::WorkloadSeen(workload("old", "order", 1)),
         Input::WorkloadSeen(workload("new", "order", 2)),
     ]);
-    let out = acceptance.feed(Input::WorkloadSeen(workload("old", "kitchen", 1)));
+    let out = acceptance.feed(Input::WorkloadSeen(workload("old", "cart", 1)));
     assert_eq!(delivered(&out), [("new".to_owned(), true), ("old".to_owned(), true)]);
 }
 

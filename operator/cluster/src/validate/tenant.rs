@@ -180,7 +180,7 @@ mod tests {
 
     #[test]
     fn one_line_is_a_tenant_with_the_shipped_limits() {
-        let food = policy(&json!({ "namespaces": ["food-delivery"] })).unwrap();
+        let food = policy(&json!({ "namespaces": ["shop"] })).unwrap();
         assert_eq!(food.limits, GuardLimits::default());
         assert_eq!(food.level(ActionKind::EvictPod), Level::Recommend);
         assert_eq!(food.verification.as_secs(), 30);

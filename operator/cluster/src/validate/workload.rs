@@ -162,12 +162,12 @@ mod tests {
     fn dependencies_are_addresses() {
         let order = policy(|object| {
             object["spec"]["dependencies"] = json!([
-                { "name": "kitchen" }, { "name": "stock", "namespace": "store" },
+                { "name": "cart" }, { "name": "stock", "namespace": "store" },
                 { "name": "api.bank.example", "kind": "External" }]);
         })
         .unwrap();
         let names: Vec<&str> = order.dependencies.iter().map(|name| &**name).collect();
-        assert_eq!(names, ["kitchen", "stock.store", "api.bank.example"]);
+        assert_eq!(names, ["cart", "stock.store", "api.bank.example"]);
     }
 
     #[test]

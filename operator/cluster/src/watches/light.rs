@@ -2,7 +2,8 @@
 //!
 //! [`Light`] reads an object's text once into a small struct: managed fields, environment, probes and mounts are
 //! skipped by the parser and never become values. An object that cannot be read does not stop its neighbours:
-//! it arrives as [`Light`] with an error and its name.
+//! it arrives as [`Light`] with an error and its name. This reads the object's own text, so in a watch the event's
+//! type must come before its object; the API server writes it so, and anything else is an error of the stream.
 
 use homeostat_knowledge::ids::Uid;
 use homeostat_knowledge::records::{ControllerKind, OwnerRecord};

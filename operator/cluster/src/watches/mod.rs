@@ -6,13 +6,14 @@
 mod actions;
 mod configs;
 mod control_plane;
-mod controllers;
+pub(crate) mod controllers;
 mod events;
 pub(crate) mod fresh;
 mod incidents;
 pub(crate) mod light;
 mod nodes;
-mod pods;
+mod patience;
+pub(crate) mod pods;
 mod pulse;
 mod run;
 mod services;

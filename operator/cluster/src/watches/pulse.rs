@@ -11,17 +11,23 @@ use http::{Request, Response};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use kube::Client;
 use kube::client::Body;
+use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
-use tokio::time::Instant;
+use tokio::time::{Instant, Sleep};
+
+/// Longest wait for the first byte of an answer.
+const FIRST_BYTE: Duration = Duration::from_secs(30);
+/// Longest wait for the next byte of an answer. Watches are given up earlier by the watcher itself.
+const STALLED: Duration = Duration::from_mins(1);
 
 /// Limits after which a watch counts as dead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PulseLimits {
-    /// Without any byte. The API server sends a bookmark each minute even when nothing happens.
+    /// Without any byte. Watches end and begin again well within it, so a living server is always heard.
     pub silence: Duration,
     /// Errors without a success between them. Shorter breaks (a restarted API server) are bridged by the watch.
     pub errors: Duration,
@@ -143,11 +149,14 @@ pub(crate) fn listening(client: &Client, pulse: &Arc<Pulse>) -> Client {
     let service = tower::service_fn(move |request: Request<Body>| -> BoxFuture<'static, kube::Result<_>> {
         let (inner, pulse) = (inner.clone(), Arc::clone(&pulse));
         Box::pin(async move {
-            let response: Response<Body> = inner.send(request).await?;
+            // A connection whose other end vanished never answers; kube waits for the first byte for ever.
+            let answer = tokio::time::timeout(FIRST_BYTE, inner.send(request)).await;
+            let response: Response<Body> = answer.map_err(|late| kube::Error::Service(late.into()))??;
             if response.status().is_success() {
                 pulse.beat();
             }
-            Ok(response.map(|body| Listening { body, pulse }))
+            let stalled = Box::pin(tokio::time::sleep(STALLED));
+            Ok(response.map(|body| Listening { body, pulse, stalled }))
         })
     });
     Client::new(service, client.default_namespace())
@@ -156,6 +165,7 @@ pub(crate) fn listening(client: &Client, pulse: &Arc<Pulse>) -> Client {
 struct Listening {
     body: Body,
     pulse: Arc<Pulse>,
+    stalled: Pin<Box<Sleep>>,
 }
 
 impl HttpBody for Listening {
@@ -167,8 +177,16 @@ impl HttpBody for Listening {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, kube::Error>>> {
         let polled = Pin::new(&mut self.body).poll_frame(context);
-        if let Poll::Ready(Some(Ok(_))) = &polled {
-            self.pulse.beat();
+        match &polled {
+            Poll::Ready(Some(Ok(_))) => {
+                self.pulse.beat();
+                self.stalled.as_mut().reset(Instant::now() + STALLED);
+            }
+            Poll::Pending if self.stalled.as_mut().poll(context).is_ready() => {
+                let why = "the answer stopped in the middle";
+                return Poll::Ready(Some(Err(kube::Error::Service(why.into()))));
+            }
+            _ => {}
         }
         polled
     }

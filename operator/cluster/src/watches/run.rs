@@ -1,6 +1,7 @@
 //! One watch: list, follow, project, deliver. The same for every kind.
 
 use super::light::{Body, Interner, Light};
+use super::patience::Patience;
 use super::pulse::Pulse;
 use crate::error::chain;
 use crate::validate::acceptance::{Acceptance, Input};
@@ -17,8 +18,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::{Mutex, mpsc};
 
-/// The server ends a watch after so long; restarting it is a sign of life and costs one request.
-const WATCH_SECONDS: u32 = 100;
+/// The server ends a watch after so long; restarting it is a sign of life and costs one request. Half of the silence
+/// that counts as death: of a kind that never changes the server sends no bookmarks either.
+const WATCH_SECONDS: u32 = 45;
 
 /// What an object becomes.
 pub(crate) enum Effect {
@@ -166,7 +168,7 @@ pub(crate) async fn run<W: Watched>(
     gate: Gate,
 ) -> Closed {
     let config = watcher::Config::default().timeout(WATCH_SECONDS);
-    let mut stream = pin!(watcher(api, config).default_backoff());
+    let mut stream = pin!(watcher(api, config).backoff(Patience::default()));
     let mut state =
         State { watched, names: Interner::default(), known: HashMap::new(), round: 0, listed: false };
     let mut failing = false;

@@ -1,0 +1,241 @@
+//! Incidents stored, against a scripted API server.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on stops")]
+
+mod support;
+
+use homeostat_cluster::incidents::{IncidentQueue, IncidentStore, Written};
+use homeostat_cluster::{ClusterError, Leadership};
+use homeostat_knowledge::ids::{EvidenceId, IncidentId, Uid};
+use homeostat_knowledge::incident::TimelineKind;
+use homeostat_knowledge::{
+    Cause, Clock, Entity, Evidence, FindingKind, Incident, IncidentState, Instants, Name, ObjectKey,
+    Severity, TenantName,
+};
+use http::Method;
+use std::sync::Arc;
+use std::time::Duration;
+use support::{Server, Still, Trouble, status};
+use tokio_util::sync::CancellationToken;
+
+const PATH: &str = "/apis/homeostat.dev/v1alpha1/namespaces/shop/incidents";
+
+fn incident(id: &str) -> Incident {
+    let workload = ObjectKey::new("shop", "order");
+    Incident {
+        id: IncidentId::new(id),
+        namespace: Name::from("shop"),
+        tenant: Some(TenantName::new("food")),
+        workload: Some(workload.clone()),
+        state: IncidentState::Open,
+        severity: Severity::Critical,
+        findings: Vec::new(),
+        causes: vec![Cause {
+            entity: Entity::Pod {
+                key: ObjectKey::new("shop", "order-6c-x"),
+                uid: Uid::new("u"),
+                workload: Some(workload),
+            },
+            kind: FindingKind::Hung,
+            confidence: 0.99,
+            evidence: vec![Evidence::new("calls that failed", "12 of 12")],
+        }],
+        affected: Vec::new(),
+        instants: Instants {
+            impact_start: Still.now(),
+            detected: Still.now(),
+            acknowledged: None,
+            mitigated: None,
+            resolved: None,
+        },
+        timeline: Vec::new(),
+        actions: Vec::new(),
+        reopen_count: 0,
+        evidence: EvidenceId::new("e"),
+        handed_over: None,
+        acknowledged_by: None,
+    }
+}
+
+fn store(server: &Server) -> IncidentStore {
+    IncidentStore::new(server.client(), Arc::new(Still))
+}
+
+fn creation(id: &str) -> Vec<String> {
+    vec![format!("POST {PATH}"), format!("PATCH {PATH}/{id}/status")]
+}
+
+#[tokio::test]
+async fn a_new_incident_is_an_object_and_its_status_at_once() {
+    let server = Server::new();
+    let store = store(&server);
+    assert_eq!(store.write(&incident("order-1")).await, Ok(Written::Created));
+    assert_eq!(server.writes(), creation("order-1"));
+    let patch = server.seen().pop().unwrap();
+    assert_eq!(patch.content_type, "application/apply-patch+yaml");
+    assert_eq!(patch.query.get("fieldManager").map(String::as_str), Some("homeostat"));
+    assert_eq!(patch.query.get("force").map(String::as_str), Some("true"));
+    let fields: Vec<&String> = patch.body.as_object().unwrap().keys().collect();
+    assert_eq!(fields, ["apiVersion", "kind", "metadata", "status"], "nothing of the people's part");
+
+    let object = server.get("incidents", "shop", "order-1").unwrap();
+    assert_eq!(object["metadata"]["labels"]["homeostat.dev/cause"], "Hung");
+    assert_eq!(object["metadata"]["labels"]["homeostat.dev/workload"], "order");
+    assert_eq!(object["status"]["causes"][0]["entity"]["name"], "order-6c-x");
+    assert_eq!(object["status"]["state"], "Open");
+}
+
+#[tokio::test]
+async fn the_same_again_is_no_request_and_a_change_is_one() {
+    let server = Server::new();
+    let store = store(&server);
+    let mut incident = incident("order-1");
+    store.write(&incident).await.unwrap();
+    assert_eq!(store.write(&incident).await, Ok(Written::Unchanged));
+    assert_eq!(server.seen().len(), 2);
+    incident.state = IncidentState::Mitigated;
+    incident.instants.mitigated = Some(Still.now());
+    assert_eq!(store.write(&incident).await, Ok(Written::Updated));
+    assert_eq!(server.seen().len(), 3);
+    let object = server.get("incidents", "shop", "order-1").unwrap();
+    assert_eq!(object["status"]["repairedIn"], "0.0s");
+}
+
+#[tokio::test]
+async fn an_object_that_exists_already_is_taken_up_with_its_transition_times() {
+    let server = Server::new();
+    store(&server).write(&incident("order-1")).await.unwrap();
+    // The reply to a creation was lost, or another replica wrote it before.
+    let mut object = server.get("incidents", "shop", "order-1").unwrap();
+    object["status"]["conditions"][0]["lastTransitionTime"] = "2026-01-01T00:00:00.000000Z".into();
+    server.put("incidents", object);
+    let mut changed = incident("order-1");
+    changed.state = IncidentState::Acting;
+    assert_eq!(store(&server).write(&changed).await, Ok(Written::Updated));
+    let object = server.get("incidents", "shop", "order-1").unwrap();
+    assert_eq!(object["status"]["state"], "Acting");
+    assert_eq!(object["status"]["conditions"][0]["lastTransitionTime"], "2026-01-01T00:00:00.000000Z");
+}
+
+#[tokio::test]
+async fn an_open_incident_that_somebody_deleted_comes_back_a_closed_one_does_not() {
+    let server = Server::new();
+    let store = store(&server);
+    let mut incident = incident("order-1");
+    store.write(&incident).await.unwrap();
+    server.remove("incidents", "shop", "order-1", false);
+    incident.state = IncidentState::Acting;
+    assert_eq!(store.write(&incident).await, Ok(Written::Created));
+    assert_eq!(server.get("incidents", "shop", "order-1").unwrap()["status"]["state"], "Acting");
+    server.remove("incidents", "shop", "order-1", false);
+    incident.state = IncidentState::Resolved;
+    assert_eq!(store.write(&incident).await, Ok(Written::Unchanged));
+    assert_eq!(server.get("incidents", "shop", "order-1"), None);
+}
+
+#[tokio::test]
+async fn a_failure_at_each_step_converges() {
+    for (method, path) in [(Method::POST, "/incidents"), (Method::PATCH, "/status")] {
+        for trouble in [status(500, "InternalError", "?"), Trouble::LostAnswer, Trouble::Refused] {
+            let server = Server::new();
+            let store = store(&server);
+            server.trouble(method.clone(), path, 1, trouble);
+            let error = store.write(&incident("order-1")).await.unwrap_err();
+            assert!(matches!(error, ClusterError::Transient { .. }), "{error:?}");
+            store.write(&incident("order-1")).await.unwrap();
+            let object = server.get("incidents", "shop", "order-1").unwrap();
+            assert_eq!(object["status"]["state"], "Open", "{method}");
+        }
+    }
+}
+
+/// Runs the queue until `until` holds for the server.
+async fn run(queue: &IncidentQueue, server: &Server, until: impl Fn(&Server) -> bool) {
+    let stop = CancellationToken::new();
+    let task = tokio::spawn(queue.clone().run(store(server), Leadership::always(), stop.clone()));
+    for _ in 0..1_000 {
+        if until(server) {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    stop.cancel();
+    task.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_the_newest_version_is_written() {
+    let server = Server::new();
+    let queue = IncidentQueue::new();
+    let mut incident = incident("order-1");
+    for step in 0..50 {
+        incident.record(Still.now(), TimelineKind::Action, format!("step {step}"));
+        assert!(queue.submit(Arc::new(incident.clone())));
+    }
+    run(&queue, &server, |server| server.writes().len() >= 2).await;
+    assert_eq!(server.writes(), creation("order-1"));
+    let object = server.get("incidents", "shop", "order-1").unwrap();
+    assert_eq!(object["status"]["timeline"].as_array().unwrap().len(), 50);
+    assert_eq!(queue.counts().created, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn renewed_evidence_waits_and_a_new_state_does_not() {
+    let server = Server::new();
+    let queue = IncidentQueue::new();
+    let stop = CancellationToken::new();
+    let task = tokio::spawn(queue.clone().run(store(&server), Leadership::always(), stop.clone()));
+    let mut incident = incident("order-1");
+    queue.submit(Arc::new(incident.clone()));
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    assert_eq!(server.writes().len(), 2, "a new incident is written at once");
+
+    for count in 13..20 {
+        incident.causes[0].evidence[0].observed = format!("{count} of {count}");
+        queue.submit(Arc::new(incident.clone()));
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    assert_eq!(server.writes().len(), 2, "evidence alone can wait");
+    incident.state = IncidentState::Acting;
+    queue.submit(Arc::new(incident.clone()));
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    assert_eq!(server.writes().len(), 3, "a new state cannot");
+    incident.causes[0].evidence[0].observed = "21 of 21".to_owned();
+    queue.submit(Arc::new(incident.clone()));
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    assert_eq!(server.writes().len(), 4, "evidence is written after a while");
+    stop.cancel();
+    task.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failed_write_is_tried_again_and_a_refused_one_is_not() {
+    let server = Server::new();
+    let queue = IncidentQueue::new();
+    server.trouble(Method::POST, "/incidents", 3, status(503, "ServiceUnavailable", "?"));
+    queue.submit(Arc::new(incident("order-1")));
+    run(&queue, &server, |server| {
+        server.get("incidents", "shop", "order-1").is_some_and(|o| !o["status"].is_null())
+    })
+    .await;
+    assert_eq!((queue.counts().failed, queue.counts().created), (3, 1));
+
+    let queue = IncidentQueue::new();
+    server.trouble(Method::POST, "/incidents", 99, status(403, "Forbidden", "no"));
+    queue.submit(Arc::new(incident("order-2")));
+    let before = server.seen().len();
+    run(&queue, &server, |server| server.seen().len() > before + 1).await;
+    assert_eq!(server.seen().len(), before + 1);
+    assert_eq!(queue.counts().dropped, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_queue_is_bounded_and_what_is_due_is_written_at_shutdown() {
+    let server = Server::new();
+    let queue = IncidentQueue::new();
+    let taken = (0..2_000).filter(|number| queue.submit(Arc::new(incident(&format!("i-{number}"))))).count();
+    assert_eq!(taken, 1_024);
+    assert_eq!(queue.counts().dropped, 976);
+    run(&queue, &server, |_| true).await;
+    assert_eq!(queue.counts().created, 1_024);
+}

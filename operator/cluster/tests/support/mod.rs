@@ -1,0 +1,469 @@
+//! An API server in memory, as far as these tests need one: lists with pages, watches, conditional writes, status
+//! subresources, evictions. Every request is recorded; any request can be made to fail.
+
+#![allow(dead_code, reason = "each test file uses its own part")]
+
+use bytes::Bytes;
+use futures::channel::mpsc;
+use futures::{StreamExt, future};
+use homeostat_knowledge::{Clock, Timestamp};
+use http::{Method, Request, Response};
+use http_body::Frame;
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full, StreamBody};
+use kube::Client;
+use kube::client::Body;
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, VecDeque};
+use std::io::Error as IoError;
+use std::sync::{Arc, Mutex};
+
+/// One request as it arrived.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    pub method: Method,
+    pub path: String,
+    pub query: BTreeMap<String, String>,
+    pub body: Value,
+    pub content_type: String,
+}
+
+impl Seen {
+    /// Verb and path.
+    pub fn line(&self) -> String {
+        format!("{} {}", self.method, self.path)
+    }
+
+    pub fn writes(&self) -> bool {
+        self.method != Method::GET
+    }
+}
+
+/// What a request gets instead of its answer.
+#[derive(Clone, Debug)]
+pub enum Trouble {
+    /// This status code with this `Status` object.
+    Answer(u16, Value),
+    /// No answer, ever; nothing happens.
+    Silence,
+    /// The request has its effect, and the answer is lost.
+    LostAnswer,
+    /// The connection fails before anything is sent.
+    Refused,
+}
+
+/// A `Status` with a reason.
+pub fn status(code: u16, reason: &str, message: &str) -> Trouble {
+    Trouble::Answer(
+        code,
+        json!({ "kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code,
+        "reason": reason, "message": message }),
+    )
+}
+
+struct Rule {
+    method: Method,
+    path: String,
+    trouble: Trouble,
+    times: usize,
+}
+
+struct Watcher {
+    plural: String,
+    namespace: Option<String>,
+    sender: mpsc::UnboundedSender<Bytes>,
+}
+
+#[derive(Default)]
+struct State {
+    seen: Vec<Seen>,
+    objects: BTreeMap<(String, String, String), Value>,
+    version: u64,
+    rules: VecDeque<Rule>,
+    watchers: Vec<Watcher>,
+    /// Everything that happened: a watch goes on from the version that its client knows.
+    events: Vec<Event>,
+}
+
+struct Event {
+    version: u64,
+    plural: String,
+    namespace: Option<String>,
+    line: Bytes,
+}
+
+/// The server.
+#[derive(Clone, Default)]
+pub struct Server {
+    state: Arc<Mutex<State>>,
+}
+
+struct Place {
+    plural: String,
+    namespace: Option<String>,
+    name: Option<String>,
+    sub: Option<String>,
+}
+
+fn place(path: &str) -> Place {
+    let mut parts: VecDeque<&str> = path.trim_matches('/').split('/').collect();
+    let skip = if parts[0] == "api" { 2 } else { 3 };
+    parts.drain(..skip);
+    let namespace = (parts[0] == "namespaces" && parts.len() > 2).then(|| {
+        parts.pop_front();
+        parts.pop_front().unwrap().to_owned()
+    });
+    let mut next = || parts.pop_front().map(str::to_owned);
+    Place { plural: next().unwrap(), namespace, name: next(), sub: next() }
+}
+
+fn kind_of(plural: &str) -> (&'static str, &'static str) {
+    match plural {
+        "pods" => ("v1", "Pod"),
+        "services" => ("v1", "Service"),
+        "nodes" => ("v1", "Node"),
+        "configmaps" => ("v1", "ConfigMap"),
+        "deployments" => ("apps/v1", "Deployment"),
+        "tenants" => ("homeostat.dev/v1alpha1", "Tenant"),
+        "workloads" => ("homeostat.dev/v1alpha1", "Workload"),
+        "controlplanes" => ("homeostat.dev/v1alpha1", "ControlPlane"),
+        "incidents" => ("homeostat.dev/v1alpha1", "Incident"),
+        "actions" => ("homeostat.dev/v1alpha1", "Action"),
+        _ => ("v1", "Thing"),
+    }
+}
+
+impl Server {
+    pub fn new() -> Self {
+        let server = Self::default();
+        server.state.lock().unwrap().version = 100;
+        server
+    }
+
+    pub fn client(&self) -> Client {
+        let server = self.clone();
+        let service = tower::service_fn(move |request: Request<Body>| {
+            let server = server.clone();
+            async move { server.handle(request).await }
+        });
+        Client::new(service, "default")
+    }
+
+    /// The next `times` requests of this method whose path ends like this get into trouble.
+    pub fn trouble(&self, method: Method, path: &str, times: usize, trouble: Trouble) {
+        let rule = Rule { method, path: path.to_owned(), trouble, times };
+        self.state.lock().unwrap().rules.push_back(rule);
+    }
+
+    /// Nothing gets into trouble any more.
+    pub fn calm(&self) {
+        self.state.lock().unwrap().rules.clear();
+    }
+
+    /// Requests since the start.
+    pub fn seen(&self) -> Vec<Seen> {
+        self.state.lock().unwrap().seen.clone()
+    }
+
+    /// Writing requests since the start, as `VERB path`.
+    pub fn writes(&self) -> Vec<String> {
+        self.seen().iter().filter(|seen| seen.writes()).map(Seen::line).collect()
+    }
+
+    /// Puts an object there as somebody else would; watchers are told.
+    pub fn put(&self, plural: &str, object: Value) {
+        self.state.lock().unwrap().put(plural, object);
+    }
+
+    /// Puts an object there while all watches are cut: nobody is told.
+    pub fn put_silently(&self, plural: &str, object: Value) {
+        let mut state = self.state.lock().unwrap();
+        let watchers = std::mem::take(&mut state.watchers);
+        state.put(plural, object);
+        state.watchers = watchers;
+    }
+
+    pub fn get(&self, plural: &str, namespace: &str, name: &str) -> Option<Value> {
+        let key = (plural.to_owned(), namespace.to_owned(), name.to_owned());
+        self.state.lock().unwrap().objects.get(&key).cloned()
+    }
+
+    /// Takes an object away; watchers are told when `tell`.
+    pub fn remove(&self, plural: &str, namespace: &str, name: &str, tell: bool) {
+        let mut state = self.state.lock().unwrap();
+        let key = (plural.to_owned(), namespace.to_owned(), name.to_owned());
+        let Some(mut object) = state.objects.remove(&key) else { return };
+        state.version += 1;
+        object["metadata"]["resourceVersion"] = json!(state.version.to_string());
+        let watchers = if tell { Vec::new() } else { std::mem::take(&mut state.watchers) };
+        state.notify(plural, "DELETED", &object);
+        state.watchers.extend(watchers);
+    }
+
+    /// Ends every watch as a restarting API server does; with `gone`, the last thing they say is 410.
+    pub fn cut_watches(&self, gone: bool) {
+        let mut state = self.state.lock().unwrap();
+        for watcher in state.watchers.drain(..) {
+            if gone {
+                let object = json!({ "kind": "Status", "code": 410, "reason": "Expired",
+                    "message": "too old resource version" });
+                let _told = watcher.sender.unbounded_send(event("ERROR", &object));
+            }
+        }
+    }
+
+    /// Sends a bookmark on every watch.
+    pub fn bookmark(&self) {
+        let state = self.state.lock().unwrap();
+        for watcher in &state.watchers {
+            let (api_version, kind) = kind_of(&watcher.plural);
+            let object = json!({ "apiVersion": api_version, "kind": kind,
+                "metadata": { "resourceVersion": state.version.to_string() } });
+            let _told = watcher.sender.unbounded_send(event("BOOKMARK", &object));
+        }
+    }
+
+    /// Watches that are open now.
+    pub fn watching(&self) -> usize {
+        self.state.lock().unwrap().watchers.iter().filter(|watcher| !watcher.sender.is_closed()).count()
+    }
+
+    async fn handle(
+        &self,
+        request: Request<Body>,
+    ) -> Result<Response<UnsyncBoxBody<Bytes, IoError>>, IoError> {
+        let (parts, body) = request.into_parts();
+        let bytes = body.collect().await.map_err(IoError::other)?.to_bytes();
+        let query = parts.uri.query().unwrap_or_default();
+        let query: BTreeMap<String, String> = query
+            .split('&')
+            .filter_map(|pair| pair.split_once('='))
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect();
+        let content_type = parts.headers.get("content-type").and_then(|value| value.to_str().ok());
+        let seen = Seen {
+            method: parts.method,
+            path: parts.uri.path().to_owned(),
+            query,
+            body: serde_json::from_slice(&bytes).unwrap_or(Value::Null),
+            content_type: content_type.unwrap_or_default().to_owned(),
+        };
+        let trouble = {
+            let mut state = self.state.lock().unwrap();
+            state.seen.push(seen.clone());
+            state.trouble(&seen)
+        };
+        match trouble {
+            Some(Trouble::Answer(code, body)) => return Ok(answer(code, &body)),
+            Some(Trouble::Silence) => future::pending::<()>().await,
+            Some(Trouble::Refused) => return Err(IoError::other("Connection refused (os error 111)")),
+            Some(Trouble::LostAnswer) => {
+                self.state.lock().unwrap().answer(&seen);
+                return Err(IoError::other("connection reset by peer"));
+            }
+            None => {}
+        }
+        if seen.query.get("watch").is_some_and(|watch| watch == "true") {
+            return Ok(self.watch(&seen));
+        }
+        let (code, body) = self.state.lock().unwrap().answer(&seen);
+        Ok(answer(code, &body))
+    }
+
+    fn watch(&self, seen: &Seen) -> Response<UnsyncBoxBody<Bytes, IoError>> {
+        let Place { plural, namespace, .. } = place(&seen.path);
+        let (sender, receiver) = mpsc::unbounded();
+        let from: u64 =
+            seen.query.get("resourceVersion").and_then(|version| version.parse().ok()).unwrap_or(0);
+        let mut state = self.state.lock().unwrap();
+        for event in &state.events {
+            let ours = namespace.is_none() || namespace == event.namespace;
+            if event.version > from && event.plural == plural && ours {
+                let _told = sender.unbounded_send(event.line.clone());
+            }
+        }
+        state.watchers.push(Watcher { plural, namespace, sender });
+        drop(state);
+        let frames = receiver.map(|bytes| Ok::<_, IoError>(Frame::data(bytes)));
+        Response::new(StreamBody::new(frames).boxed_unsync())
+    }
+}
+
+fn answer(code: u16, body: &Value) -> Response<UnsyncBoxBody<Bytes, IoError>> {
+    let body = Full::new(Bytes::from(body.to_string())).map_err(|never| match never {}).boxed_unsync();
+    Response::builder().status(code).body(body).unwrap()
+}
+
+impl State {
+    fn trouble(&mut self, seen: &Seen) -> Option<Trouble> {
+        let at = self.rules.iter().position(|rule| {
+            rule.times > 0 && rule.method == seen.method && seen.path.ends_with(&rule.path)
+        })?;
+        self.rules[at].times -= 1;
+        Some(self.rules[at].trouble.clone())
+    }
+
+    fn put(&mut self, plural: &str, mut object: Value) {
+        let text = |field: &Value| field.as_str().unwrap_or_default().to_owned();
+        let (namespace, name) = (text(&object["metadata"]["namespace"]), text(&object["metadata"]["name"]));
+        self.version += 1;
+        let version = self.version.to_string();
+        let key = (plural.to_owned(), namespace, name.clone());
+        let old = self.objects.get(&key);
+        let (api_version, kind) = kind_of(plural);
+        object["apiVersion"] = json!(api_version);
+        object["kind"] = json!(kind);
+        let metadata = &mut object["metadata"];
+        metadata["resourceVersion"] = json!(version);
+        let kept = |field: &str, default: Value| old.map_or(default, |old| old["metadata"][field].clone());
+        if metadata["uid"].is_null() {
+            metadata["uid"] = kept("uid", json!(format!("uid-of-{name}")));
+        }
+        if metadata["creationTimestamp"].is_null() {
+            metadata["creationTimestamp"] = kept("creationTimestamp", json!("2026-11-22T09:00:00Z"));
+        }
+        if metadata["generation"].is_null() {
+            metadata["generation"] = kept("generation", json!(1));
+        }
+        let what = if old.is_some() { "MODIFIED" } else { "ADDED" };
+        self.objects.insert(key, object.clone());
+        self.notify(plural, what, &object);
+    }
+
+    fn notify(&mut self, plural: &str, what: &str, object: &Value) {
+        let line = event(what, object);
+        let namespace = object["metadata"]["namespace"].as_str();
+        self.events.push(Event {
+            version: self.version,
+            plural: plural.to_owned(),
+            namespace: namespace.map(str::to_owned),
+            line: line.clone(),
+        });
+        self.watchers.retain(|watcher| {
+            let concerned = watcher.plural == plural
+                && watcher.namespace.as_deref().is_none_or(|wanted| Some(wanted) == namespace);
+            !concerned || watcher.sender.unbounded_send(line.clone()).is_ok()
+        });
+    }
+
+    fn answer(&mut self, seen: &Seen) -> (u16, Value) {
+        let Place { plural, namespace, name, sub } = place(&seen.path);
+        let failed = |code: u16, reason: &str| {
+            (
+                code,
+                json!({ "kind": "Status", "status": "Failure", "code": code, "reason": reason,
+                "message": format!("{plural} {name:?}: {reason}") }),
+            )
+        };
+        let dry = seen.query.contains_key("dryRun");
+        let Some(name) = name.clone() else {
+            if seen.method == Method::GET {
+                return self.list(seen, &plural, namespace.as_deref());
+            }
+            let mut object = seen.body.clone();
+            let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+            let key = (plural.clone(), namespace.clone().unwrap_or_default(), name);
+            if self.objects.contains_key(&key) {
+                return failed(409, "AlreadyExists");
+            }
+            if let Some(namespace) = namespace {
+                object["metadata"]["namespace"] = json!(namespace);
+            }
+            // The status of a new object is not taken from a creation.
+            object.as_object_mut().unwrap().remove("status");
+            self.put(&plural, object);
+            return (201, self.objects[&key].clone());
+        };
+        let key = (plural.clone(), namespace.unwrap_or_default(), name);
+        let Some(mut object) = self.objects.get(&key).cloned() else { return failed(404, "NotFound") };
+        if seen.method == Method::GET {
+            return (200, object);
+        }
+        let demands =
+            |field: &str, demanded: &Value| !demanded.is_null() && *demanded != object["metadata"][field];
+        if sub.as_deref() == Some("eviction") {
+            if demands("uid", &seen.body["deleteOptions"]["preconditions"]["uid"]) {
+                return failed(409, "Conflict");
+            }
+            if !dry {
+                object["metadata"]["deletionTimestamp"] = json!("2026-11-22T09:14:05Z");
+                self.put(&plural, object);
+            }
+            return (201, json!({ "kind": "Status", "apiVersion": "v1", "status": "Success" }));
+        }
+        if seen.method == Method::DELETE {
+            if demands("uid", &seen.body["preconditions"]["uid"]) {
+                return failed(409, "Conflict");
+            }
+            self.objects.remove(&key);
+            return (200, object);
+        }
+        let sent = &seen.body["metadata"];
+        if demands("uid", &sent["uid"]) {
+            let mut answer = failed(422, "Invalid");
+            answer.1["message"] = json!("metadata.uid: Invalid value: field is immutable");
+            return answer;
+        }
+        if demands("resourceVersion", &sent["resourceVersion"]) {
+            return failed(409, "Conflict");
+        }
+        if sub.as_deref() == Some("status") {
+            object["status"] = seen.body["status"].clone();
+        } else {
+            merge(&mut object, &seen.body);
+        }
+        if !dry {
+            self.put(&plural, object);
+        }
+        (200, self.objects[&key].clone())
+    }
+
+    fn list(&self, seen: &Seen, plural: &str, namespace: Option<&str>) -> (u16, Value) {
+        let all: Vec<&Value> = self
+            .objects
+            .iter()
+            .filter(|((one, space, _), _)| one == plural && namespace.is_none_or(|wanted| wanted == space))
+            .map(|(_, object)| object)
+            .collect();
+        let from = seen.query.get("continue").and_then(|token| token.parse().ok()).unwrap_or(0_usize);
+        let limit = seen.query.get("limit").and_then(|limit| limit.parse().ok()).unwrap_or(usize::MAX);
+        let to = from.saturating_add(limit).min(all.len());
+        let rest = if to < all.len() { to.to_string() } else { String::new() };
+        let (api_version, kind) = kind_of(plural);
+        (
+            200,
+            json!({ "apiVersion": api_version, "kind": format!("{kind}List"),
+            "metadata": { "resourceVersion": self.version.to_string(), "continue": rest },
+            "items": &all[from..to] }),
+        )
+    }
+}
+
+/// A line of a watch; the type comes first, as the API server writes it.
+fn event(what: &str, object: &Value) -> Bytes {
+    Bytes::from(format!("{{\"type\":\"{what}\",\"object\":{object}}}\n"))
+}
+
+fn merge(into: &mut Value, patch: &Value) {
+    match (into, patch) {
+        (Value::Object(into), Value::Object(patch)) => {
+            for (name, value) in patch {
+                if value.is_null() {
+                    into.remove(name);
+                } else {
+                    merge(into.entry(name.clone()).or_insert(Value::Null), value);
+                }
+            }
+        }
+        (into, patch) => *into = patch.clone(),
+    }
+}
+
+/// A clock that stands still.
+pub struct Still;
+
+impl Clock for Still {
+    fn now(&self) -> Timestamp {
+        "2026-11-22T09:14:03.512000Z".parse().unwrap()
+    }
+}
