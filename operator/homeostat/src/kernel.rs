@@ -163,14 +163,13 @@ impl Kernel {
                 self.urgent |= known.is_none_or(|known| known.state != action.state);
             }
             ObjectChange::Incident(Change::Applied(stored)) => {
-                if self.correlator.adopt(stored, now) {
-                    changed.insert(stored.incident.id.clone());
-                    self.urgent = true;
-                }
+                let news = self.correlator.adopt(stored, now);
+                changed.extend(news.then(|| stored.incident.id.clone()));
+                self.urgent |= news;
             }
             ObjectChange::Incident(Change::Deleted(key)) => self.correlator.forget(key),
             ObjectChange::Pod(Change::Applied(pod)) => {
-                self.urgent |= self.snapshot.workload_of(pod).is_some()
+                self.urgent |= self.snapshot.workload_of(pod).is_some();
             }
             ObjectChange::Pod(Change::Deleted(_)) | ObjectChange::Control(_) => self.urgent = true,
             _ => {}

@@ -14,11 +14,13 @@ use homeostat_console::{Console, Metrics, ReadyGate, RecentIncidents};
 use homeostat_execute::Recorder;
 use homeostat_knowledge::observation::{Change, ObjectChange};
 use homeostat_knowledge::{
-    ActionRecord, Clock, Entity, Incident, Name, Observation, SeededIds, Signal, SnapshotSource, Timestamp,
+    ActionRecord, ActionState, Clock, Entity, Incident, IncidentId, IncidentState, Name, Observation,
+    SeededIds, Signal, SnapshotSource, Timestamp,
 };
 use homeostat_observe::{
     Counters, OtlpOptions, OtlpSource, PrometheusOptions, PrometheusSource, Source, SourceError, SourceName,
 };
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -137,8 +139,17 @@ pub async fn run(args: RunArgs) -> Result<(), RunError> {
         Box::new(SeededIds::new(seed(started, &args.identity))),
         Name::from(args.namespace.as_str()),
     );
-    let mut turn =
-        Turn { kernel, board, clock, metrics, recent, gate: gate.clone(), led: false, resumed: None };
+    let mut turn = Turn {
+        kernel,
+        board,
+        clock,
+        metrics,
+        recent,
+        gate: gate.clone(),
+        led: false,
+        states: BTreeMap::new(),
+        resumed: None,
+    };
     let ended = shutdown_signal()?;
     tokio::select! {
         () = turn.run(telemetry, objects, actions, &mut outside) => tracing::error!("The watches ended"),
@@ -231,6 +242,8 @@ struct Turn {
     recent: RecentIncidents,
     gate: ReadyGate,
     led: bool,
+    /// Last written state per open incident.
+    states: BTreeMap<IncidentId, IncidentState>,
     resumed: Option<tokio::time::Instant>,
 }
 
@@ -254,7 +267,7 @@ impl Turn {
                     None => return,
                 },
                 Some(action) = actions.recv() => {
-                    outside.tell_action(&action);
+                    self.tell(&action, outside);
                     batch.push(stored(action, self.clock.now()));
                 }
                 Some(more) = telemetry.recv() => batch.extend(more),
@@ -266,7 +279,7 @@ impl Turn {
                 batch.push(object);
             }
             while let Ok(action) = actions.try_recv() {
-                outside.tell_action(&action);
+                self.tell(&action, outside);
                 batch.push(stored(action, self.clock.now()));
             }
             while batch.len() < STEP_OBJECTS
@@ -296,7 +309,7 @@ impl Turn {
         }
         for effect in effects {
             match effect {
-                Effect::Write(incident) => self.write(incident, outside, now),
+                Effect::Write(incident) => self.write(incident, outside),
                 Effect::Execute(plan, finding) => {
                     let span = tracing::info_span!("execute", incident = %plan.incident, trace_id = %plan.id);
                     let incident = plan.incident.clone();
@@ -318,15 +331,44 @@ impl Turn {
         self.metrics.stage(Stage::Analyse, took.unsigned_abs(), true, now);
     }
 
-    fn write(&mut self, incident: Arc<Incident>, outside: &mut Outside, now: Timestamp) {
-        if incident.timeline.len() <= 3 && incident.instants.detected == now {
+    /// An own action moved on: Events and metrics.
+    fn tell(&self, action: &ActionRecord, outside: &Outside) {
+        outside.tell_action(action);
+        self.metrics.action(action.kind(), action.state);
+        match action.state {
+            ActionState::Refused | ActionState::Claimed => {
+                for guard in &action.guards {
+                    self.metrics.guard(guard.name, guard.result);
+                }
+            }
+            ActionState::Sent => {
+                if let Some(took) = action
+                    .instants
+                    .sent
+                    .zip(action.instants.intent)
+                    .map(|(sent, from)| sent.duration_since(from))
+                {
+                    self.metrics.decision(took.unsigned_abs());
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn write(&mut self, incident: Arc<Incident>, outside: &mut Outside) {
+        let before = self.states.insert(incident.id.clone(), incident.state);
+        if before.is_none() {
             self.metrics.incident_opened(&incident);
+            for finding in &incident.findings {
+                self.metrics.finding(finding.kind);
+            }
             tracing::info!(incident = %incident.id, summary = %incident.summary(), "Incident opened");
         }
-        if incident.instants.mitigated.is_some() {
+        if incident.state == IncidentState::Mitigated && before != Some(IncidentState::Mitigated) {
             self.metrics.incident_mitigated(&incident);
         }
         if incident.state.closed() {
+            self.states.remove(&incident.id);
             let actions = homeostat_console::http::actions_of(self.kernel.snapshot(), &incident);
             self.recent.add((*incident).clone(), actions);
         }

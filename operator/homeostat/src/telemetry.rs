@@ -43,16 +43,13 @@ pub fn init(filter: &str) -> Result<Telemetry, TelemetryError> {
         .with_span_list(false)
         .with_filter(filter);
     let endpoint = std::env::var_os("OTEL_EXPORTER_OTLP_ENDPOINT").filter(|endpoint| !endpoint.is_empty());
-    let provider = match endpoint {
-        None => None,
-        Some(_) => {
-            let exporter = opentelemetry_otlp::SpanExporter::builder()
-                .with_tonic()
-                .build()
-                .map_err(TelemetryError::Exporter)?;
-            Some(SdkTracerProvider::builder().with_batch_exporter(exporter).build())
-        }
-    };
+    let provider = endpoint
+        .map(|_| {
+            let exporter = opentelemetry_otlp::SpanExporter::builder().with_tonic().build()?;
+            Ok(SdkTracerProvider::builder().with_batch_exporter(exporter).build())
+        })
+        .transpose()
+        .map_err(TelemetryError::Exporter)?;
     // What carries the export must not be exported, or each export would cause the next.
     let own = EnvFilter::new(
         "info,h2=off,tonic=off,tower=off,hyper=off,hyper_util=off,reqwest=off,opentelemetry=off",

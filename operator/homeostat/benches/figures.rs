@@ -1,0 +1,269 @@
+//! Speed and memory figures, written to `target/bench/summary.json` together with those of the last demo.
+//!
+//! `make bench` runs it in the release profile. Each figure names its floor or goal; where there is no peer that
+//! could run beside it, `peer` is null.
+
+#![allow(clippy::disallowed_methods, reason = "a bench reads the clock")]
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, reason = "a bench fails by panicking")]
+
+use homeostat_analyse::Analyser;
+use homeostat_cluster::projection::Projector;
+use homeostat_knowledge::observation::{Change, ObjectChange};
+use homeostat_knowledge::policy::Archetype;
+use homeostat_knowledge::records::{ControllerKey, ServiceRecord};
+use homeostat_knowledge::{
+    CallOutcome, ControllerKind, Entity, Name, ObjectKey, Observation, Signal, SignedDuration, Snapshot,
+    Span, SpanKind, Timestamp, Uid, WorkloadPolicy,
+};
+use serde_json::{Value, json};
+use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
+use std::alloc::System;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Instant;
+
+#[global_allocator]
+static HEAP: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+
+fn live() -> i64 {
+    let stats = HEAP.stats();
+    stats.bytes_allocated as i64 - stats.bytes_deallocated as i64 + stats.bytes_reallocated as i64
+}
+
+/// A pod as real ones are: managed fields, environment, probes, volumes, long status. About 8 KB.
+fn pod_json(workload: usize, replica: usize) -> String {
+    let environment: Vec<Value> =
+        (0..20).map(|index| json!({ "name": format!("SETTING_{index}"), "value": "x".repeat(40) })).collect();
+    let managed: Vec<Value> = (0..4)
+        .map(|index| json!({ "manager": format!("manager-{index}"), "operation": "Update", "fieldsType": "FieldsV1",
+            "fieldsV1": { "f:metadata": { "f:labels": { "f:app": {}, "f:tier": {} } }, "f:spec": { "f:containers": { "k:{\"name\":\"app\"}": { "f:env": {}, "f:image": {}, "f:ports": {} } } } } }))
+        .collect();
+    json!({
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": {
+            "name": format!("workload-{workload}-6c5d4f7b9-{replica:05}"), "namespace": format!("team-{}", workload % 200),
+            "uid": format!("0f2c9a51-7d1e-4a52-9d4b-{workload:06}{replica:06}"), "resourceVersion": "123456789",
+            "creationTimestamp": "2026-11-22T09:00:00Z",
+            "labels": { "app": format!("workload-{workload}"), "pod-template-hash": "6c5d4f7b9", "tier": "backend" },
+            "ownerReferences": [{ "apiVersion": "apps/v1", "kind": "ReplicaSet", "name": format!("workload-{workload}-6c5d4f7b9"),
+                                  "uid": format!("rs-{workload}"), "controller": true, "blockOwnerDeletion": true }],
+            "managedFields": managed,
+        },
+        "spec": { "nodeName": format!("node-{}", (workload * 3 + replica) % 500), "containers": [{ "name": "app", "image": "registry.example/app:1", "env": environment }],
+                  "volumes": [{ "name": "config", "configMap": { "name": "settings" } }] },
+        "status": { "phase": "Running", "podIP": format!("10.{}.{}.{}", workload / 2_500, (workload / 10) % 250, workload % 10 * 20 + replica),
+            "conditions": [{ "type": "Ready", "status": "True", "lastTransitionTime": "2026-11-22T09:00:05Z" }],
+            "containerStatuses": [{ "name": "app", "ready": true, "restartCount": 0, "image": "registry.example/app:1", "imageID": "sha256:0",
+                "state": { "running": { "startedAt": "2026-11-22T09:00:04Z" } }, "lastState": {} }] },
+    })
+    .to_string()
+}
+
+fn deployment_json(workload: usize) -> String {
+    json!({
+        "apiVersion": "apps/v1", "kind": "Deployment",
+        "metadata": { "name": format!("workload-{workload}"), "namespace": format!("team-{}", workload % 200), "uid": format!("d-{workload}"),
+            "resourceVersion": "123", "generation": 3, "annotations": { "deployment.kubernetes.io/revision": "3" },
+            "managedFields": [{ "manager": "kubectl", "fieldsV1": { "f:spec": { "f:replicas": {} } } }] },
+        "spec": { "replicas": 3, "strategy": { "type": "RollingUpdate", "rollingUpdate": { "maxSurge": 1, "maxUnavailable": 0 } },
+            "template": { "metadata": { "labels": { "app": format!("workload-{workload}") } }, "spec": { "containers": [{ "name": "app", "image": "i" }] } } },
+        "status": { "observedGeneration": 3, "replicas": 3, "readyReplicas": 3, "updatedReplicas": 3, "availableReplicas": 3 },
+    })
+    .to_string()
+}
+
+fn workload(namespace: &str, name: &str) -> WorkloadPolicy {
+    let key = ObjectKey::new(namespace, name);
+    WorkloadPolicy {
+        key: key.clone(),
+        uid: Uid::new(format!("w-{name}")),
+        generation: 1,
+        target: ControllerKey { kind: ControllerKind::Deployment, object: key },
+        archetype: Archetype::Service,
+        criticality: 500,
+        availability: Some(0.995),
+        latency: None,
+        signals: Vec::new(),
+        dependencies: Vec::new(),
+        playbooks: BTreeSet::new(),
+        paused: false,
+        do_not_touch_until: None,
+        maximum_useless_restarts: 2,
+        surge_after_crash: true,
+    }
+}
+
+/// Live heap of the projected records of 10,000 workloads and 30,000 pods, and the whole pods beside them.
+fn records() -> (f64, f64) {
+    const WORKLOADS: usize = 10_000;
+    let now = Timestamp::from_second(1_800_000_000).unwrap();
+    let mut projector = Projector::default();
+    let mut snapshot = Snapshot::default();
+    let before = live();
+    for index in 0..WORKLOADS {
+        let record = projector.deployment(&deployment_json(index)).expect("a deployment");
+        snapshot.commit(&ObjectChange::Controller(Change::Applied(Arc::new(record))), now);
+        for replica in 0..3 {
+            let record = projector.pod(&pod_json(index, replica)).expect("a pod");
+            snapshot.commit(&ObjectChange::Pod(Change::Applied(Arc::new(record))), now);
+        }
+    }
+    let ours = live() - before;
+    assert_eq!(snapshot.pods.size(), 3 * WORKLOADS);
+    // The peer: whole objects as JSON values, a hundredth of the pods, times a hundred.
+    let before = live();
+    let whole: Vec<Value> =
+        (0..300).map(|index| serde_json::from_str(&pod_json(index, 0)).expect("JSON")).collect();
+    let theirs = (live() - before) * 100;
+    drop(whole);
+    drop(snapshot);
+    (ours as f64 / 1e6, theirs as f64 / 1e6)
+}
+
+/// Spans per second and core through calls, blame and golden signals, with ten evaluations per second of load.
+fn spans_per_second() -> f64 {
+    const SERVICES: usize = 50;
+    let start = Timestamp::from_second(1_800_000_000).unwrap();
+    let mut snapshot = Snapshot::default();
+    for index in 0..SERVICES {
+        let name = format!("s{index}");
+        let mut projector = Projector::default();
+        let json = deployment_json(index)
+            .replace(&format!("workload-{index}"), &name)
+            .replace(&format!("\"team-{index}\""), "\"shop\"");
+        let record = projector.deployment(&json).expect("a deployment");
+        let labels: BTreeMap<Name, Name> = record.template_labels.clone();
+        let service =
+            ServiceRecord { key: ObjectKey::new("shop", name.as_str()), selector: labels, cluster_ip: None };
+        snapshot.commit(&ObjectChange::Controller(Change::Applied(Arc::new(record))), start);
+        snapshot.commit(&ObjectChange::Service(Change::Applied(Arc::new(service))), start);
+        snapshot.commit(&ObjectChange::Workload(Change::Applied(Arc::new(workload("shop", &name)))), start);
+    }
+    let entities: Vec<Entity> = (0..SERVICES)
+        .map(|index| Entity::Pod {
+            key: ObjectKey::new("shop", format!("s{index}-0")),
+            uid: Uid::new(format!("u{index}")),
+            workload: Some(ObjectKey::new("shop", format!("s{index}"))),
+        })
+        .collect();
+    let names: Vec<Name> = (0..SERVICES).map(|index| Name::from(format!("s{index}"))).collect();
+    let operation = Name::from("GET /things/{id}");
+    let mut analyser = Analyser::new();
+    let mut id = 0_u64;
+    let mut elapsed = 0.0;
+    let mut count = 0_u64;
+    for step in 0..300_i64 {
+        let now = start + SignedDuration::from_millis(100 * step);
+        let batch: Vec<Observation> = (0..2_000_u64)
+            .map(|turn| {
+                id += 1;
+                let caller = (id as usize * 7) % SERVICES;
+                let client = turn % 2 == 0;
+                let span = Span {
+                    trace: u128::from(id / 2),
+                    id,
+                    parent: id.saturating_sub(1),
+                    kind: if client { SpanKind::Client } else { SpanKind::Server },
+                    start: now - SignedDuration::from_millis(20),
+                    end: now - SignedDuration::from_millis(10),
+                    operation: operation.clone(),
+                    outcome: if id.is_multiple_of(5_000) {
+                        CallOutcome::ServerError
+                    } else {
+                        CallOutcome::Ok
+                    },
+                    peer: client.then(|| names[(caller + 1) % SERVICES].clone()),
+                };
+                Observation {
+                    tenant: None,
+                    entity: entities[caller].clone(),
+                    event_time: now,
+                    arrival_time: now,
+                    signal: Signal::Span(span),
+                }
+            })
+            .collect();
+        count += batch.len() as u64;
+        let clock = Instant::now();
+        analyser.ingest(&snapshot, &batch);
+        let evaluation = analyser.evaluate(&snapshot, now);
+        elapsed += clock.elapsed().as_secs_f64();
+        assert!(evaluation.findings.iter().all(|finding| !finding.active), "a quiet bench found a fault");
+    }
+    count as f64 / elapsed
+}
+
+fn demo_figures() -> Vec<Value> {
+    let Ok(text) = std::fs::read_to_string("target/demo/result.json") else { return Vec::new() };
+    let Ok(result) = serde_json::from_str::<Value>(&text) else { return Vec::new() };
+    let own = &result["homeostat"];
+    vec![
+        figure(
+            "homeostat peak RSS under load",
+            own["rssPeakBytes"].as_f64().unwrap_or(f64::NAN) / 1e6,
+            "MB",
+            None,
+            Some(80.0),
+            None,
+        ),
+        figure(
+            "homeostat mean CPU under load",
+            own["cpuMeanCores"].as_f64().unwrap_or(f64::NAN),
+            "core",
+            None,
+            Some(0.15),
+            None,
+        ),
+    ]
+}
+
+fn figure(
+    name: &str,
+    value: f64,
+    unit: &str,
+    peer: Option<(&str, f64)>,
+    floor: Option<f64>,
+    goal: Option<f64>,
+) -> Value {
+    json!({ "name": name, "value": value, "unit": unit, "peer": peer.map(|(name, _)| name), "peerValue": peer.map(|(_, value)| value), "floor": floor, "goal": goal })
+}
+
+fn main() {
+    // cargo starts benches in their package's folder.
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    std::env::set_current_dir(&root).expect("the workspace");
+    let (ours, whole) = records();
+    let spans = spans_per_second();
+    let mut figures = vec![
+        figure(
+            "projected records, 10,000 workloads and 30,000 pods",
+            ours,
+            "MB live heap",
+            Some(("whole pods as JSON values", whole)),
+            Some(40.0),
+            Some(9.0),
+        ),
+        figure("spans through the analysis", spans, "spans/s/core", None, Some(400_000.0), Some(2_000_000.0)),
+    ];
+    figures.extend(demo_figures());
+    std::fs::create_dir_all("target/bench").expect("target/bench");
+    std::fs::write("target/bench/summary.json", serde_json::to_string_pretty(&figures).expect("JSON"))
+        .expect("written");
+    println!("{:<54} {:>14}  {:<14} {:>10} {:>10}", "figure", "value", "unit", "floor", "goal");
+    for figure in &figures {
+        let number =
+            |value: &Value| value.as_f64().map_or_else(|| "-".to_owned(), |value| format!("{value:.2}"));
+        println!(
+            "{:<54} {:>14}  {:<14} {:>10} {:>10}",
+            figure["name"].as_str().unwrap_or_default(),
+            number(&figure["value"]),
+            figure["unit"].as_str().unwrap_or_default(),
+            number(&figure["floor"]),
+            number(&figure["goal"]),
+        );
+        if let Some(peer) = figure["peer"].as_str() {
+            println!("  beside: {peer} {}", number(&figure["peerValue"]));
+        }
+    }
+    println!("written to target/bench/summary.json");
+}
