@@ -1,0 +1,139 @@
+//! The chart: install, upgrade, a second install, uninstall and install again.
+
+use std::time::{Duration, Instant};
+
+use homeostat_crds::ConditionType;
+use homeostat_crds::v1alpha1::action::ActionState;
+use homeostat_crds::v1alpha1::{ControlPlane, Tenant};
+use homeostat_e2e::demo::install::{self, NAMESPACE};
+use homeostat_e2e::demo::platform::run;
+use homeostat_e2e::faults::{Kind, Planned, Variant, inject};
+use k8s_openapi::api::coordination::v1::Lease;
+use kube::api::DeleteParams;
+use kube::{Api, ResourceExt};
+use nix::sys::signal::Signal;
+use serde_json::{Value, json};
+
+use crate::healing::{USER, healed};
+use crate::seen::{self, Since};
+use crate::stage::{RELEASE, SOON, Stage, until};
+
+const SECOND: &str = "homeostat-two";
+const SECOND_USER: &str = "system:serviceaccount:homeostat-two:second-homeostat";
+/// Nothing of an uninstall may wait for anybody.
+const REMOVED: Duration = Duration::from_mins(1);
+
+/// A first install makes the settings; an upgrade leaves those alone that people changed, a kill switch above all.
+pub async fn upgrade_changes_no_settings(stage: &Stage) {
+    stage.installed().await;
+    assert!(stage.homeostat().await.is_some(), "helm returned before Homeostat was ready");
+    let made = stage.control_plane().await;
+    assert!(!made.spec.kill_switch.engaged);
+    let change = json!({"spec": {"warmUpSeconds": 7, "killSwitch": {"engaged": true, "reason": "upgrade"}}});
+    stage.patch(&Api::<ControlPlane>::all(stage.client.clone()), "default", &change).await;
+    let changed = stage.control_plane().await;
+
+    stage
+        .helm_upgrade(RELEASE, NAMESPACE, &["podAnnotations.round=two", "controlPlane.spec.warmUpSeconds=90"])
+        .await;
+    let kept = stage.control_plane().await;
+    assert_eq!(kept.uid(), made.uid());
+    assert_eq!(kept.spec, changed.spec, "the upgrade overwrote what people had set");
+    stage.control_says(ConditionType::KillSwitchEngaged, true).await;
+}
+
+/// Two installs in two namespaces: one Lease, one leader; the other one writes nothing until it takes over.
+pub async fn second_install(stage: &Stage) {
+    stage.ready().await;
+    let since = Since::now(stage).await;
+    stage.helm_upgrade("second", SECOND, &["crds.enabled=false", "controlPlane.create=false"]).await;
+    assert!(leader(stage).await.starts_with(&format!("{NAMESPACE}/")));
+    let pod = stage.signal("accounting", Signal::SIGSTOP).await;
+    healed(stage, &since, "accounting", &pod).await;
+    assert_eq!(since.audit().changes_by(SECOND_USER), Vec::<String>::new());
+    assert_eq!(since.audit().leaders(), [USER]);
+
+    // The first one leaves; only then the second one begins.
+    let scale = |replicas: &str| {
+        vec!["scale", "--namespace", NAMESPACE, "deployment/homeostat", "--replicas", replicas]
+            .into_iter()
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
+    let call = async |arguments: Vec<String>| {
+        stage.kubectl(&arguments.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    };
+    call(scale("0")).await;
+    until("the second install leading", SOON, async || {
+        leader(stage).await.starts_with(&format!("{SECOND}/")).then_some(())
+    })
+    .await;
+    assert_eq!(since.audit().leaders(), [USER, SECOND_USER], "both led at once");
+    call(scale("1")).await;
+    let mut helm = stage.platform.helm().unwrap();
+    helm.args(["uninstall", "second", "--namespace", SECOND, "--wait", "--timeout", "60s"]);
+    run(helm, None).await.unwrap();
+    stage.kubectl(&["delete", "namespace", SECOND, "--timeout=60s"]).await;
+    until("the first install leading again", SOON, async || {
+        leader(stage).await.starts_with(&format!("{NAMESPACE}/")).then_some(())
+    })
+    .await;
+    assert_eq!(since.audit().leaders(), [USER, SECOND_USER, USER], "both led at once");
+}
+
+async fn leader(stage: &Stage) -> String {
+    let leases: Api<Lease> = Api::namespaced(stage.client.clone(), "kube-system");
+    let lease = leases.get_opt("homeostat").await.unwrap();
+    lease.and_then(|lease| lease.spec?.holder_identity).unwrap_or_default()
+}
+
+/// An uninstall leaves the definitions and the open incident, waits for nobody, and the next install goes on with it.
+pub async fn uninstall(stage: &Stage) {
+    stage.ready().await;
+    let tenants: Api<Tenant> = Api::all(stage.client.clone());
+    stage.patch(&tenants, "food", &json!({"spec": {"automation": null}})).await;
+    let since = Since::now(stage).await;
+    let sick = stage.world().serving("kitchen").await.unwrap();
+    let fault = Planned {
+        kind: Kind::Errors,
+        variant: Some(Variant::ProbesGood),
+        service: "kitchen".to_owned(),
+        pause: Duration::ZERO,
+    };
+    inject(stage.world(), &fault, &|_| {}).await.unwrap();
+    let open = since.incident(stage, "kitchen", SOON).await;
+    since.action(stage, ActionState::Proposed, SOON).await;
+
+    let begun = Instant::now();
+    install::uninstall(&stage.platform).await.unwrap();
+    assert!(begun.elapsed() < REMOVED, "the uninstall took {:?}", begun.elapsed());
+    let definitions = stage.kubectl(&["get", "crd", "--output=name"]).await;
+    assert_eq!(
+        definitions.lines().filter(|line| line.ends_with(".homeostat.dev")).count(),
+        7,
+        "{definitions}"
+    );
+    let everything = "tenants,workloads,incidents,actions,controlplanes,reports,playbooks";
+    let kept = stage.kubectl(&["get", everything, "--all-namespaces", "--output=json"]).await;
+    let kept: Value = serde_json::from_str(&kept).unwrap();
+    for object in kept["items"].as_array().unwrap() {
+        assert!(object["metadata"]["finalizers"].is_null(), "{}", object["metadata"]);
+    }
+    let incident = since.only_incident(stage, "kitchen").await;
+    assert!(incident.uid() == open.uid() && !seen::is_over(&incident));
+    // An object can go although nobody is there to say goodbye to it.
+    stage.workloads().delete("notification", &DeleteParams::default()).await.unwrap();
+    assert!(stage.workloads().get_opt("notification").await.unwrap().is_none());
+
+    stage.installed().await;
+    stage.warm().await;
+    let incident = since.only_incident(stage, "kitchen").await;
+    assert!(
+        incident.uid() == open.uid() && !seen::is_over(&incident),
+        "the open incident was not taken over"
+    );
+    let automation = json!([{"actions": ["EvictPod", "RollingRestart"], "level": "ActBounded"}]);
+    stage.patch(&tenants, "food", &json!({"spec": {"automation": automation}})).await;
+    healed(stage, &since, "kitchen", &sick).await;
+    assert_eq!(since.only_incident(stage, "kitchen").await.uid(), open.uid());
+}

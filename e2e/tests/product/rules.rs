@@ -1,0 +1,77 @@
+//! The generated definitions and each of their rules, as the API server judges them.
+
+use homeostat_crds::rules::{self, Case};
+use kube::Api;
+use kube::api::{DeleteParams, DynamicObject, PostParams};
+use kube::core::ApiResource;
+use kube::core::gvk::GroupVersionKind;
+use kube::{Client, ResourceExt};
+use serde_json::Value;
+
+use crate::stage::Stage;
+
+/// Every definition is accepted; of every rule the good example is accepted and the bad one refused with its message.
+pub async fn hold(stage: &Stage) {
+    let folder = stage.path("crds/generated").display().to_string();
+    stage.kubectl(&["create", "--filename", &folder]).await;
+    stage.kubectl(&["wait", "--for=condition=Established", "--timeout=30s", "--filename", &folder]).await;
+    let cases = rules::cases().unwrap();
+    let mut wrong = Vec::new();
+    for case in &cases {
+        if let Err(text) = check(&stage.client, case).await {
+            wrong.push(format!("{}: {text}", case.message));
+        }
+    }
+    // Removed before anything is asserted: the chart brings its own and does not take over foreign ones.
+    stage.kubectl(&["delete", "--timeout=30s", "--filename", &folder]).await;
+    assert!(cases.len() > 30, "only {} examples", cases.len());
+    assert!(wrong.is_empty(), "{} of {} rules:\n{}", wrong.len(), cases.len(), wrong.join("\n"));
+}
+
+async fn check(client: &Client, case: &Case) -> Result<(), String> {
+    let api = api_of(client, &case.valid);
+    let dry = PostParams { dry_run: true, ..PostParams::default() };
+    let Some(before) = &case.before else {
+        let valid = api.create(&dry, &object(&case.valid)).await;
+        valid.map_err(|error| format!("the good example is refused: {error}"))?;
+        let api = api_of(client, &case.invalid);
+        return refused(api.create(&dry, &object(&case.invalid)).await, &case.message);
+    };
+    let before = api.create(&PostParams::default(), &object(before)).await;
+    let before = before.map_err(|error| format!("the object before is refused: {error}"))?;
+    let name = before.name_any();
+    let after = |example: &Value| {
+        let mut object = object(example);
+        object.metadata.resource_version.clone_from(&before.metadata.resource_version);
+        object
+    };
+    let valid = api.replace(&name, &dry, &after(&case.valid)).await;
+    let invalid = api.replace(&name, &dry, &after(&case.invalid)).await;
+    api.delete(&name, &DeleteParams::default()).await.map_err(|error| error.to_string())?;
+    valid.map_err(|error| format!("the good example is refused: {error}"))?;
+    refused(invalid, &case.message)
+}
+
+fn refused<T>(answer: kube::Result<T>, message: &str) -> Result<(), String> {
+    match answer {
+        Ok(_) => Err("the bad example is accepted".to_owned()),
+        Err(kube::Error::Api(status)) if status.code == 422 && status.message.contains(message) => Ok(()),
+        Err(error) => Err(format!("the bad example is refused for another reason: {error}")),
+    }
+}
+
+fn object(example: &Value) -> DynamicObject {
+    serde_json::from_value(example.clone()).unwrap()
+}
+
+fn api_of(client: &Client, example: &Value) -> Api<DynamicObject> {
+    let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(
+        "homeostat.dev",
+        "v1alpha1",
+        example["kind"].as_str().unwrap(),
+    ));
+    match example["metadata"]["namespace"].as_str() {
+        Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),
+        None => Api::all_with(client.clone(), &resource),
+    }
+}
