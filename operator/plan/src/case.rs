@@ -133,6 +133,11 @@ impl<'a> Case<'a> {
         self.supporting().map(|finding| finding.last_seen.min(self.now)).max()
     }
 
+    /// When an action on the workload of this incident was last seen to help.
+    pub fn healed_at(&self) -> Option<Timestamp> {
+        self.history.healed_at(self.subject.as_ref()?.key)
+    }
+
     /// How long it is open with nothing under way.
     pub fn idle(&self) -> SignedDuration {
         let start = self.since().max(self.history.last_end().unwrap_or(Timestamp::MIN));

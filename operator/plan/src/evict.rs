@@ -60,6 +60,12 @@ pub(crate) fn due(case: &Case<'_>, pod: &PodRecord, after: After) -> Result<(Tim
             words(limit)
         )));
     }
+    // Spans come late: what was good at the end of a verification cannot be sick by what was seen before.
+    if let Some(healed) = case.healed_at().filter(|healed| seen <= *healed) {
+        return Err(Stop::wait(format!(
+            "the last action was seen to help at {healed:.3}, after this evidence: it must be seen again"
+        )));
+    }
     let (at, why) = match after {
         After::Immediately | After::InQuietMinute { .. } => {
             (since, "nothing heals this by itself".to_owned())

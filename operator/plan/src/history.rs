@@ -2,7 +2,7 @@
 
 use crate::decision::later;
 use homeostat_knowledge::{
-    ActionKind, ActionRecord, ActionState, Incident, SignedDuration, Snapshot, Timestamp, Uid,
+    ActionKind, ActionRecord, ActionState, Incident, SignedDuration, Snapshot, Timestamp, Uid, WorkloadKey,
 };
 use std::sync::Arc;
 
@@ -92,6 +92,15 @@ impl<'a> History<'a> {
     /// When the last action ended.
     pub fn last_end(&self) -> Option<Timestamp> {
         self.actions.iter().filter_map(|action| action.instants.closed.or(action.instants.verified)).max()
+    }
+
+    /// When an action on this workload was last seen to help.
+    pub fn healed_at(&self, workload: &WorkloadKey) -> Option<Timestamp> {
+        let helped = |action: &&&Arc<ActionRecord>| {
+            action.workload == *workload && action.state == ActionState::Verified
+        };
+        let ends = self.actions.iter().filter(helped);
+        ends.filter_map(|action| action.instants.verified.or(action.instants.closed)).max()
     }
 
     fn on(&self, kind: ActionKind, uid: &Uid) -> impl Iterator<Item = &'a ActionRecord> {
