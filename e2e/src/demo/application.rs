@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::{Namespace, PersistentVolume, Service};
+use k8s_openapi::api::core::v1::{Namespace, PersistentVolume, Pod, Service};
 use kube::api::{DeleteParams, ListParams};
 use kube::{Api, Client, ResourceExt};
 use tokio::process::Command;
@@ -52,6 +52,11 @@ pub async fn remove(platform: &Platform) -> Result<(), DemoError> {
     let namespaces: Api<Namespace> = Api::all(client.clone());
     let volumes: Api<PersistentVolume> = Api::all(client.clone());
     for name in [NAMESPACE, OUTSIDE, TELEMETRY] {
+        // Nobody waits for these processes to end in order any more.
+        let pods: Api<Pod> = Api::namespaced(client.clone(), name);
+        let at_once = DeleteParams::default().grace_period(0);
+        let gone = pods.delete_collection(&at_once, &ListParams::default()).await;
+        ignore_missing(gone, "delete pods")?;
         ignore_missing(namespaces.delete(name, &DeleteParams::default()).await, "delete a namespace")?;
     }
     for volume in list(&volumes).await? {

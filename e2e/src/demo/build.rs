@@ -154,10 +154,30 @@ async fn signals_helper(place: &Place, platform: &Platform) -> Result<(), DemoEr
 /// content, so that an older image of the same name is never used.
 pub async fn image(platform: &Platform, program: &Path, name: &str, out: &Path) -> Result<String, DemoError> {
     let tar = out.join(format!("{name}.tar"));
-    let unnamed = ImageSpec::program(&format!("homeostat.dev/{name}:new"), program)?;
-    let digest = image::build(&unnamed, &tar)?;
+    let spec = |reference: &str| {
+        let mut spec = ImageSpec::program(reference, program)?;
+        // The program may be a copy under another name.
+        let path = format!("/{name}");
+        for file in &mut spec.files {
+            file.path.clone_from(&path);
+        }
+        spec.entrypoint = vec![path];
+        Ok::<_, DemoError>(spec)
+    };
+    let digest = image::build(&spec(&format!("homeostat.dev/{name}:new"))?, &tar)?;
     let tag: String = digest.rsplit(':').next().unwrap_or_default().chars().take(12).collect();
     let reference = format!("homeostat.dev/{name}:{tag}");
-    image::build(&ImageSpec::program(&reference, program)?, &tar)?;
+    image::build(&spec(&reference)?, &tar)?;
     platform.load_image(&reference, &tar).await
+}
+
+/// Takes away what a run left on a cluster of the user's own, apart from Homeostat's definitions.
+pub async fn tidy(platform: &Platform) -> Result<(), DemoError> {
+    if platform.own().is_some() {
+        return Ok(());
+    }
+    let mut kubectl = platform.kubectl();
+    let namespace = crate::faults::signals::HELPER_NAMESPACE;
+    kubectl.args(["delete", "namespace", namespace, "--ignore-not-found", "--wait=false"]);
+    run(kubectl, None).await.map(drop)
 }

@@ -184,8 +184,9 @@ pub async fn run(args: &DemoArgs) -> Result<(), DemoError> {
             }
         }
     }
+    conclude(&stage, mode, &runs, args).await?;
     application::remove(&stage.platform).await?;
-    conclude(&stage, mode, &runs, args).await
+    build::tidy(&stage.platform).await
 }
 
 /// Cluster, programs and images.

@@ -60,6 +60,7 @@ pub async fn run(args: &QuietArgs) -> Result<QuietResult, DemoError> {
     let duration = Duration::from_secs(args.minutes * 60);
     let run = column::run(&stage, Column::Homeostat, &[], Some(duration)).await?;
     super::application::remove(&stage.platform).await?;
+    super::build::tidy(&stage.platform).await?;
     let minutes = (run.ended - run.calm).seconds() / 60.0;
     let writes = match stage.platform.own() {
         Some(cluster) => {

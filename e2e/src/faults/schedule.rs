@@ -15,22 +15,29 @@ pub type Counts = BTreeMap<Kind, usize>;
 /// Bounds of the pause before a fault.
 const PAUSE_MILLISECONDS: std::ops::Range<u64> = 1000..4000;
 
-/// Spreads the kinds over the services: each kind takes the services in turn, variants alternate, the
+/// The kubelet restarts the process by itself, and backs off the next time.
+fn ends_processes(kind: Kind) -> bool {
+    matches!(kind, Kind::Kill | Kind::KillAgain | Kind::Leak | Kind::BadConfig)
+}
+
+/// Spreads the kinds over the services: all kinds take the services in turn, variants alternate, the
 /// order is shuffled so that a service rests as long as possible, and the first fault is the simplest
 /// of all when it is there. `provider` is what fault 8 breaks.
 pub fn plan(seed: u64, counts: &Counts, services: &[&str], provider: &str) -> Vec<Planned> {
     let mut random = ChaCha8Rng::seed_from_u64(seed);
+    // One turn for all kinds, what ends processes first: with few faults no service gets two of those,
+    // so that none meets the back-off of another.
+    let mut turn: Vec<&str> = services.to_vec();
+    turn.shuffle(&mut random);
+    let mut turn = turn.into_iter().cycle();
+    let mut kinds: Vec<(Kind, usize)> = counts.iter().map(|(kind, count)| (*kind, *count)).collect();
+    kinds.sort_by_key(|(kind, _)| !ends_processes(*kind));
     let mut open = Vec::new();
-    for (&kind, &count) in counts {
-        let mut turn: Vec<&str> = services.to_vec();
-        turn.shuffle(&mut random);
+    for (kind, count) in kinds {
         for index in 0..count {
             let service = match kind {
                 Kind::ProviderDown => provider,
-                _ => match turn.get(index % turn.len().max(1)) {
-                    Some(service) => service,
-                    None => continue,
-                },
+                _ => turn.next().unwrap_or(provider),
             };
             let variants = [Variant::ProbesGood, Variant::ProbesFailing];
             let variant = kind.has_variants().then(|| variants[index % 2]);
@@ -79,6 +86,18 @@ mod tests {
         assert_eq!(killed.len(), 5);
         for service in SERVICES {
             assert_eq!(planned.iter().filter(|f| f.kind == Kind::Hang && f.service == service).count(), 2);
+        }
+    }
+
+    #[test]
+    fn with_few_faults_no_service_is_killed_twice() {
+        let all: Vec<_> = Kind::ALL.into_iter().map(|kind| (kind, 1)).collect();
+        for seed in 0..50 {
+            let planned = plan(seed, &counts(&all), &SERVICES, "provider");
+            let killed: Vec<_> =
+                planned.iter().filter(|f| ends_processes(f.kind)).map(|f| f.service.as_str()).collect();
+            let different: BTreeSet<_> = killed.iter().collect();
+            assert_eq!((killed.len(), different.len()), (4, 4), "seed {seed}: {planned:?}");
         }
     }
 
