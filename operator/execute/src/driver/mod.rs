@@ -10,6 +10,7 @@ mod store;
 mod watch;
 
 use crate::actions::Protected;
+use crate::guards::{Mode, mode};
 use crate::ledger::LedgerError;
 use crate::ports::{Actuator, Leadership, Ledger, LedgerStoreError, Recorder};
 use homeostat_knowledge::action::ActionInstants;
@@ -171,6 +172,16 @@ struct Shared<L, A, E> {
     tasks: Mutex<JoinSet<()>>,
 }
 
+/// Why a recommendation does not stand any more; `None` while it does.
+fn outlived(record: &ActionRecord, snapshot: &Snapshot) -> Option<&'static str> {
+    if snapshot.incidents.get(&record.incident).is_none_or(|incident| incident.state.closed()) {
+        return Some("the incident is over; the recommendation does not stand any more");
+    }
+    let tenant = snapshot.tenants.get(&record.tenant)?;
+    let raised = matches!(mode(record.kind(), tenant, &snapshot.control), Mode::Act | Mode::Approve);
+    raised.then_some("the level allows more than to recommend now; judged anew")
+}
+
 /// One action on its way through the driver.
 struct Case {
     record: ActionRecord,
@@ -262,23 +273,19 @@ impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
             .collect()
     }
 
-    /// Closes recommendations whose incident is over, so that nobody follows them any more. Returns how many.
+    /// Closes recommendations whose incident is over, so that nobody follows them any more, and those that people
+    /// have raised the level for, so that they are judged anew. Returns how many.
     pub async fn close_proposals(&self) -> usize {
         let snapshot = self.snapshot();
         let mut closed = 0;
-        let stale = snapshot.actions.values().filter(|record| {
-            record.state == ActionState::Proposed
-                && snapshot.incidents.get(&record.incident).is_none_or(|incident| incident.state.closed())
-        });
-        for record in stale {
+        let proposals = snapshot.actions.values().filter(|record| record.state == ActionState::Proposed);
+        let stale = proposals.filter_map(|record| Some((record, outlived(record, &snapshot)?)));
+        for (record, reason) in stale {
             let now = self.now();
             let Some(running) = self.memory().take(&self.shared.memory, &record.incident, &record.id) else {
                 continue;
             };
-            let event = crate::ledger::LedgerEvent::Cancel {
-                guards: Vec::new(),
-                reason: "the incident is over; the recommendation does not stand any more".to_owned(),
-            };
+            let event = crate::ledger::LedgerEvent::Cancel { guards: Vec::new(), reason: reason.to_owned() };
             match crate::ledger::next(record, event, now) {
                 Ok(after) => match self.advance(record, after).await {
                     Ok(_) => closed += 1,

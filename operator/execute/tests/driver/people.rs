@@ -39,6 +39,25 @@ async fn at_level_recommend_it_is_dry_run_and_proposed_once() {
     assert_eq!(states(&world), [ActionState::Cancelled]);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_recommendation_gives_way_when_people_raise_the_level() {
+    let world = World::new(FindingKind::Hung);
+    world.lock().set_tenant(|policy| policy.levels.clear());
+    let executor = world.executor();
+    let (plan, finding) = world.plan(Parameters::EvictPod);
+    executor.run(&plan, Some(finding.clone())).await.expect("proposed");
+    tokio::time::sleep(Duration::from_millis(10)).await;
+    world.lock().set_tenant(|policy| {
+        policy.levels.insert(ActionKind::EvictPod, Level::ActBounded);
+    });
+    assert_eq!(executor.close_proposals().await, 1);
+    tokio::time::sleep(Duration::from_millis(10)).await;
+    let done = executor.run(&plan, Some(finding)).await.expect("done");
+    assert_eq!(done.state, ActionState::Verified, "{}", done.message);
+    assert_eq!(states(&world), [ActionState::Cancelled, ActionState::Verified]);
+    assert_eq!(world.lock().effects.len(), 1);
+}
+
 fn asking() -> Arc<World> {
     let world = World::new(FindingKind::Hung);
     world.lock().set_tenant(|policy| {
