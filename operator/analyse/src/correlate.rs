@@ -11,7 +11,7 @@ use homeostat_knowledge::{
     Cause, Entity, EvidenceId, Finding, FindingKind, IdSource, Incident, IncidentId, IncidentState, Instants,
     Name, ObjectKey, Severity, SignedDuration, Snapshot, Timestamp, WorkloadKey,
 };
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// Settings of the correlator.
 #[derive(Clone, Debug)]
@@ -42,12 +42,19 @@ impl Default for CorrelatorConfig {
 pub struct Correlator {
     config: CorrelatorConfig,
     incidents: BTreeMap<IncidentId, Incident>,
+    /// Roots that were healed lately, and when that was seen.
+    healed: VecDeque<(Entity, Timestamp)>,
     /// Incidents that could not be opened because of the bound.
     pub dropped: u64,
 }
 
 /// A first-hand finding that ended explains later ones of the same root for so long.
 const EXPLAINS_FOR: SignedDuration = SignedDuration::from_secs(10);
+
+/// So long after a root was healed its callers may still work off what piled up.
+const AFTERMATH: SignedDuration = SignedDuration::from_secs(12);
+/// What they show meanwhile must last so long to count as a fault of their own.
+const AFTERMATH_LASTS: SignedDuration = SignedDuration::from_secs(4);
 
 /// What a finding points at.
 fn root_of(finding: &Finding) -> Option<Entity> {
@@ -105,7 +112,7 @@ fn weight(kind: FindingKind) -> f64 {
 impl Correlator {
     /// A correlator without incidents.
     pub fn new(config: CorrelatorConfig) -> Self {
-        Self { config, incidents: BTreeMap::new(), dropped: 0 }
+        Self { config, incidents: BTreeMap::new(), healed: VecDeque::new(), dropped: 0 }
     }
 
     /// Open incidents.
@@ -254,7 +261,25 @@ impl Correlator {
                 return Some(incident.id.clone());
             }
         }
+        if !certain && self.works_off(root, findings, calls, now) {
+            return None;
+        }
         self.open(root, findings, calls, snapshot, now, ids)
+    }
+
+    /// A caller of something that has just been healed is late or stumbles while it works off what piled up. That
+    /// passes; it becomes an incident of its own only when it lasts.
+    fn works_off(&self, root: &Entity, findings: &[&Finding], calls: &Calls, now: Timestamp) -> bool {
+        let Some(caller) = root.workload() else { return false };
+        let brief = findings.iter().all(|finding| {
+            matches!(finding.kind, FindingKind::Slow | FindingKind::ErrorBurst)
+                && now.duration_since(finding.since) < AFTERMATH_LASTS
+        });
+        brief
+            && self
+                .healed
+                .iter()
+                .any(|(healed, at)| now.duration_since(*at) <= AFTERMATH && calls.reaches(caller, healed))
     }
 
     fn open(
@@ -434,10 +459,18 @@ impl Correlator {
         if let Some(since) = well_since
             && !sick
             && now.duration_since(since) >= stable
+            // The kubelet's times have whole seconds and news of failed calls takes a moment: too early to say.
+            && now.duration_since(incident.instants.detected) >= stable / 2
         {
             let since = since.max(incident.instants.impact_start);
             incident.instants.mitigated = Some(since);
             incident.state = IncidentState::Mitigated;
+            if let Some(root) = incident.causes.first().map(root_of_cause) {
+                self.healed.push_back((root, now));
+                if self.healed.len() > 64 {
+                    self.healed.pop_front();
+                }
+            }
             let after = since.duration_since(incident.instants.impact_start).as_secs_f64();
             incident.record(
                 now,
@@ -490,7 +523,7 @@ fn rank(incident: &mut Incident, calls: &Calls) {
         let fresh = newest.is_some_and(|newest| newest.duration_since(finding.last_seen) <= EXPLAINS_FOR);
         let faded = if finding.active || !any_active {
             1.0
-        } else if fresh && first_hand(finding.kind) {
+        } else if (fresh && first_hand(finding.kind)) || explains_active(incident, &root, calls) {
             0.98
         } else {
             continue;
@@ -531,6 +564,17 @@ fn rank(incident: &mut Incident, calls: &Calls) {
     if let Some(workload) = incident.causes[0].entity.workload() {
         incident.workload = Some(workload.clone());
     }
+}
+
+/// What failed behind workloads that still show something is the likelier reason, also once it is over: they
+/// work off what piled up.
+fn explains_active(incident: &Incident, root: &Entity, calls: &Calls) -> bool {
+    incident
+        .findings
+        .iter()
+        .filter(|finding| finding.active)
+        .filter_map(root_of)
+        .any(|other| other != *root && other.workload().is_some_and(|caller| calls.reaches(caller, root)))
 }
 
 /// People think in workloads; the pod is named where it is one of several and the evidence tells which.
