@@ -33,6 +33,8 @@ const HOPELESS: Span = Span::from_secs(20);
 const HAND_OVER: Span = Span::from_secs(120);
 /// Calm must return within this time after the restore.
 const SETTLE: Span = Span::from_secs(120);
+/// A rollout that is under way when a fault is due.
+const ROLLOUT: Span = Span::from_secs(30);
 /// After the last fault, so that follow-ups and late alerts are seen.
 const TAIL: Duration = Duration::from_secs(15);
 /// More faults that cannot be injected end the run.
@@ -194,9 +196,12 @@ async fn under_load(
         .collect();
     let judged = attribute(&records, &seen.history, &seen.incidents, &seen.actions);
     let (attempts, failed_attempts) = seen.history.count(began, ended);
-    // Of the processes that replaced broken ones, not of the start of the whole application.
-    let later = seen.first_connections.iter().filter(|(at, _)| *at > calm);
-    let first_connections = later.map(|(_, milliseconds)| *milliseconds).collect();
+    // Of the processes that replaced broken ones: callers wait for those, while others may wait for callers.
+    let within = |at: At, service: &str| {
+        records.iter().any(|r| r.broken.service == service && at > r.injected && at < r.restored)
+    };
+    let first = seen.first_connections.iter().filter(|(at, service, _)| within(*at, service));
+    let first_connections = first.map(|(.., milliseconds)| *milliseconds).collect();
     let effects = seen.actions.iter().filter(|action| action.has_effect());
     let effects = effects.filter_map(|action| Some((action.at(), action.service.clone()?))).collect();
     drop(seen);
@@ -295,7 +300,11 @@ impl Director<'_> {
             let next = plan.get(index + 1).and_then(|next| next.at).map(|at| began + span(at));
             match timed.at {
                 Some(at) => sleep_until(began + span(at)).await,
-                None => tokio::time::sleep(fault.pause).await,
+                None => {
+                    tokio::time::sleep(fault.pause).await;
+                    // A follow-up of an earlier fault may have begun meanwhile.
+                    self.rolled_out().await?;
+                }
             }
             match self.one(fault, timed.at.is_some(), next).await {
                 Ok((record, replaced)) => {
@@ -445,6 +454,15 @@ impl Director<'_> {
                 "fresh     the harness replaces {service}, so that no back-off meets the next fault"
             ));
             self.world.roll(service).await?;
+        }
+        Ok(())
+    }
+
+    /// Waits for complete rollouts, for a while.
+    async fn rolled_out(&self) -> Result<(), DemoError> {
+        let end = At::now() + ROLLOUT;
+        while At::now() < end && !application::incomplete(&self.world.client).await?.is_empty() {
+            tokio::time::sleep(Duration::from_millis(250)).await;
         }
         Ok(())
     }

@@ -85,7 +85,7 @@ impl Follower {
                 // An error here is a connection that broke; it is opened again below.
                 while let Ok(Some(line)) = lines.try_next().await {
                     if remembered.is_new(&line) {
-                        self.line(&line);
+                        self.line(&pod.service, &line);
                     }
                 }
                 again = true;
@@ -97,12 +97,12 @@ impl Follower {
         }
     }
 
-    fn line(&self, line: &str) {
+    fn line(&self, service: &str, line: &str) {
         if !line.starts_with("attempt ") {
             if line.contains("first connection accepted")
                 && let Some(milliseconds) = milliseconds(line)
             {
-                self.observer.lock().first_connections.push((At::now(), milliseconds));
+                self.observer.lock().first_connections.push((At::now(), service.to_owned(), milliseconds));
             }
             return;
         }

@@ -34,8 +34,9 @@ pub struct Seen {
     pub actions: Vec<ActionView>,
     /// Pods.
     pub pods: Pods,
-    /// Milliseconds from the start of a process to its first accepted connection, and when it was read.
-    pub first_connections: Vec<(At, f64)>,
+    /// When it was read, of which service, and the milliseconds from the start of a process to its first
+    /// accepted connection.
+    pub first_connections: Vec<(At, String, f64)>,
 }
 
 /// Why watching could not begin.
