@@ -11,6 +11,9 @@ use std::time::Duration;
 /// Server-side apply, patches and Events carry this name.
 pub const FIELD_MANAGER: &str = "homeostat";
 
+/// How requests name the program.
+const USER_AGENT: &str = concat!("homeostat/", env!("CARGO_PKG_VERSION"));
+
 /// Longest time that one call may take. Longer than a slow admission chain, shorter than evidence stays fresh.
 pub const CALL_LIMIT: Duration = Duration::from_secs(5);
 
@@ -44,6 +47,8 @@ pub async fn connect(options: &ConnectOptions) -> Result<Client, ClusterError> {
     };
     config.default_retry = false;
     config.connect_timeout = Some(Duration::from_secs(3));
+    // So that the audit log of the API server tells our requests from others of the same account.
+    config.headers.push((http::header::USER_AGENT, http::HeaderValue::from_static(USER_AGENT)));
     Client::try_from(config).map_err(|why| invalid(chain(&why)))
 }
 

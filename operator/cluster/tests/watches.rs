@@ -255,20 +255,30 @@ async fn a_broken_object_blinds_nobody() {
 
 #[tokio::test(start_paused = true)]
 async fn gone_again_and_again_stays_below_twenty_requests_a_second() {
-    let server = shop();
-    let mut run = start(&server);
-    run.ready().await;
-    let before = server.seen().len();
-    let gone = || status(410, "Expired", "too old resource version");
-    server.trouble(Method::GET, "", usize::MAX, gone());
-    server.cut_watches(true);
-    run.idle(Duration::from_mins(5)).await;
-    let requests = server.seen().len() - before;
-    assert!(requests < 3 * 300, "{requests} in five minutes");
-    assert!(matches!(run.source(), Some(SourceState::Down(_))));
-    server.calm();
-    run.idle(Duration::from_mins(1)).await;
-    assert_eq!(run.source(), Some(SourceState::Healthy), "recovers by itself");
+    // Lists fail, or lists succeed and every watch after them is told that it is too late.
+    for lists_fail in [true, false] {
+        let server = shop();
+        let mut run = start(&server);
+        run.ready().await;
+        if lists_fail {
+            server.trouble(Method::GET, "", usize::MAX, status(410, "Expired", "too old resource version"));
+        }
+        server.compact(true);
+        server.cut_watches(true);
+        for seconds in [1, 2, 5, 20, 100, 170] {
+            let before = server.seen().len();
+            run.idle(Duration::from_secs(seconds)).await;
+            let requests = server.seen().len() - before;
+            // Sixteen kinds begin together; from then on they spread.
+            assert!(requests as u64 <= 20 * seconds + 32, "{requests} in {seconds} s, {lists_fail}");
+        }
+        assert!(matches!(run.source(), Some(SourceState::Down(_))) || !lists_fail);
+        server.calm();
+        server.compact(false);
+        run.idle(Duration::from_mins(1)).await;
+        assert_eq!(run.source(), Some(SourceState::Healthy), "recovers by itself");
+        assert_eq!(run.board.current().pods.size(), 1);
+    }
 }
 
 #[tokio::test(start_paused = true)]

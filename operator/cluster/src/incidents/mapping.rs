@@ -77,9 +77,11 @@ pub fn status(incident: &Incident) -> IncidentStatus {
             Severity::Warning => WireSeverity::Warning,
             Severity::Critical => WireSeverity::Critical,
         }),
-        cause: incident
-            .top_cause()
-            .map(|cause| clip(&format!("{} ({})", cause.entity.name(), cause.kind), 320)),
+        cause: incident.top_cause().map(|cause| {
+            // People know their workloads by name; which pod it was stands in the causes.
+            let name = cause.entity.workload().map_or_else(|| cause.entity.name(), |key| &key.name);
+            clip(&format!("{name} ({})", cause.kind), 320)
+        }),
         summary: Some(clip(&incident.summary(), 1_024)),
         workload: incident.workload.as_ref().map(|key| key.name.to_string()),
         instants: Some(IncidentInstants {

@@ -213,7 +213,7 @@ fn hung(pod: &str) -> Incident {
 #[test]
 fn the_columns_that_people_see() {
     let status = status(&hung("order-6c-x"));
-    assert_eq!(status.cause.as_deref(), Some("order-6c-x (Hung)"));
+    assert_eq!(status.cause.as_deref(), Some("order (Hung)"));
     assert_eq!(status.detected_in.as_deref(), Some("1.4s"));
     assert_eq!(status.repaired_in, None);
     assert_eq!(status.causes[0].confidence_percent, 99);

@@ -117,6 +117,9 @@ pub(crate) struct Acceptance {
     controllers: HashSet<ControllerKey>,
     claims: BTreeMap<ControllerKey, BTreeSet<WorkloadKey>>,
     owners: BTreeMap<Name, TenantName>,
+    delivered_control: Option<Arc<ControlPolicy>>,
+    /// Something was told of the control plane, if only that it is not there.
+    control_told: bool,
     delivered_tenants: BTreeMap<TenantName, Arc<TenantPolicy>>,
     delivered_workloads: BTreeMap<WorkloadKey, Arc<WorkloadPolicy>>,
     synced: BTreeSet<ObjectKind>,
@@ -139,7 +142,12 @@ impl Acceptance {
             Input::ControlSeen(entry) => {
                 let before = self.defaults();
                 // The default policy has no effects: what cannot be read must not allow anything.
-                out.push(ObjectChange::Control(entry.policy.as_ref().ok().cloned()));
+                let policy = entry.policy.as_ref().ok().cloned();
+                // Our own status writes come back as changes of the object and change nothing.
+                if !std::mem::replace(&mut self.control_told, true) || self.delivered_control != policy {
+                    self.delivered_control.clone_from(&policy);
+                    out.push(ObjectChange::Control(policy));
+                }
                 self.control = Some(entry);
                 self.revision += 1;
                 if self.defaults() != before {
@@ -148,6 +156,7 @@ impl Acceptance {
             }
             Input::ControlGone => {
                 out.push(ObjectChange::Control(None));
+                self.delivered_control = None;
                 self.control = None;
                 self.revision += 1;
                 self.judge_tenants(&mut out);

@@ -244,6 +244,11 @@ fn the_control_plane_reaches_every_tenant_and_a_broken_one_allows_nothing() {
     assert!(matches!(&out[0], ObjectChange::Control(Some(_))));
     let ObjectChange::Tenant(Change::Applied(food)) = &out[1] else { panic!("{out:?}") };
     assert_eq!(food.limits.evidence_maximum_age.as_secs(), 25);
+    assert_eq!(
+        acceptance.feed(Input::ControlSeen(control(Ok(Arc::default()), 25))),
+        [],
+        "the same is no news"
+    );
     let why = Rejection::Unreadable { message: String::new() };
     let out = acceptance.feed(Input::ControlSeen(control(Err(why), 25)));
     assert_eq!(out, [ObjectChange::Control(None)]);

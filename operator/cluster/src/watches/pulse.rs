@@ -52,6 +52,7 @@ pub(crate) struct Pulse {
     began: Instant,
     /// Milliseconds from `began` to the last sign of life.
     last: AtomicU64,
+    beats: AtomicU64,
     synced: AtomicBool,
     failure: Mutex<Option<(Instant, String)>>,
     accepted: AtomicU64,
@@ -64,6 +65,7 @@ impl Pulse {
             name: name.into(),
             began: Instant::now(),
             last: AtomicU64::new(0),
+            beats: AtomicU64::new(0),
             synced: AtomicBool::new(false),
             failure: Mutex::new(None),
             accepted: AtomicU64::new(0),
@@ -73,9 +75,15 @@ impl Pulse {
 
     /// A sign of life.
     pub fn beat(&self) {
+        self.beats.fetch_add(1, Ordering::Relaxed);
         let elapsed = Instant::now().duration_since(self.began);
         self.last.store(u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
         *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// How many signs of life there were.
+    pub fn beats(&self) -> u64 {
+        self.beats.load(Ordering::Relaxed)
     }
 
     /// The watch reported an error.

@@ -168,7 +168,7 @@ pub(crate) async fn run<W: Watched>(
     gate: Gate,
 ) -> Closed {
     let config = watcher::Config::default().timeout(WATCH_SECONDS);
-    let mut stream = pin!(watcher(api, config).backoff(Patience::default()));
+    let mut stream = pin!(watcher(api, config).backoff(Patience::new(Arc::clone(&pulse))));
     let mut state =
         State { watched, names: Interner::default(), known: HashMap::new(), round: 0, listed: false };
     let mut failing = false;

@@ -83,6 +83,8 @@ struct State {
     watchers: Vec<Watcher>,
     /// Everything that happened: a watch goes on from the version that its client knows.
     events: Vec<Event>,
+    /// Every watch is told that its version is too old.
+    compacted: bool,
 }
 
 struct Event {
@@ -205,11 +207,14 @@ impl Server {
         let mut state = self.state.lock().unwrap();
         for watcher in state.watchers.drain(..) {
             if gone {
-                let object = json!({ "kind": "Status", "code": 410, "reason": "Expired",
-                    "message": "too old resource version" });
-                let _told = watcher.sender.unbounded_send(event("ERROR", &object));
+                let _told = watcher.sender.unbounded_send(expired());
             }
         }
+    }
+
+    /// Whether every watch is told that its version is too old, as after a compaction.
+    pub fn compact(&self, compacted: bool) {
+        self.state.lock().unwrap().compacted = compacted;
     }
 
     /// Sends a bookmark on every watch.
@@ -282,7 +287,11 @@ impl Server {
                 let _told = sender.unbounded_send(event.line.clone());
             }
         }
-        state.watchers.push(Watcher { plural, namespace, sender });
+        if state.compacted {
+            let _told = sender.unbounded_send(expired());
+        } else {
+            state.watchers.push(Watcher { plural, namespace, sender });
+        }
         drop(state);
         let frames = receiver.map(|bytes| Ok::<_, IoError>(Frame::data(bytes)));
         Response::new(StreamBody::new(frames).boxed_unsync())
@@ -437,6 +446,12 @@ impl State {
             "items": &all[from..to] }),
         )
     }
+}
+
+fn expired() -> Bytes {
+    let object = json!({ "kind": "Status", "code": 410, "reason": "Expired",
+        "message": "too old resource version" });
+    event("ERROR", &object)
 }
 
 /// A line of a watch; the type comes first, as the API server writes it.
