@@ -298,13 +298,12 @@ impl Director<'_> {
             }
             let fault = &timed.fault;
             let next = plan.get(index + 1).and_then(|next| next.at).map(|at| began + span(at));
-            match timed.at {
-                Some(at) => sleep_until(began + span(at)).await,
-                None => {
-                    tokio::time::sleep(fault.pause).await;
-                    // A follow-up of an earlier fault may have begun meanwhile.
-                    self.rolled_out().await?;
-                }
+            if let Some(at) = timed.at {
+                sleep_until(began + span(at)).await;
+            } else {
+                tokio::time::sleep(fault.pause).await;
+                // A follow-up of an earlier fault may have begun meanwhile.
+                self.rolled_out().await?;
             }
             match self.one(fault, timed.at.is_some(), next).await {
                 Ok((record, replaced)) => {
