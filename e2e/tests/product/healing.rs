@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use homeostat_crds::{ActionKind, MicroTime};
 use homeostat_crds::v1alpha1::Incident;
 use homeostat_crds::v1alpha1::action::ActionState;
+use homeostat_crds::{ActionKind, MicroTime};
 use homeostat_e2e::truth::PodView;
 use kube::ResourceExt;
 use nix::sys::signal::Signal;

@@ -26,7 +26,7 @@ use futures::future::LocalBoxFuture;
 use stage::Stage;
 
 /// A scenario that takes longer hangs.
-const LIMIT: Duration = Duration::from_mins(3);
+const LIMIT: Duration = Duration::from_mins(5);
 
 type Scenario = for<'a> fn(&'a Stage) -> LocalBoxFuture<'a, ()>;
 

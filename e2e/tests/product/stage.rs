@@ -25,14 +25,14 @@ use serde_json::{Value, json};
 use tokio::process::Command;
 use tokio::sync::OnceCell;
 
-use crate::seen;
+use crate::{installing, seen};
 
 /// Workloads that scenarios add begin so.
 pub const EXTRA: &str = "extra-";
 /// Name of the release, of the Deployment and of the Service.
 pub const RELEASE: &str = "homeostat";
 /// Long enough for everything that takes seconds, on a busy machine too.
-pub const SOON: Duration = Duration::from_mins(1);
+pub const SOON: Duration = Duration::from_secs(90);
 
 /// No failed attempt for so long is calm.
 const QUIET: Span = Span::from_secs(3);
@@ -159,7 +159,13 @@ impl Stage {
     }
 
     async fn load(&self, name: &str) -> String {
-        build::image(&self.platform, &self.program(name).await, name, &self.out).await.unwrap()
+        let program = self.program(name).await;
+        // Most of a debug binary is symbols. Without `strip` it is only slower.
+        let small = self.out.join(name);
+        let mut strip = Command::new("strip");
+        strip.arg("-o").arg(&small).arg(&program);
+        let program = if run(strip, None).await.is_ok() { small } else { program };
+        build::image(&self.platform, &program, name, &self.out).await.unwrap()
     }
 
     /// A debug binary. `make test` has built the whole workspace and says so by `E2E`; otherwise cargo looks whether
@@ -176,6 +182,7 @@ impl Stage {
 
     /// Homeostat is installed, the application runs under load, everything is as in the demo and calm.
     pub async fn ready(&self) {
+        installing::remove_second(self).await;
         self.installed().await;
         let application = self.application().await;
         self.defaults().await;
@@ -184,6 +191,7 @@ impl Stage {
                 // Never stopped, or gone by now: both fine.
                 let _ = application.world.signal(&pod, Signal::SIGCONT).await;
             }
+            application.world.faults_off(service).await.unwrap();
         }
         self.warm().await;
         self.calm().await;
