@@ -102,7 +102,11 @@ impl ImageSpec {
         let path = format!("/{}", name.to_string_lossy());
         Ok(Self {
             reference: reference.to_owned(),
-            files: vec![ImageFile { path: path.clone(), content: Content::Path(program.to_owned()), mode: 0o755 }],
+            files: vec![ImageFile {
+                path: path.clone(),
+                content: Content::Path(program.to_owned()),
+                mode: 0o755,
+            }],
             entrypoint: vec![path],
             user: NON_ROOT.to_owned(),
             env: BTreeMap::new(),

@@ -98,7 +98,8 @@ impl Tools {
     /// Finds or makes every piece, slow builds beside quick downloads.
     pub fn ensure(progress: &Progress) -> Result<Self, ToolchainError> {
         let (built, unpacked) = std::thread::scope(|scope| {
-            let builds = scope.spawn(|| ensure_all(&[Piece::Kubernetes, Piece::CoreDns, Piece::Pause], progress));
+            let builds =
+                scope.spawn(|| ensure_all(&[Piece::Kubernetes, Piece::CoreDns, Piece::Pause], progress));
             let unpacked =
                 ensure_all(&[Piece::Containerd, Piece::Runc, Piece::CniPlugins, Piece::Iptables], progress);
             (builds.join(), unpacked)
@@ -115,10 +116,18 @@ impl Tools {
 
     /// Every folder of a piece.
     pub fn folders(&self) -> Vec<PathBuf> {
-        [&self.kubernetes, &self.containerd, &self.runc, &self.cni, &self.iptables, &self.coredns, &self.pause]
-            .into_iter()
-            .cloned()
-            .collect()
+        [
+            &self.kubernetes,
+            &self.containerd,
+            &self.runc,
+            &self.cni,
+            &self.iptables,
+            &self.coredns,
+            &self.pause,
+        ]
+        .into_iter()
+        .cloned()
+        .collect()
     }
 
     /// The value of `PATH` with which components find each other, before the system's own folders.
