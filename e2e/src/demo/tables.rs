@@ -194,6 +194,15 @@ fn notes(run: &ColumnRun) -> String {
             run.first_connections.len()
         ));
     }
+    if run.load.late * 100 > run.load.requests {
+        parts.push(format!(
+            "{} of {} requests were sent late: the machine had too little CPU, so these figures are too bad",
+            run.load.late, run.load.requests
+        ));
+    }
+    if run.load.missing > 0 {
+        parts.push(format!("{} reads did not find what was acknowledged", run.load.missing));
+    }
     if run.restored_by_harness > 0 {
         parts.push(format!("{} faults restored by the harness", run.restored_by_harness));
     }

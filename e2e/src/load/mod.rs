@@ -30,6 +30,8 @@ use crate::truth::{At, Outcome};
 /// Requests that may wait for an answer at once. A request waits 3 s at most, so that 210 a second
 /// reach 630; beyond the bound they count as failed without being sent.
 const MAX_IN_FLIGHT: usize = 2000;
+/// A request sent later than this is late.
+const LATE: Duration = Duration::from_millis(250);
 /// How often the file is written.
 const FLUSH: Duration = Duration::from_millis(200);
 
@@ -96,6 +98,9 @@ pub struct LoadSummary {
     pub failed: u64,
     /// Orders that were acknowledged.
     pub acknowledged: u64,
+    /// Requests sent more than 0.25 s after they were due: the machine had no time for the generator.
+    #[serde(default)]
+    pub late: u64,
     /// Acknowledged orders, tickets, payments or mails that a later read did not find.
     pub missing: u64,
 }
@@ -139,6 +144,9 @@ async fn generate(args: &LoadArgs) -> Result<LoadSummary, LoadError> {
                 recorder.borrow_mut().flush()?;
             }
             () = tokio::time::sleep_until(due) => {
+                if Instant::now() > due + LATE {
+                    recorder.borrow_mut().late();
+                }
                 let user = &users[arrival.number as usize % users.len()];
                 if tasks.len() < MAX_IN_FLIGHT {
                     tasks.spawn_local(one(Rc::clone(user), Rc::clone(&recorder), arrival));

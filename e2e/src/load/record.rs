@@ -96,6 +96,11 @@ impl Recorder {
         }
     }
 
+    /// The next request is sent late.
+    pub fn late(&mut self) {
+        self.summary.late += 1;
+    }
+
     /// Hands all lines to the operating system.
     pub fn flush(&mut self) -> Result<(), LoadError> {
         let written = self.file.write_all(self.lines.as_bytes());
