@@ -82,6 +82,9 @@ pub async fn api_server_away(stage: &Stage) {
     let after = stage.homeostat().await.unwrap();
     assert_eq!((after.uid(), restarts(&after)), (before.uid(), restarts(&before)), "Homeostat was restarted");
 
+    // The cluster's own controllers and the kubelet need their time too; then a new fault is healed as ever.
+    stage.fresh(&["notification"]).await;
+    stage.calm().await;
     let since = Since::now(stage).await;
     let pod = stage.signal("kitchen", Signal::SIGSTOP).await;
     healed(stage, &since, "kitchen", &pod).await;

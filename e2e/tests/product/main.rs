@@ -40,9 +40,9 @@ const SCENARIOS: &[(&str, Scenario)] = &[
     ("kill_switch_stops_and_releases", |stage| held_back::kill_switch(stage).boxed_local()),
     ("unusable_workloads_are_told", |stage| held_back::unusable_workloads(stage).boxed_local()),
     ("killed_homeostat_goes_on", |stage| interrupted::killed_homeostat(stage).boxed_local()),
+    ("api_server_away", |stage| interrupted::api_server_away(stage).boxed_local()),
     ("two_installs_never_both_lead", |stage| installing::second_install(stage).boxed_local()),
     ("uninstall_keeps_the_records", |stage| installing::uninstall(stage).boxed_local()),
-    ("api_server_away", |stage| interrupted::api_server_away(stage).boxed_local()),
 ];
 
 #[tokio::main]

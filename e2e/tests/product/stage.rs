@@ -1,7 +1,7 @@
 //! What all scenarios share: the cluster, Homeostat by its chart, the application under load.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use homeostat_crds::v1alpha1::{ControlPlane, Workload};
@@ -66,6 +66,8 @@ pub struct Stage {
     programs: PathBuf,
     image: OnceCell<String>,
     application: OnceCell<Application>,
+    /// UID of the pod that the application's telemetry goes to.
+    receiver: Mutex<Option<String>>,
 }
 
 struct Application {
@@ -88,7 +90,8 @@ impl Stage {
         let client = cluster.client().await.unwrap();
         let platform = Platform::Own { cluster: Box::new(cluster), client: client.clone() };
         let (image, application) = (OnceCell::new(), OnceCell::new());
-        Self { live: Live::start(), platform, client, root, out, programs, image, application }
+        let (live, receiver) = (Live::start(), Mutex::default());
+        Self { live, platform, client, root, out, programs, image, application, receiver }
     }
 
     /// Removes everything.
@@ -194,7 +197,25 @@ impl Stage {
             application.world.faults_off(service).await.unwrap();
         }
         self.warm().await;
+        let receiver = self.homeostat().await.and_then(|pod| pod.uid());
+        let before = std::mem::replace(&mut *self.receiver.lock().unwrap(), receiver.clone());
+        if before.is_some() && before != receiver {
+            let all: Vec<&str> = application::SERVICES.into_iter().chain([application::GATEWAY]).collect();
+            self.fresh(&all).await;
+        }
         self.calm().await;
+    }
+
+    /// Replaces the services' pods by rollouts. Whoever was just connecting to a pod of Homeostat when that went away
+    /// has the kernel send its first packet there for two minutes; a new process begins anew.
+    pub async fn fresh(&self, services: &[&str]) {
+        for service in services {
+            self.world().roll(service).await.unwrap();
+        }
+        until("new pods of the application", SOON, async || {
+            application::incomplete(&self.client).await.ok()?.is_empty().then_some(())
+        })
+        .await;
     }
 
     /// Homeostat is installed by its chart.

@@ -94,10 +94,17 @@ async fn sigterm_drains_without_a_failed_request() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sigterm_waits_for_a_running_request() {
     let mut app = App::start("running");
-    app.fault("consumer", json!({ "kind": "slow", "delayMilliseconds": 800 })).await;
     let (http, consumer) = (app.http.clone(), app.at("consumer").to_owned());
+    // Its store is open once it answers; the request below must only wait for the fault.
+    let mut tries = 0;
+    while http.get(&consumer, "/consumers/c-1").await.0 != 200 {
+        tries += 1;
+        assert!(tries < 200, "the consumer service does not answer");
+        tokio::time::sleep(Duration::from_millis(25)).await;
+    }
+    app.fault("consumer", json!({ "kind": "slow", "delayMilliseconds": 500 })).await;
     let running = tokio::spawn(async move { http.get(&consumer, "/consumers/c-1").await });
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    tokio::time::sleep(Duration::from_millis(200)).await;
     app.process("consumer").signal(Signal::SIGTERM);
     assert_eq!(running.await.unwrap().0, 200);
     assert_eq!(app.process("consumer").wait().code(), Some(0));

@@ -210,9 +210,9 @@ mod tests {
         let mut snapshot = snapshot();
         let mut history = RootHistory::default();
         history.observe(&snapshot, at(0), CALM);
-        let kitchen = Entity::Workload { key: ObjectKey::new("shop", "kitchen") };
-        put(&mut snapshot, incident("order-1", kitchen, FindingKind::ErrorBurst, -1));
+        let basket = Entity::Workload { key: ObjectKey::new("shop", "basket") };
+        put(&mut snapshot, incident("order-1", basket, FindingKind::ErrorBurst, -1));
         history.observe(&snapshot, at(1), CALM);
-        assert_eq!(names(&history), [("shop/kitchen".to_owned(), true)]);
+        assert_eq!(names(&history), [("shop/basket".to_owned(), true)]);
     }
 }
