@@ -1,7 +1,7 @@
 # Homeostat: one place for every command. `make` alone lists them.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-pure test-cluster bench cluster cluster-down lint crds chart score build image clean-demo
+.PHONY: help demo test test-pure test-cluster test-product bench cluster cluster-down lint crds chart score build image clean-demo
 
 NAME ?= homeostat
 PROFILE ?= release
@@ -28,6 +28,10 @@ test-pure: ## The tests that need no cluster
 
 test-cluster: ## The tests on the test cluster (needs root, Go)
 	@./scripts/test cluster
+
+test-product: ## The installed product on a real node: ten scenarios (needs root, Go, a quiet machine)
+	@$(STEP) "Building the programs" cargo build --quiet --workspace
+	@cargo test --package homeostat-e2e --test product
 
 bench: ## Speed, memory and idle figures into target/bench/summary.json
 	@$(STEP) "Measuring" ./scripts/bench
