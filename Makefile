@@ -1,7 +1,7 @@
 # Homeostat: one place for every command. `make` alone lists them.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-pure test-cluster test-product bench cluster cluster-down lint crds chart score build image clean-demo
+.PHONY: help demo test test-pure test-cluster test-product bench cluster cluster-down lint crds chart
 
 NAME ?= homeostat
 PROFILE ?= release

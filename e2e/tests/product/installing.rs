@@ -106,7 +106,8 @@ pub async fn uninstall(stage: &Stage) {
     stage.ready().await;
     let tenants: Api<Tenant> = Api::all(stage.client.clone());
     stage.patch(&tenants, "food", &json!({"spec": {"automation": null}})).await;
-    let since = Since::now(stage).await;
+    stage.patch(&stage.workloads(), "kitchen", &json!({"spec": {"playbooks": ["error-burst"]}})).await;
+    let since = Since::now(stage).await.with_errors();
     let sick = stage.world().serving("kitchen").await.unwrap();
     let fault = Planned {
         kind: Kind::Errors,

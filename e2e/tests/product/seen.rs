@@ -71,10 +71,18 @@ pub fn is_over(incident: &Incident) -> bool {
     incident.status.as_ref().and_then(|status| status.state) == Some(IncidentState::Resolved)
 }
 
-/// Whether nothing but slowness was found.
-fn is_slowness(incident: &Incident) -> bool {
+/// Whether nothing abnormal is left: it is over, or people have it and nothing is found any more.
+pub fn is_calm(incident: &Incident) -> bool {
+    let Some(status) = &incident.status else { return false };
+    let handed_over = status.state == Some(IncidentState::HandedOver);
+    is_over(incident) || handed_over && status.findings.iter().all(|finding| !finding.active)
+}
+
+/// Whether nothing was found but what a busy processor or disk does to the application: slow answers, and the
+/// errors of a store that is busy.
+fn is_noise(incident: &Incident) -> bool {
     let findings = incident.status.as_ref().map_or(&[][..], |status| &status.findings);
-    !findings.is_empty() && findings.iter().all(|finding| finding.kind == "Slow")
+    !findings.is_empty() && findings.iter().all(|finding| matches!(&*finding.kind, "Slow" | "ErrorBurst"))
 }
 
 /// Whether an incident names the service, or a pod of it, among its causes.
@@ -103,6 +111,7 @@ pub struct Since {
     incidents: BTreeMap<String, i32>,
     actions: BTreeSet<String>,
     audit: Audit,
+    errors: bool,
 }
 
 impl Since {
@@ -114,16 +123,22 @@ impl Since {
             incidents: incidents(stage).await.into_iter().map(known).collect(),
             actions: actions(stage).await.iter().map(|action| action.uid().unwrap()).collect(),
             audit: Audit::from_now(stage.cluster().layout().audit_log()),
+            errors: false,
         }
     }
 
-    /// Incidents that opened or came back, without those that only say that the machine is busy.
+    /// Errors are what the scenario is about.
+    pub fn with_errors(self) -> Self {
+        Self { errors: true, ..self }
+    }
+
+    /// Incidents that opened or came back, without those that only say that this machine is busy.
     pub async fn incidents(&self, stage: &Stage) -> Vec<Incident> {
         let mut all = incidents(stage).await;
         all.retain(|incident| {
             let reopened = incident.status.as_ref().map_or(0, |status| status.reopen_count);
             let new = self.incidents.get(&incident.uid().unwrap()).is_none_or(|before| reopened > *before);
-            new && !is_slowness(incident)
+            new && (self.errors || !is_noise(incident))
         });
         all
     }
