@@ -92,7 +92,7 @@ pub async fn remove_second(stage: &Stage) {
         "60s",
     ]);
     run(helm, None).await.unwrap();
-    stage.kubectl(&["delete", "namespace", SECOND, "--timeout=60s"]).await;
+    stage.kubectl(&["delete", "namespace", SECOND, "--wait=false"]).await;
 }
 
 async fn leader(stage: &Stage) -> String {
