@@ -20,6 +20,7 @@ use crate::load::{LoadArgs, LoadSummary};
 use crate::result::Requests;
 use crate::truth::attribution::Judged;
 use crate::truth::judge::NOT_HEALED;
+use crate::truth::watch::{Reached, Start};
 use crate::truth::{At, FaultRecord, Observer, Span, Verdict, attribute, request};
 
 /// Calm before the first and between faults: no failed attempt on any service.
@@ -76,8 +77,8 @@ pub struct ColumnRun {
     pub proof: Option<Proof>,
     /// What the load generator counted.
     pub load: LoadSummary,
-    /// Milliseconds from process start to the first accepted connection.
-    pub first_connections: Vec<f64>,
+    /// How long the processes that replaced broken ones needed before they could be called.
+    pub starts: Vec<Start>,
     /// When load began.
     pub began: At,
     /// When everything was calm for the first time.
@@ -92,6 +93,20 @@ pub struct ColumnRun {
     pub effects: Vec<(At, String)>,
     /// Recorded guard inputs, when Homeostat ran and they could be read.
     pub guards: Option<PathBuf>,
+}
+
+impl ColumnRun {
+    /// Milliseconds from the start of a process until it had come so far.
+    pub fn milliseconds(&self, reached: Reached) -> Vec<f64> {
+        self.starts.iter().filter(|start| start.reached == reached).map(|start| start.milliseconds).collect()
+    }
+
+    /// The application's own share of a repair, in milliseconds: until the first connection where callers were waiting
+    /// for it, until it listened where Kubernetes had to see the pod ready first.
+    pub fn own_starts(&self) -> Vec<f64> {
+        let own = |start: &&Start| start.reached != Reached::CalledAnew;
+        self.starts.iter().filter(own).map(|start| start.milliseconds).collect()
+    }
 }
 
 /// Puts everything there, runs the plan and takes Homeostat away again.
@@ -196,12 +211,10 @@ async fn under_load(
         .collect();
     let judged = attribute(&records, &seen.history, &seen.incidents, &seen.actions);
     let (attempts, failed_attempts) = seen.history.count(began, ended);
-    // Of the processes that replaced broken ones: callers wait for those, while others may wait for callers.
     let within = |at: At, service: &str| {
         records.iter().any(|r| r.broken.service == service && at > r.injected && at < r.restored)
     };
-    let first = seen.first_connections.iter().filter(|(at, service, _)| within(*at, service));
-    let first_connections = first.map(|(.., milliseconds)| *milliseconds).collect();
+    let starts = seen.starts.iter().filter(|start| within(start.at, &start.service)).cloned().collect();
     let effects = seen.actions.iter().filter(|action| action.has_effect());
     let effects = effects.filter_map(|action| Some((action.at(), action.service.clone()?))).collect();
     drop(seen);
@@ -215,7 +228,7 @@ async fn under_load(
         measured,
         proof,
         load: summary,
-        first_connections,
+        starts,
         began,
         calm,
         ended,

@@ -8,6 +8,7 @@ use super::mode::Column;
 use crate::faults::Kind;
 use crate::result::RunResult;
 use crate::truth::percentile::percentile;
+use crate::truth::watch::Reached;
 
 /// What is known of a group of faults in one column.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -186,13 +187,18 @@ fn notes(run: &ColumnRun) -> String {
     if let Some(proof) = &run.proof {
         parts.push(format!("{} orders acknowledged, {} lost", proof.acknowledged, proof.lost));
     }
-    if let Some(p95) = percentile(&run.first_connections, 95.0) {
-        let p50 = percentile(&run.first_connections, 50.0);
-        parts.push(format!(
-            "process start to first accepted connection {:.0}/{p95:.0} ms (p50/p95 of {})",
-            p50.unwrap_or(p95),
-            run.first_connections.len()
-        ));
+    for (reached, what) in [
+        (Reached::Listening, "process start to listening, new pods"),
+        (Reached::CalledInPlace, "process start to first accepted connection, restarted in place"),
+        (
+            Reached::CalledAnew,
+            "and to the first accepted connection there, once Kubernetes has seen them ready",
+        ),
+    ] {
+        let all = run.milliseconds(reached);
+        if let Some((p50, p95)) = percentile(&all, 50.0).zip(percentile(&all, 95.0)) {
+            parts.push(format!("{what}: {p50:.0}/{p95:.0} ms (p50/p95 of {})", all.len()));
+        }
     }
     if run.load.late * 100 > run.load.requests {
         parts.push(format!(

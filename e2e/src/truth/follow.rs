@@ -16,7 +16,7 @@ use serde_json::Value;
 
 use super::at::At;
 use super::pods::PodView;
-use super::watch::Observer;
+use super::watch::{Observer, Reached, Start};
 
 /// Lines of one container that are remembered, to leave out those that a new connection repeats.
 const REMEMBERED: usize = 20_000;
@@ -85,7 +85,7 @@ impl Follower {
                 // An error here is a connection that broke; it is opened again below.
                 while let Ok(Some(line)) = lines.try_next().await {
                     if remembered.is_new(&line) {
-                        self.line(&pod.service, &line);
+                        self.line(pod, &line);
                     }
                 }
                 again = true;
@@ -97,12 +97,11 @@ impl Follower {
         }
     }
 
-    fn line(&self, service: &str, line: &str) {
+    fn line(&self, pod: &PodView, line: &str) {
         if !line.starts_with("attempt ") {
-            if line.contains("first connection accepted")
-                && let Some(milliseconds) = milliseconds(line)
-            {
-                self.observer.lock().first_connections.push((At::now(), service.to_owned(), milliseconds));
+            if let Some((reached, milliseconds)) = started(line, pod.restarts > 0) {
+                let (at, service) = (At::now(), pod.service.clone());
+                self.observer.lock().starts.push(Start { at, service, milliseconds, reached });
             }
             return;
         }
@@ -118,6 +117,18 @@ impl Follower {
             self.observer.notify();
         }
     }
+}
+
+/// What a line of a log says of the start of its process.
+fn started(line: &str, in_place: bool) -> Option<(Reached, f64)> {
+    let reached = if line.contains("first connection accepted") {
+        if in_place { Reached::CalledInPlace } else { Reached::CalledAnew }
+    } else if line.contains("\"listening\"") && !in_place {
+        Reached::Listening
+    } else {
+        return None;
+    };
+    Some((reached, milliseconds(line)?))
 }
 
 /// The number that a JSON log line carries, at the top or under `fields`.
@@ -171,5 +182,15 @@ mod tests {
         assert_eq!(milliseconds(nested), Some(4.5));
         assert_eq!(milliseconds(r#"{"message":"first connection accepted","milliseconds":7}"#), Some(7.0));
         assert_eq!(milliseconds("first connection accepted"), None);
+    }
+
+    #[test]
+    fn a_start_is_read_from_the_log() {
+        let listening = r#"{"fields":{"message":"listening","milliseconds":3}}"#;
+        assert_eq!(started(listening, false), Some((Reached::Listening, 3.0)));
+        let called = r#"{"fields":{"message":"first connection accepted","milliseconds":9}}"#;
+        assert_eq!(started(called, true), Some((Reached::CalledInPlace, 9.0)));
+        assert_eq!(started(called, false), Some((Reached::CalledAnew, 9.0)));
+        assert_eq!(started(r#"{"fields":{"message":"store open","milliseconds":9}}"#, false), None);
     }
 }

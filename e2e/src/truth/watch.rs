@@ -34,9 +34,32 @@ pub struct Seen {
     pub actions: Vec<ActionView>,
     /// Pods.
     pub pods: Pods,
-    /// When it was read, of which service, and the milliseconds from the start of a process to its first
-    /// accepted connection.
-    pub first_connections: Vec<(At, String, f64)>,
+    /// How long processes needed before they could be called.
+    pub starts: Vec<Start>,
+}
+
+/// A process that began to serve.
+#[derive(Clone, Debug)]
+pub struct Start {
+    /// When that was read.
+    pub at: At,
+    /// Of which service.
+    pub service: String,
+    /// Since the process began.
+    pub milliseconds: f64,
+    /// What it had come to.
+    pub reached: Reached,
+}
+
+/// How far a process is that begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reached {
+    /// It accepts connections, in a new pod.
+    Listening,
+    /// The first connection came, in a pod that was there before: its callers were waiting.
+    CalledInPlace,
+    /// The first connection came, in a new pod: nobody calls that before Kubernetes has seen it ready.
+    CalledAnew,
 }
 
 /// Why watching could not begin.

@@ -55,6 +55,10 @@ const EXPLAINS_FOR: SignedDuration = SignedDuration::from_secs(10);
 const AFTERMATH: SignedDuration = SignedDuration::from_secs(12);
 /// What they show meanwhile must last so long to count as a fault of their own.
 const AFTERMATH_LASTS: SignedDuration = SignedDuration::from_secs(4);
+/// From this share of wrong answers on it is no backlog: a caller that works off what piled up still answers most.
+const AFTERMATH_SHARE: f64 = 0.8;
+/// Over which the share is taken.
+const AFTERMATH_WINDOW: SignedDuration = SignedDuration::from_secs(2);
 
 /// What a finding points at.
 fn root_of(finding: &Finding) -> Option<Entity> {
@@ -271,9 +275,17 @@ impl Correlator {
     /// passes; it becomes an incident of its own only when it lasts.
     fn works_off(&self, root: &Entity, findings: &[&Finding], calls: &Calls, now: Timestamp) -> bool {
         let Some(caller) = root.workload() else { return false };
+        let failing = calls.callee(root).is_some_and(|callee| {
+            let tally = callee.tally(now, AFTERMATH_WINDOW);
+            tally.failures() as f64 >= AFTERMATH_SHARE * tally.calls() as f64
+        });
         let brief = findings.iter().all(|finding| {
-            matches!(finding.kind, FindingKind::Slow | FindingKind::ErrorBurst)
-                && now.duration_since(finding.since) < AFTERMATH_LASTS
+            let kind = match finding.kind {
+                FindingKind::Slow => true,
+                FindingKind::ErrorBurst => !failing,
+                _ => false,
+            };
+            kind && now.duration_since(finding.since) < AFTERMATH_LASTS
         });
         brief
             && self

@@ -531,3 +531,16 @@ fn a_service_that_falls_back_into_a_fault_later_opens_a_new_incident() {
     world.run(SignedDuration::from_secs(20), &good);
     assert_eq!(world.incidents.len(), 2);
 }
+
+#[test]
+fn a_caller_that_only_answers_wrongly_soon_after_its_callee_was_healed_is_a_fault_of_its_own() {
+    let mut world = World::new(usual_delay);
+    world.run(SignedDuration::from_secs(20), &good);
+    world.run(SignedDuration::from_secs(3), &failing("consumer", Behaviour::Errors));
+    world.run(SignedDuration::from_secs(7), &good);
+    let before = world.incidents.len();
+    world.run(SignedDuration::from_secs(2), &failing("order", Behaviour::Errors));
+    assert_eq!((before, world.incidents.len()), (1, 2));
+    let top = world.incidents.values().map(|incident| incident.top_cause().unwrap().entity.clone());
+    assert!(top.collect::<Vec<_>>().contains(&workload("order")));
+}
