@@ -283,13 +283,13 @@ fn commons<E: Ord + Clone>(
     loop {
         let mut best: Option<(Reverse<usize>, usize, &E, Edge, Vec<usize>)> = None;
         for (entity, edge, around) in graph.around() {
-            let own = edge == Edge::Call;
+            let call = edge == Edge::Call;
             let mut shown: Vec<usize> = roots
                 .keys()
                 .copied()
                 .filter(|&root| around.contains(&episodes[root].entity) && episodes[root].entity != *entity)
                 // What an entity shows of itself is not the fault of somebody that it calls.
-                .filter(|&root| !own || episodes[root].weight < config.own_weight)
+                .filter(|&root| !call || episodes[root].weight < config.own_weight)
                 .collect();
             shown = together(episodes, &shown, config.coincide_ms);
             let enough = shown.len() >= 2 && shown.len() as f64 >= config.common_share * around.len() as f64;
@@ -408,9 +408,8 @@ fn describe<E: Ord + Clone + Display>(
 const NAMED: usize = 6;
 
 fn reason<E: Ord + Display>(root: &Episode<E>, members: &[Member<E>], why: &Why) -> String {
-    let kinds = |kinds: &mut dyn Iterator<Item = &String>| kinds.map(String::as_str).collect::<Vec<_>>().join(", ");
     let name = &root.entity;
-    let shows = kinds(&mut root.kinds.iter());
+    let shows = root.kinds.iter().cloned().collect::<Vec<_>>().join(", ");
     let weight = root.weight;
     let begin = match why {
         Why::Unexplained => {
@@ -435,7 +434,7 @@ fn reason<E: Ord + Display>(root: &Episode<E>, members: &[Member<E>], why: &Why)
         .map(|member| {
             let late = (member.first_ms as f64 - root.first as f64) / 1_000.0;
             let steps = if member.hops == 1 { "step" } else { "steps" };
-            let what = kinds(&mut member.kinds.iter());
+            let what = member.kinds.join(", ");
             let when = if late < 0.0 { format!("{:.1} s before", -late) } else { format!("{late:.1} s later") };
             format!("{} ({what}; {} {steps}, {when})", member.entity, member.hops)
         })

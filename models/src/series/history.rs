@@ -81,16 +81,16 @@ struct Taste {
 
 impl Taste {
     fn learn(&mut self, value: f64) {
-        self.tried += 1;
+        self.tried = self.tried.saturating_add(1);
         if let Some(places) = places(value) {
-            self.fitted += 1;
+            self.fitted = self.fitted.saturating_add(1);
             self.places = self.places.max(places);
         }
     }
 
     fn form(self) -> Form {
         // A value without few decimal places costs 78 bits in the decimal form, a fitting one saves about 30.
-        if self.fitted * 4 >= self.tried * 3 { Form::Decimal(self.places) } else { Form::Xor }
+        if u64::from(self.fitted) * 4 >= u64::from(self.tried) * 3 { Form::Decimal(self.places) } else { Form::Xor }
     }
 }
 
