@@ -19,6 +19,8 @@ try:
 except ImportError:
     sys.exit("numpy and pandas are missing: python3 -m pip install numpy pandas")
 
+# The scorer's folder may belong to somebody else.
+sys.dont_write_bytecode = True
 RESAMPLES, SEED = 200, 7
 FOLDERS = {"nab": "nab", "kpi": "kpi_aiops2018", "smd": "smd", "asd": "asd", "logs": "loghub2k",
            "petshop": "petshop", "nezha": "nezha", "forecast": "workload"}

@@ -92,7 +92,9 @@ pub enum SloError {
         limit: &'static str,
     },
     /// A rule that even a total failure would not fire.
-    #[error("a burn rate of {rate} cannot be reached with an objective of {objective}: the most is {most:.3}; lower the rate or drop the rule")]
+    #[error(
+        "a burn rate of {rate} cannot be reached with an objective of {objective}: the most is {most:.3}; lower the rate or drop the rule"
+    )]
     Unreachable {
         /// Burn rate of the rule.
         rate: f64,
@@ -292,13 +294,28 @@ impl Slo {
         check("objective", objective, objective > 0.0 && objective < 1.0, "above 0 and below 1")?;
         check("chance", config.chance, config.chance > 0.0 && config.chance <= 1.0, "above 0, up to 1")?;
         let period = config.period_seconds;
-        check("period_seconds", period as f64, (3_600..=366 * 86_400).contains(&period), "an hour to a year")?;
+        check(
+            "period_seconds",
+            period as f64,
+            (3_600..=366 * 86_400).contains(&period),
+            "an hour to a year",
+        )?;
         check("rules", config.rules.len() as f64, config.rules.len() <= 16, "at most 16")?;
         for rule in &config.rules {
             let (long, short) = (rule.long_seconds, rule.short_seconds);
-            check("long_seconds", long as f64, long <= period && long > short, "above short_seconds, up to the period")?;
+            check(
+                "long_seconds",
+                long as f64,
+                long <= period && long > short,
+                "above short_seconds, up to the period",
+            )?;
             check("short_seconds", short as f64, short >= SLOTS as i64, "30 or more")?;
-            check("burn_rate", rule.burn_rate, rule.burn_rate > 0.0 && rule.burn_rate.is_finite(), "above 0")?;
+            check(
+                "burn_rate",
+                rule.burn_rate,
+                rule.burn_rate > 0.0 && rule.burn_rate.is_finite(),
+                "above 0",
+            )?;
             let most = 1.0 / (1.0 - objective);
             if rule.burn_rate >= most {
                 return Err(SloError::Unreachable { rate: rule.burn_rate, objective, most });
@@ -334,7 +351,9 @@ impl Slo {
             .rules
             .iter()
             .zip(&self.windows)
-            .map(|(rule, (long, short))| self.rule(*rule, long.events(now_seconds), short.events(now_seconds)))
+            .map(|(rule, (long, short))| {
+                self.rule(*rule, long.events(now_seconds), short.events(now_seconds))
+            })
             .collect();
         let firing = rules.iter().filter(|report| report.state == RuleState::Firing);
         SloReport {
@@ -406,7 +425,9 @@ impl Slo {
             Exhaustion::NoData => "no recent events tell how long that lasts".to_owned(),
             Exhaustion::Now => "it is used up".to_owned(),
             Exhaustion::NotInPeriod => "at the present speed it lasts longer than the period".to_owned(),
-            Exhaustion::InSeconds(seconds) => format!("at the present speed it is used up in {}", duration(seconds)),
+            Exhaustion::InSeconds(seconds) => {
+                format!("at the present speed it is used up in {}", duration(seconds))
+            }
         };
         let reason = format!(
             "{} of {} events were bad in the last {}, {:.4} % may be: {:.0} % of the budget is left; {lasts}",
@@ -478,7 +499,10 @@ mod tests {
         }
         let report = slo.report(4 * 86_400);
         assert_eq!(report.urgency, Some(Urgency::Ticket), "{report:?}");
-        assert!(report.rules[2].reason.contains("the budget burns 2.0 and 2.0 times as fast as it may"), "{report:?}");
+        assert!(
+            report.rules[2].reason.contains("the budget burns 2.0 and 2.0 times as fast as it may"),
+            "{report:?}"
+        );
     }
 
     #[test]

@@ -151,7 +151,8 @@ fn steps(case: &Case, from: &str) -> BTreeMap<String, f64> {
 /// DBSCAN over time (in units of `unit_ms`) and place: an entity's place is its distance to every entity with a finding.
 fn dbscan(case: &Case, unit_ms: f64, reach: f64) -> Vec<usize> {
     let count = case.findings.len();
-    let places: Vec<BTreeMap<String, f64>> = case.findings.iter().map(|finding| steps(case, &finding.entity)).collect();
+    let places: Vec<BTreeMap<String, f64>> =
+        case.findings.iter().map(|finding| steps(case, &finding.entity)).collect();
     let scale = (count as f64).sqrt();
     let points = Array2::from_shape_fn((count, count + 1), |(row, column)| match places.get(column) {
         Some(steps) => steps.get(&case.findings[row].entity).copied().unwrap_or(20.0) / scale,
@@ -182,7 +183,9 @@ pub fn rows() -> Vec<Row> {
             "findings grouped",
             rate(|| {
                 for case in &cases {
-                    std::hint::black_box(group(&case.findings, &case.graph, &CorrelateConfig::default()).unwrap());
+                    std::hint::black_box(
+                        group(&case.findings, &case.graph, &CorrelateConfig::default()).unwrap(),
+                    );
                 }
                 findings
             }),

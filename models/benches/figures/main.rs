@@ -88,7 +88,8 @@ fn main() {
         }
     }
     let text = std::fs::read_to_string(&summary).unwrap_or_else(|_| "[]".to_owned());
-    let mut all: Vec<Value> = serde_json::from_str(&text).expect("target/bench/summary.json is a list of figures");
+    let mut all: Vec<Value> =
+        serde_json::from_str(&text).expect("target/bench/summary.json is a list of figures");
     all.retain(|known| rows.iter().all(|row| known["name"] != row.name.as_str()));
     all.extend(rows.iter().map(Row::json));
     std::fs::create_dir_all(summary.parent().expect("a folder")).expect("target/bench");

@@ -93,7 +93,9 @@ fn files(folder: &Path) -> Vec<Series> {
         .iter()
         .map(|path| {
             let mut text = String::new();
-            flate2::read::GzDecoder::new(std::fs::File::open(path).unwrap()).read_to_string(&mut text).unwrap();
+            flate2::read::GzDecoder::new(std::fs::File::open(path).unwrap())
+                .read_to_string(&mut text)
+                .unwrap();
             text.lines()
                 .skip(1)
                 .filter_map(|line| {
@@ -114,21 +116,29 @@ pub fn rows() -> Vec<Row> {
         size("gauge with two places", &gauge),
         size("counter, jitter of 8 ms", &counter(POINTS)),
         size("ratio with all digits", &ratio(POINTS)),
-        Row::new("history, append", rate(|| {
-            let mut history = History::new(ring).unwrap();
-            for &(at, value) in &gauge {
-                history.append(at, Some(value)).unwrap();
-            }
-            history.len() + history.dropped()
-        }), "points/s/core"),
+        Row::new(
+            "history, append",
+            rate(|| {
+                let mut history = History::new(ring).unwrap();
+                for &(at, value) in &gauge {
+                    history.append(at, Some(value)).unwrap();
+                }
+                history.len() + history.dropped()
+            }),
+            "points/s/core",
+        ),
         Row::new("history, iterate", rate(|| history.iter().count() as u64), "points/s/core"),
-        Row::new("history, all of it in the shipped setting", {
-            let mut history = History::new(ring).unwrap();
-            for &(at, value) in &gauge {
-                history.append(at, Some(value)).unwrap();
-            }
-            history.bytes() as f64 / 1_000.0
-        }, "KB"),
+        Row::new(
+            "history, all of it in the shipped setting",
+            {
+                let mut history = History::new(ring).unwrap();
+                for &(at, value) in &gauge {
+                    history.append(at, Some(value)).unwrap();
+                }
+                history.bytes() as f64 / 1_000.0
+            },
+            "KB",
+        ),
     ];
     if let Some(data) = std::env::var_os("HOMEOSTAT_DATA") {
         let (mut ours, mut theirs, mut count) = (0.0, 0.0, 0.0);
@@ -138,7 +148,9 @@ pub fn rows() -> Vec<Row> {
             count += series.len() as f64;
         }
         if count > 0.0 {
-            rows.push(Row::new("history, KPI 2018", ours / count, "bytes/point").beside("Gorilla", theirs / count));
+            rows.push(
+                Row::new("history, KPI 2018", ours / count, "bytes/point").beside("Gorilla", theirs / count),
+            );
         }
     }
     rows

@@ -28,7 +28,12 @@ pub struct Panel<'a> {
 
 impl<'a> Panel<'a> {
     /// An empty one.
-    pub fn new(rows: (usize, usize), height: f64, range: (f64, f64), label: &'a dyn Fn(usize) -> String) -> Self {
+    pub fn new(
+        rows: (usize, usize),
+        height: f64,
+        range: (f64, f64),
+        label: &'a dyn Fn(usize) -> String,
+    ) -> Self {
         let (low, high) = range;
         // A constant still needs some room.
         let room = if high > low { 0.04 * (high - low) } else { 0.5 * low.abs().max(1.0) };
@@ -59,7 +64,10 @@ impl<'a> Panel<'a> {
                 row += 1;
             }
             let (x, width) = (self.x(start as f64), (self.x(row as f64) - self.x(start as f64)).max(1.5));
-            let _ = write!(self.body, r#"<rect class="{class}" x="{x:.1}" y="{y:.1}" width="{width:.1}" height="{height:.1}"/>"#);
+            let _ = write!(
+                self.body,
+                r#"<rect class="{class}" x="{x:.1}" y="{y:.1}" width="{width:.1}" height="{height:.1}"/>"#
+            );
         }
     }
 
@@ -72,7 +80,10 @@ impl<'a> Panel<'a> {
                 let start = self.from + column * each;
                 let end = (start + each).min(self.to);
                 let middle = self.x((start + end) as f64 / 2.0);
-                (start..end).filter_map(value).map(|value| (middle, value, value)).reduce(|a, b| (a.0, a.1.min(b.1), a.2.max(b.2)))
+                (start..end)
+                    .filter_map(value)
+                    .map(|value| (middle, value, value))
+                    .reduce(|a, b| (a.0, a.1.min(b.1), a.2.max(b.2)))
             })
             .collect()
     }
@@ -127,7 +138,8 @@ impl<'a> Panel<'a> {
     pub fn here(&mut self, row: usize, value: Option<f64>) {
         let x = self.x(row as f64 + 0.5);
         let bottom = TOP + self.height;
-        let _ = write!(self.body, r#"<line class="here" x1="{x:.1}" x2="{x:.1}" y1="{TOP}" y2="{bottom:.1}"/>"#);
+        let _ =
+            write!(self.body, r#"<line class="here" x1="{x:.1}" x2="{x:.1}" y1="{TOP}" y2="{bottom:.1}"/>"#);
         if let Some(value) = value {
             let _ = write!(self.body, r#"<circle class="dot" cx="{x:.1}" cy="{:.1}" r="4"/>"#, self.y(value));
         }
@@ -180,7 +192,11 @@ fn ticks(low: f64, high: f64, count: u32) -> Vec<f64> {
         return Vec::new();
     }
     let power = 10_f64.powf(rough.log10().floor());
-    let step = [1.0, 2.0, 5.0, 10.0].into_iter().map(|factor| factor * power).find(|step| *step >= rough).unwrap_or(rough);
+    let step = [1.0, 2.0, 5.0, 10.0]
+        .into_iter()
+        .map(|factor| factor * power)
+        .find(|step| *step >= rough)
+        .unwrap_or(rough);
     let first = (low / step).ceil();
     (0..=count + 1).map(|turn| (first + f64::from(turn)) * step).filter(|tick| *tick <= high).collect()
 }

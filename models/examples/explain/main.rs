@@ -67,6 +67,8 @@ fn explain(read: Read, suite: &str, file: &Path, row: usize, page: &Path) -> Res
     let judged = judge::judge(&table, row);
     let title = format!("{suite}: {}, row {row}", data::stem(file));
     let mut out = data::create(page)?;
-    out.write_all(page::page(&title, &table, &judged, row).as_bytes()).and_then(|()| out.flush()).map_err(data::at(page))?;
+    out.write_all(page::page(&title, &table, &judged, row).as_bytes())
+        .and_then(|()| out.flush())
+        .map_err(data::at(page))?;
     Ok(judged.reason)
 }

@@ -40,7 +40,8 @@ fn escaped(text: &str) -> String {
 }
 
 fn range(values: impl Iterator<Item = f64>) -> (f64, f64) {
-    let (low, high) = values.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| (low.min(value), high.max(value)));
+    let (low, high) = values
+        .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| (low.min(value), high.max(value)));
     if low.is_finite() && high.is_finite() { (low, high) } else { (0.0, 1.0) }
 }
 
@@ -70,7 +71,9 @@ pub fn page(title: &str, table: &Table, judged: &Judged, row: usize) -> String {
         let mut panel = Panel::new(
             (from, to),
             if alone { 300.0 } else { 110.0 },
-            range((from..to).filter_map(value).chain(band(row).into_iter().flat_map(|band| [band.0, band.1]))),
+            range(
+                (from..to).filter_map(value).chain(band(row).into_iter().flat_map(|band| [band.0, band.1])),
+            ),
             &label,
         );
         panel.shade(&marked, "mark", false);
@@ -119,9 +122,15 @@ pub fn page(title: &str, table: &Table, judged: &Judged, row: usize) -> String {
 
     let title = escaped(title);
     let calm = if judged.alarm[row] { "" } else { " calm" };
-    let key = [("series", "measured"), ("band", "expected"), ("score", "score"), ("alarm", "alarm on"), ("key", "marked by people")]
-        .map(|(colour, what)| format!(r#"<span><i style="background:var(--{colour})"></i>{what}</span>"#))
-        .concat();
+    let key = [
+        ("series", "measured"),
+        ("band", "expected"),
+        ("score", "score"),
+        ("alarm", "alarm on"),
+        ("key", "marked by people"),
+    ]
+    .map(|(colour, what)| format!(r#"<span><i style="background:var(--{colour})"></i>{what}</span>"#))
+    .concat();
     format!(
         r#"<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{title}</title><style>{STYLE}</style>
 <h1>{title}</h1><p class="reason{calm}">{}: {}</p><p class="key">{key}</p>{body}</html>

@@ -25,7 +25,10 @@ fn content(path: &Path, message: impl Into<String>) -> Error {
 }
 
 fn place(header: &[String], name: &str, path: &Path) -> Result<usize, Error> {
-    header.iter().position(|column| column == name).ok_or_else(|| content(path, format!("there is no column `{name}`")))
+    header
+        .iter()
+        .position(|column| column == name)
+        .ok_or_else(|| content(path, format!("there is no column `{name}`")))
 }
 
 /// Columns `timestamp` (text) and `value`; marks from `windows.json` two folders up.

@@ -413,7 +413,9 @@ fn reason<E: Ord + Display>(root: &Episode<E>, members: &[Member<E>], why: &Why)
     let weight = root.weight;
     let begin = match why {
         Why::Unexplained => {
-            format!("{name} shows {shows} (weight {weight:.2}), and nothing that it calls or belongs to explains it")
+            format!(
+                "{name} shows {shows} (weight {weight:.2}), and nothing that it calls or belongs to explains it"
+            )
         }
         Why::Mutual(count) => format!(
             "{name} shows {shows} (weight {weight:.2}), the surest of {count} that explain each other"
@@ -423,7 +425,8 @@ fn reason<E: Ord + Display>(root: &Episode<E>, members: &[Member<E>], why: &Why)
                 Edge::Own => "that it owns",
                 Edge::Call => "that call it",
             };
-            let itself = if root.findings == 0 { "shows nothing itself".to_owned() } else { format!("shows {shows}") };
+            let itself =
+                if root.findings == 0 { "shows nothing itself".to_owned() } else { format!("shows {shows}") };
             format!("{name} {itself}, but {shown} of {of} {around} began together")
         }
     };
@@ -435,7 +438,8 @@ fn reason<E: Ord + Display>(root: &Episode<E>, members: &[Member<E>], why: &Why)
             let late = (member.first_ms as f64 - root.first as f64) / 1_000.0;
             let steps = if member.hops == 1 { "step" } else { "steps" };
             let what = member.kinds.join(", ");
-            let when = if late < 0.0 { format!("{:.1} s before", -late) } else { format!("{late:.1} s later") };
+            let when =
+                if late < 0.0 { format!("{:.1} s before", -late) } else { format!("{late:.1} s later") };
             format!("{} ({what}; {} {steps}, {when})", member.entity, member.hops)
         })
         .collect();

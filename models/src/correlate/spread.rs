@@ -68,7 +68,11 @@ impl<E: Ord + Clone> Graph<E> {
                 continue;
             }
             let moves = [
-                (self.owned.get(entity), if way == Way::Down { Way::Down } else { Way::Sideways }, way != Way::Up),
+                (
+                    self.owned.get(entity),
+                    if way == Way::Down { Way::Down } else { Way::Sideways },
+                    way != Way::Up,
+                ),
                 (self.callers.get(entity), if way == Way::Up { Way::Up } else { Way::Sideways }, true),
                 (self.owners.get(entity), Way::Up, true),
             ];

@@ -104,7 +104,11 @@ fn a_dead_node_is_the_root_of_its_pods_even_if_it_says_nothing() {
 
 #[test]
 fn a_silent_callee_stands_for_its_callers() {
-    let findings = [finding("cart", 4, "Slow", 0.5), finding("checkout", 6, "Slow", 0.5), finding("frontend", 7, "Slow", 0.4)];
+    let findings = [
+        finding("cart", 4, "Slow", 0.5),
+        finding("checkout", 6, "Slow", 0.5),
+        finding("frontend", 7, "Slow", 0.4),
+    ];
     assert_eq!(grouped(&findings), named(&[("redis", &["cart", "checkout", "frontend"])]));
 }
 

@@ -38,7 +38,10 @@ impl<'a> Reader<'a> {
             Some(part) => u64::from_be_bytes(part),
             None => {
                 let rest = self.bytes.get(from..).unwrap_or_default();
-                rest.iter().take(8).enumerate().fold(0, |word, (turn, &byte)| word | u64::from(byte) << (56 - 8 * turn))
+                rest.iter()
+                    .take(8)
+                    .enumerate()
+                    .fold(0, |word, (turn, &byte)| word | u64::from(byte) << (56 - 8 * turn))
             }
         };
         word << (self.at % 8)

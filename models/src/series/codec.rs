@@ -106,8 +106,10 @@ fn unfolded(word: u64) -> i64 {
 /// The integer that stands for `value` with so many decimal places, if that is exact.
 fn integer(value: f64, places: u8) -> Option<i64> {
     let tens = TENS.get(usize::from(places))?;
-    let whole = (value * tens).round();
-    (whole.abs() <= EXACT && (whole / tens).to_bits() == value.to_bits()).then_some(whole as i64)
+    let scaled = (value * tens).round();
+    let whole = scaled as i64;
+    // By way of the integer, as it is read: it has no negative zero.
+    (scaled.abs() <= EXACT && (whole as f64 / tens).to_bits() == value.to_bits()).then_some(whole)
 }
 
 /// Fewest decimal places that are exact.

@@ -1,8 +1,8 @@
 //! Compact history of one series in a fixed amount of memory.
 
+use super::Point;
 use super::bits::Reader;
 use super::codec::{Coder, Form, POINT_BITS, Start, places};
-use super::Point;
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 
@@ -90,7 +90,11 @@ impl Taste {
 
     fn form(self) -> Form {
         // A value without few decimal places costs 78 bits in the decimal form, a fitting one saves about 30.
-        if u64::from(self.fitted) * 4 >= u64::from(self.tried) * 3 { Form::Decimal(self.places) } else { Form::Xor }
+        if u64::from(self.fitted) * 4 >= u64::from(self.tried) * 3 {
+            Form::Decimal(self.places)
+        } else {
+            Form::Xor
+        }
     }
 }
 

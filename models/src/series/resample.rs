@@ -49,7 +49,9 @@ pub enum ResampleError {
         before: i64,
     },
     /// First and last point are too far apart.
-    #[error("{steps} steps lie between the first and the last point, at most {maximum} are allowed; take a longer step or a shorter range")]
+    #[error(
+        "{steps} steps lie between the first and the last point, at most {maximum} are allowed; take a longer step or a shorter range"
+    )]
     TooLong {
         /// Steps that it would take.
         steps: u128,

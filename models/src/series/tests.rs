@@ -7,7 +7,10 @@ fn small() -> History {
 
 /// What must come back: values that are not finite are gaps.
 fn expected(points: &[(i64, Option<f64>)]) -> Vec<(i64, Option<u64>)> {
-    points.iter().map(|(at, value)| (*at, value.filter(|value| value.is_finite()).map(f64::to_bits))).collect()
+    points
+        .iter()
+        .map(|(at, value)| (*at, value.filter(|value| value.is_finite()).map(f64::to_bits)))
+        .collect()
 }
 
 fn read(history: &History) -> Vec<(i64, Option<u64>)> {
@@ -28,7 +31,7 @@ fn regular_decimal_readings_take_under_two_bytes_and_the_rest_comes_back_too() {
         .map(|turn| (turn * 10_000, Some(((turn * 7_919) % 64) as f64 / 100.0 + 12.0)))
         .collect();
     let history = filled(&points);
-    assert_eq!(read(&history), expected(&points));
+    assert!(read(&history) == expected(&points), "a point changed");
     let each = history.packed_bytes() as f64 / history.len() as f64;
     assert!(each < 2.0, "{each} bytes a point");
 }
@@ -46,7 +49,7 @@ fn values_change_their_nature_and_still_come_back() {
     };
     let points: Vec<(i64, Option<f64>)> =
         (0..3_500).map(|turn| (turn, (turn % 97 != 0).then(|| nature(turn)))).collect();
-    assert_eq!(read(&filled(&points)), expected(&points));
+    assert!(read(&filled(&points)) == expected(&points), "a point changed");
 }
 
 #[test]
@@ -55,7 +58,10 @@ fn an_older_point_is_refused_and_a_repeated_time_is_kept() {
     assert_eq!(history.append(5, Some(1.0)), Ok(Appended::Value));
     assert_eq!(history.append(5, Some(f64::NAN)), Ok(Appended::Gap));
     let error = history.append(4, Some(1.0)).unwrap_err();
-    assert_eq!(error.to_string(), "a point at 4 is older than the newest one at 5; append in the order of time");
+    assert_eq!(
+        error.to_string(),
+        "a point at 4 is older than the newest one at 5; append in the order of time"
+    );
     assert_eq!(read(&history), [(5, Some(1.0_f64.to_bits())), (5, None)]);
 }
 
