@@ -9,7 +9,7 @@ pub const WIDTH: f64 = 1_060.0;
 const LEFT: f64 = 80.0;
 const RIGHT: f64 = 20.0;
 const TOP: f64 = 10.0;
-const BOTTOM: f64 = 26.0;
+const BOTTOM: f64 = 32.0;
 
 /// One drawing: rows `from..to` from left to right, values from bottom to top.
 pub struct Panel<'a> {
@@ -50,9 +50,9 @@ impl<'a> Panel<'a> {
         TOP + (1.0 - ((value - low) / (high - low)).clamp(0.0, 1.0)) * self.height
     }
 
-    /// Shades the rows for which `marked` holds.
+    /// Shades the rows for which `marked` holds: all the height, or as a strip below.
     pub fn shade(&mut self, marked: &dyn Fn(usize) -> bool, class: &str, strip: bool) {
-        let (y, height) = if strip { (TOP + self.height - 6.0, 6.0) } else { (TOP, self.height) };
+        let (y, height) = if strip { (TOP + self.height + 2.0, 6.0) } else { (TOP, self.height) };
         let mut row = self.from;
         while row < self.to {
             if !marked(row) {
@@ -172,7 +172,7 @@ impl<'a> Panel<'a> {
                 axes,
                 r#"<text class="tick" x="{:.1}" y="{:.1}" text-anchor="{anchor}">{}</text>"#,
                 self.x(row as f64 + 0.5),
-                TOP + self.height + 18.0,
+                TOP + self.height + 24.0,
                 (self.label)(row),
             );
         }

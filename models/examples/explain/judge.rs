@@ -8,15 +8,20 @@ use crate::read::Table;
 pub struct Column {
     /// Range in which the value was expected, for each row.
     pub band: Vec<Option<(f64, f64)>>,
-    /// How far out it was, for each row.
+    /// How far out it was, in usual spreads, for each row.
     pub score: Vec<f64>,
+    /// How rare that is: minus the decimal logarithm of its chance, at most [`RAREST`].
+    pub rarity: Vec<f64>,
 }
+
+/// Beyond this, rarer is not told apart.
+const RAREST: f64 = 20.0;
 
 /// What was said of a file.
 pub struct Judged {
     /// One for each column.
     pub columns: Vec<Column>,
-    /// Of all columns together, for each row.
+    /// Largest rarity of all columns, for each row.
     pub score: Vec<f64>,
     /// Whether the alarm was on, for each row.
     pub alarm: Vec<bool>,
@@ -38,8 +43,8 @@ pub fn judge(table: &Table, row: usize) -> Judged {
     let mut reasons = Vec::new();
     for (index, (name, values)) in table.columns.iter().enumerate() {
         let (column, alarm, reason) = one(&table.at, values, row);
-        for (turn, score) in column.score.iter().enumerate() {
-            judged.score[turn] = judged.score[turn].max(*score);
+        for (turn, rarity) in column.rarity.iter().enumerate() {
+            judged.score[turn] = judged.score[turn].max(*rarity);
             judged.alarm[turn] |= alarm[turn];
         }
         judged.parts.push((index, column.score[row]));
@@ -58,12 +63,13 @@ fn one(at: &[i64], values: &[Option<f64>], row: usize) -> (Column, Vec<bool>, St
     let alarm = AlarmConfig { points_per_day: day.max(1.0), ..AlarmConfig::default() };
     let config = LevelConfig { direction: Direction::Both, alarm, ..LevelConfig::default() };
     let mut level = Level::new(config).expect("the setting is within its bounds");
-    let mut column = Column { band: Vec::new(), score: Vec::new() };
+    let mut column = Column { band: Vec::new(), score: Vec::new(), rarity: Vec::new() };
     let (mut alarms, mut reason) = (Vec::new(), String::new());
     for (turn, value) in values.iter().enumerate() {
         let verdict = value.and_then(|value| level.observe(value));
         column.band.push(verdict.filter(|verdict| verdict.ready).map(|verdict| verdict.usual));
         column.score.push(verdict.map_or(0.0, |verdict| verdict.score));
+        column.rarity.push(verdict.map_or(0.0, |verdict| (-verdict.chance.log10()).clamp(0.0, RAREST)));
         alarms.push(level.alarm());
         if turn == row {
             reason = match (value, verdict) {

@@ -51,7 +51,7 @@ pub fn page(title: &str, table: &Table, judged: &Judged, row: usize) -> String {
         match table.at.get(row) {
             Some(&at) if table.timed => jiff::Timestamp::from_second(at)
                 .map_or_else(|_| at.to_string(), |time| time.strftime("%Y-%m-%d %H:%M").to_string()),
-            _ => row.to_string(),
+            _ => format!("row {row}"),
         }
     };
     let rows = table.at.len();
@@ -82,7 +82,7 @@ pub fn page(title: &str, table: &Table, judged: &Judged, row: usize) -> String {
         panel.shade(&alarm, "alarm", true);
         panel.here(row, value(row));
         let name = escaped(name);
-        let about = if alone { String::new() } else { format!(" (score {})", short(part)) };
+        let about = if alone { String::new() } else { format!(" ({} usual spreads out)", short(part)) };
         let _ = write!(body, "<h2>{name}{about}</h2>{}", panel.svg(&name));
     }
 
@@ -91,11 +91,11 @@ pub fn page(title: &str, table: &Table, judged: &Judged, row: usize) -> String {
     panel.line(&score, "score");
     panel.shade(&alarm, "alarm", true);
     panel.here(row, score(row));
-    let _ = write!(body, "<h2>Score</h2>{}", panel.svg("score"));
+    let _ = write!(body, "<h2>Rarity: 3 is one row of a thousand</h2>{}", panel.svg("rarity"));
 
     if table.columns.len() > 1 {
         let most = judged.parts.first().map_or(1.0, |(_, part)| part.max(1e-9));
-        body.push_str("<h2>Parts in this row</h2><table>");
+        body.push_str("<h2>Farthest out in this row, in usual spreads</h2><table>");
         for (index, part) in judged.parts.iter().take(LISTED) {
             let (name, values) = &table.columns[*index];
             let _ = write!(
@@ -125,7 +125,7 @@ pub fn page(title: &str, table: &Table, judged: &Judged, row: usize) -> String {
     let key = [
         ("series", "measured"),
         ("band", "expected"),
-        ("score", "score"),
+        ("score", "rarity"),
         ("alarm", "alarm on"),
         ("key", "marked by people"),
     ]
