@@ -1,7 +1,7 @@
 # Homeostat: one place for every command. `make` alone lists them.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-pure test-cluster test-product bench cluster cluster-down lint crds chart
+.PHONY: help demo test test-pure test-cluster test-product bench score cluster cluster-down lint crds chart
 
 NAME ?= homeostat
 PROFILE ?= release
@@ -35,6 +35,9 @@ test-product: ## The installed product on a real node: ten scenarios (needs root
 
 bench: ## Speed, memory and idle figures into target/bench/summary.json
 	@$(STEP) "Measuring" ./scripts/bench
+
+score: ## Models on benchmark data, beside the best known figures (DATA=folder, SCORER=file)
+	@DATA="$(DATA)" SCORER="$(SCORER)" SUITES="$(SUITES)" ./scripts/score
 
 cluster: ## Bring up the test cluster (NAME=homeostat) and print its kubeconfig
 	@$(STEP) "Preparing tools" ./scripts/prepare cluster
