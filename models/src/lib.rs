@@ -4,4 +4,5 @@
 //! One file per detector below [`detect`]; [`tail`] turns counts and scores into chances.
 
 pub mod detect;
+pub mod logs;
 pub mod tail;
