@@ -1,13 +1,10 @@
 //! One template: its words, how like a line is to it, and how it grows more general.
 
-use super::mask::{Kind, WILDCARD, WILD_HASH, Word, render};
+use super::mask::{Kind, WHOLE, WILDCARD, Word, render};
 use serde::{Deserialize, Serialize};
 
-/// Words after which a value is to be expected.
-const VALUE_CUES: &[&[u8]] = &[
-    b"as", b"at", b"by", b"for", b"from", b"host", b"id", b"in", b"into", b"is", b"job", b"name", b"node", b"of",
-    b"on", b"path", b"pod", b"state", b"status", b"task", b"to", b"tree", b"user", b"using", b"via", b"with",
-];
+/// Words after which a value is to be expected, whatever it looks like.
+const CUES: &[&[u8]] = &[b"by", b"for", b"from", b"host", b"node", b"user", b"via"];
 
 /// A word of a template.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,10 +34,14 @@ pub(super) struct Cluster {
 pub(super) struct Likeness {
     /// Share of the words that say something and are the same.
     pub share: f64,
-    /// Words of plain language that differ where no value is to be expected.
-    pub hard: usize,
+    /// Number of such words.
+    pub same: f64,
     /// Words that differ.
     pub differing: usize,
+    /// Words that differ though no value is to be expected there.
+    pub unexpected: usize,
+    /// The last of the words that differ.
+    pub place: usize,
 }
 
 impl Cluster {
@@ -56,8 +57,8 @@ impl Cluster {
 
     /// Whether a restored cluster's words lie inside its text.
     pub fn is_sound(&self) -> bool {
-        let ends = self.slots.iter().map(|slot| slot.end as usize);
-        ends.clone().is_sorted() && ends.last().unwrap_or(0) == self.text.len()
+        let end = self.slots.last().map_or(0, |slot| slot.end as usize);
+        self.slots.is_sorted_by_key(|slot| slot.end) && end == self.text.len()
     }
 
     /// Bytes held, capacity included.
@@ -76,7 +77,7 @@ impl Cluster {
             return None;
         }
         let (mut same, mut total) = (0.0, 0.0);
-        let (mut hard, mut differing) = (0, 0);
+        let (mut differing, mut unexpected, mut place) = (0, 0, 0);
         for (at, (slot, word)) in self.slots.iter().zip(words).enumerate() {
             if slot.hash == word.hash {
                 if word.kind != Kind::Wild {
@@ -93,22 +94,30 @@ impl Cluster {
             masked(line, word, buffer);
             let (kept, text) = (self.word(at), buffer.as_slice());
             let (front, back) = shared(kept, text);
-            if front + back >= kept.len().saturating_sub(WILDCARD.len()) && kept.len() > front {
-                // The template's variable part takes this word's.
-                same += if kept[front..kept.len() - back] == *WILDCARD { 0.5 } else { 0.0 };
-            }
-            differing += 1;
-            let cue = at > 0 && is_cue(self.word(at - 1)) || front > 0 && matches!(kept[front - 1], b'=' | b':');
-            let plain = slot.kind == Kind::Plain && word.kind == Kind::Plain;
+            // A common front speaks for one variable, and so does a template that has it already.
             if front > 0 && front + back < kept.len() {
                 same += 0.5;
             }
-            if plain && !cue {
-                hard += 1;
+            if kept[front..kept.len() - back] == *WILDCARD {
+                same += 0.5;
             }
+            differing += 1;
+            place = at;
+            let cue = if front > 1 { kept[..front - 1].as_ref() } else { self.before(at) };
+            let value = slot.kind == Kind::Part
+                || word.kind != Kind::Fixed
+                || has_digit(kept)
+                || has_digit(text)
+                || is_hollow(kept, text, front, back)
+                || CUES.contains(&cue);
+            unexpected += usize::from(!value);
         }
         let share = if total == 0.0 { 1.0 } else { same / total };
-        Some(Likeness { share, hard, differing })
+        Some(Likeness { share, same, differing, unexpected, place })
+    }
+
+    fn before(&self, at: usize) -> &[u8] {
+        if at == 0 { b"" } else { self.word(at - 1) }
     }
 
     /// Makes every word that differs variable, but for what both have in front and at the end.
@@ -132,9 +141,9 @@ impl Cluster {
                     text.extend_from_slice(WILDCARD);
                     text.extend_from_slice(&kept[kept.len() - back..]);
                     (hash, kind) = if text.len() - from == WILDCARD.len() {
-                        (WILD_HASH, Kind::Wild)
+                        (WHOLE, Kind::Wild)
                     } else {
-                        (super::mask::hash_bytes(WILD_HASH, &text[from..]), Kind::Part)
+                        (super::mask::hash_bytes(WHOLE, &text[from..]), Kind::Part)
                     };
                 }
             }
@@ -171,21 +180,26 @@ fn masked(line: &[u8], word: &Word, out: &mut Vec<u8>) {
     match word.kind {
         Kind::Wild => out.extend_from_slice(WILDCARD),
         Kind::Part => render(&line[word.start..word.end], out),
-        Kind::Plain | Kind::Name => out.extend_from_slice(&line[word.start..word.end]),
+        Kind::Fixed => out.extend_from_slice(&line[word.start..word.end]),
     }
 }
 
 /// Key of a bucket: number of words and the first one, where that is fixed text.
 pub(super) fn bucket_of(length: usize, first: (u64, Kind)) -> u64 {
     let first = match first {
-        (hash, Kind::Plain | Kind::Name) => hash,
+        (hash, Kind::Fixed) => hash,
         (_, Kind::Part | Kind::Wild) => 0,
     };
     super::mask::mix(first, length as u64)
 }
 
-fn is_cue(word: &[u8]) -> bool {
-    matches!(word.last(), Some(b':' | b'=')) || VALUE_CUES.contains(&word)
+fn has_digit(text: &[u8]) -> bool {
+    text.iter().any(u8::is_ascii_digit)
+}
+
+/// Whether one word is the other with nothing between its signs: `()` and `(host)`.
+fn is_hollow(left: &[u8], right: &[u8], front: usize, back: usize) -> bool {
+    front > 0 && (front + back == left.len() || front + back == right.len())
 }
 
 /// Bytes that two words share in front and at the end, up to a separator each.
@@ -193,7 +207,20 @@ fn shared(left: &[u8], right: &[u8]) -> (usize, usize) {
     let edge = |byte: u8| {
         matches!(
             byte,
-            b'=' | b':' | b',' | b';' | b'(' | b')' | b'[' | b']' | b'{' | b'}' | b'"' | b'\'' | b'|' | b'/' | b'@'
+            b'=' | b':'
+                | b','
+                | b';'
+                | b'('
+                | b')'
+                | b'['
+                | b']'
+                | b'{'
+                | b'}'
+                | b'"'
+                | b'\''
+                | b'|'
+                | b'/'
+                | b'@'
         )
     };
     let common = left.iter().zip(right).take_while(|(a, b)| a == b).count();

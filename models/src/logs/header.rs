@@ -5,8 +5,8 @@
 //! `name:` or a `-` at the same place after the last known column on nearly every line so far belongs to the header.
 //! A message would have to begin alike on nearly every line to be mistaken for one. State: four small tables.
 
-use super::mask::is_space;
-use super::severity::{Severity, severity_of};
+use super::mask::{is_date_name, is_space};
+use super::severity::{Severity, severity_of, severity_of_field};
 use serde::{Deserialize, Serialize};
 
 /// Units that are looked at.
@@ -85,7 +85,10 @@ impl Header {
         let units = &units[..count];
         let time = last_time(units);
         let level = level(units, time);
-        let severity = level.and_then(|at| severity_of(&line[units[at].start..units[at].end]));
+        let severity = match level {
+            Some(at) => severity_of(&line[units[at].start..units[at].end]),
+            None => klog_level(line).or_else(|| severity_of_field(line)),
+        };
         let kind = usize::from(time.is_some()) + 2 * usize::from(level.is_some());
         let Some(anchor) = level.max(time) else { return Head { message: first_text(line, 0), severity } };
         let layout = &mut self.layouts[kind];
@@ -95,7 +98,14 @@ impl Header {
         let end = units[anchor + used].end;
         let message = first_text(line, end);
         // A line that is all header keeps its last column: an empty message says nothing.
-        Head { message: if message == line.len() { first_text(line, units[anchor].end).min(line.len()) } else { message }, severity }
+        Head {
+            message: if message == line.len() {
+                first_text(line, units[anchor].end).min(line.len())
+            } else {
+                message
+            },
+            severity,
+        }
     }
 }
 
@@ -159,7 +169,12 @@ impl Layout {
         let tags: f64 = self.columns.iter().map(|column| share(column.tag)).sum();
         let best = (0..COLUMNS).max_by_key(|&at| (self.columns[at].tag, COLUMNS - at)).unwrap_or(0);
         let usual_tag = tags >= 0.8 && share(self.columns[best].tag) >= 0.6;
+        // In front of it only known columns and one host may stand, or it is a sentence.
+        let known = |unit: &Unit| {
+            matches!(unit.form, Form::Number | Form::Time | Form::Group | Form::Dash) || unit.bar
+        };
         if let Some(at) = near.iter().position(|unit| unit.form == Form::Tag)
+            && near[..at].iter().filter(|unit| !known(unit)).count() <= 1
             && ((usual_tag && at <= best + 1)
                 || (at <= 2 && is_process(&line[near[at].start..near[at].end]))
                 || (at <= 1 && is_logger(&line[near[at].start..near[at].end])))
@@ -193,19 +208,38 @@ impl Layout {
     }
 }
 
-/// `name[123]:`
+/// `name[123]:` or `main.go:12]`
 fn is_process(unit: &[u8]) -> bool {
-    let Some(body) = unit.strip_suffix(b"]:") else { return false };
+    let (body, open) = match (unit.strip_suffix(b"]:"), unit.strip_suffix(b"]")) {
+        (Some(body), _) => (body, b'['),
+        (None, Some(body)) => (body, b':'),
+        (None, None) => return false,
+    };
     let digits = body.iter().rev().take_while(|byte| byte.is_ascii_digit()).count();
-    digits > 0 && body.len() > digits + 1 && body[body.len() - digits - 1] == b'['
+    digits > 0 && body.len() > digits + 1 && body[body.len() - digits - 1] == open
 }
 
 /// `a.b.Class:`
 fn is_logger(unit: &[u8]) -> bool {
     let body = &unit[..unit.len() - 1];
-    body.iter().filter(|&&byte| byte == b'.').count() >= 2
+    body.split(|&byte| byte == b'.').count() > 2
         && body.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'$' | b'_' | b'-'))
         && body.first().is_some_and(u8::is_ascii_alphabetic)
+}
+
+fn is_count(unit: &Unit) -> bool {
+    matches!(unit.form, Form::Number | Form::Time)
+}
+
+/// Level of a line of Kubernetes' own components: `W1126 03:36:10.5   1 main.go:12] text`.
+fn klog_level(line: &[u8]) -> Option<Severity> {
+    is_klog(line.get(..5)?).then(|| severity_of(&line[..1])).flatten()
+}
+
+fn is_klog(text: &[u8]) -> bool {
+    text.len() == 5
+        && matches!(text[0], b'I' | b'W' | b'E' | b'F')
+        && text[1..].iter().all(u8::is_ascii_digit)
 }
 
 /// The last timestamp of the group of timestamps in front.
@@ -228,7 +262,10 @@ fn level(units: &[Unit], time: Option<usize>) -> Option<usize> {
     let from = time.map_or(0, |at| at + 1);
     for (at, unit) in units.iter().enumerate().skip(from).take(5) {
         match unit.form {
-            Form::Level if at > 0 => return Some(at),
+            // One letter alone is a level only in the column after numbers, as in Android's logs.
+            Form::Level if at > 0 && (unit.end - unit.start > 1 || is_count(&units[at - 1])) => {
+                return Some(at);
+            }
             Form::Tag => return None,
             Form::Number | Form::Group | Form::Dash => {}
             _ if time.is_some() => {}
@@ -289,7 +326,7 @@ fn group_end(line: &[u8], at: usize) -> Option<usize> {
 }
 
 fn form(text: &[u8], group: bool) -> Form {
-    if is_time(text) {
+    if is_time(text) || is_klog(text) {
         return Form::Time;
     }
     if severity_of(text).is_some() && is_level(text) {
@@ -302,13 +339,14 @@ fn form(text: &[u8], group: bool) -> Form {
         }
         return if text.ends_with(b":") { Form::Tag } else { Form::Group };
     }
-    if text.iter().all(u8::is_ascii_digit) {
+    let digits = text.strip_prefix(b"-").unwrap_or(text);
+    if !digits.is_empty() && digits.iter().all(u8::is_ascii_digit) {
         return Form::Number;
     }
     if text.iter().all(|&byte| byte == b'-') {
         return Form::Dash;
     }
-    if text.len() > 1 && text.ends_with(b":") {
+    if text.ends_with(b":") || is_process(text) {
         return Form::Tag;
     }
     let dotted = text.contains(&b'.')
@@ -325,13 +363,10 @@ fn is_level(text: &[u8]) -> bool {
 }
 
 /// A date, a time of day, or seconds or milliseconds since 1970 (2001 to 2033); also month names.
-fn is_time(text: &[u8]) -> bool {
+pub(super) fn is_time(text: &[u8]) -> bool {
     let text = text.strip_suffix(b",").unwrap_or(text);
     let text = text.strip_prefix(b"[").and_then(|text| text.strip_suffix(b"]")).unwrap_or(text);
-    if matches!(
-        text,
-        b"Jan" | b"Feb" | b"Mar" | b"Apr" | b"May" | b"Jun" | b"Jul" | b"Aug" | b"Sep" | b"Oct" | b"Nov" | b"Dec"
-    ) {
+    if is_date_name(text) {
         return true;
     }
     if !text.first().is_some_and(u8::is_ascii_digit) || text.len() < 5 {
@@ -353,4 +388,98 @@ fn is_time(text: &[u8]) -> bool {
         return text[0] == b'1' && matches!(digits, 10 | 13 | 16 | 19);
     }
     digits >= 4 && (signs >= 1 || dots == 2) && signs + dots <= 8
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Messages that are found in lines made by `line`, with the severity of the last one.
+    fn messages(line: impl Fn(usize, &str) -> String) -> (Vec<String>, Option<Severity>) {
+        let texts = [
+            "Opening connection to db 7",
+            "closed after 12 ms",
+            "Warning: queue is long",
+            "[client 10.0.0.1] refused",
+            "5 retries left",
+            "done",
+        ];
+        let mut header = Header::default();
+        let mut severity = None;
+        let found = (0..60)
+            .map(|turn| {
+                let line = line(turn, texts[turn % texts.len()]);
+                let head = header.read(line.as_bytes());
+                severity = head.severity;
+                line[head.message..].to_owned()
+            })
+            .collect();
+        (found, severity)
+    }
+
+    fn assert_cut(form: &str, line: impl Fn(usize, &str) -> String) -> Option<Severity> {
+        let (found, severity) = messages(line);
+        let wrong: Vec<_> = found
+            .iter()
+            .enumerate()
+            .filter(|(turn, message)| {
+                let wanted = ["Opening", "closed", "Warning:", "[client", "5 retries", "done"][turn % 6];
+                !message.starts_with(wanted)
+            })
+            .collect();
+        assert!(wrong.is_empty(), "{form}: {wrong:?}");
+        severity
+    }
+
+    #[test]
+    fn usual_layouts_are_cut_off_from_the_first_line_on() {
+        assert_cut("syslog", |turn, text| {
+            format!("Nov  6 03:1{}:01 web-3 nginx[{}]: {text}", turn % 10, 100 + turn)
+        });
+        assert_cut("RFC 3339", |turn, text| format!("2026-01-02T10:00:{turn:02}.123Z {text}"));
+        assert_cut("bracketed", |turn, text| format!("[Sun Nov 01 10:00:{turn:02} 2026] [error] {text}"));
+        assert_cut("bars", |turn, text| format!("20260102-10:0:{turn}|Part{}|4711|{text}", turn % 3));
+        let severity = assert_cut("log4j", |turn, text| {
+            format!("2026-01-02 10:00:{turn:02},120 - WARN  [main thread-{turn}:Peer@{}] - {text}", turn + 7)
+        });
+        assert_eq!(severity, Some(Severity::Warn));
+        assert_cut("Spring Boot", |turn, text| {
+            format!(
+                "2026-01-02 10:00:{turn:02}.120  INFO 1 --- [nio-8080-exec-{turn}] c.s.OrderService : {text}"
+            )
+        });
+        assert_cut("logger with colon", |turn, text| {
+            format!("26/01/02 10:00:{turn:02} INFO rdd.Part{}: {text}", turn % 4)
+        });
+        let severity = assert_cut("logcat", |turn, text| {
+            format!("01-02 10:00:{turn:02}.123  1702  {} E PowerManager: {text}", 2000 + turn)
+        });
+        assert_eq!(severity, Some(Severity::Error));
+        let severity = assert_cut("klog", |turn, text| {
+            format!("W0102 10:00:{turn:02}.123456       1 reflector.go:{}] {text}", 500 + turn)
+        });
+        assert_eq!(severity, Some(Severity::Warn));
+    }
+
+    #[test]
+    fn a_line_without_a_header_is_all_message() {
+        let mut header = Header::default();
+        for line in ["user 7 logged in", "done", "a: b", "", "   x", "{\"level\":\"error\"}"] {
+            let head = header.read(line.as_bytes());
+            assert_eq!(head.message, line.len() - line.trim_start().len(), "{line}");
+        }
+        let head = header.read(b"{\"ts\":1,\"level\":\"error\",\"msg\":\"x\"}");
+        assert_eq!(head.severity, Some(Severity::Error));
+    }
+
+    #[test]
+    fn a_sentence_with_a_colon_is_no_column() {
+        let (found, _) = messages(|turn, text| match turn % 3 {
+            0 => format!("2026-01-02 10:00:00 INFO {text}"),
+            _ => format!("2026-01-02 10:00:00 INFO cache: {text}"),
+        });
+        for (turn, message) in found.iter().enumerate().filter(|(turn, _)| turn % 3 != 0) {
+            assert!(message.starts_with("cache: "), "{turn}: {message}");
+        }
+    }
 }

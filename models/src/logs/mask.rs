@@ -12,7 +12,6 @@ pub const WILDCARD: &[u8] = b"<*>";
 const DIGIT: u8 = 1;
 const HEX: u8 = 2;
 const LETTER: u8 = 4;
-const UPPER: u8 = 8;
 /// Splits a word into chunks.
 const SEPARATOR: u8 = 16;
 /// Splits a chunk into pieces.
@@ -27,13 +26,13 @@ const fn classes() -> [u8; 256] {
     while byte < 256 {
         table[byte] = match byte as u8 {
             b'0'..=b'9' => DIGIT,
-            b'a'..=b'f' => HEX | LETTER,
-            b'A'..=b'F' => HEX | LETTER | UPPER,
-            b'G'..=b'Z' => LETTER | UPPER,
-            b'g'..=b'z' | 0x80..=0xff => LETTER,
-            b'=' | b',' | b';' | b'(' | b')' | b'[' | b']' | b'{' | b'}' | b'<' | b'>' | b'"' | b'\'' | b'|'
-            | b'!' | b'?' | b'`' => SEPARATOR,
-            b':' | b'.' | b'-' | b'@' | b'#' | b'$' | b'%' | b'&' | b'+' | b'/' | b'\\' | b'~' | b'*' => INNER,
+            b'a'..=b'f' | b'A'..=b'F' => HEX | LETTER,
+            b'g'..=b'z' | b'G'..=b'Z' | 0x80..=0xff => LETTER,
+            b'=' | b',' | b';' | b'(' | b')' | b'[' | b']' | b'{' | b'}' | b'<' | b'>' | b'"' | b'\''
+            | b'|' | b'!' | b'?' | b'`' => SEPARATOR,
+            b':' | b'.' | b'-' | b'@' | b'#' | b'$' | b'%' | b'&' | b'+' | b'/' | b'\\' | b'~' | b'*' => {
+                INNER
+            }
             b' ' | b'\t' | b'\r' | b'\n' | 0x0b | 0x0c => SPACE,
             _ => 0,
         };
@@ -54,10 +53,8 @@ pub fn is_space(byte: u8) -> bool {
 /// What a word is after masking.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Kind {
-    /// A word of plain language: letters, at most the first one large, perhaps with punctuation around it.
-    Plain,
-    /// A name: capitals or signs inside, or digits that were not masked.
-    Name,
+    /// Nothing masked.
+    Fixed,
     /// Partly masked.
     Part,
     /// Masked as a whole.
@@ -77,12 +74,13 @@ pub struct Word {
     pub kind: Kind,
 }
 
-/// Hash of a word that is masked as a whole.
-pub const WILD_HASH: u64 = 0x51_7c_c1_b7_27_22_0a_95;
+const WILD: u64 = 0x517c_c1b7_2722_0a95;
 const SEED: u64 = 0x9e37_79b9_7f4a_7c15;
+/// Hash of a word that is masked as a whole.
+pub const WHOLE: u64 = mix(SEED, WILD);
 
 /// Mixes a value into a hash (a multiply and a rotation, the Fx scheme).
-pub fn mix(hash: u64, value: u64) -> u64 {
+pub const fn mix(hash: u64, value: u64) -> u64 {
     (hash.rotate_left(23) ^ value).wrapping_mul(0xd6e8_feb8_6659_fd93)
 }
 
@@ -90,7 +88,12 @@ pub fn mix(hash: u64, value: u64) -> u64 {
 pub fn hash_bytes(mut hash: u64, bytes: &[u8]) -> u64 {
     let mut chunks = bytes.chunks_exact(8);
     for chunk in &mut chunks {
-        hash = mix(hash, u64::from_le_bytes([chunk[0], chunk[1], chunk[2], chunk[3], chunk[4], chunk[5], chunk[6], chunk[7]]));
+        hash = mix(
+            hash,
+            u64::from_le_bytes([
+                chunk[0], chunk[1], chunk[2], chunk[3], chunk[4], chunk[5], chunk[6], chunk[7],
+            ]),
+        );
     }
     let mut last = bytes.len() as u64;
     for &byte in chunks.remainder() {
@@ -112,45 +115,82 @@ pub fn scan(line: &[u8], max_words: usize, words: &mut Vec<Word>) -> bool {
         }
         let start = at;
         let mut all = 0_u8;
-        let mut inner_upper = 0_u8;
         while at < line.len() {
             let bits = class(line[at]);
             if bits & SPACE != 0 {
                 break;
             }
-            all |= if bits == 0 { 128 } else { bits };
-            if at > start {
-                inner_upper |= bits;
-            }
+            all |= bits;
             at += 1;
         }
         let text = &line[start..at];
-        let word = if all & !(HEX | LETTER | UPPER) == 0 {
-            let kind = if inner_upper & UPPER == 0 { Kind::Plain } else { Kind::Name };
-            Word { start, end: at, hash: hash_bytes(SEED, text), kind }
+        let mut word = if all & (DIGIT | SEPARATOR | INNER) == 0 && !is_literal(text) {
+            Word { start, end: at, hash: hash_bytes(SEED, text), kind: Kind::Fixed }
         } else {
             let mut sink = HashSink { hash: SEED };
-            let (wild, plain) = mask(text, &mut sink);
-            match (wild, sink.hash == mix(SEED, WILD_HASH)) {
-                (_, true) => Word { start, end: at, hash: WILD_HASH, kind: Kind::Wild },
-                (true, _) => Word { start, end: at, hash: sink.hash, kind: Kind::Part },
-                (false, _) => {
-                    Word { start, end: at, hash: sink.hash, kind: if plain { Kind::Plain } else { Kind::Name } }
-                }
+            let masked = mask(text, &mut sink);
+            match sink.hash {
+                WHOLE => Word { start, end: at, hash: WHOLE, kind: Kind::Wild },
+                hash => Word { start, end: at, hash, kind: if masked { Kind::Part } else { Kind::Fixed } },
             }
         };
-        if word.kind == Kind::Wild
-            && let Some(last) = words.last_mut()
+        if let Some(last) = words.last_mut()
             && last.kind == Kind::Wild
+            // A number too large for its field is printed as stars.
+            && (word.kind == Kind::Wild || text.iter().all(|&byte| byte == b'*'))
         {
             last.end = at;
             continue;
+        }
+        if word.kind == Kind::Wild {
+            word.start = join_date(line, words, start);
         }
         if words.len() == max_words {
             return false;
         }
         words.push(word);
     }
+}
+
+/// Names of a day and a month in front of a value belong to it. Returns where the value begins now.
+fn join_date(line: &[u8], words: &mut Vec<Word>, mut start: usize) -> usize {
+    while let Some(last) = words.last() {
+        if last.kind == Kind::Wild || last.kind == Kind::Fixed && is_date_name(&line[last.start..last.end]) {
+            start = last.start;
+            words.pop();
+        } else {
+            break;
+        }
+    }
+    start
+}
+
+/// English short names of months and days of the week.
+pub fn is_date_name(text: &[u8]) -> bool {
+    text.len() == 3
+        && text[0].is_ascii_uppercase()
+        && matches!(
+            text,
+            b"Jan"
+                | b"Feb"
+                | b"Mar"
+                | b"Apr"
+                | b"May"
+                | b"Jun"
+                | b"Jul"
+                | b"Aug"
+                | b"Sep"
+                | b"Oct"
+                | b"Nov"
+                | b"Dec"
+                | b"Mon"
+                | b"Tue"
+                | b"Wed"
+                | b"Thu"
+                | b"Fri"
+                | b"Sat"
+                | b"Sun"
+        )
 }
 
 /// Appends the masked text of one word.
@@ -177,7 +217,7 @@ impl Sink for HashSink {
     }
 
     fn wild(&mut self) {
-        self.hash = mix(self.hash, WILD_HASH);
+        self.hash = mix(self.hash, WILD);
     }
 }
 
@@ -236,14 +276,12 @@ impl<S: Sink> Joiner<'_, S> {
     }
 }
 
-/// Masks one word. Returns whether anything was masked, and whether what is left is plain language.
-fn mask(word: &[u8], sink: &mut impl Sink) -> (bool, bool) {
+/// Masks one word; returns whether anything was masked.
+fn mask(word: &[u8], sink: &mut impl Sink) -> bool {
     let mut joiner = Joiner { sink, after_wild: false, held: None, wild: false };
-    let mut plain = true;
     let mut at = 0;
     while at < word.len() {
         if class(word[at]) & SEPARATOR != 0 {
-            plain &= word[at] != b'=';
             joiner.sign(word[at]);
             at += 1;
             continue;
@@ -251,49 +289,45 @@ fn mask(word: &[u8], sink: &mut impl Sink) -> (bool, bool) {
         let start = at;
         let mut seen = Seen::default();
         while at < word.len() && class(word[at]) & SEPARATOR == 0 {
-            seen.add(word[at], at - start);
+            seen.add(word[at]);
             at += 1;
         }
-        plain &= chunk(&word[start..at], &seen, &mut joiner);
+        chunk(&word[start..at], &seen, &mut joiner);
     }
     joiner.release();
-    (joiner.wild, plain)
+    joiner.wild
 }
 
 /// What a chunk is made of.
 #[derive(Default)]
 struct Seen {
-    all: u8,
-    digits: usize,
-    letters: usize,
-    not_hex: usize,
-    backslash: bool,
-    colons: usize,
-    dashes: usize,
-    large_inside: bool,
-    odd: bool,
+    digits: u32,
+    letters: u32,
+    not_hex: u32,
+    /// Bytes of no class, the underscore above all.
+    other: u32,
+    backslashes: u32,
+    colons: u32,
+    dashes: u32,
+    slashes: u32,
 }
 
 impl Seen {
-    fn add(&mut self, byte: u8, index: usize) {
+    fn add(&mut self, byte: u8) {
         let bits = class(byte);
-        self.all |= bits;
-        self.digits += usize::from(bits & DIGIT != 0);
-        self.letters += usize::from(bits & LETTER != 0);
-        self.not_hex += usize::from(bits & (LETTER | HEX) == LETTER);
-        self.large_inside |= index > 0 && bits & UPPER != 0;
-        self.odd |= bits == 0;
-        match byte {
-            b'\\' => self.backslash = true,
-            b':' => self.colons += 1,
-            b'-' => self.dashes += 1,
-            _ => {}
-        }
+        self.digits += u32::from(bits & DIGIT != 0);
+        self.letters += u32::from(bits & LETTER != 0);
+        self.not_hex += u32::from(bits & (LETTER | HEX) == LETTER);
+        self.other += u32::from(bits == 0);
+        self.backslashes += u32::from(byte == b'\\');
+        self.colons += u32::from(byte == b':');
+        self.dashes += u32::from(byte == b'-');
+        self.slashes += u32::from(byte == b'/');
     }
 }
 
-/// Masks a chunk; returns whether it is plain language.
-fn chunk<S: Sink>(whole: &[u8], seen: &Seen, joiner: &mut Joiner<'_, S>) -> bool {
+/// Masks a chunk.
+fn chunk<S: Sink>(whole: &[u8], seen: &Seen, joiner: &mut Joiner<'_, S>) {
     // Punctuation at the end belongs to the sentence, not to the value.
     let mut end = whole.len();
     while end > 1 && matches!(whole[end - 1], b':' | b'.') {
@@ -301,25 +335,19 @@ fn chunk<S: Sink>(whole: &[u8], seen: &Seen, joiner: &mut Joiner<'_, S>) -> bool
     }
     let text = &whole[..end];
     let path = text.len() > 1 && text[0] == b'/' && class(text[1]) & (LETTER | DIGIT) != 0;
-    let mut plain = false;
-    if seen.digits == 0 {
-        if path || (seen.backslash && seen.letters > 0) || holds(text, b"://") {
-            joiner.wild();
-        } else {
-            plain = seen.letters > 0 && !seen.large_inside && !seen.odd && seen.all & INNER == 0
-                || seen.letters == 0
-                || (text.len() < whole.len() && text.iter().all(|&byte| class(byte) & LETTER != 0) && !seen.large_inside);
-            joiner.text(text);
-        }
-    } else if path || seen.backslash || is_value(text, seen) || holds(text, b"://") {
+    let place = path
+        || (seen.backslashes > 0 && seen.letters + seen.digits > 0)
+        || (seen.slashes > 1 && holds(text, b"://"));
+    if place || (seen.digits > 0 && is_value(text, seen)) || is_literal(text) {
         joiner.wild();
+    } else if seen.digits == 0 {
+        joiner.text(text);
     } else {
         pieces(text, joiner);
     }
     for &byte in &whole[end..] {
         joiner.sign(byte);
     }
-    plain
 }
 
 fn holds(text: &[u8], part: &[u8]) -> bool {
@@ -334,11 +362,12 @@ fn is_value(text: &[u8], seen: &Seen) -> bool {
     if text.len() > 2 && text[0] == b'0' && matches!(text[1], b'x' | b'X') {
         return true;
     }
-    if seen.not_hex == 0 && !seen.odd && (text.len() >= 8 || seen.colons > 0 || seen.dashes > 1) {
+    if seen.not_hex + seen.other == 0 && (text.len() >= 8 || seen.colons > 0 || seen.dashes > 1) {
         return true;
     }
     // A number with a unit: 15GB, 0.3s, -5ms, 40%.
-    let digits = text.iter().take_while(|byte| byte.is_ascii_digit() || matches!(byte, b'.' | b'-' | b'+')).count();
+    let digits =
+        text.iter().take_while(|byte| byte.is_ascii_digit() || matches!(byte, b'.' | b'-' | b'+')).count();
     digits > 0
         && text[..digits].iter().any(u8::is_ascii_digit)
         && text.len() - digits <= 3
@@ -367,7 +396,7 @@ fn piece_is_value(piece: &[u8]) -> bool {
 fn pieces<S: Sink>(text: &[u8], joiner: &mut Joiner<'_, S>) {
     let is_edge = |byte: u8| class(byte) & INNER != 0;
     let values = text.split(|&byte| is_edge(byte)).filter(|piece| piece_is_value(piece)).count();
-    if values > 1 {
+    if values > 1 || is_host(text) {
         joiner.wild();
         return;
     }
@@ -386,6 +415,111 @@ fn pieces<S: Sink>(text: &[u8], joiner: &mut Joiner<'_, S>) {
         if at < text.len() {
             joiner.sign(text[at]);
             at += 1;
+        }
+    }
+}
+
+/// Whether this looks like the full name of a host that has a number in it: small letters, digits and dashes, two dots.
+fn is_host(text: &[u8]) -> bool {
+    text.split(|&byte| byte == b'.').count() > 2
+        && !holds(text, b"..")
+        && text
+            .iter()
+            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'.' | b'-'))
+}
+
+/// Truth values, the empty value and the usual first user are values whoever prints them.
+fn is_literal(text: &[u8]) -> bool {
+    let literal: &[u8] = match text.first() {
+        Some(b't' | b'T') => b"true",
+        Some(b'f' | b'F') => b"false",
+        Some(b'n' | b'N') => b"null",
+        Some(b'r' | b'R') => b"root",
+        Some(b'a' | b'A') => b"admin",
+        _ => return false,
+    };
+    text.eq_ignore_ascii_case(literal)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn masked(line: &str) -> String {
+        let mut words = Vec::new();
+        scan(line.as_bytes(), 100, &mut words);
+        let texts: Vec<String> = words
+            .iter()
+            .map(|word| {
+                let mut out = Vec::new();
+                match word.kind {
+                    Kind::Wild => out.extend_from_slice(WILDCARD),
+                    _ => render(&line.as_bytes()[word.start..word.end], &mut out),
+                }
+                String::from_utf8_lossy(&out).into_owned()
+            })
+            .collect();
+        texts.join(" ")
+    }
+
+    #[test]
+    fn values_are_masked_and_words_are_kept() {
+        for (line, wanted) in [
+            ("took 15 ms, 0.3s and 12GB", "took <*> ms, <*> and <*>"),
+            ("from 10.0.0.1:8080 to web-3.a.example.org", "from <*> to <*>"),
+            ("open /var/lib/x.db: denied", "open <*>: denied"),
+            ("file C:\\Windows\\x.dll", "file <*>"),
+            ("id=5f0c-11ee-be56-0242ac120002;", "id=<*>;"),
+            ("mac 00:11:43:e3:ba:c3 up", "mac <*> up"),
+            ("generating core.2275", "generating core.<*>"),
+            ("task_1445144423722_0020_m_000002 done", "<*> done"),
+            ("jk2_init() ok", "jk2_init() ok"),
+            ("at Sun Jul 3 23:16:09 2005", "at <*>"),
+            ("may and mar", "may and mar"),
+            ("nodes cn398 cn399 cn400", "nodes <*>"),
+            ("flag=true user=root", "flag=<*> user=<*>"),
+            ("GET https://a.b/c?x=1", "GET <*>?x=<*>"),
+            ("(10.0.0.1)", "(<*>)"),
+            ("a ok.", "a ok."),
+            ("", ""),
+        ] {
+            assert_eq!(masked(line), wanted, "{line}");
+        }
+    }
+
+    #[test]
+    fn lines_that_differ_in_values_alone_have_the_same_hashes() {
+        let hashes = |line: &str| -> Vec<u64> {
+            let mut words = Vec::new();
+            scan(line.as_bytes(), 100, &mut words);
+            words.iter().map(|word| word.hash).collect()
+        };
+        assert_eq!(hashes("sent 12 bytes to 10.0.0.1"), hashes("sent 7 bytes to 10.0.0.2"));
+        assert_ne!(hashes("sent 12 bytes"), hashes("read 12 bytes"));
+    }
+
+    proptest! {
+        #[test]
+        fn words_lie_in_the_line_in_order(line in prop::collection::vec(any::<u8>(), 0..300), max in 1_usize..20) {
+            let mut words = Vec::new();
+            let whole = scan(&line, max, &mut words);
+            prop_assert!(words.len() <= max);
+            let mut last = 0;
+            for word in &words {
+                prop_assert!(last <= word.start && word.start < word.end && word.end <= line.len());
+                last = word.end;
+            }
+            if whole {
+                prop_assert!(line[last..].iter().all(|&byte| is_space(byte)));
+            }
+        }
+
+        #[test]
+        fn masking_is_stable(line in "[a-z0-9 =:,./()-]{0,60}") {
+            // What was masked once stays so: a template can be read again as a line.
+            let once = masked(&line).replace("<*>", "1");
+            prop_assert_eq!(masked(&once).matches("<*>").count(), masked(&masked(&line).replace("<*>", "2")).matches("<*>").count());
         }
     }
 }

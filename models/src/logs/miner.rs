@@ -8,7 +8,7 @@
 
 use std::collections::BTreeMap;
 
-use super::cluster::{Cluster, bucket_of};
+use super::cluster::{Cluster, Likeness, bucket_of};
 use super::header::Header;
 use super::mask::{Kind, Word, mix, scan};
 use super::severity::Severity;
@@ -29,8 +29,8 @@ pub struct MinerConfig {
     pub max_words: usize,
     /// Share of the fixed words that must be the same to join a cluster.
     pub similarity: f64,
-    /// The same when a word of plain language differs where no value is to be expected.
-    pub strict_similarity: f64,
+    /// Clusters that differ from a line by one word at the same place before that word counts as variable.
+    pub variable_from: usize,
 }
 
 impl Default for MinerConfig {
@@ -42,7 +42,7 @@ impl Default for MinerConfig {
             max_line_bytes: 2_048,
             max_words: 128,
             similarity: 0.5,
-            strict_similarity: 0.85,
+            variable_from: 6,
         }
     }
 }
@@ -87,10 +87,8 @@ impl MinerConfig {
         )?;
         size("max_line_bytes", self.max_line_bytes, 16, 1 << 16, "16 to 65536")?;
         size("max_words", self.max_words, 1, 1 << 12, "1 to 4096")?;
-        for (field, value) in [("similarity", self.similarity), ("strict_similarity", self.strict_similarity)] {
-            check(field, value, (0.0..=1.0).contains(&value), "0 to 1")?;
-        }
-        Ok(())
+        size("variable_from", self.variable_from, 1, 1 << 12, "1 to 4096")?;
+        check("similarity", self.similarity, (0.0..=1.0).contains(&self.similarity), "0 to 1")
     }
 }
 
@@ -184,7 +182,10 @@ impl Miner {
 
     /// The present text of a template, variable parts as `<*>`; `None` when it made room for others.
     pub fn template(&self, id: u64) -> Option<String> {
-        self.entries.iter().find(|entry| entry.cluster.id == id && entry.cluster.count > 0).map(|entry| entry.cluster.template())
+        self.entries
+            .iter()
+            .find(|entry| entry.cluster.id == id && entry.cluster.count > 0)
+            .map(|entry| entry.cluster.template())
     }
 
     /// Ids, texts and line counts of all templates, by id.
@@ -229,27 +230,42 @@ impl Miner {
         (seen == key && at != NONE && self.entries[at as usize].cluster.id == id).then_some(at)
     }
 
+    /// The way for a masked line that is not remembered: the most similar sibling takes it, or a new cluster.
     fn find(&mut self, message: &[u8], words: &[Word], cut: bool, key: u64) -> u32 {
         let first = words.first().map_or((0, Kind::Wild), |word| (word.hash, word.kind));
         let bucket = bucket_of(words.len(), first);
-        let mut best: Option<(f64, u64, u32, usize)> = None;
+        let mut best: Option<(Likeness, u32)> = None;
+        // Place of a word to the clusters that differ there alone, and the oldest of them.
+        let mut alike: BTreeMap<usize, (usize, u32)> = BTreeMap::new();
         for &at in self.buckets.get(&bucket).into_iter().flatten() {
-            let cluster = &self.entries[at as usize].cluster;
-            let Some(like) = cluster.likeness(message, words, &mut self.buffer) else { continue };
-            let need = if like.hard == 0 { self.config.similarity } else { self.config.strict_similarity };
-            let better = best.is_none_or(|(share, id, _, _)| like.share > share || (like.share >= share && cluster.id < id));
-            if like.share >= need && better {
-                best = Some((like.share, cluster.id, at, like.differing));
+            let Some(like) = self.entries[at as usize].cluster.likeness(message, words, &mut self.buffer)
+            else {
+                continue;
+            };
+            if like.unexpected == 0 {
+                let better =
+                    best.is_none_or(|(other, _)| (like.share, like.same) > (other.share, other.same));
+                if like.share >= self.config.similarity && better {
+                    best = Some((like, at));
+                }
+            } else if like.differing == 1 {
+                alike.entry(like.place).or_insert((0, at)).0 += 1;
             }
         }
-        let at = match best {
-            Some((_, _, at, differing)) => {
-                if differing > 0 {
-                    self.entries[at as usize].cluster.absorb(message, words, &mut self.buffer);
-                }
+        let variable = || alike.into_values().find(|(count, _)| *count >= self.config.variable_from);
+        let found =
+            best.map(|(like, at)| (at, like.differing > 0)).or_else(|| variable().map(|(_, at)| (at, true)));
+        let at = match found {
+            Some((at, true)) => {
+                self.entries[at as usize].cluster.absorb(message, words, &mut self.buffer);
                 at
             }
-            None => self.insert(Cluster::new(self.next_id, message, words, cut), bucket),
+            Some((at, false)) => at,
+            None => {
+                let cluster = Cluster::new(self.next_id, message, words, cut);
+                self.next_id += 1;
+                self.insert(cluster, bucket)
+            }
         };
         let place = self.place(key);
         self.shapes[place] = (key, self.entries[at as usize].cluster.id, at);
@@ -257,7 +273,6 @@ impl Miner {
     }
 
     fn insert(&mut self, cluster: Cluster, bucket: u64) -> u32 {
-        self.next_id += 1;
         if let Some(siblings) = self.buckets.get(&bucket)
             && siblings.len() >= self.config.max_siblings
         {
@@ -355,7 +370,8 @@ impl From<Miner> for State {
             .recent()
             .map(|at| (miner.entries[at as usize].bucket, miner.entries[at as usize].cluster.clone()))
             .collect();
-        let live = |&&(_, id, at): &&(u64, u64, u32)| at != NONE && miner.entries[at as usize].cluster.id == id;
+        let live =
+            |&&(_, id, at): &&(u64, u64, u32)| at != NONE && miner.entries[at as usize].cluster.id == id;
         let shapes = miner.shapes.iter().filter(live).map(|&(key, id, _)| (key, id)).collect();
         Self { config: miner.config, header: miner.header.clone(), next_id: miner.next_id, clusters, shapes }
     }
@@ -393,3 +409,7 @@ impl TryFrom<State> for Miner {
         Ok(miner)
     }
 }
+
+#[cfg(test)]
+#[path = "miner_tests.rs"]
+mod tests;

@@ -57,14 +57,44 @@ pub fn severity_of(word: &[u8]) -> Option<Severity> {
         b"info" | b"information" | b"informational" | b"notice" | b"config" => Some(Severity::Info),
         b"warn" | b"warning" => Some(Severity::Warn),
         b"error" | b"err" | b"severe" | b"failure" => Some(Severity::Error),
-        b"fatal" | b"critical" | b"crit" | b"alert" | b"emerg" | b"emergency" | b"panic" => Some(Severity::Fatal),
+        b"fatal" | b"critical" | b"crit" | b"alert" | b"emerg" | b"emergency" | b"panic" => {
+            Some(Severity::Fatal)
+        }
         _ => None,
     }
+}
+
+/// The level of a line of fields: `level=warn` or `"level":"warn"` within the first 256 bytes. Other lines have none.
+pub fn severity_of_field(line: &[u8]) -> Option<Severity> {
+    let front = &line[..line.len().min(256)];
+    let first = front.split(u8::is_ascii_whitespace).find(|word| !word.is_empty())?;
+    if first[0] != b'{' && !first.contains(&b'=') {
+        return None;
+    }
+    let name = [b"level".as_slice(), b"severity", b"lvl"];
+    name.iter().find_map(|name| {
+        let at = front.windows(name.len()).position(|window| window.eq_ignore_ascii_case(name))?;
+        let rest = &front[at + name.len()..];
+        let start = rest.iter().position(u8::is_ascii_alphanumeric)?;
+        let end = rest[start..]
+            .iter()
+            .position(|byte| !byte.is_ascii_alphanumeric())
+            .map_or(rest.len(), |end| start + end);
+        if start <= 4 { severity_of(&rest[start..end]) } else { None }
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn fields_name_their_level() {
+        assert_eq!(severity_of_field(b"ts=1 level=warn msg=x"), Some(Severity::Warn));
+        assert_eq!(severity_of_field(b"{\"Severity\": \"ERROR\"}"), Some(Severity::Error));
+        assert_eq!(severity_of_field(b"the level=warn of water"), None);
+        assert_eq!(severity_of_field(b"{\"level\":"), None);
+    }
 
     #[test]
     fn level_words_are_read_in_any_dress() {
