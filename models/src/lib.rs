@@ -8,4 +8,5 @@ pub mod correlate;
 pub mod detect;
 pub mod series;
 pub mod slo;
+pub mod logs;
 pub mod tail;
