@@ -30,7 +30,11 @@ pub fn run(data: &Path, dump: &Path) -> Result<usize, Error> {
         for (index, row) in rows.iter().enumerate() {
             let verdict = detector.observe(row);
             let parts: String = verdict.contributions.iter().map(|part| format!(",{part:.4}")).collect();
-            line(&mut out, &path, format_args!("{index},{:.6},{}{parts}", verdict.score, u8::from(verdict.alarm)))?;
+            line(
+                &mut out,
+                &path,
+                format_args!("{index},{:.6},{}{parts}", verdict.score, u8::from(verdict.alarm)),
+            )?;
         }
     }
     Ok(tests.len())
@@ -39,7 +43,8 @@ pub fn run(data: &Path, dump: &Path) -> Result<usize, Error> {
 /// The dimensions of every row; a cell that is no number is a missing value.
 fn rows(path: &Path) -> Result<Vec<Vec<f64>>, Error> {
     let (header, records) = table(path)?;
-    let dimension = |name: &String| name.strip_prefix('m').is_some_and(|number| number.parse::<u32>().is_ok());
+    let dimension =
+        |name: &String| name.strip_prefix('m').is_some_and(|number| number.parse::<u32>().is_ok());
     let columns: Vec<usize> = (0..header.len()).filter(|&column| dimension(&header[column])).collect();
     let cell = |record: &csv::StringRecord, column: usize| {
         record.get(column).and_then(|text| text.trim().parse().ok()).unwrap_or(f64::NAN)

@@ -82,7 +82,9 @@ pub enum PeerError {
         limit: &'static str,
     },
     /// A replica has a different number of values than there are metrics.
-    #[error("replica {replica} has {given} values for {metrics} metrics; give one value for each, NaN for a missing one")]
+    #[error(
+        "replica {replica} has {given} values for {metrics} metrics; give one value for each, NaN for a missing one"
+    )]
     Shape {
         /// Index of the replica.
         replica: usize,
@@ -116,13 +118,22 @@ pub struct PeerVerdict {
 
 /// Judges replicas: `rows` is one row of values for each replica, in the order of `metrics`. A value that is not
 /// finite is missing: its replica is left out of that metric. Verdicts come in the order of the rows.
-pub fn outliers(rows: &[Vec<f64>], metrics: &[PeerMetric], config: PeerConfig) -> Result<Vec<PeerVerdict>, PeerError> {
+pub fn outliers(
+    rows: &[Vec<f64>],
+    metrics: &[PeerMetric],
+    config: PeerConfig,
+) -> Result<Vec<PeerVerdict>, PeerError> {
     validate(rows, metrics, config)?;
-    let unknown = PeerVerdict { known: false, outlier: false, score: 0.0, metric: None, reason: String::new() };
+    let unknown =
+        PeerVerdict { known: false, outlier: false, score: 0.0, metric: None, reason: String::new() };
     let mut verdicts = vec![unknown; rows.len()];
     for (index, metric) in metrics.iter().enumerate() {
-        let mut values: Vec<(f64, usize)> =
-            rows.iter().enumerate().map(|(replica, row)| (row[index], replica)).filter(|(value, _)| value.is_finite()).collect();
+        let mut values: Vec<(f64, usize)> = rows
+            .iter()
+            .enumerate()
+            .map(|(replica, row)| (row[index], replica))
+            .filter(|(value, _)| value.is_finite())
+            .collect();
         // From here on only the sorted values decide, so the order of the replicas cannot.
         values.sort_by(|a, b| a.0.total_cmp(&b.0));
         if values.len() >= config.least_replicas {
@@ -141,7 +152,12 @@ fn validate(rows: &[Vec<f64>], metrics: &[PeerMetric], config: PeerConfig) -> Re
     check("minimum_share", config.minimum_share, (0.0..=1e3).contains(&config.minimum_share), "0 to 1000")?;
     for metric in metrics {
         let least = metric.minimum_effect;
-        check(&format!("minimum_effect of {}", metric.name), least, (0.0..=1e300).contains(&least), "0 or more")?;
+        check(
+            &format!("minimum_effect of {}", metric.name),
+            least,
+            (0.0..=1e300).contains(&least),
+            "0 or more",
+        )?;
     }
     if rows.len() > MOST_REPLICAS {
         return Err(PeerError::Replicas { given: rows.len() });
@@ -155,7 +171,13 @@ fn validate(rows: &[Vec<f64>], metrics: &[PeerMetric], config: PeerConfig) -> Re
 }
 
 /// Judges one metric; `values` are sorted.
-fn judge(index: usize, metric: &PeerMetric, values: &[(f64, usize)], config: PeerConfig, verdicts: &mut [PeerVerdict]) {
+fn judge(
+    index: usize,
+    metric: &PeerMetric,
+    values: &[(f64, usize)],
+    config: PeerConfig,
+    verdicts: &mut [PeerVerdict],
+) {
     let sorted: Vec<f64> = values.iter().map(|(value, _)| *value).collect();
     let middle = median(&sorted);
     let mut distances: Vec<f64> = sorted.iter().map(|value| (value - middle).abs()).collect();
@@ -192,7 +214,11 @@ fn judge(index: usize, metric: &PeerMetric, values: &[(f64, usize)], config: Pee
 /// Group of each sorted value: values closer than the cutoff hang together; a lone value has none.
 fn group(scaled: &[f64], cutoff: f64) -> Vec<Option<usize>> {
     let Ok(points) = Array2::from_shape_vec((scaled.len(), 1), scaled.to_vec()) else { return Vec::new() };
-    Dbscan::params(2).tolerance(cutoff).check().map(|valid| valid.transform(&points).to_vec()).unwrap_or_default()
+    Dbscan::params(2)
+        .tolerance(cutoff)
+        .check()
+        .map(|valid| valid.transform(&points).to_vec())
+        .unwrap_or_default()
 }
 
 /// First and last place of the group that holds more than half. Groups of sorted values are runs.
@@ -272,8 +298,10 @@ mod tests {
     #[test]
     fn two_sick_of_six_are_both_found_and_the_worst_metric_is_named() {
         let metrics = [PeerMetric::new("latency", "s", 0.05), PeerMetric::new("errors", "", 0.01)];
-        let rows: Vec<Vec<f64>> =
-            [[0.2, 0.0], [0.2, 0.0], [1.1, 0.4], [0.2, 0.0], [1.0, 0.0], [0.2, 0.0]].iter().map(|row| row.to_vec()).collect();
+        let rows: Vec<Vec<f64>> = [[0.2, 0.0], [0.2, 0.0], [1.1, 0.4], [0.2, 0.0], [1.0, 0.0], [0.2, 0.0]]
+            .iter()
+            .map(|row| row.to_vec())
+            .collect();
         let verdicts = outliers(&rows, &metrics, PeerConfig::default()).expect("valid");
         assert_eq!(names(&verdicts), vec![2, 4]);
         assert_eq!(verdicts[2].reason, "errors: 5 of 6 replicas at 0, this one 0.4");
@@ -291,7 +319,10 @@ mod tests {
     fn wrong_input_is_refused_with_its_place() {
         let metrics = [PeerMetric::new("latency", "s", 0.05)];
         let error = outliers(&[vec![1.0], vec![]], &metrics, PeerConfig::default()).expect_err("a short row");
-        assert_eq!(error.to_string(), "replica 1 has 0 values for 1 metrics; give one value for each, NaN for a missing one");
+        assert_eq!(
+            error.to_string(),
+            "replica 1 has 0 values for 1 metrics; give one value for each, NaN for a missing one"
+        );
         let config = PeerConfig { cutoff: f64::NAN, ..PeerConfig::default() };
         assert!(outliers(&[], &metrics, config).is_err());
     }

@@ -55,7 +55,8 @@ pub struct Condition {
 
 impl Condition {
     fn holds(&self, row: &[f64]) -> bool {
-        row.get(self.dimension).is_some_and(|value| if self.above { *value > self.limit } else { *value <= self.limit })
+        row.get(self.dimension)
+            .is_some_and(|value| if self.above { *value > self.limit } else { *value <= self.limit })
     }
 }
 
@@ -87,7 +88,12 @@ pub fn separate(usual: &[Vec<f64>], alarm: &[Vec<f64>], names: &[&str], config: 
         return None;
     }
     let mut paths = Vec::new();
-    walk(grow(&usual, &alarm, &columns, config.conditions.clamp(1, 5))?.root_node(), &columns, &mut Vec::new(), &mut paths);
+    walk(
+        grow(&usual, &alarm, &columns, config.conditions.clamp(1, 5))?.root_node(),
+        &columns,
+        &mut Vec::new(),
+        &mut paths,
+    );
 
     let count = |conditions: &[Condition], rows: &[&Vec<f64>]| {
         rows.iter().filter(|row| conditions.iter().all(|condition| condition.holds(row))).count()
@@ -103,7 +109,8 @@ pub fn separate(usual: &[Vec<f64>], alarm: &[Vec<f64>], names: &[&str], config: 
         // A further condition must be worth its words.
         let gain = hit - wrong - 0.01 * conditions.len() as f64;
         if best.as_ref().is_none_or(|(most, _)| gain > *most) {
-            let shortened = shorten(&conditions, |short| (count(short, &alarm), count(short, &usual)) == kept);
+            let shortened =
+                shorten(&conditions, |short| (count(short, &alarm), count(short, &usual)) == kept);
             let text = words(&shortened, names, kept.0, alarm.len());
             let rule = Rule {
                 conditions: shortened.into_iter().map(|(condition, _)| condition).collect(),
@@ -174,9 +181,15 @@ fn finite(rows: &[&Vec<f64>], dimension: usize) -> Option<Vec<f64>> {
     (!values.is_empty()).then_some(values)
 }
 
-fn grow(usual: &[&Vec<f64>], alarm: &[&Vec<f64>], columns: &[Column], depth: usize) -> Option<DecisionTree<f64, bool>> {
+fn grow(
+    usual: &[&Vec<f64>],
+    alarm: &[&Vec<f64>],
+    columns: &[Column],
+    depth: usize,
+) -> Option<DecisionTree<f64, bool>> {
     let rows = usual.len() + alarm.len();
-    let values = usual.iter().chain(alarm).flat_map(|row| columns.iter().map(|column| column.scaled(row))).collect();
+    let values =
+        usual.iter().chain(alarm).flat_map(|row| columns.iter().map(|column| column.scaled(row))).collect();
     let records = Array2::from_shape_vec((rows, columns.len()), values).ok()?;
     let targets = Array1::from_iter((0..rows).map(|row| row >= usual.len()));
     // Both sides weigh the same, but for half a row: k alarm rows weigh k(2u + 1)/2a, and with a power of two for a
@@ -194,7 +207,12 @@ fn grow(usual: &[&Vec<f64>], alarm: &[&Vec<f64>], columns: &[Column], depth: usi
 }
 
 /// Every path from the root to a leaf, conditions on the same side of a dimension merged.
-fn walk(node: &TreeNode<f64, bool>, columns: &[Column], path: &mut Vec<Condition>, paths: &mut Vec<Vec<Condition>>) {
+fn walk(
+    node: &TreeNode<f64, bool>,
+    columns: &[Column],
+    path: &mut Vec<Condition>,
+    paths: &mut Vec<Vec<Condition>>,
+) {
     if node.is_leaf() {
         if !path.is_empty() {
             paths.push(merged(path));
@@ -216,9 +234,16 @@ fn walk(node: &TreeNode<f64, bool>, columns: &[Column], path: &mut Vec<Condition
 fn merged(path: &[Condition]) -> Vec<Condition> {
     let mut kept: Vec<Condition> = Vec::new();
     for condition in path {
-        match kept.iter_mut().find(|other| other.dimension == condition.dimension && other.above == condition.above) {
+        match kept
+            .iter_mut()
+            .find(|other| other.dimension == condition.dimension && other.above == condition.above)
+        {
             Some(other) => {
-                other.limit = if other.above { other.limit.max(condition.limit) } else { other.limit.min(condition.limit) };
+                other.limit = if other.above {
+                    other.limit.max(condition.limit)
+                } else {
+                    other.limit.min(condition.limit)
+                };
             }
             None => kept.push(*condition),
         }
@@ -286,7 +311,9 @@ mod tests {
     #[test]
     fn two_metrics_that_only_together_are_unusual_give_two_conditions() {
         let mut noise = noise(2);
-        let usual = rows(300, || if noise() < 0.5 { vec![noise(), 0.5 * noise() + 0.5] } else { vec![0.5 * noise(), noise()] });
+        let usual = rows(300, || {
+            if noise() < 0.5 { vec![noise(), 0.5 * noise() + 0.5] } else { vec![0.5 * noise(), noise()] }
+        });
         let alarm = rows(16, || vec![0.7 + 0.3 * noise(), 0.3 * noise()]);
         let rule = separate(&usual, &alarm, &["m12", "m3"], RuleConfig::default()).expect("a rule");
         assert!(rule.text.contains("m12 above") && rule.text.contains("m3 at most"), "{}", rule.text);

@@ -49,7 +49,15 @@ pub(super) struct Part {
 
 impl Dimension {
     pub fn new() -> Self {
-        Self { seen: 0, last: 0.0, level: 0.0, level_variance: 0.0, change_variance: 0.0, low: 0.0, high: 0.0 }
+        Self {
+            seen: 0,
+            last: 0.0,
+            level: 0.0,
+            level_variance: 0.0,
+            change_variance: 0.0,
+            low: 0.0,
+            high: 0.0,
+        }
     }
 
     /// Judges a finite value against the state before it, then learns from it. `None` while warming up.
@@ -79,7 +87,15 @@ impl Dimension {
         ready.then_some(part)
     }
 
-    fn learn(&mut self, value: f64, distance: f64, change: f64, level_spread: f64, change_spread: f64, rates: &Rates) {
+    fn learn(
+        &mut self,
+        value: f64,
+        distance: f64,
+        change: f64,
+        level_spread: f64,
+        change_spread: f64,
+        rates: &Rates,
+    ) {
         self.seen = self.seen.saturating_add(1);
         // Plain averages at first, exponential forgetting later.
         let newest = 1.0 / f64::from(self.seen);

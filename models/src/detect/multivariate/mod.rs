@@ -87,8 +87,8 @@ impl Default for MultivariateConfig {
             warm_up: 300,
             onsets_per_row: 1.0 / 1_200.0,
             block_rows: 100,
-            blocks: 300,
-            prior_level: 9.0,
+            blocks: 400,
+            prior_level: 8.0,
             prior_share: 0.6,
             leave_rows: 5,
         }
@@ -145,7 +145,9 @@ pub enum MultivariateError {
         most: f64,
     },
     /// No dimension, or more than [`MOST_DIMENSIONS`].
-    #[error("{given} dimensions, a detector takes 1 to {MOST_DIMENSIONS}; split the row into groups that belong together")]
+    #[error(
+        "{given} dimensions, a detector takes 1 to {MOST_DIMENSIONS}; split the row into groups that belong together"
+    )]
     Dimensions {
         /// What was given.
         given: usize,
@@ -230,7 +232,9 @@ impl MultivariateDetector {
         let mut contributions = vec![0.0; self.dimensions.len()];
         let mut top: [Option<(usize, Part)>; NAMED] = [None; NAMED];
         let (mut sum, mut present, mut missing) = (0.0, 0_u32, 0_u32);
-        for (index, (dimension, contribution)) in self.dimensions.iter_mut().zip(&mut contributions).enumerate() {
+        for (index, (dimension, contribution)) in
+            self.dimensions.iter_mut().zip(&mut contributions).enumerate()
+        {
             let Some(value) = row.get(index).copied().filter(|value| value.is_finite()) else {
                 missing += 1;
                 continue;
@@ -322,7 +326,8 @@ impl MultivariateDetector {
 
 /// Keeps the largest parts, largest first; the earlier dimension wins a tie.
 fn rank(top: &mut [Option<(usize, Part)>; NAMED], index: usize, part: Part) {
-    let larger = |kept: &Option<(usize, Part)>| kept.is_some_and(|(_, other)| other.contribution >= part.contribution);
+    let larger =
+        |kept: &Option<(usize, Part)>| kept.is_some_and(|(_, other)| other.contribution >= part.contribution);
     let place = top.iter().take_while(|kept| larger(kept)).count();
     if place < NAMED {
         top[place..].rotate_right(1);

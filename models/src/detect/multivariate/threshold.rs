@@ -84,7 +84,8 @@ impl Threshold {
             (None, Some(&largest)) if largest > 0.0 => {
                 let top = &self.ranked[..=(self.ranked.len() / 10).min(self.ranked.len() - 1)];
                 let least = top[top.len() - 1].max(1e-300);
-                let excess = top.iter().map(|&maximum| (maximum / least).ln()).sum::<f64>() / top.len() as f64;
+                let excess =
+                    top.iter().map(|&maximum| (maximum / least).ln()).sum::<f64>() / top.len() as f64;
                 (score / largest).powf(-1.0 / excess.max(0.1)) / count
             }
             (None, _) => 1.0 / count,
@@ -128,7 +129,8 @@ impl Threshold {
         let upper = (rank.floor() as usize).min(last);
         let lower = (upper + 1).min(last);
         let quantile = self.ranked[upper] + rank.fract() * (self.ranked[lower] - self.ranked[upper]);
-        self.level = (1.0 - self.setting.prior_share) * quantile + self.setting.prior_share * self.setting.prior;
+        self.level =
+            (1.0 - self.setting.prior_share) * quantile + self.setting.prior_share * self.setting.prior;
         self.moved = if quantile > 0.0 { self.level / quantile } else { 1.0 };
     }
 }
