@@ -10,3 +10,4 @@ pub mod series;
 pub mod slo;
 pub mod logs;
 pub mod tail;
+mod words;

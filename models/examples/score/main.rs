@@ -9,6 +9,7 @@
 
 mod data;
 mod logs;
+mod multivariate;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -18,6 +19,7 @@ type Run = fn(&Path, &Path) -> Result<usize, data::Error>;
 
 /// Every suite.
 const SUITES: &[(&str, Run)] = &[("logs", logs::run)];
+const SUITES: &[(&str, Run)] = &[("asd", multivariate::run), ("smd", multivariate::run)];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();

@@ -3,6 +3,12 @@
 
 pub mod alarm;
 pub mod level;
+pub mod multivariate;
+pub mod peers;
+pub mod rule;
 
 pub use alarm::{Alarm, AlarmConfig};
 pub use level::{Level, LevelConfig, Verdict};
+pub use multivariate::{MultivariateConfig, MultivariateDetector, MultivariateError, MultivariateVerdict};
+pub use peers::{PeerConfig, PeerError, PeerMetric, PeerVerdict, outliers};
+pub use rule::{Condition, Rule, RuleConfig, separate};
