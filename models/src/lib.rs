@@ -1,7 +1,9 @@
-//! Numbers in, numbers out: streaming detectors with calibrated scores.
+//! Numbers in, numbers out: streaming detectors with calibrated scores, and forecasts with bands.
 //!
 //! No clock, no I/O, no async, no Kubernetes: every function is deterministic and usable as a library.
-//! One file per detector below [`detect`]; [`tail`] turns counts and scores into chances.
+//! One file per detector below [`detect`] and per forecaster below [`forecast`]; [`backtest`] judges forecasts; [`tail`] turns counts and scores into chances.
 
+pub mod backtest;
 pub mod detect;
+pub mod forecast;
 pub mod tail;

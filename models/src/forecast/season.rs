@@ -1,0 +1,148 @@
+//! Which calendar season a series has: the hour, the day, the week, or none.
+//!
+//! The sample autocorrelation (Box and Jenkins 1970) of means over a twenty-fourth of the cycle, extremes cut to the 1st
+//! and 99th percentile, must stand out at the cycle's lag: above [`CLEAR`] and above the 95 % limit of white noise
+//! (Bartlett 1946). Only calendar lengths are tried: in operations other periods are nearly always chance.
+
+use super::history::{History, mean, usable};
+use serde::{Deserialize, Serialize};
+
+/// Least autocorrelation of a season.
+const CLEAR: f64 = 0.2;
+
+/// A calendar season.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Season {
+    /// 3,600 s.
+    Hour,
+    /// 86,400 s.
+    Day,
+    /// 604,800 s.
+    Week,
+}
+
+impl Season {
+    /// Every season that is tried.
+    pub const ALL: [Self; 3] = [Self::Hour, Self::Day, Self::Week];
+
+    /// Its length in seconds.
+    pub fn seconds(self) -> u32 {
+        match self {
+            Self::Hour => 3_600,
+            Self::Day => 86_400,
+            Self::Week => 604_800,
+        }
+    }
+
+    /// Its name in a sentence.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Hour => "hourly",
+            Self::Day => "daily",
+            Self::Week => "weekly",
+        }
+    }
+}
+
+/// A season that a series was found to have.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Confirmed {
+    /// Which.
+    pub season: Season,
+    /// Its length in steps.
+    pub steps: usize,
+    /// Autocorrelation at its lag, up to 1.
+    pub correlation: f64,
+}
+
+/// The seasons that the history shows, shortest first. A season needs two full cycles and four steps in each.
+pub fn confirm(history: &History<'_>) -> Vec<Confirmed> {
+    Season::ALL
+        .into_iter()
+        .filter_map(|season| {
+            let steps = history.steps_in(season.seconds())?;
+            let correlation = correlation(history.values(), steps)?;
+            Some(Confirmed { season, steps, correlation })
+        })
+        .collect()
+}
+
+/// Autocorrelation at a lag of `steps`, if it is a season.
+fn correlation(values: &[f64], steps: usize) -> Option<f64> {
+    if steps < 4 || values.len() < 2 * steps {
+        return None;
+    }
+    let block = (steps / 24).max(1);
+    if !steps.is_multiple_of(block) {
+        return None;
+    }
+    // Whole blocks, counted from the end so that the newest are in; a year of weeks is plenty.
+    let from = values.len() % block;
+    let blocks: Vec<f64> =
+        values[from..].chunks(block).map(|part| mean(part.iter().copied()).unwrap_or(f64::NAN)).collect();
+    let lag = steps / block;
+    let blocks = &blocks[blocks.len().saturating_sub(60 * lag)..];
+    let mut sorted: Vec<f64> = blocks.iter().copied().filter(|value| usable(*value)).collect();
+    if sorted.len() < 2 * lag {
+        return None;
+    }
+    sorted.sort_unstable_by(f64::total_cmp);
+    let edge = sorted.len() / 100;
+    let (low, high) = (sorted[edge], sorted[sorted.len() - 1 - edge]);
+    let scale = low.abs().max(high.abs());
+    if scale <= 0.0 || low >= high {
+        return None;
+    }
+    let cut = |value: f64| value.clamp(low, high) / scale;
+    let centre = mean(sorted.iter().map(|value| cut(*value)))?;
+    let variance: f64 =
+        sorted.iter().map(|value| (cut(*value) - centre).powi(2)).sum::<f64>() / sorted.len() as f64;
+    let (sum, pairs) = blocks
+        .iter()
+        .zip(&blocks[lag..])
+        .filter(|(one, other)| usable(**one) && usable(**other))
+        .fold((0.0, 0_u32), |(sum, pairs), (one, other)| {
+            (sum + (cut(*one) - centre) * (cut(*other) - centre), pairs + 1)
+        });
+    if pairs == 0 || variance <= 0.0 {
+        return None;
+    }
+    let correlation = sum / f64::from(pairs) / variance;
+    (correlation > CLEAR.max(2.0 / f64::from(pairs).sqrt())).then_some(correlation.min(1.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seasons(values: &[f64]) -> Vec<Season> {
+        confirm(&History::new(0, 300, values).unwrap()).iter().map(|found| found.season).collect()
+    }
+
+    #[test]
+    fn a_daily_wave_is_daily_and_repeats_weekly() {
+        let wave: Vec<f64> = (0..288 * 4).map(|step| f64::from((step % 288_i32 - 144).abs())).collect();
+        assert_eq!(seasons(&wave), [Season::Day]);
+    }
+
+    #[test]
+    fn an_hourly_job_is_hourly() {
+        let job: Vec<f64> = (0..288 * 3).map(|step| if step % 12 < 2 { 9.0 } else { 1.0 }).collect();
+        assert!(seasons(&job).contains(&Season::Hour));
+    }
+
+    #[test]
+    fn noise_constants_and_scraps_have_none() {
+        let mut state = 7_u64;
+        let noise: Vec<f64> = (0..288 * 15)
+            .map(|_| {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                (state >> 40) as f64
+            })
+            .collect();
+        assert!(seasons(&noise).is_empty());
+        assert!(seasons(&[4.0; 2_000]).is_empty());
+        assert!(seasons(&[f64::NAN; 2_000]).is_empty());
+        assert!(seasons(&[1.0, 2.0]).is_empty());
+    }
+}
