@@ -228,23 +228,17 @@ pub(super) fn mix<'a>(
     row: impl Fn(Model) -> Option<&'a [f64]>,
     horizon: usize,
 ) -> Vec<f64> {
-    let mut mixed = vec![0.0; horizon];
-    let mut total = 0.0;
-    for (model, weight) in weights {
-        if let Some(row) = row(*model).filter(|row| row.len() == horizon) {
-            total += weight;
-            for (sum, value) in mixed.iter_mut().zip(row) {
-                *sum += weight * value;
-            }
-        }
-    }
-    if total <= 0.0 {
-        return Vec::new();
-    }
-    for value in &mut mixed {
-        *value /= total;
-    }
-    mixed
+    let spoken: Vec<(f64, &[f64])> = weights
+        .iter()
+        .filter_map(|(model, weight)| Some((*weight, row(*model).filter(|row| row.len() == horizon)?)))
+        .collect();
+    let Some((_, first)) = spoken.first() else { return Vec::new() };
+    let total: f64 = spoken.iter().map(|(weight, _)| weight).sum();
+    // Around the first row, so that rows that agree are met exactly.
+    let off = |step: usize| {
+        spoken.iter().map(|(weight, row)| weight / total * (row[step] - first[step])).sum::<f64>()
+    };
+    (0..horizon).map(|step| first[step] + off(step)).collect()
 }
 
 fn row_of(rows: &[Vec<f64>], model: Model) -> Option<&[f64]> {
@@ -262,7 +256,7 @@ fn weigh(
 ) -> Chosen {
     let horizon = config.horizon;
     let recent = latest(config, history, tested);
-    let mut weights = weights(recent, seasons.iter().any(|found| found.season != Season::Hour));
+    let mut weights = weights(recent, !seasons.is_empty());
     if weights.is_empty() {
         weights = untested(config, history, cycle, &seasons);
     }

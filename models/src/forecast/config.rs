@@ -34,7 +34,7 @@ impl Default for ForecastConfig {
             memory_cycles: 28,
             skill: 0.95,
             decompose_above: 0.9,
-            drift: 4.0,
+            drift: 2.5,
             longest_horizon: 10_000,
         }
     }

@@ -18,6 +18,7 @@
 
 mod bands;
 pub mod calendar;
+pub mod capacity;
 mod choose;
 mod config;
 mod decomposition;
@@ -31,6 +32,7 @@ mod trend;
 mod view;
 
 pub use calendar::{Calendar, Event, When};
+pub use capacity::{TimeToLimit, time_to_limit};
 pub use choose::{Chosen, Due, Evidence};
 pub use config::{ForecastConfig, ForecastConfigError};
 pub use history::{History, HistoryError};

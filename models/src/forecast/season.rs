@@ -1,14 +1,17 @@
 //! Which calendar season a series has: the hour, the day, the week, or none.
 //!
-//! The sample autocorrelation (Box and Jenkins 1970) of means over a twenty-fourth of the cycle, extremes cut to the 1st
-//! and 99th percentile, must stand out at the cycle's lag: above [`CLEAR`] and above the 95 % limit of white noise
-//! (Bartlett 1946). Only calendar lengths are tried: in operations other periods are nearly always chance.
+//! The sample autocorrelation (Box and Jenkins 1970) of short means, extremes cut to the 1st and 99th percentile, must
+//! stand out at the cycle's lag: above 0.2, above the 95 % limit of white noise (Bartlett 1946), above that at half the
+//! lag (a smooth series correlates at every short lag), and above that of a shorter season (what repeats daily repeats
+//! weekly). Only calendar lengths are tried: in operations other periods are nearly always chance.
 
 use super::history::{History, mean, usable};
 use serde::{Deserialize, Serialize};
 
 /// Least autocorrelation of a season.
 const CLEAR: f64 = 0.2;
+/// What a longer season must add to the autocorrelation of a shorter one.
+const MORE: f64 = 0.02;
 
 /// A calendar season.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -57,26 +60,27 @@ pub struct Confirmed {
 
 /// The seasons that the history shows, shortest first. A season needs two full cycles and four steps in each.
 pub fn confirm(history: &History<'_>) -> Vec<Confirmed> {
-    Season::ALL
-        .into_iter()
-        .filter_map(|season| {
-            let steps = history.steps_in(season.seconds())?;
-            let correlation = correlation(history.values(), steps)?;
-            Some(Confirmed { season, steps, correlation })
-        })
-        .collect()
+    let mut found: Vec<Confirmed> = Vec::new();
+    for season in Season::ALL {
+        let Some(steps) = history.steps_in(season.seconds()) else { continue };
+        // A twenty-fourth of the cycle, but an hour for the week: days must not blur into each other.
+        let parts = if season == Season::Week { 168 } else { 24 };
+        let Some(correlation) = correlation(history.values(), steps, (steps / parts).max(1)) else {
+            continue;
+        };
+        if found.iter().all(|shorter| correlation > shorter.correlation + MORE) {
+            found.push(Confirmed { season, steps, correlation });
+        }
+    }
+    found
 }
 
-/// Autocorrelation at a lag of `steps`, if it is a season.
-fn correlation(values: &[f64], steps: usize) -> Option<f64> {
-    if steps < 4 || values.len() < 2 * steps {
+/// Autocorrelation of means over `block` steps at a lag of `steps`, if it is a season.
+fn correlation(values: &[f64], steps: usize, block: usize) -> Option<f64> {
+    if steps < 4 || values.len() < 2 * steps || !steps.is_multiple_of(block) {
         return None;
     }
-    let block = (steps / 24).max(1);
-    if !steps.is_multiple_of(block) {
-        return None;
-    }
-    // Whole blocks, counted from the end so that the newest are in; a year of weeks is plenty.
+    // Whole blocks, counted from the end so that the newest are in; sixty cycles are plenty.
     let from = values.len() % block;
     let blocks: Vec<f64> =
         values[from..].chunks(block).map(|part| mean(part.iter().copied()).unwrap_or(f64::NAN)).collect();
@@ -97,18 +101,16 @@ fn correlation(values: &[f64], steps: usize) -> Option<f64> {
     let centre = mean(sorted.iter().map(|value| cut(*value)))?;
     let variance: f64 =
         sorted.iter().map(|value| (cut(*value) - centre).powi(2)).sum::<f64>() / sorted.len() as f64;
-    let (sum, pairs) = blocks
-        .iter()
-        .zip(&blocks[lag..])
-        .filter(|(one, other)| usable(**one) && usable(**other))
-        .fold((0.0, 0_u32), |(sum, pairs), (one, other)| {
-            (sum + (cut(*one) - centre) * (cut(*other) - centre), pairs + 1)
+    let at = |lag: usize| {
+        let pairs = blocks.iter().zip(&blocks[lag..]).filter(|(one, other)| usable(**one) && usable(**other));
+        let (sum, count) = pairs.fold((0.0, 0_u32), |(sum, count), (one, other)| {
+            (sum + (cut(*one) - centre) * (cut(*other) - centre), count + 1)
         });
-    if pairs == 0 || variance <= 0.0 {
-        return None;
-    }
-    let correlation = sum / f64::from(pairs) / variance;
-    (correlation > CLEAR.max(2.0 / f64::from(pairs).sqrt())).then_some(correlation.min(1.0))
+        (count > 0 && variance > 0.0).then(|| (sum / f64::from(count) / variance, f64::from(count)))
+    };
+    let (correlation, pairs) = at(lag)?;
+    let least = CLEAR.max(2.0 / pairs.sqrt()).max(at((lag / 2).max(1))?.0);
+    (correlation > least).then_some(correlation.min(1.0))
 }
 
 #[cfg(test)]
@@ -120,15 +122,23 @@ mod tests {
     }
 
     #[test]
-    fn a_daily_wave_is_daily_and_repeats_weekly() {
-        let wave: Vec<f64> = (0..288 * 4).map(|step| f64::from((step % 288_i32 - 144).abs())).collect();
+    fn what_repeats_daily_is_daily_not_hourly_or_weekly() {
+        let wave: Vec<f64> = (0..288 * 20).map(|step| f64::from((step % 288_i32 - 144).abs())).collect();
         assert_eq!(seasons(&wave), [Season::Day]);
+    }
+
+    #[test]
+    fn free_days_make_a_week() {
+        let week: Vec<f64> = (0..288 * 21)
+            .map(|step| if (step / 288) % 7 < 5 { f64::from((step % 288_i32 - 144).abs()) } else { 5.0 })
+            .collect();
+        assert_eq!(seasons(&week), [Season::Day, Season::Week]);
     }
 
     #[test]
     fn an_hourly_job_is_hourly() {
         let job: Vec<f64> = (0..288 * 3).map(|step| if step % 12 < 2 { 9.0 } else { 1.0 }).collect();
-        assert!(seasons(&job).contains(&Season::Hour));
+        assert_eq!(seasons(&job), [Season::Hour]);
     }
 
     #[test]

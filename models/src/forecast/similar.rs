@@ -71,15 +71,17 @@ impl Similar {
         let mut left = 1.0;
         for step in 0..out.len() {
             left *= decay;
-            let (mut sum, mut weights) = (0.0, 0.0);
+            let (mut sum, mut weights, mut first) = (0.0, 0.0, None);
             for ((place, weight), shift) in self.days.iter().zip(&shifts) {
                 if let Some(value) = view.values.get(place + step).copied().filter(|value| usable(*value)) {
-                    sum += weight * (value + left * shift);
+                    let value = value + left * shift;
+                    // Around the first, so that days that agree are met exactly.
+                    sum += weight * (value - *first.get_or_insert(value));
                     weights += weight;
                 }
             }
-            out[step] = if weights > 0.0 {
-                sum / weights
+            out[step] = if let Some(first) = first {
+                first + sum / weights
             } else {
                 // Further ahead than the nearest cycle is back: the forecast's own cycle repeats.
                 *out.get(step.checked_sub(self.cycle)?)?
