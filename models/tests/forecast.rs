@@ -1,5 +1,14 @@
 //! Forecasts as their users see them: honest about skill, calm about bad input, the same every time.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
+#[path = "../examples/score/data.rs"]
+#[allow(dead_code, reason = "the suites use more of it")]
+mod data;
+#[path = "../examples/score/forecast.rs"]
+#[allow(dead_code, reason = "the suite uses more of it")]
+mod suite;
+
 use homeostat_models::backtest;
 use homeostat_models::forecast::{
     Calendar, Chosen, Due, Event, Forecast, ForecastConfig, ForecastError, Forecaster, History, Model, When,
@@ -307,6 +316,39 @@ fn a_choice_stays_small_however_long_it_lives() {
     assert!(serde_json::to_string(&chosen).unwrap().len() < fresh * 6 / 5);
 }
 
+/// Forecasts of the last two days of public workloads, when their folder is named: at least the floors that the
+/// documentation states, and nothing seen too early.
+#[test]
+fn real_workloads_are_forecast_above_the_floor() {
+    let Ok(folder) = std::env::var("HOMEOSTAT_DATA") else { return };
+    let files = data::files(&std::path::Path::new(&folder).join("workload"), ".csv.gz").unwrap();
+    let (mut logs, mut loss, mut under, mut count) = (0.0, 0.0, 0.0, 0.0);
+    for path in files.iter().filter(|path| !data::stem(path).starts_with("azure")) {
+        let (start, values) = suite::means(path).unwrap();
+        let run = |values: &[f64], from: usize| {
+            let history = History::new(start, STEP, values).unwrap();
+            let mut said = Vec::new();
+            let from = history.start() + from as i64;
+            let score = backtest::run(&forecaster(), &history, &Calendar::default(), from, |_, one| {
+                said.push(one.clone())
+            });
+            (score.unwrap().report().unwrap(), said)
+        };
+        let from = values.len() - 2 * DAY;
+        let (report, whole) = run(&values, from);
+        let (_, short) = run(&values[..values.len() - DAY], from);
+        assert_eq!(short[..], whole[..short.len()], "{}", path.display());
+        logs += report.error_against_naive.unwrap().ln();
+        loss += report.quantile_loss;
+        under += report.under_provisioned;
+        count += 1.0;
+    }
+    let error: f64 = logs / count;
+    assert!(error.exp() < 0.72, "error against the seasonal naive forecast {}", error.exp());
+    assert!(loss / count < 0.145, "quantile loss {}", loss / count);
+    assert!((0.08..0.12).contains(&(under / count)), "under-provisioned {}", under / count);
+}
+
 fn any_series() -> impl Strategy<Value = Vec<f64>> {
     let value = prop_oneof![
         6 => -1e3..1e3_f64,
@@ -342,7 +384,7 @@ proptest! {
             Ok(mut chosen) => {
                 let said = chosen.forecast(&history, horizon).unwrap();
                 prop_assert!(is_sane(&said, horizon), "{:?}", said);
-                if values.iter().all(|value| !(*value < 0.0)) {
+                if values.iter().all(|value| value.is_nan() || *value >= 0.0) {
                     prop_assert!(said.p10.iter().all(|value| *value >= 0.0));
                 }
                 // Another history, even an earlier or a later one, is taken without complaint.

@@ -1,7 +1,7 @@
 //! Choice of models for one series, by rolling back-test.
 //!
 //! Every cheap model forecasts every back-tested origin from what came before it. The mixture weighs each by the inverse
-//! eighth power of its error over the latest days: close to picking the best, but two that are equally good are
+//! sixteenth power of its error over the latest days: close to picking the best, but two that are equally good are
 //! averaged (Bates and Granger 1969). Bands come from the mixture's own back-test errors.
 
 use super::bands::Bands;
@@ -205,7 +205,7 @@ fn weights(latest: &[Tested], seasonal: bool) -> Vec<(Model, f64)> {
     let weight = |error: f64| {
         let square = |value: f64| value * value;
         // A model without any error takes all.
-        if error > best { square(square(square(best / error))) } else { 1.0 }
+        if error > best { square(square(square(square(best / error)))) } else { 1.0 }
     };
     normalise(scored.iter().map(|(place, error)| (CHEAP[*place], weight(*error))).collect())
 }

@@ -1,7 +1,7 @@
 //! Robust trend: the median slope of a recent window, fading, from the current level.
 //!
 //! Theil (1950) and Sen (1968): the median of the slopes of all pairs, here of pairs half a window apart (Conover's
-//! short form), so that a third of the points may be wild. Damped as in Gardner and McKenzie (1985).
+//! short form), so that a third of the points may be wild. Damped as in Gardner and `McKenzie` (1985).
 
 use super::history::{mean, median, usable};
 use super::view::View;
