@@ -44,11 +44,11 @@ mod tests {
         let view = View { values: &values, cycle: Some(3), week: None, horizon: 3, memory: 5 };
         let mut out = [0.0; 4];
         seasonal(&view, 3, &mut out).unwrap();
-        assert!(close(&out, &[4.0, 2.0, 6.0, 4.0]), \"{out:?}\");
+        assert!(close(&out, &[4.0, 2.0, 6.0, 4.0]), "{out:?}");
         last(&view, &mut out).unwrap();
-        assert!(close(&out, &[6.0; 4]), \"{out:?}\");
+        assert!(close(&out, &[6.0; 4]), "{out:?}");
         level(&view, &mut out).unwrap();
-        assert!(close(&out, &[5.0; 4]), \"{out:?}\");
+        assert!(close(&out, &[5.0; 4]), "{out:?}");
         assert!(seasonal(&view, 7, &mut out).is_none());
     }
 }
