@@ -10,6 +10,7 @@
 mod data;
 mod logs;
 mod multivariate;
+mod forecast;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -20,6 +21,7 @@ type Run = fn(&Path, &Path) -> Result<usize, data::Error>;
 /// Every suite.
 const SUITES: &[(&str, Run)] = &[("logs", logs::run)];
 const SUITES: &[(&str, Run)] = &[("asd", multivariate::run), ("smd", multivariate::run)];
+const SUITES: &[(&str, Run)] = &[("forecast", forecast::run)];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
