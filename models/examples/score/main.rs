@@ -8,6 +8,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod data;
+mod nezha;
+mod petshop;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -16,7 +18,7 @@ use std::process::ExitCode;
 type Run = fn(&Path, &Path) -> Result<usize, data::Error>;
 
 /// Every suite.
-const SUITES: &[(&str, Run)] = &[];
+const SUITES: &[(&str, Run)] = &[("petshop", petshop::run), ("nezha", nezha::run)];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
