@@ -59,11 +59,11 @@ struct Row {
     values: Vec<(Measure, f64)>,
 }
 
-/// Metrics that are used.
-const METRICS: &[(&str, Measure)] = &[
-    ("CpuUsage(m)", Measure::Cpu),
-    ("MemoryUsage(Mi)", Measure::Memory),
-    ("PodWorkload(Ops)", Measure::Requests),
+/// Metrics that are used, with their factor to the crate's unit.
+const METRICS: &[(&str, Measure, f64)] = &[
+    ("CpuUsageRate(%)", Measure::Cpu, 0.01),
+    ("MemoryUsageRate(%)", Measure::Memory, 0.01),
+    ("PodWorkload(Ops)", Measure::Requests, 1.0),
 ];
 
 /// Ranks the services of every fault.
@@ -115,9 +115,9 @@ impl Day {
         let (time, pod) = (column(path, &header, "timestamp")?, column(path, &header, "pod")?);
         for row in &rows {
             let values = (METRICS.iter())
-                .filter_map(|(name, measure)| {
+                .filter_map(|(name, measure, factor)| {
                     let at = header.iter().position(|column| column == name)?;
-                    Some((*measure, row.get(at)?.parse().unwrap_or(f64::NAN)))
+                    Some((*measure, factor * row.get(at)?.parse().unwrap_or(f64::NAN)))
                 })
                 .collect();
             let service = self.services.of(service(&row[pod]));

@@ -90,9 +90,9 @@ pub enum Measure {
     Requests,
     /// Share of requests that failed, 0 to 1.
     Failures,
-    /// Processor use, any unit.
+    /// Processor use as a share of what it may use, 0 to 1.
     Cpu,
-    /// Memory in use, any unit.
+    /// Memory in use as a share of what it may use, 0 to 1.
     Memory,
 }
 

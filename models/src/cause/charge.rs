@@ -13,7 +13,7 @@ const RECOVERING: f64 = 0.2;
 /// Deviations of less strength charge nobody.
 const LEAST: f64 = 0.1;
 
-/// Counts in `charged` the visits that each deviation is charged for. `sightings`: span or [`NONE`], deviation, times.
+/// Counts in `charged` the visits that each deviation is charged for, those that recover with little weight. `sightings`: span or [`NONE`], deviation, times.
 pub(super) fn charge(
     case: &Case,
     config: &CauseConfig,
@@ -27,7 +27,7 @@ pub(super) fn charge(
     let mut own: Vec<(f64, u32)> = vec![(0.0, NONE); suspect.spans.len()];
     for &(span, index, times) in sightings {
         if span == NONE {
-            deviations[index as usize].charged += times;
+            deviations[index as usize].charged += times as f64;
             continue;
         }
         let entry = suspect.entry[span as usize] as usize;
@@ -50,7 +50,7 @@ pub(super) fn charge(
     for (entry, &(strength, index)) in own.iter().enumerate() {
         let explained = below[entry] >= config.explained_share * strength;
         if index != NONE && strength >= LEAST && !explained {
-            deviations[index as usize].charged += 1;
+            deviations[index as usize].charged += if recovering[entry] { RECOVERING } else { 1.0 };
         }
     }
 }

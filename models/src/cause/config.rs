@@ -11,6 +11,8 @@ pub struct CauseConfig {
     pub time_floor_seconds: f64,
     /// Share of a typical request's time at which a slow-down counts half.
     pub material_share: f64,
+    /// Factor by which times grow without a fault.
+    pub usual_slow_down: f64,
     /// Strength of the whole additional time or of all additional failures, from metrics.
     pub amount_strength: f64,
     /// Weight of a change of flow that ends in an error.
@@ -38,6 +40,7 @@ impl Default for CauseConfig {
         Self {
             time_floor_seconds: 0.001,
             material_share: 0.05,
+            usual_slow_down: 2.0,
             amount_strength: 6.0,
             error_weight: 1.5,
             missing_weight: 1.2,
@@ -75,6 +78,7 @@ impl CauseConfig {
         let Self {
             time_floor_seconds,
             material_share,
+            usual_slow_down,
             amount_strength,
             error_weight,
             missing_weight,
@@ -89,6 +93,7 @@ impl CauseConfig {
         for (field, value, low, high) in [
             ("time_floor_seconds", time_floor_seconds, 1e-6, 10.0),
             ("material_share", material_share, 1e-3, 1.0),
+            ("usual_slow_down", usual_slow_down, 1.0, 10.0),
             ("amount_strength", amount_strength, 0.0, 100.0),
             ("error_weight", error_weight, 0.0, 10.0),
             ("missing_weight", missing_weight, 0.0, 10.0),

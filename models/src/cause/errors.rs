@@ -18,7 +18,7 @@ pub(super) fn gather(context: &Context<'_>) -> Vec<Finding> {
 /// What the comparison of flows charges, of one kind.
 pub(super) fn of_kind(context: &Context<'_>, kind: Kind) -> Vec<Finding> {
     (context.deviations.0.iter())
-        .filter(|deviation| deviation.kind == kind && deviation.charged > 0)
+        .filter(|deviation| deviation.kind == kind && deviation.charged > 0.0)
         .map(|deviation| Finding { entity: deviation.blamed, evidence: tell(context, deviation) })
         .collect()
 }
@@ -40,7 +40,6 @@ fn tell(context: &Context<'_>, deviation: &Deviation) -> Evidence {
         usual.0,
         usual.1
     );
-    let charged = *charged as f64;
     Evidence {
         kind: deviation.kind,
         strength: deviation.strength * charged / (charged + 2.0),

@@ -30,27 +30,29 @@ fn from_requests(context: &Context<'_>) -> Vec<Finding> {
         let (Some(to), Some(from)) = (requests[callee], requests[*caller]) else { continue };
         // Calls that are missing per row: what the caller's requests let expect, less what came.
         let missing = |to: &[f64], from: &[f64]| -> Vec<f64> {
-            to.iter().zip(from).filter(|(_, from)| **from > 0.0).map(|(to, from)| 1.0 - to / from).collect()
+            to.iter().zip(from).filter(|(_, from)| **from > 0.0).map(|(to, from)| -to / from).collect()
         };
         let usual = missing(&to.baseline, &from.baseline);
-        let Some((usual, seen, deviation)) = deviation(&usual, &missing(&to.suspect, &from.suspect)) else {
+        let Some((usual, seen, deviation)) = deviation(&usual, &missing(&to.suspect, &from.suspect), 1e-9)
+        else {
             continue;
         };
         let above = deviation - context.config.resource_threshold;
         if above > 0.0 {
+            let gone = (1.0 - seen / usual).clamp(0.0, 1.0);
             found.push(Finding {
                 entity: *caller,
                 evidence: Evidence {
                     kind: Kind::MissingSpans,
-                    strength: 0.5 * above.ln_1p(),
-                    usual: 1.0 - usual,
-                    seen: 1.0 - seen,
+                    strength: gone * 0.5 * above.ln_1p(),
+                    usual: -usual,
+                    seen: -seen,
                     text: format!(
                         "{} calls {} {:.2} times a request, usually {:.2} times",
                         case.entity(*caller),
                         case.entity(callee),
-                        1.0 - seen,
-                        1.0 - usual
+                        -seen,
+                        -usual
                     ),
                 },
             });

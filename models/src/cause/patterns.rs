@@ -64,8 +64,8 @@ pub(super) struct Deviation {
     pub now: (u64, u64),
     /// The same without the fault.
     pub usual: (u64, u64),
-    /// Visits that are charged with it.
-    pub charged: u64,
+    /// Visits that are charged with it, by weight.
+    pub charged: f64,
 }
 
 /// All deviations, with the visits charged.
@@ -143,7 +143,7 @@ impl Usual {
             strength: weight * after * (after / before).ln() * enough,
             now,
             usual,
-            charged: 0,
+            charged: 0.0,
         })
     }
 
@@ -169,12 +169,21 @@ impl Usual {
         if pair.first != Event::Begin || pair.next != Event::End {
             return None;
         }
-        let from = self.pairs.partition_point(|(other, _)| other.given() < pair.given());
-        let following = self.pairs[from..].iter().take_while(|(other, _)| other.given() == pair.given());
+        let of_operation = |other: &Pair| (other.entity, other.operation).cmp(&(pair.entity, pair.operation));
+        let from = self.pairs.partition_point(|(other, _)| of_operation(other).is_lt());
+        let all = || self.pairs[from..].iter().take_while(|(other, _)| of_operation(other).is_eq());
+        // A client span has its call and nothing else.
+        let client = all().all(|(other, _)| match (other.first, other.next) {
+            (Event::Begin | Event::LogBegin | Event::Line(_), next) => !matches!(next, Event::Step(_)),
+            (Event::Call(..), next) => matches!(next, Event::End | Event::Failed),
+            (Event::Failed, _) => true,
+            (Event::Step(_) | Event::End | Event::LogEnd, _) => false,
+        });
+        let following = all().filter(|(other, _)| other.first == Event::Begin);
         let (other, times) = following.max_by_key(|(_, times)| *times)?;
         let most = 2 * times > lookup(&self.totals, &pair.given());
         match other.next {
-            Event::Call(callee, _) if most => Some(callee as usize),
+            Event::Call(callee, _) if client && most => Some(callee as usize),
             _ => None,
         }
     }

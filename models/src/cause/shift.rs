@@ -23,6 +23,7 @@ pub(super) struct Typical {
     request: f64,
     floor: f64,
     share: f64,
+    usual_ratio: f64,
 }
 
 impl Typical {
@@ -33,7 +34,12 @@ impl Typical {
             .map(|(_, span)| span.duration)
             .collect();
         let request = quantile(&mut whole, 0.5).unwrap_or(0.1);
-        Self { request, floor: config.time_floor_seconds, share: config.material_share }
+        Self {
+            request,
+            floor: config.time_floor_seconds,
+            share: config.material_share,
+            usual_ratio: config.usual_slow_down,
+        }
     }
 
     /// Compares usual times with times now; `None` when either is empty. Both are reordered.
@@ -54,7 +60,8 @@ impl Typical {
         let z = change / error;
         let sure = z * z / (z * z + 9.0);
         let matters = change / (change + self.share * self.request);
-        let ratio = ((after + self.floor) / (before + self.floor)).ln();
+        // Own times and gaps double by chance when a virtual machine or a neighbour is busy.
+        let ratio = (((after + self.floor) / (before + self.floor)).ln() - self.usual_ratio.ln()).max(0.0);
         Some(Shift { strength: ratio * sure * matters, ..still })
     }
 }
