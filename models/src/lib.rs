@@ -5,6 +5,7 @@
 //! what was measured; [`slo`] watches objectives; [`correlate`] puts the findings of one fault together.
 
 pub mod correlate;
+pub mod cause;
 pub mod detect;
 pub mod series;
 pub mod slo;

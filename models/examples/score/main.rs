@@ -11,6 +11,8 @@ mod data;
 mod logs;
 mod multivariate;
 mod forecast;
+mod nezha;
+mod petshop;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -22,6 +24,7 @@ type Run = fn(&Path, &Path) -> Result<usize, data::Error>;
 const SUITES: &[(&str, Run)] = &[("logs", logs::run)];
 const SUITES: &[(&str, Run)] = &[("asd", multivariate::run), ("smd", multivariate::run)];
 const SUITES: &[(&str, Run)] = &[("forecast", forecast::run)];
+const SUITES: &[(&str, Run)] = &[("petshop", petshop::run), ("nezha", nezha::run)];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();

@@ -1,0 +1,273 @@
+//! Flow: which event follows which inside a span, against the time without fault.
+//!
+//! The events of a span are the spans below it and, apart from these, its log lines, each list between a begin and an
+//! end; runs of one event count once. Pairs of following events are compared between the two windows, as Nezha
+//! compares event patterns (Yu et al., FSE 2023). A pair counts given its first event, so that another mix of
+//! requests changes little, and a pair whose first event was never seen without the fault says nothing.
+//!
+//! The strength of a pair that became more frequent is its share of the Kullback-Leibler divergence,
+//! `p1 * ln(p1 / p0)` with `p0` smoothed by half a count, lowered when there are few cases on either side.
+//! What is found becomes evidence in `errors`, `missing` and `templates`; who is charged is decided in `charge`.
+
+use super::case::Case;
+use super::charge;
+use super::config::CauseConfig;
+use super::evidence::Kind;
+use super::forest::{Forest, NONE};
+
+/// Something that happens inside a span.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Event {
+    /// First of the spans below.
+    Begin,
+    /// After the last of the spans below.
+    End,
+    /// Before the first log line.
+    LogBegin,
+    /// After the last log line.
+    LogEnd,
+    /// The span ends in an error.
+    Failed,
+    /// A span of the same entity: operation.
+    Step(u32),
+    /// A call to another entity: callee, its operation.
+    Call(u32, u32),
+    /// A log line: template.
+    Line(u32),
+}
+
+/// A pair of events within spans of one operation of one entity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Pair {
+    pub entity: u32,
+    /// [`NONE`] for log lines that belong to no span.
+    pub operation: u32,
+    pub first: Event,
+    pub next: Event,
+}
+
+impl Pair {
+    fn given(&self) -> (u32, u32, Event) {
+        (self.entity, self.operation, self.first)
+    }
+}
+
+/// A pair that became more frequent.
+#[derive(Clone, Debug)]
+pub(super) struct Deviation {
+    pub pair: Pair,
+    pub kind: Kind,
+    /// Who is blamed, unless something below it deviates, too.
+    pub blamed: usize,
+    pub strength: f64,
+    /// How often the pair follows its first event now: times, of times.
+    pub now: (u64, u64),
+    /// The same without the fault.
+    pub usual: (u64, u64),
+    /// Visits that are charged with it, by weight.
+    pub charged: f64,
+}
+
+/// All deviations, with the visits charged.
+pub(super) struct Deviations(pub Vec<Deviation>);
+
+/// A pair and where it was seen: span or [`NONE`], and how often.
+type Seen = (Pair, u32, u64);
+
+/// Compares the flow of both windows.
+pub(super) fn find(
+    case: &Case,
+    config: &CauseConfig,
+    baseline: &Forest<'_>,
+    suspect: &Forest<'_>,
+) -> Deviations {
+    let usual = Usual::new(case, baseline);
+    let mut seen = pairs(suspect, &case.suspect.logs);
+    seen.sort_unstable();
+    let totals = totals(&seen);
+    let mut deviations = Vec::new();
+    let mut sightings: Vec<(u32, u32, u64)> = Vec::new();
+    for run in seen.chunk_by(|a, b| a.0 == b.0) {
+        let pair = run[0].0;
+        let times: u64 = run.iter().map(|seen| seen.2).sum();
+        let of = lookup(&totals, &pair.given());
+        if let Some(deviation) = usual.deviation(case, config, pair, (times, of)) {
+            let index = deviations.len() as u32;
+            sightings.extend(run.iter().map(|&(_, span, count)| (span, index, count)));
+            deviations.push(deviation);
+        }
+    }
+    charge::charge(case, config, baseline, suspect, &mut deviations, &sightings);
+    Deviations(deviations)
+}
+
+/// How often pairs follow without the fault.
+struct Usual {
+    pairs: Vec<(Pair, u64)>,
+    totals: Vec<((u32, u32, Event), u64)>,
+    /// Templates seen anywhere.
+    known: Vec<bool>,
+}
+
+impl Usual {
+    fn new(case: &Case, baseline: &Forest<'_>) -> Self {
+        let mut seen = pairs(baseline, &case.baseline.logs);
+        seen.sort_unstable();
+        let mut known = vec![false; case.templates.len()];
+        for (pair, ..) in &seen {
+            if let Event::Line(template) = pair.next {
+                known[template as usize] = true;
+            }
+        }
+        let counted = |run: &[Seen]| (run[0].0, run.iter().map(|seen| seen.2).sum());
+        Self { pairs: seen.chunk_by(|a, b| a.0 == b.0).map(counted).collect(), totals: totals(&seen), known }
+    }
+
+    fn deviation(&self, case: &Case, config: &CauseConfig, pair: Pair, now: (u64, u64)) -> Option<Deviation> {
+        let of = lookup(&self.totals, &pair.given());
+        if of == 0 {
+            return None;
+        }
+        let usual = (lookup(&self.pairs, &pair), of);
+        let before = (usual.0 as f64 + 0.5) / (of as f64 + 1.0);
+        let after = now.0 as f64 / (now.1 as f64 + 1.0);
+        if after <= before {
+            return None;
+        }
+        let enough = of as f64 / (of as f64 + 3.0);
+        let (kind, weight) = self.weigh(case, config, pair.next);
+        Some(Deviation {
+            pair,
+            kind,
+            blamed: self.unreached_callee(pair).unwrap_or(pair.entity as usize),
+            strength: weight * after * (after / before).ln() * enough,
+            now,
+            usual,
+            charged: 0.0,
+        })
+    }
+
+    fn weigh(&self, case: &Case, config: &CauseConfig, next: Event) -> (Kind, f64) {
+        match next {
+            Event::Failed => (Kind::Errors, config.error_weight),
+            Event::End | Event::LogEnd => (Kind::MissingSpans, config.missing_weight),
+            Event::Line(template) => {
+                let error = case.templates.get(template as usize).is_some_and(|template| template.error);
+                let weight = if error { config.error_weight } else { config.different_weight };
+                // A line that others write without a fault is less special.
+                let known = self.known.get(template as usize).copied().unwrap_or(false);
+                (Kind::RareTemplates, if known { weight * config.different_weight } else { weight })
+            }
+            Event::Begin | Event::LogBegin | Event::Step(_) | Event::Call(..) => {
+                (Kind::MissingSpans, config.different_weight)
+            }
+        }
+    }
+
+    /// A client span that usually calls one callee and now calls nobody: the callee did not answer.
+    fn unreached_callee(&self, pair: Pair) -> Option<usize> {
+        if pair.first != Event::Begin || pair.next != Event::End {
+            return None;
+        }
+        let of_operation = |other: &Pair| (other.entity, other.operation).cmp(&(pair.entity, pair.operation));
+        let from = self.pairs.partition_point(|(other, _)| of_operation(other).is_lt());
+        let all = || self.pairs[from..].iter().take_while(|(other, _)| of_operation(other).is_eq());
+        // A client span has its call and nothing else.
+        let client = all().all(|(other, _)| match (other.first, other.next) {
+            (Event::Begin | Event::LogBegin | Event::Line(_), next) => !matches!(next, Event::Step(_)),
+            (Event::Call(..), next) => matches!(next, Event::End | Event::Failed),
+            (Event::Failed, _) => true,
+            (Event::Step(_) | Event::End | Event::LogEnd, _) => false,
+        });
+        let following = all().filter(|(other, _)| other.first == Event::Begin);
+        let (other, times) = following.max_by_key(|(_, times)| *times)?;
+        let most = 2 * times > lookup(&self.totals, &pair.given());
+        match other.next {
+            Event::Call(callee, _) if client && most => Some(callee as usize),
+            _ => None,
+        }
+    }
+}
+
+fn totals(seen: &[Seen]) -> Vec<((u32, u32, Event), u64)> {
+    (seen.chunk_by(|a, b| a.0.given() == b.0.given()))
+        .map(|run| (run[0].0.given(), run.iter().map(|seen| seen.2).sum()))
+        .collect()
+}
+
+fn lookup<K: Ord>(counted: &[(K, u64)], key: &K) -> u64 {
+    counted.binary_search_by(|(other, _)| other.cmp(key)).map_or(0, |at| counted[at].1)
+}
+
+/// All pairs of a window.
+fn pairs(forest: &Forest<'_>, logs: &[super::case::Log]) -> Vec<Seen> {
+    let mut seen = Vec::with_capacity(2 * forest.spans.len() + 2 * forest.logs.len());
+    for index in forest.indices() {
+        let span = forest.span(index);
+        let mut first = Event::Begin;
+        let mut follow = |next: Event| {
+            if next != first {
+                let (entity, operation) = (span.entity as u32, span.operation as u32);
+                seen.push((Pair { entity, operation, first, next }, index, 1));
+                first = next;
+            }
+        };
+        for &child in forest.children(index) {
+            follow(event(forest, span.entity, child));
+        }
+        if span.error {
+            follow(Event::Failed);
+        }
+        follow(Event::End);
+    }
+    for lines in forest.logs.chunk_by(|a, b| a.0 == b.0) {
+        let span = lines[0].0;
+        if span == NONE {
+            for &(_, line) in lines {
+                let log = &logs[line as usize];
+                let (entity, next) = (log.entity as u32, Event::Line(log.template as u32));
+                let pair = Pair { entity, operation: NONE, first: Event::LogBegin, next };
+                seen.push((pair, NONE, u64::from(log.count)));
+            }
+            continue;
+        }
+        let (entity, operation) = (forest.span(span).entity as u32, forest.span(span).operation as u32);
+        let mut first = Event::LogBegin;
+        let following = lines.iter().map(|(_, line)| Event::Line(logs[*line as usize].template as u32));
+        for next in following.chain([Event::LogEnd]).collect::<Vec<_>>() {
+            if next != first {
+                seen.push((Pair { entity, operation, first, next }, span, 1));
+                first = next;
+            }
+        }
+    }
+    seen
+}
+
+/// A child span as an event of its parent: a client span is the call that it makes.
+fn event(forest: &Forest<'_>, parent: usize, child: u32) -> Event {
+    let span = forest.span(child);
+    if span.entity != parent {
+        return Event::Call(span.entity as u32, span.operation as u32);
+    }
+    match forest.called(child) {
+        Some(callee) => Event::Call(forest.span(callee).entity as u32, forest.span(callee).operation as u32),
+        None => Event::Step(span.operation as u32),
+    }
+}
+
+/// An event in words.
+pub(super) fn words(case: &Case, event: Event) -> String {
+    match event {
+        Event::Begin => "its begin".to_owned(),
+        Event::LogBegin => "its first line".to_owned(),
+        Event::End => "nothing more".to_owned(),
+        Event::LogEnd => "no more lines".to_owned(),
+        Event::Failed => "an error".to_owned(),
+        Event::Step(operation) => format!("`{}`", case.operation(operation as usize)),
+        Event::Call(callee, operation) => {
+            format!("a call of {} (`{}`)", case.entity(callee as usize), case.operation(operation as usize))
+        }
+        Event::Line(template) => format!("line `{}`", case.template(template as usize)),
+    }
+}
