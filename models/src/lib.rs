@@ -1,19 +1,26 @@
-//! Numbers in, numbers out: streaming detectors with calibrated scores, and forecasts with bands.
+//! Numbers in, numbers out: streaming detectors with calibrated scores, forecasts with bands, log templates, causes.
 //!
 //! No clock, no I/O, no async, no Kubernetes: every function is deterministic and usable as a library.
-//! One file per detector below [`detect`]; [`tail`] turns counts and scores into chances; [`series`] keeps and sums up
-//! what was measured; [`slo`] watches objectives; [`correlate`] puts the findings of one fault together.
-
-pub mod correlate;
-pub mod cause;
-pub mod detect;
-pub mod series;
-pub mod slo;
-pub mod logs;
-//! One file per detector below [`detect`] and per forecaster below [`forecast`]; [`backtest`] judges forecasts; [`tail`] turns counts and scores into chances.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | [`series`] | keeps and sums up what was measured |
+//! | [`detect`] | says what is abnormal; one file per detector |
+//! | [`slo`] | watches objectives |
+//! | [`forecast`] | says what comes, with bands; one file per forecaster |
+//! | [`backtest`] | judges forecasts by the past |
+//! | [`logs`] | finds the templates behind log lines, and what is new about them |
+//! | [`cause`] | ranks what may be behind a fault, with the evidence |
+//! | [`correlate`] | puts the findings of one fault together |
+//! | [`tail`] | turns counts and scores into chances |
 
 pub mod backtest;
+pub mod cause;
+pub mod correlate;
 pub mod detect;
 pub mod forecast;
+pub mod logs;
+pub mod series;
+pub mod slo;
 pub mod tail;
 mod words;

@@ -8,9 +8,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod data;
+mod forecast;
 mod logs;
 mod multivariate;
-mod forecast;
 mod nezha;
 mod petshop;
 
@@ -21,10 +21,14 @@ use std::process::ExitCode;
 type Run = fn(&Path, &Path) -> Result<usize, data::Error>;
 
 /// Every suite.
-const SUITES: &[(&str, Run)] = &[("logs", logs::run)];
-const SUITES: &[(&str, Run)] = &[("asd", multivariate::run), ("smd", multivariate::run)];
-const SUITES: &[(&str, Run)] = &[("forecast", forecast::run)];
-const SUITES: &[(&str, Run)] = &[("petshop", petshop::run), ("nezha", nezha::run)];
+const SUITES: &[(&str, Run)] = &[
+    ("smd", multivariate::run),
+    ("asd", multivariate::run),
+    ("logs", logs::run),
+    ("petshop", petshop::run),
+    ("nezha", nezha::run),
+    ("forecast", forecast::run),
+];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
