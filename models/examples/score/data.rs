@@ -35,7 +35,11 @@ pub fn at(path: &Path) -> impl FnOnce(std::io::Error) -> Error + '_ {
 /// The content of a file, unpacked when its name ends in `.gz`.
 pub fn open(path: &Path) -> Result<Box<dyn Read>, Error> {
     let file = BufReader::new(File::open(path).map_err(at(path))?);
-    Ok(if path.extension().is_some_and(|end| end == "gz") { Box::new(GzDecoder::new(file)) } else { Box::new(file) })
+    Ok(if path.extension().is_some_and(|end| end == "gz") {
+        Box::new(GzDecoder::new(file))
+    } else {
+        Box::new(file)
+    })
 }
 
 /// A CSV file: header and rows as text.

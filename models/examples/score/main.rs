@@ -8,6 +8,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod data;
+mod series;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -16,7 +17,7 @@ use std::process::ExitCode;
 type Run = fn(&Path, &Path) -> Result<usize, data::Error>;
 
 /// Every suite.
-const SUITES: &[(&str, Run)] = &[];
+const SUITES: &[(&str, Run)] = &[("nab", series::nab), ("kpi", series::kpi)];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();

@@ -2,7 +2,17 @@
 //! shipped setting, keeps a fixed amount of state, and returns the explanation with the verdict.
 
 pub mod alarm;
+pub mod burst;
+pub mod channel;
+pub mod expect;
 pub mod level;
+pub mod reason;
+pub mod seasonal;
+pub mod series;
+pub mod spread;
+pub mod step;
 
 pub use alarm::{Alarm, AlarmConfig};
 pub use level::{Level, LevelConfig, Verdict};
+pub use reason::{Against, Reason};
+pub use series::{SeriesConfig, SeriesConfigError, SeriesDetector, SeriesVerdict};
