@@ -1,54 +1,42 @@
-//! One detector of the combination: a residual, in units of its own usual spread, with a tail for either side.
+//! Two calibrated tails, one for either side of what is expected.
 
-use super::spread::Spread;
 use crate::calibrate::Tail;
 use serde::{Deserialize, Serialize};
 
-/// Forgetting of the spread, per point.
-const RATE: f64 = 0.001;
-/// Spreads at which a residual is cut when the spread is learned.
-pub(crate) const CLIP: f64 = 6.0;
-
-/// Calibrated residual.
+/// Tails of a signed score.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Channel {
-    spread: Spread,
     above: Tail,
     below: Tail,
 }
 
-/// A residual as its channel sees it.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Standardised {
-    residual: f64,
-    /// Residual in usual spreads, signed.
-    pub spreads: f64,
-    /// `-ln` of the chance, both sides taken into account.
-    pub surprisal: f64,
+impl Channel {
+    /// `-ln` of the chance (nats) of a score at least this far on its side; either side could have been hit.
+    pub fn surprisal(&self, spreads: f64) -> f64 {
+        let tail = if spreads > 0.0 { &self.above } else { &self.below };
+        (tail.surprisal(spreads.abs()) - std::f64::consts::LN_2).max(0.0)
+    }
+
+    /// Learns from a signed score with a weight in [0, 1].
+    pub fn learn(&mut self, spreads: f64, weight: f64) {
+        let (above, below) = if spreads > 0.0 { (spreads, 0.0) } else { (0.0, -spreads) };
+        self.above.learn(above, weight);
+        self.below.learn(below, weight);
+    }
 }
 
-impl Channel {
-    /// Size of one usual spread, in the unit of the residual; at least `floor`.
-    pub fn spread(&self, floor: f64) -> f64 {
-        self.spread.value().max(floor)
-    }
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-    /// The residual in usual spreads and its surprisal.
-    pub fn standardise(&self, residual: f64, floor: f64) -> Standardised {
-        let spreads = (residual / self.spread(floor)).clamp(-1e12, 1e12);
-        let tail = if spreads > 0.0 { &self.above } else { &self.below };
-        let surprisal = (tail.surprisal(spreads.abs()) - std::f64::consts::LN_2).max(0.0);
-        Standardised { residual, spreads, surprisal }
-    }
-
-    /// Learns the spread in any case, the tails with `weight`; `ready` says whether spreads mean anything yet.
-    pub fn learn(&mut self, point: &Standardised, ready: bool, weight: f64) {
-        self.spread.learn(point.residual, RATE, CLIP);
-        if ready {
-            let (above, below) =
-                if point.spreads > 0.0 { (point.spreads, 0.0) } else { (0.0, -point.spreads) };
-            self.above.learn(above, weight);
-            self.below.learn(below, weight);
+    #[test]
+    fn each_side_has_its_own_tail() {
+        let mut channel = Channel::default();
+        for turn in 0..5_000 {
+            // Wide above, narrow below.
+            let spreads = f64::from(turn % 100) / 10.0;
+            channel.learn(if turn % 2 == 0 { spreads } else { -spreads / 10.0 }, 1.0);
         }
+        assert!(channel.surprisal(-6.0) > channel.surprisal(6.0) + 3.0);
     }
 }

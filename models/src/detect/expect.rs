@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 /// Weight of a new point in the fast level.
 const FAST: f64 = 0.1;
 /// Weight of a new point in the slow level.
-const SLOW: f64 = 0.002;
+const SLOW: f64 = 0.0044;
 
 /// Exponentially weighted levels of a series and of the series without its profile, and the profile.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -45,7 +45,7 @@ impl Expectation {
         let (side, season) = if seasonal { (1, profile) } else { (0, 0.0) };
         let spread_factor = match self.profile.spread(at_seconds) {
             Some(spread) if seasonal && self.confirmation.with() > 0.0 => {
-                (spread / self.confirmation.with()).clamp(0.2, 5.0)
+                (spread / self.confirmation.with()).clamp(0.6, 5.0)
             }
             _ => 1.0,
         };

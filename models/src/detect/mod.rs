@@ -3,12 +3,16 @@
 
 pub mod alarm;
 pub mod burst;
+pub mod change;
 pub mod channel;
+pub mod counter;
 pub mod expect;
+pub mod flapping;
 pub mod level;
 pub mod reason;
 pub mod seasonal;
 pub mod series;
+pub mod silence;
 pub mod spread;
 pub mod step;
 

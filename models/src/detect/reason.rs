@@ -10,6 +10,10 @@ pub enum Against {
     RecentLevel,
     /// The level of the last hundreds of points.
     LongLevel,
+    /// The level of the last dozen points, by the mean of the last few.
+    RecentDrift,
+    /// The swings of the last dozens of points.
+    RecentSwings,
 }
 
 /// Reason of a verdict.
@@ -24,6 +28,8 @@ pub enum Reason {
     },
     /// The value is not a finite number; nothing was learned from it.
     NotFinite,
+    /// A counter gives no rate here: its first point, or one that is not later than the one before.
+    NoRate,
     /// The difference is too small, or on the side that is not bad.
     DoesNotMatter {
         /// Value.
@@ -52,6 +58,9 @@ impl fmt::Display for Reason {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
             Self::Learning { seen, needed } => write!(out, "still learning: {seen} of {needed} points seen"),
+            Self::NoRate => {
+                write!(out, "no rate yet: the first point of a counter, or one not later than the last")
+            }
             Self::NotFinite => write!(out, "the value is not a number"),
             Self::DoesNotMatter { value, expected } => {
                 write!(out, "{value:.4} where {expected:.4} is usual: too small a difference to matter")
@@ -61,6 +70,8 @@ impl fmt::Display for Reason {
                 let level = match against {
                     Against::RecentLevel => "the recent level",
                     Against::LongLevel => "the long-term level",
+                    Against::RecentDrift => "the recent level, by the mean of the last few points",
+                    Against::RecentSwings => "the recent level, given its recent swings",
                 };
                 let time = if seasonal { " at this time of day" } else { "" };
                 write!(

@@ -12,7 +12,7 @@ const SPREAD_SLOTS: usize = 24;
 /// Seconds of a day.
 const DAY: i64 = 86_400;
 /// Weight of a new day in the profile.
-const RATE: f64 = 0.1;
+const RATE: f64 = 0.14;
 
 /// Profile over the day.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -35,6 +35,9 @@ fn slot(at_seconds: i64, slots: usize) -> usize {
 }
 
 impl DayProfile {
+    /// Bytes that a profile owns beside itself.
+    pub const HEAP_BYTES: usize = (SLOTS + SPREAD_SLOTS) * size_of::<f32>();
+
     /// What is usual at this time of day, relative to the level; 0 where nothing was seen.
     pub fn level(&self, at_seconds: i64) -> f64 {
         let level = self.level[slot(at_seconds, SLOTS)];

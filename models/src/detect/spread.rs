@@ -67,9 +67,10 @@ impl ChangeSize {
         self.mean_absolute += (1.0 / f64::from(self.seen)).max(0.01) * (value.abs() - self.mean_absolute);
     }
 
-    /// The smallest spread to believe in: a thousandth of the level while few changes were seen, the usual change later.
+    /// The smallest spread to believe in: a thousandth of the level while few changes were seen, most of the usual
+    /// change later.
     pub fn floor(&self) -> f64 {
         let belief = f64::from(self.changes) / (f64::from(self.changes) + 10.0);
-        (belief * self.median + (1.0 - belief) * 1e-3 * self.mean_absolute).max(1e-300)
+        (belief * 0.7 * self.median + (1.0 - belief) * 1e-3 * self.mean_absolute).max(1e-300)
     }
 }
