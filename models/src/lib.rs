@@ -22,5 +22,10 @@ pub mod forecast;
 pub mod logs;
 pub mod series;
 pub mod slo;
+//! One file per detector below [`detect`]; [`calibrate`] and [`tail`] turn scores and counts into chances.
+
+pub mod calibrate;
+pub mod detect;
+mod math;
 pub mod tail;
 mod words;

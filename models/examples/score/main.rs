@@ -13,6 +13,7 @@ mod logs;
 mod multivariate;
 mod nezha;
 mod petshop;
+mod series;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -29,6 +30,7 @@ const SUITES: &[(&str, Run)] = &[
     ("nezha", nezha::run),
     ("forecast", forecast::run),
 ];
+const SUITES: &[(&str, Run)] = &[("nab", series::nab), ("kpi", series::kpi)];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();

@@ -2,6 +2,12 @@
 //! shipped setting, keeps a fixed amount of state, and returns the explanation with the verdict.
 
 pub mod alarm;
+pub mod burst;
+pub mod change;
+pub mod channel;
+pub mod counter;
+pub mod expect;
+pub mod flapping;
 pub mod level;
 pub mod multivariate;
 pub mod peers;
@@ -12,3 +18,14 @@ pub use level::{Level, LevelConfig, Verdict};
 pub use multivariate::{MultivariateConfig, MultivariateDetector, MultivariateError, MultivariateVerdict};
 pub use peers::{PeerConfig, PeerError, PeerMetric, PeerVerdict, outliers};
 pub use rule::{Condition, Rule, RuleConfig, separate};
+pub mod reason;
+pub mod seasonal;
+pub mod series;
+pub mod silence;
+pub mod spread;
+pub mod step;
+
+pub use alarm::{Alarm, AlarmConfig};
+pub use level::{Level, LevelConfig, Verdict};
+pub use reason::{Against, Reason};
+pub use series::{SeriesConfig, SeriesConfigError, SeriesDetector, SeriesVerdict};
