@@ -6,6 +6,7 @@
 //! |---|---|
 //! | [`series`] | keeps and sums up what was measured |
 //! | [`detect`] | says what is abnormal; one file per detector |
+//! | [`calibrate`] | turns each score into a chance that means the same for every series |
 //! | [`slo`] | watches objectives |
 //! | [`forecast`] | says what comes, with bands; one file per forecaster |
 //! | [`backtest`] | judges forecasts by the past |
@@ -15,17 +16,14 @@
 //! | [`tail`] | turns counts and scores into chances |
 
 pub mod backtest;
+pub mod calibrate;
 pub mod cause;
 pub mod correlate;
 pub mod detect;
 pub mod forecast;
 pub mod logs;
+mod math;
 pub mod series;
 pub mod slo;
-//! One file per detector below [`detect`]; [`calibrate`] and [`tail`] turn scores and counts into chances.
-
-pub mod calibrate;
-pub mod detect;
-mod math;
 pub mod tail;
 mod words;

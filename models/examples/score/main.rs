@@ -23,6 +23,8 @@ type Run = fn(&Path, &Path) -> Result<usize, data::Error>;
 
 /// Every suite.
 const SUITES: &[(&str, Run)] = &[
+    ("nab", series::nab),
+    ("kpi", series::kpi),
     ("smd", multivariate::run),
     ("asd", multivariate::run),
     ("logs", logs::run),
@@ -30,7 +32,6 @@ const SUITES: &[(&str, Run)] = &[
     ("nezha", nezha::run),
     ("forecast", forecast::run),
 ];
-const SUITES: &[(&str, Run)] = &[("nab", series::nab), ("kpi", series::kpi)];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
