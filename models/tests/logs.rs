@@ -2,6 +2,8 @@
 //!
 //! On small generated logs, and on the real ones when `HOMEOSTAT_DATA` names the folder that holds `loghub2k`.
 
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
 #[path = "../examples/score/data.rs"]
 #[allow(dead_code)]
 mod data;

@@ -103,13 +103,12 @@ impl Cluster {
             }
             differing += 1;
             place = at;
-            let cue = if front > 1 { kept[..front - 1].as_ref() } else { self.before(at) };
             let value = slot.kind == Kind::Part
                 || word.kind != Kind::Fixed
                 || has_digit(kept)
                 || has_digit(text)
                 || is_hollow(kept, text, front, back)
-                || CUES.contains(&cue);
+                || CUES.contains(&self.before(at));
             unexpected += usize::from(!value);
         }
         let share = if total == 0.0 { 1.0 } else { same / total };
