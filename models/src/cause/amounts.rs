@@ -26,11 +26,12 @@ pub(super) fn gather(context: &Context<'_>, measure: Measure, kind: Kind) -> Vec
         return Vec::new();
     }
     let extras = extras(context, measure);
+    let called = called(context, &extras);
     let mut begun: Vec<(usize, f64, f64)> = Vec::new();
     for (entity, extra) in
         extras.iter().enumerate().filter_map(|(entity, extra)| Some((entity, extra.as_ref()?)))
     {
-        let (own, noise) = own(context, &extras, entity, extra);
+        let (own, noise) = own(context, &extras, &called, entity, extra);
         let sure = (own - 1.5 * noise).max(0.0);
         if sure > 0.0 && sure.is_finite() {
             begun.push((entity, own, sure));
@@ -78,15 +79,18 @@ fn words(name: &str, measure: Measure, own: f64, share: f64, extra: &Extra) -> S
 }
 
 /// Own additional amount now, and its usual spread.
-fn own(context: &Context<'_>, extras: &[Option<Extra>], entity: usize, extra: &Extra) -> (f64, f64) {
+fn own(
+    context: &Context<'_>,
+    extras: &[Option<Extra>],
+    called: &[f64],
+    entity: usize,
+    extra: &Extra,
+) -> (f64, f64) {
     let mut suspect = extra.suspect;
     let mut baseline = extra.baseline.clone();
     for &callee in &context.graph.callees[entity] {
         let Some(below) = extras.get(callee).and_then(Option::as_ref) else { continue };
-        let callers = &context.graph.callers[callee];
-        let all: f64 =
-            callers.iter().filter_map(|caller| extras[*caller].as_ref()).map(|caller| caller.requests).sum();
-        let share = if all > 0.0 { extra.requests / all } else { 0.0 };
+        let share = if called[callee] > 0.0 { extra.requests / called[callee] } else { 0.0 };
         suspect -= share * below.suspect.max(0.0);
         for (own, theirs) in baseline.iter_mut().zip(&below.baseline) {
             *own -= share * theirs.max(0.0);
@@ -96,6 +100,12 @@ fn own(context: &Context<'_>, extras: &[Option<Extra>], entity: usize, extra: &E
     let low = quantile(&mut baseline, 0.1).unwrap_or(0.0);
     // Deciles of a normal distribution lie 2.563 standard deviations apart.
     (suspect, (high - low) / 2.563)
+}
+
+/// Requests of all callers of each entity together.
+fn called(context: &Context<'_>, extras: &[Option<Extra>]) -> Vec<f64> {
+    let requests = |caller: &usize| extras[*caller].as_ref().map(|caller| caller.requests);
+    context.graph.callers.iter().map(|callers| callers.iter().filter_map(requests).sum()).collect()
 }
 
 fn extras(context: &Context<'_>, measure: Measure) -> Vec<Option<Extra>> {

@@ -12,6 +12,9 @@ use super::{Context, Finding};
 /// Least spread, as a share of the limit.
 const LEAST_SPREAD: f64 = 0.01;
 
+/// Strength just below the threshold: it orders candidates of whom nothing clear is known.
+const WEAK: f64 = 0.04;
+
 /// Findings from processor and memory series.
 pub(super) fn gather(context: &Context<'_>) -> Vec<Finding> {
     let of_resource = |series: &&Series| matches!(series.measure, Measure::Cpu | Measure::Memory);
@@ -19,17 +22,18 @@ pub(super) fn gather(context: &Context<'_>) -> Vec<Finding> {
         .filter(|series| series.entity < context.case.entities.len())
         .filter_map(|series| {
             let (usual, seen, deviation) = deviation(&series.baseline, &series.suspect, LEAST_SPREAD)?;
-            let above = deviation - context.config.resource_threshold;
-            if above <= 0.0 {
+            if deviation <= 0.0 {
                 return None;
             }
+            let threshold = context.config.resource_threshold;
+            let weak = WEAK * deviation.min(threshold) / threshold;
             let name = context.case.entity(series.entity);
             let what = if series.measure == Measure::Cpu { "processor use" } else { "memory" };
             Some(Finding {
                 entity: series.entity,
                 evidence: Evidence {
                     kind: Kind::Resources,
-                    strength: 0.5 * above.ln_1p(),
+                    strength: weak + 0.5 * (deviation - threshold).max(0.0).ln_1p(),
                     usual,
                     seen,
                     text: format!(
