@@ -330,7 +330,7 @@ fn real_workloads_are_forecast_above_the_floor() {
             let mut said = Vec::new();
             let from = history.start() + from as i64;
             let score = backtest::run(&forecaster(), &history, &Calendar::default(), from, |_, one| {
-                said.push(one.clone())
+                said.push(one.clone());
             });
             (score.unwrap().report().unwrap(), said)
         };
