@@ -14,8 +14,8 @@
 //!    as their root even if it shows nothing itself (a dead node reports nothing).
 //! 5. Every other episode belongs to its nearest root (Dijkstra 1959, from all roots at once).
 //!
-//! Density-based clustering over time and graph distance (DBSCAN) was measured beside it: it chains neighbouring faults
-//! into one. `docs/models/series.md` has the figures.
+//! Density-based clustering over time and graph distance (DBSCAN) runs beside it in the bench; it knows neither the
+//! direction in which a fault spreads nor what an entity says of itself.
 
 mod spread;
 
