@@ -11,14 +11,8 @@ pub mod flapping;
 pub mod level;
 pub mod multivariate;
 pub mod peers;
-pub mod rule;
-
-pub use alarm::{Alarm, AlarmConfig};
-pub use level::{Level, LevelConfig, Verdict};
-pub use multivariate::{MultivariateConfig, MultivariateDetector, MultivariateError, MultivariateVerdict};
-pub use peers::{PeerConfig, PeerError, PeerMetric, PeerVerdict, outliers};
-pub use rule::{Condition, Rule, RuleConfig, separate};
 pub mod reason;
+pub mod rule;
 pub mod seasonal;
 pub mod series;
 pub mod silence;
@@ -27,5 +21,8 @@ pub mod step;
 
 pub use alarm::{Alarm, AlarmConfig};
 pub use level::{Level, LevelConfig, Verdict};
+pub use multivariate::{MultivariateConfig, MultivariateDetector, MultivariateError, MultivariateVerdict};
+pub use peers::{PeerConfig, PeerError, PeerMetric, PeerVerdict, outliers};
 pub use reason::{Against, Reason};
+pub use rule::{Condition, Rule, RuleConfig, separate};
 pub use series::{SeriesConfig, SeriesConfigError, SeriesDetector, SeriesVerdict};

@@ -1,7 +1,9 @@
 //! The list of detectors and how their verdicts become findings.
 
 use crate::calls::{Callee, Calls, Tally};
+use crate::causes::Causes;
 use crate::golden::Golden;
+use crate::logs::Logs;
 use crate::pods::Pods;
 use crate::signals::Signals;
 use homeostat_knowledge::observation::{Change, ObjectChange, SourceState};
@@ -42,6 +44,8 @@ const CALLS_CLEAR: SignedDuration = SignedDuration::from_millis(2_500);
 const SLOW_LASTS: SignedDuration = SignedDuration::from_secs(8);
 /// Good for so long, a finding made from calls is over at once.
 const RECOVERED_AFTER: SignedDuration = SignedDuration::from_millis(500);
+/// The spans of a fault's first moments are few when it is found; the ranking is asked once more after so long.
+const SECOND_LOOK: SignedDuration = SignedDuration::from_millis(1_500);
 /// Findings that are kept; more are refused and counted.
 const MAX_FINDINGS: usize = 5_000;
 
@@ -61,11 +65,21 @@ pub struct Analyser {
     golden: Golden,
     pods: Pods,
     signals: Signals,
+    logs: Logs,
+    causes: Causes,
     findings: BTreeMap<(Entity, FindingKind), Finding>,
+    opinions: BTreeMap<(Entity, FindingKind), Opinion>,
     rescan: BTreeSet<WorkloadKey>,
     next: u64,
     /// Findings that could not be kept because of the bound.
     pub dropped: u64,
+}
+
+/// What the ranking over spans said of a finding, and when it is asked again.
+#[derive(Debug)]
+struct Opinion {
+    again: Option<Timestamp>,
+    evidence: Vec<Evidence>,
 }
 
 struct Seen {
@@ -89,6 +103,7 @@ impl Analyser {
                     // Children end before their parents, so the order within a batch is kept.
                     self.calls.ingest(snapshot, observation);
                     self.golden.ingest(snapshot, observation);
+                    self.causes.ingest(observation);
                 }
                 Signal::Sample(_) => self.signals.ingest(snapshot, observation),
                 Signal::Object(ObjectChange::Pod(Change::Applied(pod))) => {
@@ -103,7 +118,8 @@ impl Analyser {
                 Signal::Object(ObjectChange::Synced(_)) => {
                     self.rescan.extend(snapshot.workloads.keys().cloned());
                 }
-                Signal::Object(_) | Signal::Log(_) | Signal::Source(_) => {}
+                Signal::Log(_) => self.logs.ingest(observation),
+                Signal::Object(_) | Signal::Source(_) => {}
             }
         }
     }
@@ -121,6 +137,9 @@ impl Analyser {
         self.calls.expire(snapshot, now);
         self.golden.tick(snapshot, now);
         self.signals.expire(snapshot);
+        self.logs.tick(now);
+        self.logs.retain(|workload| snapshot.workloads.contains_key(workload));
+        self.causes.expire(snapshot);
 
         let mut seen: BTreeMap<(Entity, FindingKind), Seen> = BTreeMap::new();
         self.pod_findings(snapshot, now, &mut seen);
@@ -412,7 +431,9 @@ impl Analyser {
                 finding.active = false;
             }
         }
-        for ((entity, kind), new) in seen {
+        self.opinions.retain(|key, _| seen.contains_key(key));
+        for ((entity, kind), mut new) in seen {
+            new.evidence.extend(self.second_opinion(&entity, kind, new.since, now));
             if let Some(finding) = self.findings.get_mut(&(entity.clone(), kind)) {
                 finding.since = finding.since.min(new.since);
                 finding.last_seen = new.at;
@@ -440,6 +461,30 @@ impl Analyser {
             self.findings.insert((entity, kind), finding);
         }
         self.findings.values().cloned().collect()
+    }
+
+    /// What log lines and the ranking over spans add to a finding that was made from calls.
+    fn second_opinion(
+        &mut self,
+        entity: &Entity,
+        kind: FindingKind,
+        since: Timestamp,
+        now: Timestamp,
+    ) -> Vec<Evidence> {
+        let Some(workload) = entity.workload() else { return Vec::new() };
+        let mut evidence = self.logs.evidence(workload, since);
+        if !matches!(kind, FindingKind::ErrorBurst | FindingKind::Slow | FindingKind::Hung) {
+            return evidence;
+        }
+        let opinion = self.opinions.entry((entity.clone(), kind));
+        let opinion = opinion.or_insert_with(|| Opinion { again: Some(now), evidence: Vec::new() });
+        if opinion.again.is_some_and(|again| now >= again) {
+            let first = opinion.again == Some(now);
+            opinion.again = first.then_some(now + SECOND_LOOK);
+            opinion.evidence = self.causes.evidence(workload, since);
+        }
+        evidence.extend(opinion.evidence.iter().cloned());
+        evidence
     }
 
     fn health(&self, snapshot: &Snapshot, now: Timestamp) -> Vec<(WorkloadKey, WorkloadHealth)> {

@@ -6,13 +6,29 @@
 use homeostat_knowledge::{
     CallOutcome, Entity, ObjectKey, Observation, Signal, Snapshot, SpanKind, Timestamp, WorkloadKey,
 };
-use homeostat_models::detect::level::LevelConfig;
-use homeostat_models::detect::{Level, Verdict};
+use homeostat_models::detect::level::Direction;
+use homeostat_models::detect::{SeriesConfig, SeriesDetector};
 use std::collections::{BTreeMap, HashMap};
 
 /// Spans whose children's time is remembered, per generation (two are kept).
 const MAX_PARENTS: usize = 16_384;
 const BINS: usize = 48;
+/// Less than this much more, or less than this many times the usual own time, is no trouble that a restart could mend.
+const MINIMUM_SECONDS: f64 = 0.05;
+const MINIMUM_RATIO: f64 = 3.0;
+/// Usual seconds after which a slow time is over.
+const LEAVE_SECONDS: u32 = 3;
+
+/// Own time is judged on its logarithm: its spread grows with its level.
+fn detector() -> Option<SeriesDetector> {
+    SeriesDetector::new(SeriesConfig {
+        direction: Direction::Above,
+        minimum_effect: MINIMUM_RATIO.ln(),
+        leave_points: LEAVE_SECONDS,
+        ..SeriesConfig::default()
+    })
+    .ok()
+}
 
 /// Latency histogram of one second: bins grow by 2^(1/2) from 0.1 ms.
 #[derive(Clone, Debug)]
@@ -59,8 +75,8 @@ struct PodCounts {
 #[derive(Clone, Debug)]
 struct Served {
     second: Second,
-    level: Level,
-    verdict: Option<Verdict>,
+    detector: SeriesDetector,
+    verdict: Option<SlowVerdict>,
     seconds: f64,
     slow_since: Option<Timestamp>,
 }
@@ -73,6 +89,15 @@ pub struct Golden {
     children: [HashMap<u64, f64>; 2],
 }
 
+/// How unusual an own time is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SlowVerdict {
+    /// Chance of a time at least so long in the usual state.
+    pub chance: f64,
+    /// Usual range, in seconds.
+    pub usual: (f64, f64),
+}
+
 /// A workload that answers later than usual by its own time.
 #[derive(Clone, Debug)]
 pub struct SlowService {
@@ -81,7 +106,7 @@ pub struct SlowService {
     /// Own time now (p90 of the last full second), in seconds.
     pub seconds: f64,
     /// Verdict with the usual range.
-    pub verdict: Verdict,
+    pub verdict: SlowVerdict,
 }
 
 impl Golden {
@@ -107,18 +132,16 @@ impl Golden {
         let own = (span.seconds() - below).max(0.0);
         let index = observation.arrival_time.as_second();
         if !self.served.contains_key(workload) {
-            let Ok(level) = Level::new(LevelConfig {
-                logarithmic: true,
-                // Less than 50 ms or less than three times the usual is no trouble that a restart could mend.
-                minimum_effect: 0.05,
-                minimum_ratio: 3.0,
-                ..LevelConfig::default()
-            }) else {
-                return;
-            };
+            let Some(detector) = detector() else { return };
             self.served.insert(
                 workload.clone(),
-                Served { second: Second::new(index), level, verdict: None, seconds: 0.0, slow_since: None },
+                Served {
+                    second: Second::new(index),
+                    detector,
+                    verdict: None,
+                    seconds: 0.0,
+                    slow_since: None,
+                },
             );
         }
         let Some(served) = self.served.get_mut(workload) else { return };
@@ -160,9 +183,10 @@ impl Golden {
         })
     }
 
-    /// Usual own time of a workload (median-like level of the p90 per second), in seconds.
+    /// Usual own time of a workload (the middle of what is usual for the p90 of a second), in seconds.
     pub fn usual_seconds(&self, workload: &WorkloadKey) -> Option<f64> {
-        self.served.get(workload)?.level.usual_level()
+        let (low, high) = self.served.get(workload)?.verdict?.usual;
+        Some((low * high).sqrt())
     }
 
     /// Share of own errors of one pod's answers lately, and how many answers that is.
@@ -179,8 +203,11 @@ impl Served {
             && let Some(seconds) = self.second.quantile(0.9)
         {
             self.seconds = seconds;
-            self.verdict = self.level.observe(seconds);
-            if self.level.alarm() {
+            let verdict = self.detector.observe(self.second.index, seconds.ln());
+            let usual = (verdict.usual.0.exp(), verdict.usual.1.exp());
+            self.verdict = verdict.ready.then_some(SlowVerdict { chance: verdict.chance, usual });
+            let matters = seconds - (usual.0 * usual.1).sqrt() >= MINIMUM_SECONDS;
+            if verdict.ready && verdict.alarm && matters {
                 if self.slow_since.is_none() {
                     self.slow_since = Timestamp::from_second(self.second.index - 1).ok();
                 }

@@ -5,12 +5,15 @@
 //!
 //! The way of a failed call: [`calls`] charges it to the deepest workload that failed in its trace,
 //! [`pods`] adds what the kubelet says, [`golden`] what is slower than usual, [`signals`] what a
-//! workload's own queries say. [`correlate`] makes one incident per root.
+//! workload's own queries say, [`logs`] and [`causes`] what lines and spans add to the evidence.
+//! [`correlate`] makes one incident per root.
 
 mod analyser;
 pub mod calls;
+pub mod causes;
 pub mod correlate;
 pub mod golden;
+pub mod logs;
 pub mod pods;
 pub mod signals;
 

@@ -1,16 +1,18 @@
 //! Signals that a workload names itself (PromQL): fixed limit where people gave one, else the streaming detector.
 
 use homeostat_knowledge::{Evidence, Name, Observation, Signal, Snapshot, Timestamp, WorkloadKey};
-use homeostat_models::detect::level::{Direction, LevelConfig};
-use homeostat_models::detect::{AlarmConfig, Level};
+use homeostat_models::detect::level::Direction;
+use homeostat_models::detect::{SeriesConfig, SeriesDetector};
 use std::collections::BTreeMap;
 
 /// Series per signal; the rest is counted.
 const MAX_SERIES_PER_WORKLOAD: usize = 64;
+/// Usual points after which a signal is usual again.
+const LEAVE_POINTS: u32 = 3;
 
 #[derive(Debug)]
 struct Series {
-    level: Level,
+    detector: SeriesDetector,
     abnormal_since: Option<Timestamp>,
     last: f64,
     text: String,
@@ -40,21 +42,16 @@ impl Signals {
                 self.dropped += 1;
                 return;
             }
-            let per_day = snapshot
-                .control
-                .prometheus
-                .as_ref()
-                .map_or(2_880.0, |prometheus| 86_400.0 / prometheus.interval.as_secs_f64().max(1.0));
-            let Ok(level) = Level::new(LevelConfig {
+            let Ok(detector) = SeriesDetector::new(SeriesConfig {
                 direction: if signal.bad_above { Direction::Above } else { Direction::Below },
                 minimum_effect: signal.minimum_effect.unwrap_or(0.0).max(0.0),
-                alarm: AlarmConfig { points_per_day: per_day, ..AlarmConfig::default() },
-                ..LevelConfig::default()
+                leave_points: LEAVE_POINTS,
+                ..SeriesConfig::default()
             }) else {
                 return;
             };
             let empty = Series {
-                level,
+                detector,
                 abnormal_since: None,
                 last: 0.0,
                 text: String::new(),
@@ -64,13 +61,17 @@ impl Signals {
             of_workload.insert(name.clone(), empty);
         }
         let Some(series) = of_workload.get_mut(&name) else { return };
-        let Some(verdict) = series.level.observe(sample.value) else { return };
+        if !sample.value.is_finite() {
+            return;
+        }
+        let verdict = series.detector.observe(observation.event_time.as_second(), sample.value);
         let over = signal
             .threshold
             .is_some_and(|limit| if signal.bad_above { sample.value > limit } else { sample.value < limit });
         series.over_limit = if over { series.over_limit.saturating_add(1) } else { 0 };
         // A limit that people set is believed at the second sample; otherwise the calibrated detector decides.
-        let abnormal = if signal.threshold.is_some() { series.over_limit >= 2 } else { verdict.alarm };
+        let abnormal =
+            if signal.threshold.is_some() { series.over_limit >= 2 } else { verdict.ready && verdict.alarm };
         series.last = sample.value;
         series.text = format!("{} {}", trim(sample.value), signal.unit);
         series.usual = match signal.threshold {
