@@ -136,11 +136,11 @@ fn lines() -> impl Strategy<Value = Vec<Vec<u8>>> {
         "[0-9]{1,12}[.:-]?".prop_map(String::into_bytes),
         prop::collection::vec(any::<u8>(), 0..12),
     ];
-    prop::collection::vec(prop::collection::vec(piece, 0..12).prop_map(|pieces| pieces.concat()), 0..120)
+    prop::collection::vec(prop::collection::vec(piece, 0..8).prop_map(|pieces| pieces.concat()), 0..60)
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig::with_cases(48))]
 
     #[test]
     fn any_bytes_are_mined_within_bounds(lines in lines()) {
@@ -158,7 +158,7 @@ proptest! {
     }
 
     #[test]
-    fn a_restored_miner_goes_on_as_if_never_stopped(lines in lines(), cut in 0_usize..120) {
+    fn a_restored_miner_goes_on_as_if_never_stopped(lines in lines(), cut in 0_usize..60) {
         let config = MinerConfig { max_clusters: 12, max_siblings: 4, remembered_shapes: 16, ..small() };
         let mut miner = Miner::new(config).expect("a valid setting");
         let cut = cut.min(lines.len());
