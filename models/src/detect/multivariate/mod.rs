@@ -30,7 +30,7 @@ mod tests;
 
 use dimension::{Dimension, Part, Rates};
 use serde::{Deserialize, Serialize};
-use threshold::{Threshold, ThresholdSetting};
+use threshold::{MOST_FACTOR, Threshold, ThresholdSetting};
 
 use crate::words::number;
 
@@ -68,7 +68,7 @@ pub struct MultivariateConfig {
     pub blocks: u32,
     /// Alarm level before anything is known: mean squared deviation in usual spreads.
     pub prior_level: f64,
-    /// How far the tuned level is moved to the prior one, 0 to 1.
+    /// How far the tuned level is moved to the prior one, 0 to 1; downwards only as far as the bound allows.
     pub prior_share: f64,
     /// Consecutive rows below the level before the alarm is left.
     pub leave_rows: u32,
@@ -96,10 +96,15 @@ impl Default for MultivariateConfig {
 }
 
 impl MultivariateConfig {
-    /// Alarm starts accepted per day when a row comes every `row_seconds`: the bound of one machine in a unit people
-    /// use. With the default, 1.2 a day for rows of a minute and 0.24 for rows of five.
+    /// Alarm starts aimed at per day when nothing is wrong and a row comes every `row_seconds`. With the default,
+    /// 1.2 a day for rows of a minute and 0.24 for rows of five.
     pub fn alarms_per_day(&self, row_seconds: f64) -> f64 {
         self.onsets_per_row * 86_400.0 / row_seconds
+    }
+
+    /// Bound on those starts: the prior level may let twice the aim through, not more.
+    pub fn most_alarms_per_day(&self, row_seconds: f64) -> f64 {
+        MOST_FACTOR * self.alarms_per_day(row_seconds)
     }
 
     fn validate(&self) -> Result<(), MultivariateError> {
@@ -125,7 +130,7 @@ impl MultivariateConfig {
         range("prior_share", self.prior_share, 0.0, 1.0)?;
         range("leave_rows", f64::from(self.leave_rows), 1.0, 1e6)?;
         let block = self.onsets_per_row * f64::from(self.block_rows);
-        range("onsets_per_row × block_rows", block, 1.0 / f64::from(self.blocks), 0.5)
+        range("onsets_per_row × block_rows", block, 1.0 / f64::from(self.blocks), 0.25)
     }
 }
 
@@ -283,22 +288,26 @@ impl MultivariateDetector {
 
     fn reason(&self, score: f64, level: f64, sum: f64, top: &[Option<(usize, Part)>; NAMED]) -> String {
         let rows = number(1.0 / self.config.onsets_per_row);
-        let mut text = format!(
+        let mut parts = vec![format!(
             "deviation {} against an alarm level of {} (one start in {rows} usual rows accepted)",
             number(score),
             number(level)
-        );
+        )];
         for (index, part) in top.iter().flatten() {
             let share = (100.0 * part.contribution / sum).round();
+            // A dimension that adds next to nothing is no reason.
+            if share < 5.0 && parts.len() > 1 {
+                break;
+            }
             let value = number(part.value);
             let why = if part.jumped {
                 format!("jumped from {} to {value}", number(part.last))
             } else {
                 format!("is {value}, usual {} ± {}", number(part.level), number(part.spread))
             };
-            text.push_str(&format!("; d{index} {why} ({share} %)"));
+            parts.push(format!("d{index} {why} ({share} %)"));
         }
-        text
+        parts.join("; ")
     }
 
     /// Whether the alarm is on.

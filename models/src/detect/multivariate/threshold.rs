@@ -3,13 +3,16 @@
 //! Peaks of a score come in clusters, so single rows say little about how often an alarm would start. The largest
 //! score of each block of rows does (block maxima: Gumbel 1958; Coles 2001, chapter 3). The level is the quantile
 //! of the last block maxima that an accepted share of blocks passes, moved part of the way to a prior level so that
-//! a very quiet series does not alarm on trifles. Until the blocks can show so small a share, the prior stands alone.
+//! a very quiet series does not alarm on trifles, but never so low that twice the accepted share passes. Until the blocks can show so small a share, the prior stands alone.
 //!
 //! The level is made by comparing, adding and multiplying only, so it is the same on every machine.
 
 use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
+
+/// The prior may lower the level until so many times the accepted starts pass it, not further.
+pub(super) const MOST_FACTOR: f64 = 2.0;
 
 /// What the alarm level is tuned by.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -124,14 +127,21 @@ impl Threshold {
     }
 
     fn tune(&mut self) {
+        let quantile = self.quantile(self.accepted());
+        let share = self.setting.prior_share;
+        let moved = (1.0 - share) * quantile + share * self.setting.prior;
+        // However low the prior, no more blocks than the bound allows may pass.
+        self.level = moved.max(self.quantile(MOST_FACTOR * self.accepted()));
+        self.moved = if quantile > 0.0 { self.level / quantile } else { 1.0 };
+    }
+
+    /// Score that this share of the remembered blocks passes, between two of them where it falls between.
+    fn quantile(&self, share: f64) -> f64 {
         let last = self.ranked.len() - 1;
-        let rank = self.accepted() * (self.ranked.len() as f64 + 1.0) - 1.0;
+        let rank = share * (self.ranked.len() as f64 + 1.0) - 1.0;
         let upper = (rank.floor() as usize).min(last);
         let lower = (upper + 1).min(last);
-        let quantile = self.ranked[upper] + rank.fract() * (self.ranked[lower] - self.ranked[upper]);
-        self.level =
-            (1.0 - self.setting.prior_share) * quantile + self.setting.prior_share * self.setting.prior;
-        self.moved = if quantile > 0.0 { self.level / quantile } else { 1.0 };
+        self.ranked[upper] + rank.fract() * (self.ranked[lower] - self.ranked[upper])
     }
 }
 
@@ -151,7 +161,8 @@ mod tests {
             threshold.learn(f64::from(row % 100));
         }
         // Block maxima are 9, 19, ... 99 in turn: one block in ten passes 89 or a little more.
-        assert!((47.0..53.0).contains(&threshold.level()), "{}", threshold.level());
+        // Half way to the prior would be 47; one block in five passes 79 or a little more, and the level stays there.
+        assert!((78.0..90.0).contains(&threshold.level()), "{}", threshold.level());
         let accepted = threshold.chance(threshold.level());
         assert!((accepted - 0.01).abs() < 0.001, "{accepted}");
         assert!(threshold.chance(threshold.level() * 4.0) < accepted);
