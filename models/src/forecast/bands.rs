@@ -28,9 +28,9 @@ pub struct Bands {
     error: f64,
     /// What turns a disagreement into an error of the same size.
     spread_to_error: f64,
-    /// Errors in units of their expected size, oldest origin first.
-    scaled: VecDeque<Vec<f32>>,
-    /// Origins that are kept.
+    /// Errors in units of their expected size, oldest first.
+    scaled: VecDeque<f32>,
+    /// Errors that are kept.
     kept: usize,
     /// Weighted sum of the last errors, and of the weights.
     recent: (f64, f64),
@@ -58,8 +58,8 @@ impl Bands {
             usual,
             error,
             spread_to_error: if spread > 0.0 { error / spread } else { 0.0 },
-            scaled: VecDeque::with_capacity(errors.len()),
-            kept: errors.len().max(1),
+            scaled: VecDeque::with_capacity(errors.len() * horizon),
+            kept: errors.len().max(1) * horizon,
             recent: (0.0, 0.0),
             shift,
             edges: (0.0, 0.0),
@@ -130,16 +130,15 @@ impl Bands {
         }
         let error = mean_absolute(errors.iter().copied()).min(CAP * self.error);
         self.recent = (self.recent.0 * FADE + error, self.recent.1 * FADE + 1.0);
-        while self.scaled.len() >= self.kept {
-            self.scaled.pop_front();
-        }
-        self.scaled.push_back(scaled.clone());
+        let over = (self.scaled.len() + scaled.len()).saturating_sub(self.kept);
+        self.scaled.drain(..over.min(self.scaled.len()));
+        self.scaled.extend(&scaled);
         scaled
     }
 
     /// Finds the percentiles anew.
     fn settle(&mut self) {
-        let mut all: Vec<f32> = self.scaled.iter().flatten().copied().collect();
+        let mut all: Vec<f32> = self.scaled.iter().copied().collect();
         let count = all.len();
         if count == 0 {
             self.edges = (0.0, 0.0);
@@ -178,17 +177,13 @@ mod tests {
             .collect()
     }
 
-    fn kept(bands: &Bands) -> usize {
-        bands.scaled.iter().map(Vec::len).sum()
-    }
-
     #[test]
     fn four_fifths_of_even_errors_lie_inside() {
         let (errors, spreads) = (even(120), vec![vec![1.0; 12]; 120]);
         let bands = Bands::learn(&errors, &spreads, 12, (0.0, 0.0));
         let (low, high) = bands.reach(&[1.0; 12])[5];
         assert!((low + 0.8).abs() < 0.1 && (high - 0.8).abs() < 0.1, "{low} {high}");
-        assert_eq!(kept(&bands), 1_440);
+        assert_eq!(bands.scaled.len(), 1_440);
     }
 
     #[test]
@@ -201,7 +196,7 @@ mod tests {
         }
         assert!(bands.reach(&[1.0; 12])[0].1 > 1.5 * before);
         assert!(bands.recent() > 2.0);
-        assert_eq!(kept(&bands), 720);
+        assert_eq!(bands.scaled.len(), 720);
     }
 
     #[test]
