@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! sim [--histories N] [--out FILE]   every plan, N drawn histories, every mutation
+//! sim --only plans|histories|mutations   one of the three, nothing written
 //! sim --seed N                       one drawn history, told line by line
 //! sim --plan TEXT                    the plans whose name contains TEXT, told line by line
 //! ```
@@ -18,12 +19,13 @@ struct Asked {
     histories: u64,
     seed: Option<u64>,
     plan: Option<String>,
+    only: Option<String>,
     out: PathBuf,
 }
 
 fn asked() -> Result<Asked, String> {
-    let mut asked =
-        Asked { histories: 10_000, seed: None, plan: None, out: PathBuf::from("target/sim/result.json") };
+    let out = PathBuf::from("target/sim/result.json");
+    let mut asked = Asked { histories: 10_000, seed: None, plan: None, only: None, out };
     let mut arguments = std::env::args().skip(1);
     while let Some(name) = arguments.next() {
         let value = arguments.next().ok_or_else(|| format!("{name} needs a value"))?;
@@ -32,6 +34,7 @@ fn asked() -> Result<Asked, String> {
             "--histories" => asked.histories = number()?,
             "--seed" => asked.seed = Some(number()?),
             "--plan" => asked.plan = Some(value),
+            "--only" => asked.only = Some(value),
             "--out" => asked.out = PathBuf::from(value),
             _ => return Err(format!("`{name}` is not known; see the top of operator/sim/src/main.rs")),
         }
@@ -79,60 +82,109 @@ fn run(asked: &Asked) -> std::io::Result<bool> {
         return Ok(all_held);
     }
 
-    let all = plans::all();
-    let mut passed = 0;
-    for plan in &all {
-        let outcome = plans::run(*plan, None, &mut baselines)?;
-        passed += usize::from(outcome.failures.is_empty());
-        if let Some(first) = outcome.failures.first() {
-            println!("FAILED  {plan}: {first}");
-        }
+    let wants = |part: &str| asked.only.as_deref().is_none_or(|only| only == part);
+    let mut tally = Tally::default();
+    if wants("plans") {
+        tally.plans(&mut baselines)?;
     }
-    println!("plans       {} of {} passed ({:.1} s)", passed, all.len(), begun.elapsed().as_secs_f64());
-
-    let (mut violations, mut effects) = (0, 0);
-    for seed in 0..asked.histories {
-        let history = histories::run(seed, None)?;
-        violations += history.violations.len();
-        effects += history.effects;
-        if let Some(first) = history.violations.first() {
-            println!("VIOLATION  seed {seed}: {first}; replay: make sim SEED={seed}");
-        }
+    if wants("histories") {
+        tally.histories(asked.histories)?;
     }
-    println!(
-        "histories   {} of {} steps, {effects} effects, {violations} violations ({:.1} s)",
-        asked.histories,
-        histories::STEPS,
-        begun.elapsed().as_secs_f64()
-    );
+    if wants("mutations") {
+        tally.mutations(&mut baselines)?;
+    }
+    if asked.only.is_none() {
+        tally.write(&asked.out, begun.elapsed().as_secs_f64())?;
+        println!("written     {}", asked.out.display());
+    }
+    Ok(tally.passed == tally.plans && tally.violations == 0 && tally.caught == tally.mutations)
+}
 
-    let mut caught = 0;
-    for defect in Defect::ALL {
-        match mutations::hunt(defect, &mut baselines)? {
-            Some(found) => {
-                caught += 1;
-                println!("mutation    {defect:?}: noticed in {} ({})", found.run, found.first);
+/// What came of it.
+#[derive(Default)]
+struct Tally {
+    plans: usize,
+    passed: usize,
+    histories: u64,
+    effects: usize,
+    violations: usize,
+    mutations: usize,
+    caught: usize,
+}
+
+impl Tally {
+    fn plans(&mut self, baselines: &mut Baselines) -> std::io::Result<()> {
+        let begun = Instant::now();
+        for plan in plans::all() {
+            let outcome = plans::run(plan, None, baselines)?;
+            self.plans += 1;
+            self.passed += usize::from(outcome.failures.is_empty());
+            if let Some(first) = outcome.failures.first() {
+                println!("FAILED  {plan}: {first}; replay: make sim PLAN={plan}");
             }
-            None => println!("MISSED      {defect:?}"),
         }
+        let seconds = begun.elapsed().as_secs_f64();
+        println!("plans       {} of {} passed ({seconds:.1} s)", self.passed, self.plans);
+        Ok(())
     }
-    let seconds = begun.elapsed().as_secs_f64();
-    println!("mutations   {caught} of {} noticed ({seconds:.1} s)", Defect::ALL.len());
-    let result = serde_json::json!({
-        "plans": all.len(),
-        "passed": passed,
-        "histories": asked.histories,
-        "steps": histories::STEPS,
-        "effects": effects,
-        "violations": violations,
-        "mutations": Defect::ALL.len(),
-        "mutationsCaught": caught,
-        "seconds": seconds,
-    });
-    if let Some(folder) = asked.out.parent() {
-        std::fs::create_dir_all(folder)?;
+
+    fn histories(&mut self, histories: u64) -> std::io::Result<()> {
+        let begun = Instant::now();
+        for seed in 0..histories {
+            let history = histories::run(seed, None)?;
+            self.histories += 1;
+            self.violations += history.violations.len();
+            self.effects += history.effects;
+            if let Some(first) = history.violations.first() {
+                println!("VIOLATION  seed {seed}: {first}; replay: make sim SEED={seed}");
+            }
+        }
+        println!(
+            "histories   {} of {} steps, {} effects, {} violations ({:.1} s)",
+            self.histories,
+            histories::STEPS,
+            self.effects,
+            self.violations,
+            begun.elapsed().as_secs_f64()
+        );
+        Ok(())
     }
-    std::fs::write(&asked.out, format!("{result:#}\n"))?;
-    println!("written     {}", asked.out.display());
-    Ok(passed == all.len() && violations == 0 && caught == Defect::ALL.len())
+
+    fn mutations(&mut self, baselines: &mut Baselines) -> std::io::Result<()> {
+        let begun = Instant::now();
+        for defect in Defect::ALL {
+            self.mutations += 1;
+            match mutations::hunt(defect, baselines)? {
+                Some(found) => {
+                    self.caught += 1;
+                    println!(
+                        "mutation    {defect:?}: noticed in run {}, {}: {}",
+                        found.runs, found.run, found.first
+                    );
+                }
+                None => println!("MISSED      {defect:?}"),
+            }
+        }
+        let seconds = begun.elapsed().as_secs_f64();
+        println!("mutations   {} of {} noticed ({seconds:.1} s)", self.caught, self.mutations);
+        Ok(())
+    }
+
+    fn write(&self, out: &std::path::Path, seconds: f64) -> std::io::Result<()> {
+        let result = serde_json::json!({
+            "plans": self.plans,
+            "passed": self.passed,
+            "histories": self.histories,
+            "steps": histories::STEPS,
+            "effects": self.effects,
+            "violations": self.violations,
+            "mutations": self.mutations,
+            "mutationsCaught": self.caught,
+            "seconds": seconds,
+        });
+        if let Some(folder) = out.parent() {
+            std::fs::create_dir_all(folder)?;
+        }
+        std::fs::write(out, format!("{result:#}\n"))
+    }
 }

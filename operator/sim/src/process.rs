@@ -25,7 +25,7 @@ const BOOT: Duration = Duration::from_millis(500);
 /// From a change to its event in the cache.
 const LAG: Duration = Duration::from_millis(10);
 /// The loop looks at the time so often even when nothing arrives.
-const IDLE: Duration = Duration::from_secs(3);
+const IDLE: Duration = Duration::from_secs(5);
 /// Open actions that nobody carries out are looked for so often.
 const RESUME: SignedDuration = SignedDuration::from_secs(5);
 /// A watch that lost an event lists again after so long.

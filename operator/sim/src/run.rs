@@ -4,7 +4,7 @@ use crate::defects::Defect;
 use crate::faults::{Fault, Meddle};
 use crate::process::{self, Handle};
 use crate::world::World;
-use homeostat_knowledge::{SignedDuration, Timestamp};
+use homeostat_knowledge::{ActionState, SignedDuration, Timestamp};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -15,6 +15,9 @@ const RESTART: Duration = Duration::from_secs(1);
 const TAKEOVER: Duration = Duration::from_secs(6);
 /// How often it is looked whether anything is left to do.
 const LOOK: Duration = Duration::from_millis(250);
+
+/// The same while nothing is expected to happen.
+const LONG_LOOK: Duration = Duration::from_secs(10);
 
 /// What others do, by time since the beginning.
 pub type Script = Vec<(Duration, Meddle)>;
@@ -66,7 +69,9 @@ impl Lives {
             if now >= end {
                 return;
             }
-            tokio::time::sleep(LOOK.min(end - now)).await;
+            // Long waits are for worlds at rest; nobody dies there.
+            let look = if time > Duration::from_mins(1) { LONG_LOOK } else { LOOK };
+            tokio::time::sleep(look.min(end - now)).await;
         }
     }
 
@@ -144,6 +149,9 @@ pub fn overdue(world: &World, since: Timestamp, limit: SignedDuration) -> Vec<St
         .actions
         .values()
         .filter(|record| {
+            if record.state == ActionState::Proposed && !record.guards.is_empty() {
+                return false; // A recommendation stands until its incident is over.
+            }
             let begun = record.instants.intent.unwrap_or(record.evidence.taken_at);
             begun <= since && record.instants.closed.map_or(late(now) && !record.state.ended(), late)
         })

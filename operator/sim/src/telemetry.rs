@@ -125,8 +125,8 @@ fn health(server: &mut Server, workload: &WorkloadKey, ill: bool, now: Timestamp
     let health = if ill {
         WorkloadHealth { last_failure: Some(now), good_since: None, good_calls: 0, ..before }
     } else {
-        // Told when it turns, and then each five seconds: nobody asks for more.
-        let told = before.last_good.is_some_and(|at| now.duration_since(at) < SignedDuration::from_secs(5));
+        // Told when it turns, and then each minute: nobody asks for more.
+        let told = before.last_good.is_some_and(|at| now.duration_since(at) < SignedDuration::from_mins(1));
         if before.good_since.is_some() && told {
             return;
         }

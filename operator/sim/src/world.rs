@@ -20,7 +20,7 @@ use tokio::time::Instant;
 
 /// The analysis looks so often while somebody is ill, and so often while all is calm.
 const TICK: SignedDuration = SignedDuration::from_millis(500);
-const CALM_TICK: SignedDuration = SignedDuration::from_secs(5);
+const CALM_TICK: SignedDuration = SignedDuration::from_secs(20);
 /// A person answers after so long.
 const PERSON: SignedDuration = SignedDuration::from_millis(700);
 
