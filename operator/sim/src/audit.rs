@@ -5,8 +5,8 @@ use crate::server::Server;
 use homeostat_execute::guards::{Mode, frozen, mode};
 use homeostat_knowledge::policy::KillSwitch;
 use homeostat_knowledge::{
-    ActionId, ActionKind, ActionRecord, EvidenceId, ObjectKey, SignedDuration, TenantName, Timestamp, Uid,
-    WorkloadKey,
+    ActionId, ActionKind, ActionRecord, EvidenceId, ObjectKey, SignedDuration, TenantName, TenantPolicy,
+    Timestamp, Uid, WorkloadKey,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -29,6 +29,8 @@ pub struct Landed {
     pub stored: Option<ActionRecord>,
     /// When the workload was ill last, in truth.
     pub ill_at: Option<Timestamp>,
+    /// The illness can be read off the object, so that a fresh read shows whether it is still there.
+    pub visible: bool,
 }
 
 /// An effect and what it met.
@@ -44,6 +46,13 @@ pub struct Entry {
     pub owner: Option<TenantName>,
     /// How far the tenant's level lets such an action go, in truth; `None` when it changed a moment ago.
     pub mode: Option<Mode>,
+}
+
+/// What the schedule said, for which generation of the tenant in which minute.
+#[derive(Debug, Default)]
+struct Window {
+    key: Option<(i64, i64)>,
+    until: Option<Timestamp>,
 }
 
 /// News take so long at most; whatever forbids effects must have stopped them after that.
@@ -63,6 +72,7 @@ pub struct Audit {
     /// Actions that ended and then changed.
     pub changed_after_end: BTreeSet<ActionId>,
     switch: Option<Timestamp>,
+    windows: BTreeMap<TenantName, Window>,
     closed: BTreeMap<WorkloadKey, Timestamp>,
     levels: BTreeMap<TenantName, (BTreeMap<ActionKind, homeostat_knowledge::Level>, Timestamp)>,
 }
@@ -78,9 +88,8 @@ impl Audit {
         }
         for key in workloads {
             let tenant = tenant_of(server, key);
-            let paused = tenant.is_none_or(|tenant| {
-                tenant.paused || (!tenant.freezes.is_empty() && frozen(&tenant.freezes, now) != Ok(None))
-            }) || server.workloads.get(key).is_none_or(|policy| policy.paused);
+            let paused = tenant.is_none_or(|tenant| tenant.paused || self.frozen(tenant, now))
+                || server.workloads.get(key).is_none_or(|policy| policy.paused);
             if paused {
                 self.closed.entry(key.clone()).or_insert(now);
             } else {
@@ -93,6 +102,21 @@ impl Audit {
                 self.levels.insert(tenant.name.clone(), (tenant.levels.clone(), now));
             }
         }
+    }
+
+    /// Is a window open? Windows begin with a minute, so the schedule is looked at once a minute.
+    fn frozen(&mut self, tenant: &TenantPolicy, now: Timestamp) -> bool {
+        if tenant.freezes.is_empty() {
+            return false;
+        }
+        let key = (tenant.generation, now.as_second().div_euclid(60));
+        let window = self.windows.entry(tenant.name.clone()).or_default();
+        if window.key != Some(key) {
+            let open = frozen(&tenant.freezes, now);
+            window.until = open.map_or(Some(Timestamp::MAX), |open| open.map(|open| open.until));
+            window.key = Some(key);
+        }
+        window.until.is_some_and(|until| now < until)
     }
 
     /// A request for an effect arrived.
@@ -200,6 +224,6 @@ impl Audit {
     }
 }
 
-fn tenant_of<'a>(server: &'a Server, workload: &WorkloadKey) -> Option<&'a homeostat_knowledge::TenantPolicy> {
+fn tenant_of<'a>(server: &'a Server, workload: &WorkloadKey) -> Option<&'a TenantPolicy> {
     server.tenants.values().find(|tenant| tenant.namespaces.contains(&workload.namespace))
 }

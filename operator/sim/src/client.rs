@@ -6,6 +6,7 @@ use crate::faults::{Request, What};
 use crate::server::Refused;
 use crate::situations::{self, EffectRequest};
 use crate::world::World;
+use homeostat_execute::guards::is_object_state;
 use homeostat_execute::ports::{
     Acknowledged, Actuator, EffectError, FreshTarget, Leadership, Ledger, LedgerStoreError, ReadError,
     Refusal,
@@ -161,10 +162,11 @@ impl Client {
                         .values()
                         .find(|record| record.id == request.action)
                         .cloned();
-                    let ill_at = stored
-                        .as_ref()
-                        .and_then(|record| inner.services.get(&record.workload))
-                        .and_then(|service| service.ill_at);
+                    let service =
+                        stored.as_ref().and_then(|record| inner.services.get(&record.workload));
+                    let ill_at = service.and_then(|service| service.ill_at);
+                    let visible =
+                        service.is_some_and(|service| is_object_state(service.situation.finding()));
                     situation.apply(&mut inner.server, request, now);
                     inner.audit.writes += 1;
                     inner.landed(Landed {
@@ -176,6 +178,7 @@ impl Client {
                         uid: uid.unwrap_or_else(|| request.target.uid.clone()),
                         stored,
                         ill_at,
+                        visible,
                     });
                     Ok(Acknowledged { message: "accepted".to_owned() })
                 }

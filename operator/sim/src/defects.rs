@@ -44,7 +44,7 @@ pub enum Defect {
     UndoesTwice,
     /// Evidence never grows old.
     TrustsOldEvidence,
-    /// A tenant is taken to own every namespace, and the target is not compared with the workload.
+    /// Every tenant is taken to own every namespace, and decides for the workloads of others.
     IgnoresTenants,
 }
 

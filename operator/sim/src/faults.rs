@@ -125,6 +125,8 @@ pub enum Meddle {
     SomebodyElse(WorkloadKey),
     /// The workload gets well by itself.
     Recover(WorkloadKey),
+    /// The same, and for so many milliseconds no news of it arrive.
+    RecoverUnseen(WorkloadKey, i64),
     /// The workload falls ill.
     FallIll(WorkloadKey),
     /// Another writer touches what the workload's action is about, without changing what matters.

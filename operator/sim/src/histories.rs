@@ -2,7 +2,7 @@
 //! line.
 
 use crate::defects::Defect;
-use crate::faults::{At, Fault, Meddle, What};
+use crate::faults::{At, Fault, Meddle, Request, What};
 use crate::oracle;
 use crate::run::{Lives, arm, overdue, simulate};
 use crate::server::Stream;
@@ -72,8 +72,14 @@ fn stream(draw: &mut ChaCha8Rng) -> Stream {
 }
 
 /// A fault at one of the next requests.
-fn fault(draw: &mut ChaCha8Rng, requests: u32, workload: &WorkloadKey) -> Fault {
-    let at = At::Number(requests + draw.random_range(1..=12));
+fn fault(draw: &mut ChaCha8Rng, world: &World, workload: &WorkloadKey) -> Fault {
+    let at = match draw.random_range(0..10) {
+        0..=4 => At::Number(world.requests() + draw.random_range(1..=12)),
+        5 | 6 => world.next(Request::Effect),
+        7 => world.next(Request::Claim),
+        8 => world.next(Request::FreshRead),
+        _ => world.next(Request::Acknowledge),
+    };
     let what = match draw.random_range(0..14) {
         0 => What::CrashBefore,
         1 => What::CrashReplyLost,
@@ -101,7 +107,8 @@ fn meddle(draw: &mut ChaCha8Rng, all: &[WorkloadKey]) -> Meddle {
     match draw.random_range(0..30) {
         0..=9 => Meddle::FallIll(one),
         10 => Meddle::SomebodyElse(one),
-        11 => Meddle::Recover(one),
+        11 if draw.random_bool(0.5) => Meddle::Recover(one),
+        11 => Meddle::RecoverUnseen(one, draw.random_range(5_000..20_000)),
         12 => Meddle::Remember,
         13 => match stream(draw) {
             // News of policies must arrive within two seconds; see `Point::Stale` in the plans.
@@ -189,7 +196,7 @@ pub fn run(seed: u64, defect: Option<Defect>) -> std::io::Result<History> {
 fn step(draw: &mut ChaCha8Rng, world: &Arc<World>, all: &[WorkloadKey]) {
     if draw.random_bool(0.25) {
         let workload = all.choose(draw).cloned().unwrap_or_else(|| WorkloadKey::new(TENANTS[0], "none"));
-        let fault = fault(draw, world.requests(), &workload);
+        let fault = fault(draw, world, &workload);
         arm(world, vec![fault]);
     } else if draw.random_bool(0.05) {
         let people = [Person::Approves, Person::Denies, Person::Away];

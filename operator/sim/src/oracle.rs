@@ -54,10 +54,12 @@ fn effect(inner: &Inner, entry: &Entry, found: &mut Vec<String>) {
     if entry.owner.as_ref() != Some(&stored.tenant) {
         found.push(format!("S5: {id} of {} changed an object of {:?}", stored.tenant, entry.owner));
     }
+    // What a fresh read shows must still be there; what only calls show may be as old as the limit.
     let limit = inner
         .server
         .tenants
         .get(&stored.tenant)
+        .filter(|_| !landed.visible)
         .map_or(SignedDuration::ZERO, |tenant| tenant.limits.evidence_maximum_age);
     let age = landed.ill_at.map(|at| landed.at.duration_since(at));
     if age.is_none_or(|age| age > limit + ON_THE_WAY) {

@@ -292,6 +292,11 @@ impl World {
         struck
     }
 
+    /// The next request of this kind.
+    pub fn next(&self, request: Request) -> At {
+        At::Nth(request, self.lock().counts.get(&request).map_or(1, |count| count + 1))
+    }
+
     /// Requests so far.
     pub fn requests(&self) -> u32 {
         self.lock().requests
@@ -392,6 +397,12 @@ impl Inner {
                 if let Some(service) = services.get(workload) {
                     service.situation.fall_ill(server, workload);
                 }
+            }
+            Meddle::RecoverUnseen(workload, millis) => {
+                let until = now + SignedDuration::from_millis(*millis);
+                self.watches.frozen.insert(Stream::Pods, until);
+                self.watches.frozen.insert(Stream::Telemetry, until);
+                self.meddle(&Meddle::Recover(workload.clone()), now);
             }
             Meddle::Recover(workload) => {
                 let ill: Vec<_> = server
