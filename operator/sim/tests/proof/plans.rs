@@ -1,5 +1,4 @@
 //! Every action that changes something, at each point of perturbation, from each start: all must pass.
-#![allow(clippy::expect_used, clippy::panic, reason = "tests say what went wrong by panicking")]
 
 use homeostat_execute::actions;
 use homeostat_sim::plans::{self, Baselines, Plan, Point, STARTS};

@@ -1,5 +1,4 @@
 //! Drawn histories: no invariant is broken, everything ends, and a seed is a history.
-#![allow(clippy::expect_used, clippy::panic, reason = "tests say what went wrong by panicking")]
 
 use homeostat_sim::histories;
 

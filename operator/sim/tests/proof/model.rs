@@ -1,5 +1,4 @@
 //! The simulated API server and Kubernetes keep the rules that the proof stands on.
-#![allow(clippy::expect_used, clippy::panic, reason = "tests say what went wrong by panicking")]
 
 use homeostat_knowledge::{ActionId, ControllerKind, Name, ObjectKey, Parameters, SignedDuration, Snapshot, Uid};
 use homeostat_sim::kubernetes;

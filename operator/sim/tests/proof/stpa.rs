@@ -1,5 +1,4 @@
 //! docs/stpa.md is complete, and what it names exists.
-#![allow(clippy::expect_used, clippy::panic, reason = "tests say what went wrong by panicking")]
 
 use homeostat_execute::actions;
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,6 +1,5 @@
 //! T64: the kill switch is engaged, deleted or unreadable at each request of each action's life. No effect comes later
 //! than two seconds, and none at all once it was read.
-#![allow(clippy::expect_used, clippy::panic, reason = "tests say what went wrong by panicking")]
 
 use homeostat_sim::faults::{At, Fault, Meddle, What};
 use homeostat_sim::plans::{self, Start};

@@ -1,5 +1,4 @@
 //! Programs with one deliberate defect each: the simulator must notice every one.
-#![allow(clippy::expect_used, clippy::panic, reason = "tests say what went wrong by panicking")]
 
 use homeostat_sim::defects::Defect;
 use homeostat_sim::mutations::hunt;
