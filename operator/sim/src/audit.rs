@@ -69,6 +69,8 @@ pub struct Audit {
     pub again: Vec<(ActionId, Timestamp)>,
     /// Approvals that a person gave, for which evidence.
     pub approvals: BTreeMap<(ActionId, EvidenceId), Timestamp>,
+    /// UIDs of pods that somebody else took away.
+    pub others: BTreeSet<Uid>,
     /// Actions that ended and then changed.
     pub changed_after_end: BTreeSet<ActionId>,
     switch: Option<Timestamp>,

@@ -10,7 +10,7 @@ use crate::situations::Situation;
 use crate::telemetry;
 use homeostat_knowledge::policy::{Freeze, KillSwitch};
 use homeostat_knowledge::{
-    ActionState, Approval, ApprovalDecision, Level, Name, SignedDuration, TenantName, Timestamp, WorkloadKey,
+    ActionState, Approval, ApprovalDecision, Level, Name, SignedDuration, TenantName, Timestamp, Uid, WorkloadKey,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -385,7 +385,13 @@ impl Inner {
         match meddle {
             Meddle::SomebodyElse(workload) => {
                 if let Some(service) = services.get(workload) {
+                    let uids = |server: &Server| -> BTreeSet<Uid> {
+                        server.pods.values().map(|pod| pod.record.uid.clone()).collect()
+                    };
+                    let before = uids(server);
                     service.situation.somebody_else(server, workload, now);
+                    let after = uids(server);
+                    self.audit.others.extend(before.difference(&after).cloned());
                 }
             }
             Meddle::Touch(workload) => {
