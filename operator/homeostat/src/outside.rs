@@ -14,8 +14,8 @@ use homeostat_cluster::watches::{WatchOptions, Watches};
 use homeostat_execute::driver::Ports;
 use homeostat_execute::{ExecuteError, Executor, ExecutorConfig, Recorder};
 use homeostat_knowledge::{
-    ActionId, ActionRecord, Admitted, Clock, Finding, Incident, IncidentId, IncidentState, Name, Observation, Plan,
-    Snapshot, SnapshotSource, Timestamp,
+    ActionId, ActionRecord, Admitted, Clock, Finding, Incident, IncidentId, IncidentState, Name, Observation,
+    Plan, Snapshot, SnapshotSource, Timestamp,
 };
 use kube::Client;
 use std::collections::BTreeMap;

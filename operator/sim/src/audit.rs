@@ -81,7 +81,12 @@ pub struct Audit {
 
 impl Audit {
     /// Takes note of what forbids effects now.
-    pub fn look<'a>(&mut self, server: &Server, workloads: impl Iterator<Item = &'a WorkloadKey>, now: Timestamp) {
+    pub fn look<'a>(
+        &mut self,
+        server: &Server,
+        workloads: impl Iterator<Item = &'a WorkloadKey>,
+        now: Timestamp,
+    ) {
         let off = server.control.as_ref().is_some_and(|control| control.kill_switch == KillSwitch::Off);
         if off {
             self.switch = None;
@@ -137,7 +142,9 @@ impl Audit {
             forbidden.push(format!("the kill switch was on since {since}"));
         }
         let workload = landed.stored.as_ref().map(|record| record.workload.clone());
-        if let Some(since) = workload.as_ref().and_then(|key| self.closed.get(key)).filter(|since| old(**since)) {
+        if let Some(since) =
+            workload.as_ref().and_then(|key| self.closed.get(key)).filter(|since| old(**since))
+        {
             forbidden.push(format!("a pause or a window closed the workload since {since}"));
         }
         let owner = server

@@ -12,9 +12,7 @@ use homeostat_execute::ports::{
     Refusal,
 };
 use homeostat_knowledge::policy::KillSwitch;
-use homeostat_knowledge::{
-    ActionId, ActionRecord, Name, ObjectKey, Parameters, SignedDuration, Target,
-};
+use homeostat_knowledge::{ActionId, ActionRecord, Name, ObjectKey, Parameters, SignedDuration, Target};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -156,17 +154,11 @@ impl Client {
                 }),
                 Ok(()) => {
                     let uid = inner.server.read(&request.target, false).map(|fresh| fresh.uid);
-                    let stored = inner
-                        .server
-                        .actions
-                        .values()
-                        .find(|record| record.id == request.action)
-                        .cloned();
-                    let service =
-                        stored.as_ref().and_then(|record| inner.services.get(&record.workload));
+                    let stored =
+                        inner.server.actions.values().find(|record| record.id == request.action).cloned();
+                    let service = stored.as_ref().and_then(|record| inner.services.get(&record.workload));
                     let ill_at = service.and_then(|service| service.ill_at);
-                    let visible =
-                        service.is_some_and(|service| is_object_state(service.situation.finding()));
+                    let visible = service.is_some_and(|service| is_object_state(service.situation.finding()));
                     situation.apply(&mut inner.server, request, now);
                     inner.audit.writes += 1;
                     inner.landed(Landed {
@@ -202,9 +194,7 @@ fn store_error(fault: &What) -> LedgerStoreError {
             reason: "429".to_owned(),
             retry_after: Some(SignedDuration::from_secs(1)),
         },
-        What::Unavailable => {
-            LedgerStoreError::Transient { reason: "503".to_owned(), retry_after: None }
-        }
+        What::Unavailable => LedgerStoreError::Transient { reason: "503".to_owned(), retry_after: None },
         other => LedgerStoreError::Unknown(format!("{other:?}")),
     }
 }

@@ -148,8 +148,8 @@ fn tenants(snapshot: &mut Snapshot, change: impl Fn(&mut homeostat_knowledge::Te
 fn approved(mut record: ActionRecord, old: Option<&Approval>) -> ActionRecord {
     if record.state == ActionState::AwaitingApproval && record.approval.is_none() {
         let evidence = record.evidence.id.clone();
-        record.approval = old
-            .map(|old| Approval { evidence, at: record.evidence.taken_at.max(old.at), ..old.clone() });
+        record.approval =
+            old.map(|old| Approval { evidence, at: record.evidence.taken_at.max(old.at), ..old.clone() });
     }
     record
 }

@@ -4,9 +4,7 @@
 use crate::objects::{Controller, Pod, Template, controller, controller_key, pod};
 use crate::server::{Due, Server};
 use homeostat_knowledge::records::{ControllerKey, OwnerRecord, PodPhase};
-use homeostat_knowledge::{
-    ControllerKind, FindingKind, Name, ObjectKey, SignedDuration, Timestamp, Uid,
-};
+use homeostat_knowledge::{ControllerKind, FindingKind, Name, ObjectKey, SignedDuration, Timestamp, Uid};
 use std::collections::BTreeMap;
 
 /// From a pod's creation to its readiness.
@@ -23,11 +21,9 @@ pub const BAD_IMAGE: &str = "bad";
 /// Creates a Deployment with all its pods up and well.
 pub fn deploy(server: &mut Server, key: &ObjectKey, replicas: i32, now: Timestamp) {
     let controller_key = controller_key(ControllerKind::Deployment, key);
-    let record =
-        controller(controller_key.clone(), server.uid(&key.name), Name::from(""), replicas, None);
+    let record = controller(controller_key.clone(), server.uid(&key.name), Name::from(""), replicas, None);
     let template = Template { hash: Name::from("1"), image: Name::from("v1"), restarted_by: None };
-    let deployment =
-        Controller { record, template, revisions: Vec::new(), marks: BTreeMap::new() };
+    let deployment = Controller { record, template, revisions: Vec::new(), marks: BTreeMap::new() };
     put_replica_set(server, &deployment);
     server.put_controller(deployment);
     for _ in 0..replicas {
@@ -40,11 +36,7 @@ pub fn deploy(server: &mut Server, key: &ObjectKey, replicas: i32, now: Timestam
 }
 
 /// A new revision of the template: somebody changed something in it.
-pub fn roll_out(
-    server: &mut Server,
-    key: &ControllerKey,
-    change: impl FnOnce(&mut Template),
-) -> Option<()> {
+pub fn roll_out(server: &mut Server, key: &ControllerKey, change: impl FnOnce(&mut Template)) -> Option<()> {
     let mut deployment = server.controllers.get(key)?.clone();
     deployment.revisions.push(deployment.template.clone());
     let revision = deployment.revisions.len() + 1;
@@ -63,11 +55,8 @@ fn put_replica_set(server: &mut Server, deployment: &Controller) {
         above.key.object.namespace.clone(),
         format!("{}-{}", above.key.object.name, deployment.template.hash),
     );
-    let owner = OwnerRecord {
-        kind: above.key.kind,
-        name: above.key.object.name.clone(),
-        uid: above.uid.clone(),
-    };
+    let owner =
+        OwnerRecord { kind: above.key.kind, name: above.key.object.name.clone(), uid: above.uid.clone() };
     let uid = server.uid("set");
     let key = controller_key(ControllerKind::ReplicaSet, &object);
     server.put_replica_set(controller(key, uid, Name::from(""), above.replicas, Some(owner)));
@@ -159,9 +148,8 @@ fn create_pod(server: &mut Server, key: &ControllerKey, now: Timestamp) -> Optio
 /// The scheduler: the node with the fewest pods that is ready and allows new ones.
 fn place(server: &mut Server, uid: &Uid, now: Timestamp) {
     let Some(mut pod) = server.pod_by_uid(uid).cloned() else { return };
-    let load = |name: &Name| {
-        server.pods.values().filter(|other| other.record.node.as_ref() == Some(name)).count()
-    };
+    let load =
+        |name: &Name| server.pods.values().filter(|other| other.record.node.as_ref() == Some(name)).count();
     let node = server
         .nodes
         .values()
@@ -209,8 +197,7 @@ fn run_job(server: &mut Server, key: &ControllerKey, now: Timestamp) {
         return;
     }
     let uid = server.uid("job");
-    let object =
-        ObjectKey::new(key.object.namespace.clone(), format!("{}-{uid}", key.object.name));
+    let object = ObjectKey::new(key.object.namespace.clone(), format!("{}-{uid}", key.object.name));
     let owner = OwnerRecord {
         kind: ControllerKind::CronJob,
         name: key.object.name.clone(),
@@ -249,12 +236,8 @@ pub fn turn(server: &mut Server, now: Timestamp) {
     for uid in waiting {
         place(server, &uid, now);
     }
-    let keys: Vec<ControllerKey> = server
-        .controllers
-        .keys()
-        .filter(|key| key.kind == ControllerKind::Deployment)
-        .cloned()
-        .collect();
+    let keys: Vec<ControllerKey> =
+        server.controllers.keys().filter(|key| key.kind == ControllerKind::Deployment).cloned().collect();
     for key in keys {
         while reconcile(server, &key, now) {}
         report(server, &key);

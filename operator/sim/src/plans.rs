@@ -137,8 +137,9 @@ impl std::fmt::Display for Plan {
 /// The 74 points.
 pub fn points() -> Vec<Point> {
     let crashes = STEPS.into_iter().flat_map(|step| CRASHES.map(|crash| Point::Crash(step, crash)));
-    let faults =
-        REQUESTS.into_iter().flat_map(|request| (0..FAULTS.len()).map(move |fault| Point::Fault(request, fault)));
+    let faults = REQUESTS
+        .into_iter()
+        .flat_map(|request| (0..FAULTS.len()).map(move |fault| Point::Fault(request, fault)));
     let stale = STALE.into_iter().map(Point::Stale).chain([Point::StaleRead]);
     let missed = Stream::ALL.into_iter().map(Point::Missed);
     crashes.chain(faults).chain(stale).chain(missed).collect()
@@ -282,8 +283,7 @@ fn disturbance(plan: Plan) -> Vec<Fault> {
         }
         Point::StaleRead => vec![Fault::nth(Request::FreshRead, 1, What::Stale)],
         Point::Missed(stream) => {
-            let mut faults =
-                vec![Fault::nth(Request::Effect, 1, What::Meanwhile(Meddle::Miss(stream)))];
+            let mut faults = vec![Fault::nth(Request::Effect, 1, What::Meanwhile(Meddle::Miss(stream)))];
             if stream == Stream::Policies {
                 let touch = Meddle::PauseTenant(TENANT, false);
                 faults.push(Fault::nth(Request::Effect, 1, What::Meanwhile(touch)));

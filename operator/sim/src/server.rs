@@ -200,7 +200,9 @@ impl Server {
                 .values()
                 .map(|incident| News::Incident(Arc::clone(incident)))
                 .chain(
-                    self.health.iter().map(|(workload, health)| News::Health(workload.clone(), health.clone())),
+                    self.health
+                        .iter()
+                        .map(|(workload, health)| News::Health(workload.clone(), health.clone())),
                 )
                 .collect(),
         }
@@ -217,7 +219,7 @@ impl Server {
     /// Removes a pod from the store.
     pub fn remove_pod(&mut self, key: &ObjectKey) {
         if self.pods.remove(key).is_some() {
-                self.tell(Stream::Pods, News::Object(ObjectChange::Pod(Change::Deleted(key.clone()))));
+            self.tell(Stream::Pods, News::Object(ObjectChange::Pod(Change::Deleted(key.clone()))));
         }
     }
 
@@ -273,17 +275,14 @@ impl Server {
     /// Removes a workload's policy.
     pub fn remove_workload(&mut self, key: &WorkloadKey) {
         if self.workloads.remove(key).is_some() {
-                let change = ObjectChange::Workload(Change::Deleted(key.clone()));
+            let change = ObjectChange::Workload(Change::Deleted(key.clone()));
             self.tell(Stream::Policies, News::Object(change));
         }
     }
 
     /// Stores, or with `None` deletes, the `ControlPlane` object.
     pub fn put_control(&mut self, control: Option<ControlPolicy>) {
-        self.tell(
-            Stream::Policies,
-            News::Object(ObjectChange::Control(control.clone().map(Arc::new))),
-        );
+        self.tell(Stream::Policies, News::Object(ObjectChange::Control(control.clone().map(Arc::new))));
         self.control = control;
     }
 
@@ -346,7 +345,9 @@ impl Server {
         let past = self.past.as_ref().filter(|_| stale);
         let kind = ControllerKind::from_kind(&target.kind);
         match &*target.kind {
-            "Pod" => past.map_or(&self.pods, |view| &view.pods).get(&target.key).map(crate::objects::fresh_pod),
+            "Pod" => {
+                past.map_or(&self.pods, |view| &view.pods).get(&target.key).map(crate::objects::fresh_pod)
+            }
             "Node" => past
                 .map_or(&self.nodes, |view| &view.nodes)
                 .get(&target.key.name)
@@ -387,10 +388,8 @@ impl Server {
     /// The controller above a pod's `ReplicaSet`.
     pub fn controller_of(&self, pod: &Pod) -> Option<ControllerKey> {
         let owner = pod.record.owner.as_ref()?;
-        let object = |name: &Name| ObjectKey {
-            namespace: pod.record.key.namespace.clone(),
-            name: name.clone(),
-        };
+        let object =
+            |name: &Name| ObjectKey { namespace: pod.record.key.namespace.clone(), name: name.clone() };
         let direct = ControllerKey { kind: owner.kind, object: object(&owner.name) };
         match self.replica_sets.get(&direct) {
             Some(set) => set

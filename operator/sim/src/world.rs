@@ -10,7 +10,8 @@ use crate::situations::Situation;
 use crate::telemetry;
 use homeostat_knowledge::policy::{Freeze, KillSwitch};
 use homeostat_knowledge::{
-    ActionState, Approval, ApprovalDecision, Level, Name, SignedDuration, TenantName, Timestamp, Uid, WorkloadKey,
+    ActionState, Approval, ApprovalDecision, Level, Name, SignedDuration, TenantName, Timestamp, Uid,
+    WorkloadKey,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -29,7 +29,10 @@ pub(super) fn about(case: &mut GuardInput, index: u32, second: i64) {
 }
 
 /// Counts again, in the plainest way, and compares with the limits.
-pub(super) fn within_budgets(effects: &[(Timestamp, Timestamp, u32)], case: &GuardInput) -> Result<(), TestCaseError> {
+pub(super) fn within_budgets(
+    effects: &[(Timestamp, Timestamp, u32)],
+    case: &GuardInput,
+) -> Result<(), TestCaseError> {
     let limits = &case.tenant.as_ref().expect("tenant").limits;
     for (at, _, workload) in effects {
         let before = |span: i64| {

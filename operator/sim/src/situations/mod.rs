@@ -90,9 +90,9 @@ fn same_uid(request: &EffectRequest, uid: &Uid) -> Result<(), Refused> {
 /// 409 unless the object has the version that was asked for.
 fn same_version(request: &EffectRequest, version: &Name) -> Result<(), Refused> {
     match &request.version {
-        Some(wanted) if wanted != version => {
-            Err(Refused::Conflict("the object has been modified; apply your changes to the latest version".to_owned()))
-        }
+        Some(wanted) if wanted != version => Err(Refused::Conflict(
+            "the object has been modified; apply your changes to the latest version".to_owned(),
+        )),
         _ => Ok(()),
     }
 }

@@ -41,12 +41,7 @@ impl Situation for TiredProcesses {
         ill_pod(server, workload).map(|_| Entity::Workload { key: workload.clone() })
     }
 
-    fn step(
-        &self,
-        snapshot: &Snapshot,
-        workload: &WorkloadKey,
-        _: &Entity,
-    ) -> Option<(Target, Parameters)> {
+    fn step(&self, snapshot: &Snapshot, workload: &WorkloadKey, _: &Entity) -> Option<(Target, Parameters)> {
         let controller = snapshot.controller_of(workload)?;
         Some((Snapshot::controller_target(controller)?, Parameters::RollingRestart))
     }

@@ -39,8 +39,7 @@ fn without_the_right_to_read_anything_nothing_is_done() {
             let faults =
                 (number..number + 2_000).map(|at| Fault { at: At::Number(at), what: What::Denied }).collect();
             let context = format!("{} without rights from {number}", situation.kind());
-            let outcome =
-                plans::with_faults(situation.kind(), Start::Alone, faults).expect("a runtime");
+            let outcome = plans::with_faults(situation.kind(), Start::Alone, faults).expect("a runtime");
             assert_eq!(outcome.end.effects.values().sum::<usize>(), 0, "{context}");
             assert!(!outcome.failures.iter().any(|failure| failure.starts_with('S')), "{context}");
         }

@@ -1,6 +1,8 @@
 //! The simulated API server and Kubernetes keep the rules that the proof stands on.
 
-use homeostat_knowledge::{ActionId, ControllerKind, Name, ObjectKey, Parameters, SignedDuration, Snapshot, Uid};
+use homeostat_knowledge::{
+    ActionId, ControllerKind, Name, ObjectKey, Parameters, SignedDuration, Snapshot, Uid,
+};
 use homeostat_sim::kubernetes;
 use homeostat_sim::objects::{self, Budget, Node, controller_key};
 use homeostat_sim::server::{Refused, Server, Stream};

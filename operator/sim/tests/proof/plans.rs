@@ -53,5 +53,10 @@ fn every_plan_passes() {
             failed.push(format!("{plan}: {first}"));
         }
     }
-    assert!(failed.is_empty(), "{} failed; `make sim PLAN=...` tells one:\n{}", failed.len(), failed.join("\n"));
+    assert!(
+        failed.is_empty(),
+        "{} failed; `make sim PLAN=...` tells one:\n{}",
+        failed.len(),
+        failed.join("\n")
+    );
 }
