@@ -1,7 +1,7 @@
 # Homeostat: one place for every command. `make` alone lists them.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-pure test-cluster test-product bench score cluster cluster-down lint crds chart
+.PHONY: help demo test test-pure test-cluster test-product bench score cluster cluster-down lint crds chart sim
 
 NAME ?= homeostat
 PROFILE ?= release
@@ -32,6 +32,10 @@ test-cluster: ## The tests on the test cluster (needs root, Go)
 test-product: ## The installed product on a real node: ten scenarios (needs root, Go, a quiet machine)
 	@$(STEP) "Building the programs" cargo build --quiet --workspace
 	@cargo test --package homeostat-e2e --test product
+
+sim: ## The proof in virtual time: every plan, 10,000 drawn histories, every mutation (SEED=n or PLAN=text tells one)
+	@$(STEP) "Building the simulator" cargo build --quiet --release --package homeostat-sim
+	@./target/release/sim $(if $(SEED),--seed $(SEED)) $(if $(PLAN),--plan $(PLAN)) $(ARGS)
 
 bench: ## Speed, memory and idle figures into target/bench/summary.json
 	@$(STEP) "Measuring" ./scripts/bench

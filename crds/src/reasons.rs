@@ -59,6 +59,8 @@ pub enum Reason {
     KillSwitch,
     /// The kill switch is off.
     Disengaged,
+    /// Homeostat found one of its own invariants broken; it does nothing until it is restarted.
+    InvariantBroken,
     /// Caches are filling.
     WarmingUp,
     /// A guard said no; the message names it.

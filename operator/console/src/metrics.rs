@@ -154,6 +154,7 @@ pub struct Metrics {
     kill_switch: Family<ByState, Gauge>,
     objects: Family<ByKind, Gauge>,
     generation: Gauge,
+    halted: Gauge,
 }
 
 fn short() -> Histogram {
@@ -192,6 +193,7 @@ impl Metrics {
             kill_switch: Family::default(),
             objects: Family::default(),
             generation: Gauge::default(),
+            halted: Gauge::default(),
         };
         registry.register("build", "Version of this process", Info::new(Build { version }));
         registry.register("leader", "1 while this replica may act", metrics.leader.clone());
@@ -255,6 +257,11 @@ impl Metrics {
             "kill_switch_state",
             "1 for the state that the kill switch is in",
             metrics.kill_switch.clone(),
+        );
+        registry.register(
+            "halted",
+            "1 after an invariant was found broken: nothing is done until the restart",
+            metrics.halted.clone(),
         );
         registry.register("objects", "Objects known, by kind", metrics.objects.clone());
         registry.register(
@@ -346,6 +353,7 @@ impl Metrics {
     /// Everything that the newest snapshot tells; called before each scrape.
     pub fn snapshot(&self, snapshot: &Snapshot) {
         self.generation.set(i64::try_from(snapshot.generation).unwrap_or(i64::MAX));
+        self.halted.set(i64::from(snapshot.halted.is_some()));
         for (kind, count) in [
             ("Pod", snapshot.pods.size()),
             ("Controller", snapshot.controllers.size()),

@@ -80,6 +80,11 @@ impl Kernel {
         &self.snapshot
     }
 
+    /// An invariant was found broken. The executor stops by itself; from here it reaches conditions and metrics.
+    pub fn halt(&mut self, breach: Name) {
+        self.snapshot.halted.get_or_insert(breach);
+    }
+
     /// Active findings of the last evaluation.
     pub fn findings(&self) -> &[Finding] {
         &self.findings

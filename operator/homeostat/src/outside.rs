@@ -14,8 +14,8 @@ use homeostat_cluster::watches::{WatchOptions, Watches};
 use homeostat_execute::driver::Ports;
 use homeostat_execute::{ExecuteError, Executor, ExecutorConfig, Recorder};
 use homeostat_knowledge::{
-    ActionId, ActionRecord, Admitted, Clock, Finding, Incident, IncidentId, IncidentState, Observation, Plan,
-    Snapshot, SnapshotSource, Timestamp,
+    ActionId, ActionRecord, Admitted, Clock, Finding, Incident, IncidentId, IncidentState, Name, Observation,
+    Plan, Snapshot, SnapshotSource, Timestamp,
 };
 use kube::Client;
 use std::collections::BTreeMap;
@@ -133,6 +133,11 @@ impl Outside {
         finding: Option<Finding>,
     ) -> Result<ActionId, ExecuteError> {
         self.executor.start(plan, finding)
+    }
+
+    /// The first invariant that was found broken here; from then on the executor refuses everything.
+    pub fn breach(&self) -> Option<Name> {
+        self.executor.breaches().first().map(|breach| Name::from(breach.to_string()))
     }
 
     /// Takes up open actions that nobody carries out.

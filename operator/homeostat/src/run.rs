@@ -302,6 +302,9 @@ impl Turn {
             self.metrics.leader(leads);
             tracing::info!(leads, "Leadership changed");
         }
+        if let Some(breach) = outside.breach() {
+            self.kernel.halt(breach);
+        }
         let effects = self.kernel.step(batch, now, leads);
         self.board.publish(self.kernel.snapshot().clone());
         if self.kernel.snapshot().ready() {

@@ -133,7 +133,7 @@ fn crates_use_exactly_the_crates_that_the_table_of_edges_lists() {
 fn nothing_depends_on_the_tests_the_sample_or_the_binary() {
     for package in members() {
         for kind in [DependencyKind::Normal, DependencyKind::Build, DependencyKind::Development] {
-            for leaf in ["homeostat-e2e", "food-delivery", "homeostat"] {
+            for leaf in ["homeostat-e2e", "homeostat-sim", "food-delivery", "homeostat"] {
                 assert!(!uses(package, kind).contains(leaf), "{} uses {leaf}", package.name);
             }
         }

@@ -54,6 +54,9 @@ pub struct Snapshot {
     pub synced: BTreeSet<ObjectKind>,
     /// Since when all required kinds are synced.
     pub synced_since: Option<Timestamp>,
+    /// The invariant that this process found broken: it sends no effect any more until it is restarted. `None` while
+    /// all of them hold.
+    pub halted: Option<Name>,
     by_ip: Map<IpAddr, ObjectKey>,
     by_target: Map<ControllerKey, WorkloadKey>,
 }

@@ -372,12 +372,16 @@ impl<'a> Picture<'a> {
             sources.push(source);
         }
         if policy.is_ok() {
-            let (reason, text) = if all_well {
-                (Reason::AsExpected, "")
-            } else {
-                (Reason::NoData, "A source of telemetry does not deliver")
+            let (reason, text) = match &snapshot.halted {
+                Some(breach) => (
+                    Reason::InvariantBroken,
+                    format!("{breach}; nothing is done until this replica restarts, please report this"),
+                ),
+                None if all_well => (Reason::AsExpected, String::new()),
+                None => (Reason::NoData, "A source of telemetry does not deliver".to_owned()),
             };
-            says.push(Statement::new(ConditionType::Ready, all_well, reason, text));
+            let ready = all_well && snapshot.halted.is_none();
+            says.push(Statement::new(ConditionType::Ready, ready, reason, text));
         }
         let nobody = (TenantName::new(""), ObjectKey::new("", ""));
         let limits = homeostat_knowledge::GuardLimits::default();

@@ -305,6 +305,17 @@ fn a_lowered_level_says_why() {
 }
 
 #[test]
+fn a_broken_invariant_is_shown_on_the_control_plane() {
+    let (view, mut snapshot) = well();
+    snapshot.halted = Some(Name::from("S2 broken by action order-1-1"));
+    let control = seen(&view, &snapshot).control;
+    assert!(!is_true(&control.conditions, ConditionType::Ready));
+    assert_eq!(reason(&control.conditions, ConditionType::Ready), "InvariantBroken");
+    let message = &find(&control.conditions, ConditionType::Ready).unwrap().message;
+    assert!(message.contains("S2 broken by action order-1-1"), "{message}");
+}
+
+#[test]
 fn a_contested_namespace_and_a_dead_source_are_told() {
     let (mut view, mut snapshot) = well();
     view.tenants[0].contested = vec![(Name::from("cafe"), TenantName::new("older"))];

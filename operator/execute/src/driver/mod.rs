@@ -410,6 +410,7 @@ impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
     /// Waits; ends early, with an error, when leadership is lost.
     async fn pause(&self, action: &ActionId, time: Duration) -> Result<(), ExecuteError> {
         tokio::select! {
+            biased; // The same run again takes the same branch.
             () = tokio::time::sleep(time) => self.ensure_leads(action),
             () = self.shared.ports.leadership.lost() => Err(ExecuteError::NotLeading { action: action.clone() }),
         }

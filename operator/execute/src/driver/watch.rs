@@ -129,6 +129,7 @@ impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
             }
         };
         tokio::select! {
+            biased; // The same run again takes the same branch.
             () = changed => {}
             () = tokio::time::sleep(most) => {}
             () = self.shared.ports.leadership.lost() => {

@@ -21,6 +21,8 @@ mod properties;
 mod replay;
 mod storm;
 #[cfg(test)]
+mod sweep;
+#[cfg(test)]
 pub(crate) mod testing;
 
 pub use approval::{APPROVAL_LIFETIME, approval_holds};

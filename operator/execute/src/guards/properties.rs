@@ -14,7 +14,7 @@ use proptest::prelude::*;
 use std::collections::BTreeSet;
 
 /// Makes `case` about workload number `index`, at `second`.
-fn about(case: &mut GuardInput, index: u32, second: i64) {
+pub(super) fn about(case: &mut GuardInput, index: u32, second: i64) {
     let name = format!("workload-{index}");
     case.now = now() + SignedDuration::from_secs(second);
     case.action.id = ActionId::new(format!("{name}-{second}"));
@@ -29,7 +29,10 @@ fn about(case: &mut GuardInput, index: u32, second: i64) {
 }
 
 /// Counts again, in the plainest way, and compares with the limits.
-fn within_budgets(effects: &[(Timestamp, Timestamp, u32)], case: &GuardInput) -> Result<(), TestCaseError> {
+pub(super) fn within_budgets(
+    effects: &[(Timestamp, Timestamp, u32)],
+    case: &GuardInput,
+) -> Result<(), TestCaseError> {
     let limits = &case.tenant.as_ref().expect("tenant").limits;
     for (at, _, workload) in effects {
         let before = |span: i64| {

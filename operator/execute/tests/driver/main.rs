@@ -500,6 +500,40 @@ async fn telling_people_hands_over_and_is_repeated_until_it_is_told() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_broken_invariant_stops_every_later_effect() {
+    let world = World::new(FindingKind::Hung);
+    world.lock().faults = BTreeMap::from([(5, Fault::CrashBefore)]);
+    let first = world.executor();
+    let (plan, finding) = world.plan(Parameters::EvictPod);
+    tokio::select! {
+        _ = first.run(&plan, Some(finding)) => {}
+        () = world.crashed(1) => {}
+    }
+    world.restart();
+    // Somebody writes an end into the stored action that says neither when nor why.
+    let open = world.lock().open_actions();
+    assert_eq!(open.len(), 1);
+    for record in world.lock().actions.values_mut() {
+        record.state = ActionState::Failed;
+        record.message.clear();
+    }
+    let executor = world.executor();
+    executor.resume(open);
+    executor.drain().await;
+    assert_eq!(executor.breaches().len(), 1);
+    for _ in 0..3 {
+        let (plan, finding) = world.plan(Parameters::EvictPod);
+        let refused = executor.run(&plan, Some(finding)).await.expect("it ends");
+        let last = refused.guards.last().expect("guards are recorded");
+        assert_eq!((refused.state, last.name), (ActionState::Refused, GuardName::Invariants));
+        assert!(last.message.contains("S8"), "{}", last.message);
+        tokio::time::sleep(Duration::from_mins(30)).await;
+    }
+    assert_eq!(world.lock().effects.len(), 0);
+    assert!(!executor.breaches().is_empty(), "it stays broken until the restart");
+}
+
+#[tokio::test(start_paused = true)]
 async fn one_action_at_a_time_per_incident_and_no_more_tasks_than_allowed() {
     let world = World::new(FindingKind::Hung);
     let executor = world.executor();

@@ -1,0 +1,238 @@
+//! What happened, as the API server saw it: every effect with the circumstances of its moment. The oracles judge by
+//! this alone; they know nothing of what the process under test believed.
+
+use crate::server::Server;
+use homeostat_execute::guards::{Mode, frozen, mode};
+use homeostat_knowledge::policy::KillSwitch;
+use homeostat_knowledge::{
+    ActionId, ActionKind, ActionRecord, EvidenceId, ObjectKey, SignedDuration, TenantName, TenantPolicy,
+    Timestamp, Uid, WorkloadKey,
+};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// An effect that the API server carried out.
+#[derive(Clone, Debug)]
+pub struct Landed {
+    /// When.
+    pub at: Timestamp,
+    /// Which process sent it.
+    pub life: u64,
+    /// For which action.
+    pub action: ActionId,
+    /// What kind of action.
+    pub kind: ActionKind,
+    /// The object that was changed.
+    pub object: ObjectKey,
+    /// Its UID.
+    pub uid: Uid,
+    /// The action as it was stored at that moment.
+    pub stored: Option<ActionRecord>,
+    /// When the workload was ill last, in truth.
+    pub ill_at: Option<Timestamp>,
+    /// The illness can be read off the object, so that a fresh read shows whether it is still there.
+    pub visible: bool,
+}
+
+/// An effect and what it met.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// The effect.
+    pub landed: Landed,
+    /// What forbade it for longer than news take to arrive, in words.
+    pub forbidden: Vec<String>,
+    /// What it did to budgets, in words, when it was too much.
+    pub exceeded: Vec<String>,
+    /// Tenant that owns the object, in truth.
+    pub owner: Option<TenantName>,
+    /// How far the tenant's level lets such an action go, in truth; `None` when it changed a moment ago.
+    pub mode: Option<Mode>,
+}
+
+/// What the schedule said, for which generation of the tenant in which minute.
+#[derive(Debug, Default)]
+struct Window {
+    key: Option<(i64, i64)>,
+    until: Option<Timestamp>,
+}
+
+/// News take so long at most; whatever forbids effects must have stopped them after that.
+const NEWS: SignedDuration = SignedDuration::from_secs(2);
+
+/// Everything that was recorded.
+#[derive(Debug, Default)]
+pub struct Audit {
+    /// Effects, in order.
+    pub effects: Vec<Entry>,
+    /// Writes that the product's processes made.
+    pub writes: u64,
+    /// Requests for an effect that came after the same action's effect was carried out.
+    pub again: Vec<(ActionId, Timestamp)>,
+    /// Approvals that a person gave, for which evidence.
+    pub approvals: BTreeMap<(ActionId, EvidenceId), Timestamp>,
+    /// UIDs of pods that somebody else took away.
+    pub others: BTreeSet<Uid>,
+    /// Actions that ended and then changed.
+    pub changed_after_end: BTreeSet<ActionId>,
+    switch: Option<Timestamp>,
+    windows: BTreeMap<TenantName, Window>,
+    closed: BTreeMap<WorkloadKey, Timestamp>,
+    levels: BTreeMap<TenantName, (BTreeMap<ActionKind, homeostat_knowledge::Level>, Timestamp)>,
+}
+
+impl Audit {
+    /// Takes note of what forbids effects now.
+    pub fn look<'a>(
+        &mut self,
+        server: &Server,
+        workloads: impl Iterator<Item = &'a WorkloadKey>,
+        now: Timestamp,
+    ) {
+        let off = server.control.as_ref().is_some_and(|control| control.kill_switch == KillSwitch::Off);
+        if off {
+            self.switch = None;
+        } else {
+            self.switch.get_or_insert(now);
+        }
+        for key in workloads {
+            let tenant = tenant_of(server, key);
+            let paused = tenant.is_none_or(|tenant| tenant.paused || self.frozen(tenant, now))
+                || server.workloads.get(key).is_none_or(|policy| policy.paused);
+            if paused {
+                self.closed.entry(key.clone()).or_insert(now);
+            } else {
+                self.closed.remove(key);
+            }
+        }
+        for tenant in server.tenants.values() {
+            let known = self.levels.get(&tenant.name);
+            if known.is_none_or(|(levels, _)| *levels != tenant.levels) {
+                self.levels.insert(tenant.name.clone(), (tenant.levels.clone(), now));
+            }
+        }
+    }
+
+    /// Is a window open? Windows begin with a minute, so the schedule is looked at once a minute.
+    fn frozen(&mut self, tenant: &TenantPolicy, now: Timestamp) -> bool {
+        if tenant.freezes.is_empty() {
+            return false;
+        }
+        let key = (tenant.generation, now.as_second().div_euclid(60));
+        let window = self.windows.entry(tenant.name.clone()).or_default();
+        if window.key != Some(key) {
+            let open = frozen(&tenant.freezes, now);
+            window.until = open.map_or(Some(Timestamp::MAX), |open| open.map(|open| open.until));
+            window.key = Some(key);
+        }
+        window.until.is_some_and(|until| now < until)
+    }
+
+    /// A request for an effect arrived.
+    pub fn asked(&mut self, action: &ActionId, now: Timestamp) {
+        if self.effects.iter().any(|entry| entry.landed.action == *action) {
+            self.again.push((action.clone(), now));
+        }
+    }
+
+    /// An effect was carried out.
+    pub fn land(&mut self, server: &Server, landed: Landed) {
+        let now = landed.at;
+        let old = |since: Timestamp| now.duration_since(since) > NEWS;
+        let mut forbidden = Vec::new();
+        if let Some(since) = self.switch.filter(|since| old(*since)) {
+            forbidden.push(format!("the kill switch was on since {since}"));
+        }
+        let workload = landed.stored.as_ref().map(|record| record.workload.clone());
+        if let Some(since) =
+            workload.as_ref().and_then(|key| self.closed.get(key)).filter(|since| old(**since))
+        {
+            forbidden.push(format!("a pause or a window closed the workload since {since}"));
+        }
+        let owner = server
+            .tenants
+            .values()
+            .find(|tenant| tenant.namespaces.contains(&landed.object.namespace))
+            .map(|tenant| tenant.name.clone());
+        let deciding = landed.stored.as_ref().and_then(|record| server.tenants.get(&record.tenant));
+        let settled = deciding
+            .and_then(|tenant| self.levels.get(&tenant.name))
+            .is_some_and(|(_, since)| old(*since) || self.levels_never_changed(*since));
+        let mode = match (deciding, &server.control) {
+            (Some(tenant), Some(control)) if settled => Some(mode(landed.kind, tenant, control)),
+            _ => None,
+        };
+        let exceeded = self.exceeded(server, &landed);
+        self.effects.push(Entry { landed, forbidden, exceeded, owner, mode });
+    }
+
+    fn levels_never_changed(&self, since: Timestamp) -> bool {
+        since.duration_since(crate::world::base()) < SignedDuration::from_millis(10)
+    }
+
+    /// Counts the budgets in the plainest way: effects that landed, and whether their actions have ended.
+    fn exceeded(&self, server: &Server, landed: &Landed) -> Vec<String> {
+        let Some(record) = &landed.stored else { return Vec::new() };
+        let (Some(tenant), Some(control)) = (server.tenants.get(&record.tenant), &server.control) else {
+            return Vec::new();
+        };
+        let now = landed.at;
+        let earlier: Vec<(&Landed, &ActionRecord)> = self
+            .effects
+            .iter()
+            .filter(|entry| entry.landed.action != landed.action)
+            .filter_map(|entry| Some((&entry.landed, entry.landed.stored.as_ref()?)))
+            .collect();
+        let open = |record: &ActionRecord| {
+            server.actions.get(&record.key()).is_some_and(|stored| !stored.state.ended())
+        };
+        let recent = |at: Timestamp, span: SignedDuration| now.duration_since(at) < span;
+        let count = |test: &dyn Fn(&Landed, &ActionRecord) -> bool| {
+            1 + earlier.iter().filter(|(landed, record)| test(landed, record)).count()
+        };
+        let hour = SignedDuration::from_hours(1);
+        let limits = &tenant.limits;
+        let mut exceeded: Vec<String> = [
+            (
+                "under way on the workload",
+                count(&|_, other| open(other) && other.workload == record.workload),
+                limits.in_flight_per_workload,
+            ),
+            (
+                "under way in the tenant",
+                count(&|_, other| open(other) && other.tenant == record.tenant),
+                limits.in_flight_per_tenant,
+            ),
+            ("under way in the cluster", count(&|_, other| open(other)), control.in_flight),
+            (
+                "on the workload in an hour",
+                count(&|at, other| recent(at.at, hour) && other.workload == record.workload),
+                limits.per_workload_hour,
+            ),
+            (
+                "in the tenant in an hour",
+                count(&|at, other| recent(at.at, hour) && other.tenant == record.tenant),
+                limits.per_tenant_hour,
+            ),
+            ("in the cluster in an hour", count(&|at, _| recent(at.at, hour)), control.per_hour),
+        ]
+        .into_iter()
+        .filter(|(_, used, limit)| *used > *limit as usize)
+        .map(|(what, used, limit)| format!("{used} of {limit} {what}"))
+        .collect();
+        let ten = SignedDuration::from_mins(10);
+        let touched: BTreeSet<&WorkloadKey> = earlier
+            .iter()
+            .filter(|(at, other)| recent(at.at, ten) && other.tenant == record.tenant)
+            .map(|(_, other)| &other.workload)
+            .chain([&record.workload])
+            .collect();
+        let group = server.workloads.keys().filter(|key| tenant.namespaces.contains(&key.namespace)).count();
+        if touched.len() > 1 && touched.len() * 100 > group * limits.percent_per_10_minutes as usize {
+            exceeded.push(format!("{} of {group} workloads in ten minutes", touched.len()));
+        }
+        exceeded
+    }
+}
+
+fn tenant_of<'a>(server: &'a Server, workload: &WorkloadKey) -> Option<&'a TenantPolicy> {
+    server.tenants.values().find(|tenant| tenant.namespaces.contains(&workload.namespace))
+}

@@ -1,0 +1,324 @@
+//! One process's connection to the API server: requests that take time and may fail. Honest; what a program with a
+//! defect would send instead is in [`crate::defects`].
+
+use crate::audit::Landed;
+use crate::faults::{Request, What};
+use crate::server::Refused;
+use crate::situations::{self, EffectRequest};
+use crate::world::World;
+use homeostat_execute::guards::is_object_state;
+use homeostat_execute::ports::{
+    Acknowledged, Actuator, EffectError, FreshTarget, Leadership, Ledger, LedgerStoreError, ReadError,
+    Refusal,
+};
+use homeostat_knowledge::policy::KillSwitch;
+use homeostat_knowledge::{ActionId, ActionRecord, Name, ObjectKey, Parameters, SignedDuration, Target};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Time that one request takes.
+const LATENCY: Duration = Duration::from_millis(3);
+/// Time after which a request without an answer is given up.
+const LIMIT: Duration = Duration::from_secs(5);
+
+/// What becomes of the reply.
+enum Reply {
+    Normal,
+    Lost,
+    Crash,
+    CrashAfter,
+    Stale,
+}
+
+/// A connection.
+#[derive(Clone)]
+pub struct Client {
+    /// The world.
+    pub world: Arc<World>,
+    /// Whose connection.
+    pub life: u64,
+}
+
+impl Client {
+    fn dead(&self) -> bool {
+        self.world.lock().dead.contains(&self.life)
+    }
+
+    /// Sends a request on its way; `Err` is a fault that says that nothing was done.
+    async fn arrive(&self, request: Request, about: &str) -> Result<Reply, What> {
+        tokio::time::sleep(LATENCY).await;
+        if self.dead() {
+            return std::future::pending().await;
+        }
+        let struck = self.world.arrive(request, about, self.life);
+        if self.dead() {
+            return std::future::pending().await;
+        }
+        match struck {
+            None => Ok(Reply::Normal),
+            Some(What::CrashBefore) => {
+                self.world.kill(self.life);
+                std::future::pending().await
+            }
+            Some(What::CrashReplyLost) => Ok(Reply::Crash),
+            Some(What::CrashAfter) => Ok(Reply::CrashAfter),
+            Some(What::TimeoutDone) => Ok(Reply::Lost),
+            Some(What::Stale) => Ok(Reply::Stale),
+            Some(What::TimeoutLost) => {
+                tokio::time::sleep(LIMIT).await;
+                Err(What::TimeoutLost)
+            }
+            Some(other) => Err(other),
+        }
+    }
+
+    /// Gives the reply, unless the process dies before it has it.
+    async fn leave<T>(&self, reply: Reply, result: T, lost: T) -> T {
+        self.world.turn();
+        match reply {
+            Reply::Normal | Reply::Stale => result,
+            Reply::Lost => {
+                tokio::time::sleep(LIMIT).await;
+                lost
+            }
+            Reply::Crash => {
+                self.world.kill(self.life);
+                std::future::pending().await
+            }
+            Reply::CrashAfter => {
+                let (world, life) = (Arc::clone(&self.world), self.life);
+                tokio::spawn(async move {
+                    // Sooner than any request of the process can arrive.
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                    world.kill(life);
+                });
+                result
+            }
+        }
+    }
+
+    /// The UID that an object has at this moment, read without a request: only a program with a defect asks.
+    pub fn peek(&self, target: &Target) -> Option<homeostat_knowledge::Uid> {
+        self.world.lock().server.read(target, false).map(|fresh| fresh.uid)
+    }
+
+    /// Stores an action's state as one request.
+    async fn store(&self, record: &ActionRecord) -> Result<Name, LedgerStoreError> {
+        let request = Request::storing(record);
+        let about = format!("{} {:?}", record.id, record.state);
+        let reply = self.arrive(request, &about).await.map_err(|fault| store_error(&fault))?;
+        let result = {
+            let mut inner = self.world.lock();
+            let ended = inner.server.actions.get(&record.key()).is_some_and(|stored| stored.state.ended());
+            let result = inner.server.update_action(record);
+            inner.audit.writes += u64::from(result.is_ok());
+            if ended && result.is_ok() {
+                inner.audit.changed_after_end.insert(record.id.clone());
+            }
+            result.map_err(|refused| match refused {
+                Refused::NotFound => LedgerStoreError::NotFound,
+                _ => LedgerStoreError::Conflict,
+            })
+        };
+        self.leave(reply, result, Err(LedgerStoreError::Unknown("timeout".to_owned()))).await
+    }
+
+    /// Sends an effect with exactly these conditions.
+    pub async fn send(&self, request: &EffectRequest) -> Result<Acknowledged, EffectError> {
+        let unknown = || EffectError::Unknown("timeout".to_owned());
+        let about = format!("{} {}", request.action, request.target.key);
+        let arrived = self.arrive(Request::Effect, &about).await;
+        let reply = arrived.map_err(|fault| match fault {
+            What::Conflict => EffectError::Conflict("409".to_owned()),
+            What::Denied => EffectError::Denied("no verb".to_owned()),
+            What::TooManyRequests => EffectError::Transient {
+                reason: "429".to_owned(),
+                retry_after: Some(SignedDuration::from_secs(1)),
+            },
+            What::Unavailable => EffectError::Transient { reason: "503".to_owned(), retry_after: None },
+            _ => unknown(),
+        })?;
+        let Some(situation) = situations::of(request.parameters.kind()) else {
+            return self.leave(reply, Ok(Acknowledged { message: "told".to_owned() }), Err(unknown())).await;
+        };
+        let now = self.world.now();
+        let result = {
+            let mut inner = self.world.lock();
+            inner.audit.asked(&request.action, now);
+            match situation.check(&inner.server, request) {
+                Err(refused) => Err(match refused {
+                    Refused::NotFound => EffectError::NotFound,
+                    Refused::Conflict(reason) => EffectError::Conflict(reason),
+                    Refused::Budget(reason) => EffectError::BlockedByBudget(reason),
+                    Refused::Invalid(reason) => EffectError::Denied(reason),
+                }),
+                Ok(()) => {
+                    let uid = inner.server.read(&request.target, false).map(|fresh| fresh.uid);
+                    let stored =
+                        inner.server.actions.values().find(|record| record.id == request.action).cloned();
+                    let service = stored.as_ref().and_then(|record| inner.services.get(&record.workload));
+                    let ill_at = service.and_then(|service| service.ill_at);
+                    let visible = service.is_some_and(|service| is_object_state(service.situation.finding()));
+                    situation.apply(&mut inner.server, request, now);
+                    inner.audit.writes += 1;
+                    inner.landed(Landed {
+                        at: now,
+                        life: self.life,
+                        action: request.action.clone(),
+                        kind: request.parameters.kind(),
+                        object: request.target.key.clone(),
+                        uid: uid.unwrap_or_else(|| request.target.uid.clone()),
+                        stored,
+                        ill_at,
+                        visible,
+                    });
+                    Ok(Acknowledged { message: "accepted".to_owned() })
+                }
+            }
+        };
+        self.leave(reply, result, Err(unknown())).await
+    }
+
+    /// The switch as the API server has it, without a request of its own.
+    fn switch(&self) -> KillSwitch {
+        let inner = self.world.lock();
+        inner.server.control.as_ref().map_or(KillSwitch::Unreadable, |control| control.kill_switch.clone())
+    }
+}
+
+fn store_error(fault: &What) -> LedgerStoreError {
+    match fault {
+        What::Conflict => LedgerStoreError::Conflict,
+        What::Denied => LedgerStoreError::Denied("no verb".to_owned()),
+        What::TooManyRequests => LedgerStoreError::Transient {
+            reason: "429".to_owned(),
+            retry_after: Some(SignedDuration::from_secs(1)),
+        },
+        What::Unavailable => LedgerStoreError::Transient { reason: "503".to_owned(), retry_after: None },
+        other => LedgerStoreError::Unknown(format!("{other:?}")),
+    }
+}
+
+fn read_error(fault: &What) -> ReadError {
+    match fault {
+        What::Denied => ReadError::Denied("no verb".to_owned()),
+        other => ReadError::Unavailable(format!("{other:?}")),
+    }
+}
+
+impl Ledger for Client {
+    /// Two requests, as with every object that has a status: the spec first, its state after.
+    async fn create(&self, record: &ActionRecord) -> Result<Name, LedgerStoreError> {
+        let arrived = self.arrive(Request::Create, record.id.as_str()).await;
+        let reply = arrived.map_err(|fault| store_error(&fault))?;
+        let result = {
+            let mut inner = self.world.lock();
+            let result = inner.server.create_action(record);
+            inner.audit.writes += u64::from(result.is_ok());
+            result.map_err(|_| LedgerStoreError::AlreadyExists)
+        };
+        let lost = Err(LedgerStoreError::Unknown("timeout".to_owned()));
+        let resource_version = self.leave(reply, result, lost).await?;
+        let state = ActionRecord { resource_version, ..record.clone() };
+        self.store(&state).await.map_err(|error| match error {
+            // The object is there, whatever became of its state.
+            LedgerStoreError::Transient { reason, .. } => LedgerStoreError::Unknown(reason),
+            other => other,
+        })
+    }
+
+    async fn update(&self, record: &ActionRecord) -> Result<Name, LedgerStoreError> {
+        self.store(record).await
+    }
+
+    async fn read(&self, key: &ObjectKey) -> Result<Option<ActionRecord>, LedgerStoreError> {
+        let arrived = self.arrive(Request::ReadAction, &key.name).await;
+        let reply = arrived.map_err(|fault| store_error(&fault))?;
+        let result = Ok(self.world.lock().server.actions.get(key).cloned());
+        self.leave(reply, result, Err(LedgerStoreError::Unknown("timeout".to_owned()))).await
+    }
+}
+
+impl Actuator for Client {
+    async fn kill_switch(&self) -> Result<KillSwitch, ReadError> {
+        let reply = self.arrive(Request::KillSwitch, "").await.map_err(|fault| read_error(&fault))?;
+        let result = Ok(self.switch());
+        self.leave(reply, result, Err(ReadError::Unavailable("timeout".to_owned()))).await
+    }
+
+    async fn fresh_target(&self, target: &Target) -> Result<Option<FreshTarget>, ReadError> {
+        let arrived = self.arrive(Request::FreshRead, &target.key.name).await;
+        let reply = arrived.map_err(|fault| read_error(&fault))?;
+        let result = Ok(self.world.lock().server.read(target, matches!(reply, Reply::Stale)));
+        self.leave(reply, result, Err(ReadError::Unavailable("timeout".to_owned()))).await
+    }
+
+    async fn dry_run(
+        &self,
+        target: &Target,
+        parameters: &Parameters,
+        action: &ActionId,
+    ) -> Result<(), Refusal> {
+        let arrived = self.arrive(Request::DryRun, action.as_str()).await;
+        let reply = arrived.map_err(|fault| match fault {
+            What::Conflict | What::Denied => Refusal::WouldFail(format!("{fault:?}")),
+            fault => Refusal::Unavailable(format!("{fault:?}")),
+        })?;
+        let request = EffectRequest {
+            target: target.clone(),
+            parameters: parameters.clone(),
+            action: action.clone(),
+            uid: Some(target.uid.clone()),
+            version: None,
+        };
+        let result = match situations::of(parameters.kind()) {
+            None => Ok(()),
+            Some(situation) => {
+                situation.check(&self.world.lock().server, &request).map_err(|refused| match refused {
+                    Refused::Budget(reason) => Refusal::BlockedByBudget(reason),
+                    other => Refusal::WouldFail(format!("{other:?}")),
+                })
+            }
+        };
+        self.leave(reply, result, Err(Refusal::Unavailable("timeout".to_owned()))).await
+    }
+
+    async fn effect(
+        &self,
+        target: &Target,
+        parameters: &Parameters,
+        action: &ActionId,
+        resource_version: &Name,
+    ) -> Result<Acknowledged, EffectError> {
+        self.send(&EffectRequest {
+            target: target.clone(),
+            parameters: parameters.clone(),
+            action: action.clone(),
+            uid: Some(target.uid.clone()),
+            version: Some(resource_version.clone()),
+        })
+        .await
+    }
+}
+
+/// The lease as one process sees it.
+pub struct Lease {
+    /// The world.
+    pub world: Arc<World>,
+    /// Which process.
+    pub life: u64,
+}
+
+impl Leadership for Lease {
+    fn leads(&self) -> bool {
+        self.world.lock().leader == self.life
+    }
+
+    async fn lost(&self) {
+        let mut leader = self.world.leader.subscribe();
+        // Never while the world is gone: then nothing is left to do.
+        if leader.wait_for(|leader| *leader != self.life).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! `sim`: runs the proof and writes what came of it.
+//!
+//! ```text
+//! sim [--histories N] [--out FILE]   every plan, N drawn histories, every mutation
+//! sim --only plans|histories|mutations   one of the three, nothing written
+//! sim --seed N                       one drawn history, told line by line
+//! sim --plan TEXT                    the plans whose name contains TEXT, told line by line
+//! ```
+
+use homeostat_sim::defects::Defect;
+use homeostat_sim::plans::{self, Baselines};
+use homeostat_sim::{histories, mutations};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Instant;
+
+/// What was asked for.
+struct Asked {
+    histories: u64,
+    seed: Option<u64>,
+    plan: Option<String>,
+    only: Option<String>,
+    out: PathBuf,
+}
+
+fn asked() -> Result<Asked, String> {
+    let out = PathBuf::from("target/sim/result.json");
+    let mut asked = Asked { histories: 10_000, seed: None, plan: None, only: None, out };
+    let mut arguments = std::env::args().skip(1);
+    while let Some(name) = arguments.next() {
+        let value = arguments.next().ok_or_else(|| format!("{name} needs a value"))?;
+        let number = || value.parse::<u64>().map_err(|_| format!("{name} needs a number, not `{value}`"));
+        match name.as_str() {
+            "--histories" => asked.histories = number()?,
+            "--seed" => asked.seed = Some(number()?),
+            "--plan" => asked.plan = Some(value),
+            "--only" => asked.only = Some(value),
+            "--out" => asked.out = PathBuf::from(value),
+            _ => return Err(format!("`{name}` is not known; see the top of operator/sim/src/main.rs")),
+        }
+    }
+    Ok(asked)
+}
+
+/// Prints one run and says whether all held.
+fn tell(name: &str, trace: &[String], failures: &[String]) -> bool {
+    println!("{name}");
+    for line in trace {
+        println!("  {line}");
+    }
+    for failure in failures {
+        println!("  VIOLATION {failure}");
+    }
+    failures.is_empty()
+}
+
+fn main() -> ExitCode {
+    let outcome = asked().and_then(|asked| run(&asked).map_err(|error| error.to_string()));
+    match outcome {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(message) => {
+            eprintln!("sim: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(asked: &Asked) -> std::io::Result<bool> {
+    let begun = Instant::now();
+    let mut baselines = Baselines::default();
+    if let Some(seed) = asked.seed {
+        let history = histories::run(seed, None)?;
+        return Ok(tell(&format!("history {seed}"), &history.trace, &history.violations));
+    }
+    if let Some(text) = &asked.plan {
+        let mut all_held = true;
+        for plan in plans::all().into_iter().filter(|plan| plan.to_string().contains(text.as_str())) {
+            let outcome = plans::run(plan, None, &mut baselines)?;
+            all_held &= tell(&plan.to_string(), &outcome.trace, &outcome.failures);
+        }
+        return Ok(all_held);
+    }
+
+    let wants = |part: &str| asked.only.as_deref().is_none_or(|only| only == part);
+    let mut tally = Tally::default();
+    if wants("plans") {
+        tally.plans(&mut baselines)?;
+    }
+    if wants("histories") {
+        tally.histories(asked.histories)?;
+    }
+    if wants("mutations") {
+        tally.mutations(&mut baselines)?;
+    }
+    if asked.only.is_none() {
+        tally.write(&asked.out, begun.elapsed().as_secs_f64())?;
+        println!("written     {}", asked.out.display());
+    }
+    Ok(tally.passed == tally.plans && tally.violations == 0 && tally.caught == tally.mutations)
+}
+
+/// What came of it.
+#[derive(Default)]
+struct Tally {
+    plans: usize,
+    passed: usize,
+    histories: u64,
+    effects: usize,
+    violations: usize,
+    mutations: usize,
+    caught: usize,
+}
+
+impl Tally {
+    fn plans(&mut self, baselines: &mut Baselines) -> std::io::Result<()> {
+        let begun = Instant::now();
+        for plan in plans::all() {
+            let outcome = plans::run(plan, None, baselines)?;
+            self.plans += 1;
+            self.passed += usize::from(outcome.failures.is_empty());
+            if let Some(first) = outcome.failures.first() {
+                println!("FAILED  {plan}: {first}; replay: make sim PLAN={plan}");
+            }
+        }
+        let seconds = begun.elapsed().as_secs_f64();
+        println!("plans       {} of {} passed ({seconds:.1} s)", self.passed, self.plans);
+        Ok(())
+    }
+
+    fn histories(&mut self, histories: u64) -> std::io::Result<()> {
+        let begun = Instant::now();
+        for seed in 0..histories {
+            let history = histories::run(seed, None)?;
+            self.histories += 1;
+            self.violations += history.violations.len();
+            self.effects += history.effects;
+            if let Some(first) = history.violations.first() {
+                println!("VIOLATION  seed {seed}: {first}; replay: make sim SEED={seed}");
+            }
+        }
+        println!(
+            "histories   {} of {} steps, {} effects, {} violations ({:.1} s)",
+            self.histories,
+            histories::STEPS,
+            self.effects,
+            self.violations,
+            begun.elapsed().as_secs_f64()
+        );
+        Ok(())
+    }
+
+    fn mutations(&mut self, baselines: &mut Baselines) -> std::io::Result<()> {
+        let begun = Instant::now();
+        for defect in Defect::ALL {
+            self.mutations += 1;
+            match mutations::hunt(defect, baselines)? {
+                Some(found) => {
+                    self.caught += 1;
+                    println!(
+                        "mutation    {defect:?}: noticed in run {}, {}: {}",
+                        found.runs, found.run, found.first
+                    );
+                }
+                None => println!("MISSED      {defect:?}"),
+            }
+        }
+        let seconds = begun.elapsed().as_secs_f64();
+        println!("mutations   {} of {} noticed ({seconds:.1} s)", self.caught, self.mutations);
+        Ok(())
+    }
+
+    fn write(&self, out: &std::path::Path, seconds: f64) -> std::io::Result<()> {
+        let result = serde_json::json!({
+            "plans": self.plans,
+            "passed": self.passed,
+            "histories": self.histories,
+            "steps": histories::STEPS,
+            "effects": self.effects,
+            "violations": self.violations,
+            "mutations": self.mutations,
+            "mutationsCaught": self.caught,
+            "seconds": seconds,
+        });
+        if let Some(folder) = out.parent() {
+            std::fs::create_dir_all(folder)?;
+        }
+        std::fs::write(out, format!("{result:#}\n"))
+    }
+}

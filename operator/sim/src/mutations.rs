@@ -1,0 +1,42 @@
+//! Looks for the run that shows a defect.
+
+use crate::defects::Defect;
+use crate::plans::{self, Baselines};
+use crate::{histories, situations};
+
+/// A defect that was noticed.
+#[derive(Clone, Debug)]
+pub struct Caught {
+    /// Which.
+    pub defect: Defect,
+    /// In which run.
+    pub run: String,
+    /// What was noticed first.
+    pub first: String,
+    /// Runs that it took.
+    pub runs: usize,
+}
+
+/// Drawn histories that are tried for one defect.
+const HISTORIES: u64 = 300;
+
+/// Runs programs with this defect until one is noticed: the perturbation plans of each action first where an action
+/// acts alone, then drawn histories. `None` when nothing shows.
+pub fn hunt(defect: Defect, baselines: &mut Baselines) -> std::io::Result<Option<Caught>> {
+    let mut runs = 0;
+    for seed in 0..HISTORIES {
+        runs += 1;
+        let history = histories::run(seed, Some(defect))?;
+        if let Some(first) = history.violations.into_iter().next() {
+            return Ok(Some(Caught { defect, run: format!("history {seed}"), first, runs }));
+        }
+    }
+    for plan in plans::all().into_iter().filter(|plan| situations::of(plan.action).is_some()) {
+        runs += 1;
+        let outcome = plans::run(plan, Some(defect), baselines)?;
+        if let Some(first) = outcome.failures.into_iter().next() {
+            return Ok(Some(Caught { defect, run: plan.to_string(), first, runs }));
+        }
+    }
+    Ok(None)
+}

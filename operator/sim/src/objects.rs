@@ -1,0 +1,246 @@
+//! The things in the simulated cluster, and where each comes from. Every record of the product's vocabulary is
+//! built here and nowhere else in this crate, so that a new field is set in one place.
+
+use homeostat_execute::ports::FreshTarget;
+use homeostat_knowledge::policy::{Archetype, ControlPolicy, KillSwitch, TenantPolicy, WorkloadPolicy};
+use homeostat_knowledge::records::{ControllerKey, NodeRecord, OwnerRecord, PodPhase};
+use homeostat_knowledge::{
+    ActionKind, ContainerRecord, ContainerState, ControllerKind, ControllerRecord, FindingKind, GuardLimits,
+    Level, Name, ObjectKey, PodRecord, SignedDuration, TenantName, Timestamp, Uid, WorkloadKey,
+};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A pod as the API server stores it, and how its process really is.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pod {
+    /// What watchers see.
+    pub record: PodRecord,
+    /// What is wrong with its process; `None` when it is well.
+    pub ailment: Option<FindingKind>,
+}
+
+/// A pod template.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Template {
+    /// Value of the `pod-template-hash` label.
+    pub hash: Name,
+    /// Version of the program in it.
+    pub image: Name,
+    /// The annotation `homeostat.dev/restarted-by`.
+    pub restarted_by: Option<Name>,
+}
+
+/// A Deployment, StatefulSet, CronJob or Job as the API server stores it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Controller {
+    /// What watchers see. `replicas` is `spec.replicas`, `paused` is `spec.paused` or `spec.suspend`.
+    pub record: ControllerRecord,
+    /// The present pod template.
+    pub template: Template,
+    /// Templates before it, oldest first.
+    pub revisions: Vec<Template>,
+    /// Annotations of the object itself.
+    pub marks: BTreeMap<Name, Name>,
+}
+
+/// A node as the API server stores it. `cordoned` in the record is `spec.unschedulable`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Node {
+    /// What watchers see.
+    pub record: NodeRecord,
+    /// `metadata.resourceVersion`.
+    pub version: Name,
+    /// Annotations.
+    pub marks: BTreeMap<Name, Name>,
+}
+
+/// A `PodDisruptionBudget` over one workload's pods.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Budget {
+    /// The controller whose pods it protects.
+    pub controller: ControllerKey,
+    /// Ready pods that an eviction must leave.
+    pub minimum: usize,
+}
+
+/// Key of a controller.
+pub fn controller_key(kind: ControllerKind, key: &ObjectKey) -> ControllerKey {
+    ControllerKey { kind, object: key.clone() }
+}
+
+/// A running, ready pod of a controller's template.
+pub fn pod(
+    key: ObjectKey,
+    uid: Uid,
+    version: Name,
+    owner: OwnerRecord,
+    hash: &Name,
+    created: Timestamp,
+) -> PodRecord {
+    PodRecord {
+        key,
+        uid,
+        resource_version: version,
+        node: None,
+        ip: None,
+        phase: PodPhase::Running,
+        owner: Some(owner),
+        deleting: false,
+        ready: true,
+        unschedulable: None,
+        created,
+        template_hash: Some(hash.clone()),
+        local_data: false,
+        containers: vec![ContainerRecord {
+            name: Name::from("app"),
+            ready: true,
+            restarts: 0,
+            state: ContainerState::Running { since: created },
+            last_termination: None,
+        }],
+    }
+}
+
+/// A controller with all replicas up.
+pub fn controller(
+    key: ControllerKey,
+    uid: Uid,
+    version: Name,
+    replicas: i32,
+    owner: Option<OwnerRecord>,
+) -> ControllerRecord {
+    ControllerRecord {
+        key,
+        uid,
+        resource_version: version,
+        generation: 1,
+        observed_generation: 1,
+        replicas,
+        current: replicas,
+        ready: replicas,
+        updated: replicas,
+        revision: Some(Name::from("1")),
+        surges: true,
+        paused: false,
+        template_labels: BTreeMap::new(),
+        owner,
+        gitops_owner: None,
+    }
+}
+
+/// A ready node.
+pub fn node(name: &str, uid: Uid) -> NodeRecord {
+    NodeRecord {
+        name: Name::from(name),
+        uid,
+        ready: true,
+        cordoned: false,
+        zone: Some(Name::from("zone-a")),
+        allocatable_pods: 110,
+        pressures: Vec::new(),
+    }
+}
+
+/// The uncached read of a pod.
+pub fn fresh_pod(pod: &Pod) -> FreshTarget {
+    FreshTarget {
+        uid: pod.record.uid.clone(),
+        resource_version: pod.record.resource_version.clone(),
+        deleting: pod.record.deleting,
+        pod: Some(pod.record.clone()),
+        controller: None,
+        restarted_by: None,
+    }
+}
+
+/// The uncached read of a controller.
+pub fn fresh_controller(controller: &Controller) -> FreshTarget {
+    FreshTarget {
+        uid: controller.record.uid.clone(),
+        resource_version: controller.record.resource_version.clone(),
+        deleting: false,
+        pod: None,
+        controller: Some(controller.record.clone()),
+        restarted_by: controller.template.restarted_by.clone(),
+    }
+}
+
+/// The uncached read of a node.
+pub fn fresh_node(node: &Node) -> FreshTarget {
+    FreshTarget {
+        uid: node.record.uid.clone(),
+        resource_version: node.version.clone(),
+        deleting: false,
+        pod: None,
+        controller: None,
+        restarted_by: None,
+    }
+}
+
+/// What a program without a fresh read would take for one: the cached object.
+pub fn cached(pod: Option<PodRecord>, controller: Option<ControllerRecord>) -> Option<FreshTarget> {
+    if let Some(pod) = pod {
+        return Some(fresh_pod(&Pod { record: pod, ailment: None }));
+    }
+    let record = controller?;
+    let template = Template { hash: Name::from(""), image: Name::from(""), restarted_by: None };
+    Some(fresh_controller(&Controller { record, template, revisions: Vec::new(), marks: BTreeMap::new() }))
+}
+
+/// A tenant that owns the namespace of its own name.
+pub fn tenant(name: &str, level: Level) -> TenantPolicy {
+    TenantPolicy {
+        name: TenantName::new(name),
+        uid: Uid::new(format!("tenant-{name}")),
+        generation: 1,
+        namespaces: BTreeSet::from([Name::from(name)]),
+        levels: levels(level),
+        limits: GuardLimits {
+            // Shipped limits but one: with some fifteen workloads 5 % would be less than one.
+            percent_per_10_minutes: 20,
+            ..GuardLimits::default()
+        },
+        verification: SignedDuration::from_secs(30),
+        freezes: Vec::new(),
+        approvers: vec![(Name::from("Group"), Name::from("sre"))],
+        paused: false,
+    }
+}
+
+/// The same level for every action.
+pub fn levels(level: Level) -> BTreeMap<ActionKind, Level> {
+    ActionKind::ALL.into_iter().map(|kind| (kind, level)).collect()
+}
+
+/// The policy of a workload that targets a controller.
+pub fn workload(key: &WorkloadKey, target: ControllerKey) -> WorkloadPolicy {
+    WorkloadPolicy {
+        key: key.clone(),
+        uid: Uid::new(format!("workload-{key}")),
+        generation: 1,
+        target,
+        archetype: Archetype::Service,
+        criticality: 500,
+        availability: None,
+        latency: None,
+        signals: Vec::new(),
+        dependencies: Vec::new(),
+        playbooks: BTreeSet::new(),
+        paused: false,
+        do_not_touch_until: None,
+        maximum_useless_restarts: 2,
+        surge_after_crash: true,
+    }
+}
+
+/// The control plane's policy with the switch off. The warm-up is short: what it protects is tested elsewhere.
+pub fn control() -> ControlPolicy {
+    ControlPolicy {
+        uid: Uid::new("control"),
+        generation: 1,
+        kill_switch: KillSwitch::Off,
+        ceiling: Level::ActFull,
+        warm_up: SignedDuration::from_secs(2),
+        ..ControlPolicy::default()
+    }
+}

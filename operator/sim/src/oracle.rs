@@ -1,0 +1,178 @@
+//! What must hold after any disturbance: S1 to S10 over the whole history, by the API server's record alone, and the
+//! end state as far as it may be compared with that of an undisturbed run.
+
+use crate::audit::Entry;
+use crate::world::Inner;
+use homeostat_execute::guards::Mode;
+use homeostat_knowledge::{
+    ActionKind, ActionRecord, ActionState, Name, SignedDuration, TenantName, WorkloadKey,
+};
+use std::collections::BTreeMap;
+
+/// Evidence may be older at the effect than at the last judgement by the time that requests take.
+const ON_THE_WAY: SignedDuration = SignedDuration::from_secs(2);
+
+/// Every broken invariant, in words that begin with its name.
+pub fn violations(inner: &Inner) -> Vec<String> {
+    let mut found = Vec::new();
+    for entry in &inner.audit.effects {
+        effect(inner, entry, &mut found);
+    }
+    for (action, at) in &inner.audit.again {
+        found.push(format!("S2: {action} was sent again at {at}, after its effect was carried out"));
+    }
+    for record in inner.server.actions.values() {
+        closed(inner, record, &mut found);
+    }
+    for action in &inner.audit.changed_after_end {
+        found.push(format!("S8: {action} changed after its end"));
+    }
+    found
+}
+
+fn effect(inner: &Inner, entry: &Entry, found: &mut Vec<String>) {
+    let landed = &entry.landed;
+    let id = &landed.action;
+    let Some(stored) = &landed.stored else {
+        found.push(format!("S1: the effect of {id} came before its action was stored"));
+        return;
+    };
+    if stored.state != ActionState::Claimed || stored.instants.intent.is_none() {
+        found.push(format!("S1: the effect of {id} came while its action was {:?}", stored.state));
+    }
+    let same = |test: &dyn Fn(&Entry) -> bool| inner.audit.effects.iter().filter(|one| test(one)).count();
+    if same(&|one| one.landed.action == *id) > 1 {
+        found.push(format!("S2: {id} had more than one effect"));
+    }
+    if landed.kind == ActionKind::EvictPod
+        && same(&|one| one.landed.kind == landed.kind && one.landed.uid == landed.uid) > 1
+    {
+        found.push(format!("S2: pod {} was evicted more than once", landed.uid));
+    }
+    found.extend(entry.exceeded.iter().map(|text| format!("S3: {id}: {text}")));
+    found.extend(entry.forbidden.iter().map(|text| format!("S4: {id}: {text}")));
+    if entry.owner.as_ref() != Some(&stored.tenant) {
+        found.push(format!("S5: {id} of {} changed an object of {:?}", stored.tenant, entry.owner));
+    }
+    // What a fresh read shows must still be there; what only calls show may be as old as the limit.
+    let limit = inner
+        .server
+        .tenants
+        .get(&stored.tenant)
+        .filter(|_| !landed.visible)
+        .map_or(SignedDuration::ZERO, |tenant| tenant.limits.evidence_maximum_age);
+    let age = landed.ill_at.map(|at| landed.at.duration_since(at));
+    if age.is_none_or(|age| age > limit + ON_THE_WAY) {
+        found.push(format!("S6: {id} changed what was well for {age:?}"));
+    }
+    if landed.uid != stored.target.uid {
+        found.push(format!("S7: {id} was decided on {} and changed {}", stored.target.uid, landed.uid));
+    }
+    let approved = || {
+        let key = (id.clone(), stored.evidence.id.clone());
+        inner.audit.approvals.contains_key(&key) && stored.approval.is_some()
+    };
+    match entry.mode {
+        Some(Mode::Approve) if !approved() => {
+            found.push(format!("S9: {id} needed an approval that nobody gave"));
+        }
+        Some(Mode::Nothing | Mode::Recommend) => {
+            found.push(format!("S9: the level does not allow {id} at all"));
+        }
+        Some(Mode::Approve | Mode::Act) | None => {}
+    }
+    match inner.server.actions.get(&stored.key()) {
+        Some(record) if record.state == ActionState::Claimed => {} // Still to be resolved.
+        Some(record) if record.instants.sent.is_some() => {}
+        _ => found.push(format!("S8: the effect of {id} is lost: its action does not tell of it")),
+    }
+}
+
+fn closed(inner: &Inner, record: &ActionRecord, found: &mut Vec<String>) {
+    let id = &record.id;
+    let effects = inner.audit.effects.iter().filter(|entry| entry.landed.action == *id).count();
+    // A claim whose outcome is unknown is resolved by reading. A pod that somebody else took away in between looks
+    // like one that was evicted; the action then counts as done, which uses budget up and hurts nobody.
+    let taken = effects == 0 && inner.audit.others.contains(&record.target.uid);
+    let done = record.instants.acknowledged.is_some() && record.kind() != ActionKind::Notify;
+    if done && effects != 1 && !taken {
+        found.push(format!("S8: {id} says that it was done, and had {effects} effects"));
+    }
+    if record.state == ActionState::Undone && effects == 0 {
+        found.push(format!("S10: {id} was undone and never done"));
+    }
+    if record.state.ended() {
+        if record.instants.closed.is_none() || record.message.is_empty() {
+            found.push(format!("S8: {id} ended as {:?} without time or reason", record.state));
+        }
+        if record.instants.sent.is_some() && record.guards.is_empty() {
+            found.push(format!("S8: {id} had an effect and no results of guards"));
+        }
+    }
+}
+
+/// A workload at the end, without what differs from run to run (names, UIDs, versions, times).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rest {
+    /// Wanted, present, ready replicas.
+    pub replicas: (i32, usize, usize),
+    /// Version of the program.
+    pub image: Name,
+    /// Rollout paused, or suspended.
+    pub paused: bool,
+    /// Somebody is ill.
+    pub ill: bool,
+}
+
+/// The end of a run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EndState {
+    /// Workloads.
+    pub workloads: BTreeMap<WorkloadKey, Rest>,
+    /// Cordoned nodes.
+    pub cordoned: Vec<Name>,
+    /// Effects: which kind of action, for which workload, how often.
+    pub effects: BTreeMap<(ActionKind, TenantName, WorkloadKey), usize>,
+    /// Actions that are not at their end.
+    pub open: usize,
+}
+
+/// The end state as it is now.
+pub fn end_state(inner: &Inner) -> EndState {
+    let server = &inner.server;
+    let mut workloads = BTreeMap::new();
+    for (key, service) in &inner.services {
+        let controller = server.controllers.values().find(|one| one.record.key.object == *key);
+        let Some(controller) = controller else { continue };
+        let pods: Vec<_> = server.pods_of(&controller.record.key).collect();
+        let rest = Rest {
+            replicas: (
+                controller.record.replicas,
+                pods.len(),
+                pods.iter().filter(|pod| pod.record.serving()).count(),
+            ),
+            image: controller.template.image.clone(),
+            paused: controller.record.paused,
+            ill: service.situation.ailing(server, key).is_some(),
+        };
+        workloads.insert(key.clone(), rest);
+    }
+    let mut effects = BTreeMap::new();
+    for entry in &inner.audit.effects {
+        if let Some(stored) = &entry.landed.stored {
+            let key = (entry.landed.kind, stored.tenant.clone(), stored.workload.clone());
+            *effects.entry(key).or_default() += 1;
+        }
+    }
+    EndState {
+        workloads,
+        cordoned: server
+            .nodes
+            .values()
+            .filter(|node| node.record.cordoned)
+            .map(|node| node.record.name.clone())
+            .collect(),
+        effects,
+        open: server.open_actions().count(),
+    }
+}

@@ -1,0 +1,141 @@
+//! What the analysis would say: incidents with findings that are renewed while somebody is ill, and health.
+
+use crate::server::Server;
+use crate::world::{Inner, Service};
+use homeostat_knowledge::{
+    Cause, Entity, Evidence, EvidenceId, Finding, FindingId, Incident, IncidentId, IncidentState, Instants,
+    Severity, SignedDuration, Timestamp, WorkloadHealth, WorkloadKey,
+};
+
+/// An incident is closed after so long without anything wrong.
+const CALM: SignedDuration = SignedDuration::from_secs(10);
+
+/// Looks at every workload once.
+pub fn analyse(inner: &mut Inner, now: Timestamp) {
+    let Inner { server, services, .. } = inner;
+    for (workload, service) in services {
+        let ailing = service.situation.ailing(server, workload);
+        if ailing.is_some() {
+            service.ill_at = Some(now);
+        }
+        follow(server, workload, service, ailing.as_ref(), now);
+        health(server, workload, ailing.is_some(), now);
+    }
+}
+
+/// The name of a workload's incident.
+fn incident_id(workload: &WorkloadKey, number: u32) -> IncidentId {
+    IncidentId::new(format!("{}-{number}", workload.name))
+}
+
+fn follow(
+    server: &mut Server,
+    workload: &WorkloadKey,
+    service: &mut Service,
+    ailing: Option<&Entity>,
+    now: Timestamp,
+) {
+    let open = server.incidents.get(&incident_id(workload, service.incidents)).cloned();
+    let Some(entity) = ailing else {
+        let Some(open) = open else { return };
+        let mut incident = (*open).clone();
+        match incident.instants.mitigated {
+            Some(since) if now.duration_since(since) >= CALM => {
+                server.close_incident(&incident.id);
+                return;
+            }
+            Some(_) => return,
+            None => incident.instants.mitigated = Some(now),
+        }
+        incident.state = IncidentState::Mitigated;
+        for finding in &mut incident.findings {
+            finding.active = false;
+        }
+        server.put_incident(incident);
+        return;
+    };
+    let mut incident = if let Some(open) = open {
+        (*open).clone()
+    } else {
+        service.incidents += 1;
+        new_incident(server, workload, service, now)
+    };
+    incident.instants.mitigated = None;
+    incident.state = IncidentState::Open;
+    let same = incident.findings.first().is_some_and(|finding| finding.entity == *entity && finding.active);
+    if !same {
+        let number = incident.findings.len() + 1;
+        let finding = Finding {
+            id: FindingId::new(format!("{}-{}-{number}", incident.id, now.as_millisecond())),
+            entity: entity.clone(),
+            kind: service.situation.finding(),
+            since: now,
+            detected: now,
+            last_seen: now,
+            confidence: 0.999,
+            evidence: vec![Evidence::new("calls that failed", "12 of 12 in 0.8 s")],
+            active: true,
+        };
+        incident.evidence = EvidenceId::new(format!("evidence-{}", finding.id));
+        incident.causes = vec![Cause {
+            entity: entity.clone(),
+            kind: finding.kind,
+            confidence: 0.999,
+            evidence: finding.evidence.clone(),
+        }];
+        incident.findings = vec![finding];
+    }
+    for finding in &mut incident.findings {
+        finding.last_seen = now;
+    }
+    server.put_incident(incident);
+}
+
+fn new_incident(server: &Server, workload: &WorkloadKey, service: &Service, now: Timestamp) -> Incident {
+    let id = incident_id(workload, service.incidents);
+    let tenant = server.tenants.values().find(|tenant| tenant.namespaces.contains(&workload.namespace));
+    Incident {
+        evidence: EvidenceId::new(format!("evidence-{id}")),
+        id,
+        namespace: workload.namespace.clone(),
+        tenant: tenant.map(|tenant| tenant.name.clone()),
+        workload: Some(workload.clone()),
+        state: IncidentState::Open,
+        severity: Severity::Critical,
+        findings: Vec::new(),
+        causes: Vec::new(),
+        affected: Vec::new(),
+        instants: Instants {
+            impact_start: now,
+            detected: now,
+            acknowledged: None,
+            mitigated: None,
+            resolved: None,
+        },
+        timeline: Vec::new(),
+        actions: Vec::new(),
+        reopen_count: 0,
+        handed_over: None,
+        acknowledged_by: None,
+    }
+}
+
+fn health(server: &mut Server, workload: &WorkloadKey, ill: bool, now: Timestamp) {
+    let before = server.health.get(workload).cloned().unwrap_or_default();
+    let health = if ill {
+        WorkloadHealth { last_failure: Some(now), good_since: None, good_calls: 0, ..before }
+    } else {
+        // Told when it turns, and then each minute: nobody asks for more.
+        let told = before.last_good.is_some_and(|at| now.duration_since(at) < SignedDuration::from_mins(1));
+        if before.good_since.is_some() && told {
+            return;
+        }
+        WorkloadHealth {
+            last_good: Some(now),
+            good_since: before.good_since.or(Some(now)),
+            good_calls: before.good_calls + 10,
+            ..before
+        }
+    };
+    server.put_health(workload, health);
+}

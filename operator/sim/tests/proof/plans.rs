@@ -1,0 +1,62 @@
+//! Every action that changes something, at each point of perturbation, from each start: all must pass.
+
+use homeostat_execute::actions;
+use homeostat_sim::plans::{self, Baselines, Plan, Point, STARTS};
+use homeostat_sim::situations;
+use std::collections::BTreeSet;
+
+#[test]
+fn every_action_that_changes_something_has_its_situation() {
+    let changing: BTreeSet<_> =
+        actions::ALL.iter().filter(|spec| spec.changes_state()).map(|spec| spec.kind()).collect();
+    let simulated: BTreeSet<_> = situations::ALL.iter().map(|situation| situation.kind()).collect();
+    assert_eq!(changing, simulated, "an action without a situation is not proved: add one in situations/");
+}
+
+#[test]
+fn there_are_74_points_and_each_plan_is_another() {
+    assert_eq!(plans::points().len(), 74);
+    let all = plans::all();
+    assert_eq!(all.len(), situations::ALL.len() * 74 * STARTS.len());
+    assert_eq!(all.iter().collect::<BTreeSet<_>>().len(), all.len());
+    assert_eq!(all.iter().map(Plan::to_string).collect::<BTreeSet<_>>().len(), all.len());
+}
+
+#[test]
+fn undisturbed_each_action_heals_with_one_effect() {
+    let mut baselines = Baselines::default();
+    for situation in situations::ALL {
+        for start in STARTS {
+            let plan = Plan { action: situation.kind(), start, point: Point::None };
+            let outcome = plans::run(plan, None, &mut baselines).expect("a runtime");
+            assert_eq!(outcome.failures, [""; 0], "{plan}: {:#?}", outcome.trace);
+            assert!(outcome.end.workloads.values().all(|rest| !rest.ill), "{plan}: {:?}", outcome.end);
+            let own: usize = outcome
+                .end
+                .effects
+                .iter()
+                .filter(|((_, _, workload), _)| &*workload.name == "order")
+                .map(|(_, count)| count)
+                .sum();
+            assert_eq!(own, 1, "{plan}: {:?}", outcome.end);
+        }
+    }
+}
+
+#[test]
+fn every_plan_passes() {
+    let mut baselines = Baselines::default();
+    let mut failed = Vec::new();
+    for plan in plans::all() {
+        let outcome = plans::run(plan, None, &mut baselines).expect("a runtime");
+        if let Some(first) = outcome.failures.first() {
+            failed.push(format!("{plan}: {first}"));
+        }
+    }
+    assert!(
+        failed.is_empty(),
+        "{} failed; `make sim PLAN=...` tells one:\n{}",
+        failed.len(),
+        failed.join("\n")
+    );
+}
