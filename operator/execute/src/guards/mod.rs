@@ -32,7 +32,7 @@ pub use input::{
     ActionFacts, DryRunFacts, EvidenceFacts, FreshFacts, GuardInput, OwnershipFacts, Purpose, SourceFacts,
     is_object_state,
 };
-pub use level::{Mode, mode};
+pub use level::{Mode, mode, mode_of};
 pub use replay::{ReplayDecision, ReplayLimits, ReplaySummary, replay};
 
 use crate::history::changes_state;
@@ -45,6 +45,8 @@ enum Limits {
     All,
     /// Only what changes something.
     Changes,
+    /// Only what changes something new: taking back what did not help is not held up.
+    News,
 }
 
 type Judge = fn(&GuardInput) -> Ruling;
@@ -54,14 +56,14 @@ const ALL: [(GuardName, Limits, Judge); 15] = [
     (GuardName::KillSwitch, Limits::All, kill_switch::judge),
     (GuardName::Invariants, Limits::All, invariants::judge),
     (GuardName::Level, Limits::All, level::judge),
-    (GuardName::FreezeWindow, Limits::Changes, freeze_window::judge),
-    (GuardName::Evidence, Limits::Changes, evidence::judge),
-    (GuardName::Hysteresis, Limits::Changes, hysteresis::judge),
-    (GuardName::Cooldown, Limits::Changes, cooldown::judge),
+    (GuardName::FreezeWindow, Limits::News, freeze_window::judge),
+    (GuardName::Evidence, Limits::News, evidence::judge),
+    (GuardName::Hysteresis, Limits::News, hysteresis::judge),
+    (GuardName::Cooldown, Limits::News, cooldown::judge),
     (GuardName::Ownership, Limits::Changes, ownership::judge),
-    (GuardName::Storm, Limits::Changes, storm::judge),
-    (GuardName::Budget, Limits::Changes, budget::judge),
-    (GuardName::Breaker, Limits::Changes, breaker::judge),
+    (GuardName::Storm, Limits::News, storm::judge),
+    (GuardName::Budget, Limits::News, budget::judge),
+    (GuardName::Breaker, Limits::News, breaker::judge),
     (GuardName::DryRun, Limits::Changes, dry_run::judge),
     (GuardName::Approval, Limits::All, approval::judge),
     (GuardName::Intent, Limits::All, intent::judge),
@@ -77,10 +79,14 @@ pub fn evaluate(input: &GuardInput) -> Vec<GuardReport> {
         if name > input.through {
             break;
         }
-        let ruling = if limits == Limits::Changes && !changes {
-            Ruling::unset("only tells people", "does not apply")
-        } else {
-            judge(input)
+        let ruling = match (limits, &input.action.undo_of) {
+            (Limits::Changes | Limits::News, _) if !changes => {
+                Ruling::unset("only tells people", "does not apply")
+            }
+            (Limits::News, Some(undone)) => {
+                Ruling::unset(format!("takes back {undone}"), "was part of admitting that action")
+            }
+            _ => judge(input),
         };
         let permits = ruling.result.permits();
         reports.push(ruling.report(name));

@@ -191,6 +191,8 @@ impl Actuator for Api {
                     pod: Some(inner.pod.clone()),
                     controller: None,
                     restarted_by: None,
+                    node: None,
+                    marks: homeostat_execute::ports::Marks::default(),
                 })
             } else {
                 Some(FreshTarget {
@@ -200,6 +202,8 @@ impl Actuator for Api {
                     pod: None,
                     controller: Some(inner.controller.clone()),
                     restarted_by: inner.restarted_by.clone(),
+                    node: None,
+                    marks: homeostat_execute::ports::Marks::default(),
                 })
             }
         };

@@ -418,7 +418,7 @@ impl World {
                 },
             ),
             Parameters::Notify { .. } => (Snapshot::pod_target(&inner.pod), Expectation::Nothing),
-            Parameters::EvictPod => (Snapshot::pod_target(&inner.pod), Expectation::ObjectivesMet),
+            _ => (Snapshot::pod_target(&inner.pod), Expectation::ObjectivesMet),
         };
         let finding = finding(&inner.pod, inner.evidence.map_or(FindingKind::Crashed, |(kind, _)| kind), now);
         let step = Step {
@@ -429,6 +429,7 @@ impl World {
                 ready: Some(1),
                 revision: inner.controller.revision.clone(),
                 restarts: Some(inner.pod.restarts()),
+                ..Before::default()
             },
             verification: Verification { within: SignedDuration::from_secs(30), expect },
             undo: Undo::None,
