@@ -159,13 +159,14 @@ pub struct Right {
     pub verbs: &'static [&'static str],
 }
 
-/// Rules as people read them, e.g. `patch deployments/scale in apps`.
-pub fn rules(rights: &[Right]) -> String {
+/// The rules that the service account needs for this kind, and the value of the chart that grants them, for people.
+pub fn needs(kind: ActionKind) -> String {
     let rule = |right: &Right| {
         let group = if right.api_group.is_empty() { "the core group" } else { right.api_group };
         format!("{} {} in {group}", right.verbs.join(", "), right.resource)
     };
-    rights.iter().map(rule).collect::<Vec<_>>().join("; ")
+    let rules: Vec<String> = spec(kind).map(|spec| spec.rights().iter().map(rule).collect()).unwrap_or_default();
+    format!("it needs {} (the chart's value actions.{})", rules.join("; "), chart_value(kind))
 }
 
 /// The chart's value under `actions` that grants the rights of this kind, e.g. `scaleUp`.
@@ -325,6 +326,12 @@ mod tests {
         for (_, parts) in SEQUENCES {
             assert!(parts.iter().all(|part| spec(*part).is_some()));
         }
+    }
+
+    #[test]
+    fn a_missing_right_is_told_by_its_rule_and_the_value_that_grants_it() {
+        let text = needs(ActionKind::RetryJob);
+        assert_eq!(text, "it needs get, create jobs in batch (the chart's value actions.retryJob)");
     }
 
     #[test]

@@ -199,7 +199,7 @@ impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
                 },
                 EffectError::Denied(_) => LedgerEvent::Block {
                     guards,
-                    reason: format!("{error}; check the role of Homeostat's service account"),
+                    reason: format!("{error}; {}", crate::actions::needs(case.record.kind())),
                 },
                 // Nothing was changed, so it may be judged and sent anew.
                 EffectError::Conflict(_) | EffectError::Transient { .. } | EffectError::Unknown(_)
@@ -388,12 +388,7 @@ impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
             Ok(()) => DryRunFacts::Passed,
             Err(refusal @ Refusal::Unavailable(_)) => DryRunFacts::Unknown(refusal.to_string()),
             Err(refusal @ Refusal::Forbidden(_)) => {
-                let needs = crate::actions::spec(record.kind())
-                    .map_or_else(String::new, |spec| crate::actions::rules(spec.rights()));
-                DryRunFacts::Refused(format!(
-                    "{refusal}; it needs {needs}: set the chart's value actions.{}",
-                    crate::actions::chart_value(record.kind())
-                ))
+                DryRunFacts::Refused(format!("{refusal}; {}", crate::actions::needs(record.kind())))
             }
             Err(refusal) => DryRunFacts::Refused(refusal.to_string()),
         }
