@@ -14,7 +14,7 @@ use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::core::v1::Node;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{ListParams, Patch, PatchParams};
-use kube::core::{ClusterResourceScope, DynamicResourceScope, NamespaceResourceScope};
+use k8s_openapi::{ClusterResourceScope, NamespaceResourceScope};
 use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
 use serde_json::json;
@@ -62,7 +62,7 @@ pub async fn release_held(client: &Client, which: Which) -> Result<Vec<String>, 
 }
 
 /// Where one object of a kind lives.
-trait Place: DynamicResourceScope {
+trait Place: Sized {
     fn api<K: Resource<DynamicType = (), Scope = Self>>(client: &Client, namespace: &str) -> Api<K>;
 }
 

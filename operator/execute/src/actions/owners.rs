@@ -28,6 +28,7 @@ fn hand(edit: &FieldEdit) -> Hand {
         ("flux", "Flux"),
         ("keda", "KEDA"),
         ("vpa-", "a VerticalPodAutoscaler"),
+        ("updater", "a VerticalPodAutoscaler"),
         ("karpenter", "Karpenter"),
         ("cluster-autoscaler", "the cluster autoscaler"),
     ];
