@@ -247,12 +247,7 @@ impl Checker {
     }
 
     /// What it is done to, and the absolute values that the action takes: replicas, revision.
-    fn target(
-        &mut self,
-        step: &LadderStep,
-        action: ActionKind,
-        at: Location,
-    ) -> (Option<i32>, Option<Name>) {
+    fn target(&mut self, step: &LadderStep, action: ActionKind, at: Location) -> (Option<i32>, Option<Name>) {
         let expected = match action {
             ActionKind::EvictPod => Some("SickPod"),
             ActionKind::RollingRestart
@@ -282,8 +277,8 @@ impl Checker {
             if action == ActionKind::RollBack && name == "revision" && !text.is_empty() {
                 revision = Some(Name::from(text));
             }
-            let used = (name == "replicas" && replicas.is_some())
-                || (name == "revision" && revision.is_some());
+            let used =
+                (name == "replicas" && replicas.is_some()) || (name == "revision" && revision.is_some());
             if used && !text.starts_with(['+', '-', '*']) {
                 continue;
             }

@@ -13,8 +13,8 @@ use homeostat_knowledge::{Clock, ObjectKey, Timestamp};
 use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::core::v1::Node;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::api::{ListParams, Patch, PatchParams};
 use k8s_openapi::{ClusterResourceScope, NamespaceResourceScope};
+use kube::api::{ListParams, Patch, PatchParams};
 use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
 use serde_json::json;
@@ -90,8 +90,8 @@ where
 {
     let kind = K::kind(&()).into_owned();
     // From the watch cache: a mark that is a moment too old is found in the next round.
-    let params = ListParams { label_selector: Some(LABEL_HELD.to_owned()), ..ListParams::default() }
-        .match_any();
+    let params =
+        ListParams { label_selector: Some(LABEL_HELD.to_owned()), ..ListParams::default() }.match_any();
     let all: Api<K> = Api::all(client.clone());
     let name = homeostat_knowledge::Name::from(kind.as_str());
     let held = call("list", &name, all.list_metadata(&params)).await?;

@@ -88,7 +88,11 @@ fn server() -> Server {
 }
 
 /// The effect as the driver sends it: on the version of a fresh read.
-async fn send(server: &Server, target: &Target, parameters: &Parameters) -> Result<Acknowledged, EffectError> {
+async fn send(
+    server: &Server,
+    target: &Target,
+    parameters: &Parameters,
+) -> Result<Acknowledged, EffectError> {
     let hands = ApiActuator::new(server.client());
     let version = hands.fresh_target(target).await.unwrap().unwrap().resource_version;
     hands.effect(target, parameters, &id(), &version).await
@@ -291,7 +295,12 @@ async fn a_missing_right_is_told_apart_from_a_refusal_by_admission() {
     let up = Parameters::ScaleUp { replicas: 6 };
     let refusal = hands.dry_run(&deployment(), &up, &id()).await.unwrap_err();
     assert!(matches!(&refusal, Refusal::Forbidden(why) if why.contains("deployments/scale")), "{refusal:?}");
-    server.trouble(Method::PATCH, "/scale", 1, status(403, "Forbidden", "admission webhook denied the request"));
+    server.trouble(
+        Method::PATCH,
+        "/scale",
+        1,
+        status(403, "Forbidden", "admission webhook denied the request"),
+    );
     let refusal = hands.dry_run(&deployment(), &up, &id()).await.unwrap_err();
     assert!(matches!(refusal, Refusal::WouldFail(_)), "{refusal:?}");
     // Without the right to see what scales it, nothing is scaled.

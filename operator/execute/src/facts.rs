@@ -121,7 +121,11 @@ fn neighbours(record: &ActionRecord, snapshot: &Snapshot) -> Vec<TenantPolicy> {
         .filter(|pod| pod.node.as_ref() == Some(&record.target.key.name))
         .filter_map(|pod| snapshot.tenant_of_namespace(&pod.key.namespace));
     let tenants: BTreeMap<_, _> = on_node.map(|tenant| (&tenant.name, tenant)).collect();
-    tenants.into_values().filter(|tenant| tenant.name != record.tenant).map(|tenant| (**tenant).clone()).collect()
+    tenants
+        .into_values()
+        .filter(|tenant| tenant.name != record.tenant)
+        .map(|tenant| (**tenant).clone())
+        .collect()
 }
 
 /// Own tenant: 24 hours; the rest of the cluster: what is open or of the last hour.

@@ -46,7 +46,17 @@ impl ActionHistory {
     /// The memory of one record.
     pub fn of(record: &ActionRecord) -> Self {
         let ActionRecord {
-            id, incident, tenant, workload, playbook, target, state, instants, outcome, undo_of, ..
+            id,
+            incident,
+            tenant,
+            workload,
+            playbook,
+            target,
+            state,
+            instants,
+            outcome,
+            undo_of,
+            ..
         } = record;
         // An action that ended without having been sent (a budget of the API server refused it) used nothing up.
         let effect =

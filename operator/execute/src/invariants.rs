@@ -209,7 +209,11 @@ impl Checker {
                 count(&|e| under_way(e) && same_workload(e)),
                 limits.in_flight_per_workload,
             ),
-            ("under way in the tenant", count(&|e| under_way(e) && same_tenant(e)), limits.in_flight_per_tenant),
+            (
+                "under way in the tenant",
+                count(&|e| under_way(e) && same_tenant(e)),
+                limits.in_flight_per_tenant,
+            ),
             ("under way in the cluster", count(&|e| under_way(e)), input.control.in_flight),
             (
                 "on the workload in an hour",

@@ -17,18 +17,15 @@ const UP_PERCENT: i64 = 100;
 const DOWN_PERCENT: i64 = 20;
 
 /// The step on what the workload targets.
-pub(crate) fn step(
-    case: &Case<'_>,
-    subject: &Subject<'_>,
-    number: u32,
-    rung: &Rung,
-) -> Result<Chosen, Stop> {
+pub(crate) fn step(case: &Case<'_>, subject: &Subject<'_>, number: u32, rung: &Rung) -> Result<Chosen, Stop> {
     let Some(controller) = subject.controller else {
         return Err(Stop::nothing(format!("what {} targets does not exist", subject.key)));
     };
     let taken_at = seen_long_enough(case, rung)?;
     let (target, parameters, why) = match rung.action {
-        ActionKind::ScaleUp => (controller, scale_up(subject, controller, rung)?, "more replicas share the load"),
+        ActionKind::ScaleUp => {
+            (controller, scale_up(subject, controller, rung)?, "more replicas share the load")
+        }
         ActionKind::ScaleDown => {
             (controller, scale_down(subject, controller, rung)?, "fewer replicas are enough")
         }
@@ -109,7 +106,10 @@ fn scale_down(subject: &Subject<'_>, controller: &ControllerRecord, rung: &Rung)
     let least = present - present * DOWN_PERCENT / 100;
     let wanted = rung.replicas.map_or(least, i64::from).max(least).max(min).max(1);
     if wanted >= present {
-        return Err(Stop::hand_over(format!("{} has {present} replicas; fewer are not allowed", subject.key)));
+        return Err(Stop::hand_over(format!(
+            "{} has {present} replicas; fewer are not allowed",
+            subject.key
+        )));
     }
     Ok(Parameters::ScaleDown { replicas: i32::try_from(wanted).unwrap_or(i32::MAX) })
 }
@@ -142,7 +142,10 @@ fn revision(case: &Case<'_>, controller: &ControllerRecord, rung: &Rung) -> Resu
         .max();
     let name = previous.map(|(_, name)| name.clone());
     name.ok_or_else(|| {
-        Stop::hand_over(format!("the revision of {} before the present one is not known", controller.key.object))
+        Stop::hand_over(format!(
+            "the revision of {} before the present one is not known",
+            controller.key.object
+        ))
     })
 }
 

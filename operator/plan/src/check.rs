@@ -5,8 +5,8 @@ use homeostat_knowledge::plan::{Expectation, Undo};
 use homeostat_knowledge::policy::PLATFORM_TENANT;
 use homeostat_knowledge::records::ControllerKey;
 use homeostat_knowledge::{
-    Admitted, ControllerKind, ControllerRecord, Draft, IncidentState, Parameters, Plan, SignedDuration, Snapshot, Step, Target, TenantPolicy,
-    Timestamp, WorkloadPolicy,
+    Admitted, ControllerKind, ControllerRecord, Draft, IncidentState, Parameters, Plan, SignedDuration,
+    Snapshot, Step, Target, TenantPolicy, Timestamp, WorkloadPolicy,
 };
 
 /// Most steps of one plan.
@@ -301,9 +301,10 @@ fn run(step: &Step, workload: &WorkloadPolicy, snapshot: &Snapshot, block: &mut 
         block(format!("{} {} does not exist, or is another one now", wanted.kind, wanted.key));
         return;
     };
-    let above = found.owner.as_ref().is_some_and(|owner| {
-        owner.kind == workload.target.kind && owner.name == workload.target.object.name
-    });
+    let above = found
+        .owner
+        .as_ref()
+        .is_some_and(|owner| owner.kind == workload.target.kind && owner.name == workload.target.object.name);
     if key != workload.target && !(above && wanted.key.namespace == workload.target.object.namespace) {
         block(format!("{} {} does not belong to {}", wanted.kind, wanted.key, workload.key));
     }
@@ -337,7 +338,9 @@ fn node_target(step: &Step, tenant: &TenantPolicy, snapshot: &Snapshot, block: &
         Some(node) if node.uid != wanted.uid => {
             block(format!("node {} is another one now ({} instead of {})", wanted.key, node.uid, wanted.uid));
         }
-        Some(node) if node.control_plane => block(format!("node {} belongs to the control plane", wanted.key)),
+        Some(node) if node.control_plane => {
+            block(format!("node {} belongs to the control plane", wanted.key))
+        }
         Some(_) => {}
     }
 }

@@ -38,7 +38,11 @@ fn permit(snapshot: &mut Snapshot, min: u64, max: u64) {
 }
 
 /// The one step that is planned; the checker must admit what it stands in.
-fn planned(snapshot: &Snapshot, incident: &Incident, playbook: Playbook) -> Result<(Step, TenantName), String> {
+fn planned(
+    snapshot: &Snapshot,
+    incident: &Incident,
+    playbook: Playbook,
+) -> Result<(Step, TenantName), String> {
     match plan(incident, snapshot, &[playbook], now(), &mut SeededIds::new(7)) {
         Decision::Act(draft) => {
             let admitted = Checker::new("homeostat").check(draft, snapshot, now());
@@ -65,7 +69,8 @@ fn sizes_stay_within_bounds_and_steps_whatever_the_playbook_wants() {
         if let Some((min, max)) = bounds {
             permit(&mut snapshot, min, max);
         }
-        let number = wanted.map_or_else(String::new, |number| format!(", parameters: {{ replicas: '{number}' }}"));
+        let number =
+            wanted.map_or_else(String::new, |number| format!(", parameters: {{ replicas: '{number}' }}"));
         let playbook = own("Slow", &format!("action: {action}{number}, undo: Restore"));
         let found = planned(&snapshot, &incident, playbook).map(|(step, _)| step);
         match (expected, found) {
@@ -90,7 +95,8 @@ fn sizes_stay_within_bounds_and_steps_whatever_the_playbook_wants() {
 fn the_second_opinion_counts_replicas_itself() {
     let (mut snapshot, incident) = slow().build();
     permit(&mut snapshot, 1, 10);
-    let decision = plan(&incident, &snapshot, &[own("Slow", "action: ScaleUp")], now(), &mut SeededIds::new(7));
+    let decision =
+        plan(&incident, &snapshot, &[own("Slow", "action: ScaleUp")], now(), &mut SeededIds::new(7));
     let Decision::Act(mut draft) = decision else { panic!("expected a plan") };
     draft.steps[0].before.replicas = Some(2);
     let objections = Checker::new("homeostat").check(draft.clone(), &snapshot, now()).expect_err("refused");
@@ -109,9 +115,11 @@ fn a_roll_back_names_the_revision_before_the_present_one() {
     snapshot.commit(&ObjectChange::Controller(Change::Applied(Arc::new(present))), now());
     let back = || own("Slow", "action: RollBack, to: PreviousRevision");
     assert!(planned(&snapshot, &incident, back()).is_err(), "no other revision is known");
-    for (name, revision, uid) in
-        [("order-2", "2", &deployment.uid), ("order-3", "3", &deployment.uid), ("other-3", "3", &Uid::new("x"))]
-    {
+    for (name, revision, uid) in [
+        ("order-2", "2", &deployment.uid),
+        ("order-3", "3", &deployment.uid),
+        ("other-3", "3", &Uid::new("x")),
+    ] {
         let mut set = (*deployment).clone();
         set.key.kind = ControllerKind::ReplicaSet;
         set.key.object.name = name.into();
@@ -136,7 +144,8 @@ fn runs_are_suspended_for_a_while_and_failed_ones_repeated() {
     incident.causes[0].entity = Entity::Workload { key: order() };
     incident.findings[0].entity = Entity::Workload { key: order() };
     snapshot.incidents.insert_mut(incident.id.clone(), Arc::new(incident.clone()));
-    let step = planned(&snapshot, &incident, own("Slow", "action: Suspend, undo: Restore")).expect("a plan").0;
+    let step =
+        planned(&snapshot, &incident, own("Slow", "action: Suspend, undo: Restore")).expect("a plan").0;
     assert_eq!((&*step.target.kind, step.before.suspended), ("CronJob", Some(false)));
     let Parameters::Suspend { until } = step.parameters else { panic!("{:?}", step.parameters) };
     assert_eq!(until, ago(-3_600.0));
@@ -200,7 +209,10 @@ fn a_node_is_acted_on_for_the_platform_tenant_only() {
     with_platform(&mut snapshot);
     let (step, tenant) = planned(&snapshot, &incident, cordon()).expect("a plan");
     assert_eq!((&*tenant.0, &*step.target.kind, &*step.target.key.name), (PLATFORM_TENANT, "Node", "node-1"));
-    assert_eq!((step.parameters, step.before.cordoned), (Parameters::Cordon { until: ago(-3_600.0) }, Some(false)));
+    assert_eq!(
+        (step.parameters, step.before.cordoned),
+        (Parameters::Cordon { until: ago(-3_600.0) }, Some(false))
+    );
     assert!(planned(&snapshot, &incident, own("NodeNotReady", "action: Uncordon")).is_err(), "not ours");
 }
 
@@ -215,14 +227,21 @@ fn a_drain_is_a_cordon_and_then_one_eviction_at_a_time() {
     let mut node = (**snapshot.nodes.get("node-1").expect("a node")).clone();
     node.cordoned = true;
     snapshot.commit(&ObjectChange::Node(Change::Applied(Arc::new(node.clone()))), now());
-    assert!(planned(&snapshot, &incident, drain()).is_err(), "somebody else's cordon is somebody else's drain");
+    assert!(
+        planned(&snapshot, &incident, drain()).is_err(),
+        "somebody else's cordon is somebody else's drain"
+    );
     node.hold = Some(Hold { by: "node-1-1".into(), until: None });
     snapshot.commit(&ObjectChange::Node(Change::Applied(Arc::new(node))), now());
 
     let mut moved = Vec::new();
     for _ in 0..2 {
         let (step, tenant) = planned(&snapshot, &incident, drain()).expect("a plan");
-        assert_eq!((step.parameters.clone(), &*tenant.0), (Parameters::EvictPod, "shop"), "the pod's own tenant");
+        assert_eq!(
+            (step.parameters.clone(), &*tenant.0),
+            (Parameters::EvictPod, "shop"),
+            "the pod's own tenant"
+        );
         moved.push(step.target.key.name.to_string());
         let mut going = (**snapshot.pods.get(&step.target.key).expect("a pod")).clone();
         going.deleting = true;

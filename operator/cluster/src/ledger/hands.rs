@@ -221,13 +221,15 @@ impl Hand<'_> {
         let copy = copy(failed, &name, self.target, self.action);
         let params = PostParams { dry_run: self.dry_run, field_manager: Some(FIELD_MANAGER.to_owned()) };
         let key = ObjectKey::new(self.target.key.namespace.clone(), name.clone());
-        call("create", &label("Job", &key), api.create(&params, &copy)).await.map_err(|error| match error {
-            ClusterError::Exists { verb, object } => {
-                let message = "it was retried already".to_owned();
-                ClusterError::Conflict { verb, object, message }
-            }
-            other => other,
-        })?;
+        call("create", &label("Job", &key), api.create(&params, &copy)).await.map_err(
+            |error| match error {
+                ClusterError::Exists { verb, object } => {
+                    let message = "it was retried already".to_owned();
+                    ClusterError::Conflict { verb, object, message }
+                }
+                other => other,
+            },
+        )?;
         Ok(format!("Job {name} created"))
     }
 
@@ -279,9 +281,7 @@ fn copy(failed: Job, name: &str, target: &Target, action: &ActionId) -> Job {
         // The API server chooses both anew.
         spec.selector = None;
         spec.manual_selector = None;
-        if let Some(labels) =
-            spec.template.metadata.as_mut().and_then(|metadata| metadata.labels.as_mut())
-        {
+        if let Some(labels) = spec.template.metadata.as_mut().and_then(|metadata| metadata.labels.as_mut()) {
             labels.retain(|label, _| !JOB_LABELS.contains(&label.as_str()));
         }
     }

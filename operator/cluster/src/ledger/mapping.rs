@@ -326,8 +326,7 @@ pub fn record(object: &Action, now: Timestamp) -> Result<ActionRecord, NotOurs> 
 fn parameters(spec: &ActionSpec) -> Result<Parameters, NotOurs> {
     let wire = &spec.parameters;
     let replicas = || wire.replicas.ok_or(NotOurs::Missing("spec.parameters.replicas"));
-    let until =
-        || wire.until.map(MicroTime::timestamp).ok_or(NotOurs::Missing("spec.parameters.until"));
+    let until = || wire.until.map(MicroTime::timestamp).ok_or(NotOurs::Missing("spec.parameters.until"));
     match action_kind(spec.action) {
         ActionKind::ScaleUp => Ok(Parameters::ScaleUp { replicas: replicas()? }),
         ActionKind::ScaleDown => Ok(Parameters::ScaleDown { replicas: replicas()? }),

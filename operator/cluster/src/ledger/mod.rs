@@ -7,8 +7,8 @@ mod store;
 
 pub use actuator::ApiActuator;
 pub(crate) use hands::release;
-pub(crate) use mapping::{in_bytes, in_millis};
 pub use mapping::{NotOurs, record, spec, status};
+pub(crate) use mapping::{in_bytes, in_millis};
 pub use store::ApiLedger;
 
 #[cfg(test)]

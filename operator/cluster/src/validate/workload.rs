@@ -10,9 +10,7 @@ use homeostat_crds::v1alpha1::workload::{
     DependencyKind, QuantityBounds,
 };
 use homeostat_knowledge::ids::Uid;
-use homeostat_knowledge::policy::{
-    Allowance, Archetype, Bounds, LatencyObjective, Permits, SignalPolicy,
-};
+use homeostat_knowledge::policy::{Allowance, Archetype, Bounds, LatencyObjective, Permits, SignalPolicy};
 use homeostat_knowledge::records::ControllerKey;
 use homeostat_knowledge::{ControllerKind, Name, ObjectKey, Timestamp, WorkloadPolicy};
 
@@ -143,11 +141,15 @@ fn permits(object: &Workload) -> Result<Permits, Rejection> {
             .transpose()
     };
     Ok(Permits {
-        allow: spec.allow.iter().map(|allowance| match allowance {
-            WireAllowance::LocalData => Allowance::LocalData,
-            WireAllowance::QuorumMember => Allowance::QuorumMember,
-            WireAllowance::SingleReplica => Allowance::SingleReplica,
-        }).collect(),
+        allow: spec
+            .allow
+            .iter()
+            .map(|allowance| match allowance {
+                WireAllowance::LocalData => Allowance::LocalData,
+                WireAllowance::QuorumMember => Allowance::QuorumMember,
+                WireAllowance::SingleReplica => Allowance::SingleReplica,
+            })
+            .collect(),
         repeatable: spec.repeatable,
         replicas,
         cpu_millis: amounts("cpu", resources.and_then(|resources| resources.cpu.as_ref()), in_millis)?,

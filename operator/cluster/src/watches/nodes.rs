@@ -11,8 +11,7 @@ use serde::Deserialize;
 use std::sync::Arc;
 
 /// Labels of nodes that run the control plane; the second is what older installations use.
-const CONTROL_PLANE: [&str; 2] =
-    ["node-role.kubernetes.io/control-plane", "node-role.kubernetes.io/master"];
+const CONTROL_PLANE: [&str; 2] = ["node-role.kubernetes.io/control-plane", "node-role.kubernetes.io/master"];
 
 /// The watch of nodes.
 pub(crate) struct Nodes;

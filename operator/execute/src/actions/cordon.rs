@@ -3,9 +3,7 @@
 use super::{ActionSpec, Landed, Protected, Repeat, Right, Unfit, Verdict, node, owners, target, verify};
 use crate::ports::{Field, FreshTarget};
 use homeostat_knowledge::plan::Undo;
-use homeostat_knowledge::{
-    ActionKind, ActionRecord, FindingKind, Level, Parameters, Snapshot, Timestamp,
-};
+use homeostat_knowledge::{ActionKind, ActionRecord, FindingKind, Level, Parameters, Snapshot, Timestamp};
 
 /// Sets `spec.unschedulable` together with our own mark: the action's id and until when it holds.
 ///
@@ -17,8 +15,7 @@ use homeostat_knowledge::{
 pub struct Cordon;
 
 /// Rights of both directions.
-pub(super) const RIGHTS: &[Right] =
-    &[Right { api_group: "", resource: "nodes", verbs: &["get", "patch"] }];
+pub(super) const RIGHTS: &[Right] = &[Right { api_group: "", resource: "nodes", verbs: &["get", "patch"] }];
 
 impl ActionSpec for Cordon {
     fn kind(&self) -> ActionKind {

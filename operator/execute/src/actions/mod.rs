@@ -39,7 +39,8 @@ pub use uncordon::Uncordon;
 use crate::ports::{Field, FreshTarget};
 use homeostat_knowledge::plan::Undo;
 use homeostat_knowledge::{
-    ActionKind, ActionRecord, Before, ControllerRecord, FindingKind, Level, Name, Parameters, Snapshot, Timestamp,
+    ActionKind, ActionRecord, Before, ControllerRecord, FindingKind, Level, Name, Parameters, Snapshot,
+    Timestamp,
 };
 use std::collections::BTreeSet;
 
@@ -165,7 +166,8 @@ pub fn needs(kind: ActionKind) -> String {
         let group = if right.api_group.is_empty() { "the core group" } else { right.api_group };
         format!("{} {} in {group}", right.verbs.join(", "), right.resource)
     };
-    let rules: Vec<String> = spec(kind).map(|spec| spec.rights().iter().map(rule).collect()).unwrap_or_default();
+    let rules: Vec<String> =
+        spec(kind).map(|spec| spec.rights().iter().map(rule).collect()).unwrap_or_default();
     format!("it needs {} (the chart's value actions.{})", rules.join("; "), chart_value(kind))
 }
 

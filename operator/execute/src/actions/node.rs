@@ -78,7 +78,8 @@ pub(super) fn may_be_closed(
 /// The node of the fresh read.
 pub(super) fn fresh<'a>(record: &ActionRecord, fresh: &'a FreshTarget) -> Result<&'a NodeRecord, Unfit> {
     super::target::same_object(record, fresh)?;
-    fresh.node.as_ref().ok_or_else(|| {
-        Unfit::Changed(format!("the fresh read of {} shows no node", record.target.key))
-    })
+    fresh
+        .node
+        .as_ref()
+        .ok_or_else(|| Unfit::Changed(format!("the fresh read of {} shows no node", record.target.key)))
 }

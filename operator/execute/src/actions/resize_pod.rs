@@ -4,9 +4,7 @@ use super::{ActionSpec, Landed, Protected, Repeat, Right, Unfit, Verdict, owners
 use crate::ports::{Field, FreshTarget, Requests};
 use homeostat_knowledge::plan::{Expectation, Undo};
 use homeostat_knowledge::policy::Bounds;
-use homeostat_knowledge::{
-    ActionKind, ActionRecord, FindingKind, Level, Parameters, Snapshot, Timestamp,
-};
+use homeostat_knowledge::{ActionKind, ActionRecord, FindingKind, Level, Parameters, Snapshot, Timestamp};
 
 /// Sets the CPU request, and the memory request and limit, of one container of a running pod through the `resize`
 /// subresource (stable since Kubernetes 1.35, on by default since 1.33). The template stays as it is, so a new
@@ -124,9 +122,7 @@ impl ActionSpec for ResizePod {
     fn landed(&self, record: &ActionRecord, fresh: Option<&FreshTarget>) -> Landed {
         let same = fresh.filter(|fresh| fresh.uid == record.target.uid);
         match same.and_then(|fresh| requests(record, fresh)) {
-            Some((wanted, present)) if fits(wanted, present) => {
-                Landed::Yes("the pod asks for it".to_owned())
-            }
+            Some((wanted, present)) if fits(wanted, present) => Landed::Yes("the pod asks for it".to_owned()),
             Some(_) => Landed::No("the pod asks for something else".to_owned()),
             None => Landed::No("the pod is gone".to_owned()),
         }
@@ -232,7 +228,11 @@ mod tests {
         let mut unknown = resize(Some(600), None);
         unknown.before.cpu_millis = None;
         assert!(allowed(&unknown).is_err());
-        assert!(ResizePod.check(&resize(Some(600), None), &snapshot(), &Protected::with_own_namespace("homeostat")).is_err());
+        assert!(
+            ResizePod
+                .check(&resize(Some(600), None), &snapshot(), &Protected::with_own_namespace("homeostat"))
+                .is_err()
+        );
     }
 
     #[test]
@@ -250,11 +250,8 @@ mod tests {
         assert!(ResizePod.check_fresh(&record, None, &fresh_pod(pod())).is_err(), "unknown refuses");
         assert!(matches!(ResizePod.landed(&record, Some(&fresh(1_000))), Landed::Yes(_)));
         assert!(matches!(ResizePod.landed(&record, Some(&fresh(500))), Landed::No(_)));
-        let before = Parameters::ResizePod {
-            container: Name::from("app"),
-            cpu_millis: Some(500),
-            memory_bytes: None,
-        };
+        let before =
+            Parameters::ResizePod { container: Name::from("app"), cpu_millis: Some(500), memory_bytes: None };
         assert_eq!(ResizePod.restore(&record), Some(before));
     }
 

@@ -5,8 +5,8 @@ use crate::ports::FreshTarget;
 use homeostat_knowledge::plan::{Expectation, Undo};
 use homeostat_knowledge::records::{ControllerKey, JobEnd};
 use homeostat_knowledge::{
-    ActionKind, ActionRecord, ControllerKind, ControllerRecord, FindingKind, Level, Name, ObjectKey, Snapshot,
-    Target, Timestamp,
+    ActionKind, ActionRecord, ControllerKind, ControllerRecord, FindingKind, Level, Name, ObjectKey,
+    Snapshot, Target, Timestamp,
 };
 
 /// Creates a new Job of the failed Job's template, once for each failed Job, only when its Workload says
@@ -175,7 +175,8 @@ mod tests {
         assert!(matches!(RetryJob.check_fresh(&record, None, &fresh), Err(Unfit::Done(_))));
         let mut snapshot = runs(ControllerKind::Job, true);
         assert!(matches!(RetryJob.verify(&record, &snapshot, at(1)), Verdict::Wait(_)));
-        for (end, expected) in [(None, "wait"), (Some(JobEnd::Complete), "yes"), (Some(JobEnd::Failed), "no")] {
+        for (end, expected) in [(None, "wait"), (Some(JobEnd::Complete), "yes"), (Some(JobEnd::Failed), "no")]
+        {
             let mut again = run(ControllerKind::Job);
             again.key = retry_key(&record);
             again.finished = end;

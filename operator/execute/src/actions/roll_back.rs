@@ -71,10 +71,7 @@ impl ActionSpec for RollBack {
         if controller.key.kind == ControllerKind::Deployment {
             let key = ControllerKey {
                 kind: ControllerKind::ReplicaSet,
-                object: ObjectKey {
-                    namespace: record.target.key.namespace.clone(),
-                    name: revision.clone(),
-                },
+                object: ObjectKey { namespace: record.target.key.namespace.clone(), name: revision.clone() },
             };
             // An old revision without pods may not be kept in the snapshot; then the dry run tells.
             if let Some(old) = snapshot.controllers.get(&key) {
@@ -85,7 +82,10 @@ impl ActionSpec for RollBack {
                     )));
                 }
                 if old.revision.is_some() && old.revision == controller.revision {
-                    return Err(Unfit::Done(format!("{} is at revision {revision} already", record.target.key)));
+                    return Err(Unfit::Done(format!(
+                        "{} is at revision {revision} already",
+                        record.target.key
+                    )));
                 }
             }
         }

@@ -28,10 +28,7 @@ pub(super) fn target<'a>(
     let wanted = snapshot.workloads.get(&record.workload).map(|policy| &policy.target);
     let above = run.owner.as_ref().map(|owner| ControllerKey {
         kind: owner.kind,
-        object: homeostat_knowledge::ObjectKey {
-            namespace: key.namespace.clone(),
-            name: owner.name.clone(),
-        },
+        object: homeostat_knowledge::ObjectKey { namespace: key.namespace.clone(), name: owner.name.clone() },
     });
     if wanted.is_none() || (wanted != Some(&own) && wanted != above.as_ref()) {
         return Err(Unfit::Protected(format!(

@@ -108,7 +108,9 @@ fn all_ready(controller: &ControllerRecord) -> Result<(), Unfit> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{change, controller, fresh_controller, incident, permit, pod_entity, put_controller, snapshot};
+    use crate::testing::{
+        change, controller, fresh_controller, incident, permit, pod_entity, put_controller, snapshot,
+    };
     use homeostat_knowledge::policy::Bounds;
     use homeostat_knowledge::{ActionId, ControllerKind};
     use std::sync::Arc;
@@ -171,6 +173,9 @@ mod tests {
         put_controller(&mut snapshot, sick.clone());
         assert_eq!(allowed(&undo, &snapshot), Ok(()));
         assert_eq!(ScaleDown.check_fresh(&undo, None, &fresh_controller(sick)), Ok(()));
-        assert!(matches!(ScaleDown.check_fresh(&undo, None, &fresh_controller(scaled(7))), Err(Unfit::Changed(_))));
+        assert!(matches!(
+            ScaleDown.check_fresh(&undo, None, &fresh_controller(scaled(7))),
+            Err(Unfit::Changed(_))
+        ));
     }
 }

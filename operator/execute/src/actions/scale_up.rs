@@ -3,9 +3,7 @@
 use super::{ActionSpec, Landed, Protected, Repeat, Right, Unfit, Verdict, size, target};
 use crate::ports::{Field, FreshTarget};
 use homeostat_knowledge::plan::Undo;
-use homeostat_knowledge::{
-    ActionKind, ActionRecord, FindingKind, Level, Parameters, Snapshot, Timestamp,
-};
+use homeostat_knowledge::{ActionKind, ActionRecord, FindingKind, Level, Parameters, Snapshot, Timestamp};
 
 /// Sets `spec.replicas` to an absolute, larger number: at most twice what it was, within `spec.scaling.replicas`
 /// of the Workload, and never when something else scales the same object.

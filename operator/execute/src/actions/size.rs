@@ -46,7 +46,9 @@ pub(super) fn allowed(
         )));
     }
     if before < 1 || wanted < 1 {
-        return Err(Unfit::Protected(format!("{key} would be scaled from {before} to {wanted}: zero is for people")));
+        return Err(Unfit::Protected(format!(
+            "{key} would be scaled from {before} to {wanted}: zero is for people"
+        )));
     }
     let up = record.kind() == ActionKind::ScaleUp;
     if up != (wanted > before) {
@@ -63,7 +65,9 @@ pub(super) fn allowed(
         )));
     };
     if u64::try_from(wanted).map_or(true, |wanted| !bounds.contains(wanted)) {
-        return Err(Unfit::Protected(format!("{wanted} replicas of {key} are outside of its bounds {bounds}")));
+        return Err(Unfit::Protected(format!(
+            "{wanted} replicas of {key} are outside of its bounds {bounds}"
+        )));
     }
     let (percent, change) = if up {
         (STEP_UP_PERCENT, i64::from(wanted) - i64::from(before))

@@ -57,9 +57,10 @@ pub(super) fn fresh_controller<'a>(
     fresh: &'a FreshTarget,
 ) -> Result<&'a ControllerRecord, Unfit> {
     same_object(record, fresh)?;
-    fresh.controller.as_ref().ok_or_else(|| {
-        Unfit::Changed(format!("the fresh read of {} shows no controller", record.target.key))
-    })
+    fresh
+        .controller
+        .as_ref()
+        .ok_or_else(|| Unfit::Changed(format!("the fresh read of {} shows no controller", record.target.key)))
 }
 
 /// What people explicitly allow for the workload.
@@ -91,10 +92,8 @@ pub(super) fn quorum(
     if set.replicas < 3 || !pod.serving() || allows(record, snapshot, Allowance::QuorumMember) {
         return Ok(());
     }
-    let serving = snapshot
-        .pods_of(&record.workload)
-        .filter(|other| other.uid != pod.uid && other.serving())
-        .count();
+    let serving =
+        snapshot.pods_of(&record.workload).filter(|other| other.uid != pod.uid && other.serving()).count();
     let majority = usize::try_from(set.replicas / 2 + 1).unwrap_or(usize::MAX);
     if serving < majority {
         return Err(Unfit::Protected(format!(

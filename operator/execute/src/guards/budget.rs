@@ -77,16 +77,8 @@ pub(super) fn judge(input: &GuardInput) -> Ruling {
 
     let tenant_hour = count(&|entry| of_tenant(entry) && within(entry, HOUR, input.now));
     let checks = [
-        (
-            "under way on the workload",
-            places(&of_workload) + 1,
-            limits.in_flight_per_workload,
-        ),
-        (
-            "under way in the tenant",
-            places(&of_tenant) + 1,
-            limits.in_flight_per_tenant,
-        ),
+        ("under way on the workload", places(&of_workload) + 1, limits.in_flight_per_workload),
+        ("under way in the tenant", places(&of_tenant) + 1, limits.in_flight_per_tenant),
         ("under way in the cluster", places(&|_| true) + 1, control.in_flight),
         (
             "on the workload this hour",

@@ -76,7 +76,9 @@ mod tests {
         case = input();
         case.ownership.gitops_owner = Some(Name::from("Argo CD"));
         assert_eq!(first_refusal(&case), None, "an eviction changes no spec");
-        for kind in [ActionKind::RollingRestart, ActionKind::ScaleUp, ActionKind::ScaleDown, ActionKind::Suspend] {
+        for kind in
+            [ActionKind::RollingRestart, ActionKind::ScaleUp, ActionKind::ScaleDown, ActionKind::Suspend]
+        {
             case.action.kind = kind;
             let tenant = case.tenant.as_mut().expect("tenant");
             tenant.levels.insert(kind, homeostat_knowledge::Level::ActFull);

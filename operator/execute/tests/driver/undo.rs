@@ -165,7 +165,10 @@ async fn the_kill_switch_and_a_pause_stop_an_undo_a_freeze_and_a_lower_level_do_
     assert_eq!((end(&frozen, false).state, frozen.lock().controller.replicas), (ActionState::Undone, 1));
     let skipped = [GuardName::FreezeWindow, GuardName::Cooldown, GuardName::Storm, GuardName::Budget];
     for guard in end(&frozen, true).guards {
-        assert_eq!(guard.result == GuardResult::Unset && skipped.contains(&guard.name), skipped.contains(&guard.name));
+        assert_eq!(
+            guard.result == GuardResult::Unset && skipped.contains(&guard.name),
+            skipped.contains(&guard.name)
+        );
     }
 }
 
