@@ -17,8 +17,11 @@ use serde_json::{Value, json};
 use std::path::Path;
 use std::time::Instant;
 
+/// Figures of one module.
+type Bench = fn() -> Vec<Row>;
+
 /// Every module's figures. A new module adds its file and its line.
-const BENCHES: &[(&str, fn() -> Vec<Row>)] = &[("series", series::rows), ("correlate", correlate::rows)];
+const BENCHES: &[(&str, Bench)] = &[("series", series::rows), ("correlate", correlate::rows)];
 
 /// One figure.
 pub struct Row {
@@ -35,12 +38,14 @@ impl Row {
         Self { name: name.into(), value, unit, peer: None, floor: None, goal: None }
     }
 
+    #[must_use]
     pub fn beside(mut self, peer: impl Into<String>, value: f64) -> Self {
         self.peer = Some((peer.into(), value));
         self
     }
 
     #[allow(dead_code, reason = "for modules whose benchmarks set a mark")]
+    #[must_use]
     pub fn marks(mut self, floor: f64, goal: f64) -> Self {
         (self.floor, self.goal) = (Some(floor), Some(goal));
         self

@@ -281,7 +281,8 @@ fn commons<E: Ord + Clone>(
 ) -> BTreeMap<usize, Vec<usize>> {
     let mut commons: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
     loop {
-        let mut best: Option<(Reverse<usize>, usize, &E, Edge, Vec<usize>)> = None;
+        // The one with most of them, then with the fewest others around, then by name.
+        let mut best = None;
         for (entity, edge, around) in graph.around() {
             let call = edge == Edge::Call;
             let mut shown: Vec<usize> = roots
@@ -297,11 +298,11 @@ fn commons<E: Ord + Clone>(
                 continue;
             }
             let rank = (Reverse(shown.len()), around.len(), entity, edge);
-            if best.as_ref().is_none_or(|best| rank < (best.0, best.1, best.2, best.3)) {
-                best = Some((rank.0, rank.1, rank.2, rank.3, shown));
+            if best.as_ref().is_none_or(|(known, _)| rank < *known) {
+                best = Some((rank, shown));
             }
         }
-        let Some((_, of, entity, edge, shown)) = best else { return commons };
+        let Some(((_, of, entity, edge), shown)) = best else { return commons };
         let first = shown.iter().map(|&root| episodes[root].first).min().unwrap_or_default();
         let last = shown.iter().map(|&root| episodes[root].last).max().unwrap_or_default();
         let known = episodes.iter().position(|episode| {

@@ -34,15 +34,11 @@ impl<'a> Reader<'a> {
     /// The next 57 bits or more, highest first; zeros behind the end.
     fn window(&self) -> u64 {
         let from = self.at / 8;
-        let word = match self.bytes.get(from..from + 8).and_then(|part| <[u8; 8]>::try_from(part).ok()) {
-            Some(part) => u64::from_be_bytes(part),
-            None => {
-                let rest = self.bytes.get(from..).unwrap_or_default();
-                rest.iter()
-                    .take(8)
-                    .enumerate()
-                    .fold(0, |word, (turn, &byte)| word | u64::from(byte) << (56 - 8 * turn))
-            }
+        let rest = self.bytes.get(from..).unwrap_or_default();
+        let word = if let Some(part) = rest.first_chunk::<8>() {
+            u64::from_be_bytes(*part)
+        } else {
+            rest.iter().enumerate().fold(0, |word, (turn, &byte)| word | u64::from(byte) << (56 - 8 * turn))
         };
         word << (self.at % 8)
     }

@@ -117,6 +117,12 @@ pub(super) fn places(value: f64) -> Option<u8> {
     (0..=PLACES).find(|&places| integer(value, places).is_some())
 }
 
+/// What was read of a point's value.
+enum Taken {
+    Value(f64),
+    Gap,
+}
+
 /// What both sides know after each point.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Coder {
@@ -248,11 +254,14 @@ impl Coder {
             Form::Xor => self.take_xor(reader)?,
         };
         self.first = false;
-        // Bits that nobody wrote may give a value that is none.
-        Some((self.at, value.filter(|value| value.is_finite())))
+        Some(match value {
+            // Bits that nobody wrote may give a value that is none.
+            Taken::Value(value) if value.is_finite() => (self.at, Some(value)),
+            _ => (self.at, None),
+        })
     }
 
-    fn take_decimal(&mut self, reader: &mut Reader<'_>, places: u8) -> Option<Option<f64>> {
+    fn take_decimal(&mut self, reader: &mut Reader<'_>, places: u8) -> Option<Taken> {
         let before = self.values;
         match self.values.take(reader)? {
             Ok(word) => {
@@ -260,14 +269,14 @@ impl Coder {
                     self.values = before;
                 }
                 self.whole = self.whole.wrapping_add(unfolded(word));
-                Some(Some(self.whole as f64 / TENS.get(usize::from(places))?))
+                Some(Taken::Value(self.whole as f64 / TENS.get(usize::from(places))?))
             }
-            Err(RAW) => Some(Some(f64::from_bits(reader.take(64)?))),
-            Err(_) => Some(None),
+            Err(RAW) => Some(Taken::Value(f64::from_bits(reader.take(64)?))),
+            Err(_) => Some(Taken::Gap),
         }
     }
 
-    fn take_xor(&mut self, reader: &mut Reader<'_>) -> Option<Option<f64>> {
+    fn take_xor(&mut self, reader: &mut Reader<'_>) -> Option<Taken> {
         match reader.ones(2)? {
             0 => {}
             1 => {
@@ -277,7 +286,7 @@ impl Coder {
             _ => {
                 let leading = reader.take(5)?;
                 if leading == XOR_GAP {
-                    return Some(None);
+                    return Some(Taken::Gap);
                 }
                 self.leading = leading as u32;
                 self.length = reader.take(6)? as u32 + 1;
@@ -285,6 +294,6 @@ impl Coder {
                 self.raw ^= reader.take(self.length)?.checked_shl(kept)?;
             }
         }
-        Some(Some(f64::from_bits(self.raw)))
+        Some(Taken::Value(f64::from_bits(self.raw)))
     }
 }
