@@ -12,6 +12,7 @@ pub mod level;
 pub mod reason;
 pub mod seasonal;
 pub mod series;
+pub mod shape;
 pub mod silence;
 pub mod spread;
 pub mod step;

@@ -35,6 +35,12 @@ const SUSPECT: (f64, f64) = (6.0, 9.0);
 const SUSPECT_WEIGHT: f64 = 0.1;
 /// So many suspect points in a row (others count back by a fifth) are the new usual state.
 const MOST_SUSPECT: f64 = 60.0;
+/// Surprisal (nats) up to which chances are read off the series' own scores (one in twenty); beyond, they are extrapolated
+/// and trusted less: an alarm asks for this much more than the bound says.
+const READ_OFF: f64 = 3.0;
+const DISTRUST: f64 = 1.35;
+/// Points at the very start, whose residuals are too small to learn a spread from.
+const START: u32 = 5;
 /// Largest magnitude that is computed with.
 const LARGEST: f64 = 1e100;
 
@@ -60,7 +66,7 @@ pub struct SeriesConfig {
 impl Default for SeriesConfig {
     fn default() -> Self {
         Self {
-            false_alarms_per_day: 0.03,
+            false_alarms_per_day: 0.1,
             largest_chance: 5e-4,
             warm_up: 30,
             direction: Direction::Both,
@@ -188,10 +194,11 @@ impl SeriesDetector {
         })
     }
 
-    /// Surprisal (nats) at which an alarm is raised, from the bound and the learned step.
+    /// Surprisal (nats) at which an alarm is raised, from the bound on false alarms and the learned step.
     pub fn alarm_level(&self) -> f64 {
         let per_point = self.config.false_alarms_per_day * self.step.seconds() as f64 / 86_400.0;
-        -ln(per_point.min(self.config.largest_chance))
+        let stated = READ_OFF + DISTRUST * (-ln(per_point) - READ_OFF);
+        stated.max(-ln(self.config.largest_chance))
     }
 
     /// Judges the next point and learns from it. `at_seconds` is the time of the point (seconds since 1970); the step is
@@ -299,9 +306,11 @@ impl SeriesDetector {
     }
 
     fn learn(&mut self, parts: [f64; 3], spreads: [f64; CHANNELS.len()], surprisal: f64, ready: bool) {
-        self.recent.learn(parts[0], SPREAD_RATE, CLIP);
-        self.long.learn(parts[1], SPREAD_RATE, CLIP);
-        self.drift.learn(parts[2], SPREAD_RATE, CLIP);
+        if self.seen > START {
+            self.recent.learn(parts[0], SPREAD_RATE, CLIP);
+            self.long.learn(parts[1], SPREAD_RATE, CLIP);
+            self.drift.learn(parts[2], SPREAD_RATE, CLIP);
+        }
         self.swings.learn(spreads[0], SWING_RATE, CLIP);
         if !ready {
             return;
