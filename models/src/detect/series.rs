@@ -14,23 +14,24 @@ use super::step::Step;
 use crate::math::{exp, ln};
 use serde::{Deserialize, Serialize};
 
-/// Every channel, in order, and the weight of its surprisal: the first is the sharpest, the others see what it adapts to.
+/// Every channel, in order, and the weight of its surprisal: the first is the sharpest, the others see what it adapts to
+/// or are noisier.
 const CHANNELS: [(Against, f64); 4] = [
     (Against::RecentLevel, 1.0),
-    (Against::LongLevel, 0.9),
-    (Against::RecentDrift, 0.9),
-    (Against::RecentSwings, 0.9),
+    (Against::LongLevel, 1.0),
+    (Against::RecentDrift, 0.87),
+    (Against::RecentSwings, 0.85),
 ];
 /// Forgetting of the usual spreads, per point.
-const SPREAD_RATE: f64 = 0.001;
+const SPREAD_RATE: f64 = 0.0007;
 /// Forgetting of the swings of the last dozens of points.
 const SWING_RATE: f64 = 0.05;
 /// Weight of a new point in the short mean of residuals.
 const DRIFT_RATE: f64 = 0.2;
 /// Spreads at which a residual is cut when levels and spreads are learned.
-const CLIP: f64 = 6.0;
+const CLIP: f64 = 7.0;
 /// Surprisal (nats) from which a point teaches its tail less, and from which it teaches least.
-const SUSPECT: (f64, f64) = (6.0, 9.0);
+const SUSPECT: (f64, f64) = (6.0, 10.0);
 /// Least weight of a suspect point.
 const SUSPECT_WEIGHT: f64 = 0.1;
 /// So many suspect points in a row (others count back by a fifth) are the new usual state.
