@@ -23,7 +23,7 @@ const PRIOR_EXCESSES: f64 = 10.0;
 /// Excesses that are remembered (exponential forgetting after that many).
 const MEMORY: f64 = 200.0;
 /// Log excesses count at most this many times their mean, so one wild score cannot make the tail blind.
-const LOG_CLIP: f64 = 4.0;
+const LOG_CLIP: f64 = 5.0;
 /// Largest surprisal that is told apart, in nats beyond the threshold.
 const MOST: f64 = 60.0;
 

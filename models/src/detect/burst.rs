@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 /// Points over which the height of a burst fades to nothing, in a straight line.
-const SCORE_MEMORY: f64 = 200.0;
+const SCORE_MEMORY: f64 = 170.0;
 /// What is left of the score of a point that adds nothing to its burst.
 const DAMPING: f64 = 0.1;
 /// Surprisal that is told apart, in nats; the score is the surprisal over this.

@@ -136,3 +136,72 @@ pub fn segments(values: &[f64], minimum: usize) -> Result<Vec<usize>, SegmentErr
     found.reverse();
     Ok(found)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use changepoint::Bocpd;
+    use changepoint::BocpdLike;
+    use changepoint::rv::prelude::{Gaussian, NormalInvGamma};
+    use changepoint::utils::map_changepoints;
+    use proptest::prelude::*;
+    use rand::{Rng, SeedableRng};
+    use rand_chacha::ChaCha8Rng;
+
+    fn normal(random: &mut ChaCha8Rng) -> f64 {
+        (0..12).map(|_| random.random::<f64>()).sum::<f64>() - 6.0
+    }
+
+    fn two_levels(shift: f64) -> Vec<f64> {
+        let mut random = ChaCha8Rng::seed_from_u64(7);
+        (0..200).map(|turn| normal(&mut random) + if turn < 120 { 0.0 } else { shift }).collect()
+    }
+
+    #[test]
+    fn a_window_is_cut_where_its_level_moves_and_nowhere_else() {
+        assert_eq!(segments(&two_levels(0.0), 5), Ok(vec![]));
+        let cuts = segments(&two_levels(3.0), 5).expect("a short window");
+        assert!(cuts.len() == 1 && cuts[0].abs_diff(120) <= 2, "{cuts:?}");
+    }
+
+    #[test]
+    fn a_bayesian_detector_cuts_at_the_same_place() {
+        let values = two_levels(4.0);
+        let mut oracle = Bocpd::new(250.0, NormalInvGamma::new_unchecked(0.0, 1.0, 1.0, 1.0));
+        let runs: Vec<Vec<f64>> = values.iter().map(|value| oracle.step(value).to_vec()).collect();
+        let _: &Bocpd<f64, Gaussian, NormalInvGamma> = &oracle;
+        let theirs = map_changepoints(&runs);
+        let ours = segments(&values, 5).expect("a short window");
+        let theirs: Vec<usize> = theirs.into_iter().filter(|&cut| cut > 0).collect();
+        assert!(theirs.iter().any(|cut| cut.abs_diff(ours[0]) <= 3), "{theirs:?} {ours:?}");
+    }
+
+    #[test]
+    fn the_running_sum_says_that_the_level_moved_and_since_when() {
+        let mut cusum = Cusum::default();
+        let found: Vec<(usize, Shift)> = two_levels(2.0)
+            .into_iter()
+            .enumerate()
+            .filter_map(|(turn, value)| cusum.observe(value).map(|shift| (turn, shift)))
+            .collect();
+        let (turn, shift) = found[0];
+        assert!(shift.up && (121..140).contains(&turn), "{found:?}");
+        assert!((turn + 1 - shift.points as usize).abs_diff(120) <= 4, "{found:?}");
+    }
+
+    #[test]
+    fn one_spike_is_no_shift() {
+        let mut cusum = Cusum::default();
+        assert!((0..100).all(|turn| cusum.observe(if turn == 50 { 1e6 } else { 0.0 }).is_none()));
+    }
+
+    proptest! {
+        #[test]
+        fn any_window_is_cut_or_refused(values in prop::collection::vec(any::<f64>(), 0..120), minimum in 0_usize..20) {
+            if let Ok(cuts) = segments(&values, minimum) {
+                prop_assert!(cuts.windows(2).all(|pair| pair[0] < pair[1]));
+                prop_assert!(cuts.iter().all(|&cut| cut > 0 && cut < values.len()));
+            }
+        }
+    }
+}

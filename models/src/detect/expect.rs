@@ -45,7 +45,7 @@ impl Expectation {
         let (side, season) = if seasonal { (1, profile) } else { (0, 0.0) };
         let spread_factor = match self.profile.spread(at_seconds) {
             Some(spread) if seasonal && self.confirmation.with() > 0.0 => {
-                (spread / self.confirmation.with()).clamp(0.6, 5.0)
+                (spread / self.confirmation.with()).clamp(0.7, 5.0)
             }
             _ => 1.0,
         };

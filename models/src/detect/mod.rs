@@ -15,6 +15,7 @@ pub mod reason;
 pub mod rule;
 pub mod seasonal;
 pub mod series;
+pub mod shape;
 pub mod silence;
 pub mod spread;
 pub mod step;

@@ -14,27 +14,34 @@ use super::step::Step;
 use crate::math::{exp, ln};
 use serde::{Deserialize, Serialize};
 
-/// Every channel, in order, and the weight of its surprisal: the first is the sharpest, the others see what it adapts to.
+/// Every channel, in order, and the weight of its surprisal: the first is the sharpest, the others see what it adapts to
+/// or are noisier.
 const CHANNELS: [(Against, f64); 4] = [
     (Against::RecentLevel, 1.0),
-    (Against::LongLevel, 0.9),
-    (Against::RecentDrift, 0.9),
-    (Against::RecentSwings, 0.9),
+    (Against::LongLevel, 1.0),
+    (Against::RecentDrift, 0.87),
+    (Against::RecentSwings, 0.85),
 ];
 /// Forgetting of the usual spreads, per point.
-const SPREAD_RATE: f64 = 0.001;
+const SPREAD_RATE: f64 = 0.0007;
 /// Forgetting of the swings of the last dozens of points.
 const SWING_RATE: f64 = 0.05;
 /// Weight of a new point in the short mean of residuals.
 const DRIFT_RATE: f64 = 0.2;
 /// Spreads at which a residual is cut when levels and spreads are learned.
-const CLIP: f64 = 6.0;
+const CLIP: f64 = 7.0;
 /// Surprisal (nats) from which a point teaches its tail less, and from which it teaches least.
-const SUSPECT: (f64, f64) = (6.0, 9.0);
+const SUSPECT: (f64, f64) = (6.0, 10.0);
 /// Least weight of a suspect point.
 const SUSPECT_WEIGHT: f64 = 0.1;
 /// So many suspect points in a row (others count back by a fifth) are the new usual state.
 const MOST_SUSPECT: f64 = 60.0;
+/// Surprisal (nats) up to which chances are read off the series' own scores (one in twenty); beyond, they are extrapolated
+/// and trusted less: an alarm asks for this much more than the bound says.
+const READ_OFF: f64 = 3.0;
+const DISTRUST: f64 = 1.35;
+/// Points at the very start, whose residuals are too small to learn a spread from.
+const START: u32 = 5;
 /// Largest magnitude that is computed with.
 const LARGEST: f64 = 1e100;
 
@@ -60,7 +67,7 @@ pub struct SeriesConfig {
 impl Default for SeriesConfig {
     fn default() -> Self {
         Self {
-            false_alarms_per_day: 0.03,
+            false_alarms_per_day: 0.1,
             largest_chance: 5e-4,
             warm_up: 30,
             direction: Direction::Both,
@@ -188,10 +195,11 @@ impl SeriesDetector {
         })
     }
 
-    /// Surprisal (nats) at which an alarm is raised, from the bound and the learned step.
+    /// Surprisal (nats) at which an alarm is raised, from the bound on false alarms and the learned step.
     pub fn alarm_level(&self) -> f64 {
         let per_point = self.config.false_alarms_per_day * self.step.seconds() as f64 / 86_400.0;
-        -ln(per_point.min(self.config.largest_chance))
+        let stated = READ_OFF + DISTRUST * (-ln(per_point) - READ_OFF);
+        stated.max(-ln(self.config.largest_chance))
     }
 
     /// Judges the next point and learns from it. `at_seconds` is the time of the point (seconds since 1970); the step is
@@ -299,9 +307,11 @@ impl SeriesDetector {
     }
 
     fn learn(&mut self, parts: [f64; 3], spreads: [f64; CHANNELS.len()], surprisal: f64, ready: bool) {
-        self.recent.learn(parts[0], SPREAD_RATE, CLIP);
-        self.long.learn(parts[1], SPREAD_RATE, CLIP);
-        self.drift.learn(parts[2], SPREAD_RATE, CLIP);
+        if self.seen > START {
+            self.recent.learn(parts[0], SPREAD_RATE, CLIP);
+            self.long.learn(parts[1], SPREAD_RATE, CLIP);
+            self.drift.learn(parts[2], SPREAD_RATE, CLIP);
+        }
         self.swings.learn(spreads[0], SWING_RATE, CLIP);
         if !ready {
             return;
