@@ -38,6 +38,9 @@ const CLEAR_SHARE: f64 = 0.5;
 const PERSISTS_IN_PART: SignedDuration = SignedDuration::from_secs(5);
 /// The same while a rollout of the callee is under way: connections are being moved on purpose.
 const PERSISTS_IN_ROLLOUT: SignedDuration = SignedDuration::from_millis(1_500);
+/// When callee and caller begin to fail within so long of each other, the callee is waited for, but no longer than that.
+const DEEPER_WITHIN: SignedDuration = SignedDuration::from_millis(500);
+const DEEPER_FIRST: SignedDuration = SignedDuration::from_millis(1_200);
 /// Without new failures for so long, a finding made from calls is over.
 const CALLS_CLEAR: SignedDuration = SignedDuration::from_millis(2_500);
 /// Own time above the usual for so long before it is a finding: load passes, a sick process stays slow.
@@ -262,7 +265,26 @@ impl Analyser {
         };
         let run = callee.tally(now, RUN_WINDOW);
         let began = run.first_failure.unwrap_or(first);
-        last.duration_since(began) >= persists && self.settled(entity, tally, first, now)
+        last.duration_since(began) >= persists
+            && self.settled(entity, tally, first, now)
+            && !self.somebody_deeper(entity, tally, first, now)
+    }
+
+    /// Whether somebody behind it fails as well and may yet turn out to be the reason: waiting for that one fills a
+    /// caller's queue, so that calls fail that never got so far.
+    fn somebody_deeper(&self, entity: &Entity, tally: &Tally, first: Timestamp, now: Timestamp) -> bool {
+        let Some(workload) = entity.workload() else { return false };
+        let arrived = tally.first_arrival.unwrap_or(now);
+        if tally.main_failure() == Some(CallOutcome::Refused) || now.duration_since(arrived) >= DEEPER_FIRST {
+            return false;
+        }
+        self.calls.callees().any(|(other, callee)| {
+            let deeper = callee.tally(now, WINDOW);
+            other != entity
+                && deeper.failures() >= 2
+                && deeper.first_failure.is_some_and(|began| began <= first + DEEPER_WITHIN)
+                && self.calls.reaches(workload, other)
+        })
     }
 
     /// Whether the callee's own spans would have told us by now that somebody behind it failed.
