@@ -233,6 +233,7 @@ mod tests {
         case.neighbours[0].limits.per_tenant_hour = 1;
         let mut eviction = testing::past(&case, "order-1-1", 60, true);
         eviction.tenant = case.neighbours[0].name.clone();
+        eviction.workload = homeostat_knowledge::ObjectKey::new("shop", "order");
         case.history = vec![eviction];
         assert_eq!(first_refusal(&case), Some(GuardName::Budget));
         case.neighbours[0].limits.per_tenant_hour = 2;

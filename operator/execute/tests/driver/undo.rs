@@ -100,7 +100,8 @@ async fn what_helped_is_left_as_it_is() {
     };
     tokio::join!(run(&world), healing);
     assert_eq!(end(&world, false).state, ActionState::Verified);
-    assert_eq!((world.lock().actions.len(), world.lock().controller.replicas), (1, 2));
+    let inner = world.lock();
+    assert_eq!((inner.actions.len(), inner.controller.replicas), (1, 2));
 }
 
 #[tokio::test(start_paused = true)]
