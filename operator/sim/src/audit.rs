@@ -155,17 +155,13 @@ impl Audit {
         let deciding = landed.stored.as_ref().and_then(|record| server.tenants.get(&record.tenant));
         let settled = deciding
             .and_then(|tenant| self.levels.get(&tenant.name))
-            .is_some_and(|(_, since)| old(*since) || self.levels_never_changed(*since));
+            .is_some_and(|(_, since)| old(*since) || as_in_the_beginning(*since));
         let mode = match (deciding, &server.control) {
             (Some(tenant), Some(control)) if settled => Some(mode(landed.kind, tenant, control)),
             _ => None,
         };
         let exceeded = self.exceeded(server, &landed);
         self.effects.push(Entry { landed, forbidden, exceeded, owner, mode });
-    }
-
-    fn levels_never_changed(&self, since: Timestamp) -> bool {
-        since.duration_since(crate::world::base()) < SignedDuration::from_millis(10)
     }
 
     /// Counts the budgets in the plainest way: effects that landed, and whether their actions have ended.
@@ -235,4 +231,9 @@ impl Audit {
 
 fn tenant_of<'a>(server: &'a Server, workload: &WorkloadKey) -> Option<&'a TenantPolicy> {
     server.tenants.values().find(|tenant| tenant.namespaces.contains(&workload.namespace))
+}
+
+/// A level that was there when the world began.
+fn as_in_the_beginning(since: Timestamp) -> bool {
+    since.duration_since(crate::world::base()) < SignedDuration::from_millis(10)
 }

@@ -145,35 +145,34 @@ impl Client {
         let result = {
             let mut inner = self.world.lock();
             inner.audit.asked(&request.action, now);
-            match situation.check(&inner.server, request) {
-                Err(refused) => Err(match refused {
+            if let Err(refused) = situation.check(&inner.server, request) {
+                Err(match refused {
                     Refused::NotFound => EffectError::NotFound,
                     Refused::Conflict(reason) => EffectError::Conflict(reason),
                     Refused::Budget(reason) => EffectError::BlockedByBudget(reason),
                     Refused::Invalid(reason) => EffectError::Denied(reason),
-                }),
-                Ok(()) => {
-                    let uid = inner.server.read(&request.target, false).map(|fresh| fresh.uid);
-                    let stored =
-                        inner.server.actions.values().find(|record| record.id == request.action).cloned();
-                    let service = stored.as_ref().and_then(|record| inner.services.get(&record.workload));
-                    let ill_at = service.and_then(|service| service.ill_at);
-                    let visible = service.is_some_and(|service| is_object_state(service.situation.finding()));
-                    situation.apply(&mut inner.server, request, now);
-                    inner.audit.writes += 1;
-                    inner.landed(Landed {
-                        at: now,
-                        life: self.life,
-                        action: request.action.clone(),
-                        kind: request.parameters.kind(),
-                        object: request.target.key.clone(),
-                        uid: uid.unwrap_or_else(|| request.target.uid.clone()),
-                        stored,
-                        ill_at,
-                        visible,
-                    });
-                    Ok(Acknowledged { message: "accepted".to_owned() })
-                }
+                })
+            } else {
+                let uid = inner.server.read(&request.target, false).map(|fresh| fresh.uid);
+                let stored =
+                    inner.server.actions.values().find(|record| record.id == request.action).cloned();
+                let service = stored.as_ref().and_then(|record| inner.services.get(&record.workload));
+                let ill_at = service.and_then(|service| service.ill_at);
+                let visible = service.is_some_and(|service| is_object_state(service.situation.finding()));
+                situation.apply(&mut inner.server, request, now);
+                inner.audit.writes += 1;
+                inner.landed(Landed {
+                    at: now,
+                    life: self.life,
+                    action: request.action.clone(),
+                    kind: request.parameters.kind(),
+                    object: request.target.key.clone(),
+                    uid: uid.unwrap_or_else(|| request.target.uid.clone()),
+                    stored,
+                    ill_at,
+                    visible,
+                });
+                Ok(Acknowledged { message: "accepted".to_owned() })
             }
         };
         self.leave(reply, result, Err(unknown())).await

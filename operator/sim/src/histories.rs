@@ -179,7 +179,11 @@ pub fn run(seed: u64, defect: Option<Defect>) -> std::io::Result<History> {
         let mut lives = Lives::begin(&world, defect);
         lives.pass(Duration::from_secs(4)).await;
         for _ in 0..STEPS {
-            step(&mut draw, &world, &all);
+            if draw.random_bool(0.02) {
+                drill(&mut draw, &world, &mut lives, &all).await;
+            } else {
+                step(&mut draw, &world, &all);
+            }
             lives.pass(pause(&mut draw)).await;
         }
         clear(&world, &all);
@@ -191,6 +195,19 @@ pub fn run(seed: u64, defect: Option<Defect>) -> std::io::Result<History> {
         violations.extend(oracle::violations(&inner));
         History { seed, violations, effects: inner.audit.effects.len(), trace: inner.trace.clone() }
     })
+}
+
+/// Somebody falls ill while the switch is on, and gets well without news of it. When the switch is released again, all
+/// that is left is what was known before: too old to act on.
+async fn drill(draw: &mut ChaCha8Rng, world: &Arc<World>, lives: &mut Lives, all: &[WorkloadKey]) {
+    let one = all.choose(draw).cloned().unwrap_or_else(|| WorkloadKey::new(TENANTS[0], "none"));
+    world.meddle(&Meddle::Engage);
+    world.meddle(&Meddle::FallIll(one.clone()));
+    lives.pass(Duration::from_millis(600)).await;
+    world.meddle(&Meddle::RecoverUnseen(one, 30_000));
+    lives.pass(Duration::from_secs(13)).await;
+    world.meddle(&Meddle::Release);
+    lives.pass(Duration::from_secs(10)).await;
 }
 
 fn step(draw: &mut ChaCha8Rng, world: &Arc<World>, all: &[WorkloadKey]) {

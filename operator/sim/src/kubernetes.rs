@@ -1,5 +1,5 @@
 //! Kubernetes' own controllers, as far as the actions meet them: Deployments roll out and keep their replicas, the
-//! scheduler places pods on nodes that allow it, the kubelet starts and ends them, CronJobs start Jobs.
+//! scheduler places pods on nodes that allow it, the kubelet starts and ends them, a `CronJob` starts Jobs.
 
 use crate::objects::{Controller, Pod, Template, controller, controller_key, pod};
 use crate::server::{Due, Server};
@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 pub const START: SignedDuration = SignedDuration::from_millis(2_000);
 /// From the deletion of a pod to its end.
 pub const GRACE: SignedDuration = SignedDuration::from_millis(600);
-/// Between two Jobs of a CronJob.
+/// Between two Jobs of a `CronJob`.
 const PERIOD: SignedDuration = SignedDuration::from_secs(10);
 /// How long a Job runs.
 const JOB: SignedDuration = SignedDuration::from_secs(3);
@@ -178,7 +178,7 @@ fn ready(server: &mut Server, uid: &Uid, now: Timestamp) {
     server.put_pod(pod);
 }
 
-/// Creates a CronJob that starts a Job each ten seconds unless it is suspended.
+/// Creates a `CronJob` that starts a Job each ten seconds unless it is suspended.
 pub fn cron(server: &mut Server, key: &ObjectKey, now: Timestamp) {
     let key = controller_key(ControllerKind::CronJob, key);
     let uid = server.uid(&key.object.name);
@@ -189,7 +189,7 @@ pub fn cron(server: &mut Server, key: &ObjectKey, now: Timestamp) {
     server.due.insert((now + PERIOD, Due::Run(key)));
 }
 
-/// A CronJob's time has come: it starts a Job, unless it is suspended.
+/// A `CronJob`'s time has come: it starts a Job, unless it is suspended.
 fn run_job(server: &mut Server, key: &ControllerKey, now: Timestamp) {
     let Some(cron) = server.controllers.get(key).cloned() else { return };
     server.due.insert((now + PERIOD, Due::Run(key.clone())));

@@ -6,6 +6,7 @@
 //! sim --seed N                       one drawn history, told line by line
 //! sim --plan TEXT                    the plans whose name contains TEXT, told line by line
 //! ```
+#![allow(clippy::disallowed_methods, reason = "a command says how long it took")]
 
 use homeostat_sim::defects::Defect;
 use homeostat_sim::plans::{self, Baselines};

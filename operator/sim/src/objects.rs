@@ -30,7 +30,7 @@ pub struct Template {
     pub restarted_by: Option<Name>,
 }
 
-/// A Deployment, StatefulSet, CronJob or Job as the API server stores it.
+/// A Deployment, StatefulSet, `CronJob` or Job as the API server stores it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Controller {
     /// What watchers see. `replicas` is `spec.replicas`, `paused` is `spec.paused` or `spec.suspend`.

@@ -225,21 +225,18 @@ impl Process {
                 let after = self.positions.insert(stream, newest);
                 let due = self.lists.get(&stream).is_some_and(|at| *at <= now);
                 let events = after.filter(|_| !due).and_then(|after| inner.server.watch(stream, after));
-                match events {
-                    Some(events) => {
-                        for (_, news) in events {
-                            let misses = inner.watches.misses.entry(stream).or_default();
-                            if *misses > 0 {
-                                *misses -= 1;
-                                self.lists.insert(stream, now + RELIST);
-                            } else {
-                                commit(&mut snapshot, &news, now);
-                            }
-                        }
-                    }
-                    None => {
-                        self.lists.remove(&stream);
-                        relist(&mut snapshot, stream, inner.server.list(stream), now);
+                let Some(events) = events else {
+                    self.lists.remove(&stream);
+                    relist(&mut snapshot, stream, &inner.server.list(stream), now);
+                    continue;
+                };
+                for (_, news) in events {
+                    let misses = inner.watches.misses.entry(stream).or_default();
+                    if *misses > 0 {
+                        *misses -= 1;
+                        self.lists.insert(stream, now + RELIST);
+                    } else {
+                        commit(&mut snapshot, &news, now);
                     }
                 }
             }
@@ -420,9 +417,9 @@ fn commit(snapshot: &mut Snapshot, news: &News, now: Timestamp) {
 }
 
 /// Puts a full list in the place of what the cache knows of a stream.
-fn relist(snapshot: &mut Snapshot, stream: Stream, list: Vec<News>, now: Timestamp) {
+fn relist(snapshot: &mut Snapshot, stream: Stream, list: &[News], now: Timestamp) {
     let mut present = BTreeSet::new();
-    for news in &list {
+    for news in list {
         if let News::Object(change) = news {
             present.insert(name_of(change));
         }
@@ -464,7 +461,7 @@ fn relist(snapshot: &mut Snapshot, stream: Stream, list: Vec<News>, now: Timesta
     for change in gone.iter().filter(|change| !present.contains(&name_of(change))) {
         snapshot.commit(change, now);
     }
-    for news in &list {
+    for news in list {
         commit(snapshot, news, now);
     }
 }

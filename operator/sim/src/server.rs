@@ -68,7 +68,7 @@ pub enum Due {
     Ready(Uid),
     /// A pod's grace period is over.
     Gone(Uid),
-    /// A CronJob's time has come.
+    /// A `CronJob`'s time has come.
     Run(ControllerKey),
     /// A Job is done.
     Done(ControllerKey),
@@ -87,7 +87,7 @@ pub struct View {
 pub struct Server {
     /// Pods.
     pub pods: BTreeMap<ObjectKey, Pod>,
-    /// Deployments, CronJobs and Jobs.
+    /// Deployments, Jobs and what starts them.
     pub controllers: BTreeMap<ControllerKey, Controller>,
     /// `ReplicaSet`s.
     pub replica_sets: BTreeMap<ControllerKey, ControllerRecord>,
