@@ -15,7 +15,7 @@ const DAY: i64 = 86_400;
 const RATE: f64 = 0.14;
 
 /// Profile over the day.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct DayProfile {
     /// Empty slots are not-a-number, kept as `None` in text formats.
     #[serde(with = "slots")]
@@ -27,6 +27,14 @@ pub struct DayProfile {
 impl Default for DayProfile {
     fn default() -> Self {
         Self { level: Box::new([f32::NAN; SLOTS]), spread: Box::new([f32::NAN; SPREAD_SLOTS]) }
+    }
+}
+
+impl PartialEq for DayProfile {
+    /// Equal in every bit: empty slots, which are not-a-number, equal each other.
+    fn eq(&self, other: &Self) -> bool {
+        let same = |a: &[f32], b: &[f32]| a.iter().zip(b).all(|(a, b)| a.to_bits() == b.to_bits());
+        same(&self.level[..], &other.level[..]) && same(&self.spread[..], &other.spread[..])
     }
 }
 
