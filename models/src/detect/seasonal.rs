@@ -11,6 +11,8 @@ const SLOTS: usize = 288;
 const SPREAD_SLOTS: usize = 24;
 /// Seconds of a day.
 const DAY: i64 = 86_400;
+/// Largest magnitude that a slot keeps; single precision ends soon after.
+const LARGEST: f64 = 1e37;
 /// Weight of a new day in the profile.
 const RATE: f64 = 0.14;
 
@@ -60,8 +62,10 @@ impl DayProfile {
 
     /// Learns the part of a clipped residual that the level did not take, and the residual's size.
     pub fn learn(&mut self, at_seconds: i64, step: i64, part: f64, size: f64) {
+        let (part, size) = (part.clamp(-LARGEST, LARGEST), size.min(LARGEST));
         let level = &mut self.level[slot(at_seconds, SLOTS)];
         *level = if level.is_nan() { part as f32 } else { *level + (RATE * part) as f32 };
+        *level = level.clamp(-LARGEST as f32, LARGEST as f32);
         let spread = &mut self.spread[slot(at_seconds, SPREAD_SLOTS)];
         let points = (DAY as f64 / step.max(1) as f64 / SPREAD_SLOTS as f64).max(1.0);
         *spread = if spread.is_nan() {
