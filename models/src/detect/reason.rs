@@ -37,6 +37,8 @@ pub enum Reason {
         /// What was expected.
         expected: f64,
     },
+    /// The counter started again: what it counted before that is lost, so its rate is not judged here.
+    Restarted,
     /// How far the value is from what was expected.
     Distance {
         /// Value.
@@ -58,6 +60,7 @@ impl fmt::Display for Reason {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
             Self::Learning { seen, needed } => write!(out, "still learning: {seen} of {needed} points seen"),
+            Self::Restarted => write!(out, "the counter started again since the last point"),
             Self::NoRate => {
                 write!(out, "no rate yet: the first point of a counter, or one not later than the last")
             }

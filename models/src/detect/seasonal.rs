@@ -11,11 +11,13 @@ const SLOTS: usize = 288;
 const SPREAD_SLOTS: usize = 24;
 /// Seconds of a day.
 const DAY: i64 = 86_400;
+/// Largest magnitude that a slot keeps; single precision ends soon after.
+const LARGEST: f64 = 1e37;
 /// Weight of a new day in the profile.
 const RATE: f64 = 0.14;
 
 /// Profile over the day.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct DayProfile {
     /// Empty slots are not-a-number, kept as `None` in text formats.
     #[serde(with = "slots")]
@@ -27,6 +29,14 @@ pub struct DayProfile {
 impl Default for DayProfile {
     fn default() -> Self {
         Self { level: Box::new([f32::NAN; SLOTS]), spread: Box::new([f32::NAN; SPREAD_SLOTS]) }
+    }
+}
+
+impl PartialEq for DayProfile {
+    /// Equal in every bit: empty slots, which are not-a-number, equal each other.
+    fn eq(&self, other: &Self) -> bool {
+        let same = |a: &[f32], b: &[f32]| a.iter().zip(b).all(|(a, b)| a.to_bits() == b.to_bits());
+        same(&self.level[..], &other.level[..]) && same(&self.spread[..], &other.spread[..])
     }
 }
 
@@ -52,8 +62,10 @@ impl DayProfile {
 
     /// Learns the part of a clipped residual that the level did not take, and the residual's size.
     pub fn learn(&mut self, at_seconds: i64, step: i64, part: f64, size: f64) {
+        let (part, size) = (part.clamp(-LARGEST, LARGEST), size.min(LARGEST));
         let level = &mut self.level[slot(at_seconds, SLOTS)];
         *level = if level.is_nan() { part as f32 } else { *level + (RATE * part) as f32 };
+        *level = level.clamp(-LARGEST as f32, LARGEST as f32);
         let spread = &mut self.spread[slot(at_seconds, SPREAD_SLOTS)];
         let points = (DAY as f64 / step.max(1) as f64 / SPREAD_SLOTS as f64).max(1.0);
         *spread = if spread.is_nan() {

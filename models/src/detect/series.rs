@@ -211,6 +211,7 @@ impl SeriesDetector {
         }
         let value = if self.config.counter {
             match self.counter.observe(at_seconds, value) {
+                Some(rate) if rate.reset => return self.quiet(Reason::Restarted, nowhere),
                 Some(rate) => rate.per_second,
                 None => return self.quiet(Reason::NoRate, nowhere),
             }
