@@ -1,8 +1,10 @@
 //! The things in the simulated cluster, and where each comes from. Every record of the product's vocabulary is
 //! built here and nowhere else in this crate, so that a new field is set in one place.
 
-use homeostat_execute::ports::FreshTarget;
-use homeostat_knowledge::policy::{Archetype, ControlPolicy, KillSwitch, TenantPolicy, WorkloadPolicy};
+use homeostat_execute::ports::{FreshTarget, Marks};
+use homeostat_knowledge::policy::{
+    Archetype, ControlPolicy, KillSwitch, Permits, TenantPolicy, WorkloadPolicy,
+};
 use homeostat_knowledge::records::{ControllerKey, NodeRecord, OwnerRecord, PodPhase};
 use homeostat_knowledge::{
     ActionKind, ContainerRecord, ContainerState, ControllerKind, ControllerRecord, FindingKind, GuardLimits,
@@ -125,6 +127,8 @@ pub fn controller(
         template_labels: BTreeMap::new(),
         owner,
         gitops_owner: None,
+        finished: None,
+        hold: None,
     }
 }
 
@@ -138,6 +142,8 @@ pub fn node(name: &str, uid: Uid) -> NodeRecord {
         zone: Some(Name::from("zone-a")),
         allocatable_pods: 110,
         pressures: Vec::new(),
+        control_plane: false,
+        hold: None,
     }
 }
 
@@ -149,7 +155,9 @@ pub fn fresh_pod(pod: &Pod) -> FreshTarget {
         deleting: pod.record.deleting,
         pod: Some(pod.record.clone()),
         controller: None,
+        node: None,
         restarted_by: None,
+        marks: Marks::default(),
     }
 }
 
@@ -161,7 +169,9 @@ pub fn fresh_controller(controller: &Controller) -> FreshTarget {
         deleting: false,
         pod: None,
         controller: Some(controller.record.clone()),
+        node: None,
         restarted_by: controller.template.restarted_by.clone(),
+        marks: Marks::default(),
     }
 }
 
@@ -173,7 +183,9 @@ pub fn fresh_node(node: &Node) -> FreshTarget {
         deleting: false,
         pod: None,
         controller: None,
+        node: Some(node.record.clone()),
         restarted_by: None,
+        marks: Marks::default(),
     }
 }
 
@@ -230,6 +242,7 @@ pub fn workload(key: &WorkloadKey, target: ControllerKey) -> WorkloadPolicy {
         do_not_touch_until: None,
         maximum_useless_restarts: 2,
         surge_after_crash: true,
+        permits: Permits::default(),
     }
 }
 

@@ -352,6 +352,7 @@ impl Process {
                 ready: controller.map(|controller| controller.ready),
                 revision: controller.and_then(|controller| controller.revision.clone()),
                 restarts: pod.map(|pod| pod.restarts()),
+                ..Before::default()
             },
             verification: Verification {
                 within: SignedDuration::from_secs(30),
