@@ -1,12 +1,12 @@
 //! Nezha: metrics, spans and log lines of two applications around injected faults.
 //!
-//! Of `faults.csv` only the times are read. A fault's case holds the minute without fault as baseline, what happened from
-//! its injection up to three minutes later as suspect, and the metrics of the quarter of an hour before. Spans that end
-//! later, and lines and rows stamped later, are not used. Services are told from pods by Kubernetes' naming.
+//! Of `faults.csv` only the times are read. A fault's case holds the minute without fault as baseline, what happened
+//! from its injection up to three minutes later as suspect, and the metrics of the quarter of an hour before. Spans
+//! that end later, and lines and rows stamped later, are not used. Services are told from pods by Kubernetes' naming.
 
 use std::collections::BTreeMap;
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use homeostat_models::cause::{self, Case, CauseConfig, Log, Measure, Series, Span, Template, Window};
 
@@ -16,6 +16,8 @@ use super::data::{self, Error};
 const HORIZON: f64 = 180.0;
 /// Seconds of metrics before the injection.
 const HISTORY: f64 = 900.0;
+/// Seconds before the injection that stand in for a missing minute without fault.
+const LOOK_BACK: f64 = 120.0;
 /// Seconds after the injection until a row of a minute mostly shows the fault.
 const SETTLED: f64 = 30.0;
 
@@ -189,6 +191,20 @@ impl Day {
         Ok(())
     }
 
+    /// The minute without fault; without one, the traces that ended shortly before the injection.
+    fn quiet(&self, injected: f64) -> Window {
+        if !self.baseline.spans.is_empty() {
+            return self.baseline.clone();
+        }
+        let ended =
+            |span: &&Span| span.start >= injected - LOOK_BACK && span.start + span.duration < injected;
+        let before = |log: &&Log| log.at >= injected - LOOK_BACK && log.at < injected;
+        Window {
+            spans: self.spans.iter().filter(ended).cloned().collect(),
+            logs: self.logs.iter().filter(before).cloned().collect(),
+        }
+    }
+
     /// What is known three minutes after an injection.
     fn case(&self, injected: f64) -> Case {
         let horizon = injected + HORIZON;
@@ -219,7 +235,7 @@ impl Day {
             operations: self.operations.list.clone(),
             templates: self.templates.list.iter().map(template).collect(),
             calls: self.calls.clone(),
-            baseline: self.baseline.clone(),
+            baseline: self.quiet(injected),
             suspect,
             series: (series.into_iter())
                 .map(|((entity, measure), (baseline, suspect))| Series { entity, measure, baseline, suspect })
@@ -229,16 +245,24 @@ impl Day {
     }
 }
 
-/// The folder with the minute without fault: the day's own, or that of the nearest day of the same application, which
-/// is recorded within a day of it.
-fn quiet(folder: &Path, day: &Path) -> Option<std::path::PathBuf> {
-    if day.join("traces_fault_free.csv.gz").exists() {
-        return Some(day.to_owned());
+/// The folder with the minute without fault: the day's own, or that of a day of the same month, which is the same
+/// application. A part of the data without that minute takes it from the folder `nezha` below `HOMEOSTAT_DATA`.
+fn quiet(folder: &Path, day: &Path) -> Option<PathBuf> {
+    let name = day.file_name()?.to_string_lossy().into_owned();
+    let whole = std::env::var_os("HOMEOSTAT_DATA").map(|root| PathBuf::from(root).join("nezha"));
+    for root in [Some(folder.to_owned()), whole].into_iter().flatten() {
+        let all = data::files(&root, "traces_fault_free.csv.gz").unwrap_or_default();
+        let days = || all.iter().filter_map(|path| path.parent());
+        let named = |day: &Path, length| {
+            day.file_name().is_some_and(|other| other.to_string_lossy().get(..length) == name.get(..length))
+        };
+        if let Some(found) =
+            days().find(|day| named(day, name.len())).or_else(|| days().find(|day| named(day, 7)))
+        {
+            return Some(found.to_owned());
+        }
     }
-    let month =
-        |path: &Path| path.file_name().map(|name| name.to_string_lossy().chars().take(7).collect::<String>());
-    let all = data::files(folder, "traces_fault_free.csv.gz").ok()?;
-    all.iter().filter_map(|path| path.parent()).find(|other| month(other) == month(day)).map(Path::to_owned)
+    None
 }
 
 /// A pod's service: the name without the two parts that a Deployment adds.

@@ -10,6 +10,9 @@ use super::evidence::{Evidence, Kind};
 use super::shift::quantile;
 use super::{Context, Finding};
 
+/// Share of an amount that counts although noise may explain it.
+const WEAK: f64 = 0.01;
+
 /// Additional amounts of one entity: per baseline row, and the mean of the suspect rows.
 struct Extra {
     usual: f64,
@@ -32,7 +35,8 @@ pub(super) fn gather(context: &Context<'_>, measure: Measure, kind: Kind) -> Vec
         extras.iter().enumerate().filter_map(|(entity, extra)| Some((entity, extra.as_ref()?)))
     {
         let (own, noise) = own(context, &extras, &called, entity, extra);
-        let sure = (own - 1.5 * noise).max(0.0);
+        // What noise may explain still orders those of whom nothing clear is known.
+        let sure = (own - 1.5 * noise).max(0.0) + WEAK * own.max(0.0);
         if sure > 0.0 && sure.is_finite() {
             begun.push((entity, own, sure));
         }

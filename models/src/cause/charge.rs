@@ -9,7 +9,7 @@ use super::forest::{Forest, NONE};
 use super::patterns::Deviation;
 
 /// Weight of a deviation in a visit that has fewer errors than usual.
-const RECOVERING: f64 = 0.2;
+const RECOVERING: f64 = 0.1;
 /// Deviations of less strength charge nobody.
 const LEAST: f64 = 0.1;
 
@@ -27,7 +27,7 @@ pub(super) fn charge(
     let mut own: Vec<(f64, u32)> = vec![(0.0, NONE); suspect.spans.len()];
     for &(span, index, times) in sightings {
         if span == NONE {
-            deviations[index as usize].charged += times as f64;
+            deviations[index as usize].charge(times as f64, 1.0);
             continue;
         }
         let entry = suspect.entry[span as usize] as usize;
@@ -50,7 +50,7 @@ pub(super) fn charge(
     for (entry, &(strength, index)) in own.iter().enumerate() {
         let explained = below[entry] >= config.explained_share * strength;
         if index != NONE && strength >= LEAST && !explained {
-            deviations[index as usize].charged += if recovering[entry] { RECOVERING } else { 1.0 };
+            deviations[index as usize].charge(1.0, if recovering[entry] { RECOVERING } else { 1.0 });
         }
     }
 }

@@ -25,7 +25,7 @@ pub(super) fn of_kind(context: &Context<'_>, kind: Kind) -> Vec<Finding> {
 
 fn tell(context: &Context<'_>, deviation: &Deviation) -> Evidence {
     let case = context.case;
-    let Deviation { pair, now, usual, charged, .. } = deviation;
+    let Deviation { pair, now, usual, .. } = deviation;
     let share = |(times, of): (u64, u64)| if of > 0 { times as f64 / of as f64 } else { 0.0 };
     let place = match case.operations.get(pair.operation as usize) {
         Some(operation) => format!("`{operation}` of {}", case.entity(pair.entity as usize)),
@@ -42,7 +42,7 @@ fn tell(context: &Context<'_>, deviation: &Deviation) -> Evidence {
     );
     Evidence {
         kind: deviation.kind,
-        strength: deviation.strength * charged / (charged + 2.0),
+        strength: deviation.charged_strength(),
         usual: share(*usual),
         seen: share(*now),
         text,

@@ -57,8 +57,12 @@ impl<'a> Forest<'a> {
                 (span.filter(|span| spans[*span as usize].entity == log.entity).unwrap_or(NONE), index as u32)
             })
             .collect();
-        let at = |index: u32| window.logs[index as usize].at;
-        logs.sort_by(|a, b| a.0.cmp(&b.0).then(at(a.1).total_cmp(&at(b.1))).then(a.1.cmp(&b.1)));
+        // Lines of one instant go by template, so that the order of the input does not matter.
+        let log = |index: u32| &window.logs[index as usize];
+        logs.sort_by(|a, b| {
+            let (one, two) = (log(a.1), log(b.1));
+            a.0.cmp(&b.0).then(one.at.total_cmp(&two.at)).then(one.template.cmp(&two.template))
+        });
         Self::assemble(spans, parent, logs)
     }
 

@@ -64,8 +64,23 @@ pub(super) struct Deviation {
     pub now: (u64, u64),
     /// The same without the fault.
     pub usual: (u64, u64),
-    /// Visits that are charged with it, by weight.
+    /// Visits that are charged with it.
     pub charged: f64,
+    /// Sum of their weights.
+    weight: f64,
+}
+
+impl Deviation {
+    /// Charges visits, each with a weight.
+    pub fn charge(&mut self, visits: f64, weight: f64) {
+        self.charged += visits;
+        self.weight += visits * weight;
+    }
+
+    /// Strength by the visits charged: a single one says a third.
+    pub fn charged_strength(&self) -> f64 {
+        if self.charged > 0.0 { self.strength * self.weight / (self.charged + 2.0) } else { 0.0 }
+    }
 }
 
 /// All deviations, with the visits charged.
@@ -144,6 +159,7 @@ impl Usual {
             now,
             usual,
             charged: 0.0,
+            weight: 0.0,
         })
     }
 

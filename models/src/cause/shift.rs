@@ -3,6 +3,9 @@
 use super::config::CauseConfig;
 use super::forest::{Forest, NONE};
 
+/// Share of a ratio that counts although it is usual: it orders those of whom nothing clear is known.
+const WEAK: f64 = 0.02;
+
 /// How the times of one group moved.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Shift {
@@ -60,8 +63,9 @@ impl Typical {
         let z = change / error;
         let sure = z * z / (z * z + 9.0);
         let matters = change / (change + self.share * self.request);
-        // Own times and gaps double by chance when a virtual machine or a neighbour is busy.
-        let ratio = (((after + self.floor) / (before + self.floor)).ln() - self.usual_ratio.ln()).max(0.0);
+        // Own times and gaps grow like this by chance when a virtual machine or a neighbour is busy.
+        let ratio = ((after + self.floor) / (before + self.floor)).ln();
+        let ratio = (ratio - self.usual_ratio.ln()).max(0.0) + WEAK * ratio;
         Some(Shift { strength: ratio * sure * matters, ..still })
     }
 }

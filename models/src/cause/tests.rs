@@ -1,7 +1,8 @@
 //! Small made-up applications with one fault each, and what must hold for any input.
 
 use proptest::prelude::*;
-use rand::prelude::*;
+use rand::seq::SliceRandom as _;
+use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 
 use super::*;
@@ -379,7 +380,7 @@ proptest! {
             0..40,
         ),
         logs in prop::collection::vec((0_usize..7, 0_usize..4, any::<u32>(), any::<f64>()), 0..30),
-        values in prop::collection::vec((0_usize..7, 0..5, prop::collection::vec(any::<f64>(), 0..6)), 0..20),
+        values in prop::collection::vec((0_usize..7, 0_usize..5, prop::collection::vec(any::<f64>(), 0..6)), 0..20),
         calls in prop::collection::vec((0_usize..7, 0_usize..7), 0..20),
         symptom in prop::option::of(0_usize..7),
     ) {
