@@ -6,13 +6,14 @@
 //! 2. An episode *explains* another one if the fault can get there within a few steps (from the callee to its callers, from
 //!    the owner to what it owns, from the owned to its owner, but not on to the owner's other property), and if
 //!    the other one starts neither clearly earlier nor long after the end. What an entity shows by its own state (a
-//!    finding of at least [`CorrelateConfig::own_weight`]) is explained by an owner only, never by somebody that it calls:
-//!    two sick neighbours are two faults.
+//!    finding of at least [`CorrelateConfig::own_weight`]) is explained only by an owner that shows it of itself, too, never
+//!    by somebody that it calls: two sick neighbours are two faults.
 //! 3. Episodes that nothing explains are roots; of those that explain each other (strongly connected components, found by
 //!    the method of Kosaraju and Sharir 1981) the one with the largest weight is.
 //! 4. Several roots that start together, and that are most of what one entity owns or of what calls it, have that entity
 //!    as their root even if it shows nothing itself (a dead node reports nothing).
-//! 5. Every other episode belongs to its nearest root (Dijkstra 1959, from all roots at once).
+//! 5. Every other episode belongs to its nearest root (Dijkstra 1959, from all roots at once); a step counts as much as
+//!    [`CorrelateConfig::step_ms`] between the root's episode and the start of the other one.
 //!
 //! Density-based clustering over time and graph distance (DBSCAN) runs beside it in the bench; it knows neither the
 //! direction in which a fault spreads nor what an entity says of itself.
@@ -42,15 +43,19 @@ pub struct Finding<E> {
 /// Setting of [`group`].
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CorrelateConfig {
-    /// Findings of one entity with no longer pause than this are one episode, and what starts no longer than this after
-    /// the end of an episode may be explained by it; milliseconds.
+    /// Findings of one entity with no longer pause than this are one episode; milliseconds.
     pub together_ms: i64,
+    /// What starts no longer than this after the last finding of an episode may be explained by it; milliseconds. A fault
+    /// that goes on keeps being found, so this covers the difference between two watches only.
+    pub explains_ms: i64,
     /// What is explained may be seen earlier than its explanation by this much, as watches differ in speed; milliseconds.
     pub lead_ms: i64,
     /// Roots that start within this have perhaps one owner or callee as their common root; milliseconds.
     pub coincide_ms: i64,
     /// Most steps from a fault to where it shows.
     pub hops: u32,
+    /// Time that makes a root as much farther as one step does; milliseconds.
+    pub step_ms: i64,
     /// Weight from which a finding is the entity's own evidence.
     pub own_weight: f64,
     /// Share of what an entity owns, or of what calls it, that must show for it to be the common root.
@@ -61,9 +66,11 @@ impl Default for CorrelateConfig {
     fn default() -> Self {
         Self {
             together_ms: 300_000,
+            explains_ms: 60_000,
             lead_ms: 30_000,
             coincide_ms: 60_000,
             hops: 4,
+            step_ms: 15_000,
             own_weight: 0.9,
             common_share: 0.5,
         }
@@ -90,9 +97,13 @@ impl CorrelateConfig {
         let check = |field, value: f64, good: bool, limit| {
             if good { Ok(()) } else { Err(CorrelateError::OutOfRange { field, value, limit }) }
         };
-        for (field, value) in
-            [("together_ms", self.together_ms), ("lead_ms", self.lead_ms), ("coincide_ms", self.coincide_ms)]
-        {
+        for (field, value) in [
+            ("together_ms", self.together_ms),
+            ("explains_ms", self.explains_ms),
+            ("lead_ms", self.lead_ms),
+            ("coincide_ms", self.coincide_ms),
+            ("step_ms", self.step_ms),
+        ] {
             check(field, value as f64, (0..=86_400_000).contains(&value), "0 to a day")?;
         }
         check("hops", f64::from(self.hops), (1..=32).contains(&self.hops), "1 to 32")?;
@@ -178,7 +189,7 @@ pub fn group<E: Ord + Clone + Display>(
     let links = links(&episodes, graph, config);
     let mut roots = roots(&episodes, &links);
     let commons = commons(&mut episodes, &mut roots, graph, config);
-    let mut groups = assign(&episodes, &roots, &links, &commons);
+    let mut groups = assign(&episodes, &roots, &links, &commons, config);
     groups.sort_by(|a, b| (a.first_ms, &a.root).cmp(&(b.first_ms, &b.root)));
     Ok(Grouping { groups, refused })
 }
@@ -233,9 +244,15 @@ fn links<E: Ord + Clone>(
         for (entity, way) in reach.iter() {
             for &index in of.get(entity).into_iter().flatten() {
                 let shown = &episodes[index];
-                let hops = if shown.weight >= config.own_weight { way.owned } else { Some(way.any) };
+                // Blame does not explain what an entity shows of itself.
+                let sure = |episode: &Episode<E>| episode.weight >= config.own_weight;
+                let hops = match (sure(shown), sure(cause)) {
+                    (false, _) => Some(way.any),
+                    (true, true) => way.owned,
+                    (true, false) => None,
+                };
                 let early = shown.first < cause.first.saturating_sub(config.lead_ms);
-                let late = shown.first > cause.last.saturating_add(config.together_ms);
+                let late = shown.first > cause.last.saturating_add(config.explains_ms);
                 if let Some(hops) = hops.filter(|_| !early && !late) {
                     explained.push((index, hops));
                 }
@@ -350,20 +367,28 @@ fn assign<E: Ord + Clone + Display>(
     roots: &BTreeMap<usize, Why>,
     links: &[Vec<(usize, u32)>],
     commons: &BTreeMap<usize, Vec<usize>>,
+    config: &CorrelateConfig,
 ) -> Vec<Group<E>> {
     let mut owner: BTreeMap<usize, (usize, u32)> = BTreeMap::new();
-    // By steps, then by time from the root's start, then by root.
-    let mut queue: BinaryHeap<Reverse<(u32, u64, usize, usize)>> =
-        roots.keys().map(|&root| Reverse((0, 0, root, root))).collect();
-    while let Some(Reverse((hops, _, root, index))) = queue.pop() {
+    // By distance, then by root: (distance, root, episode, steps).
+    let mut queue: BinaryHeap<Reverse<(u64, usize, usize, u32)>> =
+        roots.keys().map(|&root| Reverse((0, root, root, 0))).collect();
+    while let Some(Reverse((_, root, index, hops))) = queue.pop() {
         if owner.contains_key(&index) || (roots.contains_key(&index) && index != root) {
             continue;
         }
         owner.insert(index, (root, hops));
         let direct = commons.get(&index).into_iter().flatten().map(|&shown| (shown, 1));
         for (shown, step) in links.get(index).into_iter().flatten().copied().chain(direct) {
-            let lag = episodes[shown].first.abs_diff(episodes[root].first);
-            queue.push(Reverse((hops.saturating_add(step), lag, root, shown)));
+            let (from, at) = (&episodes[root], episodes[shown].first);
+            let outside = if at < from.first {
+                from.first.abs_diff(at)
+            } else {
+                at.saturating_sub(from.last).max(0).unsigned_abs()
+            };
+            let steps = hops.saturating_add(step);
+            let distance = outside.saturating_add(u64::from(steps) * config.step_ms.unsigned_abs());
+            queue.push(Reverse((distance, root, shown, steps)));
         }
     }
     roots.iter().map(|(&root, why)| describe(episodes, &owner, root, why)).collect()
