@@ -1,6 +1,8 @@
 //! Signals that a workload names itself (PromQL): fixed limit where people gave one, else the streaming detector.
 
-use homeostat_knowledge::{Evidence, Name, Observation, Signal, Snapshot, Timestamp, WorkloadKey};
+use homeostat_knowledge::{
+    Evidence, Name, Observation, Signal, SignedDuration, Snapshot, Timestamp, WorkloadKey,
+};
 use homeostat_models::detect::level::Direction;
 use homeostat_models::detect::{SeriesConfig, SeriesDetector};
 use std::collections::BTreeMap;
@@ -10,6 +12,10 @@ const MAX_SERIES_PER_WORKLOAD: usize = 64;
 /// Unusual samples in a row that make a signal abnormal. One alone is told often enough by chance: at a sample a minute, with
 /// a handful of signals each, it would call people to every workload several times a month. A fault stays.
 const ENTER_POINTS: u32 = 3;
+/// The same while new pods warm up: caches are empty, code is not compiled yet.
+const ENTER_POINTS_AFTER_ROLLOUT: u32 = 6;
+/// A pod warms up for so long.
+const WARM_UP: SignedDuration = SignedDuration::from_mins(5);
 /// Samples over a limit that people set, in a row.
 const ENTER_POINTS_OVER_LIMIT: u32 = 2;
 /// Usual samples in a row after which a signal is usual again.
@@ -93,10 +99,17 @@ impl Signals {
         let over = signal
             .threshold
             .is_some_and(|limit| if signal.bad_above { sample.value > limit } else { sample.value < limit });
+        // What the detector's slower channels still remember of a short peak is no bad sample: the value itself must be out.
+        let out =
+            if signal.bad_above { sample.value > verdict.usual.1 } else { sample.value < verdict.usual.0 };
+        let unusual = verdict.ready && verdict.alarm && out;
         // A limit that people set is believed sooner, and over at once; otherwise the calibrated detector decides.
         let (bad, enter, leave) = match signal.threshold {
             Some(_) => (over, ENTER_POINTS_OVER_LIMIT, 1),
-            None => (verdict.ready && verdict.alarm, ENTER_POINTS, LEAVE_POINTS),
+            None if unusual && warming_up(snapshot, key, observation.event_time) => {
+                (true, ENTER_POINTS_AFTER_ROLLOUT, LEAVE_POINTS)
+            }
+            None => (unusual, ENTER_POINTS, LEAVE_POINTS),
         };
         series.run.observe(bad, observation.event_time, enter, leave);
         series.text = format!("{} {}", trim(sample.value), signal.unit);
@@ -129,6 +142,12 @@ impl Signals {
             Some((key, since?, evidence))
         })
     }
+}
+
+/// New pods of a rollout are about.
+fn warming_up(snapshot: &Snapshot, key: &WorkloadKey, now: Timestamp) -> bool {
+    snapshot.controller_of(key).is_some_and(|controller| controller.rolling_out())
+        || snapshot.pods_of(key).any(|pod| now.duration_since(pod.created) < WARM_UP)
 }
 
 fn trim(value: f64) -> String {

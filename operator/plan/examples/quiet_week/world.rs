@@ -434,7 +434,7 @@ impl Workload {
             *size *= (0.05 * self.noise.normal()).exp();
         }
         self.own_seconds *= (0.05 * self.noise.normal()).exp();
-        self.warm_until = now + 2 * STEP;
+        self.warm_until = now + self.noise.between(60.0, 240.0) as i64;
         self.next_rollout = now + 600 + (self.noise.exponential() * ROLLOUT_EVERY) as i64;
     }
 
