@@ -25,7 +25,7 @@ fn case(seed: u64) -> Case {
         Case { graph: Graph::new(), near: BTreeMap::new(), findings: Vec::new(), truth: Vec::new() };
     let mut callers: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     let mut on: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    let mut join = |near: &mut BTreeMap<String, BTreeSet<String>>, a: &str, b: &str| {
+    let join = |near: &mut BTreeMap<String, BTreeSet<String>>, a: &str, b: &str| {
         near.entry(a.to_owned()).or_default().insert(b.to_owned());
         near.entry(b.to_owned()).or_default().insert(a.to_owned());
     };
