@@ -1,7 +1,7 @@
 # Homeostat: one place for every command. `make` alone lists them.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-pure test-cluster test-product bench score cluster cluster-down lint crds chart sim
+.PHONY: help demo test test-pure test-cluster test-product bench score cluster cluster-down lint crds chart sim quiet-week
 
 NAME ?= homeostat
 PROFILE ?= release
@@ -42,6 +42,10 @@ bench: ## Speed, memory and idle figures into target/bench/summary.json
 
 score: ## Models on benchmark data, beside the best known figures (DATA=folder, SCORER=file)
 	@DATA="$(DATA)" SCORER="$(SCORER)" SUITES="$(SUITES)" ./scripts/score
+
+quiet-week: ## A simulated week of 1,000 workloads without a fault: incidents and actions (WORKLOADS=n DAYS=n SEED=n)
+	@$(STEP) "Building the simulation" cargo build --quiet --release --package homeostat-plan --example quiet_week
+	@./target/release/examples/quiet_week $(or $(WORKLOADS),1000) $(or $(DAYS),7) $(or $(SEED),1)
 
 cluster: ## Bring up the test cluster (NAME=homeostat) and print its kubeconfig
 	@$(STEP) "Preparing tools" ./scripts/prepare cluster

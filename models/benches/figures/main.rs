@@ -10,10 +10,23 @@
 #![allow(clippy::disallowed_methods, reason = "a bench reads the clock")]
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, reason = "a bench fails by panicking")]
 
+mod cause;
 mod correlate;
+#[path = "../../examples/score/data.rs"]
+#[allow(dead_code, reason = "the suites use more of it")]
+mod data;
+mod detect;
+mod forecast;
+mod logs;
+mod python;
 mod series;
+#[path = "../../examples/score/forecast.rs"]
+#[allow(dead_code, reason = "the suite uses more of it")]
+mod suite;
 
 use serde_json::{Value, json};
+use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
+use std::alloc::System;
 use std::path::Path;
 use std::time::Instant;
 
@@ -21,7 +34,18 @@ use std::time::Instant;
 type Bench = fn() -> Vec<Row>;
 
 /// Every module's figures. A new module adds its file and its line.
-const BENCHES: &[(&str, Bench)] = &[("series", series::rows), ("correlate", correlate::rows)];
+const BENCHES: &[(&str, Bench)] = &[
+    ("series", series::rows),
+    ("detect", detect::rows),
+    ("forecast", forecast::rows),
+    ("logs", logs::rows),
+    ("cause", cause::rows),
+    ("correlate", correlate::rows),
+];
+
+/// Counts what is allocated.
+#[global_allocator]
+static HEAP: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
 /// One figure.
 pub struct Row {
@@ -31,11 +55,13 @@ pub struct Row {
     pub peer: Option<(String, f64)>,
     pub floor: Option<f64>,
     pub goal: Option<f64>,
+    /// The lower, the better: floor and goal are met from above.
+    pub lower: bool,
 }
 
 impl Row {
     pub fn new(name: impl Into<String>, value: f64, unit: &'static str) -> Self {
-        Self { name: name.into(), value, unit, peer: None, floor: None, goal: None }
+        Self { name: name.into(), value, unit, peer: None, floor: None, goal: None, lower: false }
     }
 
     #[must_use]
@@ -44,18 +70,35 @@ impl Row {
         self
     }
 
-    #[allow(dead_code, reason = "for modules whose benchmarks set a mark")]
+    /// At least the floor is needed, the goal is aimed at.
     #[must_use]
     pub fn marks(mut self, floor: f64, goal: f64) -> Self {
         (self.floor, self.goal) = (Some(floor), Some(goal));
         self
     }
 
+    /// The same for what should be small.
+    pub fn at_most(mut self, floor: f64, goal: f64) -> Self {
+        self.lower = true;
+        self.marks(floor, goal)
+    }
+
+    /// How the value stands to its marks; empty without any.
+    fn verdict(&self) -> &'static str {
+        let meets = |mark: f64| if self.lower { self.value <= mark } else { self.value >= mark };
+        match (self.floor, self.goal) {
+            (_, Some(goal)) if meets(goal) => "goal met",
+            (Some(floor), _) if meets(floor) => "floor met",
+            (Some(_), _) => "MISSED",
+            (None, _) => "",
+        }
+    }
+
     fn json(&self) -> Value {
         json!({
             "name": self.name, "value": self.value, "unit": self.unit,
             "peer": self.peer.as_ref().map(|(name, _)| name), "peerValue": self.peer.as_ref().map(|(_, value)| value),
-            "floor": self.floor, "goal": self.goal,
+            "floor": self.floor, "goal": self.goal, "lowerIsBetter": self.lower,
         })
     }
 }
@@ -110,10 +153,11 @@ fn main() {
     std::fs::write(&summary, serde_json::to_string_pretty(&all).expect("JSON")).expect("written");
 
     let number = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| format!("{value:.2}"));
-    println!("{:<62} {:>14}  {:<14} {:>10} {:>10}", "figure", "value", "unit", "floor", "goal");
+    println!("{:<62} {:>14}  {:<16} {:>10} {:>10}", "figure", "value", "unit", "floor", "goal");
     for row in &rows {
         let (floor, goal) = (number(row.floor), number(row.goal));
-        println!("{:<62} {:>14}  {:<14} {floor:>10} {goal:>10}", row.name, number(Some(row.value)), row.unit);
+        let (value, verdict) = (number(Some(row.value)), row.verdict());
+        println!("{:<62} {value:>14}  {:<16} {floor:>10} {goal:>10}  {verdict}", row.name, row.unit);
         if let Some((peer, value)) = &row.peer {
             println!("  beside: {peer} {}", number(Some(*value)));
         }

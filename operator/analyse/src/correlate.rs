@@ -458,7 +458,9 @@ impl Correlator {
         let sick = own.iter().any(|root| {
             roots.get(root).is_some_and(|findings| {
                 findings.iter().any(|finding| {
-                    !first_hand(finding.kind)
+                    // Good calls say nothing of a signal that a workload named beside them.
+                    finding.kind == FindingKind::SignalAbnormal
+                        || !first_hand(finding.kind)
                         || health_of(root, calls, snapshot).is_none_or(|(_, calls)| calls == 0)
                 })
             })

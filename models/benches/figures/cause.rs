@@ -1,13 +1,10 @@
 //! How long a ranking takes: 50 services with 20 thousand spans, and 5,000 nodes with a million.
 
-#![allow(missing_docs)]
-
-use std::hint::black_box;
-
-use criterion::{Criterion, criterion_group, criterion_main};
+use super::{Row, rate};
 use homeostat_models::cause::{Case, CauseConfig, Log, Measure, Series, Span, Template, Window, rank};
 use rand::prelude::*;
 use rand_chacha::ChaCha8Rng;
+use std::hint::black_box;
 
 /// Traces of ten visits, each with its client span, over random entities; one entity is slow in the suspect half.
 fn window(entities: usize, spans: usize, slow: Option<usize>, random: &mut ChaCha8Rng) -> Window {
@@ -87,18 +84,22 @@ fn case(entities: usize, spans: usize) -> Case {
     case
 }
 
-fn benches(criterion: &mut Criterion) {
+pub fn rows() -> Vec<Row> {
     let config = CauseConfig::default();
-    let mut group = criterion.benchmark_group("cause");
-    group.sample_size(10);
-    for (entities, spans) in [(50, 20_000), (5_000, 1_000_000)] {
-        let case = case(entities, spans);
-        group.bench_function(format!("{entities} entities, {spans} spans"), |bencher| {
-            bencher.iter(|| rank(black_box(&case), &config));
-        });
-    }
-    group.finish();
+    let cases = [
+        ("50 services", 50, 20_000, 1.0, 0.05),
+        ("5,000 nodes, a million spans", 5_000, 1_000_000, 10.0, 2.0),
+    ];
+    cases
+        .into_iter()
+        .map(|(name, entities, spans, floor, goal)| {
+            let case = case(entities, spans);
+            let seconds = 1.0
+                / rate(|| {
+                    black_box(rank(black_box(&case), &config));
+                    1
+                });
+            Row::new(format!("cause, {name}"), seconds, "s").at_most(floor, goal)
+        })
+        .collect()
 }
-
-criterion_group!(all, benches);
-criterion_main!(all);

@@ -1,0 +1,62 @@
+//! A small piece of the quiet week (`make quiet-week` runs all of it), and the same cluster with faults put in.
+
+#![allow(clippy::expect_used, reason = "a test fails by panicking")]
+
+#[path = "../../homeostat/src/kernel.rs"]
+#[allow(dead_code, reason = "the binary uses more of it")]
+mod kernel;
+#[path = "../examples/quiet_week/noise.rs"]
+mod noise;
+#[path = "../examples/quiet_week/world.rs"]
+mod world;
+
+use homeostat_knowledge::FindingKind;
+use world::{Fault, SIGNALS, STEP, World};
+
+#[test]
+fn a_cluster_in_which_nothing_is_wrong_is_left_alone() {
+    let (workloads, days) = (20, 2);
+    let mut world = World::new(workloads, 11, Vec::new());
+    for _ in 0..days * 86_400 / STEP {
+        world.step();
+    }
+    let outcome = &world.outcome;
+    assert_eq!(outcome.samples, workloads as u64 * 5 * 2 * 1_440);
+    assert!(outcome.rollouts > 10 && outcome.spans > 100_000, "{} {}", outcome.rollouts, outcome.spans);
+    assert!(outcome.disruptive.is_empty(), "{:?}", outcome.disruptive);
+    // One a workload-month is the bound.
+    let bound = workloads as f64 * days as f64 / 30.0;
+    assert!(outcome.incidents.len() as f64 <= bound, "{:?}", outcome.incidents);
+}
+
+#[test]
+fn a_signal_that_is_ten_times_worse_is_an_incident_by_its_third_sample() {
+    let faults: Vec<Fault> = [0, 1, 3, 4]
+        .into_iter()
+        .zip([0, 1, 2, 3])
+        .map(|(signal, workload)| Fault {
+            workload,
+            signal,
+            from_step: 700 + 40 * workload as i64,
+            steps: 20,
+        })
+        .collect();
+    let mut world = World::new(6, 5, faults.clone());
+    while world.steps() < 900 {
+        world.step();
+    }
+    for fault in &faults {
+        let (name, workload) = (SIGNALS[fault.signal].0, format!("w{:04}", fault.workload));
+        let found = world.outcome.incidents.iter().find(|(step, of, kind, evidence)| {
+            (fault.from_step..fault.from_step + 3).contains(step)
+                && *of == workload
+                && *kind == FindingKind::SignalAbnormal
+                && evidence.starts_with(name)
+        });
+        assert!(found.is_some(), "{name} of {workload}: {:?}", world.outcome.incidents);
+        // It lasts for twenty minutes; it is told once.
+        let count = world.outcome.incidents.iter().filter(|(_, of, _, _)| *of == workload).count();
+        assert_eq!(count, 1, "{:?}", world.outcome.incidents);
+    }
+    assert!(world.outcome.disruptive.is_empty(), "people are told: {:?}", world.outcome.disruptive);
+}
