@@ -5,7 +5,7 @@
 mod data;
 #[path = "../examples/score/series.rs"]
 mod series;
-#[path = "../benches/usual.rs"]
+#[path = "../benches/detect/usual.rs"]
 mod usual;
 
 use std::fs;

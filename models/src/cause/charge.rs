@@ -66,7 +66,7 @@ fn recovering(case: &Case, baseline: &Forest<'_>, suspect: &Forest<'_>) -> Vec<b
             ((visit.entity, visit.operation), f64::from(before[span as usize]))
         })
         .collect();
-    usual.sort_by(|a, b| a.0.cmp(&b.0));
+    usual.sort_by_key(|a| a.0);
     let usual: Vec<((usize, usize), f64)> = (usual.chunk_by(|a, b| a.0 == b.0))
         .map(|run| (run[0].0, run.iter().map(|visit| visit.1).sum::<f64>() / run.len() as f64))
         .collect();

@@ -72,7 +72,9 @@ impl<'a> Forest<'a> {
         if order.len() < count {
             // What is not reached from a root hangs on a cycle: each such span stands alone.
             let mut reached = vec![false; count];
-            order.iter().for_each(|span| reached[*span as usize] = true);
+            for span in &order {
+                reached[*span as usize] = true;
+            }
             for span in 0..count {
                 if !reached[span] {
                     parent[span] = NONE;

@@ -140,7 +140,12 @@ pub fn action() -> ActionRecord {
             resource_version: Name::from("4242"),
         },
         parameters: Parameters::EvictPod,
-        before: Before { replicas: Some(1), ready: Some(1), revision: None, restarts: Some(0) },
+        before: Before {
+                    replicas: Some(1),
+                    ready: Some(1),
+                    restarts: Some(0),
+                    ..Before::default()
+                },
         epoch: 812,
         evidence: EvidenceRef {
             id: EvidenceId::new("e-1"),
