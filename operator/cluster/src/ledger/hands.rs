@@ -123,8 +123,8 @@ impl Hand<'_> {
             Api::namespaced(self.client.clone(), &self.target.key.namespace);
         let found = call("list", &self.name(), api.list(&ListParams::default())).await?;
         let scaler = found.items.into_iter().find(|scaler| {
-            let of = scaler.spec.as_ref().map(|spec| &spec.scale_target_ref);
-            of.is_some_and(|of| of.kind == *self.target.kind && of.name == *self.target.key.name)
+            let of = &scaler.spec.scale_target_ref;
+            of.kind == *self.target.kind && of.name == *self.target.key.name
         });
         Ok(scaler.map(|scaler| {
             let name = scaler.metadata.name.unwrap_or_default();
@@ -158,8 +158,7 @@ impl Hand<'_> {
         let key = ObjectKey::new(self.target.key.namespace.clone(), revision);
         let set = call("read", &label("ReplicaSet", &key), api.get(revision)).await?;
         self.owned(revision, set.metadata.owner_references.as_deref())?;
-        let template = set.spec.and_then(|spec| spec.template);
-        let mut template = serde_json::to_value(template)
+        let mut template = serde_json::to_value(set.spec.template)
             .ok()
             .filter(Value::is_object)
             .ok_or_else(|| self.invalid(format!("revision {revision} has no template")))?;
@@ -174,8 +173,8 @@ impl Hand<'_> {
         let key = ObjectKey::new(self.target.key.namespace.clone(), revision);
         let old = call("read", &label("ControllerRevision", &key), api.get(revision)).await?;
         self.owned(revision, old.metadata.owner_references.as_deref())?;
-        let template = old.data.map(|data| data.0["spec"]["template"].clone());
-        template
+        let template = old.data.0["spec"]["template"].clone();
+        Some(template)
             .filter(Value::is_object)
             .ok_or_else(|| self.invalid(format!("revision {revision} has no template")))
     }
