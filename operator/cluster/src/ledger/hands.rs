@@ -158,8 +158,7 @@ impl Hand<'_> {
         let key = ObjectKey::new(self.target.key.namespace.clone(), revision);
         let set = call("read", &label("ReplicaSet", &key), api.get(revision)).await?;
         self.owned(revision, set.metadata.owner_references.as_deref())?;
-        let template = set.spec.template;
-        let mut template = serde_json::to_value(template)
+        let mut template = serde_json::to_value(set.spec.template)
             .ok()
             .filter(Value::is_object)
             .ok_or_else(|| self.invalid(format!("revision {revision} has no template")))?;
@@ -175,9 +174,8 @@ impl Hand<'_> {
         let old = call("read", &label("ControllerRevision", &key), api.get(revision)).await?;
         self.owned(revision, old.metadata.owner_references.as_deref())?;
         let template = old.data.0["spec"]["template"].clone();
-        template
-            .is_object()
-            .then_some(template)
+        Some(template)
+            .filter(Value::is_object)
             .ok_or_else(|| self.invalid(format!("revision {revision} has no template")))
     }
 

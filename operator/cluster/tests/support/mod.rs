@@ -486,6 +486,11 @@ fn merge(into: &mut Value, patch: &Value) {
                 }
             }
         }
+        // RFC 7386: what is no object becomes an empty one first, so that a null in the patch leaves no trace.
+        (into, patch @ Value::Object(_)) => {
+            *into = json!({});
+            merge(into, patch);
+        }
         (into, patch) => *into = patch.clone(),
     }
 }
