@@ -31,6 +31,18 @@ pub const HTTP_URL: &str = "^https?://[^ ]+$";
 pub const ANNOTATION_DO_NOT_TOUCH_UNTIL: &str = "homeostat.dev/do-not-touch-until";
 /// Annotation on a pod template that a rolling restart writes: the name of the Action.
 pub const ANNOTATION_RESTARTED_BY: &str = "homeostat.dev/restarted-by";
+/// Annotation on a controller that a roll back writes: the name of the Action.
+pub const ANNOTATION_ROLLED_BACK_BY: &str = "homeostat.dev/rolled-back-by";
+/// Annotation on what is held (a cordoned node, a suspended run): the name of the Action that holds it.
+pub const ANNOTATION_HELD_BY: &str = "homeostat.dev/held-by";
+/// Annotation on what is held: until when (RFC 3339).
+pub const ANNOTATION_HELD_UNTIL: &str = "homeostat.dev/held-until";
+/// Label on what is held, so that it is found without looking at everything.
+pub const LABEL_HELD: &str = "homeostat.dev/held";
+/// Annotation on a Job that an Action created: the name of the Action.
+pub const ANNOTATION_CREATED_BY: &str = "homeostat.dev/created-by";
+/// Annotation on a Job that retries another: the UID of the failed one.
+pub const ANNOTATION_RETRY_OF: &str = "homeostat.dev/retry-of";
 /// Label on incidents, actions and reports: the tenant.
 pub const LABEL_TENANT: &str = "homeostat.dev/tenant";
 /// Label on actions and reports: the incident.

@@ -11,7 +11,24 @@ use serde_saphyr::{Location, Spanned};
 use std::collections::BTreeSet;
 
 /// Actions that a playbook may ask for. Everything else that the API knows is refused by name.
-pub const AVAILABLE: [ActionKind; 3] = [ActionKind::EvictPod, ActionKind::RollingRestart, ActionKind::Notify];
+pub const AVAILABLE: [ActionKind; 12] = [
+    ActionKind::ScaleUp,
+    ActionKind::ScaleDown,
+    ActionKind::EvictPod,
+    ActionKind::RollingRestart,
+    ActionKind::RollBack,
+    ActionKind::Cordon,
+    ActionKind::Uncordon,
+    ActionKind::Drain,
+    ActionKind::Suspend,
+    ActionKind::Resume,
+    ActionKind::RetryJob,
+    ActionKind::Notify,
+];
+
+/// Actions with a before-image to go back to.
+pub const RESTORABLE: [ActionKind; 4] =
+    [ActionKind::ScaleUp, ActionKind::ScaleDown, ActionKind::Cordon, ActionKind::Suspend];
 
 /// Most steps of a ladder.
 pub const MAXIMUM_STEPS: usize = 16;
@@ -181,7 +198,7 @@ impl Checker {
 
     fn rung(&mut self, step: &LadderStep, at: Location) -> Option<Rung> {
         let action = self.action(&step.action)?;
-        self.target(step, action);
+        let (replicas, revision) = self.target(step, action, at);
         let verification = self.verification(step, action, at);
         let after = self.after(step, action, at);
         let times = self.bounded(step.times.as_ref(), "times", 1, MAXIMUM_TIMES, 1);
@@ -191,10 +208,10 @@ impl Checker {
         }
         let undo = match step.undo.as_ref().map(|undo| (undo.value.as_str(), undo.referenced)) {
             None | Some(("Never", _)) => Undo::None,
-            // None of the available actions has a before-image to go back to.
+            Some(("Restore", _)) if RESTORABLE.contains(&action) => Undo::Restore,
             Some(("Restore", place)) => {
                 let message =
-                    format!("{action} cannot be undone: a replaced pod stays replaced; write Never");
+                    format!("{action} cannot be undone: there is no state before to go back to; write Never");
                 self.refuse(place, Rule::Undo, message);
                 Undo::None
             }
@@ -215,7 +232,7 @@ impl Checker {
             }
         };
         let requires = step.requires.as_ref().and_then(|level| self.level(level));
-        Some(Rung { action, after, verification, undo, times, severity, requires })
+        Some(Rung { action, after, verification, replicas, revision, undo, times, severity, requires })
     }
 
     fn action(&mut self, written: &Spanned<String>) -> Option<ActionKind> {
@@ -229,11 +246,19 @@ impl Checker {
         None
     }
 
-    fn target(&mut self, step: &LadderStep, action: ActionKind) {
+    /// What it is done to, and the absolute values that the action takes: replicas, revision.
+    fn target(&mut self, step: &LadderStep, action: ActionKind, at: Location) -> (Option<i32>, Option<Name>) {
         let expected = match action {
             ActionKind::EvictPod => Some("SickPod"),
-            ActionKind::RollingRestart => Some("SickWorkload"),
-            _ => None,
+            ActionKind::RollingRestart
+            | ActionKind::ScaleUp
+            | ActionKind::ScaleDown
+            | ActionKind::Suspend
+            | ActionKind::Resume
+            | ActionKind::RetryJob => Some("SickWorkload"),
+            ActionKind::RollBack => Some("PreviousRevision"),
+            ActionKind::Cordon | ActionKind::Uncordon | ActionKind::Drain => Some("SickNode"),
+            ActionKind::ResizePod | ActionKind::Notify => None,
         };
         if let Some(to) = &step.to
             && Some(to.value.as_str()) != expected
@@ -242,8 +267,21 @@ impl Checker {
             let message = format!("{action} has no target {}: {hint}", to.value);
             self.refuse(to.referenced, Rule::RelativeTarget, message);
         }
+        let (mut replicas, mut revision) = (None, None);
+        let scales = matches!(action, ActionKind::ScaleUp | ActionKind::ScaleDown);
         for (name, value) in &step.parameters {
             let text = value.value.trim();
+            if scales && name == "replicas" {
+                replicas = text.parse::<i32>().ok().filter(|number| (1..=100_000).contains(number));
+            }
+            if action == ActionKind::RollBack && name == "revision" && !text.is_empty() {
+                revision = Some(Name::from(text));
+            }
+            let used =
+                (name == "replicas" && replicas.is_some()) || (name == "revision" && revision.is_some());
+            if used && !text.starts_with(['+', '-', '*']) {
+                continue;
+            }
             let relative = text.starts_with(['+', '-', '*']) || text.ends_with('%');
             let message = if relative {
                 format!("{name}: {text} is relative to something that can change: write the absolute value")
@@ -253,6 +291,11 @@ impl Checker {
             let rule = if relative { Rule::RelativeTarget } else { Rule::Value };
             self.refuse(value.referenced, rule, message);
         }
+        if action == ActionKind::RollBack && step.to.is_none() && revision.is_none() {
+            let message = "RollBack needs to: PreviousRevision or parameters.revision";
+            self.refuse(at, Rule::RelativeTarget, message);
+        }
+        (replicas, revision)
     }
 
     fn verification(&mut self, step: &LadderStep, action: ActionKind, at: Location) -> Verification {

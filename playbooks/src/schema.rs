@@ -87,6 +87,10 @@ pub struct Rung {
     pub after: After,
     /// What counts as success, by when.
     pub verification: Verification,
+    /// Replicas to have; `None` leaves the choice within the bounds to the planner.
+    pub replicas: Option<i32>,
+    /// Revision to go back to by name; `None`: the one before the present one.
+    pub revision: Option<Name>,
     /// What is done when it does not help.
     pub undo: Undo,
     /// How often it is tried within one incident without success before the next step; at least 1.

@@ -2,6 +2,7 @@
 
 #![allow(clippy::panic, clippy::expect_used, reason = "tests")]
 
+use homeostat_knowledge::plan::Undo;
 use homeostat_knowledge::{ActionKind, FindingKind, Severity, SignedDuration};
 use homeostat_playbooks::{
     After, LIBRARY, Playbook, PlaybookError, Problem, Rule, parse, parse_spec, shipped, with_own,
@@ -104,6 +105,23 @@ fn the_spec_of_the_api_server_is_read_as_json_with_its_generation() {
 }
 
 #[test]
+fn sizes_and_revisions_are_absolute_and_may_be_taken_back_where_there_is_a_state_before() {
+    let read = playbook(
+        "  trigger: { findings: [Slow] }
+  ladder:
+    - { action: ScaleUp, parameters: { replicas: '6' }, undo: Restore, verify: { withinSeconds: 60 } }
+    - { action: RollBack, to: PreviousRevision, verify: { withinSeconds: 60 } }
+    - { action: RollBack, parameters: { revision: order-7d }, verify: { withinSeconds: 60 } }
+    - { action: Drain, to: SickNode, verify: { withinSeconds: 60 } }
+",
+    )
+    .expect("valid");
+    assert_eq!((read.ladder[0].replicas, read.ladder[0].undo), (Some(6), Undo::Restore));
+    assert_eq!((&read.ladder[1].revision, read.ladder[1].undo), (&None, Undo::None));
+    assert_eq!(read.ladder[2].revision.as_deref(), Some("order-7d"));
+}
+
+#[test]
 fn syntax_errors_name_line_and_column() {
     for (spec, line, column, hint) in [
         ("  trigger: { findings: [Hung] }\n  ladder: oops\n", 6, 11, "sequence"),
@@ -142,7 +160,15 @@ fn each_rule_refuses_at_the_right_line() {
             "never reached",
         ),
         (with(&format!("{{ action: Reboot, {verify} }}")), Rule::Action, 3, "no action is called Reboot"),
-        (with(&format!("{{ action: Drain, {verify} }}")), Rule::Action, 3, "available are EvictPod"),
+        (with(&format!("{{ action: ResizePod, {verify} }}")), Rule::Action, 3, "available are ScaleUp"),
+        (with(&format!("{{ action: RollBack, {verify} }}")), Rule::RelativeTarget, 3, "PreviousRevision"),
+        (
+            with(&format!("{{ action: ScaleUp, {verify}, parameters: {{ replicas: '+2' }} }}")),
+            Rule::RelativeTarget,
+            3,
+            "absolute",
+        ),
+        (with(&format!("{{ action: Cordon, to: SickPod, {verify} }}")), Rule::RelativeTarget, 3, "SickNode"),
         (
             with(&format!("{{ action: EvictPod, {verify}, parameters: {{ pods: '+1' }} }}")),
             Rule::RelativeTarget,

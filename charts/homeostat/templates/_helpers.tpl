@@ -77,6 +77,17 @@ capabilities:
 {{- printf "%s-defaults" (include "homeostat.fullname" . | trunc 54) }}
 {{- end }}
 
+{{/* Names of the objects of the hook that lets go of what is held. */}}
+{{- define "homeostat.release" -}}
+{{- printf "%s-release" (include "homeostat.fullname" . | trunc 55) }}
+{{- end }}
+
+{{/* Annotations of that hook without the weight. */}}
+{{- define "homeostat.releaseHook" -}}
+helm.sh/hook: pre-delete
+helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
+{{- end }}
+
 {{/* Hook annotations without the weight. */}}
 {{- define "homeostat.hook" -}}
 helm.sh/hook: post-install,post-upgrade

@@ -103,6 +103,8 @@ impl World {
                 template_labels: labels.clone(),
                 owner: None,
                 gitops_owner: None,
+                finished: None,
+                hold: None,
             }))));
             world.object(ObjectChange::Service(Change::Applied(Arc::new(ServiceRecord {
                 key: key(name),
@@ -125,6 +127,7 @@ impl World {
                 do_not_touch_until: None,
                 maximum_useless_restarts: 2,
                 surge_after_crash: true,
+                permits: homeostat_knowledge::policy::Permits::default(),
             }))));
             world.object(ObjectChange::Pod(Change::Applied(Arc::new(pod(name)))));
         }

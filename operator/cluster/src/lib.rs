@@ -3,7 +3,7 @@
 //! Reading path: [`watches`] (what the cluster holds becomes observations), [`validate`] (resources of people
 //! become policies, or a reason why not), [`incidents`] and [`status`] (what people see), [`ledger`] (actions:
 //! stored, sent, read back), [`elector`] (which replica acts), [`mod@recorder`] (Kubernetes Events), [`janitor`]
-//! (what is over goes away), [`error`] (what to do about an error).
+//! (what is over goes away), [`release`] (what is held is let go), [`error`] (what to do about an error).
 //!
 //! Nothing is decided here. Whole objects are never kept; writes are conditional, bounded in time, never sent
 //! again when their outcome is unknown, and left out when nothing changed.
@@ -17,6 +17,7 @@ pub mod janitor;
 pub mod ledger;
 pub mod projection;
 pub mod recorder;
+pub mod release;
 pub mod status;
 pub mod validate;
 pub mod watches;

@@ -63,6 +63,8 @@ fn action() -> ActionRecord {
             within: SignedDuration::from_secs(30),
             expect: Expectation::ObjectivesMet,
         },
+        undo: homeostat_knowledge::plan::Undo::None,
+        undo_of: None,
         state: ActionState::Admitted,
         guards: vec![GuardReport {
             name: GuardName::KillSwitch,

@@ -8,7 +8,7 @@ use crate::guards::{
 use crate::history::ActionHistory;
 use crate::roots::Root;
 use homeostat_knowledge::observation::SourceState;
-use homeostat_knowledge::policy::KillSwitch;
+use homeostat_knowledge::policy::{KillSwitch, TenantPolicy};
 use homeostat_knowledge::{
     ActionId, ActionRecord, Finding, FindingKind, GuardName, SignedDuration, Snapshot, Timestamp,
 };
@@ -80,7 +80,7 @@ pub fn guard_input(
         now,
         through,
         resumed,
-        action: ActionFacts::of(record),
+        action: ActionFacts::of(record, snapshot),
         kill_switch,
         leads,
         synced_since: snapshot.synced_since.filter(|_| snapshot.ready()),
@@ -88,6 +88,7 @@ pub fn guard_input(
         control: (*snapshot.control).clone(),
         tenant: tenant.map(|tenant| (**tenant).clone()),
         workload: snapshot.workloads.get(&record.workload).map(|workload| (**workload).clone()),
+        neighbours: neighbours(record, snapshot),
         history: relevant(history, record, now),
         evidence: evidence(record, finding, snapshot),
         roots,
@@ -107,6 +108,24 @@ pub fn guard_input(
         intent_stored: !record.resource_version.is_empty() && record.instants.intent.is_some(),
         fresh,
     }
+}
+
+/// Tenants that have pods on the node that is acted on.
+fn neighbours(record: &ActionRecord, snapshot: &Snapshot) -> Vec<TenantPolicy> {
+    if !record.target.is_node() {
+        return Vec::new();
+    }
+    let on_node = snapshot
+        .pods
+        .values()
+        .filter(|pod| pod.node.as_ref() == Some(&record.target.key.name))
+        .filter_map(|pod| snapshot.tenant_of_namespace(&pod.key.namespace));
+    let tenants: BTreeMap<_, _> = on_node.map(|tenant| (&tenant.name, tenant)).collect();
+    tenants
+        .into_values()
+        .filter(|tenant| tenant.name != record.tenant)
+        .map(|tenant| (**tenant).clone())
+        .collect()
 }
 
 /// Own tenant: 24 hours; the rest of the cluster: what is open or of the last hour.

@@ -1,6 +1,7 @@
 //! What the guards remember of an action: small, serialisable, enough for budgets, cool-downs and breakers.
 
 use homeostat_knowledge::entity::{TenantName, WorkloadKey};
+use homeostat_knowledge::plan::Undo;
 use homeostat_knowledge::{
     ActionId, ActionKind, ActionRecord, ActionState, IncidentId, PlaybookRef, Timestamp, Uid,
 };
@@ -31,6 +32,12 @@ pub struct ActionHistory {
     pub at: Option<Timestamp>,
     /// When it ended.
     pub closed: Option<Timestamp>,
+    /// The action that it takes back.
+    #[serde(default)]
+    pub undo_of: Option<ActionId>,
+    /// It may have to be taken back.
+    #[serde(default)]
+    pub may_undo: bool,
     /// Did it help? `None` as long as nobody knows, or when nothing was done.
     pub helped: Option<bool>,
 }
@@ -39,7 +46,17 @@ impl ActionHistory {
     /// The memory of one record.
     pub fn of(record: &ActionRecord) -> Self {
         let ActionRecord {
-            id, incident, tenant, workload, playbook, target, state, instants, outcome, ..
+            id,
+            incident,
+            tenant,
+            workload,
+            playbook,
+            target,
+            state,
+            instants,
+            outcome,
+            undo_of,
+            ..
         } = record;
         // An action that ended without having been sent (a budget of the API server refused it) used nothing up.
         let effect =
@@ -56,6 +73,8 @@ impl ActionHistory {
             effect,
             at: instants.claimed.or(instants.intent),
             closed: instants.closed,
+            undo_of: undo_of.clone(),
+            may_undo: may_undo(record),
             helped: outcome.as_ref().filter(|_| effect).map(|outcome| outcome.helped),
         }
     }
@@ -70,10 +89,31 @@ impl ActionHistory {
         changes_state(self.kind) && self.state.in_flight()
     }
 
+    /// How many effects of the hourly budgets it takes: its own, and while it is under way the one that would
+    /// take it back. An undo is paid for by the action that it takes back, until that one has ended.
+    pub fn weight(&self) -> usize {
+        if self.undo_of.is_some() && self.state.in_flight() {
+            return 0;
+        }
+        if self.may_undo && self.state.in_flight() { 2 } else { 1 }
+    }
+
+    /// Under way by itself: an undo goes on under the action that it takes back.
+    pub fn takes_a_place(&self) -> bool {
+        self.in_flight() && self.undo_of.is_none()
+    }
+
     /// Was sent and did not help.
     pub fn failed(&self) -> bool {
         self.effect && self.helped == Some(false)
     }
+}
+
+/// It has a before-image to go back to, and is to go back to it when it does not help.
+pub(crate) fn may_undo(record: &ActionRecord) -> bool {
+    record.undo == Undo::Restore
+        && record.undo_of.is_none()
+        && crate::actions::spec(record.kind()).is_some_and(|spec| spec.restore(record).is_some())
 }
 
 /// Actions that only tell people are not limited by budgets.

@@ -2,7 +2,7 @@
 //! guards' code: it counts again, in its own way, from its own memory. Tests run it over everything; in
 //! production it runs before each effect, and one breach stops all effects until the replica restarts.
 
-use crate::guards::{GuardInput, Mode, approval_holds, frozen, mode};
+use crate::guards::{GuardInput, Mode, approval_holds, frozen, mode_of};
 use crate::history::changes_state;
 use homeostat_knowledge::entity::{TenantName, WorkloadKey};
 use homeostat_knowledge::policy::KillSwitch;
@@ -64,6 +64,7 @@ struct Effect {
     workload: WorkloadKey,
     open: bool,
     changes: bool,
+    undo: bool,
 }
 
 /// Watches states and effects.
@@ -98,6 +99,7 @@ impl Checker {
                 workload: record.workload.clone(),
                 open: !record.state.ended(),
                 changes: changes_state(record.kind()),
+                undo: record.undo_of.is_some(),
             };
             self.effects.insert(record.id.clone(), effect);
         }
@@ -146,8 +148,15 @@ impl Checker {
             self.breach(Invariant::S2, id, at, text);
         }
         let changes = changes_state(record.kind());
-        if changes {
+        if let Some(undone) = &record.undo_of {
+            // Its budget was reserved with that of the action that it takes back.
+            if !self.effects.contains_key(undone) {
+                self.breach(Invariant::S10, id, at, format!("takes back {undone}, which was not sent"));
+            }
+        } else if changes {
             self.budgets(record, input, at);
+        }
+        if changes {
             self.evidence_and_target(record, input, fresh, at);
         }
         self.permission(record, input, at);
@@ -160,6 +169,7 @@ impl Checker {
                 workload: record.workload.clone(),
                 open: true,
                 changes,
+                undo: record.undo_of.is_some(),
             };
             self.effects.insert(id.clone(), effect);
         }
@@ -190,16 +200,21 @@ impl Checker {
         let count = |test: &dyn Fn(&&&Effect) -> bool| others.iter().filter(test).count() + 1;
         let age = |effect: &Effect| at.duration_since(effect.at);
         let hour = SignedDuration::from_hours(1);
+        let under_way = |effect: &Effect| effect.open && !effect.undo;
         let same_workload = |effect: &Effect| effect.workload == record.workload;
         let same_tenant = |effect: &Effect| effect.tenant == record.tenant;
         let used = [
             (
                 "under way on the workload",
-                count(&|e| e.open && same_workload(e)),
+                count(&|e| under_way(e) && same_workload(e)),
                 limits.in_flight_per_workload,
             ),
-            ("under way in the tenant", count(&|e| e.open && same_tenant(e)), limits.in_flight_per_tenant),
-            ("under way in the cluster", count(&|e| e.open), input.control.in_flight),
+            (
+                "under way in the tenant",
+                count(&|e| under_way(e) && same_tenant(e)),
+                limits.in_flight_per_tenant,
+            ),
+            ("under way in the cluster", count(&|e| under_way(e)), input.control.in_flight),
             (
                 "on the workload in an hour",
                 count(&|e| same_workload(e) && age(e) < hour),
@@ -244,6 +259,7 @@ impl Checker {
         let age = input.evidence.as_ref().map(|evidence| evidence.age(at));
         match (age, maximum) {
             (Some(age), Some(maximum)) if age <= maximum => {}
+            _ if record.undo_of.is_some() => {}
             _ => self.breach(
                 Invariant::S6,
                 &record.id,
@@ -269,26 +285,31 @@ impl Checker {
         let Some(tenant) = &input.tenant else {
             return self.breach(Invariant::S5, id, at, "no tenant".to_owned());
         };
+        let node = record.target.is_node();
         let workload = input.workload.as_ref();
-        if tenant.paused
-            || workload.is_none_or(|workload| {
-                workload.paused || workload.do_not_touch_until.is_some_and(|until| at < until)
-            })
-        {
+        let stopped = workload.is_none_or(|workload| {
+            workload.paused || workload.do_not_touch_until.is_some_and(|until| at < until)
+        });
+        if tenant.paused || (stopped && !node) || input.neighbours.iter().any(|neighbour| neighbour.paused) {
             self.breach(Invariant::S4, id, at, "a person paused automation".to_owned());
         }
-        if changes_state(record.kind()) && frozen(&tenant.freezes, at) != Ok(None) {
+        let mut tenants = std::iter::once(tenant).chain(&input.neighbours);
+        if changes_state(record.kind())
+            && record.undo_of.is_none()
+            && tenants.any(|tenant| frozen(&tenant.freezes, at) != Ok(None))
+        {
             self.breach(Invariant::S4, id, at, "a freeze window is open".to_owned());
         }
         let owned = |namespace: &homeostat_knowledge::Name| tenant.namespaces.contains(namespace);
         if tenant.name != record.tenant
             || !owned(&record.workload.namespace)
-            || !owned(&record.target.key.namespace)
+            || !(owned(&record.target.key.namespace)
+                || (node && &*tenant.name.0 == homeostat_knowledge::policy::PLATFORM_TENANT))
         {
             let text = format!("target {} is not of tenant {}", record.target.key, record.tenant);
             self.breach(Invariant::S5, id, at, text);
         }
-        let approved = match mode(record.kind(), tenant, &input.control) {
+        let approved = match mode_of(&input.action, tenant, &input.control) {
             Mode::Act => true,
             Mode::Approve => record.approval.as_ref().is_some_and(|approval| {
                 approval_holds(approval, &record.evidence.id, record.evidence.taken_at, at).is_ok()

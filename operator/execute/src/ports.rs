@@ -4,11 +4,13 @@
 
 use crate::guards::GuardInput;
 use homeostat_knowledge::policy::KillSwitch;
+use homeostat_knowledge::records::NodeRecord;
 use homeostat_knowledge::{
     ActionId, ActionRecord, ControllerRecord, Name, ObjectKey, Parameters, PodRecord, SignedDuration, Target,
-    Uid,
+    Timestamp, Uid,
 };
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::future::Future;
 
 /// Stores actions. The truth about open actions is in the API server, so it shares fate with what they change.
@@ -106,6 +108,12 @@ pub enum Refusal {
     /// A `PodDisruptionBudget` would refuse the eviction.
     #[error("a PodDisruptionBudget would refuse it: {0}")]
     BlockedByBudget(String),
+    /// Homeostat's service account lacks a right.
+    #[error("the service account of Homeostat may not do it: {0}")]
+    Forbidden(String),
+    /// Something else in the cluster owns what would be changed, e.g. a `HorizontalPodAutoscaler`.
+    #[error("owned by somebody else: {0}")]
+    Owned(String),
     /// No answer, or not now: nothing is known.
     #[error("the dry run got no answer: {0}")]
     Unavailable(String),
@@ -130,6 +138,9 @@ pub enum EffectError {
     /// Missing rights, or refused by admission; nothing was changed.
     #[error("the API server refused the effect: {0}")]
     Denied(String),
+    /// Something else in the cluster owns what would be changed; nothing was changed.
+    #[error("owned by somebody else: {0}")]
+    Owned(String),
     /// The target is gone; nothing was changed.
     #[error("the target does not exist any more")]
     NotFound,
@@ -159,8 +170,75 @@ pub struct FreshTarget {
     pub pod: Option<PodRecord>,
     /// For controllers.
     pub controller: Option<ControllerRecord>,
+    /// For nodes.
+    pub node: Option<NodeRecord>,
     /// The pod template's annotation `homeostat.dev/restarted-by`.
     pub restarted_by: Option<Name>,
+    /// Marks that we and others left on it.
+    pub marks: Marks,
+}
+
+/// Marks on an object that only a fresh read shows; snapshots do not keep them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Marks {
+    /// The annotation `homeostat.dev/rolled-back-by`.
+    pub rolled_back_by: Option<Name>,
+    /// For a failed Job: the action that the Job of its retry name was created by.
+    pub retried_by: Option<Name>,
+    /// Who set the fields that actions change, newest last. From `metadata.managedFields`.
+    pub edits: Vec<FieldEdit>,
+    /// Requests of each container of a pod.
+    pub requests: BTreeMap<Name, Requests>,
+}
+
+/// Who set a field, and when (`metadata.managedFields`).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FieldEdit {
+    /// Which field.
+    pub field: Field,
+    /// The field manager's name, e.g. `kubectl-edit`.
+    pub manager: Name,
+    /// Written through this subresource, e.g. `scale`; empty for the object itself.
+    pub subresource: Name,
+    /// When it last wrote any of its fields.
+    pub at: Option<Timestamp>,
+}
+
+/// Fields that actions change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Field {
+    /// `spec.replicas`.
+    Replicas,
+    /// `spec.template`.
+    Template,
+    /// `spec.suspend`.
+    Suspend,
+    /// `spec.unschedulable`.
+    Unschedulable,
+    /// `spec.containers[*].resources`.
+    Resources,
+}
+
+impl Field {
+    /// Path as people write it.
+    pub fn path(self) -> &'static str {
+        match self {
+            Self::Replicas => "spec.replicas",
+            Self::Template => "spec.template",
+            Self::Suspend => "spec.suspend",
+            Self::Unschedulable => "spec.unschedulable",
+            Self::Resources => "spec.containers[*].resources",
+        }
+    }
+}
+
+/// What a container asks for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Requests {
+    /// CPU request, in thousandths of a core.
+    pub cpu_millis: Option<u64>,
+    /// Memory request, in bytes.
+    pub memory_bytes: Option<u64>,
 }
 
 /// Who leads. Leading is no mutual exclusion: safety comes from conditional writes; this only keeps the peace.

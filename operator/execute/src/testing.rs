@@ -1,11 +1,12 @@
 //! Records for this crate's own tests.
 
 use crate::guards::testing::{tenant, workload};
-use crate::ports::FreshTarget;
+use crate::ports::{Field, FieldEdit, FreshTarget};
 use homeostat_knowledge::action::{ActionInstants, EvidenceRef};
 use homeostat_knowledge::observation::{Change, ObjectChange, ObjectKind, SourceReport, SourceState};
 use homeostat_knowledge::plan::{Expectation, Verification};
-use homeostat_knowledge::records::{ControllerKey, OwnerRecord, PodPhase};
+use homeostat_knowledge::policy::{PLATFORM_TENANT, Permits};
+use homeostat_knowledge::records::{ControllerKey, Hold, NodeRecord, OwnerRecord, PodPhase};
 use homeostat_knowledge::{
     ActionId, ActionRecord, ActionState, Before, Cause, ContainerRecord, ContainerState, ControlPolicy,
     ControllerKind, ControllerRecord, Entity, EvidenceId, Finding, FindingId, FindingKind, Incident,
@@ -42,6 +43,7 @@ pub(crate) fn record(id: &str) -> ActionRecord {
             ready: Some(1),
             revision: Some(Name::from("4")),
             restarts: Some(0),
+            ..Before::default()
         },
         epoch: 100,
         evidence: EvidenceRef {
@@ -53,6 +55,8 @@ pub(crate) fn record(id: &str) -> ActionRecord {
             within: SignedDuration::from_secs(30),
             expect: Expectation::ObjectivesMet,
         },
+        undo: homeostat_knowledge::plan::Undo::None,
+        undo_of: None,
         state: ActionState::Proposed,
         guards: Vec::new(),
         instants: ActionInstants::default(),
@@ -109,6 +113,8 @@ pub(crate) fn controller(kind: ControllerKind, name: &str) -> ControllerRecord {
         template_labels: BTreeMap::new(),
         owner: None,
         gitops_owner: None,
+        finished: None,
+        hold: None,
     }
 }
 
@@ -215,6 +221,8 @@ pub(crate) fn fresh_pod(pod: PodRecord) -> FreshTarget {
         pod: Some(pod),
         controller: None,
         restarted_by: None,
+        node: None,
+        marks: crate::ports::Marks::default(),
     }
 }
 
@@ -226,5 +234,111 @@ pub(crate) fn fresh_controller(controller: ControllerRecord) -> FreshTarget {
         pod: None,
         controller: Some(controller),
         restarted_by: None,
+        node: None,
+        marks: crate::ports::Marks::default(),
+    }
+}
+
+pub(crate) fn fresh_node(node: NodeRecord) -> FreshTarget {
+    FreshTarget {
+        uid: node.uid.clone(),
+        resource_version: Name::from("9"),
+        deleting: false,
+        pod: None,
+        controller: None,
+        restarted_by: None,
+        node: Some(node),
+        marks: crate::ports::Marks::default(),
+    }
+}
+
+/// A change of Deployment `shop/order`.
+pub(crate) fn change(id: &str, parameters: Parameters) -> ActionRecord {
+    ActionRecord { parameters, ..restart(id) }
+}
+
+/// Changes what workload `shop/order` permits.
+pub(crate) fn permit(snapshot: &mut Snapshot, change: impl FnOnce(&mut Permits)) {
+    let mut policy = workload("order");
+    change(&mut policy.permits);
+    snapshot.commit(&ObjectChange::Workload(Change::Applied(Arc::new(policy))), at(0));
+}
+
+pub(crate) fn edit(field: Field, manager: &str, second: i64) -> FieldEdit {
+    FieldEdit { field, manager: Name::from(manager), subresource: Name::from(""), at: Some(at(second)) }
+}
+
+pub(crate) fn hold(by: &str, until: i64) -> Hold {
+    Hold { by: Name::from(by), until: Some(at(until)) }
+}
+
+pub(crate) fn node(name: &str) -> NodeRecord {
+    NodeRecord {
+        name: Name::from(name),
+        uid: Uid::new(format!("uid-{name}")),
+        ready: true,
+        cordoned: false,
+        zone: Some(Name::from("zone-a")),
+        allocatable_pods: 110,
+        pressures: Vec::new(),
+        control_plane: false,
+        hold: None,
+    }
+}
+
+pub(crate) fn put_node(snapshot: &mut Snapshot, node: NodeRecord) {
+    snapshot.commit(&ObjectChange::Node(Change::Applied(Arc::new(node))), at(0));
+}
+
+/// Like [`snapshot`], with `nodes` nodes from `node-0` on; Homeostat runs on the first.
+pub(crate) fn cluster(nodes: usize) -> Snapshot {
+    let mut snapshot = snapshot();
+    for number in 0..nodes {
+        put_node(&mut snapshot, node(&format!("node-{number}")));
+    }
+    let mut own = pod();
+    own.key = ObjectKey::new("homeostat", "homeostat-0");
+    own.uid = Uid::new("own");
+    own.node = Some(Name::from("node-0"));
+    put_pod(&mut snapshot, own);
+    snapshot
+}
+
+/// An action of the platform tenant on a node.
+pub(crate) fn node_action(id: &str, name: &str, parameters: Parameters) -> ActionRecord {
+    ActionRecord {
+        namespace: Name::from("homeostat"),
+        tenant: TenantName::new(PLATFORM_TENANT),
+        workload: ObjectKey::new("homeostat", name),
+        target: Snapshot::node_target(&node(name)),
+        parameters,
+        before: Before { cordoned: Some(false), ..Before::default() },
+        ..record(id)
+    }
+}
+
+/// Job or `CronJob` `shop/order`.
+pub(crate) fn run(kind: ControllerKind) -> ControllerRecord {
+    controller(kind, "order")
+}
+
+/// Like [`snapshot`], but workload `shop/order` runs to completion.
+pub(crate) fn runs(kind: ControllerKind, repeatable: bool) -> Snapshot {
+    let mut snapshot = snapshot();
+    let mut policy = workload("order");
+    policy.target = run(kind).key;
+    policy.permits.repeatable = repeatable;
+    snapshot.commit(&ObjectChange::Workload(Change::Applied(Arc::new(policy))), at(0));
+    put_controller(&mut snapshot, run(kind));
+    snapshot
+}
+
+/// A change of Job or `CronJob` `shop/order`.
+pub(crate) fn run_action(id: &str, kind: ControllerKind, parameters: Parameters) -> ActionRecord {
+    ActionRecord {
+        target: Snapshot::controller_target(&run(kind)).expect("a kind of its own"),
+        parameters,
+        before: Before { suspended: Some(false), ..Before::default() },
+        ..record(id)
     }
 }

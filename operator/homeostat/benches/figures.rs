@@ -90,6 +90,7 @@ fn workload(namespace: &str, name: &str) -> WorkloadPolicy {
         do_not_touch_until: None,
         maximum_useless_restarts: 2,
         surge_after_crash: true,
+        permits: homeostat_knowledge::policy::Permits::default(),
     }
 }
 

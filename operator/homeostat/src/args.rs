@@ -26,6 +26,8 @@ pub enum Command {
         #[arg(long)]
         file: PathBuf,
     },
+    /// Let go of every node and run that Homeostat holds: cordons and suspensions with its mark.
+    ReleaseHeld,
     /// Print a completion script for a shell.
     Completions {
         /// Shell.

@@ -9,6 +9,7 @@ pub mod install;
 pub mod kernel;
 pub mod outside;
 pub mod record;
+pub mod release;
 pub mod replay;
 pub mod run;
 pub mod telemetry;

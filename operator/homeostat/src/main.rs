@@ -2,7 +2,7 @@
 
 use clap::{CommandFactory, Parser};
 use homeostat::args::{Args, Command};
-use homeostat::{install, replay, run, telemetry};
+use homeostat::{install, release, replay, run, telemetry};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -14,6 +14,7 @@ fn main() -> ExitCode {
         }
         Command::Replay(args) => replay::run(&args).map(|text| println!("{text}")).map_err(report),
         Command::InstallDefaults { file } => runtime(async { install::run(&file).await.map_err(report) }),
+        Command::ReleaseHeld => runtime(async { release::run().await.map_err(report) }),
         Command::Run(args) => runtime(async {
             let telemetry = telemetry::init(&args.log).map_err(report)?;
             let result = run::run(args).await.map_err(report);

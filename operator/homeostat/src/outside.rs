@@ -92,6 +92,12 @@ impl Outside {
             tokio::spawn(status.run(leadership.clone(), writers_stop.clone())),
             tokio::spawn(publisher.run(leadership.clone(), writers_stop.clone())),
             tokio::spawn(janitor.run(leadership.clone(), writers_stop.clone())),
+            tokio::spawn(homeostat_cluster::release::run(
+                client.clone(),
+                Arc::clone(clock),
+                leadership.clone(),
+                writers_stop.clone(),
+            )),
         ];
 
         let executor = Executor::new(

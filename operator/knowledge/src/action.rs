@@ -3,7 +3,7 @@
 use crate::entity::{Name, ObjectKey, TenantName, WorkloadKey};
 use crate::guard::GuardReport;
 use crate::ids::{ActionId, EvidenceId, IncidentId, Uid};
-use crate::plan::{PlaybookRef, Verification};
+use crate::plan::{PlaybookRef, Undo, Verification};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -102,6 +102,13 @@ pub struct Target {
     pub resource_version: Name,
 }
 
+impl Target {
+    /// Nodes have no namespace and no workload; their actions belong to the platform tenant.
+    pub fn is_node(&self) -> bool {
+        &*self.kind == "Node" && self.key.namespace.is_empty()
+    }
+}
+
 /// What exactly is done: absolute values, never differences.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Parameters {
@@ -109,6 +116,46 @@ pub enum Parameters {
     EvictPod,
     /// Set the pod template's annotation `homeostat.dev/restarted-by` to this action's id.
     RollingRestart,
+    /// Have so many replicas, more than now.
+    ScaleUp {
+        /// Replicas to have.
+        replicas: i32,
+    },
+    /// Have so many replicas, fewer than now.
+    ScaleDown {
+        /// Replicas to have.
+        replicas: i32,
+    },
+    /// Have the pod template of this revision again.
+    RollBack {
+        /// Name of the `ReplicaSet` (of a Deployment) or `ControllerRevision` that holds the template.
+        revision: Name,
+    },
+    /// Keep new pods off the node.
+    Cordon {
+        /// When it is allowed again at the latest, whatever happened meanwhile.
+        until: Timestamp,
+    },
+    /// Take back a cordon of ours.
+    Uncordon,
+    /// Stop a Job or `CronJob` from starting pods.
+    Suspend {
+        /// When it goes on at the latest, whatever happened meanwhile.
+        until: Timestamp,
+    },
+    /// Take back a suspension of ours.
+    Resume,
+    /// Run a failed Job again as a new Job of the same template.
+    RetryJob,
+    /// Give one container of a running pod these resources.
+    ResizePod {
+        /// Container.
+        container: Name,
+        /// CPU request to have, in thousandths of a core; `None` leaves it.
+        cpu_millis: Option<u64>,
+        /// Memory request and limit to have, in bytes; `None` leaves them.
+        memory_bytes: Option<u64>,
+    },
     /// Tell people; nothing is changed.
     Notify {
         /// What they must know and can do.
@@ -122,6 +169,15 @@ impl Parameters {
         match self {
             Self::EvictPod => ActionKind::EvictPod,
             Self::RollingRestart => ActionKind::RollingRestart,
+            Self::ScaleUp { .. } => ActionKind::ScaleUp,
+            Self::ScaleDown { .. } => ActionKind::ScaleDown,
+            Self::RollBack { .. } => ActionKind::RollBack,
+            Self::Cordon { .. } => ActionKind::Cordon,
+            Self::Uncordon => ActionKind::Uncordon,
+            Self::Suspend { .. } => ActionKind::Suspend,
+            Self::Resume => ActionKind::Resume,
+            Self::RetryJob => ActionKind::RetryJob,
+            Self::ResizePod { .. } => ActionKind::ResizePod,
             Self::Notify { .. } => ActionKind::Notify,
         }
     }
@@ -138,6 +194,14 @@ pub struct Before {
     pub revision: Option<Name>,
     /// Restarts of the target pod.
     pub restarts: Option<u32>,
+    /// The node was closed for new pods.
+    pub cordoned: Option<bool>,
+    /// The Job or `CronJob` was suspended.
+    pub suspended: Option<bool>,
+    /// CPU request of the container, in thousandths of a core.
+    pub cpu_millis: Option<u64>,
+    /// Memory request of the container, in bytes.
+    pub memory_bytes: Option<u64>,
 }
 
 /// States of an action. Arrows: `execute::ledger`.
@@ -238,6 +302,10 @@ pub struct ActionRecord {
     pub evidence: EvidenceRef,
     /// What counts as success and by when.
     pub verification: Verification,
+    /// What is done when it does not help.
+    pub undo: Undo,
+    /// The action that this one takes back. An undo is never undone.
+    pub undo_of: Option<ActionId>,
     /// Where it stands.
     pub state: ActionState,
     /// Every guard's result.

@@ -8,6 +8,9 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
+/// The reserved tenant that actions on nodes belong to. It owns Homeostat's own namespace and nothing else.
+pub const PLATFORM_TENANT: &str = "platform";
+
 /// How far automation may go.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Level {
@@ -180,6 +183,56 @@ pub struct WorkloadPolicy {
     pub maximum_useless_restarts: u32,
     /// Replace the pod in a quiet minute after a crash, so that the kubelet's back-off is forgotten.
     pub surge_after_crash: bool,
+    /// What actions need to be told explicitly; nothing by default.
+    pub permits: Permits,
+}
+
+/// What a Workload permits beyond the ordinary. `Default` permits nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Permits {
+    /// What is normally never a target.
+    pub allow: BTreeSet<Allowance>,
+    /// Running it twice does no harm: a failed Job may be run again.
+    pub repeatable: bool,
+    /// Replicas between which it may be scaled; without them it is not scaled.
+    pub replicas: Option<Bounds>,
+    /// CPU request of a container, in thousandths of a core, between which it may be resized.
+    pub cpu_millis: Option<Bounds>,
+    /// Memory of a container, in bytes, between which it may be resized.
+    pub memory_bytes: Option<Bounds>,
+}
+
+/// Least and most, both allowed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Bounds {
+    /// Least.
+    pub min: u64,
+    /// Most.
+    pub max: u64,
+}
+
+impl Bounds {
+    /// `true` for values within.
+    pub fn contains(self, value: u64) -> bool {
+        (self.min..=self.max).contains(&value)
+    }
+}
+
+impl std::fmt::Display for Bounds {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "{} to {}", self.min, self.max)
+    }
+}
+
+/// What is normally never a target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Allowance {
+    /// Pods with local or emptyDir data.
+    LocalData,
+    /// Members of a quorum.
+    QuorumMember,
+    /// The only replica of a `StatefulSet`.
+    SingleReplica,
 }
 
 /// A latency objective.

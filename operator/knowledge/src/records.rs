@@ -213,6 +213,29 @@ pub struct ControllerRecord {
     pub owner: Option<OwnerRecord>,
     /// Who else owns the spec, e.g. `Argo CD`, `Flux`; `None` when nobody was seen.
     pub gitops_owner: Option<Name>,
+    /// How a Job ended; `None` while it runs and for everything else.
+    pub finished: Option<JobEnd>,
+    /// Our own mark, when it is suspended by us.
+    pub hold: Option<Hold>,
+}
+
+/// How a Job ended (condition `Complete` or `Failed`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum JobEnd {
+    /// All its pods ended well.
+    Complete,
+    /// It gave up.
+    Failed,
+}
+
+/// The mark of a held state (a cordon, a suspension): who holds it and for how long. Only what carries our mark
+/// is ever released by us.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Hold {
+    /// The action that set it.
+    pub by: Name,
+    /// When it is released; `None` when the mark cannot be read, which counts as over.
+    pub until: Option<Timestamp>,
 }
 
 impl ControllerRecord {
@@ -253,6 +276,10 @@ pub struct NodeRecord {
     pub allocatable_pods: u32,
     /// Pressure conditions that are true, e.g. `MemoryPressure`.
     pub pressures: Vec<Name>,
+    /// Carries a control-plane role label.
+    pub control_plane: bool,
+    /// Our own mark, when it is cordoned by us.
+    pub hold: Option<Hold>,
 }
 
 /// A Kubernetes Event about an object, kept only while it is analysed.

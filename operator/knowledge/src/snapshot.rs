@@ -323,6 +323,17 @@ impl Snapshot {
         }
     }
 
+    /// The target of an action on a node. Its version changes with every heartbeat and is not kept.
+    pub fn node_target(node: &NodeRecord) -> Target {
+        Target {
+            api_version: Name::from("v1"),
+            kind: Name::from("Node"),
+            key: ObjectKey { namespace: Name::from(""), name: node.name.clone() },
+            uid: node.uid.clone(),
+            resource_version: Name::from("0"),
+        }
+    }
+
     /// The target of an action on a controller; `None` for kinds that have no known API.
     pub fn controller_target(controller: &ControllerRecord) -> Option<Target> {
         let (api_version, kind) = controller.key.kind.api()?;

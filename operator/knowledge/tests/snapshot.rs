@@ -38,6 +38,8 @@ fn controller(kind: ControllerKind, name: &str, owner: Option<(ControllerKind, &
             uid: Uid::new(format!("uid-{name}")),
         }),
         gitops_owner: None,
+        finished: None,
+        hold: None,
     }
 }
 
@@ -81,6 +83,7 @@ fn workload() -> WorkloadPolicy {
         do_not_touch_until: None,
         maximum_useless_restarts: 2,
         surge_after_crash: true,
+        permits: homeostat_knowledge::policy::Permits::default(),
     }
 }
 

@@ -2,15 +2,19 @@
 //! planner. Only [`Checker::check`] turns a draft into an admitted plan.
 
 use homeostat_knowledge::plan::{Expectation, Undo};
+use homeostat_knowledge::policy::PLATFORM_TENANT;
+use homeostat_knowledge::records::ControllerKey;
 use homeostat_knowledge::{
-    Admitted, Draft, IncidentState, Parameters, Plan, SignedDuration, Snapshot, Step, TenantPolicy,
-    Timestamp, WorkloadPolicy,
+    Admitted, ControllerKind, ControllerRecord, Draft, IncidentState, Parameters, Plan, SignedDuration,
+    Snapshot, Step, Target, TenantPolicy, Timestamp, WorkloadPolicy,
 };
 
 /// Most steps of one plan.
 pub const MAXIMUM_STEPS: usize = 10;
 /// Longest verification window.
 pub const MAXIMUM_WINDOW: SignedDuration = SignedDuration::from_hours(1);
+/// Longest time that a cordon or a suspension may be planned for.
+pub const MAXIMUM_HOLD: SignedDuration = SignedDuration::from_hours(24);
 /// Namespaces that nothing is ever done in, whatever a tenant says.
 pub const SYSTEM_NAMESPACES: [&str; 4] =
     ["kube-system", "kube-public", "kube-node-lease", "homeostat-system"];
@@ -68,17 +72,21 @@ impl Checker {
             found.block(format!("tenant {} does not exist", plan.tenant));
         }
         let workload = snapshot.workloads.get(&plan.workload);
-        if workload.is_none() {
+        if workload.is_none() && !on_nodes(&plan) {
             found.block(format!("workload {} is not under control", plan.workload));
         }
         for (number, step) in (1..).zip(&plan.steps) {
             let mut at = |message: String| found.block(format!("step {number}: {message}"));
             self.place(&plan, step, &mut at);
             terms(step, &mut at);
-            if let (Some(tenant), Some(workload)) = (tenant, workload) {
+            if let Some(tenant) = tenant {
                 ownership(&plan, step, tenant, &mut at);
                 evidence(step, tenant, now, &mut at);
-                target(step, workload, snapshot, &mut at);
+                match workload {
+                    _ if step.target.is_node() => node_target(step, tenant, snapshot, &mut at),
+                    Some(workload) => target(step, workload, snapshot, &mut at),
+                    None => {}
+                }
             }
             remarks(step, snapshot, &mut found);
         }
@@ -118,13 +126,17 @@ impl Checker {
                 incident.id, incident.state
             ));
         }
-        if self.forbidden(&plan.workload.namespace) {
+        // Actions on nodes live in Homeostat's own namespace.
+        if self.forbidden(&plan.workload.namespace) && !on_nodes(plan) {
             found.block(format!("{} lies in a namespace that is never touched", plan.workload));
         }
     }
 
     fn place(&self, plan: &Plan<Draft>, step: &Step, block: &mut impl FnMut(String)) {
         let namespace = &step.target.key.namespace;
+        if step.target.is_node() {
+            return;
+        }
         if namespace.is_empty() {
             block(format!("{} is not in a namespace", step.target.key));
         }
@@ -159,20 +171,40 @@ fn terms(step: &Step, block: &mut impl FnMut(String)) {
     }
     let Step { verification, .. } = step;
     match &step.parameters {
-        // Both are absolute: "this UID goes", "the template carries this action's id".
-        Parameters::EvictPod | Parameters::RollingRestart => {
-            if verification.expect == Expectation::Nothing {
-                block(format!("{} does not say what counts as success", step.parameters.kind()));
-            }
-            if verification.within <= SignedDuration::ZERO || verification.within > MAXIMUM_WINDOW {
-                block(format!("the verification window is {:#}, expected up to 1 h", verification.within));
-            }
-        }
         Parameters::Notify { message } => {
             if message.is_empty() || message.chars().count() > 1024 {
                 block("the message must have 1 to 1024 characters".to_owned());
             }
         }
+        // The object itself tells whether it is held or released.
+        Parameters::Cordon { until } | Parameters::Suspend { until } => {
+            let held = until.duration_since(step.evidence.taken_at);
+            if held <= SignedDuration::ZERO || held > MAXIMUM_HOLD {
+                block(format!("it would be held for {held:#}, expected up to 24 h"));
+            }
+        }
+        Parameters::Uncordon | Parameters::Resume => {}
+        parameters => {
+            if verification.expect == Expectation::Nothing {
+                block(format!("{} does not say what counts as success", parameters.kind()));
+            }
+        }
+    }
+    match &step.parameters {
+        Parameters::ScaleUp { replicas } | Parameters::ScaleDown { replicas } if *replicas < 1 => {
+            block(format!("{replicas} replicas: zero is for people"));
+        }
+        Parameters::RollBack { revision } if revision.is_empty() => {
+            block("no revision is named: empty selects nothing".to_owned());
+        }
+        Parameters::ResizePod { cpu_millis: None, memory_bytes: None, .. } => {
+            block("no resources are named: empty selects nothing".to_owned());
+        }
+        _ => {}
+    }
+    let tells = matches!(step.parameters, Parameters::Notify { .. });
+    if !tells && (verification.within <= SignedDuration::ZERO || verification.within > MAXIMUM_WINDOW) {
+        block(format!("the verification window is {:#}, expected up to 1 h", verification.within));
     }
     if step.undo == Undo::Restore && step.before == homeostat_knowledge::Before::default() {
         block("it is to be undone, but nothing says how it was before".to_owned());
@@ -181,7 +213,7 @@ fn terms(step: &Step, block: &mut impl FnMut(String)) {
 
 fn ownership(plan: &Plan<Draft>, step: &Step, tenant: &TenantPolicy, block: &mut impl FnMut(String)) {
     for namespace in [&plan.workload.namespace, &step.target.key.namespace] {
-        if !tenant.namespaces.contains(namespace) {
+        if !(step.target.is_node() && namespace.is_empty()) && !tenant.namespaces.contains(namespace) {
             block(format!("namespace {namespace} does not belong to tenant {}", tenant.name));
         }
     }
@@ -203,43 +235,113 @@ fn evidence(step: &Step, tenant: &TenantPolicy, now: Timestamp, block: &mut impl
 
 /// The target exists with that UID and is the workload's.
 fn target(step: &Step, workload: &WorkloadPolicy, snapshot: &Snapshot, block: &mut impl FnMut(String)) {
-    let wanted = &step.target;
     match &step.parameters {
-        Parameters::EvictPod => {
-            if &*wanted.kind != "Pod" || &*wanted.api_version != "v1" {
-                block(format!("only a pod can be evicted, not a {}", wanted.kind));
-                return;
-            }
-            let Some(pod) = snapshot.pods.get(&wanted.key) else {
-                block(format!("pod {} does not exist", wanted.key));
-                return;
-            };
-            if pod.uid != wanted.uid {
-                block(format!(
-                    "pod {} is another one now ({} instead of {})",
-                    wanted.key, pod.uid, wanted.uid
-                ));
-            }
-            if pod.deleting {
-                block(format!("pod {} is being deleted already", wanted.key));
-            }
-            if snapshot.workload_of(pod) != Some(&workload.key) {
-                block(format!("pod {} does not belong to {}", wanted.key, workload.key));
-            }
+        Parameters::EvictPod | Parameters::ResizePod { .. } => pod(step, workload, snapshot, block),
+        Parameters::RollingRestart
+        | Parameters::ScaleUp { .. }
+        | Parameters::ScaleDown { .. }
+        | Parameters::RollBack { .. } => own(step, workload, snapshot, block),
+        Parameters::Suspend { .. } | Parameters::Resume | Parameters::RetryJob => {
+            run(step, workload, snapshot, block);
         }
-        Parameters::RollingRestart => {
-            let Some(controller) = snapshot.controllers.get(&workload.target) else {
-                block(format!("what {} targets does not exist", workload.key));
-                return;
-            };
-            if Snapshot::controller_target(controller).is_none_or(|own| {
-                (&own.api_version, &own.kind, &own.key, &own.uid)
-                    != (&wanted.api_version, &wanted.kind, &wanted.key, &wanted.uid)
-            }) {
-                block(format!("{} {} is not what {} targets", wanted.kind, wanted.key, workload.key));
-            }
+        Parameters::Cordon { .. } | Parameters::Uncordon => {
+            block(format!("only a node can be cordoned, not a {}", step.target.kind));
         }
         Parameters::Notify { .. } => {}
+    }
+}
+
+fn pod(step: &Step, workload: &WorkloadPolicy, snapshot: &Snapshot, block: &mut impl FnMut(String)) {
+    let wanted = &step.target;
+    if &*wanted.kind != "Pod" || &*wanted.api_version != "v1" {
+        block(format!("only a pod can be the target of {}, not a {}", step.parameters.kind(), wanted.kind));
+        return;
+    }
+    let Some(pod) = snapshot.pods.get(&wanted.key) else {
+        block(format!("pod {} does not exist", wanted.key));
+        return;
+    };
+    if pod.uid != wanted.uid {
+        block(format!("pod {} is another one now ({} instead of {})", wanted.key, pod.uid, wanted.uid));
+    }
+    if pod.deleting {
+        block(format!("pod {} is being deleted already", wanted.key));
+    }
+    if snapshot.workload_of(pod) != Some(&workload.key) {
+        block(format!("pod {} does not belong to {}", wanted.key, workload.key));
+    }
+}
+
+/// What the workload itself targets.
+fn own(step: &Step, workload: &WorkloadPolicy, snapshot: &Snapshot, block: &mut impl FnMut(String)) {
+    let wanted = &step.target;
+    let Some(controller) = snapshot.controllers.get(&workload.target) else {
+        block(format!("what {} targets does not exist", workload.key));
+        return;
+    };
+    if !is(controller, wanted) {
+        block(format!("{} {} is not what {} targets", wanted.kind, wanted.key, workload.key));
+    }
+    if let Parameters::ScaleUp { .. } | Parameters::ScaleDown { .. } = step.parameters
+        && step.before.replicas != Some(controller.replicas)
+    {
+        block(format!(
+            "{} has {} replicas, the plan stands on {:?}",
+            wanted.key, controller.replicas, step.before.replicas
+        ));
+    }
+}
+
+/// What the workload targets, or a Job of it.
+fn run(step: &Step, workload: &WorkloadPolicy, snapshot: &Snapshot, block: &mut impl FnMut(String)) {
+    let wanted = &step.target;
+    let kind = ControllerKind::from_kind(&wanted.kind);
+    let key = ControllerKey { kind, object: wanted.key.clone() };
+    let Some(found) = snapshot.controllers.get(&key).filter(|found| is(found, wanted)) else {
+        block(format!("{} {} does not exist, or is another one now", wanted.kind, wanted.key));
+        return;
+    };
+    let above = found
+        .owner
+        .as_ref()
+        .is_some_and(|owner| owner.kind == workload.target.kind && owner.name == workload.target.object.name);
+    if key != workload.target && !(above && wanted.key.namespace == workload.target.object.namespace) {
+        block(format!("{} {} does not belong to {}", wanted.kind, wanted.key, workload.key));
+    }
+}
+
+fn is(controller: &ControllerRecord, wanted: &Target) -> bool {
+    Snapshot::controller_target(controller).is_some_and(|own| {
+        (&own.api_version, &own.kind, &own.key, &own.uid)
+            == (&wanted.api_version, &wanted.kind, &wanted.key, &wanted.uid)
+    })
+}
+
+/// Every step is about a node.
+fn on_nodes(plan: &Plan<Draft>) -> bool {
+    !plan.steps.is_empty() && plan.steps.iter().all(|step| step.target.is_node())
+}
+
+fn node_target(step: &Step, tenant: &TenantPolicy, snapshot: &Snapshot, block: &mut impl FnMut(String)) {
+    let wanted = &step.target;
+    if &*tenant.name.0 != PLATFORM_TENANT {
+        block(format!("tenant {} may not act on nodes, only {PLATFORM_TENANT} may", tenant.name));
+    }
+    if !matches!(
+        step.parameters,
+        Parameters::Cordon { .. } | Parameters::Uncordon | Parameters::Notify { .. }
+    ) {
+        block(format!("{} is not for nodes", step.parameters.kind()));
+    }
+    match snapshot.nodes.get(&wanted.key.name) {
+        None => block(format!("node {} does not exist", wanted.key)),
+        Some(node) if node.uid != wanted.uid => {
+            block(format!("node {} is another one now ({} instead of {})", wanted.key, node.uid, wanted.uid));
+        }
+        Some(node) if node.control_plane => {
+            block(format!("node {} belongs to the control plane", wanted.key))
+        }
+        Some(_) => {}
     }
 }
 

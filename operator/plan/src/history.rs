@@ -34,7 +34,12 @@ impl<'a> History<'a> {
     /// Collects the actions of an incident from the snapshot.
     pub fn of(incident: &Incident, snapshot: &'a Snapshot) -> Self {
         let mut actions: Vec<_> =
-            snapshot.actions.values().filter(|action| action.incident == incident.id).collect();
+            // What takes an action back belongs to that action, which tells how both ended.
+            snapshot
+                .actions
+                .values()
+                .filter(|action| action.incident == incident.id && action.undo_of.is_none())
+                .collect();
         actions.sort_by(|a, b| (a.evidence.taken_at, &a.id).cmp(&(b.evidence.taken_at, &b.id)));
         Self { actions }
     }

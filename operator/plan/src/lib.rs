@@ -9,11 +9,13 @@
 
 pub mod advice;
 pub mod case;
+mod changes;
 pub mod check;
 pub mod decision;
 pub mod evict;
 pub mod history;
 pub mod kubelet;
+mod nodes;
 pub mod planner;
 pub mod quiet;
 pub mod report;

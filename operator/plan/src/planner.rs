@@ -5,12 +5,12 @@ use crate::advice;
 use crate::case::{Case, Subject};
 use crate::decision::{Decision, Stop, later, words};
 use crate::history::REFUSALS;
-use crate::{evict, quiet, select, sick};
+use crate::{changes, evict, nodes, quiet, select, sick};
 use homeostat_knowledge::action::EvidenceRef;
 use homeostat_knowledge::{
     ActionKind, ActionRecord, Before, ControllerKind, ControllerRecord, Draft, Entity, FindingKind, IdSource,
     Incident, IncidentState, Parameters, Plan, PlanId, PlaybookRef, PodRecord, Severity, SignedDuration,
-    Snapshot, Step, Target, Timestamp, Uid,
+    Snapshot, Step, Target, TenantName, Timestamp, Uid, WorkloadKey,
 };
 use homeostat_playbooks::{After, Playbook, Rung};
 
@@ -74,15 +74,16 @@ fn busy_elsewhere<'a>(case: &Case<'a>) -> Option<&'a ActionRecord> {
 }
 
 /// A step that is due, with everything that the plan says about it.
-struct Chosen<'a> {
-    subject: Subject<'a>,
-    number: u32,
-    rung: Rung,
-    target: Target,
-    parameters: Parameters,
-    before: Before,
-    taken_at: Timestamp,
-    why: String,
+pub(crate) struct Chosen {
+    pub tenant: TenantName,
+    pub workload: WorkloadKey,
+    pub number: u32,
+    pub rung: Rung,
+    pub target: Target,
+    pub parameters: Parameters,
+    pub before: Before,
+    pub taken_at: Timestamp,
+    pub why: String,
 }
 
 /// A crash loop that is seen on something newer than the action's effect: the action did not help, and its
@@ -104,7 +105,7 @@ fn contradicted(case: &Case<'_>, action: &ActionRecord) -> bool {
     })
 }
 
-fn heal<'a>(case: &Case<'a>, playbook: &Playbook, notes: &mut Vec<String>) -> Result<Chosen<'a>, Stop> {
+fn heal(case: &Case<'_>, playbook: &Playbook, notes: &mut Vec<String>) -> Result<Chosen, Stop> {
     let contradicted = u32::from(case.history.in_flight().is_some());
     let useless = case.history.useless_restarts() + contradicted;
     let mut tried = 0;
@@ -112,8 +113,12 @@ fn heal<'a>(case: &Case<'a>, playbook: &Playbook, notes: &mut Vec<String>) -> Re
         if rung.action == ActionKind::Notify {
             return Err(tell(case, playbook, rung));
         }
-        let subject = case.restartable().map_err(Stop::hand_over)?;
-        let limit = playbook.limits.useless_actions.min(subject.policy.maximum_useless_restarts);
+        let subject = match nodes::about_node(rung.action) {
+            true => None,
+            false => Some(case.restartable().map_err(Stop::hand_over)?),
+        };
+        let of_workload = subject.map_or(u32::MAX, |subject| subject.policy.maximum_useless_restarts);
+        let limit = playbook.limits.useless_actions.min(of_workload);
         if useless >= limit {
             return Err(Stop::hand_over(format!(
                 "{useless} restarts did not help, {limit} are allowed: more would only hide the reason"
@@ -135,7 +140,11 @@ fn heal<'a>(case: &Case<'a>, playbook: &Playbook, notes: &mut Vec<String>) -> Re
         }
         // Waits end at the latest when people must be told.
         let give_up = later(case.now, playbook.limits.give_up - idle);
-        return step(case, subject, number, rung).map_err(|stop| stop.at_latest(give_up));
+        let chosen = match subject {
+            None => nodes::step(case, number, rung),
+            Some(subject) => step(case, subject, number, rung),
+        };
+        return chosen.map_err(|stop| stop.at_latest(give_up));
     }
     Err(Stop::hand_over(format!("every step of playbook {} was tried", playbook.name)))
 }
@@ -166,7 +175,7 @@ fn tell(case: &Case<'_>, playbook: &Playbook, rung: &Rung) -> Stop {
     }
 }
 
-fn step<'a>(case: &Case<'a>, subject: &Subject<'a>, number: u32, rung: &Rung) -> Result<Chosen<'a>, Stop> {
+fn step(case: &Case<'_>, subject: &Subject<'_>, number: u32, rung: &Rung) -> Result<Chosen, Stop> {
     match rung.action {
         ActionKind::EvictPod => {
             let controller = replacing(subject)?;
@@ -174,7 +183,8 @@ fn step<'a>(case: &Case<'a>, subject: &Subject<'a>, number: u32, rung: &Rung) ->
             let (taken_at, why) = evict::due(case, pod, rung.after)?;
             willing(case, ActionKind::EvictPod, &pod.uid)?;
             Ok(Chosen {
-                subject: subject.clone(),
+                tenant: subject.tenant.name.clone(),
+                workload: subject.key.clone(),
                 number,
                 rung: rung.clone(),
                 target: Snapshot::pod_target(pod),
@@ -206,11 +216,11 @@ fn step<'a>(case: &Case<'a>, subject: &Subject<'a>, number: u32, rung: &Rung) ->
             let why = format!("all pods of {} are replaced by its own rollout", subject.key);
             restart(case, subject, number, rung, controller, None, taken_at, why)
         }
-        other => Err(Stop::hand_over(format!("{other} cannot be planned"))),
+        _ => changes::step(case, subject, number, rung),
     }
 }
 
-fn aftercare<'a>(case: &Case<'a>, playbook: &Playbook) -> Result<Chosen<'a>, Stop> {
+fn aftercare(case: &Case<'_>, playbook: &Playbook) -> Result<Chosen, Stop> {
     let Some((number, rung)) = playbook.aftercare().next() else {
         return Err(Stop::nothing("it is healed and being watched"));
     };
@@ -228,16 +238,16 @@ fn aftercare<'a>(case: &Case<'a>, playbook: &Playbook) -> Result<Chosen<'a>, Sto
 }
 
 #[expect(clippy::too_many_arguments, reason = "one place that fills every field of a restart")]
-fn restart<'a>(
-    case: &Case<'a>,
-    subject: &Subject<'a>,
+fn restart(
+    case: &Case<'_>,
+    subject: &Subject<'_>,
     number: u32,
     rung: &Rung,
     controller: &ControllerRecord,
     pod: Option<&PodRecord>,
     taken_at: Timestamp,
     why: String,
-) -> Result<Chosen<'a>, Stop> {
+) -> Result<Chosen, Stop> {
     let Some(target) = Snapshot::controller_target(controller) else {
         return Err(Stop::hand_over(format!("what {} targets cannot be restarted", subject.key)));
     };
@@ -249,7 +259,8 @@ fn restart<'a>(
     }
     willing(case, ActionKind::RollingRestart, &controller.uid)?;
     Ok(Chosen {
-        subject: subject.clone(),
+        tenant: subject.tenant.name.clone(),
+        workload: subject.key.clone(),
         number,
         rung: rung.clone(),
         target,
@@ -280,7 +291,7 @@ fn replacing<'a>(subject: &Subject<'a>) -> Result<&'a ControllerRecord, Stop> {
 }
 
 /// Nobody is being asked about the same thing, and the guards did not refuse it a moment ago.
-fn willing(case: &Case<'_>, kind: ActionKind, uid: &Uid) -> Result<(), Stop> {
+pub(crate) fn willing(case: &Case<'_>, kind: ActionKind, uid: &Uid) -> Result<(), Stop> {
     if let Some(action) = case.history.proposed(kind, uid) {
         return Err(Stop::wait(format!("action {} proposes this already: {:?}", action.id, action.state)));
     }
@@ -298,19 +309,20 @@ fn willing(case: &Case<'_>, kind: ActionKind, uid: &Uid) -> Result<(), Stop> {
     Ok(())
 }
 
-fn before(controller: &ControllerRecord, pod: Option<&PodRecord>) -> Before {
+pub(crate) fn before(controller: &ControllerRecord, pod: Option<&PodRecord>) -> Before {
     Before {
         replicas: Some(controller.replicas),
         ready: Some(controller.ready),
         revision: controller.revision.clone(),
         restarts: pod.map(PodRecord::restarts),
+        ..Before::default()
     }
 }
 
 fn draft(
     case: &Case<'_>,
     playbook: &Playbook,
-    chosen: Chosen<'_>,
+    chosen: Chosen,
     ids: &mut dyn IdSource,
     notes: &mut Vec<String>,
 ) -> Plan<Draft> {
@@ -319,8 +331,8 @@ fn draft(
     Plan::draft(
         PlanId::new(format!("{}-{}", case.incident.id, ids.suffix(5))),
         case.incident.id.clone(),
-        chosen.subject.tenant.name.clone(),
-        chosen.subject.key.clone(),
+        chosen.tenant,
+        chosen.workload,
         case.snapshot.generation,
         PlaybookRef { name: playbook.name.clone(), version: playbook.version, step: chosen.number },
         vec![Step {

@@ -282,6 +282,7 @@ fn holds(given: &Given, snapshot: &Snapshot, decision: &Decision) -> Result<(), 
             prop_assert!(snapshot.controller_of(&plan.workload).is_some_and(|controller| controller.surges));
         }
         Parameters::Notify { .. } => prop_assert!(false, "telling people is not planned as an action"),
+        ref other => prop_assert!(false, "no shipped playbook asks for {}", other.kind()),
     }
     Ok(())
 }

@@ -76,6 +76,9 @@ pub struct Parameters {
     /// Memory to have.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory: Option<Quantity>,
+    /// When what is held (a cordon, a suspension) is released at the latest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<MicroTime>,
     /// How urgent a message is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub severity: Option<Severity>,

@@ -92,6 +92,8 @@ pub const CONDITIONS: &[ConditionType] = &[
     .message("an approval is given once and cannot be changed or taken back"))]
 #[x_kube(validation = Rule::new("!has(self.approval) || self.approval.evidenceId == self.evidence.id")
     .message("approval.evidenceId must be spec.evidence.id: what was approved is what was seen"))]
+#[x_kube(validation = Rule::new("!(self.action in ['Cordon', 'Suspend']) || (has(self.parameters) && has(self.parameters.until))")
+    .message("Cordon and Suspend need parameters.until: what is held must end"))]
 #[serde(rename_all = "camelCase")]
 pub struct ActionSpec {
     /// The Incident that it serves, in the same namespace.

@@ -22,8 +22,11 @@ pub const CONDITIONS: &[ConditionType] = &[
 ];
 
 /// Namespaces that no Tenant may hold.
-pub const RESERVED_NAMESPACES: [&str; 4] =
-    ["kube-system", "kube-public", "kube-node-lease", "homeostat-system"];
+pub const RESERVED_NAMESPACES: [&str; 3] = ["kube-system", "kube-public", "kube-node-lease"];
+/// The Tenant that actions on nodes belong to. It holds Homeostat's own namespace and nothing else.
+pub const PLATFORM: &str = "platform";
+/// Homeostat's own namespace, unless it is installed elsewhere.
+pub const OWN_NAMESPACE: &str = "homeostat-system";
 
 /// A team's namespaces, its people, and how far Homeostat may go there.
 #[derive(CustomResource, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
@@ -37,6 +40,8 @@ pub const RESERVED_NAMESPACES: [&str; 4] =
     status = "TenantStatus",
     derive = "PartialEq",
     doc = "A team's namespaces, its people, and how far Homeostat may go there.",
+    validation = Rule::new("self.metadata.name == 'platform' || !self.spec.namespaces.exists(n, n == 'homeostat-system')")
+        .message("homeostat-system belongs to the Tenant platform, which holds the actions on nodes"),
     selectable = ".spec.paused",
     printcolumn(
         name = "Namespaces",
@@ -94,8 +99,8 @@ pub struct TenantSpec {
     /// Namespaces of the tenant; each belongs to exactly one Tenant.
     #[schemars(length(min = 1, max = 64), inner(length(min = 1, max = 63), regex(pattern = DNS_LABEL)))]
     #[x_kube(merge_strategy = ListMerge::Set)]
-    #[x_kube(validation = Rule::new("self.all(n, !(n in ['kube-system', 'kube-public', 'kube-node-lease', 'homeostat-system']))")
-        .message("kube-system, kube-public, kube-node-lease and homeostat-system cannot belong to a Tenant"))]
+    #[x_kube(validation = Rule::new("self.all(n, !(n in ['kube-system', 'kube-public', 'kube-node-lease']))")
+        .message("kube-system, kube-public and kube-node-lease cannot belong to a Tenant"))]
     pub namespaces: Vec<String>,
     /// Who owns the workloads: gets reports and hand-overs.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -1,10 +1,10 @@
 //! Sends effects and reads what they are about. Every read goes to the API server, every effect is conditional.
 
-use crate::client::{FIELD_MANAGER, call, label};
+use super::hands::Hand;
+use crate::client::{call, label};
 use crate::error::{Category, ClusterError};
 use crate::validate::kill_switch;
-use crate::watches::fresh::{fresh_controller, fresh_pod};
-use homeostat_crds::common::ANNOTATION_RESTARTED_BY;
+use crate::watches::fresh::{fresh_controller, fresh_job, fresh_node, fresh_pod};
 use homeostat_crds::v1alpha1::{ControlPlane, control_plane};
 use homeostat_execute::ports::{Acknowledged, Actuator, EffectError, FreshTarget, ReadError, Refusal};
 use homeostat_knowledge::policy::KillSwitch;
@@ -12,10 +12,9 @@ use homeostat_knowledge::{ActionId, ControllerKind, Name, ObjectKey, Parameters,
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::policy::v1::Eviction;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{DeleteOptions, ObjectMeta, Preconditions};
-use kube::api::{ApiResource, DynamicObject, GroupVersionKind, Patch, PatchParams, PostParams};
+use kube::api::PostParams;
 use kube::core::Status;
 use kube::{Api, Client};
-use serde_json::json;
 
 /// The hands over the API server.
 #[derive(Clone)]
@@ -39,10 +38,39 @@ impl ApiActuator {
         version: Option<&str>,
         dry_run: bool,
     ) -> Result<String, ClusterError> {
+        let hand = Hand { client: &self.client, target, action, version, dry_run };
         match parameters {
             Parameters::EvictPod => self.evict(target, dry_run).await,
-            Parameters::RollingRestart => self.restart(target, action, version, dry_run).await,
+            Parameters::RollingRestart => hand.restart().await,
+            Parameters::ScaleUp { replicas } | Parameters::ScaleDown { replicas } => {
+                hand.scale(*replicas).await
+            }
+            Parameters::RollBack { revision } => hand.roll_back(revision).await,
+            Parameters::Cordon { until } => hand.hold("unschedulable", *until).await,
+            Parameters::Uncordon => hand.release("unschedulable").await,
+            Parameters::Suspend { until } => hand.hold("suspend", *until).await,
+            Parameters::Resume => hand.release("suspend").await,
+            Parameters::RetryJob => hand.retry().await,
+            Parameters::ResizePod { container, cpu_millis, memory_bytes } => {
+                hand.resize(container, *cpu_millis, *memory_bytes).await
+            }
             Parameters::Notify { .. } => Ok("nothing to change".to_owned()),
+        }
+    }
+
+    /// What else in the cluster would change the target back; asked before each effect that it concerns.
+    async fn owner(
+        &self,
+        target: &Target,
+        parameters: &Parameters,
+        action: &ActionId,
+    ) -> Result<Option<String>, ClusterError> {
+        match parameters {
+            Parameters::ScaleUp { .. } | Parameters::ScaleDown { .. } => {
+                let hand = Hand { client: &self.client, target, action, version: None, dry_run: true };
+                hand.scaler().await
+            }
+            _ => Ok(None),
         }
     }
 
@@ -71,52 +99,6 @@ impl ApiActuator {
                 .await?;
         Ok(if answer.message.is_empty() { "eviction created".to_owned() } else { answer.message })
     }
-
-    /// The workload's own rollout: the pod template's annotation names the action, so doing it again changes
-    /// nothing. UID and version in the patch make the API server refuse another object or another state.
-    async fn restart(
-        &self,
-        target: &Target,
-        action: &ActionId,
-        version: Option<&str>,
-        dry_run: bool,
-    ) -> Result<String, ClusterError> {
-        let name = label(&target.kind, &target.key);
-        let kind = ControllerKind::from_kind(&target.kind);
-        let known = kind.api().is_some_and(|(api_version, _)| api_version == &*target.api_version);
-        let rolls = matches!(
-            kind,
-            ControllerKind::Deployment | ControllerKind::StatefulSet | ControllerKind::DaemonSet
-        );
-        if !known || !rolls {
-            let message = format!("a {} has no rollout of its own", target.kind);
-            return Err(ClusterError::Invalid { object: name, message });
-        }
-        let mut metadata = json!({ "uid": target.uid.as_str() });
-        if let Some(version) = version {
-            metadata["resourceVersion"] = json!(version);
-        }
-        let patch = json!({
-            "metadata": metadata,
-            "spec": { "template": { "metadata": { "annotations": { ANNOTATION_RESTARTED_BY: action.as_str() } } } },
-        });
-        let (group, api_version) = target.api_version.split_once('/').unwrap_or(("", &target.api_version));
-        let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, api_version, &target.kind));
-        let api: Api<DynamicObject> =
-            Api::namespaced_with(self.client.clone(), &target.key.namespace, &resource);
-        let params =
-            PatchParams { dry_run, field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
-        call("restart", &name, api.patch(&target.key.name, &params, &Patch::Merge(&patch)))
-            .await
-            .map(|_| "rollout started".to_owned())
-            .map_err(|error| match error {
-                // UIDs cannot be changed, and that is how the API server says that this is another object.
-                ClusterError::Invalid { object, message } if message.contains("metadata.uid") => {
-                    ClusterError::Conflict { verb: "restart", object, message }
-                }
-                other => other,
-            })
-    }
 }
 
 impl Actuator for ApiActuator {
@@ -134,6 +116,8 @@ impl Actuator for ApiActuator {
     async fn fresh_target(&self, target: &Target) -> Result<Option<FreshTarget>, ReadError> {
         let fresh = match ControllerKind::from_kind(&target.kind) {
             ControllerKind::Other if &*target.kind == "Pod" => fresh_pod(&self.client, &target.key).await,
+            ControllerKind::Other if target.is_node() => fresh_node(&self.client, &target.key).await,
+            ControllerKind::Job => fresh_job(&self.client, target).await,
             kind => fresh_controller(&self.client, kind, &target.key).await,
         };
         fresh.map_err(|error| read_error(&error))
@@ -145,9 +129,18 @@ impl Actuator for ApiActuator {
         parameters: &Parameters,
         action: &ActionId,
     ) -> Result<(), Refusal> {
-        let Err(error) = self.send(target, parameters, action, None, true).await else { return Ok(()) };
+        let tried = match self.owner(target, parameters, action).await {
+            Ok(Some(owner)) => return Err(Refusal::Owned(owner)),
+            Ok(None) => self.send(target, parameters, action, None, true).await,
+            Err(error) => Err(error),
+        };
+        let Err(error) = tried else { return Ok(()) };
         let message = error.to_string();
         Err(match error {
+            // As the API server's own authoriser words it; an admission plugin has its own words.
+            ClusterError::Denied { message, .. } if message.contains(" cannot ") => {
+                Refusal::Forbidden(message)
+            }
             ClusterError::Waiting { by_budget: true, message, .. } => Refusal::BlockedByBudget(message),
             _ if matches!(error.category(), Category::Waiting | Category::Transient) => {
                 Refusal::Unavailable(message)
@@ -163,6 +156,15 @@ impl Actuator for ApiActuator {
         action: &ActionId,
         resource_version: &Name,
     ) -> Result<Acknowledged, EffectError> {
+        match self.owner(target, parameters, action).await {
+            Ok(None) => {}
+            Ok(Some(owner)) => return Err(EffectError::Owned(owner)),
+            // Only a list was asked for: whatever went wrong, nothing was changed.
+            Err(error @ ClusterError::Denied { .. }) => return Err(EffectError::Denied(error.to_string())),
+            Err(error) => {
+                return Err(EffectError::Transient { reason: error.to_string(), retry_after: None });
+            }
+        }
         match self.send(target, parameters, action, Some(resource_version), false).await {
             Ok(message) => Ok(Acknowledged { message }),
             Err(error) => Err(effect_error(error)),

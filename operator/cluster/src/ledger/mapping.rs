@@ -6,13 +6,13 @@ use homeostat_crds::v1alpha1::action::{
     self as wire, ActionInstants as WireInstants, ActionState as WireState, Approval as WireApproval,
     Before as WireBefore, Decision, EvidenceRef as WireEvidence, Expectation as WireExpectation, Guard,
     GuardResult as WireResult, NameRef, Outcome, Parameters as WireParameters, PlaybookRef as WirePlaybook,
-    Target as WireTarget, Undo, Verify,
+    Target as WireTarget, Undo as WireUndo, Verify,
 };
 use homeostat_crds::v1alpha1::{Action, ActionSpec, ActionStatus};
-use homeostat_crds::{MicroTime, clip};
+use homeostat_crds::{MicroTime, Quantity, clip};
 use homeostat_knowledge::action::{ActionInstants, EvidenceRef};
 use homeostat_knowledge::ids::{ActionId, EvidenceId, IncidentId, Uid};
-use homeostat_knowledge::plan::Expectation;
+use homeostat_knowledge::plan::{Expectation, Undo};
 use homeostat_knowledge::{
     ActionKind, ActionOutcome, ActionRecord, ActionState, Approval, ApprovalDecision, Before, GuardName,
     GuardReport, GuardResult, Name, ObjectKey, Parameters, PlaybookRef, SignedDuration, Target, TenantName,
@@ -30,6 +30,9 @@ pub enum NotOurs {
         /// What it holds.
         found: String,
     },
+    /// A value that this action cannot do without.
+    #[error("{0} is missing or not readable")]
+    Missing(&'static str),
     /// An action kind that this version cannot do.
     #[error("spec.action is {0}, which this version cannot do")]
     Kind(ActionKind),
@@ -45,6 +48,56 @@ fn small(number: u32) -> i32 {
 
 fn or_dash(text: &str, limit: usize) -> String {
     if text.is_empty() { "-".to_owned() } else { clip(text, limit) }
+}
+
+fn millis(value: u64) -> Quantity {
+    Quantity::from(format!("{value}m"))
+}
+
+fn bytes(value: u64) -> Quantity {
+    Quantity::from(value.to_string())
+}
+
+/// Thousandths of a core, rounded up as the scheduler does.
+pub(crate) fn in_millis(quantity: &Quantity) -> Option<u64> {
+    whole(quantity.value()? * 1_000.0)
+}
+
+/// Bytes, rounded up.
+pub(crate) fn in_bytes(quantity: &Quantity) -> Option<u64> {
+    whole(quantity.value()?)
+}
+
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked to lie within the type")]
+fn whole(value: f64) -> Option<u64> {
+    // 0.1 + 0.2 must not become one more.
+    let rounded = (value - 1e-6).ceil().max(0.0);
+    (value >= 0.0 && rounded < 9e15).then_some(rounded as u64)
+}
+
+fn wire_parameters(parameters: &Parameters) -> WireParameters {
+    let mut wire = WireParameters::default();
+    match parameters {
+        Parameters::EvictPod
+        | Parameters::RollingRestart
+        | Parameters::Uncordon
+        | Parameters::Resume
+        | Parameters::RetryJob => {}
+        Parameters::ScaleUp { replicas } | Parameters::ScaleDown { replicas } => {
+            wire.replicas = Some(*replicas);
+        }
+        Parameters::RollBack { revision } => wire.revision = Some(clip(revision, 128)),
+        Parameters::Cordon { until } | Parameters::Suspend { until } => {
+            wire.until = Some(MicroTime::new(*until));
+        }
+        Parameters::ResizePod { container, cpu_millis, memory_bytes } => {
+            wire.container = Some(container.to_string());
+            wire.cpu = cpu_millis.map(millis);
+            wire.memory = memory_bytes.map(bytes);
+        }
+        Parameters::Notify { message } => wire.message = Some(clip(message, 1_024)),
+    }
+    wire
 }
 
 /// What an action is created with.
@@ -68,17 +121,16 @@ pub fn spec(record: &ActionRecord) -> ActionSpec {
             uid: target.uid.to_string(),
             resource_version: target.resource_version.to_string(),
         },
-        parameters: match &record.parameters {
-            Parameters::EvictPod | Parameters::RollingRestart => WireParameters::default(),
-            Parameters::Notify { message } => {
-                WireParameters { message: Some(clip(message, 1_024)), ..WireParameters::default() }
-            }
-        },
+        parameters: wire_parameters(&record.parameters),
         before: WireBefore {
             replicas: before.replicas,
             ready: before.ready,
             revision: before.revision.as_ref().map(|revision| clip(revision, 128)),
             restarts: before.restarts.map(small),
+            suspended: before.suspended,
+            unschedulable: before.cordoned,
+            cpu: before.cpu_millis.map(millis),
+            memory: before.memory_bytes.map(bytes),
             ..WireBefore::default()
         },
         epoch: i64::try_from(record.epoch).unwrap_or(i64::MAX),
@@ -95,8 +147,11 @@ pub fn spec(record: &ActionRecord) -> ActionSpec {
                 Expectation::Nothing => WireExpectation::Nothing,
             },
         },
-        undo: Undo::Never,
-        undo_of: None,
+        undo: match record.undo {
+            Undo::None => WireUndo::Never,
+            Undo::Restore => WireUndo::Restore,
+        },
+        undo_of: record.undo_of.as_ref().map(ToString::to_string),
         expires_at: None,
         approval: record.approval.as_ref().map(|approval| WireApproval {
             decision: match approval.decision {
@@ -224,6 +279,10 @@ pub fn record(object: &Action, now: Timestamp) -> Result<ActionRecord, NotOurs> 
             ready: spec.before.ready,
             revision: spec.before.revision.as_deref().map(Name::from),
             restarts: spec.before.restarts.and_then(|count| u32::try_from(count).ok()),
+            cordoned: spec.before.unschedulable,
+            suspended: spec.before.suspended,
+            cpu_millis: spec.before.cpu.as_ref().and_then(in_millis),
+            memory_bytes: spec.before.memory.as_ref().and_then(in_bytes),
         },
         epoch: u64::try_from(spec.epoch).unwrap_or(0),
         evidence: EvidenceRef {
@@ -239,6 +298,11 @@ pub fn record(object: &Action, now: Timestamp) -> Result<ActionRecord, NotOurs> 
                 WireExpectation::Nothing => Expectation::Nothing,
             },
         },
+        undo: match spec.undo {
+            WireUndo::Never => Undo::None,
+            WireUndo::Restore => Undo::Restore,
+        },
+        undo_of: spec.undo_of.as_deref().map(ActionId::new),
         state: status.state.map_or(ActionState::Proposed, state),
         guards,
         instants: instants(status.instants.as_ref()),
@@ -260,13 +324,35 @@ pub fn record(object: &Action, now: Timestamp) -> Result<ActionRecord, NotOurs> 
 }
 
 fn parameters(spec: &ActionSpec) -> Result<Parameters, NotOurs> {
+    let wire = &spec.parameters;
+    let replicas = || wire.replicas.ok_or(NotOurs::Missing("spec.parameters.replicas"));
+    let until = || wire.until.map(MicroTime::timestamp).ok_or(NotOurs::Missing("spec.parameters.until"));
     match action_kind(spec.action) {
+        ActionKind::ScaleUp => Ok(Parameters::ScaleUp { replicas: replicas()? }),
+        ActionKind::ScaleDown => Ok(Parameters::ScaleDown { replicas: replicas()? }),
+        ActionKind::RollBack => {
+            let revision = wire.revision.as_deref().ok_or(NotOurs::Missing("spec.parameters.revision"))?;
+            Ok(Parameters::RollBack { revision: Name::from(revision) })
+        }
+        ActionKind::Cordon => Ok(Parameters::Cordon { until: until()? }),
+        ActionKind::Uncordon => Ok(Parameters::Uncordon),
+        ActionKind::Suspend => Ok(Parameters::Suspend { until: until()? }),
+        ActionKind::Resume => Ok(Parameters::Resume),
+        ActionKind::RetryJob => Ok(Parameters::RetryJob),
+        ActionKind::ResizePod => {
+            let container = wire.container.as_deref().ok_or(NotOurs::Missing("spec.parameters.container"))?;
+            Ok(Parameters::ResizePod {
+                container: Name::from(container),
+                cpu_millis: wire.cpu.as_ref().and_then(in_millis),
+                memory_bytes: wire.memory.as_ref().and_then(in_bytes),
+            })
+        }
         ActionKind::EvictPod => Ok(Parameters::EvictPod),
         ActionKind::RollingRestart => Ok(Parameters::RollingRestart),
         ActionKind::Notify => {
             Ok(Parameters::Notify { message: spec.parameters.message.clone().unwrap_or_default() })
         }
-        other => Err(NotOurs::Kind(other)),
+        other @ ActionKind::Drain => Err(NotOurs::Kind(other)),
     }
 }
 

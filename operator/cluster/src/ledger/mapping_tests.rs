@@ -25,6 +25,7 @@ pub(crate) fn eviction() -> ActionRecord {
             ready: Some(0),
             revision: Some(Name::from("4")),
             restarts: Some(3),
+            ..Before::default()
         },
         epoch: 17,
         evidence: EvidenceRef {
@@ -36,6 +37,8 @@ pub(crate) fn eviction() -> ActionRecord {
             within: SignedDuration::from_secs(30),
             expect: Expectation::ObjectivesMet,
         },
+        undo: Undo::None,
+        undo_of: None,
         state: ActionState::Admitted,
         guards: vec![GuardReport {
             name: GuardName::KillSwitch,
@@ -77,12 +80,35 @@ prop_compose! {
     }
 }
 
+/// One of each kind that is stored.
+fn all_parameters(message: &str) -> [Parameters; 12] {
+    let until = Timestamp::from_microsecond(1_700_000_000_123_456).unwrap();
+    [
+        Parameters::ScaleUp { replicas: 6 },
+        Parameters::ScaleDown { replicas: 2 },
+        Parameters::EvictPod,
+        Parameters::RollingRestart,
+        Parameters::RollBack { revision: Name::from("order-7d") },
+        Parameters::Cordon { until },
+        Parameters::Uncordon,
+        Parameters::Suspend { until },
+        Parameters::Resume,
+        Parameters::RetryJob,
+        Parameters::ResizePod {
+            container: Name::from("app"),
+            cpu_millis: Some(333),
+            memory_bytes: Some((1 << 40) + 1),
+        },
+        Parameters::Notify { message: message.to_owned() },
+    ]
+}
+
 proptest! {
     #[test]
     fn what_is_stored_is_carried_on_after_a_restart(
         states in 0_usize..12, guards in reports(), intent in time(), claimed in time(), sent in time(),
         acknowledged in time(), verified in time(), closed in time(), helped in prop::option::of(any::<bool>()),
-        message in ".{0,80}", kind in 0_usize..3, approve in prop::option::of(any::<bool>()), epoch in 0_u64..1 << 50,
+        message in ".{0,80}", kind in 0_usize..12, approve in prop::option::of(any::<bool>()), epoch in 0_u64..1 << 50,
     ) {
         let all = [
             ActionState::Proposed, ActionState::AwaitingApproval, ActionState::Admitted, ActionState::Refused,
@@ -94,11 +120,16 @@ proptest! {
             guards,
             instants: ActionInstants { intent, claimed, sent, acknowledged, verified, closed },
             outcome: helped.map(|helped| ActionOutcome { helped, reason: message.clone() }),
-            parameters: match kind {
-                0 => Parameters::EvictPod,
-                1 => Parameters::RollingRestart,
-                _ => Parameters::Notify { message: message.clone() },
+            parameters: all_parameters(&message)[kind].clone(),
+            before: Before {
+                cordoned: helped,
+                suspended: helped.map(|helped| !helped),
+                cpu_millis: Some(epoch % 100_000),
+                memory_bytes: Some(epoch),
+                ..Before::default()
             },
+            undo: if epoch % 2 == 0 { Undo::Restore } else { Undo::None },
+            undo_of: helped.map(|_| ActionId::new("order-7f3k2-0")),
             approval: approve.map(|yes| Approval {
                 decision: if yes { ApprovalDecision::Approve } else { ApprovalDecision::Deny },
                 approved_by: Name::from("ada"),
@@ -128,6 +159,17 @@ fn what_this_version_cannot_do_is_refused_by_name() {
     let mut object = Action::new("a", spec(&eviction()));
     object.spec.action = homeostat_crds::ActionKind::Drain;
     assert_eq!(record(&object, Timestamp::UNIX_EPOCH), Err(NotOurs::Kind(ActionKind::Drain)));
+    // A size without a number is no order to guess one.
+    let mut object = Action::new("a", spec(&eviction()));
+    for (action, missing) in [
+        (homeostat_crds::ActionKind::ScaleUp, "spec.parameters.replicas"),
+        (homeostat_crds::ActionKind::RollBack, "spec.parameters.revision"),
+        (homeostat_crds::ActionKind::Cordon, "spec.parameters.until"),
+        (homeostat_crds::ActionKind::ResizePod, "spec.parameters.container"),
+    ] {
+        object.spec.action = action;
+        assert_eq!(record(&object, Timestamp::UNIX_EPOCH), Err(NotOurs::Missing(missing)));
+    }
     let mut object = Action::new("a", spec(&eviction()));
     object.status = Some(status(&eviction()));
     object.status.as_mut().unwrap().guards[0].name = "Moon".into();

@@ -1,11 +1,14 @@
 //! The ledger in the API server, and the hands: how actions are stored, and how effects are sent.
 
 mod actuator;
+mod hands;
 mod mapping;
 mod store;
 
 pub use actuator::ApiActuator;
+pub(crate) use hands::release;
 pub use mapping::{NotOurs, record, spec, status};
+pub(crate) use mapping::{in_bytes, in_millis};
 pub use store::ApiLedger;
 
 #[cfg(test)]

@@ -35,6 +35,7 @@ fn policy() -> WorkloadPolicy {
         do_not_touch_until: None,
         maximum_useless_restarts: 2,
         surge_after_crash: true,
+        permits: homeostat_knowledge::policy::Permits::default(),
     }
 }
 
@@ -122,6 +123,8 @@ fn well() -> (CatalogueView, Snapshot) {
         template_labels: BTreeMap::new(),
         owner: None,
         gitops_owner: None,
+        finished: None,
+        hold: None,
     };
     let mut snapshot = Snapshot::default();
     let changes = [

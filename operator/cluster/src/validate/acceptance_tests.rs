@@ -29,6 +29,7 @@ fn workload(name: &str, target_name: &str, created: i64) -> WorkloadEntry {
         do_not_touch_until: None,
         maximum_useless_restarts: 2,
         surge_after_crash: true,
+        permits: homeostat_knowledge::policy::Permits::default(),
     };
     WorkloadEntry {
         uid: Uid::new(name),

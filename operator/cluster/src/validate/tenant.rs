@@ -1,26 +1,33 @@
 //! `Tenant` becomes the tenant's policy.
 
 use super::{Rejection, TenantDefaults, action_kind, bounded, level, seconds};
-use homeostat_crds::v1alpha1::{Tenant, tenant::RESERVED_NAMESPACES};
+use homeostat_crds::v1alpha1::Tenant;
+use homeostat_crds::v1alpha1::tenant::{OWN_NAMESPACE, RESERVED_NAMESPACES};
 use homeostat_crds::{Subject, SubjectKind};
 use homeostat_knowledge::ids::Uid;
-use homeostat_knowledge::policy::Freeze;
+use homeostat_knowledge::policy::{Freeze, PLATFORM_TENANT};
 use homeostat_knowledge::{ActionKind, GuardLimits, Level, Name, TenantName, TenantPolicy};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The policy of a tenant, or the field that makes it unusable. `reserved` are namespaces that nobody may own
-/// beside the cluster's own; `defaults` come from the `ControlPlane`.
+/// The policy of a tenant, or the field that makes it unusable. `reserved` is Homeostat's own namespace, which only
+/// the platform tenant may hold; `defaults` come from the `ControlPlane`.
 pub fn tenant_policy(
     object: &Tenant,
     reserved: &BTreeSet<String>,
     defaults: TenantDefaults,
 ) -> Result<TenantPolicy, Rejection> {
     let spec = &object.spec;
+    let platform = object.metadata.name.as_deref() == Some(PLATFORM_TENANT);
     let mut namespaces = BTreeSet::new();
     for (index, namespace) in spec.namespaces.iter().enumerate() {
         let field = format!("spec.namespaces[{index}]");
-        if RESERVED_NAMESPACES.contains(&namespace.as_str()) || reserved.contains(namespace) {
-            let rule = "the cluster's own namespaces and Homeostat's cannot belong to a Tenant";
+        if RESERVED_NAMESPACES.contains(&namespace.as_str()) {
+            let rule = "the cluster's own namespaces cannot belong to a Tenant";
+            return Err(Rejection::field(field, format!("`{namespace}`"), rule));
+        }
+        let own = namespace == OWN_NAMESPACE || reserved.contains(namespace);
+        if own != platform {
+            let rule = "Homeostat's own namespace belongs to the Tenant platform, which has no other";
             return Err(Rejection::field(field, format!("`{namespace}`"), rule));
         }
         if namespace.is_empty() || namespace.contains('*') {
@@ -202,6 +209,20 @@ mod tests {
         assert_eq!(food.level(ActionKind::RollBack), Level::Approve);
         assert_eq!(&*food.freezes[0].time_zone, "UTC");
         assert_eq!(&*food.approvers[1].1, "system:serviceaccount:ops:bot");
+    }
+
+    #[test]
+    fn the_platform_tenant_holds_our_own_namespace_and_nothing_else() {
+        let platform = |namespace: &str| {
+            let object: Tenant = serde_json::from_value(json!({
+                "apiVersion": "homeostat.dev/v1alpha1", "kind": "Tenant",
+                "metadata": { "name": homeostat_crds::v1alpha1::tenant::PLATFORM },
+                "spec": { "namespaces": [namespace] } }))
+            .unwrap();
+            tenant_policy(&object, &BTreeSet::from(["ours".to_owned()]), TenantDefaults::default()).is_ok()
+        };
+        assert!(platform("ours") && !platform("shop") && !platform("kube-system"));
+        assert_eq!(PLATFORM_TENANT, homeostat_crds::v1alpha1::tenant::PLATFORM);
     }
 
     #[test]

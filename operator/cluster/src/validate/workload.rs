@@ -1,13 +1,16 @@
 //! `Workload` becomes the workload's policy.
 
 use super::{Rejection, bounded, decimal};
+use crate::ledger::{in_bytes, in_millis};
+use homeostat_crds::Quantity;
 use homeostat_crds::common::ANNOTATION_DO_NOT_TOUCH_UNTIL;
 use homeostat_crds::v1alpha1::Workload;
 use homeostat_crds::v1alpha1::workload::{
-    Archetype as WireArchetype, BadDirection, Criticality, Dependency, DependencyKind,
+    Allowance as WireAllowance, Archetype as WireArchetype, BadDirection, Criticality, Dependency,
+    DependencyKind, QuantityBounds,
 };
 use homeostat_knowledge::ids::Uid;
-use homeostat_knowledge::policy::{Archetype, LatencyObjective, SignalPolicy};
+use homeostat_knowledge::policy::{Allowance, Archetype, Bounds, LatencyObjective, Permits, SignalPolicy};
 use homeostat_knowledge::records::ControllerKey;
 use homeostat_knowledge::{ControllerKind, Name, ObjectKey, Timestamp, WorkloadPolicy};
 
@@ -100,6 +103,57 @@ pub fn workload_policy(object: &Workload) -> Result<WorkloadPolicy, Rejection> {
             100,
         )?,
         surge_after_crash: spec.restart.surge_after_crash,
+        permits: permits(object)?,
+    })
+}
+
+/// What is permitted beyond the ordinary. An unreadable bound is an error, not "no bound".
+fn permits(object: &Workload) -> Result<Permits, Rejection> {
+    let spec = &object.spec;
+    let scaling = spec.scaling.as_ref();
+    let replicas = scaling
+        .and_then(|scaling| scaling.replicas.as_ref())
+        .map(|replicas| {
+            Ok::<_, Rejection>(Bounds {
+                min: u64::from(bounded("spec.scaling.replicas.min", replicas.min, 0, 100_000)?),
+                max: u64::from(bounded("spec.scaling.replicas.max", replicas.max, 1, 100_000)?),
+            })
+        })
+        .transpose()?;
+    let resources = scaling.and_then(|scaling| scaling.resources.as_ref());
+    let amounts = |field: &str, bounds: Option<&QuantityBounds>, read: fn(&Quantity) -> Option<u64>| {
+        bounds
+            .map(|bounds| {
+                let amount = |name: &str, quantity: &Quantity| {
+                    read(quantity).ok_or_else(|| {
+                        Rejection::field(
+                            format!("spec.scaling.resources.{field}.{name}"),
+                            format!("`{quantity}`"),
+                            "it must be an amount such as 500m or 2Gi",
+                        )
+                    })
+                };
+                Ok::<_, Rejection>(Bounds {
+                    min: amount("min", &bounds.min)?,
+                    max: amount("max", &bounds.max)?,
+                })
+            })
+            .transpose()
+    };
+    Ok(Permits {
+        allow: spec
+            .allow
+            .iter()
+            .map(|allowance| match allowance {
+                WireAllowance::LocalData => Allowance::LocalData,
+                WireAllowance::QuorumMember => Allowance::QuorumMember,
+                WireAllowance::SingleReplica => Allowance::SingleReplica,
+            })
+            .collect(),
+        repeatable: spec.repeatable,
+        replicas,
+        cpu_millis: amounts("cpu", resources.and_then(|resources| resources.cpu.as_ref()), in_millis)?,
+        memory_bytes: amounts("memory", resources.and_then(|resources| resources.memory.as_ref()), in_bytes)?,
     })
 }
 

@@ -1,12 +1,12 @@
 //! Deployments, `ReplicaSet`s, `StatefulSet`s, `DaemonSet`s, Jobs, `CronJob`s: counts, rollout, owner.
 
-use super::light::{Body, Interner, Meta, null_is_empty};
+use super::light::{Body, Interner, Meta, hold, null_is_empty};
 use super::run::{Cx, Effect, Watched};
 use crate::validate::acceptance::Input;
-use homeostat_crds::common::ANNOTATION_RESTARTED_BY;
+use homeostat_crds::common::{ANNOTATION_RESTARTED_BY, ANNOTATION_ROLLED_BACK_BY};
 use homeostat_knowledge::ids::Uid;
 use homeostat_knowledge::observation::{Change, ObjectChange, ObjectKind};
-use homeostat_knowledge::records::ControllerKey;
+use homeostat_knowledge::records::{ControllerKey, JobEnd};
 use homeostat_knowledge::{ControllerKind, ControllerRecord, Name, ObjectKey};
 use k8s_openapi::api::{apps, batch};
 use kube::Resource;
@@ -161,6 +161,30 @@ struct Status {
     active: Option<Active>,
     #[serde(default)]
     ready: Option<i32>,
+    /// Of a Job: how it ended.
+    #[serde(default, deserialize_with = "null_is_empty")]
+    conditions: Vec<Condition>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct Condition {
+    #[serde(rename = "type", default)]
+    type_: String,
+    #[serde(default)]
+    status: String,
+}
+
+impl Status {
+    fn finished(&self) -> Option<JobEnd> {
+        let is = |type_: &str| {
+            self.conditions.iter().any(|condition| condition.type_ == type_ && condition.status == "True")
+        };
+        match (is("Complete"), is("Failed")) {
+            (true, _) => Some(JobEnd::Complete),
+            (false, true) => Some(JobEnd::Failed),
+            (false, false) => None,
+        }
+    }
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -284,6 +308,8 @@ pub(crate) fn record<S: Sort>(
         template_labels,
         owner: metadata.controller(names),
         gitops_owner: gitops_owner(metadata).map(|owner| names.intern(owner)),
+        finished: status.finished(),
+        hold: hold(metadata),
         key: ControllerKey { kind: S::KIND, object: key },
     }
 }
@@ -292,6 +318,11 @@ pub(crate) fn record<S: Sort>(
 pub(crate) fn restarted_by<S>(body: &ControllerObject<S>) -> Option<Name> {
     let annotations = &template(&body.spec)?.metadata.annotations;
     annotations.get(ANNOTATION_RESTARTED_BY).map(|id| Name::from(id.as_str()))
+}
+
+/// The object's annotation of our roll back.
+pub(crate) fn rolled_back_by<S>(body: &ControllerObject<S>) -> Option<Name> {
+    body.metadata.annotations.get(ANNOTATION_ROLLED_BACK_BY).map(|id| Name::from(id.as_str()))
 }
 
 /// UID, and whether the object is being deleted.

@@ -3,28 +3,93 @@
 use super::controllers::{
     self, ControllerObject, CronJobs, DaemonSets, Deployments, Jobs, ReplicaSets, Sort, StatefulSets,
 };
-use super::light::{Body, Interner, Light};
+use super::light::{Body, Interner, Light, Meta};
+use super::marks;
+use super::nodes::{self, NodeObject};
 use super::pods::{self, PodObject};
 use crate::client::{call, label};
 use crate::error::ClusterError;
-use homeostat_execute::ports::FreshTarget;
+use homeostat_crds::common::ANNOTATION_CREATED_BY;
+use homeostat_execute::actions::retry_name;
+use homeostat_execute::ports::{FreshTarget, Marks};
 use homeostat_knowledge::ids::Uid;
-use homeostat_knowledge::{ControllerKind, Name, ObjectKey};
+use homeostat_knowledge::{ControllerKind, Name, ObjectKey, Target};
 use k8s_openapi::NamespaceResourceScope;
 use kube::{Api, Client, Resource};
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
+
+/// A body, and the marks that only a fresh read looks at: watches skip them, they are most of an object.
+#[derive(Clone, Debug)]
+struct Marked<B> {
+    body: B,
+    marks: Marks,
+}
+
+impl<'de, B: Body> Deserialize<'de> for Marked<B> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = Box::<RawValue>::deserialize(deserializer)?;
+        let body = serde_json::from_str(text.get()).map_err(serde::de::Error::custom)?;
+        let marks = marks::read(text.get()).map_err(serde::de::Error::custom)?;
+        Ok(Self { body, marks })
+    }
+}
+
+impl<B: Body> Body for Marked<B> {
+    type Kind = B::Kind;
+
+    fn meta(&self) -> &Meta {
+        self.body.meta()
+    }
+}
 
 /// The pod of that name, whatever its UID.
 pub(crate) async fn fresh_pod(client: &Client, key: &ObjectKey) -> Result<Option<FreshTarget>, ClusterError> {
-    let Some((body, version)) = read::<PodObject>(client, key).await? else { return Ok(None) };
-    let record = pods::record(&body, key.clone(), version.clone(), &mut Interner::default());
+    let api = Api::namespaced(client.clone(), &key.namespace);
+    let Some((found, version)) = read::<Marked<PodObject>>(api, key).await? else { return Ok(None) };
+    let record = pods::record(&found.body, key.clone(), version.clone(), &mut Interner::default());
     Ok(Some(FreshTarget {
         uid: record.uid.clone(),
         resource_version: version,
         deleting: record.deleting,
         pod: Some(record),
         controller: None,
+        node: None,
         restarted_by: None,
+        marks: found.marks,
     }))
+}
+
+/// The node of that name, whatever its UID.
+pub(crate) async fn fresh_node(
+    client: &Client,
+    key: &ObjectKey,
+) -> Result<Option<FreshTarget>, ClusterError> {
+    let api = Api::all(client.clone());
+    let Some((found, version)) = read::<Marked<NodeObject>>(api, key).await? else { return Ok(None) };
+    let record = nodes::record(&found.body, &mut Interner::default());
+    Ok(Some(FreshTarget {
+        uid: record.uid.clone(),
+        resource_version: version,
+        deleting: found.body.meta().deletion_timestamp.is_some(),
+        pod: None,
+        controller: None,
+        node: Some(record),
+        restarted_by: None,
+        marks: found.marks,
+    }))
+}
+
+/// The Job of that name, whatever its UID, and whether it was retried.
+pub(crate) async fn fresh_job(client: &Client, target: &Target) -> Result<Option<FreshTarget>, ClusterError> {
+    let Some(mut found) = fresh::<Jobs>(client, &target.key).await? else { return Ok(None) };
+    let key = ObjectKey::new(target.key.namespace.clone(), retry_name(target));
+    let api = Api::namespaced(client.clone(), &key.namespace);
+    if let Some((retry, _)) = read::<ControllerObject<Jobs>>(api, &key).await? {
+        let by = retry.meta().annotations.get(ANNOTATION_CREATED_BY).map_or("somebody else", String::as_str);
+        found.marks.retried_by = Some(Name::from(by));
+    }
+    Ok(Some(found))
 }
 
 /// The controller of that kind and name, whatever its UID.
@@ -51,7 +116,12 @@ async fn fresh<S: Sort>(client: &Client, key: &ObjectKey) -> Result<Option<Fresh
 where
     S::Wire: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
 {
-    let Some((body, version)) = read::<ControllerObject<S>>(client, key).await? else { return Ok(None) };
+    let api = Api::namespaced(client.clone(), &key.namespace);
+    let Some((found, version)) = read::<Marked<ControllerObject<S>>>(api, key).await? else {
+        return Ok(None);
+    };
+    let (body, mut marks) = (found.body, found.marks);
+    marks.rolled_back_by = controllers::rolled_back_by(&body);
     let (uid, deleting): (Uid, bool) = controllers::identity(&body);
     let restarted_by = controllers::restarted_by(&body);
     let record = controllers::record(&body, key.clone(), version.clone(), &mut Interner::default());
@@ -61,15 +131,16 @@ where
         deleting,
         pod: None,
         controller: Some(record),
+        node: None,
         restarted_by,
+        marks,
     }))
 }
 
-async fn read<B: Body>(client: &Client, key: &ObjectKey) -> Result<Option<(B, Name)>, ClusterError>
+async fn read<B: Body>(api: Api<Light<B>>, key: &ObjectKey) -> Result<Option<(B, Name)>, ClusterError>
 where
-    B::Kind: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+    B::Kind: Resource<DynamicType = ()>,
 {
-    let api: Api<Light<B>> = Api::namespaced(client.clone(), &key.namespace);
     let name = label(&B::Kind::kind(&()), key);
     let Some(object) = call("read", &name, api.get_opt(&key.name)).await? else { return Ok(None) };
     let version = Name::from(object.version());

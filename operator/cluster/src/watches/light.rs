@@ -5,8 +5,9 @@
 //! it arrives as [`Light`] with an error and its name. This reads the object's own text, so in a watch the event's
 //! type must come before its object; the API server writes it so, and anything else is an error of the stream.
 
+use homeostat_crds::common::{ANNOTATION_HELD_BY, ANNOTATION_HELD_UNTIL};
 use homeostat_knowledge::ids::Uid;
-use homeostat_knowledge::records::{ControllerKind, OwnerRecord};
+use homeostat_knowledge::records::{ControllerKind, Hold, OwnerRecord};
 use homeostat_knowledge::{Name, ObjectKey};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
@@ -79,6 +80,13 @@ impl Meta {
             uid: Uid(names.intern(&owner.uid)),
         })
     }
+}
+
+/// Our own mark on what is held.
+pub(crate) fn hold(meta: &Meta) -> Option<Hold> {
+    let by = meta.annotations.get(ANNOTATION_HELD_BY)?;
+    let until = meta.annotations.get(ANNOTATION_HELD_UNTIL).and_then(|text| text.parse().ok());
+    Some(Hold { by: Name::from(by.as_str()), until })
 }
 
 #[derive(Deserialize)]

@@ -11,6 +11,7 @@ mod events;
 pub(crate) mod fresh;
 mod incidents;
 pub(crate) mod light;
+mod marks;
 mod nodes;
 mod patience;
 pub(crate) mod pods;

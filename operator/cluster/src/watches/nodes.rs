@@ -1,6 +1,6 @@
 //! Nodes: ready or not, cordoned, under pressure, where.
 
-use super::light::{Body, Meta, null_is_empty};
+use super::light::{Body, Interner, Meta, hold, null_is_empty};
 use super::run::{Cx, Effect, Watched};
 use homeostat_knowledge::ObjectKey;
 use homeostat_knowledge::ids::Uid;
@@ -9,6 +9,9 @@ use homeostat_knowledge::records::NodeRecord;
 use k8s_openapi::api::core::v1::Node;
 use serde::Deserialize;
 use std::sync::Arc;
+
+/// Labels of nodes that run the control plane; the second is what older installations use.
+const CONTROL_PLANE: [&str; 2] = ["node-role.kubernetes.io/control-plane", "node-role.kubernetes.io/master"];
 
 /// The watch of nodes.
 pub(crate) struct Nodes;
@@ -65,30 +68,7 @@ impl Watched for Nodes {
     const NAME: &'static str = "nodes";
 
     fn apply(&mut self, body: NodeObject, cx: Cx<'_>) -> Result<Effect, String> {
-        let NodeObject { metadata, spec, status } = &body;
-        let is_true = |type_: &str| {
-            status.conditions.iter().any(|condition| condition.type_ == type_ && condition.status == "True")
-        };
-        let names = cx.names;
-        let record = NodeRecord {
-            name: names.intern(&metadata.name),
-            uid: Uid::new(metadata.uid.as_str()),
-            ready: is_true("Ready"),
-            cordoned: spec.unschedulable == Some(true),
-            zone: names.maybe(metadata.labels.get("topology.kubernetes.io/zone").map(String::as_str)),
-            allocatable_pods: status
-                .allocatable
-                .pods
-                .as_deref()
-                .and_then(|pods| pods.parse().ok())
-                .unwrap_or(0),
-            pressures: status
-                .conditions
-                .iter()
-                .filter(|condition| condition.type_ != "Ready" && condition.status == "True")
-                .map(|condition| names.intern(&condition.type_))
-                .collect(),
-        };
+        let record = record(&body, cx.names);
         Ok(Effect::Tell(ObjectChange::Node(Change::Applied(Arc::new(record)))))
     }
 
@@ -97,16 +77,41 @@ impl Watched for Nodes {
     }
 }
 
+/// The record of a node.
+pub(crate) fn record(body: &NodeObject, names: &mut Interner) -> NodeRecord {
+    let NodeObject { metadata, spec, status } = body;
+    let is_true = |type_: &str| {
+        status.conditions.iter().any(|condition| condition.type_ == type_ && condition.status == "True")
+    };
+    NodeRecord {
+        name: names.intern(&metadata.name),
+        uid: Uid::new(metadata.uid.as_str()),
+        ready: is_true("Ready"),
+        cordoned: spec.unschedulable == Some(true),
+        zone: names.maybe(metadata.labels.get("topology.kubernetes.io/zone").map(String::as_str)),
+        allocatable_pods: status.allocatable.pods.as_deref().and_then(|pods| pods.parse().ok()).unwrap_or(0),
+        pressures: status
+            .conditions
+            .iter()
+            .filter(|condition| condition.type_ != "Ready" && condition.status == "True")
+            .map(|condition| names.intern(&condition.type_))
+            .collect(),
+        control_plane: CONTROL_PLANE.iter().any(|label| metadata.labels.contains_key(*label)),
+        hold: hold(metadata),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::watches::light::Interner;
     use homeostat_knowledge::{Name, Timestamp};
 
     #[test]
     fn a_node_under_pressure() {
         let body: NodeObject = serde_json::from_str(
-            r#"{"metadata":{"name":"n1","uid":"u","labels":{"topology.kubernetes.io/zone":"z"}},
+            r#"{"metadata":{"name":"n1","uid":"u","labels":{"topology.kubernetes.io/zone":"z",
+                  "node-role.kubernetes.io/control-plane":""},
+                  "annotations":{"homeostat.dev/held-by":"node-1-1","homeostat.dev/held-until":"2026-11-22T10:00:00Z"}},
                 "spec":{"unschedulable":true},
                 "status":{"allocatable":{"pods":"110","cpu":"4"},"conditions":[
                   {"type":"MemoryPressure","status":"True"},{"type":"DiskPressure","status":"False"},
@@ -128,5 +133,8 @@ mod tests {
         assert_eq!(node.allocatable_pods, 110);
         assert_eq!(node.pressures, [Name::from("MemoryPressure")]);
         assert_eq!(node.zone.as_deref(), Some("z"));
+        assert!(node.control_plane);
+        let hold = node.hold.as_ref().unwrap();
+        assert_eq!((&*hold.by, hold.until), ("node-1-1", "2026-11-22T10:00:00Z".parse().ok()));
     }
 }

@@ -126,6 +126,10 @@ fn kind_of(plural: &str) -> (&'static str, &'static str) {
         "nodes" => ("v1", "Node"),
         "configmaps" => ("v1", "ConfigMap"),
         "deployments" => ("apps/v1", "Deployment"),
+        "replicasets" => ("apps/v1", "ReplicaSet"),
+        "jobs" => ("batch/v1", "Job"),
+        "cronjobs" => ("batch/v1", "CronJob"),
+        "horizontalpodautoscalers" => ("autoscaling/v2", "HorizontalPodAutoscaler"),
         "tenants" => ("homeostat.dev/v1alpha1", "Tenant"),
         "workloads" => ("homeostat.dev/v1alpha1", "Workload"),
         "controlplanes" => ("homeostat.dev/v1alpha1", "ControlPlane"),
@@ -380,6 +384,9 @@ impl State {
             }
             // The status of a new object is not taken from a creation.
             object.as_object_mut().unwrap().remove("status");
+            if dry {
+                return (201, object);
+            }
             self.put(&plural, object);
             return (201, self.objects[&key].clone());
         };
@@ -433,6 +440,11 @@ impl State {
             .iter()
             .filter(|((one, space, _), _)| one == plural && namespace.is_none_or(|wanted| wanted == space))
             .map(|(_, object)| object)
+            // Of label selectors only "has this label" is known here.
+            .filter(|object| {
+                let wanted = seen.query.get("labelSelector").map(|label| label.replace("%2F", "/"));
+                wanted.is_none_or(|label| object["metadata"]["labels"].get(&label).is_some())
+            })
             .collect();
         let from = seen.query.get("continue").and_then(|token| token.parse().ok()).unwrap_or(0_usize);
         let limit = seen.query.get("limit").and_then(|limit| limit.parse().ok()).unwrap_or(usize::MAX);
@@ -462,7 +474,11 @@ fn event(what: &str, object: &Value) -> Bytes {
 fn merge(into: &mut Value, patch: &Value) {
     match (into, patch) {
         (Value::Object(into), Value::Object(patch)) => {
-            for (name, value) in patch {
+            // Of strategic merges only this directive is known here; lists are replaced.
+            if patch.get("$patch").is_some_and(|directive| directive == "replace") {
+                into.clear();
+            }
+            for (name, value) in patch.iter().filter(|(name, _)| *name != "$patch") {
                 if value.is_null() {
                     into.remove(name);
                 } else {

@@ -151,6 +151,8 @@ pub fn action() -> ActionRecord {
             within: SignedDuration::from_secs(60),
             expect: Expectation::ObjectivesMet,
         },
+        undo: homeostat_knowledge::plan::Undo::None,
+        undo_of: None,
         state: ActionState::Verified,
         guards: vec![
             guard(GuardName::KillSwitch, GuardResult::Passed, "off", "off"),

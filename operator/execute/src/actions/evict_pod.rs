@@ -1,8 +1,9 @@
 //! Replace one pod through the Eviction API.
 
-use super::{ActionSpec, Landed, Protected, Repeat, Right, Unfit, Verdict, verify};
+use super::{ActionSpec, Landed, Protected, Repeat, Right, Unfit, Verdict, target, verify};
 use crate::ports::FreshTarget;
 use homeostat_knowledge::plan::{Expectation, Undo};
+use homeostat_knowledge::policy::Allowance;
 use homeostat_knowledge::records::ControllerKey;
 use homeostat_knowledge::{
     ActionKind, ActionRecord, ControllerKind, FindingKind, Level, ObjectKey, PodRecord, Snapshot, Timestamp,
@@ -66,6 +67,12 @@ impl ActionSpec for EvictPod {
                 record.workload
             )));
         }
+        if let Some(controller) = snapshot.controller_of(&record.workload) {
+            protected.refuse_labels(controller)?;
+        }
+        if !target::allows(record, snapshot, Allowance::LocalData) {
+            keeps_nothing(pod)?;
+        }
         replaceable(pod)?;
         if let Some(owner) = &pod.owner
             && owner.kind == ControllerKind::StatefulSet
@@ -74,11 +81,12 @@ impl ActionSpec for EvictPod {
                 kind: owner.kind,
                 object: ObjectKey { namespace: key.namespace.clone(), name: owner.name.clone() },
             };
-            match snapshot.controllers.get(&set).map(|set| set.replicas) {
-                Some(replicas) if replicas > 1 => {}
+            match snapshot.controllers.get(&set) {
+                Some(set) if set.replicas > 1 => target::quorum(record, pod, set, snapshot)?,
+                Some(_) if target::allows(record, snapshot, Allowance::SingleReplica) => {}
                 Some(_) => {
                     return Err(Unfit::Protected(format!(
-                        "pod {key} is the only replica of its StatefulSet"
+                        "pod {key} is the only replica of its StatefulSet; allow it with SingleReplica in Workload.spec.allow"
                     )));
                 }
                 None => {
@@ -154,12 +162,20 @@ impl ActionSpec for EvictPod {
     }
 }
 
-/// Refuses pods that nobody would make again, and pods that would lose data.
+/// Refuses pods that would lose data.
+fn keeps_nothing(pod: &PodRecord) -> Result<(), Unfit> {
+    if pod.local_data {
+        return Err(Unfit::Protected(format!(
+            "pod {} keeps data that an eviction would lose; allow it with LocalData in Workload.spec.allow",
+            pod.key
+        )));
+    }
+    Ok(())
+}
+
+/// Refuses pods that nobody would make again.
 fn replaceable(pod: &PodRecord) -> Result<(), Unfit> {
     let key = &pod.key;
-    if pod.local_data {
-        return Err(Unfit::Protected(format!("pod {key} keeps data that an eviction would lose")));
-    }
     match pod.owner.as_ref().map(|owner| owner.kind) {
         Some(ControllerKind::ReplicaSet | ControllerKind::StatefulSet | ControllerKind::DaemonSet) => Ok(()),
         Some(ControllerKind::Job | ControllerKind::CronJob) => Err(Unfit::Protected(format!(

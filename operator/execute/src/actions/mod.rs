@@ -1,26 +1,93 @@
 //! What can be done: one file per action, one visible list. An action knows what it needs, what it refuses,
 //! how its effect is recognised and how its success is judged; when to do it is decided elsewhere.
 
+mod cordon;
 mod evict_pod;
+mod node;
 mod notify;
+mod owners;
+mod resize_pod;
+mod resume;
+mod retry_job;
+mod roll_back;
 mod rolling_restart;
+mod run;
+mod scale_down;
+mod scale_up;
+mod size;
+mod suspend;
+mod target;
+mod uncordon;
 mod verify;
 
+pub use cordon::Cordon;
 pub use evict_pod::EvictPod;
+pub use node::CORDONED_PERCENT;
 pub use notify::Notify;
+pub use owners::PERSON_QUIET;
+pub use resize_pod::ResizePod;
+pub use resume::Resume;
+pub use retry_job::{RetryJob, retry_name};
+pub use roll_back::RollBack;
 pub use rolling_restart::RollingRestart;
+pub use scale_down::ScaleDown;
+pub use scale_up::ScaleUp;
+pub use suspend::Suspend;
+pub use target::LONGEST_HOLD;
+pub use uncordon::Uncordon;
 
-use crate::ports::FreshTarget;
+use crate::ports::{Field, FreshTarget};
 use homeostat_knowledge::plan::Undo;
-use homeostat_knowledge::{ActionKind, ActionRecord, FindingKind, Level, Name, Snapshot, Timestamp};
+use homeostat_knowledge::{
+    ActionKind, ActionRecord, Before, ControllerRecord, FindingKind, Level, Name, Parameters, Snapshot,
+    Timestamp,
+};
 use std::collections::BTreeSet;
 
 /// Every action that is implemented.
-pub const ALL: &[&dyn ActionSpec] = &[&EvictPod, &RollingRestart, &Notify];
+pub const ALL: &[&dyn ActionSpec] = &[
+    &ScaleUp,
+    &ScaleDown,
+    &EvictPod,
+    &RollingRestart,
+    &RollBack,
+    &Cordon,
+    &Uncordon,
+    &Suspend,
+    &Resume,
+    &RetryJob,
+    &ResizePod,
+    &Notify,
+];
+
+/// Kinds that are no action of their own but a sequence of actions, each with one target and through all guards.
+pub const SEQUENCES: &[(ActionKind, &[ActionKind])] =
+    &[(ActionKind::Drain, &[ActionKind::Cordon, ActionKind::EvictPod])];
 
 /// The implementation of a kind; `None` when it does not exist yet.
 pub fn spec(kind: ActionKind) -> Option<&'static dyn ActionSpec> {
     ALL.iter().copied().find(|spec| spec.kind() == kind)
+}
+
+/// The state that an action with these parameters leaves behind: the before-image of the one that takes it back.
+pub fn set_by(parameters: &Parameters) -> Before {
+    match parameters {
+        Parameters::ScaleUp { replicas } | Parameters::ScaleDown { replicas } => {
+            Before { replicas: Some(*replicas), ..Before::default() }
+        }
+        Parameters::Cordon { .. } => Before { cordoned: Some(true), ..Before::default() },
+        Parameters::Uncordon => Before { cordoned: Some(false), ..Before::default() },
+        Parameters::Suspend { .. } => Before { suspended: Some(true), ..Before::default() },
+        Parameters::Resume => Before { suspended: Some(false), ..Before::default() },
+        Parameters::ResizePod { cpu_millis, memory_bytes, .. } => {
+            Before { cpu_millis: *cpu_millis, memory_bytes: *memory_bytes, ..Before::default() }
+        }
+        Parameters::EvictPod
+        | Parameters::RollingRestart
+        | Parameters::RollBack { .. }
+        | Parameters::RetryJob
+        | Parameters::Notify { .. } => Before::default(),
+    }
 }
 
 /// Everything about one kind of action. All methods are pure.
@@ -39,6 +106,21 @@ pub trait ActionSpec: Send + Sync {
 
     /// How it is taken back.
     fn undo(&self) -> Undo;
+
+    /// What takes it back: the parameters that restore the before-image; `None` when nothing can.
+    fn restore(&self, _record: &ActionRecord) -> Option<Parameters> {
+        None
+    }
+
+    /// Why a person must approve this one whatever the level says; `None` when the level decides alone.
+    fn needs_approval(&self, _record: &ActionRecord, _snapshot: &Snapshot) -> Option<String> {
+        None
+    }
+
+    /// The field of the target's spec that it sets; others may own it.
+    fn field(&self) -> Option<Field> {
+        None
+    }
 
     /// `false` for actions that only tell; budgets, cool-downs and storms do not limit those.
     fn changes_state(&self) -> bool {
@@ -76,6 +158,26 @@ pub struct Right {
     pub resource: &'static str,
     /// Verbs.
     pub verbs: &'static [&'static str],
+}
+
+/// The rules that the service account needs for this kind, and the value of the chart that grants them, for people.
+pub fn needs(kind: ActionKind) -> String {
+    let rule = |right: &Right| {
+        let group = if right.api_group.is_empty() { "the core group" } else { right.api_group };
+        format!("{} {} in {group}", right.verbs.join(", "), right.resource)
+    };
+    let rules: Vec<String> =
+        spec(kind).map(|spec| spec.rights().iter().map(rule).collect()).unwrap_or_default();
+    format!("it needs {} (the chart's value actions.{})", rules.join("; "), chart_value(kind))
+}
+
+/// The chart's value under `actions` that grants the rights of this kind, e.g. `scaleUp`.
+pub fn chart_value(kind: ActionKind) -> String {
+    let mut name = kind.name().to_owned();
+    if let Some(first) = name.get_mut(0..1) {
+        first.make_ascii_lowercase();
+    }
+    name
 }
 
 /// What may be done when the outcome of an effect is not known.
@@ -121,17 +223,74 @@ pub enum Verdict {
     NotHelped(String),
 }
 
-/// Namespaces that nobody may touch through Homeostat, whatever a tenant says.
+/// Namespaces of Kubernetes itself, and those that network, storage and admission plugins are installed in by
+/// their own manifests. What runs there keeps the cluster alive, and a mistake there is not undone by a restart.
+pub const SYSTEM_NAMESPACES: [&str; 22] = [
+    "kube-system",
+    "kube-public",
+    "kube-node-lease",
+    "calico-system",
+    "calico-apiserver",
+    "tigera-operator",
+    "cilium",
+    "cilium-secrets",
+    "kube-flannel",
+    "kube-ovn",
+    "metallb-system",
+    "rook-ceph",
+    "longhorn-system",
+    "openebs",
+    "portworx",
+    "cert-manager",
+    "gatekeeper-system",
+    "kyverno",
+    "istio-system",
+    "linkerd",
+    "openshift-dns",
+    "openshift-storage",
+];
+
+/// Labels of the pod templates of cluster DNS, wherever it runs.
+const DNS_LABELS: [(&str, &str); 3] =
+    [("k8s-app", "kube-dns"), ("k8s-app", "coredns"), ("app.kubernetes.io/name", "coredns")];
+
+/// What nobody may touch through Homeostat, whatever a tenant says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Protected {
+    own: Name,
     namespaces: BTreeSet<Name>,
 }
 
 impl Protected {
     /// The system namespaces and the one that Homeostat itself runs in.
     pub fn with_own_namespace(own: impl Into<Name>) -> Self {
-        let system = ["kube-system", "kube-public", "kube-node-lease"];
-        Self { namespaces: system.into_iter().map(Name::from).chain([own.into()]).collect() }
+        let own = own.into();
+        let system = SYSTEM_NAMESPACES.into_iter().map(Name::from);
+        Self { namespaces: system.chain([own.clone()]).collect(), own }
+    }
+
+    /// Nothing is protected: for looking only, never for a decision.
+    pub(crate) fn none() -> Self {
+        Self { own: Name::from(""), namespaces: BTreeSet::new() }
+    }
+
+    /// The namespace that Homeostat itself runs in.
+    pub fn own(&self) -> &Name {
+        &self.own
+    }
+
+    /// Refuses cluster DNS outside of the system namespaces.
+    pub fn refuse_labels(&self, controller: &ControllerRecord) -> Result<(), Unfit> {
+        let dns = DNS_LABELS.iter().any(|(label, value)| {
+            controller.template_labels.get(*label).is_some_and(|found| **found == **value)
+        });
+        if dns {
+            return Err(Unfit::Protected(format!(
+                "{} serves the cluster's DNS and is never touched",
+                controller.key.object
+            )));
+        }
+        Ok(())
     }
 
     /// Refuses targets in protected namespaces, and cluster-scoped ones.
@@ -162,13 +321,48 @@ mod tests {
             }
             assert!(action.alone_at() >= Level::ActBounded || !action.changes_state());
         }
-        assert!(spec(ActionKind::Cordon).is_none());
+        let missing: Vec<ActionKind> =
+            ActionKind::ALL.into_iter().filter(|kind| spec(*kind).is_none()).collect();
+        let sequences: Vec<ActionKind> = SEQUENCES.iter().map(|(kind, _)| *kind).collect();
+        assert_eq!(missing, sequences, "every kind is an action or a sequence of actions");
+        for (_, parts) in SEQUENCES {
+            assert!(parts.iter().all(|part| spec(*part).is_some()));
+        }
+    }
+
+    #[test]
+    fn a_missing_right_is_told_by_its_rule_and_the_value_that_grants_it() {
+        let text = needs(ActionKind::RetryJob);
+        assert_eq!(text, "it needs get, create jobs in batch (the chart's value actions.retryJob)");
+    }
+
+    #[test]
+    fn what_says_that_it_can_be_undone_says_how() {
+        use crate::testing::change;
+        for action in ALL {
+            let mut record = change("order-1-1", Parameters::Uncordon);
+            record.before.replicas = Some(3);
+            record.before.cordoned = Some(false);
+            record.before.suspended = Some(false);
+            record.before.cpu_millis = Some(100);
+            record.parameters =
+                Parameters::ResizePod { container: "app".into(), cpu_millis: Some(200), memory_bytes: None };
+            let restored = action.restore(&record);
+            assert_eq!(restored.is_some(), action.undo() == Undo::Restore, "{}", action.kind());
+            if let Some(restored) = restored {
+                assert!(action.reversible());
+                assert!(spec(restored.kind()).is_some());
+            }
+            // Without an image of the state before there is nothing to go back to.
+            record.before = homeostat_knowledge::Before::default();
+            assert_eq!(action.restore(&record), None, "{}", action.kind());
+        }
     }
 
     #[test]
     fn system_namespaces_and_our_own_are_never_touched() {
         let protected = Protected::with_own_namespace("homeostat");
-        for namespace in ["kube-system", "kube-public", "kube-node-lease", "homeostat", ""] {
+        for namespace in SYSTEM_NAMESPACES.into_iter().chain(["homeostat", ""]) {
             assert!(protected.refuse(namespace).is_err(), "{namespace:?}");
         }
         assert!(protected.refuse("shop").is_ok());

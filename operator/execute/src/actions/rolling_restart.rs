@@ -1,8 +1,9 @@
 //! Replace all pods of a workload by its own rollout.
 
-use super::{ActionSpec, Landed, Protected, Repeat, Right, Unfit, Verdict, verify};
-use crate::ports::FreshTarget;
+use super::{ActionSpec, Landed, Protected, Repeat, Right, Unfit, Verdict, owners, target, verify};
+use crate::ports::{Field, FreshTarget};
 use homeostat_knowledge::plan::{Expectation, Undo};
+use homeostat_knowledge::policy::Allowance;
 use homeostat_knowledge::{
     ActionKind, ActionRecord, ControllerKind, ControllerRecord, FindingKind, Level, Snapshot, Timestamp,
 };
@@ -39,33 +40,29 @@ impl ActionSpec for RollingRestart {
         Undo::None
     }
 
+    fn field(&self) -> Option<Field> {
+        Some(Field::Template)
+    }
+
     fn repeat(&self) -> Repeat {
         Repeat::Never
     }
 
     fn check(&self, record: &ActionRecord, snapshot: &Snapshot, protected: &Protected) -> Result<(), Unfit> {
-        protected.refuse(&record.target.key.namespace)?;
-        let Some(controller) = snapshot.controller_of(&record.workload) else {
-            return Err(Unfit::Changed(format!("the target of workload {} is not known", record.workload)));
-        };
-        if controller.key.object != record.target.key
-            || controller.key.kind != ControllerKind::from_kind(&record.target.kind)
+        let controller = target::controller(record, snapshot, protected)?;
+        if !target::allows(record, snapshot, Allowance::LocalData)
+            && let Some(pod) = snapshot.pods_of(&record.workload).find(|pod| pod.local_data)
         {
             return Err(Unfit::Protected(format!(
-                "{} {} is not the target of workload {}",
-                record.target.kind, record.target.key, record.workload
+                "pod {} keeps data that a restart would lose; allow it with LocalData in Workload.spec.allow",
+                pod.key
             )));
         }
-        if controller.uid != record.target.uid {
-            return Err(Unfit::Changed(format!(
-                "another {} is called {} now",
-                record.target.kind, record.target.key
-            )));
+        restartable(controller)?;
+        if target::allows(record, snapshot, Allowance::SingleReplica) {
+            return Ok(());
         }
-        if let Some(pod) = snapshot.pods_of(&record.workload).find(|pod| pod.local_data) {
-            return Err(Unfit::Protected(format!("pod {} keeps data that a restart would lose", pod.key)));
-        }
-        restartable(controller)
+        stood_in_for(controller)
     }
 
     fn check_fresh(
@@ -87,7 +84,8 @@ impl ActionSpec for RollingRestart {
         let Some(controller) = &fresh.controller else {
             return Err(Unfit::Changed(format!("the fresh read of {key} shows no controller")));
         };
-        restartable(controller)
+        restartable(controller)?;
+        owners::no_tool(record, fresh, Field::Template)
     }
 
     fn landed(&self, record: &ActionRecord, fresh: Option<&FreshTarget>) -> Landed {
@@ -107,7 +105,7 @@ impl ActionSpec for RollingRestart {
     }
 
     fn verify(&self, record: &ActionRecord, snapshot: &Snapshot, now: Timestamp) -> Verdict {
-        if let Some(verdict) = rollout(record, snapshot, now) {
+        if let Some(verdict) = verify::rollout(record, snapshot, now) {
             return verdict;
         }
         match record.verification.expect {
@@ -117,33 +115,6 @@ impl ActionSpec for RollingRestart {
             Expectation::ObjectivesMet => verify::answers_well(record, snapshot, now),
         }
     }
-}
-
-/// `None` once the rollout that *this* action asked for is complete.
-fn rollout(record: &ActionRecord, snapshot: &Snapshot, now: Timestamp) -> Option<Verdict> {
-    let Some(controller) = snapshot.controller_of(&record.workload) else {
-        return Some(verify::until(record, now, "the controller is not known"));
-    };
-    // The snapshot may be older than the effect: without a new revision it shows the world before.
-    let begun = match (&record.before.revision, &controller.revision) {
-        (Some(before), Some(present)) => before != present,
-        _ => snapshot
-            .pods_of(&record.workload)
-            .filter(|pod| !pod.deleting)
-            .all(|pod| record.instants.sent.is_some_and(|sent| pod.created.as_second() >= sent.as_second())),
-    };
-    if !begun {
-        return Some(verify::until(record, now, "the rollout has not begun"));
-    }
-    if controller.rolling_out() {
-        if let Some(verdict) = verify::new_pods_crash(record, snapshot) {
-            return Some(verdict);
-        }
-        let text =
-            format!("{} of {} replicas are of the new template", controller.updated, controller.replicas);
-        return Some(verify::until(record, now, &text));
-    }
-    verify::pods_ready(record, snapshot, now)
 }
 
 /// Refuses controllers that a restart would harm or that others are changing.
@@ -164,9 +135,6 @@ fn restartable(controller: &ControllerRecord) -> Result<(), Unfit> {
     if controller.replicas == 0 && controller.key.kind != ControllerKind::DaemonSet {
         return Err(Unfit::Changed(format!("{key} has no replicas")));
     }
-    if controller.key.kind == ControllerKind::StatefulSet && controller.replicas <= 1 {
-        return Err(Unfit::Protected(format!("{key} has a single replica that nothing would stand in for")));
-    }
     if controller.key.kind == ControllerKind::Deployment
         && controller.replicas == 1
         && controller.ready > 0
@@ -178,6 +146,17 @@ fn restartable(controller: &ControllerRecord) -> Result<(), Unfit> {
     }
     if controller.rolling_out() {
         return Err(Unfit::Done(format!("{key} is rolling out already")));
+    }
+    Ok(())
+}
+
+/// Refuses a `StatefulSet` of one: its only pod goes before the new one comes.
+fn stood_in_for(controller: &ControllerRecord) -> Result<(), Unfit> {
+    if controller.key.kind == ControllerKind::StatefulSet && controller.replicas <= 1 {
+        return Err(Unfit::Protected(format!(
+            "{} has a single replica that nothing would stand in for; allow it with SingleReplica in Workload.spec.allow",
+            controller.key.object
+        )));
     }
     Ok(())
 }
@@ -225,9 +204,9 @@ mod tests {
         assert!(matches!(allowed(|deployment| deployment.updated = 0), Err(Unfit::Done(_))));
         assert!(matches!(allowed(|deployment| deployment.uid = Uid::new("another")), Err(Unfit::Changed(_))));
         let mut set = controller(ControllerKind::StatefulSet, "order");
-        assert!(matches!(restartable(&set), Err(Unfit::Protected(_))));
+        assert!(matches!(stood_in_for(&set), Err(Unfit::Protected(_))));
         (set.replicas, set.current, set.ready, set.updated) = (2, 2, 2, 2);
-        assert_eq!(restartable(&set), Ok(()));
+        assert_eq!((restartable(&set), stood_in_for(&set)), (Ok(()), Ok(())));
     }
 
     #[test]

@@ -82,3 +82,30 @@ pub(super) fn answers_well(record: &ActionRecord, snapshot: &Snapshot, now: Time
     }
     until(record, now, &format!("good for {:.1} s so far", held.as_secs_f64().max(0.0)))
 }
+
+/// A verdict as long as the rollout that *this* action asked for is not complete; `None` once it is.
+pub(super) fn rollout(record: &ActionRecord, snapshot: &Snapshot, now: Timestamp) -> Option<Verdict> {
+    let Some(controller) = snapshot.controller_of(&record.workload) else {
+        return Some(until(record, now, "the controller is not known"));
+    };
+    // The snapshot may be older than the effect: without a new revision it shows the world before.
+    let begun = match (&record.before.revision, &controller.revision) {
+        (Some(before), Some(present)) => before != present,
+        _ => snapshot
+            .pods_of(&record.workload)
+            .filter(|pod| !pod.deleting)
+            .all(|pod| record.instants.sent.is_some_and(|sent| pod.created.as_second() >= sent.as_second())),
+    };
+    if !begun {
+        return Some(until(record, now, "the rollout has not begun"));
+    }
+    if controller.rolling_out() {
+        if let Some(verdict) = new_pods_crash(record, snapshot) {
+            return Some(verdict);
+        }
+        let text =
+            format!("{} of {} replicas are of the new template", controller.updated, controller.replicas);
+        return Some(until(record, now, &text));
+    }
+    pods_ready(record, snapshot, now)
+}

@@ -3,7 +3,9 @@
 use super::{Case, ExecuteError, Executor};
 use crate::actions::{ActionSpec, Landed, Repeat};
 use crate::facts::{Situation, cause_kind, guard_input};
-use crate::guards::{DryRunFacts, FreshFacts, GuardInput, Mode, evaluate, mode, permitted, refusal};
+use crate::guards::{
+    ActionFacts, DryRunFacts, FreshFacts, GuardInput, Mode, evaluate, mode_of, permitted, refusal,
+};
 use crate::ledger::{LedgerEvent, next};
 use crate::ports::{Actuator, EffectError, FreshTarget, Leadership, Ledger, ReadError, Refusal};
 use homeostat_knowledge::policy::KillSwitch;
@@ -40,7 +42,8 @@ impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
     pub(super) async fn carry_out(&self, mut case: Case) -> Result<ActionRecord, ExecuteError> {
         let snapshot = self.snapshot();
         let tenant = snapshot.tenants.get(&case.record.tenant);
-        let mode = tenant.map(|tenant| mode(case.record.kind(), tenant, &snapshot.control));
+        let facts = ActionFacts::of(&case.record, &snapshot);
+        let mode = tenant.map(|tenant| mode_of(&facts, tenant, &snapshot.control));
         // What can be refused without a request is; what passes holds its budget from here on.
         let before =
             Seen { kill_switch: KillSwitch::Off, dry_run: DryRunFacts::NotRun, fresh: FreshFacts::NotRead };
@@ -187,14 +190,16 @@ impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
             };
             self.memory().checker.not_sent(&case.record.id);
             let event = match &error {
-                EffectError::NotFound => LedgerEvent::Cancel { guards, reason: error.to_string() },
+                EffectError::NotFound | EffectError::Owned(_) => {
+                    LedgerEvent::Cancel { guards, reason: error.to_string() }
+                }
                 EffectError::BlockedByBudget(_) => LedgerEvent::Block {
                     guards,
                     reason: format!("{error}; make room (more replicas) or relax the budget"),
                 },
                 EffectError::Denied(_) => LedgerEvent::Block {
                     guards,
-                    reason: format!("{error}; check the role of Homeostat's service account"),
+                    reason: format!("{error}; {}", crate::actions::needs(case.record.kind())),
                 },
                 // Nothing was changed, so it may be judged and sent anew.
                 EffectError::Conflict(_) | EffectError::Transient { .. } | EffectError::Unknown(_)
@@ -382,6 +387,9 @@ impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
         match self.shared.ports.actuator.dry_run(&record.target, &record.parameters, &record.id).await {
             Ok(()) => DryRunFacts::Passed,
             Err(refusal @ Refusal::Unavailable(_)) => DryRunFacts::Unknown(refusal.to_string()),
+            Err(refusal @ Refusal::Forbidden(_)) => {
+                DryRunFacts::Refused(format!("{refusal}; {}", crate::actions::needs(record.kind())))
+            }
             Err(refusal) => DryRunFacts::Refused(refusal.to_string()),
         }
     }

@@ -6,8 +6,8 @@ use crate::history::ActionHistory;
 use crate::invariants::Checker;
 use crate::roots::RootHistory;
 use homeostat_knowledge::{
-    ActionId, ActionRecord, ActionState, Admitted, IncidentId, Plan, SignedDuration, Snapshot, Step,
-    Timestamp, Uid, WorkloadKey,
+    ActionId, ActionRecord, ActionState, Admitted, IncidentId, Parameters, Plan, SignedDuration, Snapshot,
+    Step, Timestamp, Uid, WorkloadKey,
 };
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -102,7 +102,7 @@ impl Memory {
                     && !record.resource_version.is_empty()
                     && record.incident == plan.incident
                     && record.target.uid == step.target.uid
-                    && record.parameters == step.parameters
+                    && alike(&record.parameters, &step.parameters)
             })
             .map(|record| record.id.clone())
     }
@@ -183,6 +183,15 @@ impl Memory {
         }
         self.refusals.insert(key, now);
         true
+    }
+}
+
+/// The same proposal: that a hold would end a little later makes no new one.
+fn alike(one: &Parameters, other: &Parameters) -> bool {
+    match (one, other) {
+        (Parameters::Cordon { .. }, Parameters::Cordon { .. })
+        | (Parameters::Suspend { .. }, Parameters::Suspend { .. }) => true,
+        _ => one == other,
     }
 }
 

@@ -7,10 +7,13 @@
 mod act;
 mod memory;
 mod store;
+mod undo;
 mod watch;
 
+pub use undo::undo_id;
+
 use crate::actions::Protected;
-use crate::guards::{Mode, mode};
+use crate::guards::{ActionFacts, Mode, mode_of};
 use crate::ledger::LedgerError;
 use crate::ports::{Actuator, Leadership, Ledger, LedgerStoreError, Recorder};
 use homeostat_knowledge::action::ActionInstants;
@@ -178,7 +181,8 @@ fn outlived(record: &ActionRecord, snapshot: &Snapshot) -> Option<&'static str> 
         return Some("the incident is over; the recommendation does not stand any more");
     }
     let tenant = snapshot.tenants.get(&record.tenant)?;
-    let raised = matches!(mode(record.kind(), tenant, &snapshot.control), Mode::Act | Mode::Approve);
+    let facts = ActionFacts::of(record, snapshot);
+    let raised = matches!(mode_of(&facts, tenant, &snapshot.control), Mode::Act | Mode::Approve);
     raised.then_some("the level allows more than to recommend now; judged anew")
 }
 
@@ -188,8 +192,8 @@ struct Case {
     /// What it stands on, as the planner saw it; after a restart it is looked up in the incident.
     finding: Option<Finding>,
     resumed: bool,
-    /// Keeps the incident taken; dropped on every way out.
-    _running: Running,
+    /// Keeps the incident taken; dropped on every way out. An undo goes on under the action that it takes back.
+    _running: Option<Running>,
 }
 
 impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
@@ -238,7 +242,10 @@ impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
         let mut count = 0;
         for record in open {
             let stands = record.state == ActionState::Proposed && !store::half_created(&record);
-            if record.state.ended() || stands {
+            let under_another = record.undo_of.as_ref().is_some_and(|undone| {
+                self.snapshot().actions.get(undone).is_some_and(|undone| !undone.state.ended())
+            });
+            if record.state.ended() || stands || under_another {
                 continue; // Recommendations stand until their incident is over.
             }
             let now = self.now();
@@ -246,7 +253,7 @@ impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
                 continue;
             };
             self.memory().stored(&record, now);
-            let case = Case { record, finding: None, resumed: true, _running: running };
+            let case = Case { record, finding: None, resumed: true, _running: Some(running) };
             let incident = case.record.incident.clone();
             let this = self.clone();
             let spawned = self.spawn(&incident, async move {
@@ -373,6 +380,8 @@ impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
             epoch: plan.epoch,
             evidence: step.evidence.clone(),
             verification: step.verification.clone(),
+            undo: step.undo,
+            undo_of: None,
             state: ActionState::Proposed,
             guards: Vec::new(),
             instants: ActionInstants::default(),
@@ -380,7 +389,7 @@ impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
             approval: None,
             message: "decided".to_owned(),
         };
-        Ok(Case { record, finding, resumed: false, _running: running })
+        Ok(Case { record, finding, resumed: false, _running: Some(running) })
     }
 
     fn snapshot(&self) -> Arc<Snapshot> {

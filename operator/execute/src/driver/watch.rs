@@ -93,13 +93,14 @@ impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
             generations.mark_unchanged();
             let snapshot = self.snapshot();
             let now = self.now();
-            let known = snapshot.workloads.contains_key(&case.record.workload)
+            let known = (case.record.target.is_node()
+                || snapshot.workloads.contains_key(&case.record.workload))
                 && snapshot.tenants.contains_key(&case.record.tenant);
             let event = if known {
                 match spec.verify(&case.record, &snapshot, now) {
                     Verdict::Wait(_) => None,
                     Verdict::Helped(reason) => Some(LedgerEvent::Help { reason }),
-                    Verdict::NotHelped(reason) => Some(LedgerEvent::NotHelp { reason }),
+                    Verdict::NotHelped(reason) => return self.take_back(case, reason).await,
                 }
             } else {
                 let reason = format!(

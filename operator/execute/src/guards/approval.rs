@@ -1,6 +1,6 @@
 //! Approval: where the level demands it, a person's word on exactly this action.
 
-use super::{GuardInput, Mode, Ruling, mode};
+use super::{GuardInput, Mode, Ruling, mode_of};
 use homeostat_knowledge::{Approval, ApprovalDecision, EvidenceId, SignedDuration, Timestamp};
 
 /// How long the evidence that is shown to a person, and so an approval of it, holds.
@@ -36,7 +36,7 @@ pub(super) fn judge(input: &GuardInput) -> Ruling {
     let Some(tenant) = &input.tenant else {
         return Ruling::unknown("tenant not known", "whether approval is needed is not known");
     };
-    match mode(input.action.kind, tenant, &input.control) {
+    match mode_of(&input.action, tenant, &input.control) {
         Mode::Act => Ruling::unset("not needed at this level", "none needed"),
         Mode::Nothing | Mode::Recommend => Ruling::refused(
             "the level allows no effect",
@@ -51,7 +51,9 @@ pub(super) fn judge(input: &GuardInput) -> Ruling {
                 return Ruling::refused(
                     "not given",
                     limit,
-                    if who.is_empty() {
+                    if let Some(why) = &input.action.needs_approval {
+                        format!("needs approval: {why}")
+                    } else if who.is_empty() {
                         "needs approval, but the Tenant names no approvers".to_owned()
                     } else {
                         format!("needs approval ({})", who.join(", "))

@@ -47,7 +47,11 @@ pub fn open_breaker(
     let mut of_tenant: Vec<&ActionHistory> = history
         .iter()
         .filter(|entry| {
-            entry.tenant == *tenant && entry.effect && entry.helped.is_some() && recent(entry, DAY)
+            entry.tenant == *tenant
+                && entry.effect
+                && entry.undo_of.is_none()
+                && entry.helped.is_some()
+                && recent(entry, DAY)
         })
         .collect();
     of_tenant.sort_by_key(|entry| std::cmp::Reverse(ended(entry)));

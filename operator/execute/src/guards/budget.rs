@@ -2,7 +2,7 @@
 
 use super::{GuardInput, Ruling};
 use crate::history::ActionHistory;
-use homeostat_knowledge::{SignedDuration, Timestamp};
+use homeostat_knowledge::{ActionKind, SignedDuration, Timestamp};
 use std::collections::BTreeSet;
 
 const HOUR: SignedDuration = SignedDuration::from_hours(1);
@@ -19,45 +19,86 @@ fn within(entry: &ActionHistory, span: SignedDuration, now: Timestamp) -> bool {
     entry.counts() && (entry.state.in_flight() || entry.at.is_none_or(|at| now.duration_since(at) < span))
 }
 
+/// One node at a time, and within the budgets of every tenant that has pods on it.
+fn node(input: &GuardInput, others: &[&ActionHistory], own: usize) -> Option<Ruling> {
+    if !input.action.target.is_node() {
+        return None;
+    }
+    let on_nodes = |entry: &&&ActionHistory| matches!(entry.kind, ActionKind::Cordon | ActionKind::Uncordon);
+    if let Some(other) = others.iter().filter(on_nodes).find(|entry| entry.takes_a_place()) {
+        return Some(Ruling::refused(
+            format!("{} {} is under way", other.kind, other.id),
+            "1 node at a time",
+            "another node is being acted on; that must end first",
+        ));
+    }
+    for tenant in &input.neighbours {
+        let of_tenant = |entry: &&&ActionHistory| entry.tenant == tenant.name;
+        let places = others.iter().filter(of_tenant).filter(|entry| entry.takes_a_place()).count() + 1;
+        let hour: usize = others
+            .iter()
+            .filter(of_tenant)
+            .filter(|entry| within(entry, HOUR, input.now))
+            .map(|entry| entry.weight())
+            .sum();
+        let limits = &tenant.limits;
+        for (what, used, limit) in [
+            ("under way", places, limits.in_flight_per_tenant),
+            ("this hour", hour + own, limits.per_tenant_hour),
+        ] {
+            if used > usize::try_from(limit).unwrap_or(usize::MAX) {
+                return Some(Ruling::refused(
+                    format!("{used} of {limit} {what} in tenant {}, with this one", tenant.name),
+                    format!("{limit} {what}"),
+                    format!("tenant {} has pods on the node, and its budget is used up", tenant.name),
+                ));
+            }
+        }
+    }
+    None
+}
+
 pub(super) fn judge(input: &GuardInput) -> Ruling {
     let Some(tenant) = &input.tenant else {
         return Ruling::unknown("tenant not known", "its budgets are not known");
     };
     let (action, limits, control) = (&input.action, &tenant.limits, &input.control);
     let others: Vec<&ActionHistory> = input.history.iter().filter(|entry| entry.id != action.id).collect();
-    let count = |test: &dyn Fn(&ActionHistory) -> bool| others.iter().filter(|entry| test(entry)).count();
+    let count = |test: &dyn Fn(&ActionHistory) -> bool| -> usize {
+        others.iter().filter(|entry| test(entry)).map(|entry| entry.weight()).sum()
+    };
+    let places = |test: &dyn Fn(&ActionHistory) -> bool| {
+        others.iter().filter(|entry| entry.takes_a_place() && test(entry)).count()
+    };
+    // The undo of this action must find room too.
+    let own = if action.may_undo { 2 } else { 1 };
     let of_workload = |entry: &ActionHistory| entry.workload == action.workload;
     let of_tenant = |entry: &ActionHistory| entry.tenant == action.tenant;
 
     let tenant_hour = count(&|entry| of_tenant(entry) && within(entry, HOUR, input.now));
     let checks = [
-        (
-            "under way on the workload",
-            count(&|entry| of_workload(entry) && entry.in_flight()),
-            limits.in_flight_per_workload,
-        ),
-        (
-            "under way in the tenant",
-            count(&|entry| of_tenant(entry) && entry.in_flight()),
-            limits.in_flight_per_tenant,
-        ),
-        ("under way in the cluster", count(&ActionHistory::in_flight), control.in_flight),
+        ("under way on the workload", places(&of_workload) + 1, limits.in_flight_per_workload),
+        ("under way in the tenant", places(&of_tenant) + 1, limits.in_flight_per_tenant),
+        ("under way in the cluster", places(&|_| true) + 1, control.in_flight),
         (
             "on the workload this hour",
-            count(&|entry| of_workload(entry) && within(entry, HOUR, input.now)),
+            count(&|entry| of_workload(entry) && within(entry, HOUR, input.now)) + own,
             limits.per_workload_hour,
         ),
-        ("in the tenant this hour", tenant_hour, limits.per_tenant_hour),
-        ("in the cluster this hour", count(&|entry| within(entry, HOUR, input.now)), control.per_hour),
+        ("in the tenant this hour", tenant_hour + own, limits.per_tenant_hour),
+        ("in the cluster this hour", count(&|entry| within(entry, HOUR, input.now)) + own, control.per_hour),
     ];
     for (what, used, limit) in checks {
-        if used >= usize::try_from(limit).unwrap_or(usize::MAX) {
+        if used > usize::try_from(limit).unwrap_or(usize::MAX) {
             return Ruling::refused(
-                format!("{used} of {limit} {what}"),
+                format!("{used} of {limit} {what}, with this one"),
                 format!("{limit} {what}"),
                 "the budget is used up; it comes back with time, or raise it in the Tenant or ControlPlane",
             );
         }
+    }
+    if let Some(ruling) = node(input, &others, own) {
+        return ruling;
     }
     let mut touched: BTreeSet<_> = others
         .iter()

@@ -5,6 +5,9 @@ use crate::history::ActionHistory;
 use homeostat_knowledge::policy::GuardLimits;
 use homeostat_knowledge::{ActionState, SignedDuration, Timestamp};
 
+/// Actions on one node that may be useless within an incident; a node has no Workload that says it.
+const NODE_USELESS: u32 = 2;
+
 /// Until when a workload with these past effects must be left alone; `None` when it was never acted on.
 /// After a success `cooldown_success`, after a failure `cooldown_failure`, doubled with each further failure
 /// in a row, never above `cooldown_maximum`. An effect whose result nobody knows counts as a failure.
@@ -13,7 +16,7 @@ pub fn cooldown_until<'a>(
     limits: &GuardLimits,
 ) -> Option<Timestamp> {
     let mut effects: Vec<(Timestamp, bool)> = effects
-        .filter(|entry| entry.effect && entry.state.ended())
+        .filter(|entry| entry.effect && entry.state.ended() && entry.undo_of.is_none())
         .filter_map(|entry| Some((entry.closed.or(entry.at)?, entry.helped == Some(true))))
         .collect();
     effects.sort_unstable();
@@ -35,16 +38,21 @@ pub fn cooldown_until<'a>(
 /// the ladder, by the hourly budget and by the limit of useless restarts, which is checked here first. A step
 /// that helped and is wanted again, or an earlier one, is coming back, also in the same incident.
 pub(super) fn judge(input: &GuardInput) -> Ruling {
-    let (Some(tenant), Some(workload)) = (&input.tenant, &input.workload) else {
+    let action = &input.action;
+    let most = match &input.workload {
+        Some(workload) => workload.maximum_useless_restarts,
+        None => NODE_USELESS,
+    };
+    let Some(tenant) = input.tenant.as_ref().filter(|_| input.workload.is_some() || action.target.is_node())
+    else {
         return Ruling::unknown("policies not known", "the cool-down is not known");
     };
-    let action = &input.action;
     let on_workload =
         || input.history.iter().filter(|entry| entry.workload == action.workload && entry.id != action.id);
     let in_incident = || on_workload().filter(|entry| entry.incident == action.incident);
 
     let useless = in_incident().filter(|entry| entry.failed()).count();
-    let most = usize::try_from(workload.maximum_useless_restarts).unwrap_or(usize::MAX);
+    let most = usize::try_from(most).unwrap_or(usize::MAX);
     if useless >= most {
         return Ruling::refused(
             format!("{useless} useless actions in this incident"),

@@ -84,18 +84,28 @@ pub(super) fn judge(input: &GuardInput) -> Ruling {
     let Some(tenant) = &input.tenant else {
         return Ruling::unknown("tenant not known", "its freeze windows cannot be checked");
     };
-    if tenant.freezes.is_empty() {
+    let mut windows = 0;
+    for tenant in std::iter::once(tenant).chain(&input.neighbours) {
+        windows += tenant.freezes.len();
+        match frozen(&tenant.freezes, input.now) {
+            Ok(None) => {}
+            Ok(Some(open)) => {
+                return Ruling::refused(
+                    format!("{} is open", open.freeze.name),
+                    format!("until {}", open.until),
+                    format!(
+                        "wait until the freeze window closes, or take it out of the Tenant {}",
+                        tenant.name
+                    ),
+                );
+            }
+            Err(error) => return Ruling::unknown("a window cannot be understood", error.to_string()),
+        }
+    }
+    if windows == 0 {
         return Ruling::unset("no freeze windows set", "none");
     }
-    match frozen(&tenant.freezes, input.now) {
-        Ok(None) => Ruling::passed("no window open", format!("{} windows", tenant.freezes.len())),
-        Ok(Some(open)) => Ruling::refused(
-            format!("{} is open", open.freeze.name),
-            format!("until {}", open.until),
-            "wait until the freeze window closes, or take it out of the Tenant",
-        ),
-        Err(error) => Ruling::unknown("a window cannot be understood", error.to_string()),
-    }
+    Ruling::passed("no window open", format!("{windows} windows"))
 }
 
 #[cfg(test)]

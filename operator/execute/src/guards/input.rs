@@ -8,7 +8,7 @@ use homeostat_knowledge::plan::{Expectation, PlaybookRef};
 use homeostat_knowledge::policy::{ControlPolicy, KillSwitch, TenantPolicy, WorkloadPolicy};
 use homeostat_knowledge::{
     ActionId, ActionKind, ActionRecord, Approval, EvidenceId, FindingKind, GuardName, IncidentId,
-    SignedDuration, Target, Timestamp,
+    SignedDuration, Snapshot, Target, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 
@@ -38,6 +38,9 @@ pub struct GuardInput {
     pub tenant: Option<TenantPolicy>,
     /// The workload, when it is under control.
     pub workload: Option<WorkloadPolicy>,
+    /// For actions on a node: the tenants that have pods on it. Their pauses, freezes and budgets count too.
+    #[serde(default)]
+    pub neighbours: Vec<TenantPolicy>,
     /// Actions of the last 24 hours, this one left out.
     pub history: Vec<ActionHistory>,
     /// The evidence as it stands now; `None` when it cannot be found.
@@ -81,11 +84,21 @@ pub struct ActionFacts {
     pub evidence: EvidenceId,
     /// When that evidence was last renewed.
     pub evidence_taken_at: Timestamp,
+    /// The action that this one takes back.
+    #[serde(default)]
+    pub undo_of: Option<ActionId>,
+    /// It may have to be taken back: the budget for that is reserved with its own.
+    #[serde(default)]
+    pub may_undo: bool,
+    /// Why a person must approve whatever the level says.
+    #[serde(default)]
+    pub needs_approval: Option<String>,
 }
 
 impl ActionFacts {
     /// The facts of a record.
-    pub fn of(record: &ActionRecord) -> Self {
+    pub fn of(record: &ActionRecord, snapshot: &Snapshot) -> Self {
+        let spec = crate::actions::spec(record.kind());
         Self {
             id: record.id.clone(),
             kind: record.kind(),
@@ -97,6 +110,9 @@ impl ActionFacts {
             epoch: record.epoch,
             evidence: record.evidence.id.clone(),
             evidence_taken_at: record.evidence.taken_at,
+            undo_of: record.undo_of.clone(),
+            may_undo: crate::history::may_undo(record),
+            needs_approval: spec.and_then(|spec| spec.needs_approval(record, snapshot)),
         }
     }
 }

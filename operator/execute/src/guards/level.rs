@@ -1,7 +1,7 @@
 //! Who is asked: tenant and workload are known, switched on, and their level allows the action.
 
-use super::{GuardInput, Ruling};
-use homeostat_knowledge::policy::{ControlPolicy, TenantPolicy};
+use super::{ActionFacts, GuardInput, Ruling};
+use homeostat_knowledge::policy::{ControlPolicy, PLATFORM_TENANT, TenantPolicy};
 use homeostat_knowledge::{ActionKind, GuardName, Level};
 
 /// How far an action may go by itself.
@@ -32,6 +32,83 @@ pub fn mode(kind: ActionKind, tenant: &TenantPolicy, control: &ControlPolicy) ->
     }
 }
 
+/// As [`mode`], for one action: what needs a person's approval in any case never runs alone.
+pub fn mode_of(action: &ActionFacts, tenant: &TenantPolicy, control: &ControlPolicy) -> Mode {
+    if action.undo_of.is_some() {
+        return Mode::Act; // Part of what was admitted once, whatever the level is now. Pauses still stop it.
+    }
+    let mode = mode(action.kind, tenant, control);
+    if action.needs_approval.is_some() { mode.min(Mode::Approve) } else { mode }
+}
+
+/// Actions on nodes belong to the reserved platform tenant; tenants with pods on the node can stop them.
+fn node(input: &GuardInput, tenant: &TenantPolicy) -> Option<Ruling> {
+    if &*tenant.name.0 != PLATFORM_TENANT {
+        return Some(Ruling::refused(
+            format!("tenant {}", tenant.name),
+            format!("tenant {PLATFORM_TENANT}"),
+            "only the platform tenant may act on nodes",
+        ));
+    }
+    input.neighbours.iter().find(|neighbour| neighbour.paused).map(|neighbour| {
+        Ruling::refused(
+            format!("tenant {} paused", neighbour.name),
+            "not paused",
+            format!("tenant {} has pods on the node, and a person paused automation for it", neighbour.name),
+        )
+    })
+}
+
+/// The workload is known, belongs to the tenant, and its people let it be acted on.
+fn workload(input: &GuardInput, tenant: &TenantPolicy) -> Option<Ruling> {
+    let action = &input.action;
+    let Some(workload) = &input.workload else {
+        return Some(Ruling::unknown(
+            format!("workload {} is not known", action.workload),
+            "without its Workload nothing is done; check that it exists and is valid",
+        ));
+    };
+    if workload.key != action.workload {
+        return Some(Ruling::unknown(
+            "policies of somebody else",
+            "the policies do not belong to this action",
+        ));
+    }
+    if !tenant.namespaces.contains(&action.target.key.namespace) {
+        return Some(foreign(&action.target.key.namespace, tenant));
+    }
+    if workload.paused {
+        return Some(Ruling::refused(
+            "workload paused",
+            "not paused",
+            "a person paused automation for this workload",
+        ));
+    }
+    if let Some(until) = workload.do_not_touch_until.filter(|until| input.now < *until) {
+        return Some(Ruling::refused(
+            "do not touch",
+            format!("until {until}"),
+            "a person asked to leave it alone",
+        ));
+    }
+    if !workload.playbooks.is_empty() && !workload.playbooks.contains(&action.playbook.name) {
+        return Some(Ruling::refused(
+            format!("playbook {}", action.playbook.name),
+            "playbooks that the Workload lists",
+            "add the playbook to the Workload's list to allow it",
+        ));
+    }
+    None
+}
+
+fn foreign(namespace: &str, tenant: &TenantPolicy) -> Ruling {
+    Ruling::refused(
+        format!("namespace {namespace}"),
+        format!("namespaces of tenant {}", tenant.name),
+        format!("namespace {namespace} does not belong to tenant {}", tenant.name),
+    )
+}
+
 pub(super) fn judge(input: &GuardInput) -> Ruling {
     let action = &input.action;
     let Some(tenant) = &input.tenant else {
@@ -40,43 +117,18 @@ pub(super) fn judge(input: &GuardInput) -> Ruling {
             "without its Tenant nothing is done; check that it exists and is valid",
         );
     };
-    let Some(workload) = &input.workload else {
-        return Ruling::unknown(
-            format!("workload {} is not known", action.workload),
-            "without its Workload nothing is done; check that it exists and is valid",
-        );
-    };
-    if tenant.name != action.tenant || workload.key != action.workload {
+    if tenant.name != action.tenant {
         return Ruling::unknown("policies of somebody else", "the policies do not belong to this action");
     }
-    for namespace in [&action.workload.namespace, &action.target.key.namespace] {
-        if !tenant.namespaces.contains(namespace) {
-            return Ruling::refused(
-                format!("namespace {namespace}"),
-                format!("namespaces of tenant {}", tenant.name),
-                format!("namespace {namespace} does not belong to tenant {}", tenant.name),
-            );
-        }
+    if !tenant.namespaces.contains(&action.workload.namespace) {
+        return foreign(&action.workload.namespace, tenant);
     }
     if tenant.paused {
         return Ruling::refused("tenant paused", "not paused", "a person paused automation for this tenant");
     }
-    if workload.paused {
-        return Ruling::refused(
-            "workload paused",
-            "not paused",
-            "a person paused automation for this workload",
-        );
-    }
-    if let Some(until) = workload.do_not_touch_until.filter(|until| input.now < *until) {
-        return Ruling::refused("do not touch", format!("until {until}"), "a person asked to leave it alone");
-    }
-    if !workload.playbooks.is_empty() && !workload.playbooks.contains(&action.playbook.name) {
-        return Ruling::refused(
-            format!("playbook {}", action.playbook.name),
-            "playbooks that the Workload lists",
-            "add the playbook to the Workload's list to allow it",
-        );
+    let stopped = if action.target.is_node() { node(input, tenant) } else { workload(input, tenant) };
+    if let Some(ruling) = stopped {
+        return ruling;
     }
     let level = tenant.level(action.kind);
     let observed = if level > input.control.ceiling {
@@ -88,7 +140,7 @@ pub(super) fn judge(input: &GuardInput) -> Ruling {
         || "not implemented".to_owned(),
         |spec| format!("{} to act alone", spec.alone_at().name()),
     );
-    match mode(action.kind, tenant, &input.control) {
+    match mode_of(action, tenant, &input.control) {
         Mode::Nothing => Ruling::refused(
             observed,
             needed,

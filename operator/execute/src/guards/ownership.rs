@@ -1,7 +1,7 @@
 //! Ownership: nobody else owns what is changed, and nothing else is under way on the target.
 
 use super::{GuardInput, Ruling};
-use homeostat_knowledge::ActionKind;
+use crate::ports::Field;
 
 pub(super) fn judge(input: &GuardInput) -> Ruling {
     let limit = "nobody else on the target";
@@ -13,7 +13,8 @@ pub(super) fn judge(input: &GuardInput) -> Ruling {
     if let Some(other) = input
         .history
         .iter()
-        .find(|entry| entry.id != action.id && entry.in_flight() && entry.target == action.target.uid)
+        .filter(|entry| entry.id != action.id && Some(&entry.id) != action.undo_of.as_ref())
+        .find(|entry| entry.in_flight() && entry.target == action.target.uid)
     {
         return Ruling::refused(
             format!("{} {} is under way", other.kind, other.id),
@@ -29,27 +30,31 @@ pub(super) fn judge(input: &GuardInput) -> Ruling {
         .filter_map(|entry| entry.at)
         .max();
     let old_epoch = facts.newest_epoch.is_some_and(|newest| action.epoch < newest);
-    if old_epoch || newest.is_some_and(|newest| action.evidence_taken_at < newest) {
+    if action.undo_of.is_none()
+        && (old_epoch || newest.is_some_and(|newest| action.evidence_taken_at < newest))
+    {
         return Ruling::refused(
             format!("decided at epoch {}", action.epoch),
             "newer than the last effect on the workload",
             "a newer plan was carried out meanwhile; the situation is judged anew",
         );
     }
-    if facts.rolling_out {
+    // Taking back a size or a suspension does not wait for the rollout that it may have caused.
+    if facts.rolling_out && action.undo_of.is_none() {
         return Ruling::refused(
             "a rollout is under way",
             limit,
             "somebody is rolling the workload out; it must end first",
         );
     }
-    if action.kind == ActionKind::RollingRestart
-        && let Some(owner) = &facts.gitops_owner
+    let field = crate::actions::spec(action.kind).and_then(crate::actions::ActionSpec::field);
+    if let (Some(field @ (Field::Template | Field::Replicas | Field::Suspend)), Some(owner)) =
+        (field, &facts.gitops_owner)
     {
         return Ruling::refused(
             format!("spec owned by {owner}"),
             limit,
-            format!("{owner} would undo a change of the pod template; restart the workload there"),
+            format!("{owner} would undo a change of {}; change it there", field.path()),
         );
     }
     Ruling::passed("nobody else", limit)
@@ -71,8 +76,14 @@ mod tests {
         case = input();
         case.ownership.gitops_owner = Some(Name::from("Argo CD"));
         assert_eq!(first_refusal(&case), None, "an eviction changes no spec");
-        case.action.kind = ActionKind::RollingRestart;
-        assert_eq!(first_refusal(&case), Some(GuardName::Ownership));
+        for kind in
+            [ActionKind::RollingRestart, ActionKind::ScaleUp, ActionKind::ScaleDown, ActionKind::Suspend]
+        {
+            case.action.kind = kind;
+            let tenant = case.tenant.as_mut().expect("tenant");
+            tenant.levels.insert(kind, homeostat_knowledge::Level::ActFull);
+            assert_eq!(first_refusal(&case), Some(GuardName::Ownership), "{kind}");
+        }
     }
 
     #[test]

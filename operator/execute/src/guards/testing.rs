@@ -51,6 +51,7 @@ pub(crate) fn workload(name: &str) -> WorkloadPolicy {
         do_not_touch_until: None,
         maximum_useless_restarts: 2,
         surge_after_crash: true,
+        permits: homeostat_knowledge::policy::Permits::default(),
     }
 }
 
@@ -78,6 +79,9 @@ pub(crate) fn input() -> GuardInput {
             epoch: 100,
             evidence: EvidenceId::new("evidence"),
             evidence_taken_at: now,
+            undo_of: None,
+            may_undo: false,
+            needs_approval: None,
         },
         kill_switch: KillSwitch::Off,
         leads: true,
@@ -86,6 +90,7 @@ pub(crate) fn input() -> GuardInput {
         control: ControlPolicy::default(),
         tenant: Some(tenant()),
         workload: Some(workload("order")),
+        neighbours: Vec::new(),
         history: Vec::new(),
         evidence: Some(EvidenceFacts {
             purpose: Purpose::Heal,
@@ -121,6 +126,8 @@ pub(crate) fn past(input: &GuardInput, id: &str, ago: i64, helped: bool) -> Acti
         effect: true,
         at: Some(at),
         closed: Some(at),
+        undo_of: None,
+        may_undo: false,
         helped: Some(helped),
     }
 }

@@ -191,6 +191,8 @@ impl Actuator for Api {
                     pod: Some(inner.pod.clone()),
                     controller: None,
                     restarted_by: None,
+                    node: None,
+                    marks: homeostat_execute::ports::Marks::default(),
                 })
             } else {
                 Some(FreshTarget {
@@ -200,6 +202,8 @@ impl Actuator for Api {
                     pod: None,
                     controller: Some(inner.controller.clone()),
                     restarted_by: inner.restarted_by.clone(),
+                    node: None,
+                    marks: homeostat_execute::ports::Marks::default(),
                 })
             }
         };
@@ -260,7 +264,11 @@ impl Actuator for Api {
                     kill_switch,
                     paused,
                 });
-                if *parameters == Parameters::RollingRestart {
+                if let Parameters::ScaleUp { replicas } | Parameters::ScaleDown { replicas } = parameters {
+                    inner.controller.replicas = *replicas;
+                    inner.controller.current = *replicas;
+                    inner.controller.updated = *replicas;
+                } else if *parameters == Parameters::RollingRestart {
                     inner.restarted_by = Some(Name::from(action.as_str()));
                     inner.controller.generation += 1;
                     inner.controller.updated = 0;
@@ -272,7 +280,9 @@ impl Actuator for Api {
                 Ok(())
             }
         };
-        if result.is_ok() && !matches!(parameters, Parameters::Notify { .. }) {
+        // More or fewer replicas heal nothing in this world.
+        let replaces = matches!(parameters, Parameters::EvictPod | Parameters::RollingRestart);
+        if result.is_ok() && replaces {
             let world = Arc::clone(&self.world);
             tokio::spawn(async move {
                 tokio::time::sleep(RESTART).await;

@@ -6,6 +6,7 @@
 mod api;
 mod people;
 mod things;
+mod undo;
 mod world;
 
 use api::{Api, Lease};

@@ -59,6 +59,8 @@ pub fn controller(kind: ControllerKind, name: &str, owner: Option<OwnerRecord>) 
         template_labels: BTreeMap::new(),
         owner,
         gitops_owner: None,
+        finished: None,
+        hold: None,
     }
 }
 
@@ -97,6 +99,7 @@ pub fn workload_policy() -> WorkloadPolicy {
         do_not_touch_until: None,
         maximum_useless_restarts: 2,
         surge_after_crash: true,
+        permits: homeostat_knowledge::policy::Permits::default(),
     }
 }
 

@@ -95,6 +95,8 @@ pub struct Inner {
     pods: u64,
     /// Pod events reach the snapshot only while this holds.
     pub watching: bool,
+    /// A second replica, when there is one.
+    second: Option<PodRecord>,
     evidence: Option<(FindingKind, bool)>,
 }
 
@@ -164,6 +166,12 @@ impl Inner {
         self.controller.updated = 1;
         self.controller.observed_generation = self.controller.generation;
         self.controller.revision = Some(Name::from(self.controller.generation.to_string()));
+    }
+
+    /// A second replica comes up.
+    pub fn second_pod(&mut self, now: Timestamp) {
+        self.pods += 1;
+        self.second = Some(pod(self.pods, now));
     }
 
     /// Is the pod that the incident is about still there?
@@ -240,6 +248,7 @@ impl World {
             versions: 0,
             pods: 0,
             watching: true,
+            second: None,
             evidence: Some((kind, true)),
         };
         let world = Arc::new(Self {
@@ -274,7 +283,7 @@ impl World {
         let now = self.now();
         let mut inner = self.lock();
         let (evidence, pod) = (inner.evidence, inner.pod.clone());
-        let watching = inner.watching;
+        let (watching, second) = (inner.watching, inner.second.clone());
         let snapshot = Arc::make_mut(&mut inner.snapshot);
         let incident = incident(&pod, evidence.map(|(kind, _)| kind), now, snapshot);
         snapshot.incidents.insert_mut(incident.id.clone(), Arc::new(incident));
@@ -296,6 +305,9 @@ impl World {
                 snapshot.pods.keys().filter(|key| **key != pod.key).cloned().collect();
             for key in stale {
                 snapshot.commit(&ObjectChange::Pod(Change::Deleted(key)), now);
+            }
+            if let Some(second) = &second {
+                snapshot.commit(&ObjectChange::Pod(Change::Applied(Arc::new(second.clone()))), now);
             }
             snapshot.commit(&ObjectChange::Pod(Change::Applied(Arc::new(pod))), now);
         }
@@ -417,9 +429,14 @@ impl World {
                     Expectation::RolloutComplete
                 },
             ),
+            Parameters::ScaleUp { .. } => (
+                Snapshot::controller_target(&inner.controller).expect("a deployment"),
+                Expectation::ObjectivesMet,
+            ),
             Parameters::Notify { .. } => (Snapshot::pod_target(&inner.pod), Expectation::Nothing),
-            Parameters::EvictPod => (Snapshot::pod_target(&inner.pod), Expectation::ObjectivesMet),
+            _ => (Snapshot::pod_target(&inner.pod), Expectation::ObjectivesMet),
         };
+        let undo = if matches!(parameters, Parameters::ScaleUp { .. }) { Undo::Restore } else { Undo::None };
         let finding = finding(&inner.pod, inner.evidence.map_or(FindingKind::Crashed, |(kind, _)| kind), now);
         let step = Step {
             target,
@@ -429,9 +446,10 @@ impl World {
                 ready: Some(1),
                 revision: inner.controller.revision.clone(),
                 restarts: Some(inner.pod.restarts()),
+                ..Before::default()
             },
             verification: Verification { within: SignedDuration::from_secs(30), expect },
-            undo: Undo::None,
+            undo,
             evidence: EvidenceRef {
                 id: EvidenceId::new("evidence"),
                 taken_at: now,

@@ -153,6 +153,26 @@ fn the_control_plane_is_installed_by_a_hook_and_never_a_part_of_the_release() {
 }
 
 #[test]
+fn what_is_held_is_let_go_before_a_removal_where_something_may_be_held() {
+    let hooks = |set: &[&str]| -> Vec<Value> {
+        let objects = render(set).into_iter();
+        objects.filter(|object| object["metadata"]["annotations"]["helm.sh/hook"] == "pre-delete").collect()
+    };
+    assert!(hooks(&[]).is_empty(), "nothing is held by default");
+    for switch in ["actions.cordon=true", "actions.suspend=true"] {
+        let objects = hooks(&[switch]);
+        let job = of_kind(&objects, "Job")[0];
+        let container = &containers(&job["spec"]["template"]["spec"])[0];
+        assert!(matches!(parse(container), Command::ReleaseHeld));
+        // A removal goes on when the cluster cannot help.
+        assert!(job["spec"]["activeDeadlineSeconds"].as_u64().is_some_and(|seconds| seconds <= 300));
+        let account = &job["spec"]["template"]["spec"]["serviceAccountName"];
+        let binding = of_kind(&objects, "ClusterRoleBinding")[0];
+        assert_eq!(binding["subjects"][0]["name"], *account);
+    }
+}
+
+#[test]
 fn replicas_are_spread_and_protected_only_when_there_are_several() {
     let one = render(&[]);
     assert!(of_kind(&one, "PodDisruptionBudget").is_empty(), "it would block every node drain");

@@ -85,7 +85,7 @@ pub fn named<'a>(objects: &'a [Value], kind: &str, name: &str) -> &'a Value {
 }
 
 /// Sets of values that people use; every rule about rendered objects holds for each.
-pub const SETS: [&[&str]; 5] = [
+pub const SETS: [&[&str]; 6] = [
     &[],
     &["replicas=3", "priorityClassName=system-cluster-critical", "imagePullSecrets[0].name=registry"],
     &["actions.evictPod=false", "actions.rollingRestart=false", "rbac.aggregate=false", "crds.enabled=false"],
@@ -95,6 +95,17 @@ pub const SETS: [&[&str]; 5] = [
         "dashboard.enabled=true",
         "networkPolicy.enabled=true",
         "trustedForwarders={10.0.0.0/8,fd00::1}",
+    ],
+    &[
+        "actions.scaleUp=true",
+        "actions.scaleDown=true",
+        "actions.rollBack=true",
+        "actions.cordon=true",
+        "actions.uncordon=true",
+        "actions.suspend=true",
+        "actions.resume=true",
+        "actions.retryJob=true",
+        "actions.resizePod=true",
     ],
     &["rbac.create=false", "serviceAccount.create=false", "controlPlane.create=false", "runAsUser=null"],
 ];

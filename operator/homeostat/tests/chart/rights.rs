@@ -2,7 +2,7 @@
 
 use crate::render::{SETS, named, of_kind, render};
 use homeostat_cluster::elector::lease::{LEASE_NAME, LEASE_NAMESPACE};
-use homeostat_execute::actions::ALL;
+use homeostat_execute::actions::{ALL, chart_value};
 use serde_json::Value;
 use std::collections::BTreeSet;
 
@@ -50,7 +50,8 @@ fn no_role_has_a_wildcard_a_secret_or_a_way_to_more_rights() {
 
 #[test]
 fn each_action_has_exactly_the_rights_that_its_code_declares() {
-    let objects = render(&[]);
+    let everything = all_on();
+    let objects = render(&everything.iter().map(String::as_str).collect::<Vec<_>>());
     let mut listed = BTreeSet::new();
     for action in ALL {
         let kind = action.kind().to_string();
@@ -77,6 +78,22 @@ fn each_action_has_exactly_the_rights_that_its_code_declares() {
         .filter_map(|role| role["metadata"]["labels"]["homeostat.dev/action"].as_str().map(str::to_owned))
         .collect();
     assert_eq!(rendered, listed, "a role for an action that does not exist");
+}
+
+/// Every action switched on.
+fn all_on() -> Vec<String> {
+    let switched = ALL.iter().filter(|action| action.changes_state());
+    switched.map(|action| format!("actions.{}=true", chart_value(action.kind()))).collect()
+}
+
+#[test]
+fn only_evictions_and_rolling_restarts_are_on_by_default() {
+    let objects = render(&[]);
+    let on: BTreeSet<&str> = roles(&objects)
+        .into_iter()
+        .filter_map(|role| role["metadata"]["labels"]["homeostat.dev/action"].as_str())
+        .collect();
+    assert_eq!(on, BTreeSet::from(["EvictPod", "Notify", "RollingRestart"]));
 }
 
 #[test]

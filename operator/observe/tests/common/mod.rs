@@ -99,6 +99,7 @@ fn workload(signals: Vec<SignalPolicy>) -> WorkloadPolicy {
         do_not_touch_until: None,
         maximum_useless_restarts: 2,
         surge_after_crash: false,
+        permits: homeostat_knowledge::policy::Permits::default(),
     }
 }
 

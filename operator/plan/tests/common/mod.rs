@@ -272,6 +272,8 @@ impl Given {
             zone: None,
             allocatable_pods: self.node.allocatable_pods,
             pressures: Vec::new(),
+            control_plane: false,
+            hold: None,
         }))));
         let kitchen = GivenWorkload::default();
         for (name, given) in [("order", &self.workload), ("kitchen", &kitchen)] {
@@ -347,6 +349,7 @@ fn policy(name: &str, given: &GivenWorkload, kind: ControllerKind) -> WorkloadPo
         do_not_touch_until: None,
         maximum_useless_restarts: given.maximum_useless_restarts,
         surge_after_crash: given.surge_after_crash,
+        permits: homeostat_knowledge::policy::Permits::default(),
     }
 }
 
@@ -367,6 +370,8 @@ fn controllers(app: &str, given: &GivenWorkload, kind: ControllerKind) -> Vec<Co
         template_labels: BTreeMap::from([("app".into(), app.into())]),
         owner,
         gitops_owner: None,
+        finished: None,
+        hold: None,
     };
     let top = record(kind, app.to_owned(), None);
     let owner = OwnerRecord { kind, name: app.into(), uid: top.uid.clone() };
@@ -469,6 +474,8 @@ impl GivenAction {
                 within: SignedDuration::from_secs(30),
                 expect: Expectation::ObjectivesMet,
             },
+            undo: homeostat_knowledge::plan::Undo::None,
+            undo_of: None,
             state: match self.state.as_str() {
                 "Proposed" => ActionState::Proposed,
                 "AwaitingApproval" => ActionState::AwaitingApproval,

@@ -1,0 +1,305 @@
+//! One request for each effect, as the API server wants it. All are conditioned on the UID, and, where an object is
+//! changed, on the version of the fresh read.
+
+use crate::client::{FIELD_MANAGER, call, label};
+use crate::error::ClusterError;
+use homeostat_crds::common::{
+    ANNOTATION_CREATED_BY, ANNOTATION_HELD_BY, ANNOTATION_HELD_UNTIL, ANNOTATION_RESTARTED_BY,
+    ANNOTATION_RETRY_OF, ANNOTATION_ROLLED_BACK_BY, LABEL_HELD,
+};
+use homeostat_execute::actions::retry_name;
+use homeostat_knowledge::{ActionId, ControllerKind, Name, ObjectKey, Target, Timestamp};
+use k8s_openapi::api::apps::v1::{ControllerRevision, ReplicaSet};
+use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use kube::api::{ApiResource, DynamicObject, GroupVersionKind, ListParams, Patch, PatchParams, PostParams};
+use kube::{Api, Client};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+
+/// Labels that the Job controller puts on a Job's pods; a copy gets its own.
+const JOB_LABELS: [&str; 4] =
+    ["controller-uid", "job-name", "batch.kubernetes.io/controller-uid", "batch.kubernetes.io/job-name"];
+
+/// The hands, for one target.
+pub(super) struct Hand<'a> {
+    pub client: &'a Client,
+    pub target: &'a Target,
+    pub action: &'a ActionId,
+    /// Version of the fresh read; `None` for a dry run, which stands on no read.
+    pub version: Option<&'a str>,
+    pub dry_run: bool,
+}
+
+impl Hand<'_> {
+    fn name(&self) -> Name {
+        label(&self.target.kind, &self.target.key)
+    }
+
+    fn invalid(&self, message: String) -> ClusterError {
+        ClusterError::Invalid { object: self.name(), message }
+    }
+
+    /// UID and version: the API server refuses another object and another state.
+    fn condition(&self) -> Value {
+        let mut metadata = json!({ "uid": self.target.uid.as_str() });
+        if let Some(version) = self.version {
+            metadata["resourceVersion"] = json!(version);
+        }
+        metadata
+    }
+
+    fn api(&self) -> Api<DynamicObject> {
+        let (group, version) =
+            self.target.api_version.split_once('/').unwrap_or(("", &self.target.api_version));
+        let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, &self.target.kind));
+        if self.target.key.namespace.is_empty() {
+            Api::all_with(self.client.clone(), &resource)
+        } else {
+            Api::namespaced_with(self.client.clone(), &self.target.key.namespace, &resource)
+        }
+    }
+
+    /// Only kinds that have what is about to be changed, under the API that has it.
+    pub fn expect(&self, kinds: &[ControllerKind], what: &str) -> Result<(), ClusterError> {
+        let kind = ControllerKind::from_kind(&self.target.kind);
+        let known = kind.api().is_some_and(|(api_version, _)| api_version == &*self.target.api_version);
+        if known && kinds.contains(&kind) {
+            return Ok(());
+        }
+        Err(self.invalid(format!("a {} has no {what}", self.target.kind)))
+    }
+
+    async fn patch<P: serde::Serialize + std::fmt::Debug + Send + Sync>(
+        &self,
+        verb: &'static str,
+        subresource: Option<&str>,
+        patch: &Patch<P>,
+    ) -> Result<(), ClusterError> {
+        let params = PatchParams {
+            dry_run: self.dry_run,
+            field_manager: Some(FIELD_MANAGER.to_owned()),
+            ..PatchParams::default()
+        };
+        let (api, name) = (self.api(), &self.target.key.name);
+        let answer = match subresource {
+            None => call(verb, &self.name(), api.patch(name, &params, patch)).await,
+            Some(sub) => call(verb, &self.name(), api.patch_subresource(sub, name, &params, patch)).await,
+        };
+        answer.map(drop).map_err(|error| match error {
+            // UIDs cannot be changed, and that is how the API server says that this is another object.
+            ClusterError::Invalid { object, message } if message.contains("metadata.uid") => {
+                ClusterError::Conflict { verb, object, message }
+            }
+            other => other,
+        })
+    }
+
+    /// The workload's own rollout: the pod template's annotation names the action, so doing it again changes
+    /// nothing.
+    pub async fn restart(&self) -> Result<String, ClusterError> {
+        self.expect(ROLLS, "rollout of its own")?;
+        let annotations = json!({ ANNOTATION_RESTARTED_BY: self.action.as_str() });
+        let patch = json!({
+            "metadata": self.condition(),
+            "spec": { "template": { "metadata": { "annotations": annotations } } },
+        });
+        self.patch("restart", None, &Patch::Merge(&patch)).await?;
+        Ok("rollout started".to_owned())
+    }
+
+    /// An absolute number through the scale subresource.
+    pub async fn scale(&self, replicas: i32) -> Result<String, ClusterError> {
+        self.expect(SCALES, "size of its own")?;
+        let patch = json!({ "metadata": self.condition(), "spec": { "replicas": replicas } });
+        self.patch("scale", Some("scale"), &Patch::Merge(&patch)).await?;
+        Ok(format!("scaled to {replicas}"))
+    }
+
+    /// What scales the target by itself, for people; `None` when nothing does.
+    pub async fn scaler(&self) -> Result<Option<String>, ClusterError> {
+        let api: Api<HorizontalPodAutoscaler> =
+            Api::namespaced(self.client.clone(), &self.target.key.namespace);
+        let found = call("list", &self.name(), api.list(&ListParams::default())).await?;
+        let scaler = found.items.into_iter().find(|scaler| {
+            let of = scaler.spec.as_ref().map(|spec| &spec.scale_target_ref);
+            of.is_some_and(|of| of.kind == *self.target.kind && of.name == *self.target.key.name)
+        });
+        Ok(scaler.map(|scaler| {
+            let name = scaler.metadata.name.unwrap_or_default();
+            let labels = scaler.metadata.labels.unwrap_or_default();
+            let what = match labels.get("scaledobject.keda.sh/name") {
+                Some(keda) => format!("KEDA ScaledObject {keda}"),
+                None => format!("HorizontalPodAutoscaler {name}"),
+            };
+            format!("{what} scales {} {}; change its bounds instead", self.target.kind, self.target.key)
+        }))
+    }
+
+    /// The template of the revision, whole: `$patch: replace` leaves nothing of the present one
+    /// (<https://github.com/kubernetes/community/blob/main/contributors/devel/sig-api-machinery/strategic-merge-patch.md>).
+    pub async fn roll_back(&self, revision: &str) -> Result<String, ClusterError> {
+        self.expect(ROLLS, "revisions")?;
+        let mut template = match ControllerKind::from_kind(&self.target.kind) {
+            ControllerKind::Deployment => self.template_of_replica_set(revision).await?,
+            _ => self.template_of_controller_revision(revision).await?,
+        };
+        template["$patch"] = json!("replace");
+        let mut metadata = self.condition();
+        metadata["annotations"] = json!({ ANNOTATION_ROLLED_BACK_BY: self.action.as_str() });
+        let patch = json!({ "metadata": metadata, "spec": { "template": template } });
+        self.patch("roll back", None, &Patch::Strategic(&patch)).await?;
+        Ok(format!("template of {revision} is back"))
+    }
+
+    async fn template_of_replica_set(&self, revision: &str) -> Result<Value, ClusterError> {
+        let api: Api<ReplicaSet> = Api::namespaced(self.client.clone(), &self.target.key.namespace);
+        let key = ObjectKey::new(self.target.key.namespace.clone(), revision);
+        let set = call("read", &label("ReplicaSet", &key), api.get(revision)).await?;
+        self.owned(revision, set.metadata.owner_references.as_deref())?;
+        let template = set.spec.and_then(|spec| spec.template);
+        let mut template = serde_json::to_value(template)
+            .ok()
+            .filter(Value::is_object)
+            .ok_or_else(|| self.invalid(format!("revision {revision} has no template")))?;
+        if let Some(labels) = template["metadata"]["labels"].as_object_mut() {
+            labels.remove("pod-template-hash"); // The Deployment's own mark of the revision.
+        }
+        Ok(template)
+    }
+
+    async fn template_of_controller_revision(&self, revision: &str) -> Result<Value, ClusterError> {
+        let api: Api<ControllerRevision> = Api::namespaced(self.client.clone(), &self.target.key.namespace);
+        let key = ObjectKey::new(self.target.key.namespace.clone(), revision);
+        let old = call("read", &label("ControllerRevision", &key), api.get(revision)).await?;
+        self.owned(revision, old.metadata.owner_references.as_deref())?;
+        let template = old.data.map(|data| data.0["spec"]["template"].clone());
+        template
+            .filter(Value::is_object)
+            .ok_or_else(|| self.invalid(format!("revision {revision} has no template")))
+    }
+
+    fn owned(&self, revision: &str, owners: Option<&[OwnerReference]>) -> Result<(), ClusterError> {
+        let ours = |owner: &OwnerReference| owner.uid == self.target.uid.as_str();
+        if owners.unwrap_or_default().iter().any(ours) {
+            return Ok(());
+        }
+        Err(self.invalid(format!("revision {revision} does not belong to it")))
+    }
+
+    /// A flag, with our mark beside it in the same write.
+    pub async fn hold(&self, flag: &str, until: Timestamp) -> Result<String, ClusterError> {
+        let mut metadata = self.condition();
+        metadata["labels"] = json!({ LABEL_HELD: "true" });
+        metadata["annotations"] = json!({
+            ANNOTATION_HELD_BY: self.action.as_str(),
+            ANNOTATION_HELD_UNTIL: until.to_string(),
+        });
+        let patch = json!({ "metadata": metadata, "spec": { flag: true } });
+        self.patch("hold", None, &Patch::Merge(&patch)).await?;
+        Ok(format!("{flag} until {until:.0}"))
+    }
+
+    /// The flag and our mark go together.
+    pub async fn release(&self, flag: &str) -> Result<String, ClusterError> {
+        let patch = release(self.condition(), flag);
+        self.patch("release", None, &Patch::Merge(&patch)).await?;
+        Ok("released".to_owned())
+    }
+
+    /// A new Job of the failed one's template, under a name that can be used once.
+    pub async fn retry(&self) -> Result<String, ClusterError> {
+        self.expect(&[ControllerKind::Job], "run to repeat")?;
+        let api: Api<Job> = Api::namespaced(self.client.clone(), &self.target.key.namespace);
+        let failed = call("read", &self.name(), api.get(&self.target.key.name)).await?;
+        if failed.metadata.uid.as_deref() != Some(self.target.uid.as_str()) {
+            let message = "another Job has this name now".to_owned();
+            return Err(ClusterError::Conflict { verb: "retry", object: self.name(), message });
+        }
+        let name = retry_name(self.target);
+        let copy = copy(failed, &name, self.target, self.action);
+        let params = PostParams { dry_run: self.dry_run, field_manager: Some(FIELD_MANAGER.to_owned()) };
+        let key = ObjectKey::new(self.target.key.namespace.clone(), name.clone());
+        call("create", &label("Job", &key), api.create(&params, &copy)).await.map_err(
+            |error| match error {
+                ClusterError::Exists { verb, object } => {
+                    let message = "it was retried already".to_owned();
+                    ClusterError::Conflict { verb, object, message }
+                }
+                other => other,
+            },
+        )?;
+        Ok(format!("Job {name} created"))
+    }
+
+    /// Requests of one container, and its memory limit, through the resize subresource.
+    pub async fn resize(
+        &self,
+        container: &str,
+        cpu_millis: Option<u64>,
+        memory_bytes: Option<u64>,
+    ) -> Result<String, ClusterError> {
+        let (mut requests, mut limits) = (BTreeMap::new(), BTreeMap::new());
+        if let Some(cpu) = cpu_millis {
+            requests.insert("cpu", format!("{cpu}m"));
+        }
+        if let Some(memory) = memory_bytes {
+            requests.insert("memory", memory.to_string());
+            limits.insert("memory", memory.to_string());
+        }
+        let mut resources = json!({ "requests": requests });
+        if !limits.is_empty() {
+            resources["limits"] = json!(limits);
+        }
+        let patch = json!({
+            "metadata": self.condition(),
+            "spec": { "containers": [{ "name": container, "resources": resources }] },
+        });
+        self.patch("resize", Some("resize"), &Patch::Strategic(&patch)).await?;
+        Ok("resized in place".to_owned())
+    }
+}
+
+/// Kinds with a rollout of their own.
+const ROLLS: &[ControllerKind] =
+    &[ControllerKind::Deployment, ControllerKind::StatefulSet, ControllerKind::DaemonSet];
+/// Kinds that are scaled.
+const SCALES: &[ControllerKind] = &[ControllerKind::Deployment, ControllerKind::StatefulSet];
+
+/// The patch that releases a held state, for whoever releases it.
+pub(crate) fn release(condition: Value, flag: &str) -> Value {
+    let mut metadata = condition;
+    metadata["labels"] = json!({ LABEL_HELD: null });
+    metadata["annotations"] = json!({ ANNOTATION_HELD_BY: null, ANNOTATION_HELD_UNTIL: null });
+    json!({ "metadata": metadata, "spec": { flag: false } })
+}
+
+fn copy(failed: Job, name: &str, target: &Target, action: &ActionId) -> Job {
+    let mut spec = failed.spec;
+    if let Some(spec) = &mut spec {
+        // The API server chooses both anew.
+        spec.selector = None;
+        spec.manual_selector = None;
+        if let Some(labels) = spec.template.metadata.as_mut().and_then(|metadata| metadata.labels.as_mut()) {
+            labels.retain(|label, _| !JOB_LABELS.contains(&label.as_str()));
+        }
+    }
+    let mut labels = failed.metadata.labels.unwrap_or_default();
+    labels.retain(|label, _| !JOB_LABELS.contains(&label.as_str()));
+    Job {
+        metadata: ObjectMeta {
+            name: Some(name.to_owned()),
+            namespace: Some(target.key.namespace.to_string()),
+            labels: Some(labels),
+            annotations: Some(BTreeMap::from([
+                (ANNOTATION_CREATED_BY.to_owned(), action.to_string()),
+                (ANNOTATION_RETRY_OF.to_owned(), target.uid.to_string()),
+            ])),
+            owner_references: failed.metadata.owner_references,
+            ..ObjectMeta::default()
+        },
+        spec,
+        status: None,
+    }
+}

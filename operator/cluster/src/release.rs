@@ -1,0 +1,136 @@
+//! What Homeostat holds (cordoned nodes, suspended runs) is let go: each when its time is over, all when Homeostat
+//! is removed. Found by label, recognised by our own mark, released under the version that was read. No finalizer:
+//! an uninstall never waits for it.
+
+use crate::client::{FIELD_MANAGER, call, label};
+use crate::elector::Leadership;
+use crate::error::ClusterError;
+use crate::ledger::{ApiActuator, release};
+use homeostat_crds::common::{ANNOTATION_HELD_BY, ANNOTATION_HELD_UNTIL, LABEL_HELD};
+use homeostat_execute::ports::Actuator;
+use homeostat_knowledge::policy::KillSwitch;
+use homeostat_knowledge::{Clock, ObjectKey, Timestamp};
+use k8s_openapi::api::batch::v1::{CronJob, Job};
+use k8s_openapi::api::core::v1::Node;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::{ClusterResourceScope, NamespaceResourceScope};
+use kube::api::{ListParams, Patch, PatchParams};
+use kube::{Api, Client, Resource};
+use serde::de::DeserializeOwned;
+use serde_json::json;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+/// Time between two rounds: how much longer than asked a state may be held.
+const EVERY: Duration = Duration::from_secs(60);
+
+/// What is let go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Which {
+    /// What is held longer than it was to be. A mark that cannot be read counts as over.
+    Over(Timestamp),
+    /// Everything that carries our mark.
+    All,
+}
+
+impl Which {
+    fn takes(self, meta: &ObjectMeta) -> bool {
+        let annotation = |name: &str| meta.annotations.as_ref().and_then(|all| all.get(name));
+        if annotation(ANNOTATION_HELD_BY).is_none() {
+            return false; // The label alone is not our mark.
+        }
+        match self {
+            Self::All => true,
+            Self::Over(now) => annotation(ANNOTATION_HELD_UNTIL)
+                .and_then(|text| text.parse::<Timestamp>().ok())
+                .is_none_or(|until| until <= now),
+        }
+    }
+}
+
+/// Lets go of what is held, and says of what. What somebody changed at this moment stays for the next round.
+///
+/// # Errors
+/// The first answer of the API server that stopped a kind; the other kinds are released all the same.
+pub async fn release_held(client: &Client, which: Which) -> Result<Vec<String>, ClusterError> {
+    let mut released = Vec::new();
+    let nodes = each::<Node>(client, "unschedulable", which, &mut released).await;
+    let cron_jobs = each::<CronJob>(client, "suspend", which, &mut released).await;
+    let jobs = each::<Job>(client, "suspend", which, &mut released).await;
+    nodes.and(cron_jobs).and(jobs).map(|()| released)
+}
+
+/// Where one object of a kind lives.
+trait Place: Sized {
+    fn api<K: Resource<DynamicType = (), Scope = Self>>(client: &Client, namespace: &str) -> Api<K>;
+}
+
+impl Place for ClusterResourceScope {
+    fn api<K: Resource<DynamicType = (), Scope = Self>>(client: &Client, _: &str) -> Api<K> {
+        Api::all(client.clone())
+    }
+}
+
+impl Place for NamespaceResourceScope {
+    fn api<K: Resource<DynamicType = (), Scope = Self>>(client: &Client, namespace: &str) -> Api<K> {
+        Api::namespaced(client.clone(), namespace)
+    }
+}
+
+async fn each<K>(
+    client: &Client,
+    flag: &str,
+    which: Which,
+    released: &mut Vec<String>,
+) -> Result<(), ClusterError>
+where
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + std::fmt::Debug,
+    K::Scope: Place,
+{
+    let kind = K::kind(&()).into_owned();
+    // From the watch cache: a mark that is a moment too old is found in the next round.
+    let params =
+        ListParams { label_selector: Some(LABEL_HELD.to_owned()), ..ListParams::default() }.match_any();
+    let all: Api<K> = Api::all(client.clone());
+    let name = homeostat_knowledge::Name::from(kind.as_str());
+    let held = call("list", &name, all.list_metadata(&params)).await?;
+    for meta in held.items.iter().map(|one| &one.metadata).filter(|meta| which.takes(meta)) {
+        let text = |field: &Option<String>| field.clone().unwrap_or_default();
+        let key = ObjectKey::new(text(&meta.namespace), text(&meta.name));
+        let condition = json!({ "uid": meta.uid, "resourceVersion": meta.resource_version });
+        let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+        let api = K::Scope::api::<K>(client, &key.namespace);
+        let patch = Patch::Merge(release(condition, flag));
+        match call("release", &label(&kind, &key), api.patch(&key.name, &params, &patch)).await {
+            Ok(_) => released.push(format!("{kind} {key}")),
+            Err(ClusterError::NotFound { .. } | ClusterError::Conflict { .. }) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Lets go of what is over, now and then until `shutdown`, while this replica leads and the kill switch is off.
+pub async fn run(client: Client, clock: Arc<dyn Clock>, leadership: Leadership, shutdown: CancellationToken) {
+    let hands = ApiActuator::new(client.clone());
+    loop {
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            () = tokio::time::sleep(EVERY) => {}
+        }
+        if !leadership.leads() || hands.kill_switch().await != Ok(KillSwitch::Off) {
+            continue;
+        }
+        match release_held(&client, Which::Over(clock.now())).await {
+            Ok(released) => {
+                for one in released {
+                    tracing::info!(object = %one, "released: its time was over");
+                }
+            }
+            Err(error) => {
+                tracing::warn!(category = error.category().name(), %error, "What is held could not be released");
+            }
+        }
+    }
+}

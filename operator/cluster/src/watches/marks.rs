@@ -1,0 +1,148 @@
+//! Who set which field of an object, and what its containers ask for. From the object's own text.
+
+use crate::ledger::{in_bytes, in_millis};
+use crate::watches::light::null_is_empty;
+use homeostat_crds::Quantity;
+use homeostat_execute::ports::{Field, FieldEdit, Marks, Requests};
+use homeostat_knowledge::Name;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use serde::Deserialize;
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+#[derive(Deserialize)]
+struct Object {
+    #[serde(default, deserialize_with = "null_is_empty")]
+    metadata: Metadata,
+    #[serde(default, deserialize_with = "null_is_empty")]
+    spec: Spec,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Metadata {
+    #[serde(default, deserialize_with = "null_is_empty")]
+    managed_fields: Vec<Managed>,
+}
+
+/// One entry of `metadata.managedFields`.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Managed {
+    #[serde(default, deserialize_with = "null_is_empty")]
+    manager: String,
+    #[serde(default, deserialize_with = "null_is_empty")]
+    subresource: String,
+    time: Option<Time>,
+    #[serde(rename = "fieldsV1", default)]
+    fields: Value,
+}
+
+#[derive(Default, Deserialize)]
+struct Spec {
+    #[serde(default, deserialize_with = "null_is_empty")]
+    containers: Vec<Container>,
+}
+
+#[derive(Deserialize)]
+struct Container {
+    #[serde(default)]
+    name: String,
+    #[serde(default, deserialize_with = "null_is_empty")]
+    resources: Resources,
+}
+
+#[derive(Default, Deserialize)]
+struct Resources {
+    #[serde(default, deserialize_with = "null_is_empty")]
+    requests: BTreeMap<String, Quantity>,
+}
+
+/// The marks in the object's text.
+pub(crate) fn read(text: &str) -> Result<Marks, serde_json::Error> {
+    let object: Object = serde_json::from_str(text)?;
+    let mut edits = Vec::new();
+    for managed in &object.metadata.managed_fields {
+        let spec = &managed.fields["f:spec"];
+        let resources = || {
+            let containers = spec["f:containers"].as_object();
+            containers.is_some_and(|all| all.values().any(|one| one.get("f:resources").is_some()))
+        };
+        for (field, set) in [
+            (Field::Replicas, spec.get("f:replicas").is_some()),
+            (Field::Template, spec.get("f:template").is_some()),
+            (Field::Suspend, spec.get("f:suspend").is_some()),
+            (Field::Unschedulable, spec.get("f:unschedulable").is_some()),
+            (Field::Resources, resources()),
+        ] {
+            if set {
+                edits.push(FieldEdit {
+                    field,
+                    manager: Name::from(managed.manager.as_str()),
+                    subresource: Name::from(managed.subresource.as_str()),
+                    at: managed.time.as_ref().map(|time| time.0),
+                });
+            }
+        }
+    }
+    edits.sort_by_key(|edit| edit.at);
+    let requests = object.spec.containers.iter().map(|container| {
+        let asked = &container.resources.requests;
+        let requests = Requests {
+            cpu_millis: asked.get("cpu").and_then(in_millis),
+            memory_bytes: asked.get("memory").and_then(in_bytes),
+        };
+        (Name::from(container.name.as_str()), requests)
+    });
+    Ok(Marks { edits, requests: requests.collect(), ..Marks::default() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn who_set_what_and_when() {
+        let text = json!({
+            "metadata": { "managedFields": [
+                { "manager": "kubectl-scale", "time": "2026-11-22T09:00:00Z", "subresource": "scale",
+                  "fieldsV1": { "f:spec": { "f:replicas": {} } } },
+                { "manager": "argocd-controller", "time": "2026-11-21T09:00:00Z",
+                  "fieldsV1": { "f:spec": { "f:template": { "f:spec": {} }, "f:replicas": {} } } },
+                { "manager": "kube-controller-manager", "subresource": "status",
+                  "fieldsV1": { "f:status": { "f:replicas": {} } } },
+            ] },
+            "spec": { "replicas": 3 },
+        });
+        let marks = read(&text.to_string()).unwrap();
+        let found: Vec<_> = marks.edits.iter().map(|edit| (edit.field, &*edit.manager)).collect();
+        assert_eq!(
+            found,
+            [
+                (Field::Replicas, "argocd-controller"),
+                (Field::Template, "argocd-controller"),
+                (Field::Replicas, "kubectl-scale"),
+            ]
+        );
+        assert_eq!(marks.edits[2].at, "2026-11-22T09:00:00Z".parse().ok());
+        assert!(read(r#"{"metadata":{"managedFields":null},"spec":null}"#).unwrap().edits.is_empty());
+    }
+
+    #[test]
+    fn what_containers_ask_for_in_whole_units() {
+        let text = json!({
+            "metadata": { "managedFields": [{ "manager": "kubectl-edit", "subresource": "resize",
+                "fieldsV1": { "f:spec": { "f:containers": { "k:{\"name\":\"app\"}": { "f:resources": {} } } } } }] },
+            "spec": { "containers": [
+                { "name": "app", "resources": { "requests": { "cpu": "0.1", "memory": "64Mi" } } },
+                { "name": "side" },
+            ] },
+        });
+        let marks = read(&text.to_string()).unwrap();
+        let app = Requests { cpu_millis: Some(100), memory_bytes: Some(64 << 20) };
+        assert_eq!(marks.requests.get("app"), Some(&app));
+        assert_eq!(marks.requests.get("side"), Some(&Requests::default()));
+        assert_eq!(marks.edits[0].field, Field::Resources);
+    }
+}

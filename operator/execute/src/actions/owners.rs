@@ -1,0 +1,118 @@
+//! Whose field is it? Read from `metadata.managedFields` of the fresh read
+//! (<https://kubernetes.io/docs/reference/using-api/server-side-apply/#field-management>).
+
+use super::Unfit;
+use crate::ports::{Field, FieldEdit, FreshTarget};
+use homeostat_knowledge::{ActionRecord, SignedDuration, Timestamp};
+
+/// A field that a person or an unknown tool set this recently is theirs.
+pub const PERSON_QUIET: SignedDuration = SignedDuration::from_mins(15);
+
+/// Who is behind a field manager.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Hand {
+    /// Ourselves, or a part of Kubernetes that writes what others decided.
+    Nobody,
+    /// A tool that would change the field back.
+    Tool(&'static str),
+    /// A person, or a tool that we do not know.
+    Person,
+}
+
+fn hand(edit: &FieldEdit) -> Hand {
+    let manager = &*edit.manager;
+    let tools = [
+        ("argocd", "Argo CD"),
+        ("kustomize-controller", "Flux"),
+        ("helm-controller", "Flux"),
+        ("flux", "Flux"),
+        ("keda", "KEDA"),
+        ("vpa-", "a VerticalPodAutoscaler"),
+        ("updater", "a VerticalPodAutoscaler"),
+        ("karpenter", "Karpenter"),
+        ("cluster-autoscaler", "the cluster autoscaler"),
+    ];
+    if manager == "homeostat" || manager.starts_with("kube-") || manager == "kubelet" {
+        return Hand::Nobody;
+    }
+    tools
+        .iter()
+        .find(|(prefix, _)| manager.starts_with(prefix))
+        .map_or(Hand::Person, |(_, name)| Hand::Tool(name))
+}
+
+/// Refuses a field that a tool owns, or that a person set within [`PERSON_QUIET`].
+pub(super) fn undisturbed(record: &ActionRecord, fresh: &FreshTarget, field: Field) -> Result<(), Unfit> {
+    no_tool(record, fresh, field)?;
+    let now = record.instants.claimed.unwrap_or(record.evidence.taken_at);
+    for edit in fresh.marks.edits.iter().filter(|edit| edit.field == field) {
+        if hand(edit) == Hand::Person && recent(edit.at, now) {
+            let when = edit.at.map_or_else(|| "at an unknown time".to_owned(), |at| format!("at {at:.0}"));
+            return Err(Unfit::Protected(format!(
+                "{} of {} was set by {} {when}; it is left to them for {} min",
+                field.path(),
+                record.target.key,
+                edit.manager,
+                PERSON_QUIET.as_mins()
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Refuses a field that a tool owns, whenever it set it: it would set it again.
+pub(super) fn no_tool(record: &ActionRecord, fresh: &FreshTarget, field: Field) -> Result<(), Unfit> {
+    for edit in fresh.marks.edits.iter().filter(|edit| edit.field == field) {
+        if let Hand::Tool(name) = hand(edit) {
+            return Err(Unfit::Protected(format!(
+                "{} of {} belongs to {name} (field manager {}); change it there",
+                field.path(),
+                record.target.key,
+                edit.manager
+            )));
+        }
+    }
+    Ok(())
+}
+
+fn recent(at: Option<Timestamp>, now: Timestamp) -> bool {
+    at.is_none_or(|at| now.duration_since(at) < PERSON_QUIET)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{controller, edit, fresh_controller, record};
+    use homeostat_knowledge::ControllerKind;
+
+    fn judge(manager: &str, second: i64) -> Result<(), Unfit> {
+        let mut fresh = fresh_controller(controller(ControllerKind::Deployment, "order"));
+        fresh.marks.edits = vec![edit(Field::Replicas, manager, second)];
+        undisturbed(&record("order-1-1"), &fresh, Field::Replicas)
+    }
+
+    #[test]
+    fn tools_own_what_they_set_and_people_what_they_set_just_now() {
+        for (manager, second, who) in [
+            ("argocd-controller", -100_000, Some("Argo CD")),
+            ("kustomize-controller", -100_000, Some("Flux")),
+            ("keda-operator", -100_000, Some("KEDA")),
+            ("kubectl-scale", -60, Some("kubectl-scale")),
+            ("kubectl-scale", -899, Some("kubectl-scale")),
+            ("kubectl-scale", -900, None),
+            ("some-script", -1, Some("some-script")),
+            ("homeostat", -1, None),
+            ("kube-controller-manager", -1, None),
+        ] {
+            match (judge(manager, second), who) {
+                (Ok(()), None) => {}
+                (Err(Unfit::Protected(text)), Some(who)) => assert!(text.contains(who), "{text}"),
+                (other, _) => panic!("{manager} at {second}: {other:?}"),
+            }
+        }
+        let mut unknown = fresh_controller(controller(ControllerKind::Deployment, "order"));
+        unknown.marks.edits = vec![FieldEdit { at: None, ..edit(Field::Replicas, "kubectl-edit", 0) }];
+        assert!(undisturbed(&record("a"), &unknown, Field::Replicas).is_err(), "an unknown time is recent");
+        assert!(undisturbed(&record("a"), &unknown, Field::Template).is_ok(), "another field");
+    }
+}

@@ -1,0 +1,273 @@
+//! Change a running pod's resources in place.
+
+use super::{ActionSpec, Landed, Protected, Repeat, Right, Unfit, Verdict, owners, target, verify};
+use crate::ports::{Field, FreshTarget, Requests};
+use homeostat_knowledge::plan::{Expectation, Undo};
+use homeostat_knowledge::policy::Bounds;
+use homeostat_knowledge::{ActionKind, ActionRecord, FindingKind, Level, Parameters, Snapshot, Timestamp};
+
+/// Sets the CPU request, and the memory request and limit, of one container of a running pod through the `resize`
+/// subresource (stable since Kubernetes 1.35, on by default since 1.33). The template stays as it is, so a new
+/// pod begins with the template's values again.
+///
+/// Within the bounds of `spec.scaling.resources` of the Workload, at most twice and at least four fifths of what
+/// it was. Repeat-safe because the values are absolute and the write is conditioned on the version that was read.
+/// Undone by the values before. The API server refuses what would change the pod's quality-of-service class.
+#[derive(Clone, Copy, Debug)]
+pub struct ResizePod;
+
+impl ActionSpec for ResizePod {
+    fn kind(&self) -> ActionKind {
+        ActionKind::ResizePod
+    }
+
+    fn reversible(&self) -> bool {
+        true
+    }
+
+    fn alone_at(&self) -> Level {
+        Level::ActFull
+    }
+
+    fn rights(&self) -> &'static [Right] {
+        &[
+            Right { api_group: "", resource: "pods", verbs: &["get"] },
+            Right { api_group: "", resource: "pods/resize", verbs: &["patch"] },
+        ]
+    }
+
+    fn undo(&self) -> Undo {
+        Undo::Restore
+    }
+
+    fn restore(&self, record: &ActionRecord) -> Option<Parameters> {
+        let Parameters::ResizePod { container, cpu_millis, memory_bytes } = &record.parameters else {
+            return None;
+        };
+        let known = |set: Option<u64>, before: Option<u64>| set.is_none() || before.is_some();
+        let before = &record.before;
+        (known(*cpu_millis, before.cpu_millis) && known(*memory_bytes, before.memory_bytes)).then(|| {
+            Parameters::ResizePod {
+                container: container.clone(),
+                cpu_millis: cpu_millis.and(before.cpu_millis),
+                memory_bytes: memory_bytes.and(before.memory_bytes),
+            }
+        })
+    }
+
+    fn field(&self) -> Option<Field> {
+        Some(Field::Resources)
+    }
+
+    fn repeat(&self) -> Repeat {
+        Repeat::Never
+    }
+
+    fn check(&self, record: &ActionRecord, snapshot: &Snapshot, protected: &Protected) -> Result<(), Unfit> {
+        let key = &record.target.key;
+        protected.refuse(&key.namespace)?;
+        let Parameters::ResizePod { container, cpu_millis, memory_bytes } = &record.parameters else {
+            return Err(Unfit::Protected("no resources are named".to_owned()));
+        };
+        let pod = snapshot
+            .pods
+            .get(key)
+            .filter(|pod| pod.uid == record.target.uid)
+            .ok_or_else(|| Unfit::Changed(format!("pod {key} is not known any more")))?;
+        if snapshot.workload_of(pod) != Some(&record.workload) {
+            return Err(Unfit::Protected(format!(
+                "pod {key} does not belong to workload {}",
+                record.workload
+            )));
+        }
+        if pod.deleting || !pod.containers.iter().any(|known| known.name == *container) {
+            return Err(Unfit::Changed(format!("pod {key} is going, or has no container {container}")));
+        }
+        if cpu_millis.is_none() && memory_bytes.is_none() {
+            return Err(Unfit::Protected("no resources are named".to_owned()));
+        }
+        if record.undo_of.is_some() {
+            return Ok(());
+        }
+        let permits = snapshot.workloads.get(&record.workload).map(|policy| &policy.permits);
+        let before = &record.before;
+        step("CPU", *cpu_millis, before.cpu_millis, permits.and_then(|permits| permits.cpu_millis))?;
+        step("memory", *memory_bytes, before.memory_bytes, permits.and_then(|permits| permits.memory_bytes))
+    }
+
+    fn check_fresh(
+        &self,
+        record: &ActionRecord,
+        _cause: Option<FindingKind>,
+        fresh: &FreshTarget,
+    ) -> Result<(), Unfit> {
+        target::same_object(record, fresh)?;
+        let key = &record.target.key;
+        let Some((wanted, present)) = requests(record, fresh) else {
+            return Err(Unfit::Changed(format!("what pod {key} asks for cannot be read")));
+        };
+        if fits(wanted, present) {
+            return Err(Unfit::Done(format!("pod {key} asks for this already")));
+        }
+        let before = Requests {
+            cpu_millis: wanted.cpu_millis.and(record.before.cpu_millis),
+            memory_bytes: wanted.memory_bytes.and(record.before.memory_bytes),
+        };
+        if !fits(before, present) {
+            return Err(Unfit::Changed(format!("pod {key} was resized meanwhile")));
+        }
+        owners::undisturbed(record, fresh, Field::Resources)
+    }
+
+    fn landed(&self, record: &ActionRecord, fresh: Option<&FreshTarget>) -> Landed {
+        let same = fresh.filter(|fresh| fresh.uid == record.target.uid);
+        match same.and_then(|fresh| requests(record, fresh)) {
+            Some((wanted, present)) if fits(wanted, present) => Landed::Yes("the pod asks for it".to_owned()),
+            Some(_) => Landed::No("the pod asks for something else".to_owned()),
+            None => Landed::No("the pod is gone".to_owned()),
+        }
+    }
+
+    fn verify(&self, record: &ActionRecord, snapshot: &Snapshot, now: Timestamp) -> Verdict {
+        let same = snapshot.pods.get(&record.target.key).filter(|pod| pod.uid == record.target.uid);
+        match same {
+            None => return Verdict::NotHelped("the resized pod is gone".to_owned()),
+            Some(pod) if !pod.serving() && record.verification.expect != Expectation::Nothing => {
+                return verify::until(record, now, "the resized pod does not serve");
+            }
+            Some(_) => {}
+        }
+        match record.verification.expect {
+            Expectation::Nothing | Expectation::RolloutComplete => {
+                Verdict::Helped("the pod has its new size".to_owned())
+            }
+            Expectation::ObjectivesMet => verify::answers_well(record, snapshot, now),
+        }
+    }
+}
+
+/// Within the bounds and the step; what is not changed needs neither.
+fn step(what: &str, wanted: Option<u64>, before: Option<u64>, bounds: Option<Bounds>) -> Result<(), Unfit> {
+    let Some(wanted) = wanted else { return Ok(()) };
+    let (Some(before), Some(bounds)) = (before, bounds) else {
+        return Err(Unfit::Protected(format!(
+            "{what} before is not known, or has no bounds; set spec.scaling.resources"
+        )));
+    };
+    if !bounds.contains(wanted) {
+        return Err(Unfit::Protected(format!("{what} {wanted} is outside of its bounds {bounds}")));
+    }
+    let (wanted, before) = (u128::from(wanted), u128::from(before));
+    if wanted > before * 2 || wanted * 5 < before * 4 {
+        return Err(Unfit::Protected(format!(
+            "{what} from {before} to {wanted} is more than +100 % or -20 % in one step"
+        )));
+    }
+    Ok(())
+}
+
+fn requests(record: &ActionRecord, fresh: &FreshTarget) -> Option<(Requests, Requests)> {
+    let Parameters::ResizePod { container, cpu_millis, memory_bytes } = &record.parameters else {
+        return None;
+    };
+    let present = fresh.marks.requests.get(container)?;
+    Some((Requests { cpu_millis: *cpu_millis, memory_bytes: *memory_bytes }, *present))
+}
+
+/// Everything that is named is there.
+fn fits(named: Requests, present: Requests) -> bool {
+    let same = |named: Option<u64>, present: Option<u64>| named.is_none() || named == present;
+    same(named.cpu_millis, present.cpu_millis) && same(named.memory_bytes, present.memory_bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{at, fresh_pod, permit, pod, put_pod, record, snapshot};
+    use homeostat_knowledge::{Name, Uid};
+    use std::collections::BTreeMap;
+
+    const MIB: u64 = 1 << 20;
+
+    fn resize(cpu: Option<u64>, memory: Option<u64>) -> ActionRecord {
+        let mut record = record("order-1-1");
+        record.parameters = Parameters::ResizePod {
+            container: Name::from("app"),
+            cpu_millis: cpu,
+            memory_bytes: memory.map(|memory| memory * MIB),
+        };
+        record.before.cpu_millis = Some(500);
+        record.before.memory_bytes = Some(100 * MIB);
+        record
+    }
+
+    fn allowed(record: &ActionRecord) -> Result<(), Unfit> {
+        let mut snapshot = snapshot();
+        permit(&mut snapshot, |permits| {
+            permits.cpu_millis = Some(Bounds { min: 100, max: 2_000 });
+            permits.memory_bytes = Some(Bounds { min: 50 * MIB, max: 150 * MIB });
+        });
+        ResizePod.check(record, &snapshot, &Protected::with_own_namespace("homeostat"))
+    }
+
+    #[test]
+    fn within_bounds_and_steps_only() {
+        for (cpu, memory, expected) in [
+            (Some(1_000), None, true),
+            (Some(1_001), None, false),
+            (Some(400), None, true),
+            (Some(399), None, false),
+            (None, Some(150), true),
+            (None, Some(151), false),
+            (None, None, false),
+            (Some(600), Some(300), false),
+        ] {
+            let result = allowed(&resize(cpu, memory));
+            assert_eq!(result.is_ok(), expected, "{cpu:?} {memory:?}: {result:?}");
+        }
+        let mut unknown = resize(Some(600), None);
+        unknown.before.cpu_millis = None;
+        assert!(allowed(&unknown).is_err());
+        assert!(
+            ResizePod
+                .check(&resize(Some(600), None), &snapshot(), &Protected::with_own_namespace("homeostat"))
+                .is_err()
+        );
+    }
+
+    #[test]
+    fn the_requests_tell_whether_it_was_done_or_somebody_else_did_something() {
+        let record = resize(Some(1_000), None);
+        let fresh = |cpu| {
+            let mut fresh = fresh_pod(pod());
+            let present = Requests { cpu_millis: Some(cpu), memory_bytes: Some(100 * MIB) };
+            fresh.marks.requests = BTreeMap::from([(Name::from("app"), present)]);
+            fresh
+        };
+        assert_eq!(ResizePod.check_fresh(&record, None, &fresh(500)), Ok(()));
+        assert!(matches!(ResizePod.check_fresh(&record, None, &fresh(1_000)), Err(Unfit::Done(_))));
+        assert!(matches!(ResizePod.check_fresh(&record, None, &fresh(700)), Err(Unfit::Changed(_))));
+        assert!(ResizePod.check_fresh(&record, None, &fresh_pod(pod())).is_err(), "unknown refuses");
+        assert!(matches!(ResizePod.landed(&record, Some(&fresh(1_000))), Landed::Yes(_)));
+        assert!(matches!(ResizePod.landed(&record, Some(&fresh(500))), Landed::No(_)));
+        let before =
+            Parameters::ResizePod { container: Name::from("app"), cpu_millis: Some(500), memory_bytes: None };
+        assert_eq!(ResizePod.restore(&record), Some(before));
+    }
+
+    #[test]
+    fn it_helped_when_the_same_pod_serves() {
+        let mut record = resize(Some(1_000), None);
+        record.instants.sent = Some(at(0));
+        let mut snapshot = snapshot();
+        assert!(matches!(ResizePod.verify(&record, &snapshot, at(1)), Verdict::Helped(_)));
+        let mut down = pod();
+        down.ready = false;
+        put_pod(&mut snapshot, down);
+        assert!(matches!(ResizePod.verify(&record, &snapshot, at(1)), Verdict::Wait(_)));
+        let mut other = pod();
+        other.uid = Uid::new("another");
+        put_pod(&mut snapshot, other);
+        assert!(matches!(ResizePod.verify(&record, &snapshot, at(1)), Verdict::NotHelped(_)));
+    }
+}

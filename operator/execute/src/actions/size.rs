@@ -1,0 +1,131 @@
+//! What scaling up and scaling down have in common: bounds, steps, and how a size is recognised.
+
+use super::{Landed, Unfit, Verdict, owners, target, verify};
+use crate::ports::{Field, FreshTarget};
+use homeostat_knowledge::plan::Expectation;
+use homeostat_knowledge::{
+    ActionKind, ActionRecord, ControllerKind, ControllerRecord, Parameters, Snapshot, Timestamp,
+};
+
+/// Most that one step adds, percent of the size before.
+pub(super) const STEP_UP_PERCENT: i64 = 100;
+/// Most that one step takes away, percent of the size before.
+pub(super) const STEP_DOWN_PERCENT: i64 = 20;
+
+/// Replicas to have.
+pub(super) fn wanted(record: &ActionRecord) -> Option<i32> {
+    match record.parameters {
+        Parameters::ScaleUp { replicas } | Parameters::ScaleDown { replicas } => Some(replicas),
+        _ => None,
+    }
+}
+
+/// Wanted and present size, both known and within what people and the step limits allow.
+pub(super) fn allowed(
+    record: &ActionRecord,
+    snapshot: &Snapshot,
+    controller: &ControllerRecord,
+) -> Result<(i32, i32), Unfit> {
+    let key = &record.target.key;
+    if !matches!(controller.key.kind, ControllerKind::Deployment | ControllerKind::StatefulSet) {
+        return Err(Unfit::Protected(format!("{key} is of a kind that is not scaled")));
+    }
+    if controller.paused {
+        return Err(Unfit::Protected(format!("the rollout of {key} is paused by a person")));
+    }
+    let (Some(wanted), Some(before)) = (wanted(record), record.before.replicas) else {
+        return Err(Unfit::Changed(format!("the size of {key} before, or the wanted one, is not known")));
+    };
+    if controller.replicas == wanted {
+        return Err(Unfit::Done(format!("{key} has {wanted} replicas already")));
+    }
+    if controller.replicas != before {
+        return Err(Unfit::Changed(format!(
+            "{key} has {} replicas now, decided on {before}",
+            controller.replicas
+        )));
+    }
+    if before < 1 || wanted < 1 {
+        return Err(Unfit::Protected(format!(
+            "{key} would be scaled from {before} to {wanted}: zero is for people"
+        )));
+    }
+    let up = record.kind() == ActionKind::ScaleUp;
+    if up != (wanted > before) {
+        return Err(Unfit::Protected(format!("{} of {key} from {before} to {wanted}", record.kind())));
+    }
+    if record.undo_of.is_some() {
+        return Ok((wanted, before)); // Back to what people had; their own size needs no permit.
+    }
+    let policy = snapshot.workloads.get(&record.workload);
+    let Some(bounds) = policy.and_then(|policy| policy.permits.replicas) else {
+        return Err(Unfit::Protected(format!(
+            "workload {} has no bounds to scale within; set spec.scaling.replicas",
+            record.workload
+        )));
+    };
+    if u64::try_from(wanted).map_or(true, |wanted| !bounds.contains(wanted)) {
+        return Err(Unfit::Protected(format!(
+            "{wanted} replicas of {key} are outside of its bounds {bounds}"
+        )));
+    }
+    let (percent, change) = if up {
+        (STEP_UP_PERCENT, i64::from(wanted) - i64::from(before))
+    } else {
+        (STEP_DOWN_PERCENT, i64::from(before) - i64::from(wanted))
+    };
+    if change * 100 > i64::from(before) * percent {
+        return Err(Unfit::Protected(format!(
+            "{key} from {before} to {wanted} is more than {percent} % in one step"
+        )));
+    }
+    Ok((wanted, before))
+}
+
+/// The size is still the one that was decided on, and nobody else's.
+pub(super) fn fresh(record: &ActionRecord, fresh: &FreshTarget) -> Result<(), Unfit> {
+    let controller = target::fresh_controller(record, fresh)?;
+    let key = &record.target.key;
+    if Some(controller.replicas) == wanted(record) {
+        return Err(Unfit::Done(format!("{key} has {} replicas already", controller.replicas)));
+    }
+    if Some(controller.replicas) != record.before.replicas {
+        return Err(Unfit::Changed(format!("{key} was scaled to {} meanwhile", controller.replicas)));
+    }
+    owners::undisturbed(record, fresh, Field::Replicas)
+}
+
+/// The size tells whether it was done.
+pub(super) fn landed(record: &ActionRecord, fresh: Option<&FreshTarget>) -> Landed {
+    let Some(fresh) = fresh else { return Landed::No("the target is gone".to_owned()) };
+    if fresh.uid != record.target.uid {
+        return Landed::No("another object has the target's name now".to_owned());
+    }
+    match (&fresh.controller, wanted(record)) {
+        (Some(controller), Some(wanted)) if controller.replicas == wanted => {
+            Landed::Yes(format!("it has {wanted} replicas"))
+        }
+        (Some(controller), _) => Landed::No(format!("it has {} replicas", controller.replicas)),
+        (None, _) => Landed::No("the fresh read shows no controller".to_owned()),
+    }
+}
+
+/// The new size is there, its pods are ready, and the workload does well.
+pub(super) fn judge(record: &ActionRecord, snapshot: &Snapshot, now: Timestamp) -> Verdict {
+    let size = snapshot.controller_of(&record.workload).map(|controller| controller.replicas);
+    if size != wanted(record) {
+        return verify::until(record, now, "the new size is not seen");
+    }
+    if record.verification.expect == Expectation::Nothing {
+        return Verdict::Helped("it has the new size".to_owned());
+    }
+    if let Some(verdict) = verify::pods_ready(record, snapshot, now) {
+        return verdict;
+    }
+    match record.verification.expect {
+        Expectation::Nothing | Expectation::RolloutComplete => {
+            Verdict::Helped("all replicas of the new size are ready".to_owned())
+        }
+        Expectation::ObjectivesMet => verify::answers_well(record, snapshot, now),
+    }
+}

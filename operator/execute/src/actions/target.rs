@@ -1,0 +1,105 @@
+//! Questions that several actions ask about their target.
+
+use super::{Protected, Unfit};
+use crate::ports::FreshTarget;
+use homeostat_knowledge::policy::Allowance;
+use homeostat_knowledge::{
+    ActionRecord, ControllerKind, ControllerRecord, PodRecord, SignedDuration, Snapshot, Timestamp,
+};
+use std::sync::Arc;
+
+/// Longest time that a state is held (a cordon, a suspension).
+pub const LONGEST_HOLD: SignedDuration = SignedDuration::from_hours(24);
+
+/// The controller that the action is about: the workload's own target, still the one that was decided on.
+pub(super) fn controller<'a>(
+    record: &ActionRecord,
+    snapshot: &'a Snapshot,
+    protected: &Protected,
+) -> Result<&'a Arc<ControllerRecord>, Unfit> {
+    protected.refuse(&record.target.key.namespace)?;
+    let Some(controller) = snapshot.controller_of(&record.workload) else {
+        return Err(Unfit::Changed(format!("the target of workload {} is not known", record.workload)));
+    };
+    if controller.key.object != record.target.key
+        || controller.key.kind != ControllerKind::from_kind(&record.target.kind)
+    {
+        return Err(Unfit::Protected(format!(
+            "{} {} is not the target of workload {}",
+            record.target.kind, record.target.key, record.workload
+        )));
+    }
+    if controller.uid != record.target.uid {
+        return Err(Unfit::Changed(format!(
+            "another {} is called {} now",
+            record.target.kind, record.target.key
+        )));
+    }
+    protected.refuse_labels(controller)?;
+    Ok(controller)
+}
+
+/// The same object as was decided on, and not on its way out.
+pub(super) fn same_object(record: &ActionRecord, fresh: &FreshTarget) -> Result<(), Unfit> {
+    let key = &record.target.key;
+    if fresh.uid != record.target.uid {
+        return Err(Unfit::Changed(format!("another {} is called {key} now", record.target.kind)));
+    }
+    if fresh.deleting {
+        return Err(Unfit::Changed(format!("{key} is being deleted")));
+    }
+    Ok(())
+}
+
+/// The controller of the fresh read.
+pub(super) fn fresh_controller<'a>(
+    record: &ActionRecord,
+    fresh: &'a FreshTarget,
+) -> Result<&'a ControllerRecord, Unfit> {
+    same_object(record, fresh)?;
+    fresh
+        .controller
+        .as_ref()
+        .ok_or_else(|| Unfit::Changed(format!("the fresh read of {} shows no controller", record.target.key)))
+}
+
+/// What people explicitly allow for the workload.
+pub(super) fn allows(record: &ActionRecord, snapshot: &Snapshot, what: Allowance) -> bool {
+    snapshot.workloads.get(&record.workload).is_some_and(|policy| policy.permits.allow.contains(&what))
+}
+
+/// A held state must end by itself, and soon.
+pub(super) fn bounded_hold(record: &ActionRecord, until: Timestamp) -> Result<(), Unfit> {
+    let taken_at = record.evidence.taken_at;
+    let latest = taken_at.checked_add(LONGEST_HOLD).unwrap_or(taken_at);
+    if until <= taken_at || until > latest {
+        return Err(Unfit::Protected(format!(
+            "it would be held until {until:.0}; a held state must end within {} h of its evidence",
+            LONGEST_HOLD.as_hours()
+        )));
+    }
+    Ok(())
+}
+
+/// Refuses to take a serving member away from a `StatefulSet` of three or more, when what is left would be no
+/// majority. Two members are a pair, no quorum; one is refused elsewhere.
+pub(super) fn quorum(
+    record: &ActionRecord,
+    pod: &PodRecord,
+    set: &ControllerRecord,
+    snapshot: &Snapshot,
+) -> Result<(), Unfit> {
+    if set.replicas < 3 || !pod.serving() || allows(record, snapshot, Allowance::QuorumMember) {
+        return Ok(());
+    }
+    let serving =
+        snapshot.pods_of(&record.workload).filter(|other| other.uid != pod.uid && other.serving()).count();
+    let majority = usize::try_from(set.replicas / 2 + 1).unwrap_or(usize::MAX);
+    if serving < majority {
+        return Err(Unfit::Protected(format!(
+            "without pod {} only {serving} of {} members would serve, and {majority} are a quorum; allow it with QuorumMember in Workload.spec.allow",
+            pod.key, set.replicas
+        )));
+    }
+    Ok(())
+}

@@ -1,0 +1,216 @@
+//! What did not help is taken back: once, whatever happens meanwhile, and never what a person changed since.
+
+use crate::things::base;
+use crate::world::{Fault, Inner, World};
+use homeostat_execute::driver::undo_id;
+use homeostat_knowledge::policy::{Bounds, Freeze, KillSwitch};
+use homeostat_knowledge::{
+    ActionKind, ActionRecord, ActionState, FindingKind, GuardName, GuardResult, Level, Name, Parameters,
+    SignedDuration,
+};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+const UP: Parameters = Parameters::ScaleUp { replicas: 2 };
+
+/// A world in which two replicas are as sick as one.
+fn world() -> Arc<World> {
+    let world = World::new(FindingKind::Hung);
+    {
+        let mut inner = world.lock();
+        inner.set_tenant(|tenant| {
+            tenant.levels.insert(ActionKind::ScaleUp, Level::ActBounded);
+        });
+        inner.set_workload(|policy| policy.permits.replicas = Some(Bounds { min: 1, max: 4 }));
+    }
+    world
+}
+
+fn end(world: &World, undo: bool) -> ActionRecord {
+    let inner = world.lock();
+    let found = inner.actions.values().find(|record| record.undo_of.is_some() == undo);
+    found.cloned().unwrap_or_else(|| panic!("no such action: {:?}", inner.actions.keys()))
+}
+
+/// Decides once, then goes on, through crashes, until nothing is open.
+async fn run(world: &Arc<World>) {
+    let executor = world.executor();
+    let life = world.lock().life;
+    let (plan, finding) = world.plan(UP);
+    tokio::select! {
+        result = executor.run(&plan, Some(finding)) => drop(result),
+        () = world.crashed(life) => {}
+    }
+    for _ in 0..30 {
+        if world.lock().open_actions().is_empty() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        world.restart();
+        let executor = world.executor();
+        let life = world.lock().life;
+        let work = async {
+            while !world.lock().open_actions().is_empty() {
+                let open = world.lock().open_actions();
+                executor.resume(open);
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+            assert_eq!(executor.breaches(), [], "no invariant was broken");
+        };
+        tokio::select! {
+            () = work => return,
+            () = world.crashed(life) => {}
+        }
+    }
+    panic!("the world did not come to rest: {:?}", world.lock().requests);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_did_not_help_is_taken_back_once_as_an_action_of_its_own() {
+    let world = world();
+    run(&world).await;
+    let (done, undo) = (end(&world, false), end(&world, true));
+    assert_eq!((done.state, undo.state), (ActionState::Undone, ActionState::Verified));
+    assert!(done.outcome.as_ref().is_some_and(|outcome| !outcome.helped), "undone is no success");
+    assert!(done.message.contains(undo.id.as_str()), "{}", done.message);
+    assert_eq!((undo.id.clone(), undo.undo_of.clone()), (undo_id(&done.id), Some(done.id.clone())));
+    assert_eq!(undo.parameters, Parameters::ScaleDown { replicas: 1 });
+    assert_eq!(undo.before.replicas, Some(2), "what we had set is its state before");
+    let inner = world.lock();
+    assert_eq!((inner.controller.replicas, inner.effects.len(), inner.actions.len()), (1, 2, 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_helped_is_left_as_it_is() {
+    let world = world();
+    let healing = {
+        let world = Arc::clone(&world);
+        async move {
+            while world.lock().effects.is_empty() {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+            let now = world.now();
+            let mut inner = world.lock();
+            inner.complete(now);
+            // One pod stands for all in this world.
+            inner.controller.replicas = 2;
+            inner.second_pod(now);
+        }
+    };
+    tokio::join!(run(&world), healing);
+    assert_eq!(end(&world, false).state, ActionState::Verified);
+    assert_eq!((world.lock().actions.len(), world.lock().controller.replicas), (1, 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_person_changed_since_is_left_to_them() {
+    let world = world();
+    let person = {
+        let world = Arc::clone(&world);
+        async move {
+            while world.lock().effects.is_empty() {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+            world.lock().controller.replicas = 3;
+        }
+    };
+    tokio::join!(run(&world), person);
+    let (done, undo) = (end(&world, false), end(&world, true));
+    assert_eq!((done.state, undo.state), (ActionState::Failed, ActionState::Refused));
+    assert_eq!(world.lock().controller.replicas, 3);
+    assert!(done.message.contains("not taken back"), "{}", done.message);
+}
+
+/// Something changes right after the effect.
+async fn after_the_effect(change: fn(&mut Inner)) -> Arc<World> {
+    let world = world();
+    let changing = {
+        let world = Arc::clone(&world);
+        async move {
+            while world.lock().effects.is_empty() {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+            change(&mut world.lock());
+        }
+    };
+    tokio::join!(run(&world), changing);
+    world
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_kill_switch_and_a_pause_stop_an_undo_a_freeze_and_a_lower_level_do_not() {
+    let engaged = after_the_effect(|inner| {
+        inner.kill_switch = KillSwitch::Engaged { reason: Name::from("drill"), by: None };
+    })
+    .await;
+    assert_eq!(end(&engaged, true).state, ActionState::Refused);
+    assert_eq!((end(&engaged, false).state, engaged.lock().controller.replicas), (ActionState::Failed, 2));
+
+    let paused = after_the_effect(|inner| inner.set_tenant(|tenant| tenant.paused = true)).await;
+    assert_eq!((end(&paused, false).state, paused.lock().controller.replicas), (ActionState::Failed, 2));
+
+    let frozen = after_the_effect(|inner| {
+        inner.set_tenant(|tenant| {
+            tenant.levels.insert(ActionKind::ScaleUp, Level::Observe);
+            tenant.freezes = vec![Freeze {
+                name: Name::from("always"),
+                schedule: Name::from("0 0 * * *"),
+                time_zone: Name::from("UTC"),
+                duration: SignedDuration::from_hours(24),
+            }];
+        });
+    })
+    .await;
+    assert_eq!((end(&frozen, false).state, frozen.lock().controller.replicas), (ActionState::Undone, 1));
+    let skipped = [GuardName::FreezeWindow, GuardName::Cooldown, GuardName::Storm, GuardName::Budget];
+    for guard in end(&frozen, true).guards {
+        assert_eq!(
+            guard.result == GuardResult::Unset && skipped.contains(&guard.name),
+            skipped.contains(&guard.name)
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_undo_needs_room_in_the_budget_from_the_beginning() {
+    let world = world();
+    world.lock().set_tenant(|tenant| tenant.limits.per_workload_hour = 1);
+    run(&world).await;
+    let refused = end(&world, false);
+    assert_eq!(refused.state, ActionState::Refused);
+    let budget = refused.guards.last().map(|guard| guard.name);
+    assert_eq!((budget, world.lock().effects.len()), (Some(GuardName::Budget), 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_crash_at_any_request_neither_repeats_nor_loses_the_undo() {
+    let undisturbed = world();
+    run(&undisturbed).await;
+    let requests = undisturbed.lock().requests.len();
+    assert!(requests > 15, "{:?}", undisturbed.lock().requests);
+    for number in 1..=requests {
+        for fault in [Fault::CrashBefore, Fault::CrashAfter, Fault::Timeout { done: true }] {
+            let context = format!("{fault:?} at request {number}");
+            let world = world();
+            world.lock().faults = BTreeMap::from([(number, fault)]);
+            run(&world).await;
+            let inner = world.lock();
+            for record in inner.actions.values() {
+                assert!(record.state.ended(), "{context}: {} is left {:?}", record.id, record.state);
+                let effects = inner.effects.iter().filter(|effect| effect.action == record.id).count();
+                assert!(effects <= 1, "{context}: {} was sent {effects} times", record.id);
+            }
+            let changed = inner.effects.iter().any(|effect| effect.action.as_str() == "order-x-1");
+            let restored = inner.controller.replicas == 1;
+            let told = inner.actions.values().any(|record| {
+                record.state == ActionState::Failed && record.message.contains("not taken back")
+            });
+            // Taken back; or, when the crash hit the making of the undo itself, people are told.
+            assert!(!changed || restored || told, "{context}: {:?}", inner.actions.values());
+            let undone = inner.actions.values().any(|record| record.state == ActionState::Undone);
+            assert!(!undone || restored, "{context}: undone, and not as before");
+        }
+    }
+    assert!(undisturbed.now() > base());
+}

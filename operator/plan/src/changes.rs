@@ -1,0 +1,167 @@
+//! Steps that change what a workload is: its size, its release, its runs.
+
+use crate::case::{Case, Subject};
+use crate::decision::{Stop, later, words};
+use crate::evict;
+use crate::nodes::HOLD;
+use crate::planner::{Chosen, before, willing};
+use homeostat_knowledge::records::JobEnd;
+use homeostat_knowledge::{
+    ActionKind, Before, ControllerKind, ControllerRecord, Name, Parameters, Snapshot, Timestamp,
+};
+use homeostat_playbooks::{After, Rung};
+use std::sync::Arc;
+
+/// Most that one step adds and takes away, percent: as the actions themselves allow.
+const UP_PERCENT: i64 = 100;
+const DOWN_PERCENT: i64 = 20;
+
+/// The step on what the workload targets.
+pub(crate) fn step(case: &Case<'_>, subject: &Subject<'_>, number: u32, rung: &Rung) -> Result<Chosen, Stop> {
+    let Some(controller) = subject.controller else {
+        return Err(Stop::nothing(format!("what {} targets does not exist", subject.key)));
+    };
+    let taken_at = seen_long_enough(case, rung)?;
+    let (target, parameters, why) = match rung.action {
+        ActionKind::ScaleUp => {
+            (controller, scale_up(subject, controller, rung)?, "more replicas share the load")
+        }
+        ActionKind::ScaleDown => {
+            (controller, scale_down(subject, controller, rung)?, "fewer replicas are enough")
+        }
+        ActionKind::RollBack => {
+            let revision = revision(case, controller, rung)?;
+            (controller, Parameters::RollBack { revision }, "the release before it did well")
+        }
+        ActionKind::Suspend => {
+            (controller, Parameters::Suspend { until: later(case.now, HOLD) }, "no new runs for a while")
+        }
+        ActionKind::Resume if controller.hold.is_none() => {
+            return Err(Stop::nothing(format!("{} is not suspended by Homeostat", subject.key)));
+        }
+        ActionKind::Resume => (controller, Parameters::Resume, "it may run again"),
+        ActionKind::RetryJob => {
+            (failed_job(case, controller)?, Parameters::RetryJob, "the run failed and may be repeated")
+        }
+        other => return Err(Stop::hand_over(format!("{other} cannot be planned"))),
+    };
+    willing(case, rung.action, &target.uid)?;
+    let image = match rung.action {
+        ActionKind::Suspend | ActionKind::Resume => {
+            Before { suspended: Some(target.paused), ..Before::default() }
+        }
+        _ => before(target, None),
+    };
+    let Some(object) = Snapshot::controller_target(target) else {
+        return Err(Stop::hand_over(format!("what {} targets cannot be changed", subject.key)));
+    };
+    Ok(Chosen {
+        tenant: subject.tenant.name.clone(),
+        workload: subject.key.clone(),
+        number,
+        rung: rung.clone(),
+        target: object,
+        parameters,
+        before: image,
+        taken_at,
+        why: why.to_owned(),
+    })
+}
+
+/// When the evidence was taken, once the step's own wait is over.
+fn seen_long_enough(case: &Case<'_>, rung: &Rung) -> Result<Timestamp, Stop> {
+    let Some(taken_at) = case.last_seen() else {
+        return Err(Stop::wait("no active finding supports the cause any more"));
+    };
+    let at = match rung.after {
+        After::WhenStillAbnormal { age } => later(case.since(), age),
+        _ => case.since(),
+    };
+    if case.now < at {
+        return Err(Stop::until(at, format!("{} may pass by itself", case.cause.kind)));
+    }
+    let age = case.now.duration_since(taken_at);
+    if age > evict::maximum_age(case) {
+        return Err(Stop::wait(format!("the evidence is {} old", words(age))));
+    }
+    Ok(taken_at)
+}
+
+/// The wanted size, or half as many again; never more than doubled, never above the bound.
+fn scale_up(subject: &Subject<'_>, controller: &ControllerRecord, rung: &Rung) -> Result<Parameters, Stop> {
+    let present = i64::from(controller.replicas);
+    let (_, max) = bounds(subject)?;
+    let wanted = rung.replicas.map_or(present + (present + 1) / 2, i64::from);
+    let wanted = wanted.min(present + present * UP_PERCENT / 100).min(max);
+    if wanted <= present || present < 1 {
+        return Err(Stop::hand_over(format!("{} has {present} replicas; more are not allowed", subject.key)));
+    }
+    Ok(Parameters::ScaleUp { replicas: i32::try_from(wanted).unwrap_or(i32::MAX) })
+}
+
+/// The wanted size, or a fifth less; never below the bound, never below one.
+fn scale_down(subject: &Subject<'_>, controller: &ControllerRecord, rung: &Rung) -> Result<Parameters, Stop> {
+    let present = i64::from(controller.replicas);
+    let (min, _) = bounds(subject)?;
+    let least = present - present * DOWN_PERCENT / 100;
+    let wanted = rung.replicas.map_or(least, i64::from).max(least).max(min).max(1);
+    if wanted >= present {
+        return Err(Stop::hand_over(format!(
+            "{} has {present} replicas; fewer are not allowed",
+            subject.key
+        )));
+    }
+    Ok(Parameters::ScaleDown { replicas: i32::try_from(wanted).unwrap_or(i32::MAX) })
+}
+
+fn bounds(subject: &Subject<'_>) -> Result<(i64, i64), Stop> {
+    let Some(bounds) = subject.policy.permits.replicas else {
+        return Err(Stop::hand_over(format!("{} has no bounds to scale within", subject.key)));
+    };
+    let number = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
+    Ok((number(bounds.min), number(bounds.max)))
+}
+
+/// The named revision, or the newest `ReplicaSet` before the present one.
+fn revision(case: &Case<'_>, controller: &ControllerRecord, rung: &Rung) -> Result<Name, Stop> {
+    if let Some(named) = &rung.revision {
+        return Ok(named.clone());
+    }
+    let number = |record: &ControllerRecord| record.revision.as_ref()?.parse::<u64>().ok();
+    let present = number(controller);
+    let previous = case
+        .snapshot
+        .controllers
+        .values()
+        .filter(|set| {
+            set.key.kind == ControllerKind::ReplicaSet
+                && set.owner.as_ref().is_some_and(|owner| owner.uid == controller.uid)
+        })
+        .filter_map(|set| Some((number(set)?, &set.key.object.name)))
+        .filter(|(revision, _)| present.is_some_and(|present| *revision < present))
+        .max();
+    let name = previous.map(|(_, name)| name.clone());
+    name.ok_or_else(|| {
+        Stop::hand_over(format!(
+            "the revision of {} before the present one is not known",
+            controller.key.object
+        ))
+    })
+}
+
+/// The Job itself, or the newest failed Job of the `CronJob` (their names end with the time of their slot).
+fn failed_job<'a>(
+    case: &Case<'a>,
+    controller: &'a Arc<ControllerRecord>,
+) -> Result<&'a Arc<ControllerRecord>, Stop> {
+    if controller.finished == Some(JobEnd::Failed) {
+        return Ok(controller);
+    }
+    let of_it = |job: &&Arc<ControllerRecord>| {
+        job.key.kind == ControllerKind::Job
+            && job.finished == Some(JobEnd::Failed)
+            && job.owner.as_ref().is_some_and(|owner| owner.uid == controller.uid)
+    };
+    let newest = case.snapshot.controllers.values().filter(of_it).max_by_key(|job| &job.key.object.name);
+    newest.ok_or_else(|| Stop::wait(format!("no run of {} has failed", controller.key.object)))
+}

@@ -1,0 +1,126 @@
+//! Steps on nodes. They belong to the platform tenant; a drain is planned one step at a time: first the cordon, then
+//! one eviction per pod.
+
+use crate::case::Case;
+use crate::decision::{Stop, later};
+use crate::planner::{Chosen, before, willing};
+use homeostat_knowledge::policy::PLATFORM_TENANT;
+use homeostat_knowledge::records::NodeRecord;
+use homeostat_knowledge::{
+    ActionKind, Before, ControllerKind, Entity, FindingKind, ObjectKey, Parameters, SignedDuration, Snapshot,
+    TenantName, Timestamp,
+};
+use homeostat_playbooks::Rung;
+
+/// How long a cordon or a suspension holds when nothing takes it back before.
+pub(crate) const HOLD: SignedDuration = SignedDuration::from_hours(1);
+
+/// Steps of this kind are about the node that is the cause.
+pub(crate) fn about_node(kind: ActionKind) -> bool {
+    matches!(kind, ActionKind::Cordon | ActionKind::Uncordon | ActionKind::Drain)
+}
+
+/// The next step on the node that is the cause.
+pub(crate) fn step(case: &Case<'_>, number: u32, rung: &Rung) -> Result<Chosen, Stop> {
+    let Entity::Node { name } = &case.cause.entity else {
+        return Err(Stop::hand_over(format!("{} is no node", case.cause.entity)));
+    };
+    let Some(node) = case.snapshot.nodes.get(name) else {
+        return Err(Stop::nothing(format!("node {name} is gone")));
+    };
+    match rung.action {
+        ActionKind::Cordon => cordon(case, node, number, rung),
+        ActionKind::Uncordon => uncordon(case, node, number, rung),
+        _ if !node.cordoned => cordon(case, node, number, rung),
+        _ if node.hold.is_none() => {
+            Err(Stop::hand_over(format!("somebody cordoned node {name}; draining it is for them")))
+        }
+        _ => evict_next(case, node, number, rung),
+    }
+}
+
+fn cordon(case: &Case<'_>, node: &NodeRecord, number: u32, rung: &Rung) -> Result<Chosen, Stop> {
+    if node.cordoned {
+        return Err(Stop::wait(format!("node {} takes no new pods already", node.name)));
+    }
+    let until = later(case.now, HOLD);
+    let why = format!("new pods are kept off node {} until {until:.0} at the latest", node.name);
+    chosen(case, node, number, rung, Parameters::Cordon { until }, why)
+}
+
+fn uncordon(case: &Case<'_>, node: &NodeRecord, number: u32, rung: &Rung) -> Result<Chosen, Stop> {
+    if node.hold.is_none() || !node.cordoned {
+        return Err(Stop::nothing(format!("node {} is not cordoned by Homeostat", node.name)));
+    }
+    let why = format!("node {} takes new pods again", node.name);
+    chosen(case, node, number, rung, Parameters::Uncordon, why)
+}
+
+/// The state of a node is known as of now: the watch would have told a change.
+fn seen(case: &Case<'_>) -> Result<Timestamp, Stop> {
+    if case.cause.kind == FindingKind::NodeNotReady && case.supporting().next().is_some() {
+        return Ok(case.now);
+    }
+    case.last_seen().ok_or_else(|| Stop::wait("no active finding supports the cause any more"))
+}
+
+fn chosen(
+    case: &Case<'_>,
+    node: &NodeRecord,
+    number: u32,
+    rung: &Rung,
+    parameters: Parameters,
+    why: String,
+) -> Result<Chosen, Stop> {
+    let tenant = TenantName::new(PLATFORM_TENANT);
+    let namespace = case.snapshot.tenants.get(&tenant).and_then(|tenant| tenant.namespaces.first());
+    let Some(namespace) = namespace else {
+        return Err(Stop::hand_over(format!(
+            "nobody allowed to act on nodes: there is no Tenant {PLATFORM_TENANT} that owns Homeostat's namespace"
+        )));
+    };
+    willing(case, parameters.kind(), &node.uid)?;
+    Ok(Chosen {
+        tenant,
+        workload: ObjectKey { namespace: namespace.clone(), name: node.name.clone() },
+        number,
+        rung: rung.clone(),
+        target: Snapshot::node_target(node),
+        parameters,
+        before: Before { cordoned: Some(node.cordoned), ..Before::default() },
+        taken_at: seen(case)?,
+        why,
+    })
+}
+
+/// The next pod of the node, in name order, that a controller brings back elsewhere and a tenant owns.
+fn evict_next(case: &Case<'_>, node: &NodeRecord, number: u32, rung: &Rung) -> Result<Chosen, Stop> {
+    let on_node = case.snapshot.pods.values().filter(|pod| pod.node.as_ref() == Some(&node.name));
+    for pod in on_node {
+        let moves = pod.owner.as_ref().is_some_and(|owner| {
+            matches!(owner.kind, ControllerKind::ReplicaSet | ControllerKind::StatefulSet)
+        });
+        let known = case.snapshot.workload_of(pod).and_then(|workload| {
+            let tenant = case.snapshot.tenant_of_namespace(&workload.namespace)?;
+            Some((workload, tenant, case.snapshot.controller_of(workload)?))
+        });
+        let Some((workload, tenant, controller)) = known.filter(|_| moves && !pod.deleting) else { continue };
+        if case.history.done_to(ActionKind::EvictPod, &pod.uid).is_some()
+            || willing(case, ActionKind::EvictPod, &pod.uid).is_err()
+        {
+            continue; // Refused or tried: the next pod; people are told by the ladder's end.
+        }
+        return Ok(Chosen {
+            tenant: tenant.name.clone(),
+            workload: workload.clone(),
+            number,
+            rung: rung.clone(),
+            target: Snapshot::pod_target(pod),
+            parameters: Parameters::EvictPod,
+            before: before(controller, Some(pod)),
+            taken_at: seen(case)?,
+            why: format!("node {} is drained: its pods move one after the other", node.name),
+        });
+    }
+    Err(Stop::wait(format!("no pod of node {} is left to be moved", node.name)))
+}

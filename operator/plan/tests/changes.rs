@@ -1,0 +1,252 @@
+//! Steps that change sizes, releases, runs and nodes: what is planned, and that the second opinion agrees.
+
+#![allow(clippy::panic, clippy::expect_used, reason = "tests")]
+
+mod common;
+
+use common::{Given, GivenIncident, GivenNode, GivenPod, GivenWorkload, ago, now, order, tenant};
+use homeostat_knowledge::observation::{Change, ObjectChange};
+use homeostat_knowledge::plan::Undo;
+use homeostat_knowledge::policy::{Bounds, PLATFORM_TENANT};
+use homeostat_knowledge::records::{Hold, JobEnd, OwnerRecord};
+use homeostat_knowledge::*;
+use homeostat_plan::{Checker, Decision, plan};
+use homeostat_playbooks::{Playbook, parse};
+use std::sync::Arc;
+
+fn own(kind: &str, step: &str) -> Playbook {
+    parse(&format!(
+        "apiVersion: homeostat.dev/v1alpha1\nkind: Playbook\nmetadata: {{ name: own }}\nspec:\n  trigger: {{ findings: [{kind}], minimumConfidence: '0.5' }}\n  ladder:\n    - {{ {step}, verify: {{ withinSeconds: 60 }} }}\n"
+    ))
+    .expect("valid")
+}
+
+/// Three replicas of `order` that answer slowly.
+fn slow() -> Given {
+    Given {
+        incident: GivenIncident { kind: "Slow".into(), ..GivenIncident::default() },
+        workload: GivenWorkload { replicas: 3, ..GivenWorkload::default() },
+        pods: vec![GivenPod::default()],
+        ..Given::default()
+    }
+}
+
+fn permit(snapshot: &mut Snapshot, min: u64, max: u64) {
+    let mut policy = (**snapshot.workloads.get(&order()).expect("order")).clone();
+    policy.permits.replicas = Some(Bounds { min, max });
+    snapshot.commit(&ObjectChange::Workload(Change::Applied(Arc::new(policy))), now());
+}
+
+/// The one step that is planned; the checker must admit what it stands in.
+fn planned(
+    snapshot: &Snapshot,
+    incident: &Incident,
+    playbook: Playbook,
+) -> Result<(Step, TenantName), String> {
+    match plan(incident, snapshot, &[playbook], now(), &mut SeededIds::new(7)) {
+        Decision::Act(draft) => {
+            let admitted = Checker::new("homeostat").check(draft, snapshot, now());
+            let mut admitted = admitted.unwrap_or_else(|found| panic!("not admitted: {found:?}"));
+            assert_eq!(admitted.steps.len(), 1, "one step at a time");
+            Ok((admitted.steps.remove(0), admitted.tenant))
+        }
+        other => Err(other.reason().to_owned()),
+    }
+}
+
+#[test]
+fn sizes_stay_within_bounds_and_steps_whatever_the_playbook_wants() {
+    for (action, wanted, bounds, expected) in [
+        ("ScaleUp", None, Some((1, 10)), Some(5)),
+        ("ScaleUp", Some(4), Some((1, 10)), Some(4)),
+        ("ScaleUp", Some(9), Some((1, 10)), Some(6)),
+        ("ScaleUp", None, Some((1, 4)), Some(4)),
+        ("ScaleUp", None, Some((1, 3)), None),
+        ("ScaleUp", None, None, None),
+        ("ScaleDown", None, Some((1, 10)), None),
+    ] {
+        let (mut snapshot, incident) = slow().build();
+        if let Some((min, max)) = bounds {
+            permit(&mut snapshot, min, max);
+        }
+        let number =
+            wanted.map_or_else(String::new, |number| format!(", parameters: {{ replicas: '{number}' }}"));
+        let playbook = own("Slow", &format!("action: {action}{number}, undo: Restore"));
+        let found = planned(&snapshot, &incident, playbook).map(|(step, _)| step);
+        match (expected, found) {
+            (Some(replicas), Ok(step)) => {
+                assert_eq!(step.parameters, Parameters::ScaleUp { replicas });
+                assert_eq!((step.before.replicas, step.undo), (Some(3), Undo::Restore));
+                assert_eq!(&*step.target.kind, "Deployment");
+            }
+            (None, Err(_)) => {}
+            (_, found) => panic!("{action} {wanted:?} within {bounds:?}: {found:?}"),
+        }
+    }
+    let mut ten = slow();
+    ten.workload.replicas = 10;
+    let (mut snapshot, incident) = ten.build();
+    permit(&mut snapshot, 9, 20);
+    let step = planned(&snapshot, &incident, own("Slow", "action: ScaleDown")).expect("a plan").0;
+    assert_eq!(step.parameters, Parameters::ScaleDown { replicas: 9 }, "not below its bound");
+}
+
+#[test]
+fn the_second_opinion_counts_replicas_itself() {
+    let (mut snapshot, incident) = slow().build();
+    permit(&mut snapshot, 1, 10);
+    let decision =
+        plan(&incident, &snapshot, &[own("Slow", "action: ScaleUp")], now(), &mut SeededIds::new(7));
+    let Decision::Act(mut draft) = decision else { panic!("expected a plan") };
+    draft.steps[0].before.replicas = Some(2);
+    let objections = Checker::new("homeostat").check(draft.clone(), &snapshot, now()).expect_err("refused");
+    assert!(objections.iter().any(|one| one.message.contains("3 replicas")), "{objections:?}");
+    draft.steps[0].before.replicas = Some(3);
+    draft.steps[0].parameters = Parameters::ScaleDown { replicas: 0 };
+    assert!(Checker::new("homeostat").check(draft, &snapshot, now()).is_err(), "zero is for people");
+}
+
+#[test]
+fn a_roll_back_names_the_revision_before_the_present_one() {
+    let (mut snapshot, incident) = slow().build();
+    let deployment = Arc::clone(snapshot.controller_of(&order()).expect("a controller"));
+    let mut present = (*deployment).clone();
+    present.revision = Some("4".into());
+    snapshot.commit(&ObjectChange::Controller(Change::Applied(Arc::new(present))), now());
+    let back = || own("Slow", "action: RollBack, to: PreviousRevision");
+    assert!(planned(&snapshot, &incident, back()).is_err(), "no other revision is known");
+    for (name, revision, uid) in [
+        ("order-2", "2", &deployment.uid),
+        ("order-3", "3", &deployment.uid),
+        ("other-3", "3", &Uid::new("x")),
+    ] {
+        let mut set = (*deployment).clone();
+        set.key.kind = ControllerKind::ReplicaSet;
+        set.key.object.name = name.into();
+        set.revision = Some(revision.into());
+        set.owner =
+            Some(OwnerRecord { kind: ControllerKind::Deployment, name: "order".into(), uid: uid.clone() });
+        snapshot.commit(&ObjectChange::Controller(Change::Applied(Arc::new(set))), now());
+    }
+    let step = planned(&snapshot, &incident, back()).expect("a plan").0;
+    assert_eq!(step.parameters, Parameters::RollBack { revision: "order-3".into() });
+    assert_eq!((step.before.revision.as_deref(), step.undo), (Some("4"), Undo::None));
+    let named = own("Slow", "action: RollBack, parameters: { revision: order-2 }");
+    let step = planned(&snapshot, &incident, named).expect("a plan").0;
+    assert_eq!(step.parameters, Parameters::RollBack { revision: "order-2".into() });
+}
+
+#[test]
+fn runs_are_suspended_for_a_while_and_failed_ones_repeated() {
+    let mut given = slow();
+    given.workload.target = "CronJob".into();
+    let (mut snapshot, mut incident) = given.build();
+    incident.causes[0].entity = Entity::Workload { key: order() };
+    incident.findings[0].entity = Entity::Workload { key: order() };
+    snapshot.incidents.insert_mut(incident.id.clone(), Arc::new(incident.clone()));
+    let step =
+        planned(&snapshot, &incident, own("Slow", "action: Suspend, undo: Restore")).expect("a plan").0;
+    assert_eq!((&*step.target.kind, step.before.suspended), ("CronJob", Some(false)));
+    let Parameters::Suspend { until } = step.parameters else { panic!("{:?}", step.parameters) };
+    assert_eq!(until, ago(-3_600.0));
+    assert!(planned(&snapshot, &incident, own("Slow", "action: Resume")).is_err(), "not held by us");
+
+    let cron = Arc::clone(snapshot.controller_of(&order()).expect("a controller"));
+    assert!(planned(&snapshot, &incident, own("Slow", "action: RetryJob")).is_err(), "nothing failed");
+    for (name, finished) in
+        [("order-1", JobEnd::Failed), ("order-2", JobEnd::Failed), ("order-3", JobEnd::Complete)]
+    {
+        let mut job = (*cron).clone();
+        job.key.kind = ControllerKind::Job;
+        job.key.object.name = name.into();
+        job.uid = Uid::new(format!("uid-{name}"));
+        job.finished = Some(finished);
+        job.owner = Some(OwnerRecord {
+            kind: ControllerKind::CronJob,
+            name: cron.key.object.name.clone(),
+            uid: cron.uid.clone(),
+        });
+        snapshot.commit(&ObjectChange::Controller(Change::Applied(Arc::new(job))), now());
+    }
+    let step = planned(&snapshot, &incident, own("Slow", "action: RetryJob")).expect("a plan").0;
+    assert_eq!((&*step.target.kind, &*step.target.key.name), ("Job", "order-2"), "the newest failed one");
+}
+
+/// A node that does not answer, with two pods of `order` on it.
+fn dead_node() -> (Snapshot, Incident) {
+    let pod = |name: &str| GivenPod { name: name.into(), ..GivenPod::default() };
+    let given = Given {
+        incident: GivenIncident {
+            kind: "NodeNotReady".into(),
+            cause: "node node-1".into(),
+            workload: "none".into(),
+            ..GivenIncident::default()
+        },
+        pods: vec![pod("order-a"), pod("order-b")],
+        node: GivenNode { ready: false, ..GivenNode::default() },
+        ..Given::default()
+    };
+    let (mut snapshot, mut incident) = given.build();
+    incident.tenant = None;
+    snapshot.incidents.insert_mut(incident.id.clone(), Arc::new(incident.clone()));
+    (snapshot, incident)
+}
+
+fn with_platform(snapshot: &mut Snapshot) {
+    let platform = TenantPolicy {
+        name: TenantName::new(PLATFORM_TENANT),
+        namespaces: ["homeostat".into()].into(),
+        ..tenant()
+    };
+    snapshot.commit(&ObjectChange::Tenant(Change::Applied(Arc::new(platform))), now());
+}
+
+#[test]
+fn a_node_is_acted_on_for_the_platform_tenant_only() {
+    let (mut snapshot, incident) = dead_node();
+    let cordon = || own("NodeNotReady", "action: Cordon, undo: Restore");
+    assert!(planned(&snapshot, &incident, cordon()).is_err(), "nobody allowed to act on nodes");
+    with_platform(&mut snapshot);
+    let (step, tenant) = planned(&snapshot, &incident, cordon()).expect("a plan");
+    assert_eq!((&*tenant.0, &*step.target.kind, &*step.target.key.name), (PLATFORM_TENANT, "Node", "node-1"));
+    assert_eq!(
+        (step.parameters, step.before.cordoned),
+        (Parameters::Cordon { until: ago(-3_600.0) }, Some(false))
+    );
+    assert!(planned(&snapshot, &incident, own("NodeNotReady", "action: Uncordon")).is_err(), "not ours");
+}
+
+#[test]
+fn a_drain_is_a_cordon_and_then_one_eviction_at_a_time() {
+    let (mut snapshot, incident) = dead_node();
+    with_platform(&mut snapshot);
+    let drain = || own("NodeNotReady", "action: Drain, to: SickNode, times: 5");
+    let (first, _) = planned(&snapshot, &incident, drain()).expect("a plan");
+    assert_eq!(first.parameters.kind(), ActionKind::Cordon);
+
+    let mut node = (**snapshot.nodes.get("node-1").expect("a node")).clone();
+    node.cordoned = true;
+    snapshot.commit(&ObjectChange::Node(Change::Applied(Arc::new(node.clone()))), now());
+    assert!(
+        planned(&snapshot, &incident, drain()).is_err(),
+        "somebody else's cordon is somebody else's drain"
+    );
+    node.hold = Some(Hold { by: "node-1-1".into(), until: None });
+    snapshot.commit(&ObjectChange::Node(Change::Applied(Arc::new(node))), now());
+
+    let mut moved = Vec::new();
+    for _ in 0..2 {
+        let (step, tenant) = planned(&snapshot, &incident, drain()).expect("a plan");
+        assert_eq!(
+            (step.parameters.clone(), &*tenant.0),
+            (Parameters::EvictPod, "shop"),
+            "the pod's own tenant"
+        );
+        moved.push(step.target.key.name.to_string());
+        let mut going = (**snapshot.pods.get(&step.target.key).expect("a pod")).clone();
+        going.deleting = true;
+        snapshot.commit(&ObjectChange::Pod(Change::Applied(Arc::new(going))), now());
+    }
+    assert_eq!(moved, ["order-a", "order-b"]);
+    assert!(planned(&snapshot, &incident, drain()).is_err(), "nothing is left to move");
+}
