@@ -135,7 +135,8 @@ fn guard(
         .get(&record.tenant)
         .map_or(Mode::Nothing, |tenant| mode_of(&facts, tenant, &snapshot.control));
     let mut roots = RootHistory::default();
-    let calm = snapshot.tenants.get(&record.tenant).map(|tenant| tenant.limits.storm_calm).unwrap_or_default();
+    let calm =
+        snapshot.tenants.get(&record.tenant).map(|tenant| tenant.limits.storm_calm).unwrap_or_default();
     roots.observe(snapshot, now(), calm);
     let through = if mode == Mode::Act { GuardName::FreshRead } else { GuardName::DryRun };
     let situation = facts::Situation {
@@ -170,7 +171,8 @@ fn guard(
         };
     } else if let Some(report) = refusal(&reports) {
         decided.verdict = Verdict::Refuse(report.name.name().to_owned());
-        decided.why = if report.message.is_empty() { report.observed.clone() } else { report.message.clone() };
+        decided.why =
+            if report.message.is_empty() { report.observed.clone() } else { report.message.clone() };
     }
 }
 

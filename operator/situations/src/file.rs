@@ -119,8 +119,7 @@ pub fn read_folder(folder: &Path) -> Result<Vec<SituationFile>, SituationError> 
     let mut paths = Vec::new();
     let mut folders = vec![folder.to_owned()];
     while let Some(next) = folders.pop() {
-        let unreadable =
-            |source| SituationError::Unreadable { path: next.display().to_string(), source };
+        let unreadable = |source| SituationError::Unreadable { path: next.display().to_string(), source };
         for entry in std::fs::read_dir(&next).map_err(unreadable)? {
             let path = entry.map_err(unreadable)?.path();
             if path.is_dir() {
@@ -249,8 +248,10 @@ situations:
 
     #[test]
     fn what_is_not_known_is_told_with_its_place() {
-        let unknown = "situations:\n  - name: a\n    label: mustAct\n    given: { incident: { colour: red } }\n";
-        let wrong = "situations:\n  - name: a\n    label: mustAct\n    given:\n      incident: { kind: Sad }\n";
+        let unknown =
+            "situations:\n  - name: a\n    label: mustAct\n    given: { incident: { colour: red } }\n";
+        let wrong =
+            "situations:\n  - name: a\n    label: mustAct\n    given:\n      incident: { kind: Sad }\n";
         for (text, part, line) in [(unknown, "colour", 4), (wrong, "Sad", 5)] {
             let error = read_text(text).expect_err("unknown");
             assert!(matches!(error, SituationError::Syntax { line: found, .. } if found == line), "{error}");

@@ -4,8 +4,8 @@
 #![allow(clippy::struct_excessive_bools, reason = "the words of the recorded files")]
 
 use crate::words;
-use homeostat_knowledge::policy::Allowance;
 use homeostat_knowledge::Level;
+use homeostat_knowledge::policy::Allowance;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
@@ -463,6 +463,8 @@ pub struct GivenCluster {
     pub fresh: Answer,
     /// An invariant was found broken.
     pub breach: bool,
+    /// Node that Homeostat itself runs on.
+    pub runs_on: String,
 }
 
 impl Default for GivenCluster {
@@ -477,6 +479,7 @@ impl Default for GivenCluster {
             dry_run: Answer::Accepts,
             fresh: Answer::Accepts,
             breach: false,
+            runs_on: "node-2".into(),
         }
     }
 }

@@ -65,11 +65,16 @@ pub fn judge(situation: &Situation, decided: &Decided, playbook: Option<&str>) -
     );
     let would_act = matches!(decided.verdict, Verdict::Act | Verdict::Ask);
     // To ask where it could act alone is slow, not wrong.
-    let may_act = situation.label.acts() && !(situation.label == Label::MustAsk && decided.verdict == Verdict::Act);
+    let may_act =
+        situation.label.acts() && !(situation.label == Label::MustAsk && decided.verdict == Verdict::Act);
     let other = decided.step.as_ref().filter(|_| situation.label.acts() || !would_act).and_then(|step| {
         let playbook = expect.playbook.as_deref().or(playbook.filter(|_| situation.label.acts()));
         if expect.action.as_deref().is_some_and(|action| step.action.name() != action) {
-            return Some(format!("{} instead of {}", step.action, expect.action.as_deref().unwrap_or_default()));
+            return Some(format!(
+                "{} instead of {}",
+                step.action,
+                expect.action.as_deref().unwrap_or_default()
+            ));
         }
         if expect.target.as_deref().is_some_and(|target| &*step.target != target) {
             return Some(format!("on {}", step.target));

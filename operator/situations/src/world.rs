@@ -1,20 +1,23 @@
 //! A small world made from the fields of a situation: snapshot and incident, as the loop would hold them.
 
 use crate::given::{
-    Given, GivenAction, GivenIncident, GivenJob, GivenNode, GivenPod, GivenTenant, GivenWorkload, Reach, Switch,
+    Given, GivenAction, GivenIncident, GivenJob, GivenNode, GivenPod, GivenTenant, GivenWorkload, Reach,
+    Switch,
 };
 use crate::words;
 use homeostat_knowledge::action::{ActionInstants, EvidenceRef};
 use homeostat_knowledge::observation::{Change, ObjectChange, ObjectKind, SourceReport, SourceState};
 use homeostat_knowledge::plan::{Expectation, Undo};
 use homeostat_knowledge::policy::{Archetype, Bounds, Freeze, KillSwitch, PLATFORM_TENANT, Permits};
-use homeostat_knowledge::records::{ControllerKey, Hold, JobEnd, NodeRecord, OwnerRecord, PodPhase, Termination};
+use homeostat_knowledge::records::{
+    ControllerKey, Hold, JobEnd, NodeRecord, OwnerRecord, PodPhase, Termination,
+};
 use homeostat_knowledge::{
     ActionId, ActionKind, ActionOutcome, ActionRecord, ActionState, Before, Cause, ContainerRecord,
     ContainerState, ControlPolicy, ControllerKind, ControllerRecord, Entity, Evidence, EvidenceId, Finding,
-    FindingId, FindingKind, GuardLimits, Incident, IncidentId, IncidentState, Instants, Level, Name, ObjectKey,
-    Parameters, PlaybookRef, PodRecord, Severity, SignedDuration, Snapshot, Target, TenantName, TenantPolicy,
-    Timestamp, Uid, Verification, WorkloadHealth, WorkloadKey, WorkloadPolicy,
+    FindingId, FindingKind, GuardLimits, Incident, IncidentId, IncidentState, Instants, Level, Name,
+    ObjectKey, Parameters, PlaybookRef, PodRecord, Severity, SignedDuration, Snapshot, Target, TenantName,
+    TenantPolicy, Timestamp, Uid, Verification, WorkloadHealth, WorkloadKey, WorkloadPolicy,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -103,6 +106,14 @@ impl Given {
         for job in &self.jobs {
             commit(ObjectChange::Controller(Change::Applied(Arc::new(self.job(space, job)))));
         }
+        let home = GivenPod {
+            name: "homeostat-a".into(),
+            of: "homeostat".into(),
+            node: self.cluster.runs_on.clone(),
+            ..GivenPod::default()
+        };
+        let home = home.record(HOME, ControllerKind::Deployment);
+        commit(ObjectChange::Pod(Change::Applied(Arc::new(home))));
         let stock_pod = GivenPod { name: "stock-a".into(), of: "stock".into(), ..GivenPod::default() };
         for pod in self.pods.iter().chain([&stock_pod]) {
             let kind = if pod.of == "order" { self.workload.target.as_str() } else { "Deployment" };
@@ -167,15 +178,11 @@ impl Given {
 
     fn job(&self, space: &str, job: &GivenJob) -> ControllerRecord {
         let kind = ControllerKind::from_kind(&self.workload.target);
-        let owner = OwnerRecord {
-            kind,
-            name: "order".into(),
-            uid: Uid::new(format!("uid-{kind:?}-order")),
-        };
-        let key = ControllerKey { kind: ControllerKind::Job, object: ObjectKey::new(space, job.name.as_str()) };
+        let owner = OwnerRecord { kind, name: "order".into(), uid: Uid::new(format!("uid-{kind:?}-order")) };
+        let key =
+            ControllerKey { kind: ControllerKind::Job, object: ObjectKey::new(space, job.name.as_str()) };
         let mut record = controller(key, &self.workload, "order", "1", Some(owner));
-        record.finished =
-            job.failed.map(|failed| if failed { JobEnd::Failed } else { JobEnd::Complete });
+        record.finished = job.failed.map(|failed| if failed { JobEnd::Failed } else { JobEnd::Complete });
         record
     }
 }
@@ -250,7 +257,8 @@ fn controller(
     revision: &str,
     owner: Option<OwnerRecord>,
 ) -> ControllerRecord {
-    let labels = given.labels.iter().map(|(key, value)| (Name::from(key.as_str()), Name::from(value.as_str())));
+    let labels =
+        given.labels.iter().map(|(key, value)| (Name::from(key.as_str()), Name::from(value.as_str())));
     ControllerRecord {
         uid: Uid::new(format!("uid-{:?}-{}", key.kind, key.object.name)),
         key,
@@ -305,9 +313,7 @@ impl GivenNode {
             allocatable_pods: self.allocatable_pods,
             pressures: self.pressures.iter().map(|name| Name::from(name.as_str())).collect(),
             control_plane: self.control_plane,
-            hold: self
-                .own_cordon
-                .then(|| Hold { by: "node-1-1".into(), until: Some(ago(-1800.0)) }),
+            hold: self.own_cordon.then(|| Hold { by: "node-1-1".into(), until: Some(ago(-1800.0)) }),
         }
     }
 }

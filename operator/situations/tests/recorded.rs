@@ -4,7 +4,7 @@
 
 use homeostat_knowledge::ActionKind;
 use homeostat_playbooks::shipped;
-use homeostat_situations::{Label, read_folder, run, score};
+use homeostat_situations::{Label, read_folder, replay_folder, run, score, test_playbooks};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
@@ -64,4 +64,20 @@ situations:
     let (score, _) = run(&[file], &shipped());
     assert_eq!((score.situations, score.right, score.wrong_actions), (4, 1, 2));
     assert_eq!((score.to_act, score.acted), (3, 1));
+}
+
+#[test]
+fn every_shipped_playbook_file_passes_its_own_test() {
+    let library = folder().join("../library");
+    let paths: Vec<_> = shipped().iter().map(|own| library.join(format!("{}.yaml", own.name))).collect();
+    let checked = test_playbooks(&paths, None).expect("readable");
+    assert_eq!(checked.failure, None, "{}", checked.text);
+    let error = test_playbooks(&[library.join("absent.yaml")], None).expect_err("there is none");
+    assert!(error.to_string().contains("absent.yaml"), "{error}");
+}
+
+#[test]
+fn a_folder_without_situations_is_no_success() {
+    let error = replay_folder(Path::new(env!("CARGO_MANIFEST_DIR")).join("src").as_path(), None, false);
+    assert!(error.expect_err("nothing to read").to_string().contains("no .yaml file"));
 }
