@@ -73,7 +73,7 @@ mod tests {
         let kinds = |snapshot: &Snapshot| -> Vec<FindingKind> {
             findings(snapshot).into_iter().map(|(_, kind, _)| kind).collect()
         };
-        let mut put = |snapshot: &mut Snapshot, node: &NodeRecord| {
+        let put = |snapshot: &mut Snapshot, node: &NodeRecord| {
             let change = ObjectChange::Node(Change::Applied(Arc::new(node.clone())));
             snapshot.commit(&change, Timestamp::UNIX_EPOCH);
         };

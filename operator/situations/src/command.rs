@@ -38,7 +38,7 @@ pub enum CommandError {
     #[error(
         "{path}: no situations for it were found ({looked}); write some, or name a folder with --situations"
     )]
-    None {
+    NoSituations {
         /// Path as given.
         path: String,
         /// Where they were looked for.
@@ -108,7 +108,7 @@ fn situations_of(path: &Path, playbook: &Playbook) -> Result<SituationFile, Comm
     let places = [folder.join(&name), folder.join("..").join(&name)];
     match places.iter().find(|place| place.is_file()) {
         Some(place) => Ok(read_file(place)?),
-        None => Err(CommandError::None {
+        None => Err(CommandError::NoSituations {
             path: path.display().to_string(),
             looked: places.map(|place| place.display().to_string()).join(", "),
         }),

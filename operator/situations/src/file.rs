@@ -217,7 +217,7 @@ fn read<T: DeserializeOwned>(path: &Path, text: &str) -> Result<T, SituationErro
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+#[allow(clippy::panic, clippy::expect_used, clippy::float_cmp, reason = "tests")]
 mod tests {
     use super::*;
 
