@@ -66,6 +66,19 @@ pub(crate) fn spec(name: &str, generation: i64, written: &Spec) -> Result<Playbo
     checker.finish(name, generation, written)
 }
 
+/// The action that takes this one back.
+fn opposite(kind: ActionKind) -> Option<ActionKind> {
+    match kind {
+        ActionKind::ScaleUp => Some(ActionKind::ScaleDown),
+        ActionKind::ScaleDown => Some(ActionKind::ScaleUp),
+        ActionKind::Cordon | ActionKind::Drain => Some(ActionKind::Uncordon),
+        ActionKind::Uncordon => Some(ActionKind::Cordon),
+        ActionKind::Suspend => Some(ActionKind::Resume),
+        ActionKind::Resume => Some(ActionKind::Suspend),
+        _ => None,
+    }
+}
+
 #[derive(Default)]
 struct Checker {
     problems: Vec<Problem>,
@@ -99,11 +112,56 @@ impl Checker {
                 self.refuse(step.referenced, Rule::After, message);
             }
         }
+        self.reachable(written, &playbook);
+        self.circles(written);
         if self.problems.is_empty() {
             return Ok(playbook);
         }
         self.problems.sort_by_key(|problem| (problem.line, problem.column));
         Err(PlaybookError::Refused { name: name.to_owned(), problems: self.problems })
+    }
+
+    /// Restarts that did not help end the ladder at `uselessActions`: no repair after them would ever be done.
+    fn reachable(&mut self, written: &Spec, playbook: &Playbook) {
+        // A step that was refused is no rung, and then the two lists do not belong together.
+        if playbook.ladder.len() != written.ladder.value.len() {
+            return;
+        }
+        let limit = playbook.limits.useless_actions;
+        let mut restarts = 0;
+        for (step, rung) in written.ladder.value.iter().zip(&playbook.ladder) {
+            if rung.action == ActionKind::Notify || rung.after.is_aftercare() {
+                continue;
+            }
+            if restarts >= limit {
+                let message = format!(
+                    "{} is never reached: the steps before it restart {restarts} times, and uselessActions ({limit}) ends the ladder; raise it or lower times",
+                    rung.action
+                );
+                self.refuse(step.referenced, Rule::Unreachable, message);
+            }
+            if matches!(rung.action, ActionKind::EvictPod | ActionKind::RollingRestart) {
+                restarts += rung.times;
+            }
+        }
+    }
+
+    /// A step that takes back what an earlier one did would let the ladder go in circles.
+    fn circles(&mut self, written: &Spec) {
+        let steps = &written.ladder.value;
+        for (index, step) in steps.iter().enumerate() {
+            let opposite = ActionKind::from_name(&step.value.action.value).and_then(opposite);
+            let Some(opposite) = opposite else { continue };
+            let earlier = |other: &Spanned<LadderStep>| other.value.action.value == opposite.name();
+            if let Some(number) = steps[..index].iter().position(earlier) {
+                let message = format!(
+                    "{} takes back what step {} does: write undo: Restore there, or use two playbooks",
+                    step.value.action.value,
+                    number + 1
+                );
+                self.refuse(step.referenced, Rule::Loop, message);
+            }
+        }
     }
 
     fn name(&mut self, name: &str, at: Location) {
@@ -207,6 +265,12 @@ impl Checker {
             self.refuse(at, Rule::After, message);
         }
         let undo = match step.undo.as_ref().map(|undo| (undo.value.as_str(), undo.referenced)) {
+            None if RESTORABLE.contains(&action) => {
+                let message =
+                    format!("{action} does not say whether it is taken back: add undo, Restore or Never");
+                self.refuse(at, Rule::Undo, message);
+                Undo::None
+            }
             None | Some(("Never", _)) => Undo::None,
             Some(("Restore", _)) if RESTORABLE.contains(&action) => Undo::Restore,
             Some(("Restore", place)) => {

@@ -50,6 +50,8 @@ const FIELDS: [(&str, &[&str]); 3] = [
             "surges",
             "pods",
             "maximumUselessRestarts",
+            "newReleaseFails",
+            "oldReleaseServes",
         ],
     ),
     ("tenant", &["name"]),
@@ -263,6 +265,10 @@ pub struct WorkloadFacts {
     pub pods: i64,
     /// Restarts without success before people must take over.
     pub maximum_useless_restarts: i64,
+    /// Pods of the newest release of a Deployment exist, and none of them serves.
+    pub new_release_fails: bool,
+    /// A pod of an older release serves.
+    pub old_release_serves: bool,
 }
 
 /// `tenant` in conditions.

@@ -4,16 +4,20 @@ use crate::parse::{PlaybookError, Problem, Rule, parse};
 use crate::schema::Playbook;
 
 /// Name and text of every shipped playbook.
-pub const LIBRARY: [(&str, &str); 15] = [
+pub const LIBRARY: [(&str, &str); 19] = [
     ("crash", include_str!("../library/crash.yaml")),
     ("crash-again-backs-off", include_str!("../library/crash-again-backs-off.yaml")),
     ("crash-loop", include_str!("../library/crash-loop.yaml")),
+    ("crash-loop-after-release", include_str!("../library/crash-loop-after-release.yaml")),
     ("dependency-down", include_str!("../library/dependency-down.yaml")),
     ("error-burst", include_str!("../library/error-burst.yaml")),
+    ("flapping", include_str!("../library/flapping.yaml")),
     ("hung-process", include_str!("../library/hung-process.yaml")),
     ("image-pull-failed", include_str!("../library/image-pull-failed.yaml")),
+    ("job-failed", include_str!("../library/job-failed.yaml")),
     ("no-data", include_str!("../library/no-data.yaml")),
     ("node-not-ready", include_str!("../library/node-not-ready.yaml")),
+    ("node-pressure", include_str!("../library/node-pressure.yaml")),
     ("not-ready", include_str!("../library/not-ready.yaml")),
     ("out-of-memory", include_str!("../library/out-of-memory.yaml")),
     ("signal-abnormal", include_str!("../library/signal-abnormal.yaml")),

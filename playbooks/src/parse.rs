@@ -78,8 +78,10 @@ pub enum Rule {
     Expression,
     /// The ladder has 1 to 16 steps.
     LadderLength,
-    /// Nothing comes after the step that tells people.
+    /// Every step can be reached: nothing comes after the step that tells people, or after the limits ended it.
     Unreachable,
+    /// No step takes back what another step of the ladder does.
+    Loop,
     /// The action exists and can be done.
     Action,
     /// Targets and values are absolute.

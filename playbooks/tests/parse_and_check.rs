@@ -163,12 +163,34 @@ fn each_rule_refuses_at_the_right_line() {
         (with(&format!("{{ action: ResizePod, {verify} }}")), Rule::Action, 3, "available are ScaleUp"),
         (with(&format!("{{ action: RollBack, {verify} }}")), Rule::RelativeTarget, 3, "PreviousRevision"),
         (
-            with(&format!("{{ action: ScaleUp, {verify}, parameters: {{ replicas: '+2' }} }}")),
+            with(&format!("{{ action: ScaleUp, undo: Never, {verify}, parameters: {{ replicas: '+2' }} }}")),
             Rule::RelativeTarget,
             3,
             "absolute",
         ),
-        (with(&format!("{{ action: Cordon, to: SickPod, {verify} }}")), Rule::RelativeTarget, 3, "SickNode"),
+        (
+            with(&format!("{{ action: Cordon, to: SickPod, undo: Never, {verify} }}")),
+            Rule::RelativeTarget,
+            3,
+            "SickNode",
+        ),
+        (with(&format!("{{ action: Cordon, {verify} }}")), Rule::Undo, 3, "Restore or Never"),
+        (
+            with(&format!(
+                "{{ action: Cordon, undo: Restore, {verify} }}\n    - {{ action: Uncordon, {verify} }}"
+            )),
+            Rule::Loop,
+            4,
+            "takes back what step 1 does",
+        ),
+        (
+            with(&format!(
+                "{{ action: EvictPod, times: 2, {verify} }}\n    - {{ action: RollingRestart, {verify} }}"
+            )),
+            Rule::Unreachable,
+            4,
+            "uselessActions (2) ends the ladder",
+        ),
         (
             with(&format!("{{ action: EvictPod, {verify}, parameters: {{ pods: '+1' }} }}")),
             Rule::RelativeTarget,

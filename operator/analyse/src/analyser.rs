@@ -4,6 +4,7 @@ use crate::calls::{Callee, Calls, Tally};
 use crate::causes::Causes;
 use crate::golden::Golden;
 use crate::logs::Logs;
+use crate::objects;
 use crate::pods::Pods;
 use crate::signals::Signals;
 use homeostat_knowledge::observation::{Change, ObjectChange, SourceState};
@@ -149,7 +150,10 @@ impl Analyser {
         self.call_findings(snapshot, now, &mut seen);
         self.slow_findings(snapshot, now, &mut seen);
         self.signal_findings(now, &mut seen);
-        node_findings(snapshot, now, &mut seen);
+        for (entity, kind, evidence) in objects::findings(snapshot) {
+            let found = Seen { since: now, at: now, confidence: 0.999, evidence: vec![evidence] };
+            seen.insert((entity, kind), found);
+        }
         source_findings(snapshot, now, &mut seen);
         for (_, callee) in self.calls.callees_mut() {
             callee.learn(now);
@@ -570,20 +574,6 @@ fn keep(finding: &Finding) -> Seen {
 fn chance(callee: &Callee, tally: &Tally) -> f64 {
     // Three times the usual rate: a rate that wanders is not a fault.
     binomial_upper(tally.failures(), tally.calls(), (3.0 * callee.usual_rate).max(0.005))
-}
-
-fn node_findings(snapshot: &Snapshot, now: Timestamp, seen: &mut BTreeMap<(Entity, FindingKind), Seen>) {
-    for node in snapshot.nodes.values().filter(|node| !node.ready) {
-        seen.insert(
-            (Entity::Node { name: node.name.clone() }, FindingKind::NodeNotReady),
-            Seen {
-                since: now,
-                at: now,
-                confidence: 0.999,
-                evidence: vec![Evidence::new("node", "not ready")],
-            },
-        );
-    }
 }
 
 fn source_findings(snapshot: &Snapshot, now: Timestamp, seen: &mut BTreeMap<(Entity, FindingKind), Seen>) {

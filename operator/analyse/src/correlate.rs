@@ -84,6 +84,8 @@ fn first_hand(kind: FindingKind) -> bool {
         | FindingKind::ImagePullFailed
         | FindingKind::SignalAbnormal
         | FindingKind::NodeNotReady
+        | FindingKind::NodePressure
+        | FindingKind::JobFailed
         | FindingKind::NoData => true,
         FindingKind::Unreachable
         | FindingKind::Hung
@@ -102,6 +104,7 @@ fn weight(kind: FindingKind) -> f64 {
         FindingKind::ImagePullFailed | FindingKind::Unschedulable => 0.96,
         FindingKind::Crashed => 0.95,
         FindingKind::NodeNotReady => 0.94,
+        FindingKind::NodePressure | FindingKind::JobFailed => 0.93,
         FindingKind::Hung => 0.9,
         FindingKind::DependencyDown => 0.88,
         FindingKind::ErrorBurst => 0.85,

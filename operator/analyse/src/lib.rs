@@ -14,6 +14,7 @@ pub mod causes;
 pub mod correlate;
 pub mod golden;
 pub mod logs;
+pub mod objects;
 pub mod pods;
 pub mod signals;
 

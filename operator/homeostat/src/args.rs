@@ -18,8 +18,15 @@ pub struct Args {
 pub enum Command {
     /// Run the control plane. Inside a cluster it uses the service account, outside the kubeconfig.
     Run(RunArgs),
-    /// Judge a recorded run again under the default guards: what would have been done, what refused.
+    /// Judge a recorded run again under the default guards (a file), or decide recorded situations again and compare
+    /// the answers with the right ones (a folder).
     Replay(ReplayArgs),
+    /// Work with playbook files.
+    Playbook {
+        /// What to do.
+        #[command(subcommand)]
+        command: PlaybookCommand,
+    },
     /// Create the objects in FILE that do not exist yet; existing ones are never changed.
     InstallDefaults {
         /// Manifest (YAML) with the default `ControlPlane`.
@@ -70,11 +77,32 @@ pub struct RunArgs {
 /// Arguments of `replay`.
 #[derive(Debug, Clone, clap::Args)]
 pub struct ReplayArgs {
-    /// File written by `run --record`.
+    /// File written by `run --record`, or a folder of situations (see docs/situations.md).
+    #[arg(value_name = "FILE|DIR")]
     pub file: PathBuf,
-    /// Print JSON instead of a table.
+    /// Print JSON instead of a table (a file only).
     #[arg(long)]
     pub json: bool,
+    /// Write every answer to this file as JSON (a folder only).
+    #[arg(long)]
+    pub out: Option<PathBuf>,
+    /// Print every situation, not only the wrong ones (a folder only).
+    #[arg(long)]
+    pub all: bool,
+}
+
+/// What to do with playbook files.
+#[derive(Debug, Subcommand)]
+pub enum PlaybookCommand {
+    /// Check playbooks and decide their recorded situations; fails when an answer differs.
+    Test {
+        /// Playbook files; each replaces the shipped one of the same name.
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+        /// Folder of situations; without it each file's own are used (`situations/NAME.yaml`).
+        #[arg(long)]
+        situations: Option<PathBuf>,
+    },
 }
 
 #[cfg(test)]

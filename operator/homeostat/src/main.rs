@@ -1,8 +1,9 @@
 //! The Homeostat binary.
 
 use clap::{CommandFactory, Parser};
-use homeostat::args::{Args, Command};
+use homeostat::args::{Args, Command, PlaybookCommand};
 use homeostat::{install, release, replay, run, telemetry};
+use homeostat_situations::{Checked, CommandError};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -11,6 +12,12 @@ fn main() -> ExitCode {
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Args::command(), "homeostat", &mut std::io::stdout());
             Ok(())
+        }
+        Command::Replay(args) if args.file.is_dir() => {
+            finish(homeostat_situations::replay_folder(&args.file, args.out.as_deref(), args.all))
+        }
+        Command::Playbook { command: PlaybookCommand::Test { files, situations } } => {
+            finish(homeostat_situations::test_playbooks(&files, situations.as_deref()))
         }
         Command::Replay(args) => replay::run(&args).map(|text| println!("{text}")).map_err(report),
         Command::InstallDefaults { file } => runtime(async { install::run(&file).await.map_err(report) }),
@@ -29,6 +36,13 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Prints what was found; what does not hold is an error.
+fn finish(checked: Result<Checked, CommandError>) -> Result<(), String> {
+    let checked = checked.map_err(report)?;
+    print!("{}", checked.text);
+    checked.failure.map_or(Ok(()), Err)
 }
 
 /// Two workers are enough: the loop is one task, requests are few.

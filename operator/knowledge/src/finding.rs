@@ -94,13 +94,17 @@ pub enum FindingKind {
     SignalAbnormal,
     /// A node is not ready.
     NodeNotReady,
+    /// A node is short of memory, disk or process numbers, as its kubelet says.
+    NodePressure,
+    /// The newest run of a Job or `CronJob` failed.
+    JobFailed,
     /// A source is silent: nothing can be said, nothing may be done on its account.
     NoData,
 }
 
 impl FindingKind {
     /// Every kind, in the order above.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 17] = [
         Self::Crashed,
         Self::BackingOff,
         Self::CrashLoop,
@@ -115,6 +119,8 @@ impl FindingKind {
         Self::ImagePullFailed,
         Self::SignalAbnormal,
         Self::NodeNotReady,
+        Self::NodePressure,
+        Self::JobFailed,
         Self::NoData,
     ];
 
@@ -135,6 +141,8 @@ impl FindingKind {
             Self::ImagePullFailed => "ImagePullFailed",
             Self::SignalAbnormal => "SignalAbnormal",
             Self::NodeNotReady => "NodeNotReady",
+            Self::NodePressure => "NodePressure",
+            Self::JobFailed => "JobFailed",
             Self::NoData => "NoData",
         }
     }

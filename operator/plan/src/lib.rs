@@ -18,6 +18,7 @@ pub mod kubelet;
 mod nodes;
 pub mod planner;
 pub mod quiet;
+mod release;
 pub mod report;
 pub mod select;
 pub mod sick;

@@ -10,7 +10,7 @@ use homeostat_knowledge::{
     ActionKind, Before, ControllerKind, Entity, FindingKind, ObjectKey, Parameters, SignedDuration, Snapshot,
     TenantName, Timestamp,
 };
-use homeostat_playbooks::Rung;
+use homeostat_playbooks::{After, Rung};
 
 /// How long a cordon or a suspension holds when nothing takes it back before.
 pub(crate) const HOLD: SignedDuration = SignedDuration::from_hours(1);
@@ -28,6 +28,12 @@ pub(crate) fn step(case: &Case<'_>, number: u32, rung: &Rung) -> Result<Chosen, 
     let Some(node) = case.snapshot.nodes.get(name) else {
         return Err(Stop::nothing(format!("node {name} is gone")));
     };
+    if let After::WhenStillAbnormal { age } = rung.after {
+        let at = later(case.since(), age);
+        if case.now < at {
+            return Err(Stop::until(at, format!("{} may pass by itself", case.cause.kind)));
+        }
+    }
     match rung.action {
         ActionKind::Cordon => cordon(case, node, number, rung),
         ActionKind::Uncordon => uncordon(case, node, number, rung),
@@ -58,7 +64,8 @@ fn uncordon(case: &Case<'_>, node: &NodeRecord, number: u32, rung: &Rung) -> Res
 
 /// The state of a node is known as of now: the watch would have told a change.
 fn seen(case: &Case<'_>) -> Result<Timestamp, Stop> {
-    if case.cause.kind == FindingKind::NodeNotReady && case.supporting().next().is_some() {
+    let of_node = matches!(case.cause.kind, FindingKind::NodeNotReady | FindingKind::NodePressure);
+    if of_node && case.supporting().next().is_some() {
         return Ok(case.now);
     }
     case.last_seen().ok_or_else(|| Stop::wait("no active finding supports the cause any more"))

@@ -2,7 +2,7 @@
 
 use crate::case::Case;
 use crate::decision::{Stop, words};
-use crate::kubelet;
+use crate::{kubelet, release};
 use homeostat_knowledge::{ActionKind, Entity, IncidentState};
 use homeostat_playbooks::{Facts, IncidentFacts, Playbook, TenantFacts, Truth, WorkloadFacts};
 use std::collections::BTreeSet;
@@ -85,6 +85,7 @@ pub fn facts(case: &Case<'_>) -> Facts {
             _ => true,
         })
         .collect();
+    let releases = case.subject.as_ref().and_then(|subject| release::compare(case.snapshot, subject, &pods));
     let active = case.incident.findings.iter().filter(|finding| finding.active);
     let findings: BTreeSet<_> = active.map(|finding| finding.kind).collect();
     Facts {
@@ -115,6 +116,8 @@ pub fn facts(case: &Case<'_>) -> Facts {
             surges: subject.controller.is_some_and(|controller| controller.surges),
             pods: i64::try_from(pods.len()).unwrap_or(i64::MAX),
             maximum_useless_restarts: i64::from(subject.policy.maximum_useless_restarts),
+            new_release_fails: releases.is_some_and(|releases| releases.new_fails),
+            old_release_serves: releases.is_some_and(|releases| releases.old_serves),
         }),
         tenant: case.subject.as_ref().map(|subject| TenantFacts { name: subject.tenant.name.to_string() }),
     }

@@ -343,7 +343,7 @@ fn remarks_join_the_explanation_of_an_admitted_plan() {
 fn a_plan_stays_admissible_while_other_things_change() {
     let mut given = hung();
     let (plan, _) = drafted(&given);
-    given.others.push(GivenOther { workload: "kitchen".into(), state: "Open".into() });
+    given.others.push(GivenOther { workload: "stock".into(), state: "Open".into() });
     let (mut later, _) = given.build();
     later.generation += 5;
     assert!(check(plan, &later, now()).is_ok());

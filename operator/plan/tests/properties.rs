@@ -22,8 +22,8 @@ fn words(of: &'static [&'static str]) -> impl Strategy<Value = String> {
     select(of).prop_map(str::to_owned)
 }
 
-const PODS: &[&str] = &["order-a", "order-b", "kitchen-b"];
-const UIDS: &[&str] = &["uid-order-a", "uid-order-b", "uid-kitchen-b", "uid-other"];
+const PODS: &[&str] = &["order-a", "order-b", "stock-b"];
+const UIDS: &[&str] = &["uid-order-a", "uid-order-b", "uid-stock-b", "uid-other"];
 
 fn pod() -> impl Strategy<Value = GivenPod> {
     (
@@ -43,7 +43,7 @@ fn pod() -> impl Strategy<Value = GivenPod> {
         .prop_map(
             |((name, uid, created, ready), (deleting, restarts, since, end), state, phase, rest)| {
                 let (started, node, local_data) = rest;
-                let of = if name.starts_with("order") { "order".to_owned() } else { "kitchen".to_owned() };
+                let of = if name.starts_with("order") { "order".to_owned() } else { "stock".to_owned() };
                 GivenPod {
                     name,
                     uid,
@@ -59,6 +59,7 @@ fn pod() -> impl Strategy<Value = GivenPod> {
                     node,
                     local_data,
                     of,
+                    ..GivenPod::default()
                 }
             },
         )
@@ -81,7 +82,7 @@ fn action() -> impl Strategy<Value = GivenAction> {
         option::of(seconds()),
         option::of(seconds()),
         words(&["order-1", "order-1", "other-1"]),
-        words(&["order", "kitchen"]),
+        words(&["order", "stock"]),
     )
         .prop_map(|(kind, uid, state, sent, closed, incident, of)| GivenAction {
             kind,
@@ -106,9 +107,9 @@ fn incident() -> impl Strategy<Value = GivenIncident> {
             "pod order-a",
             "workload order",
             "pod order-b",
-            "pod kitchen-b",
+            "pod stock-b",
             "workload order",
-            "workload kitchen",
+            "workload stock",
             "node node-1",
             "external pay.example",
         ]),
@@ -126,7 +127,7 @@ fn incident() -> impl Strategy<Value = GivenIncident> {
             "Resolved",
         ]),
         (seconds(), seconds(), option::of(seconds()), proptest::bool::weighted(0.1)),
-        words(&["order", "order", "order", "order", "order", "kitchen", "none"]),
+        words(&["order", "order", "order", "order", "order", "stock", "none"]),
         words(&["shop", "shop", "shop", "shop", "shop", "none", "elsewhere"]),
     )
         .prop_map(|(kind, cause, (uid, seen_on), confidence, state, times, workload, tenant)| {
@@ -144,6 +145,7 @@ fn incident() -> impl Strategy<Value = GivenIncident> {
                 ended,
                 workload,
                 tenant,
+                ..GivenIncident::default()
             }
         })
 }
@@ -168,7 +170,7 @@ fn world() -> impl Strategy<Value = Given> {
             exists,
             ..GivenWorkload::default()
         });
-    let other = (words(&["order", "kitchen"]), words(&["Open", "Mitigated", "HandedOver"]))
+    let other = (words(&["order", "stock"]), words(&["Open", "Mitigated", "HandedOver"]))
         .prop_map(|(workload, state)| GivenOther { workload, state });
     (
         incident(),
@@ -187,8 +189,8 @@ fn world() -> impl Strategy<Value = Given> {
             good,
             node: GivenNode::default(),
             others,
-            blind: None,
             orphan,
+            ..Given::default()
         })
 }
 

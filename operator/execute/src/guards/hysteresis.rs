@@ -18,11 +18,14 @@ pub fn minimum_duration(kind: FindingKind) -> SignedDuration {
         | FindingKind::ErrorBurst
         | FindingKind::Slow
         | FindingKind::DependencyDown
+        | FindingKind::JobFailed
         | FindingKind::NoData => SignedDuration::ZERO,
         FindingKind::NotReady | FindingKind::SignalAbnormal => SignedDuration::from_secs(10),
         FindingKind::Unschedulable | FindingKind::ImagePullFailed => SignedDuration::from_secs(30),
         // The node controller waits as long before it calls a node unready.
         FindingKind::NodeNotReady => SignedDuration::from_secs(40),
+        // The kubelet first tries to free what it is short of by itself.
+        FindingKind::NodePressure => SignedDuration::from_secs(60),
     }
 }
 

@@ -182,7 +182,9 @@ pub fn is_object_state(kind: FindingKind) -> bool {
         | FindingKind::NotReady
         | FindingKind::Unschedulable
         | FindingKind::ImagePullFailed
-        | FindingKind::NodeNotReady => true,
+        | FindingKind::NodeNotReady
+        | FindingKind::NodePressure
+        | FindingKind::JobFailed => true,
         FindingKind::Unreachable
         | FindingKind::Hung
         | FindingKind::ErrorBurst

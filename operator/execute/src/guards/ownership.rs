@@ -2,6 +2,7 @@
 
 use super::{GuardInput, Ruling};
 use crate::ports::Field;
+use homeostat_knowledge::ActionKind;
 
 pub(super) fn judge(input: &GuardInput) -> Ruling {
     let limit = "nobody else on the target";
@@ -39,8 +40,10 @@ pub(super) fn judge(input: &GuardInput) -> Ruling {
             "a newer plan was carried out meanwhile; the situation is judged anew",
         );
     }
-    // Taking back a size or a suspension does not wait for the rollout that it may have caused.
-    if facts.rolling_out && action.undo_of.is_none() {
+    // Taking back a size or a suspension does not wait for the rollout that it may have caused, and a roll back
+    // takes back the very rollout that is under way.
+    let takes_back = action.undo_of.is_some() || action.kind == ActionKind::RollBack;
+    if facts.rolling_out && !takes_back {
         return Ruling::refused(
             "a rollout is under way",
             limit,

@@ -1,0 +1,103 @@
+//! Words and numbers of the files, checked while they are read, so that a wrong one is told with its place.
+
+use homeostat_knowledge::records::PodPhase;
+use homeostat_knowledge::{ActionKind, ActionState, ControllerKind, FindingKind, IncidentState};
+use serde::de::{Deserialize, Deserializer, Error};
+
+/// Largest number of seconds that is accepted: about three years.
+const LONGEST: f64 = 1e8;
+
+/// What `cause` may begin with.
+pub const CAUSES: [&str; 5] = ["pod", "workload", "node", "external", "source"];
+
+/// The state of an incident by its name.
+pub fn incident_state(name: &str) -> Option<IncidentState> {
+    use IncidentState::{Acting, HandedOver, Mitigated, Open, Resolved};
+    [Open, Acting, Mitigated, Resolved, HandedOver].into_iter().find(|state| format!("{state:?}") == name)
+}
+
+/// The state of an action by its name.
+pub fn action_state(name: &str) -> Option<ActionState> {
+    use ActionState::{
+        Admitted, AwaitingApproval, Cancelled, Claimed, Failed, HandedOver, Proposed, Refused, Sent, Undone,
+        Verified, Verifying,
+    };
+    let all = [
+        Proposed,
+        AwaitingApproval,
+        Admitted,
+        Refused,
+        Claimed,
+        Sent,
+        Verifying,
+        Verified,
+        Undone,
+        Failed,
+        Cancelled,
+        HandedOver,
+    ];
+    all.into_iter().find(|state| format!("{state:?}") == name)
+}
+
+/// The phase of a pod by its name.
+pub fn phase(name: &str) -> Option<PodPhase> {
+    use PodPhase::{Failed, Pending, Running, Succeeded, Unknown};
+    [Pending, Running, Succeeded, Failed, Unknown].into_iter().find(|phase| format!("{phase:?}") == name)
+}
+
+/// A word that `known` accepts.
+fn word<'de, D: Deserializer<'de>>(
+    deserializer: D,
+    what: &str,
+    known: impl Fn(&str) -> bool,
+) -> Result<String, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    if known(&text) { Ok(text) } else { Err(D::Error::custom(format!("no {what} is called {text:?}"))) }
+}
+
+pub(crate) fn read_finding<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    word(deserializer, "finding", |text| FindingKind::from_name(text).is_some())
+}
+
+pub(crate) fn read_incident_state<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    word(deserializer, "incident state", |text| incident_state(text).is_some())
+}
+
+pub(crate) fn read_action<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    word(deserializer, "action", |text| ActionKind::from_name(text).is_some())
+}
+
+pub(crate) fn read_action_state<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    word(deserializer, "action state", |text| action_state(text).is_some())
+}
+
+pub(crate) fn read_controller<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    word(deserializer, "controller", |text| {
+        text == "Other" || ControllerKind::from_kind(text) != ControllerKind::Other
+    })
+}
+
+pub(crate) fn read_phase<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    word(deserializer, "pod phase", |text| phase(text).is_some())
+}
+
+pub(crate) fn read_cause<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    word(deserializer, "cause", |text| {
+        text.split_once(' ').is_some_and(|(sort, name)| CAUSES.contains(&sort) && !name.trim().is_empty())
+    })
+}
+
+fn in_range<E: Error>(seconds: f64) -> Result<f64, E> {
+    if (-3600.0..=LONGEST).contains(&seconds) {
+        return Ok(seconds);
+    }
+    Err(E::custom(format!("{seconds} s is out of range: expected -3600 to {LONGEST:.0}")))
+}
+
+pub(crate) fn read_seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    in_range(f64::deserialize(deserializer)?)
+}
+
+pub(crate) fn read_some_seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<f64>, D::Error> {
+    Option::<f64>::deserialize(deserializer)?.map(in_range).transpose()
+}

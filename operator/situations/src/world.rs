@@ -1,0 +1,503 @@
+//! A small world made from the fields of a situation: snapshot and incident, as the loop would hold them.
+
+use crate::given::{
+    Given, GivenAction, GivenIncident, GivenJob, GivenNode, GivenPod, GivenTenant, GivenWorkload, Reach,
+    Switch,
+};
+use crate::words;
+use homeostat_knowledge::action::{ActionInstants, EvidenceRef};
+use homeostat_knowledge::observation::{Change, ObjectChange, ObjectKind, SourceReport, SourceState};
+use homeostat_knowledge::plan::{Expectation, Undo};
+use homeostat_knowledge::policy::{Archetype, Bounds, Freeze, KillSwitch, PLATFORM_TENANT, Permits};
+use homeostat_knowledge::records::{
+    ControllerKey, Hold, JobEnd, NodeRecord, OwnerRecord, PodPhase, Termination,
+};
+use homeostat_knowledge::{
+    ActionId, ActionKind, ActionOutcome, ActionRecord, ActionState, Before, Cause, ContainerRecord,
+    ContainerState, ControlPolicy, ControllerKind, ControllerRecord, Entity, Evidence, EvidenceId, Finding,
+    FindingId, FindingKind, GuardLimits, Incident, IncidentId, IncidentState, Instants, Level, Name,
+    ObjectKey, Parameters, PlaybookRef, PodRecord, Severity, SignedDuration, Snapshot, Target, TenantName,
+    TenantPolicy, Timestamp, Uid, Verification, WorkloadHealth, WorkloadKey, WorkloadPolicy,
+};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// Namespace that Homeostat runs in.
+pub const HOME: &str = "homeostat-system";
+/// Namespace of everything that says nothing else.
+const SHOP: &str = "shop";
+
+/// The instant of every decision.
+pub fn now() -> Timestamp {
+    Timestamp::from_second(1_800_000_000).unwrap_or_default()
+}
+
+/// So many seconds before [`now`]; [`now`] itself for what is no time.
+pub fn ago(seconds: f64) -> Timestamp {
+    let span = SignedDuration::try_from_secs_f64(seconds).unwrap_or_default();
+    now().checked_sub(span).unwrap_or_else(|_| now())
+}
+
+/// The workload that incidents are about when they say nothing else.
+pub fn order() -> WorkloadKey {
+    ObjectKey::new(SHOP, "order")
+}
+
+/// The tenant as it is when nothing is said about it: recommends only.
+pub fn tenant() -> TenantPolicy {
+    TenantPolicy {
+        name: TenantName::new(SHOP),
+        uid: Uid::new("uid-tenant"),
+        generation: 1,
+        namespaces: BTreeSet::from([SHOP.into()]),
+        levels: BTreeMap::new(),
+        limits: GuardLimits::default(),
+        verification: SignedDuration::from_secs(30),
+        freezes: Vec::new(),
+        approvers: Vec::new(),
+        paused: false,
+    }
+}
+
+impl Given {
+    /// The snapshot and the incident of this situation. Names of the situation mean objects in its namespace.
+    pub fn build(&self) -> (Snapshot, Incident) {
+        let mut snapshot = Snapshot::default();
+        snapshot.generation = 41;
+        let space = self.tenant.namespace.as_deref().unwrap_or(SHOP);
+        let mut commit = |change: ObjectChange| snapshot.commit(&change, ago(self.cluster.warm));
+        for kind in ObjectKind::REQUIRED {
+            commit(ObjectChange::Synced(kind));
+        }
+        commit(ObjectChange::Control(Some(Arc::new(ControlPolicy {
+            kill_switch: self.switch(),
+            ceiling: self.cluster.ceiling,
+            ..ControlPolicy::default()
+        }))));
+        if !self.orphan {
+            commit(ObjectChange::Tenant(Change::Applied(Arc::new(self.tenant.policy(space)))));
+        }
+        if let Some(level) = self.tenant.platform {
+            commit(ObjectChange::Tenant(Change::Applied(Arc::new(platform(level)))));
+        }
+        commit(ObjectChange::Node(Change::Applied(Arc::new(self.node.record()))));
+        for number in 0..self.node.others {
+            let mut other = GivenNode::default().record();
+            other.name = Name::from(format!("node-{}", number + 2));
+            other.uid = Uid::new(format!("uid-{}", other.name));
+            commit(ObjectChange::Node(Change::Applied(Arc::new(other))));
+        }
+        let usual = GivenWorkload::default();
+        for (name, given) in [("order", &self.workload), ("stock", &usual)] {
+            let kind = ControllerKind::from_kind(&given.target);
+            commit(ObjectChange::Workload(Change::Applied(Arc::new(policy(space, name, given, kind)))));
+            if given.exists {
+                let old = self.pods.iter().any(|pod| pod.of == name && pod.old_release);
+                for record in controllers(space, name, given, kind, old) {
+                    commit(ObjectChange::Controller(Change::Applied(Arc::new(record))));
+                }
+            }
+        }
+        for number in 2..self.tenant.workloads {
+            let name = format!("other-{number}");
+            let record = policy(space, &name, &usual, ControllerKind::Deployment);
+            commit(ObjectChange::Workload(Change::Applied(Arc::new(record))));
+        }
+        for job in &self.jobs {
+            commit(ObjectChange::Controller(Change::Applied(Arc::new(self.job(space, job)))));
+        }
+        let home = GivenPod {
+            name: "homeostat-a".into(),
+            of: "homeostat".into(),
+            node: self.cluster.runs_on.clone(),
+            ..GivenPod::default()
+        };
+        let home = home.record(HOME, ControllerKind::Deployment);
+        commit(ObjectChange::Pod(Change::Applied(Arc::new(home))));
+        let stock_pod = GivenPod { name: "stock-a".into(), of: "stock".into(), ..GivenPod::default() };
+        for pod in self.pods.iter().chain([&stock_pod]) {
+            let kind = if pod.of == "order" { self.workload.target.as_str() } else { "Deployment" };
+            let record = pod.record(space, ControllerKind::from_kind(kind));
+            commit(ObjectChange::Pod(Change::Applied(Arc::new(record))));
+        }
+        for (number, action) in (1..).zip(&self.actions) {
+            commit(ObjectChange::Action(Change::Applied(Arc::new(action.record(space, number)))));
+        }
+        self.sources(&mut snapshot);
+        if let Some(good) = self.good {
+            let health = WorkloadHealth {
+                last_good: Some(ago(0.5)),
+                good_since: Some(ago(good)),
+                good_calls: 100,
+                ..WorkloadHealth::default()
+            };
+            snapshot.health.insert_mut(ObjectKey::new(space, "order"), health);
+        }
+        for (number, other) in (1..).zip(&self.others) {
+            let given = GivenIncident {
+                cause: format!("workload {}", other.workload),
+                workload: other.workload.clone(),
+                state: other.state.clone(),
+                ..GivenIncident::default()
+            };
+            let mut incident = given.incident_in(space);
+            incident.id = IncidentId::new(format!("other-{number}"));
+            snapshot.incidents.insert_mut(incident.id.clone(), Arc::new(incident));
+        }
+        let incident = self.incident.incident_in(space);
+        snapshot.incidents.insert_mut(incident.id.clone(), Arc::new(incident.clone()));
+        (snapshot, incident)
+    }
+
+    /// The kill switch as it is read.
+    pub fn switch(&self) -> KillSwitch {
+        match self.cluster.kill_switch {
+            Switch::Released => KillSwitch::Off,
+            Switch::Engaged => KillSwitch::Engaged { reason: "a person pulled it".into(), by: None },
+            Switch::Unreadable => KillSwitch::Unreadable,
+        }
+    }
+
+    fn sources(&self, snapshot: &mut Snapshot) {
+        let report = |state| SourceReport { state, accepted: 0, dropped: 0 };
+        let watch = match &self.blind {
+            Some(why) => SourceState::Down(why.as_str().into()),
+            None => SourceState::Healthy,
+        };
+        snapshot.sources.insert_mut("kubernetes".into(), report(watch));
+        for (name, reach) in [("otlp", self.cluster.spans), ("prometheus", self.cluster.metrics)] {
+            let state = match reach {
+                Reach::Up => SourceState::Healthy,
+                Reach::Down => SourceState::Down("no answer".into()),
+                Reach::Unset => SourceState::Off,
+                Reach::Unknown => continue,
+            };
+            snapshot.sources.insert_mut(name.into(), report(state));
+        }
+    }
+
+    fn job(&self, space: &str, job: &GivenJob) -> ControllerRecord {
+        let kind = ControllerKind::from_kind(&self.workload.target);
+        let owner = OwnerRecord { kind, name: "order".into(), uid: Uid::new(format!("uid-{kind:?}-order")) };
+        let key =
+            ControllerKey { kind: ControllerKind::Job, object: ObjectKey::new(space, job.name.as_str()) };
+        let mut record = controller(key, &self.workload, "order", "1", Some(owner));
+        record.finished = job.failed.map(|failed| if failed { JobEnd::Failed } else { JobEnd::Complete });
+        record
+    }
+}
+
+impl GivenTenant {
+    fn policy(&self, space: &str) -> TenantPolicy {
+        let mut policy = tenant();
+        policy.namespaces = BTreeSet::from([space.into()]);
+        policy.levels = ActionKind::ALL
+            .into_iter()
+            .map(|kind| (kind, self.levels.get(kind.name()).copied().unwrap_or(self.level)))
+            .collect();
+        policy.paused = self.paused;
+        if self.frozen {
+            policy.freezes = vec![Freeze {
+                name: "always".into(),
+                schedule: "0 0 * * *".into(),
+                time_zone: "UTC".into(),
+                duration: SignedDuration::from_hours(24),
+            }];
+        }
+        if let Some(limit) = self.per_workload_hour {
+            policy.limits.per_workload_hour = limit;
+        }
+        if let Some(limit) = self.per_hour {
+            policy.limits.per_tenant_hour = limit;
+        }
+        policy
+    }
+}
+
+fn platform(level: Level) -> TenantPolicy {
+    TenantPolicy {
+        name: TenantName::new(PLATFORM_TENANT),
+        uid: Uid::new("uid-platform"),
+        namespaces: BTreeSet::from([HOME.into()]),
+        levels: ActionKind::ALL.into_iter().map(|kind| (kind, level)).collect(),
+        ..tenant()
+    }
+}
+
+fn policy(space: &str, name: &str, given: &GivenWorkload, kind: ControllerKind) -> WorkloadPolicy {
+    WorkloadPolicy {
+        key: ObjectKey::new(space, name),
+        uid: Uid::new(format!("uid-workload-{name}")),
+        generation: 1,
+        target: ControllerKey { kind, object: ObjectKey::new(space, name) },
+        archetype: Archetype::Service,
+        criticality: 100,
+        availability: None,
+        latency: None,
+        signals: Vec::new(),
+        dependencies: Vec::new(),
+        playbooks: given.playbooks.iter().map(|name| Name::from(name.as_str())).collect(),
+        paused: given.held,
+        do_not_touch_until: given.do_not_touch.map(|seconds| ago(-seconds)),
+        maximum_useless_restarts: given.maximum_useless_restarts,
+        surge_after_crash: given.surge_after_crash,
+        permits: Permits {
+            allow: given.allow.iter().copied().collect(),
+            repeatable: given.repeatable,
+            replicas: given.bounds.map(|[min, max]| Bounds { min, max }),
+            ..Permits::default()
+        },
+    }
+}
+
+fn controller(
+    key: ControllerKey,
+    given: &GivenWorkload,
+    app: &str,
+    revision: &str,
+    owner: Option<OwnerRecord>,
+) -> ControllerRecord {
+    let labels =
+        given.labels.iter().map(|(key, value)| (Name::from(key.as_str()), Name::from(value.as_str())));
+    ControllerRecord {
+        uid: Uid::new(format!("uid-{:?}-{}", key.kind, key.object.name)),
+        key,
+        resource_version: "7".into(),
+        generation: 2,
+        observed_generation: 2,
+        replicas: given.replicas,
+        current: given.replicas,
+        ready: given.replicas,
+        updated: given.replicas - i32::from(given.rolling_out),
+        revision: Some(revision.into()),
+        surges: given.surges,
+        paused: given.paused,
+        template_labels: labels.chain([("app".into(), app.into())]).collect(),
+        owner,
+        gitops_owner: given.gitops.as_deref().map(Name::from),
+        finished: None,
+        hold: None,
+    }
+}
+
+fn controllers(
+    space: &str,
+    app: &str,
+    given: &GivenWorkload,
+    kind: ControllerKind,
+    old_release: bool,
+) -> Vec<ControllerRecord> {
+    let key = |kind, name: &str| ControllerKey { kind, object: ObjectKey::new(space, name) };
+    let top = controller(key(kind, app), given, app, "4", None);
+    let owner = OwnerRecord { kind, name: app.into(), uid: top.uid.clone() };
+    let mut records = vec![top];
+    if kind == ControllerKind::Deployment {
+        let set = key(ControllerKind::ReplicaSet, &format!("{app}-rs"));
+        records.push(controller(set, given, app, "4", Some(owner.clone())));
+        if old_release {
+            let set = key(ControllerKind::ReplicaSet, &format!("{app}-rs-old"));
+            records.push(controller(set, given, app, "3", Some(owner)));
+        }
+    }
+    records
+}
+
+impl GivenNode {
+    fn record(&self) -> NodeRecord {
+        NodeRecord {
+            name: "node-1".into(),
+            uid: Uid::new("uid-node-1"),
+            ready: self.ready,
+            cordoned: self.cordoned,
+            zone: None,
+            allocatable_pods: self.allocatable_pods,
+            pressures: self.pressures.iter().map(|name| Name::from(name.as_str())).collect(),
+            control_plane: self.control_plane,
+            hold: self.own_cordon.then(|| Hold { by: "node-1-1".into(), until: Some(ago(-1800.0)) }),
+        }
+    }
+}
+
+impl GivenPod {
+    fn uid(&self) -> Uid {
+        Uid::new(self.uid.clone().unwrap_or_else(|| format!("uid-{}", self.name)))
+    }
+
+    /// The record, owned through a `ReplicaSet` when the workload is a Deployment.
+    pub fn record(&self, space: &str, kind: ControllerKind) -> PodRecord {
+        let since = ago(self.state_since.unwrap_or(self.created));
+        let end = |at: f64, started: Option<f64>| Termination {
+            reason: "Error".into(),
+            exit_code: 137,
+            started: started.map(ago),
+            finished: Some(ago(at)),
+        };
+        let state = match self.state.as_str() {
+            "Running" => ContainerState::Running { since },
+            "Terminated" => {
+                ContainerState::Terminated(end(self.state_since.unwrap_or(self.created), self.started))
+            }
+            reason => ContainerState::Waiting { reason: reason.into() },
+        };
+        let (kind, name) = match kind {
+            ControllerKind::Deployment if self.old_release => {
+                (ControllerKind::ReplicaSet, format!("{}-rs-old", self.of))
+            }
+            ControllerKind::Deployment => (ControllerKind::ReplicaSet, format!("{}-rs", self.of)),
+            other => (other, self.of.clone()),
+        };
+        let owner = OwnerRecord { kind, name: name.as_str().into(), uid: Uid::new("uid-owner") };
+        PodRecord {
+            key: ObjectKey::new(space, self.name.as_str()),
+            uid: self.uid(),
+            resource_version: "9".into(),
+            node: Some(self.node.as_str().into()),
+            ip: None,
+            phase: words::phase(&self.phase).unwrap_or(PodPhase::Unknown),
+            owner: (!self.bare).then_some(owner),
+            deleting: self.deleting,
+            ready: self.ready,
+            unschedulable: None,
+            created: ago(self.created),
+            template_hash: None,
+            local_data: self.local_data,
+            containers: vec![ContainerRecord {
+                name: "app".into(),
+                ready: self.ready,
+                restarts: self.restarts,
+                state,
+                last_termination: self.last_end.map(|at| end(at, None)),
+            }],
+        }
+    }
+}
+
+impl GivenAction {
+    fn record(&self, space: &str, number: u32) -> ActionRecord {
+        let kind = ActionKind::from_name(&self.kind).unwrap_or(ActionKind::EvictPod);
+        let (object_kind, parameters) = match kind {
+            ActionKind::RollingRestart => ("Deployment", Parameters::RollingRestart),
+            ActionKind::Notify => ("Pod", Parameters::Notify { message: "told".to_owned() }),
+            _ => ("Pod", Parameters::EvictPod),
+        };
+        let state = words::action_state(&self.state).unwrap_or(ActionState::Failed);
+        let sent = self.sent.map(ago);
+        let helped = match state {
+            ActionState::Verified => Some(true),
+            ActionState::Failed | ActionState::Undone => Some(false),
+            _ => None,
+        };
+        ActionRecord {
+            id: ActionId::new(format!("{}-{number}", self.incident)),
+            namespace: space.into(),
+            resource_version: "3".into(),
+            incident: IncidentId::new(self.incident.as_str()),
+            tenant: TenantName::new(SHOP),
+            workload: ObjectKey::new(space, self.of.as_str()),
+            playbook: PlaybookRef { name: "before".into(), version: 0, step: 1 },
+            target: Target {
+                api_version: if object_kind == "Pod" { "v1".into() } else { "apps/v1".into() },
+                kind: object_kind.into(),
+                key: ObjectKey::new(space, "some"),
+                uid: Uid::new(self.uid.as_str()),
+                resource_version: "1".into(),
+            },
+            parameters,
+            before: Before::default(),
+            epoch: 1,
+            evidence: EvidenceRef {
+                id: EvidenceId::new("evidence-0"),
+                taken_at: sent.unwrap_or_else(|| ago(self.closed.unwrap_or(0.0))),
+                summary: String::new(),
+            },
+            verification: Verification {
+                within: SignedDuration::from_secs(30),
+                expect: Expectation::ObjectivesMet,
+            },
+            undo: Undo::None,
+            undo_of: None,
+            state,
+            guards: Vec::new(),
+            instants: ActionInstants {
+                intent: sent,
+                claimed: sent,
+                sent,
+                closed: self.closed.map(ago),
+                ..ActionInstants::default()
+            },
+            outcome: helped.map(|helped| ActionOutcome { helped, reason: String::new() }),
+            approval: None,
+            message: self.message.clone(),
+        }
+    }
+}
+
+impl GivenIncident {
+    /// The incident in the usual namespace.
+    pub fn incident(&self) -> Incident {
+        self.incident_in(SHOP)
+    }
+
+    fn entity(&self, space: &str, cause: &str, workload: Option<&WorkloadKey>) -> Entity {
+        let (sort, name) = cause.split_once(' ').unwrap_or(("pod", cause));
+        match sort {
+            "workload" => Entity::Workload { key: ObjectKey::new(space, name) },
+            "node" => Entity::Node { name: name.into() },
+            "external" => Entity::External { address: name.into() },
+            "source" => Entity::Source { name: name.into() },
+            _ => Entity::Pod {
+                key: ObjectKey::new(space, name),
+                uid: Uid::new(self.uid.clone().unwrap_or_else(|| format!("uid-{name}"))),
+                workload: workload.cloned(),
+            },
+        }
+    }
+
+    fn incident_in(&self, space: &str) -> Incident {
+        let workload = (self.workload != "none").then(|| ObjectKey::new(space, self.workload.as_str()));
+        let entity = self.entity(space, &self.cause, workload.as_ref());
+        let seen_on = match &self.seen_on {
+            Some(pod) => self.entity(space, &format!("pod {pod}"), workload.as_ref()),
+            None => entity.clone(),
+        };
+        let kind = FindingKind::from_name(&self.kind).unwrap_or(FindingKind::Hung);
+        let state = words::incident_state(&self.state).unwrap_or(IncidentState::Open);
+        let healed = matches!(state, IncidentState::Mitigated | IncidentState::Resolved);
+        let evidence = vec![Evidence::new("calls that failed", "12 of 12 in 0.8 s").usual("0 of 1,000")];
+        Incident {
+            id: IncidentId::new("order-1"),
+            namespace: space.into(),
+            tenant: (self.tenant != "none").then(|| TenantName::new(self.tenant.as_str())),
+            workload,
+            state,
+            severity: Severity::Critical,
+            findings: vec![Finding {
+                id: FindingId::new("finding-1"),
+                entity: seen_on,
+                kind,
+                since: ago(self.since),
+                detected: ago(self.since.min(self.last_seen + 0.1)),
+                last_seen: ago(self.last_seen),
+                confidence: self.confidence,
+                evidence: evidence.clone(),
+                active: !self.ended,
+            }],
+            // The confidence of a cause ranks it; that of its findings says how sure they are.
+            causes: vec![Cause { entity, kind, confidence: self.confidence * 0.6, evidence }],
+            affected: Vec::new(),
+            instants: Instants {
+                impact_start: ago(self.impact.unwrap_or(self.since)),
+                detected: ago(self.impact.unwrap_or(self.since)),
+                acknowledged: None,
+                mitigated: healed.then(|| ago(self.last_seen)),
+                resolved: None,
+            },
+            timeline: Vec::new(),
+            actions: Vec::new(),
+            reopen_count: self.reopened,
+            evidence: EvidenceId::new("evidence-1"),
+            handed_over: (state == IncidentState::HandedOver).then(|| "two restarts did not help".to_owned()),
+            acknowledged_by: None,
+        }
+    }
+}
