@@ -87,7 +87,8 @@ fn sizes_stay_within_bounds_and_steps_whatever_the_playbook_wants() {
     ten.workload.replicas = 10;
     let (mut snapshot, incident) = ten.build();
     permit(&mut snapshot, 9, 20);
-    let step = planned(&snapshot, &incident, own("Slow", "action: ScaleDown, undo: Never")).expect("a plan").0;
+    let step =
+        planned(&snapshot, &incident, own("Slow", "action: ScaleDown, undo: Never")).expect("a plan").0;
     assert_eq!(step.parameters, Parameters::ScaleDown { replicas: 9 }, "not below its bound");
 }
 
@@ -95,8 +96,13 @@ fn sizes_stay_within_bounds_and_steps_whatever_the_playbook_wants() {
 fn the_second_opinion_counts_replicas_itself() {
     let (mut snapshot, incident) = slow().build();
     permit(&mut snapshot, 1, 10);
-    let decision =
-        plan(&incident, &snapshot, &[own("Slow", "action: ScaleUp, undo: Never")], now(), &mut SeededIds::new(7));
+    let decision = plan(
+        &incident,
+        &snapshot,
+        &[own("Slow", "action: ScaleUp, undo: Never")],
+        now(),
+        &mut SeededIds::new(7),
+    );
     let Decision::Act(mut draft) = decision else { panic!("expected a plan") };
     draft.steps[0].before.replicas = Some(2);
     let objections = Checker::new("homeostat").check(draft.clone(), &snapshot, now()).expect_err("refused");

@@ -140,12 +140,7 @@ pub fn action() -> ActionRecord {
             resource_version: Name::from("4242"),
         },
         parameters: Parameters::EvictPod,
-        before: Before {
-                    replicas: Some(1),
-                    ready: Some(1),
-                    restarts: Some(0),
-                    ..Before::default()
-                },
+        before: Before { replicas: Some(1), ready: Some(1), restarts: Some(0), ..Before::default() },
         epoch: 812,
         evidence: EvidenceRef {
             id: EvidenceId::new("e-1"),
