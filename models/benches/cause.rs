@@ -9,52 +9,43 @@ use homeostat_models::cause::{Case, CauseConfig, Log, Measure, Series, Span, Tem
 use rand::prelude::*;
 use rand_chacha::ChaCha8Rng;
 
-/// Traces of ten visits, each with its client span, over random entities; one entity is slow in the suspect half.
+/// Traces of ten visits in a chain, each called through a client span. Every entity has three callees; one entity is
+/// slow in the suspect window.
 fn window(entities: usize, spans: usize, slow: Option<usize>, random: &mut ChaCha8Rng) -> Window {
+    const VISITS: u64 = 10;
     let mut window = Window::default();
     while window.spans.len() < spans {
         let trace = window.spans.len() as u64;
-        let mut start = trace as f64;
-        let mut caller: Option<(u64, usize)> = None;
-        for depth in 0..10_u64 {
-            // Half of the calls go to a few busy entities, as in real systems.
-            let entity = if random.random_bool(0.5) {
-                random.random_range(0..entities)
-            } else {
-                random.random_range(0..entities / 10)
-            };
-            let late = if slow == Some(entity) { 0.2 } else { 0.0 };
-            let duration = 0.5 - 0.05 * depth as f64 + late;
-            let mut parent = None;
-            if let Some((id, from)) = caller {
-                let client = Span {
-                    trace,
-                    id: 100 + depth,
-                    parent: Some(id),
-                    entity: from,
-                    operation: 3,
-                    start,
-                    duration: duration + 0.002,
-                    error: false,
-                };
-                parent = Some(client.id);
-                window.spans.push(client);
-            }
-            let operation = random.random_range(0..3);
-            window.spans.push(Span {
+        let mut chain = vec![random.random_range(0..entities)];
+        for _ in 1..VISITS {
+            let caller = chain[chain.len() - 1];
+            chain.push((caller * 7 + 1 + random.random_range(0..3)) % entities);
+        }
+        // From the deepest visit up: each takes its own time and that of what it calls.
+        let mut inside = 0.0;
+        for (depth, &entity) in chain.iter().enumerate().rev() {
+            let caller = depth.checked_sub(1).map(|above| chain[above]);
+            let depth = depth as u64;
+            let own = random.random_range(0.004..0.006) + if slow == Some(entity) { 0.2 } else { 0.0 };
+            let (start, duration) = (trace as f64 + 0.002 * depth as f64, own + inside);
+            let span = |id, parent, entity, operation, start, duration| Span {
                 trace,
-                id: depth,
+                id,
                 parent,
                 entity,
                 operation,
-                start: start + 0.001,
+                start,
                 duration,
                 error: false,
-            });
-            let template = entity % 200;
-            window.logs.push(Log { entity, template, count: 1, span: Some((trace, depth)), at: start });
-            caller = Some((depth, entity));
-            start += 0.002;
+            };
+            let client = (depth > 0).then_some(100 + depth);
+            window.spans.push(span(depth, client, entity, entity % 3, start, duration));
+            if let Some(caller) = caller {
+                inside = duration + 0.001;
+                window.spans.push(span(100 + depth, Some(depth - 1), caller, 3, start - 0.0005, inside));
+            }
+            let (template, span) = (entity % 200, Some((trace, depth)));
+            window.logs.push(Log { entity, template, count: 1, span, at: start });
         }
     }
     window
@@ -93,6 +84,7 @@ fn benches(criterion: &mut Criterion) {
     group.sample_size(10);
     for (entities, spans) in [(50, 20_000), (5_000, 1_000_000)] {
         let case = case(entities, spans);
+        assert_eq!(rank(&case, &config)[0].entity, entities / 20);
         group.bench_function(format!("{entities} entities, {spans} spans"), |bencher| {
             bencher.iter(|| rank(black_box(&case), &config));
         });
