@@ -31,24 +31,32 @@ pub(super) struct Forest<'a> {
 impl<'a> Forest<'a> {
     /// Puts the window's usable spans and log lines together.
     pub fn new(case: &Case, window: &'a Window) -> Self {
-        let usable = |span: &&Span| {
+        let usable = |span: &Span| {
             span.entity < case.entities.len()
                 && span.operation < case.operations.len()
                 && span.start.is_finite()
                 && span.duration.is_finite()
                 && span.duration >= 0.0
         };
-        let mut spans: Vec<&Span> = window.spans.iter().filter(usable).take(NONE as usize - 1).collect();
-        // Stable, so that of repeated spans the first one stays.
-        spans.sort_by_key(|span| (span.trace, span.id));
-        spans.dedup_by_key(|span| (span.trace, span.id));
+        let usable_spans =
+            (window.spans.iter().enumerate()).filter(|(_, span)| usable(span)).take(NONE as usize - 1);
+        let mut keys: Vec<(u64, u64, usize)> =
+            usable_spans.map(|(index, span)| (span.trace, span.id, index)).collect();
+        // Of repeated spans the first one stays.
+        keys.sort_unstable();
+        keys.dedup_by_key(|key| (key.0, key.1));
+        let spans: Vec<&Span> = keys.iter().map(|key| &window.spans[key.2]).collect();
         let find = |trace: u64, id: u64| {
-            spans.binary_search_by_key(&(trace, id), |span| (span.trace, span.id)).ok().map(|at| at as u32)
+            keys.binary_search_by_key(&(trace, id), |key| (key.0, key.1)).ok().map(|at| at as u32)
         };
-        let parent: Vec<u32> = spans
-            .iter()
-            .map(|span| span.parent.and_then(|id| find(span.trace, id)).unwrap_or(NONE))
-            .collect();
+        let mut parent = Vec::with_capacity(spans.len());
+        for trace in keys.chunk_by(|a, b| a.0 == b.0) {
+            // A trace's spans lie together, so a parent is sought among few.
+            let first = parent.len() as u32;
+            let among =
+                |id: u64| trace.binary_search_by_key(&id, |key| key.1).map_or(NONE, |at| first + at as u32);
+            parent.extend(trace.iter().map(|key| window.spans[key.2].parent.map_or(NONE, among)));
+        }
         let mut logs: Vec<(u32, u32)> = (window.logs.iter().enumerate())
             .filter(|(_, log)| log.entity < case.entities.len() && log.template < case.templates.len())
             .filter(|(_, log)| log.count > 0)

@@ -9,6 +9,8 @@
 //! `p1 * ln(p1 / p0)` with `p0` smoothed by half a count, lowered when there are few cases on either side.
 //! What is found becomes evidence in `errors`, `missing` and `templates`; who is charged is decided in `charge`.
 
+use std::collections::HashMap;
+
 use super::case::Case;
 use super::charge;
 use super::config::CauseConfig;
@@ -16,7 +18,7 @@ use super::evidence::Kind;
 use super::forest::{Forest, NONE};
 
 /// Something that happens inside a span.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Event {
     /// First of the spans below.
     Begin,
@@ -37,7 +39,7 @@ pub(super) enum Event {
 }
 
 /// A pair of events within spans of one operation of one entity.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Pair {
     pub entity: u32,
     /// [`NONE`] for log lines that belong to no span.
@@ -86,9 +88,6 @@ impl Deviation {
 /// All deviations, with the visits charged.
 pub(super) struct Deviations(pub Vec<Deviation>);
 
-/// A pair and where it was seen: span or [`NONE`], and how often.
-type Seen = (Pair, u32, u64);
-
 /// Compares the flow of both windows.
 pub(super) fn find(
     case: &Case,
@@ -97,23 +96,60 @@ pub(super) fn find(
     suspect: &Forest<'_>,
 ) -> Deviations {
     let usual = Usual::new(case, baseline);
-    let mut seen = pairs(suspect, &case.suspect.logs);
-    seen.sort_unstable();
-    let totals = totals(&seen);
+    let now = Flow::new(suspect, &case.suspect.logs);
     let mut deviations = Vec::new();
-    let mut sightings: Vec<(u32, u32, u64)> = Vec::new();
-    for run in seen.chunk_by(|a, b| a.0 == b.0) {
-        let pair = run[0].0;
-        let times: u64 = run.iter().map(|seen| seen.2).sum();
-        let of = lookup(&totals, &pair.given());
-        if let Some(deviation) = usual.deviation(case, config, pair, (times, of)) {
-            let index = deviations.len() as u32;
-            sightings.extend(run.iter().map(|&(_, span, count)| (span, index, count)));
+    let of_pair: Vec<Option<u32>> = (now.pairs.iter())
+        .map(|(pair, times)| {
+            let of = lookup(&now.totals, &pair.given());
+            let deviation = usual.deviation(case, config, *pair, (*times, of))?;
             deviations.push(deviation);
-        }
-    }
+            Some(deviations.len() as u32 - 1)
+        })
+        .collect();
+    let sightings: Vec<(u32, u32, u64)> = (now.seen.iter())
+        .filter_map(|&(pair, span, times)| Some((span, of_pair[pair as usize]?, times)))
+        .collect();
     charge::charge(case, config, baseline, suspect, &mut deviations, &sightings);
     Deviations(deviations)
+}
+
+/// The pairs of one window.
+struct Flow {
+    /// Each pair and how often it was seen, sorted.
+    pairs: Vec<(Pair, u64)>,
+    /// What pairs are given, and how often it was followed by anything, sorted.
+    totals: Vec<((u32, u32, Event), u64)>,
+    /// Where pairs were seen: index of the pair, span or [`NONE`], times.
+    seen: Vec<(u32, u32, u64)>,
+}
+
+impl Flow {
+    fn new(forest: &Forest<'_>, logs: &[super::case::Log]) -> Self {
+        // Numbered as they come, then by their order: far fewer pairs are sorted than are seen.
+        let mut numbers: HashMap<Pair, u32> = HashMap::new();
+        let mut pairs: Vec<(Pair, u64)> = Vec::new();
+        let mut seen = Vec::with_capacity(2 * (forest.spans.len() + forest.logs.len()));
+        each_pair(forest, logs, &mut |pair, span, times| {
+            let number = *numbers.entry(pair).or_insert(pairs.len() as u32);
+            if number as usize == pairs.len() {
+                pairs.push((pair, 0));
+            }
+            pairs[number as usize].1 += times;
+            seen.push((number, span, times));
+        });
+        let mut order: Vec<u32> = (0..pairs.len() as u32).collect();
+        order.sort_unstable_by_key(|number| pairs[*number as usize].0);
+        let mut places = vec![0_u32; pairs.len()];
+        for (place, number) in order.iter().enumerate() {
+            places[*number as usize] = place as u32;
+        }
+        seen.iter_mut().for_each(|seen| seen.0 = places[seen.0 as usize]);
+        pairs.sort_unstable();
+        let totals = (pairs.chunk_by(|a, b| a.0.given() == b.0.given()))
+            .map(|run| (run[0].0.given(), run.iter().map(|pair| pair.1).sum()))
+            .collect();
+        Self { pairs, totals, seen }
+    }
 }
 
 /// How often pairs follow without the fault.
@@ -126,16 +162,14 @@ struct Usual {
 
 impl Usual {
     fn new(case: &Case, baseline: &Forest<'_>) -> Self {
-        let mut seen = pairs(baseline, &case.baseline.logs);
-        seen.sort_unstable();
+        let Flow { pairs, totals, .. } = Flow::new(baseline, &case.baseline.logs);
         let mut known = vec![false; case.templates.len()];
-        for (pair, ..) in &seen {
+        for (pair, _) in &pairs {
             if let Event::Line(template) = pair.next {
                 known[template as usize] = true;
             }
         }
-        let counted = |run: &[Seen]| (run[0].0, run.iter().map(|seen| seen.2).sum());
-        Self { pairs: seen.chunk_by(|a, b| a.0 == b.0).map(counted).collect(), totals: totals(&seen), known }
+        Self { pairs, totals, known }
     }
 
     fn deviation(&self, case: &Case, config: &CauseConfig, pair: Pair, now: (u64, u64)) -> Option<Deviation> {
@@ -205,26 +239,19 @@ impl Usual {
     }
 }
 
-fn totals(seen: &[Seen]) -> Vec<((u32, u32, Event), u64)> {
-    (seen.chunk_by(|a, b| a.0.given() == b.0.given()))
-        .map(|run| (run[0].0.given(), run.iter().map(|seen| seen.2).sum()))
-        .collect()
-}
-
 fn lookup<K: Ord>(counted: &[(K, u64)], key: &K) -> u64 {
     counted.binary_search_by(|(other, _)| other.cmp(key)).map_or(0, |at| counted[at].1)
 }
 
-/// All pairs of a window.
-fn pairs(forest: &Forest<'_>, logs: &[super::case::Log]) -> Vec<Seen> {
-    let mut seen = Vec::with_capacity(2 * forest.spans.len() + 2 * forest.logs.len());
+/// Tells all pairs of a window: pair, span or [`NONE`], times.
+fn each_pair(forest: &Forest<'_>, logs: &[super::case::Log], tell: &mut impl FnMut(Pair, u32, u64)) {
     for index in forest.indices() {
         let span = forest.span(index);
         let mut first = Event::Begin;
         let mut follow = |next: Event| {
             if next != first {
                 let (entity, operation) = (span.entity as u32, span.operation as u32);
-                seen.push((Pair { entity, operation, first, next }, index, 1));
+                tell(Pair { entity, operation, first, next }, index, 1);
                 first = next;
             }
         };
@@ -243,21 +270,20 @@ fn pairs(forest: &Forest<'_>, logs: &[super::case::Log]) -> Vec<Seen> {
                 let log = &logs[line as usize];
                 let (entity, next) = (log.entity as u32, Event::Line(log.template as u32));
                 let pair = Pair { entity, operation: NONE, first: Event::LogBegin, next };
-                seen.push((pair, NONE, u64::from(log.count)));
+                tell(pair, NONE, u64::from(log.count));
             }
             continue;
         }
         let (entity, operation) = (forest.span(span).entity as u32, forest.span(span).operation as u32);
         let mut first = Event::LogBegin;
         let following = lines.iter().map(|(_, line)| Event::Line(logs[*line as usize].template as u32));
-        for next in following.chain([Event::LogEnd]).collect::<Vec<_>>() {
+        for next in following.chain([Event::LogEnd]) {
             if next != first {
-                seen.push((Pair { entity, operation, first, next }, span, 1));
+                tell(Pair { entity, operation, first, next }, span, 1);
                 first = next;
             }
         }
     }
-    seen
 }
 
 /// A child span as an event of its parent: a client span is the call that it makes.
