@@ -64,7 +64,7 @@ mod tests {
     fn edges_are_what_callers_rely_on() {
         assert!(ln(0.0) == f64::NEG_INFINITY && ln(-1.0) == f64::NEG_INFINITY);
         assert!(exp(-1e9) == 0.0 && exp(1e9) == f64::INFINITY);
-        assert!(ln(1.0).abs() < 1e-15 && (exp(0.0) - 1.0).abs() < 1e-15);
+        assert!(ln(1.0).abs() < 1e-300 && (exp(0.0) - 1.0).abs() < 1e-15);
         assert!(ln(f64::NAN).is_nan() && exp(f64::NAN).is_nan());
         assert!((ln(5e-324) + 744.440_071_921_381_3).abs() < 1e-9);
     }

@@ -112,7 +112,7 @@ impl SeriesConfig {
 
 /// What the detector says of a point, and why.
 #[derive(Clone, Copy, Debug, PartialEq)]
-#[allow(clippy::struct_excessive_bools, reason = "independent answers, not states of one machine")]
+#[allow(clippy::struct_excessive_bools, reason = "four independent facts, each with a name")]
 pub struct SeriesVerdict {
     /// Enough points were seen.
     pub ready: bool,
