@@ -4,8 +4,8 @@
 #![allow(clippy::struct_excessive_bools, reason = "the words of the recorded files")]
 
 use crate::words;
-use homeostat_knowledge::Level;
 use homeostat_knowledge::policy::Allowance;
+use homeostat_knowledge::{ActionKind, Level};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
@@ -407,7 +407,7 @@ pub struct GivenTenant {
     /// Level of every action that `levels` does not name.
     pub level: Level,
     /// Levels by action.
-    pub levels: BTreeMap<String, Level>,
+    pub levels: BTreeMap<ActionKind, Level>,
     /// A person paused automation.
     pub paused: bool,
     /// A freeze window is open.

@@ -193,7 +193,7 @@ impl GivenTenant {
         policy.namespaces = BTreeSet::from([space.into()]);
         policy.levels = ActionKind::ALL
             .into_iter()
-            .map(|kind| (kind, self.levels.get(kind.name()).copied().unwrap_or(self.level)))
+            .map(|kind| (kind, self.levels.get(&kind).copied().unwrap_or(self.level)))
             .collect();
         policy.paused = self.paused;
         if self.frozen {

@@ -9,7 +9,8 @@ pub(super) fn judge(input: &GuardInput) -> Ruling {
     };
     let percent = tenant.limits.storm_percent.min(input.control.storm_percent);
     let group = input.workloads_in_tenant;
-    if group == 0 {
+    // The platform tenant owns nodes, and may own no workload; how many nodes at once is the action's own limit.
+    if group == 0 && !input.action.target.is_node() {
         return Ruling::unknown("no workloads counted", "the size of the tenant is not known");
     }
     let state = storm(&input.roots, group, percent, tenant.limits.storm_calm, input.now);
@@ -78,6 +79,16 @@ mod tests {
         let empty = [root("a", 5, Some(5)), root("b", 0, None)];
         assert!(!state(&empty, 10));
         assert!(!state(&[], 10));
+    }
+
+    #[test]
+    fn a_tenant_of_unknown_size_does_nothing_but_nodes_need_no_workloads() {
+        let mut case = input();
+        case.workloads_in_tenant = 0;
+        assert_eq!(first_refusal(&case), Some(GuardName::Storm));
+        case.action.target.kind = Name::from("Node");
+        case.action.target.key.namespace = Name::from("");
+        assert!(super::judge(&case).result.permits());
     }
 
     #[test]
