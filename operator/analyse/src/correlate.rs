@@ -5,11 +5,12 @@
 //! absorb stray charges next to a known root, and to keep two separate faults apart.
 
 use crate::calls::Calls;
+use crate::ranking::{first_hand, rank, root_of, root_of_cause};
 use homeostat_knowledge::incident::TimelineKind;
 use homeostat_knowledge::observation::StoredIncident;
 use homeostat_knowledge::{
-    Cause, Entity, EvidenceId, Finding, FindingKind, IdSource, Incident, IncidentId, IncidentState, Instants,
-    Name, ObjectKey, Severity, SignedDuration, Snapshot, Timestamp, WorkloadKey,
+    Entity, EvidenceId, Finding, FindingKind, IdSource, Incident, IncidentId, IncidentState, Instants, Name,
+    ObjectKey, Severity, SignedDuration, Snapshot, Timestamp, WorkloadKey,
 };
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -48,9 +49,6 @@ pub struct Correlator {
     pub dropped: u64,
 }
 
-/// A first-hand finding that ended explains later ones of the same root for so long.
-const EXPLAINS_FOR: SignedDuration = SignedDuration::from_secs(10);
-
 /// So long after a root was healed its callers may still work off what piled up.
 const AFTERMATH: SignedDuration = SignedDuration::from_secs(12);
 /// What they show meanwhile must last so long to count as a fault of their own.
@@ -59,62 +57,6 @@ const AFTERMATH_LASTS: SignedDuration = SignedDuration::from_secs(4);
 const AFTERMATH_SHARE: f64 = 0.8;
 /// Over which the share is taken.
 const AFTERMATH_WINDOW: SignedDuration = SignedDuration::from_secs(2);
-
-/// What a finding points at.
-fn root_of(finding: &Finding) -> Option<Entity> {
-    match (&finding.entity, finding.kind) {
-        // Missing data neither opens nor closes an incident.
-        (_, FindingKind::NoData) | (Entity::Source { .. } | Entity::Cluster, _) => None,
-        (Entity::Workload { .. } | Entity::External { .. } | Entity::Node { .. }, _) => {
-            Some(finding.entity.clone())
-        }
-        (Entity::Pod { workload, .. }, _) => workload.clone().map(|key| Entity::Workload { key }),
-    }
-}
-
-/// Seen in the object's own state, not only by its callers.
-fn first_hand(kind: FindingKind) -> bool {
-    match kind {
-        FindingKind::Crashed
-        | FindingKind::BackingOff
-        | FindingKind::CrashLoop
-        | FindingKind::OutOfMemory
-        | FindingKind::NotReady
-        | FindingKind::Unschedulable
-        | FindingKind::ImagePullFailed
-        | FindingKind::SignalAbnormal
-        | FindingKind::NodeNotReady
-        | FindingKind::NodePressure
-        | FindingKind::JobFailed
-        | FindingKind::NoData => true,
-        FindingKind::Unreachable
-        | FindingKind::Hung
-        | FindingKind::ErrorBurst
-        | FindingKind::Slow
-        | FindingKind::DependencyDown => false,
-    }
-}
-
-/// How telling a kind is about what is broken, for ranking within one root: what explains comes before what is seen.
-fn weight(kind: FindingKind) -> f64 {
-    match kind {
-        FindingKind::CrashLoop => 1.0,
-        FindingKind::BackingOff => 0.98,
-        FindingKind::OutOfMemory => 0.97,
-        FindingKind::ImagePullFailed | FindingKind::Unschedulable => 0.96,
-        FindingKind::Crashed => 0.95,
-        FindingKind::NodeNotReady => 0.94,
-        FindingKind::NodePressure | FindingKind::JobFailed => 0.93,
-        FindingKind::Hung => 0.9,
-        FindingKind::DependencyDown => 0.88,
-        FindingKind::ErrorBurst => 0.85,
-        FindingKind::Slow => 0.8,
-        FindingKind::NotReady => 0.7,
-        FindingKind::Unreachable => 0.6,
-        FindingKind::SignalAbnormal => 0.5,
-        FindingKind::NoData => 0.0,
-    }
-}
 
 impl Correlator {
     /// A correlator without incidents.
@@ -512,93 +454,12 @@ fn health_of(root: &Entity, calls: &Calls, snapshot: &Snapshot) -> Option<(Times
     callee.good_since.map(|since| (since, callee.good_calls))
 }
 
-fn root_of_cause(cause: &Cause) -> Entity {
-    match &cause.entity {
-        Entity::Pod { workload: Some(key), .. } => Entity::Workload { key: key.clone() },
-        entity => entity.clone(),
-    }
-}
-
 fn close(incident: &mut Incident, now: Timestamp) {
     incident.state = IncidentState::Resolved;
     incident.instants.mitigated.get_or_insert(now);
     incident.instants.resolved = Some(now);
     for finding in &mut incident.findings {
         finding.active = false;
-    }
-}
-
-/// Ranks the incident's findings into causes: one per root, the deepest callee first, and for each root the most
-/// telling kind. Findings that ended keep explaining while nothing newer does.
-fn rank(incident: &mut Incident, calls: &Calls) {
-    let any_active = incident.findings.iter().any(|finding| finding.active);
-    let newest = incident.findings.iter().map(|finding| finding.last_seen).max();
-    let mut best: BTreeMap<Entity, (f64, &Finding)> = BTreeMap::new();
-    for finding in &incident.findings {
-        let Some(root) = root_of(finding) else { continue };
-        // What just ended still explains what its callers see a moment longer.
-        let fresh = newest.is_some_and(|newest| newest.duration_since(finding.last_seen) <= EXPLAINS_FOR);
-        let faded = if finding.active || !any_active {
-            1.0
-        } else if (fresh && first_hand(finding.kind)) || explains_active(incident, &root, calls) {
-            0.98
-        } else {
-            continue;
-        };
-        let score = faded * finding.confidence * weight(finding.kind);
-        if best.get(&root).is_none_or(|(known, _)| score > *known) {
-            best.insert(root, (score, finding));
-        }
-    }
-    let roots: Vec<Entity> = best.keys().cloned().collect();
-    let mut causes: Vec<(f64, Cause)> = best
-        .into_iter()
-        .map(|(root, (score, finding))| {
-            // A caller of another candidate is more likely its victim, unless its own state says otherwise.
-            let victim = !first_hand(finding.kind)
-                && roots.iter().any(|other| {
-                    *other != root && root.workload().is_some_and(|key| calls.reaches(key, other))
-                });
-            let score = if victim { score * 0.5 } else { score };
-            let evidence = finding.evidence.clone();
-            let cause = Cause {
-                entity: entity_of(&root, finding),
-                kind: finding.kind,
-                confidence: score.min(0.999),
-                evidence,
-            };
-            (score, cause)
-        })
-        .collect();
-    causes.sort_by(|(left, one), (right, other)| {
-        right.total_cmp(left).then_with(|| one.entity.cmp(&other.entity))
-    });
-    causes.truncate(10);
-    if causes.is_empty() {
-        return;
-    }
-    incident.causes = causes.into_iter().map(|(_, cause)| cause).collect();
-    if let Some(workload) = incident.causes[0].entity.workload() {
-        incident.workload = Some(workload.clone());
-    }
-}
-
-/// What failed behind workloads that still show something is the likelier reason, also once it is over: they
-/// work off what piled up.
-fn explains_active(incident: &Incident, root: &Entity, calls: &Calls) -> bool {
-    incident
-        .findings
-        .iter()
-        .filter(|finding| finding.active)
-        .filter_map(root_of)
-        .any(|other| other != *root && other.workload().is_some_and(|caller| calls.reaches(caller, root)))
-}
-
-/// People think in workloads; the pod is named where it is one of several and the evidence tells which.
-fn entity_of(root: &Entity, finding: &Finding) -> Entity {
-    match (&finding.entity, first_hand(finding.kind)) {
-        (Entity::Pod { .. }, false) => finding.entity.clone(),
-        _ => root.clone(),
     }
 }
 

@@ -6,7 +6,7 @@
 //! The way of a failed call: [`calls`] charges it to the deepest workload that failed in its trace,
 //! [`pods`] adds what the kubelet says, [`golden`] what is slower than usual, [`signals`] what a
 //! workload's own queries say, [`logs`] and [`causes`] what lines and spans add to the evidence.
-//! [`correlate`] makes one incident per root.
+//! [`correlate`] makes one incident per root, `ranking` orders its causes.
 
 mod analyser;
 pub mod calls;
@@ -16,6 +16,7 @@ pub mod golden;
 pub mod logs;
 pub mod objects;
 pub mod pods;
+mod ranking;
 pub mod signals;
 
 pub use analyser::{Analyser, Evaluation};

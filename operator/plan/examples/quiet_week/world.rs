@@ -197,6 +197,8 @@ impl World {
                 zone: None,
                 allocatable_pods: 110,
                 pressures: Vec::new(),
+                control_plane: false,
+                hold: None,
             }))));
         }
         for index in 0..self.workloads.len() {
@@ -238,6 +240,8 @@ impl World {
             template_labels: BTreeMap::from([(Name::from("app"), workload.key.name.clone())]),
             owner: None,
             gitops_owner: None,
+            finished: None,
+            hold: None,
         };
         self.object(ObjectChange::Controller(Change::Applied(Arc::new(record.clone()))));
         let owner = OwnerRecord {
@@ -527,5 +531,6 @@ fn policy(key: &WorkloadKey) -> WorkloadPolicy {
         do_not_touch_until: None,
         maximum_useless_restarts: 2,
         surge_after_crash: true,
+        permits: homeostat_knowledge::policy::Permits::default(),
     }
 }
