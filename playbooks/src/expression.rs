@@ -242,6 +242,7 @@ pub struct IncidentFacts {
 /// `workload` in conditions.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[allow(clippy::struct_excessive_bools, reason = "independent facts for conditions")]
 pub struct WorkloadFacts {
     /// Name of the `Workload` object.
     pub name: String,

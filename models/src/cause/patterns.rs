@@ -143,7 +143,9 @@ impl Flow {
         for (place, number) in order.iter().enumerate() {
             places[*number as usize] = place as u32;
         }
-        seen.iter_mut().for_each(|seen| seen.0 = places[seen.0 as usize]);
+        for seen in &mut seen {
+            seen.0 = places[seen.0 as usize];
+        }
         pairs.sort_unstable();
         let totals = (pairs.chunk_by(|a, b| a.0.given() == b.0.given()))
             .map(|run| (run[0].0.given(), run.iter().map(|pair| pair.1).sum()))

@@ -93,7 +93,7 @@ impl Causes {
         let case = Case {
             symptom: names.entry.map(|entity| Symptom { entity, measure: None }),
             entities: names.entities,
-            operations: names.operation_names,
+            operations: names.operation_words,
             baseline,
             suspect,
             ..Case::default()
@@ -126,7 +126,7 @@ struct Names {
     workloads: BTreeMap<WorkloadKey, usize>,
     entities: Vec<String>,
     operations: BTreeMap<homeostat_knowledge::Name, usize>,
-    operation_names: Vec<String>,
+    operation_words: Vec<String>,
     /// Who ran the first span without a parent: where users come in.
     entry: Option<usize>,
 }
@@ -148,12 +148,12 @@ impl Names {
             }
             None => return None,
         };
-        let next = self.operation_names.len();
+        let next = self.operation_words.len();
         let operation = match self.operations.get(&kept.operation) {
             Some(&operation) => operation,
             None if next < MAX_NAMES => {
                 self.operations.insert(kept.operation.clone(), next);
-                self.operation_names.push(kept.operation.to_string());
+                self.operation_words.push(kept.operation.to_string());
                 next
             }
             None => return None,

@@ -213,7 +213,8 @@ fn terms(step: &Step, block: &mut impl FnMut(String)) {
 
 fn ownership(plan: &Plan<Draft>, step: &Step, tenant: &TenantPolicy, block: &mut impl FnMut(String)) {
     for namespace in [&plan.workload.namespace, &step.target.key.namespace] {
-        if !(step.target.is_node() && namespace.is_empty()) && !tenant.namespaces.contains(namespace) {
+        let of_node = step.target.is_node() && namespace.is_empty();
+        if !of_node && !tenant.namespaces.contains(namespace) {
             block(format!("namespace {namespace} does not belong to tenant {}", tenant.name));
         }
     }
@@ -339,7 +340,7 @@ fn node_target(step: &Step, tenant: &TenantPolicy, snapshot: &Snapshot, block: &
             block(format!("node {} is another one now ({} instead of {})", wanted.key, node.uid, wanted.uid));
         }
         Some(node) if node.control_plane => {
-            block(format!("node {} belongs to the control plane", wanted.key))
+            block(format!("node {} belongs to the control plane", wanted.key));
         }
         Some(_) => {}
     }

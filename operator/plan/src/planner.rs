@@ -113,9 +113,10 @@ fn heal(case: &Case<'_>, playbook: &Playbook, notes: &mut Vec<String>) -> Result
         if rung.action == ActionKind::Notify {
             return Err(tell(case, playbook, rung));
         }
-        let subject = match nodes::about_node(rung.action) {
-            true => None,
-            false => Some(case.restartable().map_err(Stop::hand_over)?),
+        let subject = if nodes::about_node(rung.action) {
+            None
+        } else {
+            Some(case.restartable().map_err(Stop::hand_over)?)
         };
         let of_workload = subject.map_or(u32::MAX, |subject| subject.policy.maximum_useless_restarts);
         let limit = playbook.limits.useless_actions.min(of_workload);

@@ -218,7 +218,10 @@ impl Process {
             let mut inner = self.world.lock();
             let inner = &mut *inner;
             for stream in Stream::ALL {
-                if inner.watches.frozen.get(&stream).is_some_and(|until| now < *until) {
+                // The first list is a consistent read; only what is watched from there on may lag. A process whose list
+                // did not come at all decides nothing, and so has nothing to show here.
+                let listed = self.positions.contains_key(&stream);
+                if listed && inner.watches.frozen.get(&stream).is_some_and(|until| now < *until) {
                     continue;
                 }
                 let newest = inner.server.revision();

@@ -180,8 +180,9 @@ pub fn parse(path: &Path, text: &str) -> Result<SituationFile, SituationError> {
     }
     let mut names: Vec<&str> = situations.iter().map(|situation| situation.name.as_str()).collect();
     names.sort_unstable();
-    if let Some(pair) = names.windows(2).find(|pair| pair[0] == pair[1]) {
-        return Err(wrong(format!("two situations are called {:?}", pair[0])));
+    let twice = names.iter().zip(names.iter().skip(1)).find(|(one, next)| one == next);
+    if let Some((name, _)) = twice {
+        return Err(wrong(format!("two situations are called {name:?}")));
     }
     Ok(SituationFile {
         path: path.to_owned(),

@@ -16,6 +16,20 @@ use homeostat_knowledge::{
 pub const ALL: &[&dyn Situation] =
     &[&SickPod { finding: FindingKind::Hung }, &rolling_restart::TiredProcesses];
 
+/// Actions that change something and have no situation yet. What they do is tested in `operator/execute` and against a
+/// scripted API server, but not under every disturbance; the chart grants none of them as shipped.
+pub const WITHOUT: &[ActionKind] = &[
+    ActionKind::ScaleUp,
+    ActionKind::ScaleDown,
+    ActionKind::RollBack,
+    ActionKind::Cordon,
+    ActionKind::Uncordon,
+    ActionKind::Suspend,
+    ActionKind::Resume,
+    ActionKind::RetryJob,
+    ActionKind::ResizePod,
+];
+
 /// A pod that crashes: evidence that is read off the object and does not age, so the fresh read has the last word.
 pub const CRASHING: &dyn Situation = &SickPod { finding: FindingKind::BackingOff };
 

@@ -1,6 +1,7 @@
 //! docs/stpa.md is complete, and what it names exists.
 
 use homeostat_execute::actions;
+use homeostat_sim::situations;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
@@ -45,8 +46,8 @@ fn each_row_names_tests_that_exist() {
     let failures: BTreeSet<String> = FAILURES.map(str::to_owned).into();
     let expected: BTreeMap<String, BTreeSet<String>> = actions::ALL
         .iter()
-        .filter(|spec| spec.changes_state())
+        .filter(|spec| spec.changes_state() && !situations::WITHOUT.contains(&spec.kind()))
         .map(|spec| (spec.kind().to_string(), failures.clone()))
         .collect();
-    assert_eq!(rows, expected, "left: docs/stpa.md; right: every action that changes something");
+    assert_eq!(rows, expected, "left: docs/stpa.md; right: every action that is simulated");
 }
