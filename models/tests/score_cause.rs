@@ -100,7 +100,7 @@ fn nezha_files() -> Files {
             trace += 1;
             let at = (begin + offset) * 1_000_000;
             let jitter = (trace * 7) % 5 * 100;
-            let wrong = offset >= 0 && offset < 180;
+            let wrong = (0..180).contains(&offset);
             let cart = if slow && wrong { 200_000 } else { 5_000 } + jitter;
             let mut span = |id: &str, parent: &str, service: &str, operation: &str, start: i64, long: i64| {
                 writeln!(spans, "w,t{trace},{id},{parent},{},{operation},{start},{long}", pod(service))
@@ -168,7 +168,6 @@ fn petshop_files() -> Files {
     let row = |time: i64, slow: f64| {
         let cell = move |measure: usize, node: usize| match measure {
             0 => format!("{}", [0.3, 0.2, 0.1][node] + slow + 0.001 * (time / 300 % 3) as f64),
-            1 => "100".to_owned(),
             _ => "100".to_owned(),
         };
         header(&time.to_string(), &cell)

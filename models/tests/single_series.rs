@@ -1,5 +1,7 @@
 //! What the detector of one series promises: causal, deterministic, bounded, calm on usual series, awake on incidents.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
 #[path = "../examples/score/data.rs"]
 #[allow(dead_code)]
 mod data;

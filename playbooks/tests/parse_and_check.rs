@@ -61,7 +61,8 @@ fn the_list_names_every_file_of_the_library() {
 fn every_kind_of_finding_has_a_shipped_playbook() {
     let all = shipped();
     for kind in FindingKind::ALL {
-        let fits = |playbook: &&homeostat_playbooks::Playbook| playbook.trigger.fits(kind, [kind].into_iter());
+        let fits =
+            |playbook: &&homeostat_playbooks::Playbook| playbook.trigger.fits(kind, [kind].into_iter());
         let unconditional: Vec<_> =
             all.iter().filter(fits).filter(|playbook| playbook.when.is_empty()).map(|p| &p.name).collect();
         assert_eq!(unconditional.len(), 1, "{kind}: one answer when no condition holds: {unconditional:?}");

@@ -113,7 +113,8 @@ pub fn rows() -> Vec<Row> {
     });
     let state = MultivariateDetector::new(DIMENSIONS, MultivariateConfig::default()).unwrap().state_bytes();
 
-    let lines: String = values[..PEER_POINTS].iter().map(|value| format!("{value}\n")).collect();
+    let words: Vec<String> = values[..PEER_POINTS].iter().map(ToString::to_string).collect();
+    let lines = words.join("\n") + "\n";
     let river = python::peer("river", RIVER, lines.as_bytes());
     let line = |row: &Vec<f64>| row.iter().map(f64::to_string).collect::<Vec<_>>().join(",") + "\n";
     let lines: String = machine[..PEER_POINTS].iter().map(line).collect();

@@ -53,7 +53,9 @@ pub fn rows() -> Vec<Row> {
     let count = histories.len() as u64;
 
     let choices = rate(|| {
-        histories.iter().for_each(|history| drop(choose(history)));
+        for history in &histories {
+            drop(choose(history));
+        }
         count
     });
 

@@ -78,6 +78,7 @@ impl Row {
     }
 
     /// The same for what should be small.
+    #[must_use]
     pub fn at_most(mut self, floor: f64, goal: f64) -> Self {
         self.lower = true;
         self.marks(floor, goal)

@@ -1,4 +1,4 @@
-//! PetShop: five-minute metrics and a call graph per scenario; one file of rows and one symptom per issue.
+//! `PetShop`: five-minute metrics and a call graph per scenario; one file of rows and one symptom per issue.
 //!
 //! Of `target.json` only the symptom is read: where, when, in which measure. Rows stamped later than ten minutes after it are
 //! not used.

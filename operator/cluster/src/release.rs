@@ -23,7 +23,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 /// Time between two rounds: how much longer than asked a state may be held.
-const EVERY: Duration = Duration::from_secs(60);
+const EVERY: Duration = Duration::from_mins(1);
 
 /// What is let go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -9,7 +9,12 @@ use crate::noise::Noise;
 use homeostat_knowledge::observation::{Change, ObjectChange, ObjectKind, Sample};
 use homeostat_knowledge::policy::{Archetype, KillSwitch, SignalPolicy};
 use homeostat_knowledge::records::{ControllerKey, NodeRecord, OwnerRecord, PodPhase, ServiceRecord};
-use homeostat_knowledge::*;
+use homeostat_knowledge::{
+    ActionKind, CallOutcome, ContainerRecord, ContainerState, ControlPolicy, ControllerKind,
+    ControllerRecord, Entity, FindingKind, GuardLimits, IncidentId, Level, Name, ObjectKey, Observation,
+    PodRecord, SeededIds, Signal, SignedDuration, Span, SpanKind, TenantName, TenantPolicy, Timestamp, Uid,
+    WorkloadKey, WorkloadPolicy,
+};
 use std::collections::{BTreeMap, BTreeSet};
 use std::f64::consts::TAU;
 use std::sync::Arc;
