@@ -1,8 +1,7 @@
-//! The proof: perturbation plans, drawn histories, mutations, the kill switch at every request, the rules of the model,
+//! The proof: perturbation plans, mutations, the kill switch at every request, the rules of the model,
 //! and the table of hazards.
 #![allow(clippy::expect_used, clippy::panic, reason = "tests say what went wrong by panicking")]
 
-mod histories;
 mod kill_switch;
 mod model;
 mod mutations;
