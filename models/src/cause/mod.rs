@@ -1,7 +1,7 @@
 //! Which entity caused an incident: a ranking over the call graph from metrics, spans and logs together.
 //!
 //! A [`Case`] holds plain numbers from a time without the fault (baseline) and a time with it (suspect). Each kind of
-//! [evidence](Kind) compares the two for every entity, in one file each, listed in [`KINDS`]; [`combine`] adds what
+//! [evidence](Kind) compares the two for every entity, in one file each, listed in `KINDS`; `combine` adds what
 //! they found. Any of the three signals may be missing: what is absent says nothing, neither healthy nor sick.
 //! [`rank`] keeps no state and reads no clock. Names only appear in its words: renaming entities consistently, or
 //! giving them in another order, leaves the ranking as it is.
