@@ -1,0 +1,1 @@
+//! Services: how many replicas, from a forecast and from what is seen now.
