@@ -29,9 +29,9 @@ test-pure: ## The tests that need no cluster
 test-cluster: ## The tests on the test cluster (needs root, Go)
 	@./scripts/test cluster
 
-test-product: ## The installed product on a real node: ten scenarios (needs root, Go, a quiet machine)
+test-product: ## Of these only the scenarios of the installed product (ARGS=part of a name)
 	@$(STEP) "Building the programs" cargo build --quiet --workspace
-	@cargo test --package homeostat-e2e --test product
+	@cargo test --quiet --package homeostat-e2e --test product -- $(ARGS)
 
 sim: ## The proof in virtual time: every plan, 10,000 drawn histories, every mutation (SEED=n or PLAN=text tells one)
 	@$(STEP) "Building the simulator" cargo build --quiet --release --package homeostat-sim

@@ -56,7 +56,8 @@ pub fn outer(name: &str) -> Result<(), ClusterError> {
         .map_err(ClusterError::system("start the supervisor"))?;
     let inner = ProcessId::of(child.id() as i32);
     write_json(&layout.supervisor_file(), &SupervisorState { outer, inner })?;
-    child.wait().map_err(ClusterError::system("wait for the supervisor"))?;
+    let status = child.wait().map_err(ClusterError::system("wait for the supervisor"))?;
+    eprintln!("the cluster's first process ended: {status}");
     Ok(())
 }
 

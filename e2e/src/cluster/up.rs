@@ -166,7 +166,8 @@ async fn supervise(layout: &Layout, options: &Options) -> Result<Control, Cluste
         .spawn()
         .map_err(ClusterError::system(format!("run {}", program.display())))?;
     let end = Instant::now() + LIMIT;
-    while !layout.control_socket().exists() {
+    // On a busy disk the socket can be there before the process is on record.
+    while !(layout.control_socket().exists() && supervised(layout)?) {
         let ended = child.try_wait().map_err(ClusterError::system("look at the supervisor"))?;
         if ended.is_some() || Instant::now() > end {
             return Err(ClusterError::Supervisor {
