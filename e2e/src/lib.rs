@@ -8,5 +8,6 @@ pub mod image;
 pub mod load;
 pub mod progress;
 pub mod result;
+pub mod scenarios;
 pub mod toolchain;
 pub mod truth;

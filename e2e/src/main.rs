@@ -25,6 +25,8 @@ enum Command {
     Image(commands::image::Command),
     /// Break a real application on a real cluster, with Homeostat and without, and measure.
     Demo(homeostat_e2e::demo::DemoArgs),
+    /// Every kind of fault of the catalogue on a real node: healed, or handed over, as it must be.
+    Scenarios(homeostat_e2e::scenarios::ScenariosArgs),
     /// Minutes under load without any fault: count incidents and writes.
     Quiet(homeostat_e2e::demo::quiet::QuietArgs),
     /// Send requests at a gateway by the clock and write down each one.
@@ -44,6 +46,7 @@ fn main() -> ExitCode {
         Command::Cluster(command) => commands::cluster::run(command),
         Command::Image(command) => commands::image::run(command),
         Command::Demo(arguments) => commands::demo::demo(&arguments),
+        Command::Scenarios(arguments) => commands::demo::scenarios(&arguments),
         Command::Quiet(arguments) => commands::demo::quiet(&arguments),
         Command::Load(arguments) => commands::demo::load(&arguments),
         Command::Signal(arguments) => commands::demo::signal(&arguments),

@@ -150,6 +150,7 @@ mod tests {
     fn undetected_and_unhealed_are_null_and_fields_have_their_names() {
         let record = FaultRecord {
             kind: Kind::Errors,
+            useful_effects: usize::MAX,
             variant: Some("probesGood"),
             broken: Broken::new("order"),
             injected: At(1_000_000),

@@ -14,12 +14,17 @@ use super::{Cluster, cgroup};
 impl Cluster {
     /// The cluster's network namespace, for `nsenter --net=` or `setns`.
     pub fn netns_path(&self) -> Result<PathBuf, ClusterError> {
+        Ok(PathBuf::from(format!("/proc/{}/ns/net", self.first_process()?)))
+    }
+
+    /// The process that holds the cluster's namespaces, as the host numbers it.
+    pub fn first_process(&self) -> Result<i32, ClusterError> {
         let supervisor = read_json::<SupervisorState>(&self.layout().supervisor_file())?;
         let inner = supervisor.and_then(|both| both.inner).filter(super::state::ProcessId::is_alive);
         let Some(inner) = inner else {
             return Err(ClusterError::NotRunning { name: self.name().to_owned() });
         };
-        Ok(PathBuf::from(format!("/proc/{}/ns/net", inner.pid)))
+        Ok(inner.pid)
     }
 
     /// The first process of a running container, in the host's PID namespace. Its network namespace is

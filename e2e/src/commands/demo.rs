@@ -8,6 +8,7 @@ use homeostat_e2e::demo::quiet::{self, QuietArgs};
 use homeostat_e2e::demo::{self, DemoArgs};
 use homeostat_e2e::faults::signals;
 use homeostat_e2e::load::{self, LoadArgs};
+use homeostat_e2e::scenarios::{self, ScenariosArgs};
 use nix::sys::signal::Signal;
 
 use super::{Outcome, runtime};
@@ -26,6 +27,16 @@ pub struct SignalArgs {
 /// Runs the demo.
 pub fn demo(args: &DemoArgs) -> Outcome {
     runtime()?.block_on(interruptible(demo::run(args)))
+}
+
+/// Runs the fault catalogue; fails when something is not as it must be.
+pub fn scenarios(args: &ScenariosArgs) -> Outcome {
+    let mut passed = false;
+    let outcome = runtime()?.block_on(interruptible(async {
+        passed = scenarios::run(args).await?;
+        Ok(())
+    }))?;
+    Ok(if passed || outcome != ExitCode::SUCCESS { outcome } else { ExitCode::FAILURE })
 }
 
 /// Runs quiet minutes and prints what was counted.

@@ -401,6 +401,7 @@ impl Director<'_> {
         let broken = application::broken(&self.world.client, &fault.service, namespace).await?;
         let record = FaultRecord {
             kind: fault.kind,
+            useful_effects: fault.kind.useful_effects(),
             variant: fault.variant.map(faults::Variant::name),
             broken,
             injected: injected.at,
@@ -479,25 +480,29 @@ impl Director<'_> {
         Ok(())
     }
 
-    /// Waits for calm and complete rollouts; false when they did not come.
     async fn settle(&self, since: At) -> Result<bool, DemoError> {
-        let end = At::now() + SETTLE;
-        loop {
-            tokio::time::sleep(Duration::from_millis(250)).await;
-            let now = At::now();
-            let (last_failure, recent) = {
-                let seen = self.observer.lock();
-                (seen.history.last_failure(since), seen.history.count(now - QUIET, now).0)
-            };
-            let calm_since = last_failure.unwrap_or(since).max(since);
-            // Silence is not calm: attempts must come.
-            let calm = now - ARRIVAL > calm_since + QUIET && recent > 100;
-            if calm && application::incomplete(&self.world.client).await?.is_empty() {
-                return Ok(true);
-            }
-            if now > end {
-                return Ok(false);
-            }
+        settle(self.observer, &self.world.client, since).await
+    }
+}
+
+/// Waits for calm and complete rollouts; false when they did not come.
+pub(crate) async fn settle(observer: &Observer, client: &kube::Client, since: At) -> Result<bool, DemoError> {
+    let end = At::now() + SETTLE;
+    loop {
+        tokio::time::sleep(Duration::from_millis(250)).await;
+        let now = At::now();
+        let (last_failure, recent) = {
+            let seen = observer.lock();
+            (seen.history.last_failure(since), seen.history.count(now - QUIET, now).0)
+        };
+        let calm_since = last_failure.unwrap_or(since).max(since);
+        // Silence is not calm: attempts must come.
+        let calm = now - ARRIVAL > calm_since + QUIET && recent > 100;
+        if calm && application::incomplete(client).await?.is_empty() {
+            return Ok(true);
+        }
+        if now > end {
+            return Ok(false);
         }
     }
 }

@@ -27,12 +27,19 @@ const WARM: Duration = Duration::from_secs(90);
 #[derive(Clone, Debug)]
 pub struct Files {
     root: PathBuf,
+    /// Where the Tenant and the chart's values are.
+    folder: &'static str,
 }
 
 impl Files {
     /// Of the clone at `root`.
     pub fn of(root: &Path) -> Self {
-        Self { root: root.to_owned() }
+        Self { root: root.to_owned(), folder: "e2e/demo" }
+    }
+
+    /// With the Tenant and the chart's values of the fault catalogue, which allow more actions.
+    pub fn of_catalogue(root: &Path) -> Self {
+        Self { root: root.to_owned(), folder: "e2e/scenarios" }
     }
 
     fn read(&self, path: &str) -> Result<String, DemoError> {
@@ -42,7 +49,7 @@ impl Files {
 
     /// Raises level, budgets and the rest explicitly.
     pub fn tenant(&self) -> Result<String, DemoError> {
-        self.read("e2e/demo/tenant.yaml")
+        self.read(&format!("{}/tenant.yaml", self.folder))
     }
 
     /// Raises warm-up and ceilings explicitly.
@@ -66,7 +73,7 @@ impl Files {
     }
 
     fn values(&self) -> PathBuf {
-        self.root.join("e2e/demo/values.yaml")
+        self.root.join(self.folder).join("values.yaml")
     }
 
     fn chart(&self) -> PathBuf {

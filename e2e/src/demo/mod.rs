@@ -190,7 +190,12 @@ pub async fn run(args: &DemoArgs) -> Result<(), DemoError> {
 }
 
 /// Cluster, programs and images.
-async fn prepare(place: &Place, live: &Live, seed: u64, homeostat: bool) -> Result<Stage, DemoError> {
+pub(crate) async fn prepare(
+    place: &Place,
+    live: &Live,
+    seed: u64,
+    homeostat: bool,
+) -> Result<Stage, DemoError> {
     let out = place.root.join("target/demo");
     std::fs::create_dir_all(&out).map_err(DemoError::io("create", &out))?;
     let platform = build::platform(place, live).await?;
@@ -214,7 +219,7 @@ async fn prepare(place: &Place, live: &Live, seed: u64, homeostat: bool) -> Resu
     })
 }
 
-async fn keep_logs(stage: &Stage) {
+pub(crate) async fn keep_logs(stage: &Stage) {
     let Some(cluster) = stage.platform.own() else { return };
     let folder = stage.out.join("logs");
     match cluster.collect_logs(&folder).await {

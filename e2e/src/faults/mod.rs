@@ -95,6 +95,16 @@ impl Kind {
         !matches!(self, Self::BadConfig | Self::ProviderDown)
     }
 
+    /// So many effects of Homeostat can be useful: a broken configuration is handed over after two restarts, and
+    /// nothing that is broken with the provider can be restarted by anybody.
+    pub fn useful_effects(self) -> usize {
+        match self {
+            Self::BadConfig => 2,
+            Self::ProviderDown => 0,
+            _ => usize::MAX,
+        }
+    }
+
     /// It needs signals to processes on the node.
     pub fn needs_signals(self) -> bool {
         matches!(self, Self::Kill | Self::KillAgain | Self::Hang | Self::BadConfig)

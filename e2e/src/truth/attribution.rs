@@ -13,19 +13,17 @@ use super::at::{At, Span};
 use super::attempt::History;
 use super::incident::{Broken, Episode, Incidents};
 use super::judge::Verdict;
-use crate::faults::Kind;
-
-/// Restarts that are allowed before a crash loop is handed over.
-const USEFUL_RESTARTS: usize = 2;
 
 /// How far two watches may be apart.
 const WATCHES_APART: Span = Span::from_secs(2);
 
-/// One fault as the injector did it.
+/// One fault of kind `K` as the injector did it.
 #[derive(Clone, Debug)]
-pub struct FaultRecord {
+pub struct FaultRecord<K = crate::faults::Kind> {
     /// Which fault.
-    pub kind: Kind,
+    pub kind: K,
+    /// So many effects can be useful; more are not.
+    pub useful_effects: usize,
     /// `probesGood` or `probesFailing`, for faults that have variants.
     pub variant: Option<&'static str>,
     /// What it broke.
@@ -40,7 +38,7 @@ pub struct FaultRecord {
     pub settled: At,
 }
 
-impl FaultRecord {
+impl<K> FaultRecord<K> {
     /// From when failed attempts count as impact.
     pub fn since(&self) -> At {
         self.second.unwrap_or(self.injected)
@@ -78,8 +76,8 @@ pub struct Judged {
 }
 
 /// Judges a column. `faults` are in order of injection.
-pub fn attribute(
-    faults: &[FaultRecord],
+pub fn attribute<K>(
+    faults: &[FaultRecord<K>],
     history: &History,
     incidents: &Incidents,
     actions: &[ActionView],
@@ -114,12 +112,7 @@ pub fn attribute(
         };
         *restarts += 1;
         let off_target = action.service.as_deref() != Some(fault.broken.service.as_str());
-        let useless = match fault.kind {
-            Kind::BadConfig => *restarts > USEFUL_RESTARTS,
-            // Nothing that is broken there can be restarted by anybody.
-            Kind::ProviderDown => true,
-            _ => false,
-        };
+        let useless = *restarts > fault.useful_effects;
         record.actions += 1;
         record.wrong_actions += usize::from(quiet || off_target || useless);
     }
@@ -132,7 +125,7 @@ pub fn attribute(
     Judged { faults: judged, quiet_incidents: quiet_incidents.len(), quiet_actions }
 }
 
-fn judge_one(fault: &FaultRecord, history: &History, episodes: &[&Episode<'_>]) -> Attributed {
+fn judge_one<K>(fault: &FaultRecord<K>, history: &History, episodes: &[&Episode<'_>]) -> Attributed {
     let attempts = history.on(&fault.broken.service, fault.injected, fault.restored);
     let naming = episodes
         .iter()
@@ -154,7 +147,7 @@ fn judge_one(fault: &FaultRecord, history: &History, episodes: &[&Episode<'_>]) 
 }
 
 /// For each episode the fault that it belongs to.
-fn owners(faults: &[FaultRecord], episodes: &[Episode<'_>]) -> Vec<Option<usize>> {
+fn owners<K>(faults: &[FaultRecord<K>], episodes: &[Episode<'_>]) -> Vec<Option<usize>> {
     let mut detected = vec![false; faults.len()];
     episodes
         .iter()
@@ -173,14 +166,14 @@ fn owners(faults: &[FaultRecord], episodes: &[Episode<'_>]) -> Vec<Option<usize>
 }
 
 /// The last fault that was injected by then.
-fn before(faults: &[FaultRecord], at: At) -> Option<usize> {
+fn before<K>(faults: &[FaultRecord<K>], at: At) -> Option<usize> {
     faults.iter().rposition(|fault| fault.injected <= at)
 }
 
 /// The fault that an action is counted with, and whether it came without any fault.
-fn owner_of_action(
+fn owner_of_action<K>(
     action: &ActionView,
-    faults: &[FaultRecord],
+    faults: &[FaultRecord<K>],
     incidents: &Incidents,
     episodes: &[Episode<'_>],
     owners: &[Option<usize>],

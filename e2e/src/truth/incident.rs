@@ -50,12 +50,19 @@ pub struct Broken {
     pub addresses: BTreeSet<String>,
     /// Names of its pods.
     pub pods: BTreeSet<String>,
+    /// Nodes, when a node is broken.
+    pub nodes: BTreeSet<String>,
 }
 
 impl Broken {
     /// A service without further names.
     pub fn new(service: &str) -> Self {
-        Self { service: service.to_owned(), addresses: BTreeSet::new(), pods: BTreeSet::new() }
+        Self {
+            service: service.to_owned(),
+            addresses: BTreeSet::new(),
+            pods: BTreeSet::new(),
+            nodes: BTreeSet::new(),
+        }
     }
 
     /// Whether a cause speaks of this service, of one of its pods or of its address.
@@ -66,7 +73,8 @@ impl Broken {
                 let host = cause.name.rsplit_once(':').map_or(cause.name.as_str(), |(host, _)| host);
                 host == self.service || self.addresses.contains(host) || self.addresses.contains(&cause.name)
             }
-            "Node" | "Source" | "Cluster" => false,
+            "Node" => self.nodes.contains(&cause.name),
+            "Source" | "Cluster" => false,
             _ => cause.name == self.service,
         }
     }

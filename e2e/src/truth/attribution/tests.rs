@@ -1,6 +1,7 @@
 //! Incidents and actions of hand-made columns. Times are seconds.
 
 use super::*;
+use crate::faults::Kind;
 use crate::truth::attempt::{Attempt, Outcome};
 use crate::truth::incident::{CauseView, Delivery};
 
@@ -13,6 +14,7 @@ fn fault(kind: Kind, service: &str, injected: f64) -> FaultRecord {
     broken.pods.insert(format!("{service}-1"));
     FaultRecord {
         kind,
+        useful_effects: kind.useful_effects(),
         variant: None,
         broken,
         injected: s(injected),

@@ -1,0 +1,192 @@
+//! The kinds of the fault catalogue: those of the demo, and others beside them.
+
+mod container;
+mod network;
+mod node;
+mod release;
+
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use crate::demo::DemoError;
+use crate::demo::column::Stage;
+use crate::faults::{self, Injected, Planned, Variant, World};
+use crate::truth::At;
+
+pub use node::{NEIGHBOUR, small_volume};
+
+/// Which fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[allow(missing_docs, reason = "the catalogue says what each does")]
+pub enum Kind {
+    ProcessKilled,
+    KilledAgain,
+    Hung,
+    Errors,
+    ErrorsAndProbes,
+    Slow,
+    MemoryLeak,
+    MemoryJump,
+    CpuSpin,
+    CpuThrottled,
+    FilesExhausted,
+    DnsBroken,
+    NetworkSlow,
+    PacketLoss,
+    Partition,
+    ConfigTypo,
+    ProviderDown,
+    BadRelease,
+    ImageMissing,
+    ProbeMisconfigured,
+    QuotaExhausted,
+    DiskFull,
+    NoisyNeighbour,
+    KubeletStopped,
+}
+
+/// How a kind is put on and taken back.
+enum Way {
+    /// As in the demo.
+    Demo(faults::Kind, Option<Variant>),
+    Leak {
+        mebibytes_per_second: u32,
+    },
+    Container(container::What),
+    Network(network::What),
+    Release(release::What),
+    Quota,
+    DiskFull,
+    Neighbour,
+    Kubelet,
+}
+
+impl Kind {
+    /// All, in the order of the catalogue.
+    pub const ALL: [Self; 24] = [
+        Self::ProcessKilled,
+        Self::KilledAgain,
+        Self::Hung,
+        Self::Errors,
+        Self::ErrorsAndProbes,
+        Self::Slow,
+        Self::MemoryLeak,
+        Self::MemoryJump,
+        Self::CpuSpin,
+        Self::CpuThrottled,
+        Self::FilesExhausted,
+        Self::DnsBroken,
+        Self::NetworkSlow,
+        Self::PacketLoss,
+        Self::Partition,
+        Self::ConfigTypo,
+        Self::ProviderDown,
+        Self::BadRelease,
+        Self::ImageMissing,
+        Self::ProbeMisconfigured,
+        Self::QuotaExhausted,
+        Self::DiskFull,
+        Self::NoisyNeighbour,
+        Self::KubeletStopped,
+    ];
+
+    fn way(self) -> Way {
+        use faults::Kind as Demo;
+        let demo = |kind| Way::Demo(kind, None);
+        match self {
+            Self::ProcessKilled => demo(Demo::Kill),
+            Self::KilledAgain => demo(Demo::KillAgain),
+            Self::Hung => demo(Demo::Hang),
+            Self::Errors => Way::Demo(Demo::Errors, Some(Variant::ProbesGood)),
+            Self::ErrorsAndProbes => Way::Demo(Demo::Errors, Some(Variant::ProbesFailing)),
+            Self::Slow => Way::Demo(Demo::Slow, Some(Variant::ProbesGood)),
+            Self::MemoryLeak => Way::Leak { mebibytes_per_second: 12 },
+            Self::MemoryJump => Way::Leak { mebibytes_per_second: 200 },
+            Self::CpuSpin => Way::Container(container::What::Spin),
+            Self::CpuThrottled => Way::Container(container::What::Throttle),
+            Self::FilesExhausted => Way::Container(container::What::NoFiles),
+            Self::DnsBroken => Way::Network(network::What::NoNames),
+            Self::NetworkSlow => Way::Network(network::What::Slow),
+            Self::PacketLoss => Way::Network(network::What::Loss),
+            Self::Partition => Way::Network(network::What::Nothing),
+            Self::ConfigTypo => demo(Demo::BadConfig),
+            Self::ProviderDown => demo(Demo::ProviderDown),
+            Self::BadRelease => Way::Release(release::What::EndsAtStart),
+            Self::ImageMissing => Way::Release(release::What::NoImage),
+            Self::ProbeMisconfigured => Way::Release(release::What::WrongProbe),
+            Self::QuotaExhausted => Way::Quota,
+            Self::DiskFull => Way::DiskFull,
+            Self::NoisyNeighbour => Way::Neighbour,
+            Self::KubeletStopped => Way::Kubelet,
+        }
+    }
+
+    /// The only service that it can be put on, if it is not any.
+    pub fn service(self) -> Option<&'static str> {
+        match self.way() {
+            Way::Demo(faults::Kind::ProviderDown, _) => Some(crate::demo::application::PROVIDER),
+            Way::DiskFull => Some(node::SMALL),
+            _ => None,
+        }
+    }
+
+    /// Callers may notice it late, or not at all.
+    pub fn takes_time(self) -> bool {
+        matches!(self, Self::MemoryLeak | Self::MemoryJump)
+    }
+}
+
+/// Puts the fault on.
+pub async fn inject(stage: &Stage, world: &World, kind: Kind, service: &str) -> Result<Injected, DemoError> {
+    let at = match kind.way() {
+        Way::Demo(kind, variant) => {
+            let announce = |at: At| stage.live.at(at, format!("fault     first kill of {service}"));
+            return Ok(faults::inject(world, &planned(kind, variant, service), &announce).await?);
+        }
+        Way::Leak { mebibytes_per_second } => {
+            let pod = world.serving(service).await?;
+            let fault = json!({ "kind": "leak", "mebibytesPerSecond": mebibytes_per_second });
+            world.switch(&pod, &fault).await?
+        }
+        Way::Container(what) => container::inject(stage, world, what, service).await?,
+        Way::Network(what) => network::inject(stage, world, what, service).await?,
+        Way::Release(what) => release::inject(world, what, service).await?,
+        Way::Quota => release::exhaust_quota(stage, world, service).await?,
+        Way::DiskFull => node::fill(stage)?,
+        Way::Neighbour => node::neighbour(stage).await?,
+        Way::Kubelet => node::stop_kubelet(stage)?,
+    };
+    Ok(Injected { at, second: None })
+}
+
+/// Takes back what is still on. `healed` spares what is well again.
+pub async fn restore(
+    stage: &Stage,
+    world: &World,
+    kind: Kind,
+    service: &str,
+    healed: bool,
+) -> Result<(), DemoError> {
+    match kind.way() {
+        Way::Demo(kind, variant) => {
+            return Ok(faults::restore(world, &planned(kind, variant, service), healed).await?);
+        }
+        Way::Leak { .. } => world.faults_off(service).await?,
+        Way::Container(_) | Way::Network(_) if healed => {}
+        Way::Container(_) | Way::Network(_) => world.replace_pods(service).await?,
+        Way::Release(_) => release::restore(world, service).await?,
+        Way::Quota => release::lift_quota(world).await?,
+        Way::DiskFull => {
+            node::empty(stage)?;
+            world.replace_pods(service).await?;
+        }
+        Way::Neighbour => node::remove_neighbour(stage).await?,
+        Way::Kubelet => node::start_kubelet(stage)?,
+    }
+    Ok(())
+}
+
+fn planned(kind: faults::Kind, variant: Option<Variant>, service: &str) -> Planned {
+    Planned { kind, variant, service: service.to_owned(), pause: std::time::Duration::ZERO }
+}
