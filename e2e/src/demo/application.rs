@@ -37,6 +37,16 @@ const DATA: &str = "/var/lib/food-delivery";
 const GONE: Duration = Duration::from_secs(90);
 const READY: Duration = Duration::from_mins(2);
 
+/// Settings of the application's OpenTelemetry SDK.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Telemetry {
+    /// Exports often, so that faults are seen early.
+    #[default]
+    Tuned,
+    /// As the SDK comes.
+    Stock,
+}
+
 /// Namespace of each service.
 pub fn namespaces() -> BTreeMap<String, String> {
     let mut all: BTreeMap<String, String> =
@@ -106,10 +116,14 @@ pub async fn deploy(
     column: Column,
     program: &Path,
     image: &str,
+    telemetry: Telemetry,
 ) -> Result<(), DemoError> {
     let mut manifests = Command::new(program);
     manifests.arg("manifests").args(["--image", image]);
     manifests.args(["--probes", if column == Column::Plain { "none" } else { "sensible" }]);
+    if telemetry == Telemetry::Stock {
+        manifests.args(["--telemetry", "stock"]);
+    }
     if let Some(folder) = platform.node_folder(DATA) {
         prepare(&folder)?;
     } else {

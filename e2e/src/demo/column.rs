@@ -53,6 +53,8 @@ pub struct Stage {
     pub application_image: String,
     /// Homeostat's image on the cluster, when its column is shown.
     pub homeostat_image: Option<String>,
+    /// Settings of the application's SDK.
+    pub telemetry: application::Telemetry,
     /// Lines for people.
     pub live: Live,
     /// Folder for the files of ground truth.
@@ -133,7 +135,8 @@ pub async fn run(
         stage.platform.apply(&stage.files.no_collector()?).await?;
     }
     live.say("column    starting the application");
-    application::deploy(&stage.platform, column, &stage.program, &stage.application_image).await?;
+    application::deploy(&stage.platform, column, &stage.program, &stage.application_image, stage.telemetry)
+        .await?;
     if with_homeostat {
         install::take_control(&stage.platform, &stage.files).await?;
     }

@@ -141,6 +141,9 @@ pub struct Place {
     /// Cargo profile of the programs under test
     #[arg(long, value_enum, default_value_t = Profile::Release)]
     pub profile: Profile,
+    /// Settings of the application's OpenTelemetry SDK: `stock` leaves them as they come
+    #[arg(long, value_enum, default_value_t = application::Telemetry::Tuned)]
+    pub telemetry: application::Telemetry,
     /// Use programs that were built before
     #[arg(long)]
     pub no_build: bool,
@@ -213,6 +216,7 @@ pub(crate) async fn prepare(
         program: application,
         application_image,
         homeostat_image,
+        telemetry: place.telemetry,
         live: live.clone(),
         out,
         seed,

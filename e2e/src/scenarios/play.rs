@@ -50,7 +50,14 @@ pub async fn run(stage: &Stage, plan: &[(Entry, String)]) -> Result<Played, Demo
     install::install(&stage.platform, &stage.files, image).await?;
     live.say("stage     starting the application");
     kinds::small_volume(&stage.platform).await?;
-    application::deploy(&stage.platform, Column::Homeostat, &stage.program, &stage.application_image).await?;
+    application::deploy(
+        &stage.platform,
+        Column::Homeostat,
+        &stage.program,
+        &stage.application_image,
+        stage.telemetry,
+    )
+    .await?;
     install::take_control(&stage.platform, &stage.files).await?;
     let client = stage.platform.client().clone();
     let teller = live.clone();

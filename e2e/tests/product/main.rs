@@ -13,6 +13,7 @@ mod installing;
 mod interrupted;
 mod rules;
 mod seen;
+mod signals;
 mod stage;
 
 use std::io::Write as _;
@@ -41,6 +42,7 @@ const SCENARIOS: &[(&str, Scenario)] = &[
     ("unusable_workloads_are_told", |stage| held_back::unusable_workloads(stage).boxed_local()),
     ("killed_homeostat_goes_on", |stage| interrupted::killed_homeostat(stage).boxed_local()),
     ("api_server_away", |stage| interrupted::api_server_away(stage).boxed_local()),
+    ("prometheus_away", |stage| signals::prometheus_away(stage).boxed_local()),
     ("two_installs_never_both_lead", |stage| installing::second_install(stage).boxed_local()),
     ("uninstall_keeps_the_records", |stage| installing::uninstall(stage).boxed_local()),
 ];

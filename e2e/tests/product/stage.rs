@@ -305,7 +305,15 @@ impl Stage {
                 self.platform.apply(&self.read("e2e/demo/collector.yaml")).await.unwrap();
                 let program = self.program("food-delivery").await;
                 let image = self.load("food-delivery").await;
-                application::deploy(&self.platform, Column::Homeostat, &program, &image).await.unwrap();
+                application::deploy(
+                    &self.platform,
+                    Column::Homeostat,
+                    &program,
+                    &image,
+                    application::Telemetry::default(),
+                )
+                .await
+                .unwrap();
                 let teller = self.live.clone();
                 let namespaces = [application::NAMESPACE, application::OUTSIDE];
                 let attempts = self.out.join("attempts.log");
