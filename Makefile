@@ -1,7 +1,7 @@
 # Homeostat: one place for every command. `make` alone lists them.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-pure test-cluster test-product bench score cluster cluster-down lint crds chart sim quiet-week
+.PHONY: help demo test test-pure test-cluster test-product bench score cluster cluster-down lint crds chart sim quiet-week scenarios
 
 NAME ?= homeostat
 PROFILE ?= release
@@ -42,6 +42,11 @@ bench: ## Speed, memory and idle figures into target/bench/summary.json
 
 score: ## Models on benchmark data, beside the best known figures (DATA=folder, SCORER=file)
 	@DATA="$(DATA)" SCORER="$(SCORER)" SUITES="$(SUITES)" ./scripts/score
+
+scenarios: ## Every kind of fault of the catalogue on a real node: healed or handed over as it must be (ARGS="--kinds hung --runs 3")
+	@$(STEP) "Preparing tools" ./scripts/prepare demo
+	@$(STEP) "Building the harness" cargo build --quiet --release --package homeostat-e2e
+	@./target/release/e2e scenarios --name $(NAME) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 quiet-week: ## A simulated week of 1,000 workloads without a fault: incidents and actions (WORKLOADS=n DAYS=n SEED=n)
 	@$(STEP) "Building the simulation" cargo build --quiet --release --package homeostat-plan --example quiet_week
