@@ -13,7 +13,7 @@ mod usual;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use homeostat_models::detect::{Level, LevelConfig, SeriesConfig, SeriesDetector, SeriesVerdict};
+use homeostat_models::detect::{SeriesConfig, SeriesDetector, SeriesVerdict};
 use proptest::prelude::*;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -117,7 +117,6 @@ fn a_day_of_noise_at_its_usual_hour_is_expected_after_a_week() {
 #[test]
 fn state_fits_in_four_kilobytes() {
     assert!(detector(SeriesConfig::default()).state_bytes() <= 4_096);
-    assert!(size_of::<Level>() < 512 && Level::new(LevelConfig::default()).is_ok());
 }
 
 /// A folder of the system's own that is removed at the end.

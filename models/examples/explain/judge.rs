@@ -1,6 +1,6 @@
 //! What the models say: the one place that knows which of them is asked.
 
-use homeostat_models::detect::{AlarmConfig, Level, LevelConfig, level::Direction};
+use homeostat_models::detect::{SeriesConfig, SeriesDetector};
 
 use crate::read::Table;
 
@@ -59,42 +59,34 @@ pub fn judge(table: &Table, row: usize) -> Judged {
 
 /// One series: its column, its alarms, and the reason at `row`.
 fn one(at: &[i64], values: &[Option<f64>], row: usize) -> (Column, Vec<bool>, String) {
-    let day = 86_400.0 / usual_step(at) as f64;
-    let alarm = AlarmConfig { points_per_day: day.max(1.0), ..AlarmConfig::default() };
-    let config = LevelConfig { direction: Direction::Both, alarm, ..LevelConfig::default() };
-    let mut level = Level::new(config).expect("the setting is within its bounds");
+    let mut detector = SeriesDetector::new(SeriesConfig::default()).expect("the shipped setting is valid");
     let mut column = Column { band: Vec::new(), score: Vec::new(), rarity: Vec::new() };
     let (mut alarms, mut reason) = (Vec::new(), String::new());
+    // Row numbers, where a file has no times, count as minutes.
+    let unit = if at.windows(2).all(|pair| pair[1] - pair[0] == 1) { 60 } else { 1 };
     for (turn, value) in values.iter().enumerate() {
-        let verdict = value.and_then(|value| level.observe(value));
-        column.band.push(verdict.filter(|verdict| verdict.ready).map(|verdict| verdict.usual));
-        column.score.push(verdict.map_or(0.0, |verdict| verdict.score));
-        column.rarity.push(verdict.map_or(0.0, |verdict| (-verdict.chance.log10()).clamp(0.0, RAREST)));
-        alarms.push(level.alarm());
+        let verdict = value.map(|value| (value, detector.observe(unit * at[turn], value)));
+        let ready = verdict.filter(|(_, verdict)| verdict.ready);
+        column.band.push(ready.map(|(_, verdict)| verdict.usual));
+        column.score.push(ready.map_or(0.0, |(value, verdict)| spreads(value, verdict.usual)));
+        column.rarity.push(ready.map_or(0.0, |(_, verdict)| (-verdict.chance.log10()).clamp(0.0, RAREST)));
+        alarms.push(detector.alarm());
         if turn == row {
-            reason = match (value, verdict) {
-                (Some(value), Some(verdict)) => format!(
-                    "{} is {:.1} usual spreads from the usual level, usual is {} to {}; chance {:.1e}; the alarm is {}",
-                    short(*value),
-                    verdict.score,
-                    short(verdict.usual.0),
-                    short(verdict.usual.1),
-                    verdict.chance,
-                    if verdict.alarm { "on" } else { "off" },
-                ),
-                _ => "no value, nothing is said".to_owned(),
+            reason = match verdict {
+                Some((_, verdict)) => {
+                    format!("{}; the alarm is {}", verdict.reason, if verdict.alarm { "on" } else { "off" })
+                }
+                None => "no value, nothing is said".to_owned(),
             };
         }
     }
     (column, alarms, reason)
 }
 
-/// The most frequent step between rows, seconds; row numbers count as minutes.
-fn usual_step(at: &[i64]) -> i64 {
-    let mut steps: Vec<i64> = at.windows(2).map(|pair| (pair[1] - pair[0]).max(1)).collect();
-    steps.sort_unstable();
-    let middle = steps.get(steps.len() / 2).copied().unwrap_or(60);
-    if middle == 1 { 60 } else { middle }
+/// Distance from the middle of the usual range, which is three usual spreads to either side.
+fn spreads(value: f64, usual: (f64, f64)) -> f64 {
+    let spread = (usual.1 - usual.0) / 6.0;
+    if spread > 0.0 && spread.is_finite() { ((value - usual.0) / spread - 3.0).abs() } else { 0.0 }
 }
 
 /// A number with four significant digits.

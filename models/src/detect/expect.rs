@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 /// Weight of a new point in the fast level.
 const FAST: f64 = 0.1;
 /// Weight of a new point in the slow level.
-const SLOW: f64 = 0.0044;
+const SLOW: f64 = 0.008;
 
 /// Exponentially weighted levels of a series and of the series without its profile, and the profile.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

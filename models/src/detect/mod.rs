@@ -1,17 +1,18 @@
 //! Streaming detectors, one file each. Each has a configuration that validates, whose `Default` is the
 //! shipped setting, keeps a fixed amount of state, and returns the explanation with the verdict.
 
-pub mod alarm;
+pub mod activity;
 pub mod burst;
 pub mod change;
 pub mod channel;
 pub mod counter;
+pub mod direction;
 pub mod expect;
 pub mod flapping;
-pub mod level;
 pub mod multivariate;
 pub mod peers;
 pub mod reason;
+pub mod recurring;
 pub mod rule;
 pub mod seasonal;
 pub mod series;
@@ -20,8 +21,7 @@ pub mod silence;
 pub mod spread;
 pub mod step;
 
-pub use alarm::{Alarm, AlarmConfig};
-pub use level::{Level, LevelConfig, Verdict};
+pub use direction::Direction;
 pub use multivariate::{MultivariateConfig, MultivariateDetector, MultivariateError, MultivariateVerdict};
 pub use peers::{PeerConfig, PeerError, PeerMetric, PeerVerdict, outliers};
 pub use reason::{Against, Reason};

@@ -10,8 +10,8 @@ pub enum Against {
     RecentLevel,
     /// The level of the last hundreds of points.
     LongLevel,
-    /// The level of the last dozen points, by the mean of the last few.
-    RecentDrift,
+    /// The recent level, by how much the last dozens of points moved against how much they usually do.
+    Activity,
     /// The swings of the last dozens of points.
     RecentSwings,
 }
@@ -36,6 +36,15 @@ pub enum Reason {
         value: f64,
         /// What was expected.
         expected: f64,
+    },
+    /// As unusual a point came at this time of day on enough earlier days.
+    Recurs {
+        /// Value.
+        value: f64,
+        /// What was expected.
+        expected: f64,
+        /// Earlier days, of the bursts that are remembered.
+        days: u32,
     },
     /// The counter started again: what it counted before that is lost, so its rate is not judged here.
     Restarted,
@@ -68,12 +77,26 @@ impl fmt::Display for Reason {
             Self::DoesNotMatter { value, expected } => {
                 write!(out, "{value:.4} where {expected:.4} is usual: too small a difference to matter")
             }
+            Self::Recurs { value, expected, days } => {
+                write!(
+                    out,
+                    "{value:.4} where {expected:.4} is usual: as on {days} earlier days at this time, no news"
+                )
+            }
+            Self::Distance { value, expected, spreads, against: Against::Activity, chance, .. } => {
+                let change = if spreads < 0.0 { "less" } else { "more" };
+                write!(
+                    out,
+                    "{value:.4} where {expected:.4} is usual: the last points move {change} than usual by {:.1} usual \
+                     spreads, chance of that {chance:.1e}",
+                    spreads.abs()
+                )
+            }
             Self::Distance { value, expected, spreads, against, seasonal, chance } => {
                 let side = if spreads < 0.0 { "below" } else { "above" };
                 let level = match against {
-                    Against::RecentLevel => "the recent level",
+                    Against::RecentLevel | Against::Activity => "the recent level",
                     Against::LongLevel => "the long-term level",
-                    Against::RecentDrift => "the recent level, by the mean of the last few points",
                     Against::RecentSwings => "the recent level, given its recent swings",
                 };
                 let time = if seasonal { " at this time of day" } else { "" };

@@ -1,13 +1,15 @@
 //! The detector of one series that the product uses: all residuals, calibrated, combined, with one alarm state.
 
+use super::activity::Activity;
 use super::burst::{BurstAlarm, BurstScore};
 use super::change::{Cusum, Shift};
 use super::channel::Channel;
 use super::counter::Counter;
+use super::direction::Direction;
 use super::expect::{Expectation, Residuals};
 use super::flapping::Flapping;
-use super::level::Direction;
 use super::reason::{Against, Reason};
+use super::recurring::Recurring;
 use super::silence::{Silence, SilenceWatch};
 use super::spread::{ChangeSize, Spread};
 use super::step::Step;
@@ -19,15 +21,13 @@ use serde::{Deserialize, Serialize};
 const CHANNELS: [(Against, f64); 4] = [
     (Against::RecentLevel, 1.0),
     (Against::LongLevel, 1.0),
-    (Against::RecentDrift, 0.87),
+    (Against::Activity, 0.8),
     (Against::RecentSwings, 0.85),
 ];
 /// Forgetting of the usual spreads, per point.
 const SPREAD_RATE: f64 = 0.0007;
 /// Forgetting of the swings of the last dozens of points.
 const SWING_RATE: f64 = 0.05;
-/// Weight of a new point in the short mean of residuals.
-const DRIFT_RATE: f64 = 0.2;
 /// Spreads at which a residual is cut when levels and spreads are learned.
 const CLIP: f64 = 7.0;
 /// Surprisal (nats) from which a point teaches its tail less, and from which it teaches least.
@@ -157,13 +157,13 @@ pub struct SeriesDetector {
     expectation: Expectation,
     recent: Spread,
     long: Spread,
-    drift: Spread,
+    activity: Activity,
     swings: Spread,
-    drift_mean: f64,
     channels: [Channel; CHANNELS.len()],
     suspects: f64,
     score: BurstScore,
     alarm: BurstAlarm,
+    recurring: Recurring,
     cusum: Cusum,
     counter: Counter,
     flapping: Flapping,
@@ -182,13 +182,13 @@ impl SeriesDetector {
             expectation: Expectation::default(),
             recent: Spread::default(),
             long: Spread::default(),
-            drift: Spread::default(),
+            activity: Activity::default(),
             swings: Spread::default(),
-            drift_mean: 0.0,
             channels: Default::default(),
             suspects: 0.0,
             score: BurstScore::default(),
             alarm: BurstAlarm::default(),
+            recurring: Recurring::default(),
             cusum: Cusum::default(),
             counter: Counter::default(),
             flapping: Flapping::default(),
@@ -233,9 +233,8 @@ impl SeriesDetector {
 
         let residuals = self.expectation.residuals(at_seconds, step, value);
         let factor = residuals.spread_factor;
-        self.drift_mean += DRIFT_RATE * (residuals.fast - self.drift_mean);
-        let parts = [residuals.fast / factor, residuals.slow / factor, self.drift_mean / factor];
-        let spreads = self.spreads(parts, floor);
+        let parts = [residuals.fast / factor, residuals.slow / factor];
+        let spreads = self.spreads(parts, floor, ready);
         let surprisals: [f64; CHANNELS.len()] =
             std::array::from_fn(|index| CHANNELS[index].1 * self.channels[index].surprisal(spreads[index]));
         let worst = (1..surprisals.len())
@@ -257,11 +256,12 @@ impl SeriesDetector {
     }
 
     /// Residuals in units of their usual spreads, in the order of [`CHANNELS`].
-    fn spreads(&self, parts: [f64; 3], floor: f64) -> [f64; CHANNELS.len()] {
+    fn spreads(&mut self, parts: [f64; 2], floor: f64, ready: bool) -> [f64; CHANNELS.len()] {
         let ratio = |part: f64, spread: &Spread| (part / spread.value().max(floor)).clamp(-1e12, 1e12);
         let recent = ratio(parts[0], &self.recent);
         let swings = recent / self.swings.value().max(1.0);
-        [recent, ratio(parts[1], &self.long), ratio(parts[2], &self.drift), swings]
+        let activity = if ready { self.activity.observe(recent, self.seen, SPREAD_RATE, CLIP) } else { 0.0 };
+        [recent, ratio(parts[1], &self.long), activity, swings]
     }
 
     #[allow(clippy::too_many_arguments)]
@@ -279,18 +279,20 @@ impl SeriesDetector {
         let against = CHANNELS[worst].0;
         let distance = match against {
             Against::LongLevel => residuals.slow,
-            Against::RecentLevel | Against::RecentDrift | Against::RecentSwings => residuals.fast,
+            Against::RecentLevel | Against::Activity | Against::RecentSwings => residuals.fast,
         };
         let expected = value - distance;
         let matters = self.matters(distance);
-        let surprisal = if matters { surprisal } else { 0.0 };
+        let (surprisal, repeats) = self.recurring.observe(at_seconds, if matters { surprisal } else { 0.0 });
         let chance = exp(-surprisal);
         let was_on = self.alarm.is_on();
         let score = self.score.observe(surprisal);
         let alarm = self.alarm.observe(surprisal, self.alarm_level(), self.config.leave_points);
         let raised = alarm && !was_on;
         let flapping = self.flapping.observe(at_seconds, raised);
-        let reason = if matters {
+        let reason = if repeats > 0 {
+            Reason::Recurs { value, expected, days: repeats }
+        } else if matters {
             Reason::Distance { value, expected, spreads, against, seasonal: residuals.seasonal, chance }
         } else {
             Reason::DoesNotMatter { value, expected }
@@ -308,11 +310,10 @@ impl SeriesDetector {
         signed >= self.config.minimum_effect
     }
 
-    fn learn(&mut self, parts: [f64; 3], spreads: [f64; CHANNELS.len()], surprisal: f64, ready: bool) {
+    fn learn(&mut self, parts: [f64; 2], spreads: [f64; CHANNELS.len()], surprisal: f64, ready: bool) {
         if self.seen > START {
             self.recent.learn(parts[0], SPREAD_RATE, CLIP);
             self.long.learn(parts[1], SPREAD_RATE, CLIP);
-            self.drift.learn(parts[2], SPREAD_RATE, CLIP);
         }
         self.swings.learn(spreads[0], SWING_RATE, CLIP);
         if !ready {

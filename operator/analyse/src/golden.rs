@@ -6,8 +6,7 @@
 use homeostat_knowledge::{
     CallOutcome, Entity, ObjectKey, Observation, Signal, Snapshot, SpanKind, Timestamp, WorkloadKey,
 };
-use homeostat_models::detect::level::Direction;
-use homeostat_models::detect::{SeriesConfig, SeriesDetector};
+use homeostat_models::detect::{Direction, SeriesConfig, SeriesDetector};
 use std::collections::{BTreeMap, HashMap};
 
 /// Spans whose children's time is remembered, per generation (two are kept).
@@ -16,6 +15,11 @@ const BINS: usize = 48;
 /// Less than this much more, or less than this many times the usual own time, is no trouble that a restart could mend.
 const MINIMUM_SECONDS: f64 = 0.05;
 const MINIMUM_RATIO: f64 = 3.0;
+/// Slow answers in a row of slow seconds that are believed. A second of few answers has its worst one as its p90, and one
+/// slow answer is no fault: then several seconds have to agree.
+const ENTER_ANSWERS: u32 = 6;
+/// Slow seconds in a row that are believed however few answers they hold.
+const ENTER_SECONDS: u32 = 3;
 /// Usual seconds after which a slow time is over.
 const LEAVE_SECONDS: u32 = 3;
 
@@ -61,6 +65,20 @@ impl Second {
         }
         None
     }
+
+    /// Answers in bins that reach `seconds`.
+    fn at_least(&self, seconds: f64) -> u32 {
+        let edges = (1..=BINS).map(|bin| 1e-4 * 2.0_f64.powf(0.5 * bin as f64));
+        self.bins.iter().zip(edges).filter(|(_, edge)| *edge >= seconds).map(|(count, _)| count).sum()
+    }
+}
+
+/// Slow seconds in a row.
+#[derive(Clone, Copy, Debug)]
+struct SlowRun {
+    since: Timestamp,
+    seconds: u32,
+    answers: u32,
 }
 
 /// Server-side view of one pod, over the last few seconds.
@@ -78,7 +96,7 @@ struct Served {
     detector: SeriesDetector,
     verdict: Option<SlowVerdict>,
     seconds: f64,
-    slow_since: Option<Timestamp>,
+    slow: Option<SlowRun>,
 }
 
 /// Server-side view of everything.
@@ -133,16 +151,7 @@ impl Golden {
         let index = observation.arrival_time.as_second();
         if !self.served.contains_key(workload) {
             let Some(detector) = detector() else { return };
-            self.served.insert(
-                workload.clone(),
-                Served {
-                    second: Second::new(index),
-                    detector,
-                    verdict: None,
-                    seconds: 0.0,
-                    slow_since: None,
-                },
-            );
+            self.served.insert(workload.clone(), Served::new(index, detector));
         }
         let Some(served) = self.served.get_mut(workload) else { return };
         if index > served.second.index {
@@ -176,11 +185,7 @@ impl Golden {
 
     /// Workloads whose own time is abnormal.
     pub fn slow(&self) -> impl Iterator<Item = (&WorkloadKey, SlowService)> {
-        self.served.iter().filter_map(|(key, served)| {
-            let verdict = served.verdict?;
-            let since = served.slow_since?;
-            Some((key, SlowService { since, seconds: served.seconds, verdict }))
-        })
+        self.served.iter().filter_map(|(key, served)| Some((key, served.slow()?)))
     }
 
     /// Usual own time of a workload (the middle of what is usual for the p90 of a second), in seconds.
@@ -198,6 +203,25 @@ impl Golden {
 }
 
 impl Served {
+    fn new(index: i64, detector: SeriesDetector) -> Self {
+        Self { second: Second::new(index), detector, verdict: None, seconds: 0.0, slow: None }
+    }
+
+    /// The slow time, once it is believed.
+    fn slow(&self) -> Option<SlowService> {
+        let (verdict, run) = (self.verdict?, self.slow?);
+        let believed = run.answers >= ENTER_ANSWERS || run.seconds >= ENTER_SECONDS;
+        believed.then_some(SlowService { since: run.since, seconds: self.seconds, verdict })
+    }
+
+    /// One more slow second, with so many slow answers.
+    fn go_on_slow(&mut self, answers: u32) {
+        let Ok(before) = Timestamp::from_second(self.second.index - 1) else { return };
+        let run = self.slow.get_or_insert(SlowRun { since: before, seconds: 0, answers: 0 });
+        run.seconds = run.seconds.saturating_add(1);
+        run.answers = run.answers.saturating_add(answers);
+    }
+
     fn close(&mut self, index: i64) {
         if self.second.count >= 3
             && let Some(seconds) = self.second.quantile(0.9)
@@ -206,15 +230,62 @@ impl Served {
             let verdict = self.detector.observe(self.second.index, seconds.ln());
             let usual = (verdict.usual.0.exp(), verdict.usual.1.exp());
             self.verdict = verdict.ready.then_some(SlowVerdict { chance: verdict.chance, usual });
-            let matters = seconds - (usual.0 * usual.1).sqrt() >= MINIMUM_SECONDS;
-            if verdict.ready && verdict.alarm && matters {
-                if self.slow_since.is_none() {
-                    self.slow_since = Timestamp::from_second(self.second.index - 1).ok();
-                }
+            let middle = (usual.0 * usual.1).sqrt();
+            let limit = (middle + MINIMUM_SECONDS).max(middle * MINIMUM_RATIO);
+            if verdict.ready && verdict.alarm && seconds >= middle + MINIMUM_SECONDS {
+                self.go_on_slow(self.second.at_least(limit));
             } else {
-                self.slow_since = None;
+                self.slow = None;
             }
         }
         self.second = Second::new(index);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use super::*;
+
+    /// A workload that was seen for two minutes with three answers a second.
+    fn sparse() -> Served {
+        let mut served = Served::new(0, detector().unwrap());
+        for index in 0..120 {
+            second(&mut served, index, &[0.02, 0.021, 0.022]);
+        }
+        assert!(served.verdict.is_some() && served.slow().is_none());
+        served
+    }
+
+    fn second(served: &mut Served, index: i64, answers: &[f64]) {
+        for answer in answers {
+            served.second.add(*answer);
+        }
+        served.close(index + 1);
+    }
+
+    #[test]
+    fn one_slow_answer_of_three_is_no_slow_service_three_seconds_of_them_are() {
+        let mut served = sparse();
+        for (index, slow) in (120..200).zip([true, false, false, false].into_iter().cycle()) {
+            second(&mut served, index, &[0.02, 0.021, if slow { 2.0 } else { 0.022 }]);
+            assert!(served.slow().is_none(), "second {index}");
+        }
+        let mut served = sparse();
+        for index in 120..123 {
+            assert!(served.slow().is_none(), "second {index}");
+            second(&mut served, index, &[0.02, 0.021, 2.0]);
+        }
+        assert_eq!(served.slow().unwrap().since, Timestamp::from_second(119).unwrap());
+    }
+
+    #[test]
+    fn a_second_of_many_slow_answers_is_believed_at_once() {
+        let mut served = sparse();
+        second(&mut served, 120, &[2.0; 8]);
+        assert!(served.slow().is_some());
+        second(&mut served, 121, &[0.02; 8]);
+        assert!(served.slow().is_none());
     }
 }

@@ -3,8 +3,7 @@
 use homeostat_knowledge::{
     Evidence, Name, Observation, Signal, SignedDuration, Snapshot, Timestamp, WorkloadKey,
 };
-use homeostat_models::detect::level::Direction;
-use homeostat_models::detect::{SeriesConfig, SeriesDetector};
+use homeostat_models::detect::{Direction, SeriesConfig, SeriesDetector};
 use std::collections::BTreeMap;
 
 /// Series per signal; the rest is counted.
