@@ -314,10 +314,9 @@ impl Leadership for Lease {
     }
 
     async fn lost(&self) {
-        let mut leader = self.world.leader.subscribe();
-        // Never while the world is gone: then nothing is left to do.
-        if leader.wait_for(|leader| *leader != self.life).await.is_err() {
-            std::future::pending::<()>().await;
+        let mut leader = self.world.leader.follow();
+        while self.leads() {
+            leader.next().await;
         }
     }
 }

@@ -7,7 +7,7 @@ use crate::server::{News, Stream};
 use crate::world::World;
 use homeostat_execute::driver::{ExecutorConfig, Ports};
 use homeostat_execute::ports::NoRecorder;
-use homeostat_execute::{Breach, Executor};
+use homeostat_execute::{Breach, Changes, Executor};
 use homeostat_knowledge::action::EvidenceRef;
 use homeostat_knowledge::observation::{Change, ObjectChange, ObjectKind, SourceReport, SourceState};
 use homeostat_knowledge::plan::{Expectation, Undo, Verification};
@@ -18,7 +18,7 @@ use homeostat_knowledge::{
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 
 /// From the start of a process to its first lists.
 const BOOT: Duration = Duration::from_millis(500);
@@ -88,7 +88,7 @@ struct Process {
     view: Arc<View>,
     executor: Exec,
     hands: Hands,
-    generations: watch::Sender<u64>,
+    generations: Changes,
     published: mpsc::Receiver<ActionRecord>,
     publish: mpsc::Sender<ActionRecord>,
     positions: BTreeMap<Stream, u64>,
@@ -117,7 +117,7 @@ pub fn start(world: &Arc<World>, defect: Option<Defect>) -> Handle {
     let client = Client { world: Arc::clone(world), life };
     let hands = Hands::new(client, Arc::clone(&view), defect);
     let (publish, published) = mpsc::channel(256);
-    let generations = watch::Sender::new(0);
+    let generations = Changes::default();
     let executor = executor(world, life, &view, &hands, &generations, &publish);
     let handle = Handle { executor: executor.clone(), life };
     let mut process = Process {
@@ -145,7 +145,7 @@ fn executor(
     life: u64,
     view: &Arc<View>,
     hands: &Hands,
-    generations: &watch::Sender<u64>,
+    generations: &Changes,
     published: &mpsc::Sender<ActionRecord>,
 ) -> Exec {
     let ports = Ports {
@@ -154,7 +154,7 @@ fn executor(
         leadership: Lease { world: Arc::clone(world), life },
         clock: Arc::new(WorldClock(Arc::clone(world))),
         snapshots: Arc::clone(view) as Arc<dyn SnapshotSource>,
-        generations: generations.subscribe(),
+        generations: generations.follow(),
         published: published.clone(),
         recorder: Arc::new(NoRecorder),
     };
@@ -163,8 +163,8 @@ fn executor(
 
 impl Process {
     async fn live(&mut self) {
-        let mut died = self.world.died.subscribe();
-        let mut changed = self.world.changed.subscribe();
+        let mut died = self.world.died.follow();
+        let mut changed = self.world.changed.follow();
         tokio::time::sleep(BOOT).await;
         loop {
             tokio::time::sleep(LAG).await;
@@ -177,7 +177,7 @@ impl Process {
             if self.dead() {
                 return;
             }
-            changed.mark_unchanged();
+            changed.catch_up();
             self.take_in();
             let ill = !self.seen && self.view.current().incidents.values().any(|one| sick(one).is_some());
             if ill {
@@ -193,8 +193,8 @@ impl Process {
             }
             tokio::select! {
                 biased;
-                _ = died.changed() => {}
-                _ = changed.changed() => {}
+                () = died.next() => {}
+                () = changed.next() => {}
                 Some(record) = self.published.recv() => self.own(record),
                 () = tokio::time::sleep(IDLE) => {}
             }
@@ -265,9 +265,8 @@ impl Process {
 
     fn publish_snapshot(&self, mut snapshot: Snapshot) {
         snapshot.generation += 1;
-        let generation = snapshot.generation;
         *self.view.snapshot.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(snapshot);
-        self.generations.send_replace(generation);
+        self.generations.tell();
     }
 
     /// The executor stored a state.

@@ -8,6 +8,7 @@ use crate::objects;
 use crate::server::{Server, Stream};
 use crate::situations::Situation;
 use crate::telemetry;
+use homeostat_execute::Changes;
 use homeostat_knowledge::policy::{Freeze, KillSwitch};
 use homeostat_knowledge::{
     ActionState, Approval, ApprovalDecision, Level, Name, SignedDuration, TenantName, Timestamp, Uid,
@@ -16,7 +17,7 @@ use homeostat_knowledge::{
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 /// The analysis looks so often while somebody is ill, and so often while all is calm.
@@ -88,11 +89,11 @@ pub struct Inner {
 pub struct World {
     inner: Mutex<Inner>,
     /// Fires when something changed.
-    pub changed: watch::Sender<u64>,
-    /// The leader, for those who wait to lose the lease.
-    pub leader: watch::Sender<u64>,
-    /// The newest process that died.
-    pub died: watch::Sender<u64>,
+    pub changed: Changes,
+    /// Fires when the lease may have gone to somebody else.
+    pub leader: Changes,
+    /// Fires when a process may have died.
+    pub died: Changes,
     poke: Arc<Notify>,
     begun: Instant,
 }
@@ -134,9 +135,9 @@ impl World {
         };
         let world = Arc::new(Self {
             inner: Mutex::new(inner),
-            changed: watch::Sender::new(0),
-            leader: watch::Sender::new(0),
-            died: watch::Sender::new(0),
+            changed: Changes::default(),
+            leader: Changes::default(),
+            died: Changes::default(),
             poke: Arc::default(),
             begun: Instant::now(),
         });
@@ -192,7 +193,7 @@ impl World {
         let after = inner.server.revision();
         drop(inner);
         if after != before {
-            self.changed.send_replace(after);
+            self.changed.tell();
         }
         Duration::try_from(next.duration_since(now)).unwrap_or_default().max(Duration::from_millis(1))
     }
@@ -227,16 +228,13 @@ impl World {
         }
         self.announce();
         self.turn();
-        self.changed.send_modify(|_| {});
+        self.changed.tell();
     }
 
     /// Tells everybody who leads and who died.
     pub fn announce(&self) {
-        let inner = self.lock();
-        let (leader, newest) = (inner.leader, inner.dead.last().copied().unwrap_or(0));
-        drop(inner);
-        self.leader.send_replace(leader);
-        self.died.send_replace(newest);
+        self.leader.tell();
+        self.died.tell();
     }
 
     /// A process dies.
