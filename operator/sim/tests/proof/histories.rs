@@ -2,7 +2,7 @@
 
 use homeostat_knowledge::{Level, SignedDuration, TenantName, WorkloadKey};
 use homeostat_sim::faults::{Fault, Meddle, Request, What};
-use homeostat_sim::run::{Lives, arm, simulate};
+use homeostat_sim::run::{Lives, arm, simulate, spread};
 use homeostat_sim::world::{Person, World};
 use homeostat_sim::{histories, oracle, situations};
 use std::time::Duration;
@@ -25,8 +25,10 @@ fn a_seed_gives_the_same_history_line_by_line() {
 fn drawn_histories_break_no_invariant() {
     let mut broken = Vec::new();
     let mut effects = 0;
-    for seed in 0..SLICE {
-        let history = histories::run(seed, None).expect("a runtime");
+    let seeds: Vec<u64> = (0..SLICE).collect();
+    for history in spread(&seeds, |seed| histories::run(*seed, None)) {
+        let history = history.expect("a runtime");
+        let seed = history.seed;
         effects += history.effects;
         broken
             .extend(history.violations.iter().map(|violation| format!("make sim SEED={seed}: {violation}")));
