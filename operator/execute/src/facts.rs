@@ -10,7 +10,7 @@ use crate::roots::Root;
 use homeostat_knowledge::observation::SourceState;
 use homeostat_knowledge::policy::{KillSwitch, TenantPolicy};
 use homeostat_knowledge::{
-    ActionId, ActionRecord, Finding, FindingKind, GuardName, SignedDuration, Snapshot, Timestamp,
+    ActionId, ActionRecord, Entity, Finding, FindingKind, GuardName, SignedDuration, Snapshot, Timestamp,
 };
 use std::collections::BTreeMap;
 
@@ -141,7 +141,7 @@ fn relevant(mut history: Vec<ActionHistory>, record: &ActionRecord, now: Timesta
 }
 
 /// The finding as the newest snapshot has it: by its id when it is known, else the one that explains the
-/// incident best for this workload.
+/// incident best for this workload or node.
 fn live_finding<'a>(
     record: &ActionRecord,
     finding: Option<&Finding>,
@@ -153,7 +153,10 @@ fn live_finding<'a>(
             incident.findings.iter().find(|live| live.entity == decided.entity && live.kind == decided.kind)
         });
     }
-    let of_workload = |live: &&Finding| live.entity.workload() == Some(&record.workload);
+    let of_workload = |live: &&Finding| match &live.entity {
+        Entity::Node { name } => record.target.is_node() && *name == record.target.key.name,
+        entity => entity.workload() == Some(&record.workload),
+    };
     let top = incident.top_cause().map(|cause| cause.kind);
     incident
         .findings

@@ -8,6 +8,7 @@
 //! Everything but the driver is pure. The API server, the clock and the lease come in through [`ports`].
 
 pub mod actions;
+pub mod changes;
 pub mod driver;
 pub mod facts;
 pub mod guards;
@@ -20,6 +21,7 @@ pub mod roots;
 mod testing;
 
 pub use actions::{ActionSpec, Landed, Protected, Repeat, Right, Unfit, Verdict};
+pub use changes::{Changes, Follower};
 pub use driver::{ExecuteError, Executor, ExecutorConfig, Ports};
 pub use guards::{GuardInput, evaluate, permitted};
 pub use history::ActionHistory;

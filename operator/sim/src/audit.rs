@@ -3,9 +3,9 @@
 
 use crate::server::Server;
 use homeostat_execute::guards::{Mode, frozen, mode};
-use homeostat_knowledge::policy::KillSwitch;
+use homeostat_knowledge::policy::{KillSwitch, PLATFORM_TENANT};
 use homeostat_knowledge::{
-    ActionId, ActionKind, ActionRecord, EvidenceId, ObjectKey, SignedDuration, TenantName, TenantPolicy,
+    ActionId, ActionKind, ActionRecord, EvidenceId, Name, ObjectKey, SignedDuration, TenantName, TenantPolicy,
     Timestamp, Uid, WorkloadKey,
 };
 use std::collections::{BTreeMap, BTreeSet};
@@ -58,6 +58,9 @@ struct Window {
 /// News take so long at most; whatever forbids effects must have stopped them after that.
 const NEWS: SignedDuration = SignedDuration::from_secs(2);
 
+/// Pods that came later may not be known to a process whose watch is held up.
+const SETTLED: SignedDuration = SignedDuration::from_secs(30);
+
 /// Everything that was recorded.
 #[derive(Debug, Default)]
 pub struct Audit {
@@ -71,11 +74,16 @@ pub struct Audit {
     pub approvals: BTreeMap<(ActionId, EvidenceId), Timestamp>,
     /// UIDs of pods that somebody else took away.
     pub others: BTreeSet<Uid>,
+    /// Workloads that somebody else helped, or that got well by themselves.
+    pub helped: BTreeSet<WorkloadKey>,
+    /// What was wrong with the release of a held state, in words.
+    pub releases: Vec<String>,
     /// Actions that ended and then changed.
     pub changed_after_end: BTreeSet<ActionId>,
     switch: Option<Timestamp>,
     windows: BTreeMap<TenantName, Window>,
-    closed: BTreeMap<WorkloadKey, Timestamp>,
+    paused: BTreeMap<WorkloadKey, Timestamp>,
+    frozen: BTreeMap<WorkloadKey, Timestamp>,
     levels: BTreeMap<TenantName, (BTreeMap<ActionKind, homeostat_knowledge::Level>, Timestamp)>,
 }
 
@@ -94,14 +102,12 @@ impl Audit {
             self.switch.get_or_insert(now);
         }
         for key in workloads {
-            let tenant = tenant_of(server, key);
-            let paused = tenant.is_none_or(|tenant| tenant.paused || self.frozen(tenant, now))
-                || server.workloads.get(key).is_none_or(|policy| policy.paused);
-            if paused {
-                self.closed.entry(key.clone()).or_insert(now);
-            } else {
-                self.closed.remove(key);
-            }
+            let concerned = tenants_of(server, key, now);
+            let own = is_node(server, key) || server.workloads.get(key).is_some_and(|policy| !policy.paused);
+            let paused = !own || concerned.is_empty() || concerned.iter().any(|tenant| tenant.paused);
+            mark(&mut self.paused, key, paused, now);
+            let frozen = concerned.iter().any(|tenant| self.frozen(tenant, now));
+            mark(&mut self.frozen, key, frozen, now);
         }
         for tenant in server.tenants.values() {
             let known = self.levels.get(&tenant.name);
@@ -133,6 +139,16 @@ impl Audit {
         }
     }
 
+    /// A held state was released because its time was over.
+    pub fn released(&mut self, object: &ObjectKey, until: Option<Timestamp>, now: Timestamp) {
+        if until.is_some_and(|until| now < until) {
+            self.releases.push(format!("S10: {object} was released at {now}, before its time was over"));
+        }
+        if self.switch.is_some_and(|since| now.duration_since(since) > NEWS) {
+            self.releases.push(format!("S4: {object} was released at {now} under the kill switch"));
+        }
+    }
+
     /// An effect was carried out.
     pub fn land(&mut self, server: &Server, landed: Landed) {
         let now = landed.at;
@@ -142,22 +158,24 @@ impl Audit {
             forbidden.push(format!("the kill switch was on since {since}"));
         }
         let workload = landed.stored.as_ref().map(|record| record.workload.clone());
-        if let Some(since) =
-            workload.as_ref().and_then(|key| self.closed.get(key)).filter(|since| old(**since))
-        {
-            forbidden.push(format!("a pause or a window closed the workload since {since}"));
+        // What did not help is taken back in a freeze window too, but not while a person paused automation.
+        let undo = landed.stored.as_ref().is_some_and(|record| record.undo_of.is_some());
+        let since = |times: &BTreeMap<WorkloadKey, Timestamp>| {
+            workload.as_ref().and_then(|key| times.get(key)).copied().filter(|since| old(*since))
+        };
+        if let Some(since) = since(&self.paused) {
+            forbidden.push(format!("a person paused automation since {since}"));
         }
-        let owner = server
-            .tenants
-            .values()
-            .find(|tenant| tenant.namespaces.contains(&landed.object.namespace))
-            .map(|tenant| tenant.name.clone());
+        if let Some(since) = since(&self.frozen).filter(|_| !undo) {
+            forbidden.push(format!("a window was open since {since}"));
+        }
+        let owner = owner(server, &landed);
         let deciding = landed.stored.as_ref().and_then(|record| server.tenants.get(&record.tenant));
         let settled = deciding
             .and_then(|tenant| self.levels.get(&tenant.name))
             .is_some_and(|(_, since)| old(*since) || as_in_the_beginning(*since));
         let mode = match (deciding, &server.control) {
-            (Some(tenant), Some(control)) if settled => Some(mode(landed.kind, tenant, control)),
+            (Some(tenant), Some(control)) if settled && !undo => Some(mode(landed.kind, tenant, control)),
             _ => None,
         };
         let exceeded = self.exceeded(server, &landed);
@@ -166,7 +184,9 @@ impl Audit {
 
     /// Counts the budgets in the plainest way: effects that landed, and whether their actions have ended.
     fn exceeded(&self, server: &Server, landed: &Landed) -> Vec<String> {
-        let Some(record) = &landed.stored else { return Vec::new() };
+        // The budget of an undo was taken with that of the action that it takes back.
+        let stored = landed.stored.as_ref().filter(|record| record.undo_of.is_none());
+        let Some(record) = stored else { return Vec::new() };
         let (Some(tenant), Some(control)) = (server.tenants.get(&record.tenant), &server.control) else {
             return Vec::new();
         };
@@ -178,7 +198,8 @@ impl Audit {
             .filter_map(|entry| Some((&entry.landed, entry.landed.stored.as_ref()?)))
             .collect();
         let open = |record: &ActionRecord| {
-            server.actions.get(&record.key()).is_some_and(|stored| !stored.state.ended())
+            record.undo_of.is_none()
+                && server.actions.get(&record.key()).is_some_and(|stored| !stored.state.ended())
         };
         let recent = |at: Timestamp, span: SignedDuration| now.duration_since(at) < span;
         let count = |test: &dyn Fn(&Landed, &ActionRecord) -> bool| {
@@ -229,8 +250,45 @@ impl Audit {
     }
 }
 
-fn tenant_of<'a>(server: &'a Server, workload: &WorkloadKey) -> Option<&'a TenantPolicy> {
-    server.tenants.values().find(|tenant| tenant.namespaces.contains(&workload.namespace))
+fn mark(times: &mut BTreeMap<WorkloadKey, Timestamp>, key: &WorkloadKey, holds: bool, now: Timestamp) {
+    if holds {
+        times.entry(key.clone()).or_insert(now);
+    } else {
+        times.remove(key);
+    }
+}
+
+fn tenant_of<'a>(server: &'a Server, namespace: &Name) -> Option<&'a TenantPolicy> {
+    server.tenants.values().find(|tenant| tenant.namespaces.contains(namespace))
+}
+
+/// Actions on nodes are kept under the node's name in the platform tenant's namespace.
+fn is_node(server: &Server, key: &WorkloadKey) -> bool {
+    server.nodes.contains_key(&key.name)
+        && tenant_of(server, &key.namespace).is_some_and(|tenant| &*tenant.name.0 == PLATFORM_TENANT)
+}
+
+/// Whose pauses and windows count: the tenant's own, and for a node those of all tenants that have had a pod on it for
+/// a while.
+fn tenants_of<'a>(server: &'a Server, key: &WorkloadKey, now: Timestamp) -> Vec<&'a TenantPolicy> {
+    let mut concerned: Vec<&TenantPolicy> = tenant_of(server, &key.namespace).into_iter().collect();
+    if is_node(server, key) {
+        let settled = |created: Timestamp| now.duration_since(created) > SETTLED;
+        let pods = server.pods.values().map(|pod| &pod.record);
+        let on_node = pods.filter(|pod| pod.node.as_ref() == Some(&key.name) && settled(pod.created));
+        concerned.extend(on_node.filter_map(|pod| tenant_of(server, &pod.key.namespace)));
+    }
+    concerned
+}
+
+/// The tenant that owns what was changed.
+fn owner(server: &Server, landed: &Landed) -> Option<TenantName> {
+    let node = matches!(landed.kind, ActionKind::Cordon | ActionKind::Uncordon);
+    let platform = TenantName::new(PLATFORM_TENANT);
+    if node {
+        return server.tenants.contains_key(&platform).then_some(platform);
+    }
+    tenant_of(server, &landed.object.namespace).map(|tenant| tenant.name.clone())
 }
 
 /// A level that was there when the world began.

@@ -3,7 +3,7 @@
 
 use crate::audit::Landed;
 use crate::faults::{Request, What};
-use crate::server::Refused;
+use crate::server::{Held, Refused, Server};
 use crate::situations::{self, EffectRequest};
 use crate::world::World;
 use homeostat_execute::guards::is_object_state;
@@ -12,7 +12,9 @@ use homeostat_execute::ports::{
     Refusal,
 };
 use homeostat_knowledge::policy::KillSwitch;
-use homeostat_knowledge::{ActionId, ActionRecord, Name, ObjectKey, Parameters, SignedDuration, Target};
+use homeostat_knowledge::{
+    ActionId, ActionRecord, Name, ObjectKey, Parameters, SignedDuration, Target, Timestamp,
+};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -102,6 +104,12 @@ impl Client {
         self.world.lock().server.read(target, false).map(|fresh| fresh.uid)
     }
 
+    /// The size that an object has at this moment; only a program with a defect asks.
+    pub fn size(&self, target: &Target) -> Option<i32> {
+        let fresh = self.world.lock().server.read(target, false)?;
+        fresh.controller.map(|controller| controller.replicas)
+    }
+
     /// Stores an action's state as one request.
     async fn store(&self, record: &ActionRecord) -> Result<Name, LedgerStoreError> {
         let request = Request::storing(record);
@@ -178,11 +186,57 @@ impl Client {
         self.leave(reply, result, Err(unknown())).await
     }
 
+    /// Lets go of what was held for long enough, as the product does now and then: all of it is listed, together with the
+    /// kill switch, and each is released under the version that was listed.
+    pub async fn release_held(&self) {
+        let over = |world: &World, now| -> Vec<(Held, Option<Timestamp>, Name)> {
+            let inner = world.lock();
+            let server = &inner.server;
+            let due = server.holds().filter(|(_, until)| until.is_none_or(|until| until <= now));
+            due.map(|(held, until)| (held.clone(), until, version_of(server, &held))).collect()
+        };
+        if over(&self.world, self.world.now()).is_empty() {
+            return; // Listing nothing changes nothing; the trace stays short.
+        }
+        let Ok(reply) = self.arrive(Request::ListHeld, "").await else { return };
+        let listed = match self.switch() {
+            KillSwitch::Off => over(&self.world, self.world.now()),
+            _ => Vec::new(),
+        };
+        for (held, until, version) in self.leave(reply, listed, Vec::new()).await {
+            let Ok(reply) = self.arrive(Request::Release, &format!("{held:?}")).await else { continue };
+            let now = self.world.now();
+            {
+                let mut inner = self.world.lock();
+                let inner = &mut *inner;
+                if version_of(&inner.server, &held) == version {
+                    inner.audit.writes += 1;
+                    let object = match &held {
+                        Held::Node(name) => ObjectKey { namespace: Name::from(""), name: name.clone() },
+                        Held::Run(key) => key.object.clone(),
+                    };
+                    inner.audit.released(&object, until, now);
+                    situations::release(&mut inner.server, &held);
+                }
+            }
+            self.leave(reply, (), ()).await;
+        }
+    }
+
     /// The switch as the API server has it, without a request of its own.
     fn switch(&self) -> KillSwitch {
         let inner = self.world.lock();
         inner.server.control.as_ref().map_or(KillSwitch::Unreadable, |control| control.kill_switch.clone())
     }
+}
+
+/// The version of what is held; empty when it is gone.
+fn version_of(server: &Server, held: &Held) -> Name {
+    let version = match held {
+        Held::Node(name) => server.nodes.get(name).map(|node| &node.version),
+        Held::Run(key) => server.controllers.get(key).map(|run| &run.record.resource_version),
+    };
+    version.cloned().unwrap_or_else(|| Name::from(""))
 }
 
 fn store_error(fault: &What) -> LedgerStoreError {
@@ -314,10 +368,9 @@ impl Leadership for Lease {
     }
 
     async fn lost(&self) {
-        let mut leader = self.world.leader.subscribe();
-        // Never while the world is gone: then nothing is left to do.
-        if leader.wait_for(|leader| *leader != self.life).await.is_err() {
-            std::future::pending::<()>().await;
+        let mut leader = self.world.leader.follow();
+        while self.leads() {
+            leader.next().await;
         }
     }
 }

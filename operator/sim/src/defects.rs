@@ -46,11 +46,17 @@ pub enum Defect {
     TrustsOldEvidence,
     /// Every tenant is taken to own every namespace, and decides for the workloads of others.
     IgnoresTenants,
+    /// A size is sent as a difference to whatever is there, not as a number.
+    RelativeTarget,
+    /// What takes back is sent a second time.
+    UndoesAgain,
+    /// What is held is never released.
+    NeverReleases,
 }
 
 impl Defect {
     /// All of them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 17] = [
         Self::NoBudgets,
         Self::NoWindows,
         Self::NoFreshRead,
@@ -65,6 +71,9 @@ impl Defect {
         Self::UndoesTwice,
         Self::TrustsOldEvidence,
         Self::IgnoresTenants,
+        Self::RelativeTarget,
+        Self::UndoesAgain,
+        Self::NeverReleases,
     ];
 }
 
@@ -132,7 +141,10 @@ pub fn see(defect: Defect, snapshot: Arc<Snapshot>, now: Timestamp) -> Arc<Snaps
         | Defect::SendsAgainBlindly
         | Defect::ForgetsClaim
         | Defect::NothingReserved
-        | Defect::UndoesTwice => return snapshot,
+        | Defect::UndoesTwice
+        | Defect::RelativeTarget
+        | Defect::UndoesAgain
+        | Defect::NeverReleases => return snapshot,
     }
     Arc::new(seen)
 }
@@ -182,6 +194,23 @@ impl Hands {
 
     fn notes(&self) -> std::sync::MutexGuard<'_, Notes> {
         self.notes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The size that a program sends which adds to what is there now what it wanted to add when it decided.
+    fn relative(&self, target: &Target, parameters: &Parameters) -> Parameters {
+        let kind = homeostat_knowledge::ControllerKind::from_kind(&target.kind);
+        let key = crate::objects::controller_key(kind, &target.key);
+        let cached = self.view.current().controllers.get(&key).map(|controller| controller.replicas);
+        let present = self.client.size(target);
+        match (parameters, cached, present) {
+            (Parameters::ScaleUp { replicas }, Some(cached), Some(present)) => {
+                Parameters::ScaleUp { replicas: present + replicas - cached }
+            }
+            (Parameters::ScaleDown { replicas }, Some(cached), Some(present)) => {
+                Parameters::ScaleDown { replicas: present + replicas - cached }
+            }
+            (other, ..) => other.clone(),
+        }
     }
 
     fn has(&self, defect: Defect) -> bool {
@@ -258,7 +287,8 @@ impl Actuator for Hands {
             let key = crate::objects::controller_key(kind, &target.key);
             let pod = snapshot.pods.get(&target.key).map(|pod| (**pod).clone());
             let controller = snapshot.controllers.get(&key).map(|controller| (**controller).clone());
-            return Ok(crate::objects::cached(pod, controller));
+            let node = snapshot.nodes.get(&target.key.name).filter(|_| target.is_node());
+            return Ok(crate::objects::cached(pod, controller, node.map(|node| (**node).clone())));
         }
         self.client.fresh_target(target).await
     }
@@ -279,10 +309,12 @@ impl Actuator for Hands {
         action: &ActionId,
         resource_version: &Name,
     ) -> Result<Acknowledged, EffectError> {
-        let bare = self.has(Defect::NoPrecondition);
+        let relative = self.has(Defect::RelativeTarget);
+        let bare = self.has(Defect::NoPrecondition) || relative;
+        let parameters = if relative { self.relative(target, parameters) } else { parameters.clone() };
         let request = EffectRequest {
             target: target.clone(),
-            parameters: parameters.clone(),
+            parameters,
             action: action.clone(),
             uid: (!bare).then(|| target.uid.clone()),
             version: (!bare).then(|| resource_version.clone()),
@@ -290,6 +322,10 @@ impl Actuator for Hands {
         let mut answer = self.client.send(&request).await;
         if self.has(Defect::SendsAgainBlindly) && matches!(answer, Err(EffectError::Unknown(_))) {
             answer = self.client.send(&request).await;
+        }
+        let takes_back = action.as_str().ends_with("-undo");
+        if self.has(Defect::UndoesAgain) && takes_back && answer.is_ok() {
+            answer = self.client.send(&request).await.or(answer);
         }
         let pending = self.notes().pending.remove(action);
         if let Some(record) = pending

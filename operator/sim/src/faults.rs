@@ -30,6 +30,10 @@ pub enum Request {
     Close,
     /// Reading an action.
     ReadAction,
+    /// Listing what is held, the kill switch with it.
+    ListHeld,
+    /// Releasing what is held for longer than it was to be.
+    Release,
 }
 
 impl Request {
@@ -131,6 +135,8 @@ pub enum Meddle {
     FallIll(WorkloadKey),
     /// Another writer touches what the workload's action is about, without changing what matters.
     Touch(WorkloadKey),
+    /// Nothing that is done helps the workload any more, or what is done helps again.
+    Stubborn(WorkloadKey, bool),
     /// The present becomes the past that stale reads answer from.
     Remember,
     /// A watch delivers nothing for so many milliseconds.

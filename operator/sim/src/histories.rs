@@ -3,11 +3,13 @@
 
 use crate::defects::Defect;
 use crate::faults::{At, Fault, Meddle, Request, What};
+use crate::objects::OWN_NAMESPACE;
 use crate::oracle;
 use crate::run::{Lives, arm, overdue, simulate};
 use crate::server::Stream;
 use crate::situations;
 use crate::world::{Person, World};
+use homeostat_knowledge::policy::PLATFORM_TENANT;
 use homeostat_knowledge::{Level, SignedDuration, TenantName, WorkloadKey};
 use rand::Rng;
 use rand::SeedableRng;
@@ -35,18 +37,30 @@ pub struct History {
     pub trace: Vec<String>,
 }
 
-/// The workloads of a history: of each tenant one with a pod that crashes, and one for each action.
-fn workloads(world: &World) -> Vec<WorkloadKey> {
+/// Workloads of each tenant that can fall ill, one of them with a pod that crashes.
+const EACH: usize = 4;
+/// Workloads of each tenant.
+const ALL: usize = 18;
+
+/// The workloads of a history: drawn actions for each tenant, and a node for each action on nodes.
+fn workloads(world: &World, draw: &mut ChaCha8Rng) -> Vec<WorkloadKey> {
+    let (nodes, others): (Vec<_>, Vec<_>) =
+        situations::ALL.iter().copied().partition(|situation| situation.targets().is_none());
     let mut keys = Vec::new();
+    let mut add = |key: WorkloadKey, situation| {
+        world.add(&key, situation);
+        keys.push(key);
+    };
+    for situation in nodes {
+        let name = format!("node-{}", situation.kind().name().to_lowercase());
+        add(WorkloadKey::new(OWN_NAMESPACE, name), situation);
+    }
     for tenant in TENANTS {
-        for (index, situation) in
-            [situations::CRASHING].into_iter().chain(situations::ALL.iter().copied()).enumerate()
-        {
-            let key = WorkloadKey::new(tenant, format!("{tenant}-{index}"));
-            world.add(&key, situation);
-            keys.push(key);
+        add(WorkloadKey::new(tenant, format!("{tenant}-0")), situations::CRASHING);
+        for (index, situation) in others.choose_multiple(draw, EACH - 1).enumerate() {
+            add(WorkloadKey::new(tenant, format!("{tenant}-{}", index + 1)), *situation);
         }
-        world.crowd(tenant, 18 - keys.len());
+        world.crowd(tenant, ALL - EACH);
     }
     keys
 }
@@ -54,7 +68,7 @@ fn workloads(world: &World) -> Vec<WorkloadKey> {
 /// Limits that are met within a few minutes, different in each history.
 fn limits(world: &World, draw: &mut ChaCha8Rng) {
     let mut inner = world.lock();
-    for name in TENANTS {
+    for name in TENANTS.into_iter().chain([PLATFORM_TENANT]) {
         let Some(mut tenant) = inner.server.tenants.get(&TenantName::new(name)).cloned() else { continue };
         let limits = &mut tenant.limits;
         limits.in_flight_per_tenant = draw.random_range(1..=3);
@@ -101,10 +115,12 @@ fn fault(draw: &mut ChaCha8Rng, world: &World, workload: &WorkloadKey) -> Fault 
 
 /// One step that is not a fault at a request.
 fn meddle(draw: &mut ChaCha8Rng, all: &[WorkloadKey]) -> Meddle {
-    let tenant = if draw.random_bool(0.5) { TENANTS[0] } else { TENANTS[1] };
+    let tenant = *[TENANTS[0], TENANTS[1], TENANTS[0], TENANTS[1], PLATFORM_TENANT]
+        .choose(draw)
+        .unwrap_or(&TENANTS[0]);
     let one = all.choose(draw).cloned().unwrap_or_else(|| WorkloadKey::new(tenant, "none"));
     let other = all.choose(draw).cloned().unwrap_or_else(|| one.clone());
-    match draw.random_range(0..30) {
+    match draw.random_range(0..32) {
         0..=9 => Meddle::FallIll(one),
         10 => Meddle::SomebodyElse(one),
         11 if draw.random_bool(0.5) => Meddle::Recover(one),
@@ -131,6 +147,7 @@ fn meddle(draw: &mut ChaCha8Rng, all: &[WorkloadKey]) -> Meddle {
         26 => Meddle::Window(tenant, draw.random_range(5..40)),
         27 => Meddle::Confuse(one, other),
         28 => Meddle::Depose,
+        29 | 30 => Meddle::Stubborn(one, draw.random_bool(0.7)),
         _ => Meddle::Crash,
     }
 }
@@ -157,7 +174,7 @@ fn clear(world: &World, all: &[WorkloadKey]) {
     }
     world.meddle(&Meddle::Release);
     world.meddle(&Meddle::Compact);
-    for tenant in TENANTS {
+    for tenant in TENANTS.into_iter().chain([PLATFORM_TENANT]) {
         world.meddle(&Meddle::NoWindows(tenant));
         world.meddle(&Meddle::PauseTenant(tenant, false));
     }
@@ -172,9 +189,10 @@ pub fn run(seed: u64, defect: Option<Defect>) -> std::io::Result<History> {
     simulate(async move {
         let mut draw = ChaCha8Rng::seed_from_u64(seed);
         let levels = [Level::Approve, Level::ActFull, Level::ActFull];
-        let tenants = TENANTS.map(|name| (name, *levels.choose(&mut draw).unwrap_or(&Level::ActFull)));
+        let names = [TENANTS[0], TENANTS[1], PLATFORM_TENANT];
+        let tenants = names.map(|name| (name, *levels.choose(&mut draw).unwrap_or(&Level::ActFull)));
         let world = World::new(&tenants);
-        let all = workloads(&world);
+        let all = workloads(&world, &mut draw);
         limits(&world, &mut draw);
         let mut lives = Lives::begin(&world, defect);
         lives.pass(Duration::from_secs(4)).await;

@@ -1,11 +1,11 @@
 //! Kubernetes' own controllers, as far as the actions meet them: Deployments roll out and keep their replicas, the
 //! scheduler places pods on nodes that allow it, the kubelet starts and ends them, a `CronJob` starts Jobs.
 
-use crate::objects::{Controller, Pod, Template, controller, controller_key, pod};
+use crate::objects::{self, Controller, Node, Pod, ROLLED_BACK_BY, Template, controller, controller_key, pod};
 use crate::server::{Due, Server};
-use homeostat_knowledge::records::{ControllerKey, OwnerRecord, PodPhase};
+use homeostat_execute::ports::Requests;
+use homeostat_knowledge::records::{ControllerKey, JobEnd, OwnerRecord, PodPhase};
 use homeostat_knowledge::{ControllerKind, FindingKind, Name, ObjectKey, SignedDuration, Timestamp, Uid};
-use std::collections::BTreeMap;
 
 /// From a pod's creation to its readiness.
 pub const START: SignedDuration = SignedDuration::from_millis(2_000);
@@ -14,7 +14,9 @@ pub const GRACE: SignedDuration = SignedDuration::from_millis(600);
 /// Between two Jobs of a `CronJob`.
 const PERIOD: SignedDuration = SignedDuration::from_secs(10);
 /// How long a Job runs.
-const JOB: SignedDuration = SignedDuration::from_secs(3);
+pub const JOB: SignedDuration = SignedDuration::from_secs(3);
+/// What the template of every pod asks for.
+pub const REQUESTS: Requests = Requests { cpu_millis: Some(100), memory_bytes: None };
 /// A template whose program cannot work: every pod of it is ill.
 pub const BAD_IMAGE: &str = "bad";
 
@@ -22,8 +24,7 @@ pub const BAD_IMAGE: &str = "bad";
 pub fn deploy(server: &mut Server, key: &ObjectKey, replicas: i32, now: Timestamp) {
     let controller_key = controller_key(ControllerKind::Deployment, key);
     let record = controller(controller_key.clone(), server.uid(&key.name), Name::from(""), replicas, None);
-    let template = Template { hash: Name::from("1"), image: Name::from("v1"), restarted_by: None };
-    let deployment = Controller { record, template, revisions: Vec::new(), marks: BTreeMap::new() };
+    let deployment = Controller::new(record);
     put_replica_set(server, &deployment);
     server.put_controller(deployment);
     for _ in 0..replicas {
@@ -49,17 +50,43 @@ pub fn roll_out(server: &mut Server, key: &ControllerKey, change: impl FnOnce(&m
     Some(())
 }
 
+/// Puts the template of a `ReplicaSet` of this name back, as a new revision, with the mark of whoever did it. `None` when
+/// there is no such revision.
+pub fn roll_back(server: &mut Server, key: &ControllerKey, set: &Name, by: Option<Name>) -> Option<()> {
+    let mut deployment = server.controllers.get(key)?.clone();
+    let named = |template: &&Template| *set_name(key, template) == **set;
+    let template = deployment.revisions.iter().rev().find(named)?.clone();
+    deployment.revisions.push(std::mem::replace(&mut deployment.template, template));
+    let revision = Name::from((deployment.revisions.len() + 1).to_string());
+    deployment.record.generation += 1;
+    deployment.record.revision = Some(revision.clone());
+    if let Some(by) = by {
+        deployment.marks.insert(Name::from(ROLLED_BACK_BY), by);
+    }
+    let object = ObjectKey { namespace: key.object.namespace.clone(), name: set.clone() };
+    let mut old = server.replica_sets.get(&controller_key(ControllerKind::ReplicaSet, &object))?.clone();
+    old.revision = Some(revision);
+    server.put_replica_set(old);
+    server.put_controller(deployment);
+    Some(())
+}
+
+/// Name of the `ReplicaSet` of a template.
+pub fn set_name(key: &ControllerKey, template: &Template) -> Name {
+    Name::from(format!("{}-{}", key.object.name, template.hash))
+}
+
 fn put_replica_set(server: &mut Server, deployment: &Controller) {
     let above = &deployment.record;
-    let object = ObjectKey::new(
-        above.key.object.namespace.clone(),
-        format!("{}-{}", above.key.object.name, deployment.template.hash),
-    );
+    let name = set_name(&above.key, &deployment.template);
+    let object = ObjectKey { namespace: above.key.object.namespace.clone(), name };
     let owner =
         OwnerRecord { kind: above.key.kind, name: above.key.object.name.clone(), uid: above.uid.clone() };
     let uid = server.uid("set");
     let key = controller_key(ControllerKind::ReplicaSet, &object);
-    server.put_replica_set(controller(key, uid, Name::from(""), above.replicas, Some(owner)));
+    let mut set = controller(key, uid, Name::from(""), above.replicas, Some(owner));
+    set.revision.clone_from(&above.revision);
+    server.put_replica_set(set);
 }
 
 /// Begins to delete a pod.
@@ -79,6 +106,7 @@ pub fn replace_pod(server: &mut Server, key: &ObjectKey, now: Timestamp) {
     pod.record.created = now;
     pod.record.deleting = false;
     pod.ailment = None;
+    pod.requests = REQUESTS;
     well(&mut pod);
     server.put_pod(pod);
 }
@@ -140,7 +168,7 @@ fn create_pod(server: &mut Server, key: &ControllerKey, now: Timestamp) -> Optio
         container.ready = false;
     }
     let ailment = (&*deployment.template.image == BAD_IMAGE).then_some(FindingKind::ErrorBurst);
-    server.put_pod(Pod { record, ailment });
+    server.put_pod(Pod { record, ailment, requests: REQUESTS });
     place(server, &uid, now);
     Some(uid)
 }
@@ -178,35 +206,85 @@ fn ready(server: &mut Server, uid: &Uid, now: Timestamp) {
     server.put_pod(pod);
 }
 
+/// A node that is ready, and as many more as the cluster needs to have this many.
+pub fn add_nodes(server: &mut Server, name: &Name, number: usize) {
+    let others = (0..number).map(|index| Name::from(format!("node-{index:02}")));
+    for one in std::iter::once(name.clone()).chain(others) {
+        if !server.nodes.contains_key(&one) && (one == *name || server.nodes.len() < number) {
+            let record = objects::node(&one, server.uid("node"));
+            server.put_node(Node { record, version: Name::from(""), ailment: None });
+        }
+    }
+}
+
+/// A pod of Homeostat itself on a node; once.
+pub fn add_own_pod(server: &mut Server, node: &str, now: Timestamp) {
+    let key = ObjectKey::new(objects::OWN_NAMESPACE, "homeostat-0");
+    if server.pods.contains_key(&key) {
+        return;
+    }
+    let owner = OwnerRecord {
+        kind: ControllerKind::ReplicaSet,
+        name: Name::from("homeostat"),
+        uid: server.uid("homeostat"),
+    };
+    let uid = server.uid("pod");
+    let mut record = pod(key, uid, Name::from(""), owner, &Name::from("1"), now);
+    record.node = Some(Name::from(node));
+    server.put_pod(Pod { record, ailment: None, requests: REQUESTS });
+}
+
 /// Creates a `CronJob` that starts a Job each ten seconds unless it is suspended.
 pub fn cron(server: &mut Server, key: &ObjectKey, now: Timestamp) {
+    let key = cron_by_hand(server, key);
+    server.due.insert((now + PERIOD, Due::Run(key)));
+}
+
+/// Creates a `CronJob` whose time does not come by itself.
+pub fn cron_by_hand(server: &mut Server, key: &ObjectKey) -> ControllerKey {
     let key = controller_key(ControllerKind::CronJob, key);
     let uid = server.uid(&key.object.name);
-    let template = Template { hash: Name::from("1"), image: Name::from("v1"), restarted_by: None };
-    let record = controller(key.clone(), uid, Name::from(""), 1, None);
-    let cron = Controller { record, template, revisions: Vec::new(), marks: BTreeMap::new() };
-    server.put_controller(cron);
-    server.due.insert((now + PERIOD, Due::Run(key)));
+    server.put_controller(Controller::new(controller(key.clone(), uid, Name::from(""), 1, None)));
+    key
+}
+
+/// A Job of a `CronJob`, with a name of its own or the given one. It has not ended.
+pub fn create_job(server: &mut Server, cron: &ControllerKey, name: Option<Name>) -> Option<ControllerKey> {
+    let above = server.controllers.get(cron)?.clone();
+    let uid = server.uid("job");
+    let name = name.unwrap_or_else(|| Name::from(format!("{}-{uid}", cron.object.name)));
+    let key = controller_key(
+        ControllerKind::Job,
+        &ObjectKey { namespace: cron.object.namespace.clone(), name },
+    );
+    let owner = OwnerRecord {
+        kind: ControllerKind::CronJob,
+        name: cron.object.name.clone(),
+        uid: above.record.uid.clone(),
+    };
+    let record = controller(key.clone(), uid, Name::from(""), 1, Some(owner));
+    server.put_controller(Controller { template: above.template, ..Controller::new(record) });
+    Some(key)
+}
+
+/// A Job ends.
+pub fn end_job(server: &mut Server, key: &ControllerKey, end: JobEnd) {
+    if let Some(mut job) = server.controllers.get(key).cloned() {
+        job.record.finished = Some(end);
+        server.put_controller(job);
+    }
 }
 
 /// A `CronJob`'s time has come: it starts a Job, unless it is suspended.
 fn run_job(server: &mut Server, key: &ControllerKey, now: Timestamp) {
-    let Some(cron) = server.controllers.get(key).cloned() else { return };
+    let Some(paused) = server.controllers.get(key).map(|cron| cron.record.paused) else { return };
     server.due.insert((now + PERIOD, Due::Run(key.clone())));
-    if cron.record.paused {
+    if paused {
         return;
     }
-    let uid = server.uid("job");
-    let object = ObjectKey::new(key.object.namespace.clone(), format!("{}-{uid}", key.object.name));
-    let owner = OwnerRecord {
-        kind: ControllerKind::CronJob,
-        name: key.object.name.clone(),
-        uid: cron.record.uid.clone(),
-    };
-    let job_key = controller_key(ControllerKind::Job, &object);
-    let record = controller(job_key.clone(), uid, Name::from(""), 1, Some(owner));
-    server.put_controller(Controller { record, ..cron });
-    server.due.insert((now + JOB, Due::Done(job_key)));
+    if let Some(job) = create_job(server, key, None) {
+        server.due.insert((now + JOB, Due::Done(job)));
+    }
 }
 
 /// Everything that is due by now, then every controller until none of them has anything left to do.
@@ -219,6 +297,7 @@ pub fn turn(server: &mut Server, now: Timestamp) {
         match due {
             Due::Run(key) => run_job(server, &key, now),
             Due::Done(key) => server.remove_controller(&key),
+            Due::Complete(key) => end_job(server, &key, JobEnd::Complete),
             Due::Ready(uid) => ready(server, &uid, now),
             Due::Gone(uid) => {
                 if let Some(key) = server.pod_by_uid(&uid).map(|pod| pod.record.key.clone()) {

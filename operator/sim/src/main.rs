@@ -10,6 +10,7 @@
 
 use homeostat_sim::defects::Defect;
 use homeostat_sim::plans::{self, Baselines};
+use homeostat_sim::run::spread;
 use homeostat_sim::{histories, mutations};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -69,12 +70,12 @@ fn main() -> ExitCode {
 
 fn run(asked: &Asked) -> std::io::Result<bool> {
     let begun = Instant::now();
-    let mut baselines = Baselines::default();
     if let Some(seed) = asked.seed {
         let history = histories::run(seed, None)?;
         return Ok(tell(&format!("history {seed}"), &history.trace, &history.violations));
     }
     if let Some(text) = &asked.plan {
+        let mut baselines = Baselines::default();
         let mut all_held = true;
         for plan in plans::all().into_iter().filter(|plan| plan.to_string().contains(text.as_str())) {
             let outcome = plans::run(plan, None, &mut baselines)?;
@@ -86,13 +87,13 @@ fn run(asked: &Asked) -> std::io::Result<bool> {
     let wants = |part: &str| asked.only.as_deref().is_none_or(|only| only == part);
     let mut tally = Tally::default();
     if wants("plans") {
-        tally.plans(&mut baselines)?;
+        tally.plans()?;
     }
     if wants("histories") {
         tally.histories(asked.histories)?;
     }
     if wants("mutations") {
-        tally.mutations(&mut baselines)?;
+        tally.mutations()?;
     }
     if asked.only.is_none() {
         tally.write(&asked.out, begun.elapsed().as_secs_f64())?;
@@ -114,10 +115,9 @@ struct Tally {
 }
 
 impl Tally {
-    fn plans(&mut self, baselines: &mut Baselines) -> std::io::Result<()> {
+    fn plans(&mut self) -> std::io::Result<()> {
         let begun = Instant::now();
-        for plan in plans::all() {
-            let outcome = plans::run(plan, None, baselines)?;
+        for (plan, outcome) in plans::run_all()? {
             self.plans += 1;
             self.passed += usize::from(outcome.failures.is_empty());
             if let Some(first) = outcome.failures.first() {
@@ -131,12 +131,17 @@ impl Tally {
 
     fn histories(&mut self, histories: u64) -> std::io::Result<()> {
         let begun = Instant::now();
-        for seed in 0..histories {
-            let history = histories::run(seed, None)?;
+        let seeds: Vec<u64> = (0..histories).collect();
+        // Only what is told is kept: a trace is long.
+        let runs = spread(&seeds, |seed| {
+            histories::run(*seed, None).map(|history| (history.seed, history.violations, history.effects))
+        });
+        for run in runs {
+            let (seed, violations, effects) = run?;
             self.histories += 1;
-            self.violations += history.violations.len();
-            self.effects += history.effects;
-            if let Some(first) = history.violations.first() {
+            self.violations += violations.len();
+            self.effects += effects;
+            if let Some(first) = violations.first() {
                 println!("VIOLATION  seed {seed}: {first}; replay: make sim SEED={seed}");
             }
         }
@@ -151,11 +156,12 @@ impl Tally {
         Ok(())
     }
 
-    fn mutations(&mut self, baselines: &mut Baselines) -> std::io::Result<()> {
+    fn mutations(&mut self) -> std::io::Result<()> {
         let begun = Instant::now();
-        for defect in Defect::ALL {
+        let hunts = spread(&Defect::ALL, |defect| mutations::hunt(*defect, &mut Baselines::default()));
+        for (defect, found) in Defect::ALL.into_iter().zip(hunts) {
             self.mutations += 1;
-            match mutations::hunt(defect, baselines)? {
+            match found? {
                 Some(found) => {
                     self.caught += 1;
                     println!(

@@ -1,9 +1,9 @@
 //! The things in the simulated cluster, and where each comes from. Every record of the product's vocabulary is
 //! built here and nowhere else in this crate, so that a new field is set in one place.
 
-use homeostat_execute::ports::{FreshTarget, Marks};
+use homeostat_execute::ports::{FreshTarget, Marks, Requests};
 use homeostat_knowledge::policy::{
-    Archetype, ControlPolicy, KillSwitch, Permits, TenantPolicy, WorkloadPolicy,
+    Archetype, ControlPolicy, KillSwitch, PLATFORM_TENANT, Permits, TenantPolicy, WorkloadPolicy,
 };
 use homeostat_knowledge::records::{ControllerKey, NodeRecord, OwnerRecord, PodPhase};
 use homeostat_knowledge::{
@@ -19,7 +19,32 @@ pub struct Pod {
     pub record: PodRecord,
     /// What is wrong with its process; `None` when it is well.
     pub ailment: Option<FindingKind>,
+    /// What its container asks for.
+    pub requests: Requests,
 }
+
+/// How many serving replicas a workload does well with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Need {
+    /// With fewer it is too slow.
+    pub least: usize,
+    /// With more they are in each other's way.
+    pub most: usize,
+}
+
+impl Default for Need {
+    fn default() -> Self {
+        Self { least: 0, most: usize::MAX }
+    }
+}
+
+/// Annotation of a Deployment that was rolled back: by which action.
+pub const ROLLED_BACK_BY: &str = "homeostat.dev/rolled-back-by";
+/// Annotation of a Job that retries another: by which action.
+pub const CREATED_BY: &str = "homeostat.dev/created-by";
+
+/// The namespace that Homeostat runs in; the platform tenant owns it.
+pub const OWN_NAMESPACE: &str = "homeostat-system";
 
 /// A pod template.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,6 +68,25 @@ pub struct Controller {
     pub revisions: Vec<Template>,
     /// Annotations of the object itself.
     pub marks: BTreeMap<Name, Name>,
+    /// What is wrong with what it starts, whatever its pods say.
+    pub ailment: Option<FindingKind>,
+    /// How many replicas it takes.
+    pub need: Need,
+}
+
+impl Controller {
+    /// A controller at its first revision, with nothing wrong.
+    pub fn new(record: ControllerRecord) -> Self {
+        let template = Template { hash: Name::from("1"), image: Name::from("v1"), restarted_by: None };
+        Self {
+            record,
+            template,
+            revisions: Vec::new(),
+            marks: BTreeMap::new(),
+            ailment: None,
+            need: Need::default(),
+        }
+    }
 }
 
 /// A node as the API server stores it. `cordoned` in the record is `spec.unschedulable`.
@@ -52,8 +96,8 @@ pub struct Node {
     pub record: NodeRecord,
     /// `metadata.resourceVersion`.
     pub version: Name,
-    /// Annotations.
-    pub marks: BTreeMap<Name, Name>,
+    /// What is wrong with it as long as it takes new pods.
+    pub ailment: Option<FindingKind>,
 }
 
 /// A `PodDisruptionBudget` over one workload's pods.
@@ -69,6 +113,9 @@ pub struct Budget {
 pub fn controller_key(kind: ControllerKind, key: &ObjectKey) -> ControllerKey {
     ControllerKey { kind, object: key.clone() }
 }
+
+/// Name of the one container of each pod.
+pub const CONTAINER: &str = "app";
 
 /// A running, ready pod of a controller's template.
 pub fn pod(
@@ -94,7 +141,7 @@ pub fn pod(
         template_hash: Some(hash.clone()),
         local_data: false,
         containers: vec![ContainerRecord {
-            name: Name::from("app"),
+            name: Name::from(CONTAINER),
             ready: true,
             restarts: 0,
             state: ContainerState::Running { since: created },
@@ -157,7 +204,10 @@ pub fn fresh_pod(pod: &Pod) -> FreshTarget {
         controller: None,
         node: None,
         restarted_by: None,
-        marks: Marks::default(),
+        marks: Marks {
+            requests: BTreeMap::from([(Name::from(CONTAINER), pod.requests)]),
+            ..Marks::default()
+        },
     }
 }
 
@@ -171,7 +221,7 @@ pub fn fresh_controller(controller: &Controller) -> FreshTarget {
         controller: Some(controller.record.clone()),
         node: None,
         restarted_by: controller.template.restarted_by.clone(),
-        marks: Marks::default(),
+        marks: Marks { rolled_back_by: controller.marks.get(ROLLED_BACK_BY).cloned(), ..Marks::default() },
     }
 }
 
@@ -190,22 +240,27 @@ pub fn fresh_node(node: &Node) -> FreshTarget {
 }
 
 /// What a program without a fresh read would take for one: the cached object.
-pub fn cached(pod: Option<PodRecord>, controller: Option<ControllerRecord>) -> Option<FreshTarget> {
-    if let Some(pod) = pod {
-        return Some(fresh_pod(&Pod { record: pod, ailment: None }));
+pub fn cached(
+    pod: Option<PodRecord>,
+    controller: Option<ControllerRecord>,
+    node: Option<NodeRecord>,
+) -> Option<FreshTarget> {
+    if let Some(record) = pod {
+        return Some(fresh_pod(&Pod { record, ailment: None, requests: Requests::default() }));
     }
-    let record = controller?;
-    let template = Template { hash: Name::from(""), image: Name::from(""), restarted_by: None };
-    Some(fresh_controller(&Controller { record, template, revisions: Vec::new(), marks: BTreeMap::new() }))
+    if let Some(record) = node {
+        return Some(fresh_node(&Node { record, version: Name::from(""), ailment: None }));
+    }
+    controller.map(|record| fresh_controller(&Controller::new(record)))
 }
 
-/// A tenant that owns the namespace of its own name.
+/// A tenant that owns the namespace of its own name, or, for the platform tenant, Homeostat's own.
 pub fn tenant(name: &str, level: Level) -> TenantPolicy {
     TenantPolicy {
         name: TenantName::new(name),
         uid: Uid::new(format!("tenant-{name}")),
         generation: 1,
-        namespaces: BTreeSet::from([Name::from(name)]),
+        namespaces: BTreeSet::from([Name::from(if name == PLATFORM_TENANT { OWN_NAMESPACE } else { name })]),
         levels: levels(level),
         limits: GuardLimits {
             // Shipped limits but one: with some fifteen workloads 5 % would be less than one.
@@ -225,7 +280,7 @@ pub fn levels(level: Level) -> BTreeMap<ActionKind, Level> {
 }
 
 /// The policy of a workload that targets a controller.
-pub fn workload(key: &WorkloadKey, target: ControllerKey) -> WorkloadPolicy {
+pub fn workload(key: &WorkloadKey, target: ControllerKey, permits: Permits) -> WorkloadPolicy {
     WorkloadPolicy {
         key: key.clone(),
         uid: Uid::new(format!("workload-{key}")),
@@ -242,7 +297,7 @@ pub fn workload(key: &WorkloadKey, target: ControllerKey) -> WorkloadPolicy {
         do_not_touch_until: None,
         maximum_useless_restarts: 2,
         surge_after_crash: true,
-        permits: Permits::default(),
+        permits,
     }
 }
 

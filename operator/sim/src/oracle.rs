@@ -2,10 +2,12 @@
 //! end state as far as it may be compared with that of an undisturbed run.
 
 use crate::audit::Entry;
+use crate::objects::controller_key;
 use crate::world::Inner;
 use homeostat_execute::guards::Mode;
+use homeostat_knowledge::records::JobEnd;
 use homeostat_knowledge::{
-    ActionKind, ActionRecord, ActionState, Name, SignedDuration, TenantName, WorkloadKey,
+    ActionKind, ActionRecord, ActionState, ControllerRecord, Name, SignedDuration, TenantName, WorkloadKey,
 };
 use std::collections::BTreeMap;
 
@@ -24,6 +26,7 @@ pub fn violations(inner: &Inner) -> Vec<String> {
     for record in inner.server.actions.values() {
         closed(inner, record, &mut found);
     }
+    found.extend(inner.audit.releases.iter().cloned());
     for action in &inner.audit.changed_after_end {
         found.push(format!("S8: {action} changed after its end"));
     }
@@ -62,7 +65,11 @@ fn effect(inner: &Inner, entry: &Entry, found: &mut Vec<String>) {
         .filter(|_| !landed.visible)
         .map_or(SignedDuration::ZERO, |tenant| tenant.limits.evidence_maximum_age);
     let age = landed.ill_at.map(|at| landed.at.duration_since(at));
-    if age.is_none_or(|age| age > limit + ON_THE_WAY) {
+    if let Some(undone) = &stored.undo_of {
+        if !inner.audit.effects.iter().any(|one| one.landed.action == *undone) {
+            found.push(format!("S10: {id} takes back {undone}, which was not done"));
+        }
+    } else if age.is_none_or(|age| age > limit + ON_THE_WAY) {
         found.push(format!("S6: {id} changed what was well for {age:?}"));
     }
     if landed.uid != stored.target.uid {
@@ -73,6 +80,9 @@ fn effect(inner: &Inner, entry: &Entry, found: &mut Vec<String>) {
         inner.audit.approvals.contains_key(&key) && stored.approval.is_some()
     };
     match entry.mode {
+        Some(Mode::Act) if landed.kind == ActionKind::RollBack && !approved() => {
+            found.push(format!("S9: {id} needs an approval at every level, and nobody gave it"));
+        }
         Some(Mode::Approve) if !approved() => {
             found.push(format!("S9: {id} needed an approval that nobody gave"));
         }
@@ -93,7 +103,14 @@ fn closed(inner: &Inner, record: &ActionRecord, found: &mut Vec<String>) {
     let effects = inner.audit.effects.iter().filter(|entry| entry.landed.action == *id).count();
     // A claim whose outcome is unknown is resolved by reading. A pod that somebody else took away in between looks
     // like one that was evicted; the action then counts as done, which uses budget up and hurts nobody.
-    let taken = effects == 0 && inner.audit.others.contains(&record.target.uid);
+    // The same holds for what carries no mark of the action: a size, an open node, a suspension that is over.
+    let unmarked = matches!(
+        record.kind(),
+        ActionKind::ScaleUp | ActionKind::ScaleDown | ActionKind::Uncordon | ActionKind::Resume
+    );
+    let taken = effects == 0
+        && (inner.audit.others.contains(&record.target.uid)
+            || (unmarked && inner.audit.helped.contains(&record.workload)));
     let done = record.instants.acknowledged.is_some() && record.kind() != ActionKind::Notify;
     if done && effects != 1 && !taken {
         found.push(format!("S8: {id} says that it was done, and had {effects} effects"));
@@ -120,6 +137,10 @@ pub struct Rest {
     pub image: Name,
     /// Rollout paused, or suspended.
     pub paused: bool,
+    /// What the pods ask for, thousandths of a core, in order of size.
+    pub cpu_millis: Vec<u64>,
+    /// Jobs by how they ended, those that are under way left out.
+    pub ended: (usize, usize),
     /// Somebody is ill.
     pub ill: bool,
 }
@@ -142,9 +163,19 @@ pub fn end_state(inner: &Inner) -> EndState {
     let server = &inner.server;
     let mut workloads = BTreeMap::new();
     for (key, service) in &inner.services {
-        let controller = server.controllers.values().find(|one| one.record.key.object == *key);
+        let target = service.situation.targets().map(|kind| controller_key(kind, key));
+        let controller = target.and_then(|key| server.controllers.get(&key));
         let Some(controller) = controller else { continue };
         let pods: Vec<_> = server.pods_of(&controller.record.key).collect();
+        let mut cpu_millis: Vec<u64> = pods.iter().filter_map(|pod| pod.requests.cpu_millis).collect();
+        cpu_millis.sort_unstable();
+        let ended = |end: JobEnd| {
+            let jobs = server.controllers.values().map(|one| &one.record);
+            let own = |job: &&ControllerRecord| {
+                job.owner.as_ref().is_some_and(|owner| owner.uid == controller.record.uid)
+            };
+            jobs.filter(own).filter(|job| job.finished == Some(end)).count()
+        };
         let rest = Rest {
             replicas: (
                 controller.record.replicas,
@@ -153,6 +184,8 @@ pub fn end_state(inner: &Inner) -> EndState {
             ),
             image: controller.template.image.clone(),
             paused: controller.record.paused,
+            cpu_millis,
+            ended: (ended(JobEnd::Complete), ended(JobEnd::Failed)),
             ill: service.situation.ailing(server, key).is_some(),
         };
         workloads.insert(key.clone(), rest);

@@ -6,11 +6,13 @@
 
 use crate::defects::Defect;
 use crate::faults::{At, Fault, Hook, Meddle, Request, What};
+use crate::objects::OWN_NAMESPACE;
 use crate::oracle::{self, EndState};
-use crate::run::{Lives, Script, arm, overdue, simulate, stays_at_rest};
+use crate::run::{Lives, Script, arm, overdue, simulate, spread, stays_at_rest};
 use crate::server::Stream;
 use crate::situations::{self, Situation};
 use crate::world::{Person, World};
+use homeostat_knowledge::policy::PLATFORM_TENANT;
 use homeostat_knowledge::{ActionKind, Level, SignedDuration, WorkloadKey};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -145,6 +147,30 @@ pub fn points() -> Vec<Point> {
     crashes.chain(faults).chain(stale).chain(missed).collect()
 }
 
+/// Plans that share their undisturbed runs: those of one action from one state of the world.
+pub fn groups() -> Vec<Vec<Plan>> {
+    let mut groups: Vec<Vec<Plan>> = Vec::new();
+    for plan in all() {
+        match groups.last_mut().filter(|group| {
+            group.first().is_some_and(|first| (first.action, first.start) == (plan.action, plan.start))
+        }) {
+            Some(group) => group.push(plan),
+            None => groups.push(vec![plan]),
+        }
+    }
+    groups
+}
+
+/// Runs every plan, in order.
+pub fn run_all() -> std::io::Result<Vec<(Plan, Outcome)>> {
+    let results = spread(&groups(), |group| {
+        let mut baselines = Baselines::default();
+        let outcomes = group.iter().map(|plan| Ok((*plan, run(*plan, None, &mut baselines)?)));
+        outcomes.collect::<std::io::Result<Vec<_>>>()
+    });
+    Ok(results.into_iter().collect::<std::io::Result<Vec<_>>>()?.into_iter().flatten().collect())
+}
+
 /// Every plan.
 pub fn all() -> Vec<Plan> {
     let mut plans = Vec::new();
@@ -158,15 +184,33 @@ pub fn all() -> Vec<Plan> {
     plans
 }
 
+/// The tenant that acts in this situation.
+fn tenant(situation: &dyn Situation) -> &'static str {
+    if situation.targets().is_some() { TENANT } else { PLATFORM_TENANT }
+}
+
+/// What is ill: a workload, or a node, which goes by its name in the platform tenant's namespace.
+fn patient(situation: &dyn Situation) -> WorkloadKey {
+    match situation.targets() {
+        Some(_) => WorkloadKey::new(TENANT, "order"),
+        None => WorkloadKey::new(OWN_NAMESPACE, "node-p"),
+    }
+}
+
+/// A person lets nobody touch the patient, or lets automation go on. A node has no policy of its own.
+fn pause(situation: &dyn Situation, paused: bool) -> Meddle {
+    match (situation.targets(), paused) {
+        (None, paused) => Meddle::PauseTenant(PLATFORM_TENANT, paused),
+        (Some(_), true) => Meddle::Pause(patient(situation)),
+        (Some(_), false) => Meddle::Unpause(patient(situation)),
+    }
+}
+
 const TENANT: &str = "shop";
 /// The illness begins when the process is warm.
 const ILL: Duration = Duration::from_secs(4);
 /// An action that is open when a fault strikes ends within this time.
 const END: SignedDuration = SignedDuration::from_secs(60);
-
-fn patient() -> WorkloadKey {
-    WorkloadKey::new(TENANT, "order")
-}
 
 fn neighbour() -> WorkloadKey {
     WorkloadKey::new(TENANT, "basket")
@@ -191,7 +235,7 @@ pub struct Baselines {
 
 impl Baselines {
     fn of(&mut self, plan: Plan) -> std::io::Result<EndState> {
-        let meddling = meddling(plan.point);
+        let meddling = meddling(plan);
         let key = (plan.action, plan.start, meddling.iter().map(|one| format!("{one:?}")).collect());
         if let Some(end) = self.ends.get(&key) {
             return Ok(end.clone());
@@ -205,7 +249,7 @@ impl Baselines {
 /// Runs one plan and compares its end with the undisturbed one.
 pub fn run(plan: Plan, defect: Option<Defect>, baselines: &mut Baselines) -> std::io::Result<Outcome> {
     let expected = baselines.of(plan)?;
-    let mut faults = meddling(plan.point);
+    let mut faults = meddling(plan);
     faults.extend(disturbance(plan));
     let mut outcome = execute(plan, faults, missing(plan.point), defect)?;
     if outcome.end != expected {
@@ -220,13 +264,14 @@ pub fn with_faults(action: ActionKind, start: Start, faults: Vec<Fault>) -> std:
 }
 
 /// What others do in this plan, in the undisturbed run too.
-fn meddling(point: Point) -> Vec<Fault> {
+fn meddling(plan: Plan) -> Vec<Fault> {
+    let Some(situation) = situations::of(plan.action) else { return Vec::new() };
     let at_claim = |meddle| Fault::nth(Request::Claim, 1, What::Meanwhile(meddle));
-    match point {
+    match plan.point {
         Point::Stale(Stream::Pods | Stream::Controllers) | Point::StaleRead => {
-            vec![at_claim(Meddle::Remember), at_claim(Meddle::SomebodyElse(patient()))]
+            vec![at_claim(Meddle::Remember), at_claim(Meddle::SomebodyElse(patient(situation)))]
         }
-        Point::Stale(Stream::Policies) => vec![at_claim(Meddle::Pause(patient()))],
+        Point::Stale(Stream::Policies) => vec![at_claim(pause(situation, true))],
         Point::None
         | Point::Crash(..)
         | Point::Fault(..)
@@ -237,7 +282,8 @@ fn meddling(point: Point) -> Vec<Fault> {
 
 /// The disturbance itself.
 fn disturbance(plan: Plan) -> Vec<Fault> {
-    let approved = plan.start == Start::Approved;
+    let Some(situation) = situations::of(plan.action) else { return Vec::new() };
+    let approved = plan.start == Start::Approved || situation.needs_approval();
     match plan.point {
         Point::None | Point::Missed(Stream::Telemetry) => Vec::new(),
         Point::Crash(step, crash) => {
@@ -285,7 +331,7 @@ fn disturbance(plan: Plan) -> Vec<Fault> {
         Point::Missed(stream) => {
             let mut faults = vec![Fault::nth(Request::Effect, 1, What::Meanwhile(Meddle::Miss(stream)))];
             if stream == Stream::Policies {
-                let touch = Meddle::PauseTenant(TENANT, false);
+                let touch = Meddle::PauseTenant(tenant(situation), false);
                 faults.push(Fault::nth(Request::Effect, 1, What::Meanwhile(touch)));
             }
             faults
@@ -304,17 +350,19 @@ fn missing(point: Point) -> Script {
 
 fn world(situation: &'static dyn Situation, start: Start) -> (Arc<World>, Script) {
     let level = if start == Start::Approved { Level::Approve } else { Level::ActFull };
-    let world = World::new(&[(TENANT, level)]);
+    let patient = patient(situation);
+    let world = World::new(&[(TENANT, level), (PLATFORM_TENANT, level)]);
     world.crowd(TENANT, 18);
-    world.add(&patient(), situation);
+    world.add(&patient, situation);
     world.add(&neighbour(), situations::CRASHING);
-    world.lock().person = if start == Start::Approved { Person::Approves } else { Person::Away };
-    let mut script = vec![(ILL, Meddle::FallIll(patient()))];
+    let asked = start == Start::Approved || situation.needs_approval();
+    world.lock().person = if asked { Person::Approves } else { Person::Away };
+    let mut script = vec![(ILL, Meddle::FallIll(patient.clone()))];
     if start == Start::Busy {
-        arm(&world, vec![Fault::nth(Request::Effect, 1, What::Meanwhile(Meddle::Touch(patient())))]);
+        arm(&world, vec![Fault::nth(Request::Effect, 1, What::Meanwhile(Meddle::Touch(patient.clone())))]);
         script.push((ILL + Duration::from_millis(900), Meddle::FallIll(neighbour())));
         for touch in 0..8 {
-            script.push((ILL + Duration::from_millis(1_000 + 700 * touch), Meddle::Touch(patient())));
+            script.push((ILL + Duration::from_millis(1_000 + 700 * touch), Meddle::Touch(patient.clone())));
         }
     }
     (world, script)
@@ -336,7 +384,7 @@ fn execute(
         };
         let (world, mut script) = world(situation, plan.start);
         if plan.point == Point::Stale(Stream::Policies) {
-            script.push((ILL + Duration::from_secs(7), Meddle::Unpause(patient())));
+            script.push((ILL + Duration::from_secs(7), pause(situation, false)));
         }
         arm(&world, faults);
         let mut lives = Lives::begin(&world, defect);

@@ -3,11 +3,13 @@
 use crate::client::{Client, Lease};
 use crate::defects::{Defect, Hands, see};
 use crate::faults::Hook;
+use crate::situations::Chosen;
 use crate::server::{News, Stream};
 use crate::world::World;
 use homeostat_execute::driver::{ExecutorConfig, Ports};
 use homeostat_execute::ports::NoRecorder;
-use homeostat_execute::{Breach, Executor};
+use homeostat_execute::actions::spec;
+use homeostat_execute::{ActionSpec, Breach, Changes, Executor};
 use homeostat_knowledge::action::EvidenceRef;
 use homeostat_knowledge::observation::{Change, ObjectChange, ObjectKind, SourceReport, SourceState};
 use homeostat_knowledge::plan::{Expectation, Undo, Verification};
@@ -18,7 +20,7 @@ use homeostat_knowledge::{
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 
 /// From the start of a process to its first lists.
 const BOOT: Duration = Duration::from_millis(500);
@@ -30,6 +32,8 @@ const IDLE: Duration = Duration::from_secs(5);
 const RESUME: SignedDuration = SignedDuration::from_secs(5);
 /// A watch that lost an event lists again after so long.
 const RELIST: SignedDuration = SignedDuration::from_secs(5);
+/// What is held is looked for so often.
+const RELEASE: Duration = Duration::from_secs(5);
 /// First and longest wait between two tries of the planner.
 const AGAIN: SignedDuration = SignedDuration::from_secs(2);
 const LONGEST: SignedDuration = SignedDuration::from_secs(16);
@@ -88,7 +92,7 @@ struct Process {
     view: Arc<View>,
     executor: Exec,
     hands: Hands,
-    generations: watch::Sender<u64>,
+    generations: Changes,
     published: mpsc::Receiver<ActionRecord>,
     publish: mpsc::Sender<ActionRecord>,
     positions: BTreeMap<Stream, u64>,
@@ -117,7 +121,7 @@ pub fn start(world: &Arc<World>, defect: Option<Defect>) -> Handle {
     let client = Client { world: Arc::clone(world), life };
     let hands = Hands::new(client, Arc::clone(&view), defect);
     let (publish, published) = mpsc::channel(256);
-    let generations = watch::Sender::new(0);
+    let generations = Changes::default();
     let executor = executor(world, life, &view, &hands, &generations, &publish);
     let handle = Handle { executor: executor.clone(), life };
     let mut process = Process {
@@ -136,8 +140,29 @@ pub fn start(world: &Arc<World>, defect: Option<Defect>) -> Handle {
         resumed: None,
         seen: false,
     };
+    if defect != Some(Defect::NeverReleases) {
+        tokio::spawn(release(Arc::clone(world), life));
+    }
     tokio::spawn(async move { process.live().await });
     handle
+}
+
+/// Lets go of what is held for long enough, while the process leads.
+async fn release(world: Arc<World>, life: u64) {
+    let client = Client { world: Arc::clone(&world), life };
+    loop {
+        tokio::time::sleep(RELEASE).await;
+        let (dead, leads) = {
+            let inner = world.lock();
+            (inner.dead.contains(&life), inner.leader == life)
+        };
+        if dead {
+            return;
+        }
+        if leads {
+            client.release_held().await;
+        }
+    }
 }
 
 fn executor(
@@ -145,7 +170,7 @@ fn executor(
     life: u64,
     view: &Arc<View>,
     hands: &Hands,
-    generations: &watch::Sender<u64>,
+    generations: &Changes,
     published: &mpsc::Sender<ActionRecord>,
 ) -> Exec {
     let ports = Ports {
@@ -154,17 +179,17 @@ fn executor(
         leadership: Lease { world: Arc::clone(world), life },
         clock: Arc::new(WorldClock(Arc::clone(world))),
         snapshots: Arc::clone(view) as Arc<dyn SnapshotSource>,
-        generations: generations.subscribe(),
+        generations: generations.follow(),
         published: published.clone(),
         recorder: Arc::new(NoRecorder),
     };
-    Executor::new(ports, ExecutorConfig::new("homeostat-system"))
+    Executor::new(ports, ExecutorConfig::new(crate::objects::OWN_NAMESPACE))
 }
 
 impl Process {
     async fn live(&mut self) {
-        let mut died = self.world.died.subscribe();
-        let mut changed = self.world.changed.subscribe();
+        let mut died = self.world.died.follow();
+        let mut changed = self.world.changed.follow();
         tokio::time::sleep(BOOT).await;
         loop {
             tokio::time::sleep(LAG).await;
@@ -177,7 +202,7 @@ impl Process {
             if self.dead() {
                 return;
             }
-            changed.mark_unchanged();
+            changed.catch_up();
             self.take_in();
             let ill = !self.seen && self.view.current().incidents.values().any(|one| sick(one).is_some());
             if ill {
@@ -193,8 +218,8 @@ impl Process {
             }
             tokio::select! {
                 biased;
-                _ = died.changed() => {}
-                _ = changed.changed() => {}
+                () = died.next() => {}
+                () = changed.next() => {}
                 Some(record) = self.published.recv() => self.own(record),
                 () = tokio::time::sleep(IDLE) => {}
             }
@@ -265,9 +290,8 @@ impl Process {
 
     fn publish_snapshot(&self, mut snapshot: Snapshot) {
         snapshot.generation += 1;
-        let generation = snapshot.generation;
         *self.view.snapshot.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(snapshot);
-        self.generations.send_replace(generation);
+        self.generations.tell();
     }
 
     /// The executor stored a state.
@@ -337,31 +361,28 @@ impl Process {
             let confused = inner.confused.take_if(|(one, _)| *one == workload).map(|(_, other)| other);
             (inner.services.get(&workload)?.situation, confused)
         };
-        let (target, parameters) = match confused {
-            None => situation.step(snapshot, &workload, &finding.entity)?,
+        let Chosen { target, parameters, before } = match confused {
+            None => situation.step(snapshot, &workload, &finding.entity, self.world.now())?,
             // A planner with a fault: the right workload, somebody else's object.
             Some(other) => {
                 let pod = snapshot.pods_of(&other).next()?;
-                (Snapshot::pod_target(pod), homeostat_knowledge::Parameters::EvictPod)
+                Chosen {
+                    target: Snapshot::pod_target(pod),
+                    parameters: homeostat_knowledge::Parameters::EvictPod,
+                    before: Before::default(),
+                }
             }
         };
-        let controller = snapshot.controller_of(&workload);
-        let pod = snapshot.pods.get(&target.key);
+        let undo = spec(parameters.kind()).map_or(Undo::None, ActionSpec::undo);
         let step = Step {
             target,
             parameters,
-            before: Before {
-                replicas: controller.map(|controller| controller.replicas),
-                ready: controller.map(|controller| controller.ready),
-                revision: controller.and_then(|controller| controller.revision.clone()),
-                restarts: pod.map(|pod| pod.restarts()),
-                ..Before::default()
-            },
+            before,
             verification: Verification {
                 within: SignedDuration::from_secs(30),
                 expect: Expectation::ObjectivesMet,
             },
-            undo: Undo::None,
+            undo,
             evidence: EvidenceRef {
                 id: incident.evidence.clone(),
                 taken_at: finding.last_seen,

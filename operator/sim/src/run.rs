@@ -5,7 +5,8 @@ use crate::faults::{Fault, Meddle};
 use crate::process::{self, Handle};
 use crate::world::World;
 use homeostat_knowledge::{ActionState, SignedDuration, Timestamp};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -26,6 +27,29 @@ pub type Script = Vec<(Duration, Meddle)>;
 pub fn simulate<T>(future: impl Future<Output = T>) -> std::io::Result<T> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build()?;
     Ok(runtime.block_on(future))
+}
+
+/// Does the same work for each item on all processors; the results come in the order of the items. Each run is alone on
+/// its thread, so what it does depends on its item only.
+pub fn spread<I: Sync, T: Send>(items: &[I], work: impl Fn(&I) -> T + Sync) -> Vec<T> {
+    let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let next = AtomicUsize::new(0);
+    let done = Mutex::new(Vec::with_capacity(items.len()));
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                loop {
+                    let index = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(item) = items.get(index) else { return };
+                    let result = work(item);
+                    done.lock().unwrap_or_else(PoisonError::into_inner).push((index, result));
+                }
+            });
+        }
+    });
+    let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
+    done.sort_by_key(|(index, _)| *index);
+    done.into_iter().map(|(_, result)| result).collect()
 }
 
 /// Processes in a world.
@@ -96,7 +120,7 @@ impl Lives {
         false
     }
 
-    /// Nobody is ill, nothing is under way.
+    /// Nobody is ill, nothing is under way, and nothing is held.
     pub fn at_rest(&self) -> bool {
         let quiet = {
             let inner = self.world.lock();
@@ -104,7 +128,10 @@ impl Lives {
                 .services
                 .iter()
                 .any(|(key, service)| service.situation.ailing(&inner.server, key).is_some());
-            !ill && inner.server.open_actions().next().is_none() && inner.server.incidents.is_empty()
+            let held = inner.server.holds().next().is_some();
+            !ill && !held
+                && inner.server.open_actions().next().is_none()
+                && inner.server.incidents.is_empty()
         };
         quiet && self.all.last().is_some_and(|handle| handle.under_way() == 0)
     }

@@ -1,7 +1,8 @@
 //! The API server: one revision counter, objects with a `resourceVersion`, conditional writes, the Eviction API with
 //! its UID precondition and disruption budgets, and a log that watches read until it is compacted.
 
-use crate::objects::{Budget, Controller, Node, Pod};
+use crate::objects::{Budget, CREATED_BY, Controller, Node, Pod};
+use homeostat_execute::actions::retry_name;
 use homeostat_execute::ports::FreshTarget;
 use homeostat_knowledge::action::ActionInstants;
 use homeostat_knowledge::observation::{Change, ObjectChange};
@@ -70,8 +71,19 @@ pub enum Due {
     Gone(Uid),
     /// A `CronJob`'s time has come.
     Run(ControllerKey),
-    /// A Job is done.
+    /// A Job is done, and goes.
     Done(ControllerKey),
+    /// A Job is done, and stays for people to see.
+    Complete(ControllerKey),
+}
+
+/// An object that is held.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Held {
+    /// A node that was closed.
+    Node(Name),
+    /// What was suspended.
+    Run(ControllerKey),
 }
 
 /// Objects that a read may answer from the past.
@@ -352,10 +364,16 @@ impl Server {
                 .map_or(&self.nodes, |view| &view.nodes)
                 .get(&target.key.name)
                 .map(crate::objects::fresh_node),
-            _ => past
-                .map_or(&self.controllers, |view| &view.controllers)
-                .get(&ControllerKey { kind, object: target.key.clone() })
-                .map(crate::objects::fresh_controller),
+            _ => {
+                let controllers = past.map_or(&self.controllers, |view| &view.controllers);
+                let found = controllers.get(&ControllerKey { kind, object: target.key.clone() })?;
+                let mut fresh = crate::objects::fresh_controller(found);
+                let name = retry_name(&Target { uid: found.record.uid.clone(), ..target.clone() });
+                let object = ObjectKey { namespace: target.key.namespace.clone(), name };
+                let retry = controllers.get(&ControllerKey { kind: ControllerKind::Job, object });
+                fresh.marks.retried_by = retry.and_then(|retry| retry.marks.get(CREATED_BY).cloned());
+                Some(fresh)
+            }
         }
     }
 
@@ -403,6 +421,19 @@ impl Server {
     /// Pods of a controller, in name order.
     pub fn pods_of<'a>(&'a self, controller: &'a ControllerKey) -> impl Iterator<Item = &'a Pod> + 'a {
         self.pods.values().filter(move |pod| self.controller_of(pod).as_ref() == Some(controller))
+    }
+
+    /// What carries our mark, and until when: nodes (without a namespace), Jobs and what starts them.
+    pub fn holds(&self) -> impl Iterator<Item = (Held, Option<Timestamp>)> + '_ {
+        let nodes = self.nodes.values().filter_map(|node| {
+            let held = Held::Node(node.record.name.clone());
+            node.record.hold.as_ref().map(|hold| (held, hold.until))
+        });
+        let runs = self.controllers.values().filter_map(|run| {
+            let held = Held::Run(run.record.key.clone());
+            run.record.hold.as_ref().map(|hold| (held, hold.until))
+        });
+        nodes.chain(runs)
     }
 
     /// Actions that are open: not ended, and no standing recommendations.

@@ -2,6 +2,7 @@
 
 use crate::server::Server;
 use crate::world::{Inner, Service};
+use homeostat_execute::guards::minimum_duration;
 use homeostat_knowledge::{
     Cause, Entity, Evidence, EvidenceId, Finding, FindingId, Incident, IncidentId, IncidentState, Instants,
     Severity, SignedDuration, Timestamp, WorkloadHealth, WorkloadKey,
@@ -14,9 +15,13 @@ const CALM: SignedDuration = SignedDuration::from_secs(10);
 pub fn analyse(inner: &mut Inner, now: Timestamp) {
     let Inner { server, services, .. } = inner;
     for (workload, service) in services {
-        let ailing = service.situation.ailing(server, workload);
+        let mut ailing = service.situation.ailing(server, workload);
+        if ailing.is_none() && service.stubborn && service.ill_at.is_some() {
+            ailing.clone_from(&service.last);
+        }
         if ailing.is_some() {
             service.ill_at = Some(now);
+            service.last.clone_from(&ailing);
         }
         follow(server, workload, service, ailing.as_ref(), now);
         health(server, workload, ailing.is_some(), now);
@@ -69,7 +74,7 @@ fn follow(
             id: FindingId::new(format!("{}-{}-{number}", incident.id, now.as_millisecond())),
             entity: entity.clone(),
             kind: service.situation.finding(),
-            since: now,
+            since: now - minimum_duration(service.situation.finding()),
             detected: now,
             last_seen: now,
             confidence: 0.999,
@@ -106,7 +111,7 @@ fn new_incident(server: &Server, workload: &WorkloadKey, service: &Service, now:
         causes: Vec::new(),
         affected: Vec::new(),
         instants: Instants {
-            impact_start: now,
+            impact_start: now - minimum_duration(service.situation.finding()),
             detected: now,
             acknowledged: None,
             mitigated: None,

@@ -8,15 +8,16 @@ use crate::objects;
 use crate::server::{Server, Stream};
 use crate::situations::Situation;
 use crate::telemetry;
-use homeostat_knowledge::policy::{Freeze, KillSwitch};
+use homeostat_execute::Changes;
+use homeostat_knowledge::policy::{Freeze, KillSwitch, Permits, WorkloadPolicy};
 use homeostat_knowledge::{
-    ActionState, Approval, ApprovalDecision, Level, Name, SignedDuration, TenantName, Timestamp, Uid,
-    WorkloadKey,
+    ActionState, Approval, ApprovalDecision, ControllerKind, Entity, Level, Name, SignedDuration, TenantName,
+    Timestamp, Uid, WorkloadKey,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 /// The analysis looks so often while somebody is ill, and so often while all is calm.
@@ -33,6 +34,10 @@ pub struct Service {
     pub ill_at: Option<Timestamp>,
     /// Incidents so far.
     pub incidents: u32,
+    /// Who was ill last.
+    pub last: Option<Entity>,
+    /// Nothing that is done helps it.
+    pub stubborn: bool,
 }
 
 /// What a process' watches do wrong.
@@ -88,11 +93,11 @@ pub struct Inner {
 pub struct World {
     inner: Mutex<Inner>,
     /// Fires when something changed.
-    pub changed: watch::Sender<u64>,
-    /// The leader, for those who wait to lose the lease.
-    pub leader: watch::Sender<u64>,
-    /// The newest process that died.
-    pub died: watch::Sender<u64>,
+    pub changed: Changes,
+    /// Fires when the lease may have gone to somebody else.
+    pub leader: Changes,
+    /// Fires when a process may have died.
+    pub died: Changes,
     poke: Arc<Notify>,
     begun: Instant,
 }
@@ -111,7 +116,7 @@ impl World {
         server.put_control(Some(objects::control()));
         for name in ["node-a", "node-b"] {
             let record = objects::node(name, server.uid("node"));
-            server.put_node(objects::Node { record, version: Name::from(""), marks: BTreeMap::new() });
+            server.put_node(objects::Node { record, version: Name::from(""), ailment: None });
         }
         for (name, level) in tenants {
             server.put_tenant(objects::tenant(name, *level));
@@ -134,9 +139,9 @@ impl World {
         };
         let world = Arc::new(Self {
             inner: Mutex::new(inner),
-            changed: watch::Sender::new(0),
-            leader: watch::Sender::new(0),
-            died: watch::Sender::new(0),
+            changed: Changes::default(),
+            leader: Changes::default(),
+            died: Changes::default(),
             poke: Arc::default(),
             begun: Instant::now(),
         });
@@ -192,7 +197,7 @@ impl World {
         let after = inner.server.revision();
         drop(inner);
         if after != before {
-            self.changed.send_replace(after);
+            self.changed.tell();
         }
         Duration::try_from(next.duration_since(now)).unwrap_or_default().max(Duration::from_millis(1))
     }
@@ -202,9 +207,11 @@ impl World {
         let now = self.now();
         let mut inner = self.lock();
         situation.build(&mut inner.server, key, now);
-        let kind = homeostat_knowledge::ControllerKind::Deployment;
-        inner.server.put_workload(objects::workload(key, objects::controller_key(kind, key)));
-        inner.services.insert(key.clone(), Service { situation, ill_at: None, incidents: 0 });
+        if let Some(policy) = policy(key, situation) {
+            inner.server.put_workload(policy);
+        }
+        let service = Service { situation, ill_at: None, incidents: 0, last: None, stubborn: false };
+        inner.services.insert(key.clone(), service);
     }
 
     /// Adds workloads that only count as members of their tenant.
@@ -212,8 +219,8 @@ impl World {
         let mut inner = self.lock();
         for index in 0..number {
             let key = WorkloadKey::new(tenant, format!("other-{index}"));
-            let kind = homeostat_knowledge::ControllerKind::Deployment;
-            inner.server.put_workload(objects::workload(&key, objects::controller_key(kind, &key)));
+            let target = objects::controller_key(ControllerKind::Deployment, &key);
+            inner.server.put_workload(objects::workload(&key, target, Permits::default()));
         }
     }
 
@@ -227,16 +234,13 @@ impl World {
         }
         self.announce();
         self.turn();
-        self.changed.send_modify(|_| {});
+        self.changed.tell();
     }
 
     /// Tells everybody who leads and who died.
     pub fn announce(&self) {
-        let inner = self.lock();
-        let (leader, newest) = (inner.leader, inner.dead.last().copied().unwrap_or(0));
-        drop(inner);
-        self.leader.send_replace(leader);
-        self.died.send_replace(newest);
+        self.leader.tell();
+        self.died.tell();
     }
 
     /// A process dies.
@@ -302,6 +306,12 @@ impl World {
     pub fn requests(&self) -> u32 {
         self.lock().requests
     }
+}
+
+/// The policy of a workload in this situation; none for a node.
+fn policy(key: &WorkloadKey, situation: &dyn Situation) -> Option<WorkloadPolicy> {
+    let target = objects::controller_key(situation.targets()?, key);
+    Some(objects::workload(key, target, situation.permits()))
 }
 
 impl Inner {
@@ -393,6 +403,7 @@ impl Inner {
                     service.situation.somebody_else(server, workload, now);
                     let after = uids(server);
                     self.audit.others.extend(before.difference(&after).cloned());
+                    self.audit.helped.insert(workload.clone());
                 }
             }
             Meddle::Touch(workload) => {
@@ -407,22 +418,20 @@ impl Inner {
             }
             Meddle::RecoverUnseen(workload, millis) => {
                 let until = now + SignedDuration::from_millis(*millis);
-                self.watches.frozen.insert(Stream::Pods, until);
-                self.watches.frozen.insert(Stream::Telemetry, until);
+                for stream in [Stream::Pods, Stream::Controllers, Stream::Telemetry] {
+                    self.watches.frozen.insert(stream, until);
+                }
                 self.meddle(&Meddle::Recover(workload.clone()), now);
             }
             Meddle::Recover(workload) => {
-                let ill: Vec<_> = server
-                    .pods
-                    .values()
-                    .filter(|pod| {
-                        server.controller_of(pod).is_some_and(|controller| controller.object == *workload)
-                            && pod.ailment.is_some()
-                    })
-                    .map(|pod| pod.record.key.clone())
-                    .collect();
-                for key in ill {
-                    kubernetes::recover(server, &key);
+                if let Some(service) = services.get(workload) {
+                    service.situation.recover(server, workload);
+                    self.audit.helped.insert(workload.clone());
+                }
+            }
+            Meddle::Stubborn(workload, stubborn) => {
+                if let Some(service) = services.get_mut(workload) {
+                    service.stubborn = *stubborn;
                 }
             }
             Meddle::Remember => server.remember(),
@@ -455,8 +464,7 @@ impl Inner {
                 self.tenant(name, |tenant| tenant.levels = objects::levels(level));
             }
             Meddle::Protect(workload, protect) => {
-                let kind = homeostat_knowledge::ControllerKind::Deployment;
-                let controller = objects::controller_key(kind, workload);
+                let controller = objects::controller_key(ControllerKind::Deployment, workload);
                 server.budgets.retain(|budget| budget.controller != controller);
                 if *protect {
                     server.budgets.push(objects::Budget { controller, minimum: usize::MAX });
@@ -474,9 +482,9 @@ impl Inner {
             }
             Meddle::NoWindows(name) => self.tenant(name, |tenant| tenant.freezes.clear()),
             Meddle::Control(workload, present) => {
-                if *present && services.contains_key(workload) {
-                    let kind = homeostat_knowledge::ControllerKind::Deployment;
-                    server.put_workload(objects::workload(workload, objects::controller_key(kind, workload)));
+                let known = services.get(workload).and_then(|service| policy(workload, service.situation));
+                if let Some(policy) = known.filter(|_| *present) {
+                    server.put_workload(policy);
                 } else if !present {
                     server.remove_workload(workload);
                 }

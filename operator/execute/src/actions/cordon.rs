@@ -65,10 +65,18 @@ impl ActionSpec for Cordon {
     fn check_fresh(
         &self,
         record: &ActionRecord,
-        _cause: Option<FindingKind>,
+        cause: Option<FindingKind>,
         fresh: &FreshTarget,
     ) -> Result<(), Unfit> {
         let node = node::fresh(record, fresh)?;
+        let well = match cause {
+            Some(FindingKind::NodeNotReady) => node.ready,
+            Some(FindingKind::NodePressure) => node.pressures.is_empty(),
+            _ => false,
+        };
+        if well {
+            return Err(Unfit::Changed(format!("node {} is well again", node.name)));
+        }
         if node.cordoned {
             return Err(Unfit::Done(format!("node {} is cordoned already", node.name)));
         }
@@ -179,6 +187,20 @@ mod tests {
         fresh.node.as_mut().expect("a node").hold = Some(hold("node-1-1", 3_600));
         assert!(matches!(Cordon.landed(&record, Some(&fresh)), Landed::Yes(_)));
         assert!(matches!(Cordon.landed(&record, None), Landed::No(_)));
+    }
+
+    #[test]
+    fn a_node_that_got_well_unseen_is_left_open() {
+        let record = cordon();
+        let mut fresh = fresh_node(node("node-5"));
+        let judge = |fresh: &FreshTarget, kind| Cordon.check_fresh(&record, Some(kind), fresh);
+        assert!(matches!(judge(&fresh, FindingKind::NodePressure), Err(Unfit::Changed(_))));
+        assert!(matches!(judge(&fresh, FindingKind::NodeNotReady), Err(Unfit::Changed(_))));
+        let sick = fresh.node.as_mut().expect("a node");
+        sick.pressures = vec!["MemoryPressure".into()];
+        sick.ready = false;
+        assert_eq!(judge(&fresh, FindingKind::NodePressure), Ok(()));
+        assert_eq!(judge(&fresh, FindingKind::NodeNotReady), Ok(()));
     }
 
     #[test]

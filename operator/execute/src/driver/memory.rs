@@ -112,15 +112,15 @@ impl Memory {
         facts::history(snapshot, self.live.values(), &self.past)
     }
 
-    /// Tells the checker how actions went on that were left open here and ended elsewhere.
+    /// Tells the checker how actions went on whose end was not told to this process: those that were left open here, and
+    /// those whose last write is stored while its reply is still waited for. The guards see both in the snapshot.
     pub(super) fn reconcile(&mut self, snapshot: &Snapshot, now: Timestamp) {
         for id in self.checker.open_effects() {
-            if self.live.contains_key(&id) {
-                continue;
-            }
+            let ours = self.live.contains_key(&id);
             match snapshot.actions.get(&id) {
-                Some(record) => self.checker.stored(record, now),
-                None => self.checker.not_sent(&id),
+                Some(record) if !ours || record.state.ended() => self.checker.stored(record, now),
+                None if !ours => self.checker.not_sent(&id),
+                _ => {}
             }
         }
     }

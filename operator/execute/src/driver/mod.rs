@@ -13,6 +13,7 @@ mod watch;
 pub use undo::undo_id;
 
 use crate::actions::Protected;
+use crate::changes::Follower;
 use crate::guards::{ActionFacts, Mode, mode_of};
 use crate::ledger::LedgerError;
 use crate::ports::{Actuator, Leadership, Ledger, LedgerStoreError, Recorder};
@@ -24,7 +25,7 @@ use homeostat_knowledge::{
 use memory::{Memory, Running};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::sync::{mpsc, watch as changes};
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 /// Settings of the executor.
@@ -74,8 +75,8 @@ pub struct Ports<L, A, E> {
     pub clock: Arc<dyn Clock>,
     /// The newest snapshot.
     pub snapshots: Arc<dyn SnapshotSource>,
-    /// Fires with the number of each new snapshot generation.
-    pub generations: changes::Receiver<u64>,
+    /// Tells of each new snapshot generation.
+    pub generations: Follower,
     /// Gets every state that was stored. When it is full for long, states are left out: they come back
     /// through the watch of actions anyway.
     pub published: mpsc::Sender<ActionRecord>,

@@ -3,13 +3,13 @@
 
 use super::{Case, ExecuteError, Executor};
 use crate::actions::Verdict;
+use crate::changes::Follower;
 use crate::facts::evidence;
 use crate::guards::APPROVAL_LIFETIME;
 use crate::ledger::{LedgerEvent, next};
 use crate::ports::{Actuator, Leadership, Ledger};
 use homeostat_knowledge::{ActionId, ActionKind, ActionRecord, ActionState, ApprovalDecision, Timestamp};
 use std::time::Duration;
-use tokio::sync::watch as changes;
 
 pub(super) fn approval_deadline(record: &ActionRecord) -> Timestamp {
     record.evidence.taken_at.checked_add(APPROVAL_LIFETIME).unwrap_or(record.evidence.taken_at)
@@ -21,7 +21,7 @@ impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
         let mut generations = self.shared.ports.generations.clone();
         let deadline = approval_deadline(&case.record);
         loop {
-            generations.mark_unchanged();
+            generations.catch_up();
             let snapshot = self.snapshot();
             let now = self.now();
             if let Some(seen) = snapshot.actions.get(&case.record.id) {
@@ -90,7 +90,7 @@ impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
         };
         let mut generations = self.shared.ports.generations.clone();
         loop {
-            generations.mark_unchanged();
+            generations.catch_up();
             let snapshot = self.snapshot();
             let now = self.now();
             let known = (case.record.target.is_node()
@@ -121,17 +121,12 @@ impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
     async fn wake(
         &self,
         action: &ActionId,
-        generations: &mut changes::Receiver<u64>,
+        generations: &mut Follower,
         most: Duration,
     ) -> Result<(), ExecuteError> {
-        let changed = async {
-            if generations.changed().await.is_err() {
-                std::future::pending::<()>().await; // No writer any more: only the timer is left.
-            }
-        };
         tokio::select! {
             biased; // The same run again takes the same branch.
-            () = changed => {}
+            () = generations.next() => {}
             () = tokio::time::sleep(most) => {}
             () = self.shared.ports.leadership.lost() => {
                 return Err(ExecuteError::NotLeading { action: action.clone() });

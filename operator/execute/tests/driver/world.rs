@@ -4,6 +4,7 @@
 
 use crate::api::{Api, Lease};
 use crate::things::{base, controller, finding, incident, pod, tenant_policy, workload, workload_policy};
+use homeostat_execute::Changes;
 use homeostat_execute::driver::{ExecutorConfig, Ports};
 use homeostat_execute::ports::Recorder;
 use homeostat_execute::{Executor, GuardInput};
@@ -102,7 +103,7 @@ pub struct Inner {
 
 pub struct World {
     inner: Mutex<Inner>,
-    generations: watch::Sender<u64>,
+    generations: Changes,
     pub leader: watch::Sender<u64>,
     pub crashes: watch::Sender<u64>,
     begun: tokio::time::Instant,
@@ -253,7 +254,7 @@ impl World {
         };
         let world = Arc::new(Self {
             inner: Mutex::new(inner),
-            generations: watch::Sender::new(100),
+            generations: Changes::default(),
             leader: watch::Sender::new(1),
             crashes: watch::Sender::new(0),
             begun,
@@ -316,18 +317,16 @@ impl World {
         if watching {
             inner.commit(&ObjectChange::Controller(Change::Applied(Arc::new(controller))), now);
         }
-        let generation = inner.snapshot.generation;
         drop(inner);
-        self.generations.send_replace(generation);
+        self.generations.tell();
     }
 
     fn apply(&self, change: &ObjectChange) {
         let now = self.now();
         let mut inner = self.lock();
         inner.commit(change, now);
-        let generation = inner.snapshot.generation;
         drop(inner);
-        self.generations.send_replace(generation);
+        self.generations.tell();
     }
 
     /// An executor of the present life, with its stored states flowing back into the snapshot.
@@ -349,7 +348,7 @@ impl World {
             leadership: Lease::new(self, life),
             clock: Arc::new(api.clone()) as Arc<dyn Clock>,
             snapshots: Arc::new(api.clone()) as Arc<dyn SnapshotSource>,
-            generations: self.generations.subscribe(),
+            generations: self.generations.follow(),
             published,
             recorder: Arc::new(api) as Arc<dyn Recorder>,
         };

@@ -1,12 +1,12 @@
 //! One process of a workload hangs, or crashes again and again; its pod must be replaced.
 
-use super::{EffectRequest, Situation, same_uid};
+use super::{Chosen, EffectRequest, Situation, same_uid};
 use crate::kubernetes;
 use crate::objects::controller_key;
 use crate::server::{Refused, Server};
 use homeostat_knowledge::{
-    ActionKind, ControllerKind, Entity, FindingKind, ObjectKey, Parameters, Snapshot, Target, Timestamp,
-    WorkloadKey,
+    ActionKind, Before, ControllerKind, Entity, FindingKind, ObjectKey, Parameters, PodRecord, Snapshot,
+    Timestamp, WorkloadKey,
 };
 
 /// A pod that is ill, in the way that is found, until it is replaced.
@@ -32,6 +32,31 @@ pub(super) fn first_pod(server: &Server, workload: &WorkloadKey) -> Option<Objec
     Some(pod.record.key.clone())
 }
 
+/// The pod that a finding is about, as the snapshot shows it.
+pub(super) fn pod_of<'a>(snapshot: &'a Snapshot, cause: &Entity) -> Option<&'a PodRecord> {
+    let Entity::Pod { key, uid, .. } = cause else { return None };
+    snapshot.pods.get(key).map(|pod| &**pod).filter(|pod| pod.uid == *uid && !pod.deleting)
+}
+
+/// Somebody replaces the pod that is ill, or else the first.
+pub(super) fn replace(server: &mut Server, workload: &WorkloadKey, now: Timestamp) {
+    let ill = ill_pod(server, workload).and_then(|entity| match entity {
+        Entity::Pod { key, .. } => Some(key),
+        _ => None,
+    });
+    if let Some(key) = ill.or_else(|| first_pod(server, workload)) {
+        kubernetes::replace_pod(server, &key, now);
+    }
+}
+
+/// Somebody writes the first pod without changing what matters.
+pub(super) fn touch(server: &mut Server, workload: &WorkloadKey) {
+    let key = first_pod(server, workload);
+    if let Some(pod) = key.and_then(|key| server.pods.get(&key).cloned()) {
+        server.put_pod(pod);
+    }
+}
+
 impl Situation for SickPod {
     fn kind(&self) -> ActionKind {
         ActionKind::EvictPod
@@ -39,10 +64,6 @@ impl Situation for SickPod {
 
     fn finding(&self) -> FindingKind {
         self.finding
-    }
-
-    fn build(&self, server: &mut Server, workload: &WorkloadKey, now: Timestamp) {
-        kubernetes::deploy(server, workload, 2, now);
     }
 
     fn fall_ill(&self, server: &mut Server, workload: &WorkloadKey) {
@@ -55,10 +76,10 @@ impl Situation for SickPod {
         ill_pod(server, workload)
     }
 
-    fn step(&self, snapshot: &Snapshot, _: &WorkloadKey, cause: &Entity) -> Option<(Target, Parameters)> {
-        let Entity::Pod { key, uid, .. } = cause else { return None };
-        let pod = snapshot.pods.get(key).filter(|pod| pod.uid == *uid && !pod.deleting)?;
-        Some((Snapshot::pod_target(pod), Parameters::EvictPod))
+    fn step(&self, snapshot: &Snapshot, _: &WorkloadKey, cause: &Entity, _: Timestamp) -> Option<Chosen> {
+        let pod = pod_of(snapshot, cause)?;
+        let before = Before { restarts: Some(pod.restarts()), ..Before::default() };
+        Some(Chosen { target: Snapshot::pod_target(pod), parameters: Parameters::EvictPod, before })
     }
 
     fn check(&self, server: &Server, request: &EffectRequest) -> Result<(), Refused> {
@@ -75,19 +96,10 @@ impl Situation for SickPod {
     }
 
     fn somebody_else(&self, server: &mut Server, workload: &WorkloadKey, now: Timestamp) {
-        let ill = ill_pod(server, workload).map(|entity| match entity {
-            Entity::Pod { key, .. } => key,
-            _ => workload.clone(),
-        });
-        if let Some(key) = ill.or_else(|| first_pod(server, workload)) {
-            kubernetes::replace_pod(server, &key, now);
-        }
+        replace(server, workload, now);
     }
 
     fn touch(&self, server: &mut Server, workload: &WorkloadKey) {
-        let key = first_pod(server, workload);
-        if let Some(pod) = key.and_then(|key| server.pods.get(&key).cloned()) {
-            server.put_pod(pod);
-        }
+        touch(server, workload);
     }
 }

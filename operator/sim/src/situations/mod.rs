@@ -1,37 +1,50 @@
 //! One situation per action that changes something: what is wrong, how the API server takes the action's effect, and
 //! how somebody else would have helped. A new action joins the proof with one file and one entry in [`ALL`].
 
+mod cordon;
 mod evict_pod;
+mod resize_pod;
+mod resume;
+mod retry_job;
+mod roll_back;
 mod rolling_restart;
+mod scale_down;
+mod scale_up;
+mod suspend;
+mod uncordon;
 
 pub use evict_pod::SickPod;
 
-use crate::server::{Refused, Server};
+use crate::kubernetes;
+use crate::objects::{Controller, controller_key};
+use crate::server::{Held, Refused, Server};
+use homeostat_knowledge::policy::Permits;
+use homeostat_knowledge::records::ControllerKey;
 use homeostat_knowledge::{
-    ActionId, ActionKind, Entity, FindingKind, Name, Parameters, Snapshot, Target, Timestamp, Uid,
-    WorkloadKey,
+    ActionId, ActionKind, Before, ControllerKind, ControllerRecord, Entity, FindingKind, Name, ObjectKey,
+    Parameters, SignedDuration, Snapshot, Target, Timestamp, Uid, WorkloadKey,
 };
 
 /// Every situation. A test holds that each action of the product that changes something has one.
-pub const ALL: &[&dyn Situation] =
-    &[&SickPod { finding: FindingKind::Hung }, &rolling_restart::TiredProcesses];
-
-/// Actions that change something and have no situation yet. What they do is tested in `operator/execute` and against a
-/// scripted API server, but not under every disturbance; the chart grants none of them as shipped.
-pub const WITHOUT: &[ActionKind] = &[
-    ActionKind::ScaleUp,
-    ActionKind::ScaleDown,
-    ActionKind::RollBack,
-    ActionKind::Cordon,
-    ActionKind::Uncordon,
-    ActionKind::Suspend,
-    ActionKind::Resume,
-    ActionKind::RetryJob,
-    ActionKind::ResizePod,
+pub const ALL: &[&dyn Situation] = &[
+    &SickPod { finding: FindingKind::Hung },
+    &rolling_restart::TiredProcesses,
+    &scale_up::TooFew,
+    &scale_down::TooMany,
+    &roll_back::BadRelease,
+    &cordon::SickNode,
+    &uncordon::ClosedNode,
+    &suspend::BadRuns,
+    &resume::MissingRuns,
+    &retry_job::FailedRun,
+    &resize_pod::StarvedPod,
 ];
 
 /// A pod that crashes: evidence that is read off the object and does not age, so the fresh read has the last word.
 pub const CRASHING: &dyn Situation = &SickPod { finding: FindingKind::BackingOff };
+
+/// How long a state is held in these situations.
+const HOLD: SignedDuration = SignedDuration::from_secs(40);
 
 /// The situation of an action; `None` for actions that only tell people.
 pub fn of(kind: ActionKind) -> Option<&'static dyn Situation> {
@@ -53,7 +66,19 @@ pub struct EffectRequest {
     pub version: Option<Name>,
 }
 
-/// What makes an action necessary, and what the API server makes of it.
+/// The step that a planner takes.
+#[derive(Clone, Debug)]
+pub struct Chosen {
+    /// The object.
+    pub target: Target,
+    /// What is to be there.
+    pub parameters: Parameters,
+    /// What is there.
+    pub before: Before,
+}
+
+/// What makes an action necessary, and what the API server makes of it. What is written out here is for actions on the
+/// Deployment that a workload targets; others say what is different.
 pub trait Situation: Sync {
     /// The action that helps.
     fn kind(&self) -> ActionKind;
@@ -61,8 +86,25 @@ pub trait Situation: Sync {
     /// What the analysis finds.
     fn finding(&self) -> FindingKind;
 
+    /// Kind of the object that the workload targets; `None` when it is about a node, which no workload targets.
+    fn targets(&self) -> Option<ControllerKind> {
+        Some(ControllerKind::Deployment)
+    }
+
+    /// What the workload's people permit.
+    fn permits(&self) -> Permits {
+        Permits::default()
+    }
+
+    /// A person must approve, whatever the level.
+    fn needs_approval(&self) -> bool {
+        false
+    }
+
     /// Creates the objects of one workload, all well.
-    fn build(&self, server: &mut Server, workload: &WorkloadKey, now: Timestamp);
+    fn build(&self, server: &mut Server, workload: &WorkloadKey, now: Timestamp) {
+        kubernetes::deploy(server, workload, 2, now);
+    }
 
     /// Something goes wrong.
     fn fall_ill(&self, server: &mut Server, workload: &WorkloadKey);
@@ -70,25 +112,122 @@ pub trait Situation: Sync {
     /// Who is ill now, in truth; `None` when the workload is well.
     fn ailing(&self, server: &Server, workload: &WorkloadKey) -> Option<Entity>;
 
+    /// It gets well by itself.
+    fn recover(&self, server: &mut Server, workload: &WorkloadKey) {
+        for key in pods(server, workload) {
+            kubernetes::recover(server, &key);
+        }
+    }
+
     /// The step that the planner would take; `None` when its snapshot does not show the patient.
     fn step(
         &self,
         snapshot: &Snapshot,
         workload: &WorkloadKey,
         cause: &Entity,
-    ) -> Option<(Target, Parameters)>;
+        now: Timestamp,
+    ) -> Option<Chosen>;
 
     /// What the API server says of the request before it changes anything.
-    fn check(&self, server: &Server, request: &EffectRequest) -> Result<(), Refused>;
+    fn check(&self, server: &Server, request: &EffectRequest) -> Result<(), Refused> {
+        let controller = target(server, request).ok_or(Refused::NotFound)?;
+        same_uid(request, &controller.record.uid)?;
+        same_version(request, &controller.record.resource_version)
+    }
 
     /// Changes the object. Called when [`Situation::check`] permits.
     fn apply(&self, server: &mut Server, request: &EffectRequest, now: Timestamp);
 
-    /// Somebody else helps, by putting another object in the place of the one that is ill.
+    /// Somebody else helps: by putting another object in the place of the one that is ill, or by changing it.
     fn somebody_else(&self, server: &mut Server, workload: &WorkloadKey, now: Timestamp);
 
     /// Another writer touches the target without changing what matters.
-    fn touch(&self, server: &mut Server, workload: &WorkloadKey);
+    fn touch(&self, server: &mut Server, workload: &WorkloadKey) {
+        change(server, self.targets(), workload, |_| {});
+    }
+}
+
+/// Pods of the workload's Deployment.
+fn pods(server: &Server, workload: &WorkloadKey) -> Vec<ObjectKey> {
+    let controller = controller_key(ControllerKind::Deployment, workload);
+    server.pods_of(&controller).map(|pod| pod.record.key.clone()).collect()
+}
+
+/// Key of what a request is about, when that is a controller.
+fn target_key(request: &EffectRequest) -> ControllerKey {
+    controller_key(ControllerKind::from_kind(&request.target.kind), &request.target.key)
+}
+
+/// What a request is about, when that is a controller.
+fn target<'a>(server: &'a Server, request: &EffectRequest) -> Option<&'a Controller> {
+    server.controllers.get(&target_key(request))
+}
+
+/// What the workload targets.
+fn controller<'a>(
+    server: &'a Server,
+    kind: Option<ControllerKind>,
+    workload: &WorkloadKey,
+) -> Option<&'a Controller> {
+    server.controllers.get(&controller_key(kind?, workload))
+}
+
+/// Writes what the workload targets.
+fn change(
+    server: &mut Server,
+    kind: Option<ControllerKind>,
+    workload: &WorkloadKey,
+    change: impl FnOnce(&mut Controller),
+) {
+    if let Some(mut controller) = controller(server, kind, workload).cloned() {
+        change(&mut controller);
+        server.put_controller(controller);
+    }
+}
+
+/// Writes what a request is about.
+fn change_target(server: &mut Server, request: &EffectRequest, change: impl FnOnce(&mut Controller)) {
+    if let Some(mut controller) = target(server, request).cloned() {
+        change(&mut controller);
+        server.put_controller(controller);
+    }
+}
+
+/// The workload as a whole, when this holds for what it targets.
+fn workload_if(
+    server: &Server,
+    kind: Option<ControllerKind>,
+    workload: &WorkloadKey,
+    ill: impl FnOnce(&Controller) -> bool,
+) -> Option<Entity> {
+    controller(server, kind, workload)
+        .filter(|controller| ill(controller))
+        .map(|_| Entity::Workload { key: workload.clone() })
+}
+
+/// Lets go of what is held: flag and mark in one write.
+pub fn release(server: &mut Server, held: &Held) {
+    match held {
+        Held::Node(name) => cordon::change(server, name, uncordon::open),
+        Held::Run(key) => {
+            if let Some(mut run) = server.controllers.get(key).cloned() {
+                resume::go_on(&mut run);
+                server.put_controller(run);
+            }
+        }
+    }
+}
+
+/// A step on a controller.
+fn on(controller: &ControllerRecord, parameters: Parameters) -> Option<Chosen> {
+    let before = Before {
+        replicas: Some(controller.replicas),
+        ready: Some(controller.ready),
+        revision: controller.revision.clone(),
+        suspended: Some(controller.paused),
+        ..Before::default()
+    };
+    Some(Chosen { target: Snapshot::controller_target(controller)?, parameters, before })
 }
 
 /// 409 unless the object has the UID that was asked for.

@@ -1,22 +1,15 @@
 //! All processes of a workload are ill in a way that a new process is not; the workload must be restarted.
 
 use super::evict_pod::ill_pod;
-use super::{EffectRequest, Situation, same_uid, same_version};
+use super::{Chosen, EffectRequest, Situation, change, on, pods, target, target_key};
 use crate::kubernetes;
-use crate::objects::controller_key;
-use crate::server::{Refused, Server};
+use crate::server::Server;
 use homeostat_knowledge::{
-    ActionKind, ControllerKind, Entity, FindingKind, Name, ObjectKey, Parameters, Snapshot, Target,
-    Timestamp, WorkloadKey,
+    ActionKind, Entity, FindingKind, Name, Parameters, Snapshot, Timestamp, WorkloadKey,
 };
 
 /// Every process is ill until it is replaced.
 pub struct TiredProcesses;
-
-fn pods(server: &Server, workload: &WorkloadKey) -> Vec<ObjectKey> {
-    let controller = controller_key(ControllerKind::Deployment, workload);
-    server.pods_of(&controller).map(|pod| pod.record.key.clone()).collect()
-}
 
 impl Situation for TiredProcesses {
     fn kind(&self) -> ActionKind {
@@ -25,10 +18,6 @@ impl Situation for TiredProcesses {
 
     fn finding(&self) -> FindingKind {
         FindingKind::ErrorBurst
-    }
-
-    fn build(&self, server: &mut Server, workload: &WorkloadKey, now: Timestamp) {
-        kubernetes::deploy(server, workload, 2, now);
     }
 
     fn fall_ill(&self, server: &mut Server, workload: &WorkloadKey) {
@@ -41,42 +30,26 @@ impl Situation for TiredProcesses {
         ill_pod(server, workload).map(|_| Entity::Workload { key: workload.clone() })
     }
 
-    fn step(&self, snapshot: &Snapshot, workload: &WorkloadKey, _: &Entity) -> Option<(Target, Parameters)> {
-        let controller = snapshot.controller_of(workload)?;
-        Some((Snapshot::controller_target(controller)?, Parameters::RollingRestart))
-    }
-
-    fn check(&self, server: &Server, request: &EffectRequest) -> Result<(), Refused> {
-        let key = controller_key(ControllerKind::from_kind(&request.target.kind), &request.target.key);
-        let controller = server.controllers.get(&key).ok_or(Refused::NotFound)?;
-        same_uid(request, &controller.record.uid)?;
-        same_version(request, &controller.record.resource_version)
+    fn step(&self, snapshot: &Snapshot, workload: &WorkloadKey, _: &Entity, _: Timestamp) -> Option<Chosen> {
+        on(snapshot.controller_of(workload)?, Parameters::RollingRestart)
     }
 
     fn apply(&self, server: &mut Server, request: &EffectRequest, _: Timestamp) {
-        let key = controller_key(ControllerKind::from_kind(&request.target.kind), &request.target.key);
         let mark = Some(Name::from(request.action.as_str()));
-        if server.controllers.get(&key).is_some_and(|controller| controller.template.restarted_by != mark) {
-            kubernetes::roll_out(server, &key, |template| template.restarted_by = mark);
+        if target(server, request).is_some_and(|controller| controller.template.restarted_by != mark) {
+            kubernetes::roll_out(server, &target_key(request), |template| template.restarted_by = mark);
         }
     }
 
     /// The Deployment is deleted and created again: another object of the same name, with new processes.
     fn somebody_else(&self, server: &mut Server, workload: &WorkloadKey, now: Timestamp) {
-        let key = controller_key(ControllerKind::Deployment, workload);
-        let Some(mut controller) = server.controllers.get(&key).cloned() else { return };
-        controller.record.uid = server.uid(&workload.name);
-        controller.template.restarted_by = None;
-        server.put_controller(controller);
+        let uid = server.uid(&workload.name);
+        change(server, self.targets(), workload, |deployment| {
+            deployment.record.uid = uid;
+            deployment.template.restarted_by = None;
+        });
         for pod in pods(server, workload) {
             kubernetes::replace_pod(server, &pod, now);
-        }
-    }
-
-    fn touch(&self, server: &mut Server, workload: &WorkloadKey) {
-        let key = controller_key(ControllerKind::Deployment, workload);
-        if let Some(controller) = server.controllers.get(&key).cloned() {
-            server.put_controller(controller);
         }
     }
 }

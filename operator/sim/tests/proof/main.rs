@@ -2,6 +2,7 @@
 //! and the table of hazards.
 #![allow(clippy::expect_used, clippy::panic, reason = "tests say what went wrong by panicking")]
 
+mod histories;
 mod kill_switch;
 mod model;
 mod mutations;

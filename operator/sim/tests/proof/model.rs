@@ -8,7 +8,6 @@ use homeostat_sim::objects::{self, Budget, Node, controller_key};
 use homeostat_sim::server::{Refused, Server, Stream};
 use homeostat_sim::situations::{self, EffectRequest};
 use homeostat_sim::world::base;
-use std::collections::BTreeMap;
 
 fn key() -> ObjectKey {
     ObjectKey::new("shop", "order")
@@ -18,7 +17,7 @@ fn server(replicas: i32) -> Server {
     let mut server = Server::default();
     for name in ["node-a", "node-b"] {
         let record = objects::node(name, server.uid("node"));
-        server.put_node(Node { record, version: Name::from(""), marks: BTreeMap::new() });
+        server.put_node(Node { record, version: Name::from(""), ailment: None });
     }
     kubernetes::deploy(&mut server, &key(), replicas, base());
     kubernetes::turn(&mut server, base());
