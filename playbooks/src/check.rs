@@ -1,6 +1,8 @@
 //! The checker: turns a document into a playbook, or says everything that is wrong with it, in the order
 //! of the text. It is the only way to a [`Playbook`] made from text.
 
+mod values;
+
 use crate::document::{Document, LadderStep, Limits as WrittenLimits, Spec};
 use crate::expression::Expression;
 use crate::parse::{PlaybookError, Problem, Rule};
@@ -9,9 +11,10 @@ use homeostat_knowledge::plan::{Expectation, Undo};
 use homeostat_knowledge::{ActionKind, FindingKind, Level, Name, Severity, SignedDuration, Verification};
 use serde_saphyr::{Location, Spanned};
 use std::collections::BTreeSet;
+use values::Values;
 
 /// Actions that a playbook may ask for. Everything else that the API knows is refused by name.
-pub const AVAILABLE: [ActionKind; 12] = [
+pub const AVAILABLE: [ActionKind; 13] = [
     ActionKind::ScaleUp,
     ActionKind::ScaleDown,
     ActionKind::EvictPod,
@@ -23,12 +26,18 @@ pub const AVAILABLE: [ActionKind; 12] = [
     ActionKind::Suspend,
     ActionKind::Resume,
     ActionKind::RetryJob,
+    ActionKind::ResizePod,
     ActionKind::Notify,
 ];
 
 /// Actions with a before-image to go back to.
-pub const RESTORABLE: [ActionKind; 4] =
-    [ActionKind::ScaleUp, ActionKind::ScaleDown, ActionKind::Cordon, ActionKind::Suspend];
+pub const RESTORABLE: [ActionKind; 5] = [
+    ActionKind::ScaleUp,
+    ActionKind::ScaleDown,
+    ActionKind::Cordon,
+    ActionKind::Suspend,
+    ActionKind::ResizePod,
+];
 
 /// Most steps of a ladder.
 pub const MAXIMUM_STEPS: usize = 16;
@@ -111,6 +120,11 @@ impl Checker {
                     format!("would wait longer than giveUpSeconds ({give_up}): it would never be done");
                 self.refuse(step.referenced, Rule::After, message);
             }
+        }
+        if let (Some(level), Some(text)) = (playbook.level_needed, &written.level_needed)
+            && let Some(rung) = playbook.ladder.iter().find(|rung| rung.action != ActionKind::Notify)
+        {
+            self.enough(level, rung.action, text.referenced);
         }
         self.reachable(written, &playbook);
         self.circles(written);
@@ -256,7 +270,7 @@ impl Checker {
 
     fn rung(&mut self, step: &LadderStep, at: Location) -> Option<Rung> {
         let action = self.action(&step.action)?;
-        let (replicas, revision) = self.target(step, action, at);
+        let Values { replicas, revision, memory_bytes } = self.values(step, action, at);
         let verification = self.verification(step, action, at);
         let after = self.after(step, action, at);
         let times = self.bounded(step.times.as_ref(), "times", 1, MAXIMUM_TIMES, 1);
@@ -296,7 +310,21 @@ impl Checker {
             }
         };
         let requires = step.requires.as_ref().and_then(|level| self.level(level));
-        Some(Rung { action, after, verification, replicas, revision, undo, times, severity, requires })
+        if let (Some(level), Some(written)) = (requires, &step.requires) {
+            self.enough(level, action, written.referenced);
+        }
+        Some(Rung {
+            action,
+            after,
+            verification,
+            replicas,
+            revision,
+            memory_bytes,
+            undo,
+            times,
+            severity,
+            requires,
+        })
     }
 
     fn action(&mut self, written: &Spanned<String>) -> Option<ActionKind> {
@@ -308,58 +336,6 @@ impl Checker {
         };
         self.refuse(written.referenced, Rule::Action, message);
         None
-    }
-
-    /// What it is done to, and the absolute values that the action takes: replicas, revision.
-    fn target(&mut self, step: &LadderStep, action: ActionKind, at: Location) -> (Option<i32>, Option<Name>) {
-        let expected = match action {
-            ActionKind::EvictPod => Some("SickPod"),
-            ActionKind::RollingRestart
-            | ActionKind::ScaleUp
-            | ActionKind::ScaleDown
-            | ActionKind::Suspend
-            | ActionKind::Resume
-            | ActionKind::RetryJob => Some("SickWorkload"),
-            ActionKind::RollBack => Some("PreviousRevision"),
-            ActionKind::Cordon | ActionKind::Uncordon | ActionKind::Drain => Some("SickNode"),
-            ActionKind::ResizePod | ActionKind::Notify => None,
-        };
-        if let Some(to) = &step.to
-            && Some(to.value.as_str()) != expected
-        {
-            let hint = expected.map_or("leave it out".to_owned(), |word| format!("expected {word}"));
-            let message = format!("{action} has no target {}: {hint}", to.value);
-            self.refuse(to.referenced, Rule::RelativeTarget, message);
-        }
-        let (mut replicas, mut revision) = (None, None);
-        let scales = matches!(action, ActionKind::ScaleUp | ActionKind::ScaleDown);
-        for (name, value) in &step.parameters {
-            let text = value.value.trim();
-            if scales && name == "replicas" {
-                replicas = text.parse::<i32>().ok().filter(|number| (1..=100_000).contains(number));
-            }
-            if action == ActionKind::RollBack && name == "revision" && !text.is_empty() {
-                revision = Some(Name::from(text));
-            }
-            let used =
-                (name == "replicas" && replicas.is_some()) || (name == "revision" && revision.is_some());
-            if used && !text.starts_with(['+', '-', '*']) {
-                continue;
-            }
-            let relative = text.starts_with(['+', '-', '*']) || text.ends_with('%');
-            let message = if relative {
-                format!("{name}: {text} is relative to something that can change: write the absolute value")
-            } else {
-                format!("{action} has no parameter {name}")
-            };
-            let rule = if relative { Rule::RelativeTarget } else { Rule::Value };
-            self.refuse(value.referenced, rule, message);
-        }
-        if action == ActionKind::RollBack && step.to.is_none() && revision.is_none() {
-            let message = "RollBack needs to: PreviousRevision or parameters.revision";
-            self.refuse(at, Rule::RelativeTarget, message);
-        }
-        (replicas, revision)
     }
 
     fn verification(&mut self, step: &LadderStep, action: ActionKind, at: Location) -> Verification {
@@ -441,6 +417,18 @@ impl Checker {
             self.refuse(written.referenced, Rule::Value, message);
         }
         found
+    }
+
+    /// Below Approve nothing that changes something is ever done: a step for such a level could not be taken.
+    fn enough(&mut self, level: Level, action: ActionKind, at: Location) {
+        if action != ActionKind::Notify && level < Level::Approve {
+            let message = format!(
+                "{} is too low for {action}: nothing is changed below {}; write that or more, or leave it out",
+                level.name(),
+                Level::Approve.name()
+            );
+            self.refuse(at, Rule::Level, message);
+        }
     }
 
     fn limits(&mut self, written: &WrittenLimits) -> Limits {

@@ -16,6 +16,11 @@ pub const MAXIMUM_DEPTH: usize = 24;
 /// Comprehensions (`all`, `exists`, `map`, `filter`…) inside each other.
 pub const MAXIMUM_COMPREHENSION_DEPTH: usize = 1;
 
+/// Most steps that one evaluation may take in the worst case. A millisecond at most.
+pub const MAXIMUM_COST: u64 = 10_000;
+/// Elements that a list of facts has at most.
+const LONGEST_LIST: u64 = 64;
+
 /// Fields of each variable; an expression that names another one is refused when it is read.
 const FIELDS: [(&str, &[&str]); 3] = [
     (
@@ -31,6 +36,7 @@ const FIELDS: [(&str, &[&str]); 3] = [
             "usefulActions",
             "uselessRestarts",
             "kubeletBackOff",
+            "outOfMemory",
             "reopenCount",
             "affected",
             "findings",
@@ -52,6 +58,7 @@ const FIELDS: [(&str, &[&str]); 3] = [
             "maximumUselessRestarts",
             "newReleaseFails",
             "oldReleaseServes",
+            "memoryMayGrow",
         ],
     ),
     ("tenant", &["name"]),
@@ -80,6 +87,12 @@ pub enum ExpressionError {
     Comprehensions {
         /// Depth found.
         found: usize,
+    },
+    /// Could take more than [`MAXIMUM_COST`] steps.
+    #[error("the expression could take {cost} steps, at most {MAXIMUM_COST} are allowed: use shorter lists")]
+    TooCostly {
+        /// Steps in the worst case.
+        cost: u64,
     },
     /// Not CEL.
     #[error("not a CEL expression at column {column}: {message}")]
@@ -151,6 +164,10 @@ impl Expression {
             }
         })?;
         Walk { bound: Vec::new() }.visit(program.expression(), 1, 0)?;
+        let cost = cost(program.expression());
+        if cost > MAXIMUM_COST {
+            return Err(ExpressionError::TooCostly { cost });
+        }
         Ok(Self { text: Arc::from(text), program: Arc::new(program) })
     }
 
@@ -231,6 +248,8 @@ pub struct IncidentFacts {
     pub useless_restarts: i64,
     /// The kubelet waits, or will wait, before it starts a container of the workload.
     pub kubelet_back_off: bool,
+    /// A container of the workload last ended because it reached its memory limit.
+    pub out_of_memory: bool,
     /// Times that it came back after it was mitigated.
     pub reopen_count: i64,
     /// Workloads that suffer without being the cause.
@@ -270,6 +289,8 @@ pub struct WorkloadFacts {
     pub new_release_fails: bool,
     /// A pod of an older release serves.
     pub old_release_serves: bool,
+    /// People set bounds for its memory, and a limit of it lies below the upper one.
+    pub memory_may_grow: bool,
 }
 
 /// `tenant` in conditions.
@@ -290,6 +311,40 @@ fn bracket_depth(text: &str) -> usize {
         deepest = deepest.max(depth);
     }
     deepest
+}
+
+/// Steps of one evaluation in the worst case: one for each part, and those of a comprehension once for each element
+/// that its range can have.
+fn cost(node: &IdedExpr) -> u64 {
+    let sum = |parts: &mut dyn Iterator<Item = &IdedExpr>| {
+        parts.fold(1_u64, |sum, part| sum.saturating_add(cost(part)))
+    };
+    match &node.expr {
+        Expr::Unspecified | Expr::Literal(_) | Expr::Ident(_) => 1,
+        Expr::Select(select) => cost(&select.operand).saturating_add(1),
+        Expr::Call(call) => sum(&mut call.target.as_deref().into_iter().chain(&call.args)),
+        Expr::List(list) => sum(&mut list.elements.iter()),
+        Expr::Map(map) => sum(&mut map.entries.iter().flat_map(|entry| parts(&entry.expr))),
+        Expr::Struct(built) => sum(&mut built.entries.iter().flat_map(|entry| parts(&entry.expr))),
+        Expr::Comprehension(inner) => {
+            let elements = match &inner.iter_range.expr {
+                Expr::List(list) => u64::try_from(list.elements.len()).unwrap_or(u64::MAX),
+                Expr::Map(map) => u64::try_from(map.entries.len()).unwrap_or(u64::MAX),
+                _ => LONGEST_LIST,
+            };
+            let each = sum(&mut [&inner.loop_cond, &inner.loop_step].into_iter());
+            let once = sum(&mut [&inner.iter_range, &inner.accu_init, &inner.result].into_iter());
+            once.saturating_add(each.saturating_mul(elements))
+        }
+    }
+}
+
+fn parts(entry: &EntryExpr) -> impl Iterator<Item = &IdedExpr> {
+    let (first, second) = match entry {
+        EntryExpr::StructField(field) => (&field.value, None),
+        EntryExpr::MapEntry(pair) => (&pair.key, Some(&pair.value)),
+    };
+    std::iter::once(first).chain(second)
 }
 
 struct Walk {

@@ -4,24 +4,33 @@ use crate::parse::{PlaybookError, Problem, Rule, parse};
 use crate::schema::Playbook;
 
 /// Name and text of every shipped playbook.
-pub const LIBRARY: [(&str, &str); 19] = [
+pub const LIBRARY: [(&str, &str); 28] = [
+    ("certificate-expiring", include_str!("../library/certificate-expiring.yaml")),
     ("crash", include_str!("../library/crash.yaml")),
     ("crash-again-backs-off", include_str!("../library/crash-again-backs-off.yaml")),
     ("crash-loop", include_str!("../library/crash-loop.yaml")),
     ("crash-loop-after-release", include_str!("../library/crash-loop-after-release.yaml")),
+    ("cron-job-stuck", include_str!("../library/cron-job-stuck.yaml")),
     ("dependency-down", include_str!("../library/dependency-down.yaml")),
     ("error-burst", include_str!("../library/error-burst.yaml")),
     ("flapping", include_str!("../library/flapping.yaml")),
     ("hung-process", include_str!("../library/hung-process.yaml")),
     ("image-pull-failed", include_str!("../library/image-pull-failed.yaml")),
     ("job-failed", include_str!("../library/job-failed.yaml")),
+    ("job-stuck", include_str!("../library/job-stuck.yaml")),
+    ("memory-growing", include_str!("../library/memory-growing.yaml")),
     ("no-data", include_str!("../library/no-data.yaml")),
     ("node-not-ready", include_str!("../library/node-not-ready.yaml")),
     ("node-pressure", include_str!("../library/node-pressure.yaml")),
+    ("noisy-neighbour", include_str!("../library/noisy-neighbour.yaml")),
     ("not-ready", include_str!("../library/not-ready.yaml")),
     ("out-of-memory", include_str!("../library/out-of-memory.yaml")),
+    ("out-of-memory-again", include_str!("../library/out-of-memory-again.yaml")),
+    ("queue-growing", include_str!("../library/queue-growing.yaml")),
+    ("replica-outlier", include_str!("../library/replica-outlier.yaml")),
     ("signal-abnormal", include_str!("../library/signal-abnormal.yaml")),
     ("slow", include_str!("../library/slow.yaml")),
+    ("slow-after-leak", include_str!("../library/slow-after-leak.yaml")),
     ("unreachable", include_str!("../library/unreachable.yaml")),
     ("unschedulable", include_str!("../library/unschedulable.yaml")),
 ];
@@ -53,11 +62,17 @@ pub fn with_own(own: Vec<Playbook>) -> Result<Vec<Playbook>, PlaybookError> {
         }
         all.push(playbook);
     }
-    for playbook in shipped() {
+    Ok(over(&shipped(), all.into_iter()))
+}
+
+/// `base` with `own` beside it, in name order: one of the same name replaces that of the base.
+pub fn over(base: &[Playbook], own: impl Iterator<Item = Playbook>) -> Vec<Playbook> {
+    let mut all: Vec<Playbook> = own.collect();
+    for playbook in base {
         if all.iter().all(|other| other.name != playbook.name) {
-            all.push(playbook);
+            all.push(playbook.clone());
         }
     }
     all.sort_by(|a, b| a.name.cmp(&b.name));
-    Ok(all)
+    all
 }

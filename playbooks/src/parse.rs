@@ -92,6 +92,10 @@ pub enum Rule {
     After,
     /// Undo fits the action.
     Undo,
+    /// Values are written, never filled in from what the world says.
+    Template,
+    /// A step can be taken at the level that it is for.
+    Level,
     /// Levels, severities and limits are known and within bounds.
     Value,
     /// No two playbooks have the same name.

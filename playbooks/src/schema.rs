@@ -91,6 +91,8 @@ pub struct Rung {
     pub replicas: Option<i32>,
     /// Revision to go back to by name; `None`: the one before the present one.
     pub revision: Option<Name>,
+    /// Memory of the container to have, bytes; `None` leaves the choice within the bounds to the planner.
+    pub memory_bytes: Option<u64>,
     /// What is done when it does not help.
     pub undo: Undo,
     /// How often it is tried within one incident without success before the next step; at least 1.

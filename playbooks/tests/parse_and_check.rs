@@ -147,6 +147,51 @@ fn syntax_errors_name_line_and_column() {
     }
 }
 
+/// Within the bounds of length and depth, and too much for every decision.
+fn costly() -> String {
+    let list = vec!["1"; 120].join(",");
+    let body = vec!["x"; 60].join("+");
+    format!("[{list}].all(x, {body} > 0)")
+}
+
+#[test]
+fn values_are_written_and_never_filled_in() {
+    for text in [
+        "{{ pod }}",
+        "${POD}",
+        "$(hostname)",
+        "{% log %}",
+        "<%= name %>",
+        "a`id`",
+        "a\nb",
+        "../x",
+        "a b",
+        "A",
+    ] {
+        for action in ["RollBack", "ScaleUp", "ResizePod"] {
+            let name = match action {
+                "RollBack" => "revision",
+                "ScaleUp" => "replicas",
+                _ => "memory",
+            };
+            let undo = if action == "RollBack" { "" } else { "undo: Never, " };
+            let quoted = serde_json::to_string(text).expect("plain text");
+            let spec = format!(
+                "  trigger: {{ findings: [Hung] }}\n  ladder:\n    - {{ action: {action}, {undo}verify: {{ withinSeconds: 30 }}, parameters: {{ {name}: {quoted} }} }}\n"
+            );
+            let (rule, line, message) = problem(&spec);
+            assert!(matches!(rule, Rule::Template | Rule::Value), "{rule:?} {message}");
+            assert!(line == 3 && message.contains(name) && !message.contains('\n'), "{message}");
+        }
+    }
+}
+
+#[test]
+fn the_example_is_a_playbook_that_can_be_applied() {
+    let text = include_str!("../../crds/examples/playbook.yaml");
+    parse(text).expect("the example is accepted");
+}
+
 #[test]
 fn each_rule_refuses_at_the_right_line() {
     let with = |step: &str| format!("  trigger: {{ findings: [Hung] }}\n  ladder:\n    - {step}\n");
@@ -162,7 +207,54 @@ fn each_rule_refuses_at_the_right_line() {
             "never reached",
         ),
         (with(&format!("{{ action: Reboot, {verify} }}")), Rule::Action, 3, "no action is called Reboot"),
-        (with(&format!("{{ action: ResizePod, {verify} }}")), Rule::Action, 3, "available are ScaleUp"),
+        (with(&format!("{{ action: ResizePod, {verify} }}")), Rule::Undo, 3, "Restore or Never"),
+        (
+            with(&format!("{{ action: ResizePod, undo: Never, {verify}, parameters: {{ memory: 150% }} }}")),
+            Rule::RelativeTarget,
+            3,
+            "absolute",
+        ),
+        (
+            with(&format!("{{ action: ResizePod, undo: Never, {verify}, parameters: {{ memory: much }} }}")),
+            Rule::Value,
+            3,
+            "512Mi",
+        ),
+        (
+            with(&format!("{{ action: RollBack, {verify}, parameters: {{ revision: 'a; reboot' }} }}")),
+            Rule::Value,
+            3,
+            "the name of a revision",
+        ),
+        (
+            with(&format!(
+                "{{ action: RollBack, {verify}, parameters: {{ revision: '{{{{ pod.name }}}}' }} }}"
+            )),
+            Rule::Template,
+            3,
+            "never made from telemetry",
+        ),
+        (
+            with(&format!("{{ action: EvictPod, requires: Recommend, {verify} }}")),
+            Rule::Level,
+            3,
+            "too low for EvictPod",
+        ),
+        (format!("{EVICT}  levelNeeded: Observe\n"), Rule::Level, 5, "too low for EvictPod"),
+        (
+            format!(
+                "{EVICT}  when: [{{ name: x, expression: 'incident.findings.all(a, incident.findings.all(b, a == b))' }}]\n"
+            ),
+            Rule::Expression,
+            5,
+            "comprehensions inside each other",
+        ),
+        (
+            format!("{EVICT}  when: [{{ name: x, expression: '{}' }}]\n", costly()),
+            Rule::Expression,
+            5,
+            "steps, at most 10000",
+        ),
         (with(&format!("{{ action: RollBack, {verify} }}")), Rule::RelativeTarget, 3, "PreviousRevision"),
         (
             with(&format!("{{ action: ScaleUp, undo: Never, {verify}, parameters: {{ replicas: '+2' }} }}")),

@@ -98,6 +98,27 @@ pub struct PlaybookSpec {
     /// Not used while paused.
     #[serde(default)]
     pub paused: bool,
+    /// Where it gives up and people take over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limits: Option<Limits>,
+}
+
+/// Where a Playbook gives up and people take over.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Limits {
+    /// Actions within one incident that did not help. Unset: 2.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 5))]
+    pub useless_actions: Option<i32>,
+    /// Actions within one incident, whether they helped or not. Unset: 20.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 100))]
+    pub actions: Option<i32>,
+    /// Time that an incident may stay open with nothing under way. Unset: 600.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 10, max = 86_400))]
+    pub give_up_seconds: Option<i32>,
 }
 
 /// When a Playbook is looked at.
@@ -141,7 +162,7 @@ pub struct When {
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("self.action != 'RollBack' || has(self.to) || (has(self.parameters) && has(self.parameters.revision))")
     .message("RollBack needs to: PreviousRevision or parameters.revision"))]
-#[x_kube(validation = Rule::new("self.action != 'Notify' || self.undo == 'Never'")
+#[x_kube(validation = Rule::new("self.action != 'Notify' || !has(self.undo) || self.undo == 'Never'")
     .message("Notify cannot be undone"))]
 pub struct LadderStep {
     /// What is done.
@@ -155,15 +176,39 @@ pub struct LadderStep {
     /// Least level at which this step is taken. Unset: what the action needs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub requires: Option<Level>,
-    /// What counts as success, and by when. Unset: the Tenant's window and the objectives.
+    /// What it waits for. Unset: nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<After>,
+    /// Seconds that `after` speaks of. Unset: what is usual for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 3600))]
+    pub after_seconds: Option<i32>,
+    /// How often it is tried within one incident without success before the next step. Unset: once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 5))]
+    pub times: Option<i32>,
+    /// What counts as success, and by when. Everything but Notify needs it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verify: Option<StepVerify>,
-    /// What is done when it does not help.
-    #[serde(default)]
-    pub undo: Undo,
+    /// What is done when it does not help. Actions that can be taken back need it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub undo: Option<Undo>,
     /// How urgent the message of Notify is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub severity: Option<Severity>,
+}
+
+/// What a step waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum After {
+    /// Nothing.
+    Immediately,
+    /// The kubelet, which restarts ended containers by itself: until it backs off, or so long after the end.
+    WhenKubeletGaveUp,
+    /// The finding lasted so long.
+    WhenStillAbnormal,
+    /// The incident is mitigated, and the workload did well for so long.
+    InQuietMinute,
 }
 
 /// What a step is done to or where it goes to.

@@ -1,5 +1,7 @@
 //! The list of detectors and how their verdicts become findings.
 
+mod beside;
+
 use crate::calls::{Callee, Calls, Tally};
 use crate::causes::Causes;
 use crate::golden::Golden;
@@ -44,8 +46,6 @@ const DEEPER_WITHIN: SignedDuration = SignedDuration::from_millis(500);
 const DEEPER_FIRST: SignedDuration = SignedDuration::from_millis(1_200);
 /// Without new failures for so long, a finding made from calls is over.
 const CALLS_CLEAR: SignedDuration = SignedDuration::from_millis(2_500);
-/// Own time above the usual for so long before it is a finding: load passes, a sick process stays slow.
-const SLOW_LASTS: SignedDuration = SignedDuration::from_secs(8);
 /// Good for so long, a finding made from calls is over at once.
 const RECOVERED_AFTER: SignedDuration = SignedDuration::from_millis(500);
 /// The spans of a fault's first moments are few when it is found; the ranking is asked once more after so long.
@@ -148,10 +148,12 @@ impl Analyser {
         let mut seen: BTreeMap<(Entity, FindingKind), Seen> = BTreeMap::new();
         self.pod_findings(snapshot, now, &mut seen);
         self.call_findings(snapshot, now, &mut seen);
+        self.replica_findings(snapshot, now, &mut seen);
         self.slow_findings(snapshot, now, &mut seen);
         self.signal_findings(now, &mut seen);
-        for (entity, kind, evidence) in objects::findings(snapshot) {
-            let found = Seen { since: now, at: now, confidence: 0.999, evidence: vec![evidence] };
+        for (entity, kind, since, evidence) in objects::findings(snapshot, now) {
+            let found =
+                Seen { since: since.unwrap_or(now), at: now, confidence: 0.999, evidence: vec![evidence] };
             seen.insert((entity, kind), found);
         }
         source_findings(snapshot, now, &mut seen);
@@ -393,60 +395,6 @@ impl Analyser {
             evidence.push(Evidence::new("callers", callers.join(", ")));
         }
         evidence
-    }
-
-    fn slow_findings(
-        &self,
-        snapshot: &Snapshot,
-        now: Timestamp,
-        seen: &mut BTreeMap<(Entity, FindingKind), Seen>,
-    ) {
-        for (workload, slow) in self.golden.slow() {
-            let entity = Entity::Workload { key: workload.clone() };
-            // A start is slow by nature; and what already fails its callers has a finding.
-            let starting = snapshot
-                .pods_of(workload)
-                .any(|pod| pod.deleting || now.duration_since(pod.created) < SignedDuration::from_secs(20));
-            if starting || seen.keys().any(|(other, _)| other.workload() == Some(workload)) {
-                continue;
-            }
-            let objective = snapshot.workloads.get(workload).and_then(|policy| policy.latency);
-            // Slower than usual but inside what was promised is no incident; without a promise it must last.
-            let lasted = now.duration_since(slow.since) >= SLOW_LASTS;
-            if objective.is_some_and(|objective| slow.seconds < objective.seconds) || !lasted {
-                continue;
-            }
-            seen.insert(
-                (entity, FindingKind::Slow),
-                Seen {
-                    since: slow.since,
-                    at: now,
-                    confidence: 1.0 - slow.verdict.chance.min(0.5),
-                    evidence: vec![
-                        Evidence::new("own time, p90 of one second", format!("{:.0} ms", slow.seconds * 1e3))
-                            .usual(format!(
-                                "{:.0} to {:.0} ms",
-                                slow.verdict.usual.0 * 1e3,
-                                slow.verdict.usual.1 * 1e3
-                            )),
-                        Evidence::new(
-                            "chance of this without a fault",
-                            format!("{:.0e}", slow.verdict.chance.max(1e-30)),
-                        ),
-                    ],
-                },
-            );
-        }
-    }
-
-    fn signal_findings(&self, now: Timestamp, seen: &mut BTreeMap<(Entity, FindingKind), Seen>) {
-        for (workload, since, evidence) in self.signals.abnormal() {
-            let entity = Entity::Workload { key: workload.clone() };
-            seen.insert(
-                (entity, FindingKind::SignalAbnormal),
-                Seen { since, at: now, confidence: 0.99, evidence },
-            );
-        }
     }
 
     /// Merges what is seen now with what was known: new, renewed, ended.

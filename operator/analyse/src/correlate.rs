@@ -5,7 +5,7 @@
 //! absorb stray charges next to a known root, and to keep two separate faults apart.
 
 use crate::calls::Calls;
-use crate::ranking::{first_hand, rank, root_of, root_of_cause};
+use crate::ranking::{beside_calls, first_hand, only_warns, rank, root_of, root_of_cause};
 use homeostat_knowledge::incident::TimelineKind;
 use homeostat_knowledge::observation::StoredIncident;
 use homeostat_knowledge::{
@@ -353,13 +353,7 @@ impl Correlator {
             incident.affected = affected;
             changed = true;
         }
-        let failing = incident.findings.iter().any(|finding| {
-            finding.active
-                && !matches!(
-                    finding.kind,
-                    FindingKind::Slow | FindingKind::SignalAbnormal | FindingKind::NotReady
-                )
-        });
+        let failing = incident.findings.iter().any(|finding| finding.active && !only_warns(finding.kind));
         let severity = if failing { Severity::Critical } else { Severity::Warning };
         if severity > incident.severity {
             incident.severity = severity;
@@ -403,8 +397,7 @@ impl Correlator {
         let sick = own.iter().any(|root| {
             roots.get(root).is_some_and(|findings| {
                 findings.iter().any(|finding| {
-                    // Good calls say nothing of a signal that a workload named beside them.
-                    finding.kind == FindingKind::SignalAbnormal
+                    beside_calls(finding.kind)
                         || !first_hand(finding.kind)
                         || health_of(root, calls, snapshot).is_none_or(|(_, calls)| calls == 0)
                 })

@@ -3,6 +3,7 @@
 //! Own time is the span's duration less the time spent in calls to others, so a slow callee does not make its
 //! callers look slow.
 
+use crate::replicas::{Apart, Replicas};
 use homeostat_knowledge::{
     CallOutcome, Entity, ObjectKey, Observation, Signal, Snapshot, SpanKind, Timestamp, WorkloadKey,
 };
@@ -105,6 +106,7 @@ pub struct Golden {
     served: BTreeMap<WorkloadKey, Served>,
     pods: BTreeMap<ObjectKey, PodCounts>,
     children: [HashMap<u64, f64>; 2],
+    replicas: Replicas,
 }
 
 /// How unusual an own time is.
@@ -158,6 +160,9 @@ impl Golden {
             served.close(index);
         }
         served.second.add(own);
+        // An error that came from below is not its own.
+        let outcome = if below < 1e-9 { span.outcome } else { CallOutcome::Ok };
+        self.replicas.add(workload, key, own, outcome);
         let counts = self.pods.entry(key.clone()).or_default();
         let age = (index - counts.at).clamp(0, 60);
         let fade = 0.5_f64.powi(age as i32);
@@ -181,6 +186,12 @@ impl Golden {
             snapshot.workloads.contains_key(key)
         });
         self.pods.retain(|key, _| snapshot.pods.contains_key(key));
+        self.replicas.tick(snapshot, now);
+    }
+
+    /// Replicas that differ from their siblings, and nodes that are the reason for it.
+    pub fn apart(&self, snapshot: &Snapshot) -> Vec<Apart> {
+        self.replicas.apart(snapshot)
     }
 
     /// Workloads whose own time is abnormal.

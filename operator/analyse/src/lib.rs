@@ -4,7 +4,8 @@
 //! [`Analyser::evaluate`] returns what is abnormal, [`Correlator::update`] groups it by fault.
 //!
 //! The way of a failed call: [`calls`] charges it to the deepest workload that failed in its trace,
-//! [`pods`] adds what the kubelet says, [`golden`] what is slower than usual, [`signals`] what a
+//! [`pods`] adds what the kubelet says, [`golden`] what is slower than usual, [`replicas`] which one
+//! differs from its siblings, [`objects`] what nodes and Jobs show, [`signals`] what a
 //! workload's own queries say, [`logs`] and [`causes`] what lines and spans add to the evidence.
 //! [`correlate`] makes one incident per root, `ranking` orders its causes.
 
@@ -13,10 +14,12 @@ pub mod calls;
 pub mod causes;
 pub mod correlate;
 pub mod golden;
+mod growth;
 pub mod logs;
 pub mod objects;
 pub mod pods;
 mod ranking;
+pub mod replicas;
 pub mod signals;
 
 pub use analyser::{Analyser, Evaluation};

@@ -1,28 +1,41 @@
 //! Findings that nodes and Jobs show by themselves: what the kubelet and the Job controller say.
 
 use homeostat_knowledge::records::JobEnd;
-use homeostat_knowledge::{ControllerKind, ControllerRecord, Entity, Evidence, FindingKind, Snapshot, Uid};
+use homeostat_knowledge::{
+    ControllerKind, ControllerRecord, Entity, Evidence, FindingKind, SignedDuration, Snapshot, Timestamp, Uid,
+};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+/// Kubernetes ends a run at its own deadline; later than this it did not.
+const DEADLINE_GRACE: SignedDuration = SignedDuration::from_mins(1);
+/// Runs that ended well from which on it is known how long one usually takes.
+const LEAST_RUNS: usize = 2;
+/// Times the longest of them, and so much more, before a run is stuck.
+const TIMES_LONGEST: i32 = 3;
+const LEAST_EXCESS: SignedDuration = SignedDuration::from_mins(10);
+
+/// Something wrong with an object: what, since when if it tells, and the line of evidence.
+pub type Found = (Entity, FindingKind, Option<Timestamp>, Evidence);
+
 /// What is wrong with nodes and Jobs now, with the line of evidence for each.
-pub fn findings(snapshot: &Snapshot) -> Vec<(Entity, FindingKind, Evidence)> {
+pub fn findings(snapshot: &Snapshot, now: Timestamp) -> Vec<Found> {
     let mut found = Vec::new();
     for node in snapshot.nodes.values() {
         let entity = Entity::Node { name: node.name.clone() };
         if !node.ready {
-            found.push((entity, FindingKind::NodeNotReady, Evidence::new("node", "not ready")));
+            found.push((entity, FindingKind::NodeNotReady, None, Evidence::new("node", "not ready")));
         } else if !node.pressures.is_empty() {
             let evidence = Evidence::new("node", node.pressures.join(", "));
-            found.push((entity, FindingKind::NodePressure, evidence));
+            found.push((entity, FindingKind::NodePressure, None, evidence));
         }
     }
-    jobs(snapshot, &mut found);
+    jobs(snapshot, now, &mut found);
     found
 }
 
-/// Workloads whose newest run failed. A later run that began or ended well ends the finding.
-fn jobs(snapshot: &Snapshot, found: &mut Vec<(Entity, FindingKind, Evidence)>) {
+/// Workloads whose newest run failed or does not end. A later run that began or ended well ends the finding.
+fn jobs(snapshot: &Snapshot, now: Timestamp, found: &mut Vec<Found>) {
     let runs = |kind| matches!(kind, ControllerKind::Job | ControllerKind::CronJob);
     let mut workloads = snapshot.workloads.values().filter(|workload| runs(workload.target.kind)).peekable();
     if workloads.peek().is_none() {
@@ -30,6 +43,7 @@ fn jobs(snapshot: &Snapshot, found: &mut Vec<(Entity, FindingKind, Evidence)>) {
     }
     // Names of a CronJob's Jobs end with the time of their slot, so the last by name is the newest.
     let mut newest: BTreeMap<&Uid, &Arc<ControllerRecord>> = BTreeMap::new();
+    let mut took: BTreeMap<&Uid, Vec<SignedDuration>> = BTreeMap::new();
     let jobs = snapshot.controllers.values().filter(|record| record.key.kind == ControllerKind::Job);
     for job in jobs {
         let Some(owner) = &job.owner else { continue };
@@ -37,15 +51,53 @@ fn jobs(snapshot: &Snapshot, found: &mut Vec<(Entity, FindingKind, Evidence)>) {
         if known.key.object.name < job.key.object.name {
             *known = job;
         }
+        if let Some((started, completed)) = job.run.started.zip(job.run.completed) {
+            took.entry(&owner.uid).or_default().push(completed.duration_since(started));
+        }
     }
     for workload in workloads {
         let Some(target) = snapshot.controllers.get(&workload.target) else { continue };
         let run = newest.get(&target.uid).copied().unwrap_or(target);
         if run.finished == Some(JobEnd::Failed) {
             let evidence = Evidence::new("newest run", format!("{} failed", run.key.object.name));
-            found.push((Entity::Workload { key: workload.key.clone() }, FindingKind::JobFailed, evidence));
+            found.push((
+                Entity::Workload { key: workload.key.clone() },
+                FindingKind::JobFailed,
+                None,
+                evidence,
+            ));
+        } else if run.key.kind == ControllerKind::Job
+            && let Some((since, evidence)) =
+                stuck(run, took.get(&target.uid).map_or(&[][..], Vec::as_slice), now)
+        {
+            let entity = Entity::Workload { key: workload.key.clone() };
+            found.push((entity, FindingKind::JobStuck, Some(since), evidence));
         }
     }
+}
+
+/// Since when a run should have ended: by its own deadline, else by what runs before it took.
+fn stuck(run: &ControllerRecord, took: &[SignedDuration], now: Timestamp) -> Option<(Timestamp, Evidence)> {
+    let started = run.run.started.filter(|_| run.finished.is_none() && !run.paused)?;
+    let longest = took.iter().max().copied().filter(|_| took.len() >= LEAST_RUNS);
+    let (allowed, usual) = match (run.run.deadline, longest) {
+        (Some(deadline), _) => (deadline + DEADLINE_GRACE, format!("deadline {}", minutes(deadline))),
+        (None, Some(longest)) => {
+            let allowed = longest.saturating_mul(TIMES_LONGEST).max(longest + LEAST_EXCESS);
+            (allowed, format!("up to {} in the last {} runs", minutes(longest), took.len()))
+        }
+        (None, None) => return None,
+    };
+    let since = started.checked_add(allowed).ok().filter(|since| *since <= now)?;
+    let lasts = minutes(now.duration_since(started));
+    Some((
+        since,
+        Evidence::new("newest run", format!("{} lasts for {lasts}", run.key.object.name)).usual(usual),
+    ))
+}
+
+fn minutes(duration: SignedDuration) -> String {
+    format!("{:.0} min", duration.as_secs_f64() / 60.0)
 }
 
 #[cfg(test)]
@@ -71,7 +123,7 @@ mod tests {
             hold: None,
         };
         let kinds = |snapshot: &Snapshot| -> Vec<FindingKind> {
-            findings(snapshot).into_iter().map(|(_, kind, _)| kind).collect()
+            findings(snapshot, Timestamp::UNIX_EPOCH).into_iter().map(|(_, kind, _, _)| kind).collect()
         };
         let put = |snapshot: &mut Snapshot, node: &NodeRecord| {
             let change = ObjectChange::Node(Change::Applied(Arc::new(node.clone())));
@@ -86,5 +138,53 @@ mod tests {
         node.pressures.clear();
         put(&mut snapshot, &node);
         assert_eq!(kinds(&snapshot), []);
+    }
+
+    #[test]
+    fn a_run_is_stuck_by_its_deadline_or_by_what_its_runs_usually_take() {
+        let minute = |minutes: i64| Timestamp::UNIX_EPOCH + SignedDuration::from_mins(minutes);
+        let job = |name: &str, started: i64, completed: Option<i64>, deadline: Option<i64>| {
+            let kind = ControllerKind::Job;
+            let object = homeostat_knowledge::ObjectKey::new("shop", name);
+            ControllerRecord {
+                key: homeostat_knowledge::records::ControllerKey { kind, object },
+                uid: Uid::new(name),
+                resource_version: "1".into(),
+                generation: 1,
+                observed_generation: 1,
+                replicas: 1,
+                current: 1,
+                ready: 1,
+                updated: 1,
+                revision: None,
+                surges: false,
+                paused: false,
+                template_labels: BTreeMap::new(),
+                owner: None,
+                gitops_owner: None,
+                finished: completed.map(|_| JobEnd::Complete),
+                run: homeostat_knowledge::records::RunTimes {
+                    started: Some(minute(started)),
+                    completed: completed.map(minute),
+                    deadline: deadline.map(SignedDuration::from_mins),
+                },
+                hold: None,
+            }
+        };
+        let since = |run: &ControllerRecord, took: &[i64], now: i64| {
+            let took: Vec<_> = took.iter().map(|minutes| SignedDuration::from_mins(*minutes)).collect();
+            stuck(run, &took, minute(now)).map(|(since, _)| since)
+        };
+        let running = job("run", 100, None, None);
+        assert_eq!(since(&running, &[5, 4], 114), None);
+        assert_eq!(since(&running, &[5, 4], 116), Some(minute(115)), "three times the longest");
+        assert_eq!(since(&running, &[5], 1_000), None, "one run does not say what is usual");
+        assert_eq!(since(&running, &[], 1_000), None);
+        let bounded = job("run", 100, None, Some(10));
+        assert_eq!(since(&bounded, &[], 110), None, "Kubernetes gets a moment to end it");
+        assert_eq!(since(&bounded, &[500, 500], 111), Some(minute(111)));
+        assert_eq!(since(&job("run", 100, Some(101), Some(10)), &[], 900), None);
+        let paused = ControllerRecord { paused: true, ..job("run", 100, None, Some(10)) };
+        assert_eq!(since(&paused, &[], 900), None, "it is suspended");
     }
 }

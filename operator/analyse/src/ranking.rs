@@ -33,6 +33,12 @@ pub(crate) fn first_hand(kind: FindingKind) -> bool {
         | FindingKind::NodeNotReady
         | FindingKind::NodePressure
         | FindingKind::JobFailed
+        | FindingKind::JobStuck
+        | FindingKind::ReplicaOutlier
+        | FindingKind::NoisyNeighbour
+        | FindingKind::MemoryGrowing
+        | FindingKind::QueueGrowing
+        | FindingKind::CertificateExpiring
         | FindingKind::NoData => true,
         FindingKind::Unreachable
         | FindingKind::Hung
@@ -40,6 +46,35 @@ pub(crate) fn first_hand(kind: FindingKind) -> bool {
         | FindingKind::Slow
         | FindingKind::DependencyDown => false,
     }
+}
+
+/// Degraded, or about to be: nobody is failed yet.
+pub(crate) fn only_warns(kind: FindingKind) -> bool {
+    matches!(
+        kind,
+        FindingKind::Slow
+            | FindingKind::SignalAbnormal
+            | FindingKind::NotReady
+            | FindingKind::JobStuck
+            | FindingKind::ReplicaOutlier
+            | FindingKind::NoisyNeighbour
+            | FindingKind::MemoryGrowing
+            | FindingKind::QueueGrowing
+            | FindingKind::CertificateExpiring
+    )
+}
+
+/// Good calls of the workload say nothing about it: most replicas answer well, or it is not about answers.
+pub(crate) fn beside_calls(kind: FindingKind) -> bool {
+    matches!(
+        kind,
+        FindingKind::SignalAbnormal
+            | FindingKind::ReplicaOutlier
+            | FindingKind::JobStuck
+            | FindingKind::MemoryGrowing
+            | FindingKind::QueueGrowing
+            | FindingKind::CertificateExpiring
+    )
 }
 
 /// How telling a kind is about what is broken, for ranking within one root: what explains comes before what is seen.
@@ -51,14 +86,19 @@ fn weight(kind: FindingKind) -> f64 {
         FindingKind::ImagePullFailed | FindingKind::Unschedulable => 0.96,
         FindingKind::Crashed => 0.95,
         FindingKind::NodeNotReady => 0.94,
-        FindingKind::NodePressure | FindingKind::JobFailed => 0.93,
-        FindingKind::Hung => 0.9,
+        FindingKind::NodePressure | FindingKind::JobFailed | FindingKind::JobStuck => 0.93,
+        FindingKind::Hung | FindingKind::NoisyNeighbour => 0.9,
         FindingKind::DependencyDown => 0.88,
         FindingKind::ErrorBurst => 0.85,
+        FindingKind::ReplicaOutlier => 0.84,
+        // A leak explains why it is slow, not the other way round.
+        FindingKind::MemoryGrowing => 0.83,
         FindingKind::Slow => 0.8,
         FindingKind::NotReady => 0.7,
         FindingKind::Unreachable => 0.6,
+        FindingKind::QueueGrowing => 0.55,
         FindingKind::SignalAbnormal => 0.5,
+        FindingKind::CertificateExpiring => 0.4,
         FindingKind::NoData => 0.0,
     }
 }

@@ -1,7 +1,9 @@
 //! Signals that a workload names itself (PromQL): fixed limit where people gave one, else the streaming detector.
 
+use crate::growth::Growth;
+use homeostat_knowledge::policy::{Measures, SignalPolicy};
 use homeostat_knowledge::{
-    Evidence, Name, Observation, Signal, SignedDuration, Snapshot, Timestamp, WorkloadKey,
+    Evidence, FindingKind, Name, Observation, Signal, SignedDuration, Snapshot, Timestamp, WorkloadKey,
 };
 use homeostat_models::detect::{Direction, SeriesConfig, SeriesDetector};
 use std::collections::BTreeMap;
@@ -17,6 +19,10 @@ const ENTER_POINTS_AFTER_ROLLOUT: u32 = 6;
 const WARM_UP: SignedDuration = SignedDuration::from_mins(5);
 /// Samples over a limit that people set, in a row.
 const ENTER_POINTS_OVER_LIMIT: u32 = 2;
+/// Seconds until the end of a certificate that are too few where people set no limit: two weeks.
+const CERTIFICATE_SECONDS: f64 = 14.0 * 86_400.0;
+/// A series that is silent for so long, while others of its signal go on, is gone: its pod was replaced.
+const GONE_AFTER: SignedDuration = SignedDuration::from_mins(5);
 /// Usual samples in a row after which a signal is usual again.
 const LEAVE_POINTS: u32 = 3;
 
@@ -26,6 +32,97 @@ struct Series {
     run: Run,
     text: String,
     usual: Option<String>,
+    measures: Measures,
+    /// Value at the first of the present bad samples, and whether it was exceeded since.
+    first_bad: f64,
+    grew: bool,
+    growth: Growth,
+    last: Timestamp,
+}
+
+impl Series {
+    fn new(signal: &SignalPolicy) -> Option<Self> {
+        let above = signal.bad_above && signal.measures != Measures::CertificateSeconds;
+        let detector = SeriesDetector::new(SeriesConfig {
+            direction: if above { Direction::Above } else { Direction::Below },
+            minimum_effect: signal.minimum_effect.unwrap_or(0.0).max(0.0),
+            ..SeriesConfig::default()
+        });
+        Some(Self {
+            detector: detector.ok()?,
+            run: Run::default(),
+            text: String::new(),
+            usual: None,
+            measures: signal.measures,
+            first_bad: 0.0,
+            grew: false,
+            growth: Growth::default(),
+            last: Timestamp::MIN,
+        })
+    }
+
+    /// What the trouble is called.
+    fn kind(&self) -> FindingKind {
+        match self.measures {
+            Measures::Backlog if self.grew => FindingKind::QueueGrowing,
+            Measures::Backlog | Measures::Other => FindingKind::SignalAbnormal,
+            Measures::MemoryBytes => FindingKind::MemoryGrowing,
+            Measures::CertificateSeconds => FindingKind::CertificateExpiring,
+        }
+    }
+
+    /// Whether a sample is bad, and the bad and good samples in a row that count.
+    fn judge(
+        &mut self,
+        signal: &SignalPolicy,
+        limits: Limits,
+        at: Timestamp,
+        value: f64,
+    ) -> (bool, u32, u32) {
+        let verdict = self.detector.observe(at.as_second(), value);
+        self.usual = verdict.ready.then(|| format!("{} to {}", trim(verdict.usual.0), trim(verdict.usual.1)));
+        match (signal.measures, signal.threshold) {
+            (Measures::CertificateSeconds, limit) => {
+                let limit = limit.unwrap_or(CERTIFICATE_SECONDS);
+                self.text = format!("{:.1} days left", value / 86_400.0);
+                self.usual = Some(format!("limit {:.0} days", limit / 86_400.0));
+                (value < limit, ENTER_POINTS_OVER_LIMIT, 1)
+            }
+            (Measures::MemoryBytes, limit) => {
+                let Some(limit) = limit.or(limits.memory) else { return (false, ENTER_POINTS, 1) };
+                let soon = self.growth.observe(at, value, limit);
+                self.usual = Some(format!("limit {} {}", trim(limit), signal.unit));
+                if let Some(soon) = &soon {
+                    self.text = format!("{}, {soon}", self.text);
+                }
+                (soon.is_some(), ENTER_POINTS, LEAVE_POINTS)
+            }
+            // A limit that people set is believed sooner, and over at once; otherwise the calibrated detector decides.
+            (Measures::Other | Measures::Backlog, Some(limit)) => {
+                self.usual = Some(format!("limit {}", trim(limit)));
+                let over = if signal.bad_above { value > limit } else { value < limit };
+                (over, ENTER_POINTS_OVER_LIMIT, 1)
+            }
+            (Measures::Other | Measures::Backlog, None) => {
+                // What the detector's slower channels still remember of a short peak is no bad sample: the value
+                // itself must be out.
+                let out = if signal.bad_above { value > verdict.usual.1 } else { value < verdict.usual.0 };
+                let unusual = verdict.ready && verdict.alarm && out;
+                let enter =
+                    if unusual && limits.warming_up { ENTER_POINTS_AFTER_ROLLOUT } else { ENTER_POINTS };
+                (unusual, enter, LEAVE_POINTS)
+            }
+        }
+    }
+}
+
+/// What the cluster says beside the samples.
+#[derive(Clone, Copy, Debug)]
+struct Limits {
+    /// Memory limit of the container, where its pods have one.
+    memory: Option<f64>,
+    /// New pods of a rollout are about.
+    warming_up: bool,
 }
 
 /// When a series of good and bad samples is abnormal, with hysteresis.
@@ -80,67 +177,74 @@ impl Signals {
                 self.dropped += 1;
                 return;
             }
-            let Ok(detector) = SeriesDetector::new(SeriesConfig {
-                direction: if signal.bad_above { Direction::Above } else { Direction::Below },
-                minimum_effect: signal.minimum_effect.unwrap_or(0.0).max(0.0),
-                ..SeriesConfig::default()
-            }) else {
-                return;
-            };
-            let empty = Series { detector, run: Run::default(), text: String::new(), usual: None };
+            let Some(empty) = Series::new(signal) else { return };
             of_workload.insert(name.clone(), empty);
         }
         let Some(series) = of_workload.get_mut(&name) else { return };
         if !sample.value.is_finite() {
             return;
         }
-        let verdict = series.detector.observe(observation.event_time.as_second(), sample.value);
-        let over = signal
-            .threshold
-            .is_some_and(|limit| if signal.bad_above { sample.value > limit } else { sample.value < limit });
-        // What the detector's slower channels still remember of a short peak is no bad sample: the value itself must be out.
-        let out =
-            if signal.bad_above { sample.value > verdict.usual.1 } else { sample.value < verdict.usual.0 };
-        let unusual = verdict.ready && verdict.alarm && out;
-        // A limit that people set is believed sooner, and over at once; otherwise the calibrated detector decides.
-        let (bad, enter, leave) = match signal.threshold {
-            Some(_) => (over, ENTER_POINTS_OVER_LIMIT, 1),
-            None if unusual && warming_up(snapshot, key, observation.event_time) => {
-                (true, ENTER_POINTS_AFTER_ROLLOUT, LEAVE_POINTS)
-            }
-            None => (unusual, ENTER_POINTS, LEAVE_POINTS),
-        };
-        series.run.observe(bad, observation.event_time, enter, leave);
+        let at = observation.event_time;
+        series.last = series.last.max(at);
+        series.measures = signal.measures;
         series.text = format!("{} {}", trim(sample.value), signal.unit);
-        series.usual = match signal.threshold {
-            Some(limit) => Some(format!("limit {}", trim(limit))),
-            None => verdict.ready.then(|| format!("{} to {}", trim(verdict.usual.0), trim(verdict.usual.1))),
+        let limits = Limits {
+            memory: if signal.measures == Measures::MemoryBytes { memory_limit(snapshot, key) } else { None },
+            warming_up: signal.measures != Measures::MemoryBytes && warming_up(snapshot, key, at),
         };
+        let (bad, enter, leave) = series.judge(signal, limits, at, sample.value);
+        if bad && series.run.bad_since.is_none() {
+            series.first_bad = sample.value;
+        }
+        series.run.observe(bad, at, enter, leave);
+        if series.run.abnormal_since.is_none() {
+            series.grew = false;
+        } else if sample.value > series.first_bad {
+            series.grew = true;
+        }
     }
 
-    /// Forgets workloads that are gone.
+    /// Forgets workloads that are gone, and series that others of the same signal outlived.
     pub fn expire(&mut self, snapshot: &Snapshot) {
-        self.series.retain(|key, _| snapshot.workloads.contains_key(key));
+        self.series.retain(|key, of_workload| {
+            let mut newest: BTreeMap<Name, Timestamp> = BTreeMap::new();
+            for ((name, _), series) in of_workload.iter() {
+                let known = newest.entry(name.clone()).or_insert(series.last);
+                *known = series.last.max(*known);
+            }
+            of_workload.retain(|(name, _), series| {
+                newest.get(name).is_none_or(|newest| newest.duration_since(series.last) <= GONE_AFTER)
+            });
+            snapshot.workloads.contains_key(key)
+        });
     }
 
-    /// Workloads with abnormal signals: since when, and the evidence.
-    pub fn abnormal(&self) -> impl Iterator<Item = (&WorkloadKey, Timestamp, Vec<Evidence>)> {
-        self.series.iter().filter_map(|(key, series)| {
-            let mut since: Option<Timestamp> = None;
-            let mut evidence = Vec::new();
+    /// Workloads with abnormal signals: what their trouble is called, since when, and the evidence.
+    pub fn abnormal(&self) -> impl Iterator<Item = (&WorkloadKey, FindingKind, Timestamp, Vec<Evidence>)> {
+        self.series.iter().flat_map(|(key, series)| {
+            let mut kinds: BTreeMap<FindingKind, (Timestamp, Vec<Evidence>)> = BTreeMap::new();
             for ((name, _), one) in series {
-                if let Some(from) = one.run.abnormal_since {
-                    since = Some(since.map_or(from, |known| known.min(from)));
-                    let line = Evidence::new(name.to_string(), one.text.clone());
-                    evidence.push(match &one.usual {
-                        Some(usual) => line.usual(usual.clone()),
-                        None => line,
-                    });
-                }
+                let Some(from) = one.run.abnormal_since else { continue };
+                let line = Evidence::new(name.to_string(), one.text.clone());
+                let line = match &one.usual {
+                    Some(usual) => line.usual(usual.clone()),
+                    None => line,
+                };
+                let (since, evidence) = kinds.entry(one.kind()).or_insert((from, Vec::new()));
+                *since = from.min(*since);
+                evidence.push(line);
             }
-            Some((key, since?, evidence))
+            kinds.into_iter().map(move |(kind, (since, evidence))| (key, kind, since, evidence))
         })
     }
+}
+
+/// Memory limit of the pods' only container.
+fn memory_limit(snapshot: &Snapshot, key: &WorkloadKey) -> Option<f64> {
+    snapshot.pods_of(key).find_map(|pod| match pod.containers.as_slice() {
+        [only] => only.memory.limit.map(|bytes| bytes as f64),
+        _ => None,
+    })
 }
 
 /// New pods of a rollout are about.

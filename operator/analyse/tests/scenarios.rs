@@ -60,6 +60,7 @@ fn pod(name: &str) -> PodRecord {
         template_hash: None,
         local_data: false,
         containers: vec![ContainerRecord {
+            memory: homeostat_knowledge::records::Memory::default(),
             name: Name::from(name),
             ready: true,
             restarts: 0,
@@ -104,6 +105,7 @@ impl World {
                 owner: None,
                 gitops_owner: None,
                 finished: None,
+                run: homeostat_knowledge::records::RunTimes::default(),
                 hold: None,
             }))));
             world.object(ObjectChange::Service(Change::Applied(Arc::new(ServiceRecord {

@@ -453,6 +453,60 @@ async fn workloads_that_do_not_count_say_why_and_are_not_delivered() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn playbooks_of_people_are_checked_delivered_and_taken_back() {
+    let server = shop();
+    let playbook = |name: &str, action: &str| {
+        json!({ "metadata": { "name": name },
+            "spec": { "trigger": { "findings": ["Slow"] },
+                      "ladder": [{ "action": action, "verify": { "withinSeconds": 30 } }] } })
+    };
+    server.put("playbooks", playbook("mine", "EvictPod"));
+    server.put("playbooks", playbook("slow", "RollingRestart"));
+    server.put("playbooks", playbook("broken", "Reboot"));
+    let mut run = start(&server);
+    let all = run.ready().await;
+    let name = |change: &ObjectChange| match change {
+        ObjectChange::Playbook(Change::Applied(text)) => Some(text.name.to_string()),
+        _ => None,
+    };
+    assert_eq!(all.iter().filter_map(name).collect::<Vec<_>>(), ["mine", "slow"]);
+    run.idle(Duration::from_secs(1)).await;
+    let mut writer = writer(&server, &run);
+    writer.look(&Leadership::always()).await;
+    let said = |name: &str| server.get("playbooks", "", name).unwrap()["status"].to_string();
+    for (name, status, reason) in
+        [("mine", "True", "AsExpected"), ("slow", "True", "AsExpected"), ("broken", "False", "InvalidSpec")]
+    {
+        let expected = (status.to_owned(), reason.to_owned());
+        assert_eq!(condition(&server, "playbooks", "", name, "Accepted"), expected, "{name}");
+        assert_eq!(condition(&server, "playbooks", "", name, "Ready"), expected, "{name}");
+    }
+    let broken = said("broken");
+    assert!(broken.contains("line 4, column 17: no action is called Reboot"), "{broken}");
+    assert!(broken.contains("it is not used"), "{broken}");
+    assert!(said("slow").contains("instead of the shipped one"));
+    // Our own writes are no news.
+    run.idle(Duration::from_secs(5)).await;
+    writer.look(&Leadership::always()).await;
+    let written = server.writes().len();
+    run.idle(Duration::from_mins(1)).await;
+    writer.look(&Leadership::always()).await;
+    assert_eq!(server.writes().len(), written);
+
+    // One that was good and is changed for the worse is taken back; one that is repaired is delivered.
+    server.put("playbooks", playbook("mine", "Reboot"));
+    let gone = |change: &ObjectChange| *change == ObjectChange::Playbook(Change::Deleted("mine".into()));
+    run.until(gone).await;
+    server.put("playbooks", playbook("broken", "EvictPod"));
+    run.until(|change| name(change).as_deref() == Some("broken")).await;
+    writer.look(&Leadership::always()).await;
+    assert_eq!(condition(&server, "playbooks", "", "mine", "Accepted").0, "False");
+    assert_eq!(condition(&server, "playbooks", "", "broken", "Accepted").0, "True");
+    server.remove("playbooks", "", "slow", true);
+    run.until(|change| *change == ObjectChange::Playbook(Change::Deleted("slow".into()))).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_failed_status_write_is_tried_again_later() {
     let server = shop();
     let mut run = start(&server);

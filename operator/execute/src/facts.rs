@@ -216,11 +216,22 @@ pub fn cause_kind(
     }
 }
 
+/// Findings from signals that a workload names.
+fn named_signal(kind: FindingKind) -> bool {
+    matches!(
+        kind,
+        FindingKind::SignalAbnormal
+            | FindingKind::MemoryGrowing
+            | FindingKind::QueueGrowing
+            | FindingKind::CertificateExpiring
+    )
+}
+
 /// Health of the sources that such a finding comes from: good when one of them delivers.
 fn source(kind: FindingKind, snapshot: &Snapshot) -> SourceFacts {
     let families: &[&str] = if is_object_state(kind) {
         &[SOURCE_KUBERNETES]
-    } else if kind == FindingKind::SignalAbnormal {
+    } else if named_signal(kind) {
         &[SOURCE_PROMETHEUS, SOURCE_OTLP]
     } else {
         &[SOURCE_OTLP]

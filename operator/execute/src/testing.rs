@@ -87,6 +87,7 @@ pub(crate) fn pod() -> PodRecord {
         template_hash: None,
         local_data: false,
         containers: vec![ContainerRecord {
+            memory: homeostat_knowledge::records::Memory::default(),
             name: Name::from("app"),
             ready: true,
             restarts: 0,
@@ -114,6 +115,7 @@ pub(crate) fn controller(kind: ControllerKind, name: &str) -> ControllerRecord {
         owner: None,
         gitops_owner: None,
         finished: None,
+        run: homeostat_knowledge::records::RunTimes::default(),
         hold: None,
     }
 }

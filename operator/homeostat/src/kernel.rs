@@ -6,13 +6,14 @@
 
 use homeostat_analyse::{Analyser, Correlator, CorrelatorConfig};
 use homeostat_knowledge::incident::TimelineKind;
-use homeostat_knowledge::observation::{Change, ObjectChange};
+use homeostat_knowledge::observation::{Change, ObjectChange, PlaybookText};
 use homeostat_knowledge::{
     ActionRecord, ActionState, Admitted, Entity, Finding, IdSource, Incident, IncidentId, IncidentState,
     Name, Observation, Plan, Signal, SignedDuration, Snapshot, Timestamp,
 };
 use homeostat_plan::{Checker, Decision};
-use homeostat_playbooks::Playbook;
+use homeostat_playbooks::library::over;
+use homeostat_playbooks::{Playbook, parse_spec};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -41,6 +42,9 @@ pub struct Kernel {
     snapshot: Snapshot,
     analyser: Analyser,
     correlator: Correlator,
+    /// What ships; the planner uses it with people's own over it.
+    base: Vec<Playbook>,
+    own: BTreeMap<Name, Playbook>,
     playbooks: Vec<Playbook>,
     checker: Checker,
     ids: Box<dyn IdSource>,
@@ -62,6 +66,8 @@ impl Kernel {
             analyser: Analyser::new(),
             checker: Checker::new(home.to_string()),
             correlator: Correlator::new(CorrelatorConfig { home, ..CorrelatorConfig::default() }),
+            base: playbooks.clone(),
+            own: BTreeMap::new(),
             playbooks,
             ids,
             findings: Vec::new(),
@@ -176,10 +182,36 @@ impl Kernel {
             ObjectChange::Pod(Change::Applied(pod)) => {
                 self.urgent |= self.snapshot.workload_of(pod).is_some();
             }
+            ObjectChange::Playbook(change) => self.follow_playbook(change),
             ObjectChange::Pod(Change::Deleted(_)) | ObjectChange::Control(_) => self.urgent = true,
             _ => {}
         }
         self.snapshot.commit(change, now);
+    }
+
+    /// Takes up a playbook of people, or lets it go: the shipped one of that name counts again.
+    fn follow_playbook(&mut self, change: &Change<PlaybookText, Name>) {
+        match change {
+            // The watch delivers only what the checker accepted; this is the same checker.
+            Change::Applied(text) => match parse_spec(&text.name, text.generation, &text.spec) {
+                Ok(playbook) => {
+                    self.own.insert(text.name.clone(), playbook);
+                }
+                Err(_) => {
+                    self.own.remove(&text.name);
+                }
+            },
+            Change::Deleted(name) => {
+                self.own.remove(name);
+            }
+        }
+        self.playbooks = over(&self.base, self.own.values().cloned());
+        self.urgent = true;
+    }
+
+    /// Playbooks that the planner uses, in name order.
+    pub fn playbooks(&self) -> &[Playbook] {
+        &self.playbooks
     }
 
     /// Writes the progress of actions into their incidents.

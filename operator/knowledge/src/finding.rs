@@ -98,13 +98,25 @@ pub enum FindingKind {
     NodePressure,
     /// The newest run of a Job or `CronJob` failed.
     JobFailed,
+    /// A run of a Job or `CronJob` lasts much longer than its deadline, or than its runs usually do.
+    JobStuck,
+    /// One replica is slower than its siblings, or answers with errors where they do not.
+    ReplicaOutlier,
+    /// Replicas of several workloads are slow on one node while their siblings elsewhere are well.
+    NoisyNeighbour,
+    /// Memory grows and will reach its limit soon.
+    MemoryGrowing,
+    /// A backlog is larger than it should be and still grows.
+    QueueGrowing,
+    /// A certificate ends soon.
+    CertificateExpiring,
     /// A source is silent: nothing can be said, nothing may be done on its account.
     NoData,
 }
 
 impl FindingKind {
     /// Every kind, in the order above.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 23] = [
         Self::Crashed,
         Self::BackingOff,
         Self::CrashLoop,
@@ -121,6 +133,12 @@ impl FindingKind {
         Self::NodeNotReady,
         Self::NodePressure,
         Self::JobFailed,
+        Self::JobStuck,
+        Self::ReplicaOutlier,
+        Self::NoisyNeighbour,
+        Self::MemoryGrowing,
+        Self::QueueGrowing,
+        Self::CertificateExpiring,
         Self::NoData,
     ];
 
@@ -143,6 +161,12 @@ impl FindingKind {
             Self::NodeNotReady => "NodeNotReady",
             Self::NodePressure => "NodePressure",
             Self::JobFailed => "JobFailed",
+            Self::JobStuck => "JobStuck",
+            Self::ReplicaOutlier => "ReplicaOutlier",
+            Self::NoisyNeighbour => "NoisyNeighbour",
+            Self::MemoryGrowing => "MemoryGrowing",
+            Self::QueueGrowing => "QueueGrowing",
+            Self::CertificateExpiring => "CertificateExpiring",
             Self::NoData => "NoData",
         }
     }

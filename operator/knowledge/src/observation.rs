@@ -163,6 +163,8 @@ pub enum ObjectChange {
     Tenant(Change<TenantPolicy, TenantName>),
     /// Workloads, validated.
     Workload(Change<WorkloadPolicy, WorkloadKey>),
+    /// Playbooks of people, as the checker accepted them.
+    Playbook(Change<PlaybookText, Name>),
     /// The `ControlPlane` object; `None` when it does not exist.
     Control(Option<Arc<ControlPolicy>>),
     /// Actions, as stored in the API server; approvals by people arrive this way.
@@ -184,6 +186,17 @@ pub struct ConfigRecord {
     pub resource_version: Name,
     /// When we saw this version first; `None` for the first version seen (it may be old).
     pub changed: Option<Timestamp>,
+}
+
+/// A `Playbook` object that the checker accepted, by its name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlaybookText {
+    /// Name of the object.
+    pub name: Name,
+    /// `metadata.generation`.
+    pub generation: i64,
+    /// Its spec as JSON.
+    pub spec: Name,
 }
 
 /// An `Incident` as stored in the API server: what an earlier leader wrote and what people added.
@@ -214,6 +227,8 @@ pub enum ObjectKind {
     Tenant,
     /// Workloads.
     Workload,
+    /// Playbooks of people.
+    Playbook,
     /// The control plane object.
     Control,
     /// Actions.
@@ -226,13 +241,14 @@ pub enum ObjectKind {
 
 impl ObjectKind {
     /// Every kind whose cache must be synced before the first decision.
-    pub const REQUIRED: [Self; 9] = [
+    pub const REQUIRED: [Self; 10] = [
         Self::Pod,
         Self::Controller,
         Self::Service,
         Self::Node,
         Self::Tenant,
         Self::Workload,
+        Self::Playbook,
         Self::Control,
         Self::Action,
         Self::Incident,

@@ -259,6 +259,23 @@ pub struct SignalPolicy {
     pub threshold: Option<f64>,
     /// Smallest change worth an incident, in the signal's unit.
     pub minimum_effect: Option<f64>,
+    /// What it measures, where that says what its trouble is.
+    #[serde(default)]
+    pub measures: Measures,
+}
+
+/// What a signal measures.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Measures {
+    /// Something that only the workload's people understand.
+    #[default]
+    Other,
+    /// Work that waits, in items.
+    Backlog,
+    /// Memory in use, in bytes; `threshold` is its limit.
+    MemoryBytes,
+    /// Seconds until a certificate ends.
+    CertificateSeconds,
 }
 
 /// The validated `ControlPlane` object.

@@ -3,7 +3,7 @@
 
 use crate::entity::{Name, ObjectKey};
 use crate::ids::Uid;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -92,6 +92,18 @@ pub struct ContainerRecord {
     pub state: ContainerState,
     /// How the run before this one ended.
     pub last_termination: Option<Termination>,
+    /// Memory that it asks for and may use, bytes.
+    #[serde(default)]
+    pub memory: Memory,
+}
+
+/// Memory of a container as its spec says, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Memory {
+    /// Request; `None` when unset.
+    pub request: Option<u64>,
+    /// Limit; `None` when unset.
+    pub limit: Option<u64>,
 }
 
 /// State of a container.
@@ -215,8 +227,22 @@ pub struct ControllerRecord {
     pub gitops_owner: Option<Name>,
     /// How a Job ended; `None` while it runs and for everything else.
     pub finished: Option<JobEnd>,
+    /// When a Job began and ended, and how long it may last; empty for everything else.
+    #[serde(default)]
+    pub run: RunTimes,
     /// Our own mark, when it is suspended by us.
     pub hold: Option<Hold>,
+}
+
+/// Times of one run of a Job.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct RunTimes {
+    /// `status.startTime`.
+    pub started: Option<Timestamp>,
+    /// `status.completionTime`: only of runs that ended well.
+    pub completed: Option<Timestamp>,
+    /// `spec.activeDeadlineSeconds`.
+    pub deadline: Option<SignedDuration>,
 }
 
 /// How a Job ended (condition `Complete` or `Failed`).

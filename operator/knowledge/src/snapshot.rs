@@ -158,7 +158,8 @@ impl Snapshot {
                 self.actions.remove_mut(&ActionId(key.name.clone()));
             }
             // Incidents have one writer, the correlator; stored ones are adopted by it, not copied in here.
-            ObjectChange::Incident(_) | ObjectChange::Event(_) => {}
+            // Playbooks are the planner's, not part of the world.
+            ObjectChange::Incident(_) | ObjectChange::Event(_) | ObjectChange::Playbook(_) => {}
             ObjectChange::Synced(kind) => {
                 self.synced.insert(*kind);
                 if self.synced_since.is_none() && self.ready() {

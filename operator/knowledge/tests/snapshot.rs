@@ -39,6 +39,7 @@ fn controller(kind: ControllerKind, name: &str, owner: Option<(ControllerKind, &
         }),
         gitops_owner: None,
         finished: None,
+        run: homeostat_knowledge::records::RunTimes::default(),
         hold: None,
     }
 }

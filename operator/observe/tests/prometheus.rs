@@ -31,6 +31,7 @@ fn signal(name: &str) -> SignalPolicy {
         bad_above: true,
         threshold: None,
         minimum_effect: None,
+        measures: homeostat_knowledge::policy::Measures::default(),
     }
 }
 

@@ -2,10 +2,12 @@
 
 use crate::decision::{Stop, words};
 use crate::history::History;
+use crate::nodes;
 use homeostat_knowledge::observation::SourceState;
+use homeostat_knowledge::policy::PLATFORM_TENANT;
 use homeostat_knowledge::{
-    Cause, ControllerRecord, Entity, Finding, FindingKind, Incident, IncidentState, PodRecord,
-    SignedDuration, Snapshot, TenantPolicy, Timestamp, WorkloadKey, WorkloadPolicy,
+    ActionKind, Cause, ControllerRecord, Entity, Finding, FindingKind, Incident, IncidentState, Level,
+    PodRecord, SignedDuration, Snapshot, TenantName, TenantPolicy, Timestamp, WorkloadKey, WorkloadPolicy,
 };
 use std::sync::Arc;
 
@@ -142,6 +144,16 @@ impl<'a> Case<'a> {
     pub fn idle(&self) -> SignedDuration {
         let start = self.since().max(self.history.last_end().unwrap_or(Timestamp::MIN));
         self.now.duration_since(start.max(self.incident.instants.detected.min(self.now)))
+    }
+
+    /// Level that is allowed for an action; actions on nodes belong to the platform tenant.
+    pub(crate) fn level(&self, action: ActionKind) -> Level {
+        let tenant = if nodes::about_node(action) {
+            self.snapshot.tenants.get(&TenantName::new(PLATFORM_TENANT))
+        } else {
+            self.subject.as_ref().map(|subject| subject.tenant)
+        };
+        tenant.map_or(Level::Observe, |tenant| tenant.level(action)).min(self.snapshot.control.ceiling)
     }
 
     /// Pods of the workload of this incident, in name order.

@@ -7,7 +7,8 @@ use crate::nodes::HOLD;
 use crate::planner::{Chosen, before, willing};
 use homeostat_knowledge::records::JobEnd;
 use homeostat_knowledge::{
-    ActionKind, Before, ControllerKind, ControllerRecord, Name, Parameters, Snapshot, Timestamp,
+    ActionKind, Before, ControllerKind, ControllerRecord, Name, Parameters, SignedDuration, Snapshot,
+    Timestamp,
 };
 use homeostat_playbooks::{After, Rung};
 use std::sync::Arc;
@@ -15,6 +16,9 @@ use std::sync::Arc;
 /// Most that one step adds and takes away, percent: as the actions themselves allow.
 const UP_PERCENT: i64 = 100;
 const DOWN_PERCENT: i64 = 20;
+
+/// New replicas, or new pods, need so long to show in a backlog or in a trend.
+const SETTLE: SignedDuration = SignedDuration::from_mins(5);
 
 /// The step on what the workload targets.
 pub(crate) fn step(case: &Case<'_>, subject: &Subject<'_>, number: u32, rung: &Rung) -> Result<Chosen, Stop> {
@@ -24,6 +28,7 @@ pub(crate) fn step(case: &Case<'_>, subject: &Subject<'_>, number: u32, rung: &R
     let taken_at = seen_long_enough(case, rung)?;
     let (target, parameters, why) = match rung.action {
         ActionKind::ScaleUp => {
+            settled(case)?;
             (controller, scale_up(subject, controller, rung)?, "more replicas share the load")
         }
         ActionKind::ScaleDown => {
@@ -32,6 +37,9 @@ pub(crate) fn step(case: &Case<'_>, subject: &Subject<'_>, number: u32, rung: &R
         ActionKind::RollBack => {
             let revision = revision(case, controller, rung)?;
             (controller, Parameters::RollBack { revision }, "the release before it did well")
+        }
+        ActionKind::Suspend if controller.paused => {
+            return Err(Stop::wait(format!("{} is suspended already", subject.key)));
         }
         ActionKind::Suspend => {
             (controller, Parameters::Suspend { until: later(case.now, HOLD) }, "no new runs for a while")
@@ -69,7 +77,7 @@ pub(crate) fn step(case: &Case<'_>, subject: &Subject<'_>, number: u32, rung: &R
 }
 
 /// When the evidence was taken, once the step's own wait is over.
-fn seen_long_enough(case: &Case<'_>, rung: &Rung) -> Result<Timestamp, Stop> {
+pub(crate) fn seen_long_enough(case: &Case<'_>, rung: &Rung) -> Result<Timestamp, Stop> {
     let Some(taken_at) = case.last_seen() else {
         return Err(Stop::wait("no active finding supports the cause any more"));
     };
@@ -85,6 +93,21 @@ fn seen_long_enough(case: &Case<'_>, rung: &Rung) -> Result<Timestamp, Stop> {
         return Err(Stop::wait(format!("the evidence is {} old", words(age))));
     }
     Ok(taken_at)
+}
+
+/// The last step that was seen to help, a change of the whole workload, had time to show.
+pub(crate) fn settled(case: &Case<'_>) -> Result<(), Stop> {
+    let Some(added) = case.subject.as_ref().and_then(|subject| case.history.healed_at(subject.key)) else {
+        return Ok(());
+    };
+    let at = later(added, SETTLE);
+    if case.now < at {
+        return Err(Stop::until(
+            at,
+            format!("the last step was seen to help: it gets {} to show", words(SETTLE)),
+        ));
+    }
+    Ok(())
 }
 
 /// The wanted size, or half as many again; never more than doubled, never above the bound.

@@ -166,6 +166,10 @@ impl Found {
 
 /// Values, verification and undo, from the step alone.
 fn terms(step: &Step, block: &mut impl FnMut(String)) {
+    // Names of nodes and pods come from the API server; anything else in their place came from elsewhere.
+    if !step.target.key.name.is_empty() && !object_name(&step.target.key.name) {
+        block(format!("{:?} is no name of an object", shown(&step.target.key.name)));
+    }
     if step.target.uid.as_str().is_empty() || step.target.key.name.is_empty() {
         block("the target has no name or no UID: empty selects nothing".to_owned());
     }
@@ -194,8 +198,11 @@ fn terms(step: &Step, block: &mut impl FnMut(String)) {
         Parameters::ScaleUp { replicas } | Parameters::ScaleDown { replicas } if *replicas < 1 => {
             block(format!("{replicas} replicas: zero is for people"));
         }
-        Parameters::RollBack { revision } if revision.is_empty() => {
-            block("no revision is named: empty selects nothing".to_owned());
+        Parameters::RollBack { revision } if !object_name(revision) => {
+            block(format!("{:?} is no name of a revision", shown(revision)));
+        }
+        Parameters::ResizePod { container, .. } if !object_name(container) => {
+            block(format!("{:?} is no name of a container", shown(container)));
         }
         Parameters::ResizePod { cpu_millis: None, memory_bytes: None, .. } => {
             block("no resources are named: empty selects nothing".to_owned());
@@ -209,6 +216,24 @@ fn terms(step: &Step, block: &mut impl FnMut(String)) {
     if step.undo == Undo::Restore && step.before == homeostat_knowledge::Before::default() {
         block("it is to be undone, but nothing says how it was before".to_owned());
     }
+}
+
+/// A name that an object of Kubernetes can have (RFC 1123 subdomain).
+fn object_name(text: &str) -> bool {
+    let edge = |letter: Option<char>| {
+        letter.is_some_and(|letter| letter.is_ascii_lowercase() || letter.is_ascii_digit())
+    };
+    text.len() <= 253
+        && edge(text.chars().next())
+        && edge(text.chars().next_back())
+        && text.chars().all(|letter| {
+            letter.is_ascii_lowercase() || letter.is_ascii_digit() || matches!(letter, '-' | '.')
+        })
+}
+
+/// As it can be printed.
+fn shown(text: &str) -> String {
+    text.chars().filter(|letter| !letter.is_control()).take(64).collect()
 }
 
 fn ownership(plan: &Plan<Draft>, step: &Step, tenant: &TenantPolicy, block: &mut impl FnMut(String)) {

@@ -107,7 +107,14 @@ mod tests {
     }
 
     fn container(restarts: u32, state: ContainerState, last: Option<Termination>) -> ContainerRecord {
-        ContainerRecord { name: "app".into(), ready: false, restarts, state, last_termination: last }
+        ContainerRecord {
+            name: "app".into(),
+            ready: false,
+            restarts,
+            state,
+            last_termination: last,
+            memory: homeostat_knowledge::records::Memory::default(),
+        }
     }
 
     #[test]

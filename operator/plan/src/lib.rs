@@ -20,6 +20,7 @@ pub mod planner;
 pub mod quiet;
 mod release;
 pub mod report;
+mod resize;
 pub mod select;
 pub mod sick;
 

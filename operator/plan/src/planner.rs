@@ -5,7 +5,7 @@ use crate::advice;
 use crate::case::{Case, Subject};
 use crate::decision::{Decision, Stop, later, words};
 use crate::history::REFUSALS;
-use crate::{changes, evict, nodes, quiet, select, sick};
+use crate::{changes, evict, nodes, quiet, resize, select, sick};
 use homeostat_knowledge::action::EvidenceRef;
 use homeostat_knowledge::{
     ActionKind, ActionRecord, Before, ControllerKind, ControllerRecord, Draft, Entity, FindingKind, IdSource,
@@ -113,6 +113,12 @@ fn heal(case: &Case<'_>, playbook: &Playbook, notes: &mut Vec<String>) -> Result
         if rung.action == ActionKind::Notify {
             return Err(tell(case, playbook, rung));
         }
+        if let Some(needed) = rung.requires
+            && case.level(rung.action) < needed
+        {
+            notes.push(format!("step {number} ({}) is only for {} and above", rung.action, needed.name()));
+            continue;
+        }
         let subject = if nodes::about_node(rung.action) {
             None
         } else {
@@ -200,6 +206,7 @@ fn step(case: &Case<'_>, subject: &Subject<'_>, number: u32, rung: &Rung) -> Res
             if controller.rolling_out() {
                 return Err(Stop::wait(format!("{} is rolling out already", subject.key)));
             }
+            changes::settled(case)?;
             let Some(taken_at) = case.last_seen() else {
                 return Err(Stop::wait("no active finding supports the cause any more"));
             };
@@ -217,6 +224,7 @@ fn step(case: &Case<'_>, subject: &Subject<'_>, number: u32, rung: &Rung) -> Res
             let why = format!("all pods of {} are replaced by its own rollout", subject.key);
             restart(case, subject, number, rung, controller, None, taken_at, why)
         }
+        ActionKind::ResizePod => resize::step(case, subject, number, rung),
         _ => changes::step(case, subject, number, rung),
     }
 }

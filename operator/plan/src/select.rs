@@ -2,7 +2,7 @@
 
 use crate::case::Case;
 use crate::decision::{Stop, words};
-use crate::{kubelet, release};
+use crate::{kubelet, release, resize};
 use homeostat_knowledge::{ActionKind, Entity, IncidentState};
 use homeostat_playbooks::{Facts, IncidentFacts, Playbook, TenantFacts, Truth, WorkloadFacts};
 use std::collections::BTreeSet;
@@ -61,6 +61,17 @@ fn unusable(case: &Case<'_>, playbook: &Playbook, facts: &Facts) -> Option<Strin
     {
         return Some(format!("{} does not allow playbook {name}", subject.key));
     }
+    if let Some(needed) = playbook.level_needed
+        && let Some(rung) = playbook.ladder.iter().find(|rung| rung.action != ActionKind::Notify)
+        && case.level(rung.action) < needed
+    {
+        let level = case.level(rung.action).name();
+        return Some(format!(
+            "playbook {name} is only for {} and above, {} has {level}",
+            needed.name(),
+            rung.action
+        ));
+    }
     let (sure, needed) = (case.sureness(), playbook.trigger.minimum_confidence);
     // Written so that a confidence that is not a number is not enough.
     if !matches!(sure.partial_cmp(&needed), Some(std::cmp::Ordering::Greater | std::cmp::Ordering::Equal)) {
@@ -80,6 +91,7 @@ pub fn facts(case: &Case<'_>) -> Facts {
     let pods = case.pods();
     let sick: Vec<_> = pods
         .iter()
+        .copied()
         .filter(|pod| match &case.cause.entity {
             Entity::Pod { uid, .. } => pod.uid == *uid,
             _ => true,
@@ -99,6 +111,7 @@ pub fn facts(case: &Case<'_>) -> Facts {
             restarts: sick.iter().map(|pod| i64::from(pod.restarts())).sum(),
             useful_actions: i64::from(case.history.useful()),
             useless_restarts: i64::from(case.history.useless_restarts()),
+            out_of_memory: sick.iter().any(|pod| resize::out_of_memory(pod).is_some()),
             kubelet_back_off: sick.iter().any(|pod| kubelet::backs_off(pod)),
             reopen_count: i64::from(case.incident.reopen_count),
             affected: i64::try_from(case.incident.affected.len()).unwrap_or(i64::MAX),
@@ -117,6 +130,7 @@ pub fn facts(case: &Case<'_>) -> Facts {
             pods: i64::try_from(pods.len()).unwrap_or(i64::MAX),
             maximum_useless_restarts: i64::from(subject.policy.maximum_useless_restarts),
             new_release_fails: releases.is_some_and(|releases| releases.new_fails),
+            memory_may_grow: resize::may_grow(subject, &sick),
             old_release_serves: releases.is_some_and(|releases| releases.old_serves),
         }),
         tenant: case.subject.as_ref().map(|subject| TenantFacts { name: subject.tenant.name.to_string() }),

@@ -12,6 +12,25 @@ const UNCLEAR: SignedDuration = SignedDuration::from_secs(30);
 
 /// The pod to evict, or why there is none.
 pub(crate) fn find<'a>(case: &Case<'a>, subject: &Subject<'a>) -> Result<&'a Arc<PodRecord>, Stop> {
+    let pod = named_pod(case, subject)?;
+    if let Some(action) = case.history.done_to(ActionKind::EvictPod, &pod.uid) {
+        return Err(Stop::wait(format!(
+            "{} was evicted already ({}); a pod is evicted once",
+            pod.key, action.id
+        )));
+    }
+    // Only where nothing names the sick pod could this be another one.
+    if named(case).is_empty() && pod.serving() {
+        let others = case.pods().into_iter().filter(|other| other.uid != pod.uid && !other.deleting);
+        if others.count() > 0 {
+            return Err(Stop::wait(format!("{} serves and others do not: it is not the sick one", pod.key)));
+        }
+    }
+    Ok(pod)
+}
+
+/// The pod that is meant, whatever is to be done to it; or why there is none.
+pub(crate) fn named_pod<'a>(case: &Case<'a>, subject: &Subject<'a>) -> Result<&'a Arc<PodRecord>, Stop> {
     let named = named(case);
     let pod = match named.as_slice() {
         [] => of_workload(case, subject)?,
@@ -28,19 +47,6 @@ pub(crate) fn find<'a>(case: &Case<'a>, subject: &Subject<'a>) -> Result<&'a Arc
     }
     if matches!(pod.phase, PodPhase::Succeeded | PodPhase::Failed) {
         return Err(Stop::wait(format!("{} has ended: its controller replaces it", pod.key)));
-    }
-    if let Some(action) = case.history.done_to(ActionKind::EvictPod, &pod.uid) {
-        return Err(Stop::wait(format!(
-            "{} was evicted already ({}); a pod is evicted once",
-            pod.key, action.id
-        )));
-    }
-    // Only where nothing names the sick pod could this be another one.
-    if named.is_empty() && pod.serving() {
-        let others = case.pods().into_iter().filter(|other| other.uid != pod.uid && !other.deleting);
-        if others.count() > 0 {
-            return Err(Stop::wait(format!("{} serves and others do not: it is not the sick one", pod.key)));
-        }
     }
     Ok(pod)
 }

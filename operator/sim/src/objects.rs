@@ -141,6 +141,7 @@ pub fn pod(
         template_hash: Some(hash.clone()),
         local_data: false,
         containers: vec![ContainerRecord {
+            memory: homeostat_knowledge::records::Memory::default(),
             name: Name::from(CONTAINER),
             ready: true,
             restarts: 0,
@@ -175,6 +176,7 @@ pub fn controller(
         owner,
         gitops_owner: None,
         finished: None,
+        run: homeostat_knowledge::records::RunTimes::default(),
         hold: None,
     }
 }

@@ -130,6 +130,9 @@ pub struct GivenIncident {
     pub seen_on: Option<String>,
     /// UID of the pod of the cause; `uid-NAME` when absent.
     pub uid: Option<String>,
+    /// A second active finding on the workload.
+    #[serde(deserialize_with = "words::read_some_finding")]
+    pub also: Option<String>,
     /// How sure the finding is, 0 to 1.
     pub confidence: f64,
     /// `Open`, `Acting`, `Mitigated`, `Resolved` or `HandedOver`.
@@ -161,6 +164,7 @@ impl Default for GivenIncident {
             cause: "pod order-a".into(),
             seen_on: None,
             uid: None,
+            also: None,
             confidence: 0.97,
             state: "Open".into(),
             since: 1.5,
@@ -210,6 +214,8 @@ pub struct GivenWorkload {
     pub repeatable: bool,
     /// Least and most replicas.
     pub bounds: Option<[u64; 2]>,
+    /// Least and most memory of a container, MiB.
+    pub memory_bounds: Option<[u64; 2]>,
     /// Labels of its pods beside `app`.
     pub labels: BTreeMap<String, String>,
 }
@@ -232,6 +238,7 @@ impl Default for GivenWorkload {
             allow: Vec::new(),
             repeatable: false,
             bounds: None,
+            memory_bounds: None,
             labels: BTreeMap::new(),
         }
     }
@@ -268,6 +275,10 @@ pub struct GivenPod {
     /// End of the run before.
     #[serde(deserialize_with = "words::read_some_seconds")]
     pub last_end: Option<f64>,
+    /// Why its container ended, e.g. `OOMKilled`.
+    pub reason: String,
+    /// Memory request and limit of its container, MiB; absent: none.
+    pub memory: Option<[u64; 2]>,
     /// Node that it runs on.
     pub node: String,
     /// Keeps data that goes with it.
@@ -294,6 +305,8 @@ impl Default for GivenPod {
             state_since: None,
             started: None,
             last_end: None,
+            reason: "Error".into(),
+            memory: None,
             node: "node-1".into(),
             local_data: false,
             of: "order".into(),
@@ -318,7 +331,7 @@ pub struct GivenJob {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, rename_all = "camelCase", deny_unknown_fields)]
 pub struct GivenAction {
-    /// Kind: `EvictPod`, `RollingRestart` or `Notify`.
+    /// Kind: `EvictPod`, `RollingRestart`, `ScaleUp`, `ResizePod`, `Suspend` or `Notify`.
     #[serde(deserialize_with = "words::read_action")]
     pub kind: String,
     /// UID of the target.

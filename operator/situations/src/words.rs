@@ -59,6 +59,17 @@ pub(crate) fn read_finding<'de, D: Deserializer<'de>>(deserializer: D) -> Result
     word(deserializer, "finding", |text| FindingKind::from_name(text).is_some())
 }
 
+pub(crate) fn read_some_finding<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<String>, D::Error> {
+    match Option::<String>::deserialize(deserializer)? {
+        Some(text) if FindingKind::from_name(&text).is_none() => {
+            Err(D::Error::custom(format!("no finding is called {text:?}")))
+        }
+        found => Ok(found),
+    }
+}
+
 pub(crate) fn read_incident_state<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     word(deserializer, "incident state", |text| incident_state(text).is_some())
 }

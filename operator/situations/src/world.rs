@@ -10,7 +10,7 @@ use homeostat_knowledge::observation::{Change, ObjectChange, ObjectKind, SourceR
 use homeostat_knowledge::plan::{Expectation, Undo};
 use homeostat_knowledge::policy::{Archetype, Bounds, Freeze, KillSwitch, PLATFORM_TENANT, Permits};
 use homeostat_knowledge::records::{
-    ControllerKey, Hold, JobEnd, NodeRecord, OwnerRecord, PodPhase, Termination,
+    ControllerKey, Hold, JobEnd, Memory, NodeRecord, OwnerRecord, PodPhase, Termination,
 };
 use homeostat_knowledge::{
     ActionId, ActionKind, ActionOutcome, ActionRecord, ActionState, Before, Cause, ContainerRecord,
@@ -245,6 +245,7 @@ fn policy(space: &str, name: &str, given: &GivenWorkload, kind: ControllerKind) 
             allow: given.allow.iter().copied().collect(),
             repeatable: given.repeatable,
             replicas: given.bounds.map(|[min, max]| Bounds { min, max }),
+            memory_bytes: given.memory_bounds.map(|[min, max]| Bounds { min: min << 20, max: max << 20 }),
             ..Permits::default()
         },
     }
@@ -276,6 +277,7 @@ fn controller(
         owner,
         gitops_owner: given.gitops.as_deref().map(Name::from),
         finished: None,
+        run: homeostat_knowledge::records::RunTimes::default(),
         hold: None,
     }
 }
@@ -327,7 +329,7 @@ impl GivenPod {
     pub fn record(&self, space: &str, kind: ControllerKind) -> PodRecord {
         let since = ago(self.state_since.unwrap_or(self.created));
         let end = |at: f64, started: Option<f64>| Termination {
-            reason: "Error".into(),
+            reason: self.reason.as_str().into(),
             exit_code: 137,
             started: started.map(ago),
             finished: Some(ago(at)),
@@ -362,6 +364,10 @@ impl GivenPod {
             template_hash: None,
             local_data: self.local_data,
             containers: vec![ContainerRecord {
+                memory: self.memory.map_or_else(Memory::default, |[request, limit]| Memory {
+                    request: Some(request << 20),
+                    limit: Some(limit << 20),
+                }),
                 name: "app".into(),
                 ready: self.ready,
                 restarts: self.restarts,
@@ -377,6 +383,16 @@ impl GivenAction {
         let kind = ActionKind::from_name(&self.kind).unwrap_or(ActionKind::EvictPod);
         let (object_kind, parameters) = match kind {
             ActionKind::RollingRestart => ("Deployment", Parameters::RollingRestart),
+            ActionKind::ScaleUp => ("Deployment", Parameters::ScaleUp { replicas: 2 }),
+            ActionKind::Suspend => ("CronJob", Parameters::Suspend { until: ago(-1800.0) }),
+            ActionKind::ResizePod => (
+                "Pod",
+                Parameters::ResizePod {
+                    container: "app".into(),
+                    cpu_millis: None,
+                    memory_bytes: Some(192 << 20),
+                },
+            ),
             ActionKind::Notify => ("Pod", Parameters::Notify { message: "told".to_owned() }),
             _ => ("Pod", Parameters::EvictPod),
         };
@@ -396,7 +412,11 @@ impl GivenAction {
             workload: ObjectKey::new(space, self.of.as_str()),
             playbook: PlaybookRef { name: "before".into(), version: 0, step: 1 },
             target: Target {
-                api_version: if object_kind == "Pod" { "v1".into() } else { "apps/v1".into() },
+                api_version: match object_kind {
+                    "Pod" => "v1".into(),
+                    "CronJob" => "batch/v1".into(),
+                    _ => "apps/v1".into(),
+                },
                 kind: object_kind.into(),
                 key: ObjectKey::new(space, "some"),
                 uid: Uid::new(self.uid.as_str()),
@@ -453,6 +473,25 @@ impl GivenIncident {
         }
     }
 
+    fn findings(&self, seen_on: Entity, kind: FindingKind, evidence: &[Evidence]) -> Vec<Finding> {
+        let finding = |id: &str, entity: Entity, kind: FindingKind| Finding {
+            id: FindingId::new(id),
+            entity,
+            kind,
+            since: ago(self.since),
+            detected: ago(self.since.min(self.last_seen + 0.1)),
+            last_seen: ago(self.last_seen),
+            confidence: self.confidence,
+            evidence: evidence.to_vec(),
+            active: !self.ended,
+        };
+        let also = self.also.as_deref().and_then(FindingKind::from_name);
+        let second = also
+            .zip(seen_on.workload().cloned())
+            .map(|(kind, key)| finding("finding-2", Entity::Workload { key }, kind));
+        std::iter::once(finding("finding-1", seen_on, kind)).chain(second).collect()
+    }
+
     fn incident_in(&self, space: &str) -> Incident {
         let workload = (self.workload != "none").then(|| ObjectKey::new(space, self.workload.as_str()));
         let entity = self.entity(space, &self.cause, workload.as_ref());
@@ -471,17 +510,7 @@ impl GivenIncident {
             workload,
             state,
             severity: Severity::Critical,
-            findings: vec![Finding {
-                id: FindingId::new("finding-1"),
-                entity: seen_on,
-                kind,
-                since: ago(self.since),
-                detected: ago(self.since.min(self.last_seen + 0.1)),
-                last_seen: ago(self.last_seen),
-                confidence: self.confidence,
-                evidence: evidence.clone(),
-                active: !self.ended,
-            }],
+            findings: self.findings(seen_on, kind, &evidence),
             // The confidence of a cause ranks it; that of its findings says how sure they are.
             causes: vec![Cause { entity, kind, confidence: self.confidence * 0.6, evidence }],
             affected: Vec::new(),

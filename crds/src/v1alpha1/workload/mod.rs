@@ -4,7 +4,7 @@ mod objectives;
 mod scaling;
 
 pub use objectives::{
-    BadDirection, Dependency, DependencyKind, Heartbeat, LatencyObjective, Objectives, Signal,
+    BadDirection, Dependency, DependencyKind, Heartbeat, LatencyObjective, Measures, Objectives, Signal,
 };
 pub use scaling::{
     Backlog, CalendarEntry, Fallback, Parallelism, QuantityBounds, ReplicaBounds, ResourceBounds, Scaling,

@@ -73,6 +73,20 @@ pub struct Signal {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 32), regex(pattern = DECIMAL))]
     pub minimum_effect: Option<String>,
+    /// What it measures, where that says what its trouble is and what may help.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub measures: Option<Measures>,
+}
+
+/// What a signal measures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum Measures {
+    /// Work that waits, in items: too much of it that still grows is `QueueGrowing`.
+    Backlog,
+    /// Memory in use, in bytes: `MemoryGrowing` when it will reach `threshold`, or the container's limit, within an hour.
+    MemoryBytes,
+    /// Seconds until a certificate ends: `CertificateExpiring` below `threshold`, or below two weeks.
+    CertificateSeconds,
 }
 
 /// Where a dependency is.

@@ -1,11 +1,15 @@
 //! What each status should say. Pure: the same picture gives the same statuses.
 
 use crate::validate::acceptance::CatalogueView;
-use crate::validate::{ControlEntry, Rejection, TenantEntry, Verdict, WorkloadEntry, wire_level};
+use crate::validate::{
+    ControlEntry, PlaybookEntry, Rejection, TenantEntry, Verdict, WorkloadEntry, wire_level,
+};
 use homeostat_crds::conditions::{Condition, Statement, complete, set};
 use homeostat_crds::v1alpha1::control_plane::{self, SourceState as WireSource, SourceStatus};
 use homeostat_crds::v1alpha1::workload::{self, Health};
-use homeostat_crds::v1alpha1::{ControlPlaneStatus, TenantStatus, WorkloadStatus, tenant};
+use homeostat_crds::v1alpha1::{
+    ControlPlaneStatus, PlaybookStatus, TenantStatus, WorkloadStatus, playbook, tenant,
+};
 use homeostat_crds::{ConditionStatus, ConditionType, MicroTime, Reason, clip};
 use homeostat_execute::guards::{Breaker, cooldown_until, open_breaker};
 use homeostat_execute::{ActionHistory, RootHistory, roots};
@@ -15,6 +19,7 @@ use homeostat_knowledge::{
     ControlPolicy, Entity, Incident, IncidentState, Level, ObjectKey, Severity, Snapshot, TenantName,
     TenantPolicy, Timestamp, WorkloadKey, WorkloadPolicy,
 };
+use homeostat_playbooks::LIBRARY;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
@@ -34,6 +39,8 @@ pub enum DesiredStatus {
     Workload(ObjectKey, Box<WorkloadStatus>),
     /// Of a `Tenant`.
     Tenant(ObjectKey, Box<TenantStatus>),
+    /// Of a `Playbook`.
+    Playbook(ObjectKey, Box<PlaybookStatus>),
     /// Of the `ControlPlane`.
     Control(ObjectKey, Box<ControlPlaneStatus>),
 }
@@ -56,6 +63,10 @@ pub fn desired_status(
     for entry in &view.tenants {
         let key = ObjectKey::new("", entry.name.0.clone());
         all.push((DesiredStatus::Tenant(key, Box::new(picture.tenant(entry, view))), entry.seen));
+    }
+    for entry in &view.playbooks {
+        let key = ObjectKey::new("", entry.name.clone());
+        all.push((DesiredStatus::Playbook(key, Box::new(picture.playbook(entry))), entry.seen));
     }
     for entry in &view.workloads {
         let status = Box::new(picture.workload(entry));
@@ -313,6 +324,27 @@ impl<'a> Picture<'a> {
         }
         status.conditions = conditions(says, tenant::CONDITIONS, entry.generation, self.time());
         status
+    }
+
+    fn playbook(&self, entry: &PlaybookEntry) -> PlaybookStatus {
+        let shipped = LIBRARY.iter().any(|(name, _)| *name == &*entry.name);
+        let (reason, text) = match &entry.text {
+            Ok(_) if shipped => {
+                (Reason::AsExpected, "Used instead of the shipped one of that name".to_owned())
+            }
+            Ok(_) => (Reason::AsExpected, "Used beside the shipped ones".to_owned()),
+            Err(why) => {
+                let instead = if shipped { "the shipped one of that name is used" } else { "it is not used" };
+                (Reason::InvalidSpec, clip(&format!("{why}; {instead}"), 1_024))
+            }
+        };
+        let accepted = entry.text.is_ok();
+        let says = [ConditionType::Ready, ConditionType::Accepted]
+            .map(|about| Statement::new(about, accepted, reason, text.clone()));
+        PlaybookStatus {
+            observed_generation: Some(entry.generation),
+            conditions: conditions(says.into(), playbook::CONDITIONS, entry.generation, self.time()),
+        }
     }
 
     fn storm(&self, policy: &TenantPolicy, workloads: usize) -> Statement {

@@ -124,6 +124,7 @@ fn well() -> (CatalogueView, Snapshot) {
         owner: None,
         gitops_owner: None,
         finished: None,
+        run: homeostat_knowledge::records::RunTimes::default(),
         hold: None,
     };
     let mut snapshot = Snapshot::default();

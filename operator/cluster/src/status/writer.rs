@@ -7,7 +7,7 @@ use crate::error::ClusterError;
 use crate::validate::Catalogue;
 use futures::{StreamExt, stream};
 use homeostat_crds::conditions::Condition;
-use homeostat_crds::v1alpha1::{ControlPlane, Tenant, Workload};
+use homeostat_crds::v1alpha1::{ControlPlane, Playbook, Tenant, Workload};
 use homeostat_execute::RootHistory;
 use homeostat_knowledge::{Clock, ObjectKey, SignedDuration, SnapshotSource};
 use kube::Client;
@@ -179,6 +179,7 @@ fn identity(desired: &DesiredStatus) -> (&'static str, ObjectKey) {
     match desired {
         DesiredStatus::Workload(key, _) => ("Workload", key.clone()),
         DesiredStatus::Tenant(key, _) => ("Tenant", key.clone()),
+        DesiredStatus::Playbook(key, _) => ("Playbook", key.clone()),
         DesiredStatus::Control(key, _) => ("ControlPlane", key.clone()),
     }
 }
@@ -187,6 +188,7 @@ fn desired_digest(desired: &DesiredStatus) -> u64 {
     match desired {
         DesiredStatus::Workload(_, status) => digest(Some(status)),
         DesiredStatus::Tenant(_, status) => digest(Some(status)),
+        DesiredStatus::Playbook(_, status) => digest(Some(status)),
         DesiredStatus::Control(_, status) => digest(Some(status)),
     }
 }
@@ -201,6 +203,11 @@ async fn write(client: &Client, desired: DesiredStatus) -> Result<(), ClusterErr
         }
         DesiredStatus::Tenant(key, mut status) => {
             let api = StatusApi::new::<Tenant>(client.clone(), key);
+            keep_times(&mut status.conditions, &api.conditions().await?);
+            api.apply(&status).await
+        }
+        DesiredStatus::Playbook(key, mut status) => {
+            let api = StatusApi::new::<Playbook>(client.clone(), key);
             keep_times(&mut status.conditions, &api.conditions().await?);
             api.apply(&status).await
         }

@@ -7,7 +7,7 @@
 
 use super::{Rejection, TenantDefaults};
 use homeostat_knowledge::ids::Uid;
-use homeostat_knowledge::observation::{Change, ObjectChange, ObjectKind};
+use homeostat_knowledge::observation::{Change, ObjectChange, ObjectKind, PlaybookText};
 use homeostat_knowledge::records::ControllerKey;
 use homeostat_knowledge::{
     ControlPolicy, ControllerKind, Name, TenantName, TenantPolicy, Timestamp, WorkloadKey, WorkloadPolicy,
@@ -79,6 +79,22 @@ pub struct TenantEntry {
     pub seen: u64,
 }
 
+/// Playbooks of people that are read; each decision looks at all of them.
+pub(crate) const MOST_PLAYBOOKS: usize = 256;
+
+/// A `Playbook` object with what the checker said.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PlaybookEntry {
+    /// Name.
+    pub name: Name,
+    /// `metadata.generation`.
+    pub generation: i64,
+    /// Its text, or why it is not used.
+    pub text: Result<Arc<PlaybookText>, Rejection>,
+    /// Digest of the status as last seen in the API server.
+    pub seen: u64,
+}
+
 /// The `ControlPlane` object.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ControlEntry {
@@ -103,6 +119,8 @@ pub(crate) enum Input {
     TenantGone(TenantName),
     WorkloadSeen(WorkloadEntry),
     WorkloadGone(WorkloadKey),
+    PlaybookSeen(PlaybookEntry),
+    PlaybookGone(Name),
     ControllerSeen(ControllerKey),
     ControllerGone(ControllerKey),
     Synced(ObjectKind),
@@ -114,6 +132,7 @@ pub(crate) struct Acceptance {
     control: Option<ControlEntry>,
     tenants: BTreeMap<TenantName, TenantEntry>,
     workloads: BTreeMap<WorkloadKey, Arc<WorkloadEntry>>,
+    playbooks: BTreeMap<Name, PlaybookEntry>,
     controllers: HashSet<ControllerKey>,
     claims: BTreeMap<ControllerKey, BTreeSet<WorkloadKey>>,
     owners: BTreeMap<Name, TenantName>,
@@ -187,6 +206,13 @@ impl Acceptance {
                     self.judge_workloads(rivals, &mut out);
                 }
             }
+            Input::PlaybookSeen(entry) => self.playbook_seen(entry, &mut out),
+            Input::PlaybookGone(name) => {
+                if let Some(old) = self.playbooks.remove(&name) {
+                    self.revision += 1;
+                    out.extend(old.text.is_ok().then_some(ObjectChange::Playbook(Change::Deleted(name))));
+                }
+            }
             Input::ControllerSeen(key) => {
                 if self.controllers.insert(key.clone()) {
                     self.judge_claims(&key, &mut out);
@@ -212,6 +238,23 @@ impl Acceptance {
 
     fn defaults(&self) -> TenantDefaults {
         self.control.as_ref().map_or_else(TenantDefaults::default, |control| control.defaults)
+    }
+
+    /// Only what the checker accepts is delivered; what was accepted before and no longer is, is taken back.
+    fn playbook_seen(&mut self, mut entry: PlaybookEntry, out: &mut Vec<ObjectChange>) {
+        let old = self.playbooks.get(&entry.name);
+        if old.is_none() && self.playbooks.len() >= MOST_PLAYBOOKS {
+            entry.text = Err(Rejection::TooMany { most: MOST_PLAYBOOKS });
+        }
+        let before = old.and_then(|old| old.text.as_ref().ok());
+        match (&entry.text, before) {
+            (Ok(text), Some(before)) if text == before => {}
+            (Ok(text), _) => out.push(ObjectChange::Playbook(Change::Applied(Arc::clone(text)))),
+            (Err(_), Some(_)) => out.push(ObjectChange::Playbook(Change::Deleted(entry.name.clone()))),
+            (Err(_), None) => {}
+        }
+        self.playbooks.insert(entry.name.clone(), entry);
+        self.revision += 1;
     }
 
     fn workload_seen(&mut self, entry: WorkloadEntry, out: &mut Vec<ObjectChange>) {
@@ -389,6 +432,8 @@ pub struct CatalogueView {
     pub tenants: Vec<TenantEntry>,
     /// Workloads.
     pub workloads: Vec<Arc<WorkloadEntry>>,
+    /// Playbooks of people.
+    pub playbooks: Vec<PlaybookEntry>,
 }
 
 /// Reads what the watches judged.
@@ -416,6 +461,7 @@ impl Catalogue {
             control: acceptance.control.clone(),
             tenants: acceptance.tenants.values().cloned().collect(),
             workloads: acceptance.workloads.values().cloned().collect(),
+            playbooks: acceptance.playbooks.values().cloned().collect(),
         }
     }
 }

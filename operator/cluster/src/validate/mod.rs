@@ -5,12 +5,14 @@
 
 pub(crate) mod acceptance;
 mod control;
+mod playbook;
 mod tenant;
 mod workload;
 
-pub use acceptance::{Catalogue, ControlEntry, TenantEntry, Verdict, WorkloadEntry};
+pub use acceptance::{Catalogue, ControlEntry, PlaybookEntry, TenantEntry, Verdict, WorkloadEntry};
 pub(crate) use control::kill_switch;
 pub use control::{TenantDefaults, control_policy, tenant_defaults};
+pub use playbook::playbook_text;
 pub use tenant::tenant_policy;
 pub use workload::workload_policy;
 
@@ -30,6 +32,18 @@ pub enum Rejection {
         /// What it must be.
         rule: String,
     },
+    /// The checker of playbooks refuses it.
+    #[error("{message}")]
+    Playbook {
+        /// Everything that is wrong, with line and column.
+        message: String,
+    },
+    /// There are more objects of this kind than are read.
+    #[error("there are more than {most} of them; delete some")]
+    TooMany {
+        /// How many are read.
+        most: usize,
+    },
     /// The object as stored does not have the shape that this version understands.
     #[error("it cannot be read: {message}")]
     Unreadable {
@@ -46,6 +60,25 @@ impl Rejection {
     ) -> Self {
         Self::Field { field: field.into(), found: format!("{found}"), rule: rule.into() }
     }
+}
+
+/// Longest name of a namespace (RFC 1123 label).
+const LABEL: usize = 63;
+/// Longest name of any other object (RFC 1123 subdomain).
+const SUBDOMAIN: usize = 253;
+
+/// A name that the API server could have given; the schema says so too, and an older one may not have.
+fn object_name(field: &str, text: &str, longest: usize, rule: &str) -> Result<(), Rejection> {
+    let plain = |letter: char| letter.is_ascii_lowercase() || letter.is_ascii_digit();
+    let valid = (1..=longest).contains(&text.len())
+        && text.starts_with(plain)
+        && text.ends_with(plain)
+        && text.chars().all(|letter| plain(letter) || letter == '-' || (longest > LABEL && letter == '.'));
+    if valid {
+        return Ok(());
+    }
+    let shown: String = text.chars().filter(|letter| !letter.is_control()).take(64).collect();
+    Err(Rejection::field(field, format!("`{shown}`"), rule))
 }
 
 /// A whole number within bounds.

@@ -1,6 +1,6 @@
 //! `Tenant` becomes the tenant's policy.
 
-use super::{Rejection, TenantDefaults, action_kind, bounded, level, seconds};
+use super::{LABEL, Rejection, TenantDefaults, action_kind, bounded, level, object_name, seconds};
 use homeostat_crds::v1alpha1::Tenant;
 use homeostat_crds::v1alpha1::tenant::{OWN_NAMESPACE, RESERVED_NAMESPACES};
 use homeostat_crds::{Subject, SubjectKind};
@@ -21,6 +21,8 @@ pub fn tenant_policy(
     let mut namespaces = BTreeSet::new();
     for (index, namespace) in spec.namespaces.iter().enumerate() {
         let field = format!("spec.namespaces[{index}]");
+        // Empty selects nothing and there is no match-all: a tenant names what it owns.
+        object_name(&field, namespace, LABEL, "it must be the name of one namespace")?;
         if RESERVED_NAMESPACES.contains(&namespace.as_str()) {
             let rule = "the cluster's own namespaces cannot belong to a Tenant";
             return Err(Rejection::field(field, format!("`{namespace}`"), rule));
@@ -28,11 +30,6 @@ pub fn tenant_policy(
         let own = namespace == OWN_NAMESPACE || reserved.contains(namespace);
         if own != platform {
             let rule = "Homeostat's own namespace belongs to the Tenant platform, which has no other";
-            return Err(Rejection::field(field, format!("`{namespace}`"), rule));
-        }
-        if namespace.is_empty() || namespace.contains('*') {
-            // Empty selects nothing and there is no match-all: a tenant names what it owns.
-            let rule = "it must be the name of one namespace";
             return Err(Rejection::field(field, format!("`{namespace}`"), rule));
         }
         namespaces.insert(Name::from(namespace.as_str()));

@@ -1,16 +1,18 @@
 //! `Workload` becomes the workload's policy.
 
-use super::{Rejection, bounded, decimal};
+use super::{Rejection, SUBDOMAIN, bounded, decimal, object_name};
 use crate::ledger::{in_bytes, in_millis};
 use homeostat_crds::Quantity;
 use homeostat_crds::common::ANNOTATION_DO_NOT_TOUCH_UNTIL;
 use homeostat_crds::v1alpha1::Workload;
 use homeostat_crds::v1alpha1::workload::{
     Allowance as WireAllowance, Archetype as WireArchetype, BadDirection, Criticality, Dependency,
-    DependencyKind, QuantityBounds,
+    DependencyKind, Measures as WireMeasures, QuantityBounds,
 };
 use homeostat_knowledge::ids::Uid;
-use homeostat_knowledge::policy::{Allowance, Archetype, Bounds, LatencyObjective, Permits, SignalPolicy};
+use homeostat_knowledge::policy::{
+    Allowance, Archetype, Bounds, LatencyObjective, Measures, Permits, SignalPolicy,
+};
 use homeostat_knowledge::records::ControllerKey;
 use homeostat_knowledge::{ControllerKind, Name, ObjectKey, Timestamp, WorkloadPolicy};
 
@@ -22,6 +24,15 @@ pub fn workload_policy(object: &Workload) -> Result<WorkloadPolicy, Rejection> {
     let name = Name::from(metadata.name.as_deref().unwrap_or_default());
 
     let target = &spec.target_ref;
+    object_name("spec.targetRef.name", &target.name, SUBDOMAIN, "it must be the name of one object")?;
+    for (index, playbook) in spec.playbooks.iter().enumerate() {
+        object_name(
+            &format!("spec.playbooks[{index}]"),
+            playbook,
+            SUBDOMAIN,
+            "it must be the name of a Playbook",
+        )?;
+    }
     let kind = ControllerKind::from_kind(&target.kind);
     if let Some((api_version, _)) = kind.api()
         && api_version != target.api_version
@@ -66,6 +77,7 @@ pub fn workload_policy(object: &Workload) -> Result<WorkloadPolicy, Rejection> {
             bad_above: signal.bad_direction == BadDirection::Above,
             threshold: number(&field("threshold"), signal.threshold.as_deref())?,
             minimum_effect: number(&field("minimumEffect"), signal.minimum_effect.as_deref())?,
+            measures: signal.measures.map_or(Measures::Other, measures),
         });
     }
 
@@ -105,6 +117,14 @@ pub fn workload_policy(object: &Workload) -> Result<WorkloadPolicy, Rejection> {
         surge_after_crash: spec.restart.surge_after_crash,
         permits: permits(object)?,
     })
+}
+
+fn measures(wire: WireMeasures) -> Measures {
+    match wire {
+        WireMeasures::Backlog => Measures::Backlog,
+        WireMeasures::MemoryBytes => Measures::MemoryBytes,
+        WireMeasures::CertificateSeconds => Measures::CertificateSeconds,
+    }
 }
 
 /// What is permitted beyond the ordinary. An unreadable bound is an error, not "no bound".

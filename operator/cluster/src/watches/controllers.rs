@@ -6,9 +6,10 @@ use crate::validate::acceptance::Input;
 use homeostat_crds::common::{ANNOTATION_RESTARTED_BY, ANNOTATION_ROLLED_BACK_BY};
 use homeostat_knowledge::ids::Uid;
 use homeostat_knowledge::observation::{Change, ObjectChange, ObjectKind};
-use homeostat_knowledge::records::{ControllerKey, JobEnd};
-use homeostat_knowledge::{ControllerKind, ControllerRecord, Name, ObjectKey};
+use homeostat_knowledge::records::{ControllerKey, JobEnd, RunTimes};
+use homeostat_knowledge::{ControllerKind, ControllerRecord, Name, ObjectKey, SignedDuration};
 use k8s_openapi::api::{apps, batch};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::Resource;
 use serde::Deserialize;
 use std::collections::{BTreeMap, HashSet};
@@ -82,6 +83,7 @@ struct Spec {
     parallelism: Option<i32>,
     paused: Option<bool>,
     suspend: Option<bool>,
+    active_deadline_seconds: Option<i64>,
     /// Deployments.
     strategy: Option<Strategy>,
     /// `DaemonSet`s.
@@ -161,6 +163,8 @@ struct Status {
     active: Option<Active>,
     #[serde(default)]
     ready: Option<i32>,
+    start_time: Option<Time>,
+    completion_time: Option<Time>,
     /// Of a Job: how it ended.
     #[serde(default, deserialize_with = "null_is_empty")]
     conditions: Vec<Condition>,
@@ -309,6 +313,11 @@ pub(crate) fn record<S: Sort>(
         owner: metadata.controller(names),
         gitops_owner: gitops_owner(metadata).map(|owner| names.intern(owner)),
         finished: status.finished(),
+        run: RunTimes {
+            started: status.start_time.as_ref().map(|at| at.0),
+            completed: status.completion_time.as_ref().map(|at| at.0),
+            deadline: spec.active_deadline_seconds.map(SignedDuration::from_secs),
+        },
         hold: hold(metadata),
         key: ControllerKey { kind: S::KIND, object: key },
     }
@@ -422,10 +431,16 @@ mod tests {
 
     #[test]
     fn jobs_have_no_rollout_and_cron_jobs_no_replicas() {
-        let job = json!({ "metadata": { "generation": 1 }, "spec": { "parallelism": 3, "suspend": true },
-                          "status": { "active": 2, "ready": 1 } });
+        let job = json!({ "metadata": { "generation": 1 }, "spec": { "parallelism": 3, "suspend": true, "activeDeadlineSeconds": 600 },
+                          "status": { "active": 2, "ready": 1, "startTime": "2026-11-22T09:00:00Z" } });
         let found = project::<Jobs>(&job);
         assert_eq!((found.replicas, found.current, found.ready), (3, 2, 1));
+        let run = RunTimes {
+            started: Some("2026-11-22T09:00:00Z".parse().unwrap()),
+            completed: None,
+            deadline: Some(SignedDuration::from_secs(600)),
+        };
+        assert_eq!(found.run, run);
         assert!(found.paused && !found.rolling_out());
         let cron = json!({ "spec": { "jobTemplate": { "spec": { "template": { "metadata": { "labels": { "a": "b" } } } } } },
                            "status": { "active": [{ "kind": "Job", "name": "x" }] } });

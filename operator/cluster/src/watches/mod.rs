@@ -14,6 +14,7 @@ pub(crate) mod light;
 mod marks;
 mod nodes;
 mod patience;
+mod playbooks;
 pub(crate) mod pods;
 mod pulse;
 mod run;
@@ -99,6 +100,7 @@ impl Watches {
         start.namespaced(|| events::Events);
         start.cluster(tenants::Tenants { reserved: options.reserved.clone() });
         start.namespaced(|| workloads::Workloads);
+        start.cluster(playbooks::Playbooks);
         start.cluster(control_plane::ControlPlanes);
         start.namespaced(|| incidents::Incidents);
         start.namespaced(|| actions::Actions);
@@ -108,7 +110,7 @@ impl Watches {
         Self { tasks, catalogue: Catalogue::new(acceptance) }
     }
 
-    /// What was judged of tenants, workloads and the control plane, for their status.
+    /// What was judged of tenants, workloads, playbooks and the control plane, for their status.
     pub fn catalogue(&self) -> Catalogue {
         self.catalogue.clone()
     }
@@ -136,6 +138,7 @@ fn gates(namespaces: &BTreeSet<String>) -> BTreeMap<ObjectKind, Gate> {
         (ObjectKind::Event, parts),
         (ObjectKind::Tenant, 1),
         (ObjectKind::Workload, parts),
+        (ObjectKind::Playbook, 1),
         (ObjectKind::Control, 1),
         (ObjectKind::Incident, parts),
         (ObjectKind::Action, parts),

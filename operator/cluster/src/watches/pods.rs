@@ -2,9 +2,11 @@
 
 use super::light::{Body, Interner, Meta, cut, null_is_empty};
 use super::run::{Cx, Effect, Watched};
+use crate::ledger::in_bytes;
+use homeostat_crds::Quantity;
 use homeostat_knowledge::ids::Uid;
 use homeostat_knowledge::observation::{Change, ObjectChange, ObjectKind};
-use homeostat_knowledge::records::{PodPhase, Termination};
+use homeostat_knowledge::records::{Memory, PodPhase, Termination};
 use homeostat_knowledge::{ContainerRecord, ContainerState, Name, ObjectKey, PodRecord};
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -51,6 +53,28 @@ struct Volume {
 #[derive(Clone, Debug, Deserialize)]
 struct Container {
     name: String,
+    #[serde(default, deserialize_with = "null_is_empty")]
+    resources: Resources,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+struct Resources {
+    #[serde(default, deserialize_with = "null_is_empty")]
+    requests: MemoryOnly,
+    #[serde(default, deserialize_with = "null_is_empty")]
+    limits: MemoryOnly,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+struct MemoryOnly {
+    memory: Option<Quantity>,
+}
+
+impl Container {
+    fn memory(&self) -> Memory {
+        let bytes = |amounts: &MemoryOnly| amounts.memory.as_ref().and_then(in_bytes);
+        Memory { request: bytes(&self.resources.requests), limit: bytes(&self.resources.limits) }
+    }
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -185,13 +209,16 @@ fn containers(spec: &Spec, status: &Status, names: &mut Interner) -> Vec<Contain
     for container in &spec.containers {
         let reported = status.container_statuses.iter().find(|reported| reported.name == container.name);
         records.push(match reported {
-            Some(reported) => container_record(reported, names),
+            Some(reported) => {
+                ContainerRecord { memory: container.memory(), ..container_record(reported, names) }
+            }
             None => ContainerRecord {
                 name: names.intern(&container.name),
                 ready: false,
                 restarts: 0,
                 state: ContainerState::Waiting { reason: names.intern("") },
                 last_termination: None,
+                memory: container.memory(),
             },
         });
     }
@@ -221,6 +248,7 @@ fn container_record(status: &ContainerStatus, names: &mut Interner) -> Container
         restarts: status.restart_count,
         state,
         last_termination: status.last_state.terminated.as_ref().map(|end| termination(end, names)),
+        memory: Memory::default(),
     }
 }
 

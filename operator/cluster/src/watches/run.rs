@@ -289,6 +289,7 @@ fn entity_of(change: &ObjectChange) -> Entity {
         | ObjectChange::Service(_)
         | ObjectChange::Config(_)
         | ObjectChange::Tenant(_)
+        | ObjectChange::Playbook(_)
         | ObjectChange::Control(_)
         | ObjectChange::Action(_)
         | ObjectChange::Incident(_)

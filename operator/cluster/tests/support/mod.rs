@@ -132,6 +132,7 @@ fn kind_of(plural: &str) -> (&'static str, &'static str) {
         "horizontalpodautoscalers" => ("autoscaling/v2", "HorizontalPodAutoscaler"),
         "tenants" => ("homeostat.dev/v1alpha1", "Tenant"),
         "workloads" => ("homeostat.dev/v1alpha1", "Workload"),
+        "playbooks" => ("homeostat.dev/v1alpha1", "Playbook"),
         "controlplanes" => ("homeostat.dev/v1alpha1", "ControlPlane"),
         "incidents" => ("homeostat.dev/v1alpha1", "Incident"),
         "actions" => ("homeostat.dev/v1alpha1", "Action"),

@@ -19,9 +19,18 @@ pub fn minimum_duration(kind: FindingKind) -> SignedDuration {
         | FindingKind::Slow
         | FindingKind::DependencyDown
         | FindingKind::JobFailed
+        | FindingKind::CertificateExpiring
         | FindingKind::NoData => SignedDuration::ZERO,
-        FindingKind::NotReady | FindingKind::SignalAbnormal => SignedDuration::from_secs(10),
-        FindingKind::Unschedulable | FindingKind::ImagePullFailed => SignedDuration::from_secs(30),
+        FindingKind::NotReady
+        | FindingKind::SignalAbnormal
+        | FindingKind::ReplicaOutlier
+        | FindingKind::MemoryGrowing => SignedDuration::from_secs(10),
+        // A short peak of load, or a node that is busy with a start, passes.
+        FindingKind::Unschedulable
+        | FindingKind::ImagePullFailed
+        | FindingKind::NoisyNeighbour
+        | FindingKind::QueueGrowing
+        | FindingKind::JobStuck => SignedDuration::from_secs(30),
         // The node controller waits as long before it calls a node unready.
         FindingKind::NodeNotReady => SignedDuration::from_secs(40),
         // The kubelet first tries to free what it is short of by itself.

@@ -184,13 +184,19 @@ pub fn is_object_state(kind: FindingKind) -> bool {
         | FindingKind::ImagePullFailed
         | FindingKind::NodeNotReady
         | FindingKind::NodePressure
-        | FindingKind::JobFailed => true,
+        | FindingKind::JobFailed
+        | FindingKind::JobStuck => true,
         FindingKind::Unreachable
         | FindingKind::Hung
         | FindingKind::ErrorBurst
         | FindingKind::Slow
         | FindingKind::DependencyDown
         | FindingKind::SignalAbnormal
+        | FindingKind::ReplicaOutlier
+        | FindingKind::NoisyNeighbour
+        | FindingKind::MemoryGrowing
+        | FindingKind::QueueGrowing
+        | FindingKind::CertificateExpiring
         | FindingKind::NoData => false,
     }
 }

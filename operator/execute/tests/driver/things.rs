@@ -33,6 +33,7 @@ pub fn pod(number: u64, created: Timestamp) -> PodRecord {
         template_hash: None,
         local_data: false,
         containers: vec![ContainerRecord {
+            memory: homeostat_knowledge::records::Memory::default(),
             name: Name::from("app"),
             ready: true,
             restarts: 0,
@@ -60,6 +61,7 @@ pub fn controller(kind: ControllerKind, name: &str, owner: Option<OwnerRecord>) 
         owner,
         gitops_owner: None,
         finished: None,
+        run: homeostat_knowledge::records::RunTimes::default(),
         hold: None,
     }
 }

@@ -246,6 +246,7 @@ impl World {
             owner: None,
             gitops_owner: None,
             finished: None,
+            run: homeostat_knowledge::records::RunTimes::default(),
             hold: None,
         };
         self.object(ObjectChange::Controller(Change::Applied(Arc::new(record.clone()))));
@@ -481,6 +482,7 @@ impl Workload {
             template_hash: None,
             local_data: false,
             containers: vec![ContainerRecord {
+                memory: homeostat_knowledge::records::Memory::default(),
                 name: Name::from("app"),
                 ready: ready && !deleting,
                 restarts: 0,
@@ -519,6 +521,7 @@ fn policy(key: &WorkloadKey) -> WorkloadPolicy {
         bad_above,
         threshold: None,
         minimum_effect: None,
+        measures: homeostat_knowledge::policy::Measures::default(),
     });
     WorkloadPolicy {
         key: key.clone(),

@@ -1,0 +1,81 @@
+//! Findings beside failing calls: slow by its own time, unlike its siblings, a signal out of range.
+
+use super::{Analyser, Seen};
+use homeostat_knowledge::{Entity, Evidence, FindingKind, SignedDuration, Snapshot, Timestamp};
+use std::collections::BTreeMap;
+
+/// Own time above the usual for so long before it is a finding: load passes, a sick process stays slow.
+const SLOW_LASTS: SignedDuration = SignedDuration::from_secs(8);
+
+impl Analyser {
+    pub(super) fn slow_findings(
+        &self,
+        snapshot: &Snapshot,
+        now: Timestamp,
+        seen: &mut BTreeMap<(Entity, FindingKind), Seen>,
+    ) {
+        for (workload, slow) in self.golden.slow() {
+            let entity = Entity::Workload { key: workload.clone() };
+            // A start is slow by nature; and what already fails its callers has a finding.
+            let starting = snapshot
+                .pods_of(workload)
+                .any(|pod| pod.deleting || now.duration_since(pod.created) < SignedDuration::from_secs(20));
+            if starting || seen.keys().any(|(other, _)| other.workload() == Some(workload)) {
+                continue;
+            }
+            let objective = snapshot.workloads.get(workload).and_then(|policy| policy.latency);
+            // Slower than usual but inside what was promised is no incident; without a promise it must last.
+            let lasted = now.duration_since(slow.since) >= SLOW_LASTS;
+            if objective.is_some_and(|objective| slow.seconds < objective.seconds) || !lasted {
+                continue;
+            }
+            seen.insert(
+                (entity, FindingKind::Slow),
+                Seen {
+                    since: slow.since,
+                    at: now,
+                    confidence: 1.0 - slow.verdict.chance.min(0.5),
+                    evidence: vec![
+                        Evidence::new("own time, p90 of one second", format!("{:.0} ms", slow.seconds * 1e3))
+                            .usual(format!(
+                                "{:.0} to {:.0} ms",
+                                slow.verdict.usual.0 * 1e3,
+                                slow.verdict.usual.1 * 1e3
+                            )),
+                        Evidence::new(
+                            "chance of this without a fault",
+                            format!("{:.0e}", slow.verdict.chance.max(1e-30)),
+                        ),
+                    ],
+                },
+            );
+        }
+    }
+
+    pub(super) fn signal_findings(&self, now: Timestamp, seen: &mut BTreeMap<(Entity, FindingKind), Seen>) {
+        for (workload, kind, since, evidence) in self.signals.abnormal() {
+            let entity = Entity::Workload { key: workload.clone() };
+            seen.insert((entity, kind), Seen { since, at: now, confidence: 0.99, evidence });
+        }
+    }
+
+    /// One replica against its siblings. What already has a finding of another sort is explained by that one.
+    pub(super) fn replica_findings(
+        &self,
+        snapshot: &Snapshot,
+        now: Timestamp,
+        seen: &mut BTreeMap<(Entity, FindingKind), Seen>,
+    ) {
+        for apart in self.golden.apart(snapshot) {
+            let explained = apart.entity.workload().is_some_and(|workload| {
+                seen.keys().any(|(other, kind)| {
+                    *kind != FindingKind::ReplicaOutlier && other.workload() == Some(workload)
+                })
+            });
+            if !explained {
+                let found = Seen { since: apart.since, at: now, confidence: 0.99, evidence: apart.evidence };
+                seen.insert((apart.entity, apart.kind), found);
+            }
+        }
+    }
+}

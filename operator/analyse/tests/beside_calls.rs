@@ -1,0 +1,329 @@
+//! Findings that need no failing call: replicas unlike their siblings, a node that slows everybody, named signals.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+
+use homeostat_analyse::Analyser;
+use homeostat_knowledge::observation::{Change, ObjectChange, Sample, Span, SpanKind};
+use homeostat_knowledge::policy::{Archetype, Measures, Permits, SignalPolicy};
+use homeostat_knowledge::records::{ControllerKey, Memory, NodeRecord, OwnerRecord, PodPhase, RunTimes};
+use homeostat_knowledge::{
+    CallOutcome, ContainerRecord, ContainerState, ControllerKind, ControllerRecord, Entity, Finding,
+    FindingKind, Name, ObjectKey, Observation, PodRecord, Signal, SignedDuration, Snapshot, Timestamp, Uid,
+    WorkloadPolicy,
+};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+const REPLICAS: usize = 4;
+
+fn key(name: &str) -> ObjectKey {
+    ObjectKey::new("shop", name)
+}
+
+struct World {
+    now: Timestamp,
+    snapshot: Snapshot,
+    analyser: Analyser,
+    calls: u64,
+    findings: Vec<Finding>,
+}
+
+impl World {
+    /// Workloads with four replicas each, the first of them on `node-0`, and so on.
+    fn new(workloads: &[(&str, Vec<SignalPolicy>)]) -> Self {
+        let now = Timestamp::from_second(1_000_000).unwrap();
+        let mut world = Self {
+            now,
+            snapshot: Snapshot::default(),
+            analyser: Analyser::new(),
+            calls: 0,
+            findings: Vec::new(),
+        };
+        for node in 0..REPLICAS {
+            world.object(&ObjectChange::Node(Change::Applied(Arc::new(NodeRecord {
+                name: Name::from(format!("node-{node}")),
+                uid: Uid::new(format!("uid-node-{node}")),
+                ready: true,
+                cordoned: false,
+                zone: None,
+                allocatable_pods: 110,
+                pressures: Vec::new(),
+                control_plane: false,
+                hold: None,
+            }))));
+        }
+        for (name, signals) in workloads {
+            world.workload(name, signals.clone());
+        }
+        world
+    }
+
+    fn workload(&mut self, name: &str, signals: Vec<SignalPolicy>) {
+        let target = ControllerKey { kind: ControllerKind::StatefulSet, object: key(name) };
+        let replicas = i32::try_from(REPLICAS).unwrap();
+        self.object(&ObjectChange::Controller(Change::Applied(Arc::new(ControllerRecord {
+            key: target.clone(),
+            uid: Uid::new(format!("uid-{name}")),
+            resource_version: "1".into(),
+            generation: 1,
+            observed_generation: 1,
+            replicas,
+            current: replicas,
+            ready: replicas,
+            updated: replicas,
+            revision: None,
+            surges: true,
+            paused: false,
+            template_labels: BTreeMap::new(),
+            owner: None,
+            gitops_owner: None,
+            finished: None,
+            run: RunTimes::default(),
+            hold: None,
+        }))));
+        self.object(&ObjectChange::Workload(Change::Applied(Arc::new(WorkloadPolicy {
+            key: key(name),
+            uid: Uid::new(format!("w-{name}")),
+            generation: 1,
+            target,
+            archetype: Archetype::Service,
+            criticality: 500,
+            availability: None,
+            latency: None,
+            signals,
+            dependencies: Vec::new(),
+            playbooks: BTreeSet::new(),
+            paused: false,
+            do_not_touch_until: None,
+            maximum_useless_restarts: 2,
+            surge_after_crash: true,
+            permits: Permits::default(),
+        }))));
+        for replica in 0..REPLICAS {
+            let since = self.now - SignedDuration::from_hours(1);
+            self.object(&ObjectChange::Pod(Change::Applied(Arc::new(PodRecord {
+                key: key(&format!("{name}-{replica}")),
+                uid: Uid::new(format!("uid-{name}-{replica}")),
+                resource_version: "1".into(),
+                node: Some(Name::from(format!("node-{replica}"))),
+                ip: None,
+                phase: PodPhase::Running,
+                owner: Some(OwnerRecord {
+                    kind: ControllerKind::StatefulSet,
+                    name: Name::from(name),
+                    uid: Uid::new(format!("uid-{name}")),
+                }),
+                deleting: false,
+                ready: true,
+                unschedulable: None,
+                created: since,
+                template_hash: None,
+                local_data: false,
+                containers: vec![ContainerRecord {
+                    memory: Memory { request: Some(1_000), limit: Some(1_000) },
+                    name: "app".into(),
+                    ready: true,
+                    restarts: 0,
+                    state: ContainerState::Running { since },
+                    last_termination: None,
+                }],
+            }))));
+        }
+    }
+
+    fn object(&mut self, change: &ObjectChange) {
+        self.snapshot = self.snapshot.clone().apply(change, self.now);
+    }
+
+    /// Answers of every replica for a while, five a second; `seconds` and outcome of each.
+    fn serve(&mut self, length: i64, names: &[&str], answer: &dyn Fn(&str, usize) -> (f64, CallOutcome)) {
+        for _ in 0..length * 5 {
+            let mut batch = Vec::new();
+            for name in names {
+                for replica in 0..REPLICAS {
+                    self.calls += 1;
+                    let (seconds, outcome) = answer(name, replica);
+                    batch.push(Observation {
+                        tenant: None,
+                        entity: Entity::Pod {
+                            key: key(&format!("{name}-{replica}")),
+                            uid: Uid::new(format!("uid-{name}-{replica}")),
+                            workload: Some(key(name)),
+                        },
+                        event_time: self.now,
+                        arrival_time: self.now,
+                        signal: Signal::Span(Span {
+                            trace: u128::from(self.calls),
+                            id: self.calls,
+                            parent: 0,
+                            kind: SpanKind::Server,
+                            start: self.now - SignedDuration::from_secs_f64(seconds),
+                            end: self.now,
+                            operation: "op".into(),
+                            outcome,
+                            peer: None,
+                        }),
+                    });
+                }
+            }
+            self.analyser.ingest(&self.snapshot, &batch);
+            self.look(SignedDuration::from_millis(200));
+        }
+    }
+
+    /// One sample of a signal of `order`, a minute after the one before.
+    fn sample(&mut self, metric: &str, series: &str, value: f64) {
+        let sample = Sample {
+            metric: metric.into(),
+            series: series.into(),
+            value,
+            counter: false,
+            asked_by: Some(key("order")),
+        };
+        let observation = Observation {
+            tenant: None,
+            entity: Entity::Workload { key: key("order") },
+            event_time: self.now,
+            arrival_time: self.now,
+            signal: Signal::Sample(sample),
+        };
+        self.analyser.ingest(&self.snapshot, &[observation]);
+        self.look(SignedDuration::from_mins(1));
+    }
+
+    fn look(&mut self, step: SignedDuration) {
+        let evaluation = self.analyser.evaluate(&self.snapshot, self.now);
+        self.findings = evaluation.findings.into_iter().filter(|finding| finding.active).collect();
+        self.now += step;
+    }
+
+    fn kinds(&self) -> Vec<(FindingKind, String)> {
+        self.findings.iter().map(|finding| (finding.kind, finding.entity.name().to_owned())).collect()
+    }
+}
+
+#[test]
+fn one_slow_replica_is_named_and_forgotten_when_it_is_well() {
+    let mut world = World::new(&[("order", Vec::new())]);
+    let usual = |_: &str, replica: usize| (0.010 + 0.002 * replica as f64, CallOutcome::Ok);
+    world.serve(30, &["order"], &usual);
+    assert_eq!(world.kinds(), []);
+    world.serve(25, &["order"], &|name, replica| {
+        if replica == 2 { (0.4, CallOutcome::Ok) } else { usual(name, replica) }
+    });
+    assert_eq!(world.kinds(), [(FindingKind::ReplicaOutlier, "order-2".to_owned())]);
+    let evidence = world.findings[0].evidence[0].to_string();
+    assert!(evidence.contains("3 of 4 replicas") && evidence.contains("own time"), "{evidence}");
+    world.serve(25, &["order"], &usual);
+    assert_eq!(world.kinds(), []);
+}
+
+#[test]
+fn a_replica_with_errors_of_its_own_is_named_and_a_fast_one_is_not() {
+    let mut world = World::new(&[("order", Vec::new())]);
+    world.serve(40, &["order"], &|_, replica| match replica {
+        1 => (0.2, CallOutcome::ServerError),
+        3 => (0.001, CallOutcome::Ok),
+        _ => (0.2, CallOutcome::Ok),
+    });
+    assert_eq!(world.kinds(), [(FindingKind::ReplicaOutlier, "order-1".to_owned())]);
+    assert!(world.findings[0].evidence[0].to_string().contains("own errors"));
+}
+
+#[test]
+fn a_node_that_slows_replicas_of_two_workloads_is_the_reason_and_one_workload_is_not_enough() {
+    let mut world = World::new(&[("order", Vec::new()), ("stock", Vec::new())]);
+    let on_node = |victims: &'static [&'static str]| {
+        move |name: &str, replica: usize| {
+            let slow = replica == 0 && victims.contains(&name);
+            (if slow { 0.5 } else { 0.01 }, CallOutcome::Ok)
+        }
+    };
+    world.serve(30, &["order", "stock"], &on_node(&["order"]));
+    assert_eq!(world.kinds(), [(FindingKind::ReplicaOutlier, "order-0".to_owned())]);
+    world.serve(30, &["order", "stock"], &on_node(&["order", "stock"]));
+    let kinds = world.kinds();
+    assert_eq!(kinds.len(), 3, "{kinds:?}");
+    assert!(kinds.contains(&(FindingKind::NoisyNeighbour, "node-0".to_owned())), "{kinds:?}");
+}
+
+#[test]
+fn everybody_slow_is_no_outlier() {
+    let mut world = World::new(&[("order", Vec::new())]);
+    world.serve(40, &["order"], &|_, replica| (0.4 + 0.05 * replica as f64, CallOutcome::Ok));
+    assert!(
+        world.kinds().iter().all(|(kind, _)| *kind != FindingKind::ReplicaOutlier),
+        "{:?}",
+        world.kinds()
+    );
+}
+
+fn signal(measures: Measures, threshold: Option<f64>) -> SignalPolicy {
+    SignalPolicy {
+        name: "signal".into(),
+        promql: "x".into(),
+        unit: "u".into(),
+        bad_above: true,
+        threshold,
+        minimum_effect: None,
+        measures,
+    }
+}
+
+/// What is found at the end of samples a minute apart.
+fn found(measures: Measures, threshold: Option<f64>, values: impl Iterator<Item = f64>) -> Vec<FindingKind> {
+    let mut world = World::new(&[("order", vec![signal(measures, threshold)])]);
+    for value in values {
+        world.sample("signal", "", value);
+    }
+    world.kinds().into_iter().map(|(kind, _)| kind).collect()
+}
+
+#[test]
+fn what_a_signal_measures_says_what_its_trouble_is() {
+    let day = 86_400.0;
+    let rising = || (0..6).map(|minute| 100.0 + 10.0 * f64::from(minute));
+    let high = || std::iter::repeat_n(150.0, 6);
+    assert_eq!(found(Measures::Backlog, Some(90.0), rising()), [FindingKind::QueueGrowing]);
+    assert_eq!(
+        found(Measures::Backlog, Some(90.0), high()),
+        [FindingKind::SignalAbnormal],
+        "it does not grow"
+    );
+    assert_eq!(found(Measures::Backlog, Some(200.0), rising()), []);
+    assert_eq!(found(Measures::Other, Some(90.0), rising()), [FindingKind::SignalAbnormal]);
+    let left = |days: f64| std::iter::repeat_n(days * day, 3);
+    assert_eq!(found(Measures::CertificateSeconds, None, left(10.0)), [FindingKind::CertificateExpiring]);
+    assert_eq!(found(Measures::CertificateSeconds, None, left(20.0)), []);
+    assert_eq!(
+        found(Measures::CertificateSeconds, Some(30.0 * day), left(20.0)),
+        [FindingKind::CertificateExpiring]
+    );
+}
+
+#[test]
+fn memory_is_compared_with_its_threshold_or_with_the_limit_of_the_container() {
+    let leak = || (0..45).map(|minute| 600.0 + 5.0 * f64::from(minute));
+    assert_eq!(found(Measures::MemoryBytes, Some(1_000.0), leak()), [FindingKind::MemoryGrowing]);
+    assert_eq!(
+        found(Measures::MemoryBytes, None, leak()),
+        [FindingKind::MemoryGrowing],
+        "limit of the container"
+    );
+    assert_eq!(found(Measures::MemoryBytes, Some(10_000.0), leak()), []);
+    let flat = (0..45).map(|minute| 900.0 + f64::from(minute % 3));
+    assert_eq!(found(Measures::MemoryBytes, None, flat), []);
+}
+
+#[test]
+fn the_series_of_a_replaced_pod_is_forgotten() {
+    let mut world = World::new(&[("order", vec![signal(Measures::Other, Some(90.0))])]);
+    for _ in 0..3 {
+        world.sample("signal", "old", 100.0);
+    }
+    assert_eq!(world.kinds().len(), 1);
+    for _ in 0..8 {
+        world.sample("signal", "new", 10.0);
+    }
+    assert_eq!(world.kinds(), []);
+}

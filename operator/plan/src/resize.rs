@@ -1,0 +1,98 @@
+//! More memory for the container that ran out of it, in place.
+
+use crate::case::{Case, Subject};
+use crate::changes::seen_long_enough;
+use crate::decision::Stop;
+use crate::planner::{Chosen, before, willing};
+use crate::sick;
+use homeostat_knowledge::{
+    ActionKind, Before, ContainerRecord, ContainerState, Parameters, PodRecord, Snapshot, Timestamp,
+};
+use homeostat_playbooks::Rung;
+use std::sync::Arc;
+
+/// What the kubelet calls an end at the memory limit.
+const OUT_OF_MEMORY: &str = "OOMKilled";
+
+/// The container of a pod that last ended at its memory limit, and when.
+pub(crate) fn out_of_memory(pod: &PodRecord) -> Option<(&ContainerRecord, Option<Timestamp>)> {
+    pod.containers.iter().find_map(|container| {
+        let end = match &container.state {
+            ContainerState::Terminated(end) => Some(end),
+            _ => container.last_termination.as_ref(),
+        };
+        end.filter(|end| &*end.reason == OUT_OF_MEMORY).map(|end| (container, end.finished))
+    })
+}
+
+/// Memory of one of these pods lies below the upper bound that people set.
+pub(crate) fn may_grow(subject: &Subject<'_>, pods: &[&Arc<PodRecord>]) -> bool {
+    let Some(bounds) = subject.policy.permits.memory_bytes else { return false };
+    let mut limits = pods.iter().filter_map(|pod| out_of_memory(pod)?.0.memory.limit);
+    limits.any(|limit| limit < bounds.max)
+}
+
+/// The step on the sick pod: the wanted amount, or half as much again; never more than twice the request, never above
+/// the bound.
+pub(crate) fn step(case: &Case<'_>, subject: &Subject<'_>, number: u32, rung: &Rung) -> Result<Chosen, Stop> {
+    let Some(controller) = subject.controller else {
+        return Err(Stop::nothing(format!("what {} targets does not exist", subject.key)));
+    };
+    let pod = sick::named_pod(case, subject)?;
+    let Some((container, ended)) = out_of_memory(pod) else {
+        return Err(Stop::wait(format!("{} did not run out of memory", pod.key)));
+    };
+    let resized =
+        case.history.done_to(ActionKind::ResizePod, &pod.uid).and_then(|action| action.instants.sent);
+    if resized.is_some_and(|sent| ended.is_none_or(|ended| ended <= sent)) {
+        return Err(Stop::wait(format!("{} did not run out of memory since it was resized", pod.key)));
+    }
+    let taken_at = seen_long_enough(case, rung)?;
+    let (request, limit, bounds) =
+        match (container.memory.request, container.memory.limit, subject.policy.permits.memory_bytes) {
+            (Some(request), Some(limit), Some(bounds)) => (request, limit, bounds),
+            (_, _, None) => {
+                return Err(Stop::hand_over(format!("{} has no bounds for its memory", subject.key)));
+            }
+            _ => {
+                return Err(Stop::hand_over(format!(
+                    "{} of {} has no memory request and limit that could be raised",
+                    container.name, pod.key
+                )));
+            }
+        };
+    let wanted = rung.memory_bytes.unwrap_or(limit / 2 * 3).min(request.saturating_mul(2)).min(bounds.max);
+    if wanted <= limit {
+        return Err(Stop::hand_over(format!(
+            "{} of {} has {} of memory; more is not allowed",
+            container.name,
+            pod.key,
+            mebibytes(limit)
+        )));
+    }
+    willing(case, ActionKind::ResizePod, &pod.uid)?;
+    Ok(Chosen {
+        tenant: subject.tenant.name.clone(),
+        workload: subject.key.clone(),
+        number,
+        rung: rung.clone(),
+        target: Snapshot::pod_target(pod),
+        parameters: Parameters::ResizePod {
+            container: container.name.clone(),
+            cpu_millis: None,
+            memory_bytes: Some(wanted),
+        },
+        before: Before { memory_bytes: Some(request), ..before(controller, Some(pod)) },
+        taken_at,
+        why: format!(
+            "{} ran out of its {} of memory again: it gets {}; change the template too, or the next pod begins with the old value",
+            container.name,
+            mebibytes(limit),
+            mebibytes(wanted)
+        ),
+    })
+}
+
+fn mebibytes(bytes: u64) -> String {
+    format!("{} MiB", bytes >> 20)
+}
