@@ -79,6 +79,7 @@ struct Served {
     verdict: Option<SlowVerdict>,
     seconds: f64,
     slow_since: Option<Timestamp>,
+    answered: u64,
 }
 
 /// Server-side view of everything.
@@ -141,6 +142,7 @@ impl Golden {
                     verdict: None,
                     seconds: 0.0,
                     slow_since: None,
+                    answered: 0,
                 },
             );
         }
@@ -149,6 +151,7 @@ impl Golden {
             served.close(index);
         }
         served.second.add(own);
+        served.answered += 1;
         let counts = self.pods.entry(key.clone()).or_default();
         let age = (index - counts.at).clamp(0, 60);
         let fade = 0.5_f64.powi(age as i32);
@@ -187,6 +190,11 @@ impl Golden {
     pub fn usual_seconds(&self, workload: &WorkloadKey) -> Option<f64> {
         let (low, high) = self.served.get(workload)?.verdict?.usual;
         Some((low * high).sqrt())
+    }
+
+    /// Requests that a workload answered since it is known here.
+    pub fn answered(&self, workload: &WorkloadKey) -> u64 {
+        self.served.get(workload).map_or(0, |served| served.answered)
     }
 
     /// Share of own errors of one pod's answers lately, and how many answers that is.
