@@ -73,6 +73,8 @@ pub enum ConditionType {
     Verified,
     /// The document of a Report is written.
     Generated,
+    /// The Forecast beats the naive ones.
+    Skilled,
 }
 
 /// One statement about an object.

@@ -6,7 +6,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use kube::CustomResourceExt;
 use serde_json::Value;
 
-use crate::v1alpha1::{Action, ControlPlane, Incident, Playbook, Report, Tenant, Workload};
+use crate::v1alpha1::{Action, ControlPlane, Forecast, Incident, Playbook, Report, Tenant, Workload};
 
 /// Why the definitions could not be written.
 #[derive(Debug, thiserror::Error)]
@@ -51,6 +51,7 @@ pub fn all() -> Vec<CustomResourceDefinition> {
         Incident::crd(),
         Action::crd(),
         Report::crd(),
+        Forecast::crd(),
     ]
     .into_iter()
     .map(finish)

@@ -101,6 +101,10 @@ pub enum Reason {
     AcknowledgedByAutomation,
     /// The document is written.
     Generated,
+    /// The back-test beat the naive forecasts.
+    BeatsNaive,
+    /// The back-test did not beat the naive forecasts.
+    NoSkill,
 }
 
 impl std::fmt::Display for Reason {

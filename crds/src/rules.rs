@@ -15,6 +15,7 @@ pub const FILES: &[(&str, &str)] = &[
     ("incident.yaml", include_str!("../tests/rules/incident.yaml")),
     ("action.yaml", include_str!("../tests/rules/action.yaml")),
     ("report.yaml", include_str!("../tests/rules/report.yaml")),
+    ("forecast.yaml", include_str!("../tests/rules/forecast.yaml")),
 ];
 
 /// One rule with its examples.

@@ -2,6 +2,7 @@
 
 pub mod action;
 pub mod control_plane;
+pub mod forecast;
 pub mod incident;
 pub mod playbook;
 pub mod report;
@@ -10,6 +11,7 @@ pub mod workload;
 
 pub use action::{Action, ActionSpec, ActionStatus};
 pub use control_plane::{ControlPlane, ControlPlaneSpec, ControlPlaneStatus};
+pub use forecast::{Forecast, ForecastSpec, ForecastStatus};
 pub use incident::{Incident, IncidentSpec, IncidentStatus};
 pub use playbook::{Playbook, PlaybookSpec, PlaybookStatus};
 pub use report::{Report, ReportSpec, ReportStatus};

@@ -2,7 +2,9 @@
 
 #![allow(dead_code, reason = "each test file uses its part")]
 
-use homeostat_crds::v1alpha1::{Action, ControlPlane, Incident, Playbook, Report, Tenant, Workload};
+use homeostat_crds::v1alpha1::{
+    Action, ControlPlane, Forecast, Incident, Playbook, Report, Tenant, Workload,
+};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use regex::Regex;
 use serde_json::Value;
@@ -56,6 +58,7 @@ pub fn through_rust(object: &Value) -> Result<Value, serde_json::Error> {
         "Incident" => go::<Incident>(object),
         "Action" => go::<Action>(object),
         "Report" => go::<Report>(object),
+        "Forecast" => go::<Forecast>(object),
         other => panic!("unknown kind {other}"),
     }
 }

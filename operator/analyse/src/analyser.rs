@@ -465,6 +465,7 @@ impl Analyser {
         let mut changed = Vec::new();
         for key in snapshot.workloads.keys() {
             let callee = self.calls.callee(&Entity::Workload { key: key.clone() });
+            let answered = self.golden.answered(key);
             let health = match callee {
                 Some(callee) if callee.last_good.is_some() || callee.last_failure.is_some() => {
                     WorkloadHealth {
@@ -472,15 +473,24 @@ impl Analyser {
                         last_failure: callee.last_failure,
                         good_since: callee.good_since,
                         good_calls: callee.good_calls,
+                        answered,
                     }
                 }
                 // Nobody calls it: its pods' readiness speaks, and only when all of them are ready.
                 // Asked only where it matters, so that ten thousand quiet workloads cost nothing.
                 _ => {
-                    if snapshot.incidents_of(key).next().is_none() {
+                    let quiet = snapshot.incidents_of(key).next().is_none();
+                    if quiet && answered == 0 {
                         continue;
                     }
                     let before = snapshot.health.get(key).cloned().unwrap_or_default();
+                    let before = WorkloadHealth { answered, ..before };
+                    if quiet {
+                        if snapshot.health.get(key) != Some(&before) {
+                            changed.push((key.clone(), before));
+                        }
+                        continue;
+                    }
                     let mut pods = snapshot.pods_of(key).filter(|pod| !pod.deleting).peekable();
                     let ready = pods.peek().is_some() && pods.all(|pod| pod.serving());
                     if ready {

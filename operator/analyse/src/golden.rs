@@ -98,6 +98,7 @@ struct Served {
     verdict: Option<SlowVerdict>,
     seconds: f64,
     slow: Option<SlowRun>,
+    answered: u64,
 }
 
 /// Server-side view of everything.
@@ -163,6 +164,7 @@ impl Golden {
         // An error that came from below is not its own.
         let outcome = if below < 1e-9 { span.outcome } else { CallOutcome::Ok };
         self.replicas.add(workload, key, own, outcome);
+        served.answered += 1;
         let counts = self.pods.entry(key.clone()).or_default();
         let age = (index - counts.at).clamp(0, 60);
         let fade = 0.5_f64.powi(age as i32);
@@ -205,6 +207,11 @@ impl Golden {
         Some((low * high).sqrt())
     }
 
+    /// Requests that a workload answered since it is known here.
+    pub fn answered(&self, workload: &WorkloadKey) -> u64 {
+        self.served.get(workload).map_or(0, |served| served.answered)
+    }
+
     /// Share of own errors of one pod's answers lately, and how many answers that is.
     pub fn error_share(&self, pod: &ObjectKey) -> Option<(f64, f64)> {
         let counts = self.pods.get(pod)?;
@@ -215,7 +222,7 @@ impl Golden {
 
 impl Served {
     fn new(index: i64, detector: SeriesDetector) -> Self {
-        Self { second: Second::new(index), detector, verdict: None, seconds: 0.0, slow: None }
+        Self { second: Second::new(index), detector, verdict: None, seconds: 0.0, slow: None, answered: 0 }
     }
 
     /// The slow time, once it is believed.

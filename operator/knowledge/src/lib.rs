@@ -12,6 +12,7 @@ pub mod action;
 pub mod clock;
 pub mod entity;
 pub mod finding;
+pub mod forecast;
 pub mod guard;
 pub mod ids;
 pub mod incident;
@@ -28,6 +29,7 @@ pub use action::{
 pub use clock::Clock;
 pub use entity::{Entity, Name, ObjectKey, TenantName, WorkloadKey};
 pub use finding::{Evidence, Finding, FindingKind};
+pub use forecast::{ForecastRecord, ForecastSkill};
 pub use guard::{GuardName, GuardReport, GuardResult};
 pub use ids::{ActionId, EvidenceId, FindingId, IdSource, IncidentId, PlanId, SeededIds, Uid};
 pub use incident::{Cause, Incident, IncidentState, Instants, Severity, TimelineEntry};

@@ -200,6 +200,38 @@ pub struct Permits {
     pub cpu_millis: Option<Bounds>,
     /// Memory of a container, in bytes, between which it may be resized.
     pub memory_bytes: Option<Bounds>,
+    /// What is done with a forecast of its load; without it nothing is forecast.
+    pub scaling: Option<ScalingPolicy>,
+}
+
+/// Sizing ahead of the load.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct ScalingPolicy {
+    /// What is done with a forecast.
+    pub mode: ScalingMode,
+    /// Size when the signals are gone for long; without it the last safe size stays.
+    pub fallback: Option<Fallback>,
+}
+
+/// What is done with a forecast.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum ScalingMode {
+    /// Note what would have been done.
+    Observe,
+    /// Say what should be done.
+    #[default]
+    Recommend,
+    /// Do it, through the same guards as every action.
+    Auto,
+}
+
+/// Size when the signals are gone for long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Fallback {
+    /// Signals are gone for this long.
+    pub after: SignedDuration,
+    /// Then so many replicas, at least one.
+    pub replicas: u32,
 }
 
 /// Least and most, both allowed.

@@ -72,6 +72,8 @@ pub struct WorkloadHealth {
     pub good_since: Option<Timestamp>,
     /// Good calls since `good_since`.
     pub good_calls: u64,
+    /// Requests that it answered, well or not, since it is under control here: its server spans. Only grows.
+    pub answered: u64,
 }
 
 impl Snapshot {

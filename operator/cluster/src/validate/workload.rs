@@ -7,14 +7,15 @@ use homeostat_crds::common::ANNOTATION_DO_NOT_TOUCH_UNTIL;
 use homeostat_crds::v1alpha1::Workload;
 use homeostat_crds::v1alpha1::workload::{
     Allowance as WireAllowance, Archetype as WireArchetype, BadDirection, Criticality, Dependency,
-    DependencyKind, Measures as WireMeasures, QuantityBounds,
+    DependencyKind, Measures as WireMeasures, QuantityBounds, Scaling, ScalingMode as WireScalingMode,
 };
 use homeostat_knowledge::ids::Uid;
 use homeostat_knowledge::policy::{
-    Allowance, Archetype, Bounds, LatencyObjective, Measures, Permits, SignalPolicy,
+    Allowance, Archetype, Bounds, Fallback, LatencyObjective, Measures, Permits, ScalingMode, ScalingPolicy,
+    SignalPolicy,
 };
 use homeostat_knowledge::records::ControllerKey;
-use homeostat_knowledge::{ControllerKind, Name, ObjectKey, Timestamp, WorkloadPolicy};
+use homeostat_knowledge::{ControllerKind, Name, ObjectKey, SignedDuration, Timestamp, WorkloadPolicy};
 
 /// The policy of a workload, or the field that makes it unusable. Whether its target exists, is its alone, and
 /// belongs to a tenant is judged elsewhere, with the other objects.
@@ -174,6 +175,25 @@ fn permits(object: &Workload) -> Result<Permits, Rejection> {
         replicas,
         cpu_millis: amounts("cpu", resources.and_then(|resources| resources.cpu.as_ref()), in_millis)?,
         memory_bytes: amounts("memory", resources.and_then(|resources| resources.memory.as_ref()), in_bytes)?,
+        scaling: scaling.map(scaling_policy).transpose()?,
+    })
+}
+
+fn scaling_policy(scaling: &Scaling) -> Result<ScalingPolicy, Rejection> {
+    let fallback = scaling.fallback.as_ref().map(|fallback| {
+        let after = bounded("spec.scaling.fallback.afterSeconds", fallback.after_seconds, 60, 604_800)?;
+        Ok::<_, Rejection>(Fallback {
+            after: SignedDuration::from_secs(i64::from(after)),
+            replicas: bounded("spec.scaling.fallback.replicas", fallback.replicas, 1, 100_000)?,
+        })
+    });
+    Ok(ScalingPolicy {
+        mode: match scaling.mode {
+            WireScalingMode::Observe => ScalingMode::Observe,
+            WireScalingMode::Recommend => ScalingMode::Recommend,
+            WireScalingMode::Auto => ScalingMode::Auto,
+        },
+        fallback: fallback.transpose()?,
     })
 }
 

@@ -1,0 +1,122 @@
+//! The load that is expected for a workload, and the size that it asks for.
+
+use crate::entity::{Name, TenantName, WorkloadKey};
+use crate::ids::Uid;
+use crate::policy::ScalingMode;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// The only signal that is forecast: answered requests per second.
+pub const REQUESTS: &str = "requests";
+
+/// A forecast for one workload, as it is shown.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ForecastRecord {
+    /// Whose load it is.
+    pub workload: WorkloadKey,
+    /// Its UID: the forecast goes with it.
+    pub workload_uid: Uid,
+    /// Its tenant, when known.
+    pub tenant: Option<TenantName>,
+    /// What is forecast, e.g. [`REQUESTS`].
+    pub signal: Name,
+    /// What is done with it.
+    pub mode: ScalingMode,
+    /// Ready replicas now.
+    pub replicas: u32,
+    /// What is expected.
+    pub outlook: Outlook,
+}
+
+/// What is expected of one series, and the size that it asks for. All numbers are finite.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Outlook {
+    /// When it was made.
+    pub made: Timestamp,
+    /// How far it looks ahead.
+    pub horizon_seconds: u32,
+    /// The load of the last step; `None` when it was not seen.
+    pub now: Option<f64>,
+    /// Whether the back-test beat the naive forecasts.
+    pub skill: ForecastSkill,
+    /// The model with the largest weight.
+    pub model: Option<Name>,
+    /// Why this model, or why there is no forecast and what to do.
+    pub reason: String,
+    /// Back-tested error as a share of the seasonal naive forecast's.
+    pub error: Option<f64>,
+    /// Highest median and 90th percentile of a single step within the horizon.
+    pub peak: Option<Peak>,
+    /// Expected load, earliest first; empty without a forecast.
+    pub points: Vec<ForecastPoint>,
+    /// When models are compared again at the latest.
+    pub next_choice: Option<Timestamp>,
+    /// Load of one replica that it was seen to carry.
+    pub per_replica: Option<f64>,
+    /// Replicas that the load asks for, within the bounds.
+    pub wanted: Option<u32>,
+    /// Why so many, or why nothing can be said.
+    pub why: String,
+    /// When the load grows beyond what the most replicas carry; only where a trend was proven.
+    pub limit: Option<LoadLimit>,
+}
+
+/// Whether a forecast is better than the naive ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum ForecastSkill {
+    /// The back-test beat them.
+    Proven,
+    /// It did not: nothing should act on the forecast.
+    Absent,
+    /// Too little was seen to tell.
+    Unknown,
+}
+
+impl ForecastSkill {
+    /// Every one.
+    pub const ALL: [Self; 3] = [Self::Proven, Self::Absent, Self::Unknown];
+
+    /// The name as used in labels.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Proven => "proven",
+            Self::Absent => "absent",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// Highest values of single steps.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Peak {
+    /// Of the medians.
+    pub p50: f64,
+    /// Of the 90th percentiles.
+    pub p90: f64,
+}
+
+/// Means over some minutes.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ForecastPoint {
+    /// From when on.
+    pub at: Timestamp,
+    /// 10th percentile.
+    pub p10: f64,
+    /// Median.
+    pub p50: f64,
+    /// 90th percentile.
+    pub p90: f64,
+}
+
+/// When a load is reached.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LoadLimit {
+    /// The load that the most replicas carry.
+    pub load: f64,
+    /// Seconds that are too early in nine of ten cases.
+    pub p10_seconds: Option<f64>,
+    /// Seconds, median.
+    pub p50_seconds: f64,
+    /// Why, in words and numbers.
+    pub reason: String,
+}
