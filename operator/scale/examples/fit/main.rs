@@ -39,6 +39,9 @@ struct Arguments {
     /// Only policies whose name begins with this.
     #[arg(long)]
     policy: Option<String>,
+    /// Every missed deadline at so many tenants, instead of the comparison.
+    #[arg(long)]
+    misses: bool,
     /// One week of 10,000 tenants with capacity in proportion, only.
     #[arg(long)]
     large: bool,
@@ -95,6 +98,10 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
             return Err(format!("no policy begins with {wanted:?}; there are {}", names.join(", ")).into());
         }
     }
+    if arguments.misses {
+        misses(arguments, &catalogue, &kinds);
+        return Ok(());
+    }
     let asked = Asked { seeds: arguments.seeds, days: arguments.days, tenants: arguments.tenants };
     let say = |text: &str| eprintln!("{:6.1} s  {text}", clock.elapsed().as_secs_f64());
     let policies = search::compare(&catalogue, &kinds, asked, &say);
@@ -115,6 +122,32 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
     std::fs::write(&path, serde_json::to_string_pretty(&output)?)?;
     println!("\n{:.0} s; {}", output.seconds, path.display());
     Ok(())
+}
+
+/// Which runs are late, and how they went.
+fn misses(arguments: &Arguments, catalogue: &Catalogue, kinds: &[Kind]) {
+    for kind in kinds {
+        for seed in 1..=arguments.seeds {
+            let (tenants, days) = (arguments.tenants, arguments.days);
+            let setting = world::Setting { seed, tenants, days, until_missed: false };
+            let result = search::simulate(catalogue, *kind, setting);
+            println!("{} {} seed {seed}: {} of {} missed", kind.name(), kind.target(), result.missed, result.runs);
+            for miss in &result.misses {
+                let minutes = |ms: i64| ms as f64 / 60_000.0;
+                println!(
+                    "  tenant {} {} hour {}: {:.1} min late; possible at {:.1}, started at {:.1}, takes {:.1} min{}",
+                    miss.info.tenant,
+                    catalogue.kinds[miss.info.kind].name,
+                    (miss.info.slot_ms - catalogue.begins_ms) / 3_600_000,
+                    minutes(miss.late_ms),
+                    minutes(miss.possible_ms),
+                    minutes(miss.started_ms.unwrap_or(-1)),
+                    minutes(miss.lasts_ms),
+                    if miss.failed { ", failed once" } else { "" }
+                );
+            }
+        }
+    }
 }
 
 fn table(rows: &[Row], asked: Asked) {

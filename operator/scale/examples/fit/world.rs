@@ -60,6 +60,20 @@ pub struct Result {
     pub memory_kills: u64,
     pub slowest_decision_seconds: f64,
     pub stopped_early: bool,
+    /// The first thousand.
+    pub misses: Vec<Miss>,
+}
+
+/// A run that was late.
+#[derive(Clone, Copy, Debug)]
+pub struct Miss {
+    pub info: Info,
+    pub late_ms: i64,
+    pub lasts_ms: i64,
+    pub failed: bool,
+    /// From its slot on.
+    pub possible_ms: i64,
+    pub started_ms: Option<i64>,
 }
 
 /// What to simulate.
@@ -176,7 +190,7 @@ impl<'a> World<'a> {
         }
         let still: Vec<Live> = self.lives.iter().filter(|live| live.open).copied().collect();
         for live in still {
-            self.miss(live.info.kind, self.now - live.info.due_ms);
+            self.miss(&live, self.now - live.info.due_ms);
         }
         let tags: Vec<Tag> = self.pods.keys().copied().collect();
         self.now = self.end.max(self.now);
@@ -184,9 +198,19 @@ impl<'a> World<'a> {
         self.out
     }
 
-    fn miss(&mut self, kind: usize, late_ms: i64) {
+    fn miss(&mut self, live: &Live, late_ms: i64) {
         self.out.missed += 1;
-        self.out.missed_of_kind[kind] += 1;
+        self.out.missed_of_kind[live.info.kind] += 1;
+        if self.out.misses.len() < 1_000 {
+            self.out.misses.push(Miss {
+                info: live.info,
+                late_ms,
+                lasts_ms: live.drawn.lasts_ms,
+                failed: live.drawn.fails,
+                possible_ms: live.possible - live.info.slot_ms,
+                started_ms: live.started.map(|started| started - live.info.slot_ms),
+            });
+        }
         self.out.worst_late_ms = self.out.worst_late_ms.max(late_ms);
     }
 
@@ -306,7 +330,7 @@ impl<'a> World<'a> {
         self.open -= 1;
         let late = self.now - live.info.due_ms;
         if late > 0 {
-            self.miss(live.info.kind, late);
+            self.miss(&live, late);
         }
         self.release(live.info, seen);
         self.free_lives.push(run);

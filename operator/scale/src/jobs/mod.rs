@@ -11,6 +11,7 @@
 //! | [`workers`] | how many workers for a backlog with a deadline, how many parts of a periodic job at a time |
 //! | [`kueue`] | are runs ordered here, or left to Kueue's queues |
 
+mod ahead;
 pub mod calendar;
 pub mod job;
 pub mod kueue;

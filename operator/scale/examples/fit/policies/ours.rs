@@ -11,6 +11,8 @@ pub struct Ours {
     planner: Planner,
     ids: Vec<JobId>,
     kinds: usize,
+    /// Slots of each kind in each zone: calendars are known ahead.
+    slots: Vec<Vec<Vec<i64>>>,
     /// The world's number of a run. Only looked up, never walked through.
     runs: HashMap<Run, u32>,
 }
@@ -46,7 +48,9 @@ impl Ours {
                 }
             }
         }
-        Self { planner, ids, kinds: catalogue.kinds.len(), runs: HashMap::new() }
+        let moments = |slots: &Vec<(i64, bool)>| slots.iter().map(|slot| slot.0).collect();
+        let slots = catalogue.kinds.iter().map(|kind| kind.slots.iter().map(moments).collect()).collect();
+        Self { planner, ids, kinds: catalogue.kinds.len(), slots, runs: HashMap::new() }
     }
 
     fn run(&self, info: &Info) -> Run {
@@ -54,7 +58,33 @@ impl Ours {
     }
 }
 
+impl Ours {
+    /// Tells the planner of the next slot of a tenant's kind after a moment.
+    fn announce(&mut self, now: Timestamp, tenant: u32, kind: usize, after: i64) {
+        let of_kind = &self.slots[kind];
+        let slots = &of_kind[tenant as usize % of_kind.len()];
+        if let Some(slot) = slots.get(slots.partition_point(|slot| *slot <= after)) {
+            let run = Run { job: self.ids[tenant as usize * self.kinds + kind], slot: moment(*slot) };
+            self.see(now, Event::Due(run));
+        }
+    }
+
+    fn see(&mut self, now: Timestamp, event: Event) {
+        if let Err(error) = self.planner.see(now, event) {
+            eprintln!("{error}");
+            std::process::exit(2);
+        }
+    }
+}
+
 impl Policy for Ours {
+    fn begin(&mut self, now: i64, _orders: &mut Vec<Order>) {
+        let tenants = (self.ids.len() / self.kinds) as u32;
+        for tenant in 0..tenants {
+            (0..self.kinds).for_each(|kind| self.announce(moment(now), tenant, kind, now - 1));
+        }
+    }
+
     fn decide(&mut self, now: i64, seen: &[Seen], orders: &mut Vec<Order>) {
         let now = moment(now);
         for seen in seen {
@@ -62,7 +92,8 @@ impl Policy for Ours {
                 Seen::Due(info) => {
                     let run = self.run(info);
                     self.runs.insert(run, info.run);
-                    Event::Due(run)
+                    self.announce(now, info.tenant, info.kind, info.slot_ms);
+                    continue;
                 }
                 Seen::Ended { info, outcome, ran_ms, usage, .. } => {
                     let ran = SignedDuration::from_millis(*ran_ms);
@@ -70,10 +101,7 @@ impl Policy for Ours {
                 }
                 Seen::Ready(_) | Seen::PodReady(_) | Seen::Tick => continue,
             };
-            if let Err(error) = self.planner.see(now, event) {
-                eprintln!("{error}");
-                std::process::exit(2);
-            }
+            self.see(now, event);
             if let Event::Ended { run, outcome: homeostat_scale::jobs::Outcome::Succeeded, .. } = event {
                 self.runs.remove(&run);
             }

@@ -1,5 +1,6 @@
 //! From what has arrived to what starts.
 
+use super::super::ahead::Asks;
 use super::{Decision, GaveUp, Live, Place, Planner, Run, Size, State, Timestamp, Why, later, seconds};
 
 impl Planner {
@@ -50,10 +51,11 @@ impl Planner {
         true
     }
 
-    /// The run that one needs: of the newest slot up to its own that has fired.
+    /// The run that one needs: of the newest slot up to its own.
     fn needed(&self, run: Run) -> Option<Run> {
         let job = self.jobs[run.job.index()].needs?;
-        Some(Run { slot: self.jobs[job.index()].newest?.min(run.slot), job })
+        let slots = self.jobs[job.index()].slots.iter().copied();
+        Some(Run { slot: slots.filter(|slot| *slot <= run.slot).max()?, job })
     }
 
     /// The run that it needs, if that was given up.
@@ -75,7 +77,7 @@ impl Planner {
         let latest = self.latest(run);
         let declared = &self.jobs[run.job.index()];
         let begins = later(run.slot, declared.job.not_before);
-        if let Some(queue) = declared.queue.clone() {
+        if let Some(queue) = declared.queue.clone().filter(|_| begins <= now) {
             let size = self.size(run.job).0;
             self.decided.push(Decision::LeaveToKueue { run, queue, size });
             self.set(run, latest, State::Left);
@@ -101,28 +103,46 @@ impl Planner {
 
     /// Starts what fits, most urgent first.
     fn dispatch(&mut self, now: Timestamp) {
+        self.held = None;
         while let Some((cpu, place)) = self.ready.head() {
-            let free = self.capacity.minus(self.reserved);
             if self.over_quota(place.1, cpu) {
                 self.park(cpu, place);
-            } else if self.sized(place.1, cpu).fits(free) {
+                continue;
+            }
+            let free = self.capacity.minus(self.reserved);
+            let fits = self.sized(place.1, cpu).fits(free);
+            if fits && !self.hold(now, cpu, place.1) {
                 self.start(now, cpu, place);
-            } else if let Some((cpu, other)) = self.passes(now, free, &place) {
+            } else if let Some((cpu, other)) = self.passes(now, free, &place, fits) {
                 self.start(now, cpu, other);
             } else {
+                self.held = self.live.get(&place.1).filter(|_| fits).map(|live| live.latest.max(now));
                 break;
             }
         }
     }
 
-    /// The most urgent run that fits while the first does not, and ends before that must start.
-    fn passes(&self, now: Timestamp, free: Size, first: &Place) -> Option<(u64, Place)> {
+    /// Whether a run that can wait would take room from known work that cannot.
+    fn hold(&self, now: Timestamp, millicores: u64, run: Run) -> bool {
+        let Some(latest) = self.live.get(&run).map(|live| live.latest) else { return false };
+        let lasts = seconds(self.run_time(run.job).median).saturating_add(self.settings.pod_start);
+        let asks = Asks { now, latest, lasts, millicores };
+        self.ahead.overfilled(&asks, self.capacity.millicores, self.settings.fill)
+    }
+
+    /// The most urgent run that may start while the first does not. If the first has no room, it must end before the
+    /// first must start; if the first is held back, it must not be held back itself.
+    fn passes(&self, now: Timestamp, free: Size, first: &Place, first_fits: bool) -> Option<(u64, Place)> {
         let until = self.live.get(&first.1)?.latest;
         self.ready.first_within(free.millicores, self.settings.look, |cpu, place| {
             let needs = seconds(self.run_time(place.1.job).quantile).saturating_add(self.settings.pod_start);
             // What is lost already cannot be lost again: room that the first cannot use is then free for all.
-            let harmless = later(now, needs) <= until || until < now;
-            harmless && !self.over_quota(place.1, cpu) && self.sized(place.1, cpu).fits(free)
+            let harmless = first_fits || later(now, needs) <= until || until < now;
+            place != first
+                && harmless
+                && !self.over_quota(place.1, cpu)
+                && self.sized(place.1, cpu).fits(free)
+                && !self.hold(now, cpu, place.1)
         })
     }
 
@@ -142,8 +162,12 @@ impl Planner {
         let size = Size { millicores: cpu, ..size };
         let time = self.run_time(run.job);
         let tenant = self.jobs[run.job.index()].tenant;
-        let Some(Live { state, attempt, due, latest, .. }) = self.live.get_mut(&run) else { return };
+        let Some(Live { state, attempt, due, latest, work, until, .. }) = self.live.get_mut(&run) else { return };
         *state = State::Running(size);
+        self.ahead.wait(run.slot, *due, -*work);
+        *work = 0;
+        *until = later(now, seconds(time.median).saturating_add(self.settings.pod_start));
+        self.ahead.run(*until, size.millicores as i64);
         let why = Why { latest: *latest, slack: latest.duration_since(now), due: *due, time, memory };
         let attempt = *attempt;
         self.reserved = self.reserved.plus(size);

@@ -17,6 +17,7 @@ mod tests;
 
 pub use explain::{GaveUp, Why};
 
+use super::ahead::Ahead;
 use super::job::{Job, JobError};
 use super::kueue::Orderer;
 use super::learned::{JobHistory, Level, MemorySettings, RunTime, Source, run_time};
@@ -25,7 +26,7 @@ use super::size::{Size, Usage};
 use super::{later, seconds};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// A declared job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -61,7 +62,7 @@ pub enum Outcome {
 /// What happened.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Event {
-    /// A calendar fired.
+    /// A calendar fires at the run's slot: now, or announced ahead so that room is kept for it.
     Due(Run),
     /// A run has ended.
     Ended {
@@ -159,6 +160,8 @@ pub struct Settings {
     pub memory: MemorySettings,
     /// Runs looked at in each queue when the first does not fit.
     pub look: usize,
+    /// Share of the capacity that known work may fill before a run that can wait is held back.
+    pub fill: f64,
     /// Jobs that may be declared.
     pub most_jobs: usize,
     /// Runs that may wait or run; more are refused.
@@ -175,6 +178,7 @@ impl Default for Settings {
             most_credit: SignedDuration::from_mins(10),
             memory: MemorySettings::default(),
             look: 16,
+            fill: 0.85,
             most_jobs: 100_000,
             most_runs: 200_000,
         }
@@ -189,8 +193,8 @@ struct Declared {
     needs: Option<JobId>,
     queue: Option<String>,
     history: JobHistory,
-    /// Newest slot that fired.
-    newest: Option<Timestamp>,
+    /// Last slots that were announced, oldest first.
+    slots: VecDeque<Timestamp>,
     /// Newest slot whose run was given up.
     lost: Option<Timestamp>,
 }
@@ -233,6 +237,9 @@ struct Live {
     latest: Timestamp,
     state: State,
     followers: Vec<Run>,
+    /// Work it adds to what is known ahead: waiting as thousandths of a vCPU times seconds, running until when.
+    work: i64,
+    until: Timestamp,
 }
 
 /// The planner. Not the cluster: what it started is what it was told.
@@ -250,6 +257,9 @@ pub struct Planner {
     live: BTreeMap<Run, Live>,
     ready: Ready,
     early: BTreeSet<(Timestamp, Run)>,
+    ahead: Ahead,
+    /// Latest start of the most urgent run that is held back for others.
+    held: Option<Timestamp>,
     arrived: Vec<Run>,
     decided: Vec<Decision>,
 }
@@ -270,6 +280,8 @@ impl Planner {
             live: BTreeMap::new(),
             ready: Ready::default(),
             early: BTreeSet::new(),
+            ahead: Ahead::default(),
+            held: None,
             arrived: Vec::new(),
             decided: Vec::new(),
         }
@@ -303,7 +315,7 @@ impl Planner {
         };
         let id = JobId(self.jobs.len() as u32);
         let history = JobHistory::default();
-        self.jobs.push(Declared { job, tenant, kind, needs, queue, history, newest: None, lost: None });
+        self.jobs.push(Declared { job, tenant, kind, needs, queue, history, slots: VecDeque::new(), lost: None });
         self.by_name.insert(key, id);
         Ok(id)
     }
@@ -358,7 +370,8 @@ impl Planner {
 
     /// When to ask again if nothing happens before.
     pub fn next_wake(&self) -> Option<Timestamp> {
-        self.early.first().map(|(at, _)| *at)
+        let early = self.early.first().map(|(at, _)| *at);
+        early.into_iter().chain(self.held).min()
     }
 
     /// Takes in what happened. Decisions come with the next [`Planner::decide`], so that what happens at the same moment
@@ -387,10 +400,11 @@ impl Planner {
             });
             return Ok(());
         }
-        declared.newest = declared.newest.max(Some(run.slot));
+        keep_slot(&mut declared.slots, run.slot);
         let due = later(run.slot, declared.job.due_after);
-        let state = State::Arrived;
-        self.live.insert(run, Live { attempt: 1, due, latest: due, state, followers: Vec::new() });
+        let live = Live::new(due, 1, State::Arrived);
+        self.live.insert(run, live);
+        self.wait(run);
         self.arrived.push(run);
         Ok(())
     }
@@ -400,7 +414,7 @@ impl Planner {
         if self.live.contains_key(&run) {
             return Err(PlannerError::Twice { job: declared.job.title(), slot: run.slot });
         }
-        declared.newest = declared.newest.max(Some(run.slot));
+        keep_slot(&mut declared.slots, run.slot);
         let due = later(run.slot, declared.job.due_after);
         let state = if declared.queue.is_some() { State::Left } else { State::Running(size) };
         if matches!(state, State::Running(_)) {
@@ -408,7 +422,7 @@ impl Planner {
             let tenant = &mut self.tenants[declared.tenant];
             tenant.used = tenant.used.plus(size);
         }
-        self.live.insert(run, Live { attempt, due, latest: due, state, followers: Vec::new() });
+        self.live.insert(run, Live::new(due, attempt, state));
         Ok(())
     }
 
@@ -431,6 +445,7 @@ impl Planner {
             _ => return Err(PlannerError::NotRunning { job: title(), slot: run.slot }),
         };
         self.reserved = self.reserved.minus(size);
+        self.ahead.run(live.until, -(size.millicores as i64));
         let tenant = &mut self.tenants[declared.tenant];
         tenant.used = tenant.used.minus(size);
         let kind = &mut self.kinds[declared.kind];
@@ -462,6 +477,7 @@ impl Planner {
         } else {
             live.attempt += 1;
             live.state = State::Arrived;
+            self.wait(run);
             self.arrived.push(run);
         }
         let tenant = self.jobs[run.job.index()].tenant;
@@ -474,11 +490,24 @@ impl Planner {
         let mut ends = vec![(run, why)];
         while let Some((run, why)) = ends.pop() {
             if let Some(live) = self.live.remove(&run) {
+                self.ahead.wait(run.slot, live.due, -live.work);
                 ends.extend(live.followers.into_iter().map(|follower| (follower, GaveUp::Needs(run))));
             }
             let lost = &mut self.jobs[run.job.index()].lost;
             *lost = (*lost).max(Some(run.slot));
             self.decided.push(Decision::GiveUp { run, why });
+        }
+    }
+
+    /// Counts a run as known work that waits.
+    fn wait(&mut self, run: Run) {
+        let declared = &self.jobs[run.job.index()];
+        let seconds = self.run_time(run.job).median + self.settings.pod_start.as_secs_f64();
+        // What Kueue orders takes its own capacity.
+        let millicores = if declared.queue.is_some() { 0 } else { declared.job.millicores };
+        if let Some(live) = self.live.get_mut(&run) {
+            live.work = (seconds * millicores as f64) as i64;
+            self.ahead.wait(run.slot, live.due, live.work);
         }
     }
 
@@ -511,6 +540,22 @@ impl Planner {
         let millicores = declared.history.cpu(declared.job.millicores);
         (Size { millicores, mebibytes: mebibytes.min(most) }, source)
     }
+}
+
+impl Live {
+    fn new(due: Timestamp, attempt: u32, state: State) -> Self {
+        Self { attempt, due, latest: due, state, followers: Vec::new(), work: 0, until: Timestamp::MIN }
+    }
+}
+
+/// Slots of a job that are remembered, for those who need its runs.
+const SLOTS: usize = 8;
+
+fn keep_slot(slots: &mut VecDeque<Timestamp>, slot: Timestamp) {
+    if slots.len() >= SLOTS {
+        slots.pop_front();
+    }
+    slots.push_back(slot);
 }
 
 fn check_quota(job: &Job, quota: Size) -> Result<(), JobError> {
