@@ -2,6 +2,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-pure test-cluster test-product bench score cluster cluster-down lint crds chart sim quiet-week scenarios
+.PHONY: help demo test test-pure test-cluster test-product bench score cluster cluster-down lint crds chart sim quiet-week fit
 
 NAME ?= homeostat
 PROFILE ?= release
@@ -51,6 +52,12 @@ scenarios: ## Every kind of fault of the catalogue on a real node: healed or han
 quiet-week: ## A simulated week of 1,000 workloads without a fault: incidents and actions (WORKLOADS=n DAYS=n SEED=n)
 	@$(STEP) "Building the simulation" cargo build --quiet --release --package homeostat-plan --example quiet_week
 	@./target/release/examples/quiet_week $(or $(WORKLOADS),1000) $(or $(DAYS),7) $(or $(SEED),1)
+
+fit: ## How many tenants' jobs fit 32 vCPU, by policy, in virtual time (SHAPES=file SEEDS=n TENANTS=n DAYS=n POLICY=name; LARGE=1)
+	@$(STEP) "Building the simulator of jobs" cargo build --quiet --release --package homeostat-scale --example fit
+	@./target/release/examples/fit $(if $(SHAPES),--shapes $(SHAPES)) $(if $(SEEDS),--seeds $(SEEDS)) \
+	  $(if $(TENANTS),--tenants $(TENANTS)) $(if $(DAYS),--days $(DAYS)) $(if $(POLICY),--policy $(POLICY)) \
+	  $(if $(LARGE),--large) $(ARGS)
 
 cluster: ## Bring up the test cluster (NAME=homeostat) and print its kubeconfig
 	@$(STEP) "Preparing tools" ./scripts/prepare cluster

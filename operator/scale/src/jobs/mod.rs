@@ -1,1 +1,41 @@
 //! Jobs: which run starts when, with how much, so that deadlines hold on the capacity there is.
+//!
+//! | file | question |
+//! |---|---|
+//! | [`job`] | what is declared of a job, and what is wrong with it |
+//! | [`calendar`] | when does it fire, in its own time zone |
+//! | [`learned`] | how long will a run take, how much memory will it need |
+//! | [`planner`] | which run starts now, and why |
+//! | [`overload`] | what is late by how much, and what more capacity would cure it |
+//! | [`phases`] | where in its window does each job start, so that peaks do not coincide |
+//! | [`workers`] | how many workers for a backlog with a deadline, how many parts of a periodic job at a time |
+//! | [`kueue`] | are runs ordered here, or left to Kueue's queues |
+
+mod ahead;
+pub mod calendar;
+pub mod job;
+pub mod kueue;
+pub mod learned;
+pub mod overload;
+pub mod phases;
+pub mod planner;
+mod ready;
+pub mod size;
+pub mod workers;
+
+pub use calendar::{Calendar, CalendarError};
+pub use job::{Criticality, Job, JobError};
+pub use planner::{Decision, Event, JobId, Outcome, Planner, PlannerError, Run, Settings, Why};
+pub use size::{Size, SizeError, Usage};
+
+use jiff::{SignedDuration, Timestamp};
+
+/// A moment after another; the end of time where that overflows.
+fn later(moment: Timestamp, by: SignedDuration) -> Timestamp {
+    moment.checked_add(by).unwrap_or(if by.is_negative() { Timestamp::MIN } else { Timestamp::MAX })
+}
+
+/// Seconds as a duration, to the millisecond; not a number counts as none.
+fn seconds(seconds: f64) -> SignedDuration {
+    SignedDuration::from_millis((seconds * 1_000.0).round() as i64)
+}

@@ -1,0 +1,321 @@
+//! What runs taught: how long the next one takes, how much memory and CPU it needs.
+//!
+//! Run times are taken as log-normal. Of each job the mean and variance of the logarithm are kept with exponential
+//! forgetting (West 1979; 50 runs). As long as a job has few runs of its own, its estimate leans on all jobs of its name
+//! and on how much longer or shorter its tenant's runs are than others': the posterior mean of a normal level, with the
+//! weight of one run for the prior.
+//!
+//! Memory is the 95th percentile of the last 20 peaks, or what growth seen in the last runs leads to, and a margin. A run
+//! that was killed for memory needed at least its limit: the next one gets double.
+
+use serde::{Deserialize, Serialize};
+use std::collections::VecDeque;
+
+/// Runs after which what was learnt is forgotten by a factor of e.
+const MEMORY: f64 = 50.0;
+/// Peaks that are kept of a job.
+const PEAKS: usize = 20;
+/// Runs below which the spread of a job's own is not believed.
+const FEW: u32 = 10;
+/// Deviation of the logarithm assumed until then.
+const SPREAD: f64 = 0.25;
+
+/// Mean and variance with exponential forgetting.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Level {
+    /// Values seen.
+    pub count: u32,
+    /// Mean.
+    pub mean: f64,
+    /// Variance.
+    pub variance: f64,
+}
+
+impl Level {
+    /// Adds a value.
+    pub fn push(&mut self, value: f64) {
+        self.count = self.count.saturating_add(1);
+        let share = (1.0 / f64::from(self.count)).max(1.0 / MEMORY);
+        let distance = value - self.mean;
+        self.mean += share * distance;
+        self.variance = (1.0 - share) * (self.variance + share * distance * distance);
+    }
+}
+
+/// What was learnt of one job.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct JobHistory {
+    /// Logarithm of run times in seconds.
+    pub run_time: Level,
+    /// Peaks of memory, newest last, in MiB.
+    pub peaks: VecDeque<u64>,
+    /// 95th percentiles of CPU, newest last, in thousandths of a vCPU.
+    pub cpu: VecDeque<u64>,
+    /// Set by a kill for memory, in MiB: the next run gets no less. Gone when a run has succeeded.
+    pub at_least: Option<u64>,
+}
+
+/// Time that a run takes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct RunTime {
+    /// Median, in seconds.
+    pub median: f64,
+    /// The quantile that was asked for, in seconds.
+    pub quantile: f64,
+    /// Runs of the job itself that it rests on.
+    pub runs: u32,
+}
+
+/// Where a reservation of memory comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Source {
+    /// Nothing is known: the safe default.
+    Default,
+    /// It was declared.
+    Declared,
+    /// Other tenants' jobs of the same name.
+    Others,
+    /// Its own runs.
+    History,
+    /// It grew in the last runs.
+    Growth,
+    /// The last run was killed for lack of memory.
+    Killed,
+}
+
+impl Source {
+    /// In words.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Default => "safe default of a first run",
+            Self::Declared => "as declared",
+            Self::Others => "largest of other tenants with margin",
+            Self::History => "95th percentile of its runs with margin",
+            Self::Growth => "its growth over the last runs with margin",
+            Self::Killed => "double after a kill for memory",
+        }
+    }
+}
+
+/// How memory is sized.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MemorySettings {
+    /// Added to what was needed, as a share.
+    pub margin: f64,
+    /// First run of an unknown job, in MiB.
+    pub first_mebibytes: u64,
+    /// Largest reservation, in MiB.
+    pub most_mebibytes: u64,
+}
+
+impl Default for MemorySettings {
+    /// 15 % margin, 4 GiB for a first run, at most 64 GiB.
+    fn default() -> Self {
+        Self { margin: 0.15, first_mebibytes: 4_096, most_mebibytes: 65_536 }
+    }
+}
+
+impl JobHistory {
+    /// A run has ended by itself after `seconds`.
+    pub fn ran(&mut self, seconds: f64) {
+        if seconds.is_finite() && seconds > 0.0 {
+            self.run_time.push(seconds.ln());
+        }
+    }
+
+    /// A run that was not killed was seen to use this.
+    pub fn used(&mut self, mebibytes: Option<u64>, millicores: Option<u64>, succeeded: bool) {
+        keep(&mut self.peaks, mebibytes);
+        keep(&mut self.cpu, millicores);
+        if succeeded {
+            self.at_least = None;
+        }
+    }
+
+    /// A run was killed at this limit, in MiB.
+    pub fn killed(&mut self, limit: u64) {
+        keep(&mut self.peaks, Some(limit));
+        self.at_least = Some(limit.saturating_mul(2));
+    }
+
+    /// CPU to reserve: what runs use with a tenth on top, in steps of a tenth of a vCPU, never above what is declared.
+    pub fn cpu(&self, declared: u64) -> u64 {
+        match percentile(&self.cpu).filter(|_| self.cpu.len() >= 5) {
+            Some(used) => (used * 11 / 10).div_ceil(100).saturating_mul(100).clamp(100.min(declared), declared),
+            None => declared,
+        }
+    }
+
+    /// Memory to reserve in MiB, and why.
+    pub fn memory(
+        &self,
+        declared: Option<u64>,
+        largest_of_others: Option<u64>,
+        settings: &MemorySettings,
+    ) -> (u64, Source) {
+        let margin = |mebibytes: u64| (mebibytes as f64 * (1.0 + settings.margin)).ceil() as u64;
+        let usual = match (percentile(&self.peaks), declared, largest_of_others) {
+            (Some(usual), _, _) => {
+                let grown = self.grown();
+                if grown > usual { (margin(grown), Source::Growth) } else { (margin(usual), Source::History) }
+            }
+            (None, Some(declared), _) => (declared, Source::Declared),
+            // Half as much again: another tenant's data may be larger than any seen.
+            (None, None, Some(largest)) => (margin(largest.saturating_mul(3) / 2), Source::Others),
+            (None, None, None) => (settings.first_mebibytes, Source::Default),
+        };
+        let (mebibytes, source) = match self.at_least {
+            Some(least) if least > usual.0 => (least, Source::Killed),
+            _ => usual,
+        };
+        // Steps of 16 MiB: sizes that differ by noise only are the same size.
+        (mebibytes.div_ceil(16).saturating_mul(16).min(settings.most_mebibytes), source)
+    }
+
+    /// What the next run needs if it grows as in the last three steps at most.
+    fn grown(&self) -> u64 {
+        let last: Vec<u64> = self.peaks.iter().rev().take(4).copied().collect();
+        let (Some(newest), Some(recent)) = (last.first(), last.iter().max()) else { return 0 };
+        let steps = last.windows(2).map(|pair| (pair[0].saturating_sub(pair[1]), pair[1]));
+        // A single step up may be noise; two in a row are growth.
+        let growing = last.len() >= 3 && last[0] > last[1] && last[1] > last[2];
+        if !growing {
+            return *recent;
+        }
+        let (step, share) = steps.fold((0, 0.0_f64), |(step, share), (up, from)| {
+            (step.max(up), share.max(up as f64 / from.max(1) as f64))
+        });
+        newest.saturating_add(step.max((*newest as f64 * share) as u64)).max(*recent)
+    }
+}
+
+fn keep(list: &mut VecDeque<u64>, value: Option<u64>) {
+    if let Some(value) = value {
+        if list.len() >= PEAKS {
+            list.pop_front();
+        }
+        list.push_back(value);
+    }
+}
+
+/// 95th percentile by nearest rank.
+fn percentile(list: &VecDeque<u64>) -> Option<u64> {
+    let mut sorted: Vec<u64> = list.iter().copied().collect();
+    sorted.sort_unstable();
+    let rank = (sorted.len() * 95).div_ceil(100);
+    sorted.get(rank.checked_sub(1)?).copied()
+}
+
+/// Run time of a job's next run: `deviations` above the mean of the logarithm (1.645: 95th percentile). `kind` is of all
+/// jobs of its name, `tenant` how far its tenant's runs lie from their kinds. `None` when nothing is known at all.
+pub fn run_time(job: &Level, kind: &Level, tenant: &Level, deviations: f64) -> Option<RunTime> {
+    if kind.count == 0 {
+        return None;
+    }
+    let seen = f64::from(tenant.count);
+    let prior = kind.mean + tenant.mean * seen / (seen + 1.0);
+    let prior_variance = kind.variance.max(SPREAD * SPREAD);
+    let own = f64::from(job.count);
+    let weight = own / (own + 1.0);
+    let mean = weight * job.mean + (1.0 - weight) * prior;
+    let own_variance = if job.count < FEW { job.variance.max(SPREAD * SPREAD) } else { job.variance };
+    let variance = weight * own_variance + (1.0 - weight) * prior_variance;
+    Some(RunTime {
+        median: mean.exp(),
+        quantile: (mean + deviations * variance.sqrt()).exp(),
+        runs: job.count,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Peaks that runs would reach; kills in order of runs.
+    fn kills(needs: &[u64]) -> Vec<usize> {
+        let (mut history, settings) = (JobHistory::default(), MemorySettings::default());
+        let mut killed = Vec::new();
+        for (run, need) in needs.iter().enumerate() {
+            let mut first = true;
+            // A job whose others need 900 MiB.
+            while history.memory(None, Some(900), &settings).0 < *need {
+                let limit = history.memory(None, Some(900), &settings).0;
+                history.killed(limit);
+                assert!(first || limit >= 1_024, "each try gets more");
+                first = false;
+                killed.push(run + 1);
+            }
+            history.used(Some(*need), None, true);
+        }
+        killed
+    }
+
+    #[test]
+    fn a_need_that_grows_threefold_over_ten_runs_kills_nothing_after_the_third() {
+        let straight: Vec<u64> = (0..10).map(|run| 1_000 + run * 222).collect();
+        let bent: Vec<u64> = (0..10).map(|run| (1_000.0 * 3.0_f64.powf(run as f64 / 9.0)) as u64).collect();
+        // With noise of a few per cent on the way.
+        let rough: Vec<u64> =
+            straight.iter().zip([3, -2, 4, -3, 0, 2, -4, 3, -1, 2]).map(|(need, noise)| (*need as i64 * (100 + noise) / 100) as u64).collect();
+        for needs in [straight, bent, rough] {
+            let killed = kills(&needs);
+            assert!(killed.iter().all(|run| *run <= 3), "{needs:?}: {killed:?}");
+        }
+    }
+
+    #[test]
+    fn a_jump_is_killed_once_and_retried_at_once_with_double() {
+        let needs = [1_000, 1_000, 1_000, 1_000, 2_000, 2_000, 2_000];
+        assert_eq!(kills(&needs), [5]);
+    }
+
+    #[test]
+    fn steady_noise_costs_little_more_than_its_percentile_and_never_kills() {
+        let needs: Vec<u64> = (0..100).map(|run| 1_000 + (run * 37 % 100)).collect();
+        assert!(kills(&needs).is_empty());
+        let mut history = JobHistory::default();
+        needs.iter().for_each(|need| history.used(Some(*need), None, true));
+        let (reserved, _) = history.memory(None, None, &MemorySettings::default());
+        assert!((1_099..1_500).contains(&reserved), "{reserved}");
+    }
+
+    #[test]
+    fn a_first_run_gets_the_default_then_what_others_needed_and_says_so() {
+        let (history, settings) = (JobHistory::default(), MemorySettings::default());
+        assert_eq!(history.memory(None, None, &settings), (4_096, Source::Default));
+        assert_eq!(history.memory(Some(512), Some(900), &settings), (512, Source::Declared));
+        let (reserved, source) = history.memory(None, Some(1_000), &settings);
+        assert!(reserved >= 1_725 && source == Source::Others);
+    }
+
+    #[test]
+    fn reserved_cpu_follows_what_is_used_but_never_exceeds_what_is_declared() {
+        let mut history = JobHistory::default();
+        assert_eq!(history.cpu(2_000), 2_000);
+        (0..10).for_each(|_| history.used(None, Some(640), true));
+        assert_eq!(history.cpu(2_000), 800);
+        (0..20).for_each(|_| history.used(None, Some(2_000), true));
+        assert_eq!(history.cpu(2_000), 2_000);
+    }
+
+    #[test]
+    fn a_new_job_leans_on_its_kind_and_its_tenant() {
+        let level = |values: &[f64]| {
+            let mut level = Level::default();
+            values.iter().for_each(|value| level.push(*value));
+            level
+        };
+        let nothing = Level::default();
+        assert_eq!(run_time(&nothing, &nothing, &nothing, 1.645), None);
+        let kind = level(&[400.0_f64.ln(); 30]);
+        let plain = run_time(&nothing, &kind, &nothing, 1.645).unwrap();
+        assert!((plain.median - 400.0).abs() < 1.0 && plain.quantile > 550.0);
+        // Its tenant's other runs took twice as long as their kinds.
+        let large = level(&[2.0_f64.ln(); 9]);
+        assert!(run_time(&nothing, &kind, &large, 1.645).unwrap().median > 700.0);
+        let own = level(&[100.0_f64.ln(); 50]);
+        assert!((run_time(&own, &kind, &large, 1.645).unwrap().median - 100.0).abs() < 10.0);
+    }
+}

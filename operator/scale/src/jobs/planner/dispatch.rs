@@ -1,0 +1,201 @@
+//! From what has arrived to what starts.
+
+use super::super::ahead::Asks;
+use super::{Decision, GaveUp, Live, Place, Planner, Run, Size, State, Timestamp, Why, later, seconds};
+
+impl Planner {
+    /// What to do now, in this order.
+    pub fn decide(&mut self, now: Timestamp) -> Vec<Decision> {
+        self.wake(now);
+        let arrived = std::mem::take(&mut self.arrived);
+        // First all who wait for another run, so that each of those knows whom it keeps waiting.
+        let (waiting, free): (Vec<Run>, Vec<Run>) = arrived.into_iter().partition(|run| self.follow(*run));
+        // The last in a chain first: urgency is inherited against the direction of need.
+        for run in waiting.into_iter().rev() {
+            let latest = self.latest(run);
+            if let Some(live) = self.live.get_mut(&run) {
+                live.latest = latest;
+            }
+        }
+        for run in free {
+            match self.lost(run) {
+                Some(needed) => self.give_up(run, GaveUp::Needs(needed)),
+                None => self.admit(now, run),
+            }
+        }
+        self.dispatch(now);
+        std::mem::take(&mut self.decided)
+    }
+
+    fn wake(&mut self, now: Timestamp) {
+        while let Some((at, run)) = self.early.first().copied() {
+            if at > now {
+                break;
+            }
+            self.early.pop_first();
+            self.arrived.push(run);
+        }
+    }
+
+    /// Puts a run behind the one that it needs, if that is not done.
+    fn follow(&mut self, run: Run) -> bool {
+        let Some(needed) = self.needed(run).filter(|needed| self.live.contains_key(needed)) else {
+            return false;
+        };
+        if let Some(live) = self.live.get_mut(&needed) {
+            live.followers.push(run);
+        }
+        if let Some(live) = self.live.get_mut(&run) {
+            live.state = State::Needs(needed);
+        }
+        true
+    }
+
+    /// The run that one needs: of the newest slot up to its own.
+    fn needed(&self, run: Run) -> Option<Run> {
+        let job = self.jobs[run.job.index()].needs?;
+        let slots = self.jobs[job.index()].slots.iter().copied();
+        Some(Run { slot: slots.filter(|slot| *slot <= run.slot).max()?, job })
+    }
+
+    /// The run that it needs, if that was given up.
+    fn lost(&self, run: Run) -> Option<Run> {
+        self.needed(run).filter(|needed| self.jobs[needed.job.index()].lost == Some(needed.slot))
+    }
+
+    /// Latest moment at which a run, or those that wait for it, can start and end in time.
+    fn latest(&self, run: Run) -> Timestamp {
+        let Some(live) = self.live.get(&run) else { return run.slot };
+        let followers = live.followers.iter().filter_map(|follower| self.live.get(follower));
+        let until = followers.map(|follower| follower.latest).fold(live.due, Timestamp::min);
+        let needs = seconds(self.run_time(run.job).quantile);
+        later(until, -(needs.saturating_add(self.settings.pod_start)))
+    }
+
+    /// Puts a run that nothing keeps waiting but room into its queue.
+    fn admit(&mut self, now: Timestamp, run: Run) {
+        let latest = self.latest(run);
+        let declared = &self.jobs[run.job.index()];
+        let begins = later(run.slot, declared.job.not_before);
+        if let Some(queue) = declared.queue.clone().filter(|_| begins <= now) {
+            let size = self.size(run.job).0;
+            self.decided.push(Decision::LeaveToKueue { run, queue, size });
+            self.set(run, latest, State::Left);
+        } else if begins > now {
+            self.early.insert((begins, run));
+            self.set(run, latest, State::Early);
+        } else {
+            let behind = self.tenants[declared.tenant].behind.min(self.settings.most_credit);
+            let forward = declared.job.criticality.head_start().saturating_add(behind);
+            let place = (later(latest, -forward), run);
+            let cpu = self.size(run.job).0.millicores;
+            self.ready.insert(cpu, place);
+            self.set(run, latest, State::Ready(cpu, place));
+        }
+    }
+
+    fn set(&mut self, run: Run, latest: Timestamp, state: State) {
+        if let Some(live) = self.live.get_mut(&run) {
+            live.latest = latest;
+            live.state = state;
+        }
+    }
+
+    /// Starts what fits, most urgent first.
+    fn dispatch(&mut self, now: Timestamp) {
+        self.held = None;
+        while let Some((cpu, place)) = self.ready.head() {
+            if self.over_quota(place.1, cpu) {
+                self.park(cpu, place);
+                continue;
+            }
+            let free = self.capacity.minus(self.reserved);
+            let fits = self.sized(place.1, cpu).fits(free);
+            if fits && !self.hold(now, cpu, place.1) {
+                self.start(now, cpu, place);
+            } else if let Some((cpu, other)) = self.passes(now, free, &place, fits) {
+                self.start(now, cpu, other);
+            } else {
+                self.held = self.live.get(&place.1).filter(|_| fits).map(|live| live.latest.max(now));
+                break;
+            }
+        }
+    }
+
+    /// Whether a run that can wait would take room from known work that cannot.
+    fn hold(&self, now: Timestamp, millicores: u64, run: Run) -> bool {
+        let Some(latest) = self.live.get(&run).map(|live| live.latest) else { return false };
+        let lasts = seconds(self.run_time(run.job).median).saturating_add(self.settings.pod_start);
+        let asks = Asks { now, latest, lasts, millicores };
+        self.ahead.overfilled(&asks, self.capacity.millicores, self.settings.fill)
+    }
+
+    /// The most urgent run that may start while the first does not. If the first has no room, it must end before the
+    /// first must start; if the first is held back, it must not be held back itself.
+    fn passes(&self, now: Timestamp, free: Size, first: &Place, first_fits: bool) -> Option<(u64, Place)> {
+        let until = self.live.get(&first.1)?.latest;
+        self.ready.first_within(free.millicores, self.settings.look, |cpu, place| {
+            let needs = seconds(self.run_time(place.1.job).quantile).saturating_add(self.settings.pod_start);
+            // What is lost already cannot be lost again: room that the first cannot use is then free for all.
+            let harmless = first_fits || later(now, needs) <= until || until < now;
+            place != first
+                && harmless
+                && !self.over_quota(place.1, cpu)
+                && self.sized(place.1, cpu).fits(free)
+                && !self.hold(now, cpu, place.1)
+        })
+    }
+
+    fn sized(&self, run: Run, millicores: u64) -> Size {
+        Size { millicores, ..self.size(run.job).0 }
+    }
+
+    fn over_quota(&self, run: Run, millicores: u64) -> bool {
+        let tenant = &self.tenants[self.jobs[run.job.index()].tenant];
+        tenant.quota.is_some_and(|quota| !tenant.used.plus(self.sized(run, millicores)).fits(quota))
+    }
+
+    fn start(&mut self, now: Timestamp, cpu: u64, place: Place) {
+        let run = place.1;
+        self.ready.remove(cpu, &place);
+        let (size, memory) = self.size(run.job);
+        let size = Size { millicores: cpu, ..size };
+        let time = self.run_time(run.job);
+        let tenant = self.jobs[run.job.index()].tenant;
+        let Some(Live { state, attempt, due, latest, work, until, .. }) = self.live.get_mut(&run) else { return };
+        *state = State::Running(size);
+        self.ahead.wait(run.slot, *due, -*work);
+        *work = 0;
+        *until = later(now, seconds(time.median).saturating_add(self.settings.pod_start));
+        self.ahead.run(*until, size.millicores as i64);
+        let why = Why { latest: *latest, slack: latest.duration_since(now), due: *due, time, memory };
+        let attempt = *attempt;
+        self.reserved = self.reserved.plus(size);
+        self.tenants[tenant].used = self.tenants[tenant].used.plus(size);
+        self.decided.push(Decision::Start { run, attempt, size, why });
+    }
+
+    fn park(&mut self, cpu: u64, place: Place) {
+        self.ready.remove(cpu, &place);
+        self.tenants[self.jobs[place.1.job.index()].tenant].parked.insert((place, cpu));
+        if let Some(live) = self.live.get_mut(&place.1) {
+            live.state = State::Parked(cpu, place);
+        }
+    }
+
+    /// Lets as many of a tenant's parked runs back as its quota has room for.
+    pub(super) fn unpark(&mut self, tenant: usize) {
+        let mut used = self.tenants[tenant].used;
+        while let Some((place, cpu)) = self.tenants[tenant].parked.first().copied() {
+            used = used.plus(self.sized(place.1, cpu));
+            if self.tenants[tenant].quota.is_some_and(|quota| !used.fits(quota)) {
+                break;
+            }
+            self.tenants[tenant].parked.pop_first();
+            self.ready.insert(cpu, place);
+            if let Some(live) = self.live.get_mut(&place.1) {
+                live.state = State::Ready(cpu, place);
+            }
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! Decisions in words.
+
+use super::{Planner, Run, RunTime, Source, State};
+use jiff::{SignedDuration, Timestamp};
+use std::fmt;
+
+/// Why a run starts now, and with so much memory.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Why {
+    /// Latest moment at which it, and what waits for it, would probably still be in time.
+    pub latest: Timestamp,
+    /// Time until then; negative: it will probably be late.
+    pub slack: SignedDuration,
+    /// When it must have ended.
+    pub due: Timestamp,
+    /// Time planned for it.
+    pub time: RunTime,
+    /// Where its memory comes from.
+    pub memory: Source,
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { latest, slack, due, time, memory } = self;
+        let (word, slack) = if slack.is_negative() { ("late", slack.abs()) } else { ("slack", *slack) };
+        write!(to, "first in order: latest start {latest} ({:.0} s {word}), due {due}; ", slack.as_secs_f64())?;
+        match time.runs {
+            0 => write!(to, "planned {:.0} s, no run of its own yet; ", time.quantile)?,
+            runs => write!(to, "planned {:.0} s from {runs} runs; ", time.quantile)?,
+        }
+        write!(to, "memory: {}", memory.words())
+    }
+}
+
+/// Why a run is given up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GaveUp {
+    /// It failed too often.
+    Retries {
+        /// Tries.
+        attempts: u32,
+    },
+    /// A run that it needs was given up.
+    Needs(Run),
+    /// There are too many runs.
+    TooMany {
+        /// The most.
+        most: usize,
+    },
+}
+
+impl fmt::Display for GaveUp {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Retries { attempts } => {
+                write!(to, "failed {attempts} times; read its log, then raise its retries or mend it")
+            }
+            Self::Needs(run) => write!(to, "the run of {} that it needs was given up", run.slot),
+            Self::TooMany { most } => {
+                write!(to, "{most} runs wait or run already, which is the planner's limit")
+            }
+        }
+    }
+}
+
+impl Planner {
+    /// What a run waits for, or that it runs; `None` when it is not known.
+    pub fn explain(&self, run: Run) -> Option<String> {
+        let live = self.live.get(&run)?;
+        Some(match live.state {
+            State::Arrived => "arrived, not decided yet".to_owned(),
+            State::Early => format!("its window begins {:#} after its slot", self.job(run.job)?.not_before),
+            State::Needs(needed) => {
+                format!("waits for {} of {}", self.job(needed.job)?.title(), needed.slot)
+            }
+            State::Ready(_, place) => format!(
+                "waits for room behind {} more urgent runs; latest start {}",
+                self.ready.before(&place),
+                live.latest
+            ),
+            State::Parked(..) => "waits for its tenant's other runs: the tenant's quota is used up".to_owned(),
+            State::Running(size) => format!("runs with {size}, try {}", live.attempt),
+            State::Left => "left to its queue of Kueue".to_owned(),
+        })
+    }
+}

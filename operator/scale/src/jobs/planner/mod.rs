@@ -1,0 +1,577 @@
+//! Which run starts now.
+//!
+//! Events go in, decisions come out; the cost of an event does not grow with the number of waiting runs but by the
+//! logarithm. Runs are ordered by the latest moment at which they can start and still end in time (least slack first;
+//! Mok 1983), where the time a run needs is a quantile of what its job, its program and its tenant have shown. A run
+//! that others wait for inherits their urgency. No run is interrupted; a run that does not fit lets a smaller one pass
+//! only if that ends before the first must start.
+//!
+//! Fairness: a run that can no longer wait comes before every run that can, whoever's it is; criticality moves a run by
+//! at most ten minutes, and a tenant that was late comes forward by as much as it was late, at most
+//! [`Settings::most_credit`], until it was in time again. So nothing waits for ever, and lateness goes round.
+
+mod dispatch;
+mod explain;
+#[cfg(test)]
+mod tests;
+
+pub use explain::{GaveUp, Why};
+
+use super::ahead::Ahead;
+use super::job::{Job, JobError};
+use super::kueue::Orderer;
+use super::learned::{JobHistory, Level, MemorySettings, RunTime, Source, run_time};
+use super::ready::{Place, Ready};
+use super::size::{Size, Usage};
+use super::{later, seconds};
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+/// A declared job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct JobId(u32);
+
+impl JobId {
+    /// Its place in the order of declaration.
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// One run of a job: the one that its calendar asked for at `slot`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Run {
+    /// When it was due to become possible.
+    pub slot: Timestamp,
+    /// Whose.
+    pub job: JobId,
+}
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Outcome {
+    /// It did its work.
+    Succeeded,
+    /// It failed by itself.
+    Failed,
+    /// It was killed for lack of memory.
+    OutOfMemory,
+}
+
+/// What happened.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Event {
+    /// A calendar fires at the run's slot: now, or announced ahead so that room is kept for it.
+    Due(Run),
+    /// A run has ended.
+    Ended {
+        /// Which.
+        run: Run,
+        /// How.
+        outcome: Outcome,
+        /// Time its program ran.
+        ran: SignedDuration,
+        /// What it used.
+        usage: Usage,
+    },
+    /// What all runs together may reserve has changed.
+    Capacity(Size),
+    /// A run was found running after a restart.
+    Found {
+        /// Which.
+        run: Run,
+        /// Its reservation.
+        size: Size,
+        /// Which try it is, from 1.
+        attempt: u32,
+    },
+}
+
+/// What to do.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Decision {
+    /// Start a run with this reservation as request and limit.
+    Start {
+        /// Which.
+        run: Run,
+        /// Which try it is, from 1.
+        attempt: u32,
+        /// Its reservation.
+        size: Size,
+        /// Why now and why so much.
+        why: Why,
+    },
+    /// Make a suspended Job of this size in a queue of Kueue.
+    LeaveToKueue {
+        /// Which.
+        run: Run,
+        /// The queue.
+        queue: String,
+        /// Its reservation.
+        size: Size,
+    },
+    /// A run will not happen, or not again.
+    GiveUp {
+        /// Which.
+        run: Run,
+        /// Why.
+        why: GaveUp,
+    },
+}
+
+/// An event that does not fit what is known.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PlannerError {
+    /// No such job.
+    #[error("event of a job with number {0}, which was never declared; declare it first")]
+    UnknownJob(u32),
+    /// It was not running.
+    #[error("{job}: run of {slot} has ended, but was not running; report it as found first")]
+    NotRunning {
+        /// Tenant and name.
+        job: String,
+        /// Its slot.
+        slot: Timestamp,
+    },
+    /// It is known already.
+    #[error("{job}: run of {slot} is known already; report each slot once")]
+    Twice {
+        /// Tenant and name.
+        job: String,
+        /// Its slot.
+        slot: Timestamp,
+    },
+}
+
+/// How the planner decides. `Default` is shipped.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Settings {
+    /// Time from the creation of a pod until its program runs.
+    pub pod_start: SignedDuration,
+    /// Quantile of run time planned with, in deviations of the logarithm.
+    pub deviations: f64,
+    /// Share of its window that a run of which nothing is known is assumed to take.
+    pub unknown_share: f64,
+    /// Most that a tenant which was late comes forward.
+    pub most_credit: SignedDuration,
+    /// Memory.
+    pub memory: MemorySettings,
+    /// Runs looked at in each queue when the first does not fit.
+    pub look: usize,
+    /// Share of the capacity that known work may fill before a run that can wait is held back.
+    pub fill: f64,
+    /// Jobs that may be declared.
+    pub most_jobs: usize,
+    /// Runs that may wait or run; more are refused.
+    pub most_runs: usize,
+}
+
+impl Default for Settings {
+    /// 95th percentile of run times, 5 s to start a pod, ten minutes of credit.
+    fn default() -> Self {
+        Self {
+            pod_start: SignedDuration::from_secs(5),
+            deviations: 1.645,
+            unknown_share: 0.3,
+            most_credit: SignedDuration::from_mins(10),
+            memory: MemorySettings::default(),
+            look: 16,
+            fill: 0.85,
+            most_jobs: 100_000,
+            most_runs: 200_000,
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+struct Declared {
+    job: Job,
+    tenant: usize,
+    kind: usize,
+    needs: Option<JobId>,
+    queue: Option<String>,
+    history: JobHistory,
+    /// Last slots that were announced, oldest first.
+    slots: VecDeque<Timestamp>,
+    /// Newest slot whose run was given up.
+    lost: Option<Timestamp>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Tenant {
+    quota: Option<Size>,
+    used: Size,
+    /// Logarithm of how much longer its runs take than their kinds'.
+    pace: Level,
+    behind: SignedDuration,
+    parked: BTreeSet<(Place, u64)>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Kind {
+    run_time: Level,
+    largest: Option<u64>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum State {
+    Arrived,
+    /// Its window has not begun.
+    Early,
+    /// Another run must succeed first.
+    Needs(Run),
+    Ready(u64, Place),
+    /// Its tenant has used up its quota.
+    Parked(u64, Place),
+    Running(Size),
+    Left,
+}
+
+#[derive(Clone, Debug)]
+struct Live {
+    attempt: u32,
+    due: Timestamp,
+    /// Latest start; known once it is ready.
+    latest: Timestamp,
+    state: State,
+    followers: Vec<Run>,
+    /// Work it adds to what is known ahead: waiting as thousandths of a vCPU times seconds, running until when.
+    work: i64,
+    until: Timestamp,
+}
+
+/// The planner. Not the cluster: what it started is what it was told.
+#[derive(Clone, Debug)]
+pub struct Planner {
+    settings: Settings,
+    capacity: Size,
+    reserved: Size,
+    jobs: Vec<Declared>,
+    by_name: BTreeMap<(String, String), JobId>,
+    tenants: Vec<Tenant>,
+    tenants_by_name: BTreeMap<String, usize>,
+    kinds: Vec<Kind>,
+    kinds_by_name: BTreeMap<String, usize>,
+    live: BTreeMap<Run, Live>,
+    ready: Ready,
+    early: BTreeSet<(Timestamp, Run)>,
+    ahead: Ahead,
+    /// Latest start of the most urgent run that is held back for others.
+    held: Option<Timestamp>,
+    arrived: Vec<Run>,
+    decided: Vec<Decision>,
+}
+
+impl Planner {
+    /// With what all runs together may reserve.
+    pub fn new(settings: Settings, capacity: Size) -> Self {
+        Self {
+            settings,
+            capacity,
+            reserved: Size::default(),
+            jobs: Vec::new(),
+            by_name: BTreeMap::new(),
+            tenants: Vec::new(),
+            tenants_by_name: BTreeMap::new(),
+            kinds: Vec::new(),
+            kinds_by_name: BTreeMap::new(),
+            live: BTreeMap::new(),
+            ready: Ready::default(),
+            early: BTreeSet::new(),
+            ahead: Ahead::default(),
+            held: None,
+            arrived: Vec::new(),
+            decided: Vec::new(),
+        }
+    }
+
+    /// Takes a job; one that it needs must have been declared before. `orderer` says whether its runs are ordered here.
+    pub fn declare(&mut self, job: Job, orderer: &Orderer) -> Result<JobId, JobError> {
+        job.check(self.capacity)?;
+        let key = (job.tenant.clone(), job.name.clone());
+        if self.by_name.contains_key(&key) {
+            return Err(JobError::Twice { job: job.title() });
+        }
+        if self.jobs.len() >= self.settings.most_jobs {
+            return Err(JobError::TooMany { job: job.title(), most: self.settings.most_jobs });
+        }
+        let needs = match &job.needs {
+            None => None,
+            Some(needs) => {
+                let found = self.by_name.get(&(job.tenant.clone(), needs.clone())).copied();
+                Some(found.ok_or_else(|| JobError::Needs { job: job.title(), needs: needs.clone() })?)
+            }
+        };
+        let tenant = number(&mut self.tenants_by_name, &mut self.tenants, &job.tenant);
+        if let Some(quota) = self.tenants[tenant].quota {
+            check_quota(&job, quota)?;
+        }
+        let kind = number(&mut self.kinds_by_name, &mut self.kinds, &job.name);
+        let queue = match orderer {
+            Orderer::Homeostat { .. } => None,
+            Orderer::Kueue { queue, .. } => Some(queue.clone()),
+        };
+        let id = JobId(self.jobs.len() as u32);
+        let history = JobHistory::default();
+        self.jobs.push(Declared { job, tenant, kind, needs, queue, history, slots: VecDeque::new(), lost: None });
+        self.by_name.insert(key, id);
+        Ok(id)
+    }
+
+    /// Most that a tenant's runs may reserve together. Each of its jobs must fit alone.
+    pub fn limit(&mut self, tenant: &str, quota: Option<Size>) -> Result<(), JobError> {
+        if let Some(quota) = quota {
+            let of_tenant = self.jobs.iter().filter(|declared| declared.job.tenant == tenant);
+            of_tenant.into_iter().try_for_each(|declared| check_quota(&declared.job, quota))?;
+        }
+        let place = number(&mut self.tenants_by_name, &mut self.tenants, tenant);
+        self.tenants[place].quota = quota;
+        self.unpark(place);
+        Ok(())
+    }
+
+    /// A declared job.
+    pub fn job(&self, id: JobId) -> Option<&Job> {
+        self.jobs.get(id.index()).map(|declared| &declared.job)
+    }
+
+    /// What was learnt of a job, to be kept over a restart.
+    pub fn history(&self, id: JobId) -> Option<&JobHistory> {
+        self.jobs.get(id.index()).map(|declared| &declared.history)
+    }
+
+    /// Gives back what was learnt of a job before a restart.
+    pub fn restore(&mut self, id: JobId, history: JobHistory) -> Result<(), PlannerError> {
+        let declared = self.jobs.get_mut(id.index()).ok_or(PlannerError::UnknownJob(id.0))?;
+        let kind = &mut self.kinds[declared.kind];
+        if history.run_time.count > 0 {
+            let mean = history.run_time.mean;
+            if kind.run_time.count > 0 {
+                self.tenants[declared.tenant].pace.push(mean - kind.run_time.mean);
+            }
+            kind.run_time.push(mean);
+        }
+        kind.largest = kind.largest.max(history.peaks.iter().copied().max());
+        declared.history = history;
+        Ok(())
+    }
+
+    /// Reserved by running runs.
+    pub fn reserved(&self) -> Size {
+        self.reserved
+    }
+
+    /// Runs that could start and wait for room.
+    pub fn waiting(&self) -> usize {
+        self.ready.len()
+    }
+
+    /// When to ask again if nothing happens before.
+    pub fn next_wake(&self) -> Option<Timestamp> {
+        let early = self.early.first().map(|(at, _)| *at);
+        early.into_iter().chain(self.held).min()
+    }
+
+    /// Takes in what happened. Decisions come with the next [`Planner::decide`], so that what happens at the same moment
+    /// is decided together.
+    pub fn see(&mut self, now: Timestamp, event: Event) -> Result<(), PlannerError> {
+        match event {
+            Event::Due(run) => self.due(run),
+            Event::Ended { run, outcome, ran, usage } => self.ended(now, run, outcome, ran, usage),
+            Event::Capacity(size) => {
+                self.capacity = size;
+                Ok(())
+            }
+            Event::Found { run, size, attempt } => self.found(run, size, attempt),
+        }
+    }
+
+    fn due(&mut self, run: Run) -> Result<(), PlannerError> {
+        let declared = self.jobs.get_mut(run.job.index()).ok_or(PlannerError::UnknownJob(run.job.0))?;
+        if self.live.contains_key(&run) {
+            return Err(PlannerError::Twice { job: declared.job.title(), slot: run.slot });
+        }
+        if self.live.len() >= self.settings.most_runs {
+            self.decided.push(Decision::GiveUp {
+                run,
+                why: GaveUp::TooMany { most: self.settings.most_runs },
+            });
+            return Ok(());
+        }
+        keep_slot(&mut declared.slots, run.slot);
+        let due = later(run.slot, declared.job.due_after);
+        let live = Live::new(due, 1, State::Arrived);
+        self.live.insert(run, live);
+        self.wait(run);
+        self.arrived.push(run);
+        Ok(())
+    }
+
+    fn found(&mut self, run: Run, size: Size, attempt: u32) -> Result<(), PlannerError> {
+        let declared = self.jobs.get_mut(run.job.index()).ok_or(PlannerError::UnknownJob(run.job.0))?;
+        if self.live.contains_key(&run) {
+            return Err(PlannerError::Twice { job: declared.job.title(), slot: run.slot });
+        }
+        keep_slot(&mut declared.slots, run.slot);
+        let due = later(run.slot, declared.job.due_after);
+        let state = if declared.queue.is_some() { State::Left } else { State::Running(size) };
+        if matches!(state, State::Running(_)) {
+            self.reserved = self.reserved.plus(size);
+            let tenant = &mut self.tenants[declared.tenant];
+            tenant.used = tenant.used.plus(size);
+        }
+        self.live.insert(run, Live::new(due, attempt, state));
+        Ok(())
+    }
+
+    fn ended(
+        &mut self,
+        now: Timestamp,
+        run: Run,
+        outcome: Outcome,
+        ran: SignedDuration,
+        usage: Usage,
+    ) -> Result<(), PlannerError> {
+        let declared = self.jobs.get_mut(run.job.index()).ok_or(PlannerError::UnknownJob(run.job.0))?;
+        let title = || declared.job.title();
+        let Some(live) = self.live.get_mut(&run) else {
+            return Err(PlannerError::NotRunning { job: title(), slot: run.slot });
+        };
+        let size = match live.state {
+            State::Running(size) => size,
+            State::Left => Size::default(),
+            _ => return Err(PlannerError::NotRunning { job: title(), slot: run.slot }),
+        };
+        self.reserved = self.reserved.minus(size);
+        self.ahead.run(live.until, -(size.millicores as i64));
+        let tenant = &mut self.tenants[declared.tenant];
+        tenant.used = tenant.used.minus(size);
+        let kind = &mut self.kinds[declared.kind];
+        match outcome {
+            Outcome::OutOfMemory => declared.history.killed(size.mebibytes.max(usage.mebibytes.unwrap_or(0))),
+            Outcome::Failed | Outcome::Succeeded => {
+                let succeeded = outcome == Outcome::Succeeded;
+                declared.history.used(usage.mebibytes, usage.millicores, succeeded);
+                kind.largest = kind.largest.max(usage.mebibytes);
+                let taken = ran.as_secs_f64();
+                if succeeded && taken > 0.0 {
+                    if kind.run_time.count > 0 {
+                        tenant.pace.push(taken.ln() - kind.run_time.mean);
+                    }
+                    kind.run_time.push(taken.ln());
+                    declared.history.ran(taken);
+                }
+            }
+        }
+        if outcome == Outcome::Succeeded {
+            let late = now.duration_since(live.due);
+            tenant.behind = if late.is_positive() { tenant.behind.max(late) } else { tenant.behind / 2 };
+            let followers = std::mem::take(&mut live.followers);
+            self.live.remove(&run);
+            self.arrived.extend(followers);
+        } else if live.attempt > declared.job.retries {
+            let attempts = live.attempt;
+            self.give_up(run, GaveUp::Retries { attempts });
+        } else {
+            live.attempt += 1;
+            live.state = State::Arrived;
+            self.wait(run);
+            self.arrived.push(run);
+        }
+        let tenant = self.jobs[run.job.index()].tenant;
+        self.unpark(tenant);
+        Ok(())
+    }
+
+    /// Ends a run and all that wait for it.
+    fn give_up(&mut self, run: Run, why: GaveUp) {
+        let mut ends = vec![(run, why)];
+        while let Some((run, why)) = ends.pop() {
+            if let Some(live) = self.live.remove(&run) {
+                self.ahead.wait(run.slot, live.due, -live.work);
+                ends.extend(live.followers.into_iter().map(|follower| (follower, GaveUp::Needs(run))));
+            }
+            let lost = &mut self.jobs[run.job.index()].lost;
+            *lost = (*lost).max(Some(run.slot));
+            self.decided.push(Decision::GiveUp { run, why });
+        }
+    }
+
+    /// Counts a run as known work that waits.
+    fn wait(&mut self, run: Run) {
+        let declared = &self.jobs[run.job.index()];
+        let seconds = self.run_time(run.job).median + self.settings.pod_start.as_secs_f64();
+        // What Kueue orders takes its own capacity.
+        let millicores = if declared.queue.is_some() { 0 } else { declared.job.millicores };
+        if let Some(live) = self.live.get_mut(&run) {
+            live.work = (seconds * millicores as f64) as i64;
+            self.ahead.wait(run.slot, live.due, live.work);
+        }
+    }
+
+    /// Time that a job's next run is planned with.
+    fn run_time(&self, id: JobId) -> RunTime {
+        let declared = &self.jobs[id.index()];
+        let (kind, tenant) = (&self.kinds[declared.kind], &self.tenants[declared.tenant]);
+        let known = run_time(
+            &declared.history.run_time,
+            &kind.run_time,
+            &tenant.pace,
+            self.settings.deviations,
+        );
+        known.unwrap_or_else(|| {
+            let guess = declared.job.due_after.as_secs_f64() * self.settings.unknown_share;
+            RunTime { median: guess, quantile: guess, runs: 0 }
+        })
+    }
+
+    /// What a job's next run reserves.
+    fn size(&self, id: JobId) -> (Size, Source) {
+        let declared = &self.jobs[id.index()];
+        let others = self.kinds[declared.kind].largest;
+        let (mebibytes, source) =
+            declared.history.memory(declared.job.mebibytes, others, &self.settings.memory);
+        let mut most = self.capacity.mebibytes;
+        if let Some(quota) = self.tenants[declared.tenant].quota {
+            most = most.min(quota.mebibytes);
+        }
+        let millicores = declared.history.cpu(declared.job.millicores);
+        (Size { millicores, mebibytes: mebibytes.min(most) }, source)
+    }
+}
+
+impl Live {
+    fn new(due: Timestamp, attempt: u32, state: State) -> Self {
+        Self { attempt, due, latest: due, state, followers: Vec::new(), work: 0, until: Timestamp::MIN }
+    }
+}
+
+/// Slots of a job that are remembered, for those who need its runs.
+const SLOTS: usize = 8;
+
+fn keep_slot(slots: &mut VecDeque<Timestamp>, slot: Timestamp) {
+    if slots.len() >= SLOTS {
+        slots.pop_front();
+    }
+    slots.push_back(slot);
+}
+
+fn check_quota(job: &Job, quota: Size) -> Result<(), JobError> {
+    let needs = Size { millicores: job.millicores, mebibytes: job.mebibytes.unwrap_or(0) };
+    if needs.fits(quota) {
+        return Ok(());
+    }
+    Err(JobError::TooLarge { job: job.title(), needs, whose: "its tenant's quota", limit: quota })
+}
+
+/// Number of a name, given on first use.
+fn number<T: Default>(names: &mut BTreeMap<String, usize>, list: &mut Vec<T>, name: &str) -> usize {
+    if let Some(number) = names.get(name) {
+        return *number;
+    }
+    list.push(T::default());
+    names.insert(name.to_owned(), list.len() - 1);
+    list.len() - 1
+}
