@@ -209,23 +209,20 @@ impl Replica {
             return;
         }
         self.silent = 0;
-        match bad {
-            Some((slow, reason)) => {
-                self.bad += 1;
-                self.good = 0;
-                let first = *self.bad_since.get_or_insert(start);
-                if self.outlier.is_some() || self.bad >= ENTER_WINDOWS {
-                    let since = self.outlier.as_ref().map_or(first, |known| known.since);
-                    self.outlier = Some(Outlier { since, slow, reason });
-                }
+        if let Some((slow, reason)) = bad {
+            self.bad += 1;
+            self.good = 0;
+            let first = *self.bad_since.get_or_insert(start);
+            if self.outlier.is_some() || self.bad >= ENTER_WINDOWS {
+                let since = self.outlier.as_ref().map_or(first, |known| known.since);
+                self.outlier = Some(Outlier { since, slow, reason });
             }
-            None => {
-                self.good += 1;
-                self.bad = 0;
-                self.bad_since = None;
-                if self.good >= LEAVE_WINDOWS {
-                    self.outlier = None;
-                }
+        } else {
+            self.good += 1;
+            self.bad = 0;
+            self.bad_since = None;
+            if self.good >= LEAVE_WINDOWS {
+                self.outlier = None;
             }
         }
     }

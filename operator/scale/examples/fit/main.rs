@@ -131,7 +131,13 @@ fn misses(arguments: &Arguments, catalogue: &Catalogue, kinds: &[Kind]) {
             let (tenants, days) = (arguments.tenants, arguments.days);
             let setting = world::Setting { seed, tenants, days, until_missed: false };
             let result = search::simulate(catalogue, *kind, setting);
-            println!("{} {} seed {seed}: {} of {} missed", kind.name(), kind.target(), result.missed, result.runs);
+            println!(
+                "{} {} seed {seed}: {} of {} missed",
+                kind.name(),
+                kind.target(),
+                result.missed,
+                result.runs
+            );
             for miss in &result.misses {
                 let minutes = |ms: i64| ms as f64 / 60_000.0;
                 println!(
@@ -203,7 +209,10 @@ fn large(arguments: &Arguments, catalogue: &Catalogue) -> Result<(), Box<dyn std
     let slowest = result.slowest_decision_seconds * 1_000.0;
     println!(
         "{tenants} tenants, {} runs in {} days on {capacity}: {} deadlines missed, {:.1} s\nslowest decision: {slowest:.1} ms (all runs of an hour become due in it)",
-        result.runs, arguments.days, result.missed, seconds()
+        result.runs,
+        arguments.days,
+        result.missed,
+        seconds()
     );
     let output = serde_json::json!({
         "tenants": tenants, "runs": result.runs, "days": arguments.days, "missedDeadlines": result.missed,

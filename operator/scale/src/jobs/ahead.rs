@@ -55,7 +55,8 @@ impl Ahead {
             .filter(|(due, ..)| *due <= latest)
             .collect();
         work.sort_unstable();
-        let mut starts: Vec<i64> = work.iter().map(|(_, from, _)| *from).filter(|from| *from < ends).collect();
+        let mut starts: Vec<i64> =
+            work.iter().map(|(_, from, _)| *from).filter(|from| *from < ends).collect();
         starts.push(now);
         starts.sort_unstable();
         starts.dedup();

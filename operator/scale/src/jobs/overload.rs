@@ -3,8 +3,8 @@
 //! A list of runs with planned times is laid out by the planner's own rule (least slack first, nothing interrupted, all
 //! at once known only for the look ahead), once with the capacity there is and then with more by whole vCPUs.
 
-use super::size::Size;
 use super::later;
+use super::size::Size;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::cmp::Reverse;
@@ -79,7 +79,12 @@ impl Overload {
                 format!("; no capacity helps: give its window {} min more", by.as_secs().div_euclid(60) + 1)
             }
         };
-        format!("{} of {} ({by}) and {} more runs will be late{cure}", first.title, first.due, self.late.len() - 1)
+        format!(
+            "{} of {} ({by}) and {} more runs will be late{cure}",
+            first.title,
+            first.due,
+            self.late.len() - 1
+        )
     }
 }
 
@@ -157,7 +162,8 @@ fn lay_out(runs: &[Expected], capacity: Size) -> Vec<Late> {
         stuck.extend(&followers[place]);
     }
     late.sort_by(|one, other| {
-        let order = |late: &Late| (Reverse(late.by.unwrap_or(SignedDuration::MAX)), late.due, late.title.clone());
+        let order =
+            |late: &Late| (Reverse(late.by.unwrap_or(SignedDuration::MAX)), late.due, late.title.clone());
         order(one).cmp(&order(other))
     });
     late

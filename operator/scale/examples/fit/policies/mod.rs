@@ -27,7 +27,13 @@ pub enum Seen {
     Due(Info),
     /// The run's message is in the queue: nothing that it needs is missing, or it is to be tried again.
     Ready(Info),
-    Ended { info: Info, outcome: Outcome, ran_ms: i64, usage: Usage, tag: Tag },
+    Ended {
+        info: Info,
+        outcome: Outcome,
+        ran_ms: i64,
+        usage: Usage,
+        tag: Tag,
+    },
     PodReady(u32),
     Tick,
 }

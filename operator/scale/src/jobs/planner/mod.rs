@@ -315,7 +315,16 @@ impl Planner {
         };
         let id = JobId(self.jobs.len() as u32);
         let history = JobHistory::default();
-        self.jobs.push(Declared { job, tenant, kind, needs, queue, history, slots: VecDeque::new(), lost: None });
+        self.jobs.push(Declared {
+            job,
+            tenant,
+            kind,
+            needs,
+            queue,
+            history,
+            slots: VecDeque::new(),
+            lost: None,
+        });
         self.by_name.insert(key, id);
         Ok(id)
     }
@@ -394,10 +403,8 @@ impl Planner {
             return Err(PlannerError::Twice { job: declared.job.title(), slot: run.slot });
         }
         if self.live.len() >= self.settings.most_runs {
-            self.decided.push(Decision::GiveUp {
-                run,
-                why: GaveUp::TooMany { most: self.settings.most_runs },
-            });
+            self.decided
+                .push(Decision::GiveUp { run, why: GaveUp::TooMany { most: self.settings.most_runs } });
             return Ok(());
         }
         keep_slot(&mut declared.slots, run.slot);
@@ -515,12 +522,8 @@ impl Planner {
     fn run_time(&self, id: JobId) -> RunTime {
         let declared = &self.jobs[id.index()];
         let (kind, tenant) = (&self.kinds[declared.kind], &self.tenants[declared.tenant]);
-        let known = run_time(
-            &declared.history.run_time,
-            &kind.run_time,
-            &tenant.pace,
-            self.settings.deviations,
-        );
+        let known =
+            run_time(&declared.history.run_time, &kind.run_time, &tenant.pace, self.settings.deviations);
         known.unwrap_or_else(|| {
             let guess = declared.job.due_after.as_secs_f64() * self.settings.unknown_share;
             RunTime { median: guess, quantile: guess, runs: 0 }
