@@ -5,7 +5,7 @@
 //! absorb stray charges next to a known root, and to keep two separate faults apart.
 
 use crate::calls::Calls;
-use crate::ranking::{beside_calls, first_hand, only_warns, rank, root_of, root_of_cause};
+use crate::ranking::{first_hand, only_warns, rank, root_of, root_of_cause};
 use homeostat_knowledge::incident::TimelineKind;
 use homeostat_knowledge::observation::StoredIncident;
 use homeostat_knowledge::{
@@ -393,16 +393,9 @@ impl Correlator {
         if incident.instants.mitigated.is_some() {
             return changed;
         }
-        // First-hand findings clear slowly on purpose; the callers' view says sooner that it serves again.
-        let sick = own.iter().any(|root| {
-            roots.get(root).is_some_and(|findings| {
-                findings.iter().any(|finding| {
-                    beside_calls(finding.kind)
-                        || !first_hand(finding.kind)
-                        || health_of(root, calls, snapshot).is_none_or(|(_, calls)| calls == 0)
-                })
-            })
-        });
+        // Good calls alone say nothing as long as something is still found: of several replicas one may be down, and
+        // the old release may serve while the new one fails at every start.
+        let sick = own.iter().any(|root| roots.contains_key(root));
         let well_since = incident.causes.first().map(root_of_cause).and_then(|root| match &root {
             Entity::Node { name } => snapshot.nodes.get(name).is_none_or(|node| node.ready).then_some(now),
             Entity::Workload { key } if !snapshot.workloads.contains_key(key) => Some(now),

@@ -64,19 +64,6 @@ pub(crate) fn only_warns(kind: FindingKind) -> bool {
     )
 }
 
-/// Good calls of the workload say nothing about it: most replicas answer well, or it is not about answers.
-pub(crate) fn beside_calls(kind: FindingKind) -> bool {
-    matches!(
-        kind,
-        FindingKind::SignalAbnormal
-            | FindingKind::ReplicaOutlier
-            | FindingKind::JobStuck
-            | FindingKind::MemoryGrowing
-            | FindingKind::QueueGrowing
-            | FindingKind::CertificateExpiring
-    )
-}
-
 /// How telling a kind is about what is broken, for ranking within one root: what explains comes before what is seen.
 fn weight(kind: FindingKind) -> f64 {
     match kind {

@@ -487,6 +487,31 @@ fn a_crash_at_every_start_is_told_apart_from_a_kill() {
 }
 
 #[test]
+fn a_new_release_that_fails_beside_the_serving_old_one_is_one_incident_that_stays_open() {
+    let mut world = World::new(usual_delay);
+    world.run(SignedDuration::from_secs(20), &good);
+    for restarts in 0..4 {
+        let mut fresh = pod("kitchen");
+        fresh.key = key("kitchen-new");
+        fresh.uid = Uid::new("uid-kitchen-new");
+        fresh.ready = false;
+        fresh.containers[0].ready = false;
+        fresh.containers[0].restarts = restarts;
+        fresh.containers[0].state = ContainerState::Terminated(Termination {
+            reason: Name::from("Error"),
+            exit_code: 1,
+            started: Some(world.now),
+            finished: Some(world.now),
+        });
+        world.object(ObjectChange::Pod(Change::Applied(Arc::new(fresh))));
+        world.run(SignedDuration::from_secs(5), &good);
+    }
+    world.assert_cause(&workload("kitchen"), FindingKind::CrashLoop);
+    let incident = world.only();
+    assert_eq!((incident.reopen_count, incident.instants.mitigated), (0, None), "{:#?}", incident.timeline);
+}
+
+#[test]
 fn two_faults_of_unrelated_kinds_are_two_incidents() {
     let mut world = World::new(usual_delay);
     world.run(SignedDuration::from_secs(20), &good);

@@ -127,6 +127,8 @@ impl Kind {
         match self.way() {
             Way::Demo(faults::Kind::ProviderDown, _) => Some(crate::demo::application::PROVIDER),
             Way::DiskFull => Some(node::SMALL),
+            // It calls others, and they by their names.
+            Way::Network(network::What::NoNames) => Some("order"),
             _ => None,
         }
     }

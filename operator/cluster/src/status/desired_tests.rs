@@ -147,6 +147,7 @@ fn well() -> (CatalogueView, Snapshot) {
         snapshot.sources.insert_mut(Name::from(name), report);
     }
     let view = CatalogueView {
+        playbooks: Vec::new(),
         revision: 1,
         ready: true,
         control: Some(ControlEntry {
