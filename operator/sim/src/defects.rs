@@ -9,7 +9,7 @@ use homeostat_execute::ports::{
 };
 use homeostat_knowledge::policy::KillSwitch;
 use homeostat_knowledge::{
-    ActionId, ActionRecord, ActionState, Approval, Name, ObjectKey, Parameters, Snapshot, SnapshotSource,
+    ActionId, ActionKind, ActionRecord, ActionState, Approval, Name, ObjectKey, Parameters, Snapshot, SnapshotSource,
     Target, Timestamp,
 };
 use std::collections::BTreeMap;
@@ -75,6 +75,17 @@ impl Defect {
         Self::UndoesAgain,
         Self::NeverReleases,
     ];
+}
+
+impl Defect {
+    /// The action in whose plans it must show, where that is known; drawn histories are not tried then.
+    pub fn shows_with(self) -> Option<ActionKind> {
+        match self {
+            Self::NeverReleases => Some(ActionKind::Cordon),
+            Self::RelativeTarget => Some(ActionKind::ScaleUp),
+            _ => None,
+        }
+    }
 }
 
 /// The snapshot as a program with this defect sees it.

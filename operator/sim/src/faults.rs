@@ -143,6 +143,8 @@ pub enum Meddle {
     Freeze(Stream, i64),
     /// A watch loses its next event; it lists again five seconds later.
     Miss(Stream),
+    /// Somebody writes the first object of a stream, so that its watch has an event.
+    Stir(Stream),
     /// The watch log is compacted: every watch is told 410.
     Compact,
     /// The kill switch is engaged.

@@ -2,7 +2,7 @@
 
 use crate::defects::Defect;
 use crate::plans::{self, Baselines};
-use crate::{histories, situations};
+use crate::histories;
 
 /// A defect that was noticed.
 #[derive(Clone, Debug)]
@@ -20,18 +20,20 @@ pub struct Caught {
 /// Drawn histories that are tried for one defect.
 const HISTORIES: u64 = 300;
 
-/// Runs programs with this defect until one is noticed: the perturbation plans of each action first where an action
-/// acts alone, then drawn histories. `None` when nothing shows.
+/// Runs programs with this defect until one is noticed: in drawn histories first, then in the perturbation plans.
+/// `None` when nothing shows.
 pub fn hunt(defect: Defect, baselines: &mut Baselines) -> std::io::Result<Option<Caught>> {
     let mut runs = 0;
-    for seed in 0..HISTORIES {
+    let histories = if defect.shows_with().is_some() { 0 } else { HISTORIES };
+    for seed in 0..histories {
         runs += 1;
         let history = histories::run(seed, Some(defect))?;
         if let Some(first) = history.violations.into_iter().next() {
             return Ok(Some(Caught { defect, run: format!("history {seed}"), first, runs }));
         }
     }
-    for plan in plans::all().into_iter().filter(|plan| situations::of(plan.action).is_some()) {
+    let known = |plan: &plans::Plan| defect.shows_with().is_none_or(|action| action == plan.action);
+    for plan in plans::all().into_iter().filter(known) {
         runs += 1;
         let outcome = plans::run(plan, Some(defect), baselines)?;
         if let Some(first) = outcome.failures.into_iter().next() {

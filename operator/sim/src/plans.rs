@@ -330,6 +330,9 @@ fn disturbance(plan: Plan) -> Vec<Fault> {
         Point::StaleRead => vec![Fault::nth(Request::FreshRead, 1, What::Stale)],
         Point::Missed(stream) => {
             let mut faults = vec![Fault::nth(Request::Effect, 1, What::Meanwhile(Meddle::Miss(stream)))];
+            // An effect may have no event of its own in this stream.
+            let stir = What::Meanwhile(Meddle::Stir(stream));
+            faults.push(Fault::nth(Request::Watch, 1, stir));
             if stream == Stream::Policies {
                 let touch = Meddle::PauseTenant(tenant(situation), false);
                 faults.push(Fault::nth(Request::Effect, 1, What::Meanwhile(touch)));

@@ -228,6 +228,24 @@ impl Server {
         self.pods.insert(pod.record.key.clone(), pod);
     }
 
+    /// Writes the first object of a stream as it is.
+    pub fn stir(&mut self, stream: Stream) {
+        match stream {
+            Stream::Pods => {
+                if let Some(pod) = self.pods.values().next().cloned() {
+                    self.put_pod(pod);
+                }
+            }
+            Stream::Controllers => {
+                if let Some(controller) = self.controllers.values().next().cloned() {
+                    self.put_controller(controller);
+                }
+            }
+            // Tenants are told by those who change them; actions and telemetry move by themselves.
+            Stream::Policies | Stream::Actions | Stream::Telemetry => {}
+        }
+    }
+
     /// Removes a pod from the store.
     pub fn remove_pod(&mut self, key: &ObjectKey) {
         if self.pods.remove(key).is_some() {

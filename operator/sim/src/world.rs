@@ -440,6 +440,7 @@ impl Inner {
                 self.watches.frozen.insert(*stream, until);
             }
             Meddle::Miss(stream) => *self.watches.misses.entry(*stream).or_default() += 1,
+            Meddle::Stir(stream) => server.stir(*stream),
             Meddle::Compact => server.compact(),
             Meddle::Engage => {
                 self.switch(KillSwitch::Engaged { reason: Name::from("drill"), by: None });
