@@ -115,6 +115,33 @@ fn a_day_of_noise_at_its_usual_hour_is_expected_after_a_week() {
 }
 
 #[test]
+fn a_spike_at_the_same_time_of_every_night_is_told_in_the_first_nights_only() {
+    let mut detector = detector(SeriesConfig::default());
+    let (mut random, mut last) = (ChaCha8Rng::seed_from_u64(5), 0.0);
+    for turn in 0..14 * 288_i64 {
+        let (day, slot) = (turn / 288, turn % 288);
+        let (nightly, other) = (slot == 36 + day % 3, day == 13 && slot == 200);
+        let spike = if nightly || other { 60.0 } else { 0.0 };
+        let value = usual::next("normal", 300 * turn, &mut last, &mut random) + spike;
+        let verdict = detector.observe(300 * turn, value);
+        assert!(verdict.raised || !(other || nightly && day < 2), "day {day}, slot {slot}");
+        if nightly && day > 6 {
+            assert!(!verdict.alarm, "day {day}: {}", verdict.reason);
+            assert!(verdict.reason.to_string().contains("earlier days at this time"), "{}", verdict.reason);
+        }
+    }
+}
+
+#[test]
+fn the_first_points_after_the_warm_up_raise_no_alarm() {
+    for kind in usual::KINDS {
+        let verdicts = run(&mut detector(SeriesConfig::default()), &usual_points(kind, 300));
+        let raised = verdicts.iter().filter(|verdict| verdict.raised).count();
+        assert!(raised <= 1, "{kind}: {raised} alarms in the first 300 points");
+    }
+}
+
+#[test]
 fn state_fits_in_four_kilobytes() {
     assert!(detector(SeriesConfig::default()).state_bytes() <= 4_096);
 }

@@ -15,6 +15,10 @@
 //! 5. Every other episode belongs to its nearest root (Dijkstra 1959, from all roots at once); a step counts as much as
 //!    [`CorrelateConfig::step_ms`] between the root's episode and the start of the other one.
 //!
+//! It groups findings that are all at hand: a stored week, an exercise, the bench. The loop of Homeostat opens an incident at
+//! its first finding and cannot wait for the rest, so it groups as they come, with state of its own
+//! (`operator/analyse/src/correlate.rs`).
+//!
 //! Density-based clustering over time and graph distance (DBSCAN) runs beside it in the bench; it knows neither the
 //! direction in which a fault spreads nor what an entity says of itself.
 

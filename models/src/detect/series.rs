@@ -24,6 +24,8 @@ const CHANNELS: [(Against, f64); 4] = [
     (Against::Activity, 0.8),
     (Against::RecentSwings, 0.85),
 ];
+/// Place of activity among the channels.
+const ACTIVITY: usize = 2;
 /// Forgetting of the usual spreads, per point.
 const SPREAD_RATE: f64 = 0.0007;
 /// Forgetting of the swings of the last dozens of points.
@@ -234,7 +236,7 @@ impl SeriesDetector {
         let residuals = self.expectation.residuals(at_seconds, step, value);
         let factor = residuals.spread_factor;
         let parts = [residuals.fast / factor, residuals.slow / factor];
-        let spreads = self.spreads(parts, floor, ready);
+        let spreads = self.spreads(parts, floor);
         let surprisals: [f64; CHANNELS.len()] =
             std::array::from_fn(|index| CHANNELS[index].1 * self.channels[index].surprisal(spreads[index]));
         let worst = (1..surprisals.len())
@@ -244,7 +246,7 @@ impl SeriesDetector {
         let usual = (residuals.expected - 3.0 * usual_spread, residuals.expected + 3.0 * usual_spread);
         let shift = if ready { self.cusum.observe(spreads[1]) } else { None };
 
-        self.learn(parts, spreads, surprisal, ready);
+        self.learn(parts, spreads, surprisal, surprisals[ACTIVITY], ready);
         let reach = if ready { CLIP * self.recent.value() * factor } else { f64::INFINITY };
         self.expectation.learn(at_seconds, step, value, &residuals, reach);
 
@@ -256,11 +258,11 @@ impl SeriesDetector {
     }
 
     /// Residuals in units of their usual spreads, in the order of [`CHANNELS`].
-    fn spreads(&mut self, parts: [f64; 2], floor: f64, ready: bool) -> [f64; CHANNELS.len()] {
+    fn spreads(&mut self, parts: [f64; 2], floor: f64) -> [f64; CHANNELS.len()] {
         let ratio = |part: f64, spread: &Spread| (part / spread.value().max(floor)).clamp(-1e12, 1e12);
         let recent = ratio(parts[0], &self.recent);
         let swings = recent / self.swings.value().max(1.0);
-        let activity = if ready { self.activity.observe(recent, self.seen, SPREAD_RATE, CLIP) } else { 0.0 };
+        let activity = if self.seen > START { self.activity.observe(recent, SPREAD_RATE, CLIP) } else { 0.0 };
         [recent, ratio(parts[1], &self.long), activity, swings]
     }
 
@@ -310,7 +312,14 @@ impl SeriesDetector {
         signed >= self.config.minimum_effect
     }
 
-    fn learn(&mut self, parts: [f64; 2], spreads: [f64; CHANNELS.len()], surprisal: f64, ready: bool) {
+    fn learn(
+        &mut self,
+        parts: [f64; 2],
+        spreads: [f64; CHANNELS.len()],
+        surprisal: f64,
+        of_activity: f64,
+        ready: bool,
+    ) {
         if self.seen > START {
             self.recent.learn(parts[0], SPREAD_RATE, CLIP);
             self.long.learn(parts[1], SPREAD_RATE, CLIP);
@@ -330,8 +339,10 @@ impl SeriesDetector {
         } else {
             1.0
         };
-        for (channel, spreads) in self.channels.iter_mut().zip(spreads) {
-            channel.learn(spreads, weight);
+        for (index, (channel, spreads)) in self.channels.iter_mut().zip(spreads).enumerate() {
+            // One wild point is no activity, and the activity after a burst lasts longer than the burst.
+            let suspect = if of_activity > SUSPECT.0 { SUSPECT_WEIGHT } else { 1.0 };
+            channel.learn(spreads, if index == ACTIVITY { suspect } else { weight });
         }
     }
 
