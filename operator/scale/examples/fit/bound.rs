@@ -25,8 +25,9 @@ pub fn missed(catalogue: &Catalogue, setting: Setting, capacity: Size) -> u64 {
         let mut chance = Tenant::new(catalogue, setting.seed, tenant);
         let zone = tenant as usize % catalogue.shapes.zones.len();
         let kinds = catalogue.kinds.iter().enumerate();
-        let mut slots: Vec<(i64, usize, bool)> =
-            kinds.flat_map(|(kind, k)| k.slots[zone].iter().map(move |slot| (slot.0, kind, slot.1))).collect();
+        let mut slots: Vec<(i64, usize, bool)> = kinds
+            .flat_map(|(kind, k)| k.slots[zone].iter().map(move |slot| (slot.0, kind, slot.1)))
+            .collect();
         slots.sort_unstable();
         let mut ends = vec![(0, 0); catalogue.kinds.len()];
         for (slot, kind, weekend) in slots {
@@ -36,7 +37,8 @@ pub fn missed(catalogue: &Catalogue, setting: Setting, capacity: Size) -> u64 {
                 Some(needs) if ends[needs].0 == slot => ends[needs].1,
                 _ => slot,
             } + start;
-            let lasts = if drawn.fails { drawn.lasts_ms + drawn.lasts_ms / 2 + start } else { drawn.lasts_ms };
+            let lasts =
+                if drawn.fails { drawn.lasts_ms + drawn.lasts_ms / 2 + start } else { drawn.lasts_ms };
             let due = slot + shape.due_ms;
             ends[kind] = (slot, from + lasts);
             if from + lasts > due {

@@ -35,7 +35,8 @@ impl Tenant {
         let fails = self.random.random::<f64>() < shape.fail_share;
         let weekend = if weekend { shapes.weekend_factor } else { 1.0 };
         let weeks = (slot_ms - catalogue.begins_ms) as f64 / (7.0 * 86_400_000.0);
-        let memory = catalogue.kinds[kind].size.mebibytes as f64 * (1.0 + shapes.memory_growth_per_week * weeks);
+        let memory =
+            catalogue.kinds[kind].size.mebibytes as f64 * (1.0 + shapes.memory_growth_per_week * weeks);
         let lasts = shape.minutes * 60_000.0 * self.factor * spread * weekend;
         Drawn { lasts_ms: (lasts as i64).max(1), fails, mebibytes: memory.ceil() as u64 }
     }

@@ -65,7 +65,9 @@ pub enum ShapesError {
     Size { path: String, what: String, source: SizeError },
     #[error("{path}: job {job}: {source}")]
     Calendar { path: String, job: String, source: CalendarError },
-    #[error("{path}: job {job} needs {needs}, which does not stand before it; put it there or leave `needs` out")]
+    #[error(
+        "{path}: job {job} needs {needs}, which does not stand before it; put it there or leave `needs` out"
+    )]
     Needs { path: String, job: String, needs: String },
     #[error("{path}: {what} is empty; list at least one")]
     Empty { path: String, what: &'static str },
@@ -149,12 +151,8 @@ pub fn parse(path: &str, text: &str, days: u32) -> Result<Catalogue, ShapesError
 }
 
 fn fired(begins: Timestamp, end: i64, cron: &str, zone: &str) -> Result<Vec<(i64, bool)>, CalendarError> {
-    let spec = CalendarSpec {
-        cron: cron.to_owned(),
-        zone: zone.to_owned(),
-        except: Vec::new(),
-        extra: Vec::new(),
-    };
+    let spec =
+        CalendarSpec { cron: cron.to_owned(), zone: zone.to_owned(), except: Vec::new(), extra: Vec::new() };
     // The first slot may be the beginning itself.
     let before = begins.checked_sub(jiff::SignedDuration::from_secs(1)).unwrap_or(begins);
     let calendar = Calendar::new(spec, before)?;

@@ -302,10 +302,8 @@ impl<'a> World<'a> {
             Outcome::Succeeded
         };
         let millicores = self.catalogue.kinds[live.info.kind].size.millicores;
-        let usage = Usage {
-            millicores: Some(millicores),
-            mebibytes: Some(live.drawn.mebibytes.min(live.limit)),
-        };
+        let usage =
+            Usage { millicores: Some(millicores), mebibytes: Some(live.drawn.mebibytes.min(live.limit)) };
         seen.push(Seen::Ended { info: live.info, outcome, ran_ms: live.running_ms, usage, tag });
         match tag {
             Tag::Run(_) => self.remove(tag),

@@ -47,7 +47,9 @@ pub enum CalendarError {
         zone: String,
     },
     /// It has no occurrence after the given moment.
-    #[error("calendar {cron:?} in {zone} never fires after {after}; change its day and month, or its exceptions")]
+    #[error(
+        "calendar {cron:?} in {zone} never fires after {after}; change its day and month, or its exceptions"
+    )]
     NeverFires {
         /// The expression.
         cron: String,
@@ -57,7 +59,9 @@ pub enum CalendarError {
         after: Timestamp,
     },
     /// Too many exceptions.
-    #[error("calendar {cron:?} has {count} exceptions, {MOST_EXCEPTIONS} are the most; use another expression")]
+    #[error(
+        "calendar {cron:?} has {count} exceptions, {MOST_EXCEPTIONS} are the most; use another expression"
+    )]
     TooMany {
         /// The expression.
         cron: String,
@@ -224,8 +228,7 @@ mod tests {
     fn the_forecast_knows_its_starts() {
         let now = at("2026-11-02T00:00:00Z");
         let calendar = Calendar::new(spec("0 2 * * *", "UTC"), now).unwrap();
-        let event =
-            calendar.known_job("kpi", now, at("2026-11-04T00:00:00Z"), SignedDuration::from_mins(15));
+        let event = calendar.known_job("kpi", now, at("2026-11-04T00:00:00Z"), SignedDuration::from_mins(15));
         let starts = [at("2026-11-02T02:00:00Z"), at("2026-11-03T02:00:00Z")].map(Timestamp::as_second);
         assert_eq!(event.when, forecast::When::At(starts.to_vec()));
         assert_eq!(event.duration_seconds, 900);

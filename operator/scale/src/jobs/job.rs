@@ -87,7 +87,9 @@ pub enum JobError {
         due_after: SignedDuration,
     },
     /// Needs itself, or a job that is not declared.
-    #[error("job {job} needs {needs:?}, which is not declared before it for its tenant; declare that first, or leave it out")]
+    #[error(
+        "job {job} needs {needs:?}, which is not declared before it for its tenant; declare that first, or leave it out"
+    )]
     Needs {
         /// Tenant and name.
         job: String,

@@ -143,7 +143,9 @@ impl JobHistory {
     /// CPU to reserve: what runs use with a tenth on top, in steps of a tenth of a vCPU, never above what is declared.
     pub fn cpu(&self, declared: u64) -> u64 {
         match percentile(&self.cpu).filter(|_| self.cpu.len() >= 5) {
-            Some(used) => (used * 11 / 10).div_ceil(100).saturating_mul(100).clamp(100.min(declared), declared),
+            Some(used) => {
+                (used * 11 / 10).div_ceil(100).saturating_mul(100).clamp(100.min(declared), declared)
+            }
             None => declared,
         }
     }
@@ -257,8 +259,11 @@ mod tests {
         let straight: Vec<u64> = (0..10).map(|run| 1_000 + run * 222).collect();
         let bent: Vec<u64> = (0..10).map(|run| (1_000.0 * 3.0_f64.powf(run as f64 / 9.0)) as u64).collect();
         // With noise of a few per cent on the way.
-        let rough: Vec<u64> =
-            straight.iter().zip([3, -2, 4, -3, 0, 2, -4, 3, -1, 2]).map(|(need, noise)| (*need as i64 * (100 + noise) / 100) as u64).collect();
+        let rough: Vec<u64> = straight
+            .iter()
+            .zip([3, -2, 4, -3, 0, 2, -4, 3, -1, 2])
+            .map(|(need, noise)| (*need as i64 * (100 + noise) / 100) as u64)
+            .collect();
         for needs in [straight, bent, rough] {
             let killed = kills(&needs);
             assert!(killed.iter().all(|run| *run <= 3), "{needs:?}: {killed:?}");

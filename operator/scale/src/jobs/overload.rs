@@ -3,8 +3,8 @@
 //! A list of runs with planned times is laid out by the planner's own rule (least slack first, nothing interrupted, all
 //! at once known only for the look ahead), once with the capacity there is and then with more by whole vCPUs.
 
-use super::size::Size;
 use super::later;
+use super::size::Size;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::cmp::Reverse;
@@ -79,12 +79,20 @@ impl Overload {
                 format!("; no capacity helps: give its window {} min more", by.as_secs().div_euclid(60) + 1)
             }
         };
-        format!("{} of {} ({by}) and {} more runs will be late{cure}", first.title, first.due, self.late.len() - 1)
+        format!(
+            "{} of {} ({by}) and {} more runs will be late{cure}",
+            first.title,
+            first.due,
+            self.late.len() - 1
+        )
     }
 }
 
 /// Most vCPU that are tried on top.
 const MOST_MORE: u64 = 4_096;
+
+/// Runs in order that are asked whether they fit.
+const LOOK: usize = 256;
 
 /// Lays the runs out on `capacity`; says what is late and what would cure it. Memory that is asked for grows in
 /// proportion to the CPU.
@@ -144,7 +152,9 @@ fn lay_out(runs: &[Expected], capacity: Size) -> Vec<Late> {
             possible.pop();
             ready.insert((latest[place], place));
         }
-        while let Some(next) = ready.iter().copied().find(|(_, place)| runs[*place].size.fits(free)) {
+        while let Some(next) =
+            ready.iter().copied().take(LOOK).find(|(_, place)| runs[*place].size.fits(free))
+        {
             ready.remove(&next);
             free = free.minus(runs[next.1].size);
             ends.push(Reverse((later(now, runs[next.1].lasts), next.1)));
@@ -157,7 +167,8 @@ fn lay_out(runs: &[Expected], capacity: Size) -> Vec<Late> {
         stuck.extend(&followers[place]);
     }
     late.sort_by(|one, other| {
-        let order = |late: &Late| (Reverse(late.by.unwrap_or(SignedDuration::MAX)), late.due, late.title.clone());
+        let order =
+            |late: &Late| (Reverse(late.by.unwrap_or(SignedDuration::MAX)), late.due, late.title.clone());
         order(one).cmp(&order(other))
     });
     late

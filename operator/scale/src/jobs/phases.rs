@@ -25,7 +25,9 @@ pub struct Shiftable {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PhaseError {
     /// The step divides nothing.
-    #[error("a step of {step:#} does not cut a period of {period:#} into 1 to 10000 parts; choose another step")]
+    #[error(
+        "a step of {step:#} does not cut a period of {period:#} into 1 to 10000 parts; choose another step"
+    )]
     Step {
         /// The step.
         step: SignedDuration,
@@ -33,7 +35,9 @@ pub enum PhaseError {
         period: SignedDuration,
     },
     /// Negative, or a window longer than the period.
-    #[error("job {place} has a window of {window:#} after {slot:#} in a period of {period:#}; both must lie within")]
+    #[error(
+        "job {place} has a window of {window:#} after {slot:#} in a period of {period:#}; both must lie within"
+    )]
     Window {
         /// Place in the list.
         place: usize,
@@ -81,16 +85,17 @@ pub fn spread(
         ((whole + part) as usize).clamp(1, parts)
     };
     let mut order: Vec<usize> = (0..jobs.len()).collect();
-    order.sort_by_key(|place| std::cmp::Reverse(u128::from(jobs[*place].millicores) * length(&jobs[*place]) as u128));
+    order.sort_by_key(|place| {
+        std::cmp::Reverse(u128::from(jobs[*place].millicores) * length(&jobs[*place]) as u128)
+    });
     let mut load = vec![0_u64; parts];
     let mut unshifted = vec![0_u64; parts];
     let mut shifts = vec![SignedDuration::ZERO; jobs.len()];
     for place in order {
         let job = &jobs[place];
         let (slot, length) = (steps(job.slot), length(job));
-        let highest = |shift: usize| {
-            (0..length).map(|part| load[(slot + shift + part) % parts]).max().unwrap_or(0)
-        };
+        let highest =
+            |shift: usize| (0..length).map(|part| load[(slot + shift + part) % parts]).max().unwrap_or(0);
         let shift = (0..=steps(job.window)).min_by_key(|shift| highest(*shift)).unwrap_or(0);
         shifts[place] = SignedDuration::from_millis((step.as_millis() * shift as i128) as i64);
         for part in 0..length {

@@ -91,7 +91,8 @@ pub fn workers(now: Timestamp, bounds: &Bounds, queue: &Queue) -> Result<Wanted,
     if messages <= 0.0 && coming.is_none() {
         let quiet = now.duration_since(queue.last_busy);
         if quiet < bounds.idle {
-            let reason = format!("empty for {} s, workers go after {} s", quiet.as_secs(), bounds.idle.as_secs());
+            let reason =
+                format!("empty for {} s, workers go after {} s", quiet.as_secs(), bounds.idle.as_secs());
             return Ok(Wanted { workers: held, reason, late: None });
         }
         let reason = format!("empty for {} s", quiet.as_secs());
@@ -113,7 +114,8 @@ pub fn workers(now: Timestamp, bounds: &Bounds, queue: &Queue) -> Result<Wanted,
     // A worker does whole messages only.
     let each = if seconds > 0.0 { (left / seconds).floor().max(0.0) } else { f64::INFINITY };
     let needed = if each >= 1.0 { (load / each).ceil().max(1.0) } else { load.ceil() };
-    let wanted = (needed.min(f64::from(u32::MAX)) as u32).clamp(bounds.min.max(1).min(bounds.max), bounds.max);
+    let wanted =
+        (needed.min(f64::from(u32::MAX)) as u32).clamp(bounds.min.max(1).min(bounds.max), bounds.max);
     let rounds = (load / f64::from(wanted.max(1))).ceil();
     let over = rounds * seconds - left;
     let late = (over > 0.0).then(|| super::seconds(over));
@@ -123,7 +125,12 @@ pub fn workers(now: Timestamp, bounds: &Bounds, queue: &Queue) -> Result<Wanted,
 
 /// Parts of a periodic job that run at a time, so that `items` (90th percentile of their forecast) of `seconds` each are
 /// done within its window. At least one, at most `most`.
-pub fn parallelism(items: f64, seconds: f64, window: SignedDuration, most: u32) -> Result<Wanted, WorkersError> {
+pub fn parallelism(
+    items: f64,
+    seconds: f64,
+    window: SignedDuration,
+    most: u32,
+) -> Result<Wanted, WorkersError> {
     number("items", Some(items))?;
     number("secondsPerItem", Some(seconds))?;
     if most == 0 {
@@ -164,12 +171,8 @@ fn number(what: &'static str, value: Option<f64>) -> Result<(), WorkersError> {
 mod tests {
     use super::*;
 
-    const BOUNDS: Bounds = Bounds {
-        min: 0,
-        max: 10,
-        idle: SignedDuration::from_mins(5),
-        start: SignedDuration::from_secs(5),
-    };
+    const BOUNDS: Bounds =
+        Bounds { min: 0, max: 10, idle: SignedDuration::from_mins(5), start: SignedDuration::from_secs(5) };
 
     fn at(seconds: i64) -> Timestamp {
         Timestamp::from_second(1_000_000 + seconds).unwrap()

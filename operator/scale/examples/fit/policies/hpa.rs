@@ -58,7 +58,9 @@ impl Hpa {
         let ready = (workers.idle.len() + workers.busy.len()) as u32;
         let pods = ready + workers.starting.len() as u32;
         let ratio = |of: u32| match self.target {
-            Target::Cpu(target) => workers.busy.len() as f64 / f64::from(of.max(1)) / (f64::from(target) / 100.0),
+            Target::Cpu(target) => {
+                workers.busy.len() as f64 / f64::from(of.max(1)) / (f64::from(target) / 100.0)
+            }
             Target::Queue(target) => {
                 let messages = workers.queue.len() + workers.busy.len();
                 messages as f64 / f64::from(of.max(1)) / f64::from(target)
@@ -144,7 +146,9 @@ impl Policy for Hpa {
             }
         }
         for workers in &mut self.kinds {
-            while let (Some(pool), Some(info)) = (workers.idle.first().copied(), workers.queue.front().copied()) {
+            while let (Some(pool), Some(info)) =
+                (workers.idle.first().copied(), workers.queue.front().copied())
+            {
                 workers.idle.remove(&pool);
                 workers.queue.pop_front();
                 workers.busy.insert(pool);

@@ -25,7 +25,8 @@ struct Scaled {
 
 impl Keda {
     pub fn new(catalogue: &Catalogue, target: u32, most: u32) -> Self {
-        let scaled = |kind| Scaled { size: manifest(catalogue, kind), queue: VecDeque::new(), in_work: 0, jobs: 0 };
+        let scaled =
+            |kind| Scaled { size: manifest(catalogue, kind), queue: VecDeque::new(), in_work: 0, jobs: 0 };
         Self { target, most, kinds: (0..catalogue.kinds.len()).map(scaled).collect(), jobs: Vec::new() }
     }
 }

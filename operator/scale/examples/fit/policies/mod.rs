@@ -8,7 +8,7 @@ mod ours;
 
 use crate::shapes::Catalogue;
 use crate::world::Tag;
-use homeostat_scale::jobs::{Outcome, Size, Usage};
+use homeostat_scale::jobs::{Outcome, Settings, Size, Usage};
 
 /// A run as the queue's message tells it.
 #[derive(Clone, Copy, Debug)]
@@ -27,7 +27,13 @@ pub enum Seen {
     Due(Info),
     /// The run's message is in the queue: nothing that it needs is missing, or it is to be tried again.
     Ready(Info),
-    Ended { info: Info, outcome: Outcome, ran_ms: i64, usage: Usage, tag: Tag },
+    Ended {
+        info: Info,
+        outcome: Outcome,
+        ran_ms: i64,
+        usage: Usage,
+        tag: Tag,
+    },
     PodReady(u32),
     Tick,
 }
@@ -108,10 +114,16 @@ impl Kind {
         matches!(self, Self::Fixed(_))
     }
 
-    pub fn build(self, catalogue: &Catalogue, capacity: Size, tenants: u32) -> Box<dyn Policy> {
+    pub fn build(
+        self,
+        catalogue: &Catalogue,
+        capacity: Size,
+        tenants: u32,
+        settings: Settings,
+    ) -> Box<dyn Policy> {
         let left = crate::world::left(catalogue, capacity, tenants);
         match self {
-            Self::Homeostat => Box::new(ours::Ours::new(catalogue, left, tenants)),
+            Self::Homeostat => Box::new(ours::Ours::new(catalogue, left, tenants, settings)),
             Self::Earliest => Box::new(earliest::Earliest::new(catalogue, left)),
             Self::Fixed(vcpu) => Box::new(fixed::Fixed::new(catalogue, capacity, tenants, vcpu)),
             Self::HpaCpu(target) => Box::new(hpa::Hpa::new(catalogue, left, hpa::Target::Cpu(target))),

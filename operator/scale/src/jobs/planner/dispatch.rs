@@ -162,7 +162,9 @@ impl Planner {
         let size = Size { millicores: cpu, ..size };
         let time = self.run_time(run.job);
         let tenant = self.jobs[run.job.index()].tenant;
-        let Some(Live { state, attempt, due, latest, work, until, .. }) = self.live.get_mut(&run) else { return };
+        let Some(Live { state, attempt, due, latest, work, until, .. }) = self.live.get_mut(&run) else {
+            return;
+        };
         *state = State::Running(size);
         self.ahead.wait(run.slot, *due, -*work);
         *work = 0;

@@ -23,7 +23,11 @@ impl fmt::Display for Why {
     fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { latest, slack, due, time, memory } = self;
         let (word, slack) = if slack.is_negative() { ("late", slack.abs()) } else { ("slack", *slack) };
-        write!(to, "first in order: latest start {latest} ({:.0} s {word}), due {due}; ", slack.as_secs_f64())?;
+        write!(
+            to,
+            "first in order: latest start {latest} ({:.0} s {word}), due {due}; ",
+            slack.as_secs_f64()
+        )?;
         match time.runs {
             0 => write!(to, "planned {:.0} s, no run of its own yet; ", time.quantile)?,
             runs => write!(to, "planned {:.0} s from {runs} runs; ", time.quantile)?,
@@ -78,7 +82,9 @@ impl Planner {
                 self.ready.before(&place),
                 live.latest
             ),
-            State::Parked(..) => "waits for its tenant's other runs: the tenant's quota is used up".to_owned(),
+            State::Parked(..) => {
+                "waits for its tenant's other runs: the tenant's quota is used up".to_owned()
+            }
             State::Running(size) => format!("runs with {size}, try {}", live.attempt),
             State::Left => "left to its queue of Kueue".to_owned(),
         })

@@ -86,8 +86,7 @@ fn of_two_due_at_the_same_time_the_longer_starts_first() {
 fn what_others_wait_for_inherits_their_urgency() {
     let mut bench = Bench::new(1);
     let first = bench.declare(job("a", "forecast", 1, 50));
-    let second =
-        bench.declare(Job { needs: Some("forecast".to_owned()), ..job("a", "optimisation", 1, 30) });
+    let second = bench.declare(Job { needs: Some("forecast".to_owned()), ..job("a", "optimisation", 1, 30) });
     let other = bench.declare(job("b", "report", 1, 40));
     [first, second, other].into_iter().for_each(|id| bench.teach(id, 10.0));
     let runs = bench.due(0, &[second, other, first]);
@@ -147,7 +146,10 @@ fn a_kill_for_memory_is_retried_at_once_with_double() {
     assert_eq!(bench.starts(0), [id]);
     let usage = Usage { millicores: None, mebibytes: Some(1_024) };
     let ran = MINUTE;
-    bench.planner.see(at(1), Event::Ended { run: runs[0], outcome: Outcome::OutOfMemory, ran, usage }).unwrap();
+    bench
+        .planner
+        .see(at(1), Event::Ended { run: runs[0], outcome: Outcome::OutOfMemory, ran, usage })
+        .unwrap();
     let Some(Decision::Start { size, why, attempt: 2, .. }) = bench.planner.decide(at(1)).pop() else {
         panic!("tried again")
     };
@@ -225,7 +227,9 @@ fn what_is_left_to_kueue_takes_no_capacity_but_is_sized() {
             if *run == runs[0] && queue == "night" && size.mebibytes > 0)),
         "{decisions:?}"
     );
-    assert!(decisions.iter().any(|decision| matches!(decision, Decision::Start { run, .. } if *run == runs[1])));
+    assert!(
+        decisions.iter().any(|decision| matches!(decision, Decision::Start { run, .. } if *run == runs[1]))
+    );
     bench.end(9, runs[0], Outcome::Succeeded, 9);
     assert_eq!(bench.planner.history(left).unwrap().peaks, [700]);
 }
@@ -269,7 +273,10 @@ fn lateness_goes_round_among_tenants() {
     let late = crowded(12);
     let sums = late.clone().map(|minutes| minutes.iter().sum::<i64>());
     assert!(sums[0].abs_diff(sums[1]) <= 15, "{late:?}");
-    assert!(late.iter().all(|minutes| minutes.windows(2).all(|pair| pair[0] == 0 || pair[1] == 0)), "{late:?}");
+    assert!(
+        late.iter().all(|minutes| minutes.windows(2).all(|pair| pair[0] == 0 || pair[1] == 0)),
+        "{late:?}"
+    );
 }
 
 #[test]
@@ -321,12 +328,8 @@ fn events_that_fit_nothing_are_refused_by_name() {
     let runs = bench.due(0, &[id]);
     let twice = bench.planner.see(at(0), Event::Due(runs[0])).unwrap_err().to_string();
     assert!(twice.contains("a/plan"), "{twice}");
-    let ended = Event::Ended {
-        run: runs[0],
-        outcome: Outcome::Succeeded,
-        ran: MINUTE,
-        usage: Usage::default(),
-    };
+    let ended =
+        Event::Ended { run: runs[0], outcome: Outcome::Succeeded, ran: MINUTE, usage: Usage::default() };
     assert!(matches!(bench.planner.see(at(0), ended), Err(PlannerError::NotRunning { .. })));
     let unknown = Event::Due(Run { slot: at(0), job: JobId(9) });
     assert!(matches!(bench.planner.see(at(0), unknown), Err(PlannerError::UnknownJob(9))));
