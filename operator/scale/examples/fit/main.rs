@@ -12,7 +12,11 @@ mod search;
 mod shapes;
 mod world;
 
+#[cfg(test)]
+mod tests;
+
 use clap::Parser;
+use homeostat_scale::jobs::Settings;
 use policies::Kind;
 use search::{Asked, Row};
 use serde::Serialize;
@@ -36,6 +40,9 @@ struct Arguments {
     /// Another catalogue.
     #[arg(long, default_value = "operator/scale/catalogue/water.yaml")]
     shapes: PathBuf,
+    /// Settings of the planner as JSON; what is left out is as shipped.
+    #[arg(long)]
+    settings: Option<PathBuf>,
     /// Only policies whose name begins with this.
     #[arg(long)]
     policy: Option<String>,
@@ -85,9 +92,14 @@ fn main() -> ExitCode {
 fn run(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
     let clock = Instant::now();
     let catalogue = shapes::read(&arguments.shapes, arguments.days)?;
+    let settings = match &arguments.settings {
+        None => Settings::default(),
+        Some(path) => serde_json::from_str(&std::fs::read_to_string(path)?)
+            .map_err(|error| format!("{}: {error}", path.display()))?,
+    };
     std::fs::create_dir_all(&arguments.out)?;
     if arguments.large {
-        return large(arguments, &catalogue);
+        return large(arguments, &catalogue, settings);
     }
     let mut kinds = Kind::all();
     if let Some(wanted) = &arguments.policy {
@@ -99,10 +111,11 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
         }
     }
     if arguments.misses {
-        misses(arguments, &catalogue, &kinds);
+        misses(arguments, &catalogue, &kinds, settings);
         return Ok(());
     }
-    let asked = Asked { seeds: arguments.seeds, days: arguments.days, tenants: arguments.tenants };
+    let (seeds, days, tenants) = (arguments.seeds.max(1), arguments.days, arguments.tenants);
+    let asked = Asked { seeds, days, tenants, settings };
     let say = |text: &str| eprintln!("{:6.1} s  {text}", clock.elapsed().as_secs_f64());
     let policies = search::compare(&catalogue, &kinds, asked, &say);
     let (tenants, missed) = search::bound(&catalogue, asked);
@@ -125,12 +138,12 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
 }
 
 /// Which runs are late, and how they went.
-fn misses(arguments: &Arguments, catalogue: &Catalogue, kinds: &[Kind]) {
+fn misses(arguments: &Arguments, catalogue: &Catalogue, kinds: &[Kind], settings: Settings) {
     for kind in kinds {
         for seed in 1..=arguments.seeds {
             let (tenants, days) = (arguments.tenants, arguments.days);
             let setting = world::Setting { seed, tenants, days, until_missed: false };
-            let result = search::simulate(catalogue, *kind, setting);
+            let result = search::simulate(catalogue, *kind, setting, settings);
             println!(
                 "{} {} seed {seed}: {} of {} missed",
                 kind.name(),
@@ -192,7 +205,11 @@ fn table(rows: &[Row], asked: Asked) {
 }
 
 /// A week of very many tenants: what the planner costs.
-fn large(arguments: &Arguments, catalogue: &Catalogue) -> Result<(), Box<dyn std::error::Error>> {
+fn large(
+    arguments: &Arguments,
+    catalogue: &Catalogue,
+    settings: Settings,
+) -> Result<(), Box<dyn std::error::Error>> {
     let clock = Instant::now();
     let tenants = arguments.large_tenants;
     // In proportion to what 64 tenants have.
@@ -203,7 +220,7 @@ fn large(arguments: &Arguments, catalogue: &Catalogue) -> Result<(), Box<dyn std
     };
     let setting = world::Setting { seed: 1, tenants, days: arguments.days, until_missed: false };
     let world = world::World::new(catalogue, setting, capacity, false);
-    let mut policy = Kind::Homeostat.build(catalogue, capacity, tenants);
+    let mut policy = Kind::Homeostat.build(catalogue, capacity, tenants, settings);
     let seconds = || clock.elapsed().as_secs_f64();
     let result = world.run(policy.as_mut(), Some(&seconds));
     let slowest = result.slowest_decision_seconds * 1_000.0;

@@ -6,6 +6,7 @@
 //! demand bound of Baruah, Rosier and Howell (1990) with what cannot be interrupted carried in.
 
 use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// Step of the sums, in seconds.
@@ -20,6 +21,16 @@ pub(super) struct Ahead {
     waiting: BTreeMap<(i64, i64), i64>,
     /// Thousandths of a vCPU by the minute at which they are expected to be free.
     running: BTreeMap<i64, i64>,
+}
+
+/// Shares of the capacity that work may fill before a run that can wait is held back.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Fill {
+    /// Of windows that have begun: little, as the run's turn comes as soon as the work is done.
+    pub now: f64,
+    /// Of windows that begin while it would run.
+    pub next: f64,
 }
 
 /// A run that asks to start.
@@ -44,7 +55,7 @@ impl Ahead {
     }
 
     /// Whether it would overfill a window that ends while it could still wait.
-    pub(super) fn overfilled(&self, asks: &Asks, capacity: u64, share: f64) -> bool {
+    pub(super) fn overfilled(&self, asks: &Asks, capacity: u64, fill: Fill) -> bool {
         let now = asks.now.as_second();
         let ends = now + asks.lasts.as_secs();
         let latest = asks.latest.as_second();
@@ -62,6 +73,7 @@ impl Ahead {
         starts.dedup();
         starts.into_iter().any(|start| {
             let mut inside = 0;
+            let share = if start == now { fill.now } else { fill.next };
             work.iter().filter(|(_, from, _)| *from >= start).any(|(due, _, more)| {
                 inside += more;
                 let own = asks.millicores as i64 * (ends.min(*due) - start).max(0);
@@ -98,6 +110,8 @@ fn change<K: Ord>(sums: &mut BTreeMap<K, i64>, key: K, by: i64) {
 mod tests {
     use super::*;
 
+    const FILL: Fill = Fill { now: 0.9, next: 0.9 };
+
     fn at(minutes: i64) -> Timestamp {
         Timestamp::from_second(1_800_000_000 + minutes * 60).unwrap()
     }
@@ -112,21 +126,21 @@ mod tests {
         // 45 of 55 minutes of the only vCPU are wanted in this hour and in the next.
         ahead.wait(at(0), at(55), 45 * 60_000);
         ahead.wait(at(60), at(115), 45 * 60_000);
-        assert!(ahead.overfilled(&asks(0, 15, 200), 1_000, 0.9));
-        assert!(!ahead.overfilled(&asks(0, 15, 50), 1_000, 0.9), "it cannot wait that long");
+        assert!(ahead.overfilled(&asks(0, 15, 200), 1_000, FILL));
+        assert!(!ahead.overfilled(&asks(0, 15, 50), 1_000, FILL), "it cannot wait that long");
         ahead.wait(at(0), at(55), -45 * 60_000);
-        assert!(!ahead.overfilled(&asks(44, 15, 200), 1_000, 0.9), "it is done before the next hour");
-        assert!(ahead.overfilled(&asks(55, 15, 200), 1_000, 0.9), "it would reach into the next hour");
+        assert!(!ahead.overfilled(&asks(44, 15, 200), 1_000, FILL), "it is done before the next hour");
+        assert!(ahead.overfilled(&asks(55, 15, 200), 1_000, FILL), "it would reach into the next hour");
     }
 
     #[test]
     fn what_runs_already_counts() {
         let mut ahead = Ahead::default();
         ahead.wait(at(0), at(60), 30 * 60_000);
-        assert!(!ahead.overfilled(&asks(0, 15, 200), 1_000, 0.9));
+        assert!(!ahead.overfilled(&asks(0, 15, 200), 1_000, FILL));
         ahead.run(at(20), 1_000);
-        assert!(ahead.overfilled(&asks(0, 15, 200), 1_000, 0.9));
+        assert!(ahead.overfilled(&asks(0, 15, 200), 1_000, FILL));
         ahead.run(at(20), -1_000);
-        assert!(!ahead.overfilled(&asks(0, 15, 200), 1_000, 0.9));
+        assert!(!ahead.overfilled(&asks(0, 15, 200), 1_000, FILL));
     }
 }

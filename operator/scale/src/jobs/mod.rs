@@ -23,6 +23,7 @@ mod ready;
 pub mod size;
 pub mod workers;
 
+pub use ahead::Fill;
 pub use calendar::{Calendar, CalendarError};
 pub use job::{Criticality, Job, JobError};
 pub use planner::{Decision, Event, JobId, Outcome, Planner, PlannerError, Run, Settings, Why};

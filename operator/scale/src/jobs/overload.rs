@@ -91,6 +91,9 @@ impl Overload {
 /// Most vCPU that are tried on top.
 const MOST_MORE: u64 = 4_096;
 
+/// Runs in order that are asked whether they fit.
+const LOOK: usize = 256;
+
 /// Lays the runs out on `capacity`; says what is late and what would cure it. Memory that is asked for grows in
 /// proportion to the CPU.
 pub fn overload(runs: &[Expected], capacity: Size) -> Overload {
@@ -149,7 +152,9 @@ fn lay_out(runs: &[Expected], capacity: Size) -> Vec<Late> {
             possible.pop();
             ready.insert((latest[place], place));
         }
-        while let Some(next) = ready.iter().copied().find(|(_, place)| runs[*place].size.fits(free)) {
+        while let Some(next) =
+            ready.iter().copied().take(LOOK).find(|(_, place)| runs[*place].size.fits(free))
+        {
             ready.remove(&next);
             free = free.minus(runs[next.1].size);
             ends.push(Reverse((later(now, runs[next.1].lasts), next.1)));

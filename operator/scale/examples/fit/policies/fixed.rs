@@ -1,5 +1,5 @@
-//! One machine per tenant, as long as the capacity lasts; runs in the order of the queue, as many at a time as fit.
-//! The tenant's always-on part shares the machine: what no longer fits beside it goes slower.
+//! One machine per tenant, as long as the capacity lasts. Each kind has its worker, so that whatever is possible runs at
+//! once; the machine's CPU is shared with the always-on part, and a run goes slower by what was asked for when it began.
 
 use super::{Info, Order, Policy, Seen};
 use crate::shapes::Catalogue;
@@ -65,14 +65,9 @@ impl Policy for Fixed {
         for tenant in touched {
             let machine = &mut self.machines[tenant as usize];
             while machine.ready {
-                let Some(info) = machine.queue.front().copied() else { break };
-                let busy = machine.busy + self.needs[info.kind];
-                if busy > self.size.millicores {
-                    break;
-                }
-                machine.queue.pop_front();
-                machine.busy = busy;
-                let slower = ((busy + self.always) as f64 / self.size.millicores as f64).max(1.0);
+                let Some(info) = machine.queue.pop_front() else { break };
+                machine.busy += self.needs[info.kind];
+                let slower = ((machine.busy + self.always) as f64 / self.size.millicores as f64).max(1.0);
                 orders.push(Order::Assign { pool: tenant, run: info.run, slower });
             }
         }

@@ -8,7 +8,7 @@ mod ours;
 
 use crate::shapes::Catalogue;
 use crate::world::Tag;
-use homeostat_scale::jobs::{Outcome, Size, Usage};
+use homeostat_scale::jobs::{Outcome, Settings, Size, Usage};
 
 /// A run as the queue's message tells it.
 #[derive(Clone, Copy, Debug)]
@@ -114,10 +114,16 @@ impl Kind {
         matches!(self, Self::Fixed(_))
     }
 
-    pub fn build(self, catalogue: &Catalogue, capacity: Size, tenants: u32) -> Box<dyn Policy> {
+    pub fn build(
+        self,
+        catalogue: &Catalogue,
+        capacity: Size,
+        tenants: u32,
+        settings: Settings,
+    ) -> Box<dyn Policy> {
         let left = crate::world::left(catalogue, capacity, tenants);
         match self {
-            Self::Homeostat => Box::new(ours::Ours::new(catalogue, left, tenants)),
+            Self::Homeostat => Box::new(ours::Ours::new(catalogue, left, tenants, settings)),
             Self::Earliest => Box::new(earliest::Earliest::new(catalogue, left)),
             Self::Fixed(vcpu) => Box::new(fixed::Fixed::new(catalogue, capacity, tenants, vcpu)),
             Self::HpaCpu(target) => Box::new(hpa::Hpa::new(catalogue, left, hpa::Target::Cpu(target))),

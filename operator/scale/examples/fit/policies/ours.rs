@@ -18,10 +18,10 @@ pub struct Ours {
 }
 
 impl Ours {
-    pub fn new(catalogue: &Catalogue, capacity: Size, tenants: u32) -> Self {
+    pub fn new(catalogue: &Catalogue, capacity: Size, tenants: u32, settings: Settings) -> Self {
         let settings = Settings {
             pod_start: SignedDuration::from_millis((catalogue.shapes.pod_start_seconds * 1_000.0) as i64),
-            ..Settings::default()
+            ..settings
         };
         let mut planner = Planner::new(settings, capacity);
         let here = Orderer::Homeostat { reason: "the simulated cluster has no Kueue".to_owned() };

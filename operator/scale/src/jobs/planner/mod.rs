@@ -17,7 +17,7 @@ mod tests;
 
 pub use explain::{GaveUp, Why};
 
-use super::ahead::Ahead;
+use super::ahead::{Ahead, Fill};
 use super::job::{Job, JobError};
 use super::kueue::Orderer;
 use super::learned::{JobHistory, Level, MemorySettings, RunTime, Source, run_time};
@@ -146,7 +146,7 @@ pub enum PlannerError {
 
 /// How the planner decides. `Default` is shipped.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct Settings {
     /// Time from the creation of a pod until its program runs.
     pub pod_start: SignedDuration,
@@ -160,8 +160,8 @@ pub struct Settings {
     pub memory: MemorySettings,
     /// Runs looked at in each queue when the first does not fit.
     pub look: usize,
-    /// Share of the capacity that known work may fill before a run that can wait is held back.
-    pub fill: f64,
+    /// What known work may fill before a run that can wait is held back.
+    pub fill: Fill,
     /// Jobs that may be declared.
     pub most_jobs: usize,
     /// Runs that may wait or run; more are refused.
@@ -178,7 +178,7 @@ impl Default for Settings {
             most_credit: SignedDuration::from_mins(10),
             memory: MemorySettings::default(),
             look: 16,
-            fill: 0.85,
+            fill: Fill { now: 0.5, next: 0.85 },
             most_jobs: 100_000,
             most_runs: 200_000,
         }
@@ -193,6 +193,8 @@ struct Declared {
     needs: Option<JobId>,
     queue: Option<String>,
     history: JobHistory,
+    /// What its own runs say of the next one's reservation.
+    sized: Option<(Size, Source)>,
     /// Last slots that were announced, oldest first.
     slots: VecDeque<Timestamp>,
     /// Newest slot whose run was given up.
@@ -322,6 +324,7 @@ impl Planner {
             needs,
             queue,
             history,
+            sized: None,
             slots: VecDeque::new(),
             lost: None,
         });
@@ -364,6 +367,8 @@ impl Planner {
         }
         kind.largest = kind.largest.max(history.peaks.iter().copied().max());
         declared.history = history;
+        declared.sized = None;
+        self.learn_size(id);
         Ok(())
     }
 
@@ -472,6 +477,8 @@ impl Planner {
                 }
             }
         }
+        let others = kind.largest;
+        declared.sized = Some(declared.size(others, &self.settings.memory));
         if outcome == Outcome::Succeeded {
             let late = now.duration_since(live.due);
             tenant.behind = if late.is_positive() { tenant.behind.max(late) } else { tenant.behind / 2 };
@@ -534,14 +541,28 @@ impl Planner {
     fn size(&self, id: JobId) -> (Size, Source) {
         let declared = &self.jobs[id.index()];
         let others = self.kinds[declared.kind].largest;
-        let (mebibytes, source) =
-            declared.history.memory(declared.job.mebibytes, others, &self.settings.memory);
-        let mut most = self.capacity.mebibytes;
+        let (mut size, source) =
+            declared.sized.unwrap_or_else(|| declared.size(others, &self.settings.memory));
+        size.mebibytes = size.mebibytes.min(self.capacity.mebibytes);
         if let Some(quota) = self.tenants[declared.tenant].quota {
-            most = most.min(quota.mebibytes);
+            size.mebibytes = size.mebibytes.min(quota.mebibytes);
         }
-        let millicores = declared.history.cpu(declared.job.millicores);
-        (Size { millicores, mebibytes: mebibytes.min(most) }, source)
+        (size, source)
+    }
+
+    fn learn_size(&mut self, id: JobId) {
+        let declared = &mut self.jobs[id.index()];
+        if !declared.history.peaks.is_empty() {
+            let others = self.kinds[declared.kind].largest;
+            declared.sized = Some(declared.size(others, &self.settings.memory));
+        }
+    }
+}
+
+impl Declared {
+    fn size(&self, others: Option<u64>, settings: &MemorySettings) -> (Size, Source) {
+        let (mebibytes, source) = self.history.memory(self.job.mebibytes, others, settings);
+        (Size { millicores: self.history.cpu(self.job.millicores), mebibytes }, source)
     }
 }
 
