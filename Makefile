@@ -1,7 +1,7 @@
 # Homeostat: one place for every command. `make` alone lists them.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-pure test-cluster test-product bench score cluster cluster-down lint crds chart sim quiet-week
+.PHONY: help demo test test-pure test-cluster test-product bench score cluster cluster-down lint crds chart sim quiet-week scale-compare
 
 NAME ?= homeostat
 PROFILE ?= release
@@ -46,6 +46,10 @@ score: ## Models on benchmark data, beside the best known figures (DATA=folder, 
 quiet-week: ## A simulated week of 1,000 workloads without a fault: incidents and actions (WORKLOADS=n DAYS=n SEED=n)
 	@$(STEP) "Building the simulation" cargo build --quiet --release --package homeostat-plan --example quiet_week
 	@./target/release/examples/quiet_week $(or $(WORKLOADS),1000) $(or $(DAYS),7) $(or $(SEED),1)
+
+scale-compare: ## Replicas ahead of the load, beside HPA, KEDA and Crane (DATA=folder) into target/scale
+	@$(STEP) "Building the comparison" cargo build --quiet --release --package homeostat-scale --example compare
+	@./target/release/examples/compare $(DATA) $(ARGS)
 
 cluster: ## Bring up the test cluster (NAME=homeostat) and print its kubeconfig
 	@$(STEP) "Preparing tools" ./scripts/prepare cluster
