@@ -3,6 +3,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-pure test-cluster test-product bench score cluster cluster-down lint crds chart sim quiet-week scenarios
 .PHONY: help demo test test-pure test-cluster test-product bench score cluster cluster-down lint crds chart sim quiet-week fit
+.PHONY: help demo test test-pure test-cluster test-product bench score cluster cluster-down lint crds chart sim quiet-week scale-compare
 
 NAME ?= homeostat
 PROFILE ?= release
@@ -58,6 +59,9 @@ fit: ## How many tenants' jobs fit 32 vCPU, by policy, in virtual time (SHAPES=f
 	@./target/release/examples/fit $(if $(SHAPES),--shapes $(SHAPES)) $(if $(SEEDS),--seeds $(SEEDS)) \
 	  $(if $(TENANTS),--tenants $(TENANTS)) $(if $(DAYS),--days $(DAYS)) $(if $(POLICY),--policy $(POLICY)) \
 	  $(if $(LARGE),--large) $(ARGS)
+scale-compare: ## Replicas ahead of the load, beside HPA, KEDA and Crane (DATA=folder) into target/scale
+	@$(STEP) "Building the comparison" cargo build --quiet --release --package homeostat-scale --example compare
+	@./target/release/examples/compare $(DATA) $(ARGS)
 
 cluster: ## Bring up the test cluster (NAME=homeostat) and print its kubeconfig
 	@$(STEP) "Preparing tools" ./scripts/prepare cluster

@@ -1,5 +1,7 @@
 //! Sizes services and jobs before their load comes. Pure: time, ids and randomness come in, the decision and its
 //! reason go out; nothing here knows Kubernetes.
 
+pub mod ahead;
 pub mod jobs;
 pub mod services;
+pub mod size;

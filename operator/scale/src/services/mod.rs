@@ -1,1 +1,23 @@
 //! Services: how many replicas, from a forecast and from what is seen now.
+//!
+//! [`decide()`] is the whole of it: what was seen, the bounds, who else scales, and the state of last time go in, an
+//! absolute number with its reason comes out. Within: [`Learner`] keeps how likely each number is too few, [`Choice`] weighs
+//! that against its cost.
+
+pub mod capacity;
+mod choice;
+mod contexts;
+mod decide;
+mod features;
+pub mod levels;
+mod outlook;
+mod policy;
+mod ratios;
+#[cfg(test)]
+mod tests;
+
+pub use choice::{Choice, Chosen, Weighing};
+pub use decide::{Case, Decision, Effect, Limit, Observations, State, decide, decide_all};
+pub use features::{Base, Expected, Features};
+pub use outlook::{Learner, Outlook, RULES};
+pub use policy::{Fallback, Mode, Owner, Policy, PolicyError, WhenOwned};

@@ -1,0 +1,160 @@
+//! What no recorded series shows: a load that doubles without warning, flat noise, and ten thousand workloads at once.
+
+use super::data::Series;
+use super::ours::{MOST, Ours, learn};
+use super::peers::hpa::Hpa;
+use super::simulate::{self, Outcome, SYNC};
+use homeostat_scale::services::{Case, Mode, Observations, Owner, Policy, State, decide_all};
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use serde_json::{Value, json};
+use std::time::Instant;
+
+/// Seconds before the load doubles.
+const BEFORE: usize = 6 * 3_600;
+/// Seconds at the doubled load.
+const AFTER: usize = 600;
+
+/// A level with noise of some share, in steps of some seconds.
+fn noisy(level: f64, share: f64, step: usize, seconds: usize, seed: u64) -> Series {
+    let mut random = ChaCha8Rng::seed_from_u64(seed);
+    let mut value = || {
+        // Sum of twelve: close to normal, with unit variance.
+        let normal = (0..12).map(|_| random.random::<f64>()).sum::<f64>() - 6.0;
+        (level * (1.0 + share * normal)).max(0.0)
+    };
+    let loads = (0..seconds / step).map(|_| value()).collect();
+    Series { name: String::new(), step, loads, start: 0 }
+}
+
+/// Violations when a load doubles without warning: HPA at each target beside ours with no more replicas before it.
+pub fn doubling(prices: &[f64], patience: f64) -> Value {
+    println!("\nload doubles without warning (5 to 10 replicas' worth after six flat hours; mean of five moments)");
+    println!("target  HPA replicas before  violation s | ours replicas before  violation s, look 15 s  look 5 s");
+    let mut series: Vec<Series> = Vec::new();
+    for delay in [0, 4, 7, 10, 13] {
+        let mut one = noisy(5.0, 0.02, 1, BEFORE + delay + AFTER, 7 + delay as u64);
+        for load in &mut one.loads[BEFORE + delay..] {
+            *load *= 2.0;
+        }
+        series.push(one);
+    }
+    let flat = |one: &Series, policy: &mut dyn simulate::Policy, every: usize| {
+        let outcome = simulate::run_every(one, policy, every, 0);
+        let before = Series { loads: one.loads[..BEFORE].to_vec(), ..one.clone() };
+        (before, outcome.violation_minutes * 60.0)
+    };
+    // Replicas at the end of the flat hours, and seconds of violation, by price.
+    let outlooks = [SYNC, 5].map(|every| series.iter().map(|one| learn(one, every)).collect::<Vec<_>>());
+    let ours: Vec<[(f64, f64); 2]> = prices
+        .iter()
+        .map(|price| {
+            [0, 1].map(|place| {
+                let mut sums = (0.0, 0.0);
+                for (one, outlooks) in series.iter().zip(&outlooks[place]) {
+                    let every = outlooks.every;
+                    let (before, violated) = flat(one, &mut Ours::new(outlooks, *price, patience), every);
+                    let flat = simulate::run_every(&before, &mut Ours::new(outlooks, *price, patience), every, 0);
+                    sums.0 += flat.replica_minutes / (BEFORE as f64 / 60.0);
+                    sums.1 += violated;
+                }
+                (sums.0 / series.len() as f64, sums.1 / series.len() as f64)
+            })
+        })
+        .collect();
+    let mut rows = Vec::new();
+    for target in [50, 60, 70, 80, 90] {
+        let share = f64::from(target) / 100.0;
+        let (mut replicas, mut violated) = (0.0, 0.0);
+        for one in &series {
+            let (before, seconds) = flat(one, &mut Hpa::new(share), SYNC);
+            replicas += simulate::run(&before, &mut Hpa::new(share)).replica_minutes / (BEFORE as f64 / 60.0);
+            violated += seconds;
+        }
+        let count = series.len() as f64;
+        let (replicas, violated) = (replicas / count, violated / count);
+        let best = |place: usize| {
+            let fit = ours.iter().map(|row| row[place]).filter(|(before, _)| *before <= replicas + 0.02);
+            fit.min_by(|one, other| one.1.total_cmp(&other.1))
+        };
+        let (slow, fast) = (best(0), best(1));
+        let show = |pair: Option<(f64, f64)>| pair.map_or("none".to_owned(), |pair| format!("{:.0}", pair.1));
+        let before = slow.map_or("none".to_owned(), |pair| format!("{:.2}", pair.0));
+        println!(
+            "{target:>5} % {replicas:>20.2} {violated:>12.0} | {before:>20} {:>24} {:>9}",
+            show(slow),
+            show(fast)
+        );
+        rows.push(json!({
+            "target": target, "hpaReplicasBefore": replicas, "hpaViolationSeconds": violated,
+            "replicasBefore": slow.map(|pair| pair.0), "violationSeconds": slow.map(|pair| pair.1),
+            "violationSecondsLook5": fast.map(|pair| pair.1),
+        }));
+    }
+    json!(rows)
+}
+
+/// Changes per hour on flat noise, after the first two hours.
+pub fn oscillation(price: f64, patience: f64) -> Value {
+    println!("\nflat noisy load, changes per hour after the first two of 24 hours (price {price}, HPA at 70 %)");
+    let mut rows = Vec::new();
+    for (level, share) in [(8.0, 0.03), (8.0, 0.1), (8.6, 0.05), (3.5, 0.2), (14.2, 0.1)] {
+        let series = noisy(level, share, 15, 24 * 3_600, 11);
+        let outlooks = learn(&series, SYNC);
+        let hours = |policy: &mut dyn simulate::Policy| {
+            let whole: Outcome = simulate::run(&series, policy);
+            whole.changes
+        };
+        let early = Series { loads: series.loads[..480].to_vec(), ..series.clone() };
+        let first = simulate::run(&early, &mut Ours::new(&outlooks, price, patience)).changes;
+        let ours = (hours(&mut Ours::new(&outlooks, price, patience)) - first) as f64 / 22.0;
+        let first = simulate::run(&early, &mut Hpa::new(0.7)).changes;
+        let hpa = (hours(&mut Hpa::new(0.7)) - first) as f64 / 22.0;
+        println!("  level {level:>4} replicas' worth, noise {:>3.0} %: {ours:.2} (HPA {hpa:.2})", share * 100.0);
+        rows.push(json!({ "level": level, "noise": share, "changesPerHour": ours, "hpa": hpa }));
+    }
+    json!(rows)
+}
+
+/// Seconds for ten thousand decisions: learning from a step and choosing.
+pub fn batch() -> Value {
+    const STATES: usize = 250;
+    const ROUNDS: usize = 40;
+    let policy = Policy { mode: Mode::Auto, max: MOST, ..Policy::default() };
+    let mut random = ChaCha8Rng::seed_from_u64(3);
+    let mut load = |step: usize| (60.0 + 30.0 * (step as f64 / 900.0).sin() + 20.0 * random.random::<f64>()).max(0.0);
+    let mut first = State::new(&policy).expect("the shipped policy is valid");
+    for step in 0..4_000 {
+        let loads = [load(step)];
+        let seen =
+            Observations { loads: &loads, per_replica: 10.0, replicas: 9, expected: None, calendar: None, hurts: false };
+        let mut cases = [Case { state: &mut first, seen, policy: &policy, owner: &Owner::Nobody }];
+        decide_all(step as i64 * 15, &mut cases);
+    }
+    let bytes = serde_json::to_vec(&first).map_or(0, |stored| stored.len());
+    let mut states = vec![first; STATES];
+    let mut seconds = 0.0;
+    for round in 0..ROUNDS {
+        let loads: Vec<[f64; 1]> = (0..STATES).map(|_| [load(4_000 + round)]).collect();
+        let mut cases: Vec<Case<'_>> = states
+            .iter_mut()
+            .zip(&loads)
+            .map(|(state, loads)| Case {
+                state,
+                seen: Observations { loads, per_replica: 10.0, replicas: 9, expected: None, calendar: None, hurts: false },
+                policy: &policy,
+                owner: &Owner::Nobody,
+            })
+            .collect();
+        let clock = Instant::now();
+        let said = decide_all(60_000 + round as i64 * 15, &mut cases);
+        seconds += clock.elapsed().as_secs_f64();
+        assert_eq!(said.len(), STATES);
+    }
+    let milliseconds = seconds * 1_000.0 * 10_000.0 / (STATES * ROUNDS) as f64;
+    println!(
+        "\n10,000 decisions ({ROUNDS} rounds over {STATES} workloads with 4,000 steps of history, learning included): \
+         {milliseconds:.0} ms; one state is {bytes} bytes when stored"
+    );
+    json!({ "tenThousandMilliseconds": milliseconds, "storedBytes": bytes })
+}

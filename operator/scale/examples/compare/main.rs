@@ -1,0 +1,180 @@
+//! How many violations and replica-minutes a policy costs on recorded loads, beside HPA, KEDA and Crane.
+//!
+//! `make scale-compare DATA=folder`, or `cargo run --release -p homeostat-scale --example compare -- folder`. Writes
+//! `target/scale/result.json` and `target/scale/report.html`.
+
+#![allow(clippy::disallowed_methods, reason = "a measurement reads the clock")]
+#![allow(clippy::expect_used, missing_docs, reason = "a program for developers")]
+
+mod curve;
+mod data;
+mod drills;
+mod ours;
+mod peers;
+mod report;
+mod simulate;
+
+use clap::Parser;
+use curve::{Point, cost_at, sum_up};
+use data::Series;
+use report::Compared;
+use serde_json::json;
+use simulate::{Outcome, SYNC};
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+/// Compares autoscaling policies on recorded loads.
+#[derive(Parser)]
+struct Arguments {
+    /// Folder with series of load (*.csv.gz); without it, `HOMEOSTAT_DATA`.
+    folder: Option<PathBuf>,
+    /// Only series whose name contains this.
+    #[arg(long)]
+    only: Option<String>,
+    /// Replica-steps that a way down must have promised.
+    #[arg(long, default_value_t = 8.0)]
+    patience: f64,
+    /// Choose the patience on a random half of the series and say what it does on the other.
+    #[arg(long)]
+    split: bool,
+}
+
+/// Replica-minutes that a minute of violation is worth: the sweep of our one knob.
+fn prices() -> Vec<f64> {
+    (1..=22).map(|power| f64::from(1_u32 << power)).collect()
+}
+
+fn main() -> std::process::ExitCode {
+    let arguments = Arguments::parse();
+    match run(&arguments) {
+        Ok(()) => std::process::ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            std::process::ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
+    let clock = Instant::now();
+    let folder = data::folder(arguments.folder.clone())?;
+    let mut series = data::read(&folder)?;
+    if let Some(only) = &arguments.only {
+        series.retain(|series| series.name.contains(only.as_str()));
+    }
+    if arguments.split {
+        split(&series);
+        return Ok(());
+    }
+    let all: Vec<Compared> = series.into_iter().map(|series| compare(series, arguments.patience)).collect();
+    println!("\nat equal violations: points of the peers' curves, fewer replica-minutes, half the excess or less, median share");
+    for policy in ["hpa", "keda", "crane"] {
+        let points = all.iter().flat_map(|one| &one.points).filter(|point| point.policy == policy);
+        let (points, won, half, middle) = sum_up(points);
+        println!("  {policy:<10} {points:>4} points, {won:>4} won, {half:>4} by half, median {middle:.2}");
+    }
+    let (points, won, half, middle) = sum_up(all.iter().flat_map(|one| &one.points));
+    println!("  {:<10} {points:>4} points, {won:>4} won, {half:>4} by half, median {middle:.2}", "all");
+    let doubling = drills::doubling(&prices(), arguments.patience);
+    let oscillation = drills::oscillation(1_024.0, arguments.patience);
+    let batch = drills::batch();
+    let mut rows = Vec::new();
+    for one in &all {
+        let row = |policy: &str, target: f64, outcome: &Outcome| {
+            json!({
+                "policy": policy, "target": target, "series": one.series.name,
+                "violationMinutes": outcome.violation_minutes, "replicaMinutes": outcome.replica_minutes,
+                "changes": outcome.changes, "oracleReplicaMinutes": one.oracle,
+            })
+        };
+        rows.extend(one.ours.iter().map(|(price, outcome)| row("homeostat", *price, outcome)));
+        rows.extend(one.points.iter().map(|point| row(point.policy, f64::from(point.target), &point.peer)));
+    }
+    let result = json!({
+        "peers": rows,
+        "summary": { "points": points, "won": won, "half": half, "medianShare": middle },
+        "doubling": doubling, "oscillation": oscillation, "batch": batch,
+        "seconds": clock.elapsed().as_secs_f64(),
+    });
+    let out = Path::new("target/scale");
+    std::fs::create_dir_all(out)?;
+    std::fs::write(out.join("result.json"), serde_json::to_vec_pretty(&result)?)?;
+    std::fs::write(out.join("report.html"), report::html(&all))?;
+    println!("\n{:.0} s; wrote target/scale/result.json and target/scale/report.html", clock.elapsed().as_secs_f64());
+    Ok(())
+}
+
+/// Runs everything on one series and prints its table.
+fn compare(series: Series, patience: f64) -> Compared {
+    let oracle = simulate::oracle(&series);
+    let outlooks = ours::learn(&series, SYNC);
+    let ours: Vec<(f64, Outcome)> = prices()
+        .into_iter()
+        .map(|price| (price, simulate::run(&series, &mut ours::Ours::new(&outlooks, price, patience))))
+        .collect();
+    let curve: Vec<Outcome> = ours.iter().map(|(_, outcome)| *outcome).collect();
+    let mut points = Vec::new();
+    for (policy, prepare) in peers::ALL {
+        let make = prepare(&series);
+        for target in peers::targets() {
+            let peer = simulate::run(&series, make(f64::from(target) / 100.0).as_mut());
+            points.push(Point { policy, target, peer, ours: cost_at(&curve, peer.violation_minutes), oracle });
+        }
+    }
+    let (count, won, half, middle) = sum_up(points.iter());
+    println!(
+        "\n{} ({} steps of {} s; at least {oracle:.0} replica-minutes): {won} of {count} won, {half} by half, median {middle:.2}",
+        series.name,
+        series.loads.len(),
+        series.step
+    );
+    println!("  {:<10} {:>9} {:>11} {:>10} {:>10}", "policy", "target", "violation m", "excess", "ours");
+    for (price, outcome) in &ours {
+        let excess = outcome.replica_minutes - oracle;
+        println!("  {:<10} {price:>9} {:>11.1} {excess:>10.0}", "homeostat", outcome.violation_minutes);
+    }
+    for point in &points {
+        let ours = point.ours.map_or("never".to_owned(), |ours| format!("{:.0}", ours - oracle));
+        println!(
+            "  {:<10} {:>7} % {:>11.1} {:>10.0} {ours:>10} {}",
+            point.policy,
+            point.target,
+            point.peer.violation_minutes,
+            point.peer.replica_minutes - oracle,
+            if point.won() { "won" } else { "LOST" }
+        );
+    }
+    Compared { series, oracle, ours, points }
+}
+
+/// Chooses the patience on a half of the series, and says what each does on both halves.
+fn split(series: &[Series]) {
+    let mut order: Vec<usize> = (0..series.len()).collect();
+    // A fixed shuffle: by a hash of the place.
+    order.sort_by_key(|place| (*place as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 20);
+    let half = series.len() / 2;
+    println!("chosen on: {}", order[..half].iter().map(|place| series[*place].name.as_str()).collect::<Vec<_>>().join(", "));
+    for patience in [0.0, 4.0, 8.0, 16.0, 64.0] {
+        for (name, part) in [("chosen on", &order[..half]), ("held on", &order[half..])] {
+            let mut points = Vec::new();
+            for series in part.iter().map(|place| &series[*place]) {
+                let outlooks = ours::learn(series, SYNC);
+                let run = |price| simulate::run(series, &mut ours::Ours::new(&outlooks, price, patience));
+                let curve: Vec<Outcome> = prices().into_iter().map(run).collect();
+                let oracle = simulate::oracle(series);
+                for target in peers::targets() {
+                    let peer = simulate::run(series, &mut peers::hpa::Hpa::new(f64::from(target) / 100.0));
+                    points.push(Point {
+                        policy: "hpa",
+                        target,
+                        peer,
+                        ours: cost_at(&curve, peer.violation_minutes),
+                        oracle,
+                    });
+                }
+            }
+            let (count, won, half, middle) = sum_up(points.iter());
+            println!("patience {patience:>4}, {name:<9}: {won} of {count} won, {half} by half, median {middle:.2}");
+        }
+    }
+}

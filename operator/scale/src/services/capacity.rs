@@ -1,0 +1,128 @@
+//! What one replica carries: the load per replica up to which latency stays inside its objective, learnt from the data.
+
+use serde::{Deserialize, Serialize};
+
+/// Bins to a factor of two in load.
+const FINE: f64 = 4.0;
+const BINS: usize = 160;
+/// Samples of a bin below which it says nothing.
+const FEW: f64 = 20.0;
+/// Counts are halved above this, so that a new release is noticed.
+const FULL: f64 = 20_000.0;
+
+/// Learns what one replica carries. Bounded; can be stored and restored.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Capacity {
+    /// Requests seen and requests outside of the objective, by load per replica.
+    bins: Vec<(f64, f64)>,
+    /// Share of requests that may be outside.
+    allowed: f64,
+}
+
+/// What was learnt.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PerReplica {
+    /// Load that one replica carries, in the signal's unit.
+    pub load: f64,
+    /// Whether more was seen to be too much; if not, it may carry more than this.
+    pub bounded: bool,
+}
+
+/// A sample or setting that cannot be used.
+#[derive(Clone, Debug, thiserror::Error, PartialEq)]
+pub enum CapacityError {
+    /// The objective leaves no room or asks for nothing.
+    #[error("{0} is no share of requests that may be slow; it must be above 0 and below 1")]
+    Allowed(f64),
+    /// Not a number of its kind.
+    #[error("{field} is {value}, it must be finite and {limit}; the sample is left out")]
+    Sample {
+        /// What was given.
+        field: &'static str,
+        /// Its value.
+        value: f64,
+        /// What is allowed.
+        limit: &'static str,
+    },
+}
+
+impl Capacity {
+    /// Nothing seen yet; `allowed` is the share of requests that may be outside of the objective.
+    pub fn new(allowed: f64) -> Result<Self, CapacityError> {
+        if allowed > 0.0 && allowed < 1.0 {
+            Ok(Self { bins: vec![(0.0, 0.0); BINS], allowed })
+        } else {
+            Err(CapacityError::Allowed(allowed))
+        }
+    }
+
+    /// Takes a step: load per ready replica, requests, and how many of them were outside of the objective.
+    pub fn observe(&mut self, per_replica: f64, requests: f64, outside: f64) -> Result<(), CapacityError> {
+        let check = |field, value: f64, good: bool, limit| {
+            if value.is_finite() && good { Ok(()) } else { Err(CapacityError::Sample { field, value, limit }) }
+        };
+        check("load per replica", per_replica, per_replica > 0.0, "above 0")?;
+        check("requests", requests, requests >= 0.0, "not negative")?;
+        check("requests outside of the objective", outside, (0.0..=requests).contains(&outside), "at most all")?;
+        let bin = &mut self.bins[bin(per_replica)];
+        bin.0 += requests;
+        bin.1 += outside;
+        if bin.0 > FULL {
+            *bin = (bin.0 / 2.0, bin.1 / 2.0);
+        }
+        Ok(())
+    }
+
+    /// The load up to which the objective is met; `None` while too little was seen. The first load that is too much ends
+    /// it, whatever was seen beyond.
+    pub fn per_replica(&self) -> Option<PerReplica> {
+        let mut carried = None;
+        for (bin, (requests, outside)) in self.bins.iter().enumerate() {
+            if *requests < FEW {
+                continue;
+            }
+            if outside / requests > self.allowed {
+                // The lower edge of what was too much.
+                return Some(PerReplica { load: carried.map_or(edge(bin), |carried: f64| carried.min(edge(bin))), bounded: true });
+            }
+            carried = Some(edge(bin + 1));
+        }
+        carried.map(|load| PerReplica { load, bounded: false })
+    }
+}
+
+fn bin(load: f64) -> usize {
+    ((load.log2() * FINE).floor() + BINS as f64 / 2.0).clamp(0.0, BINS as f64 - 1.0) as usize
+}
+
+fn edge(bin: usize) -> f64 {
+    ((bin as f64 - BINS as f64 / 2.0) / FINE).exp2()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_knee_is_found_from_below() {
+        let mut capacity = Capacity::new(0.01).unwrap();
+        assert_eq!(capacity.per_replica(), None);
+        for load in 10..200 {
+            let slow = if load > 100 { 50.0 } else { 1.0 };
+            capacity.observe(f64::from(load), 1_000.0, slow).unwrap();
+        }
+        let said = capacity.per_replica().unwrap();
+        assert!(said.bounded && (80.0..=110.0).contains(&said.load), "{said:?}");
+    }
+
+    #[test]
+    fn what_was_never_too_much_is_said_to_be_open() {
+        let mut capacity = Capacity::new(0.01).unwrap();
+        capacity.observe(50.0, 1_000.0, 0.0).unwrap();
+        assert!(!capacity.per_replica().unwrap().bounded);
+        let error = capacity.observe(f64::NAN, 1.0, 0.0).unwrap_err().to_string();
+        assert!(error.contains("load per replica"), "{error}");
+        assert!(capacity.observe(1.0, 1.0, 2.0).is_err());
+        assert!(Capacity::new(0.0).is_err());
+    }
+}

@@ -1,0 +1,296 @@
+//! The decision: from what was seen to an absolute number of replicas, with its reason.
+
+use super::choice::{Choice, Chosen};
+use super::features::{Base, Expected};
+use super::outlook::{Learner, Outlook};
+use super::policy::{Mode, Owner, Policy, PolicyError, WhenOwned};
+use serde::{Deserialize, Serialize};
+
+/// A way down is judged by the objective for so long, in seconds.
+const JUDGED: i64 = 600;
+
+/// What is kept from one decision to the next. Store it, and a restart changes nothing.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct State {
+    learner: Learner,
+    choice: Choice,
+    /// The last number that was decided on usable signals.
+    safe: Option<u32>,
+    /// When the signals were last usable, in seconds since 1970.
+    seen: Option<i64>,
+    /// The last way down: when, and from how many.
+    down: Option<(i64, u32)>,
+    /// Not fewer than so many until then.
+    hold: Option<(i64, u32)>,
+}
+
+impl State {
+    /// Nothing seen yet. Fails on a policy that cannot work.
+    pub fn new(policy: &Policy) -> Result<Self, PolicyError> {
+        policy.validate()?;
+        Ok(Self {
+            learner: Learner::new(policy.max, policy.step_seconds, policy.start_seconds),
+            choice: Choice::default(),
+            safe: None,
+            seen: None,
+            down: None,
+            hold: None,
+        })
+    }
+
+    /// Steps learnt from.
+    pub fn steps(&self) -> u64 {
+        self.learner.steps()
+    }
+}
+
+/// What was seen since the last decision.
+#[derive(Clone, Copy, Debug)]
+pub struct Observations<'a> {
+    /// Load samples of the step that is over, in the signal's unit, oldest first. Empty: the source was silent.
+    pub loads: &'a [f64],
+    /// Load that one replica carries inside its objective, in the same unit; see [`super::capacity`].
+    pub per_replica: f64,
+    /// Replicas that exist, ready or starting.
+    pub replicas: u32,
+    /// What a forecast expects over the next steps, in the signal's unit, when it has skill.
+    pub expected: Option<Expected>,
+    /// A number that the calendar asks for now.
+    pub calendar: Option<u32>,
+    /// Whether the objective is being missed for want of capacity.
+    pub hurts: bool,
+}
+
+/// A limit that the decision ran into.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Limit {
+    /// The fewest replicas.
+    Min,
+    /// The most replicas: more would have been better.
+    Max,
+    /// A way down that had hurt.
+    Hold,
+    /// The calendar's number.
+    Calendar,
+}
+
+/// What is to be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Effect {
+    /// Nothing: it is as it should be.
+    Keep,
+    /// Nothing: someone else owns the size.
+    Refuse,
+    /// Note it, as the mode says.
+    Note,
+    /// Recommend it, as the mode says.
+    Recommend,
+    /// Set the replicas.
+    Scale,
+    /// Set the bounds of the owner.
+    DriveBounds {
+        /// Its `minReplicas`.
+        min: u32,
+        /// Its `maxReplicas`.
+        max: u32,
+    },
+}
+
+/// How many replicas, and why.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Decision {
+    /// The absolute number; 0 only where the policy allows it.
+    pub replicas: u32,
+    /// What is to be done about it.
+    pub effect: Effect,
+    /// Why, in words and numbers.
+    pub reason: String,
+    /// The forecast that took part, in replicas' worth.
+    pub forecast: Option<Expected>,
+    /// Limits that were hit.
+    pub limits: Vec<Limit>,
+}
+
+/// Decides one workload's size at `now`, in seconds since 1970. Pure: the same input gives the same answer. The policy
+/// must be valid and the one that the state was made for, as far as steps and bounds go.
+pub fn decide(now: i64, state: &mut State, seen: &Observations<'_>, policy: &Policy, owner: &Owner) -> Decision {
+    let mut limits = Vec::new();
+    let loads = in_replicas(seen);
+    let forecast = expected(seen);
+    let outlook = state.learner.observe(&loads, forecast);
+    let (mut replicas, mut reason) = match outlook {
+        Some(outlook) => {
+            state.seen = Some(now);
+            state.choice.charge(&loads, policy.price);
+            let how = policy.weighing();
+            let chosen = state.choice.choose(&outlook, seen.replicas, state.learner.lead(), &how);
+            if chosen.replicas >= policy.max && over(&outlook, &chosen) * policy.price > 1.0 {
+                limits.push(Limit::Max);
+            } else if chosen.replicas <= policy.min {
+                limits.push(Limit::Min);
+            }
+            state.safe = Some(chosen.replicas);
+            (chosen.replicas, words(state, &chosen, forecast, policy))
+        }
+        None => silent(now, state, seen, policy),
+    };
+    if let Some(wanted) = seen.calendar
+        && wanted > replicas
+    {
+        replicas = wanted;
+        limits.push(Limit::Calendar);
+        reason.push_str("; the calendar asks for more");
+    }
+    held(now, state, seen, policy, &mut replicas, &mut reason, &mut limits);
+    let replicas = replicas.clamp(policy.min, policy.max);
+    if replicas < seen.replicas {
+        state.down = Some((now, seen.replicas));
+    }
+    let (effect, reason) = effect(replicas, seen.replicas, policy, owner, reason);
+    Decision { replicas, effect, reason, forecast, limits }
+}
+
+/// One workload of a batch.
+#[derive(Debug)]
+pub struct Case<'a> {
+    /// Kept from last time.
+    pub state: &'a mut State,
+    /// What was seen.
+    pub seen: Observations<'a>,
+    /// How it is sized.
+    pub policy: &'a Policy,
+    /// Who else scales it.
+    pub owner: &'a Owner,
+}
+
+/// Decides many workloads, each by itself, in their order.
+pub fn decide_all(now: i64, cases: &mut [Case<'_>]) -> Vec<Decision> {
+    cases.iter_mut().map(|case| decide(now, case.state, &case.seen, case.policy, case.owner)).collect()
+}
+
+/// Usable loads in replicas' worth.
+fn in_replicas(seen: &Observations<'_>) -> Vec<f64> {
+    if !(seen.per_replica.is_finite() && seen.per_replica > 0.0) {
+        return Vec::new();
+    }
+    let usable = seen.loads.iter().filter(|load| load.is_finite() && **load >= 0.0);
+    usable.map(|load| load / seen.per_replica).filter(|load| *load <= 1e9).collect()
+}
+
+fn expected(seen: &Observations<'_>) -> Option<Expected> {
+    let said = seen.expected?;
+    let usable = |value: f64| value.is_finite() && (0.0..=1e9).contains(&(value / seen.per_replica));
+    (usable(said.p50) && usable(said.p90))
+        .then(|| Expected { p50: said.p50 / seen.per_replica, p90: said.p90 / seen.per_replica })
+}
+
+/// Chance that even the chosen number is too few.
+fn over(outlook: &Outlook, chosen: &Chosen) -> f64 {
+    let last = (chosen.rule + 1) * outlook.levels - 1;
+    chosen.chance.max(f64::from(outlook.then[last]))
+}
+
+fn words(state: &State, chosen: &Chosen, forecast: Option<Expected>, policy: &Policy) -> String {
+    let rule = Base::ALL.get(chosen.rule).map_or("situations like this one", |base| base.name());
+    let ahead = forecast.map_or_else(
+        || "no forecast with skill, decided on what is seen".to_owned(),
+        |said| format!("forecast p50 {:.1}, p90 {:.1} replicas' worth", said.p50, said.p90),
+    );
+    format!(
+        "{} replicas: too few in {} s with a chance of {:.4} %, by {rule}, the cheapest rule over {} steps at {} \
+         replica-minutes a minute of violation; {ahead}",
+        chosen.replicas,
+        policy.start_seconds,
+        chosen.chance * 100.0,
+        state.steps(),
+        policy.price
+    )
+}
+
+/// Without a usable signal: the last safe number, then the declared fallback; never fewer than now for want of data, and
+/// never zero.
+fn silent(now: i64, state: &State, seen: &Observations<'_>, policy: &Policy) -> (u32, String) {
+    let silence = state.seen.map(|seen| now.saturating_sub(seen));
+    let kept = state.safe.unwrap_or(seen.replicas).max(seen.replicas).max(1);
+    let why = if seen.loads.is_empty() {
+        "the source is silent"
+    } else {
+        "no value is usable: each must be finite and not negative, and the load per replica positive"
+    };
+    let since = silence.map_or_else(|| "nothing was seen yet".to_owned(), |silence| format!("for {silence} s"));
+    match policy.fallback {
+        Some(fallback) if silence.is_none_or(|silence| silence >= i64::from(fallback.after_seconds)) => {
+            let replicas = fallback.replicas.max(1);
+            (replicas, format!("{why}, {since}: the declared fallback of {replicas} replicas; check the source"))
+        }
+        _ => (kept, format!("{why}, {since}: the last safe size of {kept} replicas is kept; check the source")),
+    }
+}
+
+/// A way down that hurts is undone, and not tried again for a while.
+fn held(
+    now: i64,
+    state: &mut State,
+    seen: &Observations<'_>,
+    policy: &Policy,
+    replicas: &mut u32,
+    reason: &mut String,
+    limits: &mut Vec<Limit>,
+) {
+    if let Some((at, from)) = state.down
+        && seen.hurts
+        && now.saturating_sub(at) <= JUDGED
+        && from > *replicas
+    {
+        state.hold = Some((now.saturating_add(i64::from(policy.hold_seconds)), from));
+        state.down = None;
+    }
+    if let Some((until, least)) = state.hold {
+        if now >= until {
+            state.hold = None;
+        } else if least > *replicas {
+            *replicas = least;
+            limits.push(Limit::Hold);
+            reason.push_str(&format!("; {least} are held, as fewer hurt the objective"));
+        }
+    }
+}
+
+/// What the mode and the owner leave to do.
+fn effect(replicas: u32, current: u32, policy: &Policy, owner: &Owner, reason: String) -> (Effect, String) {
+    let by_mode = |effect: Effect| match policy.mode {
+        Mode::Observe => Effect::Note,
+        Mode::Recommend => Effect::Recommend,
+        Mode::Auto => effect,
+    };
+    match (owner, policy.when_owned) {
+        (Owner::Hpa { min, max, .. }, WhenOwned::DriveBounds) => {
+            // Its floor follows us, its ceiling stays people's unless ours is lower.
+            let bounds = (replicas.max(1), policy.max.max(1));
+            if (*min, *max) == bounds {
+                return (Effect::Keep, reason);
+            }
+            (by_mode(Effect::DriveBounds { min: bounds.0, max: bounds.1 }), reason)
+        }
+        (Owner::Hpa { name, .. }, WhenOwned::Refuse) => (
+            Effect::Refuse,
+            format!(
+                "HorizontalPodAutoscaler {name} scales it; remove it, or set scaling.whenOwned to DriveBounds; would be: {reason}"
+            ),
+        ),
+        (Owner::Keda { name }, _) => (
+            Effect::Refuse,
+            format!(
+                "ScaledObject {name} of KEDA scales it and would take back any change; remove one of the two; would be: {reason}"
+            ),
+        ),
+        (Owner::Vpa { name, acts: true }, _) => (
+            Effect::Refuse,
+            format!(
+                "VerticalPodAutoscaler {name} changes what one replica carries; set its updateMode to Off; would be: {reason}"
+            ),
+        ),
+        (Owner::Nobody | Owner::Vpa { acts: false, .. }, _) if replicas == current => (Effect::Keep, reason),
+        (Owner::Nobody | Owner::Vpa { acts: false, .. }, _) => (by_mode(Effect::Scale), reason),
+    }
+}

@@ -1,0 +1,233 @@
+//! The outlook: how likely each number of replicas is too few, by several rules at once.
+//!
+//! Each rule is a base and the distribution of what came beyond it; one rule mixes all situations that were alike, weighed
+//! by how well each has foretold (Bayesian model averaging with forgetting, Raftery et al. 2010). Learnt online from the
+//! series alone: after a step is over, its outcome is compared with what was said before.
+
+use super::contexts::{self, CHAINS, Contexts, DEPTH, Keys};
+use super::features::{Base, Expected, Features, Recent};
+use super::levels;
+use super::ratios::Ratios;
+use serde::{Deserialize, Serialize};
+use std::collections::VecDeque;
+
+/// Rules: one for each base, and the mixture.
+pub const RULES: usize = Base::ALL.len() + 1;
+/// Descriptions, bases and the root of all.
+const VOICES: usize = CHAINS * DEPTH + Base::ALL.len();
+/// What is left of a voice's record after a step.
+const FORGET: f32 = 0.9999;
+/// How strongly a better record counts.
+const SHARP: f32 = 0.2;
+/// The least chance that a record is charged with.
+const SMALLEST: f32 = 1e-7;
+
+/// Which question a curve answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Question {
+    /// Will it be too few when a replica started now is ready?
+    Then,
+    /// Will it be too few at any time until then?
+    Until,
+}
+
+/// Chances that each level is too few, by rule: `[rule * levels + level]`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Outlook {
+    /// When a replica started now is ready.
+    pub then: Vec<f32>,
+    /// At any time until then.
+    pub until: Vec<f32>,
+    /// Number of levels.
+    pub levels: usize,
+}
+
+/// What was said at a step, until its outcome is known.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Said {
+    bases: [f64; 8],
+    keys: Keys,
+    voices: [Vec<f32>; 2],
+}
+
+/// What is learnt of one question.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Learnt {
+    ratios: Vec<Ratios>,
+    contexts: Contexts,
+    records: Vec<f32>,
+}
+
+/// Learns from a series and looks ahead. Bounded; can be stored and restored.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Learner {
+    levels: usize,
+    /// Steps until a replica is ready.
+    lead: usize,
+    steps_a_minute: u32,
+    recent: Recent,
+    /// Samples of the last steps, the newest last.
+    steps: VecDeque<Vec<f32>>,
+    said: VecDeque<Said>,
+    learnt: [Learnt; 2],
+}
+
+impl Learner {
+    /// A learner for numbers of replicas up to `most`, steps of `step_seconds` and starts of `start_seconds`.
+    pub fn new(most: u32, step_seconds: u32, start_seconds: u32) -> Self {
+        let learnt = Learnt {
+            ratios: vec![Ratios::default(); Base::ALL.len()],
+            contexts: Contexts::default(),
+            records: vec![0.0; VOICES],
+        };
+        Self {
+            levels: levels::count(most),
+            lead: start_seconds.div_ceil(step_seconds.max(1)).clamp(1, 60) as usize,
+            steps_a_minute: (60 / step_seconds.max(1)).max(1),
+            recent: Recent::default(),
+            steps: VecDeque::new(),
+            said: VecDeque::new(),
+            learnt: [learnt.clone(), learnt],
+        }
+    }
+
+    /// Steps until a replica that is asked for now is ready.
+    pub fn lead(&self) -> usize {
+        self.lead
+    }
+
+    /// Steps seen.
+    pub fn steps(&self) -> u64 {
+        self.recent.steps()
+    }
+
+    /// The numbers of now; `None` before the first step.
+    pub fn features(&self, expected: Option<Expected>) -> Option<Features> {
+        self.recent.features(expected, self.steps_a_minute)
+    }
+
+    /// Takes the load of the step that is over, in replicas' worth, and looks ahead. Samples that are not finite or
+    /// negative are left out; without any usable one nothing is learnt and there is no outlook.
+    pub fn observe(&mut self, samples: &[f64], expected: Option<Expected>) -> Option<Outlook> {
+        let usable: Vec<f64> =
+            samples.iter().copied().filter(|load| (0.0..=1e9).contains(load)).take(60).collect();
+        if usable.is_empty() {
+            // What was said cannot be judged across a gap.
+            self.said.clear();
+            self.steps.clear();
+            return None;
+        }
+        self.recent.push(&usable, self.steps_a_minute);
+        self.steps.push_back(usable.iter().map(|load| *load as f32).collect());
+        if self.steps.len() > self.lead + 1 {
+            self.steps.pop_front();
+        }
+        if self.said.len() > self.lead
+            && let Some(said) = self.said.pop_front()
+        {
+            self.learn(&said);
+        }
+        let now = self.features(expected)?;
+        let keys = contexts::keys(&now);
+        let [(then, first), (until, second)] =
+            [Question::Then, Question::Until].map(|question| self.look(question, &now, &keys));
+        self.said.push_back(Said { bases: now.bases, keys, voices: [first, second] });
+        Some(Outlook { then, until, levels: self.levels })
+    }
+
+    /// Loads that answer a question, with their shares of the time.
+    fn came(&self, question: Question) -> Vec<f64> {
+        match question {
+            Question::Then => self.steps.back().into_iter().flatten().map(|load| f64::from(*load)).collect(),
+            // At the same place within each step, the highest of all steps.
+            Question::Until => {
+                let most = self.steps.iter().map(Vec::len).max().unwrap_or(0);
+                let at = |place: usize| {
+                    let one = |step: &Vec<f32>| step.get(place.min(step.len().saturating_sub(1))).copied();
+                    f64::from(self.steps.iter().filter_map(one).fold(0.0, f32::max))
+                };
+                (0..most).map(at).collect()
+            }
+        }
+    }
+
+    fn learn(&mut self, said: &Said) {
+        for (place, question) in [Question::Then, Question::Until].into_iter().enumerate() {
+            let came = self.came(question);
+            let share = 1.0 / came.len().max(1) as f64;
+            let levels = self.levels;
+            let at: Vec<(usize, f32)> =
+                came.iter().map(|load| (levels::of(*load).min(levels - 1), share as f32)).collect();
+            let learnt = &mut self.learnt[place];
+            for (record, voice) in learnt.records.iter_mut().zip(said.voices[place].chunks(levels)) {
+                let chance = |level: usize| {
+                    let below = if level == 0 { 1.0 } else { voice[level - 1] };
+                    (below - voice[level]).max(SMALLEST)
+                };
+                *record = *record * FORGET + at.iter().map(|(level, share)| share * chance(*level).ln()).sum::<f32>();
+            }
+            for (ratios, base) in learnt.ratios.iter_mut().zip(said.bases) {
+                for load in &came {
+                    ratios.add(load / base, share);
+                }
+            }
+            learnt.contexts.add(&said.keys, &at, levels);
+        }
+    }
+
+    /// Curves of all rules, and those of all voices.
+    fn look(&self, question: Question, now: &Features, keys: &Keys) -> (Vec<f32>, Vec<f32>) {
+        let learnt = &self.learnt[question as usize];
+        let levels = self.levels;
+        let described = CHAINS * DEPTH * levels;
+        let mut voices = vec![0.0_f32; VOICES * levels];
+        for ((ratios, base), row) in
+            learnt.ratios.iter().zip(now.bases).zip(voices[described..].chunks_mut(levels))
+        {
+            ratios.exceedance(base, row);
+        }
+        let root = mixed(&learnt.records[CHAINS * DEPTH..], &voices[described..], levels);
+        learnt.contexts.exceedance(keys, &root, &mut voices[..described]);
+        let mixture = mixed(&learnt.records, &voices, levels);
+        let mut rules = voices[described..].to_vec();
+        rules.extend(mixture);
+        (rules, voices)
+    }
+}
+
+/// Mean of curves, weighed by their records.
+fn mixed(records: &[f32], curves: &[f32], levels: usize) -> Vec<f32> {
+    let best = records.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let weights: Vec<f32> = records.iter().map(|record| (SHARP * (record - best)).exp()).collect();
+    let total: f32 = weights.iter().sum();
+    let mut mean = vec![0.0_f32; levels];
+    for (weight, curve) in weights.iter().zip(curves.chunks(levels)) {
+        // A voice without a say costs nothing.
+        if weight / total > 1e-6 {
+            for (mean, chance) in mean.iter_mut().zip(curve) {
+                *mean += weight / total * chance;
+            }
+        }
+    }
+    mean
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_steady_load_is_foretold_and_a_gap_is_no_load() {
+        let mut learner = Learner::new(20, 15, 30);
+        let mut last = None;
+        for step in 0..2_000 {
+            last = learner.observe(&[4.0 + 0.5 * f64::from(step % 2)], None);
+        }
+        let outlook = last.unwrap();
+        let mixture = &outlook.then[(RULES - 1) * outlook.levels..];
+        assert!(mixture[4] > 0.3 && mixture[5] < 0.01, "{mixture:?}");
+        assert!(learner.observe(&[f64::NAN, -1.0], None).is_none());
+        assert!(learner.observe(&[], None).is_none());
+        assert_eq!(learner.steps(), 2_000);
+    }
+}

@@ -1,0 +1,236 @@
+//! What a user would notice of a decision.
+
+use super::*;
+
+const NOW: i64 = 1_700_000_000;
+
+fn seen(loads: &[f64], replicas: u32) -> Observations<'_> {
+    Observations { loads, per_replica: 10.0, replicas, expected: None, calendar: None, hurts: false }
+}
+
+fn auto() -> Policy {
+    Policy { mode: Mode::Auto, max: 20, ..Policy::default() }
+}
+
+/// Feeds loads one step after another, doing what is decided; returns the decisions.
+fn follow(state: &mut State, policy: &Policy, start: i64, loads: &[f64], replicas: &mut u32) -> Vec<Decision> {
+    let one = |(step, load): (usize, &f64)| {
+        let at = start + 15 * step as i64;
+        let decision = decide(at, state, &seen(&[*load], *replicas), policy, &Owner::Nobody);
+        *replicas = decision.replicas;
+        decision
+    };
+    loads.iter().enumerate().map(one).collect()
+}
+
+#[test]
+fn a_load_gets_what_it_needs_and_the_reason_says_by_what() {
+    let policy = auto();
+    let mut state = State::new(&policy).unwrap();
+    let mut replicas = 2;
+    let said = follow(&mut state, &policy, NOW, &[42.0; 400], &mut replicas);
+    assert!((5..=8).contains(&replicas), "{replicas}");
+    let reason = &said[399].reason;
+    assert!(reason.contains("400 steps") && reason.contains("no forecast"), "{reason}");
+}
+
+#[test]
+fn a_doubled_load_is_answered_at_the_first_look() {
+    let policy = auto();
+    let mut state = State::new(&policy).unwrap();
+    let mut replicas = 8;
+    follow(&mut state, &policy, NOW, &[42.0; 400], &mut replicas);
+    let said = decide(NOW + 6_000, &mut state, &seen(&[84.0], replicas), &policy, &Owner::Nobody);
+    assert!(said.replicas >= 9 && said.effect == Effect::Scale, "{said:?}");
+}
+
+#[test]
+fn flat_noise_does_not_make_it_oscillate() {
+    let policy = auto();
+    let mut state = State::new(&policy).unwrap();
+    let noise = |step: u64| (step.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407) >> 33) % 1_000;
+    let loads: Vec<f64> = (0..240 * 8).map(|step| 80.0 + noise(step * step) as f64 / 100.0).collect();
+    let mut replicas = 12;
+    let said = follow(&mut state, &policy, NOW, &loads, &mut replicas);
+    // The first two hours are for learning.
+    let changes = said[480..].windows(2).filter(|pair| pair[0].replicas != pair[1].replicas).count();
+    assert!(changes <= 6, "{changes} changes in six hours");
+}
+
+#[test]
+fn a_forecast_raises_before_the_load_comes() {
+    let policy = auto();
+    let mut state = State::new(&policy).unwrap();
+    let mut replicas = 4;
+    // Every hour a peak of 15 minutes, foretold.
+    let load = |step: usize| if step % 240 >= 180 { 120.0 } else { 20.0 };
+    let mut ahead = 0;
+    for step in 0..240 * 24 {
+        let mut seen = seen(&[], replicas);
+        let loads = [load(step)];
+        seen.loads = &loads;
+        let next = load(step + 3);
+        seen.expected = Some(Expected { p50: next, p90: next });
+        let said = decide(NOW + 15 * step as i64, &mut state, &seen, &policy, &Owner::Nobody);
+        replicas = said.replicas;
+        if step > 240 * 20 && step % 240 == 178 {
+            ahead += usize::from(replicas >= 12);
+        }
+    }
+    assert!(ahead >= 2, "ready before {ahead} of 3 peaks");
+}
+
+#[test]
+fn a_silent_source_keeps_the_last_safe_size_then_the_fallback_and_never_zero() {
+    let policy = Policy {
+        min: 0,
+        fallback: Some(Fallback { after_seconds: 1_800, replicas: 9 }),
+        ..auto()
+    };
+    let mut state = State::new(&policy).unwrap();
+    let mut replicas = 6;
+    follow(&mut state, &policy, NOW, &[42.0; 100], &mut replicas);
+    let at = NOW + 1_500;
+    let soon = decide(at + 60, &mut state, &seen(&[], replicas), &policy, &Owner::Nobody);
+    assert_eq!(soon.replicas, replicas, "{soon:?}");
+    assert!(soon.reason.contains("silent") && soon.reason.contains("check the source"), "{}", soon.reason);
+    let late = decide(at + 3_600, &mut state, &seen(&[f64::NAN, -3.0], replicas), &policy, &Owner::Nobody);
+    assert_eq!(late.replicas, 9, "{late:?}");
+    assert!(late.reason.contains("finite") && late.reason.contains("fallback"), "{}", late.reason);
+    let open = Policy { fallback: None, ..policy };
+    let kept = decide(at + 9_000, &mut State::new(&open).unwrap(), &seen(&[], 0), &open, &Owner::Nobody);
+    assert_eq!(kept.replicas, 1, "{kept:?}");
+}
+
+#[test]
+fn idle_goes_to_zero_only_where_allowed() {
+    for (min, expected) in [(0, 0), (1, 1)] {
+        let policy = Policy { min, ..auto() };
+        let mut state = State::new(&policy).unwrap();
+        let mut replicas = 3;
+        let said = follow(&mut state, &policy, NOW, &[0.0; 4_000], &mut replicas);
+        assert_eq!(replicas, expected);
+        assert!(said[3_999].limits.contains(&Limit::Min));
+    }
+}
+
+#[test]
+fn the_owner_is_respected() {
+    let policy = auto();
+    let hpa = Owner::Hpa { name: "web".to_owned(), min: 2, max: 20 };
+    let ask = |policy: &Policy, owner: &Owner| {
+        let mut state = State::new(policy).unwrap();
+        decide(NOW, &mut state, &seen(&[60.0], 3), policy, owner)
+    };
+    let refused = ask(&policy, &hpa);
+    assert_eq!(refused.effect, Effect::Refuse);
+    assert!(refused.reason.contains("HorizontalPodAutoscaler web") && refused.reason.contains("DriveBounds"));
+    let drives = Policy { when_owned: WhenOwned::DriveBounds, ..policy };
+    let driven = ask(&drives, &hpa);
+    assert!(matches!(driven.effect, Effect::DriveBounds { min, max: 20 } if min == driven.replicas), "{driven:?}");
+    let keda = ask(&drives, &Owner::Keda { name: "queue".to_owned() });
+    assert!(keda.effect == Effect::Refuse && keda.reason.contains("ScaledObject queue"));
+    let vpa = |acts| ask(&policy, &Owner::Vpa { name: "web".to_owned(), acts }).effect;
+    assert_eq!((vpa(true), vpa(false)), (Effect::Refuse, Effect::Scale));
+}
+
+#[test]
+fn the_mode_says_what_is_done() {
+    let done = |mode| {
+        let policy = Policy { mode, ..auto() };
+        decide(NOW, &mut State::new(&policy).unwrap(), &seen(&[60.0], 3), &policy, &Owner::Nobody).effect
+    };
+    assert_eq!([done(Mode::Observe), done(Mode::Recommend), done(Mode::Auto)], [
+        Effect::Note,
+        Effect::Recommend,
+        Effect::Scale
+    ]);
+}
+
+#[test]
+fn a_way_down_that_hurts_is_undone_and_not_tried_again_soon() {
+    let policy = Policy { patience_minutes: 0.0, ..auto() };
+    let mut state = State::new(&policy).unwrap();
+    let mut replicas = 15;
+    let said = follow(&mut state, &policy, NOW, &[42.0; 200], &mut replicas);
+    let fell = said.windows(2).rposition(|pair| pair[1].replicas < pair[0].replicas).unwrap();
+    let before = said[fell].replicas;
+    let at = NOW + 15 * (fell as i64 + 2);
+    let hurt = Observations { hurts: true, ..seen(&[42.0], replicas) };
+    let undone = decide(at, &mut state, &hurt, &policy, &Owner::Nobody);
+    assert_eq!(undone.replicas, before, "{undone:?}");
+    assert!(undone.limits.contains(&Limit::Hold) && undone.reason.contains("held"));
+    let later = decide(at + 600, &mut state, &seen(&[42.0], before), &policy, &Owner::Nobody);
+    assert_eq!(later.replicas, before);
+    let free = decide(at + 4_000, &mut state, &seen(&[42.0], before), &policy, &Owner::Nobody);
+    assert!(free.replicas <= before && !free.limits.contains(&Limit::Hold));
+}
+
+#[test]
+fn the_calendar_only_adds() {
+    let policy = auto();
+    let ask = |calendar| {
+        let seen = Observations { calendar: Some(calendar), ..seen(&[60.0], 8) };
+        decide(NOW, &mut State::new(&policy).unwrap(), &seen, &policy, &Owner::Nobody)
+    };
+    assert_eq!(ask(19).replicas, 19);
+    assert!(ask(19).limits.contains(&Limit::Calendar));
+    assert!(ask(1).replicas > 1);
+}
+
+#[test]
+fn a_restart_changes_nothing() {
+    let policy = auto();
+    let mut state = State::new(&policy).unwrap();
+    let mut replicas = 3;
+    let loads: Vec<f64> = (0..500).map(|step| 30.0 + f64::from(step * 7 % 40)).collect();
+    follow(&mut state, &policy, NOW, &loads, &mut replicas);
+    let stored = serde_json::to_string(&state).unwrap();
+    let mut restored: State = serde_json::from_str(&stored).unwrap();
+    let again = |state: &mut State| decide(NOW + 9_000, state, &seen(&[66.0], replicas), &policy, &Owner::Nobody);
+    assert_eq!(again(&mut restored), again(&mut state));
+}
+
+#[test]
+fn contradicting_bounds_are_refused_with_what_to_change() {
+    let message = |policy: Policy| State::new(&policy).unwrap_err().to_string();
+    assert!(message(Policy { min: 5, max: 3, ..auto() }).contains("min must not exceed max"));
+    assert!(message(Policy { min: 0, max: 0, ..auto() }).contains("at least 1"));
+    let fallback = Some(Fallback { after_seconds: 60, replicas: 0 });
+    assert!(message(Policy { fallback, ..auto() }).contains("fallback.replicas is 0"));
+    assert!(message(Policy { price: f64::NAN, ..auto() }).contains("price"));
+    assert!(message(Policy { step_seconds: 0, ..auto() }).contains("step_seconds"));
+}
+
+#[test]
+fn constant_single_exploding_and_broken_series_stay_within_bounds() {
+    let policy = auto();
+    let exploding: Vec<f64> = (0..400).map(|step| f64::from(step).exp()).collect();
+    let broken = [f64::NAN, f64::INFINITY, -5.0, 1e308, 0.0];
+    for loads in [&[7.0; 300][..], &[7.0], &exploding, &broken] {
+        let mut state = State::new(&policy).unwrap();
+        let mut replicas = 2;
+        for said in follow(&mut state, &policy, NOW, loads, &mut replicas) {
+            assert!((1..=20).contains(&said.replicas) && !said.reason.is_empty(), "{said:?}");
+        }
+    }
+    let zero = Observations { per_replica: 0.0, ..seen(&[50.0], 4) };
+    let said = decide(NOW, &mut State::new(&policy).unwrap(), &zero, &policy, &Owner::Nobody);
+    assert!(said.replicas == 4 && said.reason.contains("load per replica positive"), "{said:?}");
+}
+
+#[test]
+fn a_batch_is_each_by_itself() {
+    let policy = auto();
+    let mut states = vec![State::new(&policy).unwrap(); 3];
+    let loads = [[10.0], [60.0], [120.0]];
+    let mut cases: Vec<Case<'_>> = states
+        .iter_mut()
+        .zip(&loads)
+        .map(|(state, loads)| Case { state, seen: seen(loads, 3), policy: &policy, owner: &Owner::Nobody })
+        .collect();
+    let said = decide_all(NOW, &mut cases);
+    let alone = decide(NOW, &mut State::new(&policy).unwrap(), &seen(&[60.0], 3), &policy, &Owner::Nobody);
+    assert_eq!(said[1], alone);
+    assert!(said[0].replicas <= said[1].replicas && said[1].replicas <= said[2].replicas);
+}
