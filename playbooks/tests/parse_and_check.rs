@@ -104,6 +104,10 @@ fn the_spec_of_the_api_server_is_read_as_json_with_its_generation() {
     assert_eq!((read.version, read.priority), (4, 7));
     assert_eq!(read.ladder[0].after, After::WhenStillAbnormal { age: SignedDuration::from_secs(20) });
     assert_eq!(read.ladder[1].severity, Severity::Warning);
+    let numbers = r#"{"trigger":{"findings":["Slow"]},"limits":{"actions":3},"ladder":[{"action":"ScaleUp",
+        "undo":"Restore","parameters":{"replicas":6},"verify":{"withinSeconds":60}}]}"#;
+    let read = parse_spec("mine", 1, numbers).expect("numbers as the API server holds them");
+    assert_eq!((read.ladder[0].replicas, read.limits.actions), (Some(6), 3));
 }
 
 #[test]

@@ -59,7 +59,7 @@ impl Checker {
     }
 
     fn value(&mut self, action: ActionKind, name: &str, value: &Spanned<String>, values: &mut Values) {
-        let text = value.value.trim();
+        let text = value.value.as_str();
         if TEMPLATES.iter().any(|sign| text.contains(sign)) {
             let message = format!(
                 "{name}: {} would be filled in from something that is not known yet: values of actions are written, never made from telemetry",

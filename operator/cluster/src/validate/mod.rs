@@ -77,7 +77,8 @@ fn object_name(field: &str, text: &str, longest: usize, rule: &str) -> Result<()
     if valid {
         return Ok(());
     }
-    let shown: String = text.chars().filter(|letter| !letter.is_control()).take(64).collect();
+    // Look-alikes and control characters are shown as what they are.
+    let shown: String = text.chars().take(64).flat_map(char::escape_default).collect();
     Err(Rejection::field(field, format!("`{shown}`"), rule))
 }
 
