@@ -12,7 +12,7 @@ fn unknown_keys_and_wrong_types_are_refused_and_named() {
     for (set, named) in [
         ("replica=2", "replica"),
         ("crds.enable=false", "enable"),
-        ("actions.scaleUp=true", "scaleUp"),
+        ("actions.scale=true", "scale"),
         ("replicas=two", "replicas"),
         ("replicas=-1", "replicas"),
         ("image.pullPolicy=Sometimes", "pullPolicy"),
