@@ -27,8 +27,10 @@ pub const TIME_ZONE: &str = "^[A-Za-z]+([_+-]?[A-Za-z0-9]+)*(/[A-Za-z0-9]+([_+-]
 /// An address that can be called.
 pub const HTTP_URL: &str = "^https?://[^ ]+$";
 
-/// Annotation on a workload's object: no action before this instant (RFC 3339).
+/// Annotation on a Workload or a Tenant: no action before this instant (RFC 3339).
 pub const ANNOTATION_DO_NOT_TOUCH_UNTIL: &str = "homeostat.dev/do-not-touch-until";
+/// Annotation on a paused Workload or Tenant: why, for people.
+pub const ANNOTATION_PAUSED_BECAUSE: &str = "homeostat.dev/paused-because";
 /// Annotation on a pod template that a rolling restart writes: the name of the Action.
 pub const ANNOTATION_RESTARTED_BY: &str = "homeostat.dev/restarted-by";
 /// Annotation on a controller that a roll back writes: the name of the Action.

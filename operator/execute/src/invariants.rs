@@ -290,7 +290,8 @@ impl Checker {
         let stopped = workload.is_none_or(|workload| {
             workload.paused || workload.do_not_touch_until.is_some_and(|until| at < until)
         });
-        if tenant.paused || (stopped && !node) || input.neighbours.iter().any(|neighbour| neighbour.paused) {
+        let mut stopped_tenants = std::iter::once(tenant).chain(&input.neighbours);
+        if stopped_tenants.any(|tenant| tenant.paused_at(at)) || (stopped && !node) {
             self.breach(Invariant::S4, id, at, "a person paused automation".to_owned());
         }
         let mut tenants = std::iter::once(tenant).chain(&input.neighbours);

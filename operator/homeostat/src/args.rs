@@ -1,6 +1,7 @@
 //! Arguments of the binary.
 
 use clap::{Parser, Subcommand};
+use homeostat_knowledge::Timestamp;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -35,6 +36,18 @@ pub enum Command {
     },
     /// Let go of every node and run that Homeostat holds: cordons and suspensions with its mark.
     ReleaseHeld,
+    /// List the actions that wait for a person: what, why, on which evidence, until when.
+    Pending(PendingArgs),
+    /// Say yes to an action, in your own name. Needs the verb `approve` on actions in its namespace.
+    Approve(ApproveArgs),
+    /// Say no to an action, in your own name. Needs the verb `approve` on actions in its namespace.
+    Deny(DenyArgs),
+    /// Stop every action for a tenant or a workload; watching and reporting go on.
+    Pause(PauseArgs),
+    /// Allow actions for a paused tenant or workload again, within its level.
+    Resume(ResumeArgs),
+    /// Show how far Homeostat may go per tenant and action, or what another level would have done.
+    Levels(LevelsArgs),
     /// Print a completion script for a shell.
     Completions {
         /// Shell.
@@ -103,6 +116,87 @@ pub enum PlaybookCommand {
         #[arg(long)]
         situations: Option<PathBuf>,
     },
+}
+
+/// Arguments of `pending`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct PendingArgs {
+    /// Namespace; without it all.
+    #[arg(long, short)]
+    pub namespace: Option<String>,
+}
+
+/// Arguments of `approve`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct ApproveArgs {
+    /// Name of the Action.
+    pub name: String,
+    /// Its namespace; only needed when the name is not unique.
+    #[arg(long, short)]
+    pub namespace: Option<String>,
+    /// Why, for those who read it later.
+    #[arg(long)]
+    pub reason: Option<String>,
+}
+
+/// Arguments of `deny`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct DenyArgs {
+    /// Name of the Action.
+    pub name: String,
+    /// Its namespace; only needed when the name is not unique.
+    #[arg(long, short)]
+    pub namespace: Option<String>,
+    /// Why not.
+    #[arg(long)]
+    pub reason: String,
+}
+
+/// What can be paused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum PauseKind {
+    /// Every workload of a tenant.
+    Tenant,
+    /// One workload.
+    Workload,
+}
+
+/// Arguments of `pause`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct PauseArgs {
+    /// What.
+    pub kind: PauseKind,
+    /// Name of the Tenant or Workload.
+    pub name: String,
+    /// Namespace of the Workload.
+    #[arg(long, short)]
+    pub namespace: Option<String>,
+    /// The pause ends by itself at this instant, e.g. 2030-01-01T18:00:00Z.
+    #[arg(long)]
+    pub until: Option<Timestamp>,
+    /// Why, for those who read it later.
+    #[arg(long)]
+    pub reason: Option<String>,
+}
+
+/// Arguments of `resume`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct ResumeArgs {
+    /// What.
+    pub kind: PauseKind,
+    /// Name of the Tenant or Workload.
+    pub name: String,
+    /// Namespace of the Workload.
+    #[arg(long, short)]
+    pub namespace: Option<String>,
+}
+
+/// Arguments of `levels`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct LevelsArgs {
+    /// What this level (L0 to L4, or its name) would have done with the recommendations that are stored.
+    #[arg(long)]
+    pub what_if: Option<String>,
 }
 
 #[cfg(test)]

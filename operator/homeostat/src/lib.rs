@@ -8,6 +8,7 @@ pub mod clock;
 pub mod install;
 pub mod kernel;
 pub mod outside;
+pub mod people;
 pub mod record;
 pub mod release;
 pub mod replay;

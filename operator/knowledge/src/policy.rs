@@ -115,9 +115,17 @@ pub struct TenantPolicy {
     pub approvers: Vec<(Name, Name)>,
     /// Automation is switched off for this tenant.
     pub paused: bool,
+    /// Annotation "do not touch until".
+    #[serde(default)]
+    pub do_not_touch_until: Option<Timestamp>,
 }
 
 impl TenantPolicy {
+    /// Did a person stop automation for this tenant, with or without an end, as of `now`?
+    pub fn paused_at(&self, now: Timestamp) -> bool {
+        self.paused || self.do_not_touch_until.is_some_and(|until| now < until)
+    }
+
     /// Level for one action.
     pub fn level(&self, action: ActionKind) -> Level {
         self.levels.get(&action).copied().unwrap_or_default()

@@ -95,7 +95,7 @@ impl Audit {
         }
         for key in workloads {
             let tenant = tenant_of(server, key);
-            let paused = tenant.is_none_or(|tenant| tenant.paused || self.frozen(tenant, now))
+            let paused = tenant.is_none_or(|tenant| tenant.paused_at(now) || self.frozen(tenant, now))
                 || server.workloads.get(key).is_none_or(|policy| policy.paused);
             if paused {
                 self.closed.entry(key.clone()).or_insert(now);

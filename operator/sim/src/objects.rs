@@ -216,6 +216,7 @@ pub fn tenant(name: &str, level: Level) -> TenantPolicy {
         freezes: Vec::new(),
         approvers: vec![(Name::from("Group"), Name::from("sre"))],
         paused: false,
+        do_not_touch_until: None,
     }
 }
 

@@ -56,6 +56,7 @@ pub fn tenant() -> TenantPolicy {
         freezes: Vec::new(),
         approvers: Vec::new(),
         paused: false,
+        do_not_touch_until: None,
     }
 }
 

@@ -268,7 +268,9 @@ impl<'a> Picture<'a> {
                 Level::Recommend,
                 "the kill switch cannot be read; is there a ControlPlane?".to_owned(),
             )),
-            KillSwitch::Off if rules.paused => Some((Level::Recommend, "spec.paused is true".to_owned())),
+            KillSwitch::Off if rules.paused_at(self.now) => {
+                Some((Level::Recommend, paused(rules, self.now).message))
+            }
             KillSwitch::Off if lowered => {
                 Some((Level::Recommend, "too many actions did not help, or paused".to_owned()))
             }
@@ -299,7 +301,7 @@ impl<'a> Picture<'a> {
                 says.push(Statement::new(ConditionType::Ready, false, reason, text));
             }
             Ok(policy) => {
-                says.push(paused(policy));
+                says.push(paused(policy, self.now));
                 says.extend(owned(entry));
                 let storm = self.storm(policy, workloads);
                 says.push(storm);
@@ -448,11 +450,15 @@ fn calm(incident: &Incident) -> bool {
         || matches!(incident.top_cause().map(|cause| &cause.entity), Some(Entity::Source { .. }))
 }
 
-fn paused(policy: &TenantPolicy) -> Statement {
+fn paused(policy: &TenantPolicy, now: Timestamp) -> Statement {
+    let about = ConditionType::Paused;
     if policy.paused {
-        return Statement::new(ConditionType::Paused, true, Reason::Requested, "spec.paused is true");
+        return Statement::new(about, true, Reason::Requested, "spec.paused is true");
     }
-    Statement::new(ConditionType::Paused, false, Reason::AsExpected, "")
+    match policy.do_not_touch_until.filter(|until| *until > now) {
+        Some(until) => Statement::new(about, true, Reason::Requested, format!("Hands off until {until}")),
+        None => Statement::new(about, false, Reason::AsExpected, ""),
+    }
 }
 
 fn owned(entry: &TenantEntry) -> [Statement; 2] {

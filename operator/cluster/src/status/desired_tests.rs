@@ -51,6 +51,7 @@ fn rules() -> TenantPolicy {
         freezes: Vec::new(),
         approvers: Vec::new(),
         paused: false,
+        do_not_touch_until: None,
     }
 }
 

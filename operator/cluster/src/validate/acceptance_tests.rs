@@ -54,6 +54,7 @@ fn tenant(name: &str, namespaces: &[&str], created: i64) -> TenantEntry {
         freezes: Vec::new(),
         approvers: Vec::new(),
         paused: false,
+        do_not_touch_until: None,
     };
     TenantEntry {
         name: TenantName::new(name),

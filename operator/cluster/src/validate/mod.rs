@@ -14,8 +14,10 @@ pub use control::{TenantDefaults, control_policy, tenant_defaults};
 pub use tenant::tenant_policy;
 pub use workload::workload_policy;
 
+use homeostat_crds::common::ANNOTATION_DO_NOT_TOUCH_UNTIL;
 use homeostat_crds::{ActionKind as WireAction, Level as WireLevel, Numeric};
-use homeostat_knowledge::{ActionKind, Level};
+use homeostat_knowledge::{ActionKind, Level, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 /// Why a resource cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -134,4 +136,22 @@ pub(crate) fn wire_action(kind: ActionKind) -> WireAction {
         ActionKind::ResizePod => WireAction::ResizePod,
         ActionKind::Notify => WireAction::Notify,
     }
+}
+
+/// An unreadable instant is an error, not "no limit": somebody wanted us to keep away.
+fn do_not_touch_until(meta: &ObjectMeta) -> Result<Option<Timestamp>, Rejection> {
+    let annotations = meta.annotations.as_ref();
+    annotations
+        .and_then(|annotations| annotations.get(ANNOTATION_DO_NOT_TOUCH_UNTIL))
+        .map(|text| {
+            text.parse().map_err(|_| {
+                let field = format!("metadata.annotations[{ANNOTATION_DO_NOT_TOUCH_UNTIL}]");
+                Rejection::field(
+                    field,
+                    format!("`{text}`"),
+                    "it must be an instant such as 2026-11-22T18:00:00Z",
+                )
+            })
+        })
+        .transpose()
 }

@@ -77,6 +77,7 @@ pub fn tenant_policy(
         freezes,
         approvers: spec.approvers.iter().map(subject).collect(),
         paused: spec.paused,
+        do_not_touch_until: super::do_not_touch_until(&object.metadata)?,
     })
 }
 

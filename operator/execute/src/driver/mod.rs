@@ -175,15 +175,20 @@ struct Shared<L, A, E> {
     tasks: Mutex<JoinSet<()>>,
 }
 
+/// What a recommendation says when its incident is over.
+pub const PROPOSAL_OUTLIVED: &str = "the incident is over; the recommendation does not stand any more";
+/// What a recommendation says when people raised the level.
+pub const PROPOSAL_RAISED: &str = "the level allows more than to recommend now; judged anew";
+
 /// Why a recommendation does not stand any more; `None` while it does.
 fn outlived(record: &ActionRecord, snapshot: &Snapshot) -> Option<&'static str> {
     if snapshot.incidents.get(&record.incident).is_none_or(|incident| incident.state.closed()) {
-        return Some("the incident is over; the recommendation does not stand any more");
+        return Some(PROPOSAL_OUTLIVED);
     }
     let tenant = snapshot.tenants.get(&record.tenant)?;
     let facts = ActionFacts::of(record, snapshot);
     let raised = matches!(mode_of(&facts, tenant, &snapshot.control), Mode::Act | Mode::Approve);
-    raised.then_some("the level allows more than to recommend now; judged anew")
+    raised.then_some(PROPOSAL_RAISED)
 }
 
 /// One action on its way through the driver.

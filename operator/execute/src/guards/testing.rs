@@ -31,6 +31,7 @@ pub(crate) fn tenant() -> TenantPolicy {
         freezes: Vec::new(),
         approvers: vec![(Name::from("Group"), Name::from("sre"))],
         paused: false,
+        do_not_touch_until: None,
     }
 }
 

@@ -79,6 +79,7 @@ pub fn tenant_policy() -> TenantPolicy {
         freezes: Vec::new(),
         approvers: vec![(Name::from("Group"), Name::from("sre"))],
         paused: false,
+        do_not_touch_until: None,
     }
 }
 

@@ -79,6 +79,7 @@ fn tenant(name: &str, namespace: &str) -> TenantPolicy {
         freezes: Vec::new(),
         approvers: Vec::new(),
         paused: false,
+        do_not_touch_until: None,
     }
 }
 

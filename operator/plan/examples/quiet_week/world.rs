@@ -508,6 +508,7 @@ fn tenant(team: &Name) -> TenantPolicy {
         freezes: Vec::new(),
         approvers: Vec::new(),
         paused: false,
+        do_not_touch_until: None,
     }
 }
 
