@@ -105,6 +105,7 @@ impl World {
                 gitops_owner: None,
                 finished: None,
                 hold: None,
+                do_not_touch: None,
             }))));
             world.object(ObjectChange::Service(Change::Applied(Arc::new(ServiceRecord {
                 key: key(name),

@@ -9,6 +9,8 @@
 //! Nothing is decided here. Whole objects are never kept; writes are conditional, bounded in time, never sent
 //! again when their outcome is unknown, and left out when nothing changed.
 
+pub mod anchors;
+mod audit_id;
 pub mod client;
 pub mod elector;
 pub mod error;

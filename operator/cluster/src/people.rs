@@ -4,7 +4,9 @@
 
 use crate::client::{call, label};
 use crate::error::ClusterError;
-use homeostat_crds::common::{ANNOTATION_DO_NOT_TOUCH_UNTIL, ANNOTATION_PAUSED_BECAUSE};
+use homeostat_crds::common::{
+    ANNOTATION_DO_NOT_TOUCH_UNTIL, ANNOTATION_LEVELS_RESTORED_AT, ANNOTATION_PAUSED_BECAUSE,
+};
 use homeostat_crds::v1alpha1::action::Approval;
 use homeostat_crds::v1alpha1::{Action, ControlPlane, Incident, Tenant, Workload, control_plane};
 use homeostat_knowledge::{Name, ObjectKey, Timestamp};
@@ -181,6 +183,19 @@ impl People {
                 call(verb, &object, api.patch(&key.name, &writes(), &patch)).await.map(drop)
             }
         }
+    }
+
+    /// Lets the levels of a tenant's spec count again.
+    ///
+    /// # Errors
+    /// What the API server answered.
+    pub async fn restore_levels(&self, tenant: &str, now: Timestamp) -> Result<(), ClusterError> {
+        let api: Api<Tenant> = Api::all(self.client.clone());
+        let name = Name::from(format!("Tenant {tenant}"));
+        let patch = Patch::Merge(json!({
+            "metadata": { "annotations": { ANNOTATION_LEVELS_RESTORED_AT: now.to_string() } },
+        }));
+        call("restore the levels of", &name, api.patch(tenant, &writes(), &patch)).await.map(drop)
     }
 
     fn place<K>(&self, namespace: Option<&str>) -> Api<K>

@@ -57,6 +57,7 @@ pub(crate) fn record(id: &str) -> ActionRecord {
         },
         undo: homeostat_knowledge::plan::Undo::None,
         undo_of: None,
+        request: homeostat_knowledge::Request::default(),
         state: ActionState::Proposed,
         guards: Vec::new(),
         instants: ActionInstants::default(),
@@ -115,6 +116,7 @@ pub(crate) fn controller(kind: ControllerKind, name: &str) -> ControllerRecord {
         gitops_owner: None,
         finished: None,
         hold: None,
+        do_not_touch: None,
     }
 }
 

@@ -48,6 +48,12 @@ pub enum Command {
     Resume(ResumeArgs),
     /// Show how far Homeostat may go per tenant and action, or what another level would have done.
     Levels(LevelsArgs),
+    /// The record of every decision.
+    Audit {
+        /// What to do.
+        #[command(subcommand)]
+        command: AuditCommand,
+    },
     /// Print a completion script for a shell.
     Completions {
         /// Shell.
@@ -70,12 +76,18 @@ pub struct RunArgs {
     /// Namespace that Homeostat runs in; nothing in it is ever a target.
     #[arg(long, env = "POD_NAMESPACE", default_value = "homeostat-system")]
     pub namespace: String,
+    /// Service account that it runs as; the requester of every action, who may not approve one.
+    #[arg(long, env = "POD_SERVICE_ACCOUNT", default_value = "homeostat")]
+    pub service_account: String,
     /// Name of this replica in the lease.
     #[arg(long, env = "POD_NAME", default_value = "homeostat")]
     pub identity: String,
     /// Write every judged guard input to this file, for `homeostat replay`.
     #[arg(long, env = "HOMEOSTAT_RECORD")]
     pub record: Option<PathBuf>,
+    /// Keep the record of every decision in this folder; without it none is kept.
+    #[arg(long, env = "HOMEOSTAT_AUDIT_DIR")]
+    pub audit_dir: Option<PathBuf>,
     /// Collectors that may forward telemetry of pods (CIDR, comma-separated). Others speak for themselves only.
     #[arg(long, env = "HOMEOSTAT_TRUSTED_FORWARDERS", value_delimiter = ',')]
     pub trusted_forwarders: Vec<String>,
@@ -116,6 +128,41 @@ pub enum PlaybookCommand {
         #[arg(long)]
         situations: Option<PathBuf>,
     },
+}
+
+/// What to do with the audit record.
+#[derive(Debug, Subcommand)]
+pub enum AuditCommand {
+    /// Print every entry as a line of JSON.
+    Export(ExportArgs),
+    /// Find what was edited, dropped, reordered or cut off since it was written; fails when something was.
+    Verify(VerifyArgs),
+}
+
+/// Arguments of `audit export`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct ExportArgs {
+    /// Folder of the record.
+    #[arg(long, env = "HOMEOSTAT_AUDIT_DIR", default_value = "/var/lib/homeostat/audit")]
+    pub dir: PathBuf,
+}
+
+/// Arguments of `audit verify`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct VerifyArgs {
+    /// Folder of the record.
+    #[arg(long, env = "HOMEOSTAT_AUDIT_DIR", default_value = "/var/lib/homeostat/audit")]
+    pub dir: PathBuf,
+    /// What `audit export` printed, instead of the folder.
+    #[arg(long)]
+    pub file: Option<PathBuf>,
+    /// File with the anchors, as `kubectl get configmap homeostat-audit -o json` prints them; without it they are
+    /// read from the cluster.
+    #[arg(long)]
+    pub anchors: Option<PathBuf>,
+    /// Namespace that Homeostat runs in.
+    #[arg(long, env = "POD_NAMESPACE", default_value = "homeostat-system")]
+    pub namespace: String,
 }
 
 /// Arguments of `pending`.
@@ -197,6 +244,9 @@ pub struct LevelsArgs {
     /// What this level (L0 to L4, or its name) would have done with the recommendations that are stored.
     #[arg(long)]
     pub what_if: Option<String>,
+    /// Let the levels of this Tenant's spec count again after they were lowered.
+    #[arg(long, value_name = "TENANT", conflicts_with = "what_if")]
+    pub restore: Option<String>,
 }
 
 #[cfg(test)]

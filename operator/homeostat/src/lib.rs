@@ -3,6 +3,7 @@
 //! Reading path: [`kernel`] is the loop without the world, [`run`] connects it to the world.
 
 pub mod args;
+pub mod audit;
 pub mod board;
 pub mod clock;
 pub mod install;

@@ -1,7 +1,8 @@
 //! The Homeostat binary.
 
 use clap::{CommandFactory, Parser};
-use homeostat::args::{Args, Command, PlaybookCommand};
+use homeostat::args::{Args, AuditCommand, Command, PlaybookCommand};
+use homeostat::audit::command;
 use homeostat::clock::SystemClock;
 use homeostat::people::{PeopleError, decide, levels, pause, pending};
 use homeostat::{install, release, replay, run, telemetry};
@@ -30,6 +31,12 @@ fn main() -> ExitCode {
         Command::Deny(args) => say(async move { decide::deny(&args, now()).await }),
         Command::Pause(args) => say(async move { pause::pause(&args, now()).await }),
         Command::Resume(args) => say(async move { pause::resume(&args).await }),
+        Command::Audit { command: AuditCommand::Export(args) } => {
+            command::export(&args, &mut std::io::stdout().lock()).map_err(report)
+        }
+        Command::Audit { command: AuditCommand::Verify(args) } => {
+            runtime(async { command::check(&args).await.map(|text| print!("{text}")).map_err(report) })
+        }
         Command::Levels(args) => say(async move { levels::run(&args, now()).await }),
         Command::Run(args) => runtime(async {
             let telemetry = telemetry::init(&args.log).map_err(report)?;

@@ -217,6 +217,9 @@ pub struct ControllerRecord {
     pub finished: Option<JobEnd>,
     /// Our own mark, when it is suspended by us.
     pub hold: Option<Hold>,
+    /// The object's annotation "do not touch until", as written.
+    #[serde(default)]
+    pub do_not_touch: Option<Name>,
 }
 
 /// How a Job ended (condition `Complete` or `Failed`).

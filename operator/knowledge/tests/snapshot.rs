@@ -40,6 +40,7 @@ fn controller(kind: ControllerKind, name: &str, owner: Option<(ControllerKind, &
         gitops_owner: None,
         finished: None,
         hold: None,
+        do_not_touch: None,
     }
 }
 

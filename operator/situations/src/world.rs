@@ -55,6 +55,10 @@ pub fn tenant() -> TenantPolicy {
         verification: SignedDuration::from_secs(30),
         freezes: Vec::new(),
         approvers: Vec::new(),
+        owners: Vec::new(),
+        approval_timeout: SignedDuration::from_mins(15),
+        caps: BTreeMap::new(),
+        levels_restored: None,
         paused: false,
         do_not_touch_until: None,
     }
@@ -278,6 +282,7 @@ fn controller(
         gitops_owner: given.gitops.as_deref().map(Name::from),
         finished: None,
         hold: None,
+        do_not_touch: None,
     }
 }
 
@@ -417,6 +422,7 @@ impl GivenAction {
             },
             undo: Undo::None,
             undo_of: None,
+            request: homeostat_knowledge::Request::default(),
             state,
             guards: Vec::new(),
             instants: ActionInstants {

@@ -1,19 +1,21 @@
 //! What each status should say. Pure: the same picture gives the same statuses.
 
 use crate::validate::acceptance::CatalogueView;
-use crate::validate::{ControlEntry, Rejection, TenantEntry, Verdict, WorkloadEntry, wire_level};
+use crate::validate::{
+    ControlEntry, Rejection, TenantEntry, Verdict, WorkloadEntry, wire_action, wire_level,
+};
 use homeostat_crds::conditions::{Condition, Statement, complete, set};
 use homeostat_crds::v1alpha1::control_plane::{self, SourceState as WireSource, SourceStatus};
 use homeostat_crds::v1alpha1::workload::{self, Health};
 use homeostat_crds::v1alpha1::{ControlPlaneStatus, TenantStatus, WorkloadStatus, tenant};
 use homeostat_crds::{ConditionStatus, ConditionType, MicroTime, Reason, clip};
 use homeostat_execute::guards::{Breaker, cooldown_until, open_breaker};
-use homeostat_execute::{ActionHistory, RootHistory, roots};
+use homeostat_execute::{ActionHistory, RootHistory, lowering, roots};
 use homeostat_knowledge::observation::SourceState;
-use homeostat_knowledge::policy::KillSwitch;
+use homeostat_knowledge::policy::{KillSwitch, LevelCap};
 use homeostat_knowledge::{
-    ControlPolicy, Entity, Incident, IncidentState, Level, ObjectKey, Severity, Snapshot, TenantName,
-    TenantPolicy, Timestamp, WorkloadKey, WorkloadPolicy,
+    ActionKind, ControlPolicy, Entity, Incident, IncidentState, Level, ObjectKey, Severity, Snapshot,
+    TenantName, TenantPolicy, Timestamp, WorkloadKey, WorkloadPolicy,
 };
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -260,7 +262,7 @@ impl<'a> Picture<'a> {
 
     /// Highest level in effect for any action, and why it is not higher.
     fn level(&self, rules: &TenantPolicy, lowered: bool) -> (Level, Option<String>) {
-        let asked = rules.levels.values().copied().max().unwrap_or_default();
+        let asked = rules.levels.keys().map(|action| rules.level(*action)).max().unwrap_or_default();
         let control: &ControlPolicy = &self.snapshot.control;
         let because = match &control.kill_switch {
             KillSwitch::Engaged { reason, .. } => Some((Level::Recommend, format!("kill switch: {reason}"))),
@@ -307,7 +309,10 @@ impl<'a> Picture<'a> {
                 says.push(storm);
                 let nobody = ObjectKey::new("", "");
                 let breaker = self.breaker(policy, &nobody);
+                let caps = lowering::caps(&self.history, policy, self.now);
+                status.level_caps = caps.iter().map(|(action, cap)| wire_cap(*action, cap)).collect();
                 let (level, because) = self.level(policy, breaker.is_some());
+                let because = because.or_else(|| lowest(&caps));
                 status.level = Some(wire_level(level));
                 status.level_lowered_because = because.map(|why| clip(&why, 1_024));
                 says.push(breaker_statement(breaker.as_ref()));
@@ -448,6 +453,20 @@ impl<'a> Picture<'a> {
 fn calm(incident: &Incident) -> bool {
     matches!(incident.state, IncidentState::Mitigated | IncidentState::Resolved)
         || matches!(incident.top_cause().map(|cause| &cause.entity), Some(Entity::Source { .. }))
+}
+
+fn wire_cap(action: ActionKind, cap: &LevelCap) -> tenant::LevelCap {
+    tenant::LevelCap {
+        action: wire_action(action),
+        level: wire_level(cap.level),
+        since: MicroTime::new(cap.since),
+        reason: clip(&cap.reason, 256),
+    }
+}
+
+/// Why the lowest of the caps stands.
+fn lowest(caps: &BTreeMap<ActionKind, LevelCap>) -> Option<String> {
+    caps.values().min_by_key(|cap| cap.level).map(|cap| cap.reason.to_string())
 }
 
 fn paused(policy: &TenantPolicy, now: Timestamp) -> Statement {

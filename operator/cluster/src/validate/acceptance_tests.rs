@@ -53,6 +53,10 @@ fn tenant(name: &str, namespaces: &[&str], created: i64) -> TenantEntry {
         verification: SignedDuration::from_secs(30),
         freezes: Vec::new(),
         approvers: Vec::new(),
+        owners: Vec::new(),
+        approval_timeout: SignedDuration::from_mins(15),
+        caps: BTreeMap::new(),
+        levels_restored: None,
         paused: false,
         do_not_touch_until: None,
     };

@@ -14,7 +14,6 @@ pub use control::{TenantDefaults, control_policy, tenant_defaults};
 pub use tenant::tenant_policy;
 pub use workload::workload_policy;
 
-use homeostat_crds::common::ANNOTATION_DO_NOT_TOUCH_UNTIL;
 use homeostat_crds::{ActionKind as WireAction, Level as WireLevel, Numeric};
 use homeostat_knowledge::{ActionKind, Level, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -138,14 +137,14 @@ pub(crate) fn wire_action(kind: ActionKind) -> WireAction {
     }
 }
 
-/// An unreadable instant is an error, not "no limit": somebody wanted us to keep away.
-fn do_not_touch_until(meta: &ObjectMeta) -> Result<Option<Timestamp>, Rejection> {
+/// The instant in an annotation. What cannot be read is an error, not "no limit": somebody wanted us to keep away.
+fn instant(meta: &ObjectMeta, annotation: &str) -> Result<Option<Timestamp>, Rejection> {
     let annotations = meta.annotations.as_ref();
     annotations
-        .and_then(|annotations| annotations.get(ANNOTATION_DO_NOT_TOUCH_UNTIL))
+        .and_then(|annotations| annotations.get(annotation))
         .map(|text| {
             text.parse().map_err(|_| {
-                let field = format!("metadata.annotations[{ANNOTATION_DO_NOT_TOUCH_UNTIL}]");
+                let field = format!("metadata.annotations[{annotation}]");
                 Rejection::field(
                     field,
                     format!("`{text}`"),

@@ -3,6 +3,7 @@
 use super::{Rejection, bounded, decimal};
 use crate::ledger::{in_bytes, in_millis};
 use homeostat_crds::Quantity;
+use homeostat_crds::common::ANNOTATION_DO_NOT_TOUCH_UNTIL;
 use homeostat_crds::v1alpha1::Workload;
 use homeostat_crds::v1alpha1::workload::{
     Allowance as WireAllowance, Archetype as WireArchetype, BadDirection, Criticality, Dependency,
@@ -94,7 +95,7 @@ pub fn workload_policy(object: &Workload) -> Result<WorkloadPolicy, Rejection> {
         dependencies: spec.dependencies.iter().map(dependency).collect(),
         playbooks: spec.playbooks.iter().map(|name| Name::from(name.as_str())).collect(),
         paused: spec.paused,
-        do_not_touch_until: super::do_not_touch_until(&object.metadata)?,
+        do_not_touch_until: super::instant(&object.metadata, ANNOTATION_DO_NOT_TOUCH_UNTIL)?,
         maximum_useless_restarts: bounded(
             "spec.restart.maximumUselessRestarts",
             spec.restart.maximum_useless_restarts,

@@ -19,7 +19,7 @@ use crate::ports::{Actuator, Leadership, Ledger, LedgerStoreError, Recorder};
 use homeostat_knowledge::action::ActionInstants;
 use homeostat_knowledge::{
     ActionId, ActionKind, ActionRecord, ActionState, Admitted, Clock, Finding, IncidentId, Name, Plan,
-    Snapshot, SnapshotSource, Timestamp,
+    Request, Snapshot, SnapshotSource, Timestamp,
 };
 use memory::{Memory, Running};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -32,6 +32,8 @@ use tokio::task::JoinSet;
 pub struct ExecutorConfig {
     /// Namespace that Homeostat runs in; never touched.
     pub own_namespace: Name,
+    /// Who asks, as the API server knows this process; no approval by that name counts.
+    pub identity: Name,
     /// Actions that may be carried out or watched at once.
     pub tasks: usize,
     /// Tries of one request that the API server refuses for now.
@@ -50,8 +52,10 @@ pub struct ExecutorConfig {
 impl ExecutorConfig {
     /// Defaults for an installation in `own_namespace`.
     pub fn new(own_namespace: impl Into<Name>) -> Self {
+        let own_namespace = own_namespace.into();
         Self {
-            own_namespace: own_namespace.into(),
+            identity: Name::from(format!("system:serviceaccount:{own_namespace}:homeostat")),
+            own_namespace,
             tasks: 64,
             attempts: 5,
             backoff: Duration::from_millis(200),
@@ -387,6 +391,7 @@ impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
             verification: step.verification.clone(),
             undo: step.undo,
             undo_of: None,
+            request: Request { by: self.shared.config.identity.clone(), ..Request::default() },
             state: ActionState::Proposed,
             guards: Vec::new(),
             instants: ActionInstants::default(),

@@ -91,6 +91,10 @@ fn workload(input: &GuardInput, tenant: &TenantPolicy) -> Option<Ruling> {
             "a person asked to leave it alone",
         ));
     }
+    let target = input.ownership.hands_off.as_deref();
+    if let Some(why) = target.and_then(|text| crate::asking::hands_off(text, input.now)) {
+        return Some(Ruling::refused("do not touch", "no annotation on the target", why));
+    }
     if !workload.playbooks.is_empty() && !workload.playbooks.contains(&action.playbook.name) {
         return Some(Ruling::refused(
             format!("playbook {}", action.playbook.name),
@@ -211,7 +215,7 @@ mod tests {
 
     #[test]
     fn people_who_say_stop_are_obeyed_and_unknown_policies_refuse() {
-        let stops: [fn(&mut GuardInput); 9] = [
+        let stops: [fn(&mut GuardInput); 11] = [
             |case| case.tenant.as_mut().expect("tenant").paused = true,
             |case| case.workload.as_mut().expect("workload").paused = true,
             |case| {
@@ -222,6 +226,11 @@ mod tests {
                 let later = case.now.checked_add(SignedDuration::from_secs(1)).expect("time");
                 case.workload.as_mut().expect("workload").do_not_touch_until = Some(later);
             },
+            |case| {
+                let later = case.now.checked_add(SignedDuration::from_secs(1)).expect("time");
+                case.ownership.hands_off = Some(Name::from(later.to_string()));
+            },
+            |case| case.ownership.hands_off = Some(Name::from("next week")),
             |case| {
                 case.workload.as_mut().expect("workload").playbooks.insert(Name::from("another"));
             },
@@ -238,6 +247,7 @@ mod tests {
         let mut over = input();
         over.workload.as_mut().expect("workload").do_not_touch_until = Some(over.now);
         over.tenant.as_mut().expect("tenant").do_not_touch_until = Some(over.now);
+        over.ownership.hands_off = Some(Name::from(over.now.to_string()));
         assert_eq!(first_refusal(&over), None);
     }
 }

@@ -61,6 +61,7 @@ pub fn controller(kind: ControllerKind, name: &str, owner: Option<OwnerRecord>) 
         gitops_owner: None,
         finished: None,
         hold: None,
+        do_not_touch: None,
     }
 }
 
@@ -78,6 +79,10 @@ pub fn tenant_policy() -> TenantPolicy {
         verification: SignedDuration::from_secs(30),
         freezes: Vec::new(),
         approvers: vec![(Name::from("Group"), Name::from("sre"))],
+        owners: Vec::new(),
+        approval_timeout: SignedDuration::from_mins(15),
+        caps: BTreeMap::new(),
+        levels_restored: None,
         paused: false,
         do_not_touch_until: None,
     }

@@ -79,14 +79,18 @@ pub fn approval(
             state.map_or_else(|| "it has no state yet".to_owned(), |state| format!("it is {state:?}")),
         );
     }
+    if action.spec.requested_by.as_ref() == Some(&approved_by) {
+        return Err(PeopleError::OwnRequest { name: key.to_string(), by: approved_by });
+    }
     let until = deadline(action);
     if decision == Decision::Approve && now > until {
-        return refuse(format!("its evidence held until {until:.0}"));
+        return refuse(format!("it could be approved until {until:.0}"));
     }
     Ok(Approval {
         decision,
         approved_by,
         evidence_id: action.spec.evidence.id.clone(),
+        digest: action.spec.digest.clone(),
         at: Some(MicroTime::new(now)),
         reason,
     })
@@ -110,6 +114,7 @@ mod tests {
         let given = decided(&json!({}), Decision::Approve, "2026-11-22T09:15:00Z").expect("in time");
         assert_eq!((given.approved_by.as_str(), given.evidence_id.as_str()), ("ana", "9c41"));
         assert_eq!(given.decision, Decision::Approve);
+        assert!(given.digest.is_some_and(|digest| digest.starts_with("6b86b273")), "and what was asked for");
     }
 
     #[test]
@@ -124,6 +129,37 @@ mod tests {
             { "decision": "Deny", "approvedBy": "ben", "evidenceId": "9c41" } } });
         let twice = decided(&twice, Decision::Approve, "2026-11-22T09:01:00Z").expect_err("decided");
         assert!(twice.contains("ben decided already"), "{twice}");
+    }
+
+    /// Every `kubectl patch` of the documentation, as the object that it is for and the patch.
+    fn documented() -> Vec<(String, Value)> {
+        let text = include_str!("../../../../docs/sre.md").replace("\\\n", " ");
+        let patches = text.lines().filter_map(|line| line.strip_prefix("kubectl patch "));
+        let parts = patches.map(|line| {
+            let (head, rest) = line.split_once("-p").expect("a patch");
+            let json = rest.trim().trim_matches('\'');
+            (head.to_owned(), serde_json::from_str(json).unwrap_or_else(|error| panic!("{error}: {json}")))
+        });
+        parts.collect()
+    }
+
+    #[test]
+    fn kubectl_alone_suffices_to_decide() {
+        let documented = documented();
+        let (_, patch) = documented.iter().find(|(head, _)| head.starts_with("action ")).expect("documented");
+        let approved = action("a", patch);
+        let given = serde_json::to_value(&approved.spec.approval).expect("JSON");
+        assert_eq!(given, patch["spec"]["approval"], "every field of the documented patch is one of ours");
+        let approval = approved.spec.approval.expect("an approval");
+        assert_eq!(approval.evidence_id, approved.spec.evidence.id);
+        assert_eq!(approval.decision, Decision::Approve);
+    }
+
+    #[test]
+    fn who_asked_does_not_decide() {
+        let asked = json!({ "spec": { "requestedBy": "ana" } });
+        let own = decided(&asked, Decision::Approve, "2026-11-22T09:01:00Z").expect_err("her own");
+        assert!(own.contains("somebody else has to decide"), "{own}");
     }
 
     #[test]

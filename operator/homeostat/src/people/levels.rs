@@ -4,7 +4,8 @@ use super::table::table;
 use super::what_if::{self, WhatIf};
 use super::{PeopleError, people};
 use crate::args::LevelsArgs;
-use homeostat_crds::common::ANNOTATION_PAUSED_BECAUSE;
+use homeostat_crds::common::{ANNOTATION_LEVELS_RESTORED_AT, ANNOTATION_PAUSED_BECAUSE};
+use homeostat_crds::v1alpha1::tenant::LevelCap;
 use homeostat_crds::v1alpha1::{ControlPlane, Tenant};
 use homeostat_crds::{ActionKind, Level};
 use homeostat_knowledge::Timestamp;
@@ -33,6 +34,12 @@ pub const ACTIONS: [ActionKind; 12] = [
 pub async fn run(args: &LevelsArgs, now: Timestamp) -> Result<String, PeopleError> {
     let level = args.what_if.as_deref().map(parse).transpose()?;
     let people = people().await?;
+    if let Some(tenant) = &args.restore {
+        people.restore_levels(tenant, now).await?;
+        return Ok(format!(
+            "tenant {tenant}: the levels of its spec count again; failures before now do not"
+        ));
+    }
     let tenants = people.tenants().await?;
     let control = people.control_plane().await?;
     let Some(level) = level else { return Ok(text(&tenants, control.as_ref())) };
@@ -66,7 +73,9 @@ pub fn text(tenants: &[Tenant], control: Option<&ControlPlane>) -> String {
     for tenant in tenants {
         for action in ACTIONS {
             let asked = tenant.spec.level(action);
-            let level = asked.min(ceiling.unwrap_or_default());
+            let cap = cap(tenant, action);
+            let level =
+                asked.min(ceiling.unwrap_or_default()).min(cap.map_or(Level::ActFull, |cap| cap.level));
             if level == Level::Recommend && asked == level {
                 continue; // What is not listed is recommended; said once below.
             }
@@ -74,7 +83,7 @@ pub fn text(tenants: &[Tenant], control: Option<&ControlPlane>) -> String {
                 tenant.name_any(),
                 action.to_string(),
                 level.to_string(),
-                why(tenant, asked, ceiling, control),
+                why(tenant, asked, ceiling, control, cap),
             ]);
         }
     }
@@ -83,7 +92,22 @@ pub fn text(tenants: &[Tenant], control: Option<&ControlPlane>) -> String {
     text
 }
 
-fn why(tenant: &Tenant, asked: Level, ceiling: Option<Level>, control: Option<&ControlPlane>) -> String {
+/// What an action was lowered to, and nobody restored since. An unreadable instant restores nothing.
+fn cap(tenant: &Tenant, action: ActionKind) -> Option<&LevelCap> {
+    let restored = tenant.annotations().get(ANNOTATION_LEVELS_RESTORED_AT);
+    let restored = restored.and_then(|text| text.parse::<Timestamp>().ok());
+    let caps = tenant.status.iter().flat_map(|status| &status.level_caps);
+    let mut standing = caps.filter(|cap| restored.is_none_or(|at| cap.since.timestamp() > at));
+    standing.find(|cap| cap.action == action)
+}
+
+fn why(
+    tenant: &Tenant,
+    asked: Level,
+    ceiling: Option<Level>,
+    control: Option<&ControlPlane>,
+    cap: Option<&LevelCap>,
+) -> String {
     let mut notes = Vec::new();
     match (control, ceiling) {
         (None, _) => notes.push("no ControlPlane: nothing is done".to_owned()),
@@ -98,6 +122,9 @@ fn why(tenant: &Tenant, asked: Level, ceiling: Option<Level>, control: Option<&C
     if tenant.spec.paused {
         let reason = tenant.annotations().get(ANNOTATION_PAUSED_BECAUSE);
         notes.push(reason.map_or_else(|| "paused".to_owned(), |reason| format!("paused: {reason}")));
+    }
+    if let Some(cap) = cap.filter(|cap| cap.level < asked) {
+        notes.push(cap.reason.clone());
     }
     let lowered = tenant.status.as_ref().and_then(|status| status.level_lowered_because.as_ref());
     if let Some(lowered) = lowered.filter(|_| notes.is_empty()) {
@@ -139,6 +166,23 @@ mod tests {
         assert!(evict.contains("ActBounded") && evict.contains("ActFull asked for"), "{text}");
         assert!(text.lines().any(|line| line.contains("ScaleDown") && line.contains("Observe")), "{text}");
         assert!(!text.contains("RollBack"), "what is not listed is said once: {text}");
+    }
+
+    #[test]
+    fn what_was_lowered_says_why_until_a_person_restores_it() {
+        let cap = json!({ "levelCaps": [{ "action": "EvictPod", "level": "Approve",
+            "since": "2026-11-22T09:00:00.000000Z", "reason": "3 of 4 EvictPod did not help" }] });
+        let mut lowered = tenant(&spec(), &cap);
+        let evict = |tenant: &Tenant| {
+            let text = text(std::slice::from_ref(tenant), Some(&control(&json!({}))));
+            text.lines().find(|line| line.contains("EvictPod")).map(str::to_owned).expect("listed")
+        };
+        assert!(evict(&lowered).contains("Approve ") && evict(&lowered).contains("3 of 4"));
+        let annotations = |at: &str| Some([("homeostat.dev/levels-restored-at".into(), at.into())].into());
+        lowered.metadata.annotations = annotations("2026-11-22T08:59:59Z");
+        assert!(evict(&lowered).contains("3 of 4"), "restored before it was lowered");
+        lowered.metadata.annotations = annotations("2026-11-22T09:00:01Z");
+        assert!(!evict(&lowered).contains("3 of 4"));
     }
 
     #[test]

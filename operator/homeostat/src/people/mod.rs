@@ -38,6 +38,14 @@ pub enum PeopleError {
         /// What it does instead.
         why: String,
     },
+    /// Who asked for it.
+    #[error("Action {name} was asked for by {by}; somebody else has to decide")]
+    OwnRequest {
+        /// Namespace and name.
+        name: String,
+        /// The caller.
+        by: String,
+    },
     /// A level that does not exist.
     #[error("`{0}` is no level; use L0 to L4 or Observe, Recommend, Approve, ActBounded, ActFull")]
     NoLevel(String),
@@ -76,6 +84,9 @@ pub(crate) mod testing {
                             "uid": "0f2c", "resourceVersion": "88231" },
                 "epoch": 17,
                 "evidence": { "id": "9c41", "takenAt": "2026-11-22T09:00:00.000000Z", "summary": "no answer" },
+                "expiresAt": "2026-11-22T09:15:00.000000Z",
+                "requestedBy": "system:serviceaccount:homeostat-system:homeostat",
+                "digest": "6b86b273ff34fce19d6b804eff5a3f5747ada4eaa22f1d49c01e52ddb7875b4b",
             },
             "status": { "state": "AwaitingApproval", "message": "needs approval" },
         });

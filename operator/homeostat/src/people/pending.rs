@@ -6,7 +6,6 @@ use crate::args::PendingArgs;
 use homeostat_crds::common::clip;
 use homeostat_crds::v1alpha1::Action;
 use homeostat_crds::v1alpha1::action::ActionState;
-use homeostat_execute::guards::APPROVAL_LIFETIME;
 use homeostat_knowledge::Timestamp;
 use kube::ResourceExt;
 
@@ -24,9 +23,7 @@ pub async fn run(args: &PendingArgs, now: Timestamp) -> Result<String, PeopleErr
 
 /// Until when an action may be approved.
 pub fn deadline(action: &Action) -> Timestamp {
-    let taken = action.spec.evidence.taken_at.timestamp();
-    let latest = taken.checked_add(APPROVAL_LIFETIME).unwrap_or(taken);
-    action.spec.expires_at.map_or(latest, |at| at.timestamp().min(latest))
+    action.spec.expires_at.unwrap_or(action.spec.evidence.taken_at).timestamp()
 }
 
 /// What an action does, in a few words.
@@ -104,7 +101,7 @@ mod tests {
 
     #[test]
     fn only_what_waits_is_listed_and_the_most_urgent_first() {
-        let later = json!({ "spec": { "evidence": { "takenAt": "2026-11-22T09:05:00Z" } } });
+        let later = json!({ "spec": { "expiresAt": "2026-11-22T09:20:00Z" } });
         let done = json!({ "status": { "state": "Verified" } });
         let all = [action("later", &later), action("done", &done), action("now", &json!({}))];
         let text = text(&all, at("2026-11-22T09:10:00Z"));

@@ -80,6 +80,16 @@ fn system_namespaces_are_as_closed_as_in_the_code_and_others_can_be() {
 }
 
 #[test]
+fn of_the_own_namespace_only_the_anchors_may_be_written() {
+    assert!(writes(&[]).contains("'/configmaps UPDATE'"));
+    assert!(!writes(&["audit.enabled=false"]).contains("configmaps"));
+    let objects = render(&[]);
+    let texts = expressions(named(&objects, "ValidatingAdmissionPolicy", ENVELOPE)).join("\n");
+    let only = "(variables.inNamespace == 'homeostat-system' && object.metadata.name == 'homeostat-audit')";
+    assert!(texts.contains(only), "{texts}");
+}
+
+#[test]
 fn only_a_person_with_the_verb_decides_in_the_own_name_on_what_waits() {
     let objects = render(&[]);
     let texts = expressions(named(&objects, "ValidatingAdmissionPolicy", "homeostat-approval")).join("\n");

@@ -247,6 +247,7 @@ impl World {
             gitops_owner: None,
             finished: None,
             hold: None,
+            do_not_touch: None,
         };
         self.object(ObjectChange::Controller(Change::Applied(Arc::new(record.clone()))));
         let owner = OwnerRecord {
@@ -507,6 +508,10 @@ fn tenant(team: &Name) -> TenantPolicy {
         verification: SignedDuration::from_secs(30),
         freezes: Vec::new(),
         approvers: Vec::new(),
+        owners: Vec::new(),
+        approval_timeout: SignedDuration::from_mins(15),
+        caps: BTreeMap::new(),
+        levels_restored: None,
         paused: false,
         do_not_touch_until: None,
     }
