@@ -24,11 +24,18 @@ pub const CRON: &str =
     r"^(@(hourly|daily|weekly|monthly|yearly)|[0-9A-Za-z*/,?#-]+( [0-9A-Za-z*/,?#-]+){4})$";
 /// An IANA time zone such as `Europe/Madrid`, or `UTC`.
 pub const TIME_ZONE: &str = "^[A-Za-z]+([_+-]?[A-Za-z0-9]+)*(/[A-Za-z0-9]+([_+-][A-Za-z0-9]+)*){0,2}$";
+/// Digits of a digest.
+pub const HEX: &str = "^[0-9a-f]+$";
 /// An address that can be called.
 pub const HTTP_URL: &str = "^https?://[^ ]+$";
 
-/// Annotation on a workload's object: no action before this instant (RFC 3339).
+/// Annotation on a Workload, a Tenant or the object that an action would change: no action before this instant
+/// (RFC 3339).
 pub const ANNOTATION_DO_NOT_TOUCH_UNTIL: &str = "homeostat.dev/do-not-touch-until";
+/// Annotation on a paused Workload or Tenant: why, for people.
+pub const ANNOTATION_PAUSED_BECAUSE: &str = "homeostat.dev/paused-because";
+/// Annotation on a Tenant: levels that were lowered before this instant (RFC 3339) are restored by a person.
+pub const ANNOTATION_LEVELS_RESTORED_AT: &str = "homeostat.dev/levels-restored-at";
 /// Annotation on a pod template that a rolling restart writes: the name of the Action.
 pub const ANNOTATION_RESTARTED_BY: &str = "homeostat.dev/restarted-by";
 /// Annotation on a controller that a roll back writes: the name of the Action.

@@ -169,6 +169,7 @@ mod tests {
                     deadline: deadline.map(SignedDuration::from_mins),
                 },
                 hold: None,
+                do_not_touch: None,
             }
         };
         let since = |run: &ControllerRecord, took: &[i64], now: i64| {

@@ -80,6 +80,7 @@ impl World {
             finished: None,
             run: RunTimes::default(),
             hold: None,
+            do_not_touch: None,
         }))));
         self.object(&ObjectChange::Workload(Change::Applied(Arc::new(WorkloadPolicy {
             key: key(name),

@@ -107,6 +107,7 @@ impl World {
                 finished: None,
                 run: homeostat_knowledge::records::RunTimes::default(),
                 hold: None,
+                do_not_touch: None,
             }))));
             world.object(ObjectChange::Service(Change::Applied(Arc::new(ServiceRecord {
                 key: key(name),

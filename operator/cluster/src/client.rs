@@ -2,11 +2,13 @@
 
 use crate::error::{ClusterError, chain};
 use homeostat_knowledge::Name;
+use kube::client::ClientBuilder;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use std::future::Future;
 use std::path::PathBuf;
 use std::time::Duration;
+use tower::util::MapResponseLayer;
 
 /// Server-side apply, patches and Events carry this name.
 pub const FIELD_MANAGER: &str = "homeostat";
@@ -49,7 +51,8 @@ pub async fn connect(options: &ConnectOptions) -> Result<Client, ClusterError> {
     config.connect_timeout = Some(Duration::from_secs(3));
     // So that the audit log of the API server tells our requests from others of the same account.
     config.headers.push((http::header::USER_AGENT, http::HeaderValue::from_static(USER_AGENT)));
-    Client::try_from(config).map_err(|why| invalid(chain(&why)))
+    let builder = ClientBuilder::try_from(config).map_err(|why| invalid(chain(&why)))?;
+    Ok(builder.with_layer(&MapResponseLayer::new(crate::audit_id::note)).build())
 }
 
 /// Runs one call within [`CALL_LIMIT`] and sorts its error.

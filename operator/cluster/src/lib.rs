@@ -3,11 +3,14 @@
 //! Reading path: [`watches`] (what the cluster holds becomes observations), [`validate`] (resources of people
 //! become policies, or a reason why not), [`incidents`] and [`status`] (what people see), [`ledger`] (actions:
 //! stored, sent, read back), [`elector`] (which replica acts), [`mod@recorder`] (Kubernetes Events), [`janitor`]
-//! (what is over goes away), [`release`] (what is held is let go), [`error`] (what to do about an error).
+//! (what is over goes away), [`release`] (what is held is let go), [`people`] (what people
+//! ask for on the command line), [`error`] (what to do about an error).
 //!
 //! Nothing is decided here. Whole objects are never kept; writes are conditional, bounded in time, never sent
 //! again when their outcome is unknown, and left out when nothing changed.
 
+pub mod anchors;
+mod audit_id;
 pub mod client;
 pub mod elector;
 pub mod error;
@@ -15,6 +18,7 @@ pub mod incidents;
 pub mod install;
 pub mod janitor;
 pub mod ledger;
+pub mod people;
 pub mod projection;
 pub mod recorder;
 pub mod release;
@@ -30,6 +34,7 @@ pub use error::{Category, ClusterError};
 pub use incidents::{IncidentQueue, IncidentStore};
 pub use janitor::Janitor;
 pub use ledger::{ApiActuator, ApiLedger};
+pub use people::People;
 pub use recorder::{EventReason, EventRecorder, Fact, recorder};
 pub use status::{SelfFacts, StatusWriter};
 pub use validate::Catalogue;

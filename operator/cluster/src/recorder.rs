@@ -2,6 +2,7 @@
 
 use crate::elector::Leadership;
 use homeostat_crds::clip;
+use homeostat_execute::asking::{Patience, step_of};
 use homeostat_knowledge::{ActionRecord, ActionState, Incident, Name};
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Client;
@@ -76,6 +77,8 @@ reasons! {
     ActionProposed: "Plan", false;
     /// An action waits for the approval of a person.
     ApprovalNeeded: "Plan", false;
+    /// Nobody answered an action that waits for approval; the note says who is asked, and until when.
+    ApprovalOverdue: "Plan", true;
     /// The API server took the effect of an action.
     ActionSent: "Act", false;
     /// An action helped.
@@ -169,6 +172,9 @@ impl Fact {
     pub fn of_action(record: &ActionRecord) -> Option<Self> {
         let reason = match record.state {
             ActionState::Proposed => EventReason::ActionProposed,
+            ActionState::AwaitingApproval if step_of(&record.message) > Patience::Asked => {
+                EventReason::ApprovalOverdue
+            }
             ActionState::AwaitingApproval => EventReason::ApprovalNeeded,
             ActionState::Sent => EventReason::ActionSent,
             ActionState::Verified => EventReason::ActionVerified,

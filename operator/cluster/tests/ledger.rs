@@ -65,6 +65,7 @@ fn action() -> ActionRecord {
         },
         undo: homeostat_knowledge::plan::Undo::None,
         undo_of: None,
+        request: homeostat_knowledge::Request::default(),
         state: ActionState::Admitted,
         guards: vec![GuardReport {
             name: GuardName::KillSwitch,

@@ -100,6 +100,7 @@ pub fn guard_input(
         ownership: OwnershipFacts {
             unfit,
             gitops_owner: controller.and_then(|controller| controller.gitops_owner.clone()),
+            hands_off: controller.and_then(|controller| controller.do_not_touch.clone()),
             rolling_out: controller.is_some_and(|controller| controller.rolling_out()),
             newest_epoch,
         },

@@ -2,7 +2,8 @@
 //! guards' code: it counts again, in its own way, from its own memory. Tests run it over everything; in
 //! production it runs before each effect, and one breach stops all effects until the replica restarts.
 
-use crate::guards::{GuardInput, Mode, approval_holds, frozen, mode_of};
+use crate::asking::{Asked, approval_holds, digest, hands_off};
+use crate::guards::{GuardInput, Mode, frozen, mode_of};
 use crate::history::changes_state;
 use homeostat_knowledge::entity::{TenantName, WorkloadKey};
 use homeostat_knowledge::policy::KillSwitch;
@@ -290,7 +291,9 @@ impl Checker {
         let stopped = workload.is_none_or(|workload| {
             workload.paused || workload.do_not_touch_until.is_some_and(|until| at < until)
         });
-        if tenant.paused || (stopped && !node) || input.neighbours.iter().any(|neighbour| neighbour.paused) {
+        let mut stopped_tenants = std::iter::once(tenant).chain(&input.neighbours);
+        let marked = input.ownership.hands_off.as_deref().is_some_and(|text| hands_off(text, at).is_some());
+        if stopped_tenants.any(|tenant| tenant.paused_at(at)) || ((stopped || marked) && !node) {
             self.breach(Invariant::S4, id, at, "a person paused automation".to_owned());
         }
         let mut tenants = std::iter::once(tenant).chain(&input.neighbours);
@@ -312,7 +315,13 @@ impl Checker {
         let approved = match mode_of(&input.action, tenant, &input.control) {
             Mode::Act => true,
             Mode::Approve => record.approval.as_ref().is_some_and(|approval| {
-                approval_holds(approval, &record.evidence.id, record.evidence.taken_at, at).is_ok()
+                let asked = Asked {
+                    digest: &digest(record),
+                    request: &record.request,
+                    evidence: &record.evidence.id,
+                    taken_at: record.evidence.taken_at,
+                };
+                approval_holds(approval, &asked, at).is_ok()
             }),
             Mode::Recommend | Mode::Nothing => false,
         };

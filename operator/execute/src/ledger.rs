@@ -5,8 +5,8 @@
 //!   Proposed ─┐  │ Admit ──▶ Admitted ─────────▶ Claimed ─────────────────▶ Sent ─────────▶ Verifying
 //!      │      └──┘              ▲                  │ Block, LoseTrack        │ HandOver        │ Help      ▶ Verified
 //!      │ AskApproval      Admit │                  ▼                         ▼                 │ NotHelp   ▶ Failed
-//!      └──────▶ AwaitingApproval (Approve)       Failed                 HandedOver             │ Undo      ▶ Undone
-//!                                                                                              │ HandOver  ▶ HandedOver
+//!      └──────▶ AwaitingApproval (Remind,Approve) Failed                HandedOver             │ Undo      ▶ Undone
+//!                     │ HandOver ▶ HandedOver                                                   │ HandOver  ▶ HandedOver
 //!   Refuse ▶ Refused and Cancel ▶ Cancelled: from Proposed, AwaitingApproval, Admitted, Claimed (nothing was sent)
 //! ```
 
@@ -28,6 +28,11 @@ pub enum LedgerEvent {
     AskApproval {
         /// Guards so far.
         guards: Vec<GuardReport>,
+        /// Who is asked, until when.
+        message: String,
+    },
+    /// Nobody answered so far: those who can are told again.
+    Remind {
         /// Who is asked, until when.
         message: String,
     },
@@ -112,6 +117,7 @@ impl LedgerEvent {
         match self {
             Self::Recommend { .. } => "Recommend",
             Self::AskApproval { .. } => "AskApproval",
+            Self::Remind { .. } => "Remind",
             Self::Approve { .. } => "Approve",
             Self::Admit { .. } => "Admit",
             Self::Claim => "Claim",
@@ -173,6 +179,7 @@ pub fn next(record: &ActionRecord, event: LedgerEvent, now: Timestamp) -> Result
             after.guards = guards;
             after.message = message;
         }
+        (S::AwaitingApproval, E::Remind { message }) => after.message = message,
         (S::AwaitingApproval, E::Approve { approval }) => {
             if approval.decision != ApprovalDecision::Approve {
                 return Err(LedgerError::NotApproved { action: record.id.clone() });
@@ -250,7 +257,7 @@ pub fn next(record: &ActionRecord, event: LedgerEvent, now: Timestamp) -> Result
             fail(&mut after, reason, now);
             after.state = S::Undone;
         }
-        (S::Sent | S::Verifying, E::HandOver { reason }) => {
+        (S::AwaitingApproval | S::Sent | S::Verifying, E::HandOver { reason }) => {
             after.state = S::HandedOver;
             after.instants.closed = Some(now);
             after.message = reason;

@@ -4,10 +4,12 @@
 //! before an effect), [`ledger`] (the life of one action as a pure state machine), [`invariants`] (what must
 //! never happen, checked in tests and in production), [`ports`] (what the outside must provide) and
 //! [`driver`] (the order of it all for one action: guards, durable intent, claim, fresh read, effect, verify).
+//! [`asking`] is what a person approves, [`lowering`] takes trust back from what keeps failing.
 //!
 //! Everything but the driver is pure. The API server, the clock and the lease come in through [`ports`].
 
 pub mod actions;
+pub mod asking;
 pub mod changes;
 pub mod driver;
 pub mod facts;
@@ -15,6 +17,7 @@ pub mod guards;
 pub mod history;
 pub mod invariants;
 pub mod ledger;
+pub mod lowering;
 pub mod ports;
 pub mod roots;
 #[cfg(test)]

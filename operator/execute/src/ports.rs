@@ -124,6 +124,8 @@ pub enum Refusal {
 pub struct Acknowledged {
     /// What it answered, for people, e.g. `eviction created`.
     pub message: String,
+    /// What it calls the request in its own audit log, when it said so.
+    pub audit_id: Option<Name>,
 }
 
 /// Why an effect was not acknowledged.
@@ -183,6 +185,8 @@ pub struct FreshTarget {
 pub struct Marks {
     /// The annotation `homeostat.dev/rolled-back-by`.
     pub rolled_back_by: Option<Name>,
+    /// The annotation "do not touch until", as written.
+    pub do_not_touch: Option<Name>,
     /// For a failed Job: the action that the Job of its retry name was created by.
     pub retried_by: Option<Name>,
     /// Who set the fields that actions change, newest last. From `metadata.managedFields`.
@@ -254,6 +258,17 @@ pub trait Leadership: Send + Sync + 'static {
 pub trait Recorder: Send + Sync + 'static {
     /// Keeps one input. Must not block.
     fn record(&self, input: &GuardInput);
+
+    /// Keeps one decision about an action: every stored state, and refusals that are not stored because the same one
+    /// was a moment ago. Must not block.
+    fn decided(&self, record: &ActionRecord) {
+        let _ = record;
+    }
+
+    /// Keeps what the API server calls the request that had the effect of an action. Must not block.
+    fn acknowledged(&self, record: &ActionRecord, audit_id: &Name) {
+        let _ = (record, audit_id);
+    }
 }
 
 /// A recorder that keeps nothing.

@@ -57,6 +57,7 @@ pub(crate) fn record(id: &str) -> ActionRecord {
         },
         undo: homeostat_knowledge::plan::Undo::None,
         undo_of: None,
+        request: homeostat_knowledge::Request::default(),
         state: ActionState::Proposed,
         guards: Vec::new(),
         instants: ActionInstants::default(),
@@ -117,6 +118,7 @@ pub(crate) fn controller(kind: ControllerKind, name: &str) -> ControllerRecord {
         finished: None,
         run: homeostat_knowledge::records::RunTimes::default(),
         hold: None,
+        do_not_touch: None,
     }
 }
 

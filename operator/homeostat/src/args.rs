@@ -1,6 +1,7 @@
 //! Arguments of the binary.
 
 use clap::{Parser, Subcommand};
+use homeostat_knowledge::Timestamp;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -35,6 +36,24 @@ pub enum Command {
     },
     /// Let go of every node and run that Homeostat holds: cordons and suspensions with its mark.
     ReleaseHeld,
+    /// List the actions that wait for a person: what, why, on which evidence, until when.
+    Pending(PendingArgs),
+    /// Say yes to an action, in your own name. Needs the verb `approve` on actions in its namespace.
+    Approve(ApproveArgs),
+    /// Say no to an action, in your own name. Needs the verb `approve` on actions in its namespace.
+    Deny(DenyArgs),
+    /// Stop every action for a tenant or a workload; watching and reporting go on.
+    Pause(PauseArgs),
+    /// Allow actions for a paused tenant or workload again, within its level.
+    Resume(ResumeArgs),
+    /// Show how far Homeostat may go per tenant and action, or what another level would have done.
+    Levels(LevelsArgs),
+    /// The record of every decision.
+    Audit {
+        /// What to do.
+        #[command(subcommand)]
+        command: AuditCommand,
+    },
     /// Print a completion script for a shell.
     Completions {
         /// Shell.
@@ -57,12 +76,18 @@ pub struct RunArgs {
     /// Namespace that Homeostat runs in; nothing in it is ever a target.
     #[arg(long, env = "POD_NAMESPACE", default_value = "homeostat-system")]
     pub namespace: String,
+    /// Service account that it runs as; the requester of every action, who may not approve one.
+    #[arg(long, env = "POD_SERVICE_ACCOUNT", default_value = "homeostat")]
+    pub service_account: String,
     /// Name of this replica in the lease.
     #[arg(long, env = "POD_NAME", default_value = "homeostat")]
     pub identity: String,
     /// Write every judged guard input to this file, for `homeostat replay`.
     #[arg(long, env = "HOMEOSTAT_RECORD")]
     pub record: Option<PathBuf>,
+    /// Keep the record of every decision in this folder; without it none is kept.
+    #[arg(long, env = "HOMEOSTAT_AUDIT_DIR")]
+    pub audit_dir: Option<PathBuf>,
     /// Collectors that may forward telemetry of pods (CIDR, comma-separated). Others speak for themselves only.
     #[arg(long, env = "HOMEOSTAT_TRUSTED_FORWARDERS", value_delimiter = ',')]
     pub trusted_forwarders: Vec<String>,
@@ -103,6 +128,125 @@ pub enum PlaybookCommand {
         #[arg(long)]
         situations: Option<PathBuf>,
     },
+}
+
+/// What to do with the audit record.
+#[derive(Debug, Subcommand)]
+pub enum AuditCommand {
+    /// Print every entry as a line of JSON.
+    Export(ExportArgs),
+    /// Find what was edited, dropped, reordered or cut off since it was written; fails when something was.
+    Verify(VerifyArgs),
+}
+
+/// Arguments of `audit export`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct ExportArgs {
+    /// Folder of the record.
+    #[arg(long, env = "HOMEOSTAT_AUDIT_DIR", default_value = "/var/lib/homeostat/audit")]
+    pub dir: PathBuf,
+}
+
+/// Arguments of `audit verify`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct VerifyArgs {
+    /// Folder of the record.
+    #[arg(long, env = "HOMEOSTAT_AUDIT_DIR", default_value = "/var/lib/homeostat/audit")]
+    pub dir: PathBuf,
+    /// What `audit export` printed, instead of the folder.
+    #[arg(long)]
+    pub file: Option<PathBuf>,
+    /// File with the anchors, as `kubectl get configmap homeostat-audit -o json` prints them; without it they are
+    /// read from the cluster.
+    #[arg(long)]
+    pub anchors: Option<PathBuf>,
+    /// Namespace that Homeostat runs in.
+    #[arg(long, env = "POD_NAMESPACE", default_value = "homeostat-system")]
+    pub namespace: String,
+}
+
+/// Arguments of `pending`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct PendingArgs {
+    /// Namespace; without it all.
+    #[arg(long, short)]
+    pub namespace: Option<String>,
+}
+
+/// Arguments of `approve`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct ApproveArgs {
+    /// Name of the Action.
+    pub name: String,
+    /// Its namespace; only needed when the name is not unique.
+    #[arg(long, short)]
+    pub namespace: Option<String>,
+    /// Why, for those who read it later.
+    #[arg(long)]
+    pub reason: Option<String>,
+}
+
+/// Arguments of `deny`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct DenyArgs {
+    /// Name of the Action.
+    pub name: String,
+    /// Its namespace; only needed when the name is not unique.
+    #[arg(long, short)]
+    pub namespace: Option<String>,
+    /// Why not.
+    #[arg(long)]
+    pub reason: String,
+}
+
+/// What can be paused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum PauseKind {
+    /// Every workload of a tenant.
+    Tenant,
+    /// One workload.
+    Workload,
+}
+
+/// Arguments of `pause`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct PauseArgs {
+    /// What.
+    pub kind: PauseKind,
+    /// Name of the Tenant or Workload.
+    pub name: String,
+    /// Namespace of the Workload.
+    #[arg(long, short)]
+    pub namespace: Option<String>,
+    /// The pause ends by itself at this instant, e.g. 2030-01-01T18:00:00Z.
+    #[arg(long)]
+    pub until: Option<Timestamp>,
+    /// Why, for those who read it later.
+    #[arg(long)]
+    pub reason: Option<String>,
+}
+
+/// Arguments of `resume`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct ResumeArgs {
+    /// What.
+    pub kind: PauseKind,
+    /// Name of the Tenant or Workload.
+    pub name: String,
+    /// Namespace of the Workload.
+    #[arg(long, short)]
+    pub namespace: Option<String>,
+}
+
+/// Arguments of `levels`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct LevelsArgs {
+    /// What this level (L0 to L4, or its name) would have done with the recommendations that are stored.
+    #[arg(long)]
+    pub what_if: Option<String>,
+    /// Let the levels of this Tenant's spec count again after they were lowered.
+    #[arg(long, value_name = "TENANT", conflicts_with = "what_if")]
+    pub restore: Option<String>,
 }
 
 #[cfg(test)]

@@ -33,6 +33,8 @@ const VERIFICATION: SignedDuration = SignedDuration::from_secs(30);
 pub enum Effect {
     /// Store this state of an incident.
     Write(Arc<Incident>),
+    /// Record what was made of an incident, once for each new answer.
+    Said(Arc<Incident>, String),
     /// Execute the first step of an admitted plan, which stands on this finding.
     Execute(Box<Plan<Admitted>>, Option<Finding>),
 }
@@ -311,6 +313,7 @@ impl Kernel {
                     incident.record(now, TimelineKind::Decision, said.clone());
                     changed.insert(id.clone());
                 }
+                effects.push(Effect::Said(Arc::new(incident.clone()), said.clone()));
                 self.said.insert(id.clone(), said);
             }
             let window = incident

@@ -3,11 +3,13 @@
 //! Reading path: [`kernel`] is the loop without the world, [`run`] connects it to the world.
 
 pub mod args;
+pub mod audit;
 pub mod board;
 pub mod clock;
 pub mod install;
 pub mod kernel;
 pub mod outside;
+pub mod people;
 pub mod record;
 pub mod release;
 pub mod replay;

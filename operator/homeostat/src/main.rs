@@ -1,8 +1,12 @@
 //! The Homeostat binary.
 
 use clap::{CommandFactory, Parser};
-use homeostat::args::{Args, Command, PlaybookCommand};
+use homeostat::args::{Args, AuditCommand, Command, PlaybookCommand};
+use homeostat::audit::command;
+use homeostat::clock::SystemClock;
+use homeostat::people::{PeopleError, decide, levels, pause, pending};
 use homeostat::{install, release, replay, run, telemetry};
+use homeostat_knowledge::{Clock, Timestamp};
 use homeostat_situations::{Checked, CommandError};
 use std::process::ExitCode;
 
@@ -22,6 +26,18 @@ fn main() -> ExitCode {
         Command::Replay(args) => replay::run(&args).map(|text| println!("{text}")).map_err(report),
         Command::InstallDefaults { file } => runtime(async { install::run(&file).await.map_err(report) }),
         Command::ReleaseHeld => runtime(async { release::run().await.map_err(report) }),
+        Command::Pending(args) => say(async move { pending::run(&args, now()).await }),
+        Command::Approve(args) => say(async move { decide::approve(&args, now()).await }),
+        Command::Deny(args) => say(async move { decide::deny(&args, now()).await }),
+        Command::Pause(args) => say(async move { pause::pause(&args, now()).await }),
+        Command::Resume(args) => say(async move { pause::resume(&args).await }),
+        Command::Audit { command: AuditCommand::Export(args) } => {
+            command::export(&args, &mut std::io::stdout().lock()).map_err(report)
+        }
+        Command::Audit { command: AuditCommand::Verify(args) } => {
+            runtime(async { command::check(&args).await.map(|text| print!("{text}")).map_err(report) })
+        }
+        Command::Levels(args) => say(async move { levels::run(&args, now()).await }),
         Command::Run(args) => runtime(async {
             let telemetry = telemetry::init(&args.log).map_err(report)?;
             let result = run::run(args).await.map_err(report);
@@ -43,6 +59,15 @@ fn finish(checked: Result<Checked, CommandError>) -> Result<(), String> {
     let checked = checked.map_err(report)?;
     print!("{}", checked.text);
     checked.failure.map_or(Ok(()), Err)
+}
+
+/// Does what a person asked for and prints the answer.
+fn say(work: impl Future<Output = Result<String, PeopleError>>) -> Result<(), String> {
+    runtime(async { work.await.map(|text| println!("{text}")).map_err(report) })
+}
+
+fn now() -> Timestamp {
+    SystemClock.now()
 }
 
 /// Two workers are enough: the loop is one task, requests are few.

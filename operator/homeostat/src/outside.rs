@@ -100,6 +100,11 @@ impl Outside {
             )),
         ];
 
+        let requester = format!("system:serviceaccount:{}:{}", args.namespace, args.service_account);
+        let config = ExecutorConfig {
+            identity: Name::from(requester),
+            ..ExecutorConfig::new(args.namespace.as_str())
+        };
         let executor = Executor::new(
             Ports {
                 ledger: ApiLedger::new(client.clone(), Arc::clone(clock)),
@@ -111,7 +116,7 @@ impl Outside {
                 published: actions,
                 recorder,
             },
-            ExecutorConfig::new(args.namespace.as_str()),
+            config,
         );
         Ok(Self {
             watches,

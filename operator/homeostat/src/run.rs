@@ -4,11 +4,13 @@
 //! [`Board`] and hands effects to the executor and the incident queue. Everything else reads the board.
 
 use crate::args::RunArgs;
+use crate::audit::Audit;
 use crate::board::Board;
 use crate::clock::SystemClock;
 use crate::kernel::{Effect, Kernel};
 use crate::outside::{Outside, OutsideError};
 use crate::record::FileRecorder;
+use homeostat_cluster::anchors::Anchors;
 use homeostat_console::metrics::Stage;
 use homeostat_console::{Console, Metrics, ReadyGate, RecentIncidents};
 use homeostat_execute::Recorder;
@@ -130,6 +132,17 @@ pub async fn run(args: RunArgs) -> Result<(), RunError> {
     sources(&args, &board, &clock, &counters, &telemetry_in, &intake).await?;
     drop(telemetry_in);
 
+    let audit = match &args.audit_dir {
+        None => {
+            tracing::warn!("No record of decisions is kept; --audit-dir says where");
+            Audit::off(recorder)
+        }
+        Some(folder) => {
+            let anchors = Anchors::new(client.clone(), &args.namespace);
+            Audit::start(folder.clone(), &args.identity, recorder, anchors, Arc::clone(&clock)).await
+        }
+    };
+    let recorder: Arc<dyn Recorder> = Arc::new(audit.clone());
     let mut outside =
         Outside::start(&args, client, &board, &clock, recorder, objects_in, actions_in, started)?;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), identity = %args.identity, "Started");
@@ -146,6 +159,7 @@ pub async fn run(args: RunArgs) -> Result<(), RunError> {
         metrics,
         recent,
         gate: gate.clone(),
+        audit: audit.clone(),
         led: false,
         states: BTreeMap::new(),
         resumed: None,
@@ -163,6 +177,7 @@ pub async fn run(args: RunArgs) -> Result<(), RunError> {
     if drained.is_err() {
         tracing::warn!("Some work was still under way; it is taken up again from the ledger");
     }
+    audit.close();
     stop.cancel();
     if tokio::time::timeout(Duration::from_secs(2), pages).await.is_err() {
         tracing::debug!("A page was still being read");
@@ -241,6 +256,7 @@ struct Turn {
     metrics: Metrics,
     recent: RecentIncidents,
     gate: ReadyGate,
+    audit: Audit,
     led: bool,
     /// Last written state per open incident.
     states: BTreeMap<IncidentId, IncidentState>,
@@ -313,6 +329,7 @@ impl Turn {
         for effect in effects {
             match effect {
                 Effect::Write(incident) => self.write(incident, outside),
+                Effect::Said(incident, text) => self.audit.planned(&incident, &text),
                 Effect::Execute(plan, finding) => {
                     let span = tracing::info_span!("execute", incident = %plan.incident, trace_id = %plan.id);
                     let incident = plan.incident.clone();

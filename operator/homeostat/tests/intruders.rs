@@ -275,6 +275,7 @@ fn record(
         instants: ActionInstants { intent: Some(now()), ..ActionInstants::default() },
         outcome: None,
         approval: None,
+        request: homeostat_knowledge::Request::default(),
         message: String::new(),
     }
 }

@@ -306,6 +306,9 @@ pub struct ActionRecord {
     pub undo: Undo,
     /// The action that this one takes back. An undo is never undone.
     pub undo_of: Option<ActionId>,
+    /// Who asked for it, and what exactly a person approves.
+    #[serde(default)]
+    pub request: Request,
     /// Where it stands.
     pub state: ActionState,
     /// Every guard's result.
@@ -330,6 +333,17 @@ impl ActionRecord {
     pub fn kind(&self) -> ActionKind {
         self.parameters.kind()
     }
+}
+
+/// What a person is asked for. An approval holds for exactly this.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Request {
+    /// Who asked, as the API server knows the requester; that one may not approve. Empty when not known.
+    pub by: Name,
+    /// No approval counts after this; `None` when none was asked for.
+    pub expires: Option<Timestamp>,
+    /// Digest of target, parameters, the fields read and the frozen evidence (`execute::asking::digest`).
+    pub digest: Name,
 }
 
 /// Reference to frozen evidence.
@@ -378,6 +392,9 @@ pub struct Approval {
     pub approved_by: Name,
     /// The evidence that the person saw.
     pub evidence: EvidenceId,
+    /// Digest of what the person saw, when it was given.
+    #[serde(default)]
+    pub digest: Option<Name>,
     /// When.
     pub at: Timestamp,
 }

@@ -24,7 +24,7 @@ pub mod snapshot;
 
 pub use action::{
     ActionKind, ActionOutcome, ActionRecord, ActionState, Approval, ApprovalDecision, Before, Parameters,
-    Target,
+    Request, Target,
 };
 pub use clock::Clock;
 pub use entity::{Entity, Name, ObjectKey, TenantName, WorkloadKey};

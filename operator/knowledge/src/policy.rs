@@ -113,15 +113,56 @@ pub struct TenantPolicy {
     pub freezes: Vec<Freeze>,
     /// People who may approve: `(kind, name)`, e.g. `("Group", "sre")`.
     pub approvers: Vec<(Name, Name)>,
+    /// People who are told when no approver answers.
+    #[serde(default)]
+    pub owners: Vec<(Name, Name)>,
+    /// How long after its evidence an action may be approved.
+    #[serde(default = "fifteen_minutes")]
+    pub approval_timeout: SignedDuration,
+    /// Actions whose level was lowered after they failed, until a person restores it.
+    #[serde(default)]
+    pub caps: BTreeMap<ActionKind, LevelCap>,
+    /// When a person last restored lowered levels; failures before it do not count.
+    #[serde(default)]
+    pub levels_restored: Option<Timestamp>,
     /// Automation is switched off for this tenant.
     pub paused: bool,
+    /// Annotation "do not touch until".
+    #[serde(default)]
+    pub do_not_touch_until: Option<Timestamp>,
 }
 
 impl TenantPolicy {
-    /// Level for one action.
+    /// Did a person stop automation for this tenant, with or without an end, as of `now`?
+    pub fn paused_at(&self, now: Timestamp) -> bool {
+        self.paused || self.do_not_touch_until.is_some_and(|until| now < until)
+    }
+
+    /// Level in effect for one action: what people set, under what it was lowered to.
     pub fn level(&self, action: ActionKind) -> Level {
+        let set = self.level_set(action);
+        self.caps.get(&action).map_or(set, |cap| set.min(cap.level))
+    }
+
+    /// The level that people set for one action.
+    pub fn level_set(&self, action: ActionKind) -> Level {
         self.levels.get(&action).copied().unwrap_or_default()
     }
+}
+
+fn fifteen_minutes() -> SignedDuration {
+    SignedDuration::from_mins(15)
+}
+
+/// A level that was lowered because actions of this kind failed. Only a person raises it again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LevelCap {
+    /// No higher than this.
+    pub level: Level,
+    /// End of the failure that lowered it.
+    pub since: Timestamp,
+    /// Why, in words and numbers.
+    pub reason: Name,
 }
 
 /// A recurring time without any effect.

@@ -232,6 +232,9 @@ pub struct ControllerRecord {
     pub run: RunTimes,
     /// Our own mark, when it is suspended by us.
     pub hold: Option<Hold>,
+    /// The object's annotation "do not touch until", as written.
+    #[serde(default)]
+    pub do_not_touch: Option<Name>,
 }
 
 /// Times of one run of a Job.

@@ -41,6 +41,7 @@ fn controller(kind: ControllerKind, name: &str, owner: Option<(ControllerKind, &
         finished: None,
         run: homeostat_knowledge::records::RunTimes::default(),
         hold: None,
+        do_not_touch: None,
     }
 }
 

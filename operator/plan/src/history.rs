@@ -2,7 +2,8 @@
 
 use crate::decision::later;
 use homeostat_knowledge::{
-    ActionKind, ActionRecord, ActionState, Incident, SignedDuration, Snapshot, Timestamp, Uid, WorkloadKey,
+    ActionKind, ActionRecord, ActionState, ApprovalDecision, Incident, SignedDuration, Snapshot, Timestamp,
+    Uid, WorkloadKey,
 };
 use std::sync::Arc;
 
@@ -80,6 +81,18 @@ impl<'a> History<'a> {
             .find(|action| matches!(action.state, ActionState::Proposed | ActionState::AwaitingApproval))
     }
 
+    /// A person said no to an action of this kind on this object, or nobody answered: why it is for people now.
+    pub fn left_to_people(&self, kind: ActionKind, uid: &Uid) -> Option<&'a str> {
+        let denied = |action: &&ActionRecord| {
+            action.approval.as_ref().is_some_and(|given| given.decision == ApprovalDecision::Deny)
+        };
+        let unanswered = |action: &&ActionRecord| {
+            action.state == ActionState::HandedOver && action.instants.sent.is_none()
+        };
+        let mut all = self.on(kind, uid).filter(|action| denied(action) || unanswered(action));
+        all.next_back().map(|action| action.message.as_str())
+    }
+
     /// Refusals, cancellations and failures without an effect of this kind on this object.
     pub fn refusals(&self, kind: ActionKind, uid: &Uid) -> Option<Refusals> {
         let refused: Vec<_> = self.on(kind, uid).filter(|action| without_effect(action)).collect();
@@ -108,7 +121,7 @@ impl<'a> History<'a> {
         ends.filter_map(|action| action.instants.verified.or(action.instants.closed)).max()
     }
 
-    fn on(&self, kind: ActionKind, uid: &Uid) -> impl Iterator<Item = &'a ActionRecord> {
+    fn on(&self, kind: ActionKind, uid: &Uid) -> impl DoubleEndedIterator<Item = &'a ActionRecord> {
         self.actions
             .iter()
             .map(|action| &***action)

@@ -304,6 +304,13 @@ pub(crate) fn willing(case: &Case<'_>, kind: ActionKind, uid: &Uid) -> Result<()
     if let Some(action) = case.history.proposed(kind, uid) {
         return Err(Stop::wait(format!("action {} proposes this already: {:?}", action.id, action.state)));
     }
+    if let Some(why) = case.history.left_to_people(kind, uid) {
+        let reason = format!("{kind} was asked for: {why}");
+        return Err(match case.incident.state {
+            IncidentState::Mitigated => Stop::nothing(reason),
+            _ => Stop::hand_over(reason),
+        });
+    }
     let Some(refusals) = case.history.refusals(kind, uid) else { return Ok(()) };
     if refusals.count >= REFUSALS {
         let reason = format!("{kind} was refused {} times: {}", refusals.count, refusals.message);

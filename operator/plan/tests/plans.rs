@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::{Given, GivenIncident, GivenOther, GivenPod, GivenWorkload, ago, now, order};
+use common::{Given, GivenAction, GivenIncident, GivenOther, GivenPod, GivenWorkload, ago, now, order};
 use homeostat_knowledge::observation::{Change, ObjectChange};
 use homeostat_knowledge::plan::{Expectation, Undo};
 use homeostat_knowledge::*;
@@ -35,6 +35,40 @@ fn own(spec: &str) -> Playbook {
         "apiVersion: homeostat.dev/v1alpha1\nkind: Playbook\nmetadata: {{ name: own }}\nspec:\n{spec}"
     ))
     .expect("valid")
+}
+
+#[test]
+fn what_a_person_denied_or_nobody_answered_goes_to_people_and_is_not_asked_again() {
+    let asked = |state, decision: Option<ApprovalDecision>| {
+        let (mut snapshot, incident) = Given {
+            actions: vec![GivenAction { uid: "uid-order-a".into(), sent: None, ..GivenAction::default() }],
+            ..hung()
+        }
+        .build();
+        let stored = snapshot.actions.values().next().expect("an action").clone();
+        let mut record = (*stored).clone();
+        record.state = state;
+        record.message = "needs approval".into();
+        record.approval = decision.map(|decision| Approval {
+            decision,
+            approved_by: "ana".into(),
+            evidence: record.evidence.id.clone(),
+            digest: None,
+            at: ago(5.0),
+        });
+        snapshot.commit(&ObjectChange::Action(Change::Applied(Arc::new(record))), now());
+        plan(&incident, &snapshot, &shipped(), now(), &mut SeededIds::new(7))
+    };
+    for decision in
+        [asked(ActionState::HandedOver, None), asked(ActionState::Cancelled, Some(ApprovalDecision::Deny))]
+    {
+        assert!(
+            matches!(&decision, Decision::HandOver { reason, .. } if reason.contains("was asked for")),
+            "{decision:?}"
+        );
+    }
+    let waits = asked(ActionState::AwaitingApproval, None);
+    assert!(matches!(waits, Decision::Wait { .. }), "{waits:?}");
 }
 
 #[test]

@@ -104,7 +104,7 @@ impl Audit {
         for key in workloads {
             let concerned = tenants_of(server, key, now);
             let own = is_node(server, key) || server.workloads.get(key).is_some_and(|policy| !policy.paused);
-            let paused = !own || concerned.is_empty() || concerned.iter().any(|tenant| tenant.paused);
+            let paused = !own || concerned.is_empty() || concerned.iter().any(|tenant| tenant.paused_at(now));
             mark(&mut self.paused, key, paused, now);
             let frozen = concerned.iter().any(|tenant| self.frozen(tenant, now));
             mark(&mut self.frozen, key, frozen, now);

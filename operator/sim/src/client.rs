@@ -147,7 +147,9 @@ impl Client {
             _ => unknown(),
         })?;
         let Some(situation) = situations::of(request.parameters.kind()) else {
-            return self.leave(reply, Ok(Acknowledged { message: "told".to_owned() }), Err(unknown())).await;
+            return self
+                .leave(reply, Ok(Acknowledged { message: "told".to_owned(), audit_id: None }), Err(unknown()))
+                .await;
         };
         let now = self.world.now();
         let result = {
@@ -180,7 +182,7 @@ impl Client {
                     ill_at,
                     visible,
                 });
-                Ok(Acknowledged { message: "accepted".to_owned() })
+                Ok(Acknowledged { message: "accepted".to_owned(), audit_id: None })
             }
         };
         self.leave(reply, result, Err(unknown())).await

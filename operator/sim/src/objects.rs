@@ -178,6 +178,7 @@ pub fn controller(
         finished: None,
         run: homeostat_knowledge::records::RunTimes::default(),
         hold: None,
+        do_not_touch: None,
     }
 }
 
@@ -272,7 +273,12 @@ pub fn tenant(name: &str, level: Level) -> TenantPolicy {
         verification: SignedDuration::from_secs(30),
         freezes: Vec::new(),
         approvers: vec![(Name::from("Group"), Name::from("sre"))],
+        owners: Vec::new(),
+        approval_timeout: SignedDuration::from_mins(15),
+        caps: BTreeMap::new(),
+        levels_restored: None,
         paused: false,
+        do_not_touch_until: None,
     }
 }
 

@@ -365,6 +365,7 @@ impl Inner {
                 decision,
                 approved_by: Name::from("jane"),
                 evidence: record.evidence.id.clone(),
+                digest: None,
                 at: now,
             });
             self.note(now, &format!("person: {decision:?} {}", record.id));

@@ -195,6 +195,7 @@ fn record(plan: &Plan<Admitted>) -> Option<ActionRecord> {
         verification: step.verification.clone(),
         undo: step.undo,
         undo_of: None,
+        request: homeostat_knowledge::Request::default(),
         state: ActionState::Admitted,
         guards: Vec::new(),
         instants: ActionInstants { intent: Some(now()), ..ActionInstants::default() },

@@ -55,7 +55,12 @@ pub fn tenant() -> TenantPolicy {
         verification: SignedDuration::from_secs(30),
         freezes: Vec::new(),
         approvers: Vec::new(),
+        owners: Vec::new(),
+        approval_timeout: SignedDuration::from_mins(15),
+        caps: BTreeMap::new(),
+        levels_restored: None,
         paused: false,
+        do_not_touch_until: None,
     }
 }
 
@@ -279,6 +284,7 @@ fn controller(
         finished: None,
         run: homeostat_knowledge::records::RunTimes::default(),
         hold: None,
+        do_not_touch: None,
     }
 }
 
@@ -436,6 +442,7 @@ impl GivenAction {
             },
             undo: Undo::None,
             undo_of: None,
+            request: homeostat_knowledge::Request::default(),
             state,
             guards: Vec::new(),
             instants: ActionInstants {

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     MicroTime, Quantity, Severity,
-    common::{API_VERSION, CAMEL_CASE, DNS_LABEL, DNS_NAME},
+    common::{API_VERSION, CAMEL_CASE, DNS_LABEL, DNS_NAME, HEX},
 };
 
 /// The Playbook, its version and the step that asked for it.
@@ -205,6 +205,10 @@ pub struct Approval {
     /// The evidence that the person saw.
     #[schemars(length(min = 1, max = 128))]
     pub evidence_id: String,
+    /// `spec.digest` as the person saw it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 64, max = 64), regex(pattern = HEX))]
+    pub digest: Option<String>,
     /// When.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at: Option<MicroTime>,

@@ -12,7 +12,10 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{ActionKind, Condition, ConditionType, common::DNS_NAME};
+use crate::{
+    ActionKind, Condition, ConditionType,
+    common::{DNS_NAME, HEX},
+};
 
 /// Conditions that every Action carries.
 pub const CONDITIONS: &[ConditionType] = &[
@@ -92,6 +95,12 @@ pub const CONDITIONS: &[ConditionType] = &[
     .message("an approval is given once and cannot be changed or taken back"))]
 #[x_kube(validation = Rule::new("!has(self.approval) || self.approval.evidenceId == self.evidence.id")
     .message("approval.evidenceId must be spec.evidence.id: what was approved is what was seen"))]
+#[x_kube(validation = Rule::new("!has(self.approval) || !has(self.approval.digest) || (has(self.digest) && self.approval.digest == self.digest)")
+    .message("approval.digest must be spec.digest: what was approved is what was asked for"))]
+#[x_kube(validation = Rule::new("!has(self.approval) || !has(self.requestedBy) || self.approval.approvedBy != self.requestedBy")
+    .message("who asked for an action may not approve it"))]
+#[x_kube(validation = Rule::new("has(self.digest) == has(oldSelf.digest) && (!has(self.digest) || self.digest == oldSelf.digest) && has(self.requestedBy) == has(oldSelf.requestedBy) && (!has(self.requestedBy) || self.requestedBy == oldSelf.requestedBy)")
+    .message("digest and requestedBy cannot change: they say what was asked for, and by whom"))]
 #[x_kube(validation = Rule::new("!(self.action in ['Cordon', 'Suspend']) || (has(self.parameters) && has(self.parameters.until))")
     .message("Cordon and Suspend need parameters.until: what is held must end"))]
 #[serde(rename_all = "camelCase")]
@@ -141,6 +150,14 @@ pub struct ActionSpec {
     /// Not approved or not begun by then: cancelled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<crate::MicroTime>,
+    /// Who asked for it, by the name that the API server knows; that one may not approve it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub requested_by: Option<String>,
+    /// SHA-256 of what a person approves: target and its UID, parameters, the fields read, the evidence, the end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 64, max = 64), regex(pattern = HEX))]
+    pub digest: Option<String>,
     /// The decision of a person; the only part that people write.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approval: Option<Approval>,

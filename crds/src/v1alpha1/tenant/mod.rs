@@ -10,7 +10,7 @@ pub use people::{Contact, NotifyKind, NotifyRoute, Prices, Quota, Retention, Sen
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
-use crate::{ActionKind, Condition, ConditionType, Level, Subject, common::DNS_LABEL};
+use crate::{ActionKind, Condition, ConditionType, Level, MicroTime, Subject, common::DNS_LABEL};
 
 /// Conditions that every Tenant carries.
 pub const CONDITIONS: &[ConditionType] = &[
@@ -219,11 +219,32 @@ pub struct TenantStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]
     pub level_lowered_because: Option<String>,
+    /// Levels that Homeostat lowered after failures. Only a person restores them: annotation
+    /// `homeostat.dev/levels-restored-at`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["action".into()]))]
+    pub level_caps: Vec<LevelCap>,
     /// Ready first; every known condition is present from the first visit on.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
+}
+
+/// A level that was lowered because actions did not help.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LevelCap {
+    /// Which action.
+    pub action: ActionKind,
+    /// No higher than this, whatever the spec says.
+    pub level: Level,
+    /// End of the failure that lowered it.
+    pub since: MicroTime,
+    /// Why, in words and numbers.
+    #[schemars(length(max = 256))]
+    pub reason: String,
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Sends effects and reads what they are about. Every read goes to the API server, every effect is conditional.
 
 use super::hands::Hand;
+use crate::audit_id::heard;
 use crate::client::{call, label};
 use crate::error::{Category, ClusterError};
 use crate::validate::kill_switch;
@@ -165,8 +166,10 @@ impl Actuator for ApiActuator {
                 return Err(EffectError::Transient { reason: error.to_string(), retry_after: None });
             }
         }
-        match self.send(target, parameters, action, Some(resource_version), false).await {
-            Ok(message) => Ok(Acknowledged { message }),
+        let (answer, audit_id) =
+            heard(self.send(target, parameters, action, Some(resource_version), false)).await;
+        match answer {
+            Ok(message) => Ok(Acknowledged { message, audit_id }),
             Err(error) => Err(effect_error(error)),
         }
     }

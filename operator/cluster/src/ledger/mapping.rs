@@ -15,8 +15,8 @@ use homeostat_knowledge::ids::{ActionId, EvidenceId, IncidentId, Uid};
 use homeostat_knowledge::plan::{Expectation, Undo};
 use homeostat_knowledge::{
     ActionKind, ActionOutcome, ActionRecord, ActionState, Approval, ApprovalDecision, Before, GuardName,
-    GuardReport, GuardResult, Name, ObjectKey, Parameters, PlaybookRef, SignedDuration, Target, TenantName,
-    Timestamp, Verification,
+    GuardReport, GuardResult, Name, ObjectKey, Parameters, PlaybookRef, Request, SignedDuration, Target,
+    TenantName, Timestamp, Verification,
 };
 
 /// A stored action cannot be carried on by this version.
@@ -152,7 +152,9 @@ pub fn spec(record: &ActionRecord) -> ActionSpec {
             Undo::Restore => WireUndo::Restore,
         },
         undo_of: record.undo_of.as_ref().map(ToString::to_string),
-        expires_at: None,
+        expires_at: record.request.expires.map(MicroTime::new),
+        requested_by: (!record.request.by.is_empty()).then(|| clip(&record.request.by, 253)),
+        digest: (!record.request.digest.is_empty()).then(|| record.request.digest.to_string()),
         approval: record.approval.as_ref().map(|approval| WireApproval {
             decision: match approval.decision {
                 ApprovalDecision::Approve => Decision::Approve,
@@ -160,6 +162,7 @@ pub fn spec(record: &ActionRecord) -> ActionSpec {
             },
             approved_by: approval.approved_by.to_string(),
             evidence_id: approval.evidence.to_string(),
+            digest: approval.digest.as_ref().map(ToString::to_string),
             at: Some(MicroTime::new(approval.at)),
             reason: None,
         }),
@@ -303,6 +306,11 @@ pub fn record(object: &Action, now: Timestamp) -> Result<ActionRecord, NotOurs> 
             WireUndo::Restore => Undo::Restore,
         },
         undo_of: spec.undo_of.as_deref().map(ActionId::new),
+        request: Request {
+            by: Name::from(spec.requested_by.as_deref().unwrap_or_default()),
+            expires: spec.expires_at.map(MicroTime::timestamp),
+            digest: Name::from(spec.digest.as_deref().unwrap_or_default()),
+        },
         state: status.state.map_or(ActionState::Proposed, state),
         guards,
         instants: instants(status.instants.as_ref()),
@@ -317,6 +325,7 @@ pub fn record(object: &Action, now: Timestamp) -> Result<ActionRecord, NotOurs> 
             },
             approved_by: Name::from(approval.approved_by.as_str()),
             evidence: EvidenceId::new(approval.evidence_id.as_str()),
+            digest: approval.digest.as_deref().map(Name::from),
             at: approval.at.map_or(now, MicroTime::timestamp),
         }),
         message: status.message.clone().unwrap_or_default(),

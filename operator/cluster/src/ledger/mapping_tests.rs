@@ -39,6 +39,7 @@ pub(crate) fn eviction() -> ActionRecord {
         },
         undo: Undo::None,
         undo_of: None,
+        request: homeostat_knowledge::Request::default(),
         state: ActionState::Admitted,
         guards: vec![GuardReport {
             name: GuardName::KillSwitch,
@@ -130,10 +131,16 @@ proptest! {
             },
             undo: if epoch % 2 == 0 { Undo::Restore } else { Undo::None },
             undo_of: helped.map(|_| ActionId::new("order-7f3k2-0")),
+            request: Request {
+                by: Name::from(if epoch % 3 == 0 { "" } else { "system:serviceaccount:h:h" }),
+                expires: claimed,
+                digest: Name::from(if epoch % 5 == 0 { "" } else { "6b86b273" }),
+            },
             approval: approve.map(|yes| Approval {
                 decision: if yes { ApprovalDecision::Approve } else { ApprovalDecision::Deny },
                 approved_by: Name::from("ada"),
                 evidence: EvidenceId::new("9c41"),
+                digest: helped.map(|_| Name::from("6b86b273")),
                 at: intent.unwrap_or(Timestamp::UNIX_EPOCH),
             }),
             message,
@@ -185,4 +192,22 @@ fn long_texts_are_cut_to_what_fits() {
     record.evidence.summary = long;
     assert_eq!(status(&record).message.unwrap().chars().count(), 1_024);
     assert_eq!(spec(&record).evidence.summary.chars().count(), 1_024);
+}
+
+#[test]
+fn what_is_asked_is_the_same_question_before_it_is_stored_and_after_it_was_read_back() {
+    use homeostat_execute::asking::digest;
+    let nanos = Timestamp::from_nanosecond(1_700_000_000_123_456_789).unwrap();
+    let all = all_parameters("tell").into_iter().chain([
+        Parameters::Cordon { until: nanos },
+        Parameters::ResizePod { container: "app".into(), cpu_millis: Some(250), memory_bytes: Some(1 << 28) },
+    ]);
+    for parameters in all {
+        let mut asked = ActionRecord { parameters, ..eviction() };
+        asked.evidence.taken_at = nanos;
+        asked.request = Request { by: "h".into(), expires: Some(nanos), digest: Name::from("") };
+        asked.request.digest = digest(&asked);
+        let read = there_and_back(&asked).unwrap();
+        assert_eq!(digest(&read), read.request.digest, "{:?}", read.parameters);
+    }
 }

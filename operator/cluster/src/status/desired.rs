@@ -2,7 +2,7 @@
 
 use crate::validate::acceptance::CatalogueView;
 use crate::validate::{
-    ControlEntry, PlaybookEntry, Rejection, TenantEntry, Verdict, WorkloadEntry, wire_level,
+    ControlEntry, PlaybookEntry, Rejection, TenantEntry, Verdict, WorkloadEntry, wire_action, wire_level,
 };
 use homeostat_crds::conditions::{Condition, Statement, complete, set};
 use homeostat_crds::v1alpha1::control_plane::{self, SourceState as WireSource, SourceStatus};
@@ -12,12 +12,12 @@ use homeostat_crds::v1alpha1::{
 };
 use homeostat_crds::{ConditionStatus, ConditionType, MicroTime, Reason, clip};
 use homeostat_execute::guards::{Breaker, cooldown_until, open_breaker};
-use homeostat_execute::{ActionHistory, RootHistory, roots};
+use homeostat_execute::{ActionHistory, RootHistory, lowering, roots};
 use homeostat_knowledge::observation::SourceState;
-use homeostat_knowledge::policy::KillSwitch;
+use homeostat_knowledge::policy::{KillSwitch, LevelCap};
 use homeostat_knowledge::{
-    ControlPolicy, Entity, Incident, IncidentState, Level, ObjectKey, Severity, Snapshot, TenantName,
-    TenantPolicy, Timestamp, WorkloadKey, WorkloadPolicy,
+    ActionKind, ControlPolicy, Entity, Incident, IncidentState, Level, ObjectKey, Severity, Snapshot,
+    TenantName, TenantPolicy, Timestamp, WorkloadKey, WorkloadPolicy,
 };
 use homeostat_playbooks::LIBRARY;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -271,7 +271,7 @@ impl<'a> Picture<'a> {
 
     /// Highest level in effect for any action, and why it is not higher.
     fn level(&self, rules: &TenantPolicy, lowered: bool) -> (Level, Option<String>) {
-        let asked = rules.levels.values().copied().max().unwrap_or_default();
+        let asked = rules.levels.keys().map(|action| rules.level(*action)).max().unwrap_or_default();
         let control: &ControlPolicy = &self.snapshot.control;
         let because = match &control.kill_switch {
             KillSwitch::Engaged { reason, .. } => Some((Level::Recommend, format!("kill switch: {reason}"))),
@@ -279,7 +279,9 @@ impl<'a> Picture<'a> {
                 Level::Recommend,
                 "the kill switch cannot be read; is there a ControlPlane?".to_owned(),
             )),
-            KillSwitch::Off if rules.paused => Some((Level::Recommend, "spec.paused is true".to_owned())),
+            KillSwitch::Off if rules.paused_at(self.now) => {
+                Some((Level::Recommend, paused(rules, self.now).message))
+            }
             KillSwitch::Off if lowered => {
                 Some((Level::Recommend, "too many actions did not help, or paused".to_owned()))
             }
@@ -310,13 +312,16 @@ impl<'a> Picture<'a> {
                 says.push(Statement::new(ConditionType::Ready, false, reason, text));
             }
             Ok(policy) => {
-                says.push(paused(policy));
+                says.push(paused(policy, self.now));
                 says.extend(owned(entry));
                 let storm = self.storm(policy, workloads);
                 says.push(storm);
                 let nobody = ObjectKey::new("", "");
                 let breaker = self.breaker(policy, &nobody);
+                let caps = lowering::caps(&self.history, policy, self.now);
+                status.level_caps = caps.iter().map(|(action, cap)| wire_cap(*action, cap)).collect();
                 let (level, because) = self.level(policy, breaker.is_some());
+                let because = because.or_else(|| lowest(&caps));
                 status.level = Some(wire_level(level));
                 status.level_lowered_because = because.map(|why| clip(&why, 1_024));
                 says.push(breaker_statement(breaker.as_ref()));
@@ -480,11 +485,29 @@ fn calm(incident: &Incident) -> bool {
         || matches!(incident.top_cause().map(|cause| &cause.entity), Some(Entity::Source { .. }))
 }
 
-fn paused(policy: &TenantPolicy) -> Statement {
-    if policy.paused {
-        return Statement::new(ConditionType::Paused, true, Reason::Requested, "spec.paused is true");
+fn wire_cap(action: ActionKind, cap: &LevelCap) -> tenant::LevelCap {
+    tenant::LevelCap {
+        action: wire_action(action),
+        level: wire_level(cap.level),
+        since: MicroTime::new(cap.since),
+        reason: clip(&cap.reason, 256),
     }
-    Statement::new(ConditionType::Paused, false, Reason::AsExpected, "")
+}
+
+/// Why the lowest of the caps stands.
+fn lowest(caps: &BTreeMap<ActionKind, LevelCap>) -> Option<String> {
+    caps.values().min_by_key(|cap| cap.level).map(|cap| cap.reason.to_string())
+}
+
+fn paused(policy: &TenantPolicy, now: Timestamp) -> Statement {
+    let about = ConditionType::Paused;
+    if policy.paused {
+        return Statement::new(about, true, Reason::Requested, "spec.paused is true");
+    }
+    match policy.do_not_touch_until.filter(|until| *until > now) {
+        Some(until) => Statement::new(about, true, Reason::Requested, format!("Hands off until {until}")),
+        None => Statement::new(about, false, Reason::AsExpected, ""),
+    }
 }
 
 fn owned(entry: &TenantEntry) -> [Statement; 2] {

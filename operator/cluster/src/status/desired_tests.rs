@@ -50,7 +50,12 @@ fn rules() -> TenantPolicy {
         verification: SignedDuration::from_secs(30),
         freezes: Vec::new(),
         approvers: Vec::new(),
+        owners: Vec::new(),
+        approval_timeout: SignedDuration::from_mins(15),
+        caps: BTreeMap::new(),
+        levels_restored: None,
         paused: false,
+        do_not_touch_until: None,
     }
 }
 
@@ -126,6 +131,7 @@ fn well() -> (CatalogueView, Snapshot) {
         finished: None,
         run: homeostat_knowledge::records::RunTimes::default(),
         hold: None,
+        do_not_touch: None,
     };
     let mut snapshot = Snapshot::default();
     let changes = [
@@ -307,6 +313,45 @@ fn a_lowered_level_says_why() {
     snapshot.commit(&ObjectChange::Control(None), at(20));
     let because = seen(&view, &snapshot).tenant.level_lowered_because.unwrap();
     assert!(because.contains("cannot be read"), "{because}");
+}
+
+#[test]
+fn what_was_lowered_after_failures_is_recorded_and_stays_without_them() {
+    let (mut view, mut snapshot) = well();
+    for number in 0..3 {
+        let mut failed = crate::ledger::tests::eviction();
+        failed.id = homeostat_knowledge::ActionId::new(format!("order-{number}-1"));
+        failed.workload = ObjectKey::new("shop", format!("order-{number}"));
+        failed.state = homeostat_knowledge::ActionState::Failed;
+        failed.instants.sent = Some(at(20 + number));
+        failed.instants.closed = Some(at(50 + number));
+        failed.outcome =
+            Some(homeostat_knowledge::ActionOutcome { helped: false, reason: "still sick".to_owned() });
+        snapshot.commit(&ObjectChange::Action(Change::Applied(Arc::new(failed))), at(60));
+    }
+    let lowered = seen(&view, &snapshot).tenant.level_caps;
+    let [cap] = lowered.as_slice() else { panic!("one cap: {lowered:?}") };
+    assert_eq!(
+        (cap.action, cap.level),
+        (homeostat_crds::ActionKind::EvictPod, homeostat_crds::Level::Approve)
+    );
+    assert_eq!(cap.since, MicroTime::new(at(52)));
+    assert!(cap.reason.contains("3 of 3 EvictPod did not help"), "{}", cap.reason);
+
+    // As the next visit finds it: recorded, long after.
+    let mut policy = rules();
+    let recorded = homeostat_knowledge::policy::LevelCap {
+        level: Level::Approve,
+        since: at(52),
+        reason: Name::from(cap.reason.as_str()),
+    };
+    policy.caps.insert(ActionKind::EvictPod, recorded);
+    view.tenants[0].policy = Ok(Arc::new(policy));
+    let (_, fresh) = well();
+    let later = seen_at(&view, &fresh, at(1_000_000)).tenant;
+    assert_eq!(later.level_caps, lowered);
+    assert_eq!(later.level, Some(homeostat_crds::Level::Approve));
+    assert!(later.level_lowered_because.is_some_and(|why| why.contains("did not help")));
 }
 
 #[test]

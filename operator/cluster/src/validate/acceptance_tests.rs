@@ -53,7 +53,12 @@ fn tenant(name: &str, namespaces: &[&str], created: i64) -> TenantEntry {
         verification: SignedDuration::from_secs(30),
         freezes: Vec::new(),
         approvers: Vec::new(),
+        owners: Vec::new(),
+        approval_timeout: SignedDuration::from_mins(15),
+        caps: BTreeMap::new(),
+        levels_restored: None,
         paused: false,
+        do_not_touch_until: None,
     };
     TenantEntry {
         name: TenantName::new(name),

@@ -17,7 +17,8 @@ pub use tenant::tenant_policy;
 pub use workload::workload_policy;
 
 use homeostat_crds::{ActionKind as WireAction, Level as WireLevel, Numeric};
-use homeostat_knowledge::{ActionKind, Level};
+use homeostat_knowledge::{ActionKind, Level, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 /// Why a resource cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -168,4 +169,22 @@ pub(crate) fn wire_action(kind: ActionKind) -> WireAction {
         ActionKind::ResizePod => WireAction::ResizePod,
         ActionKind::Notify => WireAction::Notify,
     }
+}
+
+/// The instant in an annotation. What cannot be read is an error, not "no limit": somebody wanted us to keep away.
+fn instant(meta: &ObjectMeta, annotation: &str) -> Result<Option<Timestamp>, Rejection> {
+    let annotations = meta.annotations.as_ref();
+    annotations
+        .and_then(|annotations| annotations.get(annotation))
+        .map(|text| {
+            text.parse().map_err(|_| {
+                let field = format!("metadata.annotations[{annotation}]");
+                Rejection::field(
+                    field,
+                    format!("`{text}`"),
+                    "it must be an instant such as 2026-11-22T18:00:00Z",
+                )
+            })
+        })
+        .transpose()
 }

@@ -1,12 +1,13 @@
 //! `Tenant` becomes the tenant's policy.
 
 use super::{LABEL, Rejection, TenantDefaults, action_kind, bounded, level, object_name, seconds};
+use homeostat_crds::common::{ANNOTATION_DO_NOT_TOUCH_UNTIL, ANNOTATION_LEVELS_RESTORED_AT};
 use homeostat_crds::v1alpha1::Tenant;
-use homeostat_crds::v1alpha1::tenant::{OWN_NAMESPACE, RESERVED_NAMESPACES};
+use homeostat_crds::v1alpha1::tenant::{LevelCap as WireCap, OWN_NAMESPACE, RESERVED_NAMESPACES};
 use homeostat_crds::{Subject, SubjectKind};
 use homeostat_knowledge::ids::Uid;
-use homeostat_knowledge::policy::{Freeze, PLATFORM_TENANT};
-use homeostat_knowledge::{ActionKind, GuardLimits, Level, Name, TenantName, TenantPolicy};
+use homeostat_knowledge::policy::{Freeze, LevelCap, PLATFORM_TENANT};
+use homeostat_knowledge::{ActionKind, GuardLimits, Level, Name, TenantName, TenantPolicy, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The policy of a tenant, or the field that makes it unusable. `reserved` is Homeostat's own namespace, which only
@@ -62,6 +63,7 @@ pub fn tenant_policy(
         });
     }
 
+    let levels_restored = super::instant(&object.metadata, ANNOTATION_LEVELS_RESTORED_AT)?;
     let window = spec.verification.window_seconds;
     Ok(TenantPolicy {
         name: TenantName::new(object.metadata.name.as_deref().unwrap_or_default()),
@@ -73,8 +75,25 @@ pub fn tenant_policy(
         verification: seconds("spec.verification.windowSeconds", window, 1, 86_400)?,
         freezes,
         approvers: spec.approvers.iter().map(subject).collect(),
+        owners: spec.owners.iter().map(subject).collect(),
+        approval_timeout: seconds("spec.approval.timeoutSeconds", spec.approval.timeout_seconds, 60, 86_400)?,
+        caps: caps(object, levels_restored),
+        levels_restored,
         paused: spec.paused,
+        do_not_touch_until: super::instant(&object.metadata, ANNOTATION_DO_NOT_TOUCH_UNTIL)?,
     })
+}
+
+/// What was lowered, as the status has it, without what a person restored since.
+fn caps(object: &Tenant, restored: Option<Timestamp>) -> BTreeMap<ActionKind, LevelCap> {
+    let all = object.status.iter().flat_map(|status| &status.level_caps);
+    let standing = all.filter(|cap| restored.is_none_or(|restored| cap.since.timestamp() > restored));
+    let cap = |cap: &WireCap| LevelCap {
+        level: level(cap.level),
+        since: cap.since.timestamp(),
+        reason: Name::from(cap.reason.as_str()),
+    };
+    standing.map(|one| (action_kind(one.action), cap(one))).collect()
 }
 
 fn limits(object: &Tenant, defaults: TenantDefaults) -> Result<GuardLimits, Rejection> {
@@ -206,6 +225,29 @@ mod tests {
         assert_eq!(food.level(ActionKind::RollBack), Level::Approve);
         assert_eq!(&*food.freezes[0].time_zone, "UTC");
         assert_eq!(&*food.approvers[1].1, "system:serviceaccount:ops:bot");
+    }
+
+    #[test]
+    fn what_was_lowered_stays_until_a_person_restores_it() {
+        let tenant = |restored: Option<&str>| {
+            let mut object: Tenant = serde_json::from_value(serde_json::json!({
+                "apiVersion": "homeostat.dev/v1alpha1", "kind": "Tenant", "metadata": { "name": "food" },
+                "spec": { "namespaces": ["shop"], "approval": { "timeoutSeconds": 120 },
+                          "automation": [{ "actions": ["EvictPod"], "level": "ActBounded" }] },
+                "status": { "levelCaps": [{ "action": "EvictPod", "level": "Approve",
+                            "since": "2026-11-22T09:00:00.000000Z", "reason": "failed" }] },
+            }))
+            .unwrap();
+            let annotation = |at: &str| ("homeostat.dev/levels-restored-at".to_owned(), at.to_owned());
+            object.metadata.annotations = restored.map(|at| [annotation(at)].into());
+            tenant_policy(&object, &BTreeSet::new(), TenantDefaults::default())
+        };
+        let evict = |restored| tenant(restored).map(|policy| policy.level(ActionKind::EvictPod));
+        assert_eq!(evict(None), Ok(Level::Approve));
+        assert_eq!(evict(Some("2026-11-22T08:59:59Z")), Ok(Level::Approve), "before it was lowered");
+        assert_eq!(evict(Some("2026-11-22T09:00:00Z")), Ok(Level::ActBounded));
+        assert!(evict(Some("now")).is_err(), "what cannot be read restores nothing");
+        assert_eq!(tenant(None).unwrap().approval_timeout, homeostat_knowledge::SignedDuration::from_mins(2));
     }
 
     #[test]

@@ -15,7 +15,7 @@ use homeostat_knowledge::policy::{
     SignalPolicy,
 };
 use homeostat_knowledge::records::ControllerKey;
-use homeostat_knowledge::{ControllerKind, Name, ObjectKey, SignedDuration, Timestamp, WorkloadPolicy};
+use homeostat_knowledge::{ControllerKind, Name, ObjectKey, SignedDuration, WorkloadPolicy};
 
 /// The policy of a workload, or the field that makes it unusable. Whether its target exists, is its alone, and
 /// belongs to a tenant is judged elsewhere, with the other objects.
@@ -108,7 +108,7 @@ pub fn workload_policy(object: &Workload) -> Result<WorkloadPolicy, Rejection> {
         dependencies: spec.dependencies.iter().map(dependency).collect(),
         playbooks: spec.playbooks.iter().map(|name| Name::from(name.as_str())).collect(),
         paused: spec.paused,
-        do_not_touch_until: do_not_touch_until(object)?,
+        do_not_touch_until: super::instant(&object.metadata, ANNOTATION_DO_NOT_TOUCH_UNTIL)?,
         maximum_useless_restarts: bounded(
             "spec.restart.maximumUselessRestarts",
             spec.restart.maximum_useless_restarts,
@@ -203,24 +203,6 @@ fn dependency(dependency: &Dependency) -> Name {
         (DependencyKind::Workload, Some(namespace)) => Name::from(format!("{}.{namespace}", dependency.name)),
         _ => Name::from(dependency.name.as_str()),
     }
-}
-
-/// An unreadable instant is an error, not "no limit": somebody wanted us to keep away.
-fn do_not_touch_until(object: &Workload) -> Result<Option<Timestamp>, Rejection> {
-    let annotations = object.metadata.annotations.as_ref();
-    annotations
-        .and_then(|annotations| annotations.get(ANNOTATION_DO_NOT_TOUCH_UNTIL))
-        .map(|text| {
-            text.parse().map_err(|_| {
-                let field = format!("metadata.annotations[{ANNOTATION_DO_NOT_TOUCH_UNTIL}]");
-                Rejection::field(
-                    field,
-                    format!("`{text}`"),
-                    "it must be an instant such as 2026-11-22T18:00:00Z",
-                )
-            })
-        })
-        .transpose()
 }
 
 #[cfg(test)]

@@ -3,7 +3,9 @@
 use super::light::{Body, Interner, Meta, hold, null_is_empty};
 use super::run::{Cx, Effect, Watched};
 use crate::validate::acceptance::Input;
-use homeostat_crds::common::{ANNOTATION_RESTARTED_BY, ANNOTATION_ROLLED_BACK_BY};
+use homeostat_crds::common::{
+    ANNOTATION_DO_NOT_TOUCH_UNTIL, ANNOTATION_RESTARTED_BY, ANNOTATION_ROLLED_BACK_BY,
+};
 use homeostat_knowledge::ids::Uid;
 use homeostat_knowledge::observation::{Change, ObjectChange, ObjectKind};
 use homeostat_knowledge::records::{ControllerKey, JobEnd, RunTimes};
@@ -319,6 +321,8 @@ pub(crate) fn record<S: Sort>(
             deadline: spec.active_deadline_seconds.map(SignedDuration::from_secs),
         },
         hold: hold(metadata),
+        do_not_touch: names
+            .maybe(metadata.annotations.get(ANNOTATION_DO_NOT_TOUCH_UNTIL).map(String::as_str)),
         key: ControllerKey { kind: S::KIND, object: key },
     }
 }

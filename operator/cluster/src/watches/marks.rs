@@ -3,6 +3,7 @@
 use crate::ledger::{in_bytes, in_millis};
 use crate::watches::light::null_is_empty;
 use homeostat_crds::Quantity;
+use homeostat_crds::common::ANNOTATION_DO_NOT_TOUCH_UNTIL;
 use homeostat_execute::ports::{Field, FieldEdit, Marks, Requests};
 use homeostat_knowledge::Name;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -21,6 +22,8 @@ struct Object {
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Metadata {
+    #[serde(default, deserialize_with = "null_is_empty")]
+    annotations: BTreeMap<String, String>,
     #[serde(default, deserialize_with = "null_is_empty")]
     managed_fields: Vec<Managed>,
 }
@@ -94,7 +97,13 @@ pub(crate) fn read(text: &str) -> Result<Marks, serde_json::Error> {
         };
         (Name::from(container.name.as_str()), requests)
     });
-    Ok(Marks { edits, requests: requests.collect(), ..Marks::default() })
+    let do_not_touch = object.metadata.annotations.get(ANNOTATION_DO_NOT_TOUCH_UNTIL);
+    Ok(Marks {
+        edits,
+        requests: requests.collect(),
+        do_not_touch: do_not_touch.map(|text| Name::from(text.as_str())),
+        ..Marks::default()
+    })
 }
 
 #[cfg(test)]
@@ -127,6 +136,18 @@ mod tests {
         );
         assert_eq!(marks.edits[2].at, "2026-11-22T09:00:00Z".parse().ok());
         assert!(read(r#"{"metadata":{"managedFields":null},"spec":null}"#).unwrap().edits.is_empty());
+    }
+
+    #[test]
+    fn who_wants_us_to_keep_away_is_read_as_written() {
+        let mark = |annotations: Value| {
+            let text = json!({ "metadata": { "annotations": annotations } }).to_string();
+            read(&text).unwrap().do_not_touch
+        };
+        let until = mark(json!({ "homeostat.dev/do-not-touch-until": "2030-01-01T18:00:00Z" }));
+        assert_eq!(until.as_deref(), Some("2030-01-01T18:00:00Z"));
+        assert_eq!(mark(json!({ "homeostat.dev/do-not-touch-until": "soon" })).as_deref(), Some("soon"));
+        assert_eq!(mark(json!({ "other": "x" })), None);
     }
 
     #[test]

@@ -153,6 +153,7 @@ pub fn action() -> ActionRecord {
         },
         undo: homeostat_knowledge::plan::Undo::None,
         undo_of: None,
+        request: homeostat_knowledge::Request::default(),
         state: ActionState::Verified,
         guards: vec![
             guard(GuardName::KillSwitch, GuardResult::Passed, "off", "off"),

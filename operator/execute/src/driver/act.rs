@@ -2,6 +2,7 @@
 
 use super::{Case, ExecuteError, Executor};
 use crate::actions::{ActionSpec, Landed, Repeat};
+use crate::asking::{self, Patience};
 use crate::facts::{Situation, cause_kind, guard_input};
 use crate::guards::{
     ActionFacts, DryRunFacts, FreshFacts, GuardInput, Mode, evaluate, mode_of, permitted, refusal,
@@ -68,7 +69,13 @@ impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
         let event = match mode {
             Some(Mode::Act) => LedgerEvent::Admit { guards },
             Some(Mode::Approve) => {
-                LedgerEvent::AskApproval { guards, message: self.who_may_approve(&case.record) }
+                let tenant = tenant.map(|tenant| &**tenant);
+                let timeout = tenant.map_or(SignedDuration::ZERO, |tenant| tenant.approval_timeout);
+                let taken = case.record.evidence.taken_at;
+                let expires = taken.checked_add(timeout).unwrap_or(taken);
+                case.record.request.expires = Some(expires);
+                case.record.request.digest = asking::digest(&case.record);
+                LedgerEvent::AskApproval { guards, message: asking::words(Patience::Asked, expires, tenant) }
             }
             Some(Mode::Recommend | Mode::Nothing) | None => {
                 let message = format!(
@@ -178,6 +185,9 @@ impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
             attempt += 1;
             let error = match answer {
                 Ok(acknowledged) => {
+                    if let Some(audit_id) = &acknowledged.audit_id {
+                        self.shared.ports.recorder.acknowledged(record, audit_id);
+                    }
                     let event = LedgerEvent::Acknowledge { guards, message: acknowledged.message };
                     let after = next(&case.record, event, self.now())?;
                     case.record = self.advance(&case.record, after).await?;
@@ -294,18 +304,11 @@ impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
     async fn refuse_new(&self, case: &Case, guards: Vec<GuardReport>) -> Result<ActionRecord, ExecuteError> {
         let now = self.now();
         let record = next(&case.record, LedgerEvent::Refuse { guards }, now)?;
-        if self.memory().worth_storing(&record, now) { self.create(record).await } else { Ok(record) }
-    }
-
-    fn who_may_approve(&self, record: &ActionRecord) -> String {
-        let snapshot = self.snapshot();
-        let approvers = snapshot.tenants.get(&record.tenant).map_or_else(String::new, |tenant| {
-            let names: Vec<String> =
-                tenant.approvers.iter().map(|(kind, name)| format!("{kind} {name}")).collect();
-            names.join(", ")
-        });
-        let until = super::watch::approval_deadline(record);
-        format!("needs approval until {until:.0} (approvers: {approvers})")
+        if self.memory().worth_storing(&record, now) {
+            return self.create(record).await;
+        }
+        self.shared.ports.recorder.decided(&record);
+        Ok(record)
     }
 
     /// One evaluation of the guards; with `reserve`, the budget is taken in the same breath when they permit.
@@ -412,6 +415,10 @@ impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
             Ok(None) if spec.changes_state() => FreshFacts::Differs("the target is gone".to_owned()),
             Ok(None) => FreshFacts::Same,
             Ok(Some(fresh)) => {
+                let mark = fresh.marks.do_not_touch.as_deref();
+                if let Some(why) = mark.and_then(|text| asking::hands_off(text, self.now())) {
+                    return FreshFacts::Differs(why);
+                }
                 let cause = cause_kind(&case.record, case.finding.as_ref(), &self.snapshot());
                 match spec.check_fresh(&case.record, cause, fresh) {
                     Ok(()) => FreshFacts::Same,

@@ -20,7 +20,7 @@ use crate::ports::{Actuator, Leadership, Ledger, LedgerStoreError, Recorder};
 use homeostat_knowledge::action::ActionInstants;
 use homeostat_knowledge::{
     ActionId, ActionKind, ActionRecord, ActionState, Admitted, Clock, Finding, IncidentId, Name, Plan,
-    Snapshot, SnapshotSource, Timestamp,
+    Request, Snapshot, SnapshotSource, Timestamp,
 };
 use memory::{Memory, Running};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -33,6 +33,8 @@ use tokio::task::JoinSet;
 pub struct ExecutorConfig {
     /// Namespace that Homeostat runs in; never touched.
     pub own_namespace: Name,
+    /// Who asks, as the API server knows this process; no approval by that name counts.
+    pub identity: Name,
     /// Actions that may be carried out or watched at once.
     pub tasks: usize,
     /// Tries of one request that the API server refuses for now.
@@ -51,8 +53,10 @@ pub struct ExecutorConfig {
 impl ExecutorConfig {
     /// Defaults for an installation in `own_namespace`.
     pub fn new(own_namespace: impl Into<Name>) -> Self {
+        let own_namespace = own_namespace.into();
         Self {
-            own_namespace: own_namespace.into(),
+            identity: Name::from(format!("system:serviceaccount:{own_namespace}:homeostat")),
+            own_namespace,
             tasks: 64,
             attempts: 5,
             backoff: Duration::from_millis(200),
@@ -176,15 +180,20 @@ struct Shared<L, A, E> {
     tasks: Mutex<JoinSet<()>>,
 }
 
+/// What a recommendation says when its incident is over.
+pub const PROPOSAL_OUTLIVED: &str = "the incident is over; the recommendation does not stand any more";
+/// What a recommendation says when people raised the level.
+pub const PROPOSAL_RAISED: &str = "the level allows more than to recommend now; judged anew";
+
 /// Why a recommendation does not stand any more; `None` while it does.
 fn outlived(record: &ActionRecord, snapshot: &Snapshot) -> Option<&'static str> {
     if snapshot.incidents.get(&record.incident).is_none_or(|incident| incident.state.closed()) {
-        return Some("the incident is over; the recommendation does not stand any more");
+        return Some(PROPOSAL_OUTLIVED);
     }
     let tenant = snapshot.tenants.get(&record.tenant)?;
     let facts = ActionFacts::of(record, snapshot);
     let raised = matches!(mode_of(&facts, tenant, &snapshot.control), Mode::Act | Mode::Approve);
-    raised.then_some("the level allows more than to recommend now; judged anew")
+    raised.then_some(PROPOSAL_RAISED)
 }
 
 /// One action on its way through the driver.
@@ -383,6 +392,7 @@ impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
             verification: step.verification.clone(),
             undo: step.undo,
             undo_of: None,
+            request: Request { by: self.shared.config.identity.clone(), ..Request::default() },
             state: ActionState::Proposed,
             guards: Vec::new(),
             instants: ActionInstants::default(),

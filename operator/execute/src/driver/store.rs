@@ -133,6 +133,7 @@ impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
     async fn noted(&self, record: ActionRecord) -> ActionRecord {
         let now = self.now();
         self.memory().stored(&record, now);
+        self.shared.ports.recorder.decided(&record);
         self.publish(&record).await;
         record
     }

@@ -6,7 +6,7 @@ use crate::ledger::{LedgerEvent, next};
 use crate::ports::{Actuator, Leadership, Ledger};
 use homeostat_knowledge::action::ActionInstants;
 use homeostat_knowledge::plan::{Expectation, Undo};
-use homeostat_knowledge::{ActionId, ActionRecord, ActionState, Name, Parameters, Verification};
+use homeostat_knowledge::{ActionId, ActionRecord, ActionState, Name, Parameters, Request, Verification};
 use std::pin::Pin;
 
 type Ended<'a> = Pin<Box<dyn Future<Output = Result<ActionRecord, ExecuteError>> + Send + 'a>>;
@@ -71,6 +71,7 @@ impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
             verification: Verification { within: undone.verification.within, expect: Expectation::Nothing },
             undo: Undo::None,
             undo_of: Some(undone.id.clone()),
+            request: Request { by: self.shared.config.identity.clone(), ..Request::default() },
             state: ActionState::Proposed,
             guards: Vec::new(),
             instants: ActionInstants::default(),

@@ -3,23 +3,24 @@
 
 use super::{Case, ExecuteError, Executor};
 use crate::actions::Verdict;
+use crate::asking::{self, Patience};
 use crate::changes::Follower;
 use crate::facts::evidence;
-use crate::guards::APPROVAL_LIFETIME;
 use crate::ledger::{LedgerEvent, next};
 use crate::ports::{Actuator, Leadership, Ledger};
 use homeostat_knowledge::{ActionId, ActionKind, ActionRecord, ActionState, ApprovalDecision, Timestamp};
 use std::time::Duration;
 
-pub(super) fn approval_deadline(record: &ActionRecord) -> Timestamp {
-    record.evidence.taken_at.checked_add(APPROVAL_LIFETIME).unwrap_or(record.evidence.taken_at)
+/// Until when it may be approved. Nobody was asked: no time at all.
+fn deadline(record: &ActionRecord) -> Timestamp {
+    record.request.expires.unwrap_or(record.evidence.taken_at)
 }
 
 impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
     /// Waits for a person; then goes on, or cancels.
     pub(super) async fn wait_for_approval(&self, mut case: Case) -> Result<ActionRecord, ExecuteError> {
         let mut generations = self.shared.ports.generations.clone();
-        let deadline = approval_deadline(&case.record);
+        let (asked, deadline) = (case.record.evidence.taken_at, deadline(&case.record));
         loop {
             generations.catch_up();
             let snapshot = self.snapshot();
@@ -33,20 +34,28 @@ impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
                 }
             }
             let live = evidence(&case.record, case.finding.as_ref(), &snapshot);
-            let over = if now > deadline {
-                Some("nobody approved in time; the evidence is too old now".to_owned())
-            } else if live.is_some_and(|live| !live.active) {
-                Some("the finding does not hold any more; nothing needs to be approved".to_owned())
+            let step = asking::patience(asked, deadline, now);
+            let tenant = snapshot.tenants.get(&case.record.tenant).map(|tenant| &**tenant);
+            let event = if live.is_some_and(|live| !live.active) {
+                let reason = "the finding does not hold any more; nothing needs to be approved".to_owned();
+                Some(LedgerEvent::Cancel { guards: Vec::new(), reason })
+            } else if step == Patience::Over {
+                Some(LedgerEvent::HandOver { reason: asking::words(step, deadline, tenant) })
+            } else if step > asking::step_of(&case.record.message) {
+                Some(LedgerEvent::Remind { message: asking::words(step, deadline, tenant) })
             } else {
                 None
             };
-            if let Some(reason) = over {
+            if let Some(event) = event {
                 // A person may have approved in this moment; the conditional write finds out.
-                let after = next(&case.record, LedgerEvent::Cancel { guards: Vec::new(), reason }, now)?;
+                let after = next(&case.record, event, now)?;
                 case.record = self.advance(&case.record, after).await?;
-                return Ok(case.record);
+                if case.record.state.ended() {
+                    return Ok(case.record);
+                }
             }
-            let left = Duration::try_from(deadline.duration_since(now)).unwrap_or_default();
+            let due = asking::next_step(asked, deadline, now);
+            let left = Duration::try_from(due.duration_since(now)).unwrap_or_default();
             self.wake(&case.record.id, &mut generations, left + Duration::from_millis(1)).await?;
         }
     }

@@ -1,36 +1,7 @@
 //! Approval: where the level demands it, a person's word on exactly this action.
 
 use super::{GuardInput, Mode, Ruling, mode_of};
-use homeostat_knowledge::{Approval, ApprovalDecision, EvidenceId, SignedDuration, Timestamp};
-
-/// How long the evidence that is shown to a person, and so an approval of it, holds.
-pub const APPROVAL_LIFETIME: SignedDuration = SignedDuration::from_mins(15);
-
-/// Does this approval hold for this evidence at `now`? The approval is written into the `Action` object, whose
-/// target UID and parameters cannot be changed, so it is bound to those; it is single use because the action is.
-pub fn approval_holds(
-    approval: &Approval,
-    evidence: &EvidenceId,
-    evidence_taken_at: Timestamp,
-    now: Timestamp,
-) -> Result<(), String> {
-    if approval.decision == ApprovalDecision::Deny {
-        return Err(format!("denied by {}", approval.approved_by));
-    }
-    if approval.approved_by.is_empty() {
-        return Err("nobody's name stands under it".to_owned());
-    }
-    if approval.evidence != *evidence {
-        return Err("it was given for other evidence".to_owned());
-    }
-    if approval.at < evidence_taken_at {
-        return Err("it was given before the evidence was there".to_owned());
-    }
-    if now.duration_since(evidence_taken_at) > APPROVAL_LIFETIME {
-        return Err(format!("it expired {} min after the evidence", APPROVAL_LIFETIME.as_mins()));
-    }
-    Ok(())
-}
+use crate::asking::{Asked, approval_holds};
 
 pub(super) fn judge(input: &GuardInput) -> Ruling {
     let Some(tenant) = &input.tenant else {
@@ -44,7 +15,7 @@ pub(super) fn judge(input: &GuardInput) -> Ruling {
             "raise the level in the Tenant's automation list",
         ),
         Mode::Approve => {
-            let limit = format!("a person, within {} min", APPROVAL_LIFETIME.as_mins());
+            let limit = format!("a person, within {} min", tenant.approval_timeout.as_mins());
             let Some(approval) = &input.approval else {
                 let who: Vec<String> =
                     tenant.approvers.iter().map(|(kind, name)| format!("{kind} {name}")).collect();
@@ -60,8 +31,14 @@ pub(super) fn judge(input: &GuardInput) -> Ruling {
                     },
                 );
             };
-            match approval_holds(approval, &input.action.evidence, input.action.evidence_taken_at, input.now)
-            {
+            let action = &input.action;
+            let asked = Asked {
+                digest: &action.digest,
+                request: &action.request,
+                evidence: &action.evidence,
+                taken_at: action.evidence_taken_at,
+            };
+            match approval_holds(approval, &asked, input.now) {
                 Ok(()) => Ruling::passed(format!("by {}", approval.approved_by), limit),
                 Err(reason) => {
                     Ruling::refused("does not hold", limit, format!("the approval does not hold: {reason}"))
@@ -75,28 +52,43 @@ pub(super) fn judge(input: &GuardInput) -> Ruling {
 mod tests {
     use super::*;
     use crate::guards::testing::{first_refusal, input};
-    use homeostat_knowledge::{ActionKind, GuardName, Level, Name};
+    use homeostat_knowledge::{
+        ActionKind, Approval, ApprovalDecision, EvidenceId, GuardName, Level, Name, SignedDuration,
+    };
+
+    fn approval(case: &mut GuardInput) -> &mut Approval {
+        case.approval.as_mut().expect("approval")
+    }
 
     #[test]
-    fn an_approval_is_bound_to_person_evidence_and_time() {
+    fn an_approval_is_bound_to_person_question_evidence_and_time() {
         type Change = fn(&mut GuardInput);
-        let cases: [(Change, bool); 7] = [
+        let cases: [(Change, bool); 15] = [
             (|_| {}, true),
+            (|case| approval(case).digest = Some(case.action.digest.clone()), true),
             (|case| case.approval = None, false),
-            (|case| case.approval.as_mut().expect("approval").decision = ApprovalDecision::Deny, false),
-            (|case| case.approval.as_mut().expect("approval").evidence = EvidenceId::new("old"), false),
-            (|case| case.approval.as_mut().expect("approval").approved_by = Name::from(""), false),
+            (|case| approval(case).decision = ApprovalDecision::Deny, false),
+            (|case| approval(case).evidence = EvidenceId::new("old"), false),
+            (|case| approval(case).approved_by = Name::from(""), false),
+            (|case| approval(case).approved_by = case.action.request.by.clone(), false),
+            (|case| case.action.request.by = Name::from(""), false),
+            // What would be done is not what was asked for, or not what the person saw.
+            (|case| case.action.digest = Name::from("another"), false),
+            (|case| approval(case).digest = Some(Name::from("another")), false),
+            (|case| case.action.request.digest = Name::from("another"), false),
+            (|case| case.action.request.expires = None, false),
+            (|case| case.action.request.expires = Some(case.now), true),
             (
                 |case| {
                     let early = case.action.evidence_taken_at.checked_sub(SignedDuration::from_secs(1));
-                    case.approval.as_mut().expect("approval").at = early.expect("time");
+                    approval(case).at = early.expect("time");
                 },
                 false,
             ),
             (
                 |case| {
-                    let late = APPROVAL_LIFETIME + SignedDuration::from_secs(1);
-                    case.action.evidence_taken_at = case.now.checked_sub(late).expect("time");
+                    let over = case.now.checked_sub(SignedDuration::from_micros(1));
+                    case.action.request.expires = over.ok();
                 },
                 false,
             ),
@@ -104,10 +96,14 @@ mod tests {
         for (index, (change, holds)) in cases.into_iter().enumerate() {
             let mut case = input();
             case.tenant.as_mut().expect("tenant").levels.insert(ActionKind::EvictPod, Level::Approve);
+            case.action.request.by = Name::from("system:serviceaccount:homeostat-system:homeostat");
+            case.action.request.expires = case.now.checked_add(SignedDuration::from_mins(15)).ok();
+            case.action.request.digest = case.action.digest.clone();
             case.approval = Some(Approval {
                 decision: ApprovalDecision::Approve,
                 approved_by: Name::from("jane"),
                 evidence: case.action.evidence.clone(),
+                digest: None,
                 at: case.now,
             });
             change(&mut case);

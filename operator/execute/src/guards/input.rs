@@ -7,7 +7,7 @@ use homeostat_knowledge::entity::{Name, TenantName, WorkloadKey};
 use homeostat_knowledge::plan::{Expectation, PlaybookRef};
 use homeostat_knowledge::policy::{ControlPolicy, KillSwitch, TenantPolicy, WorkloadPolicy};
 use homeostat_knowledge::{
-    ActionId, ActionKind, ActionRecord, Approval, EvidenceId, FindingKind, GuardName, IncidentId,
+    ActionId, ActionKind, ActionRecord, Approval, EvidenceId, FindingKind, GuardName, IncidentId, Request,
     SignedDuration, Snapshot, Target, Timestamp,
 };
 use serde::{Deserialize, Serialize};
@@ -93,6 +93,12 @@ pub struct ActionFacts {
     /// Why a person must approve whatever the level says.
     #[serde(default)]
     pub needs_approval: Option<String>,
+    /// What a person was asked for, as it is stored.
+    #[serde(default)]
+    pub request: Request,
+    /// What would be done now, as a digest; an approval must be for this.
+    #[serde(default)]
+    pub digest: Name,
 }
 
 impl ActionFacts {
@@ -113,6 +119,8 @@ impl ActionFacts {
             undo_of: record.undo_of.clone(),
             may_undo: crate::history::may_undo(record),
             needs_approval: spec.and_then(|spec| spec.needs_approval(record, snapshot)),
+            request: record.request.clone(),
+            digest: crate::asking::digest(record),
         }
     }
 }
@@ -221,6 +229,9 @@ pub struct OwnershipFacts {
     pub gitops_owner: Option<Name>,
     /// A rollout of the workload is under way.
     pub rolling_out: bool,
+    /// The annotation "do not touch until" of what the workload targets, as written.
+    #[serde(default)]
+    pub hands_off: Option<Name>,
     /// Newest snapshot generation from which this process acted on the workload.
     pub newest_epoch: Option<u64>,
 }

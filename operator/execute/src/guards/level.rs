@@ -50,7 +50,7 @@ fn node(input: &GuardInput, tenant: &TenantPolicy) -> Option<Ruling> {
             "only the platform tenant may act on nodes",
         ));
     }
-    input.neighbours.iter().find(|neighbour| neighbour.paused).map(|neighbour| {
+    input.neighbours.iter().find(|neighbour| neighbour.paused_at(input.now)).map(|neighbour| {
         Ruling::refused(
             format!("tenant {} paused", neighbour.name),
             "not paused",
@@ -91,6 +91,10 @@ fn workload(input: &GuardInput, tenant: &TenantPolicy) -> Option<Ruling> {
             "a person asked to leave it alone",
         ));
     }
+    let target = input.ownership.hands_off.as_deref();
+    if let Some(why) = target.and_then(|text| crate::asking::hands_off(text, input.now)) {
+        return Some(Ruling::refused("do not touch", "no annotation on the target", why));
+    }
     if !workload.playbooks.is_empty() && !workload.playbooks.contains(&action.playbook.name) {
         return Some(Ruling::refused(
             format!("playbook {}", action.playbook.name),
@@ -125,6 +129,13 @@ pub(super) fn judge(input: &GuardInput) -> Ruling {
     }
     if tenant.paused {
         return Ruling::refused("tenant paused", "not paused", "a person paused automation for this tenant");
+    }
+    if let Some(until) = tenant.do_not_touch_until.filter(|until| input.now < *until) {
+        return Ruling::refused(
+            "tenant paused",
+            format!("until {until}"),
+            "a person paused automation for this tenant until then",
+        );
     }
     let stopped = if action.target.is_node() { node(input, tenant) } else { workload(input, tenant) };
     if let Some(ruling) = stopped {
@@ -204,13 +215,22 @@ mod tests {
 
     #[test]
     fn people_who_say_stop_are_obeyed_and_unknown_policies_refuse() {
-        let stops: [fn(&mut GuardInput); 8] = [
+        let stops: [fn(&mut GuardInput); 11] = [
             |case| case.tenant.as_mut().expect("tenant").paused = true,
             |case| case.workload.as_mut().expect("workload").paused = true,
             |case| {
                 let later = case.now.checked_add(SignedDuration::from_secs(1)).expect("time");
+                case.tenant.as_mut().expect("tenant").do_not_touch_until = Some(later);
+            },
+            |case| {
+                let later = case.now.checked_add(SignedDuration::from_secs(1)).expect("time");
                 case.workload.as_mut().expect("workload").do_not_touch_until = Some(later);
             },
+            |case| {
+                let later = case.now.checked_add(SignedDuration::from_secs(1)).expect("time");
+                case.ownership.hands_off = Some(Name::from(later.to_string()));
+            },
+            |case| case.ownership.hands_off = Some(Name::from("next week")),
             |case| {
                 case.workload.as_mut().expect("workload").playbooks.insert(Name::from("another"));
             },
@@ -226,6 +246,8 @@ mod tests {
         }
         let mut over = input();
         over.workload.as_mut().expect("workload").do_not_touch_until = Some(over.now);
+        over.tenant.as_mut().expect("tenant").do_not_touch_until = Some(over.now);
+        over.ownership.hands_off = Some(Name::from(over.now.to_string()));
         assert_eq!(first_refusal(&over), None);
     }
 }

@@ -25,7 +25,6 @@ mod sweep;
 #[cfg(test)]
 pub(crate) mod testing;
 
-pub use approval::{APPROVAL_LIFETIME, approval_holds};
 pub use breaker::{Breaker, open_breaker};
 pub use cooldown::cooldown_until;
 pub use freeze_window::{FreezeError, OpenFreeze, frozen};

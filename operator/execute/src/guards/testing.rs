@@ -30,7 +30,12 @@ pub(crate) fn tenant() -> TenantPolicy {
         verification: SignedDuration::from_secs(30),
         freezes: Vec::new(),
         approvers: vec![(Name::from("Group"), Name::from("sre"))],
+        owners: Vec::new(),
+        approval_timeout: SignedDuration::from_mins(15),
+        caps: BTreeMap::new(),
+        levels_restored: None,
         paused: false,
+        do_not_touch_until: None,
     }
 }
 

@@ -14,7 +14,13 @@ fn reports(result: GuardResult) -> Vec<GuardReport> {
 }
 
 fn approval(decision: ApprovalDecision) -> Approval {
-    Approval { decision, approved_by: Name::from("jane"), evidence: EvidenceId::new("evidence"), at: at(5) }
+    Approval {
+        decision,
+        approved_by: Name::from("jane"),
+        evidence: EvidenceId::new("evidence"),
+        digest: None,
+        at: at(5),
+    }
 }
 
 /// One event of each kind.
@@ -24,6 +30,7 @@ fn events() -> Vec<LedgerEvent> {
     vec![
         LedgerEvent::Recommend { guards: passed(), message: text() },
         LedgerEvent::AskApproval { guards: passed(), message: text() },
+        LedgerEvent::Remind { message: text() },
         LedgerEvent::Approve { approval: approval(ApprovalDecision::Approve) },
         LedgerEvent::Admit { guards: passed() },
         LedgerEvent::Claim,
@@ -65,6 +72,8 @@ fn these_arrows_exist_and_no_others() {
         (S::Proposed, "Admit", S::Admitted),
         (S::Proposed, "Refuse", S::Refused),
         (S::Proposed, "Cancel", S::Cancelled),
+        (S::AwaitingApproval, "Remind", S::AwaitingApproval),
+        (S::AwaitingApproval, "HandOver", S::HandedOver),
         (S::AwaitingApproval, "Approve", S::AwaitingApproval),
         (S::AwaitingApproval, "Admit", S::Admitted),
         (S::AwaitingApproval, "Refuse", S::Refused),

@@ -183,6 +183,8 @@ impl Actuator for Api {
         let reply = self.arrive("fresh").await.map_err(|fault| read_error(&fault))?;
         let result = {
             let inner = self.world.lock();
+            let do_not_touch = inner.do_not_touch.clone();
+            let marks = homeostat_execute::ports::Marks { do_not_touch, ..Default::default() };
             if &*target.kind == "Pod" {
                 (inner.pod.key == target.key).then(|| FreshTarget {
                     uid: inner.pod.uid.clone(),
@@ -192,7 +194,7 @@ impl Actuator for Api {
                     controller: None,
                     restarted_by: None,
                     node: None,
-                    marks: homeostat_execute::ports::Marks::default(),
+                    marks: marks.clone(),
                 })
             } else {
                 Some(FreshTarget {
@@ -203,7 +205,7 @@ impl Actuator for Api {
                     controller: Some(inner.controller.clone()),
                     restarted_by: inner.restarted_by.clone(),
                     node: None,
-                    marks: homeostat_execute::ports::Marks::default(),
+                    marks: marks.clone(),
                 })
             }
         };
@@ -293,7 +295,7 @@ impl Actuator for Api {
                 world.refresh();
             });
         }
-        let result = result.map(|()| Acknowledged { message: "accepted".to_owned() });
+        let result = result.map(|()| Acknowledged { message: "accepted".to_owned(), audit_id: None });
         self.leave(reply, result, Err(unknown())).await
     }
 }

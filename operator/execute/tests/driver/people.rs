@@ -4,7 +4,8 @@ use crate::world::{Fault, World};
 use crate::{check, states};
 use homeostat_execute::ExecuteError;
 use homeostat_knowledge::{
-    ActionKind, ActionState, ApprovalDecision, FindingKind, GuardName, Level, Parameters,
+    ActionKind, ActionState, ApprovalDecision, FindingKind, GuardName, Level, Name, Parameters,
+    SignedDuration,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -97,7 +98,7 @@ async fn nobody_approves_in_time_and_the_wait_survives_a_restart() {
     let (plan, finding) = world.plan(Parameters::EvictPod);
     let begun = tokio::time::Instant::now();
     let ended = executor.run(&plan, Some(finding)).await.expect("it ends");
-    assert_eq!(ended.state, ActionState::Cancelled, "{}", ended.message);
+    assert_eq!(ended.state, ActionState::HandedOver, "{}", ended.message);
     assert_eq!(begun.elapsed().as_secs(), 15 * 60);
 
     let world = asking();
@@ -119,6 +120,63 @@ async fn nobody_approves_in_time_and_the_wait_survives_a_restart() {
     assert_eq!(states(&world), [ActionState::Verified]);
     assert!(world.lock().effects.iter().all(|effect| effect.action == waiting));
     check(&world, "approved after a restart");
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_answers_and_people_take_over() {
+    let world = asking();
+    world.lock().set_tenant(|policy| {
+        policy.approval_timeout = SignedDuration::from_mins(60);
+        policy.owners = vec![(Name::from("Group"), Name::from("store-owners"))];
+    });
+    let executor = world.executor();
+    let (plan, finding) = world.plan(Parameters::EvictPod);
+    let watching = async {
+        for (more, said) in [(10, "needs approval until"), (15, "still needs approval"), (20, "store-owners")]
+        {
+            tokio::time::sleep(Duration::from_mins(more)).await;
+            let message = world.lock().actions.values().next().map(|record| record.message.clone());
+            let message = message.expect("waiting");
+            assert!(message.contains(said), "{message}");
+        }
+    };
+    let (ended, ()) = tokio::join!(executor.run(&plan, Some(finding)), watching);
+    let ended = ended.expect("it ends");
+    assert_eq!(ended.state, ActionState::HandedOver);
+    assert!(ended.message.contains("people must take over"), "{}", ended.message);
+    assert_eq!(world.lock().effects.len(), 0);
+    check(&world, "nobody answered");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_target_that_a_person_marked_is_left_alone_until_then() {
+    for (mark, state) in [
+        ("2999-01-01T00:00:00Z", ActionState::Cancelled),
+        ("tomorrow", ActionState::Cancelled),
+        ("2001-01-01T00:00:00Z", ActionState::Verified),
+    ] {
+        let world = World::new(FindingKind::Hung);
+        world.lock().do_not_touch = Some(Name::from(mark));
+        let (plan, finding) = world.plan(Parameters::EvictPod);
+        let ended = world.executor().run(&plan, Some(finding)).await.expect("it ends");
+        assert_eq!(ended.state, state, "{mark}: {}", ended.message);
+        assert_eq!(world.lock().effects.len(), usize::from(state == ActionState::Verified));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_asked_may_not_approve() {
+    let world = asking();
+    let executor = world.executor();
+    let (plan, finding) = world.plan(Parameters::EvictPod);
+    let person = async {
+        tokio::time::sleep(Duration::from_mins(1)).await;
+        let asked = world.lock().actions.values().next().map(|record| record.request.by.clone());
+        world.approve_as(&asked.expect("waiting"), ApprovalDecision::Approve, "evidence");
+    };
+    let (ended, ()) = tokio::join!(executor.run(&plan, Some(finding)), person);
+    assert_eq!(ended.expect("it ends").state, ActionState::Refused);
+    assert_eq!(world.lock().effects.len(), 0);
 }
 
 #[tokio::test(start_paused = true)]

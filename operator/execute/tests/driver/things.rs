@@ -63,6 +63,7 @@ pub fn controller(kind: ControllerKind, name: &str, owner: Option<OwnerRecord>) 
         finished: None,
         run: homeostat_knowledge::records::RunTimes::default(),
         hold: None,
+        do_not_touch: None,
     }
 }
 
@@ -80,7 +81,12 @@ pub fn tenant_policy() -> TenantPolicy {
         verification: SignedDuration::from_secs(30),
         freezes: Vec::new(),
         approvers: vec![(Name::from("Group"), Name::from("sre"))],
+        owners: Vec::new(),
+        approval_timeout: SignedDuration::from_mins(15),
+        caps: BTreeMap::new(),
+        levels_restored: None,
         paused: false,
+        do_not_touch_until: None,
     }
 }
 

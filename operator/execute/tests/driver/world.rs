@@ -83,6 +83,8 @@ pub struct Inner {
     pub pod: PodRecord,
     pub controller: ControllerRecord,
     pub restarted_by: Option<Name>,
+    /// The target's annotation, which only a fresh read shows.
+    pub do_not_touch: Option<Name>,
     pub kill_switch: KillSwitch,
     pub effects: Vec<Effect>,
     pub notified: Vec<ActionId>,
@@ -238,6 +240,7 @@ impl World {
             pod: first,
             controller: deployment,
             restarted_by: None,
+            do_not_touch: None,
             kill_switch: KillSwitch::Off,
             effects: Vec::new(),
             notified: Vec::new(),
@@ -394,6 +397,11 @@ impl World {
 
     /// A person approves or denies.
     pub fn approve(&self, decision: ApprovalDecision, evidence: &str) {
+        self.approve_as("jane", decision, evidence);
+    }
+
+    /// As [`World::approve`], by somebody else.
+    pub fn approve_as(&self, who: &str, decision: ApprovalDecision, evidence: &str) {
         let now = self.now();
         let mut inner = self.lock();
         let version = inner.version();
@@ -404,8 +412,9 @@ impl World {
             .expect("an action waits for approval");
         record.approval = Some(Approval {
             decision,
-            approved_by: Name::from("jane"),
+            approved_by: Name::from(who),
             evidence: EvidenceId::new(evidence),
+            digest: None,
             at: now,
         });
         record.resource_version = version;

@@ -6,6 +6,7 @@
     reason = "a test that cannot go on has failed"
 )]
 
+mod admission;
 mod definitions;
 mod monitoring;
 mod pods;

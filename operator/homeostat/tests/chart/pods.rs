@@ -5,6 +5,7 @@ use clap::{CommandFactory, Parser};
 use homeostat::args::{Args, Command};
 use homeostat_crds::v1alpha1::{ControlPlane, ControlPlaneSpec};
 use k8s_openapi::api;
+use k8s_openapi::api::admissionregistration::v1 as admission;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -40,7 +41,8 @@ fn every_pod_meets_the_restricted_standard() {
                 assert!(pod[forbidden].is_null(), "{forbidden}");
             }
             for volume in pod["volumes"].as_array().into_iter().flatten() {
-                assert!(volume["configMap"].is_object(), "{volume}");
+                let bounded = volume["emptyDir"]["sizeLimit"].is_string();
+                assert!(volume["configMap"].is_object() || bounded, "{volume}");
             }
             for container in containers(pod) {
                 let security = &container["securityContext"];
@@ -173,6 +175,26 @@ fn what_is_held_is_let_go_before_a_removal_where_something_may_be_held() {
 }
 
 #[test]
+fn the_audit_record_has_a_bounded_folder_of_its_own_or_none() {
+    let deployment = |set: &[&str]| named(&render(set), "Deployment", "homeostat").clone();
+    let on = deployment(&[]);
+    let pod = &on["spec"]["template"]["spec"];
+    let folder =
+        containers(pod)[0]["env"].as_array().unwrap().iter().find(|one| one["name"] == "HOMEOSTAT_AUDIT_DIR");
+    let folder = folder.unwrap()["value"].as_str().unwrap();
+    let mount =
+        containers(pod)[0]["volumeMounts"].as_array().unwrap().iter().find(|one| one["name"] == "audit");
+    assert!(folder.starts_with(mount.unwrap()["mountPath"].as_str().unwrap()));
+    let own =
+        deployment(&["audit.volume.emptyDir=null", "audit.volume.persistentVolumeClaim.claimName=audit"]);
+    let volume = &own["spec"]["template"]["spec"]["volumes"][0];
+    assert_eq!(volume["persistentVolumeClaim"]["claimName"], "audit");
+    let off = deployment(&["audit.enabled=false"]);
+    assert!(!off.to_string().contains("AUDIT") && off["spec"]["template"]["spec"]["volumes"].is_null());
+    assert!(!render(&["audit.enabled=false"]).iter().any(|one| one["metadata"]["name"] == "homeostat-audit"));
+}
+
+#[test]
 fn replicas_are_spread_and_protected_only_when_there_are_several() {
     let one = render(&[]);
     assert!(of_kind(&one, "PodDisruptionBudget").is_empty(), "it would block every node drain");
@@ -219,6 +241,10 @@ fn kubernetes_knows_every_field_of_every_object() {
                 "Role" => through::<api::rbac::v1::Role>(&object),
                 "RoleBinding" => through::<api::rbac::v1::RoleBinding>(&object),
                 "PodDisruptionBudget" => through::<api::policy::v1::PodDisruptionBudget>(&object),
+                "ValidatingAdmissionPolicy" => through::<admission::ValidatingAdmissionPolicy>(&object),
+                "ValidatingAdmissionPolicyBinding" => {
+                    through::<admission::ValidatingAdmissionPolicyBinding>(&object)
+                }
                 "NetworkPolicy" => through::<api::networking::v1::NetworkPolicy>(&object),
                 // The first is compared with crds/generated, the others are the Prometheus Operator's.
                 "CustomResourceDefinition" | "ServiceMonitor" | "PrometheusRule" => continue,

@@ -1,6 +1,7 @@
 //! Who may do what: least rights, one role per action.
 
 use crate::render::{SETS, named, of_kind, render};
+use homeostat_cluster::anchors::ANCHORS;
 use homeostat_cluster::elector::lease::{LEASE_NAME, LEASE_NAMESPACE};
 use homeostat_execute::actions::{ALL, chart_value};
 use serde_json::Value;
@@ -114,8 +115,10 @@ fn switching_an_action_off_takes_its_rights_and_no_others() {
         .filter(|(group, _, verb)| group != "homeostat.dev" && !["get", "list", "watch"].contains(&&**verb))
         .collect();
     assert!(
-        writes.iter().all(|(group, _, _)| group == "events.k8s.io" || group == "coordination.k8s.io"),
-        "without actions only Events and the Lease are written: {writes:?}"
+        writes.iter().all(|(group, resource, _)| {
+            group == "events.k8s.io" || group == "coordination.k8s.io" || resource == "configmaps"
+        }),
+        "without actions only Events, the Lease and the anchors are written: {writes:?}"
     );
 }
 
@@ -149,7 +152,21 @@ fn the_lease_has_one_place_and_nothing_else_there_may_be_touched() {
             assert_eq!(verbs, ["get", "update"]);
         }
     }
-    assert_eq!(of_kind(&objects, "Role").len(), 1);
+}
+
+#[test]
+fn only_the_anchors_are_written_in_the_own_namespace() {
+    let objects = render(&[]);
+    let role = named(&objects, "Role", "homeostat-audit");
+    assert_eq!(role["metadata"]["namespace"], "homeostat-system");
+    let rules = role["rules"].as_array().unwrap();
+    assert_eq!(rules.len(), 1);
+    assert_eq!(texts(&rules[0]["resourceNames"]), [ANCHORS]);
+    assert_eq!(texts(&rules[0]["verbs"]), ["get", "patch"]);
+    let map = named(&objects, "ConfigMap", ANCHORS);
+    assert!(map["data"].is_null(), "an upgrade must not undo what was anchored");
+    assert_eq!(map["metadata"]["annotations"]["helm.sh/resource-policy"], "keep");
+    assert_eq!(of_kind(&objects, "Role").len(), 2);
 }
 
 #[test]

@@ -78,7 +78,12 @@ fn tenant(name: &str, namespace: &str) -> TenantPolicy {
         verification: SignedDuration::from_secs(60),
         freezes: Vec::new(),
         approvers: Vec::new(),
+        owners: Vec::new(),
+        approval_timeout: SignedDuration::from_mins(15),
+        caps: BTreeMap::new(),
+        levels_restored: None,
         paused: false,
+        do_not_touch_until: None,
     }
 }
 

@@ -248,6 +248,7 @@ impl World {
             finished: None,
             run: homeostat_knowledge::records::RunTimes::default(),
             hold: None,
+            do_not_touch: None,
         };
         self.object(ObjectChange::Controller(Change::Applied(Arc::new(record.clone()))));
         let owner = OwnerRecord {
@@ -509,7 +510,12 @@ fn tenant(team: &Name) -> TenantPolicy {
         verification: SignedDuration::from_secs(30),
         freezes: Vec::new(),
         approvers: Vec::new(),
+        owners: Vec::new(),
+        approval_timeout: SignedDuration::from_mins(15),
+        caps: BTreeMap::new(),
+        levels_restored: None,
         paused: false,
+        do_not_touch_until: None,
     }
 }
 

@@ -103,7 +103,9 @@ impl Policy for Ours<'_> {
         self.choice.charge(loads, self.how.price);
         match self.outlooks.at.get(seconds / self.outlooks.every - 1) {
             Some(Some(outlook)) => {
-                self.choice.choose(outlook, replicas as u32, START.div_ceil(self.outlooks.every), &self.how).replicas as usize
+                self.choice
+                    .choose(outlook, replicas as u32, START.div_ceil(self.outlooks.every), &self.how)
+                    .replicas as usize
             }
             _ => replicas,
         }

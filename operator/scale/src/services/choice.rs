@@ -72,7 +72,9 @@ impl Choice {
     pub fn charge(&mut self, samples: &[f64], price: f64) {
         let usable = samples.iter().filter(|load| load.is_finite()).count().max(1) as f64;
         for shadow in &mut self.shadows {
-            let (Some(ready), Some(total)) = (shadow.totals.iter().min(), shadow.totals.back()) else { continue };
+            let (Some(ready), Some(total)) = (shadow.totals.iter().min(), shadow.totals.back()) else {
+                continue;
+            };
             let over = samples.iter().filter(|load| **load > f64::from(*ready) + 1e-9).count() as f64;
             shadow.cost += f64::from(*total) + price * over / usable;
         }

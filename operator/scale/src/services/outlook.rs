@@ -164,7 +164,8 @@ impl Learner {
                     let below = if level == 0 { 1.0 } else { voice[level - 1] };
                     (below - voice[level]).max(SMALLEST)
                 };
-                *record = *record * FORGET + at.iter().map(|(level, share)| share * chance(*level).ln()).sum::<f32>();
+                *record = *record * FORGET
+                    + at.iter().map(|(level, share)| share * chance(*level).ln()).sum::<f32>();
             }
             for (ratios, base) in learnt.ratios.iter_mut().zip(said.bases) {
                 for load in &came {

@@ -1,0 +1,189 @@
+//! A rogue client with Homeostat's own token: the API server refuses what lies outside of the envelope (case T73).
+//!
+//! The token alone would be stopped by missing rights, which says nothing about the policy. So the service account is
+//! bound to `cluster-admin` for the time of the scenario: what is still refused, the envelope refuses. Policies themselves
+//! are out of its reach, as of any admission policy; there only the missing rights stand.
+
+use homeostat_e2e::demo::application;
+use homeostat_e2e::demo::install::NAMESPACE;
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::{Namespace, Pod, ServiceAccount};
+use kube::api::{ListParams, PostParams};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Api, Client, Config, ResourceExt};
+use serde_json::{Value, json};
+
+use crate::stage::{RELEASE, Stage};
+
+/// Writes that are tried.
+const WRITES: usize = 200;
+const BINDING: &str = "rogue";
+
+/// One request of the rogue.
+struct Write {
+    method: &'static str,
+    path: String,
+    body: Value,
+    /// Why it lies outside.
+    what: String,
+}
+
+/// Every one of 200 writes outside of the envelope is refused by it, and one inside is taken.
+pub async fn rogue_client(stage: &Stage) {
+    stage.ready().await;
+    let account = format!("{NAMESPACE}:{RELEASE}");
+    stage
+        .kubectl(&[
+            "create",
+            "clusterrolebinding",
+            BINDING,
+            "--clusterrole=cluster-admin",
+            "--serviceaccount",
+            &account,
+        ])
+        .await;
+    let rogue = client(stage).await;
+    let answers = attack(stage, &rogue).await;
+    let inside = harmless(stage, &rogue).await;
+    stage.kubectl(&["delete", "clusterrolebinding", BINDING]).await;
+    let (count, wrong) = answers;
+    assert_eq!(count, WRITES);
+    assert!(
+        wrong.is_empty(),
+        "{} of {count} were not refused by the envelope:\n{}",
+        wrong.len(),
+        wrong.join("\n")
+    );
+    assert!(inside.is_ok(), "a write inside of the envelope was refused: {inside:?}");
+}
+
+/// A client that holds nothing but the token of Homeostat's service account.
+async fn client(stage: &Stage) -> Client {
+    let accounts: Api<ServiceAccount> = Api::namespaced(stage.client.clone(), NAMESPACE);
+    let request = serde_json::from_value(json!({
+        "apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest",
+        "spec": { "audiences": [], "expirationSeconds": 600 },
+    }));
+    let answer =
+        accounts.create_token_request(RELEASE, &PostParams::default(), &request.unwrap()).await.unwrap();
+    let file = Kubeconfig::read_from(stage.cluster().kubeconfig_path()).unwrap();
+    let mut config = Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await.unwrap();
+    config.auth_info = kube::config::AuthInfo::default();
+    config.auth_info.token = Some(answer.status.unwrap().token.unwrap().into());
+    Client::try_from(config).unwrap()
+}
+
+/// The body of a deletion; one that has a body does not look at the query.
+fn delete() -> Value {
+    json!({ "apiVersion": "v1", "kind": "DeleteOptions", "dryRun": ["All"] })
+}
+
+/// Sends every write; gives back how many, and those that were not refused as they should.
+async fn attack(stage: &Stage, rogue: &Client) -> (usize, Vec<String>) {
+    let writes = writes(stage).await;
+    let mut wrong = Vec::new();
+    for write in writes.iter().cycle().take(WRITES) {
+        let answer = send(rogue, write).await;
+        let text = answer.map_or_else(|error| error, |()| "taken".to_owned());
+        if !text.contains("envelope") {
+            wrong.push(format!("{} {} ({}): {text}", write.method, write.path, write.what));
+        }
+    }
+    (WRITES, wrong)
+}
+
+async fn send(rogue: &Client, write: &Write) -> Result<(), String> {
+    let content = match write.method {
+        "PATCH" => "application/merge-patch+json",
+        _ => "application/json",
+    };
+    // Nothing is changed even where the envelope fails.
+    let uri = format!("{}?dryRun=All", write.path);
+    let request = http::Request::builder().method(write.method).uri(uri).header("content-type", content);
+    let request = request.body(write.body.to_string().into_bytes()).unwrap();
+    rogue.request::<Value>(request).await.map(drop).map_err(|error| error.to_string())
+}
+
+/// Writes outside of the envelope: every workload, pod and namespace that there is, in every way that is not ours.
+async fn writes(stage: &Stage) -> Vec<Write> {
+    let shop = application::NAMESPACE;
+    let mut writes = Vec::new();
+    let mut add = |method, path: String, body: Value, what: &str| {
+        writes.push(Write { method, path, body, what: what.to_owned() });
+    };
+    let deployments: Api<Deployment> = Api::namespaced(stage.client.clone(), shop);
+    for deployment in deployments.list(&ListParams::default()).await.unwrap() {
+        let path = format!("/apis/apps/v1/namespaces/{shop}/deployments/{}", deployment.name_any());
+        let object = serde_json::to_value(&deployment).unwrap();
+        let container = &object["spec"]["template"]["spec"]["containers"][0]["name"];
+        let image = json!({ "containers": [{ "name": container, "image": "evil.example/miner" }] });
+        let template = |spec: Value| json!({ "spec": { "template": { "spec": spec } } });
+        add("PATCH", path.clone(), template(image), "another image");
+        add("PATCH", path.clone(), template(json!({ "hostPID": true })), "the host's processes");
+        add("PATCH", path.clone(), template(json!({ "serviceAccountName": "admin" })), "another account");
+        add("PATCH", path.clone(), json!({ "spec": { "replicas": 0 } }), "replicas without scale");
+        add("PATCH", path.clone(), json!({ "spec": { "paused": true } }), "a paused rollout");
+        add("PATCH", path.clone(), json!({ "metadata": { "labels": { "app": "x" } } }), "a label of others");
+        let foreign = json!({ "metadata": { "annotations": { "other.example/x": "y" } } });
+        add("PATCH", path.clone(), foreign, "an annotation of others");
+        add(
+            "PATCH",
+            path.clone(),
+            json!({ "metadata": { "finalizers": ["evil.example/stay"] } }),
+            "a finalizer",
+        );
+        add("PATCH", format!("{path}/scale"), json!({ "spec": { "replicas": 0 } }), "scaled to nothing");
+        add("PATCH", format!("{path}/scale"), json!({ "spec": { "replicas": 50 } }), "scaled to fifty");
+        add("DELETE", path, delete(), "a deleted Deployment");
+    }
+    let pods: Api<Pod> = Api::namespaced(stage.client.clone(), shop);
+    for pod in pods.list(&ListParams::default()).await.unwrap() {
+        let path = format!("/api/v1/namespaces/{shop}/pods/{}", pod.name_any());
+        let eviction = json!({ "apiVersion": "policy/v1", "kind": "Eviction",
+            "metadata": { "name": pod.name_any(), "namespace": shop } });
+        add("POST", format!("{path}/eviction"), eviction, "an eviction without UID");
+        add("DELETE", path.clone(), delete(), "a deleted pod");
+        add("PATCH", path, json!({ "metadata": { "labels": { "app": "x" } } }), "a pod of nobody");
+    }
+    let namespaces: Api<Namespace> = Api::all(stage.client.clone());
+    for namespace in namespaces.list(&ListParams::default()).await.unwrap() {
+        let name = namespace.name_any();
+        let core = format!("/api/v1/namespaces/{name}");
+        let object =
+            |kind: &str| json!({ "apiVersion": "v1", "kind": kind, "metadata": { "name": "rogue" } });
+        add("POST", format!("{core}/secrets"), object("Secret"), "a Secret");
+        add("POST", format!("{core}/configmaps"), object("ConfigMap"), "a ConfigMap");
+        add("POST", format!("{core}/serviceaccounts"), object("ServiceAccount"), "an account");
+        let mut service = object("Service");
+        service["spec"] = json!({ "ports": [{ "port": 80 }] });
+        add("POST", format!("{core}/services"), service, "a Service");
+        add("PATCH", core, json!({ "metadata": { "labels": { "x": "y" } } }), "a label on a namespace");
+        let lease = json!({ "apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": { "name": "rogue" } });
+        let leases = format!("/apis/coordination.k8s.io/v1/namespaces/{name}/leases");
+        add("POST", leases, lease, "a Lease of another name");
+        let binding = json!({ "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding",
+            "metadata": { "name": "rogue" },
+            "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "admin" } });
+        let bindings = format!("/apis/rbac.authorization.k8s.io/v1/namespaces/{name}/rolebindings");
+        add("POST", bindings, binding, "more rights");
+    }
+    for kind in ["tenants/food", "controlplanes/default"] {
+        let path = format!("/apis/homeostat.dev/v1alpha1/{kind}");
+        add("PATCH", path.clone(), json!({ "metadata": { "labels": { "x": "y" } } }), "what people write");
+        add("DELETE", path, delete(), "what people made");
+    }
+    let own = format!("/apis/apps/v1/namespaces/{NAMESPACE}/deployments/{RELEASE}");
+    add("PATCH", own, json!({ "spec": { "replicas": 0 } }), "Homeostat itself");
+    writes
+}
+
+/// A restart as Homeostat does it, tried only.
+async fn harmless(stage: &Stage, rogue: &Client) -> Result<(), String> {
+    let shop = application::NAMESPACE;
+    let deployments: Api<Deployment> = Api::namespaced(stage.client.clone(), shop);
+    let name = deployments.list(&ListParams::default()).await.unwrap().items.remove(0).name_any();
+    let restart = json!({ "spec": { "template": { "metadata": {
+        "annotations": { "homeostat.dev/restarted-by": "rogue" } } } } });
+    let path = format!("/apis/apps/v1/namespaces/{shop}/deployments/{name}");
+    send(rogue, &Write { method: "PATCH", path, body: restart, what: "a restart".to_owned() }).await
+}

@@ -1,0 +1,270 @@
+//! What is recorded of a decision, split into what stays and what is personal and may be erased.
+
+use crate::repeats::Run;
+use homeostat_knowledge::{ActionRecord, ActionState, GuardName, GuardReport, Incident};
+use serde_json::{Value, json};
+
+/// A decision on its way into the record.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Decision {
+    /// What makes two decisions the same; empty for those that are always recorded by themselves.
+    pub key: String,
+    /// What stays.
+    pub facts: Value,
+    /// Names of people, and texts that may hold one.
+    pub personal: Option<Value>,
+}
+
+impl Decision {
+    /// A new state of an action. `who` is the replica that decided.
+    pub fn of_action(record: &ActionRecord, who: &str) -> Self {
+        let state = format!("{:?}", record.state);
+        let people = record.approval.is_some();
+        let refusal = record.guards.iter().find(|guard| !guard.result.permits());
+        let key = match (record.state, refusal) {
+            (ActionState::Refused, Some(guard)) => format!(
+                "{}/{}/{}/{}/{}/{}/{:?}",
+                record.tenant,
+                record.workload,
+                record.incident,
+                record.kind(),
+                record.target.uid,
+                guard.name.name(),
+                guard.result
+            ),
+            _ => String::new(),
+        };
+        let target = &record.target;
+        let facts = json!({
+            "what": format!("Action{state}"),
+            "who": who,
+            "tenant": record.tenant.0,
+            "workload": record.workload.to_string(),
+            "incident": record.incident,
+            "action": record.id,
+            "undoOf": record.undo_of,
+            "kind": record.kind().name(),
+            "target": {
+                "apiVersion": target.api_version,
+                "kind": target.kind,
+                "namespace": target.key.namespace,
+                "name": target.key.name,
+                "uid": target.uid,
+            },
+            "after": record.parameters,
+            "before": record.before,
+            "playbook": record.playbook,
+            "epoch": record.epoch,
+            "evidence": {
+                "id": record.evidence.id,
+                "takenAt": record.evidence.taken_at,
+                "summary": record.evidence.summary,
+            },
+            "digest": record.request.digest,
+            "guards": record.guards.iter().map(|guard| report(guard, people)).collect::<Vec<_>>(),
+            "approval": record.approval.as_ref().map(|approval| json!({
+                "decision": approval.decision,
+                "evidence": approval.evidence,
+                "at": approval.at,
+            })),
+            "instants": record.instants,
+            "helped": record.outcome.as_ref().map(|outcome| outcome.helped),
+            "message": (!people).then_some(&record.message),
+        });
+        let personal = record.approval.as_ref().map(|approval| {
+            json!({
+                "approvedBy": approval.approved_by,
+                "message": record.message,
+                "guards": record.guards.iter().filter(|guard| names_people(guard, true)).collect::<Vec<_>>(),
+            })
+        });
+        Self { key, facts, personal }
+    }
+
+    /// The API server took the effect of an action; `audit_id` is its own name for that request.
+    pub fn of_effect(record: &ActionRecord, who: &str, audit_id: &str) -> Self {
+        Self {
+            key: String::new(),
+            facts: json!({
+                "what": "EffectAcknowledged",
+                "who": who,
+                "tenant": record.tenant.0,
+                "action": record.id,
+                "target": { "uid": record.target.uid },
+                "auditId": audit_id,
+            }),
+            personal: None,
+        }
+    }
+
+    /// What the planner made of an incident.
+    pub fn of_plan(incident: &Incident, who: &str, text: &str) -> Self {
+        Self {
+            key: format!("{}/{text}", incident.id),
+            facts: json!({
+                "what": "Planned",
+                "who": who,
+                "tenant": incident.tenant.as_ref().map(|tenant| &tenant.0),
+                "workload": incident.workload.as_ref().map(ToString::to_string),
+                "incident": incident.id,
+                "evidence": { "id": incident.evidence },
+                "message": text,
+            }),
+            personal: None,
+        }
+    }
+
+    /// Decisions that could not be recorded because too many waited.
+    pub fn lost(count: u64, who: &str) -> Self {
+        Self {
+            key: String::new(),
+            facts: json!({ "what": "RecordsLost", "who": who, "count": count }),
+            personal: None,
+        }
+    }
+
+    /// The facts, with how often the same was decided.
+    pub(crate) fn with(mut self, run: Option<Run>) -> Self {
+        if let Some(run) = run {
+            self.facts["repeats"] = json!({ "first": run.first, "last": run.last, "count": run.count });
+        }
+        self
+    }
+}
+
+/// Guards whose texts name a person.
+fn names_people(guard: &GuardReport, people: bool) -> bool {
+    people && guard.name == GuardName::Approval
+}
+
+fn report(guard: &GuardReport, people: bool) -> Value {
+    if names_people(guard, people) {
+        return json!({ "name": guard.name.name(), "result": guard.result, "limit": guard.limit });
+    }
+    json!({
+        "name": guard.name.name(),
+        "result": guard.result,
+        "observed": guard.observed,
+        "limit": guard.limit,
+        "message": guard.message,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use homeostat_knowledge::action::{ActionInstants, Before, EvidenceRef};
+    use homeostat_knowledge::plan::{Expectation, Undo};
+    use homeostat_knowledge::{
+        ActionId, Approval, ApprovalDecision, EvidenceId, GuardResult, IncidentId, ObjectKey, Parameters,
+        PlaybookRef, Request, SignedDuration, Target, TenantName, Timestamp, Uid, Verification,
+    };
+
+    fn guard(name: GuardName, result: GuardResult, observed: &str) -> GuardReport {
+        GuardReport {
+            name,
+            result,
+            observed: observed.to_owned(),
+            limit: "-".to_owned(),
+            message: format!("because of {observed}"),
+        }
+    }
+
+    fn record(id: &str) -> ActionRecord {
+        ActionRecord {
+            id: ActionId::new(id),
+            namespace: "shop".into(),
+            resource_version: "7".into(),
+            incident: IncidentId::new("order-1"),
+            tenant: TenantName::new("shop"),
+            workload: ObjectKey::new("shop", "order"),
+            playbook: PlaybookRef { name: "hung-process".into(), version: 1, step: 1 },
+            target: Target {
+                api_version: "apps/v1".into(),
+                kind: "Deployment".into(),
+                key: ObjectKey::new("shop", "order"),
+                uid: Uid::new("uid"),
+                resource_version: "7".into(),
+            },
+            parameters: Parameters::ScaleUp { replicas: 4 },
+            before: Before { replicas: Some(2), ..Before::default() },
+            epoch: 3,
+            evidence: EvidenceRef {
+                id: EvidenceId::new("9c41"),
+                taken_at: Timestamp::UNIX_EPOCH,
+                summary: "12 of 12 calls failed".into(),
+            },
+            verification: Verification {
+                within: SignedDuration::from_secs(30),
+                expect: Expectation::ObjectivesMet,
+            },
+            undo: Undo::Restore,
+            undo_of: None,
+            request: Request { by: "homeostat".into(), expires: None, digest: "6b86".into() },
+            state: ActionState::Refused,
+            guards: vec![
+                guard(GuardName::KillSwitch, GuardResult::Passed, "off"),
+                guard(GuardName::Budget, GuardResult::Refused, "3 of 3"),
+            ],
+            instants: ActionInstants::default(),
+            outcome: None,
+            approval: None,
+            message: "Budget: 3 of 3".into(),
+        }
+    }
+
+    #[test]
+    fn a_decision_says_who_what_why_and_from_what_to_what() {
+        let facts = Decision::of_action(&record("order-1-1"), "homeostat-0").facts;
+        for (field, wanted) in [
+            ("/what", json!("ActionRefused")),
+            ("/who", json!("homeostat-0")),
+            ("/tenant", json!("shop")),
+            ("/target/uid", json!("uid")),
+            ("/before/replicas", json!(2)),
+            ("/after/ScaleUp/replicas", json!(4)),
+            ("/evidence/id", json!("9c41")),
+            ("/digest", json!("6b86")),
+            ("/guards/1/observed", json!("3 of 3")),
+        ] {
+            assert_eq!(facts.pointer(field), Some(&wanted), "{field}");
+        }
+    }
+
+    #[test]
+    fn the_same_refusal_of_another_try_is_the_same_and_nothing_else_is() {
+        let key = |change: &dyn Fn(&mut ActionRecord)| {
+            let mut record = record("order-1-1");
+            change(&mut record);
+            Decision::of_action(&record, "homeostat-0").key
+        };
+        let known = key(&|_| {});
+        assert_eq!(key(&|it| it.id = ActionId::new("order-1-2")), known);
+        assert_eq!(key(&|it| it.guards[1].observed = "4 of 3".into()), known);
+        assert_ne!(key(&|it| it.guards[1].name = GuardName::Storm), known);
+        assert_ne!(key(&|it| it.target.uid = Uid::new("other")), known);
+        assert_ne!(key(&|it| it.incident = IncidentId::new("order-2")), known);
+        assert_eq!(key(&|it| it.state = ActionState::Sent), "", "what was done is always recorded");
+    }
+
+    #[test]
+    fn a_persons_name_stands_only_in_the_part_that_can_be_erased() {
+        let mut approved = record("order-1-1");
+        approved.state = ActionState::Admitted;
+        approved.message = "approved by ana".into();
+        approved.guards.push(guard(GuardName::Approval, GuardResult::Passed, "by ana"));
+        approved.approval = Some(Approval {
+            decision: ApprovalDecision::Approve,
+            approved_by: "ana".into(),
+            evidence: EvidenceId::new("9c41"),
+            digest: None,
+            at: Timestamp::UNIX_EPOCH,
+        });
+        let decision = Decision::of_action(&approved, "homeostat-0");
+        assert!(!decision.facts.to_string().contains("ana"), "{}", decision.facts);
+        assert_eq!(decision.facts.pointer("/approval/decision"), Some(&json!("Approve")));
+        let personal = decision.personal.expect("a personal part");
+        assert_eq!(personal["approvedBy"], "ana");
+        assert_eq!(personal["guards"][0]["observed"], "by ana");
+    }
+}

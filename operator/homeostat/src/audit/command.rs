@@ -1,0 +1,216 @@
+//! `homeostat audit export` and `homeostat audit verify`.
+
+use super::known;
+use crate::args::{ExportArgs, VerifyArgs};
+use homeostat_audit::{Anchor, Check, Line, Report, StoreError, store};
+use homeostat_cluster::ClusterError;
+use homeostat_cluster::anchors::Anchors;
+use homeostat_cluster::client::{ConnectOptions, connect};
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::PathBuf;
+
+/// Why the record could not be exported or checked.
+#[derive(Debug, thiserror::Error)]
+pub enum AuditError {
+    /// Its files.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A file that was named.
+    #[error("{path} cannot be read")]
+    File {
+        /// As given.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Nobody reads what is printed.
+    #[error("the record cannot be printed")]
+    Out(#[source] std::io::Error),
+    /// Anchors that are none.
+    #[error("{path} holds no anchors; give what `kubectl get configmap homeostat-audit -o json` prints")]
+    Anchors {
+        /// As given.
+        path: PathBuf,
+    },
+    /// The API server.
+    #[error("the anchors cannot be read; --anchors takes them from a file instead")]
+    Cluster(#[from] ClusterError),
+    /// The record is not as it was written.
+    #[error("the record is not as it was written:\n{0}")]
+    Broken(String),
+}
+
+/// Writes every chain of a folder as JSON lines, one chain after the other.
+///
+/// # Errors
+/// When the folder or a file cannot be read, or nobody reads what is written.
+pub fn export(args: &ExportArgs, out: &mut impl Write) -> Result<(), AuditError> {
+    for files in store::chains(&args.dir)?.values() {
+        for line in store::lines(files) {
+            out.write_all(line?.as_bytes()).map_err(AuditError::Out)?;
+        }
+    }
+    Ok(())
+}
+
+/// Checks a record against its anchors and says what was found.
+///
+/// # Errors
+/// When something was changed, or cannot be read.
+pub async fn check(args: &VerifyArgs) -> Result<String, AuditError> {
+    let texts = match &args.anchors {
+        Some(path) => {
+            let source = |source| AuditError::File { path: path.clone(), source };
+            let text = std::fs::read_to_string(path).map_err(source)?;
+            anchors_in(&text).ok_or_else(|| AuditError::Anchors { path: path.clone() })?
+        }
+        None => {
+            let client = connect(&ConnectOptions::default()).await?;
+            Anchors::new(client, &args.namespace).read().await?
+        }
+    };
+    let files: Vec<PathBuf> = match &args.file {
+        Some(path) => vec![path.clone()],
+        None => store::chains(&args.dir)?.into_values().flatten().collect(),
+    };
+    let (text, whole) = judge(store::lines(&files), &known(&texts))?;
+    if whole { Ok(text) } else { Err(AuditError::Broken(text)) }
+}
+
+/// The data of a `ConfigMap`, or just the data.
+fn anchors_in(text: &str) -> Option<BTreeMap<String, String>> {
+    let value: serde_json::Value = serde_json::from_str(text).ok()?;
+    let data = value.get("data").cloned().unwrap_or(value);
+    serde_json::from_value(data).ok()
+}
+
+/// The words for what was found, and whether everything is as it was written. One line is held at a time.
+///
+/// # Errors
+/// What a line could not be read for.
+pub fn judge(
+    lines: impl Iterator<Item = Result<String, StoreError>>,
+    anchors: &BTreeMap<String, Anchor>,
+) -> Result<(String, bool), StoreError> {
+    let mut reports = Vec::new();
+    let mut check: Option<Check> = None;
+    let finish = |check: Check| {
+        let anchor = check.chain().and_then(|chain| anchors.get(chain));
+        check.finish(anchor)
+    };
+    for line in lines {
+        let line = line?;
+        let line = line.trim_end_matches('\n');
+        // A checkpoint of another chain begins another one.
+        let begins = match serde_json::from_str::<Line>(line) {
+            Ok(Line::Checkpoint(checkpoint)) => Some(checkpoint.chain),
+            _ => None,
+        };
+        let known = check.as_ref().and_then(Check::chain);
+        if begins.is_some() && begins.as_deref() != known {
+            reports.extend(check.take().map(finish));
+        }
+        check.get_or_insert_default().line(line, |chain| anchors.get(chain).cloned());
+    }
+    reports.extend(check.take().map(finish));
+    let whole = reports.iter().all(Report::clean);
+    Ok((words(&reports, anchors), whole))
+}
+
+fn words(reports: &[Report], anchors: &BTreeMap<String, Anchor>) -> String {
+    let mut out = String::new();
+    let count = |number: Option<u64>| number.map_or_else(|| "none".to_owned(), |n| n.to_string());
+    for report in reports {
+        out += &format!(
+            "chain {}: {} entries ({} to {}), names erased in {}; anchored up to {}: {}\n",
+            report.chain,
+            report.entries,
+            count(report.first),
+            count(report.last),
+            report.erased,
+            count(report.anchored),
+            if report.clean() { "whole" } else { "CHANGED" }
+        );
+        out.extend(report.flaws.iter().map(|flaw| format!("  {flaw}\n")));
+        if report.flawed > report.flaws.len() as u64 {
+            out += &format!("  and {} more\n", report.flawed - report.flaws.len() as u64);
+        }
+        if !anchors.contains_key(&report.chain) {
+            out += "  no anchor: a cut end or a chain written anew would not be seen\n";
+        }
+    }
+    let here = |anchor: &&Anchor| reports.iter().any(|report| report.chain == anchor.chain);
+    for anchor in anchors.values().filter(|anchor| !here(anchor)) {
+        out += &format!("chain {}: anchored up to {}, not in this record\n", anchor.chain, anchor.seq);
+    }
+    if reports.is_empty() {
+        out += "there is no record here\n";
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use homeostat_audit::{Chain, Salt};
+    use homeostat_knowledge::Timestamp;
+    use serde_json::json;
+
+    fn judged(text: &str, anchors: &BTreeMap<String, Anchor>) -> (String, bool) {
+        judge(text.lines().map(|line| Ok(format!("{line}\n"))), anchors).expect("readable")
+    }
+
+    fn record(name: &str) -> (String, Anchor) {
+        let mut chain = Chain::begin(name);
+        let mut text = Line::Checkpoint(chain.end().clone()).to_json() + "\n";
+        for number in 0..3 {
+            let facts = json!({ "what": "ActionSent", "action": number });
+            let entry = chain.append(facts, None, Timestamp::UNIX_EPOCH, || Salt([number; 16]));
+            text += &(Line::Entry(entry).to_json() + "\n");
+        }
+        (text, chain.anchor(0, Timestamp::UNIX_EPOCH))
+    }
+
+    #[test]
+    fn each_chain_is_judged_by_its_own_anchor() {
+        let ((one, anchor), (two, _)) = (record("homeostat-a-1"), record("homeostat-b-2"));
+        let (gone, told) = record("homeostat-c-3");
+        drop(gone);
+        let anchors: BTreeMap<_, _> =
+            [anchor, told].into_iter().map(|anchor| (anchor.chain.clone(), anchor)).collect();
+        let (text, whole) = judged(&(one.clone() + &two), &anchors);
+        assert!(whole, "{text}");
+        assert!(
+            text.contains(
+                "chain homeostat-a-1: 3 entries (1 to 3), names erased in 0; anchored up to 3: whole"
+            )
+        );
+        assert!(text.contains("chain homeostat-b-2") && text.contains("no anchor"), "{text}");
+        assert!(text.contains("chain homeostat-c-3: anchored up to 3, not in this record"), "{text}");
+        let (text, whole) = judged(&one.replace("\"action\":1", "\"action\":9"), &anchors);
+        assert!(!whole && text.contains("CHANGED") && text.contains("entry 2 was changed"), "{text}");
+    }
+
+    #[test]
+    fn anchors_are_read_as_kubectl_prints_them() {
+        let (_, anchor) = record("homeostat-a-1");
+        let data = json!({ "homeostat-a-1": serde_json::to_string(&anchor).expect("JSON") });
+        for text in [json!({ "kind": "ConfigMap", "data": data }).to_string(), data.to_string()] {
+            let texts = anchors_in(&text).expect("anchors");
+            assert_eq!(known(&texts).get("homeostat-a-1"), Some(&anchor));
+        }
+        assert_eq!(anchors_in("no json"), None);
+        let foreign =
+            BTreeMap::from([("homeostat-x-1".to_owned(), serde_json::to_string(&anchor).expect("JSON"))]);
+        assert!(known(&foreign).is_empty(), "an anchor stands under its own name");
+    }
+
+    #[test]
+    fn what_is_no_record_is_not_called_whole() {
+        let (text, whole) = judged("{}\n", &BTreeMap::new());
+        assert!(!whole, "{text}");
+        assert!(judged("", &BTreeMap::new()).0.contains("no record"));
+    }
+}

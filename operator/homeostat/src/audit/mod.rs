@@ -1,0 +1,161 @@
+//! The audit record, wired: decisions come in by a bounded queue, a thread of its own writes them, and the newest
+//! digest is told outside each minute when it changed. Nothing waits for it.
+
+pub mod command;
+mod keeper;
+
+use homeostat_audit::{Anchor, Decision};
+use homeostat_cluster::anchors::Anchors;
+use homeostat_execute::{GuardInput, Recorder};
+use homeostat_knowledge::{ActionRecord, Clock, Incident, Name};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::time::Duration;
+use tokio::sync::mpsc;
+
+/// Decisions that may wait for the thread; more are counted as lost.
+const QUEUE: usize = 1_024;
+/// At most so long for the last writes of the program.
+const CLOSING: Duration = Duration::from_secs(2);
+
+/// What the thread is told.
+enum Message {
+    /// Record this.
+    Decision(Box<Decision>),
+    /// The anchor was told outside.
+    Told(Box<Anchor>),
+    /// Write what is open and end.
+    Close,
+}
+
+/// Takes decisions. Cheap to clone.
+#[derive(Clone)]
+pub struct Audit {
+    who: Arc<str>,
+    inner: Arc<dyn Recorder>,
+    sender: Option<SyncSender<Message>>,
+    missed: Arc<AtomicU64>,
+    ended: Arc<std::sync::Mutex<Option<std::sync::mpsc::Receiver<()>>>>,
+}
+
+impl Audit {
+    /// Keeps nothing but what `inner` keeps.
+    pub fn off(inner: Arc<dyn Recorder>) -> Self {
+        Self { who: Arc::from(""), inner, sender: None, missed: Arc::default(), ended: Arc::default() }
+    }
+
+    /// Records into `folder` as `who`, and tells the head to `anchors`.
+    pub async fn start(
+        folder: PathBuf,
+        who: &str,
+        inner: Arc<dyn Recorder>,
+        anchors: Anchors,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        let told = match anchors.read().await {
+            Ok(texts) => known(&texts),
+            Err(error) => {
+                tracing::warn!(%error, "The anchors of the audit record could not be read; it is gone on with unchecked");
+                BTreeMap::new()
+            }
+        };
+        let (sender, receiver) = sync_channel(QUEUE);
+        let (heads, to_tell) = mpsc::channel(1);
+        let (ending, ended) = sync_channel(1);
+        let missed = Arc::new(AtomicU64::new(0));
+        let keeper =
+            keeper::Keeper { folder, who: who.to_owned(), told, clock, missed: Arc::clone(&missed), heads };
+        let thread = std::thread::Builder::new().name("audit".to_owned());
+        if let Err(error) = thread.spawn(move || {
+            keeper.run(&receiver);
+            // Whoever waits has given up when nobody takes it.
+            let _ = ending.try_send(());
+        }) {
+            tracing::error!(%error, "The audit record has no thread; nothing is recorded");
+        }
+        tokio::spawn(tell(anchors, to_tell, sender.clone()));
+        Self {
+            who: Arc::from(who),
+            inner,
+            sender: Some(sender),
+            missed,
+            ended: Arc::new(std::sync::Mutex::new(Some(ended))),
+        }
+    }
+
+    /// Records what was made of an incident.
+    pub fn planned(&self, incident: &Incident, text: &str) {
+        if self.sender.is_some() {
+            self.push(Decision::of_plan(incident, &self.who, text));
+        }
+    }
+
+    fn push(&self, decision: Decision) {
+        let Some(sender) = &self.sender else { return };
+        if sender.try_send(Message::Decision(Box::new(decision))).is_err() {
+            self.missed.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Writes what is open, within two seconds.
+    pub fn close(&self) {
+        let Some(sender) = &self.sender else { return };
+        let ended = self.ended.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+        if sender.try_send(Message::Close).is_ok()
+            && let Some(ended) = ended
+            && ended.recv_timeout(CLOSING).is_err()
+        {
+            tracing::warn!("The audit record could not be closed in time; its last decisions may be missing");
+        }
+    }
+}
+
+impl Recorder for Audit {
+    fn record(&self, input: &GuardInput) {
+        self.inner.record(input);
+    }
+
+    fn decided(&self, record: &ActionRecord) {
+        self.inner.decided(record);
+        if self.sender.is_some() {
+            self.push(Decision::of_action(record, &self.who));
+        }
+    }
+
+    fn acknowledged(&self, record: &ActionRecord, audit_id: &Name) {
+        self.inner.acknowledged(record, audit_id);
+        if self.sender.is_some() {
+            self.push(Decision::of_effect(record, &self.who, audit_id));
+        }
+    }
+}
+
+/// Anchors by chain. One that cannot be read is left out, and said.
+pub fn known(texts: &BTreeMap<String, String>) -> BTreeMap<String, Anchor> {
+    let read = |(chain, text): (&String, &String)| match serde_json::from_str::<Anchor>(text) {
+        Ok(anchor) if anchor.chain == *chain => Some((chain.clone(), anchor)),
+        _ => {
+            tracing::error!(chain, "An anchor of the audit record is none of ours");
+            None
+        }
+    };
+    texts.iter().filter_map(read).collect()
+}
+
+/// Tells each head outside: into the `ConfigMap`, and as a line of the log, which others may keep.
+async fn tell(anchors: Anchors, mut heads: mpsc::Receiver<Anchor>, back: SyncSender<Message>) {
+    while let Some(anchor) = heads.recv().await {
+        let Ok(text) = serde_json::to_string(&anchor) else { continue };
+        tracing::info!(chain = %anchor.chain, seq = anchor.seq, digest = %anchor.digest, pruned = anchor.pruned, "Audit anchor");
+        match anchors.tell(&anchor.chain, &text).await {
+            // A full queue: it is told again in a minute.
+            Ok(()) => drop(back.try_send(Message::Told(Box::new(anchor)))),
+            Err(error) => {
+                tracing::warn!(%error, "The audit record could not be anchored; tried again in a minute")
+            }
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! `homeostat pause` and `homeostat resume`: no action for a tenant or a workload, with or without an end.
+
+use super::{PeopleError, people};
+use crate::args::{PauseArgs, PauseKind, ResumeArgs};
+use homeostat_cluster::people::{Pausable, Pause};
+use homeostat_knowledge::{ObjectKey, Timestamp};
+
+/// Pauses, and says what.
+///
+/// # Errors
+/// When the end has passed, or what the API server answered.
+pub async fn pause(args: &PauseArgs, now: Timestamp) -> Result<String, PeopleError> {
+    let (what, pause) =
+        (pausable(args.kind, &args.name, args.namespace.as_deref())?, asked(args.until, now)?);
+    people().await?.pause(&what, &pause, args.reason.as_deref()).await?;
+    let end = match pause {
+        Pause::Until(until) => format!("until {until}"),
+        Pause::Open | Pause::Over => "until somebody resumes it".to_owned(),
+    };
+    Ok(format!("no action for {} {end}; watching and reporting go on", name(&what)))
+}
+
+/// Resumes, and says what.
+///
+/// # Errors
+/// What the API server answered.
+pub async fn resume(args: &ResumeArgs) -> Result<String, PeopleError> {
+    let what = pausable(args.kind, &args.name, args.namespace.as_deref())?;
+    people().await?.pause(&what, &Pause::Over, None).await?;
+    Ok(format!("actions for {} are possible again, within its level", name(&what)))
+}
+
+fn name(what: &Pausable) -> String {
+    match what {
+        Pausable::Tenant(name) => format!("Tenant {name}"),
+        Pausable::Workload(key) => format!("Workload {key}"),
+    }
+}
+
+/// What is meant. A workload needs its namespace: pausing another one of the same name would go unnoticed. Pure.
+pub fn pausable(kind: PauseKind, name: &str, namespace: Option<&str>) -> Result<Pausable, PeopleError> {
+    match (kind, namespace) {
+        (PauseKind::Tenant, _) => Ok(Pausable::Tenant(name.to_owned())),
+        (PauseKind::Workload, Some(namespace)) => Ok(Pausable::Workload(ObjectKey::new(namespace, name))),
+        (PauseKind::Workload, None) => Err(PeopleError::NoNamespace(name.to_owned())),
+    }
+}
+
+/// The pause that is asked for; an end that has passed would pause nothing. Pure.
+pub fn asked(until: Option<Timestamp>, now: Timestamp) -> Result<Pause, PeopleError> {
+    match until {
+        None => Ok(Pause::Open),
+        Some(until) if until > now => Ok(Pause::Until(until)),
+        Some(until) => Err(PeopleError::Past { until: until.to_string() }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pause_that_would_pause_nothing_is_refused() {
+        let now: Timestamp = "2026-11-22T09:00:00Z".parse().expect("an instant");
+        assert!(matches!(asked(Some(now), now), Err(PeopleError::Past { .. })));
+        assert!(matches!(asked(None, now), Ok(Pause::Open)));
+        assert!(matches!(pausable(PauseKind::Workload, "cart", None), Err(PeopleError::NoNamespace(_))));
+        let key = ObjectKey::new("shop", "cart");
+        assert_eq!(
+            pausable(PauseKind::Workload, "cart", Some("shop")).expect("named"),
+            Pausable::Workload(key)
+        );
+    }
+}

@@ -1,0 +1,313 @@
+//! `homeostat levels --what-if LEVEL`: what a level would have done, from what was recommended and what became of
+//! the incident without it. What cannot be known is "no data", never zero.
+//!
+//! A recommendation is *right* when the incident was not over within the time in which the action would have been
+//! verified, and the workload that it would have touched is the incident's first cause as it is known now. It is
+//! *unneeded* when the incident ended by itself within that time, and *wrong* when the cause turned out to be
+//! another workload. The downtime that it would have saved is the time from the recommendation to the end of the
+//! impact, less the usual time from effect to verdict of actions of its kind that did help here; without any such
+//! action it is not known.
+
+use super::table::table;
+use homeostat_crds::v1alpha1::action::{ActionState, OutcomeResult};
+use homeostat_crds::v1alpha1::{Action, Incident};
+use homeostat_crds::{ActionKind, Level};
+use homeostat_execute::actions::spec;
+use homeostat_execute::driver::{PROPOSAL_OUTLIVED, PROPOSAL_RAISED};
+use homeostat_knowledge::{ActionKind as Kind, SignedDuration, Timestamp};
+use kube::ResourceExt;
+use std::collections::BTreeMap;
+
+/// Days that are looked back at most; what the API server still holds is less as a rule.
+const DAYS: i64 = 30;
+
+/// The question.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WhatIf {
+    /// The level that every tenant would have had for every action.
+    pub level: Level,
+    /// Time of the question.
+    pub now: Timestamp,
+}
+
+/// Was a recommendation right?
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Judgement {
+    /// The incident went on, and its cause is what would have been acted on.
+    Right,
+    /// The incident ended by itself as soon as the action could have.
+    Unneeded,
+    /// The cause turned out to be something else.
+    Wrong,
+    /// The incident is not over, or not stored any more.
+    Unknown,
+}
+
+/// What a level would have done with one kind of action for one tenant.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Row {
+    /// Recommendations that would have been carried out without asking anybody.
+    pub alone: u32,
+    /// Recommendations that a person would have been asked for.
+    pub asked: u32,
+    /// Right ones.
+    pub right: u32,
+    /// Unneeded ones.
+    pub unneeded: u32,
+    /// Wrong ones.
+    pub wrong: u32,
+    /// Those that nobody can judge.
+    pub unknown: u32,
+    /// Downtime that the right ones would have saved, as far as it is known.
+    pub saved: SignedDuration,
+    /// Right ones whose saving is not known.
+    pub saved_unknown: u32,
+}
+
+/// The answer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Answer {
+    /// Per tenant and action.
+    pub rows: BTreeMap<(String, ActionKind), Row>,
+    /// Time of the oldest recommendation that is still stored.
+    pub since: Option<Timestamp>,
+}
+
+/// Judges every recommendation that is still stored. Pure.
+pub fn judge(asked: &WhatIf, actions: &[Action], incidents: &[Incident]) -> Answer {
+    let earliest = asked.now.checked_sub(SignedDuration::from_hours(24 * DAYS)).unwrap_or(Timestamp::MIN);
+    let incidents: BTreeMap<(String, String), &Incident> = incidents
+        .iter()
+        .map(|incident| ((incident.namespace().unwrap_or_default(), incident.name_any()), incident))
+        .collect();
+    let usual = usual(actions);
+    let mut answer = Answer::default();
+    for action in actions.iter().filter(|action| recommendation(action)) {
+        let at = action.spec.evidence.taken_at.timestamp();
+        let Some(alone_at) = alone_at(action.spec.action).filter(|_| at >= earliest) else { continue };
+        answer.since = Some(answer.since.map_or(at, |since| since.min(at)));
+        if asked.level < Level::Approve {
+            continue; // Nothing would have been done.
+        }
+        let row = answer.rows.entry((action.spec.tenant.clone(), action.spec.action)).or_default();
+        if asked.level >= alone_at {
+            row.alone += 1;
+        } else {
+            row.asked += 1;
+        }
+        let key = (action.namespace().unwrap_or_default(), action.spec.incident_ref.name.clone());
+        let (judgement, longer) = verdict(action, incidents.get(&key).copied());
+        match judgement {
+            Judgement::Unneeded => row.unneeded += 1,
+            Judgement::Wrong => row.wrong += 1,
+            Judgement::Unknown => row.unknown += 1,
+            Judgement::Right => {
+                row.right += 1;
+                match usual.get(&action.spec.action) {
+                    Some(usual) => {
+                        row.saved =
+                            row.saved.saturating_add(longer.saturating_sub(*usual).max(SignedDuration::ZERO));
+                    }
+                    None => row.saved_unknown += 1,
+                }
+            }
+        }
+    }
+    answer
+}
+
+/// A recommendation that stands, or stood until its incident was over or its level was raised.
+fn recommendation(action: &Action) -> bool {
+    let Some(status) = &action.status else { return false };
+    let message = status.message.as_deref();
+    match status.state {
+        Some(ActionState::Proposed) => true,
+        Some(ActionState::Cancelled) => [PROPOSAL_OUTLIVED, PROPOSAL_RAISED].map(Some).contains(&message),
+        _ => false,
+    }
+}
+
+/// Lowest level at which it runs without a person; `None` for what changes nothing or is not implemented.
+fn alone_at(action: ActionKind) -> Option<Level> {
+    let kind = Kind::ALL.iter().copied().find(|kind| kind.name() == action.to_string())?;
+    let spec = spec(kind).filter(|spec| spec.changes_state())?;
+    super::levels::parse(spec.alone_at().name()).ok()
+}
+
+/// The judgement, and how long the impact lasted after the recommendation.
+fn verdict(action: &Action, incident: Option<&Incident>) -> (Judgement, SignedDuration) {
+    let nothing = (Judgement::Unknown, SignedDuration::ZERO);
+    let Some(status) = incident.and_then(|incident| incident.status.as_ref()) else { return nothing };
+    let Some(ended) = status.instants.as_ref().and_then(|instants| instants.mitigated) else {
+        return nothing;
+    };
+    let longer = ended.timestamp().duration_since(action.spec.evidence.taken_at.timestamp());
+    let window = SignedDuration::from_secs(i64::from(action.spec.verify.within_seconds));
+    let judgement = if longer <= window {
+        Judgement::Unneeded
+    } else if status.workload.as_ref() == Some(&action.spec.workload_ref.name) {
+        Judgement::Right
+    } else {
+        Judgement::Wrong
+    };
+    (judgement, longer)
+}
+
+/// Median time from effect to verdict of what helped, per kind.
+fn usual(actions: &[Action]) -> BTreeMap<ActionKind, SignedDuration> {
+    let mut times: BTreeMap<ActionKind, Vec<SignedDuration>> = BTreeMap::new();
+    for action in actions {
+        let Some(status) = &action.status else { continue };
+        let helped = status.outcome.as_ref().is_some_and(|outcome| outcome.result == OutcomeResult::Helped);
+        let Some(instants) = status.instants.as_ref().filter(|_| helped) else { continue };
+        if let (Some(sent), Some(verified)) = (instants.sent, instants.verified) {
+            let time = verified.timestamp().duration_since(sent.timestamp());
+            times.entry(action.spec.action).or_default().push(time);
+        }
+    }
+    let median = |mut all: Vec<SignedDuration>| {
+        all.sort_unstable();
+        all.get(all.len() / 2).copied()
+    };
+    times.into_iter().filter_map(|(kind, all)| Some((kind, median(all)?))).collect()
+}
+
+/// The answer for people. Pure.
+pub fn text(answer: &Answer, asked: &WhatIf) -> String {
+    let Some(since) = answer.since else {
+        return format!("no data: no recommendation of the last {DAYS} days is stored");
+    };
+    if answer.rows.is_empty() {
+        return format!("At {} nothing would have been done.", asked.level);
+    }
+    let rows: Vec<[String; 9]> = answer
+        .rows
+        .iter()
+        .map(|((tenant, action), row)| {
+            [
+                tenant.clone(),
+                action.to_string(),
+                row.alone.to_string(),
+                row.asked.to_string(),
+                row.right.to_string(),
+                row.unneeded.to_string(),
+                row.wrong.to_string(),
+                row.unknown.to_string(),
+                saved(row),
+            ]
+        })
+        .collect();
+    let head =
+        ["TENANT", "ACTION", "ALONE", "ASKED", "RIGHT", "UNNEEDED", "WRONG", "NO DATA", "DOWNTIME SAVED"];
+    let mut text =
+        format!("With every action at {}, since {since:.0} (older ones are not stored):\n", asked.level);
+    text.push_str(&table(head, &rows));
+    text.push_str("Guards other than the level, budgets and cool-downs may have stopped some of them.");
+    text
+}
+
+fn saved(row: &Row) -> String {
+    match (row.right, row.right.saturating_sub(row.saved_unknown)) {
+        (0, _) => "none".to_owned(),
+        (_, 0) => "no data".to_owned(),
+        (right, known) if known < right => {
+            format!("{} min of {known}, no data of {}", minutes(row.saved), row.saved_unknown)
+        }
+        _ => format!("{} min", minutes(row.saved)),
+    }
+}
+
+fn minutes(time: SignedDuration) -> String {
+    format!("{:.1}", time.as_secs_f64() / 60.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::people::testing::action;
+    use serde_json::{Value, json};
+
+    fn proposal(name: &str, incident: &str) -> Action {
+        action(
+            name,
+            &json!({ "spec": { "incidentRef": { "name": incident } }, "status": { "state": "Proposed" } }),
+        )
+    }
+
+    fn incident(name: &str, workload: &str, mitigated: &Value) -> Incident {
+        serde_json::from_value(json!({
+            "apiVersion": "homeostat.dev/v1alpha1", "kind": "Incident",
+            "metadata": { "name": name, "namespace": "shop" },
+            "spec": { "fingerprint": "f", "openedBy": "homeostat" },
+            "status": { "workload": workload, "instants": { "mitigated": mitigated } },
+        }))
+        .expect("an Incident")
+    }
+
+    fn helped() -> Action {
+        action(
+            "helped",
+            &json!({ "status": { "state": "Verified",
+            "outcome": { "helped": true, "result": "Helped", "reason": "well" },
+            "instants": { "sent": "2026-11-20T09:00:00Z", "verified": "2026-11-20T09:02:00Z" } } }),
+        )
+    }
+
+    fn asked(level: Level) -> WhatIf {
+        WhatIf { level, now: "2026-11-23T09:00:00Z".parse().expect("an instant") }
+    }
+
+    fn row(actions: &[Action], incidents: &[Incident]) -> Row {
+        let answer = judge(&asked(Level::ActBounded), actions, incidents);
+        answer.rows.values().next().expect("one row").clone()
+    }
+
+    #[test]
+    fn a_recommendation_is_judged_by_how_its_incident_went_on() {
+        let late = json!("2026-11-22T09:10:00Z");
+        let incidents = [
+            incident("right", "cart", &late),
+            incident("wrong", "stock", &late),
+            incident("brief", "cart", &json!("2026-11-22T09:00:20Z")),
+            incident("open", "cart", &Value::Null),
+        ];
+        let all = ["right", "wrong", "brief", "open", "gone"].map(|name| proposal(name, name));
+        let found = row(&all, &incidents);
+        assert_eq!((found.right, found.wrong, found.unneeded, found.unknown), (1, 1, 1, 2));
+        assert_eq!((found.alone, found.asked), (5, 0));
+    }
+
+    #[test]
+    fn saved_downtime_is_the_rest_of_the_impact_less_the_usual_repair() {
+        let incidents = [incident("right", "cart", &json!("2026-11-22T09:10:00Z"))];
+        let known = row(&[proposal("a", "right"), helped()], &incidents);
+        assert_eq!(saved(&known), "8.0 min");
+        let unknown = row(&[proposal("a", "right")], &incidents);
+        assert_eq!(saved(&unknown), "no data", "without an action that helped there is no measure");
+    }
+
+    #[test]
+    fn what_was_done_refused_or_only_told_is_no_recommendation() {
+        let done = action("done", &json!({ "status": { "state": "Failed" } }));
+        let cancelled = action("c", &json!({ "status": { "state": "Cancelled", "message": "target gone" } }));
+        let told = action("t", &json!({ "spec": { "action": "Notify" }, "status": { "state": "Proposed" } }));
+        let answer = judge(&asked(Level::ActFull), &[done, cancelled, told], &[]);
+        assert_eq!(
+            text(&answer, &asked(Level::ActFull)),
+            "no data: no recommendation of the last 30 days is stored"
+        );
+        let outlived = json!({ "status": { "state": "Cancelled", "message": PROPOSAL_OUTLIVED } });
+        let answer = judge(&asked(Level::ActFull), &[action("o", &outlived)], &[]);
+        assert_eq!(answer.rows.len(), 1, "its incident is over, it still counts");
+    }
+
+    #[test]
+    fn a_level_below_that_of_the_action_asks_and_one_below_approve_does_nothing() {
+        let scale =
+            action("s", &json!({ "spec": { "action": "ScaleDown" }, "status": { "state": "Proposed" } }));
+        let found = row(std::slice::from_ref(&scale), &[]);
+        assert_eq!((found.alone, found.asked), (0, 1), "ScaleDown runs alone at ActFull only");
+        let nothing = judge(&asked(Level::Recommend), &[scale], &[]);
+        assert_eq!(text(&nothing, &asked(Level::Recommend)), "At Recommend nothing would have been done.");
+    }
+}

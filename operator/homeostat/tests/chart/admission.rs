@@ -1,0 +1,104 @@
+//! The guards outside of the process: what the API server holds the service account, and people, to.
+
+use crate::render::{named, of_kind, render};
+use homeostat_execute::actions::{ALL, SYSTEM_NAMESPACES, chart_value};
+use serde_json::Value;
+
+const ENVELOPE: &str = "homeostat-envelope";
+
+fn expressions(policy: &Value) -> Vec<&str> {
+    let validations = policy["spec"]["validations"].as_array().unwrap();
+    validations.iter().map(|validation| validation["expression"].as_str().unwrap()).collect()
+}
+
+fn writes(set: &[&str]) -> String {
+    let objects = render(set);
+    let policy = named(&objects, "ValidatingAdmissionPolicy", ENVELOPE);
+    let found = expressions(policy).into_iter().find(|text| text.starts_with("variables.write in "));
+    found.expect("the envelope lists what may be written").to_owned()
+}
+
+#[test]
+fn each_policy_is_bound_denies_and_fails_closed() {
+    let objects = render(&[]);
+    let policies = of_kind(&objects, "ValidatingAdmissionPolicy");
+    assert_eq!(policies.len(), 2);
+    for policy in policies {
+        assert_eq!(policy["spec"]["failurePolicy"], "Fail");
+        let name = policy["metadata"]["name"].as_str().unwrap();
+        let binding = named(&objects, "ValidatingAdmissionPolicyBinding", name);
+        assert_eq!(binding["spec"]["policyName"], name);
+        assert_eq!(binding["spec"]["validationActions"], serde_json::json!(["Deny"]));
+    }
+    assert!(of_kind(&render(&["admission.enabled=false"]), "ValidatingAdmissionPolicy").is_empty());
+}
+
+#[test]
+fn the_envelope_is_for_our_identity_only_and_for_every_resource() {
+    let objects = render(&[]);
+    let spec = &named(&objects, "ValidatingAdmissionPolicy", ENVELOPE)["spec"];
+    let rule = &spec["matchConstraints"]["resourceRules"][0];
+    for part in ["apiGroups", "apiVersions", "operations"] {
+        assert_eq!(rule[part], serde_json::json!(["*"]), "{part}");
+    }
+    assert_eq!(rule["resources"], serde_json::json!(["*/*"]));
+    let whom = "request.userInfo.username == 'system:serviceaccount:homeostat-system:homeostat'";
+    assert_eq!(spec["matchConditions"][0]["expression"], whom);
+}
+
+#[test]
+fn an_action_that_is_off_may_not_write_even_with_more_rights() {
+    let default = writes(&[]);
+    assert!(default.contains("'/pods/eviction CREATE'") && default.contains("'apps/deployments UPDATE'"));
+    for absent in ["nodes", "scale", "batch", "resize", "'homeostat.dev/tenants UPDATE'", "secrets", "rbac"] {
+        assert!(!default.contains(absent), "{absent}: {default}");
+    }
+    for action in ALL.iter().filter(|action| action.changes_state()) {
+        let on = writes(&[&format!("actions.{}=true", chart_value(action.kind()))]);
+        for right in action.rights() {
+            for (verb, operation) in [("create", "CREATE"), ("patch", "UPDATE"), ("delete", "DELETE")] {
+                if right.verbs.contains(&verb) {
+                    let write = format!("'{}/{} {operation}'", right.api_group, right.resource);
+                    assert!(on.contains(&write), "{}: {write} is not in {on}", action.kind());
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn system_namespaces_are_as_closed_as_in_the_code_and_others_can_be() {
+    let objects = render(&[]);
+    let texts = expressions(named(&objects, "ValidatingAdmissionPolicy", ENVELOPE)).join("\n");
+    for namespace in SYSTEM_NAMESPACES.into_iter().chain(["homeostat-system"]) {
+        assert!(texts.contains(&format!("'{namespace}'")), "{namespace}");
+    }
+    assert!(!texts.contains("'shop'"));
+    let objects = render(&["admission.namespaces={shop}"]);
+    let texts = expressions(named(&objects, "ValidatingAdmissionPolicy", ENVELOPE)).join("\n");
+    assert!(texts.contains("variables.inNamespace in ['shop']"));
+}
+
+#[test]
+fn of_the_own_namespace_only_the_anchors_may_be_written() {
+    assert!(writes(&[]).contains("'/configmaps UPDATE'"));
+    assert!(!writes(&["audit.enabled=false"]).contains("configmaps"));
+    let objects = render(&[]);
+    let texts = expressions(named(&objects, "ValidatingAdmissionPolicy", ENVELOPE)).join("\n");
+    let only = "(variables.inNamespace == 'homeostat-system' && object.metadata.name == 'homeostat-audit')";
+    assert!(texts.contains(only), "{texts}");
+}
+
+#[test]
+fn only_a_person_with_the_verb_decides_in_the_own_name_on_what_waits() {
+    let objects = render(&[]);
+    let texts = expressions(named(&objects, "ValidatingAdmissionPolicy", "homeostat-approval")).join("\n");
+    for needed in [
+        "object.spec.approval.approvedBy == request.userInfo.username",
+        ".check('approve').allowed()",
+        "request.userInfo.username != 'system:serviceaccount:homeostat-system:homeostat'",
+        "oldObject.status.state == 'AwaitingApproval'",
+    ] {
+        assert!(texts.contains(needed), "{needed}: {texts}");
+    }
+}
