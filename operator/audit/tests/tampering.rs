@@ -82,7 +82,8 @@ fn rechain(lines: &mut [Line]) {
 fn tamper(random: &mut ChaCha8Rng, written: &Written, lines: &mut Vec<Line>) -> &'static str {
     let places = covered(written);
     let place = *places.choose(random).unwrap();
-    let other = *places.iter().filter(|other| **other != place).collect::<Vec<_>>().choose(random).unwrap();
+    let others: Vec<usize> = places.iter().copied().filter(|other| *other != place).collect();
+    let other = *others.choose(random).unwrap();
     match random.random_range(0..14) {
         0 => {
             entry(lines, place).facts.value.as_mut().unwrap()["tenant"] = json!("bank");
@@ -122,9 +123,7 @@ fn tamper(random: &mut ChaCha8Rng, written: &Written, lines: &mut Vec<Line>) -> 
             "drop"
         }
         8 => {
-            let moved = lines[other].clone();
-            lines[other] = lines[place].clone();
-            lines[place] = moved;
+            lines.swap(place, other);
             "reorder"
         }
         9 => {

@@ -87,6 +87,8 @@ pub(crate) fn input() -> GuardInput {
             undo_of: None,
             may_undo: false,
             needs_approval: None,
+            request: homeostat_knowledge::Request::default(),
+            digest: Name::from("what-is-asked"),
         },
         kill_switch: KillSwitch::Off,
         leads: true,
