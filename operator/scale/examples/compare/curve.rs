@@ -10,7 +10,8 @@ pub fn cost_at(curve: &[Outcome], violation_minutes: f64) -> Option<f64> {
     for low in curve.iter().filter(|point| point.violation_minutes <= violation_minutes + 1e-9) {
         take(low.replica_minutes);
         for high in curve.iter().filter(|point| point.violation_minutes > violation_minutes + 1e-9) {
-            let way = (violation_minutes - low.violation_minutes) / (high.violation_minutes - low.violation_minutes);
+            let way = (violation_minutes - low.violation_minutes)
+                / (high.violation_minutes - low.violation_minutes);
             take(low.replica_minutes + way * (high.replica_minutes - low.replica_minutes));
         }
     }

@@ -38,7 +38,9 @@ pub enum DataError {
     #[error("folder {0} holds no *.csv.gz; name one that does with DATA=folder")]
     Empty(PathBuf),
     /// A file cannot be used.
-    #[error("{0}: {1}; expected are the columns timestamp (seconds, at one step of at least 15 s, or 15 s) and value")]
+    #[error(
+        "{0}: {1}; expected are the columns timestamp (seconds, at one step of at least 15 s, or 15 s) and value"
+    )]
     File(PathBuf, String),
 }
 
@@ -48,7 +50,8 @@ pub fn folder(named: Option<PathBuf>) -> Result<PathBuf, DataError> {
         let data = PathBuf::from(std::env::var_os("HOMEOSTAT_DATA").filter(|data| !data.is_empty())?);
         Some(data)
     };
-    let folder = named.filter(|path| !path.as_os_str().is_empty()).or_else(variable).ok_or(DataError::NotNamed)?;
+    let folder =
+        named.filter(|path| !path.as_os_str().is_empty()).or_else(variable).ok_or(DataError::NotNamed)?;
     let inside = folder.join("workload");
     Ok(if inside.is_dir() { inside } else { folder })
 }
@@ -88,13 +91,15 @@ fn series(path: &Path) -> Result<Series, DataError> {
             let zoned = time.to_zoned(jiff::tz::TimeZone::UTC).map_err(|error| bad(error.to_string()))?;
             times.push(zoned.timestamp().as_millisecond() as f64 / 1_000.0);
         } else {
-            let number = |text: &str| text.parse::<f64>().map_err(|_| bad(format!("`{text}` is not a number")));
+            let number =
+                |text: &str| text.parse::<f64>().map_err(|_| bad(format!("`{text}` is not a number")));
             times.push(number(field(0))?);
             values.push(number(field(1))?);
         }
     }
     let first = times.first().copied().ok_or_else(|| bad("no row".to_owned()))?;
-    let (step, mut loads) = if requests { (1, per_second(&times)) } else { held(&times, values).map_err(bad)? };
+    let (step, mut loads) =
+        if requests { (1, per_second(&times)) } else { held(&times, values).map_err(bad)? };
     let peak = loads.iter().copied().fold(0.0, f64::max);
     if peak.is_nan() || peak <= 0.0 {
         return Err(bad("no load above 0".to_owned()));

@@ -29,8 +29,12 @@ fn noisy(level: f64, share: f64, step: usize, seconds: usize, seed: u64) -> Seri
 
 /// Violations when a load doubles without warning: HPA at each target beside ours with no more replicas before it.
 pub fn doubling(prices: &[f64], patience: f64) -> Value {
-    println!("\nload doubles without warning (5 to 10 replicas' worth after six flat hours; mean of five moments)");
-    println!("target  HPA replicas before  violation s | ours replicas before  violation s, look 15 s  look 5 s");
+    println!(
+        "\nload doubles without warning (5 to 10 replicas' worth after six flat hours; mean of five moments)"
+    );
+    println!(
+        "target  HPA replicas before  violation s | ours replicas before  violation s, look 15 s  look 5 s"
+    );
     let mut series: Vec<Series> = Vec::new();
     for delay in [0, 4, 7, 10, 13] {
         let mut one = noisy(5.0, 0.02, 1, BEFORE + delay + AFTER, 7 + delay as u64);
@@ -54,7 +58,8 @@ pub fn doubling(prices: &[f64], patience: f64) -> Value {
                 for (one, outlooks) in series.iter().zip(&outlooks[place]) {
                     let every = outlooks.every;
                     let (before, violated) = flat(one, &mut Ours::new(outlooks, *price, patience), every);
-                    let flat = simulate::run_every(&before, &mut Ours::new(outlooks, *price, patience), every, 0);
+                    let flat =
+                        simulate::run_every(&before, &mut Ours::new(outlooks, *price, patience), every, 0);
                     sums.0 += flat.replica_minutes / (BEFORE as f64 / 60.0);
                     sums.1 += violated;
                 }
@@ -96,7 +101,9 @@ pub fn doubling(prices: &[f64], patience: f64) -> Value {
 
 /// Changes per hour on flat noise, after the first two hours.
 pub fn oscillation(price: f64, patience: f64) -> Value {
-    println!("\nflat noisy load, changes per hour after the first two of 24 hours (price {price}, HPA at 70 %)");
+    println!(
+        "\nflat noisy load, changes per hour after the first two of 24 hours (price {price}, HPA at 70 %)"
+    );
     let mut rows = Vec::new();
     for (level, share) in [(8.0, 0.03), (8.0, 0.1), (8.6, 0.05), (3.5, 0.2), (14.2, 0.1)] {
         let series = noisy(level, share, 15, 24 * 3_600, 11);
@@ -110,7 +117,10 @@ pub fn oscillation(price: f64, patience: f64) -> Value {
         let ours = (hours(&mut Ours::new(&outlooks, price, patience)) - first) as f64 / 22.0;
         let first = simulate::run(&early, &mut Hpa::new(0.7)).changes;
         let hpa = (hours(&mut Hpa::new(0.7)) - first) as f64 / 22.0;
-        println!("  level {level:>4} replicas' worth, noise {:>3.0} %: {ours:.2} (HPA {hpa:.2})", share * 100.0);
+        println!(
+            "  level {level:>4} replicas' worth, noise {:>3.0} %: {ours:.2} (HPA {hpa:.2})",
+            share * 100.0
+        );
         rows.push(json!({ "level": level, "noise": share, "changesPerHour": ours, "hpa": hpa }));
     }
     json!(rows)
@@ -122,12 +132,19 @@ pub fn batch() -> Value {
     const ROUNDS: usize = 40;
     let policy = Policy { mode: Mode::Auto, max: MOST, ..Policy::default() };
     let mut random = ChaCha8Rng::seed_from_u64(3);
-    let mut load = |step: usize| (60.0 + 30.0 * (step as f64 / 900.0).sin() + 20.0 * random.random::<f64>()).max(0.0);
+    let mut load =
+        |step: usize| (60.0 + 30.0 * (step as f64 / 900.0).sin() + 20.0 * random.random::<f64>()).max(0.0);
     let mut first = State::new(&policy).expect("the shipped policy is valid");
     for step in 0..4_000 {
         let loads = [load(step)];
-        let seen =
-            Observations { loads: &loads, per_replica: 10.0, replicas: 9, expected: None, calendar: None, hurts: false };
+        let seen = Observations {
+            loads: &loads,
+            per_replica: 10.0,
+            replicas: 9,
+            expected: None,
+            calendar: None,
+            hurts: false,
+        };
         let mut cases = [Case { state: &mut first, seen, policy: &policy, owner: &Owner::Nobody }];
         decide_all(step as i64 * 15, &mut cases);
     }
@@ -141,7 +158,14 @@ pub fn batch() -> Value {
             .zip(&loads)
             .map(|(state, loads)| Case {
                 state,
-                seen: Observations { loads, per_replica: 10.0, replicas: 9, expected: None, calendar: None, hurts: false },
+                seen: Observations {
+                    loads,
+                    per_replica: 10.0,
+                    replicas: 9,
+                    expected: None,
+                    calendar: None,
+                    hurts: false,
+                },
                 policy: &policy,
                 owner: &Owner::Nobody,
             })

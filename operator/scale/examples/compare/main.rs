@@ -41,7 +41,8 @@ struct Arguments {
 
 /// Replica-minutes that a minute of violation is worth: the sweep of our one knob.
 fn prices() -> Vec<f64> {
-    (1..=22).map(|power| f64::from(1_u32 << power)).collect()
+    // Half octaves where violations are many, octaves where they are few.
+    (6..18).chain((18..=42).step_by(2)).map(|half| 2.0_f64.powf(f64::from(half) / 2.0).round()).collect()
 }
 
 fn main() -> std::process::ExitCode {
@@ -67,7 +68,9 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
         return Ok(());
     }
     let all: Vec<Compared> = series.into_iter().map(|series| compare(series, arguments.patience)).collect();
-    println!("\nat equal violations: points of the peers' curves, fewer replica-minutes, half the excess or less, median share");
+    println!(
+        "\nat equal violations: points of the peers' curves, fewer replica-minutes, half the excess or less, median share"
+    );
     for policy in ["hpa", "keda", "crane"] {
         let points = all.iter().flat_map(|one| &one.points).filter(|point| point.policy == policy);
         let (points, won, half, middle) = sum_up(points);
@@ -100,7 +103,10 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
     std::fs::create_dir_all(out)?;
     std::fs::write(out.join("result.json"), serde_json::to_vec_pretty(&result)?)?;
     std::fs::write(out.join("report.html"), report::html(&all))?;
-    println!("\n{:.0} s; wrote target/scale/result.json and target/scale/report.html", clock.elapsed().as_secs_f64());
+    println!(
+        "\n{:.0} s; wrote target/scale/result.json and target/scale/report.html",
+        clock.elapsed().as_secs_f64()
+    );
     Ok(())
 }
 
@@ -118,7 +124,13 @@ fn compare(series: Series, patience: f64) -> Compared {
         let make = prepare(&series);
         for target in peers::targets() {
             let peer = simulate::run(&series, make(f64::from(target) / 100.0).as_mut());
-            points.push(Point { policy, target, peer, ours: cost_at(&curve, peer.violation_minutes), oracle });
+            points.push(Point {
+                policy,
+                target,
+                peer,
+                ours: cost_at(&curve, peer.violation_minutes),
+                oracle,
+            });
         }
     }
     let (count, won, half, middle) = sum_up(points.iter());
@@ -153,7 +165,10 @@ fn split(series: &[Series]) {
     // A fixed shuffle: by a hash of the place.
     order.sort_by_key(|place| (*place as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 20);
     let half = series.len() / 2;
-    println!("chosen on: {}", order[..half].iter().map(|place| series[*place].name.as_str()).collect::<Vec<_>>().join(", "));
+    println!(
+        "chosen on: {}",
+        order[..half].iter().map(|place| series[*place].name.as_str()).collect::<Vec<_>>().join(", ")
+    );
     for patience in [0.0, 4.0, 8.0, 16.0, 64.0] {
         for (name, part) in [("chosen on", &order[..half]), ("held on", &order[half..])] {
             let mut points = Vec::new();
@@ -174,7 +189,9 @@ fn split(series: &[Series]) {
                 }
             }
             let (count, won, half, middle) = sum_up(points.iter());
-            println!("patience {patience:>4}, {name:<9}: {won} of {count} won, {half} by half, median {middle:.2}");
+            println!(
+                "patience {patience:>4}, {name:<9}: {won} of {count} won, {half} by half, median {middle:.2}"
+            );
         }
     }
 }

@@ -95,6 +95,7 @@ pub struct Ours<'a> {
 impl<'a> Ours<'a> {
     pub fn new(outlooks: &'a Outlooks, price: f64, patience: f64) -> Self {
         let how = Weighing { price, patience, min: 1, max: MOST };
+        Self { outlooks, choice: Choice::default(), how }
     }
 }
 
@@ -103,7 +104,9 @@ impl Policy for Ours<'_> {
         self.choice.charge(loads, self.how.price);
         match self.outlooks.at.get(seconds / self.outlooks.every - 1) {
             Some(Some(outlook)) => {
-                self.choice.choose(outlook, replicas as u32, START.div_ceil(self.outlooks.every), &self.how).replicas as usize
+                self.choice
+                    .choose(outlook, replicas as u32, START.div_ceil(self.outlooks.every), &self.how)
+                    .replicas as usize
             }
             _ => replicas,
         }

@@ -35,7 +35,11 @@ pub fn html(all: &[Compared]) -> String {
     page.push_str("<table><tr><th>series</th><th>points of peers</th><th>fewer replicas</th><th>half the excess</th><th>median share of their excess</th></tr>");
     for one in all {
         let (points, won, half, middle) = sum_up(one.points.iter());
-        let _ = write!(page, "<tr><td>{}</td><td>{points}</td><td>{won}</td><td>{half}</td><td>{middle:.2}</td></tr>", one.series.name);
+        let _ = write!(
+            page,
+            "<tr><td>{}</td><td>{points}</td><td>{won}</td><td>{half}</td><td>{middle:.2}</td></tr>",
+            one.series.name
+        );
     }
     page.push_str("</table><p>");
     for policy in ["homeostat", "hpa", "keda", "crane"] {
@@ -70,26 +74,56 @@ fn plot(page: &mut String, one: &Compared) {
     }
     for tick in ticks {
         let at = x(tick);
-        let _ = write!(page, "<line x1=\"{at:.1}\" x2=\"{at:.1}\" y1=\"15\" y2=\"{:.1}\" stroke=\"var(--faint)\"/><text x=\"{at:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{tick}</text>", HEIGHT - 30.0, HEIGHT - 16.0);
+        let _ = write!(
+            page,
+            "<line x1=\"{at:.1}\" x2=\"{at:.1}\" y1=\"15\" y2=\"{:.1}\" stroke=\"var(--faint)\"/><text x=\"{at:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{tick}</text>",
+            HEIGHT - 30.0,
+            HEIGHT - 16.0
+        );
     }
     for part in 0..=4 {
         let value = low + (high - low) * f64::from(part) / 4.0;
         let at = y(value);
-        let _ = write!(page, "<line x1=\"{EDGE}\" x2=\"{:.1}\" y1=\"{at:.1}\" y2=\"{at:.1}\" stroke=\"var(--faint)\"/><text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{:.1}k</text>", WIDTH - 10.0, EDGE - 4.0, at + 4.0, value / 1_000.0);
+        let _ = write!(
+            page,
+            "<line x1=\"{EDGE}\" x2=\"{:.1}\" y1=\"{at:.1}\" y2=\"{at:.1}\" stroke=\"var(--faint)\"/><text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{:.1}k</text>",
+            WIDTH - 10.0,
+            EDGE - 4.0,
+            at + 4.0,
+            value / 1_000.0
+        );
     }
-    let _ = write!(page, "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"middle\">violation minutes (log)</text><text x=\"4\" y=\"11\">excess replica-minutes</text>", WIDTH / 2.0, HEIGHT - 3.0);
+    let _ = write!(
+        page,
+        "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"middle\">violation minutes (log)</text><text x=\"4\" y=\"11\">excess replica-minutes</text>",
+        WIDTH / 2.0,
+        HEIGHT - 3.0
+    );
     let mut lines: Vec<(&str, Vec<(f64, f64)>)> = Vec::new();
-    let seen = one.ours.iter().filter(|(_, outcome)| outcome.violation_minutes <= most && excess(outcome) <= high && excess(outcome) >= low);
-    lines.push(("homeostat", seen.map(|(_, outcome)| (outcome.violation_minutes, excess(outcome))).collect()));
+    let seen = one.ours.iter().filter(|(_, outcome)| {
+        outcome.violation_minutes <= most && excess(outcome) <= high && excess(outcome) >= low
+    });
+    lines
+        .push(("homeostat", seen.map(|(_, outcome)| (outcome.violation_minutes, excess(outcome))).collect()));
     for policy in ["hpa", "keda", "crane"] {
         let mine = one.points.iter().filter(|point| point.policy == policy);
         lines.push((policy, mine.map(|point| (point.peer.violation_minutes, excess(&point.peer))).collect()));
     }
     for (policy, points) in lines {
-        let path: Vec<String> = points.iter().map(|(minutes, value)| format!("{:.1},{:.1}", x(*minutes), y(*value))).collect();
-        let _ = write!(page, "<polyline points=\"{}\" fill=\"none\" stroke=\"var(--{policy})\" stroke-width=\"1.5\"/>", path.join(" "));
+        let path: Vec<String> =
+            points.iter().map(|(minutes, value)| format!("{:.1},{:.1}", x(*minutes), y(*value))).collect();
+        let _ = write!(
+            page,
+            "<polyline points=\"{}\" fill=\"none\" stroke=\"var(--{policy})\" stroke-width=\"1.5\"/>",
+            path.join(" ")
+        );
         for (minutes, value) in points {
-            let _ = write!(page, "<circle cx=\"{:.1}\" cy=\"{:.1}\" r=\"3\" fill=\"var(--{policy})\"><title>{policy}: {minutes:.1} violation minutes, {value:.0} excess replica-minutes</title></circle>", x(minutes), y(value));
+            let _ = write!(
+                page,
+                "<circle cx=\"{:.1}\" cy=\"{:.1}\" r=\"3\" fill=\"var(--{policy})\"><title>{policy}: {minutes:.1} violation minutes, {value:.0} excess replica-minutes</title></circle>",
+                x(minutes),
+                y(value)
+            );
         }
     }
     page.push_str("</svg></figure>");

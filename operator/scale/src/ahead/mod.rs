@@ -53,14 +53,21 @@ pub fn before_limit(history: &History<'_>, limit: f64, moment: &Moment) -> Comin
         return Coming { earliest: None, advice: Advice::Nothing, reason };
     };
     let (advice, why) = weigh(earliest, moment);
-    Coming { earliest: Some(earliest), advice, reason: format!("reached in {earliest:.0} s at the earliest; {why}; {reason}") }
+    Coming {
+        earliest: Some(earliest),
+        advice,
+        reason: format!("reached in {earliest:.0} s at the earliest; {why}; {reason}"),
+    }
 }
 
 /// Whether a fault that came at these times, in seconds and in order, comes back regularly; `now` is on the same clock.
 pub fn before_recurrence(faults: &[i64], now: i64, moment: &Moment) -> Coming {
     let nothing = |reason: String| Coming { earliest: None, advice: Advice::Nothing, reason };
-    let mut gaps: Vec<f64> =
-        faults.windows(2).map(|pair| pair[1].saturating_sub(pair[0]) as f64).filter(|gap| *gap > 0.0).collect();
+    let mut gaps: Vec<f64> = faults
+        .windows(2)
+        .map(|pair| pair[1].saturating_sub(pair[0]) as f64)
+        .filter(|gap| *gap > 0.0)
+        .collect();
     if gaps.len() + 1 < FEW {
         return nothing(format!("{} faults are too few to be regular, {FEW} are needed", faults.len()));
     }
@@ -83,7 +90,11 @@ pub fn before_recurrence(faults: &[i64], now: i64, moment: &Moment) -> Coming {
     Coming {
         earliest: Some(earliest.max(0.0)),
         advice,
-        reason: format!("came {} times, every {median:.0} s; the next in {:.0} s; {why}", faults.len(), earliest.max(0.0)),
+        reason: format!(
+            "came {} times, every {median:.0} s; the next in {:.0} s; {why}",
+            faults.len(),
+            earliest.max(0.0)
+        ),
     }
 }
 
@@ -136,7 +147,10 @@ mod tests {
         let nightly: Vec<i64> = (0..6).map(|day| day * 86_400 + day % 2 * 60).collect();
         let said = before_recurrence(&nightly, 5 * 86_400 + 83_000, &Moment { within: 7_200.0, ..QUIET });
         assert!(said.advice == Advice::Act && said.reason.contains("6 times"), "{said:?}");
-        assert_eq!(before_recurrence(&nightly, 5 * 86_400 + 1_000, &Moment { within: 7_200.0, ..QUIET }).advice, Advice::Nothing);
+        assert_eq!(
+            before_recurrence(&nightly, 5 * 86_400 + 1_000, &Moment { within: 7_200.0, ..QUIET }).advice,
+            Advice::Nothing
+        );
         assert_eq!(before_recurrence(&[0, 50, 900, 1_000, 9_000], 9_100, &QUIET).advice, Advice::Nothing);
         assert!(before_recurrence(&[1, 2], 3, &QUIET).reason.contains("too few"));
         let over = before_recurrence(&nightly, 30 * 86_400, &QUIET);

@@ -59,11 +59,20 @@ impl Capacity {
     /// Takes a step: load per ready replica, requests, and how many of them were outside of the objective.
     pub fn observe(&mut self, per_replica: f64, requests: f64, outside: f64) -> Result<(), CapacityError> {
         let check = |field, value: f64, good: bool, limit| {
-            if value.is_finite() && good { Ok(()) } else { Err(CapacityError::Sample { field, value, limit }) }
+            if value.is_finite() && good {
+                Ok(())
+            } else {
+                Err(CapacityError::Sample { field, value, limit })
+            }
         };
         check("load per replica", per_replica, per_replica > 0.0, "above 0")?;
         check("requests", requests, requests >= 0.0, "not negative")?;
-        check("requests outside of the objective", outside, (0.0..=requests).contains(&outside), "at most all")?;
+        check(
+            "requests outside of the objective",
+            outside,
+            (0.0..=requests).contains(&outside),
+            "at most all",
+        )?;
         let bin = &mut self.bins[bin(per_replica)];
         bin.0 += requests;
         bin.1 += outside;
@@ -83,7 +92,10 @@ impl Capacity {
             }
             if outside / requests > self.allowed {
                 // The lower edge of what was too much.
-                return Some(PerReplica { load: carried.map_or(edge(bin), |carried: f64| carried.min(edge(bin))), bounded: true });
+                return Some(PerReplica {
+                    load: carried.map_or(edge(bin), |carried: f64| carried.min(edge(bin))),
+                    bounded: true,
+                });
             }
             carried = Some(edge(bin + 1));
         }

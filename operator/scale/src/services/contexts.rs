@@ -50,7 +50,11 @@ pub fn keys(now: &Features) -> Keys {
     let hour_mean = place(now.means[1], 1.0);
     [
         [pack(&[last(1.0)]), pack(&[last(3.0), five]), pack(&[last(3.0), five, place(now.highest[2], 0.5)])],
-        [pack(&[last(2.0)]), pack(&[last(2.0), change]), pack(&[last(2.0), change, place(now.highest[0], 1.0)])],
+        [
+            pack(&[last(2.0)]),
+            pack(&[last(2.0), change]),
+            pack(&[last(2.0), change, place(now.highest[0], 1.0)]),
+        ],
         [pack(&[yesterday]), pack(&[yesterday, last(1.0)]), pack(&[yesterday, last(1.0), five])],
         [pack(&[expected(1.0)]), pack(&[expected(2.0)]), pack(&[expected(2.0), last(1.0)])],
         [pack(&[now.hour]), pack(&[now.hour, last(1.0)]), pack(&[now.hour, last(1.0), five])],

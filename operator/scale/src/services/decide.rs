@@ -113,7 +113,13 @@ pub struct Decision {
 
 /// Decides one workload's size at `now`, in seconds since 1970. Pure: the same input gives the same answer. The policy
 /// must be valid and the one that the state was made for, as far as steps and bounds go.
-pub fn decide(now: i64, state: &mut State, seen: &Observations<'_>, policy: &Policy, owner: &Owner) -> Decision {
+pub fn decide(
+    now: i64,
+    state: &mut State,
+    seen: &Observations<'_>,
+    policy: &Policy,
+    owner: &Owner,
+) -> Decision {
     let mut limits = Vec::new();
     let loads = in_replicas(seen);
     let forecast = expected(seen);
@@ -217,13 +223,19 @@ fn silent(now: i64, state: &State, seen: &Observations<'_>, policy: &Policy) -> 
     } else {
         "no value is usable: each must be finite and not negative, and the load per replica positive"
     };
-    let since = silence.map_or_else(|| "nothing was seen yet".to_owned(), |silence| format!("for {silence} s"));
+    let since =
+        silence.map_or_else(|| "nothing was seen yet".to_owned(), |silence| format!("for {silence} s"));
     match policy.fallback {
         Some(fallback) if silence.is_none_or(|silence| silence >= i64::from(fallback.after_seconds)) => {
             let replicas = fallback.replicas.max(1);
-            (replicas, format!("{why}, {since}: the declared fallback of {replicas} replicas; check the source"))
+            (
+                replicas,
+                format!("{why}, {since}: the declared fallback of {replicas} replicas; check the source"),
+            )
         }
-        _ => (kept, format!("{why}, {since}: the last safe size of {kept} replicas is kept; check the source")),
+        _ => {
+            (kept, format!("{why}, {since}: the last safe size of {kept} replicas is kept; check the source"))
+        }
     }
 }
 

@@ -125,7 +125,8 @@ impl Recent {
         let minute = steps_a_minute.max(1) as usize;
         let last = f64::from(*self.highest.back()?);
         let before = self.highest.iter().rev().nth(1).map_or(last, |value| f64::from(*value));
-        let most = |steps: usize| f64::from(self.highest.iter().rev().take(steps).copied().fold(0.0, f32::max));
+        let most =
+            |steps: usize| f64::from(self.highest.iter().rev().take(steps).copied().fold(0.0, f32::max));
         let mean = |steps: usize| {
             let count = steps.min(self.means.len()).max(1);
             f64::from(self.means.iter().rev().take(count).sum::<f32>()) / count as f64
@@ -141,7 +142,10 @@ impl Recent {
                 f64::from(self.minutes.range(range).map(|minute| minute.1).sum::<f32>() / count)
             };
             let ahead = level(at..(at + 3).min(self.minutes.len()));
-            (f64::from(around.map(|minute| minute.0).fold(0.0, f32::max)), ahead - level(at - 5..at) + means[0])
+            (
+                f64::from(around.map(|minute| minute.0).fold(0.0, f32::max)),
+                ahead - level(at - 5..at) + means[0],
+            )
         });
         let bases = [
             last,

@@ -109,7 +109,9 @@ impl Default for Policy {
 #[derive(Clone, Debug, thiserror::Error, PartialEq)]
 pub enum PolicyError {
     /// The bounds contradict.
-    #[error("replicas.min is {min} and replicas.max is {max}: min must not exceed max, and max must be at least 1")]
+    #[error(
+        "replicas.min is {min} and replicas.max is {max}: min must not exceed max, and max must be at least 1"
+    )]
     Bounds {
         /// Fewest.
         min: u32,
@@ -117,7 +119,9 @@ pub enum PolicyError {
         max: u32,
     },
     /// The fallback is outside of the bounds.
-    #[error("fallback.replicas is {replicas}, it must lie within replicas.min {min} and replicas.max {max} and not be 0")]
+    #[error(
+        "fallback.replicas is {replicas}, it must lie within replicas.min {min} and replicas.max {max} and not be 0"
+    )]
     Fallback {
         /// Given.
         replicas: u32,
@@ -150,7 +154,11 @@ impl Policy {
             return Err(PolicyError::Fallback { replicas, min: self.min, max: self.max });
         }
         let check = |field, value: f64, low: f64, high: f64, limit| {
-            if (low..=high).contains(&value) { Ok(()) } else { Err(PolicyError::Range { field, value, limit }) }
+            if (low..=high).contains(&value) {
+                Ok(())
+            } else {
+                Err(PolicyError::Range { field, value, limit })
+            }
         };
         check("price", self.price, 1.0, 1e9, "1 to 1,000,000,000 replica-minutes")?;
         check("patience_minutes", self.patience_minutes, 0.0, 1e6, "0 to 1,000,000 replica-minutes")?;

@@ -13,7 +13,13 @@ fn auto() -> Policy {
 }
 
 /// Feeds loads one step after another, doing what is decided; returns the decisions.
-fn follow(state: &mut State, policy: &Policy, start: i64, loads: &[f64], replicas: &mut u32) -> Vec<Decision> {
+fn follow(
+    state: &mut State,
+    policy: &Policy,
+    start: i64,
+    loads: &[f64],
+    replicas: &mut u32,
+) -> Vec<Decision> {
     let one = |(step, load): (usize, &f64)| {
         let at = start + 15 * step as i64;
         let decision = decide(at, state, &seen(&[*load], *replicas), policy, &Owner::Nobody);
@@ -48,7 +54,9 @@ fn a_doubled_load_is_answered_at_the_first_look() {
 fn flat_noise_does_not_make_it_oscillate() {
     let policy = auto();
     let mut state = State::new(&policy).unwrap();
-    let noise = |step: u64| (step.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407) >> 33) % 1_000;
+    let noise = |step: u64| {
+        (step.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407) >> 33) % 1_000
+    };
     let loads: Vec<f64> = (0..240 * 8).map(|step| 80.0 + noise(step * step) as f64 / 100.0).collect();
     let mut replicas = 12;
     let said = follow(&mut state, &policy, NOW, &loads, &mut replicas);
@@ -82,11 +90,7 @@ fn a_forecast_raises_before_the_load_comes() {
 
 #[test]
 fn a_silent_source_keeps_the_last_safe_size_then_the_fallback_and_never_zero() {
-    let policy = Policy {
-        min: 0,
-        fallback: Some(Fallback { after_seconds: 1_800, replicas: 9 }),
-        ..auto()
-    };
+    let policy = Policy { min: 0, fallback: Some(Fallback { after_seconds: 1_800, replicas: 9 }), ..auto() };
     let mut state = State::new(&policy).unwrap();
     let mut replicas = 6;
     follow(&mut state, &policy, NOW, &[42.0; 100], &mut replicas);
@@ -127,7 +131,10 @@ fn the_owner_is_respected() {
     assert!(refused.reason.contains("HorizontalPodAutoscaler web") && refused.reason.contains("DriveBounds"));
     let drives = Policy { when_owned: WhenOwned::DriveBounds, ..policy };
     let driven = ask(&drives, &hpa);
-    assert!(matches!(driven.effect, Effect::DriveBounds { min, max: 20 } if min == driven.replicas), "{driven:?}");
+    assert!(
+        matches!(driven.effect, Effect::DriveBounds { min, max: 20 } if min == driven.replicas),
+        "{driven:?}"
+    );
     let keda = ask(&drives, &Owner::Keda { name: "queue".to_owned() });
     assert!(keda.effect == Effect::Refuse && keda.reason.contains("ScaledObject queue"));
     let vpa = |acts| ask(&policy, &Owner::Vpa { name: "web".to_owned(), acts }).effect;
@@ -140,11 +147,10 @@ fn the_mode_says_what_is_done() {
         let policy = Policy { mode, ..auto() };
         decide(NOW, &mut State::new(&policy).unwrap(), &seen(&[60.0], 3), &policy, &Owner::Nobody).effect
     };
-    assert_eq!([done(Mode::Observe), done(Mode::Recommend), done(Mode::Auto)], [
-        Effect::Note,
-        Effect::Recommend,
-        Effect::Scale
-    ]);
+    assert_eq!(
+        [done(Mode::Observe), done(Mode::Recommend), done(Mode::Auto)],
+        [Effect::Note, Effect::Recommend, Effect::Scale]
+    );
 }
 
 #[test]
@@ -187,7 +193,8 @@ fn a_restart_changes_nothing() {
     follow(&mut state, &policy, NOW, &loads, &mut replicas);
     let stored = serde_json::to_string(&state).unwrap();
     let mut restored: State = serde_json::from_str(&stored).unwrap();
-    let again = |state: &mut State| decide(NOW + 9_000, state, &seen(&[66.0], replicas), &policy, &Owner::Nobody);
+    let again =
+        |state: &mut State| decide(NOW + 9_000, state, &seen(&[66.0], replicas), &policy, &Owner::Nobody);
     assert_eq!(again(&mut restored), again(&mut state));
 }
 

@@ -114,7 +114,11 @@ impl Sizing {
             }
         }
         let check = |field, value: f64, low: f64, high: f64, limit| {
-            if (low..=high).contains(&value) { Ok(()) } else { Err(SizingError::Setting { field, value, limit }) }
+            if (low..=high).contains(&value) {
+                Ok(())
+            } else {
+                Err(SizingError::Setting { field, value, limit })
+            }
         };
         check("percentile", self.percentile, 0.5, 1.0, "0.5 to 1")?;
         check("margin", self.margin, 0.0, 4.0, "0 to 4")?;
@@ -128,7 +132,8 @@ pub fn right_size(runs: &[Usage], how: &Sizing) -> Result<Size, SizingError> {
     how.validate()?;
     let runs = &runs[runs.len().saturating_sub(RUNS)..];
     let usable = |value: f64| value.is_finite() && value >= 0.0;
-    let column = |of: fn(&Usage) -> f64| -> Vec<f64> { runs.iter().map(of).filter(|value| usable(*value)).collect() };
+    let column =
+        |of: fn(&Usage) -> f64| -> Vec<f64> { runs.iter().map(of).filter(|value| usable(*value)).collect() };
     let (cpus, memories) = (column(|run| run.cpu), column(|run| run.memory));
     let known = cpus.len().min(memories.len());
     let (mut cpu, mut memory) = how.unknown;
@@ -269,7 +274,10 @@ mod tests {
     fn bounds_hold_and_contradictions_are_named() {
         let tight = Sizing { memory: Range { min: MI, max: 100.0 * MI }, ..Sizing::default() };
         let size = right_size(&runs(&[300.0; 40]), &tight).unwrap();
-        assert!(size.bounded && size.memory <= 100.0 * MI && size.reason.contains("raise its max"), "{size:?}");
+        assert!(
+            size.bounded && size.memory <= 100.0 * MI && size.reason.contains("raise its max"),
+            "{size:?}"
+        );
         let bad = Sizing { cpu: Range { min: 2.0, max: 1.0 }, ..Sizing::default() };
         assert!(right_size(&[], &bad).unwrap_err().to_string().contains("resources.cpu"));
         let odd = Sizing { percentile: 3.0, ..Sizing::default() };
