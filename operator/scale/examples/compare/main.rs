@@ -41,7 +41,8 @@ struct Arguments {
 
 /// Replica-minutes that a minute of violation is worth: the sweep of our one knob.
 fn prices() -> Vec<f64> {
-    (1..=22).map(|power| f64::from(1_u32 << power)).collect()
+    // Half octaves where violations are many, octaves where they are few.
+    (6..18).chain((18..=42).step_by(2)).map(|half| 2.0_f64.powf(f64::from(half) / 2.0).round()).collect()
 }
 
 fn main() -> std::process::ExitCode {

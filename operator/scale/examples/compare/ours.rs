@@ -95,6 +95,7 @@ pub struct Ours<'a> {
 impl<'a> Ours<'a> {
     pub fn new(outlooks: &'a Outlooks, price: f64, patience: f64) -> Self {
         let how = Weighing { price, patience, min: 1, max: MOST };
+        Self { outlooks, choice: Choice::default(), how }
     }
 }
 

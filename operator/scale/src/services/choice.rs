@@ -44,6 +44,7 @@ struct Shadow {
 /// Follows all rules and chooses. Small; can be stored and restored.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Choice {
+    /// Each rule in two ways: `2 * rule` and `2 * rule + 1`.
     shadows: Vec<Shadow>,
     leader: usize,
     follower: Follower,
@@ -63,7 +64,11 @@ pub struct Chosen {
 impl Default for Choice {
     fn default() -> Self {
         // The mixture leads until another has proved better.
-        Self { shadows: vec![Shadow::default(); RULES], leader: RULES - 1, follower: Follower::default() }
+        Self {
+            shadows: vec![Shadow::default(); 2 * RULES],
+            leader: 2 * RULES - 1,
+            follower: Follower::default(),
+        }
     }
 }
 
@@ -82,11 +87,14 @@ impl Choice {
 
     /// Chooses for the next step; `current` replicas exist, ready or starting, and a new one is ready after `lead` steps.
     pub fn choose(&mut self, outlook: &Outlook, current: u32, lead: usize, how: &Weighing) -> Chosen {
-        for (rule, shadow) in self.shadows.iter_mut().enumerate() {
+        // Each rule twice: going down by what holds until a new replica would be ready, and by what holds then. The first
+        // is right for peaks that last, the second for noise that no start can follow.
+        let wishes: Vec<Wish<'_>> = (0..2 * RULES).map(|way| Wish::of(outlook, way, how)).collect();
+        for (shadow, wish) in self.shadows.iter_mut().zip(&wishes) {
             if shadow.totals.is_empty() {
                 shadow.follower.replicas = current;
             }
-            shadow.follower.follow(outlook, rule, how);
+            shadow.follower.follow(wish, how);
             if shadow.totals.len() > lead {
                 shadow.totals.pop_front();
             }
@@ -99,33 +107,50 @@ impl Choice {
         if current != self.follower.replicas {
             self.follower = Follower { replicas: current, promised: 0.0 };
         }
-        self.follower.follow(outlook, self.leader, how);
+        self.follower.follow(&wishes[self.leader], how);
         let level = levels::of(f64::from(self.follower.replicas)).min(outlook.levels - 1);
+        let rule = self.leader / 2;
         Chosen {
             replicas: self.follower.replicas,
-            rule: self.leader,
-            chance: f64::from(outlook.then[self.leader * outlook.levels + level]),
+            rule,
+            chance: f64::from(outlook.then[rule * outlook.levels + level]),
         }
+    }
+}
+
+/// What a rule wants of the next step.
+struct Wish<'a> {
+    /// At least so many.
+    up: u32,
+    /// At most so many, and what that costs.
+    down: (u32, f64),
+    /// Chances that decide the way down.
+    chances: &'a [f32],
+}
+
+impl<'a> Wish<'a> {
+    /// Rule `way / 2`, going down in the first or the second way.
+    fn of(outlook: &'a Outlook, way: usize, how: &Weighing) -> Self {
+        let from = way / 2 * outlook.levels;
+        let row = |curves: &'a [f32]| &curves[from..from + outlook.levels];
+        let then = row(&outlook.then);
+        let chances = if way % 2 == 0 { row(&outlook.until) } else { then };
+        Self { up: best(then, how).0, down: best(chances, how), chances }
     }
 }
 
 impl Follower {
     /// Moves to what a rule wants.
-    fn follow(&mut self, outlook: &Outlook, rule: usize, how: &Weighing) {
-        let row = |curves: &Vec<f32>| {
-            let from = rule * outlook.levels;
-            from..(from + outlook.levels).min(curves.len())
-        };
-        let (then, until) = (&outlook.then[row(&outlook.then)], &outlook.until[row(&outlook.until)]);
-        let (up, _) = best(then, how);
-        let (down, least) = best(until, how);
-        if up > self.replicas {
-            *self = Self { replicas: up, promised: 0.0 };
-        } else if down.max(up) < self.replicas {
-            let level = levels::of(f64::from(self.replicas)).min(until.len() - 1);
-            self.promised += f64::from(self.replicas) + how.price * f64::from(until[level]) - least;
+    fn follow(&mut self, wish: &Wish<'_>, how: &Weighing) {
+        let down = wish.down.0.max(wish.up);
+        if wish.up > self.replicas {
+            *self = Self { replicas: wish.up, promised: 0.0 };
+        } else if down < self.replicas {
+            let level = levels::of(f64::from(self.replicas)).min(wish.chances.len() - 1);
+            self.promised +=
+                f64::from(self.replicas) + how.price * f64::from(wish.chances[level]) - wish.down.1;
             if self.promised > how.patience {
-                *self = Self { replicas: down.max(up), promised: 0.0 };
+                *self = Self { replicas: down, promised: 0.0 };
             }
         } else {
             self.promised = 0.0;

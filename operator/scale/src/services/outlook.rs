@@ -182,10 +182,11 @@ impl Learner {
         let levels = self.levels;
         let described = CHAINS * DEPTH * levels;
         let mut voices = vec![0.0_f32; VOICES * levels];
+        let logarithms: Vec<f64> = (0..levels).map(|level| f64::from(levels::replicas(level)).ln()).collect();
         for ((ratios, base), row) in
             learnt.ratios.iter().zip(now.bases).zip(voices[described..].chunks_mut(levels))
         {
-            ratios.exceedance(base, row);
+            ratios.exceedance(base, &logarithms, row);
         }
         let root = mixed(&learnt.records[CHAINS * DEPTH..], &voices[described..], levels);
         learnt.contexts.exceedance(keys, &root, &mut voices[..described]);
