@@ -9,7 +9,6 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use homeostat_models::cause::{self, Case, CauseConfig, Log, Measure, Series, Span, Template, Window};
-use homeostat_models::logs::{Miner, MinerConfig, Severity};
 
 use super::data::{self, Error};
 
@@ -45,10 +44,7 @@ impl Names {
 struct Day {
     services: Names,
     operations: Names,
-    miner: Option<Miner>,
-    /// Place of a miner's template in `templates`.
-    mined: BTreeMap<u64, usize>,
-    templates: Vec<Template>,
+    templates: Names,
     traces: Names,
     ids: Names,
     calls: Vec<(usize, usize)>,
@@ -183,22 +179,10 @@ impl Day {
         for (at, name) in at.iter_mut().zip(["TimeUnixNano", "PodName", "TraceID", "SpanID", "Log"]) {
             *at = column(path, &header, name)?;
         }
-        if self.miner.is_none() {
-            self.miner = Miner::new(MinerConfig::default()).ok();
-        }
-        let Some(miner) = &mut self.miner else { return Ok(()) };
         for row in &rows {
-            let mined = miner.push(row[at[4]].as_bytes());
-            let template = *self.mined.entry(mined.id).or_insert_with(|| {
-                // The text of the first line: what later lines make of it is not known yet.
-                let text = miner.template(mined.id).unwrap_or_default();
-                let error = mined.severity.is_some_and(|severity| severity >= Severity::Error);
-                self.templates.push(Template { text, error });
-                self.templates.len() - 1
-            });
             self.logs.push(Log {
                 entity: self.services.of(service(&row[at[1]])),
-                template,
+                template: self.templates.of(&masked(&row[at[4]])),
                 count: 1,
                 span: Some((self.traces.of(&row[at[2]]) as u64, self.ids.of(&row[at[3]]) as u64)),
                 at: row[at[0]].parse::<f64>().unwrap_or(f64::NAN) / 1e9,
@@ -242,10 +226,14 @@ impl Day {
                 }
             }
         }
+        let template = |text: &String| Template {
+            text: text.clone(),
+            error: text.starts_with("ERROR") || text.starts_with("FATAL"),
+        };
         Case {
             entities: self.services.list.clone(),
             operations: self.operations.list.clone(),
-            templates: self.templates.clone(),
+            templates: self.templates.list.iter().map(template).collect(),
             calls: self.calls.clone(),
             baseline: self.quiet(injected),
             suspect,
@@ -284,6 +272,30 @@ fn service(pod: &str) -> &str {
         (Some(_), Some(at)) => &pod[..at],
         _ => pod,
     }
+}
+
+/// A line without its time and ids, and with what varies masked: words with digits, and what stands in brackets.
+fn masked(line: &str) -> String {
+    let mut words = line.split_whitespace().peekable();
+    let mut kept: Vec<String> = Vec::new();
+    while let Some(word) = words.next() {
+        match word {
+            "TraceID:" | "SpanID:" => {
+                words.next();
+            }
+            _ if kept.is_empty()
+                && word.contains(':')
+                && word.starts_with(|first: char| first.is_ascii_digit()) => {}
+            // The place in the code that wrote the line.
+            _ if kept.len() == 1 => kept.push(word.to_owned()),
+            _ if word.chars().any(|letter| letter.is_ascii_digit()) => kept.push("<*>".to_owned()),
+            _ => kept.push(word.to_owned()),
+        }
+        if kept.len() >= 2 {
+            break;
+        }
+    }
+    kept.join(" ")
 }
 
 /// Seconds of a text time in UTC.
