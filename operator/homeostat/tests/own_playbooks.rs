@@ -29,7 +29,7 @@ fn applied(name: &str, generation: i64, action: &str) -> Observation {
 #[test]
 fn people_s_playbooks_are_over_the_shipped_ones_until_they_go() {
     let mut kernel = Kernel::new(shipped(), Box::new(SeededIds::new(1)), "homeostat-system".into());
-    let mut step = |kernel: &mut Kernel, batch: &[Observation]| {
+    let step = |kernel: &mut Kernel, batch: &[Observation]| {
         kernel.step(batch, Timestamp::UNIX_EPOCH, true);
         let versions: Vec<(String, i64)> = kernel
             .playbooks()
