@@ -169,25 +169,24 @@ fn split(series: &[Series]) {
         "chosen on: {}",
         order[..half].iter().map(|place| series[*place].name.as_str()).collect::<Vec<_>>().join(", ")
     );
-    for patience in [0.0, 4.0, 8.0, 16.0, 64.0] {
-        for (name, part) in [("chosen on", &order[..half]), ("held on", &order[half..])] {
-            let mut points = Vec::new();
-            for series in part.iter().map(|place| &series[*place]) {
-                let outlooks = ours::learn(series, SYNC);
-                let run = |price| simulate::run(series, &mut ours::Ours::new(&outlooks, price, patience));
-                let curve: Vec<Outcome> = prices().into_iter().map(run).collect();
-                let oracle = simulate::oracle(series);
-                for target in peers::targets() {
-                    let peer = simulate::run(series, &mut peers::hpa::Hpa::new(f64::from(target) / 100.0));
-                    points.push(Point {
-                        policy: "hpa",
-                        target,
-                        peer,
-                        ours: cost_at(&curve, peer.violation_minutes),
-                        oracle,
-                    });
-                }
+    const PATIENCES: [f64; 3] = [0.0, 8.0, 32.0];
+    // Points by patience and half.
+    let mut points: Vec<[Vec<Point>; 2]> = PATIENCES.iter().map(|_| [Vec::new(), Vec::new()]).collect();
+    for (rank, series) in order.iter().map(|place| &series[*place]).enumerate() {
+        let outlooks = ours::learn(series, SYNC);
+        let oracle = simulate::oracle(series);
+        for (patience, halves) in PATIENCES.iter().zip(&mut points) {
+            let run = |price| simulate::run(series, &mut ours::Ours::new(&outlooks, price, *patience));
+            let curve: Vec<Outcome> = prices().into_iter().map(run).collect();
+            for target in peers::targets() {
+                let peer = simulate::run(series, &mut peers::hpa::Hpa::new(f64::from(target) / 100.0));
+                let ours = cost_at(&curve, peer.violation_minutes);
+                halves[usize::from(rank >= half)].push(Point { policy: "hpa", target, peer, ours, oracle });
             }
+        }
+    }
+    for (patience, halves) in PATIENCES.iter().zip(&points) {
+        for (name, points) in ["chosen on", "held on"].into_iter().zip(halves) {
             let (count, won, half, middle) = sum_up(points.iter());
             println!(
                 "patience {patience:>4}, {name:<9}: {won} of {count} won, {half} by half, median {middle:.2}"

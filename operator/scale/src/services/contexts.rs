@@ -9,6 +9,7 @@ use super::features::Features;
 use super::levels::place;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 /// Chains, and descriptions in each.
 pub const CHAINS: usize = 7;
@@ -72,10 +73,12 @@ impl Contexts {
     /// Takes what came after a moment: shares of time per level.
     pub fn add(&mut self, keys: &Keys, came: &[(usize, f32)], levels: usize) {
         for (table, key) in self.tables.iter_mut().zip(keys.iter().flatten()) {
-            if !table.contains_key(key) && table.len() >= MOST {
-                continue;
-            }
-            let counts = table.entry(*key).or_default();
+            let room = table.len() < MOST;
+            let counts = match table.entry(*key) {
+                Entry::Occupied(entry) => entry.into_mut(),
+                Entry::Vacant(entry) if room => entry.insert(Vec::new()),
+                Entry::Vacant(_) => continue,
+            };
             counts.resize(levels, 0.0);
             for (level, share) in came {
                 counts[(*level).min(levels - 1)] += share;
