@@ -154,8 +154,8 @@ fn syntax_errors_name_line_and_column() {
 /// Within the bounds of length and depth, and too much for every decision.
 fn costly() -> String {
     let list = vec!["1"; 120].join(",");
-    let body = vec!["x"; 60].join("+");
-    format!("[{list}].all(x, {body} > 0)")
+    let body = vec!["x"; 100].join(",");
+    format!("[{list}].all(x, size([{body}]) > 0)")
 }
 
 #[test]
