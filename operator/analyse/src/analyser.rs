@@ -1,6 +1,7 @@
 //! The list of detectors and how their verdicts become findings.
 
 mod beside;
+mod egress;
 
 use crate::calls::{Callee, Calls, Tally};
 use crate::causes::Causes;
@@ -218,6 +219,10 @@ impl Analyser {
                 continue;
             }
             let since = known.map_or(first, |(_, finding)| finding.since.min(first));
+            if let Some(caller) = egress::cut_off(entity, callee, snapshot) {
+                egress::find(caller, entity, callee, since, now, seen);
+                continue;
+            }
             if known.is_none() && !self.convincing(snapshot, entity, callee, &tally, first, last, now) {
                 continue;
             }

@@ -21,6 +21,8 @@ const MAX_TRACES: usize = 20_000;
 const TRACE_MEMORY: SignedDuration = SignedDuration::from_secs(10);
 /// Callees that are tracked; the rest is counted as dropped.
 const MAX_CALLEES: usize = 50_000;
+/// Callers of one callee that are told apart.
+const MAX_CALLERS: usize = 256;
 /// Failures further apart than this are separate runs; longer than the exporters' default beat of five seconds.
 const RUN_GAP: SignedDuration = SignedDuration::from_secs(6);
 /// A caller that hung up after this long without an answer counts as unanswered.
@@ -60,6 +62,10 @@ pub struct Callee {
     pub callers: BTreeSet<WorkloadKey>,
     /// Present run of failures: when its first and its last one reached us.
     run: Option<(Timestamp, Timestamp)>,
+    /// Calls since the present run of failures began, by caller.
+    edges: BTreeMap<WorkloadKey, Edge>,
+    /// End of the first failure of the present run.
+    run_began: Option<Timestamp>,
     learned_until: i64,
 }
 
@@ -74,9 +80,22 @@ impl Default for Callee {
             good_calls: 0,
             callers: BTreeSet::new(),
             run: None,
+            edges: BTreeMap::new(),
+            run_began: None,
             learned_until: 0,
         }
     }
+}
+
+/// Calls of one caller to one callee since the callee's present run of failures began.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Edge {
+    /// Answered well, and begun after the first failure.
+    pub good: u32,
+    /// Failed for want of a connection.
+    pub unconnected: u32,
+    /// Failed otherwise.
+    pub other: u32,
 }
 
 /// Counts of one callee since its present run of failures began.
@@ -130,7 +149,12 @@ impl Callee {
         &mut self.buckets[place]
     }
 
-    fn good(&mut self, span: &Span, arrival: Timestamp) {
+    fn good(&mut self, span: &Span, caller: Option<&WorkloadKey>, arrival: Timestamp) {
+        if self.run_began.is_some_and(|began| span.start > began)
+            && let Some(edge) = self.edge(caller)
+        {
+            edge.good += 1;
+        }
         self.bucket(arrival).good += 1;
         self.last_good = self.last_good.max(Some(span.end));
         if self.last_failure.is_none_or(|failure| span.start > failure) {
@@ -142,7 +166,23 @@ impl Callee {
         }
     }
 
-    fn charge(&mut self, outcome: usize, end: Timestamp, arrival: Timestamp) {
+    fn edge(&mut self, caller: Option<&WorkloadKey>) -> Option<&mut Edge> {
+        let caller = caller?;
+        if !self.edges.contains_key(caller) {
+            if self.edges.len() >= MAX_CALLERS {
+                return None;
+            }
+            self.edges.insert(caller.clone(), Edge::default());
+        }
+        self.edges.get_mut(caller)
+    }
+
+    /// Callers with their calls since the present run of failures began.
+    pub fn edges(&self) -> impl Iterator<Item = (&WorkloadKey, &Edge)> {
+        self.edges.iter()
+    }
+
+    fn charge(&mut self, outcome: usize, caller: Option<&WorkloadKey>, end: Timestamp, arrival: Timestamp) {
         let bucket = self.bucket(arrival);
         bucket.charged[outcome] += 1;
         bucket.first_failure = Some(bucket.first_failure.map_or(end, |first| first.min(end)));
@@ -151,8 +191,20 @@ impl Callee {
             Some((first, last)) if arrival.duration_since(last) <= RUN_GAP => {
                 Some((first, last.max(arrival)))
             }
-            _ => Some((arrival, arrival)),
+            _ => {
+                self.edges.clear();
+                self.run_began = Some(end);
+                Some((arrival, arrival))
+            }
         };
+        let unconnected = matches!(FAILURES[outcome], CallOutcome::Refused | CallOutcome::Reset);
+        if let Some(edge) = self.edge(caller) {
+            if unconnected {
+                edge.unconnected += 1;
+            } else {
+                edge.other += 1;
+            }
+        }
         self.last_failure = self.last_failure.max(Some(end));
         if self.good_since.is_some_and(|since| since <= end) {
             self.good_since = None;
@@ -276,14 +328,14 @@ impl Calls {
         }
         let Some(entry) = self.callees.get_mut(&callee) else { return };
         if let Some(caller) = &caller
-            && entry.callers.len() < 256
+            && entry.callers.len() < MAX_CALLERS
             && !entry.callers.contains(caller)
         {
             entry.callers.insert(caller.clone());
         }
         let outcome = match span.outcome {
             outcome if outcome.good() => {
-                entry.good(span, observation.arrival_time);
+                entry.good(span, caller.as_ref(), observation.arrival_time);
                 return;
             }
             CallOutcome::Cancelled if span.seconds() >= UNANSWERED_SECONDS => CallOutcome::Timeout,
@@ -326,7 +378,7 @@ impl Calls {
             let Some(callee) = self.callees.get_mut(&failure.callee) else { continue };
             if !deeper && !failure.charged {
                 failure.charged = true;
-                callee.charge(failure.outcome, failure.end, failure.arrival);
+                callee.charge(failure.outcome, failure.caller.as_ref(), failure.end, failure.arrival);
             } else if deeper && failure.charged {
                 failure.charged = false;
                 callee.discharge(failure.outcome, failure.arrival);
