@@ -5,8 +5,8 @@ use crate::server::Server;
 use homeostat_execute::guards::{Mode, frozen, mode};
 use homeostat_knowledge::policy::{KillSwitch, PLATFORM_TENANT};
 use homeostat_knowledge::{
-    ActionId, ActionKind, ActionRecord, EvidenceId, Name, ObjectKey, SignedDuration, TenantName, TenantPolicy,
-    Timestamp, Uid, WorkloadKey,
+    ActionId, ActionKind, ActionRecord, EvidenceId, Name, ObjectKey, SignedDuration, TenantName,
+    TenantPolicy, Timestamp, Uid, WorkloadKey,
 };
 use std::collections::{BTreeMap, BTreeSet};
 

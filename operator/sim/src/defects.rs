@@ -9,8 +9,8 @@ use homeostat_execute::ports::{
 };
 use homeostat_knowledge::policy::KillSwitch;
 use homeostat_knowledge::{
-    ActionId, ActionKind, ActionRecord, ActionState, Approval, Name, ObjectKey, Parameters, Snapshot, SnapshotSource,
-    Target, Timestamp,
+    ActionId, ActionKind, ActionRecord, ActionState, Approval, Name, ObjectKey, Parameters, Snapshot,
+    SnapshotSource, Target, Timestamp,
 };
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -1,7 +1,9 @@
 //! Kubernetes' own controllers, as far as the actions meet them: Deployments roll out and keep their replicas, the
 //! scheduler places pods on nodes that allow it, the kubelet starts and ends them, a `CronJob` starts Jobs.
 
-use crate::objects::{self, Controller, Node, Pod, ROLLED_BACK_BY, Template, controller, controller_key, pod};
+use crate::objects::{
+    self, Controller, Node, Pod, ROLLED_BACK_BY, Template, controller, controller_key, pod,
+};
 use crate::server::{Due, Server};
 use homeostat_execute::ports::Requests;
 use homeostat_knowledge::records::{ControllerKey, JobEnd, OwnerRecord, PodPhase};
@@ -253,10 +255,8 @@ pub fn create_job(server: &mut Server, cron: &ControllerKey, name: Option<Name>)
     let above = server.controllers.get(cron)?.clone();
     let uid = server.uid("job");
     let name = name.unwrap_or_else(|| Name::from(format!("{}-{uid}", cron.object.name)));
-    let key = controller_key(
-        ControllerKind::Job,
-        &ObjectKey { namespace: cron.object.namespace.clone(), name },
-    );
+    let key =
+        controller_key(ControllerKind::Job, &ObjectKey { namespace: cron.object.namespace.clone(), name });
     let owner = OwnerRecord {
         kind: ControllerKind::CronJob,
         name: cron.object.name.clone(),

@@ -1,8 +1,8 @@
 //! Looks for the run that shows a defect.
 
 use crate::defects::Defect;
-use crate::plans::{self, Baselines};
 use crate::histories;
+use crate::plans::{self, Baselines};
 
 /// A defect that was noticed.
 #[derive(Clone, Debug)]

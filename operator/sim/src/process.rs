@@ -3,12 +3,12 @@
 use crate::client::{Client, Lease};
 use crate::defects::{Defect, Hands, see};
 use crate::faults::Hook;
-use crate::situations::Chosen;
 use crate::server::{News, Stream};
+use crate::situations::Chosen;
 use crate::world::World;
+use homeostat_execute::actions::spec;
 use homeostat_execute::driver::{ExecutorConfig, Ports};
 use homeostat_execute::ports::NoRecorder;
-use homeostat_execute::actions::spec;
 use homeostat_execute::{ActionSpec, Breach, Changes, Executor};
 use homeostat_knowledge::action::EvidenceRef;
 use homeostat_knowledge::observation::{Change, ObjectChange, ObjectKind, SourceReport, SourceState};

@@ -129,9 +129,7 @@ impl Lives {
                 .iter()
                 .any(|(key, service)| service.situation.ailing(&inner.server, key).is_some());
             let held = inner.server.holds().next().is_some();
-            !ill && !held
-                && inner.server.open_actions().next().is_none()
-                && inner.server.incidents.is_empty()
+            !ill && !held && inner.server.open_actions().next().is_none() && inner.server.incidents.is_empty()
         };
         quiet && self.all.last().is_some_and(|handle| handle.under_way() == 0)
     }

@@ -90,7 +90,13 @@ impl Situation for SickNode {
         change(server, &workload.name, well);
     }
 
-    fn step(&self, snapshot: &Snapshot, workload: &WorkloadKey, _: &Entity, now: Timestamp) -> Option<Chosen> {
+    fn step(
+        &self,
+        snapshot: &Snapshot,
+        workload: &WorkloadKey,
+        _: &Entity,
+        now: Timestamp,
+    ) -> Option<Chosen> {
         on(snapshot, &workload.name, Parameters::Cordon { until: now + HOLD })
     }
 

@@ -41,9 +41,7 @@ impl Situation for MissingRuns {
     }
 
     fn ailing(&self, server: &Server, workload: &WorkloadKey) -> Option<Entity> {
-        workload_if(server, self.targets(), workload, |cron| {
-            cron.record.paused && cron.record.hold.is_some()
-        })
+        workload_if(server, self.targets(), workload, |cron| cron.record.paused && cron.record.hold.is_some())
     }
 
     fn recover(&self, server: &mut Server, workload: &WorkloadKey) {

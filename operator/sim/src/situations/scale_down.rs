@@ -6,9 +6,7 @@ use crate::kubernetes;
 use crate::objects::Need;
 use crate::server::Server;
 use homeostat_knowledge::policy::Permits;
-use homeostat_knowledge::{
-    ActionKind, Entity, FindingKind, Parameters, Snapshot, Timestamp, WorkloadKey,
-};
+use homeostat_knowledge::{ActionKind, Entity, FindingKind, Parameters, Snapshot, Timestamp, WorkloadKey};
 
 /// Replicas that are too many, and those that are not.
 const MANY: i32 = 5;

@@ -51,7 +51,13 @@ impl Situation for BadRuns {
         change(server, self.targets(), workload, |cron| cron.ailment = None);
     }
 
-    fn step(&self, snapshot: &Snapshot, workload: &WorkloadKey, _: &Entity, now: Timestamp) -> Option<Chosen> {
+    fn step(
+        &self,
+        snapshot: &Snapshot,
+        workload: &WorkloadKey,
+        _: &Entity,
+        now: Timestamp,
+    ) -> Option<Chosen> {
         on(snapshot.controller_of(workload)?, Parameters::Suspend { until: now + HOLD })
     }
 

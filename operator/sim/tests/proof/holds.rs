@@ -43,7 +43,11 @@ fn what_is_held_is_released_when_its_time_is_over_and_not_before() {
             assert_eq!(held(kind, 35, &meanwhile, None), 1, "{kind} {meanwhile:?}");
             assert_eq!(held(kind, 60, &meanwhile, None), 0, "{kind} {meanwhile:?}");
         }
-        assert_eq!(held(kind, 60, &Meddle::Engage, None), 1, "{kind}: under the kill switch nothing is changed");
+        assert_eq!(
+            held(kind, 60, &Meddle::Engage, None),
+            1,
+            "{kind}: under the kill switch nothing is changed"
+        );
         assert_eq!(held(kind, 60, &Meddle::Crash, Some(Defect::NeverReleases)), 1, "{kind}");
     }
 }
