@@ -5,6 +5,7 @@
 pub mod args;
 pub mod board;
 pub mod clock;
+pub mod forecasts;
 pub mod install;
 pub mod kernel;
 pub mod outside;

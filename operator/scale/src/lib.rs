@@ -2,4 +2,5 @@
 //! reason go out; nothing here knows Kubernetes.
 
 pub mod jobs;
+pub mod outlook;
 pub mod services;
