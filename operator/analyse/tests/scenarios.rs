@@ -401,6 +401,19 @@ fn minutes_of_load_without_a_fault_give_no_incident() {
 }
 
 #[test]
+fn answered_requests_are_counted_and_only_grow() {
+    let mut world = World::new(usual_delay);
+    let mut before = 0;
+    for seconds in [10_u64, 20] {
+        world.run(SignedDuration::from_secs(10), &good);
+        let answered = world.snapshot.health.get(&key("order")).unwrap().answered;
+        // Each order is one request; the last ones are still on their way.
+        assert!((80 * seconds..=100 * seconds).contains(&answered) && answered > before, "{answered}");
+        before = answered;
+    }
+}
+
+#[test]
 fn each_way_to_fail_gives_one_incident_with_its_cause_within_two_seconds() {
     let cases = [
         (Behaviour::Hung, FindingKind::Hung),

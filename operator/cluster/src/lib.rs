@@ -1,7 +1,8 @@
 //! The only code that talks to the API server.
 //!
 //! Reading path: [`watches`] (what the cluster holds becomes observations), [`validate`] (resources of people
-//! become policies, or a reason why not), [`incidents`] and [`status`] (what people see), [`ledger`] (actions:
+//! become policies, or a reason why not), [`incidents`] and [`status`] (what people see), [`forecasts`] (what is
+//! expected of workloads), [`ledger`] (actions:
 //! stored, sent, read back), [`elector`] (which replica acts), [`mod@recorder`] (Kubernetes Events), [`janitor`]
 //! (what is over goes away), [`release`] (what is held is let go), [`people`] (what people
 //! ask for on the command line), [`error`] (what to do about an error).
@@ -14,6 +15,7 @@ mod audit_id;
 pub mod client;
 pub mod elector;
 pub mod error;
+pub mod forecasts;
 pub mod incidents;
 pub mod install;
 pub mod janitor;
@@ -31,6 +33,7 @@ pub use elector::lease::KubeLease;
 pub use elector::machine::Timing;
 pub use elector::{Elector, Leadership, Term};
 pub use error::{Category, ClusterError};
+pub use forecasts::ForecastWriter;
 pub use incidents::{IncidentQueue, IncidentStore};
 pub use janitor::Janitor;
 pub use ledger::{ApiActuator, ApiLedger};

@@ -6,8 +6,8 @@
 use homeostat_knowledge::observation::SourceState;
 use homeostat_knowledge::policy::KillSwitch;
 use homeostat_knowledge::{
-    ActionKind, ActionState, FindingKind, GuardName, GuardResult, Incident, IncidentState, Severity,
-    Snapshot, Timestamp,
+    ActionKind, ActionState, FindingKind, ForecastSkill, GuardName, GuardResult, Incident, IncidentState,
+    Severity, Snapshot, Timestamp,
 };
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
@@ -123,6 +123,7 @@ labels! {
     ByGuard { guard, result }
     ByApi { verb, result }
     ByState { state }
+    BySkill { skill }
     Build { version }
 }
 
@@ -155,6 +156,8 @@ pub struct Metrics {
     objects: Family<ByKind, Gauge>,
     generation: Gauge,
     halted: Gauge,
+    forecasts: Family<BySkill, Gauge>,
+    forecasts_left_out: Gauge,
 }
 
 fn short() -> Histogram {
@@ -194,6 +197,8 @@ impl Metrics {
             objects: Family::default(),
             generation: Gauge::default(),
             halted: Gauge::default(),
+            forecasts: Family::default(),
+            forecasts_left_out: Gauge::default(),
         };
         registry.register("build", "Version of this process", Info::new(Build { version }));
         registry.register("leader", "1 while this replica may act", metrics.leader.clone());
@@ -262,6 +267,16 @@ impl Metrics {
             "halted",
             "1 after an invariant was found broken: nothing is done until the restart",
             metrics.halted.clone(),
+        );
+        registry.register(
+            "forecast_workloads",
+            "Workloads that are forecast, by whether the forecast beats the naive ones",
+            metrics.forecasts.clone(),
+        );
+        registry.register(
+            "forecast_left_out",
+            "Workloads with spec.scaling that are not forecast because there are too many",
+            metrics.forecasts_left_out.clone(),
         );
         registry.register("objects", "Objects known, by kind", metrics.objects.clone());
         registry.register(
@@ -343,6 +358,17 @@ impl Metrics {
             GuardResult::Unknown => "unknown",
         };
         self.guards.get_or_create(&ByGuard { guard: guard.name(), result }).inc();
+    }
+
+    /// The skill of every forecast, and how many workloads found no room.
+    pub fn forecasts(&self, skills: impl Iterator<Item = ForecastSkill>, left_out: usize) {
+        for skill in ForecastSkill::ALL {
+            self.forecasts.get_or_create(&BySkill { skill: skill.name() }).set(0);
+        }
+        for skill in skills {
+            self.forecasts.get_or_create(&BySkill { skill: skill.name() }).inc();
+        }
+        self.forecasts_left_out.set(i64::try_from(left_out).unwrap_or(i64::MAX));
     }
 
     /// A request to the API server.

@@ -6,6 +6,7 @@ pub mod args;
 pub mod audit;
 pub mod board;
 pub mod clock;
+pub mod forecasts;
 pub mod install;
 pub mod kernel;
 pub mod outside;

@@ -5,6 +5,7 @@ use crate::board::Board;
 use homeostat_cluster::elector::lease::KubeLease;
 use homeostat_cluster::elector::machine::{InvalidTiming, Timing};
 use homeostat_cluster::elector::{Elector, Leadership};
+use homeostat_cluster::forecasts::{ForecastWriter, Forecasts};
 use homeostat_cluster::incidents::{IncidentQueue, IncidentStore};
 use homeostat_cluster::janitor::{Janitor, Retention};
 use homeostat_cluster::ledger::{ApiActuator, ApiLedger};
@@ -20,7 +21,7 @@ use homeostat_knowledge::{
 use kube::Client;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -51,7 +52,8 @@ pub struct Outside {
 }
 
 impl Outside {
-    /// Starts everything. Observations of objects go to `objects`, own action states to `actions`.
+    /// Starts everything. Observations of objects go to `objects`, own action states to `actions`; what comes in by
+    /// `forecasts` is written.
     #[allow(clippy::too_many_arguments, reason = "wiring: every part is named once")]
     pub fn start(
         args: &RunArgs,
@@ -61,6 +63,7 @@ impl Outside {
         recorder: Arc<dyn Recorder>,
         objects: mpsc::Sender<Observation>,
         actions: mpsc::Sender<ActionRecord>,
+        forecasts: watch::Receiver<Forecasts>,
         started: Timestamp,
     ) -> Result<Self, OutsideError> {
         let options = WatchOptions {
@@ -92,6 +95,9 @@ impl Outside {
             tokio::spawn(status.run(leadership.clone(), writers_stop.clone())),
             tokio::spawn(publisher.run(leadership.clone(), writers_stop.clone())),
             tokio::spawn(janitor.run(leadership.clone(), writers_stop.clone())),
+            tokio::spawn(
+                ForecastWriter::new(client.clone(), forecasts).run(leadership.clone(), writers_stop.clone()),
+            ),
             tokio::spawn(homeostat_cluster::release::run(
                 client.clone(),
                 Arc::clone(clock),

@@ -22,12 +22,13 @@ use homeostat_knowledge::{
 use homeostat_observe::{
     Counters, OtlpOptions, OtlpSource, PrometheusOptions, PrometheusSource, Source, SourceError, SourceName,
 };
+use homeostat_scale::outlook::{Forecasting, OutlookConfig, OutlookConfigError};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 /// Batches of telemetry that may wait; senders are told to come back when it is full.
@@ -79,6 +80,9 @@ pub enum RunError {
     /// The adapters could not be set up.
     #[error(transparent)]
     Outside(#[from] OutsideError),
+    /// The setting of the forecasts.
+    #[error("the forecasts cannot be made")]
+    Forecasts(#[from] OutlookConfigError),
     /// Signals cannot be received.
     #[error("the process cannot receive signals")]
     Signals(#[source] std::io::Error),
@@ -143,8 +147,17 @@ pub async fn run(args: RunArgs) -> Result<(), RunError> {
         }
     };
     let recorder: Arc<dyn Recorder> = Arc::new(audit.clone());
+    let (forecasts_in, forecasts) = watch::channel(None);
     let mut outside =
-        Outside::start(&args, client, &board, &clock, recorder, objects_in, actions_in, started)?;
+        Outside::start(&args, client, &board, &clock, recorder, objects_in, actions_in, forecasts, started)?;
+    tokio::spawn(crate::forecasts::run(
+        Forecasting::new(OutlookConfig::default())?,
+        snapshots,
+        Arc::clone(&clock),
+        metrics.clone(),
+        forecasts_in,
+        intake.clone(),
+    ));
     tracing::info!(version = env!("CARGO_PKG_VERSION"), identity = %args.identity, "Started");
 
     let kernel = Kernel::new(

@@ -3,5 +3,6 @@
 
 pub mod ahead;
 pub mod jobs;
+pub mod outlook;
 pub mod services;
 pub mod size;

@@ -247,6 +247,21 @@ mod tests {
     }
 
     #[test]
+    fn nothing_is_forecast_unless_scaling_is_asked_for() {
+        assert_eq!(policy(|_| {}).unwrap().permits.scaling, None);
+        let asked = |scaling: Value| policy(move |object| object["spec"]["scaling"] = scaling);
+        assert_eq!(asked(json!({})).unwrap().permits.scaling, Some(ScalingPolicy::default()));
+        let fallback = json!({ "mode": "Auto", "fallback": { "afterSeconds": 600, "replicas": 3 } });
+        let expected = ScalingPolicy {
+            mode: ScalingMode::Auto,
+            fallback: Some(Fallback { after: SignedDuration::from_mins(10), replicas: 3 }),
+        };
+        assert_eq!(asked(fallback).unwrap().permits.scaling, Some(expected));
+        let zero = asked(json!({ "fallback": { "replicas": 0 } })).unwrap_err().to_string();
+        assert!(zero.contains("spec.scaling.fallback.replicas"), "{zero}");
+    }
+
+    #[test]
     fn hands_off_until() {
         let until = |text: &'static str| {
             policy(move |object| {

@@ -1,0 +1,213 @@
+//! A record becomes a `Forecast`.
+
+use homeostat_crds::common::{LABEL_TENANT, LABEL_WORKLOAD};
+use homeostat_crds::conditions::Statement;
+use homeostat_crds::v1alpha1::action::NameRef;
+use homeostat_crds::v1alpha1::forecast::{
+    ForecastLimit, ForecastPoint, ForecastScaling, ForecastSkill as WireSkill, MAX_POINTS,
+};
+use homeostat_crds::v1alpha1::workload::ScalingMode as WireMode;
+use homeostat_crds::v1alpha1::{Forecast, ForecastSpec, ForecastStatus, Workload};
+use homeostat_crds::{ConditionStatus, ConditionType, MicroTime, Reason, clip};
+use homeostat_knowledge::forecast::{LoadLimit, Outlook};
+use homeostat_knowledge::policy::ScalingMode;
+use homeostat_knowledge::{ForecastRecord, ForecastSkill, ObjectKey};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use kube::Resource;
+use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+/// A number that moved by more than this share of the larger one is news.
+const MOVED: f64 = 0.05;
+/// Less than this is nothing, in requests per second.
+const NOTHING: f64 = 0.01;
+/// Longest name of an object.
+const LONGEST_NAME: usize = 253;
+
+/// Namespace and name of the object.
+pub fn key(record: &ForecastRecord) -> ObjectKey {
+    let name = format!("{}-{}", record.workload.name, record.signal);
+    let name = if name.len() <= LONGEST_NAME {
+        name
+    } else {
+        // Two long names must not become one; DNS names are ASCII.
+        let mut hasher = DefaultHasher::new();
+        name.hash(&mut hasher);
+        let start: String = name.chars().take(LONGEST_NAME - 18).collect();
+        format!("{start}-h{:016x}", hasher.finish())
+    };
+    ObjectKey::new(record.workload.namespace.clone(), name)
+}
+
+/// The object without its status. It is removed by the API server together with its Workload.
+pub fn object(record: &ForecastRecord) -> Forecast {
+    let key = key(record);
+    let spec = ForecastSpec {
+        workload_ref: NameRef { name: record.workload.name.to_string() },
+        signal: record.signal.to_string(),
+        horizon_seconds: i32::try_from(record.outlook.horizon_seconds).unwrap_or(i32::MAX),
+    };
+    let mut object = Forecast::new(&key.name, spec);
+    object.metadata.namespace = Some(key.namespace.to_string());
+    let mut labels = BTreeMap::from([("app.kubernetes.io/managed-by".to_owned(), "homeostat".to_owned())]);
+    let tenant = record.tenant.as_ref().map(|tenant| (LABEL_TENANT, &tenant.0));
+    for (label, value) in [(LABEL_WORKLOAD, &record.workload.name)].into_iter().chain(tenant) {
+        // Longer names than a label can hold are found in the spec.
+        if (1..=63).contains(&value.len()) {
+            labels.insert(label.to_owned(), value.to_string());
+        }
+    }
+    object.metadata.labels = Some(labels);
+    object.metadata.owner_references = Some(vec![OwnerReference {
+        api_version: Workload::api_version(&()).into_owned(),
+        kind: Workload::kind(&()).into_owned(),
+        name: record.workload.name.to_string(),
+        uid: record.workload_uid.to_string(),
+        controller: Some(true),
+        block_owner_deletion: Some(false),
+    }]);
+    object
+}
+
+/// The status without its conditions.
+pub fn status(record: &ForecastRecord, generation: Option<i64>) -> ForecastStatus {
+    let outlook = &record.outlook;
+    let points = outlook.points.iter().take(MAX_POINTS).map(|point| ForecastPoint {
+        at: MicroTime::new(point.at),
+        p10: decimal(point.p10),
+        p50: decimal(point.p50),
+        p90: decimal(point.p90),
+    });
+    let reason = match record.mode {
+        ScalingMode::Observe | ScalingMode::Recommend => outlook.why.clone(),
+        ScalingMode::Auto => {
+            format!("Recommended only: this version does not scale by forecasts yet. {}", outlook.why)
+        }
+    };
+    ForecastStatus {
+        observed_generation: generation,
+        updated: Some(MicroTime::new(outlook.made)),
+        model: outlook.model.as_ref().map(|model| clip(model, 63)),
+        reason: Some(clip(&outlook.reason, 1_024)),
+        error: outlook.error.map(decimal),
+        skill: Some(match outlook.skill {
+            ForecastSkill::Proven => WireSkill::Proven,
+            ForecastSkill::Absent => WireSkill::Absent,
+            ForecastSkill::Unknown => WireSkill::Unknown,
+        }),
+        now: outlook.now.map(decimal),
+        p50: outlook.peak.map(|peak| decimal(peak.p50)),
+        p90: outlook.peak.map(|peak| decimal(peak.p90)),
+        points: points.collect(),
+        next_choice: outlook.next_choice.map(MicroTime::new),
+        scaling: Some(ForecastScaling {
+            mode: match record.mode {
+                ScalingMode::Observe => WireMode::Observe,
+                ScalingMode::Recommend => WireMode::Recommend,
+                ScalingMode::Auto => WireMode::Auto,
+            },
+            replicas: Some(count(record.replicas)),
+            wanted: outlook.wanted.map(count),
+            load_per_replica: outlook.per_replica.map(decimal),
+            reason: clip(&reason, 1_024),
+        }),
+        time_to_limit: outlook.limit.as_ref().map(limit),
+        conditions: Vec::new(),
+    }
+}
+
+/// What is true of it.
+pub fn statements(outlook: &Outlook) -> [Statement; 2] {
+    let ready = if outlook.points.is_empty() {
+        Statement::new(ConditionType::Ready, false, Reason::NoData, outlook.reason.clone())
+    } else {
+        Statement::new(ConditionType::Ready, true, Reason::AsExpected, "")
+    };
+    let (skilled, reason) = match outlook.skill {
+        ForecastSkill::Proven => (ConditionStatus::True, Reason::BeatsNaive),
+        ForecastSkill::Absent => (ConditionStatus::False, Reason::NoSkill),
+        ForecastSkill::Unknown => (ConditionStatus::Unknown, Reason::NoData),
+    };
+    [ready, Statement::new(ConditionType::Skilled, skilled, reason, "")]
+}
+
+/// Whether a person would want to see `new` in place of `old`: another verdict, another size, numbers that moved by
+/// more than 5 %, or half of the old forecast is over.
+pub fn differs(old: &ForecastRecord, new: &ForecastRecord) -> bool {
+    let (before, after) = (&old.outlook, &new.outlook);
+    let verdict = |record: &ForecastRecord| {
+        let outlook = &record.outlook;
+        let words = (outlook.skill, outlook.model.clone(), outlook.next_choice, outlook.points.is_empty());
+        let size = (record.mode, record.replicas, outlook.wanted, outlook.limit.is_some());
+        (record.workload_uid.clone(), record.tenant.clone(), outlook.horizon_seconds, words, size)
+    };
+    if verdict(old) != verdict(new) {
+        return true;
+    }
+    let peaks = |outlook: &Outlook| [outlook.peak.map(|peak| peak.p50), outlook.peak.map(|peak| peak.p90)];
+    let numbers = |outlook: &Outlook| {
+        let single = [outlook.now, outlook.error, outlook.per_replica];
+        single.into_iter().chain(peaks(outlook)).collect::<Vec<Option<f64>>>()
+    };
+    if numbers(before).into_iter().zip(numbers(after)).any(|(before, after)| moved(before, after)) {
+        return true;
+    }
+    let age = after.made.duration_since(before.made).as_secs();
+    // Without a forecast only its words could be news: a count of minutes that are missing is not.
+    !before.points.is_empty() && age >= i64::from(before.horizon_seconds) / 2
+}
+
+fn moved(before: Option<f64>, after: Option<f64>) -> bool {
+    match (before, after) {
+        (None, None) => false,
+        (Some(before), Some(after)) => {
+            (before - after).abs() > (MOVED * before.abs().max(after.abs())).max(NOTHING)
+        }
+        _ => true,
+    }
+}
+
+fn limit(limit: &LoadLimit) -> ForecastLimit {
+    let whole = |seconds: f64| seconds.clamp(0.0, 1e12) as i64;
+    ForecastLimit {
+        load: decimal(limit.load),
+        p10_seconds: limit.p10_seconds.map(whole),
+        p50_seconds: whole(limit.p50_seconds),
+        reason: clip(&limit.reason, 1_024),
+    }
+}
+
+fn count(number: u32) -> i32 {
+    i32::try_from(number).unwrap_or(i32::MAX).min(100_000)
+}
+
+/// A number as the schema wants it; what is beyond its range is cut.
+fn decimal(value: f64) -> String {
+    let value = if value.is_finite() { value.clamp(-1e99, 1e99) } else { 0.0 };
+    if value != 0.0 && !(1e-3..1e12).contains(&value.abs()) {
+        return if value.abs() < 1e-3 { "0".to_owned() } else { format!("{value:.3e}") };
+    }
+    let text = format!("{value:.3}");
+    let text = text.trim_end_matches('0').trim_end_matches('.');
+    if text == "-0" { "0".to_owned() } else { text.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use homeostat_crds::Numeric;
+
+    #[test]
+    fn numbers_keep_the_form_of_the_schema() {
+        let cases =
+            [(0.0, "0"), (-0.0, "0"), (12.0, "12"), (0.65149, "0.651"), (-3.5, "-3.5"), (100.0, "100")];
+        for (value, text) in cases {
+            assert_eq!(decimal(value), text);
+        }
+        for value in [f64::MAX, f64::MIN, 1e12, 1e300, 1e-300, f64::NAN, f64::INFINITY, 999_999_999_999.9] {
+            let text = decimal(value);
+            let digits = text.trim_start_matches('-').split(['.', 'e']).next().unwrap_or_default().len();
+            assert!(text.number().is_some() && text.len() <= 32 && digits <= 15, "{value}: {text}");
+        }
+    }
+}

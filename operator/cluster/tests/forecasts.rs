@@ -1,0 +1,242 @@
+//! Forecasts written, against a scripted API server.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on stops")]
+
+mod support;
+
+use homeostat_cluster::Leadership;
+use homeostat_cluster::forecasts::{ForecastWriter, Forecasts, differs};
+use homeostat_knowledge::forecast::{ForecastPoint, Outlook, Peak, REQUESTS};
+use homeostat_knowledge::ids::Uid;
+use homeostat_knowledge::policy::ScalingMode;
+use homeostat_knowledge::{
+    Clock, ForecastRecord, ForecastSkill, Name, ObjectKey, SignedDuration, TenantName, Timestamp,
+};
+use http::Method;
+use serde_json::json;
+use std::sync::Arc;
+use std::time::Duration;
+use support::{Server, Still, status};
+use tokio::sync::watch;
+
+const OBJECT: &str = "/apis/homeostat.dev/v1alpha1/namespaces/shop/forecasts/order-requests";
+
+fn after(minutes: i64) -> Timestamp {
+    Still.now().checked_add(SignedDuration::from_mins(minutes)).unwrap()
+}
+
+fn record(workload: &str, minute: i64, load: f64) -> ForecastRecord {
+    let point = |ahead: i64| ForecastPoint { at: after(minute + ahead), p10: load, p50: load, p90: load };
+    ForecastRecord {
+        workload: ObjectKey::new("shop", workload),
+        workload_uid: Uid::new(format!("uid-of-{workload}")),
+        tenant: Some(TenantName::new("food")),
+        signal: Name::from(REQUESTS),
+        mode: ScalingMode::Recommend,
+        replicas: 4,
+        outlook: Outlook {
+            made: after(minute),
+            horizon_seconds: 3_600,
+            now: Some(load),
+            skill: ForecastSkill::Proven,
+            model: Some(Name::from("similar days")),
+            reason: "skill: mean error 4.1".to_owned(),
+            error: Some(0.651_2),
+            peak: Some(Peak { p50: 1.1 * load, p90: 1.25 * load }),
+            points: (0..12).map(|part| point(5 * part)).collect(),
+            next_choice: Some(after(1_440)),
+            per_replica: Some(24.5),
+            wanted: Some(6),
+            why: "p90 of the next 60 min reaches 125.0 requests/s".to_owned(),
+            limit: None,
+        },
+    }
+}
+
+struct World {
+    server: Server,
+    newest: watch::Sender<Forecasts>,
+    writer: ForecastWriter,
+    leads: Leadership,
+}
+
+impl World {
+    fn new() -> Self {
+        let server = Server::new();
+        let (newest, read) = watch::channel(None);
+        let writer = ForecastWriter::new(server.client(), read);
+        Self { server, newest, writer, leads: Leadership::always() }
+    }
+
+    /// One pass over these forecasts; the requests that it made.
+    async fn look(&mut self, records: Vec<ForecastRecord>) -> Vec<String> {
+        let before = self.server.seen().len();
+        self.newest.send_replace(Some(Arc::new(records)));
+        self.writer.look(&self.leads).await;
+        self.server.seen()[before..].iter().map(support::Seen::line).collect()
+    }
+
+    fn stored(&self) -> serde_json::Value {
+        self.server.get("forecasts", "shop", "order-requests").unwrap()
+    }
+}
+
+#[tokio::test]
+async fn a_forecast_is_applied_with_its_owner_and_then_its_status() {
+    let mut world = World::new();
+    assert!(!world.writer.look(&world.leads).await, "before anything is known");
+    assert_eq!(world.look(Vec::new()).await, Vec::<String>::new(), "no workload is scaled: no request");
+
+    let made = world.look(vec![record("order", 0, 100.0)]).await;
+    assert_eq!(made, [format!("PATCH {OBJECT}"), format!("PATCH {OBJECT}/status")]);
+    let sent = &world.server.seen()[0];
+    assert_eq!(sent.content_type, "application/apply-patch+yaml");
+    assert_eq!(sent.query.get("fieldManager").map(String::as_str), Some("homeostat"));
+
+    let stored = world.stored();
+    let owner = &stored["metadata"]["ownerReferences"][0];
+    assert_eq!((&owner["kind"], &owner["uid"]), (&json!("Workload"), &json!("uid-of-order")));
+    assert_eq!(stored["metadata"]["labels"]["homeostat.dev/tenant"], "food");
+    assert_eq!(
+        stored["spec"],
+        json!({ "workloadRef": { "name": "order" }, "signal": "requests", "horizonSeconds": 3600 })
+    );
+    let status = &stored["status"];
+    assert_eq!(
+        (&status["now"], &status["p90"], &status["error"]),
+        (&json!("100"), &json!("125"), &json!("0.651"))
+    );
+    assert_eq!((&status["skill"], &status["observedGeneration"]), (&json!("Proven"), &json!(1)));
+    assert_eq!(status["points"].as_array().unwrap().len(), 12);
+    assert_eq!((&status["scaling"]["mode"], &status["scaling"]["wanted"]), (&json!("Recommend"), &json!(6)));
+    let conditions: Vec<String> = status["conditions"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| format!("{} {} {}", one["type"], one["status"], one["reason"]).replace('"', ""))
+        .collect();
+    assert_eq!(conditions, ["Ready True AsExpected", "Skilled True BeatsNaive"]);
+}
+
+#[tokio::test]
+async fn only_what_matters_is_written_again_with_one_request() {
+    let mut world = World::new();
+    world.look(vec![record("order", 0, 100.0)]).await;
+    assert_eq!(world.look(vec![record("order", 1, 104.0)]).await, Vec::<String>::new(), "4 % is no news");
+    assert_eq!(world.look(vec![record("order", 2, 120.0)]).await, [format!("PATCH {OBJECT}/status")]);
+
+    let mut lost = record("order", 3, 120.0);
+    lost.outlook.skill = ForecastSkill::Absent;
+    assert_eq!(world.look(vec![lost]).await, [format!("PATCH {OBJECT}/status")]);
+    let skilled = world.stored()["status"]["conditions"][1].clone();
+    assert_eq!((&skilled["status"], &skilled["reason"]), (&json!("False"), &json!("NoSkill")));
+    let ready = world.stored()["status"]["conditions"][0]["lastTransitionTime"].clone();
+    assert_eq!(ready, "2026-11-22T09:14:03.512000Z", "it was ready from the first write on");
+    assert_eq!(world.writer.counts().written, 3);
+}
+
+#[test]
+fn a_forecast_that_is_half_over_or_has_another_size_is_news() {
+    let old = record("order", 0, 100.0);
+    assert!(!differs(&old, &record("order", 29, 100.0)));
+    assert!(differs(&old, &record("order", 30, 100.0)));
+    let mut other = record("order", 1, 100.0);
+    other.outlook.wanted = Some(7);
+    assert!(differs(&old, &other));
+    let mut empty = record("order", 1, 100.0);
+    (empty.outlook.now, empty.outlook.peak) = (None, None);
+    empty.outlook.points.clear();
+    assert!(differs(&old, &empty));
+    let mut counting = empty.clone();
+    counting.outlook.made = after(300);
+    counting.outlook.reason = "299 minutes were seen".to_owned();
+    assert!(!differs(&empty, &counting), "waiting is told once");
+}
+
+#[tokio::test]
+async fn auto_is_said_to_be_recommended_only_and_what_is_missing_is_said() {
+    let mut world = World::new();
+    let mut auto = record("order", 0, 100.0);
+    auto.mode = ScalingMode::Auto;
+    auto.outlook.points.clear();
+    (auto.outlook.wanted, auto.outlook.skill) = (None, ForecastSkill::Unknown);
+    auto.outlook.reason = "nothing is known yet: 3 of 10 minutes with a load were seen".to_owned();
+    world.look(vec![auto]).await;
+    let status = world.stored()["status"].clone();
+    assert_eq!(status["scaling"]["mode"], "Auto");
+    assert!(status["scaling"]["reason"].as_str().unwrap().starts_with("Recommended only"));
+    assert!(status["scaling"].get("wanted").is_none() && status.get("points").is_none());
+    let ready = &status["conditions"][0];
+    assert_eq!((&ready["status"], &ready["reason"]), (&json!("False"), &json!("NoData")));
+    assert!(ready["message"].as_str().unwrap().contains("3 of 10 minutes"));
+}
+
+#[tokio::test]
+async fn what_somebody_deleted_is_made_anew_and_what_is_no_longer_scaled_is_removed() {
+    let mut world = World::new();
+    world.look(vec![record("order", 0, 100.0)]).await;
+    world.server.remove("forecasts", "shop", "order-requests", false);
+    let made = world.look(vec![record("order", 1, 200.0)]).await;
+    let status = format!("PATCH {OBJECT}/status");
+    assert_eq!(made, [status.clone(), format!("PATCH {OBJECT}"), status]);
+
+    assert_eq!(world.look(Vec::new()).await, [format!("DELETE {OBJECT}")]);
+    assert!(world.server.get("forecasts", "shop", "order-requests").is_none());
+    assert_eq!(world.look(Vec::new()).await, Vec::<String>::new());
+    assert_eq!(world.writer.counts().removed, 1);
+
+    // Its Workload was deleted, and the API server was quicker than we.
+    world.look(vec![record("order", 2, 100.0)]).await;
+    world.server.remove("forecasts", "shop", "order-requests", false);
+    world.look(Vec::new()).await;
+    assert_eq!((world.writer.counts().removed, world.writer.counts().failed), (2, 0));
+}
+
+#[tokio::test]
+async fn another_object_of_the_same_name_is_not_removed() {
+    let mut world = World::new();
+    world.look(vec![record("order", 0, 100.0)]).await;
+    world.server.remove("forecasts", "shop", "order-requests", false);
+    let theirs = json!({ "metadata": { "name": "order-requests", "namespace": "shop", "uid": "theirs" } });
+    world.server.put("forecasts", theirs);
+    world.look(Vec::new()).await;
+    assert_eq!(world.stored()["metadata"]["uid"], "theirs");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_is_tried_again_later_and_later() {
+    let mut world = World::new();
+    world.server.trouble(Method::PATCH, OBJECT, 2, status(503, "ServiceUnavailable", "later"));
+    assert_eq!(world.look(vec![record("order", 0, 100.0)]).await.len(), 1);
+    assert_eq!(world.look(vec![record("order", 0, 100.0)]).await.len(), 0, "not at once");
+    tokio::time::advance(Duration::from_millis(2_001)).await;
+    assert_eq!(world.look(vec![record("order", 0, 100.0)]).await.len(), 1, "after two seconds");
+    tokio::time::advance(Duration::from_millis(2_001)).await;
+    assert_eq!(world.look(vec![record("order", 0, 100.0)]).await.len(), 0, "not yet");
+    tokio::time::advance(Duration::from_millis(2_001)).await;
+    assert_eq!(world.look(vec![record("order", 0, 100.0)]).await.len(), 2, "after four");
+    let counts = world.writer.counts();
+    assert_eq!((counts.written, counts.failed), (1, 2));
+}
+
+#[tokio::test]
+async fn a_pass_is_bounded_and_the_rest_follows() {
+    let mut world = World::new();
+    let all: Vec<_> = (0..230).map(|number| record(&format!("w{number:03}"), 0, 100.0)).collect();
+    world.newest.send_replace(Some(Arc::new(all)));
+    assert!(world.writer.look(&world.leads).await, "something is left");
+    assert_eq!(world.writer.counts().written, 200);
+    assert!(!world.writer.look(&world.leads).await);
+    assert_eq!(world.writer.counts().written, 230);
+}
+
+#[tokio::test]
+async fn a_long_name_is_cut_and_stays_its_own() {
+    let mut world = World::new();
+    let long = |end: &str| format!("{}{end}", "a".repeat(250));
+    world.look(vec![record(&long("b"), 0, 1.0), record(&long("c"), 0, 1.0)]).await;
+    let names: std::collections::BTreeSet<String> =
+        world.server.writes().iter().map(|line| line.split('/').nth(7).unwrap().to_owned()).collect();
+    assert_eq!(names.len(), 2, "{names:?}");
+    assert!(names.iter().all(|name| name.len() <= 253));
+}

@@ -1,0 +1,146 @@
+//! A bounded series of minutes with explicit gaps.
+
+use serde::{Deserialize, Serialize};
+use std::collections::VecDeque;
+
+/// The newest minutes of a series. A gap is a value that is not finite; in storage it is null. Single precision halves
+/// the memory and is finer than any load is known; a value beyond its range counts as a gap.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Steps {
+    first: i64,
+    #[serde(with = "gaps")]
+    values: VecDeque<f32>,
+    keep: usize,
+    usable: usize,
+}
+
+impl Steps {
+    /// Empty; keeps the newest `keep` steps.
+    pub fn new(keep: usize) -> Self {
+        Self { first: 0, values: VecDeque::new(), keep, usable: 0 }
+    }
+
+    /// Adds the step with this number, and gaps for those left out before it. `false` when it is not newer than the
+    /// last. A series does not begin with gaps.
+    pub fn push(&mut self, number: i64, value: Option<f64>) -> bool {
+        let value = value.map_or(f32::NAN, |value| value as f32);
+        if self.values.is_empty() {
+            if value.is_finite() {
+                self.first = number;
+                self.values.push_back(value);
+                self.usable = 1;
+            }
+            return true;
+        }
+        let missing = number.saturating_sub(self.end());
+        if missing < 0 {
+            return false;
+        }
+        if missing >= self.keep as i64 {
+            *self = Self::new(self.keep);
+            return self.push(number, Some(f64::from(value)));
+        }
+        for _ in 0..missing {
+            self.values.push_back(f32::NAN);
+        }
+        self.values.push_back(value);
+        self.usable += usize::from(value.is_finite());
+        while self.values.len() > self.keep {
+            if self.values.pop_front().is_some_and(f32::is_finite) {
+                self.usable -= 1;
+            }
+            self.first += 1;
+        }
+        true
+    }
+
+    /// Number of the oldest step.
+    pub fn first(&self) -> i64 {
+        self.first
+    }
+
+    /// Number of the step after the newest.
+    pub fn end(&self) -> i64 {
+        self.first.saturating_add_unsigned(self.values.len() as u64)
+    }
+
+    /// Steps that are no gaps.
+    pub fn usable(&self) -> usize {
+        self.usable
+    }
+
+    /// Oldest first; gaps are NaN.
+    pub fn values(&self) -> Vec<f64> {
+        self.values.iter().map(|value| if value.is_finite() { f64::from(*value) } else { f64::NAN }).collect()
+    }
+
+    /// The newest value; `None` for a gap.
+    pub fn last(&self) -> Option<f64> {
+        self.values.back().filter(|value| value.is_finite()).map(|value| f64::from(*value))
+    }
+
+    /// Gaps since the last value; `None` when there never was one.
+    pub fn silent(&self) -> Option<usize> {
+        self.values.iter().rev().position(|value| value.is_finite())
+    }
+
+    /// Highest of the newest `steps`; `None` when all are gaps.
+    pub fn highest(&self, steps: usize) -> Option<f64> {
+        let newest = self.values.iter().rev().take(steps).filter(|value| value.is_finite());
+        newest.copied().max_by(f32::total_cmp).map(f64::from)
+    }
+}
+
+/// JSON has no NaN.
+mod gaps {
+    use serde::{Deserialize, Deserializer, Serializer};
+    use std::collections::VecDeque;
+
+    pub fn serialize<S: Serializer>(values: &VecDeque<f32>, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_seq(values.iter().map(|value| Some(*value).filter(|value| value.is_finite())))
+    }
+
+    pub fn deserialize<'a, D: Deserializer<'a>>(from: D) -> Result<VecDeque<f32>, D::Error> {
+        let values: Vec<Option<f32>> = Vec::deserialize(from)?;
+        Ok(values.into_iter().map(|value| value.unwrap_or(f32::NAN)).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gaps_stay_gaps_and_the_oldest_go() {
+        let mut steps = Steps::new(4);
+        assert!(steps.push(10, None) && steps.values().is_empty(), "no series begins with a gap");
+        for (number, value) in [(11, Some(1.0)), (13, Some(3.0)), (14, None)] {
+            assert!(steps.push(number, value));
+        }
+        assert!(!steps.push(13, Some(9.0)), "the past is not written again");
+        assert_eq!((steps.first(), steps.end(), steps.usable(), steps.silent()), (11, 15, 2, Some(1)));
+        assert!(steps.values()[1].is_nan() && steps.last().is_none());
+        assert_eq!(steps.highest(2), Some(3.0));
+        assert_eq!(steps.highest(1), None);
+        steps.push(15, Some(5.0));
+        assert_eq!((steps.first(), steps.usable(), steps.values().len()), (12, 2, 4));
+        steps.push(1_000_000_000, Some(7.0));
+        assert_eq!(
+            (steps.first(), steps.values()),
+            (1_000_000_000, vec![7.0]),
+            "a long silence ends a series"
+        );
+    }
+
+    #[test]
+    fn what_is_stored_comes_back_with_its_gaps() {
+        let mut steps = Steps::new(100);
+        for (number, value) in [(1, 1.5), (2, f64::NAN), (3, 1e300), (6, 2.5)] {
+            steps.push(number, Some(value));
+        }
+        assert_eq!(steps.usable(), 2);
+        let text = serde_json::to_string(&steps).unwrap();
+        let back: Steps = serde_json::from_str(&text).unwrap();
+        assert_eq!(format!("{back:?}"), format!("{steps:?}").replace("inf", "NaN"));
+    }
+}
