@@ -134,7 +134,7 @@ impl<'a> Wish<'a> {
         let from = way / 2 * outlook.levels;
         let row = |curves: &'a [f32]| &curves[from..from + outlook.levels];
         let then = row(&outlook.then);
-        let chances = if way % 2 == 0 { row(&outlook.until) } else { then };
+        let chances = if way.is_multiple_of(2) { row(&outlook.until) } else { then };
         Self { up: best(then, how).0, down: best(chances, how), chances }
     }
 }

@@ -263,7 +263,7 @@ fn held(
         } else if least > *replicas {
             *replicas = least;
             limits.push(Limit::Hold);
-            reason.push_str(&format!("; {least} are held, as fewer hurt the objective"));
+            *reason = format!("{reason}; {least} are held, as fewer hurt the objective");
         }
     }
 }

@@ -227,7 +227,8 @@ mod tests {
         }
         let outlook = last.unwrap();
         let mixture = &outlook.then[(RULES - 1) * outlook.levels..];
-        assert!(mixture[4] > 0.3 && mixture[5] < 0.01, "{mixture:?}");
+        // The step in question is one of those at 4.0.
+        assert!(mixture[3] > 0.99 && mixture[4] < 0.01 && mixture[5] > 0.0, "{mixture:?}");
         assert!(learner.observe(&[f64::NAN, -1.0], None).is_none());
         assert!(learner.observe(&[], None).is_none());
         assert_eq!(learner.steps(), 2_000);

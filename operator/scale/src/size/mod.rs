@@ -265,9 +265,9 @@ mod tests {
         seen.push(Usage { cpu: 0.8, memory: first.memory, killed_at: Some(first.memory) });
         let second = right_size(&seen, &Sizing::default()).unwrap();
         assert!(second.memory > 1.4 * first.memory, "{second:?}");
-        seen.push(Usage { cpu: 0.8, memory: 700.0 * MI, killed_at: None });
+        seen.push(Usage { cpu: 0.8, memory: 600.0 * MI, killed_at: None });
         let third = right_size(&seen, &Sizing::default()).unwrap();
-        assert!(third.memory < second.memory && third.memory > 700.0 * MI, "{third:?}");
+        assert!(third.memory < second.memory && third.memory > 600.0 * MI, "{third:?}");
     }
 
     #[test]
