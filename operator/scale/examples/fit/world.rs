@@ -194,7 +194,9 @@ impl<'a> World<'a> {
         }
         let tags: Vec<Tag> = self.pods.keys().copied().collect();
         self.now = self.end.max(self.now);
-        tags.into_iter().for_each(|tag| self.remove(tag));
+        for tag in tags {
+            self.remove(tag);
+        }
         self.out
     }
 

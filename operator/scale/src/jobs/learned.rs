@@ -210,7 +210,7 @@ fn percentile(list: &VecDeque<u64>) -> Option<u64> {
     sorted.get(rank.checked_sub(1)?).copied()
 }
 
-/// Run time of a job's next run: `deviations` above the mean of the logarithm (1.645: 95th percentile). `kind` is of all
+/// Run time of a job's next run: `deviations` above the mean of the logarithm (0.8: 79th percentile). `kind` is of all
 /// jobs of its name, `tenant` how far its tenant's runs lie from their kinds. `None` when nothing is known at all.
 pub fn run_time(job: &Level, kind: &Level, tenant: &Level, deviations: f64) -> Option<RunTime> {
     if kind.count == 0 {
@@ -257,7 +257,8 @@ mod tests {
     #[test]
     fn a_need_that_grows_threefold_over_ten_runs_kills_nothing_after_the_third() {
         let straight: Vec<u64> = (0..10).map(|run| 1_000 + run * 222).collect();
-        let bent: Vec<u64> = (0..10).map(|run| (1_000.0 * 3.0_f64.powf(run as f64 / 9.0)) as u64).collect();
+        let bent: Vec<u64> =
+            (0..10).map(|run| (1_000.0 * 3.0_f64.powf(f64::from(run) / 9.0)) as u64).collect();
         // With noise of a few per cent on the way.
         let rough: Vec<u64> = straight
             .iter()
@@ -281,7 +282,9 @@ mod tests {
         let needs: Vec<u64> = (0..100).map(|run| 1_000 + (run * 37 % 100)).collect();
         assert!(kills(&needs).is_empty());
         let mut history = JobHistory::default();
-        needs.iter().for_each(|need| history.used(Some(*need), None, true));
+        for need in &needs {
+            history.used(Some(*need), None, true);
+        }
         let (reserved, _) = history.memory(None, None, &MemorySettings::default());
         assert!((1_099..1_500).contains(&reserved), "{reserved}");
     }
@@ -309,7 +312,9 @@ mod tests {
     fn a_new_job_leans_on_its_kind_and_its_tenant() {
         let level = |values: &[f64]| {
             let mut level = Level::default();
-            values.iter().for_each(|value| level.push(*value));
+            for value in values {
+                level.push(*value);
+            }
             level
         };
         let nothing = Level::default();

@@ -127,7 +127,7 @@ mod tests {
     fn twelve_tenants_with_an_hour_take_turns() {
         let phases = spread(&vec![job(55); 12], HOUR, MINUTE).unwrap();
         assert_eq!((phases.peak, phases.unshifted), (2_000, 24_000));
-        let mut minutes: Vec<i64> = phases.shifts.iter().map(|shift| shift.as_mins()).collect();
+        let mut minutes: Vec<i64> = phases.shifts.iter().map(SignedDuration::as_mins).collect();
         minutes.sort_unstable();
         assert_eq!(minutes, (0..12).map(|turn| turn * 5).collect::<Vec<_>>());
     }

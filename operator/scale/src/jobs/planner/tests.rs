@@ -1,3 +1,4 @@
+use super::super::Criticality;
 use super::*;
 use proptest::prelude::*;
 
@@ -25,8 +26,6 @@ fn job(tenant: &str, name: &str, vcpu: u64, due: i64) -> Job {
     }
 }
 
-use super::super::Criticality;
-
 /// A planner on so many vCPU, and what it decided.
 struct Bench {
     planner: Planner,
@@ -51,7 +50,9 @@ impl Bench {
 
     fn due(&mut self, minute: i64, ids: &[JobId]) -> Vec<Run> {
         let runs: Vec<Run> = ids.iter().map(|job| Run { slot: at(minute), job: *job }).collect();
-        runs.iter().for_each(|run| self.planner.see(at(minute), Event::Due(*run)).unwrap());
+        for run in &runs {
+            self.planner.see(at(minute), Event::Due(*run)).unwrap();
+        }
         runs
     }
 
@@ -88,7 +89,9 @@ fn what_others_wait_for_inherits_their_urgency() {
     let first = bench.declare(job("a", "forecast", 1, 50));
     let second = bench.declare(Job { needs: Some("forecast".to_owned()), ..job("a", "optimisation", 1, 30) });
     let other = bench.declare(job("b", "report", 1, 40));
-    [first, second, other].into_iter().for_each(|id| bench.teach(id, 10.0));
+    for id in [first, second, other] {
+        bench.teach(id, 10.0);
+    }
     let runs = bench.due(0, &[second, other, first]);
     assert_eq!(bench.starts(0), [first]);
     assert!(bench.planner.explain(runs[0]).unwrap().contains("waits for a/forecast"));
@@ -285,7 +288,9 @@ fn a_run_that_can_wait_never_comes_before_one_that_cannot() {
     let blocker = bench.declare(job("z", "x", 1, 300));
     let overdue = bench.declare(job("a", "plan", 1, 20));
     let relaxed = bench.declare(Job { criticality: Criticality::High, ..job("b", "plan", 1, 200) });
-    [blocker, overdue, relaxed].into_iter().for_each(|id| bench.teach(id, 15.0));
+    for id in [blocker, overdue, relaxed] {
+        bench.teach(id, 15.0);
+    }
     let runs = bench.due(0, &[blocker]);
     assert_eq!(bench.starts(0), [blocker]);
     bench.due(1, &[relaxed, overdue]);

@@ -1,0 +1,47 @@
+//! How the planner decides.
+
+use super::super::ahead::Fill;
+use super::super::learned::MemorySettings;
+use jiff::SignedDuration;
+use serde::{Deserialize, Serialize};
+
+/// How the planner decides. `Default` is shipped.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct Settings {
+    /// Time from the creation of a pod until its program runs.
+    pub pod_start: SignedDuration,
+    /// Quantile of run time planned with, in deviations of the logarithm.
+    pub deviations: f64,
+    /// Share of its window that a run of which nothing is known is assumed to take.
+    pub unknown_share: f64,
+    /// Most that a tenant which was late comes forward.
+    pub most_credit: SignedDuration,
+    /// Memory.
+    pub memory: MemorySettings,
+    /// Runs looked at in each queue when the first does not fit.
+    pub look: usize,
+    /// What known work may fill before a run that can wait is held back.
+    pub fill: Fill,
+    /// Jobs that may be declared.
+    pub most_jobs: usize,
+    /// Runs that may wait or run; more are refused.
+    pub most_runs: usize,
+}
+
+impl Default for Settings {
+    /// 79th percentile of run times, 5 s to start a pod, ten minutes of credit.
+    fn default() -> Self {
+        Self {
+            pod_start: SignedDuration::from_secs(5),
+            deviations: 0.8,
+            unknown_share: 0.3,
+            most_credit: SignedDuration::from_mins(10),
+            memory: MemorySettings::default(),
+            look: 16,
+            fill: Fill { now: 0.62, next: 0.85 },
+            most_jobs: 100_000,
+            most_runs: 200_000,
+        }
+    }
+}
