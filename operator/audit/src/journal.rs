@@ -74,16 +74,12 @@ impl Journal {
                 return Err(error);
             }
             let stored = if report.clean() { Store::resume(folder, &name, limits)? } else { None };
-            match stored {
-                Some(store) => {
-                    let told = anchors.get(&name).cloned();
-                    return Ok((Self::new(who, store, told), None));
-                }
-                None => {
-                    let why = report.flaws.first().map_or_else(String::new, |flaw| format!(": {flaw}"));
-                    broken = Some(format!("the chain {name} is not whole{why}"));
-                }
+            if let Some(store) = stored {
+                let told = anchors.get(&name).cloned();
+                return Ok((Self::new(who, store, told), None));
             }
+            let why = report.flaws.first().map_or_else(String::new, |flaw| format!(": {flaw}"));
+            broken = Some(format!("the chain {name} is not whole{why}"));
         }
         let name = format!("{who}-{}", now.as_millisecond());
         let mut store = Store::begin(folder, &name, limits)?;

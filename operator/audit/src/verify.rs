@@ -237,11 +237,10 @@ fn compare(anchor: &Anchor, end: &Checkpoint, at_anchor: Option<Digest>, report:
     }
     match at_anchor {
         Some(digest) if digest == anchor.digest => report.anchored = Some(anchor.seq),
-        Some(_) => report.add(Flaw::Rewritten { seq: anchor.seq }),
         None if end.seq < anchor.seq => {
             report.add(Flaw::Truncated { last: end.seq, told: anchor.seq });
         }
-        None => report.add(Flaw::Rewritten { seq: anchor.seq }),
+        Some(_) | None => report.add(Flaw::Rewritten { seq: anchor.seq }),
     }
     let first = report.first.unwrap_or(end.seq.saturating_add(1));
     if first > anchor.pruned.saturating_add(1) {

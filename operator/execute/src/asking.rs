@@ -216,10 +216,10 @@ mod tests {
 
     #[test]
     fn nobody_answers_remind_escalate_hand_over() {
+        use Patience as P;
         let (asked, expires) = (at(0), at(900));
         let steps: Vec<Patience> =
             [0, 299, 300, 599, 600, 900, 901].map(|second| patience(asked, expires, at(second))).into();
-        use Patience as P;
         let wanted = [P::Asked, P::Asked, P::Reminded, P::Reminded, P::Escalated, P::Escalated, P::Over];
         assert_eq!(steps, wanted);
         assert_eq!(next_step(asked, expires, at(0)), at(300));

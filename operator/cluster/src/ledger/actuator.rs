@@ -167,7 +167,7 @@ impl Actuator for ApiActuator {
             }
         }
         let (answer, audit_id) =
-            heard(self.send(target, parameters, action, Some(resource_version), false)).await;
+            heard(Box::pin(self.send(target, parameters, action, Some(resource_version), false))).await;
         match answer {
             Ok(message) => Ok(Acknowledged { message, audit_id }),
             Err(error) => Err(effect_error(error)),

@@ -60,16 +60,13 @@ pub fn export(args: &ExportArgs, out: &mut impl Write) -> Result<(), AuditError>
 /// # Errors
 /// When something was changed, or cannot be read.
 pub async fn check(args: &VerifyArgs) -> Result<String, AuditError> {
-    let texts = match &args.anchors {
-        Some(path) => {
-            let source = |source| AuditError::File { path: path.clone(), source };
-            let text = std::fs::read_to_string(path).map_err(source)?;
-            anchors_in(&text).ok_or_else(|| AuditError::Anchors { path: path.clone() })?
-        }
-        None => {
-            let client = connect(&ConnectOptions::default()).await?;
-            Anchors::new(client, &args.namespace).read().await?
-        }
+    let texts = if let Some(path) = &args.anchors {
+        let source = |source| AuditError::File { path: path.clone(), source };
+        let text = std::fs::read_to_string(path).map_err(source)?;
+        anchors_in(&text).ok_or_else(|| AuditError::Anchors { path: path.clone() })?
+    } else {
+        let client = connect(&ConnectOptions::default()).await?;
+        Anchors::new(client, &args.namespace).read().await?
     };
     let files: Vec<PathBuf> = match &args.file {
         Some(path) => vec![path.clone()],

@@ -154,7 +154,7 @@ async fn tell(anchors: Anchors, mut heads: mpsc::Receiver<Anchor>, back: SyncSen
             // A full queue: it is told again in a minute.
             Ok(()) => drop(back.try_send(Message::Told(Box::new(anchor)))),
             Err(error) => {
-                tracing::warn!(%error, "The audit record could not be anchored; tried again in a minute")
+                tracing::warn!(%error, "The audit record could not be anchored; tried again in a minute");
             }
         }
     }

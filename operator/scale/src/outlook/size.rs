@@ -1,5 +1,6 @@
 //! How many replicas a load takes.
 
+use std::fmt::Write as _;
 use super::OutlookConfig;
 use homeostat_knowledge::policy::{Bounds, Fallback};
 
@@ -81,13 +82,9 @@ pub(super) fn size(config: &OutlookConfig, known: &Known, given: &Given) -> (Opt
     let each = short(each);
     let mut why = format!("{from}; one replica was seen to carry {each} while healthy");
     if needed > wanted {
-        why.push_str(&format!(
-            "; {} would be needed, spec.scaling.replicas.max is {}",
-            short(needed),
-            bounds.max
-        ));
+        let _ = write!(why, "; {} would be needed, spec.scaling.replicas.max is {}", short(needed), bounds.max);
     } else if needed < wanted {
-        why.push_str(&format!("; {needed:.0} would do, spec.scaling.replicas.min is {}", bounds.min));
+        let _ = write!(why, "; {needed:.0} would do, spec.scaling.replicas.min is {}", bounds.min);
     }
     (Some(wanted as u32), why)
 }

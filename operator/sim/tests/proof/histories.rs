@@ -67,7 +67,7 @@ fn an_end_whose_reply_is_lost_frees_its_place() {
         lives.pass(Duration::from_secs(4)).await;
         world.meddle(&Meddle::FallIll(one));
         lives.pass(Duration::from_secs(1)).await;
-        lives.rest(Duration::from_secs(60)).await;
+        lives.rest(Duration::from_mins(1)).await;
         let mut violations = lives.breaches();
         let inner = world.lock();
         violations.extend(oracle::violations(&inner));
