@@ -129,7 +129,7 @@ fn held(times: &[f64], values: Vec<f64>) -> Result<(usize, Vec<f64>), String> {
     let mut steps: Vec<f64> = times.windows(2).map(|pair| pair[1] - pair[0]).collect();
     steps.sort_by(f64::total_cmp);
     let step = steps.get(steps.len() / 2).map_or(0, |step| *step as usize);
-    if step < STEP || step % STEP != 0 {
+    if step < STEP || !step.is_multiple_of(STEP) {
         return Err(format!("steps of {step} s are no multiple of {STEP} s"));
     }
     let mut loads = Vec::new();

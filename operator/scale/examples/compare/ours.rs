@@ -45,7 +45,7 @@ impl Ahead {
     /// Takes a look's mean; what is expected changes when a block is over.
     pub fn take(&mut self, seconds: usize, mean: f64) -> Option<Expected> {
         self.open = (self.open.0 + mean, self.open.1 + 1);
-        if seconds % BLOCK == 0 {
+        if seconds.is_multiple_of(BLOCK) {
             self.blocks.push(self.open.0 / self.open.1 as f64);
             self.open = (0.0, 0);
             self.expected = self.forecast();

@@ -112,7 +112,7 @@ fn idle_goes_to_zero_only_where_allowed() {
         let policy = Policy { min, ..auto() };
         let mut state = State::new(&policy).unwrap();
         let mut replicas = 3;
-        let said = follow(&mut state, &policy, NOW, &[0.0; 4_000], &mut replicas);
+        let said = follow(&mut state, &policy, NOW, &vec![0.0; 4_000], &mut replicas);
         assert_eq!(replicas, expected);
         assert!(said[3_999].limits.contains(&Limit::Min));
     }

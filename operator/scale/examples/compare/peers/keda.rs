@@ -18,7 +18,7 @@ pub fn prepare(_: &Series) -> Make {
 
 impl Policy for Keda {
     fn decide(&mut self, seconds: usize, loads: &[f64], replicas: usize) -> usize {
-        if seconds % POLL == 0 || self.metric.is_none() {
+        if seconds.is_multiple_of(POLL) || self.metric.is_none() {
             self.metric = Some(loads.iter().sum::<f64>() / loads.len().max(1) as f64);
         }
         self.hpa.look(seconds, self.metric.unwrap_or_default(), replicas)
