@@ -159,6 +159,9 @@ fn compare(series: Series, patience: f64) -> Compared {
     Compared { series, oracle, ours, points }
 }
 
+/// What the split check chooses from.
+const PATIENCES: [f64; 3] = [0.0, 8.0, 32.0];
+
 /// Chooses the patience on a half of the series, and says what each does on both halves.
 fn split(series: &[Series]) {
     let mut order: Vec<usize> = (0..series.len()).collect();
@@ -169,7 +172,6 @@ fn split(series: &[Series]) {
         "chosen on: {}",
         order[..half].iter().map(|place| series[*place].name.as_str()).collect::<Vec<_>>().join(", ")
     );
-    const PATIENCES: [f64; 3] = [0.0, 8.0, 32.0];
     // Points by patience and half.
     let mut points: Vec<[Vec<Point>; 2]> = PATIENCES.iter().map(|_| [Vec::new(), Vec::new()]).collect();
     for (rank, series) in order.iter().map(|place| &series[*place]).enumerate() {

@@ -10,8 +10,11 @@ use super::simulate::Policy;
 /// Makes a policy for a target (share of capacity).
 pub type Make = Box<dyn Fn(f64) -> Box<dyn Policy>>;
 
-/// Names, and what prepares a policy for a series.
-pub const ALL: [(&str, fn(&Series) -> Make); 3] =
+/// Prepares a policy for a series.
+pub type Prepare = fn(&Series) -> Make;
+
+/// Names, and what prepares them.
+pub const ALL: [(&str, Prepare); 3] =
     [("hpa", hpa::prepare), ("keda", keda::prepare), ("crane", crane::prepare)];
 
 /// Targets, in percent.
