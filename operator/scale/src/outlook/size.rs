@@ -1,8 +1,8 @@
 //! How many replicas a load takes.
 
-use std::fmt::Write as _;
 use super::OutlookConfig;
 use homeostat_knowledge::policy::{Bounds, Fallback};
+use std::fmt::Write as _;
 
 /// What people allow.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -82,7 +82,8 @@ pub(super) fn size(config: &OutlookConfig, known: &Known, given: &Given) -> (Opt
     let each = short(each);
     let mut why = format!("{from}; one replica was seen to carry {each} while healthy");
     if needed > wanted {
-        let _ = write!(why, "; {} would be needed, spec.scaling.replicas.max is {}", short(needed), bounds.max);
+        let _ =
+            write!(why, "; {} would be needed, spec.scaling.replicas.max is {}", short(needed), bounds.max);
     } else if needed < wanted {
         let _ = write!(why, "; {needed:.0} would do, spec.scaling.replicas.min is {}", bounds.min);
     }
