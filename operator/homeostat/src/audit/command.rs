@@ -7,6 +7,7 @@ use homeostat_cluster::ClusterError;
 use homeostat_cluster::anchors::Anchors;
 use homeostat_cluster::client::{ConnectOptions, connect};
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::io::Write;
 use std::path::PathBuf;
 
@@ -120,8 +121,9 @@ fn words(reports: &[Report], anchors: &BTreeMap<String, Anchor>) -> String {
     let mut out = String::new();
     let count = |number: Option<u64>| number.map_or_else(|| "none".to_owned(), |n| n.to_string());
     for report in reports {
-        out += &format!(
-            "chain {}: {} entries ({} to {}), names erased in {}; anchored up to {}: {}\n",
+        let _ = writeln!(
+            out,
+            "chain {}: {} entries ({} to {}), names erased in {}; anchored up to {}: {}",
             report.chain,
             report.entries,
             count(report.first),
@@ -132,7 +134,7 @@ fn words(reports: &[Report], anchors: &BTreeMap<String, Anchor>) -> String {
         );
         out.extend(report.flaws.iter().map(|flaw| format!("  {flaw}\n")));
         if report.flawed > report.flaws.len() as u64 {
-            out += &format!("  and {} more\n", report.flawed - report.flaws.len() as u64);
+            let _ = writeln!(out, "  and {} more", report.flawed - report.flaws.len() as u64);
         }
         if !anchors.contains_key(&report.chain) {
             out += "  no anchor: a cut end or a chain written anew would not be seen\n";
@@ -140,7 +142,7 @@ fn words(reports: &[Report], anchors: &BTreeMap<String, Anchor>) -> String {
     }
     let here = |anchor: &&Anchor| reports.iter().any(|report| report.chain == anchor.chain);
     for anchor in anchors.values().filter(|anchor| !here(anchor)) {
-        out += &format!("chain {}: anchored up to {}, not in this record\n", anchor.chain, anchor.seq);
+        let _ = writeln!(out, "chain {}: anchored up to {}, not in this record", anchor.chain, anchor.seq);
     }
     if reports.is_empty() {
         out += "there is no record here\n";

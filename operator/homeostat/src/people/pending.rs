@@ -8,6 +8,7 @@ use homeostat_crds::v1alpha1::Action;
 use homeostat_crds::v1alpha1::action::ActionState;
 use homeostat_knowledge::Timestamp;
 use kube::ResourceExt;
+use std::fmt::Write as _;
 
 /// Characters of the evidence in the table; `-o yaml` shows all of it.
 const EVIDENCE: usize = 100;
@@ -32,7 +33,7 @@ pub fn what(action: &Action) -> String {
     let mut text = format!("{} {}/{}", spec.action, spec.target.kind, spec.target.name);
     let mut with = |name: &str, value: Option<String>| {
         if let Some(value) = value {
-            text.push_str(&format!(" {name}={value}"));
+            let _ = write!(text, " {name}={value}");
         }
     };
     with("replicas", parameters.replicas.map(|n| n.to_string()));
