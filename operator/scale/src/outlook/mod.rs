@@ -252,18 +252,15 @@ impl Forecasting {
         let text = |error: homeostat_models::forecast::ForecastError| error.to_string();
         // Twice as much is known: a choice from half of it is out of date.
         let kept = model.chosen.take().filter(|_| usable < 2 * model.compared.1);
-        let chosen = match kept {
-            Some(mut chosen) => {
-                if self.forecaster.keep(&mut chosen, history, &calendar).map_err(text)?.is_some() {
-                    model.compared = (history.end(), usable);
-                }
-                chosen
-            }
-            None => {
-                let chosen = self.forecaster.choose(history, &calendar).map_err(text)?;
+        let chosen = if let Some(mut chosen) = kept {
+            if self.forecaster.keep(&mut chosen, history, &calendar).map_err(text)?.is_some() {
                 model.compared = (history.end(), usable);
-                chosen
             }
+            chosen
+        } else {
+            let chosen = self.forecaster.choose(history, &calendar).map_err(text)?;
+            model.compared = (history.end(), usable);
+            chosen
         };
         let forecast = chosen.forecast(history, self.config.forecast.horizon).map_err(text);
         model.chosen = Some(chosen);

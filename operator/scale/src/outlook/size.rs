@@ -81,13 +81,10 @@ pub(super) fn size(config: &OutlookConfig, known: &Known, given: &Given) -> (Opt
     let each = short(each);
     let mut why = format!("{from}; one replica was seen to carry {each} while healthy");
     if needed > wanted {
-        why.push_str(&format!(
-            "; {} would be needed, spec.scaling.replicas.max is {}",
-            short(needed),
-            bounds.max
-        ));
+        why =
+            format!("{why}; {} would be needed, spec.scaling.replicas.max is {}", short(needed), bounds.max);
     } else if needed < wanted {
-        why.push_str(&format!("; {needed:.0} would do, spec.scaling.replicas.min is {}", bounds.min));
+        why = format!("{why}; {needed:.0} would do, spec.scaling.replicas.min is {}", bounds.min);
     }
     (Some(wanted as u32), why)
 }
