@@ -147,15 +147,12 @@ impl ForecastWriter {
                 None => {}
                 Some(Ok(held)) => {
                     self.later.remove(&key);
-                    match held {
-                        Some(held) => {
-                            self.counts.written += 1;
-                            self.held.insert(key, held);
-                        }
-                        None => {
-                            self.counts.removed += 1;
-                            self.held.remove(&key);
-                        }
+                    if let Some(held) = held {
+                        self.counts.written += 1;
+                        self.held.insert(key, held);
+                    } else {
+                        self.counts.removed += 1;
+                        self.held.remove(&key);
                     }
                 }
                 Some(Err(error)) => {
