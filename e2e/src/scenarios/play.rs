@@ -28,10 +28,19 @@ const LATER: Span = Span::from_secs(5);
 /// After the last fault, so that follow-ups are seen.
 const TAIL: Duration = Duration::from_secs(15);
 
+/// A fault that was put on.
+#[derive(Clone, Debug)]
+pub struct Met {
+    /// What it is.
+    pub entry: Entry,
+    /// People were told, or asked for an approval, while it was on.
+    pub put_to_people: bool,
+}
+
 /// What became of the plan.
 pub struct Played {
     /// Faults as injected.
-    pub records: Vec<FaultRecord<Entry>>,
+    pub records: Vec<FaultRecord<Met>>,
     /// What became of them; one entry per record.
     pub judged: Judged,
     /// Faults that could not be put on, and why.
@@ -101,7 +110,7 @@ async fn under_load(
     let seen = observer.lock();
     let records: Vec<_> = records
         .into_iter()
-        .map(|mut record: FaultRecord<Entry>| {
+        .map(|mut record: FaultRecord<Met>| {
             record.broken.pods.extend(seen.pods.names_of(&record.broken.service).map(str::to_owned));
             record
         })
@@ -110,7 +119,7 @@ async fn under_load(
     Ok(Played { records, judged, skipped })
 }
 
-type Outcome = (Vec<FaultRecord<Entry>>, Vec<String>);
+type Outcome = (Vec<FaultRecord<Met>>, Vec<String>);
 
 async fn play(
     stage: &Stage,
@@ -145,7 +154,7 @@ async fn one(
     observer: &Observer,
     entry: &Entry,
     service: &str,
-) -> Result<FaultRecord<Entry>, DemoError> {
+) -> Result<FaultRecord<Met>, DemoError> {
     let injected = kinds::inject(stage, world, entry.kind, service).await?;
     let since = injected.second.unwrap_or(injected.at);
     stage.live.at(since, format!("fault     {:?}: {service} ({})", entry.kind, entry.does));
@@ -157,12 +166,13 @@ async fn one(
         (Label::MustHandOver, _) => "the harness restores it",
     };
     stage.live.say(format!("end       {:?} on {service}: {words}", entry.kind));
+    let put_to_people = put_to_people(observer, since).is_some();
     kinds::restore(stage, world, entry.kind, service, healed && entry.label == Label::MustHeal).await?;
     if !settle(observer, &world.client, restored).await? {
         stage.live.say("restless  attempts still fail long after the restore");
     }
     Ok(FaultRecord {
-        kind: entry.clone(),
+        kind: Met { entry: entry.clone(), put_to_people },
         useful_effects: entry.useful_effects(),
         variant: None,
         broken: broken(stage, world, entry, service).await?,

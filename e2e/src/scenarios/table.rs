@@ -54,9 +54,13 @@ impl Result {
                     .records
                     .iter()
                     .zip(&played.judged.faults)
-                    .filter(|(record, _)| record.kind.kind == entry.kind)
-                    .map(|(_, judged)| judged)
+                    .filter(|(record, _)| record.kind.entry.kind == entry.kind)
                     .collect();
+                let told = own.iter().filter(|(record, judged)| {
+                    (judged.handed_over || record.kind.put_to_people) && judged.top_cause_right
+                });
+                let told = told.count();
+                let own: Vec<_> = own.into_iter().map(|(_, judged)| judged).collect();
                 let count =
                     |what: &dyn Fn(&crate::truth::Attributed) -> bool| own.iter().filter(|j| what(j)).count();
                 let figures = |of: &dyn Fn(&crate::truth::Attributed) -> Option<f64>| {
@@ -69,7 +73,7 @@ impl Result {
                     runs: own.len(),
                     noticed: count(&|j| j.verdict.impact.is_some()),
                     healed: count(&|j| j.verdict.healed),
-                    handed_over: count(&|j| j.handed_over && j.top_cause_right),
+                    handed_over: told,
                     right_cause: count(&|j| j.top_cause_right),
                     wrong: own.iter().map(|j| j.wrong_actions).sum(),
                     actions: own.iter().map(|j| j.actions).sum(),

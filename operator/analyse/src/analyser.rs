@@ -490,15 +490,11 @@ impl Analyser {
                     }
                     let before = snapshot.health.get(key).cloned().unwrap_or_default();
                     let before = WorkloadHealth { answered, ..before };
-                    if quiet {
-                        if snapshot.health.get(key) != Some(&before) {
-                            changed.push((key.clone(), before));
-                        }
-                        continue;
-                    }
                     let mut pods = snapshot.pods_of(key).filter(|pod| !pod.deleting).peekable();
-                    let ready = pods.peek().is_some() && pods.all(|pod| pod.serving());
-                    if ready {
+                    let ready = !quiet && pods.peek().is_some() && pods.all(|pod| pod.serving());
+                    if quiet {
+                        before
+                    } else if ready {
                         WorkloadHealth {
                             last_good: Some(now),
                             good_since: Some(before.good_since.unwrap_or(now)),

@@ -19,6 +19,7 @@ use std::time::Duration;
 use support::{Server, Still, status};
 use tokio::sync::watch;
 
+const ALL: &str = "/apis/homeostat.dev/v1alpha1/namespaces/shop/forecasts";
 const OBJECT: &str = "/apis/homeostat.dev/v1alpha1/namespaces/shop/forecasts/order-requests";
 
 fn after(minutes: i64) -> Timestamp {
@@ -82,14 +83,14 @@ impl World {
 }
 
 #[tokio::test]
-async fn a_forecast_is_applied_with_its_owner_and_then_its_status() {
+async fn a_forecast_is_created_with_its_owner_and_then_gets_its_status() {
     let mut world = World::new();
     assert!(!world.writer.look(&world.leads).await, "before anything is known");
     assert_eq!(world.look(Vec::new()).await, Vec::<String>::new(), "no workload is scaled: no request");
 
     let made = world.look(vec![record("order", 0, 100.0)]).await;
-    assert_eq!(made, [format!("PATCH {OBJECT}"), format!("PATCH {OBJECT}/status")]);
-    let sent = &world.server.seen()[0];
+    assert_eq!(made, [format!("POST {ALL}"), format!("PATCH {OBJECT}/status")]);
+    let sent = &world.server.seen()[1];
     assert_eq!(sent.content_type, "application/apply-patch+yaml");
     assert_eq!(sent.query.get("fieldManager").map(String::as_str), Some("homeostat"));
 
@@ -178,7 +179,7 @@ async fn what_somebody_deleted_is_made_anew_and_what_is_no_longer_scaled_is_remo
     world.server.remove("forecasts", "shop", "order-requests", false);
     let made = world.look(vec![record("order", 1, 200.0)]).await;
     let status = format!("PATCH {OBJECT}/status");
-    assert_eq!(made, [status.clone(), format!("PATCH {OBJECT}"), status]);
+    assert_eq!(made, [status.clone(), format!("POST {ALL}"), status]);
 
     assert_eq!(world.look(Vec::new()).await, [format!("DELETE {OBJECT}")]);
     assert!(world.server.get("forecasts", "shop", "order-requests").is_none());
@@ -190,6 +191,17 @@ async fn what_somebody_deleted_is_made_anew_and_what_is_no_longer_scaled_is_remo
     world.server.remove("forecasts", "shop", "order-requests", false);
     world.look(Vec::new()).await;
     assert_eq!((world.writer.counts().removed, world.writer.counts().failed), (2, 0));
+}
+
+#[tokio::test]
+async fn a_new_leader_goes_on_with_what_is_there() {
+    let mut world = World::new();
+    world.look(vec![record("order", 0, 100.0)]).await;
+    world.writer = ForecastWriter::new(world.server.client(), world.newest.subscribe());
+    let made = world.look(vec![record("order", 9, 100.0)]).await;
+    assert_eq!(made, [format!("POST {ALL}"), format!("GET {OBJECT}"), format!("PATCH {OBJECT}/status")]);
+    let ready = world.stored()["status"]["conditions"][0]["lastTransitionTime"].clone();
+    assert_eq!(ready, "2026-11-22T09:14:03.512000Z", "it was ready before, and still is");
 }
 
 #[tokio::test]
@@ -206,7 +218,7 @@ async fn another_object_of_the_same_name_is_not_removed() {
 #[tokio::test(start_paused = true)]
 async fn a_refusal_is_tried_again_later_and_later() {
     let mut world = World::new();
-    world.server.trouble(Method::PATCH, OBJECT, 2, status(503, "ServiceUnavailable", "later"));
+    world.server.trouble(Method::POST, ALL, 2, status(503, "ServiceUnavailable", "later"));
     assert_eq!(world.look(vec![record("order", 0, 100.0)]).await.len(), 1);
     assert_eq!(world.look(vec![record("order", 0, 100.0)]).await.len(), 0, "not at once");
     tokio::time::advance(Duration::from_millis(2_001)).await;
@@ -235,8 +247,13 @@ async fn a_long_name_is_cut_and_stays_its_own() {
     let mut world = World::new();
     let long = |end: &str| format!("{}{end}", "a".repeat(250));
     world.look(vec![record(&long("b"), 0, 1.0), record(&long("c"), 0, 1.0)]).await;
-    let names: std::collections::BTreeSet<String> =
-        world.server.writes().iter().map(|line| line.split('/').nth(7).unwrap().to_owned()).collect();
+    let names: std::collections::BTreeSet<String> = world
+        .server
+        .writes()
+        .iter()
+        .filter(|line| line.starts_with("PATCH"))
+        .map(|line| line.split('/').nth(7).unwrap().to_owned())
+        .collect();
     assert_eq!(names.len(), 2, "{names:?}");
     assert!(names.iter().all(|name| name.len() <= 253));
 }

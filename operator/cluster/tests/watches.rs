@@ -341,7 +341,9 @@ async fn with_a_namespace_list_nothing_else_is_asked_for() {
     assert_eq!(run.board.current().pods.size(), 1);
     for seen in server.seen() {
         let namespaced = seen.path.contains("/namespaces/shop/") || seen.path.contains("/namespaces/cafe/");
-        let cluster = ["/nodes", "/tenants", "/controlplanes"].iter().any(|kind| seen.path.ends_with(kind));
+        let cluster = ["/nodes", "/tenants", "/controlplanes", "/playbooks"]
+            .iter()
+            .any(|kind| seen.path.ends_with(kind));
         assert!(namespaced || cluster, "{}", seen.path);
     }
 }

@@ -23,6 +23,13 @@ pub(crate) fn told_by_container(kind: FindingKind) -> bool {
 /// When the evidence for evicting this pod was taken, and why it is due; or why it is not.
 pub(crate) fn due(case: &Case<'_>, pod: &PodRecord, after: After) -> Result<(Timestamp, String), Stop> {
     let kind = case.cause.kind;
+    let node = pod.node.as_ref().and_then(|name| case.snapshot.nodes.get(name));
+    if let Some(node) = node.filter(|node| !node.ready) {
+        return Err(Stop::wait(format!(
+            "node {} does not answer: nobody there could end {} or start another one",
+            node.name, pod.key
+        )));
+    }
     if let Some(down) = kubelet::down(pod) {
         return down_due(case, pod, &down, after);
     }

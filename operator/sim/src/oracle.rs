@@ -94,8 +94,16 @@ fn effect(inner: &Inner, entry: &Entry, found: &mut Vec<String>) {
     match inner.server.actions.get(&stored.key()) {
         Some(record) if record.state == ActionState::Claimed => {} // Still to be resolved.
         Some(record) if record.instants.sent.is_some() => {}
+        // The reply was lost, and before the outcome could be read somebody else took away what would have told it.
+        Some(record) if touched_since(inner, record, Some(landed.at)) => {}
         _ => found.push(format!("S8: the effect of {id} is lost: its action does not tell of it")),
     }
+}
+
+/// Somebody else changed the action's workload after that.
+fn touched_since(inner: &Inner, record: &ActionRecord, since: Option<Timestamp>) -> bool {
+    let touched = inner.audit.touched.get(&record.workload).copied();
+    touched.zip(since).is_some_and(|(touched, since)| touched > since)
 }
 
 fn closed(inner: &Inner, record: &ActionRecord, found: &mut Vec<String>) {
@@ -110,7 +118,8 @@ fn closed(inner: &Inner, record: &ActionRecord, found: &mut Vec<String>) {
     );
     let taken = effects == 0
         && (inner.audit.others.contains(&record.target.uid)
-            || (unmarked && inner.audit.helped.contains(&record.workload)));
+            || (unmarked && inner.audit.helped.contains(&record.workload))
+            || (record.undo_of.is_some() && touched_since(inner, record, record.instants.intent)));
     let done = record.instants.acknowledged.is_some() && record.kind() != ActionKind::Notify;
     if done && effects != 1 && !taken {
         found.push(format!("S8: {id} says that it was done, and had {effects} effects"));

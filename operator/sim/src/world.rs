@@ -405,6 +405,7 @@ impl Inner {
                     let after = uids(server);
                     self.audit.others.extend(before.difference(&after).cloned());
                     self.audit.helped.insert(workload.clone());
+                    self.audit.touched.insert(workload.clone(), now);
                 }
             }
             Meddle::Touch(workload) => {
@@ -413,6 +414,7 @@ impl Inner {
                 }
             }
             Meddle::FallIll(workload) => {
+                self.audit.touched.insert(workload.clone(), now);
                 if let Some(service) = services.get(workload) {
                     service.situation.fall_ill(server, workload);
                 }

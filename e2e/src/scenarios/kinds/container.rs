@@ -49,8 +49,11 @@ pub async fn inject(stage: &Stage, world: &World, what: What, service: &str) -> 
             std::fs::write(&path, text).map_err(|source| DemoError::Io { action: "write", path, source })?;
         }
         What::NoFiles => {
-            let mut command = Command::new("prlimit");
-            command.args(["--pid", &pid.to_string(), "--nofile=3:3"]);
+            // Only the process's own user may do that without a capability that not every root has.
+            let user = user_of(pid)?;
+            let mut command = Command::new("setpriv");
+            command.args([&format!("--reuid={user}"), &format!("--regid={user}"), "--clear-groups", "--"]);
+            command.args(["prlimit", "--pid", &pid.to_string(), "--nofile=3:3"]);
             run(command, None).await?;
         }
     }
@@ -89,6 +92,14 @@ pub async fn first_process(stage: &Stage, pod: &PodView) -> Result<i32, DemoErro
 /// The catalogue needs the node's kernel.
 pub fn elsewhere() -> DemoError {
     DemoError::Broken("this fault acts on the node itself: run the catalogue on the test cluster".to_owned())
+}
+
+/// The user that the process runs as.
+fn user_of(pid: i32) -> Result<u32, DemoError> {
+    use std::os::unix::fs::MetadataExt;
+    let path = PathBuf::from(format!("/proc/{pid}"));
+    let found = std::fs::metadata(&path);
+    Ok(found.map_err(|source| DemoError::Io { action: "look at", path, source })?.uid())
 }
 
 /// Folder of the process's cgroup that has `controller`.

@@ -178,7 +178,11 @@ pub async fn restore(
         Way::Container(_) | Way::Network(_) if healed => {}
         Way::Container(_) | Way::Network(_) => world.replace_pods(service).await?,
         Way::Release(_) => release::restore(world, service).await?,
-        Way::Quota => release::lift_quota(world).await?,
+        Way::Quota => {
+            release::lift_quota(world).await?;
+            // Its ReplicaSet would wait for minutes before it tries again; a new one does not.
+            world.roll(service).await?;
+        }
         Way::DiskFull => {
             node::empty(stage)?;
             world.replace_pods(service).await?;

@@ -10,7 +10,7 @@ use homeostat_crds::MicroTime;
 use homeostat_crds::conditions::{Condition, set};
 use homeostat_crds::v1alpha1::Forecast;
 use homeostat_knowledge::{ForecastRecord, ObjectKey};
-use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
+use kube::api::{DeleteParams, PostParams, Preconditions};
 use kube::{Api, Client};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -49,7 +49,7 @@ struct Held {
     conditions: Vec<Condition>,
 }
 
-/// Writes forecasts by server-side apply.
+/// Creates forecasts, applies their statuses, and removes those of workloads that are not scaled any more.
 pub struct ForecastWriter {
     client: Client,
     newest: watch::Receiver<Forecasts>,
@@ -173,18 +173,19 @@ impl ForecastWriter {
     }
 }
 
-/// Applies the object where it is not known to be there as it should, then its status.
+/// Creates the object where it is not known to be there, then applies its status.
 async fn write(
     client: &Client,
     key: &ObjectKey,
     record: ForecastRecord,
     held: Option<Held>,
 ) -> Result<Held, ClusterError> {
-    let same = held.filter(|held| object(&held.record) == object(&record));
+    // That of another Workload of the same name goes away with it.
+    let same = held.filter(|held| held.record.workload_uid == record.workload_uid);
     let mut fresh = same.is_none();
     let mut held = match same {
         Some(held) => held,
-        None => apply(client, key, &record).await?,
+        None => create(client, key, &record).await?,
     };
     let statuses = StatusApi::new::<Forecast>(client.clone(), key.clone());
     loop {
@@ -196,7 +197,7 @@ async fn write(
         match statuses.apply(&wire).await {
             // Somebody deleted it; it is still true.
             Err(ClusterError::NotFound { .. }) if !fresh => {
-                held = apply(client, key, &record).await?;
+                held = create(client, key, &record).await?;
                 fresh = true;
             }
             Err(error) => return Err(error),
@@ -205,12 +206,15 @@ async fn write(
     }
 }
 
-async fn apply(client: &Client, key: &ObjectKey, record: &ForecastRecord) -> Result<Held, ClusterError> {
+/// Creates the object, or reads the one that is there.
+async fn create(client: &Client, key: &ObjectKey, record: &ForecastRecord) -> Result<Held, ClusterError> {
     let api: Api<Forecast> = Api::namespaced(client.clone(), &key.namespace);
-    let params = PatchParams::apply(FIELD_MANAGER).force();
-    let patch = Patch::Apply(object(record));
+    let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
     let label = label("Forecast", key);
-    let there = call("apply", &label, api.patch(&key.name, &params, &patch)).await?;
+    let there = match call("create", &label, api.create(&params, &object(record))).await {
+        Err(ClusterError::Exists { .. }) => call("get", &label, api.get(&key.name)).await?,
+        created => created?,
+    };
     Ok(Held {
         record: record.clone(),
         uid: there.metadata.uid,

@@ -34,6 +34,6 @@ mod tests {
         let error = playbook_text("mine", 4, &spec("Reboot")).unwrap_err().to_string();
         assert!(error.starts_with("playbook mine is refused: line 5, column 17: no action"), "{error}");
         let error = playbook_text("mine", 4, &json!({ "ladder": [] })).unwrap_err().to_string();
-        assert!(error.contains("trigger") && error.contains("line 1"), "{error}");
+        assert!(error.contains("trigger") && error.contains("line 2"), "{error}");
     }
 }

@@ -393,13 +393,6 @@ impl State {
             return (201, self.objects[&key].clone());
         };
         let key = (plural.clone(), namespace.unwrap_or_default(), name);
-        let applies = seen.method == Method::PATCH && seen.content_type == "application/apply-patch+yaml";
-        if applies && sub.is_none() && !self.objects.contains_key(&key) {
-            let mut object = seen.body.clone();
-            object["metadata"]["namespace"] = json!(key.1);
-            self.put(&plural, object);
-            return (201, self.objects[&key].clone());
-        }
         let Some(mut object) = self.objects.get(&key).cloned() else { return failed(404, "NotFound") };
         if seen.method == Method::GET {
             return (200, object);

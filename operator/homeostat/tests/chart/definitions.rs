@@ -53,7 +53,13 @@ fn the_static_manifest_is_the_chart_with_its_defaults_in_a_namespace() {
     assert_eq!(namespace["kind"], "Namespace");
     assert_eq!(namespace["metadata"]["name"], "homeostat-system");
     assert_eq!(namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"], "restricted");
-    let cluster_wide = ["ClusterRole", "ClusterRoleBinding", "CustomResourceDefinition"];
+    let cluster_wide = [
+        "ClusterRole",
+        "ClusterRoleBinding",
+        "CustomResourceDefinition",
+        "ValidatingAdmissionPolicy",
+        "ValidatingAdmissionPolicyBinding",
+    ];
     for object in objects(rest) {
         let has = object["metadata"]["namespace"].is_string();
         let kind = object["kind"].as_str().unwrap();
