@@ -101,7 +101,11 @@ fn effect(inner: &Inner, entry: &Entry, found: &mut Vec<String>) {
 }
 
 /// Somebody else changed the action's workload after that.
-fn touched_since(inner: &Inner, record: &ActionRecord, since: Option<Timestamp>) -> bool {
+fn touched_since(
+    inner: &Inner,
+    record: &ActionRecord,
+    since: Option<homeostat_knowledge::Timestamp>,
+) -> bool {
     let touched = inner.audit.touched.get(&record.workload).copied();
     touched.zip(since).is_some_and(|(touched, since)| touched > since)
 }
