@@ -430,6 +430,7 @@ impl Inner {
                 if let Some(service) = services.get(workload) {
                     service.situation.recover(server, workload);
                     self.audit.helped.insert(workload.clone());
+                    self.audit.touched.insert(workload.clone(), now);
                 }
             }
             Meddle::Stubborn(workload, stubborn) => {
