@@ -191,6 +191,7 @@ impl Analyser {
         now: Timestamp,
         seen: &mut BTreeMap<(Entity, FindingKind), Seen>,
     ) {
+        let cut_off = egress::cut_off(&self.calls, snapshot);
         for (entity, callee) in self.calls.callees() {
             let known = [
                 FindingKind::Hung,
@@ -219,8 +220,7 @@ impl Analyser {
                 continue;
             }
             let since = known.map_or(first, |(_, finding)| finding.since.min(first));
-            if let Some(caller) = egress::cut_off(entity, callee, snapshot) {
-                egress::find(caller, entity, callee, since, now, seen);
+            if egress::spares(&cut_off, (entity, callee), snapshot, since, now, seen) {
                 continue;
             }
             if known.is_none() && !self.convincing(snapshot, entity, callee, &tally, first, last, now) {

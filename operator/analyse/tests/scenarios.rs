@@ -526,6 +526,20 @@ fn a_new_release_that_fails_beside_the_serving_old_one_is_one_incident_that_stay
 }
 
 #[test]
+fn a_caller_that_reaches_nobody_while_others_do_is_the_cause_itself() {
+    let mut world = World::new(usual_delay);
+    world.run(SignedDuration::from_secs(20), &good);
+    for call in 0..100 {
+        world.trace += 1;
+        let start = world.now + millis(40) * i32::try_from(call).unwrap();
+        let ids = (9_000_000 + call, 0);
+        world.span("gateway", SpanKind::Client, Some("consumer"), start, 0.005, CallOutcome::Ok, ids);
+    }
+    world.run(SignedDuration::from_secs(4), &failing("consumer", Behaviour::Gone));
+    world.assert_cause(&workload("order"), FindingKind::Unreachable);
+}
+
+#[test]
 fn two_faults_of_unrelated_kinds_are_two_incidents() {
     let mut world = World::new(usual_delay);
     world.run(SignedDuration::from_secs(20), &good);

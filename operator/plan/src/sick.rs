@@ -34,8 +34,13 @@ pub(crate) fn named_pod<'a>(case: &Case<'a>, subject: &Subject<'a>) -> Result<&'
     let named = named(case);
     let pod = match named.as_slice() {
         [] => of_workload(case, subject)?,
-        [(key, uid)] => existing(case, key, uid)
-            .ok_or_else(|| Stop::wait(format!("{key} exists no more: its replacement is on the way")))?,
+        [(key, uid)] => existing(case, key, uid).ok_or_else(|| {
+            if case.pods().is_empty() {
+                no_pod(case, subject)
+            } else {
+                Stop::wait(format!("{key} exists no more: its replacement is on the way"))
+            }
+        })?,
         several => worst(several.iter().filter_map(|(key, uid)| existing(case, key, uid)))
             .ok_or_else(|| Stop::wait("the sick pods exist no more: their replacements are on the way"))?,
     };
@@ -90,7 +95,7 @@ fn of_workload<'a>(case: &Case<'a>, subject: &Subject<'a>) -> Result<&'a Arc<Pod
         .into_iter()
         .partition(|pod| pod.deleting || matches!(pod.phase, PodPhase::Succeeded | PodPhase::Failed));
     match staying.as_slice() {
-        [] => Err(Stop::wait(format!("{} has no pod: its controller makes one", subject.key))),
+        [] => Err(no_pod(case, subject)),
         // The pod that was sick may be the one that leaves.
         [only] if !leaving.is_empty() && kubelet::newest_start(only) >= case.since() => {
             Err(Stop::wait(format!("{} is the replacement: it gets time to start", only.key)))
@@ -104,6 +109,20 @@ fn of_workload<'a>(case: &Case<'a>, subject: &Subject<'a>) -> Result<&'a Arc<Pod
             }
         }
     }
+}
+
+/// A controller that makes no pod is kept from it: by a quota, by admission, by a Service account that is gone.
+fn no_pod(case: &Case<'_>, subject: &Subject<'_>) -> Stop {
+    let idle = case.idle();
+    if idle >= UNCLEAR {
+        return Stop::hand_over(format!(
+            "{} has no pod and its controller made none for {}: look at quotas, limits and admission",
+            subject.key,
+            words(idle)
+        ));
+    }
+    let reason = format!("{} has no pod: its controller makes one", subject.key);
+    Stop::until(crate::decision::later(case.now, UNCLEAR - idle), reason)
 }
 
 fn unclear(case: &Case<'_>, unready: usize, all: usize) -> Stop {

@@ -2,9 +2,9 @@
 //! name resolution or sockets are broken, and its callees must be left alone.
 
 use super::Seen;
-use crate::calls::Callee;
-use homeostat_knowledge::{Entity, Evidence, FindingKind, Snapshot, Timestamp, WorkloadKey};
-use std::collections::BTreeMap;
+use crate::calls::{Callee, Calls};
+use homeostat_knowledge::{Entity, Evidence, FindingKind, SignedDuration, Snapshot, Timestamp, WorkloadKey};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// So many calls of it must have found nobody.
 const UNCONNECTED: u32 = 5;
@@ -13,13 +13,27 @@ const ANSWERED_SHARE: f64 = 0.1;
 /// So many calls of others must have been answered meanwhile, and none of theirs failed.
 const OTHERS_GOOD: u32 = 10;
 
-/// The one caller that does not reach a callee which all others reach; `None` when the callee may be to blame.
-pub fn cut_off<'a>(entity: &Entity, callee: &'a Callee, snapshot: &Snapshot) -> Option<&'a WorkloadKey> {
-    let workload = entity.workload()?;
+/// So long a callee is not blamed while others still reach it, but have not yet called it often enough to be sure.
+const UNSURE: SignedDuration = SignedDuration::from_secs(1);
+
+/// Who is to blame when calls find nobody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Blame<'a> {
+    /// The one caller that does not reach a callee which all others reach.
+    Caller(&'a WorkloadKey),
+    /// It looks like that, but few others called since.
+    Unsure(&'a WorkloadKey),
+    /// As far as can be told, the callee.
+    Callee,
+}
+
+/// Judges the present run of failures of one callee.
+pub fn blame<'a>(entity: &Entity, callee: &'a Callee, snapshot: &Snapshot) -> Blame<'a> {
+    let Some(workload) = entity.workload() else { return Blame::Callee };
     // Without endpoints new connections are refused while old ones still serve: that is the callee's trouble.
     let mut pods = snapshot.pods_of(workload).peekable();
     if pods.peek().is_none() || pods.any(|pod| pod.deleting || !pod.ready) {
-        return None;
+        return Blame::Callee;
     }
     let mut cut = None;
     let mut others = 0;
@@ -34,14 +48,43 @@ pub fn cut_off<'a>(entity: &Entity, callee: &'a Callee, snapshot: &Snapshot) -> 
             && edge.unconnected >= edge.other
             && f64::from(edge.good) <= ANSWERED_SHARE * all;
         if !plain || cut.replace(caller).is_some() {
-            return None;
+            return Blame::Callee;
         }
     }
-    cut.filter(|_| others >= OTHERS_GOOD)
+    match cut {
+        Some(caller) if others >= OTHERS_GOOD => Blame::Caller(caller),
+        Some(caller) if others > 0 => Blame::Unsure(caller),
+        _ => Blame::Callee,
+    }
+}
+
+/// Callers that are cut off from anybody.
+pub fn cut_off<'a>(calls: &'a Calls, snapshot: &Snapshot) -> BTreeSet<&'a WorkloadKey> {
+    let all = calls.callees().map(|(entity, callee)| blame(entity, callee, snapshot));
+    all.filter_map(|blame| if let Blame::Caller(caller) = blame { Some(caller) } else { None }).collect()
+}
+
+/// Says whether the callee is spared, and finds its caller where that is to blame.
+pub fn spares(
+    cut_off: &BTreeSet<&WorkloadKey>,
+    (entity, callee): (&Entity, &Callee),
+    snapshot: &Snapshot,
+    since: Timestamp,
+    now: Timestamp,
+    seen: &mut BTreeMap<(Entity, FindingKind), Seen>,
+) -> bool {
+    match blame(entity, callee, snapshot) {
+        Blame::Caller(caller) => find(caller, entity, callee, since, now, seen),
+        // Cut off elsewhere is cut off here.
+        Blame::Unsure(caller) if cut_off.contains(caller) => {}
+        Blame::Unsure(_) => return now.duration_since(since) < UNSURE,
+        Blame::Callee => return false,
+    }
+    true
 }
 
 /// The finding about the caller.
-pub fn find(
+fn find(
     caller: &WorkloadKey,
     entity: &Entity,
     callee: &Callee,
