@@ -291,8 +291,12 @@ mod tests {
             let mut ahead = Ahead::default();
             let mut left: Vec<_> =
                 waiting.iter().map(|(from, lasts, work)| (at(*from), at(from + lasts), work * 60_000)).collect();
-            left.iter().for_each(|(from, due, work)| ahead.wait(*from, *due, *work));
-            running.iter().for_each(|(until, cpu)| ahead.run(at(*until), cpu * 1_000));
+            for (from, due, work) in &left {
+                ahead.wait(*from, *due, *work);
+            }
+            for (until, cpu) in &running {
+                ahead.run(at(*until), cpu * 1_000);
+            }
             ahead.sum_up(now);
             for (which, lasts, latest, cpu) in turns {
                 let lasts = SignedDuration::from_mins(lasts);

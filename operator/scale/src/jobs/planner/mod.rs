@@ -8,7 +8,8 @@
 //!
 //! Fairness: a run that can no longer wait comes before every run that can, whoever's it is; criticality moves a run by
 //! at most ten minutes, and a tenant that was late comes forward by as much as it was late, at most
-//! [`Settings::most_credit`], until it was in time again. So nothing waits for ever, and lateness goes round.
+//! [`Settings::most_credit`], until it was in time again; time for one more try, where a program fails at times, moves a
+//! run by no more than that. So nothing waits for ever, and lateness goes round.
 
 mod dispatch;
 mod explain;
