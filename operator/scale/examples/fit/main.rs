@@ -28,9 +28,12 @@ use std::time::Instant;
 #[derive(Parser)]
 #[command(name = "fit", about = "How many tenants' jobs fit a fixed capacity, by policy")]
 struct Arguments {
-    /// Seeds 1 to this number.
+    /// How many seeds.
     #[arg(long, default_value_t = 20)]
     seeds: u64,
+    /// The first of them.
+    #[arg(long, default_value_t = 1)]
+    first_seed: u64,
     /// Tenants at which missed deadlines are counted.
     #[arg(long, default_value_t = 64)]
     tenants: u32,
@@ -64,6 +67,7 @@ struct Arguments {
 #[serde(rename_all = "camelCase")]
 struct Output {
     catalogue: String,
+    first_seed: u64,
     seeds: u64,
     days: u32,
     missed_counted_at_tenants: u32,
@@ -115,7 +119,7 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
         return Ok(());
     }
     let (seeds, days, tenants) = (arguments.seeds.max(1), arguments.days, arguments.tenants);
-    let asked = Asked { seeds, days, tenants, settings };
+    let asked = Asked { first_seed: arguments.first_seed, seeds, days, tenants, settings };
     let say = |text: &str| eprintln!("{:6.1} s  {text}", clock.elapsed().as_secs_f64());
     let policies = search::compare(&catalogue, &kinds, asked, &say);
     let (tenants, missed) = search::bound(&catalogue, asked);
@@ -124,6 +128,7 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
     println!("{:<24}{tenants:>8}{missed:>11}   preemptive, run times known", "lower bound");
     let output = Output {
         catalogue: catalogue.shapes.name.clone(),
+        first_seed: asked.first_seed,
         seeds: asked.seeds,
         days: asked.days,
         missed_counted_at_tenants: asked.tenants,
@@ -140,16 +145,17 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
 /// Which runs are late, and how they went.
 fn misses(arguments: &Arguments, catalogue: &Catalogue, kinds: &[Kind], settings: Settings) {
     for kind in kinds {
-        for seed in 1..=arguments.seeds {
+        for seed in arguments.first_seed..arguments.first_seed.saturating_add(arguments.seeds) {
             let (tenants, days) = (arguments.tenants, arguments.days);
             let setting = world::Setting { seed, tenants, days, until_missed: false };
             let result = search::simulate(catalogue, *kind, setting, settings);
             println!(
-                "{} {} seed {seed}: {} of {} missed",
+                "{} {} seed {seed}: {} of {} missed; digest {:016x}",
                 kind.name(),
                 kind.target(),
                 result.missed,
-                result.runs
+                result.runs,
+                result.digest
             );
             for miss in &result.misses {
                 let minutes = |ms: i64| ms as f64 / 60_000.0;
@@ -225,15 +231,16 @@ fn large(
     let result = world.run(policy.as_mut(), Some(&seconds));
     let slowest = result.slowest_decision_seconds * 1_000.0;
     println!(
-        "{tenants} tenants, {} runs in {} days on {capacity}: {} deadlines missed, {:.1} s\nslowest decision: {slowest:.1} ms (all runs of an hour become due in it)",
+        "{tenants} tenants, {} runs in {} days on {capacity}: {} deadlines missed, {:.1} s\nslowest decision: {slowest:.1} ms (all runs of an hour become due in it); digest {:016x}",
         result.runs,
         arguments.days,
         result.missed,
-        seconds()
+        seconds(),
+        result.digest
     );
     let output = serde_json::json!({
         "tenants": tenants, "runs": result.runs, "days": arguments.days, "missedDeadlines": result.missed,
-        "seconds": seconds(), "slowestDecisionMilliseconds": slowest,
+        "seconds": seconds(), "digest": format!("{:016x}", result.digest), "slowestDecisionMilliseconds": slowest,
     });
     std::fs::write(arguments.out.join("large.json"), serde_json::to_string_pretty(&output)?)?;
     Ok(())

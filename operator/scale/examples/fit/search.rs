@@ -10,6 +10,7 @@ use serde::Serialize;
 /// What was asked on the command line.
 #[derive(Clone, Copy)]
 pub struct Asked {
+    pub first_seed: u64,
     pub seeds: u64,
     pub days: u32,
     pub tenants: u32,
@@ -36,6 +37,12 @@ pub struct Row {
     pub missed_at64_by_job: Vec<(String, u64)>,
 }
 
+impl Asked {
+    fn all_seeds(&self) -> std::ops::Range<u64> {
+        self.first_seed..self.first_seed.saturating_add(self.seeds)
+    }
+}
+
 pub fn simulate(catalogue: &Catalogue, kind: Kind, setting: Setting, settings: Settings) -> Result {
     let world = World::new(catalogue, setting, catalogue.capacity, kind.always_on_inside());
     let mut policy = kind.build(catalogue, catalogue.capacity, setting.tenants, settings);
@@ -45,7 +52,7 @@ pub fn simulate(catalogue: &Catalogue, kind: Kind, setting: Setting, settings: S
 /// Whether no seed misses; the one that missed last is tried first.
 fn holds(catalogue: &Catalogue, kind: Kind, asked: Asked, tenants: u32, hard: &mut u64) -> bool {
     let first = *hard;
-    let others = (1..=asked.seeds).filter(|seed| *seed != first);
+    let others = asked.all_seeds().filter(|seed| *seed != first);
     let missed = std::iter::once(first).chain(others).find(|seed| {
         let setting = Setting { seed: *seed, tenants, days: asked.days, until_missed: true };
         simulate(catalogue, kind, setting, asked.settings).missed > 0
@@ -81,7 +88,7 @@ pub fn largest(mut holds: impl FnMut(u32) -> bool) -> u32 {
 pub fn compare(catalogue: &Catalogue, kinds: &[Kind], asked: Asked, say: &dyn Fn(&str)) -> Vec<Row> {
     let mut best: Vec<(Kind, u32)> = Vec::new();
     for kind in kinds {
-        let mut hard = 1;
+        let mut hard = asked.first_seed;
         let tenants = largest(|tenants| holds(catalogue, *kind, asked, tenants, &mut hard));
         say(&format!("{} {}: {tenants} tenants", kind.name(), kind.target()));
         best.push((*kind, tenants));
@@ -105,7 +112,7 @@ pub fn compare(catalogue: &Catalogue, kinds: &[Kind], asked: Asked, say: &dyn Fn
 fn measure(catalogue: &Catalogue, kind: Kind, asked: Asked, tenants: u32) -> Row {
     let all = |tenants: u32| -> Vec<Result> {
         let setting = |seed| Setting { seed, tenants, days: asked.days, until_missed: false };
-        (1..=asked.seeds).map(|seed| simulate(catalogue, kind, setting(seed), asked.settings)).collect()
+        asked.all_seeds().map(|seed| simulate(catalogue, kind, setting(seed), asked.settings)).collect()
     };
     let crowded = all(asked.tenants);
     let at = tenants.min(asked.tenants);
@@ -152,6 +159,6 @@ pub fn bound(catalogue: &Catalogue, asked: Asked) -> (u32, u64) {
         let setting = Setting { seed, tenants, days: asked.days, until_missed: true };
         bound::missed(catalogue, setting, catalogue.capacity)
     };
-    let tenants = largest(|tenants| (1..=asked.seeds).all(|seed| missed(seed, tenants) == 0));
-    (tenants, (1..=asked.seeds).map(|seed| missed(seed, asked.tenants)).sum())
+    let tenants = largest(|tenants| asked.all_seeds().all(|seed| missed(seed, tenants) == 0));
+    (tenants, asked.all_seeds().map(|seed| missed(seed, asked.tenants)).sum())
 }

@@ -59,6 +59,8 @@ pub struct Result {
     pub capacity_ms: f64,
     pub memory_kills: u64,
     pub slowest_decision_seconds: f64,
+    /// Of every order and its moment: equal when all decisions were.
+    pub digest: u64,
     pub stopped_early: bool,
     /// The first thousand.
     pub misses: Vec<Miss>,
@@ -128,6 +130,7 @@ impl<'a> World<'a> {
             reserved_ms: if always_on_inside { 0.0 } else { always },
             capacity_ms: capacity.vcpu() * length as f64,
             missed_of_kind: vec![0; kinds],
+            digest: 0xcbf2_9ce4_8422_2325,
             ..Result::default()
         };
         Self {
@@ -185,6 +188,10 @@ impl<'a> World<'a> {
             policy.decide(self.now, &seen, &mut orders);
             if let (Some(clock), Some(before)) = (clock, before) {
                 self.out.slowest_decision_seconds = self.out.slowest_decision_seconds.max(clock() - before);
+            }
+            for order in &orders {
+                let words = order.words().into_iter().chain([self.now as u64]);
+                self.out.digest = words.fold(self.out.digest, fnv);
             }
             self.obey(&mut orders);
         }
@@ -428,6 +435,11 @@ impl<'a> World<'a> {
             self.out.reserved_ms += pod.size.vcpu() * inside;
         }
     }
+}
+
+/// One step of the hash of Fowler, Noll and Vo (FNV-1a), by words.
+fn fnv(hash: u64, word: u64) -> u64 {
+    (hash ^ word).wrapping_mul(0x0100_0000_01b3)
 }
 
 /// What is left for runs.

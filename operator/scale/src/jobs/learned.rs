@@ -17,6 +17,8 @@ const MEMORY: f64 = 50.0;
 const PEAKS: usize = 20;
 /// Runs below which the spread of a job's own is not believed.
 const FEW: u32 = 10;
+/// Tries after which what was counted of failures counts half.
+const TRIES: u32 = 20_000;
 /// Deviation of the logarithm assumed until then.
 const SPREAD: f64 = 0.25;
 
@@ -42,6 +44,48 @@ impl Level {
     }
 }
 
+/// How often tries fail by themselves, and how far they had come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Failures {
+    /// Tries that ended by themselves.
+    pub tries: u32,
+    /// Those of them that failed.
+    pub failed: u32,
+    /// Sum over these of the share of the median run time that had passed.
+    pub passed: f64,
+}
+
+impl Failures {
+    /// Adds a try: `None` when it succeeded, else the share of its median run time after which it failed.
+    pub fn push(&mut self, failed_after: Option<f64>) {
+        if self.tries >= TRIES {
+            (self.tries, self.failed, self.passed) = (self.tries / 2, self.failed / 2, self.passed / 2.0);
+        }
+        self.tries += 1;
+        if let Some(share) = failed_after.filter(|share| share.is_finite()) {
+            self.failed += 1;
+            self.passed += share.clamp(0.0, 1.0);
+        }
+    }
+
+    /// Adds those of another.
+    pub fn add(&mut self, other: &Self) {
+        self.tries = self.tries.saturating_add(other.tries);
+        self.failed = self.failed.saturating_add(other.failed);
+        self.passed += other.passed;
+    }
+
+    /// Chance that a try fails.
+    pub fn chance(&self) -> f64 {
+        f64::from(self.failed) / f64::from(self.tries.max(1))
+    }
+
+    /// Share of its median run time after which a try fails, in the mean.
+    pub fn passed(&self) -> f64 {
+        self.passed / f64::from(self.failed.max(1))
+    }
+}
+
 /// What was learnt of one job.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -54,6 +98,9 @@ pub struct JobHistory {
     pub cpu: VecDeque<u64>,
     /// Set by a kill for memory, in MiB: the next run gets no less. Gone when a run has succeeded.
     pub at_least: Option<u64>,
+    /// Its failures.
+    #[serde(default)]
+    pub failures: Failures,
 }
 
 /// Time that a run takes.
@@ -327,5 +374,19 @@ mod tests {
         assert!(run_time(&nothing, &kind, &large, 1.645).unwrap().median > 700.0);
         let own = level(&[100.0_f64.ln(); 50]);
         assert!((run_time(&own, &kind, &large, 1.645).unwrap().median - 100.0).abs() < 10.0);
+    }
+
+    #[test]
+    fn failures_give_their_chance_and_how_far_tries_had_come_and_old_ones_fade() {
+        let mut failures = Failures::default();
+        assert!(failures.chance().abs() < f64::EPSILON, "nothing seen, nothing feared");
+        (0..98).for_each(|_| failures.push(None));
+        failures.push(Some(0.4));
+        // One that hung counts as a whole run.
+        failures.push(Some(30.0));
+        assert!((failures.chance() - 0.02).abs() < 1e-9);
+        assert!((failures.passed() - 0.7).abs() < 1e-9);
+        (0..100_000).for_each(|_| failures.push(None));
+        assert!(failures.chance() < 0.000_1, "the program was mended");
     }
 }

@@ -51,6 +51,18 @@ pub enum Order {
     Remove { pool: u32 },
 }
 
+impl Order {
+    /// The order as numbers, for a digest.
+    pub fn words(&self) -> [u64; 4] {
+        match *self {
+            Self::Run { run, size } => [1, u64::from(run), size.millicores, size.mebibytes],
+            Self::Pool { pool, size } => [2, u64::from(pool), size.millicores, size.mebibytes],
+            Self::Assign { pool, run, slower } => [3, u64::from(pool), u64::from(run), slower.to_bits()],
+            Self::Remove { pool } => [4, u64::from(pool), 0, 0],
+        }
+    }
+}
+
 pub trait Policy {
     /// Distance of its looks at the world, for those that poll.
     fn period_ms(&self) -> Option<i64> {

@@ -2,6 +2,7 @@
 
 use super::super::ahead::Asks;
 use super::{Decision, GaveUp, Live, Place, Planner, Run, Size, State, Timestamp, Why, later, seconds};
+use jiff::SignedDuration;
 
 impl Planner {
     /// What to do now, in this order.
@@ -12,9 +13,9 @@ impl Planner {
         let (waiting, free): (Vec<Run>, Vec<Run>) = arrived.into_iter().partition(|run| self.follow(*run));
         // The last in a chain first: urgency is inherited against the direction of need.
         for run in waiting.into_iter().rev() {
-            let latest = self.latest(run);
+            let (latest, spare) = (self.latest(run), self.spare(run));
             if let Some(live) = self.live.get_mut(&run) {
-                live.latest = latest;
+                (live.latest, live.spare) = (latest, spare);
             }
         }
         for run in free {
@@ -67,9 +68,23 @@ impl Planner {
     fn latest(&self, run: Run) -> Timestamp {
         let Some(live) = self.live.get(&run) else { return run.slot };
         let followers = live.followers.iter().filter_map(|follower| self.live.get(follower));
-        let until = followers.map(|follower| follower.latest).fold(live.due, Timestamp::min);
+        let until = followers.map(Live::turn).fold(live.due, Timestamp::min);
         let needs = seconds(self.run_time(run.job).quantile);
         later(until, -(needs.saturating_add(self.settings.pod_start)))
+    }
+
+    /// How much earlier a run should start where a failure is not rare: one that fails is found to have failed after
+    /// some share of its time, and needs all of it once more. A further try has the place of the first, so that the time
+    /// that was kept for it is not spent in the queue.
+    fn spare(&self, run: Run) -> SignedDuration {
+        let declared = &self.jobs[run.job.index()];
+        let failures = &self.kinds[declared.kind].failures;
+        if declared.job.retries == 0 || failures.chance() < self.settings.retry_from {
+            return SignedDuration::ZERO;
+        }
+        let time = self.run_time(run.job);
+        let more = seconds(time.quantile * failures.passed()).saturating_add(self.settings.pod_start);
+        more.min(self.settings.most_credit)
     }
 
     /// Puts a run that nothing keeps waiting but room into its queue.
@@ -87,7 +102,11 @@ impl Planner {
         } else {
             let behind = self.tenants[declared.tenant].behind.min(self.settings.most_credit);
             let forward = declared.job.criticality.head_start().saturating_add(behind);
-            let place = (later(latest, -forward), run);
+            let spare = self.spare(run);
+            if let Some(live) = self.live.get_mut(&run) {
+                live.spare = spare;
+            }
+            let place = (later(latest, -forward.saturating_add(spare)), run);
             let cpu = self.size(run.job).0.millicores;
             self.ready.insert(cpu, place);
             self.set(run, latest, State::Ready(cpu, place));
@@ -105,6 +124,7 @@ impl Planner {
     fn dispatch(&mut self, now: Timestamp) {
         self.held = None;
         while let Some((cpu, place)) = self.ready.head() {
+            self.ahead.sum_up(now);
             if self.over_quota(place.1, cpu) {
                 self.park(cpu, place);
                 continue;
@@ -120,6 +140,7 @@ impl Planner {
                 break;
             }
         }
+        self.ahead.forget();
     }
 
     /// Whether a run that can wait would take room from known work that cannot.
@@ -162,7 +183,8 @@ impl Planner {
         let size = Size { millicores: cpu, ..size };
         let time = self.run_time(run.job);
         let tenant = self.jobs[run.job.index()].tenant;
-        let Some(Live { state, attempt, due, latest, work, until, .. }) = self.live.get_mut(&run) else {
+        let Some(Live { state, attempt, due, latest, spare, work, until, .. }) = self.live.get_mut(&run)
+        else {
             return;
         };
         *state = State::Running(size);
@@ -170,7 +192,14 @@ impl Planner {
         *work = 0;
         *until = later(now, seconds(time.median).saturating_add(self.settings.pod_start));
         self.ahead.run(*until, size.millicores as i64);
-        let why = Why { latest: *latest, slack: latest.duration_since(now), due: *due, time, memory };
+        let why = Why {
+            latest: *latest,
+            slack: latest.duration_since(now),
+            spare: *spare,
+            due: *due,
+            time,
+            memory,
+        };
         let attempt = *attempt;
         self.reserved = self.reserved.plus(size);
         self.tenants[tenant].used = self.tenants[tenant].used.plus(size);

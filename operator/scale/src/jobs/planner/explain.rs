@@ -11,6 +11,8 @@ pub struct Why {
     pub latest: Timestamp,
     /// Time until then; negative: it will probably be late.
     pub slack: SignedDuration,
+    /// Time kept before that for one more try, as runs of its program fail at times.
+    pub spare: SignedDuration,
     /// When it must have ended.
     pub due: Timestamp,
     /// Time planned for it.
@@ -21,13 +23,16 @@ pub struct Why {
 
 impl fmt::Display for Why {
     fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { latest, slack, due, time, memory } = self;
+        let Self { latest, slack, spare, due, time, memory } = self;
         let (word, slack) = if slack.is_negative() { ("late", slack.abs()) } else { ("slack", *slack) };
         write!(
             to,
             "first in order: latest start {latest} ({:.0} s {word}), due {due}; ",
             slack.as_secs_f64()
         )?;
+        if spare.is_positive() {
+            write!(to, "{:.0} s kept for one more try; ", spare.as_secs_f64())?;
+        }
         match time.runs {
             0 => write!(to, "planned {:.0} s, no run of its own yet; ", time.quantile)?,
             runs => write!(to, "planned {:.0} s from {runs} runs; ", time.quantile)?,

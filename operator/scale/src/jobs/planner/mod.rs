@@ -8,7 +8,8 @@
 //!
 //! Fairness: a run that can no longer wait comes before every run that can, whoever's it is; criticality moves a run by
 //! at most ten minutes, and a tenant that was late comes forward by as much as it was late, at most
-//! [`Settings::most_credit`], until it was in time again. So nothing waits for ever, and lateness goes round.
+//! [`Settings::most_credit`], until it was in time again; time for one more try, where a program fails at times, moves a
+//! run by no more than that. So nothing waits for ever, and lateness goes round.
 
 mod dispatch;
 mod explain;
@@ -22,7 +23,7 @@ pub use settings::Settings;
 use super::ahead::Ahead;
 use super::job::{Job, JobError};
 use super::kueue::Orderer;
-use super::learned::{JobHistory, Level, MemorySettings, RunTime, Source, run_time};
+use super::learned::{Failures, JobHistory, Level, MemorySettings, RunTime, Source, run_time};
 use super::ready::{Place, Ready};
 use super::size::{Size, Usage};
 use super::{later, seconds};
@@ -176,6 +177,7 @@ struct Tenant {
 struct Kind {
     run_time: Level,
     largest: Option<u64>,
+    failures: Failures,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -198,6 +200,8 @@ struct Live {
     due: Timestamp,
     /// Latest start; known once it is ready.
     latest: Timestamp,
+    /// Kept before that for one more try.
+    spare: SignedDuration,
     state: State,
     followers: Vec<Run>,
     /// Work it adds to what is known ahead: waiting as thousandths of a vCPU times seconds, running until when.
@@ -327,6 +331,7 @@ impl Planner {
             kind.run_time.push(mean);
         }
         kind.largest = kind.largest.max(history.peaks.iter().copied().max());
+        kind.failures.add(&history.failures);
         declared.history = history;
         declared.sized = None;
         self.learn_size(id);
@@ -407,7 +412,11 @@ impl Planner {
         ran: SignedDuration,
         usage: Usage,
     ) -> Result<(), PlannerError> {
-        let declared = self.jobs.get_mut(run.job.index()).ok_or(PlannerError::UnknownJob(run.job.0))?;
+        if run.job.index() >= self.jobs.len() {
+            return Err(PlannerError::UnknownJob(run.job.0));
+        }
+        let median = self.run_time(run.job).median;
+        let declared = &mut self.jobs[run.job.index()];
         let title = || declared.job.title();
         let Some(live) = self.live.get_mut(&run) else {
             return Err(PlannerError::NotRunning { job: title(), slot: run.slot });
@@ -429,6 +438,9 @@ impl Planner {
                 declared.history.used(usage.mebibytes, usage.millicores, succeeded);
                 kind.largest = kind.largest.max(usage.mebibytes);
                 let taken = ran.as_secs_f64();
+                let failed_after = (!succeeded).then_some(taken / median);
+                kind.failures.push(failed_after);
+                declared.history.failures.push(failed_after);
                 if succeeded && taken > 0.0 {
                     if kind.run_time.count > 0 {
                         tenant.pace.push(taken.ln() - kind.run_time.mean);
@@ -529,7 +541,15 @@ impl Declared {
 
 impl Live {
     fn new(due: Timestamp, attempt: u32, state: State) -> Self {
-        Self { attempt, due, latest: due, state, followers: Vec::new(), work: 0, until: Timestamp::MIN }
+        let (spare, followers, until) = (SignedDuration::ZERO, Vec::new(), Timestamp::MIN);
+        Self { attempt, due, latest: due, spare, state, followers, work: 0, until }
+    }
+}
+
+impl Live {
+    /// Latest start at which one more try would still be in time, where room for it is kept.
+    fn turn(&self) -> Timestamp {
+        later(self.latest, -self.spare)
     }
 }
 

@@ -15,8 +15,10 @@ pub struct Settings {
     pub deviations: f64,
     /// Share of its window that a run of which nothing is known is assumed to take.
     pub unknown_share: f64,
-    /// Most that a tenant which was late comes forward.
+    /// Most that a tenant which was late, or a run for whose second try time is kept, comes forward.
     pub most_credit: SignedDuration,
+    /// Chance of failing from which on time is kept for one more try.
+    pub retry_from: f64,
     /// Memory.
     pub memory: MemorySettings,
     /// Runs looked at in each queue when the first does not fit.
@@ -37,6 +39,7 @@ impl Default for Settings {
             deviations: 0.8,
             unknown_share: 0.3,
             most_credit: SignedDuration::from_mins(10),
+            retry_from: 0.001,
             memory: MemorySettings::default(),
             look: 16,
             fill: Fill { now: 0.62, next: 0.85 },

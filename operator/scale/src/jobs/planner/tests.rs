@@ -389,3 +389,53 @@ proptest! {
         prop_assert_eq!(done, ids.len());
     }
 }
+
+/// Two jobs on one vCPU: the first of 12 minutes, of whose last twenty tries `failed` failed half-way, the second of 15
+/// minutes whose program never failed.
+fn fails_at_times(failed: usize) -> (Bench, [JobId; 2]) {
+    let mut bench = Bench::new(1);
+    let ids = [bench.declare(job("a", "solve", 1, 55)), bench.declare(job("b", "report", 1, 55))];
+    for (id, (minutes, failed)) in ids.into_iter().zip([(12.0_f64, failed), (15.0, 0)]) {
+        let mut history = JobHistory::default();
+        for run in 0..20 {
+            history.ran(minutes * 60.0);
+            history.failures.push((run < failed).then_some(0.5));
+        }
+        bench.planner.restore(id, history).unwrap();
+    }
+    (bench, ids)
+}
+
+#[test]
+fn what_fails_at_times_starts_while_there_is_time_for_one_more_try() {
+    let (mut bench, ids) = fails_at_times(0);
+    bench.due(0, &ids);
+    assert_eq!(bench.starts(0), [ids[1]], "the longer one has less slack");
+
+    let (mut bench, ids) = fails_at_times(1);
+    bench.due(0, &ids);
+    let decisions = bench.planner.decide(at(0));
+    let [Decision::Start { run, why, .. }] = decisions.as_slice() else { panic!("{decisions:?}") };
+    assert_eq!(run.job, ids[0]);
+    assert!((6.0..8.0).contains(&(why.spare.as_secs_f64() / 60.0)), "half of its time once more: {why}");
+    assert!(why.to_string().contains("kept for one more try"), "{why}");
+    // The second try has the place of the first.
+    bench.end(6, *run, Outcome::Failed, 6);
+    assert_eq!(bench.starts(6), [ids[0]]);
+    bench.end(18, *run, Outcome::Succeeded, 12);
+    assert_eq!(bench.starts(18), [ids[1]]);
+}
+
+#[test]
+fn time_for_one_more_try_is_not_kept_at_the_cost_of_what_is_late_already() {
+    let (mut bench, ids) = fails_at_times(1);
+    let blocker = bench.declare(job("z", "x", 1, 300));
+    let overdue = bench.declare(job("c", "plan", 1, 20));
+    bench.teach(blocker, 30.0);
+    bench.teach(overdue, 15.0);
+    let first = bench.due(0, &[blocker]);
+    assert_eq!(bench.starts(0), [blocker]);
+    bench.due(1, &[ids[0], overdue]);
+    bench.end(30, first[0], Outcome::Succeeded, 30);
+    assert_eq!(bench.starts(30), [overdue]);
+}
