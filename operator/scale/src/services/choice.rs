@@ -17,10 +17,36 @@ pub struct Weighing {
     pub price: f64,
     /// Replica-steps that a way down must have promised in a row before it is gone: calm against noise.
     pub patience: f64,
+    /// Steps in a minute.
+    pub steps_a_minute: f64,
     /// Fewest replicas.
     pub min: u32,
     /// Most replicas.
     pub max: u32,
+    /// How the rule that is followed is chosen.
+    pub leading: Leading,
+}
+
+/// How the rule that is followed is chosen from what all have cost.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Leading {
+    /// Minutes of violation that a rule must be ahead of the leader to take its place. The margin grows with the price:
+    /// where a violation is dear, a single one proves little.
+    pub margin: f64,
+    /// How fast a near miss loses its weight: a load of a share of what is ready counts as that share to this power of a
+    /// violation. Violations are rare, near misses are not, so rules are told apart sooner. 0: only violations count.
+    pub near: f64,
+    /// Instead of one leader, the weighted median of all rules, where this many minutes of violation more make a rule's
+    /// weight smaller by a factor of e (exponentially weighted average forecaster). 0: one leader.
+    pub hedge: f64,
+    /// The way that leads until another has proved better: `2 * rule`, and one more for going down by what holds then.
+    pub first: usize,
+}
+
+impl Default for Leading {
+    fn default() -> Self {
+        Self { margin: 0.0, near: 0.0, hedge: 0.0, first: 2 * RULES - 1 }
+    }
 }
 
 /// A number of replicas and what speaks against it.
@@ -46,7 +72,7 @@ struct Shadow {
 pub struct Choice {
     /// Each rule in two ways: `2 * rule` and `2 * rule + 1`.
     shadows: Vec<Shadow>,
-    leader: usize,
+    leader: Option<usize>,
     follower: Follower,
 }
 
@@ -63,25 +89,26 @@ pub struct Chosen {
 
 impl Default for Choice {
     fn default() -> Self {
-        // The mixture leads until another has proved better.
-        Self {
-            shadows: vec![Shadow::default(); 2 * RULES],
-            leader: 2 * RULES - 1,
-            follower: Follower::default(),
-        }
+        Self { shadows: vec![Shadow::default(); 2 * RULES], leader: None, follower: Follower::default() }
     }
 }
 
 impl Choice {
     /// Charges every rule for the step that is over; `samples` are loads in replicas' worth.
-    pub fn charge(&mut self, samples: &[f64], price: f64) {
+    pub fn charge(&mut self, samples: &[f64], how: &Weighing) {
         let usable = samples.iter().filter(|load| load.is_finite()).count().max(1) as f64;
         for shadow in &mut self.shadows {
             let (Some(ready), Some(total)) = (shadow.totals.iter().min(), shadow.totals.back()) else {
                 continue;
             };
-            let over = samples.iter().filter(|load| **load > f64::from(*ready) + 1e-9).count() as f64;
-            shadow.cost += f64::from(*total) + price * over / usable;
+            let ready = f64::from(*ready).max(1e-3);
+            let counts = |load: f64| match load / ready {
+                _ if load > ready + 1e-9 => 1.0,
+                share if how.leading.near > 0.0 => share.min(1.0).powf(how.leading.near),
+                _ => 0.0,
+            };
+            let over: f64 = samples.iter().filter(|load| load.is_finite()).map(|load| counts(*load)).sum();
+            shadow.cost += f64::from(*total) + how.price * over / usable;
         }
     }
 
@@ -89,7 +116,7 @@ impl Choice {
     pub fn choose(&mut self, outlook: &Outlook, current: u32, lead: usize, how: &Weighing) -> Chosen {
         // Each rule twice: going down by what holds until a new replica would be ready, and by what holds then. The first
         // is right for peaks that last, the second for noise that no start can follow.
-        let wishes: Vec<Wish<'_>> = (0..2 * RULES).map(|way| Wish::of(outlook, way, how)).collect();
+        let wishes: Vec<Wish<'_>> = (0..RULES).flat_map(|rule| Wish::of(outlook, rule, how)).collect();
         for (shadow, wish) in self.shadows.iter_mut().zip(&wishes) {
             if shadow.totals.is_empty() {
                 shadow.follower.replicas = current;
@@ -101,20 +128,44 @@ impl Choice {
             shadow.totals.push_back(shadow.follower.replicas);
         }
         let least = self.shadows.iter().map(|shadow| shadow.cost).fold(f64::INFINITY, f64::min);
-        if self.shadows[self.leader].cost > least {
-            self.leader = self.shadows.iter().position(|shadow| shadow.cost <= least).unwrap_or(self.leader);
+        let mut leader = self.leader.unwrap_or(how.leading.first).min(self.shadows.len() - 1);
+        if self.shadows[leader].cost > least + how.leading.margin * how.price * how.steps_a_minute {
+            leader = self.shadows.iter().position(|shadow| shadow.cost <= least).unwrap_or(leader);
         }
+        self.leader = Some(leader);
         if current != self.follower.replicas {
             self.follower = Follower { replicas: current, promised: 0.0 };
         }
-        self.follower.follow(&wishes[self.leader], how);
+        if how.leading.hedge > 0.0 {
+            self.follower.replicas = self.median(least, how).clamp(how.min, how.max);
+        } else {
+            self.follower.follow(&wishes[leader], how);
+        }
         let level = levels::of(f64::from(self.follower.replicas)).min(outlook.levels - 1);
-        let rule = self.leader / 2;
+        let rule = leader / 2;
         Chosen {
             replicas: self.follower.replicas,
             rule,
             chance: f64::from(outlook.then[rule * outlook.levels + level]),
         }
+    }
+
+    /// The median of what all rules hold in the shadow, each weighed by what it has cost beyond the least.
+    fn median(&self, least: f64, how: &Weighing) -> u32 {
+        let scale = how.leading.hedge * how.price * how.steps_a_minute;
+        let mut held: Vec<(u32, f64)> = self
+            .shadows
+            .iter()
+            .map(|shadow| (shadow.follower.replicas, (-(shadow.cost - least) / scale).exp()))
+            .collect();
+        held.sort_by_key(|(replicas, _)| *replicas);
+        let half = held.iter().map(|(_, weight)| weight).sum::<f64>() / 2.0;
+        let mut sum = 0.0;
+        let middle = held.iter().find(|(_, weight)| {
+            sum += weight;
+            sum >= half
+        });
+        middle.map_or(how.max, |(replicas, _)| *replicas)
     }
 }
 
@@ -129,13 +180,15 @@ struct Wish<'a> {
 }
 
 impl<'a> Wish<'a> {
-    /// Rule `way / 2`, going down in the first or the second way.
-    fn of(outlook: &'a Outlook, way: usize, how: &Weighing) -> Self {
-        let from = way / 2 * outlook.levels;
-        let row = |curves: &'a [f32]| &curves[from..from + outlook.levels];
-        let then = row(&outlook.then);
-        let chances = if way.is_multiple_of(2) { row(&outlook.until) } else { then };
-        Self { up: best(then, how).0, down: best(chances, how), chances }
+    /// A rule, going down in the first and the second way.
+    fn of(outlook: &'a Outlook, rule: usize, how: &Weighing) -> [Self; 2] {
+        let row = |curves: &'a [f32]| &curves[rule * outlook.levels..(rule + 1) * outlook.levels];
+        let (then, until) = (row(&outlook.then), row(&outlook.until));
+        let best_then = best(then, how);
+        [
+            Self { up: best_then.0, down: best(until, how), chances: until },
+            Self { up: best_then.0, down: best_then, chances: then },
+        ]
     }
 }
 
@@ -187,7 +240,14 @@ mod tests {
         Outlook { then: curves.clone(), until: curves, levels: row.len() }
     }
 
-    const HOW: Weighing = Weighing { price: 100.0, patience: 3.0, min: 1, max: 4 };
+    const HOW: Weighing = Weighing {
+        price: 100.0,
+        patience: 3.0,
+        min: 1,
+        max: 4,
+        steps_a_minute: 4.0,
+        leading: Leading { margin: 0.0, near: 0.0, hedge: 0.0, first: 2 * RULES - 1 },
+    };
 
     #[test]
     fn the_price_decides_how_rare_is_rare_enough() {
