@@ -161,22 +161,11 @@ fn compare(series: Series, tuning: Tuning) -> Compared {
 /// What the split check chooses from, by name.
 fn tunings() -> Vec<(String, Tuning)> {
     let shipped = Tuning::shipped();
-    let old = Leading { margin: 0.0, near: 0.0, hedge: 0.0, first: 17 };
-    let mut all = vec![
-        ("shipped".to_owned(), shipped),
-        ("cheapest so far".to_owned(), Tuning { leading: old, ..shipped }),
-    ];
-    for (margin, first) in [(1.0, 17), (0.25, 4), (1.0, 4), (4.0, 4), (1.0, 5), (4.0, 16)] {
-        let leading = Leading { margin, first, ..old };
-        all.push((format!("margin {margin} min, first {first}"), Tuning { leading, ..shipped }));
-    }
-    for (near, margin, first) in [(32.0, 0.0, 17), (64.0, 0.0, 17), (128.0, 0.0, 17), (64.0, 1.0, 4)] {
-        let leading = Leading { near, margin, first, ..old };
-        all.push((format!("near {near}, margin {margin} min, first {first}"), Tuning { leading, ..shipped }));
-    }
-    for (hedge, near) in [(0.25, 0.0), (1.0, 0.0), (4.0, 0.0), (0.25, 64.0), (1.0, 64.0)] {
-        let leading = Leading { hedge, near, ..old };
-        all.push((format!("hedge {hedge} min, near {near}"), Tuning { leading, ..shipped }));
+    let mut all = vec![("shipped".to_owned(), shipped)];
+    // The first is: the cheapest so far leads, from the first step on.
+    for (margin, careful) in [(0.0, f64::INFINITY), (1.0, f64::INFINITY), (1.0, 0.0)] {
+        let leading = Leading { margin, careful };
+        all.push((format!("margin {margin} min, careful from {careful}"), Tuning { leading, ..shipped }));
     }
     all
 }

@@ -3,7 +3,8 @@
 //! A minute of violation is worth `price` replica-minutes, so a number of replicas costs itself and the price times the
 //! chance that it is too few (the newsvendor's rule, Arrow, Harris and Marschak 1951). Up goes what pays when a new
 //! replica is ready; down what would pay until then. Every rule of the outlook is followed in the shadow all the time, and
-//! the one that would have cost least so far is followed in fact (follow the leader, with full information).
+//! the one that would have cost least so far is followed in fact (follow the leader, with full information). It takes the
+//! lead only when it is ahead by a margin that grows with the price: where a violation is dear, few of them tell rules apart.
 
 use super::levels;
 use super::outlook::{Outlook, RULES};
@@ -30,24 +31,27 @@ pub struct Weighing {
 /// How the rule that is followed is chosen from what all have cost.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Leading {
-    /// Minutes of violation that a rule must be ahead of the leader to take its place. The margin grows with the price:
-    /// where a violation is dear, a single one proves little.
+    /// Minutes of violation, at their price, that a rule must be ahead of the leader to take its place.
     pub margin: f64,
-    /// How fast a near miss loses its weight: a load of a share of what is ready counts as that share to this power of a
-    /// violation. Violations are rare, near misses are not, so rules are told apart sooner. 0: only violations count.
-    pub near: f64,
-    /// Instead of one leader, the weighted median of all rules, where this many minutes of violation more make a rule's
-    /// weight smaller by a factor of e (exponentially weighted average forecaster). 0: one leader.
-    pub hedge: f64,
-    /// The way that leads until another has proved better: `2 * rule`, and one more for going down by what holds then.
-    pub first: usize,
+    /// From this price on the highest of 5 minutes leads until another rule has proved better; below, the mixture does.
+    pub careful: f64,
 }
 
 impl Default for Leading {
     fn default() -> Self {
-        Self { margin: 0.0, near: 0.0, hedge: 0.0, first: 2 * RULES - 1 }
+        Self { margin: 1.0, careful: 256.0 }
     }
 }
+
+impl Leading {
+    /// The way that leads at first: `2 * rule`, and one more for going down by what holds when a new replica is ready.
+    fn first(&self, price: f64) -> usize {
+        if price >= self.careful { 2 * ROBUST } else { 2 * RULES - 1 }
+    }
+}
+
+/// The rule of few surprises: the highest of the last 5 minutes, with what came beyond it.
+const ROBUST: usize = 2;
 
 /// A number of replicas and what speaks against it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -101,13 +105,7 @@ impl Choice {
             let (Some(ready), Some(total)) = (shadow.totals.iter().min(), shadow.totals.back()) else {
                 continue;
             };
-            let ready = f64::from(*ready).max(1e-3);
-            let counts = |load: f64| match load / ready {
-                _ if load > ready + 1e-9 => 1.0,
-                share if how.leading.near > 0.0 => share.min(1.0).powf(how.leading.near),
-                _ => 0.0,
-            };
-            let over: f64 = samples.iter().filter(|load| load.is_finite()).map(|load| counts(*load)).sum();
+            let over = samples.iter().filter(|load| **load > f64::from(*ready) + 1e-9).count() as f64;
             shadow.cost += f64::from(*total) + how.price * over / usable;
         }
     }
@@ -128,7 +126,7 @@ impl Choice {
             shadow.totals.push_back(shadow.follower.replicas);
         }
         let least = self.shadows.iter().map(|shadow| shadow.cost).fold(f64::INFINITY, f64::min);
-        let mut leader = self.leader.unwrap_or(how.leading.first).min(self.shadows.len() - 1);
+        let mut leader = self.leader.unwrap_or(how.leading.first(how.price)).min(self.shadows.len() - 1);
         if self.shadows[leader].cost > least + how.leading.margin * how.price * how.steps_a_minute {
             leader = self.shadows.iter().position(|shadow| shadow.cost <= least).unwrap_or(leader);
         }
@@ -136,11 +134,7 @@ impl Choice {
         if current != self.follower.replicas {
             self.follower = Follower { replicas: current, promised: 0.0 };
         }
-        if how.leading.hedge > 0.0 {
-            self.follower.replicas = self.median(least, how).clamp(how.min, how.max);
-        } else {
-            self.follower.follow(&wishes[leader], how);
-        }
+        self.follower.follow(&wishes[leader], how);
         let level = levels::of(f64::from(self.follower.replicas)).min(outlook.levels - 1);
         let rule = leader / 2;
         Chosen {
@@ -148,24 +142,6 @@ impl Choice {
             rule,
             chance: f64::from(outlook.then[rule * outlook.levels + level]),
         }
-    }
-
-    /// The median of what all rules hold in the shadow, each weighed by what it has cost beyond the least.
-    fn median(&self, least: f64, how: &Weighing) -> u32 {
-        let scale = how.leading.hedge * how.price * how.steps_a_minute;
-        let mut held: Vec<(u32, f64)> = self
-            .shadows
-            .iter()
-            .map(|shadow| (shadow.follower.replicas, (-(shadow.cost - least) / scale).exp()))
-            .collect();
-        held.sort_by_key(|(replicas, _)| *replicas);
-        let half = held.iter().map(|(_, weight)| weight).sum::<f64>() / 2.0;
-        let mut sum = 0.0;
-        let middle = held.iter().find(|(_, weight)| {
-            sum += weight;
-            sum >= half
-        });
-        middle.map_or(how.max, |(replicas, _)| *replicas)
     }
 }
 
@@ -246,7 +222,7 @@ mod tests {
         min: 1,
         max: 4,
         steps_a_minute: 4.0,
-        leading: Leading { margin: 0.0, near: 0.0, hedge: 0.0, first: 2 * RULES - 1 },
+        leading: Leading { margin: 1.0, careful: 256.0 },
     };
 
     #[test]
@@ -254,6 +230,28 @@ mod tests {
         let seen = outlook(&[1.0, 0.5, 0.05, 0.005, 0.0]);
         let choose = |price| Choice::default().choose(&seen, 1, 2, &Weighing { price, ..HOW }).replicas;
         assert_eq!([choose(1.0), choose(10.0), choose(100.0), choose(1_000.0)], [1, 2, 3, 4]);
+    }
+
+    #[test]
+    fn a_rule_leads_only_when_it_is_ahead_by_the_margin() {
+        // The highest of 5 minutes wants 3, the others 1; the load is 0.5.
+        let mut seen = outlook(&[1.0, 0.0, 0.0, 0.0, 0.0]);
+        for curves in [&mut seen.then, &mut seen.until] {
+            curves[ROBUST * 5..(ROBUST + 1) * 5].copy_from_slice(&[1.0, 1.0, 1.0, 0.0, 0.0]);
+        }
+        let steps = |margin: f64| {
+            let how = Weighing { leading: Leading { margin, careful: 0.0 }, ..HOW };
+            let mut choice = Choice::default();
+            let mut current = 3;
+            (0..2_000).find(|_| {
+                choice.charge(&[0.5], &how);
+                current = choice.choose(&seen, current, 2, &how).replicas;
+                current == 1
+            })
+        };
+        // Two replicas fewer in each step, so a margin of 400 replica-steps takes 200 of them.
+        assert!(steps(0.0).is_some_and(|steps| steps < 10), "{:?}", steps(0.0));
+        assert!(steps(1.0).is_some_and(|steps| (200..220).contains(&steps)), "{:?}", steps(1.0));
     }
 
     #[test]
