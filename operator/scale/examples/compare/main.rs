@@ -163,7 +163,7 @@ fn tunings() -> Vec<(String, Tuning)> {
     let shipped = Tuning::shipped();
     let mut all = vec![("shipped".to_owned(), shipped)];
     // The first is: the cheapest so far leads, from the first step on.
-    for (margin, careful) in [(0.0, f64::INFINITY), (1.0, f64::INFINITY), (1.0, 0.0)] {
+    for (margin, careful) in [(0.0, f64::INFINITY), (1.0, 0.0), (1.0, 256.0)] {
         let leading = Leading { margin, careful };
         all.push((format!("margin {margin} min, careful from {careful}"), Tuning { leading, ..shipped }));
     }

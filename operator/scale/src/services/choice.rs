@@ -33,13 +33,14 @@ pub struct Weighing {
 pub struct Leading {
     /// Minutes of violation, at their price, that a rule must be ahead of the leader to take its place.
     pub margin: f64,
-    /// From this price on the highest of 5 minutes leads until another rule has proved better; below, the mixture does.
+    /// From this price on the highest of 5 minutes leads until another rule is ahead by the margin. Below, the mixture leads
+    /// until another is ahead at all: violations are many enough to tell, and the calmer rules win sooner on flat noise.
     pub careful: f64,
 }
 
 impl Default for Leading {
     fn default() -> Self {
-        Self { margin: 1.0, careful: 256.0 }
+        Self { margin: 1.0, careful: 2_048.0 }
     }
 }
 
@@ -47,6 +48,11 @@ impl Leading {
     /// The way that leads at first: `2 * rule`, and one more for going down by what holds when a new replica is ready.
     fn first(&self, price: f64) -> usize {
         if price >= self.careful { 2 * ROBUST } else { 2 * RULES - 1 }
+    }
+
+    /// Replica-steps that a rule must be ahead to take the lead.
+    fn ahead(&self, how: &Weighing) -> f64 {
+        if how.price >= self.careful { self.margin * how.price * how.steps_a_minute } else { 0.0 }
     }
 }
 
@@ -127,7 +133,7 @@ impl Choice {
         }
         let least = self.shadows.iter().map(|shadow| shadow.cost).fold(f64::INFINITY, f64::min);
         let mut leader = self.leader.unwrap_or(how.leading.first(how.price)).min(self.shadows.len() - 1);
-        if self.shadows[leader].cost > least + how.leading.margin * how.price * how.steps_a_minute {
+        if self.shadows[leader].cost > least + how.leading.ahead(how) {
             leader = self.shadows.iter().position(|shadow| shadow.cost <= least).unwrap_or(leader);
         }
         self.leader = Some(leader);
