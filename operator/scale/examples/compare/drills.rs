@@ -1,7 +1,7 @@
 //! What no recorded series shows: a load that doubles without warning, flat noise, and ten thousand workloads at once.
 
 use super::data::Series;
-use super::ours::{MOST, Ours, learn};
+use super::ours::{MOST, Ours, Tuning, learn};
 use super::peers::hpa::Hpa;
 use super::simulate::{self, Outcome, SYNC};
 use homeostat_scale::services::{Case, Mode, Observations, Owner, Policy, State, decide_all};
@@ -28,7 +28,7 @@ fn noisy(level: f64, share: f64, step: usize, seconds: usize, seed: u64) -> Seri
 }
 
 /// Violations when a load doubles without warning: HPA at each target beside ours with no more replicas before it.
-pub fn doubling(prices: &[f64], patience: f64) -> Value {
+pub fn doubling(prices: &[f64], tuning: Tuning) -> Value {
     println!(
         "\nload doubles without warning (5 to 10 replicas' worth after six flat hours; mean of five moments)"
     );
@@ -57,9 +57,9 @@ pub fn doubling(prices: &[f64], patience: f64) -> Value {
                 let mut sums = (0.0, 0.0);
                 for (one, outlooks) in series.iter().zip(&outlooks[place]) {
                     let every = outlooks.every;
-                    let (before, violated) = flat(one, &mut Ours::new(outlooks, *price, patience), every);
+                    let (before, violated) = flat(one, &mut Ours::new(outlooks, *price, tuning), every);
                     let flat =
-                        simulate::run_every(&before, &mut Ours::new(outlooks, *price, patience), every, 0);
+                        simulate::run_every(&before, &mut Ours::new(outlooks, *price, tuning), every, 0);
                     sums.0 += flat.replica_minutes / (BEFORE as f64 / 60.0);
                     sums.1 += violated;
                 }
@@ -100,7 +100,7 @@ pub fn doubling(prices: &[f64], patience: f64) -> Value {
 }
 
 /// Changes per hour on flat noise, after the first two hours.
-pub fn oscillation(price: f64, patience: f64) -> Value {
+pub fn oscillation(price: f64, tuning: Tuning) -> Value {
     println!(
         "\nflat noisy load, changes per hour after the first two of 24 hours (price {price}, HPA at 70 %)"
     );
@@ -113,8 +113,8 @@ pub fn oscillation(price: f64, patience: f64) -> Value {
             whole.changes
         };
         let early = Series { loads: series.loads[..480].to_vec(), ..series.clone() };
-        let first = simulate::run(&early, &mut Ours::new(&outlooks, price, patience)).changes;
-        let ours = (hours(&mut Ours::new(&outlooks, price, patience)) - first) as f64 / 22.0;
+        let first = simulate::run(&early, &mut Ours::new(&outlooks, price, tuning)).changes;
+        let ours = (hours(&mut Ours::new(&outlooks, price, tuning)) - first) as f64 / 22.0;
         let first = simulate::run(&early, &mut Hpa::new(0.7)).changes;
         let hpa = (hours(&mut Hpa::new(0.7)) - first) as f64 / 22.0;
         println!(

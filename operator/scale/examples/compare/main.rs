@@ -17,6 +17,8 @@ mod simulate;
 use clap::Parser;
 use curve::{Point, cost_at, sum_up};
 use data::Series;
+use homeostat_scale::services::Leading;
+use ours::Tuning;
 use report::Compared;
 use serde_json::json;
 use simulate::{Outcome, SYNC};
@@ -31,10 +33,7 @@ struct Arguments {
     /// Only series whose name contains this.
     #[arg(long)]
     only: Option<String>,
-    /// Replica-steps that a way down must have promised.
-    #[arg(long, default_value_t = 8.0)]
-    patience: f64,
-    /// Choose the patience on a random half of the series and say what it does on the other.
+    /// Choose the setting on a random half of the series and say what it does on the other.
     #[arg(long)]
     split: bool,
 }
@@ -67,7 +66,7 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
         split(&series);
         return Ok(());
     }
-    let all: Vec<Compared> = series.into_iter().map(|series| compare(series, arguments.patience)).collect();
+    let all: Vec<Compared> = series.into_iter().map(|series| compare(series, Tuning::shipped())).collect();
     println!(
         "\nat equal violations: points of the peers' curves, fewer replica-minutes, half the excess or less, median share"
     );
@@ -78,8 +77,8 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
     }
     let (points, won, half, middle) = sum_up(all.iter().flat_map(|one| &one.points));
     println!("  {:<10} {points:>4} points, {won:>4} won, {half:>4} by half, median {middle:.2}", "all");
-    let doubling = drills::doubling(&prices(), arguments.patience);
-    let oscillation = drills::oscillation(1_024.0, arguments.patience);
+    let doubling = drills::doubling(&prices(), Tuning::shipped());
+    let oscillation = drills::oscillation(1_024.0, Tuning::shipped());
     let batch = drills::batch();
     let mut rows = Vec::new();
     for one in &all {
@@ -111,12 +110,12 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
 }
 
 /// Runs everything on one series and prints its table.
-fn compare(series: Series, patience: f64) -> Compared {
+fn compare(series: Series, tuning: Tuning) -> Compared {
     let oracle = simulate::oracle(&series);
     let outlooks = ours::learn(&series, SYNC);
     let ours: Vec<(f64, Outcome)> = prices()
         .into_iter()
-        .map(|price| (price, simulate::run(&series, &mut ours::Ours::new(&outlooks, price, patience))))
+        .map(|price| (price, simulate::run(&series, &mut ours::Ours::new(&outlooks, price, tuning))))
         .collect();
     let curve: Vec<Outcome> = ours.iter().map(|(_, outcome)| *outcome).collect();
     let mut points = Vec::new();
@@ -159,39 +158,62 @@ fn compare(series: Series, patience: f64) -> Compared {
     Compared { series, oracle, ours, points }
 }
 
-/// What the split check chooses from.
-const PATIENCES: [f64; 3] = [0.0, 8.0, 32.0];
+/// What the split check chooses from, by name.
+fn tunings() -> Vec<(String, Tuning)> {
+    let shipped = Tuning::shipped();
+    let mut all = vec![("shipped".to_owned(), shipped)];
+    // The first is: the cheapest so far leads, from the first step on.
+    for (margin, careful) in [(0.0, f64::INFINITY), (1.0, 0.0), (1.0, 256.0)] {
+        let leading = Leading { margin, careful };
+        all.push((format!("margin {margin} min, careful from {careful}"), Tuning { leading, ..shipped }));
+    }
+    all
+}
 
-/// Chooses the patience on a half of the series, and says what each does on both halves.
+/// Says what each setting does on both halves of the series; the choice is made by the first.
 fn split(series: &[Series]) {
     let mut order: Vec<usize> = (0..series.len()).collect();
     // A fixed shuffle: by a hash of the place.
     order.sort_by_key(|place| (*place as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 20);
     let half = series.len() / 2;
-    println!(
-        "chosen on: {}",
-        order[..half].iter().map(|place| series[*place].name.as_str()).collect::<Vec<_>>().join(", ")
-    );
-    // Points by patience and half.
-    let mut points: Vec<[Vec<Point>; 2]> = PATIENCES.iter().map(|_| [Vec::new(), Vec::new()]).collect();
+    let names = |places: &[usize]| {
+        places.iter().map(|place| series[*place].name.as_str()).collect::<Vec<_>>().join(", ")
+    };
+    println!("chosen on: {}\nheld on: {}", names(&order[..half]), names(&order[half..]));
+    // Points by setting and half.
+    let tunings = tunings();
+    let mut points: Vec<[Vec<Point>; 2]> = tunings.iter().map(|_| [Vec::new(), Vec::new()]).collect();
     for (rank, series) in order.iter().map(|place| &series[*place]).enumerate() {
         let outlooks = ours::learn(series, SYNC);
         let oracle = simulate::oracle(series);
-        for (patience, halves) in PATIENCES.iter().zip(&mut points) {
-            let run = |price| simulate::run(series, &mut ours::Ours::new(&outlooks, price, *patience));
-            let curve: Vec<Outcome> = prices().into_iter().map(run).collect();
+        let mut peers = Vec::new();
+        for (policy, prepare) in peers::ALL {
+            let make = prepare(series);
             for target in peers::targets() {
-                let peer = simulate::run(series, &mut peers::hpa::Hpa::new(f64::from(target) / 100.0));
-                let ours = cost_at(&curve, peer.violation_minutes);
-                halves[usize::from(rank >= half)].push(Point { policy: "hpa", target, peer, ours, oracle });
+                peers.push((policy, target, simulate::run(series, make(f64::from(target) / 100.0).as_mut())));
             }
         }
+        println!("{}", series.name);
+        for ((name, tuning), halves) in tunings.iter().zip(&mut points) {
+            let run = |price| simulate::run(series, &mut ours::Ours::new(&outlooks, price, *tuning));
+            let curve: Vec<Outcome> = prices().into_iter().map(run).collect();
+            let all: Vec<Point> = peers
+                .iter()
+                .map(|(policy, target, peer)| {
+                    let ours = cost_at(&curve, peer.violation_minutes);
+                    Point { policy, target: *target, peer: *peer, ours, oracle }
+                })
+                .collect();
+            let (count, won, half_excess, middle) = sum_up(all.iter());
+            println!("  {name:<40} {won:>3} of {count} won, {half_excess:>3} by half, median {middle:.2}");
+            halves[usize::from(rank >= half)].extend(all);
+        }
     }
-    for (patience, halves) in PATIENCES.iter().zip(&points) {
-        for (name, points) in ["chosen on", "held on"].into_iter().zip(halves) {
-            let (count, won, half, middle) = sum_up(points.iter());
+    for ((name, _), halves) in tunings.iter().zip(&points) {
+        for (half, points) in ["chosen on", "held on"].into_iter().zip(halves) {
+            let (count, won, half_excess, middle) = sum_up(points.iter());
             println!(
-                "patience {patience:>4}, {name:<9}: {won} of {count} won, {half} by half, median {middle:.2}"
+                "{name:<40} {half:<9}: {won:>3} of {count} won, {half_excess:>3} by half, median {middle:.2}"
             );
         }
     }

@@ -4,7 +4,7 @@
 use super::data::Series;
 use super::simulate::{Policy, START};
 use homeostat_models::forecast::{Calendar, Chosen, ForecastConfig, Forecaster, History};
-use homeostat_scale::services::{Choice, Expected, Learner, Outlook, Weighing};
+use homeostat_scale::services::{Choice, Expected, Leading, Learner, Outlook, Weighing};
 
 /// Most replicas that may be asked for.
 pub const MOST: u32 = 24;
@@ -85,6 +85,22 @@ pub fn learn(series: &Series, every: usize) -> Outlooks {
     Outlooks { at: looks.collect(), every }
 }
 
+/// What the split check chooses from, and the shipped setting.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Tuning {
+    /// Replica-steps that a way down must have promised.
+    pub patience: f64,
+    /// How the rule that is followed is chosen.
+    pub leading: Leading,
+}
+
+impl Tuning {
+    /// As the library ships it.
+    pub fn shipped() -> Self {
+        Self { patience: 8.0, leading: Leading::default() }
+    }
+}
+
 /// The choice at one price.
 pub struct Ours<'a> {
     outlooks: &'a Outlooks,
@@ -93,15 +109,22 @@ pub struct Ours<'a> {
 }
 
 impl<'a> Ours<'a> {
-    pub fn new(outlooks: &'a Outlooks, price: f64, patience: f64) -> Self {
-        let how = Weighing { price, patience, min: 1, max: MOST };
+    pub fn new(outlooks: &'a Outlooks, price: f64, tuning: Tuning) -> Self {
+        let how = Weighing {
+            price,
+            patience: tuning.patience,
+            min: 1,
+            max: MOST,
+            steps_a_minute: 60.0 / outlooks.every as f64,
+            leading: tuning.leading,
+        };
         Self { outlooks, choice: Choice::default(), how }
     }
 }
 
 impl Policy for Ours<'_> {
     fn decide(&mut self, seconds: usize, loads: &[f64], replicas: usize) -> usize {
-        self.choice.charge(loads, self.how.price);
+        self.choice.charge(loads, &self.how);
         match self.outlooks.at.get(seconds / self.outlooks.every - 1) {
             Some(Some(outlook)) => {
                 self.choice

@@ -25,10 +25,17 @@ const PRIOR: f32 = 2.0;
 /// Keys of one moment.
 pub type Keys = [[u64; DEPTH]; CHAINS];
 
+/// Shares of time by level, for both questions, from the lowest level that came to the highest.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Counts {
+    low: usize,
+    levels: Vec<[f32; 2]>,
+}
+
 /// Tables of what came.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Contexts {
-    tables: Vec<BTreeMap<u64, Vec<f32>>>,
+    tables: Vec<BTreeMap<u64, Counts>>,
 }
 
 impl Default for Contexts {
@@ -69,52 +76,78 @@ fn pack(parts: &[u32]) -> u64 {
     parts.iter().fold(0, |key, part| key << 20 | u64::from(*part & 0xF_FFFF))
 }
 
-impl Contexts {
-    /// Takes what came after a moment: shares of time per level.
-    pub fn add(&mut self, keys: &Keys, came: &[(usize, f32)], levels: usize) {
-        for (table, key) in self.tables.iter_mut().zip(keys.iter().flatten()) {
-            let room = table.len() < MOST;
-            let counts = match table.entry(*key) {
-                Entry::Occupied(entry) => entry.into_mut(),
-                Entry::Vacant(entry) if room => entry.insert(Vec::new()),
-                Entry::Vacant(_) => continue,
-            };
-            counts.resize(levels, 0.0);
-            for (level, share) in came {
-                counts[(*level).min(levels - 1)] += share;
-            }
-            if counts.iter().sum::<f32>() > FULL {
-                for count in counts {
-                    *count /= 2.0;
-                }
-            }
+impl Counts {
+    /// Adds to a level, making room for it.
+    fn add(&mut self, level: usize, question: usize, share: f32) {
+        if self.levels.is_empty() {
+            self.low = level;
         }
+        if level < self.low {
+            let missing = self.low - level;
+            self.levels.splice(0..0, std::iter::repeat_n([0.0; 2], missing));
+            self.low = level;
+        }
+        if level - self.low >= self.levels.len() {
+            self.levels.resize(level - self.low + 1, [0.0; 2]);
+        }
+        self.levels[level - self.low][question] += share;
     }
 
-    /// Chances of each level to be exceeded by each description of a moment, starting from those without one. Writes
-    /// `CHAINS * DEPTH` rows of `root.len()`.
-    pub fn exceedance(&self, keys: &Keys, root: &[f32], out: &mut [f32]) {
-        let levels = root.len();
-        for (place, key) in keys.iter().flatten().enumerate() {
-            let (done, rest) = out.split_at_mut(place * levels);
-            let coarser = if place % DEPTH == 0 { root } else { &done[(place - 1) * levels..] };
-            let row = &mut rest[..levels];
-            match self.tables[place].get(key) {
-                Some(counts) => draw(counts, coarser, row),
-                None => row.copy_from_slice(coarser),
+    /// Rates of one question, drawn to the coarser ones.
+    fn draw(&self, question: usize, coarser: &[f32], row: &mut [f32]) {
+        let total: f32 = self.levels.iter().map(|shares| shares[question]).sum();
+        let mut above = 0.0;
+        for level in (0..row.len()).rev() {
+            let rate = coarser[level].max(1e-20);
+            row[level] = ((above + PRIOR) * rate / (total * rate + PRIOR)).min(1.0);
+            if let Some(shares) = level.checked_sub(self.low).and_then(|place| self.levels.get(place)) {
+                above += shares[question];
             }
         }
     }
 }
 
-/// Rates of a table, drawn to the coarser ones.
-fn draw(counts: &[f32], coarser: &[f32], row: &mut [f32]) {
-    let total: f32 = counts.iter().sum();
-    let mut above = 0.0;
-    for level in (0..row.len()).rev() {
-        let rate = (above + PRIOR) / (total + PRIOR / coarser[level].max(1e-20));
-        row[level] = rate.min(1.0);
-        above += counts.get(level).copied().unwrap_or(0.0);
+impl Contexts {
+    /// Takes what came after a moment: for each question, shares of time per level.
+    pub fn add(&mut self, keys: &Keys, came: &[Vec<(usize, f32)>; 2]) {
+        for (table, key) in self.tables.iter_mut().zip(keys.iter().flatten()) {
+            let room = table.len() < MOST;
+            let counts = match table.entry(*key) {
+                Entry::Occupied(entry) => entry.into_mut(),
+                Entry::Vacant(entry) if room => entry.insert(Counts::default()),
+                Entry::Vacant(_) => continue,
+            };
+            for (question, came) in came.iter().enumerate() {
+                for (level, share) in came {
+                    counts.add(*level, question, *share);
+                }
+            }
+            if counts.levels.iter().map(|shares| shares[0]).sum::<f32>() > FULL {
+                for share in counts.levels.iter_mut().flatten() {
+                    *share /= 2.0;
+                }
+            }
+        }
+    }
+
+    /// What came after moments like this one, by description.
+    pub fn like(&self, keys: &Keys) -> Vec<Option<&Counts>> {
+        self.tables.iter().zip(keys.iter().flatten()).map(|(table, key)| table.get(key)).collect()
+    }
+}
+
+/// Chances of each level to be exceeded by each description of a moment, starting from those without one. Writes
+/// `CHAINS * DEPTH` rows of `root.len()`.
+pub fn exceedance(like: &[Option<&Counts>], question: usize, root: &[f32], out: &mut [f32]) {
+    let levels = root.len();
+    for (place, counts) in like.iter().enumerate() {
+        let (done, rest) = out.split_at_mut(place * levels);
+        let coarser = if place % DEPTH == 0 { root } else { &done[(place - 1) * levels..] };
+        let row = &mut rest[..levels];
+        match counts {
+            Some(counts) => counts.draw(question, coarser, row),
+            None => row.copy_from_slice(&coarser[..levels]),
+        }
     }
 }
 
@@ -122,15 +155,33 @@ fn draw(counts: &[f32], coarser: &[f32], row: &mut [f32]) {
 mod tests {
     use super::*;
 
+    fn counts(came: &[(usize, f32)]) -> Counts {
+        let mut counts = Counts::default();
+        for (level, share) in came {
+            counts.add(*level, 0, *share);
+        }
+        counts
+    }
+
+    #[test]
+    fn levels_are_counted_in_any_order() {
+        let up = counts(&[(2, 1.0), (5, 2.0)]);
+        assert_eq!(up, counts(&[(5, 2.0), (2, 1.0)]));
+        let mut row = [0.0; 7];
+        up.draw(0, &[0.5; 7], &mut row);
+        // Five more in four of prior to three of weight: above level 2 two of three, above level 5 none.
+        assert!((row[3] - 4.0 / 7.0).abs() < 1e-6 && (row[6] - 2.0 / 7.0).abs() < 1e-6, "{row:?}");
+    }
+
     #[test]
     fn a_surprise_in_a_rare_situation_moves_its_rate_little() {
         let root = [1.0, 0.5, 1e-3, 1e-4];
         let mut row = [0.0; 4];
         // Ten visits, one of them at level 3: exceeds levels 0 to 2.
-        draw(&[0.0, 9.0, 0.0, 1.0], &root, &mut row);
+        counts(&[(1, 9.0), (3, 1.0)]).draw(0, &root, &mut row);
         assert!(row[2] < 2e-3 && row[2] > 1e-3, "{row:?}");
         // Ten thousand visits without one: down, but not to nothing.
-        draw(&[0.0, 10_000.0, 0.0, 0.0], &root, &mut row);
+        counts(&[(1, 10_000.0)]).draw(0, &root, &mut row);
         assert!(row[2] < 5e-4 && row[2] > 1e-5, "{row:?}");
     }
 }

@@ -127,8 +127,8 @@ pub fn decide(
     let (mut replicas, mut reason) = match outlook {
         Some(outlook) => {
             state.seen = Some(now);
-            state.choice.charge(&loads, policy.price);
             let how = policy.weighing();
+            state.choice.charge(&loads, &how);
             let chosen = state.choice.choose(&outlook, seen.replicas, state.learner.lead(), &how);
             if chosen.replicas >= policy.max && over(&outlook, &chosen) * policy.price > 1.0 {
                 limits.push(Limit::Max);

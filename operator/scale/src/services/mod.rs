@@ -16,7 +16,7 @@ mod ratios;
 #[cfg(test)]
 mod tests;
 
-pub use choice::{Choice, Chosen, Weighing};
+pub use choice::{Choice, Chosen, Leading, Weighing};
 pub use decide::{Case, Decision, Effect, Limit, Observations, State, decide, decide_all};
 pub use features::{Base, Expected, Features};
 pub use outlook::{Learner, Outlook, RULES};

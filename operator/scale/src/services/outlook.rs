@@ -4,7 +4,7 @@
 //! by how well each has foretold (Bayesian model averaging with forgetting, Raftery et al. 2010). Learnt online from the
 //! series alone: after a step is over, its outcome is compared with what was said before.
 
-use super::contexts::{self, CHAINS, Contexts, DEPTH, Keys};
+use super::contexts::{self, CHAINS, Contexts, Counts, DEPTH, Keys};
 use super::features::{Base, Expected, Features, Recent};
 use super::levels;
 use super::ratios::Ratios;
@@ -54,7 +54,6 @@ struct Said {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Learnt {
     ratios: Vec<Ratios>,
-    contexts: Contexts,
     records: Vec<f32>,
 }
 
@@ -70,16 +69,13 @@ pub struct Learner {
     steps: VecDeque<Vec<f32>>,
     said: VecDeque<Said>,
     learnt: [Learnt; 2],
+    contexts: Contexts,
 }
 
 impl Learner {
     /// A learner for numbers of replicas up to `most`, steps of `step_seconds` and starts of `start_seconds`.
     pub fn new(most: u32, step_seconds: u32, start_seconds: u32) -> Self {
-        let learnt = Learnt {
-            ratios: vec![Ratios::default(); Base::ALL.len()],
-            contexts: Contexts::default(),
-            records: vec![0.0; VOICES],
-        };
+        let learnt = Learnt { ratios: vec![Ratios::default(); Base::ALL.len()], records: vec![0.0; VOICES] };
         Self {
             levels: levels::count(most),
             lead: start_seconds.div_ceil(step_seconds.max(1)).clamp(1, 60) as usize,
@@ -88,6 +84,7 @@ impl Learner {
             steps: VecDeque::new(),
             said: VecDeque::new(),
             learnt: [learnt.clone(), learnt],
+            contexts: Contexts::default(),
         }
     }
 
@@ -129,8 +126,10 @@ impl Learner {
         }
         let now = self.features(expected)?;
         let keys = contexts::keys(&now);
+        let like = self.contexts.like(&keys);
+        let replicas: Vec<f64> = (0..self.levels).map(|level| f64::from(levels::replicas(level))).collect();
         let [(then, first), (until, second)] =
-            [Question::Then, Question::Until].map(|question| self.look(question, &now, &keys));
+            [Question::Then, Question::Until].map(|question| self.look(question, &now, &like, &replicas));
         self.said.push_back(Said { bases: now.bases, keys, voices: [first, second] });
         Some(Outlook { then, until, levels: self.levels })
     }
@@ -152,8 +151,9 @@ impl Learner {
     }
 
     fn learn(&mut self, said: &Said) {
-        for (place, question) in [Question::Then, Question::Until].into_iter().enumerate() {
-            let came = self.came(question);
+        let came = [Question::Then, Question::Until].map(|question| self.came(question));
+        let mut shares = [Vec::new(), Vec::new()];
+        for (place, came) in came.iter().enumerate() {
             let share = 1.0 / came.len().max(1) as f64;
             let levels = self.levels;
             let at: Vec<(usize, f32)> =
@@ -168,28 +168,34 @@ impl Learner {
                     + at.iter().map(|(level, share)| share * chance(*level).ln()).sum::<f32>();
             }
             for (ratios, base) in learnt.ratios.iter_mut().zip(said.bases) {
-                for load in &came {
+                for load in came {
                     ratios.add(load / base, share);
                 }
             }
-            learnt.contexts.add(&said.keys, &at, levels);
+            shares[place] = at;
         }
+        self.contexts.add(&said.keys, &shares);
     }
 
     /// Curves of all rules, and those of all voices.
-    fn look(&self, question: Question, now: &Features, keys: &Keys) -> (Vec<f32>, Vec<f32>) {
+    fn look(
+        &self,
+        question: Question,
+        now: &Features,
+        like: &[Option<&Counts>],
+        replicas: &[f64],
+    ) -> (Vec<f32>, Vec<f32>) {
         let learnt = &self.learnt[question as usize];
         let levels = self.levels;
         let described = CHAINS * DEPTH * levels;
         let mut voices = vec![0.0_f32; VOICES * levels];
-        let logarithms: Vec<f64> = (0..levels).map(|level| f64::from(levels::replicas(level)).ln()).collect();
         for ((ratios, base), row) in
             learnt.ratios.iter().zip(now.bases).zip(voices[described..].chunks_mut(levels))
         {
-            ratios.exceedance(base, &logarithms, row);
+            ratios.exceedance(base, replicas, row);
         }
         let root = mixed(&learnt.records[CHAINS * DEPTH..], &voices[described..], levels);
-        learnt.contexts.exceedance(keys, &root, &mut voices[..described]);
+        contexts::exceedance(like, question as usize, &root, &mut voices[..described]);
         let mixture = mixed(&learnt.records, &voices, levels);
         let mut rules = voices[described..].to_vec();
         rules.extend(mixture);

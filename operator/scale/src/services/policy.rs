@@ -1,6 +1,6 @@
 //! What people have said about the size of a service, and who else scales it.
 
-use super::choice::Weighing;
+use super::choice::{Leading, Weighing};
 use serde::{Deserialize, Serialize};
 
 /// What is done with a decision.
@@ -168,7 +168,14 @@ impl Policy {
 
     /// What the choice needs to know.
     pub(super) fn weighing(&self) -> Weighing {
-        let patience = self.patience_minutes * 60.0 / f64::from(self.step_seconds.max(1));
-        Weighing { price: self.price, patience, min: self.min, max: self.max }
+        let steps_a_minute = 60.0 / f64::from(self.step_seconds.max(1));
+        Weighing {
+            price: self.price,
+            patience: self.patience_minutes * steps_a_minute,
+            steps_a_minute,
+            min: self.min,
+            max: self.max,
+            leading: Leading::default(),
+        }
     }
 }

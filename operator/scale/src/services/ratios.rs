@@ -9,30 +9,24 @@ const BINS: usize = 256;
 /// Bins to a factor of e: about 3 % each.
 const FINE: f64 = 32.0;
 /// Index of the tail: twice as far is an eighth as likely.
-const INDEX: f64 = 3.0;
+const INDEX: i32 = 3;
 /// Weight of the tail, in observations.
 const WEIGHT: f64 = 2.0;
 /// Share of the steps that may go beyond the base when nothing was seen yet.
 const UNSEEN: f64 = 0.2;
 
 /// Ratios of what came to a base.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Ratios {
+    /// The lowest bin that is not empty, and all up to the highest.
+    low: usize,
     bins: Vec<f32>,
     total: f64,
-    /// One past the highest bin that is not empty.
-    end: usize,
-}
-
-impl Default for Ratios {
-    fn default() -> Self {
-        Self { bins: vec![0.0; BINS], total: 0.0, end: 0 }
-    }
 }
 
 /// The bin of a ratio's logarithm.
-fn bin(ratio: f64) -> usize {
-    ((ratio * FINE).floor() + BINS as f64 / 2.0).clamp(0.0, BINS as f64 - 1.0) as usize
+fn bin(logarithm: f64) -> usize {
+    ((logarithm * FINE).floor() + BINS as f64 / 2.0).clamp(0.0, BINS as f64 - 1.0) as usize
 }
 
 impl Ratios {
@@ -44,28 +38,34 @@ impl Ratios {
             return;
         }
         let bin = bin(ratio.ln());
-        self.bins[bin] += weight as f32;
-        self.end = self.end.max(bin + 1);
+        if self.bins.is_empty() {
+            self.low = bin;
+        }
+        if bin < self.low {
+            let missing = self.low - bin;
+            self.bins.splice(0..0, std::iter::repeat_n(0.0, missing));
+            self.low = bin;
+        }
+        if bin - self.low >= self.bins.len() {
+            self.bins.resize(bin - self.low + 1, 0.0);
+        }
+        self.bins[bin - self.low] += weight as f32;
     }
 
-    /// Writes the chance of each level to be exceeded, the base given in replicas' worth. `logarithms` are those of the
-    /// levels' replicas.
-    pub fn exceedance(&self, base: f64, logarithms: &[f64], out: &mut [f32]) {
-        let mut above = [0.0_f32; BINS + 1];
-        for bin in (0..self.end).rev() {
-            above[bin] = above[bin + 1] + self.bins[bin];
-        }
+    /// Writes the chance of each number of replicas, in rising order, to be exceeded, the base given in replicas' worth.
+    pub fn exceedance(&self, base: f64, replicas: &[f64], out: &mut [f32]) {
         let unseen = self.total == 0.0;
-        let top = if unseen { 0.0 } else { (self.end as f64 - BINS as f64 / 2.0) / FINE };
-        let (base, share) = (base.ln(), if unseen { UNSEEN } else { 1.0 });
-        let mut least = 1.0_f64;
-        for (chance, level) in out.iter_mut().zip(logarithms) {
-            let ratio = level - base;
-            let beyond = (ratio - top).max(0.0);
-            let tail = if beyond > 0.0 { (-INDEX * beyond).exp() } else { 1.0 };
-            let seen = f64::from(above[bin(ratio)]);
-            least = least.min((seen + WEIGHT * share * tail) / (self.total + WEIGHT));
-            *chance = least as f32;
+        let end = self.low + self.bins.len();
+        let top = if unseen { 0.0 } else { (end as f64 - BINS as f64 / 2.0) / FINE };
+        // The most that was seen of this base, in replicas' worth.
+        let (most, share) = (base * top.exp(), if unseen { UNSEEN } else { 1.0 });
+        let (mut above, mut next) = (0.0_f32, self.bins.len());
+        for (chance, level) in out.iter_mut().zip(replicas).rev() {
+            let from = bin((level / base).ln()).saturating_sub(self.low).min(next);
+            above += self.bins[from..next].iter().rev().sum::<f32>();
+            next = from;
+            let tail = if *level > most { (most / level).powi(INDEX) } else { 1.0 };
+            *chance = ((f64::from(above) + WEIGHT * share * tail) / (self.total + WEIGHT)).min(1.0) as f32;
         }
     }
 }
@@ -81,8 +81,8 @@ mod tests {
             ratios.add(if step % 10 == 0 { 1.9 } else { 0.95 }, 1.0);
         }
         let mut chance = [0.0; 24];
-        let logarithms: Vec<f64> = (0..24).map(|level| f64::from(level).ln()).collect();
-        ratios.exceedance(5.0, &logarithms, &mut chance);
+        let replicas: Vec<f64> = (0..24).map(f64::from).collect();
+        ratios.exceedance(5.0, &replicas, &mut chance);
         assert!(chance[4] > 0.99 && (0.09..0.12).contains(&chance[6]), "{chance:?}");
         assert!(chance[10] < 0.005 && chance[20] > 0.0, "{chance:?}");
         assert!(chance.windows(2).all(|pair| pair[1] <= pair[0]), "{chance:?}");
