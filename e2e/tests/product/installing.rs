@@ -125,7 +125,7 @@ pub async fn uninstall(stage: &Stage) {
     let definitions = stage.kubectl(&["get", "crd", "--output=name"]).await;
     assert_eq!(
         definitions.lines().filter(|line| line.ends_with(".homeostat.dev")).count(),
-        7,
+        homeostat_crds::all().len(),
         "{definitions}"
     );
     let everything = "tenants,workloads,incidents,actions,controlplanes,reports,playbooks";

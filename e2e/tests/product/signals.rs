@@ -27,8 +27,8 @@ pub async fn prometheus_away(stage: &Stage) {
     let plane: Api<ControlPlane> = Api::all(stage.client.clone());
     let workloads: Api<Workload> = Api::namespaced(stage.client.clone(), NAMESPACE);
     let url = format!("http://{}", prometheus.inside);
-    let telemetry = json!({ "prometheus": { "url": url, "intervalSeconds": 1, "timeoutSeconds": 1 } });
-    stage.patch(&plane, "default", &json!({ "spec": { "telemetry": telemetry } })).await;
+    let sources = json!({ "prometheus": { "url": url, "intervalSeconds": 1, "timeoutSeconds": 1 } });
+    stage.patch(&plane, "default", &json!({ "spec": { "sources": sources } })).await;
     let signals = json!([{ "name": "memory", "unit": "Bytes", "promql": "process_resident_memory_bytes" }]);
     stage.patch(&workloads, "consumer", &json!({ "spec": { "signals": signals } })).await;
     stage.control_says(ConditionType::PrometheusAvailable, true).await;
@@ -48,6 +48,6 @@ pub async fn prometheus_away(stage: &Stage) {
     assert_eq!(since.effects(stage).await.len(), 1, "something was done for want of data");
 
     control.ask(&Request::Stop("prometheus".into())).unwrap();
-    stage.patch(&plane, "default", &json!({ "spec": { "telemetry": { "prometheus": null } } })).await;
+    stage.patch(&plane, "default", &json!({ "spec": { "sources": { "prometheus": null } } })).await;
     stage.patch(&workloads, "consumer", &json!({ "spec": { "signals": null } })).await;
 }
