@@ -310,6 +310,11 @@ impl World {
     }
 
     fn pod_dies(&mut self, name: &str, restarts: u32, exit_code: i32, reason: &str, ran: i64) {
+        let record = self.dead(name, restarts, exit_code, reason, ran);
+        self.object(ObjectChange::Pod(Change::Applied(Arc::new(record))));
+    }
+
+    fn dead(&self, name: &str, restarts: u32, exit_code: i32, reason: &str, ran: i64) -> PodRecord {
         let mut record = pod(name);
         record.ready = false;
         record.containers[0].ready = false;
@@ -320,7 +325,7 @@ impl World {
             started: Some(self.now - SignedDuration::from_secs(ran)),
             finished: Some(self.now),
         });
-        self.object(ObjectChange::Pod(Change::Applied(Arc::new(record))));
+        record
     }
 
     fn pod_runs(&mut self, name: &str, restarts: u32) {
@@ -505,18 +510,9 @@ fn a_new_release_that_fails_beside_the_serving_old_one_is_one_incident_that_stay
     let mut world = World::new(usual_delay);
     world.run(SignedDuration::from_secs(20), &good);
     for restarts in 0..4 {
-        let mut fresh = pod("kitchen");
+        let mut fresh = world.dead("kitchen", restarts, 1, "Error", 0);
         fresh.key = key("kitchen-new");
         fresh.uid = Uid::new("uid-kitchen-new");
-        fresh.ready = false;
-        fresh.containers[0].ready = false;
-        fresh.containers[0].restarts = restarts;
-        fresh.containers[0].state = ContainerState::Terminated(Termination {
-            reason: Name::from("Error"),
-            exit_code: 1,
-            started: Some(world.now),
-            finished: Some(world.now),
-        });
         world.object(ObjectChange::Pod(Change::Applied(Arc::new(fresh))));
         world.run(SignedDuration::from_secs(5), &good);
     }
