@@ -43,8 +43,11 @@ const PERSISTS_IN_PART: SignedDuration = SignedDuration::from_secs(5);
 /// The same while a rollout of the callee is under way: connections are being moved on purpose.
 const PERSISTS_IN_ROLLOUT: SignedDuration = SignedDuration::from_millis(1_500);
 /// When callee and caller begin to fail within so long of each other, the callee is waited for, but no longer than that.
-const DEEPER_WITHIN: SignedDuration = SignedDuration::from_millis(500);
-const DEEPER_FIRST: SignedDuration = SignedDuration::from_millis(1_200);
+const DEEPER_WITHIN: SignedDuration = SignedDuration::from_millis(1_200);
+const DEEPER_FIRST: SignedDuration = SignedDuration::from_secs(2);
+/// A live caller of others that answers late is believed to be the reason only after those would have been late too:
+/// calls that wait for it are given up earlier than its own calls.
+const WAITS_FOR_OTHERS: SignedDuration = SignedDuration::from_millis(1_500);
 /// Without new failures for so long, a finding made from calls is over.
 const CALLS_CLEAR: SignedDuration = SignedDuration::from_millis(2_500);
 /// Good for so long, a finding made from calls is over at once.
@@ -279,6 +282,22 @@ impl Analyser {
         last.duration_since(began) >= persists
             && self.settled(entity, tally, first, now)
             && !self.somebody_deeper(entity, tally, first, now)
+            && !self.may_wait(entity, tally, first, now)
+    }
+
+    /// Whether it may be late only because it waits for others, of whose silence nobody has heard yet.
+    fn may_wait(&self, entity: &Entity, tally: &Tally, first: Timestamp, now: Timestamp) -> bool {
+        let Some(workload) = entity.workload() else { return false };
+        let arrived = tally.first_arrival.unwrap_or(now);
+        tally.main_failure() == Some(CallOutcome::Timeout)
+            && now.duration_since(arrived) < WAITS_FOR_OTHERS
+            && self.alive(workload, first)
+            && self.calls.calls_others(workload)
+    }
+
+    /// Whether it reported spans that ended after the trouble began.
+    fn alive(&self, workload: &WorkloadKey, since: Timestamp) -> bool {
+        self.calls.sender(workload).is_some_and(|sender| sender.watermark > since)
     }
 
     /// Whether somebody behind it fails as well and may yet turn out to be the reason: waiting for that one fills a
@@ -319,9 +338,11 @@ impl Analyser {
         match tally.main_failure() {
             Some(CallOutcome::Refused | CallOutcome::Reset) => FindingKind::Unreachable,
             Some(CallOutcome::Timeout) => {
-                // It still reports spans that ended after the trouble began: alive, only late.
-                let alive = self.calls.sender(workload).is_some_and(|sender| sender.watermark > since);
-                if alive { FindingKind::Slow } else { FindingKind::Hung }
+                if self.alive(workload, since) {
+                    FindingKind::Slow
+                } else {
+                    FindingKind::Hung
+                }
             }
             _ => FindingKind::ErrorBurst,
         }

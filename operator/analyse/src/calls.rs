@@ -434,6 +434,11 @@ impl Calls {
         });
     }
 
+    /// Whether it was ever seen to call anybody.
+    pub fn calls_others(&self, caller: &WorkloadKey) -> bool {
+        self.callees.values().any(|callee| callee.callers.contains(caller))
+    }
+
     /// Callees with their calls.
     pub fn callees(&self) -> impl Iterator<Item = (&Entity, &Callee)> {
         self.callees.iter()

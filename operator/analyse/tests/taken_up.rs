@@ -8,8 +8,8 @@ use homeostat_knowledge::ids::SeededIds;
 use homeostat_knowledge::incident::{Cause, Instants};
 use homeostat_knowledge::observation::StoredIncident;
 use homeostat_knowledge::{
-    Entity, EvidenceId, Finding, FindingId, FindingKind, Incident, IncidentId, IncidentState, Name, ObjectKey,
-    Severity, SignedDuration, Snapshot, Timestamp,
+    Entity, EvidenceId, Finding, FindingId, FindingKind, Incident, IncidentId, IncidentState, Name,
+    ObjectKey, Severity, SignedDuration, Snapshot, Timestamp,
 };
 
 fn workload(name: &str) -> Entity {
