@@ -12,7 +12,7 @@ use homeostat_execute::Changes;
 use homeostat_knowledge::policy::{Freeze, KillSwitch, Permits, WorkloadPolicy};
 use homeostat_knowledge::{
     ActionState, Approval, ApprovalDecision, ControllerKind, Entity, Level, Name, SignedDuration, TenantName,
-    Timestamp, Uid, WorkloadKey,
+    Timestamp, WorkloadKey,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -397,15 +397,7 @@ impl Inner {
         match meddle {
             Meddle::SomebodyElse(workload) => {
                 if let Some(service) = services.get(workload) {
-                    let uids = |server: &Server| -> BTreeSet<Uid> {
-                        server.pods.values().map(|pod| pod.record.uid.clone()).collect()
-                    };
-                    let before = uids(server);
                     service.situation.somebody_else(server, workload, now);
-                    let after = uids(server);
-                    self.audit.others.extend(before.difference(&after).cloned());
-                    self.audit.helped.insert(workload.clone());
-                    self.audit.touched.insert(workload.clone(), now);
                 }
             }
             Meddle::Touch(workload) => {
@@ -414,7 +406,6 @@ impl Inner {
                 }
             }
             Meddle::FallIll(workload) => {
-                self.audit.touched.insert(workload.clone(), now);
                 if let Some(service) = services.get(workload) {
                     service.situation.fall_ill(server, workload);
                 }
@@ -429,8 +420,6 @@ impl Inner {
             Meddle::Recover(workload) => {
                 if let Some(service) = services.get(workload) {
                     service.situation.recover(server, workload);
-                    self.audit.helped.insert(workload.clone());
-                    self.audit.touched.insert(workload.clone(), now);
                 }
             }
             Meddle::Stubborn(workload, stubborn) => {
