@@ -1,7 +1,9 @@
 //! Distinct root causes over time: what the storm guard counts.
 
 use homeostat_knowledge::entity::{Entity, Name, TenantName};
-use homeostat_knowledge::{FindingKind, Incident, IncidentId, IncidentState, SignedDuration, Snapshot, Timestamp};
+use homeostat_knowledge::{
+    FindingKind, Incident, IncidentId, IncidentState, SignedDuration, Snapshot, Timestamp,
+};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;

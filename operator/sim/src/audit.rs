@@ -72,6 +72,8 @@ pub struct Audit {
     pub again: Vec<(ActionId, Timestamp)>,
     /// Approvals that a person gave, for which evidence.
     pub approvals: BTreeMap<(ActionId, EvidenceId), Timestamp>,
+    /// Effects of processes that had lost the lease, in words.
+    pub zombies: Vec<String>,
     /// What was wrong with the release of a held state, in words.
     pub releases: Vec<String>,
     /// Actions that ended and then changed.
@@ -126,6 +128,11 @@ impl Audit {
             window.key = Some(key);
         }
         window.until.is_some_and(|until| now < until)
+    }
+
+    /// Since when the kill switch is on; `None` while it is off.
+    pub fn switched(&self) -> Option<Timestamp> {
+        self.switch
     }
 
     /// A request for an effect arrived.

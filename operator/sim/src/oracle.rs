@@ -27,6 +27,7 @@ pub fn violations(inner: &Inner) -> Vec<String> {
         closed(inner, record, &mut found);
     }
     found.extend(inner.audit.releases.iter().cloned());
+    found.extend(inner.audit.zombies.iter().cloned());
     for action in &inner.audit.changed_after_end {
         found.push(format!("S8: {action} changed after its end"));
     }

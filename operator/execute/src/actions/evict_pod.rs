@@ -298,7 +298,11 @@ mod tests {
             (Some(fresh_pod(pod())), false),
         ] {
             let landed = EvictPod.landed(&record, fresh.as_ref());
-            assert_eq!(matches!(landed, Landed::There(_)), there, "a pod that is gone does not say who took it");
+            assert_eq!(
+                matches!(landed, Landed::There(_)),
+                there,
+                "a pod that is gone does not say who took it"
+            );
             assert_eq!(matches!(landed, Landed::No(_)), !there);
         }
     }

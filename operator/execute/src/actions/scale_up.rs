@@ -151,7 +151,8 @@ mod tests {
         let record = up(3, 6);
         let mut done = fresh_controller(scaled(6));
         assert!(matches!(ScaleUp.landed(&record, Some(&done)), Landed::There(_)), "by whom?");
-        done.marks.edits = vec![edit(Field::Replicas, "kubectl-scale", 1), edit(Field::Template, "homeostat", 2)];
+        done.marks.edits =
+            vec![edit(Field::Replicas, "kubectl-scale", 1), edit(Field::Template, "homeostat", 2)];
         assert!(matches!(ScaleUp.landed(&record, Some(&done)), Landed::There(_)), "a person's");
         done.marks.edits = vec![edit(Field::Replicas, "homeostat", 1), edit(Field::Template, "kubectl", 2)];
         assert!(matches!(ScaleUp.landed(&record, Some(&done)), Landed::Yes(_)));

@@ -8,8 +8,8 @@ use crate::guards::{
     ActionFacts, DryRunFacts, FreshFacts, GuardInput, Mode, evaluate, mode_of, permitted, refusal,
 };
 use crate::ledger::{LedgerEvent, next};
-use crate::skew;
 use crate::ports::{Actuator, EffectError, FreshTarget, Leadership, Ledger, ReadError, Refusal};
+use crate::skew;
 use homeostat_knowledge::policy::KillSwitch;
 use homeostat_knowledge::{
     ActionRecord, ActionState, GuardName, GuardReport, GuardResult, Name, SignedDuration, Snapshot, Timestamp,

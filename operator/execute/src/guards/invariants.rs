@@ -15,7 +15,8 @@ pub(super) fn judge(input: &GuardInput) -> Ruling {
         return Ruling::refused("does not lead", "leads", "another replica holds the lease and will act");
     }
     if skew::too_far(input.clock_off) {
-        let (off, side) = (input.clock_off.abs(), if input.clock_off.is_positive() { "ahead" } else { "behind" });
+        let (off, side) =
+            (input.clock_off.abs(), if input.clock_off.is_positive() { "ahead" } else { "behind" });
         return Ruling::unknown(
             format!("clock {} s {side} of the API server's", off.as_secs()),
             "cool-downs, windows and budgets cannot be told with a wrong clock; set the clock of this node",
@@ -69,7 +70,9 @@ mod tests {
     #[test]
     fn with_a_wrong_clock_nothing_is_done_not_even_an_undo() {
         let mut case = input();
-        for (millis, stops) in [(2_000, false), (-2_000, false), (2_001, true), (-2_001, true), (300_000, true)] {
+        for (millis, stops) in
+            [(2_000, false), (-2_000, false), (2_001, true), (-2_001, true), (300_000, true)]
+        {
             case.clock_off = SignedDuration::from_millis(millis);
             assert_eq!(first_refusal(&case), stops.then_some(GuardName::Invariants), "{millis}");
         }

@@ -147,7 +147,8 @@ fn an_unknown_outcome_counts_as_done_and_says_so_to_the_end() {
     claimed.state = ActionState::Claimed;
     claimed.instants.claimed = Some(at(3));
     assert!(!outcome_unknown(&claimed), "it may still be resolved");
-    let assumed = step(&claimed, LedgerEvent::Assume { guards: Vec::new(), reason: "the pod is gone".into() });
+    let assumed =
+        step(&claimed, LedgerEvent::Assume { guards: Vec::new(), reason: "the pod is gone".into() });
     assert_eq!((assumed.state, assumed.instants.sent), (ActionState::Sent, Some(at(3))));
     let watched = step(&assumed, LedgerEvent::Watch);
     for (end, helped) in [
@@ -156,16 +157,22 @@ fn an_unknown_outcome_counts_as_done_and_says_so_to_the_end() {
         (LedgerEvent::HandOver { reason: "gone".into() }, None),
     ] {
         let ended = step(&watched, end);
-        assert!(outcome_unknown(&ended) && ended.message.starts_with("outcome unknown; "), "{}", ended.message);
+        assert!(
+            outcome_unknown(&ended) && ended.message.starts_with("outcome unknown; "),
+            "{}",
+            ended.message
+        );
         let history = ActionHistory::of(&ended);
         assert_eq!((history.effect, history.counts(), history.helped), (true, true, helped));
         assert_eq!(history.at, Some(at(3)), "budgets count from the claim on");
     }
     let known = step(&claimed, LedgerEvent::FoundDone { guards: Vec::new(), reason: "its mark".into() });
     assert!(!outcome_unknown(&known));
-    assert!(!step(&step(&known, LedgerEvent::Watch), LedgerEvent::Help { reason: "well".into() })
-        .message
-        .contains("unknown"));
+    assert!(
+        !step(&step(&known, LedgerEvent::Watch), LedgerEvent::Help { reason: "well".into() })
+            .message
+            .contains("unknown")
+    );
 }
 
 proptest! {
