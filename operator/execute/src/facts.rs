@@ -82,6 +82,7 @@ pub fn guard_input(
         resumed,
         action: ActionFacts::of(record, snapshot),
         kill_switch,
+        clock_off: SignedDuration::ZERO,
         leads,
         synced_since: snapshot.synced_since.filter(|_| snapshot.ready()),
         breaches,

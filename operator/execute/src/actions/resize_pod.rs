@@ -121,10 +121,15 @@ impl ActionSpec for ResizePod {
 
     fn landed(&self, record: &ActionRecord, fresh: Option<&FreshTarget>) -> Landed {
         let same = fresh.filter(|fresh| fresh.uid == record.target.uid);
-        match same.and_then(|fresh| requests(record, fresh)) {
-            Some((wanted, present)) if fits(wanted, present) => Landed::Yes("the pod asks for it".to_owned()),
-            Some(_) => Landed::No("the pod asks for something else".to_owned()),
-            None => Landed::No("the pod is gone".to_owned()),
+        match same.and_then(|fresh| Some((fresh, requests(record, fresh)?))) {
+            Some((fresh, (wanted, present))) if fits(wanted, present) => {
+                if owners::set_by_us(fresh, Field::Resources) {
+                    Landed::Yes("the pod asks for it, set by Homeostat".to_owned())
+                } else {
+                    Landed::There("the pod asks for it, and who set that is not known".to_owned())
+                }
+            }
+            _ => target::absent(record, fresh, "the pod asks for something else"),
         }
     }
 
@@ -248,7 +253,10 @@ mod tests {
         assert!(matches!(ResizePod.check_fresh(&record, None, &fresh(1_000)), Err(Unfit::Done(_))));
         assert!(matches!(ResizePod.check_fresh(&record, None, &fresh(700)), Err(Unfit::Changed(_))));
         assert!(ResizePod.check_fresh(&record, None, &fresh_pod(pod())).is_err(), "unknown refuses");
-        assert!(matches!(ResizePod.landed(&record, Some(&fresh(1_000))), Landed::Yes(_)));
+        let mut done = fresh(1_000);
+        assert!(matches!(ResizePod.landed(&record, Some(&done)), Landed::There(_)), "by whom?");
+        done.marks.edits = vec![crate::testing::edit(Field::Resources, "homeostat", 0)];
+        assert!(matches!(ResizePod.landed(&record, Some(&done)), Landed::Yes(_)));
         assert!(matches!(ResizePod.landed(&record, Some(&fresh(500))), Landed::No(_)));
         let before =
             Parameters::ResizePod { container: Name::from("app"), cpu_millis: Some(500), memory_bytes: None };

@@ -95,18 +95,20 @@ pub(super) fn fresh(record: &ActionRecord, fresh: &FreshTarget) -> Result<(), Un
     owners::undisturbed(record, fresh, Field::Replicas)
 }
 
-/// The size tells whether it was done.
+/// The size tells whether it was done, and its field manager by whom.
 pub(super) fn landed(record: &ActionRecord, fresh: Option<&FreshTarget>) -> Landed {
-    let Some(fresh) = fresh else { return Landed::No("the target is gone".to_owned()) };
-    if fresh.uid != record.target.uid {
-        return Landed::No("another object has the target's name now".to_owned());
-    }
-    match (&fresh.controller, wanted(record)) {
-        (Some(controller), Some(wanted)) if controller.replicas == wanted => {
-            Landed::Yes(format!("it has {wanted} replicas"))
+    let same = fresh.filter(|fresh| fresh.uid == record.target.uid);
+    let size = same.and_then(|fresh| fresh.controller.as_ref()).map(|controller| controller.replicas);
+    match (same, size, wanted(record)) {
+        (Some(fresh), Some(size), Some(wanted)) if size == wanted => {
+            if owners::set_by_us(fresh, Field::Replicas) {
+                Landed::Yes(format!("it has {wanted} replicas, set by Homeostat"))
+            } else {
+                Landed::There(format!("it has {wanted} replicas, and who set them is not known"))
+            }
         }
-        (Some(controller), _) => Landed::No(format!("it has {} replicas", controller.replicas)),
-        (None, _) => Landed::No("the fresh read shows no controller".to_owned()),
+        (_, Some(size), _) => target::absent(record, fresh, &format!("it has {size} replicas")),
+        (_, None, _) => target::absent(record, fresh, "the fresh read shows no size"),
     }
 }
 

@@ -26,6 +26,9 @@ pub struct GuardInput {
     pub action: ActionFacts,
     /// The kill switch, as freshly read.
     pub kill_switch: KillSwitch,
+    /// How far this replica's clock is proved to be ahead of the API server's; behind is negative.
+    #[serde(default)]
+    pub clock_off: SignedDuration,
     /// This replica holds the lease.
     pub leads: bool,
     /// Since when all caches are synced.

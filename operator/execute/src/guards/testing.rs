@@ -91,6 +91,7 @@ pub(crate) fn input() -> GuardInput {
             digest: Name::from("what-is-asked"),
         },
         kill_switch: KillSwitch::Off,
+        clock_off: SignedDuration::ZERO,
         leads: true,
         synced_since: Some(before(3_600)),
         breaches: Vec::new(),
