@@ -1,6 +1,7 @@
 //! The list of detectors and how their verdicts become findings.
 
 mod beside;
+mod contention;
 mod egress;
 
 use crate::calls::{Callee, Calls, Tally};
@@ -12,8 +13,8 @@ use crate::pods::Pods;
 use crate::signals::Signals;
 use homeostat_knowledge::observation::{Change, ObjectChange, SourceState};
 use homeostat_knowledge::{
-    CallOutcome, Entity, Evidence, Finding, FindingId, FindingKind, Observation, Signal, SignedDuration,
-    Snapshot, Timestamp, WorkloadHealth, WorkloadKey,
+    CallOutcome, Entity, Evidence, Finding, FindingId, FindingKind, Name, Observation, Signal,
+    SignedDuration, Snapshot, Timestamp, WorkloadHealth, WorkloadKey,
 };
 use homeostat_models::tail::binomial_upper;
 use std::collections::{BTreeMap, BTreeSet};
@@ -151,9 +152,11 @@ impl Analyser {
 
         let mut seen: BTreeMap<(Entity, FindingKind), Seen> = BTreeMap::new();
         self.pod_findings(snapshot, now, &mut seen);
-        self.call_findings(snapshot, now, &mut seen);
+        let contended = contention::nodes(&self.golden, snapshot);
+        self.call_findings(snapshot, now, &contended, &mut seen);
         self.replica_findings(snapshot, now, &mut seen);
-        self.slow_findings(snapshot, now, &mut seen);
+        self.slow_findings(snapshot, now, &contended, &mut seen);
+        contention::findings(&contended, snapshot, now, &mut seen);
         self.signal_findings(now, &mut seen);
         for (entity, kind, since, evidence) in objects::findings(snapshot, now) {
             let found =
@@ -192,6 +195,7 @@ impl Analyser {
         &self,
         snapshot: &Snapshot,
         now: Timestamp,
+        contended: &BTreeMap<Name, contention::Contention<'_>>,
         seen: &mut BTreeMap<(Entity, FindingKind), Seen>,
     ) {
         let cut_off = egress::cut_off(&self.calls, snapshot);
@@ -236,6 +240,10 @@ impl Analyser {
                 Some((before, _)) => before,
                 None => kind,
             };
+            // Without any sign of life it is no victim of its node.
+            if kind == FindingKind::Slow && contention::explains(contended, snapshot, entity) {
+                continue;
+            }
             let entity = self.narrow(snapshot, entity, since);
             seen.insert(
                 (entity.clone(), kind),
