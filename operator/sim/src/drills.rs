@@ -20,8 +20,8 @@ use std::time::Duration;
 const TENANT: &str = "shop";
 /// The illness begins when there is a leader and it is warm.
 const ILL: Duration = Duration::from_secs(6);
-/// Requests of an undisturbed life, up to its verification.
-const REQUESTS: u32 = 14;
+/// Requests of an undisturbed life, at least.
+const REQUESTS: u32 = 11;
 /// Until everything is over, a takeover and a verification that does not help included.
 const OVER: Duration = Duration::from_secs(120);
 /// A lease may be taken over after 15 s; a process that stands still for longer has lost it.
@@ -179,7 +179,7 @@ pub fn kill_switch(seed: u64) -> std::io::Result<Drill> {
         let engage = if draw.random_bool(0.25) { Meddle::DeleteSwitch } else { Meddle::Engage };
         let by_request = draw.random_bool(0.5);
         if by_request {
-            let number = world.requests() + draw.random_range(1..=5 * REQUESTS);
+            let number = world.requests() + draw.random_range(1..=3 * REQUESTS);
             arm(&world, vec![Fault { at: At::Number(number), what: What::Meanwhile(engage.clone()) }]);
         }
         world.meddle(&Meddle::FallIll(patient));

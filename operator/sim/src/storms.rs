@@ -13,7 +13,7 @@ const TENANT: &str = "shop";
 /// Sizes of the group. Ten thousand are swept over the guards alone (`operator/execute/src/guards/sweep.rs`).
 pub const GROUPS: [u32; 7] = [1, 2, 3, 5, 10, 100, 1_000];
 /// Of a thousand, numbers on both sides of every limit stand for all.
-const OF_A_THOUSAND: [u32; 8] = [1, 10, 50, 100, 190, 199, 200, 1_000];
+const OF_A_THOUSAND: [u32; 7] = [10, 50, 100, 150, 190, 200, 210];
 
 /// One point of the sweep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,39 +3,9 @@
 use super::{GuardInput, Purpose, Ruling};
 use homeostat_knowledge::{FindingKind, SignedDuration};
 
-/// How long a finding of this kind must have lasted before it is acted on.
-///
-/// Crashes are facts, and detectors of failing calls are calibrated on the number of calls, not on time, so
-/// for those waiting longer only fails more users. Slow or noisy states must last.
+/// How long a finding of this kind must have lasted before it is acted on. Whoever plans waits as long.
 pub fn minimum_duration(kind: FindingKind) -> SignedDuration {
-    match kind {
-        FindingKind::Crashed
-        | FindingKind::BackingOff
-        | FindingKind::CrashLoop
-        | FindingKind::OutOfMemory
-        | FindingKind::Unreachable
-        | FindingKind::Hung
-        | FindingKind::ErrorBurst
-        | FindingKind::Slow
-        | FindingKind::DependencyDown
-        | FindingKind::JobFailed
-        | FindingKind::CertificateExpiring
-        | FindingKind::NoData => SignedDuration::ZERO,
-        FindingKind::NotReady
-        | FindingKind::SignalAbnormal
-        | FindingKind::ReplicaOutlier
-        | FindingKind::MemoryGrowing => SignedDuration::from_secs(10),
-        // A short peak of load, or a node that is busy with a start, passes.
-        FindingKind::Unschedulable
-        | FindingKind::ImagePullFailed
-        | FindingKind::NoisyNeighbour
-        | FindingKind::QueueGrowing
-        | FindingKind::JobStuck => SignedDuration::from_secs(30),
-        // The node controller waits as long before it calls a node unready.
-        FindingKind::NodeNotReady => SignedDuration::from_secs(40),
-        // The kubelet first tries to free what it is short of by itself.
-        FindingKind::NodePressure => SignedDuration::from_secs(60),
-    }
+    kind.minimum_duration()
 }
 
 pub(super) fn judge(input: &GuardInput) -> Ruling {
