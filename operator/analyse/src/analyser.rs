@@ -4,6 +4,7 @@ mod beside;
 mod contention;
 mod egress;
 
+use self::contention::Contention;
 use crate::calls::{Callee, Calls, Tally};
 use crate::causes::Causes;
 use crate::golden::Golden;
@@ -13,8 +14,8 @@ use crate::pods::Pods;
 use crate::signals::Signals;
 use homeostat_knowledge::observation::{Change, ObjectChange, SourceState};
 use homeostat_knowledge::{
-    CallOutcome, Entity, Evidence, Finding, FindingId, FindingKind, Name, Observation, Signal,
-    SignedDuration, Snapshot, Timestamp, WorkloadHealth, WorkloadKey,
+    CallOutcome, Entity, Evidence, Finding, FindingId, FindingKind, Observation, Signal, SignedDuration,
+    Snapshot, Timestamp, WorkloadHealth, WorkloadKey,
 };
 use homeostat_models::tail::binomial_upper;
 use std::collections::{BTreeMap, BTreeSet};
@@ -78,6 +79,7 @@ pub struct Analyser {
     causes: Causes,
     findings: BTreeMap<(Entity, FindingKind), Finding>,
     opinions: BTreeMap<(Entity, FindingKind), Opinion>,
+    contention: Contention,
     rescan: BTreeSet<WorkloadKey>,
     next: u64,
     /// Findings that could not be kept because of the bound.
@@ -152,11 +154,11 @@ impl Analyser {
 
         let mut seen: BTreeMap<(Entity, FindingKind), Seen> = BTreeMap::new();
         self.pod_findings(snapshot, now, &mut seen);
-        let contended = contention::nodes(&self.golden, snapshot);
-        self.call_findings(snapshot, now, &contended, &mut seen);
+        self.contention.update(&self.golden, &self.calls, snapshot, now);
+        self.call_findings(snapshot, now, &mut seen);
         self.replica_findings(snapshot, now, &mut seen);
-        self.slow_findings(snapshot, now, &contended, &mut seen);
-        contention::findings(&contended, snapshot, now, &mut seen);
+        self.slow_findings(snapshot, now, &mut seen);
+        self.contention.findings(snapshot, now, &mut seen);
         self.signal_findings(now, &mut seen);
         for (entity, kind, since, evidence) in objects::findings(snapshot, now) {
             let found =
@@ -195,7 +197,6 @@ impl Analyser {
         &self,
         snapshot: &Snapshot,
         now: Timestamp,
-        contended: &BTreeMap<Name, contention::Contention<'_>>,
         seen: &mut BTreeMap<(Entity, FindingKind), Seen>,
     ) {
         let cut_off = egress::cut_off(&self.calls, snapshot);
@@ -241,7 +242,7 @@ impl Analyser {
                 None => kind,
             };
             // Without any sign of life it is no victim of its node.
-            if kind == FindingKind::Slow && contention::explains(contended, snapshot, entity) {
+            if kind == FindingKind::Slow && self.contention.explains(snapshot, entity) {
                 continue;
             }
             let entity = self.narrow(snapshot, entity, since);
@@ -299,13 +300,8 @@ impl Analyser {
         let arrived = tally.first_arrival.unwrap_or(now);
         tally.main_failure() == Some(CallOutcome::Timeout)
             && now.duration_since(arrived) < WAITS_FOR_OTHERS
-            && self.alive(workload, first)
+            && self.calls.alive(workload, first)
             && self.calls.calls_others(workload)
-    }
-
-    /// Whether it reported spans that ended after the trouble began.
-    fn alive(&self, workload: &WorkloadKey, since: Timestamp) -> bool {
-        self.calls.sender(workload).is_some_and(|sender| sender.watermark > since)
     }
 
     /// Whether somebody behind it fails as well and may yet turn out to be the reason: waiting for that one fills a
@@ -346,7 +342,7 @@ impl Analyser {
         match tally.main_failure() {
             Some(CallOutcome::Refused | CallOutcome::Reset) => FindingKind::Unreachable,
             Some(CallOutcome::Timeout) => {
-                if self.alive(workload, since) {
+                if self.calls.alive(workload, since) {
                     FindingKind::Slow
                 } else {
                     FindingKind::Hung

@@ -1,7 +1,7 @@
 //! Findings beside failing calls: slow by its own time, unlike its siblings, a signal out of range.
 
-use super::{Analyser, Seen, contention};
-use homeostat_knowledge::{Entity, Evidence, FindingKind, Name, SignedDuration, Snapshot, Timestamp};
+use super::{Analyser, Seen};
+use homeostat_knowledge::{Entity, Evidence, FindingKind, SignedDuration, Snapshot, Timestamp};
 use std::collections::BTreeMap;
 
 /// Own time above the usual for so long before it is a finding: load passes, a sick process stays slow.
@@ -12,7 +12,6 @@ impl Analyser {
         &self,
         snapshot: &Snapshot,
         now: Timestamp,
-        contended: &BTreeMap<Name, contention::Contention<'_>>,
         seen: &mut BTreeMap<(Entity, FindingKind), Seen>,
     ) {
         for (workload, slow) in self.golden.slow() {
@@ -21,7 +20,7 @@ impl Analyser {
             let starting = snapshot
                 .pods_of(workload)
                 .any(|pod| pod.deleting || now.duration_since(pod.created) < SignedDuration::from_secs(20));
-            if contention::explains(contended, snapshot, &entity) {
+            if self.contention.explains(snapshot, &entity) {
                 continue;
             }
             if starting || seen.keys().any(|(other, _)| other.workload() == Some(workload)) {

@@ -1,12 +1,15 @@
-//! A node that is short of processor time: most of what runs there answers late by its own time, all at once. Then a
-//! restart of one of the victims helps nobody; without siblings elsewhere to compare with, this is all that tells.
+//! A node that is short of processor time: most of what runs there answers late at once, by its own time or because its
+//! callers give up, and is still alive. Then a restart of one of the victims helps nobody; without siblings elsewhere to
+//! compare with, this is all that tells.
 
 use super::Seen;
+use crate::calls::Calls;
 use crate::golden::Golden;
 use homeostat_knowledge::{
-    Entity, Evidence, FindingKind, Name, ObjectKey, SignedDuration, Snapshot, Timestamp, WorkloadKey,
+    CallOutcome, Entity, Evidence, FindingKind, Name, ObjectKey, SignedDuration, Snapshot, Timestamp,
+    WorkloadKey,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// So many workloads must be late at once: a single fault makes its own workload late, and rarely one more.
 const LEAST_LATE: usize = 3;
@@ -16,74 +19,133 @@ const LEAST_SHARE: f64 = 0.5;
 const SUSPECT_FOR: SignedDuration = SignedDuration::from_secs(120);
 const MOST_NAMES: usize = 5;
 
-/// One node and what runs late on it.
+/// So long after the last sign it still holds: victims answer in fits and starts.
+const HOLDS: SignedDuration = SignedDuration::from_secs(10);
+/// Calls given up lately that count as late.
+const LEAST_GIVEN_UP: u64 = 2;
+const WINDOW: SignedDuration = SignedDuration::from_secs(2);
+
+/// Nodes on which most is late.
+#[derive(Debug, Default)]
+pub struct Contention {
+    nodes: BTreeMap<Name, Node>,
+}
+
 #[derive(Debug)]
-pub struct Contention<'a> {
+struct Node {
     since: Timestamp,
-    late: Vec<&'a WorkloadKey>,
+    last: Timestamp,
+    late: BTreeSet<WorkloadKey>,
     measured: usize,
 }
 
-/// Nodes on which most is late.
-pub fn nodes<'a>(golden: &'a Golden, snapshot: &Snapshot) -> BTreeMap<Name, Contention<'a>> {
-    let mut all: BTreeMap<Name, Contention<'a>> = BTreeMap::new();
-    for (workload, late_since) in golden.measured() {
-        let Some(node) = only_node(snapshot, workload) else { continue };
-        let entry = all.entry(node).or_insert_with(|| Contention {
-            since: Timestamp::MAX,
-            late: Vec::new(),
-            measured: 0,
-        });
-        entry.measured += 1;
-        if let Some(since) = late_since {
-            entry.late.push(workload);
-            entry.since = entry.since.min(since);
+impl Contention {
+    /// Looks at all nodes.
+    pub fn update(&mut self, golden: &Golden, calls: &Calls, snapshot: &Snapshot, now: Timestamp) {
+        for (name, node) in look(golden, calls, snapshot, now) {
+            match self.nodes.get_mut(&name) {
+                Some(known) => {
+                    known.last = now;
+                    known.late = node.late;
+                    known.measured = node.measured;
+                }
+                None => {
+                    self.nodes.insert(name, node);
+                }
+            }
+        }
+        // A node that says itself what is wrong with it needs no other explanation.
+        let quiet = |name: &Name| {
+            snapshot.nodes.get(name).is_some_and(|node| node.ready && node.pressures.is_empty())
+        };
+        self.nodes.retain(|name, node| quiet(name) && now.duration_since(node.last) <= HOLDS);
+    }
+
+    /// Whether this workload's lateness is its node's.
+    pub fn explains(&self, snapshot: &Snapshot, entity: &Entity) -> bool {
+        !self.nodes.is_empty()
+            && entity
+                .workload()
+                .and_then(|workload| only_node(snapshot, workload))
+                .is_some_and(|node| self.nodes.contains_key(&node))
+    }
+
+    /// The findings about the nodes.
+    pub(super) fn findings(
+        &self,
+        snapshot: &Snapshot,
+        now: Timestamp,
+        seen: &mut BTreeMap<(Entity, FindingKind), Seen>,
+    ) {
+        for (name, node) in &self.nodes {
+            let names: Vec<&str> = node.late.iter().take(MOST_NAMES).map(|key| &*key.name).collect();
+            let mut evidence = vec![Evidence::new(
+                "workloads late at once on this node",
+                format!("{} of {}: {}", node.late.len(), node.measured, names.join(", ")),
+            )];
+            let suspects = suspects(snapshot, name, node.since);
+            if !suspects.is_empty() {
+                let names: Vec<String> = suspects.iter().take(MOST_NAMES).map(ToString::to_string).collect();
+                evidence.push(Evidence::new("pods that came here shortly before", names.join(", ")));
+            }
+            seen.entry((Entity::Node { name: name.clone() }, FindingKind::NoisyNeighbour)).or_insert(Seen {
+                since: node.since,
+                at: now,
+                confidence: 0.95,
+                evidence,
+            });
         }
     }
-    all.retain(|node, found| {
-        // A node that says itself what is wrong with it needs no other explanation.
-        let quiet = snapshot.nodes.get(node).is_some_and(|node| node.ready && node.pressures.is_empty());
-        quiet
-            && found.late.len() >= LEAST_LATE
-            && found.late.len() as f64 >= LEAST_SHARE * found.measured as f64
-    });
+}
+
+/// Nodes on which most is late now.
+fn look(golden: &Golden, calls: &Calls, snapshot: &Snapshot, now: Timestamp) -> BTreeMap<Name, Node> {
+    let mut late: BTreeMap<&WorkloadKey, Timestamp> =
+        golden.measured().filter_map(|(workload, since)| Some((workload, since?))).collect();
+    for (workload, since) in given_up(calls, now) {
+        late.entry(workload).or_insert(since);
+    }
+    let mut all: BTreeMap<Name, Node> = BTreeMap::new();
+    if late.len() < LEAST_LATE {
+        return all;
+    }
+    for (workload, since) in late {
+        let Some(name) = only_node(snapshot, workload) else { continue };
+        let node =
+            all.entry(name).or_insert_with(|| Node { since, last: now, late: BTreeSet::new(), measured: 0 });
+        node.late.insert(workload.clone());
+        node.since = node.since.min(since);
+    }
+    all.retain(|_, node| node.late.len() >= LEAST_LATE);
+    if all.is_empty() {
+        return all;
+    }
+    let known: BTreeSet<&WorkloadKey> = golden
+        .measured()
+        .map(|(workload, _)| workload)
+        .chain(calls.callees().filter_map(|(entity, _)| entity.workload()))
+        .collect();
+    for workload in known {
+        if let Some(node) = only_node(snapshot, workload).and_then(|name| all.get_mut(&name)) {
+            node.measured += 1;
+        }
+    }
+    all.retain(|_, node| node.late.len() as f64 >= LEAST_SHARE * node.measured as f64);
     all
 }
 
-/// Whether this workload's lateness is the node's.
-pub fn explains(nodes: &BTreeMap<Name, Contention<'_>>, snapshot: &Snapshot, entity: &Entity) -> bool {
-    !nodes.is_empty()
-        && entity
-            .workload()
-            .and_then(|workload| only_node(snapshot, workload))
-            .is_some_and(|node| nodes.contains_key(&node))
-}
-
-/// The findings about the nodes.
-pub fn findings(
-    nodes: &BTreeMap<Name, Contention<'_>>,
-    snapshot: &Snapshot,
-    now: Timestamp,
-    seen: &mut BTreeMap<(Entity, FindingKind), Seen>,
-) {
-    for (node, found) in nodes {
-        let names: Vec<&str> = found.late.iter().take(MOST_NAMES).map(|key| &*key.name).collect();
-        let mut evidence = vec![Evidence::new(
-            "workloads late by their own time on this node",
-            format!("{} of {}: {}", found.late.len(), found.measured, names.join(", ")),
-        )];
-        let suspects = suspects(snapshot, node, found.since);
-        if !suspects.is_empty() {
-            let names: Vec<String> = suspects.iter().take(MOST_NAMES).map(ToString::to_string).collect();
-            evidence.push(Evidence::new("pods that came here shortly before", names.join(", ")));
-        }
-        seen.entry((Entity::Node { name: node.clone() }, FindingKind::NoisyNeighbour)).or_insert(Seen {
-            since: found.since,
-            at: now,
-            confidence: 0.95,
-            evidence,
-        });
-    }
+/// Workloads that are alive and whose callers gave up lately, and since when.
+fn given_up(calls: &Calls, now: Timestamp) -> impl Iterator<Item = (&WorkloadKey, Timestamp)> {
+    calls.callees().filter_map(move |(entity, callee)| {
+        let workload = entity.workload()?;
+        let recent = callee.last_failure.is_some_and(|last| now.duration_since(last) <= WINDOW);
+        let tally = recent.then(|| callee.tally(now, WINDOW))?;
+        let first = tally.first_failure?;
+        let given_up = tally.main_failure() == Some(CallOutcome::Timeout)
+            && tally.failures() >= LEAST_GIVEN_UP
+            && calls.alive(workload, first);
+        given_up.then_some((workload, first))
+    })
 }
 
 /// The node that carries all pods of a workload, if one does.
