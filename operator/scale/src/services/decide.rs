@@ -128,8 +128,9 @@ pub fn decide(
         Some(outlook) => {
             state.seen = Some(now);
             let how = policy.weighing();
-            state.choice.charge(&loads, &how);
-            let chosen = state.choice.choose(&outlook, seen.replicas, state.learner.lead(), &how);
+            let lead = state.learner.lead();
+            state.choice.charge(&loads, lead, &how);
+            let chosen = state.choice.choose(&outlook, seen.replicas, lead, &how);
             if chosen.replicas >= policy.max && over(&outlook, &chosen) * policy.price > 1.0 {
                 limits.push(Limit::Max);
             } else if chosen.replicas <= policy.min {
@@ -197,7 +198,10 @@ fn over(outlook: &Outlook, chosen: &Chosen) -> f64 {
 }
 
 fn words(state: &State, chosen: &Chosen, forecast: Option<Expected>, policy: &Policy) -> String {
-    let rule = Base::ALL.get(chosen.rule).map_or("situations like this one", |base| base.name());
+    let rule = match chosen.target {
+        Some(target) => format!("a target of {:.0} % within what was seen to be possible", 100.0 * target),
+        None => Base::ALL.get(chosen.rule).map_or("situations like this one", |base| base.name()).to_owned(),
+    };
     let ahead = forecast.map_or_else(
         || "no forecast with skill, decided on what is seen".to_owned(),
         |said| format!("forecast p50 {:.1}, p90 {:.1} replicas' worth", said.p50, said.p90),

@@ -8,11 +8,15 @@ pub mod capacity;
 mod choice;
 mod contexts;
 mod decide;
+mod experts;
 mod features;
+mod follower;
+mod leaders;
 pub mod levels;
 mod outlook;
 mod policy;
 mod ratios;
+mod target;
 #[cfg(test)]
 mod tests;
 
