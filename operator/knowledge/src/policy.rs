@@ -229,7 +229,7 @@ pub struct WorkloadPolicy {
 }
 
 /// What a Workload permits beyond the ordinary. `Default` permits nothing.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Permits {
     /// What is normally never a target.
     pub allow: BTreeSet<Allowance>,
@@ -246,12 +246,57 @@ pub struct Permits {
 }
 
 /// Sizing ahead of the load.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ScalingPolicy {
     /// What is done with a forecast.
     pub mode: ScalingMode,
     /// Size when the signals are gone for long; without it the last safe size stays.
     pub fallback: Option<Fallback>,
+    /// What is done when an autoscaler scales the same object.
+    #[serde(default)]
+    pub when_owned: WhenOwned,
+    /// Loads that count beside the requests, each named as one of the workload's signals.
+    #[serde(default)]
+    pub loads: Vec<LoadPolicy>,
+    /// Sizes that are known beforehand.
+    #[serde(default)]
+    pub calendar: Vec<CalendarEntry>,
+}
+
+/// What is done when an autoscaler scales the same object.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum WhenOwned {
+    /// Leave it alone and say who owns it.
+    #[default]
+    Refuse,
+    /// Move the bounds of the autoscaler.
+    DriveBounds,
+}
+
+/// A load that is read from a signal.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LoadPolicy {
+    /// Name of the signal.
+    pub signal: Name,
+    /// How much of it one replica carries; above 0.
+    pub per_replica: f64,
+}
+
+/// A time in which at least so many replicas are there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CalendarEntry {
+    /// For people.
+    pub name: Name,
+    /// Cron expression of its beginning (five fields).
+    pub schedule: Name,
+    /// IANA time zone.
+    pub time_zone: Name,
+    /// How long it lasts.
+    pub duration: SignedDuration,
+    /// At least so many replicas.
+    pub replicas: u32,
+    /// Days on which it does not count, as `2026-12-25`.
+    pub exceptions: Vec<Name>,
 }
 
 /// What is done with a forecast.

@@ -74,6 +74,8 @@ pub struct WorkloadHealth {
     pub good_calls: u64,
     /// Requests that it answered, well or not, since it is under control here: its server spans. Only grows.
     pub answered: u64,
+    /// Those of them that were its own errors, or took longer by its own time than its latency objective. Only grows.
+    pub outside: u64,
 }
 
 impl Snapshot {
