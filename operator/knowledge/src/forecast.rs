@@ -1,13 +1,19 @@
 //! The load that is expected for a workload, and the size that it asks for.
 
 use crate::entity::{Name, TenantName, WorkloadKey};
-use crate::ids::Uid;
+use crate::ids::{IncidentId, Uid};
 use crate::policy::ScalingMode;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 /// The only signal that is forecast: answered requests per second.
 pub const REQUESTS: &str = "requests";
+
+/// What stands in the place of an incident where a forecast asks for a size: one for each workload, never the name of an
+/// incident (namespaces hold no dot).
+pub fn occasion(workload: &WorkloadKey) -> IncidentId {
+    IncidentId::new(format!("{}.{}", workload.namespace, workload.name))
+}
 
 /// A forecast for one workload, as it is shown.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -28,6 +34,8 @@ pub struct ForecastRecord {
     pub outlook: Outlook,
     /// The size that follows.
     pub size: SizeAdvice,
+    /// What a restart must not forget, as it is written.
+    pub memory: Option<String>,
 }
 
 /// The size that a workload should have, as decided last. All numbers are finite.
@@ -43,6 +51,8 @@ pub struct SizeAdvice {
     pub effect: SizeEffect,
     /// Why so many, or why nothing can be said and what to change.
     pub why: String,
+    /// What was done about it last, or what keeps it from being done.
+    pub done: Option<String>,
 }
 
 /// What is to be done about a size.

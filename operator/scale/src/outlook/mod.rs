@@ -5,11 +5,13 @@
 //! day, when the series drifts away, and while it is short each time that twice as much is known. All of it can be stored
 //! and restored. How many replicas it takes is decided in [`crate::services`].
 
+mod kept;
 mod meter;
 mod steps;
 #[cfg(test)]
 mod tests;
 
+pub use kept::KeptLoad;
 pub use meter::{Meter, Step};
 pub use steps::Steps;
 

@@ -92,6 +92,27 @@ impl Capacity {
         Ok(())
     }
 
+    /// What was seen, by bin: which, requests, requests outside of the objective.
+    pub fn kept(&self) -> Vec<(u16, f32, f32)> {
+        let seen = (0..).zip(&self.bins).filter(|(_, (requests, _))| *requests >= 1.0);
+        seen.map(|(bin, (requests, outside))| (bin, *requests as f32, *outside as f32)).collect()
+    }
+
+    /// One with the same objective that has seen what was kept; what is no count is left out.
+    #[must_use]
+    pub fn restored(&self, kept: &[(u16, f32, f32)]) -> Self {
+        let mut restored = Self { bins: vec![(0.0, 0.0); BINS], allowed: self.allowed };
+        for (bin, requests, outside) in kept {
+            if let Some(place) = restored.bins.get_mut(usize::from(*bin))
+                && requests.is_finite()
+                && (0.0..=*requests).contains(outside)
+            {
+                *place = (f64::from(*requests), f64::from(*outside));
+            }
+        }
+        restored
+    }
+
     /// Forgets a little: of what was seen this share, from 0 to 1, is left.
     pub fn fade(&mut self, left: f64) {
         for (requests, outside) in &mut self.bins {

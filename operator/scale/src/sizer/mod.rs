@@ -3,10 +3,13 @@
 //! The load is the highest of the requests (what one replica carries is learnt, see [`Capacity`]) and of the loads that the
 //! Workload names (what one replica carries is declared), each divided by what one replica carries. Pure and serialisable.
 
+pub mod calendar;
+mod kept;
 mod policy;
 #[cfg(test)]
 mod tests;
 
+pub use kept::KeptSize;
 pub use policy::{SetupError, policy};
 
 use crate::services::capacity::Capacity;
@@ -114,7 +117,8 @@ impl Sizer {
         let per_replica = self.per_replica();
         let worth = worth(seen, per_replica);
         self.seen |= worth.is_some();
-        let advice = |wanted, effect, why| SizeAdvice { decided: now, per_replica, wanted, effect, why };
+        let advice =
+            |wanted, effect, why| SizeAdvice { decided: now, per_replica, wanted, effect, why, done: None };
         if let Some(missing) = self.missing(now, seen, worth) {
             return advice(None, SizeEffect::Keep, missing);
         }
@@ -169,9 +173,13 @@ impl Sizer {
         }
         let missing: Vec<&str> = seen.loads.iter().map(|load| &*load.name).collect();
         Some(if missing.is_empty() {
-            "no request was seen yet; send traces with server spans over OTLP, or name a load in spec.scaling".to_owned()
+            "no request was seen yet; send traces with server spans over OTLP, or name a load in spec.scaling"
+                .to_owned()
         } else {
-            format!("nothing was seen yet of {}; check spec.signals and the Prometheus source", missing.join(", "))
+            format!(
+                "nothing was seen yet of {}; check spec.signals and the Prometheus source",
+                missing.join(", ")
+            )
         })
     }
 }

@@ -80,7 +80,10 @@ fn what_a_replica_carries_is_learnt_and_shown_and_only_telling_steps_teach() {
     let said = run(&mut one, 0, vec![Some(80.0); 60], 4);
     let each = said.per_replica.unwrap();
     assert!((20.0..24.0).contains(&each), "four replicas answered 80 requests/s well: {each}");
-    assert!(said.why.contains("carries") && said.wanted.is_some_and(|wanted| (4..=6).contains(&wanted)), "{said:?}");
+    assert!(
+        said.why.contains("carries") && said.wanted.is_some_and(|wanted| (4..=6).contains(&wanted)),
+        "{said:?}"
+    );
     let mut other = sizer(1, 20, Archetype::Service);
     let seen = Seen {
         requests: Requests { telling: false, ..requests(Some(400.0)) },
@@ -144,7 +147,12 @@ fn a_forecast_moves_the_size_before_the_load_comes() {
         without = Some(flat.decide(at(step), &seen(None), &Owner::Nobody));
     }
     let (with, without) = (with.unwrap(), without.unwrap());
-    assert!(with.why.contains("forecast p50") && without.why.contains("no forecast"), "{} | {}", with.why, without.why);
+    assert!(
+        with.why.contains("forecast p50") && without.why.contains("no forecast"),
+        "{} | {}",
+        with.why,
+        without.why
+    );
 }
 
 #[test]
@@ -198,4 +206,48 @@ fn what_is_stored_goes_on_as_if_nothing_had_happened() {
     let mut back: Sizer = serde_json::from_str(&serde_json::to_string(&one).unwrap()).unwrap();
     let next = || (0..50).map(|step| Some(90.0 + (step % 11) as f64));
     assert_eq!(run(&mut one, 200, next(), 4).wanted, run(&mut back, 200, next(), 4).wanted);
+}
+
+#[test]
+fn decisions_and_what_a_replica_carries_survive_a_restart_in_little_room() {
+    let mut one = sizer(1, 30, Archetype::Service);
+    let before = run(&mut one, 0, vec![Some(80.0); 200], 4).wanted.unwrap();
+    let text = serde_json::to_string(&one.kept()).unwrap();
+    assert!(text.len() < 2_000, "{}", text.len());
+    let mut back = sizer(1, 30, Archetype::Service);
+    back.restore(&serde_json::from_str(&text).unwrap()).unwrap();
+    assert_eq!(back.per_replica(), one.per_replica());
+    // The source is not heard yet after the restart: the last safe size, whatever was scaled by others meanwhile.
+    let said = run(&mut back, 201, [None], 2);
+    assert_eq!(said.wanted, Some(before), "{}", said.why);
+}
+
+#[test]
+fn a_way_down_that_hurts_is_held_also_after_a_restart() {
+    let mut one = sizer(1, 30, Archetype::Service);
+    run(&mut one, 0, vec![Some(80.0); 100], 4);
+    let mut replicas = 12;
+    let look = |sizer: &mut Sizer, step: i64, replicas: u32, hurts: bool| {
+        let seen = Seen {
+            requests: Requests { telling: false, ..requests(Some(60.0)) },
+            loads: &[],
+            replicas,
+            ready: replicas,
+            expected: None,
+            calendar: None,
+            hurts,
+        };
+        sizer.decide(at(step), &seen, &Owner::Nobody).wanted.unwrap()
+    };
+    let (mut step, mut from) = (100, replicas);
+    while replicas >= from {
+        from = replicas;
+        replicas = look(&mut one, step, replicas, false);
+        step += 1;
+        assert!(step < 400, "it never goes down");
+    }
+    assert_eq!(look(&mut one, step, replicas, true), from, "fewer hurt: as many as before");
+    let mut back = sizer(1, 30, Archetype::Service);
+    back.restore(&one.kept()).unwrap();
+    assert!(look(&mut back, step + 20, from, false) >= from, "held for an hour, across a restart");
 }
