@@ -495,7 +495,7 @@ impl Analyser {
         let mut changed = Vec::new();
         for key in snapshot.workloads.keys() {
             let callee = self.calls.callee(&Entity::Workload { key: key.clone() });
-            let answered = self.golden.answered(key);
+            let (answered, outside) = self.golden.answered(key);
             let health = match callee {
                 Some(callee) if callee.last_good.is_some() || callee.last_failure.is_some() => {
                     WorkloadHealth {
@@ -504,6 +504,7 @@ impl Analyser {
                         good_since: callee.good_since,
                         good_calls: callee.good_calls,
                         answered,
+                        outside,
                     }
                 }
                 // Nobody calls it: its pods' readiness speaks, and only when all of them are ready.
@@ -514,7 +515,7 @@ impl Analyser {
                         continue;
                     }
                     let before = snapshot.health.get(key).cloned().unwrap_or_default();
-                    let before = WorkloadHealth { answered, ..before };
+                    let before = WorkloadHealth { answered, outside, ..before };
                     let mut pods = snapshot.pods_of(key).filter(|pod| !pod.deleting).peekable();
                     let ready = !quiet && pods.peek().is_some() && pods.all(|pod| pod.serving());
                     if quiet {

@@ -103,6 +103,8 @@ struct Served {
     seconds: f64,
     slow: Option<SlowRun>,
     answered: u64,
+    /// Own errors, and answers that took longer than the objective by own time.
+    outside: u64,
 }
 
 /// Server-side view of everything.
@@ -136,7 +138,7 @@ pub struct SlowService {
 
 impl Golden {
     /// Takes one observation; anything but spans is ignored.
-    pub fn ingest(&mut self, _snapshot: &Snapshot, observation: &Observation) {
+    pub fn ingest(&mut self, snapshot: &Snapshot, observation: &Observation) {
         let Signal::Span(span) = &observation.signal else { return };
         match span.kind {
             SpanKind::Client => {
@@ -146,12 +148,12 @@ impl Golden {
                 }
                 *self.children[0].entry(span.parent).or_default() += span.seconds();
             }
-            SpanKind::Server => self.server(observation, span),
+            SpanKind::Server => self.server(snapshot, observation, span),
             SpanKind::Other => {}
         }
     }
 
-    fn server(&mut self, observation: &Observation, span: &homeostat_knowledge::Span) {
+    fn server(&mut self, snapshot: &Snapshot, observation: &Observation, span: &homeostat_knowledge::Span) {
         let Entity::Pod { key, workload: Some(workload), .. } = &observation.entity else { return };
         let below = self.children.iter().filter_map(|generation| generation.get(&span.id)).sum::<f64>();
         let own = (span.seconds() - below).max(0.0);
@@ -169,6 +171,9 @@ impl Golden {
         let outcome = if below < 1e-9 { span.outcome } else { CallOutcome::Ok };
         self.replicas.add(workload, key, own, outcome);
         served.answered += 1;
+        let objective = snapshot.workloads.get(workload).and_then(|policy| policy.latency);
+        let late = objective.is_some_and(|objective| own > objective.seconds);
+        served.outside += u64::from(late || outcome == CallOutcome::ServerError);
         let counts = self.pods.entry(key.clone()).or_default();
         let age = (index - counts.at).clamp(0, 60);
         let fade = 0.5_f64.powi(age as i32);
@@ -219,9 +224,10 @@ impl Golden {
         Some((low * high).sqrt())
     }
 
-    /// Requests that a workload answered since it is known here.
-    pub fn answered(&self, workload: &WorkloadKey) -> u64 {
-        self.served.get(workload).map_or(0, |served| served.answered)
+    /// Requests that a workload answered since it is known here, and those of them outside of its objective: own errors,
+    /// and answers that took longer by own time than its latency objective.
+    pub fn answered(&self, workload: &WorkloadKey) -> (u64, u64) {
+        self.served.get(workload).map_or((0, 0), |served| (served.answered, served.outside))
     }
 
     /// Share of own errors of one pod's answers lately, and how many answers that is.
@@ -234,7 +240,15 @@ impl Golden {
 
 impl Served {
     fn new(index: i64, detector: SeriesDetector) -> Self {
-        Self { second: Second::new(index), detector, verdict: None, seconds: 0.0, slow: None, answered: 0 }
+        Self {
+            second: Second::new(index),
+            detector,
+            verdict: None,
+            seconds: 0.0,
+            slow: None,
+            answered: 0,
+            outside: 0,
+        }
     }
 
     /// The slow time, once it is believed.

@@ -12,12 +12,18 @@ pub(super) fn judge(input: &GuardInput) -> Ruling {
     let Some(evidence) = &input.evidence else {
         return Ruling::unknown("evidence not found", "how long the finding lasts is not known");
     };
-    if evidence.purpose == Purpose::Prevent {
-        return Ruling::unset("prevention acts on calm", "no minimum time");
-    }
-    let minimum = minimum_duration(evidence.kind);
+    let kind = match (evidence.purpose, evidence.kind) {
+        (Purpose::Prevent, _) => return Ruling::unset("prevention acts on calm", "no minimum time"),
+        // Its decision has a patience of its own: up what pays at once, down what pays for minutes.
+        (Purpose::Size, _) => return Ruling::unset("a size is no finding", "no minimum time"),
+        (Purpose::Heal, Some(kind)) => kind,
+        (Purpose::Heal, None) => {
+            return Ruling::unknown("no finding", "how long the finding lasts is not known");
+        }
+    };
+    let minimum = minimum_duration(kind);
     let lasted = input.now.duration_since(evidence.since);
-    let observed = format!("{} for {:.1} s", evidence.kind, lasted.as_secs_f64().max(0.0));
+    let observed = format!("{kind} for {:.1} s", lasted.as_secs_f64().max(0.0));
     if minimum.is_zero() {
         return Ruling::passed(observed, "holds now");
     }
@@ -50,7 +56,7 @@ mod tests {
         ] {
             let mut case = input();
             let evidence = case.evidence.as_mut().expect("the test input has evidence");
-            evidence.kind = kind;
+            evidence.kind = Some(kind);
             evidence.since = case.now.checked_sub(SignedDuration::from_secs(seconds)).expect("time");
             assert_eq!(first_refusal(&case), expected, "{kind} for {seconds} s");
         }

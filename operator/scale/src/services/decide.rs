@@ -38,10 +38,34 @@ impl State {
         })
     }
 
+    /// What was decided so far, without what was learnt: a few numbers.
+    pub fn decided(&self) -> Decided {
+        Decided { safe: self.safe, seen: self.seen, down: self.down, hold: self.hold }
+    }
+
+    /// Goes on from what was decided, with nothing learnt yet. Fails on a policy that cannot work.
+    pub fn resume(policy: &Policy, decided: Decided) -> Result<Self, PolicyError> {
+        let Decided { safe, seen, down, hold } = decided;
+        Ok(Self { safe, seen, down, hold, ..Self::new(policy)? })
+    }
+
     /// Steps learnt from.
     pub fn steps(&self) -> u64 {
         self.learner.steps()
     }
+}
+
+/// The decisions in a [`State`], small enough to be kept anywhere. Instants are seconds since 1970.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Decided {
+    /// The last number that was decided on usable signals.
+    pub safe: Option<u32>,
+    /// When the signals were last usable.
+    pub seen: Option<i64>,
+    /// The last way down: when, and from how many.
+    pub down: Option<(i64, u32)>,
+    /// Not fewer than so many until then.
+    pub hold: Option<(i64, u32)>,
 }
 
 /// What was seen since the last decision.

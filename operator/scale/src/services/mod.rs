@@ -21,7 +21,7 @@ mod target;
 mod tests;
 
 pub use choice::{Choice, Chosen, Leading, Weighing};
-pub use decide::{Case, Decision, Effect, Limit, Observations, State, decide, decide_all};
+pub use decide::{Case, Decided, Decision, Effect, Limit, Observations, State, decide, decide_all};
 pub use features::{Base, Expected, Features};
 pub use outlook::{Learner, Outlook, RULES};
 pub use policy::{Fallback, Mode, Owner, Policy, PolicyError, WhenOwned};
