@@ -61,6 +61,8 @@ impl std::fmt::Display for Breach {
 #[derive(Clone, Debug)]
 struct Effect {
     at: Timestamp,
+    /// A run whose turn it was; counted apart from repairs.
+    order: bool,
     tenant: TenantName,
     workload: WorkloadKey,
     open: bool,
@@ -101,6 +103,7 @@ impl Checker {
                 open: !record.state.ended(),
                 changes: changes_state(record.kind()),
                 undo: record.undo_of.is_some(),
+                order: record.playbook.is_run_order(),
             };
             self.effects.insert(record.id.clone(), effect);
         }
@@ -171,6 +174,7 @@ impl Checker {
                 open: true,
                 changes,
                 undo: record.undo_of.is_some(),
+                order: record.playbook.is_run_order(),
             };
             self.effects.insert(id.clone(), effect);
         }
@@ -196,6 +200,7 @@ impl Checker {
             .effects
             .iter()
             .filter(|(id, effect)| **id != record.id && effect.changes)
+            .filter(|(_, effect)| effect.order == record.playbook.is_run_order())
             .map(|(_, e)| e)
             .collect();
         let count = |test: &dyn Fn(&&&Effect) -> bool| others.iter().filter(test).count() + 1;

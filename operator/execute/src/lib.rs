@@ -8,6 +8,7 @@
 //!
 //! Everything but the driver is pure. The API server, the clock and the lease come in through [`ports`].
 
+pub mod orders;
 pub mod actions;
 pub mod asking;
 pub mod changes;

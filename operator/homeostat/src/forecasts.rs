@@ -7,7 +7,7 @@ use homeostat_cluster::forecasts::Forecasts;
 use homeostat_console::Metrics;
 use homeostat_knowledge::forecast::REQUESTS;
 use homeostat_knowledge::{
-    Clock, ForecastRecord, IncidentState, Name, SignedDuration, Snapshot, SnapshotSource, Timestamp,
+    Clock, ControllerKind, ForecastRecord, IncidentState, Name, SignedDuration, Snapshot, SnapshotSource, Timestamp,
     WorkloadKey, WorkloadPolicy,
 };
 use homeostat_scale::outlook::{Forecasting, Given, LoadModel, Meter, Reading, STEP_SECONDS};
@@ -51,7 +51,10 @@ impl Forecaster {
     /// Reads one snapshot, about once a minute, and gives all forecasts.
     pub fn step(&mut self, snapshot: &Snapshot, now: Timestamp) -> Vec<ForecastRecord> {
         let scaled =
-            |key: &WorkloadKey| snapshot.workloads.get(key).filter(|one| one.permits.scaling.is_some());
+            |key: &WorkloadKey| {
+                let policy = snapshot.workloads.get(key);
+                policy.filter(|one| one.permits.scaling.is_some() && !completes(one))
+            };
         self.watched.retain(|key, _| scaled(key).is_some());
         self.left_out = 0;
         // Nothing at all came in: that nobody asked cannot be told from a source that is gone.
@@ -60,7 +63,7 @@ impl Forecaster {
         self.accepted = accepted;
         let mut all = Vec::new();
         for (key, policy) in &snapshot.workloads {
-            let Some(scaling) = policy.permits.scaling else { continue };
+            let Some(scaling) = policy.permits.scaling.filter(|_| !completes(policy)) else { continue };
             if !self.watched.contains_key(key) && self.watched.len() >= MOST {
                 self.left_out += 1;
                 continue;
@@ -88,6 +91,11 @@ impl Forecaster {
         }
         all
     }
+}
+
+/// Runs to completion: it answers no requests, its runs are ordered instead.
+fn completes(policy: &WorkloadPolicy) -> bool {
+    matches!(policy.target.kind, ControllerKind::Job | ControllerKind::CronJob)
 }
 
 /// Requests answered so far; `None` before the first.
@@ -169,7 +177,7 @@ mod tests {
     use homeostat_knowledge::observation::{Change, ObjectChange, SourceReport, SourceState};
     use homeostat_knowledge::policy::{Archetype, Bounds, Permits, ScalingMode, ScalingPolicy};
     use homeostat_knowledge::records::ControllerKey;
-    use homeostat_knowledge::{ControllerKind, ForecastSkill, ObjectKey, Uid, WorkloadHealth};
+    use homeostat_knowledge::{ForecastSkill, ObjectKey, Uid, WorkloadHealth};
     use homeostat_scale::outlook::OutlookConfig;
 
     fn policy(scaling: Option<ScalingPolicy>) -> WorkloadPolicy {

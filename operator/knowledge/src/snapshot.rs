@@ -7,6 +7,7 @@ use crate::ids::{ActionId, IncidentId};
 use crate::incident::Incident;
 use crate::observation::{Change, ConfigRecord, ObjectChange, ObjectKind, SourceReport};
 use crate::policy::{ControlPolicy, TenantPolicy, WorkloadPolicy};
+use crate::runs::{KueueQueues, RunsReport};
 use crate::records::{ControllerKey, ControllerRecord, NodeRecord, PodRecord, ServiceRecord};
 use jiff::Timestamp;
 use rpds::RedBlackTreeMapSync as Map;
@@ -48,6 +49,10 @@ pub struct Snapshot {
     pub actions: Map<ActionId, Arc<ActionRecord>>,
     /// Health per workload, as judged by the analysis.
     pub health: Map<WorkloadKey, WorkloadHealth>,
+    /// Runs of each workload whose runs are ordered.
+    pub runs: Map<WorkloadKey, Arc<RunsReport>>,
+    /// Queues of Kueue; `None` while its definitions are not served.
+    pub kueue: Option<Arc<KueueQueues>>,
     /// Telemetry sources by name.
     pub sources: Map<Name, SourceReport>,
     /// Kinds whose first full list has arrived.
@@ -149,6 +154,7 @@ impl Snapshot {
             ObjectChange::Workload(Change::Deleted(key)) => {
                 self.forget_workload(key);
                 self.health.remove_mut(key);
+                self.runs.remove_mut(key);
             }
             ObjectChange::Control(control) => {
                 self.control = control.clone().unwrap_or_default();
@@ -162,6 +168,7 @@ impl Snapshot {
             // Incidents have one writer, the correlator; stored ones are adopted by it, not copied in here.
             // Playbooks are the planner's, not part of the world.
             ObjectChange::Incident(_) | ObjectChange::Event(_) | ObjectChange::Playbook(_) => {}
+            ObjectChange::Kueue(queues) => self.kueue.clone_from(queues),
             ObjectChange::Synced(kind) => {
                 self.synced.insert(*kind);
                 if self.synced_since.is_none() && self.ready() {

@@ -42,8 +42,10 @@ pub(super) fn judge(input: &GuardInput) -> Ruling {
     let Some(evidence) = &input.evidence else {
         return Ruling::unknown("evidence not found", "how long the finding lasts is not known");
     };
-    if evidence.purpose == Purpose::Prevent {
-        return Ruling::unset("prevention acts on calm", "no minimum time");
+    match evidence.purpose {
+        Purpose::Prevent => return Ruling::unset("prevention acts on calm", "no minimum time"),
+        Purpose::Order => return Ruling::unset("it is the run's turn", "no minimum time"),
+        Purpose::Heal => {}
     }
     let minimum = minimum_duration(evidence.kind);
     let lasted = input.now.duration_since(evidence.since);

@@ -133,11 +133,16 @@ pub enum Purpose {
     /// Something was sick and is well; the action keeps it from hurting next time (replacing a pod after a
     /// healed crash, so that the kubelet's back-off is forgotten). The workload must be calm *now*.
     Prevent,
+    /// Nothing is sick: it is a run's turn, and it must still wait.
+    Order,
 }
 
 impl Purpose {
     /// Preventive steps are the ones whose success is a complete rollout; healing ones must meet objectives.
     pub fn of(record: &ActionRecord) -> Self {
+        if record.playbook.is_run_order() {
+            return Self::Order;
+        }
         match record.verification.expect {
             Expectation::RolloutComplete => Self::Prevent,
             Expectation::ObjectivesMet | Expectation::Nothing => Self::Heal,
@@ -169,7 +174,7 @@ impl EvidenceFacts {
     /// object changes, so as long as its source delivers it is as fresh as the cache, and the fresh read has
     /// the last word; a finding from calls or samples is as old as the last of them.
     pub fn age(&self, now: Timestamp) -> SignedDuration {
-        if self.purpose == Purpose::Heal
+        if self.purpose != Purpose::Prevent
             && self.active
             && self.source == SourceFacts::Healthy
             && is_object_state(self.kind)

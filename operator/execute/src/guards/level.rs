@@ -95,7 +95,8 @@ fn workload(input: &GuardInput, tenant: &TenantPolicy) -> Option<Ruling> {
     if let Some(why) = target.and_then(|text| crate::asking::hands_off(text, input.now)) {
         return Some(Ruling::refused("do not touch", "no annotation on the target", why));
     }
-    if !workload.playbooks.is_empty() && !workload.playbooks.contains(&action.playbook.name) {
+    let listed = workload.playbooks.is_empty() || action.playbook.is_run_order();
+    if !listed && !workload.playbooks.contains(&action.playbook.name) {
         return Some(Ruling::refused(
             format!("playbook {}", action.playbook.name),
             "playbooks that the Workload lists",
