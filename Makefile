@@ -50,6 +50,12 @@ scenarios: ## Every kind of fault of the catalogue on a real node: healed or han
 	@$(STEP) "Building the harness" cargo build --quiet --release --package homeostat-e2e
 	@./target/release/e2e scenarios --name $(NAME) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
+scenario-water: ## Jobs of a water utility's tenants on a real cluster: started and sized by Homeostat (TENANTS=n HOURS=n SEED=n)
+	@$(STEP) "Preparing tools" ./scripts/prepare demo
+	@$(STEP) "Building the harness" cargo build --quiet --release --package homeostat-e2e
+	@./target/release/e2e water --name $(NAME) $(if $(TENANTS),--tenants $(TENANTS)) $(if $(HOURS),--hours $(HOURS)) \
+	  $(if $(SEED),--seed $(SEED)) $(ARGS)
+
 quiet-week: ## A simulated week of 1,000 workloads without a fault: incidents and actions (WORKLOADS=n DAYS=n SEED=n)
 	@$(STEP) "Building the simulation" cargo build --quiet --release --package homeostat-plan --example quiet_week
 	@./target/release/examples/quiet_week $(or $(WORKLOADS),1000) $(or $(DAYS),7) $(or $(SEED),1)

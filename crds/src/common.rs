@@ -50,6 +50,8 @@ pub const LABEL_HELD: &str = "homeostat.dev/held";
 pub const ANNOTATION_CREATED_BY: &str = "homeostat.dev/created-by";
 /// Annotation on a Job that retries another: the UID of the failed one.
 pub const ANNOTATION_RETRY_OF: &str = "homeostat.dev/retry-of";
+/// On a Job: the action that let it start.
+pub const ANNOTATION_STARTED_BY: &str = "homeostat.dev/started-by";
 /// Label on incidents, actions and reports: the tenant.
 pub const LABEL_TENANT: &str = "homeostat.dev/tenant";
 /// Label on actions and reports: the incident.
@@ -114,6 +116,8 @@ pub enum ActionKind {
     Resume,
     /// Start a failed Job again.
     RetryJob,
+    /// Let a run of a Job begin when it is its turn.
+    StartJob,
     /// Change a pod's CPU or memory in place.
     ResizePod,
     /// Tell a person.

@@ -75,6 +75,8 @@ pub enum ConditionType {
     Generated,
     /// The Forecast beats the naive ones.
     Skilled,
+    /// No run is late, or will be on the capacity there is. Only where runs are ordered.
+    RunsInTime,
 }
 
 /// One statement about an object.

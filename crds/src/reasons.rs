@@ -33,6 +33,10 @@ pub enum Reason {
     ObjectivesMet,
     /// The objectives are missed.
     ObjectivesMissed,
+    /// A run is late or will be; the message says which, by how much, and what would cure it.
+    RunsLate,
+    /// Runs wait for a person: mode, level or a pause keep Homeostat from starting them.
+    NotOrdered,
     /// There is no data to tell by.
     NoData,
     /// Data is older than allowed.

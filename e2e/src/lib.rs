@@ -11,3 +11,4 @@ pub mod result;
 pub mod scenarios;
 pub mod toolchain;
 pub mod truth;
+pub mod water;

@@ -27,6 +27,8 @@ enum Command {
     Demo(homeostat_e2e::demo::DemoArgs),
     /// Every kind of fault of the catalogue on a real node: healed, or handed over, as it must be.
     Scenarios(homeostat_e2e::scenarios::ScenariosArgs),
+    /// Jobs of a water utility's tenants with deadlines, started and sized by Homeostat.
+    Water(homeostat_e2e::water::WaterArgs),
     /// Minutes under load without any fault: count incidents and writes.
     Quiet(homeostat_e2e::demo::quiet::QuietArgs),
     /// Send requests at a gateway by the clock and write down each one.
@@ -47,6 +49,7 @@ fn main() -> ExitCode {
         Command::Image(command) => commands::image::run(command),
         Command::Demo(arguments) => commands::demo::demo(&arguments),
         Command::Scenarios(arguments) => commands::demo::scenarios(&arguments),
+        Command::Water(arguments) => commands::demo::water(&arguments),
         Command::Quiet(arguments) => commands::demo::quiet(&arguments),
         Command::Load(arguments) => commands::demo::load(&arguments),
         Command::Signal(arguments) => commands::demo::signal(&arguments),

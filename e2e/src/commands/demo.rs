@@ -9,6 +9,7 @@ use homeostat_e2e::demo::{self, DemoArgs};
 use homeostat_e2e::faults::signals;
 use homeostat_e2e::load::{self, LoadArgs};
 use homeostat_e2e::scenarios::{self, ScenariosArgs};
+use homeostat_e2e::water::{self, WaterArgs};
 use nix::sys::signal::Signal;
 
 use super::{Outcome, runtime};
@@ -34,6 +35,16 @@ pub fn scenarios(args: &ScenariosArgs) -> Outcome {
     let mut passed = false;
     let outcome = runtime()?.block_on(interruptible(async {
         passed = scenarios::run(args).await?;
+        Ok(())
+    }))?;
+    Ok(if passed || outcome != ExitCode::SUCCESS { outcome } else { ExitCode::FAILURE })
+}
+
+/// Runs the water utility; fails when something is not as it must be.
+pub fn water(args: &WaterArgs) -> Outcome {
+    let mut passed = false;
+    let outcome = runtime()?.block_on(interruptible(async {
+        passed = water::scenario(args).await?;
         Ok(())
     }))?;
     Ok(if passed || outcome != ExitCode::SUCCESS { outcome } else { ExitCode::FAILURE })

@@ -118,6 +118,7 @@ mod tests {
             cordoned: false,
             zone: None,
             allocatable_pods: 110,
+            allocatable: homeostat_knowledge::records::Amounts::default(),
             pressures: vec!["DiskPressure".into()],
             control_plane: false,
             hold: None,
@@ -168,6 +169,7 @@ mod tests {
                     completed: completed.map(minute),
                     deadline: deadline.map(SignedDuration::from_mins),
                 },
+                work: None,
                 hold: None,
                 do_not_touch: None,
             }

@@ -47,6 +47,7 @@ impl World {
                 cordoned: false,
                 zone: None,
                 allocatable_pods: 110,
+                allocatable: homeostat_knowledge::records::Amounts::default(),
                 pressures: Vec::new(),
                 control_plane: false,
                 hold: None,
@@ -79,6 +80,7 @@ impl World {
             gitops_owner: None,
             finished: None,
             run: RunTimes::default(),
+            work: None,
             hold: None,
             do_not_touch: None,
         }))));
@@ -127,6 +129,7 @@ impl World {
                     restarts: 0,
                     state: ContainerState::Running { since },
                     last_termination: None,
+                    cpu_request: None,
                 }],
             }))));
         }

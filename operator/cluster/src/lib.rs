@@ -19,6 +19,7 @@ pub mod forecasts;
 pub mod incidents;
 pub mod install;
 pub mod janitor;
+pub mod kueue;
 pub mod ledger;
 pub mod people;
 pub mod projection;

@@ -37,6 +37,7 @@ pub fn digest(record: &ActionRecord) -> Name {
         Parameters::ResizePod { container, cpu_millis, memory_bytes } => {
             part(&(container, cpu_millis, memory_bytes));
         }
+        Parameters::StartJob { cpu_millis, memory_bytes } => part(&(cpu_millis, memory_bytes)),
         Parameters::Notify { message } => part(message),
     }
     part(&(before.replicas, before.ready, &before.revision, before.restarts));

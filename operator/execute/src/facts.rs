@@ -6,6 +6,7 @@ use crate::guards::{
     is_object_state,
 };
 use crate::history::ActionHistory;
+use crate::orders;
 use crate::roots::Root;
 use homeostat_knowledge::observation::SourceState;
 use homeostat_knowledge::policy::{KillSwitch, TenantPolicy};
@@ -72,6 +73,7 @@ pub fn guard_input(
         history,
     } = situation;
     let tenant = snapshot.tenants.get(&record.tenant);
+    let order = record.playbook.is_run_order();
     let controller = snapshot.controller_of(&record.workload);
     let unfit = match spec(record.kind()) {
         Some(spec) => spec.check(record, snapshot, protected).err().map(|unfit| unfit.to_string()),
@@ -87,13 +89,16 @@ pub fn guard_input(
         leads,
         synced_since: snapshot.synced_since.filter(|_| snapshot.ready()),
         breaches,
-        control: (*snapshot.control).clone(),
-        tenant: tenant.map(|tenant| (**tenant).clone()),
+        control: if order { orders::control(&snapshot.control) } else { (*snapshot.control).clone() },
+        tenant: tenant.map(|tenant| {
+            let limits = if order { orders::limits(&tenant.limits) } else { tenant.limits.clone() };
+            TenantPolicy { limits, ..(**tenant).clone() }
+        }),
         workload: snapshot.workloads.get(&record.workload).map(|workload| (**workload).clone()),
         neighbours: neighbours(record, snapshot),
         history: relevant(history, record, now),
         evidence: evidence(record, finding, snapshot),
-        roots,
+        roots: if order { Vec::new() } else { roots },
         workloads_in_tenant: tenant.map_or(0, |tenant| {
             let count: usize =
                 tenant.namespaces.iter().map(|namespace| snapshot.workloads_in(namespace).count()).sum();
@@ -104,7 +109,7 @@ pub fn guard_input(
             gitops_owner: controller.and_then(|controller| controller.gitops_owner.clone()),
             hands_off: controller.and_then(|controller| controller.do_not_touch.clone()),
             rolling_out: controller.is_some_and(|controller| controller.rolling_out()),
-            newest_epoch,
+            newest_epoch: newest_epoch.filter(|_| !order),
         },
         dry_run,
         approval: record.approval.clone(),
@@ -137,6 +142,7 @@ fn relevant(mut history: Vec<ActionHistory>, record: &ActionRecord, now: Timesta
         let span = if entry.tenant == record.tenant { DAY } else { HOUR };
         let last = entry.closed.or(entry.at);
         entry.id != record.id
+            && orders::counts(entry, record)
             && (entry.effect || entry.in_flight())
             && (!entry.state.ended() || last.is_none_or(|last| now.duration_since(last) < span))
     });
@@ -179,6 +185,9 @@ pub fn evidence(
     if purpose == Purpose::Size {
         return size_evidence(record, snapshot);
     }
+    if purpose == Purpose::Order {
+        return Some(orders::evidence(record, snapshot, source(FindingKind::JobStuck, snapshot)));
+    }
     let live = live_finding(record, finding, snapshot);
     let incident = snapshot.incidents.get(&record.incident);
     let (kind, since, last_seen, confidence) = if let Some(known) = live.or(finding) {
@@ -191,7 +200,7 @@ pub fn evidence(
     let health = snapshot.health.get(&record.workload);
     let (last_seen, active) = match purpose {
         // A finding that left the incident, or an incident that was closed, holds no more.
-        Purpose::Heal => (last_seen, live.is_some_and(|live| live.active)),
+        Purpose::Heal | Purpose::Order => (last_seen, live.is_some_and(|live| live.active)),
         Purpose::Prevent => {
             let well =
                 health.is_none_or(|health| health.good_since.is_some() || health.last_failure.is_none());
@@ -249,7 +258,7 @@ pub fn cause_kind(
 ) -> Option<FindingKind> {
     match Purpose::of(record) {
         Purpose::Heal => live_finding(record, finding, snapshot).or(finding).map(|finding| finding.kind),
-        Purpose::Prevent | Purpose::Size => None,
+        Purpose::Prevent | Purpose::Size | Purpose::Order => None,
     }
 }
 

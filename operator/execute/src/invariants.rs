@@ -58,12 +58,31 @@ impl std::fmt::Display for Breach {
     }
 }
 
+/// What has budgets of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Counted {
+    Repair,
+    Size,
+    /// A run whose turn it was.
+    Run,
+}
+
+impl Counted {
+    fn of(record: &ActionRecord) -> Self {
+        match record.origin {
+            Origin::Forecast => Self::Size,
+            Origin::Incident if record.playbook.is_run_order() => Self::Run,
+            Origin::Incident => Self::Repair,
+        }
+    }
+}
+
 #[derive(Clone, Debug)]
 struct Effect {
     at: Timestamp,
     tenant: TenantName,
     workload: WorkloadKey,
-    origin: Origin,
+    counted: Counted,
     open: bool,
     changes: bool,
     undo: bool,
@@ -99,7 +118,7 @@ impl Checker {
                 at: sent,
                 tenant: record.tenant.clone(),
                 workload: record.workload.clone(),
-                origin: record.origin,
+                counted: Counted::of(record),
                 open: !record.state.ended(),
                 changes: changes_state(record.kind()),
                 undo: record.undo_of.is_some(),
@@ -170,7 +189,7 @@ impl Checker {
                 at: record.instants.claimed.unwrap_or(at),
                 tenant: record.tenant.clone(),
                 workload: record.workload.clone(),
-                origin: record.origin,
+                counted: Counted::of(record),
                 open: true,
                 changes,
                 undo: record.undo_of.is_some(),
@@ -198,7 +217,8 @@ impl Checker {
         let others: Vec<&Effect> = self
             .effects
             .iter()
-            .filter(|(id, effect)| **id != record.id && effect.changes && effect.origin == record.origin)
+            .filter(|(id, effect)| **id != record.id && effect.changes)
+            .filter(|(_, effect)| effect.counted == Counted::of(record))
             .map(|(_, e)| e)
             .collect();
         let count = |test: &dyn Fn(&&&Effect) -> bool| others.iter().filter(test).count() + 1;

@@ -20,6 +20,7 @@ pub mod history;
 pub mod invariants;
 pub mod ledger;
 pub mod lowering;
+pub mod orders;
 pub mod ports;
 pub mod roots;
 pub mod skew;

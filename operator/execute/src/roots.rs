@@ -122,8 +122,11 @@ impl RootHistory {
     }
 }
 
+/// An incident with its tenant and the name of its root.
+type Explained<'a> = (&'a Arc<Incident>, &'a TenantName, Name);
+
 /// Which root explains an incident, when one does.
-fn root_of(incident: &Arc<Incident>) -> Option<(&IncidentId, (&Arc<Incident>, &TenantName, Name))> {
+fn root_of(incident: &Arc<Incident>) -> Option<(&IncidentId, Explained<'_>)> {
     // A silent source says nothing about workloads.
     let cause = incident.top_cause().filter(|cause| cause.kind != FindingKind::NoData)?;
     Some((&incident.id, (incident, incident.tenant.as_ref()?, root_name(&cause.entity)?)))

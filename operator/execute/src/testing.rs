@@ -95,6 +95,7 @@ pub(crate) fn pod() -> PodRecord {
             restarts: 0,
             state: ContainerState::Running { since: at(-1_000) },
             last_termination: None,
+            cpu_request: None,
         }],
     }
 }
@@ -118,6 +119,7 @@ pub(crate) fn controller(kind: ControllerKind, name: &str) -> ControllerRecord {
         gitops_owner: None,
         finished: None,
         run: homeostat_knowledge::records::RunTimes::default(),
+        work: None,
         hold: None,
         do_not_touch: None,
     }
@@ -285,6 +287,7 @@ pub(crate) fn node(name: &str) -> NodeRecord {
         cordoned: false,
         zone: Some(Name::from("zone-a")),
         allocatable_pods: 110,
+        allocatable: homeostat_knowledge::records::Amounts::default(),
         pressures: Vec::new(),
         control_plane: false,
         hold: None,

@@ -6,7 +6,9 @@
 use crate::kept::Memory;
 use homeostat_console::Metrics;
 use homeostat_knowledge::forecast::Outlook;
-use homeostat_knowledge::{Clock, Name, Snapshot, SnapshotSource, Timestamp, WorkloadKey, WorkloadPolicy};
+use homeostat_knowledge::{
+    Clock, ControllerKind, Snapshot, SnapshotSource, Timestamp, WorkloadKey, WorkloadPolicy,
+};
 use homeostat_scale::outlook::{Forecasting, KeptLoad, LoadModel, Meter, STEP_SECONDS};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -78,13 +80,17 @@ impl Forecaster {
 
     /// Reads one snapshot, about once a minute, and gives all outlooks.
     pub fn step(&mut self, snapshot: &Snapshot, now: Timestamp) -> BTreeMap<WorkloadKey, Foreseen> {
-        let scaled =
-            |key: &WorkloadKey| snapshot.workloads.get(key).filter(|one| one.permits.scaling.is_some());
+        let scaled = |key: &WorkloadKey| {
+            let policy = snapshot.workloads.get(key);
+            policy.filter(|one| one.permits.scaling.is_some() && !completes(one))
+        };
         self.watched.retain(|key, _| scaled(key).is_some());
         self.left_out = 0;
         let alive = self.hearing.within(snapshot, now, STEP_SECONDS);
         let mut all = BTreeMap::new();
-        for (key, policy) in snapshot.workloads.iter().filter(|(_, one)| one.permits.scaling.is_some()) {
+        for (key, policy) in
+            snapshot.workloads.iter().filter(|(_, one)| one.permits.scaling.is_some() && !completes(one))
+        {
             if !self.watched.contains_key(key) && self.watched.len() >= MOST {
                 self.left_out += 1;
                 continue;
@@ -105,6 +111,11 @@ impl Forecaster {
         }
         all
     }
+}
+
+/// Runs to completion: it answers no requests, its runs are ordered instead.
+fn completes(policy: &WorkloadPolicy) -> bool {
+    matches!(policy.target.kind, ControllerKind::Job | ControllerKind::CronJob)
 }
 
 /// Requests answered so far, and those of them outside of the objective; `None` before the first.
@@ -174,7 +185,7 @@ mod tests {
     use homeostat_knowledge::observation::{Change, ObjectChange, SourceReport, SourceState};
     use homeostat_knowledge::policy::{Archetype, Bounds, Permits, ScalingPolicy};
     use homeostat_knowledge::records::ControllerKey;
-    use homeostat_knowledge::{ControllerKind, ForecastSkill, ObjectKey, Uid, WorkloadHealth};
+    use homeostat_knowledge::{ForecastSkill, ObjectKey, Uid, WorkloadHealth};
     use homeostat_scale::outlook::OutlookConfig;
 
     fn policy(scaling: Option<ScalingPolicy>) -> WorkloadPolicy {

@@ -4,6 +4,7 @@
 //! asks the planner what to do, has the checker admit it, and returns what must be done outside. No I/O and no
 //! clock in here, so a recorded run can be stepped through again.
 
+use crate::jobs::RunOrder;
 use homeostat_analyse::{Analyser, Correlator, CorrelatorConfig};
 use homeostat_knowledge::incident::TimelineKind;
 use homeostat_knowledge::observation::{Change, ObjectChange, PlaybookText, Sample};
@@ -55,6 +56,7 @@ pub struct Kernel {
     checker: Checker,
     ids: Box<dyn IdSource>,
     findings: Vec<Finding>,
+    runs: RunOrder,
     launched: BTreeMap<IncidentId, Timestamp>,
     said: BTreeMap<IncidentId, String>,
     seen_actions: BTreeMap<homeostat_knowledge::ActionId, ActionState>,
@@ -77,6 +79,7 @@ impl Kernel {
             playbooks,
             ids,
             findings: Vec::new(),
+            runs: RunOrder::default(),
             launched: BTreeMap::new(),
             said: BTreeMap::new(),
             seen_actions: BTreeMap::new(),
@@ -156,6 +159,7 @@ impl Kernel {
                 changed.extend(self.correlator.incidents().map(|incident| incident.id.clone()));
             }
             self.decide(now, &mut changed, &mut effects);
+            self.order_runs(now, &mut effects);
             for id in &changed {
                 if let Some(incident) = self.correlator.get(id) {
                     // Incidents first: people (and the ledger) must find them before their actions.
@@ -382,6 +386,31 @@ impl Kernel {
                     changed.insert(id.clone());
                     self.said.remove(&id);
                 }
+            }
+        }
+    }
+
+    /// Asks whose turn it is to run, and tells how runs do.
+    fn order_runs(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
+        let Some(ordered) = self.runs.step(&self.snapshot, now, &mut *self.ids) else { return };
+        for draft in ordered.plans {
+            let (workload, order) = (draft.workload.clone(), draft.incident.clone());
+            match self.checker.check(draft, &self.snapshot, now) {
+                Ok(plan) => effects.push(Effect::Execute(Box::new(plan), None)),
+                Err(objections) => {
+                    let objections = homeostat_plan::report::describe_objections(&objections);
+                    tracing::warn!(%workload, %order, objections, "A run cannot be started");
+                }
+            }
+        }
+        let gone: Vec<WorkloadKey> =
+            self.snapshot.runs.keys().filter(|key| !ordered.reports.contains_key(*key)).cloned().collect();
+        for key in gone {
+            self.snapshot.runs.remove_mut(&key);
+        }
+        for (key, report) in ordered.reports {
+            if self.snapshot.runs.get(&key).is_none_or(|known| **known != report) {
+                self.snapshot.runs.insert_mut(key, Arc::new(report));
             }
         }
     }

@@ -8,6 +8,7 @@ pub mod board;
 pub mod clock;
 pub mod forecasts;
 pub mod install;
+pub mod jobs;
 pub mod kept;
 pub mod kernel;
 pub mod outside;

@@ -71,7 +71,7 @@ impl Outside {
             reserved: std::iter::once(args.namespace.clone()).collect(),
             ..WatchOptions::default()
         };
-        let watches = Watches::start(&client, &options, Arc::clone(clock), objects);
+        let watches = Watches::start(&client, &options, Arc::clone(clock), objects.clone());
 
         // A restarted pod keeps its name; the start makes it another candidate.
         let identity = format!("{}/{}_{}", args.namespace, args.identity, started.as_millisecond());
@@ -80,6 +80,12 @@ impl Outside {
         let lease_stop = CancellationToken::new();
         let writers_stop = CancellationToken::new();
         let elector = tokio::spawn(elector.run(lease_stop.clone()));
+        tokio::spawn(homeostat_cluster::kueue::run(
+            client.clone(),
+            Arc::clone(clock),
+            objects,
+            writers_stop.clone(),
+        ));
 
         let incidents = IncidentQueue::new();
         let store = IncidentStore::new(client.clone(), Arc::clone(clock));

@@ -32,6 +32,8 @@ pub enum ActionKind {
     Resume,
     /// Run a failed Job again.
     RetryJob,
+    /// Let a run of a Job begin when it is its turn.
+    StartJob,
     /// Change a pod's resources in place.
     ResizePod,
     /// Tell a person.
@@ -40,7 +42,7 @@ pub enum ActionKind {
 
 impl ActionKind {
     /// Every kind.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::ScaleUp,
         Self::ScaleDown,
         Self::EvictPod,
@@ -52,6 +54,7 @@ impl ActionKind {
         Self::Suspend,
         Self::Resume,
         Self::RetryJob,
+        Self::StartJob,
         Self::ResizePod,
         Self::Notify,
     ];
@@ -70,6 +73,7 @@ impl ActionKind {
             Self::Suspend => "Suspend",
             Self::Resume => "Resume",
             Self::RetryJob => "RetryJob",
+            Self::StartJob => "StartJob",
             Self::ResizePod => "ResizePod",
             Self::Notify => "Notify",
         }
@@ -157,7 +161,14 @@ pub enum Parameters {
     Resume,
     /// Run a failed Job again as a new Job of the same template.
     RetryJob,
-    /// Give one container of a running pod these resources.
+    /// Let a suspended Job start, or run one that failed again as a new Job, with these resources for each pod.
+    StartJob {
+        /// CPU request to have, in thousandths of a core; `None` leaves it.
+        cpu_millis: Option<u64>,
+        /// Memory request and limit to have, in bytes; `None` leaves them.
+        memory_bytes: Option<u64>,
+    },
+    /// Give one container of a running pod, or of the template of a `CronJob`, these resources.
     ResizePod {
         /// Container.
         container: Name,
@@ -187,6 +198,7 @@ impl Parameters {
             Self::Suspend { .. } => ActionKind::Suspend,
             Self::Resume => ActionKind::Resume,
             Self::RetryJob => ActionKind::RetryJob,
+            Self::StartJob { .. } => ActionKind::StartJob,
             Self::ResizePod { .. } => ActionKind::ResizePod,
             Self::Notify { .. } => ActionKind::Notify,
         }

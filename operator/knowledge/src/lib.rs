@@ -20,6 +20,7 @@ pub mod observation;
 pub mod plan;
 pub mod policy;
 pub mod records;
+pub mod runs;
 pub mod snapshot;
 
 pub use action::{
@@ -38,4 +39,5 @@ pub use observation::{CallOutcome, Observation, Signal, Span, SpanKind};
 pub use plan::{Admitted, Draft, Plan, PlaybookRef, Step, Verification};
 pub use policy::{ControlPolicy, GuardLimits, Level, TenantPolicy, WorkloadPolicy};
 pub use records::{ContainerRecord, ContainerState, ControllerKind, ControllerRecord, PodRecord};
+pub use runs::RunsReport;
 pub use snapshot::{Snapshot, SnapshotSource, WorkloadHealth};

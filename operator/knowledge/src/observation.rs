@@ -173,6 +173,8 @@ pub enum ObjectChange {
     Incident(Change<StoredIncident, ObjectKey>),
     /// A Kubernetes Event.
     Event(Arc<EventRecord>),
+    /// Queues of Kueue by namespace; `None` when its definitions are not served.
+    Kueue(Option<Arc<crate::runs::KueueQueues>>),
     /// The first full list of a kind has arrived.
     Synced(ObjectKind),
 }

@@ -137,6 +137,21 @@ pub struct PlaybookRef {
     pub step: u32,
 }
 
+/// What the orderer of runs puts in the place of a playbook's name. No playbook may have it.
+pub const RUN_ORDER: &str = "run-order";
+
+impl PlaybookRef {
+    /// Not a playbook's step for an incident, but a run whose turn it is.
+    pub fn run_order() -> Self {
+        Self { name: Name::from(RUN_ORDER), version: 0, step: 1 }
+    }
+
+    /// Whether it comes from the orderer of runs. Such actions have budgets of their own, and no incident.
+    pub fn is_run_order(&self) -> bool {
+        &*self.name == RUN_ORDER
+    }
+}
+
 /// One step: one action on one target with absolute values.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Step {

@@ -3,7 +3,7 @@
 use crate::action::ActionKind;
 use crate::entity::{Name, TenantName, WorkloadKey};
 use crate::ids::Uid;
-use crate::records::ControllerKey;
+use crate::records::{Amounts, ControllerKey};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -179,6 +179,9 @@ pub struct TenantPolicy {
     /// When a person last restored lowered levels; failures before it do not count.
     #[serde(default)]
     pub levels_restored: Option<Timestamp>,
+    /// Most that its ordered runs may reserve together.
+    #[serde(default)]
+    pub quota: Option<Amounts>,
     /// Automation is switched off for this tenant.
     pub paused: bool,
     /// Annotation "do not touch until".
@@ -297,6 +300,25 @@ pub struct Permits {
     pub memory_bytes: Option<Bounds>,
     /// What is done with a forecast of its load; without it nothing is forecast.
     pub scaling: Option<ScalingPolicy>,
+    /// When its runs must have ended, for what runs to completion.
+    #[serde(default)]
+    pub runs: RunRules,
+}
+
+/// Rules for the runs of what runs to completion.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct RunRules {
+    /// A run must have ended so long after its slot.
+    pub deadline: SignedDuration,
+    /// Pods of one run at a time.
+    pub parallelism: Option<Bounds>,
+}
+
+impl Default for RunRules {
+    /// One hour.
+    fn default() -> Self {
+        Self { deadline: SignedDuration::from_hours(1), parallelism: None }
+    }
 }
 
 /// Sizing ahead of the load.

@@ -95,6 +95,18 @@ pub struct ContainerRecord {
     /// Memory that it asks for and may use, bytes.
     #[serde(default)]
     pub memory: Memory,
+    /// CPU that it asks for, in thousandths of a core; `None` when unset.
+    #[serde(default)]
+    pub cpu_request: Option<u64>,
+}
+
+/// CPU and memory; `None` where it is not said.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Amounts {
+    /// Thousandths of a core.
+    pub cpu_millis: Option<u64>,
+    /// Bytes.
+    pub memory_bytes: Option<u64>,
 }
 
 /// Memory of a container as its spec says, in bytes.
@@ -134,6 +146,9 @@ pub struct Termination {
     pub started: Option<Timestamp>,
     /// When it ended (one-second resolution).
     pub finished: Option<Timestamp>,
+    /// What it says itself that it used: CPU in the mean, memory at its peak.
+    #[serde(default)]
+    pub used: Amounts,
 }
 
 /// Kinds of objects that own pods (or own the owners of pods).
@@ -230,6 +245,9 @@ pub struct ControllerRecord {
     /// When a Job began and ended, and how long it may last; empty for everything else.
     #[serde(default)]
     pub run: RunTimes,
+    /// What a Job, or the template of a `CronJob`, asks for; `None` for everything else.
+    #[serde(default)]
+    pub work: Option<Work>,
     /// Our own mark, when it is suspended by us.
     pub hold: Option<Hold>,
     /// The object's annotation "do not touch until", as written.
@@ -246,6 +264,25 @@ pub struct RunTimes {
     pub completed: Option<Timestamp>,
     /// `spec.activeDeadlineSeconds`.
     pub deadline: Option<SignedDuration>,
+}
+
+/// What is kept of a Job, or of the template of a `CronJob`, so that its runs can be ordered and sized.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Work {
+    /// Moment that a Job was made for: its `CronJob`'s slot, else its creation.
+    pub slot: Option<Timestamp>,
+    /// The app container whose size is changed: the only one. `None` when there are several.
+    pub container: Option<Name>,
+    /// Requests of one pod.
+    pub requests: Amounts,
+    /// Pods at a time (`spec.parallelism`).
+    pub pods: u32,
+    /// Queue of Kueue that it is labelled with.
+    pub queue: Option<Name>,
+    /// The action that let it start, when that was one of ours.
+    pub started_by: Option<Name>,
+    /// UID of the failed Job that it repeats, when we made it.
+    pub retry_of: Option<Uid>,
 }
 
 /// How a Job ended (condition `Complete` or `Failed`).
@@ -303,6 +340,9 @@ pub struct NodeRecord {
     pub zone: Option<Name>,
     /// Allocatable pods.
     pub allocatable_pods: u32,
+    /// Allocatable CPU and memory.
+    #[serde(default)]
+    pub allocatable: Amounts,
     /// Pressure conditions that are true, e.g. `MemoryPressure`.
     pub pressures: Vec<Name>,
     /// Carries a control-plane role label.

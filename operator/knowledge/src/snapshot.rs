@@ -10,6 +10,7 @@ use crate::incident::Incident;
 use crate::observation::{Change, ConfigRecord, ObjectChange, ObjectKind, SourceReport};
 use crate::policy::{ControlPolicy, TenantPolicy, WorkloadPolicy};
 use crate::records::{ControllerKey, ControllerRecord, NodeRecord, PodRecord, ServiceRecord};
+use crate::runs::{KueueQueues, RunsReport};
 use jiff::Timestamp;
 use rpds::RedBlackTreeMapSync as Map;
 use std::collections::BTreeSet;
@@ -54,6 +55,10 @@ pub struct Snapshot {
     pub loads: Map<(WorkloadKey, Name, Name), (f64, Timestamp)>,
     /// The size that each workload should have, as decided last.
     pub sizes: Map<WorkloadKey, Arc<SizeAdvice>>,
+    /// Runs of each workload whose runs are ordered.
+    pub runs: Map<WorkloadKey, Arc<RunsReport>>,
+    /// Queues of Kueue; `None` while its definitions are not served.
+    pub kueue: Option<Arc<KueueQueues>>,
     /// Telemetry sources by name.
     pub sources: Map<Name, SourceReport>,
     /// Kinds whose first full list has arrived.
@@ -158,6 +163,7 @@ impl Snapshot {
                 self.forget_workload(key);
                 self.health.remove_mut(key);
                 self.sizes.remove_mut(key);
+                self.runs.remove_mut(key);
             }
             ObjectChange::Control(control) => {
                 self.control = control.clone().unwrap_or_default();
@@ -171,6 +177,7 @@ impl Snapshot {
             // Incidents have one writer, the correlator; stored ones are adopted by it, not copied in here.
             // Playbooks are the planner's, not part of the world.
             ObjectChange::Incident(_) | ObjectChange::Event(_) | ObjectChange::Playbook(_) => {}
+            ObjectChange::Kueue(queues) => self.kueue.clone_from(queues),
             ObjectChange::Synced(kind) => {
                 self.synced.insert(*kind);
                 if self.synced_since.is_none() && self.ready() {

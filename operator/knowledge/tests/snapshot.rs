@@ -40,6 +40,7 @@ fn controller(kind: ControllerKind, name: &str, owner: Option<(ControllerKind, &
         gitops_owner: None,
         finished: None,
         run: homeostat_knowledge::records::RunTimes::default(),
+        work: None,
         hold: None,
         do_not_touch: None,
     }

@@ -5,6 +5,7 @@ use crate::decision::{Stop, later, words};
 use crate::evict;
 use crate::nodes::HOLD;
 use crate::planner::{Chosen, before, willing};
+use homeostat_knowledge::policy::ScalingMode;
 use homeostat_knowledge::records::JobEnd;
 use homeostat_knowledge::{
     ActionKind, Before, ControllerKind, ControllerRecord, Name, Parameters, SignedDuration, Snapshot,
@@ -48,6 +49,12 @@ pub(crate) fn step(case: &Case<'_>, subject: &Subject<'_>, number: u32, rung: &R
             return Err(Stop::nothing(format!("{} is not suspended by Homeostat", subject.key)));
         }
         ActionKind::Resume => (controller, Parameters::Resume, "it may run again"),
+        ActionKind::RetryJob if ordered(subject) => {
+            return Err(Stop::nothing(format!(
+                "runs of {} are started again when it is their turn",
+                subject.key
+            )));
+        }
         ActionKind::RetryJob => {
             (failed_job(case, controller)?, Parameters::RetryJob, "the run failed and may be repeated")
         }
@@ -173,6 +180,11 @@ fn revision(case: &Case<'_>, controller: &ControllerRecord, rung: &Rung) -> Resu
 }
 
 /// The Job itself, or the newest failed Job of the `CronJob` (their names end with the time of their slot).
+/// Its runs are ordered, second tries among them.
+fn ordered(subject: &Subject<'_>) -> bool {
+    subject.policy.permits.scaling.as_ref().is_some_and(|scaling| scaling.mode == ScalingMode::Auto)
+}
+
 fn failed_job<'a>(
     case: &Case<'a>,
     controller: &'a Arc<ControllerRecord>,

@@ -111,6 +111,14 @@ impl Checker {
         if plan.steps.is_empty() || plan.steps.len() > MAXIMUM_STEPS {
             found.block(format!("the plan has {} steps, expected 1 to {MAXIMUM_STEPS}", plan.steps.len()));
         }
+        let orders = |step: &Step| match &step.parameters {
+            Parameters::StartJob { .. } => true,
+            Parameters::ResizePod { .. } => &*step.target.kind == "CronJob",
+            _ => false,
+        };
+        if plan.steps.iter().any(|step| orders(step) != plan.playbook.is_run_order()) {
+            found.block("runs are ordered by their orderer only, and it does nothing else".to_owned());
+        }
         if plan.explanation.iter().all(String::is_empty) {
             found.block("the plan does not say why".to_owned());
         }
@@ -188,7 +196,7 @@ fn terms(step: &Step, block: &mut impl FnMut(String)) {
                 block(format!("it would be held for {held:#}, expected up to 24 h"));
             }
         }
-        Parameters::Uncordon | Parameters::Resume => {}
+        Parameters::Uncordon | Parameters::Resume | Parameters::StartJob { .. } => {}
         parameters => {
             if verification.expect == Expectation::Nothing {
                 block(format!("{} does not say what counts as success", parameters.kind()));
@@ -289,12 +297,18 @@ fn evidence(step: &Step, tenant: &TenantPolicy, now: Timestamp, block: &mut impl
 /// The target exists with that UID and is the workload's.
 fn target(step: &Step, workload: &WorkloadPolicy, snapshot: &Snapshot, block: &mut impl FnMut(String)) {
     match &step.parameters {
+        Parameters::ResizePod { .. } if &*step.target.kind == "CronJob" => {
+            own(step, workload, snapshot, block);
+        }
         Parameters::EvictPod | Parameters::ResizePod { .. } => pod(step, workload, snapshot, block),
         Parameters::RollingRestart
         | Parameters::ScaleUp { .. }
         | Parameters::ScaleDown { .. }
         | Parameters::RollBack { .. } => own(step, workload, snapshot, block),
-        Parameters::Suspend { .. } | Parameters::Resume | Parameters::RetryJob => {
+        Parameters::Suspend { .. }
+        | Parameters::Resume
+        | Parameters::RetryJob
+        | Parameters::StartJob { .. } => {
             run(step, workload, snapshot, block);
         }
         Parameters::Cordon { .. } | Parameters::Uncordon => {

@@ -103,6 +103,7 @@ mod tests {
             exit_code: 137,
             started: started.map(at),
             finished: Some(at(finished)),
+            used: homeostat_knowledge::records::Amounts::default(),
         }
     }
 
@@ -113,6 +114,7 @@ mod tests {
             restarts,
             state,
             last_termination: last,
+            cpu_request: None,
             memory: homeostat_knowledge::records::Memory::default(),
         }
     }

@@ -162,6 +162,7 @@ pub fn pod(
             restarts: 0,
             state: ContainerState::Running { since: created },
             last_termination: None,
+            cpu_request: None,
         }],
     }
 }
@@ -192,6 +193,7 @@ pub fn controller(
         gitops_owner: None,
         finished: None,
         run: homeostat_knowledge::records::RunTimes::default(),
+        work: None,
         hold: None,
         do_not_touch: None,
     }
@@ -206,6 +208,7 @@ pub fn node(name: &str, uid: Uid) -> NodeRecord {
         cordoned: false,
         zone: Some(Name::from("zone-a")),
         allocatable_pods: 110,
+        allocatable: homeostat_knowledge::records::Amounts::default(),
         pressures: Vec::new(),
         control_plane: false,
         hold: None,
@@ -297,6 +300,7 @@ pub fn tenant(name: &str, level: Level) -> TenantPolicy {
         approval_timeout: SignedDuration::from_mins(15),
         caps: BTreeMap::new(),
         levels_restored: None,
+        quota: None,
         paused: false,
         do_not_touch_until: None,
     }

@@ -59,6 +59,7 @@ pub fn tenant() -> TenantPolicy {
         approval_timeout: SignedDuration::from_mins(15),
         caps: BTreeMap::new(),
         levels_restored: None,
+        quota: None,
         paused: false,
         do_not_touch_until: None,
     }
@@ -283,6 +284,7 @@ fn controller(
         gitops_owner: given.gitops.as_deref().map(Name::from),
         finished: None,
         run: homeostat_knowledge::records::RunTimes::default(),
+        work: None,
         hold: None,
         do_not_touch: None,
     }
@@ -319,6 +321,7 @@ impl GivenNode {
             cordoned: self.cordoned,
             zone: None,
             allocatable_pods: self.allocatable_pods,
+            allocatable: homeostat_knowledge::records::Amounts::default(),
             pressures: self.pressures.iter().map(|name| Name::from(name.as_str())).collect(),
             control_plane: self.control_plane,
             hold: self.own_cordon.then(|| Hold { by: "node-1-1".into(), until: Some(ago(-1800.0)) }),
@@ -339,6 +342,7 @@ impl GivenPod {
             exit_code: 137,
             started: started.map(ago),
             finished: Some(ago(at)),
+            used: homeostat_knowledge::records::Amounts::default(),
         };
         let state = match self.state.as_str() {
             "Running" => ContainerState::Running { since },
@@ -379,6 +383,7 @@ impl GivenPod {
                 restarts: self.restarts,
                 state,
                 last_termination: self.last_end.map(|at| end(at, None)),
+                cpu_request: None,
             }],
         }
     }

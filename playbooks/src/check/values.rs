@@ -30,7 +30,8 @@ fn target(action: ActionKind) -> Option<&'static str> {
         | ActionKind::ScaleDown
         | ActionKind::Suspend
         | ActionKind::Resume
-        | ActionKind::RetryJob => Some("SickWorkload"),
+        | ActionKind::RetryJob
+        | ActionKind::StartJob => Some("SickWorkload"),
         ActionKind::RollBack => Some("PreviousRevision"),
         ActionKind::Cordon | ActionKind::Uncordon | ActionKind::Drain => Some("SickNode"),
         ActionKind::Notify => None,

@@ -63,6 +63,7 @@ pub fn pod(name: &str) -> PodRecord {
             restarts: 0,
             state: ContainerState::Running { since: Timestamp::from_second(1_000).unwrap() },
             last_termination: None,
+            cpu_request: None,
         }],
     }
 }
@@ -103,6 +104,7 @@ impl World {
                 gitops_owner: None,
                 finished: None,
                 run: homeostat_knowledge::records::RunTimes::default(),
+                work: None,
                 hold: None,
                 do_not_touch: None,
             }))));
@@ -321,6 +323,7 @@ impl World {
             exit_code,
             started: Some(self.now - SignedDuration::from_secs(ran)),
             finished: Some(self.now),
+            used: homeostat_knowledge::records::Amounts::default(),
         });
         record
     }

@@ -9,6 +9,7 @@ use crate::watches::fresh::{fresh_controller, fresh_job, fresh_node, fresh_pod};
 use homeostat_crds::v1alpha1::{ControlPlane, control_plane};
 use homeostat_execute::ports::{Acknowledged, Actuator, EffectError, FreshTarget, ReadError, Refusal};
 use homeostat_knowledge::policy::KillSwitch;
+use homeostat_knowledge::records::Amounts;
 use homeostat_knowledge::{
     ActionId, ControllerKind, Name, ObjectKey, Parameters, SignedDuration, Target, Timestamp,
 };
@@ -53,9 +54,12 @@ impl ApiActuator {
             Parameters::Uncordon => hand.release("unschedulable").await,
             Parameters::Suspend { until } => hand.hold("suspend", *until).await,
             Parameters::Resume => hand.release("suspend").await,
-            Parameters::RetryJob => hand.retry().await,
+            Parameters::RetryJob => hand.retry(Amounts::default()).await,
+            Parameters::StartJob { cpu_millis, memory_bytes } => {
+                hand.start(Amounts { cpu_millis: *cpu_millis, memory_bytes: *memory_bytes }).await
+            }
             Parameters::ResizePod { container, cpu_millis, memory_bytes } => {
-                hand.resize(container, *cpu_millis, *memory_bytes).await
+                hand.resize(container, Amounts { cpu_millis: *cpu_millis, memory_bytes: *memory_bytes }).await
             }
             Parameters::Notify { .. } => Ok("nothing to change".to_owned()),
         }

@@ -4,23 +4,15 @@
 use crate::client::{FIELD_MANAGER, call, label};
 use crate::error::ClusterError;
 use homeostat_crds::common::{
-    ANNOTATION_CREATED_BY, ANNOTATION_HELD_BY, ANNOTATION_HELD_UNTIL, ANNOTATION_RESTARTED_BY,
-    ANNOTATION_RETRY_OF, ANNOTATION_ROLLED_BACK_BY, LABEL_HELD,
+    ANNOTATION_HELD_BY, ANNOTATION_HELD_UNTIL, ANNOTATION_RESTARTED_BY, ANNOTATION_ROLLED_BACK_BY, LABEL_HELD,
 };
-use homeostat_execute::actions::retry_name;
 use homeostat_knowledge::{ActionId, ControllerKind, Name, ObjectKey, Target, Timestamp};
 use k8s_openapi::api::apps::v1::{ControllerRevision, ReplicaSet};
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
-use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
-use kube::api::{ApiResource, DynamicObject, GroupVersionKind, ListParams, Patch, PatchParams, PostParams};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use kube::api::{ApiResource, DynamicObject, GroupVersionKind, ListParams, Patch, PatchParams};
 use kube::{Api, Client};
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
-
-/// Labels that the Job controller puts on a Job's pods; a copy gets its own.
-const JOB_LABELS: [&str; 4] =
-    ["controller-uid", "job-name", "batch.kubernetes.io/controller-uid", "batch.kubernetes.io/job-name"];
 
 /// The hands, for one target.
 pub(super) struct Hand<'a> {
@@ -33,16 +25,16 @@ pub(super) struct Hand<'a> {
 }
 
 impl Hand<'_> {
-    fn name(&self) -> Name {
+    pub(super) fn name(&self) -> Name {
         label(&self.target.kind, &self.target.key)
     }
 
-    fn invalid(&self, message: String) -> ClusterError {
+    pub(super) fn invalid(&self, message: String) -> ClusterError {
         ClusterError::Invalid { object: self.name(), message }
     }
 
     /// UID and version: the API server refuses another object and another state.
-    fn condition(&self) -> Value {
+    pub(super) fn condition(&self) -> Value {
         let mut metadata = json!({ "uid": self.target.uid.as_str() });
         if let Some(version) = self.version {
             metadata["resourceVersion"] = json!(version);
@@ -71,7 +63,7 @@ impl Hand<'_> {
         Err(self.invalid(format!("a {} has no {what}", self.target.kind)))
     }
 
-    async fn patch<P: serde::Serialize + std::fmt::Debug + Send + Sync>(
+    pub(super) async fn patch<P: serde::Serialize + std::fmt::Debug + Send + Sync>(
         &self,
         verb: &'static str,
         subresource: Option<&str>,
@@ -206,58 +198,6 @@ impl Hand<'_> {
         self.patch("release", None, &Patch::Merge(&patch)).await?;
         Ok("released".to_owned())
     }
-
-    /// A new Job of the failed one's template, under a name that can be used once.
-    pub async fn retry(&self) -> Result<String, ClusterError> {
-        self.expect(&[ControllerKind::Job], "run to repeat")?;
-        let api: Api<Job> = Api::namespaced(self.client.clone(), &self.target.key.namespace);
-        let failed = call("read", &self.name(), api.get(&self.target.key.name)).await?;
-        if failed.metadata.uid.as_deref() != Some(self.target.uid.as_str()) {
-            let message = "another Job has this name now".to_owned();
-            return Err(ClusterError::Conflict { verb: "retry", object: self.name(), message });
-        }
-        let name = retry_name(self.target);
-        let copy = copy(failed, &name, self.target, self.action);
-        let params = PostParams { dry_run: self.dry_run, field_manager: Some(FIELD_MANAGER.to_owned()) };
-        let key = ObjectKey::new(self.target.key.namespace.clone(), name.clone());
-        call("create", &label("Job", &key), api.create(&params, &copy)).await.map_err(
-            |error| match error {
-                ClusterError::Exists { verb, object } => {
-                    let message = "it was retried already".to_owned();
-                    ClusterError::Conflict { verb, object, message }
-                }
-                other => other,
-            },
-        )?;
-        Ok(format!("Job {name} created"))
-    }
-
-    /// Requests of one container, and its memory limit, through the resize subresource.
-    pub async fn resize(
-        &self,
-        container: &str,
-        cpu_millis: Option<u64>,
-        memory_bytes: Option<u64>,
-    ) -> Result<String, ClusterError> {
-        let (mut requests, mut limits) = (BTreeMap::new(), BTreeMap::new());
-        if let Some(cpu) = cpu_millis {
-            requests.insert("cpu", format!("{cpu}m"));
-        }
-        if let Some(memory) = memory_bytes {
-            requests.insert("memory", memory.to_string());
-            limits.insert("memory", memory.to_string());
-        }
-        let mut resources = json!({ "requests": requests });
-        if !limits.is_empty() {
-            resources["limits"] = json!(limits);
-        }
-        let patch = json!({
-            "metadata": self.condition(),
-            "spec": { "containers": [{ "name": container, "resources": resources }] },
-        });
-        self.patch("resize", Some("resize"), &Patch::Strategic(&patch)).await?;
-        Ok("resized in place".to_owned())
-    }
 }
 
 /// Kinds with a rollout of their own.
@@ -272,33 +212,4 @@ pub(crate) fn release(condition: Value, flag: &str) -> Value {
     metadata["labels"] = json!({ LABEL_HELD: null });
     metadata["annotations"] = json!({ ANNOTATION_HELD_BY: null, ANNOTATION_HELD_UNTIL: null });
     json!({ "metadata": metadata, "spec": { flag: false } })
-}
-
-fn copy(failed: Job, name: &str, target: &Target, action: &ActionId) -> Job {
-    let mut spec = failed.spec;
-    if let Some(spec) = &mut spec {
-        // The API server chooses both anew.
-        spec.selector = None;
-        spec.manual_selector = None;
-        if let Some(labels) = spec.template.metadata.as_mut().and_then(|metadata| metadata.labels.as_mut()) {
-            labels.retain(|label, _| !JOB_LABELS.contains(&label.as_str()));
-        }
-    }
-    let mut labels = failed.metadata.labels.unwrap_or_default();
-    labels.retain(|label, _| !JOB_LABELS.contains(&label.as_str()));
-    Job {
-        metadata: ObjectMeta {
-            name: Some(name.to_owned()),
-            namespace: Some(target.key.namespace.to_string()),
-            labels: Some(labels),
-            annotations: Some(BTreeMap::from([
-                (ANNOTATION_CREATED_BY.to_owned(), action.to_string()),
-                (ANNOTATION_RETRY_OF.to_owned(), target.uid.to_string()),
-            ])),
-            owner_references: failed.metadata.owner_references,
-            ..ObjectMeta::default()
-        },
-        spec,
-        status: None,
-    }
 }

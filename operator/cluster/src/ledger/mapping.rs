@@ -96,6 +96,10 @@ fn wire_parameters(parameters: &Parameters) -> WireParameters {
             wire.cpu = cpu_millis.map(millis);
             wire.memory = memory_bytes.map(bytes);
         }
+        Parameters::StartJob { cpu_millis, memory_bytes } => {
+            wire.cpu = cpu_millis.map(millis);
+            wire.memory = memory_bytes.map(bytes);
+        }
         Parameters::Notify { message } => wire.message = Some(clip(message, 1_024)),
     }
     wire
@@ -355,6 +359,10 @@ fn parameters(spec: &ActionSpec) -> Result<Parameters, NotOurs> {
         ActionKind::Suspend => Ok(Parameters::Suspend { until: until()? }),
         ActionKind::Resume => Ok(Parameters::Resume),
         ActionKind::RetryJob => Ok(Parameters::RetryJob),
+        ActionKind::StartJob => Ok(Parameters::StartJob {
+            cpu_millis: wire.cpu.as_ref().and_then(in_millis),
+            memory_bytes: wire.memory.as_ref().and_then(in_bytes),
+        }),
         ActionKind::ResizePod => {
             let container = wire.container.as_deref().ok_or(NotOurs::Missing("spec.parameters.container"))?;
             Ok(Parameters::ResizePod {

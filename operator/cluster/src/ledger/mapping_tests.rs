@@ -95,6 +95,8 @@ fn all_parameters(message: &str) -> [Parameters; 12] {
         Parameters::Suspend { until },
         Parameters::Resume,
         Parameters::RetryJob,
+        Parameters::StartJob { cpu_millis: Some(500), memory_bytes: Some(1 << 30) },
+        Parameters::StartJob { cpu_millis: None, memory_bytes: None },
         Parameters::ResizePod {
             container: Name::from("app"),
             cpu_millis: Some(333),

@@ -3,6 +3,7 @@
 mod actuator;
 mod hands;
 mod mapping;
+mod runs;
 mod store;
 
 pub use actuator::ApiActuator;

@@ -1,5 +1,6 @@
 //! What each status should say. Pure: the same picture gives the same statuses.
 
+use super::runs;
 use crate::validate::acceptance::CatalogueView;
 use crate::validate::{
     ControlEntry, PlaybookEntry, Rejection, TenantEntry, Verdict, WorkloadEntry, wire_action, wire_level,
@@ -132,7 +133,9 @@ impl<'a> Picture<'a> {
                 *open_by_tenant.entry(tenant).or_default() += 1;
             }
         }
-        let history = snapshot.actions.values().map(|action| ActionHistory::of(action)).collect();
+        // Breakers and cool-downs are about repairs; runs that begin are judged apart.
+        let repairs = snapshot.actions.values().filter(|action| !action.playbook.is_run_order());
+        let history = repairs.map(|action| ActionHistory::of(action)).collect();
         Self { snapshot, roots, now, serving, open, suffering, open_by_tenant, history }
     }
 
@@ -236,6 +239,7 @@ impl<'a> Picture<'a> {
         let (level, _) = self.level(rules, breaker.is_some() || policy.paused);
         status.level = Some(wire_level(level));
         says.push(breaker_statement(breaker.as_ref()));
+        says.extend(self.snapshot.runs.get(&policy.key).map(|report| runs::of_workload(report)));
     }
 
     fn health(&self, key: &WorkloadKey, wanted: i32) -> Health {
@@ -325,6 +329,7 @@ impl<'a> Picture<'a> {
                 status.level = Some(wire_level(level));
                 status.level_lowered_because = because.map(|why| clip(&why, 1_024));
                 says.push(breaker_statement(breaker.as_ref()));
+                says.extend(runs::of_tenant(policy, self.snapshot));
             }
         }
         status.conditions = conditions(says, tenant::CONDITIONS, entry.generation, self.time());
@@ -542,4 +547,4 @@ fn breaker_statement(breaker: Option<&Breaker>) -> Statement {
 
 #[cfg(test)]
 #[path = "desired_tests.rs"]
-mod tests;
+pub(crate) mod tests;

@@ -39,7 +39,7 @@ fn policy() -> WorkloadPolicy {
     }
 }
 
-fn rules() -> TenantPolicy {
+pub(crate) fn rules() -> TenantPolicy {
     TenantPolicy {
         name: TenantName::new("food"),
         uid: Uid::new("t"),
@@ -54,6 +54,7 @@ fn rules() -> TenantPolicy {
         approval_timeout: SignedDuration::from_mins(15),
         caps: BTreeMap::new(),
         levels_restored: None,
+        quota: None,
         paused: false,
         do_not_touch_until: None,
     }
@@ -130,6 +131,7 @@ fn well() -> (CatalogueView, Snapshot) {
         gitops_owner: None,
         finished: None,
         run: homeostat_knowledge::records::RunTimes::default(),
+        work: None,
         hold: None,
         do_not_touch: None,
     };

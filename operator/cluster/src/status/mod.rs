@@ -4,6 +4,7 @@
 //! never written again, so a quiet cluster sees no writes.
 
 pub mod desired;
+mod runs;
 mod writer;
 
 pub use desired::{DesiredStatus, SelfFacts, desired_status};

@@ -57,6 +57,7 @@ fn tenant(name: &str, namespaces: &[&str], created: i64) -> TenantEntry {
         approval_timeout: SignedDuration::from_mins(15),
         caps: BTreeMap::new(),
         levels_restored: None,
+        quota: None,
         paused: false,
         do_not_touch_until: None,
     };

@@ -147,6 +147,7 @@ pub(crate) fn action_kind(wire: WireAction) -> ActionKind {
         WireAction::Suspend => ActionKind::Suspend,
         WireAction::Resume => ActionKind::Resume,
         WireAction::RetryJob => ActionKind::RetryJob,
+        WireAction::StartJob => ActionKind::StartJob,
         WireAction::ResizePod => ActionKind::ResizePod,
         WireAction::Notify => ActionKind::Notify,
     }
@@ -166,6 +167,7 @@ pub(crate) fn wire_action(kind: ActionKind) -> WireAction {
         ActionKind::Suspend => WireAction::Suspend,
         ActionKind::Resume => WireAction::Resume,
         ActionKind::RetryJob => WireAction::RetryJob,
+        ActionKind::StartJob => WireAction::StartJob,
         ActionKind::ResizePod => WireAction::ResizePod,
         ActionKind::Notify => WireAction::Notify,
     }

@@ -1,14 +1,16 @@
 //! `Tenant` becomes the tenant's policy.
 
 use super::{LABEL, Rejection, TenantDefaults, action_kind, bounded, level, object_name, seconds};
+use crate::ledger::{in_bytes, in_millis};
 use homeostat_crds::common::{ANNOTATION_DO_NOT_TOUCH_UNTIL, ANNOTATION_LEVELS_RESTORED_AT};
 use homeostat_crds::v1alpha1::Tenant;
 use homeostat_crds::v1alpha1::tenant::{
-    LevelCap as WireCap, OWN_NAMESPACE, RESERVED_NAMESPACES, ScalingLimits as WireScaling,
+    LevelCap as WireCap, OWN_NAMESPACE, Quota, RESERVED_NAMESPACES, ScalingLimits as WireScaling,
 };
-use homeostat_crds::{Subject, SubjectKind};
+use homeostat_crds::{Quantity, Subject, SubjectKind};
 use homeostat_knowledge::ids::Uid;
 use homeostat_knowledge::policy::{Freeze, LevelCap, PLATFORM_TENANT, ScalingLimits};
+use homeostat_knowledge::records::Amounts;
 use homeostat_knowledge::{ActionKind, GuardLimits, Level, Name, TenantName, TenantPolicy, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -81,8 +83,27 @@ pub fn tenant_policy(
         approval_timeout: seconds("spec.approval.timeoutSeconds", spec.approval.timeout_seconds, 60, 86_400)?,
         caps: caps(object, levels_restored),
         levels_restored,
+        quota: spec.quota.as_ref().map(quota).transpose()?,
         paused: spec.paused,
         do_not_touch_until: super::instant(&object.metadata, ANNOTATION_DO_NOT_TOUCH_UNTIL)?,
+    })
+}
+
+/// What is not readable is an error, not "no limit".
+fn quota(quota: &Quota) -> Result<Amounts, Rejection> {
+    let amount = |field: &str, text: Option<&Quantity>, read: fn(&Quantity) -> Option<u64>| {
+        let Some(text) = text else { return Ok(None) };
+        match read(text) {
+            Some(amount) if amount > 0 => Ok(Some(amount)),
+            _ => {
+                let rule = "it must be an amount above zero such as 8 or 16Gi";
+                Err(Rejection::field(format!("spec.quota.{field}"), format!("`{text}`"), rule))
+            }
+        }
+    };
+    Ok(Amounts {
+        cpu_millis: amount("cpu", quota.cpu.as_ref(), in_millis)?,
+        memory_bytes: amount("memory", quota.memory.as_ref(), in_bytes)?,
     })
 }
 

@@ -13,7 +13,7 @@ use homeostat_crds::v1alpha1::workload::{
 use homeostat_knowledge::ids::Uid;
 use homeostat_knowledge::policy::{
     Allowance, Archetype, Bounds, CalendarEntry, Fallback, LatencyObjective, LoadPolicy, Measures, Permits,
-    ScalingMode, ScalingPolicy, SignalPolicy, WhenOwned,
+    RunRules, ScalingMode, ScalingPolicy, SignalPolicy, WhenOwned,
 };
 use homeostat_knowledge::records::ControllerKey;
 use homeostat_knowledge::{ControllerKind, Name, ObjectKey, SignedDuration, WorkloadPolicy};
@@ -197,6 +197,7 @@ fn permits(object: &Workload) -> Result<Permits, Rejection> {
         cpu_millis: amounts("cpu", resources.and_then(|resources| resources.cpu.as_ref()), in_millis)?,
         memory_bytes: amounts("memory", resources.and_then(|resources| resources.memory.as_ref()), in_bytes)?,
         scaling: scaling.map(|scaling| scaling_policy(object, scaling)).transpose()?,
+        runs: scaling.map(run_rules).transpose()?.unwrap_or_default(),
     })
 }
 
@@ -262,6 +263,40 @@ fn calendar(scaling: &Scaling) -> Result<Vec<CalendarEntry>, Rejection> {
         });
     }
     Ok(entries)
+}
+
+/// When runs must have ended, and how many pods of one may run at a time.
+fn run_rules(scaling: &Scaling) -> Result<RunRules, Rejection> {
+    let deadline = scaling
+        .deadline_seconds
+        .map(|seconds| bounded("spec.scaling.deadlineSeconds", seconds, 1, 604_800))
+        .transpose()?;
+    let window = scaling
+        .start_window_seconds
+        .map(|seconds| bounded("spec.scaling.startWindowSeconds", seconds, 0, 86_400))
+        .transpose()?;
+    if let (Some(deadline), Some(window)) = (deadline, window)
+        && window >= deadline
+    {
+        let rule = format!("it must be shorter than deadlineSeconds, which is {deadline}");
+        return Err(Rejection::field("spec.scaling.startWindowSeconds", window, rule));
+    }
+    let parallelism = scaling.parallelism.as_ref().map(|bounds| {
+        let min = bounded("spec.scaling.parallelism.min", bounds.min, 0, 100_000)?;
+        let max = bounded("spec.scaling.parallelism.max", bounds.max, 1, 100_000)?;
+        if min > max {
+            let rule = format!("it must not exceed max, which is {max}");
+            return Err(Rejection::field("spec.scaling.parallelism.min", min, rule));
+        }
+        Ok(Bounds { min: u64::from(min), max: u64::from(max) })
+    });
+    let deadline = deadline.map(|seconds| SignedDuration::from_secs(i64::from(seconds)));
+    // A start that may be late by a window, and no deadline: the window and as long again to run.
+    let window = window.map(|seconds| SignedDuration::from_secs(2 * i64::from(seconds.max(30))));
+    Ok(RunRules {
+        deadline: deadline.or(window).unwrap_or(RunRules::default().deadline),
+        parallelism: parallelism.transpose()?,
+    })
 }
 
 /// The address that callers would use.

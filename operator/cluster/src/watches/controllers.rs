@@ -1,14 +1,16 @@
 //! Deployments, `ReplicaSet`s, `StatefulSet`s, `DaemonSet`s, Jobs, `CronJob`s: counts, rollout, owner.
 
+use super::amounts::{Container, total};
 use super::light::{Body, Interner, Meta, hold, null_is_empty};
 use super::run::{Cx, Effect, Watched};
 use crate::validate::acceptance::Input;
 use homeostat_crds::common::{
-    ANNOTATION_DO_NOT_TOUCH_UNTIL, ANNOTATION_RESTARTED_BY, ANNOTATION_ROLLED_BACK_BY,
+    ANNOTATION_DO_NOT_TOUCH_UNTIL, ANNOTATION_RESTARTED_BY, ANNOTATION_RETRY_OF, ANNOTATION_ROLLED_BACK_BY,
+    ANNOTATION_STARTED_BY,
 };
 use homeostat_knowledge::ids::Uid;
 use homeostat_knowledge::observation::{Change, ObjectChange, ObjectKind};
-use homeostat_knowledge::records::{ControllerKey, JobEnd, RunTimes};
+use homeostat_knowledge::records::{ControllerKey, JobEnd, RunTimes, Work};
 use homeostat_knowledge::{ControllerKind, ControllerRecord, Name, ObjectKey, SignedDuration};
 use k8s_openapi::api::{apps, batch};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -17,6 +19,11 @@ use serde::Deserialize;
 use std::collections::{BTreeMap, HashSet};
 use std::marker::PhantomData;
 use std::sync::Arc;
+
+/// The slot that a `CronJob` made a Job for.
+pub(crate) const ANNOTATION_SLOT: &str = "batch.kubernetes.io/cronjob-scheduled-timestamp";
+/// Hands a Job to a queue of Kueue.
+const LABEL_QUEUE: &str = "kueue.x-k8s.io/queue-name";
 
 /// One of the wire kinds.
 pub(crate) trait Sort: Clone + std::fmt::Debug + Send + Sync + Default + 'static {
@@ -121,6 +128,14 @@ enum Share {
 struct Template {
     #[serde(default, deserialize_with = "null_is_empty")]
     metadata: TemplateMeta,
+    #[serde(default, deserialize_with = "null_is_empty")]
+    spec: TemplateSpec,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+struct TemplateSpec {
+    #[serde(default, deserialize_with = "null_is_empty")]
+    containers: Vec<Container>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -139,6 +154,7 @@ struct JobTemplate {
 
 #[derive(Clone, Debug, Default, Deserialize)]
 struct JobTemplateSpec {
+    parallelism: Option<i32>,
     template: Option<Template>,
 }
 
@@ -320,11 +336,38 @@ pub(crate) fn record<S: Sort>(
             completed: status.completion_time.as_ref().map(|at| at.0),
             deadline: spec.active_deadline_seconds.map(SignedDuration::from_secs),
         },
+        work: work::<S>(metadata, spec, names),
         hold: hold(metadata),
         do_not_touch: names
             .maybe(metadata.annotations.get(ANNOTATION_DO_NOT_TOUCH_UNTIL).map(String::as_str)),
         key: ControllerKey { kind: S::KIND, object: key },
     }
+}
+
+/// What the runs of a Job or `CronJob` ask for, and what a Job was made for.
+fn work<S: Sort>(metadata: &Meta, spec: &Spec, names: &mut Interner) -> Option<Work> {
+    let inner = spec.job_template.as_ref().map(|template| &template.spec);
+    let pods = match S::KIND {
+        ControllerKind::Job => spec.parallelism,
+        ControllerKind::CronJob => inner.and_then(|inner| inner.parallelism),
+        _ => return None,
+    };
+    let containers = template(spec).map_or(&[][..], |template| &template.spec.containers);
+    let annotation = |name: &str| metadata.annotations.get(name);
+    // The CronJob controller notes the slot since Kubernetes 1.32; a Job of people is due from its creation on.
+    let slot = annotation(ANNOTATION_SLOT).and_then(|text| text.parse().ok());
+    Some(Work {
+        slot: slot.or(metadata.creation_timestamp.as_ref().map(|at| at.0)),
+        container: match containers {
+            [only] => Some(names.intern(&only.name)),
+            _ => None,
+        },
+        requests: total(containers),
+        pods: pods.and_then(|pods| u32::try_from(pods).ok()).unwrap_or(1),
+        queue: names.maybe(metadata.labels.get(LABEL_QUEUE).map(String::as_str)),
+        started_by: annotation(ANNOTATION_STARTED_BY).map(|by| Name::from(by.as_str())),
+        retry_of: annotation(ANNOTATION_RETRY_OF).map(|uid| Uid::new(uid.as_str())),
+    })
 }
 
 /// The pod template's annotation of our rolling restart.

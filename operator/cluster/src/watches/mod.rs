@@ -4,6 +4,7 @@
 //! without any delay of ours. Deletions that happened while the watch was broken are found by the next list.
 
 mod actions;
+mod amounts;
 mod configs;
 mod control_plane;
 pub(crate) mod controllers;

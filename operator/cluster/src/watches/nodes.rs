@@ -1,5 +1,6 @@
 //! Nodes: ready or not, cordoned, under pressure, where.
 
+use super::amounts::Pair;
 use super::light::{Body, Interner, Meta, hold, null_is_empty};
 use super::run::{Cx, Effect, Watched};
 use homeostat_knowledge::ObjectKey;
@@ -44,6 +45,8 @@ struct Status {
 #[derive(Clone, Debug, Default, Deserialize)]
 struct Allocatable {
     pods: Option<String>,
+    #[serde(flatten)]
+    amounts: Pair,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -89,6 +92,7 @@ pub(crate) fn record(body: &NodeObject, names: &mut Interner) -> NodeRecord {
         ready: is_true("Ready"),
         cordoned: spec.unschedulable == Some(true),
         zone: names.maybe(metadata.labels.get("topology.kubernetes.io/zone").map(String::as_str)),
+        allocatable: status.allocatable.amounts.amounts(),
         allocatable_pods: status.allocatable.pods.as_deref().and_then(|pods| pods.parse().ok()).unwrap_or(0),
         pressures: status
             .conditions

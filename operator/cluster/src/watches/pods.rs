@@ -1,12 +1,13 @@
 //! Pods: state of each container, readiness, owner, address.
 
+use super::amounts::Container;
 use super::light::{Body, Interner, Meta, cut, null_is_empty};
 use super::run::{Cx, Effect, Watched};
-use crate::ledger::in_bytes;
+use crate::ledger::{in_bytes, in_millis};
 use homeostat_crds::Quantity;
 use homeostat_knowledge::ids::Uid;
 use homeostat_knowledge::observation::{Change, ObjectChange, ObjectKind};
-use homeostat_knowledge::records::{Memory, PodPhase, Termination};
+use homeostat_knowledge::records::{Amounts, Memory, PodPhase, Termination};
 use homeostat_knowledge::{ContainerRecord, ContainerState, Name, ObjectKey, PodRecord};
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -48,33 +49,6 @@ struct Spec {
 struct Volume {
     empty_dir: Option<IgnoredAny>,
     ephemeral: Option<IgnoredAny>,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-struct Container {
-    name: String,
-    #[serde(default, deserialize_with = "null_is_empty")]
-    resources: Resources,
-}
-
-#[derive(Clone, Debug, Default, Deserialize)]
-struct Resources {
-    #[serde(default, deserialize_with = "null_is_empty")]
-    requests: MemoryOnly,
-    #[serde(default, deserialize_with = "null_is_empty")]
-    limits: MemoryOnly,
-}
-
-#[derive(Clone, Debug, Default, Deserialize)]
-struct MemoryOnly {
-    memory: Option<Quantity>,
-}
-
-impl Container {
-    fn memory(&self) -> Memory {
-        let bytes = |amounts: &MemoryOnly| amounts.memory.as_ref().and_then(in_bytes);
-        Memory { request: bytes(&self.resources.requests), limit: bytes(&self.resources.limits) }
-    }
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -139,6 +113,7 @@ struct Terminated {
     exit_code: i32,
     started_at: Option<Time>,
     finished_at: Option<Time>,
+    message: Option<String>,
 }
 
 impl Body for PodObject {
@@ -203,6 +178,27 @@ pub(crate) fn record(pod: &PodObject, key: ObjectKey, version: Name, names: &mut
     }
 }
 
+/// What a container says in the last line of its termination message that it used, e.g.
+/// `{"used":{"cpu":"850m","memory":"1200Mi"}}`. The kubelet keeps 4,096 bytes of it; it is data, and nothing else is
+/// taken from it.
+fn used(message: &str) -> Amounts {
+    #[derive(Default, Deserialize)]
+    struct Said {
+        used: Pair,
+    }
+    #[derive(Default, Deserialize)]
+    struct Pair {
+        cpu: Option<Quantity>,
+        memory: Option<Quantity>,
+    }
+    let last = message.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default();
+    let said: Said = serde_json::from_str(last).unwrap_or_default();
+    Amounts {
+        cpu_millis: said.used.cpu.as_ref().and_then(in_millis),
+        memory_bytes: said.used.memory.as_ref().and_then(in_bytes),
+    }
+}
+
 /// One entry per app container in spec order; what the kubelet has not reported yet is waiting.
 fn containers(spec: &Spec, status: &Status, names: &mut Interner) -> Vec<ContainerRecord> {
     let mut records = Vec::with_capacity(spec.containers.len().max(status.container_statuses.len()));
@@ -210,7 +206,12 @@ fn containers(spec: &Spec, status: &Status, names: &mut Interner) -> Vec<Contain
         let reported = status.container_statuses.iter().find(|reported| reported.name == container.name);
         records.push(match reported {
             Some(reported) => {
-                ContainerRecord { memory: container.memory(), ..container_record(reported, names) }
+                let cpu_request = container.requests().cpu_millis;
+                ContainerRecord {
+                    memory: container.memory(),
+                    cpu_request,
+                    ..container_record(reported, names)
+                }
             }
             None => ContainerRecord {
                 name: names.intern(&container.name),
@@ -219,6 +220,7 @@ fn containers(spec: &Spec, status: &Status, names: &mut Interner) -> Vec<Contain
                 state: ContainerState::Waiting { reason: names.intern("") },
                 last_termination: None,
                 memory: container.memory(),
+                cpu_request: container.requests().cpu_millis,
             },
         });
     }
@@ -249,6 +251,7 @@ fn container_record(status: &ContainerStatus, names: &mut Interner) -> Container
         state,
         last_termination: status.last_state.terminated.as_ref().map(|end| termination(end, names)),
         memory: Memory::default(),
+        cpu_request: None,
     }
 }
 
@@ -258,6 +261,7 @@ fn termination(end: &Terminated, names: &mut Interner) -> Termination {
         exit_code: end.exit_code,
         started: end.started_at.as_ref().map(|at| at.0),
         finished: end.finished_at.as_ref().map(|at| at.0),
+        used: end.message.as_deref().map_or_else(Amounts::default, used),
     }
 }
 

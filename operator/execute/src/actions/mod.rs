@@ -15,6 +15,7 @@ mod run;
 mod scale_down;
 mod scale_up;
 mod size;
+mod start_job;
 mod suspend;
 mod target;
 mod uncordon;
@@ -32,6 +33,7 @@ pub use roll_back::RollBack;
 pub use rolling_restart::RollingRestart;
 pub use scale_down::ScaleDown;
 pub use scale_up::ScaleUp;
+pub use start_job::StartJob;
 pub use suspend::Suspend;
 pub use target::LONGEST_HOLD;
 pub use uncordon::Uncordon;
@@ -56,6 +58,7 @@ pub const ALL: &[&dyn ActionSpec] = &[
     &Suspend,
     &Resume,
     &RetryJob,
+    &StartJob,
     &ResizePod,
     &Notify,
 ];
@@ -86,6 +89,7 @@ pub fn set_by(parameters: &Parameters) -> Before {
         | Parameters::RollingRestart
         | Parameters::RollBack { .. }
         | Parameters::RetryJob
+        | Parameters::StartJob { .. }
         | Parameters::Notify { .. } => Before::default(),
     }
 }

@@ -1,17 +1,21 @@
-//! Change a running pod's resources in place.
+//! Change a running pod's resources in place, or those of a `CronJob`'s next runs.
 
-use super::{ActionSpec, Landed, Protected, Repeat, Right, Unfit, Verdict, owners, target, verify};
+use super::{ActionSpec, Landed, Protected, Repeat, Right, Unfit, Verdict, owners, run, target, verify};
 use crate::ports::{Field, FreshTarget, Requests};
 use homeostat_knowledge::plan::{Expectation, Undo};
 use homeostat_knowledge::policy::Bounds;
-use homeostat_knowledge::{ActionKind, ActionRecord, FindingKind, Level, Parameters, Snapshot, Timestamp};
+use homeostat_knowledge::{
+    ActionKind, ActionRecord, ControllerKind, ControllerRecord, FindingKind, Level, Name, Parameters,
+    Snapshot, Timestamp,
+};
 
 /// Sets the CPU request, and the memory request and limit, of one container of a running pod through the `resize`
 /// subresource (stable since Kubernetes 1.35, on by default since 1.33). The template stays as it is, so a new
 /// pod begins with the template's values again.
 ///
 /// Within the bounds of `spec.scaling.resources` of the Workload, at most twice and at least four fifths of what
-/// it was. Repeat-safe because the values are absolute and the write is conditioned on the version that was read.
+/// it was. Of a `CronJob` the template is changed instead, for the runs to come: a Job's own template cannot be. What
+/// people apply anew counts again. Repeat-safe because the values are absolute and the write is conditioned on the version that was read.
 /// Undone by the values before. The API server refuses what would change the pod's quality-of-service class.
 #[derive(Clone, Copy, Debug)]
 pub struct ResizePod;
@@ -33,6 +37,7 @@ impl ActionSpec for ResizePod {
         &[
             Right { api_group: "", resource: "pods", verbs: &["get"] },
             Right { api_group: "", resource: "pods/resize", verbs: &["patch"] },
+            Right { api_group: "batch", resource: "cronjobs", verbs: &["get", "patch"] },
         ]
     }
 
@@ -66,9 +71,13 @@ impl ActionSpec for ResizePod {
     fn check(&self, record: &ActionRecord, snapshot: &Snapshot, protected: &Protected) -> Result<(), Unfit> {
         let key = &record.target.key;
         protected.refuse(&key.namespace)?;
-        let Parameters::ResizePod { container, cpu_millis, memory_bytes } = &record.parameters else {
+        let Parameters::ResizePod { container, .. } = &record.parameters else {
             return Err(Unfit::Protected("no resources are named".to_owned()));
         };
+        if of_runs(record) {
+            runs_to_come(record, container, snapshot, protected)?;
+            return bounded(record, snapshot);
+        }
         let pod = snapshot
             .pods
             .get(key)
@@ -83,16 +92,7 @@ impl ActionSpec for ResizePod {
         if pod.deleting || !pod.containers.iter().any(|known| known.name == *container) {
             return Err(Unfit::Changed(format!("pod {key} is going, or has no container {container}")));
         }
-        if cpu_millis.is_none() && memory_bytes.is_none() {
-            return Err(Unfit::Protected("no resources are named".to_owned()));
-        }
-        if record.undo_of.is_some() {
-            return Ok(());
-        }
-        let permits = snapshot.workloads.get(&record.workload).map(|policy| &policy.permits);
-        let before = &record.before;
-        step("CPU", *cpu_millis, before.cpu_millis, permits.and_then(|permits| permits.cpu_millis))?;
-        step("memory", *memory_bytes, before.memory_bytes, permits.and_then(|permits| permits.memory_bytes))
+        bounded(record, snapshot)
     }
 
     fn check_fresh(
@@ -134,6 +134,15 @@ impl ActionSpec for ResizePod {
     }
 
     fn verify(&self, record: &ActionRecord, snapshot: &Snapshot, now: Timestamp) -> Verdict {
+        if of_runs(record) {
+            let template = run::target(record, snapshot, &Protected::none());
+            return match template.map(|found| sizes(record, found)) {
+                Ok(Some((wanted, present))) if fits(wanted, present) => {
+                    Verdict::Helped("its next runs have the new size".to_owned())
+                }
+                _ => verify::until(record, now, "the new size is not seen"),
+            };
+        }
         let same = snapshot.pods.get(&record.target.key).filter(|pod| pod.uid == record.target.uid);
         match same {
             None => return Verdict::NotHelped("the resized pod is gone".to_owned()),
@@ -149,6 +158,56 @@ impl ActionSpec for ResizePod {
             Expectation::ObjectivesMet => verify::answers_well(record, snapshot, now),
         }
     }
+}
+
+/// It is about the template of a `CronJob`.
+fn of_runs(record: &ActionRecord) -> bool {
+    ControllerKind::from_kind(&record.target.kind) == ControllerKind::CronJob
+}
+
+/// The `CronJob` is the workload's, nobody else's, and has the one container that is named.
+fn runs_to_come(
+    record: &ActionRecord,
+    container: &Name,
+    snapshot: &Snapshot,
+    protected: &Protected,
+) -> Result<(), Unfit> {
+    let found = run::target(record, snapshot, protected)?;
+    let key = &record.target.key;
+    if let Some(owner) = &found.gitops_owner {
+        return Err(Unfit::Protected(format!(
+            "{owner} would undo a change of CronJob {key}; change it there"
+        )));
+    }
+    if found.work.as_ref().and_then(|work| work.container.as_ref()) != Some(container) {
+        return Err(Unfit::Changed(format!("CronJob {key} has not one container, called {container}")));
+    }
+    Ok(())
+}
+
+/// What is wanted of a template, and what it has.
+fn sizes(record: &ActionRecord, found: &ControllerRecord) -> Option<(Requests, Requests)> {
+    let Parameters::ResizePod { cpu_millis, memory_bytes, .. } = record.parameters else { return None };
+    let present = found.work.as_ref()?.requests;
+    Some((
+        Requests { cpu_millis, memory_bytes },
+        Requests { cpu_millis: present.cpu_millis, memory_bytes: present.memory_bytes },
+    ))
+}
+
+/// Something is named, within its bounds and steps.
+fn bounded(record: &ActionRecord, snapshot: &Snapshot) -> Result<(), Unfit> {
+    let Parameters::ResizePod { cpu_millis, memory_bytes, .. } = &record.parameters else { return Ok(()) };
+    if cpu_millis.is_none() && memory_bytes.is_none() {
+        return Err(Unfit::Protected("no resources are named".to_owned()));
+    }
+    if record.undo_of.is_some() {
+        return Ok(());
+    }
+    let permits = snapshot.workloads.get(&record.workload).map(|policy| &policy.permits);
+    let before = &record.before;
+    step("CPU", *cpu_millis, before.cpu_millis, permits.and_then(|permits| permits.cpu_millis))?;
+    step("memory", *memory_bytes, before.memory_bytes, permits.and_then(|permits| permits.memory_bytes))
 }
 
 /// Within the bounds and the step; what is not changed needs neither.
@@ -172,6 +231,9 @@ fn step(what: &str, wanted: Option<u64>, before: Option<u64>, bounds: Option<Bou
 }
 
 fn requests(record: &ActionRecord, fresh: &FreshTarget) -> Option<(Requests, Requests)> {
+    if of_runs(record) {
+        return sizes(record, fresh.controller.as_ref()?);
+    }
     let Parameters::ResizePod { container, cpu_millis, memory_bytes } = &record.parameters else {
         return None;
     };

@@ -167,6 +167,9 @@ impl Memory {
     }
 
     pub(super) fn acted(&mut self, record: &ActionRecord) {
+        if record.playbook.is_run_order() {
+            return; // A repair does not wait for the runs of its workload.
+        }
         if self.epochs.len() >= LIMIT {
             self.epochs.pop_first();
         }

@@ -12,7 +12,7 @@ use std::pin::Pin;
 /// What became of taking something back.
 enum Taken {
     /// The undo ended, in whatever way.
-    Ended(ActionRecord),
+    Ended(Box<ActionRecord>),
     /// Nothing was sent: what is there does not carry the action's mark.
     NotOurs(String),
 }
@@ -57,7 +57,7 @@ impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
         let record = self.undo_record(&case.record, parameters);
         let id = record.id.clone();
         let ended = match self.read(&record).await? {
-            Some(begun) if begun.state.ended() => return Ok(Taken::Ended(begun)),
+            Some(begun) if begun.state.ended() => return Ok(Taken::Ended(Box::new(begun))),
             Some(begun) => {
                 self.take_up(Case { record: begun, finding: None, resumed: true, _running: None }).await
             }
@@ -71,7 +71,7 @@ impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
         if ended.is_err() {
             self.memory().release(&id);
         }
-        ended.map(Taken::Ended)
+        ended.map(|record| Taken::Ended(Box::new(record)))
     }
 
     /// Why what is there cannot be said to be the effect of this action. Only an action whose outcome is unknown is

@@ -47,6 +47,7 @@ pub(super) fn judge(input: &GuardInput) -> Ruling {
     if !evidence.active {
         let message = match evidence.purpose {
             Purpose::Heal => "the finding does not hold any more; nothing needs to be done",
+            Purpose::Order => "the run does not wait any more; nothing needs to be done",
             Purpose::Prevent => "the workload is not calm; prevention waits for a quiet minute",
             Purpose::Size => "the size is not wanted any more; it is decided anew within 15 s",
         };

@@ -16,6 +16,7 @@ pub(super) fn judge(input: &GuardInput) -> Ruling {
         (Purpose::Prevent, _) => return Ruling::unset("prevention acts on calm", "no minimum time"),
         // Its decision has a patience of its own: up what pays at once, down what pays for minutes.
         (Purpose::Size, _) => return Ruling::unset("a size is no finding", "no minimum time"),
+        (Purpose::Order, _) => return Ruling::unset("it is the run's turn", "no minimum time"),
         (Purpose::Heal, Some(kind)) => kind,
         (Purpose::Heal, None) => {
             return Ruling::unknown("no finding", "how long the finding lasts is not known");

@@ -142,6 +142,8 @@ pub enum Purpose {
     Prevent,
     /// Another size is wanted; the newest decision must still want it.
     Size,
+    /// Nothing is sick: it is a run's turn, and it must still wait.
+    Order,
 }
 
 impl Purpose {
@@ -150,6 +152,9 @@ impl Purpose {
     pub fn of(record: &ActionRecord) -> Self {
         if record.origin == Origin::Forecast {
             return Self::Size;
+        }
+        if record.playbook.is_run_order() {
+            return Self::Order;
         }
         match record.verification.expect {
             Expectation::RolloutComplete => Self::Prevent,
@@ -185,7 +190,7 @@ impl EvidenceFacts {
     /// object changes, so as long as its source delivers it is as fresh as the cache, and the fresh read has
     /// the last word; a finding from calls or samples is as old as the last of them.
     pub fn age(&self, now: Timestamp) -> SignedDuration {
-        if self.purpose == Purpose::Heal
+        if self.purpose != Purpose::Prevent
             && self.active
             && self.source == SourceFacts::Healthy
             && self.kind.is_some_and(is_object_state)

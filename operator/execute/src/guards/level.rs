@@ -44,7 +44,7 @@ pub fn mode_of(action: &ActionFacts, tenant: &TenantPolicy, control: &ControlPol
 }
 
 /// A size by forecast is what the Workload asks for with mode Auto, within its bounds and reversible: both directions run
-/// alone from ActBounded on.
+/// alone from `ActBounded` on.
 fn sized(kind: ActionKind, tenant: &TenantPolicy, control: &ControlPolicy, mode: Mode) -> Mode {
     let level = tenant.level(kind).min(control.ceiling);
     if level >= Level::ActBounded { Mode::Act } else { mode }
@@ -104,8 +104,8 @@ fn workload(input: &GuardInput, tenant: &TenantPolicy) -> Option<Ruling> {
     if let Some(why) = target.and_then(|text| crate::asking::hands_off(text, input.now)) {
         return Some(Ruling::refused("do not touch", "no annotation on the target", why));
     }
-    // The Workload's own mode asks for a size, no playbook.
-    let by_playbook = action.origin == Origin::Incident;
+    // The Workload's own mode asks for a size and for the order of runs, no playbook.
+    let by_playbook = action.origin == Origin::Incident && !action.playbook.is_run_order();
     if by_playbook && !workload.playbooks.is_empty() && !workload.playbooks.contains(&action.playbook.name) {
         return Some(Ruling::refused(
             format!("playbook {}", action.playbook.name),

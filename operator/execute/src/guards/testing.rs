@@ -34,6 +34,7 @@ pub(crate) fn tenant() -> TenantPolicy {
         approval_timeout: SignedDuration::from_mins(15),
         caps: BTreeMap::new(),
         levels_restored: None,
+        quota: None,
         paused: false,
         do_not_touch_until: None,
     }

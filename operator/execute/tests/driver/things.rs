@@ -39,6 +39,7 @@ pub fn pod(number: u64, created: Timestamp) -> PodRecord {
             restarts: 0,
             state: ContainerState::Running { since: created },
             last_termination: None,
+            cpu_request: None,
         }],
     }
 }
@@ -62,6 +63,7 @@ pub fn controller(kind: ControllerKind, name: &str, owner: Option<OwnerRecord>) 
         gitops_owner: None,
         finished: None,
         run: homeostat_knowledge::records::RunTimes::default(),
+        work: None,
         hold: None,
         do_not_touch: None,
     }
@@ -85,6 +87,7 @@ pub fn tenant_policy() -> TenantPolicy {
         approval_timeout: SignedDuration::from_mins(15),
         caps: BTreeMap::new(),
         levels_restored: None,
+        quota: None,
         paused: false,
         do_not_touch_until: None,
     }

@@ -12,7 +12,7 @@ use homeostat_knowledge::Timestamp;
 use kube::ResourceExt;
 
 /// Every action that a level can be set for. A drain is a cordon and evictions.
-pub const ACTIONS: [ActionKind; 12] = [
+pub const ACTIONS: [ActionKind; 13] = [
     ActionKind::ScaleUp,
     ActionKind::ScaleDown,
     ActionKind::EvictPod,
@@ -23,6 +23,7 @@ pub const ACTIONS: [ActionKind; 12] = [
     ActionKind::Suspend,
     ActionKind::Resume,
     ActionKind::RetryJob,
+    ActionKind::StartJob,
     ActionKind::ResizePod,
     ActionKind::Notify,
 ];

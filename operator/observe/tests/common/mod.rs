@@ -82,6 +82,7 @@ fn tenant(name: &str, namespace: &str) -> TenantPolicy {
         approval_timeout: SignedDuration::from_mins(15),
         caps: BTreeMap::new(),
         levels_restored: None,
+        quota: None,
         paused: false,
         do_not_touch_until: None,
     }

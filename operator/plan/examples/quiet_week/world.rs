@@ -202,6 +202,7 @@ impl World {
                 cordoned: false,
                 zone: None,
                 allocatable_pods: 110,
+                allocatable: homeostat_knowledge::records::Amounts::default(),
                 pressures: Vec::new(),
                 control_plane: false,
                 hold: None,
@@ -248,6 +249,7 @@ impl World {
             gitops_owner: None,
             finished: None,
             run: homeostat_knowledge::records::RunTimes::default(),
+            work: None,
             hold: None,
             do_not_touch: None,
         };
@@ -494,6 +496,7 @@ impl Workload {
                     ContainerState::Waiting { reason: Name::from("ContainerCreating") }
                 },
                 last_termination: None,
+                cpu_request: None,
             }],
         }
     }
@@ -515,6 +518,7 @@ fn tenant(team: &Name) -> TenantPolicy {
         approval_timeout: SignedDuration::from_mins(15),
         caps: BTreeMap::new(),
         levels_restored: None,
+        quota: None,
         paused: false,
         do_not_touch_until: None,
     }

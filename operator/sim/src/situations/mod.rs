@@ -10,6 +10,7 @@ mod roll_back;
 mod rolling_restart;
 mod scale_down;
 mod scale_up;
+mod start_job;
 mod suspend;
 mod uncordon;
 
@@ -37,6 +38,7 @@ pub const ALL: &[&dyn Situation] = &[
     &suspend::BadRuns,
     &resume::MissingRuns,
     &retry_job::FailedRun,
+    &start_job::WaitingRun,
     &resize_pod::StarvedPod,
 ];
 

@@ -1,0 +1,203 @@
+//! What is seen of the runs, by the Jobs and pods alone: nothing that Homeostat says counts here.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::api::ListParams;
+use kube::{Api, Client, ResourceExt};
+use serde::Serialize;
+
+use super::{WaterArgs, api_error};
+use crate::demo::DemoError;
+use crate::demo::live::Live;
+
+/// One run: a Job and its further tries.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Run {
+    /// Namespace of its tenant.
+    pub tenant: String,
+    /// What was computed.
+    pub kind: String,
+    /// Name of its first Job.
+    pub name: String,
+    /// Which run of its kind and tenant it is, from 1.
+    pub number: usize,
+    /// Seconds, since the epoch, of its slot.
+    pub slot: f64,
+    /// When its first pod ran.
+    pub began: Option<f64>,
+    /// When it ended well.
+    pub ended: Option<f64>,
+    /// When it must have ended.
+    pub due: f64,
+    /// Pods that were killed for memory.
+    pub killed: usize,
+    /// Pods that failed by themselves.
+    pub failed: usize,
+    /// CPU-seconds that its pods reserved, and that they say they used.
+    pub reserved: f64,
+    /// See `reserved`.
+    pub used: f64,
+    /// Memory of its newest pod, MiB.
+    pub mebibytes: f64,
+}
+
+/// Everything seen so far.
+#[derive(Debug, Default)]
+pub struct Watched {
+    runs: BTreeMap<String, Run>,
+    /// Pods that are over, by UID.
+    pods: BTreeMap<String, ()>,
+    counts: BTreeMap<(String, String), usize>,
+    /// UIDs of Jobs, and the run that each belongs to.
+    jobs: BTreeMap<String, String>,
+}
+
+const SLOT: &str = "batch.kubernetes.io/cronjob-scheduled-timestamp";
+const RETRY_OF: &str = "homeostat.dev/retry-of";
+
+impl Watched {
+    /// Nothing is waited for.
+    pub fn idle(&self) -> bool {
+        self.runs.values().all(|run| run.ended.is_some())
+    }
+
+    /// All runs, by slot and tenant.
+    pub fn runs(self) -> Vec<Run> {
+        self.runs.into_values().collect()
+    }
+
+    /// Reads Jobs and pods, and says what is new.
+    pub async fn look(&mut self, client: &Client, args: &WaterArgs, live: &Live) -> Result<(), DemoError> {
+        let jobs: Api<Job> = Api::all(client.clone());
+        let pods: Api<Pod> = Api::all(client.clone());
+        let list = ListParams::default();
+        let (jobs, pods) = tokio::join!(jobs.list(&list), pods.list(&list));
+        let mut jobs = jobs.map_err(api_error("list Jobs"))?.items;
+        // First tries first: a further one is known by the UID of the one before.
+        jobs.sort_by_key(|job| (job.annotations().contains_key(RETRY_OF), job.name_any()));
+        for job in &jobs {
+            self.job(job, args, live);
+        }
+        for pod in &pods.map_err(api_error("list pods"))?.items {
+            self.pod(pod, live);
+        }
+        Ok(())
+    }
+
+    fn job(&mut self, job: &Job, args: &WaterArgs, live: &Live) {
+        let tenant = job.namespace().unwrap_or_default();
+        let Some(owner) = job.owner_references().iter().find(|owner| owner.kind == "CronJob") else { return };
+        if !tenant.starts_with("water-") {
+            return;
+        }
+        let uid = job.uid().unwrap_or_default();
+        let of_other = job.annotations().get(RETRY_OF).and_then(|first| self.jobs.get(first)).cloned();
+        let id = of_other.unwrap_or_else(|| format!("{tenant}/{}", job.name_any()));
+        self.jobs.insert(uid, id.clone());
+        let run = self.runs.entry(id.clone()).or_insert_with(|| {
+            let count = self.counts.entry((tenant.clone(), owner.name.clone())).or_default();
+            *count += 1;
+            let slot = job
+                .annotations()
+                .get(SLOT)
+                .and_then(|text| text.parse::<k8s_openapi::jiff::Timestamp>().ok());
+            let slot = slot.map_or(0.0, |slot| slot.as_millisecond() as f64 / 1_000.0);
+            let minutes = match owner.name.as_str() {
+                "forecast" => 20.0,
+                "optimisation" => 55.0,
+                _ => 240.0,
+            };
+            Run {
+                tenant: tenant.clone(),
+                kind: owner.name.clone(),
+                name: job.name_any(),
+                number: *count,
+                slot,
+                due: slot + minutes * f64::from(args.hour_seconds) / 60.0,
+                ..Run::default()
+            }
+        });
+        let complete = job.status.as_ref().and_then(|status| status.completion_time.as_ref()).map(seconds);
+        if run.ended.is_none()
+            && let Some(at) = complete
+        {
+            run.ended = Some(at);
+            let late = at - run.due;
+            let word = if late > 0.0 { format!("LATE by {late:.0} s") } else { "in time".to_owned() };
+            live.say(format!("{id:28} ended {word}, {:.0} s after its slot", at - run.slot));
+        }
+    }
+
+    fn pod(&mut self, pod: &Pod, live: &Live) {
+        let owner = pod.owner_references().iter().find(|owner| owner.kind == "Job");
+        let Some(id) = owner.and_then(|owner| self.jobs.get(&owner.uid)) else { return };
+        let Some(run) = self.runs.get_mut(id) else { return };
+        let status = pod.status.as_ref().and_then(|status| status.container_statuses.as_ref());
+        let Some(container) = status.and_then(|all| all.first()) else { return };
+        let Some(state) = &container.state else { return };
+        let running = state.running.as_ref().and_then(|running| running.started_at.as_ref());
+        let ended = state.terminated.as_ref();
+        let began = running.or_else(|| ended.and_then(|end| end.started_at.as_ref())).map(seconds);
+        run.began = match (run.began, began) {
+            (Some(one), Some(other)) => Some(one.min(other)),
+            (one, other) => one.or(other),
+        };
+        let Some(end) = ended else { return };
+        if self.pods.insert(pod.uid().unwrap_or_default(), ()).is_some() {
+            return;
+        }
+        let resources = pod.spec.as_ref().and_then(|spec| spec.containers.first()?.resources.as_ref());
+        let requests = resources.and_then(|resources| resources.requests.as_ref());
+        let amount =
+            |name: &str| requests.and_then(|all| all.get(name)).map_or(0.0, |text| quantity(&text.0));
+        run.mebibytes = amount("memory") / f64::from(1 << 20);
+        let lasted = match (&end.started_at, &end.finished_at) {
+            (Some(from), Some(to)) => (seconds(to) - seconds(from)).max(0.5),
+            _ => 0.0,
+        };
+        run.reserved += lasted * amount("cpu");
+        run.used += lasted * used(end.message.as_deref().unwrap_or_default());
+        if end.reason.as_deref() == Some("OOMKilled") {
+            run.killed += 1;
+            live.say(format!(
+                "{id:28} killed for memory at {:.0} MiB, run {} of its kind",
+                run.mebibytes, run.number
+            ));
+        } else if end.exit_code != 0 {
+            run.failed += 1;
+            live.say(format!("{id:28} failed half-way (exit code {})", end.exit_code));
+        }
+    }
+}
+
+/// CPU in cores, as the program says in its last words.
+fn used(message: &str) -> f64 {
+    let said: serde_json::Value =
+        message.lines().last().and_then(|line| serde_json::from_str(line).ok()).unwrap_or_default();
+    said["used"]["cpu"].as_str().map_or(0.0, quantity)
+}
+
+fn seconds(time: &Time) -> f64 {
+    time.0.as_millisecond() as f64 / 1_000.0
+}
+
+/// A quantity as a number; what is not readable is nothing.
+fn quantity(text: &str) -> f64 {
+    homeostat_crds::Quantity::from(text.to_owned()).value().unwrap_or(0.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn last_words_are_read() {
+        assert!((used(r#"{"used":{"cpu":"250m","memory":"40Mi"}}"#) - 0.25).abs() < 1e-9);
+        assert!(used("Killed").abs() < 1e-9);
+        assert!((quantity("48Mi") - 48.0 * 1_048_576.0).abs() < 1e-3);
+    }
+}

@@ -1,0 +1,162 @@
+//! The table of the scenario, and its file.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use serde::Serialize;
+
+use super::WaterArgs;
+use super::seen::Run;
+
+/// Runs of a kind whose kills are learning.
+const LEARNING: usize = 3;
+/// Fixed machines of two vCPU a tenant, as `make fit` measured them on the same catalogue in virtual time.
+const FIXED_UTILISATION: f64 = 18.0;
+
+/// What came out.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Summary {
+    tenants: u32,
+    hours: u32,
+    hour_seconds: u32,
+    kinds: BTreeMap<String, Row>,
+    all: Row,
+    /// Used of what was reserved, percent, on machines of two vCPU per tenant: from the simulator.
+    simulated_fixed_utilisation: f64,
+    runs: Vec<Run>,
+}
+
+/// Figures of some runs.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Row {
+    runs: usize,
+    ended: usize,
+    missed_deadlines: usize,
+    start_delay_p95_seconds: f64,
+    failed_tries: usize,
+    memory_kills: usize,
+    memory_kills_after_third_run: usize,
+    utilisation: f64,
+}
+
+impl Row {
+    fn of<'a>(runs: impl Iterator<Item = &'a Run>) -> Self {
+        let mut row = Self::default();
+        let (mut delays, mut reserved, mut used) = (Vec::new(), 0.0, 0.0);
+        for run in runs {
+            row.runs += 1;
+            row.ended += usize::from(run.ended.is_some());
+            // Kubernetes tells the end to the second.
+            row.missed_deadlines += usize::from(run.ended.is_none_or(|at| at.floor() > run.due));
+            row.failed_tries += run.failed;
+            row.memory_kills += run.killed;
+            row.memory_kills_after_third_run += if run.number > LEARNING { run.killed } else { 0 };
+            delays.extend(run.began.map(|began| (began - run.slot).max(0.0)));
+            reserved += run.reserved;
+            used += run.used;
+        }
+        delays.sort_by(f64::total_cmp);
+        let rank = (delays.len() * 95).div_ceil(100).saturating_sub(1);
+        row.start_delay_p95_seconds = delays.get(rank).copied().unwrap_or(0.0);
+        row.utilisation = if reserved > 0.0 { 100.0 * used / reserved } else { 0.0 };
+        row
+    }
+}
+
+impl Summary {
+    /// Counts.
+    pub fn of(args: &WaterArgs, runs: &[Run]) -> Self {
+        let mut kinds: BTreeMap<String, Vec<&Run>> = BTreeMap::new();
+        for run in runs {
+            kinds.entry(run.kind.clone()).or_default().push(run);
+        }
+        Self {
+            tenants: args.tenants,
+            hours: args.hours,
+            hour_seconds: args.hour_seconds,
+            kinds: kinds.into_iter().map(|(kind, runs)| (kind, Row::of(runs.into_iter()))).collect(),
+            all: Row::of(runs.iter()),
+            simulated_fixed_utilisation: FIXED_UTILISATION,
+            runs: runs.to_vec(),
+        }
+    }
+
+    /// Runs ended, and nothing was killed for memory once its kind was known.
+    pub fn passed(&self) -> bool {
+        self.all.ended > 0 && self.all.memory_kills_after_third_run == 0
+    }
+
+    /// For people.
+    pub fn text(&self) -> String {
+        let mut text = format!(
+            "\n{} tenants, {} simulated hours of {} s\n\n{:14} {:>5} {:>6} {:>7} {:>12} {:>7} {:>6} {:>14} {:>12}\n",
+            self.tenants,
+            self.hours,
+            self.hour_seconds,
+            "",
+            "runs",
+            "ended",
+            "missed",
+            "p95 start s",
+            "failed",
+            "kills",
+            "kills, 4th on",
+            "utilisation"
+        );
+        let rows = self.kinds.iter().map(|(kind, row)| (kind.as_str(), row));
+        for (name, row) in rows.chain(std::iter::once(("all", &self.all))) {
+            // Nobody fails to write into a text.
+            let _ = writeln!(
+                text,
+                "{name:14} {:>5} {:>6} {:>7} {:>12.1} {:>7} {:>6} {:>14} {:>10.0} %",
+                row.runs,
+                row.ended,
+                row.missed_deadlines,
+                row.start_delay_p95_seconds,
+                row.failed_tries,
+                row.memory_kills,
+                row.memory_kills_after_third_run,
+                row.utilisation
+            );
+        }
+        let _ = writeln!(
+            text,
+            "\nFixed machines (2 vCPU a tenant) use {:.0} % of what they reserve on the same catalogue: from the simulator, make fit.",
+            self.simulated_fixed_utilisation
+        );
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(number: usize, ended: Option<f64>, killed: usize) -> Run {
+        Run {
+            kind: "forecast".to_owned(),
+            number,
+            slot: 100.0,
+            began: Some(102.0),
+            ended,
+            due: 110.0,
+            killed,
+            reserved: 2.0,
+            used: 1.5,
+            ..Run::default()
+        }
+    }
+
+    #[test]
+    fn late_unfinished_and_killed_runs_are_counted() {
+        let runs = [run(1, Some(105.0), 1), run(2, Some(110.4), 0), run(3, Some(111.0), 0), run(4, None, 0)];
+        let row = Row::of(runs.iter());
+        assert_eq!((row.runs, row.ended, row.missed_deadlines), (4, 3, 2));
+        assert_eq!((row.memory_kills, row.memory_kills_after_third_run), (1, 0));
+        assert!((row.utilisation - 75.0).abs() < 1e-9 && (row.start_delay_p95_seconds - 2.0).abs() < 1e-9);
+        let later = Row::of([run(4, Some(105.0), 1)].iter());
+        assert_eq!(later.memory_kills_after_third_run, 1);
+    }
+}

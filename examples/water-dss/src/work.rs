@@ -1,0 +1,182 @@
+//! One run: reads its sensors' data into memory, computes with the CPU that its shape has, and ends.
+
+use crate::shape::{Kind, Scale, Shape, Which};
+use crate::usage;
+use clap::Args;
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+/// A pause to keep the CPU at its share is at most this long.
+const BEAT: Duration = Duration::from_millis(40);
+/// What the process holds without any data, in MiB.
+const BARE: f64 = 4.0;
+/// No run holds more, whatever was asked for.
+const MOST_MEBIBYTES: f64 = 2_048.0;
+/// No run lasts longer.
+const MOST_SECONDS: f64 = 3_600.0;
+
+/// Which run, and how far its numbers are divided.
+#[derive(Args, Clone, Debug)]
+pub struct RunArgs {
+    /// What is computed
+    #[arg(long, value_enum)]
+    kind: Kind,
+    /// Number of the tenant
+    #[arg(long, env = "TENANT", default_value_t = 0)]
+    tenant: u32,
+    /// Hour of the run since the simulated beginning, a Friday at midnight
+    #[arg(long, env = "HOUR", default_value_t = 0)]
+    hour: u32,
+    /// Which try it is; only the first can fail half-way
+    #[arg(long, env = "TRY", default_value_t = 1)]
+    attempt: u32,
+    /// Of all chance
+    #[arg(long, env = "SEED", default_value_t = 1)]
+    seed: u64,
+    /// Its memory grows threefold over ten runs
+    #[arg(long, env = "GROWS")]
+    grows: bool,
+    /// Minutes become so much shorter
+    #[arg(long, env = "DIVIDE_TIME", default_value_t = 60.0)]
+    divide_time: f64,
+    /// CPU becomes so much less
+    #[arg(long, env = "DIVIDE_CPU", default_value_t = 4.0)]
+    divide_cpu: f64,
+    /// Memory becomes so much less
+    #[arg(long, env = "DIVIDE_MEMORY", default_value_t = 32.0)]
+    divide_memory: f64,
+}
+
+pub fn run(args: &RunArgs) -> ExitCode {
+    let parts = [args.divide_time, args.divide_cpu, args.divide_memory];
+    if parts.iter().any(|part| !(part.is_finite() && *part >= 0.01)) {
+        eprintln!("water-dss: --divide-time, --divide-cpu and --divide-memory must be numbers from 0.01 on");
+        return ExitCode::from(2);
+    }
+    let scale = Scale { time: args.divide_time, cpu: args.divide_cpu, memory: args.divide_memory };
+    let shape = which(args).shape(scale);
+    let began = Instant::now();
+    let half = args.attempt == 1 && shape.fails;
+    let result = compute(args.kind, &shape, half, args.seed ^ u64::from(args.hour));
+    usage::say(began.elapsed().as_secs_f64());
+    if half {
+        eprintln!("water-dss: the solver found no feasible start; half of the work is lost");
+        return ExitCode::FAILURE;
+    }
+    println!("{} of hour {}: {result:.3}", args.kind.name(), args.hour);
+    ExitCode::SUCCESS
+}
+
+fn which(args: &RunArgs) -> Which {
+    Which { kind: args.kind, tenant: args.tenant, hour: args.hour, seed: args.seed, grows: args.grows }
+}
+
+/// Fills memory in the first half of its time, as reading a hundred days of sensors does, and computes all the time.
+fn compute(kind: Kind, shape: &Shape, half: bool, seed: u64) -> f64 {
+    let seconds = shape.seconds.min(MOST_SECONDS) * if half { 0.5 } else { 1.0 };
+    let values = ((shape.mebibytes.min(MOST_MEBIBYTES) - BARE).max(0.5) * f64::from(1 << 20) / 8.0) as usize;
+    let mut random = ChaCha8Rng::seed_from_u64(seed);
+    let mut data: Vec<f64> = Vec::with_capacity(values);
+    let (began, mut result) = (Instant::now(), 0.0);
+    let cpu_at_start = usage::cpu_seconds().unwrap_or(0.0);
+    loop {
+        let passed = began.elapsed().as_secs_f64();
+        if passed >= seconds {
+            return result;
+        }
+        let wanted = (values as f64 * (2.0 * passed / seconds).min(1.0)) as usize;
+        while data.len() < wanted {
+            let hour = (data.len() / 60) as f64;
+            let daily = (hour / 24.0 * std::f64::consts::TAU).sin();
+            data.push(40.0 + 15.0 * daily + random.random_range(-2.0..2.0));
+        }
+        result = match kind {
+            Kind::Forecast => forecast(&data, &mut random),
+            Kind::Optimisation => schedule(&data, &mut random),
+            Kind::Kpi => figures(&data, &mut random),
+        };
+        // Ahead of its share of the CPU: wait for the clock.
+        let used = usage::cpu_seconds().unwrap_or(0.0) - cpu_at_start;
+        let share = shape.millicores / 1_000.0;
+        let ahead = used / share.min(1.0) - began.elapsed().as_secs_f64();
+        if ahead > 0.0 {
+            std::thread::sleep(Duration::from_secs_f64(ahead.min(BEAT.as_secs_f64())));
+        }
+    }
+}
+
+/// A piece of the data that the next step looks at.
+fn window<'a>(data: &'a [f64], random: &mut ChaCha8Rng, longest: usize) -> &'a [f64] {
+    if data.len() < 2 {
+        return data;
+    }
+    let length = longest.min(data.len());
+    let start = random.random_range(0..=data.len() - length);
+    &data[start..start + length]
+}
+
+/// Next value by the level and the trend of a window (Holt 1957).
+fn forecast(data: &[f64], random: &mut ChaCha8Rng) -> f64 {
+    let window = window(data, random, 20_000);
+    let (mut level, mut trend) = (window.first().copied().unwrap_or(0.0), 0.0);
+    for value in window {
+        let before = level;
+        level = 0.3 * value + 0.7 * (level + trend);
+        trend = 0.1 * (level - before) + 0.9 * trend;
+    }
+    level + trend
+}
+
+/// Cheapest filling of a tank over a day, by dynamic programming over its levels.
+fn schedule(data: &[f64], random: &mut ChaCha8Rng) -> f64 {
+    const LEVELS: usize = 64;
+    let demand = window(data, random, 96);
+    let mut cost = [0.0_f64; LEVELS];
+    for (step, need) in demand.iter().enumerate() {
+        let price = 1.0 + 0.5 * ((step as f64) / 12.0).sin();
+        let mut next = [f64::INFINITY; LEVELS];
+        for (level, before) in cost.iter().enumerate() {
+            for pumped in 0..16_usize {
+                let after = (level + pumped).saturating_sub((need / 10.0) as usize).min(LEVELS - 1);
+                let total = before + price * pumped as f64;
+                if total < next[after] {
+                    next[after] = total;
+                }
+            }
+        }
+        cost = next;
+    }
+    cost.iter().copied().fold(f64::INFINITY, f64::min)
+}
+
+/// Mean and spread of a window.
+fn figures(data: &[f64], random: &mut ChaCha8Rng) -> f64 {
+    let window = window(data, random, 50_000);
+    let count = window.len().max(1) as f64;
+    let mean = window.iter().sum::<f64>() / count;
+    let spread = window.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / count;
+    mean + spread.sqrt()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cheapest_schedule_meets_the_demand_and_costs_something() {
+        let mut random = ChaCha8Rng::seed_from_u64(1);
+        let cost = schedule(&vec![40.0; 500], &mut random);
+        // A tank of 63 covers a part; about 96 steps of 4 must be pumped.
+        assert!(cost.is_finite() && cost > 100.0, "{cost}");
+        assert_eq!(schedule(&[], &mut random), 0.0);
+    }
+
+    #[test]
+    fn a_steady_demand_is_forecast_as_it_is() {
+        let mut random = ChaCha8Rng::seed_from_u64(1);
+        assert!((forecast(&vec![40.0; 5_000], &mut random) - 40.0).abs() < 1e-6);
+        assert!((figures(&vec![40.0; 5_000], &mut random) - 40.0).abs() < 1e-6);
+    }
+}

@@ -1,0 +1,179 @@
+//! Requests about runs: a Job is let go, repeated, or sized.
+
+use super::hands::Hand;
+use crate::client::{FIELD_MANAGER, call, label};
+use crate::error::ClusterError;
+use crate::watches::controllers::ANNOTATION_SLOT;
+use homeostat_crds::common::{ANNOTATION_CREATED_BY, ANNOTATION_RETRY_OF, ANNOTATION_STARTED_BY};
+use homeostat_execute::actions::retry_name;
+use homeostat_knowledge::records::Amounts;
+use homeostat_knowledge::{ActionId, ControllerKind, ObjectKey, Target};
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::Container;
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::Api;
+use kube::api::{Patch, PostParams};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+
+/// Labels that the Job controller puts on a Job's pods; a copy gets its own.
+const JOB_LABELS: [&str; 4] =
+    ["controller-uid", "job-name", "batch.kubernetes.io/controller-uid", "batch.kubernetes.io/job-name"];
+
+impl Hand<'_> {
+    /// Lets a suspended Job start; one that has failed is repeated as a new Job. With sizes, the template gets them in
+    /// the same write, which the API server takes from Kubernetes 1.36 on (feature
+    /// `MutablePodResourcesForSuspendedJobs`) and refuses before.
+    pub async fn start(&self, sizes: Amounts) -> Result<String, ClusterError> {
+        self.expect(&[ControllerKind::Job], "run to start")?;
+        let job = self.job("start").await?;
+        if failed(&job) {
+            return self.repeat(job, sizes).await;
+        }
+        let mut metadata = self.condition();
+        metadata["annotations"] = json!({ ANNOTATION_STARTED_BY: self.action.as_str() });
+        let mut spec = json!({ "suspend": false });
+        if sizes != Amounts::default() {
+            let pod = job.spec.as_ref().and_then(|spec| spec.template.spec.as_ref());
+            let name = match pod.map(|pod| pod.containers.as_slice()) {
+                Some([only]) => only.name.clone(),
+                _ => return Err(self.invalid("only a Job of one container can be sized".to_owned())),
+            };
+            spec["template"] =
+                json!({ "spec": { "containers": [{ "name": name, "resources": resources(sizes) }] } });
+        }
+        let patch = json!({ "metadata": metadata, "spec": spec });
+        self.patch("start", None, &Patch::Strategic(&patch)).await?;
+        Ok("it may start".to_owned())
+    }
+
+    /// A new Job of the failed one's template, under a name that can be used once.
+    pub async fn retry(&self, sizes: Amounts) -> Result<String, ClusterError> {
+        self.expect(&[ControllerKind::Job], "run to repeat")?;
+        let failed = self.job("retry").await?;
+        self.repeat(failed, sizes).await
+    }
+
+    async fn repeat(&self, failed: Job, sizes: Amounts) -> Result<String, ClusterError> {
+        let api: Api<Job> = Api::namespaced(self.client.clone(), &self.target.key.namespace);
+        let name = retry_name(self.target);
+        let copy = copy(failed, &name, self.target, self.action, sizes);
+        let params = PostParams { dry_run: self.dry_run, field_manager: Some(FIELD_MANAGER.to_owned()) };
+        let key = ObjectKey::new(self.target.key.namespace.clone(), name.clone());
+        call("create", &label("Job", &key), api.create(&params, &copy)).await.map_err(
+            |error| match error {
+                ClusterError::Exists { verb, object } => {
+                    let message = "it was retried already".to_owned();
+                    ClusterError::Conflict { verb, object, message }
+                }
+                other => other,
+            },
+        )?;
+        Ok(format!("Job {name} created"))
+    }
+
+    /// Requests of one container, and its memory limit: of a running pod through the resize subresource, of a
+    /// `CronJob` in the template, for its next runs.
+    pub async fn resize(&self, container: &str, sizes: Amounts) -> Result<String, ClusterError> {
+        let containers = json!([{ "name": container, "resources": resources(sizes) }]);
+        let pod = json!({ "spec": { "containers": containers } });
+        if ControllerKind::from_kind(&self.target.kind) == ControllerKind::CronJob {
+            self.expect(&[ControllerKind::CronJob], "template of runs")?;
+            let job = json!({ "spec": { "template": pod } });
+            let patch = json!({ "metadata": self.condition(), "spec": { "jobTemplate": job } });
+            self.patch("resize", None, &Patch::Strategic(&patch)).await?;
+            return Ok("its next runs have this size".to_owned());
+        }
+        let patch = json!({ "metadata": self.condition(), "spec": pod["spec"] });
+        self.patch("resize", Some("resize"), &Patch::Strategic(&patch)).await?;
+        Ok("resized in place".to_owned())
+    }
+
+    /// The Job of that UID, as it is now.
+    async fn job(&self, verb: &'static str) -> Result<Job, ClusterError> {
+        let api: Api<Job> = Api::namespaced(self.client.clone(), &self.target.key.namespace);
+        let job = call("read", &self.name(), api.get(&self.target.key.name)).await?;
+        if job.metadata.uid.as_deref() == Some(self.target.uid.as_str()) {
+            return Ok(job);
+        }
+        let message = "another Job has this name now".to_owned();
+        Err(ClusterError::Conflict { verb, object: self.name(), message })
+    }
+}
+
+fn failed(job: &Job) -> bool {
+    let conditions = job.status.as_ref().and_then(|status| status.conditions.as_deref()).unwrap_or_default();
+    conditions.iter().any(|condition| condition.type_ == "Failed" && condition.status == "True")
+}
+
+/// Requests, and the limit of memory: memory cannot be taken back from a pod that uses more than it asked for.
+fn amounts(sizes: Amounts) -> (BTreeMap<&'static str, String>, BTreeMap<&'static str, String>) {
+    let (mut requests, mut limits) = (BTreeMap::new(), BTreeMap::new());
+    if let Some(cpu) = sizes.cpu_millis {
+        requests.insert("cpu", format!("{cpu}m"));
+    }
+    if let Some(memory) = sizes.memory_bytes {
+        requests.insert("memory", memory.to_string());
+        limits.insert("memory", memory.to_string());
+    }
+    (requests, limits)
+}
+
+fn resources(sizes: Amounts) -> Value {
+    let (requests, limits) = amounts(sizes);
+    let mut resources = json!({ "requests": requests });
+    if !limits.is_empty() {
+        resources["limits"] = json!(limits);
+    }
+    resources
+}
+
+/// The same in a template that is about to be created.
+fn set(container: &mut Container, sizes: Amounts) {
+    let (requests, limits) = amounts(sizes);
+    let resources = container.resources.get_or_insert_default();
+    for (all, new) in [(&mut resources.requests, requests), (&mut resources.limits, limits)] {
+        for (name, amount) in new {
+            all.get_or_insert_default().insert(name.to_owned(), Quantity(amount));
+        }
+    }
+}
+
+fn copy(failed: Job, name: &str, target: &Target, action: &ActionId, sizes: Amounts) -> Job {
+    let mut spec = failed.spec;
+    if let Some(spec) = &mut spec {
+        // The API server chooses both anew.
+        spec.selector = None;
+        spec.manual_selector = None;
+        spec.suspend = None;
+        if let Some([only]) = spec.template.spec.as_mut().map(|pod| pod.containers.as_mut_slice()) {
+            set(only, sizes);
+        }
+        if let Some(labels) = spec.template.metadata.as_mut().and_then(|metadata| metadata.labels.as_mut()) {
+            labels.retain(|label, _| !JOB_LABELS.contains(&label.as_str()));
+        }
+    }
+    // It is late against the same deadline as the one that it repeats.
+    let made = failed.metadata.creation_timestamp.as_ref().map(|at| at.0.to_string());
+    let slot =
+        failed.metadata.annotations.as_ref().and_then(|all| all.get(ANNOTATION_SLOT)).cloned().or(made);
+    let mut labels = failed.metadata.labels.unwrap_or_default();
+    labels.retain(|label, _| !JOB_LABELS.contains(&label.as_str()));
+    Job {
+        metadata: ObjectMeta {
+            name: Some(name.to_owned()),
+            namespace: Some(target.key.namespace.to_string()),
+            labels: Some(labels),
+            annotations: Some(BTreeMap::from([
+                (ANNOTATION_CREATED_BY.to_owned(), action.to_string()),
+                (ANNOTATION_RETRY_OF.to_owned(), target.uid.to_string()),
+                (ANNOTATION_SLOT.to_owned(), slot.unwrap_or_default()),
+            ])),
+            owner_references: failed.metadata.owner_references,
+            ..ObjectMeta::default()
+        },
+        spec,
+        status: None,
+    }
+}

@@ -1,0 +1,86 @@
+//! What people read of the runs of a workload and of a tenant.
+
+use homeostat_crds::conditions::Statement;
+use homeostat_crds::{ConditionStatus, ConditionType, Reason, clip};
+use homeostat_knowledge::policy::ScalingMode;
+use homeostat_knowledge::{RunsReport, Snapshot, TenantPolicy};
+
+/// Characters of a message.
+const LONGEST: usize = 1_024;
+
+/// Whether the runs of a workload are in time.
+pub(super) fn of_workload(report: &RunsReport) -> Statement {
+    let about = ConditionType::RunsInTime;
+    if let Some(late) = &report.late {
+        return Statement::new(
+            about,
+            false,
+            Reason::RunsLate,
+            clip(&format!("{late}; {}", report.said), LONGEST),
+        );
+    }
+    if let Some(problem) = &report.problem {
+        let text = clip(&format!("{problem}; {}", report.said), LONGEST);
+        return Statement::new(about, ConditionStatus::Unknown, Reason::Failed, text);
+    }
+    let text = clip(&report.said, LONGEST);
+    if report.mode != ScalingMode::Auto && report.waiting > 0 {
+        return Statement::new(about, ConditionStatus::Unknown, Reason::NotOrdered, text);
+    }
+    Statement::new(about, true, Reason::AsExpected, text)
+}
+
+/// Whether the runs of a tenant are in time; `None` when none is ordered.
+pub(super) fn of_tenant(policy: &TenantPolicy, snapshot: &Snapshot) -> Option<Statement> {
+    let mut reports =
+        snapshot.runs.iter().filter(|(key, _)| policy.namespaces.contains(&key.namespace)).peekable();
+    reports.peek()?;
+    let about = ConditionType::RunsInTime;
+    let late: Vec<&str> = reports.filter_map(|(_, report)| report.late.as_deref()).collect();
+    Some(match late.as_slice() {
+        [] => Statement::new(about, true, Reason::AsExpected, ""),
+        [first, others @ ..] => {
+            let others = match others.len() {
+                0 => String::new(),
+                count => format!(" ({count} more workloads have late runs)"),
+            };
+            Statement::new(about, false, Reason::RunsLate, clip(&format!("{first}{others}"), LONGEST))
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report(mode: ScalingMode, late: Option<&str>, problem: Option<&str>) -> RunsReport {
+        RunsReport {
+            mode,
+            waiting: 1,
+            running: 0,
+            said: "1 wait, 0 run".to_owned(),
+            late: late.map(str::to_owned),
+            problem: problem.map(str::to_owned),
+        }
+    }
+
+    #[test]
+    fn the_latest_run_and_its_cure_come_first() {
+        let late =
+            of_workload(&report(ScalingMode::Auto, Some("a/plan run of x will end 60 s late"), Some("p")));
+        assert_eq!((late.status, late.reason), (ConditionStatus::False, Reason::RunsLate));
+        assert!(late.message.starts_with("a/plan") && late.message.contains("1 wait"), "{}", late.message);
+        let well = of_workload(&report(ScalingMode::Auto, None, None));
+        assert_eq!(well.status, ConditionStatus::True);
+        let unordered = of_workload(&report(ScalingMode::Recommend, None, None));
+        assert_eq!((unordered.status, unordered.reason), (ConditionStatus::Unknown, Reason::NotOrdered));
+        let stuck = of_workload(&report(ScalingMode::Auto, None, Some("the kill switch is engaged")));
+        assert!(stuck.message.starts_with("the kill switch"), "{}", stuck.message);
+    }
+
+    #[test]
+    fn a_tenant_without_ordered_runs_says_nothing_of_them() {
+        let policy = crate::status::desired::tests::rules();
+        assert!(of_tenant(&policy, &Snapshot::default()).is_none());
+    }
+}

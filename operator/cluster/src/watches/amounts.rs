@@ -1,0 +1,69 @@
+//! CPU and memory as containers and nodes write them.
+
+use super::light::null_is_empty;
+use crate::ledger::{in_bytes, in_millis};
+use homeostat_crds::Quantity;
+use homeostat_knowledge::records::{Amounts, Memory};
+use serde::Deserialize;
+
+/// The parts of a container's spec that are looked at.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub(crate) struct Container {
+    #[serde(default)]
+    pub name: String,
+    #[serde(default, deserialize_with = "null_is_empty")]
+    resources: Resources,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+struct Resources {
+    #[serde(default, deserialize_with = "null_is_empty")]
+    requests: Pair,
+    #[serde(default, deserialize_with = "null_is_empty")]
+    limits: Pair,
+}
+
+/// CPU and memory as quantities.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub(crate) struct Pair {
+    cpu: Option<Quantity>,
+    memory: Option<Quantity>,
+}
+
+impl Pair {
+    /// In whole units; `None` where it is not said or not readable.
+    pub fn amounts(&self) -> Amounts {
+        Amounts {
+            cpu_millis: self.cpu.as_ref().and_then(in_millis),
+            memory_bytes: self.memory.as_ref().and_then(in_bytes),
+        }
+    }
+}
+
+impl Container {
+    /// Request and limit of memory.
+    pub fn memory(&self) -> Memory {
+        Memory {
+            request: self.resources.requests.amounts().memory_bytes,
+            limit: self.resources.limits.amounts().memory_bytes,
+        }
+    }
+
+    /// Requests; a limit without a request is the request, as the API server has it.
+    pub fn requests(&self) -> Amounts {
+        let (asked, limit) = (self.resources.requests.amounts(), self.resources.limits.amounts());
+        Amounts {
+            cpu_millis: asked.cpu_millis.or(limit.cpu_millis),
+            memory_bytes: asked.memory_bytes.or(limit.memory_bytes),
+        }
+    }
+}
+
+/// Requests of all containers together.
+pub(crate) fn total(containers: &[Container]) -> Amounts {
+    let sum = |of: fn(&Amounts) -> Option<u64>| {
+        let said: Vec<u64> = containers.iter().filter_map(|one| of(&one.requests())).collect();
+        (!said.is_empty()).then(|| said.iter().fold(0, |sum: u64, one| sum.saturating_add(*one)))
+    };
+    Amounts { cpu_millis: sum(|one| one.cpu_millis), memory_bytes: sum(|one| one.memory_bytes) }
+}

@@ -1,0 +1,288 @@
+//! Let a run begin when it is its turn.
+
+use super::{ActionSpec, Landed, Protected, Repeat, Right, Unfit, Verdict, owners, run, target, verify};
+use crate::actions::retry_name;
+use crate::ports::{Field, FreshTarget};
+use homeostat_knowledge::plan::Undo;
+use homeostat_knowledge::policy::{Bounds, ScalingMode};
+use homeostat_knowledge::records::{ControllerKey, JobEnd};
+use homeostat_knowledge::{
+    ActionKind, ActionRecord, ControllerKind, ControllerRecord, FindingKind, Level, ObjectKey, Parameters,
+    Snapshot, Timestamp,
+};
+
+/// Clears `spec.suspend` of a Job that its owner made suspended and that never ran; a Job that failed is run again as a
+/// new Job of its template ([`retry_name`]), which is the second try of a run. Both with the size that its runs need.
+///
+/// Only for Workloads that say `scaling.mode: Auto`, never what a queue of Kueue orders, and never a Job that ran and was
+/// suspended since: that is a person's. Repeat-safe because a Job is let go once, with this action's mark, and a second
+/// try has a name that can be used once. Not undone: a run that took place cannot be taken back.
+#[derive(Clone, Copy, Debug)]
+pub struct StartJob;
+
+impl ActionSpec for StartJob {
+    fn kind(&self) -> ActionKind {
+        ActionKind::StartJob
+    }
+
+    fn reversible(&self) -> bool {
+        false
+    }
+
+    fn alone_at(&self) -> Level {
+        Level::ActBounded // The owner made the Job to be run; only the moment is ours.
+    }
+
+    fn rights(&self) -> &'static [Right] {
+        &[Right { api_group: "batch", resource: "jobs", verbs: &["get", "patch", "create"] }]
+    }
+
+    fn undo(&self) -> Undo {
+        Undo::None
+    }
+
+    fn repeat(&self) -> Repeat {
+        Repeat::Never
+    }
+
+    fn check(&self, record: &ActionRecord, snapshot: &Snapshot, protected: &Protected) -> Result<(), Unfit> {
+        let found = run::target(record, snapshot, protected)?;
+        let key = &record.target.key;
+        let policy = snapshot.workloads.get(&record.workload);
+        let mode = policy.and_then(|policy| policy.permits.scaling.as_ref()).map(|scaling| scaling.mode);
+        if mode != Some(ScalingMode::Auto) {
+            return Err(Unfit::Protected(format!(
+                "the runs of workload {} are not ordered by Homeostat; set spec.scaling.mode to Auto",
+                record.workload
+            )));
+        }
+        let queue = found.work.as_ref().and_then(|work| work.queue.as_ref());
+        if let (Some(queue), true) = (queue, snapshot.kueue.is_some()) {
+            return Err(Unfit::Protected(format!("Job {key} is left to queue {queue} of Kueue")));
+        }
+        let memory = policy.and_then(|policy| policy.permits.memory_bytes);
+        let cpu = policy.and_then(|policy| policy.permits.cpu_millis);
+        if let Parameters::StartJob { cpu_millis, memory_bytes } = record.parameters {
+            within("CPU", cpu_millis, cpu)?;
+            within("memory", memory_bytes, memory)?;
+        }
+        waits(record, found)?;
+        if found.finished == Some(JobEnd::Failed) {
+            run::repeatable(record, snapshot)?;
+            if snapshot.controllers.contains_key(&again(record)) {
+                return Err(Unfit::Done(format!("{key} was run again already")));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_fresh(
+        &self,
+        record: &ActionRecord,
+        _cause: Option<FindingKind>,
+        fresh: &FreshTarget,
+    ) -> Result<(), Unfit> {
+        waits(record, target::fresh_controller(record, fresh)?)?;
+        if let Some(by) = &fresh.marks.retried_by {
+            return Err(Unfit::Done(format!("{} was run again already, by {by}", record.target.key)));
+        }
+        owners::no_tool(record, fresh, Field::Suspend)
+    }
+
+    fn landed(&self, record: &ActionRecord, fresh: Option<&FreshTarget>) -> Landed {
+        let Some(fresh) = fresh.filter(|fresh| fresh.uid == record.target.uid) else {
+            return Landed::No("the target is gone".to_owned());
+        };
+        let ours = |by: &homeostat_knowledge::Name| **by == *record.id.as_str();
+        if fresh.marks.retried_by.as_ref().is_some_and(ours) {
+            return Landed::Yes("the new Job carries this action's mark".to_owned());
+        }
+        let work = fresh.controller.as_ref().and_then(|found| found.work.as_ref());
+        match work.and_then(|work| work.started_by.as_ref()) {
+            Some(by) if ours(by) => Landed::Yes("it carries this action's mark".to_owned()),
+            Some(by) => Landed::No(format!("it was started by {by}")),
+            None => Landed::No("it does not carry this action's mark".to_owned()),
+        }
+    }
+
+    fn verify(&self, record: &ActionRecord, snapshot: &Snapshot, now: Timestamp) -> Verdict {
+        let own = ControllerKey { kind: ControllerKind::Job, object: record.target.key.clone() };
+        let begun = |job: &ControllerRecord| {
+            !job.paused && (job.current > 0 || job.ready > 0 || job.finished.is_some())
+        };
+        if snapshot.controllers.get(&again(record)).is_some_and(|job| begun(job)) {
+            return Verdict::Helped("its second try began".to_owned());
+        }
+        let Some(job) = snapshot.controllers.get(&own) else {
+            // Cleared away after it ended, as `ttlSecondsAfterFinished` asks for.
+            return Verdict::Helped("it ran, and is cleared away".to_owned());
+        };
+        // What failed before this action, and waits for its second try, carries another mark or none.
+        let ours = job.work.as_ref().and_then(|work| work.started_by.as_deref()) == Some(record.id.as_str());
+        if begun(job) && (ours || job.finished != Some(JobEnd::Failed)) {
+            return Verdict::Helped("its pods are there".to_owned());
+        }
+        verify::until(record, now, "no pod of the run is seen")
+    }
+}
+
+/// Key of the Job that runs this one again.
+fn again(record: &ActionRecord) -> ControllerKey {
+    let object =
+        ObjectKey { namespace: record.target.key.namespace.clone(), name: retry_name(&record.target) };
+    ControllerKey { kind: ControllerKind::Job, object }
+}
+
+/// It is a Job that waits for its first start, or one that failed.
+fn waits(record: &ActionRecord, found: &ControllerRecord) -> Result<(), Unfit> {
+    let key = &record.target.key;
+    if found.key.kind != ControllerKind::Job {
+        return Err(Unfit::Protected(format!("{key} is no Job")));
+    }
+    match found.finished {
+        Some(JobEnd::Failed) => return Ok(()),
+        Some(JobEnd::Complete) => return Err(Unfit::Done(format!("Job {key} has ended"))),
+        None => {}
+    }
+    if !found.paused {
+        return Err(Unfit::Done(format!("Job {key} is not suspended")));
+    }
+    if let Some(by) = found.work.as_ref().and_then(|work| work.started_by.as_ref()) {
+        return Err(Unfit::Protected(format!(
+            "Job {key} was started by {by} and suspended since by somebody"
+        )));
+    }
+    Ok(())
+}
+
+fn within(what: &str, wanted: Option<u64>, bounds: Option<Bounds>) -> Result<(), Unfit> {
+    match (wanted, bounds) {
+        (Some(wanted), Some(bounds)) if !bounds.contains(wanted) => {
+            Err(Unfit::Protected(format!("{what} {wanted} is outside of its bounds {bounds}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{at, fresh_controller, permit, put_controller, run, run_action, runs};
+    use homeostat_knowledge::Name;
+    use homeostat_knowledge::policy::ScalingPolicy;
+    use homeostat_knowledge::records::Work;
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
+
+    fn start(memory_bytes: Option<u64>) -> ActionRecord {
+        let parameters = Parameters::StartJob { cpu_millis: None, memory_bytes };
+        run_action("run-order-1", ControllerKind::Job, parameters)
+    }
+
+    fn waiting() -> ControllerRecord {
+        let mut job = run(ControllerKind::Job);
+        job.paused = true;
+        job.current = 0;
+        job.ready = 0;
+        job.work = Some(Work::default());
+        job
+    }
+
+    fn shop(mode: ScalingMode, job: ControllerRecord) -> Snapshot {
+        let mut snapshot = runs(ControllerKind::Job, true);
+        permit(&mut snapshot, |permits| {
+            permits.repeatable = true;
+            permits.scaling = Some(ScalingPolicy { mode, ..ScalingPolicy::default() });
+            permits.memory_bytes = Some(Bounds { min: 1 << 20, max: 1 << 30 });
+        });
+        put_controller(&mut snapshot, job);
+        snapshot
+    }
+
+    fn allowed(snapshot: &Snapshot, record: &ActionRecord) -> Result<(), Unfit> {
+        StartJob.check(record, snapshot, &Protected::with_own_namespace("homeostat"))
+    }
+
+    #[test]
+    fn only_what_waits_for_its_first_start_and_only_in_auto() {
+        let auto = |job| allowed(&shop(ScalingMode::Auto, job), &start(None));
+        assert_eq!(auto(waiting()), Ok(()));
+        for mode in [ScalingMode::Observe, ScalingMode::Recommend] {
+            let refused = allowed(&shop(mode, waiting()), &start(None)).unwrap_err();
+            assert!(refused.to_string().contains("scaling.mode"), "{refused}");
+        }
+        let mut running = waiting();
+        running.paused = false;
+        assert!(matches!(auto(running), Err(Unfit::Done(_))));
+        let mut ended = waiting();
+        ended.finished = Some(JobEnd::Complete);
+        assert!(matches!(auto(ended), Err(Unfit::Done(_))));
+        let mut held = waiting();
+        held.work = Some(Work { started_by: Some(Name::from("run-order-0")), ..Work::default() });
+        assert!(matches!(auto(held.clone()), Err(Unfit::Protected(_))), "a person suspended it again");
+        assert!(StartJob.check_fresh(&start(None), None, &fresh_controller(held)).is_err());
+        assert_eq!(StartJob.check_fresh(&start(None), None, &fresh_controller(waiting())), Ok(()));
+    }
+
+    #[test]
+    fn a_size_outside_of_its_bounds_is_refused() {
+        let snapshot = shop(ScalingMode::Auto, waiting());
+        assert_eq!(allowed(&snapshot, &start(Some(1 << 30))), Ok(()));
+        assert!(allowed(&snapshot, &start(Some((1 << 30) + 1))).is_err());
+    }
+
+    #[test]
+    fn what_kueue_orders_is_left_to_it() {
+        let mut job = waiting();
+        job.work = Some(Work { queue: Some(Name::from("night")), ..Work::default() });
+        let mut snapshot = shop(ScalingMode::Auto, job);
+        assert_eq!(allowed(&snapshot, &start(None)), Ok(()), "the label alone is nobody's order");
+        snapshot.kueue = Some(Arc::new(BTreeMap::new()));
+        let refused = allowed(&snapshot, &start(None)).unwrap_err().to_string();
+        assert!(refused.contains("night") && refused.contains("Kueue"), "{refused}");
+    }
+
+    #[test]
+    fn a_failed_run_is_run_again_once_when_that_does_no_harm() {
+        let mut failed = waiting();
+        failed.paused = false;
+        failed.finished = Some(JobEnd::Failed);
+        let mut snapshot = shop(ScalingMode::Auto, failed.clone());
+        assert_eq!(allowed(&snapshot, &start(None)), Ok(()));
+        let mut fresh = fresh_controller(failed.clone());
+        assert_eq!(StartJob.check_fresh(&start(None), None, &fresh), Ok(()));
+        fresh.marks.retried_by = Some(Name::from("run-order-1"));
+        assert!(matches!(StartJob.check_fresh(&start(None), None, &fresh), Err(Unfit::Done(_))));
+        assert!(matches!(StartJob.landed(&start(None), Some(&fresh)), Landed::Yes(_)));
+        let mut sent = start(None);
+        sent.instants.sent = Some(at(0));
+        assert!(
+            matches!(StartJob.verify(&sent, &snapshot, at(1)), Verdict::Wait(_)),
+            "the old end is no start"
+        );
+        let mut second = run(ControllerKind::Job);
+        second.key = again(&start(None));
+        put_controller(&mut snapshot, second);
+        assert!(matches!(allowed(&snapshot, &start(None)), Err(Unfit::Done(_))));
+        assert!(matches!(StartJob.verify(&sent, &snapshot, at(1)), Verdict::Helped(_)));
+        permit(&mut snapshot, |permits| permits.repeatable = false);
+        assert!(matches!(allowed(&snapshot, &start(None)), Err(Unfit::Protected(_))));
+    }
+
+    #[test]
+    fn its_mark_tells_whether_it_was_done_and_its_pods_whether_it_helped() {
+        let mut record = start(None);
+        record.instants.sent = Some(at(0));
+        assert!(matches!(StartJob.landed(&record, Some(&fresh_controller(waiting()))), Landed::No(_)));
+        let mut snapshot = shop(ScalingMode::Auto, waiting());
+        assert!(matches!(StartJob.verify(&record, &snapshot, at(1)), Verdict::Wait(_)));
+        assert!(matches!(StartJob.verify(&record, &snapshot, at(10_000)), Verdict::NotHelped(_)));
+        let mut begun = waiting();
+        begun.paused = false;
+        begun.current = 1;
+        begun.work = Some(Work { started_by: Some(Name::from("run-order-1")), ..Work::default() });
+        put_controller(&mut snapshot, begun.clone());
+        assert!(matches!(StartJob.landed(&record, Some(&fresh_controller(begun))), Landed::Yes(_)));
+        assert!(matches!(StartJob.verify(&record, &snapshot, at(1)), Verdict::Helped(_)));
+    }
+}

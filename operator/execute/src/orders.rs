@@ -1,0 +1,109 @@
+//! What is different for a run whose turn it is: no incident stands behind it, and it is no repair.
+//!
+//! Repairs are rare, and one that does not help must not be repeated; runs begin all day. So runs have budgets of their
+//! own, which only a loop that went wrong would use up, and neither counts for the other. A storm of faults does not keep
+//! a tenant's daily work from beginning. Everything else holds for both: kill switch, level, pauses, freezes, ownership,
+//! breaker, dry run, stored intent, fresh read.
+
+use crate::guards::{EvidenceFacts, Purpose, SourceFacts};
+use crate::history::ActionHistory;
+use homeostat_knowledge::policy::{ControlPolicy, GuardLimits};
+use homeostat_knowledge::records::ControllerKey;
+use homeostat_knowledge::{ActionRecord, ControllerKind, FindingKind, Parameters, SignedDuration, Snapshot};
+
+/// Orders under way in the cluster.
+const IN_FLIGHT: u32 = 48;
+/// Orders under way per tenant.
+const IN_FLIGHT_TENANT: u32 = 24;
+/// Orders under way per workload.
+const IN_FLIGHT_WORKLOAD: u32 = 8;
+/// Orders per hour in the cluster.
+const HOUR: u32 = 20_000;
+/// Orders per tenant and hour.
+const HOUR_TENANT: u32 = 2_000;
+/// Orders per workload and hour.
+const HOUR_WORKLOAD: u32 = 600;
+
+/// A tenant's limits for orders. No cool-down: a Job is let go once.
+pub fn limits(limits: &GuardLimits) -> GuardLimits {
+    GuardLimits {
+        in_flight_per_workload: IN_FLIGHT_WORKLOAD,
+        in_flight_per_tenant: IN_FLIGHT_TENANT,
+        per_workload_hour: HOUR_WORKLOAD,
+        per_tenant_hour: HOUR_TENANT,
+        percent_per_10_minutes: 100,
+        cooldown_success: SignedDuration::ZERO,
+        cooldown_failure: SignedDuration::ZERO,
+        ..limits.clone()
+    }
+}
+
+/// The cluster's limits for orders.
+pub fn control(control: &ControlPolicy) -> ControlPolicy {
+    ControlPolicy { in_flight: IN_FLIGHT, per_hour: HOUR, ..control.clone() }
+}
+
+/// Whether an earlier action counts when this one is judged: of the same sort, or on the same object.
+pub(crate) fn counts(entry: &ActionHistory, record: &ActionRecord) -> bool {
+    entry.playbook.is_run_order() == record.playbook.is_run_order() || entry.target == record.target.uid
+}
+
+/// What an order stands on: the object that waits, as the watch shows it.
+pub(crate) fn evidence(record: &ActionRecord, snapshot: &Snapshot, source: SourceFacts) -> EvidenceFacts {
+    let key = ControllerKey {
+        kind: ControllerKind::from_kind(&record.target.kind),
+        object: record.target.key.clone(),
+    };
+    let found = snapshot.controllers.get(&key).filter(|found| found.uid == record.target.uid);
+    let active = found.is_some_and(|found| match record.parameters {
+        Parameters::StartJob { .. } => {
+            found.paused || found.finished == Some(homeostat_knowledge::records::JobEnd::Failed)
+        }
+        _ => true,
+    });
+    EvidenceFacts {
+        purpose: Purpose::Order,
+        kind: Some(FindingKind::JobStuck),
+        since: record.evidence.taken_at,
+        last_seen: record.evidence.taken_at,
+        confidence: Some(1.0),
+        active,
+        source,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{put_controller, run, run_action, runs};
+    use homeostat_knowledge::PlaybookRef;
+
+    #[test]
+    fn orders_and_repairs_do_not_use_up_each_others_budgets() {
+        let parameters = Parameters::StartJob { cpu_millis: None, memory_bytes: None };
+        let mut order = run_action("run-order-1", ControllerKind::Job, parameters);
+        order.playbook = PlaybookRef::run_order();
+        let mut repair = run_action("order-1-1", ControllerKind::Job, Parameters::RetryJob);
+        repair.target.uid = homeostat_knowledge::Uid::new("another");
+        assert!(!counts(&ActionHistory::of(&repair), &order));
+        assert!(!counts(&ActionHistory::of(&order), &repair));
+        repair.target.uid = order.target.uid.clone();
+        assert!(counts(&ActionHistory::of(&repair), &order), "on the same object they do");
+    }
+
+    #[test]
+    fn a_job_that_runs_or_is_gone_is_no_evidence() {
+        let parameters = Parameters::StartJob { cpu_millis: None, memory_bytes: None };
+        let order = run_action("run-order-1", ControllerKind::Job, parameters);
+        let mut snapshot = runs(ControllerKind::Job, true);
+        let active = |snapshot: &Snapshot| evidence(&order, snapshot, SourceFacts::Healthy).active;
+        assert!(!active(&snapshot), "it runs");
+        let mut job = run(ControllerKind::Job);
+        job.paused = true;
+        put_controller(&mut snapshot, job.clone());
+        assert!(active(&snapshot));
+        job.uid = homeostat_knowledge::Uid::new("another");
+        put_controller(&mut snapshot, job);
+        assert!(!active(&snapshot), "another Job has its name");
+    }
+}

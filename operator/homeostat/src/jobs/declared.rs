@@ -1,0 +1,183 @@
+//! What Workloads ask for their runs.
+
+use super::seen::Jobs;
+use homeostat_knowledge::policy::ScalingMode;
+use homeostat_knowledge::records::{Amounts, PodPhase};
+use homeostat_knowledge::{
+    ControllerKind, Name, SignedDuration, Snapshot, TenantName, Timestamp, WorkloadKey, WorkloadPolicy,
+};
+use homeostat_scale::jobs::kueue::{Found, Orderer, orderer};
+use homeostat_scale::jobs::{Criticality, Job, Size};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// CPU of a pod that asks for none, in thousandths of a core.
+const UNASKED: u64 = 500;
+const MEBIBYTE: u64 = 1 << 20;
+
+/// One workload's runs, as people want them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Asked {
+    /// Whose.
+    pub tenant: TenantName,
+    /// What is done with them.
+    pub mode: ScalingMode,
+    /// A person paused automation for it.
+    pub paused: bool,
+    /// As the planner is told; its sizes are those of the first look, not what was learnt since.
+    pub job: Job,
+    /// Pods of one run.
+    pub pods: u64,
+    /// Who orders its runs.
+    pub orderer: Orderer,
+    /// Most that its tenant's runs may reserve together.
+    pub quota: Option<Size>,
+    /// Workload whose run of the same slot it needs.
+    pub needs: Option<WorkloadKey>,
+    /// The policy behind it.
+    pub policy: Arc<WorkloadPolicy>,
+    /// Why its runs cannot be ordered.
+    pub problem: Option<String>,
+}
+
+/// Whole MiB, rounded up.
+pub fn mebibytes(bytes: u64) -> u64 {
+    bytes.div_ceil(MEBIBYTE)
+}
+
+/// What so many pods reserve; unknown memory counts as none.
+pub fn size(requests: Amounts, pods: u64) -> Size {
+    Size {
+        millicores: requests.cpu_millis.unwrap_or(UNASKED).saturating_mul(pods),
+        mebibytes: mebibytes(requests.memory_bytes.unwrap_or(0)).saturating_mul(pods),
+    }
+}
+
+/// Every workload whose runs are ordered, or would be.
+pub fn asked(snapshot: &Snapshot, now: Timestamp) -> BTreeMap<WorkloadKey, Asked> {
+    let mut all = BTreeMap::new();
+    let mut names: BTreeSet<(TenantName, Name)> = BTreeSet::new();
+    for (key, policy) in &snapshot.workloads {
+        let Some(scaling) = &policy.permits.scaling else { continue };
+        if !matches!(policy.target.kind, ControllerKind::Job | ControllerKind::CronJob) {
+            continue;
+        }
+        let Some(tenant) = snapshot.tenant_of_namespace(&key.namespace) else { continue };
+        let Some(found) = snapshot.controllers.get(&policy.target) else { continue };
+        let work = found.work.clone().unwrap_or_default();
+        let pods = u64::from(work.pods.max(1));
+        let pods =
+            policy.permits.runs.parallelism.map_or(pods, |bounds| pods.clamp(bounds.min.max(1), bounds.max));
+        // Workloads of one name are one program, whoever's they are; two of one tenant must not share it.
+        let name = if names.insert((tenant.name.clone(), key.name.clone())) {
+            key.name.to_string()
+        } else {
+            format!("{}.{}", key.name, key.namespace)
+        };
+        let whole = size(work.requests, pods);
+        let queues = snapshot.kueue.as_ref();
+        let orderer = orderer(&Found {
+            installed: queues.is_some(),
+            queues: queues
+                .and_then(|queues| queues.get(&key.namespace))
+                .map(|names| names.iter().map(ToString::to_string).collect())
+                .unwrap_or_default(),
+            label: work.queue.as_ref().map(ToString::to_string),
+        });
+        let job = Job {
+            tenant: tenant.name.0.to_string(),
+            name,
+            millicores: whole.millicores,
+            mebibytes: work.requests.memory_bytes.map(|_| whole.mebibytes),
+            due_after: policy.permits.runs.deadline,
+            not_before: SignedDuration::ZERO,
+            needs: None,
+            criticality: match policy.criticality {
+                ..=250 => Criticality::Low,
+                251..=500 => Criticality::Normal,
+                _ => Criticality::High,
+            },
+            retries: if policy.permits.repeatable { 2 } else { 0 },
+        };
+        all.insert(
+            key.clone(),
+            Asked {
+                tenant: tenant.name.clone(),
+                mode: scaling.mode,
+                paused: policy.paused || policy.do_not_touch_until.is_some_and(|until| now < until),
+                job,
+                pods,
+                orderer,
+                quota: tenant.quota.map(|quota| Size {
+                    millicores: quota.cpu_millis.unwrap_or(u64::MAX),
+                    mebibytes: quota.memory_bytes.map_or(u64::MAX, |bytes| bytes / MEBIBYTE),
+                }),
+                needs: None,
+                policy: Arc::clone(policy),
+                problem: None,
+            },
+        );
+    }
+    chain(&mut all);
+    all
+}
+
+/// Finds whose run each needs: the first workload among its dependencies whose runs are ordered too.
+fn chain(all: &mut BTreeMap<WorkloadKey, Asked>) {
+    let keys: BTreeSet<WorkloadKey> = all.keys().cloned().collect();
+    for (key, asked) in all.iter_mut() {
+        let named = |name: &Name| {
+            let (name, namespace) = name.split_once('.').unwrap_or((name, &key.namespace));
+            keys.get(&WorkloadKey::new(namespace, name)).cloned()
+        };
+        let needs = asked.policy.dependencies.iter().find_map(named);
+        asked.needs = needs.filter(|needs| needs != key);
+    }
+    // A ring would wait for itself for ever.
+    let needs: BTreeMap<WorkloadKey, WorkloadKey> =
+        all.iter().filter_map(|(key, asked)| Some((key.clone(), asked.needs.clone()?))).collect();
+    for (key, asked) in all.iter_mut() {
+        let mut at = key;
+        for _ in 0..=needs.len() {
+            let Some(next) = needs.get(at) else { break };
+            at = next;
+            if at == key {
+                asked.needs = None;
+                asked.problem = Some(format!(
+                    "its runs need those of {}, which need its own; take one out of spec.dependencies",
+                    needs[key]
+                ));
+                break;
+            }
+        }
+    }
+}
+
+/// What all ordered runs together may reserve: what nodes that take pods have, without what other pods ask for. `None`
+/// while no node says what it has.
+pub fn capacity(snapshot: &Snapshot, jobs: &Jobs) -> Option<Size> {
+    let mut all = Size::default();
+    for node in snapshot.nodes.values().filter(|node| node.ready && !node.cordoned) {
+        let (Some(cpu), Some(memory)) = (node.allocatable.cpu_millis, node.allocatable.memory_bytes) else {
+            continue;
+        };
+        all = all.plus(Size { millicores: cpu, mebibytes: memory / MEBIBYTE });
+    }
+    if all == Size::default() {
+        return None;
+    }
+    let lives = |phase| matches!(phase, PodPhase::Pending | PodPhase::Running | PodPhase::Unknown);
+    for pod in snapshot.pods.values().filter(|pod| lives(pod.phase)) {
+        let ordered = pod.owner.as_ref().is_some_and(|owner| jobs.contains(&owner.uid));
+        if ordered || (pod.node.is_none() && pod.unschedulable.is_some()) {
+            continue;
+        }
+        for container in &pod.containers {
+            all = all.minus(Size {
+                millicores: container.cpu_request.unwrap_or(0),
+                mebibytes: mebibytes(container.memory.request.unwrap_or(0)),
+            });
+        }
+    }
+    Some(all)
+}

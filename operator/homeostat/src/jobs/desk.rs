@@ -1,0 +1,532 @@
+//! One planner and the Jobs that it was told of.
+
+use super::again;
+use super::declared::Asked;
+use super::seen::{Jobs, Phase, Seen};
+use homeostat_knowledge::{SignedDuration, Timestamp, Uid, WorkloadKey};
+use homeostat_scale::jobs::learned::JobHistory;
+use homeostat_scale::jobs::overload::{Expected, Overload, overload};
+use homeostat_scale::jobs::{Decision, Event, JobId, Outcome, Planner, PlannerError, Run, Settings, Size};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A Job that needs another one of its slot waits this long for that to be made.
+const COMPANY: SignedDuration = SignedDuration::from_secs(2);
+/// The end of a Job waits this long for what its pods say of it.
+const LAST_WORDS: SignedDuration = SignedDuration::from_secs(2);
+/// What will be late is worked out so often.
+const LOOK_AHEAD: SignedDuration = SignedDuration::from_secs(5);
+/// Runs that are laid out for that at most: the most urgent ones.
+const LAID_OUT: usize = 2_000;
+
+/// A run that is to start, now or still: nothing of it was seen yet.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Start {
+    /// Whose.
+    pub workload: WorkloadKey,
+    /// The Job that waits, or that failed.
+    pub job: Uid,
+    /// What it is planned with.
+    pub size: Size,
+    /// Why now, and why so much.
+    pub why: String,
+    /// How often it was ordered before.
+    pub tries: u32,
+}
+
+/// What the planner knows of a run.
+#[derive(Clone, Debug)]
+enum Told {
+    /// Nothing yet; the Job was first seen then.
+    Nothing(Timestamp),
+    /// It waits, for its first or a further try.
+    Due,
+    /// It is its turn; ordered then, so often.
+    Turn { size: Size, why: String, at: Timestamp, tries: u32 },
+    /// It runs.
+    Running(Size),
+    /// It is over; what its pods say is waited for since then.
+    Ending(Size, Timestamp),
+}
+
+#[derive(Clone, Debug)]
+struct Live {
+    workload: WorkloadKey,
+    job: Uid,
+    told: Told,
+}
+
+/// One planner with its runs.
+#[derive(Default)]
+pub struct Desk {
+    planner: Option<Planner>,
+    /// What Workloads asked for when the planner was made.
+    told: BTreeMap<WorkloadKey, Asked>,
+    /// Those that it took, and why it did not take the others.
+    declared: BTreeMap<WorkloadKey, JobId>,
+    refused: BTreeMap<WorkloadKey, String>,
+    histories: BTreeMap<WorkloadKey, JobHistory>,
+    runs: BTreeMap<Run, Live>,
+    /// Run of each Job that was seen.
+    assigned: BTreeMap<Uid, Run>,
+    /// Jobs whose end was learnt from.
+    learnt: BTreeSet<Uid>,
+    /// What the planner was told the capacity is.
+    capacity: Option<Size>,
+    given_up: BTreeMap<WorkloadKey, String>,
+    last_start: BTreeMap<WorkloadKey, String>,
+    ahead: Option<(Timestamp, Overload)>,
+}
+
+impl Desk {
+    /// Whether nothing is ordered here.
+    pub fn is_empty(&self) -> bool {
+        self.told.is_empty()
+    }
+
+    /// What is known of a workload's runs.
+    pub fn expects(&self, workload: &WorkloadKey) -> Option<(f64, Size)> {
+        let id = self.declared.get(workload)?;
+        self.planner.as_ref()?.expects(*id).map(|(time, size)| (time.quantile, size))
+    }
+
+    /// What was learnt of a workload's runs.
+    pub fn history(&self, workload: &WorkloadKey) -> Option<&JobHistory> {
+        let id = self.declared.get(workload)?;
+        self.planner.as_ref()?.history(*id)
+    }
+
+    /// Why a workload cannot be ordered as it says.
+    pub fn refusal(&self, workload: &WorkloadKey) -> Option<&String> {
+        self.refused.get(workload).or_else(|| self.given_up.get(workload))
+    }
+
+    /// The last start of a workload's runs, in words.
+    pub fn last_start(&self, workload: &WorkloadKey) -> Option<&String> {
+        self.last_start.get(workload)
+    }
+
+    /// Jobs of a workload that wait and that run.
+    pub fn counts(&self, workload: &WorkloadKey) -> (u32, u32) {
+        let of = self.runs.values().filter(|live| live.workload == *workload);
+        of.fold((0, 0), |(waiting, running), live| match live.told {
+            Told::Nothing(_) | Told::Due | Told::Turn { .. } => (waiting + 1, running),
+            Told::Running(_) | Told::Ending(..) => (waiting, running + 1),
+        })
+    }
+
+    /// What the most urgent run of a workload waits for.
+    pub fn waits_for(&self, workload: &WorkloadKey) -> Option<String> {
+        let (run, live) = self.runs.iter().find(|(_, live)| {
+            live.workload == *workload && matches!(live.told, Told::Due | Told::Nothing(_))
+        })?;
+        match live.told {
+            Told::Due => self.planner.as_ref()?.explain(*run),
+            _ => Some("waits for the Jobs of its slot to be made".to_owned()),
+        }
+    }
+
+    /// What will be late, as of the last look ahead.
+    pub fn overload(&self) -> Option<&Overload> {
+        self.ahead.as_ref().map(|(_, overload)| overload)
+    }
+
+    /// Tells the planner what happened and returns what is to start. `capacity` is what there is for all ordered runs;
+    /// nothing starts while it is not known.
+    pub fn step(
+        &mut self,
+        asked: &BTreeMap<WorkloadKey, Asked>,
+        jobs: &Jobs,
+        capacity: Option<Size>,
+        now: Timestamp,
+    ) -> Vec<Start> {
+        let Some(capacity) = capacity else { return Vec::new() };
+        if self.outdated(asked) {
+            self.rebuild(asked, capacity);
+        }
+        if !self.follow(jobs, now) {
+            // Somebody else started, deleted or repeated a Job: what is known is read again.
+            tracing::debug!("Jobs changed by others; their order is made anew");
+            self.rebuild(asked, capacity);
+            self.follow(jobs, now);
+        }
+        self.limit(capacity, jobs, now);
+        self.decide(now);
+        if self.ahead.as_ref().is_none_or(|(at, _)| now.duration_since(*at) >= LOOK_AHEAD) {
+            let overload = self.look_ahead(capacity, now);
+            self.ahead = Some((now, overload));
+        }
+        self.due_starts(now)
+    }
+
+    /// Whether Workloads or quotas ask for something else than when the planner was made. Sizes are not compared: they
+    /// follow what was learnt.
+    fn outdated(&self, asked: &BTreeMap<WorkloadKey, Asked>) -> bool {
+        let same = |(one, told): ((&WorkloadKey, &Asked), (&WorkloadKey, &Asked))| {
+            one.0 == told.0 && {
+                let (one, told) = (one.1, told.1);
+                let sized = |asked: &Asked| {
+                    let mut job = asked.job.clone();
+                    (job.millicores, job.mebibytes) = (0, None);
+                    job
+                };
+                (&one.tenant, &one.orderer, &one.quota, &one.needs, &one.problem, sized(one))
+                    == (&told.tenant, &told.orderer, &told.quota, &told.needs, &told.problem, sized(told))
+            }
+        };
+        asked.len() != self.told.len() || !asked.iter().zip(&self.told).all(same)
+    }
+
+    /// A new planner that knows what the old one learnt, and nothing yet of any run.
+    fn rebuild(&mut self, asked: &BTreeMap<WorkloadKey, Asked>, capacity: Size) {
+        if let Some(old) = &self.planner {
+            for (key, id) in &self.declared {
+                if let Some(history) = old.history(*id) {
+                    self.histories.insert(key.clone(), history.clone());
+                }
+            }
+        }
+        self.histories.retain(|key, _| asked.contains_key(key));
+        self.given_up.retain(|key, _| asked.contains_key(key));
+        self.last_start.retain(|key, _| asked.contains_key(key));
+        // Sizes as people wrote them first; templates have been given others since.
+        let first = std::mem::take(&mut self.told);
+        self.told = asked.clone();
+        for (key, one) in &mut self.told {
+            if let Some(first) = first.get(key) {
+                (one.job.millicores, one.job.mebibytes) = (first.job.millicores, first.job.mebibytes);
+            }
+        }
+        let mut planner = Planner::new(Settings::default(), capacity);
+        (self.declared, self.refused) = (BTreeMap::new(), BTreeMap::new());
+        // What is needed is declared first.
+        let mut left: Vec<&WorkloadKey> = self.told.keys().collect();
+        while !left.is_empty() {
+            let before = left.len();
+            left.retain(|key| {
+                let one = &self.told[*key];
+                let needed = match &one.needs {
+                    None => None,
+                    Some(needs) if self.refused.contains_key(needs) => None,
+                    Some(needs) if self.declared.contains_key(needs) => {
+                        Some(self.told[needs].job.name.clone())
+                    }
+                    Some(_) => return true,
+                };
+                match declare(&mut planner, one, needed, capacity) {
+                    Ok(id) => {
+                        let _known =
+                            self.histories.get(*key).map(|history| planner.restore(id, history.clone()));
+                        self.declared.insert((*key).clone(), id);
+                    }
+                    Err(why) => {
+                        self.refused.insert((*key).clone(), why);
+                    }
+                }
+                false
+            });
+            if left.len() == before {
+                for key in left.drain(..) {
+                    self.refused.insert(key.clone(), "what its runs need is not ordered".to_owned());
+                }
+            }
+        }
+        self.runs.clear();
+        self.assigned.clear();
+        self.capacity = Some(capacity);
+        self.planner = Some(planner);
+    }
+
+    /// Tells the planner what is new of each Job; `false` when that does not fit what it knows.
+    fn follow(&mut self, jobs: &Jobs, now: Timestamp) -> bool {
+        self.learnt.retain(|uid| jobs.contains(uid));
+        if self.assigned.keys().any(|uid| !jobs.contains(uid) && self.lives(uid)) {
+            return false;
+        }
+        let gone: Vec<Uid> = self.assigned.keys().filter(|uid| !jobs.contains(uid)).cloned().collect();
+        for uid in gone {
+            self.assigned.remove(&uid);
+        }
+        for (uid, seen) in jobs.in_order() {
+            let Some(id) = self.declared.get(&seen.workload).copied() else { continue };
+            let fits = match self.assigned.get(uid).copied() {
+                Some(run) => self.moved(run, uid, seen, jobs, now),
+                None => self.found(id, uid, seen, jobs, now),
+            };
+            if fits.is_err() {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// It is the present Job of a run that is not over.
+    fn lives(&self, uid: &Uid) -> bool {
+        self.assigned.get(uid).and_then(|run| self.runs.get(run)).is_some_and(|live| live.job == *uid)
+    }
+
+    /// A Job that was not seen before.
+    fn found(
+        &mut self,
+        id: JobId,
+        uid: &Uid,
+        seen: &Seen,
+        jobs: &Jobs,
+        now: Timestamp,
+    ) -> Result<(), PlannerError> {
+        // A second try goes on under the run of the first.
+        if let Some(run) = seen.retry_of.as_ref().and_then(|first| self.assigned.get(first)).copied()
+            && let Some(live) = self.runs.get_mut(&run)
+        {
+            let ordered = matches!(live.told, Told::Turn { .. });
+            live.job = uid.clone();
+            self.assigned.insert(uid.clone(), run);
+            return if ordered { self.moved(run, uid, seen, jobs, now) } else { Err(stranger(run)) };
+        }
+        let mut slot = seen.slot;
+        while self.runs.contains_key(&Run { job: id, slot }) {
+            slot = slot.checked_add(SignedDuration::from_millis(1)).unwrap_or(Timestamp::MAX);
+        }
+        let run = Run { job: id, slot };
+        let attempt = if seen.retry_of.is_some() { 2 } else { 1 };
+        let told = match seen.phase {
+            Phase::Waiting => Told::Nothing(now),
+            Phase::Running => {
+                self.tell(now, Event::Found { run, size: seen.size, attempt })?;
+                Told::Running(seen.size)
+            }
+            Phase::Ended(outcome) => {
+                self.assigned.insert(uid.clone(), run);
+                return self.found_ended(run, uid, seen, outcome, jobs, now);
+            }
+        };
+        self.assigned.insert(uid.clone(), run);
+        self.runs.insert(run, Live { workload: seen.workload.clone(), job: uid.clone(), told });
+        self.moved(run, uid, seen, jobs, now)
+    }
+
+    /// A Job that was over when it was first seen: it taught something, and if it failed and is still in time, its run
+    /// goes on.
+    fn found_ended(
+        &mut self,
+        run: Run,
+        uid: &Uid,
+        seen: &Seen,
+        outcome: Outcome,
+        jobs: &Jobs,
+        now: Timestamp,
+    ) -> Result<(), PlannerError> {
+        let again =
+            outcome != Outcome::Succeeded && !jobs.repeated(uid) && self.in_time(run, &seen.workload, now);
+        if self.learnt.contains(uid) && !again {
+            return Ok(());
+        }
+        // Told as if it had been watched: the planner learns and decides on a further try.
+        self.tell(now, Event::Found { run, size: seen.size, attempt: if again { 1 } else { u32::MAX } })?;
+        if self.learnt.insert(uid.clone()) {
+            self.tell(now, Event::Ended { run, outcome, ran: seen.ran, usage: seen.usage })?;
+        } else {
+            let nothing = homeostat_scale::jobs::Usage::default();
+            self.tell(now, Event::Ended { run, outcome: Outcome::Failed, ran: seen.ran, usage: nothing })?;
+        }
+        if again {
+            self.runs
+                .insert(run, Live { workload: seen.workload.clone(), job: uid.clone(), told: Told::Due });
+        }
+        Ok(())
+    }
+
+    fn in_time(&self, run: Run, workload: &WorkloadKey, now: Timestamp) -> bool {
+        let Some(asked) = self.told.get(workload) else { return false };
+        asked.job.retries > 0 && now.duration_since(run.slot) < asked.job.due_after
+    }
+
+    /// A Job of a known run.
+    fn moved(
+        &mut self,
+        run: Run,
+        uid: &Uid,
+        seen: &Seen,
+        jobs: &Jobs,
+        now: Timestamp,
+    ) -> Result<(), PlannerError> {
+        let Some(live) = self.runs.get(&run).filter(|live| live.job == *uid) else { return Ok(()) };
+        let next = match (live.told.clone(), seen.phase) {
+            (Told::Nothing(since), Phase::Waiting) => {
+                if self.alone(&seen.workload, seen.slot, jobs) && now.duration_since(since) < COMPANY {
+                    return Ok(());
+                }
+                self.tell(now, Event::Due(run))?;
+                Told::Due
+            }
+            // The one that failed stays as it is until its second try is there.
+            (Told::Due | Told::Turn { .. }, Phase::Waiting) => return Ok(()),
+            (Told::Due | Told::Turn { .. }, Phase::Ended(_)) if self.learnt.contains(uid) => return Ok(()),
+            (Told::Turn { size, .. }, Phase::Running) => Told::Running(size),
+            (Told::Turn { size, .. } | Told::Running(size), Phase::Ended(_)) => Told::Ending(size, now),
+            (Told::Running(_) | Told::Ending(..), Phase::Running) => return Ok(()),
+            (Told::Ending(size, since), Phase::Ended(_)) => Told::Ending(size, since),
+            // Started, suspended or ended by somebody else.
+            _ => return Err(stranger(run)),
+        };
+        if let (Told::Ending(_, since), Phase::Ended(outcome)) = (&next, seen.phase)
+            && (seen.told || now.duration_since(*since) >= LAST_WORDS)
+        {
+            self.learnt.insert(uid.clone());
+            self.tell(now, Event::Ended { run, outcome, ran: seen.ran, usage: seen.usage })?;
+            if outcome == Outcome::Succeeded {
+                self.given_up.remove(&seen.workload);
+                self.runs.remove(&run);
+                return Ok(());
+            }
+            return self.set(run, Told::Due);
+        }
+        self.set(run, next)
+    }
+
+    fn set(&mut self, run: Run, told: Told) -> Result<(), PlannerError> {
+        match self.runs.get_mut(&run) {
+            Some(live) => {
+                live.told = told;
+                Ok(())
+            }
+            None => Err(stranger(run)),
+        }
+    }
+
+    /// It needs a run of the same slot whose Job is not there yet.
+    fn alone(&self, workload: &WorkloadKey, slot: Timestamp, jobs: &Jobs) -> bool {
+        let needs = self.told.get(workload).and_then(|asked| asked.needs.as_ref());
+        needs.is_some_and(|needs| !jobs.has(needs, slot))
+    }
+
+    fn tell(&mut self, now: Timestamp, event: Event) -> Result<(), PlannerError> {
+        match &mut self.planner {
+            Some(planner) => planner.see(now, event),
+            None => Ok(()),
+        }
+    }
+
+    /// Capacity without what running Jobs ask for beyond what they were planned with.
+    fn limit(&mut self, capacity: Size, jobs: &Jobs, now: Timestamp) {
+        let mut left = capacity;
+        for live in self.runs.values() {
+            if let (Told::Running(planned) | Told::Ending(planned, _), Some(seen)) =
+                (&live.told, jobs.get(&live.job))
+            {
+                left = left.minus(seen.size.minus(*planned));
+            }
+        }
+        if self.capacity != Some(left) {
+            self.capacity = Some(left);
+            if let Err(error) = self.tell(now, Event::Capacity(left)) {
+                tracing::debug!(%error, "capacity");
+            }
+        }
+    }
+
+    fn decide(&mut self, now: Timestamp) {
+        let Some(planner) = &mut self.planner else { return };
+        for decision in planner.decide(now) {
+            match decision {
+                Decision::Start { run, attempt, size, why } => {
+                    let Some(live) = self.runs.get_mut(&run) else { continue };
+                    let again = if attempt > 1 { format!("try {attempt}, ") } else { String::new() };
+                    let why = format!("{again}{why}");
+                    let said = format!("{} of {} with {size}: {why}", live.workload.name, run.slot);
+                    self.last_start.insert(live.workload.clone(), said);
+                    live.told = Told::Turn { size, why, at: now, tries: 0 };
+                }
+                // Its queue lets it go; it is seen when it runs.
+                Decision::LeaveToKueue { run, size, .. } => {
+                    if let Some(live) = self.runs.get_mut(&run) {
+                        live.told = Told::Running(size);
+                    }
+                }
+                Decision::GiveUp { run, why } => {
+                    if let Some(live) = self.runs.remove(&run) {
+                        let text = format!("the run of {} is given up: {why}", run.slot);
+                        self.given_up.insert(live.workload, text);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Runs whose turn it is and that were not ordered lately.
+    fn due_starts(&mut self, now: Timestamp) -> Vec<Start> {
+        let mut starts = Vec::new();
+        for live in self.runs.values_mut() {
+            let Told::Turn { size, why, at, tries } = &mut live.told else { continue };
+            if *tries > 0 && now < again(*at, *tries - 1) {
+                continue;
+            }
+            starts.push(Start {
+                workload: live.workload.clone(),
+                job: live.job.clone(),
+                size: *size,
+                why: why.clone(),
+                tries: *tries,
+            });
+            *at = now;
+            *tries = tries.saturating_add(1);
+        }
+        starts
+    }
+
+    /// Lays out what waits and runs.
+    fn look_ahead(&self, capacity: Size, now: Timestamp) -> Overload {
+        let mut places: BTreeMap<Run, usize> = BTreeMap::new();
+        let mut list: Vec<Expected> = Vec::new();
+        for (run, live) in self.runs.iter().take(LAID_OUT) {
+            let Some(asked) = self.told.get(&live.workload) else { continue };
+            let Some((seconds, size)) = self.expects(&live.workload) else { continue };
+            let due = run.slot.checked_add(asked.job.due_after).unwrap_or(Timestamp::MAX);
+            let lasts = SignedDuration::from_millis((seconds * 1_000.0) as i64 + 5_000);
+            let needs = asked.needs.as_ref().and_then(|needs| self.declared.get(needs));
+            let needs = needs.and_then(|job| places.get(&Run { job: *job, slot: run.slot })).copied();
+            let (lasts, size) = match live.told {
+                // How long it has run is not known to the second; half is left.
+                Told::Running(size) | Told::Ending(size, _) => (lasts / 2, size),
+                _ => (lasts, size),
+            };
+            places.insert(*run, list.len());
+            let title = format!("{} run of {}", title(&live.workload), run.slot);
+            list.push(Expected { title, from: now.max(run.slot), due, lasts, size, needs });
+        }
+        overload(&list, capacity)
+    }
+}
+
+/// A workload as titles of runs begin with.
+pub fn title(workload: &WorkloadKey) -> String {
+    format!("{}/{}", workload.namespace, workload.name)
+}
+
+fn stranger(run: Run) -> PlannerError {
+    PlannerError::UnknownJob(run.job.index() as u32)
+}
+
+fn declare(
+    planner: &mut Planner,
+    one: &Asked,
+    needed: Option<String>,
+    capacity: Size,
+) -> Result<JobId, String> {
+    if let Some(problem) = &one.problem {
+        return Err(problem.clone());
+    }
+    planner.limit(&one.job.tenant, one.quota).map_err(|error| error.to_string())?;
+    let mut job = one.job.clone();
+    job.needs = needed;
+    // A node may have gone: a job that does not fit now waits, and is not refused for ever.
+    if job.millicores > capacity.millicores
+        && one.quota.is_none_or(|quota| job.millicores <= quota.millicores)
+    {
+        return Err(format!(
+            "a run asks for {} vCPU and the cluster has {} left for runs; add a node or ask for less",
+            job.millicores as f64 / 1_000.0,
+            capacity.vcpu()
+        ));
+    }
+    planner.declare(job, &one.orderer).map_err(|error| error.to_string())
+}

@@ -1,0 +1,140 @@
+//! Runs of Jobs and `CronJob`s with `spec.scaling`: seen, ordered, started through the ledger.
+//!
+//! The owner (a `CronJob`, or a person) makes each Job suspended; [`homeostat_scale::jobs::Planner`] says whose turn it
+//! is, and a start is a plan like any other: checked, guarded, stored, read back. Where automation may not act (mode, level,
+//! pause), a second planner of the same kind says what would be started, and nothing else happens.
+//!
+//! | file | question |
+//! |---|---|
+//! | [`declared`] | what does a Workload ask for its runs, and what is wrong with it |
+//! | [`seen`] | how is each Job, how did it end, what did it use |
+//! | [`desk`] | what must the planner be told, and what does it say |
+//! | [`orders`] | the plan that starts a run or sizes the next ones |
+//! | [`report`] | what people read: conditions and reasons |
+//!
+//! Pure: snapshot, time and ids come in. What was learnt is rebuilt after a restart from the Jobs that the API server still
+//! has (`successfulJobsHistoryLimit`) and from the sizes that templates have been given.
+
+pub mod declared;
+pub mod desk;
+pub mod orders;
+pub mod report;
+pub mod seen;
+
+use declared::{Asked, asked, capacity};
+use desk::{Desk, Start};
+use homeostat_execute::guards::{Mode, mode};
+use homeostat_knowledge::plan::Draft;
+use homeostat_knowledge::policy::{KillSwitch, ScalingMode};
+use homeostat_knowledge::{
+    ActionKind, IdSource, Plan, RunsReport, SignedDuration, Snapshot, Timestamp, WorkloadKey,
+};
+use orders::Sizing;
+use seen::Jobs;
+use std::collections::BTreeMap;
+
+/// Jobs are looked at so often; a start waits this long at most.
+const EVERY: SignedDuration = SignedDuration::from_millis(200);
+/// An order that shows no effect is given again after this long, then after twice as long, and so on.
+const AGAIN: SignedDuration = SignedDuration::from_secs(5);
+/// Longest time between two orders for one Job.
+const AGAIN_AT_MOST: SignedDuration = SignedDuration::from_mins(5);
+
+/// What is to be done and said.
+#[derive(Debug, Default)]
+pub struct Ordered {
+    /// Plans to check and carry out.
+    pub plans: Vec<Plan<Draft>>,
+    /// How the runs of each workload do; those that are missing are ordered no more.
+    pub reports: BTreeMap<WorkloadKey, RunsReport>,
+}
+
+/// Orders runs. One per process; only the leader's orders are carried out.
+#[derive(Default)]
+pub struct RunOrder {
+    acting: Desk,
+    watching: Desk,
+    sizing: Sizing,
+    looked: Option<Timestamp>,
+}
+
+impl RunOrder {
+    /// Looks at all Jobs. `None` when it was done a moment ago.
+    pub fn step(&mut self, snapshot: &Snapshot, now: Timestamp, ids: &mut dyn IdSource) -> Option<Ordered> {
+        if self.looked.is_some_and(|last| now.duration_since(last) < EVERY && now >= last) {
+            return None;
+        }
+        self.looked = Some(now);
+        let mut asked = asked(snapshot, now);
+        if asked.is_empty() && self.acting.is_empty() && self.watching.is_empty() {
+            return Some(Ordered::default());
+        }
+        let jobs = Jobs::of(snapshot, &asked);
+        let held = held(snapshot);
+        let (mut acting, mut watching) = (BTreeMap::new(), BTreeMap::new());
+        for (key, one) in std::mem::take(&mut asked) {
+            let acts = held.is_none() && one.problem.is_none() && acts(&one, snapshot, now);
+            if acts {
+                acting.insert(key, one)
+            } else {
+                watching.insert(key, one)
+            };
+        }
+        let all = capacity(snapshot, &jobs);
+        let starts = self.acting.step(&acting, &jobs, all, now);
+        let said = self.watching.step(&watching, &jobs, all, now);
+        let mut plans = Vec::new();
+        for start in &starts {
+            plans.extend(self.order(start, &acting, &jobs, snapshot, now, ids));
+        }
+        plans.extend(self.sizing.templates(&acting, &self.acting, snapshot, now, ids));
+        let mut reports = report::of(&self.acting, &acting, &[], None);
+        let because = held.as_deref();
+        reports.extend(report::of(&self.watching, &watching, &said, because));
+        for (key, report) in &mut reports {
+            report.problem = report.problem.take().or_else(|| self.sizing.refused(key, snapshot));
+        }
+        Some(Ordered { plans, reports })
+    }
+
+    fn order(
+        &mut self,
+        start: &Start,
+        acting: &BTreeMap<WorkloadKey, Asked>,
+        jobs: &Jobs,
+        snapshot: &Snapshot,
+        now: Timestamp,
+        ids: &mut dyn IdSource,
+    ) -> Option<Plan<Draft>> {
+        let asked = acting.get(&start.workload)?;
+        let job = jobs.get(&start.job)?;
+        self.sizing.start(start, asked, job, snapshot, now, ids)
+    }
+}
+
+/// Why nothing at all is started now.
+fn held(snapshot: &Snapshot) -> Option<String> {
+    match &snapshot.control.kill_switch {
+        KillSwitch::Off => snapshot.halted.as_ref().map(|breach| format!("an invariant is broken: {breach}")),
+        KillSwitch::Engaged { reason, .. } => Some(format!("the kill switch is engaged: {reason}")),
+        KillSwitch::Unreadable => Some("the kill switch cannot be read".to_owned()),
+    }
+}
+
+/// Mode and level say that runs are started, and no person has paused it.
+fn acts(asked: &Asked, snapshot: &Snapshot, now: Timestamp) -> bool {
+    let Some(tenant) = snapshot.tenants.get(&asked.tenant) else { return false };
+    asked.mode == ScalingMode::Auto
+        && !asked.paused
+        && !tenant.paused_at(now)
+        && mode(ActionKind::StartJob, tenant, &snapshot.control) == Mode::Act
+}
+
+/// When an order that showed no effect is given again.
+fn again(first: Timestamp, tries: u32) -> Timestamp {
+    let wait = AGAIN.checked_mul(1 << tries.min(6)).unwrap_or(AGAIN_AT_MOST).min(AGAIN_AT_MOST);
+    first.checked_add(wait).unwrap_or(Timestamp::MAX)
+}
+
+#[cfg(test)]
+mod tests;

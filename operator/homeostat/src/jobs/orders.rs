@@ -1,0 +1,243 @@
+//! The plan that starts a run, and the plan that sizes the next ones.
+
+use super::declared::Asked;
+use super::desk::{Desk, Start};
+use super::seen::{Phase, Seen};
+use homeostat_execute::guards::{Mode, mode};
+use homeostat_knowledge::action::EvidenceRef;
+use homeostat_knowledge::plan::{Draft, Expectation, Undo};
+use homeostat_knowledge::policy::Bounds;
+use homeostat_knowledge::records::Amounts;
+use homeostat_knowledge::{
+    ActionId, ActionKind, ActionRecord, ActionState, Before, ControllerKind, EvidenceId, GuardName, IdSource,
+    IncidentId, Parameters, Plan, PlanId, PlaybookRef, SignedDuration, Snapshot, Step, Timestamp, Uid,
+    Verification, WorkloadKey,
+};
+use homeostat_scale::jobs::Size;
+use std::collections::BTreeMap;
+use std::ops::Bound;
+
+/// Its pods must be there by then.
+const PODS_WITHIN: SignedDuration = SignedDuration::from_mins(2);
+/// A template's size must be seen by then.
+const SIZE_WITHIN: SignedDuration = SignedDuration::from_secs(30);
+/// Time between two sizes of one template.
+const SIZE_EVERY: SignedDuration = SignedDuration::from_secs(10);
+/// A template keeps its size while less than this share of it would be freed.
+const SPARE: f64 = 0.2;
+const MEBIBYTE: u64 = 1 << 20;
+
+/// What is known of how sizes can be set.
+#[derive(Debug, Default)]
+pub struct Sizing {
+    /// The API server does not take sizes of a suspended Job, so templates of `CronJob`s are sized instead.
+    fixed: bool,
+    /// When the template of a workload was sized last.
+    sized: BTreeMap<WorkloadKey, Timestamp>,
+}
+
+/// What runs of an order's Job are recorded under; in the place of an incident. Unique, and the same after a restart.
+pub fn order_id(name: &str, uid: &Uid) -> IncidentId {
+    let name: String = name.chars().take(44).collect();
+    let uid: String = uid.as_str().chars().filter(char::is_ascii_alphanumeric).take(8).collect();
+    IncidentId::new(format!("run-{}-{}", name.trim_end_matches(['-', '.']), uid.to_ascii_lowercase()))
+}
+
+/// Actions that were made for an order, oldest first.
+fn actions_of<'a>(snapshot: &'a Snapshot, order: &IncidentId) -> impl Iterator<Item = &'a ActionRecord> {
+    let order = order.clone();
+    let first = ActionId::new(order.as_str());
+    snapshot
+        .actions
+        .range((Bound::Included(first), Bound::Unbounded))
+        .take_while({
+            let order = order.clone();
+            move |(id, _)| id.as_str().starts_with(order.as_str())
+        })
+        .map(|(_, record)| &**record)
+        .filter(move |record| record.incident == order)
+}
+
+impl Sizing {
+    /// The plan that lets a run begin.
+    pub fn start(
+        &mut self,
+        start: &Start,
+        asked: &Asked,
+        job: &Seen,
+        snapshot: &Snapshot,
+        now: Timestamp,
+        ids: &mut dyn IdSource,
+    ) -> Option<Plan<Draft>> {
+        let order = order_id(&job.record.key.object.name, &job.record.uid);
+        let work = job.record.work.as_ref()?;
+        let waits = job.phase == Phase::Waiting;
+        if waits && !self.fixed && actions_of(snapshot, &order).any(refused_for_size) {
+            tracing::info!("The API server takes no sizes of suspended Jobs; templates are sized instead");
+            self.fixed = true;
+        }
+        let wanted = within(start.size, asked, work.requests);
+        // A second try is a new Job, and can have any size.
+        let sized = work.container.is_some() && !(waits && self.fixed) && wanted != work.requests;
+        let sizes = if sized { wanted } else { Amounts::default() };
+        let parameters =
+            Parameters::StartJob { cpu_millis: sizes.cpu_millis, memory_bytes: sizes.memory_bytes };
+        let before = Before {
+            suspended: Some(job.record.paused),
+            cpu_millis: work.requests.cpu_millis,
+            memory_bytes: work.requests.memory_bytes,
+            ..Before::default()
+        };
+        let step = Step {
+            target: Snapshot::controller_target(&job.record)?,
+            parameters,
+            before,
+            // The Job itself tells whether it began.
+            verification: Verification { within: PODS_WITHIN, expect: Expectation::Nothing },
+            undo: Undo::None,
+            evidence: evidence(ids, now, &start.why),
+        };
+        Some(plan(order, asked, &start.workload, step, snapshot, &start.why, ids))
+    }
+
+    /// Plans that size templates, where sizes of Jobs cannot be set.
+    pub fn templates(
+        &mut self,
+        acting: &BTreeMap<WorkloadKey, Asked>,
+        desk: &Desk,
+        snapshot: &Snapshot,
+        now: Timestamp,
+        ids: &mut dyn IdSource,
+    ) -> Vec<Plan<Draft>> {
+        self.sized.retain(|key, _| acting.contains_key(key));
+        if !self.fixed {
+            return Vec::new();
+        }
+        let mut plans = Vec::new();
+        for (key, asked) in acting {
+            let due = self.sized.get(key).is_none_or(|last| now.duration_since(*last) >= SIZE_EVERY);
+            let learnt = desk.history(key).is_some_and(|history| !history.peaks.is_empty());
+            if due
+                && learnt
+                && let Some(plan) = template(key, asked, desk, snapshot, now, ids)
+            {
+                self.sized.insert(key.clone(), now);
+                plans.push(plan);
+            }
+        }
+        plans
+    }
+
+    /// Why the last order of a workload's runs was not carried out, as its action says.
+    pub fn refused(&self, workload: &WorkloadKey, snapshot: &Snapshot) -> Option<String> {
+        let first = ActionId::new("run-");
+        let orders = snapshot.actions.range((Bound::Included(first), Bound::Unbounded));
+        let last = orders
+            .take_while(|(id, _)| id.as_str().starts_with("run-"))
+            .filter(|(_, record)| record.workload == *workload && record.playbook.is_run_order())
+            .max_by_key(|(_, record)| record.evidence.taken_at)?
+            .1;
+        let failed =
+            matches!(last.state, ActionState::Refused | ActionState::Failed | ActionState::HandedOver);
+        (failed && !refused_for_size(last)).then(|| format!("{} {}: {}", last.kind(), last.id, last.message))
+    }
+}
+
+/// The dry run said that sizes of a suspended Job cannot be set.
+fn refused_for_size(record: &ActionRecord) -> bool {
+    let sized = matches!(
+        record.parameters,
+        Parameters::StartJob { cpu_millis: Some(_), .. } | Parameters::StartJob { memory_bytes: Some(_), .. }
+    );
+    sized
+        && record.state == ActionState::Refused
+        && record.guards.last().is_some_and(|guard| {
+            guard.name == GuardName::DryRun
+                && (guard.message.contains("immutable") || guard.observed.contains("immutable"))
+        })
+}
+
+/// What one pod should ask for: what was learnt, within the bounds, only where it differs enough.
+fn within(size: Size, asked: &Asked, present: Amounts) -> Amounts {
+    let permits = &asked.policy.permits;
+    let clamp = |value: u64, bounds: Option<Bounds>| {
+        bounds.map_or(value, |bounds| value.clamp(bounds.min, bounds.max.max(bounds.min)))
+    };
+    let differs = |wanted: u64, present: Option<u64>| {
+        present.is_none_or(|present| wanted > present || (wanted as f64) < present as f64 * (1.0 - SPARE))
+    };
+    let memory = clamp((size.mebibytes / asked.pods).saturating_mul(MEBIBYTE), permits.memory_bytes);
+    let memory = if differs(memory, present.memory_bytes) { Some(memory) } else { present.memory_bytes };
+    // CPU only where people say between what: less of it makes a run longer than was learnt.
+    let cpu = permits.cpu_millis.map(|bounds| clamp(size.millicores / asked.pods, Some(bounds)));
+    let cpu = match cpu {
+        Some(cpu) if differs(cpu, present.cpu_millis) => Some(cpu),
+        _ => present.cpu_millis,
+    };
+    Amounts { cpu_millis: cpu, memory_bytes: memory }
+}
+
+fn template(
+    key: &WorkloadKey,
+    asked: &Asked,
+    desk: &Desk,
+    snapshot: &Snapshot,
+    now: Timestamp,
+    ids: &mut dyn IdSource,
+) -> Option<Plan<Draft>> {
+    let found = snapshot.controllers.get(&asked.policy.target)?;
+    let tenant = snapshot.tenants.get(&asked.tenant)?;
+    let (work, permits) = (found.work.as_ref()?, &asked.policy.permits);
+    let allowed = mode(ActionKind::ResizePod, tenant, &snapshot.control) == Mode::Act;
+    if found.key.kind != ControllerKind::CronJob || !allowed || permits.memory_bytes.is_none() {
+        return None;
+    }
+    let (container, present) = (work.container.clone()?, work.requests.memory_bytes?);
+    let (_, size) = desk.expects(key)?;
+    let wanted = within(size, asked, work.requests).memory_bytes?;
+    // As the action allows it in one step: doubled at most, four fifths at least.
+    let wanted = wanted.clamp(present.saturating_mul(4).div_ceil(5), present.saturating_mul(2));
+    if wanted == present {
+        return None;
+    }
+    let why = format!(
+        "the next runs of {} get {} MiB instead of {}, by the peaks of its runs",
+        key.name,
+        wanted / MEBIBYTE,
+        present / MEBIBYTE
+    );
+    let step = Step {
+        target: Snapshot::controller_target(found)?,
+        parameters: Parameters::ResizePod { container, cpu_millis: None, memory_bytes: Some(wanted) },
+        before: Before { memory_bytes: Some(present), ..Before::default() },
+        verification: Verification { within: SIZE_WITHIN, expect: Expectation::RolloutComplete },
+        undo: Undo::None,
+        evidence: evidence(ids, now, &why),
+    };
+    Some(plan(order_id(&key.name, &found.uid), asked, key, step, snapshot, &why, ids))
+}
+
+fn evidence(ids: &mut dyn IdSource, now: Timestamp, why: &str) -> EvidenceRef {
+    EvidenceRef { id: EvidenceId::new(ids.suffix(8)), taken_at: now, summary: why.to_owned() }
+}
+
+fn plan(
+    order: IncidentId,
+    asked: &Asked,
+    workload: &WorkloadKey,
+    step: Step,
+    snapshot: &Snapshot,
+    why: &str,
+    ids: &mut dyn IdSource,
+) -> Plan<Draft> {
+    Plan::draft(
+        PlanId::new(ids.suffix(12)),
+        order,
+        asked.tenant.clone(),
+        workload.clone(),
+        snapshot.generation,
+        PlaybookRef::run_order(),
+        vec![step],
+        vec![why.to_owned()],
+    )
+}
