@@ -7,6 +7,7 @@ mod api;
 mod people;
 mod things;
 mod undo;
+mod unknown;
 mod world;
 
 use api::{Api, Lease};
