@@ -8,6 +8,7 @@ mod people;
 mod sizes;
 mod things;
 mod undo;
+mod unknown;
 mod world;
 
 use api::{Api, Lease};

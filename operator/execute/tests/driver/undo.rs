@@ -15,7 +15,7 @@ use std::time::Duration;
 const UP: Parameters = Parameters::ScaleUp { replicas: 2 };
 
 /// A world in which two replicas are as sick as one.
-fn world() -> Arc<World> {
+pub(crate) fn world() -> Arc<World> {
     let world = World::new(FindingKind::Hung);
     {
         let mut inner = world.lock();
@@ -27,14 +27,14 @@ fn world() -> Arc<World> {
     world
 }
 
-fn end(world: &World, undo: bool) -> ActionRecord {
+pub(crate) fn end(world: &World, undo: bool) -> ActionRecord {
     let inner = world.lock();
     let found = inner.actions.values().find(|record| record.undo_of.is_some() == undo);
     found.cloned().unwrap_or_else(|| panic!("no such action: {:?}", inner.actions.keys()))
 }
 
 /// Decides once, then goes on, through crashes, until nothing is open.
-async fn run(world: &Arc<World>) {
+pub(crate) async fn run(world: &Arc<World>) {
     let executor = world.executor();
     let life = world.lock().life;
     let (plan, finding) = world.plan(UP);
