@@ -24,6 +24,7 @@ mod read;
 #[path = "../examples/explain/series.rs"]
 mod series;
 #[path = "../examples/explain/suites.rs"]
+#[allow(dead_code, reason = "the program prints how it is used")]
 mod suites;
 
 use std::fs;

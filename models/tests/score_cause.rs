@@ -399,7 +399,7 @@ fn real_faults_are_ranked_without_what_came_later() {
         until("/metrics.csv.gz", 0, 1),
     ] {
         let before = cut.clone();
-        cut = change(&cut, &end, |text| cells(text, &[], str::to_owned, &early));
+        cut = change(&cut, &end, |text| cells(text, &[], str::to_owned, early));
         assert_ne!(before, cut, "{end}: nothing comes later");
     }
     assert_eq!(dump(nezha::run, &one, "real-one"), dump(nezha::run, &cut, "real-one-cut"));

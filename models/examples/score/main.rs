@@ -11,6 +11,7 @@ mod data;
 mod forecast;
 mod logs;
 mod multivariate;
+#[allow(dead_code, reason = "the explain example uses more of it")]
 mod nezha;
 mod petshop;
 mod series;

@@ -37,6 +37,7 @@ pub mod silence;
 pub mod spread;
 pub mod step;
 pub mod subspace;
+pub mod unit;
 
 pub use direction::Direction;
 pub use multivariate::{MultivariateConfig, MultivariateDetector, MultivariateError, MultivariateVerdict};
@@ -47,3 +48,4 @@ pub use rule::{Condition, Rule, RuleConfig, separate};
 pub use series::{SeriesConfig, SeriesConfigError, SeriesDetector, SeriesVerdict};
 pub use shape::{Shape, ShapeConfig, ShapeError};
 pub use subspace::{SubspaceConfig, SubspaceConfigError, SubspaceDetector, SubspaceVerdict};
+pub use unit::Unit;

@@ -5,7 +5,7 @@ use homeostat_knowledge::policy::{Measures, SignalPolicy};
 use homeostat_knowledge::{
     Evidence, FindingKind, Name, Observation, Signal, SignedDuration, Snapshot, Timestamp, WorkloadKey,
 };
-use homeostat_models::detect::{Direction, SeriesConfig, SeriesDetector};
+use homeostat_models::detect::{Direction, SeriesConfig, SeriesDetector, Unit};
 use std::collections::BTreeMap;
 
 /// Series per signal; the rest is counted.
@@ -43,9 +43,11 @@ struct Series {
 impl Series {
     fn new(signal: &SignalPolicy) -> Option<Self> {
         let above = signal.bad_above && signal.measures != Measures::CertificateSeconds;
+        // What people did not say, a unit that is known says.
+        let of_unit = || Unit::named(&signal.unit).map_or(0.0, Unit::minimum_effect);
         let detector = SeriesDetector::new(SeriesConfig {
             direction: if above { Direction::Above } else { Direction::Below },
-            minimum_effect: signal.minimum_effect.unwrap_or(0.0).max(0.0),
+            minimum_effect: signal.minimum_effect.unwrap_or_else(of_unit).max(0.0),
             ..SeriesConfig::default()
         });
         Some(Self {
