@@ -294,6 +294,7 @@ fn entity_of(change: &ObjectChange) -> Entity {
         | ObjectChange::Action(_)
         | ObjectChange::Incident(_)
         | ObjectChange::Event(_)
+        | ObjectChange::Kueue(_)
         | ObjectChange::Synced(_) => Entity::Cluster,
     }
 }
