@@ -264,11 +264,67 @@ fn new_names_and_another_order_of_faults_give_the_same_ranking() {
     assert_eq!(before["2023-11-14/1.csv"], after["2023-11-14/0.csv"]);
 }
 
+/// A CSV text with every cell of some columns changed, and only the rows that are wanted.
+fn cells(
+    text: &str,
+    columns: &[&str],
+    change: impl Fn(&str) -> String,
+    keep: impl Fn(&[&str]) -> bool,
+) -> String {
+    let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(text.as_bytes());
+    let mut out = csv::WriterBuilder::new().flexible(true).from_writer(Vec::new());
+    let header = reader.headers().unwrap().clone();
+    out.write_record(&header).unwrap();
+    for row in reader.records().map(Result::unwrap) {
+        let row: Vec<&str> = row.iter().collect();
+        if keep(&row) {
+            let cell = |(name, cell): (&str, &&str)| {
+                if columns.contains(&name) { change(cell) } else { (*cell).to_owned() }
+            };
+            out.write_record(header.iter().zip(&row).map(cell)).unwrap();
+        }
+    }
+    String::from_utf8(out.into_inner().unwrap()).unwrap()
+}
+
+/// Other letters, one for one: no two names become the same, and their alphabetical order changes.
+fn renamed(name: &str) -> String {
+    let turn = |letter: char, first: u8| char::from((letter as u8 - first + 13) % 26 + first);
+    name.chars()
+        .map(|letter| match letter {
+            'a'..='z' => turn(letter, b'a'),
+            'A'..='Z' => turn(letter, b'A'),
+            _ => letter,
+        })
+        .collect()
+}
+
+/// A dump of ranks with every name changed.
+fn renamed_ranks(dump: &str) -> String {
+    let mut lines = dump.lines();
+    let header = lines.next().unwrap_or_default().to_owned() + "\n";
+    lines.fold(header, |all, line| {
+        let (rank, name) = line.split_once(',').unwrap();
+        all + rank + "," + &renamed(name) + "\n"
+    })
+}
+
+fn real(name: &str) -> Option<Files> {
+    Some(read(&PathBuf::from(std::env::var_os("HOMEOSTAT_DATA")?).join(name)))
+}
+
+/// One day of real faults, and the minute without any of the same application.
+fn real_day() -> Option<Files> {
+    let mut files = real("nezha")?;
+    files.retain(|path, _| path.starts_with("2023-01-30/"));
+    assert!(files.contains_key("2023-01-30/traces.csv.gz"));
+    Some(files)
+}
+
 #[test]
 fn the_real_folders_are_ranked_blindly() {
-    let Some(root) = std::env::var_os("HOMEOSTAT_DATA").map(PathBuf::from) else { return };
     for (run, name) in [(nezha::run as Run, "nezha"), (petshop::run as Run, "petshop")] {
-        let files = read(&root.join(name));
+        let Some(files) = real(name) else { return };
         let blind = without_labels(&files);
         assert_ne!(files, blind);
         assert_eq!(
@@ -276,4 +332,88 @@ fn the_real_folders_are_ranked_blindly() {
             dump(run, &blind, &format!("real-{name}-blind"))
         );
     }
+}
+
+#[test]
+fn real_faults_are_ranked_the_same_under_new_names_and_in_another_order() {
+    let Some(files) = real_day() else { return };
+    let before = dump(nezha::run, &files, "real-names");
+    let names = ["PodName", "pod", "Source", "Target"];
+    let other = change(&files, ".csv.gz", |text| cells(text, &names, renamed, |_| true));
+    let other = change(&other, "faults.csv", |text| {
+        let (header, rows) = text.split_once('\n').unwrap();
+        rows.lines().rev().fold(header.to_owned(), |all, line| all + "\n" + line)
+    });
+    let after = dump(nezha::run, &other, "real-names-other");
+    let faults = before.len();
+    assert!(faults > 5);
+    for fault in 0..faults {
+        let (first, last) =
+            (format!("2023-01-30/{fault}.csv"), format!("2023-01-30/{}.csv", faults - 1 - fault));
+        assert_eq!(renamed_ranks(&before[&first]), after[&last], "fault {fault}");
+    }
+
+    let Some(files) = real("petshop") else { return };
+    let before = dump(petshop::run, &files, "real-nodes");
+    let other: Files = files
+        .iter()
+        .map(|(path, text)| {
+            let text = match path.rsplit('/').next().unwrap() {
+                "metrics.csv.gz" => {
+                    let (header, rows) = text.split_once('\n').unwrap();
+                    renamed(header) + "\n" + rows
+                }
+                "graph.csv.gz" => text.lines().fold(String::new(), |all, line| all + &renamed(line) + "\n"),
+                "target.json" => {
+                    let mut all: serde_json::Value = serde_json::from_str(text).unwrap();
+                    let node = renamed(all["target"]["node"].as_str().unwrap());
+                    all["target"]["node"] = node.into();
+                    all.to_string()
+                }
+                _ => text.clone(),
+            };
+            (path.clone(), text)
+        })
+        .collect();
+    let after = dump(petshop::run, &other, "real-nodes-other");
+    let expected: Files = before.iter().map(|(path, text)| (path.clone(), renamed_ranks(text))).collect();
+    assert_eq!(expected, after);
+}
+
+#[test]
+fn real_faults_are_ranked_without_what_came_later() {
+    let Some(files) = real_day() else { return };
+    let (header, first) = files["2023-01-30/faults.csv"].split_once('\n').unwrap();
+    let first = first.lines().next().unwrap();
+    let time = first.split(',').nth(1).unwrap().parse::<jiff::civil::DateTime>().unwrap();
+    let last = time.to_zoned(jiff::tz::TimeZone::UTC).unwrap().timestamp().as_second() + 180;
+    let one = change(&files, "faults.csv", |_| format!("{header}\n{first}\n"));
+    let until = |end: &str, column: usize, unit: i64| {
+        let early = move |row: &[&str]| row[column].parse::<i64>().unwrap() <= last * unit;
+        (end.to_owned(), early)
+    };
+    let mut cut = one.clone();
+    for (end, early) in [
+        until("/traces.csv.gz", 6, 1_000_000),
+        until("/logs.csv.gz", 1, 1_000_000_000),
+        until("/metrics.csv.gz", 0, 1),
+    ] {
+        let before = cut.clone();
+        cut = change(&cut, &end, |text| cells(text, &[], str::to_owned, &early));
+        assert_ne!(before, cut, "{end}: nothing comes later");
+    }
+    assert_eq!(dump(nezha::run, &one, "real-one"), dump(nezha::run, &cut, "real-one-cut"));
+
+    let Some(files) = real("petshop") else { return };
+    let whole = dump(petshop::run, &files, "real-issues");
+    let mut cut = files.clone();
+    for (path, text) in files.iter().filter(|(path, _)| path.ends_with("target.json")) {
+        let all: serde_json::Value = serde_json::from_str(text).unwrap();
+        let last = all["target"]["timestamp"].as_f64().unwrap() + 600.0;
+        let metrics = path.replace("target.json", "metrics.csv.gz");
+        let early = rows(&files[&metrics], 4, |row| row[0].parse::<f64>().unwrap() <= last);
+        cut.insert(metrics, early);
+    }
+    assert_ne!(files, cut);
+    assert_eq!(whole, dump(petshop::run, &cut, "real-issues-cut"));
 }

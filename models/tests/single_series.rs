@@ -7,7 +7,7 @@
 mod data;
 #[path = "../examples/score/series.rs"]
 mod series;
-#[path = "../benches/detect/usual.rs"]
+#[path = "../benches/figures/usual.rs"]
 mod usual;
 
 use std::fs;
@@ -144,8 +144,32 @@ fn the_first_points_after_the_warm_up_raise_no_alarm() {
 }
 
 #[test]
-fn state_fits_in_four_kilobytes() {
-    assert!(detector(SeriesConfig::default()).state_bytes() <= 4_096);
+fn state_fits_in_four_kilobytes_and_stays_so() {
+    let mut detector = detector(SeriesConfig::default());
+    let (mut random, mut last) = (ChaCha8Rng::seed_from_u64(7), 0.0);
+    // The bench takes ten million.
+    let sizes: Vec<usize> = (0..300_000_i64)
+        .filter_map(|turn| {
+            detector.observe(300 * turn, usual::next("weekly", 300 * turn, &mut last, &mut random));
+            (turn % 100_000 == 2_000 || turn == 299_999)
+                .then(|| serde_json::to_string(&detector).unwrap().len())
+        })
+        .collect();
+    assert!(detector.state_bytes() <= 4_096);
+    // Numbers get longer, lists do not.
+    assert!(sizes.iter().all(|size| *size < 16_000) && sizes[3] < sizes[0] * 11 / 10, "{sizes:?}");
+}
+
+#[test]
+fn reversed_and_repeated_timestamps_are_no_alarm_and_blind_nobody() {
+    let mut points = usual_points("normal", 6_000);
+    points[2_000..2_500].reverse();
+    points[3_000..3_100].iter_mut().for_each(|(at, _)| *at = 180_000);
+    points[4_000..4_300].iter_mut().for_each(|(at, _)| *at -= 86_400);
+    let mut detector = detector(SeriesConfig::default());
+    let raised = run(&mut detector, &points).iter().filter(|verdict| verdict.raised).count();
+    assert!(raised <= 2, "{raised} alarms for timestamps");
+    assert!(detector.observe(60 * 6_000, 150.0).raised);
 }
 
 /// A folder of the system's own that is removed at the end.

@@ -187,7 +187,11 @@ impl Checker {
             self.refuse(at, Rule::Header, format!("{name:?} cannot be the name of an object"));
         }
         if name == RUN_ORDER {
-            self.refuse(at, Rule::Header, format!("{name:?} stands for the orderer of runs; choose another name"));
+            self.refuse(
+                at,
+                Rule::Header,
+                format!("{name:?} stands for the orderer of runs; choose another name"),
+            );
         }
     }
 

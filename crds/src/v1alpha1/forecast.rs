@@ -16,6 +16,9 @@ pub const CONDITIONS: &[ConditionType] = &[ConditionType::Ready, ConditionType::
 /// Points of a forecast that are shown at most.
 pub const MAX_POINTS: usize = 24;
 
+/// Longest memory, in letters.
+pub const MAX_MEMORY: usize = 8_192;
+
 /// The load that is coming for a Workload.
 #[derive(CustomResource, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[kube(
@@ -103,6 +106,13 @@ pub const MAX_POINTS: usize = 24;
         type_ = "string",
         json_path = ".status.scaling.reason",
         description = "Why so many replicas",
+        priority = "1"
+    ),
+    printcolumn(
+        name = "Done",
+        type_ = "string",
+        json_path = ".status.scaling.done",
+        description = "What was done about the size last, or what keeps it from being done",
         priority = "1"
     ),
     printcolumn(
@@ -197,6 +207,10 @@ pub struct ForecastStatus {
     /// When the load grows beyond what the most replicas carry, if a trend towards it was proven.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time_to_limit: Option<ForecastLimit>,
+    /// What a restart must not forget: what was decided, what one replica carries, the load of two weeks. For Homeostat.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 8192))]
+    pub memory: Option<String>,
     /// Ready first; every known condition is present from the first visit on.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
@@ -242,6 +256,10 @@ pub struct ForecastScaling {
     /// Why, in a sentence with its numbers.
     #[schemars(length(max = 1024))]
     pub reason: String,
+    /// What was done about it last, or what keeps it from being done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024))]
+    pub done: Option<String>,
 }
 
 /// When a limit is reached.

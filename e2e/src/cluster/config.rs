@@ -52,6 +52,9 @@ pub fn kubelet(layout: &Layout) -> Value {
         // The disk belongs to the machine: its level says nothing about the cluster.
         "evictionHard": {},
         "imageGCHighThresholdPercent": 100,
+        // A new container is probed at once only if the kubelet looks at its pod twice; else after a whole period of the
+        // probe. By default it looks again after a minute, here after a second, for every column alike.
+        "syncFrequency": "1s",
         "serializeImagePulls": false,
         "volumePluginDir": layout.data().join("volume-plugins"),
     })

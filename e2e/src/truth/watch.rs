@@ -263,7 +263,7 @@ impl Observer {
             uid,
             name: action.name_any(),
             action: format!("{:?}", action.spec.action),
-            incident: action.spec.incident_ref.name.clone(),
+            incident: action.spec.serves().to_owned(),
             target: format!("{}/{}", target.kind, target.name),
             service: service.or_else(|| before.as_ref().and_then(|old| old.service.clone())),
             state: status.state.map_or_else(String::new, |state| format!("{state:?}")),

@@ -50,10 +50,11 @@ pub async fn hour(client: &Client, args: &WaterArgs, hour: u32, number: u32) -> 
 
 fn job_of(cron: &CronJob, slot: Timestamp, hour: u32, number: u32) -> Result<Job, DemoError> {
     let missing = || DemoError::Broken(format!("CronJob {} has no template", cron.name_any()));
-    let mut spec = cron.spec.as_ref().and_then(|spec| spec.job_template.spec.clone()).ok_or_else(missing)?;
+    let mut spec = cron.spec.job_template.spec.clone().ok_or_else(missing)?;
     let containers = spec.template.spec.as_mut().map(|pod| &mut pod.containers).ok_or_else(missing)?;
     // Memory that grows does so from the first run of the scenario on.
-    let grows = containers.iter().any(|one| one.env.iter().flatten().any(|variable| variable.name == "GROWS"));
+    let grows =
+        containers.iter().any(|one| one.env.iter().flatten().any(|variable| variable.name == "GROWS"));
     let told = if grows { number } else { hour };
     for container in containers {
         container.env.get_or_insert_default().push(EnvVar {

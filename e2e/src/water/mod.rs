@@ -67,7 +67,11 @@ pub async fn scenario(args: &WaterArgs) -> Result<bool, DemoError> {
         ));
     }
     let out = args.place.root.join("target/water");
-    std::fs::create_dir_all(&out).map_err(|source| DemoError::Io { action: "create", path: out.clone(), source })?;
+    std::fs::create_dir_all(&out).map_err(|source| DemoError::Io {
+        action: "create",
+        path: out.clone(),
+        source,
+    })?;
     let homeostat = build::program(&args.place, "homeostat");
     let jobs = build::program(&args.place, "water-dss");
     if !args.place.no_build {
@@ -82,7 +86,10 @@ pub async fn scenario(args: &WaterArgs) -> Result<bool, DemoError> {
     install(&platform, args, &image).await?;
     let manifests = manifests(args, &jobs, &of_jobs).await?;
     platform.apply(&manifests).await?;
-    live.say(format!("tenants   {} declared: 3 CronJobs and 3 Workloads each, at most 16 lines", args.tenants));
+    live.say(format!(
+        "tenants   {} declared: 3 CronJobs and 3 Workloads each, at most 16 lines",
+        args.tenants
+    ));
     install::warmed_up(&platform).await?;
     let played = play(&platform, args, &live).await;
     if played.is_err() {
@@ -110,7 +117,14 @@ pub async fn scenario(args: &WaterArgs) -> Result<bool, DemoError> {
 async fn programs(args: &WaterArgs, live: &Live) -> Result<(), DemoError> {
     live.say("build     homeostat and water-dss");
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.current_dir(&args.place.root).args(["build", "--quiet", "--package", "homeostat", "--package", "water-dss"]);
+    cargo.current_dir(&args.place.root).args([
+        "build",
+        "--quiet",
+        "--package",
+        "homeostat",
+        "--package",
+        "water-dss",
+    ]);
     if args.place.profile == build::Profile::Release {
         cargo.arg("--release");
     }
@@ -122,12 +136,21 @@ async fn install(platform: &Platform, args: &WaterArgs, image: &str) -> Result<(
     let mut helm = platform.helm()?;
     helm.args(["upgrade", "--install", "homeostat"])
         .arg(args.place.root.join("charts/homeostat"))
-        .args(["--namespace", install::NAMESPACE, "--create-namespace", "--wait", "--timeout", "180s", "--values"])
+        .args([
+            "--namespace",
+            install::NAMESPACE,
+            "--create-namespace",
+            "--wait",
+            "--timeout",
+            "180s",
+            "--values",
+        ])
         .arg(args.place.root.join("e2e/water/values.yaml"))
         .args(["--set", &format!("image.repository={repository},image.tag={tag}")]);
     run(helm, None).await?;
     let path = args.place.root.join("e2e/water/control-plane.yaml");
-    let plane = std::fs::read_to_string(&path).map_err(|source| DemoError::Io { action: "read", path, source })?;
+    let plane =
+        std::fs::read_to_string(&path).map_err(|source| DemoError::Io { action: "read", path, source })?;
     platform.apply(&plane).await
 }
 
@@ -170,7 +193,10 @@ async fn play(platform: &Platform, args: &WaterArgs, live: &Live) -> Result<Vec<
 /// What Homeostat said is kept beside the result.
 async fn logs(platform: &Platform, out: &std::path::Path) {
     for (file, arguments) in [
-        ("homeostat.log", vec!["--namespace", install::NAMESPACE, "logs", "--selector", install::LABEL, "--tail=5000"]),
+        (
+            "homeostat.log",
+            vec!["--namespace", install::NAMESPACE, "logs", "--selector", install::LABEL, "--tail=5000"],
+        ),
         ("actions.txt", vec!["get", "actions", "--all-namespaces", "--output=wide"]),
         ("workloads.yaml", vec!["get", "workloads,tenants", "--all-namespaces", "--output=yaml"]),
         ("jobs.txt", vec!["get", "jobs,pods", "--all-namespaces", "--output=wide"]),

@@ -101,7 +101,10 @@ impl Watched {
         let run = self.runs.entry(id.clone()).or_insert_with(|| {
             let count = self.counts.entry((tenant.clone(), owner.name.clone())).or_default();
             *count += 1;
-            let slot = job.annotations().get(SLOT).and_then(|text| text.parse::<k8s_openapi::jiff::Timestamp>().ok());
+            let slot = job
+                .annotations()
+                .get(SLOT)
+                .and_then(|text| text.parse::<k8s_openapi::jiff::Timestamp>().ok());
             let slot = slot.map_or(0.0, |slot| slot.as_millisecond() as f64 / 1_000.0);
             let minutes = match owner.name.as_str() {
                 "forecast" => 20.0,
@@ -149,7 +152,8 @@ impl Watched {
         }
         let resources = pod.spec.as_ref().and_then(|spec| spec.containers.first()?.resources.as_ref());
         let requests = resources.and_then(|resources| resources.requests.as_ref());
-        let amount = |name: &str| requests.and_then(|all| all.get(name)).map_or(0.0, |text| quantity(&text.0));
+        let amount =
+            |name: &str| requests.and_then(|all| all.get(name)).map_or(0.0, |text| quantity(&text.0));
         run.mebibytes = amount("memory") / f64::from(1 << 20);
         let lasted = match (&end.started_at, &end.finished_at) {
             (Some(from), Some(to)) => (seconds(to) - seconds(from)).max(0.5),
@@ -159,7 +163,10 @@ impl Watched {
         run.used += lasted * used(end.message.as_deref().unwrap_or_default());
         if end.reason.as_deref() == Some("OOMKilled") {
             run.killed += 1;
-            live.say(format!("{id:28} killed for memory at {:.0} MiB, run {} of its kind", run.mebibytes, run.number));
+            live.say(format!(
+                "{id:28} killed for memory at {:.0} MiB, run {} of its kind",
+                run.mebibytes, run.number
+            ));
         } else if end.exit_code != 0 {
             run.failed += 1;
             live.say(format!("{id:28} failed half-way (exit code {})", end.exit_code));

@@ -48,7 +48,7 @@ pub async fn healed(stage: &Stage, since: &Since, service: &str, pod: &PodView) 
     let action = &effects[0];
     assert_eq!(action.spec.action, ActionKind::EvictPod);
     assert_eq!((action.spec.target.name.as_str(), action.spec.target.uid.as_str()), (&*pod.name, &*pod.uid));
-    assert_eq!(action.spec.incident_ref.name, incident.name_any());
+    assert_eq!(action.spec.serves(), incident.name_any());
     assert!(incident.status.as_ref().unwrap().actions.contains(&action.name_any()));
     assert!(action.status.as_ref().unwrap().outcome.as_ref().is_some_and(|outcome| outcome.helped));
     seen::assert_all_guards_passed(action);

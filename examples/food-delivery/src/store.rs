@@ -18,6 +18,8 @@ use tokio::sync::SetOnce;
 const BUSY: Duration = Duration::from_millis(300);
 /// How long a request waits for the connection, or for the file to be opened at start.
 const WAIT: Duration = Duration::from_millis(500);
+/// How long a readiness probe waits; its own limit is 1 s.
+const PROBED: Duration = Duration::from_millis(800);
 /// Pages in the log before it is copied into the file (16 MiB). Each copy waits for the disk while
 /// writes queue behind it, so it is done every few seconds rather than every second.
 const CHECKPOINT_PAGES: u32 = 4000;
@@ -102,11 +104,12 @@ impl Store {
         Ok(&self.pools().await?.reader)
     }
 
-    /// Whether the file answers.
+    /// Whether the file answers. At start it waits for the file to be opened: a probe that is told "not yet" comes
+    /// again only after its period.
     pub async fn answers(&self) -> bool {
-        let Some(pools) = self.pools.get() else { return false };
-        let asked = sqlx::query("SELECT 1").execute(&pools.reader);
-        matches!(tokio::time::timeout(WAIT, asked).await, Ok(Ok(_)))
+        let asked =
+            async { sqlx::query("SELECT 1").execute(self.reader().await?).await.map_err(StoreError::from) };
+        matches!(tokio::time::timeout(PROBED, asked).await, Ok(Ok(_)))
     }
 
     /// Deletes the oldest rows beyond `keep`, a few at a time, forever.

@@ -142,7 +142,9 @@ mod tests {
     #[test]
     fn runs_take_what_the_catalogue_says_in_the_mean() {
         let hours = 0..24_u32;
-        let all: Vec<f64> = (0..200).flat_map(|tenant| hours.clone().map(move |hour| run(tenant, hour, false).seconds)).collect();
+        let all: Vec<f64> = (0..200)
+            .flat_map(|tenant| hours.clone().map(move |hour| run(tenant, hour, false).seconds))
+            .collect();
         let mean = all.iter().sum::<f64>() / all.len() as f64;
         assert!((6.5..7.5).contains(&mean), "7 minutes at 60 times the speed: {mean}");
         let failed = (0..200).flat_map(|tenant| (0..24).map(move |hour| run(tenant, hour, false).fails));

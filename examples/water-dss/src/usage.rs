@@ -8,7 +8,9 @@ const MESSAGE: &str = "/dev/termination-log";
 
 /// Highest memory so far, in MiB: of the container where the kernel tells, else of this process.
 pub fn peak_mebibytes() -> Option<f64> {
-    if let Some(bytes) = fs::read_to_string("/sys/fs/cgroup/memory.peak").ok().and_then(|text| text.trim().parse().ok()) {
+    if let Some(bytes) =
+        fs::read_to_string("/sys/fs/cgroup/memory.peak").ok().and_then(|text| text.trim().parse().ok())
+    {
         let bytes: f64 = bytes;
         return Some(bytes / f64::from(1 << 20));
     }
@@ -22,7 +24,8 @@ pub fn cpu_seconds() -> Option<f64> {
     let stat = fs::read_to_string("/proc/self/stat").ok()?;
     let after = stat.rsplit_once(')')?.1;
     let fields: Vec<&str> = after.split_whitespace().collect();
-    let ticks: f64 = [fields.get(11)?, fields.get(12)?].iter().filter_map(|text| text.parse::<f64>().ok()).sum();
+    let ticks: f64 =
+        [fields.get(11)?, fields.get(12)?].iter().filter_map(|text| text.parse::<f64>().ok()).sum();
     Some(ticks / 100.0)
 }
 

@@ -4,7 +4,7 @@
 //! by one miner; else generated lines. Reading and unpacking are not counted. The peer drain3 (Python) runs on the
 //! same Loghub lines when `python3` can import it.
 
-use super::{Row, python, rate};
+use super::{Row, python, rate, rate_once};
 use flate2::read::GzDecoder;
 use homeostat_models::logs::{Miner, MinerConfig};
 use std::hint::black_box;
@@ -12,6 +12,9 @@ use std::io::{Read, Write};
 use std::path::Path;
 
 const PASSES: usize = 10;
+/// Lines of the hostile streams.
+const SHAPES: u64 = 10_000_000;
+const LONG_LINES: u64 = 200;
 /// Floor and goal.
 const LINES: (f64, f64) = (250_000.0, 500_000.0);
 const MEGABYTES: (f64, f64) = (35.0, 70.0);
@@ -55,7 +58,47 @@ pub fn rows() -> Vec<Row> {
     } else {
         rows.extend(report("Train Ticket", &[ticket], 1));
     }
+    rows.extend(hostile());
     rows
+}
+
+/// What an attacker or a broken program may write: the state stays within what the setting says, and nothing stops.
+fn hostile() -> Vec<Row> {
+    let config = MinerConfig::default();
+    let mut miner = Miner::new(config).unwrap();
+    let (mut largest, mut line) = (0, Vec::new());
+    let shapes = rate_once(|| {
+        for turn in 0..SHAPES {
+            line.clear();
+            // Letters only, so that nothing is masked; 1 to 16 words.
+            for word in 0..=turn % 16 {
+                line.extend((0..6).map(|place| b'a' + ((turn * (word + 7)) >> (3 * place)) as u8 % 26));
+                line.push(b' ');
+            }
+            black_box(miner.push(&line));
+            if turn % 100_000 == 0 {
+                largest = largest.max(miner.bytes());
+            }
+        }
+        SHAPES
+    });
+    // Text and table of words of each cluster, remembered shapes, and as much again for capacities.
+    let cluster = 3 * config.max_line_bytes + 24 * config.max_words + 256;
+    let bound = 2 * (config.max_clusters * cluster + config.remembered_shapes * 24) + 65_536;
+    let mut miner = Miner::new(config).unwrap();
+    let megabytes = rate(|| {
+        for turn in 0..LONG_LINES {
+            let line = vec![b'a' + turn as u8 % 26; 1 << 20];
+            black_box(miner.push(&line));
+        }
+        LONG_LINES
+    });
+    vec![
+        Row::new("logs, ten million distinct shapes: largest state", largest as f64 / 1e6, "MB")
+            .at_most(bound as f64 / 1e6, bound as f64 / 1e6),
+        Row::new("logs, ten million distinct shapes", shapes, "lines/s/core"),
+        Row::new("logs, lines of 1 MB", megabytes, "lines/s/core"),
+    ]
 }
 
 /// Lines and megabytes a second, the reading left out.

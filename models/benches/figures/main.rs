@@ -23,6 +23,7 @@ mod series;
 #[path = "../../examples/score/forecast.rs"]
 #[allow(dead_code, reason = "the suite uses more of it")]
 mod suite;
+mod usual;
 
 use serde_json::{Value, json};
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
@@ -112,18 +113,18 @@ fn busy() -> Option<f64> {
 
 /// Items per second on one core: median of three runs. `work` returns how many items it did.
 pub fn rate(mut work: impl FnMut() -> u64) -> f64 {
-    let mut runs: Vec<f64> = (0..3)
-        .map(|_| {
-            let (clock, before) = (Instant::now(), busy());
-            let count = std::hint::black_box(work());
-            let wall = clock.elapsed().as_secs_f64();
-            let seconds =
-                before.and_then(|before| Some(busy()? - before)).filter(|busy| *busy > 0.0).unwrap_or(wall);
-            count as f64 / seconds
-        })
-        .collect();
+    let mut runs: Vec<f64> = (0..3).map(|_| rate_once(&mut work)).collect();
     runs.sort_unstable_by(f64::total_cmp);
     runs[1]
+}
+
+/// Items per second on one core in one run, for work that is long.
+pub fn rate_once(work: impl FnOnce() -> u64) -> f64 {
+    let (clock, before) = (Instant::now(), busy());
+    let count = std::hint::black_box(work());
+    let wall = clock.elapsed().as_secs_f64();
+    let seconds = before.and_then(|before| Some(busy()? - before)).filter(|busy| *busy > 0.0).unwrap_or(wall);
+    count as f64 / seconds
 }
 
 /// Random numbers from 0 to 1 that are the same in every run.

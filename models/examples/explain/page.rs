@@ -30,16 +30,16 @@ svg { width: 100%; height: auto; display: block; }
 .band { fill: var(--band); } .mark { fill: var(--mark); } .alarm { fill: var(--alarm); }
 .here { stroke: var(--ink); stroke-dasharray: 4 3; } .dot { fill: var(--ink); }
 .window { fill: var(--grid); opacity: .6; }
-table { border-collapse: collapse; } td, th { padding: .15rem .8rem .15rem 0; text-align: left; font-variant-numeric: tabular-nums; }
+table { border-collapse: collapse; } td, th { padding: .15rem .8rem .15rem 0; text-align: left; vertical-align: top; font-variant-numeric: tabular-nums; }
 .bar { display: inline-block; height: .7em; background: var(--score); }
 .key span { margin-right: 1.4rem; white-space: nowrap; } .key i { display: inline-block; width: 1.4em; height: .7em; margin-right: .4em; }
 ";
 
-fn escaped(text: &str) -> String {
+pub fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
-fn range(values: impl Iterator<Item = f64>) -> (f64, f64) {
+pub fn range(values: impl Iterator<Item = f64>) -> (f64, f64) {
     let (low, high) = values
         .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| (low.min(value), high.max(value)));
     if low.is_finite() && high.is_finite() { (low, high) } else { (0.0, 1.0) }
@@ -120,22 +120,36 @@ pub fn page(title: &str, table: &Table, judged: &Judged, row: usize) -> String {
     panel.shade(&alarm, "alarm", true);
     let _ = write!(body, "<h2>The whole file, {}</h2>{}", escaped(name), panel.svg("the whole file"));
 
-    let title = escaped(title);
-    let calm = if judged.alarm[row] { "" } else { " calm" };
-    let key = [
-        ("series", "measured"),
-        ("band", "expected"),
-        ("score", "rarity"),
-        ("alarm", "alarm on"),
-        ("key", "marked by people"),
-    ]
-    .map(|(colour, what)| format!(r#"<span><i style="background:var(--{colour})"></i>{what}</span>"#))
-    .concat();
+    frame(title, &label(row), &judged.reason, judged.alarm[row], &KEY, &body)
+}
+
+/// What the colours of a series' page mean.
+const KEY: [(&str, &str); 5] = [
+    ("series", "measured"),
+    ("band", "expected"),
+    ("score", "rarity"),
+    ("alarm", "alarm on"),
+    ("key", "marked by people"),
+];
+
+/// The page around its drawings: heading, the reason where it is, and what the colours mean.
+pub fn frame(
+    title: &str,
+    place: &str,
+    reason: &str,
+    alarm: bool,
+    key: &[(&str, &str)],
+    body: &str,
+) -> String {
+    let (title, place, reason) = (escaped(title), escaped(place), escaped(reason));
+    let calm = if alarm { "" } else { " calm" };
+    let key: String = key
+        .iter()
+        .map(|(colour, what)| format!(r#"<span><i style="background:var(--{colour})"></i>{what}</span>"#))
+        .collect();
     format!(
         r#"<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{title}</title><style>{STYLE}</style>
-<h1>{title}</h1><p class="reason{calm}">{}: {}</p><p class="key">{key}</p>{body}</html>
-"#,
-        label(row),
-        escaped(&judged.reason),
+<h1>{title}</h1><p class="reason{calm}">{place}: {reason}</p><p class="key">{key}</p>{body}</html>
+"#
     )
 }

@@ -93,6 +93,19 @@ pub fn run(folder: &Path, dump: &Path) -> Result<usize, Error> {
     Ok(written)
 }
 
+/// The case of one fault of a day, by its place in the day's `faults.csv`.
+pub fn fault_case(faults: &Path, index: usize) -> Result<Case, Error> {
+    let day_folder = faults.parent().unwrap_or(faults);
+    let (header, rows) = data::table(faults)?;
+    let at = column(faults, &header, "inject_time_utc")?;
+    let row = rows.get(index).ok_or_else(|| Error::Content {
+        path: faults.to_owned(),
+        message: format!("there is no fault {index}, the last one is {}", rows.len().saturating_sub(1)),
+    })?;
+    let day = Day::read(day_folder.parent().unwrap_or(day_folder), day_folder)?;
+    Ok(day.case(seconds(faults, &row[at])?))
+}
+
 impl Day {
     fn read(folder: &Path, day: &Path) -> Result<Self, Error> {
         let mut read = Self::default();

@@ -37,11 +37,7 @@ pub fn run(folder: &Path, dump: &Path) -> Result<usize, Error> {
     let mut written = 0;
     for target in data::files(folder, "target.json")? {
         let issue = target.parent().unwrap_or(folder);
-        let scenario = issue.ancestors().nth(2).unwrap_or(folder);
-        let text = std::fs::read(&target).map_err(data::at(&target))?;
-        let seen: Target = serde_json::from_slice(&text)
-            .map_err(|error| Error::Content { path: target.clone(), message: error.to_string() })?;
-        let (case, symptom) = case(scenario, issue, &seen.target)?;
+        let (case, symptom) = issue_case(&target)?;
         let out = dump.join(issue.strip_prefix(folder).unwrap_or(issue)).with_extension("csv");
         let mut file = data::create(&out)?;
         data::line(&mut file, &out, format_args!("rank,node"))?;
@@ -59,7 +55,16 @@ pub fn run(folder: &Path, dump: &Path) -> Result<usize, Error> {
     Ok(written)
 }
 
-/// The case of one issue, and the index of the node where it was seen.
+/// The case of the issue whose `target.json` this is, and the index of the node where it was seen.
+pub fn issue_case(target: &Path) -> Result<(Case, usize), Error> {
+    let issue = target.parent().unwrap_or(target);
+    let scenario = issue.ancestors().nth(2).unwrap_or(issue);
+    let text = std::fs::read(target).map_err(data::at(target))?;
+    let seen: Target = serde_json::from_slice(&text)
+        .map_err(|error| Error::Content { path: target.to_owned(), message: error.to_string() })?;
+    case(scenario, issue, &seen.target)
+}
+
 fn case(scenario: &Path, issue: &Path, seen: &Seen) -> Result<(Case, usize), Error> {
     let (header, rows) = data::table(&scenario.join("graph.csv.gz"))?;
     let mut index: BTreeMap<String, usize> = BTreeMap::new();

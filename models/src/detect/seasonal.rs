@@ -108,19 +108,26 @@ impl Confirmation {
 }
 
 /// Slots as options, as text formats know no not-a-number.
-mod slots {
+pub(super) mod slots {
     use serde::de::Error as _;
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-    pub fn serialize<S: Serializer, const N: usize>(slots: &[f32; N], to: S) -> Result<S::Ok, S::Error> {
-        slots.iter().map(|slot| (!slot.is_nan()).then_some(*slot)).collect::<Vec<_>>().serialize(to)
+    pub fn serialize<S, T, const N: usize>(slots: &[T; N], to: S) -> Result<S::Ok, S::Error>
+    where
+        S: Serializer,
+        T: Copy + Into<f64> + Serialize,
+    {
+        let known = |slot: &T| (!(*slot).into().is_nan()).then_some(*slot);
+        slots.iter().map(known).collect::<Vec<_>>().serialize(to)
     }
 
-    pub fn deserialize<'de, D: Deserializer<'de>, const N: usize>(
-        from: D,
-    ) -> Result<Box<[f32; N]>, D::Error> {
-        let slots: Vec<f32> =
-            Vec::<Option<f32>>::deserialize(from)?.into_iter().map(|slot| slot.unwrap_or(f32::NAN)).collect();
+    pub fn deserialize<'de, D, T, const N: usize>(from: D) -> Result<Box<[T; N]>, D::Error>
+    where
+        D: Deserializer<'de>,
+        T: From<f32> + Deserialize<'de>,
+    {
+        let slots = Vec::<Option<T>>::deserialize(from)?;
+        let slots: Vec<T> = slots.into_iter().map(|slot| slot.unwrap_or(T::from(f32::NAN))).collect();
         let length = slots.len();
         slots.try_into().map_err(|_| D::Error::invalid_length(length, &"one number or null for each slot"))
     }

@@ -1,8 +1,10 @@
 //! The list of detectors and how their verdicts become findings.
 
 mod beside;
+mod contention;
 mod egress;
 
+use self::contention::Contention;
 use crate::calls::{Callee, Calls, Tally};
 use crate::causes::Causes;
 use crate::golden::Golden;
@@ -43,8 +45,11 @@ const PERSISTS_IN_PART: SignedDuration = SignedDuration::from_secs(5);
 /// The same while a rollout of the callee is under way: connections are being moved on purpose.
 const PERSISTS_IN_ROLLOUT: SignedDuration = SignedDuration::from_millis(1_500);
 /// When callee and caller begin to fail within so long of each other, the callee is waited for, but no longer than that.
-const DEEPER_WITHIN: SignedDuration = SignedDuration::from_millis(500);
-const DEEPER_FIRST: SignedDuration = SignedDuration::from_millis(1_200);
+const DEEPER_WITHIN: SignedDuration = SignedDuration::from_millis(1_200);
+const DEEPER_FIRST: SignedDuration = SignedDuration::from_secs(2);
+/// A live caller of others that answers late is believed to be the reason only after those would have been late too:
+/// calls that wait for it are given up earlier than its own calls.
+const WAITS_FOR_OTHERS: SignedDuration = SignedDuration::from_millis(1_500);
 /// Without new failures for so long, a finding made from calls is over.
 const CALLS_CLEAR: SignedDuration = SignedDuration::from_millis(2_500);
 /// Good for so long, a finding made from calls is over at once.
@@ -74,6 +79,7 @@ pub struct Analyser {
     causes: Causes,
     findings: BTreeMap<(Entity, FindingKind), Finding>,
     opinions: BTreeMap<(Entity, FindingKind), Opinion>,
+    contention: Contention,
     rescan: BTreeSet<WorkloadKey>,
     next: u64,
     /// Findings that could not be kept because of the bound.
@@ -148,9 +154,11 @@ impl Analyser {
 
         let mut seen: BTreeMap<(Entity, FindingKind), Seen> = BTreeMap::new();
         self.pod_findings(snapshot, now, &mut seen);
+        self.contention.update(&self.golden, &self.calls, snapshot, now);
         self.call_findings(snapshot, now, &mut seen);
         self.replica_findings(snapshot, now, &mut seen);
         self.slow_findings(snapshot, now, &mut seen);
+        self.contention.findings(snapshot, now, &mut seen);
         self.signal_findings(now, &mut seen);
         for (entity, kind, since, evidence) in objects::findings(snapshot, now) {
             let found =
@@ -233,6 +241,10 @@ impl Analyser {
                 Some((before, _)) => before,
                 None => kind,
             };
+            // Without any sign of life it is no victim of its node.
+            if kind == FindingKind::Slow && self.contention.explains(snapshot, entity) {
+                continue;
+            }
             let entity = self.narrow(snapshot, entity, since);
             seen.insert(
                 (entity.clone(), kind),
@@ -279,6 +291,17 @@ impl Analyser {
         last.duration_since(began) >= persists
             && self.settled(entity, tally, first, now)
             && !self.somebody_deeper(entity, tally, first, now)
+            && !self.may_wait(entity, tally, first, now)
+    }
+
+    /// Whether it may be late only because it waits for others, of whose silence nobody has heard yet.
+    fn may_wait(&self, entity: &Entity, tally: &Tally, first: Timestamp, now: Timestamp) -> bool {
+        let Some(workload) = entity.workload() else { return false };
+        let arrived = tally.first_arrival.unwrap_or(now);
+        tally.main_failure() == Some(CallOutcome::Timeout)
+            && now.duration_since(arrived) < WAITS_FOR_OTHERS
+            && self.calls.alive(workload, first)
+            && self.calls.calls_others(workload)
     }
 
     /// Whether somebody behind it fails as well and may yet turn out to be the reason: waiting for that one fills a
@@ -319,9 +342,11 @@ impl Analyser {
         match tally.main_failure() {
             Some(CallOutcome::Refused | CallOutcome::Reset) => FindingKind::Unreachable,
             Some(CallOutcome::Timeout) => {
-                // It still reports spans that ended after the trouble began: alive, only late.
-                let alive = self.calls.sender(workload).is_some_and(|sender| sender.watermark > since);
-                if alive { FindingKind::Slow } else { FindingKind::Hung }
+                if self.calls.alive(workload, since) {
+                    FindingKind::Slow
+                } else {
+                    FindingKind::Hung
+                }
             }
             _ => FindingKind::ErrorBurst,
         }
@@ -470,7 +495,7 @@ impl Analyser {
         let mut changed = Vec::new();
         for key in snapshot.workloads.keys() {
             let callee = self.calls.callee(&Entity::Workload { key: key.clone() });
-            let answered = self.golden.answered(key);
+            let (answered, outside) = self.golden.answered(key);
             let health = match callee {
                 Some(callee) if callee.last_good.is_some() || callee.last_failure.is_some() => {
                     WorkloadHealth {
@@ -479,6 +504,7 @@ impl Analyser {
                         good_since: callee.good_since,
                         good_calls: callee.good_calls,
                         answered,
+                        outside,
                     }
                 }
                 // Nobody calls it: its pods' readiness speaks, and only when all of them are ready.
@@ -489,7 +515,7 @@ impl Analyser {
                         continue;
                     }
                     let before = snapshot.health.get(key).cloned().unwrap_or_default();
-                    let before = WorkloadHealth { answered, ..before };
+                    let before = WorkloadHealth { answered, outside, ..before };
                     let mut pods = snapshot.pods_of(key).filter(|pod| !pod.deleting).peekable();
                     let ready = !quiet && pods.peek().is_some() && pods.all(|pod| pod.serving());
                     if quiet {

@@ -177,6 +177,11 @@ impl Callee {
         self.edges.get_mut(caller)
     }
 
+    /// Whether anybody else was ever seen to call it.
+    pub fn called_by_others(&self, caller: &WorkloadKey) -> bool {
+        self.callers.iter().any(|other| other != caller)
+    }
+
     /// Callers with their calls since the present run of failures began.
     pub fn edges(&self) -> impl Iterator<Item = (&WorkloadKey, &Edge)> {
         self.edges.iter()
@@ -432,6 +437,16 @@ impl Calls {
                 .back()
                 .is_some_and(|bucket| now.as_millisecond() - bucket.index * BUCKET_MILLIS < 3_600_000),
         });
+    }
+
+    /// Whether it reported spans that ended after the trouble began.
+    pub fn alive(&self, workload: &WorkloadKey, since: Timestamp) -> bool {
+        self.senders.get(workload).is_some_and(|sender| sender.watermark > since)
+    }
+
+    /// Whether it was ever seen to call anybody.
+    pub fn calls_others(&self, caller: &WorkloadKey) -> bool {
+        self.callees.values().any(|callee| callee.callers.contains(caller))
     }
 
     /// Callees with their calls.

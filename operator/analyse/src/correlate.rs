@@ -199,12 +199,15 @@ impl Correlator {
         if !certain {
             let neighbour =
                 self.incidents.values().filter(|incident| self.takes(incident, now)).find(|incident| {
-                    incident.causes.first().is_some_and(|cause| {
-                        let known = root_of_cause(cause);
-                        let above = root.workload().is_some_and(|key| calls.reaches(key, &known));
-                        let below = known.workload().is_some_and(|key| calls.reaches(key, root));
-                        above || below
-                    })
+                    // Known to suffer from it: after a change of leader the call graph is still empty.
+                    let suffers = root.workload().is_some_and(|key| incident.affected.contains(key));
+                    suffers
+                        || incident.causes.first().is_some_and(|cause| {
+                            let known = root_of_cause(cause);
+                            let above = root.workload().is_some_and(|key| calls.reaches(key, &known));
+                            let below = known.workload().is_some_and(|key| calls.reaches(key, root));
+                            above || below
+                        })
                 });
             if let Some(incident) = neighbour {
                 return Some(incident.id.clone());

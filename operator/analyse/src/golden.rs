@@ -21,8 +21,10 @@ const MINIMUM_RATIO: f64 = 3.0;
 const ENTER_ANSWERS: u32 = 6;
 /// Slow seconds in a row that are believed however few answers they hold.
 const ENTER_SECONDS: u32 = 3;
-/// Usual seconds after which a slow time is over.
+/// Usual seconds after which the detector's alarm is over.
 const LEAVE_SECONDS: u32 = 3;
+/// A slow time of so many seconds is the new usual.
+const LONGEST_SECONDS: u32 = 1_800;
 
 /// Own time is judged on its logarithm: its spread grows with its level.
 fn detector() -> Option<SeriesDetector> {
@@ -78,6 +80,8 @@ impl Second {
 #[derive(Clone, Copy, Debug)]
 struct SlowRun {
     since: Timestamp,
+    /// What was usual before: the detector takes what lasts for usual within seconds.
+    before: SlowVerdict,
     seconds: u32,
     answers: u32,
 }
@@ -99,6 +103,8 @@ struct Served {
     seconds: f64,
     slow: Option<SlowRun>,
     answered: u64,
+    /// Own errors, and answers that took longer than the objective by own time.
+    outside: u64,
 }
 
 /// Server-side view of everything.
@@ -132,7 +138,7 @@ pub struct SlowService {
 
 impl Golden {
     /// Takes one observation; anything but spans is ignored.
-    pub fn ingest(&mut self, _snapshot: &Snapshot, observation: &Observation) {
+    pub fn ingest(&mut self, snapshot: &Snapshot, observation: &Observation) {
         let Signal::Span(span) = &observation.signal else { return };
         match span.kind {
             SpanKind::Client => {
@@ -142,12 +148,12 @@ impl Golden {
                 }
                 *self.children[0].entry(span.parent).or_default() += span.seconds();
             }
-            SpanKind::Server => self.server(observation, span),
+            SpanKind::Server => self.server(snapshot, observation, span),
             SpanKind::Other => {}
         }
     }
 
-    fn server(&mut self, observation: &Observation, span: &homeostat_knowledge::Span) {
+    fn server(&mut self, snapshot: &Snapshot, observation: &Observation, span: &homeostat_knowledge::Span) {
         let Entity::Pod { key, workload: Some(workload), .. } = &observation.entity else { return };
         let below = self.children.iter().filter_map(|generation| generation.get(&span.id)).sum::<f64>();
         let own = (span.seconds() - below).max(0.0);
@@ -165,6 +171,9 @@ impl Golden {
         let outcome = if below < 1e-9 { span.outcome } else { CallOutcome::Ok };
         self.replicas.add(workload, key, own, outcome);
         served.answered += 1;
+        let objective = snapshot.workloads.get(workload).and_then(|policy| policy.latency);
+        let late = objective.is_some_and(|objective| own > objective.seconds);
+        served.outside += u64::from(late || outcome == CallOutcome::ServerError);
         let counts = self.pods.entry(key.clone()).or_default();
         let age = (index - counts.at).clamp(0, 60);
         let fade = 0.5_f64.powi(age as i32);
@@ -201,15 +210,24 @@ impl Golden {
         self.served.iter().filter_map(|(key, served)| Some((key, served.slow()?)))
     }
 
+    /// Workloads whose usual own time is known, and since when each is late by it, if it is, be it for one second only.
+    pub fn measured(&self) -> impl Iterator<Item = (&WorkloadKey, Option<Timestamp>)> {
+        self.served
+            .iter()
+            .filter(|(_, served)| served.verdict.is_some())
+            .map(|(key, served)| (key, served.slow.map(|run| run.since)))
+    }
+
     /// Usual own time of a workload (the middle of what is usual for the p90 of a second), in seconds.
     pub fn usual_seconds(&self, workload: &WorkloadKey) -> Option<f64> {
         let (low, high) = self.served.get(workload)?.verdict?.usual;
         Some((low * high).sqrt())
     }
 
-    /// Requests that a workload answered since it is known here.
-    pub fn answered(&self, workload: &WorkloadKey) -> u64 {
-        self.served.get(workload).map_or(0, |served| served.answered)
+    /// Requests that a workload answered since it is known here, and those of them outside of its objective: own errors,
+    /// and answers that took longer by own time than its latency objective.
+    pub fn answered(&self, workload: &WorkloadKey) -> (u64, u64) {
+        self.served.get(workload).map_or((0, 0), |served| (served.answered, served.outside))
     }
 
     /// Share of own errors of one pod's answers lately, and how many answers that is.
@@ -222,22 +240,41 @@ impl Golden {
 
 impl Served {
     fn new(index: i64, detector: SeriesDetector) -> Self {
-        Self { second: Second::new(index), detector, verdict: None, seconds: 0.0, slow: None, answered: 0 }
+        Self {
+            second: Second::new(index),
+            detector,
+            verdict: None,
+            seconds: 0.0,
+            slow: None,
+            answered: 0,
+            outside: 0,
+        }
     }
 
     /// The slow time, once it is believed.
     fn slow(&self) -> Option<SlowService> {
-        let (verdict, run) = (self.verdict?, self.slow?);
+        let run = self.slow?;
         let believed = run.answers >= ENTER_ANSWERS || run.seconds >= ENTER_SECONDS;
-        believed.then_some(SlowService { since: run.since, seconds: self.seconds, verdict })
+        believed.then_some(SlowService { since: run.since, seconds: self.seconds, verdict: run.before })
     }
 
-    /// One more slow second, with so many slow answers.
-    fn go_on_slow(&mut self, answers: u32) {
-        let Ok(before) = Timestamp::from_second(self.second.index - 1) else { return };
-        let run = self.slow.get_or_insert(SlowRun { since: before, seconds: 0, answers: 0 });
-        run.seconds = run.seconds.saturating_add(1);
-        run.answers = run.answers.saturating_add(answers);
+    /// The run of slow seconds after one more second. It begins by the detector's word and lasts while what was usual
+    /// before it is exceeded.
+    fn run(&self, alarm: bool) -> Option<SlowRun> {
+        let verdict = self.verdict?;
+        let began = Timestamp::from_second(self.second.index - 1).ok();
+        let run = match self.slow {
+            Some(run) if run.seconds < LONGEST_SECONDS => run,
+            None if alarm => SlowRun { since: began?, before: verdict, seconds: 0, answers: 0 },
+            Some(_) | None => return None,
+        };
+        let middle = (run.before.usual.0 * run.before.usual.1).sqrt();
+        let limit = (middle + MINIMUM_SECONDS).max(middle * MINIMUM_RATIO);
+        (self.seconds >= limit).then(|| SlowRun {
+            seconds: run.seconds + 1,
+            answers: run.answers.saturating_add(self.second.at_least(limit)),
+            ..run
+        })
     }
 
     fn close(&mut self, index: i64) {
@@ -248,13 +285,7 @@ impl Served {
             let verdict = self.detector.observe(self.second.index, seconds.ln());
             let usual = (verdict.usual.0.exp(), verdict.usual.1.exp());
             self.verdict = verdict.ready.then_some(SlowVerdict { chance: verdict.chance, usual });
-            let middle = (usual.0 * usual.1).sqrt();
-            let limit = (middle + MINIMUM_SECONDS).max(middle * MINIMUM_RATIO);
-            if verdict.ready && verdict.alarm && seconds >= middle + MINIMUM_SECONDS {
-                self.go_on_slow(self.second.at_least(limit));
-            } else {
-                self.slow = None;
-            }
+            self.slow = self.run(verdict.alarm);
         }
         self.second = Second::new(index);
     }

@@ -65,7 +65,7 @@ impl Series {
     fn kind(&self) -> FindingKind {
         match self.measures {
             Measures::Backlog if self.grew => FindingKind::QueueGrowing,
-            Measures::Backlog | Measures::Other => FindingKind::SignalAbnormal,
+            Measures::Backlog | Measures::Other | Measures::Load => FindingKind::SignalAbnormal,
             Measures::MemoryBytes => FindingKind::MemoryGrowing,
             Measures::CertificateSeconds => FindingKind::CertificateExpiring,
         }
@@ -82,6 +82,7 @@ impl Series {
         let verdict = self.detector.observe(at.as_second(), value);
         self.usual = verdict.ready.then(|| format!("{} to {}", trim(verdict.usual.0), trim(verdict.usual.1)));
         match (signal.measures, signal.threshold) {
+            (Measures::Load, _) => (false, ENTER_POINTS, 1),
             (Measures::CertificateSeconds, limit) => {
                 let limit = limit.unwrap_or(CERTIFICATE_SECONDS);
                 self.text = format!("{:.1} days left", value / 86_400.0);

@@ -135,6 +135,14 @@ impl World {
         }
     }
 
+    /// Only the replicas on `node-0` are left.
+    fn without_siblings(&mut self) {
+        let gone: Vec<_> = self.snapshot.pods.values().cloned().collect();
+        for pod in gone.into_iter().filter(|pod| pod.node.as_deref() != Some("node-0")) {
+            self.object(&ObjectChange::Pod(Change::Deleted(pod.key.clone())));
+        }
+    }
+
     fn object(&mut self, change: &ObjectChange) {
         self.snapshot = self.snapshot.clone().apply(change, self.now);
     }
@@ -249,6 +257,30 @@ fn a_node_that_slows_replicas_of_two_workloads_is_the_reason_and_one_workload_is
     let kinds = world.kinds();
     assert_eq!(kinds.len(), 3, "{kinds:?}");
     assert!(kinds.contains(&(FindingKind::NoisyNeighbour, "node-0".to_owned())), "{kinds:?}");
+}
+
+#[test]
+fn most_of_what_runs_on_a_node_late_at_once_is_the_nodes_trouble_and_one_alone_is_not() {
+    let names = ["cart", "order", "search", "stock"];
+    let mut world = World::new(&names.map(|name| (name, Vec::new())));
+    world.without_siblings();
+    let late = |victims: &'static [&'static str]| {
+        let turn = std::cell::Cell::new(0_u64);
+        move |name: &str, _: usize| {
+            turn.set(turn.get() + 1);
+            let usual = 0.01 * (1.0 + (turn.get() * 7_919 % 997) as f64 / 997.0);
+            (if victims.contains(&name) { 0.5 + usual } else { usual }, CallOutcome::Ok)
+        }
+    };
+    world.serve(240, &names, &late(&[]));
+    assert_eq!(world.kinds(), []);
+    world.serve(15, &names, &late(&["order"]));
+    assert_eq!(world.kinds(), [(FindingKind::Slow, "order".to_owned())]);
+    world.serve(30, &names, &late(&[]));
+    assert_eq!(world.kinds(), []);
+    world.serve(15, &names, &late(&["cart", "search", "stock"]));
+    assert_eq!(world.kinds(), [(FindingKind::NoisyNeighbour, "node-0".to_owned())]);
+    assert!(world.findings[0].evidence[0].to_string().contains("3 of 4"));
 }
 
 #[test]

@@ -175,6 +175,7 @@ mod tests {
             id: ActionId::new(id),
             namespace: "shop".into(),
             resource_version: "7".into(),
+            origin: homeostat_knowledge::Origin::Incident,
             incident: IncidentId::new("order-1"),
             tenant: TenantName::new("shop"),
             workload: ObjectKey::new("shop", "order"),

@@ -10,7 +10,8 @@ use homeostat_knowledge::forecast::{ForecastPoint, Outlook, Peak, REQUESTS};
 use homeostat_knowledge::ids::Uid;
 use homeostat_knowledge::policy::ScalingMode;
 use homeostat_knowledge::{
-    Clock, ForecastRecord, ForecastSkill, Name, ObjectKey, SignedDuration, TenantName, Timestamp,
+    Clock, ForecastRecord, ForecastSkill, Name, ObjectKey, SignedDuration, SizeAdvice, SizeEffect,
+    TenantName, Timestamp,
 };
 use http::Method;
 use serde_json::json;
@@ -46,11 +47,17 @@ fn record(workload: &str, minute: i64, load: f64) -> ForecastRecord {
             peak: Some(Peak { p50: 1.1 * load, p90: 1.25 * load }),
             points: (0..12).map(|part| point(5 * part)).collect(),
             next_choice: Some(after(1_440)),
-            per_replica: Some(24.5),
-            wanted: Some(6),
-            why: "p90 of the next 60 min reaches 125.0 requests/s".to_owned(),
             limit: None,
         },
+        size: SizeAdvice {
+            decided: after(minute),
+            per_replica: Some(24.5),
+            wanted: Some(6),
+            effect: SizeEffect::Recommend,
+            why: "6 replicas: too few in 30 s with a chance of 0.0101 %".to_owned(),
+            done: None,
+        },
+        memory: None,
     }
 }
 
@@ -142,7 +149,7 @@ fn a_forecast_that_is_half_over_or_has_another_size_is_news() {
     assert!(!differs(&old, &record("order", 29, 100.0)));
     assert!(differs(&old, &record("order", 30, 100.0)));
     let mut other = record("order", 1, 100.0);
-    other.outlook.wanted = Some(7);
+    other.size.wanted = Some(7);
     assert!(differs(&old, &other));
     let mut empty = record("order", 1, 100.0);
     (empty.outlook.now, empty.outlook.peak) = (None, None);
@@ -155,17 +162,18 @@ fn a_forecast_that_is_half_over_or_has_another_size_is_news() {
 }
 
 #[tokio::test]
-async fn auto_is_said_to_be_recommended_only_and_what_is_missing_is_said() {
+async fn what_was_done_and_what_is_missing_is_said() {
     let mut world = World::new();
     let mut auto = record("order", 0, 100.0);
     auto.mode = ScalingMode::Auto;
     auto.outlook.points.clear();
-    (auto.outlook.wanted, auto.outlook.skill) = (None, ForecastSkill::Unknown);
+    (auto.size.wanted, auto.outlook.skill) = (None, ForecastSkill::Unknown);
+    auto.size.done = Some("ScaleUp from 4 to 6 at 2026-11-22T09:10:00Z: Verified".to_owned());
     auto.outlook.reason = "nothing is known yet: 3 of 10 minutes with a load were seen".to_owned();
     world.look(vec![auto]).await;
     let status = world.stored()["status"].clone();
     assert_eq!(status["scaling"]["mode"], "Auto");
-    assert!(status["scaling"]["reason"].as_str().unwrap().starts_with("Recommended only"));
+    assert!(status["scaling"]["done"].as_str().unwrap().starts_with("ScaleUp from 4 to 6"));
     assert!(status["scaling"].get("wanted").is_none() && status.get("points").is_none());
     let ready = &status["conditions"][0];
     assert_eq!((&ready["status"], &ready["reason"]), (&json!("False"), &json!("NoData")));

@@ -11,7 +11,8 @@ use crate::roots::Root;
 use homeostat_knowledge::observation::SourceState;
 use homeostat_knowledge::policy::{KillSwitch, TenantPolicy};
 use homeostat_knowledge::{
-    ActionId, ActionRecord, Entity, Finding, FindingKind, GuardName, SignedDuration, Snapshot, Timestamp,
+    ActionId, ActionRecord, Entity, Finding, FindingKind, GuardName, Parameters, SignedDuration, Snapshot,
+    Timestamp,
 };
 use std::collections::BTreeMap;
 
@@ -84,6 +85,7 @@ pub fn guard_input(
         resumed,
         action: ActionFacts::of(record, snapshot),
         kill_switch,
+        clock_off: SignedDuration::ZERO,
         leads,
         synced_since: snapshot.synced_since.filter(|_| snapshot.ready()),
         breaches,
@@ -180,6 +182,9 @@ pub fn evidence(
     snapshot: &Snapshot,
 ) -> Option<EvidenceFacts> {
     let purpose = Purpose::of(record);
+    if purpose == Purpose::Size {
+        return size_evidence(record, snapshot);
+    }
     if purpose == Purpose::Order {
         return Some(orders::evidence(record, snapshot, source(FindingKind::JobStuck, snapshot)));
     }
@@ -202,16 +207,47 @@ pub fn evidence(
             let good = health.and_then(|health| health.last_good).unwrap_or(record.evidence.taken_at);
             (good, well && incident.is_some() && !live.is_some_and(|live| live.active))
         }
+        // Returned above.
+        Purpose::Size => (last_seen, false),
     };
     Some(EvidenceFacts {
         purpose,
-        kind,
+        kind: Some(kind),
         since,
         last_seen: last_seen.max(record.evidence.taken_at),
         confidence: Some(confidence).filter(|value| value.is_finite()),
         active,
         source: source(kind, snapshot),
     })
+}
+
+/// The newest decision about the size of the workload.
+fn size_evidence(record: &ActionRecord, snapshot: &Snapshot) -> Option<EvidenceFacts> {
+    let size = snapshot.sizes.get(&record.workload)?;
+    Some(EvidenceFacts {
+        purpose: Purpose::Size,
+        kind: None,
+        since: record.evidence.taken_at,
+        last_seen: size.decided.max(record.evidence.taken_at),
+        confidence: Some(1.0),
+        active: still_wanted(record, snapshot),
+        // What the decision does without signals is its own rule: the last safe size, then what people declared.
+        source: SourceFacts::Healthy,
+    })
+}
+
+/// Whether the newest decision still asks for at least as much of this change: so many replicas or more for a way up, so
+/// many or fewer for a way down.
+pub fn still_wanted(record: &ActionRecord, snapshot: &Snapshot) -> bool {
+    let Some(wanted) = snapshot.sizes.get(&record.workload).and_then(|size| size.wanted) else {
+        return false;
+    };
+    let asked = |replicas: i32| u32::try_from(replicas).ok();
+    match record.parameters {
+        Parameters::ScaleUp { replicas } => asked(replicas).is_some_and(|asked| wanted >= asked),
+        Parameters::ScaleDown { replicas } => asked(replicas).is_some_and(|asked| wanted <= asked),
+        _ => false,
+    }
 }
 
 /// What the live finding says is wrong; decides what the fresh read must still show.
@@ -222,7 +258,7 @@ pub fn cause_kind(
 ) -> Option<FindingKind> {
     match Purpose::of(record) {
         Purpose::Heal => live_finding(record, finding, snapshot).or(finding).map(|finding| finding.kind),
-        Purpose::Prevent | Purpose::Order => None,
+        Purpose::Prevent | Purpose::Size | Purpose::Order => None,
     }
 }
 

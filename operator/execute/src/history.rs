@@ -3,7 +3,7 @@
 use homeostat_knowledge::entity::{TenantName, WorkloadKey};
 use homeostat_knowledge::plan::Undo;
 use homeostat_knowledge::{
-    ActionId, ActionKind, ActionRecord, ActionState, IncidentId, PlaybookRef, Timestamp, Uid,
+    ActionId, ActionKind, ActionRecord, ActionState, IncidentId, Origin, PlaybookRef, Timestamp, Uid,
 };
 use serde::{Deserialize, Serialize};
 
@@ -14,6 +14,9 @@ pub struct ActionHistory {
     pub id: ActionId,
     /// Incident that it served.
     pub incident: IncidentId,
+    /// Whether an incident or a forecast asked for it; each has its own budgets.
+    #[serde(default)]
+    pub origin: Origin,
     /// Tenant.
     pub tenant: TenantName,
     /// Workload.
@@ -48,6 +51,7 @@ impl ActionHistory {
         let ActionRecord {
             id,
             incident,
+            origin,
             tenant,
             workload,
             playbook,
@@ -64,6 +68,7 @@ impl ActionHistory {
         Self {
             id: id.clone(),
             incident: incident.clone(),
+            origin: *origin,
             tenant: tenant.clone(),
             workload: workload.clone(),
             target: target.uid.clone(),

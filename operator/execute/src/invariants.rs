@@ -7,7 +7,7 @@ use crate::guards::{GuardInput, Mode, frozen, mode_of};
 use crate::history::changes_state;
 use homeostat_knowledge::entity::{TenantName, WorkloadKey};
 use homeostat_knowledge::policy::KillSwitch;
-use homeostat_knowledge::{ActionId, ActionRecord, ActionState, SignedDuration, Timestamp, Uid};
+use homeostat_knowledge::{ActionId, ActionRecord, ActionState, Origin, SignedDuration, Timestamp, Uid};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The invariants.
@@ -58,13 +58,31 @@ impl std::fmt::Display for Breach {
     }
 }
 
+/// What has budgets of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Counted {
+    Repair,
+    Size,
+    /// A run whose turn it was.
+    Run,
+}
+
+impl Counted {
+    fn of(record: &ActionRecord) -> Self {
+        match record.origin {
+            Origin::Forecast => Self::Size,
+            Origin::Incident if record.playbook.is_run_order() => Self::Run,
+            Origin::Incident => Self::Repair,
+        }
+    }
+}
+
 #[derive(Clone, Debug)]
 struct Effect {
     at: Timestamp,
-    /// A run whose turn it was; counted apart from repairs.
-    order: bool,
     tenant: TenantName,
     workload: WorkloadKey,
+    counted: Counted,
     open: bool,
     changes: bool,
     undo: bool,
@@ -100,10 +118,10 @@ impl Checker {
                 at: sent,
                 tenant: record.tenant.clone(),
                 workload: record.workload.clone(),
+                counted: Counted::of(record),
                 open: !record.state.ended(),
                 changes: changes_state(record.kind()),
                 undo: record.undo_of.is_some(),
-                order: record.playbook.is_run_order(),
             };
             self.effects.insert(record.id.clone(), effect);
         }
@@ -171,10 +189,10 @@ impl Checker {
                 at: record.instants.claimed.unwrap_or(at),
                 tenant: record.tenant.clone(),
                 workload: record.workload.clone(),
+                counted: Counted::of(record),
                 open: true,
                 changes,
                 undo: record.undo_of.is_some(),
-                order: record.playbook.is_run_order(),
             };
             self.effects.insert(id.clone(), effect);
         }
@@ -200,7 +218,7 @@ impl Checker {
             .effects
             .iter()
             .filter(|(id, effect)| **id != record.id && effect.changes)
-            .filter(|(_, effect)| effect.order == record.playbook.is_run_order())
+            .filter(|(_, effect)| effect.counted == Counted::of(record))
             .map(|(_, e)| e)
             .collect();
         let count = |test: &dyn Fn(&&&Effect) -> bool| others.iter().filter(test).count() + 1;
@@ -209,25 +227,40 @@ impl Checker {
         let under_way = |effect: &Effect| effect.open && !effect.undo;
         let same_workload = |effect: &Effect| effect.workload == record.workload;
         let same_tenant = |effect: &Effect| effect.tenant == record.tenant;
+        let (control, scaling) = (&input.control, &limits.scaling);
+        let sized = record.origin == Origin::Forecast;
+        let most = |repairs: u32, sizes: u32| if sized { sizes } else { repairs };
         let used = [
             (
                 "under way on the workload",
                 count(&|e| under_way(e) && same_workload(e)),
-                limits.in_flight_per_workload,
+                most(limits.in_flight_per_workload, 1),
             ),
             (
                 "under way in the tenant",
                 count(&|e| under_way(e) && same_tenant(e)),
-                limits.in_flight_per_tenant,
+                most(limits.in_flight_per_tenant, scaling.in_flight_per_tenant),
             ),
-            ("under way in the cluster", count(&|e| under_way(e)), input.control.in_flight),
+            (
+                "under way in the cluster",
+                count(&|e| under_way(e)),
+                most(control.in_flight, control.scaling_in_flight),
+            ),
             (
                 "on the workload in an hour",
                 count(&|e| same_workload(e) && age(e) < hour),
-                limits.per_workload_hour,
+                most(limits.per_workload_hour, scaling.per_workload_hour),
             ),
-            ("in the tenant in an hour", count(&|e| same_tenant(e) && age(e) < hour), limits.per_tenant_hour),
-            ("in the cluster in an hour", count(&|e| age(e) < hour), input.control.per_hour),
+            (
+                "in the tenant in an hour",
+                count(&|e| same_tenant(e) && age(e) < hour),
+                most(limits.per_tenant_hour, scaling.per_tenant_hour),
+            ),
+            (
+                "in the cluster in an hour",
+                count(&|e| age(e) < hour),
+                most(control.per_hour, control.scaling_per_hour),
+            ),
         ];
         let mut touched: BTreeSet<&WorkloadKey> = others
             .iter()
@@ -243,6 +276,7 @@ impl Checker {
         }
         // One is always allowed; above that the exact share counts.
         if touched > 1
+            && !sized
             && touched as u64 * 100
                 > u64::from(input.workloads_in_tenant) * u64::from(limits.percent_per_10_minutes)
         {

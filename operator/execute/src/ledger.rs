@@ -1,7 +1,7 @@
 //! The life of one action as a pure state machine. What is not an arrow here cannot happen.
 //!
 //! ```text
-//!             Recommend                  Claim              Acknowledge,FoundDone     Watch
+//!             Recommend                  Claim         Acknowledge,FoundDone,Assume  Watch
 //!   Proposed ─┐  │ Admit ──▶ Admitted ─────────▶ Claimed ─────────────────▶ Sent ─────────▶ Verifying
 //!      │      └──┘              ▲                  │ Block, LoseTrack        │ HandOver        │ Help      ▶ Verified
 //!      │ AskApproval      Admit │                  ▼                         ▼                 │ NotHelp   ▶ Failed
@@ -9,6 +9,9 @@
 //!                     │ HandOver ▶ HandedOver                                                   │ HandOver  ▶ HandedOver
 //!   Refuse ▶ Refused and Cancel ▶ Cancelled: from Proposed, AwaitingApproval, Admitted, Claimed (nothing was sent)
 //! ```
+//!
+//! What was sent has an instant `sent`, and counts in budgets, cool-downs and breakers from its claim on. Without an
+//! instant `acknowledged` its outcome is not known, and stays so: see [`outcome_unknown`].
 
 use homeostat_knowledge::{
     ActionId, ActionOutcome, ActionRecord, ActionState, Approval, ApprovalDecision, GuardReport, Timestamp,
@@ -81,11 +84,19 @@ pub enum LedgerEvent {
         /// Why, and what the user can do.
         reason: String,
     },
-    /// The effect was sent, nobody answered and no read shows it. It counts as sent.
+    /// The effect was sent, nobody answered, and reads showed that it did not come. It counts as sent.
     LoseTrack {
         /// All guards, as judged just before the effect.
         guards: Vec<GuardReport>,
         /// What was tried.
+        reason: String,
+    },
+    /// Nobody can tell whether the effect was there: others changed the target since. It counts as done, is never
+    /// repeated, and its verification says whether things got well.
+    Assume {
+        /// All guards as judged before the effect; empty to keep those on record.
+        guards: Vec<GuardReport>,
+        /// What is there, and why it tells nothing.
         reason: String,
     },
     /// The effect is there; its verification begins.
@@ -127,6 +138,7 @@ impl LedgerEvent {
             Self::FoundDone { .. } => "FoundDone",
             Self::Block { .. } => "Block",
             Self::LoseTrack { .. } => "LoseTrack",
+            Self::Assume { .. } => "Assume",
             Self::Watch => "Watch",
             Self::Help { .. } => "Help",
             Self::NotHelp { .. } => "NotHelp",
@@ -236,16 +248,22 @@ pub fn next(record: &ActionRecord, event: LedgerEvent, now: Timestamp) -> Result
             after.instants.sent = after.instants.claimed.or(Some(now));
             fail(&mut after, reason, now);
         }
+        (S::Claimed, E::Assume { guards, reason }) => {
+            after.state = S::Sent;
+            keep_or_replace(&mut after, guards);
+            after.instants.sent = after.instants.claimed.or(Some(now));
+            after.message = format!("outcome unknown: {reason}; it counts as done and is not repeated");
+        }
         (S::Sent, E::Watch) => {
             after.state = S::Verifying;
-            format!("watched for up to {} s", record.verification.within.as_secs())
-                .clone_into(&mut after.message);
+            let within = record.verification.within.as_secs();
+            after.message = told(record, format!("watched for up to {within} s"));
         }
         (S::Verifying, E::Help { reason }) => {
             after.state = S::Verified;
             after.instants.verified = Some(now);
             after.instants.closed = Some(now);
-            after.message.clone_from(&reason);
+            after.message = told(record, reason.clone());
             after.outcome = Some(ActionOutcome { helped: true, reason });
         }
         (S::Verifying, E::NotHelp { reason }) => {
@@ -260,11 +278,22 @@ pub fn next(record: &ActionRecord, event: LedgerEvent, now: Timestamp) -> Result
         (S::AwaitingApproval | S::Sent | S::Verifying, E::HandOver { reason }) => {
             after.state = S::HandedOver;
             after.instants.closed = Some(now);
-            after.message = reason;
+            after.message = told(record, reason);
         }
         (_, event) => return Err(invalid(&event)),
     }
     Ok(after)
+}
+
+/// It was sent, or may have been, and nobody knows whether it had its effect. That is never found out later: it counts as
+/// done for every limit, and is taken back only when its own mark is seen on the target.
+pub fn outcome_unknown(record: &ActionRecord) -> bool {
+    record.instants.sent.is_some() && record.instants.acknowledged.is_none()
+}
+
+/// What is said of an action whose outcome is unknown begins with that.
+fn told(record: &ActionRecord, text: String) -> String {
+    if outcome_unknown(record) { format!("outcome unknown; {text}") } else { text }
 }
 
 fn keep_or_replace(record: &mut ActionRecord, guards: Vec<GuardReport>) {
@@ -276,7 +305,7 @@ fn keep_or_replace(record: &mut ActionRecord, guards: Vec<GuardReport>) {
 fn fail(record: &mut ActionRecord, reason: String, now: Timestamp) {
     record.state = ActionState::Failed;
     record.instants.closed = Some(now);
-    record.message.clone_from(&reason);
+    record.message = told(record, reason.clone());
     record.outcome = Some(ActionOutcome { helped: false, reason });
 }
 

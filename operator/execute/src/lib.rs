@@ -4,23 +4,26 @@
 //! before an effect), [`ledger`] (the life of one action as a pure state machine), [`invariants`] (what must
 //! never happen, checked in tests and in production), [`ports`] (what the outside must provide) and
 //! [`driver`] (the order of it all for one action: guards, durable intent, claim, fresh read, effect, verify).
-//! [`asking`] is what a person approves, [`lowering`] takes trust back from what keeps failing.
+//! [`asking`] is what a person approves, [`lowering`] takes trust back from what keeps failing, [`election`] has the
+//! rules behind the lease, [`skew`] compares clocks.
 //!
 //! Everything but the driver is pure. The API server, the clock and the lease come in through [`ports`].
 
-pub mod orders;
 pub mod actions;
 pub mod asking;
 pub mod changes;
 pub mod driver;
+pub mod election;
 pub mod facts;
 pub mod guards;
 pub mod history;
 pub mod invariants;
 pub mod ledger;
 pub mod lowering;
+pub mod orders;
 pub mod ports;
 pub mod roots;
+pub mod skew;
 #[cfg(test)]
 mod testing;
 
@@ -30,7 +33,7 @@ pub use driver::{ExecuteError, Executor, ExecutorConfig, Ports};
 pub use guards::{GuardInput, evaluate, permitted};
 pub use history::ActionHistory;
 pub use invariants::{Breach, Checker, Invariant};
-pub use ledger::{LedgerError, LedgerEvent};
+pub use ledger::{LedgerError, LedgerEvent, outcome_unknown};
 pub use ports::{
     Acknowledged, Actuator, EffectError, FreshTarget, Leadership, Ledger, LedgerStoreError, ReadError,
     Recorder, Refusal,

@@ -2,7 +2,7 @@
 
 use crate::history::ActionHistory;
 use homeostat_knowledge::policy::LevelCap;
-use homeostat_knowledge::{ActionKind, Level, Name, SignedDuration, TenantPolicy, Timestamp};
+use homeostat_knowledge::{ActionKind, Level, Name, Origin, SignedDuration, TenantPolicy, Timestamp};
 use std::collections::BTreeMap;
 
 /// Failed verifications of one kind of action in one tenant, within [`WINDOW`], that lower its level by one.
@@ -33,7 +33,9 @@ pub fn caps(
         let mut successes = 0_usize;
         for entry in history {
             let Some(closed) = entry.closed.filter(|at| after(*at)) else { continue };
-            if entry.tenant != tenant.name || entry.kind != kind || entry.undo_of.is_some() {
+            // A way down that hurt is taken back and held by the workload's own cool-down; it lowers nobody else's level.
+            let sized = entry.origin == Origin::Forecast;
+            if entry.tenant != tenant.name || entry.kind != kind || entry.undo_of.is_some() || sized {
                 continue;
             }
             match entry.helped {

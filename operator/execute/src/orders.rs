@@ -9,9 +9,7 @@ use crate::guards::{EvidenceFacts, Purpose, SourceFacts};
 use crate::history::ActionHistory;
 use homeostat_knowledge::policy::{ControlPolicy, GuardLimits};
 use homeostat_knowledge::records::ControllerKey;
-use homeostat_knowledge::{
-    ActionRecord, ControllerKind, FindingKind, Parameters, SignedDuration, Snapshot,
-};
+use homeostat_knowledge::{ActionRecord, ControllerKind, FindingKind, Parameters, SignedDuration, Snapshot};
 
 /// Orders under way in the cluster.
 const IN_FLIGHT: u32 = 48;
@@ -65,7 +63,7 @@ pub(crate) fn evidence(record: &ActionRecord, snapshot: &Snapshot, source: Sourc
     });
     EvidenceFacts {
         purpose: Purpose::Order,
-        kind: FindingKind::JobStuck,
+        kind: Some(FindingKind::JobStuck),
         since: record.evidence.taken_at,
         last_seen: record.evidence.taken_at,
         confidence: Some(1.0),

@@ -63,6 +63,14 @@ pub trait Actuator: Send + Sync + 'static {
     /// The kill switch, read uncached. A missing object is [`KillSwitch::Unreadable`].
     fn kill_switch(&self) -> impl Future<Output = Result<KillSwitch, ReadError>> + Send;
 
+    /// The same read, with the API server's own time in its answer, cut off to whole seconds; `None` when the answer
+    /// told none. A replica whose clock is proved to be another one does nothing ([`crate::skew`]).
+    fn kill_switch_and_time(
+        &self,
+    ) -> impl Future<Output = Result<(KillSwitch, Option<Timestamp>), ReadError>> + Send {
+        async { Ok((self.kill_switch().await?, None)) }
+    }
+
     /// The target by kind, namespace and name, whatever its UID is now; `None` when nothing has that name.
     fn fresh_target(
         &self,

@@ -1,9 +1,12 @@
 //! Distinct root causes over time: what the storm guard counts.
 
 use homeostat_knowledge::entity::{Entity, Name, TenantName};
-use homeostat_knowledge::{FindingKind, IncidentId, IncidentState, SignedDuration, Snapshot, Timestamp};
+use homeostat_knowledge::{
+    FindingKind, Incident, IncidentId, IncidentState, SignedDuration, Snapshot, Timestamp,
+};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// One sick thing that explains an incident: a workload (however many of its pods are sick), a node, or
 /// something outside. Callers that only suffer from it are no roots.
@@ -97,16 +100,12 @@ impl RootHistory {
                 root.until = Some(now); // Closed and gone between two looks.
             }
         }
-        for incident in snapshot.incidents.values() {
-            let (Some(tenant), Some(cause)) = (&incident.tenant, incident.top_cause()) else { continue };
-            if cause.kind == FindingKind::NoData {
-                continue; // A silent source says nothing about workloads.
-            }
-            let Some(name) = root_name(&cause.entity) else { continue };
+        let explained: BTreeMap<&IncidentId, _> = snapshot.incidents.values().filter_map(root_of).collect();
+        // The explanation of an incident may change; then the first root was none.
+        self.seen.retain(|(id, root), _| explained.get(id).is_none_or(|(.., name)| name == root));
+        for (incident, tenant, name) in explained.into_values() {
             let sick = incident.instants.mitigated.is_none() && incident.state != IncidentState::Resolved;
             let until = if sick { None } else { Some(incident.instants.mitigated.unwrap_or(now)) };
-            // The explanation of an incident may change; then the first root was none.
-            self.seen.retain(|(id, root), _| *id != incident.id || *root == name);
             if self.seen.len() >= Self::LIMIT && !self.seen.contains_key(&(incident.id.clone(), name.clone()))
             {
                 continue;
@@ -123,6 +122,16 @@ impl RootHistory {
     }
 }
 
+/// An incident with its tenant and the name of its root.
+type Explained<'a> = (&'a Arc<Incident>, &'a TenantName, Name);
+
+/// Which root explains an incident, when one does.
+fn root_of(incident: &Arc<Incident>) -> Option<(&IncidentId, Explained<'_>)> {
+    // A silent source says nothing about workloads.
+    let cause = incident.top_cause().filter(|cause| cause.kind != FindingKind::NoData)?;
+    Some((&incident.id, (incident, incident.tenant.as_ref()?, root_name(&cause.entity)?)))
+}
+
 fn root_name(entity: &Entity) -> Option<Name> {
     match entity {
         Entity::Workload { key } => Some(Name::from(key.to_string())),
@@ -136,8 +145,7 @@ fn root_name(entity: &Entity) -> Option<Name> {
 mod tests {
     use super::*;
     use crate::testing::{at, incident, pod_entity, snapshot};
-    use homeostat_knowledge::{Incident, ObjectKey, Uid};
-    use std::sync::Arc;
+    use homeostat_knowledge::{ObjectKey, Uid};
 
     const CALM: SignedDuration = SignedDuration::from_mins(10);
 

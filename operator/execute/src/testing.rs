@@ -27,6 +27,7 @@ pub(crate) fn record(id: &str) -> ActionRecord {
         namespace: Name::from("shop"),
         resource_version: Name::from(""),
         incident: IncidentId::new("order-1"),
+        origin: homeostat_knowledge::Origin::Incident,
         tenant: TenantName::new("shop"),
         workload: ObjectKey::new("shop", "order"),
         playbook: PlaybookRef { name: Name::from("hung-process"), version: 1, step: 1 },

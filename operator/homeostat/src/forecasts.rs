@@ -1,16 +1,15 @@
 //! What load is coming: reads the snapshots once a minute, for workloads with `spec.scaling` only.
 //!
 //! Beside the loop, not in it: nothing here is waited for by a decision. Every replica keeps its own series, so that a
-//! new leader does not begin with nothing; the leader writes. After a restart a series begins anew.
+//! new leader does not begin with nothing. After a restart a series goes on from what was kept of it, at quarter hours.
 
-use homeostat_cluster::forecasts::Forecasts;
+use crate::kept::Memory;
 use homeostat_console::Metrics;
-use homeostat_knowledge::forecast::REQUESTS;
+use homeostat_knowledge::forecast::Outlook;
 use homeostat_knowledge::{
-    Clock, ControllerKind, ForecastRecord, IncidentState, Name, SignedDuration, Snapshot, SnapshotSource, Timestamp,
-    WorkloadKey, WorkloadPolicy,
+    Clock, ControllerKind, Snapshot, SnapshotSource, Timestamp, WorkloadKey, WorkloadPolicy,
 };
-use homeostat_scale::outlook::{Forecasting, Given, LoadModel, Meter, Reading, STEP_SECONDS};
+use homeostat_scale::outlook::{Forecasting, KeptLoad, LoadModel, Meter, STEP_SECONDS};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,6 +21,37 @@ const MOST: usize = 2_000;
 /// Own telemetry source that carries server spans.
 const SOURCE: &str = "otlp";
 
+/// What is foreseen of one workload.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Foreseen {
+    /// What is coming.
+    pub outlook: Outlook,
+    /// What is kept of its load.
+    pub kept: Option<KeptLoad>,
+}
+
+/// The newest of each workload.
+pub type Outlooks = Arc<BTreeMap<WorkloadKey, Foreseen>>;
+
+/// Tells whether anything was heard at all: that nobody asked cannot be told from a source that is gone.
+#[derive(Debug, Default)]
+pub struct Hearing {
+    accepted: Option<u64>,
+    at: Option<Timestamp>,
+}
+
+impl Hearing {
+    /// Whether the source accepted anything within so many seconds before `now`.
+    pub fn within(&mut self, snapshot: &Snapshot, now: Timestamp, seconds: u32) -> bool {
+        let accepted = snapshot.sources.get(SOURCE).map(|report| report.accepted);
+        if accepted.is_some() && accepted != self.accepted {
+            self.at = Some(now);
+        }
+        self.accepted = accepted;
+        self.at.is_some_and(|at| now.duration_since(at).as_secs() < i64::from(seconds))
+    }
+}
+
 /// Everything that is known of one workload.
 struct Watched {
     meter: Meter,
@@ -32,15 +62,15 @@ struct Watched {
 pub struct Forecaster {
     forecasting: Forecasting,
     watched: BTreeMap<WorkloadKey, Watched>,
-    /// Items that the source had accepted at the last reading.
-    accepted: Option<u64>,
+    hearing: Hearing,
     left_out: usize,
+    memory: Memory,
 }
 
 impl Forecaster {
-    /// Nothing is known yet.
-    pub fn new(forecasting: Forecasting) -> Self {
-        Self { forecasting, watched: BTreeMap::new(), accepted: None, left_out: 0 }
+    /// Knows what was kept, and nothing else yet.
+    pub fn new(forecasting: Forecasting, memory: Memory) -> Self {
+        Self { forecasting, watched: BTreeMap::new(), hearing: Hearing::default(), left_out: 0, memory }
     }
 
     /// Workloads with `spec.scaling` that found no room.
@@ -48,46 +78,36 @@ impl Forecaster {
         self.left_out
     }
 
-    /// Reads one snapshot, about once a minute, and gives all forecasts.
-    pub fn step(&mut self, snapshot: &Snapshot, now: Timestamp) -> Vec<ForecastRecord> {
-        let scaled =
-            |key: &WorkloadKey| {
-                let policy = snapshot.workloads.get(key);
-                policy.filter(|one| one.permits.scaling.is_some() && !completes(one))
-            };
+    /// Reads one snapshot, about once a minute, and gives all outlooks.
+    pub fn step(&mut self, snapshot: &Snapshot, now: Timestamp) -> BTreeMap<WorkloadKey, Foreseen> {
+        let scaled = |key: &WorkloadKey| {
+            let policy = snapshot.workloads.get(key);
+            policy.filter(|one| one.permits.scaling.is_some() && !completes(one))
+        };
         self.watched.retain(|key, _| scaled(key).is_some());
         self.left_out = 0;
-        // Nothing at all came in: that nobody asked cannot be told from a source that is gone.
-        let accepted = snapshot.sources.get(SOURCE).map(|report| report.accepted);
-        let alive = accepted.is_some() && accepted != self.accepted;
-        self.accepted = accepted;
-        let mut all = Vec::new();
-        for (key, policy) in &snapshot.workloads {
-            let Some(scaling) = policy.permits.scaling.filter(|_| !completes(policy)) else { continue };
+        let alive = self.hearing.within(snapshot, now, STEP_SECONDS);
+        let mut all = BTreeMap::new();
+        for (key, policy) in
+            snapshot.workloads.iter().filter(|(_, one)| one.permits.scaling.is_some() && !completes(one))
+        {
             if !self.watched.contains_key(key) && self.watched.len() >= MOST {
                 self.left_out += 1;
                 continue;
             }
             let config = self.forecasting.config();
-            let watched = self
-                .watched
-                .entry(key.clone())
-                .or_insert_with(|| Watched { meter: Meter::default(), model: LoadModel::new(config) });
-            let replicas = ready(snapshot, policy);
-            if let Some(minute) = watched.meter.read(now, answered(snapshot, key).filter(|_| alive)) {
-                let healthy = healthy(snapshot, key, now);
-                watched.model.observe(minute.number, Reading { load: minute.rate, ready: replicas, healthy });
-            }
-            let given = Given { bounds: policy.permits.replicas, fallback: scaling.fallback };
-            all.push(ForecastRecord {
-                workload: key.clone(),
-                workload_uid: policy.uid.clone(),
-                tenant: snapshot.tenant_of_namespace(&key.namespace).map(|tenant| tenant.name.clone()),
-                signal: Name::from(REQUESTS),
-                mode: scaling.mode,
-                replicas,
-                outlook: self.forecasting.look(&mut watched.model, &given, now),
+            let kept = self.memory.get(key).and_then(|kept| kept.load.as_ref());
+            let watched = self.watched.entry(key.clone()).or_insert_with(|| Watched {
+                meter: Meter::every(STEP_SECONDS),
+                model: kept.map_or_else(|| LoadModel::new(config), |kept| LoadModel::restored(config, kept)),
             });
+            let answered = answered(snapshot, key).map(|(answered, _)| answered).filter(|_| alive);
+            if let Some(minute) = watched.meter.read(now, answered) {
+                watched.model.observe(minute.number, minute.rate);
+            }
+            let carried = carried(snapshot, policy);
+            let outlook = self.forecasting.look(&mut watched.model, carried, now);
+            all.insert(key.clone(), Foreseen { outlook, kept: watched.model.kept() });
         }
         all
     }
@@ -98,45 +118,33 @@ fn completes(policy: &WorkloadPolicy) -> bool {
     matches!(policy.target.kind, ControllerKind::Job | ControllerKind::CronJob)
 }
 
-/// Requests answered so far; `None` before the first.
-fn answered(snapshot: &Snapshot, key: &WorkloadKey) -> Option<u64> {
-    snapshot.health.get(key).map(|health| health.answered).filter(|answered| *answered > 0)
+/// Requests answered so far, and those of them outside of the objective; `None` before the first.
+pub fn answered(snapshot: &Snapshot, key: &WorkloadKey) -> Option<(u64, u64)> {
+    let health = snapshot.health.get(key)?;
+    Some((health.answered, health.outside)).filter(|(answered, _)| *answered > 0)
 }
 
-fn ready(snapshot: &Snapshot, policy: &WorkloadPolicy) -> u32 {
-    let controller = snapshot.controllers.get(&policy.target);
-    controller.and_then(|controller| u32::try_from(controller.ready).ok()).unwrap_or(0)
-}
-
-/// Nothing was wrong with it in the last minute: no failed call, no open incident that concerns it.
-fn healthy(snapshot: &Snapshot, key: &WorkloadKey, now: Timestamp) -> bool {
-    let minute = SignedDuration::from_secs(i64::from(STEP_SECONDS));
-    let failed = snapshot
-        .health
-        .get(key)
-        .and_then(|health| health.last_failure)
-        .is_some_and(|at| now.duration_since(at) <= minute);
-    let concerned = snapshot.incidents.values().any(|incident| {
-        !matches!(incident.state, IncidentState::Mitigated | IncidentState::Resolved)
-            && (incident.workload.as_ref() == Some(key) || incident.affected.contains(key))
-    });
-    !failed && !concerned
+/// Requests per second that the most replicas carry, as far as that is known.
+fn carried(snapshot: &Snapshot, policy: &WorkloadPolicy) -> Option<f64> {
+    let each = snapshot.sizes.get(&policy.key)?.per_replica?;
+    Some(each * policy.permits.replicas?.max as f64)
 }
 
 /// Forecasts until `stop`: just after each full minute, newest result only.
 pub async fn run(
     forecasting: Forecasting,
+    memory: Memory,
     snapshots: Arc<dyn SnapshotSource>,
     clock: Arc<dyn Clock>,
     metrics: Metrics,
-    out: watch::Sender<Forecasts>,
+    out: watch::Sender<Outlooks>,
     stop: CancellationToken,
 ) {
-    let mut forecaster = Forecaster::new(forecasting);
+    let mut forecaster = Forecaster::new(forecasting, memory);
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
-            () = tokio::time::sleep(until_next_minute(clock.now())) => {}
+            () = tokio::time::sleep(until_next(STEP_SECONDS, clock.now())) => {}
         }
         let (snapshot, now) = (snapshots.current(), clock.now());
         if !snapshot.ready() {
@@ -159,14 +167,14 @@ pub async fn run(
             let left_out = forecaster.left_out();
             tracing::warn!(left_out, most = MOST, "Workloads with spec.scaling are not forecast: too many");
         }
-        metrics.forecasts(all.iter().map(|record| record.outlook.skill), forecaster.left_out());
-        out.send_replace(Some(Arc::new(all)));
+        metrics.forecasts(all.values().map(|one| one.outlook.skill), forecaster.left_out());
+        out.send_replace(Arc::new(all));
     }
 }
 
-/// Time until just after the next full minute.
-fn until_next_minute(now: Timestamp) -> Duration {
-    let step = i64::from(STEP_SECONDS) * 1_000;
+/// Time until just after the next full step of so many seconds.
+pub fn until_next(seconds: u32, now: Timestamp) -> Duration {
+    let step = i64::from(seconds.max(1)) * 1_000;
     let left = step - now.as_millisecond().rem_euclid(step);
     Duration::from_millis(left.unsigned_abs()) + Duration::from_millis(250)
 }
@@ -175,7 +183,7 @@ fn until_next_minute(now: Timestamp) -> Duration {
 mod tests {
     use super::*;
     use homeostat_knowledge::observation::{Change, ObjectChange, SourceReport, SourceState};
-    use homeostat_knowledge::policy::{Archetype, Bounds, Permits, ScalingMode, ScalingPolicy};
+    use homeostat_knowledge::policy::{Archetype, Bounds, Permits, ScalingPolicy};
     use homeostat_knowledge::records::ControllerKey;
     use homeostat_knowledge::{ForecastSkill, ObjectKey, Uid, WorkloadHealth};
     use homeostat_scale::outlook::OutlookConfig;
@@ -207,9 +215,9 @@ mod tests {
     }
 
     /// A snapshot in which so many requests were answered, and so many items accepted.
-    fn snapshot(scaling: Option<ScalingPolicy>, answered: u64, accepted: u64) -> Snapshot {
+    fn snapshot(scaling: Option<&ScalingPolicy>, answered: u64, accepted: u64) -> Snapshot {
         let mut snapshot = Snapshot::default();
-        let change = ObjectChange::Workload(Change::Applied(Arc::new(policy(scaling))));
+        let change = ObjectChange::Workload(Change::Applied(Arc::new(policy(scaling.cloned()))));
         snapshot.commit(&change, at(0));
         let health = WorkloadHealth { answered, ..WorkloadHealth::default() };
         snapshot.health.insert_mut(ObjectKey::new("shop", "cart"), health);
@@ -219,40 +227,42 @@ mod tests {
     }
 
     fn forecaster() -> Forecaster {
-        Forecaster::new(Forecasting::new(OutlookConfig::default()).unwrap())
+        Forecaster::new(Forecasting::new(OutlookConfig::default()).unwrap(), Memory::default())
     }
 
     #[test]
     fn a_workload_without_scaling_costs_nothing() {
         let mut forecaster = forecaster();
-        assert_eq!(forecaster.step(&snapshot(None, 500, 500), at(60)), Vec::new());
+        assert!(forecaster.step(&snapshot(None, 500, 500), at(60)).is_empty());
         assert!(forecaster.watched.is_empty());
     }
 
     #[test]
     fn answered_requests_become_a_load_and_a_source_that_is_gone_a_gap() {
         let mut forecaster = forecaster();
-        let scaling = Some(ScalingPolicy { mode: ScalingMode::Observe, fallback: None });
+        let scaling = ScalingPolicy::default();
+        let now = |all: &BTreeMap<WorkloadKey, Foreseen>| all.values().next().and_then(|one| one.outlook.now);
         for minute in 0..20_u64 {
             let counted = 600 * (minute + 1);
-            let all = forecaster.step(&snapshot(scaling, counted, counted), at(60 * minute as i64));
-            assert_eq!((all.len(), all[0].mode), (1, ScalingMode::Observe));
+            let all = forecaster.step(&snapshot(Some(&scaling), counted, counted), at(60 * minute as i64));
+            assert_eq!(all.len(), 1);
             if minute > 0 {
-                assert_eq!(all[0].outlook.now, Some(10.0), "600 requests in a minute");
+                assert_eq!(now(&all), Some(10.0), "600 requests in a minute");
             }
         }
-        let idle = forecaster.step(&snapshot(scaling, 12_000, 12_001), at(1_200));
-        assert_eq!(idle[0].outlook.now, Some(0.0), "others are heard, this one is idle");
-        let gone = forecaster.step(&snapshot(scaling, 12_000, 12_001), at(1_260));
-        assert_eq!(gone[0].outlook.now, None, "nobody is heard");
-        assert_ne!(gone[0].outlook.skill, ForecastSkill::Proven);
-        assert_eq!(forecaster.step(&snapshot(None, 12_600, 12_601), at(1_320)), Vec::new());
+        let idle = forecaster.step(&snapshot(Some(&scaling), 12_000, 12_001), at(1_200));
+        assert_eq!(now(&idle), Some(0.0), "others are heard, this one is idle");
+        let gone = forecaster.step(&snapshot(Some(&scaling), 12_000, 12_001), at(1_260));
+        assert_eq!(now(&gone), None, "nobody is heard");
+        assert!(gone.values().all(|one| one.outlook.skill != ForecastSkill::Proven));
+        assert!(forecaster.step(&snapshot(None, 12_600, 12_601), at(1_320)).is_empty());
         assert!(forecaster.watched.is_empty(), "scaling was taken out of the spec");
     }
 
     #[test]
     fn it_wakes_just_after_the_minute() {
-        assert_eq!(until_next_minute(at(59)), Duration::from_millis(1_250));
-        assert_eq!(until_next_minute(at(60)), Duration::from_millis(60_250));
+        assert_eq!(until_next(60, at(59)), Duration::from_millis(1_250));
+        assert_eq!(until_next(60, at(60)), Duration::from_millis(60_250));
+        assert_eq!(until_next(15, at(50)), Duration::from_millis(10_250));
     }
 }

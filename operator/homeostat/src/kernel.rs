@@ -7,11 +7,12 @@
 use crate::jobs::RunOrder;
 use homeostat_analyse::{Analyser, Correlator, CorrelatorConfig};
 use homeostat_knowledge::incident::TimelineKind;
-use homeostat_knowledge::observation::{Change, ObjectChange, PlaybookText};
+use homeostat_knowledge::observation::{Change, ObjectChange, PlaybookText, Sample};
 use homeostat_knowledge::{
-    ActionRecord, ActionState, Admitted, Entity, Finding, IdSource, Incident, IncidentId, IncidentState,
-    Name, Observation, Plan, Signal, SignedDuration, Snapshot, Timestamp, WorkloadKey,
+    ActionRecord, ActionState, Admitted, Entity, Finding, ForecastRecord, IdSource, Incident, IncidentId,
+    IncidentState, Name, Observation, Plan, Signal, SignedDuration, Snapshot, Timestamp, WorkloadKey,
 };
+use homeostat_plan::sizes::{self, SizeDecision};
 use homeostat_plan::{Checker, Decision};
 use homeostat_playbooks::library::over;
 use homeostat_playbooks::{Playbook, parse_spec};
@@ -26,6 +27,9 @@ const LAUNCH_PATIENCE: SignedDuration = SignedDuration::from_secs(15);
 const FOLLOW_UP_LIMIT: SignedDuration = SignedDuration::from_mins(10);
 /// Ended actions are remembered so long: budgets, cool-downs and breakers look back a day.
 const ACTION_MEMORY: SignedDuration = SignedDuration::from_hours(24);
+/// Values of loads that are kept, and how long one is kept that is not renewed.
+const MOST_LOADS: usize = 50_000;
+const LOAD_MEMORY: SignedDuration = SignedDuration::from_mins(10);
 /// Verification window where a tenant sets none.
 const VERIFICATION: SignedDuration = SignedDuration::from_secs(30);
 
@@ -118,7 +122,8 @@ impl Kernel {
                         self.snapshot.sources.insert_mut(name.clone(), report.clone());
                     }
                 }
-                Signal::Span(_) | Signal::Log(_) | Signal::Sample(_) => {}
+                Signal::Sample(sample) => self.weigh(sample, observation.event_time),
+                Signal::Span(_) | Signal::Log(_) => {}
             }
         }
         self.snapshot.generation += 1;
@@ -166,6 +171,54 @@ impl Kernel {
         self.correlator.drop_closed();
         self.share_incidents();
         self.prune(now);
+        effects
+    }
+
+    /// Keeps the newest value of a load that a workload is sized by.
+    fn weigh(&mut self, sample: &Sample, at: Timestamp) {
+        let Some(key) = &sample.asked_by else { return };
+        let scaling = self.snapshot.workloads.get(key).and_then(|policy| policy.permits.scaling.as_ref());
+        if !scaling.is_some_and(|scaling| scaling.loads.iter().any(|load| load.signal == sample.metric)) {
+            return;
+        }
+        let place = (key.clone(), sample.metric.clone(), sample.series.clone());
+        if self.snapshot.loads.size() < MOST_LOADS || self.snapshot.loads.contains_key(&place) {
+            self.snapshot.loads.insert_mut(place, (sample.value, at));
+        }
+    }
+
+    /// Takes the newest decisions about sizes, and returns what must be done to have them. `leads` as in [`Kernel::step`].
+    /// What keeps a size from being had is said in the snapshot.
+    pub fn size(&mut self, records: &[ForecastRecord], now: Timestamp, leads: bool) -> Vec<Effect> {
+        let sized: BTreeSet<&WorkloadKey> = records.iter().map(|record| &record.workload).collect();
+        let gone: Vec<WorkloadKey> =
+            self.snapshot.sizes.keys().filter(|key| !sized.contains(key)).cloned().collect();
+        for key in gone {
+            self.snapshot.sizes.remove_mut(&key);
+        }
+        let mut effects = Vec::new();
+        for record in records {
+            let mut advice = record.size.clone();
+            let policy = self.snapshot.workloads.get(&record.workload).cloned();
+            if let Some(policy) = policy.filter(|_| leads && self.snapshot.ready()) {
+                match sizes::size(&policy, &advice, &self.snapshot, now, &mut *self.ids) {
+                    SizeDecision::Nothing => advice.done = None,
+                    SizeDecision::Wait(why) => advice.done = Some(why),
+                    SizeDecision::Act(draft) => match self.checker.check(*draft, &self.snapshot, now) {
+                        Ok(plan) => {
+                            advice.done = None;
+                            effects.push(Effect::Execute(Box::new(plan), None));
+                        }
+                        Err(objections) => {
+                            let said = homeostat_plan::report::describe_objections(&objections);
+                            advice.done = Some(format!("plan not admitted: {said}"));
+                        }
+                    },
+                }
+            }
+            self.snapshot.sizes.insert_mut(record.workload.clone(), Arc::new(advice));
+        }
+        self.snapshot.generation += 1;
         effects
     }
 
@@ -405,6 +458,16 @@ impl Kernel {
             return;
         }
         self.pruned = Some(now);
+        let stale: Vec<_> = self
+            .snapshot
+            .loads
+            .iter()
+            .filter(|(_, (_, at))| now.duration_since(*at) > LOAD_MEMORY)
+            .map(|(place, _)| place.clone())
+            .collect();
+        for place in stale {
+            self.snapshot.loads.remove_mut(&place);
+        }
         let old: Vec<_> = self
             .snapshot
             .actions

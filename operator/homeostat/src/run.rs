@@ -11,13 +11,14 @@ use crate::kernel::{Effect, Kernel};
 use crate::outside::{Outside, OutsideError};
 use crate::record::FileRecorder;
 use homeostat_cluster::anchors::Anchors;
+use homeostat_cluster::forecasts::Forecasts;
 use homeostat_console::metrics::Stage;
 use homeostat_console::{Console, Metrics, ReadyGate, RecentIncidents};
 use homeostat_execute::Recorder;
 use homeostat_knowledge::observation::{Change, ObjectChange};
 use homeostat_knowledge::{
-    ActionRecord, ActionState, Clock, Entity, Incident, IncidentId, IncidentState, Name, Observation,
-    SeededIds, Signal, SnapshotSource, Timestamp,
+    ActionRecord, ActionState, Clock, Entity, ForecastRecord, Incident, IncidentId, IncidentState, Name,
+    Observation, SeededIds, Signal, SnapshotSource, Timestamp,
 };
 use homeostat_observe::{
     Counters, OtlpOptions, OtlpSource, PrometheusOptions, PrometheusSource, Source, SourceError, SourceName,
@@ -147,17 +148,39 @@ pub async fn run(args: RunArgs) -> Result<(), RunError> {
         }
     };
     let recorder: Arc<dyn Recorder> = Arc::new(audit.clone());
-    let (forecasts_in, forecasts) = watch::channel(None);
-    let mut outside =
-        Outside::start(&args, client, &board, &clock, recorder, objects_in, actions_in, forecasts, started)?;
-    tokio::spawn(crate::forecasts::run(
-        Forecasting::new(OutlookConfig::default())?,
-        snapshots,
-        Arc::clone(&clock),
-        metrics.clone(),
-        forecasts_in,
-        intake.clone(),
-    ));
+    let (outlooks_in, outlooks) = watch::channel(Arc::default());
+    let forecasts_client = client.clone();
+    let namespaces = args.namespaces.iter().filter(|name| !name.is_empty()).cloned().collect();
+    let (sizes_in, sizes) = watch::channel(None);
+    let mut outside = Outside::start(
+        &args,
+        client,
+        &board,
+        &clock,
+        recorder,
+        objects_in,
+        actions_in,
+        sizes.clone(),
+        started,
+    )?;
+    let forecasting = Forecasting::new(OutlookConfig::default())?;
+    let (clock_of_sizes, metrics_of_sizes, stop_of_sizes) =
+        (Arc::clone(&clock), metrics.clone(), intake.clone());
+    tokio::spawn(async move {
+        let (clock, stop) = (clock_of_sizes, stop_of_sizes);
+        let memory = crate::kept::load(&forecasts_client, &namespaces, &stop).await;
+        let forecasts = crate::forecasts::run(
+            forecasting,
+            Arc::clone(&memory),
+            Arc::clone(&snapshots),
+            Arc::clone(&clock),
+            metrics_of_sizes,
+            outlooks_in,
+            stop.clone(),
+        );
+        let sizes = crate::sizes::run(snapshots, clock, memory, outlooks, sizes_in, stop);
+        tokio::join!(forecasts, sizes);
+    });
     tracing::info!(version = env!("CARGO_PKG_VERSION"), identity = %args.identity, "Started");
 
     let kernel = Kernel::new(
@@ -179,7 +202,7 @@ pub async fn run(args: RunArgs) -> Result<(), RunError> {
     };
     let ended = shutdown_signal()?;
     tokio::select! {
-        () = turn.run(telemetry, objects, actions, &mut outside) => tracing::error!("The watches ended"),
+        () = turn.run(telemetry, objects, actions, sizes, &mut outside) => tracing::error!("The watches ended"),
         name = ended => tracing::info!(signal = name, "Stopping"),
     }
 
@@ -282,6 +305,7 @@ impl Turn {
         mut telemetry: mpsc::Receiver<Vec<Observation>>,
         mut objects: mpsc::Receiver<Observation>,
         mut actions: mpsc::Receiver<ActionRecord>,
+        mut sizes: watch::Receiver<Forecasts>,
         outside: &mut Outside,
     ) {
         let mut tick = tokio::time::interval(TICK);
@@ -298,6 +322,10 @@ impl Turn {
                 Some(action) = actions.recv() => {
                     self.tell(&action, outside);
                     batch.push(stored(action, self.clock.now()));
+                }
+                Ok(()) = sizes.changed() => {
+                    let newest = sizes.borrow_and_update().clone();
+                    self.size(newest.as_ref().map_or(&[], |all| all.as_slice()), outside);
                 }
                 Some(more) = telemetry.recv() => batch.extend(more),
                 _ = tick.tick() => {}
@@ -339,6 +367,26 @@ impl Turn {
         if self.kernel.snapshot().ready() {
             self.gate.open();
         }
+        self.carry_out(effects, outside);
+        if leads && self.kernel.snapshot().ready() {
+            let due = self.resumed.is_none_or(|last| last.elapsed() >= RESUME);
+            if due {
+                self.resumed = Some(tokio::time::Instant::now());
+                outside.resume(self.kernel.snapshot());
+            }
+        }
+        let took = self.clock.now().duration_since(now);
+        self.metrics.stage(Stage::Analyse, took.unsigned_abs(), true, now);
+    }
+
+    /// New decisions about sizes.
+    fn size(&mut self, records: &[ForecastRecord], outside: &mut Outside) {
+        let effects = self.kernel.size(records, self.clock.now(), outside.leads());
+        self.board.publish(self.kernel.snapshot().clone());
+        self.carry_out(effects, outside);
+    }
+
+    fn carry_out(&mut self, effects: Vec<Effect>, outside: &mut Outside) {
         for effect in effects {
             match effect {
                 Effect::Write(incident) => self.write(incident, outside),
@@ -353,15 +401,6 @@ impl Turn {
                 }
             }
         }
-        if leads && self.kernel.snapshot().ready() {
-            let due = self.resumed.is_none_or(|last| last.elapsed() >= RESUME);
-            if due {
-                self.resumed = Some(tokio::time::Instant::now());
-                outside.resume(self.kernel.snapshot());
-            }
-        }
-        let took = self.clock.now().duration_since(now);
-        self.metrics.stage(Stage::Analyse, took.unsigned_abs(), true, now);
     }
 
     /// An own action moved on: Events and metrics.

@@ -91,6 +91,16 @@ impl std::fmt::Display for ActionKind {
     }
 }
 
+/// Why an action is done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Origin {
+    /// An incident asks for it.
+    #[default]
+    Incident,
+    /// A forecast asks for another size; there is no incident. Guarded by budgets and steps of its own.
+    Forecast,
+}
+
 /// The one object that an action changes.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Target {
@@ -294,8 +304,11 @@ pub struct ActionRecord {
     pub namespace: Name,
     /// The object's `resourceVersion`; empty before it is stored.
     pub resource_version: Name,
-    /// Incident that it serves.
+    /// Incident that it serves; for an action of a forecast what stands for one, see [`crate::forecast::occasion`].
     pub incident: IncidentId,
+    /// Whether an incident or a forecast asks for it.
+    #[serde(default)]
+    pub origin: Origin,
     /// Tenant whose rules apply.
     pub tenant: TenantName,
     /// Workload that it serves.

@@ -2,7 +2,7 @@
 
 use crate::entity::Entity;
 use crate::ids::FindingId;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 /// Something abnormal, or about to be.
@@ -141,6 +141,40 @@ impl FindingKind {
         Self::CertificateExpiring,
         Self::NoData,
     ];
+
+    /// How long a finding of this kind must have lasted before it is acted on.
+    ///
+    /// Crashes are facts, and detectors of failing calls are calibrated on the number of calls, not on time, so
+    /// for those waiting longer only fails more users. Slow or noisy states must last.
+    pub fn minimum_duration(self) -> SignedDuration {
+        match self {
+            Self::Crashed
+            | Self::BackingOff
+            | Self::CrashLoop
+            | Self::OutOfMemory
+            | Self::Unreachable
+            | Self::Hung
+            | Self::ErrorBurst
+            | Self::Slow
+            | Self::DependencyDown
+            | Self::JobFailed
+            | Self::CertificateExpiring
+            | Self::NoData => SignedDuration::ZERO,
+            Self::NotReady | Self::SignalAbnormal | Self::ReplicaOutlier | Self::MemoryGrowing => {
+                SignedDuration::from_secs(10)
+            }
+            // A short peak of load, or a node that is busy with a start, passes.
+            Self::Unschedulable
+            | Self::ImagePullFailed
+            | Self::NoisyNeighbour
+            | Self::QueueGrowing
+            | Self::JobStuck => SignedDuration::from_secs(30),
+            // The node controller waits as long before it calls a node unready.
+            Self::NodeNotReady => SignedDuration::from_secs(40),
+            // The kubelet first tries to free what it is short of by itself.
+            Self::NodePressure => SignedDuration::from_secs(60),
+        }
+    }
 
     /// The name as written in resources and playbooks.
     pub fn name(self) -> &'static str {

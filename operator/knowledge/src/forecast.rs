@@ -1,13 +1,19 @@
 //! The load that is expected for a workload, and the size that it asks for.
 
 use crate::entity::{Name, TenantName, WorkloadKey};
-use crate::ids::Uid;
+use crate::ids::{IncidentId, Uid};
 use crate::policy::ScalingMode;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 /// The only signal that is forecast: answered requests per second.
 pub const REQUESTS: &str = "requests";
+
+/// What stands in the place of an incident where a forecast asks for a size: one for each workload, never the name of an
+/// incident (namespaces hold no dot).
+pub fn occasion(workload: &WorkloadKey) -> IncidentId {
+    IncidentId::new(format!("{}.{}", workload.namespace, workload.name))
+}
 
 /// A forecast for one workload, as it is shown.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -26,9 +32,53 @@ pub struct ForecastRecord {
     pub replicas: u32,
     /// What is expected.
     pub outlook: Outlook,
+    /// The size that follows.
+    pub size: SizeAdvice,
+    /// What a restart must not forget, as it is written.
+    pub memory: Option<String>,
 }
 
-/// What is expected of one series, and the size that it asks for. All numbers are finite.
+/// The size that a workload should have, as decided last. All numbers are finite.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SizeAdvice {
+    /// When it was decided.
+    pub decided: Timestamp,
+    /// Load of one replica at which its objective was met.
+    pub per_replica: Option<f64>,
+    /// Replicas within the bounds; `None` when nothing can be said yet.
+    pub wanted: Option<u32>,
+    /// What is to be done about it.
+    pub effect: SizeEffect,
+    /// Why so many, or why nothing can be said and what to change.
+    pub why: String,
+    /// What was done about it last, or what keeps it from being done.
+    pub done: Option<String>,
+}
+
+/// What is to be done about a size.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum SizeEffect {
+    /// Nothing: it is as it should be, or nothing is known.
+    #[default]
+    Keep,
+    /// Nothing: somebody else owns the size.
+    Refuse,
+    /// Note it, as the mode says.
+    Note,
+    /// Recommend it, as the mode says.
+    Recommend,
+    /// Set the replicas.
+    Scale,
+    /// Set the bounds of the autoscaler that owns the size.
+    DriveBounds {
+        /// Its `minReplicas`.
+        min: u32,
+        /// Its `maxReplicas`.
+        max: u32,
+    },
+}
+
+/// What is expected of one series. All numbers are finite.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Outlook {
     /// When it was made.
@@ -51,12 +101,6 @@ pub struct Outlook {
     pub points: Vec<ForecastPoint>,
     /// When models are compared again at the latest.
     pub next_choice: Option<Timestamp>,
-    /// Load of one replica that it was seen to carry.
-    pub per_replica: Option<f64>,
-    /// Replicas that the load asks for, within the bounds.
-    pub wanted: Option<u32>,
-    /// Why so many, or why nothing can be said.
-    pub why: String,
     /// When the load grows beyond what the most replicas carry; only where a trend was proven.
     pub limit: Option<LoadLimit>,
 }

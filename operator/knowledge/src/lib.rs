@@ -24,13 +24,13 @@ pub mod runs;
 pub mod snapshot;
 
 pub use action::{
-    ActionKind, ActionOutcome, ActionRecord, ActionState, Approval, ApprovalDecision, Before, Parameters,
-    Request, Target,
+    ActionKind, ActionOutcome, ActionRecord, ActionState, Approval, ApprovalDecision, Before, Origin,
+    Parameters, Request, Target,
 };
 pub use clock::Clock;
 pub use entity::{Entity, Name, ObjectKey, TenantName, WorkloadKey};
 pub use finding::{Evidence, Finding, FindingKind};
-pub use forecast::{ForecastRecord, ForecastSkill};
+pub use forecast::{ForecastRecord, ForecastSkill, SizeAdvice, SizeEffect};
 pub use guard::{GuardName, GuardReport, GuardResult};
 pub use ids::{ActionId, EvidenceId, FindingId, IdSource, IncidentId, PlanId, SeededIds, Uid};
 pub use incident::{Cause, Incident, IncidentState, Instants, Severity, TimelineEntry};

@@ -1,8 +1,10 @@
 //! What may be done: an ordered list of steps, first drafted, then admitted by a separate checker.
 
-use crate::action::{Before, EvidenceRef, Parameters, Target};
+use crate::action::{
+    ActionInstants, ActionRecord, ActionState, Before, EvidenceRef, Origin, Parameters, Request, Target,
+};
 use crate::entity::{Name, TenantName, WorkloadKey};
-use crate::ids::{IncidentId, PlanId};
+use crate::ids::{ActionId, IncidentId, PlanId};
 use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 use std::marker::PhantomData;
@@ -20,8 +22,10 @@ pub struct Admitted;
 pub struct Plan<Phase> {
     /// Identifier.
     pub id: PlanId,
-    /// Incident that it serves.
+    /// Incident that it serves; for a plan of a forecast what stands for one, see [`crate::forecast::occasion`].
     pub incident: IncidentId,
+    /// Whether an incident or a forecast asks for it.
+    pub origin: Origin,
     /// Tenant whose rules apply.
     pub tenant: TenantName,
     /// Workload that it serves.
@@ -50,13 +54,75 @@ impl Plan<Draft> {
         steps: Vec<Step>,
         explanation: Vec<String>,
     ) -> Self {
-        Self { id, incident, tenant, workload, epoch, playbook, steps, explanation, phase: PhantomData }
+        let origin = Origin::Incident;
+        Self {
+            id,
+            incident,
+            origin,
+            tenant,
+            workload,
+            epoch,
+            playbook,
+            steps,
+            explanation,
+            phase: PhantomData,
+        }
+    }
+
+    /// The same plan, asked for by a forecast.
+    #[must_use]
+    pub fn by_forecast(self) -> Self {
+        Self { origin: Origin::Forecast, ..self }
     }
 
     /// Turns the draft into an admitted plan. Called by `plan::check` alone (a test holds that).
     pub fn admit(self) -> Plan<Admitted> {
-        let Self { id, incident, tenant, workload, epoch, playbook, steps, explanation, phase: _ } = self;
-        Plan { id, incident, tenant, workload, epoch, playbook, steps, explanation, phase: PhantomData }
+        let Self { id, incident, origin, tenant, workload, epoch, playbook, steps, explanation, phase: _ } =
+            self;
+        Plan {
+            id,
+            incident,
+            origin,
+            tenant,
+            workload,
+            epoch,
+            playbook,
+            steps,
+            explanation,
+            phase: PhantomData,
+        }
+    }
+}
+
+impl Plan<Admitted> {
+    /// The first step as an action that was decided and nothing more, asked for by this requester; `None` without a step.
+    pub fn record(&self, id: ActionId, by: Name) -> Option<ActionRecord> {
+        let step = self.steps.first()?;
+        Some(ActionRecord {
+            id,
+            namespace: self.workload.namespace.clone(),
+            resource_version: Name::from(""),
+            incident: self.incident.clone(),
+            origin: self.origin,
+            tenant: self.tenant.clone(),
+            workload: self.workload.clone(),
+            playbook: self.playbook.clone(),
+            target: step.target.clone(),
+            parameters: step.parameters.clone(),
+            before: step.before.clone(),
+            epoch: self.epoch,
+            evidence: step.evidence.clone(),
+            verification: step.verification.clone(),
+            undo: step.undo,
+            undo_of: None,
+            request: Request { by, ..Request::default() },
+            state: ActionState::Proposed,
+            guards: Vec::new(),
+            instants: ActionInstants::default(),
+            outcome: None,
+            approval: None,
+            message: "decided".to_owned(),
+        })
     }
 }
 

@@ -69,6 +69,59 @@ pub struct GuardLimits {
     pub breaker_tenant_percent: u32,
     /// Longest age of evidence at the moment of the effect.
     pub evidence_maximum_age: SignedDuration,
+    /// What sizes by forecast are limited by, instead of the budgets and cool-downs above.
+    #[serde(default)]
+    pub scaling: ScalingLimits,
+}
+
+/// Limits of changes of size that a forecast asks for. They count apart from repairs: scaling is frequent. `Default` is
+/// what ships.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScalingLimits {
+    /// Changes under way per tenant.
+    pub in_flight_per_tenant: u32,
+    /// Changes per workload and hour.
+    pub per_workload_hour: u32,
+    /// Changes per tenant and hour.
+    pub per_tenant_hour: u32,
+    /// Wait after a change before fewer replicas are asked for. More are never waited for.
+    pub cooldown_down: SignedDuration,
+    /// Wait after a way down that hurt, before fewer replicas are asked for again; doubles each time within a day.
+    pub cooldown_hurt: SignedDuration,
+    /// Most that one change adds, percent of what is there; four replicas are always allowed.
+    pub increase_percent: u32,
+    /// Most that one change takes away, percent of what is there; one replica is always allowed.
+    pub decrease_percent: u32,
+}
+
+impl Default for ScalingLimits {
+    fn default() -> Self {
+        Self {
+            in_flight_per_tenant: 20,
+            per_workload_hour: 40,
+            per_tenant_hour: 600,
+            cooldown_down: SignedDuration::from_secs(60),
+            cooldown_hurt: SignedDuration::from_hours(1),
+            increase_percent: 100,
+            decrease_percent: 50,
+        }
+    }
+}
+
+impl ScalingLimits {
+    /// Replicas that may be added to so many in one change: the share, and at least four.
+    pub fn most_up(&self, replicas: u32) -> u32 {
+        share(replicas, self.increase_percent).max(4)
+    }
+
+    /// Replicas that may be taken from so many in one change: the share, and at least one.
+    pub fn most_down(&self, replicas: u32) -> u32 {
+        share(replicas, self.decrease_percent).max(1)
+    }
+}
+
+fn share(replicas: u32, percent: u32) -> u32 {
+    u32::try_from(u64::from(replicas) * u64::from(percent) / 100).unwrap_or(u32::MAX)
 }
 
 impl Default for GuardLimits {
@@ -88,6 +141,7 @@ impl Default for GuardLimits {
             breaker_tenant_percent: 20,
             // Long enough for a slow dry run, short enough that a healed pod is not evicted.
             evidence_maximum_age: SignedDuration::from_secs(10),
+            scaling: ScalingLimits::default(),
         }
     }
 }
@@ -232,7 +286,7 @@ pub struct WorkloadPolicy {
 }
 
 /// What a Workload permits beyond the ordinary. `Default` permits nothing.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Permits {
     /// What is normally never a target.
     pub allow: BTreeSet<Allowance>,
@@ -268,12 +322,57 @@ impl Default for RunRules {
 }
 
 /// Sizing ahead of the load.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ScalingPolicy {
     /// What is done with a forecast.
     pub mode: ScalingMode,
     /// Size when the signals are gone for long; without it the last safe size stays.
     pub fallback: Option<Fallback>,
+    /// What is done when an autoscaler scales the same object.
+    #[serde(default)]
+    pub when_owned: WhenOwned,
+    /// Loads that count beside the requests, each named as one of the workload's signals.
+    #[serde(default)]
+    pub loads: Vec<LoadPolicy>,
+    /// Sizes that are known beforehand.
+    #[serde(default)]
+    pub calendar: Vec<CalendarEntry>,
+}
+
+/// What is done when an autoscaler scales the same object.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum WhenOwned {
+    /// Leave it alone and say who owns it.
+    #[default]
+    Refuse,
+    /// Move the bounds of the autoscaler.
+    DriveBounds,
+}
+
+/// A load that is read from a signal.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LoadPolicy {
+    /// Name of the signal.
+    pub signal: Name,
+    /// How much of it one replica carries; above 0.
+    pub per_replica: f64,
+}
+
+/// A time in which at least so many replicas are there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CalendarEntry {
+    /// For people.
+    pub name: Name,
+    /// Cron expression of its beginning (five fields).
+    pub schedule: Name,
+    /// IANA time zone.
+    pub time_zone: Name,
+    /// How long it lasts.
+    pub duration: SignedDuration,
+    /// At least so many replicas.
+    pub replicas: u32,
+    /// Days on which it does not count, as `2026-12-25`.
+    pub exceptions: Vec<Name>,
 }
 
 /// What is done with a forecast.
@@ -371,6 +470,8 @@ pub enum Measures {
     MemoryBytes,
     /// Seconds until a certificate ends.
     CertificateSeconds,
+    /// A load that the workload is sized by: no level of it is trouble by itself.
+    Load,
 }
 
 /// The validated `ControlPlane` object.
@@ -388,6 +489,12 @@ pub struct ControlPolicy {
     pub in_flight: u32,
     /// Effects per hour in the whole cluster.
     pub per_hour: u32,
+    /// Changes of size by forecasts under way in the whole cluster; they count apart from the other actions.
+    #[serde(default = "fifty")]
+    pub scaling_in_flight: u32,
+    /// Changes of size by forecasts per hour in the whole cluster.
+    #[serde(default = "three_thousand")]
+    pub scaling_per_hour: u32,
     /// Ceiling for tenants' storm limits, percent.
     pub storm_percent: u32,
     /// Failed verifications in 15 minutes that drop everything to Recommend.
@@ -396,6 +503,14 @@ pub struct ControlPolicy {
     pub warm_up: SignedDuration,
     /// Prometheus to query.
     pub prometheus: Option<PrometheusPolicy>,
+}
+
+fn fifty() -> u32 {
+    50
+}
+
+fn three_thousand() -> u32 {
+    3_000
 }
 
 impl Default for ControlPolicy {
@@ -407,6 +522,8 @@ impl Default for ControlPolicy {
             ceiling: Level::ActBounded,
             in_flight: 10,
             per_hour: 60,
+            scaling_in_flight: fifty(),
+            scaling_per_hour: three_thousand(),
             storm_percent: 20,
             breaker_failures: 3,
             warm_up: SignedDuration::from_secs(60),

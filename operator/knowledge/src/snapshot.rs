@@ -3,12 +3,14 @@
 
 use crate::action::{ActionRecord, Target};
 use crate::entity::{Entity, Name, ObjectKey, TenantName, WorkloadKey};
+use crate::finding::FindingKind;
+use crate::forecast::SizeAdvice;
 use crate::ids::{ActionId, IncidentId};
 use crate::incident::Incident;
 use crate::observation::{Change, ConfigRecord, ObjectChange, ObjectKind, SourceReport};
 use crate::policy::{ControlPolicy, TenantPolicy, WorkloadPolicy};
-use crate::runs::{KueueQueues, RunsReport};
 use crate::records::{ControllerKey, ControllerRecord, NodeRecord, PodRecord, ServiceRecord};
+use crate::runs::{KueueQueues, RunsReport};
 use jiff::Timestamp;
 use rpds::RedBlackTreeMapSync as Map;
 use std::collections::BTreeSet;
@@ -49,6 +51,10 @@ pub struct Snapshot {
     pub actions: Map<ActionId, Arc<ActionRecord>>,
     /// Health per workload, as judged by the analysis.
     pub health: Map<WorkloadKey, WorkloadHealth>,
+    /// Newest values of the loads that workloads are sized by, by workload, signal and series.
+    pub loads: Map<(WorkloadKey, Name, Name), (f64, Timestamp)>,
+    /// The size that each workload should have, as decided last.
+    pub sizes: Map<WorkloadKey, Arc<SizeAdvice>>,
     /// Runs of each workload whose runs are ordered.
     pub runs: Map<WorkloadKey, Arc<RunsReport>>,
     /// Queues of Kueue; `None` while its definitions are not served.
@@ -79,6 +85,8 @@ pub struct WorkloadHealth {
     pub good_calls: u64,
     /// Requests that it answered, well or not, since it is under control here: its server spans. Only grows.
     pub answered: u64,
+    /// Those of them that were its own errors, or took longer by its own time than its latency objective. Only grows.
+    pub outside: u64,
 }
 
 impl Snapshot {
@@ -154,6 +162,7 @@ impl Snapshot {
             ObjectChange::Workload(Change::Deleted(key)) => {
                 self.forget_workload(key);
                 self.health.remove_mut(key);
+                self.sizes.remove_mut(key);
                 self.runs.remove_mut(key);
             }
             ObjectChange::Control(control) => {
@@ -263,6 +272,28 @@ impl Snapshot {
         workload: &'a WorkloadKey,
     ) -> impl Iterator<Item = &'a Arc<Incident>> + 'a {
         self.incidents.values().filter(move |incident| incident.workload.as_ref() == Some(workload))
+    }
+
+    /// Whether a workload misses its objective as it would for want of capacity: it is slow, fails its callers, does not
+    /// answer, runs out of memory, or work piles up.
+    pub fn overloaded(&self, workload: &WorkloadKey) -> bool {
+        let of_load = |kind: FindingKind| {
+            matches!(
+                kind,
+                FindingKind::Slow
+                    | FindingKind::ErrorBurst
+                    | FindingKind::Hung
+                    | FindingKind::Unreachable
+                    | FindingKind::OutOfMemory
+                    | FindingKind::QueueGrowing
+            )
+        };
+        self.incidents_of(workload)
+            .filter(|incident| !incident.state.closed())
+            .flat_map(|incident| &incident.findings)
+            .any(|finding| {
+                finding.active && of_load(finding.kind) && finding.entity.workload() == Some(workload)
+            })
     }
 
     /// Who answers at an address that a caller in `namespace` uses (`cart`, `cart.shop`,

@@ -50,7 +50,10 @@ pub(crate) fn step(case: &Case<'_>, subject: &Subject<'_>, number: u32, rung: &R
         }
         ActionKind::Resume => (controller, Parameters::Resume, "it may run again"),
         ActionKind::RetryJob if ordered(subject) => {
-            return Err(Stop::nothing(format!("runs of {} are started again when it is their turn", subject.key)));
+            return Err(Stop::nothing(format!(
+                "runs of {} are started again when it is their turn",
+                subject.key
+            )));
         }
         ActionKind::RetryJob => {
             (failed_job(case, controller)?, Parameters::RetryJob, "the run failed and may be repeated")
@@ -179,7 +182,7 @@ fn revision(case: &Case<'_>, controller: &ControllerRecord, rung: &Rung) -> Resu
 /// The Job itself, or the newest failed Job of the `CronJob` (their names end with the time of their slot).
 /// Its runs are ordered, second tries among them.
 fn ordered(subject: &Subject<'_>) -> bool {
-    subject.policy.permits.scaling.is_some_and(|scaling| scaling.mode == ScalingMode::Auto)
+    subject.policy.permits.scaling.as_ref().is_some_and(|scaling| scaling.mode == ScalingMode::Auto)
 }
 
 fn failed_job<'a>(

@@ -2,11 +2,11 @@
 //! planner. Only [`Checker::check`] turns a draft into an admitted plan.
 
 use homeostat_knowledge::plan::{Expectation, Undo};
-use homeostat_knowledge::policy::PLATFORM_TENANT;
+use homeostat_knowledge::policy::{PLATFORM_TENANT, ScalingMode};
 use homeostat_knowledge::records::ControllerKey;
 use homeostat_knowledge::{
-    Admitted, ControllerKind, ControllerRecord, Draft, IncidentState, Parameters, Plan, SignedDuration,
-    Snapshot, Step, Target, TenantPolicy, Timestamp, WorkloadPolicy,
+    Admitted, ControllerKind, ControllerRecord, Draft, IncidentState, Origin, Parameters, Plan,
+    SignedDuration, Snapshot, Step, Target, TenantPolicy, Timestamp, WorkloadPolicy,
 };
 
 /// Most steps of one plan.
@@ -79,6 +79,7 @@ impl Checker {
             let mut at = |message: String| found.block(format!("step {number}: {message}"));
             self.place(&plan, step, &mut at);
             terms(step, &mut at);
+            bounds(&plan, step, workload.map(|workload| &**workload), &mut at);
             if let Some(tenant) = tenant {
                 ownership(&plan, step, tenant, &mut at);
                 evidence(step, tenant, now, &mut at);
@@ -203,9 +204,6 @@ fn terms(step: &Step, block: &mut impl FnMut(String)) {
         }
     }
     match &step.parameters {
-        Parameters::ScaleUp { replicas } | Parameters::ScaleDown { replicas } if *replicas < 1 => {
-            block(format!("{replicas} replicas: zero is for people"));
-        }
         Parameters::RollBack { revision } if !object_name(revision) => {
             block(format!("{:?} is no name of a revision", shown(revision)));
         }
@@ -223,6 +221,35 @@ fn terms(step: &Step, block: &mut impl FnMut(String)) {
     }
     if step.undo == Undo::Restore && step.before == homeostat_knowledge::Before::default() {
         block("it is to be undone, but nothing says how it was before".to_owned());
+    }
+}
+
+/// Sizes: zero is for people, unless a forecast asks for it within bounds that begin at zero.
+fn bounds(
+    plan: &Plan<Draft>,
+    step: &Step,
+    workload: Option<&WorkloadPolicy>,
+    block: &mut impl FnMut(String),
+) {
+    let (Parameters::ScaleUp { replicas } | Parameters::ScaleDown { replicas }) = step.parameters else {
+        return;
+    };
+    let bounds = workload.and_then(|workload| workload.permits.replicas);
+    let forecast = plan.origin == Origin::Forecast;
+    if replicas < 0 || (replicas == 0 && !(forecast && bounds.is_some_and(|bounds| bounds.min == 0))) {
+        block(format!("{replicas} replicas: zero is for people"));
+    }
+    if !forecast {
+        return;
+    }
+    if workload
+        .and_then(|workload| workload.permits.scaling.as_ref())
+        .is_none_or(|scaling| scaling.mode != ScalingMode::Auto)
+    {
+        block(format!("{} does not ask for sizes by forecast: spec.scaling.mode is not Auto", plan.workload));
+    }
+    if !u64::try_from(replicas).is_ok_and(|replicas| bounds.is_some_and(|bounds| bounds.contains(replicas))) {
+        block(format!("{replicas} replicas are outside of spec.scaling.replicas of {}", plan.workload));
     }
 }
 

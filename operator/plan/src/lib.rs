@@ -3,7 +3,8 @@
 //! Reading path: [`decision`] (what can come out), [`planner`] (the way of one incident through the
 //! stages), [`case`] (what is known about it), [`select`] (which playbook), [`history`] (where on its
 //! ladder), [`sick`] and [`kubelet`] (which pod, and what the kubelet will do about it by itself),
-//! [`evict`] and [`quiet`] (is the step due), [`mod@check`] (the second opinion), [`report`] (for people).
+//! [`evict`] and [`quiet`] (is the step due), [`mod@check`] (the second opinion), [`report`] (for people). Sizes by
+//! forecast take the same way from [`sizes`] on.
 //!
 //! Nothing in here does I/O, reads a clock or draws a random number: the same input gives the same plan.
 
@@ -23,6 +24,7 @@ pub mod report;
 mod resize;
 pub mod select;
 pub mod sick;
+pub mod sizes;
 
 pub use check::{Checker, Objection, ObjectionSeverity, check};
 pub use decision::Decision;

@@ -151,9 +151,21 @@ fn heal(case: &Case<'_>, playbook: &Playbook, notes: &mut Vec<String>) -> Result
             None => nodes::step(case, number, rung),
             Some(subject) => step(case, subject, number, rung),
         };
-        return chosen.map_err(|stop| stop.at_latest(give_up));
+        return chosen.and_then(|chosen| lasting(case, chosen)).map_err(|stop| stop.at_latest(give_up));
     }
     Err(Stop::hand_over(format!("every step of playbook {} was tried", playbook.name)))
+}
+
+/// Waits as long as the guards would refuse the step because the finding may pass by itself, whatever the playbook says:
+/// a step that cannot be taken yet is no decision.
+fn lasting(case: &Case<'_>, chosen: Chosen) -> Result<Chosen, Stop> {
+    let minimum = case.cause.kind.minimum_duration();
+    let at = later(case.since(), minimum);
+    if case.now < at {
+        let reason = format!("{} may pass by itself: it must last for {}", case.cause.kind, words(minimum));
+        return Err(Stop::until(at, reason));
+    }
+    Ok(chosen)
 }
 
 /// The end of a ladder: people, or only a line in the incident.

@@ -143,6 +143,26 @@ fn a_roll_back_names_the_revision_before_the_present_one() {
 }
 
 #[test]
+fn a_step_is_not_planned_before_its_finding_lasted_as_long_as_the_guards_ask() {
+    for (kind, since, waits) in
+        [("ImagePullFailed", 29.0, true), ("ImagePullFailed", 30.0, false), ("Slow", 3.0, false)]
+    {
+        let incident = GivenIncident { kind: kind.into(), since, ..GivenIncident::default() };
+        let (mut snapshot, incident) = Given { incident, ..slow() }.build();
+        permit(&mut snapshot, 1, 10);
+        let playbook = own(kind, "action: ScaleUp, undo: Restore");
+        match plan(&incident, &snapshot, &[playbook], now(), &mut SeededIds::new(7)) {
+            Decision::Wait { until, reason, .. } => {
+                assert!(waits && reason.contains("may pass by itself"), "{kind} for {since} s: {reason}");
+                assert_eq!(until, now().checked_add(SignedDuration::from_secs(1)).ok(), "{kind}");
+            }
+            Decision::Act(_) => assert!(!waits, "{kind} for {since} s"),
+            other => panic!("{kind} for {since} s: {}", other.reason()),
+        }
+    }
+}
+
+#[test]
 fn runs_are_suspended_for_a_while_and_failed_ones_repeated() {
     let mut given = slow();
     given.workload.target = "CronJob".into();
@@ -184,6 +204,7 @@ fn dead_node() -> (Snapshot, Incident) {
     let given = Given {
         incident: GivenIncident {
             kind: "NodeNotReady".into(),
+            since: 60.0,
             cause: "node node-1".into(),
             workload: "none".into(),
             ..GivenIncident::default()

@@ -6,3 +6,4 @@ pub mod jobs;
 pub mod outlook;
 pub mod services;
 pub mod size;
+pub mod sizer;

@@ -72,12 +72,8 @@ pub struct Audit {
     pub again: Vec<(ActionId, Timestamp)>,
     /// Approvals that a person gave, for which evidence.
     pub approvals: BTreeMap<(ActionId, EvidenceId), Timestamp>,
-    /// UIDs of pods that somebody else took away.
-    pub others: BTreeSet<Uid>,
-    /// Workloads that somebody else helped, or that got well by themselves.
-    pub helped: BTreeSet<WorkloadKey>,
-    /// When somebody else last changed a workload: helped it, made it ill, set it back.
-    pub touched: BTreeMap<WorkloadKey, Timestamp>,
+    /// Effects of processes that had lost the lease, in words.
+    pub zombies: Vec<String>,
     /// What was wrong with the release of a held state, in words.
     pub releases: Vec<String>,
     /// Actions that ended and then changed.
@@ -132,6 +128,11 @@ impl Audit {
             window.key = Some(key);
         }
         window.until.is_some_and(|until| now < until)
+    }
+
+    /// Since when the kill switch is on; `None` while it is off.
+    pub fn switched(&self) -> Option<Timestamp> {
+        self.switch
     }
 
     /// A request for an effect arrived.

@@ -13,10 +13,11 @@ use homeostat_execute::ports::{
 };
 use homeostat_knowledge::policy::KillSwitch;
 use homeostat_knowledge::{
-    ActionId, ActionRecord, Name, ObjectKey, Parameters, SignedDuration, Target, Timestamp,
+    ActionId, ActionRecord, ActionState, Name, ObjectKey, Parameters, SignedDuration, Target, Timestamp,
 };
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// Time that one request takes.
 const LATENCY: Duration = Duration::from_millis(3);
@@ -30,6 +31,7 @@ enum Reply {
     Crash,
     CrashAfter,
     Stale,
+    Late(Duration),
 }
 
 /// A connection.
@@ -48,6 +50,8 @@ impl Client {
 
     /// Sends a request on its way; `Err` is a fault that says that nothing was done.
     async fn arrive(&self, request: Request, about: &str) -> Result<Reply, What> {
+        // What stands still sends nothing; what it sent before is on its way.
+        self.world.moving(self.life).await;
         tokio::time::sleep(LATENCY).await;
         if self.dead() {
             return std::future::pending().await;
@@ -66,11 +70,16 @@ impl Client {
             Some(What::CrashAfter) => Ok(Reply::CrashAfter),
             Some(What::TimeoutDone) => Ok(Reply::Lost),
             Some(What::Stale) => Ok(Reply::Stale),
+            Some(What::Late(millis)) => Ok(Reply::Late(Duration::from_millis(millis))),
             Some(What::TimeoutLost) => {
                 tokio::time::sleep(LIMIT).await;
+                self.world.moving(self.life).await;
                 Err(What::TimeoutLost)
             }
-            Some(other) => Err(other),
+            Some(other) => {
+                self.world.moving(self.life).await;
+                Err(other)
+            }
         }
     }
 
@@ -78,9 +87,13 @@ impl Client {
     async fn leave<T>(&self, reply: Reply, result: T, lost: T) -> T {
         self.world.turn();
         match reply {
-            Reply::Normal | Reply::Stale => result,
-            Reply::Lost => {
+            Reply::Normal | Reply::Stale => {
+                self.world.moving(self.life).await;
+                result
+            }
+            Reply::Lost | Reply::Late(_) => {
                 tokio::time::sleep(LIMIT).await;
+                self.world.moving(self.life).await;
                 lost
             }
             Reply::Crash => {
@@ -102,6 +115,13 @@ impl Client {
     /// The UID that an object has at this moment, read without a request: only a program with a defect asks.
     pub fn peek(&self, target: &Target) -> Option<homeostat_knowledge::Uid> {
         self.world.lock().server.read(target, false).map(|fresh| fresh.uid)
+    }
+
+    /// Actions on this target whose outcome is open, read without a request; only a program with a defect asks.
+    pub fn claimed(&self, target: &Target) -> Vec<ActionRecord> {
+        let inner = self.world.lock();
+        let open = inner.server.actions.values().filter(|record| record.state == ActionState::Claimed);
+        open.filter(|record| record.target.uid == target.uid).cloned().collect()
     }
 
     /// The size that an object has at this moment; only a program with a defect asks.
@@ -146,46 +166,53 @@ impl Client {
             What::Unavailable => EffectError::Transient { reason: "503".to_owned(), retry_after: None },
             _ => unknown(),
         })?;
-        let Some(situation) = situations::of(request.parameters.kind()) else {
-            return self
-                .leave(reply, Ok(Acknowledged { message: "told".to_owned(), audit_id: None }), Err(unknown()))
-                .await;
-        };
-        let now = self.world.now();
-        let result = {
-            let mut inner = self.world.lock();
-            inner.audit.asked(&request.action, now);
-            if let Err(refused) = situation.check(&inner.server, request) {
-                Err(match refused {
-                    Refused::NotFound => EffectError::NotFound,
-                    Refused::Conflict(reason) => EffectError::Conflict(reason),
-                    Refused::Budget(reason) => EffectError::BlockedByBudget(reason),
-                    Refused::Invalid(reason) => EffectError::Denied(reason),
-                })
-            } else {
-                let uid = inner.server.read(&request.target, false).map(|fresh| fresh.uid);
-                let stored =
-                    inner.server.actions.values().find(|record| record.id == request.action).cloned();
-                let service = stored.as_ref().and_then(|record| inner.services.get(&record.workload));
-                let ill_at = service.and_then(|service| service.ill_at);
-                let visible = service.is_some_and(|service| is_object_state(service.situation.finding()));
-                situation.apply(&mut inner.server, request, now);
-                inner.audit.writes += 1;
-                inner.landed(Landed {
-                    at: now,
-                    life: self.life,
-                    action: request.action.clone(),
-                    kind: request.parameters.kind(),
-                    object: request.target.key.clone(),
-                    uid: uid.unwrap_or_else(|| request.target.uid.clone()),
-                    stored,
-                    ill_at,
-                    visible,
-                });
-                Ok(Acknowledged { message: "accepted".to_owned(), audit_id: None })
-            }
-        };
+        if let Reply::Late(time) = reply {
+            // It goes on at the API server, whatever becomes of the process.
+            let (client, request) = (self.clone(), request.clone());
+            tokio::spawn(async move {
+                tokio::time::sleep(time).await;
+                let landed = client.carry_out(&request).is_ok();
+                client.world.lock().note(client.world.now(), &format!("late: landed {landed}"));
+                client.world.turn();
+            });
+            return self.leave(reply, Err(unknown()), Err(unknown())).await;
+        }
+        let result = self.carry_out(request);
         self.leave(reply, result, Err(unknown())).await
+    }
+
+    /// What the API server makes of the request at this moment.
+    fn carry_out(&self, request: &EffectRequest) -> Result<Acknowledged, EffectError> {
+        let accepted = |message: &str| Acknowledged { message: message.to_owned(), audit_id: None };
+        let Some(situation) = situations::of(request.parameters.kind()) else { return Ok(accepted("told")) };
+        let now = self.world.now();
+        let mut inner = self.world.lock();
+        inner.audit.asked(&request.action, now);
+        situation.check(&inner.server, request).map_err(|refused| match refused {
+            Refused::NotFound => EffectError::NotFound,
+            Refused::Conflict(reason) => EffectError::Conflict(reason),
+            Refused::Budget(reason) => EffectError::BlockedByBudget(reason),
+            Refused::Invalid(reason) => EffectError::Denied(reason),
+        })?;
+        let uid = inner.server.read(&request.target, false).map(|fresh| fresh.uid);
+        let stored = inner.server.actions.values().find(|record| record.id == request.action).cloned();
+        let service = stored.as_ref().and_then(|record| inner.services.get(&record.workload));
+        let ill_at = service.and_then(|service| service.ill_at);
+        let visible = service.is_some_and(|service| is_object_state(service.situation.finding()));
+        situation.apply(&mut inner.server, request, now);
+        inner.audit.writes += 1;
+        inner.landed(Landed {
+            at: now,
+            life: self.life,
+            action: request.action.clone(),
+            kind: request.parameters.kind(),
+            object: request.target.key.clone(),
+            uid: uid.unwrap_or_else(|| request.target.uid.clone()),
+            stored,
+            ill_at,
+            visible,
+        });
+        Ok(accepted("accepted"))
     }
 
     /// Lets go of what was held for long enough, as the product does now and then: all of it is listed, together with the
@@ -296,8 +323,13 @@ impl Ledger for Client {
 
 impl Actuator for Client {
     async fn kill_switch(&self) -> Result<KillSwitch, ReadError> {
+        Ok(self.kill_switch_and_time().await?.0)
+    }
+
+    async fn kill_switch_and_time(&self) -> Result<(KillSwitch, Option<Timestamp>), ReadError> {
         let reply = self.arrive(Request::KillSwitch, "").await.map_err(|fault| read_error(&fault))?;
-        let result = Ok(self.switch());
+        // The API server's clock is the world's.
+        let result = Ok((self.switch(), Timestamp::from_second(self.world.now().as_second()).ok()));
         self.leave(reply, result, Err(ReadError::Unavailable("timeout".to_owned()))).await
     }
 
@@ -357,22 +389,40 @@ impl Actuator for Client {
 }
 
 /// The lease as one process sees it.
+#[derive(Clone)]
 pub struct Lease {
     /// The world.
     pub world: Arc<World>,
     /// Which process.
     pub life: u64,
+    /// Until when it leads, as its elector knows; without an elector the world says who leads.
+    pub term: Option<Term>,
+}
+
+/// Until when a replica leads.
+pub type Term = Arc<Mutex<Option<Instant>>>;
+
+impl Lease {
+    fn until(&self) -> Option<Instant> {
+        self.term.as_ref().and_then(|term| *term.lock().unwrap_or_else(PoisonError::into_inner))
+    }
 }
 
 impl Leadership for Lease {
     fn leads(&self) -> bool {
-        self.world.lock().leader == self.life
+        match &self.term {
+            None => self.world.lock().leader == self.life,
+            Some(_) => self.until().is_some_and(|until| Instant::now() < until),
+        }
     }
 
     async fn lost(&self) {
         let mut leader = self.world.leader.follow();
         while self.leads() {
-            leader.next().await;
+            match self.until() {
+                None => leader.next().await,
+                Some(until) => tokio::time::sleep_until(until).await, // Or renewed by then.
+            }
         }
     }
 }

@@ -12,7 +12,7 @@ use homeostat_knowledge::{
     ActionId, ActionKind, ActionRecord, ActionState, Approval, Name, ObjectKey, Parameters, Snapshot,
     SnapshotSource, Target, Timestamp,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// One deliberate defect.
@@ -52,11 +52,15 @@ pub enum Defect {
     UndoesAgain,
     /// What is held is never released.
     NeverReleases,
+    /// An effect that is not seen is taken never to have come, whatever others changed since.
+    TakesAbsenceForProof,
+    /// The time in the API server's answers is not looked at.
+    TrustsItsClock,
 }
 
 impl Defect {
     /// All of them.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 19] = [
         Self::NoBudgets,
         Self::NoWindows,
         Self::NoFreshRead,
@@ -74,6 +78,8 @@ impl Defect {
         Self::RelativeTarget,
         Self::UndoesAgain,
         Self::NeverReleases,
+        Self::TakesAbsenceForProof,
+        Self::TrustsItsClock,
     ];
 }
 
@@ -141,7 +147,7 @@ pub fn see(defect: Defect, snapshot: Arc<Snapshot>, now: Timestamp) -> Arc<Snaps
             }
         }
         Defect::IgnoresTenants => {
-            let all: std::collections::BTreeSet<Name> =
+            let all: BTreeSet<Name> =
                 seen.tenants.values().flat_map(|tenant| tenant.namespaces.iter().cloned()).collect();
             tenants(&mut seen, |tenant| tenant.namespaces.clone_from(&all));
         }
@@ -155,7 +161,9 @@ pub fn see(defect: Defect, snapshot: Arc<Snapshot>, now: Timestamp) -> Arc<Snaps
         | Defect::UndoesTwice
         | Defect::RelativeTarget
         | Defect::UndoesAgain
-        | Defect::NeverReleases => return snapshot,
+        | Defect::NeverReleases
+        | Defect::TakesAbsenceForProof
+        | Defect::TrustsItsClock => return snapshot,
     }
     Arc::new(seen)
 }
@@ -184,6 +192,8 @@ struct Notes {
     pending: BTreeMap<ActionId, ActionRecord>,
     /// Versions of those that were stored late.
     versions: BTreeMap<ActionId, Name>,
+    /// Actions that this process claimed itself.
+    claimed: BTreeSet<ActionId>,
     /// The last approval that was seen.
     approval: Option<Approval>,
 }
@@ -224,6 +234,14 @@ impl Hands {
         }
     }
 
+    /// The version of this target that an action was decided on which another process has claimed.
+    fn decided_on(&self, target: &Target) -> Option<Name> {
+        let claimed = self.client.claimed(target);
+        let notes = self.notes();
+        let another = claimed.iter().find(|record| !notes.claimed.contains(&record.id));
+        another.map(|record| record.target.resource_version.clone())
+    }
+
     fn has(&self, defect: Defect) -> bool {
         self.defect == Some(defect)
     }
@@ -247,6 +265,9 @@ impl Ledger for Hands {
             }
             notes.versions.get(&record.id).cloned()
         };
+        if record.state == ActionState::Claimed {
+            self.notes().claimed.insert(record.id.clone());
+        }
         let mut record = record.clone();
         if let Some(version) = late {
             record.resource_version = version;
@@ -287,8 +308,16 @@ impl Ledger for Hands {
 
 impl Actuator for Hands {
     async fn kill_switch(&self) -> Result<KillSwitch, ReadError> {
-        let read = self.client.kill_switch().await;
-        if self.has(Defect::IgnoresKillSwitch) { Ok(KillSwitch::Off) } else { read }
+        Ok(self.kill_switch_and_time().await?.0)
+    }
+
+    async fn kill_switch_and_time(&self) -> Result<(KillSwitch, Option<Timestamp>), ReadError> {
+        let read = self.client.kill_switch_and_time().await;
+        match self.defect {
+            Some(Defect::IgnoresKillSwitch) => Ok((KillSwitch::Off, None)),
+            Some(Defect::TrustsItsClock) => Ok((read?.0, None)),
+            _ => read,
+        }
     }
 
     async fn fresh_target(&self, target: &Target) -> Result<Option<FreshTarget>, ReadError> {
@@ -301,7 +330,14 @@ impl Actuator for Hands {
             let node = snapshot.nodes.get(&target.key.name).filter(|_| target.is_node());
             return Ok(crate::objects::cached(pod, controller, node.map(|node| (**node).clone())));
         }
-        self.client.fresh_target(target).await
+        let mut fresh = self.client.fresh_target(target).await?;
+        if self.has(Defect::TakesAbsenceForProof)
+            && let Some(fresh) = &mut fresh
+            && let Some(version) = self.decided_on(target)
+        {
+            fresh.resource_version = version;
+        }
+        Ok(fresh)
     }
 
     async fn dry_run(

@@ -102,6 +102,8 @@ pub enum What {
     TimeoutLost,
     /// The read is answered from the past.
     Stale,
+    /// No reply in time; carried out so many milliseconds after it arrived.
+    Late(u64),
     /// Something else happens just before the request is carried out.
     Meanwhile(Meddle),
 }
@@ -173,6 +175,8 @@ pub enum Meddle {
     Confuse(WorkloadKey, WorkloadKey),
     /// Another replica takes the lease; the one before lives on.
     Depose,
+    /// The process that leads stands still for so many milliseconds, and then goes on as if nothing had been.
+    Stop(i64),
     /// The process dies now.
     Crash,
 }

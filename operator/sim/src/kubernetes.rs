@@ -109,6 +109,7 @@ pub fn replace_pod(server: &mut Server, key: &ObjectKey, now: Timestamp) {
     pod.record.deleting = false;
     pod.ailment = None;
     pod.requests = REQUESTS;
+    pod.set_by = None;
     well(&mut pod);
     server.put_pod(pod);
 }
@@ -170,7 +171,7 @@ fn create_pod(server: &mut Server, key: &ControllerKey, now: Timestamp) -> Optio
         container.ready = false;
     }
     let ailment = (&*deployment.template.image == BAD_IMAGE).then_some(FindingKind::ErrorBurst);
-    server.put_pod(Pod { record, ailment, requests: REQUESTS });
+    server.put_pod(Pod { record, ailment, requests: REQUESTS, set_by: None });
     place(server, &uid, now);
     Some(uid)
 }
@@ -233,7 +234,7 @@ pub fn add_own_pod(server: &mut Server, node: &str, now: Timestamp) {
     let uid = server.uid("pod");
     let mut record = pod(key, uid, Name::from(""), owner, &Name::from("1"), now);
     record.node = Some(Name::from(node));
-    server.put_pod(Pod { record, ailment: None, requests: REQUESTS });
+    server.put_pod(Pod { record, ailment: None, requests: REQUESTS, set_by: None });
 }
 
 /// Creates a `CronJob` that starts a Job each ten seconds unless it is suspended.

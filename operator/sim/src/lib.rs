@@ -3,14 +3,18 @@
 //! or drawn places.
 //!
 //! Reading path: [`plans`] (what is disturbed, and what must hold), [`oracle`] (how it is judged), [`histories`]
-//! (drawn disturbances), [`defects`] (programs that must be noticed), then the world from the outside in: [`world`],
-//! [`server`], [`kubernetes`], [`situations`], and one process of the product in it: [`process`], [`client`].
+//! (drawn disturbances), [`drills`] and [`storms`] (replicas that stand still, the kill switch,
+//! wrong clocks, much failing at once), [`defects`] (programs that must be noticed), then the world from the outside in: [`world`],
+//! [`server`], [`kubernetes`], [`situations`], and one process of the product in it: [`process`],
+//! [`client`], [`election`].
 //!
 //! No crate of the product uses this one.
 
 pub mod audit;
 pub mod client;
 pub mod defects;
+pub mod drills;
+pub mod election;
 pub mod faults;
 pub mod histories;
 pub mod kubernetes;
@@ -22,5 +26,6 @@ pub mod process;
 pub mod run;
 pub mod server;
 pub mod situations;
+pub mod storms;
 pub mod telemetry;
 pub mod world;

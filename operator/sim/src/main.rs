@@ -2,16 +2,19 @@
 //!
 //! ```text
 //! sim [--histories N] [--out FILE]   every plan, N drawn histories, every mutation
-//! sim --only plans|histories|mutations   one of the three, nothing written
+//! sim --only plans|histories|mutations|freezes|switches|clocks|late|storms   one part, nothing written
+//! sim --only PART --seed N           one drill of that part, told line by line
 //! sim --seed N                       one drawn history, told line by line
 //! sim --plan TEXT                    the plans whose name contains TEXT, told line by line
 //! ```
 #![allow(clippy::disallowed_methods, reason = "a command says how long it took")]
 
 use homeostat_sim::defects::Defect;
+use homeostat_sim::drills::{self, Drill};
 use homeostat_sim::plans::{self, Baselines};
 use homeostat_sim::run::spread;
-use homeostat_sim::{histories, mutations};
+use homeostat_sim::{histories, mutations, storms};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
@@ -70,6 +73,12 @@ fn main() -> ExitCode {
 
 fn run(asked: &Asked) -> std::io::Result<bool> {
     let begun = Instant::now();
+    if let (Some(part), Some(seed)) = (&asked.only, asked.seed)
+        && let Some((_, drill)) = DRILLS.iter().find(|(name, _)| name == part)
+    {
+        let drill = drill(seed)?;
+        return Ok(tell(&format!("{part} {seed}"), &drill.trace, &drill.violations));
+    }
     if let Some(seed) = asked.seed {
         let history = histories::run(seed, None)?;
         return Ok(tell(&format!("history {seed}"), &history.trace, &history.violations));
@@ -92,6 +101,12 @@ fn run(asked: &Asked) -> std::io::Result<bool> {
     if wants("histories") {
         tally.histories(asked.histories)?;
     }
+    for (name, drill) in DRILLS.into_iter().filter(|(name, _)| wants(name)) {
+        tally.drills(name, drill)?;
+    }
+    if wants("storms") {
+        tally.storms()?;
+    }
     if wants("mutations") {
         tally.mutations()?;
     }
@@ -99,8 +114,23 @@ fn run(asked: &Asked) -> std::io::Result<bool> {
         tally.write(&asked.out, begun.elapsed().as_secs_f64())?;
         println!("written     {}", asked.out.display());
     }
-    Ok(tally.passed == tally.plans && tally.violations == 0 && tally.caught == tally.mutations)
+    Ok(tally.passed == tally.plans
+        && tally.violations == 0
+        && tally.caught == tally.mutations
+        && tally.broken == 0)
 }
+
+/// Drills of one part.
+type Part = fn(u64) -> std::io::Result<Drill>;
+
+/// Every part of them; each is run from so many seeds.
+const DRILLS: [(&str, Part); 4] = [
+    ("freezes", drills::frozen_leader),
+    ("switches", drills::kill_switch),
+    ("clocks", |seed| drills::clocks(seed, None)),
+    ("late", drills::late_effect),
+];
+const SEEDS: u64 = 200;
 
 /// What came of it.
 #[derive(Default)]
@@ -112,6 +142,10 @@ struct Tally {
     violations: usize,
     mutations: usize,
     caught: usize,
+    /// Drills and storms in which something did not hold.
+    broken: usize,
+    /// What came of the drills and storms, by part.
+    parts: BTreeMap<&'static str, serde_json::Value>,
 }
 
 impl Tally {
@@ -156,6 +190,71 @@ impl Tally {
         Ok(())
     }
 
+    fn drills(&mut self, name: &'static str, drill: Part) -> std::io::Result<()> {
+        let begun = Instant::now();
+        let seeds: Vec<u64> = (0..SEEDS).collect();
+        let (mut effects, mut forbidden, mut busy, mut broken) = (0, 0, 0, 0);
+        let mut millis = Vec::new();
+        for run in spread(&seeds, |seed| drill(*seed)) {
+            let run = run?;
+            effects += run.effects;
+            forbidden += run.forbidden;
+            busy += usize::from(run.busy);
+            millis.extend(run.millis);
+            if let Some(first) = run.violations.first() {
+                broken += 1;
+                let seed = run.seed;
+                println!(
+                    "VIOLATION  {name} {seed}: {first}; replay: make sim ARGS='--only {name} --seed {seed}'"
+                );
+            }
+        }
+        millis.sort_unstable();
+        let at =
+            |percent: usize| millis.get((millis.len() * percent).div_ceil(100).saturating_sub(1)).copied();
+        let (p99, most) = (at(99), millis.last().copied());
+        self.broken += broken;
+        let told = |millis: Option<i64>| millis.map_or_else(|| "-".to_owned(), |millis| millis.to_string());
+        println!(
+            "{name:<11} {SEEDS}, {effects} effects, {forbidden} of them forbidden, {busy} in the middle of something, p99 {} ms, longest {} ms, {broken} broken ({:.1} s)",
+            told(p99),
+            told(most),
+            begun.elapsed().as_secs_f64()
+        );
+        let part = serde_json::json!({
+            "runs": SEEDS, "effects": effects, "forbidden": forbidden, "inTheMiddle": busy,
+            "p99Millis": p99, "longestMillis": most, "broken": broken,
+        });
+        self.parts.insert(name, part);
+        Ok(())
+    }
+
+    fn storms(&mut self) -> std::io::Result<()> {
+        let begun = Instant::now();
+        let all = storms::all(u32::MAX);
+        let (mut effects, mut broken, mut stopped) = (0, 0, 0);
+        for passed in spread(&all, |storm| storms::run(*storm)) {
+            let passed = passed?;
+            effects += passed.effects;
+            stopped += usize::from(passed.storm.stops());
+            if let Some(first) = passed.violations.first() {
+                broken += 1;
+                println!("VIOLATION  {:?}: {first}", passed.storm);
+            }
+        }
+        self.broken += broken;
+        println!(
+            "storms      {} shares of groups, {stopped} of them storms, {effects} effects outside of them, {broken} broken ({:.1} s)",
+            all.len(),
+            begun.elapsed().as_secs_f64()
+        );
+        let part = serde_json::json!({
+            "runs": all.len(), "storms": stopped, "effects": effects, "broken": broken,
+        });
+        self.parts.insert("storms", part);
+        Ok(())
+    }
+
     fn mutations(&mut self) -> std::io::Result<()> {
         let begun = Instant::now();
         let hunts = spread(&Defect::ALL, |defect| mutations::hunt(*defect, &mut Baselines::default()));
@@ -187,6 +286,7 @@ impl Tally {
             "violations": self.violations,
             "mutations": self.mutations,
             "mutationsCaught": self.caught,
+            "parts": self.parts,
             "seconds": seconds,
         });
         if let Some(folder) = out.parent() {

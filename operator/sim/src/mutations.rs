@@ -1,6 +1,7 @@
 //! Looks for the run that shows a defect.
 
 use crate::defects::Defect;
+use crate::drills;
 use crate::histories;
 use crate::plans::{self, Baselines};
 
@@ -19,18 +20,31 @@ pub struct Caught {
 
 /// Drawn histories that are tried for one defect.
 const HISTORIES: u64 = 300;
+/// Replicas with wrong clocks that are tried for the one defect that nothing else can show.
+const DRILLS: u64 = 40;
 
 /// Runs programs with this defect until one is noticed: in drawn histories first, then in the perturbation plans.
 /// `None` when nothing shows.
 pub fn hunt(defect: Defect, baselines: &mut Baselines) -> std::io::Result<Option<Caught>> {
     let mut runs = 0;
-    let histories = if defect.shows_with().is_some() { 0 } else { HISTORIES };
+    let histories =
+        if defect.shows_with().is_some() || defect == Defect::TrustsItsClock { 0 } else { HISTORIES };
     for seed in 0..histories {
         runs += 1;
         let history = histories::run(seed, Some(defect))?;
         if let Some(first) = history.violations.into_iter().next() {
             return Ok(Some(Caught { defect, run: format!("history {seed}"), first, runs }));
         }
+    }
+    if defect == Defect::TrustsItsClock {
+        for seed in 0..DRILLS {
+            runs += 1;
+            let drill = drills::clocks(seed, Some(defect))?;
+            if let Some(first) = drill.violations.into_iter().next() {
+                return Ok(Some(Caught { defect, run: format!("clocks {seed}"), first, runs }));
+            }
+        }
+        return Ok(None);
     }
     let known = |plan: &plans::Plan| defect.shows_with().is_none_or(|action| action == plan.action);
     for plan in plans::all().into_iter().filter(known) {

@@ -1,7 +1,7 @@
 //! The things in the simulated cluster, and where each comes from. Every record of the product's vocabulary is
 //! built here and nowhere else in this crate, so that a new field is set in one place.
 
-use homeostat_execute::ports::{FreshTarget, Marks, Requests};
+use homeostat_execute::ports::{Field, FieldEdit, FreshTarget, Marks, Requests};
 use homeostat_knowledge::policy::{
     Archetype, ControlPolicy, KillSwitch, PLATFORM_TENANT, Permits, TenantPolicy, WorkloadPolicy,
 };
@@ -21,6 +21,18 @@ pub struct Pod {
     pub ailment: Option<FindingKind>,
     /// What its container asks for.
     pub requests: Requests,
+    /// Who set that last, when it is not what the template says.
+    pub set_by: Option<FieldEdit>,
+}
+
+/// Field manager of the product's writes.
+pub const OURS: &str = "homeostat";
+/// Field manager of everybody else: a part of Kubernetes, whose writes keep nobody off.
+pub const OTHERS: &str = "kube-controller-manager";
+
+/// The owner of a field after a write that changed it (`metadata.managedFields`).
+pub fn edit(field: Field, manager: &str) -> Option<FieldEdit> {
+    Some(FieldEdit { field, manager: Name::from(manager), subresource: Name::from(""), at: None })
 }
 
 /// How many serving replicas a workload does well with.
@@ -72,6 +84,8 @@ pub struct Controller {
     pub ailment: Option<FindingKind>,
     /// How many replicas it takes.
     pub need: Need,
+    /// Who set its size last, when that is not the one that it was made with.
+    pub sized_by: Option<FieldEdit>,
 }
 
 impl Controller {
@@ -85,6 +99,7 @@ impl Controller {
             marks: BTreeMap::new(),
             ailment: None,
             need: Need::default(),
+            sized_by: None,
         }
     }
 }
@@ -212,6 +227,7 @@ pub fn fresh_pod(pod: &Pod) -> FreshTarget {
         restarted_by: None,
         marks: Marks {
             requests: BTreeMap::from([(Name::from(CONTAINER), pod.requests)]),
+            edits: pod.set_by.iter().cloned().collect(),
             ..Marks::default()
         },
     }
@@ -227,7 +243,11 @@ pub fn fresh_controller(controller: &Controller) -> FreshTarget {
         controller: Some(controller.record.clone()),
         node: None,
         restarted_by: controller.template.restarted_by.clone(),
-        marks: Marks { rolled_back_by: controller.marks.get(ROLLED_BACK_BY).cloned(), ..Marks::default() },
+        marks: Marks {
+            rolled_back_by: controller.marks.get(ROLLED_BACK_BY).cloned(),
+            edits: controller.sized_by.iter().cloned().collect(),
+            ..Marks::default()
+        },
     }
 }
 
@@ -252,7 +272,7 @@ pub fn cached(
     node: Option<NodeRecord>,
 ) -> Option<FreshTarget> {
     if let Some(record) = pod {
-        return Some(fresh_pod(&Pod { record, ailment: None, requests: Requests::default() }));
+        return Some(fresh_pod(&Pod { record, ailment: None, requests: Requests::default(), set_by: None }));
     }
     if let Some(record) = node {
         return Some(fresh_node(&Node { record, version: Name::from(""), ailment: None }));

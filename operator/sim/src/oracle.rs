@@ -27,6 +27,7 @@ pub fn violations(inner: &Inner) -> Vec<String> {
         closed(inner, record, &mut found);
     }
     found.extend(inner.audit.releases.iter().cloned());
+    found.extend(inner.audit.zombies.iter().cloned());
     for action in &inner.audit.changed_after_end {
         found.push(format!("S8: {action} changed after its end"));
     }
@@ -94,38 +95,16 @@ fn effect(inner: &Inner, entry: &Entry, found: &mut Vec<String>) {
     match inner.server.actions.get(&stored.key()) {
         Some(record) if record.state == ActionState::Claimed => {} // Still to be resolved.
         Some(record) if record.instants.sent.is_some() => {}
-        // The reply was lost, and before the outcome could be read somebody else took away what would have told it.
-        Some(record) if touched_since(inner, record, Some(landed.at)) => {}
         _ => found.push(format!("S8: the effect of {id} is lost: its action does not tell of it")),
     }
-}
-
-/// Somebody else changed the action's workload after that.
-fn touched_since(
-    inner: &Inner,
-    record: &ActionRecord,
-    since: Option<homeostat_knowledge::Timestamp>,
-) -> bool {
-    let touched = inner.audit.touched.get(&record.workload).copied();
-    touched.zip(since).is_some_and(|(touched, since)| touched > since)
 }
 
 fn closed(inner: &Inner, record: &ActionRecord, found: &mut Vec<String>) {
     let id = &record.id;
     let effects = inner.audit.effects.iter().filter(|entry| entry.landed.action == *id).count();
-    // A claim whose outcome is unknown is resolved by reading. A pod that somebody else took away in between looks
-    // like one that was evicted; the action then counts as done, which uses budget up and hurts nobody.
-    // The same holds for what carries no mark of the action: a size, an open node, a suspension that is over.
-    let unmarked = matches!(
-        record.kind(),
-        ActionKind::ScaleUp | ActionKind::ScaleDown | ActionKind::Uncordon | ActionKind::Resume
-    );
-    let taken = effects == 0
-        && (inner.audit.others.contains(&record.target.uid)
-            || (unmarked && inner.audit.helped.contains(&record.workload))
-            || (record.undo_of.is_some() && touched_since(inner, record, record.instants.intent)));
+    // What says that its outcome is unknown counts as done, and may have had none.
     let done = record.instants.acknowledged.is_some() && record.kind() != ActionKind::Notify;
-    if done && effects != 1 && !taken {
+    if done && effects != 1 {
         found.push(format!("S8: {id} says that it was done, and had {effects} effects"));
     }
     if record.state == ActionState::Undone && effects == 0 {

@@ -9,7 +9,7 @@ use crate::world::World;
 use homeostat_execute::actions::spec;
 use homeostat_execute::driver::{ExecutorConfig, Ports};
 use homeostat_execute::ports::NoRecorder;
-use homeostat_execute::{ActionSpec, Breach, Changes, Executor};
+use homeostat_execute::{ActionSpec, Breach, Changes, Executor, Leadership};
 use homeostat_knowledge::action::EvidenceRef;
 use homeostat_knowledge::observation::{Change, ObjectChange, ObjectKind, SourceReport, SourceState};
 use homeostat_knowledge::plan::{Expectation, Undo, Verification};
@@ -57,11 +57,12 @@ impl SnapshotSource for View {
     }
 }
 
-struct WorldClock(Arc<World>);
+/// The clock of one process.
+struct OwnClock(Arc<World>, u64);
 
-impl Clock for WorldClock {
+impl Clock for OwnClock {
     fn now(&self) -> Timestamp {
-        self.0.now()
+        self.0.clock(self.1)
     }
 }
 
@@ -89,6 +90,7 @@ struct Process {
     life: u64,
     world: Arc<World>,
     defect: Option<Defect>,
+    lease: Lease,
     view: Arc<View>,
     executor: Exec,
     hands: Hands,
@@ -113,6 +115,12 @@ pub fn start(world: &Arc<World>, defect: Option<Defect>) -> Handle {
         life
     };
     world.announce();
+    run(world, Lease { world: Arc::clone(world), life, term: None }, defect)
+}
+
+/// Runs the process that this lease belongs to.
+pub fn run(world: &Arc<World>, lease: Lease, defect: Option<Defect>) -> Handle {
+    let life = lease.life;
     let view = Arc::new(View {
         snapshot: Mutex::new(Arc::new(Snapshot::default())),
         world: Arc::clone(world),
@@ -122,12 +130,13 @@ pub fn start(world: &Arc<World>, defect: Option<Defect>) -> Handle {
     let hands = Hands::new(client, Arc::clone(&view), defect);
     let (publish, published) = mpsc::channel(256);
     let generations = Changes::default();
-    let executor = executor(world, life, &view, &hands, &generations, &publish);
+    let executor = executor(&lease, &view, &hands, &generations, &publish);
     let handle = Handle { executor: executor.clone(), life };
     let mut process = Process {
         life,
         world: Arc::clone(world),
         defect,
+        lease: lease.clone(),
         view,
         executor,
         hands,
@@ -141,33 +150,29 @@ pub fn start(world: &Arc<World>, defect: Option<Defect>) -> Handle {
         seen: false,
     };
     if defect != Some(Defect::NeverReleases) {
-        tokio::spawn(release(Arc::clone(world), life));
+        tokio::spawn(release(lease));
     }
     tokio::spawn(async move { process.live().await });
     handle
 }
 
 /// Lets go of what is held for long enough, while the process leads.
-async fn release(world: Arc<World>, life: u64) {
-    let client = Client { world: Arc::clone(&world), life };
+async fn release(lease: Lease) {
+    let client = Client { world: Arc::clone(&lease.world), life: lease.life };
     loop {
         tokio::time::sleep(RELEASE).await;
-        let (dead, leads) = {
-            let inner = world.lock();
-            (inner.dead.contains(&life), inner.leader == life)
-        };
-        if dead {
+        lease.world.moving(lease.life).await;
+        if lease.world.lock().dead.contains(&lease.life) {
             return;
         }
-        if leads {
+        if lease.leads() {
             client.release_held().await;
         }
     }
 }
 
 fn executor(
-    world: &Arc<World>,
-    life: u64,
+    lease: &Lease,
     view: &Arc<View>,
     hands: &Hands,
     generations: &Changes,
@@ -176,8 +181,8 @@ fn executor(
     let ports = Ports {
         ledger: hands.clone(),
         actuator: hands.clone(),
-        leadership: Lease { world: Arc::clone(world), life },
-        clock: Arc::new(WorldClock(Arc::clone(world))),
+        leadership: lease.clone(),
+        clock: Arc::new(OwnClock(Arc::clone(&lease.world), lease.life)),
         snapshots: Arc::clone(view) as Arc<dyn SnapshotSource>,
         generations: generations.follow(),
         published: published.clone(),
@@ -193,6 +198,7 @@ impl Process {
         tokio::time::sleep(BOOT).await;
         loop {
             tokio::time::sleep(LAG).await;
+            self.world.moving(self.life).await;
             if self.dead() {
                 return;
             }
@@ -237,7 +243,7 @@ impl Process {
 
     /// Reads the watches. A stream is read in order, from where it was left; 410 makes it list anew.
     fn take_in(&mut self) {
-        let now = self.world.now();
+        let (now, truth) = (self.world.clock(self.life), self.world.now());
         let mut snapshot = (*self.snapshot()).clone();
         {
             let mut inner = self.world.lock();
@@ -246,7 +252,7 @@ impl Process {
                 // The first list is a consistent read; only what is watched from there on may lag. A process whose list
                 // did not come at all decides nothing, and so has nothing to show here.
                 let listed = self.positions.contains_key(&stream);
-                if listed && inner.watches.frozen.get(&stream).is_some_and(|until| now < *until) {
+                if listed && inner.watches.frozen.get(&stream).is_some_and(|until| truth < *until) {
                     continue;
                 }
                 let newest = inner.server.revision();
@@ -297,14 +303,14 @@ impl Process {
     /// The executor stored a state.
     fn own(&mut self, record: ActionRecord) {
         let mut snapshot = (*self.snapshot()).clone();
-        apply_own(&mut snapshot, record, self.world.now());
+        apply_own(&mut snapshot, record, self.world.clock(self.life));
         self.publish_snapshot(snapshot);
     }
 
     /// Takes up what is open; for each incident that nobody works on, makes a plan and hands it to the executor.
     fn decide(&mut self) {
-        let now = self.world.now();
-        if self.world.lock().leader != self.life {
+        let now = self.world.clock(self.life);
+        if !self.lease.leads() {
             return;
         }
         let snapshot = self.view.current();
@@ -330,14 +336,8 @@ impl Process {
             let begun = match self.defect {
                 // A program that forgets what it has reserved from one decision to the next.
                 Some(Defect::NothingReserved) => {
-                    let forgetful = executor(
-                        &self.world,
-                        self.life,
-                        &self.view,
-                        &self.hands,
-                        &self.generations,
-                        &self.publish,
-                    );
+                    let forgetful =
+                        executor(&self.lease, &self.view, &self.hands, &self.generations, &self.publish);
                     forgetful.start(&plan, Some(finding.clone()))
                 }
                 _ => self.executor.start(&plan, Some(finding.clone())),
@@ -362,7 +362,7 @@ impl Process {
             (inner.services.get(&workload)?.situation, confused)
         };
         let Chosen { target, parameters, before } = match confused {
-            None => situation.step(snapshot, &workload, &finding.entity, self.world.now())?,
+            None => situation.step(snapshot, &workload, &finding.entity, self.world.clock(self.life))?,
             // A planner with a fault: the right workload, somebody else's object.
             Some(other) => {
                 let pod = snapshot.pods_of(&other).next()?;

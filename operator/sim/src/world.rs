@@ -9,10 +9,11 @@ use crate::server::{Server, Stream};
 use crate::situations::Situation;
 use crate::telemetry;
 use homeostat_execute::Changes;
+use homeostat_execute::election::LeaseRecord;
 use homeostat_knowledge::policy::{Freeze, KillSwitch, Permits, WorkloadPolicy};
 use homeostat_knowledge::{
     ActionState, Approval, ApprovalDecision, ControllerKind, Entity, Level, Name, SignedDuration, TenantName,
-    Timestamp, Uid, WorkloadKey,
+    Timestamp, WorkloadKey,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -80,6 +81,12 @@ pub struct Inner {
     pub leader: u64,
     /// Processes that are dead.
     pub dead: BTreeSet<u64>,
+    /// Processes that stand still, until when.
+    pub stopped: BTreeMap<u64, Timestamp>,
+    /// How far each process's clock is ahead; those that are right are not in it.
+    pub skews: BTreeMap<u64, SignedDuration>,
+    /// The Lease that replicas run for, with its version. In most worlds `leader` is all there is.
+    pub lease: Option<(LeaseRecord, u64)>,
     /// A planner's fault to come: the plan for the one workload will name an object of the other.
     pub confused: Option<(WorkloadKey, WorkloadKey)>,
     /// Lines of what happened; two runs of one seed give the same lines.
@@ -131,6 +138,9 @@ impl World {
             life: 0,
             leader: 0,
             dead: BTreeSet::new(),
+            stopped: BTreeMap::new(),
+            skews: BTreeMap::new(),
+            lease: None,
             confused: None,
             trace: Vec::new(),
             counts: BTreeMap::new(),
@@ -170,6 +180,25 @@ impl World {
     /// Virtual time.
     pub fn now(&self) -> Timestamp {
         base() + SignedDuration::try_from(self.begun.elapsed()).unwrap_or(SignedDuration::MAX)
+    }
+
+    /// The time by a process's own clock.
+    pub fn clock(&self, life: u64) -> Timestamp {
+        let skew = self.lock().skews.get(&life).copied().unwrap_or_default();
+        self.now() + skew
+    }
+
+    /// Waits as long as the process stands still.
+    pub async fn moving(&self, life: u64) {
+        loop {
+            let until = self.lock().stopped.get(&life).copied();
+            let Some(left) =
+                until.map(|until| until.duration_since(self.now())).filter(|left| left.is_positive())
+            else {
+                return;
+            };
+            tokio::time::sleep(Duration::try_from(left).unwrap_or_default()).await;
+        }
     }
 
     /// Lets everything happen that is due.
@@ -222,6 +251,24 @@ impl World {
             let target = objects::controller_key(ControllerKind::Deployment, &key);
             inner.server.put_workload(objects::workload(&key, target, Permits::default()));
         }
+    }
+
+    /// Many fall ill at the same moment.
+    pub fn fall_ill_together(&self, workloads: &[WorkloadKey]) {
+        let now = self.now();
+        {
+            let mut inner = self.lock();
+            inner.note(now, &format!("{} fall ill", workloads.len()));
+            let Inner { server, services, .. } = &mut *inner;
+            for workload in workloads {
+                if let Some(service) = services.get(workload) {
+                    service.situation.fall_ill(server, workload);
+                }
+            }
+            inner.ticked = None;
+        }
+        self.turn();
+        self.changed.tell();
     }
 
     /// Somebody does something.
@@ -338,6 +385,10 @@ impl Inner {
     pub fn landed(&mut self, landed: Landed) {
         let now = landed.at;
         self.look(now);
+        if self.lease.is_some() && landed.life != self.leader {
+            let text = format!("Lease: {} had its effect by process {}", landed.action, landed.life);
+            self.audit.zombies.push(format!("{text}, and process {} holds the lease", self.leader));
+        }
         self.note(now, &format!("effect {} {} {}", landed.action, landed.kind, landed.object));
         self.audit.land(&self.server, landed);
     }
@@ -397,15 +448,7 @@ impl Inner {
         match meddle {
             Meddle::SomebodyElse(workload) => {
                 if let Some(service) = services.get(workload) {
-                    let uids = |server: &Server| -> BTreeSet<Uid> {
-                        server.pods.values().map(|pod| pod.record.uid.clone()).collect()
-                    };
-                    let before = uids(server);
                     service.situation.somebody_else(server, workload, now);
-                    let after = uids(server);
-                    self.audit.others.extend(before.difference(&after).cloned());
-                    self.audit.helped.insert(workload.clone());
-                    self.audit.touched.insert(workload.clone(), now);
                 }
             }
             Meddle::Touch(workload) => {
@@ -414,7 +457,6 @@ impl Inner {
                 }
             }
             Meddle::FallIll(workload) => {
-                self.audit.touched.insert(workload.clone(), now);
                 if let Some(service) = services.get(workload) {
                     service.situation.fall_ill(server, workload);
                 }
@@ -429,8 +471,6 @@ impl Inner {
             Meddle::Recover(workload) => {
                 if let Some(service) = services.get(workload) {
                     service.situation.recover(server, workload);
-                    self.audit.helped.insert(workload.clone());
-                    self.audit.touched.insert(workload.clone(), now);
                 }
             }
             Meddle::Stubborn(workload, stubborn) => {
@@ -496,6 +536,9 @@ impl Inner {
             }
             Meddle::Confuse(one, other) => self.confused = Some((one.clone(), other.clone())),
             Meddle::Depose => self.leader = 0,
+            Meddle::Stop(millis) => {
+                self.stopped.insert(self.leader, now + SignedDuration::from_millis(*millis));
+            }
             Meddle::Crash => {
                 let leader = self.leader;
                 self.die(leader);

@@ -178,30 +178,13 @@ fn guard(
 
 /// The action as it would be stored.
 fn record(plan: &Plan<Admitted>) -> Option<ActionRecord> {
-    let step = plan.steps.first()?;
+    let id = ActionId::new(format!("{}-next", plan.incident));
+    let record = plan.record(id, Name::from(""))?;
     Some(ActionRecord {
-        id: ActionId::new(format!("{}-next", plan.incident)),
-        namespace: plan.workload.namespace.clone(),
         resource_version: "1".into(),
-        incident: plan.incident.clone(),
-        tenant: plan.tenant.clone(),
-        workload: plan.workload.clone(),
-        playbook: plan.playbook.clone(),
-        target: step.target.clone(),
-        parameters: step.parameters.clone(),
-        before: step.before.clone(),
-        epoch: plan.epoch,
-        evidence: step.evidence.clone(),
-        verification: step.verification.clone(),
-        undo: step.undo,
-        undo_of: None,
-        request: homeostat_knowledge::Request::default(),
         state: ActionState::Admitted,
-        guards: Vec::new(),
         instants: ActionInstants { intent: Some(now()), ..ActionInstants::default() },
-        outcome: None,
-        approval: None,
-        message: String::new(),
+        ..record
     })
 }
 

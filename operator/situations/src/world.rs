@@ -419,6 +419,7 @@ impl GivenAction {
             namespace: space.into(),
             resource_version: "3".into(),
             incident: IncidentId::new(self.incident.as_str()),
+            origin: homeostat_knowledge::Origin::Incident,
             tenant: TenantName::new(SHOP),
             workload: ObjectKey::new(space, self.of.as_str()),
             playbook: PlaybookRef { name: "before".into(), version: 0, step: 1 },

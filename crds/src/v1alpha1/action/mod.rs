@@ -77,6 +77,13 @@ pub const CONDITIONS: &[ConditionType] = &[
         priority = "1"
     ),
     printcolumn(
+        name = "Forecast",
+        type_ = "string",
+        json_path = ".spec.forecastRef.name",
+        description = "The Forecast that asks for it",
+        priority = "1"
+    ),
+    printcolumn(
         name = "Ready",
         type_ = "string",
         json_path = r#".status.conditions[?(@.type=="Ready")].status"#,
@@ -89,8 +96,10 @@ pub const CONDITIONS: &[ConditionType] = &[
         description = "Time since creation"
     )
 )]
-#[x_kube(validation = Rule::new("self.action == oldSelf.action && self.tenant == oldSelf.tenant && self.epoch == oldSelf.epoch && self.undo == oldSelf.undo && has(self.expiresAt) == has(oldSelf.expiresAt) && (!has(self.expiresAt) || self.expiresAt == oldSelf.expiresAt) && has(self.undoOf) == has(oldSelf.undoOf) && (!has(self.undoOf) || self.undoOf == oldSelf.undoOf)")
+#[x_kube(validation = Rule::new("self.action == oldSelf.action && self.tenant == oldSelf.tenant && self.epoch == oldSelf.epoch && self.undo == oldSelf.undo && has(self.expiresAt) == has(oldSelf.expiresAt) && (!has(self.expiresAt) || self.expiresAt == oldSelf.expiresAt) && has(self.undoOf) == has(oldSelf.undoOf) && (!has(self.undoOf) || self.undoOf == oldSelf.undoOf) && has(self.incidentRef) == has(oldSelf.incidentRef)")
     .message("an Action is immutable apart from spec.approval: action, tenant, epoch, undo, undoOf and expiresAt cannot change"))]
+#[x_kube(validation = Rule::new("has(self.incidentRef) != has(self.forecastRef)")
+    .message("an Action serves an Incident or a Forecast: exactly one of incidentRef and forecastRef"))]
 #[x_kube(validation = Rule::new("!has(oldSelf.approval) || (has(self.approval) && self.approval == oldSelf.approval)")
     .message("an approval is given once and cannot be changed or taken back"))]
 #[x_kube(validation = Rule::new("!has(self.approval) || self.approval.evidenceId == self.evidence.id")
@@ -106,8 +115,13 @@ pub const CONDITIONS: &[ConditionType] = &[
 #[serde(rename_all = "camelCase")]
 pub struct ActionSpec {
     /// The Incident that it serves, in the same namespace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = Rule::new("self == oldSelf").message("incidentRef is immutable"))]
-    pub incident_ref: NameRef,
+    pub incident_ref: Option<NameRef>,
+    /// The Forecast that asks for another size, in the same namespace; then there is no Incident.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new("self == oldSelf").message("forecastRef is immutable"))]
+    pub forecast_ref: Option<NameRef>,
     /// The Tenant whose rules apply.
     #[schemars(length(min = 1, max = 253), regex(pattern = DNS_NAME))]
     pub tenant: String,
@@ -161,6 +175,13 @@ pub struct ActionSpec {
     /// The decision of a person; the only part that people write.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approval: Option<Approval>,
+}
+
+impl ActionSpec {
+    /// Name of the Incident or the Forecast that it serves.
+    pub fn serves(&self) -> &str {
+        self.incident_ref.as_ref().or(self.forecast_ref.as_ref()).map_or("", |reference| &reference.name)
+    }
 }
 
 /// An object of a known kind in the same namespace.

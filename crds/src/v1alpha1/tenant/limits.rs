@@ -132,6 +132,48 @@ impl Default for ReplicaStep {
     }
 }
 
+/// Limits of changes of size that forecasts ask for, where a Workload's `scaling.mode` is `Auto`. They count apart from the
+/// other actions.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ScalingLimits {
+    /// Changes per hour in all namespaces of the tenant.
+    #[schemars(range(min = 0, max = 100_000))]
+    pub changes_per_hour: i32,
+    /// Changes per hour on one workload.
+    #[schemars(range(min = 0, max = 1_000))]
+    pub changes_per_workload_hour: i32,
+    /// Changes that may be under way at once.
+    #[schemars(range(min = 0, max = 1_000))]
+    pub changes_in_flight: i32,
+    /// Wait after a change before replicas are taken away.
+    #[schemars(range(min = 0, max = 86_400))]
+    pub wait_before_down_seconds: i32,
+    /// Wait after a way down that hurt; doubled each time within a day.
+    #[schemars(range(min = 0, max = 86_400))]
+    pub wait_after_harm_seconds: i32,
+    /// Most that one change may add, in percent of the replicas that are there; four replicas may always be added.
+    #[schemars(range(min = 1, max = 100))]
+    pub increase_percent: i32,
+    /// Most that one change may take away, in percent; one replica may always be taken.
+    #[schemars(range(min = 1, max = 50))]
+    pub decrease_percent: i32,
+}
+
+impl Default for ScalingLimits {
+    fn default() -> Self {
+        Self {
+            changes_per_hour: 600,
+            changes_per_workload_hour: 40,
+            changes_in_flight: 20,
+            wait_before_down_seconds: 60,
+            wait_after_harm_seconds: 3_600,
+            increase_percent: 100,
+            decrease_percent: 50,
+        }
+    }
+}
+
 /// A time in which no action starts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]

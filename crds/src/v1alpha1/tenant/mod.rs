@@ -4,7 +4,7 @@ mod limits;
 mod people;
 
 pub(crate) use limits::utc;
-pub use limits::{Approval, Breaker, Budgets, Cooldown, Freeze, ReplicaStep, Verification};
+pub use limits::{Approval, Breaker, Budgets, Cooldown, Freeze, ReplicaStep, ScalingLimits, Verification};
 pub use people::{Contact, NotifyKind, NotifyRoute, Prices, Quota, Retention, Sender, SenderKind, UrlSource};
 
 use kube::{CustomResource, KubeSchema};
@@ -151,6 +151,11 @@ pub struct TenantSpec {
     /// How far one scaling action may go.
     #[serde(default)]
     pub replica_step: ReplicaStep,
+    /// Limits of changes of size that forecasts ask for.
+    #[serde(default)]
+    #[x_kube(validation = Rule::new("self.changesPerWorkloadHour <= self.changesPerHour")
+        .message("changesPerWorkloadHour must not exceed changesPerHour"))]
+    pub scaling: ScalingLimits,
     /// Share of the tenant's workloads that may be unhealthy at once before all actions stop.
     #[serde(default = "limits::storm_percent")]
     #[schemars(range(min = 1, max = 100))]

@@ -7,8 +7,8 @@ pub use objectives::{
     BadDirection, Dependency, DependencyKind, Heartbeat, LatencyObjective, Measures, Objectives, Signal,
 };
 pub use scaling::{
-    Backlog, CalendarEntry, Fallback, Parallelism, QuantityBounds, ReplicaBounds, ResourceBounds, Scaling,
-    ScalingMode, ScalingOwner,
+    Backlog, CalendarEntry, Fallback, Load, Parallelism, QuantityBounds, ReplicaBounds, ResourceBounds,
+    Scaling, ScalingMode, ScalingOwner,
 };
 
 use kube::{CustomResource, KubeSchema};

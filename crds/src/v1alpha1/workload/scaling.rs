@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Quantity,
-    common::{CRON, DNS_LABEL, TIME_ZONE},
+    common::{CRON, DECIMAL, DNS_LABEL, TIME_ZONE},
     v1alpha1::tenant,
 };
 
@@ -33,6 +33,11 @@ pub struct Scaling {
     /// Work that waits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backlog: Option<Backlog>,
+    /// Loads that count beside requests and backlog: the one that asks for the most replicas decides.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["signal".into()]))]
+    pub loads: Vec<Load>,
     /// Sizes that are known beforehand.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
@@ -145,10 +150,22 @@ pub struct Backlog {
     /// A query whose value is the number of waiting items.
     #[schemars(length(min = 1, max = 4096))]
     pub promql: String,
-    /// Items that one replica works off in time. Unset: learned from the data.
+    /// Items that one replica works off in time. Unset: one replica for each item that waits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1_000_000))]
     pub items_per_replica: Option<i32>,
+}
+
+/// A load that is read from a signal.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Load {
+    /// Name of one of `spec.signals`, e.g. the CPU that all replicas use together.
+    #[schemars(length(min = 1, max = 63), regex(pattern = DNS_LABEL))]
+    pub signal: String,
+    /// How much of it one replica carries, in the signal's unit; above 0.
+    #[schemars(length(min = 1, max = 32), regex(pattern = DECIMAL))]
+    pub per_replica: String,
 }
 
 /// A size that is known beforehand.

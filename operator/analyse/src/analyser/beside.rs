@@ -20,6 +20,9 @@ impl Analyser {
             let starting = snapshot
                 .pods_of(workload)
                 .any(|pod| pod.deleting || now.duration_since(pod.created) < SignedDuration::from_secs(20));
+            if self.contention.explains(snapshot, &entity) {
+                continue;
+            }
             if starting || seen.keys().any(|(other, _)| other.workload() == Some(workload)) {
                 continue;
             }

@@ -11,10 +11,11 @@ const UNCONNECTED: u32 = 5;
 /// Of ten of its calls at most one may have been answered.
 const ANSWERED_SHARE: f64 = 0.1;
 /// So many calls of others must have been answered meanwhile, and none of theirs failed.
-const OTHERS_GOOD: u32 = 10;
+const OTHERS_GOOD: u32 = 5;
 
-/// So long a callee is not blamed while others still reach it, but have not yet called it often enough to be sure.
-const UNSURE: SignedDuration = SignedDuration::from_secs(1);
+/// So long a callee is not blamed while only one of its callers has failed, and the others have not yet called it often
+/// enough to be sure.
+const UNSURE: SignedDuration = SignedDuration::from_millis(1_600);
 
 /// Who is to blame when calls find nobody.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,7 +54,7 @@ pub fn blame<'a>(entity: &Entity, callee: &'a Callee, snapshot: &Snapshot) -> Bl
     }
     match cut {
         Some(caller) if others >= OTHERS_GOOD => Blame::Caller(caller),
-        Some(caller) if others > 0 => Blame::Unsure(caller),
+        Some(caller) if others > 0 || callee.called_by_others(caller) => Blame::Unsure(caller),
         _ => Blame::Callee,
     }
 }

@@ -5,7 +5,8 @@
 //! replica that slept past its deadline knows it before it acts.
 
 pub mod lease;
-pub mod machine;
+/// The rules, next to the port that they stand behind, so that the simulator elects by them too.
+pub use homeostat_execute::election as machine;
 
 use crate::error::{Category, ClusterError};
 use homeostat_knowledge::Clock;

@@ -4,7 +4,7 @@ use homeostat_crds::common::{LABEL_TENANT, LABEL_WORKLOAD};
 use homeostat_crds::conditions::Statement;
 use homeostat_crds::v1alpha1::action::NameRef;
 use homeostat_crds::v1alpha1::forecast::{
-    ForecastLimit, ForecastPoint, ForecastScaling, ForecastSkill as WireSkill, MAX_POINTS,
+    ForecastLimit, ForecastPoint, ForecastScaling, ForecastSkill as WireSkill, MAX_MEMORY, MAX_POINTS,
 };
 use homeostat_crds::v1alpha1::workload::ScalingMode as WireMode;
 use homeostat_crds::v1alpha1::{Forecast, ForecastSpec, ForecastStatus, Workload};
@@ -26,8 +26,13 @@ const LONGEST_NAME: usize = 253;
 
 /// Namespace and name of the object.
 pub fn key(record: &ForecastRecord) -> ObjectKey {
-    let name = format!("{}-{}", record.workload.name, record.signal);
-    let name = if name.len() <= LONGEST_NAME {
+    ObjectKey::new(record.workload.namespace.clone(), name(&record.workload.name, &record.signal))
+}
+
+/// Name of the object for this workload and signal.
+pub fn name(workload: &str, signal: &str) -> String {
+    let name = format!("{workload}-{signal}");
+    if name.len() <= LONGEST_NAME {
         name
     } else {
         // Two long names must not become one; DNS names are ASCII.
@@ -35,8 +40,7 @@ pub fn key(record: &ForecastRecord) -> ObjectKey {
         name.hash(&mut hasher);
         let start: String = name.chars().take(LONGEST_NAME - 18).collect();
         format!("{start}-h{:016x}", hasher.finish())
-    };
-    ObjectKey::new(record.workload.namespace.clone(), name)
+    }
 }
 
 /// The object without its status. It is removed by the API server together with its Workload.
@@ -78,12 +82,6 @@ pub fn status(record: &ForecastRecord, generation: Option<i64>) -> ForecastStatu
         p50: decimal(point.p50),
         p90: decimal(point.p90),
     });
-    let reason = match record.mode {
-        ScalingMode::Observe | ScalingMode::Recommend => outlook.why.clone(),
-        ScalingMode::Auto => {
-            format!("Recommended only: this version does not scale by forecasts yet. {}", outlook.why)
-        }
-    };
     ForecastStatus {
         observed_generation: generation,
         updated: Some(MicroTime::new(outlook.made)),
@@ -107,11 +105,13 @@ pub fn status(record: &ForecastRecord, generation: Option<i64>) -> ForecastStatu
                 ScalingMode::Auto => WireMode::Auto,
             },
             replicas: Some(count(record.replicas)),
-            wanted: outlook.wanted.map(count),
-            load_per_replica: outlook.per_replica.map(decimal),
-            reason: clip(&reason, 1_024),
+            wanted: record.size.wanted.map(count),
+            load_per_replica: record.size.per_replica.map(decimal),
+            reason: clip(&record.size.why, 1_024),
+            done: record.size.done.as_ref().map(|done| clip(done, 1_024)),
         }),
         time_to_limit: outlook.limit.as_ref().map(limit),
+        memory: record.memory.clone().filter(|memory| memory.len() <= MAX_MEMORY),
         conditions: Vec::new(),
     }
 }
@@ -138,18 +138,24 @@ pub fn differs(old: &ForecastRecord, new: &ForecastRecord) -> bool {
     let verdict = |record: &ForecastRecord| {
         let outlook = &record.outlook;
         let words = (outlook.skill, outlook.model.clone(), outlook.next_choice, outlook.points.is_empty());
-        let size = (record.mode, record.replicas, outlook.wanted, outlook.limit.is_some());
+        let size = (
+            record.mode,
+            record.replicas,
+            record.size.wanted,
+            record.size.done.clone(),
+            outlook.limit.is_some(),
+        );
         (record.workload_uid.clone(), record.tenant.clone(), outlook.horizon_seconds, words, size)
     };
     if verdict(old) != verdict(new) {
         return true;
     }
     let peaks = |outlook: &Outlook| [outlook.peak.map(|peak| peak.p50), outlook.peak.map(|peak| peak.p90)];
-    let numbers = |outlook: &Outlook| {
-        let single = [outlook.now, outlook.error, outlook.per_replica];
-        single.into_iter().chain(peaks(outlook)).collect::<Vec<Option<f64>>>()
+    let numbers = |record: &ForecastRecord| {
+        let single = [record.outlook.now, record.outlook.error, record.size.per_replica];
+        single.into_iter().chain(peaks(&record.outlook)).collect::<Vec<Option<f64>>>()
     };
-    if numbers(before).into_iter().zip(numbers(after)).any(|(before, after)| moved(before, after)) {
+    if numbers(old).into_iter().zip(numbers(new)).any(|(before, after)| moved(before, after)) {
         return true;
     }
     let age = after.made.duration_since(before.made).as_secs();

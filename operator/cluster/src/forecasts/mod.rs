@@ -3,8 +3,10 @@
 //! [`mapping`] says how a record becomes an object, purely; [`ForecastWriter`] writes what differs. An installation
 //! whose workloads have no `spec.scaling` writes nothing.
 
+mod kept;
 pub mod mapping;
 mod writer;
 
+pub use kept::kept;
 pub use mapping::differs;
 pub use writer::{ForecastWriter, ForecastWriterCounts, Forecasts};

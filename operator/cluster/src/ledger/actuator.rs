@@ -1,7 +1,7 @@
 //! Sends effects and reads what they are about. Every read goes to the API server, every effect is conditional.
 
 use super::hands::Hand;
-use crate::audit_id::heard;
+use crate::audit_id::{dated, heard};
 use crate::client::{call, label};
 use crate::error::{Category, ClusterError};
 use crate::validate::kill_switch;
@@ -10,7 +10,9 @@ use homeostat_crds::v1alpha1::{ControlPlane, control_plane};
 use homeostat_execute::ports::{Acknowledged, Actuator, EffectError, FreshTarget, ReadError, Refusal};
 use homeostat_knowledge::policy::KillSwitch;
 use homeostat_knowledge::records::Amounts;
-use homeostat_knowledge::{ActionId, ControllerKind, Name, ObjectKey, Parameters, SignedDuration, Target};
+use homeostat_knowledge::{
+    ActionId, ControllerKind, Name, ObjectKey, Parameters, SignedDuration, Target, Timestamp,
+};
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::policy::v1::Eviction;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{DeleteOptions, ObjectMeta, Preconditions};
@@ -107,6 +109,12 @@ impl ApiActuator {
 }
 
 impl Actuator for ApiActuator {
+    async fn kill_switch_and_time(&self) -> Result<(KillSwitch, Option<Timestamp>), ReadError> {
+        // Boxed, as every future of a request: it is large.
+        let (switch, time) = dated(Box::pin(self.kill_switch())).await;
+        Ok((switch?, time))
+    }
+
     async fn kill_switch(&self) -> Result<KillSwitch, ReadError> {
         let api: Api<ControlPlane> = Api::all(self.client.clone());
         let key = ObjectKey::new("", control_plane::NAME);

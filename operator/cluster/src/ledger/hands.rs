@@ -4,8 +4,7 @@
 use crate::client::{FIELD_MANAGER, call, label};
 use crate::error::ClusterError;
 use homeostat_crds::common::{
-    ANNOTATION_HELD_BY, ANNOTATION_HELD_UNTIL, ANNOTATION_RESTARTED_BY,
-    ANNOTATION_ROLLED_BACK_BY, LABEL_HELD,
+    ANNOTATION_HELD_BY, ANNOTATION_HELD_UNTIL, ANNOTATION_RESTARTED_BY, ANNOTATION_ROLLED_BACK_BY, LABEL_HELD,
 };
 use homeostat_knowledge::{ActionId, ControllerKind, Name, ObjectKey, Target, Timestamp};
 use k8s_openapi::api::apps::v1::{ControllerRevision, ReplicaSet};

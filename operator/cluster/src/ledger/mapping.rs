@@ -11,12 +11,13 @@ use homeostat_crds::v1alpha1::action::{
 use homeostat_crds::v1alpha1::{Action, ActionSpec, ActionStatus};
 use homeostat_crds::{MicroTime, Quantity, clip};
 use homeostat_knowledge::action::{ActionInstants, EvidenceRef};
+use homeostat_knowledge::forecast::{REQUESTS, occasion};
 use homeostat_knowledge::ids::{ActionId, EvidenceId, IncidentId, Uid};
 use homeostat_knowledge::plan::{Expectation, Undo};
 use homeostat_knowledge::{
     ActionKind, ActionOutcome, ActionRecord, ActionState, Approval, ApprovalDecision, Before, GuardName,
-    GuardReport, GuardResult, Name, ObjectKey, Parameters, PlaybookRef, Request, SignedDuration, Target,
-    TenantName, Timestamp, Verification,
+    GuardReport, GuardResult, Name, ObjectKey, Origin, Parameters, PlaybookRef, Request, SignedDuration,
+    Target, TenantName, Timestamp, Verification,
 };
 
 /// A stored action cannot be carried on by this version.
@@ -108,7 +109,9 @@ fn wire_parameters(parameters: &Parameters) -> WireParameters {
 pub fn spec(record: &ActionRecord) -> ActionSpec {
     let (target, before) = (&record.target, &record.before);
     ActionSpec {
-        incident_ref: reference(record.incident.as_str()),
+        incident_ref: (record.origin == Origin::Incident).then(|| reference(record.incident.as_str())),
+        forecast_ref: (record.origin == Origin::Forecast)
+            .then(|| reference(&crate::forecasts::mapping::name(&record.workload.name, REQUESTS))),
         tenant: record.tenant.0.to_string(),
         workload_ref: reference(&record.workload.name),
         playbook: WirePlaybook {
@@ -264,7 +267,11 @@ pub fn record(object: &Action, now: Timestamp) -> Result<ActionRecord, NotOurs> 
     Ok(ActionRecord {
         id: ActionId::new(metadata.name.as_deref().unwrap_or_default()),
         resource_version: Name::from(metadata.resource_version.as_deref().unwrap_or_default()),
-        incident: IncidentId::new(spec.incident_ref.name.as_str()),
+        incident: match &spec.incident_ref {
+            Some(incident) => IncidentId::new(incident.name.as_str()),
+            None => occasion(&ObjectKey::new(namespace.clone(), spec.workload_ref.name.as_str())),
+        },
+        origin: if spec.incident_ref.is_some() { Origin::Incident } else { Origin::Forecast },
         tenant: TenantName::new(spec.tenant.as_str()),
         workload: ObjectKey::new(namespace.clone(), spec.workload_ref.name.as_str()),
         namespace,

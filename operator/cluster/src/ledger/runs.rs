@@ -156,7 +156,8 @@ fn copy(failed: Job, name: &str, target: &Target, action: &ActionId, sizes: Amou
     }
     // It is late against the same deadline as the one that it repeats.
     let made = failed.metadata.creation_timestamp.as_ref().map(|at| at.0.to_string());
-    let slot = failed.metadata.annotations.as_ref().and_then(|all| all.get(ANNOTATION_SLOT)).cloned().or(made);
+    let slot =
+        failed.metadata.annotations.as_ref().and_then(|all| all.get(ANNOTATION_SLOT)).cloned().or(made);
     let mut labels = failed.metadata.labels.unwrap_or_default();
     labels.retain(|label, _| !JOB_LABELS.contains(&label.as_str()));
     Job {

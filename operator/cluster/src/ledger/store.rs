@@ -9,7 +9,7 @@ use homeostat_crds::v1alpha1::Action;
 use homeostat_crds::{ConditionType, MicroTime, Reason};
 use homeostat_execute::ports::{Ledger, LedgerStoreError};
 use homeostat_knowledge::{
-    ActionId, ActionRecord, ActionState, ApprovalDecision, Clock, GuardResult, Name, ObjectKey,
+    ActionId, ActionRecord, ActionState, ApprovalDecision, Clock, GuardResult, Name, ObjectKey, Origin,
     SignedDuration,
 };
 use kube::api::PostParams;
@@ -131,14 +131,18 @@ fn store_error(error: &ClusterError) -> LedgerStoreError {
 }
 
 fn labels(record: &ActionRecord) -> BTreeMap<String, String> {
+    let incident = match record.origin {
+        Origin::Incident => record.incident.as_str(),
+        Origin::Forecast => "",
+    };
     [
         ("app.kubernetes.io/managed-by", "homeostat"),
         (LABEL_TENANT, &*record.tenant.0),
-        (LABEL_INCIDENT, record.incident.as_str()),
+        (LABEL_INCIDENT, incident),
         (LABEL_WORKLOAD, &*record.workload.name),
     ]
     .into_iter()
-    // Longer names than a label can hold are found in the spec.
+    // Longer names than a label can hold are found in the spec; no incident is no label.
     .filter(|(_, value)| (1..=63).contains(&value.len()))
     .map(|(label, value)| (label.to_owned(), value.to_owned()))
     .collect()

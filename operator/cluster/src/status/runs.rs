@@ -12,7 +12,12 @@ const LONGEST: usize = 1_024;
 pub(super) fn of_workload(report: &RunsReport) -> Statement {
     let about = ConditionType::RunsInTime;
     if let Some(late) = &report.late {
-        return Statement::new(about, false, Reason::RunsLate, clip(&format!("{late}; {}", report.said), LONGEST));
+        return Statement::new(
+            about,
+            false,
+            Reason::RunsLate,
+            clip(&format!("{late}; {}", report.said), LONGEST),
+        );
     }
     if let Some(problem) = &report.problem {
         let text = clip(&format!("{problem}; {}", report.said), LONGEST);
@@ -61,7 +66,8 @@ mod tests {
 
     #[test]
     fn the_latest_run_and_its_cure_come_first() {
-        let late = of_workload(&report(ScalingMode::Auto, Some("a/plan run of x will end 60 s late"), Some("p")));
+        let late =
+            of_workload(&report(ScalingMode::Auto, Some("a/plan run of x will end 60 s late"), Some("p")));
         assert_eq!((late.status, late.reason), (ConditionStatus::False, Reason::RunsLate));
         assert!(late.message.starts_with("a/plan") && late.message.contains("1 wait"), "{}", late.message);
         let well = of_workload(&report(ScalingMode::Auto, None, None));

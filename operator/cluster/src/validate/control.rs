@@ -66,6 +66,8 @@ pub fn control_policy(object: &ControlPlane) -> Result<ControlPolicy, Rejection>
         ceiling: level(ceilings.level),
         in_flight: bounded("spec.ceilings.actionsInFlight", ceilings.actions_in_flight, 0, 1_000)?,
         per_hour: bounded("spec.ceilings.actionsPerHour", ceilings.actions_per_hour, 0, 100_000)?,
+        scaling_in_flight: ControlPolicy::default().scaling_in_flight,
+        scaling_per_hour: ControlPolicy::default().scaling_per_hour,
         storm_percent: bounded("spec.ceilings.stormPercent", ceilings.storm_percent, 1, 100)?,
         breaker_failures: bounded(
             "spec.breaker.failedVerificationsPer15Minutes",

@@ -1,13 +1,15 @@
 //! `Tenant` becomes the tenant's policy.
 
-use crate::ledger::{in_bytes, in_millis};
 use super::{LABEL, Rejection, TenantDefaults, action_kind, bounded, level, object_name, seconds};
+use crate::ledger::{in_bytes, in_millis};
 use homeostat_crds::common::{ANNOTATION_DO_NOT_TOUCH_UNTIL, ANNOTATION_LEVELS_RESTORED_AT};
 use homeostat_crds::v1alpha1::Tenant;
-use homeostat_crds::v1alpha1::tenant::{LevelCap as WireCap, OWN_NAMESPACE, Quota, RESERVED_NAMESPACES};
+use homeostat_crds::v1alpha1::tenant::{
+    LevelCap as WireCap, OWN_NAMESPACE, Quota, RESERVED_NAMESPACES, ScalingLimits as WireScaling,
+};
 use homeostat_crds::{Quantity, Subject, SubjectKind};
 use homeostat_knowledge::ids::Uid;
-use homeostat_knowledge::policy::{Freeze, LevelCap, PLATFORM_TENANT};
+use homeostat_knowledge::policy::{Freeze, LevelCap, PLATFORM_TENANT, ScalingLimits};
 use homeostat_knowledge::records::Amounts;
 use homeostat_knowledge::{ActionKind, GuardLimits, Level, Name, TenantName, TenantPolicy, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
@@ -117,6 +119,26 @@ fn caps(object: &Tenant, restored: Option<Timestamp>) -> BTreeMap<ActionKind, Le
     standing.map(|one| (action_kind(one.action), cap(one))).collect()
 }
 
+fn scaling(wire: &WireScaling) -> Result<ScalingLimits, Rejection> {
+    let field = |name: &str| format!("spec.scaling.{name}");
+    let number = |name: &str, value: i32, low: i64, high: i64| bounded(&field(name), value, low, high);
+    let time = |name: &str, value: i32| seconds(&field(name), value, 0, 86_400);
+    let limits = ScalingLimits {
+        in_flight_per_tenant: number("changesInFlight", wire.changes_in_flight, 0, 1_000)?,
+        per_workload_hour: number("changesPerWorkloadHour", wire.changes_per_workload_hour, 0, 1_000)?,
+        per_tenant_hour: number("changesPerHour", wire.changes_per_hour, 0, 100_000)?,
+        cooldown_down: time("waitBeforeDownSeconds", wire.wait_before_down_seconds)?,
+        cooldown_hurt: time("waitAfterHarmSeconds", wire.wait_after_harm_seconds)?,
+        increase_percent: number("increasePercent", wire.increase_percent, 1, 100)?,
+        decrease_percent: number("decreasePercent", wire.decrease_percent, 1, 50)?,
+    };
+    if limits.per_workload_hour > limits.per_tenant_hour {
+        let rule = format!("it must not exceed changesPerHour ({})", limits.per_tenant_hour);
+        return Err(Rejection::field(field("changesPerWorkloadHour"), limits.per_workload_hour, rule));
+    }
+    Ok(limits)
+}
+
 fn limits(object: &Tenant, defaults: TenantDefaults) -> Result<GuardLimits, Rejection> {
     let spec = &object.spec;
     let (budgets, cooldown, breaker) = (&spec.budgets, &spec.cooldown, &spec.breaker);
@@ -169,6 +191,7 @@ fn limits(object: &Tenant, defaults: TenantDefaults) -> Result<GuardLimits, Reje
             100,
         )?,
         evidence_maximum_age: defaults.evidence_maximum_age,
+        scaling: scaling(&spec.scaling)?,
     };
     for (field, value, limit, name) in [
         (

@@ -8,14 +8,20 @@ use homeostat_crds::v1alpha1::Workload;
 use homeostat_crds::v1alpha1::workload::{
     Allowance as WireAllowance, Archetype as WireArchetype, BadDirection, Criticality, Dependency,
     DependencyKind, Measures as WireMeasures, QuantityBounds, Scaling, ScalingMode as WireScalingMode,
+    ScalingOwner,
 };
 use homeostat_knowledge::ids::Uid;
 use homeostat_knowledge::policy::{
-    Allowance, Archetype, Bounds, Fallback, LatencyObjective, Measures, Permits, RunRules, ScalingMode,
-    ScalingPolicy, SignalPolicy,
+    Allowance, Archetype, Bounds, CalendarEntry, Fallback, LatencyObjective, LoadPolicy, Measures, Permits,
+    RunRules, ScalingMode, ScalingPolicy, SignalPolicy, WhenOwned,
 };
 use homeostat_knowledge::records::ControllerKey;
 use homeostat_knowledge::{ControllerKind, Name, ObjectKey, SignedDuration, WorkloadPolicy};
+
+/// The signal that a backlog becomes; no name that people can give.
+const BACKLOG: &str = "scaling.backlog";
+/// Largest amount that one replica may be said to carry.
+const MOST_LOAD: f64 = 1e15;
 
 /// The policy of a workload, or the field that makes it unusable. Whether its target exists, is its alone, and
 /// belongs to a tenant is judged elsewhere, with the other objects.
@@ -79,6 +85,21 @@ pub fn workload_policy(object: &Workload) -> Result<WorkloadPolicy, Rejection> {
             threshold: number(&field("threshold"), signal.threshold.as_deref())?,
             minimum_effect: number(&field("minimumEffect"), signal.minimum_effect.as_deref())?,
             measures: signal.measures.map_or(Measures::Other, measures),
+        });
+    }
+
+    if let Some(backlog) = spec.scaling.as_ref().and_then(|scaling| scaling.backlog.as_ref()) {
+        if backlog.promql.trim().is_empty() {
+            return Err(Rejection::field("spec.scaling.backlog.promql", "empty", "it must be a query"));
+        }
+        signals.push(SignalPolicy {
+            name: Name::from(BACKLOG),
+            promql: Name::from(backlog.promql.as_str()),
+            unit: Name::from("items"),
+            bad_above: true,
+            threshold: None,
+            minimum_effect: None,
+            measures: Measures::Load,
         });
     }
 
@@ -175,12 +196,32 @@ fn permits(object: &Workload) -> Result<Permits, Rejection> {
         replicas,
         cpu_millis: amounts("cpu", resources.and_then(|resources| resources.cpu.as_ref()), in_millis)?,
         memory_bytes: amounts("memory", resources.and_then(|resources| resources.memory.as_ref()), in_bytes)?,
-        scaling: scaling.map(scaling_policy).transpose()?,
+        scaling: scaling.map(|scaling| scaling_policy(object, scaling)).transpose()?,
         runs: scaling.map(run_rules).transpose()?.unwrap_or_default(),
     })
 }
 
-fn scaling_policy(scaling: &Scaling) -> Result<ScalingPolicy, Rejection> {
+fn scaling_policy(object: &Workload, scaling: &Scaling) -> Result<ScalingPolicy, Rejection> {
+    let named = |name: &str| object.spec.signals.iter().any(|signal| signal.name == name);
+    let mut loads = Vec::with_capacity(scaling.loads.len() + 1);
+    for (index, load) in scaling.loads.iter().enumerate() {
+        let field = |name: &str| format!("spec.scaling.loads[{index}].{name}");
+        if !named(&load.signal) {
+            let rule = "it must be the name of one of spec.signals";
+            return Err(Rejection::field(field("signal"), format!("`{}`", load.signal), rule));
+        }
+        let per_replica = decimal(&field("perReplica"), &load.per_replica, 0.0, MOST_LOAD)?;
+        if per_replica <= 0.0 {
+            let rule = "it must be above 0: what one replica carries";
+            return Err(Rejection::field(field("perReplica"), format!("`{}`", load.per_replica), rule));
+        }
+        loads.push(LoadPolicy { signal: Name::from(load.signal.as_str()), per_replica });
+    }
+    if let Some(backlog) = &scaling.backlog {
+        let items = backlog.items_per_replica.unwrap_or(1);
+        let items = bounded("spec.scaling.backlog.itemsPerReplica", items, 1, 1_000_000)?;
+        loads.push(LoadPolicy { signal: Name::from(BACKLOG), per_replica: f64::from(items) });
+    }
     let fallback = scaling.fallback.as_ref().map(|fallback| {
         let after = bounded("spec.scaling.fallback.afterSeconds", fallback.after_seconds, 60, 604_800)?;
         Ok::<_, Rejection>(Fallback {
@@ -195,7 +236,33 @@ fn scaling_policy(scaling: &Scaling) -> Result<ScalingPolicy, Rejection> {
             WireScalingMode::Auto => ScalingMode::Auto,
         },
         fallback: fallback.transpose()?,
+        when_owned: match scaling.when_owned {
+            ScalingOwner::Refuse => WhenOwned::Refuse,
+            ScalingOwner::DriveBounds => WhenOwned::DriveBounds,
+        },
+        loads,
+        calendar: calendar(scaling)?,
     })
+}
+
+fn calendar(scaling: &Scaling) -> Result<Vec<CalendarEntry>, Rejection> {
+    let mut entries = Vec::with_capacity(scaling.calendar.len());
+    for (index, entry) in scaling.calendar.iter().enumerate() {
+        let field = |name: &str| format!("spec.scaling.calendar[{index}].{name}");
+        if entry.time_zone != "UTC" && jiff::tz::TimeZone::get(&entry.time_zone).is_err() {
+            let rule = "it must be an IANA time zone that this system knows";
+            return Err(Rejection::field(field("timeZone"), format!("`{}`", entry.time_zone), rule));
+        }
+        entries.push(CalendarEntry {
+            name: Name::from(entry.name.as_str()),
+            schedule: Name::from(entry.schedule.as_str()),
+            time_zone: Name::from(entry.time_zone.as_str()),
+            duration: super::seconds(&field("durationSeconds"), entry.duration_seconds, 60, 2_678_400)?,
+            replicas: bounded(&field("replicas"), entry.replicas, 0, 100_000)?,
+            exceptions: entry.exceptions.iter().map(|day| Name::from(day.as_str())).collect(),
+        });
+    }
+    Ok(entries)
 }
 
 /// When runs must have ended, and how many pods of one may run at a time.
@@ -282,6 +349,40 @@ mod tests {
     }
 
     #[test]
+    fn loads_and_backlogs_become_signals_with_what_one_replica_carries() {
+        let asked = |scaling: Value| {
+            policy(move |object| {
+                object["spec"]["signals"] = json!([{ "name": "cpu", "promql": "sum(cpu)" }]);
+                object["spec"]["scaling"] = scaling;
+            })
+        };
+        let both = json!({
+            "loads": [{ "signal": "cpu", "perReplica": "0.6" }],
+            "backlog": { "promql": "sum(waiting)", "itemsPerReplica": 20 },
+        });
+        let order = asked(both).unwrap();
+        let scaling = order.permits.scaling.unwrap();
+        let loads: Vec<(&str, f64)> =
+            scaling.loads.iter().map(|load| (&*load.signal, load.per_replica)).collect();
+        assert_eq!(loads, [("cpu", 0.6), (BACKLOG, 20.0)]);
+        let backlog = order.signals.last().unwrap();
+        assert_eq!((&*backlog.promql, backlog.measures), ("sum(waiting)", Measures::Load));
+        for (scaling, field) in [
+            (json!({ "loads": [{ "signal": "memory", "perReplica": "1" }] }), "loads[0].signal"),
+            (json!({ "loads": [{ "signal": "cpu", "perReplica": "0" }] }), "loads[0].perReplica"),
+            (json!({ "backlog": { "promql": " " } }), "backlog.promql"),
+            (
+                json!({ "calendar": [{ "name": "a", "schedule": "0 6 * * *", "timeZone": "Moon/Sea",
+                                       "durationSeconds": 600, "replicas": 3 }] }),
+                "calendar[0].timeZone",
+            ),
+        ] {
+            let error = asked(scaling).unwrap_err().to_string();
+            assert!(error.contains(field), "{error}");
+        }
+    }
+
+    #[test]
     fn nothing_is_forecast_unless_scaling_is_asked_for() {
         assert_eq!(policy(|_| {}).unwrap().permits.scaling, None);
         let asked = |scaling: Value| policy(move |object| object["spec"]["scaling"] = scaling);
@@ -290,6 +391,7 @@ mod tests {
         let expected = ScalingPolicy {
             mode: ScalingMode::Auto,
             fallback: Some(Fallback { after: SignedDuration::from_mins(10), replicas: 3 }),
+            ..ScalingPolicy::default()
         };
         assert_eq!(asked(fallback).unwrap().permits.scaling, Some(expected));
         let zero = asked(json!({ "fallback": { "replicas": 0 } })).unwrap_err().to_string();

@@ -92,8 +92,7 @@ impl ActionSpec for Cordon {
             {
                 Landed::Yes("the node carries this action's mark".to_owned())
             }
-            Some(_) => Landed::No("the node does not carry this action's mark".to_owned()),
-            None => Landed::No("the node is gone".to_owned()),
+            _ => target::absent(record, fresh, "the node does not carry this action's mark"),
         }
     }
 
@@ -183,10 +182,10 @@ mod tests {
         assert_eq!(Cordon.check_fresh(&record, None, &fresh), Ok(()));
         fresh.node.as_mut().expect("a node").cordoned = true;
         assert!(matches!(Cordon.check_fresh(&record, None, &fresh), Err(Unfit::Done(_))));
-        assert!(matches!(Cordon.landed(&record, Some(&fresh)), Landed::No(_)), "somebody else's");
+        assert!(matches!(Cordon.landed(&record, Some(&fresh)), Landed::Unclear(_)), "somebody else's");
         fresh.node.as_mut().expect("a node").hold = Some(hold("node-1-1", 3_600));
         assert!(matches!(Cordon.landed(&record, Some(&fresh)), Landed::Yes(_)));
-        assert!(matches!(Cordon.landed(&record, None), Landed::No(_)));
+        assert!(matches!(Cordon.landed(&record, None), Landed::Unclear(_)));
     }
 
     #[test]

@@ -135,11 +135,14 @@ impl ActionSpec for EvictPod {
 
     fn landed(&self, record: &ActionRecord, fresh: Option<&FreshTarget>) -> Landed {
         match fresh {
-            None => Landed::Yes("the pod is gone".to_owned()),
+            None => Landed::There("the pod is gone, and who took it is not known".to_owned()),
             Some(fresh) if fresh.uid != record.target.uid => {
-                Landed::Yes("another pod has its name now".to_owned())
+                Landed::There("another pod has its name now, and who did that is not known".to_owned())
             }
-            Some(fresh) if fresh.deleting => Landed::Yes("the pod is being deleted".to_owned()),
+            Some(fresh) if fresh.deleting => {
+                Landed::There("the pod is being deleted, and by whom is not known".to_owned())
+            }
+            // A deletion is not taken back, whatever else changes.
             Some(_) => Landed::No("the pod is there and not being deleted".to_owned()),
         }
     }
@@ -294,7 +297,13 @@ mod tests {
             (Some(fresh_pod(other)), true),
             (Some(fresh_pod(pod())), false),
         ] {
-            assert_eq!(matches!(EvictPod.landed(&record, fresh.as_ref()), Landed::Yes(_)), there);
+            let landed = EvictPod.landed(&record, fresh.as_ref());
+            assert_eq!(
+                matches!(landed, Landed::There(_)),
+                there,
+                "a pod that is gone does not say who took it"
+            );
+            assert_eq!(matches!(landed, Landed::No(_)), !there);
         }
     }
 

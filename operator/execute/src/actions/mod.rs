@@ -146,7 +146,8 @@ pub trait ActionSpec: Send + Sync {
         fresh: &FreshTarget,
     ) -> Result<(), Unfit>;
 
-    /// Is the effect of this action there? Answers the question that a lost reply leaves open.
+    /// Is the effect of this action there? Answers the question that a lost reply leaves open. `Yes` and `No` only
+    /// where that is proved; others may have changed the object since.
     fn landed(&self, record: &ActionRecord, fresh: Option<&FreshTarget>) -> Landed;
 
     /// Did it help, as far as the snapshot tells at `now`?
@@ -210,9 +211,13 @@ pub enum Unfit {
 /// Is the effect there?
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Landed {
-    /// Yes, and how that is seen.
+    /// Yes, by a mark that only this action leaves.
     Yes(String),
-    /// No, and how that is seen.
+    /// What it asks for is there, and nothing tells who did it.
+    There(String),
+    /// It is not there, but the object changed since the decision: it may have been there and be gone again.
+    Unclear(String),
+    /// No: nothing about the object changed since the decision.
     No(String),
 }
 

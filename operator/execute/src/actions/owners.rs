@@ -8,6 +8,9 @@ use homeostat_knowledge::{ActionRecord, SignedDuration, Timestamp};
 /// A field that a person or an unknown tool set this recently is theirs.
 pub const PERSON_QUIET: SignedDuration = SignedDuration::from_mins(15);
 
+/// The field manager of our own writes.
+const OWN: &str = "homeostat";
+
 /// Who is behind a field manager.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Hand {
@@ -32,7 +35,7 @@ fn hand(edit: &FieldEdit) -> Hand {
         ("karpenter", "Karpenter"),
         ("cluster-autoscaler", "the cluster autoscaler"),
     ];
-    if manager == "homeostat" || manager.starts_with("kube-") || manager == "kubelet" {
+    if manager == OWN || manager.starts_with("kube-") || manager == "kubelet" {
         return Hand::Nobody;
     }
     tools
@@ -58,6 +61,13 @@ pub(super) fn undisturbed(record: &ActionRecord, fresh: &FreshTarget, field: Fie
         }
     }
     Ok(())
+}
+
+/// The field was set by Homeostat last, and by nobody else with it. With a value that was another one at the decision,
+/// that is the mark of the action that was to set it.
+pub(super) fn set_by_us(fresh: &FreshTarget, field: Field) -> bool {
+    let mut edits = fresh.marks.edits.iter().filter(|edit| edit.field == field).peekable();
+    edits.peek().is_some() && edits.all(|edit| &*edit.manager == OWN)
 }
 
 /// Refuses a field that a tool owns, whenever it set it: it would set it again.

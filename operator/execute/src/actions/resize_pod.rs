@@ -5,8 +5,8 @@ use crate::ports::{Field, FreshTarget, Requests};
 use homeostat_knowledge::plan::{Expectation, Undo};
 use homeostat_knowledge::policy::Bounds;
 use homeostat_knowledge::{
-    ActionKind, ActionRecord, ControllerKind, ControllerRecord, FindingKind, Level, Name, Parameters, Snapshot,
-    Timestamp,
+    ActionKind, ActionRecord, ControllerKind, ControllerRecord, FindingKind, Level, Name, Parameters,
+    Snapshot, Timestamp,
 };
 
 /// Sets the CPU request, and the memory request and limit, of one container of a running pod through the `resize`
@@ -121,10 +121,15 @@ impl ActionSpec for ResizePod {
 
     fn landed(&self, record: &ActionRecord, fresh: Option<&FreshTarget>) -> Landed {
         let same = fresh.filter(|fresh| fresh.uid == record.target.uid);
-        match same.and_then(|fresh| requests(record, fresh)) {
-            Some((wanted, present)) if fits(wanted, present) => Landed::Yes("the pod asks for it".to_owned()),
-            Some(_) => Landed::No("the pod asks for something else".to_owned()),
-            None => Landed::No("the pod is gone".to_owned()),
+        match same.and_then(|fresh| Some((fresh, requests(record, fresh)?))) {
+            Some((fresh, (wanted, present))) if fits(wanted, present) => {
+                if owners::set_by_us(fresh, Field::Resources) {
+                    Landed::Yes("the pod asks for it, set by Homeostat".to_owned())
+                } else {
+                    Landed::There("the pod asks for it, and who set that is not known".to_owned())
+                }
+            }
+            _ => target::absent(record, fresh, "the pod asks for something else"),
         }
     }
 
@@ -170,7 +175,9 @@ fn runs_to_come(
     let found = run::target(record, snapshot, protected)?;
     let key = &record.target.key;
     if let Some(owner) = &found.gitops_owner {
-        return Err(Unfit::Protected(format!("{owner} would undo a change of CronJob {key}; change it there")));
+        return Err(Unfit::Protected(format!(
+            "{owner} would undo a change of CronJob {key}; change it there"
+        )));
     }
     if found.work.as_ref().and_then(|work| work.container.as_ref()) != Some(container) {
         return Err(Unfit::Changed(format!("CronJob {key} has not one container, called {container}")));
@@ -308,7 +315,10 @@ mod tests {
         assert!(matches!(ResizePod.check_fresh(&record, None, &fresh(1_000)), Err(Unfit::Done(_))));
         assert!(matches!(ResizePod.check_fresh(&record, None, &fresh(700)), Err(Unfit::Changed(_))));
         assert!(ResizePod.check_fresh(&record, None, &fresh_pod(pod())).is_err(), "unknown refuses");
-        assert!(matches!(ResizePod.landed(&record, Some(&fresh(1_000))), Landed::Yes(_)));
+        let mut done = fresh(1_000);
+        assert!(matches!(ResizePod.landed(&record, Some(&done)), Landed::There(_)), "by whom?");
+        done.marks.edits = vec![crate::testing::edit(Field::Resources, "homeostat", 0)];
+        assert!(matches!(ResizePod.landed(&record, Some(&done)), Landed::Yes(_)));
         assert!(matches!(ResizePod.landed(&record, Some(&fresh(500))), Landed::No(_)));
         let before =
             Parameters::ResizePod { container: Name::from("app"), cpu_millis: Some(500), memory_bytes: None };

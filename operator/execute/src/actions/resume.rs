@@ -60,12 +60,13 @@ impl ActionSpec for Resume {
         let found =
             fresh.filter(|fresh| fresh.uid == record.target.uid).and_then(|fresh| fresh.controller.as_ref());
         match found {
-            Some(found) if !found.paused => Landed::Yes("it is not suspended".to_owned()),
-            Some(found) if found.hold.is_none() => {
-                Landed::Yes("our mark is gone; somebody else keeps it suspended".to_owned())
+            Some(found) if !found.paused => {
+                Landed::There("it is not suspended, and who let it go on is not known".to_owned())
             }
-            Some(_) => Landed::No("it is suspended with our mark".to_owned()),
-            None => Landed::No("the target is gone".to_owned()),
+            Some(found) if found.hold.is_none() => {
+                Landed::There("our mark is gone; somebody else keeps it suspended".to_owned())
+            }
+            _ => target::absent(record, fresh, "it is suspended with our mark"),
         }
     }
 
@@ -111,7 +112,7 @@ mod tests {
             (check, Resume.landed(&record, Some(&fresh)), Resume.verify(&record, &snapshot, at(1)))
         };
         let mut found = run(ControllerKind::CronJob);
-        assert!(matches!(judge(found.clone()), (Err(Unfit::Done(_)), Landed::Yes(_), Verdict::Helped(_))));
+        assert!(matches!(judge(found.clone()), (Err(Unfit::Done(_)), Landed::There(_), Verdict::Helped(_))));
         found.paused = true;
         assert!(matches!(judge(found.clone()).0, Err(Unfit::Protected(_))), "a person's");
         found.hold = Some(hold("order-1-1", 60));

@@ -78,8 +78,9 @@ impl ActionSpec for RetryJob {
             Some(by) if **by == *record.id.as_str() => {
                 Landed::Yes("the new Job carries this action's mark".to_owned())
             }
-            Some(by) => Landed::No(format!("the new Job was created by {by}")),
-            None => Landed::No("there is no new Job".to_owned()),
+            // The new Job is another object than the target; it may have been there and be gone.
+            Some(by) => Landed::Unclear(format!("the new Job was created by {by}")),
+            None => Landed::Unclear("there is no new Job".to_owned()),
         }
     }
 
@@ -169,7 +170,7 @@ mod tests {
         record.instants.sent = Some(at(0));
         let mut fresh = fresh_controller(broken());
         assert_eq!(RetryJob.check_fresh(&record, None, &fresh), Ok(()));
-        assert!(matches!(RetryJob.landed(&record, Some(&fresh)), Landed::No(_)));
+        assert!(matches!(RetryJob.landed(&record, Some(&fresh)), Landed::Unclear(_)));
         fresh.marks.retried_by = Some(Name::from("order-1-1"));
         assert!(matches!(RetryJob.landed(&record, Some(&fresh)), Landed::Yes(_)));
         assert!(matches!(RetryJob.check_fresh(&record, None, &fresh), Err(Unfit::Done(_))));

@@ -111,8 +111,7 @@ impl ActionSpec for RollBack {
             Some(fresh) if fresh.uid == record.target.uid && marked(record, fresh) => {
                 Landed::Yes("the annotation holds this action's id".to_owned())
             }
-            Some(_) => Landed::No("the annotation does not hold this action's id".to_owned()),
-            None => Landed::No("the target is gone".to_owned()),
+            other => target::absent(record, other, "the annotation does not hold this action's id"),
         }
     }
 

@@ -96,11 +96,7 @@ impl ActionSpec for RollingRestart {
             {
                 Landed::Yes("the annotation holds this action's id".to_owned())
             }
-            Some(fresh) if fresh.uid != record.target.uid => {
-                Landed::No("another object has the target's name now".to_owned())
-            }
-            Some(_) => Landed::No("the annotation does not hold this action's id".to_owned()),
-            None => Landed::No("the target is gone".to_owned()),
+            other => target::absent(record, other, "the annotation does not hold this action's id"),
         }
     }
 
@@ -232,8 +228,9 @@ mod tests {
         assert!(matches!(RollingRestart.check_fresh(&record, None, &fresh), Err(Unfit::Done(_))));
         assert!(matches!(RollingRestart.landed(&record, Some(&fresh)), Landed::Yes(_)));
         fresh.restarted_by = Some(Name::from("order-1-0"));
-        assert!(matches!(RollingRestart.landed(&record, Some(&fresh)), Landed::No(_)));
-        assert!(matches!(RollingRestart.landed(&record, None), Landed::No(_)));
+        fresh.resource_version = Name::from("written since");
+        assert!(matches!(RollingRestart.landed(&record, Some(&fresh)), Landed::Unclear(_)));
+        assert!(matches!(RollingRestart.landed(&record, None), Landed::Unclear(_)));
     }
 
     #[test]

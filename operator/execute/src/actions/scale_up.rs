@@ -144,12 +144,25 @@ mod tests {
         let mut edited = fresh_controller(scaled(3));
         edited.marks.edits = vec![edit(Field::Replicas, "kubectl-scale", -30)];
         assert!(matches!(ScaleUp.check_fresh(&record, None, &edited), Err(Unfit::Protected(_))));
-        let mut other = fresh_controller(scaled(6));
-        assert!(matches!(ScaleUp.landed(&record, Some(&other)), Landed::Yes(_)));
-        other.uid = Uid::new("another");
-        assert!(matches!(ScaleUp.landed(&record, Some(&other)), Landed::No(_)));
-        assert!(matches!(ScaleUp.landed(&record, Some(&fresh_controller(scaled(3)))), Landed::No(_)));
-        assert!(matches!(ScaleUp.landed(&record, None), Landed::No(_)));
+    }
+
+    #[test]
+    fn a_size_is_ours_only_when_its_field_says_so() {
+        let record = up(3, 6);
+        let mut done = fresh_controller(scaled(6));
+        assert!(matches!(ScaleUp.landed(&record, Some(&done)), Landed::There(_)), "by whom?");
+        done.marks.edits =
+            vec![edit(Field::Replicas, "kubectl-scale", 1), edit(Field::Template, "homeostat", 2)];
+        assert!(matches!(ScaleUp.landed(&record, Some(&done)), Landed::There(_)), "a person's");
+        done.marks.edits = vec![edit(Field::Replicas, "homeostat", 1), edit(Field::Template, "kubectl", 2)];
+        assert!(matches!(ScaleUp.landed(&record, Some(&done)), Landed::Yes(_)));
+        done.uid = Uid::new("another");
+        assert!(matches!(ScaleUp.landed(&record, Some(&done)), Landed::Unclear(_)));
+        let mut before = fresh_controller(scaled(3));
+        assert!(matches!(ScaleUp.landed(&record, Some(&before)), Landed::No(_)), "nobody wrote it since");
+        before.resource_version = "written since".into();
+        assert!(matches!(ScaleUp.landed(&record, Some(&before)), Landed::Unclear(_)), "set and set back?");
+        assert!(matches!(ScaleUp.landed(&record, None), Landed::Unclear(_)));
     }
 
     #[test]

@@ -3,8 +3,9 @@
 use super::{Landed, Unfit, Verdict, owners, target, verify};
 use crate::ports::{Field, FreshTarget};
 use homeostat_knowledge::plan::Expectation;
+use homeostat_knowledge::policy::Bounds;
 use homeostat_knowledge::{
-    ActionKind, ActionRecord, ControllerKind, ControllerRecord, Parameters, Snapshot, Timestamp,
+    ActionKind, ActionRecord, ControllerKind, ControllerRecord, Origin, Parameters, Snapshot, Timestamp,
 };
 
 /// Most that one step adds, percent of the size before.
@@ -45,7 +46,9 @@ pub(super) fn allowed(
             controller.replicas
         )));
     }
-    if before < 1 || wanted < 1 {
+    let policy = snapshot.workloads.get(&record.workload);
+    let bounds = policy.and_then(|policy| policy.permits.replicas);
+    if (before < 1 || wanted < 1) && !zero_allowed(record, bounds) {
         return Err(Unfit::Protected(format!(
             "{key} would be scaled from {before} to {wanted}: zero is for people"
         )));
@@ -57,8 +60,7 @@ pub(super) fn allowed(
     if record.undo_of.is_some() {
         return Ok((wanted, before)); // Back to what people had; their own size needs no permit.
     }
-    let policy = snapshot.workloads.get(&record.workload);
-    let Some(bounds) = policy.and_then(|policy| policy.permits.replicas) else {
+    let Some(bounds) = bounds else {
         return Err(Unfit::Protected(format!(
             "workload {} has no bounds to scale within; set spec.scaling.replicas",
             record.workload
@@ -69,6 +71,9 @@ pub(super) fn allowed(
             "{wanted} replicas of {key} are outside of its bounds {bounds}"
         )));
     }
+    if record.origin == Origin::Forecast {
+        return sized(record, snapshot, before, wanted);
+    }
     let (percent, change) = if up {
         (STEP_UP_PERCENT, i64::from(wanted) - i64::from(before))
     } else {
@@ -77,6 +82,31 @@ pub(super) fn allowed(
     if change * 100 > i64::from(before) * percent {
         return Err(Unfit::Protected(format!(
             "{key} from {before} to {wanted} is more than {percent} % in one step"
+        )));
+    }
+    Ok((wanted, before))
+}
+
+/// Zero is for people, unless a forecast decides and the Workload's own bounds begin at zero.
+fn zero_allowed(record: &ActionRecord, bounds: Option<Bounds>) -> bool {
+    record.origin == Origin::Forecast && bounds.is_some_and(|bounds| bounds.min == 0)
+}
+
+/// Steps of sizes by forecast, from the tenant's limits.
+fn sized(record: &ActionRecord, snapshot: &Snapshot, before: i32, wanted: i32) -> Result<(i32, i32), Unfit> {
+    let limits = snapshot.tenants.get(&record.tenant).map(|tenant| &tenant.limits.scaling);
+    let Some(limits) = limits else {
+        return Err(Unfit::Changed(format!(
+            "tenant {} is not known; its steps are not known",
+            record.tenant
+        )));
+    };
+    let replicas = before.unsigned_abs();
+    let most = if wanted > before { limits.most_up(replicas) } else { limits.most_down(replicas) };
+    if before.abs_diff(wanted) > most {
+        return Err(Unfit::Protected(format!(
+            "{} from {before} to {wanted} is more than {most} replicas in one step",
+            record.target.key
         )));
     }
     Ok((wanted, before))
@@ -95,18 +125,20 @@ pub(super) fn fresh(record: &ActionRecord, fresh: &FreshTarget) -> Result<(), Un
     owners::undisturbed(record, fresh, Field::Replicas)
 }
 
-/// The size tells whether it was done.
+/// The size tells whether it was done, and its field manager by whom.
 pub(super) fn landed(record: &ActionRecord, fresh: Option<&FreshTarget>) -> Landed {
-    let Some(fresh) = fresh else { return Landed::No("the target is gone".to_owned()) };
-    if fresh.uid != record.target.uid {
-        return Landed::No("another object has the target's name now".to_owned());
-    }
-    match (&fresh.controller, wanted(record)) {
-        (Some(controller), Some(wanted)) if controller.replicas == wanted => {
-            Landed::Yes(format!("it has {wanted} replicas"))
+    let same = fresh.filter(|fresh| fresh.uid == record.target.uid);
+    let size = same.and_then(|fresh| fresh.controller.as_ref()).map(|controller| controller.replicas);
+    match (same, size, wanted(record)) {
+        (Some(fresh), Some(size), Some(wanted)) if size == wanted => {
+            if owners::set_by_us(fresh, Field::Replicas) {
+                Landed::Yes(format!("it has {wanted} replicas, set by Homeostat"))
+            } else {
+                Landed::There(format!("it has {wanted} replicas, and who set them is not known"))
+            }
         }
-        (Some(controller), _) => Landed::No(format!("it has {} replicas", controller.replicas)),
-        (None, _) => Landed::No("the fresh read shows no controller".to_owned()),
+        (_, Some(size), _) => target::absent(record, fresh, &format!("it has {size} replicas")),
+        (_, None, _) => target::absent(record, fresh, "the fresh read shows no size"),
     }
 }
 
@@ -119,6 +151,9 @@ pub(super) fn judge(record: &ActionRecord, snapshot: &Snapshot, now: Timestamp) 
     if record.verification.expect == Expectation::Nothing {
         return Verdict::Helped("it has the new size".to_owned());
     }
+    if record.origin == Origin::Forecast {
+        return judge_sized(record, snapshot, now);
+    }
     if let Some(verdict) = verify::pods_ready(record, snapshot, now) {
         return verdict;
     }
@@ -128,4 +163,26 @@ pub(super) fn judge(record: &ActionRecord, snapshot: &Snapshot, now: Timestamp) 
         }
         Expectation::ObjectivesMet => verify::answers_well(record, snapshot, now),
     }
+}
+
+/// More replicas are there once they are asked for: whether they suffice the next decision says. Fewer replicas must not
+/// hurt while they are watched; when more are wanted again meanwhile, that need not wait for the end of the watch.
+fn judge_sized(record: &ActionRecord, snapshot: &Snapshot, now: Timestamp) -> Verdict {
+    if record.kind() == ActionKind::ScaleUp {
+        return Verdict::Helped("it has the new size".to_owned());
+    }
+    if snapshot.overloaded(&record.workload) {
+        return Verdict::NotHelped("the objective is missed with fewer replicas".to_owned());
+    }
+    let size = snapshot.sizes.get(&record.workload).and_then(|size| size.wanted);
+    let present = wanted(record).and_then(|wanted| u32::try_from(wanted).ok());
+    if let (Some(size), Some(present)) = (size, present)
+        && size > present
+    {
+        return Verdict::Helped(format!("nothing was missed; {size} replicas are wanted by now"));
+    }
+    if now < verify::deadline(record, now) {
+        return Verdict::Wait("watched whether fewer replicas hurt".to_owned());
+    }
+    Verdict::Helped(format!("nothing was missed for {} s", record.verification.within.as_secs()))
 }

@@ -49,7 +49,7 @@ impl ActionSpec for StartJob {
         let found = run::target(record, snapshot, protected)?;
         let key = &record.target.key;
         let policy = snapshot.workloads.get(&record.workload);
-        let mode = policy.and_then(|policy| policy.permits.scaling).map(|scaling| scaling.mode);
+        let mode = policy.and_then(|policy| policy.permits.scaling.as_ref()).map(|scaling| scaling.mode);
         if mode != Some(ScalingMode::Auto) {
             return Err(Unfit::Protected(format!(
                 "the runs of workload {} are not ordered by Homeostat; set spec.scaling.mode to Auto",
@@ -148,7 +148,9 @@ fn waits(record: &ActionRecord, found: &ControllerRecord) -> Result<(), Unfit> {
         return Err(Unfit::Done(format!("Job {key} is not suspended")));
     }
     if let Some(by) = found.work.as_ref().and_then(|work| work.started_by.as_ref()) {
-        return Err(Unfit::Protected(format!("Job {key} was started by {by} and suspended since by somebody")));
+        return Err(Unfit::Protected(format!(
+            "Job {key} was started by {by} and suspended since by somebody"
+        )));
     }
     Ok(())
 }
@@ -254,7 +256,10 @@ mod tests {
         assert!(matches!(StartJob.landed(&start(None), Some(&fresh)), Landed::Yes(_)));
         let mut sent = start(None);
         sent.instants.sent = Some(at(0));
-        assert!(matches!(StartJob.verify(&sent, &snapshot, at(1)), Verdict::Wait(_)), "the old end is no start");
+        assert!(
+            matches!(StartJob.verify(&sent, &snapshot, at(1)), Verdict::Wait(_)),
+            "the old end is no start"
+        );
         let mut second = run(ControllerKind::Job);
         second.key = again(&start(None));
         put_controller(&mut snapshot, second);

@@ -95,8 +95,7 @@ impl ActionSpec for Suspend {
             {
                 Landed::Yes("it carries this action's mark".to_owned())
             }
-            Some(_) => Landed::No("it does not carry this action's mark".to_owned()),
-            None => Landed::No("the target is gone".to_owned()),
+            _ => target::absent(record, fresh, "it does not carry this action's mark"),
         }
     }
 

@@ -1,6 +1,6 @@
 //! Questions that several actions ask about their target.
 
-use super::{Protected, Unfit};
+use super::{Landed, Protected, Unfit};
 use crate::ports::FreshTarget;
 use homeostat_knowledge::policy::Allowance;
 use homeostat_knowledge::{
@@ -49,6 +49,21 @@ pub(super) fn same_object(record: &ActionRecord, fresh: &FreshTarget) -> Result<
         return Err(Unfit::Changed(format!("{key} is being deleted")));
     }
     Ok(())
+}
+
+/// The effect is not seen, which is `what`. Only an object that nobody wrote since the decision proves that it never
+/// was there.
+pub(super) fn absent(record: &ActionRecord, fresh: Option<&FreshTarget>, what: &str) -> Landed {
+    match fresh {
+        None => Landed::Unclear("the target is gone".to_owned()),
+        Some(fresh) if fresh.uid != record.target.uid => {
+            Landed::Unclear("another object has the target's name now".to_owned())
+        }
+        Some(fresh) if fresh.resource_version == record.target.resource_version => {
+            Landed::No(format!("{what}, and nothing changed since the decision"))
+        }
+        Some(_) => Landed::Unclear(format!("{what}, but something changed since the decision")),
+    }
 }
 
 /// The controller of the fresh read.

@@ -1,6 +1,6 @@
 //! Allow new pods on a node again.
 
-use super::{ActionSpec, Landed, Protected, Repeat, Right, Unfit, Verdict, node, owners, verify};
+use super::{ActionSpec, Landed, Protected, Repeat, Right, Unfit, Verdict, node, owners, target, verify};
 use crate::ports::{Field, FreshTarget};
 use homeostat_knowledge::plan::Undo;
 use homeostat_knowledge::records::NodeRecord;
@@ -60,12 +60,13 @@ impl ActionSpec for Uncordon {
     fn landed(&self, record: &ActionRecord, fresh: Option<&FreshTarget>) -> Landed {
         let node = fresh.filter(|fresh| fresh.uid == record.target.uid).and_then(|fresh| fresh.node.as_ref());
         match node {
-            Some(node) if !node.cordoned => Landed::Yes("the node takes new pods".to_owned()),
-            Some(node) if node.hold.is_none() => {
-                Landed::Yes("our mark is gone; somebody else keeps it cordoned".to_owned())
+            Some(node) if !node.cordoned => {
+                Landed::There("the node takes new pods, and who opened it is not known".to_owned())
             }
-            Some(_) => Landed::No("the node is cordoned with our mark".to_owned()),
-            None => Landed::No("the node is gone".to_owned()),
+            Some(node) if node.hold.is_none() => {
+                Landed::There("our mark is gone; somebody else keeps it cordoned".to_owned())
+            }
+            _ => target::absent(record, fresh, "the node is cordoned with our mark"),
         }
     }
 
@@ -137,8 +138,8 @@ mod tests {
     fn it_is_recognised_and_verified_by_the_node() {
         let mut record = node_action("node-1-2", "node-5", Parameters::Uncordon);
         record.instants.sent = Some(at(0));
-        assert!(matches!(Uncordon.landed(&record, Some(&fresh_node(node("node-5")))), Landed::Yes(_)));
-        assert!(matches!(Uncordon.landed(&record, Some(&fresh_node(closed(Some("x"))))), Landed::No(_)));
+        assert!(matches!(Uncordon.landed(&record, Some(&fresh_node(node("node-5")))), Landed::There(_)));
+        assert!(matches!(Uncordon.landed(&record, Some(&fresh_node(closed(Some("x"))))), Landed::Unclear(_)));
         let mut snapshot = cluster(20);
         assert!(matches!(Uncordon.verify(&record, &snapshot, at(1)), Verdict::Helped(_)));
         put_node(&mut snapshot, closed(Some("x")));

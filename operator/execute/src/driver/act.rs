@@ -9,6 +9,7 @@ use crate::guards::{
 };
 use crate::ledger::{LedgerEvent, next};
 use crate::ports::{Actuator, EffectError, FreshTarget, Leadership, Ledger, ReadError, Refusal};
+use crate::skew;
 use homeostat_knowledge::policy::KillSwitch;
 use homeostat_knowledge::{
     ActionRecord, ActionState, GuardName, GuardReport, GuardResult, Name, SignedDuration, Snapshot, Timestamp,
@@ -31,11 +32,26 @@ impl Judgement {
     }
 }
 
+/// The kill switch as it was read, and what its answer told of the clocks.
+#[derive(Clone)]
+struct Switch {
+    state: KillSwitch,
+    /// How far the own clock is ahead for sure; behind is negative.
+    clock_off: SignedDuration,
+}
+
 /// Results of the requests made so far.
 struct Seen {
-    kill_switch: KillSwitch,
+    switch: Switch,
     dry_run: DryRunFacts,
     fresh: FreshFacts,
+}
+
+impl Switch {
+    /// As it is taken to be before it is asked: the first request of every action asks it.
+    fn not_asked() -> Self {
+        Self { state: KillSwitch::Off, clock_off: SignedDuration::ZERO }
+    }
 }
 
 impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
@@ -47,17 +63,17 @@ impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
         let mode = tenant.map(|tenant| mode_of(&facts, tenant, &snapshot.control));
         // What can be refused without a request is; what passes holds its budget from here on.
         let before =
-            Seen { kill_switch: KillSwitch::Off, dry_run: DryRunFacts::NotRun, fresh: FreshFacts::NotRead };
+            Seen { switch: Switch::not_asked(), dry_run: DryRunFacts::NotRun, fresh: FreshFacts::NotRead };
         let early = self.judge(&case, &before, GuardName::Breaker, mode == Some(Mode::Act));
         if !early.permits() {
-            let kill_switch = self.kill_switch().await;
-            let judgement = self.judge(&case, &Seen { kill_switch, ..before }, GuardName::Breaker, false);
-            // The switch is the only thing that was asked anew, and it can only refuse more.
+            let switch = self.kill_switch().await;
+            let judgement = self.judge(&case, &Seen { switch, ..before }, GuardName::Breaker, false);
+            // The switch and the time are all that was asked anew, and they can only refuse more.
             let reports = if judgement.permits() { early.reports } else { judgement.reports };
             return self.refuse_new(&case, reports).await;
         }
-        let (kill_switch, dry_run) = tokio::join!(biased; self.kill_switch(), self.dry_run(&case.record));
-        let seen = Seen { kill_switch, dry_run, fresh: FreshFacts::NotRead };
+        let (switch, dry_run) = tokio::join!(biased; self.kill_switch(), self.dry_run(&case.record));
+        let seen = Seen { switch, dry_run, fresh: FreshFacts::NotRead };
         let through = if mode == Some(Mode::Act) { GuardName::Approval } else { GuardName::DryRun };
         let judgement = self.judge(&case, &seen, through, mode == Some(Mode::Act));
         self.shared.ports.recorder.record(&judgement.input);
@@ -125,8 +141,8 @@ impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
 
     /// Runs the dry run and the guards once more for an approved action and stores the intent.
     pub(super) async fn admit_approved(&self, mut case: Case) -> Result<ActionRecord, ExecuteError> {
-        let (kill_switch, dry_run) = tokio::join!(biased; self.kill_switch(), self.dry_run(&case.record));
-        let seen = Seen { kill_switch, dry_run, fresh: FreshFacts::NotRead };
+        let (switch, dry_run) = tokio::join!(biased; self.kill_switch(), self.dry_run(&case.record));
+        let seen = Seen { switch, dry_run, fresh: FreshFacts::NotRead };
         let judgement = self.judge(&case, &seen, GuardName::Approval, true);
         self.shared.ports.recorder.record(&judgement.input);
         let event = if judgement.permits() {
@@ -153,16 +169,16 @@ impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
         let asked = self.now();
         let claimed = next(&case.record, LedgerEvent::Claim, asked)?;
         // Reading while the claim is written saves a round trip; the reads have no effect of their own.
-        let (claim, mut kill_switch, mut fresh) = tokio::join!(biased; self.advance(&case.record, claimed), self.kill_switch(), self.fresh(&case.record));
+        let (claim, mut switch, mut fresh) = tokio::join!(biased; self.advance(&case.record, claimed), self.kill_switch(), self.fresh(&case.record));
         case.record = claim?;
         let mut old = self.now().duration_since(asked) > FRESH;
         let mut attempt = 0;
         loop {
             if old {
-                (kill_switch, fresh) = tokio::join!(biased; self.kill_switch(), self.fresh(&case.record));
+                (switch, fresh) = tokio::join!(biased; self.kill_switch(), self.fresh(&case.record));
             }
             let seen = Seen {
-                kill_switch: kill_switch.clone(),
+                switch: switch.clone(),
                 dry_run: dry_run.clone(),
                 fresh: self.compare(&case, spec, &fresh),
             };
@@ -239,15 +255,20 @@ impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
         }
     }
 
-    /// Finds out by reading whether the effect of a claimed action is there. It is never sent again.
+    /// Finds out by reading whether the effect of a claimed action is there. It is never sent again. Only reads that
+    /// prove that nothing came, over the whole time that a request may take, make it an action that did nothing; what
+    /// nobody can tell counts as done.
     async fn resolve(&self, mut case: Case, guards: Vec<GuardReport>) -> Result<ActionRecord, ExecuteError> {
         let Some(spec) = crate::actions::spec(case.record.kind()) else {
             return Err(ExecuteError::NotImplemented { kind: case.record.kind() });
         };
         let settle = SignedDuration::try_from(self.shared.config.settle).unwrap_or(SignedDuration::MAX);
         let begun = self.now();
+        let harmless = spec.repeat() == Repeat::Harmless;
         let mut attempt = 0;
-        let mut last = None;
+        let mut doubt = None;
+        let mut absent = None;
+        let mut reads = 0;
         loop {
             attempt += 1;
             match self.shared.ports.actuator.fresh_target(&case.record.target).await {
@@ -258,16 +279,29 @@ impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
                         case.record = self.advance(&case.record, after).await?;
                         return self.begin_watch(case).await;
                     }
-                    Landed::No(reason) => last = Some(reason),
+                    Landed::There(reason) => {
+                        doubt = Some(reason);
+                        break; // Waiting tells no more.
+                    }
+                    Landed::Unclear(reason) => doubt = Some(reason),
+                    Landed::No(reason) => (absent, reads) = (Some(reason), reads + 1),
                 },
                 Err(error) => tracing::debug!(action = %case.record.id, %error, "outcome not readable yet"),
             }
-            if self.now().duration_since(begun) >= settle || spec.repeat() == Repeat::Harmless {
+            if self.now().duration_since(begun) >= settle || harmless {
                 break;
             }
             self.pause(&case.record.id, self.backoff(attempt, None)).await?;
         }
-        let Some(reason) = last else {
+        if doubt.is_none() && reads == 1 && !harmless {
+            doubt = absent.take().map(|reason| format!("{reason}, by a single read"));
+        }
+        if let Some(reason) = doubt {
+            let after = next(&case.record, LedgerEvent::Assume { guards, reason }, self.now())?;
+            case.record = self.advance(&case.record, after).await?;
+            return self.begin_watch(case).await;
+        }
+        let Some(reason) = absent else {
             return Err(ExecuteError::Unresolved { action: case.record.id });
         };
         let event = if case.resumed {
@@ -361,7 +395,7 @@ impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
         let situation = Situation {
             through,
             resumed: case.resumed,
-            kill_switch: seen.kill_switch.clone(),
+            kill_switch: seen.switch.state.clone(),
             leads: self.shared.ports.leadership.leads(),
             breaches: memory.checker.breaches().iter().map(ToString::to_string).collect(),
             newest_epoch: memory.newest_epoch(&case.record.workload),
@@ -370,15 +404,22 @@ impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
             roots: memory.roots.of(&case.record.tenant),
             history: memory.history(snapshot),
         };
-        guard_input(&case.record, case.finding.as_ref(), snapshot, situation, &self.shared.protected, now)
+        let protected = &self.shared.protected;
+        let input = guard_input(&case.record, case.finding.as_ref(), snapshot, situation, protected, now);
+        GuardInput { clock_off: seen.switch.clock_off, ..input }
     }
 
-    async fn kill_switch(&self) -> KillSwitch {
-        match self.shared.ports.actuator.kill_switch().await {
-            Ok(switch) => switch,
+    async fn kill_switch(&self) -> Switch {
+        let asked = self.now();
+        match self.shared.ports.actuator.kill_switch_and_time().await {
+            Ok((state, server)) => {
+                let answered = self.now();
+                let clock_off = server.map_or(SignedDuration::ZERO, |at| skew::proven(asked, answered, at));
+                Switch { state, clock_off }
+            }
             Err(error) => {
                 tracing::warn!(%error, "the kill switch cannot be read; nothing is done");
-                KillSwitch::Unreadable
+                Switch { state: KillSwitch::Unreadable, clock_off: SignedDuration::ZERO }
             }
         }
     }

@@ -17,10 +17,9 @@ use crate::changes::Follower;
 use crate::guards::{ActionFacts, Mode, mode_of};
 use crate::ledger::LedgerError;
 use crate::ports::{Actuator, Leadership, Ledger, LedgerStoreError, Recorder};
-use homeostat_knowledge::action::ActionInstants;
 use homeostat_knowledge::{
-    ActionId, ActionKind, ActionRecord, ActionState, Admitted, Clock, Finding, IncidentId, Name, Plan,
-    Request, Snapshot, SnapshotSource, Timestamp,
+    ActionId, ActionKind, ActionRecord, ActionState, Admitted, Clock, Finding, IncidentId, Name, Origin,
+    Plan, Snapshot, SnapshotSource, Timestamp,
 };
 use memory::{Memory, Running};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -185,9 +184,17 @@ pub const PROPOSAL_OUTLIVED: &str = "the incident is over; the recommendation do
 /// What a recommendation says when people raised the level.
 pub const PROPOSAL_RAISED: &str = "the level allows more than to recommend now; judged anew";
 
+/// What a recommended size says when another one is wanted.
+pub const PROPOSAL_OTHER_SIZE: &str =
+    "another size is wanted by now; the recommendation does not stand any more";
+
 /// Why a recommendation does not stand any more; `None` while it does.
 fn outlived(record: &ActionRecord, snapshot: &Snapshot) -> Option<&'static str> {
-    if snapshot.incidents.get(&record.incident).is_none_or(|incident| incident.state.closed()) {
+    if record.origin == Origin::Forecast {
+        if !crate::facts::still_wanted(record, snapshot) {
+            return Some(PROPOSAL_OTHER_SIZE);
+        }
+    } else if snapshot.incidents.get(&record.incident).is_none_or(|incident| incident.state.closed()) {
         return Some(PROPOSAL_OUTLIVED);
     }
     let tenant = snapshot.tenants.get(&record.tenant)?;
@@ -365,7 +372,13 @@ impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
         if let Some(standing) = memory.standing_proposal(&snapshot, plan, step) {
             return Err(ExecuteError::AlreadyProposed { action: standing });
         }
-        let id = memory.next_id(&snapshot, &plan.incident);
+        // A forecast decides once in a step, so its time is a name that is used once; it needs no memory of earlier ones.
+        let id = match plan.origin {
+            Origin::Incident => memory.next_id(&snapshot, &plan.incident),
+            Origin::Forecast => {
+                ActionId::new(format!("{}-{}", plan.incident, step.evidence.taken_at.as_second()))
+            }
+        };
         if let Some(action) = memory.running_of(&plan.incident) {
             return Err(ExecuteError::AlreadyRunning { action });
         }
@@ -376,30 +389,9 @@ impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
             .take(&self.shared.memory, &plan.incident, &id)
             .ok_or_else(|| ExecuteError::AlreadyRunning { action: id.clone() })?;
         drop(memory);
-        let record = ActionRecord {
-            id,
-            namespace: plan.workload.namespace.clone(),
-            resource_version: Name::from(""),
-            incident: plan.incident.clone(),
-            tenant: plan.tenant.clone(),
-            workload: plan.workload.clone(),
-            playbook: plan.playbook.clone(),
-            target: step.target.clone(),
-            parameters: step.parameters.clone(),
-            before: step.before.clone(),
-            epoch: plan.epoch,
-            evidence: step.evidence.clone(),
-            verification: step.verification.clone(),
-            undo: step.undo,
-            undo_of: None,
-            request: Request { by: self.shared.config.identity.clone(), ..Request::default() },
-            state: ActionState::Proposed,
-            guards: Vec::new(),
-            instants: ActionInstants::default(),
-            outcome: None,
-            approval: None,
-            message: "decided".to_owned(),
-        };
+        let record = plan
+            .record(id, self.shared.config.identity.clone())
+            .ok_or_else(|| ExecuteError::NoSteps { incident: plan.incident.clone() })?;
         Ok(Case { record, finding, resumed: false, _running: Some(running) })
     }
 

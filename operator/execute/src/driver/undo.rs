@@ -1,13 +1,21 @@
 //! Taking back what did not help: once, as an action of its own, and never what somebody changed since.
 
 use super::{Case, ExecuteError, Executor};
-use crate::actions::{set_by, spec};
-use crate::ledger::{LedgerEvent, next};
+use crate::actions::{Landed, set_by, spec};
+use crate::ledger::{LedgerEvent, next, outcome_unknown};
 use crate::ports::{Actuator, Leadership, Ledger};
 use homeostat_knowledge::action::ActionInstants;
 use homeostat_knowledge::plan::{Expectation, Undo};
 use homeostat_knowledge::{ActionId, ActionRecord, ActionState, Name, Parameters, Request, Verification};
 use std::pin::Pin;
+
+/// What became of taking something back.
+enum Taken {
+    /// The undo ended, in whatever way.
+    Ended(Box<ActionRecord>),
+    /// Nothing was sent: what is there does not carry the action's mark.
+    NotOurs(String),
+}
 
 type Ended<'a> = Pin<Box<dyn Future<Output = Result<ActionRecord, ExecuteError>> + Send + 'a>>;
 
@@ -27,16 +35,17 @@ impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
                 .and_then(|spec| spec.restore(&case.record));
             let event = match restored {
                 None => LedgerEvent::NotHelp { reason: why },
-                Some(parameters) => {
-                    let undo = self.undo(&case, parameters).await?;
-                    if undo.state == ActionState::Verified {
+                Some(parameters) => match self.undo(&case, parameters).await? {
+                    Taken::Ended(undo) if undo.state == ActionState::Verified => {
                         LedgerEvent::Undo { reason: format!("{why}; taken back by {}", undo.id) }
-                    } else {
-                        LedgerEvent::NotHelp {
-                            reason: format!("{why}; not taken back ({}): {}", undo.id, undo.message),
-                        }
                     }
-                }
+                    Taken::Ended(undo) => LedgerEvent::NotHelp {
+                        reason: format!("{why}; not taken back ({}): {}", undo.id, undo.message),
+                    },
+                    Taken::NotOurs(found) => LedgerEvent::NotHelp {
+                        reason: format!("{why}; not taken back: {found}, so it is left to people"),
+                    },
+                },
             };
             let after = next(&case.record, event, self.now())?;
             self.advance(&case.record, after).await
@@ -44,20 +53,41 @@ impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
     }
 
     /// Carries the undo out, or on when an earlier run began it.
-    async fn undo(&self, case: &Case, parameters: Parameters) -> Result<ActionRecord, ExecuteError> {
+    async fn undo(&self, case: &Case, parameters: Parameters) -> Result<Taken, ExecuteError> {
         let record = self.undo_record(&case.record, parameters);
         let id = record.id.clone();
         let ended = match self.read(&record).await? {
-            Some(begun) if begun.state.ended() => return Ok(begun),
+            Some(begun) if begun.state.ended() => return Ok(Taken::Ended(Box::new(begun))),
             Some(begun) => {
                 self.take_up(Case { record: begun, finding: None, resumed: true, _running: None }).await
             }
-            None => self.carry_out(Case { record, finding: None, resumed: false, _running: None }).await,
+            None => {
+                if let Some(found) = self.not_ours(&case.record).await? {
+                    return Ok(Taken::NotOurs(found));
+                }
+                self.carry_out(Case { record, finding: None, resumed: false, _running: None }).await
+            }
         };
         if ended.is_err() {
             self.memory().release(&id);
         }
-        ended
+        ended.map(|record| Taken::Ended(Box::new(record)))
+    }
+
+    /// Why what is there cannot be said to be the effect of this action. Only an action whose outcome is unknown is
+    /// asked for its mark; others were told of their effect.
+    async fn not_ours(&self, record: &ActionRecord) -> Result<Option<String>, ExecuteError> {
+        let Some(spec) = spec(record.kind()).filter(|_| outcome_unknown(record)) else { return Ok(None) };
+        match self.shared.ports.actuator.fresh_target(&record.target).await {
+            Ok(fresh) => Ok(match spec.landed(record, fresh.as_ref()) {
+                Landed::Yes(_) => None,
+                Landed::There(found) | Landed::Unclear(found) | Landed::No(found) => Some(found),
+            }),
+            Err(error) => {
+                tracing::debug!(action = %record.id, %error, "not readable whether there is anything to take back");
+                Err(ExecuteError::Unresolved { action: record.id.clone() })
+            }
+        }
     }
 
     fn undo_record(&self, undone: &ActionRecord, parameters: Parameters) -> ActionRecord {

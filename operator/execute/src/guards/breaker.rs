@@ -4,7 +4,7 @@ use super::{GuardInput, Ruling};
 use crate::history::ActionHistory;
 use homeostat_knowledge::entity::{TenantName, WorkloadKey};
 use homeostat_knowledge::policy::{ControlPolicy, GuardLimits};
-use homeostat_knowledge::{SignedDuration, Timestamp};
+use homeostat_knowledge::{ActionKind, Origin, SignedDuration, Timestamp};
 
 /// The share is taken of so many actions, also when there were fewer: one failure of one is not 100 %.
 const TENANT_WINDOW: u32 = 20;
@@ -69,12 +69,17 @@ pub(super) fn judge(input: &GuardInput) -> Ruling {
     };
     let action = &input.action;
     let limits = &tenant.limits;
+    if action.origin == Origin::Forecast && action.kind != ActionKind::ScaleDown {
+        return Ruling::unset("more replicas", "no way down hurts by it");
+    }
+    // Ways down that hurt say nothing about repairs, and repairs that failed nothing about sizes.
+    let history: Vec<ActionHistory> =
+        input.history.iter().filter(|entry| entry.origin == action.origin).cloned().collect();
     let limit = format!(
         "workload {} in 24 h, tenant {} % of last {TENANT_WINDOW}, cluster {} in 15 min",
         limits.breaker_workload_failures, limits.breaker_tenant_percent, input.control.breaker_failures
     );
-    let open =
-        open_breaker(&input.history, &action.tenant, &action.workload, limits, &input.control, input.now);
+    let open = open_breaker(&history, &action.tenant, &action.workload, limits, &input.control, input.now);
     match open {
         None => Ruling::passed("closed", limit),
         Some(Breaker::Workload(count)) => Ruling::refused(

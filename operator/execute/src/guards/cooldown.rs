@@ -3,7 +3,7 @@
 use super::{GuardInput, Ruling};
 use crate::history::ActionHistory;
 use homeostat_knowledge::policy::GuardLimits;
-use homeostat_knowledge::{ActionState, SignedDuration, Timestamp};
+use homeostat_knowledge::{ActionKind, ActionState, Origin, SignedDuration, Timestamp};
 
 /// Actions on one node that may be useless within an incident; a node has no Workload that says it.
 const NODE_USELESS: u32 = 2;
@@ -47,8 +47,15 @@ pub(super) fn judge(input: &GuardInput) -> Ruling {
     else {
         return Ruling::unknown("policies not known", "the cool-down is not known");
     };
-    let on_workload =
-        || input.history.iter().filter(|entry| entry.workload == action.workload && entry.id != action.id);
+    if action.origin == Origin::Forecast {
+        return size(input, &tenant.limits);
+    }
+    // A change of size before is no entry that a repair would come back from.
+    let on_workload = || {
+        input.history.iter().filter(|entry| {
+            entry.workload == action.workload && entry.id != action.id && entry.origin == Origin::Incident
+        })
+    };
     let in_incident = || on_workload().filter(|entry| entry.incident == action.incident);
 
     let useless = in_incident().filter(|entry| entry.failed()).count();
@@ -87,6 +94,50 @@ pub(super) fn judge(input: &GuardInput) -> Ruling {
             format!("cooling down until {until}; a person can act meanwhile"),
         ),
         Some(until) => Ruling::passed(format!("over since {until}"), limit),
+    }
+}
+
+/// The cool-down of sizes by forecast: more replicas are never waited for; fewer wait after any change, and longer after a
+/// way down that hurt, doubling with each within a day.
+fn size(input: &GuardInput, limits: &GuardLimits) -> Ruling {
+    let (action, scaling) = (&input.action, &limits.scaling);
+    let limit = format!(
+        "fewer replicas {} s after a change, {} s after a way down that hurt, doubling",
+        scaling.cooldown_down.as_secs(),
+        scaling.cooldown_hurt.as_secs()
+    );
+    if action.kind != ActionKind::ScaleDown {
+        return Ruling::unset("more replicas", "no wait for more");
+    }
+    let changes = || {
+        input.history.iter().filter(|entry| {
+            entry.workload == action.workload
+                && entry.id != action.id
+                && entry.origin == Origin::Forecast
+                && entry.effect
+        })
+    };
+    let end = |entry: &ActionHistory| entry.closed.or(entry.at);
+    let after = |at: Option<Timestamp>, wait: SignedDuration| {
+        at.map(|at| at.checked_add(wait.min(limits.cooldown_maximum)).unwrap_or(Timestamp::MAX))
+    };
+    let hurt = changes().filter(|entry| entry.failed() && entry.kind == ActionKind::ScaleDown);
+    let times = hurt.clone().count();
+    let doubled = 1 << u32::try_from(times.saturating_sub(1)).unwrap_or(u32::MAX).min(16);
+    let wait = scaling.cooldown_hurt.checked_mul(doubled).unwrap_or(SignedDuration::MAX);
+    let until = after(changes().filter_map(end).max(), scaling.cooldown_down)
+        .max(after(hurt.filter_map(end).max(), wait));
+    match until {
+        Some(until) if input.now < until => Ruling::refused(
+            format!(
+                "{} s to go, {times} ways down hurt within a day",
+                until.duration_since(input.now).as_secs()
+            ),
+            limit,
+            format!("no replica is taken away before {until}"),
+        ),
+        Some(until) => Ruling::passed(format!("over since {until}"), limit),
+        None => Ruling::passed("no earlier change", limit),
     }
 }
 

@@ -18,10 +18,10 @@ pub(super) fn judge(input: &GuardInput) -> Ruling {
             "the incident or its finding is not known any more; the situation is judged anew",
         );
     };
-    if evidence.kind == FindingKind::NoData {
+    if evidence.kind == Some(FindingKind::NoData) {
         return Ruling::refused("no data", limit, "missing data never justifies a change; repair the source");
     }
-    if evidence.kind == FindingKind::DependencyDown {
+    if evidence.kind == Some(FindingKind::DependencyDown) {
         return Ruling::refused(
             "the cause is outside",
             limit,
@@ -49,6 +49,7 @@ pub(super) fn judge(input: &GuardInput) -> Ruling {
             Purpose::Heal => "the finding does not hold any more; nothing needs to be done",
             Purpose::Order => "the run does not wait any more; nothing needs to be done",
             Purpose::Prevent => "the workload is not calm; prevention waits for a quiet minute",
+            Purpose::Size => "the size is not wanted any more; it is decided anew within 15 s",
         };
         return Ruling::refused("does not hold any more", limit, message);
     }
@@ -92,8 +93,8 @@ mod tests {
             |evidence| evidence.confidence = Some(f64::INFINITY),
             |evidence| evidence.confidence = Some(-0.1),
             |evidence| evidence.confidence = Some(1.1),
-            |evidence| evidence.kind = FindingKind::NoData,
-            |evidence| evidence.kind = FindingKind::DependencyDown,
+            |evidence| evidence.kind = Some(FindingKind::NoData),
+            |evidence| evidence.kind = Some(FindingKind::DependencyDown),
             |evidence| evidence.source = SourceFacts::Unknown,
             |evidence| evidence.source = SourceFacts::Down("no answer".to_owned()),
             |evidence| evidence.active = false,
@@ -116,7 +117,7 @@ mod tests {
         ] {
             let mut case = input();
             let evidence = case.evidence.as_mut().expect("the test input has evidence");
-            evidence.kind = FindingKind::Hung;
+            evidence.kind = Some(FindingKind::Hung);
             evidence.last_seen =
                 case.now.checked_sub(SignedDuration::from_millis(age_millis)).expect("a timestamp");
             assert_eq!(first_refusal(&case), expected, "{age_millis} ms");
@@ -127,7 +128,7 @@ mod tests {
     fn a_pod_that_backs_off_stays_evidence_without_new_samples() {
         let mut case = input();
         let evidence = case.evidence.as_mut().expect("the test input has evidence");
-        evidence.kind = FindingKind::BackingOff;
+        evidence.kind = Some(FindingKind::BackingOff);
         evidence.last_seen = case.now.checked_sub(SignedDuration::from_mins(4)).expect("a timestamp");
         assert_eq!(first_refusal(&case), None);
     }

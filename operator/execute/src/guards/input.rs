@@ -7,8 +7,8 @@ use homeostat_knowledge::entity::{Name, TenantName, WorkloadKey};
 use homeostat_knowledge::plan::{Expectation, PlaybookRef};
 use homeostat_knowledge::policy::{ControlPolicy, KillSwitch, TenantPolicy, WorkloadPolicy};
 use homeostat_knowledge::{
-    ActionId, ActionKind, ActionRecord, Approval, EvidenceId, FindingKind, GuardName, IncidentId, Request,
-    SignedDuration, Snapshot, Target, Timestamp,
+    ActionId, ActionKind, ActionRecord, Approval, EvidenceId, FindingKind, GuardName, IncidentId, Origin,
+    Request, SignedDuration, Snapshot, Target, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 
@@ -26,6 +26,9 @@ pub struct GuardInput {
     pub action: ActionFacts,
     /// The kill switch, as freshly read.
     pub kill_switch: KillSwitch,
+    /// How far this replica's clock is proved to be ahead of the API server's; behind is negative.
+    #[serde(default)]
+    pub clock_off: SignedDuration,
     /// This replica holds the lease.
     pub leads: bool,
     /// Since when all caches are synced.
@@ -70,6 +73,9 @@ pub struct ActionFacts {
     pub kind: ActionKind,
     /// Incident.
     pub incident: IncidentId,
+    /// Whether an incident or a forecast asks for it.
+    #[serde(default)]
+    pub origin: Origin,
     /// Tenant whose rules apply.
     pub tenant: TenantName,
     /// Workload.
@@ -109,6 +115,7 @@ impl ActionFacts {
             id: record.id.clone(),
             kind: record.kind(),
             incident: record.incident.clone(),
+            origin: record.origin,
             tenant: record.tenant.clone(),
             workload: record.workload.clone(),
             target: record.target.clone(),
@@ -133,13 +140,19 @@ pub enum Purpose {
     /// Something was sick and is well; the action keeps it from hurting next time (replacing a pod after a
     /// healed crash, so that the kubelet's back-off is forgotten). The workload must be calm *now*.
     Prevent,
+    /// Another size is wanted; the newest decision must still want it.
+    Size,
     /// Nothing is sick: it is a run's turn, and it must still wait.
     Order,
 }
 
 impl Purpose {
-    /// Preventive steps are the ones whose success is a complete rollout; healing ones must meet objectives.
+    /// What a forecast asks for is about size. Of the others, preventive steps are the ones whose success is a complete
+    /// rollout; healing ones must meet objectives.
     pub fn of(record: &ActionRecord) -> Self {
+        if record.origin == Origin::Forecast {
+            return Self::Size;
+        }
         if record.playbook.is_run_order() {
             return Self::Order;
         }
@@ -155,19 +168,22 @@ impl Purpose {
 pub struct EvidenceFacts {
     /// What it is for.
     pub purpose: Purpose,
-    /// What was found.
-    pub kind: FindingKind,
+    /// What was found; `None` for a size, which needs no fault.
+    pub kind: Option<FindingKind>,
     /// First bad sample.
     pub since: Timestamp,
-    /// Last time that it was renewed: bad samples for healing, good ones for prevention.
+    /// Last time that it was renewed: bad samples for healing, good ones for prevention, the last decision for a size.
     pub last_seen: Timestamp,
     /// How sure, 0 to 1; `None` when it is no finite number.
     pub confidence: Option<f64>,
-    /// The finding still holds (healing), or the workload is well (prevention).
+    /// The finding still holds (healing), the workload is well (prevention), or the size is still wanted.
     pub active: bool,
     /// The source that it comes from.
     pub source: SourceFacts,
 }
+
+/// A size is decided so often; until the next decision is due, the last one is as good as new.
+const SIZE_STEP: SignedDuration = SignedDuration::from_secs(15);
 
 impl EvidenceFacts {
     /// How old the evidence is. A finding read off a watched object (a pod that backs off) holds until the
@@ -177,11 +193,12 @@ impl EvidenceFacts {
         if self.purpose != Purpose::Prevent
             && self.active
             && self.source == SourceFacts::Healthy
-            && is_object_state(self.kind)
+            && self.kind.is_some_and(is_object_state)
         {
             return SignedDuration::ZERO.min(now.duration_since(self.last_seen));
         }
-        now.duration_since(self.last_seen)
+        let age = now.duration_since(self.last_seen);
+        if self.purpose == Purpose::Size { age.min(SignedDuration::ZERO).max(age - SIZE_STEP) } else { age }
     }
 }
 

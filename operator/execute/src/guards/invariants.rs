@@ -1,6 +1,7 @@
-//! Our own health: no invariant broken, this replica leads, caches synced and warm.
+//! Our own health: no invariant broken, this replica leads, its clock is right, caches synced and warm.
 
 use super::{GuardInput, Ruling};
+use crate::skew;
 
 pub(super) fn judge(input: &GuardInput) -> Ruling {
     if let Some(breach) = input.breaches.first() {
@@ -12,6 +13,14 @@ pub(super) fn judge(input: &GuardInput) -> Ruling {
     }
     if !input.leads {
         return Ruling::refused("does not lead", "leads", "another replica holds the lease and will act");
+    }
+    if skew::too_far(input.clock_off) {
+        let (off, side) =
+            (input.clock_off.abs(), if input.clock_off.is_positive() { "ahead" } else { "behind" });
+        return Ruling::unknown(
+            format!("clock {} s {side} of the API server's", off.as_secs()),
+            "cool-downs, windows and budgets cannot be told with a wrong clock; set the clock of this node",
+        );
     }
     let Some(synced) = input.synced_since else {
         return Ruling::unknown("caches not synced", "not every kind has been listed yet; wait");
@@ -55,6 +64,19 @@ mod tests {
         case.synced_since = None;
         assert_eq!(first_refusal(&case), Some(GuardName::Invariants));
         case.synced_since = case.now.checked_add(SignedDuration::from_secs(1)).ok();
+        assert_eq!(first_refusal(&case), Some(GuardName::Invariants));
+    }
+
+    #[test]
+    fn with_a_wrong_clock_nothing_is_done_not_even_an_undo() {
+        let mut case = input();
+        for (millis, stops) in
+            [(2_000, false), (-2_000, false), (2_001, true), (-2_001, true), (300_000, true)]
+        {
+            case.clock_off = SignedDuration::from_millis(millis);
+            assert_eq!(first_refusal(&case), stops.then_some(GuardName::Invariants), "{millis}");
+        }
+        case.action.undo_of = Some(homeostat_knowledge::ActionId::new("order-1-1"));
         assert_eq!(first_refusal(&case), Some(GuardName::Invariants));
     }
 

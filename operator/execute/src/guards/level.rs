@@ -2,7 +2,7 @@
 
 use super::{ActionFacts, GuardInput, Ruling};
 use homeostat_knowledge::policy::{ControlPolicy, PLATFORM_TENANT, TenantPolicy};
-use homeostat_knowledge::{ActionKind, GuardName, Level};
+use homeostat_knowledge::{ActionKind, GuardName, Level, Origin};
 
 /// How far an action may go by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -38,7 +38,16 @@ pub fn mode_of(action: &ActionFacts, tenant: &TenantPolicy, control: &ControlPol
         return Mode::Act; // Part of what was admitted once, whatever the level is now. Pauses still stop it.
     }
     let mode = mode(action.kind, tenant, control);
+    let mode =
+        if action.origin == Origin::Forecast { sized(action.kind, tenant, control, mode) } else { mode };
     if action.needs_approval.is_some() { mode.min(Mode::Approve) } else { mode }
+}
+
+/// A size by forecast is what the Workload asks for with mode Auto, within its bounds and reversible: both directions run
+/// alone from `ActBounded` on.
+fn sized(kind: ActionKind, tenant: &TenantPolicy, control: &ControlPolicy, mode: Mode) -> Mode {
+    let level = tenant.level(kind).min(control.ceiling);
+    if level >= Level::ActBounded { Mode::Act } else { mode }
 }
 
 /// Actions on nodes belong to the reserved platform tenant; tenants with pods on the node can stop them.
@@ -95,8 +104,9 @@ fn workload(input: &GuardInput, tenant: &TenantPolicy) -> Option<Ruling> {
     if let Some(why) = target.and_then(|text| crate::asking::hands_off(text, input.now)) {
         return Some(Ruling::refused("do not touch", "no annotation on the target", why));
     }
-    let listed = workload.playbooks.is_empty() || action.playbook.is_run_order();
-    if !listed && !workload.playbooks.contains(&action.playbook.name) {
+    // The Workload's own mode asks for a size and for the order of runs, no playbook.
+    let by_playbook = action.origin == Origin::Incident && !action.playbook.is_run_order();
+    if by_playbook && !workload.playbooks.is_empty() && !workload.playbooks.contains(&action.playbook.name) {
         return Some(Ruling::refused(
             format!("playbook {}", action.playbook.name),
             "playbooks that the Workload lists",

@@ -2,7 +2,7 @@
 
 use super::{GuardInput, Ruling};
 use crate::ports::Field;
-use homeostat_knowledge::ActionKind;
+use homeostat_knowledge::{ActionKind, Origin};
 
 pub(super) fn judge(input: &GuardInput) -> Ruling {
     let limit = "nobody else on the target";
@@ -45,7 +45,9 @@ pub(super) fn judge(input: &GuardInput) -> Ruling {
     // Taking back a size or a suspension does not wait for the rollout that it may have caused, and a roll back
     // takes back the very rollout that is under way.
     let takes_back = action.undo_of.is_some() || action.kind == ActionKind::RollBack;
-    if facts.rolling_out && !takes_back {
+    // New pods of a growing workload look like a rollout until they run; more of them do no harm to a real one.
+    let grows = action.origin == Origin::Forecast && action.kind == ActionKind::ScaleUp;
+    if facts.rolling_out && !takes_back && !grows {
         return Ruling::refused(
             "a rollout is under way",
             limit,

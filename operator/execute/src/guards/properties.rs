@@ -232,7 +232,7 @@ proptest! {
     ) {
         let mut case = input();
         let evidence = case.evidence.as_mut().expect("evidence");
-        evidence.kind = kind;
+        evidence.kind = Some(kind);
         evidence.since = case.now - SignedDuration::from_mins(5);
         evidence.last_seen = case.now - SignedDuration::from_millis(age_millis);
         evidence.confidence = confidence;

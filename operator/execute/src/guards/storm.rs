@@ -2,11 +2,16 @@
 
 use super::{GuardInput, Ruling};
 use crate::roots::storm;
+use homeostat_knowledge::{ActionKind, Origin};
 
 pub(super) fn judge(input: &GuardInput) -> Ruling {
     let Some(tenant) = &input.tenant else {
         return Ruling::unknown("tenant not known", "its storm limits are not known");
     };
+    if input.action.origin == Origin::Forecast && input.action.kind == ActionKind::ScaleUp {
+        // Many workloads that are slow at once may be the very load that was foreseen. Nothing is taken away in a storm.
+        return Ruling::unset("more replicas", "a storm holds up what takes away");
+    }
     let percent = tenant.limits.storm_percent.min(input.control.storm_percent);
     let group = input.workloads_in_tenant;
     // The platform tenant owns nodes, and may own no workload; how many nodes at once is the action's own limit.

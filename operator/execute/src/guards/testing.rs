@@ -72,6 +72,7 @@ pub(crate) fn input() -> GuardInput {
             id: ActionId::new("order-1-2"),
             kind: ActionKind::EvictPod,
             incident: IncidentId::new("order-1"),
+            origin: homeostat_knowledge::Origin::Incident,
             tenant: TenantName::new("shop"),
             workload: ObjectKey::new("shop", "order"),
             target: Target {
@@ -92,6 +93,7 @@ pub(crate) fn input() -> GuardInput {
             digest: Name::from("what-is-asked"),
         },
         kill_switch: KillSwitch::Off,
+        clock_off: SignedDuration::ZERO,
         leads: true,
         synced_since: Some(before(3_600)),
         breaches: Vec::new(),
@@ -102,7 +104,7 @@ pub(crate) fn input() -> GuardInput {
         history: Vec::new(),
         evidence: Some(EvidenceFacts {
             purpose: Purpose::Heal,
-            kind: FindingKind::Hung,
+            kind: Some(FindingKind::Hung),
             since: before(2),
             last_seen: before(1),
             confidence: Some(0.999),
@@ -125,6 +127,7 @@ pub(crate) fn past(input: &GuardInput, id: &str, ago: i64, helped: bool) -> Acti
     ActionHistory {
         id: ActionId::new(id),
         incident: IncidentId::new(format!("incident-of-{id}")),
+        origin: homeostat_knowledge::Origin::Incident,
         tenant: input.action.tenant.clone(),
         workload: input.action.workload.clone(),
         target: Uid::new(format!("target-of-{id}")),

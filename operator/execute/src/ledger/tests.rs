@@ -40,6 +40,7 @@ fn events() -> Vec<LedgerEvent> {
         LedgerEvent::FoundDone { guards: passed(), reason: text() },
         LedgerEvent::Block { guards: passed(), reason: text() },
         LedgerEvent::LoseTrack { guards: passed(), reason: text() },
+        LedgerEvent::Assume { guards: passed(), reason: text() },
         LedgerEvent::Watch,
         LedgerEvent::Help { reason: text() },
         LedgerEvent::NotHelp { reason: text() },
@@ -87,6 +88,7 @@ fn these_arrows_exist_and_no_others() {
         (S::Claimed, "FoundDone", S::Sent),
         (S::Claimed, "Block", S::Failed),
         (S::Claimed, "LoseTrack", S::Failed),
+        (S::Claimed, "Assume", S::Sent),
         (S::Sent, "Watch", S::Verifying),
         (S::Sent, "HandOver", S::HandedOver),
         (S::Verifying, "Help", S::Verified),
@@ -137,10 +139,46 @@ fn a_refusal_names_its_guard() {
     assert_eq!(after.instants.closed, Some(at(9)));
 }
 
+#[test]
+fn an_unknown_outcome_counts_as_done_and_says_so_to_the_end() {
+    use crate::history::ActionHistory;
+    let step = |record: &ActionRecord, event| next(record, event, at(9)).expect("an arrow");
+    let mut claimed = record("order-1-1");
+    claimed.state = ActionState::Claimed;
+    claimed.instants.claimed = Some(at(3));
+    assert!(!outcome_unknown(&claimed), "it may still be resolved");
+    let assumed =
+        step(&claimed, LedgerEvent::Assume { guards: Vec::new(), reason: "the pod is gone".into() });
+    assert_eq!((assumed.state, assumed.instants.sent), (ActionState::Sent, Some(at(3))));
+    let watched = step(&assumed, LedgerEvent::Watch);
+    for (end, helped) in [
+        (LedgerEvent::Help { reason: "well".into() }, Some(true)),
+        (LedgerEvent::NotHelp { reason: "ill".into() }, Some(false)),
+        (LedgerEvent::HandOver { reason: "gone".into() }, None),
+    ] {
+        let ended = step(&watched, end);
+        assert!(
+            outcome_unknown(&ended) && ended.message.starts_with("outcome unknown; "),
+            "{}",
+            ended.message
+        );
+        let history = ActionHistory::of(&ended);
+        assert_eq!((history.effect, history.counts(), history.helped), (true, true, helped));
+        assert_eq!(history.at, Some(at(3)), "budgets count from the claim on");
+    }
+    let known = step(&claimed, LedgerEvent::FoundDone { guards: Vec::new(), reason: "its mark".into() });
+    assert!(!outcome_unknown(&known));
+    assert!(
+        !step(&step(&known, LedgerEvent::Watch), LedgerEvent::Help { reason: "well".into() })
+            .message
+            .contains("unknown")
+    );
+}
+
 proptest! {
     /// Any sequence of events, with a clock that jumps: the record stays consistent.
     #[test]
-    fn any_life_is_consistent(picks in prop::collection::vec((0_usize..16, -50_i64..50), 0..60)) {
+    fn any_life_is_consistent(picks in prop::collection::vec((0_usize..18, -50_i64..50), 0..60)) {
         let mut life = record("order-1-1");
         let mut clock = 1_000_i64;
         let mut claims = 0;

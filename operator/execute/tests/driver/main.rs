@@ -5,6 +5,7 @@
 
 mod api;
 mod people;
+mod sizes;
 mod things;
 mod undo;
 mod world;

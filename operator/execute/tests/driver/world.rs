@@ -177,6 +177,16 @@ impl Inner {
         self.second = Some(pod(self.pods, now));
     }
 
+    /// Nothing is wrong any more.
+    pub fn get_well(&mut self) {
+        self.evidence = None;
+    }
+
+    /// It falls sick, in the way `kind` says.
+    pub fn fall_sick(&mut self, kind: FindingKind) {
+        self.evidence = Some((kind, true));
+    }
+
     /// Is the pod that the incident is about still there?
     pub fn sick(&self) -> bool {
         self.evidence.is_some()
@@ -437,21 +447,24 @@ impl World {
                     Expectation::RolloutComplete
                 },
             ),
-            Parameters::ScaleUp { .. } => (
+            Parameters::ScaleUp { .. } | Parameters::ScaleDown { .. } => (
                 Snapshot::controller_target(&inner.controller).expect("a deployment"),
                 Expectation::ObjectivesMet,
             ),
             Parameters::Notify { .. } => (Snapshot::pod_target(&inner.pod), Expectation::Nothing),
             _ => (Snapshot::pod_target(&inner.pod), Expectation::ObjectivesMet),
         };
-        let undo = if matches!(parameters, Parameters::ScaleUp { .. }) { Undo::Restore } else { Undo::None };
+        let undo = match parameters {
+            Parameters::ScaleUp { .. } | Parameters::ScaleDown { .. } => Undo::Restore,
+            _ => Undo::None,
+        };
         let finding = finding(&inner.pod, inner.evidence.map_or(FindingKind::Crashed, |(kind, _)| kind), now);
         let step = Step {
             target,
             parameters,
             before: Before {
-                replicas: Some(1),
-                ready: Some(1),
+                replicas: Some(inner.controller.replicas),
+                ready: Some(inner.controller.ready),
                 revision: inner.controller.revision.clone(),
                 restarts: Some(inner.pod.restarts()),
                 ..Before::default()

@@ -58,7 +58,7 @@ pub fn asked(snapshot: &Snapshot, now: Timestamp) -> BTreeMap<WorkloadKey, Asked
     let mut all = BTreeMap::new();
     let mut names: BTreeSet<(TenantName, Name)> = BTreeSet::new();
     for (key, policy) in &snapshot.workloads {
-        let Some(scaling) = policy.permits.scaling else { continue };
+        let Some(scaling) = &policy.permits.scaling else { continue };
         if !matches!(policy.target.kind, ControllerKind::Job | ControllerKind::CronJob) {
             continue;
         }
@@ -66,7 +66,8 @@ pub fn asked(snapshot: &Snapshot, now: Timestamp) -> BTreeMap<WorkloadKey, Asked
         let Some(found) = snapshot.controllers.get(&policy.target) else { continue };
         let work = found.work.clone().unwrap_or_default();
         let pods = u64::from(work.pods.max(1));
-        let pods = policy.permits.runs.parallelism.map_or(pods, |bounds| pods.clamp(bounds.min.max(1), bounds.max));
+        let pods =
+            policy.permits.runs.parallelism.map_or(pods, |bounds| pods.clamp(bounds.min.max(1), bounds.max));
         // Workloads of one name are one program, whoever's they are; two of one tenant must not share it.
         let name = if names.insert((tenant.name.clone(), key.name.clone())) {
             key.name.to_string()

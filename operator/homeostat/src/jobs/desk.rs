@@ -207,12 +207,15 @@ impl Desk {
                 let needed = match &one.needs {
                     None => None,
                     Some(needs) if self.refused.contains_key(needs) => None,
-                    Some(needs) if self.declared.contains_key(needs) => Some(self.told[needs].job.name.clone()),
+                    Some(needs) if self.declared.contains_key(needs) => {
+                        Some(self.told[needs].job.name.clone())
+                    }
                     Some(_) => return true,
                 };
                 match declare(&mut planner, one, needed, capacity) {
                     Ok(id) => {
-                        let _known = self.histories.get(*key).map(|history| planner.restore(id, history.clone()));
+                        let _known =
+                            self.histories.get(*key).map(|history| planner.restore(id, history.clone()));
                         self.declared.insert((*key).clone(), id);
                     }
                     Err(why) => {
@@ -312,7 +315,8 @@ impl Desk {
         jobs: &Jobs,
         now: Timestamp,
     ) -> Result<(), PlannerError> {
-        let again = outcome != Outcome::Succeeded && !jobs.repeated(uid) && self.in_time(run, &seen.workload, now);
+        let again =
+            outcome != Outcome::Succeeded && !jobs.repeated(uid) && self.in_time(run, &seen.workload, now);
         if self.learnt.contains(uid) && !again {
             return Ok(());
         }
@@ -325,10 +329,8 @@ impl Desk {
             self.tell(now, Event::Ended { run, outcome: Outcome::Failed, ran: seen.ran, usage: nothing })?;
         }
         if again {
-            self.runs.insert(
-                run,
-                Live { workload: seen.workload.clone(), job: uid.clone(), told: Told::Due },
-            );
+            self.runs
+                .insert(run, Live { workload: seen.workload.clone(), job: uid.clone(), told: Told::Due });
         }
         Ok(())
     }
@@ -517,7 +519,9 @@ fn declare(
     let mut job = one.job.clone();
     job.needs = needed;
     // A node may have gone: a job that does not fit now waits, and is not refused for ever.
-    if job.millicores > capacity.millicores && one.quota.is_none_or(|quota| job.millicores <= quota.millicores) {
+    if job.millicores > capacity.millicores
+        && one.quota.is_none_or(|quota| job.millicores <= quota.millicores)
+    {
         return Err(format!(
             "a run asks for {} vCPU and the cluster has {} left for runs; add a node or ask for less",
             job.millicores as f64 / 1_000.0,

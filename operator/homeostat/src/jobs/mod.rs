@@ -74,7 +74,11 @@ impl RunOrder {
         let (mut acting, mut watching) = (BTreeMap::new(), BTreeMap::new());
         for (key, one) in std::mem::take(&mut asked) {
             let acts = held.is_none() && one.problem.is_none() && acts(&one, snapshot, now);
-            if acts { acting.insert(key, one) } else { watching.insert(key, one) };
+            if acts {
+                acting.insert(key, one)
+            } else {
+                watching.insert(key, one)
+            };
         }
         let all = capacity(snapshot, &jobs);
         let starts = self.acting.step(&acting, &jobs, all, now);

@@ -137,7 +137,8 @@ impl Sizing {
             .filter(|(_, record)| record.workload == *workload && record.playbook.is_run_order())
             .max_by_key(|(_, record)| record.evidence.taken_at)?
             .1;
-        let failed = matches!(last.state, ActionState::Refused | ActionState::Failed | ActionState::HandedOver);
+        let failed =
+            matches!(last.state, ActionState::Refused | ActionState::Failed | ActionState::HandedOver);
         (failed && !refused_for_size(last)).then(|| format!("{} {}: {}", last.kind(), last.id, last.message))
     }
 }

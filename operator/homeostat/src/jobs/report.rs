@@ -33,7 +33,9 @@ pub fn of(
                 said.push(format!("the next run {reason}"));
             }
             let problem = desk.refusal(key).cloned().or_else(|| because.map(str::to_owned));
-            let problem = problem.or_else(|| (one.mode == ScalingMode::Auto && one.paused).then(|| "automation is paused".to_owned()));
+            let problem = problem.or_else(|| {
+                (one.mode == ScalingMode::Auto && one.paused).then(|| "automation is paused".to_owned())
+            });
             let report = RunsReport {
                 mode: one.mode,
                 waiting,

@@ -145,9 +145,9 @@ fn ends(snapshot: &Snapshot, seen: &mut Seen, job: &ObjectKey) -> bool {
     let mut killed = false;
     let (mut cpu, mut memory): (Option<u64>, Option<u64>) = (None, None);
     let of_job = |name: &Name, uid: &Uid| *name == job.name && *uid == seen.record.uid;
-    let pods = snapshot.pods_in(&job.namespace).filter(|pod| {
-        pod.owner.as_ref().is_some_and(|owner| of_job(&owner.name, &owner.uid))
-    });
+    let pods = snapshot
+        .pods_in(&job.namespace)
+        .filter(|pod| pod.owner.as_ref().is_some_and(|owner| of_job(&owner.name, &owner.uid)));
     let mut ran = SignedDuration::ZERO;
     let mut told = false;
     for end in pods.flat_map(|pod| &pod.containers).filter_map(|container| match &container.state {

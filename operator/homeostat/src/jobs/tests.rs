@@ -3,6 +3,7 @@
 use super::*;
 use homeostat_knowledge::observation::{Change, ObjectChange, ObjectKind};
 use homeostat_knowledge::policy::{Archetype, Bounds, ControlPolicy, Permits, RunRules, ScalingPolicy};
+use homeostat_knowledge::records::OwnerRecord;
 use homeostat_knowledge::records::{
     Amounts, ControllerKey, JobEnd, Memory, NodeRecord, PodPhase, RunTimes, Termination, Work,
 };
@@ -10,7 +11,6 @@ use homeostat_knowledge::{
     ContainerRecord, ContainerState, ControllerKind, ControllerRecord, GuardLimits, Level, Name, ObjectKey,
     Parameters, PodRecord, SeededIds, TenantName, TenantPolicy, Uid, WorkloadPolicy,
 };
-use homeostat_knowledge::records::OwnerRecord;
 use std::sync::Arc;
 
 const MIB: u64 = 1 << 20;
@@ -127,11 +127,12 @@ impl World {
             uid: Uid::new(format!("cron-{tenant}-{name}")),
         });
         job.paused = true;
-        let cron = self.snapshot.controllers.get(&ControllerKey {
-            kind: ControllerKind::CronJob,
-            object: ObjectKey::new(tenant, name),
-        });
-        let requests = cron.and_then(|cron| cron.work.clone()).map_or_else(Amounts::default, |work| work.requests);
+        let cron = self
+            .snapshot
+            .controllers
+            .get(&ControllerKey { kind: ControllerKind::CronJob, object: ObjectKey::new(tenant, name) });
+        let requests =
+            cron.and_then(|cron| cron.work.clone()).map_or_else(Amounts::default, |work| work.requests);
         job.work = Some(Work { requests, ..work(slot, 512) });
         self.put(job.clone());
         job
@@ -199,7 +200,9 @@ impl World {
         let started = ordered.plans.iter().map(|plan| {
             let step = &plan.steps[0];
             let memory = match &step.parameters {
-                Parameters::StartJob { memory_bytes, .. } | Parameters::ResizePod { memory_bytes, .. } => *memory_bytes,
+                Parameters::StartJob { memory_bytes, .. } | Parameters::ResizePod { memory_bytes, .. } => {
+                    *memory_bytes
+                }
                 other => panic!("{other:?}"),
             };
             (step.target.key.to_string(), memory.map(|bytes| bytes / MIB))
@@ -331,7 +334,11 @@ fn a_run_waits_for_the_one_that_it_needs_also_when_its_job_comes_first() {
     assert_eq!(names(&world.step(2)), ["a/forecast-0"]);
     let forecast = world.begin(forecast);
     assert_eq!(world.step(3), []);
-    assert!(world.report("a", "plan").said.contains("waits for a/forecast"), "{}", world.report("a", "plan").said);
+    assert!(
+        world.report("a", "plan").said.contains("waits for a/forecast"),
+        "{}",
+        world.report("a", "plan").said
+    );
     world.end(forecast, "Completed", 30, 20, Some(100));
     assert_eq!(names(&world.step(31)), ["a/plan-0"]);
 }
@@ -373,7 +380,10 @@ fn a_run_killed_for_memory_is_tried_again_at_once_with_double() {
     assert_eq!(world.step(41), []);
     world.job("a", "plan", 600);
     let next = world.step(601);
-    assert!(matches!(next[..], [(_, Some(memory))] if (800..=1_024).contains(&memory)), "what it needed and a margin: {next:?}");
+    assert!(
+        matches!(next[..], [(_, Some(memory))] if (800..=1_024).contains(&memory)),
+        "what it needed and a margin: {next:?}"
+    );
 }
 
 #[test]
@@ -400,7 +410,10 @@ fn without_sizes_of_jobs_the_template_gets_them_in_steps() {
     world.snapshot.actions.insert_mut(refused.id.clone(), Arc::new(refused));
     let again = world.step(406);
     assert!(again.contains(&("a/plan-400".to_owned(), None)), "it starts as it is: {again:?}");
-    assert!(again.contains(&("a/plan".to_owned(), Some(1_024))), "and the next ones are larger, doubled at most: {again:?}");
+    assert!(
+        again.contains(&("a/plan".to_owned(), Some(1_024))),
+        "and the next ones are larger, doubled at most: {again:?}"
+    );
 }
 
 /// An action that the dry run refused.
@@ -418,7 +431,10 @@ fn refused_action(job: &ControllerRecord, memory: Option<u64>) -> homeostat_know
         workload: ObjectKey::new("a", "plan"),
         playbook: PlaybookRef::run_order(),
         target: Snapshot::controller_target(job).expect("a Job"),
-        parameters: Parameters::StartJob { cpu_millis: None, memory_bytes: memory.map(|memory| memory * MIB) },
+        parameters: Parameters::StartJob {
+            cpu_millis: None,
+            memory_bytes: memory.map(|memory| memory * MIB),
+        },
         before: Before::default(),
         epoch: 1,
         evidence: homeostat_knowledge::action::EvidenceRef {
@@ -542,7 +558,11 @@ fn jobs_of_a_queue_of_kueue_are_left_to_it() {
     world.snapshot.commit(&ObjectChange::Kueue(Some(Arc::new(queues))), at(0));
     let job = world.job("a", "plan", 0);
     assert_eq!(world.step(5), [], "Kueue lets it go");
-    assert!(world.report("a", "plan").said.contains("left to queue night"), "{}", world.report("a", "plan").said);
+    assert!(
+        world.report("a", "plan").said.contains("left to queue night"),
+        "{}",
+        world.report("a", "plan").said
+    );
     let job = world.begin(job);
     world.step(6);
     world.end(job, "Completed", 60, 50, Some(200));

@@ -66,13 +66,13 @@ pub fn text(actions: &[Action], now: Timestamp) -> String {
                 action.namespace().unwrap_or_default(),
                 action.name_any(),
                 what(action),
-                action.spec.incident_ref.name.clone(),
+                action.spec.serves().to_owned(),
                 clip(&action.spec.evidence.summary, EVIDENCE),
                 left(until, now, action),
             ]
         })
         .collect();
-    let mut text = table(["NAMESPACE", "NAME", "WHAT", "INCIDENT", "EVIDENCE", "UNTIL"], &rows);
+    let mut text = table(["NAMESPACE", "NAME", "WHAT", "SERVES", "EVIDENCE", "UNTIL"], &rows);
     text.push_str(
         "Decide: homeostat approve NAME -n NAMESPACE, or homeostat deny NAME -n NAMESPACE --reason WHY",
     );

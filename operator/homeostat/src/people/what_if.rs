@@ -82,7 +82,9 @@ pub fn judge(asked: &WhatIf, actions: &[Action], incidents: &[Incident]) -> Answ
         .collect();
     let usual = usual(actions);
     let mut answer = Answer::default();
-    for action in actions.iter().filter(|action| recommendation(action)) {
+    // What a forecast asks for is no answer to an incident: nothing tells whether it would have been right.
+    let answers = |action: &&Action| recommendation(action) && action.spec.incident_ref.is_some();
+    for action in actions.iter().filter(answers) {
         let at = action.spec.evidence.taken_at.timestamp();
         let Some(alone_at) = alone_at(action.spec.action).filter(|_| at >= earliest) else { continue };
         answer.since = Some(answer.since.map_or(at, |since| since.min(at)));
@@ -95,7 +97,7 @@ pub fn judge(asked: &WhatIf, actions: &[Action], incidents: &[Incident]) -> Answ
         } else {
             row.asked += 1;
         }
-        let key = (action.namespace().unwrap_or_default(), action.spec.incident_ref.name.clone());
+        let key = (action.namespace().unwrap_or_default(), action.spec.serves().to_owned());
         let (judgement, longer) = verdict(action, incidents.get(&key).copied());
         match judgement {
             Judgement::Unneeded => row.unneeded += 1,

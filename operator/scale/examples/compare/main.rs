@@ -22,7 +22,10 @@ use ours::Tuning;
 use report::Compared;
 use serde_json::json;
 use simulate::{Outcome, SYNC};
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use std::time::Instant;
 
 /// Compares autoscaling policies on recorded loads.
@@ -36,6 +39,9 @@ struct Arguments {
     /// Choose the setting on a random half of the series and say what it does on the other.
     #[arg(long)]
     split: bool,
+    /// Only what no recorded series shows: a doubled load, flat noise, ten thousand decisions. Writes nothing.
+    #[arg(long)]
+    drills: bool,
 }
 
 /// Replica-minutes that a minute of violation is worth: the sweep of our one knob.
@@ -57,6 +63,12 @@ fn main() -> std::process::ExitCode {
 
 fn run(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
     let clock = Instant::now();
+    if arguments.drills {
+        drills::doubling(&prices(), Tuning::shipped());
+        drills::oscillation(1_024.0, Tuning::shipped());
+        drills::batch();
+        return Ok(());
+    }
     let folder = data::folder(arguments.folder.clone())?;
     let mut series = data::read(&folder)?;
     if let Some(only) = &arguments.only {
@@ -66,7 +78,11 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
         split(&series);
         return Ok(());
     }
-    let all: Vec<Compared> = series.into_iter().map(|series| compare(series, Tuning::shipped())).collect();
+    let mut all: Vec<Compared> = Vec::new();
+    for (text, one) in each(series, |series| compare(series, Tuning::shipped())) {
+        print!("{text}");
+        all.push(one);
+    }
     println!(
         "\nat equal violations: points of the peers' curves, fewer replica-minutes, half the excess or less, median share"
     );
@@ -109,8 +125,30 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// Runs everything on one series and prints its table.
-fn compare(series: Series, tuning: Tuning) -> Compared {
+/// Does the same with every series, on all cores; the results are in the order of the series.
+fn each<T: Send>(series: Vec<Series>, work: impl Fn(Series) -> T + Sync) -> Vec<T> {
+    let left = Mutex::new(series.into_iter().enumerate());
+    let done = Mutex::new(BTreeMap::new());
+    let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                loop {
+                    let next = left.lock().expect("no thread panics with it").next();
+                    let Some((place, series)) = next else { break };
+                    let name = series.name.clone();
+                    let result = work(series);
+                    eprintln!("{name} is done");
+                    done.lock().expect("no thread panics with it").insert(place, result);
+                }
+            });
+        }
+    });
+    done.into_inner().expect("no thread panics with it").into_values().collect()
+}
+
+/// Runs everything on one series and writes its table.
+fn compare(series: Series, tuning: Tuning) -> (String, Compared) {
     let oracle = simulate::oracle(&series);
     let outlooks = ours::learn(&series, SYNC);
     let ours: Vec<(f64, Outcome)> = prices()
@@ -133,20 +171,31 @@ fn compare(series: Series, tuning: Tuning) -> Compared {
         }
     }
     let (count, won, half, middle) = sum_up(points.iter());
-    println!(
+    let mut text = String::new();
+    let _ = writeln!(
+        text,
         "\n{} ({} steps of {} s; at least {oracle:.0} replica-minutes): {won} of {count} won, {half} by half, median {middle:.2}",
         series.name,
         series.loads.len(),
         series.step
     );
-    println!("  {:<10} {:>9} {:>11} {:>10} {:>10}", "policy", "target", "violation m", "excess", "ours");
+    let _ = writeln!(
+        text,
+        "  {:<10} {:>9} {:>11} {:>10} {:>10}",
+        "policy", "target", "violation m", "excess", "ours"
+    );
     for (price, outcome) in &ours {
         let excess = outcome.replica_minutes - oracle;
-        println!("  {:<10} {price:>9} {:>11.1} {excess:>10.0}", "homeostat", outcome.violation_minutes);
+        let _ = writeln!(
+            text,
+            "  {:<10} {price:>9} {:>11.1} {excess:>10.0}",
+            "homeostat", outcome.violation_minutes
+        );
     }
     for point in &points {
         let ours = point.ours.map_or("never".to_owned(), |ours| format!("{:.0}", ours - oracle));
-        println!(
+        let _ = writeln!(
+            text,
             "  {:<10} {:>7} % {:>11.1} {:>10.0} {ours:>10} {}",
             point.policy,
             point.target,
@@ -155,18 +204,20 @@ fn compare(series: Series, tuning: Tuning) -> Compared {
             if point.won() { "won" } else { "LOST" }
         );
     }
-    Compared { series, oracle, ours, points }
+    (text, Compared { series, oracle, ours, points })
 }
 
 /// What the split check chooses from, by name.
 fn tunings() -> Vec<(String, Tuning)> {
     let shipped = Tuning::shipped();
     let mut all = vec![("shipped".to_owned(), shipped)];
-    // The first is: the cheapest so far leads, from the first step on.
-    for (margin, careful) in [(0.0, f64::INFINITY), (1.0, 0.0), (1.0, 256.0)] {
-        let leading = Leading { margin, careful };
-        all.push((format!("margin {margin} min, careful from {careful}"), Tuning { leading, ..shipped }));
-    }
+    let shipped_leading = shipped.leading;
+    let mut add = |name: &str, leading: Leading| all.push((name.to_owned(), Tuning { leading, ..shipped }));
+    add("one leader for all situations", Leading { close: 0.0, ..shipped_leading });
+    add("situations at every price", Leading { close: f64::INFINITY, ..shipped_leading });
+    add("targets without a band", Leading { doubt: 1e9, ..shipped_leading });
+    add("a band of factor 8", Leading { doubt: 8.0, ..shipped_leading });
+    add("a margin of 2 min", Leading { margin: 2.0, ..shipped_leading });
     all
 }
 
@@ -183,29 +234,12 @@ fn split(series: &[Series]) {
     // Points by setting and half.
     let tunings = tunings();
     let mut points: Vec<[Vec<Point>; 2]> = tunings.iter().map(|_| [Vec::new(), Vec::new()]).collect();
-    for (rank, series) in order.iter().map(|place| &series[*place]).enumerate() {
-        let outlooks = ours::learn(series, SYNC);
-        let oracle = simulate::oracle(series);
-        let mut peers = Vec::new();
-        for (policy, prepare) in peers::ALL {
-            let make = prepare(series);
-            for target in peers::targets() {
-                peers.push((policy, target, simulate::run(series, make(f64::from(target) / 100.0).as_mut())));
-            }
-        }
-        println!("{}", series.name);
-        for ((name, tuning), halves) in tunings.iter().zip(&mut points) {
-            let run = |price| simulate::run(series, &mut ours::Ours::new(&outlooks, price, *tuning));
-            let curve: Vec<Outcome> = prices().into_iter().map(run).collect();
-            let all: Vec<Point> = peers
-                .iter()
-                .map(|(policy, target, peer)| {
-                    let ours = cost_at(&curve, peer.violation_minutes);
-                    Point { policy, target: *target, peer: *peer, ours, oracle }
-                })
-                .collect();
-            let (count, won, half_excess, middle) = sum_up(all.iter());
-            println!("  {name:<40} {won:>3} of {count} won, {half_excess:>3} by half, median {middle:.2}");
+    let ordered = order.iter().map(|place| series[*place].clone()).collect();
+    for (rank, (text, settings)) in
+        each(ordered, |series| settings(&series, &tunings)).into_iter().enumerate()
+    {
+        print!("{text}");
+        for (halves, all) in points.iter_mut().zip(settings) {
             halves[usize::from(rank >= half)].extend(all);
         }
     }
@@ -213,8 +247,41 @@ fn split(series: &[Series]) {
         for (half, points) in ["chosen on", "held on"].into_iter().zip(halves) {
             let (count, won, half_excess, middle) = sum_up(points.iter());
             println!(
-                "{name:<40} {half:<9}: {won:>3} of {count} won, {half_excess:>3} by half, median {middle:.2}"
+                "{name:<32} {half:<9}: {won:>3} of {count} won, {half_excess:>3} by half, median {middle:.2}"
             );
         }
     }
+}
+
+/// What each setting does on one series.
+fn settings(series: &Series, tunings: &[(String, Tuning)]) -> (String, Vec<Vec<Point>>) {
+    let outlooks = ours::learn(series, SYNC);
+    let oracle = simulate::oracle(series);
+    let mut peers = Vec::new();
+    for (policy, prepare) in peers::ALL {
+        let make = prepare(series);
+        for target in peers::targets() {
+            peers.push((policy, target, simulate::run(series, make(f64::from(target) / 100.0).as_mut())));
+        }
+    }
+    let mut text = format!("{}\n", series.name);
+    let one = |(name, tuning): &(String, Tuning)| {
+        let run = |price| simulate::run(series, &mut ours::Ours::new(&outlooks, price, *tuning));
+        let curve: Vec<Outcome> = prices().into_iter().map(run).collect();
+        let all: Vec<Point> = peers
+            .iter()
+            .map(|(policy, target, peer)| {
+                let ours = cost_at(&curve, peer.violation_minutes);
+                Point { policy, target: *target, peer: *peer, ours, oracle }
+            })
+            .collect();
+        let (count, won, half_excess, middle) = sum_up(all.iter());
+        let _ = writeln!(
+            text,
+            "  {name:<32} {won:>3} of {count} won, {half_excess:>3} by half, median {middle:.2}"
+        );
+        all
+    };
+    let all = tunings.iter().map(one).collect();
+    (text, all)
 }

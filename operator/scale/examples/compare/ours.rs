@@ -124,12 +124,11 @@ impl<'a> Ours<'a> {
 
 impl Policy for Ours<'_> {
     fn decide(&mut self, seconds: usize, loads: &[f64], replicas: usize) -> usize {
-        self.choice.charge(loads, &self.how);
+        let lead = START.div_ceil(self.outlooks.every);
+        self.choice.charge(loads, lead, &self.how);
         match self.outlooks.at.get(seconds / self.outlooks.every - 1) {
             Some(Some(outlook)) => {
-                self.choice
-                    .choose(outlook, replicas as u32, START.div_ceil(self.outlooks.every), &self.how)
-                    .replicas as usize
+                self.choice.choose(outlook, replicas as u32, lead, &self.how).replicas as usize
             }
             _ => replicas,
         }

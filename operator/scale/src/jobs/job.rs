@@ -1,6 +1,6 @@
 //! What is declared of a job.
 
-use super::size::Size;
+use crate::size::Size;
 use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 

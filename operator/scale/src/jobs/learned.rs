@@ -5,16 +5,14 @@
 //! and on how much longer or shorter its tenant's runs are than others': the posterior mean of a normal level, with the
 //! weight of one run for the prior.
 //!
-//! Memory is the 95th percentile of the last 20 peaks, or what growth seen in the last runs leads to, and a margin. A run
-//! that was killed for memory needed at least its limit: the next one gets double.
+//! What to reserve follows by [`crate::size`].
 
+use crate::size::{self, MemorySettings, Source};
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 
 /// Runs after which what was learnt is forgotten by a factor of e.
 const MEMORY: f64 = 50.0;
-/// Peaks that are kept of a job.
-const PEAKS: usize = 20;
 /// Runs below which the spread of a job's own is not believed.
 const FEW: u32 = 10;
 /// Tries after which what was counted of failures counts half.
@@ -114,56 +112,6 @@ pub struct RunTime {
     pub runs: u32,
 }
 
-/// Where a reservation of memory comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Source {
-    /// Nothing is known: the safe default.
-    Default,
-    /// It was declared.
-    Declared,
-    /// Other tenants' jobs of the same name.
-    Others,
-    /// Its own runs.
-    History,
-    /// It grew in the last runs.
-    Growth,
-    /// The last run was killed for lack of memory.
-    Killed,
-}
-
-impl Source {
-    /// In words.
-    pub fn words(self) -> &'static str {
-        match self {
-            Self::Default => "safe default of a first run",
-            Self::Declared => "as declared",
-            Self::Others => "largest of other tenants with margin",
-            Self::History => "95th percentile of its runs with margin",
-            Self::Growth => "its growth over the last runs with margin",
-            Self::Killed => "double after a kill for memory",
-        }
-    }
-}
-
-/// How memory is sized.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct MemorySettings {
-    /// Added to what was needed, as a share.
-    pub margin: f64,
-    /// First run of an unknown job, in MiB.
-    pub first_mebibytes: u64,
-    /// Largest reservation, in MiB.
-    pub most_mebibytes: u64,
-}
-
-impl Default for MemorySettings {
-    /// 15 % margin, 4 GiB for a first run, at most 64 GiB.
-    fn default() -> Self {
-        Self { margin: 0.15, first_mebibytes: 4_096, most_mebibytes: 65_536 }
-    }
-}
-
 impl JobHistory {
     /// A run has ended by itself after `seconds`.
     pub fn ran(&mut self, seconds: f64) {
@@ -174,8 +122,8 @@ impl JobHistory {
 
     /// A run that was not killed was seen to use this.
     pub fn used(&mut self, mebibytes: Option<u64>, millicores: Option<u64>, succeeded: bool) {
-        keep(&mut self.peaks, mebibytes);
-        keep(&mut self.cpu, millicores);
+        size::keep(&mut self.peaks, mebibytes);
+        size::keep(&mut self.cpu, millicores);
         if succeeded {
             self.at_least = None;
         }
@@ -183,18 +131,13 @@ impl JobHistory {
 
     /// A run was killed at this limit, in MiB.
     pub fn killed(&mut self, limit: u64) {
-        keep(&mut self.peaks, Some(limit));
-        self.at_least = Some(limit.saturating_mul(2));
+        size::keep(&mut self.peaks, Some(limit));
+        self.at_least = Some(size::after_kill(limit));
     }
 
-    /// CPU to reserve: what runs use with a tenth on top, in steps of a tenth of a vCPU, never above what is declared.
+    /// CPU to reserve, in thousandths of a vCPU, never above what is declared.
     pub fn cpu(&self, declared: u64) -> u64 {
-        match percentile(&self.cpu).filter(|_| self.cpu.len() >= 5) {
-            Some(used) => {
-                (used * 11 / 10).div_ceil(100).saturating_mul(100).clamp(100.min(declared), declared)
-            }
-            None => declared,
-        }
+        size::cpu(&self.cpu, declared)
     }
 
     /// Memory to reserve in MiB, and why.
@@ -204,57 +147,8 @@ impl JobHistory {
         largest_of_others: Option<u64>,
         settings: &MemorySettings,
     ) -> (u64, Source) {
-        let margin = |mebibytes: u64| (mebibytes as f64 * (1.0 + settings.margin)).ceil() as u64;
-        let usual = match (percentile(&self.peaks), declared, largest_of_others) {
-            (Some(usual), _, _) => {
-                let grown = self.grown();
-                if grown > usual { (margin(grown), Source::Growth) } else { (margin(usual), Source::History) }
-            }
-            (None, Some(declared), _) => (declared, Source::Declared),
-            // Half as much again: another tenant's data may be larger than any seen.
-            (None, None, Some(largest)) => (margin(largest.saturating_mul(3) / 2), Source::Others),
-            (None, None, None) => (settings.first_mebibytes, Source::Default),
-        };
-        let (mebibytes, source) = match self.at_least {
-            Some(least) if least > usual.0 => (least, Source::Killed),
-            _ => usual,
-        };
-        // Steps of 16 MiB: sizes that differ by noise only are the same size.
-        (mebibytes.div_ceil(16).saturating_mul(16).min(settings.most_mebibytes), source)
+        size::memory(&self.peaks, self.at_least, declared, largest_of_others, settings)
     }
-
-    /// What the next run needs if it grows as in the last three steps at most.
-    fn grown(&self) -> u64 {
-        let last: Vec<u64> = self.peaks.iter().rev().take(4).copied().collect();
-        let (Some(newest), Some(recent)) = (last.first(), last.iter().max()) else { return 0 };
-        let steps = last.windows(2).map(|pair| (pair[0].saturating_sub(pair[1]), pair[1]));
-        // A single step up may be noise; two in a row are growth.
-        let growing = last.len() >= 3 && last[0] > last[1] && last[1] > last[2];
-        if !growing {
-            return *recent;
-        }
-        let (step, share) = steps.fold((0, 0.0_f64), |(step, share), (up, from)| {
-            (step.max(up), share.max(up as f64 / from.max(1) as f64))
-        });
-        newest.saturating_add(step.max((*newest as f64 * share) as u64)).max(*recent)
-    }
-}
-
-fn keep(list: &mut VecDeque<u64>, value: Option<u64>) {
-    if let Some(value) = value {
-        if list.len() >= PEAKS {
-            list.pop_front();
-        }
-        list.push_back(value);
-    }
-}
-
-/// 95th percentile by nearest rank.
-fn percentile(list: &VecDeque<u64>) -> Option<u64> {
-    let mut sorted: Vec<u64> = list.iter().copied().collect();
-    sorted.sort_unstable();
-    let rank = (sorted.len() * 95).div_ceil(100);
-    sorted.get(rank.checked_sub(1)?).copied()
 }
 
 /// Run time of a job's next run: `deviations` above the mean of the logarithm (0.8: 79th percentile). `kind` is of all

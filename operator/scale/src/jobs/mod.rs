@@ -20,14 +20,13 @@ pub mod overload;
 pub mod phases;
 pub mod planner;
 mod ready;
-pub mod size;
 pub mod workers;
 
+pub use crate::size::{Size, SizeError, Usage};
 pub use ahead::Fill;
 pub use calendar::{Calendar, CalendarError};
 pub use job::{Criticality, Job, JobError};
 pub use planner::{Decision, Event, JobId, Outcome, Planner, PlannerError, Run, Settings, Why};
-pub use size::{Size, SizeError, Usage};
 
 use jiff::{SignedDuration, Timestamp};
 

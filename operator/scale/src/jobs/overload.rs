@@ -4,7 +4,7 @@
 //! at once known only for the look ahead), once with the capacity there is and then with more by whole vCPUs.
 
 use super::later;
-use super::size::Size;
+use crate::size::Size;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::cmp::Reverse;

@@ -1,20 +1,18 @@
-//! What load is coming for one workload, how far that can be trusted, and how many replicas it takes.
+//! What load is coming for one workload, and how far that can be trusted.
 //!
-//! [`Meter`] turns a counter of answered requests into a load per minute; [`LoadModel`] keeps two weeks of it, with its
-//! gaps, the models chosen for it, and the load that one replica was seen to carry. [`Forecasting::look`] says what
-//! follows from them. Models are compared again once a day, when the series drifts away, and while it is short each time
-//! that twice as much is known. All of it can be stored and restored.
+//! [`Meter`] turns a counter of answered requests into a load per step; [`LoadModel`] keeps two weeks of minutes, with
+//! their gaps, and the models chosen for them. [`Forecasting::look`] says what follows. Models are compared again once a
+//! day, when the series drifts away, and while it is short each time that twice as much is known. All of it can be stored
+//! and restored. How many replicas it takes is decided in [`crate::services`].
 
+mod kept;
 mod meter;
-mod per_replica;
-mod size;
 mod steps;
 #[cfg(test)]
 mod tests;
 
-pub use meter::{Meter, Minute};
-pub use per_replica::PerReplica;
-pub use size::Given;
+pub use kept::KeptLoad;
+pub use meter::{Meter, Step};
 pub use steps::Steps;
 
 use homeostat_knowledge::forecast::{ForecastPoint, LoadLimit, Outlook, Peak};
@@ -23,7 +21,6 @@ use homeostat_models::forecast::{
     Calendar, Chosen, Forecast, ForecastConfig, ForecastConfigError, Forecaster, History, time_to_limit,
 };
 use serde::{Deserialize, Serialize};
-use size::Known;
 
 /// Seconds of a step.
 pub const STEP_SECONDS: u32 = 60;
@@ -41,14 +38,6 @@ pub struct OutlookConfig {
     pub keep: usize,
     /// Usable steps before anything is forecast.
     pub first_choice: usize,
-    /// Steps whose maximum counts where the forecast has no skill.
-    pub recent: usize,
-    /// What is added to that maximum, as a share of it.
-    pub margin: f64,
-    /// Steps without a load after which the last size stays.
-    pub silent: usize,
-    /// Healthy minutes with requests before the load of one replica counts as known.
-    pub healthy_minutes: u32,
     /// Setting of the models; its horizon is how far is looked ahead.
     pub forecast: ForecastConfig,
 }
@@ -58,10 +47,6 @@ impl Default for OutlookConfig {
         Self {
             keep: 14 * 1_440,
             first_choice: 10,
-            recent: 60,
-            margin: 0.2,
-            silent: 5,
-            healthy_minutes: 10,
             // Decomposition is left out: with 1,440 steps to a day it costs more than it can be worth each day anew.
             forecast: ForecastConfig { horizon: 60, decompose_above: 1e9, ..ForecastConfig::default() },
         }
@@ -84,61 +69,31 @@ pub enum OutlookConfigError {
     },
 }
 
-/// One minute of a workload.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Reading {
-    /// Requests per second; `None` when they were not seen. What is not finite or negative counts as not seen.
-    pub load: Option<f64>,
-    /// Ready replicas.
-    pub ready: u32,
-    /// Nothing was wrong with it in this minute.
-    pub healthy: bool,
-}
-
 /// What is known of one workload's load.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct LoadModel {
     steps: Steps,
-    per_replica: PerReplica,
     chosen: Option<Chosen>,
     /// Step of the last comparison of models, and the usable steps that it had.
     compared: (i64, usize),
-    /// The last size that was said.
-    said: Option<u32>,
 }
 
 impl LoadModel {
     /// Nothing is known, under this setting.
     pub fn new(config: &OutlookConfig) -> Self {
-        Self {
-            steps: Steps::new(config.keep),
-            per_replica: PerReplica::default(),
-            chosen: None,
-            compared: (0, 0),
-            said: None,
-        }
+        Self { steps: Steps::new(config.keep), chosen: None, compared: (0, 0) }
     }
 
-    /// Takes in the minute with this number (minutes since 1970). Minutes that were left out become gaps; one that is
-    /// not newer than the last is ignored.
-    pub fn observe(&mut self, minute: i64, reading: Reading) {
-        let load = reading.load.filter(|load| load.is_finite() && *load >= 0.0);
-        if self.steps.push(minute, load)
-            && let Some(load) = load
-            && reading.healthy
-        {
-            self.per_replica.learn(minute, load, reading.ready);
-        }
+    /// Takes in the load of the minute with this number (minutes since 1970), in requests per second; `None` when it was
+    /// not seen. What is not finite or negative counts as not seen. Minutes that were left out become gaps; one that is not
+    /// newer than the last is ignored.
+    pub fn observe(&mut self, minute: i64, load: Option<f64>) {
+        self.steps.push(minute, load.filter(|load| load.is_finite() && *load >= 0.0));
     }
 
     /// What was seen, with its gaps.
     pub fn steps(&self) -> &Steps {
         &self.steps
-    }
-
-    /// What one replica was seen to carry.
-    pub fn per_replica(&self) -> &PerReplica {
-        &self.per_replica
     }
 }
 
@@ -157,9 +112,6 @@ impl Forecasting {
         };
         check("keep", (120..=100_000).contains(&config.keep), "120 to 100,000 steps")?;
         check("first_choice", (1..=1_440).contains(&config.first_choice), "1 to 1,440 steps")?;
-        check("recent", (1..=1_440).contains(&config.recent), "1 to 1,440 steps")?;
-        check("margin", (0.0..=10.0).contains(&config.margin), "0 to 10")?;
-        check("silent", (1..=1_440).contains(&config.silent), "1 to 1,440 steps")?;
         Ok(Self { forecaster: Forecaster::new(config.forecast)?, config })
     }
 
@@ -168,8 +120,8 @@ impl Forecasting {
         &self.config
     }
 
-    /// What is coming, from the end of what was observed.
-    pub fn look(&self, model: &mut LoadModel, given: &Given, now: Timestamp) -> Outlook {
+    /// What is coming, from the end of what was observed. `carried` is the load that the most replicas carry, when known.
+    pub fn look(&self, model: &mut LoadModel, carried: Option<f64>, now: Timestamp) -> Outlook {
         let mut outlook = Outlook {
             made: now,
             horizon_seconds: self.config.forecast.horizon as u32 * STEP_SECONDS,
@@ -181,28 +133,14 @@ impl Forecasting {
             peak: None,
             points: Vec::new(),
             next_choice: None,
-            per_replica: model.per_replica.load(self.config.healthy_minutes),
-            wanted: None,
-            why: String::new(),
             limit: None,
         };
-        self.expect(model, given, &mut outlook);
-        let known = Known {
-            now: outlook.now,
-            p90: outlook.peak.map(|peak| peak.p90).filter(|_| outlook.skill == ForecastSkill::Proven),
-            recent: model.steps.highest(self.config.recent),
-            silent: model.steps.silent(),
-            per_replica: outlook.per_replica,
-            healthy: model.per_replica.minutes(),
-            before: model.said,
-        };
-        (outlook.wanted, outlook.why) = size::size(&self.config, &known, given);
-        model.said = outlook.wanted.or(model.said);
+        self.expect(model, carried, &mut outlook);
         outlook
     }
 
     /// Fills in what the models say.
-    fn expect(&self, model: &mut LoadModel, given: &Given, outlook: &mut Outlook) {
+    fn expect(&self, model: &mut LoadModel, carried: Option<f64>, outlook: &mut Outlook) {
         let usable = model.steps.usable();
         if usable < self.config.first_choice {
             outlook.reason = format!(
@@ -241,7 +179,7 @@ impl Forecasting {
         outlook.peak = Some(Peak { p50: highest(&forecast.p50), p90: highest(&forecast.p90) });
         outlook.points = points(history.end(), &forecast);
         outlook.next_choice = instant(model.compared.0.saturating_add(1_440));
-        outlook.limit = limit(&history, outlook.per_replica, given);
+        outlook.limit = limit(&history, carried);
         outlook.reason = forecast.reason;
     }
 
@@ -293,8 +231,8 @@ fn points(from: i64, forecast: &Forecast) -> Vec<ForecastPoint> {
 }
 
 /// When the load grows beyond what the most replicas carry; nothing without a proven trend.
-fn limit(history: &History<'_>, per_replica: Option<f64>, given: &Given) -> Option<LoadLimit> {
-    let load = per_replica? * given.bounds?.max as f64;
+fn limit(history: &History<'_>, carried: Option<f64>) -> Option<LoadLimit> {
+    let load = carried?;
     let found = time_to_limit(history, load, LIMIT_WITHIN);
     let p50_seconds = found.p50.filter(|seconds| found.skill && *seconds > 0.0)?;
     Some(LoadLimit { load, p10_seconds: found.p10, p50_seconds, reason: found.reason })

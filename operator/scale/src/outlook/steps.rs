@@ -83,12 +83,6 @@ impl Steps {
     pub fn silent(&self) -> Option<usize> {
         self.values.iter().rev().position(|value| value.is_finite())
     }
-
-    /// Highest of the newest `steps`; `None` when all are gaps.
-    pub fn highest(&self, steps: usize) -> Option<f64> {
-        let newest = self.values.iter().rev().take(steps).filter(|value| value.is_finite());
-        newest.copied().max_by(f32::total_cmp).map(f64::from)
-    }
 }
 
 /// JSON has no NaN.
@@ -120,8 +114,6 @@ mod tests {
         assert!(!steps.push(13, Some(9.0)), "the past is not written again");
         assert_eq!((steps.first(), steps.end(), steps.usable(), steps.silent()), (11, 15, 2, Some(1)));
         assert!(steps.values()[1].is_nan() && steps.last().is_none());
-        assert_eq!(steps.highest(2), Some(3.0));
-        assert_eq!(steps.highest(1), None);
         steps.push(15, Some(5.0));
         assert_eq!((steps.first(), steps.usable(), steps.values().len()), (12, 2, 4));
         steps.push(1_000_000_000, Some(7.0));

@@ -10,6 +10,9 @@ const FEW: f64 = 20.0;
 /// Counts are halved above this, so that a new release is noticed.
 const FULL: f64 = 20_000.0;
 
+/// Share of requests that may be outside of the objective where none is named.
+const ALLOWED: f64 = 0.01;
+
 /// Learns what one replica carries. Bounded; can be stored and restored.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Capacity {
@@ -44,6 +47,13 @@ pub enum CapacityError {
         /// What is allowed.
         limit: &'static str,
     },
+}
+
+impl Default for Capacity {
+    /// One request in a hundred may be outside.
+    fn default() -> Self {
+        Self { bins: vec![(0.0, 0.0); BINS], allowed: ALLOWED }
+    }
 }
 
 impl Capacity {
@@ -82,24 +92,57 @@ impl Capacity {
         Ok(())
     }
 
-    /// The load up to which the objective is met; `None` while too little was seen. The first load that is too much ends
-    /// it, whatever was seen beyond.
-    pub fn per_replica(&self) -> Option<PerReplica> {
-        let mut carried = None;
-        for (bin, (requests, outside)) in self.bins.iter().enumerate() {
-            if *requests < FEW {
-                continue;
+    /// What was seen, by bin: which, requests, requests outside of the objective.
+    pub fn kept(&self) -> Vec<(u16, f32, f32)> {
+        let seen = (0..).zip(&self.bins).filter(|(_, (requests, _))| *requests >= 1.0);
+        seen.map(|(bin, (requests, outside))| (bin, *requests as f32, *outside as f32)).collect()
+    }
+
+    /// One with the same objective that has seen what was kept; what is no count is left out.
+    #[must_use]
+    pub fn restored(&self, kept: &[(u16, f32, f32)]) -> Self {
+        let mut restored = Self { bins: vec![(0.0, 0.0); BINS], allowed: self.allowed };
+        for (bin, requests, outside) in kept {
+            if let Some(place) = restored.bins.get_mut(usize::from(*bin))
+                && requests.is_finite()
+                && (0.0..=*requests).contains(outside)
+            {
+                *place = (f64::from(*requests), f64::from(*outside));
             }
-            if outside / requests > self.allowed {
-                // The lower edge of what was too much.
-                return Some(PerReplica {
-                    load: carried.map_or(edge(bin), |carried: f64| carried.min(edge(bin))),
-                    bounded: true,
-                });
-            }
-            carried = Some(edge(bin + 1));
         }
-        carried.map(|load| PerReplica { load, bounded: false })
+        restored
+    }
+
+    /// Forgets a little: of what was seen this share, from 0 to 1, is left.
+    pub fn fade(&mut self, left: f64) {
+        for (requests, outside) in &mut self.bins {
+            (*requests, *outside) = (*requests * left.clamp(0.0, 1.0), *outside * left.clamp(0.0, 1.0));
+        }
+    }
+
+    /// The load up to which the objective is met; `None` while too little was seen.
+    ///
+    /// More load makes no request faster, so the share outside may only rise with it: loads that say otherwise are taken
+    /// together (pool adjacent violators, Ayer et al. 1955). A bad minute at a load that was carried well before or beyond
+    /// does not count by itself.
+    pub fn per_replica(&self) -> Option<PerReplica> {
+        // (requests, outside, lowest bin, highest bin)
+        let mut pools: Vec<(f64, f64, usize, usize)> = Vec::new();
+        for (bin, (requests, outside)) in self.bins.iter().enumerate().filter(|(_, seen)| seen.0 >= FEW) {
+            let mut pool = (*requests, *outside, bin, bin);
+            while let Some(before) = pools.pop_if(|before| before.1 / before.0 >= pool.1 / pool.0) {
+                pool = (before.0 + pool.0, before.1 + pool.1, before.2, pool.3);
+            }
+            pools.push(pool);
+        }
+        let met = pools.iter().take_while(|pool| pool.1 / pool.0 <= self.allowed).count();
+        let too_much = pools.get(met).map(|pool| edge(pool.2));
+        let carried = met.checked_sub(1).and_then(|last| pools.get(last)).map(|pool| edge(pool.3 + 1));
+        let load = match (carried, too_much) {
+            (Some(carried), Some(too_much)) => carried.min(too_much),
+            (one, other) => one.or(other)?,
+        };
+        Some(PerReplica { load, bounded: too_much.is_some() })
     }
 }
 
@@ -125,6 +168,19 @@ mod tests {
         }
         let said = capacity.per_replica().unwrap();
         assert!(said.bounded && (80.0..=110.0).contains(&said.load), "{said:?}");
+    }
+
+    #[test]
+    fn a_bad_minute_at_a_load_that_is_carried_well_says_little() {
+        let mut capacity = Capacity::new(0.05).unwrap();
+        for load in 1..50 {
+            capacity.observe(f64::from(load), 200.0, 0.0).unwrap();
+        }
+        let before = capacity.per_replica().unwrap();
+        capacity.observe(3.0, 150.0, 120.0).unwrap();
+        assert_eq!(capacity.per_replica(), Some(before), "a cold start at 3 is not what 3 costs");
+        capacity.fade(0.0);
+        assert_eq!(capacity.per_replica(), None);
     }
 
     #[test]

@@ -38,10 +38,34 @@ impl State {
         })
     }
 
+    /// What was decided so far, without what was learnt: a few numbers.
+    pub fn decided(&self) -> Decided {
+        Decided { safe: self.safe, seen: self.seen, down: self.down, hold: self.hold }
+    }
+
+    /// Goes on from what was decided, with nothing learnt yet. Fails on a policy that cannot work.
+    pub fn resume(policy: &Policy, decided: Decided) -> Result<Self, PolicyError> {
+        let Decided { safe, seen, down, hold } = decided;
+        Ok(Self { safe, seen, down, hold, ..Self::new(policy)? })
+    }
+
     /// Steps learnt from.
     pub fn steps(&self) -> u64 {
         self.learner.steps()
     }
+}
+
+/// The decisions in a [`State`], small enough to be kept anywhere. Instants are seconds since 1970.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Decided {
+    /// The last number that was decided on usable signals.
+    pub safe: Option<u32>,
+    /// When the signals were last usable.
+    pub seen: Option<i64>,
+    /// The last way down: when, and from how many.
+    pub down: Option<(i64, u32)>,
+    /// Not fewer than so many until then.
+    pub hold: Option<(i64, u32)>,
 }
 
 /// What was seen since the last decision.
@@ -128,8 +152,9 @@ pub fn decide(
         Some(outlook) => {
             state.seen = Some(now);
             let how = policy.weighing();
-            state.choice.charge(&loads, &how);
-            let chosen = state.choice.choose(&outlook, seen.replicas, state.learner.lead(), &how);
+            let lead = state.learner.lead();
+            state.choice.charge(&loads, lead, &how);
+            let chosen = state.choice.choose(&outlook, seen.replicas, lead, &how);
             if chosen.replicas >= policy.max && over(&outlook, &chosen) * policy.price > 1.0 {
                 limits.push(Limit::Max);
             } else if chosen.replicas <= policy.min {
@@ -197,7 +222,10 @@ fn over(outlook: &Outlook, chosen: &Chosen) -> f64 {
 }
 
 fn words(state: &State, chosen: &Chosen, forecast: Option<Expected>, policy: &Policy) -> String {
-    let rule = Base::ALL.get(chosen.rule).map_or("situations like this one", |base| base.name());
+    let rule = match chosen.target {
+        Some(target) => format!("a target of {:.0} % within what was seen to be possible", 100.0 * target),
+        None => Base::ALL.get(chosen.rule).map_or("situations like this one", |base| base.name()).to_owned(),
+    };
     let ahead = forecast.map_or_else(
         || "no forecast with skill, decided on what is seen".to_owned(),
         |said| format!("forecast p50 {:.1}, p90 {:.1} replicas' worth", said.p50, said.p90),

@@ -8,16 +8,20 @@ pub mod capacity;
 mod choice;
 mod contexts;
 mod decide;
+mod experts;
 mod features;
+mod follower;
+mod leaders;
 pub mod levels;
 mod outlook;
 mod policy;
 mod ratios;
+mod target;
 #[cfg(test)]
 mod tests;
 
 pub use choice::{Choice, Chosen, Leading, Weighing};
-pub use decide::{Case, Decision, Effect, Limit, Observations, State, decide, decide_all};
+pub use decide::{Case, Decided, Decision, Effect, Limit, Observations, State, decide, decide_all};
 pub use features::{Base, Expected, Features};
 pub use outlook::{Learner, Outlook, RULES};
 pub use policy::{Fallback, Mode, Owner, Policy, PolicyError, WhenOwned};

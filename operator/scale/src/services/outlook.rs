@@ -40,6 +40,15 @@ pub struct Outlook {
     pub until: Vec<f32>,
     /// Number of levels.
     pub levels: usize,
+    /// The moment from which it looks.
+    pub now: Features,
+}
+
+impl Outlook {
+    /// One rule's chances by level, of [`Outlook::then`] or [`Outlook::until`].
+    pub(super) fn row<'a>(&self, curves: &'a [f32], rule: usize) -> &'a [f32] {
+        curves.get(rule * self.levels..(rule + 1) * self.levels).unwrap_or_default()
+    }
 }
 
 /// What was said at a step, until its outcome is known.
@@ -47,7 +56,8 @@ pub struct Outlook {
 struct Said {
     bases: [f64; 8],
     keys: Keys,
-    voices: [Vec<f32>; 2],
+    /// Chance that each voice gave each level, as the upper half of the number.
+    voices: [Vec<u16>; 2],
 }
 
 /// What is learnt of one question.
@@ -127,11 +137,13 @@ impl Learner {
         let now = self.features(expected)?;
         let keys = contexts::keys(&now);
         let like = self.contexts.like(&keys);
-        let replicas: Vec<f64> = (0..self.levels).map(|level| f64::from(levels::replicas(level))).collect();
+        let level = |level| f64::from(levels::replicas(level));
+        let replicas: Vec<(f64, f64)> =
+            (0..self.levels).map(|place| (level(place), level(place).ln())).collect();
         let [(then, first), (until, second)] =
             [Question::Then, Question::Until].map(|question| self.look(question, &now, &like, &replicas));
         self.said.push_back(Said { bases: now.bases, keys, voices: [first, second] });
-        Some(Outlook { then, until, levels: self.levels })
+        Some(Outlook { then, until, levels: self.levels, now })
     }
 
     /// Loads that answer a question, with their shares of the time.
@@ -160,10 +172,7 @@ impl Learner {
                 came.iter().map(|load| (levels::of(*load).min(levels - 1), share as f32)).collect();
             let learnt = &mut self.learnt[place];
             for (record, voice) in learnt.records.iter_mut().zip(said.voices[place].chunks(levels)) {
-                let chance = |level: usize| {
-                    let below = if level == 0 { 1.0 } else { voice[level - 1] };
-                    (below - voice[level]).max(SMALLEST)
-                };
+                let chance = |level: usize| f32::from_bits(u32::from(voice[level]) << 16).max(SMALLEST);
                 *record = *record * FORGET
                     + at.iter().map(|(level, share)| share * chance(*level).ln()).sum::<f32>();
             }
@@ -177,14 +186,14 @@ impl Learner {
         self.contexts.add(&said.keys, &shares);
     }
 
-    /// Curves of all rules, and those of all voices.
+    /// Curves of all rules, and the chances of all voices.
     fn look(
         &self,
         question: Question,
         now: &Features,
         like: &[Option<&Counts>],
-        replicas: &[f64],
-    ) -> (Vec<f32>, Vec<f32>) {
+        replicas: &[(f64, f64)],
+    ) -> (Vec<f32>, Vec<u16>) {
         let learnt = &self.learnt[question as usize];
         let levels = self.levels;
         let described = CHAINS * DEPTH * levels;
@@ -199,8 +208,19 @@ impl Learner {
         let mixture = mixed(&learnt.records, &voices, levels);
         let mut rules = voices[described..].to_vec();
         rules.extend(mixture);
-        (rules, voices)
+        (rules, voices.chunks(levels).flat_map(densities).collect())
     }
+}
+
+/// Chances of each level from those of being above it. What is kept of them is the upper half: exact to 0.4 %, which is
+/// little beside what they are compared by.
+fn densities(above: &[f32]) -> impl Iterator<Item = u16> {
+    let mut before = 1.0;
+    above.iter().map(move |above| {
+        let chance = f32::max(before - above, 0.0);
+        before = *above;
+        (chance.to_bits().wrapping_add(0x8000) >> 16) as u16
+    })
 }
 
 /// Mean of curves, weighed by their records.

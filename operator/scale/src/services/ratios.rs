@@ -53,15 +53,17 @@ impl Ratios {
     }
 
     /// Writes the chance of each number of replicas, in rising order, to be exceeded, the base given in replicas' worth.
-    pub fn exceedance(&self, base: f64, replicas: &[f64], out: &mut [f32]) {
+    /// Each number comes with its logarithm.
+    pub fn exceedance(&self, base: f64, replicas: &[(f64, f64)], out: &mut [f32]) {
         let unseen = self.total == 0.0;
         let end = self.low + self.bins.len();
         let top = if unseen { 0.0 } else { (end as f64 - BINS as f64 / 2.0) / FINE };
         // The most that was seen of this base, in replicas' worth.
         let (most, share) = (base * top.exp(), if unseen { UNSEEN } else { 1.0 });
         let (mut above, mut next) = (0.0_f32, self.bins.len());
-        for (chance, level) in out.iter_mut().zip(replicas).rev() {
-            let from = bin((level / base).ln()).saturating_sub(self.low).min(next);
+        let logarithm_of_base = base.ln();
+        for (chance, (level, logarithm)) in out.iter_mut().zip(replicas).rev() {
+            let from = bin(logarithm - logarithm_of_base).saturating_sub(self.low).min(next);
             above += self.bins[from..next].iter().rev().sum::<f32>();
             next = from;
             let tail = if *level > most { (most / level).powi(INDEX) } else { 1.0 };
@@ -81,7 +83,8 @@ mod tests {
             ratios.add(if step % 10 == 0 { 1.9 } else { 0.95 }, 1.0);
         }
         let mut chance = [0.0; 24];
-        let replicas: Vec<f64> = (0..24).map(f64::from).collect();
+        let replicas: Vec<(f64, f64)> =
+            (0..24).map(|level| (f64::from(level), f64::from(level).ln())).collect();
         ratios.exceedance(5.0, &replicas, &mut chance);
         assert!(chance[4] > 0.99 && (0.09..0.12).contains(&chance[6]), "{chance:?}");
         assert!(chance[10] < 0.005 && chance[20] > 0.0, "{chance:?}");

@@ -3,8 +3,9 @@
 use super::evict_pod::{first_pod, ill_pod, pod_of, replace, touch};
 use super::{Chosen, EffectRequest, Situation, same_uid, same_version};
 use crate::kubernetes::{self, REQUESTS};
-use crate::objects::CONTAINER;
+use crate::objects::{CONTAINER, OTHERS, OURS, edit};
 use crate::server::{Refused, Server};
+use homeostat_execute::ports::Field;
 use homeostat_knowledge::policy::{Bounds, Permits};
 use homeostat_knowledge::{
     ActionKind, Before, Entity, FindingKind, Name, Parameters, Snapshot, Timestamp, WorkloadKey,
@@ -34,6 +35,9 @@ impl Situation for StarvedPod {
         let Some(key) = first_pod(server, workload) else { return };
         kubernetes::fall_ill(server, &key, self.finding());
         if let Some(mut pod) = server.pods.get(&key).cloned() {
+            if pod.requests != REQUESTS {
+                pod.set_by = edit(Field::Resources, OTHERS);
+            }
             pod.requests = REQUESTS;
             server.put_pod(pod);
         }
@@ -63,8 +67,12 @@ impl Situation for StarvedPod {
     fn apply(&self, server: &mut Server, request: &EffectRequest, _: Timestamp) {
         let Parameters::ResizePod { cpu_millis, memory_bytes, .. } = &request.parameters else { return };
         let Some(mut pod) = server.pods.get(&request.target.key).cloned() else { return };
+        let before = pod.requests;
         pod.requests.cpu_millis = cpu_millis.or(pod.requests.cpu_millis);
         pod.requests.memory_bytes = memory_bytes.or(pod.requests.memory_bytes);
+        if pod.requests != before {
+            pod.set_by = edit(Field::Resources, OURS);
+        }
         if pod.ailment == Some(self.finding()) && pod.requests.cpu_millis >= Some(ENOUGH) {
             pod.ailment = None;
         }

@@ -1,8 +1,9 @@
 //! Load has come back to a workload that somebody made small: it is too slow until it has enough replicas.
 
 use super::{Chosen, EffectRequest, Situation, change, change_target, on, workload_if};
-use crate::objects::{Need, controller_key};
+use crate::objects::{Need, OTHERS, OURS, controller_key, edit};
 use crate::server::Server;
+use homeostat_execute::ports::Field;
 use homeostat_knowledge::policy::{Bounds, Permits};
 use homeostat_knowledge::{
     ActionKind, ControllerKind, Entity, FindingKind, Parameters, Snapshot, Timestamp, WorkloadKey,
@@ -27,6 +28,9 @@ pub(super) fn set_size(server: &mut Server, request: &EffectRequest) {
     if let Parameters::ScaleUp { replicas } | Parameters::ScaleDown { replicas } = request.parameters {
         change_target(server, request, |deployment| {
             deployment.record.generation += 1;
+            if deployment.record.replicas != replicas {
+                deployment.sized_by = edit(Field::Replicas, OURS);
+            }
             deployment.record.replicas = replicas;
         });
     }
@@ -35,7 +39,10 @@ pub(super) fn set_size(server: &mut Server, request: &EffectRequest) {
 /// Somebody sets size and need.
 pub(super) fn resize(server: &mut Server, workload: &WorkloadKey, replicas: i32, need: Option<Need>) {
     change(server, Some(ControllerKind::Deployment), workload, |deployment| {
-        deployment.record.generation += i64::from(deployment.record.replicas != replicas);
+        if deployment.record.replicas != replicas {
+            deployment.record.generation += 1;
+            deployment.sized_by = edit(Field::Replicas, OTHERS);
+        }
         deployment.record.replicas = replicas;
         deployment.need = need.unwrap_or(deployment.need);
     });

@@ -1,7 +1,8 @@
-//! The proof: perturbation plans, mutations, the kill switch at every request, the rules of the model,
-//! and the table of hazards.
+//! The proof: perturbation plans, drawn histories, drills, mutations, the kill switch at every request, the rules of
+//! the model, and the table of hazards.
 #![allow(clippy::expect_used, clippy::panic, reason = "tests say what went wrong by panicking")]
 
+mod drills;
 mod histories;
 mod holds;
 mod kill_switch;

@@ -1,7 +1,7 @@
 //! How the planner decides.
 
 use super::super::ahead::Fill;
-use super::super::learned::MemorySettings;
+use crate::size::MemorySettings;
 use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 

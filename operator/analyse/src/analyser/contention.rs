@@ -1,0 +1,174 @@
+//! A node that is short of processor time: most of what runs there answers late at once, by its own time or because its
+//! callers give up, and is still alive. Then a restart of one of the victims helps nobody; without siblings elsewhere to
+//! compare with, this is all that tells.
+
+use super::Seen;
+use crate::calls::Calls;
+use crate::golden::Golden;
+use homeostat_knowledge::{
+    CallOutcome, Entity, Evidence, FindingKind, Name, ObjectKey, SignedDuration, Snapshot, Timestamp,
+    WorkloadKey,
+};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// So many workloads must be late at once: a single fault makes its own workload late, and rarely one more.
+const LEAST_LATE: usize = 3;
+/// And this share of those that answer there.
+const LEAST_SHARE: f64 = 0.5;
+/// Pods that came so shortly before are named.
+const SUSPECT_FOR: SignedDuration = SignedDuration::from_secs(120);
+const MOST_NAMES: usize = 5;
+
+/// So long after the last sign it still holds: victims answer in fits and starts.
+const HOLDS: SignedDuration = SignedDuration::from_secs(10);
+/// Calls given up lately that count as late.
+const LEAST_GIVEN_UP: u64 = 2;
+const WINDOW: SignedDuration = SignedDuration::from_secs(2);
+
+/// Nodes on which most is late.
+#[derive(Debug, Default)]
+pub struct Contention {
+    nodes: BTreeMap<Name, Node>,
+}
+
+#[derive(Debug)]
+struct Node {
+    since: Timestamp,
+    last: Timestamp,
+    late: BTreeSet<WorkloadKey>,
+    measured: usize,
+}
+
+impl Contention {
+    /// Looks at all nodes.
+    pub fn update(&mut self, golden: &Golden, calls: &Calls, snapshot: &Snapshot, now: Timestamp) {
+        for (name, node) in look(golden, calls, snapshot, now) {
+            match self.nodes.get_mut(&name) {
+                Some(known) => {
+                    known.last = now;
+                    known.late = node.late;
+                    known.measured = node.measured;
+                }
+                None => {
+                    self.nodes.insert(name, node);
+                }
+            }
+        }
+        // A node that says itself what is wrong with it needs no other explanation.
+        let quiet = |name: &Name| {
+            snapshot.nodes.get(name).is_some_and(|node| node.ready && node.pressures.is_empty())
+        };
+        self.nodes.retain(|name, node| quiet(name) && now.duration_since(node.last) <= HOLDS);
+    }
+
+    /// Whether this workload's lateness is its node's.
+    pub fn explains(&self, snapshot: &Snapshot, entity: &Entity) -> bool {
+        !self.nodes.is_empty()
+            && entity
+                .workload()
+                .and_then(|workload| only_node(snapshot, workload))
+                .is_some_and(|node| self.nodes.contains_key(&node))
+    }
+
+    /// The findings about the nodes.
+    pub(super) fn findings(
+        &self,
+        snapshot: &Snapshot,
+        now: Timestamp,
+        seen: &mut BTreeMap<(Entity, FindingKind), Seen>,
+    ) {
+        for (name, node) in &self.nodes {
+            let names: Vec<&str> = node.late.iter().take(MOST_NAMES).map(|key| &*key.name).collect();
+            let mut evidence = vec![Evidence::new(
+                "workloads late at once on this node",
+                format!("{} of {}: {}", node.late.len(), node.measured, names.join(", ")),
+            )];
+            let suspects = suspects(snapshot, name, node.since);
+            if !suspects.is_empty() {
+                let names: Vec<String> = suspects.iter().take(MOST_NAMES).map(ToString::to_string).collect();
+                evidence.push(Evidence::new("pods that came here shortly before", names.join(", ")));
+            }
+            seen.entry((Entity::Node { name: name.clone() }, FindingKind::NoisyNeighbour)).or_insert(Seen {
+                since: node.since,
+                at: now,
+                confidence: 0.95,
+                evidence,
+            });
+        }
+    }
+}
+
+/// Nodes on which most is late now.
+fn look(golden: &Golden, calls: &Calls, snapshot: &Snapshot, now: Timestamp) -> BTreeMap<Name, Node> {
+    let mut late: BTreeMap<&WorkloadKey, Timestamp> =
+        golden.measured().filter_map(|(workload, since)| Some((workload, since?))).collect();
+    for (workload, since) in given_up(calls, now) {
+        late.entry(workload).or_insert(since);
+    }
+    let mut all: BTreeMap<Name, Node> = BTreeMap::new();
+    if late.len() < LEAST_LATE {
+        return all;
+    }
+    for (workload, since) in late {
+        let Some(name) = only_node(snapshot, workload) else { continue };
+        let node =
+            all.entry(name).or_insert_with(|| Node { since, last: now, late: BTreeSet::new(), measured: 0 });
+        node.late.insert(workload.clone());
+        node.since = node.since.min(since);
+    }
+    all.retain(|_, node| node.late.len() >= LEAST_LATE);
+    if all.is_empty() {
+        return all;
+    }
+    let known: BTreeSet<&WorkloadKey> = golden
+        .measured()
+        .map(|(workload, _)| workload)
+        .chain(calls.callees().filter_map(|(entity, _)| entity.workload()))
+        .collect();
+    for workload in known {
+        if let Some(node) = only_node(snapshot, workload).and_then(|name| all.get_mut(&name)) {
+            node.measured += 1;
+        }
+    }
+    all.retain(|_, node| node.late.len() as f64 >= LEAST_SHARE * node.measured as f64);
+    all
+}
+
+/// Workloads that are alive and whose callers gave up lately, and since when.
+fn given_up(calls: &Calls, now: Timestamp) -> impl Iterator<Item = (&WorkloadKey, Timestamp)> {
+    calls.callees().filter_map(move |(entity, callee)| {
+        let workload = entity.workload()?;
+        let recent = callee.last_failure.is_some_and(|last| now.duration_since(last) <= WINDOW);
+        let tally = recent.then(|| callee.tally(now, WINDOW))?;
+        let first = tally.first_failure?;
+        let given_up = tally.main_failure() == Some(CallOutcome::Timeout)
+            && tally.failures() >= LEAST_GIVEN_UP
+            && calls.alive(workload, first);
+        given_up.then_some((workload, first))
+    })
+}
+
+/// The node that carries all pods of a workload, if one does.
+fn only_node(snapshot: &Snapshot, workload: &WorkloadKey) -> Option<Name> {
+    let mut pods = snapshot.pods_of(workload);
+    let node = pods.next()?.node.clone()?;
+    pods.all(|pod| pod.node.as_ref() == Some(&node)).then_some(node)
+}
+
+/// Pods on the node that started shortly before and are nobody's patient: newest first.
+fn suspects<'a>(snapshot: &'a Snapshot, node: &Name, since: Timestamp) -> Vec<&'a ObjectKey> {
+    // Creation times have whole seconds, rounded down.
+    let mut found: Vec<(Timestamp, &ObjectKey)> = snapshot
+        .pods
+        .values()
+        .filter(|pod| {
+            pod.node.as_ref() == Some(node)
+                && pod.created <= since
+                && since.duration_since(pod.created) <= SUSPECT_FOR
+                && snapshot.workload_of(pod).is_none()
+        })
+        .map(|pod| (pod.created, &pod.key))
+        .collect();
+    found.sort_by(|left, right| right.cmp(left));
+    found.into_iter().map(|(_, key)| key).collect()
+}

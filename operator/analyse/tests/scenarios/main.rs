@@ -1,0 +1,253 @@
+//! Faults of a small application, as its spans and pods tell them: each gives one incident with the right cause.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+#![allow(clippy::needless_pass_by_value, clippy::too_many_arguments, reason = "short calls read better here")]
+
+mod world;
+
+use homeostat_knowledge::incident::TimelineKind;
+use homeostat_knowledge::observation::{Change, ObjectChange};
+use homeostat_knowledge::{
+    CallOutcome, Entity, FindingKind, Incident, IncidentState, Name, SignedDuration, SpanKind, Uid,
+    WorkloadKey,
+};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use world::{Behaviour, World, failing, good, key, millis, usual_delay, workload};
+
+#[test]
+fn minutes_of_load_without_a_fault_give_no_incident() {
+    let mut world = World::new(usual_delay);
+    world.run(SignedDuration::from_mins(3), &good);
+    assert!(world.incidents.is_empty());
+}
+
+#[test]
+fn answered_requests_are_counted_and_only_grow() {
+    let mut world = World::new(usual_delay);
+    let mut before = 0;
+    for seconds in [10_u64, 20] {
+        world.run(SignedDuration::from_secs(10), &good);
+        let answered = world.snapshot.health.get(&key("order")).unwrap().answered;
+        // Each order is one request; the last ones are still on their way.
+        assert!((80 * seconds..=100 * seconds).contains(&answered) && answered > before, "{answered}");
+        before = answered;
+    }
+}
+
+#[test]
+fn each_way_to_fail_gives_one_incident_with_its_cause_within_two_seconds() {
+    let cases = [
+        (Behaviour::Hung, FindingKind::Hung),
+        (Behaviour::Late, FindingKind::Slow),
+        (Behaviour::Errors, FindingKind::ErrorBurst),
+        (Behaviour::Gone, FindingKind::Unreachable),
+    ];
+    for service in ["order", "consumer", "kitchen", "accounting", "notification"] {
+        for (how, kind) in cases {
+            let mut world = World::new(usual_delay);
+            world.run(SignedDuration::from_secs(20), &good);
+            world.run(SignedDuration::from_secs(6), &failing(service, how));
+            world.run(SignedDuration::from_secs(8), &good);
+            world.assert_cause(&workload(service), kind);
+            let incident = world.only();
+            let took =
+                incident.instants.detected.duration_since(incident.instants.impact_start).as_secs_f64();
+            assert!(took <= 2.0, "{service} {kind}: detected after {took} s");
+            assert_eq!(incident.state, IncidentState::Mitigated, "{service} {kind}");
+            let back = incident
+                .instants
+                .mitigated
+                .unwrap()
+                .duration_since(incident.instants.impact_start)
+                .as_secs_f64();
+            assert!((4.0..8.0).contains(&back), "{service} {kind}: mitigated after {back} s");
+        }
+    }
+}
+
+#[test]
+fn a_dead_provider_is_external_and_nobody_inside_is_blamed() {
+    let mut world = World::new(usual_delay);
+    world.run(SignedDuration::from_secs(20), &good);
+    world.run(SignedDuration::from_secs(10), &failing("provider", Behaviour::Gone));
+    world.assert_cause(
+        &Entity::External { address: Name::from("payments.example") },
+        FindingKind::DependencyDown,
+    );
+    let incident = world.only();
+    assert_eq!(incident.workload, Some(key("accounting")));
+    assert!(incident.affected.contains(&key("order")), "{:?}", incident.affected);
+    assert_eq!(incident.causes.len(), 1);
+}
+
+#[test]
+fn the_caller_is_not_blamed_when_its_spans_arrive_before_those_of_the_callee() {
+    fn delay(service: &str) -> i64 {
+        if service == "gateway" { 100 } else { 3_000 }
+    }
+    for how in [Behaviour::Errors, Behaviour::Hung] {
+        let mut world = World::new(delay);
+        world.run(SignedDuration::from_secs(30), &good);
+        world.run(SignedDuration::from_secs(12), &failing("kitchen", how));
+        let top: Entity = world.only().top_cause().unwrap().entity.clone();
+        assert_eq!(top, workload("kitchen"));
+    }
+}
+
+#[test]
+fn a_kill_is_a_crash_and_a_second_one_backs_off_in_the_same_incident() {
+    let mut world = World::new(usual_delay);
+    world.run(SignedDuration::from_secs(20), &good);
+    world.run(millis(400), &failing("kitchen", Behaviour::Gone));
+    world.pod_dies("kitchen", 0, 137, "Error", 3_600);
+    world.run(millis(600), &failing("kitchen", Behaviour::Gone));
+    world.assert_cause(&workload("kitchen"), FindingKind::Crashed);
+    world.pod_runs("kitchen", 1);
+    world.run(millis(1_500), &good);
+    world.run(millis(300), &failing("kitchen", Behaviour::Gone));
+    world.pod_dies("kitchen", 1, 137, "Error", 1);
+    world.run(SignedDuration::from_secs(2), &failing("kitchen", Behaviour::Gone));
+    world.assert_cause(&workload("kitchen"), FindingKind::BackingOff);
+}
+
+#[test]
+fn a_crash_at_every_start_is_told_apart_from_a_kill() {
+    let mut world = World::new(usual_delay);
+    world.run(SignedDuration::from_secs(20), &good);
+    world.pod_dies("consumer", 0, 137, "Error", 3_600);
+    world.run(SignedDuration::from_secs(1), &failing("consumer", Behaviour::Gone));
+    world.pod_dies("consumer", 1, 1, "Error", 0);
+    world.run(SignedDuration::from_secs(2), &failing("consumer", Behaviour::Gone));
+    world.assert_cause(&workload("consumer"), FindingKind::CrashLoop);
+}
+
+#[test]
+fn a_new_release_that_fails_beside_the_serving_old_one_is_one_incident_that_stays_open() {
+    let mut world = World::new(usual_delay);
+    world.run(SignedDuration::from_secs(20), &good);
+    for restarts in 0..4 {
+        let mut fresh = world.dead("kitchen", restarts, 1, "Error", 0);
+        fresh.key = key("kitchen-new");
+        fresh.uid = Uid::new("uid-kitchen-new");
+        world.object(ObjectChange::Pod(Change::Applied(Arc::new(fresh))));
+        world.run(SignedDuration::from_secs(5), &good);
+    }
+    world.assert_cause(&workload("kitchen"), FindingKind::CrashLoop);
+    let incident = world.only();
+    assert_eq!((incident.reopen_count, incident.instants.mitigated), (0, None), "{:#?}", incident.timeline);
+}
+
+#[test]
+fn a_caller_that_reaches_nobody_while_others_do_is_the_cause_itself() {
+    let mut world = World::new(usual_delay);
+    world.run(SignedDuration::from_secs(20), &good);
+    for call in 0..100 {
+        world.trace += 1;
+        let start = world.now + millis(40) * i32::try_from(call).unwrap();
+        let ids = (9_000_000 + call, 0);
+        world.span("gateway", SpanKind::Client, Some("consumer"), start, 0.005, CallOutcome::Ok, ids);
+    }
+    world.run(SignedDuration::from_secs(4), &failing("consumer", Behaviour::Gone));
+    world.assert_cause(&workload("order"), FindingKind::Unreachable);
+}
+
+#[test]
+fn two_faults_of_unrelated_kinds_are_two_incidents() {
+    let mut world = World::new(usual_delay);
+    world.run(SignedDuration::from_secs(20), &good);
+    world.pod_dies("kitchen", 0, 137, "Error", 3_600);
+    world.pod_dies("accounting", 0, 137, "Error", 3_600);
+    world.run(SignedDuration::from_secs(2), &|service| match service {
+        "kitchen" | "accounting" => Behaviour::Gone,
+        _ => Behaviour::Good,
+    });
+    let causes: BTreeSet<WorkloadKey> =
+        world.incidents.values().filter_map(|incident| incident.workload.clone()).collect();
+    assert_eq!(causes, [key("accounting"), key("kitchen")].into());
+}
+
+#[test]
+fn a_handful_of_broken_connections_in_a_rollout_is_no_incident() {
+    let mut world = World::new(usual_delay);
+    world.run(SignedDuration::from_secs(20), &good);
+    world.run(millis(100), &failing("kitchen", Behaviour::Gone));
+    world.run(SignedDuration::from_secs(10), &good);
+    assert!(
+        world.incidents.is_empty(),
+        "{:?}",
+        world.incidents.values().map(Incident::summary).collect::<Vec<_>>()
+    );
+}
+
+#[test]
+fn the_same_input_gives_the_same_incidents() {
+    let story = || {
+        let mut world = World::new(usual_delay);
+        world.run(SignedDuration::from_secs(20), &good);
+        world.run(SignedDuration::from_secs(5), &failing("order", Behaviour::Hung));
+        world.run(SignedDuration::from_secs(8), &good);
+        serde_json::to_string(&world.incidents).unwrap()
+    };
+    assert_eq!(story(), story());
+}
+
+#[test]
+fn a_service_that_falls_back_into_a_fault_later_opens_a_new_incident() {
+    let mut world = World::new(usual_delay);
+    world.run(SignedDuration::from_secs(20), &good);
+    world.run(SignedDuration::from_secs(5), &failing("order", Behaviour::Errors));
+    world.run(SignedDuration::from_secs(20), &good);
+    world.run(SignedDuration::from_secs(5), &failing("order", Behaviour::Errors));
+    world.run(SignedDuration::from_secs(20), &good);
+    assert_eq!(world.incidents.len(), 2);
+}
+
+#[test]
+fn a_caller_that_only_answers_wrongly_soon_after_its_callee_was_healed_is_a_fault_of_its_own() {
+    let mut world = World::new(usual_delay);
+    world.run(SignedDuration::from_secs(20), &good);
+    world.run(SignedDuration::from_secs(3), &failing("consumer", Behaviour::Errors));
+    world.run(SignedDuration::from_secs(7), &good);
+    let before = world.incidents.len();
+    world.run(SignedDuration::from_secs(2), &failing("order", Behaviour::Errors));
+    assert_eq!((before, world.incidents.len()), (1, 2));
+    let top = world.incidents.values().map(|incident| incident.top_cause().unwrap().entity.clone());
+    assert!(top.collect::<Vec<_>>().contains(&workload("order")));
+}
+
+#[test]
+fn a_caller_that_takes_no_connections_while_it_waits_for_a_hung_callee_is_not_the_cause() {
+    let mut world = World::new(usual_delay);
+    world.run(SignedDuration::from_secs(20), &good);
+    for step in 0_u64..40 {
+        // Its queue is full long before the first of its own calls is given up; what needs nobody else still goes on.
+        if (4..20).contains(&step) {
+            for call in 0..3 {
+                let id = 900_000_000 + step * 10 + call;
+                let start = world.now - millis(300);
+                world.trace += 1;
+                world.span(
+                    "gateway",
+                    SpanKind::Client,
+                    Some("order"),
+                    start,
+                    0.3,
+                    CallOutcome::Timeout,
+                    (id, id + 1_000_000),
+                );
+            }
+            let start = world.now;
+            let id = 950_000_000 + step;
+            world.trace += 1;
+            world.span("order", SpanKind::Server, None, start, 0.002, CallOutcome::Ok, (id, id + 1_000_000));
+        }
+        world.run(millis(100), &failing("consumer", Behaviour::Hung));
+    }
+    world.assert_cause(&workload("consumer"), FindingKind::Hung);
+    // And at no time was the caller.
+    let ranked = world.only().timeline.iter().filter(|entry| entry.what == TimelineKind::Cause);
+    let wrong: Vec<&str> =
+        ranked.map(|entry| entry.text.as_str()).filter(|text| text.contains("/order")).collect();
+    assert!(wrong.is_empty(), "{wrong:?}");
+}

@@ -1,0 +1,290 @@
+//! How many replicas each workload with `spec.scaling` should have: decided every 15 s from the newest snapshot and the
+//! newest outlook. What is decided goes to the loop, which makes plans of it, and to the writer of `Forecast` objects.
+//!
+//! Every replica decides, so that a new leader has learnt what the old one had; only the leader acts and writes.
+
+use crate::forecasts::{Foreseen, Hearing, Outlooks, answered, until_next};
+use crate::kept::{Kept, Memory};
+use homeostat_cluster::forecasts::Forecasts;
+use homeostat_knowledge::forecast::{Outlook, REQUESTS};
+use homeostat_knowledge::policy::ScalingPolicy;
+use homeostat_knowledge::{
+    Clock, ControllerRecord, ForecastRecord, ForecastSkill, IncidentState, Name, SignedDuration, SizeAdvice,
+    SizeEffect, Snapshot, SnapshotSource, Timestamp, WorkloadKey, WorkloadPolicy,
+};
+use homeostat_plan::sizes::{newest, told};
+use homeostat_scale::outlook::Meter;
+use homeostat_scale::services::{Expected, Owner};
+use homeostat_scale::sizer::{Load, Requests, STEP_SECONDS, Seen, Sizer, calendar, policy};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+/// A load that was not renewed for so long, or for two rounds of questions where that is longer, was not seen.
+const LOAD_AGE: SignedDuration = SignedDuration::from_secs(60);
+/// Replicas that have not changed for so long are what the load of a step was on.
+const SETTLED: SignedDuration = SignedDuration::from_secs(60);
+/// Points of an outlook that the decision looks at: ten minutes.
+const AHEAD: usize = 2;
+/// Share of requests that may be outside of the objective where the Workload names none.
+const ALLOWED: f64 = 0.01;
+
+/// Everything that is kept of one workload.
+struct Sized {
+    meter: Meter,
+    sizer: Sizer,
+    outside: Option<u64>,
+    /// What its replicas were, and since when.
+    settled: ((i32, i32, Option<Name>), Timestamp),
+    advice: Option<SizeAdvice>,
+}
+
+/// Decides sizes.
+#[derive(Default)]
+pub struct Sizes {
+    sized: BTreeMap<WorkloadKey, Sized>,
+    hearing: Hearing,
+    memory: Memory,
+}
+
+impl Sizes {
+    /// Knows what was kept, and nothing else yet.
+    pub fn new(memory: Memory) -> Self {
+        Self { memory, ..Self::default() }
+    }
+
+    /// Reads one snapshot, about every 15 s, and gives all forecasts with the sizes that follow.
+    pub fn step(
+        &mut self,
+        snapshot: &Snapshot,
+        outlooks: &BTreeMap<WorkloadKey, Foreseen>,
+        now: Timestamp,
+    ) -> Vec<ForecastRecord> {
+        self.sized.retain(|key, _| outlooks.contains_key(key) && snapshot.workloads.contains_key(key));
+        let heard = self.hearing.within(snapshot, now, 60);
+        let changes = newest(snapshot);
+        let mut all = Vec::with_capacity(outlooks.len());
+        for (key, Foreseen { outlook, kept: load }) in outlooks {
+            let Some(workload) = snapshot.workloads.get(key) else { continue };
+            let Some(scaling) = &workload.permits.scaling else { continue };
+            let mut size = self.size(snapshot, workload, scaling, outlook, heard, now);
+            let kept = snapshot.sizes.get(key).and_then(|before| before.done.clone());
+            size.done = kept.or_else(|| changes.get(key).map(|action| told(action)));
+            all.push(ForecastRecord {
+                workload: key.clone(),
+                workload_uid: workload.uid.clone(),
+                tenant: snapshot.tenant_of_namespace(&key.namespace).map(|tenant| tenant.name.clone()),
+                signal: Name::from(REQUESTS),
+                mode: scaling.mode,
+                replicas: count(snapshot.controllers.get(&workload.target).map_or(0, |one| one.ready)),
+                outlook: outlook.clone(),
+                size,
+                memory: Kept {
+                    size: self.sized.get(key).map(|sized| sized.sizer.kept()),
+                    load: load.clone(),
+                }
+                .text(),
+            });
+        }
+        all
+    }
+
+    fn size(
+        &mut self,
+        snapshot: &Snapshot,
+        workload: &WorkloadPolicy,
+        scaling: &ScalingPolicy,
+        outlook: &Outlook,
+        heard: bool,
+        now: Timestamp,
+    ) -> SizeAdvice {
+        let nothing = |why: String| SizeAdvice {
+            decided: now,
+            per_replica: None,
+            wanted: None,
+            effect: SizeEffect::Keep,
+            why,
+            done: None,
+        };
+        let asked = match policy(scaling, workload.permits.replicas, workload.archetype) {
+            Ok(asked) => asked,
+            Err(error) => return nothing(error.to_string()),
+        };
+        let Some(controller) = snapshot.controllers.get(&workload.target) else {
+            return nothing(format!("what workload {} targets is not there", workload.key));
+        };
+        if !self.sized.contains_key(&workload.key) {
+            match Sizer::new(asked, allowed(workload), now) {
+                Ok(mut sizer) => {
+                    if let Some(kept) = self.memory.get(&workload.key).and_then(|kept| kept.size.as_ref())
+                        && let Err(error) = sizer.restore(kept)
+                    {
+                        return nothing(error.to_string());
+                    }
+                    self.sized.insert(
+                        workload.key.clone(),
+                        Sized {
+                            meter: Meter::every(STEP_SECONDS),
+                            sizer,
+                            outside: None,
+                            settled: (shape(controller), now),
+                            advice: None,
+                        },
+                    );
+                }
+                Err(error) => return nothing(error.to_string()),
+            }
+        }
+        let Some(sized) = self.sized.get_mut(&workload.key) else {
+            return nothing("nothing is kept of it".to_owned());
+        };
+        if *sized.sizer.policy() != asked
+            && let Err(error) = sized.sizer.follow(asked)
+        {
+            return nothing(error.to_string());
+        }
+        if sized.settled.0 != shape(controller) {
+            sized.settled = (shape(controller), now);
+        }
+        let counts = answered(snapshot, &workload.key).filter(|_| heard);
+        let Some(step) = sized.meter.read(now, counts.map(|(answered, _)| answered)) else {
+            // The same step again: what was decided stands.
+            return sized.advice.clone().unwrap_or_else(|| nothing("nothing was seen yet".to_owned()));
+        };
+        let outside = counts.map(|(_, outside)| outside);
+        let grown = outside.zip(sized.outside).map_or(0, |(after, before)| after.saturating_sub(before));
+        sized.outside = outside;
+        let hurts = snapshot.overloaded(&workload.key);
+        let loads = loads(snapshot, workload, scaling, now);
+        let (calendar, wrong) = calendar::asked(&scaling.calendar, now);
+        let seen = Seen {
+            requests: Requests {
+                rate: step.rate,
+                answered: step.count,
+                outside: grown,
+                telling: telling(snapshot, workload, controller, hurts)
+                    && now.duration_since(sized.settled.1) >= SETTLED,
+            },
+            loads: &loads,
+            replicas: count(controller.replicas),
+            ready: count(controller.ready),
+            expected: expected(outlook, now),
+            calendar,
+            hurts,
+        };
+        let mut advice = sized.sizer.decide(now, &seen, &Owner::Nobody);
+        for wrong in wrong {
+            advice.why.push_str("; ");
+            advice.why.push_str(&wrong);
+        }
+        sized.advice = Some(advice.clone());
+        advice
+    }
+}
+
+fn count(number: i32) -> u32 {
+    u32::try_from(number).unwrap_or(0)
+}
+
+fn shape(controller: &ControllerRecord) -> (i32, i32, Option<Name>) {
+    (controller.replicas, controller.ready, controller.revision.clone())
+}
+
+/// Share of requests that may be outside of the objective.
+fn allowed(workload: &WorkloadPolicy) -> f64 {
+    let late = workload.latency.map(|latency| 1.0 - latency.quantile);
+    late.or(workload.availability.map(|share| 1.0 - share)).unwrap_or(ALLOWED).clamp(0.001, 0.5)
+}
+
+/// Nothing but the load can be the reason for what is seen: all replicas are ready, and there is no incident that speaks
+/// of anything else.
+fn telling(
+    snapshot: &Snapshot,
+    workload: &WorkloadPolicy,
+    controller: &ControllerRecord,
+    overloaded: bool,
+) -> bool {
+    let open = |state: IncidentState| !matches!(state, IncidentState::Mitigated | IncidentState::Resolved);
+    let concerned = snapshot.incidents.values().any(|incident| {
+        open(incident.state)
+            && (incident.workload.as_ref() == Some(&workload.key)
+                || incident.affected.contains(&workload.key))
+    });
+    controller.ready == controller.replicas && !controller.rolling_out() && (!concerned || overloaded)
+}
+
+/// The loads that the Workload names, as they were seen last; a signal of several series counts as their sum.
+fn loads(
+    snapshot: &Snapshot,
+    workload: &WorkloadPolicy,
+    scaling: &ScalingPolicy,
+    now: Timestamp,
+) -> Vec<Load> {
+    let asked = snapshot.control.prometheus.as_ref().map_or(SignedDuration::ZERO, |policy| policy.interval);
+    let age = LOAD_AGE.max(asked.checked_mul(2).unwrap_or(LOAD_AGE));
+    let value = |signal: &Name| {
+        let from = (workload.key.clone(), signal.clone(), Name::from(""));
+        let series = snapshot
+            .loads
+            .range(from..)
+            .take_while(|((key, name, _), _)| *key == workload.key && name == signal);
+        let fresh = series.filter(|(_, (_, at))| now.duration_since(*at) <= age);
+        fresh.map(|(_, (value, _))| *value).reduce(|one, other| one + other)
+    };
+    let load = |load: &homeostat_knowledge::policy::LoadPolicy| Load {
+        name: load.signal.clone(),
+        value: value(&load.signal),
+        per_replica: load.per_replica,
+    };
+    scaling.loads.iter().map(load).collect()
+}
+
+/// What the next ten minutes bring, by a forecast with skill.
+fn expected(outlook: &Outlook, now: Timestamp) -> Option<Expected> {
+    if outlook.skill != ForecastSkill::Proven {
+        return None;
+    }
+    let ahead = || outlook.points.iter().filter(|point| point.at >= now).take(AHEAD);
+    let most = |values: &mut dyn Iterator<Item = f64>| values.max_by(f64::total_cmp);
+    let p50 = most(&mut ahead().map(|point| point.p50))?;
+    let p90 = most(&mut ahead().map(|point| point.p90))?;
+    Some(Expected { p50, p90 })
+}
+
+/// Decides until `stop`: just after each full step, newest result only.
+pub async fn run(
+    snapshots: Arc<dyn SnapshotSource>,
+    clock: Arc<dyn Clock>,
+    memory: Memory,
+    outlooks: watch::Receiver<Outlooks>,
+    out: watch::Sender<Forecasts>,
+    stop: CancellationToken,
+) {
+    let mut sizes = Sizes::new(memory);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(until_next(STEP_SECONDS, clock.now())) => {}
+        }
+        let (snapshot, now) = (snapshots.current(), clock.now());
+        if !snapshot.ready() {
+            continue;
+        }
+        let outlooks = Arc::clone(&outlooks.borrow());
+        // Thousands of decisions take longer than a task should that others wait behind.
+        let work = tokio::task::spawn_blocking(move || {
+            let all = sizes.step(&snapshot, &outlooks, now);
+            (sizes, all)
+        });
+        let all;
+        (sizes, all) = match work.await {
+            Ok(both) => both,
+            Err(error) => {
+                tracing::error!(%error, "Decisions about sizes ended; they begin anew with the process");
+                return;
+            }
+        };
+        out.send_replace(Some(Arc::new(all)));
+    }
+}

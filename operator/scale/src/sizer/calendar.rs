@@ -1,0 +1,93 @@
+//! What the calendar asks for at a moment.
+
+use crate::jobs::calendar::{Calendar, CalendarSpec};
+use homeostat_knowledge::policy::CalendarEntry;
+use jiff::Timestamp;
+use jiff::civil::Date;
+
+/// The most replicas that entries ask for at `now`, and what is wrong with entries that cannot be used.
+pub fn asked(entries: &[CalendarEntry], now: Timestamp) -> (Option<u32>, Vec<String>) {
+    let (mut most, mut wrong) = (None, Vec::new());
+    for entry in entries {
+        match holds(entry, now) {
+            Ok(true) => most = most.max(Some(entry.replicas)),
+            Ok(false) => {}
+            Err(why) => wrong.push(format!("calendar entry {}: {why}", entry.name)),
+        }
+    }
+    (most, wrong)
+}
+
+/// Whether an entry began less than its duration ago.
+fn holds(entry: &CalendarEntry, now: Timestamp) -> Result<bool, String> {
+    let date = |day: &homeostat_knowledge::Name| {
+        day.parse::<Date>().map_err(|_| format!("exception {day} is no day; write it as 2026-12-25"))
+    };
+    let spec = CalendarSpec {
+        cron: entry.schedule.to_string(),
+        zone: entry.time_zone.to_string(),
+        except: entry.exceptions.iter().map(date).collect::<Result<_, _>>()?,
+        extra: Vec::new(),
+    };
+    let from = now.checked_sub(entry.duration).unwrap_or(Timestamp::MIN);
+    let calendar = Calendar::new(spec, from).map_err(|error| error.to_string())?;
+    Ok(calendar.next(from).is_ok_and(|began| began <= now))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use super::*;
+    use jiff::SignedDuration;
+
+    fn entry(schedule: &str, zone: &str, replicas: u32) -> CalendarEntry {
+        CalendarEntry {
+            name: "sale".into(),
+            schedule: schedule.into(),
+            time_zone: zone.into(),
+            duration: SignedDuration::from_hours(2),
+            replicas,
+            exceptions: vec!["2026-12-25".into()],
+        }
+    }
+
+    fn at(text: &str) -> Timestamp {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn an_entry_counts_from_its_beginning_for_its_duration_in_its_own_zone() {
+        let entries = [entry("0 8 * * *", "Europe/Lisbon", 6), entry("0 9 * * *", "Asia/Tokyo", 4)];
+        // Nine in Tokyo is midnight UTC; eight in Lisbon is eight UTC in winter.
+        for (moment, most) in [
+            ("2026-11-26T07:59:59Z", None),
+            ("2026-11-26T08:00:00Z", Some(6)),
+            ("2026-11-26T09:59:59Z", Some(6)),
+            ("2026-11-26T10:00:00Z", None),
+            ("2026-11-26T01:00:00Z", Some(4)),
+            ("2026-12-25T09:00:00Z", None),
+        ] {
+            assert_eq!(asked(&entries, at(moment)), (most, Vec::new()), "{moment}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_used_is_named_and_the_others_count() {
+        let mut odd = entry("0 8 * * *", "UTC", 9);
+        odd.exceptions = vec!["Christmas".into()];
+        let entries = [
+            entry("0 8 30 2 *", "UTC", 9),
+            entry("0 8 * * *", "Moon/Sea", 9),
+            odd,
+            entry("0 8 * * *", "UTC", 3),
+        ];
+        let (most, wrong) = asked(&entries, at("2026-11-26T08:30:00Z"));
+        assert_eq!(most, Some(3));
+        assert!(
+            wrong.len() == 3 && wrong[0].contains("never fires") && wrong[1].contains("Moon/Sea"),
+            "{wrong:?}"
+        );
+        assert!(wrong[2].contains("Christmas"), "{wrong:?}");
+    }
+}

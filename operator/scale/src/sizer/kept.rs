@@ -1,0 +1,31 @@
+//! What survives a restart: what was decided, and what one replica carries. What was learnt of the load itself is learnt
+//! anew; until then the last safe size stays.
+
+use super::Sizer;
+use crate::services::{Decided, PolicyError, State};
+use serde::{Deserialize, Serialize};
+
+/// What is kept of a [`Sizer`]: about a kilobyte as JSON.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct KeptSize {
+    decided: Decided,
+    /// Load per replica by bin: which, requests, requests outside of the objective.
+    carried: Vec<(u16, f32, f32)>,
+    taught: u32,
+}
+
+impl Sizer {
+    /// What is kept.
+    pub fn kept(&self) -> KeptSize {
+        KeptSize { decided: self.state.decided(), carried: self.capacity.kept(), taught: self.taught }
+    }
+
+    /// Takes up what was kept. Fails on a policy that cannot work.
+    pub fn restore(&mut self, kept: &KeptSize) -> Result<(), PolicyError> {
+        self.state = State::resume(&self.policy, kept.decided)?;
+        self.capacity = self.capacity.restored(&kept.carried);
+        self.taught = kept.taught;
+        self.seen = kept.decided.seen.is_some();
+        Ok(())
+    }
+}

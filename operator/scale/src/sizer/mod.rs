@@ -1,0 +1,211 @@
+//! The size of one workload over time: what is seen of it, in replicas' worth, goes into [`crate::services::decide()`].
+//!
+//! The load is the highest of the requests (what one replica carries is learnt, see [`Capacity`]) and of the loads that the
+//! Workload names (what one replica carries is declared), each divided by what one replica carries. Pure and serialisable.
+
+pub mod calendar;
+mod kept;
+mod policy;
+#[cfg(test)]
+mod tests;
+
+pub use kept::KeptSize;
+pub use policy::{SetupError, policy};
+
+use crate::services::capacity::Capacity;
+use crate::services::{Decision, Effect, Expected, Observations, Owner, Policy, PolicyError, State, decide};
+use homeostat_knowledge::forecast::{SizeAdvice, SizeEffect};
+use homeostat_knowledge::{Name, Timestamp};
+use serde::{Deserialize, Serialize};
+
+/// Seconds between two decisions, as the comparison with others measures them.
+pub const STEP_SECONDS: u32 = 15;
+/// Steps with requests, in all of which nothing else was wrong, before what one replica carries counts as known: 10 min.
+const FEW_STEPS: u32 = 40;
+/// Learning steps after which what was learnt of one replica counts half: a week.
+const FORGET: u32 = 7 * 86_400 / STEP_SECONDS;
+
+/// What was seen of the requests in the step that is over.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Requests {
+    /// Per second; `None` when they were not seen.
+    pub rate: Option<f64>,
+    /// How many were answered.
+    pub answered: u64,
+    /// How many of them were outside of the objective.
+    pub outside: u64,
+    /// Nothing but the load can be the reason for it: no rollout, no young replica, no other fault.
+    pub telling: bool,
+}
+
+/// A load that the Workload names.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Load {
+    /// Its name, for people.
+    pub name: Name,
+    /// Its value; `None` when it was not seen lately.
+    pub value: Option<f64>,
+    /// How much of it one replica carries.
+    pub per_replica: f64,
+}
+
+/// Everything that is seen of a workload at the end of a step.
+#[derive(Clone, Debug)]
+pub struct Seen<'a> {
+    /// Requests.
+    pub requests: Requests,
+    /// Other loads.
+    pub loads: &'a [Load],
+    /// Replicas that exist, ready or starting.
+    pub replicas: u32,
+    /// Ready replicas.
+    pub ready: u32,
+    /// What the next ten minutes bring, in requests per second, when the forecast has skill.
+    pub expected: Option<Expected>,
+    /// A number that the calendar asks for now.
+    pub calendar: Option<u32>,
+    /// The objective is being missed, as it is for want of capacity.
+    pub hurts: bool,
+}
+
+/// Sizes one workload.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Sizer {
+    policy: Policy,
+    state: State,
+    capacity: Capacity,
+    taught: u32,
+    /// When it first looked, in seconds since 1970.
+    began: i64,
+    /// A usable load was seen, now or before a restart.
+    seen: bool,
+}
+
+impl Sizer {
+    /// Nothing was seen yet, under this policy, at this moment. `allowed`: share of requests that may be outside of the
+    /// objective; where it is no share, one in a hundred.
+    pub fn new(policy: Policy, allowed: f64, now: Timestamp) -> Result<Self, PolicyError> {
+        let state = State::new(&policy)?;
+        let capacity = Capacity::new(allowed).unwrap_or_default();
+        Ok(Self { policy, state, capacity, taught: 0, began: now.as_second(), seen: false })
+    }
+
+    /// How it sizes.
+    pub fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    /// Sizes by another policy from now on. What was learnt stays where it still fits; what was decided stays.
+    pub fn follow(&mut self, policy: Policy) -> Result<(), PolicyError> {
+        policy.validate()?;
+        let learnt = |policy: &Policy| (policy.max, policy.step_seconds, policy.start_seconds);
+        if learnt(&policy) != learnt(&self.policy) {
+            self.state = State::resume(&policy, self.state.decided())?;
+        }
+        self.policy = policy;
+        Ok(())
+    }
+
+    /// Requests per second that one replica carries; `None` before enough was seen.
+    pub fn per_replica(&self) -> Option<f64> {
+        self.capacity.per_replica().filter(|_| self.taught >= FEW_STEPS).map(|known| known.load)
+    }
+
+    /// Decides at the end of a step. The same input gives the same answer.
+    pub fn decide(&mut self, now: Timestamp, seen: &Seen<'_>, owner: &Owner) -> SizeAdvice {
+        self.learn(seen);
+        let per_replica = self.per_replica();
+        let worth = worth(seen, per_replica);
+        self.seen |= worth.is_some();
+        let advice =
+            |wanted, effect, why| SizeAdvice { decided: now, per_replica, wanted, effect, why, done: None };
+        if let Some(missing) = self.missing(now, seen, worth) {
+            return advice(None, SizeEffect::Keep, missing);
+        }
+        let expected = seen
+            .expected
+            .zip(per_replica)
+            .map(|(said, each)| Expected { p50: said.p50 / each, p90: said.p90 / each });
+        let loads: Vec<f64> = worth.into_iter().collect();
+        let observations = Observations {
+            loads: &loads,
+            per_replica: 1.0,
+            replicas: seen.replicas,
+            expected,
+            calendar: seen.calendar,
+            hurts: seen.hurts,
+        };
+        let Decision { replicas, effect, reason, .. } =
+            decide(now.as_second(), &mut self.state, &observations, &self.policy, owner);
+        let carries = per_replica
+            .map_or_else(String::new, |each| format!("; one replica carries {} requests/s", short(each)));
+        advice(Some(replicas), shown(effect), format!("{reason}{carries}"))
+    }
+
+    fn learn(&mut self, seen: &Seen<'_>) {
+        let Requests { rate, answered, outside, telling } = seen.requests;
+        let Some(rate) = rate.filter(|_| telling && seen.ready > 0 && answered > 0) else { return };
+        let each = rate / f64::from(seen.ready);
+        // A sample that is no number teaches nothing; what it was is seen in the load.
+        if self.capacity.observe(each, answered as f64, outside.min(answered) as f64).is_ok() {
+            self.taught = self.taught.saturating_add(1);
+            if self.taught.is_multiple_of(FORGET / 16) {
+                self.capacity.fade(0.5_f64.powf(1.0 / 16.0));
+            }
+        }
+    }
+
+    /// Why nothing can be decided yet, and what to do.
+    fn missing(&self, now: Timestamp, seen: &Seen<'_>, worth: Option<f64>) -> Option<String> {
+        if worth.is_some() || self.seen {
+            return None;
+        }
+        if seen.requests.rate.is_some_and(|rate| rate > 0.0) {
+            return Some(format!(
+                "what one replica carries is not known yet: {} of {FEW_STEPS} steps of {STEP_SECONDS} s with requests and \
+                 without another fault were seen",
+                self.taught
+            ));
+        }
+        let waited = now.as_second().saturating_sub(self.began);
+        if self.policy.fallback.is_some_and(|fallback| waited >= i64::from(fallback.after_seconds)) {
+            return None;
+        }
+        let missing: Vec<&str> = seen.loads.iter().map(|load| &*load.name).collect();
+        Some(if missing.is_empty() {
+            "no request was seen yet; send traces with server spans over OTLP, or name a load in spec.scaling"
+                .to_owned()
+        } else {
+            format!(
+                "nothing was seen yet of {}; check spec.signals and the Prometheus source",
+                missing.join(", ")
+            )
+        })
+    }
+}
+
+/// The highest of all usable loads, in replicas' worth. A load that is not seen counts for nothing beside one that is.
+fn worth(seen: &Seen<'_>, per_replica: Option<f64>) -> Option<f64> {
+    let usable = |value: f64| (0.0..=1e9).contains(&value);
+    let requests = seen.requests.rate.zip(per_replica).map(|(rate, each)| rate / each);
+    // Nobody asks: no replica is needed for it, whatever one carries.
+    let requests = requests.or_else(|| seen.requests.rate.filter(|rate| *rate <= 0.0));
+    let loads = seen.loads.iter().filter_map(|load| Some(load.value? / load.per_replica));
+    requests.into_iter().chain(loads).filter(|value| usable(*value)).max_by(f64::total_cmp)
+}
+
+fn shown(effect: Effect) -> SizeEffect {
+    match effect {
+        Effect::Keep => SizeEffect::Keep,
+        Effect::Refuse => SizeEffect::Refuse,
+        Effect::Note => SizeEffect::Note,
+        Effect::Recommend => SizeEffect::Recommend,
+        Effect::Scale => SizeEffect::Scale,
+        Effect::DriveBounds { min, max } => SizeEffect::DriveBounds { min, max },
+    }
+}
+
+/// A number for a sentence.
+fn short(value: f64) -> String {
+    if value.abs() < 1e7 { format!("{value:.1}") } else { format!("{value:.2e}") }
+}
