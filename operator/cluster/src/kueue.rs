@@ -57,7 +57,7 @@ pub async fn run(
                 let change = ObjectChange::Kueue(told.clone().map(Arc::new));
                 let observation = Observation {
                     tenant: None,
-                    entity: Entity::Source { name: Name::from("kueue") },
+                    entity: Entity::Cluster,
                     event_time: now,
                     arrival_time: now,
                     signal: Signal::Object(change),

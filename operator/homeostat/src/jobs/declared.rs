@@ -127,7 +127,7 @@ fn chain(all: &mut BTreeMap<WorkloadKey, Asked>) {
     let keys: BTreeSet<WorkloadKey> = all.keys().cloned().collect();
     for (key, asked) in all.iter_mut() {
         let named = |name: &Name| {
-            let (name, namespace) = name.split_once('.').unwrap_or((name, &key.namespace));
+            let (name, namespace) = name.split_once('.').unwrap_or((&**name, &*key.namespace));
             keys.get(&WorkloadKey::new(namespace, name)).cloned()
         };
         let needs = asked.policy.dependencies.iter().find_map(named);

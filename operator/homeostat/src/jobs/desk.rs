@@ -42,6 +42,8 @@ enum Told {
     Due,
     /// It is its turn; ordered then, so often.
     Turn { size: Size, why: String, at: Timestamp, tries: u32 },
+    /// A queue of Kueue lets it go.
+    Left(Size),
     /// It runs.
     Running(Size),
     /// It is over; what its pods say is waited for since then.
@@ -109,7 +111,7 @@ impl Desk {
     pub fn counts(&self, workload: &WorkloadKey) -> (u32, u32) {
         let of = self.runs.values().filter(|live| live.workload == *workload);
         of.fold((0, 0), |(waiting, running), live| match live.told {
-            Told::Nothing(_) | Told::Due | Told::Turn { .. } => (waiting + 1, running),
+            Told::Nothing(_) | Told::Due | Told::Turn { .. } | Told::Left(_) => (waiting + 1, running),
             Told::Running(_) | Told::Ending(..) => (waiting, running + 1),
         })
     }
@@ -359,10 +361,12 @@ impl Desk {
                 Told::Due
             }
             // The one that failed stays as it is until its second try is there.
-            (Told::Due | Told::Turn { .. }, Phase::Waiting) => return Ok(()),
+            (Told::Due | Told::Turn { .. } | Told::Left(_), Phase::Waiting) => return Ok(()),
             (Told::Due | Told::Turn { .. }, Phase::Ended(_)) if self.learnt.contains(uid) => return Ok(()),
-            (Told::Turn { size, .. }, Phase::Running) => Told::Running(size),
-            (Told::Turn { size, .. } | Told::Running(size), Phase::Ended(_)) => Told::Ending(size, now),
+            (Told::Turn { size, .. } | Told::Left(size), Phase::Running) => Told::Running(size),
+            (Told::Turn { size, .. } | Told::Left(size) | Told::Running(size), Phase::Ended(_)) => {
+                Told::Ending(size, now)
+            }
             (Told::Running(_) | Told::Ending(..), Phase::Running) => return Ok(()),
             (Told::Ending(size, since), Phase::Ended(_)) => Told::Ending(size, since),
             // Started, suspended or ended by somebody else.
@@ -439,7 +443,7 @@ impl Desk {
                 // Its queue lets it go; it is seen when it runs.
                 Decision::LeaveToKueue { run, size, .. } => {
                     if let Some(live) = self.runs.get_mut(&run) {
-                        live.told = Told::Running(size);
+                        live.told = Told::Left(size);
                     }
                 }
                 Decision::GiveUp { run, why } => {

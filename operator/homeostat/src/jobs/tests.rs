@@ -524,13 +524,13 @@ fn a_tenants_quota_holds_and_a_job_larger_than_it_is_told() {
 fn it_says_which_run_is_late_by_how_much_and_what_would_cure_it() {
     let mut world = World::new(1);
     world.tenant("a", None);
-    for name in ["one", "two", "three"] {
+    for name in ["one", "two", "three", "four"] {
         world.workload("a", name, |policy| policy.permits.runs.deadline = SignedDuration::from_mins(4));
         world.job("a", name, 0);
     }
     world.step(1);
     let late: Vec<String> =
-        ["one", "two", "three"].iter().filter_map(|name| world.report("a", name).late).collect();
+        ["one", "two", "three", "four"].iter().filter_map(|name| world.report("a", name).late).collect();
     assert!(!late.is_empty());
     assert!(late.iter().all(|text| text.contains("after it is due") && text.contains("vCPU")), "{late:?}");
 }
