@@ -6,7 +6,7 @@
 use crate::kept::Memory;
 use homeostat_console::Metrics;
 use homeostat_knowledge::forecast::Outlook;
-use homeostat_knowledge::{Clock, Name, Snapshot, SnapshotSource, Timestamp, WorkloadKey, WorkloadPolicy};
+use homeostat_knowledge::{Clock, Snapshot, SnapshotSource, Timestamp, WorkloadKey, WorkloadPolicy};
 use homeostat_scale::outlook::{Forecasting, KeptLoad, LoadModel, Meter, STEP_SECONDS};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -174,7 +174,7 @@ mod tests {
     use homeostat_knowledge::observation::{Change, ObjectChange, SourceReport, SourceState};
     use homeostat_knowledge::policy::{Archetype, Bounds, Permits, ScalingPolicy};
     use homeostat_knowledge::records::ControllerKey;
-    use homeostat_knowledge::{ControllerKind, ForecastSkill, ObjectKey, Uid, WorkloadHealth};
+    use homeostat_knowledge::{ControllerKind, ForecastSkill, Name, ObjectKey, Uid, WorkloadHealth};
     use homeostat_scale::outlook::OutlookConfig;
 
     fn policy(scaling: Option<ScalingPolicy>) -> WorkloadPolicy {
