@@ -242,7 +242,9 @@ impl Analyser {
                 None => kind,
             };
             // Without any sign of life it is no victim of its node.
-            if kind == FindingKind::Slow && self.contention.explains(snapshot, entity) {
+            if matches!(kind, FindingKind::Slow | FindingKind::ErrorBurst)
+                && self.contention.explains(snapshot, entity)
+            {
                 continue;
             }
             let entity = self.narrow(snapshot, entity, since);

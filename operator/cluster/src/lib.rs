@@ -2,7 +2,7 @@
 //!
 //! Reading path: [`watches`] (what the cluster holds becomes observations), [`validate`] (resources of people
 //! become policies, or a reason why not), [`incidents`] and [`status`] (what people see), [`forecasts`] (what is
-//! expected of workloads), [`ledger`] (actions:
+//! expected of workloads), [`scalers`] (what else scales them), [`ledger`] (actions:
 //! stored, sent, read back), [`elector`] (which replica acts), [`mod@recorder`] (Kubernetes Events), [`janitor`]
 //! (what is over goes away), [`release`] (what is held is let go), [`people`] (what people
 //! ask for on the command line), [`error`] (what to do about an error).
@@ -25,6 +25,7 @@ pub mod people;
 pub mod projection;
 pub mod recorder;
 pub mod release;
+pub mod scalers;
 pub mod status;
 pub mod validate;
 pub mod watches;

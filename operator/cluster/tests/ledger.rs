@@ -50,6 +50,7 @@ fn action() -> ActionRecord {
         id: id(),
         namespace: Name::from("shop"),
         resource_version: Name::from(""),
+        origin: homeostat_knowledge::Origin::Incident,
         incident: IncidentId::new("order-7f3k2"),
         tenant: TenantName::new("food"),
         workload: ObjectKey::new("shop", "order"),

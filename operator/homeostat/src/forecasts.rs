@@ -185,7 +185,7 @@ mod tests {
     use homeostat_knowledge::observation::{Change, ObjectChange, SourceReport, SourceState};
     use homeostat_knowledge::policy::{Archetype, Bounds, Permits, ScalingPolicy};
     use homeostat_knowledge::records::ControllerKey;
-    use homeostat_knowledge::{ForecastSkill, ObjectKey, Uid, WorkloadHealth};
+    use homeostat_knowledge::{ForecastSkill, Name, ObjectKey, Uid, WorkloadHealth};
     use homeostat_scale::outlook::OutlookConfig;
 
     fn policy(scaling: Option<ScalingPolicy>) -> WorkloadPolicy {

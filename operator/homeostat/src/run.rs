@@ -24,7 +24,7 @@ use homeostat_observe::{
     Counters, OtlpOptions, OtlpSource, PrometheusOptions, PrometheusSource, Source, SourceError, SourceName,
 };
 use homeostat_scale::outlook::{Forecasting, OutlookConfig, OutlookConfigError};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -150,7 +150,8 @@ pub async fn run(args: RunArgs) -> Result<(), RunError> {
     let recorder: Arc<dyn Recorder> = Arc::new(audit.clone());
     let (outlooks_in, outlooks) = watch::channel(Arc::default());
     let forecasts_client = client.clone();
-    let namespaces = args.namespaces.iter().filter(|name| !name.is_empty()).cloned().collect();
+    let namespaces: BTreeSet<String> =
+        args.namespaces.iter().filter(|name| !name.is_empty()).cloned().collect();
     let (sizes_in, sizes) = watch::channel(None);
     let mut outside = Outside::start(
         &args,
@@ -178,8 +179,16 @@ pub async fn run(args: RunArgs) -> Result<(), RunError> {
             outlooks_in,
             stop.clone(),
         );
-        let sizes = crate::sizes::run(snapshots, clock, memory, outlooks, sizes_in, stop);
-        tokio::join!(forecasts, sizes);
+        let (scalers_in, scalers) = watch::channel(Arc::default());
+        let others = homeostat_cluster::scalers::run(
+            forecasts_client,
+            namespaces,
+            Arc::clone(&snapshots),
+            scalers_in,
+            stop.clone(),
+        );
+        let sizes = crate::sizes::run(snapshots, clock, memory, outlooks, scalers, sizes_in, stop);
+        tokio::join!(forecasts, others, sizes);
     });
     tracing::info!(version = env!("CARGO_PKG_VERSION"), identity = %args.identity, "Started");
 

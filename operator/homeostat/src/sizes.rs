@@ -6,8 +6,10 @@
 use crate::forecasts::{Foreseen, Hearing, Outlooks, answered, until_next};
 use crate::kept::{Kept, Memory};
 use homeostat_cluster::forecasts::Forecasts;
-use homeostat_knowledge::forecast::{Outlook, REQUESTS};
+use homeostat_cluster::scalers::Scalers;
+use homeostat_knowledge::forecast::{Outlook, REQUESTS, Scaler};
 use homeostat_knowledge::policy::ScalingPolicy;
+use homeostat_knowledge::records::ControllerKey;
 use homeostat_knowledge::{
     Clock, ControllerRecord, ForecastRecord, ForecastSkill, IncidentState, Name, SignedDuration, SizeAdvice,
     SizeEffect, Snapshot, SnapshotSource, Timestamp, WorkloadKey, WorkloadPolicy,
@@ -59,6 +61,7 @@ impl Sizes {
         &mut self,
         snapshot: &Snapshot,
         outlooks: &BTreeMap<WorkloadKey, Foreseen>,
+        scalers: &BTreeMap<ControllerKey, Scaler>,
         now: Timestamp,
     ) -> Vec<ForecastRecord> {
         self.sized.retain(|key, _| outlooks.contains_key(key) && snapshot.workloads.contains_key(key));
@@ -68,7 +71,8 @@ impl Sizes {
         for (key, Foreseen { outlook, kept: load }) in outlooks {
             let Some(workload) = snapshot.workloads.get(key) else { continue };
             let Some(scaling) = &workload.permits.scaling else { continue };
-            let mut size = self.size(snapshot, workload, scaling, outlook, heard, now);
+            let owner = owner(scalers.get(&workload.target));
+            let mut size = self.size(snapshot, workload, scaling, outlook, &owner, heard, now);
             let kept = snapshot.sizes.get(key).and_then(|before| before.done.clone());
             size.done = kept.or_else(|| changes.get(key).map(|action| told(action)));
             all.push(ForecastRecord {
@@ -90,12 +94,14 @@ impl Sizes {
         all
     }
 
+    #[allow(clippy::too_many_arguments, reason = "everything that a decision stands on, once")]
     fn size(
         &mut self,
         snapshot: &Snapshot,
         workload: &WorkloadPolicy,
         scaling: &ScalingPolicy,
         outlook: &Outlook,
+        owner: &Owner,
         heard: bool,
         now: Timestamp,
     ) -> SizeAdvice {
@@ -173,13 +179,21 @@ impl Sizes {
             calendar,
             hurts,
         };
-        let mut advice = sized.sizer.decide(now, &seen, &Owner::Nobody);
+        let mut advice = sized.sizer.decide(now, &seen, owner);
         for wrong in wrong {
             advice.why.push_str("; ");
             advice.why.push_str(&wrong);
         }
         sized.advice = Some(advice.clone());
         advice
+    }
+}
+
+fn owner(scaler: Option<&Scaler>) -> Owner {
+    match scaler {
+        None => Owner::Nobody,
+        Some(Scaler::Hpa { name, min, max }) => Owner::Hpa { name: name.to_string(), min: *min, max: *max },
+        Some(Scaler::Keda { name }) => Owner::Keda { name: name.to_string() },
     }
 }
 
@@ -258,6 +272,7 @@ pub async fn run(
     clock: Arc<dyn Clock>,
     memory: Memory,
     outlooks: watch::Receiver<Outlooks>,
+    scalers: watch::Receiver<Scalers>,
     out: watch::Sender<Forecasts>,
     stop: CancellationToken,
 ) {
@@ -271,10 +286,10 @@ pub async fn run(
         if !snapshot.ready() {
             continue;
         }
-        let outlooks = Arc::clone(&outlooks.borrow());
+        let (outlooks, scalers) = (Arc::clone(&outlooks.borrow()), Arc::clone(&scalers.borrow()));
         // Thousands of decisions take longer than a task should that others wait behind.
         let work = tokio::task::spawn_blocking(move || {
-            let all = sizes.step(&snapshot, &outlooks, now);
+            let all = sizes.step(&snapshot, &outlooks, &scalers, now);
             (sizes, all)
         });
         let all;
@@ -286,5 +301,139 @@ pub async fn run(
             }
         };
         out.send_replace(Some(Arc::new(all)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use super::*;
+    use homeostat_knowledge::observation::{Change, ObjectChange};
+    use homeostat_knowledge::policy::{Archetype, Bounds, LoadPolicy, Permits, ScalingMode};
+    use homeostat_knowledge::{ControllerKind, ObjectKey, Uid};
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(1_800_000_000 + second).unwrap()
+    }
+
+    fn key() -> ObjectKey {
+        ObjectKey::new("shop", "jobs")
+    }
+
+    fn target() -> ControllerKey {
+        ControllerKey { kind: ControllerKind::Deployment, object: key() }
+    }
+
+    /// A worker with so many replicas whose backlog was so large at this second.
+    fn snapshot(replicas: i32, backlog: Option<f64>, second: i64) -> Snapshot {
+        let (world, _) = homeostat_situations::Given::default().build();
+        let order = homeostat_situations::order();
+        let mut controller = (**world.controller_of(&order).unwrap()).clone();
+        controller.key = target();
+        (controller.replicas, controller.current, controller.ready, controller.updated) =
+            (replicas, replicas, replicas, replicas);
+        let mut workload = (**world.workloads.get(&order).unwrap()).clone();
+        (workload.key, workload.uid, workload.target) = (key(), Uid::new("jobs"), target());
+        workload.archetype = Archetype::Worker;
+        workload.permits = Permits {
+            replicas: Some(Bounds { min: 0, max: 8 }),
+            scaling: Some(ScalingPolicy {
+                mode: ScalingMode::Auto,
+                loads: vec![LoadPolicy { signal: "waiting".into(), per_replica: 10.0 }],
+                ..ScalingPolicy::default()
+            }),
+            ..Permits::default()
+        };
+        let mut snapshot = Snapshot::default();
+        for change in [
+            ObjectChange::Controller(Change::Applied(Arc::new(controller))),
+            ObjectChange::Workload(Change::Applied(Arc::new(workload))),
+        ] {
+            snapshot.commit(&change, at(second));
+        }
+        if let Some(backlog) = backlog {
+            let place = |series: &str| (key(), Name::from("waiting"), Name::from(series));
+            snapshot.loads.insert_mut(place("queue=a"), (backlog / 2.0, at(second)));
+            snapshot.loads.insert_mut(place("queue=b"), (backlog / 2.0, at(second)));
+        }
+        snapshot
+    }
+
+    fn outlooks(second: i64) -> BTreeMap<WorkloadKey, Foreseen> {
+        let outlook = Outlook {
+            made: at(second),
+            horizon_seconds: 3_600,
+            now: None,
+            skill: ForecastSkill::Unknown,
+            model: None,
+            reason: "nothing is known yet".to_owned(),
+            error: None,
+            peak: None,
+            points: Vec::new(),
+            next_choice: None,
+            limit: None,
+        };
+        BTreeMap::from([(key(), Foreseen { outlook, kept: None })])
+    }
+
+    fn decide(
+        sizes: &mut Sizes,
+        replicas: i32,
+        backlog: Option<f64>,
+        step: i64,
+        scalers: &BTreeMap<ControllerKey, Scaler>,
+    ) -> SizeAdvice {
+        let second = step * i64::from(STEP_SECONDS);
+        let mut all =
+            sizes.step(&snapshot(replicas, backlog, second), &outlooks(second), scalers, at(second));
+        all.pop().unwrap().size
+    }
+
+    #[test]
+    fn a_backlog_of_all_its_queues_asks_for_workers_from_zero() {
+        let (mut sizes, nobody) = (Sizes::default(), BTreeMap::new());
+        for step in 0..8 {
+            let idle = decide(&mut sizes, 0, Some(0.0), step, &nobody);
+            assert_eq!((idle.wanted, idle.effect), (Some(0), SizeEffect::Keep), "{}", idle.why);
+        }
+        let busy = decide(&mut sizes, 0, Some(45.0), 8, &nobody);
+        assert_eq!(busy.effect, SizeEffect::Scale, "{}", busy.why);
+        assert!(busy.wanted.is_some_and(|wanted| wanted >= 4), "45 items, ten for each: {}", busy.why);
+        // The values are not renewed any more: nobody knows whether work still waits.
+        let second = 8 * i64::from(STEP_SECONDS);
+        let late = at(second + 300);
+        let silent = sizes.step(&snapshot(5, Some(0.0), second), &outlooks(second), &nobody, late);
+        assert!(silent[0].size.wanted.is_some_and(|wanted| wanted >= 5), "{}", silent[0].size.why);
+        assert!(silent[0].size.why.contains("check the source"), "{}", silent[0].size.why);
+    }
+
+    #[test]
+    fn what_an_autoscaler_owns_is_refused_by_name() {
+        for (scaler, name) in [
+            (Scaler::Hpa { name: "web".into(), min: 1, max: 9 }, "HorizontalPodAutoscaler web"),
+            (Scaler::Keda { name: "queue".into() }, "ScaledObject queue"),
+        ] {
+            let (mut sizes, owned) = (Sizes::default(), BTreeMap::from([(target(), scaler)]));
+            decide(&mut sizes, 1, Some(0.0), 0, &owned);
+            let refused = decide(&mut sizes, 1, Some(70.0), 1, &owned);
+            assert_eq!(refused.effect, SizeEffect::Refuse);
+            assert!(refused.why.contains(name) && refused.why.contains("would be"), "{}", refused.why);
+        }
+    }
+
+    #[test]
+    fn what_was_kept_is_taken_up_again() {
+        let (mut sizes, nobody) = (Sizes::default(), BTreeMap::new());
+        for step in 0..20 {
+            decide(&mut sizes, 4, Some(38.0), step, &nobody);
+        }
+        let second = 20 * i64::from(STEP_SECONDS);
+        let all = sizes.step(&snapshot(4, Some(38.0), second), &outlooks(second), &nobody, at(second));
+        let before = all[0].size.wanted.unwrap();
+        let kept: Kept = serde_json::from_str(all[0].memory.as_deref().unwrap()).unwrap();
+        let mut again = Sizes::new(Arc::new(BTreeMap::from([(key(), kept)])));
+        let said = decide(&mut again, 1, None, 22, &nobody);
+        assert_eq!(said.wanted, Some(before), "{}", said.why);
     }
 }

@@ -245,6 +245,7 @@ fn record(
         id: ActionId::new("order-1-next"),
         namespace: draft.workload.namespace.clone(),
         resource_version: "1".into(),
+        origin: homeostat_knowledge::Origin::Incident,
         incident: IncidentId::new("order-1"),
         tenant: draft.tenant.clone(),
         workload: draft.workload.clone(),

@@ -78,6 +78,25 @@ pub enum SizeEffect {
     },
 }
 
+/// What else scales the same object.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Scaler {
+    /// A `HorizontalPodAutoscaler` of people's own.
+    Hpa {
+        /// Its name.
+        name: Name,
+        /// Its `minReplicas`.
+        min: u32,
+        /// Its `maxReplicas`.
+        max: u32,
+    },
+    /// A KEDA `ScaledObject`, which owns an autoscaler.
+    Keda {
+        /// Its name.
+        name: Name,
+    },
+}
+
 /// What is expected of one series. All numbers are finite.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Outlook {

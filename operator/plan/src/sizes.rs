@@ -41,10 +41,17 @@ pub fn size(
     now: Timestamp,
     ids: &mut dyn IdSource,
 ) -> SizeDecision {
-    let (SizeEffect::Scale, Some(wanted)) = (advice.effect, advice.wanted) else {
-        return SizeDecision::Nothing;
-    };
     let wait = |why: String| SizeDecision::Wait(why);
+    let wanted = match (advice.effect, advice.wanted) {
+        (SizeEffect::Scale, Some(wanted)) => wanted,
+        (SizeEffect::DriveBounds { min, max }, _) => {
+            return wait(format!(
+                "the autoscaler's bounds would be {min} to {max}; this version does not move them: set them by hand, or \
+                 remove the autoscaler"
+            ));
+        }
+        _ => return SizeDecision::Nothing,
+    };
     let Some(controller) = snapshot.controller_of(&workload.key) else {
         return wait(format!("what workload {} targets is not there", workload.key));
     };

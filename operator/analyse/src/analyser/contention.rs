@@ -20,7 +20,7 @@ const SUSPECT_FOR: SignedDuration = SignedDuration::from_secs(120);
 const MOST_NAMES: usize = 5;
 
 /// So long after the last sign it still holds: victims answer in fits and starts.
-const HOLDS: SignedDuration = SignedDuration::from_secs(10);
+const HOLDS: SignedDuration = SignedDuration::from_secs(30);
 /// Calls given up lately that count as late.
 const LEAST_GIVEN_UP: u64 = 2;
 const WINDOW: SignedDuration = SignedDuration::from_secs(2);

@@ -8,6 +8,7 @@ pub(crate) fn eviction() -> ActionRecord {
         id: ActionId::new("order-7f3k2-1"),
         namespace: Name::from("shop"),
         resource_version: Name::from(""),
+        origin: homeostat_knowledge::Origin::Incident,
         incident: IncidentId::new("order-7f3k2"),
         tenant: TenantName::new("food"),
         workload: ObjectKey::new("shop", "order"),
@@ -147,11 +148,28 @@ proptest! {
             }),
             message,
             epoch,
+            origin: if epoch % 7 == 0 { Origin::Forecast } else { Origin::Incident },
+            incident: if epoch % 7 == 0 { occasion(&eviction().workload) } else { eviction().incident },
             resource_version: Name::from("5"),
             ..eviction()
         };
         prop_assert_eq!(there_and_back(&before), Ok(before));
     }
+}
+
+#[test]
+fn what_a_forecast_asks_for_names_the_forecast_and_no_incident() {
+    let workload = ObjectKey::new("shop", "order");
+    let sized = ActionRecord {
+        origin: Origin::Forecast,
+        incident: occasion(&workload),
+        parameters: Parameters::ScaleDown { replicas: 0 },
+        ..eviction()
+    };
+    let spec = spec(&sized);
+    assert_eq!(spec.incident_ref, None);
+    assert_eq!(spec.forecast_ref.map(|forecast| forecast.name).as_deref(), Some("order-requests"));
+    assert_eq!(there_and_back(&sized), Ok(sized));
 }
 
 #[test]

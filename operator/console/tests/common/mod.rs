@@ -128,6 +128,7 @@ pub fn action() -> ActionRecord {
         id: ActionId::new("kitchen-hung-7t2kq-evict-1"),
         namespace: Name::from("shop"),
         resource_version: Name::from("4711"),
+        origin: homeostat_knowledge::Origin::Incident,
         incident: IncidentId::new("kitchen-hung-7t2kq"),
         tenant: TenantName::new("food-delivery"),
         workload: ObjectKey::new("shop", "kitchen"),

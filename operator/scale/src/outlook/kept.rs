@@ -65,7 +65,7 @@ impl LoadModel {
         }
         let letter = |byte: u8| LETTERS.iter().position(|letter| *letter == byte).unwrap_or(63) as u16;
         for (quarter, pair) in (kept.first..).zip(kept.values.as_bytes().chunks_exact(2).take(MOST)) {
-            let value = letter(pair[0]) << 6 | letter(pair[1]);
+            let value = (letter(pair[0]) << 6) | letter(pair[1]);
             let load = (value != GAP).then(|| kept.most * (f64::from(value) / f64::from(LARGEST)).powi(2));
             let Some(begin) = quarter.checked_mul(QUARTER) else { break };
             for minute in begin..begin.saturating_add(QUARTER) {

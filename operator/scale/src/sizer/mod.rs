@@ -135,11 +135,19 @@ impl Sizer {
             calendar: seen.calendar,
             hurts: seen.hurts,
         };
+        let policy = self.policy_now(seen);
         let Decision { replicas, effect, reason, .. } =
-            decide(now.as_second(), &mut self.state, &observations, &self.policy, owner);
+            decide(now.as_second(), &mut self.state, &observations, &policy, owner);
         let carries = per_replica
             .map_or_else(String::new, |each| format!("; one replica carries {} requests/s", short(each)));
         advice(Some(replicas), shown(effect), format!("{reason}{carries}"))
+    }
+
+    /// The policy of this step. Without a replica nobody can ask it anything, so requests alone never let it go away: that
+    /// takes a load that is seen elsewhere, such as a queue.
+    fn policy_now(&self, seen: &Seen<'_>) -> Policy {
+        let seen_elsewhere = seen.loads.iter().any(|load| load.value.is_some());
+        Policy { min: if seen_elsewhere { self.policy.min } else { self.policy.min.max(1) }, ..self.policy }
     }
 
     fn learn(&mut self, seen: &Seen<'_>) {

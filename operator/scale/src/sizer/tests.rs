@@ -185,6 +185,14 @@ fn workers_come_from_zero_for_a_backlog_and_go_to_zero_when_it_is_done() {
 }
 
 #[test]
+fn what_is_only_asked_by_requests_keeps_a_replica_that_can_be_asked() {
+    let mut one = sizer(0, 9, Archetype::Service);
+    run(&mut one, 0, vec![Some(80.0); 100], 4);
+    let idle = run(&mut one, 100, vec![Some(0.0); 400], 4);
+    assert_eq!(idle.wanted, Some(1), "{}", idle.why);
+}
+
+#[test]
 fn what_cannot_work_is_named_and_what_was_decided_outlives_other_bounds() {
     let service = Archetype::Service;
     let error = policy(&scaling(ScalingMode::Auto), None, service).unwrap_err().to_string();

@@ -1,0 +1,106 @@
+//! A decided size becomes an effect of the loop, or says why not.
+
+#![allow(clippy::unwrap_used, clippy::panic, missing_docs, reason = "a test fails by panicking")]
+
+use homeostat::kernel::{Effect, Kernel};
+use homeostat_knowledge::forecast::{Outlook, REQUESTS};
+use homeostat_knowledge::observation::{Change, ObjectChange, ObjectKind};
+use homeostat_knowledge::policy::{Bounds, ControlPolicy, KillSwitch, Permits, ScalingMode, ScalingPolicy};
+use homeostat_knowledge::*;
+use homeostat_situations::{Given, now, order};
+use std::sync::Arc;
+
+fn observed(change: ObjectChange) -> Observation {
+    Observation {
+        tenant: None,
+        entity: Entity::Workload { key: order() },
+        event_time: now(),
+        arrival_time: now(),
+        signal: Signal::Object(change),
+    }
+}
+
+/// A loop that knows the workload `order`, scaled by forecast, and lets it be done at this level.
+fn kernel(level: Level) -> Kernel {
+    let (world, _) = Given::default().build();
+    let control = ControlPolicy { kill_switch: KillSwitch::Off, ..ControlPolicy::default() };
+    let mut tenant = (**world.tenant_of_namespace(&order().namespace).unwrap()).clone();
+    tenant.levels.insert(ActionKind::ScaleUp, level);
+    let mut workload = (**world.workloads.get(&order()).unwrap()).clone();
+    workload.permits = Permits {
+        replicas: Some(Bounds { min: 1, max: 20 }),
+        scaling: Some(ScalingPolicy { mode: ScalingMode::Auto, ..ScalingPolicy::default() }),
+        ..Permits::default()
+    };
+    let controller = world.controller_of(&order()).unwrap();
+    let mut batch = vec![
+        observed(ObjectChange::Control(Some(Arc::new(control)))),
+        observed(ObjectChange::Tenant(Change::Applied(Arc::new(tenant)))),
+        observed(ObjectChange::Controller(Change::Applied(Arc::clone(controller)))),
+        observed(ObjectChange::Workload(Change::Applied(Arc::new(workload)))),
+    ];
+    batch.extend(ObjectKind::REQUIRED.map(|kind| observed(ObjectChange::Synced(kind))));
+    let mut kernel = Kernel::new(Vec::new(), Box::new(SeededIds::new(1)), Name::from("homeostat-system"));
+    kernel.step(&batch, now(), true);
+    kernel
+}
+
+fn record(wanted: u32) -> ForecastRecord {
+    ForecastRecord {
+        workload: order(),
+        workload_uid: Uid::new("order"),
+        tenant: None,
+        signal: Name::from(REQUESTS),
+        mode: ScalingMode::Auto,
+        replicas: 1,
+        outlook: Outlook {
+            made: now(),
+            horizon_seconds: 3_600,
+            now: None,
+            skill: ForecastSkill::Unknown,
+            model: None,
+            reason: String::new(),
+            error: None,
+            peak: None,
+            points: Vec::new(),
+            next_choice: None,
+            limit: None,
+        },
+        size: SizeAdvice {
+            decided: now(),
+            per_replica: None,
+            wanted: Some(wanted),
+            effect: SizeEffect::Scale,
+            why: format!("{wanted} replicas are wanted"),
+            done: None,
+        },
+        memory: None,
+    }
+}
+
+fn done(kernel: &Kernel) -> Option<String> {
+    kernel.snapshot().sizes.get(&order()).and_then(|size| size.done.clone())
+}
+
+#[test]
+fn a_size_is_executed_as_an_admitted_plan_of_a_forecast() {
+    let mut kernel = kernel(Level::ActBounded);
+    let present = u32::try_from(kernel.snapshot().controller_of(&order()).unwrap().replicas).unwrap();
+    let effects = kernel.size(&[record(present + 3)], now(), true);
+    let [Effect::Execute(plan, None)] = effects.as_slice() else { panic!("{effects:?}") };
+    assert_eq!(plan.origin, Origin::Forecast);
+    assert_eq!(done(&kernel), None);
+    assert!(kernel.size(&[record(present)], now(), true).is_empty(), "it has that size");
+    assert!(kernel.size(&[record(present + 3)], now(), false).is_empty(), "another replica leads");
+    // A workload that is not scaled any more is forgotten.
+    assert!(kernel.size(&[], now(), true).is_empty());
+    assert!(kernel.snapshot().sizes.get(&order()).is_none());
+}
+
+#[test]
+fn a_level_that_does_not_allow_it_makes_a_recommendation_and_no_object() {
+    let mut kernel = kernel(Level::Recommend);
+    assert!(kernel.size(&[record(9)], now(), true).is_empty());
+    let said = done(&kernel).unwrap();
+    assert!(said.contains("recommended only") && said.contains("ScaleUp"), "{said}");
+}
