@@ -1,9 +1,8 @@
 # Homeostat: one place for every command. `make` alone lists them.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-pure test-cluster test-product bench score cluster cluster-down lint crds chart sim quiet-week scenarios
-.PHONY: help demo test test-pure test-cluster test-product bench score cluster cluster-down lint crds chart sim quiet-week fit
-.PHONY: help demo test test-pure test-cluster test-product bench score cluster cluster-down lint crds chart sim quiet-week scale-compare
+.PHONY: help demo test test-pure test-cluster test-product bench score cluster cluster-down lint crds chart sim quiet-week
+.PHONY: scenarios fit scale-compare scenario-water
 
 NAME ?= homeostat
 PROFILE ?= release
@@ -57,7 +56,7 @@ scenario-water: ## Jobs of a water utility's tenants on a real cluster: started 
 	  $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 quiet-week: ## A simulated week of 1,000 workloads without a fault: incidents and actions (WORKLOADS=n DAYS=n SEED=n)
-	@$(STEP) "Building the simulation" cargo build --quiet --release --package homeostat-plan --example quiet_week
+	@$(STEP) "Building the simulation" cargo build --quiet --release --package homeostat --example quiet_week
 	@./target/release/examples/quiet_week $(or $(WORKLOADS),1000) $(or $(DAYS),7) $(or $(SEED),1)
 
 fit: ## How many tenants' jobs fit 32 vCPU, by policy, in virtual time (SHAPES=file SEEDS=n TENANTS=n DAYS=n POLICY=name; LARGE=1)

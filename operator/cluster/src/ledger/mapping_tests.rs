@@ -83,7 +83,7 @@ prop_compose! {
 }
 
 /// One of each kind that is stored.
-fn all_parameters(message: &str) -> [Parameters; 12] {
+fn all_parameters(message: &str) -> [Parameters; 14] {
     let until = Timestamp::from_microsecond(1_700_000_000_123_456).unwrap();
     [
         Parameters::ScaleUp { replicas: 6 },

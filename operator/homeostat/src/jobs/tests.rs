@@ -423,6 +423,7 @@ fn refused_action(job: &ControllerRecord, memory: Option<u64>) -> homeostat_know
         PlaybookRef, Request, Verification,
     };
     ActionRecord {
+        origin: homeostat_knowledge::action::Origin::Incident,
         id: homeostat_knowledge::ActionId::new("x"),
         namespace: job.key.object.namespace.clone(),
         resource_version: Name::from("1"),

@@ -1,15 +1,12 @@
 //! A week in which nothing is wrong: how often does the loop disturb people, and does it touch anything?
 //!
-//! `make quiet-week`, or `cargo run --release -p homeostat-plan --example quiet_week -- WORKLOADS DAYS SEED`.
-//! Writes `target/quiet-week/result.json`. It lives here as it needs the loop, but none of the crates that know a
-//! cluster: the loop's file is taken as it is.
+//! `make quiet-week`, or `cargo run --release -p homeostat --example quiet_week -- WORKLOADS DAYS SEED`.
+//! Writes `target/quiet-week/result.json`. The loop is the
+//! binary's; the cluster around it is made up.
 
 #![allow(clippy::disallowed_methods, reason = "a measurement reads the clock")]
 #![allow(clippy::expect_used, missing_docs, reason = "a program for developers")]
 
-#[path = "../../../homeostat/src/kernel.rs"]
-#[allow(dead_code, reason = "the binary uses more of it")]
-mod kernel;
 mod noise;
 #[allow(dead_code, reason = "the test uses more of it")]
 mod world;

@@ -2,9 +2,6 @@
 
 #![allow(clippy::expect_used, reason = "a test fails by panicking")]
 
-#[path = "../../homeostat/src/kernel.rs"]
-#[allow(dead_code, reason = "the binary uses more of it")]
-mod kernel;
 #[path = "../examples/quiet_week/noise.rs"]
 mod noise;
 #[path = "../examples/quiet_week/world.rs"]

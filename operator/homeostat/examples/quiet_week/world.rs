@@ -4,8 +4,8 @@
 //! rhythm of the day and of the week and each with its own kind of noise. New versions are rolled out, each
 //! with a short warm-up and a level that is a little different from before. The loop is the product's own.
 
-use crate::kernel::{Effect, Kernel};
 use crate::noise::Noise;
+use homeostat::kernel::{Effect, Kernel};
 use homeostat_knowledge::observation::{Change, ObjectChange, ObjectKind, Sample};
 use homeostat_knowledge::policy::{Archetype, KillSwitch, SignalPolicy};
 use homeostat_knowledge::records::{ControllerKey, NodeRecord, OwnerRecord, PodPhase, ServiceRecord};
