@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
 /// Chains, and descriptions in each.
-pub const CHAINS: usize = 7;
+pub const CHAINS: usize = 4;
 /// Descriptions in a chain, from coarse to close.
 pub const DEPTH: usize = 3;
 /// Situations of one description that are remembered; later ones go by the coarser description.
@@ -50,12 +50,7 @@ pub fn keys(now: &Features) -> Keys {
     let five = place(now.highest[1], 1.0);
     let signed = |value: f64| (value.round().clamp(-4.0, 4.0) + 8.0) as u32;
     let change = signed(2.0 * now.change);
-    let off = signed(now.last - now.means[0]);
-    let mean = place(now.means[0], 2.0);
     let yesterday = now.yesterday.map_or(0, |value| place(value, 1.0) + 1);
-    let expected = |parts: f64| now.expected.map_or(0, |value| place(value, parts) + 1);
-    let hour = place(now.highest[3], 1.0);
-    let hour_mean = place(now.means[1], 1.0);
     [
         [pack(&[last(1.0)]), pack(&[last(3.0), five]), pack(&[last(3.0), five, place(now.highest[2], 0.5)])],
         [
@@ -64,10 +59,7 @@ pub fn keys(now: &Features) -> Keys {
             pack(&[last(2.0), change, place(now.highest[0], 1.0)]),
         ],
         [pack(&[yesterday]), pack(&[yesterday, last(1.0)]), pack(&[yesterday, last(1.0), five])],
-        [pack(&[expected(1.0)]), pack(&[expected(2.0)]), pack(&[expected(2.0), last(1.0)])],
         [pack(&[now.hour]), pack(&[now.hour, last(1.0)]), pack(&[now.hour, last(1.0), five])],
-        [pack(&[mean]), pack(&[mean, off]), pack(&[mean, off, place(now.highest[2], 1.0)])],
-        [pack(&[hour]), pack(&[hour, hour_mean]), pack(&[hour, hour_mean, last(1.0)])],
     ]
 }
 
