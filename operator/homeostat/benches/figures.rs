@@ -226,7 +226,9 @@ fn figure(
     floor: Option<f64>,
     goal: Option<f64>,
 ) -> Value {
-    json!({ "name": name, "value": value, "unit": unit, "peer": peer.map(|(name, _)| name), "peerValue": peer.map(|(_, value)| value), "floor": floor, "goal": goal })
+    // Rates should be large, sizes and shares of a core small.
+    let lower = !unit.ends_with("/s/core");
+    json!({ "name": name, "value": value, "unit": unit, "peer": peer.map(|(name, _)| name), "peerValue": peer.map(|(_, value)| value), "floor": floor, "goal": goal, "lowerIsBetter": lower })
 }
 
 fn main() {
