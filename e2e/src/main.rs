@@ -27,6 +27,11 @@ enum Command {
     Demo(homeostat_e2e::demo::DemoArgs),
     /// Every kind of fault of the catalogue on a real node: healed, or handed over, as it must be.
     Scenarios(homeostat_e2e::scenarios::ScenariosArgs),
+    /// The executor on a real API server, killed and lied to at each request: nothing twice, nothing lost.
+    Proof(homeostat_e2e::proof::ProofArgs),
+    /// The process that the proof kills.
+    #[command(hide = true)]
+    ProofProcess(commands::proof::ProcessArgs),
     /// Minutes under load without any fault: count incidents and writes.
     Quiet(homeostat_e2e::demo::quiet::QuietArgs),
     /// Send requests at a gateway by the clock and write down each one.
@@ -47,6 +52,8 @@ fn main() -> ExitCode {
         Command::Image(command) => commands::image::run(command),
         Command::Demo(arguments) => commands::demo::demo(&arguments),
         Command::Scenarios(arguments) => commands::demo::scenarios(&arguments),
+        Command::Proof(arguments) => commands::proof::proof(&arguments),
+        Command::ProofProcess(arguments) => commands::proof::process(&arguments),
         Command::Quiet(arguments) => commands::demo::quiet(&arguments),
         Command::Load(arguments) => commands::demo::load(&arguments),
         Command::Signal(arguments) => commands::demo::signal(&arguments),
