@@ -1,7 +1,6 @@
 //! A leader that is frozen and wakes up when another one leads: two processes of the shipped binary. What the old one
 //! believes must not reach the cluster.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -44,12 +43,7 @@ pub struct FrozenLeader {
 }
 
 /// Runs it.
-pub async fn run(
-    stage: &Arc<Stage>,
-    times: usize,
-    seed: u64,
-    live: &Live,
-) -> Result<FrozenLeader, ProofError> {
+pub async fn run(stage: &Stage, times: usize, seed: u64, live: &Live) -> Result<FrozenLeader, ProofError> {
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     let illnesses = Illnesses::begin(stage, PLACE).await?;
     let mut products = [Product::start(stage, "a", PLACE).await?, Product::start(stage, "b", PLACE).await?];

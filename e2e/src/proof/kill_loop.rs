@@ -84,7 +84,7 @@ struct Episode {
 }
 
 /// Runs it.
-pub async fn run(stage: &Arc<Stage>, settings: Settings, live: &Live) -> Result<KillLoop, ProofError> {
+pub async fn run(stage: &Stage, settings: Settings, live: &Live) -> Result<KillLoop, ProofError> {
     let mut random = ChaCha8Rng::seed_from_u64(settings.seed);
     stage.namespace(PLACE).await?;
     let mut beds = BTreeMap::new();

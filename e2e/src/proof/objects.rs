@@ -247,7 +247,8 @@ pub async fn fall_ill(client: &Client, namespace: &str, action: ActionKind) -> R
 pub async fn sicken(pods: &Api<Pod>, workload: &str, most: usize) -> Result<(), ProofError> {
     let params = ListParams::default().labels(&format!("app={workload}"));
     let found = pods.list(&params).await.map_err(ProofError::api("list pods"))?;
-    for pod in found.items.iter().filter(|pod| kubelet::serves(pod)).take(most) {
+    let serving: Vec<&Pod> = found.items.iter().filter(|pod| kubelet::serves(pod)).take(most).collect();
+    for pod in serving {
         let set = kubelet::set(pods, &pod.name_any(), &kubelet::crashed()).await;
         set.map_err(ProofError::api("let a process crash"))?;
     }
@@ -319,7 +320,7 @@ pub async fn end_state(client: &Client, namespace: &str, action: ActionKind) -> 
     if matches!(action, ActionKind::Suspend | ActionKind::Resume | ActionKind::RetryJob) {
         let cron = Api::<CronJob>::namespaced(client.clone(), namespace).get(SUBJECT).await?;
         let jobs = Api::<Job>::namespaced(client.clone(), namespace).list(&ListParams::default()).await?;
-        end.suspended = cron.spec.as_ref().and_then(|spec| spec.suspend).unwrap_or(false);
+        end.suspended = cron.spec.suspend.unwrap_or(false);
         end.held = cron.annotations().contains_key(ANNOTATION_HELD_BY);
         let is = |job: &&Job, type_: &str| {
             let conditions = job.status.as_ref().and_then(|status| status.conditions.as_ref());
@@ -337,14 +338,13 @@ pub async fn end_state(client: &Client, namespace: &str, action: ActionKind) -> 
     let found = Api::<Deployment>::namespaced(client.clone(), namespace).get(SUBJECT).await?;
     let all = pods.list(&ListParams::default()).await?.items;
     let alive: Vec<&Pod> = all.iter().filter(|pod| pod.metadata.deletion_timestamp.is_none()).collect();
-    let wanted = found.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
+    let wanted = found.spec.replicas.unwrap_or(1);
     let serving = alive.iter().filter(|pod| kubelet::serves(pod)).count();
     end.replicas = (wanted, serving);
-    let template = found.spec.as_ref().map(|spec| &spec.template);
-    let container = template.and_then(|template| template.spec.as_ref()?.containers.first());
+    let template = &found.spec.template;
+    let container = template.spec.as_ref().and_then(|spec| spec.containers.first());
     end.image = container.and_then(|container| container.image.clone()).unwrap_or_default();
-    let annotations =
-        template.and_then(|template| template.metadata.as_ref().and_then(|meta| meta.annotations.clone()));
+    let annotations = template.metadata.as_ref().and_then(|meta| meta.annotations.as_ref());
     end.restarted =
         annotations.is_some_and(|all| all.contains_key(homeostat_crds::common::ANNOTATION_RESTARTED_BY));
     end.cpu = alive.iter().filter_map(|pod| kubelet::cpu(pod)).collect();

@@ -49,6 +49,9 @@ const REST: Duration = Duration::from_millis(1_200);
 /// Between two looks.
 const LOOK: Duration = Duration::from_millis(100);
 
+/// Plans that wait, with their numbers.
+type Queue = Arc<Mutex<VecDeque<(usize, Plan)>>>;
+
 /// One plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Plan {
@@ -156,18 +159,27 @@ pub struct Outcome {
     pub trace: Vec<String>,
 }
 
+impl Outcome {
+    fn broken(plan: Plan, error: &ProofError) -> Self {
+        Self {
+            plan: plan.to_string(),
+            failures: vec![format!("could not be carried out: {error}")],
+            lives: 0,
+            effects: 0,
+            end: EndState::default(),
+            seconds: 0.0,
+            audit: Match::default(),
+            trace: Vec::new(),
+        }
+    }
+}
+
 /// Runs all plans, `lanes` at once; plans of nodes one after the other, because only one node may be acted on.
-pub async fn run_all(
-    stage: &Arc<Stage>,
-    plans: Vec<Plan>,
-    lanes: usize,
-    told: impl Fn(&Outcome) + Send + Sync + 'static,
-) -> Result<Vec<Outcome>, ProofError> {
+pub async fn run_all(stage: &Stage, plans: Vec<Plan>, lanes: usize, told: impl Fn(&Outcome)) -> Vec<Outcome> {
     let mut actions: Vec<ActionKind> = plans.iter().map(|plan| plan.action).collect();
     actions.dedup();
     let undisturbed = actions.into_iter().map(|action| Plan { action, rule: None });
-    let told: Arc<dyn Fn(&Outcome) + Send + Sync> = Arc::new(told);
-    let baselines: Arc<Mutex<BTreeMap<ActionKind, (EndState, usize)>>> = Arc::default();
+    let baselines = Mutex::default();
     let mut outcomes = Vec::new();
     // The undisturbed runs first: the others are compared with them.
     for round in [undisturbed.collect::<Vec<_>>(), plans] {
@@ -176,30 +188,34 @@ pub async fn run_all(
         let mut queues = vec![Arc::new(Mutex::new(VecDeque::from(nodes)))];
         let shared = Arc::new(Mutex::new(VecDeque::from(others)));
         queues.extend((0..lanes.max(1)).map(|_| Arc::clone(&shared)));
-        let mut tasks = tokio::task::JoinSet::new();
-        for queue in queues {
-            let (stage, baselines, told) = (Arc::clone(stage), Arc::clone(&baselines), Arc::clone(&told));
-            tasks.spawn(async move {
-                let mut done = Vec::new();
-                loop {
-                    let next = queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
-                    let Some((number, plan)) = next else { return Ok::<_, ProofError>(done) };
-                    let mut outcome = run(&stage, plan, number).await?;
-                    compare(plan, &mut outcome, &baselines);
-                    told(&outcome);
-                    done.push((number, outcome));
-                }
-            });
-        }
-        let mut finished = Vec::new();
-        while let Some(task) = tasks.join_next().await {
-            let lane = task.map_err(|error| ProofError::Broken(format!("a lane ended: {error}")))?;
-            finished.extend(lane?);
-        }
+        let lanes = queues.iter().map(|queue| lane(stage, queue, &baselines, &told));
+        let mut finished = futures::future::join_all(lanes).await.concat();
         finished.sort_by_key(|(number, _)| *number);
         outcomes.extend(finished.into_iter().map(|(_, outcome)| outcome));
     }
-    Ok(outcomes)
+    outcomes
+}
+
+/// Takes plans from a queue until it is empty.
+async fn lane(
+    stage: &Stage,
+    queue: &Queue,
+    baselines: &Mutex<BTreeMap<ActionKind, (EndState, usize)>>,
+    told: &impl Fn(&Outcome),
+) -> Vec<(usize, Outcome)> {
+    let mut done = Vec::new();
+    loop {
+        let next = queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+        let Some((number, plan)) = next else { return done };
+        let mut outcome = match run(stage, plan, number).await {
+            Ok(outcome) => outcome,
+            // One plan that could not be carried out says nothing about the others.
+            Err(error) => Outcome::broken(plan, &error),
+        };
+        compare(plan, &mut outcome, baselines);
+        told(&outcome);
+        done.push((number, outcome));
+    }
 }
 
 fn compare(plan: Plan, outcome: &mut Outcome, baselines: &Mutex<BTreeMap<ActionKind, (EndState, usize)>>) {
@@ -293,7 +309,7 @@ fn taken(action: &Action) -> Timestamp {
 }
 
 /// Runs one plan.
-pub async fn run(stage: &Arc<Stage>, plan: Plan, number: usize) -> Result<Outcome, ProofError> {
+pub async fn run(stage: &Stage, plan: Plan, number: usize) -> Result<Outcome, ProofError> {
     let begun = Instant::now();
     let place = Place::of(plan, number);
     place.prepare(stage, plan.action).await?;

@@ -192,7 +192,7 @@ pub fn node_name(number: usize) -> String {
 async fn token(client: &Client) -> Result<String, ProofError> {
     let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), HOME);
     let request = TokenRequest {
-        spec: TokenRequestSpec { expiration_seconds: Some(86_400), ..TokenRequestSpec::default() },
+        spec: Some(TokenRequestSpec { expiration_seconds: Some(86_400), ..TokenRequestSpec::default() }),
         ..TokenRequest::default()
     };
     let answer: TokenRequest = accounts
@@ -201,7 +201,7 @@ async fn token(client: &Client) -> Result<String, ProofError> {
         .map_err(ProofError::api("give a token to Homeostat's account"))?;
     answer
         .status
-        .map(|status| status.token)
+        .and_then(|status| status.token)
         .ok_or_else(|| ProofError::Broken("the API server gave no token".to_owned()))
 }
 

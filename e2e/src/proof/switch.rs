@@ -1,7 +1,6 @@
 //! The kill switch on the shipped binary: engaged again and again at random moments while it acts. No effect may come
 //! later than two seconds after it.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use homeostat_crds::v1alpha1::ControlPlane;
@@ -48,7 +47,7 @@ pub struct KillSwitch {
 }
 
 /// Runs it.
-pub async fn run(stage: &Arc<Stage>, times: usize, seed: u64, live: &Live) -> Result<KillSwitch, ProofError> {
+pub async fn run(stage: &Stage, times: usize, seed: u64, live: &Live) -> Result<KillSwitch, ProofError> {
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     let illnesses = Illnesses::begin(stage, PLACE).await?;
     let mut product = Product::start(stage, "switch", PLACE).await?;
