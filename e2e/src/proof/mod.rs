@@ -120,7 +120,9 @@ async fn parts(args: &ProofArgs, stage: &Stage, live: &Live) -> Result<ProofResu
             for failure in &outcome.failures {
                 lines.plain(&format!("            {failure}"));
             }
-            for line in &outcome.trace {
+            let mut trace = outcome.trace.clone();
+            trace.dedup();
+            for line in &trace {
                 lines.plain(&format!("              {line}"));
             }
         })

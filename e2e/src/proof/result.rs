@@ -48,6 +48,8 @@ pub struct AuditCounts {
     pub effects: usize,
     /// Actions.
     pub actions: usize,
+    /// Of those, actions that say that nobody knows whether they had an effect.
+    pub unknown: usize,
     /// Effects whose name in the audit log the process knew.
     pub acknowledged: usize,
     /// What did not fit.
@@ -83,6 +85,7 @@ impl ProofResult {
             self.audit.requests += found.requests;
             self.audit.effects += found.effects;
             self.audit.actions += found.actions;
+            self.audit.unknown += found.unknown;
             self.audit.acknowledged += found.acknowledged;
             self.audit.mismatches += found.mismatches.len();
         }
@@ -120,8 +123,13 @@ impl ProofResult {
         line(
             "audit match",
             format!(
-                "{} requests, {} effects, {} actions, {} acknowledgements by name: {} do not fit",
-                audit.requests, audit.effects, audit.actions, audit.acknowledged, audit.mismatches
+                "{} requests, {} effects, {} actions ({} unknown), {} acknowledgements by name: {} do not fit",
+                audit.requests,
+                audit.effects,
+                audit.actions,
+                audit.unknown,
+                audit.acknowledged,
+                audit.mismatches
             ),
         );
         let kept = &self.kill_loop;

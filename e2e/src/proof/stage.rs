@@ -29,6 +29,8 @@ const SOON: Duration = Duration::from_secs(60);
 /// Actions whose rights the chart grants only when they are asked for.
 const RIGHTS: [&str; 9] =
     ["scaleUp", "scaleDown", "rollBack", "cordon", "uncordon", "suspend", "resume", "retryJob", "resizePod"];
+/// What the chart is rendered for: the API server of the test cluster.
+const VERSION: &str = "1.35.4";
 /// Kinds of the chart that are not needed here: nothing runs inside.
 const LEFT_OUT: [&str; 5] = ["Deployment", "Job", "Service", "PodDisruptionBudget", "NetworkPolicy"];
 
@@ -129,7 +131,12 @@ async fn install(cluster: &Cluster, root: &Path) -> Result<(), ProofError> {
     let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": HOME}});
     create(&client, None, &namespace).await?;
     let mut helm = cluster.helm()?;
-    helm.args(["template", "homeostat"]).arg(root.join("charts/homeostat")).args(["--namespace", HOME]);
+    helm.args(["template", "homeostat"]).arg(root.join("charts/homeostat")).args([
+        "--namespace",
+        HOME,
+        "--kube-version",
+        VERSION,
+    ]);
     for right in RIGHTS {
         helm.args(["--set", &format!("actions.{right}=true")]);
     }
