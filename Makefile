@@ -1,8 +1,8 @@
 # Homeostat: one place for every command. `make` alone lists them.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-pure test-cluster test-product bench score cluster cluster-down lint crds chart sim quiet-week
-.PHONY: scenarios fit scale-compare scenario-water
+.PHONY: help demo test test-pure test-cluster test-product bench score cluster cluster-down lint crds chart sim proof
+.PHONY: quiet-week scenarios fit scale-compare scenario-water
 
 NAME ?= homeostat
 PROFILE ?= release
@@ -37,6 +37,11 @@ test-product: ## The installed product on a real node: thirteen scenarios (ARGS=
 sim: ## The proof in virtual time: every plan, 10,000 drawn histories, every mutation (SEED=n or PLAN=text tells one)
 	@$(STEP) "Building the simulator" cargo build --quiet --release --package homeostat-sim
 	@./target/release/sim $(if $(SEED),--seed $(SEED)) $(if $(PLAN),--plan $(PLAN)) $(ARGS)
+
+proof: ## The proof on a real API server: plans, kill loop, kill switch, frozen leader (ARGS="--only plans"; root, Go)
+	@$(STEP) "Preparing tools" ./scripts/prepare cluster
+	@$(STEP) "Building the programs" cargo build --quiet --workspace
+	@./target/debug/e2e proof $(ARGS)
 
 bench: ## Speed, memory and idle figures into target/bench/summary.json
 	@$(STEP) "Measuring" ./scripts/bench

@@ -7,6 +7,7 @@ pub mod faults;
 pub mod image;
 pub mod load;
 pub mod progress;
+pub mod proof;
 pub mod result;
 pub mod scenarios;
 pub mod toolchain;

@@ -29,6 +29,11 @@ enum Command {
     Scenarios(homeostat_e2e::scenarios::ScenariosArgs),
     /// Jobs of a water utility's tenants with deadlines, started and sized by Homeostat.
     Water(homeostat_e2e::water::WaterArgs),
+    /// The executor on a real API server, killed and lied to at each request: nothing twice, nothing lost.
+    Proof(homeostat_e2e::proof::ProofArgs),
+    /// The process that the proof kills.
+    #[command(hide = true)]
+    ProofProcess(commands::proof::ProcessArgs),
     /// Minutes under load without any fault: count incidents and writes.
     Quiet(homeostat_e2e::demo::quiet::QuietArgs),
     /// Send requests at a gateway by the clock and write down each one.
@@ -50,6 +55,8 @@ fn main() -> ExitCode {
         Command::Demo(arguments) => commands::demo::demo(&arguments),
         Command::Scenarios(arguments) => commands::demo::scenarios(&arguments),
         Command::Water(arguments) => commands::demo::water(&arguments),
+        Command::Proof(arguments) => commands::proof::proof(&arguments),
+        Command::ProofProcess(arguments) => commands::proof::process(&arguments),
         Command::Quiet(arguments) => commands::demo::quiet(&arguments),
         Command::Load(arguments) => commands::demo::load(&arguments),
         Command::Signal(arguments) => commands::demo::signal(&arguments),

@@ -14,6 +14,7 @@ use homeostat_e2e::cluster::control::Request;
 use homeostat_e2e::cluster::state::{SupervisorState, read_json};
 use homeostat_e2e::cluster::{Cluster, ClusterError, Layout, Options, cgroup};
 use homeostat_e2e::image::{self, ImageSpec};
+use homeostat_e2e::proof;
 use k8s_openapi::api::core::v1::{ConfigMap, Node, Pod, Service};
 use kube::api::{Api, ListParams, PostParams};
 use kube::runtime::wait::await_condition;
@@ -192,6 +193,16 @@ async fn services_names_and_tools_work() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     cluster.down().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_around_its_effect_each_action_has_it_once() {
+    let _turn = ONE_AT_A_TIME.lock().await;
+    let name = "test-proof";
+    Cluster::remove(name).unwrap();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let failed = proof::slice(name, root, env!("CARGO_BIN_EXE_e2e").into()).await.unwrap();
+    assert_eq!(failed, Vec::<String>::new());
 }
 
 /// Waits until `url` answers as wanted.

@@ -107,15 +107,18 @@ impl<'a> Components<'a> {
             flag("enable-aggregator-routing", true),
             flag("audit-policy-file", self.layout.config().join("audit-policy.json").display()),
             flag("audit-log-path", self.layout.audit_log().display()),
+            // One file, megabytes: what is compared with it reads it from its beginning.
+            flag("audit-log-maxsize", 4096),
         ];
         self.kubernetes("kube-apiserver", args)
     }
 
     /// The controllers. Their timers are the defaults; only the request limit is raised, since at the default
-    /// of 20 a second the creation of their own accounts alone takes four seconds.
-    pub fn controller_manager(&self) -> Component {
+    /// of 20 a second the creation of their own accounts alone takes four seconds. Without a `node` nobody judges
+    /// nodes by their heartbeats: those that are there only as objects have none.
+    pub fn controller_manager(&self, node: bool) -> Component {
         let config = self.layout.component_kubeconfig("controller-manager");
-        let args = vec![
+        let mut args = vec![
             flag("kubeconfig", config.display()),
             flag("authentication-kubeconfig", config.display()),
             flag("authorization-kubeconfig", config.display()),
@@ -129,6 +132,9 @@ impl<'a> Components<'a> {
             flag("kube-api-qps", 200),
             flag("kube-api-burst", 400),
         ];
+        if !node {
+            args.push(flag("controllers", "*,-node-lifecycle-controller,-taint-eviction-controller"));
+        }
         self.kubernetes("kube-controller-manager", args)
     }
 
@@ -222,7 +228,7 @@ mod tests {
         let layout = Layout::below(Path::new("/var/lib/x"), "one").unwrap();
         let tools = Tools::default();
         let components = Components::new(&layout, &tools, false, false);
-        for component in [components.kubelet(), components.controller_manager(), components.apiserver()] {
+        for component in [components.kubelet(), components.controller_manager(true), components.apiserver()] {
             assert!(
                 !component.args.iter().any(|arg| arg.contains("feature-gates") || arg.contains("period")),
                 "{component:?}"

@@ -137,7 +137,11 @@ pub fn corefile(layout: &Layout) -> String {
     )
 }
 
-/// Every change is recorded with who made it; evictions and Homeostat's own kinds with their content.
+/// Homeostat, as the API server knows it.
+pub const HOMEOSTAT: &str = "system:serviceaccount:homeostat-system:homeostat";
+
+/// Every change is recorded with who made it; those of Homeostat, evictions and Homeostat's own kinds with their
+/// content.
 pub fn audit_policy() -> Value {
     let changes = json!(["create", "update", "patch", "delete", "deletecollection"]);
     json!({
@@ -146,6 +150,7 @@ pub fn audit_policy() -> Value {
         "omitStages": ["RequestReceived"],
         "rules": [
             {"level": "None", "resources": [{"group": "authentication.k8s.io"}, {"group": "authorization.k8s.io"}]},
+            {"level": "Request", "verbs": changes, "users": [HOMEOSTAT]},
             {"level": "Request", "verbs": changes, "resources": [
                 {"group": "homeostat.dev"},
                 {"group": "", "resources": ["pods/eviction", "pods/resize"]},

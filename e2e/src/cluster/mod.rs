@@ -39,6 +39,8 @@ use state::State;
 pub struct Options {
     /// Whether etcd waits for the disk on every write, as the durability tests need.
     pub durable: bool,
+    /// Only etcd, the API server and the controllers: no node, no scheduler, no DNS. Pods run nowhere.
+    pub control_plane_only: bool,
     /// The `e2e` program; by default this one, or the one beside a test program.
     pub program: Option<PathBuf>,
     /// Whether to print nothing.

@@ -50,8 +50,11 @@ pub(super) async fn start(
 
     let masquerade_all = !namespace::bridged_packets_are_filtered();
     let components = Components::new(layout, tools, options.durable, masquerade_all);
+    let node = !options.control_plane_only;
     control.start(components.etcd())?;
-    control.start(components.containerd())?;
+    if node {
+        control.start(components.containerd())?;
+    }
     control.wait_tcp(ETCD, LIMIT)?;
     control.start(components.apiserver())?;
     let port = control.forward(API, 0)?;
@@ -59,22 +62,26 @@ pub(super) async fn start(
     write_json(&layout.state_file(), &state)?;
     write_kubeconfig(layout, "admin", &format!("https://127.0.0.1:{port}"), &layout.kubeconfig())?;
     let cluster = Cluster::new(layout.clone(), state.clone());
-    pause_image(&cluster).await?;
-    clock.done("etcd and containerd");
+    if node {
+        pause_image(&cluster).await?;
+    }
+    clock.done(if node { "etcd and containerd" } else { "etcd" });
 
     let client = cluster.client().await?;
     api_ready(layout, &client).await?;
     clock.done("API server");
 
-    control.start(components.controller_manager())?;
-    control.start(components.scheduler())?;
-    control.start(components.kubelet())?;
-    control.start(components.proxy())?;
-    allow_dns(&cluster, &client).await?;
-    control.start(components.dns())?;
-    node_ready(layout, &client).await?;
-    control.wait_tcp(DNS_READY, LIMIT)?;
-    clock.done("node, scheduler, controllers, proxy and DNS");
+    control.start(components.controller_manager(node))?;
+    if node {
+        control.start(components.scheduler())?;
+        control.start(components.kubelet())?;
+        control.start(components.proxy())?;
+        allow_dns(&cluster, &client).await?;
+        control.start(components.dns())?;
+        node_ready(layout, &client).await?;
+        control.wait_tcp(DNS_READY, LIMIT)?;
+        clock.done("node, scheduler, controllers, proxy and DNS");
+    }
 
     state.phase = Phase::Ready;
     write_json(&layout.state_file(), &state)?;

@@ -4,6 +4,7 @@ pub mod cluster;
 pub mod demo;
 pub mod image;
 pub mod piece;
+pub mod proof;
 
 use std::error::Error;
 

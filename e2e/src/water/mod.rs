@@ -24,9 +24,9 @@ use crate::demo::{DemoError, Place, build, install};
 /// Simulated hours begin on a Friday at midnight; the scenario begins on its evening.
 const FIRST_HOUR: u32 = 20;
 /// Runs that are still under way at the end have so long.
-const LAST: Duration = Duration::from_secs(60);
+const LAST: Duration = Duration::from_mins(1);
 /// Namespaces are gone by then.
-const GONE: Duration = Duration::from_secs(60);
+const GONE: Duration = Duration::from_mins(1);
 
 /// Arguments of `e2e water`.
 #[derive(Args, Clone, Debug)]

@@ -50,7 +50,7 @@ pub struct Run {
 pub struct Watched {
     runs: BTreeMap<String, Run>,
     /// Pods that are over, by UID.
-    pods: BTreeMap<String, ()>,
+    pods: BTreeSet<String>,
     counts: BTreeMap<(String, String), usize>,
     /// UIDs of Jobs, and the run that each belongs to.
     jobs: BTreeMap<String, String>,
@@ -147,7 +147,7 @@ impl Watched {
             (one, other) => one.or(other),
         };
         let Some(end) = ended else { return };
-        if self.pods.insert(pod.uid().unwrap_or_default(), ()).is_some() {
+        if !self.pods.insert(pod.uid().unwrap_or_default()) {
             return;
         }
         let resources = pod.spec.as_ref().and_then(|spec| spec.containers.first()?.resources.as_ref());

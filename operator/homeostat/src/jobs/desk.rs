@@ -361,13 +361,13 @@ impl Desk {
                 Told::Due
             }
             // The one that failed stays as it is until its second try is there.
-            (Told::Due | Told::Turn { .. } | Told::Left(_), Phase::Waiting) => return Ok(()),
+            (Told::Due | Told::Turn { .. } | Told::Left(_), Phase::Waiting)
+            | (Told::Running(_) | Told::Ending(..), Phase::Running) => return Ok(()),
             (Told::Due | Told::Turn { .. }, Phase::Ended(_)) if self.learnt.contains(uid) => return Ok(()),
             (Told::Turn { size, .. } | Told::Left(size), Phase::Running) => Told::Running(size),
             (Told::Turn { size, .. } | Told::Left(size) | Told::Running(size), Phase::Ended(_)) => {
                 Told::Ending(size, now)
             }
-            (Told::Running(_) | Told::Ending(..), Phase::Running) => return Ok(()),
             (Told::Ending(size, since), Phase::Ended(_)) => Told::Ending(size, since),
             // Started, suspended or ended by somebody else.
             _ => return Err(stranger(run)),

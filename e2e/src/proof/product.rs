@@ -1,0 +1,137 @@
+//! The shipped binary as processes outside of the cluster, and workloads that fall ill all the time.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::{Api, ListParams};
+use kube::{Client, ResourceExt};
+use tokio::task::AbortHandle;
+
+use super::error::ProofError;
+use super::faults::Rules;
+use super::kubelet;
+use super::objects;
+use super::plans;
+use super::process::{Process, Victim};
+use super::proxy::Proxy;
+use super::stage::{HOME, Stage, free_port, until};
+
+/// Workloads: each falls ill again only after its incident is over.
+const WORKLOADS: usize = 60;
+/// Between two illnesses.
+const PAUSE: Duration = Duration::from_millis(400);
+
+/// One process of the shipped binary.
+pub struct Product {
+    /// Its name in the Lease and, as `proof/NAME`, in the API server's audit log.
+    pub name: String,
+    /// Freezes and kills it.
+    pub victim: Arc<Victim>,
+    process: Process,
+    _proxy: Proxy,
+}
+
+impl Product {
+    /// Starts `homeostat run` beside this program, watching one namespace.
+    pub async fn start(stage: &Stage, name: &str, namespace: &str) -> Result<Self, ProofError> {
+        let binary = beside(&stage.program)?;
+        let victim = Arc::new(Victim::default());
+        let agent = agent(name);
+        let proxy =
+            Proxy::start(stage.upstream.clone(), Arc::clone(&victim), Rules::default(), Some(&agent)).await?;
+        let kubeconfig = proxy.kubeconfig(stage.out.join(format!("{namespace}-{name}.kubeconfig")))?;
+        let (http, otlp) = (free_port()?.to_string(), free_port()?.to_string());
+        let (named, watched) = (name.to_owned(), namespace.to_owned());
+        let log = stage.out.join(format!("{namespace}-{name}.log"));
+        let _before = std::fs::remove_file(&log);
+        let mut process = Process::new(Arc::clone(&victim), log, move || {
+            let mut command = std::process::Command::new(&binary);
+            command
+                .arg("run")
+                .args(["--http", &http, "--otlp-grpc", &otlp, "--namespace", HOME])
+                .args(["--identity", &named, "--namespaces", &watched])
+                .env("KUBECONFIG", &kubeconfig);
+            command
+        });
+        process.keep()?;
+        Ok(Self { name: name.to_owned(), victim, process, _proxy: proxy })
+    }
+
+    /// Starts it again when it ended.
+    pub fn keep(&mut self) -> Result<(), ProofError> {
+        self.process.keep()
+    }
+
+    /// Ends it.
+    pub async fn end(self) {
+        self.process.end().await;
+    }
+}
+
+/// How requests of the process of this name call themselves.
+pub fn agent(name: &str) -> String {
+    format!("proof/{name}")
+}
+
+/// The binary in the folder of this program, or one above it (test programs lie one deeper).
+fn beside(program: &Path) -> Result<PathBuf, ProofError> {
+    let folders = program.ancestors().skip(1).take(2);
+    let found = folders.map(|folder| folder.join("homeostat")).find(|path| path.is_file());
+    found.ok_or_else(|| {
+        let near = program.display();
+        ProofError::Broken(format!("there is no `homeostat` beside {near}; run `cargo build --workspace`"))
+    })
+}
+
+/// Workloads that fall ill one after the other until this is dropped.
+pub struct Illnesses {
+    task: AbortHandle,
+}
+
+impl Illnesses {
+    /// Puts workloads into a namespace and begins.
+    pub async fn begin(stage: &Stage, namespace: &str) -> Result<Self, ProofError> {
+        stage.namespace(namespace).await?;
+        for number in 0..WORKLOADS {
+            let name = name_of(number);
+            objects::create(&stage.client, Some(namespace), &objects::deployment(&name, 2)).await?;
+            objects::create(&stage.client, Some(namespace), &objects::workload(&name)).await?;
+        }
+        let pods: Api<Pod> = plans::namespaced(&stage.client, namespace);
+        until("pods that serve", Duration::from_secs(120), || async {
+            let all = pods.list(&ListParams::default()).await.ok()?.items;
+            (all.iter().filter(|pod| kubelet::serves(pod)).count() >= 2 * WORKLOADS).then_some(())
+        })
+        .await?;
+        let task = tokio::spawn(fall_ill(stage.client.clone(), namespace.to_owned())).abort_handle();
+        Ok(Self { task })
+    }
+}
+
+impl Drop for Illnesses {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+fn name_of(number: usize) -> String {
+    format!("order-{number:02}")
+}
+
+async fn fall_ill(client: Client, namespace: String) {
+    let pods: Api<Pod> = plans::namespaced(&client, &namespace);
+    for number in (0..WORKLOADS).cycle() {
+        tokio::time::sleep(PAUSE).await;
+        let params = ListParams::default().labels(&format!("app={}", name_of(number)));
+        let Ok(found) = pods.list(&params).await else { continue };
+        // One at a time, and only who is well.
+        if found.items.len() == 2
+            && found.items.iter().all(kubelet::serves)
+            && let Some(pod) = found.items.first()
+        {
+            let _gone_meanwhile = kubelet::set(&pods, &pod.name_any(), &kubelet::crashed()).await;
+        }
+    }
+}

@@ -1,0 +1,297 @@
+//! The fault proxy: between the process under test and the API server, on loopback. It sends each request on under
+//! Homeostat's own identity, unless a rule says otherwise.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use http::{HeaderValue, Method, Response, StatusCode, header};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full};
+use hyper::body::{Bytes, Incoming};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use kube::Client;
+use serde_json::json;
+use tokio::net::TcpListener;
+use tokio::task::AbortHandle;
+
+use super::error::ProofError;
+use super::faults::{Fault, LONGER_THAN_A_CALL, Rules, SLOW};
+use super::process::Victim;
+use super::request::Request;
+
+type Answer = Response<UnsyncBoxBody<Bytes, kube::Error>>;
+
+/// From the answer to the kill, when the process is to die right after it.
+const AT_ONCE: Duration = Duration::from_millis(1);
+/// Longest list that is remembered, so that it can be shown again.
+const REMEMBERED: usize = 4 << 20;
+
+/// The connection is broken without an answer.
+#[derive(Debug, thiserror::Error)]
+#[error("the connection is cut on purpose")]
+struct Cut;
+
+/// A proxy; it ends when it is dropped.
+pub struct Proxy {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+    task: AbortHandle,
+}
+
+struct Shared {
+    upstream: Client,
+    victim: Arc<Victim>,
+    agent: Option<HeaderValue>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    rules: Rules,
+    /// Answers of reads and lists by path and query, as they were first given.
+    first: BTreeMap<String, (StatusCode, Bytes)>,
+    /// Lists are answered from memory, each once.
+    stale_lists: Vec<String>,
+    trace: Vec<String>,
+}
+
+impl Proxy {
+    /// Listens on loopback. `agent` replaces what requests say of the program that sent them, so that the API server's
+    /// audit log tells processes of one account apart.
+    pub async fn start(
+        upstream: Client,
+        victim: Arc<Victim>,
+        rules: Rules,
+        agent: Option<&str>,
+    ) -> Result<Self, ProofError> {
+        let here = Path::new("the proxy's address");
+        let listener =
+            TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(ProofError::io("bind", here))?;
+        let address = listener.local_addr().map_err(ProofError::io("read", here))?;
+        let agent = agent.and_then(|agent| HeaderValue::from_str(agent).ok());
+        let state = Mutex::new(State { rules, ..State::default() });
+        let shared = Arc::new(Shared { upstream, victim, agent, state });
+        let serving = Arc::clone(&shared);
+        let task = tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let _ = stream.set_nodelay(true);
+                let shared = Arc::clone(&serving);
+                let service = service_fn(move |request| {
+                    let shared = Arc::clone(&shared);
+                    async move { shared.pass(request).await }
+                });
+                tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
+            }
+        })
+        .abort_handle();
+        Ok(Self { address, shared, task })
+    }
+
+    /// Writes a kubeconfig that leads here.
+    pub fn kubeconfig(&self, path: PathBuf) -> Result<PathBuf, ProofError> {
+        let config = json!({
+            "apiVersion": "v1", "kind": "Config", "current-context": "proof",
+            "clusters": [{"name": "proof", "cluster": {"server": format!("http://{}", self.address)}}],
+            "users": [{"name": "proof", "user": {}}],
+            "contexts": [{"name": "proof", "context": {"cluster": "proof", "user": "proof"}}],
+        });
+        std::fs::write(&path, config.to_string()).map_err(ProofError::io("write", &path))?;
+        Ok(path)
+    }
+
+    /// How many rules have struck.
+    pub fn struck(&self) -> u32 {
+        self.shared.state().rules.struck()
+    }
+
+    /// Requests that belong to actions, in their order, with the fault that struck them.
+    pub fn trace(&self) -> Vec<String> {
+        self.shared.state().trace.clone()
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        // A panic elsewhere leaves counts and memory as they are; they can still be read.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn pass(self: Arc<Self>, request: http::Request<Incoming>) -> Result<Answer, Cut> {
+        let (parts, body) = request.into_parts();
+        let body = body.collect().await.map_err(|_| Cut)?.to_bytes();
+        let (path, query) = (parts.uri.path(), parts.uri.query().unwrap_or_default());
+        let what = Request::of(&parts.method, path, query, &body);
+        let key = format!("{path}?{query}");
+        let fault = {
+            let mut state = self.state();
+            let fault = state.rules.meet(what);
+            if !matches!(what, Request::List | Request::Watch | Request::Other) {
+                let fault = fault.map(|fault| format!(" {fault:?}")).unwrap_or_default();
+                state.trace.push(format!("{what:?} {path}{fault}"));
+            }
+            if what == Request::List
+                && let Some(at) = state.stale_lists.iter().position(|stale| *stale == key)
+            {
+                state.stale_lists.swap_remove(at);
+                if let Some((status, body)) = state.first.get(&key).cloned() {
+                    state.trace.push(format!("List {path} Stale"));
+                    return Ok(whole(status, body));
+                }
+            }
+            fault
+        };
+        let request = http::Request::from_parts(parts, body);
+        match fault {
+            None => self.forward(what, &key, request).await,
+            Some(fault) => self.strike(fault, what, &key, request).await,
+        }
+    }
+
+    async fn strike(
+        &self,
+        fault: Fault,
+        what: Request,
+        key: &str,
+        request: http::Request<Bytes>,
+    ) -> Result<Answer, Cut> {
+        match fault {
+            Fault::CrashBefore => {
+                self.victim.kill();
+                Err(Cut)
+            }
+            Fault::CrashReplyLost => {
+                let _lost = self.complete(what, key, request).await;
+                self.victim.kill();
+                Err(Cut)
+            }
+            Fault::CrashThenStaleLists => {
+                let _lost = self.complete(what, key, request).await;
+                self.victim.kill();
+                let mut state = self.state();
+                state.stale_lists = state.first.keys().cloned().collect();
+                Err(Cut)
+            }
+            Fault::CrashAfter => {
+                let answer = self.complete(what, key, request).await;
+                let victim = Arc::clone(&self.victim);
+                tokio::spawn(async move {
+                    tokio::time::sleep(AT_ONCE).await;
+                    victim.kill();
+                });
+                answer
+            }
+            Fault::Cut => Err(Cut),
+            Fault::ReplyLost => {
+                let _lost = self.complete(what, key, request).await;
+                Err(Cut)
+            }
+            Fault::HangsLost => {
+                tokio::time::sleep(LONGER_THAN_A_CALL).await;
+                Err(Cut)
+            }
+            Fault::HangsDone => {
+                let _lost = self.complete(what, key, request).await;
+                tokio::time::sleep(LONGER_THAN_A_CALL).await;
+                Err(Cut)
+            }
+            Fault::Slow => {
+                tokio::time::sleep(SLOW).await;
+                self.forward(what, key, request).await
+            }
+            Fault::TooMany => Ok(refusal(StatusCode::TOO_MANY_REQUESTS, "TooManyRequests")),
+            Fault::ServerError => Ok(refusal(StatusCode::INTERNAL_SERVER_ERROR, "InternalError")),
+            Fault::Unavailable => Ok(refusal(StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable")),
+            Fault::Conflict => Ok(refusal(StatusCode::CONFLICT, "Conflict")),
+            Fault::Stale => {
+                let first = self.state().first.get(key).cloned();
+                match first {
+                    Some((status, body)) => Ok(whole(status, body)),
+                    None => self.forward(what, key, request).await,
+                }
+            }
+        }
+    }
+
+    /// Sends a request on; an answer without end is passed on as it comes.
+    async fn forward(&self, what: Request, key: &str, request: http::Request<Bytes>) -> Result<Answer, Cut> {
+        if what == Request::Watch {
+            let answer = self.send(request).await?;
+            return Ok(answer.map(BodyExt::boxed_unsync));
+        }
+        self.complete(what, key, request).await
+    }
+
+    /// Sends a request on and waits for the whole answer.
+    async fn complete(&self, what: Request, key: &str, request: http::Request<Bytes>) -> Result<Answer, Cut> {
+        let answer = self.send(request).await?;
+        let (mut parts, body) = answer.into_parts();
+        let body = body.collect().await.map_err(|_| Cut)?.to_bytes();
+        parts.headers.remove(header::TRANSFER_ENCODING);
+        parts.headers.remove(header::CONTENT_LENGTH);
+        if matches!(what, Request::List | Request::FreshRead) && body.len() <= REMEMBERED {
+            self.state().first.entry(key.to_owned()).or_insert((parts.status, body.clone()));
+        }
+        Ok(Response::from_parts(parts, full(body)))
+    }
+
+    async fn send(&self, request: http::Request<Bytes>) -> Result<Response<kube::client::Body>, Cut> {
+        let (parts, body) = request.into_parts();
+        let target = parts.uri.path_and_query().map_or("/", |path| path.as_str());
+        let mut builder = http::Request::builder().method(parts.method.clone()).uri(target);
+        for (name, value) in &parts.headers {
+            let own = [
+                header::HOST,
+                header::ACCEPT_ENCODING,
+                header::CONTENT_LENGTH,
+                header::CONNECTION,
+                header::TRANSFER_ENCODING,
+                header::AUTHORIZATION,
+            ];
+            let replaced = self.agent.is_some() && name == header::USER_AGENT;
+            if !own.contains(name) && !replaced {
+                builder = builder.header(name, value);
+            }
+        }
+        if let Some(agent) = &self.agent {
+            builder = builder.header(header::USER_AGENT, agent);
+        }
+        let body = if parts.method == Method::GET { Vec::new() } else { body.to_vec() };
+        let request = builder.body(kube::client::Body::from(body)).map_err(|_| Cut)?;
+        self.upstream.send(request).await.map_err(|error| {
+            tracing::debug!(%error, "The API server gave no answer");
+            Cut
+        })
+    }
+}
+
+fn full(body: Bytes) -> UnsyncBoxBody<Bytes, kube::Error> {
+    Full::new(body).map_err(|never: Infallible| match never {}).boxed_unsync()
+}
+
+fn whole(status: StatusCode, body: Bytes) -> Answer {
+    let mut answer = Response::new(full(body));
+    *answer.status_mut() = status;
+    answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    answer
+}
+
+/// A `Status` as the API server words it.
+fn refusal(status: StatusCode, reason: &str) -> Answer {
+    let body = json!({
+        "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+        "message": format!("refused on purpose ({reason})"), "reason": reason, "code": status.as_u16(),
+    });
+    whole(status, Bytes::from(body.to_string()))
+}
