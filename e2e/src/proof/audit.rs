@@ -244,7 +244,7 @@ pub fn compare(entries: &[&Entry], actions: &[Action], notes: &[Acknowledgement]
         match created.get(name.as_str()) {
             Some(1) => {}
             count => {
-                found.mismatches.push(format!("action {name} was created {} times", count.unwrap_or(&0)))
+                found.mismatches.push(format!("action {name} was created {} times", count.unwrap_or(&0)));
             }
         }
         let instants = action.status.as_ref().and_then(|status| status.instants.as_ref());

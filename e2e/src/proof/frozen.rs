@@ -21,7 +21,7 @@ const PLACE: &str = "frozen";
 /// Namespace and name of the Lease.
 const LEASE: (&str, &str) = ("kube-system", "homeostat");
 /// Another process leads, and acts, within this time.
-const TAKEN_OVER: Duration = Duration::from_secs(120);
+const TAKEN_OVER: Duration = Duration::from_mins(2);
 /// A woken process is watched so long.
 const WATCHED: Duration = Duration::from_secs(3);
 

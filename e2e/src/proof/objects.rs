@@ -290,6 +290,7 @@ pub async fn node_recovers(client: &Client, name: &str) -> Result<(), ProofError
 }
 
 /// The subject at the end, without what differs from run to run.
+#[allow(clippy::struct_excessive_bools, reason = "what is seen, not states of a machine")]
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct EndState {

@@ -100,7 +100,7 @@ impl Illnesses {
             objects::create(&stage.client, Some(namespace), &objects::workload(&name)).await?;
         }
         let pods: Api<Pod> = plans::namespaced(&stage.client, namespace);
-        until("pods that serve", Duration::from_secs(120), || async {
+        until("pods that serve", Duration::from_mins(2), || async {
             let all = pods.list(&ListParams::default()).await.ok()?.items;
             (all.iter().filter(|pod| kubelet::serves(pod)).count() >= 2 * WORKLOADS).then_some(())
         })

@@ -25,7 +25,7 @@ pub const HOME: &str = "homeostat-system";
 /// Nodes that can be closed: of so many, six may be at once.
 pub const NODES: usize = 60;
 /// Long enough for everything that takes seconds.
-const SOON: Duration = Duration::from_secs(60);
+const SOON: Duration = Duration::from_mins(1);
 /// Actions whose rights the chart grants only when they are asked for.
 const RIGHTS: [&str; 9] =
     ["scaleUp", "scaleDown", "rollBack", "cordon", "uncordon", "suspend", "resume", "retryJob", "resizePod"];
@@ -165,7 +165,7 @@ async fn populate(client: &Client) -> Result<(), ProofError> {
     })
     .await?;
     let nodes: Api<Node> = Api::all(client.clone());
-    let names = (0..NODES).map(|number| node_name(number)).chain([NODE.to_owned()]);
+    let names = (0..NODES).map(node_name).chain([NODE.to_owned()]);
     for name in names {
         create(client, None, &objects::node(&name)).await?;
         let patch = Patch::Strategic(objects::node_status(false));

@@ -109,7 +109,7 @@ impl Leadership for Alone {
     }
 
     async fn lost(&self) {
-        std::future::pending().await
+        std::future::pending().await;
     }
 }
 
@@ -387,7 +387,7 @@ fn plan(
         parameters: chosen.parameters,
         before: chosen.before,
         verification: Verification {
-            within: SignedDuration::from_secs(60),
+            within: SignedDuration::from_mins(1),
             expect: Expectation::ObjectivesMet,
         },
         undo,

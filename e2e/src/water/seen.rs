@@ -1,6 +1,6 @@
 //! What is seen of the runs, by the Jobs and pods alone: nothing that Homeostat says counts here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;

@@ -192,8 +192,9 @@ impl World {
     pub async fn moving(&self, life: u64) {
         loop {
             let until = self.lock().stopped.get(&life).copied();
-            let Some(left) =
-                until.map(|until| until.duration_since(self.now())).filter(|left| left.is_positive())
+            let Some(left) = until
+                .map(|until| until.duration_since(self.now()))
+                .filter(homeostat_knowledge::SignedDuration::is_positive)
             else {
                 return;
             };
