@@ -135,8 +135,9 @@ impl Sizer {
             calendar: seen.calendar,
             hurts: seen.hurts,
         };
+        let policy = self.policy_now(seen);
         let Decision { replicas, effect, reason, .. } =
-            decide(now.as_second(), &mut self.state, &observations, &self.policy_now(seen), owner);
+            decide(now.as_second(), &mut self.state, &observations, &policy, owner);
         let carries = per_replica
             .map_or_else(String::new, |each| format!("; one replica carries {} requests/s", short(each)));
         advice(Some(replicas), shown(effect), format!("{reason}{carries}"))
