@@ -6,12 +6,11 @@ use std::io::Write;
 /// Where the kubelet reads it from.
 const MESSAGE: &str = "/dev/termination-log";
 
-/// Highest memory so far, in MiB: of the container where the kernel tells, else of this process.
+/// Highest memory so far, in MiB: of the container where the kernel tells (cgroup 2, then 1), else of this process.
 pub fn peak_mebibytes() -> Option<f64> {
-    if let Some(bytes) =
-        fs::read_to_string("/sys/fs/cgroup/memory.peak").ok().and_then(|text| text.trim().parse().ok())
-    {
-        let bytes: f64 = bytes;
+    let files = ["/sys/fs/cgroup/memory.peak", "/sys/fs/cgroup/memory/memory.max_usage_in_bytes"];
+    let told = files.iter().find_map(|file| fs::read_to_string(file).ok()?.trim().parse::<f64>().ok());
+    if let Some(bytes) = told.filter(|bytes| *bytes > 0.0) {
         return Some(bytes / f64::from(1 << 20));
     }
     let status = fs::read_to_string("/proc/self/status").ok()?;
