@@ -109,7 +109,7 @@ impl Leadership for Alone {
     }
 
     async fn lost(&self) {
-        std::future::pending().await;
+        std::future::pending::<()>().await;
     }
 }
 
