@@ -33,7 +33,7 @@ const PLACE: &str = "kill-loop";
 /// Between two looks.
 const LOOK: Duration = Duration::from_millis(250);
 /// Every illness meets its effect within this time, kills included; longer is lost.
-const PATIENCE: Duration = Duration::from_mins(2);
+const PATIENCE: Duration = Duration::from_secs(240);
 /// Ended actions stay so long before they are put aside: a process that starts reads all that is there.
 const STAY: Duration = Duration::from_secs(20);
 
@@ -107,6 +107,7 @@ pub async fn run(stage: &Stage, settings: Settings, live: &Live) -> Result<KillL
         tenant: PLACE.to_owned(),
         workload: ObjectKey::new(PLACE, name.as_str()),
         node: None,
+        episode: String::new(),
     });
     let config = Config {
         kubeconfig: proxy.kubeconfig(file("kubeconfig"))?,
@@ -223,6 +224,9 @@ impl Ward<'_> {
             by_workload.entry(app).or_default().push_back(pod);
         }
         let busy = self.put_aside(STAY).await?;
+        // With all of them ill at once it would be a storm, in which nothing is done.
+        let most_at_once = self.beds.len() / 2;
+        let mut ill = self.beds.values().filter(|bed| bed.ill_since.is_some()).count();
         for (name, bed) in &mut self.beds {
             let Some(pods_of) = by_workload.get(name.as_str()) else { continue };
             let well = pods_of.len() == 2 && pods_of.iter().all(|pod| kubelet::serves(pod));
@@ -237,8 +241,9 @@ impl Ward<'_> {
                         self.lost += 1;
                     }
                 }
-                None if well && !busy.contains(name) && self.begun < most => {
+                None if well && !busy.contains(name) && self.begun < most && ill < most_at_once => {
                     self.begun += 1;
+                    ill += 1;
                     bed.ill_since = Some((Timestamp::now(), Instant::now()));
                     let most = if bed.action == ActionKind::EvictPod { 1 } else { 2 };
                     objects::sicken(&pods, name, most).await?;

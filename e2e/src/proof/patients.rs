@@ -201,7 +201,7 @@ fn node(patient: &Patient, snapshot: &Snapshot, now: Timestamp) -> Option<Chosen
         (FindingKind::SignalAbnormal, Parameters::Uncordon)
     };
     Some(Chosen {
-        incident: format!("{name}-{}", short(&node.uid)),
+        incident: format!("{name}-{}", patient.episode),
         entity: Entity::Node { name },
         finding,
         target: Snapshot::node_target(node),

@@ -24,7 +24,7 @@ use super::objects::{self, EndState, SUBJECT};
 use super::process::{Process, Victim};
 use super::proxy::Proxy;
 use super::request::Request;
-use super::stage::{HOME, NODES, Stage, node_name};
+use super::stage::{HOME, Stage, node_name};
 use super::under_test::{Config, Patient};
 
 /// Every action that changes something.
@@ -43,7 +43,7 @@ pub const ACTIONS: [ActionKind; 11] = [
 ];
 
 /// Everything has ended within this time after the last disturbance.
-const END: Duration = Duration::from_mins(2);
+const END: Duration = Duration::from_secs(300);
 /// Nothing may change any more for so long.
 const REST: Duration = Duration::from_millis(1_200);
 /// Between two looks.
@@ -247,7 +247,8 @@ impl Place {
     fn of(plan: Plan, number: usize) -> Self {
         let kind = plan.action.name().to_ascii_lowercase();
         if of_node(plan.action) {
-            return Self { namespace: HOME.to_owned(), node: Some(node_name(number % NODES)) };
+            // Always the same one: of several only one may be acted on within ten minutes.
+            return Self { namespace: HOME.to_owned(), node: Some(node_name(0)) };
         }
         let what = if plan.rule.is_some() { "plan" } else { "base" };
         Self { namespace: format!("{what}-{number}-{kind}"), node: None }
@@ -327,6 +328,7 @@ pub async fn run(stage: &Stage, plan: Plan, number: usize) -> Result<Outcome, Pr
         tenant: if place.node.is_some() { "platform".to_owned() } else { place.namespace.clone() },
         workload: ObjectKey::new(place.namespace.as_str(), place.node.as_deref().unwrap_or(SUBJECT)),
         node: place.node.clone(),
+        episode: label.to_ascii_lowercase(),
     };
     let config = Config {
         kubeconfig: proxy.kubeconfig(file("kubeconfig"))?,

@@ -22,8 +22,8 @@ use crate::demo::platform::run;
 
 /// Namespace that Homeostat would run in.
 pub const HOME: &str = "homeostat-system";
-/// Nodes that can be closed: of so many, six may be at once.
-pub const NODES: usize = 60;
+/// Nodes that can be closed: of so many, two may be at once.
+pub const NODES: usize = 20;
 /// Long enough for everything that takes seconds.
 const SOON: Duration = Duration::from_mins(1);
 /// Actions whose rights the chart grants only when they are asked for.

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
-use homeostat_cluster::watches::{WatchOptions, Watches};
+use homeostat_cluster::watches::{SOURCE, WatchOptions, Watches};
 use homeostat_cluster::{ApiActuator, ApiLedger, ConnectOptions};
 use homeostat_execute::driver::Ports;
 use homeostat_execute::guards::minimum_duration;
@@ -67,6 +67,8 @@ pub struct Patient {
     pub workload: WorkloadKey,
     /// It is this node.
     pub node: Option<String>,
+    /// Part of the incident's name where who is ill does not tell one illness from the next.
+    pub episode: String,
 }
 
 /// One acknowledged effect.
@@ -238,7 +240,9 @@ impl Loop {
 
     /// Looks at everybody, publishes, takes up what is open and begins what is needed.
     fn step(&mut self, now: Timestamp) {
-        if !self.snapshot.ready() {
+        // Without the health of the watches nothing would be admitted.
+        let watched = self.snapshot.sources.get(SOURCE).is_some();
+        if !self.snapshot.ready() || !watched {
             self.publish();
             return;
         }

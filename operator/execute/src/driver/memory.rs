@@ -1,6 +1,7 @@
 //! What the executor remembers between snapshots: its own writes that a snapshot does not show yet, so that
 //! two decisions from one snapshot cannot both take the last of a budget.
 
+use super::store::half_created;
 use crate::facts;
 use crate::history::ActionHistory;
 use crate::invariants::Checker;
@@ -99,6 +100,7 @@ impl Memory {
             .chain(self.live.values())
             .find(|record| {
                 record.state == ActionState::Proposed
+                    && !half_created(record)
                     && !record.resource_version.is_empty()
                     && record.incident == plan.incident
                     && record.target.uid == step.target.uid

@@ -23,6 +23,11 @@ impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
                 LedgerStoreError::AlreadyExists | LedgerStoreError::Conflict => {
                     let stored = self.read(&record).await?;
                     if let Some(stored) = stored {
+                        // Our own creation, whose state did not arrive. Nobody else finishes it: to the watch of a
+                        // process that saw it come it is nothing before it has a state.
+                        if unanswered && half_created(&stored) && same_decision(&stored, &record) {
+                            return self.advance(&stored, record).await;
+                        }
                         // Only a write of ours whose reply was lost may be taken for ours.
                         if unanswered && same_write(&stored, &record) {
                             let version = stored.resource_version;

@@ -180,6 +180,14 @@ async fn crashes_and_errors_at_every_request_neither_repeat_nor_lose_an_effect()
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_creation_whose_state_did_not_arrive_is_finished_by_its_own_process() {
+    // The fourth request stores the first state of what the third created.
+    let world = run_with(BTreeMap::from([(4, Fault::Timeout { done: false })]), Parameters::EvictPod).await;
+    check(&world, "the state did not arrive");
+    assert_eq!(states(&world), [ActionState::Verified], "one action, no second one beside a dead one");
+}
+
+#[tokio::test(start_paused = true)]
 async fn two_crashes_in_any_two_places_are_survived_too() {
     let pairs = [
         (Fault::CrashBefore, Fault::CrashAfter),
