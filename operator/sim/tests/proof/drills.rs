@@ -53,7 +53,7 @@ fn an_effect_that_lands_long_after_its_request_was_given_up_is_counted_once() {
 fn no_share_of_a_group_that_fails_together_exceeds_a_budget_and_storms_stop_everything() {
     let all: Vec<_> = storms::all(100)
         .into_iter()
-        .filter(|storm| storm.group <= 10 || [1, 10, 19, 20, 21, 100].contains(&storm.sick))
+        .filter(|storm| storm.group <= 10 || [1, 19, 20].contains(&storm.sick))
         .collect();
     for passed in spread(&all, |storm| storms::run(*storm).expect("a runtime")) {
         assert_eq!(passed.violations, [""; 0], "{:?}", passed.storm);
