@@ -393,15 +393,16 @@ mod tests {
     #[test]
     fn a_backlog_of_all_its_queues_asks_for_workers_from_zero() {
         let (mut sizes, nobody) = (Sizes::default(), BTreeMap::new());
-        for step in 0..8 {
-            let idle = decide(&mut sizes, 0, Some(0.0), step, &nobody);
-            assert_eq!((idle.wanted, idle.effect), (Some(0), SizeEffect::Keep), "{}", idle.why);
+        for step in 0..24 {
+            decide(&mut sizes, 0, Some(0.0), step, &nobody);
         }
-        let busy = decide(&mut sizes, 0, Some(45.0), 8, &nobody);
+        let idle = decide(&mut sizes, 0, Some(0.0), 24, &nobody);
+        assert_eq!((idle.wanted, idle.effect), (Some(0), SizeEffect::Keep), "{}", idle.why);
+        let busy = decide(&mut sizes, 0, Some(45.0), 25, &nobody);
         assert_eq!(busy.effect, SizeEffect::Scale, "{}", busy.why);
         assert!(busy.wanted.is_some_and(|wanted| wanted >= 4), "45 items, ten for each: {}", busy.why);
         // The values are not renewed any more: nobody knows whether work still waits.
-        let second = 8 * i64::from(STEP_SECONDS);
+        let second = 25 * i64::from(STEP_SECONDS);
         let late = at(second + 300);
         let silent = sizes.step(&snapshot(5, Some(0.0), second), &outlooks(second), &nobody, late);
         assert!(silent[0].size.wanted.is_some_and(|wanted| wanted >= 5), "{}", silent[0].size.why);

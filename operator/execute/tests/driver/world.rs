@@ -101,6 +101,8 @@ pub struct Inner {
     /// A second replica, when there is one.
     second: Option<PodRecord>,
     evidence: Option<(FindingKind, bool)>,
+    /// Without evidence there is no incident either, not even one that is over.
+    calm: bool,
 }
 
 pub struct World {
@@ -179,7 +181,7 @@ impl Inner {
 
     /// Nothing is wrong any more.
     pub fn get_well(&mut self) {
-        self.evidence = None;
+        (self.evidence, self.calm) = (None, true);
     }
 
     /// It falls sick, in the way `kind` says.
@@ -264,6 +266,7 @@ impl World {
             watching: true,
             second: None,
             evidence: Some((kind, true)),
+            calm: false,
         };
         let world = Arc::new(Self {
             inner: Mutex::new(inner),
@@ -297,10 +300,14 @@ impl World {
         let now = self.now();
         let mut inner = self.lock();
         let (evidence, pod) = (inner.evidence, inner.pod.clone());
-        let (watching, second) = (inner.watching, inner.second.clone());
+        let (watching, second, calm) = (inner.watching, inner.second.clone(), inner.calm);
         let snapshot = Arc::make_mut(&mut inner.snapshot);
         let incident = incident(&pod, evidence.map(|(kind, _)| kind), now, snapshot);
-        snapshot.incidents.insert_mut(incident.id.clone(), Arc::new(incident));
+        if evidence.is_none() && calm {
+            snapshot.incidents.remove_mut(&incident.id);
+        } else {
+            snapshot.incidents.insert_mut(incident.id.clone(), Arc::new(incident));
+        }
         let well = evidence.is_none() && pod.serving();
         let before = snapshot.health.get(&workload()).cloned().unwrap_or_default();
         let health = if well {

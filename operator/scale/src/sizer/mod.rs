@@ -13,7 +13,9 @@ pub use kept::KeptSize;
 pub use policy::{SetupError, policy};
 
 use crate::services::capacity::Capacity;
-use crate::services::{Decision, Effect, Expected, Observations, Owner, Policy, PolicyError, State, decide};
+use crate::services::{
+    Decision, Effect, Expected, Mode, Observations, Owner, Policy, PolicyError, State, decide,
+};
 use homeostat_knowledge::forecast::{SizeAdvice, SizeEffect};
 use homeostat_knowledge::{Name, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -22,6 +24,8 @@ use serde::{Deserialize, Serialize};
 pub const STEP_SECONDS: u32 = 15;
 /// Steps with requests, in all of which nothing else was wrong, before what one replica carries counts as known: 10 min.
 const FEW_STEPS: u32 = 40;
+/// Nothing waits anywhere for so long, in seconds, before no replica is left: as long as KEDA waits.
+const IDLE: i64 = 300;
 /// Learning steps after which what was learnt of one replica counts half: a week.
 const FORGET: u32 = 7 * 86_400 / STEP_SECONDS;
 
@@ -79,6 +83,8 @@ pub struct Sizer {
     began: i64,
     /// A usable load was seen, now or before a restart.
     seen: bool,
+    /// Since when nothing waits anywhere, in seconds since 1970.
+    idle: Option<i64>,
 }
 
 impl Sizer {
@@ -87,7 +93,7 @@ impl Sizer {
     pub fn new(policy: Policy, allowed: f64, now: Timestamp) -> Result<Self, PolicyError> {
         let state = State::new(&policy)?;
         let capacity = Capacity::new(allowed).unwrap_or_default();
-        Ok(Self { policy, state, capacity, taught: 0, began: now.as_second(), seen: false })
+        Ok(Self { policy, state, capacity, taught: 0, began: now.as_second(), seen: false, idle: None })
     }
 
     /// How it sizes.
@@ -138,6 +144,12 @@ impl Sizer {
         let policy = self.policy_now(seen);
         let Decision { replicas, effect, reason, .. } =
             decide(now.as_second(), &mut self.state, &observations, &policy, owner);
+        let (replicas, effect, reason) = if self.gone(now, seen, worth) {
+            let effect = self.leave(effect, seen.replicas);
+            (0, effect, format!("nothing waits anywhere for {IDLE} s: no replica is needed"))
+        } else {
+            (replicas, effect, reason)
+        };
         let carries = per_replica
             .map_or_else(String::new, |each| format!("; one replica carries {} requests/s", short(each)));
         advice(Some(replicas), shown(effect), format!("{reason}{carries}"))
@@ -148,6 +160,26 @@ impl Sizer {
     fn policy_now(&self, seen: &Seen<'_>) -> Policy {
         let seen_elsewhere = seen.loads.iter().any(|load| load.value.is_some());
         Policy { min: if seen_elsewhere { self.policy.min } else { self.policy.min.max(1) }, ..self.policy }
+    }
+
+    /// Whether nothing was to be done long enough for no replica, where the bounds allow that. What was learnt of a load
+    /// says how likely work comes; an empty queue says that there is none.
+    fn gone(&mut self, now: Timestamp, seen: &Seen<'_>, worth: Option<f64>) -> bool {
+        let nothing = worth.is_some_and(|worth| worth <= 0.0) && self.policy_now(seen).min == 0;
+        self.idle = if nothing { self.idle.or(Some(now.as_second())) } else { None };
+        let long = self.idle.is_some_and(|since| now.as_second().saturating_sub(since) >= IDLE);
+        long && seen.calendar.is_none_or(|wanted| wanted == 0) && !seen.hurts
+    }
+
+    /// What is to be done about leaving no replica.
+    fn leave(&self, effect: Effect, replicas: u32) -> Effect {
+        match (effect, self.policy.mode) {
+            (Effect::Refuse | Effect::DriveBounds { .. }, _) => effect,
+            _ if replicas == 0 => Effect::Keep,
+            (_, Mode::Observe) => Effect::Note,
+            (_, Mode::Recommend) => Effect::Recommend,
+            (_, Mode::Auto) => Effect::Scale,
+        }
     }
 
     fn learn(&mut self, seen: &Seen<'_>) {
