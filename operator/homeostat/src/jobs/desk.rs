@@ -6,7 +6,9 @@ use super::seen::{Jobs, Phase, Seen};
 use homeostat_knowledge::{SignedDuration, Timestamp, Uid, WorkloadKey};
 use homeostat_scale::jobs::learned::JobHistory;
 use homeostat_scale::jobs::overload::{Expected, Overload, overload};
-use homeostat_scale::jobs::{Decision, Event, JobId, Outcome, Planner, PlannerError, Run, Settings, Size};
+use homeostat_scale::jobs::{
+    Decision, Event, Fill, JobId, Outcome, Planner, PlannerError, Run, Settings, Size,
+};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A Job that needs another one of its slot waits this long for that to be made.
@@ -15,6 +17,10 @@ const COMPANY: SignedDuration = SignedDuration::from_secs(2);
 const LAST_WORDS: SignedDuration = SignedDuration::from_secs(2);
 /// What will be late is worked out so often.
 const LOOK_AHEAD: SignedDuration = SignedDuration::from_secs(5);
+/// Deadline from which on known work is looked ahead at.
+const LONG: SignedDuration = SignedDuration::from_mins(15);
+/// Share of the capacity that no work fills.
+const NEVER_FULL: f64 = 1e9;
 /// Runs that are laid out for that at most: the most urgent ones.
 const LAID_OUT: usize = 2_000;
 
@@ -198,7 +204,7 @@ impl Desk {
                 (one.job.millicores, one.job.mebibytes) = (first.job.millicores, first.job.mebibytes);
             }
         }
-        let mut planner = Planner::new(Settings::default(), capacity);
+        let mut planner = Planner::new(settings(&self.told), capacity);
         (self.declared, self.refused) = (BTreeMap::new(), BTreeMap::new());
         // What is needed is declared first.
         let mut left: Vec<&WorkloadKey> = self.told.keys().collect();
@@ -506,8 +512,18 @@ pub fn title(workload: &WorkloadKey) -> String {
     format!("{}/{}", workload.namespace, workload.name)
 }
 
+/// The planner looks ahead in steps of five minutes: where deadlines are hardly longer, a run that could wait is not kept
+/// waiting for others.
+fn settings(told: &BTreeMap<WorkloadKey, Asked>) -> Settings {
+    let standard = Settings::default();
+    if told.values().all(|asked| asked.job.due_after >= LONG) {
+        return standard;
+    }
+    Settings { fill: Fill { now: NEVER_FULL, next: NEVER_FULL }, ..standard }
+}
+
 fn stranger(run: Run) -> PlannerError {
-    PlannerError::UnknownJob(run.job.index() as u32)
+    PlannerError::UnknownJob(u32::try_from(run.job.index()).unwrap_or(u32::MAX))
 }
 
 fn declare(

@@ -428,6 +428,7 @@ fn refused_action(job: &ControllerRecord, memory: Option<u64>) -> homeostat_know
         namespace: job.key.object.namespace.clone(),
         resource_version: Name::from("1"),
         incident: IncidentId::new("x"),
+        origin: homeostat_knowledge::Origin::Incident,
         tenant: TenantName::new("a"),
         workload: ObjectKey::new("a", "plan"),
         playbook: PlaybookRef::run_order(),
