@@ -33,7 +33,7 @@ const PLACE: &str = "kill-loop";
 /// Between two looks.
 const LOOK: Duration = Duration::from_millis(250);
 /// Every illness meets its effect within this time, kills included; longer is lost.
-const PATIENCE: Duration = Duration::from_secs(240);
+const PATIENCE: Duration = Duration::from_mins(4);
 /// Ended actions stay so long before they are put aside: a process that starts reads all that is there.
 const STAY: Duration = Duration::from_secs(20);
 

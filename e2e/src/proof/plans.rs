@@ -43,7 +43,7 @@ pub const ACTIONS: [ActionKind; 11] = [
 ];
 
 /// Everything has ended within this time after the last disturbance.
-const END: Duration = Duration::from_secs(300);
+const END: Duration = Duration::from_mins(5);
 /// Nothing may change any more for so long.
 const REST: Duration = Duration::from_millis(1_200);
 /// Between two looks.
