@@ -6,8 +6,7 @@
 //! the series' own. It sees a wave that goes flat or changes its form while each value stays in its usual range.
 //! [`super::shape`] fits the same model exactly, to a history that is at hand.
 //!
-//! [`super::SeriesDetector`] does not use it: beside its activity channel it did not help on public data, and it costs ten
-//! times as much a point.
+//! [`super::SeriesDetector`] does not use it: beside its activity channel it did not help on public data.
 
 use super::spread::{ChangeSize, Spread};
 use crate::calibrate::Tail;
