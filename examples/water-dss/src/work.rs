@@ -139,7 +139,9 @@ fn schedule(data: &[f64], random: &mut ChaCha8Rng) -> f64 {
         let mut next = [f64::INFINITY; LEVELS];
         for (level, before) in cost.iter().enumerate() {
             for pumped in 0..16_usize {
-                let after = (level + pumped).saturating_sub((need / 10.0) as usize).min(LEVELS - 1);
+                // What is not there cannot be delivered.
+                let Some(left) = (level + pumped).checked_sub((need / 10.0) as usize) else { continue };
+                let after = left.min(LEVELS - 1);
                 let total = before + price * pumped as f64;
                 if total < next[after] {
                     next[after] = total;
