@@ -35,6 +35,8 @@ pub struct Start {
     pub size: Size,
     /// Why now, and why so much.
     pub why: String,
+    /// Runs whose memory was seen.
+    pub seen: usize,
     /// How often it was ordered before.
     pub tries: u32,
 }
@@ -465,7 +467,7 @@ impl Desk {
     /// Runs whose turn it is and that were not ordered lately.
     fn due_starts(&mut self, now: Timestamp) -> Vec<Start> {
         let mut starts = Vec::new();
-        for live in self.runs.values_mut() {
+        for (run, live) in &mut self.runs {
             let Told::Turn { size, why, at, tries } = &mut live.told else { continue };
             if *tries > 0 && now < again(*at, *tries - 1) {
                 continue;
@@ -475,6 +477,11 @@ impl Desk {
                 job: live.job.clone(),
                 size: *size,
                 why: why.clone(),
+                seen: self
+                    .planner
+                    .as_ref()
+                    .and_then(|planner| planner.history(run.job))
+                    .map_or(0, |known| known.peaks.len()),
                 tries: *tries,
             });
             *at = now;

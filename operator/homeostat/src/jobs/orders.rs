@@ -25,6 +25,8 @@ const SIZE_WITHIN: SignedDuration = SignedDuration::from_secs(30);
 const SIZE_EVERY: SignedDuration = SignedDuration::from_secs(10);
 /// A template keeps its size while less than this share of it would be freed.
 const SPARE: f64 = 0.2;
+/// Runs that must have been seen before a size is made smaller.
+const FEW: usize = 3;
 const MEBIBYTE: u64 = 1 << 20;
 
 /// What is known of how sizes can be set.
@@ -76,7 +78,7 @@ impl Sizing {
             tracing::info!("The API server takes no sizes of suspended Jobs; templates are sized instead");
             self.fixed = true;
         }
-        let wanted = within(start.size, asked, work.requests);
+        let wanted = within(start.size, start.seen, asked, work.requests);
         // A second try is a new Job, and can have any size.
         let sized = work.container.is_some() && !(waits && self.fixed) && wanted != work.requests;
         let sizes = if sized { wanted } else { Amounts::default() };
@@ -158,13 +160,15 @@ fn refused_for_size(record: &ActionRecord) -> bool {
 }
 
 /// What one pod should ask for: what was learnt, within the bounds, only where it differs enough.
-fn within(size: Size, asked: &Asked, present: Amounts) -> Amounts {
+fn within(size: Size, seen: usize, asked: &Asked, present: Amounts) -> Amounts {
     let permits = &asked.policy.permits;
     let clamp = |value: u64, bounds: Option<Bounds>| {
         bounds.map_or(value, |bounds| value.clamp(bounds.min, bounds.max.max(bounds.min)))
     };
     let differs = |wanted: u64, present: Option<u64>| {
-        present.is_none_or(|present| wanted > present || (wanted as f64) < present as f64 * (1.0 - SPARE))
+        // One small run does not say that the next one is small too.
+        let less = |present: u64| seen >= FEW && (wanted as f64) < present as f64 * (1.0 - SPARE);
+        present.is_none_or(|present| wanted > present || less(present))
     };
     let memory = clamp((size.mebibytes / asked.pods).saturating_mul(MEBIBYTE), permits.memory_bytes);
     let memory = if differs(memory, present.memory_bytes) { Some(memory) } else { present.memory_bytes };
@@ -194,7 +198,8 @@ fn template(
     }
     let (container, present) = (work.container.clone()?, work.requests.memory_bytes?);
     let (_, size) = desk.expects(key)?;
-    let wanted = within(size, asked, work.requests).memory_bytes?;
+    let seen = desk.history(key).map_or(0, |history| history.peaks.len());
+    let wanted = within(size, seen, asked, work.requests).memory_bytes?;
     // As the action allows it in one step: doubled at most, four fifths at least.
     let wanted = wanted.clamp(present.saturating_mul(4).div_ceil(5), present.saturating_mul(2));
     if wanted == present {
