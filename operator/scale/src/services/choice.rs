@@ -159,8 +159,8 @@ mod tests {
             curves[(RULES - 1) * 5..].copy_from_slice(&[1.0, 1.0, 1.0, 0.0, 0.0]);
         }
         let steps = |margin: f64| {
-            // Whoever leads first at this price, made to be the mixture.
-            let how = how(100.0, Leading { margin, careful: 100.0, ..Leading::default() });
+            // One leader for everything, at first the mixture.
+            let how = how(100.0, Leading { margin, careful: 100.0, close: 0.0, ..Leading::default() });
             let mut choice = Choice::default();
             choice.leaders.start_with(2 * RULES - 1);
             let mut current = 3;

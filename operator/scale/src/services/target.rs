@@ -134,9 +134,7 @@ mod tests {
 
     #[test]
     fn dear_violations_begin_with_a_low_target() {
-        assert_eq!(
-            [32.0, 1_024.0, 65_536.0, 1e6, 1e9].map(|price| TARGETS[first(price)]),
-            [0.9, 0.75, 0.55, 0.4, 0.4]
-        );
+        let percent = |price| (100.0 * TARGETS[first(price)]).round() as u32;
+        assert_eq!([32.0, 1_024.0, 65_536.0, 1e6, 1e9].map(percent), [90, 75, 55, 40, 40]);
     }
 }
