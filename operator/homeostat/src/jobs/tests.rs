@@ -91,7 +91,7 @@ impl World {
             latency: None,
             signals: Vec::new(),
             dependencies: Vec::new(),
-            playbooks: Default::default(),
+            playbooks: std::collections::BTreeSet::default(),
             paused: false,
             do_not_touch_until: None,
             maximum_useless_restarts: 2,
@@ -423,7 +423,6 @@ fn refused_action(job: &ControllerRecord, memory: Option<u64>) -> homeostat_know
         PlaybookRef, Request, Verification,
     };
     ActionRecord {
-        origin: homeostat_knowledge::action::Origin::Incident,
         id: homeostat_knowledge::ActionId::new("x"),
         namespace: job.key.object.namespace.clone(),
         resource_version: Name::from("1"),
@@ -459,7 +458,7 @@ fn refused_action(job: &ControllerRecord, memory: Option<u64>) -> homeostat_know
             limit: String::new(),
             message: "spec.template: field is immutable".to_owned(),
         }],
-        instants: Default::default(),
+        instants: homeostat_knowledge::action::ActionInstants::default(),
         outcome: None,
         approval: None,
         message: "refused".to_owned(),
