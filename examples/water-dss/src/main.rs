@@ -1,6 +1,8 @@
 //! A water utility's decision support as runs of jobs: each tenant forecasts its demand every hour, plans its pumps with
 //! that, and writes a report every night. `run` is one of them; `manifests` prints what a cluster needs for all.
 
+#![allow(clippy::disallowed_methods, reason = "the application is its own world: it reads the clock")]
+
 mod manifests;
 mod shape;
 mod usage;

@@ -93,7 +93,7 @@ fn earlier(snapshot: &mut Snapshot, seconds: f64, state: ActionState, parameters
     record.state = state;
     record.parameters = parameters;
     record.evidence.taken_at = ago(seconds);
-    record.message = "a freeze window is open".to_owned();
+    "a freeze window is open".clone_into(&mut record.message);
     snapshot.commit(&ObjectChange::Action(Change::Applied(Arc::new(record))), now());
 }
 

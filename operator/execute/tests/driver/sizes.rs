@@ -108,7 +108,7 @@ async fn fewer_replicas_that_hurt_are_taken_back_by_the_ledger() {
     assert_eq!(executor.breaches(), []);
     // Not tried again for an hour.
     world.lock().get_well();
-    tokio::time::sleep(Duration::from_secs(120)).await;
+    tokio::time::sleep(Duration::from_mins(2)).await;
     want(&world, 3);
     let again = executor.run(&self::plan(&world, Parameters::ScaleDown { replicas: 3 }), None).await;
     let again = again.expect("it is judged");
@@ -220,11 +220,12 @@ async fn sizes_and_repairs_use_up_nothing_of_each_other() {
         tokio::time::sleep(Duration::from_secs(15)).await;
     }
     // Seven changes in two minutes: three actions an hour and fifteen minutes of rest are for repairs.
-    let mut inner = world.lock();
-    let size = &mut inner.controller;
-    (size.replicas, size.current, size.ready, size.updated) = (1, 1, 1, 1);
-    inner.fall_sick(FindingKind::Hung);
-    drop(inner);
+    {
+        let mut inner = world.lock();
+        let size = &mut inner.controller;
+        (size.replicas, size.current, size.ready, size.updated) = (1, 1, 1, 1);
+        inner.fall_sick(FindingKind::Hung);
+    }
     world.refresh();
     let (eviction, finding) = world.plan(Parameters::EvictPod);
     let ended = executor.run(&eviction, Some(finding)).await.expect("it ends");

@@ -207,9 +207,9 @@ fn what_cannot_work_is_named_and_what_was_decided_outlives_other_bounds() {
 #[test]
 fn what_is_stored_goes_on_as_if_nothing_had_happened() {
     let mut one = sizer(1, 30, Archetype::Service);
-    run(&mut one, 0, (0..200).map(|step| Some(60.0 + (step % 37) as f64)), 4);
+    run(&mut one, 0, (0..200).map(|step| Some(60.0 + f64::from(step % 37))), 4);
     let mut back: Sizer = serde_json::from_str(&serde_json::to_string(&one).unwrap()).unwrap();
-    let next = || (0..50).map(|step| Some(90.0 + (step % 11) as f64));
+    let next = || (0..50).map(|step| Some(90.0 + f64::from(step % 11)));
     assert_eq!(run(&mut one, 200, next(), 4).wanted, run(&mut back, 200, next(), 4).wanted);
 }
 
