@@ -267,6 +267,9 @@ pub(crate) fn change(id: &str, parameters: Parameters) -> ActionRecord {
 /// Changes what workload `shop/order` permits.
 pub(crate) fn permit(snapshot: &mut Snapshot, change: impl FnOnce(&mut Permits)) {
     let mut policy = workload("order");
+    if let Some(known) = snapshot.workloads.get(&policy.key) {
+        policy.target = known.target.clone();
+    }
     change(&mut policy.permits);
     snapshot.commit(&ObjectChange::Workload(Change::Applied(Arc::new(policy))), at(0));
 }

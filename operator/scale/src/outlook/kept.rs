@@ -64,10 +64,11 @@ impl LoadModel {
             return model;
         }
         let letter = |byte: u8| LETTERS.iter().position(|letter| *letter == byte).unwrap_or(63) as u16;
-        for (quarter, pair) in (kept.first..).zip(kept.values.as_bytes().chunks_exact(2).take(MOST)) {
+        for (offset, pair) in (0_i64..).zip(kept.values.as_bytes().chunks_exact(2).take(MOST)) {
             let value = (letter(pair[0]) << 6) | letter(pair[1]);
             let load = (value != GAP).then(|| kept.most * (f64::from(value) / f64::from(LARGEST)).powi(2));
-            let Some(begin) = quarter.checked_mul(QUARTER) else { break };
+            let quarter = kept.first.checked_add(offset);
+            let Some(begin) = quarter.and_then(|quarter| quarter.checked_mul(QUARTER)) else { break };
             for minute in begin..begin.saturating_add(QUARTER) {
                 model.observe(minute, load);
             }

@@ -147,6 +147,8 @@ impl Sizer {
         let (replicas, effect, reason) = if self.gone(now, seen, worth) {
             let effect = self.leave(effect, seen.replicas);
             (0, effect, format!("nothing waits anywhere for {IDLE} s: no replica is needed"))
+        } else if let Some(needed) = self.woken(seen, worth).filter(|needed| *needed > replicas) {
+            (needed, self.act(effect), format!("work came to no replica: {needed} are needed for it"))
         } else {
             (replicas, effect, reason)
         };
@@ -173,13 +175,27 @@ impl Sizer {
 
     /// What is to be done about leaving no replica.
     fn leave(&self, effect: Effect, replicas: u32) -> Effect {
+        match effect {
+            Effect::Refuse | Effect::DriveBounds { .. } => effect,
+            _ if replicas == 0 => Effect::Keep,
+            _ => self.act(effect),
+        }
+    }
+
+    /// What is to be done about another number than there is.
+    fn act(&self, effect: Effect) -> Effect {
         match (effect, self.policy.mode) {
             (Effect::Refuse | Effect::DriveBounds { .. }, _) => effect,
-            _ if replicas == 0 => Effect::Keep,
             (_, Mode::Observe) => Effect::Note,
             (_, Mode::Recommend) => Effect::Recommend,
             (_, Mode::Auto) => Effect::Scale,
         }
+    }
+
+    /// Replicas for work that came while there was none: nobody works on it meanwhile, so nothing is weighed.
+    fn woken(&self, seen: &Seen<'_>, worth: Option<f64>) -> Option<u32> {
+        let needed = worth.filter(|worth| seen.replicas == 0 && *worth > 0.0)?.ceil();
+        Some((needed.min(f64::from(self.policy.max)) as u32).max(1))
     }
 
     fn learn(&mut self, seen: &Seen<'_>) {
