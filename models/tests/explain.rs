@@ -35,8 +35,9 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use suites::{SUITES, Told};
 
-fn folder() -> PathBuf {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("explain");
+/// A folder of this test alone: tests run at the same time.
+fn folder(test: &str) -> PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("explain").join(test);
     let _ = fs::remove_dir_all(&folder);
     folder
 }
@@ -73,7 +74,7 @@ fn noise(turn: usize) -> usize {
 
 #[test]
 fn a_series_is_drawn_with_its_reason_and_a_row_too_far_is_refused() {
-    let path = folder().join("realTest/a.csv.gz");
+    let path = folder("series").join("realTest/a.csv.gz");
     let rows = (0..400).fold("timestamp,value\n".to_owned(), |all, row| {
         let value = if row == 350 { 900 } else { 100 + noise(row) };
         all + &format!("2026-01-0{} {:02}:{:02}:00,{value}\n", 1 + row / 288, row % 288 / 12, row % 12 * 5)
@@ -92,7 +93,7 @@ fn a_series_is_drawn_with_its_reason_and_a_row_too_far_is_refused() {
 
 #[test]
 fn lines_forecasts_and_causes_have_their_pages() {
-    let folder = folder().with_extension("others");
+    let folder = folder("others");
     let log = folder.join("Web.log.gz");
     write(
         &log,
