@@ -103,8 +103,8 @@ impl ColumnRun {
         self.starts.iter().filter(|start| start.reached == reached).map(|start| start.milliseconds).collect()
     }
 
-    /// The application's own share of a repair, in milliseconds: until the first connection where callers were waiting
-    /// for it, until it listened where Kubernetes had to see the pod ready first.
+    /// Starts as they count in a repair, in milliseconds: until the first connection where the container was restarted in
+    /// place (most of that is the kubelet's look once a second), until it listened where a new pod had to be seen ready.
     pub fn own_starts(&self) -> Vec<f64> {
         let own = |start: &&Start| start.reached != Reached::CalledAnew;
         self.starts.iter().filter(own).map(|start| start.milliseconds).collect()

@@ -103,7 +103,7 @@ fn detection(own: &ColumnRun, rows: &Rows, figures: &mut Vec<Figure>) {
     let start = percentile(&own.own_starts(), 95.0).map(|milliseconds| milliseconds / 1e3);
     let value = shown(start, "s");
     figures.push(figure(
-        "process start to accepting connections, p95",
+        "process start to first connection or listening, p95",
         value,
         "<= 0.5 s",
         start.map(|s| s <= START),

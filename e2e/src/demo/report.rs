@@ -43,15 +43,16 @@ pub fn escape(text: &str) -> String {
 pub fn html(input: &Input<'_>) -> String {
     let mut page = String::new();
     let began = input.begin.to_text().unwrap_or_default();
+    let columns: Vec<&str> = input.runs.iter().map(|run| run.column.title()).collect();
     let _ = write!(
         page,
         "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\">\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\
          <title>Homeostat beside plain Kubernetes</title><style>{STYLE}</style></head><body>\
          <h1>Homeostat beside plain Kubernetes</h1>\
-         <p>{} faults, {} columns, seed {}, begun {}.</p>",
+         <p>{} faults; columns: {}; seed {}; begun {}.</p>",
         input.result.faults.len(),
-        input.runs.len(),
+        escape(&columns.join(", ")),
         input.result.seed,
         escape(&began)
     );
