@@ -277,7 +277,7 @@ impl Checker {
 
     fn rung(&mut self, step: &LadderStep, at: Location) -> Option<Rung> {
         let action = self.action(&step.action)?;
-        let Values { replicas, revision, memory_bytes } = self.values(step, action, at);
+        let Values { replicas, revision, memory_bytes, grace_seconds } = self.values(step, action, at);
         let verification = self.verification(step, action, at);
         let after = self.after(step, action, at);
         let times = self.bounded(step.times.as_ref(), "times", 1, MAXIMUM_TIMES, 1);
@@ -327,6 +327,7 @@ impl Checker {
             replicas,
             revision,
             memory_bytes,
+            grace_seconds,
             undo,
             times,
             severity,

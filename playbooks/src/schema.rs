@@ -93,6 +93,8 @@ pub struct Rung {
     pub revision: Option<Name>,
     /// Memory of the container to have, bytes; `None` leaves the choice within the bounds to the planner.
     pub memory_bytes: Option<u64>,
+    /// Of an eviction: seconds between SIGTERM and SIGKILL; `None`: the pod's own grace period.
+    pub grace_seconds: Option<u32>,
     /// What is done when it does not help.
     pub undo: Undo,
     /// How often it is tried within one incident without success before the next step; at least 1.

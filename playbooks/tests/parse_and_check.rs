@@ -290,6 +290,12 @@ fn each_rule_refuses_at_the_right_line() {
             "uselessActions (2) ends the ladder",
         ),
         (
+            with(&format!("{{ action: EvictPod, {verify}, parameters: {{ gracePeriodSeconds: 0 }} }}")),
+            Rule::Value,
+            3,
+            "a number from 1 to 3600",
+        ),
+        (
             with(&format!("{{ action: EvictPod, {verify}, parameters: {{ pods: '+1' }} }}")),
             Rule::RelativeTarget,
             3,

@@ -236,6 +236,10 @@ pub struct StepParameters {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 100_000))]
     pub parallelism: Option<i32>,
+    /// Of `EvictPod`: seconds between SIGTERM and SIGKILL. Unset, and always for a `StatefulSet`: the pod's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 3_600))]
+    pub grace_period_seconds: Option<i32>,
     /// Revision to go back to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 128))]

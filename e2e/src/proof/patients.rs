@@ -94,7 +94,7 @@ fn evict(snapshot: &Snapshot, workload: &WorkloadKey) -> Option<Chosen> {
         entity: snapshot.entity_of(pod),
         finding: FindingKind::BackingOff,
         target: Snapshot::pod_target(pod),
-        parameters: Parameters::EvictPod,
+        parameters: Parameters::EvictPod { grace_seconds: None },
         before: Before { restarts: Some(pod.restarts()), ..Before::default() },
     })
 }

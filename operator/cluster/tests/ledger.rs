@@ -56,7 +56,7 @@ fn action() -> ActionRecord {
         workload: ObjectKey::new("shop", "order"),
         playbook: PlaybookRef { name: Name::from("hung"), version: 0, step: 1 },
         target: pod(),
-        parameters: Parameters::EvictPod,
+        parameters: Parameters::EvictPod { grace_seconds: None },
         before: Before::default(),
         epoch: 17,
         evidence: EvidenceRef { id: EvidenceId::new("9c41"), taken_at: now, summary: "no answer".into() },
@@ -110,7 +110,10 @@ fn budget() -> Trouble {
 
 async fn evict(server: &Server) -> Result<(), EffectError> {
     let hands = ApiActuator::new(server.client());
-    hands.effect(&pod(), &Parameters::EvictPod, &id(), &Name::from("88")).await.map(drop)
+    hands
+        .effect(&pod(), &Parameters::EvictPod { grace_seconds: None }, &id(), &Name::from("88"))
+        .await
+        .map(drop)
 }
 
 #[tokio::test]
@@ -126,6 +129,17 @@ async fn an_eviction_names_the_uid_and_leaves_the_grace_period_to_the_pod() {
     assert_eq!(options["preconditions"], json!({ "uid": "uid-of-order-6c-x" }));
     assert!(options.get("gracePeriodSeconds").is_none());
     assert!(!seen[0].query.contains_key("dryRun"));
+}
+
+#[tokio::test]
+async fn an_eviction_of_what_hangs_names_its_shorter_grace_period() {
+    let server = server();
+    let hands = ApiActuator::new(server.client());
+    let hung = Parameters::EvictPod { grace_seconds: Some(1) };
+    hands.effect(&pod(), &hung, &id(), &Name::from("88")).await.unwrap();
+    let options = &server.seen()[0].body["deleteOptions"];
+    assert_eq!(options["gracePeriodSeconds"], 1);
+    assert_eq!(options["preconditions"], json!({ "uid": "uid-of-order-6c-x" }));
 }
 
 #[tokio::test]
@@ -179,7 +193,7 @@ async fn no_answer_is_unknown_after_five_seconds() {
 async fn a_dry_run_changes_nothing_and_tells_of_the_budget() {
     let server = server();
     let hands = ApiActuator::new(server.client());
-    hands.dry_run(&pod(), &Parameters::EvictPod, &id()).await.unwrap();
+    hands.dry_run(&pod(), &Parameters::EvictPod { grace_seconds: None }, &id()).await.unwrap();
     hands.dry_run(&deployment(), &Parameters::RollingRestart, &id()).await.unwrap();
     for seen in server.seen() {
         assert_eq!(seen.query.get("dryRun").map(String::as_str), Some("All"), "{}", seen.line());
@@ -189,13 +203,16 @@ async fn a_dry_run_changes_nothing_and_tells_of_the_budget() {
     assert!(template["metadata"]["annotations"]["homeostat.dev/restarted-by"].is_null());
 
     server.trouble(Method::POST, "/eviction", 1, budget());
-    let refusal = hands.dry_run(&pod(), &Parameters::EvictPod, &id()).await.unwrap_err();
+    let refusal =
+        hands.dry_run(&pod(), &Parameters::EvictPod { grace_seconds: None }, &id()).await.unwrap_err();
     assert!(matches!(refusal, Refusal::BlockedByBudget(_)), "{refusal:?}");
     server.trouble(Method::POST, "/eviction", 1, status(403, "Forbidden", "no"));
-    let refusal = hands.dry_run(&pod(), &Parameters::EvictPod, &id()).await.unwrap_err();
+    let refusal =
+        hands.dry_run(&pod(), &Parameters::EvictPod { grace_seconds: None }, &id()).await.unwrap_err();
     assert!(matches!(refusal, Refusal::WouldFail(_)), "{refusal:?}");
     server.trouble(Method::POST, "/eviction", 1, status(503, "ServiceUnavailable", "?"));
-    let refusal = hands.dry_run(&pod(), &Parameters::EvictPod, &id()).await.unwrap_err();
+    let refusal =
+        hands.dry_run(&pod(), &Parameters::EvictPod { grace_seconds: None }, &id()).await.unwrap_err();
     assert!(matches!(refusal, Refusal::Unavailable(_)), "{refusal:?}");
 }
 

@@ -26,11 +26,13 @@ pub fn digest(record: &ActionRecord) -> Name {
     }
     part(&record.kind().name());
     match &record.parameters {
-        Parameters::EvictPod
+        // An own grace period is none of the values, so that what was approved before stays approved.
+        Parameters::EvictPod { grace_seconds: None }
         | Parameters::RollingRestart
         | Parameters::Uncordon
         | Parameters::Resume
         | Parameters::RetryJob => {}
+        Parameters::EvictPod { grace_seconds: Some(seconds) } => part(seconds),
         Parameters::ScaleUp { replicas } | Parameters::ScaleDown { replicas } => part(replicas),
         Parameters::RollBack { revision } => part(revision),
         Parameters::Cordon { until } | Parameters::Suspend { until } => part(&micros(*until)),

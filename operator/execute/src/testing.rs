@@ -38,7 +38,7 @@ pub(crate) fn record(id: &str) -> ActionRecord {
             uid: Uid::new("pod-uid"),
             resource_version: Name::from("7"),
         },
-        parameters: Parameters::EvictPod,
+        parameters: Parameters::EvictPod { grace_seconds: None },
         before: Before {
             replicas: Some(1),
             ready: Some(1),

@@ -156,7 +156,7 @@ fn world() -> (Snapshot, Plan<Draft>) {
 
 fn all_parameters() -> Vec<(&'static str, &'static str, Parameters)> {
     vec![
-        ("v1", "Pod", Parameters::EvictPod),
+        ("v1", "Pod", Parameters::EvictPod { grace_seconds: None }),
         ("apps/v1", "Deployment", Parameters::RollingRestart),
         ("apps/v1", "Deployment", Parameters::ScaleUp { replicas: 3 }),
         ("apps/v1", "Deployment", Parameters::RollBack { revision: "order-1".into() }),

@@ -126,8 +126,12 @@ impl Target {
 /// What exactly is done: absolute values, never differences.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Parameters {
-    /// Evict the target pod. The grace period is the pod's own.
-    EvictPod,
+    /// Evict the target pod.
+    EvictPod {
+        /// Seconds between SIGTERM and SIGKILL; `None`: the pod's own grace period. Shorter for processes that answer
+        /// nothing any more and so cannot end by themselves either.
+        grace_seconds: Option<u32>,
+    },
     /// Set the pod template's annotation `homeostat.dev/restarted-by` to this action's id.
     RollingRestart,
     /// Have so many replicas, more than now.
@@ -188,7 +192,7 @@ impl Parameters {
     /// The action kind that these parameters belong to.
     pub fn kind(&self) -> ActionKind {
         match self {
-            Self::EvictPod => ActionKind::EvictPod,
+            Self::EvictPod { .. } => ActionKind::EvictPod,
             Self::RollingRestart => ActionKind::RollingRestart,
             Self::ScaleUp { .. } => ActionKind::ScaleUp,
             Self::ScaleDown { .. } => ActionKind::ScaleDown,

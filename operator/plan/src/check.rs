@@ -300,7 +300,7 @@ fn target(step: &Step, workload: &WorkloadPolicy, snapshot: &Snapshot, block: &m
         Parameters::ResizePod { .. } if &*step.target.kind == "CronJob" => {
             own(step, workload, snapshot, block);
         }
-        Parameters::EvictPod | Parameters::ResizePod { .. } => pod(step, workload, snapshot, block),
+        Parameters::EvictPod { .. } | Parameters::ResizePod { .. } => pod(step, workload, snapshot, block),
         Parameters::RollingRestart
         | Parameters::ScaleUp { .. }
         | Parameters::ScaleDown { .. }
@@ -413,7 +413,7 @@ fn node_target(step: &Step, tenant: &TenantPolicy, snapshot: &Snapshot, block: &
 }
 
 fn remarks(step: &Step, snapshot: &Snapshot, found: &mut Found) {
-    if step.parameters == Parameters::EvictPod
+    if matches!(step.parameters, Parameters::EvictPod { .. })
         && snapshot.pods.get(&step.target.key).is_some_and(|pod| pod.local_data)
     {
         found.objections.push(Objection {

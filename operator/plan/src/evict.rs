@@ -4,8 +4,8 @@
 use crate::case::Case;
 use crate::decision::{Stop, later, words};
 use crate::kubelet::{self, Down};
-use homeostat_knowledge::{FindingKind, PodRecord, SignedDuration, Timestamp};
-use homeostat_playbooks::After;
+use homeostat_knowledge::{ControllerKind, FindingKind, PodRecord, SignedDuration, Timestamp};
+use homeostat_playbooks::{After, Rung};
 
 /// Time that the kubelet gets where a playbook does not say it.
 const KUBELET_GRACE: SignedDuration = SignedDuration::from_secs(3);
@@ -18,6 +18,13 @@ pub(crate) fn told_by_container(kind: FindingKind) -> bool {
         kind,
         FindingKind::Crashed | FindingKind::BackingOff | FindingKind::CrashLoop | FindingKind::OutOfMemory
     )
+}
+
+/// Seconds until the evicted process is killed. A `StatefulSet`'s pod always keeps its own grace period: what it has in
+/// hand may be the only copy.
+pub(crate) fn grace(pod: &PodRecord, rung: &Rung) -> Option<u32> {
+    let stateful = pod.owner.as_ref().is_some_and(|owner| owner.kind == ControllerKind::StatefulSet);
+    rung.grace_seconds.filter(|_| !stateful && !pod.local_data)
 }
 
 /// When the evidence for evicting this pod was taken, and why it is due; or why it is not.

@@ -123,7 +123,7 @@ fn evict_next(case: &Case<'_>, node: &NodeRecord, number: u32, rung: &Rung) -> R
             number,
             rung: rung.clone(),
             target: Snapshot::pod_target(pod),
-            parameters: Parameters::EvictPod,
+            parameters: Parameters::EvictPod { grace_seconds: None },
             before: before(controller, Some(pod)),
             taken_at: seen(case)?,
             why: format!("node {} is drained: its pods move one after the other", node.name),

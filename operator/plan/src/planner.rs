@@ -201,16 +201,18 @@ fn step(case: &Case<'_>, subject: &Subject<'_>, number: u32, rung: &Rung) -> Res
             let pod = sick::find(case, subject)?;
             let (taken_at, why) = evict::due(case, pod, rung.after)?;
             willing(case, ActionKind::EvictPod, &pod.uid)?;
+            let grace_seconds = evict::grace(pod, rung);
+            let killed = grace_seconds.map(|seconds| format!(", it is killed after {seconds} s"));
             Ok(Chosen {
                 tenant: subject.tenant.name.clone(),
                 workload: subject.key.clone(),
                 number,
                 rung: rung.clone(),
                 target: Snapshot::pod_target(pod),
-                parameters: Parameters::EvictPod,
+                parameters: Parameters::EvictPod { grace_seconds },
                 before: before(controller, Some(pod)),
                 taken_at,
-                why: format!("{why}: replace it by a new pod"),
+                why: format!("{why}: replace it by a new pod{}", killed.unwrap_or_default()),
             })
         }
         ActionKind::RollingRestart => {

@@ -266,7 +266,7 @@ fn a_drain_is_a_cordon_and_then_one_eviction_at_a_time() {
         let (step, tenant) = planned(&snapshot, &incident, drain()).expect("a plan");
         assert_eq!(
             (step.parameters.clone(), &*tenant.0),
-            (Parameters::EvictPod, "shop"),
+            (Parameters::EvictPod { grace_seconds: None }, "shop"),
             "the pod's own tenant"
         );
         moved.push(step.target.key.name.to_string());

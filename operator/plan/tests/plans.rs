@@ -80,7 +80,11 @@ fn a_plan_names_its_target_its_past_its_evidence_and_its_reasons() {
     let [step] = plan.steps.as_slice() else { panic!("one step at a time") };
     assert_eq!((&*step.target.kind, &*step.target.key.name), ("Pod", "order-a"));
     assert_eq!(step.target.uid, Uid::new("uid-order-a"));
-    assert_eq!(step.parameters, Parameters::EvictPod);
+    assert_eq!(
+        step.parameters,
+        Parameters::EvictPod { grace_seconds: Some(1) },
+        "what hangs cannot end by itself"
+    );
     assert_eq!(step.before.replicas, Some(1));
     assert_eq!(step.before.restarts, Some(0));
     assert_eq!(step.verification.within, SignedDuration::from_secs(30));
@@ -90,6 +94,25 @@ fn a_plan_names_its_target_its_past_its_evidence_and_its_reasons() {
     assert_eq!(step.evidence.taken_at, ago(0.2), "the evidence is as old as its last renewal");
     assert!(step.evidence.summary.contains("12 of 12"), "{}", step.evidence.summary);
     assert!(plan.explanation.len() >= 3, "{:?}", plan.explanation);
+}
+
+#[test]
+fn a_hung_pod_that_may_hold_the_only_copy_of_something_keeps_its_own_grace_period() {
+    let stateful = Given {
+        workload: GivenWorkload { target: "StatefulSet".into(), replicas: 3, ..GivenWorkload::default() },
+        pods: vec![
+            GivenPod::default(),
+            GivenPod { name: "order-b".into(), ..GivenPod::default() },
+            GivenPod { name: "order-c".into(), ..GivenPod::default() },
+        ],
+        ..Given::default()
+    };
+    let (plan, _) = drafted(&stateful);
+    assert_eq!(plan.steps[0].parameters, Parameters::EvictPod { grace_seconds: None });
+    let local =
+        Given { pods: vec![GivenPod { local_data: true, ..GivenPod::default() }], ..Given::default() };
+    let (plan, _) = drafted(&local);
+    assert_eq!(plan.steps[0].parameters, Parameters::EvictPod { grace_seconds: None });
 }
 
 #[test]

@@ -368,7 +368,7 @@ impl Process {
                 let pod = snapshot.pods_of(&other).next()?;
                 Chosen {
                     target: Snapshot::pod_target(pod),
-                    parameters: homeostat_knowledge::Parameters::EvictPod,
+                    parameters: homeostat_knowledge::Parameters::EvictPod { grace_seconds: None },
                     before: Before::default(),
                 }
             }

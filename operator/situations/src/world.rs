@@ -405,7 +405,7 @@ impl GivenAction {
                 },
             ),
             ActionKind::Notify => ("Pod", Parameters::Notify { message: "told".to_owned() }),
-            _ => ("Pod", Parameters::EvictPod),
+            _ => ("Pod", Parameters::EvictPod { grace_seconds: None }),
         };
         let state = words::action_state(&self.state).unwrap_or(ActionState::Failed);
         let sent = self.sent.map(ago);

@@ -19,6 +19,7 @@ pub(super) struct Values {
     pub replicas: Option<i32>,
     pub revision: Option<Name>,
     pub memory_bytes: Option<u64>,
+    pub grace_seconds: Option<u32>,
 }
 
 /// The word for what an action is done to.
@@ -85,6 +86,10 @@ impl Checker {
             (ActionKind::RollBack, "revision") => {
                 values.revision = object_name(text).then(|| Name::from(text));
                 values.revision.is_none().then_some("the name of a revision")
+            }
+            (ActionKind::EvictPod, "gracePeriodSeconds") => {
+                values.grace_seconds = text.parse::<u32>().ok().filter(|number| (1..=3_600).contains(number));
+                values.grace_seconds.is_none().then_some("a number from 1 to 3600")
             }
             (ActionKind::ResizePod, "memory") => {
                 values.memory_bytes = bytes(text);

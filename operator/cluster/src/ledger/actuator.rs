@@ -44,7 +44,7 @@ impl ApiActuator {
     ) -> Result<String, ClusterError> {
         let hand = Hand { client: &self.client, target, action, version, dry_run };
         match parameters {
-            Parameters::EvictPod => self.evict(target, dry_run).await,
+            Parameters::EvictPod { grace_seconds } => self.evict(target, *grace_seconds, dry_run).await,
             Parameters::RollingRestart => hand.restart().await,
             Parameters::ScaleUp { replicas } | Parameters::ScaleDown { replicas } => {
                 hand.scale(*replicas).await
@@ -82,8 +82,13 @@ impl ApiActuator {
     }
 
     /// The eviction is built here because the precondition is the point of it: without the UID a pod of the
-    /// same name that came up meanwhile would be evicted. The grace period stays the pod's own.
-    async fn evict(&self, target: &Target, dry_run: bool) -> Result<String, ClusterError> {
+    /// same name that came up meanwhile would be evicted. Without `grace_seconds` the grace period is the pod's own.
+    async fn evict(
+        &self,
+        target: &Target,
+        grace_seconds: Option<u32>,
+        dry_run: bool,
+    ) -> Result<String, ClusterError> {
         let eviction = Eviction {
             metadata: ObjectMeta {
                 name: Some(target.key.name.to_string()),
@@ -91,6 +96,7 @@ impl ApiActuator {
                 ..ObjectMeta::default()
             },
             delete_options: Some(DeleteOptions {
+                grace_period_seconds: grace_seconds.map(i64::from),
                 preconditions: Some(Preconditions {
                     uid: Some(target.uid.to_string()),
                     resource_version: None,

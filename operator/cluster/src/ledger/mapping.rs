@@ -79,11 +79,10 @@ fn whole(value: f64) -> Option<u64> {
 fn wire_parameters(parameters: &Parameters) -> WireParameters {
     let mut wire = WireParameters::default();
     match parameters {
-        Parameters::EvictPod
-        | Parameters::RollingRestart
-        | Parameters::Uncordon
-        | Parameters::Resume
-        | Parameters::RetryJob => {}
+        Parameters::EvictPod { grace_seconds } => {
+            wire.grace_period_seconds = grace_seconds.and_then(|seconds| i32::try_from(seconds).ok());
+        }
+        Parameters::RollingRestart | Parameters::Uncordon | Parameters::Resume | Parameters::RetryJob => {}
         Parameters::ScaleUp { replicas } | Parameters::ScaleDown { replicas } => {
             wire.replicas = Some(*replicas);
         }
@@ -371,7 +370,9 @@ fn parameters(spec: &ActionSpec) -> Result<Parameters, NotOurs> {
                 memory_bytes: wire.memory.as_ref().and_then(in_bytes),
             })
         }
-        ActionKind::EvictPod => Ok(Parameters::EvictPod),
+        ActionKind::EvictPod => Ok(Parameters::EvictPod {
+            grace_seconds: wire.grace_period_seconds.and_then(|seconds| u32::try_from(seconds).ok()),
+        }),
         ActionKind::RollingRestart => Ok(Parameters::RollingRestart),
         ActionKind::Notify => {
             Ok(Parameters::Notify { message: spec.parameters.message.clone().unwrap_or_default() })

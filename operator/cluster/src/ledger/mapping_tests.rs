@@ -20,7 +20,7 @@ pub(crate) fn eviction() -> ActionRecord {
             uid: Uid::new("0f2c"),
             resource_version: Name::from("88231"),
         },
-        parameters: Parameters::EvictPod,
+        parameters: Parameters::EvictPod { grace_seconds: None },
         before: Before {
             replicas: Some(1),
             ready: Some(0),
@@ -83,12 +83,13 @@ prop_compose! {
 }
 
 /// One of each kind that is stored.
-fn all_parameters(message: &str) -> [Parameters; 14] {
+fn all_parameters(message: &str) -> [Parameters; 15] {
     let until = Timestamp::from_microsecond(1_700_000_000_123_456).unwrap();
     [
         Parameters::ScaleUp { replicas: 6 },
         Parameters::ScaleDown { replicas: 2 },
-        Parameters::EvictPod,
+        Parameters::EvictPod { grace_seconds: None },
+        Parameters::EvictPod { grace_seconds: Some(1) },
         Parameters::RollingRestart,
         Parameters::RollBack { revision: Name::from("order-7d") },
         Parameters::Cordon { until },

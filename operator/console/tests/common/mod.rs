@@ -140,7 +140,7 @@ pub fn action() -> ActionRecord {
             uid: Uid::new("b7f9"),
             resource_version: Name::from("4242"),
         },
-        parameters: Parameters::EvictPod,
+        parameters: Parameters::EvictPod { grace_seconds: None },
         before: Before { replicas: Some(1), ready: Some(1), restarts: Some(0), ..Before::default() },
         epoch: 812,
         evidence: EvidenceRef {

@@ -85,7 +85,7 @@ pub fn set_by(parameters: &Parameters) -> Before {
         Parameters::ResizePod { cpu_millis, memory_bytes, .. } => {
             Before { cpu_millis: *cpu_millis, memory_bytes: *memory_bytes, ..Before::default() }
         }
-        Parameters::EvictPod
+        Parameters::EvictPod { .. }
         | Parameters::RollingRestart
         | Parameters::RollBack { .. }
         | Parameters::RetryJob

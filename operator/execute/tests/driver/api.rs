@@ -283,7 +283,7 @@ impl Actuator for Api {
             }
         };
         // More or fewer replicas heal nothing in this world.
-        let replaces = matches!(parameters, Parameters::EvictPod | Parameters::RollingRestart);
+        let replaces = matches!(parameters, Parameters::EvictPod { .. } | Parameters::RollingRestart);
         if result.is_ok() && replaces {
             let world = Arc::clone(&self.world);
             tokio::spawn(async move {

@@ -122,7 +122,7 @@ const REQUESTS: usize = 11;
 
 #[tokio::test(start_paused = true)]
 async fn undisturbed_it_takes_five_round_trips_to_the_effect_and_is_verified() {
-    let world = run_with(BTreeMap::new(), Parameters::EvictPod).await;
+    let world = run_with(BTreeMap::new(), Parameters::EvictPod { grace_seconds: None }).await;
     check(&world, "undisturbed");
     assert_eq!(states(&world), [ActionState::Verified]);
     let inner = world.lock();
@@ -164,7 +164,7 @@ async fn crashes_and_errors_at_every_request_neither_repeat_nor_lose_an_effect()
         Fault::TooManyRequests,
         Fault::ServerError,
     ];
-    for parameters in [Parameters::EvictPod, Parameters::RollingRestart] {
+    for parameters in [Parameters::EvictPod { grace_seconds: None }, Parameters::RollingRestart] {
         for fault in &faults {
             for number in 1..=REQUESTS {
                 let context = format!("{fault:?} at request {number} of {parameters:?}");
@@ -182,7 +182,11 @@ async fn crashes_and_errors_at_every_request_neither_repeat_nor_lose_an_effect()
 #[tokio::test(start_paused = true)]
 async fn a_creation_whose_state_did_not_arrive_is_finished_by_its_own_process() {
     // The fourth request stores the first state of what the third created.
-    let world = run_with(BTreeMap::from([(4, Fault::Timeout { done: false })]), Parameters::EvictPod).await;
+    let world = run_with(
+        BTreeMap::from([(4, Fault::Timeout { done: false })]),
+        Parameters::EvictPod { grace_seconds: None },
+    )
+    .await;
     check(&world, "the state did not arrive");
     assert_eq!(states(&world), [ActionState::Verified], "one action, no second one beside a dead one");
 }
@@ -202,7 +206,7 @@ async fn two_crashes_in_any_two_places_are_survived_too() {
                 let second = first + distance;
                 let context = format!("{one:?} at {first}, {other:?} at {second}");
                 let faults = BTreeMap::from([(first, one), (second, other)]);
-                let world = run_with(faults, Parameters::EvictPod).await;
+                let world = run_with(faults, Parameters::EvictPod { grace_seconds: None }).await;
                 check(&world, &context);
                 assert!(!world.lock().sick(), "{context}: not healed");
                 assert_eq!(world.lock().effects.len(), 1, "{context}");
@@ -231,7 +235,7 @@ async fn random_histories_of_faults_end_and_keep_the_books() {
         let chosen: BTreeMap<usize, Fault> =
             (0..5).map(|_| (1 + pick(30), faults[pick(faults.len())].clone())).collect();
         let context = format!("seed {seed}: {chosen:?}");
-        let world = run_with(chosen, Parameters::EvictPod).await;
+        let world = run_with(chosen, Parameters::EvictPod { grace_seconds: None }).await;
         check(&world, &context);
         assert!(world.lock().effects.len() <= 1, "{context}");
     }
@@ -251,7 +255,7 @@ async fn the_kill_switch_stops_at_every_step() {
             let world = World::new(FindingKind::Hung);
             world.lock().faults = BTreeMap::from([(number, Fault::Meanwhile(flip))]);
             let executor = world.executor();
-            let (plan, finding) = world.plan(Parameters::EvictPod);
+            let (plan, finding) = world.plan(Parameters::EvictPod { grace_seconds: None });
             let ended = executor.run(&plan, Some(finding)).await.expect("it ends");
             // The switch is read together with the claim; from the effect request on it is too late.
             let effects = world.lock().effects.len();
@@ -274,7 +278,7 @@ async fn a_kill_switch_that_cannot_be_read_is_a_stop() {
         for number in [1, 6] {
             let world = World::new(FindingKind::Hung);
             world.lock().faults = BTreeMap::from([(number, fault.clone())]);
-            let (plan, finding) = world.plan(Parameters::EvictPod);
+            let (plan, finding) = world.plan(Parameters::EvictPod { grace_seconds: None });
             let ended = world.executor().run(&plan, Some(finding)).await.expect("it ends");
             assert_eq!(ended.state, ActionState::Refused, "{fault:?} at {number}");
             assert_eq!(world.lock().effects.len(), 0);
@@ -302,7 +306,7 @@ async fn a_person_who_steps_in_wins_at_every_step() {
             let world = World::new(FindingKind::Hung);
             world.lock().faults = BTreeMap::from([(number, Fault::Meanwhile(step))]);
             let executor = world.executor();
-            let (plan, finding) = world.plan(Parameters::EvictPod);
+            let (plan, finding) = world.plan(Parameters::EvictPod { grace_seconds: None });
             let ended = executor.run(&plan, Some(finding)).await.expect("it ends");
             let context = format!("{what} at {number}: {:?} {}", ended.state, ended.message);
             assert!(ended.state.ended(), "{context}");
@@ -323,7 +327,7 @@ async fn another_pod_under_the_same_name_at_the_effect_itself_is_not_touched() {
     let world = World::new(FindingKind::Hung);
     world.lock().faults =
         BTreeMap::from([(8, Fault::Meanwhile(world::Inner::replace_pod_under_the_same_name))]);
-    let (plan, finding) = world.plan(Parameters::EvictPod);
+    let (plan, finding) = world.plan(Parameters::EvictPod { grace_seconds: None });
     let ended = world.executor().run(&plan, Some(finding)).await.expect("it ends");
     assert!(matches!(ended.state, ActionState::Cancelled | ActionState::Refused), "{}", ended.message);
     assert_eq!(world.lock().effects.len(), 0);
@@ -335,7 +339,7 @@ async fn leadership_lost_at_every_request_leaves_the_rest_to_the_next_leader() {
         let world = World::new(FindingKind::Hung);
         world.lock().faults = BTreeMap::from([(number, Fault::Meanwhile(|inner| inner.leader = 0))]);
         let old = world.executor();
-        let (plan, finding) = world.plan(Parameters::EvictPod);
+        let (plan, finding) = world.plan(Parameters::EvictPod { grace_seconds: None });
         let sent_before = number > 8;
         let result = old.run(&plan, Some(finding)).await;
         if number < REQUESTS {
@@ -354,7 +358,7 @@ async fn leadership_lost_at_every_request_leaves_the_rest_to_the_next_leader() {
             inner.leader = inner.life;
         }
         world.restart();
-        settle(&world, &Parameters::EvictPod).await;
+        settle(&world, &Parameters::EvictPod { grace_seconds: None }).await;
         check(&world, &format!("leadership lost at {number}"));
         assert!(!world.lock().sick(), "lost at {number}");
         assert_eq!(world.lock().effects.len(), 1, "lost at {number}");
@@ -369,7 +373,7 @@ async fn two_leaders_at_once_make_one_effect() {
         let world = World::new(FindingKind::Hung);
         let one = world.executor();
         let other = world.executor();
-        let (plan, finding) = world.plan(Parameters::EvictPod);
+        let (plan, finding) = world.plan(Parameters::EvictPod { grace_seconds: None });
         let (first, second) = tokio::join!(one.run(&plan, Some(finding.clone())), async {
             tokio::time::sleep(Duration::from_millis(offset)).await;
             other.run(&plan, Some(finding)).await
@@ -383,7 +387,7 @@ async fn two_leaders_at_once_make_one_effect() {
         let world = World::new(FindingKind::Hung);
         world.lock().faults = BTreeMap::from([(number, Fault::CrashBefore)]);
         let executor = world.executor();
-        let (plan, finding) = world.plan(Parameters::EvictPod);
+        let (plan, finding) = world.plan(Parameters::EvictPod { grace_seconds: None });
         tokio::select! {
             _ = executor.run(&plan, Some(finding)) => {}
             () = world.crashed(1) => {}
@@ -405,7 +409,7 @@ async fn a_disruption_budget_is_told_and_never_worked_around() {
     for (number, state) in [(2, ActionState::Refused), (8, ActionState::Failed)] {
         let world = World::new(FindingKind::Hung);
         world.lock().faults = BTreeMap::from([(number, Fault::TooManyRequests)]);
-        let (plan, finding) = world.plan(Parameters::EvictPod);
+        let (plan, finding) = world.plan(Parameters::EvictPod { grace_seconds: None });
         let ended = world.executor().run(&plan, Some(finding)).await.expect("it ends");
         assert_eq!(ended.state, state);
         assert!(ended.message.contains("PodDisruptionBudget"), "{}", ended.message);
@@ -420,7 +424,7 @@ async fn missing_rights_end_the_action_with_advice() {
     for (number, ends) in [(2, true), (7, true), (8, true), (3, false), (4, false), (5, false)] {
         let world = World::new(FindingKind::Hung);
         world.lock().faults = BTreeMap::from([(number, Fault::Denied)]);
-        let (plan, finding) = world.plan(Parameters::EvictPod);
+        let (plan, finding) = world.plan(Parameters::EvictPod { grace_seconds: None });
         let result = world.executor().run(&plan, Some(finding)).await;
         assert_eq!(world.lock().effects.len(), 0, "403 at {number}");
         match result {
@@ -435,7 +439,7 @@ async fn missing_rights_end_the_action_with_advice() {
 async fn what_does_not_help_is_failed_at_the_end_of_its_window() {
     let world = World::new(FindingKind::Hung);
     let executor = world.executor();
-    let (plan, finding) = world.plan(Parameters::EvictPod);
+    let (plan, finding) = world.plan(Parameters::EvictPod { grace_seconds: None });
     // No pod event reaches the snapshot after the effect, so nothing ever shows that it helped.
     world.lock().faults = BTreeMap::from([(9, Fault::Meanwhile(|inner| inner.watching = false))]);
     let ended = executor.run(&plan, Some(finding)).await.expect("it ends");
@@ -449,7 +453,7 @@ async fn what_does_not_help_is_failed_at_the_end_of_its_window() {
 async fn a_workload_deleted_while_it_is_watched_is_handed_over() {
     let world = World::new(FindingKind::Hung);
     let executor = world.executor();
-    let (plan, finding) = world.plan(Parameters::EvictPod);
+    let (plan, finding) = world.plan(Parameters::EvictPod { grace_seconds: None });
     world.lock().faults = BTreeMap::from([(10, Fault::Meanwhile(world::Inner::delete_workload))]);
     let ended = executor.run(&plan, Some(finding)).await.expect("it ends");
     assert_eq!(ended.state, ActionState::HandedOver, "{}", ended.message);
@@ -459,7 +463,7 @@ async fn a_workload_deleted_while_it_is_watched_is_handed_over() {
 async fn deleting_actions_gives_no_budget_back_and_breaks_nothing() {
     let world = World::new(FindingKind::Hung);
     let executor = world.executor();
-    let (plan, finding) = world.plan(Parameters::EvictPod);
+    let (plan, finding) = world.plan(Parameters::EvictPod { grace_seconds: None });
     let ended = executor.run(&plan, Some(finding)).await.expect("it ends");
     assert_eq!(ended.state, ActionState::Verified);
     {
@@ -470,7 +474,7 @@ async fn deleting_actions_gives_no_budget_back_and_breaks_nothing() {
         inner.snapshot = Arc::new(snapshot);
     }
     let again = {
-        let mut sick = world.plan(Parameters::EvictPod);
+        let mut sick = world.plan(Parameters::EvictPod { grace_seconds: None });
         sick.1.active = true;
         sick
     };
@@ -515,7 +519,7 @@ async fn a_broken_invariant_stops_every_later_effect() {
     let world = World::new(FindingKind::Hung);
     world.lock().faults = BTreeMap::from([(5, Fault::CrashBefore)]);
     let first = world.executor();
-    let (plan, finding) = world.plan(Parameters::EvictPod);
+    let (plan, finding) = world.plan(Parameters::EvictPod { grace_seconds: None });
     tokio::select! {
         _ = first.run(&plan, Some(finding)) => {}
         () = world.crashed(1) => {}
@@ -533,7 +537,7 @@ async fn a_broken_invariant_stops_every_later_effect() {
     executor.drain().await;
     assert_eq!(executor.breaches().len(), 1);
     for _ in 0..3 {
-        let (plan, finding) = world.plan(Parameters::EvictPod);
+        let (plan, finding) = world.plan(Parameters::EvictPod { grace_seconds: None });
         let refused = executor.run(&plan, Some(finding)).await.expect("it ends");
         let last = refused.guards.last().expect("guards are recorded");
         assert_eq!((refused.state, last.name), (ActionState::Refused, GuardName::Invariants));
@@ -548,7 +552,7 @@ async fn a_broken_invariant_stops_every_later_effect() {
 async fn one_action_at_a_time_per_incident_and_no_more_tasks_than_allowed() {
     let world = World::new(FindingKind::Hung);
     let executor = world.executor();
-    let (plan, finding) = world.plan(Parameters::EvictPod);
+    let (plan, finding) = world.plan(Parameters::EvictPod { grace_seconds: None });
     let id = executor.start(&plan, Some(finding.clone())).expect("begun");
     assert_eq!(id.as_str(), "order-x-1");
     assert!(matches!(executor.start(&plan, Some(finding)), Err(ExecuteError::AlreadyRunning { .. })));
@@ -570,8 +574,8 @@ async fn two_decisions_from_one_snapshot_do_not_share_a_budget() {
         inner.snapshot = Arc::new(snapshot);
     }
     let executor = world.executor();
-    let (plan, finding) = world.plan(Parameters::EvictPod);
-    let (mut other, _) = world.plan(Parameters::EvictPod);
+    let (plan, finding) = world.plan(Parameters::EvictPod { grace_seconds: None });
+    let (mut other, _) = world.plan(Parameters::EvictPod { grace_seconds: None });
     other.incident = IncidentId::new("order-y");
     let (one, two) =
         tokio::join!(executor.run(&plan, Some(finding.clone())), executor.run(&other, Some(finding)));

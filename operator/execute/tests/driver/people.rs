@@ -16,7 +16,7 @@ async fn at_level_recommend_it_is_dry_run_and_proposed_once() {
     let world = World::new(FindingKind::Hung);
     world.lock().set_tenant(|policy| policy.levels.clear());
     let executor = world.executor();
-    let (plan, finding) = world.plan(Parameters::EvictPod);
+    let (plan, finding) = world.plan(Parameters::EvictPod { grace_seconds: None });
     let proposed = executor.run(&plan, Some(finding.clone())).await.expect("proposed");
     assert_eq!(proposed.state, ActionState::Proposed);
     assert!(proposed.message.contains("would EvictPod"), "{}", proposed.message);
@@ -45,7 +45,7 @@ async fn a_recommendation_gives_way_when_people_raise_the_level() {
     let world = World::new(FindingKind::Hung);
     world.lock().set_tenant(|policy| policy.levels.clear());
     let executor = world.executor();
-    let (plan, finding) = world.plan(Parameters::EvictPod);
+    let (plan, finding) = world.plan(Parameters::EvictPod { grace_seconds: None });
     executor.run(&plan, Some(finding.clone())).await.expect("proposed");
     tokio::time::sleep(Duration::from_millis(10)).await;
     world.lock().set_tenant(|policy| {
@@ -76,7 +76,7 @@ async fn an_approval_lets_it_go_on_and_only_the_right_one() {
     ] {
         let world = asking();
         let executor = world.executor();
-        let (plan, finding) = world.plan(Parameters::EvictPod);
+        let (plan, finding) = world.plan(Parameters::EvictPod { grace_seconds: None });
         let person = async {
             tokio::time::sleep(Duration::from_mins(1)).await;
             assert_eq!(states(&world), [ActionState::AwaitingApproval]);
@@ -95,7 +95,7 @@ async fn an_approval_lets_it_go_on_and_only_the_right_one() {
 async fn nobody_approves_in_time_and_the_wait_survives_a_restart() {
     let world = asking();
     let executor = world.executor();
-    let (plan, finding) = world.plan(Parameters::EvictPod);
+    let (plan, finding) = world.plan(Parameters::EvictPod { grace_seconds: None });
     let begun = tokio::time::Instant::now();
     let ended = executor.run(&plan, Some(finding)).await.expect("it ends");
     assert_eq!(ended.state, ActionState::HandedOver, "{}", ended.message);
@@ -103,7 +103,7 @@ async fn nobody_approves_in_time_and_the_wait_survives_a_restart() {
 
     let world = asking();
     let executor = world.executor();
-    let (plan, finding) = world.plan(Parameters::EvictPod);
+    let (plan, finding) = world.plan(Parameters::EvictPod { grace_seconds: None });
     world.lock().faults = BTreeMap::from([(5, Fault::CrashBefore)]);
     let waiting = executor.start(&plan, Some(finding)).expect("begun");
     tokio::time::sleep(Duration::from_mins(1)).await;
@@ -130,7 +130,7 @@ async fn nobody_answers_and_people_take_over() {
         policy.owners = vec![(Name::from("Group"), Name::from("store-owners"))];
     });
     let executor = world.executor();
-    let (plan, finding) = world.plan(Parameters::EvictPod);
+    let (plan, finding) = world.plan(Parameters::EvictPod { grace_seconds: None });
     let watching = async {
         for (more, said) in [(10, "needs approval until"), (15, "still needs approval"), (20, "store-owners")]
         {
@@ -157,7 +157,7 @@ async fn a_target_that_a_person_marked_is_left_alone_until_then() {
     ] {
         let world = World::new(FindingKind::Hung);
         world.lock().do_not_touch = Some(Name::from(mark));
-        let (plan, finding) = world.plan(Parameters::EvictPod);
+        let (plan, finding) = world.plan(Parameters::EvictPod { grace_seconds: None });
         let ended = world.executor().run(&plan, Some(finding)).await.expect("it ends");
         assert_eq!(ended.state, state, "{mark}: {}", ended.message);
         assert_eq!(world.lock().effects.len(), usize::from(state == ActionState::Verified));
@@ -168,7 +168,7 @@ async fn a_target_that_a_person_marked_is_left_alone_until_then() {
 async fn who_asked_may_not_approve() {
     let world = asking();
     let executor = world.executor();
-    let (plan, finding) = world.plan(Parameters::EvictPod);
+    let (plan, finding) = world.plan(Parameters::EvictPod { grace_seconds: None });
     let person = async {
         tokio::time::sleep(Duration::from_mins(1)).await;
         let asked = world.lock().actions.values().next().map(|record| record.request.by.clone());
@@ -183,7 +183,7 @@ async fn who_asked_may_not_approve() {
 async fn what_healed_by_itself_needs_no_approval_any_more() {
     let world = asking();
     let executor = world.executor();
-    let (plan, finding) = world.plan(Parameters::EvictPod);
+    let (plan, finding) = world.plan(Parameters::EvictPod { grace_seconds: None });
     let healing = async {
         tokio::time::sleep(Duration::from_secs(30)).await;
         world.lock().replace_pod_under_the_same_name();

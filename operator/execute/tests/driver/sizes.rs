@@ -227,7 +227,7 @@ async fn sizes_and_repairs_use_up_nothing_of_each_other() {
         inner.fall_sick(FindingKind::Hung);
     }
     world.refresh();
-    let (eviction, finding) = world.plan(Parameters::EvictPod);
+    let (eviction, finding) = world.plan(Parameters::EvictPod { grace_seconds: None });
     let ended = executor.run(&eviction, Some(finding)).await.expect("it ends");
     assert!(ended.instants.sent.is_some(), "{:?}: {}", ended.state, ended.message);
 }

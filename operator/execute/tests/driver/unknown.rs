@@ -14,7 +14,7 @@ const EFFECT: usize = 8;
 async fn what_nobody_can_tell_counts_as_done_and_is_never_sent_again() {
     let world = World::new(FindingKind::Hung);
     world.lock().faults = BTreeMap::from([(EFFECT, Fault::CrashBefore)]);
-    let (plan, finding) = world.plan(Parameters::EvictPod);
+    let (plan, finding) = world.plan(Parameters::EvictPod { grace_seconds: None });
     let first = world.executor();
     tokio::select! {
         _ = first.run(&plan, Some(finding)) => {}

@@ -79,7 +79,11 @@ impl Situation for SickPod {
     fn step(&self, snapshot: &Snapshot, _: &WorkloadKey, cause: &Entity, _: Timestamp) -> Option<Chosen> {
         let pod = pod_of(snapshot, cause)?;
         let before = Before { restarts: Some(pod.restarts()), ..Before::default() };
-        Some(Chosen { target: Snapshot::pod_target(pod), parameters: Parameters::EvictPod, before })
+        Some(Chosen {
+            target: Snapshot::pod_target(pod),
+            parameters: Parameters::EvictPod { grace_seconds: None },
+            before,
+        })
     }
 
     fn check(&self, server: &Server, request: &EffectRequest) -> Result<(), Refused> {

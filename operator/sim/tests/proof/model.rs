@@ -28,7 +28,7 @@ fn eviction(server: &Server) -> EffectRequest {
     let pod = server.pods.values().next().expect("a pod");
     EffectRequest {
         target: Snapshot::pod_target(&pod.record),
-        parameters: Parameters::EvictPod,
+        parameters: Parameters::EvictPod { grace_seconds: None },
         action: ActionId::new("order-1-1"),
         uid: Some(pod.record.uid.clone()),
         version: None,
