@@ -30,9 +30,13 @@ pub const OURS: &str = "homeostat";
 /// Field manager of everybody else: a part of Kubernetes, whose writes keep nobody off.
 pub const OTHERS: &str = "kube-controller-manager";
 
-/// The owner of a field after a write that changed it (`metadata.managedFields`).
-pub fn edit(field: Field, manager: &str) -> Option<FieldEdit> {
-    Some(FieldEdit { field, manager: Name::from(manager), subresource: Name::from(""), at: None })
+/// The owner of a field after a write that changed it (`metadata.managedFields`), in whole seconds as there.
+pub fn edit(field: Field, manager: &str, at: Option<Timestamp>) -> Option<FieldEdit> {
+    Some(FieldEdit { field, manager: Name::from(manager), subresource: Name::from(""), at: at.map(whole) })
+}
+
+fn whole(at: Timestamp) -> Timestamp {
+    Timestamp::from_second(at.as_second()).unwrap_or(at)
 }
 
 /// How many serving replicas a workload does well with.

@@ -123,7 +123,7 @@ impl ActionSpec for ResizePod {
         let same = fresh.filter(|fresh| fresh.uid == record.target.uid);
         match same.and_then(|fresh| Some((fresh, requests(record, fresh)?))) {
             Some((fresh, (wanted, present))) if fits(wanted, present) => {
-                if owners::set_by_us(fresh, Field::Resources) {
+                if owners::set_by_us(record, fresh, Field::Resources) {
                     Landed::Yes("the pod asks for it, set by Homeostat".to_owned())
                 } else {
                     Landed::There("the pod asks for it, and who set that is not known".to_owned())
@@ -304,7 +304,7 @@ mod tests {
 
     #[test]
     fn the_requests_tell_whether_it_was_done_or_somebody_else_did_something() {
-        let record = resize(Some(1_000), None);
+        let mut record = resize(Some(1_000), None);
         let fresh = |cpu| {
             let mut fresh = fresh_pod(pod());
             let present = Requests { cpu_millis: Some(cpu), memory_bytes: Some(100 * MIB) };
@@ -317,8 +317,14 @@ mod tests {
         assert!(ResizePod.check_fresh(&record, None, &fresh_pod(pod())).is_err(), "unknown refuses");
         let mut done = fresh(1_000);
         assert!(matches!(ResizePod.landed(&record, Some(&done)), Landed::There(_)), "by whom?");
-        done.marks.edits = vec![crate::testing::edit(Field::Resources, "homeostat", 0)];
+        record.instants.claimed = Some(at(100));
+        done.marks.edits = vec![crate::testing::edit(Field::Resources, "homeostat", 100)];
         assert!(matches!(ResizePod.landed(&record, Some(&done)), Landed::Yes(_)));
+        done.marks.edits = vec![crate::testing::edit(Field::Resources, "homeostat", 78)];
+        assert!(
+            matches!(ResizePod.landed(&record, Some(&done)), Landed::There(_)),
+            "an earlier action of ours"
+        );
         assert!(matches!(ResizePod.landed(&record, Some(&fresh(500))), Landed::No(_)));
         let before =
             Parameters::ResizePod { container: Name::from("app"), cpu_millis: Some(500), memory_bytes: None };

@@ -148,7 +148,8 @@ mod tests {
 
     #[test]
     fn a_size_is_ours_only_when_its_field_says_so() {
-        let record = up(3, 6);
+        let mut record = up(3, 6);
+        record.instants.claimed = Some(at(1));
         let mut done = fresh_controller(scaled(6));
         assert!(matches!(ScaleUp.landed(&record, Some(&done)), Landed::There(_)), "by whom?");
         done.marks.edits =
@@ -156,6 +157,9 @@ mod tests {
         assert!(matches!(ScaleUp.landed(&record, Some(&done)), Landed::There(_)), "a person's");
         done.marks.edits = vec![edit(Field::Replicas, "homeostat", 1), edit(Field::Template, "kubectl", 2)];
         assert!(matches!(ScaleUp.landed(&record, Some(&done)), Landed::Yes(_)));
+        record.instants.claimed = Some(at(60));
+        assert!(matches!(ScaleUp.landed(&record, Some(&done)), Landed::There(_)), "an earlier action's");
+        record.instants.claimed = Some(at(1));
         done.uid = Uid::new("another");
         assert!(matches!(ScaleUp.landed(&record, Some(&done)), Landed::Unclear(_)));
         let mut before = fresh_controller(scaled(3));

@@ -131,7 +131,7 @@ pub(super) fn landed(record: &ActionRecord, fresh: Option<&FreshTarget>) -> Land
     let size = same.and_then(|fresh| fresh.controller.as_ref()).map(|controller| controller.replicas);
     match (same, size, wanted(record)) {
         (Some(fresh), Some(size), Some(wanted)) if size == wanted => {
-            if owners::set_by_us(fresh, Field::Replicas) {
+            if owners::set_by_us(record, fresh, Field::Replicas) {
                 Landed::Yes(format!("it has {wanted} replicas, set by Homeostat"))
             } else {
                 Landed::There(format!("it has {wanted} replicas, and who set them is not known"))

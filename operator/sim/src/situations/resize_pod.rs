@@ -36,7 +36,7 @@ impl Situation for StarvedPod {
         kubernetes::fall_ill(server, &key, self.finding());
         if let Some(mut pod) = server.pods.get(&key).cloned() {
             if pod.requests != REQUESTS {
-                pod.set_by = edit(Field::Resources, OTHERS);
+                pod.set_by = edit(Field::Resources, OTHERS, None);
             }
             pod.requests = REQUESTS;
             server.put_pod(pod);
@@ -64,14 +64,14 @@ impl Situation for StarvedPod {
         same_version(request, &pod.record.resource_version)
     }
 
-    fn apply(&self, server: &mut Server, request: &EffectRequest, _: Timestamp) {
+    fn apply(&self, server: &mut Server, request: &EffectRequest, now: Timestamp) {
         let Parameters::ResizePod { cpu_millis, memory_bytes, .. } = &request.parameters else { return };
         let Some(mut pod) = server.pods.get(&request.target.key).cloned() else { return };
         let before = pod.requests;
         pod.requests.cpu_millis = cpu_millis.or(pod.requests.cpu_millis);
         pod.requests.memory_bytes = memory_bytes.or(pod.requests.memory_bytes);
         if pod.requests != before {
-            pod.set_by = edit(Field::Resources, OURS);
+            pod.set_by = edit(Field::Resources, OURS, Some(now));
         }
         if pod.ailment == Some(self.finding()) && pod.requests.cpu_millis >= Some(ENOUGH) {
             pod.ailment = None;

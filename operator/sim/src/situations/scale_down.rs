@@ -53,8 +53,8 @@ impl Situation for TooMany {
         on(deployment, Parameters::ScaleDown { replicas: ENOUGH })
     }
 
-    fn apply(&self, server: &mut Server, request: &EffectRequest, _: Timestamp) {
-        set_size(server, request);
+    fn apply(&self, server: &mut Server, request: &EffectRequest, now: Timestamp) {
+        set_size(server, request, now);
     }
 
     fn somebody_else(&self, server: &mut Server, workload: &WorkloadKey, _: Timestamp) {

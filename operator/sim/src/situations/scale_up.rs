@@ -24,12 +24,12 @@ pub(super) fn serving(server: &Server, workload: &WorkloadKey) -> usize {
 }
 
 /// Both directions set the number that is asked for.
-pub(super) fn set_size(server: &mut Server, request: &EffectRequest) {
+pub(super) fn set_size(server: &mut Server, request: &EffectRequest, now: Timestamp) {
     if let Parameters::ScaleUp { replicas } | Parameters::ScaleDown { replicas } = request.parameters {
         change_target(server, request, |deployment| {
             deployment.record.generation += 1;
             if deployment.record.replicas != replicas {
-                deployment.sized_by = edit(Field::Replicas, OURS);
+                deployment.sized_by = edit(Field::Replicas, OURS, Some(now));
             }
             deployment.record.replicas = replicas;
         });
@@ -41,7 +41,7 @@ pub(super) fn resize(server: &mut Server, workload: &WorkloadKey, replicas: i32,
     change(server, Some(ControllerKind::Deployment), workload, |deployment| {
         if deployment.record.replicas != replicas {
             deployment.record.generation += 1;
-            deployment.sized_by = edit(Field::Replicas, OTHERS);
+            deployment.sized_by = edit(Field::Replicas, OTHERS, None);
         }
         deployment.record.replicas = replicas;
         deployment.need = need.unwrap_or(deployment.need);
@@ -86,8 +86,8 @@ impl Situation for TooFew {
         on(deployment, Parameters::ScaleUp { replicas: ENOUGH })
     }
 
-    fn apply(&self, server: &mut Server, request: &EffectRequest, _: Timestamp) {
-        set_size(server, request);
+    fn apply(&self, server: &mut Server, request: &EffectRequest, now: Timestamp) {
+        set_size(server, request, now);
     }
 
     fn somebody_else(&self, server: &mut Server, workload: &WorkloadKey, _: Timestamp) {
