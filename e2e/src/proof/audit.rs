@@ -166,7 +166,7 @@ impl AuditLog {
                 break; // The rest of a line that is being written comes with the next look.
             }
             self.offset += read as u64;
-            if !contains(&line, HOMEOSTAT.as_bytes()) {
+            if !contains(&line, HOMEOSTAT) {
                 continue;
             }
             let wire: Wire = serde_json::from_slice(&line)
@@ -179,8 +179,8 @@ impl AuditLog {
     }
 }
 
-fn contains(line: &[u8], what: &[u8]) -> bool {
-    line.windows(what.len()).any(|window| window == what)
+fn contains(line: &[u8], what: &str) -> bool {
+    std::str::from_utf8(line).is_ok_and(|line| line.contains(what))
 }
 
 /// What of the audit log and of the actions fits together.

@@ -23,7 +23,7 @@ use super::kubelet;
 use super::objects;
 use super::plans;
 use super::process::Victim;
-use super::proxy::Proxy;
+use super::proxy::{Manners, Proxy};
 use super::stage::{HOME, Stage};
 use super::under_test::{Config, Patient};
 use crate::demo::live::Live;
@@ -97,7 +97,9 @@ pub async fn run(stage: &Stage, settings: Settings, live: &Live) -> Result<KillL
     }
     let begun = (Timestamp::now(), Instant::now());
     let victim = Arc::new(Victim::default());
-    let proxy = Proxy::start(stage.upstream.clone(), Arc::clone(&victim), Rules::default(), None).await?;
+    let proxy =
+        Proxy::start(stage.upstream.clone(), Arc::clone(&victim), Rules::default(), Manners::default())
+            .await?;
     let file = |end: &str| stage.out.join(format!("kill-loop.{end}"));
     for end in ["log", "acknowledged"] {
         let _before = std::fs::remove_file(file(end));

@@ -80,22 +80,24 @@ pub async fn run(args: &ProofArgs) -> Result<bool, ProofError> {
     let live = Live::start();
     let running = Cluster::attach(&args.name).is_ok();
     let outcome = match Stage::up(&args.name, &args.root, None).await {
-        Ok(stage) => parts(args, &stage, &live).await.map(|result| (result, stage.out.clone())),
+        Ok(stage) => {
+            let path = stage.out.join("result.json");
+            parts(args, &stage, &path, &live).await.map(|result| (result, path))
+        }
         Err(error) => Err(error),
     };
     if !running {
         Cluster::remove(&args.name)?;
     }
-    let (result, out) = outcome?;
+    let (result, path) = outcome?;
     live.plain(&result.text());
-    let path = out.join("result.json");
-    result.write(&path)?;
     live.say(format!("written   {}", path.display()));
     Ok(result.holds())
 }
 
-async fn parts(args: &ProofArgs, stage: &Stage, live: &Live) -> Result<ProofResult, ProofError> {
-    let mut result = ProofResult::read(&stage.out.join("result.json"));
+/// Runs the parts; what each of them found is written at once, whatever becomes of the next one.
+async fn parts(args: &ProofArgs, stage: &Stage, path: &Path, live: &Live) -> Result<ProofResult, ProofError> {
+    let mut result = ProofResult::read(path);
     let wanted = |part| args.only.is_none_or(|only| only == part);
     if wanted(Part::Plans) {
         let chosen = |plan: &plans::Plan| {
@@ -128,23 +130,27 @@ async fn parts(args: &ProofArgs, stage: &Stage, live: &Live) -> Result<ProofResu
         })
         .await;
         result.plans(&outcomes);
+        result.write(path)?;
     }
     if wanted(Part::KillLoop) {
         let life = match args.life.as_slice() {
             [short, long] if short <= long => (*short, *long),
             _ => return Err(ProofError::Broken("--life takes the shortest and the longest life".to_owned())),
         };
-        let settings = kill_loop::Settings { actions: args.actions, workloads: 24, life, seed: args.seed };
+        let settings = kill_loop::Settings { actions: args.actions, workloads: 80, life, seed: args.seed };
         live.say(format!("kill loop {} illnesses", args.actions));
         result.kill_loop = kill_loop::run(stage, settings, live).await?;
+        result.write(path)?;
     }
     if wanted(Part::KillSwitch) {
         live.say(format!("switch    {} times", args.times));
         result.kill_switch = switch::run(stage, args.times, args.seed, live).await?;
+        result.write(path)?;
     }
     if wanted(Part::FrozenLeader) {
         live.say(format!("frozen    {} times", args.times));
         result.frozen_leader = frozen::run(stage, args.times, args.seed, live).await?;
+        result.write(path)?;
     }
     Ok(result)
 }

@@ -22,7 +22,7 @@ use super::error::ProofError;
 use super::faults::{Fault, Rule, Rules};
 use super::objects::{self, EndState, SUBJECT};
 use super::process::{Process, Victim};
-use super::proxy::Proxy;
+use super::proxy::{Manners, Proxy};
 use super::request::Request;
 use super::stage::{HOME, Stage, node_name};
 use super::under_test::{Config, Patient};
@@ -317,7 +317,7 @@ pub async fn run(stage: &Stage, plan: Plan, number: usize) -> Result<Outcome, Pr
     let since = Timestamp::now();
     let victim = Arc::new(Victim::default());
     let rules = Rules::new(plan.rule.into_iter().collect());
-    let proxy = Proxy::start(stage.upstream.clone(), Arc::clone(&victim), rules, None).await?;
+    let proxy = Proxy::start(stage.upstream.clone(), Arc::clone(&victim), rules, Manners::default()).await?;
     let label = plan.to_string().replace('/', "-");
     let file = |end: &str| stage.out.join(format!("{label}.{end}"));
     for end in ["log", "acknowledged"] {

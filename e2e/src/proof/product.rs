@@ -15,13 +15,8 @@ use super::kubelet;
 use super::objects;
 use super::plans;
 use super::process::{Process, Victim};
-use super::proxy::Proxy;
+use super::proxy::{Manners, OtherLease, Proxy};
 use super::stage::{HOME, Stage, free_port, until};
-
-/// Workloads: each falls ill again only after its incident is over.
-const WORKLOADS: usize = 60;
-/// Between two illnesses.
-const PAUSE: Duration = Duration::from_millis(400);
 
 /// One process of the shipped binary.
 pub struct Product {
@@ -34,13 +29,20 @@ pub struct Product {
 }
 
 impl Product {
-    /// Starts `homeostat run` beside this program, watching one namespace.
-    pub async fn start(stage: &Stage, name: &str, namespace: &str) -> Result<Self, ProofError> {
+    /// Starts `homeostat run` beside this program, watching one namespace; with `lease` it is one of several that lead
+    /// side by side, each by a Lease of its own.
+    pub async fn start(
+        stage: &Stage,
+        name: &str,
+        namespace: &str,
+        lease: Option<&str>,
+    ) -> Result<Self, ProofError> {
         let binary = beside(&stage.program)?;
         let victim = Arc::new(Victim::default());
-        let agent = agent(name);
+        let lease = lease.map(|lease| OtherLease { name: lease.to_owned(), client: stage.client.clone() });
+        let manners = Manners { agent: Some(agent(name)), lease };
         let proxy =
-            Proxy::start(stage.upstream.clone(), Arc::clone(&victim), Rules::default(), Some(&agent)).await?;
+            Proxy::start(stage.upstream.clone(), Arc::clone(&victim), Rules::default(), manners).await?;
         let kubeconfig = proxy.kubeconfig(stage.out.join(format!("{namespace}-{name}.kubeconfig")))?;
         let (http, otlp) = (free_port()?.to_string(), free_port()?.to_string());
         let (named, watched) = (name.to_owned(), namespace.to_owned());
@@ -91,10 +93,16 @@ pub struct Illnesses {
 }
 
 impl Illnesses {
-    /// Puts workloads into a namespace and begins.
-    pub async fn begin(stage: &Stage, namespace: &str) -> Result<Self, ProofError> {
+    /// Puts so many workloads into a namespace and begins, with `pause` between two illnesses. Each falls ill again only
+    /// after its incident is over.
+    pub async fn begin(
+        stage: &Stage,
+        namespace: &str,
+        workloads: usize,
+        pause: Duration,
+    ) -> Result<Self, ProofError> {
         stage.namespace(namespace).await?;
-        for number in 0..WORKLOADS {
+        for number in 0..workloads {
             let name = name_of(number);
             objects::create(&stage.client, Some(namespace), &objects::deployment(&name, 2)).await?;
             objects::create(&stage.client, Some(namespace), &objects::workload(&name)).await?;
@@ -102,10 +110,11 @@ impl Illnesses {
         let pods: Api<Pod> = plans::namespaced(&stage.client, namespace);
         until("pods that serve", Duration::from_mins(2), || async {
             let all = pods.list(&ListParams::default()).await.ok()?.items;
-            (all.iter().filter(|pod| kubelet::serves(pod)).count() >= 2 * WORKLOADS).then_some(())
+            (all.iter().filter(|pod| kubelet::serves(pod)).count() >= 2 * workloads).then_some(())
         })
         .await?;
-        let task = tokio::spawn(fall_ill(stage.client.clone(), namespace.to_owned())).abort_handle();
+        let task = tokio::spawn(fall_ill(stage.client.clone(), namespace.to_owned(), workloads, pause))
+            .abort_handle();
         Ok(Self { task })
     }
 }
@@ -120,10 +129,10 @@ fn name_of(number: usize) -> String {
     format!("order-{number:02}")
 }
 
-async fn fall_ill(client: Client, namespace: String) {
+async fn fall_ill(client: Client, namespace: String, workloads: usize, pause: Duration) {
     let pods: Api<Pod> = plans::namespaced(&client, &namespace);
-    for number in (0..WORKLOADS).cycle() {
-        tokio::time::sleep(PAUSE).await;
+    for number in (0..workloads).cycle() {
+        tokio::time::sleep(pause).await;
         let params = ListParams::default().labels(&format!("app={}", name_of(number)));
         let Ok(found) = pods.list(&params).await else { continue };
         // One at a time, and only who is well.

@@ -37,6 +37,48 @@ const REMEMBERED: usize = 4 << 20;
 #[error("the connection is cut on purpose")]
 struct Cut;
 
+/// How a proxy sends requests on that no rule strikes.
+#[derive(Clone, Default)]
+pub struct Manners {
+    /// Replaces what requests say of the program that sent them, so that the API server's audit log tells processes of
+    /// one account apart.
+    pub agent: Option<String>,
+    /// The Lease is another one than the one that is asked for.
+    pub lease: Option<OtherLease>,
+}
+
+/// There is one Lease in a cluster, and so one leader. Several pairs of processes side by side need one each: requests
+/// for the one go to another name, by a client that may write it.
+#[derive(Clone)]
+pub struct OtherLease {
+    /// Its name.
+    pub name: String,
+    /// The shipped role is for the one name only.
+    pub client: Client,
+}
+
+impl OtherLease {
+    /// The request about the other Lease; `None` when it is about something else.
+    fn renamed(&self, request: &http::Request<Bytes>) -> Option<http::Request<Bytes>> {
+        let (collection, name) = request.uri().path().split_once("/leases")?;
+        if !matches!(name, "" | "/homeostat") {
+            return None;
+        }
+        let query = request.uri().query().map(|query| format!("?{query}")).unwrap_or_default();
+        let named = if name.is_empty() { String::new() } else { format!("/{}", self.name) };
+        let mut body = request.body().clone();
+        if let Ok(mut object) = serde_json::from_slice::<serde_json::Value>(&body) {
+            object["metadata"]["name"] = json!(self.name);
+            body = Bytes::from(object.to_string());
+        }
+        let mut renamed = http::Request::new(body);
+        *renamed.method_mut() = request.method().clone();
+        *renamed.headers_mut() = request.headers().clone();
+        *renamed.uri_mut() = format!("{collection}/leases{named}{query}").parse().ok()?;
+        Some(renamed)
+    }
+}
+
 /// A proxy; it ends when it is dropped.
 pub struct Proxy {
     address: SocketAddr,
@@ -48,6 +90,7 @@ struct Shared {
     upstream: Client,
     victim: Arc<Victim>,
     agent: Option<HeaderValue>,
+    lease: Option<OtherLease>,
     state: Mutex<State>,
 }
 
@@ -62,21 +105,21 @@ struct State {
 }
 
 impl Proxy {
-    /// Listens on loopback. `agent` replaces what requests say of the program that sent them, so that the API server's
-    /// audit log tells processes of one account apart.
+    /// Listens on loopback.
     pub async fn start(
         upstream: Client,
         victim: Arc<Victim>,
         rules: Rules,
-        agent: Option<&str>,
+        manners: Manners,
     ) -> Result<Self, ProofError> {
         let here = Path::new("the proxy's address");
         let listener =
             TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(ProofError::io("bind", here))?;
         let address = listener.local_addr().map_err(ProofError::io("read", here))?;
-        let agent = agent.and_then(|agent| HeaderValue::from_str(agent).ok());
+        let agent = manners.agent.and_then(|agent| HeaderValue::from_str(&agent).ok());
+        let lease = manners.lease;
         let state = Mutex::new(State { rules, ..State::default() });
-        let shared = Arc::new(Shared { upstream, victim, agent, state });
+        let shared = Arc::new(Shared { upstream, victim, agent, lease, state });
         let serving = Arc::clone(&shared);
         let task = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
@@ -247,6 +290,8 @@ impl Shared {
     }
 
     async fn send(&self, request: http::Request<Bytes>) -> Result<Response<kube::client::Body>, Cut> {
+        let other = self.lease.as_ref().and_then(|lease| Some((lease.renamed(&request)?, &lease.client)));
+        let (request, client) = other.unwrap_or((request, &self.upstream));
         let (parts, body) = request.into_parts();
         let target = parts.uri.path_and_query().map_or("/", |path| path.as_str());
         let mut builder = http::Request::builder().method(parts.method.clone()).uri(target);
@@ -269,7 +314,7 @@ impl Shared {
         }
         let body = if parts.method == Method::GET { Vec::new() } else { body.to_vec() };
         let request = builder.body(kube::client::Body::from(body)).map_err(|_| Cut)?;
-        self.upstream.send(request).await.map_err(|error| {
+        client.send(request).await.map_err(|error| {
             tracing::debug!(%error, "The API server gave no answer");
             Cut
         })

@@ -20,6 +20,9 @@ use crate::demo::live::Live;
 
 /// Where it takes place.
 const PLACE: &str = "kill-switch";
+/// Workloads, and the pause between two illnesses.
+const WORKLOADS: usize = 60;
+const PAUSE: Duration = Duration::from_millis(400);
 /// No effect may come later than this.
 const LIMIT: SignedDuration = SignedDuration::from_secs(2);
 /// Effects are looked for so long after the switch.
@@ -49,8 +52,8 @@ pub struct KillSwitch {
 /// Runs it.
 pub async fn run(stage: &Stage, times: usize, seed: u64, live: &Live) -> Result<KillSwitch, ProofError> {
     let mut random = ChaCha8Rng::seed_from_u64(seed);
-    let illnesses = Illnesses::begin(stage, PLACE).await?;
-    let mut product = Product::start(stage, "switch", PLACE).await?;
+    let illnesses = Illnesses::begin(stage, PLACE, WORKLOADS, PAUSE).await?;
+    let mut product = Product::start(stage, "switch", PLACE, None).await?;
     let begun = Timestamp::now();
     let mut delays = Vec::new();
     let mut late = 0;

@@ -1,5 +1,5 @@
 //! Drills at drawn moments: a leader that stands still for longer than its lease and goes on (T15), the kill switch (T64),
-//! replicas with wrong clocks (T21), effects that land late. Each is drawn from one seed and judged by the oracles.
+//! replicas with wrong clocks (T21), effects that land late, processes that die young. Each is drawn from one seed and judged by the oracles.
 
 use crate::defects::Defect;
 use crate::election::replica;
@@ -301,5 +301,46 @@ pub fn late_effect(seed: u64) -> std::io::Result<Drill> {
         violations.extend(oracle::violations(&inner));
         let (effects, trace) = (inner.audit.effects.len(), inner.trace.clone());
         Drill { seed, violations, effects, busy: true, trace, ..Drill::default() }
+    })
+}
+
+/// The process dies just before its effect, and those after it live for five to fourteen seconds each: none of them long
+/// enough to wait for what a request may still do.
+pub fn short_lives(seed: u64) -> std::io::Result<Drill> {
+    simulate(async move {
+        let mut draw = ChaCha8Rng::seed_from_u64(seed);
+        let (situation, patient) = patient(seed);
+        let world = world(situation, &patient);
+        arm(&world, vec![Fault::nth(Request::Effect, 1, What::CrashBefore)]);
+        let mut lives = Lives::begin(&world, None);
+        lives.pass(Duration::from_secs(4)).await;
+        world.meddle(&Meddle::FallIll(patient));
+        for _ in 0..8 {
+            lives.pass(Duration::from_millis(draw.random_range(5_000..14_000))).await;
+            world.meddle(&Meddle::Crash);
+        }
+        let first = world.lock().server.actions.values().find_map(|record| {
+            let claimed = record.instants.claimed?;
+            Some((claimed, record.instants.closed, record.state))
+        });
+        let mut violations = Vec::new();
+        let (millis, busy) = match first {
+            Some((claimed, Some(closed), _)) => {
+                (i64::try_from(closed.duration_since(claimed).as_millis()).ok(), true)
+            }
+            Some((claimed, None, state)) => {
+                violations.push(format!("ESR: claimed at {claimed} and {state:?} after eight lives"));
+                (None, true)
+            }
+            None => (None, false),
+        };
+        if !lives.rest(OVER).await {
+            violations.push("ESR: the world did not come to rest".to_owned());
+        }
+        violations.extend(lives.breaches());
+        let inner = world.lock();
+        violations.extend(oracle::violations(&inner));
+        let (effects, trace) = (inner.audit.effects.len(), inner.trace.clone());
+        Drill { seed, violations, effects, millis, busy, trace, ..Drill::default() }
     })
 }

@@ -1,7 +1,7 @@
 //! From the decision to the effect.
 
 use super::{Case, ExecuteError, Executor};
-use crate::actions::{ActionSpec, Landed, Repeat};
+use crate::actions::{ActionSpec, Repeat};
 use crate::asking::{self, Patience};
 use crate::facts::{Situation, cause_kind, guard_input};
 use crate::guards::{
@@ -34,10 +34,12 @@ impl Judgement {
 
 /// The kill switch as it was read, and what its answer told of the clocks.
 #[derive(Clone)]
-struct Switch {
+pub(super) struct Switch {
     state: KillSwitch,
     /// How far the own clock is ahead for sure; behind is negative.
     clock_off: SignedDuration,
+    /// The answer proves that the own clock is right, within the limit.
+    pub(super) clock_right: bool,
 }
 
 /// Results of the requests made so far.
@@ -50,7 +52,7 @@ struct Seen {
 impl Switch {
     /// As it is taken to be before it is asked: the first request of every action asks it.
     fn not_asked() -> Self {
-        Self { state: KillSwitch::Off, clock_off: SignedDuration::ZERO }
+        Self { state: KillSwitch::Off, clock_off: SignedDuration::ZERO, clock_right: false }
     }
 }
 
@@ -189,6 +191,14 @@ impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
             }
             self.ensure_leads(&case.record.id)?;
             let guards = judgement.reports;
+            if self.too_late(&case.record, spec.repeat(), Duration::ZERO) {
+                self.memory().checker.not_sent(&case.record.id);
+                let secs = self.shared.config.send_within.as_secs();
+                let reason =
+                    format!("not sent within {secs} s after its claim; nothing was done, judged anew");
+                let after = next(&case.record, LedgerEvent::Cancel { guards, reason }, self.now())?;
+                return self.advance(&case.record, after).await;
+            }
             let version =
                 fresh_target(&fresh).map_or_else(|| Name::from(""), |fresh| fresh.resource_version.clone());
             let record = &case.record;
@@ -215,6 +225,11 @@ impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
                 Err(error) => error,
             };
             self.memory().checker.not_sent(&case.record.id);
+            let told = match &error {
+                EffectError::Transient { retry_after, .. } => *retry_after,
+                _ => None,
+            };
+            let wait = self.backoff(attempt, told);
             let event = match &error {
                 EffectError::NotFound | EffectError::Owned(_) => {
                     LedgerEvent::Cancel { guards, reason: error.to_string() }
@@ -229,13 +244,10 @@ impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
                 },
                 // Nothing was changed, so it may be judged and sent anew.
                 EffectError::Conflict(_) | EffectError::Transient { .. } | EffectError::Unknown(_)
-                    if attempt < self.shared.config.attempts =>
+                    if attempt < self.shared.config.attempts
+                        && !self.too_late(&case.record, spec.repeat(), wait) =>
                 {
-                    let told = match &error {
-                        EffectError::Transient { retry_after, .. } => *retry_after,
-                        _ => None,
-                    };
-                    self.pause(&case.record.id, self.backoff(attempt, told)).await?;
+                    self.pause(&case.record.id, wait).await?;
                     old = true;
                     continue;
                 }
@@ -253,72 +265,6 @@ impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
             let after = next(&case.record, event, self.now())?;
             return self.advance(&case.record, after).await;
         }
-    }
-
-    /// Finds out by reading whether the effect of a claimed action is there. It is never sent again. Only reads that
-    /// prove that nothing came, over the whole time that a request may take, make it an action that did nothing; what
-    /// nobody can tell counts as done.
-    async fn resolve(&self, mut case: Case, guards: Vec<GuardReport>) -> Result<ActionRecord, ExecuteError> {
-        let Some(spec) = crate::actions::spec(case.record.kind()) else {
-            return Err(ExecuteError::NotImplemented { kind: case.record.kind() });
-        };
-        let settle = SignedDuration::try_from(self.shared.config.settle).unwrap_or(SignedDuration::MAX);
-        let begun = self.now();
-        let harmless = spec.repeat() == Repeat::Harmless;
-        let mut attempt = 0;
-        let mut doubt = None;
-        let mut absent = None;
-        let mut reads = 0;
-        loop {
-            attempt += 1;
-            match self.shared.ports.actuator.fresh_target(&case.record.target).await {
-                Ok(fresh) => match spec.landed(&case.record, fresh.as_ref()) {
-                    Landed::Yes(reason) => {
-                        let after =
-                            next(&case.record, LedgerEvent::FoundDone { guards, reason }, self.now())?;
-                        case.record = self.advance(&case.record, after).await?;
-                        return self.begin_watch(case).await;
-                    }
-                    Landed::There(reason) => {
-                        doubt = Some(reason);
-                        break; // Waiting tells no more.
-                    }
-                    Landed::Unclear(reason) => doubt = Some(reason),
-                    Landed::No(reason) => (absent, reads) = (Some(reason), reads + 1),
-                },
-                Err(error) => tracing::debug!(action = %case.record.id, %error, "outcome not readable yet"),
-            }
-            if self.now().duration_since(begun) >= settle || harmless {
-                break;
-            }
-            self.pause(&case.record.id, self.backoff(attempt, None)).await?;
-        }
-        if doubt.is_none() && reads == 1 && !harmless {
-            doubt = absent.take().map(|reason| format!("{reason}, by a single read"));
-        }
-        if let Some(reason) = doubt {
-            let after = next(&case.record, LedgerEvent::Assume { guards, reason }, self.now())?;
-            case.record = self.advance(&case.record, after).await?;
-            return self.begin_watch(case).await;
-        }
-        let Some(reason) = absent else {
-            return Err(ExecuteError::Unresolved { action: case.record.id });
-        };
-        let event = if case.resumed {
-            // The run that claimed it is gone, and with it any request that was under way.
-            LedgerEvent::Cancel {
-                guards,
-                reason: format!("interrupted before the effect ({reason}); not repeated, judged anew"),
-            }
-        } else {
-            let secs = self.shared.config.settle.as_secs();
-            LedgerEvent::LoseTrack {
-                guards,
-                reason: format!("no answer to the effect, and {reason} after {secs} s; not repeated"),
-            }
-        };
-        let after = next(&case.record, event, self.now())?;
-        self.advance(&case.record, after).await
     }
 
     /// Ends a claimed action that the guards stopped. A changed target is no refusal but a changed situation.
@@ -409,17 +355,18 @@ impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
         GuardInput { clock_off: seen.switch.clock_off, ..input }
     }
 
-    async fn kill_switch(&self) -> Switch {
+    pub(super) async fn kill_switch(&self) -> Switch {
         let asked = self.now();
         match self.shared.ports.actuator.kill_switch_and_time().await {
             Ok((state, server)) => {
                 let answered = self.now();
                 let clock_off = server.map_or(SignedDuration::ZERO, |at| skew::proven(asked, answered, at));
-                Switch { state, clock_off }
+                let clock_right = server.is_some_and(|at| skew::right(asked, answered, at));
+                Switch { state, clock_off, clock_right }
             }
             Err(error) => {
                 tracing::warn!(%error, "the kill switch cannot be read; nothing is done");
-                Switch { state: KillSwitch::Unreadable, clock_off: SignedDuration::ZERO }
+                Switch { state: KillSwitch::Unreadable, ..Switch::not_asked() }
             }
         }
     }

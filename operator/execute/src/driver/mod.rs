@@ -6,6 +6,7 @@
 
 mod act;
 mod memory;
+mod resolve;
 mod store;
 mod undo;
 mod watch;
@@ -45,6 +46,8 @@ pub struct ExecutorConfig {
     /// How long a lost reply's effect is looked for before it is given up. Longer than the server works on one
     /// request.
     pub settle: Duration,
+    /// A claim that is older sends no effect any more, so that whoever finds it knows when nothing can come of it.
+    pub send_within: Duration,
     /// Safety net: waiting actions look again after so long even when nothing changed.
     pub safety_interval: Duration,
 }
@@ -61,6 +64,7 @@ impl ExecutorConfig {
             backoff: Duration::from_millis(200),
             backoff_maximum: Duration::from_secs(5),
             settle: Duration::from_secs(15),
+            send_within: Duration::from_secs(10),
             safety_interval: Duration::from_secs(1),
         }
     }

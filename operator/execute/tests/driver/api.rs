@@ -179,6 +179,14 @@ impl Actuator for Api {
         self.leave(reply, result, Err(ReadError::Unavailable("timeout".to_owned()))).await
     }
 
+    async fn kill_switch_and_time(&self) -> Result<(KillSwitch, Option<Timestamp>), ReadError> {
+        let switch = self.kill_switch().await?;
+        let ahead = self.world.lock().server_ahead;
+        let server =
+            ahead.and_then(|ahead| Timestamp::from_second((self.world.now() + ahead).as_second()).ok());
+        Ok((switch, server))
+    }
+
     async fn fresh_target(&self, target: &Target) -> Result<Option<FreshTarget>, ReadError> {
         let reply = self.arrive("fresh").await.map_err(|fault| read_error(&fault))?;
         let result = {

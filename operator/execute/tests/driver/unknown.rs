@@ -3,9 +3,10 @@
 use crate::undo;
 use crate::world::{Fault, World};
 use homeostat_execute::{ActionHistory, outcome_unknown};
-use homeostat_knowledge::{ActionState, FindingKind, Parameters};
+use homeostat_knowledge::{ActionState, FindingKind, Parameters, SignedDuration};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Number of the request that is the effect.
 const EFFECT: usize = 8;
@@ -53,4 +54,99 @@ async fn a_size_that_may_be_somebody_elses_is_not_taken_back() {
     assert!(outcome_unknown(&done) && done.message.contains("not taken back"), "{}", done.message);
     let inner = world.lock();
     assert_eq!((inner.controller.replicas, inner.effects.len(), inner.actions.len()), (2, 0, 1));
+}
+
+/// A world whose process died between claim and effect, so that the claim stands and nothing came of it.
+async fn claimed_and_dead() -> Arc<World> {
+    let world = World::new(FindingKind::Hung);
+    world.lock().faults = BTreeMap::from([(EFFECT, Fault::CrashBefore)]);
+    let (plan, finding) = world.plan(Parameters::EvictPod);
+    let first = world.executor();
+    tokio::select! {
+        _ = first.run(&plan, Some(finding)) => {}
+        () = world.crashed(1) => {}
+    }
+    world
+}
+
+/// Starts processes one after the other, each of which is killed after six seconds; gives how many it took until the
+/// claim was resolved.
+async fn short_lives(world: &Arc<World>, most: u32) -> Option<u32> {
+    for life in 1..=most {
+        world.restart();
+        let executor = world.executor();
+        executor.resume(world.lock().open_actions());
+        let ended = tokio::time::timeout(Duration::from_secs(6), executor.drain()).await.is_ok();
+        if ended {
+            return Some(life);
+        }
+        let present = world.lock().life;
+        world.crashes.send_replace(present);
+    }
+    None
+}
+
+#[tokio::test(start_paused = true)]
+async fn however_often_it_is_restarted_a_claim_of_which_nothing_came_is_given_up() {
+    let world = claimed_and_dead().await;
+    // 35 s after the claim: to send it 10 s, to work on it 15 s, for clocks that differ 10 s.
+    assert_eq!(short_lives(&world, 20).await, Some(6));
+    let inner = world.lock();
+    let record = inner.actions.values().next().expect("one action");
+    assert_eq!((record.state, inner.effects.len()), (ActionState::Cancelled, 0), "{}", record.message);
+    let (claimed, closed) = (record.instants.claimed, record.instants.closed);
+    let took = closed.expect("closed").duration_since(claimed.expect("claimed"));
+    assert!(took >= SignedDuration::from_secs(35), "not before nothing can come any more: {took}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clock_that_is_not_proved_to_be_right_waits_anew() {
+    for ahead in [None, Some(SignedDuration::from_secs(4)), Some(SignedDuration::from_secs(-4))] {
+        let world = claimed_and_dead().await;
+        world.lock().server_ahead = ahead;
+        assert_eq!(short_lives(&world, 20).await, None, "{ahead:?}");
+        // The first life that is long enough ends it.
+        world.restart();
+        let executor = world.executor();
+        executor.resume(world.lock().open_actions());
+        executor.drain().await;
+        let inner = world.lock();
+        let state = inner.actions.values().next().map(|record| record.state);
+        assert_eq!((state, inner.effects.len()), (Some(ActionState::Cancelled), 0), "{ahead:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_claim_of_which_an_effect_is_seen_late_is_found_done_whatever_its_age() {
+    let world = World::new(FindingKind::Hung);
+    world.lock().faults = BTreeMap::from([(EFFECT, Fault::CrashAfter)]);
+    let (plan, finding) = world.plan(Parameters::EvictPod);
+    let first = world.executor();
+    tokio::select! {
+        _ = first.run(&plan, Some(finding)) => {}
+        () = world.crashed(1) => {}
+    }
+    tokio::time::sleep(Duration::from_mins(10)).await;
+    world.restart();
+    let executor = world.executor();
+    executor.resume(world.lock().open_actions());
+    executor.drain().await;
+    let inner = world.lock();
+    let record = inner.actions.values().next().expect("one action");
+    assert!(record.instants.sent.is_some(), "it had its effect: {record:?}");
+    assert_eq!(inner.effects.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_claim_that_took_long_to_store_sends_nothing_and_is_judged_anew() {
+    // The claim is stored, its reply is lost twice over ten seconds: whoever found it might have given it up by then.
+    let lost = Fault::Timeout { done: true };
+    let faults = BTreeMap::from([(EFFECT - 3, lost.clone()), (EFFECT, lost)]);
+    let world = crate::run_with(faults, Parameters::EvictPod).await;
+    crate::check(&world, "late claim");
+    let inner = world.lock();
+    let first = inner.actions.values().next().expect("an action");
+    assert_eq!(first.state, ActionState::Cancelled, "{}", first.message);
+    assert!(first.message.contains("not sent within 10 s"), "{}", first.message);
+    assert_eq!((inner.actions.len(), inner.effects.len()), (2, 1), "the second one helped");
 }

@@ -94,6 +94,8 @@ pub struct Inner {
     pub life: u64,
     pub leader: u64,
     pub recorded: Vec<GuardInput>,
+    /// How far the API server's clock is ahead of ours; `None` when its answers tell no time.
+    pub server_ahead: Option<SignedDuration>,
     versions: u64,
     pods: u64,
     /// Pod events reach the snapshot only while this holds.
@@ -261,6 +263,7 @@ impl World {
             life: 1,
             leader: 1,
             recorded: Vec::new(),
+            server_ahead: Some(SignedDuration::ZERO),
             versions: 0,
             pods: 0,
             watching: true,

@@ -53,6 +53,15 @@ fn an_effect_that_lands_long_after_its_request_was_given_up_is_counted_once() {
 }
 
 #[test]
+fn a_claim_of_which_nothing_came_ends_although_no_process_lives_long() {
+    let runs = slice("lives", 44, drills::short_lives);
+    assert!(runs.iter().all(|run| run.busy && run.effects > 0), "claimed, given up, and helped later");
+    // Never before nothing can come any more: sent within 10 s, worked on for 15 s, by clocks that differ by 10 s.
+    let took: Vec<i64> = runs.iter().filter_map(|run| run.millis).collect();
+    assert!(took.iter().all(|millis| (35_000..60_000).contains(millis)), "{took:?}");
+}
+
+#[test]
 fn no_share_of_a_group_that_fails_together_exceeds_a_budget_and_storms_stop_everything() {
     let all: Vec<_> = storms::all(100)
         .into_iter()
