@@ -60,7 +60,7 @@ async fn a_size_that_may_be_somebody_elses_is_not_taken_back() {
 async fn claimed_and_dead() -> Arc<World> {
     let world = World::new(FindingKind::Hung);
     world.lock().faults = BTreeMap::from([(EFFECT, Fault::CrashBefore)]);
-    let (plan, finding) = world.plan(Parameters::EvictPod);
+    let (plan, finding) = world.plan(Parameters::EvictPod { grace_seconds: None });
     let first = world.executor();
     tokio::select! {
         _ = first.run(&plan, Some(finding)) => {}
@@ -120,7 +120,7 @@ async fn a_clock_that_is_not_proved_to_be_right_waits_anew() {
 async fn a_claim_of_which_an_effect_is_seen_late_is_found_done_whatever_its_age() {
     let world = World::new(FindingKind::Hung);
     world.lock().faults = BTreeMap::from([(EFFECT, Fault::CrashAfter)]);
-    let (plan, finding) = world.plan(Parameters::EvictPod);
+    let (plan, finding) = world.plan(Parameters::EvictPod { grace_seconds: None });
     let first = world.executor();
     tokio::select! {
         _ = first.run(&plan, Some(finding)) => {}
@@ -142,7 +142,7 @@ async fn a_claim_that_took_long_to_store_sends_nothing_and_is_judged_anew() {
     // The claim is stored, its reply is lost twice over ten seconds: whoever found it might have given it up by then.
     let lost = Fault::Timeout { done: true };
     let faults = BTreeMap::from([(EFFECT - 3, lost.clone()), (EFFECT, lost)]);
-    let world = crate::run_with(faults, Parameters::EvictPod).await;
+    let world = crate::run_with(faults, Parameters::EvictPod { grace_seconds: None }).await;
     crate::check(&world, "late claim");
     let inner = world.lock();
     let first = inner.actions.values().next().expect("an action");
