@@ -155,7 +155,6 @@ impl Desk {
         }
         if !self.follow(jobs, now) {
             // Somebody else started, deleted or repeated a Job: what is known is read again.
-            tracing::debug!("Jobs changed by others; their order is made anew");
             self.rebuild(asked, capacity);
             self.follow(jobs, now);
         }
@@ -430,9 +429,8 @@ impl Desk {
         }
         if self.capacity != Some(left) {
             self.capacity = Some(left);
-            if let Err(error) = self.tell(now, Event::Capacity(left)) {
-                tracing::debug!(%error, "capacity");
-            }
+            // The planner takes any capacity; with none nothing has room, and each run says so.
+            let _ = self.tell(now, Event::Capacity(left));
         }
     }
 
