@@ -211,7 +211,7 @@ async fn killed_around_its_effect_each_action_has_it_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn beside_kueue_what_is_queued_is_left_to_it_and_the_rest_is_ordered() {
     let _turn = ONE_AT_A_TIME.lock().await;
-    kueue::leaves_queued_jobs_and_orders_the_others("test-kueue").await;
+    Box::pin(kueue::leaves_queued_jobs_and_orders_the_others("test-kueue")).await;
 }
 
 /// Waits until `url` answers as wanted.

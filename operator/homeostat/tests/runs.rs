@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs, reason = "a test fails by panicking")]
 
 use homeostat::kernel::{Effect, Kernel};
+use homeostat_knowledge::forecast::Scaler;
 use homeostat_knowledge::observation::{Change, ObjectChange, ObjectKind};
 use homeostat_knowledge::policy::{
     Archetype, ControlPolicy, KillSwitch, Permits, ScalingMode, ScalingPolicy,
@@ -10,6 +11,7 @@ use homeostat_knowledge::policy::{
 use homeostat_knowledge::records::{Amounts, ControllerKey, NodeRecord, Work};
 use homeostat_knowledge::*;
 use homeostat_situations::{Given, now, order};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 fn later(seconds: i64) -> Timestamp {
@@ -26,8 +28,9 @@ fn observed(change: ObjectChange) -> Observation {
     }
 }
 
-/// A loop that knows a suspended Job which the Workload `order` orders; `home` is where Homeostat itself runs.
-fn kernel(home: &str) -> (Kernel, Vec<Effect>) {
+/// A loop that knows a suspended Job which the Workload `order` orders; `home` is where Homeostat itself runs, `also` what
+/// else it sees.
+fn kernel(home: &str, also: Vec<ObjectChange>) -> (Kernel, Vec<Effect>) {
     let (world, _) = Given::default().build();
     let control =
         ControlPolicy { kill_switch: KillSwitch::Off, ceiling: Level::ActFull, ..ControlPolicy::default() };
@@ -44,7 +47,8 @@ fn kernel(home: &str) -> (Kernel, Vec<Effect>) {
     let mut job = (**world.controller_of(&order()).unwrap()).clone();
     (job.key, job.uid, job.paused) = (target, Uid::new("a1b2c3d4-waiting"), true);
     (job.current, job.ready, job.owner) = (0, 0, None);
-    job.work = Some(Work { slot: Some(now()), pods: 1, ..Work::default() });
+    let container = Some(Name::from("app"));
+    job.work = Some(Work { slot: Some(now()), pods: 1, container, ..Work::default() });
     let node = NodeRecord {
         name: Name::from("node"),
         uid: Uid::new("node"),
@@ -64,10 +68,15 @@ fn kernel(home: &str) -> (Kernel, Vec<Effect>) {
         observed(ObjectChange::Controller(Change::Applied(Arc::new(job)))),
         observed(ObjectChange::Workload(Change::Applied(Arc::new(workload)))),
     ];
+    batch.extend(also.into_iter().map(observed));
     batch.extend(ObjectKind::REQUIRED.map(|kind| observed(ObjectChange::Synced(kind))));
     let mut kernel = Kernel::new(Vec::new(), Box::new(SeededIds::new(1)), Name::from(home));
     let effects = kernel.step(&batch, now(), true);
     (kernel, effects)
+}
+
+fn sized(plan: &Plan<Admitted>) -> bool {
+    matches!(plan.steps[0].parameters, Parameters::StartJob { memory_bytes: Some(_), .. })
 }
 
 fn problem(kernel: &Kernel) -> Option<String> {
@@ -76,9 +85,10 @@ fn problem(kernel: &Kernel) -> Option<String> {
 
 #[test]
 fn a_run_is_a_plan_of_the_schedule_and_not_of_an_incident() {
-    let (kernel, effects) = kernel("homeostat-system");
+    let (kernel, effects) = kernel("homeostat-system", Vec::new());
     let [Effect::Execute(plan, None)] = effects.as_slice() else { panic!("{effects:?}") };
     assert_eq!(plan.origin, Origin::Schedule);
+    assert!(sized(plan), "a first run of an unknown job gets a safe size");
     assert_eq!(plan.incident, runs::occasion(&plan.steps[0].target));
     assert_eq!(plan.incident.as_str(), "run-order-a1b2c3d4");
     let record = plan.record(ActionId::new("run-order-a1b2c3d4-1"), Name::from("homeostat")).unwrap();
@@ -87,9 +97,20 @@ fn a_run_is_a_plan_of_the_schedule_and_not_of_an_incident() {
 }
 
 #[test]
+fn what_a_vertical_autoscaler_sizes_is_started_as_it_is() {
+    let target = ControllerKey { kind: ControllerKind::Job, object: order() };
+    let owner = BTreeMap::from([(target, Scaler::Vpa { name: Name::from("fit") })]);
+    let (kernel, effects) = kernel("homeostat-system", vec![ObjectChange::Scalers(Arc::new(owner))]);
+    let [Effect::Execute(plan, None)] = effects.as_slice() else { panic!("{effects:?}") };
+    assert!(!sized(plan), "{:?}", plan.steps);
+    let said = kernel.snapshot().runs.get(&order()).map(|report| report.said.clone()).unwrap();
+    assert!(said.contains("VerticalPodAutoscaler fit"), "{said}");
+}
+
+#[test]
 fn a_run_that_is_not_admitted_is_said_once_and_stays_in_the_report() {
     // Homeostat runs in the namespace of the Job: nothing there is ever touched.
-    let (mut kernel, effects) = kernel(&order().namespace);
+    let (mut kernel, effects) = kernel(&order().namespace, Vec::new());
     let [Effect::Held(workload, why)] = effects.as_slice() else { panic!("{effects:?}") };
     assert_eq!(*workload, order());
     assert!(why.contains("never touched"), "{why}");

@@ -427,10 +427,9 @@ impl Desk {
                 left = left.minus(seen.size.minus(*planned));
             }
         }
-        if self.capacity != Some(left) {
+        // What the planner does not take now (a clock that went back) it is told at the next look.
+        if self.capacity != Some(left) && self.tell(now, Event::Capacity(left)).is_ok() {
             self.capacity = Some(left);
-            // The planner takes any capacity; with none nothing has room, and each run says so.
-            let _ = self.tell(now, Event::Capacity(left));
         }
     }
 

@@ -96,7 +96,10 @@ impl RunOrder {
         for (key, report) in &mut reports {
             let asked = acting.get(key).or_else(|| watching.get(key));
             if let Some(name) = asked.and_then(|asked| orders::sized_by(asked, snapshot)) {
-                report.said.push_str(&format!("; VerticalPodAutoscaler {name} sizes them: set its updateMode to Off to leave that to Homeostat"));
+                let left = format!(
+                    "; VerticalPodAutoscaler {name} sizes them, Homeostat when its updateMode is Off"
+                );
+                report.said.push_str(&left);
             }
             let objection = self.objections.get(key).map(|text| format!("a run cannot be started: {text}"));
             let problem = report.problem.take().or(objection);
