@@ -2,6 +2,9 @@
 #![allow(clippy::disallowed_methods, reason = "what happens on a real machine is measured with its clocks")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail the test")]
 
+#[path = "kueue/mod.rs"]
+mod kueue;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -203,6 +206,12 @@ async fn killed_around_its_effect_each_action_has_it_once() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let failed = proof::slice(name, root, env!("CARGO_BIN_EXE_e2e").into()).await.unwrap();
     assert_eq!(failed, Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn beside_kueue_what_is_queued_is_left_to_it_and_the_rest_is_ordered() {
+    let _turn = ONE_AT_A_TIME.lock().await;
+    Box::pin(kueue::leaves_queued_jobs_and_orders_the_others("test-kueue")).await;
 }
 
 /// Waits until `url` answers as wanted.

@@ -7,7 +7,7 @@ use crate::document::{Document, LadderStep, Limits as WrittenLimits, Spec};
 use crate::expression::Expression;
 use crate::parse::{PlaybookError, Problem, Rule};
 use crate::schema::{After, Limits, Playbook, Rung, Trigger, When};
-use homeostat_knowledge::plan::{Expectation, RUN_ORDER, Undo};
+use homeostat_knowledge::plan::{Expectation, Undo};
 use homeostat_knowledge::{ActionKind, FindingKind, Level, Name, Severity, SignedDuration, Verification};
 use serde_saphyr::{Location, Spanned};
 use std::collections::BTreeSet;
@@ -185,13 +185,6 @@ impl Checker {
             && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '.');
         if !valid {
             self.refuse(at, Rule::Header, format!("{name:?} cannot be the name of an object"));
-        }
-        if name == RUN_ORDER {
-            self.refuse(
-                at,
-                Rule::Header,
-                format!("{name:?} stands for the orderer of runs; choose another name"),
-            );
         }
     }
 

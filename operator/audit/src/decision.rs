@@ -1,7 +1,7 @@
 //! What is recorded of a decision, split into what stays and what is personal and may be erased.
 
 use crate::repeats::Run;
-use homeostat_knowledge::{ActionRecord, ActionState, GuardName, GuardReport, Incident};
+use homeostat_knowledge::{ActionRecord, ActionState, GuardName, GuardReport, Incident, Origin};
 use serde_json::{Value, json};
 
 /// A decision on its way into the record.
@@ -40,7 +40,8 @@ impl Decision {
             "who": who,
             "tenant": record.tenant.0,
             "workload": record.workload.to_string(),
-            "incident": record.incident,
+            "origin": record.origin.name(),
+            "incident": (record.origin == Origin::Incident).then_some(&record.incident),
             "action": record.id,
             "undoOf": record.undo_of,
             "kind": record.kind().name(),

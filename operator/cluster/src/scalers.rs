@@ -1,18 +1,22 @@
-//! What else scales the targets of workloads: `HorizontalPodAutoscaler`s, also those that KEDA made. Asked for once a
-//! minute while a workload is scaled, and kept as it was when it cannot be read: the effect asks again.
+//! What else scales the targets of workloads: `HorizontalPodAutoscaler`s, also those that KEDA made, and
+//! `VerticalPodAutoscaler`s that act. Asked for once a minute while a workload is scaled, and kept as it was when it cannot
+//! be read: the effect asks again for those that set replicas.
 
 use crate::client::{call, label};
 use crate::error::ClusterError;
-use homeostat_knowledge::forecast::Scaler;
+use homeostat_knowledge::forecast::{Scaler, Scalers};
+use homeostat_knowledge::observation::{ObjectChange, Observation, Signal};
 use homeostat_knowledge::records::ControllerKey;
-use homeostat_knowledge::{ControllerKind, Name, ObjectKey, SnapshotSource};
+use homeostat_knowledge::{Clock, ControllerKind, Entity, Name, ObjectKey, SnapshotSource};
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
-use kube::api::ListParams;
-use kube::{Api, Client};
-use std::collections::{BTreeMap, BTreeSet};
+use kube::api::{ApiResource, DynamicObject, GroupVersionKind, ListParams};
+use kube::{Api, Client, Resource, ResourceExt};
+use serde::de::DeserializeOwned;
+use std::collections::BTreeSet;
+use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 /// Time between two questions.
@@ -23,37 +27,80 @@ const PAGES: usize = 40;
 /// Label of KEDA on the autoscalers that it made.
 const KEDA: &str = "scaledobject.keda.sh/name";
 
-/// What scales each target by itself.
-pub type Scalers = Arc<BTreeMap<ControllerKey, Scaler>>;
+/// All objects of one list, page by page.
+async fn all<K>(api: &Api<K>, what: &str) -> Result<Vec<K>, ClusterError>
+where
+    K: Resource + Clone + DeserializeOwned + Debug,
+{
+    let name = label(what, &ObjectKey::new("", "all"));
+    let (mut found, mut next) = (Vec::new(), None);
+    for _ in 0..PAGES {
+        let params = ListParams { limit: Some(PAGE), continue_token: next, ..ListParams::default() };
+        let page = call("list", &name, api.list(&params)).await?;
+        found.extend(page.items);
+        next = page.metadata.continue_.filter(|token| !token.is_empty());
+        if next.is_none() {
+            break;
+        }
+    }
+    Ok(found)
+}
 
-/// All autoscalers in these namespaces, by what they scale; empty means all namespaces.
+/// All horizontal autoscalers in these namespaces, by what they scale; empty means all namespaces.
 ///
 /// # Errors
 /// What the API server answered.
-pub async fn read(
-    client: &Client,
-    namespaces: &BTreeSet<String>,
-) -> Result<BTreeMap<ControllerKey, Scaler>, ClusterError> {
+pub async fn horizontal(client: &Client, namespaces: &BTreeSet<String>) -> Result<Scalers, ClusterError> {
     let apis: Vec<Api<HorizontalPodAutoscaler>> = if namespaces.is_empty() {
         vec![Api::all(client.clone())]
     } else {
         namespaces.iter().map(|namespace| Api::namespaced(client.clone(), namespace)).collect()
     };
-    let all = label("HorizontalPodAutoscaler", &ObjectKey::new("", "all"));
-    let mut scalers = BTreeMap::new();
+    let mut scalers = Scalers::new();
     for api in apis {
-        let mut next = None;
-        for _ in 0..PAGES {
-            let params = ListParams { limit: Some(PAGE), continue_token: next, ..ListParams::default() };
-            let page = call("list", &all, api.list(&params)).await?;
-            scalers.extend(page.items.into_iter().filter_map(scaler));
-            next = page.metadata.continue_.filter(|token| !token.is_empty());
-            if next.is_none() {
-                break;
-            }
+        let found = all(&api, "HorizontalPodAutoscaler").await?;
+        scalers.extend(found.into_iter().filter_map(scaler));
+    }
+    Ok(scalers)
+}
+
+/// All vertical autoscalers that act in these namespaces, by what they scale; none when their definition is not served.
+///
+/// # Errors
+/// What the API server answered.
+pub async fn vertical(client: &Client, namespaces: &BTreeSet<String>) -> Result<Scalers, ClusterError> {
+    let kind = ApiResource::from_gvk_with_plural(
+        &GroupVersionKind::gvk("autoscaling.k8s.io", "v1", "VerticalPodAutoscaler"),
+        "verticalpodautoscalers",
+    );
+    let apis: Vec<Api<DynamicObject>> = if namespaces.is_empty() {
+        vec![Api::all_with(client.clone(), &kind)]
+    } else {
+        namespaces.iter().map(|space| Api::namespaced_with(client.clone(), space, &kind)).collect()
+    };
+    let mut scalers = Scalers::new();
+    for api in apis {
+        match all(&api, "VerticalPodAutoscaler").await {
+            Ok(found) => scalers.extend(found.iter().filter_map(resizer)),
+            Err(ClusterError::NotFound { .. }) => return Ok(Scalers::new()),
+            Err(error) => return Err(error),
         }
     }
     Ok(scalers)
+}
+
+/// One vertical autoscaler; `None` when it only recommends. Without a mode it is `Auto`, and a mode that is not known here
+/// acts too.
+fn resizer(object: &DynamicObject) -> Option<(ControllerKey, Scaler)> {
+    let spec = &object.data["spec"];
+    if spec["updatePolicy"]["updateMode"] == "Off" {
+        return None;
+    }
+    let key = ControllerKey {
+        kind: ControllerKind::from_kind(spec["targetRef"]["kind"].as_str()?),
+        object: ObjectKey::new(object.namespace()?, spec["targetRef"]["name"].as_str()?),
+    };
+    Some((key, Scaler::Vpa { name: Name::from(object.name_any()) }))
 }
 
 fn scaler(object: HorizontalPodAutoscaler) -> Option<(ControllerKey, Scaler)> {
@@ -75,36 +122,66 @@ fn scaler(object: HorizontalPodAutoscaler) -> Option<(ControllerKey, Scaler)> {
     Some((key, scaler))
 }
 
-/// Asks until `stop`.
+/// Asks until `stop`, and tells of every change. Each of the two lists counts as it was while it cannot be read.
 pub async fn run(
     client: Client,
     namespaces: BTreeSet<String>,
     snapshots: Arc<dyn SnapshotSource>,
-    out: watch::Sender<Scalers>,
+    clock: Arc<dyn Clock>,
+    out: watch::Sender<Arc<Scalers>>,
+    objects: mpsc::Sender<Observation>,
     stop: CancellationToken,
 ) {
     let mut told = false;
+    let (mut sideways, mut upwards) = (Scalers::new(), Scalers::new());
     loop {
         let scaled =
             snapshots.current().workloads.values().any(|workload| workload.permits.scaling.is_some());
         if scaled {
-            match read(&client, &namespaces).await {
-                Ok(scalers) => {
-                    told = false;
-                    out.send_replace(Arc::new(scalers));
+            let mut failed = None;
+            for (known, read) in [
+                (&mut sideways, horizontal(&client, &namespaces).await),
+                (&mut upwards, vertical(&client, &namespaces).await),
+            ] {
+                match read {
+                    Ok(found) => *known = found,
+                    Err(error) => failed = Some(error),
                 }
+            }
+            match failed {
+                None => told = false,
                 // Without the right nothing is scaled either; the role of the action grants both.
-                Err(error) if !told => {
+                Some(error) if !told => {
                     told = true;
                     tracing::info!(category = error.category().name(), %error, "Autoscalers are not known");
                 }
-                Err(_) => {}
+                Some(_) => {}
+            }
+            let mut both = sideways.clone();
+            both.extend(upwards.clone());
+            if **out.borrow() != both {
+                let both = Arc::new(both);
+                out.send_replace(Arc::clone(&both));
+                if objects.send(told_of(both, clock.as_ref())).await.is_err() {
+                    return;
+                }
             }
         }
         tokio::select! {
             () = stop.cancelled() => return,
             () = tokio::time::sleep(if scaled { EVERY } else { EVERY / 6 }) => {}
         }
+    }
+}
+
+fn told_of(scalers: Arc<Scalers>, clock: &dyn Clock) -> Observation {
+    let now = clock.now();
+    Observation {
+        tenant: None,
+        entity: Entity::Cluster,
+        event_time: now,
+        arrival_time: now,
+        signal: Signal::Object(ObjectChange::Scalers(scalers)),
     }
 }
 
@@ -128,5 +205,26 @@ mod tests {
         assert_eq!(found, Scaler::Hpa { name: "web".into(), min: 1, max: 9 });
         let (_, found) = scaler(object(json!({ KEDA: "queue" }))).unwrap();
         assert_eq!(found, Scaler::Keda { name: "queue".into() });
+    }
+
+    #[test]
+    fn a_vertical_autoscaler_counts_when_it_changes_pods_by_itself() {
+        let object = |update: serde_json::Value| {
+            let found: DynamicObject = serde_json::from_value(json!({
+                "apiVersion": "autoscaling.k8s.io/v1", "kind": "VerticalPodAutoscaler",
+                "metadata": { "name": "fit", "namespace": "shop" },
+                "spec": { "targetRef": { "apiVersion": "batch/v1", "kind": "CronJob", "name": "plan" },
+                          "updatePolicy": update },
+            }))
+            .unwrap();
+            resizer(&found)
+        };
+        let key = ControllerKey { kind: ControllerKind::CronJob, object: ObjectKey::new("shop", "plan") };
+        let owned = Some((key, Scaler::Vpa { name: "fit".into() }));
+        for mode in ["Auto", "Recreate", "Initial", "InPlaceOrRecreate"] {
+            assert_eq!(object(json!({ "updateMode": mode })), owned, "{mode}");
+        }
+        assert_eq!(object(json!(null)), owned, "without a mode it is Auto");
+        assert_eq!(object(json!({ "updateMode": "Off" })), None, "it only recommends");
     }
 }

@@ -6,7 +6,7 @@ use crate::recent::Closed;
 use crate::report::{ReportError, render, text, view};
 use homeostat_knowledge::observation::SourceState;
 use homeostat_knowledge::policy::KillSwitch;
-use homeostat_knowledge::{ActionRecord, Incident, Snapshot, Timestamp};
+use homeostat_knowledge::{ActionRecord, Incident, Origin, Snapshot, Timestamp};
 use serde::Serialize;
 use std::sync::Arc;
 
@@ -75,7 +75,11 @@ struct IncidentLine {
 #[serde(rename_all = "camelCase")]
 struct ActionLine {
     name: String,
-    incident: String,
+    /// What asks for it.
+    origin: &'static str,
+    workload: String,
+    /// The incident that it serves; one of a forecast or a schedule serves none.
+    incident: Option<String>,
     action: &'static str,
     target: String,
     state: &'static str,
@@ -106,7 +110,9 @@ fn incident_line(incident: &Incident, until: Option<Timestamp>) -> IncidentLine 
 fn action_line(action: &ActionRecord) -> ActionLine {
     ActionLine {
         name: action.id.to_string(),
-        incident: action.incident.to_string(),
+        origin: action.origin.name(),
+        workload: action.workload.to_string(),
+        incident: (action.origin == Origin::Incident).then(|| action.incident.to_string()),
         action: action.kind().name(),
         target: format!("{} {}", action.target.kind, action.target.key),
         state: metrics::action_state(action.state),

@@ -8,7 +8,9 @@ use axum::http::{Request, Response, StatusCode, header};
 use common::{FixedClock, Snapshots, action, at, incident, snapshot};
 use homeostat_console::metrics::{ApiResult, ApiVerb, Stage};
 use homeostat_console::{Console, Metrics, Readiness, ReadyGate, RecentIncidents, router};
-use homeostat_knowledge::{ActionKind, ActionState, FindingKind, GuardName, GuardResult};
+use homeostat_knowledge::{
+    ActionKind, ActionRecord, ActionState, FindingKind, GuardName, GuardResult, IncidentId, Origin,
+};
 use http_body_util::BodyExt;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
@@ -200,6 +202,22 @@ async fn the_front_page_shows_incidents_actions_sources_and_the_kill_switch() {
     assert_eq!(summary["killSwitch"]["state"], "off");
     assert_eq!(summary["incidents"][0]["state"], "Acting");
     assert_eq!(summary["readiness"], "ready");
+}
+
+#[tokio::test]
+async fn a_run_is_shown_with_its_workload_and_leads_to_no_incident() {
+    let mut world = snapshot();
+    let run = ActionRecord { origin: Origin::Schedule, incident: IncidentId::new("run-plan-1"), ..action() };
+    world.actions.insert_mut(run.id.clone(), Arc::new(run));
+    let snapshots = Snapshots(Arc::new(Mutex::new(Arc::new(world))));
+    let console = Console { snapshots: Arc::new(snapshots), ..console() };
+    let page = text(get(&console, "/").await).await;
+    assert!(page.contains("Schedule of shop/kitchen"), "{page}");
+    assert!(!page.contains("run-plan-1"), "there is no such incident");
+    let summary = text(get(&console, "/api/snapshot.json").await).await;
+    let summary: serde_json::Value = serde_json::from_str(&summary).expect("valid JSON");
+    assert_eq!(summary["actions"][0]["origin"], "Schedule");
+    assert!(summary["actions"][0]["incident"].is_null());
 }
 
 #[tokio::test]

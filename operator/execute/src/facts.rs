@@ -11,8 +11,8 @@ use crate::roots::Root;
 use homeostat_knowledge::observation::SourceState;
 use homeostat_knowledge::policy::{KillSwitch, TenantPolicy};
 use homeostat_knowledge::{
-    ActionId, ActionRecord, Entity, Finding, FindingKind, GuardName, Parameters, SignedDuration, Snapshot,
-    Timestamp,
+    ActionId, ActionRecord, Entity, Finding, FindingKind, GuardName, Origin, Parameters, SignedDuration,
+    Snapshot, Timestamp,
 };
 use std::collections::BTreeMap;
 
@@ -73,7 +73,7 @@ pub fn guard_input(
         history,
     } = situation;
     let tenant = snapshot.tenants.get(&record.tenant);
-    let order = record.playbook.is_run_order();
+    let order = record.origin == Origin::Schedule;
     let controller = snapshot.controller_of(&record.workload);
     let unfit = match spec(record.kind()) {
         Some(spec) => spec.check(record, snapshot, protected).err().map(|unfit| unfit.to_string()),

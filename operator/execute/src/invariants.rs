@@ -71,7 +71,7 @@ impl Counted {
     fn of(record: &ActionRecord) -> Self {
         match record.origin {
             Origin::Forecast => Self::Size,
-            Origin::Incident if record.playbook.is_run_order() => Self::Run,
+            Origin::Schedule => Self::Run,
             Origin::Incident => Self::Repair,
         }
     }

@@ -9,7 +9,9 @@ use crate::guards::{EvidenceFacts, Purpose, SourceFacts};
 use crate::history::ActionHistory;
 use homeostat_knowledge::policy::{ControlPolicy, GuardLimits};
 use homeostat_knowledge::records::ControllerKey;
-use homeostat_knowledge::{ActionRecord, ControllerKind, FindingKind, Parameters, SignedDuration, Snapshot};
+use homeostat_knowledge::{
+    ActionRecord, ControllerKind, FindingKind, Origin, Parameters, SignedDuration, Snapshot,
+};
 
 /// Orders under way in the cluster.
 const IN_FLIGHT: u32 = 48;
@@ -45,29 +47,35 @@ pub fn control(control: &ControlPolicy) -> ControlPolicy {
 
 /// Whether an earlier action counts when this one is judged: of the same sort, or on the same object.
 pub(crate) fn counts(entry: &ActionHistory, record: &ActionRecord) -> bool {
-    entry.playbook.is_run_order() == record.playbook.is_run_order() || entry.target == record.target.uid
+    (entry.origin == Origin::Schedule) == (record.origin == Origin::Schedule)
+        || entry.target == record.target.uid
 }
 
-/// What an order stands on: the object that waits, as the watch shows it.
-pub(crate) fn evidence(record: &ActionRecord, snapshot: &Snapshot, source: SourceFacts) -> EvidenceFacts {
+/// Whether the object still waits for what is ordered: a Job that was not let go or may be tried again, a `CronJob` that
+/// is there.
+pub(crate) fn still_waits(record: &ActionRecord, snapshot: &Snapshot) -> bool {
     let key = ControllerKey {
         kind: ControllerKind::from_kind(&record.target.kind),
         object: record.target.key.clone(),
     };
     let found = snapshot.controllers.get(&key).filter(|found| found.uid == record.target.uid);
-    let active = found.is_some_and(|found| match record.parameters {
+    found.is_some_and(|found| match record.parameters {
         Parameters::StartJob { .. } => {
             found.paused || found.finished == Some(homeostat_knowledge::records::JobEnd::Failed)
         }
         _ => true,
-    });
+    })
+}
+
+/// What an order stands on: the object that waits, as the watch shows it.
+pub(crate) fn evidence(record: &ActionRecord, snapshot: &Snapshot, source: SourceFacts) -> EvidenceFacts {
     EvidenceFacts {
         purpose: Purpose::Order,
         kind: Some(FindingKind::JobStuck),
         since: record.evidence.taken_at,
         last_seen: record.evidence.taken_at,
         confidence: Some(1.0),
-        active,
+        active: still_waits(record, snapshot),
         source,
     }
 }
@@ -76,13 +84,12 @@ pub(crate) fn evidence(record: &ActionRecord, snapshot: &Snapshot, source: Sourc
 mod tests {
     use super::*;
     use crate::testing::{put_controller, run, run_action, runs};
-    use homeostat_knowledge::PlaybookRef;
 
     #[test]
     fn orders_and_repairs_do_not_use_up_each_others_budgets() {
         let parameters = Parameters::StartJob { cpu_millis: None, memory_bytes: None };
         let mut order = run_action("run-order-1", ControllerKind::Job, parameters);
-        order.playbook = PlaybookRef::run_order();
+        order.origin = Origin::Schedule;
         let mut repair = run_action("order-1-1", ControllerKind::Job, Parameters::RetryJob);
         repair.target.uid = homeostat_knowledge::Uid::new("another");
         assert!(!counts(&ActionHistory::of(&repair), &order));

@@ -40,6 +40,8 @@ pub enum Effect {
     Write(Arc<Incident>),
     /// Record what was made of an incident, once for each new answer.
     Said(Arc<Incident>, String),
+    /// A run of this workload cannot be started, and why; once for each new reason.
+    Held(WorkloadKey, String),
     /// Execute the first step of an admitted plan, which stands on this finding.
     Execute(Box<Plan<Admitted>>, Option<Finding>),
 }
@@ -394,12 +396,17 @@ impl Kernel {
     fn order_runs(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
         let Some(ordered) = self.runs.step(&self.snapshot, now, &mut *self.ids) else { return };
         for draft in ordered.plans {
-            let (workload, order) = (draft.workload.clone(), draft.incident.clone());
+            let workload = draft.workload.clone();
             match self.checker.check(draft, &self.snapshot, now) {
-                Ok(plan) => effects.push(Effect::Execute(Box::new(plan), None)),
+                Ok(plan) => {
+                    self.runs.checked(&workload, None);
+                    effects.push(Effect::Execute(Box::new(plan), None));
+                }
                 Err(objections) => {
-                    let objections = homeostat_plan::report::describe_objections(&objections);
-                    tracing::warn!(%workload, %order, objections, "A run cannot be started");
+                    let text = homeostat_plan::report::describe_objections(&objections);
+                    if self.runs.checked(&workload, Some(&text)) {
+                        effects.push(Effect::Held(workload, text));
+                    }
                 }
             }
         }

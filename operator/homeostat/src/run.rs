@@ -153,6 +153,7 @@ pub async fn run(args: RunArgs) -> Result<(), RunError> {
     let namespaces: BTreeSet<String> =
         args.namespaces.iter().filter(|name| !name.is_empty()).cloned().collect();
     let (sizes_in, sizes) = watch::channel(None);
+    let objects_of_scalers = objects_in.clone();
     let mut outside = Outside::start(
         &args,
         client,
@@ -184,7 +185,9 @@ pub async fn run(args: RunArgs) -> Result<(), RunError> {
             forecasts_client,
             namespaces,
             Arc::clone(&snapshots),
+            Arc::clone(&clock),
             scalers_in,
+            objects_of_scalers,
             stop.clone(),
         );
         let sizes = crate::sizes::run(snapshots, clock, memory, outlooks, scalers, sizes_in, stop);
@@ -400,6 +403,9 @@ impl Turn {
             match effect {
                 Effect::Write(incident) => self.write(incident, outside),
                 Effect::Said(incident, text) => self.audit.planned(&incident, &text),
+                Effect::Held(workload, why) => {
+                    tracing::warn!(%workload, why, "A run cannot be started");
+                }
                 Effect::Execute(plan, finding) => {
                     let span = tracing::info_span!("execute", incident = %plan.incident, trace_id = %plan.id);
                     let incident = plan.incident.clone();

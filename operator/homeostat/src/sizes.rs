@@ -6,8 +6,7 @@
 use crate::forecasts::{Foreseen, Hearing, Outlooks, answered, until_next};
 use crate::kept::{Kept, Memory};
 use homeostat_cluster::forecasts::Forecasts;
-use homeostat_cluster::scalers::Scalers;
-use homeostat_knowledge::forecast::{Outlook, REQUESTS, Scaler};
+use homeostat_knowledge::forecast::{Outlook, REQUESTS, Scaler, Scalers};
 use homeostat_knowledge::policy::ScalingPolicy;
 use homeostat_knowledge::records::ControllerKey;
 use homeostat_knowledge::{
@@ -194,6 +193,7 @@ fn owner(scaler: Option<&Scaler>) -> Owner {
         None => Owner::Nobody,
         Some(Scaler::Hpa { name, min, max }) => Owner::Hpa { name: name.to_string(), min: *min, max: *max },
         Some(Scaler::Keda { name }) => Owner::Keda { name: name.to_string() },
+        Some(Scaler::Vpa { name }) => Owner::Vpa { name: name.to_string(), acts: true },
     }
 }
 
@@ -272,7 +272,7 @@ pub async fn run(
     clock: Arc<dyn Clock>,
     memory: Memory,
     outlooks: watch::Receiver<Outlooks>,
-    scalers: watch::Receiver<Scalers>,
+    scalers: watch::Receiver<Arc<Scalers>>,
     out: watch::Sender<Forecasts>,
     stop: CancellationToken,
 ) {
@@ -414,6 +414,7 @@ mod tests {
         for (scaler, name) in [
             (Scaler::Hpa { name: "web".into(), min: 1, max: 9 }, "HorizontalPodAutoscaler web"),
             (Scaler::Keda { name: "queue".into() }, "ScaledObject queue"),
+            (Scaler::Vpa { name: "fit".into() }, "VerticalPodAutoscaler fit"),
         ] {
             let (mut sizes, owned) = (Sizes::default(), BTreeMap::from([(target(), scaler)]));
             decide(&mut sizes, 1, Some(0.0), 0, &owned);

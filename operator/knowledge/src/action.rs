@@ -99,6 +99,22 @@ pub enum Origin {
     Incident,
     /// A forecast asks for another size; there is no incident. Guarded by budgets and steps of its own.
     Forecast,
+    /// It is a run's turn, or the next runs of a schedule need another size; there is no incident. Budgets of its own.
+    Schedule,
+}
+
+impl Origin {
+    /// Every one.
+    pub const ALL: [Self; 3] = [Self::Incident, Self::Forecast, Self::Schedule];
+
+    /// The name as written in resources.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Incident => "Incident",
+            Self::Forecast => "Forecast",
+            Self::Schedule => "Schedule",
+        }
+    }
 }
 
 /// The one object that an action changes.
@@ -308,9 +324,10 @@ pub struct ActionRecord {
     pub namespace: Name,
     /// The object's `resourceVersion`; empty before it is stored.
     pub resource_version: Name,
-    /// Incident that it serves; for an action of a forecast what stands for one, see [`crate::forecast::occasion`].
+    /// Incident that it serves; for the others what stands for one, see [`crate::forecast::occasion`] and
+    /// [`crate::runs::occasion`].
     pub incident: IncidentId,
-    /// Whether an incident or a forecast asks for it.
+    /// What asks for it.
     #[serde(default)]
     pub origin: Origin,
     /// Tenant whose rules apply.

@@ -3,8 +3,10 @@
 use crate::entity::{Name, TenantName, WorkloadKey};
 use crate::ids::{IncidentId, Uid};
 use crate::policy::ScalingMode;
+use crate::records::ControllerKey;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// The only signal that is forecast: answered requests per second.
 pub const REQUESTS: &str = "requests";
@@ -95,7 +97,15 @@ pub enum Scaler {
         /// Its name.
         name: Name,
     },
+    /// A `VerticalPodAutoscaler` that changes pods by itself: its `updateMode` is not `Off`.
+    Vpa {
+        /// Its name.
+        name: Name,
+    },
 }
+
+/// What scales each target by itself; of a vertical and a horizontal autoscaler of one target the vertical one.
+pub type Scalers = BTreeMap<ControllerKey, Scaler>;
 
 /// What is expected of one series. All numbers are finite.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

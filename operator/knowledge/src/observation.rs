@@ -175,6 +175,8 @@ pub enum ObjectChange {
     Event(Arc<EventRecord>),
     /// Queues of Kueue by namespace; `None` when its definitions are not served.
     Kueue(Option<Arc<crate::runs::KueueQueues>>),
+    /// Autoscalers by what they scale.
+    Scalers(Arc<crate::forecast::Scalers>),
     /// The first full list of a kind has arrived.
     Synced(ObjectKind),
 }

@@ -22,9 +22,10 @@ pub struct Admitted;
 pub struct Plan<Phase> {
     /// Identifier.
     pub id: PlanId,
-    /// Incident that it serves; for a plan of a forecast what stands for one, see [`crate::forecast::occasion`].
+    /// Incident that it serves; for the others what stands for one, see [`crate::forecast::occasion`] and
+    /// [`crate::runs::occasion`].
     pub incident: IncidentId,
-    /// Whether an incident or a forecast asks for it.
+    /// What asks for it.
     pub origin: Origin,
     /// Tenant whose rules apply.
     pub tenant: TenantName,
@@ -73,6 +74,12 @@ impl Plan<Draft> {
     #[must_use]
     pub fn by_forecast(self) -> Self {
         Self { origin: Origin::Forecast, ..self }
+    }
+
+    /// The same plan, asked for by the order of runs.
+    #[must_use]
+    pub fn by_schedule(self) -> Self {
+        Self { origin: Origin::Schedule, ..self }
     }
 
     /// Turns the draft into an admitted plan. Called by `plan::check` alone (a test holds that).
@@ -135,21 +142,6 @@ pub struct PlaybookRef {
     pub version: i64,
     /// Step of its ladder, from 1.
     pub step: u32,
-}
-
-/// What the orderer of runs puts in the place of a playbook's name. No playbook may have it.
-pub const RUN_ORDER: &str = "run-order";
-
-impl PlaybookRef {
-    /// Not a playbook's step for an incident, but a run whose turn it is.
-    pub fn run_order() -> Self {
-        Self { name: Name::from(RUN_ORDER), version: 0, step: 1 }
-    }
-
-    /// Whether it comes from the orderer of runs. Such actions have budgets of their own, and no incident.
-    pub fn is_run_order(&self) -> bool {
-        &*self.name == RUN_ORDER
-    }
 }
 
 /// One step: one action on one target with absolute values.

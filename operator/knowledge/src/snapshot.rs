@@ -4,7 +4,7 @@
 use crate::action::{ActionRecord, Target};
 use crate::entity::{Entity, Name, ObjectKey, TenantName, WorkloadKey};
 use crate::finding::FindingKind;
-use crate::forecast::SizeAdvice;
+use crate::forecast::{Scalers, SizeAdvice};
 use crate::ids::{ActionId, IncidentId};
 use crate::incident::Incident;
 use crate::observation::{Change, ConfigRecord, ObjectChange, ObjectKind, SourceReport};
@@ -59,6 +59,8 @@ pub struct Snapshot {
     pub runs: Map<WorkloadKey, Arc<RunsReport>>,
     /// Queues of Kueue; `None` while its definitions are not served.
     pub kueue: Option<Arc<KueueQueues>>,
+    /// What else scales the targets of workloads.
+    pub scalers: Arc<Scalers>,
     /// Telemetry sources by name.
     pub sources: Map<Name, SourceReport>,
     /// Kinds whose first full list has arrived.
@@ -178,6 +180,7 @@ impl Snapshot {
             // Playbooks are the planner's, not part of the world.
             ObjectChange::Incident(_) | ObjectChange::Event(_) | ObjectChange::Playbook(_) => {}
             ObjectChange::Kueue(queues) => self.kueue.clone_from(queues),
+            ObjectChange::Scalers(scalers) => self.scalers = Arc::clone(scalers),
             ObjectChange::Synced(kind) => {
                 self.synced.insert(*kind);
                 if self.synced_since.is_none() && self.ready() {

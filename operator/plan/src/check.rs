@@ -116,7 +116,7 @@ impl Checker {
             Parameters::ResizePod { .. } => &*step.target.kind == "CronJob",
             _ => false,
         };
-        if plan.steps.iter().any(|step| orders(step) != plan.playbook.is_run_order()) {
+        if plan.steps.iter().any(|step| orders(step) != (plan.origin == Origin::Schedule)) {
             found.block("runs are ordered by their orderer only, and it does nothing else".to_owned());
         }
         if plan.explanation.iter().all(String::is_empty) {

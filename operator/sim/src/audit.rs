@@ -3,9 +3,10 @@
 
 use crate::server::Server;
 use homeostat_execute::guards::{Mode, frozen, mode};
+use homeostat_execute::orders;
 use homeostat_knowledge::policy::{KillSwitch, PLATFORM_TENANT};
 use homeostat_knowledge::{
-    ActionId, ActionKind, ActionRecord, EvidenceId, Name, ObjectKey, SignedDuration, TenantName,
+    ActionId, ActionKind, ActionRecord, EvidenceId, Name, ObjectKey, Origin, SignedDuration, TenantName,
     TenantPolicy, Timestamp, Uid, WorkloadKey,
 };
 use std::collections::{BTreeMap, BTreeSet};
@@ -194,11 +195,19 @@ impl Audit {
             return Vec::new();
         };
         let now = landed.at;
+        // Runs have budgets of their own; neither counts for the other.
+        let run = |record: &ActionRecord| record.origin == Origin::Schedule;
+        let (limits, control) = if run(record) {
+            (orders::limits(&tenant.limits), orders::control(control))
+        } else {
+            (tenant.limits.clone(), control.clone())
+        };
         let earlier: Vec<(&Landed, &ActionRecord)> = self
             .effects
             .iter()
             .filter(|entry| entry.landed.action != landed.action)
             .filter_map(|entry| Some((&entry.landed, entry.landed.stored.as_ref()?)))
+            .filter(|(_, other)| run(other) == run(record))
             .collect();
         let open = |record: &ActionRecord| {
             record.undo_of.is_none()
@@ -209,7 +218,6 @@ impl Audit {
             1 + earlier.iter().filter(|(landed, record)| test(landed, record)).count()
         };
         let hour = SignedDuration::from_hours(1);
-        let limits = &tenant.limits;
         let mut exceeded: Vec<String> = [
             (
                 "under way on the workload",

@@ -14,8 +14,8 @@ use homeostat_knowledge::action::EvidenceRef;
 use homeostat_knowledge::observation::{Change, ObjectChange, ObjectKind, SourceReport, SourceState};
 use homeostat_knowledge::plan::{Expectation, Undo, Verification};
 use homeostat_knowledge::{
-    ActionRecord, ActionState, Admitted, Before, Clock, Finding, Incident, IncidentId, Name, Plan, PlanId,
-    PlaybookRef, SignedDuration, Snapshot, SnapshotSource, Step, Timestamp,
+    ActionKind, ActionRecord, ActionState, Admitted, Before, Clock, Finding, Incident, IncidentId, Name,
+    Plan, PlanId, PlaybookRef, SignedDuration, Snapshot, SnapshotSource, Step, Timestamp,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -399,7 +399,8 @@ impl Process {
             vec![step],
             vec!["somebody is ill".to_owned()],
         );
-        Some(plan.admit())
+        let run = plan.steps.iter().any(|step| step.parameters.kind() == ActionKind::StartJob);
+        Some(if run { plan.by_schedule() } else { plan }.admit())
     }
 }
 

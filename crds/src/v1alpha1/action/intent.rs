@@ -9,6 +9,20 @@ use crate::{
     common::{API_VERSION, CAMEL_CASE, DNS_LABEL, DNS_NAME, HEX},
 };
 
+/// What asks for an Action.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
+pub enum Origin {
+    /// An Incident.
+    #[default]
+    Incident,
+    /// A Forecast, for another size.
+    Forecast,
+    /// The schedule of the Workload's runs: it is a run's turn, or the next runs need another size.
+    Schedule,
+}
+
 /// The Playbook, its version and the step that asked for it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]

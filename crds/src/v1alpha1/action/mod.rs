@@ -4,7 +4,8 @@ mod intent;
 mod outcome;
 
 pub use intent::{
-    Approval, Before, Decision, EvidenceRef, Expectation, Parameters, PlaybookRef, Target, Undo, Verify,
+    Approval, Before, Decision, EvidenceRef, Expectation, Origin, Parameters, PlaybookRef, Target, Undo,
+    Verify,
 };
 pub use outcome::{ActionInstants, Guard, GuardResult, Outcome, OutcomeResult};
 
@@ -40,6 +41,7 @@ pub const CONDITIONS: &[ConditionType] = &[
     derive = "PartialEq",
     doc = "One effect on one target, written before it happens: why, what exactly, what the guards said, whether it helped.",
     selectable = ".spec.tenant",
+    selectable = ".spec.origin",
     selectable = ".spec.incidentRef.name",
     selectable = ".spec.workloadRef.name",
     selectable = ".spec.action",
@@ -70,6 +72,13 @@ pub const CONDITIONS: &[ConditionType] = &[
         description = "Whether it helped"
     ),
     printcolumn(
+        name = "Origin",
+        type_ = "string",
+        json_path = ".spec.origin",
+        description = "What asks for it: an Incident, a Forecast, or the Schedule of its Workload's runs",
+        priority = "1"
+    ),
+    printcolumn(
         name = "Incident",
         type_ = "string",
         json_path = ".spec.incidentRef.name",
@@ -96,10 +105,12 @@ pub const CONDITIONS: &[ConditionType] = &[
         description = "Time since creation"
     )
 )]
-#[x_kube(validation = Rule::new("self.action == oldSelf.action && self.tenant == oldSelf.tenant && self.epoch == oldSelf.epoch && self.undo == oldSelf.undo && has(self.expiresAt) == has(oldSelf.expiresAt) && (!has(self.expiresAt) || self.expiresAt == oldSelf.expiresAt) && has(self.undoOf) == has(oldSelf.undoOf) && (!has(self.undoOf) || self.undoOf == oldSelf.undoOf) && has(self.incidentRef) == has(oldSelf.incidentRef)")
-    .message("an Action is immutable apart from spec.approval: action, tenant, epoch, undo, undoOf and expiresAt cannot change"))]
-#[x_kube(validation = Rule::new("has(self.incidentRef) != has(self.forecastRef)")
-    .message("an Action serves an Incident or a Forecast: exactly one of incidentRef and forecastRef"))]
+#[x_kube(validation = Rule::new("self.action == oldSelf.action && self.origin == oldSelf.origin && self.tenant == oldSelf.tenant && self.epoch == oldSelf.epoch && self.undo == oldSelf.undo && has(self.expiresAt) == has(oldSelf.expiresAt) && (!has(self.expiresAt) || self.expiresAt == oldSelf.expiresAt) && has(self.undoOf) == has(oldSelf.undoOf) && (!has(self.undoOf) || self.undoOf == oldSelf.undoOf) && has(self.incidentRef) == has(oldSelf.incidentRef)")
+    .message("an Action is immutable apart from spec.approval: action, origin, tenant, epoch, undo, undoOf and expiresAt cannot change"))]
+#[x_kube(validation = Rule::new("has(self.incidentRef) == (self.origin == 'Incident') && has(self.forecastRef) == (self.origin == 'Forecast')")
+    .message("an Action of origin Incident has incidentRef, one of origin Forecast has forecastRef, one of origin Schedule has neither but its workloadRef"))]
+#[x_kube(validation = Rule::new("self.origin != 'Schedule' || self.target.kind in ['Job', 'CronJob']")
+    .message("an Action of origin Schedule is about runs: its target is a Job or a CronJob"))]
 #[x_kube(validation = Rule::new("!has(oldSelf.approval) || (has(self.approval) && self.approval == oldSelf.approval)")
     .message("an approval is given once and cannot be changed or taken back"))]
 #[x_kube(validation = Rule::new("!has(self.approval) || self.approval.evidenceId == self.evidence.id")
@@ -114,6 +125,9 @@ pub const CONDITIONS: &[ConditionType] = &[
     .message("Cordon and Suspend need parameters.until: what is held must end"))]
 #[serde(rename_all = "camelCase")]
 pub struct ActionSpec {
+    /// What asks for it: an Incident, a Forecast, or the schedule of the Workload's runs.
+    #[serde(default)]
+    pub origin: Origin,
     /// The Incident that it serves, in the same namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = Rule::new("self == oldSelf").message("incidentRef is immutable"))]
@@ -178,9 +192,10 @@ pub struct ActionSpec {
 }
 
 impl ActionSpec {
-    /// Name of the Incident or the Forecast that it serves.
+    /// Name of the Incident or the Forecast that it serves, or of the Workload whose run it is.
     pub fn serves(&self) -> &str {
-        self.incident_ref.as_ref().or(self.forecast_ref.as_ref()).map_or("", |reference| &reference.name)
+        let served = self.incident_ref.as_ref().or(self.forecast_ref.as_ref());
+        &served.unwrap_or(&self.workload_ref).name
     }
 }
 

@@ -5,19 +5,19 @@ use crate::validate::{action_kind, wire_action};
 use homeostat_crds::v1alpha1::action::{
     self as wire, ActionInstants as WireInstants, ActionState as WireState, Approval as WireApproval,
     Before as WireBefore, Decision, EvidenceRef as WireEvidence, Expectation as WireExpectation, Guard,
-    GuardResult as WireResult, NameRef, Outcome, Parameters as WireParameters, PlaybookRef as WirePlaybook,
-    Target as WireTarget, Undo as WireUndo, Verify,
+    GuardResult as WireResult, NameRef, Origin as WireOrigin, Outcome, Parameters as WireParameters,
+    PlaybookRef as WirePlaybook, Target as WireTarget, Undo as WireUndo, Verify,
 };
 use homeostat_crds::v1alpha1::{Action, ActionSpec, ActionStatus};
 use homeostat_crds::{MicroTime, Quantity, clip};
 use homeostat_knowledge::action::{ActionInstants, EvidenceRef};
-use homeostat_knowledge::forecast::{REQUESTS, occasion};
+use homeostat_knowledge::forecast::{self, REQUESTS};
 use homeostat_knowledge::ids::{ActionId, EvidenceId, IncidentId, Uid};
 use homeostat_knowledge::plan::{Expectation, Undo};
 use homeostat_knowledge::{
     ActionKind, ActionOutcome, ActionRecord, ActionState, Approval, ApprovalDecision, Before, GuardName,
     GuardReport, GuardResult, Name, ObjectKey, Origin, Parameters, PlaybookRef, Request, SignedDuration,
-    Target, TenantName, Timestamp, Verification,
+    Target, TenantName, Timestamp, Verification, runs,
 };
 
 /// A stored action cannot be carried on by this version.
@@ -108,6 +108,11 @@ fn wire_parameters(parameters: &Parameters) -> WireParameters {
 pub fn spec(record: &ActionRecord) -> ActionSpec {
     let (target, before) = (&record.target, &record.before);
     ActionSpec {
+        origin: match record.origin {
+            Origin::Incident => WireOrigin::Incident,
+            Origin::Forecast => WireOrigin::Forecast,
+            Origin::Schedule => WireOrigin::Schedule,
+        },
         incident_ref: (record.origin == Origin::Incident).then(|| reference(record.incident.as_str())),
         forecast_ref: (record.origin == Origin::Forecast)
             .then(|| reference(&crate::forecasts::mapping::name(&record.workload.name, REQUESTS))),
@@ -255,7 +260,22 @@ pub fn record(object: &Action, now: Timestamp) -> Result<ActionRecord, NotOurs> 
     let (spec, status) = (&object.spec, object.status.as_ref().unwrap_or(&default));
     let metadata = &object.metadata;
     let namespace = Name::from(metadata.namespace.as_deref().unwrap_or_default());
-    let target = &spec.target;
+    let target = Target {
+        api_version: Name::from(spec.target.api_version.as_str()),
+        kind: Name::from(spec.target.kind.as_str()),
+        key: ObjectKey::new(spec.target.namespace.as_deref().unwrap_or_default(), spec.target.name.as_str()),
+        uid: Uid::new(spec.target.uid.as_str()),
+        resource_version: Name::from(spec.target.resource_version.as_str()),
+    };
+    let workload = ObjectKey::new(namespace.clone(), spec.workload_ref.name.as_str());
+    let (origin, incident) = match spec.origin {
+        WireOrigin::Incident => {
+            let incident = spec.incident_ref.as_ref().ok_or(NotOurs::Missing("spec.incidentRef"))?;
+            (Origin::Incident, IncidentId::new(incident.name.as_str()))
+        }
+        WireOrigin::Forecast => (Origin::Forecast, forecast::occasion(&workload)),
+        WireOrigin::Schedule => (Origin::Schedule, runs::occasion(&target)),
+    };
     let mut guards = Vec::with_capacity(status.guards.len());
     for (index, guard) in status.guards.iter().enumerate() {
         guards.push(report(guard).ok_or_else(|| NotOurs::Word {
@@ -266,26 +286,17 @@ pub fn record(object: &Action, now: Timestamp) -> Result<ActionRecord, NotOurs> 
     Ok(ActionRecord {
         id: ActionId::new(metadata.name.as_deref().unwrap_or_default()),
         resource_version: Name::from(metadata.resource_version.as_deref().unwrap_or_default()),
-        incident: match &spec.incident_ref {
-            Some(incident) => IncidentId::new(incident.name.as_str()),
-            None => occasion(&ObjectKey::new(namespace.clone(), spec.workload_ref.name.as_str())),
-        },
-        origin: if spec.incident_ref.is_some() { Origin::Incident } else { Origin::Forecast },
+        incident,
+        origin,
         tenant: TenantName::new(spec.tenant.as_str()),
-        workload: ObjectKey::new(namespace.clone(), spec.workload_ref.name.as_str()),
+        workload,
         namespace,
         playbook: PlaybookRef {
             name: Name::from(spec.playbook.name.as_str()),
             version: spec.playbook.version,
             step: u32::try_from(spec.playbook.step).unwrap_or(0),
         },
-        target: Target {
-            api_version: Name::from(target.api_version.as_str()),
-            kind: Name::from(target.kind.as_str()),
-            key: ObjectKey::new(target.namespace.as_deref().unwrap_or_default(), target.name.as_str()),
-            uid: Uid::new(target.uid.as_str()),
-            resource_version: Name::from(target.resource_version.as_str()),
-        },
+        target,
         parameters: parameters(spec)?,
         before: Before {
             replicas: spec.before.replicas,

@@ -149,8 +149,12 @@ proptest! {
             }),
             message,
             epoch,
-            origin: if epoch % 7 == 0 { Origin::Forecast } else { Origin::Incident },
-            incident: if epoch % 7 == 0 { occasion(&eviction().workload) } else { eviction().incident },
+            origin: Origin::ALL[usize::try_from(epoch % 3).unwrap()],
+            incident: match epoch % 3 {
+                0 => eviction().incident,
+                1 => forecast::occasion(&eviction().workload),
+                _ => runs::occasion(&eviction().target),
+            },
             resource_version: Name::from("5"),
             ..eviction()
         };
@@ -163,7 +167,7 @@ fn what_a_forecast_asks_for_names_the_forecast_and_no_incident() {
     let workload = ObjectKey::new("shop", "order");
     let sized = ActionRecord {
         origin: Origin::Forecast,
-        incident: occasion(&workload),
+        incident: forecast::occasion(&workload),
         parameters: Parameters::ScaleDown { replicas: 0 },
         ..eviction()
     };
@@ -171,6 +175,25 @@ fn what_a_forecast_asks_for_names_the_forecast_and_no_incident() {
     assert_eq!(spec.incident_ref, None);
     assert_eq!(spec.forecast_ref.map(|forecast| forecast.name).as_deref(), Some("order-requests"));
     assert_eq!(there_and_back(&sized), Ok(sized));
+}
+
+#[test]
+fn a_run_names_its_workload_and_neither_incident_nor_forecast() {
+    let mut run = ActionRecord {
+        origin: Origin::Schedule,
+        parameters: Parameters::StartJob { cpu_millis: None, memory_bytes: Some(1 << 28) },
+        ..eviction()
+    };
+    run.target.kind = Name::from("Job");
+    run.incident = runs::occasion(&run.target);
+    let wire = spec(&run);
+    assert_eq!((wire.origin, &wire.incident_ref, &wire.forecast_ref), (WireOrigin::Schedule, &None, &None));
+    assert_eq!(wire.serves(), "order");
+    assert_eq!(there_and_back(&run), Ok(run));
+    let mut object = Action::new("order-7f3k2-1", spec(&eviction()));
+    object.spec.incident_ref = None;
+    let error = record(&object, Timestamp::UNIX_EPOCH).unwrap_err();
+    assert_eq!(error, NotOurs::Missing("spec.incidentRef"), "whose it is is never guessed");
 }
 
 #[test]

@@ -133,7 +133,7 @@ fn store_error(error: &ClusterError) -> LedgerStoreError {
 fn labels(record: &ActionRecord) -> BTreeMap<String, String> {
     let incident = match record.origin {
         Origin::Incident => record.incident.as_str(),
-        Origin::Forecast => "",
+        Origin::Forecast | Origin::Schedule => "",
     };
     [
         ("app.kubernetes.io/managed-by", "homeostat"),

@@ -17,7 +17,7 @@ use homeostat_execute::{ActionHistory, RootHistory, lowering, roots};
 use homeostat_knowledge::observation::SourceState;
 use homeostat_knowledge::policy::{KillSwitch, LevelCap};
 use homeostat_knowledge::{
-    ActionKind, ControlPolicy, Entity, Incident, IncidentState, Level, ObjectKey, Severity, Snapshot,
+    ActionKind, ControlPolicy, Entity, Incident, IncidentState, Level, ObjectKey, Origin, Severity, Snapshot,
     TenantName, TenantPolicy, Timestamp, WorkloadKey, WorkloadPolicy,
 };
 use homeostat_playbooks::LIBRARY;
@@ -133,8 +133,8 @@ impl<'a> Picture<'a> {
                 *open_by_tenant.entry(tenant).or_default() += 1;
             }
         }
-        // Breakers and cool-downs are about repairs; runs that begin are judged apart.
-        let repairs = snapshot.actions.values().filter(|action| !action.playbook.is_run_order());
+        // Breakers and cool-downs are about repairs; sizes and runs are judged apart.
+        let repairs = snapshot.actions.values().filter(|action| action.origin == Origin::Incident);
         let history = repairs.map(|action| ActionHistory::of(action)).collect();
         Self { snapshot, roots, now, serving, open, suffering, open_by_tenant, history }
     }

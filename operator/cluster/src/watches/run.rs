@@ -295,6 +295,7 @@ fn entity_of(change: &ObjectChange) -> Entity {
         | ObjectChange::Incident(_)
         | ObjectChange::Event(_)
         | ObjectChange::Kueue(_)
+        | ObjectChange::Scalers(_)
         | ObjectChange::Synced(_) => Entity::Cluster,
     }
 }

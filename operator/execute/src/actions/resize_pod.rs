@@ -38,6 +38,7 @@ impl ActionSpec for ResizePod {
             Right { api_group: "", resource: "pods", verbs: &["get"] },
             Right { api_group: "", resource: "pods/resize", verbs: &["patch"] },
             Right { api_group: "batch", resource: "cronjobs", verbs: &["get", "patch"] },
+            target::SEES_VPA,
         ]
     }
 
@@ -74,6 +75,9 @@ impl ActionSpec for ResizePod {
         let Parameters::ResizePod { container, .. } = &record.parameters else {
             return Err(Unfit::Protected("no resources are named".to_owned()));
         };
+        if record.undo_of.is_none() {
+            target::sized_by_nobody_else(record, snapshot)?;
+        }
         if of_runs(record) {
             runs_to_come(record, container, snapshot, protected)?;
             return bounded(record, snapshot);

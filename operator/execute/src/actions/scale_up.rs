@@ -20,6 +20,7 @@ pub(super) const RIGHTS: &[Right] = &[
     Right { api_group: "apps", resource: "deployments/scale", verbs: &["patch"] },
     Right { api_group: "apps", resource: "statefulsets/scale", verbs: &["patch"] },
     Right { api_group: "autoscaling", resource: "horizontalpodautoscalers", verbs: &["list"] },
+    target::SEES_VPA,
 ];
 
 impl ActionSpec for ScaleUp {

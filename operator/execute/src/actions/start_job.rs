@@ -34,7 +34,10 @@ impl ActionSpec for StartJob {
     }
 
     fn rights(&self) -> &'static [Right] {
-        &[Right { api_group: "batch", resource: "jobs", verbs: &["get", "patch", "create"] }]
+        &[
+            Right { api_group: "batch", resource: "jobs", verbs: &["get", "patch", "create"] },
+            target::SEES_VPA,
+        ]
     }
 
     fn undo(&self) -> Undo {
@@ -65,6 +68,9 @@ impl ActionSpec for StartJob {
         if let Parameters::StartJob { cpu_millis, memory_bytes } = record.parameters {
             within("CPU", cpu_millis, cpu)?;
             within("memory", memory_bytes, memory)?;
+            if cpu_millis.is_some() || memory_bytes.is_some() {
+                target::sized_by_nobody_else(record, snapshot)?;
+            }
         }
         waits(record, found)?;
         if found.finished == Some(JobEnd::Failed) {
@@ -229,6 +235,20 @@ mod tests {
         let snapshot = shop(ScalingMode::Auto, waiting());
         assert_eq!(allowed(&snapshot, &start(Some(1 << 30))), Ok(()));
         assert!(allowed(&snapshot, &start(Some((1 << 30) + 1))).is_err());
+    }
+
+    #[test]
+    fn what_a_vertical_autoscaler_sizes_may_start_but_gets_no_size_of_ours() {
+        use homeostat_knowledge::forecast::Scaler;
+        let mut snapshot = shop(ScalingMode::Auto, waiting());
+        let target = snapshot.workloads.values().next().expect("a workload").target.clone();
+        snapshot.scalers = Arc::new(BTreeMap::from([(target, Scaler::Vpa { name: Name::from("fit") })]));
+        let protected = Protected::none();
+        assert_eq!(StartJob.check(&start(None), &snapshot, &protected), Ok(()));
+        let refused = StartJob.check(&start(Some(1 << 29)), &snapshot, &protected).expect_err("owned");
+        assert!(refused.to_string().contains("VerticalPodAutoscaler fit"), "{refused}");
+        snapshot.scalers = Arc::default();
+        assert_eq!(StartJob.check(&start(Some(1 << 29)), &snapshot, &protected), Ok(()));
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! Questions that several actions ask about their target.
 
-use super::{Landed, Protected, Unfit};
+use super::{Landed, Protected, Right, Unfit};
 use crate::ports::FreshTarget;
+use homeostat_knowledge::forecast::Scaler;
 use homeostat_knowledge::policy::Allowance;
 use homeostat_knowledge::{
     ActionRecord, ControllerKind, ControllerRecord, PodRecord, SignedDuration, Snapshot, Timestamp,
@@ -81,6 +82,22 @@ pub(super) fn fresh_controller<'a>(
 /// What people explicitly allow for the workload.
 pub(super) fn allows(record: &ActionRecord, snapshot: &Snapshot, what: Allowance) -> bool {
     snapshot.workloads.get(&record.workload).is_some_and(|policy| policy.permits.allow.contains(&what))
+}
+
+/// To see what else sizes pods.
+pub(super) const SEES_VPA: Right =
+    Right { api_group: "autoscaling.k8s.io", resource: "verticalpodautoscalers", verbs: &["list"] };
+
+/// Refuses sizes of pods that a `VerticalPodAutoscaler` sets by itself: one would change what the other set.
+pub(super) fn sized_by_nobody_else(record: &ActionRecord, snapshot: &Snapshot) -> Result<(), Unfit> {
+    let target = snapshot.workloads.get(&record.workload).map(|policy| &policy.target);
+    if let Some(Scaler::Vpa { name }) = target.and_then(|target| snapshot.scalers.get(target)) {
+        return Err(Unfit::Protected(format!(
+            "VerticalPodAutoscaler {name} sets the resources of {}; set its updateMode to Off, or leave them to it",
+            record.workload
+        )));
+    }
+    Ok(())
 }
 
 /// A held state must end by itself, and soon.

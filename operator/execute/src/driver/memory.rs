@@ -7,8 +7,8 @@ use crate::history::ActionHistory;
 use crate::invariants::Checker;
 use crate::roots::RootHistory;
 use homeostat_knowledge::{
-    ActionId, ActionRecord, ActionState, Admitted, IncidentId, Parameters, Plan, SignedDuration, Snapshot,
-    Step, Timestamp, Uid, WorkloadKey,
+    ActionId, ActionRecord, ActionState, Admitted, IncidentId, Origin, Parameters, Plan, SignedDuration,
+    Snapshot, Step, Timestamp, Uid, WorkloadKey,
 };
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -169,7 +169,7 @@ impl Memory {
     }
 
     pub(super) fn acted(&mut self, record: &ActionRecord) {
-        if record.playbook.is_run_order() {
+        if record.origin == Origin::Schedule {
             return; // A repair does not wait for the runs of its workload.
         }
         if self.epochs.len() >= LIMIT {

@@ -192,14 +192,19 @@ pub const PROPOSAL_RAISED: &str = "the level allows more than to recommend now; 
 pub const PROPOSAL_OTHER_SIZE: &str =
     "another size is wanted by now; the recommendation does not stand any more";
 
+/// What a recommended start says when its Job runs, ended or is gone.
+pub const PROPOSAL_RUN: &str = "the run waits no more; the recommendation does not stand any more";
+
 /// Why a recommendation does not stand any more; `None` while it does.
 fn outlived(record: &ActionRecord, snapshot: &Snapshot) -> Option<&'static str> {
-    if record.origin == Origin::Forecast {
-        if !crate::facts::still_wanted(record, snapshot) {
+    let closed = || snapshot.incidents.get(&record.incident).is_none_or(|incident| incident.state.closed());
+    match record.origin {
+        Origin::Forecast if !crate::facts::still_wanted(record, snapshot) => {
             return Some(PROPOSAL_OTHER_SIZE);
         }
-    } else if snapshot.incidents.get(&record.incident).is_none_or(|incident| incident.state.closed()) {
-        return Some(PROPOSAL_OUTLIVED);
+        Origin::Schedule if !crate::orders::still_waits(record, snapshot) => return Some(PROPOSAL_RUN),
+        Origin::Incident if closed() => return Some(PROPOSAL_OUTLIVED),
+        Origin::Incident | Origin::Forecast | Origin::Schedule => {}
     }
     let tenant = snapshot.tenants.get(&record.tenant)?;
     let facts = ActionFacts::of(record, snapshot);
@@ -378,7 +383,7 @@ impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
         }
         // A forecast decides once in a step, so its time is a name that is used once; it needs no memory of earlier ones.
         let id = match plan.origin {
-            Origin::Incident => memory.next_id(&snapshot, &plan.incident),
+            Origin::Incident | Origin::Schedule => memory.next_id(&snapshot, &plan.incident),
             Origin::Forecast => {
                 ActionId::new(format!("{}-{}", plan.incident, step.evidence.taken_at.as_second()))
             }

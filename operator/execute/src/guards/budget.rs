@@ -63,7 +63,7 @@ pub(super) fn judge(input: &GuardInput) -> Ruling {
         return Ruling::unknown("tenant not known", "its budgets are not known");
     };
     let (action, limits, control) = (&input.action, &tenant.limits, &input.control);
-    // Repairs and sizes by forecast have budgets of their own; what one uses is not missing for the other.
+    // Repairs, sizes by forecast and runs have budgets of their own; what one uses is not missing for the other.
     let others: Vec<&ActionHistory> =
         input.history.iter().filter(|entry| entry.id != action.id && entry.origin == action.origin).collect();
     let count = |test: &dyn Fn(&ActionHistory) -> bool| -> usize {
@@ -80,7 +80,8 @@ pub(super) fn judge(input: &GuardInput) -> Ruling {
     let tenant_hour = count(&|entry| of_tenant(entry) && within(entry, HOUR, input.now));
     let scaling = &limits.scaling;
     let (under_way, hour) = match action.origin {
-        Origin::Incident => (
+        // Those of runs were put in their place, see `orders`.
+        Origin::Incident | Origin::Schedule => (
             [limits.in_flight_per_workload, limits.in_flight_per_tenant, control.in_flight],
             [limits.per_workload_hour, limits.per_tenant_hour, control.per_hour],
         ),

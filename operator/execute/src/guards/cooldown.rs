@@ -53,7 +53,7 @@ pub(super) fn judge(input: &GuardInput) -> Ruling {
     // A change of size before is no entry that a repair would come back from.
     let on_workload = || {
         input.history.iter().filter(|entry| {
-            entry.workload == action.workload && entry.id != action.id && entry.origin == Origin::Incident
+            entry.workload == action.workload && entry.id != action.id && entry.origin != Origin::Forecast
         })
     };
     let in_incident = || on_workload().filter(|entry| entry.incident == action.incident);

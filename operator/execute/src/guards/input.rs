@@ -150,15 +150,11 @@ impl Purpose {
     /// What a forecast asks for is about size. Of the others, preventive steps are the ones whose success is a complete
     /// rollout; healing ones must meet objectives.
     pub fn of(record: &ActionRecord) -> Self {
-        if record.origin == Origin::Forecast {
-            return Self::Size;
-        }
-        if record.playbook.is_run_order() {
-            return Self::Order;
-        }
-        match record.verification.expect {
-            Expectation::RolloutComplete => Self::Prevent,
-            Expectation::ObjectivesMet | Expectation::Nothing => Self::Heal,
+        match (record.origin, record.verification.expect) {
+            (Origin::Forecast, _) => Self::Size,
+            (Origin::Schedule, _) => Self::Order,
+            (Origin::Incident, Expectation::RolloutComplete) => Self::Prevent,
+            (Origin::Incident, Expectation::ObjectivesMet | Expectation::Nothing) => Self::Heal,
         }
     }
 }

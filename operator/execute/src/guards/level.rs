@@ -105,7 +105,7 @@ fn workload(input: &GuardInput, tenant: &TenantPolicy) -> Option<Ruling> {
         return Some(Ruling::refused("do not touch", "no annotation on the target", why));
     }
     // The Workload's own mode asks for a size and for the order of runs, no playbook.
-    let by_playbook = action.origin == Origin::Incident && !action.playbook.is_run_order();
+    let by_playbook = action.origin == Origin::Incident;
     if by_playbook && !workload.playbooks.is_empty() && !workload.playbooks.contains(&action.playbook.name) {
         return Some(Ruling::refused(
             format!("playbook {}", action.playbook.name),

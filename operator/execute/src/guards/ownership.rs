@@ -29,7 +29,7 @@ pub(super) fn judge(input: &GuardInput) -> Ruling {
         .iter()
         .filter(|entry| entry.id != action.id && entry.workload == action.workload && entry.effect)
         // Runs of one workload begin one after the other or at once; only the same object is in the way.
-        .filter(|entry| !action.playbook.is_run_order() || entry.target == action.target.uid)
+        .filter(|entry| action.origin != Origin::Schedule || entry.target == action.target.uid)
         .filter_map(|entry| entry.at)
         .max();
     let old_epoch = facts.newest_epoch.is_some_and(|newest| action.epoch < newest);

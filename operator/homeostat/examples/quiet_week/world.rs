@@ -154,7 +154,7 @@ impl World {
     fn note(&mut self, effects: Vec<Effect>) {
         for effect in effects {
             match effect {
-                Effect::Said(..) => {}
+                Effect::Said(..) | Effect::Held(..) => {}
                 Effect::Write(incident) => {
                     if self.seen.insert(incident.id.clone()) {
                         let kind = incident.top_cause().map_or(FindingKind::NoData, |cause| cause.kind);

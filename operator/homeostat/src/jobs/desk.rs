@@ -155,7 +155,6 @@ impl Desk {
         }
         if !self.follow(jobs, now) {
             // Somebody else started, deleted or repeated a Job: what is known is read again.
-            tracing::debug!("Jobs changed by others; their order is made anew");
             self.rebuild(asked, capacity);
             self.follow(jobs, now);
         }
@@ -428,11 +427,9 @@ impl Desk {
                 left = left.minus(seen.size.minus(*planned));
             }
         }
-        if self.capacity != Some(left) {
+        // What the planner does not take now (a clock that went back) it is told at the next look.
+        if self.capacity != Some(left) && self.tell(now, Event::Capacity(left)).is_ok() {
             self.capacity = Some(left);
-            if let Err(error) = self.tell(now, Event::Capacity(left)) {
-                tracing::debug!(%error, "capacity");
-            }
         }
     }
 

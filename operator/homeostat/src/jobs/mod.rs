@@ -56,6 +56,8 @@ pub struct RunOrder {
     watching: Desk,
     sizing: Sizing,
     looked: Option<Timestamp>,
+    /// Why the checker did not admit the last plan of a workload.
+    objections: BTreeMap<WorkloadKey, String>,
 }
 
 impl RunOrder {
@@ -92,9 +94,31 @@ impl RunOrder {
         let because = held.as_deref();
         reports.extend(report::of(&self.watching, &watching, &said, because));
         for (key, report) in &mut reports {
-            report.problem = report.problem.take().or_else(|| self.sizing.refused(key, snapshot));
+            let asked = acting.get(key).or_else(|| watching.get(key));
+            if let Some(name) = asked.and_then(|asked| orders::sized_by(asked, snapshot)) {
+                let left = format!(
+                    "; VerticalPodAutoscaler {name} sizes them, Homeostat when its updateMode is Off"
+                );
+                report.said.push_str(&left);
+            }
+            let objection = self.objections.get(key).map(|text| format!("a run cannot be started: {text}"));
+            let problem = report.problem.take().or(objection);
+            report.problem = problem.or_else(|| self.sizing.refused(key, snapshot));
         }
+        self.objections.retain(|key, _| reports.contains_key(key));
         Some(Ordered { plans, reports })
+    }
+
+    /// Takes note of what the checker said of a workload's plan; `None` when it was admitted. Returns whether that is news.
+    pub fn checked(&mut self, workload: &WorkloadKey, objection: Option<&str>) -> bool {
+        match objection {
+            None => self.objections.remove(workload).is_some(),
+            Some(text) if self.objections.get(workload).is_some_and(|known| known == text) => false,
+            Some(text) => {
+                self.objections.insert(workload.clone(), text.to_owned());
+                true
+            }
+        }
     }
 
     fn order(

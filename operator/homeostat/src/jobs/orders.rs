@@ -5,13 +5,15 @@ use super::desk::{Desk, Start};
 use super::seen::{Phase, Seen};
 use homeostat_execute::guards::{Mode, mode};
 use homeostat_knowledge::action::EvidenceRef;
+use homeostat_knowledge::forecast::Scaler;
 use homeostat_knowledge::plan::{Draft, Expectation, Undo};
 use homeostat_knowledge::policy::Bounds;
 use homeostat_knowledge::records::Amounts;
+use homeostat_knowledge::runs::{OCCASION, occasion};
 use homeostat_knowledge::{
     ActionId, ActionKind, ActionRecord, ActionState, Before, ControllerKind, EvidenceId, GuardName, IdSource,
-    IncidentId, Parameters, Plan, PlanId, PlaybookRef, SignedDuration, Snapshot, Step, Timestamp, Uid,
-    Verification, WorkloadKey,
+    IncidentId, Name, Origin, Parameters, Plan, PlanId, PlaybookRef, SignedDuration, Snapshot, Step,
+    Timestamp, Verification, WorkloadKey,
 };
 use homeostat_scale::jobs::Size;
 use std::collections::BTreeMap;
@@ -29,6 +31,9 @@ const SPARE: f64 = 0.2;
 const FEW: usize = 3;
 const MEBIBYTE: u64 = 1 << 20;
 
+/// What stands where a repair names its playbook.
+const PLAYBOOK: &str = "order-of-runs";
+
 /// What is known of how sizes can be set.
 #[derive(Debug, Default)]
 pub struct Sizing {
@@ -36,13 +41,6 @@ pub struct Sizing {
     fixed: bool,
     /// When the template of a workload was sized last.
     sized: BTreeMap<WorkloadKey, Timestamp>,
-}
-
-/// What runs of an order's Job are recorded under; in the place of an incident. Unique, and the same after a restart.
-pub fn order_id(name: &str, uid: &Uid) -> IncidentId {
-    let name: String = name.chars().take(44).collect();
-    let uid: String = uid.as_str().chars().filter(char::is_ascii_alphanumeric).take(8).collect();
-    IncidentId::new(format!("run-{}-{}", name.trim_end_matches(['-', '.']), uid.to_ascii_lowercase()))
 }
 
 /// Actions that were made for an order, oldest first.
@@ -71,16 +69,17 @@ impl Sizing {
         now: Timestamp,
         ids: &mut dyn IdSource,
     ) -> Option<Plan<Draft>> {
-        let order = order_id(&job.record.key.object.name, &job.record.uid);
+        let target = Snapshot::controller_target(&job.record)?;
+        let order = occasion(&target);
         let work = job.record.work.as_ref()?;
         let waits = job.phase == Phase::Waiting;
         if waits && !self.fixed && actions_of(snapshot, &order).any(refused_for_size) {
-            tracing::info!("The API server takes no sizes of suspended Jobs; templates are sized instead");
             self.fixed = true;
         }
         let wanted = within(start.size, start.seen, asked, work.requests);
         // A second try is a new Job, and can have any size.
-        let sized = work.container.is_some() && !(waits && self.fixed) && wanted != work.requests;
+        let free = sized_by(asked, snapshot).is_none();
+        let sized = free && work.container.is_some() && !(waits && self.fixed) && wanted != work.requests;
         let sizes = if sized { wanted } else { Amounts::default() };
         let parameters =
             Parameters::StartJob { cpu_millis: sizes.cpu_millis, memory_bytes: sizes.memory_bytes };
@@ -91,7 +90,7 @@ impl Sizing {
             ..Before::default()
         };
         let step = Step {
-            target: Snapshot::controller_target(&job.record)?,
+            target,
             parameters,
             before,
             // The Job itself tells whether it began.
@@ -99,7 +98,7 @@ impl Sizing {
             undo: Undo::None,
             evidence: evidence(ids, now, &start.why),
         };
-        Some(plan(order, asked, &start.workload, step, snapshot, &start.why, ids))
+        Some(plan(asked, &start.workload, step, snapshot, &start.why, ids))
     }
 
     /// Plans that size templates, where sizes of Jobs cannot be set.
@@ -132,16 +131,24 @@ impl Sizing {
 
     /// Why the last order of a workload's runs was not carried out, as its action says.
     pub fn refused(&self, workload: &WorkloadKey, snapshot: &Snapshot) -> Option<String> {
-        let first = ActionId::new("run-");
+        let first = ActionId::new(OCCASION);
         let orders = snapshot.actions.range((Bound::Included(first), Bound::Unbounded));
         let last = orders
-            .take_while(|(id, _)| id.as_str().starts_with("run-"))
-            .filter(|(_, record)| record.workload == *workload && record.playbook.is_run_order())
+            .take_while(|(id, _)| id.as_str().starts_with(OCCASION))
+            .filter(|(_, record)| record.workload == *workload && record.origin == Origin::Schedule)
             .max_by_key(|(_, record)| record.evidence.taken_at)?
             .1;
         let failed =
             matches!(last.state, ActionState::Refused | ActionState::Failed | ActionState::HandedOver);
         (failed && !refused_for_size(last)).then(|| format!("{} {}: {}", last.kind(), last.id, last.message))
+    }
+}
+
+/// The `VerticalPodAutoscaler` that sets the size of a workload's runs; its runs are ordered all the same.
+pub fn sized_by<'a>(asked: &Asked, snapshot: &'a Snapshot) -> Option<&'a Name> {
+    match snapshot.scalers.get(&asked.policy.target) {
+        Some(Scaler::Vpa { name }) => Some(name),
+        _ => None,
     }
 }
 
@@ -193,7 +200,8 @@ fn template(
     let tenant = snapshot.tenants.get(&asked.tenant)?;
     let (work, permits) = (found.work.as_ref()?, &asked.policy.permits);
     let allowed = mode(ActionKind::ResizePod, tenant, &snapshot.control) == Mode::Act;
-    if found.key.kind != ControllerKind::CronJob || !allowed || permits.memory_bytes.is_none() {
+    let free = sized_by(asked, snapshot).is_none();
+    if found.key.kind != ControllerKind::CronJob || !allowed || !free || permits.memory_bytes.is_none() {
         return None;
     }
     let (container, present) = (work.container.clone()?, work.requests.memory_bytes?);
@@ -219,7 +227,7 @@ fn template(
         undo: Undo::None,
         evidence: evidence(ids, now, &why),
     };
-    Some(plan(order_id(&key.name, &found.uid), asked, key, step, snapshot, &why, ids))
+    Some(plan(asked, key, step, snapshot, &why, ids))
 }
 
 fn evidence(ids: &mut dyn IdSource, now: Timestamp, why: &str) -> EvidenceRef {
@@ -227,7 +235,6 @@ fn evidence(ids: &mut dyn IdSource, now: Timestamp, why: &str) -> EvidenceRef {
 }
 
 fn plan(
-    order: IncidentId,
     asked: &Asked,
     workload: &WorkloadKey,
     step: Step,
@@ -237,12 +244,13 @@ fn plan(
 ) -> Plan<Draft> {
     Plan::draft(
         PlanId::new(ids.suffix(12)),
-        order,
+        occasion(&step.target),
         asked.tenant.clone(),
         workload.clone(),
         snapshot.generation,
-        PlaybookRef::run_order(),
+        PlaybookRef { name: Name::from(PLAYBOOK), version: 0, step: 1 },
         vec![step],
         vec![why.to_owned()],
     )
+    .by_schedule()
 }

@@ -388,7 +388,6 @@ fn a_run_killed_for_memory_is_tried_again_at_once_with_double() {
 
 #[test]
 fn without_sizes_of_jobs_the_template_gets_them_in_steps() {
-    use crate::jobs::orders::order_id;
     let mut world = World::new(8);
     world.tenant("a", None);
     world.workload("a", "plan", |_| {});
@@ -405,7 +404,7 @@ fn without_sizes_of_jobs_the_template_gets_them_in_steps() {
     assert!(matches!(sized[..], [(_, Some(memory))] if memory > 900), "{sized:?}");
     // The API server of this version refuses: the guards stored it.
     let mut refused = refused_action(&job, sized[0].1);
-    refused.incident = order_id(&job.key.object.name, &job.uid);
+    refused.incident = homeostat_knowledge::runs::occasion(&refused.target);
     refused.id = homeostat_knowledge::ActionId::new(format!("{}-1", refused.incident));
     world.snapshot.actions.insert_mut(refused.id.clone(), Arc::new(refused));
     let again = world.step(406);
@@ -427,10 +426,10 @@ fn refused_action(job: &ControllerRecord, memory: Option<u64>) -> homeostat_know
         namespace: job.key.object.namespace.clone(),
         resource_version: Name::from("1"),
         incident: IncidentId::new("x"),
-        origin: homeostat_knowledge::Origin::Incident,
+        origin: homeostat_knowledge::Origin::Schedule,
         tenant: TenantName::new("a"),
         workload: ObjectKey::new("a", "plan"),
-        playbook: PlaybookRef::run_order(),
+        playbook: PlaybookRef { name: Name::from("order-of-runs"), version: 0, step: 1 },
         target: Snapshot::controller_target(job).expect("a Job"),
         parameters: Parameters::StartJob {
             cpu_millis: None,

@@ -1,0 +1,256 @@
+//! Runs against a scripted API server: a Job is let go or tried again, a `CronJob`'s next runs get a size.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on stops")]
+
+mod support;
+
+use homeostat_cluster::ApiActuator;
+use homeostat_execute::actions::retry_name;
+use homeostat_execute::ports::{Acknowledged, Actuator, EffectError, FreshTarget, Refusal};
+use homeostat_knowledge::ids::Uid;
+use homeostat_knowledge::{ActionId, Name, ObjectKey, Parameters, Target};
+use http::Method;
+use serde_json::{Value, json};
+use support::{Server, Trouble, status};
+
+const MIB: u64 = 1 << 20;
+
+fn target(kind: &str, name: &str) -> Target {
+    Target {
+        api_version: Name::from("batch/v1"),
+        kind: Name::from(kind),
+        key: ObjectKey::new("water", name),
+        uid: Uid::new(format!("uid-of-{name}")),
+        resource_version: Name::from("7"),
+    }
+}
+
+fn job() -> Target {
+    target("Job", "plan-1")
+}
+
+fn cron_job() -> Target {
+    target("CronJob", "plan")
+}
+
+fn id() -> ActionId {
+    ActionId::new("run-plan-1-uidofpla-1")
+}
+
+fn template() -> Value {
+    let requests = json!({ "requests": { "cpu": "1", "memory": "512Mi" } });
+    let containers = json!([{ "name": "app", "image": "plan:1", "resources": requests }]);
+    json!({ "metadata": { "labels": { "app": "plan" } },
+        "spec": { "restartPolicy": "Never", "containers": containers } })
+}
+
+/// A Job that waits and the `CronJob` that made it.
+fn server() -> Server {
+    let server = Server::new();
+    server.put(
+        "cronjobs",
+        json!({ "metadata": { "name": "plan", "namespace": "water" }, "spec": {
+            "schedule": "0 * * * *", "jobTemplate": { "spec": { "suspend": true, "template": template() } } } }),
+    );
+    server.put(
+        "jobs",
+        json!({ "metadata": { "name": "plan-1", "namespace": "water", "annotations": { "theirs": "stays" } },
+            "spec": { "suspend": true, "template": template() } }),
+    );
+    server
+}
+
+/// The same, but the Job has failed.
+fn server_with_a_failed_job() -> Server {
+    let server = server();
+    let mut failed = server.get("jobs", "water", "plan-1").unwrap();
+    failed["spec"]["suspend"] = json!(false);
+    failed["status"] = json!({ "conditions": [{ "type": "Failed", "status": "True" }] });
+    server.put("jobs", failed);
+    server
+}
+
+fn start(memory: Option<u64>) -> Parameters {
+    Parameters::StartJob { cpu_millis: None, memory_bytes: memory.map(|memory| memory * MIB) }
+}
+
+fn resize() -> Parameters {
+    Parameters::ResizePod { container: Name::from("app"), cpu_millis: None, memory_bytes: Some(1_024 * MIB) }
+}
+
+async fn fresh(server: &Server, target: &Target) -> Option<FreshTarget> {
+    ApiActuator::new(server.client()).fresh_target(target).await.unwrap()
+}
+
+/// The effect as the driver sends it: on the version of a fresh read.
+async fn send(
+    server: &Server,
+    target: &Target,
+    parameters: &Parameters,
+) -> Result<Acknowledged, EffectError> {
+    let version = fresh(server, target).await.unwrap().resource_version;
+    ApiActuator::new(server.client()).effect(target, parameters, &id(), &version).await
+}
+
+/// Who let the Job go, as the fresh read says.
+async fn started_by(server: &Server) -> Option<Name> {
+    fresh(server, &job()).await.unwrap().controller.unwrap().work.unwrap().started_by
+}
+
+/// Memory that one pod of the next runs asks for, in MiB, as the fresh read says.
+async fn next_memory(server: &Server) -> Option<u64> {
+    let work = fresh(server, &cron_job()).await.unwrap().controller.unwrap().work.unwrap();
+    work.requests.memory_bytes.map(|bytes| bytes / MIB)
+}
+
+#[tokio::test]
+async fn a_waiting_job_is_let_go_in_one_write_that_says_by_whom() {
+    let server = server();
+    let hands = ApiActuator::new(server.client());
+    hands.dry_run(&job(), &start(Some(800)), &id()).await.unwrap();
+    assert_eq!(
+        server.get("jobs", "water", "plan-1").unwrap()["spec"]["suspend"],
+        true,
+        "a dry run only asks"
+    );
+    send(&server, &job(), &start(Some(800))).await.unwrap();
+    let sent = server.seen().into_iter().rfind(support::Seen::writes).unwrap();
+    assert_eq!(sent.line(), "PATCH /apis/batch/v1/namespaces/water/jobs/plan-1");
+    assert_eq!(sent.content_type, "application/strategic-merge-patch+json");
+    let memory = (800 * MIB).to_string();
+    assert_eq!(
+        sent.body["spec"],
+        json!({ "suspend": false, "template": { "spec": { "containers": [{ "name": "app",
+            "resources": { "requests": { "memory": memory }, "limits": { "memory": memory } } }] } } })
+    );
+    let found = server.get("jobs", "water", "plan-1").unwrap();
+    assert_eq!(found["metadata"]["annotations"]["theirs"], "stays");
+    assert_eq!(started_by(&server).await.as_deref(), Some(id().as_str()));
+}
+
+#[tokio::test]
+async fn a_job_that_changed_was_replaced_or_is_gone_is_not_let_go() {
+    let server = server();
+    let hands = ApiActuator::new(server.client());
+    let version = fresh(&server, &job()).await.unwrap().resource_version;
+    // Somebody writes between the fresh read and the effect.
+    let job_now = server.get("jobs", "water", "plan-1").unwrap();
+    server.put("jobs", job_now);
+    let changed = hands.effect(&job(), &start(None), &id(), &version).await;
+    assert!(matches!(changed, Err(EffectError::Conflict(_))), "{changed:?}");
+
+    let other = Target { uid: Uid::new("decided-on-another"), ..job() };
+    let replaced = send(&server, &other, &start(None)).await;
+    assert!(matches!(replaced, Err(EffectError::Conflict(_))), "{replaced:?}");
+    assert_eq!(started_by(&server).await, None);
+
+    server.remove("jobs", "water", "plan-1", true);
+    let gone = hands.effect(&job(), &start(None), &id(), &version).await;
+    assert_eq!(gone, Err(EffectError::NotFound));
+    assert_eq!(fresh(&server, &job()).await, None);
+}
+
+#[tokio::test]
+async fn a_start_whose_answer_is_lost_is_found_by_its_mark_and_not_sent_again() {
+    let server = server();
+    server.trouble(Method::PATCH, "/jobs/plan-1", 1, Trouble::LostAnswer);
+    let lost = send(&server, &job(), &start(None)).await;
+    assert!(matches!(lost, Err(EffectError::Unknown(_))), "{lost:?}");
+    assert_eq!(server.writes().len(), 1, "what is unknown is read, never sent again by the hands");
+    assert_eq!(started_by(&server).await.as_deref(), Some(id().as_str()));
+
+    // A connection that was never made is no such case: nothing was sent.
+    let server = self::server();
+    server.trouble(Method::PATCH, "/jobs/plan-1", 1, Trouble::Refused);
+    let unsent = send(&server, &job(), &start(None)).await;
+    assert!(matches!(unsent, Err(EffectError::Transient { .. })), "{unsent:?}");
+    assert_eq!(started_by(&server).await, None);
+}
+
+#[tokio::test]
+async fn a_size_that_the_api_server_does_not_take_is_refused_before_anything_is_done() {
+    let server = server();
+    let hands = ApiActuator::new(server.client());
+    let immutable = status(422, "Invalid", "spec.template: Invalid value: field is immutable");
+    server.trouble(Method::PATCH, "/jobs/plan-1", 1, immutable);
+    let refused = hands.dry_run(&job(), &start(Some(800)), &id()).await.unwrap_err();
+    // The orderer of runs reads this word: from then on it sizes templates instead.
+    assert!(matches!(&refused, Refusal::WouldFail(why) if why.contains("immutable")), "{refused:?}");
+
+    let mut two = server.get("jobs", "water", "plan-1").unwrap();
+    two["spec"]["template"]["spec"]["containers"] = json!([{ "name": "app" }, { "name": "side" }]);
+    server.put("jobs", two);
+    let written = server.writes().len();
+    let unsized_job = send(&server, &job(), &start(Some(800))).await;
+    assert!(matches!(&unsized_job, Err(EffectError::Denied(why)) if why.contains("one container")));
+    assert_eq!(server.writes().len(), written);
+    send(&server, &job(), &start(None)).await.unwrap();
+    assert_eq!(started_by(&server).await.as_deref(), Some(id().as_str()), "as it is written it may start");
+}
+
+#[tokio::test]
+async fn a_second_try_is_a_new_job_that_is_created_once() {
+    let server = server_with_a_failed_job();
+    server.trouble(Method::POST, "/jobs", 1, Trouble::LostAnswer);
+    let lost = send(&server, &job(), &start(Some(1_024))).await;
+    assert!(matches!(lost, Err(EffectError::Unknown(_))), "{lost:?}");
+    let name = retry_name(&job());
+    let second = server.get("jobs", "water", &name).unwrap();
+    let pod = &second["spec"]["template"]["spec"];
+    assert_eq!(pod["containers"][0]["resources"]["limits"]["memory"], (1_024 * MIB).to_string());
+    assert_eq!(pod["containers"][0]["resources"]["requests"]["cpu"], "1", "what is not sized stays");
+    assert!(second["spec"]["suspend"].is_null(), "it begins at once");
+    let by = fresh(&server, &job()).await.unwrap().marks.retried_by;
+    assert_eq!(by.as_deref(), Some(id().as_str()), "a read finds that it was ours");
+    let again = send(&server, &job(), &start(Some(2_048))).await;
+    assert!(matches!(&again, Err(EffectError::Conflict(why)) if why.contains("already")), "{again:?}");
+    assert_eq!(server.get("jobs", "water", &name).unwrap(), second, "the first one is left as it is");
+}
+
+#[tokio::test]
+async fn a_second_try_that_somebody_else_made_is_theirs() {
+    let server = server_with_a_failed_job();
+    let name = retry_name(&job());
+    server.put("jobs", json!({ "metadata": { "name": name, "namespace": "water" }, "spec": {} }));
+    let there = send(&server, &job(), &start(None)).await;
+    assert!(matches!(there, Err(EffectError::Conflict(_))), "{there:?}");
+    let by = fresh(&server, &job()).await.unwrap().marks.retried_by;
+    assert_eq!(by.as_deref(), Some("somebody else"));
+}
+
+#[tokio::test]
+async fn the_next_runs_of_a_cron_job_get_their_size_in_the_template() {
+    let server = server();
+    ApiActuator::new(server.client()).dry_run(&cron_job(), &resize(), &id()).await.unwrap();
+    assert_eq!(next_memory(&server).await, Some(512), "a dry run only asks");
+    send(&server, &cron_job(), &resize()).await.unwrap();
+    let sent = server.seen().into_iter().rfind(support::Seen::writes).unwrap();
+    assert_eq!(sent.line(), "PATCH /apis/batch/v1/namespaces/water/cronjobs/plan");
+    assert_eq!(sent.content_type, "application/strategic-merge-patch+json", "other containers stay");
+    assert_eq!(sent.body["metadata"]["uid"], cron_job().uid.as_str());
+    assert_eq!(next_memory(&server).await, Some(1_024));
+    let found = server.get("cronjobs", "water", "plan").unwrap();
+    assert_eq!(found["spec"]["jobTemplate"]["spec"]["suspend"], true, "its runs still wait for their turn");
+}
+
+#[tokio::test]
+async fn a_template_that_changed_is_gone_or_whose_answer_is_lost_is_resolved_by_reading() {
+    let server = server();
+    let hands = ApiActuator::new(server.client());
+    let old = hands.effect(&cron_job(), &resize(), &id(), &Name::from("1")).await;
+    assert!(matches!(old, Err(EffectError::Conflict(_))), "{old:?}");
+    let other = Target { uid: Uid::new("another"), ..cron_job() };
+    let replaced = send(&server, &other, &resize()).await;
+    assert!(matches!(replaced, Err(EffectError::Conflict(_))), "{replaced:?}");
+    assert_eq!(next_memory(&server).await, Some(512));
+
+    server.trouble(Method::PATCH, "/cronjobs/plan", 1, Trouble::LostAnswer);
+    let lost = send(&server, &cron_job(), &resize()).await;
+    assert!(matches!(lost, Err(EffectError::Unknown(_))), "{lost:?}");
+    assert_eq!(next_memory(&server).await, Some(1_024), "it is there");
+
+    let version = fresh(&server, &cron_job()).await.unwrap().resource_version;
+    server.remove("cronjobs", "water", "plan", true);
+    let gone = hands.effect(&cron_job(), &resize(), &id(), &version).await;
+    assert_eq!(gone, Err(EffectError::NotFound));
+}
