@@ -241,10 +241,13 @@ impl Analyser {
                 Some((before, _)) => before,
                 None => kind,
             };
-            // Without any sign of life it is no victim of its node.
-            if matches!(kind, FindingKind::Slow | FindingKind::ErrorBurst)
-                && self.contention.explains(snapshot, entity)
-            {
+            let held_back = match kind {
+                FindingKind::Slow | FindingKind::ErrorBurst => self.contention.explains(snapshot, entity),
+                FindingKind::Hung => self.contention.starves(&self.calls, snapshot, entity),
+                // A closed door is never the node's.
+                _ => false,
+            };
+            if held_back {
                 continue;
             }
             let entity = self.narrow(snapshot, entity, since);

@@ -273,29 +273,33 @@ fn named_signal(kind: FindingKind) -> bool {
     )
 }
 
-/// Health of the sources that such a finding comes from: good when one of them delivers.
+/// Health of the sources that such a finding comes from: good when one of them delivers. Nothing tells which of two sources
+/// a named signal came from, so one that is configured and down is enough to doubt it.
 fn source(kind: FindingKind, snapshot: &Snapshot) -> SourceFacts {
+    let named = named_signal(kind);
     let families: &[&str] = if is_object_state(kind) {
         &[SOURCE_KUBERNETES]
-    } else if named_signal(kind) {
+    } else if named {
         &[SOURCE_PROMETHEUS, SOURCE_OTLP]
     } else {
         &[SOURCE_OTLP]
     };
-    let mut down = None;
+    let (mut healthy, mut down, mut off) = (false, None, None);
     for (name, report) in &snapshot.sources {
         if !families.iter().any(|family| name.starts_with(family)) {
             continue;
         }
         match &report.state {
-            SourceState::Healthy => return SourceFacts::Healthy,
+            SourceState::Healthy => healthy = true,
             SourceState::Down(reason) => down = Some(format!("{name}: {reason}")),
-            SourceState::Off => {
-                down.get_or_insert_with(|| format!("{name} is not configured"));
-            }
+            SourceState::Off => off = Some(format!("{name} is not configured")),
         }
     }
-    down.map_or(SourceFacts::Unknown, SourceFacts::Down)
+    match down {
+        Some(down) if named || !healthy => SourceFacts::Down(down),
+        _ if healthy => SourceFacts::Healthy,
+        _ => off.map_or(SourceFacts::Unknown, SourceFacts::Down),
+    }
 }
 
 /// All actions that the snapshot knows, with what this process knows better put over it: its own open actions,
@@ -386,6 +390,40 @@ mod tests {
         // A pod that backs off is seen by the watch, whatever the spans do.
         let crashing = with(FindingKind::BackingOff, |_| {});
         assert_eq!(source(&crashing), SourceFacts::Healthy);
+    }
+
+    #[test]
+    fn a_queue_is_doubted_as_soon_as_one_source_that_may_measure_it_is_down() {
+        let source = |otlp: Option<SourceState>, prometheus: Option<SourceState>| {
+            let mut snapshot = with(FindingKind::QueueGrowing, |_| {});
+            snapshot.sources.remove_mut("otlp");
+            for (name, state) in [("otlp", otlp), ("prometheus", prometheus)] {
+                if let Some(state) = state {
+                    let report = SourceReport { state, accepted: 0, dropped: 0 };
+                    snapshot.sources.insert_mut(name.into(), report);
+                }
+            }
+            super::source(FindingKind::QueueGrowing, &snapshot)
+        };
+        let down = || Some(SourceState::Down("no answer".into()));
+        for (otlp, prometheus, expected) in [
+            (Some(SourceState::Healthy), Some(SourceState::Healthy), "healthy"),
+            (Some(SourceState::Healthy), Some(SourceState::Off), "healthy"),
+            (Some(SourceState::Off), Some(SourceState::Healthy), "healthy"),
+            (None, Some(SourceState::Healthy), "healthy"),
+            (Some(SourceState::Healthy), down(), "down"),
+            (down(), Some(SourceState::Healthy), "down"),
+            (Some(SourceState::Off), Some(SourceState::Off), "down"),
+            (None, None, "unknown"),
+        ] {
+            let what = format!("otlp {otlp:?}, prometheus {prometheus:?}");
+            let found = match source(otlp, prometheus) {
+                SourceFacts::Healthy => "healthy",
+                SourceFacts::Down(_) => "down",
+                SourceFacts::Unknown => "unknown",
+            };
+            assert_eq!(found, expected, "{what}");
+        }
     }
 
     #[test]

@@ -179,12 +179,13 @@ fn revision(case: &Case<'_>, controller: &ControllerRecord, rung: &Rung) -> Resu
     })
 }
 
-/// The Job itself, or the newest failed Job of the `CronJob` (their names end with the time of their slot).
 /// Its runs are ordered, second tries among them.
 fn ordered(subject: &Subject<'_>) -> bool {
     subject.policy.permits.scaling.as_ref().is_some_and(|scaling| scaling.mode == ScalingMode::Auto)
 }
 
+/// The Job itself, or the newest failed Job of the `CronJob` (their names end with the time of their slot), unless a run
+/// goes on, or went well since: then nothing is missing, and two at a time may harm.
 fn failed_job<'a>(
     case: &Case<'a>,
     controller: &'a Arc<ControllerRecord>,
@@ -192,11 +193,26 @@ fn failed_job<'a>(
     if controller.finished == Some(JobEnd::Failed) {
         return Ok(controller);
     }
-    let of_it = |job: &&Arc<ControllerRecord>| {
-        job.key.kind == ControllerKind::Job
-            && job.finished == Some(JobEnd::Failed)
-            && job.owner.as_ref().is_some_and(|owner| owner.uid == controller.uid)
+    let name = &controller.key.object;
+    let runs = || {
+        case.snapshot.controllers.values().filter(|job| {
+            job.key.kind == ControllerKind::Job
+                && job.owner.as_ref().is_some_and(|owner| owner.uid == controller.uid)
+        })
     };
-    let newest = case.snapshot.controllers.values().filter(of_it).max_by_key(|job| &job.key.object.name);
-    newest.ok_or_else(|| Stop::wait(format!("no run of {} has failed", controller.key.object)))
+    let newest = |end: JobEnd| {
+        runs().filter(move |job| job.finished == Some(end)).max_by_key(|job| &job.key.object.name)
+    };
+    let Some(failed) = newest(JobEnd::Failed) else {
+        return Err(Stop::wait(format!("no run of {name} has failed")));
+    };
+    if let Some(goes) = runs().find(|job| job.finished.is_none() && !job.paused) {
+        return Err(Stop::wait(format!("{} goes on: its end decides", goes.key.object)));
+    }
+    match newest(JobEnd::Complete) {
+        Some(later) if later.key.object.name > failed.key.object.name => {
+            Err(Stop::wait(format!("{} ended well since: nothing is missing", later.key.object)))
+        }
+        _ => Ok(failed),
+    }
 }

@@ -4,7 +4,10 @@
 use crate::case::Case;
 use crate::decision::{Stop, later, words};
 use crate::kubelet::{self, Down};
-use homeostat_knowledge::{ControllerKind, FindingKind, PodRecord, SignedDuration, Timestamp};
+use homeostat_knowledge::records::NodeRecord;
+use homeostat_knowledge::{
+    ControllerKind, Entity, FindingKind, Incident, PodRecord, SignedDuration, Timestamp,
+};
 use homeostat_playbooks::{After, Rung};
 
 /// Time that the kubelet gets where a playbook does not say it.
@@ -37,6 +40,8 @@ pub(crate) fn due(case: &Case<'_>, pod: &PodRecord, after: After) -> Result<(Tim
             node.name, pod.key
         )));
     }
+    has_place(case, pod)?;
+    short_of_time(case, pod)?;
     if let Some(down) = kubelet::down(pod) {
         return down_due(case, pod, &down, after);
     }
@@ -93,6 +98,45 @@ pub(crate) fn due(case: &Case<'_>, pod: &PodRecord, after: After) -> Result<(Tim
         return Err(Stop::until(at, format!("{kind} may pass by itself: it gets until {at:.3}")));
     }
     Ok((seen, why))
+}
+
+/// A pod that leaves needs a node that takes another one: a sick pod is better than none.
+fn has_place(case: &Case<'_>, pod: &PodRecord) -> Result<(), Stop> {
+    // The controller of a DaemonSet puts its pods on cordoned nodes as well.
+    let stays = pod.owner.as_ref().is_some_and(|owner| owner.kind == ControllerKind::DaemonSet);
+    let takes = |node: &NodeRecord| {
+        // Only pods without requests are kept off by a shortage of memory.
+        node.ready && !node.cordoned && node.pressures.iter().all(|pressure| &**pressure == "MemoryPressure")
+    };
+    let mut nodes = case.snapshot.nodes.values().peekable();
+    if stays || nodes.peek().is_none() || nodes.any(|node| takes(node)) {
+        return Ok(());
+    }
+    Err(Stop::wait(format!("no node takes new pods: {} would not come back", pod.key)))
+}
+
+/// A node that is short of processor time makes its pods late and lets them answer with errors; a new pod there would do no
+/// better. Without any sign of life it is another thing, which the analysis tells apart.
+fn short_of_time(case: &Case<'_>, pod: &PodRecord) -> Result<(), Stop> {
+    if !matches!(case.cause.kind, FindingKind::Slow | FindingKind::ErrorBurst) {
+        return Ok(());
+    }
+    let Some(name) = &pod.node else { return Ok(()) };
+    let short = |incident: &Incident| {
+        !incident.state.closed()
+            && incident.instants.mitigated.is_none()
+            && incident.top_cause().is_some_and(|cause| {
+                cause.kind == FindingKind::NoisyNeighbour
+                    && matches!(&cause.entity, Entity::Node { name: node } if node == name)
+            })
+    };
+    match case.snapshot.incidents.values().find(|incident| short(incident)) {
+        Some(known) => Err(Stop::wait(format!(
+            "node {name} is short of processor time (incident {}): a new pod of {} would be late too",
+            known.id, pod.key
+        ))),
+        None => Ok(()),
+    }
 }
 
 fn down_due(

@@ -18,6 +18,8 @@ pub const REFUSALS: u32 = 10;
 #[derive(Clone, Debug, Default)]
 pub struct History<'a> {
     actions: Vec<&'a Arc<ActionRecord>>,
+    /// The workload that the incident is about now; its cause may have been another one before.
+    about: Option<WorkloadKey>,
 }
 
 /// Refusals of one action on one target.
@@ -42,7 +44,7 @@ impl<'a> History<'a> {
                 .filter(|action| action.incident == incident.id && action.undo_of.is_none())
                 .collect();
         actions.sort_by(|a, b| (a.evidence.taken_at, &a.id).cmp(&(b.evidence.taken_at, &b.id)));
-        Self { actions }
+        Self { actions, about: incident.workload.clone() }
     }
 
     /// The newest action that is admitted and has not ended.
@@ -60,14 +62,24 @@ impl<'a> History<'a> {
         count(self.actions.iter().filter(|action| action.state == ActionState::Verified))
     }
 
-    /// Evictions and rolling restarts that were done and did not help. What the kubelet does does not count.
+    /// Evictions and rolling restarts of the present workload that were done and did not help. What the kubelet does
+    /// does not count.
     pub fn useless_restarts(&self) -> u32 {
-        count(self.actions.iter().filter(|action| restarts(action.kind()) && useless(action)))
+        count(self.useless_here().filter(|action| restarts(action.kind())))
     }
 
-    /// Actions of a kind that were done and did not help.
+    /// Actions of a kind that were done to the present workload and did not help.
     pub fn useless(&self, kind: ActionKind) -> u32 {
-        count(self.actions.iter().filter(|action| action.kind() == kind && useless(action)))
+        count(self.useless_here().filter(|action| action.kind() == kind))
+    }
+
+    /// What did not help. What was done to another workload, which was held for the cause before, says nothing about the
+    /// present one; [`History::effects`] counts it, so an incident does not wander on for ever.
+    fn useless_here(&self) -> impl Iterator<Item = &'a ActionRecord> {
+        let here = |action: &&ActionRecord| {
+            action.target.is_node() || self.about.as_ref().is_none_or(|about| action.workload == *about)
+        };
+        self.actions.iter().map(|action| &***action).filter(|action| useless(action)).filter(here)
     }
 
     /// An action of this kind was sent to this object already.

@@ -105,7 +105,26 @@ fn contradicted(case: &Case<'_>, action: &ActionRecord) -> bool {
     })
 }
 
+/// Why a restart of the cause cannot help: the same incident shows that it waits for something outside, or that its node is
+/// short of processor time. What is seen in the object's own state is its own fault all the same.
+fn victim(case: &Case<'_>) -> Option<Stop> {
+    if !matches!(case.cause.kind, FindingKind::Hung | FindingKind::Slow | FindingKind::ErrorBurst) {
+        return None;
+    }
+    let found =
+        case.incident.findings.iter().filter(|finding| finding.active).find(|finding| {
+            matches!(finding.kind, FindingKind::DependencyDown | FindingKind::NoisyNeighbour)
+        })?;
+    Some(Stop::hand_over(format!(
+        "{} shows {} as well, which explains {}: a restart would not help",
+        found.entity, found.kind, case.cause.kind
+    )))
+}
+
 fn heal(case: &Case<'_>, playbook: &Playbook, notes: &mut Vec<String>) -> Result<Chosen, Stop> {
+    if let Some(stop) = victim(case) {
+        return Err(stop);
+    }
     let contradicted = u32::from(case.history.in_flight().is_some());
     let useless = case.history.useless_restarts() + contradicted;
     let mut tried = 0;

@@ -236,6 +236,34 @@ fn one_action_at_a_time_on_a_workload_whatever_incident_it_serves() {
 }
 
 #[test]
+fn nobody_late_is_evicted_on_a_node_that_is_known_to_be_busy() {
+    let decided = |kind: &str, busy: &str, state: IncidentState| {
+        let mut given = hung();
+        (given.incident.kind, given.incident.since) = (kind.into(), 30.0);
+        let (mut snapshot, incident) = given.build();
+        let node = Entity::Node { name: Name::from(busy) };
+        let mut other = incident.clone();
+        other.id = IncidentId::new("node-1-abcde");
+        other.state = state;
+        other.workload = None;
+        other.causes[0].entity = node;
+        other.causes[0].kind = FindingKind::NoisyNeighbour;
+        snapshot.incidents.insert_mut(other.id.clone(), Arc::new(other));
+        plan(&incident, &snapshot, &shipped(), now(), &mut SeededIds::new(7))
+    };
+    for kind in ["Slow", "ErrorBurst"] {
+        for state in [IncidentState::Open, IncidentState::HandedOver] {
+            let decision = decided(kind, "node-1", state);
+            assert!(decision.reason().contains("short of processor time"), "{kind}: {decision:?}");
+        }
+        assert_eq!(decided(kind, "node-9", IncidentState::Open).name(), "Act", "{kind}: another node");
+        assert_eq!(decided(kind, "node-1", IncidentState::Resolved).name(), "Act", "{kind}: it is over");
+    }
+    // Which silent process hangs and which is starved is told apart by who calls whom.
+    assert_eq!(decided("Hung", "node-1", IncidentState::Open).name(), "Act");
+}
+
+#[test]
 fn advice_never_holds_text_that_came_with_telemetry() {
     let mut given = hung();
     given.incident.kind = "DependencyDown".into();

@@ -70,6 +70,22 @@ impl Contention {
                 .is_some_and(|node| self.nodes.contains_key(&node))
     }
 
+    /// Whether this workload, which shows no sign of life, may be starved by its node: enough others there are late that do
+    /// not wait for it. A process that hangs makes only those late that call it.
+    pub fn starves(&self, calls: &Calls, snapshot: &Snapshot, entity: &Entity) -> bool {
+        let node = entity
+            .workload()
+            .and_then(|workload| only_node(snapshot, workload))
+            .and_then(|node| self.nodes.get(&node));
+        node.is_some_and(|node| {
+            let others = node
+                .late
+                .iter()
+                .filter(|late| entity.workload() != Some(*late) && !calls.reaches(late, entity));
+            others.count() >= LEAST_LATE
+        })
+    }
+
     /// The findings about the nodes.
     pub(super) fn findings(
         &self,

@@ -251,3 +251,51 @@ fn a_caller_that_takes_no_connections_while_it_waits_for_a_hung_callee_is_not_th
         ranked.map(|entry| entry.text.as_str()).filter(|text| text.contains("/order")).collect();
     assert!(wrong.is_empty(), "{wrong:?}");
 }
+
+/// Three services on the node are late; the fourth behaves like this.
+fn beside_three_late(fourth: Behaviour) -> World {
+    let mut world = World::new(usual_delay);
+    world.object(ObjectChange::Node(Change::Applied(Arc::new(world::node()))));
+    world.run_apart(SignedDuration::from_secs(20), &good);
+    world.run_apart(SignedDuration::from_secs(6), &move |service| match service {
+        "notification" => fourth,
+        _ => Behaviour::Late,
+    });
+    world
+}
+
+#[test]
+fn victims_of_a_busy_node_are_not_blamed_whether_they_are_late_fail_or_fall_silent() {
+    for fourth in [Behaviour::Good, Behaviour::Late, Behaviour::Errors, Behaviour::Hung] {
+        let world = beside_three_late(fourth);
+        world.assert_cause(&Entity::Node { name: Name::from("node") }, FindingKind::NoisyNeighbour);
+        let blamed: BTreeSet<&Entity> = world.only().findings.iter().map(|finding| &finding.entity).collect();
+        assert_eq!(blamed.len(), 1, "{blamed:?}");
+    }
+}
+
+#[test]
+fn a_closed_door_on_a_busy_node_is_a_fault_of_its_own() {
+    let world = beside_three_late(Behaviour::Gone);
+    let causes: Vec<_> =
+        world.incidents.values().map(|incident| &incident.top_cause().unwrap().entity).collect();
+    assert!(causes.contains(&&workload("notification")), "{causes:?}");
+}
+
+#[test]
+fn a_hung_service_beside_two_late_ones_is_the_cause_itself() {
+    let mut world = World::new(usual_delay);
+    world.object(ObjectChange::Node(Change::Applied(Arc::new(world::node()))));
+    world.run_apart(SignedDuration::from_secs(20), &good);
+    world.run_apart(SignedDuration::from_secs(6), &|service| match service {
+        "notification" => Behaviour::Hung,
+        "consumer" | "kitchen" => Behaviour::Late,
+        _ => Behaviour::Good,
+    });
+    let hung = world
+        .incidents
+        .values()
+        .filter_map(Incident::top_cause)
+        .find(|cause| cause.kind == FindingKind::Hung);
+    assert_eq!(hung.map(|cause| &cause.entity), Some(&workload("notification")));
+}

@@ -3,7 +3,9 @@
 use homeostat_analyse::{Analyser, Correlator, CorrelatorConfig};
 use homeostat_knowledge::observation::{Change, ObjectChange};
 use homeostat_knowledge::policy::{Archetype, ControlPolicy};
-use homeostat_knowledge::records::{ControllerKey, OwnerRecord, PodPhase, ServiceRecord, Termination};
+use homeostat_knowledge::records::{
+    ControllerKey, NodeRecord, OwnerRecord, PodPhase, ServiceRecord, Termination,
+};
 use homeostat_knowledge::{
     CallOutcome, ContainerRecord, ContainerState, ControllerKind, ControllerRecord, Entity, FindingKind,
     Incident, Name, ObjectKey, Observation, PodRecord, SeededIds, Signal, SignedDuration, Snapshot, Span,
@@ -35,6 +37,22 @@ pub struct World {
     pub incidents: BTreeMap<String, Incident>,
     /// Export delay per service, in milliseconds.
     pub delay: fn(&str) -> i64,
+}
+
+/// The node that everything runs on.
+pub fn node() -> NodeRecord {
+    NodeRecord {
+        name: Name::from("node"),
+        uid: Uid::new("uid-node"),
+        ready: true,
+        cordoned: false,
+        zone: None,
+        allocatable_pods: 110,
+        allocatable: homeostat_knowledge::records::Amounts::default(),
+        pressures: Vec::new(),
+        control_plane: false,
+        hold: None,
+    }
 }
 
 pub fn pod(name: &str) -> PodRecord {
@@ -273,11 +291,26 @@ impl World {
 
     /// Runs for a while at ten orders per step of 100 ms.
     pub fn run(&mut self, length: SignedDuration, broken: &dyn Fn(&str) -> Behaviour) {
+        self.steps(length, &|world, start| world.order(start, broken));
+    }
+
+    /// The same, but every service is called on its own: none keeps another one from being called.
+    pub fn run_apart(&mut self, length: SignedDuration, broken: &dyn Fn(&str) -> Behaviour) {
+        self.steps(length, &|world, start| {
+            for callee in ["consumer", "kitchen", "accounting", "notification"] {
+                world.trace += 1;
+                let base = (world.trace as u64) * 100;
+                world.call("gateway", callee, start, base + 10, base + 2, broken);
+            }
+        });
+    }
+
+    fn steps(&mut self, length: SignedDuration, calls: &dyn Fn(&mut Self, Timestamp)) {
         let end = self.now + length;
         while self.now < end {
             for turn in 0..10 {
                 let start = self.now + millis(turn * 10);
-                self.order(start, broken);
+                calls(self, start);
             }
             self.now += millis(100);
             let now = self.now;

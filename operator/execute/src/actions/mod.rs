@@ -5,6 +5,7 @@ mod cordon;
 mod evict_pod;
 mod node;
 mod notify;
+mod overtaken;
 mod owners;
 mod resize_pod;
 mod resume;
@@ -37,6 +38,8 @@ pub use start_job::StartJob;
 pub use suspend::Suspend;
 pub use target::LONGEST_HOLD;
 pub use uncordon::Uncordon;
+
+pub(crate) use overtaken::overtaken;
 
 use crate::ports::{Field, FreshTarget};
 use homeostat_knowledge::plan::Undo;

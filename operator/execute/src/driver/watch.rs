@@ -107,7 +107,10 @@ impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
                 && snapshot.tenants.contains_key(&case.record.tenant);
             let event = if known {
                 match spec.verify(&case.record, &snapshot, now) {
-                    Verdict::Wait(_) => None,
+                    Verdict::Wait(_) => match crate::actions::overtaken(&case.record, &snapshot, now) {
+                        Some(reason) => return self.take_back(case, reason).await,
+                        None => None,
+                    },
                     Verdict::Helped(reason) => Some(LedgerEvent::Help { reason }),
                     Verdict::NotHelped(reason) => return self.take_back(case, reason).await,
                 }

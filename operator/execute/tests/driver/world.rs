@@ -15,9 +15,9 @@ use homeostat_knowledge::policy::{ControlPolicy, KillSwitch, TenantPolicy, Workl
 use homeostat_knowledge::records::OwnerRecord;
 use homeostat_knowledge::{
     ActionId, ActionRecord, ActionState, Admitted, Approval, ApprovalDecision, Before, Clock, ControllerKind,
-    ControllerRecord, EvidenceId, Finding, FindingKind, IncidentId, Name, ObjectKey, Parameters, Plan,
-    PlanId, PlaybookRef, PodRecord, SignedDuration, Snapshot, SnapshotSource, Step, TenantName, Timestamp,
-    Uid, WorkloadHealth,
+    ControllerRecord, Entity, EvidenceId, Finding, FindingKind, IncidentId, Name, ObjectKey, Parameters,
+    Plan, PlanId, PlaybookRef, PodRecord, SignedDuration, Snapshot, SnapshotSource, Step, TenantName,
+    Timestamp, Uid, WorkloadHealth,
 };
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -103,6 +103,8 @@ pub struct Inner {
     /// A second replica, when there is one.
     second: Option<PodRecord>,
     evidence: Option<(FindingKind, bool)>,
+    /// Where the evidence moves once the pod is replaced: its calls fail on.
+    pub moves_to: Option<Entity>,
     /// Without evidence there is no incident either, not even one that is over.
     calm: bool,
 }
@@ -269,6 +271,7 @@ impl World {
             watching: true,
             second: None,
             evidence: Some((kind, true)),
+            moves_to: None,
             calm: false,
         };
         let world = Arc::new(Self {
@@ -304,14 +307,20 @@ impl World {
         let mut inner = self.lock();
         let (evidence, pod) = (inner.evidence, inner.pod.clone());
         let (watching, second, calm) = (inner.watching, inner.second.clone(), inner.calm);
+        let moved = inner.moves_to.clone().filter(|_| evidence.is_none());
         let snapshot = Arc::make_mut(&mut inner.snapshot);
-        let incident = incident(&pod, evidence.map(|(kind, _)| kind), now, snapshot);
+        let kind = evidence.map(|(kind, _)| kind).or(moved.as_ref().map(|_| FindingKind::DependencyDown));
+        let mut incident = incident(&pod, kind, now, snapshot);
+        if let Some(entity) = &moved {
+            incident.causes[0].entity = entity.clone();
+            incident.findings[0].entity = entity.clone();
+        }
         if evidence.is_none() && calm {
             snapshot.incidents.remove_mut(&incident.id);
         } else {
             snapshot.incidents.insert_mut(incident.id.clone(), Arc::new(incident));
         }
-        let well = evidence.is_none() && pod.serving();
+        let well = evidence.is_none() && moved.is_none() && pod.serving();
         let before = snapshot.health.get(&workload()).cloned().unwrap_or_default();
         let health = if well {
             WorkloadHealth {
