@@ -210,7 +210,13 @@ pub async fn target(client: &Client, namespace: &str) -> Result<String, DemoErro
 }
 
 /// Starts callers of a service inside the cluster's network: `program` is `e2e`.
-pub fn callers(cluster: &Cluster, target: &str, seed: u64, arguments: &[String]) -> Result<Child, DemoError> {
+pub fn callers(
+    cluster: &Cluster,
+    program: &Path,
+    target: &str,
+    seed: u64,
+    arguments: &[String],
+) -> Result<Child, DemoError> {
     let mut command = cluster.exec(&program.to_string_lossy())?;
     command.args(["scale-load", "--target", target, "--seed", &seed.to_string()]).args(arguments);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::inherit()).kill_on_drop(true);

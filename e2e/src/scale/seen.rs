@@ -23,7 +23,7 @@ impl Size {
     pub fn of(deployment: &Deployment) -> Self {
         let status = deployment.status.as_ref();
         Self {
-            wanted: deployment.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1),
+            wanted: deployment.spec.replicas.unwrap_or(1),
             there: status.and_then(|status| status.replicas).unwrap_or(0),
             ready: status.and_then(|status| status.ready_replicas).unwrap_or(0),
         }
