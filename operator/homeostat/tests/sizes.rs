@@ -26,7 +26,6 @@ fn kernel(level: Level) -> Kernel {
     let control = ControlPolicy { kill_switch: KillSwitch::Off, ..ControlPolicy::default() };
     let mut tenant = (**world.tenant_of_namespace(&order().namespace).unwrap()).clone();
     tenant.levels.insert(ActionKind::ScaleUp, level);
-    tenant.levels.insert(ActionKind::ScaleDown, level);
     let mut workload = (**world.workloads.get(&order()).unwrap()).clone();
     workload.permits = Permits {
         replicas: Some(Bounds { min: 1, max: 20 }),
@@ -102,9 +101,10 @@ fn a_size_is_executed_as_an_admitted_plan_of_a_forecast() {
 fn more_replicas_do_not_wait_for_the_next_decision_once_a_way_down_is_over() {
     let mut kernel = kernel(Level::ActBounded);
     let present = u32::try_from(kernel.snapshot().controller_of(&order()).unwrap().replicas).unwrap();
-    let effects = kernel.size(&[record(present - 1)], now(), true);
+    let effects = kernel.size(&[record(present + 1)], now(), true);
     let [Effect::Execute(plan, None)] = effects.as_slice() else { panic!("{effects:?}") };
     let mut down = plan.record(ActionId::new("order-down"), Name::from("homeostat-1")).unwrap();
+    down.parameters = Parameters::ScaleDown { replicas: i32::try_from(present).unwrap() };
     let later = |wanted| {
         let mut record = record(wanted);
         record.size.decided = now().checked_add(SignedDuration::from_secs(15)).unwrap();
@@ -112,7 +112,7 @@ fn more_replicas_do_not_wait_for_the_next_decision_once_a_way_down_is_over() {
     };
     assert!(kernel.size_after(&down, &[later(present + 2)], now(), true).is_none(), "it is under way");
     down.state = ActionState::Verified;
-    let none = [(record(present + 2), true), (later(present - 1), true), (later(present + 2), false)];
+    let none = [(record(present + 2), true), (later(present), true), (later(present + 2), false)];
     for (record, leads) in none {
         assert!(
             kernel.size_after(&down, std::slice::from_ref(&record), now(), leads).is_none(),
