@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-pure test-cluster test-product bench score cluster cluster-down lint crds chart sim proof
-.PHONY: quiet-week scenarios fit scale-compare scenario-water
+.PHONY: quiet-week scenarios fit scale-compare scale-node scenario-water
 
 NAME ?= homeostat
 PROFILE ?= release
@@ -30,7 +30,7 @@ test-pure: ## The tests that need no cluster
 test-cluster: ## The tests on the test cluster (needs root, Go)
 	@./scripts/test cluster
 
-test-product: ## The installed product on a real node: thirteen scenarios (ARGS=part of a name; root, Go, a quiet machine)
+test-product: ## The installed product on a real node: fourteen scenarios (ARGS=part of a name; root, Go, a quiet machine)
 	@$(STEP) "Building the programs" cargo build --quiet --workspace
 	@cargo test --quiet --package homeostat-e2e --test product -- $(ARGS)
 
@@ -59,6 +59,11 @@ scenario-water: ## Jobs of a water utility's tenants on a real cluster: started 
 	@$(STEP) "Building the harness" cargo build --quiet --release --package homeostat-e2e
 	@./target/release/e2e water --name $(NAME) $(if $(TENANTS),--tenants $(TENANTS)) $(if $(HOURS),--hours $(HOURS)) \
 	  $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+scale-node: ## A real HPA with metrics-server beside Homeostat on a real node: same service, same load, two lines (TARGET=60 SEED=n)
+	@$(STEP) "Preparing tools" ./scripts/prepare demo
+	@$(STEP) "Building the harness" cargo build --quiet --release --package homeostat-e2e
+	@./target/release/e2e scale --name $(NAME) $(if $(TARGET),--target $(TARGET)) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 quiet-week: ## A simulated week of 1,000 workloads without a fault: incidents and actions (WORKLOADS=n DAYS=n SEED=n)
 	@$(STEP) "Building the simulation" cargo build --quiet --release --package homeostat --example quiet_week

@@ -9,6 +9,7 @@ pub mod load;
 pub mod progress;
 pub mod proof;
 pub mod result;
+pub mod scale;
 pub mod scenarios;
 pub mod toolchain;
 pub mod truth;

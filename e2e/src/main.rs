@@ -29,6 +29,11 @@ enum Command {
     Scenarios(homeostat_e2e::scenarios::ScenariosArgs),
     /// Jobs of a water utility's tenants with deadlines, started and sized by Homeostat.
     Water(homeostat_e2e::water::WaterArgs),
+    /// A real HPA with metrics-server and Homeostat on the same service and load, side by side.
+    Scale(homeostat_e2e::scale::ScaleArgs),
+    /// Requests at rates that are given second by second.
+    #[command(hide = true)]
+    ScaleLoad(homeostat_e2e::scale::load::WaveArgs),
     /// The executor on a real API server, killed and lied to at each request: nothing twice, nothing lost.
     Proof(homeostat_e2e::proof::ProofArgs),
     /// The process that the proof kills.
@@ -55,6 +60,8 @@ fn main() -> ExitCode {
         Command::Demo(arguments) => commands::demo::demo(&arguments),
         Command::Scenarios(arguments) => commands::demo::scenarios(&arguments),
         Command::Water(arguments) => commands::demo::water(&arguments),
+        Command::Scale(arguments) => commands::demo::scale(&arguments),
+        Command::ScaleLoad(arguments) => commands::demo::scale_load(&arguments),
         Command::Proof(arguments) => commands::proof::proof(&arguments),
         Command::ProofProcess(arguments) => commands::proof::process(&arguments),
         Command::Quiet(arguments) => commands::demo::quiet(&arguments),

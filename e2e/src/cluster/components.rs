@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::layout::{API, ETCD, Layout, NODE_IP, POD_CIDR, PROMETHEUS, SERVICE_CIDR};
+use super::layout::{API, ETCD, Layout, METRICS_SERVER, NODE_IP, POD_CIDR, PROMETHEUS, SERVICE_CIDR};
 use crate::toolchain::Tools;
 
 /// A long-running process inside the cluster's namespaces.
@@ -203,6 +203,24 @@ impl<'a> Components<'a> {
             flag("log.level", "warn"),
         ];
         self.component("prometheus", bin.join("prometheus"), args)
+    }
+
+    /// metrics-server from the folder `bin`, with its defaults but for where it runs: outside of any pod.
+    pub fn metrics_server(&self, bin: &Path) -> Component {
+        let config = self.layout.component_kubeconfig("metrics-server");
+        let args = vec![
+            flag("kubeconfig", config.display()),
+            flag("authentication-kubeconfig", config.display()),
+            flag("authorization-kubeconfig", config.display()),
+            flag("bind-address", METRICS_SERVER.ip()),
+            flag("secure-port", METRICS_SERVER.port()),
+            flag("cert-dir", self.layout.data().join("metrics-server").display()),
+            flag("kubelet-certificate-authority", self.pki("ca.crt").display()),
+            flag("kubelet-preferred-address-types", "InternalIP"),
+            flag("kubelet-use-node-status-port", true),
+            flag("metric-resolution", "15s"),
+        ];
+        self.component("metrics-server", bin.join("metrics-server"), args)
     }
 }
 

@@ -28,6 +28,8 @@ pub const ETCD: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOS
 pub const DNS_READY: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 8181));
 /// Prometheus inside the network namespace.
 pub const PROMETHEUS: SocketAddr = SocketAddr::V4(SocketAddrV4::new(NODE_IP, 9090));
+/// metrics-server inside the network namespace, where the API server passes `metrics.k8s.io` on to.
+pub const METRICS_SERVER: SocketAddr = SocketAddr::V4(SocketAddrV4::new(NODE_IP, 4443));
 
 /// Paths and names of one cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -29,6 +29,7 @@ pub const CLIENTS: &[ClientIdentity] = &[
     ClientIdentity { file: "scheduler", user: Some("system:kube-scheduler"), group: None },
     ClientIdentity { file: "proxy", user: Some("system:kube-proxy"), group: None },
     ClientIdentity { file: "coredns", user: Some("system:coredns"), group: None },
+    ClientIdentity { file: "metrics-server", user: Some("system:metrics-server"), group: None },
     ClientIdentity { file: "kubelet", user: None, group: Some("system:nodes") },
     ClientIdentity { file: "apiserver-kubelet", user: Some("kube-apiserver"), group: Some("system:masters") },
 ];

@@ -3,16 +3,21 @@
 use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::process::Command;
 
 use super::Cluster;
 use super::components::Components;
 use super::error::ClusterError;
-use super::layout::PROMETHEUS;
+use super::layout::{METRICS_SERVER, PROMETHEUS};
 use crate::progress::Progress;
 use crate::toolchain::{self, Piece};
+
+/// Rights of metrics-server, and where the API server finds it.
+const METRICS_API: &str = include_str!("metrics-server.yaml");
+/// It measures every 15 s and needs two measurements.
+const MEASURED: Duration = Duration::from_secs(90);
 
 /// Where Prometheus answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,6 +68,38 @@ impl Cluster {
             .start(Components::new(self.layout(), self.tools(), false, false).prometheus(&folder, &path))?;
         control.wait_tcp(PROMETHEUS, Duration::from_secs(20))?;
         Ok(PrometheusAddress { inside: PROMETHEUS, outside: self.forward(PROMETHEUS)? })
+    }
+
+    /// Starts metrics-server inside the cluster's network, registers its API and waits until it has measured the node.
+    pub async fn metrics_server_up(&self) -> Result<(), ClusterError> {
+        let folder =
+            tokio::task::block_in_place(|| toolchain::ensure(Piece::MetricsServer, &Progress::default()))?;
+        let mut apply = self.kubectl();
+        let path = self.layout().config().join("metrics-server.yaml");
+        fs::write(&path, METRICS_API).map_err(ClusterError::file("write", &path))?;
+        output(apply.args(["apply", "--server-side", "--filename"]).arg(&path)).await?;
+        let control = self.control();
+        control.start(Components::new(self.layout(), self.tools(), false, false).metrics_server(&folder))?;
+        control.wait_tcp(METRICS_SERVER, Duration::from_secs(30))?;
+        let end = Instant::now() + MEASURED;
+        loop {
+            let mut ask = self.kubectl();
+            ask.args(["get", "--raw", "/apis/metrics.k8s.io/v1beta1/nodes"]);
+            match output(&mut ask).await {
+                Ok(text) if text.contains("\"usage\"") => return Ok(()),
+                Ok(_) => {}
+                Err(error) if Instant::now() > end => return Err(error),
+                Err(_) => {}
+            }
+            if Instant::now() > end {
+                return Err(ClusterError::Timeout {
+                    what: "a measurement of the node by metrics-server".into(),
+                    limit: MEASURED,
+                    detail: format!("; its log is {}", self.layout().log_of("metrics-server").display()),
+                });
+            }
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
     }
 
     /// A program that will run in the cluster's network, where pods and Services are reachable by address and

@@ -1,4 +1,4 @@
-//! `e2e demo`, `e2e quiet`, `e2e load` and `e2e signal`.
+//! `e2e demo`, its fellows on the same cluster, and what they start.
 
 use std::process::ExitCode;
 use std::str::FromStr;
@@ -8,6 +8,8 @@ use homeostat_e2e::demo::quiet::{self, QuietArgs};
 use homeostat_e2e::demo::{self, DemoArgs};
 use homeostat_e2e::faults::signals;
 use homeostat_e2e::load::{self, LoadArgs};
+use homeostat_e2e::scale::load::WaveArgs;
+use homeostat_e2e::scale::{self, ScaleArgs};
 use homeostat_e2e::scenarios::{self, ScenariosArgs};
 use homeostat_e2e::water::{self, WaterArgs};
 use nix::sys::signal::Signal;
@@ -48,6 +50,18 @@ pub fn water(args: &WaterArgs) -> Outcome {
         Ok(())
     }))?;
     Ok(if passed || outcome != ExitCode::SUCCESS { outcome } else { ExitCode::FAILURE })
+}
+
+/// Runs an HPA and Homeostat side by side.
+pub fn scale(args: &ScaleArgs) -> Outcome {
+    runtime()?.block_on(interruptible(scale::scenario(args)))
+}
+
+/// Runs the load of that until it is over.
+pub fn scale_load(args: &WaveArgs) -> Outcome {
+    nix::sys::prctl::set_pdeathsig(Signal::SIGTERM)?;
+    println!("{}", serde_json::to_string(&scale::load::run(args)?)?);
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Runs quiet minutes and prints what was counted.

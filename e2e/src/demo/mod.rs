@@ -101,12 +101,12 @@ pub enum DemoError {
 }
 
 impl DemoError {
-    fn api(action: impl Into<String>) -> impl FnOnce(kube::Error) -> Self {
+    pub(crate) fn api(action: impl Into<String>) -> impl FnOnce(kube::Error) -> Self {
         let action = action.into();
         move |source| Self::Api { action, source: Box::new(source) }
     }
 
-    fn io(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Self {
+    pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.to_path_buf();
         move |source| Self::Io { action, path, source }
     }

@@ -25,6 +25,8 @@ pub enum Piece {
     Kubeconform,
     /// Prometheus.
     Prometheus,
+    /// metrics-server, which a `HorizontalPodAutoscaler` reads CPU from.
+    MetricsServer,
 }
 
 /// Where a piece may come from.
@@ -256,6 +258,14 @@ const PROMETHEUS: &[Source] = &[
     }),
 ];
 
+const METRICS_SERVER: &[Source] = &[Source::Go(Module {
+    folder: "metrics-server",
+    version: "v0.9.0",
+    programs: &[("metrics-server", "sigs.k8s.io/metrics-server/cmd/metrics-server")],
+    ldflags: "-X k8s.io/client-go/pkg/version.gitVersion=v0.9.0",
+    ..PLAIN
+})];
+
 impl Piece {
     /// Every piece.
     pub const ALL: &[Self] = &[
@@ -269,6 +279,7 @@ impl Piece {
         Self::Helm,
         Self::Kubeconform,
         Self::Prometheus,
+        Self::MetricsServer,
     ];
 
     pub(super) fn sources(self) -> &'static [Source] {
@@ -283,13 +294,16 @@ impl Piece {
             Self::Helm => HELM,
             Self::Kubeconform => KUBECONFORM,
             Self::Prometheus => PROMETHEUS,
+            Self::MetricsServer => METRICS_SERVER,
         }
     }
 
     /// How a person gets it.
     pub(super) fn remedy(self) -> &'static str {
         match self {
-            Self::Kubernetes | Self::CoreDns | Self::Pause => "install Go 1.26 or newer (https://go.dev/dl)",
+            Self::Kubernetes | Self::CoreDns | Self::Pause | Self::MetricsServer => {
+                "install Go 1.26 or newer (https://go.dev/dl)"
+            }
             Self::Containerd => "install containerd with your package manager, or Go 1.26 or newer",
             Self::Runc => {
                 "install runc with your package manager, or Go 1.26, a C compiler and libseccomp-dev"
@@ -316,6 +330,7 @@ impl fmt::Display for Piece {
             Self::Helm => "helm",
             Self::Kubeconform => "kubeconform",
             Self::Prometheus => "prometheus",
+            Self::MetricsServer => "metrics-server",
         })
     }
 }

@@ -13,6 +13,7 @@ mod held_back;
 mod installing;
 mod interrupted;
 mod rules;
+mod scaling;
 mod seen;
 mod signals;
 mod stage;
@@ -44,6 +45,7 @@ const SCENARIOS: &[(&str, Scenario)] = &[
     ("killed_homeostat_goes_on", |stage| interrupted::killed_homeostat(stage).boxed_local()),
     ("api_server_away", |stage| interrupted::api_server_away(stage).boxed_local()),
     ("prometheus_away", |stage| signals::prometheus_away(stage).boxed_local()),
+    ("service_follows_its_load", |stage| scaling::follows_its_load(stage).boxed_local()),
     ("rogue_client_stays_in_the_envelope", |stage| envelope::rogue_client(stage).boxed_local()),
     ("two_installs_never_both_lead", |stage| installing::second_install(stage).boxed_local()),
     ("uninstall_keeps_the_records", |stage| installing::uninstall(stage).boxed_local()),

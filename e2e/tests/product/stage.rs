@@ -160,7 +160,8 @@ impl Stage {
         self.image.get_or_init(|| self.load("homeostat")).await
     }
 
-    async fn load(&self, name: &str) -> String {
+    /// Makes an image of a debug binary and brings it to the cluster.
+    pub async fn load(&self, name: &str) -> String {
         let program = self.program(name).await;
         // Most of a debug binary is symbols. Without `strip` it is only slower.
         let small = self.out.join(name);

@@ -154,6 +154,20 @@ fn schedule(data: &[f64], random: &mut ChaCha8Rng) -> f64 {
     cost.iter().copied().fold(f64::INFINITY, f64::min)
 }
 
+/// A plan of pumps for one request: computes on this thread until `enough` says so, and once at least.
+pub fn plan(seed: u64, mut enough: impl FnMut() -> bool) -> f64 {
+    let mut random = ChaCha8Rng::seed_from_u64(seed);
+    let data: Vec<f64> =
+        (0..200).map(|hour| 40.0 + 15.0 * (f64::from(hour) / 24.0 * std::f64::consts::TAU).sin()).collect();
+    let mut cheapest = f64::INFINITY;
+    loop {
+        cheapest = cheapest.min(schedule(&data, &mut random));
+        if enough() {
+            return cheapest;
+        }
+    }
+}
+
 /// Mean and spread of a window.
 fn figures(data: &[f64], random: &mut ChaCha8Rng) -> f64 {
     let window = window(data, random, 50_000);
@@ -174,6 +188,16 @@ mod tests {
         // A tank of 63 covers a part; about 96 steps of 4 must be pumped.
         assert!(cost.is_finite() && cost > 100.0, "{cost}");
         assert!(schedule(&[], &mut random).abs() < 1e-12);
+    }
+
+    #[test]
+    fn a_plan_is_computed_at_least_once_and_ends_when_it_is_told() {
+        let mut left = 3;
+        let cost = plan(1, || {
+            left -= 1;
+            left == 0
+        });
+        assert!(cost.is_finite() && left == 0, "{cost}");
     }
 
     #[test]

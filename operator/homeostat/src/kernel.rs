@@ -9,8 +9,9 @@ use homeostat_analyse::{Analyser, Correlator, CorrelatorConfig};
 use homeostat_knowledge::incident::TimelineKind;
 use homeostat_knowledge::observation::{Change, ObjectChange, PlaybookText, Sample};
 use homeostat_knowledge::{
-    ActionRecord, ActionState, Admitted, Entity, Finding, ForecastRecord, IdSource, Incident, IncidentId,
-    IncidentState, Name, Observation, Plan, Signal, SignedDuration, Snapshot, Timestamp, WorkloadKey,
+    ActionKind, ActionRecord, ActionState, Admitted, Entity, Finding, ForecastRecord, IdSource, Incident,
+    IncidentId, IncidentState, Name, Observation, Origin, Plan, Signal, SignedDuration, Snapshot, Timestamp,
+    WorkloadKey,
 };
 use homeostat_plan::sizes::{self, SizeDecision};
 use homeostat_plan::{Checker, Decision};
@@ -198,30 +199,59 @@ impl Kernel {
         for key in gone {
             self.snapshot.sizes.remove_mut(&key);
         }
-        let mut effects = Vec::new();
-        for record in records {
-            let mut advice = record.size.clone();
-            let policy = self.snapshot.workloads.get(&record.workload).cloned();
-            if let Some(policy) = policy.filter(|_| leads && self.snapshot.ready()) {
-                match sizes::size(&policy, &advice, &self.snapshot, now, &mut *self.ids) {
-                    SizeDecision::Nothing => advice.done = None,
-                    SizeDecision::Wait(why) => advice.done = Some(why),
-                    SizeDecision::Act(draft) => match self.checker.check(*draft, &self.snapshot, now) {
-                        Ok(plan) => {
-                            advice.done = None;
-                            effects.push(Effect::Execute(Box::new(plan), None));
-                        }
-                        Err(objections) => {
-                            let said = homeostat_plan::report::describe_objections(&objections);
-                            advice.done = Some(format!("plan not admitted: {said}"));
-                        }
-                    },
-                }
-            }
-            self.snapshot.sizes.insert_mut(record.workload.clone(), Arc::new(advice));
-        }
+        let effects = records.iter().filter_map(|record| self.size_one(record, now, leads)).collect();
         self.snapshot.generation += 1;
         effects
+    }
+
+    /// A way down that is over may have kept back what is wanted by now: more replicas do not wait for the next decision.
+    /// Returns what must be done to have them.
+    pub fn size_after(
+        &mut self,
+        over: &ActionRecord,
+        records: &[ForecastRecord],
+        now: Timestamp,
+        leads: bool,
+    ) -> Option<Effect> {
+        let way_down = over.origin == Origin::Forecast && over.kind() == ActionKind::ScaleDown;
+        if !(way_down && over.state.ended()) {
+            return None;
+        }
+        // An action is named after its decision: what was decided with it or before has had its turn.
+        let record = records.iter().find(|record| {
+            record.workload == over.workload && record.size.decided > over.evidence.taken_at
+        })?;
+        let present = self.snapshot.controller_of(&over.workload)?.replicas;
+        if !record.size.wanted.is_some_and(|wanted| i64::from(wanted) > i64::from(present)) {
+            return None;
+        }
+        let effect = self.size_one(record, now, leads);
+        self.snapshot.generation += 1;
+        effect
+    }
+
+    fn size_one(&mut self, record: &ForecastRecord, now: Timestamp, leads: bool) -> Option<Effect> {
+        let mut advice = record.size.clone();
+        let mut effect = None;
+        let policy = self.snapshot.workloads.get(&record.workload).cloned();
+        if let Some(policy) = policy.filter(|_| leads && self.snapshot.ready()) {
+            match sizes::size(&policy, &advice, &self.snapshot, now, &mut *self.ids) {
+                SizeDecision::Nothing => advice.done = None,
+                SizeDecision::Wait(why) => advice.done = Some(why),
+                SizeDecision::Act(draft) => match self.checker.check(*draft, &self.snapshot, now) {
+                    Ok(plan) => {
+                        advice.done = None;
+                        effect = Some(Effect::Execute(Box::new(plan), None));
+                    }
+                    Err(objections) => {
+                        let said = homeostat_plan::report::describe_objections(&objections);
+                        advice.done = Some(format!("plan not admitted: {said}"));
+                    }
+                },
+            }
+        }
+        self.snapshot.sizes.insert_mut(record.workload.clone(), Arc::new(advice));
+        effect
     }
 
     fn commit(&mut self, change: &ObjectChange, now: Timestamp, changed: &mut BTreeSet<IncidentId>) {

@@ -14,7 +14,7 @@ use homeostat_cluster::anchors::Anchors;
 use homeostat_cluster::forecasts::Forecasts;
 use homeostat_console::metrics::Stage;
 use homeostat_console::{Console, Metrics, ReadyGate, RecentIncidents};
-use homeostat_execute::Recorder;
+use homeostat_execute::{ExecuteError, Recorder};
 use homeostat_knowledge::observation::{Change, ObjectChange};
 use homeostat_knowledge::{
     ActionRecord, ActionState, Clock, Entity, ForecastRecord, Incident, IncidentId, IncidentState, Name,
@@ -323,6 +323,7 @@ impl Turn {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
         let mut batch: Vec<Observation> = Vec::new();
+        let mut ended: Vec<ActionRecord> = Vec::new();
         loop {
             // Objects before telemetry: a span of a pod that is not known yet says less.
             tokio::select! {
@@ -333,6 +334,7 @@ impl Turn {
                 },
                 Some(action) = actions.recv() => {
                     self.tell(&action, outside);
+                    ended.extend(action.state.ended().then(|| action.clone()));
                     batch.push(stored(action, self.clock.now()));
                 }
                 Ok(()) = sizes.changed() => {
@@ -349,6 +351,7 @@ impl Turn {
             }
             while let Ok(action) = actions.try_recv() {
                 self.tell(&action, outside);
+                ended.extend(action.state.ended().then(|| action.clone()));
                 batch.push(stored(action, self.clock.now()));
             }
             while batch.len() < STEP_OBJECTS
@@ -359,6 +362,10 @@ impl Turn {
             self.metrics.queue(telemetry.len());
             self.step(&batch, outside);
             batch.clear();
+            if !ended.is_empty() {
+                let newest = sizes.borrow().clone();
+                self.size_after(&mut ended, newest.as_ref().map_or(&[], |all| all.as_slice()), outside);
+            }
         }
     }
 
@@ -396,6 +403,31 @@ impl Turn {
         let effects = self.kernel.size(records, self.clock.now(), outside.leads());
         self.board.publish(self.kernel.snapshot().clone());
         self.carry_out(effects, outside);
+    }
+
+    /// Ways down that are over make room for more. What is kept is tried again in the next turn: its task is just ending.
+    fn size_after(
+        &mut self,
+        ended: &mut Vec<ActionRecord>,
+        records: &[ForecastRecord],
+        outside: &mut Outside,
+    ) {
+        let (now, leads) = (self.clock.now(), outside.leads());
+        ended.retain(|over| {
+            let Some(Effect::Execute(plan, finding)) = self.kernel.size_after(over, records, now, leads)
+            else {
+                return false;
+            };
+            self.board.publish(self.kernel.snapshot().clone());
+            match outside.start_plan(&plan, finding) {
+                Ok(_) => false,
+                Err(ExecuteError::AlreadyRunning { .. }) => true,
+                Err(error) => {
+                    tracing::info!(error = %error, "Plan was not begun");
+                    false
+                }
+            }
+        });
     }
 
     fn carry_out(&mut self, effects: Vec<Effect>, outside: &mut Outside) {

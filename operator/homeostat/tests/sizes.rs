@@ -98,6 +98,34 @@ fn a_size_is_executed_as_an_admitted_plan_of_a_forecast() {
 }
 
 #[test]
+fn more_replicas_do_not_wait_for_the_next_decision_once_a_way_down_is_over() {
+    let mut kernel = kernel(Level::ActBounded);
+    let present = u32::try_from(kernel.snapshot().controller_of(&order()).unwrap().replicas).unwrap();
+    let effects = kernel.size(&[record(present + 1)], now(), true);
+    let [Effect::Execute(plan, None)] = effects.as_slice() else { panic!("{effects:?}") };
+    let mut down = plan.record(ActionId::new("order-down"), Name::from("homeostat-1")).unwrap();
+    down.parameters = Parameters::ScaleDown { replicas: i32::try_from(present).unwrap() };
+    let later = |wanted| {
+        let mut record = record(wanted);
+        record.size.decided = now().checked_add(SignedDuration::from_secs(15)).unwrap();
+        record
+    };
+    assert!(kernel.size_after(&down, &[later(present + 2)], now(), true).is_none(), "it is under way");
+    down.state = ActionState::Verified;
+    let none = [(record(present + 2), true), (later(present), true), (later(present + 2), false)];
+    for (record, leads) in none {
+        assert!(
+            kernel.size_after(&down, std::slice::from_ref(&record), now(), leads).is_none(),
+            "{record:?}"
+        );
+    }
+    let effect = kernel.size_after(&down, &[later(present + 2)], now(), true);
+    let Some(Effect::Execute(plan, None)) = effect else { panic!("{effect:?}") };
+    let first = plan.steps.first().unwrap();
+    assert_eq!(first.parameters, Parameters::ScaleUp { replicas: i32::try_from(present + 2).unwrap() });
+}
+
+#[test]
 fn a_level_that_does_not_allow_it_makes_a_recommendation_and_no_object() {
     let mut kernel = kernel(Level::Recommend);
     assert!(kernel.size(&[record(9)], now(), true).is_empty());
