@@ -58,8 +58,9 @@ struct Pair<'a> {
 /// Runs it.
 pub async fn run(stage: &Stage, times: usize, seed: u64, live: &Live) -> Result<FrozenLeader, ProofError> {
     let lanes = LANES.min(times).max(1);
-    let done = AtomicUsize::new(0);
-    let lane = async |number: usize| {
+    let counter = AtomicUsize::new(0);
+    let done = &counter;
+    let lane = |number: usize| async move {
         let mut random = ChaCha8Rng::seed_from_u64(seed);
         random.set_stream(number as u64);
         let mut pair = Pair::begin(stage, number).await?;

@@ -67,7 +67,9 @@ impl OtherLease {
         let query = request.uri().query().map(|query| format!("?{query}")).unwrap_or_default();
         let named = if name.is_empty() { String::new() } else { format!("/{}", self.name) };
         let mut body = request.body().clone();
-        if let Ok(mut object) = serde_json::from_slice::<serde_json::Value>(&body) {
+        if let Ok(mut object) = serde_json::from_slice::<serde_json::Value>(&body)
+            && object.is_object()
+        {
             object["metadata"]["name"] = json!(self.name);
             body = Bytes::from(object.to_string());
         }

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use super::error::ProofError;
 use super::objects::writes;
-use super::product::{Illnesses, Product};
+use super::product::{Illnesses, Product, mend};
 use super::stage::Stage;
 use crate::demo::live::Live;
 
@@ -70,6 +70,7 @@ pub async fn run(stage: &Stage, times: usize, seed: u64, live: &Live) -> Result<
         let times: Vec<SignedDuration> = after.iter().map(|entry| entry.at.duration_since(engaged)).collect();
         late += times.iter().filter(|delay| **delay > LIMIT).count();
         delays.push(times.into_iter().max().unwrap_or(SignedDuration::ZERO).as_secs_f64());
+        mend(stage, PLACE).await?;
         set(stage, false).await?;
         if (number + 1).is_multiple_of(20) {
             live.say(format!("switch    {} times, {late} late", number + 1));

@@ -75,7 +75,8 @@ async fn short_lives(world: &Arc<World>, most: u32) -> Option<u32> {
     for life in 1..=most {
         world.restart();
         let executor = world.executor();
-        executor.resume(world.lock().open_actions());
+        let open = world.lock().open_actions();
+        executor.resume(open);
         let ended = tokio::time::timeout(Duration::from_secs(6), executor.drain()).await.is_ok();
         if ended {
             return Some(life);
@@ -108,7 +109,8 @@ async fn a_clock_that_is_not_proved_to_be_right_waits_anew() {
         // The first life that is long enough ends it.
         world.restart();
         let executor = world.executor();
-        executor.resume(world.lock().open_actions());
+        let open = world.lock().open_actions();
+        executor.resume(open);
         executor.drain().await;
         let inner = world.lock();
         let state = inner.actions.values().next().map(|record| record.state);
@@ -117,7 +119,7 @@ async fn a_clock_that_is_not_proved_to_be_right_waits_anew() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_claim_of_which_an_effect_is_seen_late_is_found_done_whatever_its_age() {
+async fn an_effect_that_came_is_found_whatever_the_age_of_its_claim() {
     let world = World::new(FindingKind::Hung);
     world.lock().faults = BTreeMap::from([(EFFECT, Fault::CrashAfter)]);
     let (plan, finding) = world.plan(Parameters::EvictPod { grace_seconds: None });
@@ -129,7 +131,8 @@ async fn a_claim_of_which_an_effect_is_seen_late_is_found_done_whatever_its_age(
     tokio::time::sleep(Duration::from_mins(10)).await;
     world.restart();
     let executor = world.executor();
-    executor.resume(world.lock().open_actions());
+    let open = world.lock().open_actions();
+    executor.resume(open);
     executor.drain().await;
     let inner = world.lock();
     let record = inner.actions.values().next().expect("one action");
