@@ -87,9 +87,8 @@ impl Cluster {
             ask.args(["get", "--raw", "/apis/metrics.k8s.io/v1beta1/nodes"]);
             match output(&mut ask).await {
                 Ok(text) if text.contains("\"usage\"") => return Ok(()),
-                Ok(_) => {}
                 Err(error) if Instant::now() > end => return Err(error),
-                Err(_) => {}
+                Ok(_) | Err(_) => {}
             }
             if Instant::now() > end {
                 return Err(ClusterError::Timeout {

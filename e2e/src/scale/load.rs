@@ -100,8 +100,11 @@ pub fn arrivals(rates: &[f64], seed: u64) -> Vec<Duration> {
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     let mut due = Vec::new();
     for (second, rate) in rates.iter().enumerate().take(MOST_SECONDS) {
+        if *rate <= 0.0 {
+            continue;
+        }
         let mut at = 0.0;
-        while *rate > 0.0 {
+        loop {
             at += -(1.0 - random.random::<f64>()).ln() / rate;
             if at >= 1.0 {
                 break;

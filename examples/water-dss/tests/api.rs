@@ -1,5 +1,7 @@
 //! The API as its callers meet it: the program itself, asked over TCP.
 
+#![allow(clippy::unwrap_used, reason = "tests")]
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};

@@ -222,7 +222,7 @@ impl Kernel {
             record.workload == over.workload && record.size.decided > over.evidence.taken_at
         })?;
         let present = self.snapshot.controller_of(&over.workload)?.replicas;
-        if !record.size.wanted.is_some_and(|wanted| i64::from(wanted) > i64::from(present)) {
+        if record.size.wanted.is_none_or(|wanted| i64::from(wanted) <= i64::from(present)) {
             return None;
         }
         let effect = self.size_one(record, now, leads);

@@ -8,7 +8,7 @@ async fn an_eviction_of_what_is_not_the_cause_ends_soon_and_makes_way() {
     let world = World::new(FindingKind::Hung);
     world.lock().moves_to = Some(Entity::External { address: Name::from("pay.example.com") });
     let executor = world.executor();
-    let (plan, finding) = world.plan(Parameters::EvictPod);
+    let (plan, finding) = world.plan(Parameters::EvictPod { grace_seconds: None });
     let ended = executor.run(&plan, Some(finding)).await.expect("it ends");
     assert_eq!(ended.state, ActionState::Failed);
     let outcome = ended.outcome.expect("an outcome");
