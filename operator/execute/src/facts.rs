@@ -337,6 +337,7 @@ pub(crate) fn longest_calm(snapshot: &Snapshot) -> SignedDuration {
 mod tests {
     use super::*;
     use crate::testing::{at, incident, pod_entity, record, restart, snapshot};
+    use homeostat_knowledge::observation::SourceReport;
     use homeostat_knowledge::plan::Expectation;
     use homeostat_knowledge::{IncidentState, WorkloadHealth};
     use std::sync::Arc;
@@ -375,7 +376,6 @@ mod tests {
 
     #[test]
     fn a_source_that_is_down_off_or_silent_about_itself_is_no_source() {
-        use homeostat_knowledge::observation::SourceReport;
         let record = record("order-1-1");
         let mut snapshot = with(FindingKind::Hung, |_| {});
         let source = |snapshot: &Snapshot| evidence(&record, None, snapshot).expect("evidence").source;
