@@ -16,6 +16,8 @@ use crate::toolchain::{self, Piece};
 
 /// Rights of metrics-server, and where the API server finds it.
 const METRICS_API: &str = include_str!("metrics-server.yaml");
+/// On a machine with other work a program may take long to listen.
+const LISTENS: Duration = Duration::from_secs(60);
 /// It measures every 15 s and needs two measurements.
 const MEASURED: Duration = Duration::from_secs(90);
 
@@ -66,7 +68,7 @@ impl Cluster {
         let control = self.control();
         control
             .start(Components::new(self.layout(), self.tools(), false, false).prometheus(&folder, &path))?;
-        control.wait_tcp(PROMETHEUS, Duration::from_secs(20))?;
+        control.wait_tcp(PROMETHEUS, LISTENS)?;
         Ok(PrometheusAddress { inside: PROMETHEUS, outside: self.forward(PROMETHEUS)? })
     }
 
@@ -80,7 +82,7 @@ impl Cluster {
         output(apply.args(["apply", "--server-side", "--filename"]).arg(&path)).await?;
         let control = self.control();
         control.start(Components::new(self.layout(), self.tools(), false, false).metrics_server(&folder))?;
-        control.wait_tcp(METRICS_SERVER, Duration::from_secs(30))?;
+        control.wait_tcp(METRICS_SERVER, LISTENS)?;
         let end = Instant::now() + MEASURED;
         loop {
             let mut ask = self.kubectl();

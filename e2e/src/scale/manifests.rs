@@ -1,7 +1,5 @@
 //! What is put on the cluster: the same service twice, and for each who scales it.
 
-use std::path::Path;
-
 use serde_json::{Value, json};
 
 /// Fewest and most replicas, for both.
@@ -92,25 +90,6 @@ pub fn homeostat(namespace: &str, per_replica: f64) -> String {
             },
         }),
     ])
-}
-
-/// Prometheus asks every pod of these namespaces every 3 s.
-pub fn prometheus(kubeconfig: &Path, namespaces: &[&str]) -> String {
-    let label = |from: &str, to: &str| json!({"source_labels": [from], "target_label": to});
-    format!(
-        "{:#}\n",
-        json!({"scrape_configs": [{
-            "job_name": "pods", "scrape_interval": "3s", "scrape_timeout": "2s",
-            "kubernetes_sd_configs": [{
-                "role": "pod", "kubeconfig_file": kubeconfig, "namespaces": {"names": namespaces},
-            }],
-            "relabel_configs": [
-                {"source_labels": ["__meta_kubernetes_pod_phase"], "regex": "Running", "action": "keep"},
-                label("__meta_kubernetes_namespace", "namespace"),
-                label("__meta_kubernetes_pod_name", "pod"),
-            ],
-        }]})
-    )
 }
 
 fn documents(objects: &[Value]) -> String {

@@ -7,6 +7,7 @@ pub mod manifests;
 pub mod seen;
 pub mod shape;
 mod table;
+pub mod targets;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
@@ -30,6 +31,7 @@ use crate::demo::{DemoError, Place, build, install};
 use load::Seen;
 use seen::{Row, Size};
 use shape::Shape;
+use targets::Targets;
 
 /// Namespace that the HPA scales in, and Homeostat.
 pub const NAMESPACES: [&str; 2] = ["plans-hpa", "plans-homeostat"];
@@ -80,10 +82,8 @@ pub async fn scenario(args: &ScaleArgs) -> Result<(), DemoError> {
     install::uninstall(&platform).await?;
     live.say("metrics   metrics-server and Prometheus");
     cluster.metrics_server_up().await?;
-    cluster.prometheus_up(&manifests::prometheus(
-        &cluster.layout().component_kubeconfig("admin"),
-        &NAMESPACES,
-    ))?;
+    cluster.prometheus_up(&targets::prometheus(&targets::path(cluster)))?;
+    let _targets = Targets::follow(platform.client().clone(), targets::path(cluster));
     let homeostat =
         build::image(&platform, &build::program(&args.place, "homeostat"), "homeostat", &out).await?;
     let image = build::image(&platform, &build::program(&args.place, "water-dss"), "water-dss", &out).await?;
