@@ -5,6 +5,7 @@
 //! replica is ready; down what would pay until then. Several experts do that, and others follow the rule of an autoscaler
 //! at one target within what the outlook thinks possible; the one that would have cost least so far is followed in fact.
 
+use super::calm::Calm;
 use super::experts::{EXPERTS, Experts};
 use super::features::Features;
 use super::follower::Follower;
@@ -90,12 +91,15 @@ pub struct Choice {
     experts: Experts,
     leaders: Leaders,
     follower: Follower,
+    calm: Calm,
     /// Mean load of the step that is over, in replicas' worth.
     load: f64,
     /// Highest load of an hour, at the last step.
     highest: f64,
     /// Steps for which a surprise still counts.
     surprised: u32,
+    /// Looks so far, up to those that the first outcome takes.
+    looks: usize,
 }
 
 /// What was chosen.
@@ -125,6 +129,10 @@ impl Choice {
 
     /// Chooses for the next step; `current` replicas exist, ready or starting, and a new one is ready after `lead` steps.
     pub fn choose(&mut self, outlook: &Outlook, current: u32, lead: usize, how: &Weighing) -> Chosen {
+        // Before the first outcome is known nothing speaks for fewer.
+        let wait = Weighing { min: current.clamp(how.min, how.max.max(how.min)), ..*how };
+        let how = if self.looks <= lead { &wait } else { how };
+        self.looks = (self.looks + 1).min(lead + 1);
         self.experts.decide(outlook, self.load, current, lead, how);
         let led = self.leaders.lead(&outlook.now, &self.experts, lead, how);
         let last = (LAST, self.experts.total(LAST));
@@ -134,8 +142,10 @@ impl Choice {
         if current != self.follower.replicas {
             self.follower = Follower::at(current);
         }
-        self.follower.to(total, 0.0);
+        let before = self.follower.replicas;
+        self.follower.to(total, self.calm.wait(how.patience));
         self.follower.clamp(how.min, how.max);
+        self.calm.step(before, self.follower.replicas, how.patience);
         let level = levels::of(f64::from(self.follower.replicas)).min(outlook.levels.saturating_sub(1));
         let target = expert.checked_sub(2 * RULES).and_then(|place| TARGETS.get(place)).copied();
         let rule = if target.is_some() { RULES - 1 } else { expert.min(EXPERTS) / 2 };
