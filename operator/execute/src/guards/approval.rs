@@ -110,4 +110,27 @@ mod tests {
             assert_eq!(first_refusal(&case), (!holds).then_some(GuardName::Approval), "case {index}");
         }
     }
+
+    #[test]
+    fn people_read_who_is_to_approve_and_why() {
+        let asked = |change: fn(&mut GuardInput)| {
+            let mut case = input();
+            case.tenant.as_mut().expect("tenant").levels.insert(ActionKind::EvictPod, Level::Approve);
+            change(&mut case);
+            judge(&case)
+        };
+        let nobody = asked(|case| case.tenant.as_mut().expect("tenant").approvers.clear());
+        assert!(
+            !nobody.result.permits() && nobody.message.contains("names no approvers"),
+            "{}",
+            nobody.message
+        );
+        let why = asked(|case| case.action.needs_approval = Some("a Secret changed".to_owned()));
+        assert!(!why.result.permits() && why.message.contains("a Secret changed"), "{}", why.message);
+        let low = asked(|case| {
+            case.tenant.as_mut().expect("tenant").levels.insert(ActionKind::EvictPod, Level::Recommend);
+        });
+        assert!(!low.result.permits() && low.message.contains("raise the level"), "{}", low.message);
+        assert!(!asked(|case| case.tenant = None).result.permits());
+    }
 }

@@ -149,4 +149,33 @@ mod tests {
             assert_eq!(first_refusal(&input), expected, "{failures}+{successes} {ago} s ago, same {same}");
         }
     }
+
+    #[test]
+    fn repairs_and_sizes_do_not_open_each_others_breakers_and_more_replicas_none() {
+        use homeostat_knowledge::Origin;
+        let mut sizes = case(2, 0, 60, true, true);
+        for entry in &mut sizes.history {
+            entry.origin = Origin::Forecast;
+        }
+        assert!(judge(&sizes).result.permits(), "ways down that hurt say nothing about a repair");
+        sizes.action.origin = Origin::Forecast;
+        sizes.action.kind = ActionKind::ScaleDown;
+        assert!(!judge(&sizes).result.permits());
+        sizes.action.kind = ActionKind::ScaleUp;
+        assert!(judge(&sizes).result.permits());
+        sizes.tenant = None;
+        assert!(!judge(&sizes).result.permits(), "without its tenant nothing is known");
+    }
+
+    #[test]
+    fn people_read_which_breaker_is_open() {
+        for (failures, same, same_tenant, says) in [
+            (2, true, true, "this workload"),
+            (4, false, true, "this tenant"),
+            (3, false, false, "everywhere"),
+        ] {
+            let ruling = judge(&case(failures, 0, 60, same, same_tenant));
+            assert!(ruling.message.contains(says), "{}", ruling.message);
+        }
+    }
 }

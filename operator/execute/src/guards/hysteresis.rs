@@ -62,4 +62,22 @@ mod tests {
             assert_eq!(first_refusal(&case), expected, "{kind} for {seconds} s");
         }
     }
+
+    #[test]
+    fn what_is_no_finding_has_its_own_patience_and_a_missing_one_refuses() {
+        for (purpose, kind, permits) in [
+            (Purpose::Prevent, None, true),
+            (Purpose::Size, None, true),
+            (Purpose::Order, None, true),
+            (Purpose::Heal, None, false),
+        ] {
+            let mut case = input();
+            let evidence = case.evidence.as_mut().expect("the test input has evidence");
+            (evidence.purpose, evidence.kind) = (purpose, kind);
+            assert_eq!(judge(&case).result.permits(), permits, "{purpose:?}");
+        }
+        let mut case = input();
+        case.evidence = None;
+        assert!(!judge(&case).result.permits());
+    }
 }

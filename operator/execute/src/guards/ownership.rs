@@ -121,4 +121,52 @@ mod tests {
         case.history = vec![entry];
         assert_eq!(first_refusal(&case), Some(GuardName::Ownership));
     }
+
+    #[test]
+    fn what_is_decided_in_the_very_moment_of_the_last_effect_is_not_too_old() {
+        let mut case = input();
+        let mut entry = past(&case, "order-1-1", 0, false);
+        entry.incident = case.action.incident.clone();
+        entry.at = Some(case.action.evidence_taken_at);
+        case.history = vec![entry.clone()];
+        assert_eq!(first_refusal(&case), None);
+        // What had no effect, what was done elsewhere and the action itself make no plan older.
+        let later = case.action.evidence_taken_at.checked_add(SignedDuration::from_secs(1)).ok();
+        type Change = fn(&mut crate::history::ActionHistory, &crate::guards::GuardInput);
+        let harmless: [Change; 3] = [
+            |entry, _| (entry.effect, entry.state) = (false, ActionState::Refused),
+            |entry, _| {
+                entry.workload.name = Name::from("cart");
+                entry.tenant = homeostat_knowledge::TenantName::new("another");
+            },
+            |entry, case| entry.id = case.action.id.clone(),
+        ];
+        for (index, change) in harmless.into_iter().enumerate() {
+            let mut other = entry.clone();
+            other.at = later;
+            change(&mut other, &case);
+            case.history = vec![other];
+            assert_eq!(first_refusal(&case), None, "case {index}");
+        }
+    }
+
+    #[test]
+    fn a_rollout_is_waited_for_except_by_what_takes_it_back_or_grows_with_a_load() {
+        use homeostat_knowledge::Origin;
+        let mut case = input();
+        case.ownership.rolling_out = true;
+        for (kind, origin, undo, passes) in [
+            (ActionKind::EvictPod, Origin::Incident, false, false),
+            (ActionKind::ScaleUp, Origin::Incident, false, false),
+            (ActionKind::ScaleDown, Origin::Forecast, false, false),
+            (ActionKind::ScaleUp, Origin::Forecast, false, true),
+            (ActionKind::RollBack, Origin::Incident, false, true),
+            (ActionKind::ScaleDown, Origin::Incident, true, true),
+        ] {
+            case.action.kind = kind;
+            case.action.origin = origin;
+            case.action.undo_of = undo.then(|| homeostat_knowledge::ActionId::new("order-1-1"));
+            assert_eq!(super::judge(&case).result.permits(), passes, "{kind} by {origin:?}, undo {undo}");
+        }
+    }
 }

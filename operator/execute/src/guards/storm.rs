@@ -113,4 +113,24 @@ mod tests {
         case.workloads_in_tenant = 0;
         assert_eq!(first_refusal(&case), Some(GuardName::Storm), "unknown refuses");
     }
+
+    #[test]
+    fn a_storm_never_keeps_a_workload_from_growing_and_says_when_it_is_over() {
+        use homeostat_knowledge::{ActionKind, Origin};
+        let mut case = input();
+        let (now, then) = (case.now, case.now.checked_sub(SignedDuration::from_secs(60)).expect("time"));
+        case.roots = ["a", "b"]
+            .into_iter()
+            .map(|name| Root { name: Name::from(name), since: then, until: Some(now) })
+            .collect();
+        let passed = super::judge(&case);
+        assert!(!passed.result.permits() && passed.message.contains("calm until"), "{}", passed.message);
+        case.action.origin = Origin::Forecast;
+        case.action.kind = ActionKind::ScaleDown;
+        assert!(!super::judge(&case).result.permits(), "nothing is taken away in a storm");
+        case.action.kind = ActionKind::ScaleUp;
+        assert!(super::judge(&case).result.permits());
+        case.tenant = None;
+        assert!(!super::judge(&case).result.permits());
+    }
 }
