@@ -105,22 +105,20 @@ fn more_replicas_do_not_wait_for_the_next_decision_once_a_way_down_is_over() {
     let [Effect::Execute(plan, None)] = effects.as_slice() else { panic!("{effects:?}") };
     let mut down = plan.record(ActionId::new("order-down"), Name::from("homeostat-1")).unwrap();
     down.parameters = Parameters::ScaleDown { replicas: i32::try_from(present).unwrap() };
+    let then = now().checked_add(SignedDuration::from_secs(15)).unwrap();
     let later = |wanted| {
         let mut record = record(wanted);
-        record.size.decided = now().checked_add(SignedDuration::from_secs(15)).unwrap();
+        record.size.decided = then;
         record
     };
-    assert!(kernel.size_after(&down, &[later(present + 2)], now(), true).is_none(), "it is under way");
+    assert!(kernel.size_after(&down, &[later(present + 2)], then, true).is_none(), "it is under way");
     down.state = ActionState::Verified;
     let none = [(record(present + 2), true), (later(present), true), (later(present + 2), false)];
     for (record, leads) in none {
-        assert!(
-            kernel.size_after(&down, std::slice::from_ref(&record), now(), leads).is_none(),
-            "{record:?}"
-        );
+        assert!(kernel.size_after(&down, std::slice::from_ref(&record), then, leads).is_none(), "{record:?}");
     }
-    let effect = kernel.size_after(&down, &[later(present + 2)], now(), true);
-    let Some(Effect::Execute(plan, None)) = effect else { panic!("{effect:?}") };
+    let effect = kernel.size_after(&down, &[later(present + 2)], then, true);
+    let Some(Effect::Execute(plan, None)) = effect else { panic!("{effect:?}: {:?}", done(&kernel)) };
     let first = plan.steps.first().unwrap();
     assert_eq!(first.parameters, Parameters::ScaleUp { replicas: i32::try_from(present + 2).unwrap() });
 }

@@ -179,9 +179,7 @@ fn runs_are_suspended_for_a_while_and_failed_ones_repeated() {
 
     let cron = Arc::clone(snapshot.controller_of(&order()).expect("a controller"));
     assert!(planned(&snapshot, &incident, own("Slow", "action: RetryJob")).is_err(), "nothing failed");
-    for (name, finished) in
-        [("order-1", JobEnd::Failed), ("order-2", JobEnd::Failed), ("order-3", JobEnd::Complete)]
-    {
+    let mut run = |name: &str, finished| {
         let mut job = (*cron).clone();
         job.key.kind = ControllerKind::Job;
         job.key.object.name = name.into();
@@ -193,9 +191,13 @@ fn runs_are_suspended_for_a_while_and_failed_ones_repeated() {
             uid: cron.uid.clone(),
         });
         snapshot.commit(&ObjectChange::Controller(Change::Applied(Arc::new(job))), now());
-    }
-    let step = planned(&snapshot, &incident, own("Slow", "action: RetryJob")).expect("a plan").0;
+        planned(&snapshot, &incident, own("Slow", "action: RetryJob"))
+    };
+    run("order-0", JobEnd::Complete).expect_err("nothing failed");
+    run("order-1", JobEnd::Failed).expect("a plan");
+    let step = run("order-2", JobEnd::Failed).expect("a plan").0;
     assert_eq!((&*step.target.kind, &*step.target.key.name), ("Job", "order-2"), "the newest failed one");
+    run("order-3", JobEnd::Complete).expect_err("a later one ended well: nothing is missing");
 }
 
 /// A node that does not answer, with two pods of `order` on it.

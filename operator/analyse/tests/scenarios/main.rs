@@ -266,8 +266,13 @@ fn beside_three_late(fourth: Behaviour) -> World {
 
 #[test]
 fn victims_of_a_busy_node_are_not_blamed_whether_they_are_late_fail_or_fall_silent() {
-    for fourth in [Behaviour::Good, Behaviour::Late, Behaviour::Errors, Behaviour::Hung] {
-        let world = beside_three_late(fourth);
+    let mut errors = beside_three_late(Behaviour::Late);
+    errors.run_apart(SignedDuration::from_secs(6), &|service| match service {
+        "notification" => Behaviour::Errors,
+        _ => Behaviour::Late,
+    });
+    let silent = [Behaviour::Good, Behaviour::Late, Behaviour::Hung].map(beside_three_late);
+    for world in silent.into_iter().chain([errors]) {
         world.assert_cause(&Entity::Node { name: Name::from("node") }, FindingKind::NoisyNeighbour);
         let blamed: BTreeSet<&Entity> = world.only().findings.iter().map(|finding| &finding.entity).collect();
         assert_eq!(blamed.len(), 1, "{blamed:?}");
