@@ -67,6 +67,31 @@ fn an_action_that_is_off_may_not_write_even_with_more_rights() {
 }
 
 #[test]
+fn what_the_role_grants_on_our_own_kinds_the_envelope_does_not_refuse() {
+    let objects = render(&[]);
+    let allowed = writes(&[]);
+    let role = named(&objects, "ClusterRole", "homeostat");
+    let own = |rule: &&Value| rule["apiGroups"] == serde_json::json!(["homeostat.dev"]);
+    let list = |value: &Value| -> Vec<String> {
+        value.as_array().unwrap().iter().map(|text| text.as_str().unwrap().to_owned()).collect()
+    };
+    for rule in role["rules"].as_array().unwrap().iter().filter(own) {
+        for resource in list(&rule["resources"]) {
+            for verb in list(&rule["verbs"]) {
+                let operation = match verb.as_str() {
+                    "create" => "CREATE",
+                    "update" | "patch" => "UPDATE",
+                    "delete" => "DELETE",
+                    _ => continue,
+                };
+                let write = format!("'homeostat.dev/{resource} {operation}'");
+                assert!(allowed.contains(&write), "{write} is granted and refused: {allowed}");
+            }
+        }
+    }
+}
+
+#[test]
 fn system_namespaces_are_as_closed_as_in_the_code_and_others_can_be() {
     let objects = render(&[]);
     let texts = expressions(named(&objects, "ValidatingAdmissionPolicy", ENVELOPE)).join("\n");
