@@ -212,7 +212,7 @@ async fn a_run_is_shown_with_its_workload_and_leads_to_no_incident() {
     let snapshots = Snapshots(Arc::new(Mutex::new(Arc::new(world))));
     let console = Console { snapshots: Arc::new(snapshots), ..console() };
     let page = text(get(&console, "/").await).await;
-    assert!(page.contains("Schedule of shop/kitchen"), "{page}");
+    assert!(page.contains("Schedule of shop&#x2f;kitchen"), "{page}");
     assert!(!page.contains("run-plan-1"), "there is no such incident");
     let summary = text(get(&console, "/api/snapshot.json").await).await;
     let summary: serde_json::Value = serde_json::from_str(&summary).expect("valid JSON");
