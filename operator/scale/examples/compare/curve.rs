@@ -18,16 +18,6 @@ pub fn cost_at(curve: &[Outcome], violation_minutes: f64) -> Option<f64> {
     best
 }
 
-/// The least second value at no more than `most` of the first: of the points and of what lies between two of them.
-pub fn least_at(curve: &[(f64, f64)], most: f64) -> Option<f64> {
-    let outcome = |(first, second): &(f64, f64)| Outcome {
-        violation_minutes: *first,
-        replica_minutes: *second,
-        changes: 0,
-    };
-    cost_at(&curve.iter().map(outcome).collect::<Vec<_>>(), most)
-}
-
 /// One point of a peer beside ours.
 #[derive(Clone, Debug)]
 pub struct Point {

@@ -1,6 +1,5 @@
 //! What no recorded series shows: a load that doubles without warning, flat noise, and ten thousand workloads at once.
 
-use super::curve::least_at;
 use super::data::Series;
 use super::ours::{MOST, Ours, Tuning, learn};
 use super::peers::hpa::Hpa;
@@ -28,13 +27,14 @@ fn noisy(level: f64, share: f64, step: usize, seconds: usize, seed: u64) -> Seri
     Series { name: String::new(), step, loads, start: 0 }
 }
 
-/// Violations when a load doubles without warning: HPA at each target beside ours with no more replicas before it, between
-/// two of our prices in proportion.
+/// Violations when a load doubles without warning: HPA at each target beside ours with no more replicas before it.
 pub fn doubling(prices: &[f64], tuning: Tuning) -> Value {
     println!(
         "\nload doubles without warning (5 to 10 replicas' worth after six flat hours; mean of five moments)"
     );
-    println!("target  HPA replicas before  violation s | ours at as many: violation s, look 15 s  look 5 s");
+    println!(
+        "target  HPA replicas before  violation s | ours replicas before  violation s, look 15 s  look 5 s"
+    );
     let mut series: Vec<Series> = Vec::new();
     for delay in [0, 4, 7, 10, 13] {
         let mut one = noisy(5.0, 0.02, 1, BEFORE + delay + AFTER, 7 + delay as u64);
@@ -79,21 +79,22 @@ pub fn doubling(prices: &[f64], tuning: Tuning) -> Value {
         let count = series.len() as f64;
         let (replicas, violated) = (replicas / count, violated / count);
         let best = |place: usize| {
-            let curve: Vec<(f64, f64)> = ours.iter().map(|row| row[place]).collect();
-            least_at(&curve, replicas)
+            let fit = ours.iter().map(|row| row[place]).filter(|(before, _)| *before <= replicas + 0.02);
+            fit.min_by(|one, other| one.1.total_cmp(&other.1))
         };
         let (slow, fast) = (best(0), best(1));
-        let show =
-            |seconds: Option<f64>| seconds.map_or("none".to_owned(), |seconds| format!("{seconds:.1}"));
-        println!("{target:>5} % {replicas:>20.3} {violated:>12.1} | {:>24} {:>9}", show(slow), show(fast));
+        let show = |pair: Option<(f64, f64)>| pair.map_or("none".to_owned(), |pair| format!("{:.0}", pair.1));
+        let before = slow.map_or("none".to_owned(), |pair| format!("{:.2}", pair.0));
+        println!(
+            "{target:>5} % {replicas:>20.2} {violated:>12.0} | {before:>20} {:>24} {:>9}",
+            show(slow),
+            show(fast)
+        );
         rows.push(json!({
             "target": target, "hpaReplicasBefore": replicas, "hpaViolationSeconds": violated,
-            "violationSeconds": slow, "violationSecondsLook5": fast,
+            "replicasBefore": slow.map(|pair| pair.0), "violationSeconds": slow.map(|pair| pair.1),
+            "violationSecondsLook5": fast.map(|pair| pair.1),
         }));
-    }
-    println!("   price  replicas before  violation s, look 15 s | replicas before  violation s, look 5 s");
-    for (price, [slow, fast]) in prices.iter().zip(&ours) {
-        println!("{price:>8} {:>16.3} {:>22.1} | {:>15.3} {:>21.1}", slow.0, slow.1, fast.0, fast.1);
     }
     json!(rows)
 }

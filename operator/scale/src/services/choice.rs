@@ -5,20 +5,13 @@
 //! replica is ready; down what would pay until then. Several experts do that, and others follow the rule of an autoscaler
 //! at one target within what the outlook thinks possible; the one that would have cost least so far is followed in fact.
 
-use super::calm::Calm;
 use super::experts::{EXPERTS, Experts};
-use super::features::Features;
 use super::follower::Follower;
 use super::leaders::Leaders;
 use super::levels;
 use super::outlook::{Outlook, RULES};
 use super::target::{self, TARGETS};
 use serde::{Deserialize, Serialize};
-
-/// The expert that starts from the last value, going down by what holds when a new replica is ready.
-const LAST: usize = 1;
-/// Minutes for which a surprise counts: as long as the mean of 5 min takes.
-const SURPRISED: f64 = 5.0;
 
 /// How a choice weighs.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -52,23 +45,11 @@ pub struct Leading {
     pub evidence: f64,
     /// How many times higher or lower than the outlook says a risk may be: the width of the band for targets.
     pub doubt: f64,
-    /// Patiences that a way down must have promised when it only comes of a change of the leader.
-    pub calm: f64,
-    /// How many times the highest load of an hour a step must reach to be a surprise.
-    pub surprise: f64,
 }
 
 impl Default for Leading {
     fn default() -> Self {
-        Self {
-            margin: 1.0,
-            careful: 2_048.0,
-            close: 4_096.0,
-            evidence: 8.0,
-            doubt: 3.0,
-            calm: 1.0,
-            surprise: 1.25,
-        }
+        Self { margin: 1.0, careful: 2_048.0, close: 4_096.0, evidence: 8.0, doubt: 3.0 }
     }
 }
 
@@ -91,15 +72,8 @@ pub struct Choice {
     experts: Experts,
     leaders: Leaders,
     follower: Follower,
-    calm: Calm,
     /// Mean load of the step that is over, in replicas' worth.
     load: f64,
-    /// Highest load of an hour, at the last step.
-    highest: f64,
-    /// Steps for which a surprise still counts.
-    surprised: u32,
-    /// Looks so far, up to those that the first outcome takes.
-    looks: usize,
 }
 
 /// What was chosen.
@@ -129,46 +103,26 @@ impl Choice {
 
     /// Chooses for the next step; `current` replicas exist, ready or starting, and a new one is ready after `lead` steps.
     pub fn choose(&mut self, outlook: &Outlook, current: u32, lead: usize, how: &Weighing) -> Chosen {
-        // Before the first outcome is known nothing speaks for fewer.
-        let wait = Weighing { min: current.clamp(how.min, how.max.max(how.min)), ..*how };
-        let how = if self.looks <= lead { &wait } else { how };
-        self.looks = (self.looks + 1).min(lead + 1);
         self.experts.decide(outlook, self.load, current, lead, how);
-        let led = self.leaders.lead(&outlook.now, &self.experts, lead, how);
-        let last = (LAST, self.experts.total(LAST));
-        let surprised = self.is_surprised(&outlook.now, how);
-        let (expert, total) = if surprised && last.1 > led.1 { last } else { led };
+        let (expert, total) = self.leaders.lead(&outlook.now, &self.experts, lead, how);
         // Whoever changed the number since the last step has a reason that holds against going down at once.
         if current != self.follower.replicas {
             self.follower = Follower::at(current);
         }
-        let before = self.follower.replicas;
-        self.follower.to(total, self.calm.wait(how.patience));
+        self.follower.to(total, 0.0);
         self.follower.clamp(how.min, how.max);
-        self.calm.step(before, self.follower.replicas, how.patience);
         let level = levels::of(f64::from(self.follower.replicas)).min(outlook.levels.saturating_sub(1));
         let target = expert.checked_sub(2 * RULES).and_then(|place| TARGETS.get(place)).copied();
         let rule = if target.is_some() { RULES - 1 } else { expert.min(EXPERTS) / 2 };
         let chance = outlook.row(&outlook.then, rule).get(level).copied().map_or(0.0, f64::from);
         Chosen { replicas: self.follower.replicas, rule, target, chance }
     }
-
-    /// Whether the load went beyond all of the last hour within the last minutes. A mean or a time of day takes long to
-    /// notice that, and what it has learnt does not hold; the rule that starts from the last value knows at once.
-    fn is_surprised(&mut self, now: &Features, how: &Weighing) -> bool {
-        self.surprised = if self.highest > 0.0 && now.last > how.leading.surprise * self.highest {
-            (SURPRISED * how.steps_a_minute) as u32
-        } else {
-            self.surprised.saturating_sub(1)
-        };
-        self.highest = now.highest[3];
-        self.surprised > 0
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::services::features::Features;
 
     const NOW: Features = Features {
         bases: [1.0; 8],

@@ -88,20 +88,13 @@ impl Counts {
     /// Rates of one question, drawn to the coarser ones.
     fn draw(&self, question: usize, coarser: &[f32], row: &mut [f32]) {
         let total: f32 = self.levels.iter().map(|shares| shares[question]).sum();
-        // Shares above each level, then the rates of all levels at once.
         let mut above = 0.0;
-        row.fill(0.0);
-        for (place, shares) in self.levels.iter().enumerate().rev() {
-            if let Some(here) = row.get_mut(self.low + place) {
-                *here = above;
+        for level in (0..row.len()).rev() {
+            let rate = coarser[level].max(1e-20);
+            row[level] = ((above + PRIOR) * rate / (total * rate + PRIOR)).min(1.0);
+            if let Some(shares) = level.checked_sub(self.low).and_then(|place| self.levels.get(place)) {
+                above += shares[question];
             }
-            above += shares[question];
-        }
-        let below = self.low.min(row.len());
-        row[..below].fill(above);
-        for (rate, coarser) in row.iter_mut().zip(coarser) {
-            let drawn = coarser.max(1e-20);
-            *rate = ((*rate + PRIOR) * drawn / (total * drawn + PRIOR)).min(1.0);
         }
     }
 }

@@ -14,8 +14,6 @@ pub(super) const EXPERTS: usize = 2 * RULES + TARGETS.len();
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Shadow {
     follower: Follower,
-    /// The expert whose number it has.
-    at: Option<usize>,
     /// Totals of the last steps, the newest last.
     totals: VecDeque<u32>,
 }
@@ -39,22 +37,14 @@ impl Shadow {
         self.follower.replicas
     }
 
-    /// Follows an expert. A rule has waited before it went down, but not for being followed; a target's number jumps with
-    /// the band.
+    /// Follows an expert. A rule has waited before it went down; a target's number jumps with the band.
     pub(super) fn follow(&mut self, experts: &Experts, expert: usize, lead: usize, how: &Weighing) {
         let total = experts.total(expert);
         if self.totals.is_empty() {
             self.follower = Follower::at(total);
         }
-        let patience = match self.at {
-            Some(at) if at != expert => how.leading.calm * how.patience,
-            _ if expert >= 2 * RULES => how.patience / 2.0,
-            _ => 0.0,
-        };
+        let patience = if expert >= 2 * RULES { how.patience / 2.0 } else { 0.0 };
         self.follower.to(total, patience);
-        if self.follower.replicas == total {
-            self.at = Some(expert);
-        }
         self.push(lead);
     }
 

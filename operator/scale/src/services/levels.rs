@@ -1,8 +1,6 @@
 //! Replicas as levels: each number up to 32, then steps of about 4 %. What is learnt is kept per level, so a workload of
 //! 10,000 replicas needs no more room than a large one.
 
-use std::sync::LazyLock;
-
 /// Every number up to here is a level of its own.
 const EXACT: f64 = 32.0;
 /// Logarithm of the ratio between levels beyond.
@@ -26,16 +24,6 @@ pub fn replicas(level: usize) -> u32 {
     } else {
         (EXACT * (STEP * (level as f64 - EXACT)).exp()).floor() as u32
     }
-}
-
-/// Replicas of the levels below `count`, each with its logarithm. At most those of 100,000 replicas, the highest bound
-/// that a policy may have.
-pub(super) fn all(count: usize) -> &'static [(f64, f64)] {
-    static ALL: LazyLock<Vec<(f64, f64)>> = LazyLock::new(|| {
-        let one = |level| f64::from(replicas(level));
-        (0..self::count(100_000)).map(|level| (one(level), one(level).ln())).collect()
-    });
-    ALL.get(..count).unwrap_or(&ALL)
 }
 
 /// A coarse place on the same scale, `parts` to a level, for comparing situations.

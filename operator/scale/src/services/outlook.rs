@@ -137,9 +137,11 @@ impl Learner {
         let now = self.features(expected)?;
         let keys = contexts::keys(&now);
         let like = self.contexts.like(&keys);
-        let replicas = levels::all(self.levels);
+        let level = |level| f64::from(levels::replicas(level));
+        let replicas: Vec<(f64, f64)> =
+            (0..self.levels).map(|place| (level(place), level(place).ln())).collect();
         let [(then, first), (until, second)] =
-            [Question::Then, Question::Until].map(|question| self.look(question, &now, &like, replicas));
+            [Question::Then, Question::Until].map(|question| self.look(question, &now, &like, &replicas));
         self.said.push_back(Said { bases: now.bases, keys, voices: [first, second] });
         Some(Outlook { then, until, levels: self.levels, now })
     }
@@ -204,24 +206,21 @@ impl Learner {
         let root = mixed(&learnt.records[CHAINS * DEPTH..], &voices[described..], levels);
         contexts::exceedance(like, question as usize, &root, &mut voices[..described]);
         let mixture = mixed(&learnt.records, &voices, levels);
-        let mut rules = Vec::with_capacity(RULES * levels);
-        rules.extend_from_slice(&voices[described..]);
-        rules.extend_from_slice(&mixture);
-        let mut chances = vec![0_u16; voices.len()];
-        for (above, out) in voices.chunks(levels).zip(chances.chunks_mut(levels)) {
-            densities(above, out);
-        }
-        (rules, chances)
+        let mut rules = voices[described..].to_vec();
+        rules.extend(mixture);
+        (rules, voices.chunks(levels).flat_map(densities).collect())
     }
 }
 
 /// Chances of each level from those of being above it. What is kept of them is the upper half: exact to 0.4 %, which is
 /// little beside what they are compared by.
-fn densities(above: &[f32], out: &mut [u16]) {
-    let before = std::iter::once(&1.0).chain(above);
-    for ((out, above), before) in out.iter_mut().zip(above).zip(before) {
-        *out = (f32::max(before - above, 0.0).to_bits().wrapping_add(0x8000) >> 16) as u16;
-    }
+fn densities(above: &[f32]) -> impl Iterator<Item = u16> {
+    let mut before = 1.0;
+    above.iter().map(move |above| {
+        let chance = f32::max(before - above, 0.0);
+        before = *above;
+        (chance.to_bits().wrapping_add(0x8000) >> 16) as u16
+    })
 }
 
 /// Mean of curves, weighed by their records.

@@ -26,8 +26,7 @@ pub struct Ratios {
 
 /// The bin of a ratio's logarithm.
 fn bin(logarithm: f64) -> usize {
-    // The cast rounds down, as nothing negative is left.
-    (logarithm * FINE + BINS as f64 / 2.0).clamp(0.0, BINS as f64 - 1.0) as usize
+    ((logarithm * FINE).floor() + BINS as f64 / 2.0).clamp(0.0, BINS as f64 - 1.0) as usize
 }
 
 impl Ratios {

@@ -109,15 +109,7 @@ mod tests {
         min: 1,
         max: 50,
         steps_a_minute: 4.0,
-        leading: Leading {
-            margin: 1.0,
-            careful: 2_048.0,
-            close: 4_096.0,
-            evidence: 8.0,
-            doubt: 3.0,
-            calm: 1.0,
-            surprise: 1.25,
-        },
+        leading: Leading { margin: 1.0, careful: 2_048.0, close: 4_096.0, evidence: 8.0, doubt: 3.0 },
     };
     const WIDE: Band = Band { least: 1, most: 50 };
 
