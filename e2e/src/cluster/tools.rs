@@ -17,7 +17,7 @@ use crate::toolchain::{self, Piece};
 /// Rights of metrics-server, and where the API server finds it.
 const METRICS_API: &str = include_str!("metrics-server.yaml");
 /// On a machine with other work a program may take long to listen.
-const LISTENS: Duration = Duration::from_secs(60);
+const LISTENS: Duration = Duration::from_mins(1);
 /// It measures every 15 s and needs two measurements.
 const MEASURED: Duration = Duration::from_secs(90);
 

@@ -122,6 +122,8 @@ mod tests {
         assert_eq!(first_refusal(&case), Some(GuardName::Ownership));
     }
 
+    type Change = fn(&mut crate::history::ActionHistory, &crate::guards::GuardInput);
+
     #[test]
     fn what_is_decided_in_the_very_moment_of_the_last_effect_is_not_too_old() {
         let mut case = input();
@@ -132,7 +134,6 @@ mod tests {
         assert_eq!(first_refusal(&case), None);
         // What had no effect, what was done elsewhere and the action itself make no plan older.
         let later = case.action.evidence_taken_at.checked_add(SignedDuration::from_secs(1)).ok();
-        type Change = fn(&mut crate::history::ActionHistory, &crate::guards::GuardInput);
         let harmless: [Change; 3] = [
             |entry, _| (entry.effect, entry.state) = (false, ActionState::Refused),
             |entry, _| {
