@@ -399,9 +399,14 @@ impl Correlator {
         // Good calls alone say nothing as long as something is still found: of several replicas one may be down, and
         // the old release may serve while the new one fails at every start.
         let sick = own.iter().any(|root| roots.contains_key(root));
+        // Of what answers no calls all that tells is that nothing is found any more.
+        let last_found = incident.findings.iter().map(|finding| finding.last_seen).max();
+        let last_found = last_found.unwrap_or(incident.instants.detected);
         let well_since = incident.causes.first().map(root_of_cause).and_then(|root| match &root {
-            Entity::Node { name } => snapshot.nodes.get(name).is_none_or(|node| node.ready).then_some(now),
-            Entity::Workload { key } if !snapshot.workloads.contains_key(key) => Some(now),
+            Entity::Node { name } => {
+                snapshot.nodes.get(name).is_none_or(|node| node.ready).then_some(last_found)
+            }
+            Entity::Workload { key } if !snapshot.workloads.contains_key(key) => Some(last_found),
             _ => health_of(&root, calls, snapshot).map(|(since, _)| since),
         });
         if let Some(since) = well_since

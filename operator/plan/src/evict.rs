@@ -124,10 +124,10 @@ fn short_of_time(case: &Case<'_>, pod: &PodRecord) -> Result<(), Stop> {
     let Some(name) = &pod.node else { return Ok(()) };
     let short = |incident: &Incident| {
         !incident.state.closed()
-            && incident.instants.mitigated.is_none()
-            && incident.top_cause().is_some_and(|cause| {
-                cause.kind == FindingKind::NoisyNeighbour
-                    && matches!(&cause.entity, Entity::Node { name: node } if node == name)
+            && incident.findings.iter().any(|finding| {
+                finding.active
+                    && finding.kind == FindingKind::NoisyNeighbour
+                    && matches!(&finding.entity, Entity::Node { name: node } if node == name)
             })
     };
     match case.snapshot.incidents.values().find(|incident| short(incident)) {

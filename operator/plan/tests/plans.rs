@@ -237,7 +237,7 @@ fn one_action_at_a_time_on_a_workload_whatever_incident_it_serves() {
 
 #[test]
 fn nobody_late_is_evicted_on_a_node_that_is_known_to_be_busy() {
-    let decided = |kind: &str, busy: &str, state: IncidentState| {
+    let seen = |kind: &str, busy: &str, state: IncidentState, active: bool| {
         let mut given = hung();
         (given.incident.kind, given.incident.since) = (kind.into(), 30.0);
         let (mut snapshot, incident) = given.build();
@@ -246,12 +246,22 @@ fn nobody_late_is_evicted_on_a_node_that_is_known_to_be_busy() {
         other.id = IncidentId::new("node-1-abcde");
         other.state = state;
         other.workload = None;
-        other.causes[0].entity = node;
+        other.causes[0].entity = node.clone();
         other.causes[0].kind = FindingKind::NoisyNeighbour;
+        other.findings[0].entity = node;
+        other.findings[0].kind = FindingKind::NoisyNeighbour;
+        other.findings[0].active = active;
         snapshot.incidents.insert_mut(other.id.clone(), Arc::new(other));
         plan(&incident, &snapshot, &shipped(), now(), &mut SeededIds::new(7))
     };
+    let decided = |kind: &str, busy: &str, state| seen(kind, busy, state, true);
     for kind in ["Slow", "ErrorBurst"] {
+        let over = seen(kind, "node-1", IncidentState::HandedOver, false);
+        assert_eq!(
+            over.name(),
+            "Act",
+            "{kind}: people have not closed it, and the node is not busy any more"
+        );
         for state in [IncidentState::Open, IncidentState::HandedOver] {
             let decision = decided(kind, "node-1", state);
             assert!(decision.reason().contains("short of processor time"), "{kind}: {decision:?}");

@@ -152,8 +152,21 @@ fn look(golden: &Golden, calls: &Calls, snapshot: &Snapshot, now: Timestamp) -> 
 
 /// Workloads that are alive and whose callers gave up lately, and since when.
 fn given_up(calls: &Calls, now: Timestamp) -> impl Iterator<Item = (&WorkloadKey, Timestamp)> {
+    // Who waits for something that shows no sign of life is late by that, not by the node.
+    let dead: Vec<&Entity> = calls
+        .callees()
+        .filter(|(entity, callee)| {
+            let failing = callee.last_failure.is_some_and(|last| now.duration_since(last) <= WINDOW);
+            let first = failing.then(|| callee.tally(now, WINDOW)).and_then(|tally| tally.first_failure);
+            first.is_some_and(|first| entity.workload().is_none_or(|workload| !calls.alive(workload, first)))
+        })
+        .map(|(entity, _)| entity)
+        .collect();
     calls.callees().filter_map(move |(entity, callee)| {
         let workload = entity.workload()?;
+        if dead.iter().any(|dead| calls.reaches(workload, dead)) {
+            return None;
+        }
         let recent = callee.last_failure.is_some_and(|last| now.duration_since(last) <= WINDOW);
         let tally = recent.then(|| callee.tally(now, WINDOW))?;
         let first = tally.first_failure?;

@@ -280,6 +280,15 @@ fn victims_of_a_busy_node_are_not_blamed_whether_they_are_late_fail_or_fall_sile
 }
 
 #[test]
+fn a_node_that_is_not_busy_any_more_is_found_well() {
+    let mut world = beside_three_late(Behaviour::Late);
+    world.run_apart(SignedDuration::from_secs(120), &good);
+    let sick: Vec<_> =
+        world.incidents.values().filter(|incident| incident.instants.mitigated.is_none()).collect();
+    assert!(sick.is_empty(), "{sick:?}");
+}
+
+#[test]
 fn a_closed_door_on_a_busy_node_is_a_fault_of_its_own() {
     let world = beside_three_late(Behaviour::Gone);
     let causes: Vec<_> =
