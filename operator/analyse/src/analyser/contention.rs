@@ -25,10 +25,15 @@ const HOLDS: SignedDuration = SignedDuration::from_secs(30);
 const LEAST_GIVEN_UP: u64 = 2;
 const WINDOW: SignedDuration = SignedDuration::from_secs(2);
 
+/// Calls that were given up come to light after what they waited for is well again.
+const ECHO: SignedDuration = SignedDuration::from_secs(10);
+
 /// Nodes on which most is late.
 #[derive(Debug, Default)]
 pub struct Contention {
     nodes: BTreeMap<Name, Node>,
+    /// Callees that showed no sign of life, and when last; not older than [`ECHO`].
+    dead: BTreeMap<Entity, Timestamp>,
 }
 
 #[derive(Debug)]
@@ -42,7 +47,9 @@ struct Node {
 impl Contention {
     /// Looks at all nodes.
     pub fn update(&mut self, golden: &Golden, calls: &Calls, snapshot: &Snapshot, now: Timestamp) {
-        for (name, node) in look(golden, calls, snapshot, now) {
+        self.dead.extend(dead(calls, now).map(|entity| (entity.clone(), now)));
+        self.dead.retain(|_, last| now.duration_since(*last) <= ECHO);
+        for (name, node) in look(golden, calls, &self.dead, snapshot, now) {
             match self.nodes.get_mut(&name) {
                 Some(known) => {
                     known.last = now;
@@ -115,10 +122,16 @@ impl Contention {
 }
 
 /// Nodes on which most is late now.
-fn look(golden: &Golden, calls: &Calls, snapshot: &Snapshot, now: Timestamp) -> BTreeMap<Name, Node> {
+fn look(
+    golden: &Golden,
+    calls: &Calls,
+    dead: &BTreeMap<Entity, Timestamp>,
+    snapshot: &Snapshot,
+    now: Timestamp,
+) -> BTreeMap<Name, Node> {
     let mut late: BTreeMap<&WorkloadKey, Timestamp> =
         golden.measured().filter_map(|(workload, since)| Some((workload, since?))).collect();
-    for (workload, since) in given_up(calls, now) {
+    for (workload, since) in given_up(calls, dead, now) {
         late.entry(workload).or_insert(since);
     }
     let mut all: BTreeMap<Name, Node> = BTreeMap::new();
@@ -150,21 +163,26 @@ fn look(golden: &Golden, calls: &Calls, snapshot: &Snapshot, now: Timestamp) -> 
     all
 }
 
-/// Workloads that are alive and whose callers gave up lately, and since when.
-fn given_up(calls: &Calls, now: Timestamp) -> impl Iterator<Item = (&WorkloadKey, Timestamp)> {
-    // Who waits for something that shows no sign of life is late by that, not by the node.
-    let dead: Vec<&Entity> = calls
-        .callees()
-        .filter(|(entity, callee)| {
-            let failing = callee.last_failure.is_some_and(|last| now.duration_since(last) <= WINDOW);
-            let first = failing.then(|| callee.tally(now, WINDOW)).and_then(|tally| tally.first_failure);
-            first.is_some_and(|first| entity.workload().is_none_or(|workload| !calls.alive(workload, first)))
-        })
-        .map(|(entity, _)| entity)
-        .collect();
+/// Callees that fail lately without a sign of life.
+fn dead(calls: &Calls, now: Timestamp) -> impl Iterator<Item = &Entity> {
+    calls.callees().filter_map(move |(entity, callee)| {
+        let recent = callee.last_failure.is_some_and(|last| now.duration_since(last) <= WINDOW);
+        let first = recent.then(|| callee.tally(now, WINDOW))?.first_failure?;
+        let silent = entity.workload().is_none_or(|workload| !calls.alive(workload, first));
+        silent.then_some(entity)
+    })
+}
+
+/// Workloads that are alive and whose callers gave up lately, and since when. What shows no sign of life, or showed none
+/// just now, and who calls it are late by that, not by the node.
+fn given_up<'a>(
+    calls: &'a Calls,
+    dead: &'a BTreeMap<Entity, Timestamp>,
+    now: Timestamp,
+) -> impl Iterator<Item = (&'a WorkloadKey, Timestamp)> {
     calls.callees().filter_map(move |(entity, callee)| {
         let workload = entity.workload()?;
-        if dead.iter().any(|dead| calls.reaches(workload, dead)) {
+        if dead.keys().any(|dead| dead == entity || calls.reaches(workload, dead)) {
             return None;
         }
         let recent = callee.last_failure.is_some_and(|last| now.duration_since(last) <= WINDOW);
