@@ -3,7 +3,7 @@
 //! compare with, this is all that tells.
 
 use super::Seen;
-use crate::calls::Calls;
+use crate::calls::{Callee, Calls, Tally};
 use crate::golden::Golden;
 use homeostat_knowledge::{
     CallOutcome, Entity, Evidence, FindingKind, Name, ObjectKey, SignedDuration, Snapshot, Timestamp,
@@ -70,27 +70,27 @@ impl Contention {
 
     /// Whether this workload's lateness is its node's.
     pub fn explains(&self, snapshot: &Snapshot, entity: &Entity) -> bool {
-        !self.nodes.is_empty()
-            && entity
-                .workload()
-                .and_then(|workload| only_node(snapshot, workload))
-                .is_some_and(|node| self.nodes.contains_key(&node))
+        self.of(snapshot, entity).is_some()
     }
 
     /// Whether this workload, which shows no sign of life, may be starved by its node: enough others there are late that do
     /// not wait for it. A process that hangs makes only those late that call it.
     pub fn starves(&self, calls: &Calls, snapshot: &Snapshot, entity: &Entity) -> bool {
-        let node = entity
-            .workload()
-            .and_then(|workload| only_node(snapshot, workload))
-            .and_then(|node| self.nodes.get(&node));
-        node.is_some_and(|node| {
+        self.of(snapshot, entity).is_some_and(|node| {
             let others = node
                 .late
                 .iter()
                 .filter(|late| entity.workload() != Some(*late) && !calls.reaches(late, entity));
             others.count() >= LEAST_LATE
         })
+    }
+
+    /// The busy node that carries all of this workload.
+    fn of(&self, snapshot: &Snapshot, entity: &Entity) -> Option<&Node> {
+        if self.nodes.is_empty() {
+            return None;
+        }
+        self.nodes.get(&only_node(snapshot, entity.workload()?)?)
     }
 
     /// The findings about the nodes.
@@ -163,11 +163,18 @@ fn look(
     all
 }
 
+/// Since when calls fail, of those of the last moments, and what became of these; `None` when none failed.
+fn failing(callee: &Callee, now: Timestamp) -> Option<(Timestamp, Tally)> {
+    // Most callees do not fail: they are not counted.
+    callee.last_failure.filter(|last| now.duration_since(*last) <= WINDOW)?;
+    let tally = callee.tally(now, WINDOW);
+    Some((tally.first_failure?, tally))
+}
+
 /// Callees that fail lately without a sign of life.
 fn dead(calls: &Calls, now: Timestamp) -> impl Iterator<Item = &Entity> {
     calls.callees().filter_map(move |(entity, callee)| {
-        let recent = callee.last_failure.is_some_and(|last| now.duration_since(last) <= WINDOW);
-        let first = recent.then(|| callee.tally(now, WINDOW))?.first_failure?;
+        let (first, _) = failing(callee, now)?;
         let silent = entity.workload().is_none_or(|workload| !calls.alive(workload, first));
         silent.then_some(entity)
     })
@@ -182,15 +189,11 @@ fn given_up<'a>(
 ) -> impl Iterator<Item = (&'a WorkloadKey, Timestamp)> {
     calls.callees().filter_map(move |(entity, callee)| {
         let workload = entity.workload()?;
-        if dead.keys().any(|dead| dead == entity || calls.reaches(workload, dead)) {
-            return None;
-        }
-        let recent = callee.last_failure.is_some_and(|last| now.duration_since(last) <= WINDOW);
-        let tally = recent.then(|| callee.tally(now, WINDOW))?;
-        let first = tally.first_failure?;
+        let (first, tally) = failing(callee, now)?;
         let given_up = tally.main_failure() == Some(CallOutcome::Timeout)
             && tally.failures() >= LEAST_GIVEN_UP
-            && calls.alive(workload, first);
+            && calls.alive(workload, first)
+            && !dead.keys().any(|dead| dead == entity || calls.reaches(workload, dead));
         given_up.then_some((workload, first))
     })
 }
