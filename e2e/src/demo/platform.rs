@@ -7,7 +7,7 @@ use kube::Client;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, Command};
 
-use super::DemoError;
+use super::{DemoError, install};
 use crate::cluster::Cluster;
 use crate::faults::signals::Signals;
 
@@ -126,6 +126,20 @@ impl Platform {
                 command.args(["load", "image-archive", "--name", kind]).arg(tar);
                 run(command, None).await?;
                 Ok(reference.to_owned())
+            }
+        }
+    }
+
+    /// Keeps what `kubectl` prints of these arguments in files of a folder, and what Homeostat said beside it. What cannot
+    /// be had is left out: a run has its result without it.
+    pub async fn keep(&self, out: &Path, files: &[(&str, &[&str])]) {
+        let log: &[&str] =
+            &["--namespace", install::NAMESPACE, "logs", "--selector", install::LABEL, "--tail=5000"];
+        for (file, arguments) in std::iter::once(&("homeostat.log", log)).chain(files) {
+            let mut kubectl = self.kubectl();
+            kubectl.args(*arguments);
+            if let Ok(text) = run(kubectl, None).await {
+                let _unwritten = std::fs::write(out.join(file), text);
             }
         }
     }

@@ -44,6 +44,12 @@ const SOON: Duration = Duration::from_mins(3);
 /// After the last request is sent, answers have come by then.
 const ANSWERS: Duration = Duration::from_secs(15);
 
+/// What is kept beside the result.
+const LOGS: &[(&str, &[&str])] = &[
+    ("node-objects.yaml", &["get", "hpa,actions,forecasts,workloads", "--all-namespaces", "--output=yaml"]),
+    ("node-events.txt", &["get", "events", "--all-namespaces", "--sort-by=.lastTimestamp"]),
+];
+
 /// Arguments of `e2e scale`.
 #[derive(Args, Clone, Debug)]
 pub struct ScaleArgs {
@@ -88,7 +94,7 @@ pub async fn scenario(args: &ScaleArgs) -> Result<(), DemoError> {
         build::image(&platform, &build::program(&args.place, "homeostat"), "homeostat", &out).await?;
     let image = build::image(&platform, &build::program(&args.place, "water-dss"), "water-dss", &out).await?;
     let played = play(args, &platform, cluster, &live, &homeostat, &image).await;
-    logs(&platform, &out).await;
+    platform.keep(&out, LOGS).await;
     let summary = played?;
     live.plain(&summary.text());
     let path = out.join("node.json");
@@ -306,25 +312,6 @@ async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> Resul
             return Err(DemoError::Timeout { what: what.to_owned(), limit: SOON });
         }
         tokio::time::sleep(Duration::from_millis(300)).await;
-    }
-}
-
-/// What Homeostat and the HPA said is kept beside the result.
-async fn logs(platform: &Platform, out: &Path) {
-    let own = ["--namespace", install::NAMESPACE, "logs", "--selector", install::LABEL, "--tail=5000"];
-    for (file, arguments) in [
-        ("node-homeostat.log", own.as_slice()),
-        (
-            "node-objects.yaml",
-            &["get", "hpa,actions,forecasts,workloads", "--all-namespaces", "--output=yaml"],
-        ),
-        ("node-events.txt", &["get", "events", "--all-namespaces", "--sort-by=.lastTimestamp"]),
-    ] {
-        let mut kubectl = platform.kubectl();
-        kubectl.args(arguments);
-        if let Ok(text) = run(kubectl, None).await {
-            let _unwritten = std::fs::write(out.join(file), text);
-        }
     }
 }
 

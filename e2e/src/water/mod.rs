@@ -28,6 +28,13 @@ const LAST: Duration = Duration::from_mins(1);
 /// Namespaces are gone by then.
 const GONE: Duration = Duration::from_mins(1);
 
+/// What is kept beside the result.
+const LOGS: &[(&str, &[&str])] = &[
+    ("actions.txt", &["get", "actions", "--all-namespaces", "--output=wide"]),
+    ("workloads.yaml", &["get", "workloads,tenants", "--all-namespaces", "--output=yaml"]),
+    ("jobs.txt", &["get", "jobs,pods", "--all-namespaces", "--output=wide"]),
+];
+
 /// Arguments of `e2e water`.
 #[derive(Args, Clone, Debug)]
 pub struct WaterArgs {
@@ -93,10 +100,10 @@ pub async fn scenario(args: &WaterArgs) -> Result<bool, DemoError> {
     install::warmed_up(&platform).await?;
     let played = play(&platform, args, &live).await;
     if played.is_err() {
-        logs(&platform, &out).await;
+        platform.keep(&out, LOGS).await;
     }
     let played = played?;
-    logs(&platform, &out).await;
+    platform.keep(&out, LOGS).await;
     let result = table::Summary::of(args, &played);
     live.plain(&result.text());
     let path = out.join("result.json");
@@ -187,25 +194,6 @@ async fn play(platform: &Platform, args: &WaterArgs, live: &Live) -> Result<Vec<
             return Ok(watched.runs());
         }
         tokio::time::sleep(Duration::from_millis(400)).await;
-    }
-}
-
-/// What Homeostat said is kept beside the result.
-async fn logs(platform: &Platform, out: &std::path::Path) {
-    for (file, arguments) in [
-        (
-            "homeostat.log",
-            vec!["--namespace", install::NAMESPACE, "logs", "--selector", install::LABEL, "--tail=5000"],
-        ),
-        ("actions.txt", vec!["get", "actions", "--all-namespaces", "--output=wide"]),
-        ("workloads.yaml", vec!["get", "workloads,tenants", "--all-namespaces", "--output=yaml"]),
-        ("jobs.txt", vec!["get", "jobs,pods", "--all-namespaces", "--output=wide"]),
-    ] {
-        let mut kubectl = platform.kubectl();
-        kubectl.args(arguments);
-        if let Ok(text) = run(kubectl, None).await {
-            let _unwritten = std::fs::write(out.join(file), text);
-        }
     }
 }
 
