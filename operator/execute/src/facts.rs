@@ -394,7 +394,6 @@ mod tests {
 
     #[test]
     fn a_queue_is_doubted_as_soon_as_one_source_that_may_measure_it_is_down() {
-        use homeostat_knowledge::observation::SourceReport;
         let source = |otlp: Option<SourceState>, prometheus: Option<SourceState>| {
             let mut snapshot = with(FindingKind::QueueGrowing, |_| {});
             snapshot.sources.remove_mut("otlp");

@@ -3,14 +3,11 @@
 
 use super::Unfit;
 use crate::ports::{Field, FieldEdit, FreshTarget};
+use crate::skew;
 use homeostat_knowledge::{ActionRecord, SignedDuration, Timestamp};
 
 /// A field that a person or an unknown tool set this recently is theirs.
 pub const PERSON_QUIET: SignedDuration = SignedDuration::from_mins(15);
-
-/// A field's time is the API server's, in whole seconds; that of a claim is a replica's whose clock may be off as far as
-/// [`skew`](crate::skew) lets pass: its limit, and a second for each of the two roundings.
-const CLOCKS: SignedDuration = SignedDuration::from_secs(4);
 
 /// The field manager of our own writes.
 const OWN: &str = "homeostat";
@@ -68,9 +65,11 @@ pub(super) fn undisturbed(record: &ActionRecord, fresh: &FreshTarget, field: Fie
 }
 
 /// The field was set by Homeostat last, by nobody else with it, and not before this action was claimed: that is the mark
-/// of the action that was to set it. An older write of ours is another action's.
+/// of the action that was to set it. An older write of ours is another action's; the time of a field is the API server's,
+/// that of a claim a replica's.
 pub(super) fn set_by_us(record: &ActionRecord, fresh: &FreshTarget, field: Field) -> bool {
-    let Some(earliest) = record.instants.claimed.and_then(|claimed| claimed.checked_sub(CLOCKS).ok()) else {
+    let Some(earliest) = record.instants.claimed.and_then(|claimed| claimed.checked_sub(skew::BETWEEN).ok())
+    else {
         return false;
     };
     let mut edits = fresh.marks.edits.iter().filter(|edit| edit.field == field).peekable();

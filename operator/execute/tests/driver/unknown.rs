@@ -11,16 +11,22 @@ use std::time::Duration;
 /// Number of the request that is the effect.
 const EFFECT: usize = 8;
 
-#[tokio::test(start_paused = true)]
-async fn what_nobody_can_tell_counts_as_done_and_is_never_sent_again() {
+/// A world whose process died at its effect.
+async fn died(how: Fault) -> Arc<World> {
     let world = World::new(FindingKind::Hung);
-    world.lock().faults = BTreeMap::from([(EFFECT, Fault::CrashBefore)]);
+    world.lock().faults = BTreeMap::from([(EFFECT, how)]);
     let (plan, finding) = world.plan(Parameters::EvictPod { grace_seconds: None });
     let first = world.executor();
     tokio::select! {
         _ = first.run(&plan, Some(finding)) => {}
         () = world.crashed(1) => {}
     }
+    world
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_nobody_can_tell_counts_as_done_and_is_never_sent_again() {
+    let world = died(Fault::CrashBefore).await;
     // Somebody else replaces the pod before anybody looks who did it.
     world.lock().replace_pod_under_the_same_name();
     world.restart();
@@ -56,19 +62,6 @@ async fn a_size_that_may_be_somebody_elses_is_not_taken_back() {
     assert_eq!((inner.controller.replicas, inner.effects.len(), inner.actions.len()), (2, 0, 1));
 }
 
-/// A world whose process died between claim and effect, so that the claim stands and nothing came of it.
-async fn claimed_and_dead() -> Arc<World> {
-    let world = World::new(FindingKind::Hung);
-    world.lock().faults = BTreeMap::from([(EFFECT, Fault::CrashBefore)]);
-    let (plan, finding) = world.plan(Parameters::EvictPod { grace_seconds: None });
-    let first = world.executor();
-    tokio::select! {
-        _ = first.run(&plan, Some(finding)) => {}
-        () = world.crashed(1) => {}
-    }
-    world
-}
-
 /// Starts processes one after the other, each of which is killed after six seconds; gives how many it took until the
 /// claim was resolved.
 async fn short_lives(world: &Arc<World>, most: u32) -> Option<u32> {
@@ -89,7 +82,7 @@ async fn short_lives(world: &Arc<World>, most: u32) -> Option<u32> {
 
 #[tokio::test(start_paused = true)]
 async fn however_often_it_is_restarted_a_claim_of_which_nothing_came_is_given_up() {
-    let world = claimed_and_dead().await;
+    let world = died(Fault::CrashBefore).await;
     // 35 s after the claim: to send it 10 s, to work on it 15 s, for clocks that differ 10 s.
     assert_eq!(short_lives(&world, 20).await, Some(6));
     let inner = world.lock();
@@ -103,7 +96,7 @@ async fn however_often_it_is_restarted_a_claim_of_which_nothing_came_is_given_up
 #[tokio::test(start_paused = true)]
 async fn a_clock_that_is_not_proved_to_be_right_waits_anew() {
     for ahead in [None, Some(SignedDuration::from_secs(4)), Some(SignedDuration::from_secs(-4))] {
-        let world = claimed_and_dead().await;
+        let world = died(Fault::CrashBefore).await;
         world.lock().server_ahead = ahead;
         assert_eq!(short_lives(&world, 20).await, None, "{ahead:?}");
         // The first life that is long enough ends it.
@@ -120,14 +113,7 @@ async fn a_clock_that_is_not_proved_to_be_right_waits_anew() {
 
 #[tokio::test(start_paused = true)]
 async fn an_effect_that_came_is_found_whatever_the_age_of_its_claim() {
-    let world = World::new(FindingKind::Hung);
-    world.lock().faults = BTreeMap::from([(EFFECT, Fault::CrashAfter)]);
-    let (plan, finding) = world.plan(Parameters::EvictPod { grace_seconds: None });
-    let first = world.executor();
-    tokio::select! {
-        _ = first.run(&plan, Some(finding)) => {}
-        () = world.crashed(1) => {}
-    }
+    let world = died(Fault::CrashAfter).await;
     tokio::time::sleep(Duration::from_mins(10)).await;
     world.restart();
     let executor = world.executor();
