@@ -228,6 +228,7 @@ pub fn fresh_pod(pod: &Pod) -> FreshTarget {
         pod: Some(pod.record.clone()),
         controller: None,
         node: None,
+        autoscaler: None,
         restarted_by: None,
         marks: Marks {
             requests: BTreeMap::from([(Name::from(CONTAINER), pod.requests)]),
@@ -246,6 +247,7 @@ pub fn fresh_controller(controller: &Controller) -> FreshTarget {
         pod: None,
         controller: Some(controller.record.clone()),
         node: None,
+        autoscaler: None,
         restarted_by: controller.template.restarted_by.clone(),
         marks: Marks {
             rolled_back_by: controller.marks.get(ROLLED_BACK_BY).cloned(),
@@ -264,6 +266,7 @@ pub fn fresh_node(node: &Node) -> FreshTarget {
         pod: None,
         controller: None,
         node: Some(node.record.clone()),
+        autoscaler: None,
         restarted_by: None,
         marks: Marks::default(),
     }

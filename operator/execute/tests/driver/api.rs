@@ -202,6 +202,7 @@ impl Actuator for Api {
                     controller: None,
                     restarted_by: None,
                     node: None,
+                    autoscaler: None,
                     marks: marks.clone(),
                 })
             } else {
@@ -213,6 +214,7 @@ impl Actuator for Api {
                     controller: Some(inner.controller.clone()),
                     restarted_by: inner.restarted_by.clone(),
                     node: None,
+                    autoscaler: None,
                     marks: marks.clone(),
                 })
             }
