@@ -100,7 +100,10 @@ fn never_below_peoples_floor_and_its_ceiling_stays_as_long_as_the_floor_fits() {
     let high = world(autoscaler(25, 30));
     assert!(allowed(&drive((25, 30), (24, 30)), &high).is_err());
     let mut closed = world(autoscaler(2, 10));
-    permit(&mut closed, |permits| permits.replicas = None);
+    permit(&mut closed, |permits| {
+        let scaling = ScalingPolicy { mode: ScalingMode::Auto, ..ScalingPolicy::default() };
+        permits.scaling = Some(ScalingPolicy { when_owned: WhenOwned::DriveBounds, ..scaling });
+    });
     assert!(matches!(allowed(&drive((2, 10), (6, 10)), &closed), Err(Unfit::Protected(_))));
 }
 
