@@ -1,7 +1,7 @@
 //! Deployments, `ReplicaSet`s, `StatefulSet`s, `DaemonSet`s, Jobs, `CronJob`s: counts, rollout, owner.
 
 use super::amounts::{Container, total};
-use super::light::{Body, Interner, Meta, hold, null_is_empty};
+use super::light::{Body, Interner, Meta, gitops_owner, hold, null_is_empty};
 use super::run::{Cx, Effect, Watched};
 use crate::validate::acceptance::Input;
 use homeostat_crds::common::{

@@ -304,13 +304,14 @@ fn effect(replicas: u32, current: u32, policy: &Policy, owner: &Owner, reason: S
         Mode::Auto => effect,
     };
     match (owner, policy.when_owned) {
-        (Owner::Hpa { min, max, .. }, WhenOwned::DriveBounds) => {
-            // Its floor follows us, its ceiling stays people's unless ours is lower.
-            let bounds = (replicas.max(1), policy.max.max(1));
-            if (*min, *max) == bounds {
+        (Owner::Hpa { bounds, peoples, .. }, WhenOwned::DriveBounds) => {
+            // Its floor follows, never below people's own; its ceiling stays theirs as long as the floor fits under it.
+            let min = replicas.max(peoples.0);
+            let max = peoples.1.max(min);
+            if *bounds == (min, max) {
                 return (Effect::Keep, reason);
             }
-            (by_mode(Effect::DriveBounds { min: bounds.0, max: bounds.1 }), reason)
+            (by_mode(Effect::DriveBounds { min, max }), reason)
         }
         (Owner::Hpa { name, .. }, WhenOwned::Refuse) => (
             Effect::Refuse,
