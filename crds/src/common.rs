@@ -102,7 +102,7 @@ pub enum ActionKind {
     ScaleUp,
     /// Fewer replicas.
     ScaleDown,
-    /// Move the bounds of the HorizontalPodAutoscaler that sizes a workload.
+    /// Move the bounds of the autoscaler that sizes a workload.
     DriveBounds,
     /// Evict one pod through the Eviction API.
     EvictPod,

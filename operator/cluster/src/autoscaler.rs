@@ -91,7 +91,7 @@ pub(crate) fn driven(
         ANNOTATION_BOUNDS_BEFORE: note(peoples),
         ANNOTATION_BOUNDS_SET: note(bounds),
     });
-    patch(metadata, bounds)
+    patch(&metadata, bounds)
 }
 
 /// The patch that gives people's own bounds back, for whoever does.
@@ -104,10 +104,10 @@ pub(crate) fn given_back(condition: Value, found: &AutoscalerRecord) -> Value {
         ANNOTATION_BOUNDS_BEFORE: null,
         ANNOTATION_BOUNDS_SET: null,
     });
-    patch(metadata, found.peoples())
+    patch(&metadata, found.peoples())
 }
 
-fn patch(metadata: Value, bounds: Bounds) -> Value {
+fn patch(metadata: &Value, bounds: Bounds) -> Value {
     json!({ "metadata": metadata, "spec": { "minReplicas": bounds.min, "maxReplicas": bounds.max } })
 }
 

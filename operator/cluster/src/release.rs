@@ -90,11 +90,13 @@ async fn give_back(
     let held = call("list", &Name::from(autoscaler::KIND), all.list(&params)).await?;
     for object in &held.items {
         let Some(found) = autoscaler::record(object) else { continue };
-        let marked = Which::All.takes(&object.metadata);
-        if !marked || !(which.takes(&object.metadata) || !which.asked(&found.scales)) {
+        let ours = Which::All.takes(&object.metadata);
+        let over = which.takes(&object.metadata) || !which.asked(&found.scales);
+        if !(ours && over) {
             continue;
         }
-        let condition = json!({ "uid": object.metadata.uid, "resourceVersion": object.metadata.resource_version });
+        let condition =
+            json!({ "uid": object.metadata.uid, "resourceVersion": object.metadata.resource_version });
         let patch = Patch::Merge(autoscaler::given_back(condition, &found));
         let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
         let api: Api<HorizontalPodAutoscaler> = Api::namespaced(client.clone(), &found.key.namespace);

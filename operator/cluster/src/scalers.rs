@@ -8,7 +8,9 @@ use crate::error::ClusterError;
 use homeostat_knowledge::forecast::{Scaler, Scalers};
 use homeostat_knowledge::observation::{ObjectChange, Observation, Signal};
 use homeostat_knowledge::records::ControllerKey;
-use homeostat_knowledge::{ActionKind, Clock, ControllerKind, Entity, Name, ObjectKey, Snapshot, SnapshotSource};
+use homeostat_knowledge::{
+    ActionKind, Clock, ControllerKind, Entity, Name, ObjectKey, Snapshot, SnapshotSource,
+};
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use kube::api::{ApiResource, DynamicObject, GroupVersionKind, ListParams};
 use kube::{Api, Client, Resource, ResourceExt};

@@ -11,8 +11,8 @@ use crate::roots::Root;
 use homeostat_knowledge::observation::SourceState;
 use homeostat_knowledge::policy::{KillSwitch, TenantPolicy};
 use homeostat_knowledge::{
-    ActionId, ActionKind, ActionRecord, Entity, Finding, FindingKind, GuardName, Name, Origin, Parameters, SignedDuration,
-    Snapshot, Timestamp,
+    ActionId, ActionKind, ActionRecord, Entity, Finding, FindingKind, GuardName, Name, Origin, Parameters,
+    SignedDuration, Snapshot, Timestamp,
 };
 use std::collections::BTreeMap;
 

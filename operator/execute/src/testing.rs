@@ -3,11 +3,13 @@
 use crate::guards::testing::{tenant, workload};
 use crate::ports::{Field, FieldEdit, FreshTarget};
 use homeostat_knowledge::action::{ActionInstants, EvidenceRef};
+use homeostat_knowledge::forecast::Scaler;
 use homeostat_knowledge::observation::{Change, ObjectChange, ObjectKind, SourceReport, SourceState};
 use homeostat_knowledge::plan::{Expectation, Verification};
-use homeostat_knowledge::forecast::Scaler;
 use homeostat_knowledge::policy::{Bounds, PLATFORM_TENANT, Permits};
-use homeostat_knowledge::records::{AutoscalerRecord, ControllerKey, Hold, NodeRecord, OwnerRecord, PodPhase};
+use homeostat_knowledge::records::{
+    AutoscalerRecord, ControllerKey, Hold, NodeRecord, OwnerRecord, PodPhase,
+};
 use homeostat_knowledge::{
     ActionId, ActionRecord, ActionState, Before, Cause, ContainerRecord, ContainerState, ControlPolicy,
     ControllerKind, ControllerRecord, Entity, EvidenceId, Finding, FindingId, FindingKind, Incident,

@@ -483,7 +483,12 @@ mod tests {
             }
             step += 1;
         };
-        assert_eq!(back.effect, SizeEffect::DriveBounds { min: 1, max: 9 }, "never below people's: {}", back.why);
+        assert_eq!(
+            back.effect,
+            SizeEffect::DriveBounds { min: 1, max: 9 },
+            "never below people's: {}",
+            back.why
+        );
     }
 
     #[test]

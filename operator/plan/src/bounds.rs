@@ -95,10 +95,7 @@ pub fn words(before: Bounds, after: Bounds) -> String {
     let part = |name: &str, before: u64, after: u64| {
         (before != after).then(|| format!("{name} from {before} to {after}"))
     };
-    let parts = [
-        part("minReplicas", before.min, after.min),
-        part("maxReplicas", before.max, after.max),
-    ];
+    let parts = [part("minReplicas", before.min, after.min), part("maxReplicas", before.max, after.max)];
     let changed: Vec<String> = parts.into_iter().flatten().collect();
     if changed.is_empty() { format!("held at {after} replicas") } else { changed.join(", ") }
 }

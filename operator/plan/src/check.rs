@@ -1,8 +1,8 @@
 //! The second opinion: a plan is compared with the snapshot again, by code that shares nothing with the
 //! planner. Only [`Checker::check`] turns a draft into an admitted plan.
 
-use homeostat_knowledge::plan::{Expectation, Undo};
 use homeostat_knowledge::forecast::Scaler;
+use homeostat_knowledge::plan::{Expectation, Undo};
 use homeostat_knowledge::policy::{Bounds, PLATFORM_TENANT, ScalingMode, WhenOwned};
 use homeostat_knowledge::records::ControllerKey;
 use homeostat_knowledge::{

@@ -211,12 +211,7 @@ fn of_workload<'a>(workload: &WorkloadPolicy, snapshot: &'a Snapshot) -> Vec<&'a
 }
 
 /// Something is under way, or the same was tried a moment ago and not done.
-fn not_yet(
-    history: &[&Arc<ActionRecord>],
-    kind: ActionKind,
-    down: bool,
-    now: Timestamp,
-) -> Option<String> {
+fn not_yet(history: &[&Arc<ActionRecord>], kind: ActionKind, down: bool, now: Timestamp) -> Option<String> {
     if let Some(open) = history.iter().find(|action| !action.state.ended()) {
         return Some(format!("{} {} is {:?}", open.kind(), open.id, open.state));
     }
@@ -271,10 +266,5 @@ pub fn told(action: &ActionRecord) -> String {
         _ => action.outcome.as_ref().map(|outcome| outcome.reason.clone()).unwrap_or_default(),
     };
     let why = if why.is_empty() { why } else { format!(" ({why})") };
-    format!(
-        "{} {what} at {:.0}: {:?}{why}",
-        action.kind(),
-        action.evidence.taken_at,
-        action.state
-    )
+    format!("{} {what} at {:.0}: {:?}{why}", action.kind(), action.evidence.taken_at, action.state)
 }

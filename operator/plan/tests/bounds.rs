@@ -168,9 +168,8 @@ fn bounds_that_stay_are_held_anew_before_their_time_is_over() {
 fn the_checker_admits_bounds_only_where_people_ask_for_them_and_on_what_they_are() {
     let snapshot = world(3, (2, 10), None);
     let plan = drives(&snapshot, 6, 10);
-    let refused = |plan: Plan<Draft>, snapshot: &Snapshot| {
-        Checker::default().check(plan, snapshot, now()).is_err()
-    };
+    let refused =
+        |plan: Plan<Draft>, snapshot: &Snapshot| Checker::default().check(plan, snapshot, now()).is_err();
     for (when_owned, mode) in
         [(WhenOwned::Refuse, ScalingMode::Auto), (WhenOwned::DriveBounds, ScalingMode::Recommend)]
     {

@@ -113,7 +113,10 @@ impl ActionSpec for DriveBounds {
         let peoples = autoscaler.peoples();
         // Somebody may have changed one bound since the decision and left the other.
         if record.undo_of.is_none() && bounds.min < peoples.min {
-            return Err(Unfit::Changed(format!("people want {key} to have at least {} replicas", peoples.min)));
+            return Err(Unfit::Changed(format!(
+                "people want {key} to have at least {} replicas",
+                peoples.min
+            )));
         }
         owners::undisturbed(record, fresh, Field::Bounds)
     }
@@ -192,7 +195,8 @@ fn found<'a>(
 /// The bounds to have: not there yet, and those before are as they were decided on.
 fn wanted(record: &ActionRecord, autoscaler: &AutoscalerRecord) -> Result<Bounds, Unfit> {
     let key = &record.target.key;
-    let (Parameters::DriveBounds { bounds, until }, Some(before)) = (&record.parameters, record.before.bounds)
+    let (Parameters::DriveBounds { bounds, until }, Some(before)) =
+        (&record.parameters, record.before.bounds)
     else {
         return Err(Unfit::Changed(format!("the bounds of {key} before, or the wanted ones, are not known")));
     };

@@ -7,7 +7,8 @@ use homeostat_knowledge::forecast::Scaler;
 use homeostat_knowledge::policy::{ScalingMode, ScalingPolicy, WhenOwned};
 use homeostat_knowledge::records::Drive;
 use homeostat_knowledge::{
-    ActionId, ControllerKind, IncidentId, Name, ObjectKey, SignedDuration, SizeAdvice, SizeEffect, Uid, Verification,
+    ActionId, ControllerKind, IncidentId, Name, ObjectKey, SignedDuration, SizeAdvice, SizeEffect, Uid,
+    Verification,
 };
 use std::sync::Arc;
 
@@ -47,8 +48,7 @@ fn allow(snapshot: &mut Snapshot, mode: ScalingMode, when_owned: WhenOwned) {
 /// As we drive it: from 2 to 10 before, and what was set last.
 fn driven(now: (u64, u64), set: (u64, u64)) -> AutoscalerRecord {
     let mut driven = autoscaler(now.0, now.1);
-    driven.drive =
-        Some(Drive { hold: hold("shop.order-0", 600), before: bounds((2, 10)), set: bounds(set) });
+    driven.drive = Some(Drive { hold: hold("shop.order-0", 600), before: bounds((2, 10)), set: bounds(set) });
     driven
 }
 
