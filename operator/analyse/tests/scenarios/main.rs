@@ -290,9 +290,8 @@ fn a_node_that_is_not_busy_any_more_is_found_well() {
 
 #[test]
 fn services_that_were_silent_just_now_and_answer_late_again_make_no_busy_node() {
-    let three = |how: Behaviour| {
-        move |service: &str| if service == "notification" { Behaviour::Good } else { how }
-    };
+    let three =
+        |how: Behaviour| move |service: &str| if service == "notification" { Behaviour::Good } else { how };
     let mut world = World::new(usual_delay);
     world.object(ObjectChange::Node(Change::Applied(Arc::new(world::node()))));
     world.run_apart(SignedDuration::from_secs(20), &good);
