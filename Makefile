@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-pure test-cluster test-product bench score cluster cluster-down lint crds chart sim proof
-.PHONY: quiet-week scenarios fit scale-compare scale-node scenario-water
+.PHONY: coverage mutants quiet-week scenarios fit scale-compare scale-node scenario-water
 
 NAME ?= homeostat
 PROFILE ?= release
@@ -38,10 +38,17 @@ sim: ## The proof in virtual time: every plan, 10,000 drawn histories, every mut
 	@$(STEP) "Building the simulator" cargo build --quiet --release --package homeostat-sim
 	@./target/release/sim $(if $(SEED),--seed $(SEED)) $(if $(PLAN),--plan $(PLAN)) $(ARGS)
 
-proof: ## The proof on a real API server: plans, kill loop, kill switch, frozen leader (ARGS="--only plans"; root, Go)
+proof: ## The proof on a real API server: plans, kill loop, kill switch, frozen leader (ARGS="--only plans --every 3"; root, Go)
 	@$(STEP) "Preparing tools" ./scripts/prepare cluster
-	@$(STEP) "Building the programs" cargo build --quiet --workspace
-	@./target/debug/e2e proof $(ARGS)
+	@$(STEP) "Building the harness" cargo build --quiet --release --package homeostat-e2e
+	@$(STEP) "Building the product" cargo build --quiet --release --package homeostat --package food-delivery
+	@./target/release/e2e proof $(ARGS)
+
+coverage: ## Branches of guards and ledger that their crate's tests take (>= 95 %), by the compiler's own counters
+	@$(STEP) "Counting branches" ./scripts/coverage
+
+mutants: ## Small changes of guards and ledger that the crate's tests must notice (>= 90 %; needs cargo-mutants, an hour)
+	@$(STEP) "Changing the code" ./scripts/mutants $(ARGS)
 
 bench: ## Speed, memory and idle figures into target/bench/summary.json
 	@$(STEP) "Measuring" ./scripts/bench

@@ -30,6 +30,8 @@ use super::state::State;
 use super::state::{ProcessId, SupervisorState, read_json, write_json};
 
 const MOST_RESTARTS: u32 = 5;
+/// The outer half writes a file within this time.
+const RECORDED: Duration = Duration::from_secs(30);
 
 /// The outer half: creates the namespaces and waits for the inner half. Call it before any thread starts.
 pub fn outer(name: &str) -> Result<(), ClusterError> {
@@ -73,6 +75,7 @@ pub fn inner(name: &str) -> Result<(), ClusterError> {
         .try_clone_to_owned()
         .map_err(ClusterError::system("keep the host's network namespace"))?;
     let program = std::env::current_exe().map_err(ClusterError::system("find this program"))?;
+    recorded(&layout)?;
     let mut keep = vec![layout.dir(), program];
     keep.extend(state.tools.folders());
     namespace::mount_own(&layout, &keep)?;
@@ -93,6 +96,20 @@ pub fn inner(name: &str) -> Result<(), ClusterError> {
                 eprintln!("a request was not answered: {error}");
             }
         });
+    }
+    Ok(())
+}
+
+/// Waits until the outer half has this process on record: it looks it up in `/proc`, and both share the mounts in which
+/// `/proc` becomes that of the new namespace, where the number is another one.
+fn recorded(layout: &Layout) -> Result<(), ClusterError> {
+    let end = Instant::now() + RECORDED;
+    while read_json::<SupervisorState>(&layout.supervisor_file())?.is_none_or(|both| both.inner.is_none()) {
+        if Instant::now() > end {
+            let what = "the supervisor's own record".to_owned();
+            return Err(ClusterError::Timeout { what, limit: RECORDED, detail: String::new() });
+        }
+        thread::sleep(Duration::from_millis(2));
     }
     Ok(())
 }

@@ -42,6 +42,9 @@ pub struct ProofArgs {
     /// Only plans whose name contains this, such as `EvictPod/Effect`
     #[arg(long)]
     pub plan: Option<String>,
+    /// Of the plans of each action only every n-th, for a shorter run
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
+    pub every: u16,
     /// Plans that run at once
     #[arg(long, default_value_t = 8)]
     pub lanes: usize,
@@ -103,7 +106,8 @@ async fn parts(args: &ProofArgs, stage: &Stage, path: &Path, live: &Live) -> Res
         let chosen = |plan: &plans::Plan| {
             args.plan.as_ref().is_none_or(|text| plan.to_string().contains(text.as_str()))
         };
-        let plans: Vec<plans::Plan> = plans::all().into_iter().filter(chosen).collect();
+        let plans: Vec<plans::Plan> =
+            plans::all().into_iter().filter(chosen).step_by(usize::from(args.every)).collect();
         let (count, done) = (plans.len(), AtomicUsize::new(0));
         live.say(format!("plans     {count}, {} at once", args.lanes));
         let lines = live.clone();

@@ -87,7 +87,14 @@ fn table(summary: &ReplaySummary) -> String {
         summary.refused()
     );
     for (guard, count) in &summary.refused_by {
-        let _ = writeln!(text, "  {:<14} refused {count}", guard.name());
+        let _ = write!(text, "  {:<14} refused {count}", guard.name());
+        let first = summary.decisions.iter().find_map(|decision| {
+            decision.refused_by.as_ref().filter(|report| report.name == *guard && !report.message.is_empty())
+        });
+        if let Some(report) = first {
+            let _ = write!(text, ", first: {} ({})", report.message, report.observed);
+        }
+        text.push('\n');
     }
     text
 }

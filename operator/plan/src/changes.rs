@@ -8,8 +8,8 @@ use crate::planner::{Chosen, before, willing};
 use homeostat_knowledge::policy::ScalingMode;
 use homeostat_knowledge::records::JobEnd;
 use homeostat_knowledge::{
-    ActionKind, Before, ControllerKind, ControllerRecord, Name, Parameters, SignedDuration, Snapshot,
-    Timestamp,
+    ActionKind, Before, ControllerKind, ControllerRecord, FindingKind, Name, Parameters, SignedDuration,
+    Snapshot, Timestamp,
 };
 use homeostat_playbooks::{After, Rung};
 use std::sync::Arc;
@@ -20,6 +20,9 @@ const DOWN_PERCENT: i64 = 20;
 
 /// New replicas, or new pods, need so long to show in a backlog or in a trend.
 const SETTLE: SignedDuration = SignedDuration::from_mins(5);
+
+/// Time that a release gets to become ready before people are asked about it.
+const SLOW_START: SignedDuration = SignedDuration::from_mins(1);
 
 /// The step on what the workload targets.
 pub(crate) fn step(case: &Case<'_>, subject: &Subject<'_>, number: u32, rung: &Rung) -> Result<Chosen, Stop> {
@@ -36,6 +39,7 @@ pub(crate) fn step(case: &Case<'_>, subject: &Subject<'_>, number: u32, rung: &R
             (controller, scale_down(subject, controller, rung)?, "fewer replicas are enough")
         }
         ActionKind::RollBack => {
+            started(case, subject)?;
             let revision = revision(case, controller, rung)?;
             (controller, Parameters::RollBack { revision }, "the release before it did well")
         }
@@ -43,6 +47,13 @@ pub(crate) fn step(case: &Case<'_>, subject: &Subject<'_>, number: u32, rung: &R
             return Err(Stop::wait(format!("{} is suspended already", subject.key)));
         }
         ActionKind::Suspend => {
+            let of_runs = controller.key.kind == ControllerKind::CronJob;
+            if of_runs
+                && case.cause.kind == FindingKind::JobStuck
+                && running(case, controller).next().is_none()
+            {
+                return Err(Stop::wait(format!("no run of {} goes on any more", subject.key)));
+            }
             (controller, Parameters::Suspend { until: later(case.now, HOLD) }, "no new runs for a while")
         }
         ActionKind::Resume if controller.hold.is_none() => {
@@ -54,6 +65,9 @@ pub(crate) fn step(case: &Case<'_>, subject: &Subject<'_>, number: u32, rung: &R
                 "runs of {} are started again when it is their turn",
                 subject.key
             )));
+        }
+        ActionKind::RetryJob if controller.paused => {
+            return Err(Stop::wait(format!("{} is suspended: it is to have no runs", subject.key)));
         }
         ActionKind::RetryJob => {
             (failed_job(case, controller)?, Parameters::RetryJob, "the run failed and may be repeated")
@@ -81,6 +95,15 @@ pub(crate) fn step(case: &Case<'_>, subject: &Subject<'_>, number: u32, rung: &R
         taken_at,
         why: why.to_owned(),
     })
+}
+
+/// A release that is not ready may be slow to start; one whose container ends, or whose image is missing, is not.
+fn started(case: &Case<'_>, subject: &Subject<'_>) -> Result<(), Stop> {
+    let end = later(case.since(), SLOW_START);
+    if case.cause.kind == FindingKind::NotReady && case.now < end {
+        return Err(Stop::until(end, format!("the new release of {} may be starting still", subject.key)));
+    }
+    Ok(())
 }
 
 /// When the evidence was taken, once the step's own wait is over.
@@ -184,6 +207,25 @@ fn ordered(subject: &Subject<'_>) -> bool {
     subject.policy.permits.scaling.as_ref().is_some_and(|scaling| scaling.mode == ScalingMode::Auto)
 }
 
+/// The Jobs of a `CronJob`.
+fn runs<'a>(
+    case: &Case<'a>,
+    controller: &'a ControllerRecord,
+) -> impl Iterator<Item = &'a Arc<ControllerRecord>> {
+    case.snapshot.controllers.values().filter(|job| {
+        job.key.kind == ControllerKind::Job
+            && job.owner.as_ref().is_some_and(|owner| owner.uid == controller.uid)
+    })
+}
+
+/// Those that have begun and not ended.
+fn running<'a>(
+    case: &Case<'a>,
+    controller: &'a ControllerRecord,
+) -> impl Iterator<Item = &'a Arc<ControllerRecord>> {
+    runs(case, controller).filter(|job| job.finished.is_none() && !job.paused)
+}
+
 /// The Job itself, or the newest failed Job of the `CronJob` (their names end with the time of their slot), unless a run
 /// goes on, or went well since: then nothing is missing, and two at a time may harm.
 fn failed_job<'a>(
@@ -194,19 +236,14 @@ fn failed_job<'a>(
         return Ok(controller);
     }
     let name = &controller.key.object;
-    let runs = || {
-        case.snapshot.controllers.values().filter(|job| {
-            job.key.kind == ControllerKind::Job
-                && job.owner.as_ref().is_some_and(|owner| owner.uid == controller.uid)
-        })
-    };
     let newest = |end: JobEnd| {
-        runs().filter(move |job| job.finished == Some(end)).max_by_key(|job| &job.key.object.name)
+        let ended = runs(case, controller).filter(move |job| job.finished == Some(end));
+        ended.max_by_key(|job| &job.key.object.name)
     };
     let Some(failed) = newest(JobEnd::Failed) else {
         return Err(Stop::wait(format!("no run of {name} has failed")));
     };
-    if let Some(goes) = runs().find(|job| job.finished.is_none() && !job.paused) {
+    if let Some(goes) = running(case, controller).next() {
         return Err(Stop::wait(format!("{} goes on: its end decides", goes.key.object)));
     }
     match newest(JobEnd::Complete) {

@@ -4,7 +4,7 @@
 use crate::case::Case;
 use crate::decision::{Stop, later, words};
 use crate::kubelet::{self, Down};
-use homeostat_knowledge::records::NodeRecord;
+use homeostat_knowledge::records::{NodeRecord, PodPhase};
 use homeostat_knowledge::{
     ControllerKind, Entity, FindingKind, Incident, PodRecord, SignedDuration, Timestamp,
 };
@@ -42,6 +42,8 @@ pub(crate) fn due(case: &Case<'_>, pod: &PodRecord, after: After) -> Result<(Tim
     }
     has_place(case, pod)?;
     short_of_time(case, pod)?;
+    never_started(case, pod)?;
+    last_that_serves(case, pod)?;
     if let Some(down) = kubelet::down(pod) {
         return down_due(case, pod, &down, after);
     }
@@ -137,6 +139,37 @@ fn short_of_time(case: &Case<'_>, pod: &PodRecord) -> Result<(), Stop> {
         ))),
         None => Ok(()),
     }
+}
+
+/// A pod whose init containers have not done their work, or whose image, volume or configuration is missing: another one
+/// would meet the same.
+fn never_started(case: &Case<'_>, pod: &PodRecord) -> Result<(), Stop> {
+    if pod.phase != PodPhase::Pending {
+        return Ok(());
+    }
+    if case.cause.kind == FindingKind::CrashLoop {
+        return Err(Stop::hand_over(format!(
+            "an init container of {} fails at every start: a new pod would begin with it again",
+            pod.key
+        )));
+    }
+    Err(Stop::wait(format!("{} has not begun to run: a new pod would wait for the same", pod.key)))
+}
+
+/// A pod that still answers is better than none, where its siblings do not serve.
+fn last_that_serves(case: &Case<'_>, pod: &PodRecord) -> Result<(), Stop> {
+    let answers =
+        matches!(case.cause.kind, FindingKind::Slow | FindingKind::ErrorBurst | FindingKind::ReplicaOutlier)
+            && pod.serving();
+    if !answers {
+        return Ok(());
+    }
+    let pods = case.pods();
+    let mut siblings = pods.iter().filter(|other| other.uid != pod.uid && !other.deleting).peekable();
+    if siblings.peek().is_none() || siblings.any(|other| other.serving()) {
+        return Ok(());
+    }
+    Err(Stop::wait(format!("{} is the only pod of its workload that serves", pod.key)))
 }
 
 fn down_due(

@@ -20,13 +20,18 @@ pub(crate) fn about_node(kind: ActionKind) -> bool {
     matches!(kind, ActionKind::Cordon | ActionKind::Uncordon | ActionKind::Drain)
 }
 
+/// Somebody, or an autoscaler, took the node away: nobody need look at it.
+pub(crate) fn gone(name: &str) -> Stop {
+    Stop::nothing(format!("node {name} is gone"))
+}
+
 /// The next step on the node that is the cause.
 pub(crate) fn step(case: &Case<'_>, number: u32, rung: &Rung) -> Result<Chosen, Stop> {
     let Entity::Node { name } = &case.cause.entity else {
         return Err(Stop::hand_over(format!("{} is no node", case.cause.entity)));
     };
     let Some(node) = case.snapshot.nodes.get(name) else {
-        return Err(Stop::nothing(format!("node {name} is gone")));
+        return Err(gone(name));
     };
     if let After::WhenStillAbnormal { age } = rung.after {
         let at = later(case.since(), age);
@@ -48,6 +53,9 @@ pub(crate) fn step(case: &Case<'_>, number: u32, rung: &Rung) -> Result<Chosen, 
 fn cordon(case: &Case<'_>, node: &NodeRecord, number: u32, rung: &Rung) -> Result<Chosen, Stop> {
     if node.cordoned {
         return Err(Stop::wait(format!("node {} takes no new pods already", node.name)));
+    }
+    if case.cause.kind == FindingKind::NodePressure && node.pressures.is_empty() {
+        return Err(Stop::wait(format!("node {} is short of nothing any more", node.name)));
     }
     let until = later(case.now, HOLD);
     let why = format!("new pods are kept off node {} until {until:.0} at the latest", node.name);

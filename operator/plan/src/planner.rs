@@ -105,18 +105,25 @@ fn contradicted(case: &Case<'_>, action: &ActionRecord) -> bool {
     })
 }
 
-/// Why a restart of the cause cannot help: the same incident shows that it waits for something outside, or that its node is
-/// short of processor time. What is seen in the object's own state is its own fault all the same.
+/// Why another process, run or replica cannot help: the same incident shows what the cause waits for, or that its node is
+/// short of processor time. A single end, and an end at the memory limit, are the process's own all the same.
 fn victim(case: &Case<'_>) -> Option<Stop> {
-    if !matches!(case.cause.kind, FindingKind::Hung | FindingKind::Slow | FindingKind::ErrorBurst) {
-        return None;
-    }
-    let found =
-        case.incident.findings.iter().filter(|finding| finding.active).find(|finding| {
-            matches!(finding.kind, FindingKind::DependencyDown | FindingKind::NoisyNeighbour)
-        })?;
+    use FindingKind::{
+        BackingOff, CrashLoop, DependencyDown, ErrorBurst, Hung, JobFailed, NoisyNeighbour, NotReady,
+        QueueGrowing, Slow, Unreachable,
+    };
+    let explaining: &[FindingKind] = match case.cause.kind {
+        Hung | Slow | ErrorBurst => &[DependencyDown, NoisyNeighbour],
+        Unreachable | NotReady | CrashLoop | BackingOff | JobFailed => &[DependencyDown],
+        // A backlog grows beside consumers that do not work it off.
+        QueueGrowing => &[DependencyDown, Hung, ErrorBurst, Unreachable],
+        _ => return None,
+    };
+    let mut active = case.incident.findings.iter().filter(|finding| finding.active);
+    let found = active.find(|finding| explaining.contains(&finding.kind))?;
+    let more = if case.cause.kind == QueueGrowing { "more of the same" } else { "a restart" };
     Some(Stop::hand_over(format!(
-        "{} shows {} as well, which explains {}: a restart would not help",
+        "{} shows {} as well, which explains {}: {more} would not help",
         found.entity, found.kind, case.cause.kind
     )))
 }
@@ -189,6 +196,11 @@ fn lasting(case: &Case<'_>, chosen: Chosen) -> Result<Chosen, Stop> {
 
 /// The end of a ladder: people, or only a line in the incident.
 fn tell(case: &Case<'_>, playbook: &Playbook, rung: &Rung) -> Stop {
+    if let Entity::Node { name } = &case.cause.entity
+        && !case.snapshot.nodes.contains_key(name)
+    {
+        return nodes::gone(name);
+    }
     if let After::WhenStillAbnormal { age } = rung.after {
         let at = later(case.since(), age);
         if case.now < at {
@@ -238,6 +250,12 @@ fn step(case: &Case<'_>, subject: &Subject<'_>, number: u32, rung: &Rung) -> Res
             let controller = replacing(subject)?;
             if controller.rolling_out() {
                 return Err(Stop::wait(format!("{} is rolling out already", subject.key)));
+            }
+            if !controller.surges && controller.ready < controller.replicas {
+                return Err(Stop::wait(format!(
+                    "one pod of {} less would serve during a rollout",
+                    subject.key
+                )));
             }
             changes::settled(case)?;
             let Some(taken_at) = case.last_seen() else {

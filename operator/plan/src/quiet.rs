@@ -4,11 +4,15 @@
 use crate::case::{Case, Subject};
 use crate::decision::{Stop, later, words};
 use crate::kubelet::{self, BACK_OFF_MEMORY};
+use homeostat_knowledge::observation::SourceState;
 use homeostat_knowledge::records::PodPhase;
 use homeostat_knowledge::{
     ActionKind, ControllerKind, ControllerRecord, Entity, IncidentState, PodRecord, SignedDuration, Timestamp,
 };
 use std::sync::Arc;
+
+/// Source of the calls by which a workload is seen to do well.
+const SPANS: &str = "otlp";
 
 /// The controller to restart and the pod that carries the restart; or why not (yet).
 pub(crate) fn due<'a>(
@@ -105,6 +109,9 @@ fn calm(
     let Some(good_since) = good_since else {
         return Err(Stop::wait(format!("nothing says yet that {} does well", subject.key)));
     };
+    if let Some(SourceState::Down(why)) = case.snapshot.sources.get(SPANS).map(|report| &report.state) {
+        return Err(Stop::wait(format!("whether {} does well cannot be seen: {why}", subject.key)));
+    }
     let at = later(good_since, quiet);
     if case.now < at {
         return Err(Stop::until(at, format!("{} has to do well for {} first", subject.key, words(quiet))));

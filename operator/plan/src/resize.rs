@@ -25,10 +25,16 @@ pub(crate) fn out_of_memory(pod: &PodRecord) -> Option<(&ContainerRecord, Option
     })
 }
 
-/// Memory of one of these pods lies below the upper bound that people set.
-pub(crate) fn may_grow(subject: &Subject<'_>, pods: &[&Arc<PodRecord>]) -> bool {
+/// Memory of one of these pods lies below the upper bound that people set, and its node is not short of memory itself:
+/// then the end may be the node's doing, and more for one pod takes it from the others.
+pub(crate) fn may_grow(snapshot: &Snapshot, subject: &Subject<'_>, pods: &[&Arc<PodRecord>]) -> bool {
     let Some(bounds) = subject.policy.permits.memory_bytes else { return false };
-    let mut limits = pods.iter().filter_map(|pod| out_of_memory(pod)?.0.memory.limit);
+    let short = |pod: &PodRecord| {
+        let node = pod.node.as_ref().and_then(|name| snapshot.nodes.get(name));
+        node.is_some_and(|node| node.pressures.iter().any(|pressure| &**pressure == "MemoryPressure"))
+    };
+    let mut limits =
+        pods.iter().filter(|pod| !short(pod)).filter_map(|pod| out_of_memory(pod)?.0.memory.limit);
     limits.any(|limit| limit < bounds.max)
 }
 

@@ -130,7 +130,7 @@ pub fn facts(case: &Case<'_>) -> Facts {
             pods: i64::try_from(pods.len()).unwrap_or(i64::MAX),
             maximum_useless_restarts: i64::from(subject.policy.maximum_useless_restarts),
             new_release_fails: releases.is_some_and(|releases| releases.new_fails),
-            memory_may_grow: resize::may_grow(subject, &sick),
+            memory_may_grow: resize::may_grow(case.snapshot, subject, &sick),
             old_release_serves: releases.is_some_and(|releases| releases.old_serves),
         }),
         tenant: case.subject.as_ref().map(|subject| TenantFacts { name: subject.tenant.name.to_string() }),

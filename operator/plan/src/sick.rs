@@ -4,7 +4,7 @@ use crate::case::{Case, Subject};
 use crate::decision::{Stop, words};
 use crate::kubelet;
 use homeostat_knowledge::records::PodPhase;
-use homeostat_knowledge::{ActionKind, Entity, ObjectKey, PodRecord, SignedDuration, Uid};
+use homeostat_knowledge::{ActionKind, Entity, FindingKind, ObjectKey, PodRecord, SignedDuration, Uid};
 use std::sync::Arc;
 
 /// Time after which an incident whose sick pod cannot be told goes to people.
@@ -19,6 +19,10 @@ pub(crate) fn find<'a>(case: &Case<'a>, subject: &Subject<'a>) -> Result<&'a Arc
             pod.key, action.id
         )));
     }
+    if shared(case, pod) {
+        let all = case.pods().into_iter().filter(|pod| !pod.deleting).count();
+        return Err(unclear(case, all, all));
+    }
     // Only where nothing names the sick pod could this be another one.
     if named(case).is_empty() && pod.serving() {
         let others = case.pods().into_iter().filter(|other| other.uid != pod.uid && !other.deleting);
@@ -27,6 +31,24 @@ pub(crate) fn find<'a>(case: &Case<'a>, subject: &Subject<'a>) -> Result<&'a Arc
         }
     }
     Ok(pod)
+}
+
+/// None of several pods serves, and they fail by themselves: what they have in common is the reason, and one new pod
+/// would rule out nothing. Pods that were made a moment ago say nothing about readiness yet.
+fn shared(case: &Case<'_>, pod: &PodRecord) -> bool {
+    let kind = case.cause.kind;
+    if !matches!(kind, FindingKind::NotReady | FindingKind::CrashLoop) || pod.serving() {
+        return false;
+    }
+    let pods = case.pods();
+    let counts = |other: &PodRecord| {
+        other.uid != pod.uid
+            && !other.deleting
+            && !matches!(other.phase, PodPhase::Succeeded | PodPhase::Failed)
+            && !(kind == FindingKind::NotReady && kubelet::starting(other, case.now))
+    };
+    let mut siblings = pods.iter().filter(|other| counts(other)).peekable();
+    siblings.peek().is_some() && siblings.all(|other| !other.serving())
 }
 
 /// The pod that is meant, whatever is to be done to it; or why there is none.

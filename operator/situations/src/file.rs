@@ -1,6 +1,7 @@
 //! Files of situations. Each situation may have variants: the same one with some fields changed.
 
 use crate::given::{Expect, Given, Label, Situation};
+use crate::words;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -81,11 +82,11 @@ struct Written {
 struct WrittenSituation {
     name: String,
     label: Label,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "words::read_or_default")]
     given: Given,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "words::read_or_default")]
     expect: Expect,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "words::read_or_default")]
     variants: Vec<WrittenVariant>,
 }
 
@@ -96,7 +97,7 @@ struct WrittenVariant {
     name: String,
     #[serde(default)]
     label: Option<Label>,
-    #[serde(default, rename = "given")]
+    #[serde(default, rename = "given", deserialize_with = "words::read_or_default")]
     _given: Given,
     #[serde(default)]
     expect: Option<Expect>,
@@ -161,7 +162,10 @@ pub fn parse(path: &Path, text: &str) -> Result<SituationFile, SituationError> {
         let own = &plain["situations"][index];
         for (number, variant) in base.variants.iter().enumerate() {
             let mut given = own["given"].clone();
-            lay_over(&mut given, &own["variants"][number]["given"]);
+            match &own["variants"][number]["given"] {
+                Value::Null => {}
+                change => lay_over(&mut given, change),
+            }
             let given: Given = match given {
                 Value::Null => Given::default(),
                 given => serde_json::from_value(given)
@@ -192,15 +196,18 @@ pub fn parse(path: &Path, text: &str) -> Result<SituationFile, SituationError> {
     })
 }
 
-/// Fields of `change` replace those of `base`; objects are merged, lists are not.
+/// Fields of `change` replace those of `base`; objects are merged, lists are not, and null takes a field back.
 fn lay_over(base: &mut Value, change: &Value) {
     match (base, change) {
         (Value::Object(base), Value::Object(change)) => {
             for (key, value) in change {
-                lay_over(base.entry(key.clone()).or_insert(Value::Null), value);
+                if value.is_null() {
+                    base.remove(key);
+                } else {
+                    lay_over(base.entry(key.clone()).or_insert(Value::Null), value);
+                }
             }
         }
-        (_, Value::Null) => {}
         (base, change) => *base = change.clone(),
     }
 }
@@ -245,6 +252,42 @@ situations:
         assert_eq!((longer.given.pods.len(), longer.expect.action.as_deref()), (1, Some("EvictPod")));
         assert_eq!((nobody.label, nobody.given.pods.len()), (Label::MustNotAct, 0));
         assert_eq!(nobody.expect.action, None);
+    }
+
+    #[test]
+    fn null_takes_a_field_back_to_its_default() {
+        let text = "
+situations:
+  - name: base
+    label: mustRefuse
+    given: { workload: { doNotTouch: 60, replicas: 3, bounds: [1, 4] }, pods: [{}], blind: no answer }
+    expect:
+    variants:
+      - { name: may be touched, given: { workload: { doNotTouch: null }, blind: null } }
+      - { name: usual, given: { workload: null, pods: null } }
+      - { name: same, given: null }
+  - { name: empty, label: mustNotAct, given: null, variants: null }
+";
+        let file = read_text(text).expect("valid");
+        let [base, touched, usual, same, empty] = &file.situations[..] else { panic!("five situations") };
+        assert_eq!((touched.given.workload.do_not_touch, touched.given.workload.replicas), (None, 3));
+        assert_eq!((touched.given.blind.as_deref(), touched.given.pods.len()), (None, 1));
+        assert_eq!((usual.given.workload.replicas, usual.given.workload.bounds), (1, None));
+        assert_eq!((usual.given.pods.len(), usual.given.blind.as_deref()), (0, Some("no answer")));
+        assert_eq!(same.given.workload.do_not_touch, base.given.workload.do_not_touch);
+        assert_eq!(empty.given.pods.len(), 0);
+    }
+
+    #[test]
+    fn counts_that_no_cluster_has_are_refused() {
+        for wrong in
+            ["workload: { replicas: -1 }", "tenant: { workloads: 4000000000 }", "node: { others: 100000 }"]
+        {
+            let text = format!("situations:\n  - name: a\n    label: mustAct\n    given:\n      {wrong}\n");
+            let error = read_text(&text).expect_err("refused");
+            assert!(matches!(error, SituationError::Syntax { line: 5, .. }), "{error}");
+            assert!(error.to_string().contains("out of range"), "{error}");
+        }
     }
 
     #[test]

@@ -90,29 +90,38 @@ pub struct Expect {
 #[serde(default, deny_unknown_fields)]
 pub struct Given {
     /// What is wrong.
+    #[serde(deserialize_with = "words::read_or_default")]
     pub incident: GivenIncident,
     /// The workload `order`: its policy and what it targets.
+    #[serde(deserialize_with = "words::read_or_default")]
     pub workload: GivenWorkload,
     /// Pods; those of `stock` are there without being named.
+    #[serde(deserialize_with = "words::read_or_default")]
     pub pods: Vec<GivenPod>,
     /// Jobs of the workload.
+    #[serde(deserialize_with = "words::read_or_default")]
     pub jobs: Vec<GivenJob>,
     /// Actions of the last day, oldest first.
+    #[serde(deserialize_with = "words::read_or_default")]
     pub actions: Vec<GivenAction>,
     /// Good without a failure since, seconds ago.
     #[serde(deserialize_with = "words::read_some_seconds")]
     pub good: Option<f64>,
     /// The node `node-1`.
+    #[serde(deserialize_with = "words::read_or_default")]
     pub node: GivenNode,
     /// Other incidents.
+    #[serde(deserialize_with = "words::read_or_default")]
     pub others: Vec<GivenOther>,
     /// Why the cluster cannot be watched.
     pub blind: Option<String>,
     /// No tenant owns the namespace.
     pub orphan: bool,
     /// The tenant's policy.
+    #[serde(deserialize_with = "words::read_or_default")]
     pub tenant: GivenTenant,
     /// The control plane and its surroundings.
+    #[serde(deserialize_with = "words::read_or_default")]
     pub cluster: GivenCluster,
 }
 
@@ -186,6 +195,7 @@ pub struct GivenWorkload {
     #[serde(deserialize_with = "words::read_controller")]
     pub target: String,
     /// Desired replicas.
+    #[serde(deserialize_with = "words::read_replicas")]
     pub replicas: i32,
     /// Its rollout makes the new pod before the old one goes.
     pub surges: bool,
@@ -385,6 +395,7 @@ pub struct GivenNode {
     /// The cordon is Homeostat's own.
     pub own_cordon: bool,
     /// Further healthy nodes.
+    #[serde(deserialize_with = "words::read_count")]
     pub others: u32,
 }
 
@@ -426,6 +437,7 @@ pub struct GivenTenant {
     /// A freeze window is open.
     pub frozen: bool,
     /// Workloads that it has, with `order` and `stock`.
+    #[serde(deserialize_with = "words::read_count")]
     pub workloads: u32,
     /// Actions per workload and hour; the shipped limit when absent.
     pub per_workload_hour: Option<u32>,

@@ -6,6 +6,8 @@ use serde::de::{Deserialize, Deserializer, Error};
 
 /// Largest number of seconds that is accepted: about three years.
 const LONGEST: f64 = 1e8;
+/// Most workloads, or nodes, of one situation.
+const MOST_OBJECTS: u32 = 10_000;
 
 /// What `cause` may begin with.
 pub const CAUSES: [&str; 5] = ["pod", "workload", "node", "external", "source"];
@@ -96,6 +98,32 @@ pub(crate) fn read_cause<'de, D: Deserializer<'de>>(deserializer: D) -> Result<S
     word(deserializer, "cause", |text| {
         text.split_once(' ').is_some_and(|(sort, name)| CAUSES.contains(&sort) && !name.trim().is_empty())
     })
+}
+
+/// Null is as good as nothing.
+pub(crate) fn read_or_default<'de, T, D>(deserializer: D) -> Result<T, D::Error>
+where
+    T: Deserialize<'de> + Default,
+    D: Deserializer<'de>,
+{
+    Ok(Option::<T>::deserialize(deserializer)?.unwrap_or_default())
+}
+
+/// Objects of which the world is made: each is held in memory.
+pub(crate) fn read_count<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
+    let count = u32::deserialize(deserializer)?;
+    if count <= MOST_OBJECTS {
+        return Ok(count);
+    }
+    Err(D::Error::custom(format!("{count} is out of range: expected 0 to {MOST_OBJECTS}")))
+}
+
+pub(crate) fn read_replicas<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i32, D::Error> {
+    let replicas = i32::deserialize(deserializer)?;
+    if replicas >= 0 {
+        return Ok(replicas);
+    }
+    Err(D::Error::custom(format!("{replicas} replicas are out of range: expected 0 or more")))
 }
 
 fn in_range<E: Error>(seconds: f64) -> Result<f64, E> {

@@ -99,7 +99,9 @@ impl Given {
             commit(ObjectChange::Workload(Change::Applied(Arc::new(policy(space, name, given, kind)))));
             if given.exists {
                 let old = self.pods.iter().any(|pod| pod.of == name && pod.old_release);
+                let ready = self.ready(name, given.replicas);
                 for record in controllers(space, name, given, kind, old) {
+                    let record = ControllerRecord { ready, ..record };
                     commit(ObjectChange::Controller(Change::Applied(Arc::new(record))));
                 }
             }
@@ -162,6 +164,17 @@ impl Given {
             Switch::Engaged => KillSwitch::Engaged { reason: "a person pulled it".into(), by: None },
             Switch::Unreadable => KillSwitch::Unreadable,
         }
+    }
+
+    /// Replicas that are ready: those that are not named are. Pods that leave, or have ended, are replaced.
+    fn ready(&self, name: &str, replicas: i32) -> i32 {
+        let stays = |pod: &&GivenPod| {
+            pod.of == name && !pod.deleting && !matches!(pod.phase.as_str(), "Succeeded" | "Failed")
+        };
+        let (serving, others): (Vec<_>, Vec<_>) =
+            self.pods.iter().filter(stays).partition(|pod| pod.ready && pod.phase == "Running");
+        let count = |pods: Vec<&GivenPod>| i32::try_from(pods.len()).unwrap_or(i32::MAX);
+        replicas.saturating_sub(count(others)).max(count(serving)).clamp(0, replicas)
     }
 
     fn sources(&self, snapshot: &mut Snapshot) {
@@ -266,6 +279,7 @@ fn controller(
 ) -> ControllerRecord {
     let labels =
         given.labels.iter().map(|(key, value)| (Name::from(key.as_str()), Name::from(value.as_str())));
+    let kind = key.kind;
     ControllerRecord {
         uid: Uid::new(format!("uid-{:?}-{}", key.kind, key.object.name)),
         key,
@@ -277,7 +291,7 @@ fn controller(
         ready: given.replicas,
         updated: given.replicas - i32::from(given.rolling_out),
         revision: Some(revision.into()),
-        surges: given.surges,
+        surges: given.surges && !matches!(kind, ControllerKind::StatefulSet),
         paused: given.paused,
         template_labels: labels.chain([("app".into(), app.into())]).collect(),
         owner,

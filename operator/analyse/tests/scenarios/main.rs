@@ -289,6 +289,23 @@ fn a_node_that_is_not_busy_any_more_is_found_well() {
 }
 
 #[test]
+fn services_that_were_silent_just_now_and_answer_late_again_make_no_busy_node() {
+    let three =
+        |how: Behaviour| move |service: &str| if service == "notification" { Behaviour::Good } else { how };
+    let mut world = World::new(usual_delay);
+    world.object(ObjectChange::Node(Change::Applied(Arc::new(world::node()))));
+    world.run_apart(SignedDuration::from_secs(20), &good);
+    world.run_apart(SignedDuration::from_secs(3), &three(Behaviour::Hung));
+    // What waited meanwhile is given up now: alive and late, but not by the node.
+    world.run_apart(SignedDuration::from_secs(3), &three(Behaviour::Late));
+    world.run_apart(SignedDuration::from_secs(10), &good);
+    assert!(!world.incidents.is_empty(), "the silence is told");
+    let busy = world.incidents.values().flat_map(|incident| &incident.findings);
+    let busy: Vec<_> = busy.filter(|finding| finding.kind == FindingKind::NoisyNeighbour).collect();
+    assert!(busy.is_empty(), "{busy:?}");
+}
+
+#[test]
 fn a_closed_door_on_a_busy_node_is_a_fault_of_its_own() {
     let world = beside_three_late(Behaviour::Gone);
     let causes: Vec<_> =

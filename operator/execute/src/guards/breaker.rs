@@ -131,6 +131,14 @@ mod tests {
     }
 
     #[test]
+    fn what_was_taken_back_is_not_counted_twice() {
+        let mut undone = case(4, 0, 7_200, false, true);
+        assert_eq!(first_refusal(&undone), Some(GuardName::Breaker));
+        undone.history[0].undo_of = Some(homeostat_knowledge::ActionId::new("x-1"));
+        assert_eq!(first_refusal(&undone), None);
+    }
+
+    #[test]
     fn breakers_open_at_their_limits() {
         for (failures, successes, ago, same, same_tenant, refused) in [
             (1, 0, 7_200, true, true, false),

@@ -198,6 +198,44 @@ mod tests {
     }
 
     #[test]
+    fn without_cool_downs_it_says_that_none_is_set_and_one_alone_still_holds() {
+        let mut case = input();
+        case.history = vec![past(&case, "old", MINUTE, true)];
+        let with = |success: i64, failure: i64| {
+            let mut case = case.clone();
+            let limits = &mut case.tenant.as_mut().expect("tenant").limits;
+            limits.cooldown_success = SignedDuration::from_secs(success);
+            limits.cooldown_failure = SignedDuration::from_secs(failure);
+            judge(&case).result
+        };
+        assert_eq!(with(0, 0), homeostat_knowledge::GuardResult::Unset);
+        assert_eq!(with(0, HOUR), homeostat_knowledge::GuardResult::Passed, "successes are not waited for");
+        assert_eq!(with(HOUR, 0), homeostat_knowledge::GuardResult::Refused);
+    }
+
+    #[test]
+    fn fewer_replicas_wait_after_this_workloads_own_changes_of_size_only() {
+        let mut case = input();
+        case.action.kind = ActionKind::ScaleDown;
+        case.action.origin = Origin::Forecast;
+        let mut sized = past(&case, "size-1", 1, true);
+        (sized.kind, sized.origin) = (ActionKind::ScaleUp, Origin::Forecast);
+        let permits = |change: &dyn Fn(&mut ActionHistory)| {
+            let (mut case, mut entry) = (case.clone(), sized.clone());
+            change(&mut entry);
+            case.history = vec![entry];
+            judge(&case).result.permits()
+        };
+        assert!(!permits(&|_| {}));
+        assert!(permits(&|entry| entry.workload.name = Name::from("another")));
+        assert!(permits(&|entry| entry.id = case.action.id.clone()));
+        assert!(permits(&|entry| entry.origin = Origin::Incident));
+        assert!(permits(&|entry| entry.effect = false), "nothing was changed");
+        let wait = case.tenant.as_ref().expect("tenant").limits.scaling.cooldown_down;
+        assert!(permits(&|entry| entry.closed = case.now.checked_sub(wait).ok()), "it is over");
+    }
+
+    #[test]
     fn doubling_ends_at_the_maximum() {
         let limits = GuardLimits::default();
         let case = input();

@@ -158,6 +158,16 @@ mod tests {
     }
 
     #[test]
+    fn a_closed_window_lets_pass_and_is_counted() {
+        let mut case = crate::guards::testing::input();
+        // It is Wednesday.
+        case.tenant.as_mut().expect("tenant").freezes = vec![freeze("0 18 * * 5", "Europe/Madrid", 14)];
+        let ruling = judge(&case);
+        assert!(ruling.result.permits());
+        assert_eq!((ruling.observed.as_str(), ruling.limit.as_str()), ("no window open", "1 windows"));
+    }
+
+    #[test]
     fn windows_may_overlap_and_cross_midnight() {
         let freezes = [freeze("0 23 * * *", "UTC", 3), freeze("0 1 * * *", "UTC", 2)];
         for (at, expected) in [

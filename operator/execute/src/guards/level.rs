@@ -215,6 +215,46 @@ mod tests {
     }
 
     #[test]
+    fn what_is_a_sequence_of_actions_is_never_done_as_one() {
+        let mut case = input();
+        let tenant = case.tenant.as_mut().expect("the test input has a tenant");
+        tenant.levels.insert(ActionKind::Drain, Level::ActFull);
+        case.control.ceiling = Level::ActFull;
+        assert_eq!(mode(ActionKind::Drain, tenant, &case.control), Mode::Nothing);
+    }
+
+    #[test]
+    fn a_size_by_forecast_runs_alone_from_act_bounded_on_and_not_below() {
+        for (set, expected) in [
+            (Level::Observe, Mode::Nothing),
+            (Level::Recommend, Mode::Recommend),
+            (Level::Approve, Mode::Approve),
+            (Level::ActBounded, Mode::Act),
+        ] {
+            let mut case = input();
+            case.action.kind = ActionKind::ScaleDown;
+            case.action.origin = Origin::Forecast;
+            let tenant = case.tenant.as_mut().expect("the test input has a tenant");
+            tenant.levels.insert(ActionKind::ScaleDown, set);
+            assert_eq!(mode_of(&case.action, tenant, &case.control), expected, "{set:?}");
+        }
+    }
+
+    #[test]
+    fn policies_of_somebody_else_and_lists_without_the_playbook_refuse() {
+        let mut case = input();
+        case.workload.as_mut().expect("workload").key.name = Name::from("another");
+        assert_eq!(first_refusal(&case), Some(GuardName::Level));
+        let mut case = input();
+        case.tenant.as_mut().expect("tenant").name = homeostat_knowledge::TenantName::new("another");
+        assert_eq!(first_refusal(&case), Some(GuardName::Level));
+        let mut listed = input();
+        let playbook = listed.action.playbook.name.clone();
+        listed.workload.as_mut().expect("workload").playbooks.insert(playbook);
+        assert_eq!(first_refusal(&listed), None, "the list names it");
+    }
+
+    #[test]
     fn a_recommendation_is_judged_but_never_reaches_an_effect() {
         let mut case = input();
         level(&mut case, Level::Recommend);

@@ -184,6 +184,28 @@ mod tests {
     }
 
     #[test]
+    fn no_guard_relies_on_an_earlier_one_having_asked_for_the_tenant() {
+        let mut input = testing::input();
+        input.tenant = None;
+        let refusing: Vec<GuardName> = ALL
+            .iter()
+            .filter(|(_, _, judge)| !judge(&input).result.permits())
+            .map(|(name, _, _)| *name)
+            .collect();
+        for needs in [
+            GuardName::Level,
+            GuardName::FreezeWindow,
+            GuardName::Evidence,
+            GuardName::Cooldown,
+            GuardName::Storm,
+            GuardName::Budget,
+            GuardName::Breaker,
+        ] {
+            assert!(refusing.contains(&needs), "{needs:?} permits without knowing the tenant");
+        }
+    }
+
+    #[test]
     fn the_first_refusal_ends_the_chain() {
         let mut input = testing::input();
         input.leads = false;

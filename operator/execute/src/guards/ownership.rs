@@ -98,6 +98,18 @@ mod tests {
     }
 
     #[test]
+    fn runs_of_one_workload_are_in_each_others_way_on_the_same_object_only() {
+        let mut case = input();
+        case.action.origin = homeostat_knowledge::Origin::Schedule;
+        let mut before = past(&case, "run-1", 0, true);
+        before.at = case.now.checked_add(SignedDuration::from_secs(1)).ok();
+        case.history = vec![before];
+        assert!(super::judge(&case).result.permits(), "another run began meanwhile");
+        case.history[0].target = case.action.target.uid.clone();
+        assert!(!super::judge(&case).result.permits(), "this run was changed meanwhile");
+    }
+
+    #[test]
     fn one_action_at_a_time_on_a_target() {
         let mut case = input();
         let mut other = past(&case, "other-1", 1, true);
