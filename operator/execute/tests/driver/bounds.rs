@@ -6,7 +6,7 @@ use homeostat_knowledge::forecast::occasion;
 use homeostat_knowledge::policy::{Bounds, ScalingMode, ScalingPolicy, WhenOwned};
 use homeostat_knowledge::records::AutoscalerRecord;
 use homeostat_knowledge::{
-    ActionId, ActionKind, ActionState, Admitted, FindingKind, GuardName, Level, ObjectKey, Origin,
+    ActionId, ActionKind, ActionState, Admitted, FindingKind, GuardName, Level, Name, ObjectKey, Origin,
     Parameters, Plan, SignedDuration, SizeAdvice, SizeEffect, Uid,
 };
 use std::sync::Arc;
