@@ -66,6 +66,21 @@ pub async fn programs(place: &Place, live: &Live, homeostat: bool) -> Result<Bui
         }
         return Ok(built);
     }
+    compile(place, live, &packages).await?;
+    Ok(built)
+}
+
+/// Builds the water utility's programs and Homeostat. One after the other: built together with others Homeostat's own
+/// dependencies would get other features, and be built again for each command.
+pub async fn with_water(place: &Place, live: &Live) -> Result<(), DemoError> {
+    if place.no_build {
+        return Ok(());
+    }
+    compile(place, live, &["food-delivery", "homeostat"]).await?;
+    compile(place, live, &["water-dss"]).await
+}
+
+async fn compile(place: &Place, live: &Live, packages: &[&str]) -> Result<(), DemoError> {
     live.say(format!("build     {} ({})", packages.join(" and "), place.profile.folder()));
     let began = Instant::now();
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
@@ -73,7 +88,7 @@ pub async fn programs(place: &Place, live: &Live, homeostat: bool) -> Result<Bui
     if place.profile == Profile::Release {
         cargo.arg("--release");
     }
-    for package in &packages {
+    for package in packages {
         cargo.args(["--package", package]);
     }
     cargo.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
@@ -99,7 +114,7 @@ pub async fn programs(place: &Place, live: &Live, homeostat: bool) -> Result<Bui
         return Err(DemoError::Command { command: "cargo build".to_owned(), output: last.join("\n") });
     }
     live.say(format!("build     done in {:.0} s", began.elapsed().as_secs_f64()));
-    Ok(built)
+    Ok(())
 }
 
 /// The cluster, started if need be.

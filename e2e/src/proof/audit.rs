@@ -19,6 +19,9 @@ use crate::cluster::config::HOMEOSTAT;
 /// Clocks of one machine, read by two programs.
 const TOLERANCE: SignedDuration = SignedDuration::from_millis(50);
 
+/// From this status code on the API server does not say that nothing came of a request.
+const ABANDONED: u16 = 499;
+
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Wire {
@@ -80,6 +83,9 @@ pub struct Entry {
     pub at: Timestamp,
     /// When it was answered.
     pub done: Timestamp,
+    /// It was carried out. Otherwise nobody can tell: the one who asked was gone before the answer, and what was asked for
+    /// may have been on its way to the store.
+    pub sure: bool,
     /// What was sent.
     pub body: Value,
 }
@@ -87,8 +93,9 @@ pub struct Entry {
 impl Entry {
     fn of(wire: Wire) -> Option<Self> {
         let done = wire.stage == "ResponseComplete" || wire.stage == "Panic";
-        let taken = wire.response_status.is_some_and(|status| (200..300).contains(&status.code));
-        if !done || !taken || wire.uri.contains("dryRun=") {
+        let code = wire.response_status.map_or(0, |status| status.code);
+        let sure = (200..300).contains(&code);
+        if !done || !(sure || code == 0 || code >= ABANDONED) || wire.uri.contains("dryRun=") {
             return None;
         }
         let ObjectRef { resource, subresource, namespace, name, api_group } =
@@ -105,6 +112,7 @@ impl Entry {
             name: if name.is_empty() { named.to_owned() } else { name },
             at: wire.request_received_timestamp,
             done: wire.stage_timestamp,
+            sure,
             body,
         })
     }
@@ -181,6 +189,15 @@ impl AuditLog {
 
 fn contains(line: &[u8], what: &str) -> bool {
     std::str::from_utf8(line).is_ok_and(|line| line.contains(what))
+}
+
+/// Of requests of which nobody knows what came, those that created one of these actions after all.
+pub fn came_after_all(unsure: &[Entry], sure: &[Entry], actions: &[Action]) -> Vec<Entry> {
+    let creates = |entry: &&Entry| entry.resource == "actions" && entry.verb == "create";
+    let known: BTreeSet<&str> = sure.iter().filter(creates).map(|entry| entry.name.as_str()).collect();
+    let there: BTreeSet<String> = actions.iter().map(|action| action.name_any()).collect();
+    let missing = |entry: &&Entry| !known.contains(entry.name.as_str()) && there.contains(&entry.name);
+    unsure.iter().filter(creates).filter(missing).cloned().collect()
 }
 
 /// What of the audit log and of the actions fits together.
@@ -388,6 +405,7 @@ mod tests {
             name: "order-a".to_owned(),
             at: at(3),
             done: at(3),
+            sure: true,
             body: json!({"deleteOptions": {"preconditions": {"uid": uid}}}),
         }
     }
@@ -398,6 +416,35 @@ mod tests {
             resource: "actions".to_owned(),
             name: name.to_owned(),
             ..eviction("c-1", "u-1")
+        }
+    }
+
+    #[test]
+    fn a_creation_whose_asker_died_counts_when_the_action_is_there_and_nothing_else_tells_of_it() {
+        let unsure = |name| Entry { sure: false, ..creation(name) };
+        let there = [action("order-1-1", true), action("order-2-1", true)];
+        let asked = [unsure("order-1-1"), unsure("order-2-1"), unsure("order-3-1")];
+        let came = came_after_all(&asked, &[creation("order-2-1")], &there);
+        let names: Vec<&str> = came.iter().map(|entry| entry.name.as_str()).collect();
+        assert_eq!(names, ["order-1-1"]);
+    }
+
+    #[test]
+    fn a_request_that_was_refused_changed_nothing_and_one_that_was_left_may_have() {
+        let line = |code: Option<u16>| {
+            let wire = json!({
+                "auditID": "a-1", "stage": "ResponseComplete", "verb": "create", "requestURI": "/api/v1/pods",
+                "user": {"username": HOMEOSTAT}, "requestReceivedTimestamp": at(3), "stageTimestamp": at(3),
+                "responseStatus": code.map(|code| json!({"code": code})),
+            });
+            Entry::of(serde_json::from_value(wire).unwrap()).map(|entry| entry.sure)
+        };
+        for code in [400, 403, 404, 409, 429] {
+            assert_eq!(line(Some(code)), None, "{code}");
+        }
+        assert_eq!((line(Some(200)), line(Some(201))), (Some(true), Some(true)));
+        for code in [None, Some(0), Some(499), Some(500), Some(504)] {
+            assert_eq!(line(code), Some(false), "{code:?}");
         }
     }
 

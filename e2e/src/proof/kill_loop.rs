@@ -152,15 +152,17 @@ pub async fn run(stage: &Stage, settings: Settings, live: &Live) -> Result<KillL
         tokio::time::sleep(LOOK).await;
     };
     process.end().await;
-    let entries = stage.audited(|entry| entry.namespace == PLACE && entry.at >= begun.0)?;
+    let here = |entry: &Entry| entry.namespace == PLACE && entry.at >= begun.0;
+    let (mut entries, unsure) = (stage.audited(here)?, stage.unsure(here)?);
     let actions: Vec<Action> = ward.aside.values().cloned().collect();
     let notes = audit::notes(&config.acknowledged)?;
+    entries.extend(audit::came_after_all(&unsure, &entries, &actions));
     // Removals of actions are ours, not Homeostat's, and so are not among its requests.
     let found = audit::compare(&entries.iter().collect::<Vec<_>>(), &actions, &notes);
     for text in found.mismatches.iter().take(20) {
         live.plain(&format!("            {text}"));
     }
-    let (double, none) = count(&ward.episodes, &entries, live);
+    let (double, none) = count(&ward.episodes, &entries, &unsure, live);
     stage.forget(PLACE).await;
     Ok(KillLoop {
         actions: ward.episodes.len(),
@@ -178,16 +180,23 @@ fn life(settings: Settings, random: &mut ChaCha8Rng) -> Duration {
 }
 
 /// Illnesses with more than one effect, and without any.
-fn count(episodes: &[Episode], entries: &[Entry], live: &Live) -> (usize, usize) {
-    let effects: Vec<&Entry> = entries.iter().filter(|entry| entry.is_effect()).collect();
+fn count(episodes: &[Episode], entries: &[Entry], unsure: &[Entry], live: &Live) -> (usize, usize) {
     let (mut double, mut none) = (0, 0);
     for episode in episodes {
-        let of = effects.iter().filter(|entry| {
-            workload_of(&entry.name) == episode.workload
-                && entry.at >= episode.begun
-                && entry.at <= episode.ended
-        });
-        let count = of.count();
+        let of = |entries: &[Entry]| {
+            let effects = entries.iter().filter(|entry| {
+                entry.is_effect()
+                    && workload_of(&entry.name) == episode.workload
+                    && entry.at >= episode.begun
+                    && entry.at <= episode.ended
+            });
+            effects.count()
+        };
+        // It got well, so a request whose process was killed while it was answered is what helped.
+        let count = match of(entries) {
+            0 => of(unsure).min(1),
+            count => count,
+        };
         double += usize::from(count > 1);
         none += usize::from(count == 0);
         if count != 1 {

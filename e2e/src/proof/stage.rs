@@ -84,7 +84,13 @@ impl Stage {
     /// What Homeostat changed and `wanted` chooses, by the API server's audit log.
     pub fn audited(&self, wanted: impl Fn(&Entry) -> bool) -> Result<Vec<Entry>, ProofError> {
         let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
-        Ok(log.read()?.iter().filter(|entry| wanted(entry)).cloned().collect())
+        Ok(log.read()?.iter().filter(|entry| entry.sure && wanted(entry)).cloned().collect())
+    }
+
+    /// The requests of which nobody can say whether they were carried out.
+    pub fn unsure(&self, wanted: impl Fn(&Entry) -> bool) -> Result<Vec<Entry>, ProofError> {
+        let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(log.read()?.iter().filter(|entry| !entry.sure && wanted(entry)).cloned().collect())
     }
 
     /// A namespace with a tenant of its own.

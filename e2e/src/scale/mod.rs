@@ -21,7 +21,7 @@ use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::core::v1::{Namespace, Service};
 use kube::api::{DeleteParams, ListParams};
 use kube::{Api, Client, ResourceExt};
-use tokio::process::{Child, Command};
+use tokio::process::Child;
 use tokio::time::Instant;
 
 use crate::cluster::Cluster;
@@ -75,9 +75,7 @@ pub async fn scenario(args: &ScaleArgs) -> Result<(), DemoError> {
     }
     let out = args.place.root.join("target/scale");
     std::fs::create_dir_all(&out).map_err(DemoError::io("create", &out))?;
-    if !args.place.no_build {
-        programs(args, &live).await?;
-    }
+    build::with_water(&args.place, &live).await?;
     let platform = build::platform(&args.place, &live).await?;
     let Some(cluster) = platform.own() else {
         let text =
@@ -107,17 +105,6 @@ pub async fn scenario(args: &ScaleArgs) -> Result<(), DemoError> {
         install::uninstall(&platform).await?;
     }
     Ok(())
-}
-
-async fn programs(args: &ScaleArgs, live: &Live) -> Result<(), DemoError> {
-    live.say("build     homeostat and water-dss");
-    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.current_dir(&args.place.root);
-    cargo.args(["build", "--quiet", "--package", "homeostat", "--package", "water-dss"]);
-    if args.place.profile == build::Profile::Release {
-        cargo.arg("--release");
-    }
-    run(cargo, None).await.map(drop)
 }
 
 async fn play(

@@ -81,9 +81,7 @@ pub async fn scenario(args: &WaterArgs) -> Result<bool, DemoError> {
     })?;
     let homeostat = build::program(&args.place, "homeostat");
     let jobs = build::program(&args.place, "water-dss");
-    if !args.place.no_build {
-        programs(args, &live).await?;
-    }
+    build::with_water(&args.place, &live).await?;
     let platform = build::platform(&args.place, &live).await?;
     remove(&platform).await?;
     install::uninstall(&platform).await?;
@@ -119,23 +117,6 @@ pub async fn scenario(args: &WaterArgs) -> Result<bool, DemoError> {
         install::uninstall(&platform).await?;
     }
     Ok(result.passed())
-}
-
-async fn programs(args: &WaterArgs, live: &Live) -> Result<(), DemoError> {
-    live.say("build     homeostat and water-dss");
-    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.current_dir(&args.place.root).args([
-        "build",
-        "--quiet",
-        "--package",
-        "homeostat",
-        "--package",
-        "water-dss",
-    ]);
-    if args.place.profile == build::Profile::Release {
-        cargo.arg("--release");
-    }
-    run(cargo, None).await.map(drop)
 }
 
 async fn install(platform: &Platform, args: &WaterArgs, image: &str) -> Result<(), DemoError> {

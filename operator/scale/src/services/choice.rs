@@ -5,6 +5,7 @@
 //! replica is ready; down what would pay until then. Several experts do that, and others follow the rule of an autoscaler
 //! at one target within what the outlook thinks possible; the one that would have cost least so far is followed in fact.
 
+use super::calm::Calm;
 use super::experts::{EXPERTS, Experts};
 use super::follower::Follower;
 use super::leaders::Leaders;
@@ -72,6 +73,7 @@ pub struct Choice {
     experts: Experts,
     leaders: Leaders,
     follower: Follower,
+    calm: Calm,
     /// Mean load of the step that is over, in replicas' worth.
     load: f64,
 }
@@ -109,8 +111,10 @@ impl Choice {
         if current != self.follower.replicas {
             self.follower = Follower::at(current);
         }
-        self.follower.to(total, 0.0);
+        let before = self.follower.replicas;
+        self.follower.to(total, self.calm.wait(how.patience));
         self.follower.clamp(how.min, how.max);
+        self.calm.step(before, self.follower.replicas, how.patience);
         let level = levels::of(f64::from(self.follower.replicas)).min(outlook.levels.saturating_sub(1));
         let target = expert.checked_sub(2 * RULES).and_then(|place| TARGETS.get(place)).copied();
         let rule = if target.is_some() { RULES - 1 } else { expert.min(EXPERTS) / 2 };

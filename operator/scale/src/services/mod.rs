@@ -4,6 +4,7 @@
 //! absolute number with its reason comes out. Within: [`Learner`] keeps how likely each number is too few, [`Choice`] weighs
 //! that against its cost.
 
+mod calm;
 pub mod capacity;
 mod choice;
 mod contexts;
