@@ -177,7 +177,7 @@ pub fn decide(
     if replicas < seen.replicas {
         state.down = Some((now, seen.replicas));
     }
-    let (effect, reason) = effect(replicas, seen.replicas, policy, owner, reason);
+    let (effect, reason) = effect_of(replicas, seen.replicas, policy, owner, reason);
     Decision { replicas, effect, reason, forecast, limits }
 }
 
@@ -297,7 +297,13 @@ fn held(
 }
 
 /// What the mode and the owner leave to do.
-fn effect(replicas: u32, current: u32, policy: &Policy, owner: &Owner, reason: String) -> (Effect, String) {
+pub(crate) fn effect_of(
+    replicas: u32,
+    current: u32,
+    policy: &Policy,
+    owner: &Owner,
+    reason: String,
+) -> (Effect, String) {
     let by_mode = |effect: Effect| match policy.mode {
         Mode::Observe => Effect::Note,
         Mode::Recommend => Effect::Recommend,
