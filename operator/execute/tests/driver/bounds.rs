@@ -151,6 +151,8 @@ async fn a_lower_floor_that_hurts_is_taken_back_by_the_ledger() {
     let again = executor.run(&plan(&world, 4), None).await.expect("it is judged");
     let refused = again.guards.iter().find(|guard| !guard.result.permits()).map(|guard| guard.name);
     assert_eq!(refused, Some(GuardName::Cooldown), "{}", again.message);
+    // Decisions are fifteen seconds apart, and an action is named by the time of its own.
+    tokio::time::sleep(Duration::from_secs(15)).await;
     want(&world, 9);
     let more = executor.run(&plan(&world, 9), None).await.expect("it ends");
     assert_eq!(more.state, ActionState::Verified, "{}", more.message);
