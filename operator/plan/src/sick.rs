@@ -41,13 +41,13 @@ fn shared(case: &Case<'_>, pod: &PodRecord) -> bool {
         return false;
     }
     let pods = case.pods();
-    let counts = |other: &PodRecord| {
-        other.uid != pod.uid
-            && !other.deleting
-            && !matches!(other.phase, PodPhase::Succeeded | PodPhase::Failed)
-            && !(kind == FindingKind::NotReady && kubelet::starting(other, case.now))
+    let aside = |other: &PodRecord| {
+        other.uid == pod.uid
+            || other.deleting
+            || matches!(other.phase, PodPhase::Succeeded | PodPhase::Failed)
+            || (kind == FindingKind::NotReady && kubelet::starting(other, case.now))
     };
-    let mut siblings = pods.iter().filter(|other| counts(other)).peekable();
+    let mut siblings = pods.iter().filter(|other| !aside(other)).peekable();
     siblings.peek().is_some() && siblings.all(|other| !other.serving())
 }
 
