@@ -40,10 +40,14 @@ pub const ANNOTATION_LEVELS_RESTORED_AT: &str = "homeostat.dev/levels-restored-a
 pub const ANNOTATION_RESTARTED_BY: &str = "homeostat.dev/restarted-by";
 /// Annotation on a controller that a roll back writes: the name of the Action.
 pub const ANNOTATION_ROLLED_BACK_BY: &str = "homeostat.dev/rolled-back-by";
-/// Annotation on what is held (a cordoned node, a suspended run): the name of the Action that holds it.
+/// Annotation on what is held (a cordoned node, a suspended run, driven bounds): the name of the Action that holds it.
 pub const ANNOTATION_HELD_BY: &str = "homeostat.dev/held-by";
 /// Annotation on what is held: until when (RFC 3339).
 pub const ANNOTATION_HELD_UNTIL: &str = "homeostat.dev/held-until";
+/// Annotation on an autoscaler whose bounds are driven: people's own, as `min=2,max=10`.
+pub const ANNOTATION_BOUNDS_BEFORE: &str = "homeostat.dev/bounds-before";
+/// Annotation on an autoscaler whose bounds are driven: what was set last. A bound that differs is people's.
+pub const ANNOTATION_BOUNDS_SET: &str = "homeostat.dev/bounds-set";
 /// Label on what is held, so that it is found without looking at everything.
 pub const LABEL_HELD: &str = "homeostat.dev/held";
 /// Annotation on a Job that an Action created: the name of the Action.
@@ -98,6 +102,8 @@ pub enum ActionKind {
     ScaleUp,
     /// Fewer replicas.
     ScaleDown,
+    /// Move the bounds of the autoscaler that sizes a workload.
+    DriveBounds,
     /// Evict one pod through the Eviction API.
     EvictPod,
     /// Replace every pod of a workload, new ones first.

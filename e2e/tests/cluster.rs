@@ -2,6 +2,8 @@
 #![allow(clippy::disallowed_methods, reason = "what happens on a real machine is measured with its clocks")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail the test")]
 
+#[path = "bounds/mod.rs"]
+mod bounds;
 #[path = "kueue/mod.rs"]
 mod kueue;
 
@@ -212,6 +214,12 @@ async fn killed_around_its_effect_each_action_has_it_once() {
 async fn beside_kueue_what_is_queued_is_left_to_it_and_the_rest_is_ordered() {
     let _turn = ONE_AT_A_TIME.lock().await;
     Box::pin(kueue::leaves_queued_jobs_and_orders_the_others("test-kueue")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bounds_of_an_autoscaler_are_driven_and_given_back_within_the_envelope() {
+    let _turn = ONE_AT_A_TIME.lock().await;
+    Box::pin(bounds::are_driven_and_given_back_within_the_envelope("test-bounds")).await;
 }
 
 /// Waits until `url` answers as wanted.

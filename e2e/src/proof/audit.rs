@@ -195,7 +195,7 @@ fn contains(line: &[u8], what: &str) -> bool {
 pub fn came_after_all(unsure: &[Entry], sure: &[Entry], actions: &[Action]) -> Vec<Entry> {
     let creates = |entry: &&Entry| entry.resource == "actions" && entry.verb == "create";
     let known: BTreeSet<&str> = sure.iter().filter(creates).map(|entry| entry.name.as_str()).collect();
-    let there: BTreeSet<String> = actions.iter().map(|action| action.name_any()).collect();
+    let there: BTreeSet<String> = actions.iter().map(ResourceExt::name_any).collect();
     let missing = |entry: &&Entry| !known.contains(entry.name.as_str()) && there.contains(&entry.name);
     unsure.iter().filter(creates).filter(missing).cloned().collect()
 }

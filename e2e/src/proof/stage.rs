@@ -27,8 +27,18 @@ pub const NODES: usize = 20;
 /// Long enough for everything that takes seconds.
 const SOON: Duration = Duration::from_mins(1);
 /// Actions whose rights the chart grants only when they are asked for.
-const RIGHTS: [&str; 9] =
-    ["scaleUp", "scaleDown", "rollBack", "cordon", "uncordon", "suspend", "resume", "retryJob", "resizePod"];
+const RIGHTS: [&str; 10] = [
+    "scaleUp",
+    "scaleDown",
+    "driveBounds",
+    "rollBack",
+    "cordon",
+    "uncordon",
+    "suspend",
+    "resume",
+    "retryJob",
+    "resizePod",
+];
 /// What the chart is rendered for: the API server of the test cluster.
 const VERSION: &str = "1.35.4";
 /// Kinds of the chart that are not needed here: nothing runs inside.

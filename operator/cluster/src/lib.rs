@@ -12,6 +12,7 @@
 
 pub mod anchors;
 mod audit_id;
+mod autoscaler;
 pub mod client;
 pub mod elector;
 pub mod error;

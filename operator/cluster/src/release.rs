@@ -1,7 +1,8 @@
-//! What Homeostat holds (cordoned nodes, suspended runs) is let go: each when its time is over, all when Homeostat
-//! is removed. Found by label, recognised by our own mark, released under the version that was read. No finalizer:
+//! What Homeostat holds (cordoned nodes, suspended runs, bounds of autoscalers) is let go: each when its time is over,
+//! bounds also when no Workload asks for them any more, all when Homeostat is removed. Found by label, recognised by our own mark, released under the version that was read. No finalizer:
 //! an uninstall never waits for it.
 
+use crate::autoscaler;
 use crate::client::{FIELD_MANAGER, call, label};
 use crate::elector::Leadership;
 use crate::error::ClusterError;
@@ -9,7 +10,9 @@ use crate::ledger::{ApiActuator, release};
 use homeostat_crds::common::{ANNOTATION_HELD_BY, ANNOTATION_HELD_UNTIL, LABEL_HELD};
 use homeostat_execute::ports::Actuator;
 use homeostat_knowledge::policy::KillSwitch;
-use homeostat_knowledge::{Clock, ObjectKey, Timestamp};
+use homeostat_knowledge::records::ControllerKey;
+use homeostat_knowledge::{Clock, Name, ObjectKey, Snapshot, SnapshotSource, Timestamp};
+use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::core::v1::Node;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -26,15 +29,16 @@ use tokio_util::sync::CancellationToken;
 const EVERY: Duration = Duration::from_mins(1);
 
 /// What is let go.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Which {
-    /// What is held longer than it was to be. A mark that cannot be read counts as over.
-    Over(Timestamp),
+#[derive(Clone, Copy, Debug)]
+pub enum Which<'a> {
+    /// What is held longer than it was to be, and bounds that no Workload of the snapshot asks for. A mark that cannot be
+    /// read counts as over.
+    Over(Timestamp, &'a Snapshot),
     /// Everything that carries our mark.
     All,
 }
 
-impl Which {
+impl Which<'_> {
     fn takes(self, meta: &ObjectMeta) -> bool {
         let annotation = |name: &str| meta.annotations.as_ref().and_then(|all| all.get(name));
         if annotation(ANNOTATION_HELD_BY).is_none() {
@@ -42,9 +46,21 @@ impl Which {
         }
         match self {
             Self::All => true,
-            Self::Over(now) => annotation(ANNOTATION_HELD_UNTIL)
+            Self::Over(now, _) => annotation(ANNOTATION_HELD_UNTIL)
                 .and_then(|text| text.parse::<Timestamp>().ok())
                 .is_none_or(|until| until <= now),
+        }
+    }
+
+    /// A Workload asks for the bounds of what sizes this. As long as not all Workloads are known, one may.
+    fn asked(self, scales: &ControllerKey) -> bool {
+        match self {
+            Self::All => false,
+            Self::Over(_, snapshot) => {
+                let mut workloads = snapshot.workloads.values();
+                !snapshot.ready()
+                    || workloads.any(|workload| workload.target == *scales && workload.drives_bounds())
+            }
         }
     }
 }
@@ -53,12 +69,45 @@ impl Which {
 ///
 /// # Errors
 /// The first answer of the API server that stopped a kind; the other kinds are released all the same.
-pub async fn release_held(client: &Client, which: Which) -> Result<Vec<String>, ClusterError> {
+pub async fn release_held(client: &Client, which: Which<'_>) -> Result<Vec<String>, ClusterError> {
     let mut released = Vec::new();
     let nodes = each::<Node>(client, "unschedulable", which, &mut released).await;
     let cron_jobs = each::<CronJob>(client, "suspend", which, &mut released).await;
     let jobs = each::<Job>(client, "suspend", which, &mut released).await;
-    nodes.and(cron_jobs).and(jobs).map(|()| released)
+    let bounds = give_back(client, which, &mut released).await;
+    nodes.and(cron_jobs).and(jobs).and(bounds).map(|()| released)
+}
+
+/// Gives people's own bounds back. One that somebody changed since stays as it is.
+async fn give_back(
+    client: &Client,
+    which: Which<'_>,
+    released: &mut Vec<String>,
+) -> Result<(), ClusterError> {
+    let params =
+        ListParams { label_selector: Some(LABEL_HELD.to_owned()), ..ListParams::default() }.match_any();
+    let all: Api<HorizontalPodAutoscaler> = Api::all(client.clone());
+    let held = call("list", &Name::from(autoscaler::KIND), all.list(&params)).await?;
+    for object in &held.items {
+        let Some(found) = autoscaler::record(object) else { continue };
+        let ours = Which::All.takes(&object.metadata);
+        let over = which.takes(&object.metadata) || !which.asked(&found.scales);
+        if !(ours && over) {
+            continue;
+        }
+        let condition =
+            json!({ "uid": object.metadata.uid, "resourceVersion": object.metadata.resource_version });
+        let patch = Patch::Merge(autoscaler::given_back(condition, &found));
+        let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+        let api: Api<HorizontalPodAutoscaler> = Api::namespaced(client.clone(), &found.key.namespace);
+        let name = label(autoscaler::KIND, &found.key);
+        match call("release", &name, api.patch(&found.key.name, &params, &patch)).await {
+            Ok(_) => released.push(name.to_string()),
+            Err(ClusterError::NotFound { .. } | ClusterError::Conflict { .. }) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
 
 /// Where one object of a kind lives.
@@ -81,7 +130,7 @@ impl Place for NamespaceResourceScope {
 async fn each<K>(
     client: &Client,
     flag: &str,
-    which: Which,
+    which: Which<'_>,
     released: &mut Vec<String>,
 ) -> Result<(), ClusterError>
 where
@@ -93,7 +142,7 @@ where
     let params =
         ListParams { label_selector: Some(LABEL_HELD.to_owned()), ..ListParams::default() }.match_any();
     let all: Api<K> = Api::all(client.clone());
-    let name = homeostat_knowledge::Name::from(kind.as_str());
+    let name = Name::from(kind.as_str());
     let held = call("list", &name, all.list_metadata(&params)).await?;
     for meta in held.items.iter().map(|one| &one.metadata).filter(|meta| which.takes(meta)) {
         let text = |field: &Option<String>| field.clone().unwrap_or_default();
@@ -112,7 +161,13 @@ where
 }
 
 /// Lets go of what is over, now and then until `shutdown`, while this replica leads and the kill switch is off.
-pub async fn run(client: Client, clock: Arc<dyn Clock>, leadership: Leadership, shutdown: CancellationToken) {
+pub async fn run(
+    client: Client,
+    clock: Arc<dyn Clock>,
+    snapshots: Arc<dyn SnapshotSource>,
+    leadership: Leadership,
+    shutdown: CancellationToken,
+) {
     let hands = ApiActuator::new(client.clone());
     loop {
         tokio::select! {
@@ -122,10 +177,11 @@ pub async fn run(client: Client, clock: Arc<dyn Clock>, leadership: Leadership, 
         if !leadership.leads() || hands.kill_switch().await != Ok(KillSwitch::Off) {
             continue;
         }
-        match release_held(&client, Which::Over(clock.now())).await {
+        let snapshot = snapshots.current();
+        match release_held(&client, Which::Over(clock.now(), &snapshot)).await {
             Ok(released) => {
                 for one in released {
-                    tracing::info!(object = %one, "released: its time was over");
+                    tracing::info!(object = %one, "released: its time was over, or nobody asks for it any more");
                 }
             }
             Err(error) => {

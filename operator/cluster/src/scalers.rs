@@ -2,12 +2,15 @@
 //! `VerticalPodAutoscaler`s that act. Asked for once a minute while a workload is scaled, and kept as it was when it cannot
 //! be read: the effect asks again for those that set replicas.
 
+use crate::autoscaler;
 use crate::client::{call, label};
 use crate::error::ClusterError;
 use homeostat_knowledge::forecast::{Scaler, Scalers};
 use homeostat_knowledge::observation::{ObjectChange, Observation, Signal};
 use homeostat_knowledge::records::ControllerKey;
-use homeostat_knowledge::{Clock, ControllerKind, Entity, Name, ObjectKey, SnapshotSource};
+use homeostat_knowledge::{
+    ActionKind, Clock, ControllerKind, Entity, Name, ObjectKey, Snapshot, SnapshotSource,
+};
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use kube::api::{ApiResource, DynamicObject, GroupVersionKind, ListParams};
 use kube::{Api, Client, Resource, ResourceExt};
@@ -17,15 +20,16 @@ use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-/// Time between two questions.
+/// Time between two questions for all of them.
 const EVERY: Duration = Duration::from_mins(1);
+/// It is looked so often whether bounds are being moved; that autoscaler alone is read then.
+const LOOK: Duration = Duration::from_secs(2);
 /// Autoscalers of one answer, and answers that are asked for.
 const PAGE: u32 = 500;
 const PAGES: usize = 40;
-/// Label of KEDA on the autoscalers that it made.
-const KEDA: &str = "scaledobject.keda.sh/name";
 
 /// All objects of one list, page by page.
 async fn all<K>(api: &Api<K>, what: &str) -> Result<Vec<K>, ClusterError>
@@ -59,7 +63,7 @@ pub async fn horizontal(client: &Client, namespaces: &BTreeSet<String>) -> Resul
     let mut scalers = Scalers::new();
     for api in apis {
         let found = all(&api, "HorizontalPodAutoscaler").await?;
-        scalers.extend(found.into_iter().filter_map(scaler));
+        scalers.extend(found.iter().filter_map(scaler));
     }
     Ok(scalers)
 }
@@ -103,23 +107,21 @@ fn resizer(object: &DynamicObject) -> Option<(ControllerKey, Scaler)> {
     Some((key, Scaler::Vpa { name: Name::from(object.name_any()) }))
 }
 
-fn scaler(object: HorizontalPodAutoscaler) -> Option<(ControllerKey, Scaler)> {
-    let target = object.spec.scale_target_ref;
-    let key = ControllerKey {
-        kind: ControllerKind::from_kind(&target.kind),
-        object: ObjectKey::new(object.metadata.namespace?, target.name),
-    };
-    let count = |number: i32| u32::try_from(number).unwrap_or(0);
-    let keda = object.metadata.labels.as_ref().and_then(|labels| labels.get(KEDA));
-    let scaler = match keda {
-        Some(name) => Scaler::Keda { name: Name::from(name.as_str()) },
-        None => Scaler::Hpa {
-            name: Name::from(object.metadata.name.unwrap_or_default()),
-            min: count(object.spec.min_replicas.unwrap_or(1)),
-            max: count(object.spec.max_replicas),
-        },
+fn scaler(object: &HorizontalPodAutoscaler) -> Option<(ControllerKey, Scaler)> {
+    let record = autoscaler::record(object)?;
+    let key = record.scales.clone();
+    let scaler = match &record.keda {
+        Some(name) => Scaler::Keda { name: name.clone() },
+        None => Scaler::Hpa(Box::new(record)),
     };
     Some((key, scaler))
+}
+
+/// Autoscalers whose bounds are being moved: how that went is wanted at once.
+fn moved(snapshot: &Snapshot) -> Vec<ObjectKey> {
+    let actions = snapshot.actions.values();
+    let moves = actions.filter(|action| action.kind() == ActionKind::DriveBounds && action.state.in_flight());
+    moves.map(|action| action.target.key.clone()).collect()
 }
 
 /// Asks until `stop`, and tells of every change. Each of the two lists counts as it was while it cannot be read.
@@ -134,10 +136,12 @@ pub async fn run(
 ) {
     let mut told = false;
     let (mut sideways, mut upwards) = (Scalers::new(), Scalers::new());
+    let mut next = Instant::now();
     loop {
-        let scaled =
-            snapshots.current().workloads.values().any(|workload| workload.permits.scaling.is_some());
-        if scaled {
+        let snapshot = snapshots.current();
+        let scaled = snapshot.workloads.values().any(|workload| workload.permits.scaling.is_some());
+        if scaled && Instant::now() >= next {
+            next = Instant::now() + EVERY;
             let mut failed = None;
             for (known, read) in [
                 (&mut sideways, horizontal(&client, &namespaces).await),
@@ -150,26 +154,34 @@ pub async fn run(
             }
             match failed {
                 None => told = false,
-                // Without the right nothing is scaled either; the role of the action grants both.
+                // Without the rights nothing is scaled either; the roles of the actions grant both.
                 Some(error) if !told => {
                     told = true;
                     tracing::info!(category = error.category().name(), %error, "Autoscalers are not known");
                 }
                 Some(_) => {}
             }
-            let mut both = sideways.clone();
-            both.extend(upwards.clone());
-            if **out.borrow() != both {
-                let both = Arc::new(both);
-                out.send_replace(Arc::clone(&both));
-                if objects.send(told_of(both, clock.as_ref())).await.is_err() {
-                    return;
+        } else {
+            for key in moved(&snapshot) {
+                match autoscaler::read(&client, &key).await {
+                    Ok(found) => sideways.extend(found.as_ref().and_then(scaler)),
+                    Err(error) => tracing::debug!(%key, %error, "An autoscaler cannot be read now"),
                 }
+            }
+        }
+        drop(snapshot);
+        let mut both = sideways.clone();
+        both.extend(upwards.clone());
+        if **out.borrow() != both {
+            let both = Arc::new(both);
+            out.send_replace(Arc::clone(&both));
+            if objects.send(told_of(both, clock.as_ref())).await.is_err() {
+                return;
             }
         }
         tokio::select! {
             () = stop.cancelled() => return,
-            () = tokio::time::sleep(if scaled { EVERY } else { EVERY / 6 }) => {}
+            () = tokio::time::sleep(LOOK) => {}
         }
     }
 }
@@ -200,10 +212,11 @@ mod tests {
             }))
             .unwrap()
         };
-        let (key, found) = scaler(object(json!({}))).unwrap();
+        let (key, found) = scaler(&object(json!({}))).unwrap();
         assert_eq!((key.kind, &*key.object.name), (ControllerKind::Deployment, "web-app"));
-        assert_eq!(found, Scaler::Hpa { name: "web".into(), min: 1, max: 9 });
-        let (_, found) = scaler(object(json!({ KEDA: "queue" }))).unwrap();
+        let Scaler::Hpa(found) = found else { panic!("{found:?}") };
+        assert_eq!((found.bounds.min, found.bounds.max, &*found.key.name), (1, 9, "web"));
+        let (_, found) = scaler(&object(json!({ autoscaler::KEDA: "queue" }))).unwrap();
         assert_eq!(found, Scaler::Keda { name: "queue".into() });
     }
 

@@ -9,9 +9,17 @@ use homeostat_cluster::release::{Which, release_held};
 use homeostat_execute::actions::retry_name;
 use homeostat_execute::ports::{Acknowledged, Actuator, EffectError, Field, Refusal};
 use homeostat_knowledge::ids::Uid;
-use homeostat_knowledge::{ActionId, Clock, Name, ObjectKey, Parameters, SignedDuration, Target, Timestamp};
+use homeostat_knowledge::observation::{Change, ObjectChange, ObjectKind};
+use homeostat_knowledge::policy::{Archetype, Bounds, Permits, ScalingMode, ScalingPolicy, WhenOwned};
+use homeostat_knowledge::records::ControllerKey;
+use homeostat_knowledge::{
+    ActionId, Clock, ControllerKind, Name, ObjectKey, Parameters, SignedDuration, Snapshot, Target,
+    Timestamp, WorkloadPolicy,
+};
 use http::Method;
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use std::sync::Arc;
 use support::{Server, Still, status};
 
 fn target(kind: &str, api_version: &str, namespace: &str, name: &str) -> Target {
@@ -38,6 +46,14 @@ fn cron_job() -> Target {
 
 fn job() -> Target {
     target("Job", "batch/v1", "shop", "report-1")
+}
+
+fn autoscaler() -> Target {
+    target("HorizontalPodAutoscaler", "autoscaling/v2", "shop", "web-hpa")
+}
+
+fn drive(min: u64, max: u64) -> Parameters {
+    Parameters::DriveBounds { bounds: Bounds { min, max }, until: until() }
 }
 
 fn id() -> ActionId {
@@ -67,6 +83,7 @@ fn server() -> Server {
                 "spec": { "containers": [{ "name": "app", "image": "order:1" }] } } } }),
     );
     server.put("nodes", json!({ "metadata": { "name": "node-5" }, "spec": {}, "status": {} }));
+    server.put("horizontalpodautoscalers", hpa(&json!({ "theirs": "stays" }), 2, 10));
     server.put(
         "cronjobs",
         json!({ "metadata": { "name": "report", "namespace": "shop" }, "spec": { "suspend": false } }),
@@ -85,6 +102,12 @@ fn server() -> Server {
             { "name": "app", "resources": { "requests": { "cpu": "500m", "memory": "64Mi" } } }] } }),
     );
     server
+}
+
+fn hpa(annotations: &Value, min: i64, max: i64) -> Value {
+    json!({ "metadata": { "name": "web-hpa", "namespace": "shop", "annotations": annotations },
+        "spec": { "minReplicas": min, "maxReplicas": max,
+            "scaleTargetRef": { "apiVersion": "apps/v1", "kind": "Deployment", "name": "web" } } })
 }
 
 /// The effect as the driver sends it: on the version of a fresh read.
@@ -108,6 +131,7 @@ fn changes() -> Vec<(Target, Parameters)> {
         (deployment(), Parameters::ScaleUp { replicas: 6 }),
         (deployment(), Parameters::ScaleDown { replicas: 2 }),
         (deployment(), Parameters::RollBack { revision: Name::from("order-old") }),
+        (autoscaler(), drive(6, 10)),
         (node(), Parameters::Cordon { until: until() }),
         (node(), Parameters::Uncordon),
         (cron_job(), Parameters::Suspend { until: until() }),
@@ -235,6 +259,30 @@ async fn a_node_is_held_with_our_mark_and_let_go() {
 }
 
 #[tokio::test]
+async fn bounds_are_driven_with_peoples_own_beside_them_and_given_back_with_no_mark_left() {
+    let server = server();
+    send(&server, &autoscaler(), &drive(6, 10)).await.unwrap();
+    let line = "PATCH /apis/autoscaling/v2/namespaces/shop/horizontalpodautoscalers/web-hpa";
+    assert_eq!(last(&server).line(), line);
+    let hands = ApiActuator::new(server.client());
+    let fresh = async || hands.fresh_target(&autoscaler()).await.unwrap().unwrap().autoscaler.unwrap();
+    let driven = fresh().await;
+    let mark = driven.drive.clone().unwrap();
+    assert_eq!((driven.bounds, mark.before), (Bounds { min: 6, max: 10 }, Bounds { min: 2, max: 10 }));
+    assert!(&*mark.hold.by == "order-7f3k2-1" && mark.hold.until == Some(until()));
+    send(&server, &autoscaler(), &drive(12, 12)).await.unwrap();
+    assert_eq!(fresh().await.drive.unwrap().before, Bounds { min: 2, max: 10 }, "the first ones are kept");
+    send(&server, &autoscaler(), &drive(2, 10)).await.unwrap();
+    let back = server.get("horizontalpodautoscalers", "shop", "web-hpa").unwrap();
+    let metadata = &back["metadata"];
+    assert_eq!((&metadata["annotations"], &metadata["labels"]), (&json!({ "theirs": "stays" }), &json!({})));
+    assert_eq!((&back["spec"]["minReplicas"], &back["spec"]["maxReplicas"]), (&json!(2), &json!(10)));
+    // Only an autoscaler has bounds.
+    let answer = send(&server, &deployment(), &drive(6, 10)).await;
+    assert!(matches!(answer, Err(EffectError::Denied(_))), "{answer:?}");
+}
+
+#[tokio::test]
 async fn a_failed_job_is_copied_once_under_a_name_that_follows_from_it() {
     let server = server();
     send(&server, &job(), &Parameters::RetryJob).await.unwrap();
@@ -337,7 +385,8 @@ async fn what_is_over_is_let_go_and_before_a_removal_everything() {
         server
     };
     let server = fill();
-    let mut released = release_held(&server.client(), Which::Over(Still.now())).await.unwrap();
+    let mut released =
+        release_held(&server.client(), Which::Over(Still.now(), &Snapshot::default())).await.unwrap();
     released.sort();
     assert_eq!(released, ["CronJob shop/report", "Node over", "Node unreadable"]);
     assert_eq!(flag(&server, "nodes", "", "over", "unschedulable"), false);
@@ -357,4 +406,75 @@ async fn what_is_over_is_let_go_and_before_a_removal_everything() {
     let server = fill();
     server.trouble(Method::PATCH, "/nodes/over", 1, status(409, "Conflict", "changed"));
     assert_eq!(release_held(&server.client(), Which::All).await.unwrap().len(), 3);
+}
+
+/// All is known, and the Workload `web` lets bounds be moved in this mode.
+fn asking(mode: ScalingMode) -> Snapshot {
+    let scaling = ScalingPolicy { mode, when_owned: WhenOwned::DriveBounds, ..ScalingPolicy::default() };
+    let key = ObjectKey::new("shop", "web");
+    let workload = WorkloadPolicy {
+        key: key.clone(),
+        uid: Uid::new("workload-web"),
+        generation: 1,
+        target: ControllerKey { kind: ControllerKind::Deployment, object: key },
+        archetype: Archetype::Service,
+        criticality: 500,
+        availability: None,
+        latency: None,
+        signals: Vec::new(),
+        dependencies: Vec::new(),
+        playbooks: BTreeSet::new(),
+        paused: false,
+        do_not_touch_until: None,
+        maximum_useless_restarts: 2,
+        surge_after_crash: true,
+        permits: Permits { scaling: Some(scaling), ..Permits::default() },
+    };
+    let mut snapshot = Snapshot::default();
+    snapshot.commit(&ObjectChange::Workload(Change::Applied(Arc::new(workload))), Still.now());
+    for kind in ObjectKind::REQUIRED {
+        snapshot.commit(&ObjectChange::Synced(kind), Still.now());
+    }
+    snapshot
+}
+
+#[tokio::test]
+async fn driven_bounds_go_back_when_their_time_is_over_nobody_asks_or_homeostat_goes() {
+    let fill = |held_until: &str, set: &str| {
+        let server = Server::new();
+        let annotations = json!({ "homeostat.dev/held-by": "a-1", "homeostat.dev/held-until": held_until,
+            "homeostat.dev/bounds-before": "min=2,max=10", "homeostat.dev/bounds-set": set, "theirs": "stays" });
+        let mut object = hpa(&annotations, 6, 12);
+        object["metadata"]["labels"] = json!({ "homeostat.dev/held": "true" });
+        server.put("horizontalpodautoscalers", object);
+        server
+    };
+    let bounds = |server: &Server| {
+        let found = server.get("horizontalpodautoscalers", "shop", "web-hpa").unwrap();
+        (found["spec"]["minReplicas"].as_i64().unwrap(), found["spec"]["maxReplicas"].as_i64().unwrap())
+    };
+    let (later, over) = ("2026-11-22T10:14:00Z", "2026-11-22T09:14:00Z");
+    let (asked, unasked, unknown) =
+        (asking(ScalingMode::Auto), asking(ScalingMode::Recommend), Snapshot::default());
+    let now = Still.now();
+    for (until, which, expected) in [
+        (later, Which::Over(now, &asked), (6, 12)),
+        (over, Which::Over(now, &asked), (2, 10)),
+        (later, Which::Over(now, &unasked), (2, 10)),
+        (later, Which::Over(now, &unknown), (6, 12)),
+        (later, Which::All, (2, 10)),
+    ] {
+        let server = fill(until, "min=6,max=12");
+        let released = release_held(&server.client(), which).await.unwrap();
+        assert_eq!(bounds(&server), expected, "{until} {released:?}");
+        assert_eq!(released.len(), usize::from(expected == (2, 10)), "{until} {released:?}");
+    }
+    let server = fill(over, "min=6,max=12");
+    release_held(&server.client(), Which::All).await.unwrap();
+    let metadata = server.get("horizontalpodautoscalers", "shop", "web-hpa").unwrap()["metadata"].clone();
+    assert_eq!((&metadata["annotations"], &metadata["labels"]), (&json!({ "theirs": "stays" }), &json!({})));
+    // A person set the ceiling meanwhile: it is theirs.
+    let server = fill(over, "min=6,max=15");
+    release_held(&server.client(), Which::All).await.unwrap();
+    assert_eq!(bounds(&server), (2, 12));
 }

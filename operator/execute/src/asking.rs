@@ -34,6 +34,7 @@ pub fn digest(record: &ActionRecord) -> Name {
         | Parameters::RetryJob => {}
         Parameters::EvictPod { grace_seconds: Some(seconds) } => part(seconds),
         Parameters::ScaleUp { replicas } | Parameters::ScaleDown { replicas } => part(replicas),
+        Parameters::DriveBounds { bounds, until } => part(&(bounds.min, bounds.max, micros(*until))),
         Parameters::RollBack { revision } => part(revision),
         Parameters::Cordon { until } | Parameters::Suspend { until } => part(&micros(*until)),
         Parameters::ResizePod { container, cpu_millis, memory_bytes } => {
@@ -44,6 +45,9 @@ pub fn digest(record: &ActionRecord) -> Name {
     }
     part(&(before.replicas, before.ready, &before.revision, before.restarts));
     part(&(before.cordoned, before.suspended, before.cpu_millis, before.memory_bytes));
+    if let Some(bounds) = before.bounds {
+        part(&(bounds.min, bounds.max));
+    }
     part(&record.undo);
     part(&(record.evidence.id.as_str(), micros(record.evidence.taken_at)));
     part(&(&record.request.by, record.request.expires.map(micros)));

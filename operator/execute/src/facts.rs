@@ -11,8 +11,8 @@ use crate::roots::Root;
 use homeostat_knowledge::observation::SourceState;
 use homeostat_knowledge::policy::{KillSwitch, TenantPolicy};
 use homeostat_knowledge::{
-    ActionId, ActionRecord, Entity, Finding, FindingKind, GuardName, Origin, Parameters, SignedDuration,
-    Snapshot, Timestamp,
+    ActionId, ActionKind, ActionRecord, Entity, Finding, FindingKind, GuardName, Name, Origin, Parameters,
+    SignedDuration, Snapshot, Timestamp,
 };
 use std::collections::BTreeMap;
 
@@ -106,7 +106,7 @@ pub fn guard_input(
         }),
         ownership: OwnershipFacts {
             unfit,
-            gitops_owner: controller.and_then(|controller| controller.gitops_owner.clone()),
+            gitops_owner: gitops_owner(record, snapshot),
             hands_off: controller.and_then(|controller| controller.do_not_touch.clone()),
             rolling_out: controller.is_some_and(|controller| controller.rolling_out()),
             newest_epoch: newest_epoch.filter(|_| !order),
@@ -116,6 +116,15 @@ pub fn guard_input(
         intent_stored: !record.resource_version.is_empty() && record.instants.intent.is_some(),
         fresh,
     }
+}
+
+/// The GitOps tool that owns what is changed: the autoscaler, or else what the workload targets.
+fn gitops_owner(record: &ActionRecord, snapshot: &Snapshot) -> Option<Name> {
+    if record.kind() == ActionKind::DriveBounds {
+        let workload = snapshot.workloads.get(&record.workload)?;
+        return snapshot.autoscaler_of(workload)?.gitops_owner.clone();
+    }
+    snapshot.controller_of(&record.workload)?.gitops_owner.clone()
 }
 
 /// Tenants that have pods on the node that is acted on.
@@ -246,6 +255,11 @@ pub fn still_wanted(record: &ActionRecord, snapshot: &Snapshot) -> bool {
     match record.parameters {
         Parameters::ScaleUp { replicas } => asked(replicas).is_some_and(|asked| wanted >= asked),
         Parameters::ScaleDown { replicas } => asked(replicas).is_some_and(|asked| wanted <= asked),
+        // A floor that stays is only held for longer.
+        Parameters::DriveBounds { bounds, .. } => match record.before.bounds {
+            Some(before) if bounds.min > before.min => u64::from(wanted) >= bounds.min,
+            _ => u64::from(wanted) <= bounds.min,
+        },
         _ => false,
     }
 }

@@ -41,6 +41,9 @@ pub struct ActionHistory {
     /// It may have to be taken back.
     #[serde(default)]
     pub may_undo: bool,
+    /// An autoscaler gets a lower floor.
+    #[serde(default)]
+    pub lowers_floor: bool,
     /// Did it help? `None` as long as nobody knows, or when nothing was done.
     pub helped: Option<bool>,
 }
@@ -80,6 +83,7 @@ impl ActionHistory {
             closed: instants.closed,
             undo_of: undo_of.clone(),
             may_undo: may_undo(record),
+            lowers_floor: record.lowers_floor(),
             helped: outcome.as_ref().filter(|_| effect).map(|outcome| outcome.helped),
         }
     }
@@ -106,6 +110,11 @@ impl ActionHistory {
     /// Under way by itself: an undo goes on under the action that it takes back.
     pub fn takes_a_place(&self) -> bool {
         self.in_flight() && self.undo_of.is_none()
+    }
+
+    /// A change of size that takes capacity away.
+    pub fn goes_down(&self) -> bool {
+        self.kind == ActionKind::ScaleDown || self.lowers_floor
     }
 
     /// Was sent and did not help.

@@ -4,7 +4,7 @@
 
 use crate::guards::GuardInput;
 use homeostat_knowledge::policy::KillSwitch;
-use homeostat_knowledge::records::NodeRecord;
+use homeostat_knowledge::records::{AutoscalerRecord, NodeRecord};
 use homeostat_knowledge::{
     ActionId, ActionRecord, ControllerRecord, Name, ObjectKey, Parameters, PodRecord, SignedDuration, Target,
     Timestamp, Uid,
@@ -182,6 +182,8 @@ pub struct FreshTarget {
     pub controller: Option<ControllerRecord>,
     /// For nodes.
     pub node: Option<NodeRecord>,
+    /// For autoscalers.
+    pub autoscaler: Option<AutoscalerRecord>,
     /// The pod template's annotation `homeostat.dev/restarted-by`.
     pub restarted_by: Option<Name>,
     /// Marks that we and others left on it.
@@ -229,6 +231,8 @@ pub enum Field {
     Unschedulable,
     /// `spec.containers[*].resources`.
     Resources,
+    /// `spec.minReplicas` and `spec.maxReplicas`.
+    Bounds,
 }
 
 impl Field {
@@ -240,6 +244,7 @@ impl Field {
             Self::Suspend => "spec.suspend",
             Self::Unschedulable => "spec.unschedulable",
             Self::Resources => "spec.containers[*].resources",
+            Self::Bounds => "spec.minReplicas and spec.maxReplicas",
         }
     }
 }

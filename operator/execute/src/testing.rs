@@ -3,10 +3,13 @@
 use crate::guards::testing::{tenant, workload};
 use crate::ports::{Field, FieldEdit, FreshTarget};
 use homeostat_knowledge::action::{ActionInstants, EvidenceRef};
+use homeostat_knowledge::forecast::Scaler;
 use homeostat_knowledge::observation::{Change, ObjectChange, ObjectKind, SourceReport, SourceState};
 use homeostat_knowledge::plan::{Expectation, Verification};
-use homeostat_knowledge::policy::{PLATFORM_TENANT, Permits};
-use homeostat_knowledge::records::{ControllerKey, Hold, NodeRecord, OwnerRecord, PodPhase};
+use homeostat_knowledge::policy::{Bounds, PLATFORM_TENANT, Permits};
+use homeostat_knowledge::records::{
+    AutoscalerRecord, ControllerKey, Hold, NodeRecord, OwnerRecord, PodPhase,
+};
 use homeostat_knowledge::{
     ActionId, ActionRecord, ActionState, Before, Cause, ContainerRecord, ContainerState, ControlPolicy,
     ControllerKind, ControllerRecord, Entity, EvidenceId, Finding, FindingId, FindingKind, Incident,
@@ -229,6 +232,7 @@ pub(crate) fn fresh_pod(pod: PodRecord) -> FreshTarget {
         controller: None,
         restarted_by: None,
         node: None,
+        autoscaler: None,
         marks: crate::ports::Marks::default(),
     }
 }
@@ -242,8 +246,42 @@ pub(crate) fn fresh_controller(controller: ControllerRecord) -> FreshTarget {
         controller: Some(controller),
         restarted_by: None,
         node: None,
+        autoscaler: None,
         marks: crate::ports::Marks::default(),
     }
+}
+
+pub(crate) fn fresh_autoscaler(autoscaler: AutoscalerRecord) -> FreshTarget {
+    FreshTarget {
+        uid: autoscaler.uid.clone(),
+        resource_version: autoscaler.resource_version.clone(),
+        deleting: false,
+        pod: None,
+        controller: None,
+        restarted_by: None,
+        node: None,
+        autoscaler: Some(autoscaler),
+        marks: crate::ports::Marks::default(),
+    }
+}
+
+/// `HorizontalPodAutoscaler` `shop/order-hpa` over Deployment `shop/order`, as people made it.
+pub(crate) fn autoscaler(min: u64, max: u64) -> AutoscalerRecord {
+    AutoscalerRecord {
+        key: ObjectKey::new("shop", "order-hpa"),
+        uid: Uid::new("uid-order-hpa"),
+        resource_version: Name::from("12"),
+        scales: controller(ControllerKind::Deployment, "order").key,
+        bounds: Bounds { min, max },
+        drive: None,
+        keda: None,
+        gitops_owner: None,
+    }
+}
+
+pub(crate) fn put_scaler(snapshot: &mut Snapshot, scaler: Scaler) {
+    let key = controller(ControllerKind::Deployment, "order").key;
+    snapshot.scalers = Arc::new(BTreeMap::from([(key, scaler)]));
 }
 
 pub(crate) fn fresh_node(node: NodeRecord) -> FreshTarget {
@@ -255,6 +293,7 @@ pub(crate) fn fresh_node(node: NodeRecord) -> FreshTarget {
         controller: None,
         restarted_by: None,
         node: Some(node),
+        autoscaler: None,
         marks: crate::ports::Marks::default(),
     }
 }

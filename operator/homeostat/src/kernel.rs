@@ -9,9 +9,8 @@ use homeostat_analyse::{Analyser, Correlator, CorrelatorConfig};
 use homeostat_knowledge::incident::TimelineKind;
 use homeostat_knowledge::observation::{Change, ObjectChange, PlaybookText, Sample};
 use homeostat_knowledge::{
-    ActionKind, ActionRecord, ActionState, Admitted, Entity, Finding, ForecastRecord, IdSource, Incident,
-    IncidentId, IncidentState, Name, Observation, Origin, Plan, Signal, SignedDuration, Snapshot, Timestamp,
-    WorkloadKey,
+    ActionRecord, ActionState, Admitted, Entity, Finding, ForecastRecord, IdSource, Incident, IncidentId,
+    IncidentState, Name, Observation, Origin, Plan, Signal, SignedDuration, Snapshot, Timestamp, WorkloadKey,
 };
 use homeostat_plan::sizes::{self, SizeDecision};
 use homeostat_plan::{Checker, Decision};
@@ -213,7 +212,7 @@ impl Kernel {
         now: Timestamp,
         leads: bool,
     ) -> Option<Effect> {
-        let way_down = over.origin == Origin::Forecast && over.kind() == ActionKind::ScaleDown;
+        let way_down = over.origin == Origin::Forecast && over.goes_down();
         if !(way_down && over.state.ended()) {
             return None;
         }

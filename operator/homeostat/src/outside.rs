@@ -107,6 +107,7 @@ impl Outside {
             tokio::spawn(homeostat_cluster::release::run(
                 client.clone(),
                 Arc::clone(clock),
+                Arc::clone(board) as Arc<dyn SnapshotSource>,
                 leadership.clone(),
                 writers_stop.clone(),
             )),

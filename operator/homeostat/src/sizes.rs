@@ -7,7 +7,7 @@ use crate::forecasts::{Foreseen, Hearing, Outlooks, answered, until_next};
 use crate::kept::{Kept, Memory};
 use homeostat_cluster::forecasts::Forecasts;
 use homeostat_knowledge::forecast::{Outlook, REQUESTS, Scaler, Scalers};
-use homeostat_knowledge::policy::ScalingPolicy;
+use homeostat_knowledge::policy::{Bounds, ScalingPolicy};
 use homeostat_knowledge::records::ControllerKey;
 use homeostat_knowledge::{
     Clock, ControllerRecord, ForecastRecord, ForecastSkill, IncidentState, Name, SignedDuration, SizeAdvice,
@@ -191,7 +191,15 @@ impl Sizes {
 fn owner(scaler: Option<&Scaler>) -> Owner {
     match scaler {
         None => Owner::Nobody,
-        Some(Scaler::Hpa { name, min, max }) => Owner::Hpa { name: name.to_string(), min: *min, max: *max },
+        Some(Scaler::Hpa(found)) => {
+            let replicas = |count: u64| u32::try_from(count).unwrap_or(u32::MAX);
+            let of = |bounds: Bounds| (replicas(bounds.min), replicas(bounds.max));
+            Owner::Hpa {
+                name: found.key.name.to_string(),
+                bounds: of(found.bounds),
+                peoples: of(found.peoples()),
+            }
+        }
         Some(Scaler::Keda { name }) => Owner::Keda { name: name.to_string() },
         Some(Scaler::Vpa { name }) => Owner::Vpa { name: name.to_string(), acts: true },
     }
@@ -310,7 +318,8 @@ mod tests {
 
     use super::*;
     use homeostat_knowledge::observation::{Change, ObjectChange};
-    use homeostat_knowledge::policy::{Archetype, Bounds, LoadPolicy, Permits, ScalingMode};
+    use homeostat_knowledge::policy::{Archetype, LoadPolicy, Permits, ScalingMode, WhenOwned};
+    use homeostat_knowledge::records::{AutoscalerRecord, Drive, Hold};
     use homeostat_knowledge::{ControllerKind, ObjectKey, Uid};
 
     fn at(second: i64) -> Timestamp {
@@ -409,10 +418,23 @@ mod tests {
         assert!(silent[0].size.why.contains("check the source"), "{}", silent[0].size.why);
     }
 
+    fn autoscaler() -> AutoscalerRecord {
+        AutoscalerRecord {
+            key: ObjectKey::new("shop", "web"),
+            uid: Uid::new("web"),
+            resource_version: Name::from("1"),
+            scales: target(),
+            bounds: Bounds { min: 1, max: 9 },
+            drive: None,
+            keda: None,
+            gitops_owner: None,
+        }
+    }
+
     #[test]
     fn what_an_autoscaler_owns_is_refused_by_name() {
         for (scaler, name) in [
-            (Scaler::Hpa { name: "web".into(), min: 1, max: 9 }, "HorizontalPodAutoscaler web"),
+            (Scaler::Hpa(Box::new(autoscaler())), "HorizontalPodAutoscaler web"),
             (Scaler::Keda { name: "queue".into() }, "ScaledObject queue"),
             (Scaler::Vpa { name: "fit".into() }, "VerticalPodAutoscaler fit"),
         ] {
@@ -422,6 +444,51 @@ mod tests {
             assert_eq!(refused.effect, SizeEffect::Refuse);
             assert!(refused.why.contains(name) && refused.why.contains("would be"), "{}", refused.why);
         }
+    }
+
+    #[test]
+    fn the_floor_of_an_autoscaler_follows_and_goes_back_to_people_where_the_workload_says_so() {
+        let driving = |replicas, backlog, second| {
+            let mut snapshot = snapshot(replicas, backlog, second);
+            let mut workload = (**snapshot.workloads.get(&key()).unwrap()).clone();
+            if let Some(scaling) = &mut workload.permits.scaling {
+                scaling.when_owned = WhenOwned::DriveBounds;
+            }
+            snapshot.commit(&ObjectChange::Workload(Change::Applied(Arc::new(workload))), at(second));
+            snapshot
+        };
+        let driven = |now: Bounds| {
+            let hold = Hold { by: "shop.jobs-1".into(), until: None };
+            let drive = Some(Drive { hold, before: Bounds { min: 1, max: 9 }, set: now });
+            let scaler = Scaler::Hpa(Box::new(AutoscalerRecord { bounds: now, drive, ..autoscaler() }));
+            BTreeMap::from([(target(), scaler)])
+        };
+        let mut sizes = Sizes::default();
+        let mut decide = |backlog, step: i64, scalers: &BTreeMap<ControllerKey, Scaler>| {
+            let second = step * i64::from(STEP_SECONDS);
+            let world = driving(3, Some(backlog), second);
+            sizes.step(&world, &outlooks(second), scalers, at(second)).pop().unwrap().size
+        };
+        let own = BTreeMap::from([(target(), Scaler::Hpa(Box::new(autoscaler())))]);
+        decide(0.0, 0, &own);
+        let busy = decide(45.0, 1, &own);
+        let wanted = busy.wanted.unwrap();
+        assert_eq!(busy.effect, SizeEffect::DriveBounds { min: wanted, max: 9 }, "{}", busy.why);
+        let there = driven(Bounds { min: u64::from(wanted), max: 9 });
+        let mut step = 2;
+        let back = loop {
+            let said = decide(0.0, step, &there);
+            if said.wanted.is_some_and(|wanted| wanted <= 1) || step > 2_000 {
+                break said;
+            }
+            step += 1;
+        };
+        assert_eq!(
+            back.effect,
+            SizeEffect::DriveBounds { min: 1, max: 9 },
+            "never below people's: {}",
+            back.why
+        );
     }
 
     #[test]

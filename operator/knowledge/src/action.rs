@@ -4,6 +4,7 @@ use crate::entity::{Name, ObjectKey, TenantName, WorkloadKey};
 use crate::guard::GuardReport;
 use crate::ids::{ActionId, EvidenceId, IncidentId, Uid};
 use crate::plan::{PlaybookRef, Undo, Verification};
+use crate::policy::Bounds;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -14,6 +15,8 @@ pub enum ActionKind {
     ScaleUp,
     /// Fewer replicas.
     ScaleDown,
+    /// Move the bounds of the autoscaler that sizes the workload.
+    DriveBounds,
     /// Replace one pod through the Eviction API.
     EvictPod,
     /// Replace all pods of a workload by its own rollout.
@@ -42,9 +45,10 @@ pub enum ActionKind {
 
 impl ActionKind {
     /// Every kind.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::ScaleUp,
         Self::ScaleDown,
+        Self::DriveBounds,
         Self::EvictPod,
         Self::RollingRestart,
         Self::RollBack,
@@ -64,6 +68,7 @@ impl ActionKind {
         match self {
             Self::ScaleUp => "ScaleUp",
             Self::ScaleDown => "ScaleDown",
+            Self::DriveBounds => "DriveBounds",
             Self::EvictPod => "EvictPod",
             Self::RollingRestart => "RollingRestart",
             Self::RollBack => "RollBack",
@@ -160,6 +165,13 @@ pub enum Parameters {
         /// Replicas to have.
         replicas: i32,
     },
+    /// Give the autoscaler these bounds.
+    DriveBounds {
+        /// `minReplicas` and `maxReplicas` to have.
+        bounds: Bounds,
+        /// When it gets people's own bounds again at the latest, unless it is driven anew before.
+        until: Timestamp,
+    },
     /// Have the pod template of this revision again.
     RollBack {
         /// Name of the `ReplicaSet` (of a Deployment) or `ControllerRevision` that holds the template.
@@ -212,6 +224,7 @@ impl Parameters {
             Self::RollingRestart => ActionKind::RollingRestart,
             Self::ScaleUp { .. } => ActionKind::ScaleUp,
             Self::ScaleDown { .. } => ActionKind::ScaleDown,
+            Self::DriveBounds { .. } => ActionKind::DriveBounds,
             Self::RollBack { .. } => ActionKind::RollBack,
             Self::Cordon { .. } => ActionKind::Cordon,
             Self::Uncordon => ActionKind::Uncordon,
@@ -244,6 +257,9 @@ pub struct Before {
     pub cpu_millis: Option<u64>,
     /// Memory request of the container, in bytes.
     pub memory_bytes: Option<u64>,
+    /// Bounds of the autoscaler.
+    #[serde(default)]
+    pub bounds: Option<Bounds>,
 }
 
 /// States of an action. Arrows: `execute::ledger`.
@@ -378,6 +394,19 @@ impl ActionRecord {
     /// Kind of the action.
     pub fn kind(&self) -> ActionKind {
         self.parameters.kind()
+    }
+
+    /// An autoscaler gets a lower floor than it had.
+    pub fn lowers_floor(&self) -> bool {
+        match (&self.parameters, self.before.bounds) {
+            (Parameters::DriveBounds { bounds, .. }, Some(before)) => bounds.min < before.min,
+            _ => false,
+        }
+    }
+
+    /// A change of size that takes capacity away.
+    pub fn goes_down(&self) -> bool {
+        self.kind() == ActionKind::ScaleDown || self.lowers_floor()
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::entity::{Name, TenantName, WorkloadKey};
 use crate::ids::{IncidentId, Uid};
 use crate::policy::ScalingMode;
-use crate::records::ControllerKey;
+use crate::records::{AutoscalerRecord, ControllerKey};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -84,14 +84,7 @@ pub enum SizeEffect {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Scaler {
     /// A `HorizontalPodAutoscaler` of people's own.
-    Hpa {
-        /// Its name.
-        name: Name,
-        /// Its `minReplicas`.
-        min: u32,
-        /// Its `maxReplicas`.
-        max: u32,
-    },
+    Hpa(Box<AutoscalerRecord>),
     /// A KEDA `ScaledObject`, which owns an autoscaler.
     Keda {
         /// Its name.

@@ -285,6 +285,15 @@ pub struct WorkloadPolicy {
     pub permits: Permits,
 }
 
+impl WorkloadPolicy {
+    /// People let the bounds of the autoscaler that sizes it be moved, without being asked each time.
+    pub fn drives_bounds(&self) -> bool {
+        self.permits.scaling.as_ref().is_some_and(|scaling| {
+            scaling.mode == ScalingMode::Auto && scaling.when_owned == WhenOwned::DriveBounds
+        })
+    }
+}
+
 /// What a Workload permits beyond the ordinary. `Default` permits nothing.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Permits {

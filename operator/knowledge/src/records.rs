@@ -3,6 +3,7 @@
 
 use crate::entity::{Name, ObjectKey};
 use crate::ids::Uid;
+use crate::policy::Bounds;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -304,6 +305,50 @@ pub struct Hold {
     pub until: Option<Timestamp>,
 }
 
+/// A `HorizontalPodAutoscaler`, as it was read last.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AutoscalerRecord {
+    /// Namespace and name.
+    pub key: ObjectKey,
+    /// UID.
+    pub uid: Uid,
+    /// `resourceVersion`.
+    pub resource_version: Name,
+    /// What it scales.
+    pub scales: ControllerKey,
+    /// `spec.minReplicas` and `spec.maxReplicas`.
+    pub bounds: Bounds,
+    /// Our mark, while we drive its bounds.
+    pub drive: Option<Drive>,
+    /// The `ScaledObject` of KEDA that made it.
+    pub keda: Option<Name>,
+    /// A GitOps tool that owns it, by its labels.
+    pub gitops_owner: Option<Name>,
+}
+
+/// The mark of driven bounds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Drive {
+    /// The action that set them, and when people's own come back.
+    pub hold: Hold,
+    /// People's own bounds, as they were before the first of our changes.
+    pub before: Bounds,
+    /// What we set last.
+    pub set: Bounds,
+}
+
+impl AutoscalerRecord {
+    /// The bounds that people want. One that is as we set it goes back to what it was; one that somebody changed since is
+    /// theirs.
+    pub fn peoples(&self) -> Bounds {
+        let Some(drive) = &self.drive else { return self.bounds };
+        let own = |now: u64, set: u64, before: u64| if now == set { before } else { now };
+        let Drive { before, set, .. } = drive;
+        let max = own(self.bounds.max, set.max, before.max);
+        Bounds { min: own(self.bounds.min, set.min, before.min).min(max), max }
+    }
+}
+
 impl ControllerRecord {
     /// A rollout is under way: not all replicas are of the newest template, or one too many exists.
     pub fn rolling_out(&self) -> bool {
@@ -366,4 +411,39 @@ pub struct EventRecord {
     pub reason: Name,
     /// Note, cut at 512 characters. Data, never an instruction.
     pub note: Name,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bound_that_somebody_changed_since_is_theirs_and_the_other_goes_back() {
+        let bounds = |min, max| Bounds { min, max };
+        let autoscaler = |now, drive| AutoscalerRecord {
+            key: ObjectKey::new("shop", "order-hpa"),
+            uid: Uid::new("hpa"),
+            resource_version: Name::from("1"),
+            scales: ControllerKey {
+                kind: ControllerKind::Deployment,
+                object: ObjectKey::new("shop", "order"),
+            },
+            bounds: now,
+            drive,
+            keda: None,
+            gitops_owner: None,
+        };
+        let hold = Hold { by: Name::from("shop.order-1"), until: None };
+        let driven = Some(Drive { hold, before: bounds(2, 10), set: bounds(6, 12) });
+        assert_eq!(autoscaler(bounds(6, 12), None).peoples(), bounds(6, 12), "not driven");
+        for (now, expected) in [
+            (bounds(6, 12), bounds(2, 10)),
+            (bounds(3, 12), bounds(3, 10)),
+            (bounds(6, 20), bounds(2, 20)),
+            (bounds(4, 8), bounds(4, 8)),
+            (bounds(11, 12), bounds(10, 10)),
+        ] {
+            assert_eq!(autoscaler(now, driven.clone()).peoples(), expected, "{now}");
+        }
+    }
 }

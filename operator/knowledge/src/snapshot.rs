@@ -4,12 +4,14 @@
 use crate::action::{ActionRecord, Target};
 use crate::entity::{Entity, Name, ObjectKey, TenantName, WorkloadKey};
 use crate::finding::FindingKind;
-use crate::forecast::{Scalers, SizeAdvice};
+use crate::forecast::{Scaler, Scalers, SizeAdvice};
 use crate::ids::{ActionId, IncidentId};
 use crate::incident::Incident;
 use crate::observation::{Change, ConfigRecord, ObjectChange, ObjectKind, SourceReport};
 use crate::policy::{ControlPolicy, TenantPolicy, WorkloadPolicy};
-use crate::records::{ControllerKey, ControllerRecord, NodeRecord, PodRecord, ServiceRecord};
+use crate::records::{
+    AutoscalerRecord, ControllerKey, ControllerRecord, NodeRecord, PodRecord, ServiceRecord,
+};
 use crate::runs::{KueueQueues, RunsReport};
 use jiff::Timestamp;
 use rpds::RedBlackTreeMapSync as Map;
@@ -391,5 +393,24 @@ impl Snapshot {
             uid: controller.uid.clone(),
             resource_version: controller.resource_version.clone(),
         })
+    }
+
+    /// The target of a change of an autoscaler's bounds.
+    pub fn autoscaler_target(autoscaler: &AutoscalerRecord) -> Target {
+        Target {
+            api_version: Name::from("autoscaling/v2"),
+            kind: Name::from("HorizontalPodAutoscaler"),
+            key: autoscaler.key.clone(),
+            uid: autoscaler.uid.clone(),
+            resource_version: autoscaler.resource_version.clone(),
+        }
+    }
+
+    /// The `HorizontalPodAutoscaler` of people's own that sizes what the workload targets, as it was read last.
+    pub fn autoscaler_of(&self, workload: &WorkloadPolicy) -> Option<&AutoscalerRecord> {
+        match self.scalers.get(&workload.target) {
+            Some(Scaler::Hpa(autoscaler)) => Some(autoscaler),
+            Some(Scaler::Keda { .. } | Scaler::Vpa { .. }) | None => None,
+        }
     }
 }

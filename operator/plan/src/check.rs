@@ -1,8 +1,9 @@
 //! The second opinion: a plan is compared with the snapshot again, by code that shares nothing with the
 //! planner. Only [`Checker::check`] turns a draft into an admitted plan.
 
+use homeostat_knowledge::forecast::Scaler;
 use homeostat_knowledge::plan::{Expectation, Undo};
-use homeostat_knowledge::policy::{PLATFORM_TENANT, ScalingMode};
+use homeostat_knowledge::policy::{Bounds, PLATFORM_TENANT, ScalingMode, WhenOwned};
 use homeostat_knowledge::records::ControllerKey;
 use homeostat_knowledge::{
     Admitted, ControllerKind, ControllerRecord, Draft, IncidentState, Origin, Parameters, Plan,
@@ -15,6 +16,8 @@ pub const MAXIMUM_STEPS: usize = 10;
 pub const MAXIMUM_WINDOW: SignedDuration = SignedDuration::from_hours(1);
 /// Longest time that a cordon or a suspension may be planned for.
 pub const MAXIMUM_HOLD: SignedDuration = SignedDuration::from_hours(24);
+/// Most replicas that the API lets anything have.
+pub const MOST_REPLICAS: u64 = 100_000;
 /// Namespaces that nothing is ever done in, whatever a tenant says.
 pub const SYSTEM_NAMESPACES: [&str; 4] =
     ["kube-system", "kube-public", "kube-node-lease", "homeostat-system"];
@@ -190,10 +193,11 @@ fn terms(step: &Step, block: &mut impl FnMut(String)) {
             }
         }
         // The object itself tells whether it is held or released.
-        Parameters::Cordon { until } | Parameters::Suspend { until } => {
-            let held = until.duration_since(step.evidence.taken_at);
-            if held <= SignedDuration::ZERO || held > MAXIMUM_HOLD {
-                block(format!("it would be held for {held:#}, expected up to 24 h"));
+        Parameters::Cordon { until } | Parameters::Suspend { until } => held(step, *until, block),
+        Parameters::DriveBounds { bounds, until } => {
+            held(step, *until, block);
+            if bounds.min > bounds.max || bounds.max > MOST_REPLICAS {
+                block(format!("{bounds} are no bounds of an autoscaler"));
             }
         }
         Parameters::Uncordon | Parameters::Resume | Parameters::StartJob { .. } => {}
@@ -224,6 +228,36 @@ fn terms(step: &Step, block: &mut impl FnMut(String)) {
     }
 }
 
+/// What is held must end, and soon.
+fn held(step: &Step, until: Timestamp, block: &mut impl FnMut(String)) {
+    let held = until.duration_since(step.evidence.taken_at);
+    if held <= SignedDuration::ZERO || held > MAXIMUM_HOLD {
+        block(format!("it would be held for {held:#}, expected up to 24 h"));
+    }
+}
+
+/// Bounds of an autoscaler are moved by forecast alone, where people say so, and no further than they allow.
+fn driven(
+    plan: &Plan<Draft>,
+    bounds: Bounds,
+    workload: Option<&WorkloadPolicy>,
+    block: &mut impl FnMut(String),
+) {
+    let scaling = workload.and_then(|workload| workload.permits.scaling.as_ref());
+    let asked = scaling.is_some_and(|scaling| {
+        (scaling.mode, scaling.when_owned) == (ScalingMode::Auto, WhenOwned::DriveBounds)
+    });
+    if plan.origin != Origin::Forecast || !asked {
+        block(format!(
+            "{} does not ask for bounds by forecast: spec.scaling is not mode Auto with whenOwned DriveBounds",
+            plan.workload
+        ));
+    }
+    if workload.and_then(|workload| workload.permits.replicas).is_none_or(|most| bounds.min > most.max) {
+        block(format!("a floor of {} is outside of spec.scaling.replicas of {}", bounds.min, plan.workload));
+    }
+}
+
 /// Sizes: zero is for people, unless a forecast asks for it within bounds that begin at zero.
 fn bounds(
     plan: &Plan<Draft>,
@@ -231,6 +265,9 @@ fn bounds(
     workload: Option<&WorkloadPolicy>,
     block: &mut impl FnMut(String),
 ) {
+    if let Parameters::DriveBounds { bounds, .. } = step.parameters {
+        driven(plan, bounds, workload, block);
+    }
     let (Parameters::ScaleUp { replicas } | Parameters::ScaleDown { replicas }) = step.parameters else {
         return;
     };
@@ -305,6 +342,7 @@ fn target(step: &Step, workload: &WorkloadPolicy, snapshot: &Snapshot, block: &m
         | Parameters::ScaleUp { .. }
         | Parameters::ScaleDown { .. }
         | Parameters::RollBack { .. } => own(step, workload, snapshot, block),
+        Parameters::DriveBounds { bounds, .. } => autoscaler(step, *bounds, workload, snapshot, block),
         Parameters::Suspend { .. }
         | Parameters::Resume
         | Parameters::RetryJob
@@ -356,6 +394,33 @@ fn own(step: &Step, workload: &WorkloadPolicy, snapshot: &Snapshot, block: &mut 
             "{} has {} replicas, the plan stands on {:?}",
             wanted.key, controller.replicas, step.before.replicas
         ));
+    }
+}
+
+/// What sizes what the workload targets, as the plan says it was; people's floor stays one.
+fn autoscaler(
+    step: &Step,
+    bounds: Bounds,
+    workload: &WorkloadPolicy,
+    snapshot: &Snapshot,
+    block: &mut impl FnMut(String),
+) {
+    let wanted = &step.target;
+    let Some(Scaler::Hpa(found)) = snapshot.scalers.get(&workload.target) else {
+        block(format!("no HorizontalPodAutoscaler of people's own sizes {}", workload.key));
+        return;
+    };
+    if (&*wanted.api_version, &*wanted.kind) != ("autoscaling/v2", "HorizontalPodAutoscaler")
+        || (&found.key, &found.uid) != (&wanted.key, &wanted.uid)
+    {
+        block(format!("{} {} is not what sizes {}", wanted.kind, wanted.key, workload.key));
+    }
+    if step.before.bounds != Some(found.bounds) {
+        block(format!("{} has the bounds {}, the plan stands on others", wanted.key, found.bounds));
+    }
+    let floor = found.drive.as_ref().map_or(found.bounds.min, |drive| drive.before.min.min(found.bounds.min));
+    if bounds.min < floor {
+        block(format!("people want {} to have at least {floor} replicas", wanted.key));
     }
 }
 

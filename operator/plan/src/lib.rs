@@ -4,11 +4,12 @@
 //! stages), [`case`] (what is known about it), [`select`] (which playbook), [`history`] (where on its
 //! ladder), [`sick`] and [`kubelet`] (which pod, and what the kubelet will do about it by itself),
 //! [`evict`] and [`quiet`] (is the step due), [`mod@check`] (the second opinion), [`report`] (for people). Sizes by
-//! forecast take the same way from [`sizes`] on.
+//! forecast take the same way from [`sizes`] on, those that an autoscaler owns through its [`bounds`].
 //!
 //! Nothing in here does I/O, reads a clock or draws a random number: the same input gives the same plan.
 
 pub mod advice;
+pub mod bounds;
 pub mod case;
 mod changes;
 pub mod check;

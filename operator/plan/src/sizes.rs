@@ -1,14 +1,15 @@
 //! From the size that a workload should have to a plan for it. There is no incident: the decision itself, which is made
 //! anew every 15 s, is the evidence.
 
+use crate::bounds;
 use homeostat_knowledge::action::{Before, EvidenceRef};
 use homeostat_knowledge::forecast::occasion;
 use homeostat_knowledge::plan::{Expectation, Undo};
 use homeostat_knowledge::policy::KillSwitch;
 use homeostat_knowledge::{
-    ActionKind, ActionRecord, ActionState, Draft, EvidenceId, IdSource, Level, Name, Origin, Parameters,
-    Plan, PlanId, PlaybookRef, SignedDuration, SizeAdvice, SizeEffect, Snapshot, Step, TenantPolicy,
-    Timestamp, Verification, WorkloadKey, WorkloadPolicy,
+    ActionKind, ActionRecord, ActionState, ControllerRecord, Draft, EvidenceId, IdSource, Level, Name,
+    Origin, Parameters, Plan, PlanId, PlaybookRef, SignedDuration, SizeAdvice, SizeEffect, Snapshot, Step,
+    Target, TenantPolicy, Timestamp, Verification, WorkloadKey, WorkloadPolicy,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -41,80 +42,134 @@ pub fn size(
     now: Timestamp,
     ids: &mut dyn IdSource,
 ) -> SizeDecision {
-    let wait = |why: String| SizeDecision::Wait(why);
-    let wanted = match (advice.effect, advice.wanted) {
-        (SizeEffect::Scale, Some(wanted)) => wanted,
-        (SizeEffect::DriveBounds { min, max }, _) => {
-            return wait(format!(
-                "the autoscaler's bounds would be {min} to {max}; this version does not move them: set them by hand, or \
-                 remove the autoscaler"
-            ));
+    let place = Place { workload, advice, snapshot, now };
+    match (advice.effect, advice.wanted) {
+        (SizeEffect::Scale, Some(wanted)) => scale(&place, wanted, ids),
+        (SizeEffect::DriveBounds { min, max }, Some(_)) => bounds::drive(&place, min, max, ids),
+        (SizeEffect::Keep, Some(_)) => bounds::renew(&place, ids),
+        _ => SizeDecision::Nothing,
+    }
+}
+
+/// What is decided about.
+pub(crate) struct Place<'a> {
+    pub workload: &'a WorkloadPolicy,
+    pub advice: &'a SizeAdvice,
+    pub snapshot: &'a Snapshot,
+    pub now: Timestamp,
+}
+
+/// One change, as far as it goes now.
+pub(crate) struct Change {
+    pub target: Target,
+    pub parameters: Parameters,
+    pub before: Before,
+    /// It takes capacity away: it is watched, and taken back when that hurts.
+    pub down: bool,
+    /// In words.
+    pub what: String,
+}
+
+impl<'a> Place<'a> {
+    /// What the workload targets, with its replicas.
+    pub fn controller(&self) -> Result<(&'a ControllerRecord, u32), String> {
+        let Some(controller) = self.snapshot.controller_of(&self.workload.key) else {
+            return Err(format!("what workload {} targets is not there", self.workload.key));
+        };
+        let present = u32::try_from(controller.replicas)
+            .map_err(|_| format!("the size of {} is not known", controller.key.object))?;
+        Ok((controller, present))
+    }
+
+    /// The tenant, when nothing that is known without a request stops such a change now.
+    pub fn open(&self, kind: ActionKind, down: bool) -> Result<&'a TenantPolicy, String> {
+        let Some(tenant) = self.snapshot.tenant_of_namespace(&self.workload.key.namespace) else {
+            return Err(format!("namespace {} belongs to no Tenant", self.workload.key.namespace));
+        };
+        if let Some(why) = stopped(self.workload, tenant, self.snapshot, kind, self.now) {
+            return Err(why);
         }
-        _ => return SizeDecision::Nothing,
-    };
-    let Some(controller) = snapshot.controller_of(&workload.key) else {
-        return wait(format!("what workload {} targets is not there", workload.key));
-    };
-    let Ok(present) = u32::try_from(controller.replicas) else {
-        return wait(format!("the size of {} is not known", controller.key.object));
+        match not_yet(&of_workload(self.workload, self.snapshot), kind, down, self.now) {
+            Some(why) => Err(why),
+            None => Ok(tenant),
+        }
+    }
+
+    /// The plan of one change.
+    pub fn act(&self, tenant: &TenantPolicy, change: Change, ids: &mut dyn IdSource) -> SizeDecision {
+        let Self { workload, advice, snapshot, .. } = self;
+        let Change { target, parameters, before, down, what } = change;
+        let kind = parameters.kind();
+        let step = Step {
+            target,
+            parameters,
+            before,
+            verification: Verification {
+                within: if down { tenant.verification.max(WATCHED) } else { tenant.verification },
+                expect: Expectation::ObjectivesMet,
+            },
+            undo: if down { Undo::Restore } else { Undo::None },
+            evidence: EvidenceRef {
+                id: EvidenceId::new(format!(
+                    "size-{}-{}",
+                    advice.decided.as_second(),
+                    advice.wanted.unwrap_or_default()
+                )),
+                taken_at: advice.decided,
+                summary: advice.why.chars().take(256).collect(),
+            },
+        };
+        let plan = Plan::draft(
+            PlanId::new(format!("{}-{}", occasion(&workload.key), ids.suffix(5))),
+            occasion(&workload.key),
+            tenant.name.clone(),
+            workload.key.clone(),
+            snapshot.generation,
+            PlaybookRef { name: Name::from(PLAYBOOK), version: 0, step: 1 },
+            vec![step],
+            vec![format!("{kind} {what}: {}", advice.why)],
+        );
+        SizeDecision::Act(Box::new(plan.by_forecast()))
+    }
+}
+
+/// Another number of replicas.
+fn scale(place: &Place<'_>, wanted: u32, ids: &mut dyn IdSource) -> SizeDecision {
+    let (controller, present) = match place.controller() {
+        Ok(known) => known,
+        Err(why) => return SizeDecision::Wait(why),
     };
     if wanted == present {
         return SizeDecision::Nothing;
     }
-    let Some(tenant) = snapshot.tenant_of_namespace(&workload.key.namespace) else {
-        return wait(format!("namespace {} belongs to no Tenant", workload.key.namespace));
+    let down = wanted < present;
+    let tenant = match place.open(if down { ActionKind::ScaleDown } else { ActionKind::ScaleUp }, down) {
+        Ok(tenant) => tenant,
+        Err(why) => return SizeDecision::Wait(why),
     };
-    let kind = if wanted > present { ActionKind::ScaleUp } else { ActionKind::ScaleDown };
-    if let Some(why) = stopped(workload, tenant, snapshot, kind, now) {
-        return wait(why);
-    }
-    let history = of_workload(workload, snapshot);
-    if let Some(why) = not_yet(&history, kind, now) {
-        return wait(why);
-    }
     let Some(target) = Snapshot::controller_target(controller) else {
-        return wait(format!("a {:?} has no size to set", controller.key.kind));
+        return SizeDecision::Wait(format!("a {:?} has no size to set", controller.key.kind));
     };
     let limits = &tenant.limits.scaling;
-    let next = match kind {
-        ActionKind::ScaleUp => wanted.min(present.saturating_add(limits.most_up(present))),
-        _ => wanted.max(present.saturating_sub(limits.most_down(present))),
+    let next = if down {
+        wanted.max(present.saturating_sub(limits.most_down(present)))
+    } else {
+        wanted.min(present.saturating_add(limits.most_up(present)))
     };
     let Ok(replicas) = i32::try_from(next) else {
-        return wait(format!("{next} replicas are more than any workload can have"));
+        return SizeDecision::Wait(format!("{next} replicas are more than any workload can have"));
     };
-    let up = kind == ActionKind::ScaleUp;
-    let step = Step {
-        target,
-        parameters: if up { Parameters::ScaleUp { replicas } } else { Parameters::ScaleDown { replicas } },
-        before: Before {
-            replicas: Some(controller.replicas),
-            ready: Some(controller.ready),
-            ..Before::default()
-        },
-        verification: Verification {
-            within: if up { tenant.verification } else { tenant.verification.max(WATCHED) },
-            expect: Expectation::ObjectivesMet,
-        },
-        undo: if up { Undo::None } else { Undo::Restore },
-        evidence: EvidenceRef {
-            id: EvidenceId::new(format!("size-{}-{wanted}", advice.decided.as_second())),
-            taken_at: advice.decided,
-            summary: advice.why.chars().take(256).collect(),
-        },
-    };
+    let before =
+        Before { replicas: Some(controller.replicas), ready: Some(controller.ready), ..Before::default() };
     let stage = if next == wanted { String::new() } else { format!(", of {wanted} wanted") };
-    let plan = Plan::draft(
-        PlanId::new(format!("{}-{}", occasion(&workload.key), ids.suffix(5))),
-        occasion(&workload.key),
-        tenant.name.clone(),
-        workload.key.clone(),
-        snapshot.generation,
-        PlaybookRef { name: Name::from(PLAYBOOK), version: 0, step: 1 },
-        vec![step],
-        vec![format!("{kind} from {present} to {next} replicas{stage}: {}", advice.why)],
-    );
-    SizeDecision::Act(Box::new(plan.by_forecast()))
+    let change = Change {
+        target,
+        parameters: if down { Parameters::ScaleDown { replicas } } else { Parameters::ScaleUp { replicas } },
+        before,
+        down,
+        what: format!("from {present} to {next} replicas{stage}"),
+    };
+    place.act(tenant, change, ids)
 }
 
 /// What people said that stops it, known without a request. The guards ask again, and ask more.
@@ -156,7 +211,7 @@ fn of_workload<'a>(workload: &WorkloadPolicy, snapshot: &'a Snapshot) -> Vec<&'a
 }
 
 /// Something is under way, or the same was tried a moment ago and not done.
-fn not_yet(history: &[&Arc<ActionRecord>], kind: ActionKind, now: Timestamp) -> Option<String> {
+fn not_yet(history: &[&Arc<ActionRecord>], kind: ActionKind, down: bool, now: Timestamp) -> Option<String> {
     if let Some(open) = history.iter().find(|action| !action.state.ended()) {
         return Some(format!("{} {} is {:?}", open.kind(), open.id, open.state));
     }
@@ -164,7 +219,7 @@ fn not_yet(history: &[&Arc<ActionRecord>], kind: ActionKind, now: Timestamp) -> 
         matches!(action.state, ActionState::Refused | ActionState::Cancelled)
             || (action.state == ActionState::Failed && action.instants.sent.is_none())
     };
-    let same = || history.iter().rev().filter(|action| action.kind() == kind);
+    let same = || history.iter().rev().filter(|action| action.kind() == kind && action.goes_down() == down);
     let last = same().next()?;
     let tries = same().take_while(undone).count();
     let doublings = u32::try_from(tries.checked_sub(1)?).unwrap_or(u32::MAX).min(6);
@@ -199,19 +254,17 @@ pub fn newest(snapshot: &Snapshot) -> BTreeMap<&WorkloadKey, &ActionRecord> {
 /// What a change of size came to, in a sentence.
 pub fn told(action: &ActionRecord) -> String {
     let from = action.before.replicas.unwrap_or_default();
-    let to = match action.parameters {
-        Parameters::ScaleUp { replicas } | Parameters::ScaleDown { replicas } => replicas,
-        _ => from,
+    let what = match (&action.parameters, action.before.bounds) {
+        (Parameters::ScaleUp { replicas } | Parameters::ScaleDown { replicas }, _) => {
+            format!("from {from} to {replicas}")
+        }
+        (Parameters::DriveBounds { bounds, .. }, Some(before)) => bounds::words(before, *bounds),
+        _ => format!("at {from}"),
     };
     let why = match action.state {
         ActionState::Refused | ActionState::Cancelled | ActionState::Failed => reason(action),
         _ => action.outcome.as_ref().map(|outcome| outcome.reason.clone()).unwrap_or_default(),
     };
     let why = if why.is_empty() { why } else { format!(" ({why})") };
-    format!(
-        "{} from {from} to {to} at {:.0}: {:?}{why}",
-        action.kind(),
-        action.evidence.taken_at,
-        action.state
-    )
+    format!("{} {what} at {:.0}: {:?}{why}", action.kind(), action.evidence.taken_at, action.state)
 }

@@ -6,8 +6,8 @@ use homeostat_execute::guards::{Mode, frozen, mode};
 use homeostat_execute::orders;
 use homeostat_knowledge::policy::{KillSwitch, PLATFORM_TENANT};
 use homeostat_knowledge::{
-    ActionId, ActionKind, ActionRecord, EvidenceId, Name, ObjectKey, Origin, SignedDuration, TenantName,
-    TenantPolicy, Timestamp, Uid, WorkloadKey,
+    ActionId, ActionKind, ActionRecord, ControlPolicy, EvidenceId, GuardLimits, Name, ObjectKey, Origin,
+    SignedDuration, TenantName, TenantPolicy, Timestamp, Uid, WorkloadKey,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -195,19 +195,18 @@ impl Audit {
             return Vec::new();
         };
         let now = landed.at;
-        // Runs have budgets of their own; neither counts for the other.
-        let run = |record: &ActionRecord| record.origin == Origin::Schedule;
-        let (limits, control) = if run(record) {
-            (orders::limits(&tenant.limits), orders::control(control))
-        } else {
-            (tenant.limits.clone(), control.clone())
+        // Runs and sizes have budgets of their own; none counts for the others.
+        let (limits, control) = match record.origin {
+            Origin::Schedule => (orders::limits(&tenant.limits), orders::control(control)),
+            Origin::Forecast => sizes(&tenant.limits, control),
+            Origin::Incident => (tenant.limits.clone(), control.clone()),
         };
         let earlier: Vec<(&Landed, &ActionRecord)> = self
             .effects
             .iter()
             .filter(|entry| entry.landed.action != landed.action)
             .filter_map(|entry| Some((&entry.landed, entry.landed.stored.as_ref()?)))
-            .filter(|(_, other)| run(other) == run(record))
+            .filter(|(_, other)| other.origin == record.origin)
             .collect();
         let open = |record: &ActionRecord| {
             record.undo_of.is_none()
@@ -259,6 +258,25 @@ impl Audit {
         }
         exceeded
     }
+}
+
+/// Limits of sizes by forecast; a peak may come to all workloads at once.
+fn sizes(limits: &GuardLimits, control: &ControlPolicy) -> (GuardLimits, ControlPolicy) {
+    let scaling = &limits.scaling;
+    let limits = GuardLimits {
+        in_flight_per_workload: 1,
+        in_flight_per_tenant: scaling.in_flight_per_tenant,
+        per_workload_hour: scaling.per_workload_hour,
+        per_tenant_hour: scaling.per_tenant_hour,
+        percent_per_10_minutes: 100,
+        ..limits.clone()
+    };
+    let control = ControlPolicy {
+        in_flight: control.scaling_in_flight,
+        per_hour: control.scaling_per_hour,
+        ..control.clone()
+    };
+    (limits, control)
 }
 
 fn mark(times: &mut BTreeMap<WorkloadKey, Timestamp>, key: &WorkloadKey, holds: bool, now: Timestamp) {

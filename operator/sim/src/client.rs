@@ -242,7 +242,7 @@ impl Client {
                     inner.audit.writes += 1;
                     let object = match &held {
                         Held::Node(name) => ObjectKey { namespace: Name::from(""), name: name.clone() },
-                        Held::Run(key) => key.object.clone(),
+                        Held::Run(key) | Held::Bounds(key) => key.object.clone(),
                     };
                     inner.audit.released(&object, until, now);
                     situations::release(&mut inner.server, &held);
@@ -264,6 +264,7 @@ fn version_of(server: &Server, held: &Held) -> Name {
     let version = match held {
         Held::Node(name) => server.nodes.get(name).map(|node| &node.version),
         Held::Run(key) => server.controllers.get(key).map(|run| &run.record.resource_version),
+        Held::Bounds(key) => server.autoscalers.get(key).map(|one| &one.record.resource_version),
     };
     version.cloned().unwrap_or_else(|| Name::from(""))
 }

@@ -5,7 +5,7 @@ use crate::objects::{
     self, Controller, Node, Pod, ROLLED_BACK_BY, Template, controller, controller_key, pod,
 };
 use crate::server::{Due, Server};
-use homeostat_execute::ports::Requests;
+use homeostat_execute::ports::{Field, Requests};
 use homeostat_knowledge::records::{ControllerKey, JobEnd, OwnerRecord, PodPhase};
 use homeostat_knowledge::{ControllerKind, FindingKind, Name, ObjectKey, SignedDuration, Timestamp, Uid};
 
@@ -316,11 +316,32 @@ pub fn turn(server: &mut Server, now: Timestamp) {
     for uid in waiting {
         place(server, &uid, now);
     }
+    let sized: Vec<ControllerKey> = server.autoscalers.keys().cloned().collect();
+    for key in sized {
+        autoscale(server, &key);
+    }
     let keys: Vec<ControllerKey> =
         server.controllers.keys().filter(|key| key.kind == ControllerKind::Deployment).cloned().collect();
     for key in keys {
         while reconcile(server, &key, now) {}
         report(server, &key);
+    }
+}
+
+/// The autoscaler keeps its bounds. It looks at the load so seldom that the load itself moves nothing here.
+fn autoscale(server: &mut Server, key: &ControllerKey) {
+    let (Some(autoscaler), Some(target)) = (server.autoscalers.get(key), server.controllers.get(key)) else {
+        return;
+    };
+    let bound = |count: u64| i32::try_from(count).unwrap_or(i32::MAX);
+    let bounds = autoscaler.record.bounds;
+    let replicas = target.record.replicas.clamp(bound(bounds.min), bound(bounds.max));
+    if replicas != target.record.replicas {
+        let mut target = target.clone();
+        target.record.generation += 1;
+        target.record.replicas = replicas;
+        target.sized_by = objects::edit(Field::Replicas, objects::OTHERS, None);
+        server.put_controller(target);
     }
 }
 

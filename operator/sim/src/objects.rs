@@ -3,9 +3,9 @@
 
 use homeostat_execute::ports::{Field, FieldEdit, FreshTarget, Marks, Requests};
 use homeostat_knowledge::policy::{
-    Archetype, ControlPolicy, KillSwitch, PLATFORM_TENANT, Permits, TenantPolicy, WorkloadPolicy,
+    Archetype, Bounds, ControlPolicy, KillSwitch, PLATFORM_TENANT, Permits, TenantPolicy, WorkloadPolicy,
 };
-use homeostat_knowledge::records::{ControllerKey, NodeRecord, OwnerRecord, PodPhase};
+use homeostat_knowledge::records::{AutoscalerRecord, ControllerKey, NodeRecord, OwnerRecord, PodPhase};
 use homeostat_knowledge::{
     ActionKind, ContainerRecord, ContainerState, ControllerKind, ControllerRecord, FindingKind, GuardLimits,
     Level, Name, ObjectKey, PodRecord, SignedDuration, TenantName, Timestamp, Uid, WorkloadKey,
@@ -108,6 +108,15 @@ impl Controller {
     }
 }
 
+/// A `HorizontalPodAutoscaler` as the API server stores it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Autoscaler {
+    /// What the product reads.
+    pub record: AutoscalerRecord,
+    /// Who set its bounds last, when they are not those that it was made with.
+    pub set_by: Option<FieldEdit>,
+}
+
 /// A node as the API server stores it. `cordoned` in the record is `spec.unschedulable`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Node {
@@ -203,6 +212,21 @@ pub fn controller(
     }
 }
 
+/// An autoscaler over a Deployment of the same name, as people made it.
+pub fn autoscaler(key: &ObjectKey, uid: Uid, bounds: Bounds) -> Autoscaler {
+    let record = AutoscalerRecord {
+        key: key.clone(),
+        uid,
+        resource_version: Name::from(""),
+        scales: controller_key(ControllerKind::Deployment, key),
+        bounds,
+        drive: None,
+        keda: None,
+        gitops_owner: None,
+    };
+    Autoscaler { record, set_by: None }
+}
+
 /// A ready node.
 pub fn node(name: &str, uid: Uid) -> NodeRecord {
     NodeRecord {
@@ -228,6 +252,7 @@ pub fn fresh_pod(pod: &Pod) -> FreshTarget {
         pod: Some(pod.record.clone()),
         controller: None,
         node: None,
+        autoscaler: None,
         restarted_by: None,
         marks: Marks {
             requests: BTreeMap::from([(Name::from(CONTAINER), pod.requests)]),
@@ -246,6 +271,7 @@ pub fn fresh_controller(controller: &Controller) -> FreshTarget {
         pod: None,
         controller: Some(controller.record.clone()),
         node: None,
+        autoscaler: None,
         restarted_by: controller.template.restarted_by.clone(),
         marks: Marks {
             rolled_back_by: controller.marks.get(ROLLED_BACK_BY).cloned(),
@@ -264,8 +290,24 @@ pub fn fresh_node(node: &Node) -> FreshTarget {
         pod: None,
         controller: None,
         node: Some(node.record.clone()),
+        autoscaler: None,
         restarted_by: None,
         marks: Marks::default(),
+    }
+}
+
+/// The uncached read of an autoscaler.
+pub fn fresh_autoscaler(autoscaler: &Autoscaler) -> FreshTarget {
+    FreshTarget {
+        uid: autoscaler.record.uid.clone(),
+        resource_version: autoscaler.record.resource_version.clone(),
+        deleting: false,
+        pod: None,
+        controller: None,
+        node: None,
+        autoscaler: Some(autoscaler.record.clone()),
+        restarted_by: None,
+        marks: Marks { edits: autoscaler.set_by.iter().cloned().collect(), ..Marks::default() },
     }
 }
 

@@ -5,14 +5,18 @@ use crate::audit::Entry;
 use crate::objects::controller_key;
 use crate::world::Inner;
 use homeostat_execute::guards::Mode;
+use homeostat_knowledge::policy::Bounds;
 use homeostat_knowledge::records::JobEnd;
 use homeostat_knowledge::{
-    ActionKind, ActionRecord, ActionState, ControllerRecord, Name, SignedDuration, TenantName, WorkloadKey,
+    ActionKind, ActionRecord, ActionState, ControllerRecord, Name, Origin, SignedDuration, TenantName,
+    WorkloadKey,
 };
 use std::collections::BTreeMap;
 
 /// Evidence may be older at the effect than at the last judgement by the time that requests take.
 const ON_THE_WAY: SignedDuration = SignedDuration::from_secs(2);
+/// Sizes are decided so often.
+const SIZE_STEP: SignedDuration = SignedDuration::from_secs(15);
 
 /// Every broken invariant, in words that begin with its name.
 pub fn violations(inner: &Inner) -> Vec<String> {
@@ -65,6 +69,8 @@ fn effect(inner: &Inner, entry: &Entry, found: &mut Vec<String>) {
         .get(&stored.tenant)
         .filter(|_| !landed.visible)
         .map_or(SignedDuration::ZERO, |tenant| tenant.limits.evidence_maximum_age);
+    // A size counts as wanted until the next decision is due.
+    let limit = if stored.origin == Origin::Forecast { limit + SIZE_STEP } else { limit };
     let age = landed.ill_at.map(|at| landed.at.duration_since(at));
     if let Some(undone) = &stored.undo_of {
         if !inner.audit.effects.iter().any(|one| one.landed.action == *undone) {
@@ -129,6 +135,8 @@ pub struct Rest {
     pub image: Name,
     /// Rollout paused, or suspended.
     pub paused: bool,
+    /// Bounds of its autoscaler.
+    pub bounds: Option<Bounds>,
     /// What the pods ask for, thousandths of a core, in order of size.
     pub cpu_millis: Vec<u64>,
     /// Jobs by how they ended, those that are under way left out.
@@ -176,6 +184,7 @@ pub fn end_state(inner: &Inner) -> EndState {
             ),
             image: controller.template.image.clone(),
             paused: controller.record.paused,
+            bounds: server.autoscalers.get(&controller.record.key).map(|one| one.record.bounds),
             cpu_millis,
             ended: (ended(JobEnd::Complete), ended(JobEnd::Failed)),
             ill: service.situation.ailing(server, key).is_some(),

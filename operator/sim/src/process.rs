@@ -5,6 +5,7 @@ use crate::defects::{Defect, Hands, see};
 use crate::faults::Hook;
 use crate::server::{News, Stream};
 use crate::situations::Chosen;
+use crate::situations::drive_bounds::foresee;
 use crate::world::World;
 use homeostat_execute::actions::spec;
 use homeostat_execute::driver::{ExecutorConfig, Ports};
@@ -287,6 +288,7 @@ impl Process {
         while let Ok(record) = self.published.try_recv() {
             apply_own(&mut snapshot, record, now);
         }
+        foresee(&mut snapshot);
         self.publish_snapshot(snapshot);
     }
 
@@ -399,8 +401,12 @@ impl Process {
             vec![step],
             vec!["somebody is ill".to_owned()],
         );
-        let run = plan.steps.iter().any(|step| step.parameters.kind() == ActionKind::StartJob);
-        Some(if run { plan.by_schedule() } else { plan }.admit())
+        let plan = match plan.steps.first().map(|step| step.parameters.kind()) {
+            Some(ActionKind::StartJob) => plan.by_schedule(),
+            Some(ActionKind::DriveBounds) => plan.by_forecast(),
+            _ => plan,
+        };
+        Some(plan.admit())
     }
 }
 

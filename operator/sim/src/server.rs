@@ -1,10 +1,11 @@
 //! The API server: one revision counter, objects with a `resourceVersion`, conditional writes, the Eviction API with
 //! its UID precondition and disruption budgets, and a log that watches read until it is compacted.
 
-use crate::objects::{Budget, CREATED_BY, Controller, Node, Pod};
+use crate::objects::{Autoscaler, Budget, CREATED_BY, Controller, Node, Pod};
 use homeostat_execute::actions::retry_name;
 use homeostat_execute::ports::FreshTarget;
 use homeostat_knowledge::action::ActionInstants;
+use homeostat_knowledge::forecast::Scaler;
 use homeostat_knowledge::observation::{Change, ObjectChange};
 use homeostat_knowledge::policy::{ControlPolicy, TenantPolicy, WorkloadPolicy};
 use homeostat_knowledge::records::ControllerKey;
@@ -20,7 +21,7 @@ use std::sync::Arc;
 pub enum Stream {
     /// Pods.
     Pods,
-    /// Controllers of pods, and nodes.
+    /// Controllers of pods, autoscalers, and nodes.
     Controllers,
     /// Tenants, workloads and the control plane's policy.
     Policies,
@@ -84,6 +85,8 @@ pub enum Held {
     Node(Name),
     /// What was suspended.
     Run(ControllerKey),
+    /// The bounds of what sizes this.
+    Bounds(ControllerKey),
 }
 
 /// Objects that a read may answer from the past.
@@ -92,6 +95,7 @@ pub struct View {
     pods: BTreeMap<ObjectKey, Pod>,
     controllers: BTreeMap<ControllerKey, Controller>,
     nodes: BTreeMap<Name, Node>,
+    autoscalers: BTreeMap<ControllerKey, Autoscaler>,
 }
 
 /// The API server and everything in it.
@@ -105,6 +109,8 @@ pub struct Server {
     pub replica_sets: BTreeMap<ControllerKey, ControllerRecord>,
     /// Nodes.
     pub nodes: BTreeMap<Name, Node>,
+    /// Autoscalers, by what they size.
+    pub autoscalers: BTreeMap<ControllerKey, Autoscaler>,
     /// Disruption budgets.
     pub budgets: Vec<Budget>,
     /// Tenants.
@@ -191,6 +197,7 @@ impl Server {
                 .chain(self.nodes.values().map(|node| {
                     News::Object(ObjectChange::Node(Change::Applied(Arc::new(node.record.clone()))))
                 }))
+                .chain([News::Object(self.scalers())])
                 .collect(),
             Stream::Policies => {
                 let control = News::Object(ObjectChange::Control(self.control.clone().map(Arc::new)));
@@ -288,6 +295,25 @@ impl Server {
         self.nodes.insert(node.record.name.clone(), node);
     }
 
+    /// Stores an autoscaler.
+    pub fn put_autoscaler(&mut self, mut autoscaler: Autoscaler) {
+        autoscaler.record.resource_version = self.next_version();
+        self.autoscalers.insert(autoscaler.record.scales.clone(), autoscaler);
+        self.tell(Stream::Controllers, News::Object(self.scalers()));
+    }
+
+    /// What sizes what, all of it: so the product asks for it.
+    fn scalers(&self) -> ObjectChange {
+        let all = self.autoscalers.iter();
+        let scaler = |autoscaler: &Autoscaler| Scaler::Hpa(Box::new(autoscaler.record.clone()));
+        ObjectChange::Scalers(Arc::new(all.map(|(key, one)| (key.clone(), scaler(one))).collect()))
+    }
+
+    /// The autoscaler of this name.
+    pub fn autoscaler(&self, key: &ObjectKey) -> Option<&Autoscaler> {
+        self.autoscalers.values().find(|autoscaler| autoscaler.record.key == *key)
+    }
+
     /// Stores a tenant.
     pub fn put_tenant(&mut self, tenant: TenantPolicy) {
         let change = ObjectChange::Tenant(Change::Applied(Arc::new(tenant.clone())));
@@ -382,6 +408,10 @@ impl Server {
                 .map_or(&self.nodes, |view| &view.nodes)
                 .get(&target.key.name)
                 .map(crate::objects::fresh_node),
+            "HorizontalPodAutoscaler" => {
+                let mut all = past.map_or(&self.autoscalers, |view| &view.autoscalers).values();
+                all.find(|one| one.record.key == target.key).map(crate::objects::fresh_autoscaler)
+            }
             _ => {
                 let controllers = past.map_or(&self.controllers, |view| &view.controllers);
                 let found = controllers.get(&ControllerKey { kind, object: target.key.clone() })?;
@@ -401,6 +431,7 @@ impl Server {
             pods: self.pods.clone(),
             controllers: self.controllers.clone(),
             nodes: self.nodes.clone(),
+            autoscalers: self.autoscalers.clone(),
         });
     }
 
@@ -441,7 +472,7 @@ impl Server {
         self.pods.values().filter(move |pod| self.controller_of(pod).as_ref() == Some(controller))
     }
 
-    /// What carries our mark, and until when: nodes (without a namespace), Jobs and what starts them.
+    /// What carries our mark, and until when: nodes (without a namespace), Jobs and what starts them, autoscalers.
     pub fn holds(&self) -> impl Iterator<Item = (Held, Option<Timestamp>)> + '_ {
         let nodes = self.nodes.values().filter_map(|node| {
             let held = Held::Node(node.record.name.clone());
@@ -451,7 +482,11 @@ impl Server {
             let held = Held::Run(run.record.key.clone());
             run.record.hold.as_ref().map(|hold| (held, hold.until))
         });
-        nodes.chain(runs)
+        let bounds = self.autoscalers.iter().filter_map(|(key, autoscaler)| {
+            let hold = autoscaler.record.drive.as_ref().map(|drive| &drive.hold)?;
+            Some((Held::Bounds(key.clone()), hold.until))
+        });
+        nodes.chain(runs).chain(bounds)
     }
 
     /// Actions that are open: not ended, and no standing recommendations.

@@ -29,6 +29,7 @@ fn target(action: ActionKind) -> Option<&'static str> {
         ActionKind::RollingRestart
         | ActionKind::ScaleUp
         | ActionKind::ScaleDown
+        | ActionKind::DriveBounds
         | ActionKind::Suspend
         | ActionKind::Resume
         | ActionKind::RetryJob

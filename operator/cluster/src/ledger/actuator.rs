@@ -2,6 +2,7 @@
 
 use super::hands::Hand;
 use crate::audit_id::{dated, heard};
+use crate::autoscaler;
 use crate::client::{call, label};
 use crate::error::{Category, ClusterError};
 use crate::validate::kill_switch;
@@ -49,6 +50,7 @@ impl ApiActuator {
             Parameters::ScaleUp { replicas } | Parameters::ScaleDown { replicas } => {
                 hand.scale(*replicas).await
             }
+            Parameters::DriveBounds { bounds, until } => hand.drive(*bounds, *until).await,
             Parameters::RollBack { revision } => hand.roll_back(revision).await,
             Parameters::Cordon { until } => hand.hold("unschedulable", *until).await,
             Parameters::Uncordon => hand.release("unschedulable").await,
@@ -135,6 +137,9 @@ impl Actuator for ApiActuator {
     async fn fresh_target(&self, target: &Target) -> Result<Option<FreshTarget>, ReadError> {
         let fresh = match ControllerKind::from_kind(&target.kind) {
             ControllerKind::Other if &*target.kind == "Pod" => fresh_pod(&self.client, &target.key).await,
+            ControllerKind::Other if &*target.kind == autoscaler::KIND => {
+                autoscaler::fresh(&self.client, &target.key).await
+            }
             ControllerKind::Other if target.is_node() => fresh_node(&self.client, &target.key).await,
             ControllerKind::Job => fresh_job(&self.client, target).await,
             kind => fresh_controller(&self.client, kind, &target.key).await,

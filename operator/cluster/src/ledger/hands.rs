@@ -1,11 +1,13 @@
 //! One request for each effect, as the API server wants it. All are conditioned on the UID, and, where an object is
 //! changed, on the version of the fresh read.
 
+use crate::autoscaler;
 use crate::client::{FIELD_MANAGER, call, label};
 use crate::error::ClusterError;
 use homeostat_crds::common::{
     ANNOTATION_HELD_BY, ANNOTATION_HELD_UNTIL, ANNOTATION_RESTARTED_BY, ANNOTATION_ROLLED_BACK_BY, LABEL_HELD,
 };
+use homeostat_knowledge::policy::Bounds;
 use homeostat_knowledge::{ActionId, ControllerKind, Name, ObjectKey, Target, Timestamp};
 use k8s_openapi::api::apps::v1::{ControllerRevision, ReplicaSet};
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
@@ -109,6 +111,21 @@ impl Hand<'_> {
         Ok(format!("scaled to {replicas}"))
     }
 
+    /// Bounds of an autoscaler, with our mark and people's own bounds beside them in the same write.
+    pub async fn drive(&self, bounds: Bounds, until: Timestamp) -> Result<String, ClusterError> {
+        if (&*self.target.api_version, &*self.target.kind) != ("autoscaling/v2", autoscaler::KIND) {
+            return Err(self.invalid(format!("a {} has no bounds", self.target.kind)));
+        }
+        // What people had is read here: should it be newer than the fresh read, the write is refused.
+        let found = autoscaler::read(self.client, &self.target.key).await?;
+        let Some(found) = found.as_ref().and_then(autoscaler::record) else {
+            return Err(ClusterError::NotFound { verb: "read", object: self.name() });
+        };
+        let patch = autoscaler::driven(self.condition(), &found, bounds, self.action, until);
+        self.patch("drive", None, &Patch::Merge(&patch)).await?;
+        Ok(format!("bounds of {bounds} replicas until {until:.0}"))
+    }
+
     /// What scales the target by itself, for people; `None` when nothing does.
     pub async fn scaler(&self) -> Result<Option<String>, ClusterError> {
         let api: Api<HorizontalPodAutoscaler> =
@@ -121,7 +138,7 @@ impl Hand<'_> {
         Ok(scaler.map(|scaler| {
             let name = scaler.metadata.name.unwrap_or_default();
             let labels = scaler.metadata.labels.unwrap_or_default();
-            let what = match labels.get("scaledobject.keda.sh/name") {
+            let what = match labels.get(autoscaler::KEDA) {
                 Some(keda) => format!("KEDA ScaledObject {keda}"),
                 None => format!("HorizontalPodAutoscaler {name}"),
             };

@@ -14,6 +14,7 @@ use homeostat_knowledge::action::{ActionInstants, EvidenceRef};
 use homeostat_knowledge::forecast::{self, REQUESTS};
 use homeostat_knowledge::ids::{ActionId, EvidenceId, IncidentId, Uid};
 use homeostat_knowledge::plan::{Expectation, Undo};
+use homeostat_knowledge::policy::Bounds;
 use homeostat_knowledge::{
     ActionKind, ActionOutcome, ActionRecord, ActionState, Approval, ApprovalDecision, Before, GuardName,
     GuardReport, GuardResult, Name, ObjectKey, Origin, Parameters, PlaybookRef, Request, SignedDuration,
@@ -76,6 +77,14 @@ fn whole(value: f64) -> Option<u64> {
     (value >= 0.0 && rounded < 9e15).then_some(rounded as u64)
 }
 
+fn replicas(count: u64) -> i32 {
+    i32::try_from(count).unwrap_or(i32::MAX)
+}
+
+fn bounds(min: Option<i32>, max: Option<i32>) -> Option<Bounds> {
+    Some(Bounds { min: u64::try_from(min?).ok()?, max: u64::try_from(max?).ok()? })
+}
+
 fn wire_parameters(parameters: &Parameters) -> WireParameters {
     let mut wire = WireParameters::default();
     match parameters {
@@ -85,6 +94,11 @@ fn wire_parameters(parameters: &Parameters) -> WireParameters {
         Parameters::RollingRestart | Parameters::Uncordon | Parameters::Resume | Parameters::RetryJob => {}
         Parameters::ScaleUp { replicas } | Parameters::ScaleDown { replicas } => {
             wire.replicas = Some(*replicas);
+        }
+        Parameters::DriveBounds { bounds, until } => {
+            wire.min_replicas = Some(replicas(bounds.min));
+            wire.max_replicas = Some(replicas(bounds.max));
+            wire.until = Some(MicroTime::new(*until));
         }
         Parameters::RollBack { revision } => wire.revision = Some(clip(revision, 128)),
         Parameters::Cordon { until } | Parameters::Suspend { until } => {
@@ -142,6 +156,8 @@ pub fn spec(record: &ActionRecord) -> ActionSpec {
             unschedulable: before.cordoned,
             cpu: before.cpu_millis.map(millis),
             memory: before.memory_bytes.map(bytes),
+            min_replicas: before.bounds.map(|bounds| replicas(bounds.min)),
+            max_replicas: before.bounds.map(|bounds| replicas(bounds.max)),
             ..WireBefore::default()
         },
         epoch: i64::try_from(record.epoch).unwrap_or(i64::MAX),
@@ -307,6 +323,7 @@ pub fn record(object: &Action, now: Timestamp) -> Result<ActionRecord, NotOurs> 
             suspended: spec.before.suspended,
             cpu_millis: spec.before.cpu.as_ref().and_then(in_millis),
             memory_bytes: spec.before.memory.as_ref().and_then(in_bytes),
+            bounds: bounds(spec.before.min_replicas, spec.before.max_replicas),
         },
         epoch: u64::try_from(spec.epoch).unwrap_or(0),
         evidence: EvidenceRef {
@@ -360,6 +377,11 @@ fn parameters(spec: &ActionSpec) -> Result<Parameters, NotOurs> {
     match action_kind(spec.action) {
         ActionKind::ScaleUp => Ok(Parameters::ScaleUp { replicas: replicas()? }),
         ActionKind::ScaleDown => Ok(Parameters::ScaleDown { replicas: replicas()? }),
+        ActionKind::DriveBounds => Ok(Parameters::DriveBounds {
+            bounds: bounds(wire.min_replicas, wire.max_replicas)
+                .ok_or(NotOurs::Missing("spec.parameters.minReplicas and maxReplicas"))?,
+            until: until()?,
+        }),
         ActionKind::RollBack => {
             let revision = wire.revision.as_deref().ok_or(NotOurs::Missing("spec.parameters.revision"))?;
             Ok(Parameters::RollBack { revision: Name::from(revision) })

@@ -83,11 +83,12 @@ prop_compose! {
 }
 
 /// One of each kind that is stored.
-fn all_parameters(message: &str) -> [Parameters; 15] {
+fn all_parameters(message: &str) -> [Parameters; 16] {
     let until = Timestamp::from_microsecond(1_700_000_000_123_456).unwrap();
     [
         Parameters::ScaleUp { replicas: 6 },
         Parameters::ScaleDown { replicas: 2 },
+        Parameters::DriveBounds { bounds: Bounds { min: 6, max: 10 }, until },
         Parameters::EvictPod { grace_seconds: None },
         Parameters::EvictPod { grace_seconds: Some(1) },
         Parameters::RollingRestart,
@@ -113,7 +114,7 @@ proptest! {
     fn what_is_stored_is_carried_on_after_a_restart(
         states in 0_usize..12, guards in reports(), intent in time(), claimed in time(), sent in time(),
         acknowledged in time(), verified in time(), closed in time(), helped in prop::option::of(any::<bool>()),
-        message in ".{0,80}", kind in 0_usize..12, approve in prop::option::of(any::<bool>()), epoch in 0_u64..1 << 50,
+        message in ".{0,80}", kind in 0_usize..16, approve in prop::option::of(any::<bool>()), epoch in 0_u64..1 << 50,
     ) {
         let all = [
             ActionState::Proposed, ActionState::AwaitingApproval, ActionState::Admitted, ActionState::Refused,
@@ -131,6 +132,7 @@ proptest! {
                 suspended: helped.map(|helped| !helped),
                 cpu_millis: Some(epoch % 100_000),
                 memory_bytes: Some(epoch),
+                bounds: helped.map(|_| Bounds { min: epoch % 100, max: 100 }),
                 ..Before::default()
             },
             undo: if epoch % 2 == 0 { Undo::Restore } else { Undo::None },
@@ -215,6 +217,7 @@ fn what_this_version_cannot_do_is_refused_by_name() {
     for (action, missing) in [
         (homeostat_crds::ActionKind::ScaleUp, "spec.parameters.replicas"),
         (homeostat_crds::ActionKind::RollBack, "spec.parameters.revision"),
+        (homeostat_crds::ActionKind::DriveBounds, "spec.parameters.minReplicas and maxReplicas"),
         (homeostat_crds::ActionKind::Cordon, "spec.parameters.until"),
         (homeostat_crds::ActionKind::ResizePod, "spec.parameters.container"),
     ] {
@@ -244,6 +247,7 @@ fn what_is_asked_is_the_same_question_before_it_is_stored_and_after_it_was_read_
     let nanos = Timestamp::from_nanosecond(1_700_000_000_123_456_789).unwrap();
     let all = all_parameters("tell").into_iter().chain([
         Parameters::Cordon { until: nanos },
+        Parameters::DriveBounds { bounds: Bounds { min: 6, max: 10 }, until: nanos },
         Parameters::ResizePod { container: "app".into(), cpu_millis: Some(250), memory_bytes: Some(1 << 28) },
     ]);
     for parameters in all {

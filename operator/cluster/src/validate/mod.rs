@@ -138,6 +138,7 @@ pub(crate) fn action_kind(wire: WireAction) -> ActionKind {
     match wire {
         WireAction::ScaleUp => ActionKind::ScaleUp,
         WireAction::ScaleDown => ActionKind::ScaleDown,
+        WireAction::DriveBounds => ActionKind::DriveBounds,
         WireAction::EvictPod => ActionKind::EvictPod,
         WireAction::RollingRestart => ActionKind::RollingRestart,
         WireAction::RollBack => ActionKind::RollBack,
@@ -158,6 +159,7 @@ pub(crate) fn wire_action(kind: ActionKind) -> WireAction {
     match kind {
         ActionKind::ScaleUp => WireAction::ScaleUp,
         ActionKind::ScaleDown => WireAction::ScaleDown,
+        ActionKind::DriveBounds => WireAction::DriveBounds,
         ActionKind::EvictPod => WireAction::EvictPod,
         ActionKind::RollingRestart => WireAction::RollingRestart,
         ActionKind::RollBack => WireAction::RollBack,

@@ -1,7 +1,7 @@
 //! Deployments, `ReplicaSet`s, `StatefulSet`s, `DaemonSet`s, Jobs, `CronJob`s: counts, rollout, owner.
 
 use super::amounts::{Container, total};
-use super::light::{Body, Interner, Meta, hold, null_is_empty};
+use super::light::{Body, Interner, Meta, gitops_owner, hold, null_is_empty};
 use super::run::{Cx, Effect, Watched};
 use crate::validate::acceptance::Input;
 use homeostat_crds::common::{
@@ -329,7 +329,7 @@ pub(crate) fn record<S: Sort>(
         paused: spec.paused == Some(true) || spec.suspend == Some(true),
         template_labels,
         owner: metadata.controller(names),
-        gitops_owner: gitops_owner(metadata).map(|owner| names.intern(owner)),
+        gitops_owner: gitops_owner(&metadata.labels, &metadata.annotations).map(|owner| names.intern(owner)),
         finished: status.finished(),
         run: RunTimes {
             started: status.start_time.as_ref().map(|at| at.0),
@@ -417,18 +417,6 @@ fn surges<S: Sort>(spec: &Spec, replicas: i32) -> bool {
     let surge = amount(update.max_surge.as_ref(), default_surge).ceil();
     let unavailable = amount(update.max_unavailable.as_ref(), default_unavailable).floor();
     rolling && surge >= 1.0 && unavailable < 1.0
-}
-
-/// Tools that would change the object back.
-fn gitops_owner(metadata: &Meta) -> Option<&'static str> {
-    let Meta { labels, annotations, .. } = metadata;
-    if annotations.contains_key("argocd.argoproj.io/tracking-id")
-        || labels.contains_key("argocd.argoproj.io/instance")
-    {
-        return Some("Argo CD");
-    }
-    let flux = ["kustomize.toolkit.fluxcd.io/name", "helm.toolkit.fluxcd.io/name"];
-    flux.iter().any(|label| labels.contains_key(*label)).then_some("Flux")
 }
 
 #[cfg(test)]

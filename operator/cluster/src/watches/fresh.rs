@@ -55,6 +55,7 @@ pub(crate) async fn fresh_pod(client: &Client, key: &ObjectKey) -> Result<Option
         pod: Some(record),
         controller: None,
         node: None,
+        autoscaler: None,
         restarted_by: None,
         marks: found.marks,
     }))
@@ -75,6 +76,7 @@ pub(crate) async fn fresh_node(
         pod: None,
         controller: None,
         node: Some(record),
+        autoscaler: None,
         restarted_by: None,
         marks: found.marks,
     }))
@@ -132,6 +134,7 @@ where
         pod: None,
         controller: Some(record),
         node: None,
+        autoscaler: None,
         restarted_by,
         marks,
     }))

@@ -89,6 +89,20 @@ pub(crate) fn hold(meta: &Meta) -> Option<Hold> {
     Some(Hold { by: Name::from(by.as_str()), until })
 }
 
+/// Tools that would change an object with these labels and annotations back.
+pub(crate) fn gitops_owner(
+    labels: &BTreeMap<String, String>,
+    annotations: &BTreeMap<String, String>,
+) -> Option<&'static str> {
+    if annotations.contains_key("argocd.argoproj.io/tracking-id")
+        || labels.contains_key("argocd.argoproj.io/instance")
+    {
+        return Some("Argo CD");
+    }
+    let flux = ["kustomize.toolkit.fluxcd.io/name", "helm.toolkit.fluxcd.io/name"];
+    flux.iter().any(|label| labels.contains_key(*label)).then_some("Flux")
+}
+
 #[derive(Deserialize)]
 struct OnlyMeta {
     #[serde(default)]

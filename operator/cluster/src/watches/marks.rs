@@ -77,6 +77,7 @@ pub(crate) fn read(text: &str) -> Result<Marks, serde_json::Error> {
             (Field::Suspend, spec.get("f:suspend").is_some()),
             (Field::Unschedulable, spec.get("f:unschedulable").is_some()),
             (Field::Resources, resources()),
+            (Field::Bounds, spec.get("f:minReplicas").or(spec.get("f:maxReplicas")).is_some()),
         ] {
             if set {
                 edits.push(FieldEdit {
@@ -121,6 +122,8 @@ mod tests {
                   "fieldsV1": { "f:spec": { "f:template": { "f:spec": {} }, "f:replicas": {} } } },
                 { "manager": "kube-controller-manager", "subresource": "status",
                   "fieldsV1": { "f:status": { "f:replicas": {} } } },
+                { "manager": "helm", "time": "2026-11-20T09:00:00Z",
+                  "fieldsV1": { "f:spec": { "f:maxReplicas": {} } } },
             ] },
             "spec": { "replicas": 3 },
         });
@@ -129,12 +132,13 @@ mod tests {
         assert_eq!(
             found,
             [
+                (Field::Bounds, "helm"),
                 (Field::Replicas, "argocd-controller"),
                 (Field::Template, "argocd-controller"),
                 (Field::Replicas, "kubectl-scale"),
             ]
         );
-        assert_eq!(marks.edits[2].at, "2026-11-22T09:00:00Z".parse().ok());
+        assert_eq!(marks.edits[3].at, "2026-11-22T09:00:00Z".parse().ok());
         assert!(read(r#"{"metadata":{"managedFields":null},"spec":null}"#).unwrap().edits.is_empty());
     }
 

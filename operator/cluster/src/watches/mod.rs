@@ -12,7 +12,7 @@ mod events;
 pub(crate) mod fresh;
 mod incidents;
 pub(crate) mod light;
-mod marks;
+pub(crate) mod marks;
 mod nodes;
 mod patience;
 mod playbooks;

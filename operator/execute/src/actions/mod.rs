@@ -2,6 +2,7 @@
 //! how its effect is recognised and how its success is judged; when to do it is decided elsewhere.
 
 mod cordon;
+mod drive_bounds;
 mod evict_pod;
 mod node;
 mod notify;
@@ -23,6 +24,7 @@ mod uncordon;
 mod verify;
 
 pub use cordon::Cordon;
+pub use drive_bounds::DriveBounds;
 pub use evict_pod::EvictPod;
 pub use node::CORDONED_PERCENT;
 pub use notify::Notify;
@@ -53,6 +55,7 @@ use std::collections::BTreeSet;
 pub const ALL: &[&dyn ActionSpec] = &[
     &ScaleUp,
     &ScaleDown,
+    &DriveBounds,
     &EvictPod,
     &RollingRestart,
     &RollBack,
@@ -81,6 +84,7 @@ pub fn set_by(parameters: &Parameters) -> Before {
         Parameters::ScaleUp { replicas } | Parameters::ScaleDown { replicas } => {
             Before { replicas: Some(*replicas), ..Before::default() }
         }
+        Parameters::DriveBounds { bounds, .. } => Before { bounds: Some(*bounds), ..Before::default() },
         Parameters::Cordon { .. } => Before { cordoned: Some(true), ..Before::default() },
         Parameters::Uncordon => Before { cordoned: Some(false), ..Before::default() },
         Parameters::Suspend { .. } => Before { suspended: Some(true), ..Before::default() },
@@ -322,6 +326,7 @@ impl Protected {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use homeostat_knowledge::policy::Bounds;
 
     #[test]
     fn every_listed_action_is_found_by_its_kind_and_says_what_it_needs() {
@@ -357,8 +362,18 @@ mod tests {
             record.before.cordoned = Some(false);
             record.before.suspended = Some(false);
             record.before.cpu_millis = Some(100);
-            record.parameters =
-                Parameters::ResizePod { container: "app".into(), cpu_millis: Some(200), memory_bytes: None };
+            record.before.bounds = Some(Bounds { min: 2, max: 10 });
+            record.parameters = match action.kind() {
+                ActionKind::DriveBounds => Parameters::DriveBounds {
+                    bounds: Bounds { min: 4, max: 10 },
+                    until: Timestamp::UNIX_EPOCH,
+                },
+                _ => Parameters::ResizePod {
+                    container: "app".into(),
+                    cpu_millis: Some(200),
+                    memory_bytes: None,
+                },
+            };
             let restored = action.restore(&record);
             assert_eq!(restored.is_some(), action.undo() == Undo::Restore, "{}", action.kind());
             if let Some(restored) = restored {

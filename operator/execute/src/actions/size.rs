@@ -171,11 +171,20 @@ fn judge_sized(record: &ActionRecord, snapshot: &Snapshot, now: Timestamp) -> Ve
     if record.kind() == ActionKind::ScaleUp {
         return Verdict::Helped("it has the new size".to_owned());
     }
+    fewer(record, snapshot, now, wanted(record).and_then(|wanted| u32::try_from(wanted).ok()))
+}
+
+/// Judges that there are only `present` replicas, or as many as an autoscaler makes of it.
+pub(super) fn fewer(
+    record: &ActionRecord,
+    snapshot: &Snapshot,
+    now: Timestamp,
+    present: Option<u32>,
+) -> Verdict {
     if snapshot.overloaded(&record.workload) {
         return Verdict::NotHelped("the objective is missed with fewer replicas".to_owned());
     }
     let size = snapshot.sizes.get(&record.workload).and_then(|size| size.wanted);
-    let present = wanted(record).and_then(|wanted| u32::try_from(wanted).ok());
     if let (Some(size), Some(present)) = (size, present)
         && size > present
     {

@@ -196,6 +196,9 @@ fn alike(one: &Parameters, other: &Parameters) -> bool {
     match (one, other) {
         (Parameters::Cordon { .. }, Parameters::Cordon { .. })
         | (Parameters::Suspend { .. }, Parameters::Suspend { .. }) => true,
+        (Parameters::DriveBounds { bounds: one, .. }, Parameters::DriveBounds { bounds: other, .. }) => {
+            one == other
+        }
         _ => one == other,
     }
 }

@@ -4,7 +4,7 @@ use super::{GuardInput, Ruling};
 use crate::history::ActionHistory;
 use homeostat_knowledge::entity::{TenantName, WorkloadKey};
 use homeostat_knowledge::policy::{ControlPolicy, GuardLimits};
-use homeostat_knowledge::{ActionKind, Origin, SignedDuration, Timestamp};
+use homeostat_knowledge::{Origin, SignedDuration, Timestamp};
 
 /// The share is taken of so many actions, also when there were fewer: one failure of one is not 100 %.
 const TENANT_WINDOW: u32 = 20;
@@ -69,7 +69,7 @@ pub(super) fn judge(input: &GuardInput) -> Ruling {
     };
     let action = &input.action;
     let limits = &tenant.limits;
-    if action.origin == Origin::Forecast && action.kind != ActionKind::ScaleDown {
+    if action.origin == Origin::Forecast && !action.goes_down() {
         return Ruling::unset("more replicas", "no way down hurts by it");
     }
     // Ways down that hurt say nothing about repairs, and repairs that failed nothing about sizes.
@@ -104,7 +104,7 @@ pub(super) fn judge(input: &GuardInput) -> Ruling {
 mod tests {
     use super::*;
     use crate::guards::testing::{first_refusal, input, past};
-    use homeostat_knowledge::{GuardName, Name};
+    use homeostat_knowledge::{ActionKind, GuardName, Name};
 
     /// (failures, successes) on other workloads or on this one, `ago` seconds back.
     fn case(failures: usize, successes: usize, ago: i64, same: bool, same_tenant: bool) -> GuardInput {
@@ -171,6 +171,10 @@ mod tests {
         assert!(!judge(&sizes).result.permits());
         sizes.action.kind = ActionKind::ScaleUp;
         assert!(judge(&sizes).result.permits());
+        sizes.action.kind = ActionKind::DriveBounds;
+        assert!(judge(&sizes).result.permits());
+        sizes.action.lowers_floor = true;
+        assert!(!judge(&sizes).result.permits());
         sizes.tenant = None;
         assert!(!judge(&sizes).result.permits(), "without its tenant nothing is known");
     }

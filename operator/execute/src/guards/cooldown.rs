@@ -3,7 +3,7 @@
 use super::{GuardInput, Ruling};
 use crate::history::ActionHistory;
 use homeostat_knowledge::policy::GuardLimits;
-use homeostat_knowledge::{ActionKind, ActionState, Origin, SignedDuration, Timestamp};
+use homeostat_knowledge::{ActionState, Origin, SignedDuration, Timestamp};
 
 /// Actions on one node that may be useless within an incident; a node has no Workload that says it.
 const NODE_USELESS: u32 = 2;
@@ -106,7 +106,7 @@ fn size(input: &GuardInput, limits: &GuardLimits) -> Ruling {
         scaling.cooldown_down.as_secs(),
         scaling.cooldown_hurt.as_secs()
     );
-    if action.kind != ActionKind::ScaleDown {
+    if !action.goes_down() {
         return Ruling::unset("more replicas", "no wait for more");
     }
     let changes = || {
@@ -121,7 +121,7 @@ fn size(input: &GuardInput, limits: &GuardLimits) -> Ruling {
     let after = |at: Option<Timestamp>, wait: SignedDuration| {
         at.map(|at| at.checked_add(wait.min(limits.cooldown_maximum)).unwrap_or(Timestamp::MAX))
     };
-    let hurt = changes().filter(|entry| entry.failed() && entry.kind == ActionKind::ScaleDown);
+    let hurt = changes().filter(|entry| entry.failed() && entry.goes_down());
     let times = hurt.clone().count();
     let doubled = 1 << u32::try_from(times.saturating_sub(1)).unwrap_or(u32::MAX).min(16);
     let wait = scaling.cooldown_hurt.checked_mul(doubled).unwrap_or(SignedDuration::MAX);
@@ -175,6 +175,26 @@ mod tests {
                 assert_eq!(first_refusal(&case), Some(GuardName::Cooldown));
             }
         }
+    }
+
+    #[test]
+    fn a_higher_floor_is_never_waited_for_and_a_lower_one_as_fewer_replicas_are() {
+        let mut case = input();
+        (case.action.kind, case.action.origin) = (ActionKind::DriveBounds, Origin::Forecast);
+        let mut raised = past(&case, "shop.order-1", 5, true);
+        (raised.kind, raised.origin) = (ActionKind::DriveBounds, Origin::Forecast);
+        case.history = vec![raised.clone()];
+        assert!(judge(&case).result.permits());
+        case.action.lowers_floor = true;
+        assert!(!judge(&case).result.permits(), "a change was made a moment ago");
+        let day = |seconds| past(&case, "shop.order-2", seconds, false);
+        let mut hurt = day(30 * MINUTE);
+        (hurt.kind, hurt.origin, hurt.lowers_floor) = (ActionKind::DriveBounds, Origin::Forecast, true);
+        case.history = vec![hurt.clone()];
+        assert!(!judge(&case).result.permits(), "a lower floor hurt");
+        hurt.lowers_floor = false;
+        case.history = vec![hurt];
+        assert!(judge(&case).result.permits(), "a higher one did not help: that is no reason to keep it");
     }
 
     #[test]

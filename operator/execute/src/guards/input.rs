@@ -96,6 +96,9 @@ pub struct ActionFacts {
     /// It may have to be taken back: the budget for that is reserved with its own.
     #[serde(default)]
     pub may_undo: bool,
+    /// An autoscaler gets a lower floor.
+    #[serde(default)]
+    pub lowers_floor: bool,
     /// Why a person must approve whatever the level says.
     #[serde(default)]
     pub needs_approval: Option<String>,
@@ -125,10 +128,16 @@ impl ActionFacts {
             evidence_taken_at: record.evidence.taken_at,
             undo_of: record.undo_of.clone(),
             may_undo: crate::history::may_undo(record),
+            lowers_floor: record.lowers_floor(),
             needs_approval: spec.and_then(|spec| spec.needs_approval(record, snapshot)),
             request: record.request.clone(),
             digest: crate::asking::digest(record),
         }
+    }
+
+    /// A change of size that takes capacity away.
+    pub fn goes_down(&self) -> bool {
+        self.kind == ActionKind::ScaleDown || self.lowers_floor
     }
 }
 

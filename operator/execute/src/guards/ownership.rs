@@ -46,7 +46,7 @@ pub(super) fn judge(input: &GuardInput) -> Ruling {
     // takes back the very rollout that is under way.
     let takes_back = action.undo_of.is_some() || action.kind == ActionKind::RollBack;
     // New pods of a growing workload look like a rollout until they run; more of them do no harm to a real one.
-    let grows = action.origin == Origin::Forecast && action.kind == ActionKind::ScaleUp;
+    let grows = action.origin == Origin::Forecast && !action.goes_down();
     if facts.rolling_out && !takes_back && !grows {
         return Ruling::refused(
             "a rollout is under way",
@@ -55,7 +55,7 @@ pub(super) fn judge(input: &GuardInput) -> Ruling {
         );
     }
     let field = crate::actions::spec(action.kind).and_then(crate::actions::ActionSpec::field);
-    if let (Some(field @ (Field::Template | Field::Replicas | Field::Suspend)), Some(owner)) =
+    if let (Some(field @ (Field::Template | Field::Replicas | Field::Suspend | Field::Bounds)), Some(owner)) =
         (field, &facts.gitops_owner)
     {
         return Ruling::refused(
@@ -83,9 +83,13 @@ mod tests {
         case = input();
         case.ownership.gitops_owner = Some(Name::from("Argo CD"));
         assert_eq!(first_refusal(&case), None, "an eviction changes no spec");
-        for kind in
-            [ActionKind::RollingRestart, ActionKind::ScaleUp, ActionKind::ScaleDown, ActionKind::Suspend]
-        {
+        for kind in [
+            ActionKind::RollingRestart,
+            ActionKind::ScaleUp,
+            ActionKind::ScaleDown,
+            ActionKind::Suspend,
+            ActionKind::DriveBounds,
+        ] {
             case.action.kind = kind;
             let tenant = case.tenant.as_mut().expect("tenant");
             tenant.levels.insert(kind, homeostat_knowledge::Level::ActFull);
@@ -181,5 +185,10 @@ mod tests {
             case.action.undo_of = undo.then(|| homeostat_knowledge::ActionId::new("order-1-1"));
             assert_eq!(super::judge(&case).result.permits(), passes, "{kind} by {origin:?}, undo {undo}");
         }
+        (case.action.kind, case.action.origin, case.action.undo_of) =
+            (ActionKind::DriveBounds, Origin::Forecast, None);
+        assert!(super::judge(&case).result.permits(), "a higher floor");
+        case.action.lowers_floor = true;
+        assert!(!super::judge(&case).result.permits(), "a lower one waits for the end of the rollout");
     }
 }

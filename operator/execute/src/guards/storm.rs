@@ -2,13 +2,13 @@
 
 use super::{GuardInput, Ruling};
 use crate::roots::storm;
-use homeostat_knowledge::{ActionKind, Origin};
+use homeostat_knowledge::Origin;
 
 pub(super) fn judge(input: &GuardInput) -> Ruling {
     let Some(tenant) = &input.tenant else {
         return Ruling::unknown("tenant not known", "its storm limits are not known");
     };
-    if input.action.origin == Origin::Forecast && input.action.kind == ActionKind::ScaleUp {
+    if input.action.origin == Origin::Forecast && !input.action.goes_down() {
         // Many workloads that are slow at once may be the very load that was foreseen. Nothing is taken away in a storm.
         return Ruling::unset("more replicas", "a storm holds up what takes away");
     }
@@ -130,6 +130,10 @@ mod tests {
         assert!(!super::judge(&case).result.permits(), "nothing is taken away in a storm");
         case.action.kind = ActionKind::ScaleUp;
         assert!(super::judge(&case).result.permits());
+        case.action.kind = ActionKind::DriveBounds;
+        assert!(super::judge(&case).result.permits());
+        case.action.lowers_floor = true;
+        assert!(!super::judge(&case).result.permits(), "a floor is capacity too");
         case.tenant = None;
         assert!(!super::judge(&case).result.permits());
     }

@@ -88,6 +88,7 @@ pub(crate) fn input() -> GuardInput {
             evidence_taken_at: now,
             undo_of: None,
             may_undo: false,
+            lowers_floor: false,
             needs_approval: None,
             request: homeostat_knowledge::Request::default(),
             digest: Name::from("what-is-asked"),
@@ -139,6 +140,7 @@ pub(crate) fn past(input: &GuardInput, id: &str, ago: i64, helped: bool) -> Acti
         closed: Some(at),
         undo_of: None,
         may_undo: false,
+        lowers_floor: false,
         helped: Some(helped),
     }
 }

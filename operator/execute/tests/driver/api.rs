@@ -202,6 +202,19 @@ impl Actuator for Api {
                     controller: None,
                     restarted_by: None,
                     node: None,
+                    autoscaler: None,
+                    marks: marks.clone(),
+                })
+            } else if &*target.kind == "HorizontalPodAutoscaler" {
+                inner.autoscaler.clone().map(|found| FreshTarget {
+                    uid: found.uid.clone(),
+                    resource_version: found.resource_version.clone(),
+                    deleting: false,
+                    pod: None,
+                    controller: None,
+                    restarted_by: None,
+                    node: None,
+                    autoscaler: Some(found),
                     marks: marks.clone(),
                 })
             } else {
@@ -213,6 +226,7 @@ impl Actuator for Api {
                     controller: Some(inner.controller.clone()),
                     restarted_by: inner.restarted_by.clone(),
                     node: None,
+                    autoscaler: None,
                     marks: marks.clone(),
                 })
             }
@@ -228,7 +242,8 @@ impl Actuator for Api {
         })?;
         let known = {
             let inner = self.world.lock();
-            inner.pod.uid == target.uid || inner.controller.uid == target.uid
+            let sizes = inner.autoscaler.as_ref().is_some_and(|found| found.uid == target.uid);
+            inner.pod.uid == target.uid || inner.controller.uid == target.uid || sizes
         };
         let result = if known { Ok(()) } else { Err(Refusal::WouldFail("not found".to_owned())) };
         self.leave(reply, result, Err(Refusal::Unavailable("timeout".to_owned()))).await
@@ -252,8 +267,11 @@ impl Actuator for Api {
         let now = self.world.now();
         let result = {
             let mut inner = self.world.lock();
-            let uid =
-                if &*target.kind == "Pod" { inner.pod.uid.clone() } else { inner.controller.uid.clone() };
+            let uid = match (&*target.kind, &inner.autoscaler) {
+                ("Pod", _) => inner.pod.uid.clone(),
+                ("HorizontalPodAutoscaler", Some(found)) => found.uid.clone(),
+                _ => inner.controller.uid.clone(),
+            };
             if matches!(parameters, Parameters::Notify { .. }) {
                 inner.notified.push(action.clone());
                 Ok(())
@@ -278,6 +296,8 @@ impl Actuator for Api {
                     inner.controller.replicas = *replicas;
                     inner.controller.current = *replicas;
                     inner.controller.updated = *replicas;
+                } else if let Parameters::DriveBounds { bounds, until } = parameters {
+                    inner.drive(*bounds, action, *until);
                 } else if *parameters == Parameters::RollingRestart {
                     inner.restarted_by = Some(Name::from(action.as_str()));
                     inner.controller.generation += 1;

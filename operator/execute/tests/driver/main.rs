@@ -4,6 +4,7 @@
 #![allow(clippy::expect_used, clippy::panic, reason = "tests say what went wrong by panicking")]
 
 mod api;
+mod bounds;
 mod overtaken;
 mod people;
 mod sizes;

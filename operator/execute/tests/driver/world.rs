@@ -9,10 +9,11 @@ use homeostat_execute::driver::{ExecutorConfig, Ports};
 use homeostat_execute::ports::Recorder;
 use homeostat_execute::{Executor, GuardInput};
 use homeostat_knowledge::action::EvidenceRef;
+use homeostat_knowledge::forecast::Scaler;
 use homeostat_knowledge::observation::{Change, ObjectChange, ObjectKind, SourceReport, SourceState};
 use homeostat_knowledge::plan::{Expectation, Undo, Verification};
-use homeostat_knowledge::policy::{ControlPolicy, KillSwitch, TenantPolicy, WorkloadPolicy};
-use homeostat_knowledge::records::OwnerRecord;
+use homeostat_knowledge::policy::{Bounds, ControlPolicy, KillSwitch, TenantPolicy, WorkloadPolicy};
+use homeostat_knowledge::records::{AutoscalerRecord, Drive, Hold, OwnerRecord};
 use homeostat_knowledge::{
     ActionId, ActionRecord, ActionState, Admitted, Approval, ApprovalDecision, Before, Clock, ControllerKind,
     ControllerRecord, Entity, EvidenceId, Finding, FindingKind, IncidentId, Name, ObjectKey, Parameters,
@@ -82,6 +83,8 @@ pub struct Inner {
     pub actions: BTreeMap<ObjectKey, ActionRecord>,
     pub pod: PodRecord,
     pub controller: ControllerRecord,
+    /// What sizes it by itself; it keeps its bounds at once.
+    pub autoscaler: Option<AutoscalerRecord>,
     pub restarted_by: Option<Name>,
     /// The target's annotation, which only a fresh read shows.
     pub do_not_touch: Option<Name>,
@@ -184,6 +187,21 @@ impl Inner {
     }
 
     /// Nothing is wrong any more.
+    /// An autoscaler gets these bounds, with the mark that gives people's own back, and keeps them at once.
+    pub fn drive(&mut self, bounds: Bounds, by: &ActionId, until: Timestamp) {
+        let version = self.version();
+        let Some(found) = &mut self.autoscaler else { return };
+        let peoples = found.peoples();
+        let hold = Hold { by: Name::from(by.as_str()), until: Some(until) };
+        found.drive = (bounds != peoples).then_some(Drive { hold, before: peoples, set: bounds });
+        (found.bounds, found.resource_version) = (bounds, version);
+        let least = i32::try_from(bounds.min).expect("few");
+        let size = &mut self.controller;
+        if size.replicas < least {
+            (size.replicas, size.current, size.ready, size.updated) = (least, least, least, least);
+        }
+    }
+
     pub fn get_well(&mut self) {
         (self.evidence, self.calm) = (None, true);
     }
@@ -255,6 +273,7 @@ impl World {
             actions: BTreeMap::new(),
             pod: first,
             controller: deployment,
+            autoscaler: None,
             restarted_by: None,
             do_not_touch: None,
             kill_switch: KillSwitch::Off,
@@ -346,7 +365,10 @@ impl World {
         }
         snapshot.generation += 1;
         let controller = inner.controller.clone();
+        let scaler =
+            inner.autoscaler.clone().map(|found| (found.scales.clone(), Scaler::Hpa(Box::new(found))));
         if watching {
+            inner.commit(&ObjectChange::Scalers(Arc::new(scaler.into_iter().collect())), now);
             inner.commit(&ObjectChange::Controller(Change::Applied(Arc::new(controller))), now);
         }
         drop(inner);
@@ -470,11 +492,17 @@ impl World {
                 Snapshot::controller_target(&inner.controller).expect("a deployment"),
                 Expectation::ObjectivesMet,
             ),
+            Parameters::DriveBounds { .. } => (
+                Snapshot::autoscaler_target(inner.autoscaler.as_ref().expect("an autoscaler")),
+                Expectation::ObjectivesMet,
+            ),
             Parameters::Notify { .. } => (Snapshot::pod_target(&inner.pod), Expectation::Nothing),
             _ => (Snapshot::pod_target(&inner.pod), Expectation::ObjectivesMet),
         };
         let undo = match parameters {
-            Parameters::ScaleUp { .. } | Parameters::ScaleDown { .. } => Undo::Restore,
+            Parameters::ScaleUp { .. } | Parameters::ScaleDown { .. } | Parameters::DriveBounds { .. } => {
+                Undo::Restore
+            }
             _ => Undo::None,
         };
         let finding = finding(&inner.pod, inner.evidence.map_or(FindingKind::Crashed, |(kind, _)| kind), now);
@@ -486,6 +514,7 @@ impl World {
                 ready: Some(inner.controller.ready),
                 revision: inner.controller.revision.clone(),
                 restarts: Some(inner.pod.restarts()),
+                bounds: inner.autoscaler.as_ref().map(|found| found.bounds),
                 ..Before::default()
             },
             verification: Verification { within: SignedDuration::from_secs(30), expect },

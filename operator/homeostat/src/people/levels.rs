@@ -12,9 +12,10 @@ use homeostat_knowledge::Timestamp;
 use kube::ResourceExt;
 
 /// Every action that a level can be set for. A drain is a cordon and evictions.
-pub const ACTIONS: [ActionKind; 13] = [
+pub const ACTIONS: [ActionKind; 14] = [
     ActionKind::ScaleUp,
     ActionKind::ScaleDown,
+    ActionKind::DriveBounds,
     ActionKind::EvictPod,
     ActionKind::RollingRestart,
     ActionKind::RollBack,

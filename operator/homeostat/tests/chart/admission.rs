@@ -67,6 +67,23 @@ fn an_action_that_is_off_may_not_write_even_with_more_rights() {
 }
 
 #[test]
+fn of_an_autoscaler_only_the_bounds_may_change_with_peoples_own_noted_beside_them() {
+    let objects = render(&["actions.driveBounds=true"]);
+    let policy = named(&objects, "ValidatingAdmissionPolicy", ENVELOPE);
+    let variables = policy["spec"]["variables"].as_array().unwrap();
+    let text = |name: &str| {
+        let found = variables.iter().find(|variable| variable["name"] == name).unwrap();
+        found["expression"].as_str().unwrap().to_owned()
+    };
+    assert!(text("fields").contains("'horizontalpodautoscalers' ? ['minReplicas', 'maxReplicas']"));
+    assert!(text("foreign").contains("'autoscaling'"), "system namespaces are closed for them too");
+    let texts = expressions(policy).join("\n");
+    assert!(texts.contains("'homeostat.dev/bounds-before' in variables.annotations"), "{texts}");
+    assert!(texts.contains("object.spec.minReplicas <= 2 * variables.oldFloor"), "{texts}");
+    assert!(!writes(&[]).contains("autoscaling"), "off until it is switched on");
+}
+
+#[test]
 fn what_the_role_grants_on_our_own_kinds_the_envelope_does_not_refuse() {
     let objects = render(&[]);
     let allowed = writes(&[]);

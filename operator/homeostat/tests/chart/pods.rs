@@ -161,7 +161,7 @@ fn what_is_held_is_let_go_before_a_removal_where_something_may_be_held() {
         objects.filter(|object| object["metadata"]["annotations"]["helm.sh/hook"] == "pre-delete").collect()
     };
     assert!(hooks(&[]).is_empty(), "nothing is held by default");
-    for switch in ["actions.cordon=true", "actions.suspend=true"] {
+    for switch in ["actions.cordon=true", "actions.suspend=true", "actions.driveBounds=true"] {
         let objects = hooks(&[switch]);
         let job = of_kind(&objects, "Job")[0];
         let container = &containers(&job["spec"]["template"]["spec"])[0];

@@ -99,6 +99,7 @@ pub const SETS: [&[&str]; 6] = [
     &[
         "actions.scaleUp=true",
         "actions.scaleDown=true",
+        "actions.driveBounds=true",
         "actions.rollBack=true",
         "actions.cordon=true",
         "actions.uncordon=true",

@@ -177,7 +177,7 @@ pub fn decide(
     if replicas < seen.replicas {
         state.down = Some((now, seen.replicas));
     }
-    let (effect, reason) = effect(replicas, seen.replicas, policy, owner, reason);
+    let (effect, reason) = effect_of(replicas, seen.replicas, policy, owner, reason);
     Decision { replicas, effect, reason, forecast, limits }
 }
 
@@ -297,20 +297,27 @@ fn held(
 }
 
 /// What the mode and the owner leave to do.
-fn effect(replicas: u32, current: u32, policy: &Policy, owner: &Owner, reason: String) -> (Effect, String) {
+pub(crate) fn effect_of(
+    replicas: u32,
+    current: u32,
+    policy: &Policy,
+    owner: &Owner,
+    reason: String,
+) -> (Effect, String) {
     let by_mode = |effect: Effect| match policy.mode {
         Mode::Observe => Effect::Note,
         Mode::Recommend => Effect::Recommend,
         Mode::Auto => effect,
     };
     match (owner, policy.when_owned) {
-        (Owner::Hpa { min, max, .. }, WhenOwned::DriveBounds) => {
-            // Its floor follows us, its ceiling stays people's unless ours is lower.
-            let bounds = (replicas.max(1), policy.max.max(1));
-            if (*min, *max) == bounds {
+        (Owner::Hpa { bounds, peoples, .. }, WhenOwned::DriveBounds) => {
+            // Its floor follows, never below people's own; its ceiling stays theirs as long as the floor fits under it.
+            let min = replicas.max(peoples.0);
+            let max = peoples.1.max(min);
+            if *bounds == (min, max) {
                 return (Effect::Keep, reason);
             }
-            (by_mode(Effect::DriveBounds { min: bounds.0, max: bounds.1 }), reason)
+            (by_mode(Effect::DriveBounds { min, max }), reason)
         }
         (Owner::Hpa { name, .. }, WhenOwned::Refuse) => (
             Effect::Refuse,

@@ -22,6 +22,7 @@ mod target;
 mod tests;
 
 pub use choice::{Choice, Chosen, Leading, Weighing};
+pub(crate) use decide::effect_of;
 pub use decide::{Case, Decided, Decision, Effect, Limit, Observations, State, decide, decide_all};
 pub use features::{Base, Expected, Features};
 pub use outlook::{Learner, Outlook, RULES};

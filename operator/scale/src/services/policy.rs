@@ -35,10 +35,10 @@ pub enum Owner {
     Hpa {
         /// Its name.
         name: String,
-        /// Its `minReplicas`.
-        min: u32,
-        /// Its `maxReplicas`.
-        max: u32,
+        /// Its `minReplicas` and `maxReplicas`.
+        bounds: (u32, u32),
+        /// Those that people want, where we moved them.
+        peoples: (u32, u32),
     },
     /// A KEDA `ScaledObject`, which owns an HPA.
     Keda {

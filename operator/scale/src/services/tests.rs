@@ -121,7 +121,8 @@ fn idle_goes_to_zero_only_where_allowed() {
 #[test]
 fn the_owner_is_respected() {
     let policy = auto();
-    let hpa = Owner::Hpa { name: "web".to_owned(), min: 2, max: 20 };
+    let owned = |bounds, peoples| Owner::Hpa { name: "web".to_owned(), bounds, peoples };
+    let hpa = owned((2, 20), (2, 20));
     let ask = |policy: &Policy, owner: &Owner| {
         let mut state = State::new(policy).unwrap();
         decide(NOW, &mut state, &seen(&[60.0], 3), policy, owner)
@@ -135,6 +136,18 @@ fn the_owner_is_respected() {
         matches!(driven.effect, Effect::DriveBounds { min, max: 20 } if min == driven.replicas),
         "{driven:?}"
     );
+    let wanted = driven.replicas;
+    let effect = |bounds, peoples| ask(&drives, &owned(bounds, peoples)).effect;
+    assert_eq!(effect((wanted, 20), (2, 20)), Effect::Keep, "as it is wanted");
+    let back = wanted + 3;
+    let lowered = Effect::DriveBounds { min: back, max: 99 };
+    assert_eq!(effect((back + 5, 99), (back, 99)), lowered, "people's floor");
+    assert_eq!(effect((back, 99), (back, 99)), Effect::Keep, "nothing below people's floor is asked for");
+    let low = wanted - 1;
+    let raised = Effect::DriveBounds { min: wanted, max: wanted };
+    assert_eq!(effect((2, low), (2, low)), raised, "no more than needed");
+    let recommends = Policy { mode: Mode::Recommend, ..drives };
+    assert_eq!(ask(&recommends, &hpa).effect, Effect::Recommend);
     let keda = ask(&drives, &Owner::Keda { name: "queue".to_owned() });
     assert!(keda.effect == Effect::Refuse && keda.reason.contains("ScaledObject queue"));
     let vpa = |acts| ask(&policy, &Owner::Vpa { name: "web".to_owned(), acts }).effect;

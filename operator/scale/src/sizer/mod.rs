@@ -14,7 +14,7 @@ pub use policy::{SetupError, policy};
 
 use crate::services::capacity::Capacity;
 use crate::services::{
-    Decision, Effect, Expected, Mode, Observations, Owner, Policy, PolicyError, State, decide,
+    Decision, Effect, Expected, Observations, Owner, Policy, PolicyError, State, decide, effect_of,
 };
 use homeostat_knowledge::forecast::{SizeAdvice, SizeEffect};
 use homeostat_knowledge::{Name, Timestamp};
@@ -144,13 +144,15 @@ impl Sizer {
         let policy = self.policy_now(seen);
         let Decision { replicas, effect, reason, .. } =
             decide(now.as_second(), &mut self.state, &observations, &policy, owner);
-        let (replicas, effect, reason) = if self.gone(now, seen, worth) {
-            let effect = self.leave(effect, seen.replicas);
-            (0, effect, format!("nothing waits anywhere for {IDLE} s: no replica is needed"))
-        } else if let Some(needed) = self.woken(seen, worth).filter(|needed| *needed > replicas) {
-            (needed, self.act(effect), format!("work came to no replica: {needed} are needed for it"))
+        let other = if self.gone(now, seen, worth) {
+            Some((0, format!("nothing waits anywhere for {IDLE} s: no replica is needed")))
         } else {
-            (replicas, effect, reason)
+            let needed = self.woken(seen, worth).filter(|needed| *needed > replicas);
+            needed.map(|needed| (needed, format!("work came to no replica: {needed} are needed for it")))
+        };
+        let (replicas, (effect, reason)) = match other {
+            Some((number, why)) => (number, effect_of(number, seen.replicas, &policy, owner, why)),
+            None => (replicas, (effect, reason)),
         };
         let carries = per_replica
             .map_or_else(String::new, |each| format!("; one replica carries {} requests/s", short(each)));
@@ -171,25 +173,6 @@ impl Sizer {
         self.idle = if nothing { self.idle.or(Some(now.as_second())) } else { None };
         let long = self.idle.is_some_and(|since| now.as_second().saturating_sub(since) >= IDLE);
         long && seen.calendar.is_none_or(|wanted| wanted == 0) && !seen.hurts
-    }
-
-    /// What is to be done about leaving no replica.
-    fn leave(&self, effect: Effect, replicas: u32) -> Effect {
-        match effect {
-            Effect::Refuse | Effect::DriveBounds { .. } => effect,
-            _ if replicas == 0 => Effect::Keep,
-            _ => self.act(effect),
-        }
-    }
-
-    /// What is to be done about another number than there is.
-    fn act(&self, effect: Effect) -> Effect {
-        match (effect, self.policy.mode) {
-            (Effect::Refuse | Effect::DriveBounds { .. }, _) => effect,
-            (_, Mode::Observe) => Effect::Note,
-            (_, Mode::Recommend) => Effect::Recommend,
-            (_, Mode::Auto) => Effect::Scale,
-        }
     }
 
     /// Replicas for work that came while there was none: nobody works on it meanwhile, so nothing is weighed.

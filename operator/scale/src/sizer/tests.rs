@@ -2,7 +2,7 @@
 
 use super::*;
 use homeostat_knowledge::SignedDuration;
-use homeostat_knowledge::policy::{Archetype, Bounds, Fallback, ScalingMode, ScalingPolicy};
+use homeostat_knowledge::policy::{Archetype, Bounds, Fallback, ScalingMode, ScalingPolicy, WhenOwned};
 
 fn at(step: i64) -> Timestamp {
     Timestamp::from_second(1_800_000_000 + step * i64::from(STEP_SECONDS)).unwrap()
@@ -179,6 +179,33 @@ fn workers_come_from_zero_for_a_backlog_and_go_to_zero_when_it_is_done() {
     assert_eq!(sizes.last(), Some(&0), "{:?}", &sizes[60..]);
     // The source is gone while it is idle: nobody knows that nothing waits.
     assert!(queue(&mut one, 300, [None]).iter().all(|size| *size >= 1));
+}
+
+#[test]
+fn what_an_autoscaler_sizes_is_never_scaled_beside_it_not_even_to_or_from_zero() {
+    let scaling = ScalingPolicy { when_owned: WhenOwned::DriveBounds, ..scaling(ScalingMode::Auto) };
+    let policy = policy(&scaling, Some(Bounds { min: 0, max: 9 }), Archetype::Worker).unwrap();
+    let mut one = Sizer::new(policy, 0.05, at(0)).unwrap();
+    let owner = Owner::Hpa { name: "web".to_owned(), bounds: (1, 9), peoples: (1, 9) };
+    let mut decide = |step, waiting, replicas| {
+        let loads = [Load { name: "jobs".into(), value: Some(waiting), per_replica: 10.0 }];
+        let seen = Seen {
+            requests: Requests::default(),
+            loads: &loads,
+            replicas,
+            ready: replicas,
+            expected: None,
+            calendar: None,
+            hurts: false,
+        };
+        one.decide(at(step), &seen, &owner)
+    };
+    let idle = (0..240).map(|step| decide(step, 0.0, 3)).last().unwrap();
+    assert_eq!((idle.wanted, idle.effect), (Some(0), SizeEffect::Keep), "people's floor: {}", idle.why);
+    let woken = decide(240, 35.0, 0);
+    let wanted = woken.wanted.unwrap();
+    assert!(wanted >= 4, "{}", woken.why);
+    assert_eq!(woken.effect, SizeEffect::DriveBounds { min: wanted, max: 9 }, "{}", woken.why);
 }
 
 #[test]

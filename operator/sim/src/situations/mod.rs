@@ -2,6 +2,7 @@
 //! how somebody else would have helped. A new action joins the proof with one file and one entry in [`ALL`].
 
 mod cordon;
+pub mod drive_bounds;
 mod evict_pod;
 mod resize_pod;
 mod resume;
@@ -32,6 +33,7 @@ pub const ALL: &[&dyn Situation] = &[
     &rolling_restart::TiredProcesses,
     &scale_up::TooFew,
     &scale_down::TooMany,
+    &drive_bounds::LateAutoscaler,
     &roll_back::BadRelease,
     &cordon::SickNode,
     &uncordon::ClosedNode,
@@ -217,6 +219,7 @@ pub fn release(server: &mut Server, held: &Held) {
                 server.put_controller(run);
             }
         }
+        Held::Bounds(key) => drive_bounds::give_back(server, key),
     }
 }
 

@@ -38,7 +38,7 @@ fn held(kind: ActionKind, after: u64, meanwhile: &Meddle, defect: Option<Defect>
 
 #[test]
 fn what_is_held_is_released_when_its_time_is_over_and_not_before() {
-    for kind in [ActionKind::Cordon, ActionKind::Suspend] {
+    for kind in [ActionKind::Cordon, ActionKind::Suspend, ActionKind::DriveBounds] {
         for meanwhile in [Meddle::Remember, Meddle::Crash, Meddle::Depose] {
             assert_eq!(held(kind, 35, &meanwhile, None), 1, "{kind} {meanwhile:?}");
             assert_eq!(held(kind, 60, &meanwhile, None), 0, "{kind} {meanwhile:?}");
