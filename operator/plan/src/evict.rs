@@ -43,7 +43,7 @@ pub(crate) fn due(case: &Case<'_>, pod: &PodRecord, after: After) -> Result<(Tim
     has_place(case, pod)?;
     short_of_time(case, pod)?;
     never_started(case, pod)?;
-    last_that_serves(case, pod)?;
+    better_than_none(case, pod)?;
     if let Some(down) = kubelet::down(pod) {
         return down_due(case, pod, &down, after);
     }
@@ -156,20 +156,26 @@ fn never_started(case: &Case<'_>, pod: &PodRecord) -> Result<(), Stop> {
     Err(Stop::wait(format!("{} has not begun to run: a new pod would wait for the same", pod.key)))
 }
 
-/// A pod that still answers is better than none, where its siblings do not serve.
-fn last_that_serves(case: &Case<'_>, pod: &PodRecord) -> Result<(), Stop> {
+/// A pod that still answers is better than none: where its siblings do not serve, or a new one of them cannot begin.
+fn better_than_none(case: &Case<'_>, pod: &PodRecord) -> Result<(), Stop> {
     let answers =
-        matches!(case.cause.kind, FindingKind::Slow | FindingKind::ErrorBurst | FindingKind::ReplicaOutlier)
-            && pod.serving();
-    if !answers {
+        matches!(case.cause.kind, FindingKind::Slow | FindingKind::ErrorBurst | FindingKind::ReplicaOutlier);
+    if !answers || !pod.serving() {
         return Ok(());
     }
     let pods = case.pods();
-    let mut siblings = pods.iter().filter(|other| other.uid != pod.uid && !other.deleting).peekable();
-    if siblings.peek().is_none() || siblings.any(|other| other.serving()) {
-        return Ok(());
+    let siblings = || pods.iter().filter(|other| other.uid != pod.uid && !other.deleting);
+    if siblings().next().is_some() && !siblings().any(|other| other.serving()) {
+        return Err(Stop::wait(format!("{} is the only pod of its workload that serves", pod.key)));
     }
-    Err(Stop::wait(format!("{} is the only pod of its workload that serves", pod.key)))
+    let stuck = |other: &PodRecord| other.phase == PodPhase::Pending && !kubelet::starting(other, case.now);
+    match siblings().find(|other| stuck(other)) {
+        Some(waiting) => Err(Stop::wait(format!(
+            "{} has not begun to run, and what would replace {} might not either",
+            waiting.key, pod.key
+        ))),
+        None => Ok(()),
+    }
 }
 
 fn down_due(

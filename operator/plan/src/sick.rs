@@ -41,11 +41,13 @@ fn shared(case: &Case<'_>, pod: &PodRecord) -> bool {
         return false;
     }
     let pods = case.pods();
-    let over =
-        |other: &PodRecord| other.deleting || matches!(other.phase, PodPhase::Succeeded | PodPhase::Failed);
-    let starts = |other: &PodRecord| kind == FindingKind::NotReady && kubelet::starting(other, case.now);
-    let others = pods.iter().filter(|other| other.uid != pod.uid);
-    let mut siblings = others.filter(|other| !over(other) && !starts(other)).peekable();
+    let aside = |other: &PodRecord| {
+        other.uid == pod.uid
+            || other.deleting
+            || matches!(other.phase, PodPhase::Succeeded | PodPhase::Failed)
+            || (kind == FindingKind::NotReady && kubelet::starting(other, case.now))
+    };
+    let mut siblings = pods.iter().filter(|other| !aside(other)).peekable();
     siblings.peek().is_some() && siblings.all(|other| !other.serving())
 }
 
