@@ -1,6 +1,6 @@
 //! What Homeostat holds (cordoned nodes, suspended runs, bounds of autoscalers) is let go: each when its time is over,
-//! bounds also when no Workload asks for them any more, all when Homeostat is removed. Found by label, recognised by our own mark, released under the version that was read. No finalizer:
-//! an uninstall never waits for it.
+//! bounds also when no Workload asks for them any more, all when Homeostat is removed. Found by label, recognised by our
+//! own mark, released under the version that was read. No finalizer: an uninstall never waits for it.
 
 use crate::autoscaler;
 use crate::client::{FIELD_MANAGER, call, label};
