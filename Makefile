@@ -61,7 +61,7 @@ scenarios: ## Every kind of fault of the catalogue on a real node: healed or han
 	@$(STEP) "Building the harness" cargo build --quiet --release --package homeostat-e2e
 	@./target/release/e2e scenarios --name $(NAME) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
-scenario-water: ## Jobs of a water utility's tenants on a real cluster: started and sized by Homeostat (TENANTS=n HOURS=n SEED=n)
+scenario-water: ## A water utility's tenants on a real cluster: queues, workers from and to zero, Jobs (TENANTS=n HOURS=n SEED=n)
 	@$(STEP) "Preparing tools" ./scripts/prepare demo
 	@$(STEP) "Building the harness" cargo build --quiet --release --package homeostat-e2e
 	@./target/release/e2e water --name $(NAME) $(if $(TENANTS),--tenants $(TENANTS)) $(if $(HOURS),--hours $(HOURS)) \

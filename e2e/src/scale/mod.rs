@@ -87,7 +87,7 @@ pub async fn scenario(args: &ScaleArgs) -> Result<(), DemoError> {
     live.say("metrics   metrics-server and Prometheus");
     cluster.metrics_server_up().await?;
     cluster.prometheus_up(&targets::prometheus(&targets::path(cluster)))?;
-    let _targets = Targets::follow(platform.client().clone(), targets::path(cluster));
+    let _targets = Targets::follow(platform.client().clone(), targets::path(cluster), manifests::NAME);
     let homeostat =
         build::image(&platform, &build::program(&args.place, "homeostat"), "homeostat", &out).await?;
     let image = build::image(&platform, &build::program(&args.place, "water-dss"), "water-dss", &out).await?;

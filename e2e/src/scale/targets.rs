@@ -9,7 +9,7 @@ use kube::{Api, Client, ResourceExt};
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
-use super::manifests::{NAME, PORT};
+use super::manifests::PORT;
 use crate::cluster::Cluster;
 
 /// Keeps the file until it is dropped.
@@ -28,7 +28,7 @@ pub fn path(cluster: &Cluster) -> PathBuf {
     cluster.layout().config().join("targets.json")
 }
 
-/// Configuration of Prometheus: every running pod of the service, every 3 s.
+/// Configuration of Prometheus: every running pod of the file, every 3 s.
 pub fn prometheus(targets: &Path) -> String {
     let job = json!({
         "job_name": "pods", "scrape_interval": "3s", "scrape_timeout": "2s",
@@ -38,14 +38,14 @@ pub fn prometheus(targets: &Path) -> String {
 }
 
 impl Targets {
-    /// Looks for the service's pods once a second.
-    pub fn follow(client: Client, path: PathBuf) -> Self {
+    /// Looks for the pods labelled `app=` once a second, in all namespaces.
+    pub fn follow(client: Client, path: PathBuf, app: &'static str) -> Self {
         let pods: Api<Pod> = Api::all(client);
         let mut written = String::new();
         let task = tokio::spawn(async move {
             loop {
                 // What cannot be listed or written now is so a second later.
-                if let Ok(found) = pods.list(&ListParams::default().labels(&format!("app={NAME}"))).await {
+                if let Ok(found) = pods.list(&ListParams::default().labels(&format!("app={app}"))).await {
                     let text = text(&found.items);
                     if text != written && write(&path, &text).is_ok() {
                         written = text;

@@ -27,6 +27,8 @@ pub enum Piece {
     Prometheus,
     /// metrics-server, which a `HorizontalPodAutoscaler` reads CPU from.
     MetricsServer,
+    /// NATS, the queue of a sample application.
+    Nats,
 }
 
 /// Where a piece may come from.
@@ -266,6 +268,13 @@ const METRICS_SERVER: &[Source] = &[Source::Go(Module {
     ..PLAIN
 })];
 
+const NATS: &[Source] = &[Source::Go(Module {
+    folder: "nats",
+    version: "v2.15.3",
+    programs: &[("nats-server", "github.com/nats-io/nats-server/v2")],
+    ..PLAIN
+})];
+
 impl Piece {
     /// Every piece.
     pub const ALL: &[Self] = &[
@@ -280,6 +289,7 @@ impl Piece {
         Self::Kubeconform,
         Self::Prometheus,
         Self::MetricsServer,
+        Self::Nats,
     ];
 
     pub(super) fn sources(self) -> &'static [Source] {
@@ -295,13 +305,14 @@ impl Piece {
             Self::Kubeconform => KUBECONFORM,
             Self::Prometheus => PROMETHEUS,
             Self::MetricsServer => METRICS_SERVER,
+            Self::Nats => NATS,
         }
     }
 
     /// How a person gets it.
     pub(super) fn remedy(self) -> &'static str {
         match self {
-            Self::Kubernetes | Self::CoreDns | Self::Pause | Self::MetricsServer => {
+            Self::Kubernetes | Self::CoreDns | Self::Pause | Self::MetricsServer | Self::Nats => {
                 "install Go 1.26 or newer (https://go.dev/dl)"
             }
             Self::Containerd => "install containerd with your package manager, or Go 1.26 or newer",
@@ -331,6 +342,7 @@ impl fmt::Display for Piece {
             Self::Kubeconform => "kubeconform",
             Self::Prometheus => "prometheus",
             Self::MetricsServer => "metrics-server",
+            Self::Nats => "nats",
         })
     }
 }

@@ -9,7 +9,8 @@ use kube::api::ListParams;
 use kube::{Api, Client, ResourceExt};
 use serde::Serialize;
 
-use super::{WaterArgs, api_error};
+use super::staging::VERSION;
+use super::{PREFIX, WaterArgs};
 use crate::demo::DemoError;
 use crate::demo::live::Live;
 
@@ -25,6 +26,8 @@ pub struct Run {
     pub name: String,
     /// Which run of its kind and tenant it is, from 1.
     pub number: usize,
+    /// Release of its program.
+    pub release: u32,
     /// Seconds, since the epoch, of its slot.
     pub slot: f64,
     /// When its first pod ran.
@@ -54,6 +57,8 @@ pub struct Watched {
     counts: BTreeMap<(String, String), usize>,
     /// UIDs of Jobs, and the run that each belongs to.
     jobs: BTreeMap<String, String>,
+    /// Tries that ended since the last look: tenant, whether well, and when.
+    ended: Vec<(String, bool, f64)>,
 }
 
 const SLOT: &str = "batch.kubernetes.io/cronjob-scheduled-timestamp";
@@ -65,9 +70,20 @@ impl Watched {
         self.runs.values().all(|run| run.ended.is_some())
     }
 
-    /// All runs, by slot and tenant.
+    /// All runs, by tenant and name.
     pub fn runs(self) -> Vec<Run> {
         self.runs.into_values().collect()
+    }
+
+    /// Tries that ended since this was asked last.
+    pub fn ended(&mut self) -> Vec<(String, bool, f64)> {
+        std::mem::take(&mut self.ended)
+    }
+
+    /// Runs of a tenant and release that ended well.
+    pub fn good(&self, tenant: &str, release: u32) -> usize {
+        let good = |run: &&Run| run.tenant == tenant && run.release == release && run.ended.is_some();
+        self.runs.values().filter(good).count()
     }
 
     /// Reads Jobs and pods, and says what is new.
@@ -76,13 +92,13 @@ impl Watched {
         let pods: Api<Pod> = Api::all(client.clone());
         let list = ListParams::default();
         let (jobs, pods) = tokio::join!(jobs.list(&list), pods.list(&list));
-        let mut jobs = jobs.map_err(api_error("list Jobs"))?.items;
+        let mut jobs = jobs.map_err(DemoError::api("list Jobs"))?.items;
         // First tries first: a further one is known by the UID of the one before.
         jobs.sort_by_key(|job| (job.annotations().contains_key(RETRY_OF), job.name_any()));
         for job in &jobs {
             self.job(job, args, live);
         }
-        for pod in &pods.map_err(api_error("list pods"))?.items {
+        for pod in &pods.map_err(DemoError::api("list pods"))?.items {
             self.pod(pod, live);
         }
         Ok(())
@@ -91,7 +107,7 @@ impl Watched {
     fn job(&mut self, job: &Job, args: &WaterArgs, live: &Live) {
         let tenant = job.namespace().unwrap_or_default();
         let Some(owner) = job.owner_references().iter().find(|owner| owner.kind == "CronJob") else { return };
-        if !tenant.starts_with("water-") {
+        if !tenant.starts_with(PREFIX) {
             return;
         }
         let uid = job.uid().unwrap_or_default();
@@ -116,6 +132,7 @@ impl Watched {
                 kind: owner.name.clone(),
                 name: job.name_any(),
                 number: *count,
+                release: job.labels().get(VERSION).and_then(|text| text.parse().ok()).unwrap_or(1),
                 slot,
                 due: slot + minutes * f64::from(args.hour_seconds) / 60.0,
                 ..Run::default()
@@ -126,6 +143,7 @@ impl Watched {
             && let Some(at) = complete
         {
             run.ended = Some(at);
+            self.ended.push((tenant, true, at));
             let late = at - run.due;
             let word = if late > 0.0 { format!("LATE by {late:.0} s") } else { "in time".to_owned() };
             live.say(format!("{id:28} ended {word}, {:.0} s after its slot", at - run.slot));
@@ -169,6 +187,8 @@ impl Watched {
             ));
         } else if end.exit_code != 0 {
             run.failed += 1;
+            let at = end.finished_at.as_ref().map_or(0.0, seconds);
+            self.ended.push((run.tenant.clone(), false, at));
             live.say(format!("{id:28} failed half-way (exit code {})", end.exit_code));
         }
     }

@@ -5,11 +5,16 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use super::WaterArgs;
 use super::seen::Run;
+use super::staging::Staging;
+use super::weekend::Weekend;
+use super::workers::{KINDS, Workers};
+use super::{PREFIX, Played, WaterArgs};
 
 /// Runs of a kind whose kills are learning.
 const LEARNING: usize = 3;
+/// The weekend's failure must be found within this, in seconds.
+const FOUND: f64 = 60.0;
 /// Fixed machines of two vCPU a tenant, as `make fit` measured them on the same catalogue in virtual time.
 const FIXED_UTILISATION: f64 = 18.0;
 
@@ -22,9 +27,39 @@ pub struct Summary {
     hour_seconds: u32,
     kinds: BTreeMap<String, Row>,
     all: Row,
+    /// Workers on queues, all tenants together.
+    workers: BTreeMap<String, Workers>,
+    growth: Growth,
+    weekend: Weekend,
+    found_after_seconds: Option<f64>,
+    staging: Staging,
     /// Used of what was reserved, percent, on machines of two vCPU per tenant: from the simulator.
     simulated_fixed_utilisation: f64,
     runs: Vec<Run>,
+}
+
+/// The tenant whose memory grows threefold over ten runs.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Growth {
+    tenant: String,
+    /// What its first run, and the largest, was given.
+    first_mebibytes: f64,
+    most_mebibytes: f64,
+    kills: usize,
+}
+
+impl Growth {
+    fn of(tenant: String, runs: &[Run]) -> Self {
+        let mut own: Vec<&Run> = runs.iter().filter(|run| run.tenant == tenant).collect();
+        own.sort_by_key(|run| run.number);
+        Self {
+            first_mebibytes: own.first().map_or(0.0, |run| run.mebibytes),
+            most_mebibytes: own.iter().map(|run| run.mebibytes).fold(0.0, f64::max),
+            kills: own.iter().map(|run| run.killed).sum(),
+            tenant,
+        }
+    }
 }
 
 /// Figures of some runs.
@@ -67,10 +102,15 @@ impl Row {
 
 impl Summary {
     /// Counts.
-    pub fn of(args: &WaterArgs, runs: &[Run]) -> Self {
+    pub fn of(args: &WaterArgs, played: Played) -> Self {
+        let runs = played.runs;
         let mut kinds: BTreeMap<String, Vec<&Run>> = BTreeMap::new();
-        for run in runs {
+        for run in &runs {
             kinds.entry(run.kind.clone()).or_default().push(run);
+        }
+        let mut workers: BTreeMap<String, Workers> = BTreeMap::new();
+        for ((_, kind), one) in &played.workers.workers {
+            workers.entry(kind.clone()).or_default().join(one);
         }
         Self {
             tenants: args.tenants,
@@ -78,14 +118,58 @@ impl Summary {
             hour_seconds: args.hour_seconds,
             kinds: kinds.into_iter().map(|(kind, runs)| (kind, Row::of(runs.into_iter()))).collect(),
             all: Row::of(runs.iter()),
+            workers,
+            growth: Growth::of(format!("{PREFIX}{}", args.tenants - 1), &runs),
+            found_after_seconds: played.weekend.found_after(),
+            weekend: played.weekend,
+            staging: played.staging,
             simulated_fixed_utilisation: FIXED_UTILISATION,
-            runs: runs.to_vec(),
+            runs,
         }
     }
 
-    /// Runs ended, and nothing was killed for memory once its kind was known.
+    /// What must hold, each with whether it does.
+    fn checks(&self) -> Vec<(String, bool)> {
+        let zero = |kind: &str| self.workers.get(kind).is_some_and(|one| one.from_zero > 0 && one.done > 0);
+        let away = self.workers.values().any(|one| one.to_zero > 0);
+        let found = self.found_after_seconds;
+        let after = found.map_or("not found".to_owned(), |after| format!("found after {after:.1} s"));
+        let growth = &self.growth;
+        let staged = self.staging.staged_at.zip(self.staging.released_at);
+        let between = staged.map_or("not everywhere".to_owned(), |(staged, released)| {
+            format!("everywhere {:.0} s later, after {} good runs", released - staged, self.staging.proved)
+        });
+        vec![
+            ("workers came from zero and worked".to_owned(), KINDS.iter().all(|kind| zero(kind))),
+            ("workers went to zero".to_owned(), away),
+            (
+                format!("weekend failure of {}: {after}", self.weekend.tenant),
+                found.is_some_and(|after| after <= FOUND),
+            ),
+            (
+                format!(
+                    "memory of {}: {:.0} to {:.0} MiB, {} kills",
+                    growth.tenant, growth.first_mebibytes, growth.most_mebibytes, growth.kills
+                ),
+                growth.most_mebibytes > growth.first_mebibytes,
+            ),
+            (
+                format!(
+                    "kills for memory after a kind's third run: {}",
+                    self.all.memory_kills_after_third_run
+                ),
+                self.all.memory_kills_after_third_run == 0,
+            ),
+            (
+                format!("release 2 to staging first, {between}"),
+                staged.is_some_and(|(staged, at)| staged < at),
+            ),
+        ]
+    }
+
+    /// Whether all of it holds, and runs ended.
     pub fn passed(&self) -> bool {
-        self.all.ended > 0 && self.all.memory_kills_after_third_run == 0
+        self.all.ended > 0 && self.checks().iter().all(|(_, holds)| *holds)
     }
 
     /// For people.
@@ -120,6 +204,27 @@ impl Summary {
                 row.memory_kills_after_third_run,
                 row.utilisation
             );
+        }
+        let _ = writeln!(
+            text,
+            "\n{:14} {:>9} {:>6} {:>10} {:>9}",
+            "workers", "runs done", "most", "from zero", "to zero"
+        );
+        for (kind, one) in &self.workers {
+            let _ = writeln!(
+                text,
+                "{kind:14} {:>9} {:>6} {:>10} {:>9}",
+                one.done, one.most, one.from_zero, one.to_zero
+            );
+        }
+        text.push('\n');
+        for (what, holds) in self.checks() {
+            let _ = writeln!(text, "{} {what}", if holds { "yes" } else { "NO " });
+        }
+        let others = &self.weekend.others;
+        let _ = writeln!(text, "    {} other incidents", others.len());
+        for other in others {
+            let _ = writeln!(text, "    {other}");
         }
         let _ = writeln!(
             text,

@@ -31,7 +31,7 @@ pub async fn follows_its_load(stage: &Stage) {
     let image = stage.load("water-dss").await;
     let path = targets::path(stage.cluster());
     let prometheus = stage.cluster().prometheus_up(&targets::prometheus(&path)).unwrap();
-    let _targets = Targets::follow(stage.client.clone(), path);
+    let _targets = Targets::follow(stage.client.clone(), path, manifests::NAME);
     let plane: Api<ControlPlane> = Api::all(stage.client.clone());
     let url = format!("http://{}", prometheus.inside);
     let sources = json!({ "prometheus": { "url": url, "intervalSeconds": 2, "timeoutSeconds": 2 } });

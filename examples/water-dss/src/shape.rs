@@ -85,8 +85,9 @@ pub struct Which {
     /// Hour since the simulated beginning, a Friday at midnight.
     pub hour: u32,
     pub seed: u64,
-    /// Its memory grows threefold over ten runs, as the data of a tenant that connects its old sensors does.
-    pub grows: bool,
+    /// Number of the run, from 0, if its memory grows threefold over ten runs, as the data of a tenant that connects its old
+    /// sensors does.
+    pub grows: Option<u32>,
 }
 
 impl Which {
@@ -96,9 +97,9 @@ impl Which {
         let tenant = log_normal(&mut stream(self.seed, &[self.tenant, u32::MAX, 0]), 0.3, 0.5, 2.0);
         let mut own = stream(self.seed, &[self.tenant, self.hour, self.kind as u32]);
         let spread = log_normal(&mut own, 0.2, 0.0, 2.0);
-        let weekend = if (24..72).contains(&(self.hour % 168)) { 0.7 } else { 1.0 };
+        let weekend = if weekend(self.hour) { 0.7 } else { 1.0 };
         let grown = 1.0 + 0.01 * f64::from(self.hour) / WEEK;
-        let connected = if self.grows { 3.0_f64.powf(f64::from(self.hour.min(10)) / 10.0) } else { 1.0 };
+        let connected = self.grows.map_or(1.0, |number| 3.0_f64.powf(f64::from(number.min(10)) / 10.0));
         Shape {
             seconds: minutes * 60.0 * tenant * spread * weekend / scale.time,
             millicores: millicores / scale.cpu,
@@ -106,6 +107,11 @@ impl Which {
             fails: self.kind == Kind::Optimisation && own.random_bool(0.01),
         }
     }
+}
+
+/// Whether an hour since the simulated beginning, a Friday at midnight, is on a Saturday or Sunday.
+pub fn weekend(hour: u32) -> bool {
+    (24..72).contains(&(hour % 168))
 }
 
 fn stream(seed: u64, parts: &[u32]) -> ChaCha8Rng {
@@ -129,6 +135,7 @@ mod tests {
     const SCALE: Scale = Scale { time: 60.0, cpu: 4.0, memory: 32.0 };
 
     fn run(tenant: u32, hour: u32, grows: bool) -> Shape {
+        let grows = grows.then_some(hour);
         Which { kind: Kind::Optimisation, tenant, hour, seed: 1, grows }.shape(SCALE)
     }
 

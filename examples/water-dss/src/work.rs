@@ -1,6 +1,7 @@
 //! One run: reads its sensors' data into memory, computes with the CPU that its shape has, and ends.
 
-use crate::shape::{Kind, Scale, Shape, Which};
+use crate::sensors;
+use crate::shape::{Kind, Scale, Shape, Which, weekend};
 use crate::usage;
 use clap::Args;
 use rand::{Rng, SeedableRng};
@@ -35,31 +36,65 @@ pub struct RunArgs {
     /// Of all chance
     #[arg(long, env = "SEED", default_value_t = 1)]
     seed: u64,
+    /// Number of the run, where it is not the hour
+    #[arg(long, env = "NUMBER")]
+    number: Option<u32>,
     /// Its memory grows threefold over ten runs
     #[arg(long, env = "GROWS")]
     grows: bool,
+    /// This tenant's settings name no profile of weekends; the first release cannot do without
+    #[arg(long, env = "WEEKDAYS_ONLY")]
+    weekdays_only: bool,
+    /// Release of the program
+    #[arg(long, env = "RELEASE", default_value_t = 1)]
+    release: u32,
+    #[command(flatten)]
+    size: Size,
+}
+
+/// What the catalogue's numbers are divided by.
+#[derive(Args, Clone, Copy, Debug)]
+pub struct Size {
     /// Minutes become so much shorter
-    #[arg(long, env = "DIVIDE_TIME", default_value_t = 60.0)]
-    divide_time: f64,
+    #[arg(long = "divide-time", env = "DIVIDE_TIME", default_value_t = 60.0)]
+    time: f64,
     /// CPU becomes so much less
-    #[arg(long, env = "DIVIDE_CPU", default_value_t = 4.0)]
-    divide_cpu: f64,
+    #[arg(long = "divide-cpu", env = "DIVIDE_CPU", default_value_t = 4.0)]
+    cpu: f64,
     /// Memory becomes so much less
-    #[arg(long, env = "DIVIDE_MEMORY", default_value_t = 32.0)]
-    divide_memory: f64,
+    #[arg(long = "divide-memory", env = "DIVIDE_MEMORY", default_value_t = 32.0)]
+    memory: f64,
+}
+
+impl Size {
+    /// The numbers, if they can be.
+    pub fn scale(self) -> Result<Scale, String> {
+        let parts = [self.time, self.cpu, self.memory];
+        if parts.iter().any(|part| !(part.is_finite() && *part >= 0.01)) {
+            return Err(
+                "--divide-time, --divide-cpu and --divide-memory must be numbers from 0.01 on".to_owned()
+            );
+        }
+        Ok(Scale { time: self.time, cpu: self.cpu, memory: self.memory })
+    }
 }
 
 pub fn run(args: &RunArgs) -> ExitCode {
-    let parts = [args.divide_time, args.divide_cpu, args.divide_memory];
-    if parts.iter().any(|part| !(part.is_finite() && *part >= 0.01)) {
-        eprintln!("water-dss: --divide-time, --divide-cpu and --divide-memory must be numbers from 0.01 on");
-        return ExitCode::from(2);
+    let scale = match args.size.scale() {
+        Ok(scale) => scale,
+        Err(message) => {
+            eprintln!("water-dss: {message}");
+            return ExitCode::from(2);
+        }
+    };
+    if args.weekdays_only && args.release == 1 && weekend(args.hour) {
+        eprintln!("water-dss: no profile of the demand at weekends; nothing can be planned");
+        return ExitCode::FAILURE;
     }
-    let scale = Scale { time: args.divide_time, cpu: args.divide_cpu, memory: args.divide_memory };
     let shape = which(args).shape(scale);
     let began = Instant::now();
     let half = args.attempt == 1 && shape.fails;
-    let result = compute(args.kind, &shape, half, args.seed ^ u64::from(args.hour));
+    let result = compute(args.kind, &shape, half, args.hour, args.seed ^ u64::from(args.hour));
     usage::say(began.elapsed().as_secs_f64());
     if half {
         eprintln!("water-dss: the solver found no feasible start; half of the work is lost");
@@ -70,11 +105,13 @@ pub fn run(args: &RunArgs) -> ExitCode {
 }
 
 fn which(args: &RunArgs) -> Which {
-    Which { kind: args.kind, tenant: args.tenant, hour: args.hour, seed: args.seed, grows: args.grows }
+    let grows = args.grows.then_some(args.number.unwrap_or(args.hour));
+    Which { kind: args.kind, tenant: args.tenant, hour: args.hour, seed: args.seed, grows }
 }
 
-/// Fills memory in the first half of its time, as reading a hundred days of sensors does, and computes all the time.
-fn compute(kind: Kind, shape: &Shape, half: bool, seed: u64) -> f64 {
+/// Reads the last hundred days of its sensors in the first half of its time, as many sensors as fill its memory, and computes
+/// all the time.
+pub fn compute(kind: Kind, shape: &Shape, half: bool, hour: u32, seed: u64) -> f64 {
     let seconds = shape.seconds.min(MOST_SECONDS) * if half { 0.5 } else { 1.0 };
     let values = ((shape.mebibytes.min(MOST_MEBIBYTES) - BARE).max(0.5) * f64::from(1 << 20) / 8.0) as usize;
     let mut random = ChaCha8Rng::seed_from_u64(seed);
@@ -89,9 +126,7 @@ fn compute(kind: Kind, shape: &Shape, half: bool, seed: u64) -> f64 {
         }
         let wanted = (values as f64 * (2.0 * passed / seconds).min(1.0)) as usize;
         while data.len() < wanted {
-            let hour = (data.len() / 60) as f64;
-            let daily = (hour / 24.0 * std::f64::consts::TAU).sin();
-            data.push(40.0 + 15.0 * daily + random.random_range(-2.0..2.0));
+            data.push(sensors::reading(hour, data.len()) + random.random_range(-2.0..2.0));
         }
         result = match kind {
             Kind::Forecast => forecast(&data, &mut random),

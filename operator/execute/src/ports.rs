@@ -199,6 +199,8 @@ pub struct Marks {
     pub do_not_touch: Option<Name>,
     /// For a failed Job: the action that the Job of its retry name was created by.
     pub retried_by: Option<Name>,
+    /// When the object was made.
+    pub created: Option<Timestamp>,
     /// Who set the fields that actions change, newest last. From `metadata.managedFields`.
     pub edits: Vec<FieldEdit>,
     /// Requests of each container of a pod.

@@ -22,6 +22,8 @@ struct Object {
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Metadata {
+    #[serde(default)]
+    creation_timestamp: Option<Time>,
     #[serde(default, deserialize_with = "null_is_empty")]
     annotations: BTreeMap<String, String>,
     #[serde(default, deserialize_with = "null_is_empty")]
@@ -100,6 +102,7 @@ pub(crate) fn read(text: &str) -> Result<Marks, serde_json::Error> {
     });
     let do_not_touch = object.metadata.annotations.get(ANNOTATION_DO_NOT_TOUCH_UNTIL);
     Ok(Marks {
+        created: object.metadata.creation_timestamp.map(|time| time.0),
         edits,
         requests: requests.collect(),
         do_not_touch: do_not_touch.map(|text| Name::from(text.as_str())),
@@ -115,7 +118,7 @@ mod tests {
     #[test]
     fn who_set_what_and_when() {
         let text = json!({
-            "metadata": { "managedFields": [
+            "metadata": { "creationTimestamp": "2026-11-20T08:00:00Z", "managedFields": [
                 { "manager": "kubectl-scale", "time": "2026-11-22T09:00:00Z", "subresource": "scale",
                   "fieldsV1": { "f:spec": { "f:replicas": {} } } },
                 { "manager": "argocd-controller", "time": "2026-11-21T09:00:00Z",
@@ -139,6 +142,7 @@ mod tests {
             ]
         );
         assert_eq!(marks.edits[3].at, "2026-11-22T09:00:00Z".parse().ok());
+        assert_eq!(marks.created, "2026-11-20T08:00:00Z".parse().ok());
         assert!(read(r#"{"metadata":{"managedFields":null},"spec":null}"#).unwrap().edits.is_empty());
     }
 

@@ -49,7 +49,11 @@ fn hand(edit: &FieldEdit) -> Hand {
 pub(super) fn undisturbed(record: &ActionRecord, fresh: &FreshTarget, field: Field) -> Result<(), Unfit> {
     no_tool(record, fresh, field)?;
     let now = record.instants.claimed.unwrap_or(record.evidence.taken_at);
-    for edit in fresh.marks.edits.iter().filter(|edit| edit.field == field) {
+    // What an object was made with is where it begins, not a person's change of it.
+    let changed = |edit: &&FieldEdit| {
+        fresh.marks.created.is_none() || edit.at > fresh.marks.created || edit.at.is_none()
+    };
+    for edit in fresh.marks.edits.iter().filter(|edit| edit.field == field).filter(changed) {
         if hand(edit) == Hand::Person && recent(edit.at, now) {
             let when = edit.at.map_or_else(|| "at an unknown time".to_owned(), |at| format!("at {at:.0}"));
             return Err(Unfit::Protected(format!(
@@ -99,7 +103,7 @@ fn recent(at: Option<Timestamp>, now: Timestamp) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{controller, edit, fresh_controller, record};
+    use crate::testing::{at, controller, edit, fresh_controller, record};
     use homeostat_knowledge::ControllerKind;
 
     fn judge(manager: &str, second: i64) -> Result<(), Unfit> {
@@ -127,6 +131,14 @@ mod tests {
                 (other, _) => panic!("{manager} at {second}: {other:?}"),
             }
         }
+        let mut young = fresh_controller(controller(ControllerKind::Deployment, "order"));
+        young.marks.created = Some(at(-60));
+        young.marks.edits = vec![edit(Field::Replicas, "kubectl-client-side-apply", -60)];
+        assert!(undisturbed(&record("a"), &young, Field::Replicas).is_ok(), "it was made with that number");
+        young.marks.edits = vec![edit(Field::Replicas, "kubectl-client-side-apply", -59)];
+        assert!(undisturbed(&record("a"), &young, Field::Replicas).is_err(), "and changed since");
+        young.marks.edits = vec![edit(Field::Replicas, "argocd-controller", -60)];
+        assert!(undisturbed(&record("a"), &young, Field::Replicas).is_err(), "tools keep what they made");
         let mut unknown = fresh_controller(controller(ControllerKind::Deployment, "order"));
         unknown.marks.edits = vec![FieldEdit { at: None, ..edit(Field::Replicas, "kubectl-edit", 0) }];
         assert!(undisturbed(&record("a"), &unknown, Field::Replicas).is_err(), "an unknown time is recent");
