@@ -23,6 +23,8 @@ const NIGHT: [u32; 3] = [2, 1, 0];
 const LOOK: Duration = Duration::from_millis(100);
 /// A Job that could not be made is tried again after this.
 const AGAIN: Duration = Duration::from_secs(2);
+/// Hours before memory begins to grow.
+const KNOWN: u32 = 6;
 /// Where a Job says which slot it is of, as the `CronJob` controller does.
 const SLOT: &str = "batch.kubernetes.io/cronjob-scheduled-timestamp";
 
@@ -141,8 +143,8 @@ async fn make(client: &Client, args: &BeatArgs, hour: u32) -> Result<(), kube::E
     let job = &cron.spec.job_template;
     let Some(slot) = args.slot(hour) else { return Ok(()) };
     let mut spec = job.spec.clone().unwrap_or_default();
-    // Memory that grows does so from the first run on.
-    let first = args.first_hour;
+    // Memory that grows does so once its runs are known.
+    let first = args.first_hour + KNOWN;
     for container in spec.template.spec.iter_mut().flat_map(|pod| &mut pod.containers) {
         let environment = container.env.get_or_insert_default();
         let number = hour.saturating_sub(first);

@@ -83,6 +83,8 @@ pub struct Sizer {
     began: i64,
     /// A usable load was seen, now or before a restart.
     seen: bool,
+    /// A load above nothing was seen.
+    worked: bool,
     /// Since when nothing waits anywhere, in seconds since 1970.
     idle: Option<i64>,
 }
@@ -93,7 +95,16 @@ impl Sizer {
     pub fn new(policy: Policy, allowed: f64, now: Timestamp) -> Result<Self, PolicyError> {
         let state = State::new(&policy)?;
         let capacity = Capacity::new(allowed).unwrap_or_default();
-        Ok(Self { policy, state, capacity, taught: 0, began: now.as_second(), seen: false, idle: None })
+        Ok(Self {
+            policy,
+            state,
+            capacity,
+            taught: 0,
+            began: now.as_second(),
+            seen: false,
+            worked: false,
+            idle: None,
+        })
     }
 
     /// How it sizes.
@@ -123,6 +134,7 @@ impl Sizer {
         let per_replica = self.per_replica();
         let worth = worth(seen, per_replica);
         self.seen |= worth.is_some();
+        self.worked |= worth.is_some_and(|worth| worth > 0.0);
         let advice =
             |wanted, effect, why| SizeAdvice { decided: now, per_replica, wanted, effect, why, done: None };
         if let Some(missing) = self.missing(now, seen, worth) {
@@ -146,6 +158,8 @@ impl Sizer {
             decide(now.as_second(), &mut self.state, &observations, &policy, owner);
         let other = if self.gone(now, seen, worth) {
             Some((0, format!("nothing waits anywhere for {IDLE} s: no replica is needed")))
+        } else if self.never(seen, worth) {
+            Some((0, "nothing waits, and nothing ever did: no replica comes before work does".to_owned()))
         } else {
             let needed = self.woken(seen, worth).filter(|needed| *needed > replicas);
             needed.map(|needed| (needed, format!("work came to no replica: {needed} are needed for it")))
@@ -173,6 +187,16 @@ impl Sizer {
         self.idle = if nothing { self.idle.or(Some(now.as_second())) } else { None };
         let long = self.idle.is_some_and(|since| now.as_second().saturating_sub(since) >= IDLE);
         long && seen.calendar.is_none_or(|wanted| wanted == 0) && !seen.hurts
+    }
+
+    /// Whether there is no replica, nothing to do, and nothing from which work could be expected.
+    fn never(&self, seen: &Seen<'_>, worth: Option<f64>) -> bool {
+        let asleep = seen.replicas == 0 && worth.is_some_and(|worth| worth <= 0.0);
+        asleep
+            && !self.worked
+            && self.policy_now(seen).min == 0
+            && seen.calendar.is_none_or(|wanted| wanted == 0)
+            && seen.expected.is_none_or(|said| said.p90 <= 0.0)
     }
 
     /// Replicas for work that came while there was none: nobody works on it meanwhile, so nothing is weighed.
