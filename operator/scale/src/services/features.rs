@@ -8,7 +8,7 @@ const STEPS: usize = 240;
 /// Minutes of a day.
 const DAY: usize = 1_440;
 /// Loads below this, in replicas' worth, count as this: a ratio to almost nothing says nothing.
-const LEAST: f64 = 0.05;
+pub(super) const LEAST: f64 = 0.05;
 
 /// What a forecast expects over the next steps, in replicas' worth.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
