@@ -98,6 +98,8 @@ pub struct Features {
     pub expected: Option<f64>,
     /// Hour of the day by the count of steps.
     pub hour: u32,
+    /// Steps seen since the first load.
+    pub steps: u64,
 }
 
 impl Recent {
@@ -167,6 +169,7 @@ impl Recent {
             yesterday: yesterday.map(|(highest, _)| highest),
             expected: expected.map(|expected| expected.p50),
             hour: (self.steps / (u64::from(steps_a_minute.max(1)) * 60) % 24) as u32,
+            steps: self.steps,
         })
     }
 }
