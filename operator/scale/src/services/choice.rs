@@ -16,7 +16,7 @@ use super::target::{self, TARGETS};
 use serde::{Deserialize, Serialize};
 
 /// Minutes in which little is known of a load.
-const FIRST_MINUTES: f64 = 60.0;
+const FIRST_MINUTES: f64 = 20.0;
 
 /// How a choice weighs.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -36,7 +36,7 @@ pub struct Weighing {
 }
 
 impl Weighing {
-    /// Within the first hour, and unless violations are dear, nobody grows beyond what the lowest target asks for the highest
+    /// In the first minutes, and unless violations are dear, nobody grows beyond what the lowest target asks for the highest
     /// load of 5 min or the forecast, and one: how far a load goes is not known from a few steps, and the tail that stands
     /// for what was not seen is wide.
     fn at_first(&self, now: &Features, current: u32) -> Self {
