@@ -7,12 +7,16 @@
 
 use super::calm::Calm;
 use super::experts::{EXPERTS, Experts};
+use super::features::{Base, Features};
 use super::follower::Follower;
 use super::leaders::Leaders;
 use super::levels;
 use super::outlook::{Outlook, RULES};
 use super::target::{self, TARGETS};
 use serde::{Deserialize, Serialize};
+
+/// Minutes in which little is known of a load.
+const FIRST_MINUTES: f64 = 20.0;
 
 /// How a choice weighs.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -29,6 +33,21 @@ pub struct Weighing {
     pub max: u32,
     /// How the expert that is followed is chosen.
     pub leading: Leading,
+}
+
+impl Weighing {
+    /// In the first minutes, and unless violations are dear, nobody grows beyond what the lowest target asks for the highest
+    /// load of 5 min or the forecast, and one: how far a load goes is not known from a few steps, and the tail that stands
+    /// for what was not seen is wide.
+    fn at_first(&self, now: &Features, current: u32) -> Self {
+        if self.price >= self.leading.careful || now.steps as f64 >= FIRST_MINUTES * self.steps_a_minute {
+            return *self;
+        }
+        let forecast = now.bases[Base::Forecast as usize];
+        let most = (now.highest[1].max(forecast) / TARGETS[0]).ceil() + 1.0;
+        let most = most.max(f64::from(current)).clamp(f64::from(self.min), f64::from(self.max));
+        Self { max: most as u32, ..*self }
+    }
 }
 
 /// How the expert that is followed is chosen from what all have cost.
@@ -105,6 +124,7 @@ impl Choice {
 
     /// Chooses for the next step; `current` replicas exist, ready or starting, and a new one is ready after `lead` steps.
     pub fn choose(&mut self, outlook: &Outlook, current: u32, lead: usize, how: &Weighing) -> Chosen {
+        let how = &how.at_first(&outlook.now, current);
         self.experts.decide(outlook, self.load, current, lead, how);
         let (expert, total) = self.leaders.lead(&outlook.now, &self.experts, lead, how);
         // Whoever changed the number since the last step has a reason that holds against going down at once.
@@ -126,7 +146,6 @@ impl Choice {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::services::features::Features;
 
     const NOW: Features = Features {
         bases: [1.0; 8],
@@ -137,6 +156,7 @@ mod tests {
         yesterday: None,
         expected: None,
         hour: 0,
+        steps: 240,
     };
 
     fn outlook(row: &[f32]) -> Outlook {

@@ -8,7 +8,7 @@ const STEPS: usize = 240;
 /// Minutes of a day.
 const DAY: usize = 1_440;
 /// Loads below this, in replicas' worth, count as this: a ratio to almost nothing says nothing.
-const LEAST: f64 = 0.05;
+pub(super) const LEAST: f64 = 0.05;
 
 /// What a forecast expects over the next steps, in replicas' worth.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -98,6 +98,8 @@ pub struct Features {
     pub expected: Option<f64>,
     /// Hour of the day by the count of steps.
     pub hour: u32,
+    /// Steps seen since the first load.
+    pub steps: u64,
 }
 
 impl Recent {
@@ -167,6 +169,7 @@ impl Recent {
             yesterday: yesterday.map(|(highest, _)| highest),
             expected: expected.map(|expected| expected.p50),
             hour: (self.steps / (u64::from(steps_a_minute.max(1)) * 60) % 24) as u32,
+            steps: self.steps,
         })
     }
 }

@@ -5,7 +5,7 @@
 //! series alone: after a step is over, its outcome is compared with what was said before.
 
 use super::contexts::{self, CHAINS, Contexts, Counts, DEPTH, Keys};
-use super::features::{Base, Expected, Features, Recent};
+use super::features::{Base, Expected, Features, LEAST, Recent};
 use super::levels;
 use super::ratios::Ratios;
 use serde::{Deserialize, Serialize};
@@ -63,8 +63,17 @@ struct Said {
 /// What is learnt of one question.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Learnt {
-    ratios: Vec<Ratios>,
+    /// By rule, where its base was a load, and where it was next to nothing: how far beyond nothing a load goes says nothing
+    /// about one that is there.
+    ratios: [Vec<Ratios>; 2],
     records: Vec<f32>,
+}
+
+impl Default for Learnt {
+    fn default() -> Self {
+        let ratios = vec![Ratios::default(); Base::ALL.len()];
+        Self { ratios: [ratios.clone(), ratios], records: vec![0.0; VOICES] }
+    }
 }
 
 /// Learns from a series and looks ahead. Bounded; can be stored and restored.
@@ -78,6 +87,8 @@ pub struct Learner {
     /// Samples of the last steps, the newest last.
     steps: VecDeque<Vec<f32>>,
     said: VecDeque<Said>,
+    /// Whether there was ever a load worth the name.
+    loaded: bool,
     learnt: [Learnt; 2],
     contexts: Contexts,
 }
@@ -85,7 +96,6 @@ pub struct Learner {
 impl Learner {
     /// A learner for numbers of replicas up to `most`, steps of `step_seconds` and starts of `start_seconds`.
     pub fn new(most: u32, step_seconds: u32, start_seconds: u32) -> Self {
-        let learnt = Learnt { ratios: vec![Ratios::default(); Base::ALL.len()], records: vec![0.0; VOICES] };
         Self {
             levels: levels::count(most),
             lead: start_seconds.div_ceil(step_seconds.max(1)).clamp(1, 60) as usize,
@@ -93,7 +103,8 @@ impl Learner {
             recent: Recent::default(),
             steps: VecDeque::new(),
             said: VecDeque::new(),
-            learnt: [learnt.clone(), learnt],
+            loaded: false,
+            learnt: [Learnt::default(), Learnt::default()],
             contexts: Contexts::default(),
         }
     }
@@ -124,6 +135,7 @@ impl Learner {
             self.steps.clear();
             return None;
         }
+        let begins = self.begins(&usable);
         self.recent.push(&usable, self.steps_a_minute);
         self.steps.push_back(usable.iter().map(|load| *load as f32).collect());
         if self.steps.len() > self.lead + 1 {
@@ -142,8 +154,29 @@ impl Learner {
             (0..self.levels).map(|place| (level(place), level(place).ln())).collect();
         let [(then, first), (until, second)] =
             [Question::Then, Question::Until].map(|question| self.look(question, &now, &like, &replicas));
-        self.said.push_back(Said { bases: now.bases, keys, voices: [first, second] });
+        // The first load may have come in the middle of its step, so nothing is learnt of what follows it.
+        if !begins {
+            self.said.push_back(Said { bases: now.bases, keys, voices: [first, second] });
+        }
         Some(Outlook { then, until, levels: self.levels, now })
+    }
+
+    /// Begins anew when the first load ever comes after nothing, and says whether it did. What nothing was followed by says
+    /// nothing of a load.
+    fn begins(&mut self, usable: &[f64]) -> bool {
+        if self.loaded || usable.iter().all(|load| *load <= LEAST) {
+            return false;
+        }
+        let begins = self.steps() > 0;
+        if begins {
+            self.recent = Recent::default();
+            self.steps.clear();
+            self.said.clear();
+            self.learnt = [Learnt::default(), Learnt::default()];
+            self.contexts = Contexts::default();
+        }
+        self.loaded = true;
+        begins
     }
 
     /// Loads that answer a question, with their shares of the time.
@@ -176,7 +209,8 @@ impl Learner {
                 *record = *record * FORGET
                     + at.iter().map(|(level, share)| share * chance(*level).ln()).sum::<f32>();
             }
-            for (ratios, base) in learnt.ratios.iter_mut().zip(said.bases) {
+            for (rule, base) in said.bases.into_iter().enumerate() {
+                let ratios = &mut learnt.ratios[usize::from(base <= LEAST)][rule];
                 for load in came {
                     ratios.add(load / base, share);
                 }
@@ -198,10 +232,8 @@ impl Learner {
         let levels = self.levels;
         let described = CHAINS * DEPTH * levels;
         let mut voices = vec![0.0_f32; VOICES * levels];
-        for ((ratios, base), row) in
-            learnt.ratios.iter().zip(now.bases).zip(voices[described..].chunks_mut(levels))
-        {
-            ratios.exceedance(base, replicas, row);
+        for ((rule, base), row) in now.bases.iter().enumerate().zip(voices[described..].chunks_mut(levels)) {
+            learnt.ratios[usize::from(*base <= LEAST)][rule].exceedance(*base, replicas, row);
         }
         let root = mixed(&learnt.records[CHAINS * DEPTH..], &voices[described..], levels);
         contexts::exceedance(like, question as usize, &root, &mut voices[..described]);

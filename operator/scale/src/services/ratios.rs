@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-const BINS: usize = 256;
+const BINS: usize = 512;
 /// Bins to a factor of e: about 3 % each.
 const FINE: f64 = 32.0;
 /// Index of the tail: twice as far is an eighth as likely.

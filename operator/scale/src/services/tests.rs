@@ -65,6 +65,79 @@ fn flat_noise_does_not_make_it_oscillate() {
     assert!(changes <= 6, "{changes} changes in six hours");
 }
 
+/// Seconds of violation of a load that comes after some seconds without any: four minutes of a day from 0.6 to 4.5 replicas'
+/// worth, then a doubling from 1.6 to 3.2. Asserts that there are never more than two and a half times what is needed within a
+/// minute or was needed in the last six, and one.
+fn first_load(nothing: usize, phase: usize) -> u32 {
+    let flat = |seconds: usize, load: f64| (0..seconds).map(move |_| load);
+    let day = (0..240).map(|second| 2.55 - 1.95 * (f64::from(second) / 240.0 * std::f64::consts::TAU).cos());
+    let loads: Vec<f64> = flat(nothing, 0.0)
+        .chain(flat(45, 0.6))
+        .chain(day)
+        .chain(flat(45, 0.6))
+        .chain(flat(60, 1.6))
+        .chain(flat(75, 3.2))
+        .chain(flat(45, 0.6))
+        .collect();
+    let policy = Policy { max: 40, ..auto() };
+    let mut state = State::new(&policy).unwrap();
+    let (mut totals, mut violated) = (vec![1], 0);
+    for (second, load) in loads.iter().enumerate() {
+        let mut replicas = totals[second];
+        if second >= 15 && second % 15 == phase {
+            let mean = loads[second - 15..second].iter().sum::<f64>() / 15.0;
+            let at = NOW + second as i64;
+            replicas =
+                decide(at, &mut state, &seen(&[10.0 * mean], replicas), &policy, &Owner::Nobody).replicas;
+            let around = &loads[second.saturating_sub(360)..(second + 60).min(loads.len())];
+            let needed = around.iter().copied().fold(1.0, f64::max).ceil() as u32;
+            assert!(
+                replicas <= 5 * needed / 2 + 1,
+                "{replicas} for {needed} after {second} s, {nothing} of nothing"
+            );
+        }
+        totals.push(replicas);
+        let ready = totals[second.saturating_sub(30)..].iter().min().copied().unwrap_or_default();
+        violated += u32::from(*load > f64::from(ready));
+    }
+    violated
+}
+
+#[test]
+fn the_first_load_ever_gets_what_it_needs_and_little_more() {
+    for nothing in [0, 30, 600, 14_400] {
+        for phase in [0, 5, 10] {
+            let violated = first_load(nothing, phase);
+            assert!(violated <= 15, "{violated} s of violation after {nothing} s of nothing");
+        }
+    }
+}
+
+#[test]
+fn a_load_that_regularly_goes_to_nothing_and_comes_back_is_learnt() {
+    // A quarter of an hour at 6 replicas' worth, then nothing for the rest of the hour.
+    let load = |step: usize| if step % 240 >= 180 { 60.0 } else { 0.0 };
+    let loads: Vec<f64> = (0..240 * 16).map(load).collect();
+    let play = |policy: &Policy| {
+        let mut replicas = 1;
+        follow(&mut State::new(policy).unwrap(), policy, NOW, &loads, &mut replicas)
+    };
+    let last = |said: &[Decision], step: usize| -> Vec<u32> {
+        (13..16).map(|hour| said[240 * hour + step].replicas).collect()
+    };
+    // Where violations are dear, what the load needs is there before it comes.
+    let service = play(&auto());
+    assert!(
+        last(&service, 177).iter().all(|replicas| (6..=9).contains(replicas)),
+        "{:?}",
+        last(&service, 177)
+    );
+    // A worker goes away meanwhile, and comes back at the first look.
+    let worker = play(&Policy { min: 0, price: 16.0, ..auto() });
+    assert!(last(&worker, 177).iter().all(|replicas| *replicas == 0), "{:?}", last(&worker, 177));
+    assert!(last(&worker, 180).iter().all(|replicas| (6..=9).contains(replicas)), "{:?}", last(&worker, 180));
+}
+
 #[test]
 fn a_forecast_raises_before_the_load_comes() {
     let policy = auto();
