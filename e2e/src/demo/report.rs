@@ -89,7 +89,11 @@ pub fn html(input: &Input<'_>) -> String {
     for run in input.runs {
         page.push_str(&plot::timeline(run));
     }
-    let _ = write!(page, "<h2>Tables</h2><pre role=\"region\" aria-label=\"Tables\" tabindex=\"0\">{}</pre>", escape(input.text));
+    let _ = write!(
+        page,
+        "<h2>Tables</h2><pre role=\"region\" aria-label=\"Tables\" tabindex=\"0\">{}</pre>",
+        escape(input.text)
+    );
     definitions(&mut page);
     faults(&mut page, input.result);
     page.push_str("<h2>What happened</h2><details><summary>All lines, with seconds since the run began</summary><pre role=\"region\" aria-label=\"All lines\" tabindex=\"0\">");
@@ -149,8 +153,7 @@ fn faults(page: &mut String, result: &RunResult) {
         let class = if number { " class=\"number\"" } else { "" };
         let _ = write!(page, "<th scope=\"col\"{class}>{name}</th>");
     }
-    page.push_str("</tr>",
-    );
+    page.push_str("</tr>");
     let number =
         |value: Option<f64>| value.map_or_else(|| "no data".to_owned(), |value| format!("{value:.3}"));
     for fault in &result.faults {

@@ -6,7 +6,7 @@ use crate::recent::Closed;
 use crate::report::{ReportError, render, text, view};
 use homeostat_knowledge::observation::SourceState;
 use homeostat_knowledge::policy::KillSwitch;
-use homeostat_knowledge::{ActionRecord, ActionState, Incident, Origin, Snapshot, Timestamp};
+use homeostat_knowledge::{ActionRecord, ActionState, Incident, IncidentState, Origin, Snapshot, Timestamp};
 use serde::Serialize;
 use std::sync::Arc;
 
@@ -31,6 +31,8 @@ pub struct Summary {
     actions_kept: usize,
     /// Actions that wait for a person's approval.
     waiting: usize,
+    /// Open incidents that people must take over.
+    handed_over: usize,
     /// Sources that are down: what they would show is not seen.
     down: Vec<String>,
     /// Workloads under control.
@@ -183,6 +185,7 @@ pub fn summary(snapshot: &Snapshot, closed: &[Arc<Closed>], readiness: Readiness
                 dropped_shown: text::count(report.dropped),
             })
             .collect(),
+        handed_over: incidents.iter().filter(|incident| incident.state == IncidentState::HandedOver).count(),
         incidents: incidents.into_iter().map(|incident| incident_line(incident, Some(now))).collect(),
         closed: closed
             .iter()

@@ -257,12 +257,16 @@ async fn what_is_not_known_yet_or_not_seen_is_not_called_quiet() {
     let starting = page_of(homeostat_knowledge::Snapshot::default(), false).await;
     assert!(starting.contains("the cluster is not read yet"), "{starting}");
     assert!(starting.contains("No incident is open, as far as can be seen."), "{starting}");
-    assert!(!starting.contains("No Workload exists"), "nobody can know yet");
+    assert!(starting.contains("<h1>Nothing is known yet</h1>"), "{starting}");
+    for unknowable in ["No Workload exists", "The ControlPlane object cannot be read", "<h1>No open incident"]
+    {
+        assert!(!starting.contains(unknowable), "nobody can know yet: {unknowable}");
+    }
     let blind = page_of(snapshot(), true).await;
+    assert!(!blind.contains("handed over"), "{blind}");
     assert!(blind.contains("Not seen now: what prometheus would show."), "{blind}");
-    let mut quiet = snapshot();
-    quiet.incidents = Default::default();
-    quiet.sources = Default::default();
+    let mut quiet = homeostat_knowledge::Snapshot::default();
+    quiet.control = snapshot().control;
     let quiet = page_of(quiet, true).await;
     assert!(quiet.contains("<title>Homeostat: no open incidents</title>"), "{quiet}");
     assert!(quiet.contains("No incident is open.") && quiet.contains("No Workload exists"), "{quiet}");
@@ -277,7 +281,11 @@ async fn what_waits_for_a_person_stands_at_the_top_and_what_is_cut_is_counted() 
         let state = if number == 17 { ActionState::AwaitingApproval } else { ActionState::Verified };
         world.actions.insert_mut(id.clone(), Arc::new(ActionRecord { id, state, ..action() }));
     }
+    let mut incident = incident();
+    incident.state = homeostat_knowledge::IncidentState::HandedOver;
+    world.incidents.insert_mut(incident.id.clone(), Arc::new(incident));
     let page = page_of(world, true).await;
+    assert!(page.contains("1 incident is handed over: people must go on."), "{page}");
     assert!(page.contains("1 action waits for a person."), "{page}");
     assert!(page.contains("20 of 31: those that wait for people, then the newest."), "{page}");
     let first =

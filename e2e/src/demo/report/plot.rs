@@ -148,7 +148,8 @@ pub fn timeline(run: &ColumnRun) -> String {
     for tick in 0..=(whole / step).floor() as u32 {
         let seconds = f64::from(tick) * step;
         let at = FROM + seconds / whole * (WIDE - FROM - 10.0);
-        let label = if step < 60.0 { format!("{seconds:.0} s") } else { format!("{:.0} min", seconds / 60.0) };
+        let label =
+            if step < 60.0 { format!("{seconds:.0} s") } else { format!("{:.0} min", seconds / 60.0) };
         let anchor = if at > WIDE - 30.0 { "end" } else { "middle" };
         let _ = write!(
             out,

@@ -168,8 +168,9 @@ impl Plot {
             bars: lane
                 .bars
                 .iter()
-                .filter(|bar| bar.from <= self.end && bar.to.is_none_or(|to| to >= self.start))
-                .map(|bar| {
+                .enumerate()
+                .filter(|(_, bar)| bar.from <= self.end && bar.to.is_none_or(|to| to >= self.start))
+                .map(|(index, bar)| {
                     let (x, to) = (place(bar.from), bar.to.unwrap_or(self.end));
                     // At least a hair, so that a short stretch can be seen.
                     let width = round((place(to) - x).max(2.0));
@@ -177,6 +178,10 @@ impl Plot {
                         let marks = lane.marks.iter().map(|mark| mark.at);
                         let lines = self.instants.iter().map(|mark| mark.at);
                         marks.chain(lines).filter(|at| inside(*at)).map(&place).any(|x| x > from && x < to)
+                            || lane.bars.iter().enumerate().any(|(other, bar)| {
+                                let end = place(bar.to.unwrap_or(self.end));
+                                other != index && place(bar.from) < to && end > from
+                            })
                     };
                     let (text_x, anchor) = inner_label(&bar.label, x, x + width, crossed);
                     let open = bar.to.is_none();
@@ -397,6 +402,25 @@ mod tests {
         assert!(drawing.lanes[0].marks.is_empty());
         assert_eq!((drawing.from.as_str(), drawing.unfinished), ("2026-01-01 00:00:00.000 UTC", true));
         assert!(drawing.description.contains("detected after 40 ms"));
+    }
+
+    #[test]
+    fn bars_over_each_other_have_no_label_inside() {
+        let bar = |from: i64, to: i64| Bar {
+            from: at(from),
+            to: Some(at(to)),
+            label: "evicted".to_owned(),
+            hue: Hue::Act,
+        };
+        let labelled = |bars: Vec<Bar>| {
+            let lanes = vec![Lane { name: "Actions".to_owned(), bars, marks: Vec::new() }];
+            let plot =
+                Plot { title: String::new(), start: at(0), end: at(10_000), lanes, instants: Vec::new() };
+            let drawn = plot.draw();
+            drawn.lanes[0].bars.iter().filter(|bar| bar.text_x.is_some()).count()
+        };
+        assert_eq!(labelled(vec![bar(0, 9_000), bar(100, 8_900)]), 0);
+        assert_eq!(labelled(vec![bar(0, 4_000), bar(5_000, 9_000)]), 2);
     }
 
     #[test]
