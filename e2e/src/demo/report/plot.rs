@@ -167,7 +167,8 @@ mod tests {
 
     #[test]
     fn ticks_are_round_and_few() {
-        assert_eq!([4.0, 90.0, 357.0, 1_618.0, 1e6].map(step), [1.0, 20.0, 60.0, 300.0, 1e6]);
+        let steps = [4.0, 90.0, 357.0, 1_618.0, 1e6].map(|whole| step(whole) as u64);
+        assert_eq!(steps, [1, 20, 60, 300, 1_000_000]);
     }
 
     #[test]
