@@ -250,8 +250,7 @@ async fn conclude(stage: &Stage, mode: Mode, runs: &[ColumnRun], args: &DemoArgs
         .unwrap_or_default();
     }
     let figures = figures::check(mode, runs, &rows, &result);
-    text.push_str(&figures::text(&figures));
-    live.plain(&text);
+    live.plain(&format!("{text}{}", figures::text(&figures)));
     let path = stage.out.join("result.json");
     result::write(&path, &result).map_err(DemoError::io("write", &path))?;
     let page = stage.out.join("report.html");

@@ -34,6 +34,30 @@ pub struct Input<'a> {
     pub begin: At,
 }
 
+/// Columns of the table of faults, and whether each holds numbers.
+const FAULT_COLUMNS: [(&str, bool); 12] = [
+    ("Column", false),
+    ("Fault", false),
+    ("Service", false),
+    ("Injected (UTC)", false),
+    ("MTTD, s", true),
+    ("MTTR, s", true),
+    ("Downtime, s", true),
+    ("Healed", false),
+    ("Incidents", true),
+    ("Top cause", false),
+    ("Actions", true),
+    ("Wrong actions", true),
+];
+
+/// `2026-11-26 18:23:15 UTC`.
+fn people_time(at: At) -> String {
+    match at.to_text() {
+        Some(text) if text.len() > 19 => format!("{} {} UTC", &text[..10], &text[11..19]),
+        _ => "at an unknown time".to_owned(),
+    }
+}
+
 /// Text with what HTML would read as markup replaced.
 pub fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
@@ -42,42 +66,53 @@ pub fn escape(text: &str) -> String {
 /// The whole page.
 pub fn html(input: &Input<'_>) -> String {
     let mut page = String::new();
-    let began = input.begin.to_text().unwrap_or_default();
     let columns: Vec<&str> = input.runs.iter().map(|run| run.column.title()).collect();
     let _ = write!(
         page,
         "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\">\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\
          <title>Homeostat beside plain Kubernetes</title><style>{STYLE}</style></head><body>\
-         <h1>Homeostat beside plain Kubernetes</h1>\
-         <p>{} faults; columns: {}; seed {}; begun {}.</p>",
+         <a class=\"skip\" href=\"#content\">Skip to the content</a>\
+         <header><h1>Homeostat beside plain Kubernetes</h1>\
+         <p>{} faults; columns: {}; seed {}; begun {}.</p></header><main id=\"content\" tabindex=\"-1\">",
         input.result.faults.len(),
         escape(&columns.join(", ")),
         input.result.seed,
-        escape(&began)
+        people_time(input.begin)
     );
     figures(&mut page, input.figures);
     page.push_str("<h2>Downtime per fault</h2><p>One dot per fault, seconds on a logarithmic scale; a hollow dot was not healed and counts as 60 s. The line is the median.</p><div class=\"plots\">");
     for kind in input.rows.kinds.keys() {
         page.push_str(&plot::downtime(*kind, input.runs));
     }
-    page.push_str("</div><h2>Timeline</h2><p>Bars last from the first failed attempt to the recovery; the tick is the detection, the diamond an action.</p>");
+    page.push_str("</div><h2>Timeline</h2><p>Bars last from the first failed attempt to the recovery, under the number of their fault; a hollow one was not healed. The tick is the detection, the diamond an action.</p>");
     for run in input.runs {
         page.push_str(&plot::timeline(run));
     }
-    let _ = write!(page, "<h2>Tables</h2><pre>{}</pre>", escape(input.text));
+    let _ = write!(
+        page,
+        "<h2>Tables</h2><pre role=\"region\" aria-label=\"Tables\" tabindex=\"0\">{}</pre>",
+        escape(input.text)
+    );
     definitions(&mut page);
     faults(&mut page, input.result);
-    page.push_str("<h2>What happened</h2><details><summary>All lines</summary><pre>");
+    page.push_str("<h2>What happened</h2><details><summary>All lines, with seconds since the run began</summary><pre role=\"region\" aria-label=\"All lines\" tabindex=\"0\">");
     for line in input.lines.iter().take(MAX_LINES) {
         let _ = writeln!(page, "[{:8.2} s] {}", (line.at - input.begin).seconds(), escape(&line.text));
     }
-    page.push_str("</pre></details></body></html>\n");
+    if input.lines.len() > MAX_LINES {
+        let _ = writeln!(page, "and {} more", input.lines.len() - MAX_LINES);
+    }
+    page.push_str("</pre></details></main></body></html>\n");
     page
 }
 
 fn figures(page: &mut String, figures: &[Figure]) {
-    page.push_str("<h2>Figures</h2><table><tr><th></th><th>What</th><th>Measured</th><th>Must</th></tr>");
+    page.push_str(
+        "<h2 id=\"figures\">Figures</h2><p>PASS: what must hold does. MISS: it does not. ?: this run has too little to tell.</p>\
+         <div class=\"scroll\" role=\"region\" aria-labelledby=\"figures\" tabindex=\"0\"><table><tr><th scope=\"col\">Holds</th>\
+         <th scope=\"col\">What</th><th scope=\"col\">Measured</th><th scope=\"col\">Must</th></tr>",
+    );
     for figure in figures {
         let (class, word) = match figure.standing {
             Standing::Pass => ("pass", "PASS"),
@@ -92,7 +127,7 @@ fn figures(page: &mut String, figures: &[Figure]) {
             escape(&figure.must)
         );
     }
-    page.push_str("</table>");
+    page.push_str("</table></div>");
 }
 
 fn definitions(page: &mut String) {
@@ -111,12 +146,16 @@ fn definitions(page: &mut String) {
 
 fn faults(page: &mut String, result: &RunResult) {
     page.push_str(
-        "<h2>Faults</h2><details><summary>All of them</summary><table><tr><th>Column</th><th>Fault</th><th>Service</th>\
-         <th>Injected</th><th>MTTD s</th><th>MTTR s</th><th>Downtime s</th><th>Healed</th><th>Incidents</th>\
-         <th>Top cause</th><th>Actions</th><th>Wrong</th></tr>",
+        "<h2 id=\"faults\">Faults</h2><details><summary>All of them, in their order</summary>\
+         <div class=\"scroll\" role=\"region\" aria-labelledby=\"faults\" tabindex=\"0\"><table><tr>",
     );
+    for (name, number) in FAULT_COLUMNS {
+        let class = if number { " class=\"number\"" } else { "" };
+        let _ = write!(page, "<th scope=\"col\"{class}>{name}</th>");
+    }
+    page.push_str("</tr>");
     let number =
-        |value: Option<f64>| value.map_or_else(|| "&ndash;".to_owned(), |value| format!("{value:.3}"));
+        |value: Option<f64>| value.map_or_else(|| "no data".to_owned(), |value| format!("{value:.3}"));
     for fault in &result.faults {
         let kind = match &fault.variant {
             Some(variant) => format!("{} {variant}", fault.kind),
@@ -129,22 +168,23 @@ fn faults(page: &mut String, result: &RunResult) {
         };
         let _ = write!(
             page,
-            "<tr><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{end}</td>\
-             <td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>",
+            "<tr><td>{}</td><td>{}</td><td>{}</td><td class=\"time\">{}</td><td class=\"number\">{}</td>\
+             <td class=\"number\">{}</td><td class=\"number\">{}</td><td>{end}</td><td class=\"number\">{}</td><td>{}</td>\
+             <td class=\"number\">{}</td><td class=\"number\">{}</td></tr>",
             fault.column,
             escape(&kind),
             escape(&fault.service),
-            escape(fault.injected_at.as_deref().unwrap_or("")),
+            escape(fault.injected_at.as_deref().and_then(|at| at.get(11..23)).unwrap_or("no data")),
             number(fault.mttd_seconds),
             number(fault.mttr_seconds),
             number(fault.downtime_seconds),
             fault.incidents,
-            escape(fault.top_cause.as_deref().unwrap_or("")),
+            escape(fault.top_cause.as_deref().unwrap_or("none")),
             fault.actions,
             fault.wrong_actions
         );
     }
-    page.push_str("</table></details>");
+    page.push_str("</table></div></details>");
 }
 
 #[cfg(test)]
@@ -168,5 +208,8 @@ mod tests {
         assert!(page.contains("a &lt; b") && page.contains("    1.50 s] incident &lt;script&gt;"));
         assert!(!page.contains("<script") && !page.contains("http://") && !page.contains("https://"));
         assert!(page.contains("prefers-color-scheme: dark"));
+        assert!(page.contains("begun 1970-01-01 00:00:00 UTC"), "times say their zone");
+        assert_eq!(page.matches("<th ").count(), page.matches("<th scope=\"col\"").count());
+        assert!(!page.contains("<th>"));
     }
 }

@@ -31,7 +31,7 @@ impl Default for StoreLimits {
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The file system.
-    #[error("{path}: {source}; check that the folder exists, is writable and has room")]
+    #[error("{path}: {source}; check that it exists, that this user may use it, and that there is room")]
     Io {
         /// Which file or folder.
         path: PathBuf,

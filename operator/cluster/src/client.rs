@@ -34,7 +34,7 @@ pub struct ConnectOptions {
 /// `PodDisruptionBudget` refuses it (429), where we must tell and stop. Who may repeat what is decided
 /// per call, from [`ClusterError::category`].
 pub async fn connect(options: &ConnectOptions) -> Result<Client, ClusterError> {
-    let invalid = |message: String| ClusterError::Invalid { object: Name::from("kubeconfig"), message };
+    let invalid = |message: String| ClusterError::NoCluster { message };
     let kube_options = KubeConfigOptions { context: options.context.clone(), ..KubeConfigOptions::default() };
     let mut config = match (&options.kubeconfig, &options.context) {
         (Some(path), _) => {

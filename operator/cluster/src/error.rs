@@ -46,6 +46,15 @@ pub enum ClusterError {
         /// Field and reason.
         message: String,
     },
+    /// Nothing says how to reach a cluster, or it cannot be used.
+    #[error(
+        "no connection to a cluster: {message}; outside of one, KUBECONFIG or ~/.kube/config must name a file that \
+         `kubectl get nodes` works with; inside one, the pod needs its service account"
+    )]
+    NoCluster {
+        /// What was tried.
+        message: String,
+    },
     /// The server asks to wait.
     #[error("{verb} {object}: the API server asks to wait: {message}")]
     Waiting {
@@ -179,7 +188,7 @@ impl ClusterError {
     /// What the caller should do.
     pub fn category(&self) -> Category {
         match self {
-            Self::Invalid { .. } => Category::Invalid,
+            Self::Invalid { .. } | Self::NoCluster { .. } => Category::Invalid,
             Self::Waiting { .. } => Category::Waiting,
             Self::Conflict { .. } | Self::Exists { .. } | Self::NotFound { .. } => Category::Conflict,
             Self::Transient { .. } => Category::Transient,

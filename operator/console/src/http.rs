@@ -87,6 +87,7 @@ pub fn router(console: Console) -> axum::Router {
         .route("/incidents/{name}/report.md", get(incident_markdown))
         .route("/incidents/{name}/report.json", get(incident_json))
         .route("/api/snapshot.json", get(summary))
+        .fallback(|| async { missing(None) })
         .with_state(console)
 }
 
@@ -135,7 +136,7 @@ async fn summary(State(console): State<Console>) -> Response {
 }
 
 async fn incident_html(State(console): State<Console>, Path(name): Path<String>) -> Response {
-    report(&console, name, "text/html; charset=utf-8", IncidentReport::html)
+    report(&console, name, "text/html; charset=utf-8", IncidentReport::served)
 }
 
 async fn incident_markdown(State(console): State<Console>, Path(name): Path<String>) -> Response {
@@ -163,11 +164,16 @@ fn report(
         None => console.recent.get(&id).map(|closed| closed.report(now)),
     };
     match found {
-        None => {
-            (StatusCode::NOT_FOUND, "no open or recently closed incident has this name\n").into_response()
-        }
+        None => missing(Some(id.as_str())),
         Some(found) => render(&found).map_or_else(|error| failed(&error), |text| document(media, text)),
     }
+}
+
+fn missing(incident: Option<&str>) -> Response {
+    status::missing(incident).map_or_else(
+        |error| failed(&error),
+        |page| (StatusCode::NOT_FOUND, document("text/html; charset=utf-8", page)).into_response(),
+    )
 }
 
 /// An incident's actions, oldest first.

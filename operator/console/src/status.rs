@@ -6,7 +6,7 @@ use crate::recent::Closed;
 use crate::report::{ReportError, render, text, view};
 use homeostat_knowledge::observation::SourceState;
 use homeostat_knowledge::policy::KillSwitch;
-use homeostat_knowledge::{ActionRecord, Incident, Origin, Snapshot, Timestamp};
+use homeostat_knowledge::{ActionRecord, ActionState, Incident, IncidentState, Origin, Snapshot, Timestamp};
 use serde::Serialize;
 use std::sync::Arc;
 
@@ -27,6 +27,16 @@ pub struct Summary {
     incidents: Vec<IncidentLine>,
     closed: Vec<IncidentLine>,
     actions: Vec<ActionLine>,
+    /// Actions in the snapshot; at most [`ACTIONS`] of them are lines.
+    actions_kept: usize,
+    /// Actions that wait for a person's approval.
+    waiting: usize,
+    /// Open incidents that people must take over.
+    handed_over: usize,
+    /// Sources that are down: what they would show is not seen.
+    down: Vec<String>,
+    /// Workloads under control.
+    workloads: usize,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -175,11 +185,21 @@ pub fn summary(snapshot: &Snapshot, closed: &[Arc<Closed>], readiness: Readiness
                 dropped_shown: text::count(report.dropped),
             })
             .collect(),
+        handed_over: incidents.iter().filter(|incident| incident.state == IncidentState::HandedOver).count(),
         incidents: incidents.into_iter().map(|incident| incident_line(incident, Some(now))).collect(),
         closed: closed
             .iter()
             .map(|closed| incident_line(&closed.incident, closed.incident.instants.mitigated))
             .collect(),
+        actions_kept: actions.len(),
+        waiting: actions.iter().filter(|action| action.state == ActionState::AwaitingApproval).count(),
+        down: snapshot
+            .sources
+            .iter()
+            .filter(|(_, report)| matches!(report.state, SourceState::Down(_)))
+            .map(|(name, _)| name.to_string())
+            .collect(),
+        workloads: snapshot.workloads.size(),
         actions: actions.into_iter().take(ACTIONS).map(|action| action_line(action)).collect(),
     }
 }
@@ -192,4 +212,17 @@ pub fn html(
     now: Timestamp,
 ) -> Result<String, ReportError> {
     render("status.html", minijinja::context! { page => view(summary(snapshot, closed, readiness, now)) })
+}
+
+/// The page for what is not there. The name comes from whoever made the link: it becomes part of a command only when
+/// it is one that an object may have.
+pub fn missing(incident: Option<&str>) -> Result<String, ReportError> {
+    let known = |name: &&str| {
+        !name.is_empty() && name.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.'))
+    };
+    let what = match incident {
+        Some(_) => "No open or recently closed incident has this name",
+        None => "There is no such page",
+    };
+    render("missing.html", minijinja::context! { what, incident => incident.filter(known) })
 }

@@ -242,3 +242,90 @@ async fn an_incident_has_its_page_while_open_and_after_it_closed() {
         assert!(text(get(&console, path).await).await.starts_with(start), "{path}");
     }
 }
+
+async fn page_of(world: homeostat_knowledge::Snapshot, open: bool) -> String {
+    let snapshots = Snapshots(Arc::new(Mutex::new(Arc::new(world))));
+    let console = Console { snapshots: Arc::new(snapshots), ..console() };
+    if open {
+        console.gate.open();
+    }
+    text(get(&console, "/").await).await
+}
+
+#[tokio::test]
+async fn what_is_not_known_yet_or_not_seen_is_not_called_quiet() {
+    let starting = page_of(homeostat_knowledge::Snapshot::default(), false).await;
+    assert!(starting.contains("the cluster is not read yet"), "{starting}");
+    assert!(starting.contains("No incident is open, as far as can be seen."), "{starting}");
+    assert!(starting.contains("<h1>Nothing is known yet</h1>"), "{starting}");
+    for unknowable in ["No Workload exists", "The ControlPlane object cannot be read", "<h1>No open incident"]
+    {
+        assert!(!starting.contains(unknowable), "nobody can know yet: {unknowable}");
+    }
+    let blind = page_of(snapshot(), true).await;
+    assert!(!blind.contains("handed over"), "{blind}");
+    assert!(blind.contains("Not seen now: what prometheus would show."), "{blind}");
+    let mut quiet = homeostat_knowledge::Snapshot::default();
+    quiet.control = snapshot().control;
+    let quiet = page_of(quiet, true).await;
+    assert!(quiet.contains("<title>Homeostat: no open incidents</title>"), "{quiet}");
+    assert!(quiet.contains("No incident is open.") && quiet.contains("No Workload exists"), "{quiet}");
+    assert!(!quiet.contains("Not seen now"), "{quiet}");
+}
+
+#[tokio::test]
+async fn what_waits_for_a_person_stands_at_the_top_and_what_is_cut_is_counted() {
+    let mut world = snapshot();
+    for number in 0..30 {
+        let id = homeostat_knowledge::ActionId::new(format!("evict-{number}"));
+        let state = if number == 17 { ActionState::AwaitingApproval } else { ActionState::Verified };
+        world.actions.insert_mut(id.clone(), Arc::new(ActionRecord { id, state, ..action() }));
+    }
+    let mut incident = incident();
+    incident.state = homeostat_knowledge::IncidentState::HandedOver;
+    world.incidents.insert_mut(incident.id.clone(), Arc::new(incident));
+    let page = page_of(world, true).await;
+    assert!(page.contains("1 incident is handed over: people must go on."), "{page}");
+    assert!(page.contains("1 action waits for a person."), "{page}");
+    assert!(page.contains("20 of 31: those that wait for people, then the newest."), "{page}");
+    let first =
+        page.find("<td data-label=\"State\" class=\"short\"><span class=\"badge warn\">awaiting approval");
+    assert!(first.is_some(), "it is among the lines: {page}");
+}
+
+#[tokio::test]
+async fn a_ceiling_under_which_nothing_is_done_says_so() {
+    let mut world = snapshot();
+    world.control = Arc::new(homeostat_knowledge::ControlPolicy {
+        kill_switch: homeostat_knowledge::policy::KillSwitch::Off,
+        ceiling: homeostat_knowledge::Level::Recommend,
+        ..homeostat_knowledge::ControlPolicy::default()
+    });
+    let page = page_of(world, true).await;
+    assert!(page.contains("Kill switch is off, and nothing is changed:"), "{page}");
+}
+
+#[tokio::test]
+async fn pages_lead_to_each_other_and_what_is_not_there_says_what_to_do() {
+    let console = console();
+    let page = text(get(&console, "/incidents/kitchen-hung-7t2kq").await).await.replace("&#x2f;", "/");
+    for address in
+        ["/", "/incidents/kitchen-hung-7t2kq/report.md", "/incidents/kitchen-hung-7t2kq/report.json"]
+    {
+        assert!(page.contains(&format!("href=\"{address}\"")), "{address}");
+        assert_eq!(get(&console, address).await.status(), StatusCode::OK, "{address}");
+    }
+    for (address, command) in [
+        ("/incidents/gone-1", Some("metadata.name=gone-1 -o yaml")),
+        ("/incidents/$(reboot)", None),
+        ("/nowhere", None),
+    ] {
+        let answer = get(&console, address).await;
+        assert_eq!(answer.status(), StatusCode::NOT_FOUND);
+        let page = text(answer).await;
+        assert!(page.contains("<a href=\"/\">What is open now</a>"), "{page}");
+        assert!(!page.contains("reboot"), "a link's words never become a command: {page}");
+        assert_eq!(page.contains("metadata.name="), command.is_some(), "{page}");
+        assert!(command.is_none_or(|command| page.contains(command)), "{page}");
+    }
+}

@@ -243,3 +243,39 @@ fn a_period_is_reported_from_its_incidents() {
     assert!(nothing.html().expect("a page").contains("no data"));
     assert!(nothing.markdown().contains("no data"));
 }
+
+#[test]
+fn times_say_their_zone_and_another_day_its_date() {
+    let mut report = report();
+    report.incident.record(at(86_400_000), TimelineKind::State, "still watched on the next day");
+    let page = report.html().expect("a page");
+    for part in [
+        "Sent (UTC)</th>",
+        "Last seen (UTC)</th>",
+        "<td data-label=\"Time (UTC)\" class=\"time\">13:04:05.812</td>",
+        "<td data-label=\"Time (UTC)\" class=\"time\">2026-11-23 13:04:05.000</td>",
+        "time since 2026-11-22 13:04:05.000 UTC.",
+    ] {
+        assert!(page.contains(part), "missing: {part}");
+    }
+}
+
+/// Without its column's name a cell cannot be read on a narrow screen, where the head is not shown.
+#[test]
+fn every_cell_names_its_column_and_every_column_its_scope() {
+    for page in [report().html().expect("a page"), run().html().expect("a page")] {
+        assert!(page.matches("<td").count() > 10);
+        assert_eq!(page.matches("<td").count(), page.matches("<td data-label=\"").count());
+        assert_eq!(page.matches("<th ").count(), page.matches("<th scope=\"col\"").count());
+        assert!(!page.contains("<th>"));
+        for landmark in ["class=\"skip\" href=\"#content\"", "<main id=\"content\"", "<header>", "<footer>"] {
+            assert!(page.contains(landmark), "missing: {landmark}");
+        }
+        assert_eq!(page.matches("<svg").count(), page.matches("class=\"plot\" role=\"group\"").count());
+    }
+}
+
+#[test]
+fn a_file_has_no_links_that_lead_nowhere() {
+    assert!(!report().html().expect("a page").contains("href=\"/"));
+}

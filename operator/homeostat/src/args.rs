@@ -5,9 +5,13 @@ use homeostat_knowledge::Timestamp;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+/// What is no subcommand because the API server has it.
+const WHERE_ELSE: &str = "Incidents, actions and forecasts are objects: kubectl get incidents,actions,forecasts -A\n\
+    Stop everything: kubectl patch controlplane default --type merge -p '{\"spec\":{\"killSwitch\":{\"engaged\":true,\"reason\":\"why\"}}}'";
+
 /// A self-managing AIOps control plane for Kubernetes.
 #[derive(Debug, Parser)]
-#[command(name = "homeostat", version, about, propagate_version = true)]
+#[command(name = "homeostat", version, propagate_version = true, after_help = WHERE_ELSE)]
 pub struct Args {
     /// What to do.
     #[command(subcommand)]
@@ -208,10 +212,16 @@ pub enum PauseKind {
     Workload,
 }
 
+/// An instant as people write it, and what to write instead when it is none.
+fn instant(text: &str) -> Result<Timestamp, String> {
+    text.parse()
+        .map_err(|_| "no instant; write it with its time zone, such as 2030-01-01T18:00:00Z".to_owned())
+}
+
 /// Arguments of `pause`.
 #[derive(Debug, Clone, clap::Args)]
 pub struct PauseArgs {
-    /// What.
+    /// Whose actions.
     pub kind: PauseKind,
     /// Name of the Tenant or Workload.
     pub name: String,
@@ -219,7 +229,7 @@ pub struct PauseArgs {
     #[arg(long, short)]
     pub namespace: Option<String>,
     /// The pause ends by itself at this instant, e.g. 2030-01-01T18:00:00Z.
-    #[arg(long)]
+    #[arg(long, value_parser = instant)]
     pub until: Option<Timestamp>,
     /// Why, for those who read it later.
     #[arg(long)]
@@ -229,7 +239,7 @@ pub struct PauseArgs {
 /// Arguments of `resume`.
 #[derive(Debug, Clone, clap::Args)]
 pub struct ResumeArgs {
-    /// What.
+    /// Whose actions.
     pub kind: PauseKind,
     /// Name of the Tenant or Workload.
     pub name: String,

@@ -21,7 +21,9 @@ pub enum ReplayError {
         source: std::io::Error,
     },
     /// A line is no guard input.
-    #[error("{path}, line {line}: not a recorded guard input; was it written by another version?")]
+    #[error(
+        "{path}, line {line}: not a recorded guard input; it must be written by `homeostat run --record FILE` of this version"
+    )]
     Line {
         /// Path as given.
         path: String,

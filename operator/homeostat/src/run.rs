@@ -49,8 +49,8 @@ const RESUME: Duration = Duration::from_secs(5);
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
     /// The API server or its objects.
-    #[error("no connection to a cluster; inside one, check the service account, outside, the kubeconfig")]
-    Connect(#[source] homeostat_cluster::ClusterError),
+    #[error(transparent)]
+    Connect(homeostat_cluster::ClusterError),
     /// A listener.
     #[error("cannot listen on {address}; choose another address or end the process that uses it")]
     Listen {

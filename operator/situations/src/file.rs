@@ -132,7 +132,8 @@ pub fn read_folder(folder: &Path) -> Result<Vec<SituationFile>, SituationError> 
     }
     paths.sort();
     if paths.is_empty() {
-        let message = "no .yaml file lies in it".to_owned();
+        let message =
+            "no .yaml file lies in it; give a folder of situations, such as playbooks/situations".to_owned();
         return Err(SituationError::Content { path: folder.display().to_string(), message });
     }
     paths.iter().map(|path| read_file(path)).collect()

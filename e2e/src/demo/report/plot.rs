@@ -26,8 +26,8 @@ fn across(seconds: f64) -> f64 {
 pub fn downtime(kind: Kind, runs: &[ColumnRun]) -> String {
     let height = 34.0 + 26.0 * runs.len() as f64 + 18.0;
     let mut out = format!(
-        "<svg viewBox=\"0 0 {WIDTH} {height}\" role=\"img\"><text x=\"4\" y=\"14\">{}</text>",
-        escape(&format!("Fault {kind}"))
+        "<svg viewBox=\"0 0 {WIDTH} {height}\" role=\"img\" aria-label=\"Downtimes of fault {0}\"><text x=\"4\" y=\"14\">Fault {0}</text>",
+        escape(&kind.to_string())
     );
     let bottom = height - 18.0;
     for tick in [0.1, 1.0, 10.0, 60.0] {
@@ -74,6 +74,12 @@ pub fn downtime(kind: Kind, runs: &[ColumnRun]) -> String {
     out
 }
 
+/// Seconds between two ticks: round, and at most eight of them.
+fn step(whole: f64) -> f64 {
+    let steps = [1.0, 2.0, 5.0, 10.0, 20.0, 60.0, 120.0, 300.0, 600.0, 1_800.0, 3_600.0];
+    steps.into_iter().find(|step| whole / step <= 8.0).unwrap_or(whole)
+}
+
 /// One column over time, a row per service.
 pub fn timeline(run: &ColumnRun) -> String {
     const WIDE: f64 = 1060.0;
@@ -84,8 +90,11 @@ pub fn timeline(run: &ColumnRun) -> String {
     let x = |at: At| FROM + ((at - run.began).seconds() / whole).clamp(0.0, 1.0) * (WIDE - FROM - 10.0);
     let class = run.column.name();
     let mut out = format!(
-        "<svg viewBox=\"0 0 {WIDE} {height}\" role=\"img\"><text x=\"4\" y=\"14\">{}</text>",
-        escape(run.column.title())
+        "<div class=\"scroll\" role=\"group\" aria-label=\"Timeline of {0}\" tabindex=\"0\"><svg class=\"wide\" \
+         viewBox=\"0 0 {WIDE} {height}\" role=\"img\" aria-label=\"Timeline of {0}\"><text x=\"4\" y=\"14\">{0}</text>\
+         <text class=\"soft\" x=\"4\" y=\"{1:.1}\">time since its start</text>",
+        escape(run.column.title()),
+        height - 4.0
     );
     for (row, service) in services.iter().enumerate() {
         let y = 34.0 + 20.0 * row as f64;
@@ -135,24 +144,32 @@ pub fn timeline(run: &ColumnRun) -> String {
             y - 4.0
         );
     }
-    for tick in 0..=4 {
-        let share = f64::from(tick) / 4.0;
-        let at = FROM + share * (WIDE - FROM - 10.0);
+    let step = step(whole);
+    for tick in 0..=(whole / step).floor() as u32 {
+        let seconds = f64::from(tick) * step;
+        let at = FROM + seconds / whole * (WIDE - FROM - 10.0);
+        let label =
+            if step < 60.0 { format!("{seconds:.0} s") } else { format!("{:.0} min", seconds / 60.0) };
+        let anchor = if at > WIDE - 30.0 { "end" } else { "middle" };
         let _ = write!(
             out,
-            "<text class=\"soft\" x=\"{at:.1}\" y=\"{:.1}\" text-anchor=\"{}\">{:.0} s</text>",
-            height - 4.0,
-            if tick == 4 { "end" } else { "middle" },
-            share * whole
+            "<text class=\"soft\" x=\"{at:.1}\" y=\"{:.1}\" text-anchor=\"{anchor}\">{label}</text>",
+            height - 4.0
         );
     }
-    out.push_str("</svg>");
+    out.push_str("</svg></div>");
     out
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn ticks_are_round_and_few() {
+        let steps = [4.0, 90.0, 357.0, 1_618.0, 1e6].map(|whole| step(whole) as u64);
+        assert_eq!(steps, [1, 20, 60, 300, 1_000_000]);
+    }
 
     #[test]
     fn the_scale_is_logarithmic_and_bounded() {

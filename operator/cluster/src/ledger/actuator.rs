@@ -220,8 +220,9 @@ fn effect_error(error: ClusterError) -> EffectError {
         }
         // The answer was lost or not understood: the effect may be there.
         ClusterError::Transient { .. } | ClusterError::Bug { .. } => EffectError::Unknown(text),
-        ClusterError::Exists { .. } | ClusterError::Invalid { .. } | ClusterError::Denied { .. } => {
-            EffectError::Denied(text)
-        }
+        ClusterError::Exists { .. }
+        | ClusterError::Invalid { .. }
+        | ClusterError::NoCluster { .. }
+        | ClusterError::Denied { .. } => EffectError::Denied(text),
     }
 }

@@ -378,10 +378,17 @@ impl IncidentReport {
     /// # Errors
     /// [`ReportError::Template`] for a defect of this program.
     pub fn html(&self) -> Result<String, ReportError> {
-        render(
-            "incident.html",
-            minijinja::context! { report => view(self.document()), plots => view(self.plots()) },
-        )
+        self.page(false)
+    }
+
+    /// The page as the console serves it, with links to its other pages. A file has none: they would lead nowhere.
+    pub(crate) fn served(&self) -> Result<String, ReportError> {
+        self.page(true)
+    }
+
+    fn page(&self, served: bool) -> Result<String, ReportError> {
+        let (report, plots) = (view(self.document()), view(self.plots()));
+        render("incident.html", minijinja::context! { report, plots, served })
     }
 
     /// The same content as JSON.
@@ -439,7 +446,7 @@ impl IncidentReport {
                     cause.rank.to_string(),
                     format!("{} {}", cause.entity_kind, plain(&cause.entity)),
                     cause.kind.to_owned(),
-                    text::percent(cause.confidence),
+                    text::chance(cause.confidence),
                     evidence(&cause.evidence),
                 ]
             })

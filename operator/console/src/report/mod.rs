@@ -33,13 +33,14 @@ pub enum ReportError {
     Json(#[from] serde_json::Error),
 }
 
-const TEMPLATES: [(&str, &str); 6] = [
+const TEMPLATES: [(&str, &str); 7] = [
     ("style.css", include_str!("templates/style.css")),
     ("parts.html", include_str!("templates/parts.html")),
     ("plot.html", include_str!("templates/plot.html")),
     ("incident.html", include_str!("templates/incident.html")),
     ("run.html", include_str!("templates/run.html")),
     ("status.html", include_str!("templates/status.html")),
+    ("missing.html", include_str!("templates/missing.html")),
 ];
 
 /// Renders one of our templates. Names ending in `.html` escape every value: names and evidence are written by
@@ -53,9 +54,11 @@ pub(crate) fn render(template: &str, context: Value) -> Result<String, ReportErr
         environment.add_template(name, source)?;
     }
     environment.add_filter("instant", |value: Value| optional(&value, text::instant_text));
-    environment.add_filter("clock", |value: Value| optional(&value, text::clock_text));
+    environment
+        .add_filter("clock", |value: Value, day: String| optional(&value, |at| text::clock_text(at, &day)));
     environment.add_filter("date", |value: Value| optional(&value, text::date_text));
     environment.add_filter("percent", |value: f64| text::percent(value));
+    environment.add_filter("chance", |value: f64| text::chance(value));
     environment.add_filter("words", |value: String| text::words(&value));
     Ok(environment.get_template(template)?.render(context)?)
 }

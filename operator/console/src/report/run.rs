@@ -147,6 +147,7 @@ struct ShownCell {
     tone: Tone,
     link: Option<String>,
     number: bool,
+    time: bool,
 }
 
 #[derive(Serialize)]
@@ -275,7 +276,10 @@ impl RunReport {
             minijinja::context! {
                 title => view(&self.title),
                 introduction => view(&self.introduction),
-                period => view(self.period.map(|(from, to)| (text::instant(from), text::instant(to)))),
+                period => view(self.period.map(|(from, to)| {
+                    let length = text::duration(to.duration_since(from));
+                    (text::instant(from), text::instant(to), length)
+                })),
                 made_at => text::instant(self.made_at),
                 figure_columns => FIGURE_COLUMNS,
                 figures => view(figures),
@@ -376,6 +380,7 @@ fn shown_row(row: &[Cell], columns: &[Column]) -> Vec<ShownCell> {
             tone: cell.tone(),
             link: cell.link().map(str::to_owned),
             number: columns.get(place).is_some_and(|column| column.number),
+            time: matches!(cell, Cell::Instant(_)),
         })
         .collect()
 }

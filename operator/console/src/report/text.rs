@@ -10,17 +10,21 @@ pub fn instant(at: Timestamp) -> String {
     format!("{} UTC", at.strftime("%Y-%m-%d %H:%M:%S%.3f"))
 }
 
-/// `13:04:05.123`.
-pub fn clock(at: Timestamp) -> String {
-    at.strftime("%H:%M:%S%.3f").to_string()
+/// `13:04:05.123` on the (UTC) day of `day`, `2026-11-23 13:04:05.123` on any other.
+pub fn clock(at: Timestamp, day: Timestamp) -> String {
+    let same = at.strftime("%Y-%m-%d").to_string() == day.strftime("%Y-%m-%d").to_string();
+    at.strftime(if same { "%H:%M:%S%.3f" } else { "%Y-%m-%d %H:%M:%S%.3f" }).to_string()
 }
 
 pub(crate) fn instant_text(text: &str) -> String {
     text.parse().map_or_else(|_| text.to_owned(), instant)
 }
 
-pub(crate) fn clock_text(text: &str) -> String {
-    text.parse().map_or_else(|_| text.to_owned(), clock)
+pub(crate) fn clock_text(text: &str, day: &str) -> String {
+    match (text.parse(), day.parse()) {
+        (Ok(at), Ok(day)) => clock(at, day),
+        _ => text.to_owned(),
+    }
 }
 
 pub(crate) fn date_text(text: &str) -> String {
@@ -71,6 +75,19 @@ pub fn percent(share: f64) -> String {
         format!("{percent:.0} %")
     } else {
         format!("{percent:.2} %")
+    }
+}
+
+/// How sure something is, from 0 to 1: `94 %`; never `0 %` or `100 %`, which nothing that is estimated is.
+pub fn chance(share: f64) -> String {
+    if share.is_nan() {
+        NO_DATA.to_owned()
+    } else if share < 0.01 {
+        "< 1 %".to_owned()
+    } else if share > 0.99 {
+        "> 99 %".to_owned()
+    } else {
+        format!("{:.0} %", share * 100.0)
     }
 }
 
@@ -128,7 +145,21 @@ mod tests {
     fn times_are_utc_with_milliseconds() {
         let at = Timestamp::from_millisecond(1_795_352_645_007).expect("a valid time");
         assert_eq!(instant(at), "2026-11-22 13:04:05.007 UTC");
-        assert_eq!(clock(at), "13:04:05.007");
+        assert_eq!(clock(at, at), "13:04:05.007");
+    }
+
+    #[test]
+    fn a_time_on_another_day_says_which() {
+        let at = |text: &str| text.parse::<Timestamp>().expect("a valid time");
+        let day = at("2026-11-22T23:59:59.5Z");
+        assert_eq!(clock(at("2026-11-22T00:00:00Z"), day), "00:00:00.000");
+        assert_eq!(clock(at("2026-11-23T00:00:00.25Z"), day), "2026-11-23 00:00:00.250");
+    }
+
+    #[test]
+    fn what_is_estimated_is_never_certain() {
+        let shown = [0.0, 0.041, 0.94, 0.993, 1.0, f64::NAN].map(chance);
+        assert_eq!(shown, ["< 1 %", "4 %", "94 %", "> 99 %", "> 99 %", "no data"]);
     }
 
     #[test]

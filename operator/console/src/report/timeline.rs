@@ -91,6 +91,10 @@ pub struct Drawing {
     title: String,
     /// For people who cannot see it.
     description: String,
+    /// Instant of the left edge.
+    from: String,
+    /// Something in it is not over.
+    unfinished: bool,
     width: f64,
     height: f64,
     left: f64,
@@ -123,6 +127,9 @@ struct DrawnBar {
     hue: Hue,
     label: String,
     open: bool,
+    /// Where its label stands inside it; `None` when there is no room.
+    text_x: Option<f64>,
+    anchor: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -161,12 +168,24 @@ impl Plot {
             bars: lane
                 .bars
                 .iter()
-                .filter(|bar| bar.from <= self.end && bar.to.is_none_or(|to| to >= self.start))
-                .map(|bar| {
+                .enumerate()
+                .filter(|(_, bar)| bar.from <= self.end && bar.to.is_none_or(|to| to >= self.start))
+                .map(|(index, bar)| {
                     let (x, to) = (place(bar.from), bar.to.unwrap_or(self.end));
                     // At least a hair, so that a short stretch can be seen.
                     let width = round((place(to) - x).max(2.0));
-                    DrawnBar { x, width, hue: bar.hue, label: bar.label.clone(), open: bar.to.is_none() }
+                    let crossed = |from: f64, to: f64| {
+                        let marks = lane.marks.iter().map(|mark| mark.at);
+                        let lines = self.instants.iter().map(|mark| mark.at);
+                        marks.chain(lines).filter(|at| inside(*at)).map(&place).any(|x| x > from && x < to)
+                            || lane.bars.iter().enumerate().any(|(other, bar)| {
+                                let end = place(bar.to.unwrap_or(self.end));
+                                other != index && place(bar.from) < to && end > from
+                            })
+                    };
+                    let (text_x, anchor) = inner_label(&bar.label, x, x + width, crossed);
+                    let open = bar.to.is_none();
+                    DrawnBar { x, width, hue: bar.hue, label: bar.label.clone(), open, text_x, anchor }
                 })
                 .collect(),
             marks: lane
@@ -176,13 +195,15 @@ impl Plot {
                 .map(|mark| DrawnMark {
                     x: place(mark.at),
                     hue: mark.hue,
-                    label: format!("{} {}", text::clock(mark.at), mark.label),
+                    label: format!("{} UTC {}", text::clock(mark.at, self.start), mark.label),
                 })
                 .collect(),
         });
         Drawing {
             title: self.title.clone(),
             description: self.describe(&inside),
+            from: text::instant(self.start),
+            unfinished: self.lanes.iter().flat_map(|lane| &lane.bars).any(|bar| bar.to.is_none()),
             width: WIDTH,
             height: round(bottom + 24.0),
             left: LEFT,
@@ -241,6 +262,28 @@ impl Plot {
             });
         }
         (drawn, lines.len())
+    }
+}
+
+/// Room between a bar's label and what is beside it: half of a mark and some air.
+const AIR: f64 = 9.0;
+
+/// Where a bar's label stands so that it leaves the bar at no side and nothing crosses it: at its start, at its end, or
+/// nowhere.
+fn inner_label(
+    label: &str,
+    start: f64,
+    end: f64,
+    crossed: impl Fn(f64, f64) -> bool,
+) -> (Option<f64>, &'static str) {
+    let width = label.chars().count() as f64 * LETTER;
+    let fits = !label.is_empty() && width + 2.0 * AIR <= end - start;
+    if fits && !crossed(start + 0.05, start + width + 2.0 * AIR) {
+        (Some(round(start + AIR)), "start")
+    } else if fits && !crossed(end - width - 2.0 * AIR, end - 0.05) {
+        (Some(round(end - AIR)), "end")
+    } else {
+        (None, "start")
     }
 }
 
@@ -357,6 +400,37 @@ mod tests {
         let bar = &drawing.lanes[0].bars[0];
         assert!(bar.x >= LEFT && bar.x + bar.width <= WIDTH - RIGHT + 0.2 && bar.open);
         assert!(drawing.lanes[0].marks.is_empty());
+        assert_eq!((drawing.from.as_str(), drawing.unfinished), ("2026-01-01 00:00:00.000 UTC", true));
         assert!(drawing.description.contains("detected after 40 ms"));
+    }
+
+    #[test]
+    fn bars_over_each_other_have_no_label_inside() {
+        let bar = |from: i64, to: i64| Bar {
+            from: at(from),
+            to: Some(at(to)),
+            label: "evicted".to_owned(),
+            hue: Hue::Act,
+        };
+        let labelled = |bars: Vec<Bar>| {
+            let lanes = vec![Lane { name: "Actions".to_owned(), bars, marks: Vec::new() }];
+            let plot =
+                Plot { title: String::new(), start: at(0), end: at(10_000), lanes, instants: Vec::new() };
+            let drawn = plot.draw();
+            drawn.lanes[0].bars.iter().filter(|bar| bar.text_x.is_some()).count()
+        };
+        assert_eq!(labelled(vec![bar(0, 9_000), bar(100, 8_900)]), 0);
+        assert_eq!(labelled(vec![bar(0, 4_000), bar(5_000, 9_000)]), 2);
+    }
+
+    #[test]
+    fn a_label_stands_in_its_bar_where_nothing_crosses_it() {
+        let room = |from: f64, to: f64, line: f64| {
+            inner_label("ten letter", from, to, |left, right| left < line && line < right)
+        };
+        assert_eq!(room(100.0, 400.0, 390.0), (Some(109.0), "start"));
+        assert_eq!(room(100.0, 400.0, 150.0), (Some(391.0), "end"));
+        assert_eq!(room(100.0, 180.0, 0.0), (None, "start"), "no room");
+        assert_eq!(room(100.0, 200.0, 150.0), (None, "start"), "crossed at both ends");
     }
 }

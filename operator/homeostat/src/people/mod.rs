@@ -59,8 +59,21 @@ pub enum PeopleError {
     #[error("say with --namespace where the Workload {0} is")]
     NoNamespace(String),
     /// The API server.
-    #[error(transparent)]
+    #[error("{0}{advice}", advice = hint(.0))]
     Cluster(#[from] ClusterError),
+}
+
+/// What a person can do about an error that says nothing of it.
+fn hint(error: &ClusterError) -> &'static str {
+    match error {
+        ClusterError::Transient { unsent: true, .. } => {
+            "; nothing was changed. `kubectl get --raw /readyz` tells whether the API server is up"
+        }
+        ClusterError::Transient { unsent: false, .. } => {
+            "; a change may have been made all the same: look before you try again"
+        }
+        _ => "",
+    }
 }
 
 async fn people() -> Result<People, PeopleError> {

@@ -17,14 +17,15 @@ const WIDTH: f64 = 460.0;
 const HEIGHT: f64 = 300.0;
 const EDGE: f64 = 46.0;
 
-const HEAD: &str = r#"<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+const HEAD: &str = r#"<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <title>Violations and replicas</title><style>
 :root{color-scheme:light dark;--ground:#fff;--ink:#1c2430;--faint:#d5dae1;--homeostat:#0a7d55;--hpa:#c2410c;--keda:#6d28d9;--crane:#0369a1}
-@media(prefers-color-scheme:dark){:root{--ground:#12161c;--ink:#e3e8ef;--faint:#39424e;--homeostat:#34d399;--hpa:#fb923c;--keda:#c4b5fd;--crane:#7dd3fc}}
+@media screen and (prefers-color-scheme:dark){:root{--ground:#12161c;--ink:#e3e8ef;--faint:#39424e;--homeostat:#34d399;--hpa:#fb923c;--keda:#c4b5fd;--crane:#7dd3fc}}
 body{background:var(--ground);color:var(--ink);font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:62rem;padding:0 1rem}
-figure{display:inline-block;margin:0 .5rem 1rem 0}svg{background:var(--ground);max-width:100%}text{fill:var(--ink);font:11px system-ui,sans-serif}
+figure{display:inline-block;margin:0 .5rem 1rem 0}svg{background:var(--ground);max-width:100%;height:auto}text{fill:var(--ink);font:11px system-ui,sans-serif}
 figcaption{font-weight:600}table{border-collapse:collapse}td,th{padding:.15rem .7rem;text-align:right;border-bottom:1px solid var(--faint)}td:first-child,th:first-child{text-align:left}
-</style></head><body><h1>Violations and replicas</h1>
+.scroll{overflow-x:auto}:focus-visible{outline:3px solid var(--crane)}@media print{.scroll{overflow:visible}figure,tr{break-inside:avoid}}
+</style></head><body><main><h1>Violations and replicas</h1>
 <p>Each mark is a run over a whole series. Down and left is better. Violation minutes: load above the capacity of the ready
 replicas. Excess: replica-minutes above the fewest that have no violation, known only to one who sees what comes.</p>
 "#;
@@ -32,16 +33,24 @@ replicas. Excess: replica-minutes above the fewest that have no violation, known
 /// The page.
 pub fn html(all: &[Compared]) -> String {
     let mut page = HEAD.to_owned();
-    page.push_str("<table><tr><th>series</th><th>points of peers</th><th>fewer replicas</th><th>half the excess</th><th>median share of their excess</th></tr>");
+    page.push_str("<div class=\"scroll\" role=\"region\" aria-label=\"Series\" tabindex=\"0\"><table><tr>");
+    for name in
+        ["series", "points of peers", "fewer replicas", "half the excess", "median share of their excess"]
+    {
+        let _ = write!(page, "<th scope=\"col\">{name}</th>");
+    }
+    page.push_str("</tr>");
     for one in all {
         let (points, won, half, middle) = sum_up(one.points.iter());
         let _ = write!(
             page,
-            "<tr><td>{}</td><td>{points}</td><td>{won}</td><td>{half}</td><td>{middle:.2}</td></tr>",
-            one.series.name
+            "<tr><td>{}</td><td>{points}</td><td>{won}</td><td>{half}</td><td>{}</td></tr>",
+            one.series.name,
+            // Without an excess of theirs there is nothing to be a share of.
+            if middle.is_finite() { format!("{middle:.2}") } else { "no data".to_owned() }
         );
     }
-    page.push_str("</table><p>");
+    page.push_str("</table></div><p>");
     for policy in ["homeostat", "hpa", "keda", "crane"] {
         let _ = write!(page, "<span style=\"color:var(--{policy})\">&#9679; {policy}</span> &nbsp; ");
     }
@@ -49,8 +58,14 @@ pub fn html(all: &[Compared]) -> String {
     for one in all {
         plot(&mut page, one);
     }
-    page.push_str("</body></html>\n");
+    page.push_str("</main></body></html>\n");
     page
+}
+
+/// 1, 2 or 5 times a power of ten, not below `step`.
+fn round_step(step: f64) -> f64 {
+    let power = 10_f64.powf(step.max(1.0).log10().floor());
+    [1.0, 2.0, 5.0, 10.0].into_iter().map(|times| times * power).find(|round| *round >= step).unwrap_or(step)
 }
 
 fn plot(page: &mut String, one: &Compared) {
@@ -63,7 +78,7 @@ fn plot(page: &mut String, one: &Compared) {
     let y = |excess: f64| HEIGHT - 30.0 - (excess - low) / (high - low) * (HEIGHT - 50.0);
     let _ = write!(
         page,
-        "<figure><figcaption>{}</figcaption><svg width=\"{WIDTH}\" height=\"{HEIGHT}\" role=\"img\" aria-label=\"Violation minutes against excess replica-minutes of {}\">",
+        "<figure><figcaption>{}</figcaption><svg width=\"{WIDTH}\" height=\"{HEIGHT}\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"Violation minutes against excess replica-minutes of {}\">",
         one.series.name, one.series.name
     );
     let mut tick = 1.0;
@@ -81,12 +96,13 @@ fn plot(page: &mut String, one: &Compared) {
             HEIGHT - 16.0
         );
     }
-    for part in 0..=4 {
-        let value = low + (high - low) * f64::from(part) / 4.0;
+    let step = round_step((high - low) / 4.0);
+    for part in (low / step).ceil() as i32..=(high / step).floor() as i32 {
+        let value = step * f64::from(part);
         let at = y(value);
         let _ = write!(
             page,
-            "<line x1=\"{EDGE}\" x2=\"{:.1}\" y1=\"{at:.1}\" y2=\"{at:.1}\" stroke=\"var(--faint)\"/><text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{:.1}k</text>",
+            "<line x1=\"{EDGE}\" x2=\"{:.1}\" y1=\"{at:.1}\" y2=\"{at:.1}\" stroke=\"var(--faint)\"/><text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>",
             WIDTH - 10.0,
             EDGE - 4.0,
             at + 4.0,
@@ -95,7 +111,7 @@ fn plot(page: &mut String, one: &Compared) {
     }
     let _ = write!(
         page,
-        "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"middle\">violation minutes (log)</text><text x=\"4\" y=\"11\">excess replica-minutes</text>",
+        "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"middle\">violation minutes (log)</text><text x=\"4\" y=\"11\">excess replica-minutes, thousands</text>",
         WIDTH / 2.0,
         HEIGHT - 3.0
     );

@@ -1,0 +1,148 @@
+//! The console's pages without a cluster, over made-up but complete data:
+//!
+//! ```sh
+//! cargo run -p homeostat-console --example pages -- night    # or quiet, stopped, starting
+//! ```
+//!
+//! then open <http://127.0.0.1:8081>. A second argument is another address.
+#![allow(clippy::expect_used, reason = "the shared fixtures may end the program: their texts are constants")]
+
+#[path = "../tests/common/mod.rs"]
+mod common;
+
+use common::{FixedClock, Snapshots, action, at, incident, snapshot};
+use homeostat_console::{Console, Metrics, ReadyGate, RecentIncidents, router, serve};
+use homeostat_knowledge::observation::{SourceReport, SourceState};
+use homeostat_knowledge::policy::{Archetype, KillSwitch, Permits, WorkloadPolicy};
+use homeostat_knowledge::records::{ControllerKey, ControllerKind};
+use homeostat_knowledge::{
+    ActionId, ActionState, ControlPolicy, IncidentId, IncidentState, Name, ObjectKey, Severity, Snapshot, Uid,
+};
+use std::collections::BTreeSet;
+use std::error::Error;
+use std::sync::{Arc, Mutex};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let mut arguments = std::env::args().skip(1);
+    let scene = arguments.next().unwrap_or_else(|| "night".to_owned());
+    let address = arguments.next().unwrap_or_else(|| "127.0.0.1:8081".to_owned());
+    let (recent, gate) = (RecentIncidents::default(), ReadyGate::default());
+    let world = match scene.as_str() {
+        "night" => {
+            recent.add(incident(), vec![action()]);
+            gate.open();
+            night()
+        }
+        "quiet" => {
+            gate.open();
+            quiet()
+        }
+        "stopped" => {
+            gate.open();
+            let engaged = KillSwitch::Engaged {
+                reason: Name::from("release under way, ask in #shop"),
+                by: Some(Name::from("ana")),
+            };
+            let mut world = quiet();
+            world.control = Arc::new(ControlPolicy { kill_switch: engaged, ..ControlPolicy::default() });
+            world
+        }
+        "starting" => Snapshot::default(),
+        other => return Err(format!("no scene {other}: give night, quiet, stopped or starting").into()),
+    };
+    let console = Console {
+        gate,
+        metrics: Metrics::new(env!("CARGO_PKG_VERSION")),
+        before_scrape: None,
+        snapshots: Arc::new(Snapshots(Arc::new(Mutex::new(Arc::new(world))))),
+        clock: Arc::new(FixedClock),
+        recent,
+    };
+    let listener = TcpListener::bind(&address).await?;
+    println!("{scene}: http://{}", listener.local_addr()?);
+    serve(listener, router(console), CancellationToken::new()).await?;
+    Ok(())
+}
+
+fn kitchen() -> WorkloadPolicy {
+    let key = ObjectKey::new("shop", "kitchen");
+    WorkloadPolicy {
+        key: key.clone(),
+        uid: Uid::new("7c01"),
+        generation: 1,
+        target: ControllerKey { kind: ControllerKind::Deployment, object: key },
+        archetype: Archetype::Service,
+        criticality: 500,
+        availability: Some(0.999),
+        latency: None,
+        signals: Vec::new(),
+        dependencies: Vec::new(),
+        playbooks: BTreeSet::new(),
+        paused: false,
+        do_not_touch_until: None,
+        maximum_useless_restarts: 2,
+        surge_after_crash: true,
+        permits: Permits::default(),
+    }
+}
+
+/// Nothing is wrong, every source is there.
+fn quiet() -> Snapshot {
+    let mut world = Snapshot::default();
+    world.generation = 88;
+    world.control = Arc::new(ControlPolicy { kill_switch: KillSwitch::Off, ..ControlPolicy::default() });
+    world.workloads.insert_mut(ObjectKey::new("shop", "kitchen"), Arc::new(kitchen()));
+    for name in ["kubernetes", "otlp"] {
+        let report = SourceReport { state: SourceState::Healthy, accepted: 48_210, dropped: 0 };
+        world.sources.insert_mut(Name::from(name), report);
+    }
+    world
+}
+
+/// Incidents in several states with long names, an action that waits, more actions than are shown, a source that is
+/// down.
+fn night() -> Snapshot {
+    let mut world = snapshot();
+    world.workloads.insert_mut(ObjectKey::new("shop", "kitchen"), Arc::new(kitchen()));
+    let long = "payment-settlement-reconciliation-worker-eu-central-1-crashing-4f8kq";
+    let mut over = incident();
+    over.id = IncidentId::new(long);
+    over.workload = Some(ObjectKey::new(
+        "finance-settlement-production",
+        "payment-settlement-reconciliation-worker-eu-central-1",
+    ));
+    over.state = IncidentState::HandedOver;
+    over.severity = Severity::Warning;
+    over.handed_over =
+        Some("two restarts did not help; kubectl describe configmap settlement-rules".to_owned());
+    over.instants.acknowledged = None;
+    over.instants.mitigated = None;
+    over.instants.resolved = None;
+    // The evening before: times of another day than the report's.
+    over.instants.impact_start = at(-50_000_000);
+    over.instants.detected = at(-49_998_000);
+    world.incidents.insert_mut(over.id.clone(), Arc::new(over));
+    for number in 0_i64..24 {
+        let mut other = action();
+        other.id = ActionId::new(format!("kitchen-hung-7t2kq-evict-{}", number + 2));
+        other.instants.intent = Some(at(-60_000 * number));
+        match number {
+            7 => {
+                other.state = ActionState::AwaitingApproval;
+                other.incident = IncidentId::new(long);
+                "approval is asked for until 13:19:05 UTC".clone_into(&mut other.message);
+            }
+            3 => {
+                other.state = ActionState::Refused;
+                "Cooldown refused: cooling down until 13:19:07 UTC; a person can act meanwhile"
+                    .clone_into(&mut other.message);
+            }
+            _ => {}
+        }
+        world.actions.insert_mut(other.id.clone(), Arc::new(other));
+    }
+    world
+}

@@ -1,0 +1,81 @@
+//! What the command line says when something is wrong: what happened, and what to do.
+#![allow(clippy::expect_used, reason = "a test's helper may end the test")]
+
+use std::process::Command;
+
+/// Exit code and everything that was printed, without a cluster.
+fn run(arguments: &[&str], kubeconfig: &str) -> (Option<i32>, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_homeostat"))
+        .args(arguments)
+        .env("KUBECONFIG", kubeconfig)
+        .env_remove("KUBERNETES_SERVICE_HOST")
+        .output()
+        .expect("the program starts");
+    let text = [output.stdout, output.stderr].concat();
+    (output.status.code(), String::from_utf8(text).expect("text"))
+}
+
+#[test]
+fn help_says_what_the_program_is_and_where_the_rest_is() {
+    let (code, text) = run(&["--help"], "/nonexistent");
+    assert_eq!(code, Some(0));
+    assert!(text.starts_with("A self-managing AIOps control plane for Kubernetes"), "{text}");
+    for part in ["kubectl get incidents,actions,forecasts -A", "killSwitch"] {
+        assert!(text.contains(part), "missing {part}: {text}");
+    }
+}
+
+#[test]
+fn without_a_cluster_each_command_says_how_to_name_one() {
+    for arguments in [
+        &["pending"][..],
+        &["levels"],
+        &["approve", "a"],
+        &["pause", "tenant", "shop"],
+        &["release-held"],
+        &["audit", "verify"],
+        &["run"],
+    ] {
+        let (code, text) = run(arguments, "/nonexistent");
+        assert_eq!(code, Some(1), "{arguments:?}");
+        assert_eq!(text.matches("no connection to a cluster").count(), 1, "{arguments:?}: {text}");
+        assert!(text.contains("KUBECONFIG or ~/.kube/config"), "{arguments:?}: {text}");
+        assert!(!text.contains("apply it again"), "{arguments:?}: {text}");
+    }
+}
+
+#[test]
+fn a_cluster_that_does_not_answer_is_told_apart_from_none() {
+    let path = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("unreachable.yaml");
+    let config = "{apiVersion: v1, kind: Config, current-context: a,
+        clusters: [{name: a, cluster: {server: 'https://127.0.0.1:1'}}],
+        contexts: [{name: a, context: {cluster: a, user: a}}], users: [{name: a, user: {}}]}";
+    std::fs::write(&path, config).expect("the target folder can be written");
+    let (code, text) = run(&["pending"], path.to_str().expect("a text"));
+    assert_eq!(code, Some(1));
+    assert!(text.contains("no answer from the API server"), "{text}");
+    assert_eq!(text.matches("kubectl get --raw /readyz").count(), 1, "{text}");
+    assert_eq!(text.matches("Connection refused").count(), 1, "each cause is told once: {text}");
+}
+
+#[test]
+fn bad_arguments_say_what_to_give_instead() {
+    let empty = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("no-situations");
+    std::fs::create_dir_all(&empty).expect("the target folder can be written");
+    for (arguments, part) in [
+        (&["pause", "tenant", "shop", "--until", "tomorrow"][..], "such as 2030-01-01T18:00:00Z"),
+        (&["levels", "--what-if", "L9"], "use L0 to L4"),
+        (&["replay", "/nonexistent"], "written by `homeostat run --record FILE`"),
+        (&["replay", empty.to_str().expect("a text")], "playbooks/situations"),
+        (&["replay", env!("CARGO_BIN_EXE_homeostat")], "cannot be read"),
+        (&["replay", "Cargo.toml"], "must be written by `homeostat run --record FILE`"),
+        (&["playbook", "test", "Cargo.toml"], "line 1, column 1"),
+        (&["audit", "export", "--dir", "/nonexistent"], "check that it exists"),
+    ] {
+        let (code, text) = run(arguments, "/nonexistent");
+        assert!(code.is_some_and(|code| code > 0), "{arguments:?}");
+        assert!(text.contains(part), "{arguments:?}: {text}");
+        let causes = text.matches("No such file or directory").count();
+        assert!(causes <= 1, "the cause is told {causes} times: {text}");
+    }
+}
