@@ -40,6 +40,12 @@ pub(crate) fn due(case: &Case<'_>, pod: &PodRecord, after: After) -> Result<(Tim
             node.name, pod.key
         )));
     }
+    if let Some(found) = case.also(FindingKind::NodeNotReady) {
+        return Err(Stop::wait(format!(
+            "{} is not ready, says the same incident: {} may be there",
+            found.entity, pod.key
+        )));
+    }
     has_place(case, pod)?;
     short_of_time(case, pod)?;
     never_started(case, pod)?;
@@ -184,8 +190,15 @@ fn better_than_none(case: &Case<'_>, pod: &PodRecord) -> Result<(), Stop> {
     }
 }
 
-/// Where two or more pods are away already, the one that still answers goes only if half of them stay.
+/// The pod that still answers goes only while nodes have room, and where two or more are away already, only if half of
+/// them stay.
 fn enough_stay(case: &Case<'_>, pod: &PodRecord) -> Result<(), Stop> {
+    if let Some(found) = case.also(FindingKind::Unschedulable) {
+        return Err(Stop::wait(format!(
+            "{} shows that no node has room, and what would replace {} might not begin either",
+            found.entity, pod.key
+        )));
+    }
     let Some(controller) = case.subject.as_ref().and_then(|subject| subject.controller) else {
         return Ok(());
     };

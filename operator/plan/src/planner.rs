@@ -110,14 +110,16 @@ fn contradicted(case: &Case<'_>, action: &ActionRecord) -> bool {
 fn victim(case: &Case<'_>) -> Option<Stop> {
     use FindingKind::{
         BackingOff, CrashLoop, DependencyDown, ErrorBurst, Hung, JobFailed, NoisyNeighbour, NotReady,
-        QueueGrowing, ReplicaOutlier, Slow, Unreachable,
+        OutOfMemory, QueueGrowing, ReplicaOutlier, Slow, Unreachable,
     };
     let explaining: &[FindingKind] = match case.cause.kind {
         Hung | Slow | ErrorBurst => &[DependencyDown, NoisyNeighbour],
         // A victim of its node is moved; see `evict`.
-        ReplicaOutlier | Unreachable | NotReady | CrashLoop | BackingOff | JobFailed => &[DependencyDown],
+        ReplicaOutlier | Unreachable | NotReady | CrashLoop | BackingOff => &[DependencyDown],
+        // Another run of the same template has the same memory.
+        JobFailed => &[DependencyDown, OutOfMemory],
         // A backlog grows beside consumers that do not work it off.
-        QueueGrowing => &[DependencyDown, Hung, ErrorBurst, Unreachable],
+        QueueGrowing => &[DependencyDown, Hung, ErrorBurst, Unreachable, CrashLoop, BackingOff, OutOfMemory],
         _ => return None,
     };
     let mut active = case.incident.findings.iter().filter(|finding| finding.active);
@@ -244,13 +246,19 @@ fn can_make_pods(case: &Case<'_>, action: ActionKind) -> Result<(), Stop> {
         action,
         ActionKind::EvictPod | ActionKind::RollingRestart | ActionKind::ScaleUp | ActionKind::RetryJob
     );
-    if !makes || case.cause.kind == FindingKind::ImagePullFailed {
+    if !makes || matches!(case.cause.kind, FindingKind::ImagePullFailed | FindingKind::Unschedulable) {
         return Ok(());
     }
-    let mut active = case.incident.findings.iter().filter(|finding| finding.active);
-    if let Some(found) = active.find(|finding| finding.kind == FindingKind::ImagePullFailed) {
+    if let Some(found) = case.also(FindingKind::ImagePullFailed) {
         return Err(Stop::wait(format!(
             "{} shows that an image cannot be pulled: a new pod needs it",
+            found.entity
+        )));
+    }
+    // An eviction makes the room that it needs.
+    if let Some(found) = case.also(FindingKind::Unschedulable).filter(|_| action != ActionKind::EvictPod) {
+        return Err(Stop::wait(format!(
+            "{} shows that no node has room: a new pod needs some",
             found.entity
         )));
     }
