@@ -37,6 +37,7 @@ const FIELDS: [(&str, &[&str]); 3] = [
             "uselessRestarts",
             "kubeletBackOff",
             "outOfMemory",
+            "outOfMemoryAgain",
             "reopenCount",
             "affected",
             "findings",
@@ -250,6 +251,8 @@ pub struct IncidentFacts {
     pub kubelet_back_off: bool,
     /// A container of the workload last ended because it reached its memory limit.
     pub out_of_memory: bool,
+    /// It did so again, soon after a restart.
+    pub out_of_memory_again: bool,
     /// Times that it came back after it was mitigated.
     pub reopen_count: i64,
     /// Workloads that suffer without being the cause.

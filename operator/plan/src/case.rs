@@ -112,6 +112,12 @@ impl<'a> Case<'a> {
         })
     }
 
+    /// An active finding of another kind than the cause.
+    pub(crate) fn also(&self, kind: FindingKind) -> Option<&'a Finding> {
+        let mut active = self.incident.findings.iter().filter(|finding| finding.active);
+        active.find(|finding| finding.kind == kind && kind != self.cause.kind)
+    }
+
     /// How sure the findings behind the first-ranked cause are, 0 to 1: also those that ended, for what is
     /// healed stays explained. The confidence of the cause itself ranks causes and says less.
     pub fn sureness(&self) -> f64 {

@@ -97,10 +97,15 @@ pub(crate) fn step(case: &Case<'_>, subject: &Subject<'_>, number: u32, rung: &R
     })
 }
 
-/// A release that is not ready may be slow to start; one whose container ends, or whose image is missing, is not.
+/// A release that does not answer may be slow to start; one whose container ends again and again, or whose image is
+/// missing, is not.
 fn started(case: &Case<'_>, subject: &Subject<'_>) -> Result<(), Stop> {
     let end = later(case.since(), SLOW_START);
-    if case.cause.kind == FindingKind::NotReady && case.now < end {
+    let may_start = matches!(
+        case.cause.kind,
+        FindingKind::NotReady | FindingKind::Unreachable | FindingKind::Hung | FindingKind::OutOfMemory
+    );
+    if may_start && case.now < end {
         return Err(Stop::until(end, format!("the new release of {} may be starting still", subject.key)));
     }
     Ok(())

@@ -40,10 +40,17 @@ pub(crate) fn due(case: &Case<'_>, pod: &PodRecord, after: After) -> Result<(Tim
             node.name, pod.key
         )));
     }
+    if let Some(found) = case.also(FindingKind::NodeNotReady) {
+        return Err(Stop::wait(format!(
+            "{} is not ready, says the same incident: {} may be there",
+            found.entity, pod.key
+        )));
+    }
     has_place(case, pod)?;
     short_of_time(case, pod)?;
     never_started(case, pod)?;
     better_than_none(case, pod)?;
+    can_begin(case, pod)?;
     if let Some(down) = kubelet::down(pod) {
         return down_due(case, pod, &down, after);
     }
@@ -118,18 +125,23 @@ fn has_place(case: &Case<'_>, pod: &PodRecord) -> Result<(), Stop> {
 }
 
 /// A node that is short of processor time makes its pods late and lets them answer with errors; a new pod there would do no
-/// better. Without any sign of life it is another thing, which the analysis tells apart.
+/// better. One that stands apart from its siblings elsewhere is moved once the node takes no new pods. Without any sign of
+/// life it is another thing, which the analysis tells apart.
 fn short_of_time(case: &Case<'_>, pod: &PodRecord) -> Result<(), Stop> {
-    if !matches!(case.cause.kind, FindingKind::Slow | FindingKind::ErrorBurst) {
-        return Ok(());
-    }
     let Some(name) = &pod.node else { return Ok(()) };
+    let closed = case.snapshot.nodes.get(name).is_some_and(|node| node.cordoned);
+    match case.cause.kind {
+        FindingKind::Slow | FindingKind::ErrorBurst => {}
+        FindingKind::ReplicaOutlier if !closed => {}
+        _ => return Ok(()),
+    }
     let short = |incident: &Incident| {
+        let own = incident.id == case.incident.id;
         !incident.state.closed()
             && incident.findings.iter().any(|finding| {
                 finding.active
                     && finding.kind == FindingKind::NoisyNeighbour
-                    && matches!(&finding.entity, Entity::Node { name: node } if node == name)
+                    && (own || matches!(&finding.entity, Entity::Node { name: node } if node == name))
             })
     };
     match case.snapshot.incidents.values().find(|incident| short(incident)) {
@@ -173,6 +185,43 @@ fn better_than_none(case: &Case<'_>, pod: &PodRecord) -> Result<(), Stop> {
         Some(waiting) => Err(Stop::wait(format!(
             "{} has not begun to run, and what would replace {} might not either",
             waiting.key, pod.key
+        ))),
+        None => enough_stay(case, pod),
+    }
+}
+
+/// The pod that still answers goes only while nodes have room, and where two or more are away already, only if half of
+/// them stay.
+fn enough_stay(case: &Case<'_>, pod: &PodRecord) -> Result<(), Stop> {
+    if let Some(found) = case.also(FindingKind::Unschedulable) {
+        return Err(Stop::wait(format!(
+            "{} shows that no node has room, and what would replace {} might not begin either",
+            found.entity, pod.key
+        )));
+    }
+    let Some(controller) = case.subject.as_ref().and_then(|subject| subject.controller) else {
+        return Ok(());
+    };
+    let away = controller.replicas.saturating_sub(controller.ready);
+    let staying = controller.ready.saturating_sub(1);
+    if away >= 2 && staying.saturating_mul(2) < controller.replicas {
+        return Err(Stop::wait(format!(
+            "{} of {} pods serve: without {} it would be fewer than half",
+            controller.ready, controller.replicas, pod.key
+        )));
+    }
+    Ok(())
+}
+
+/// What replaces the pod begins with the same image and configuration: where they are missing for another pod of its
+/// release, the present one may at least start again by itself.
+fn can_begin(case: &Case<'_>, pod: &PodRecord) -> Result<(), Stop> {
+    let pods = case.pods();
+    let same = |other: &PodRecord| other.uid != pod.uid && other.owner == pod.owner && !other.deleting;
+    match pods.iter().filter(|other| same(other)).find_map(|other| Some((other, kubelet::lacking(other)?))) {
+        Some((other, reason)) => Err(Stop::wait(format!(
+            "{} cannot begin ({reason}), and what would replace {} could not either",
+            other.key, pod.key
         ))),
         None => Ok(()),
     }

@@ -52,6 +52,11 @@ impl<'a> History<'a> {
         self.actions.iter().rev().map(|action| &***action).find(|action| action.state.in_flight())
     }
 
+    /// Nothing was done, asked for or refused.
+    pub fn is_empty(&self) -> bool {
+        self.actions.is_empty()
+    }
+
     /// Number of actions that changed something, or may have.
     pub fn effects(&self) -> u32 {
         count(self.actions.iter().filter(|action| action.state.had_effect()))

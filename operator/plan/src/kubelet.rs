@@ -56,6 +56,37 @@ fn restarted_recently(restarts: u32, now: &Termination, before: Option<&Terminat
     healthy < BACK_OFF_MEMORY
 }
 
+/// Reasons of a container that waits for its image or its configuration; nothing of the pod itself changes that.
+const LACKING: [&str; 6] = [
+    "ErrImagePull",
+    "ImagePullBackOff",
+    "InvalidImageName",
+    "ErrImageNeverPull",
+    "CreateContainerConfigError",
+    "CreateContainerError",
+];
+
+/// Why a container of this pod cannot begin, in the kubelet's word, where its image or configuration is missing.
+pub fn lacking(pod: &PodRecord) -> Option<&str> {
+    pod.containers.iter().find_map(|container| match &container.state {
+        ContainerState::Waiting { reason } if LACKING.contains(&&**reason) => Some(&**reason),
+        _ => None,
+    })
+}
+
+/// It runs again, after at least two ends of which the last came, within the kubelet's memory, soon after a start: the next
+/// end meets a back-off. An unknown start counts as recent, an unknown end does not.
+pub fn ended_again(container: &ContainerRecord, now: Timestamp) -> bool {
+    let Some(last) = container.last_termination.as_ref().filter(|_| container.restarts >= 2) else {
+        return false;
+    };
+    let recent = |end: Timestamp| {
+        now.duration_since(end) < BACK_OFF_MEMORY
+            && last.started.is_none_or(|started| end.duration_since(started) < BACK_OFF_MEMORY)
+    };
+    matches!(container.state, ContainerState::Running { .. }) && last.finished.is_some_and(recent)
+}
+
 /// The kubelet waits, or will wait, before it starts a container of this pod again.
 pub fn backs_off(pod: &PodRecord) -> bool {
     down(pod).is_some_and(|down| down.backs_off)
@@ -135,6 +166,22 @@ mod tests {
         assert!(
             container_down(&container(3, ContainerState::Terminated(unknown), None)).expect("down").backs_off
         );
+    }
+
+    #[test]
+    fn a_process_that_runs_ended_again_when_its_last_run_was_short_and_is_not_long_ago() {
+        let running = |restarts, last| {
+            let state = ContainerState::Running { since: at(1001) };
+            ended_again(&container(restarts, state, last), at(1010))
+        };
+        assert!(running(2, Some(end(Some(900), 1000))));
+        assert!(running(2, Some(end(None, 1000))), "an unknown start counts as recent");
+        assert!(!running(1, Some(end(Some(900), 1000))), "the first end is no repetition");
+        assert!(!running(2, Some(end(Some(10), 1000))), "it did well for more than ten minutes");
+        assert!(!running(2, Some(end(Some(300), 400))), "that was ten minutes ago");
+        assert!(!running(2, None));
+        let down = container(2, ContainerState::Terminated(end(Some(900), 1000)), None);
+        assert!(!ended_again(&down, at(1010)), "it does not run");
     }
 
     #[test]

@@ -25,6 +25,21 @@ pub(crate) fn gone(name: &str) -> Stop {
     Stop::nothing(format!("node {name} is gone"))
 }
 
+/// A node that is on its way out: gone, or closed by others before it fell silent. People drain a node, and autoscalers
+/// remove one, in that order; its object goes a little later. It gets `patience` for that.
+pub(crate) fn taken_away(case: &Case<'_>, patience: SignedDuration) -> Option<Stop> {
+    let Entity::Node { name } = &case.cause.entity else { return None };
+    let Some(node) = case.snapshot.nodes.get(name) else { return Some(gone(name)) };
+    let at = later(case.since(), patience);
+    let leaving = case.cause.kind == FindingKind::NodeNotReady && node.cordoned && node.hold.is_none();
+    (leaving && case.now < at).then(|| {
+        Stop::until(
+            at,
+            format!("node {name} was closed by others before it fell silent: it is being taken away"),
+        )
+    })
+}
+
 /// The next step on the node that is the cause.
 pub(crate) fn step(case: &Case<'_>, number: u32, rung: &Rung) -> Result<Chosen, Stop> {
     let Entity::Node { name } = &case.cause.entity else {

@@ -5,7 +5,7 @@ use crate::advice;
 use crate::case::{Case, Subject};
 use crate::decision::{Decision, Stop, later, words};
 use crate::history::REFUSALS;
-use crate::{changes, evict, nodes, quiet, resize, select, sick};
+use crate::{changes, evict, kubelet, nodes, quiet, resize, select, sick};
 use homeostat_knowledge::action::EvidenceRef;
 use homeostat_knowledge::{
     ActionKind, ActionRecord, Before, ControllerKind, ControllerRecord, Draft, Entity, FindingKind, IdSource,
@@ -110,13 +110,16 @@ fn contradicted(case: &Case<'_>, action: &ActionRecord) -> bool {
 fn victim(case: &Case<'_>) -> Option<Stop> {
     use FindingKind::{
         BackingOff, CrashLoop, DependencyDown, ErrorBurst, Hung, JobFailed, NoisyNeighbour, NotReady,
-        QueueGrowing, Slow, Unreachable,
+        OutOfMemory, QueueGrowing, ReplicaOutlier, Slow, Unreachable,
     };
     let explaining: &[FindingKind] = match case.cause.kind {
         Hung | Slow | ErrorBurst => &[DependencyDown, NoisyNeighbour],
-        Unreachable | NotReady | CrashLoop | BackingOff | JobFailed => &[DependencyDown],
+        // A victim of its node is moved; see `evict`.
+        ReplicaOutlier | Unreachable | NotReady | CrashLoop | BackingOff => &[DependencyDown],
+        // Another run of the same template has the same memory.
+        JobFailed => &[DependencyDown, OutOfMemory],
         // A backlog grows beside consumers that do not work it off.
-        QueueGrowing => &[DependencyDown, Hung, ErrorBurst, Unreachable],
+        QueueGrowing => &[DependencyDown, Hung, ErrorBurst, Unreachable, CrashLoop, BackingOff, OutOfMemory],
         _ => return None,
     };
     let mut active = case.incident.findings.iter().filter(|finding| finding.active);
@@ -161,9 +164,11 @@ fn heal(case: &Case<'_>, playbook: &Playbook, notes: &mut Vec<String>) -> Result
         if effects >= playbook.limits.actions {
             return Err(Stop::hand_over(format!("{effects} actions were taken and it keeps coming back")));
         }
-        let idle = case.idle();
-        if idle >= playbook.limits.give_up {
-            return Err(Stop::hand_over(format!("it lasts for {} and nothing healed it", words(idle))));
+        let (idle, limit) = (case.idle(), playbook.limits.give_up);
+        // What is due when the time ends is still done. What ends by itself may also begin late, once.
+        let late = holds(rung.action) && case.history.is_empty();
+        if idle > limit && !late {
+            return Err(unhealed(idle));
         }
         tried += rung.times;
         let done = case.history.useless(rung.action) + contradicted;
@@ -172,14 +177,25 @@ fn heal(case: &Case<'_>, playbook: &Playbook, notes: &mut Vec<String>) -> Result
             continue;
         }
         // Waits end at the latest when people must be told.
-        let give_up = later(case.now, playbook.limits.give_up - idle);
+        let give_up = later(case.now, limit - idle);
         let chosen = match subject {
             None => nodes::step(case, number, rung),
             Some(subject) => step(case, subject, number, rung),
         };
-        return chosen.and_then(|chosen| lasting(case, chosen)).map_err(|stop| stop.at_latest(give_up));
+        return chosen
+            .and_then(|chosen| lasting(case, chosen))
+            .map_err(|stop| if idle >= limit { unhealed(idle) } else { stop.at_latest(give_up) });
     }
     Err(Stop::hand_over(format!("every step of playbook {} was tried", playbook.name)))
+}
+
+/// What is held and released by itself: nothing that is under way is touched, so it does no harm to begin late.
+fn holds(action: ActionKind) -> bool {
+    matches!(action, ActionKind::Cordon | ActionKind::Suspend)
+}
+
+fn unhealed(idle: SignedDuration) -> Stop {
+    Stop::hand_over(format!("it lasts for {} and nothing healed it", words(idle)))
 }
 
 /// Waits as long as the guards would refuse the step because the finding may pass by itself, whatever the playbook says:
@@ -196,10 +212,8 @@ fn lasting(case: &Case<'_>, chosen: Chosen) -> Result<Chosen, Stop> {
 
 /// The end of a ladder: people, or only a line in the incident.
 fn tell(case: &Case<'_>, playbook: &Playbook, rung: &Rung) -> Stop {
-    if let Entity::Node { name } = &case.cause.entity
-        && !case.snapshot.nodes.contains_key(name)
-    {
-        return nodes::gone(name);
+    if let Some(stop) = nodes::taken_away(case, playbook.limits.give_up) {
+        return stop;
     }
     if let After::WhenStillAbnormal { age } = rung.after {
         let at = later(case.since(), age);
@@ -225,7 +239,40 @@ fn tell(case: &Case<'_>, playbook: &Playbook, rung: &Rung) -> Stop {
     }
 }
 
+/// New pods need the image and the configuration of the newest release; while they are missing, nothing is begun that
+/// makes any.
+fn can_make_pods(case: &Case<'_>, action: ActionKind) -> Result<(), Stop> {
+    let makes = matches!(
+        action,
+        ActionKind::EvictPod | ActionKind::RollingRestart | ActionKind::ScaleUp | ActionKind::RetryJob
+    );
+    if !makes || matches!(case.cause.kind, FindingKind::ImagePullFailed | FindingKind::Unschedulable) {
+        return Ok(());
+    }
+    if let Some(found) = case.also(FindingKind::ImagePullFailed) {
+        return Err(Stop::wait(format!(
+            "{} shows that an image cannot be pulled: a new pod needs it",
+            found.entity
+        )));
+    }
+    // An eviction makes the room that it needs.
+    if let Some(found) = case.also(FindingKind::Unschedulable).filter(|_| action != ActionKind::EvictPod) {
+        return Err(Stop::wait(format!(
+            "{} shows that no node has room: a new pod needs some",
+            found.entity
+        )));
+    }
+    let lacking = case.pods().into_iter().filter(|pod| !pod.deleting).find_map(|pod| {
+        Some(format!("{} cannot begin ({}): a new pod could not either", pod.key, kubelet::lacking(pod)?))
+    });
+    match lacking.filter(|_| action != ActionKind::EvictPod) {
+        Some(reason) => Err(Stop::wait(reason)),
+        None => Ok(()),
+    }
+}
+
 fn step(case: &Case<'_>, subject: &Subject<'_>, number: u32, rung: &Rung) -> Result<Chosen, Stop> {
+    can_make_pods(case, rung.action)?;
     match rung.action {
         ActionKind::EvictPod => {
             let controller = replacing(subject)?;

@@ -4,7 +4,7 @@ use crate::case::{Case, Subject};
 use crate::changes::seen_long_enough;
 use crate::decision::Stop;
 use crate::planner::{Chosen, before, willing};
-use crate::sick;
+use crate::{kubelet, sick};
 use homeostat_knowledge::{
     ActionKind, Before, ContainerRecord, ContainerState, Parameters, PodRecord, Snapshot, Timestamp,
 };
@@ -22,6 +22,13 @@ pub(crate) fn out_of_memory(pod: &PodRecord) -> Option<(&ContainerRecord, Option
             _ => container.last_termination.as_ref(),
         };
         end.filter(|end| &*end.reason == OUT_OF_MEMORY).map(|end| (container, end.finished))
+    })
+}
+
+/// A container of the pod ran out of memory again, soon after a restart.
+pub(crate) fn out_of_memory_again(pod: &PodRecord, now: Timestamp) -> bool {
+    out_of_memory(pod).is_some_and(|(container, _)| {
+        container.restarts >= 1 && kubelet::backs_off(pod) || kubelet::ended_again(container, now)
     })
 }
 

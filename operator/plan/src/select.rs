@@ -3,7 +3,8 @@
 use crate::case::Case;
 use crate::decision::{Stop, words};
 use crate::{kubelet, release, resize};
-use homeostat_knowledge::{ActionKind, Entity, IncidentState};
+use homeostat_knowledge::observation::SourceState;
+use homeostat_knowledge::{ActionKind, Entity, FindingKind, IncidentState};
 use homeostat_playbooks::{Facts, IncidentFacts, Playbook, TenantFacts, Truth, WorkloadFacts};
 use std::collections::BTreeSet;
 
@@ -86,6 +87,24 @@ fn unusable(case: &Case<'_>, playbook: &Playbook, facts: &Facts) -> Option<Strin
     })
 }
 
+/// Signals that people named come from metrics or from spans, and nothing tells from which: one that is down is enough to
+/// doubt them. The first-ranked cause itself is judged by the guards.
+fn doubtful(case: &Case<'_>, kind: FindingKind) -> bool {
+    let named = matches!(
+        kind,
+        FindingKind::MemoryGrowing
+            | FindingKind::QueueGrowing
+            | FindingKind::SignalAbnormal
+            | FindingKind::CertificateExpiring
+    );
+    named
+        && kind != case.cause.kind
+        && case.snapshot.sources.iter().any(|(name, report)| {
+            (name.starts_with("prometheus") || name.starts_with("otlp"))
+                && matches!(report.state, SourceState::Down(_))
+        })
+}
+
 /// What conditions can ask about.
 pub fn facts(case: &Case<'_>) -> Facts {
     let pods = case.pods();
@@ -98,7 +117,8 @@ pub fn facts(case: &Case<'_>) -> Facts {
         })
         .collect();
     let releases = case.subject.as_ref().and_then(|subject| release::compare(case.snapshot, subject, &pods));
-    let active = case.incident.findings.iter().filter(|finding| finding.active);
+    let active =
+        case.incident.findings.iter().filter(|finding| finding.active && !doubtful(case, finding.kind));
     let findings: BTreeSet<_> = active.map(|finding| finding.kind).collect();
     Facts {
         incident: IncidentFacts {
@@ -112,6 +132,7 @@ pub fn facts(case: &Case<'_>) -> Facts {
             useful_actions: i64::from(case.history.useful()),
             useless_restarts: i64::from(case.history.useless_restarts()),
             out_of_memory: sick.iter().any(|pod| resize::out_of_memory(pod).is_some()),
+            out_of_memory_again: sick.iter().any(|pod| resize::out_of_memory_again(pod, case.now)),
             kubelet_back_off: sick.iter().any(|pod| kubelet::backs_off(pod)),
             reopen_count: i64::from(case.incident.reopen_count),
             affected: i64::try_from(case.incident.affected.len()).unwrap_or(i64::MAX),

@@ -153,6 +153,9 @@ fn unclear(case: &Case<'_>, unready: usize, all: usize) -> Stop {
     } else {
         format!("{unready} of {all} pods are not ready: this is not one sick pod")
     };
+    if unready == 0 && case.supporting().next().is_none() {
+        return Stop::wait("no active finding supports the cause any more, and every pod is ready");
+    }
     let idle = case.idle();
     if idle >= UNCLEAR {
         return Stop::hand_over(format!("{reason}, after {}", words(idle)));

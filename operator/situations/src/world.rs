@@ -351,12 +351,20 @@ impl GivenPod {
     /// The record, owned through a `ReplicaSet` when the workload is a Deployment.
     pub fn record(&self, space: &str, kind: ControllerKind) -> PodRecord {
         let since = ago(self.state_since.unwrap_or(self.created));
-        let end = |at: f64, started: Option<f64>| Termination {
+        let ended = |finished: Option<Timestamp>, started: Option<f64>| Termination {
             reason: self.reason.as_str().into(),
             exit_code: 137,
             started: started.map(ago),
-            finished: Some(ago(at)),
+            finished,
             used: homeostat_knowledge::records::Amounts::default(),
+        };
+        let end = |at: f64, started| ended(Some(ago(at)), started);
+        // A container that backs off has ended, and one that was restarted ended just before.
+        let before = match (self.last_end, self.state.as_str()) {
+            (Some(at), _) => Some(end(at, None)),
+            (None, "CrashLoopBackOff") => Some(ended(None, None)),
+            (None, "Running") if self.restarts > 0 => Some(ended(Some(since), None)),
+            _ => None,
         };
         let state = match self.state.as_str() {
             "Running" => ContainerState::Running { since },
@@ -396,7 +404,7 @@ impl GivenPod {
                 ready: self.ready,
                 restarts: self.restarts,
                 state,
-                last_termination: self.last_end.map(|at| end(at, None)),
+                last_termination: before,
                 cpu_request: None,
             }],
         }
