@@ -100,7 +100,9 @@ pub(crate) fn step(case: &Case<'_>, subject: &Subject<'_>, number: u32, rung: &R
 /// A release that is not ready may be slow to start; one whose container ends, or whose image is missing, is not.
 fn started(case: &Case<'_>, subject: &Subject<'_>) -> Result<(), Stop> {
     let end = later(case.since(), SLOW_START);
-    if case.cause.kind == FindingKind::NotReady && case.now < end {
+    // A new volume needs time to be made, too.
+    let slow = matches!(case.cause.kind, FindingKind::NotReady | FindingKind::SetupFailed);
+    if slow && case.now < end {
         return Err(Stop::until(end, format!("the new release of {} may be starting still", subject.key)));
     }
     Ok(())

@@ -384,6 +384,7 @@ impl GivenPod {
             deleting: self.deleting,
             ready: self.ready,
             unschedulable: None,
+            setup: None,
             created: ago(self.created),
             template_hash: None,
             local_data: self.local_data,
