@@ -353,7 +353,7 @@ impl GivenPod {
         let since = ago(self.state_since.unwrap_or(self.created));
         let end = |at: f64, started: Option<f64>| Termination {
             reason: self.reason.as_str().into(),
-            exit_code: 137,
+            exit_code: self.exit_code,
             started: started.map(ago),
             finished: Some(ago(at)),
             used: homeostat_knowledge::records::Amounts::default(),
@@ -417,6 +417,7 @@ impl GivenAction {
                     container: "app".into(),
                     cpu_millis: None,
                     memory_bytes: Some(192 << 20),
+                    memory_limit_bytes: None,
                 },
             ),
             ActionKind::Notify => ("Pod", Parameters::Notify { message: "told".to_owned() }),
