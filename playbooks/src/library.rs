@@ -4,7 +4,7 @@ use crate::parse::{PlaybookError, Problem, Rule, parse};
 use crate::schema::Playbook;
 
 /// Name and text of every shipped playbook.
-pub const LIBRARY: [(&str, &str); 28] = [
+pub const LIBRARY: [(&str, &str); 29] = [
     ("certificate-expiring", include_str!("../library/certificate-expiring.yaml")),
     ("crash", include_str!("../library/crash.yaml")),
     ("crash-again-backs-off", include_str!("../library/crash-again-backs-off.yaml")),
@@ -28,6 +28,7 @@ pub const LIBRARY: [(&str, &str); 28] = [
     ("out-of-memory-again", include_str!("../library/out-of-memory-again.yaml")),
     ("queue-growing", include_str!("../library/queue-growing.yaml")),
     ("replica-outlier", include_str!("../library/replica-outlier.yaml")),
+    ("setup-failed", include_str!("../library/setup-failed.yaml")),
     ("signal-abnormal", include_str!("../library/signal-abnormal.yaml")),
     ("slow", include_str!("../library/slow.yaml")),
     ("slow-after-leak", include_str!("../library/slow-after-leak.yaml")),

@@ -110,6 +110,7 @@ fn resize(snapshot: &Snapshot, workload: &WorkloadKey) -> Option<Chosen> {
             container: Name::from(CONTAINER),
             cpu_millis: Some(FED),
             memory_bytes: None,
+            memory_limit_bytes: None,
         },
         before: Before { cpu_millis: Some(STARVED), ..Before::default() },
     })

@@ -129,6 +129,7 @@ impl Analyser {
                 Signal::Object(ObjectChange::Synced(_)) => {
                     self.rescan.extend(snapshot.workloads.keys().cloned());
                 }
+                Signal::Object(ObjectChange::Event(event)) => self.pods.hear(event),
                 Signal::Log(_) => self.logs.ingest(observation),
                 Signal::Object(_) | Signal::Source(_) => {}
             }

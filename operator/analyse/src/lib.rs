@@ -4,7 +4,7 @@
 //! [`Analyser::evaluate`] returns what is abnormal, [`Correlator::update`] groups it by fault.
 //!
 //! The way of a failed call: [`calls`] charges it to the deepest workload that failed in its trace,
-//! [`pods`] adds what the kubelet says, [`golden`] what is slower than usual, [`replicas`] which one
+//! [`pods`] adds what the kubelet says (`setup` of pods that do not begin), [`golden`] what is slower than usual, [`replicas`] which one
 //! differs from its siblings, [`objects`] what nodes and Jobs show, [`signals`] what a
 //! workload's own queries say, [`logs`] and [`causes`] what lines and spans add to the evidence.
 //! [`correlate`] makes one incident per root, `ranking` orders its causes.
@@ -20,6 +20,7 @@ pub mod objects;
 pub mod pods;
 mod ranking;
 pub mod replicas;
+mod setup;
 pub mod signals;
 
 pub use analyser::{Analyser, Evaluation};

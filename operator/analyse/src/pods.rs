@@ -1,6 +1,7 @@
 //! What the kubelet says of a pod, as findings: crashes and their kind, back-off, images, placement, readiness.
 
-use homeostat_knowledge::records::Termination;
+use crate::setup::{self, Said};
+use homeostat_knowledge::records::{EventRecord, Termination};
 use homeostat_knowledge::{
     ContainerState, ControllerKind, Evidence, FindingKind, ObjectKey, PodRecord, SignedDuration, Snapshot,
     Timestamp, Uid,
@@ -47,6 +48,8 @@ pub struct PodMemory {
     pub crashes: Vec<Crash>,
     ready_since: Option<Timestamp>,
     not_ready_since: Option<Timestamp>,
+    setup_since: Option<Timestamp>,
+    said: Option<Said>,
     /// The present finding, if any: kind, since, evidence.
     pub finding: Option<(FindingKind, Timestamp, Vec<Evidence>)>,
 }
@@ -68,6 +71,8 @@ impl Pods {
             crashes: Vec::new(),
             ready_since: None,
             not_ready_since: Some(now),
+            setup_since: None,
+            said: None,
             finding: None,
         });
         if pod.ready {
@@ -76,6 +81,12 @@ impl Pods {
         } else {
             memory.ready_since = None;
             memory.not_ready_since.get_or_insert(now);
+        }
+        if pod.setup.is_some() {
+            memory.setup_since.get_or_insert(now);
+        } else {
+            memory.setup_since = None;
+            memory.said = None;
         }
         let ended: u32 = pod
             .containers
@@ -97,6 +108,16 @@ impl Pods {
             }
         }
         memory.classify(pod, now);
+    }
+
+    /// Takes what an Event says of a pod whose containers are not made.
+    pub fn hear(&mut self, event: &EventRecord) {
+        let memory = event.uid.as_ref().and_then(|uid| self.memories.get_mut(uid));
+        if let Some(memory) = memory.filter(|memory| memory.setup_since.is_some())
+            && let Some(said) = setup::said(event)
+        {
+            memory.said = Some(said);
+        }
     }
 
     /// Re-judges by time alone (holds, time limits), and forgets pods that are gone.
@@ -198,6 +219,12 @@ impl PodMemory {
             self.finding = None;
             return;
         }
+        // A process that cannot be made does not crash; what it did before is not the reason any more.
+        let setup = self.setup(pod, now);
+        if let Some((kind, evidence)) = setup.clone().filter(|_| setup::cannot_be_made(pod)) {
+            self.finding = Some((kind, self.setup_since.unwrap_or(now), evidence));
+            return;
+        }
         let ready_held = self.ready_since.is_some_and(|since| now.duration_since(since) >= READY_HOLD);
         let crashed = self.crashes.last().filter(|crash| {
             // Over once the pod was ready for a while after the crash.
@@ -231,9 +258,7 @@ impl PodMemory {
             self.finding = Some((kind, since, evidence));
             return;
         }
-        if let Some(reason) =
-            waiting(pod, &["ImagePullBackOff", "ErrImagePull", "InvalidImageName", "ErrImageNeverPull"])
-        {
+        if let Some(reason) = waiting(pod, &setup::IMAGE) {
             let since = self.finding.as_ref().map_or(now, |(_, since, _)| *since);
             self.finding =
                 Some((FindingKind::ImagePullFailed, since, vec![Evidence::new("kubelet", reason)]));
@@ -248,6 +273,10 @@ impl PodMemory {
             });
             return;
         }
+        if let Some((kind, evidence)) = setup {
+            self.finding = Some((kind, self.setup_since.unwrap_or(now), evidence));
+            return;
+        }
         let running = pod.phase == homeostat_knowledge::records::PodPhase::Running;
         self.finding = match waited(self.not_ready_since, NOT_READY_AFTER) {
             Some(since) if running => Some((
@@ -260,6 +289,14 @@ impl PodMemory {
             )),
             _ => None,
         };
+    }
+}
+
+impl PodMemory {
+    /// What its containers wait for, once they waited for long enough.
+    fn setup(&self, pod: &PodRecord, now: Timestamp) -> Option<(FindingKind, Vec<Evidence>)> {
+        let since = self.setup_since?;
+        setup::judge(pod.setup.as_ref()?, self.said.as_ref(), now.duration_since(since))
     }
 }
 

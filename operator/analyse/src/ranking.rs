@@ -29,6 +29,7 @@ pub(crate) fn first_hand(kind: FindingKind) -> bool {
         | FindingKind::NotReady
         | FindingKind::Unschedulable
         | FindingKind::ImagePullFailed
+        | FindingKind::SetupFailed
         | FindingKind::SignalAbnormal
         | FindingKind::NodeNotReady
         | FindingKind::NodePressure
@@ -70,7 +71,7 @@ fn weight(kind: FindingKind) -> f64 {
         FindingKind::CrashLoop => 1.0,
         FindingKind::BackingOff => 0.98,
         FindingKind::OutOfMemory => 0.97,
-        FindingKind::ImagePullFailed | FindingKind::Unschedulable => 0.96,
+        FindingKind::ImagePullFailed | FindingKind::SetupFailed | FindingKind::Unschedulable => 0.96,
         FindingKind::Crashed => 0.95,
         FindingKind::NodeNotReady => 0.94,
         FindingKind::NodePressure | FindingKind::JobFailed | FindingKind::JobStuck => 0.93,

@@ -119,6 +119,7 @@ impl World {
                 deleting: false,
                 ready: true,
                 unschedulable: None,
+                setup: None,
                 created: since,
                 template_hash: None,
                 local_data: false,

@@ -139,7 +139,12 @@ fn changes() -> Vec<(Target, Parameters)> {
         (job(), Parameters::RetryJob),
         (
             target("Pod", "v1", "shop", "order-6c-x"),
-            Parameters::ResizePod { container: Name::from("app"), cpu_millis: Some(600), memory_bytes: None },
+            Parameters::ResizePod {
+                container: Name::from("app"),
+                cpu_millis: Some(600),
+                memory_bytes: None,
+                memory_limit_bytes: None,
+            },
         ),
     ]
 }
@@ -306,6 +311,7 @@ async fn a_pod_is_resized_through_its_subresource() {
         container: Name::from("app"),
         cpu_millis: Some(600),
         memory_bytes: Some(128 << 20),
+        memory_limit_bytes: None,
     };
     let hands = ApiActuator::new(server.client());
     let before = hands.fresh_target(&pod).await.unwrap().unwrap().marks.requests;

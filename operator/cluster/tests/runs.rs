@@ -75,7 +75,12 @@ fn start(memory: Option<u64>) -> Parameters {
 }
 
 fn resize() -> Parameters {
-    Parameters::ResizePod { container: Name::from("app"), cpu_millis: None, memory_bytes: Some(1_024 * MIB) }
+    Parameters::ResizePod {
+        container: Name::from("app"),
+        cpu_millis: None,
+        memory_bytes: Some(1_024 * MIB),
+        memory_limit_bytes: None,
+    }
 }
 
 async fn fresh(server: &Server, target: &Target) -> Option<FreshTarget> {

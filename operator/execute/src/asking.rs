@@ -37,14 +37,20 @@ pub fn digest(record: &ActionRecord) -> Name {
         Parameters::DriveBounds { bounds, until } => part(&(bounds.min, bounds.max, micros(*until))),
         Parameters::RollBack { revision } => part(revision),
         Parameters::Cordon { until } | Parameters::Suspend { until } => part(&micros(*until)),
-        Parameters::ResizePod { container, cpu_millis, memory_bytes } => {
+        Parameters::ResizePod { container, cpu_millis, memory_bytes, memory_limit_bytes } => {
             part(&(container, cpu_millis, memory_bytes));
+            if let Some(limit) = memory_limit_bytes {
+                part(limit);
+            }
         }
         Parameters::StartJob { cpu_millis, memory_bytes } => part(&(cpu_millis, memory_bytes)),
         Parameters::Notify { message } => part(message),
     }
     part(&(before.replicas, before.ready, &before.revision, before.restarts));
     part(&(before.cordoned, before.suspended, before.cpu_millis, before.memory_bytes));
+    if let Some(limit) = before.memory_limit_bytes {
+        part(&("limit", limit));
+    }
     if let Some(bounds) = before.bounds {
         part(&(bounds.min, bounds.max));
     }

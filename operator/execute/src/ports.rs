@@ -258,6 +258,9 @@ pub struct Requests {
     pub cpu_millis: Option<u64>,
     /// Memory request, in bytes.
     pub memory_bytes: Option<u64>,
+    /// Memory limit, in bytes.
+    #[serde(default)]
+    pub memory_limit_bytes: Option<u64>,
 }
 
 /// Who leads. Leading is no mutual exclusion: safety comes from conditional writes; this only keeps the peace.

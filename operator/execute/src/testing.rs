@@ -88,6 +88,7 @@ pub(crate) fn pod() -> PodRecord {
         deleting: false,
         ready: true,
         unschedulable: None,
+        setup: None,
         created: at(-1_000),
         template_hash: None,
         local_data: false,

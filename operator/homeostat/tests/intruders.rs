@@ -164,7 +164,12 @@ fn all_parameters() -> Vec<(&'static str, &'static str, Parameters)> {
         (
             "v1",
             "Pod",
-            Parameters::ResizePod { container: "app".into(), cpu_millis: None, memory_bytes: Some(1 << 28) },
+            Parameters::ResizePod {
+                container: "app".into(),
+                cpu_millis: None,
+                memory_bytes: Some(1 << 28),
+                memory_limit_bytes: None,
+            },
         ),
     ]
 }
@@ -205,6 +210,7 @@ fn the_checker_admits_nothing_outside_of_the_tenant_and_no_name_that_is_none() {
                 container: Name::from(name),
                 cpu_millis: None,
                 memory_bytes: Some(1 << 28),
+                memory_limit_bytes: None,
             },
         ] {
             let mut tampered = draft.clone();

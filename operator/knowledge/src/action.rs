@@ -206,8 +206,11 @@ pub enum Parameters {
         container: Name,
         /// CPU request to have, in thousandths of a core; `None` leaves it.
         cpu_millis: Option<u64>,
-        /// Memory request and limit to have, in bytes; `None` leaves them.
+        /// Memory request to have, in bytes; `None` leaves it and the limit.
         memory_bytes: Option<u64>,
+        /// Memory limit to have, in bytes; `None`: the same as the request.
+        #[serde(default)]
+        memory_limit_bytes: Option<u64>,
     },
     /// Tell people; nothing is changed.
     Notify {
@@ -257,6 +260,9 @@ pub struct Before {
     pub cpu_millis: Option<u64>,
     /// Memory request of the container, in bytes.
     pub memory_bytes: Option<u64>,
+    /// Memory limit of the container, in bytes, where it is changed apart from the request.
+    #[serde(default)]
+    pub memory_limit_bytes: Option<u64>,
     /// Bounds of the autoscaler.
     #[serde(default)]
     pub bounds: Option<Bounds>,

@@ -90,6 +90,8 @@ pub enum FindingKind {
     Unschedulable,
     /// An image cannot be pulled.
     ImagePullFailed,
+    /// A pod is placed and its containers cannot be made: a volume, a `ConfigMap`, a `Secret` or its network is missing.
+    SetupFailed,
     /// A signal named by the workload leaves its usual range.
     SignalAbnormal,
     /// A node is not ready.
@@ -116,7 +118,7 @@ pub enum FindingKind {
 
 impl FindingKind {
     /// Every kind, in the order above.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::Crashed,
         Self::BackingOff,
         Self::CrashLoop,
@@ -129,6 +131,7 @@ impl FindingKind {
         Self::NotReady,
         Self::Unschedulable,
         Self::ImagePullFailed,
+        Self::SetupFailed,
         Self::SignalAbnormal,
         Self::NodeNotReady,
         Self::NodePressure,
@@ -166,6 +169,7 @@ impl FindingKind {
             // A short peak of load, or a node that is busy with a start, passes.
             Self::Unschedulable
             | Self::ImagePullFailed
+            | Self::SetupFailed
             | Self::NoisyNeighbour
             | Self::QueueGrowing
             | Self::JobStuck => SignedDuration::from_secs(30),
@@ -191,6 +195,7 @@ impl FindingKind {
             Self::NotReady => "NotReady",
             Self::Unschedulable => "Unschedulable",
             Self::ImagePullFailed => "ImagePullFailed",
+            Self::SetupFailed => "SetupFailed",
             Self::SignalAbnormal => "SignalAbnormal",
             Self::NodeNotReady => "NodeNotReady",
             Self::NodePressure => "NodePressure",

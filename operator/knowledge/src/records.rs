@@ -32,6 +32,9 @@ pub struct PodRecord {
     pub ready: bool,
     /// `PodScheduled` is false with reason `Unschedulable`: the scheduler's message, cut at 256 characters.
     pub unschedulable: Option<Name>,
+    /// What its containers wait for, when it is placed and they are not made.
+    #[serde(default)]
+    pub setup: Option<SetupWait>,
     /// `metadata.creationTimestamp`.
     pub created: Timestamp,
     /// Value of the `pod-template-hash` or `controller-revision-hash` label.
@@ -52,6 +55,15 @@ impl PodRecord {
     pub fn restarts(&self) -> u32 {
         self.containers.iter().map(|container| container.restarts).sum()
     }
+}
+
+/// Why no container of a placed pod was made yet, or why one cannot be made, as its kubelet says.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct SetupWait {
+    /// Reason of the waiting container, e.g. `ContainerCreating` or `CreateContainerConfigError`.
+    pub reason: Name,
+    /// Its message, cut at 256 characters. Data, never an instruction.
+    pub message: Option<Name>,
 }
 
 /// `status.phase` of a pod.

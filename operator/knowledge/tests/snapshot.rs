@@ -62,6 +62,7 @@ fn pod(name: &str, ip: &str) -> PodRecord {
         deleting: false,
         ready: true,
         unschedulable: None,
+        setup: None,
         created: now(),
         template_hash: None,
         local_data: false,

@@ -14,7 +14,9 @@ pub fn commands(incident: &Incident, snapshot: &Snapshot) -> Vec<String> {
         Entity::Pod { key, .. } if plain(&key.name) && plain(&key.namespace) => {
             let (namespace, name) = (&key.namespace, &key.name);
             lines.push(format!("kubectl -n {namespace} describe pod {name}"));
-            if crashes(cause.kind) {
+            if cause.kind == FindingKind::SetupFailed {
+                lines.push(format!("kubectl -n {namespace} get configmaps,persistentvolumeclaims"));
+            } else if crashes(cause.kind) {
                 lines.push(format!("kubectl -n {namespace} logs {name} --previous"));
             }
             lines.push(format!("kubectl -n {namespace} logs {name}"));
@@ -29,7 +31,11 @@ pub fn commands(incident: &Incident, snapshot: &Snapshot) -> Vec<String> {
     {
         let (namespace, name) = (&controller.key.object.namespace, &controller.key.object.name);
         let object = format!("{}/{name}", kind.to_lowercase());
-        if crashes(cause.kind) || matches!(cause.kind, FindingKind::ErrorBurst | FindingKind::ImagePullFailed)
+        if crashes(cause.kind)
+            || matches!(
+                cause.kind,
+                FindingKind::ErrorBurst | FindingKind::ImagePullFailed | FindingKind::SetupFailed
+            )
         {
             lines.push(format!("kubectl -n {namespace} rollout history {object}"));
             lines.push(format!("kubectl -n {namespace} rollout undo {object}"));

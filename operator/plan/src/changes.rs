@@ -101,9 +101,14 @@ pub(crate) fn step(case: &Case<'_>, subject: &Subject<'_>, number: u32, rung: &R
 /// missing, is not.
 fn started(case: &Case<'_>, subject: &Subject<'_>) -> Result<(), Stop> {
     let end = later(case.since(), SLOW_START);
+    // A new volume needs time to be made, too.
     let may_start = matches!(
         case.cause.kind,
-        FindingKind::NotReady | FindingKind::Unreachable | FindingKind::Hung | FindingKind::OutOfMemory
+        FindingKind::NotReady
+            | FindingKind::SetupFailed
+            | FindingKind::Unreachable
+            | FindingKind::Hung
+            | FindingKind::OutOfMemory
     );
     if may_start && case.now < end {
         return Err(Stop::until(end, format!("the new release of {} may be starting still", subject.key)));

@@ -92,6 +92,19 @@ pub fn backs_off(pod: &PodRecord) -> bool {
     down(pod).is_some_and(|down| down.backs_off)
 }
 
+/// Exit code of the container that is down, when it ended by itself: not by a signal that ends processes from outside, and not
+/// at its memory limit.
+pub fn own_exit(pod: &PodRecord) -> Option<i32> {
+    let name = down(pod)?.container;
+    let container = pod.containers.iter().find(|container| *container.name == *name)?;
+    let end = match &container.state {
+        ContainerState::Terminated(now) => now,
+        _ => container.last_termination.as_ref()?,
+    };
+    let killed = matches!(end.exit_code, 137 | 143) || &*end.reason == "OOMKilled";
+    (!killed).then_some(end.exit_code)
+}
+
 /// Start of the youngest process of the pod; its creation when none runs.
 pub fn newest_start(pod: &PodRecord) -> Timestamp {
     let starts = pod.containers.iter().filter_map(|container| match container.state {

@@ -231,7 +231,14 @@ fn tell(case: &Case<'_>, playbook: &Playbook, rung: &Rung) -> Stop {
                 "{address} lies outside of what is under control and fails its callers; restarting them would not help"
             )
         }
-        entity => format!("{entity} ({}): {}", case.cause.kind, playbook.description),
+        entity => {
+            let reason = format!("{entity} ({}): {}", case.cause.kind, playbook.description);
+            match case.cause.evidence.first() {
+                // What is missing is what people need first; the analysis cut and cleaned the kubelet's words.
+                Some(line) if case.cause.kind == FindingKind::SetupFailed => format!("{reason} {line}"),
+                _ => reason,
+            }
+        }
     };
     match rung.severity {
         Severity::Info => Stop::nothing(reason),

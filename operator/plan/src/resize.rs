@@ -45,8 +45,8 @@ pub(crate) fn may_grow(snapshot: &Snapshot, subject: &Subject<'_>, pods: &[&Arc<
     limits.any(|limit| limit < bounds.max)
 }
 
-/// The step on the sick pod: the wanted amount, or half as much again; never more than twice the request, never above
-/// the bound.
+/// The step on the sick pod: the wanted limit, or half as much again as the one that ended it; never more than twice that,
+/// never above the bound. The request grows in proportion, so that the pod keeps its quality-of-service class.
 pub(crate) fn step(case: &Case<'_>, subject: &Subject<'_>, number: u32, rung: &Rung) -> Result<Chosen, Stop> {
     let Some(controller) = subject.controller else {
         return Err(Stop::nothing(format!("what {} targets does not exist", subject.key)));
@@ -74,7 +74,7 @@ pub(crate) fn step(case: &Case<'_>, subject: &Subject<'_>, number: u32, rung: &R
                 )));
             }
         };
-    let wanted = rung.memory_bytes.unwrap_or(limit / 2 * 3).min(request.saturating_mul(2)).min(bounds.max);
+    let wanted = rung.memory_bytes.unwrap_or(limit / 2 * 3).min(limit.saturating_mul(2)).min(bounds.max);
     if wanted <= limit {
         return Err(Stop::hand_over(format!(
             "{} of {} has {} of memory; more is not allowed",
@@ -93,9 +93,14 @@ pub(crate) fn step(case: &Case<'_>, subject: &Subject<'_>, number: u32, rung: &R
         parameters: Parameters::ResizePod {
             container: container.name.clone(),
             cpu_millis: None,
-            memory_bytes: Some(wanted),
+            memory_bytes: Some(in_proportion(request, wanted, limit)),
+            memory_limit_bytes: Some(wanted),
         },
-        before: Before { memory_bytes: Some(request), ..before(controller, Some(pod)) },
+        before: Before {
+            memory_bytes: Some(request),
+            memory_limit_bytes: Some(limit),
+            ..before(controller, Some(pod))
+        },
         taken_at,
         why: format!(
             "{} ran out of its {} of memory again: it gets {}; change the template too, or the next pod begins with the old value",
@@ -104,6 +109,12 @@ pub(crate) fn step(case: &Case<'_>, subject: &Subject<'_>, number: u32, rung: &R
             mebibytes(wanted)
         ),
     })
+}
+
+/// The request that is to the new limit as the old one was to the old limit, rounded down; never less than it was.
+fn in_proportion(request: u64, wanted: u64, limit: u64) -> u64 {
+    let grown = u128::from(request) * u128::from(wanted) / u128::from(limit.max(1));
+    u64::try_from(grown).unwrap_or(u64::MAX).clamp(request.min(wanted), wanted)
 }
 
 fn mebibytes(bytes: u64) -> String {

@@ -18,7 +18,8 @@ const PERIOD: SignedDuration = SignedDuration::from_secs(10);
 /// How long a Job runs.
 pub const JOB: SignedDuration = SignedDuration::from_secs(3);
 /// What the template of every pod asks for.
-pub const REQUESTS: Requests = Requests { cpu_millis: Some(100), memory_bytes: None };
+pub const REQUESTS: Requests =
+    Requests { cpu_millis: Some(100), memory_bytes: None, memory_limit_bytes: None };
 /// A template whose program cannot work: every pod of it is ill.
 pub const BAD_IMAGE: &str = "bad";
 

@@ -165,6 +165,7 @@ pub fn pod(
         deleting: false,
         ready: true,
         unschedulable: None,
+        setup: None,
         created,
         template_hash: Some(hash.clone()),
         local_data: false,

@@ -287,6 +287,8 @@ pub struct GivenPod {
     pub last_end: Option<f64>,
     /// Why its container ended, e.g. `OOMKilled`.
     pub reason: String,
+    /// Exit code of its container's ends.
+    pub exit_code: i32,
     /// Memory request and limit of its container, MiB; absent: none.
     pub memory: Option<[u64; 2]>,
     /// Node that it runs on.
@@ -316,6 +318,7 @@ impl Default for GivenPod {
             started: None,
             last_end: None,
             reason: "Error".into(),
+            exit_code: 137,
             memory: None,
             node: "node-1".into(),
             local_data: false,

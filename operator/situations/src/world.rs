@@ -353,7 +353,7 @@ impl GivenPod {
         let since = ago(self.state_since.unwrap_or(self.created));
         let ended = |finished: Option<Timestamp>, started: Option<f64>| Termination {
             reason: self.reason.as_str().into(),
-            exit_code: 137,
+            exit_code: self.exit_code,
             started: started.map(ago),
             finished,
             used: homeostat_knowledge::records::Amounts::default(),
@@ -392,6 +392,7 @@ impl GivenPod {
             deleting: self.deleting,
             ready: self.ready,
             unschedulable: None,
+            setup: None,
             created: ago(self.created),
             template_hash: None,
             local_data: self.local_data,
@@ -424,6 +425,7 @@ impl GivenAction {
                     container: "app".into(),
                     cpu_millis: None,
                     memory_bytes: Some(192 << 20),
+                    memory_limit_bytes: None,
                 },
             ),
             ActionKind::Notify => ("Pod", Parameters::Notify { message: "told".to_owned() }),

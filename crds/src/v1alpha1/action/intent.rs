@@ -99,9 +99,12 @@ pub struct Parameters {
     /// CPU to have.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cpu: Option<Quantity>,
-    /// Memory to have.
+    /// Memory to have: the request, and the limit too unless `memoryLimit` says another.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory: Option<Quantity>,
+    /// Memory limit to have, where it is not the request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_limit: Option<Quantity>,
     /// When what is held (a cordon, a suspension, driven bounds) is released at the latest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<MicroTime>,
@@ -156,9 +159,12 @@ pub struct Before {
     /// CPU of the container.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cpu: Option<Quantity>,
-    /// Memory of the container.
+    /// Memory request of the container.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory: Option<Quantity>,
+    /// Memory limit of the container, where it is changed apart from the request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_limit: Option<Quantity>,
 }
 
 /// Frozen evidence.

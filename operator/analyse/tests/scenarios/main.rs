@@ -7,9 +7,10 @@ mod world;
 
 use homeostat_knowledge::incident::TimelineKind;
 use homeostat_knowledge::observation::{Change, ObjectChange};
+use homeostat_knowledge::records::{EventRecord, PodPhase, SetupWait};
 use homeostat_knowledge::{
-    CallOutcome, Entity, FindingKind, Incident, IncidentState, Name, SignedDuration, SpanKind, Uid,
-    WorkloadKey,
+    CallOutcome, ContainerState, Entity, FindingKind, Incident, IncidentState, Name, SignedDuration,
+    SpanKind, Uid, WorkloadKey,
 };
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -329,4 +330,38 @@ fn a_hung_service_beside_two_late_ones_is_the_cause_itself() {
         .filter_map(Incident::top_cause)
         .find(|cause| cause.kind == FindingKind::Hung);
     assert_eq!(hung.map(|cause| &cause.entity), Some(&workload("notification")));
+}
+
+/// A second pod of `order` that is placed, and whose containers are not made.
+fn not_made(reason: &str) -> ObjectChange {
+    let mut pod = world::pod("order");
+    pod.key = key("order-1");
+    pod.uid = Uid::new("uid-order-1");
+    (pod.phase, pod.ready) = (PodPhase::Pending, false);
+    pod.containers[0].ready = false;
+    pod.containers[0].state = ContainerState::Waiting { reason: Name::from(reason) };
+    pod.setup = Some(SetupWait { reason: Name::from(reason), message: None });
+    ObjectChange::Pod(Change::Applied(Arc::new(pod)))
+}
+
+#[test]
+fn a_pod_that_waits_for_what_an_event_names_is_found_and_the_name_is_told() {
+    let mut world = World::new(usual_delay);
+    world.run(SignedDuration::from_secs(5), &good);
+    world.object(not_made("ContainerCreating"));
+    world.run(SignedDuration::from_secs(40), &good);
+    assert!(world.incidents.is_empty(), "it may be pulling its image");
+    world.object(ObjectChange::Event(Arc::new(EventRecord {
+        kind: Name::from("Pod"),
+        object: key("order-1"),
+        uid: Some(Uid::new("uid-order-1")),
+        warning: true,
+        reason: Name::from("FailedMount"),
+        note: Name::from(
+            "MountVolume.SetUp failed for volume \"settings\" : configmap \"order-settings\" not found",
+        ),
+    })));
+    world.run(SignedDuration::from_secs(2), &good);
+    world.assert_cause(&workload("order"), FindingKind::SetupFailed);
+    assert_eq!(world.only().summary(), "order (SetupFailed): waits for: ConfigMap order-settings");
 }

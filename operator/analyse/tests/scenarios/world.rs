@@ -71,6 +71,7 @@ pub fn pod(name: &str) -> PodRecord {
         deleting: false,
         ready: true,
         unschedulable: None,
+        setup: None,
         created: Timestamp::from_second(1_000).unwrap(),
         template_hash: None,
         local_data: false,

@@ -60,8 +60,9 @@ impl ApiActuator {
             Parameters::StartJob { cpu_millis, memory_bytes } => {
                 hand.start(Amounts { cpu_millis: *cpu_millis, memory_bytes: *memory_bytes }).await
             }
-            Parameters::ResizePod { container, cpu_millis, memory_bytes } => {
-                hand.resize(container, Amounts { cpu_millis: *cpu_millis, memory_bytes: *memory_bytes }).await
+            Parameters::ResizePod { container, cpu_millis, memory_bytes, memory_limit_bytes } => {
+                let sizes = Amounts { cpu_millis: *cpu_millis, memory_bytes: *memory_bytes };
+                hand.resize(container, sizes, *memory_limit_bytes).await
             }
             Parameters::Notify { .. } => Ok("nothing to change".to_owned()),
         }

@@ -104,10 +104,11 @@ fn wire_parameters(parameters: &Parameters) -> WireParameters {
         Parameters::Cordon { until } | Parameters::Suspend { until } => {
             wire.until = Some(MicroTime::new(*until));
         }
-        Parameters::ResizePod { container, cpu_millis, memory_bytes } => {
+        Parameters::ResizePod { container, cpu_millis, memory_bytes, memory_limit_bytes } => {
             wire.container = Some(container.to_string());
             wire.cpu = cpu_millis.map(millis);
             wire.memory = memory_bytes.map(bytes);
+            wire.memory_limit = memory_limit_bytes.map(bytes);
         }
         Parameters::StartJob { cpu_millis, memory_bytes } => {
             wire.cpu = cpu_millis.map(millis);
@@ -156,6 +157,7 @@ pub fn spec(record: &ActionRecord) -> ActionSpec {
             unschedulable: before.cordoned,
             cpu: before.cpu_millis.map(millis),
             memory: before.memory_bytes.map(bytes),
+            memory_limit: before.memory_limit_bytes.map(bytes),
             min_replicas: before.bounds.map(|bounds| replicas(bounds.min)),
             max_replicas: before.bounds.map(|bounds| replicas(bounds.max)),
             ..WireBefore::default()
@@ -323,6 +325,7 @@ pub fn record(object: &Action, now: Timestamp) -> Result<ActionRecord, NotOurs> 
             suspended: spec.before.suspended,
             cpu_millis: spec.before.cpu.as_ref().and_then(in_millis),
             memory_bytes: spec.before.memory.as_ref().and_then(in_bytes),
+            memory_limit_bytes: spec.before.memory_limit.as_ref().and_then(in_bytes),
             bounds: bounds(spec.before.min_replicas, spec.before.max_replicas),
         },
         epoch: u64::try_from(spec.epoch).unwrap_or(0),
@@ -401,6 +404,7 @@ fn parameters(spec: &ActionSpec) -> Result<Parameters, NotOurs> {
                 container: Name::from(container),
                 cpu_millis: wire.cpu.as_ref().and_then(in_millis),
                 memory_bytes: wire.memory.as_ref().and_then(in_bytes),
+                memory_limit_bytes: wire.memory_limit.as_ref().and_then(in_bytes),
             })
         }
         ActionKind::EvictPod => Ok(Parameters::EvictPod {

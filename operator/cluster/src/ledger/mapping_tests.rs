@@ -104,6 +104,7 @@ fn all_parameters(message: &str) -> [Parameters; 16] {
             container: Name::from("app"),
             cpu_millis: Some(333),
             memory_bytes: Some((1 << 40) + 1),
+            memory_limit_bytes: Some((1 << 41) + 1),
         },
         Parameters::Notify { message: message.to_owned() },
     ]
@@ -132,6 +133,7 @@ proptest! {
                 suspended: helped.map(|helped| !helped),
                 cpu_millis: Some(epoch % 100_000),
                 memory_bytes: Some(epoch),
+                memory_limit_bytes: helped.map(|_| epoch),
                 bounds: helped.map(|_| Bounds { min: epoch % 100, max: 100 }),
                 ..Before::default()
             },
@@ -248,7 +250,12 @@ fn what_is_asked_is_the_same_question_before_it_is_stored_and_after_it_was_read_
     let all = all_parameters("tell").into_iter().chain([
         Parameters::Cordon { until: nanos },
         Parameters::DriveBounds { bounds: Bounds { min: 6, max: 10 }, until: nanos },
-        Parameters::ResizePod { container: "app".into(), cpu_millis: Some(250), memory_bytes: Some(1 << 28) },
+        Parameters::ResizePod {
+            container: "app".into(),
+            cpu_millis: Some(250),
+            memory_bytes: Some(1 << 28),
+            memory_limit_bytes: None,
+        },
     ]);
     for parameters in all {
         let mut asked = ActionRecord { parameters, ..eviction() };

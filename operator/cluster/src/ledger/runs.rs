@@ -73,10 +73,19 @@ impl Hand<'_> {
         Ok(format!("Job {name} created"))
     }
 
-    /// Requests of one container, and its memory limit: of a running pod through the resize subresource, of a
-    /// `CronJob` in the template, for its next runs.
-    pub async fn resize(&self, container: &str, sizes: Amounts) -> Result<String, ClusterError> {
-        let containers = json!([{ "name": container, "resources": resources(sizes) }]);
+    /// Requests of one container, and its memory limit, which is the request unless another is named: of a running pod
+    /// through the resize subresource, of a `CronJob` in the template, for its next runs.
+    pub async fn resize(
+        &self,
+        container: &str,
+        sizes: Amounts,
+        memory_limit: Option<u64>,
+    ) -> Result<String, ClusterError> {
+        let mut resources = resources(sizes);
+        if let Some(limit) = memory_limit {
+            resources["limits"]["memory"] = json!(limit.to_string());
+        }
+        let containers = json!([{ "name": container, "resources": resources }]);
         let pod = json!({ "spec": { "containers": containers } });
         if ControllerKind::from_kind(&self.target.kind) == ControllerKind::CronJob {
             self.expect(&[ControllerKind::CronJob], "template of runs")?;

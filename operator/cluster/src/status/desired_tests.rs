@@ -76,6 +76,7 @@ fn pod(ready: bool) -> PodRecord {
         deleting: false,
         ready,
         unschedulable: None,
+        setup: None,
         created: at(0),
         template_hash: None,
         local_data: false,

@@ -61,6 +61,8 @@ struct Container {
 struct Resources {
     #[serde(default, deserialize_with = "null_is_empty")]
     requests: BTreeMap<String, Quantity>,
+    #[serde(default, deserialize_with = "null_is_empty")]
+    limits: BTreeMap<String, Quantity>,
 }
 
 /// The marks in the object's text.
@@ -97,6 +99,7 @@ pub(crate) fn read(text: &str) -> Result<Marks, serde_json::Error> {
         let requests = Requests {
             cpu_millis: asked.get("cpu").and_then(in_millis),
             memory_bytes: asked.get("memory").and_then(in_bytes),
+            memory_limit_bytes: container.resources.limits.get("memory").and_then(in_bytes),
         };
         (Name::from(container.name.as_str()), requests)
     });
@@ -164,12 +167,17 @@ mod tests {
             "metadata": { "managedFields": [{ "manager": "kubectl-edit", "subresource": "resize",
                 "fieldsV1": { "f:spec": { "f:containers": { "k:{\"name\":\"app\"}": { "f:resources": {} } } } } }] },
             "spec": { "containers": [
-                { "name": "app", "resources": { "requests": { "cpu": "0.1", "memory": "64Mi" } } },
+                { "name": "app", "resources": { "requests": { "cpu": "0.1", "memory": "64Mi" },
+                                                   "limits": { "memory": "128Mi" } } },
                 { "name": "side" },
             ] },
         });
         let marks = read(&text.to_string()).unwrap();
-        let app = Requests { cpu_millis: Some(100), memory_bytes: Some(64 << 20) };
+        let app = Requests {
+            cpu_millis: Some(100),
+            memory_bytes: Some(64 << 20),
+            memory_limit_bytes: Some(128 << 20),
+        };
         assert_eq!(marks.requests.get("app"), Some(&app));
         assert_eq!(marks.requests.get("side"), Some(&Requests::default()));
         assert_eq!(marks.edits[0].field, Field::Resources);

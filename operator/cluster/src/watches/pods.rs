@@ -7,7 +7,7 @@ use crate::ledger::{in_bytes, in_millis};
 use homeostat_crds::Quantity;
 use homeostat_knowledge::ids::Uid;
 use homeostat_knowledge::observation::{Change, ObjectChange, ObjectKind};
-use homeostat_knowledge::records::{Amounts, Memory, PodPhase, Termination};
+use homeostat_knowledge::records::{Amounts, Memory, PodPhase, SetupWait, Termination};
 use homeostat_knowledge::{ContainerRecord, ContainerState, Name, ObjectKey, PodRecord};
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -15,8 +15,11 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use std::sync::Arc;
 
-/// Characters of the scheduler's message that are kept.
+/// Characters that are kept of a message of the scheduler or a kubelet.
 const MESSAGE_LIMIT: usize = 256;
+
+/// Reasons of a kubelet that cannot make a container.
+const NOT_MADE: [&str; 2] = ["CreateContainerConfigError", "CreateContainerError"];
 
 /// The watch of pods.
 pub(crate) struct Pods;
@@ -60,6 +63,8 @@ struct Status {
     #[serde(default, deserialize_with = "null_is_empty")]
     conditions: Vec<Condition>,
     #[serde(default, deserialize_with = "null_is_empty")]
+    init_container_statuses: Vec<ContainerStatus>,
+    #[serde(default, deserialize_with = "null_is_empty")]
     container_statuses: Vec<ContainerStatus>,
 }
 
@@ -97,6 +102,7 @@ struct State {
 #[derive(Clone, Debug, Deserialize)]
 struct Waiting {
     reason: Option<String>,
+    message: Option<String>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -167,6 +173,7 @@ pub(crate) fn record(pod: &PodObject, key: ObjectKey, version: Name, names: &mut
         unschedulable: condition("PodScheduled")
             .filter(|found| found.status == "False" && found.reason.as_deref() == Some("Unschedulable"))
             .map(|found| Name::from(cut(found.message.as_deref().unwrap_or_default(), MESSAGE_LIMIT))),
+        setup: setup(spec, status, names),
         created: metadata.created(),
         template_hash: names.maybe(hash.map(String::as_str)),
         local_data: spec
@@ -176,6 +183,28 @@ pub(crate) fn record(pod: &PodObject, key: ObjectKey, version: Name, names: &mut
         containers: containers(spec, status, names),
         key,
     }
+}
+
+/// What the containers of a placed pod wait for. One that cannot be made speaks for the pod; the others only as long as none
+/// has run, init containers first: once one runs, the pod is set up.
+fn setup(spec: &Spec, status: &Status, names: &mut Interner) -> Option<SetupWait> {
+    spec.node_name.as_ref()?;
+    let all = || status.init_container_statuses.iter().chain(&status.container_statuses);
+    let waits = || all().filter_map(|one| one.state.waiting.as_ref());
+    let not_made = |wait: &&Waiting| wait.reason.as_deref().is_some_and(|why| NOT_MADE.contains(&why));
+    let begun = |one: &ContainerStatus| {
+        one.state.running.is_some() || one.state.terminated.is_some() || one.last_state.terminated.is_some()
+    };
+    let pending = status.phase.as_deref().is_none_or(|phase| phase == "Pending");
+    let wait = match waits().find(not_made) {
+        Some(wait) => wait,
+        None if !pending || all().any(begun) => return None,
+        None => waits().min_by_key(|wait| wait.message.is_none())?,
+    };
+    Some(SetupWait {
+        reason: names.intern(cut(wait.reason.as_deref().unwrap_or_default(), MESSAGE_LIMIT)),
+        message: wait.message.as_deref().map(|text| Name::from(cut(text, MESSAGE_LIMIT))),
+    })
 }
 
 /// What a container says in the last line of its termination message that it used, e.g.
@@ -371,6 +400,44 @@ mod tests {
         let waiting = json!({ "phase": "Pending", "conditions": [{ "type": "PodScheduled", "status": "False",
             "reason": "SchedulingGated" }] });
         assert_eq!(project(&waiting, unchanged).unschedulable, None);
+    }
+
+    #[test]
+    fn what_keeps_containers_from_being_made_is_told_until_one_runs() {
+        let waits = |reason: &str, message: Option<&str>| {
+            let mut waiting = json!({ "reason": reason });
+            if let Some(message) = message {
+                waiting["message"] = json!(message);
+            }
+            json!({ "name": "app", "state": { "waiting": waiting }, "lastState": {} })
+        };
+        let told = |phase: &str, init: &[Value], app: &[Value]| {
+            let status = json!({ "phase": phase, "initContainerStatuses": init, "containerStatuses": app });
+            let setup = project(&status, unchanged).setup?;
+            Some((setup.reason.to_string(), setup.message.map(|text| text.to_string())))
+        };
+        let only = |reason: &str| Some((reason.to_owned(), None));
+        let creating = waits("ContainerCreating", None);
+        let initializing = waits("PodInitializing", None);
+        let missing = waits("CreateContainerConfigError", Some("secret \"keys\" not found"));
+        let named =
+            Some(("CreateContainerConfigError".to_owned(), Some("secret \"keys\" not found".to_owned())));
+        let runs =
+            json!({ "name": "setup", "state": { "running": { "startedAt": "2026-11-22T09:00:05Z" } } });
+        let ended = json!({ "name": "setup", "state": { "terminated": { "exitCode": 0 } } });
+        let one = std::slice::from_ref;
+        assert_eq!(told("Pending", &[], one(&creating)), only("ContainerCreating"));
+        assert_eq!(told("Pending", one(&initializing), one(&initializing)), only("PodInitializing"));
+        assert_eq!(told("Pending", one(&runs), one(&initializing)), None, "an init container works");
+        assert_eq!(told("Pending", one(&ended), one(&initializing)), None);
+        assert_eq!(told("Pending", &[], &[creating, missing.clone()]), named, "the one that says more");
+        assert_eq!(told("Pending", one(&missing), one(&initializing)), named, "an init container's secret");
+        assert_eq!(told("Running", &[], &[runs, missing.clone()]), named, "one beside another that runs");
+        let status = json!({ "phase": "Pending", "containerStatuses": [waits("X", Some(&"n".repeat(900)))] });
+        let long = project(&status, unchanged).setup.unwrap();
+        assert_eq!(long.message.unwrap().chars().count(), MESSAGE_LIMIT);
+        let unplaced = project(&status, |pod| pod["spec"]["nodeName"] = Value::Null);
+        assert_eq!(unplaced.setup, None);
     }
 
     #[test]

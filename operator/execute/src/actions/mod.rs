@@ -89,9 +89,12 @@ pub fn set_by(parameters: &Parameters) -> Before {
         Parameters::Uncordon => Before { cordoned: Some(false), ..Before::default() },
         Parameters::Suspend { .. } => Before { suspended: Some(true), ..Before::default() },
         Parameters::Resume => Before { suspended: Some(false), ..Before::default() },
-        Parameters::ResizePod { cpu_millis, memory_bytes, .. } => {
-            Before { cpu_millis: *cpu_millis, memory_bytes: *memory_bytes, ..Before::default() }
-        }
+        Parameters::ResizePod { cpu_millis, memory_bytes, memory_limit_bytes, .. } => Before {
+            cpu_millis: *cpu_millis,
+            memory_bytes: *memory_bytes,
+            memory_limit_bytes: *memory_limit_bytes,
+            ..Before::default()
+        },
         Parameters::EvictPod { .. }
         | Parameters::RollingRestart
         | Parameters::RollBack { .. }
@@ -372,6 +375,7 @@ mod tests {
                     container: "app".into(),
                     cpu_millis: Some(200),
                     memory_bytes: None,
+                    memory_limit_bytes: None,
                 },
             };
             let restored = action.restore(&record);

@@ -14,7 +14,8 @@ use homeostat_knowledge::{
 /// pod begins with the template's values again.
 ///
 /// Within the bounds of `spec.scaling.resources` of the Workload, at most twice and at least four fifths of what
-/// it was. Of a `CronJob` the template is changed instead, for the runs to come: a Job's own template cannot be. What
+/// it was. Where a memory limit is named apart, bounds and step are those of the limit, which is what ends a process; the
+/// request is never lowered then, at most doubled, and never above the limit. Of a `CronJob` the template is changed instead, for the runs to come: a Job's own template cannot be. What
 /// people apply anew counts again. Repeat-safe because the values are absolute and the write is conditioned on the version that was read.
 /// Undone by the values before. The API server refuses what would change the pod's quality-of-service class.
 #[derive(Clone, Copy, Debug)]
@@ -47,17 +48,21 @@ impl ActionSpec for ResizePod {
     }
 
     fn restore(&self, record: &ActionRecord) -> Option<Parameters> {
-        let Parameters::ResizePod { container, cpu_millis, memory_bytes } = &record.parameters else {
+        let Parameters::ResizePod { container, cpu_millis, memory_bytes, memory_limit_bytes } =
+            &record.parameters
+        else {
             return None;
         };
         let known = |set: Option<u64>, before: Option<u64>| set.is_none() || before.is_some();
         let before = &record.before;
-        (known(*cpu_millis, before.cpu_millis) && known(*memory_bytes, before.memory_bytes)).then(|| {
-            Parameters::ResizePod {
-                container: container.clone(),
-                cpu_millis: cpu_millis.and(before.cpu_millis),
-                memory_bytes: memory_bytes.and(before.memory_bytes),
-            }
+        let all = known(*cpu_millis, before.cpu_millis)
+            && known(*memory_bytes, before.memory_bytes)
+            && known(*memory_limit_bytes, before.memory_limit_bytes);
+        all.then(|| Parameters::ResizePod {
+            container: container.clone(),
+            cpu_millis: cpu_millis.and(before.cpu_millis),
+            memory_bytes: memory_bytes.and(before.memory_bytes),
+            memory_limit_bytes: memory_limit_bytes.and(before.memory_limit_bytes),
         })
     }
 
@@ -116,6 +121,7 @@ impl ActionSpec for ResizePod {
         let before = Requests {
             cpu_millis: wanted.cpu_millis.and(record.before.cpu_millis),
             memory_bytes: wanted.memory_bytes.and(record.before.memory_bytes),
+            memory_limit_bytes: wanted.memory_limit_bytes.and(record.before.memory_limit_bytes),
         };
         if !fits(before, present) {
             return Err(Unfit::Changed(format!("pod {key} was resized meanwhile")));
@@ -191,17 +197,28 @@ fn runs_to_come(
 
 /// What is wanted of a template, and what it has.
 fn sizes(record: &ActionRecord, found: &ControllerRecord) -> Option<(Requests, Requests)> {
-    let Parameters::ResizePod { cpu_millis, memory_bytes, .. } = record.parameters else { return None };
+    let Parameters::ResizePod { cpu_millis, memory_bytes, memory_limit_bytes, .. } = record.parameters else {
+        return None;
+    };
     let present = found.work.as_ref()?.requests;
+    // A template's limit is always its request; another one that is named does not fit.
+    let memory_limit = present.memory_bytes;
     Some((
-        Requests { cpu_millis, memory_bytes },
-        Requests { cpu_millis: present.cpu_millis, memory_bytes: present.memory_bytes },
+        Requests { cpu_millis, memory_bytes, memory_limit_bytes },
+        Requests {
+            cpu_millis: present.cpu_millis,
+            memory_bytes: present.memory_bytes,
+            memory_limit_bytes: memory_limit,
+        },
     ))
 }
 
 /// Something is named, within its bounds and steps.
 fn bounded(record: &ActionRecord, snapshot: &Snapshot) -> Result<(), Unfit> {
-    let Parameters::ResizePod { cpu_millis, memory_bytes, .. } = &record.parameters else { return Ok(()) };
+    let Parameters::ResizePod { cpu_millis, memory_bytes, memory_limit_bytes, .. } = &record.parameters
+    else {
+        return Ok(());
+    };
     if cpu_millis.is_none() && memory_bytes.is_none() {
         return Err(Unfit::Protected("no resources are named".to_owned()));
     }
@@ -211,7 +228,21 @@ fn bounded(record: &ActionRecord, snapshot: &Snapshot) -> Result<(), Unfit> {
     let permits = snapshot.workloads.get(&record.workload).map(|policy| &policy.permits);
     let before = &record.before;
     step("CPU", *cpu_millis, before.cpu_millis, permits.and_then(|permits| permits.cpu_millis))?;
-    step("memory", *memory_bytes, before.memory_bytes, permits.and_then(|permits| permits.memory_bytes))
+    let bounds = permits.and_then(|permits| permits.memory_bytes);
+    let Some(limit) = *memory_limit_bytes else {
+        return step("memory", *memory_bytes, before.memory_bytes, bounds);
+    };
+    step("memory limit", Some(limit), before.memory_limit_bytes, bounds)?;
+    match (*memory_bytes, before.memory_bytes) {
+        (Some(request), Some(before))
+            if request >= before && request <= limit.min(before.saturating_mul(2)) =>
+        {
+            Ok(())
+        }
+        (request, before) => Err(Unfit::Protected(format!(
+            "memory request {request:?} with limit {limit} is below {before:?} of before, above twice of it, or above the limit"
+        ))),
+    }
 }
 
 /// Within the bounds and the step; what is not changed needs neither.
@@ -238,17 +269,26 @@ fn requests(record: &ActionRecord, fresh: &FreshTarget) -> Option<(Requests, Req
     if of_runs(record) {
         return sizes(record, fresh.controller.as_ref()?);
     }
-    let Parameters::ResizePod { container, cpu_millis, memory_bytes } = &record.parameters else {
+    let Parameters::ResizePod { container, cpu_millis, memory_bytes, memory_limit_bytes } =
+        &record.parameters
+    else {
         return None;
     };
     let present = fresh.marks.requests.get(container)?;
-    Some((Requests { cpu_millis: *cpu_millis, memory_bytes: *memory_bytes }, *present))
+    let wanted = Requests {
+        cpu_millis: *cpu_millis,
+        memory_bytes: *memory_bytes,
+        memory_limit_bytes: *memory_limit_bytes,
+    };
+    Some((wanted, *present))
 }
 
 /// Everything that is named is there.
 fn fits(named: Requests, present: Requests) -> bool {
     let same = |named: Option<u64>, present: Option<u64>| named.is_none() || named == present;
-    same(named.cpu_millis, present.cpu_millis) && same(named.memory_bytes, present.memory_bytes)
+    same(named.cpu_millis, present.cpu_millis)
+        && same(named.memory_bytes, present.memory_bytes)
+        && same(named.memory_limit_bytes, present.memory_limit_bytes)
 }
 
 #[cfg(test)]
@@ -266,6 +306,7 @@ mod tests {
             container: Name::from("app"),
             cpu_millis: cpu,
             memory_bytes: memory.map(|memory| memory * MIB),
+            memory_limit_bytes: None,
         };
         record.before.cpu_millis = Some(500);
         record.before.memory_bytes = Some(100 * MIB);
@@ -307,11 +348,57 @@ mod tests {
     }
 
     #[test]
+    fn a_limit_apart_from_the_request_is_bounded_by_what_it_was() {
+        let apart = |request: u64, limit: u64, before: Option<u64>| {
+            let mut record = resize(None, Some(request));
+            record.before.memory_bytes = Some(50 * MIB);
+            record.before.memory_limit_bytes = before.map(|limit| limit * MIB);
+            if let Parameters::ResizePod { memory_limit_bytes, .. } = &mut record.parameters {
+                *memory_limit_bytes = Some(limit * MIB);
+            }
+            record
+        };
+        for (request, limit, expected) in [
+            (75, 150, true),
+            (50, 150, true),
+            (49, 150, false),
+            (100, 150, true),
+            (101, 150, false),
+            (75, 151, false),
+            (75, 79, false),
+            (81, 80, false),
+            (80, 80, true),
+        ] {
+            let result = allowed(&apart(request, limit, Some(100)));
+            assert_eq!(result.is_ok(), expected, "{request} {limit}: {result:?}");
+        }
+        assert!(allowed(&apart(75, 150, None)).is_err(), "unknown refuses");
+        assert!(allowed(&apart(75, 150, Some(70))).is_err(), "more than twice the limit");
+        let mut fresh = fresh_pod(pod());
+        let mut present =
+            Requests { cpu_millis: None, memory_bytes: Some(50 * MIB), memory_limit_bytes: None };
+        for (limit, expected) in [(100, true), (120, false)] {
+            present.memory_limit_bytes = Some(limit * MIB);
+            fresh.marks.requests = BTreeMap::from([(Name::from("app"), present)]);
+            let result = ResizePod.check_fresh(&apart(75, 150, Some(100)), None, &fresh);
+            assert_eq!(result.is_ok(), expected, "{limit}: {result:?}");
+        }
+        let Some(Parameters::ResizePod { memory_bytes, memory_limit_bytes, .. }) =
+            ResizePod.restore(&apart(75, 150, Some(100)))
+        else {
+            panic!("it is known how it was")
+        };
+        assert_eq!((memory_bytes, memory_limit_bytes), (Some(50 * MIB), Some(100 * MIB)));
+        assert_eq!(ResizePod.restore(&apart(75, 150, None)), None);
+    }
+
+    #[test]
     fn the_requests_tell_whether_it_was_done_or_somebody_else_did_something() {
         let mut record = resize(Some(1_000), None);
         let fresh = |cpu| {
             let mut fresh = fresh_pod(pod());
-            let present = Requests { cpu_millis: Some(cpu), memory_bytes: Some(100 * MIB) };
+            let present =
+                Requests { cpu_millis: Some(cpu), memory_bytes: Some(100 * MIB), memory_limit_bytes: None };
             fresh.marks.requests = BTreeMap::from([(Name::from("app"), present)]);
             fresh
         };
@@ -330,8 +417,12 @@ mod tests {
             "an earlier action of ours"
         );
         assert!(matches!(ResizePod.landed(&record, Some(&fresh(500))), Landed::No(_)));
-        let before =
-            Parameters::ResizePod { container: Name::from("app"), cpu_millis: Some(500), memory_bytes: None };
+        let before = Parameters::ResizePod {
+            container: Name::from("app"),
+            cpu_millis: Some(500),
+            memory_bytes: None,
+            memory_limit_bytes: None,
+        };
         assert_eq!(ResizePod.restore(&record), Some(before));
     }
 

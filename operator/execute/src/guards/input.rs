@@ -217,6 +217,7 @@ pub fn is_object_state(kind: FindingKind) -> bool {
         | FindingKind::NotReady
         | FindingKind::Unschedulable
         | FindingKind::ImagePullFailed
+        | FindingKind::SetupFailed
         | FindingKind::NodeNotReady
         | FindingKind::NodePressure
         | FindingKind::JobFailed

@@ -29,6 +29,7 @@ pub fn pod(number: u64, created: Timestamp) -> PodRecord {
         deleting: false,
         ready: true,
         unschedulable: None,
+        setup: None,
         created,
         template_hash: None,
         local_data: false,

@@ -482,6 +482,7 @@ impl Workload {
             deleting,
             ready: ready && !deleting,
             unschedulable: None,
+            setup: None,
             created: at(created),
             template_hash: None,
             local_data: false,

@@ -221,7 +221,12 @@ fn template(
     );
     let step = Step {
         target: Snapshot::controller_target(found)?,
-        parameters: Parameters::ResizePod { container, cpu_millis: None, memory_bytes: Some(wanted) },
+        parameters: Parameters::ResizePod {
+            container,
+            cpu_millis: None,
+            memory_bytes: Some(wanted),
+            memory_limit_bytes: None,
+        },
         before: Before { memory_bytes: Some(present), ..Before::default() },
         verification: Verification { within: SIZE_WITHIN, expect: Expectation::RolloutComplete },
         undo: Undo::None,

@@ -174,6 +174,7 @@ impl World {
             deleting: false,
             ready: false,
             unschedulable: None,
+            setup: None,
             created: at(0),
             template_hash: None,
             local_data: false,
