@@ -1,12 +1,13 @@
 //! What the kubelet says of a pod, as findings: crashes and their kind, back-off, images, placement, readiness.
 
 use crate::setup::{self, Said};
-use homeostat_knowledge::records::{EventRecord, Termination};
+use homeostat_knowledge::records::{ControllerKey, EventRecord, JobEnd, Termination};
 use homeostat_knowledge::{
-    ContainerState, ControllerKind, Evidence, FindingKind, ObjectKey, PodRecord, SignedDuration, Snapshot,
-    Timestamp, Uid,
+    ContainerState, ControllerKind, ControllerRecord, Evidence, FindingKind, ObjectKey, PodRecord,
+    SignedDuration, Snapshot, Timestamp, Uid,
 };
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// The kubelet forgets its restart back-off after ten minutes of health.
 pub const BACK_OFF_MEMORY: SignedDuration = SignedDuration::from_mins(10);
@@ -50,6 +51,8 @@ pub struct PodMemory {
     not_ready_since: Option<Timestamp>,
     setup_since: Option<Timestamp>,
     said: Option<Said>,
+    /// For a pod of a Job: a later run ended well.
+    made_good: bool,
     /// The present finding, if any: kind, since, evidence.
     pub finding: Option<(FindingKind, Timestamp, Vec<Evidence>)>,
 }
@@ -73,6 +76,7 @@ impl Pods {
             not_ready_since: Some(now),
             setup_since: None,
             said: None,
+            made_good: false,
             finding: None,
         });
         if pod.ready {
@@ -124,6 +128,9 @@ impl Pods {
     pub fn tick(&mut self, snapshot: &Snapshot, now: Timestamp) {
         self.memories.retain(|uid, memory| match snapshot.pods.get(&memory.key) {
             Some(pod) if pod.uid == *uid => {
+                if memory.finding.is_some() && !memory.made_good {
+                    memory.made_good = memory.crashes.last().is_some_and(|end| made_good(snapshot, pod, end));
+                }
                 memory.classify(pod, now);
                 true
             }
@@ -215,7 +222,7 @@ impl PodMemory {
     }
 
     fn classify(&mut self, pod: &PodRecord, now: Timestamp) {
-        if pod.deleting {
+        if pod.deleting || self.made_good {
             self.finding = None;
             return;
         }
@@ -300,6 +307,25 @@ impl PodMemory {
     }
 }
 
+/// A pod of a Job never gets ready again. What it failed at is over when its Job, or a run of the same owner, ended well since.
+fn made_good(snapshot: &Snapshot, pod: &PodRecord, end: &Crash) -> bool {
+    let Some(owner) = pod.owner.as_ref().filter(|owner| owner.kind == ControllerKind::Job) else {
+        return false;
+    };
+    let key = ControllerKey {
+        kind: ControllerKind::Job,
+        object: ObjectKey::new(pod.key.namespace.clone(), owner.name.clone()),
+    };
+    let Some(own) = snapshot.controllers.get(&key) else { return false };
+    let of = own.owner.as_ref().map(|owner| &owner.uid);
+    let runs = snapshot.controllers.values().filter(|run| {
+        run.uid == own.uid || (of.is_some() && run.owner.as_ref().map(|owner| &owner.uid) == of)
+    });
+    let ended =
+        |run: &&Arc<ControllerRecord>| run.run.completed.filter(|_| run.finished == Some(JobEnd::Complete));
+    runs.into_iter().filter_map(|run| ended(&run)).any(|at| at > end.at)
+}
+
 fn any_down(pod: &PodRecord) -> bool {
     pod.containers.iter().any(|container| is_down(&container.state))
 }
@@ -313,4 +339,61 @@ fn waiting(pod: &PodRecord, reasons: &[&str]) -> Option<String> {
 
 fn ran(seconds: Option<f64>) -> String {
     seconds.map_or_else(String::new, |seconds| format!(" after {seconds:.0} s"))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+mod tests {
+    use super::*;
+    use homeostat_knowledge::observation::{Change, ObjectChange};
+    use serde_json::json;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn put(snapshot: &mut Snapshot, job: &str, completed: Option<i64>) {
+        let record: ControllerRecord = serde_json::from_value(json!({
+            "key": {"kind": "Job", "object": {"namespace": "water", "name": job}},
+            "uid": job, "resource_version": "1", "generation": 1, "observed_generation": 1,
+            "replicas": 1, "current": 1, "ready": 0, "updated": 1, "revision": null, "surges": false, "paused": false,
+            "template_labels": {}, "gitops_owner": null, "work": null, "hold": null, "do_not_touch": null,
+            "owner": {"kind": "CronJob", "name": "plan", "uid": "plan"},
+            "finished": if completed.is_some() { "Complete" } else { "Failed" },
+            "run": {"started": at(90), "completed": completed.map(at), "deadline": null},
+        }))
+        .unwrap();
+        snapshot.commit(&ObjectChange::Controller(Change::Applied(Arc::new(record))), at(0));
+    }
+
+    #[test]
+    fn what_a_run_failed_at_is_over_when_a_later_run_of_the_same_owner_ends_well() {
+        let pod: PodRecord = serde_json::from_value(json!({
+            "key": {"namespace": "water", "name": "plan-1-x"}, "uid": "x", "resource_version": "1", "node": "one",
+            "ip": null, "phase": "Failed", "owner": {"kind": "Job", "name": "plan-1", "uid": "plan-1"},
+            "deleting": false, "ready": false, "unschedulable": null, "created": at(90), "template_hash": null,
+            "local_data": false,
+            "containers": [{
+                "name": "run", "ready": false, "restarts": 0, "last_termination": null, "cpu_request": null,
+                "memory": {"request": null, "limit": null},
+                "state": {"Terminated": {
+                    "reason": "OOMKilled", "exit_code": 137, "started": at(90), "finished": at(100), "used": {},
+                }},
+            }],
+        }))
+        .unwrap();
+        let (mut pods, mut snapshot) = (Pods::default(), Snapshot::default());
+        snapshot.commit(&ObjectChange::Pod(Change::Applied(Arc::new(pod.clone()))), at(0));
+        put(&mut snapshot, "plan-0", Some(95));
+        put(&mut snapshot, "plan-1", None);
+        pods.observe(&pod, at(101));
+        pods.tick(&snapshot, at(102));
+        let kind = |pods: &Pods| pods.findings().next().map(|(_, (kind, _, _))| *kind);
+        assert_eq!(kind(&pods), Some(FindingKind::OutOfMemory), "an earlier run says nothing of it");
+        put(&mut snapshot, "plan-1-again", Some(110));
+        pods.tick(&snapshot, at(111));
+        assert_eq!(kind(&pods), None);
+        pods.observe(&pod, at(112));
+        assert_eq!(kind(&pods), None, "seeing the dead pod again does not bring it back");
+    }
 }
