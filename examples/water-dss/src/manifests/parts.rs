@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 pub const QUEUED: [Kind; 2] = [Kind::Forecast, Kind::Kpi];
 /// Most workers of a kind.
 const WORKERS: u32 = 2;
-/// A worker computes for a part of the hour only and asks for so much of the CPU that its runs have; more is there when it is.
-const CPU_SHARE: f64 = 0.2;
+/// A worker computes for a small part of the hour: it asks for so much of the CPU that its runs have, and uses more while it may.
+const CPU_SHARE: f64 = 0.08;
 /// Port of the queue.
 const QUEUE: u16 = 4_222;
 /// Port of the API.
