@@ -9,7 +9,7 @@ pub const QUEUED: [Kind; 2] = [Kind::Forecast, Kind::Kpi];
 /// Most workers of a kind.
 const WORKERS: u32 = 2;
 /// A worker computes for a small part of the hour: it asks for so much of the CPU that its runs have, and uses more while it may.
-const CPU_SHARE: f64 = 0.08;
+const CPU_SHARE: f64 = 0.05;
 /// Port of the queue.
 const QUEUE: u16 = 4_222;
 /// Port of the API.
