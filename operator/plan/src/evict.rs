@@ -124,6 +124,9 @@ fn has_place(case: &Case<'_>, pod: &PodRecord) -> Result<(), Stop> {
     Err(Stop::wait(format!("no node takes new pods: {} would not come back", pod.key)))
 }
 
+/// What waited while a node was short of processor time is late for so long afterwards.
+const CATCH_UP: SignedDuration = SignedDuration::from_secs(10);
+
 /// A node that is short of processor time makes its pods late and lets them answer with errors; a new pod there would do no
 /// better. One that stands apart from its siblings elsewhere is moved once the node takes no new pods. Without any sign of
 /// life it is another thing, which the analysis tells apart.
@@ -139,7 +142,7 @@ fn short_of_time(case: &Case<'_>, pod: &PodRecord) -> Result<(), Stop> {
         let own = incident.id == case.incident.id;
         !incident.state.closed()
             && incident.findings.iter().any(|finding| {
-                finding.active
+                (finding.active || case.now < later(finding.last_seen, CATCH_UP))
                     && finding.kind == FindingKind::NoisyNeighbour
                     && (own || matches!(&finding.entity, Entity::Node { name: node } if node == name))
             })

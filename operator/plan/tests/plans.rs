@@ -237,7 +237,7 @@ fn one_action_at_a_time_on_a_workload_whatever_incident_it_serves() {
 
 #[test]
 fn nobody_late_is_evicted_on_a_node_that_is_known_to_be_busy() {
-    let seen = |kind: &str, busy: &str, state: IncidentState, active: bool| {
+    let seen = |kind: &str, busy: &str, state: IncidentState, ended: Option<i64>| {
         let mut given = hung();
         (given.incident.kind, given.incident.since) = (kind.into(), 30.0);
         let (mut snapshot, incident) = given.build();
@@ -250,17 +250,23 @@ fn nobody_late_is_evicted_on_a_node_that_is_known_to_be_busy() {
         other.causes[0].kind = FindingKind::NoisyNeighbour;
         other.findings[0].entity = node;
         other.findings[0].kind = FindingKind::NoisyNeighbour;
-        other.findings[0].active = active;
+        other.findings[0].active = ended.is_none();
+        other.findings[0].last_seen = now() - SignedDuration::from_secs(ended.unwrap_or(0));
         snapshot.incidents.insert_mut(other.id.clone(), Arc::new(other));
         plan(&incident, &snapshot, &shipped(), now(), &mut SeededIds::new(7))
     };
-    let decided = |kind: &str, busy: &str, state| seen(kind, busy, state, true);
+    let decided = |kind: &str, busy: &str, state| seen(kind, busy, state, None);
     for kind in ["Slow", "ErrorBurst"] {
-        let over = seen(kind, "node-1", IncidentState::HandedOver, false);
+        let over = seen(kind, "node-1", IncidentState::HandedOver, Some(11));
         assert_eq!(
             over.name(),
             "Act",
             "{kind}: people have not closed it, and the node is not busy any more"
+        );
+        let just = seen(kind, "node-1", IncidentState::HandedOver, Some(9));
+        assert!(
+            just.reason().contains("short of processor time"),
+            "{kind}: what waited is still late: {just:?}"
         );
         for state in [IncidentState::Open, IncidentState::HandedOver] {
             let decision = decided(kind, "node-1", state);
