@@ -62,12 +62,14 @@ fn a_cluster_that_does_not_answer_is_told_apart_from_none() {
 fn bad_arguments_say_what_to_give_instead() {
     let empty = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("no-situations");
     std::fs::create_dir_all(&empty).expect("the target folder can be written");
+    let bytes = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("no-text.jsonl");
+    std::fs::write(&bytes, [0xff, 0xfe, 0x0a]).expect("the target folder can be written");
     for (arguments, part) in [
         (&["pause", "tenant", "shop", "--until", "tomorrow"][..], "such as 2030-01-01T18:00:00Z"),
         (&["levels", "--what-if", "L9"], "use L0 to L4"),
         (&["replay", "/nonexistent"], "written by `homeostat run --record FILE`"),
         (&["replay", empty.to_str().expect("a text")], "playbooks/situations"),
-        (&["replay", env!("CARGO_BIN_EXE_homeostat")], "cannot be read"),
+        (&["replay", bytes.to_str().expect("a text")], "cannot be read"),
         (&["replay", "Cargo.toml"], "must be written by `homeostat run --record FILE`"),
         (&["playbook", "test", "Cargo.toml"], "line 1, column 1"),
         (&["audit", "export", "--dir", "/nonexistent"], "check that it exists"),
