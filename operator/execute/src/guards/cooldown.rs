@@ -145,7 +145,7 @@ fn size(input: &GuardInput, limits: &GuardLimits) -> Ruling {
 mod tests {
     use super::*;
     use crate::guards::testing::{first_refusal, input, past};
-    use homeostat_knowledge::{ActionKind, GuardName, IncidentId, Name};
+    use homeostat_knowledge::{ActionKind, ActionState, GuardName, IncidentId, Name};
 
     const MINUTE: i64 = 60;
     const HOUR: i64 = 3_600;
@@ -289,6 +289,20 @@ mod tests {
         assert_eq!(first_refusal(&case), Some(GuardName::Cooldown));
         case.history.pop();
         assert_eq!(first_refusal(&case), None);
+    }
+
+    #[test]
+    fn only_what_changed_something_has_ended_and_is_no_undo_cools_down() {
+        let case = input();
+        let limits = case.tenant.as_ref().expect("tenant").limits.clone();
+        let counted = past(&case, "old-1", MINUTE, true);
+        let none = ActionHistory { effect: false, ..counted.clone() };
+        let running = ActionHistory { state: ActionState::Verifying, ..counted.clone() };
+        let undo = ActionHistory { undo_of: Some(counted.id.clone()), ..counted.clone() };
+        assert!(cooldown_until([&counted].into_iter(), &limits).is_some());
+        for (what, entry) in [("refused", none), ("under way", running), ("an undo", undo)] {
+            assert_eq!(cooldown_until([&entry].into_iter(), &limits), None, "{what}");
+        }
     }
 
     #[test]
