@@ -250,7 +250,7 @@ async fn play(
         }
         played.workers.look(client, live).await?;
         played.weekend.look(client, live, now).await?;
-        let due = now >= epoch(began) && FIRST_HOUR + passed >= RELEASE_HOUR;
+        let due = (epoch(began)..end).contains(&now) && FIRST_HOUR + passed >= RELEASE_HOUR;
         played.staging.step(client, args, live, (due, watched.good(&staging, 2), now)).await?;
         if now >= end && (watched.idle() || now >= end + LAST.as_secs_f64()) {
             played.workers.count(client).await;
