@@ -1,6 +1,7 @@
 //! What the kubelet says of a pod, as findings: crashes and their kind, back-off, images, placement, readiness.
 
 use crate::setup::{self, Said};
+use homeostat_knowledge::kubelet::NO_IMAGE;
 use homeostat_knowledge::records::{ControllerKey, EventRecord, JobEnd, Termination};
 use homeostat_knowledge::{
     ContainerState, ControllerKind, ControllerRecord, Evidence, FindingKind, ObjectKey, PodRecord,
@@ -126,10 +127,18 @@ impl Pods {
 
     /// Re-judges by time alone (holds, time limits), and forgets pods that are gone.
     pub fn tick(&mut self, snapshot: &Snapshot, now: Timestamp) {
+        // Looked up at most once a tick, and only while a pod of a Job has a finding.
+        let mut good = None;
         self.memories.retain(|uid, memory| match snapshot.pods.get(&memory.key) {
             Some(pod) if pod.uid == *uid => {
-                if memory.finding.is_some() && !memory.made_good {
-                    memory.made_good = memory.crashes.last().is_some_and(|end| made_good(snapshot, pod, end));
+                if memory.finding.is_some()
+                    && !memory.made_good
+                    && let Some((end, job)) = memory.crashes.last().zip(job_of(snapshot, pod))
+                {
+                    let good = good.get_or_insert_with(|| last_good_ends(snapshot));
+                    let ends = [Some(&job.uid), job.owner.as_ref().map(|owner| &owner.uid)];
+                    let mut ends = ends.into_iter().flatten().filter_map(|uid| good.get(uid));
+                    memory.made_good = ends.any(|at| *at > end.at);
                 }
                 memory.classify(pod, now);
                 true
@@ -265,7 +274,7 @@ impl PodMemory {
             self.finding = Some((kind, since, evidence));
             return;
         }
-        if let Some(reason) = waiting(pod, &setup::IMAGE) {
+        if let Some(reason) = waiting(pod, &NO_IMAGE) {
             let since = self.finding.as_ref().map_or(now, |(_, since, _)| *since);
             self.finding =
                 Some((FindingKind::ImagePullFailed, since, vec![Evidence::new("kubelet", reason)]));
@@ -307,23 +316,25 @@ impl PodMemory {
     }
 }
 
-/// A pod of a Job never gets ready again. What it failed at is over when its Job, or a run of the same owner, ended well since.
-fn made_good(snapshot: &Snapshot, pod: &PodRecord, end: &Crash) -> bool {
-    let Some(owner) = pod.owner.as_ref().filter(|owner| owner.kind == ControllerKind::Job) else {
-        return false;
-    };
-    let key = ControllerKey {
-        kind: ControllerKind::Job,
-        object: ObjectKey::new(pod.key.namespace.clone(), owner.name.clone()),
-    };
-    let Some(own) = snapshot.controllers.get(&key) else { return false };
-    let of = own.owner.as_ref().map(|owner| &owner.uid);
-    let runs = snapshot.controllers.values().filter(|run| {
-        run.uid == own.uid || (of.is_some() && run.owner.as_ref().map(|owner| &owner.uid) == of)
-    });
-    let ended =
-        |run: &&Arc<ControllerRecord>| run.run.completed.filter(|_| run.finished == Some(JobEnd::Complete));
-    runs.into_iter().filter_map(|run| ended(&run)).any(|at| at > end.at)
+/// The Job that made a pod. Such a pod never gets ready again: what it failed at is over when its Job, or another run of the
+/// same owner, ended well since.
+fn job_of<'a>(snapshot: &'a Snapshot, pod: &PodRecord) -> Option<&'a Arc<ControllerRecord>> {
+    let owner = pod.owner.as_ref().filter(|owner| owner.kind == ControllerKind::Job)?;
+    let object = ObjectKey::new(pod.key.namespace.clone(), owner.name.clone());
+    snapshot.controllers.get(&ControllerKey { kind: ControllerKind::Job, object })
+}
+
+/// When the last run that ended well did: of each Job, and of each owner of Jobs.
+fn last_good_ends(snapshot: &Snapshot) -> BTreeMap<&Uid, Timestamp> {
+    let mut ends = BTreeMap::new();
+    for run in snapshot.controllers.values().filter(|run| run.finished == Some(JobEnd::Complete)) {
+        let Some(at) = run.run.completed else { continue };
+        for uid in [Some(&run.uid), run.owner.as_ref().map(|owner| &owner.uid)].into_iter().flatten() {
+            let last: &mut Timestamp = ends.entry(uid).or_insert(at);
+            *last = at.max(*last);
+        }
+    }
+    ends
 }
 
 fn any_down(pod: &PodRecord) -> bool {

@@ -3,14 +3,10 @@
 //! The kubelet says it in the reason and message of a waiting container, and in Events about the pod. Both are texts of
 //! others: they are cut, cleaned and shown, and nothing is decided by them except the kind of the finding.
 
+use homeostat_knowledge::kubelet::{NO_IMAGE, NOT_MADE};
 use homeostat_knowledge::records::{EventRecord, SetupWait};
 use homeostat_knowledge::{Evidence, FindingKind, PodRecord, SignedDuration};
 
-/// Reasons of a kubelet that cannot get an image.
-pub(crate) const IMAGE: [&str; 4] =
-    ["ImagePullBackOff", "ErrImagePull", "InvalidImageName", "ErrImageNeverPull"];
-/// Reasons of a kubelet that cannot make a container.
-const NOT_MADE: [&str; 2] = ["CreateContainerConfigError", "CreateContainerError"];
 /// Events that say why a pod is not set up; the kubelet tries again and repeats them.
 const EVENTS: [&str; 4] = ["FailedMount", "FailedAttachVolume", "FailedMapVolume", "FailedCreatePodSandBox"];
 
@@ -47,7 +43,7 @@ pub(crate) fn judge(
     waited: SignedDuration,
 ) -> Option<(FindingKind, Vec<Evidence>)> {
     let reason = shown(&wait.reason);
-    if IMAGE.contains(&&*wait.reason) {
+    if NO_IMAGE.contains(&&*wait.reason) {
         return Some((FindingKind::ImagePullFailed, vec![Evidence::new("kubelet", reason)]));
     }
     let text = match (&wait.message, said) {

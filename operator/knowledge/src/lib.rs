@@ -16,6 +16,7 @@ pub mod forecast;
 pub mod guard;
 pub mod ids;
 pub mod incident;
+pub mod kubelet;
 pub mod observation;
 pub mod plan;
 pub mod policy;

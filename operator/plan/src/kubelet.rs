@@ -3,6 +3,7 @@
 //! It restarts an ended container within about a second the first time. A second end soon after meets a
 //! back-off of 10 s that doubles up to 5 min and is forgotten only after 10 min of health.
 
+use homeostat_knowledge::kubelet::{NO_IMAGE, NOT_MADE};
 use homeostat_knowledge::records::{PodPhase, Termination};
 use homeostat_knowledge::{ContainerRecord, ContainerState, PodRecord, SignedDuration, Timestamp};
 
@@ -56,20 +57,15 @@ fn restarted_recently(restarts: u32, now: &Termination, before: Option<&Terminat
     healthy < BACK_OFF_MEMORY
 }
 
-/// Reasons of a container that waits for its image or its configuration; nothing of the pod itself changes that.
-const LACKING: [&str; 6] = [
-    "ErrImagePull",
-    "ImagePullBackOff",
-    "InvalidImageName",
-    "ErrImageNeverPull",
-    "CreateContainerConfigError",
-    "CreateContainerError",
-];
-
-/// Why a container of this pod cannot begin, in the kubelet's word, where its image or configuration is missing.
+/// Why a container of this pod cannot begin, in the kubelet's word, where its image or configuration is missing: nothing of
+/// the pod itself changes that.
 pub fn lacking(pod: &PodRecord) -> Option<&str> {
     pod.containers.iter().find_map(|container| match &container.state {
-        ContainerState::Waiting { reason } if LACKING.contains(&&**reason) => Some(&**reason),
+        ContainerState::Waiting { reason }
+            if NO_IMAGE.iter().chain(&NOT_MADE).any(|known| known == &&**reason) =>
+        {
+            Some(&**reason)
+        }
         _ => None,
     })
 }

@@ -6,6 +6,7 @@ use super::run::{Cx, Effect, Watched};
 use crate::ledger::{in_bytes, in_millis};
 use homeostat_crds::Quantity;
 use homeostat_knowledge::ids::Uid;
+use homeostat_knowledge::kubelet::NOT_MADE;
 use homeostat_knowledge::observation::{Change, ObjectChange, ObjectKind};
 use homeostat_knowledge::records::{Amounts, Memory, PodPhase, SetupWait, Termination};
 use homeostat_knowledge::{ContainerRecord, ContainerState, Name, ObjectKey, PodRecord};
@@ -17,9 +18,6 @@ use std::sync::Arc;
 
 /// Characters that are kept of a message of the scheduler or a kubelet.
 const MESSAGE_LIMIT: usize = 256;
-
-/// Reasons of a kubelet that cannot make a container.
-const NOT_MADE: [&str; 2] = ["CreateContainerConfigError", "CreateContainerError"];
 
 /// The watch of pods.
 pub(crate) struct Pods;
