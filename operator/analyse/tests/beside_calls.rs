@@ -4,14 +4,14 @@
 
 use homeostat_analyse::Analyser;
 use homeostat_knowledge::observation::{Change, ObjectChange, Sample, Span, SpanKind};
-use homeostat_knowledge::policy::{Archetype, Measures, Permits, SignalPolicy};
+use homeostat_knowledge::policy::{Measures, SignalPolicy};
 use homeostat_knowledge::records::{ControllerKey, Memory, NodeRecord, OwnerRecord, PodPhase, RunTimes};
 use homeostat_knowledge::{
     CallOutcome, ContainerRecord, ContainerState, ControllerKind, ControllerRecord, Entity, Finding,
     FindingKind, Name, ObjectKey, Observation, PodRecord, Signal, SignedDuration, Snapshot, Timestamp, Uid,
     WorkloadPolicy,
 };
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 const REPLICAS: usize = 4;
@@ -85,22 +85,8 @@ impl World {
             do_not_touch: None,
         }))));
         self.object(&ObjectChange::Workload(Change::Applied(Arc::new(WorkloadPolicy {
-            key: key(name),
-            uid: Uid::new(format!("w-{name}")),
-            generation: 1,
-            target,
-            archetype: Archetype::Service,
-            criticality: 500,
-            availability: None,
-            latency: None,
             signals,
-            dependencies: Vec::new(),
-            playbooks: BTreeSet::new(),
-            paused: false,
-            do_not_touch_until: None,
-            maximum_useless_restarts: 2,
-            surge_after_crash: true,
-            permits: Permits::default(),
+            ..WorkloadPolicy::new(key(name), Uid::new(format!("w-{name}")), target)
         }))));
         for replica in 0..REPLICAS {
             let since = self.now - SignedDuration::from_hours(1);

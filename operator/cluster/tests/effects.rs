@@ -10,7 +10,7 @@ use homeostat_execute::actions::retry_name;
 use homeostat_execute::ports::{Acknowledged, Actuator, EffectError, Field, Refusal};
 use homeostat_knowledge::ids::Uid;
 use homeostat_knowledge::observation::{Change, ObjectChange, ObjectKind};
-use homeostat_knowledge::policy::{Archetype, Bounds, Permits, ScalingMode, ScalingPolicy, WhenOwned};
+use homeostat_knowledge::policy::{Bounds, Permits, ScalingMode, ScalingPolicy, WhenOwned};
 use homeostat_knowledge::records::ControllerKey;
 use homeostat_knowledge::{
     ActionId, Clock, ControllerKind, Name, ObjectKey, Parameters, SignedDuration, Snapshot, Target,
@@ -18,7 +18,6 @@ use homeostat_knowledge::{
 };
 use http::Method;
 use serde_json::{Value, json};
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use support::{Server, Still, status};
 
@@ -419,22 +418,12 @@ fn asking(mode: ScalingMode) -> Snapshot {
     let scaling = ScalingPolicy { mode, when_owned: WhenOwned::DriveBounds, ..ScalingPolicy::default() };
     let key = ObjectKey::new("shop", "web");
     let workload = WorkloadPolicy {
-        key: key.clone(),
-        uid: Uid::new("workload-web"),
-        generation: 1,
-        target: ControllerKey { kind: ControllerKind::Deployment, object: key },
-        archetype: Archetype::Service,
-        criticality: 500,
-        availability: None,
-        latency: None,
-        signals: Vec::new(),
-        dependencies: Vec::new(),
-        playbooks: BTreeSet::new(),
-        paused: false,
-        do_not_touch_until: None,
-        maximum_useless_restarts: 2,
-        surge_after_crash: true,
         permits: Permits { scaling: Some(scaling), ..Permits::default() },
+        ..WorkloadPolicy::new(
+            key.clone(),
+            Uid::new("workload-web"),
+            ControllerKey { kind: ControllerKind::Deployment, object: key },
+        )
     };
     let mut snapshot = Snapshot::default();
     snapshot.commit(&ObjectChange::Workload(Change::Applied(Arc::new(workload))), Still.now());

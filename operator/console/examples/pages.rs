@@ -13,12 +13,11 @@ mod common;
 use common::{FixedClock, Snapshots, action, at, incident, snapshot};
 use homeostat_console::{Console, Metrics, ReadyGate, RecentIncidents, router, serve};
 use homeostat_knowledge::observation::{SourceReport, SourceState};
-use homeostat_knowledge::policy::{Archetype, KillSwitch, Permits, WorkloadPolicy};
+use homeostat_knowledge::policy::{KillSwitch, WorkloadPolicy};
 use homeostat_knowledge::records::{ControllerKey, ControllerKind};
 use homeostat_knowledge::{
     ActionId, ActionState, ControlPolicy, IncidentId, IncidentState, Name, ObjectKey, Severity, Snapshot, Uid,
 };
-use std::collections::BTreeSet;
 use std::error::Error;
 use std::sync::{Arc, Mutex};
 use tokio::net::TcpListener;
@@ -70,22 +69,12 @@ async fn main() -> Result<(), Box<dyn Error>> {
 fn kitchen() -> WorkloadPolicy {
     let key = ObjectKey::new("shop", "kitchen");
     WorkloadPolicy {
-        key: key.clone(),
-        uid: Uid::new("7c01"),
-        generation: 1,
-        target: ControllerKey { kind: ControllerKind::Deployment, object: key },
-        archetype: Archetype::Service,
-        criticality: 500,
         availability: Some(0.999),
-        latency: None,
-        signals: Vec::new(),
-        dependencies: Vec::new(),
-        playbooks: BTreeSet::new(),
-        paused: false,
-        do_not_touch_until: None,
-        maximum_useless_restarts: 2,
-        surge_after_crash: true,
-        permits: Permits::default(),
+        ..WorkloadPolicy::new(
+            key.clone(),
+            Uid::new("7c01"),
+            ControllerKey { kind: ControllerKind::Deployment, object: key },
+        )
     }
 }
 

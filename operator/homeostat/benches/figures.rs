@@ -9,7 +9,6 @@
 use homeostat_analyse::Analyser;
 use homeostat_cluster::projection::Projector;
 use homeostat_knowledge::observation::{Change, ObjectChange};
-use homeostat_knowledge::policy::Archetype;
 use homeostat_knowledge::records::{ControllerKey, ServiceRecord};
 use homeostat_knowledge::{
     CallOutcome, ControllerKind, Entity, Name, ObjectKey, Observation, Signal, SignedDuration, Snapshot,
@@ -18,7 +17,7 @@ use homeostat_knowledge::{
 use serde_json::{Value, json};
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 use std::alloc::System;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -75,22 +74,12 @@ fn deployment_json(workload: usize) -> String {
 fn workload(namespace: &str, name: &str) -> WorkloadPolicy {
     let key = ObjectKey::new(namespace, name);
     WorkloadPolicy {
-        key: key.clone(),
-        uid: Uid::new(format!("w-{name}")),
-        generation: 1,
-        target: ControllerKey { kind: ControllerKind::Deployment, object: key },
-        archetype: Archetype::Service,
-        criticality: 500,
         availability: Some(0.995),
-        latency: None,
-        signals: Vec::new(),
-        dependencies: Vec::new(),
-        playbooks: BTreeSet::new(),
-        paused: false,
-        do_not_touch_until: None,
-        maximum_useless_restarts: 2,
-        surge_after_crash: true,
-        permits: homeostat_knowledge::policy::Permits::default(),
+        ..WorkloadPolicy::new(
+            key.clone(),
+            Uid::new(format!("w-{name}")),
+            ControllerKey { kind: ControllerKind::Deployment, object: key },
+        )
     }
 }
 

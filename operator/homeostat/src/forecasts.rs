@@ -183,7 +183,7 @@ pub fn until_next(seconds: u32, now: Timestamp) -> Duration {
 mod tests {
     use super::*;
     use homeostat_knowledge::observation::{Change, ObjectChange, SourceReport, SourceState};
-    use homeostat_knowledge::policy::{Archetype, Bounds, Permits, ScalingPolicy};
+    use homeostat_knowledge::policy::{Bounds, Permits, ScalingPolicy};
     use homeostat_knowledge::records::ControllerKey;
     use homeostat_knowledge::{ForecastSkill, Name, ObjectKey, Uid, WorkloadHealth};
     use homeostat_scale::outlook::OutlookConfig;
@@ -191,22 +191,12 @@ mod tests {
     fn policy(scaling: Option<ScalingPolicy>) -> WorkloadPolicy {
         let key = ObjectKey::new("shop", "cart");
         WorkloadPolicy {
-            target: ControllerKey { kind: ControllerKind::Deployment, object: key.clone() },
-            key,
-            uid: Uid::new("u"),
-            generation: 1,
-            archetype: Archetype::Service,
-            criticality: 500,
-            availability: None,
-            latency: None,
-            signals: Vec::new(),
-            dependencies: Vec::new(),
-            playbooks: std::collections::BTreeSet::new(),
-            paused: false,
-            do_not_touch_until: None,
-            maximum_useless_restarts: 2,
-            surge_after_crash: true,
             permits: Permits { replicas: Some(Bounds { min: 1, max: 9 }), scaling, ..Permits::default() },
+            ..WorkloadPolicy::new(
+                key.clone(),
+                Uid::new("u"),
+                ControllerKey { kind: ControllerKind::Deployment, object: key },
+            )
         }
     }
 

@@ -286,6 +286,28 @@ pub struct WorkloadPolicy {
 }
 
 impl WorkloadPolicy {
+    /// What the definition says where people say nothing: a service without objectives, and no permits.
+    pub fn new(key: WorkloadKey, uid: Uid, target: ControllerKey) -> Self {
+        Self {
+            key,
+            uid,
+            generation: 1,
+            target,
+            archetype: Archetype::Service,
+            criticality: 500,
+            availability: None,
+            latency: None,
+            signals: Vec::new(),
+            dependencies: Vec::new(),
+            playbooks: BTreeSet::new(),
+            paused: false,
+            do_not_touch_until: None,
+            maximum_useless_restarts: 2,
+            surge_after_crash: true,
+            permits: Permits::default(),
+        }
+    }
+
     /// People let the bounds of the autoscaler that sizes it be moved, without being asked each time.
     pub fn drives_bounds(&self) -> bool {
         self.permits.scaling.as_ref().is_some_and(|scaling| {

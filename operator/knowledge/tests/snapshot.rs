@@ -3,13 +3,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 use homeostat_knowledge::observation::{Change, ObjectChange, ObjectKind};
-use homeostat_knowledge::policy::Archetype;
 use homeostat_knowledge::records::{ControllerKey, OwnerRecord, PodPhase, ServiceRecord};
 use homeostat_knowledge::{
     ControllerKind, ControllerRecord, Entity, Name, ObjectKey, PodRecord, Snapshot, Timestamp, Uid,
     WorkloadPolicy,
 };
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -71,24 +70,11 @@ fn pod(name: &str, ip: &str) -> PodRecord {
 }
 
 fn workload() -> WorkloadPolicy {
-    WorkloadPolicy {
-        key: ObjectKey::new("shop", "the-cart"),
-        uid: Uid::new("w"),
-        generation: 1,
-        target: ControllerKey { kind: ControllerKind::Deployment, object: ObjectKey::new("shop", "cart") },
-        archetype: Archetype::Service,
-        criticality: 500,
-        availability: None,
-        latency: None,
-        signals: Vec::new(),
-        dependencies: Vec::new(),
-        playbooks: BTreeSet::new(),
-        paused: false,
-        do_not_touch_until: None,
-        maximum_useless_restarts: 2,
-        surge_after_crash: true,
-        permits: homeostat_knowledge::policy::Permits::default(),
-    }
+    WorkloadPolicy::new(
+        ObjectKey::new("shop", "the-cart"),
+        Uid::new("w"),
+        ControllerKey { kind: ControllerKind::Deployment, object: ObjectKey::new("shop", "cart") },
+    )
 }
 
 fn shop() -> Snapshot {

@@ -3,7 +3,7 @@
 
 use homeostat_execute::ports::{Field, FieldEdit, FreshTarget, Marks, Requests};
 use homeostat_knowledge::policy::{
-    Archetype, Bounds, ControlPolicy, KillSwitch, PLATFORM_TENANT, Permits, TenantPolicy, WorkloadPolicy,
+    Bounds, ControlPolicy, KillSwitch, PLATFORM_TENANT, Permits, TenantPolicy, WorkloadPolicy,
 };
 use homeostat_knowledge::records::{AutoscalerRecord, ControllerKey, NodeRecord, OwnerRecord, PodPhase};
 use homeostat_knowledge::{
@@ -361,22 +361,8 @@ pub fn levels(level: Level) -> BTreeMap<ActionKind, Level> {
 /// The policy of a workload that targets a controller.
 pub fn workload(key: &WorkloadKey, target: ControllerKey, permits: Permits) -> WorkloadPolicy {
     WorkloadPolicy {
-        key: key.clone(),
-        uid: Uid::new(format!("workload-{key}")),
-        generation: 1,
-        target,
-        archetype: Archetype::Service,
-        criticality: 500,
-        availability: None,
-        latency: None,
-        signals: Vec::new(),
-        dependencies: Vec::new(),
-        playbooks: BTreeSet::new(),
-        paused: false,
-        do_not_touch_until: None,
-        maximum_useless_restarts: 2,
-        surge_after_crash: true,
         permits,
+        ..WorkloadPolicy::new(key.clone(), Uid::new(format!("workload-{key}")), target)
     }
 }
 

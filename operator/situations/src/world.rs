@@ -8,7 +8,7 @@ use crate::words;
 use homeostat_knowledge::action::{ActionInstants, EvidenceRef};
 use homeostat_knowledge::observation::{Change, ObjectChange, ObjectKind, SourceReport, SourceState};
 use homeostat_knowledge::plan::{Expectation, Undo};
-use homeostat_knowledge::policy::{Archetype, Bounds, Freeze, KillSwitch, PLATFORM_TENANT, Permits};
+use homeostat_knowledge::policy::{Bounds, Freeze, KillSwitch, PLATFORM_TENANT, Permits};
 use homeostat_knowledge::records::{
     ControllerKey, Hold, JobEnd, Memory, NodeRecord, OwnerRecord, PodPhase, Termination,
 };
@@ -245,16 +245,7 @@ fn platform(level: Level) -> TenantPolicy {
 
 fn policy(space: &str, name: &str, given: &GivenWorkload, kind: ControllerKind) -> WorkloadPolicy {
     WorkloadPolicy {
-        key: ObjectKey::new(space, name),
-        uid: Uid::new(format!("uid-workload-{name}")),
-        generation: 1,
-        target: ControllerKey { kind, object: ObjectKey::new(space, name) },
-        archetype: Archetype::Service,
         criticality: 100,
-        availability: None,
-        latency: None,
-        signals: Vec::new(),
-        dependencies: Vec::new(),
         playbooks: given.playbooks.iter().map(|name| Name::from(name.as_str())).collect(),
         paused: given.held,
         do_not_touch_until: given.do_not_touch.map(|seconds| ago(-seconds)),
@@ -267,6 +258,11 @@ fn policy(space: &str, name: &str, given: &GivenWorkload, kind: ControllerKind) 
             memory_bytes: given.memory_bounds.map(|[min, max]| Bounds { min: min << 20, max: max << 20 }),
             ..Permits::default()
         },
+        ..WorkloadPolicy::new(
+            ObjectKey::new(space, name),
+            Uid::new(format!("uid-workload-{name}")),
+            ControllerKey { kind, object: ObjectKey::new(space, name) },
+        )
     }
 }
 

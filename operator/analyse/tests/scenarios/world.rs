@@ -2,7 +2,7 @@
 
 use homeostat_analyse::{Analyser, Correlator, CorrelatorConfig};
 use homeostat_knowledge::observation::{Change, ObjectChange};
-use homeostat_knowledge::policy::{Archetype, ControlPolicy};
+use homeostat_knowledge::policy::ControlPolicy;
 use homeostat_knowledge::records::{
     ControllerKey, NodeRecord, OwnerRecord, PodPhase, ServiceRecord, Termination,
 };
@@ -11,7 +11,7 @@ use homeostat_knowledge::{
     Incident, Name, ObjectKey, Observation, PodRecord, SeededIds, Signal, SignedDuration, Snapshot, Span,
     SpanKind, Timestamp, Uid, WorkloadPolicy,
 };
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 const SERVICES: [&str; 6] = ["gateway", "order", "consumer", "kitchen", "accounting", "notification"];
@@ -133,22 +133,8 @@ impl World {
                 cluster_ip: None,
             }))));
             world.object(ObjectChange::Workload(Change::Applied(Arc::new(WorkloadPolicy {
-                key: key(name),
-                uid: Uid::new(format!("w-{name}")),
-                generation: 1,
-                target,
-                archetype: Archetype::Service,
-                criticality: 500,
                 availability: Some(0.995),
-                latency: None,
-                signals: Vec::new(),
-                dependencies: Vec::new(),
-                playbooks: BTreeSet::new(),
-                paused: false,
-                do_not_touch_until: None,
-                maximum_useless_restarts: 2,
-                surge_after_crash: true,
-                permits: homeostat_knowledge::policy::Permits::default(),
+                ..WorkloadPolicy::new(key(name), Uid::new(format!("w-{name}")), target)
             }))));
             world.object(ObjectChange::Pod(Change::Applied(Arc::new(pod(name)))));
         }

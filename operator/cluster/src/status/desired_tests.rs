@@ -4,7 +4,6 @@ use crate::validate::TenantDefaults;
 use homeostat_crds::conditions::{find, is_true};
 use homeostat_knowledge::ids::{EvidenceId, IncidentId, Uid};
 use homeostat_knowledge::observation::{Change, ObjectChange, ObjectKind, SourceReport};
-use homeostat_knowledge::policy::Archetype;
 use homeostat_knowledge::records::{ControllerKey, OwnerRecord, PodPhase};
 use homeostat_knowledge::{
     ActionKind, ControllerKind, ControllerRecord, GuardLimits, Instants, Name, PodRecord, SignedDuration,
@@ -20,22 +19,8 @@ fn deployment() -> ControllerKey {
 
 fn policy() -> WorkloadPolicy {
     WorkloadPolicy {
-        key: ObjectKey::new("shop", "order"),
-        uid: Uid::new("w"),
         generation: 3,
-        target: deployment(),
-        archetype: Archetype::Service,
-        criticality: 500,
-        availability: None,
-        latency: None,
-        signals: Vec::new(),
-        dependencies: Vec::new(),
-        playbooks: BTreeSet::new(),
-        paused: false,
-        do_not_touch_until: None,
-        maximum_useless_restarts: 2,
-        surge_after_crash: true,
-        permits: homeostat_knowledge::policy::Permits::default(),
+        ..WorkloadPolicy::new(ObjectKey::new("shop", "order"), Uid::new("w"), deployment())
     }
 }
 

@@ -1,5 +1,4 @@
 use super::*;
-use homeostat_knowledge::policy::Archetype;
 use homeostat_knowledge::{GuardLimits, ObjectKey, SignedDuration};
 use std::collections::BTreeMap as Map;
 
@@ -13,24 +12,7 @@ fn target(name: &str) -> ControllerKey {
 
 fn workload(name: &str, target_name: &str, created: i64) -> WorkloadEntry {
     let key = ObjectKey::new("shop", name);
-    let policy = WorkloadPolicy {
-        key: key.clone(),
-        uid: Uid::new(name),
-        generation: 1,
-        target: target(target_name),
-        archetype: Archetype::Service,
-        criticality: 500,
-        availability: None,
-        latency: None,
-        signals: Vec::new(),
-        dependencies: Vec::new(),
-        playbooks: BTreeSet::new(),
-        paused: false,
-        do_not_touch_until: None,
-        maximum_useless_restarts: 2,
-        surge_after_crash: true,
-        permits: homeostat_knowledge::policy::Permits::default(),
-    };
+    let policy = WorkloadPolicy::new(key.clone(), Uid::new(name), target(target_name));
     WorkloadEntry {
         uid: Uid::new(name),
         generation: 1,

@@ -2,9 +2,7 @@
 
 use super::*;
 use crate::history::ActionHistory;
-use homeostat_knowledge::policy::{
-    Archetype, ControlPolicy, GuardLimits, KillSwitch, TenantPolicy, WorkloadPolicy,
-};
+use homeostat_knowledge::policy::{ControlPolicy, GuardLimits, KillSwitch, TenantPolicy, WorkloadPolicy};
 use homeostat_knowledge::records::{ControllerKey, ControllerKind};
 use homeostat_knowledge::{
     ActionId, ActionKind, ActionState, EvidenceId, FindingKind, IncidentId, Level, Name, ObjectKey,
@@ -41,24 +39,11 @@ pub(crate) fn tenant() -> TenantPolicy {
 }
 
 pub(crate) fn workload(name: &str) -> WorkloadPolicy {
-    WorkloadPolicy {
-        key: ObjectKey::new("shop", name),
-        uid: Uid::new(format!("workload-{name}")),
-        generation: 1,
-        target: ControllerKey { kind: ControllerKind::Deployment, object: ObjectKey::new("shop", name) },
-        archetype: Archetype::Service,
-        criticality: 500,
-        availability: None,
-        latency: None,
-        signals: Vec::new(),
-        dependencies: Vec::new(),
-        playbooks: BTreeSet::new(),
-        paused: false,
-        do_not_touch_until: None,
-        maximum_useless_restarts: 2,
-        surge_after_crash: true,
-        permits: homeostat_knowledge::policy::Permits::default(),
-    }
+    WorkloadPolicy::new(
+        ObjectKey::new("shop", name),
+        Uid::new(format!("workload-{name}")),
+        ControllerKey { kind: ControllerKind::Deployment, object: ObjectKey::new("shop", name) },
+    )
 }
 
 pub(crate) fn input() -> GuardInput {

@@ -1,6 +1,6 @@
 //! The objects of the world: one service of one pod, its controllers, policies, finding and incident.
 
-use homeostat_knowledge::policy::{Archetype, GuardLimits, TenantPolicy, WorkloadPolicy};
+use homeostat_knowledge::policy::{GuardLimits, TenantPolicy, WorkloadPolicy};
 use homeostat_knowledge::records::{ControllerKey, OwnerRecord, PodPhase};
 use homeostat_knowledge::{
     ActionKind, Cause, ContainerRecord, ContainerState, ControllerKind, ControllerRecord, Entity, Evidence,
@@ -95,24 +95,11 @@ pub fn tenant_policy() -> TenantPolicy {
 }
 
 pub fn workload_policy() -> WorkloadPolicy {
-    WorkloadPolicy {
-        key: workload(),
-        uid: Uid::new("workload"),
-        generation: 1,
-        target: ControllerKey { kind: ControllerKind::Deployment, object: workload() },
-        archetype: Archetype::Service,
-        criticality: 500,
-        availability: None,
-        latency: None,
-        signals: Vec::new(),
-        dependencies: Vec::new(),
-        playbooks: BTreeSet::new(),
-        paused: false,
-        do_not_touch_until: None,
-        maximum_useless_restarts: 2,
-        surge_after_crash: true,
-        permits: homeostat_knowledge::policy::Permits::default(),
-    }
+    WorkloadPolicy::new(
+        workload(),
+        Uid::new("workload"),
+        ControllerKey { kind: ControllerKind::Deployment, object: workload() },
+    )
 }
 
 pub fn base() -> Timestamp {

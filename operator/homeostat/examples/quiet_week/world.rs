@@ -7,7 +7,7 @@
 use crate::noise::Noise;
 use homeostat::kernel::{Effect, Kernel};
 use homeostat_knowledge::observation::{Change, ObjectChange, ObjectKind, Sample};
-use homeostat_knowledge::policy::{Archetype, KillSwitch, SignalPolicy};
+use homeostat_knowledge::policy::{KillSwitch, SignalPolicy};
 use homeostat_knowledge::records::{ControllerKey, NodeRecord, OwnerRecord, PodPhase, ServiceRecord};
 use homeostat_knowledge::{
     ActionKind, CallOutcome, ContainerRecord, ContainerState, ControlPolicy, ControllerKind,
@@ -536,21 +536,12 @@ fn policy(key: &WorkloadKey) -> WorkloadPolicy {
         measures: homeostat_knowledge::policy::Measures::default(),
     });
     WorkloadPolicy {
-        key: key.clone(),
-        uid: Uid::new(format!("uid-workload-{}", key.name)),
-        generation: 1,
-        target: ControllerKey { kind: ControllerKind::Deployment, object: key.clone() },
-        archetype: Archetype::Service,
-        criticality: 500,
         availability: Some(0.995),
-        latency: None,
         signals: signals.to_vec(),
-        dependencies: Vec::new(),
-        playbooks: BTreeSet::new(),
-        paused: false,
-        do_not_touch_until: None,
-        maximum_useless_restarts: 2,
-        surge_after_crash: true,
-        permits: homeostat_knowledge::policy::Permits::default(),
+        ..WorkloadPolicy::new(
+            key.clone(),
+            Uid::new(format!("uid-workload-{}", key.name)),
+            ControllerKey { kind: ControllerKind::Deployment, object: key.clone() },
+        )
     }
 }

@@ -81,21 +81,7 @@ impl World {
         let key = ObjectKey::new(tenant, name);
         let target = ControllerKey { kind: ControllerKind::CronJob, object: key.clone() };
         let mut policy = WorkloadPolicy {
-            key,
-            uid: Uid::new(name),
-            generation: 1,
-            target: target.clone(),
             archetype: Archetype::Batch,
-            criticality: 500,
-            availability: None,
-            latency: None,
-            signals: Vec::new(),
-            dependencies: Vec::new(),
-            playbooks: std::collections::BTreeSet::default(),
-            paused: false,
-            do_not_touch_until: None,
-            maximum_useless_restarts: 2,
-            surge_after_crash: true,
             permits: Permits {
                 repeatable: true,
                 memory_bytes: Some(Bounds { min: 16 * MIB, max: 4_096 * MIB }),
@@ -103,6 +89,7 @@ impl World {
                 runs: RunRules { deadline: SignedDuration::from_mins(10), ..RunRules::default() },
                 ..Permits::default()
             },
+            ..WorkloadPolicy::new(key, Uid::new(name), target.clone())
         };
         change(&mut policy);
         self.snapshot.commit(&ObjectChange::Workload(Change::Applied(Arc::new(policy))), at(0));

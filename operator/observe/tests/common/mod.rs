@@ -3,7 +3,7 @@
 
 use homeostat_knowledge::observation::{Change, ObjectChange, ObjectKind};
 use homeostat_knowledge::policy::{
-    Archetype, ControlPolicy, GuardLimits, PrometheusPolicy, SignalPolicy, TenantPolicy, WorkloadPolicy,
+    ControlPolicy, GuardLimits, PrometheusPolicy, SignalPolicy, TenantPolicy, WorkloadPolicy,
 };
 use homeostat_knowledge::records::{ControllerKey, OwnerRecord, PodPhase};
 use homeostat_knowledge::{
@@ -91,22 +91,14 @@ fn tenant(name: &str, namespace: &str) -> TenantPolicy {
 
 fn workload(signals: Vec<SignalPolicy>) -> WorkloadPolicy {
     WorkloadPolicy {
-        key: ObjectKey::new("shop", "order"),
-        uid: Uid::new("uid-workload"),
-        generation: 1,
-        target: ControllerKey { kind: ControllerKind::Deployment, object: ObjectKey::new("shop", "order") },
-        archetype: Archetype::Service,
         criticality: 100,
-        availability: None,
-        latency: None,
         signals,
-        dependencies: Vec::new(),
-        playbooks: BTreeSet::new(),
-        paused: false,
-        do_not_touch_until: None,
-        maximum_useless_restarts: 2,
         surge_after_crash: false,
-        permits: homeostat_knowledge::policy::Permits::default(),
+        ..WorkloadPolicy::new(
+            ObjectKey::new("shop", "order"),
+            Uid::new("uid-workload"),
+            ControllerKey { kind: ControllerKind::Deployment, object: ObjectKey::new("shop", "order") },
+        )
     }
 }
 
