@@ -5,6 +5,7 @@ mod contention;
 mod egress;
 
 use self::contention::Contention;
+use self::egress::CutOff;
 use crate::calls::{Callee, Calls, Tally};
 use crate::causes::Causes;
 use crate::golden::Golden;
@@ -80,6 +81,7 @@ pub struct Analyser {
     findings: BTreeMap<(Entity, FindingKind), Finding>,
     opinions: BTreeMap<(Entity, FindingKind), Opinion>,
     contention: Contention,
+    cut_off: CutOff,
     rescan: BTreeSet<WorkloadKey>,
     next: u64,
     /// Findings that could not be kept because of the bound.
@@ -156,6 +158,7 @@ impl Analyser {
         let mut seen: BTreeMap<(Entity, FindingKind), Seen> = BTreeMap::new();
         self.pod_findings(snapshot, now, &mut seen);
         self.contention.update(&self.golden, &self.calls, snapshot, now);
+        self.cut_off.update(&self.calls, snapshot, now);
         self.call_findings(snapshot, now, &mut seen);
         self.replica_findings(snapshot, now, &mut seen);
         self.slow_findings(snapshot, now, &mut seen);
@@ -200,7 +203,6 @@ impl Analyser {
         now: Timestamp,
         seen: &mut BTreeMap<(Entity, FindingKind), Seen>,
     ) {
-        let cut_off = egress::cut_off(&self.calls, snapshot);
         for (entity, callee) in self.calls.callees() {
             let known = [
                 FindingKind::Hung,
@@ -229,7 +231,7 @@ impl Analyser {
                 continue;
             }
             let since = known.map_or(first, |(_, finding)| finding.since.min(first));
-            if egress::spares(&cut_off, (entity, callee), snapshot, since, now, seen) {
+            if egress::spares(&self.cut_off, (entity, callee), snapshot, since, now, seen) {
                 continue;
             }
             if known.is_none() && !self.convincing(snapshot, entity, callee, &tally, first, last, now) {

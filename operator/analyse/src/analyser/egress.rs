@@ -4,7 +4,7 @@
 use super::Seen;
 use crate::calls::{Callee, Calls};
 use homeostat_knowledge::{Entity, Evidence, FindingKind, SignedDuration, Snapshot, Timestamp, WorkloadKey};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// So many calls of it must have found nobody.
 const UNCONNECTED: u32 = 5;
@@ -16,6 +16,10 @@ const OTHERS_GOOD: u32 = 5;
 /// So long a callee is not blamed while only one of its callers has failed, and the others have not yet called it often
 /// enough to be sure.
 const UNSURE: SignedDuration = SignedDuration::from_millis(1_600);
+
+/// What a cut-off caller says of its callees counts for nothing, for so long after it was last seen to be cut off: it fails
+/// at the first of them and calls the others too seldom to be compared.
+const HOLDS: SignedDuration = SignedDuration::from_secs(10);
 
 /// Who is to blame when calls find nobody.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,10 +34,7 @@ pub enum Blame<'a> {
 
 /// Judges the present run of failures of one callee.
 pub fn blame<'a>(entity: &Entity, callee: &'a Callee, snapshot: &Snapshot) -> Blame<'a> {
-    let Some(workload) = entity.workload() else { return Blame::Callee };
-    // Without endpoints new connections are refused while old ones still serve: that is the callee's trouble.
-    let mut pods = snapshot.pods_of(workload).peekable();
-    if pods.peek().is_none() || pods.any(|pod| pod.deleting || !pod.ready) {
+    if !stands(entity, snapshot) {
         return Blame::Callee;
     }
     let mut cut = None;
@@ -59,27 +60,59 @@ pub fn blame<'a>(entity: &Entity, callee: &'a Callee, snapshot: &Snapshot) -> Bl
     }
 }
 
-/// Callers that are cut off from anybody.
-pub fn cut_off<'a>(calls: &'a Calls, snapshot: &Snapshot) -> BTreeSet<&'a WorkloadKey> {
-    let all = calls.callees().map(|(entity, callee)| blame(entity, callee, snapshot));
-    all.filter_map(|blame| if let Blame::Caller(caller) = blame { Some(caller) } else { None }).collect()
+/// Whether all pods of the callee serve. Without end points new connections are refused while old ones still serve: that
+/// is the callee's trouble.
+fn stands(entity: &Entity, snapshot: &Snapshot) -> bool {
+    let Some(workload) = entity.workload() else { return false };
+    let mut pods = snapshot.pods_of(workload).peekable();
+    pods.peek().is_some() && !pods.any(|pod| pod.deleting || !pod.ready)
+}
+
+/// Callers that are, or were a moment ago, cut off from anybody.
+#[derive(Debug, Default)]
+pub struct CutOff {
+    callers: BTreeMap<WorkloadKey, Timestamp>,
+}
+
+impl CutOff {
+    /// Looks at all callees.
+    pub fn update(&mut self, calls: &Calls, snapshot: &Snapshot, now: Timestamp) {
+        for (entity, callee) in calls.callees() {
+            if let Blame::Caller(caller) = blame(entity, callee, snapshot) {
+                self.callers.insert(caller.clone(), now);
+            }
+        }
+        self.callers.retain(|_, last| now.duration_since(*last) <= HOLDS);
+    }
+
+    /// The cut-off caller that alone complains of this callee.
+    fn complains<'a>(&self, entity: &Entity, callee: &'a Callee, snapshot: &Snapshot) -> Option<&'a WorkloadKey> {
+        if self.callers.is_empty() || !stands(entity, snapshot) {
+            return None;
+        }
+        let mut failing = callee.edges().filter(|(_, edge)| edge.unconnected + edge.other > 0);
+        let (caller, _) = failing.next()?;
+        (failing.next().is_none() && self.callers.contains_key(caller)).then_some(caller)
+    }
 }
 
 /// Says whether the callee is spared, and finds its caller where that is to blame.
 pub fn spares(
-    cut_off: &BTreeSet<&WorkloadKey>,
+    cut_off: &CutOff,
     (entity, callee): (&Entity, &Callee),
     snapshot: &Snapshot,
     since: Timestamp,
     now: Timestamp,
     seen: &mut BTreeMap<(Entity, FindingKind), Seen>,
 ) -> bool {
-    match blame(entity, callee, snapshot) {
-        Blame::Caller(caller) => find(caller, entity, callee, since, now, seen),
-        // Cut off elsewhere is cut off here.
-        Blame::Unsure(caller) if cut_off.contains(caller) => {}
-        Blame::Unsure(_) => return now.duration_since(since) < UNSURE,
-        Blame::Callee => return false,
+    let blamed = blame(entity, callee, snapshot);
+    let caller = match blamed {
+        Blame::Caller(caller) => Some(caller),
+        Blame::Unsure(_) | Blame::Callee => cut_off.complains(entity, callee, snapshot),
+    };
+    match caller {
+        Some(caller) => find(caller, entity, callee, since, now, seen),
+        None => return matches!(blamed, Blame::Unsure(_)) && now.duration_since(since) < UNSURE,
     }
     true
 }

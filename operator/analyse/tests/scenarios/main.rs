@@ -139,8 +139,8 @@ fn a_new_release_that_fails_beside_the_serving_old_one_is_one_incident_that_stay
     assert_eq!((incident.reopen_count, incident.instants.mitigated), (0, None), "{:#?}", incident.timeline);
 }
 
-#[test]
-fn a_caller_that_reaches_nobody_while_others_do_is_the_cause_itself() {
+/// `order` finds nobody at `consumer`, whom the gateway reaches.
+fn cut_off() -> World {
     let mut world = World::new(usual_delay);
     world.run(SignedDuration::from_secs(20), &good);
     for call in 0..100 {
@@ -150,7 +150,22 @@ fn a_caller_that_reaches_nobody_while_others_do_is_the_cause_itself() {
         world.span("gateway", SpanKind::Client, Some("consumer"), start, 0.005, CallOutcome::Ok, ids);
     }
     world.run(SignedDuration::from_secs(4), &failing("consumer", Behaviour::Gone));
+    world
+}
+
+#[test]
+fn a_caller_that_reaches_nobody_while_others_do_is_the_cause_itself() {
+    cut_off().assert_cause(&workload("order"), FindingKind::Unreachable);
+}
+
+#[test]
+fn what_a_cut_off_caller_alone_complains_of_is_not_blamed() {
+    let mut world = cut_off();
+    // The first one answers it again, the next one does not, and nobody else calls that one.
+    world.run(SignedDuration::from_secs(4), &failing("kitchen", Behaviour::Gone));
     world.assert_cause(&workload("order"), FindingKind::Unreachable);
+    let blamed: BTreeSet<&Entity> = world.only().findings.iter().map(|finding| &finding.entity).collect();
+    assert_eq!(blamed, [&workload("order")].into());
 }
 
 #[test]
