@@ -3,6 +3,7 @@
 mod beside;
 mod contention;
 mod egress;
+mod witness;
 
 use self::contention::Contention;
 use self::egress::CutOff;
@@ -250,7 +251,8 @@ impl Analyser {
                 // A closed door is never the node's.
                 _ => false,
             };
-            if held_back {
+            let told = (callee, entity.workload());
+            if held_back || witness::doubtful(&self.calls, snapshot, told, kind, now) {
                 continue;
             }
             let entity = self.narrow(snapshot, entity, since);
