@@ -19,6 +19,9 @@ const LEAST_SPREAD: f64 = 0.002;
 /// So much older than usual, in seconds, and by so many spreads, is late.
 const LATE_SECONDS: f64 = 0.04;
 const LATE_SPREADS: f64 = 4.0;
+/// The last few batches tell it sooner, where they are later by so many times as much.
+const FEW: usize = 3;
+const FEW_TIMES: f64 = 1.5;
 /// Batches of the last moments are judged together, or the last one alone, if that is not older than this.
 const MOMENTS: SignedDuration = SignedDuration::from_millis(1_500);
 const FRESH: SignedDuration = SignedDuration::from_secs(10);
@@ -93,18 +96,23 @@ impl Sender {
             return None;
         }
         let newest = (self.last_arrival, self.age());
-        let moments = self.recent.iter().filter(|(arrival, _)| now.duration_since(*arrival) <= MOMENTS);
-        let (count, sum) = moments
-            .chain(std::iter::once(&newest))
-            .fold((0_u32, 0.0), |(count, sum), (_, age)| (count + 1, sum + age));
-        let late = sum / f64::from(count) - self.usual_age;
-        (late > LATE_SECONDS.max(LATE_SPREADS * self.spread)).then_some(late)
+        let all = || self.recent.iter().rev().map(|(arrival, age)| (*arrival, *age));
+        let moments = all().take_while(|(arrival, _)| now.duration_since(*arrival) <= MOMENTS);
+        let long = mean(std::iter::once(newest).chain(moments)) - self.usual_age;
+        let short = mean(std::iter::once(newest).chain(all()).take(FEW)) - self.usual_age;
+        let bar = LATE_SECONDS.max(LATE_SPREADS * self.spread);
+        (long > bar || short > FEW_TIMES * bar).then_some(long.max(short))
     }
 
     /// Age of the newest span when the last batch arrived, in seconds.
     fn age(&self) -> f64 {
         self.last_arrival.duration_since(self.watermark).as_secs_f64()
     }
+}
+
+fn mean(batches: impl Iterator<Item = (Timestamp, f64)>) -> f64 {
+    let (count, sum) = batches.fold((0_u32, 0.0), |(count, sum), (_, age)| (count + 1, sum + age));
+    sum / f64::from(count.max(1))
 }
 
 #[cfg(test)]

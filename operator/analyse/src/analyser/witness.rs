@@ -2,7 +2,7 @@
 //! while it waits for its turn. Its telemetry, sent at fixed times, shows it.
 
 use crate::calls::{Callee, Calls};
-use homeostat_knowledge::{FindingKind, Name, Snapshot, Timestamp, WorkloadKey};
+use homeostat_knowledge::{Evidence, FindingKind, Name, Snapshot, Timestamp, WorkloadKey};
 
 /// By how much the telemetry of a workload is later than usual, in seconds, where that of half of its pods is.
 pub fn late_by(calls: &Calls, snapshot: &Snapshot, workload: &WorkloadKey, now: Timestamp) -> Option<f64> {
@@ -15,35 +15,43 @@ pub fn late_by(calls: &Calls, snapshot: &Snapshot, workload: &WorkloadKey, now: 
     (late.len() * 2 >= pods).then(|| late.into_iter().reduce(f64::max)).flatten()
 }
 
-/// Whether most of those who complain of this callee are short of processor time. An error that it answered is a fact
-/// whoever tells it: there it counts only where both are on one node.
-pub fn doubtful(
+/// What speaks against those who complain of this callee, if most of their failures are told by callers that are short of
+/// processor time. An error that was answered is a fact whoever tells it: there it counts only where both are on one node.
+pub fn doubt(
     calls: &Calls,
     snapshot: &Snapshot,
-    callee: (&Callee, Option<&WorkloadKey>),
+    (callee, workload): (&Callee, Option<&WorkloadKey>),
     kind: FindingKind,
     now: Timestamp,
-) -> bool {
-    let (callee, workload) = callee;
-    let together = |caller: &WorkloadKey| {
-        let nodes = |key: &WorkloadKey| -> Vec<Option<Name>> {
-            snapshot.pods_of(key).map(|pod| pod.node.clone()).collect()
-        };
-        let theirs = nodes(caller);
-        workload.is_some_and(|workload| nodes(workload).iter().all(|node| theirs.contains(node)))
-    };
-    let counts = |caller: &WorkloadKey| match kind {
-        FindingKind::Slow | FindingKind::Hung => late_by(calls, snapshot, caller, now).is_some(),
-        FindingKind::ErrorBurst => late_by(calls, snapshot, caller, now).is_some() && together(caller),
-        _ => false,
+) -> Option<Evidence> {
+    let everywhere = match kind {
+        FindingKind::Slow | FindingKind::Hung => true,
+        FindingKind::ErrorBurst => false,
+        _ => return None,
     };
     let (mut late, mut all) = (0, 0);
+    let mut latest: Option<(f64, &WorkloadKey)> = None;
     for (caller, edge) in callee.edges() {
         let failures = edge.unconnected + edge.other;
         all += failures;
-        if failures > 0 && counts(caller) {
+        if failures == 0 || !(everywhere || together(snapshot, caller, workload)) {
+            continue;
+        }
+        if let Some(by) = late_by(calls, snapshot, caller, now) {
             late += failures;
+            latest = latest.filter(|(most, _)| *most >= by).or(Some((by, caller)));
         }
     }
-    late > 0 && late * 2 >= all
+    let (by, caller) = latest.filter(|_| late * 2 >= all)?;
+    let text = format!("the telemetry of {caller} comes {by:.2} s later than usual");
+    Some(Evidence::new("callers are short of time themselves", text))
+}
+
+/// Whether every node of the callee carries the caller too.
+fn together(snapshot: &Snapshot, caller: &WorkloadKey, callee: Option<&WorkloadKey>) -> bool {
+    let nodes = |key: &WorkloadKey| -> Vec<Option<Name>> {
+        snapshot.pods_of(key).map(|pod| pod.node.clone()).collect()
+    };
+    let theirs = nodes(caller);
+    callee.is_some_and(|callee| nodes(callee).iter().all(|node| theirs.contains(node)))
 }

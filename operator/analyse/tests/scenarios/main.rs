@@ -320,6 +320,19 @@ fn who_is_short_of_time_itself_is_not_believed_when_it_calls_others_late() {
 }
 
 #[test]
+fn what_only_a_starved_caller_complains_of_is_told_in_time_but_not_surely() {
+    let late: fn(&str) -> i64 = |service| if service == "gateway" { 100 } else { 0 };
+    let mut world = told_late(late, &failing("kitchen", Behaviour::Late));
+    world.run_apart(SignedDuration::from_secs(15), &failing("kitchen", Behaviour::Late));
+    world.assert_cause(&workload("kitchen"), FindingKind::Slow);
+    let sure = |world: &World| world.only().findings.iter().map(|found| found.confidence).fold(0.0, f64::max);
+    assert!(sure(&world) < 0.9, "no playbook acts on it: {}", sure(&world));
+    world.late = |_| 0;
+    world.run_apart(SignedDuration::from_secs(4), &failing("kitchen", Behaviour::Late));
+    assert!(sure(&world) > 0.9, "who complains is well again: {}", sure(&world));
+}
+
+#[test]
 fn late_telemetry_counts_among_what_is_late_on_a_busy_node() {
     let late: fn(&str) -> i64 = |service| if service == "gateway" { 400 } else { 0 };
     let world = told_late(late, &|service| match service {
