@@ -123,10 +123,10 @@ pub(crate) async fn read(
 /// The same, as what an action is judged by just before its effect.
 pub(crate) async fn fresh(client: &Client, key: &ObjectKey) -> Result<Option<FreshTarget>, ClusterError> {
     let Some(object) = read(client, key).await? else { return Ok(None) };
-    let broken = |message: String| ClusterError::Bug { verb: "read", object: label(KIND, key), message };
-    let text = serde_json::to_string(&object).map_err(|error| broken(error.to_string()))?;
-    let marks = marks::read(&text).map_err(|error| broken(error.to_string()))?;
-    let Some(record) = record(&object) else { return Err(broken("it has no namespace".to_owned())) };
+    let Some(record) = record(&object) else {
+        let message = "it has no namespace".to_owned();
+        return Err(ClusterError::Bug { verb: "read", object: label(KIND, key), message });
+    };
     Ok(Some(FreshTarget {
         uid: record.uid.clone(),
         resource_version: record.resource_version.clone(),
@@ -136,7 +136,7 @@ pub(crate) async fn fresh(client: &Client, key: &ObjectKey) -> Result<Option<Fre
         node: None,
         autoscaler: Some(record),
         restarted_by: None,
-        marks,
+        marks: marks::of(&object.metadata),
     }))
 }
 
