@@ -77,6 +77,8 @@ pub enum ConditionType {
     Skilled,
     /// No run is late, or will be on the capacity there is. Only where runs are ordered.
     RunsInTime,
+    /// One autoscaler sizes what a Workload targets, not several against each other. Only where any is known.
+    ScalerUnique,
 }
 
 /// One statement about an object.

@@ -23,6 +23,8 @@ pub enum Reason {
     TargetNotSupported,
     /// Another Workload names the same object.
     TargetClaimedTwice,
+    /// Several autoscalers size the same object.
+    TargetScaledTwice,
     /// The namespace belongs to no Tenant.
     NoTenant,
     /// The namespace belongs to more than one Tenant.

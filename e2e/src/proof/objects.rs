@@ -1,9 +1,12 @@
 //! The objects that the proof puts on the cluster, and how they are read at the end.
 
+use std::time::Duration;
+
 use homeostat_crds::common::{ANNOTATION_HELD_BY, ANNOTATION_HELD_UNTIL, LABEL_HELD};
 use homeostat_knowledge::ActionKind;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::api::{ApiResource, DynamicObject, GroupVersionKind, ListParams, Patch, PatchParams, PostParams};
@@ -13,12 +16,15 @@ use serde_json::{Value, json};
 
 use super::error::ProofError;
 use super::kubelet::{self, BAD, ENDS, MANAGER, RELEASE};
-use super::patients::{CONTAINER, FEW, MANY, STARVED};
+use super::patients::{CONTAINER, FEW, FORESEEN, MANY, PEOPLES, STARVED};
+use super::stage::until;
 
 /// The workload under test, and what it looks after.
 pub const SUBJECT: &str = "subject";
 /// Name of the node object that all pods are bound to.
 pub const NODE: &str = "proof-pods";
+/// The controller of autoscalers looks at a new one within this time.
+const LOOKED_AT: Duration = Duration::from_mins(2);
 /// What a person is shown as who closed a node or suspended runs before.
 const EARLIER: &str = "earlier-1";
 
@@ -41,6 +47,7 @@ pub fn tenant(name: &str, namespace: &str) -> Value {
         "Resume",
         "RetryJob",
         "ResizePod",
+        "DriveBounds",
     ];
     json!({
         "apiVersion": "homeostat.dev/v1alpha1", "kind": "Tenant", "metadata": {"name": name},
@@ -165,6 +172,27 @@ pub fn workload(name: &str) -> Value {
     })
 }
 
+/// A Workload over a Deployment whose autoscaler may be driven.
+fn foreseen() -> Value {
+    let mut workload = workload(SUBJECT);
+    workload["spec"]["scaling"]["mode"] = json!("Auto");
+    workload["spec"]["scaling"]["whenOwned"] = json!("DriveBounds");
+    workload
+}
+
+/// Its autoscaler, as people made it.
+fn autoscaler() -> Value {
+    json!({
+        "apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "metadata": {"name": SUBJECT},
+        "spec": {
+            "minReplicas": PEOPLES.min, "maxReplicas": PEOPLES.max,
+            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": SUBJECT},
+            "metrics": [{"type": "Resource", "resource": {
+                "name": "cpu", "target": {"type": "Utilization", "averageUtilization": 70}}}],
+        },
+    })
+}
+
 fn batch() -> Value {
     json!({
         "apiVersion": "homeostat.dev/v1alpha1", "kind": "Workload", "metadata": {"name": SUBJECT},
@@ -182,6 +210,7 @@ pub fn of(action: ActionKind) -> Vec<Value> {
         ActionKind::Suspend | ActionKind::Resume | ActionKind::RetryJob => vec![cron_job(), batch()],
         ActionKind::ScaleUp => vec![deployment(SUBJECT, FEW), workload(SUBJECT)],
         ActionKind::ScaleDown => vec![deployment(SUBJECT, MANY), workload(SUBJECT)],
+        ActionKind::DriveBounds => vec![deployment(SUBJECT, FEW), foreseen(), autoscaler()],
         _ => vec![deployment(SUBJECT, 2), workload(SUBJECT)],
     }
 }
@@ -237,6 +266,15 @@ pub async fn fall_ill(client: &Client, namespace: &str, action: ActionKind) -> R
         ActionKind::RetryJob => {
             let cron = crons.get(SUBJECT).await.map_err(ProofError::api("read the CronJob"))?;
             create(client, Some(namespace), &job(&cron)).await
+        }
+        // Its controller has said what it can say: until it moves replicas, it writes nothing more.
+        ActionKind::DriveBounds => {
+            let scalers: Api<HorizontalPodAutoscaler> = Api::namespaced(client.clone(), namespace);
+            until("an autoscaler that was looked at", LOOKED_AT, || async {
+                let status = scalers.get(SUBJECT).await.ok()?.status?;
+                status.conditions.filter(|conditions| !conditions.is_empty()).map(drop)
+            })
+            .await
         }
         // Their size, or that they run at all, is what is wrong with them.
         _ => Ok(()),
@@ -310,6 +348,8 @@ pub struct EndState {
     pub cordoned: bool,
     /// Carries our mark of a held state.
     pub held: bool,
+    /// Bounds of the autoscaler.
+    pub bounds: Option<(i32, i32)>,
     /// Somebody is ill.
     pub ill: bool,
 }
@@ -334,6 +374,16 @@ pub async fn end_state(client: &Client, namespace: &str, action: ActionKind) -> 
             ActionKind::Resume => end.suspended,
             _ => end.runs.0 < end.runs.1,
         };
+        return Ok(end);
+    }
+    if action == ActionKind::DriveBounds {
+        // The replicas follow when the autoscaler's controller looks again, up to 15 s later: that is its own work.
+        let scaler =
+            Api::<HorizontalPodAutoscaler>::namespaced(client.clone(), namespace).get(SUBJECT).await?;
+        let floor = scaler.spec.min_replicas.unwrap_or(1);
+        end.held = scaler.annotations().contains_key(ANNOTATION_HELD_BY);
+        end.bounds = Some((floor, scaler.spec.max_replicas));
+        end.ill = u64::try_from(floor).map_or(true, |floor| floor < FORESEEN.min);
         return Ok(end);
     }
     let found = Api::<Deployment>::namespaced(client.clone(), namespace).get(SUBJECT).await?;

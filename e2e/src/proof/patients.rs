@@ -1,5 +1,7 @@
 //! Who is ill, and what helps: the stand-in for analysis and planner. It looks at the snapshot alone.
 
+use homeostat_knowledge::forecast::occasion;
+use homeostat_knowledge::policy::Bounds;
 use homeostat_knowledge::records::{ControllerKey, JobEnd};
 use homeostat_knowledge::{
     ActionKind, Before, ContainerState, ControllerKind, ControllerRecord, Entity, FindingKind, Name,
@@ -18,6 +20,10 @@ pub const MANY: i32 = 5;
 pub const STARVED: u64 = 100;
 /// See [`STARVED`].
 pub const FED: u64 = 200;
+/// Bounds of an autoscaler as people made it.
+pub const PEOPLES: Bounds = Bounds { min: 2, max: 8 };
+/// Bounds that a forecast asks for.
+pub const FORESEEN: Bounds = Bounds { min: 4, max: 8 };
 /// The one container of each pod.
 pub const CONTAINER: &str = "app";
 
@@ -68,7 +74,8 @@ pub fn look(patient: &Patient, snapshot: &Snapshot, now: Timestamp) -> Option<Ch
         }
         ActionKind::RetryJob => retry(snapshot, workload),
         ActionKind::Cordon | ActionKind::Uncordon => node(patient, snapshot, now),
-        ActionKind::Drain | ActionKind::Notify | ActionKind::StartJob | ActionKind::DriveBounds => None,
+        ActionKind::DriveBounds => drive(snapshot, workload, now),
+        ActionKind::Drain | ActionKind::Notify | ActionKind::StartJob => None,
     }
 }
 
@@ -161,6 +168,26 @@ fn retry(snapshot: &Snapshot, workload: &WorkloadKey) -> Option<Chosen> {
     });
     let job = steps.next()?;
     of_controller(workload, job, FindingKind::JobFailed, Parameters::RetryJob, "retry")
+}
+
+/// More load is foreseen than the floor of the autoscaler is for.
+fn drive(snapshot: &Snapshot, workload: &WorkloadKey, now: Timestamp) -> Option<Chosen> {
+    let found = snapshot.autoscaler_of(snapshot.workloads.get(workload)?)?;
+    if found.bounds.min >= FORESEEN.min {
+        return None;
+    }
+    Some(Chosen {
+        incident: occasion(workload).as_str().to_owned(),
+        entity: Entity::Workload { key: workload.clone() },
+        finding: FindingKind::Slow,
+        target: Snapshot::autoscaler_target(found),
+        parameters: Parameters::DriveBounds { bounds: FORESEEN, until: now + HOLD },
+        before: Before {
+            replicas: snapshot.controller_of(workload).map(|controller| controller.replicas),
+            bounds: Some(found.bounds),
+            ..Before::default()
+        },
+    })
 }
 
 fn of_controller(

@@ -28,11 +28,12 @@ use super::stage::{HOME, Stage, node_name};
 use super::under_test::{Config, Patient};
 
 /// Every action that changes something.
-pub const ACTIONS: [ActionKind; 11] = [
+pub const ACTIONS: [ActionKind; 12] = [
     ActionKind::EvictPod,
     ActionKind::RollingRestart,
     ActionKind::ScaleUp,
     ActionKind::ScaleDown,
+    ActionKind::DriveBounds,
     ActionKind::RollBack,
     ActionKind::Suspend,
     ActionKind::Resume,
@@ -112,6 +113,12 @@ pub fn rules(action: ActionKind) -> Vec<Rule> {
     }
     rules.push(first(Request::Effect, Fault::CrashThenStaleLists));
     rules.push(first(Request::Acknowledge, Fault::CrashThenStaleLists));
+    if action == ActionKind::DriveBounds {
+        // The first read of the autoscaler is the dry run's: what people had is noted in the same write.
+        for rule in rules.iter_mut().filter(|rule| rule.request == Request::FreshRead) {
+            rule.nth = 2;
+        }
+    }
     if action == ActionKind::RollBack {
         // A person must be asked; the first state that is stored says so.
         rules.extend(CRASHES.map(|fault| first(Request::Ask, fault)));

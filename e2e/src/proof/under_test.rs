@@ -1,7 +1,7 @@
 //! The process under test: the shipped executor over the shipped ports, fed by the shipped watches, as the binary wires
 //! them. Only who is ill is said by the stand-in in [`super::patients`], so that every action can be provoked at will.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -9,28 +9,33 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use homeostat_cluster::watches::{SOURCE, WatchOptions, Watches};
-use homeostat_cluster::{ApiActuator, ApiLedger, ConnectOptions};
+use homeostat_cluster::{ApiActuator, ApiLedger, ConnectOptions, scalers};
 use homeostat_execute::driver::Ports;
 use homeostat_execute::guards::minimum_duration;
 use homeostat_execute::{
     ActionSpec, Changes, Executor, ExecutorConfig, GuardInput, Leadership, Recorder, actions::spec,
 };
 use homeostat_knowledge::action::EvidenceRef;
+use homeostat_knowledge::forecast::Scaler;
 use homeostat_knowledge::observation::{Change, ObjectChange, SourceReport, SourceState};
 use homeostat_knowledge::plan::{Expectation, Undo};
 use homeostat_knowledge::{
-    ActionKind, ActionRecord, Admitted, Cause, Clock, Entity, Evidence, EvidenceId, Finding, FindingId,
+    ActionKind, ActionRecord, Cause, Clock, Draft, Entity, Evidence, EvidenceId, Finding, FindingId,
     Incident, IncidentId, IncidentState, Instants, Name, Observation, Plan, PlanId, PlaybookRef, Severity,
-    Signal, SignedDuration, Snapshot, SnapshotSource, Step, TenantName, Timestamp, Verification, WorkloadKey,
+    Signal, SignedDuration, SizeAdvice, SizeEffect, Snapshot, SnapshotSource, Step, TenantName, Timestamp,
+    Verification, WorkloadKey,
 };
+use kube::Client;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
 use super::error::ProofError;
-use super::patients::{self, Chosen};
+use super::patients::{self, Chosen, FORESEEN};
 
 /// The loop looks at the time so often even when nothing arrives.
 const TICK: Duration = Duration::from_millis(100);
+/// Autoscalers are asked for so often.
+const AUTOSCALERS: Duration = Duration::from_millis(500);
 /// Open actions that nobody carries out are looked for so often.
 const RESUME: SignedDuration = SignedDuration::from_secs(1);
 /// First and longest wait between two tries of the planner.
@@ -159,6 +164,10 @@ pub async fn run(config: Config) -> Result<(), ProofError> {
         reserved: std::iter::once(config.own_namespace.clone()).collect(),
         ..WatchOptions::default()
     };
+    if config.patients.iter().any(|patient| patient.action == ActionKind::DriveBounds) {
+        let namespaces = watched.namespaces.clone();
+        tokio::spawn(autoscalers(client.clone(), namespaces, objects_in.clone()));
+    }
     let watches = Watches::start(&client, &watched, Arc::clone(&clock), objects_in);
     let board = Arc::new(Board::default());
     let executor = Executor::new(
@@ -249,7 +258,11 @@ impl Loop {
         let mut plans = Vec::new();
         for patient in self.config.patients.clone() {
             let ailing = patients::look(&patient, &self.snapshot, now);
-            self.follow(&patient, ailing.as_ref(), now);
+            if patient.action == ActionKind::DriveBounds {
+                self.foresee(&patient, ailing.is_some(), now);
+            } else {
+                self.follow(&patient, ailing.as_ref(), now);
+            }
             if let Some(chosen) = ailing {
                 plans.push((patient, chosen));
             }
@@ -293,6 +306,21 @@ impl Loop {
         self.snapshot.incidents.insert_mut(incident.id.clone(), Arc::new(incident.clone()));
     }
 
+    /// What a forecast asks for stands in the place of an incident, and is decided anew all the time.
+    fn foresee(&mut self, patient: &Patient, more: bool, now: Timestamp) {
+        let whole = |replicas: u64| u32::try_from(replicas).unwrap_or(u32::MAX);
+        let (min, max) = (whole(FORESEEN.min), whole(FORESEEN.max));
+        let advice = SizeAdvice {
+            decided: now,
+            per_replica: None,
+            wanted: Some(min),
+            effect: if more { SizeEffect::DriveBounds { min, max } } else { SizeEffect::Keep },
+            why: "as the proof foresees it".to_owned(),
+            done: None,
+        };
+        self.snapshot.sizes.insert_mut(patient.workload.clone(), Arc::new(advice));
+    }
+
     fn calm(&mut self, workload: &WorkloadKey, now: Timestamp) {
         let Some(incident) = self.incidents.get_mut(workload) else { return };
         let since = *incident.instants.mitigated.get_or_insert(now);
@@ -309,24 +337,40 @@ impl Loop {
     }
 
     fn decide(&mut self, patient: &Patient, chosen: Chosen, now: Timestamp) {
-        let Some(incident) = self.incidents.get(&patient.workload).cloned() else { return };
-        let open = self
-            .snapshot
-            .actions
-            .values()
-            .any(|action| action.incident == incident.id && !action.state.ended());
-        if open || self.tries.get(&incident.id).is_some_and(|(at, _)| now < *at) {
+        let id = IncidentId::new(chosen.incident.as_str());
+        let open =
+            self.snapshot.actions.values().any(|action| action.incident == id && !action.state.ended());
+        if open || self.tries.get(&id).is_some_and(|(at, _)| now < *at) {
             return;
         }
-        let wait = self.tries.get(&incident.id).map_or(AGAIN, |(_, wait)| (*wait * 2).min(LONGEST));
-        self.tries.insert(incident.id.clone(), (now + wait, wait));
+        let wait = self.tries.get(&id).map_or(AGAIN, |(_, wait)| (*wait * 2).min(LONGEST));
+        self.tries.insert(id.clone(), (now + wait, wait));
         if self.tries.len() > 10_000 {
             let open = &self.snapshot.incidents;
             self.tries.retain(|id, _| open.contains_key(id));
         }
-        let Some(finding) = incident.findings.first().cloned() else { return };
-        let plan = plan(patient, chosen, &incident, &finding, self.snapshot.generation);
-        match self.executor.start(&plan, Some(finding)) {
+        let generation = self.snapshot.generation;
+        let (plan, finding) = if patient.action == ActionKind::DriveBounds {
+            let evidence = EvidenceRef {
+                id: EvidenceId::new(format!("size-{}", now.as_second())),
+                taken_at: now,
+                summary: "as the proof foresees it".to_owned(),
+            };
+            // A higher floor is not taken back: it only costs.
+            let draft = plan(patient, chosen, id, evidence, Undo::None, generation);
+            (draft.by_forecast().admit(), None)
+        } else {
+            let Some(incident) = self.incidents.get(&patient.workload) else { return };
+            let Some(finding) = incident.findings.first().cloned() else { return };
+            let evidence = EvidenceRef {
+                id: incident.evidence.clone(),
+                taken_at: finding.last_seen,
+                summary: incident.summary(),
+            };
+            let undo = spec(chosen.parameters.kind()).map_or(Undo::None, ActionSpec::undo);
+            (plan(patient, chosen, id, evidence, undo, generation).admit(), Some(finding))
+        };
+        match self.executor.start(&plan, finding) {
             Ok(action) => tracing::info!(%action, "begun"),
             Err(error) => tracing::info!(%error, "not begun"),
         }
@@ -378,14 +422,15 @@ fn incident(patient: &Patient, chosen: &Chosen, now: Timestamp) -> Incident {
     }
 }
 
+/// The planner and its checker are not under test here.
 fn plan(
     patient: &Patient,
     chosen: Chosen,
-    incident: &Incident,
-    finding: &Finding,
+    incident: IncidentId,
+    evidence: EvidenceRef,
+    undo: Undo,
     generation: u64,
-) -> Plan<Admitted> {
-    let undo = spec(chosen.parameters.kind()).map_or(Undo::None, ActionSpec::undo);
+) -> Plan<Draft> {
     let step = Step {
         target: chosen.target,
         parameters: chosen.parameters,
@@ -395,22 +440,39 @@ fn plan(
             expect: Expectation::ObjectivesMet,
         },
         undo,
-        evidence: EvidenceRef {
-            id: incident.evidence.clone(),
-            taken_at: finding.last_seen,
-            summary: incident.summary(),
-        },
+        evidence,
     };
-    let draft = Plan::draft(
-        PlanId::new(format!("plan-{}-{generation}", incident.id)),
-        incident.id.clone(),
+    Plan::draft(
+        PlanId::new(format!("plan-{incident}-{generation}")),
+        incident,
         TenantName::new(patient.tenant.as_str()),
         patient.workload.clone(),
         generation,
         PlaybookRef { name: Name::from("proof"), version: 1, step: 1 },
         vec![step],
         vec!["somebody is ill".to_owned()],
-    );
-    // The planner and its checker are not under test here.
-    draft.admit()
+    )
+}
+
+/// Tells of the autoscalers until the loop ends; the product asks less often, and so does not find a new floor as fast.
+async fn autoscalers(client: Client, namespaces: BTreeSet<String>, objects: mpsc::Sender<Observation>) {
+    loop {
+        match scalers::horizontal(&client, &namespaces).await {
+            Ok(found) => {
+                let now = Timestamp::now();
+                let observation = Observation {
+                    tenant: None,
+                    entity: Entity::Cluster,
+                    event_time: now,
+                    arrival_time: now,
+                    signal: Signal::Object(ObjectChange::Scalers(Arc::new(Scaler::by_target(found)))),
+                };
+                if objects.send(observation).await.is_err() {
+                    return;
+                }
+            }
+            Err(error) => tracing::debug!(%error, "autoscalers are not known"),
+        }
+        tokio::time::sleep(AUTOSCALERS).await;
+    }
 }

@@ -18,6 +18,8 @@ const START_SECONDS: f64 = 10.0;
 const READY_HOLD: SignedDuration = SignedDuration::from_millis(1_500);
 /// Not ready for so long, without a crash, before it is a finding.
 const NOT_READY_AFTER: SignedDuration = SignedDuration::from_secs(30);
+/// The kubelet's reason for a container that reached its memory limit.
+const OUT_OF_MEMORY: &str = "OOMKilled";
 /// Unschedulable for so long before it is a finding: the scheduler often needs a second try.
 const UNSCHEDULABLE_AFTER: SignedDuration = SignedDuration::from_secs(10);
 
@@ -197,9 +199,14 @@ fn last_end(pod: &PodRecord) -> Option<&Termination> {
     }
 }
 
+/// The pod is one try of a run.
+fn of_run(pod: &PodRecord) -> bool {
+    pod.owner.as_ref().is_some_and(|owner| owner.kind == ControllerKind::Job)
+}
+
 /// Jobs end; that is their purpose. A clean exit of one is no crash.
 fn planned(pod: &PodRecord, end: &Termination) -> bool {
-    end.exit_code == 0 && pod.owner.as_ref().is_some_and(|owner| owner.kind == ControllerKind::Job)
+    end.exit_code == 0 && of_run(pod)
 }
 
 impl PodMemory {
@@ -247,11 +254,14 @@ impl PodMemory {
             !(ready_held && self.ready_since.is_some_and(|since| since >= crash.at) && !any_down(pod))
         });
         if let Some(crash) = crashed.cloned() {
-            let kind = if crash.at_start {
+            let kind = if of_run(pod) {
+                // Its Job decides what follows, not the kubelet alone: what failed is a try of a run.
+                if crash.reason == OUT_OF_MEMORY { FindingKind::OutOfMemory } else { FindingKind::JobFailed }
+            } else if crash.at_start {
                 FindingKind::CrashLoop
             } else if self.backs_off(now) || waiting(pod, &["CrashLoopBackOff"]).is_some() {
                 FindingKind::BackingOff
-            } else if crash.reason == "OOMKilled" {
+            } else if crash.reason == OUT_OF_MEMORY {
                 FindingKind::OutOfMemory
             } else {
                 FindingKind::Crashed
@@ -260,6 +270,9 @@ impl PodMemory {
                 "container ended",
                 format!("{} with exit code {}{}", crash.reason, crash.exit_code, ran(crash.ran_seconds)),
             )];
+            if let Some(run) = pod.owner.as_ref().filter(|_| of_run(pod)) {
+                evidence.push(Evidence::new("run", run.name.to_string()));
+            }
             if self.crashes.len() > 1 {
                 evidence.push(Evidence::new("ends of this pod's containers", self.crashes.len().to_string()));
             }
@@ -406,5 +419,40 @@ mod tests {
         assert_eq!(kind(&pods), None);
         pods.observe(&pod, at(112));
         assert_eq!(kind(&pods), None, "seeing the dead pod again does not bring it back");
+    }
+
+    /// A pod of `owner` whose container ended in this way after two seconds, and waits to be started again.
+    fn ended(owner: &str, reason: &str, exit_code: i32) -> PodRecord {
+        let end = json!({"reason": reason, "exit_code": exit_code, "started": at(98), "finished": at(100), "used": {}});
+        serde_json::from_value(json!({
+            "key": {"namespace": "water", "name": "plan-1-x"}, "uid": "x", "resource_version": "1", "node": "one",
+            "ip": null, "phase": "Running", "owner": {"kind": owner, "name": "plan-1", "uid": "plan-1"},
+            "deleting": false, "ready": false, "unschedulable": null, "created": at(90), "template_hash": null,
+            "local_data": false,
+            "containers": [{
+                "name": "run", "ready": false, "restarts": 3, "last_termination": end, "cpu_request": null,
+                "memory": {"request": null, "limit": null}, "state": {"Waiting": {"reason": "CrashLoopBackOff"}},
+            }],
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn a_try_of_a_run_that_ends_with_an_error_is_a_failed_run_and_no_crash_loop() {
+        for (owner, reason, exit_code, expected) in [
+            ("Job", "Error", 1, FindingKind::JobFailed),
+            ("Job", "Error", 137, FindingKind::JobFailed),
+            ("Job", "OOMKilled", 137, FindingKind::OutOfMemory),
+            ("ReplicaSet", "Error", 1, FindingKind::CrashLoop),
+            ("ReplicaSet", "Error", 137, FindingKind::BackingOff),
+        ] {
+            let mut pods = Pods::default();
+            pods.observe(&ended(owner, reason, exit_code), at(101));
+            let (_, (kind, since, evidence)) = pods.findings().next().unwrap();
+            assert_eq!((*kind, *since), (expected, at(100)), "{owner} {reason} {exit_code}");
+            let lines: Vec<String> = evidence.iter().map(ToString::to_string).collect();
+            assert!(lines[0].contains(&format!("exit code {exit_code}")), "{lines:?}");
+            assert_eq!(lines.iter().any(|line| line.contains("plan-1")), owner == "Job", "{lines:?}");
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! `HorizontalPodAutoscaler`s: how one is read, how its bounds are moved with our mark beside them, and how people's own
 //! come back.
 
-use crate::client::{call, label};
+use crate::client::{FIELD_MANAGER, call, label};
 use crate::error::ClusterError;
 use crate::watches::light::gitops_owner;
 use crate::watches::marks;
@@ -13,6 +13,7 @@ use homeostat_knowledge::policy::Bounds;
 use homeostat_knowledge::records::{AutoscalerRecord, ControllerKey, Drive, Hold};
 use homeostat_knowledge::{ActionId, ControllerKind, Name, ObjectKey, Timestamp, Uid};
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
 use kube::{Api, Client};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -41,21 +42,36 @@ pub(crate) fn record(object: &HorizontalPodAutoscaler) -> Option<AutoscalerRecor
             object: ObjectKey::new(namespace, spec.scale_target_ref.name.as_str()),
         },
         bounds,
-        drive: drive(annotations, bounds),
+        drive: drive(annotations, bounds, metadata.managed_fields.as_deref().unwrap_or_default()),
         keda: labels.get(KEDA).map(|name| Name::from(name.as_str())),
         gitops_owner: gitops_owner(labels, annotations).map(Name::from),
     })
 }
 
-/// Our mark. Without a readable note of people's own bounds it is none: the present ones count as theirs.
-fn drive(annotations: &BTreeMap<String, String>, bounds: Bounds) -> Option<Drive> {
+/// Our mark. Without a readable note of people's own bounds it is none: the present ones count as theirs. So does a bound
+/// that another field manager set since, also where it is the number that we had set.
+fn drive(
+    annotations: &BTreeMap<String, String>,
+    bounds: Bounds,
+    managed: &[ManagedFieldsEntry],
+) -> Option<Drive> {
     let noted = |name: &str| annotations.get(name).and_then(|text| read_bounds(text));
+    let theirs = |field: &str| {
+        let sets = |entry: &&ManagedFieldsEntry| {
+            entry.fields_v1.as_ref().is_some_and(|fields| fields.0["f:spec"].get(field).is_some())
+        };
+        managed.iter().filter(sets).any(|entry| entry.manager.as_deref() != Some(FIELD_MANAGER))
+    };
+    let before = noted(ANNOTATION_BOUNDS_BEFORE)?;
     Some(Drive {
         hold: Hold {
             by: Name::from(annotations.get(ANNOTATION_HELD_BY)?.as_str()),
             until: annotations.get(ANNOTATION_HELD_UNTIL).and_then(|text| text.parse().ok()),
         },
-        before: noted(ANNOTATION_BOUNDS_BEFORE)?,
+        before: Bounds {
+            min: if theirs("f:minReplicas") { bounds.min } else { before.min },
+            max: if theirs("f:maxReplicas") { bounds.max } else { before.max },
+        },
         set: noted(ANNOTATION_BOUNDS_SET).unwrap_or(bounds),
     })
 }
@@ -123,10 +139,10 @@ pub(crate) async fn read(
 /// The same, as what an action is judged by just before its effect.
 pub(crate) async fn fresh(client: &Client, key: &ObjectKey) -> Result<Option<FreshTarget>, ClusterError> {
     let Some(object) = read(client, key).await? else { return Ok(None) };
-    let broken = |message: String| ClusterError::Bug { verb: "read", object: label(KIND, key), message };
-    let text = serde_json::to_string(&object).map_err(|error| broken(error.to_string()))?;
-    let marks = marks::read(&text).map_err(|error| broken(error.to_string()))?;
-    let Some(record) = record(&object) else { return Err(broken("it has no namespace".to_owned())) };
+    let Some(record) = record(&object) else {
+        let message = "it has no namespace".to_owned();
+        return Err(ClusterError::Bug { verb: "read", object: label(KIND, key), message });
+    };
     Ok(Some(FreshTarget {
         uid: record.uid.clone(),
         resource_version: record.resource_version.clone(),
@@ -136,7 +152,7 @@ pub(crate) async fn fresh(client: &Client, key: &ObjectKey) -> Result<Option<Fre
         node: None,
         autoscaler: Some(record),
         restarted_by: None,
-        marks,
+        marks: marks::of(&object.metadata),
     }))
 }
 
@@ -198,6 +214,35 @@ mod tests {
         let again = drive_to(&driven, 8, 20);
         assert_eq!(again.drive.as_ref().unwrap().before, Bounds { min: 2, max: 20 });
         assert_eq!(after(&given_back(json!({}), &driven)).bounds, Bounds { min: 2, max: 20 });
+    }
+
+    /// While bounds of 6 to 12 are ours, over people's 2 to 10, as these managers hold them.
+    fn managed(bounds: (i32, i32), managers: &[(&str, &[&str])]) -> AutoscalerRecord {
+        let annotations = json!({ ANNOTATION_HELD_BY: "a-1", ANNOTATION_BOUNDS_BEFORE: "min=2,max=10",
+            ANNOTATION_BOUNDS_SET: "min=6,max=12" });
+        let mut found = object(&annotations, &json!({}), bounds.0, bounds.1);
+        let entries = managers.iter().map(|(manager, fields)| {
+            let set: serde_json::Map<_, _> =
+                fields.iter().map(|field| ((*field).to_owned(), json!({}))).collect();
+            let entry = json!({ "manager": manager, "operation": "Update", "fieldsV1": { "f:spec": set } });
+            serde_json::from_value(entry).unwrap()
+        });
+        found.metadata.managed_fields = Some(entries.collect());
+        record(&found).unwrap()
+    }
+
+    #[test]
+    fn a_bound_is_a_persons_who_set_the_very_number_that_we_had_set() {
+        let ours = ("homeostat", &["f:minReplicas", "f:maxReplicas"][..]);
+        assert_eq!(managed((6, 12), &[ours]).peoples(), Bounds { min: 2, max: 10 }, "nobody else did");
+        let person = ("kubectl-edit", &["f:minReplicas"][..]);
+        let rest = ("homeostat", &["f:maxReplicas"][..]);
+        let edited = managed((6, 12), &[rest, person]);
+        assert_eq!(edited.peoples(), Bounds { min: 6, max: 10 }, "away and back to six");
+        let back = after(&given_back(json!({}), &edited));
+        assert_eq!((back.bounds, back.drive), (Bounds { min: 6, max: 10 }, None), "it stays theirs");
+        let other = ("kubectl-edit", &["f:metrics"][..]);
+        assert_eq!(managed((6, 12), &[ours, other]).peoples(), Bounds { min: 2, max: 10 }, "another field");
     }
 
     #[test]

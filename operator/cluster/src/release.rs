@@ -10,8 +10,8 @@ use crate::ledger::{ApiActuator, release};
 use homeostat_crds::common::{ANNOTATION_HELD_BY, ANNOTATION_HELD_UNTIL, LABEL_HELD};
 use homeostat_execute::ports::Actuator;
 use homeostat_knowledge::policy::KillSwitch;
-use homeostat_knowledge::records::ControllerKey;
-use homeostat_knowledge::{Clock, Name, ObjectKey, Snapshot, SnapshotSource, Timestamp};
+use homeostat_knowledge::records::{AutoscalerRecord, ControllerKey, Drive};
+use homeostat_knowledge::{Clock, Name, ObjectKey, Snapshot, SnapshotSource, Timestamp, WorkloadPolicy};
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::core::v1::Node;
@@ -52,17 +52,31 @@ impl Which<'_> {
         }
     }
 
-    /// A Workload asks for the bounds of what sizes this. As long as not all Workloads are known, one may.
+    /// Somebody still wants the bounds of what sizes this.
     fn asked(self, scales: &ControllerKey) -> bool {
         match self {
             Self::All => false,
-            Self::Over(_, snapshot) => {
-                let mut workloads = snapshot.workloads.values();
-                !snapshot.ready()
-                    || workloads.any(|workload| workload.target == *scales && workload.drives_bounds())
-            }
+            Self::Over(_, snapshot) => asked(scales, snapshot),
         }
     }
+}
+
+/// A Workload asks for the bounds of what sizes this, and nothing else sizes it as well. As long as not all Workloads are
+/// known, one may.
+fn asked(scales: &ControllerKey, snapshot: &Snapshot) -> bool {
+    let asks = |workload: &&Arc<WorkloadPolicy>| workload.target == *scales && workload.drives_bounds();
+    !snapshot.ready()
+        || snapshot
+            .workloads
+            .values()
+            .find(asks)
+            .is_some_and(|workload| snapshot.rival_scalers(workload).is_none())
+}
+
+/// Bounds that we drive are about to be given back: their time is over, or nobody asks for them any more.
+pub(crate) fn ends(found: &AutoscalerRecord, now: Timestamp, snapshot: &Snapshot) -> bool {
+    let over = |drive: &Drive| drive.hold.until.is_none_or(|until| until <= now);
+    found.drive.as_ref().is_some_and(over) || (found.drive.is_some() && !asked(&found.scales, snapshot))
 }
 
 /// Lets go of what is held, and says of what. What somebody changed at this moment stays for the next round.

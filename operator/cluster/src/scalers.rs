@@ -1,15 +1,16 @@
 //! What else scales the targets of workloads: `HorizontalPodAutoscaler`s, also those that KEDA made, and
 //! `VerticalPodAutoscaler`s that act. Asked for once a minute while a workload is scaled, and kept as it was when it cannot
-//! be read: the effect asks again for those that set replicas.
+//! be read: the effect asks again for those that set replicas. Where there are several of one target, all of them count.
 
 use crate::autoscaler;
 use crate::client::{call, label};
 use crate::error::ClusterError;
+use crate::release;
 use homeostat_knowledge::forecast::{Scaler, Scalers};
 use homeostat_knowledge::observation::{ObjectChange, Observation, Signal};
 use homeostat_knowledge::records::ControllerKey;
 use homeostat_knowledge::{
-    ActionKind, Clock, ControllerKind, Entity, Name, ObjectKey, Snapshot, SnapshotSource,
+    ActionKind, Clock, ControllerKind, Entity, Name, ObjectKey, Snapshot, SnapshotSource, Timestamp,
 };
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use kube::api::{ApiResource, DynamicObject, GroupVersionKind, ListParams};
@@ -27,6 +28,8 @@ use tokio_util::sync::CancellationToken;
 const EVERY: Duration = Duration::from_mins(1);
 /// It is looked so often whether bounds are being moved; that autoscaler alone is read then.
 const LOOK: Duration = Duration::from_secs(2);
+/// Of those that are about to be given back so many are looked at; under the kill switch they wait for long.
+const MOST: usize = 20;
 /// Autoscalers of one answer, and answers that are asked for.
 const PAGE: u32 = 500;
 const PAGES: usize = 40;
@@ -50,17 +53,20 @@ where
     Ok(found)
 }
 
-/// All horizontal autoscalers in these namespaces, by what they scale; empty means all namespaces.
+/// Autoscalers with what each of them scales, as they were listed; see [`Scaler::by_target`].
+pub type Found = Vec<(ControllerKey, Scaler)>;
+
+/// All horizontal autoscalers in these namespaces; empty means all namespaces.
 ///
 /// # Errors
 /// What the API server answered.
-pub async fn horizontal(client: &Client, namespaces: &BTreeSet<String>) -> Result<Scalers, ClusterError> {
+pub async fn horizontal(client: &Client, namespaces: &BTreeSet<String>) -> Result<Found, ClusterError> {
     let apis: Vec<Api<HorizontalPodAutoscaler>> = if namespaces.is_empty() {
         vec![Api::all(client.clone())]
     } else {
         namespaces.iter().map(|namespace| Api::namespaced(client.clone(), namespace)).collect()
     };
-    let mut scalers = Scalers::new();
+    let mut scalers = Found::new();
     for api in apis {
         let found = all(&api, "HorizontalPodAutoscaler").await?;
         scalers.extend(found.iter().filter_map(scaler));
@@ -68,11 +74,11 @@ pub async fn horizontal(client: &Client, namespaces: &BTreeSet<String>) -> Resul
     Ok(scalers)
 }
 
-/// All vertical autoscalers that act in these namespaces, by what they scale; none when their definition is not served.
+/// All vertical autoscalers that act in these namespaces; none when their definition is not served.
 ///
 /// # Errors
 /// What the API server answered.
-pub async fn vertical(client: &Client, namespaces: &BTreeSet<String>) -> Result<Scalers, ClusterError> {
+pub async fn vertical(client: &Client, namespaces: &BTreeSet<String>) -> Result<Found, ClusterError> {
     let kind = ApiResource::from_gvk_with_plural(
         &GroupVersionKind::gvk("autoscaling.k8s.io", "v1", "VerticalPodAutoscaler"),
         "verticalpodautoscalers",
@@ -82,11 +88,11 @@ pub async fn vertical(client: &Client, namespaces: &BTreeSet<String>) -> Result<
     } else {
         namespaces.iter().map(|space| Api::namespaced_with(client.clone(), space, &kind)).collect()
     };
-    let mut scalers = Scalers::new();
+    let mut scalers = Found::new();
     for api in apis {
         match all(&api, "VerticalPodAutoscaler").await {
             Ok(found) => scalers.extend(found.iter().filter_map(resizer)),
-            Err(ClusterError::NotFound { .. }) => return Ok(Scalers::new()),
+            Err(ClusterError::NotFound { .. }) => return Ok(Found::new()),
             Err(error) => return Err(error),
         }
     }
@@ -117,11 +123,23 @@ fn scaler(object: &HorizontalPodAutoscaler) -> Option<(ControllerKey, Scaler)> {
     Some((key, scaler))
 }
 
-/// Autoscalers whose bounds are being moved: how that went is wanted at once.
-fn moved(snapshot: &Snapshot) -> Vec<ObjectKey> {
+/// Autoscalers whose bounds are being moved, by an action or because they are about to be given back: how that went is
+/// wanted at once. Until it is seen, people's own bounds would look like a change that somebody else made.
+fn moved(snapshot: &Snapshot, known: &[(ControllerKey, Scaler)], now: Timestamp) -> BTreeSet<ObjectKey> {
     let actions = snapshot.actions.values();
     let moves = actions.filter(|action| action.kind() == ActionKind::DriveBounds && action.state.in_flight());
-    moves.map(|action| action.target.key.clone()).collect()
+    let driven = known.iter().filter_map(|(_, scaler)| match scaler {
+        Scaler::Hpa(found) if found.drive.is_some() => Some(&**found),
+        _ => None,
+    });
+    let ends = driven.filter(|found| release::ends(found, now, snapshot)).take(MOST);
+    moves.map(|action| action.target.key.clone()).chain(ends.map(|found| found.key.clone())).collect()
+}
+
+/// Puts what was read of one autoscaler in the place of what was known; one that is gone is forgotten.
+fn replace(known: &mut Found, key: &ObjectKey, read: Option<(ControllerKey, Scaler)>) {
+    known.retain(|(_, scaler)| !matches!(scaler, Scaler::Hpa(found) if found.key == *key));
+    known.extend(read);
 }
 
 /// Asks until `stop`, and tells of every change. Each of the two lists counts as it was while it cannot be read.
@@ -135,7 +153,7 @@ pub async fn run(
     stop: CancellationToken,
 ) {
     let mut told = false;
-    let (mut sideways, mut upwards) = (Scalers::new(), Scalers::new());
+    let (mut sideways, mut upwards) = (Found::new(), Found::new());
     let mut next = Instant::now();
     loop {
         let snapshot = snapshots.current();
@@ -162,16 +180,15 @@ pub async fn run(
                 Some(_) => {}
             }
         } else {
-            for key in moved(&snapshot) {
+            for key in moved(&snapshot, &sideways, clock.now()) {
                 match autoscaler::read(&client, &key).await {
-                    Ok(found) => sideways.extend(found.as_ref().and_then(scaler)),
+                    Ok(found) => replace(&mut sideways, &key, found.as_ref().and_then(scaler)),
                     Err(error) => tracing::debug!(%key, %error, "An autoscaler cannot be read now"),
                 }
             }
         }
         drop(snapshot);
-        let mut both = sideways.clone();
-        both.extend(upwards.clone());
+        let both = Scaler::by_target(sideways.iter().chain(&upwards).cloned());
         if **out.borrow() != both {
             let both = Arc::new(both);
             out.send_replace(Arc::clone(&both));
@@ -200,6 +217,10 @@ fn told_of(scalers: Arc<Scalers>, clock: &dyn Clock) -> Observation {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use homeostat_knowledge::observation::{Change, ObjectKind};
+    use homeostat_knowledge::policy::{Bounds, ScalingMode, ScalingPolicy, WhenOwned};
+    use homeostat_knowledge::records::{AutoscalerRecord, Drive, Hold};
+    use homeostat_knowledge::{Uid, WorkloadPolicy};
     use serde_json::json;
 
     #[test]
@@ -218,6 +239,62 @@ mod tests {
         assert_eq!((found.bounds.min, found.bounds.max, &*found.key.name), (1, 9, "web"));
         let (_, found) = scaler(&object(json!({ autoscaler::KEDA: "queue" }))).unwrap();
         assert_eq!(found, Scaler::Keda { name: "queue".into() });
+    }
+
+    /// An autoscaler of Deployment `web`, as we drive it for Workload `web` until this second, if we do.
+    fn driven(name: &str, until: Option<i64>) -> AutoscalerRecord {
+        let object = serde_json::from_value(json!({
+            "metadata": { "name": name, "namespace": "shop" },
+            "spec": { "minReplicas": 6, "maxReplicas": 9,
+                      "scaleTargetRef": { "apiVersion": "apps/v1", "kind": "Deployment", "name": "web" } },
+        }))
+        .unwrap();
+        let own = Bounds { min: 2, max: 9 };
+        let hold = |until| Hold { by: Name::from("shop.web-1"), until: Timestamp::from_second(until).ok() };
+        let found = autoscaler::record(&object).unwrap();
+        let drive = until.map(|until| Drive { hold: hold(until), before: own, set: found.bounds });
+        AutoscalerRecord { drive, ..found }
+    }
+
+    fn one(found: AutoscalerRecord) -> (ControllerKey, Scaler) {
+        (found.scales.clone(), Scaler::Hpa(Box::new(found)))
+    }
+
+    /// All is known, and Workload `web` asks for bounds to be moved.
+    fn asking() -> Snapshot {
+        let mut snapshot = Snapshot::default();
+        let key = ObjectKey::new("shop", "web");
+        let target = ControllerKey { kind: ControllerKind::Deployment, object: key.clone() };
+        let mut workload = WorkloadPolicy::new(key, Uid::new("w"), target);
+        workload.permits.scaling = Some(ScalingPolicy {
+            mode: ScalingMode::Auto,
+            when_owned: WhenOwned::DriveBounds,
+            ..ScalingPolicy::default()
+        });
+        snapshot.commit(&ObjectChange::Workload(Change::Applied(Arc::new(workload))), Timestamp::UNIX_EPOCH);
+        for kind in ObjectKind::REQUIRED {
+            snapshot.commit(&ObjectChange::Synced(kind), Timestamp::UNIX_EPOCH);
+        }
+        snapshot
+    }
+
+    #[test]
+    fn bounds_that_are_about_to_be_given_back_are_looked_at_until_they_were() {
+        let (now, mut snapshot) = (Timestamp::from_second(1_000).unwrap(), asking());
+        let looks = |snapshot: &Snapshot, known: &Found| !moved(snapshot, known, now).is_empty();
+        assert!(!looks(&snapshot, &vec![one(driven("web", Some(1_001)))]), "held and asked for");
+        let mut known = vec![one(driven("web", Some(1_000)))];
+        assert!(looks(&snapshot, &known), "its time is over");
+        replace(&mut known, &ObjectKey::new("shop", "web"), Some(one(driven("web", None))));
+        assert!(known.len() == 1 && !looks(&snapshot, &known), "people have theirs back");
+        known = vec![one(driven("web", Some(2_000)))];
+        snapshot.scalers =
+            Arc::new(Scaler::by_target(known.iter().cloned().chain([one(driven("other", None))])));
+        assert!(looks(&snapshot, &known), "another one sizes it as well");
+        let nobody = Snapshot { workloads: Snapshot::default().workloads, ..asking() };
+        assert!(looks(&nobody, &known), "no Workload asks for it");
+        replace(&mut known, &ObjectKey::new("shop", "web"), None);
+        assert!(known.is_empty(), "it was deleted");
     }
 
     #[test]

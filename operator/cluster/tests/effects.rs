@@ -8,6 +8,7 @@ use homeostat_cluster::ApiActuator;
 use homeostat_cluster::release::{Which, release_held};
 use homeostat_execute::actions::retry_name;
 use homeostat_execute::ports::{Acknowledged, Actuator, EffectError, Field, Refusal};
+use homeostat_knowledge::forecast::Scaler;
 use homeostat_knowledge::ids::Uid;
 use homeostat_knowledge::observation::{Change, ObjectChange, ObjectKind};
 use homeostat_knowledge::policy::{Bounds, Permits, ScalingMode, ScalingPolicy, WhenOwned};
@@ -226,6 +227,14 @@ async fn what_scales_by_itself_is_named_and_left_alone() {
         let answer = send(&server, &deployment(), &up).await;
         assert!(matches!(&answer, Err(EffectError::Owned(who)) if who.contains(owner)), "{answer:?}");
         assert!(server.writes().is_empty());
+        server.put(
+            "horizontalpodautoscalers",
+            json!({ "metadata": { "name": "order-too", "namespace": "shop" },
+                "spec": { "maxReplicas": 9, "scaleTargetRef": { "kind": "Deployment", "name": "order" } } }),
+        );
+        let both = send(&server, &deployment(), &up).await;
+        let named = |who: &str| who.contains(owner) && who.contains("HorizontalPodAutoscaler order-too");
+        assert!(matches!(&both, Err(EffectError::Owned(who)) if named(who)), "{both:?}");
     }
 }
 
@@ -281,6 +290,13 @@ async fn bounds_are_driven_with_peoples_own_beside_them_and_given_back_with_no_m
     let metadata = &back["metadata"];
     assert_eq!((&metadata["annotations"], &metadata["labels"]), (&json!({ "theirs": "stays" }), &json!({})));
     assert_eq!((&back["spec"]["minReplicas"], &back["spec"]["maxReplicas"]), (&json!(2), &json!(10)));
+    // Somebody put another one beside it since.
+    let mut second = hpa(&json!({}), 1, 4);
+    second["metadata"]["name"] = json!("web-too");
+    server.put("horizontalpodautoscalers", second);
+    let answer = send(&server, &autoscaler(), &drive(6, 10)).await;
+    let named = "HorizontalPodAutoscaler web-too scales Deployment web as well";
+    assert!(matches!(&answer, Err(EffectError::Owned(who)) if who.contains(named)), "{answer:?}");
     // Only an autoscaler has bounds.
     let answer = send(&server, &deployment(), &drive(6, 10)).await;
     assert!(matches!(answer, Err(EffectError::Denied(_))), "{answer:?}");
@@ -451,12 +467,18 @@ async fn driven_bounds_go_back_when_their_time_is_over_nobody_asks_or_homeostat_
     let (later, over) = ("2026-11-22T10:14:00Z", "2026-11-22T09:14:00Z");
     let (asked, unasked, unknown) =
         (asking(ScalingMode::Auto), asking(ScalingMode::Recommend), Snapshot::default());
+    // Two that size it against each other are left as people made them.
+    let mut rivals = asking(ScalingMode::Auto);
+    let target = rivals.workloads.values().next().unwrap().target.clone();
+    let both = ["queue", "rush"].map(|name| (target.clone(), Scaler::Keda { name: Name::from(name) }));
+    rivals.scalers = Arc::new(Scaler::by_target(both));
     let now = Still.now();
     for (until, which, expected) in [
         (later, Which::Over(now, &asked), (6, 12)),
         (over, Which::Over(now, &asked), (2, 10)),
         (later, Which::Over(now, &unasked), (2, 10)),
         (later, Which::Over(now, &unknown), (6, 12)),
+        (later, Which::Over(now, &rivals), (2, 10)),
         (later, Which::All, (2, 10)),
     ] {
         let server = fill(until, "min=6,max=12");

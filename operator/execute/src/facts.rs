@@ -122,7 +122,7 @@ pub fn guard_input(
 fn gitops_owner(record: &ActionRecord, snapshot: &Snapshot) -> Option<Name> {
     if record.kind() == ActionKind::DriveBounds {
         let workload = snapshot.workloads.get(&record.workload)?;
-        return snapshot.autoscaler_of(workload)?.gitops_owner.clone();
+        return snapshot.autoscaler_named(workload, &record.target.key)?.gitops_owner.clone();
     }
     snapshot.controller_of(&record.workload)?.gitops_owner.clone()
 }

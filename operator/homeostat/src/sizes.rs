@@ -202,6 +202,7 @@ fn owner(scaler: Option<&Scaler>) -> Owner {
         }
         Some(Scaler::Keda { name }) => Owner::Keda { name: name.to_string() },
         Some(Scaler::Vpa { name }) => Owner::Vpa { name: name.to_string(), acts: true },
+        Some(rivals @ Scaler::Several(_)) => Owner::Several { names: rivals.to_string() },
     }
 }
 
@@ -437,6 +438,13 @@ mod tests {
             (Scaler::Hpa(Box::new(autoscaler())), "HorizontalPodAutoscaler web"),
             (Scaler::Keda { name: "queue".into() }, "ScaledObject queue"),
             (Scaler::Vpa { name: "fit".into() }, "VerticalPodAutoscaler fit"),
+            (
+                Scaler::Several(vec![
+                    Scaler::Hpa(Box::new(autoscaler())),
+                    Scaler::Keda { name: "queue".into() },
+                ]),
+                "HorizontalPodAutoscaler web and ScaledObject queue",
+            ),
         ] {
             let (mut sizes, owned) = (Sizes::default(), BTreeMap::from([(target(), scaler)]));
             decide(&mut sizes, 1, Some(0.0), 0, &owned);

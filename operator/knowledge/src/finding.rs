@@ -98,7 +98,7 @@ pub enum FindingKind {
     NodeNotReady,
     /// A node is short of memory, disk or process numbers, as its kubelet says.
     NodePressure,
-    /// The newest run of a Job or `CronJob` failed.
+    /// The newest run of a Job or `CronJob` failed, or a try of it did: a pod that ended with an error.
     JobFailed,
     /// A run of a Job or `CronJob` lasts much longer than its deadline, or than its runs usually do.
     JobStuck,

@@ -95,9 +95,54 @@ pub enum Scaler {
         /// Its name.
         name: Name,
     },
+    /// Two or more of the above, by kind and name: they work against each other, and none of them is the owner.
+    Several(Vec<Scaler>),
 }
 
-/// What scales each target by itself; of a vertical and a horizontal autoscaler of one target the vertical one.
+impl Scaler {
+    /// Each of several, or this one.
+    pub fn each(&self) -> &[Self] {
+        match self {
+            Self::Several(all) => all,
+            one => std::slice::from_ref(one),
+        }
+    }
+
+    /// The `VerticalPodAutoscaler`, also where it is one of several.
+    pub fn vertical(&self) -> Option<&Name> {
+        self.each().iter().find_map(|one| match one {
+            Self::Vpa { name } => Some(name),
+            Self::Hpa(_) | Self::Keda { .. } | Self::Several(_) => None,
+        })
+    }
+
+    /// By what they scale, in order of kind and name. Of two with one name the later counts: it was read later.
+    pub fn by_target(found: impl IntoIterator<Item = (ControllerKey, Self)>) -> Scalers {
+        let mut named: BTreeMap<ControllerKey, BTreeMap<String, Self>> = BTreeMap::new();
+        for (target, scaler) in found {
+            named.entry(target).or_default().insert(scaler.to_string(), scaler);
+        }
+        let one_or_several =
+            |mut all: Vec<Self>| if all.len() == 1 { all.remove(0) } else { Self::Several(all) };
+        named.into_iter().map(|(target, all)| (target, one_or_several(all.into_values().collect()))).collect()
+    }
+}
+
+impl std::fmt::Display for Scaler {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Hpa(found) => write!(formatter, "HorizontalPodAutoscaler {}", found.key.name),
+            Self::Keda { name } => write!(formatter, "ScaledObject {name} of KEDA"),
+            Self::Vpa { name } => write!(formatter, "VerticalPodAutoscaler {name}"),
+            Self::Several(all) => {
+                let names: Vec<String> = all.iter().map(ToString::to_string).collect();
+                formatter.write_str(&names.join(" and "))
+            }
+        }
+    }
+}
+
+/// What scales each target by itself.
 pub type Scalers = BTreeMap<ControllerKey, Scaler>;
 
 /// What is expected of one series. All numbers are finite.
@@ -185,4 +230,32 @@ pub struct LoadLimit {
     pub p50_seconds: f64,
     /// Why, in words and numbers.
     pub reason: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{ControllerKind, ObjectKey};
+
+    #[test]
+    fn who_scales_one_target_is_one_or_several_by_name() {
+        let target = |name: &str| ControllerKey {
+            kind: ControllerKind::Deployment,
+            object: ObjectKey::new("shop", name),
+        };
+        let keda = |name: &str| Scaler::Keda { name: Name::from(name) };
+        let fit = Scaler::Vpa { name: Name::from("fit") };
+        let found = [
+            (target("web"), fit.clone()),
+            (target("jobs"), keda("queue")),
+            (target("web"), keda("rush")),
+            (target("jobs"), keda("queue")),
+        ];
+        let scalers = Scaler::by_target(found);
+        assert_eq!(scalers.get(&target("jobs")), Some(&keda("queue")), "the same one twice is one");
+        let both = scalers.get(&target("web")).unwrap();
+        assert_eq!(both.to_string(), "ScaledObject rush of KEDA and VerticalPodAutoscaler fit");
+        assert_eq!((both.each(), both.vertical()), (&[keda("rush"), fit][..], Some(&Name::from("fit"))));
+        assert_eq!((keda("queue").each().len(), keda("queue").vertical()), (1, None));
+    }
 }

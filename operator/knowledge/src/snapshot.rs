@@ -410,7 +410,21 @@ impl Snapshot {
     pub fn autoscaler_of(&self, workload: &WorkloadPolicy) -> Option<&AutoscalerRecord> {
         match self.scalers.get(&workload.target) {
             Some(Scaler::Hpa(autoscaler)) => Some(autoscaler),
-            Some(Scaler::Keda { .. } | Scaler::Vpa { .. }) | None => None,
+            Some(Scaler::Keda { .. } | Scaler::Vpa { .. } | Scaler::Several(_)) | None => None,
         }
+    }
+
+    /// The `HorizontalPodAutoscaler` of this name that sizes what the workload targets, also where it is one of several:
+    /// what was done to it is followed and taken back all the same.
+    pub fn autoscaler_named(&self, workload: &WorkloadPolicy, key: &ObjectKey) -> Option<&AutoscalerRecord> {
+        self.scalers.get(&workload.target)?.each().iter().find_map(|one| match one {
+            Scaler::Hpa(autoscaler) if autoscaler.key == *key => Some(&**autoscaler),
+            _ => None,
+        })
+    }
+
+    /// What sizes the workload's target against each other: two autoscalers or more, of which none is the owner.
+    pub fn rival_scalers(&self, workload: &WorkloadPolicy) -> Option<&Scaler> {
+        self.scalers.get(&workload.target).filter(|scaler| matches!(scaler, Scaler::Several(_)))
     }
 }

@@ -21,6 +21,19 @@ pub fn commands(incident: &Incident, snapshot: &Snapshot) -> Vec<String> {
             }
             lines.push(format!("kubectl -n {namespace} logs {name}"));
         }
+        Entity::Workload { .. } if cause.kind == FindingKind::JobFailed => {
+            // The last try, whose pod is still there.
+            let tries = incident.findings.iter().filter(|finding| finding.kind == cause.kind);
+            let pods = tries.filter_map(|finding| match &finding.entity {
+                Entity::Pod { key, .. } if plain(&key.name) && plain(&key.namespace) => {
+                    Some((finding.since, key))
+                }
+                _ => None,
+            });
+            if let Some((_, key)) = pods.max() {
+                lines.push(format!("kubectl -n {} logs {}", key.namespace, key.name));
+            }
+        }
         Entity::Node { name } if plain(name) => lines.push(format!("kubectl describe node {name}")),
         _ => {}
     }

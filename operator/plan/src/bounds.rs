@@ -16,10 +16,11 @@ pub const RENEW: SignedDuration = SignedDuration::from_hours(12);
 /// Moves the bounds to these, or as far as one step may go.
 pub(crate) fn drive(place: &Place<'_>, min: u32, max: u32, ids: &mut dyn IdSource) -> SizeDecision {
     let Some(autoscaler) = place.snapshot.autoscaler_of(place.workload) else {
-        return SizeDecision::Wait(format!(
-            "the autoscaler of workload {} is not there; it is looked for once a minute",
-            place.workload.key
-        ));
+        let key = &place.workload.key;
+        return SizeDecision::Wait(match place.snapshot.rival_scalers(place.workload) {
+            Some(rivals) => format!("{rivals} size workload {key} against each other; keep one of them"),
+            None => format!("the autoscaler of workload {key} is not there; it is looked for once a minute"),
+        });
     };
     let wanted = Bounds { min: u64::from(min), max: u64::from(max) };
     if autoscaler.bounds == wanted {

@@ -61,9 +61,9 @@ pub(crate) fn step(case: &Case<'_>, subject: &Subject<'_>, number: u32, rung: &R
         }
         ActionKind::Resume => (controller, Parameters::Resume, "it may run again"),
         ActionKind::RetryJob if ordered(subject) => {
-            return Err(Stop::nothing(format!(
-                "runs of {} are started again when it is their turn",
-                subject.key
+            return Err(Stop::hand_over(format!(
+                "{} failed; it is started again when it is its turn, and why it failed only people can tell",
+                failed_job(case, controller)?.key.object
             )));
         }
         ActionKind::RetryJob if controller.paused => {

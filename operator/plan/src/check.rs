@@ -1,7 +1,6 @@
 //! The second opinion: a plan is compared with the snapshot again, by code that shares nothing with the
 //! planner. Only [`Checker::check`] turns a draft into an admitted plan.
 
-use homeostat_knowledge::forecast::Scaler;
 use homeostat_knowledge::plan::{Expectation, Undo};
 use homeostat_knowledge::policy::{Bounds, PLATFORM_TENANT, ScalingMode, WhenOwned};
 use homeostat_knowledge::records::ControllerKey;
@@ -406,8 +405,11 @@ fn autoscaler(
     block: &mut impl FnMut(String),
 ) {
     let wanted = &step.target;
-    let Some(Scaler::Hpa(found)) = snapshot.scalers.get(&workload.target) else {
-        block(format!("no HorizontalPodAutoscaler of people's own sizes {}", workload.key));
+    let Some(found) = snapshot.autoscaler_of(workload) else {
+        block(match snapshot.rival_scalers(workload) {
+            Some(rivals) => format!("{rivals} size {} against each other", workload.key),
+            None => format!("no HorizontalPodAutoscaler of people's own sizes {}", workload.key),
+        });
         return;
     };
     if (&*wanted.api_version, &*wanted.kind) != ("autoscaling/v2", "HorizontalPodAutoscaler")

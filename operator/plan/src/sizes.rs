@@ -142,6 +142,12 @@ fn scale(place: &Place<'_>, wanted: u32, ids: &mut dyn IdSource) -> SizeDecision
     if wanted == present {
         return SizeDecision::Nothing;
     }
+    if let Some(rivals) = place.snapshot.rival_scalers(place.workload) {
+        let key = &place.workload.key;
+        return SizeDecision::Wait(format!(
+            "{rivals} size workload {key} against each other; keep one of them"
+        ));
+    }
     let down = wanted < present;
     let tenant = match place.open(if down { ActionKind::ScaleDown } else { ActionKind::ScaleUp }, down) {
         Ok(tenant) => tenant,

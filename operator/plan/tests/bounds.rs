@@ -11,7 +11,7 @@ use homeostat_knowledge::plan::Undo;
 use homeostat_knowledge::policy::{
     Bounds, ControlPolicy, KillSwitch, Permits, ScalingMode, ScalingPolicy, WhenOwned,
 };
-use homeostat_knowledge::records::{AutoscalerRecord, Drive, Hold};
+use homeostat_knowledge::records::{AutoscalerRecord, ControllerKey, Drive, Hold};
 use homeostat_knowledge::*;
 use homeostat_plan::Checker;
 use homeostat_plan::bounds::{HOLD, RENEW, words};
@@ -182,6 +182,16 @@ fn the_checker_admits_bounds_only_where_people_ask_for_them_and_on_what_they_are
     let scales = keda.scalers.keys().next().cloned().expect("what is scaled");
     keda.scalers = Arc::new(BTreeMap::from([(scales, Scaler::Keda { name: "queue".into() })]));
     assert!(refused(plan.clone(), &keda), "KEDA would set them back");
+    let mut rivals = snapshot.clone();
+    let queue = (workload_target(&snapshot), Scaler::Keda { name: "queue".into() });
+    let known = (*snapshot.scalers).clone();
+    rivals.scalers = Arc::new(Scaler::by_target(known.into_iter().chain([queue])));
+    assert!(refused(plan.clone(), &rivals), "two of them");
+    for (effect, wanted) in [(SizeEffect::DriveBounds { min: 6, max: 10 }, 6), (SizeEffect::Scale, 5)] {
+        let said = decided(&rivals, effect, wanted);
+        let named = |why: &str| why.contains("order-hpa") && why.contains("ScaledObject queue");
+        assert!(matches!(&said, SizeDecision::Wait(why) if named(why)), "{said:?}");
+    }
     let spoils: [Spoil; 6] = [
         |plan| plan.origin = Origin::Incident,
         |plan| plan.steps[0].target.uid = Uid::new("another"),
@@ -221,4 +231,8 @@ fn people_read_which_bound_was_moved() {
     let mut record = plan.record(ActionId::new("shop.order-1"), "me".into()).expect("a step");
     record.state = ActionState::Verified;
     assert!(told(&record).starts_with("DriveBounds minReplicas from 2 to 6 at "), "{}", told(&record));
+}
+
+fn workload_target(snapshot: &Snapshot) -> ControllerKey {
+    snapshot.workloads.get(&order()).expect("a workload").target.clone()
 }

@@ -7,7 +7,7 @@ mod common;
 use common::{Given, GivenIncident, GivenNode, GivenPod, GivenWorkload, ago, now, order, tenant};
 use homeostat_knowledge::observation::{Change, ObjectChange};
 use homeostat_knowledge::plan::Undo;
-use homeostat_knowledge::policy::{Bounds, PLATFORM_TENANT};
+use homeostat_knowledge::policy::{Bounds, PLATFORM_TENANT, ScalingMode, ScalingPolicy};
 use homeostat_knowledge::records::{Hold, JobEnd, OwnerRecord};
 use homeostat_knowledge::*;
 use homeostat_plan::{Checker, Decision, plan};
@@ -198,6 +198,40 @@ fn runs_are_suspended_for_a_while_and_failed_ones_repeated() {
     let step = run("order-2", JobEnd::Failed).expect("a plan").0;
     assert_eq!((&*step.target.kind, &*step.target.key.name), ("Job", "order-2"), "the newest failed one");
     run("order-3", JobEnd::Complete).expect_err("a later one ended well: nothing is missing");
+}
+
+#[test]
+fn a_failed_run_that_is_started_again_by_its_turn_is_told_to_people_with_its_log() {
+    let mut given = slow();
+    given.incident.kind = "JobFailed".into();
+    given.workload.target = "CronJob".into();
+    let (mut snapshot, mut incident) = given.build();
+    incident.causes[0].entity = Entity::Workload { key: order() };
+    let mut policy = (**snapshot.workloads.get(&order()).expect("order")).clone();
+    policy.permits.scaling = Some(ScalingPolicy { mode: ScalingMode::Auto, ..ScalingPolicy::default() });
+    snapshot.commit(&ObjectChange::Workload(Change::Applied(Arc::new(policy))), now());
+    let cron = Arc::clone(snapshot.controller_of(&order()).expect("a controller"));
+    let mut job = (*cron).clone();
+    job.key.kind = ControllerKind::Job;
+    job.key.object.name = "order-1".into();
+    job.uid = Uid::new("uid-order-1");
+    job.owner = Some(OwnerRecord {
+        kind: ControllerKind::CronJob,
+        name: cron.key.object.name.clone(),
+        uid: cron.uid.clone(),
+    });
+    let mut decide = |finished| {
+        job.finished = finished;
+        snapshot.commit(&ObjectChange::Controller(Change::Applied(Arc::new(job.clone()))), now());
+        let playbook = own("JobFailed", "action: RetryJob");
+        plan(&incident, &snapshot, &[playbook], now(), &mut SeededIds::new(7))
+    };
+    let goes_on = decide(None);
+    assert!(matches!(goes_on, Decision::Wait { .. }), "its Job may try again: {goes_on:?}");
+    let failed = decide(Some(JobEnd::Failed));
+    let Decision::HandOver { reason, advice, .. } = &failed else { panic!("{failed:?}") };
+    assert!(reason.contains("order-1 failed") && reason.contains("its turn"), "{reason}");
+    assert_eq!(advice[0], "kubectl -n shop logs order-a");
 }
 
 /// A node that does not answer, with two pods of `order` on it.

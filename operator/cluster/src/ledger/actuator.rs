@@ -75,11 +75,10 @@ impl ApiActuator {
         parameters: &Parameters,
         action: &ActionId,
     ) -> Result<Option<String>, ClusterError> {
+        let hand = Hand { client: &self.client, target, action, version: None, dry_run: true };
         match parameters {
-            Parameters::ScaleUp { .. } | Parameters::ScaleDown { .. } => {
-                let hand = Hand { client: &self.client, target, action, version: None, dry_run: true };
-                hand.scaler().await
-            }
+            Parameters::ScaleUp { .. } | Parameters::ScaleDown { .. } => hand.scaler().await,
+            Parameters::DriveBounds { .. } => hand.rivals().await,
             _ => Ok(None),
         }
     }

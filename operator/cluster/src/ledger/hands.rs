@@ -128,22 +128,36 @@ impl Hand<'_> {
 
     /// What scales the target by itself, for people; `None` when nothing does.
     pub async fn scaler(&self) -> Result<Option<String>, ClusterError> {
+        let target = (&*self.target.kind, &*self.target.key.name);
+        let found = self.autoscalers().await?;
+        let scalers: Vec<String> = found.iter().filter(|one| scales(one) == target).map(words).collect();
+        Ok(Some(scalers.join(" and ")).filter(|scalers| !scalers.is_empty()).map(|scalers| {
+            format!("{scalers} scales {} {}; change its bounds instead", self.target.kind, self.target.key)
+        }))
+    }
+
+    /// What else scales what the target, an autoscaler, does; `None` when nothing does.
+    pub async fn rivals(&self) -> Result<Option<String>, ClusterError> {
+        let found = self.autoscalers().await?;
+        let name = Some(&*self.target.key.name);
+        let Some(own) = found.iter().find(|one| one.metadata.name.as_deref() == name) else {
+            return Ok(None);
+        };
+        let (kind, scaled) = scales(own);
+        let others = found
+            .iter()
+            .filter(|one| scales(one) == (kind, scaled) && one.metadata.name != own.metadata.name);
+        let others: Vec<String> = others.map(words).collect();
+        Ok(Some(others.join(" and ")).filter(|others| !others.is_empty()).map(|others| {
+            format!("{others} scales {kind} {scaled} as well as {}; keep one of them", self.target.key)
+        }))
+    }
+
+    /// The autoscalers in the namespace of the target.
+    async fn autoscalers(&self) -> Result<Vec<HorizontalPodAutoscaler>, ClusterError> {
         let api: Api<HorizontalPodAutoscaler> =
             Api::namespaced(self.client.clone(), &self.target.key.namespace);
-        let found = call("list", &self.name(), api.list(&ListParams::default())).await?;
-        let scaler = found.items.into_iter().find(|scaler| {
-            let of = &scaler.spec.scale_target_ref;
-            of.kind == *self.target.kind && of.name == *self.target.key.name
-        });
-        Ok(scaler.map(|scaler| {
-            let name = scaler.metadata.name.unwrap_or_default();
-            let labels = scaler.metadata.labels.unwrap_or_default();
-            let what = match labels.get(autoscaler::KEDA) {
-                Some(keda) => format!("KEDA ScaledObject {keda}"),
-                None => format!("HorizontalPodAutoscaler {name}"),
-            };
-            format!("{what} scales {} {}; change its bounds instead", self.target.kind, self.target.key)
-        }))
+        Ok(call("list", &self.name(), api.list(&ListParams::default())).await?.items)
     }
 
     /// The template of the revision, whole: `$patch: replace` leaves nothing of the present one
@@ -229,4 +243,21 @@ pub(crate) fn release(condition: Value, flag: &str) -> Value {
     metadata["labels"] = json!({ LABEL_HELD: null });
     metadata["annotations"] = json!({ ANNOTATION_HELD_BY: null, ANNOTATION_HELD_UNTIL: null });
     json!({ "metadata": metadata, "spec": { flag: false } })
+}
+
+/// Kind and name of what an autoscaler scales.
+fn scales(autoscaler: &HorizontalPodAutoscaler) -> (&str, &str) {
+    let of = &autoscaler.spec.scale_target_ref;
+    (&of.kind, &of.name)
+}
+
+/// An autoscaler, for people.
+fn words(autoscaler: &HorizontalPodAutoscaler) -> String {
+    let labels = autoscaler.metadata.labels.as_ref();
+    match labels.and_then(|labels| labels.get(autoscaler::KEDA)) {
+        Some(keda) => format!("KEDA ScaledObject {keda}"),
+        None => {
+            format!("HorizontalPodAutoscaler {}", autoscaler.metadata.name.as_deref().unwrap_or_default())
+        }
+    }
 }

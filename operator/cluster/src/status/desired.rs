@@ -240,6 +240,23 @@ impl<'a> Picture<'a> {
         status.level = Some(wire_level(level));
         says.push(breaker_statement(breaker.as_ref()));
         says.extend(self.snapshot.runs.get(&policy.key).map(|report| runs::of_workload(report)));
+        says.extend(self.scaler(policy, status.target.as_deref().unwrap_or_default()));
+    }
+
+    /// What sizes the target by itself, one or several; `None` when nothing does, or none is known.
+    fn scaler(&self, policy: &WorkloadPolicy, target: &str) -> Option<Statement> {
+        let about = ConditionType::ScalerUnique;
+        let scaler = self.snapshot.scalers.get(&policy.target)?;
+        Some(match self.snapshot.rival_scalers(policy) {
+            None => Statement::new(about, true, Reason::AsExpected, scaler.to_string()),
+            Some(rivals) => {
+                let text = format!(
+                    "{rivals} size {target} against each other; Homeostat neither scales it nor moves their bounds until \
+                     one of them is left"
+                );
+                Statement::new(about, false, Reason::TargetScaledTwice, clip(&text, 1_024))
+            }
+        })
     }
 
     fn health(&self, key: &WorkloadKey, wanted: i32) -> Health {

@@ -366,3 +366,27 @@ fn a_contested_namespace_and_a_dead_source_are_told() {
     let source = &found.control.sources[0];
     assert_eq!((source.state, source.message.as_deref()), (WireSource::Unavailable, Some("no word")));
 }
+
+#[test]
+fn autoscalers_that_work_against_each_other_are_named() {
+    use homeostat_knowledge::forecast::Scaler;
+    let (view, mut snapshot) = well();
+    let said = |snapshot: &Snapshot| {
+        let conditions = seen(&view, snapshot).workload.conditions;
+        find(&conditions, ConditionType::ScalerUnique)
+            .map(|one| (one.status, one.reason.clone(), one.message.clone()))
+    };
+    assert_eq!(said(&snapshot), None, "nothing else sizes it, or none is known");
+    let queue = (deployment(), Scaler::Keda { name: Name::from("queue") });
+    let fit = (deployment(), Scaler::Vpa { name: Name::from("fit") });
+    snapshot.scalers = Arc::new(Scaler::by_target([queue.clone()]));
+    let (status, _, message) = said(&snapshot).unwrap();
+    assert_eq!((status, message.as_str()), (ConditionStatus::True, "ScaledObject queue of KEDA"));
+    snapshot.scalers = Arc::new(Scaler::by_target([queue, fit]));
+    let (status, reason, message) = said(&snapshot).unwrap();
+    assert_eq!((status, reason.as_str()), (ConditionStatus::False, "TargetScaledTwice"));
+    for name in ["ScaledObject queue", "VerticalPodAutoscaler fit", "neither scales"] {
+        assert!(message.contains(name), "{message}");
+    }
+    assert!(is_true(&seen(&view, &snapshot).workload.conditions, ConditionType::Ready), "repairs go on");
+}

@@ -5,8 +5,8 @@ use crate::watches::light::null_is_empty;
 use homeostat_crds::Quantity;
 use homeostat_crds::common::ANNOTATION_DO_NOT_TOUCH_UNTIL;
 use homeostat_execute::ports::{Field, FieldEdit, Marks, Requests};
-use homeostat_knowledge::Name;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use homeostat_knowledge::{Name, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use serde::Deserialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -65,12 +65,19 @@ struct Resources {
     limits: BTreeMap<String, Quantity>,
 }
 
-/// The marks in the object's text.
-pub(crate) fn read(text: &str) -> Result<Marks, serde_json::Error> {
-    let object: Object = serde_json::from_str(text)?;
+/// What one manager set, as the API server keeps it.
+struct Entry<'a> {
+    manager: &'a str,
+    subresource: &'a str,
+    at: Option<Timestamp>,
+    fields: &'a Value,
+}
+
+/// Who set which of the fields that matter, oldest first.
+fn edits<'a>(entries: impl Iterator<Item = Entry<'a>>) -> Vec<FieldEdit> {
     let mut edits = Vec::new();
-    for managed in &object.metadata.managed_fields {
-        let spec = &managed.fields["f:spec"];
+    for entry in entries {
+        let spec = &entry.fields["f:spec"];
         let resources = || {
             let containers = spec["f:containers"].as_object();
             containers.is_some_and(|all| all.values().any(|one| one.get("f:resources").is_some()))
@@ -86,14 +93,44 @@ pub(crate) fn read(text: &str) -> Result<Marks, serde_json::Error> {
             if set {
                 edits.push(FieldEdit {
                     field,
-                    manager: Name::from(managed.manager.as_str()),
-                    subresource: Name::from(managed.subresource.as_str()),
-                    at: managed.time.as_ref().map(|time| time.0),
+                    manager: Name::from(entry.manager),
+                    subresource: Name::from(entry.subresource),
+                    at: entry.at,
                 });
             }
         }
     }
     edits.sort_by_key(|edit| edit.at);
+    edits
+}
+
+/// The marks of an object without containers, which was parsed already.
+pub(crate) fn of(metadata: &ObjectMeta) -> Marks {
+    let nothing = Value::Null;
+    let managed = metadata.managed_fields.iter().flatten().map(|entry| Entry {
+        manager: entry.manager.as_deref().unwrap_or_default(),
+        subresource: entry.subresource.as_deref().unwrap_or_default(),
+        at: entry.time.as_ref().map(|time| time.0),
+        fields: entry.fields_v1.as_ref().map_or(&nothing, |fields| &fields.0),
+    });
+    let annotation = |name: &str| metadata.annotations.as_ref().and_then(|all| all.get(name));
+    Marks {
+        created: metadata.creation_timestamp.as_ref().map(|time| time.0),
+        edits: edits(managed),
+        do_not_touch: annotation(ANNOTATION_DO_NOT_TOUCH_UNTIL).map(|text| Name::from(text.as_str())),
+        ..Marks::default()
+    }
+}
+
+/// The marks in the object's text.
+pub(crate) fn read(text: &str) -> Result<Marks, serde_json::Error> {
+    let object: Object = serde_json::from_str(text)?;
+    let edits = edits(object.metadata.managed_fields.iter().map(|managed| Entry {
+        manager: &managed.manager,
+        subresource: &managed.subresource,
+        at: managed.time.as_ref().map(|time| time.0),
+        fields: &managed.fields,
+    }));
     let requests = object.spec.containers.iter().map(|container| {
         let asked = &container.resources.requests;
         let requests = Requests {
@@ -146,6 +183,8 @@ mod tests {
         );
         assert_eq!(marks.edits[3].at, "2026-11-22T09:00:00Z".parse().ok());
         assert_eq!(marks.created, "2026-11-20T08:00:00Z".parse().ok());
+        let metadata = serde_json::from_value(text["metadata"].clone()).unwrap();
+        assert_eq!(of(&metadata), marks, "parsed already");
         assert!(read(r#"{"metadata":{"managedFields":null},"spec":null}"#).unwrap().edits.is_empty());
     }
 

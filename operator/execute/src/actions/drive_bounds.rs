@@ -145,7 +145,8 @@ impl ActionSpec for DriveBounds {
             return Verdict::NotHelped("it has no bounds to set".to_owned());
         };
         let workload = snapshot.workloads.get(&record.workload);
-        let autoscaler = workload.and_then(|workload| snapshot.autoscaler_of(workload));
+        let autoscaler =
+            workload.and_then(|workload| snapshot.autoscaler_named(workload, &record.target.key));
         let seen = autoscaler.filter(|autoscaler| {
             autoscaler.uid == record.target.uid
                 && autoscaler.bounds == bounds
@@ -173,11 +174,22 @@ fn found<'a>(
     workload: &WorkloadPolicy,
 ) -> Result<&'a AutoscalerRecord, Unfit> {
     let (target, key) = (&record.target, &record.target.key);
-    let Some(autoscaler) = snapshot.autoscaler_of(workload) else {
-        return Err(Unfit::Changed(format!(
-            "no HorizontalPodAutoscaler of people's own sizes workload {}",
-            workload.key
-        )));
+    // What we did is taken back also where somebody put another autoscaler beside it since.
+    let known = match record.undo_of {
+        None => snapshot.autoscaler_of(workload),
+        Some(_) => snapshot.autoscaler_named(workload, key).or_else(|| snapshot.autoscaler_of(workload)),
+    };
+    let Some(autoscaler) = known else {
+        return Err(match snapshot.rival_scalers(workload) {
+            Some(rivals) => Unfit::Protected(format!(
+                "{rivals} size workload {} against each other; keep one of them",
+                workload.key
+            )),
+            None => Unfit::Changed(format!(
+                "no HorizontalPodAutoscaler of people's own sizes workload {}",
+                workload.key
+            )),
+        });
     };
     let own = Snapshot::autoscaler_target(autoscaler);
     if (&own.api_version, &own.kind, &own.key) != (&target.api_version, &target.kind, key) {

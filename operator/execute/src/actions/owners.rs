@@ -70,15 +70,19 @@ pub(super) fn undisturbed(record: &ActionRecord, fresh: &FreshTarget, field: Fie
 
 /// The field was set by Homeostat last, by nobody else with it, and not before this action was claimed: that is the mark
 /// of the action that was to set it. An older write of ours is another action's; the time of a field is the API server's,
-/// that of a claim a replica's.
+/// that of a claim a replica's. What others set before that is a part of the field that we left as it was, as people's
+/// ceiling is where only the floor was moved.
 pub(super) fn set_by_us(record: &ActionRecord, fresh: &FreshTarget, field: Field) -> bool {
     let Some(earliest) = record.instants.claimed.and_then(|claimed| claimed.checked_sub(skew::BETWEEN).ok())
     else {
         return false;
     };
-    let mut edits = fresh.marks.edits.iter().filter(|edit| edit.field == field).peekable();
-    edits.peek().is_some()
-        && edits.all(|edit| &*edit.manager == OWN && edit.at.is_some_and(|at| at >= earliest))
+    let of_field = || fresh.marks.edits.iter().filter(|edit| edit.field == field);
+    let Some(ours) = of_field().filter(|edit| &*edit.manager == OWN).filter_map(|edit| edit.at).max() else {
+        return false;
+    };
+    let before = |edit: &FieldEdit| edit.at.is_some_and(|at| at < ours);
+    ours >= earliest && of_field().all(|edit| &*edit.manager == OWN || before(edit))
 }
 
 /// Refuses a field that a tool owns, whenever it set it: it would set it again.

@@ -60,6 +60,9 @@ pub(super) fn allowed(
     if record.undo_of.is_some() {
         return Ok((wanted, before)); // Back to what people had; their own size needs no permit.
     }
+    if let Some(rivals) = policy.and_then(|policy| snapshot.rival_scalers(policy)) {
+        return Err(Unfit::Protected(format!("{rivals} size {key} against each other; keep one of them")));
+    }
     let Some(bounds) = bounds else {
         return Err(Unfit::Protected(format!(
             "workload {} has no bounds to scale within; set spec.scaling.replicas",

@@ -91,7 +91,8 @@ pub(super) const SEES_VPA: Right =
 /// Refuses sizes of pods that a `VerticalPodAutoscaler` sets by itself: one would change what the other set.
 pub(super) fn sized_by_nobody_else(record: &ActionRecord, snapshot: &Snapshot) -> Result<(), Unfit> {
     let target = snapshot.workloads.get(&record.workload).map(|policy| &policy.target);
-    if let Some(Scaler::Vpa { name }) = target.and_then(|target| snapshot.scalers.get(target)) {
+    let scaler = target.and_then(|target| snapshot.scalers.get(target));
+    if let Some(name) = scaler.and_then(Scaler::vertical) {
         return Err(Unfit::Protected(format!(
             "VerticalPodAutoscaler {name} sets the resources of {}; set its updateMode to Off, or leave them to it",
             record.workload

@@ -146,10 +146,7 @@ impl Sizing {
 
 /// The `VerticalPodAutoscaler` that sets the size of a workload's runs; its runs are ordered all the same.
 pub fn sized_by<'a>(asked: &Asked, snapshot: &'a Snapshot) -> Option<&'a Name> {
-    match snapshot.scalers.get(&asked.policy.target) {
-        Some(Scaler::Vpa { name }) => Some(name),
-        _ => None,
-    }
+    snapshot.scalers.get(&asked.policy.target).and_then(Scaler::vertical)
 }
 
 /// The dry run said that sizes of a suspended Job cannot be set.

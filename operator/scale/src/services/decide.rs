@@ -337,6 +337,10 @@ pub(crate) fn effect_of(
                 "VerticalPodAutoscaler {name} changes what one replica carries; set its updateMode to Off; would be: {reason}"
             ),
         ),
+        (Owner::Several { names }, _) => (
+            Effect::Refuse,
+            format!("{names} size it against each other; keep one of them; would be: {reason}"),
+        ),
         (Owner::Nobody | Owner::Vpa { acts: false, .. }, _) if replicas == current => (Effect::Keep, reason),
         (Owner::Nobody | Owner::Vpa { acts: false, .. }, _) => (by_mode(Effect::Scale), reason),
     }

@@ -52,6 +52,11 @@ pub enum Owner {
         /// Whether it acts, or only recommends.
         acts: bool,
     },
+    /// Two or more, which work against each other.
+    Several {
+        /// Their kinds and names.
+        names: String,
+    },
 }
 
 /// Size when the signals are gone for long.

@@ -223,6 +223,10 @@ fn the_owner_is_respected() {
     assert_eq!(ask(&recommends, &hpa).effect, Effect::Recommend);
     let keda = ask(&drives, &Owner::Keda { name: "queue".to_owned() });
     assert!(keda.effect == Effect::Refuse && keda.reason.contains("ScaledObject queue"));
+    for policy in [&policy, &drives] {
+        let rivals = ask(policy, &Owner::Several { names: "HorizontalPodAutoscaler a and b".to_owned() });
+        assert!(rivals.effect == Effect::Refuse && rivals.reason.contains("a and b"), "{rivals:?}");
+    }
     let vpa = |acts| ask(&policy, &Owner::Vpa { name: "web".to_owned(), acts }).effect;
     assert_eq!((vpa(true), vpa(false)), (Effect::Refuse, Effect::Scale));
 }

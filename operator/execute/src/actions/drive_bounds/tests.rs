@@ -135,6 +135,53 @@ fn an_autoscaler_of_somebody_else_or_of_another_workload_is_left_alone() {
 }
 
 #[test]
+fn of_two_autoscalers_neither_is_driven_and_what_we_did_is_taken_back() {
+    let record = drive((2, 10), (6, 10));
+    let beside = |autoscaler: AutoscalerRecord| {
+        let mut snapshot = world(autoscaler.clone());
+        let another = AutoscalerRecord { key: ObjectKey::new("shop", "order-too"), ..autoscaler.clone() };
+        let both = [autoscaler, another].map(|one| Scaler::Hpa(Box::new(one)));
+        put_scaler(&mut snapshot, Scaler::Several(both.to_vec()));
+        snapshot
+    };
+    let refused = allowed(&record, &beside(autoscaler(2, 10)));
+    let names = |why: &str| why.contains("order-hpa") && why.contains("order-too");
+    assert!(matches!(&refused, Err(Unfit::Protected(why)) if names(why)), "{refused:?}");
+    let mut undo = drive((6, 10), (8, 10));
+    undo.undo_of = Some(ActionId::new("shop.order-0"));
+    assert_eq!(allowed(&undo, &beside(driven((6, 10), (6, 10)))), Ok(()));
+}
+
+#[test]
+fn people_find_their_own_bounds_after_a_drive_and_so_does_the_next_decision() {
+    // As an API server keeps it: people's ceiling is theirs since they made it, the floor was moved and given back by us.
+    let mut back = fresh_autoscaler(autoscaler(2, 10));
+    back.marks.created = Some(at(-100_000));
+    back.marks.edits = vec![
+        edit(Field::Bounds, "kubectl-client-side-apply", -100_000),
+        edit(Field::Bounds, "homeostat", -5),
+    ];
+    let next = drive((2, 10), (6, 10));
+    assert_eq!(DriveBounds.check_fresh(&next, None, &back), Ok(()), "no person's edit");
+    // What gave them back hurt: it is taken back, and whose bounds they are is not forgotten.
+    let mut undo = drive((2, 10), (6, 10));
+    undo.undo_of = Some(ActionId::new("shop.order-0"));
+    assert_eq!(DriveBounds.check_fresh(&undo, None, &back), Ok(()));
+    // Its reply was lost: no mark is left, and the field tells that it was us.
+    let mut given_back = drive((6, 10), (2, 10));
+    given_back.instants.claimed = Some(at(-6));
+    assert!(matches!(DriveBounds.landed(&given_back, Some(&back)), Landed::Yes(_)));
+    // Somebody set the ceiling in that second or later: then nobody can tell whose the state is.
+    for second in [-5, -1] {
+        let mut edited = back.clone();
+        edited.marks.edits[0] = edit(Field::Bounds, "kubectl-edit", second);
+        assert!(matches!(DriveBounds.landed(&given_back, Some(&edited)), Landed::There(_)), "{second}");
+        let kept = DriveBounds.check_fresh(&next, None, &edited);
+        assert!(matches!(kept, Err(Unfit::Protected(who)) if who.contains("kubectl-edit")), "{second}");
+    }
+}
+
+#[test]
 fn bounds_are_held_for_a_day_at_most_and_renewed_by_a_later_end_alone() {
     let ours = driven((6, 10), (6, 10));
     let mut record = drive((6, 10), (6, 10));

@@ -1,0 +1,111 @@
+//! What becomes of a `CronJob` whose runs end with errors: one incident, named as what it is.
+
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use homeostat_analyse::calls::Calls;
+use homeostat_analyse::{Analyser, Correlator, CorrelatorConfig};
+use homeostat_knowledge::ids::SeededIds;
+use homeostat_knowledge::observation::{Change, ObjectChange};
+use homeostat_knowledge::records::ControllerKey;
+use homeostat_knowledge::{
+    ControllerKind, ControllerRecord, Entity, FindingKind, Incident, ObjectKey, Observation, PodRecord,
+    Signal, Snapshot, Timestamp, Uid, WorkloadPolicy,
+};
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(second).unwrap()
+}
+
+fn controller(kind: &str, name: &str, owner: &Value, finished: &Value) -> ObjectChange {
+    let record: ControllerRecord = serde_json::from_value(json!({
+        "key": {"kind": kind, "object": {"namespace": "water", "name": name}},
+        "uid": name, "resource_version": "1", "generation": 1, "observed_generation": 1, "replicas": 1, "current": 1,
+        "ready": 0, "updated": 1, "revision": null, "surges": false, "paused": false, "template_labels": {},
+        "gitops_owner": null, "work": null, "hold": null, "do_not_touch": null, "owner": owner, "finished": finished,
+        "run": {"started": null, "completed": null, "deadline": null},
+    }))
+    .unwrap();
+    ObjectChange::Controller(Change::Applied(Arc::new(record)))
+}
+
+/// A run of the `CronJob` as it stands.
+fn run(finished: &Value) -> ObjectChange {
+    controller("Job", "plan-1", &json!({"kind": "CronJob", "name": "plan", "uid": "plan"}), finished)
+}
+
+/// The pod of a try that ended after two seconds.
+fn failed_try(name: &str, reason: &str, exit_code: i32) -> ObjectChange {
+    let end =
+        json!({"reason": reason, "exit_code": exit_code, "started": at(98), "finished": at(100), "used": {}});
+    let record: PodRecord = serde_json::from_value(json!({
+        "key": {"namespace": "water", "name": name}, "uid": name, "resource_version": "1", "node": "one",
+        "ip": null, "phase": "Failed", "owner": {"kind": "Job", "name": "plan-1", "uid": "plan-1"},
+        "deleting": false, "ready": false, "unschedulable": null, "created": at(97), "template_hash": null,
+        "local_data": false,
+        "containers": [{
+            "name": "run", "ready": false, "restarts": 0, "last_termination": null, "cpu_request": null,
+            "memory": {"request": null, "limit": null}, "state": {"Terminated": end},
+        }],
+    }))
+    .unwrap();
+    ObjectChange::Pod(Change::Applied(Arc::new(record)))
+}
+
+/// Incidents after these changes of a `CronJob` under control, one second each.
+fn incidents(changes: &[ObjectChange]) -> Vec<Incident> {
+    let key = ObjectKey::new("water", "plan");
+    let target = ControllerKey { kind: ControllerKind::CronJob, object: key.clone() };
+    let workload = WorkloadPolicy::new(key, Uid::new("w"), target);
+    let before = [
+        controller("CronJob", "plan", &json!(null), &json!(null)),
+        ObjectChange::Workload(Change::Applied(Arc::new(workload))),
+    ];
+    let (mut snapshot, mut analyser) = (Snapshot::default(), Analyser::new());
+    let mut correlator = Correlator::new(CorrelatorConfig::default());
+    let mut ids = SeededIds::new(7);
+    for (second, change) in before.iter().chain(changes).enumerate() {
+        let now = at(100 + i64::try_from(second).unwrap());
+        snapshot.commit(change, now);
+        let observation = Observation {
+            tenant: None,
+            entity: Entity::Cluster,
+            event_time: now,
+            arrival_time: now,
+            signal: Signal::Object(change.clone()),
+        };
+        analyser.ingest(&snapshot, &[observation]);
+        let found = analyser.evaluate(&snapshot, now).findings;
+        correlator.update(&found, &Calls::default(), &snapshot, now, &mut ids);
+    }
+    correlator.incidents().cloned().collect()
+}
+
+#[test]
+fn a_run_whose_tries_end_with_errors_is_one_incident_of_a_failed_run() {
+    let tries = [
+        run(&json!(null)),
+        failed_try("plan-1-a", "Error", 3),
+        failed_try("plan-1-b", "Error", 3),
+        run(&json!("Failed")),
+    ];
+    // As soon as a try failed, and to the end, whatever the Job says by then.
+    for known in 2..=tries.len() {
+        let [incident] = incidents(&tries[..known]).try_into().unwrap();
+        let cause = incident.top_cause().unwrap();
+        assert_eq!(cause.kind, FindingKind::JobFailed, "{:?}", incident.findings);
+        assert_eq!(cause.entity, Entity::Workload { key: ObjectKey::new("water", "plan") });
+        let evidence: Vec<String> = cause.evidence.iter().map(ToString::to_string).collect();
+        assert!(evidence[0].contains("exit code 3") && evidence[1].contains("plan-1"), "{evidence:?}");
+    }
+}
+
+#[test]
+fn a_run_that_had_too_little_memory_is_told_apart() {
+    let [incident] =
+        incidents(&[run(&json!(null)), failed_try("plan-1-a", "OOMKilled", 137), run(&json!("Failed"))])
+            .try_into()
+            .unwrap();
+    assert_eq!(incident.top_cause().unwrap().kind, FindingKind::OutOfMemory);
+}
