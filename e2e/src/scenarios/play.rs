@@ -25,6 +25,8 @@ const HEAL: Span = Span::from_secs(90);
 const HAND_OVER: Span = Span::from_secs(150);
 /// After a hand-over, so that late actions show.
 const LATER: Span = Span::from_secs(5);
+/// Incidents of one fault get so long to end before the next one: what joins them would not be told apart.
+const ENDS: Span = Span::from_secs(90);
 /// After the last fault, so that follow-ups are seen.
 const TAIL: Duration = Duration::from_secs(15);
 
@@ -170,6 +172,10 @@ async fn one(
     kinds::restore(stage, world, entry.kind, service, healed && entry.label == Label::MustHeal).await?;
     if !settle(observer, &world.client, restored).await? {
         stage.live.say("restless  attempts still fail long after the restore");
+    }
+    let end = At::now() + ENDS;
+    while observer.lock().incidents.any_open() && At::now() < end {
+        tokio::time::sleep(Duration::from_millis(250)).await;
     }
     Ok(FaultRecord {
         kind: Met { entry: entry.clone(), put_to_people },

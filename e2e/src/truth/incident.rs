@@ -121,6 +121,13 @@ pub struct Incidents {
 }
 
 impl Incidents {
+    /// Whether some incident has not ended.
+    pub fn any_open(&self) -> bool {
+        let mut judged = BTreeSet::new();
+        let newest = self.deliveries.iter().rev().filter(|delivery| judged.insert(&delivery.uid));
+        newest.into_iter().any(|delivery| delivery.state != "Resolved")
+    }
+
     /// Cuts the deliveries into episodes, in order of opening.
     pub fn episodes(&self) -> Vec<Episode<'_>> {
         let mut episodes: Vec<Episode<'_>> = Vec::new();
@@ -176,6 +183,26 @@ mod tests {
             assert_eq!(order.is(&cause(entity, name)), is, "{entity} {name}");
         }
         assert_eq!(cause("Pod", "p").text(), "Pod/p (Hung)");
+    }
+
+    #[test]
+    fn an_incident_is_open_until_its_newest_version_is_resolved() {
+        let version = |uid: &str, state: &str| Delivery {
+            at: At(1),
+            uid: uid.into(),
+            name: uid.into(),
+            causes: Vec::new(),
+            reopened: 0,
+            handed_over: false,
+            state: state.into(),
+        };
+        let seen = |versions: &[(&str, &str)]| Incidents {
+            deliveries: versions.iter().map(|(uid, state)| version(uid, state)).collect(),
+        };
+        assert!(!seen(&[]).any_open());
+        assert!(!seen(&[("a", "Open"), ("b", "Resolved"), ("a", "Resolved")]).any_open());
+        assert!(seen(&[("a", "Resolved"), ("b", "HandedOver")]).any_open());
+        assert!(seen(&[("a", "Resolved"), ("a", "Open")]).any_open());
     }
 
     #[test]

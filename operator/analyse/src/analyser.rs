@@ -3,6 +3,7 @@
 mod beside;
 mod contention;
 mod egress;
+mod witness;
 
 use self::contention::Contention;
 use self::egress::CutOff;
@@ -57,6 +58,10 @@ const CALLS_CLEAR: SignedDuration = SignedDuration::from_millis(2_500);
 const RECOVERED_AFTER: SignedDuration = SignedDuration::from_millis(500);
 /// The spans of a fault's first moments are few when it is found; the ranking is asked once more after so long.
 const SECOND_LOOK: SignedDuration = SignedDuration::from_millis(1_500);
+/// What is told only by callers that are short of time themselves is left out for so long; then people are told, who may
+/// know better: no playbook acts on what is so unsure.
+const DOUBTED: SignedDuration = SignedDuration::from_secs(15);
+const UNSURE: f64 = 0.5;
 /// Findings that are kept; more are refused and counted.
 const MAX_FINDINGS: usize = 5_000;
 
@@ -253,16 +258,23 @@ impl Analyser {
             if held_back {
                 continue;
             }
+            let doubt = witness::doubt(&self.calls, snapshot, (callee, entity.workload()), kind, now);
+            let lasts = tally.first_arrival.map_or(SignedDuration::ZERO, |first| now.duration_since(first));
+            if doubt.is_some() && lasts < DOUBTED {
+                continue;
+            }
             let entity = self.narrow(snapshot, entity, since);
-            seen.insert(
-                (entity.clone(), kind),
-                Seen {
-                    since,
-                    at: now,
-                    confidence: 1.0 - chance(callee, &tally).min(0.5),
-                    evidence: self.call_evidence(snapshot, &entity, callee, &tally, since),
-                },
-            );
+            let mut found = Seen {
+                since,
+                at: now,
+                confidence: 1.0 - chance(callee, &tally).min(0.5),
+                evidence: self.call_evidence(snapshot, &entity, callee, &tally, since),
+            };
+            if let Some(evidence) = doubt {
+                found.confidence = UNSURE;
+                found.evidence.push(evidence);
+            }
+            seen.insert((entity, kind), found);
         }
     }
 

@@ -5,6 +5,7 @@
 //! while its trace is remembered. The idea is that of spectrum and trace based localisation (e.g. `MicroRank`,
 //! WWW 2021), reduced to what can be decided within milliseconds and explained in one sentence.
 
+use crate::senders::Sender;
 use homeostat_knowledge::SignedDuration;
 use homeostat_knowledge::{
     CallOutcome, Entity, Observation, Signal, Snapshot, Span, SpanKind, Timestamp, WorkloadKey,
@@ -289,17 +290,6 @@ struct Failure {
     charged: bool,
 }
 
-/// How a workload's telemetry reaches us; tells when its silence means something.
-#[derive(Clone, Debug)]
-pub struct Sender {
-    /// When its last batch arrived.
-    pub last_arrival: Timestamp,
-    /// Latest span end that it reported.
-    pub watermark: Timestamp,
-    /// Usual longest time between batches, in seconds (slowly forgetting maximum).
-    pub gap_seconds: f64,
-}
-
 /// All calls, by callee.
 #[derive(Debug, Default)]
 pub struct Calls {
@@ -393,15 +383,8 @@ impl Calls {
 
     fn note_sender(&mut self, observation: &Observation, span: &Span) {
         let arrival = observation.arrival_time;
-        let note = |sender: &mut Sender| {
-            let gap = arrival.duration_since(sender.last_arrival).as_secs_f64();
-            if gap > 0.0 {
-                sender.gap_seconds = gap.clamp(sender.gap_seconds * 0.98, 10.0).max(0.02);
-            }
-            sender.last_arrival = sender.last_arrival.max(arrival);
-            sender.watermark = sender.watermark.max(span.end);
-        };
-        let fresh = Sender { last_arrival: arrival, watermark: span.end, gap_seconds: 0.2 };
+        let note = |sender: &mut Sender| sender.note(arrival, span.end);
+        let fresh = Sender::new(arrival, span.end);
         if let Entity::Pod { key, workload, .. } = &observation.entity {
             if let Some(workload) = workload {
                 match self.senders.get_mut(workload) {
@@ -472,6 +455,11 @@ impl Calls {
     /// How a pod's telemetry reaches us.
     pub fn pod_sender(&self, pod: &homeostat_knowledge::ObjectKey) -> Option<&Sender> {
         self.pod_senders.get(pod)
+    }
+
+    /// Pods whose telemetry comes later than usual, and by how many seconds.
+    pub fn late_pods(&self, now: Timestamp) -> impl Iterator<Item = (&homeostat_knowledge::ObjectKey, f64)> {
+        self.pod_senders.iter().filter_map(move |(pod, sender)| Some((pod, sender.late_by(now)?)))
     }
 
     /// Workloads that suffered in traces whose failure is charged to `root`.

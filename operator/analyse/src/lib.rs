@@ -7,7 +7,7 @@
 //! [`pods`] adds what the kubelet says (`setup` of pods that do not begin), [`golden`] what is slower than usual, [`replicas`] which one
 //! differs from its siblings, [`objects`] what nodes and Jobs show, [`signals`] what a
 //! workload's own queries say, [`logs`] and [`causes`] what lines and spans add to the evidence.
-//! [`correlate`] makes one incident per root, `ranking` orders its causes.
+//! [`senders`] knows how late what is told comes. [`correlate`] makes one incident per root, `ranking` orders its causes.
 
 mod analyser;
 pub mod calls;
@@ -20,6 +20,7 @@ pub mod objects;
 pub mod pods;
 mod ranking;
 pub mod replicas;
+pub mod senders;
 mod setup;
 pub mod signals;
 

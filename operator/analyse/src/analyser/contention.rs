@@ -1,8 +1,8 @@
 //! A node that is short of processor time: most of what runs there answers late at once, by its own time or because its
-//! callers give up, and is still alive. Then a restart of one of the victims helps nobody; without siblings elsewhere to
+//! callers give up or its telemetry comes late, and is still alive. Then a restart of one of the victims helps nobody; without siblings elsewhere to
 //! compare with, this is all that tells.
 
-use super::Seen;
+use super::{Seen, witness};
 use crate::calls::{Callee, Calls, Tally};
 use crate::golden::Golden;
 use homeostat_knowledge::{
@@ -24,6 +24,9 @@ const HOLDS: SignedDuration = SignedDuration::from_secs(30);
 /// Calls given up lately that count as late.
 const LEAST_GIVEN_UP: u64 = 2;
 const WINDOW: SignedDuration = SignedDuration::from_secs(2);
+
+/// Telemetry that is so much later than usual, in seconds, shows a process that waits for its turn.
+const LATE_TELEMETRY: f64 = 0.2;
 
 /// Calls that were given up come to light after what they waited for is well again.
 const ECHO: SignedDuration = SignedDuration::from_secs(10);
@@ -133,6 +136,13 @@ fn look(
         golden.measured().filter_map(|(workload, since)| Some((workload, since?))).collect();
     for (workload, since) in given_up(calls, dead, now) {
         late.entry(workload).or_insert(since);
+    }
+    let slow_to_tell = calls.late_pods(now).filter(|(_, by)| *by > LATE_TELEMETRY);
+    for (pod, by) in slow_to_tell {
+        let workload = snapshot.pods.get(pod).and_then(|pod| snapshot.workload_of(pod));
+        if let Some(workload) = workload.filter(|key| witness::late_by(calls, snapshot, key, now).is_some()) {
+            late.entry(workload).or_insert(now - SignedDuration::from_secs_f64(by));
+        }
     }
     let mut all: BTreeMap<Name, Node> = BTreeMap::new();
     if late.len() < LEAST_LATE {

@@ -86,7 +86,12 @@ impl CutOff {
     }
 
     /// The cut-off caller that alone complains of this callee.
-    fn complains<'a>(&self, entity: &Entity, callee: &'a Callee, snapshot: &Snapshot) -> Option<&'a WorkloadKey> {
+    fn complains<'a>(
+        &self,
+        entity: &Entity,
+        callee: &'a Callee,
+        snapshot: &Snapshot,
+    ) -> Option<&'a WorkloadKey> {
         if self.callers.is_empty() || !stands(entity, snapshot) {
             return None;
         }

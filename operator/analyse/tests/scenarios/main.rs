@@ -295,6 +295,53 @@ fn victims_of_a_busy_node_are_not_blamed_whether_they_are_late_fail_or_fall_sile
     }
 }
 
+/// Everything is called by the gateway, whose telemetry comes so many milliseconds late.
+fn told_late(late: fn(&str) -> i64, broken: &dyn Fn(&str) -> Behaviour) -> World {
+    let mut world = World::new(usual_delay);
+    world.object(ObjectChange::Node(Change::Applied(Arc::new(world::node()))));
+    world.run_apart(SignedDuration::from_secs(20), &good);
+    world.late = late;
+    world.run_apart(SignedDuration::from_secs(5), broken);
+    world
+}
+
+#[test]
+fn who_is_short_of_time_itself_is_not_believed_when_it_calls_others_late() {
+    let late: fn(&str) -> i64 = |service| if service == "gateway" { 100 } else { 0 };
+    for how in [Behaviour::Late, Behaviour::Hung, Behaviour::Errors] {
+        let world = told_late(late, &failing("kitchen", how));
+        assert!(world.incidents.is_empty(), "{:?}", world.incidents);
+        let world = told_late(|_| 0, &failing("kitchen", how));
+        assert_eq!(world.only().top_cause().unwrap().entity, workload("kitchen"));
+    }
+    // A closed door is a fact.
+    let world = told_late(late, &failing("kitchen", Behaviour::Gone));
+    world.assert_cause(&workload("kitchen"), FindingKind::Unreachable);
+}
+
+#[test]
+fn what_only_a_starved_caller_complains_of_is_told_in_time_but_not_surely() {
+    let late: fn(&str) -> i64 = |service| if service == "gateway" { 100 } else { 0 };
+    let mut world = told_late(late, &failing("kitchen", Behaviour::Late));
+    world.run_apart(SignedDuration::from_secs(15), &failing("kitchen", Behaviour::Late));
+    world.assert_cause(&workload("kitchen"), FindingKind::Slow);
+    let sure = |world: &World| world.only().findings.iter().map(|found| found.confidence).fold(0.0, f64::max);
+    assert!(sure(&world) < 0.9, "no playbook acts on it: {}", sure(&world));
+    world.late = |_| 0;
+    world.run_apart(SignedDuration::from_secs(4), &failing("kitchen", Behaviour::Late));
+    assert!(sure(&world) > 0.9, "who complains is well again: {}", sure(&world));
+}
+
+#[test]
+fn late_telemetry_counts_among_what_is_late_on_a_busy_node() {
+    let late: fn(&str) -> i64 = |service| if service == "gateway" { 400 } else { 0 };
+    let world = told_late(late, &|service| match service {
+        "kitchen" | "consumer" => Behaviour::Late,
+        _ => Behaviour::Good,
+    });
+    world.assert_cause(&Entity::Node { name: Name::from("node") }, FindingKind::NoisyNeighbour);
+}
+
 #[test]
 fn a_node_that_is_not_busy_any_more_is_found_well() {
     let mut world = beside_three_late(Behaviour::Late);

@@ -37,6 +37,8 @@ pub struct World {
     pub incidents: BTreeMap<String, Incident>,
     /// Export delay per service, in milliseconds.
     pub delay: fn(&str) -> i64,
+    /// By how much later than that it arrives, in milliseconds.
+    pub late: fn(&str) -> i64,
 }
 
 /// The node that everything runs on.
@@ -100,6 +102,7 @@ impl World {
             outbox: Vec::new(),
             incidents: BTreeMap::new(),
             delay,
+            late: |_| 0,
         };
         world.object(ObjectChange::Control(Some(Arc::new(ControlPolicy::default()))));
         for name in SERVICES {
@@ -177,7 +180,8 @@ impl World {
         };
         // Exporters send full batches on a beat of their own.
         let beat = (self.delay)(service);
-        let arrival = Timestamp::from_millisecond((end.as_millisecond() / beat + 1) * beat).unwrap();
+        let arrival = Timestamp::from_millisecond((end.as_millisecond() / beat + 1) * beat).unwrap()
+            + millis((self.late)(service));
         let observation = Observation {
             tenant: None,
             entity: Entity::Pod {
