@@ -115,20 +115,23 @@ pub(crate) fn due(case: &Case<'_>, pod: &PodRecord, after: After) -> Result<(Tim
     Ok((seen, why))
 }
 
-/// A process that began a moment ago is later than its siblings, and than the one before: its caches are cold. Not so one that
-/// was seen to do well since.
+/// A process that began a moment ago is later than its siblings, and than the one before: its caches are cold.
 const WARM_UP: SignedDuration = SignedDuration::from_secs(60);
 
+/// What a young process does says little: its first calls meet cold caches and connections that are not made yet. Not so where
+/// it was seen to do well since.
 fn warmed_up(case: &Case<'_>, pod: &PodRecord, start: Timestamp) -> Result<(), Stop> {
-    let end = later(start, WARM_UP);
-    let did_well = case.healed_at().is_some_and(|healed| healed >= start);
-    match case.cause.kind {
-        FindingKind::ReplicaOutlier | FindingKind::Slow if case.now < end && !did_well => Err(Stop::until(
-            end,
-            format!("the process of {} is younger than {}: it may be warming up", pod.key, words(WARM_UP)),
-        )),
-        _ => Ok(()),
+    let time = match case.cause.kind {
+        FindingKind::ReplicaOutlier | FindingKind::Slow => WARM_UP,
+        FindingKind::Hung | FindingKind::ErrorBurst => YOUNG,
+        _ => return Ok(()),
+    };
+    let end = later(start, time);
+    if case.now >= end || case.healed_at().is_some_and(|healed| healed >= start) {
+        return Ok(());
     }
+    let reason = format!("the process of {} is younger than {}: it may be warming up", pod.key, words(time));
+    Err(Stop::until(end, reason))
 }
 
 /// So many good calls over so long, and no failure among them, say more than the finding.

@@ -109,13 +109,13 @@ fn contradicted(case: &Case<'_>, action: &ActionRecord) -> bool {
 /// short of processor time. A single end, and an end at the memory limit, are the process's own all the same.
 fn victim(case: &Case<'_>) -> Option<Stop> {
     use FindingKind::{
-        BackingOff, CrashLoop, DependencyDown, ErrorBurst, Hung, JobFailed, NoisyNeighbour, NotReady,
-        OutOfMemory, QueueGrowing, ReplicaOutlier, Slow, Unreachable,
+        BackingOff, CrashLoop, DependencyDown, ErrorBurst, Hung, JobFailed, JobStuck, NoisyNeighbour,
+        NotReady, OutOfMemory, QueueGrowing, ReplicaOutlier, Slow, Unreachable,
     };
     let explaining: &[FindingKind] = match case.cause.kind {
         Hung | Slow | ErrorBurst => &[DependencyDown, NoisyNeighbour],
         // A victim of its node is moved; see `evict`.
-        ReplicaOutlier | Unreachable | NotReady | CrashLoop | BackingOff => &[DependencyDown],
+        ReplicaOutlier | Unreachable | NotReady | CrashLoop | BackingOff | JobStuck => &[DependencyDown],
         // Another run of the same template has the same memory.
         JobFailed => &[DependencyDown, OutOfMemory],
         // A backlog grows beside consumers that do not work it off.
