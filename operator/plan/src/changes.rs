@@ -108,6 +108,7 @@ fn started(case: &Case<'_>, subject: &Subject<'_>) -> Result<(), Stop> {
             | FindingKind::SetupFailed
             | FindingKind::Unreachable
             | FindingKind::Hung
+            | FindingKind::ErrorBurst
             | FindingKind::OutOfMemory
     );
     if may_start && case.now < end {

@@ -4,6 +4,7 @@
 use crate::case::Case;
 use crate::decision::{Stop, later, words};
 use crate::kubelet::{self, Down};
+use crate::resize;
 use homeostat_knowledge::records::{NodeRecord, PodPhase};
 use homeostat_knowledge::{
     ControllerKind, Entity, FindingKind, Incident, PodRecord, SignedDuration, Timestamp,
@@ -52,6 +53,9 @@ pub(crate) fn due(case: &Case<'_>, pod: &PodRecord, after: After) -> Result<(Tim
     better_than_none(case, pod)?;
     can_begin(case, pod)?;
     if let Some(down) = kubelet::down(pod) {
+        if let Some(reason) = resize::at_the_bound(case, pod) {
+            return Err(Stop::hand_over(reason));
+        }
         return down_due(case, pod, &down, after);
     }
     if told_by_container(kind) {
@@ -79,6 +83,7 @@ pub(crate) fn due(case: &Case<'_>, pod: &PodRecord, after: After) -> Result<(Tim
             pod.key
         )));
     }
+    answers_again(case, seen)?;
     let limit = maximum_age(case);
     let age = case.now.duration_since(seen);
     if age > limit {
@@ -94,6 +99,7 @@ pub(crate) fn due(case: &Case<'_>, pod: &PodRecord, after: After) -> Result<(Tim
             "the last action was seen to help at {healed:.3}, after this evidence: it must be seen again"
         )));
     }
+    warmed_up(case, pod, start)?;
     let (at, why) = match after {
         After::Immediately | After::InQuietMinute { .. } => {
             (since, "nothing heals this by itself".to_owned())
@@ -107,6 +113,53 @@ pub(crate) fn due(case: &Case<'_>, pod: &PodRecord, after: After) -> Result<(Tim
         return Err(Stop::until(at, format!("{kind} may pass by itself: it gets until {at:.3}")));
     }
     Ok((seen, why))
+}
+
+/// A process that began a moment ago is later than its siblings, and than the one before: its caches are cold.
+const WARM_UP: SignedDuration = SignedDuration::from_secs(60);
+
+/// A fault that began so long after the start of its process is none of its start.
+const SETTLED: SignedDuration = SignedDuration::from_secs(5);
+
+/// What a young process does says little: its first calls meet cold caches and connections that are not made yet. Not so where
+/// it did well before, or was seen to do well since. One that differs from its siblings may do so for a minute.
+fn warmed_up(case: &Case<'_>, pod: &PodRecord, start: Timestamp) -> Result<(), Stop> {
+    let settled = case.since() > later(start, SETTLED);
+    let time = match case.cause.kind {
+        FindingKind::ReplicaOutlier => WARM_UP,
+        FindingKind::Slow if !settled => WARM_UP,
+        FindingKind::Hung | FindingKind::ErrorBurst if !settled => YOUNG,
+        _ => return Ok(()),
+    };
+    let end = later(start, time);
+    if case.now >= end || case.healed_at().is_some_and(|healed| healed >= start) {
+        return Ok(());
+    }
+    let reason = format!("the process of {} is younger than {}: it may be warming up", pod.key, words(time));
+    Err(Stop::until(end, reason))
+}
+
+/// So many good calls over so long, and no failure among them, say more than the finding.
+const GOOD_CALLS: u64 = 3;
+const ANSWERS_AGAIN: SignedDuration = SignedDuration::from_secs(2);
+
+/// Calls went well after the newest sign of the finding, and none failed since: whatever it was, it passes. A call that fails
+/// renews the finding.
+fn answers_again(case: &Case<'_>, seen: Timestamp) -> Result<(), Stop> {
+    let fails =
+        matches!(case.cause.kind, FindingKind::Hung | FindingKind::Unreachable | FindingKind::ErrorBurst);
+    let health = case.subject.as_ref().and_then(|subject| case.snapshot.health.get(subject.key));
+    let Some(health) = health.filter(|_| fails) else { return Ok(()) };
+    let (Some(since), Some(last)) = (health.good_since, health.last_good) else { return Ok(()) };
+    let good = last.duration_since(since);
+    // Where nobody calls, probes stand for calls, and those of a hung process may well pass: they count none.
+    if since > seen && good >= ANSWERS_AGAIN && health.good_calls >= GOOD_CALLS {
+        return Err(Stop::wait(format!(
+            "calls went well for {} after the newest sign of it, and none failed since",
+            words(good)
+        )));
+    }
+    Ok(())
 }
 
 /// A pod that leaves needs a node that takes another one: a sick pod is better than none.
@@ -171,17 +224,23 @@ fn never_started(case: &Case<'_>, pod: &PodRecord) -> Result<(), Stop> {
     Err(Stop::wait(format!("{} has not begun to run: a new pod would wait for the same", pod.key)))
 }
 
-/// A pod that still answers is better than none: where its siblings do not serve, or a new one of them cannot begin.
+/// A pod that still answers is better than none: where its siblings do not serve, or a new one of them cannot begin. A ready
+/// member of a `StatefulSet` stays even without an answer until another one serves: what it holds may be the only whole copy.
 fn better_than_none(case: &Case<'_>, pod: &PodRecord) -> Result<(), Stop> {
     let answers =
         matches!(case.cause.kind, FindingKind::Slow | FindingKind::ErrorBurst | FindingKind::ReplicaOutlier);
-    if !answers || !pod.serving() {
+    let member = pod.owner.as_ref().is_some_and(|owner| owner.kind == ControllerKind::StatefulSet);
+    if !pod.serving() {
         return Ok(());
     }
     let pods = case.pods();
     let siblings = || pods.iter().filter(|other| other.uid != pod.uid && !other.deleting);
-    if siblings().next().is_some() && !siblings().any(|other| other.serving()) {
+    let alone = siblings().next().is_some() && !siblings().any(|other| other.serving());
+    if alone && (answers || member) {
         return Err(Stop::wait(format!("{} is the only pod of its workload that serves", pod.key)));
+    }
+    if !answers {
+        return Ok(());
     }
     let stuck = |other: &PodRecord| other.phase == PodPhase::Pending && !kubelet::starting(other, case.now);
     match siblings().find(|other| stuck(other)) {

@@ -109,13 +109,13 @@ fn contradicted(case: &Case<'_>, action: &ActionRecord) -> bool {
 /// short of processor time. A single end, and an end at the memory limit, are the process's own all the same.
 fn victim(case: &Case<'_>) -> Option<Stop> {
     use FindingKind::{
-        BackingOff, CrashLoop, DependencyDown, ErrorBurst, Hung, JobFailed, NoisyNeighbour, NotReady,
-        OutOfMemory, QueueGrowing, ReplicaOutlier, Slow, Unreachable,
+        BackingOff, CrashLoop, DependencyDown, ErrorBurst, Hung, JobFailed, JobStuck, NoisyNeighbour,
+        NotReady, OutOfMemory, QueueGrowing, ReplicaOutlier, Slow, Unreachable,
     };
     let explaining: &[FindingKind] = match case.cause.kind {
         Hung | Slow | ErrorBurst => &[DependencyDown, NoisyNeighbour],
         // A victim of its node is moved; see `evict`.
-        ReplicaOutlier | Unreachable | NotReady | CrashLoop | BackingOff => &[DependencyDown],
+        ReplicaOutlier | Unreachable | NotReady | CrashLoop | BackingOff | JobStuck => &[DependencyDown],
         // Another run of the same template has the same memory.
         JobFailed => &[DependencyDown, OutOfMemory],
         // A backlog grows beside consumers that do not work it off.
@@ -165,8 +165,8 @@ fn heal(case: &Case<'_>, playbook: &Playbook, notes: &mut Vec<String>) -> Result
             return Err(Stop::hand_over(format!("{effects} actions were taken and it keeps coming back")));
         }
         let (idle, limit) = (case.idle(), playbook.limits.give_up);
-        // What is due when the time ends is still done. What ends by itself may also begin late, once.
-        let late = holds(rung.action) && case.history.is_empty();
+        // What is due when the time ends is still done.
+        let late = may_be_late(rung.action) && case.history.is_empty();
         if idle > limit && !late {
             return Err(unhealed(idle));
         }
@@ -189,9 +189,10 @@ fn heal(case: &Case<'_>, playbook: &Playbook, notes: &mut Vec<String>) -> Result
     Err(Stop::hand_over(format!("every step of playbook {} was tried", playbook.name)))
 }
 
-/// What is held and released by itself: nothing that is under way is touched, so it does no harm to begin late.
-fn holds(action: ActionKind) -> bool {
-    matches!(action, ActionKind::Cordon | ActionKind::Suspend)
+/// Where nothing was tried at all, because this process was away or another one led, the first try may begin late; what it is
+/// about is seen now. Not so an old run or release: the world has moved on.
+fn may_be_late(action: ActionKind) -> bool {
+    !matches!(action, ActionKind::RetryJob | ActionKind::RollBack)
 }
 
 fn unhealed(idle: SignedDuration) -> Stop {

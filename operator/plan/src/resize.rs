@@ -45,6 +45,20 @@ pub(crate) fn may_grow(snapshot: &Snapshot, subject: &Subject<'_>, pods: &[&Arc<
     limits.any(|limit| limit < bounds.max)
 }
 
+/// Why a new pod would not help either: it ran out of memory again, and has as much as people allow. Where they set no bounds,
+/// a new pod serves at least until it reaches its limit once more.
+pub(crate) fn at_the_bound(case: &Case<'_>, pod: &PodRecord) -> Option<String> {
+    let bounds = case.subject.as_ref()?.policy.permits.memory_bytes?;
+    let (container, _) = out_of_memory(pod).filter(|_| out_of_memory_again(pod, case.now))?;
+    let limit = container.memory.limit.filter(|limit| *limit >= bounds.max)?;
+    Some(format!(
+        "{} of {} ran out of memory again and has {}, as much as its Workload allows",
+        container.name,
+        pod.key,
+        mebibytes(limit)
+    ))
+}
+
 /// The step on the sick pod: the wanted limit, or half as much again as the one that ended it; never more than twice that,
 /// never above the bound. The request grows in proportion, so that the pod keeps its quality-of-service class.
 pub(crate) fn step(case: &Case<'_>, subject: &Subject<'_>, number: u32, rung: &Rung) -> Result<Chosen, Stop> {

@@ -116,7 +116,7 @@ pub fn facts(case: &Case<'_>) -> Facts {
             _ => true,
         })
         .collect();
-    let releases = case.subject.as_ref().and_then(|subject| release::compare(case.snapshot, subject, &pods));
+    let releases = case.subject.as_ref().and_then(|subject| release::compare(case, subject, &pods));
     let active =
         case.incident.findings.iter().filter(|finding| finding.active && !doubtful(case, finding.kind));
     let findings: BTreeSet<_> = active.map(|finding| finding.kind).collect();

@@ -344,10 +344,11 @@ pub struct GivenJob {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, rename_all = "camelCase", deny_unknown_fields)]
 pub struct GivenAction {
-    /// Kind: `EvictPod`, `RollingRestart`, `ScaleUp`, `ResizePod`, `Suspend` or `Notify`.
-    #[serde(deserialize_with = "words::read_action")]
+    /// Kind: of an action that an incident may have.
+    #[serde(deserialize_with = "words::read_past_action")]
     pub kind: String,
-    /// UID of the target.
+    /// UID of the target. Empty: `uid-before` of a pod, else that of what the workload targets, of its last failed run, or of
+    /// the node.
     pub uid: String,
     /// State of the action.
     #[serde(deserialize_with = "words::read_action_state")]
@@ -370,7 +371,7 @@ impl Default for GivenAction {
     fn default() -> Self {
         Self {
             kind: "EvictPod".into(),
-            uid: "uid-before".into(),
+            uid: String::new(),
             state: "Failed".into(),
             sent: Some(40.0),
             closed: Some(10.0),

@@ -2,7 +2,8 @@
 //! experienced person would have done. They are decided again by the planner, the checker and the guards as they
 //! ship, and the answers are compared. `docs/situations.md` describes every field.
 //!
-//! Reading path: [`given`] (the fields of a situation), [`world`] (fields to snapshot and incident), [`file`](mod@file)
+//! Reading path: [`given`] (the fields of a situation), [`world`] (fields to snapshot and incident, with what
+//! was done before), [`file`](mod@file)
 //! (files with variants, positions of errors), [`mod@decide`] (planner, checker, guards), [`score`] (right and wrong,
 //! totals), [`command`] (what the binary prints).
 //!
@@ -12,6 +13,7 @@ pub mod command;
 pub mod decide;
 pub mod file;
 pub mod given;
+mod past;
 pub mod score;
 pub mod words;
 pub mod world;

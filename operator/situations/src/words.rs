@@ -76,8 +76,12 @@ pub(crate) fn read_incident_state<'de, D: Deserializer<'de>>(deserializer: D) ->
     word(deserializer, "incident state", |text| incident_state(text).is_some())
 }
 
-pub(crate) fn read_action<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
-    word(deserializer, "action", |text| ActionKind::from_name(text).is_some())
+/// An action that an incident may have, one step at a time: what a forecast or a schedule asks for is none, nor is a sequence.
+pub(crate) fn read_past_action<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    use ActionKind::{Drain, DriveBounds, StartJob};
+    word(deserializer, "action of an incident", |text| {
+        ActionKind::from_name(text).is_some_and(|kind| !matches!(kind, Drain | DriveBounds | StartJob))
+    })
 }
 
 pub(crate) fn read_action_state<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {

@@ -1,23 +1,19 @@
 //! A small world made from the fields of a situation: snapshot and incident, as the loop would hold them.
 
 use crate::given::{
-    Given, GivenAction, GivenIncident, GivenJob, GivenNode, GivenPod, GivenTenant, GivenWorkload, Reach,
-    Switch,
+    Given, GivenIncident, GivenJob, GivenNode, GivenPod, GivenTenant, GivenWorkload, Reach, Switch,
 };
 use crate::words;
-use homeostat_knowledge::action::{ActionInstants, EvidenceRef};
 use homeostat_knowledge::observation::{Change, ObjectChange, ObjectKind, SourceReport, SourceState};
-use homeostat_knowledge::plan::{Expectation, Undo};
 use homeostat_knowledge::policy::{Bounds, Freeze, KillSwitch, PLATFORM_TENANT, Permits};
 use homeostat_knowledge::records::{
     ControllerKey, Hold, JobEnd, Memory, NodeRecord, OwnerRecord, PodPhase, Termination,
 };
 use homeostat_knowledge::{
-    ActionId, ActionKind, ActionOutcome, ActionRecord, ActionState, Before, Cause, ContainerRecord,
-    ContainerState, ControlPolicy, ControllerKind, ControllerRecord, Entity, Evidence, EvidenceId, Finding,
-    FindingId, FindingKind, GuardLimits, Incident, IncidentId, IncidentState, Instants, Level, Name,
-    ObjectKey, Parameters, PlaybookRef, PodRecord, Severity, SignedDuration, Snapshot, Target, TenantName,
-    TenantPolicy, Timestamp, Uid, Verification, WorkloadHealth, WorkloadKey, WorkloadPolicy,
+    ActionKind, Cause, ContainerRecord, ContainerState, ControlPolicy, ControllerKind, ControllerRecord,
+    Entity, Evidence, EvidenceId, Finding, FindingId, FindingKind, GuardLimits, Incident, IncidentId,
+    IncidentState, Instants, Level, Name, ObjectKey, PodRecord, Severity, SignedDuration, Snapshot,
+    TenantName, TenantPolicy, Timestamp, Uid, WorkloadHealth, WorkloadKey, WorkloadPolicy,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -25,7 +21,7 @@ use std::sync::Arc;
 /// Namespace that Homeostat runs in.
 pub const HOME: &str = "homeostat-system";
 /// Namespace of everything that says nothing else.
-const SHOP: &str = "shop";
+pub(crate) const SHOP: &str = "shop";
 
 /// The instant of every decision.
 pub fn now() -> Timestamp {
@@ -129,7 +125,7 @@ impl Given {
             commit(ObjectChange::Pod(Change::Applied(Arc::new(record))));
         }
         for (number, action) in (1..).zip(&self.actions) {
-            commit(ObjectChange::Action(Change::Applied(Arc::new(action.record(space, number)))));
+            commit(ObjectChange::Action(Change::Applied(Arc::new(self.action(space, action, number)))));
         }
         self.sources(&mut snapshot);
         if let Some(good) = self.good {
@@ -404,83 +400,6 @@ impl GivenPod {
                 last_termination: before,
                 cpu_request: None,
             }],
-        }
-    }
-}
-
-impl GivenAction {
-    fn record(&self, space: &str, number: u32) -> ActionRecord {
-        let kind = ActionKind::from_name(&self.kind).unwrap_or(ActionKind::EvictPod);
-        let (object_kind, parameters) = match kind {
-            ActionKind::RollingRestart => ("Deployment", Parameters::RollingRestart),
-            ActionKind::ScaleUp => ("Deployment", Parameters::ScaleUp { replicas: 2 }),
-            ActionKind::Suspend => ("CronJob", Parameters::Suspend { until: ago(-1800.0) }),
-            ActionKind::ResizePod => (
-                "Pod",
-                Parameters::ResizePod {
-                    container: "app".into(),
-                    cpu_millis: None,
-                    memory_bytes: Some(192 << 20),
-                    memory_limit_bytes: None,
-                },
-            ),
-            ActionKind::Notify => ("Pod", Parameters::Notify { message: "told".to_owned() }),
-            _ => ("Pod", Parameters::EvictPod { grace_seconds: None }),
-        };
-        let state = words::action_state(&self.state).unwrap_or(ActionState::Failed);
-        let sent = self.sent.map(ago);
-        let helped = match state {
-            ActionState::Verified => Some(true),
-            ActionState::Failed | ActionState::Undone => Some(false),
-            _ => None,
-        };
-        ActionRecord {
-            id: ActionId::new(format!("{}-{number}", self.incident)),
-            namespace: space.into(),
-            resource_version: "3".into(),
-            incident: IncidentId::new(self.incident.as_str()),
-            origin: homeostat_knowledge::Origin::Incident,
-            tenant: TenantName::new(SHOP),
-            workload: ObjectKey::new(space, self.of.as_str()),
-            playbook: PlaybookRef { name: "before".into(), version: 0, step: 1 },
-            target: Target {
-                api_version: match object_kind {
-                    "Pod" => "v1".into(),
-                    "CronJob" => "batch/v1".into(),
-                    _ => "apps/v1".into(),
-                },
-                kind: object_kind.into(),
-                key: ObjectKey::new(space, "some"),
-                uid: Uid::new(self.uid.as_str()),
-                resource_version: "1".into(),
-            },
-            parameters,
-            before: Before::default(),
-            epoch: 1,
-            evidence: EvidenceRef {
-                id: EvidenceId::new("evidence-0"),
-                taken_at: sent.unwrap_or_else(|| ago(self.closed.unwrap_or(0.0))),
-                summary: String::new(),
-            },
-            verification: Verification {
-                within: SignedDuration::from_secs(30),
-                expect: Expectation::ObjectivesMet,
-            },
-            undo: Undo::None,
-            undo_of: None,
-            request: homeostat_knowledge::Request::default(),
-            state,
-            guards: Vec::new(),
-            instants: ActionInstants {
-                intent: sent,
-                claimed: sent,
-                sent,
-                closed: self.closed.map(ago),
-                ..ActionInstants::default()
-            },
-            outcome: helped.map(|helped| ActionOutcome { helped, reason: String::new() }),
-            approval: None,
-            message: self.message.clone(),
         }
     }
 }
