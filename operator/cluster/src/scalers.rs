@@ -291,7 +291,8 @@ mod tests {
         snapshot.scalers =
             Arc::new(Scaler::by_target(known.iter().cloned().chain([one(driven("other", None))])));
         assert!(looks(&snapshot, &known), "another one sizes it as well");
-        let nobody = Snapshot { workloads: Snapshot::default().workloads, ..asking() };
+        let mut nobody = asking();
+        nobody.workloads = Snapshot::default().workloads;
         assert!(looks(&nobody, &known), "no Workload asks for it");
         replace(&mut known, &ObjectKey::new("shop", "web"), None);
         assert!(known.is_empty(), "it was deleted");
