@@ -122,13 +122,13 @@ const WARM_UP: SignedDuration = SignedDuration::from_secs(60);
 const SETTLED: SignedDuration = SignedDuration::from_secs(5);
 
 /// What a young process does says little: its first calls meet cold caches and connections that are not made yet. Not so where
-/// it did well before, or was seen to do well since. One that differs from its siblings may do so for a minute.
+/// an action was seen to help since. One that differs from its siblings, or is late from its start on, may be so for a minute.
 fn warmed_up(case: &Case<'_>, pod: &PodRecord, start: Timestamp) -> Result<(), Stop> {
     let settled = case.since() > later(start, SETTLED);
     let time = match case.cause.kind {
         FindingKind::ReplicaOutlier => WARM_UP,
         FindingKind::Slow if !settled => WARM_UP,
-        FindingKind::Hung | FindingKind::ErrorBurst if !settled => YOUNG,
+        FindingKind::Hung | FindingKind::ErrorBurst => YOUNG,
         _ => return Ok(()),
     };
     let end = later(start, time);

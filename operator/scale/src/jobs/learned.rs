@@ -213,6 +213,23 @@ mod tests {
     }
 
     #[test]
+    fn growth_kills_nothing_where_each_run_was_made_before_the_two_before_it_had_their_say() {
+        let (mut history, settings) = (JobHistory::default(), MemorySettings::default());
+        // Known for four runs, then threefold over ten.
+        let needs =
+            (0..15).map(|run| (40.0 * 3.0_f64.powf(f64::from((run - 4).clamp(0, 10)) / 10.0)).round() as u64);
+        let (mut next_but_one, mut next) = (80, 80);
+        for (run, need) in needs.enumerate() {
+            let size = next;
+            next = next_but_one;
+            // The smallest that its Workload allows is 80 MiB.
+            next_but_one = history.memory(Some(80), None, &settings).0.max(80);
+            assert!(size >= need, "run {}: {need} MiB in {size} MiB", run + 1);
+            history.used(Some(need), None, true);
+        }
+    }
+
+    #[test]
     fn a_jump_is_killed_once_and_retried_at_once_with_double() {
         let needs = [1_000, 1_000, 1_000, 1_000, 2_000, 2_000, 2_000];
         assert_eq!(kills(&needs), [5]);

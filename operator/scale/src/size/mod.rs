@@ -124,7 +124,8 @@ pub fn memory(
     (mebibytes.div_ceil(STEP_MEBIBYTES).saturating_mul(STEP_MEBIBYTES).min(settings.most_mebibytes), source)
 }
 
-/// What the next run needs if it grows as in the last three steps at most.
+/// What the run after the next one needs if it grows as in the last three steps at most: the next one may be made already,
+/// with the size before.
 fn grown(peaks: &VecDeque<u64>) -> u64 {
     let last: Vec<u64> = peaks.iter().rev().take(4).copied().collect();
     let (Some(newest), Some(recent)) = (last.first(), last.iter().max()) else { return 0 };
@@ -137,7 +138,8 @@ fn grown(peaks: &VecDeque<u64>) -> u64 {
     let (step, share) = steps.fold((0, 0.0_f64), |(step, share), (up, from)| {
         (step.max(up), share.max(up as f64 / from.max(1) as f64))
     });
-    newest.saturating_add(step.max((*newest as f64 * share) as u64)).max(*recent)
+    let next = |mebibytes: u64| mebibytes.saturating_add(step.max((mebibytes as f64 * share) as u64));
+    next(next(*newest)).max(*recent)
 }
 
 /// 95th percentile by nearest rank.
