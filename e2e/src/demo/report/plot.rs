@@ -92,7 +92,7 @@ pub fn timeline(run: &ColumnRun) -> String {
     let mut out = format!(
         "<div class=\"scroll\" role=\"group\" aria-label=\"Timeline of {0}\" tabindex=\"0\"><svg class=\"wide\" \
          viewBox=\"0 0 {WIDE} {height}\" role=\"img\" aria-label=\"Timeline of {0}\"><text x=\"4\" y=\"14\">{0}</text>\
-         <text class=\"soft\" x=\"4\" y=\"{1:.1}\">time since its start</text>",
+         <text class=\"soft\" x=\"4\" y=\"{1:.1}\">since its start</text>",
         escape(run.column.title()),
         height - 4.0
     );
