@@ -1,7 +1,7 @@
 //! What the kubelet says of a pod, as findings: crashes and their kind, back-off, images, placement, readiness.
 
 use crate::setup::{self, Said};
-use homeostat_knowledge::kubelet::NO_IMAGE;
+use homeostat_knowledge::kubelet::{NO_IMAGE, OUT_OF_MEMORY};
 use homeostat_knowledge::records::{ControllerKey, EventRecord, JobEnd, Termination};
 use homeostat_knowledge::{
     ContainerState, ControllerKind, ControllerRecord, Evidence, FindingKind, ObjectKey, PodRecord,
@@ -18,8 +18,6 @@ const START_SECONDS: f64 = 10.0;
 const READY_HOLD: SignedDuration = SignedDuration::from_millis(1_500);
 /// Not ready for so long, without a crash, before it is a finding.
 const NOT_READY_AFTER: SignedDuration = SignedDuration::from_secs(30);
-/// The kubelet's reason for a container that reached its memory limit.
-const OUT_OF_MEMORY: &str = "OOMKilled";
 /// Unschedulable for so long before it is a finding: the scheduler often needs a second try.
 const UNSCHEDULABLE_AFTER: SignedDuration = SignedDuration::from_secs(10);
 
@@ -332,7 +330,7 @@ impl PodMemory {
 /// The Job that made a pod. Such a pod never gets ready again: what it failed at is over when its Job, or another run of the
 /// same owner, ended well since.
 fn job_of<'a>(snapshot: &'a Snapshot, pod: &PodRecord) -> Option<&'a Arc<ControllerRecord>> {
-    let owner = pod.owner.as_ref().filter(|owner| owner.kind == ControllerKind::Job)?;
+    let owner = pod.owner.as_ref().filter(|_| of_run(pod))?;
     let object = ObjectKey::new(pod.key.namespace.clone(), owner.name.clone());
     snapshot.controllers.get(&ControllerKey { kind: ControllerKind::Job, object })
 }

@@ -17,10 +17,9 @@ pub const RENEW: SignedDuration = SignedDuration::from_hours(12);
 pub(crate) fn drive(place: &Place<'_>, min: u32, max: u32, ids: &mut dyn IdSource) -> SizeDecision {
     let Some(autoscaler) = place.snapshot.autoscaler_of(place.workload) else {
         let key = &place.workload.key;
-        return SizeDecision::Wait(match place.snapshot.rival_scalers(place.workload) {
-            Some(rivals) => format!("{rivals} size workload {key} against each other; keep one of them"),
-            None => format!("the autoscaler of workload {key} is not there; it is looked for once a minute"),
-        });
+        let gone =
+            || format!("the autoscaler of workload {key} is not there; it is looked for once a minute");
+        return SizeDecision::Wait(place.rivals().unwrap_or_else(gone));
     };
     let wanted = Bounds { min: u64::from(min), max: u64::from(max) };
     if autoscaler.bounds == wanted {

@@ -3,7 +3,7 @@
 //! It restarts an ended container within about a second the first time. A second end soon after meets a
 //! back-off of 10 s that doubles up to 5 min and is forgotten only after 10 min of health.
 
-use homeostat_knowledge::kubelet::{NO_IMAGE, NOT_MADE};
+use homeostat_knowledge::kubelet::{NO_IMAGE, NOT_MADE, OUT_OF_MEMORY};
 use homeostat_knowledge::records::{PodPhase, Termination};
 use homeostat_knowledge::{ContainerRecord, ContainerState, PodRecord, SignedDuration, Timestamp};
 
@@ -97,7 +97,7 @@ pub fn own_exit(pod: &PodRecord) -> Option<i32> {
         ContainerState::Terminated(now) => now,
         _ => container.last_termination.as_ref()?,
     };
-    let killed = matches!(end.exit_code, 137 | 143) || &*end.reason == "OOMKilled";
+    let killed = matches!(end.exit_code, 137 | 143) || &*end.reason == OUT_OF_MEMORY;
     (!killed).then_some(end.exit_code)
 }
 

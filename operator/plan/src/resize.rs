@@ -5,14 +5,12 @@ use crate::changes::seen_long_enough;
 use crate::decision::Stop;
 use crate::planner::{Chosen, before, willing};
 use crate::{kubelet, sick};
+use homeostat_knowledge::kubelet::OUT_OF_MEMORY;
 use homeostat_knowledge::{
     ActionKind, Before, ContainerRecord, ContainerState, Parameters, PodRecord, Snapshot, Timestamp,
 };
 use homeostat_playbooks::Rung;
 use std::sync::Arc;
-
-/// What the kubelet calls an end at the memory limit.
-const OUT_OF_MEMORY: &str = "OOMKilled";
 
 /// The container of a pod that last ended at its memory limit, and when.
 pub(crate) fn out_of_memory(pod: &PodRecord) -> Option<(&ContainerRecord, Option<Timestamp>)> {

@@ -71,6 +71,13 @@ pub(crate) struct Change {
 }
 
 impl<'a> Place<'a> {
+    /// What sizes the workload's target against each other, in words.
+    pub fn rivals(&self) -> Option<String> {
+        let key = &self.workload.key;
+        let rivals = self.snapshot.rival_scalers(self.workload)?;
+        Some(format!("{rivals} size workload {key} against each other; keep one of them"))
+    }
+
     /// What the workload targets, with its replicas.
     pub fn controller(&self) -> Result<(&'a ControllerRecord, u32), String> {
         let Some(controller) = self.snapshot.controller_of(&self.workload.key) else {
@@ -142,11 +149,8 @@ fn scale(place: &Place<'_>, wanted: u32, ids: &mut dyn IdSource) -> SizeDecision
     if wanted == present {
         return SizeDecision::Nothing;
     }
-    if let Some(rivals) = place.snapshot.rival_scalers(place.workload) {
-        let key = &place.workload.key;
-        return SizeDecision::Wait(format!(
-            "{rivals} size workload {key} against each other; keep one of them"
-        ));
+    if let Some(why) = place.rivals() {
+        return SizeDecision::Wait(why);
     }
     let down = wanted < present;
     let tenant = match place.open(if down { ActionKind::ScaleDown } else { ActionKind::ScaleUp }, down) {

@@ -1,6 +1,7 @@
 //! How each Job is, read off the watched objects.
 
 use super::declared::{Asked, size};
+use homeostat_knowledge::kubelet::OUT_OF_MEMORY;
 use homeostat_knowledge::records::{ControllerKey, JobEnd};
 use homeostat_knowledge::{
     ContainerState, ControllerKind, ControllerRecord, Name, ObjectKey, SignedDuration, Snapshot, Timestamp,
@@ -155,7 +156,7 @@ fn ends(snapshot: &Snapshot, seen: &mut Seen, job: &ObjectKey) -> bool {
         _ => None,
     }) {
         told = true;
-        killed |= &*end.reason == "OOMKilled";
+        killed |= &*end.reason == OUT_OF_MEMORY;
         cpu = cpu.max(end.used.cpu_millis);
         memory = memory.max(end.used.memory_bytes);
         if let (Some(started), Some(finished)) = (end.started, end.finished) {
