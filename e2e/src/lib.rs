@@ -6,6 +6,7 @@ pub mod demo;
 pub mod faults;
 pub mod image;
 pub mod load;
+pub mod program;
 pub mod progress;
 pub mod proof;
 pub mod result;

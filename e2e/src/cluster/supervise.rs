@@ -50,7 +50,7 @@ pub fn outer(name: &str) -> Result<(), ClusterError> {
     let host = File::open("/proc/self/ns/net").map_err(ClusterError::system("open the network namespace"))?;
     unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWPID)
         .map_err(ClusterError::system("create namespaces"))?;
-    let program = std::env::current_exe().map_err(ClusterError::system("find this program"))?;
+    let program = crate::program::path().map_err(ClusterError::system("find this program"))?;
     let mut child = Command::new(program)
         .args(["cluster", "supervise-inner", "--name", name])
         .stdin(Stdio::from(host))
@@ -74,7 +74,7 @@ pub fn inner(name: &str) -> Result<(), ClusterError> {
         .as_fd()
         .try_clone_to_owned()
         .map_err(ClusterError::system("keep the host's network namespace"))?;
-    let program = std::env::current_exe().map_err(ClusterError::system("find this program"))?;
+    let program = crate::program::path().map_err(ClusterError::system("find this program"))?;
     recorded(&layout)?;
     let mut keep = vec![layout.dir(), program];
     keep.extend(state.tools.folders());

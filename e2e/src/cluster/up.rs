@@ -191,7 +191,7 @@ async fn supervise(layout: &Layout, options: &Options) -> Result<Control, Cluste
 
 /// The `e2e` program: this one, or the one beside a test program.
 fn own_program() -> Result<PathBuf, ClusterError> {
-    let me = std::env::current_exe().map_err(ClusterError::system("find this program"))?;
+    let me = crate::program::path().map_err(ClusterError::system("find this program"))?;
     let candidates = me.ancestors().take(3).map(|dir| dir.join("e2e"));
     let own = me.file_name().is_some_and(|name| name == "e2e").then(|| me.clone());
     own.into_iter().chain(candidates).find(|path| path.is_file()).ok_or_else(|| ClusterError::Missing {

@@ -152,7 +152,7 @@ pub async fn platform(place: &Place, live: &Live) -> Result<Platform, DemoError>
 
 /// A privileged pod per node that can signal processes, where the user's cluster allows it.
 async fn signals_helper(place: &Place, platform: &Platform) -> Result<(), DemoError> {
-    let own = std::env::current_exe().map_err(DemoError::io("find", Path::new("this program")))?;
+    let own = crate::program::path().map_err(DemoError::io("find", Path::new("this program")))?;
     let out = place.root.join("target/demo");
     std::fs::create_dir_all(&out).map_err(DemoError::io("create", &out))?;
     let image = self::image(platform, &own, "e2e", &out).await?;

@@ -146,7 +146,7 @@ impl Platform {
 
     /// This program as a command that can reach the gateway, and the way there.
     pub async fn load_command(&self, gateway: std::net::SocketAddr) -> Result<(Command, Way), DemoError> {
-        let program = std::env::current_exe().map_err(DemoError::io("find", Path::new("this program")))?;
+        let program = crate::program::path().map_err(DemoError::io("find", Path::new("this program")))?;
         match self {
             Self::Own { cluster, .. } => {
                 let command = cluster.exec(&program.to_string_lossy())?;
@@ -202,24 +202,31 @@ pub async fn run(mut command: Command, input: Option<&str>) -> Result<String, De
     Err(DemoError::Command { command: text, output })
 }
 
-/// Pushes an image with whichever program is there.
+/// Pushes an image with the first program that is there and can.
 async fn push(reference: &str, pushed: &str, tar: &Path) -> Result<(), DemoError> {
+    let mut failed = Vec::new();
     for program in ["docker", "podman", "nerdctl"] {
-        let mut load = Command::new(program);
-        load.args(["load", "--input"]).arg(tar);
-        match run(load, None).await {
-            Err(DemoError::Io { .. }) => continue,
-            other => other?,
-        };
-        let mut tag = Command::new(program);
-        tag.args(["tag", reference, pushed]);
-        run(tag, None).await?;
-        let mut push = Command::new(program);
-        push.args(["push", pushed]);
-        return run(push, None).await.map(drop);
+        match push_with(program, reference, pushed, tar).await {
+            Ok(()) => return Ok(()),
+            Err(DemoError::Io { .. }) => {} // It is not there.
+            Err(error) => failed.push(format!("; {error}")),
+        }
     }
     Err(DemoError::Broken(format!(
-        "to push images to a registry docker, podman or nerdctl is needed; or push {} as {pushed} yourself",
-        tar.display()
+        "to push images to a registry docker, podman or nerdctl is needed; or push {} as {pushed} yourself{}",
+        tar.display(),
+        failed.concat()
     )))
+}
+
+async fn push_with(program: &str, reference: &str, pushed: &str, tar: &Path) -> Result<(), DemoError> {
+    let mut load = Command::new(program);
+    load.args(["load", "--input"]).arg(tar);
+    run(load, None).await?;
+    let mut tag = Command::new(program);
+    tag.args(["tag", reference, pushed]);
+    run(tag, None).await?;
+    let mut push = Command::new(program);
+    push.args(["push", pushed]);
+    run(push, None).await.map(drop)
 }

@@ -74,7 +74,7 @@ impl Stage {
         std::fs::create_dir_all(&out).map_err(ProofError::io("create", &out))?;
         let program = match program {
             Some(program) => program,
-            None => std::env::current_exe().map_err(ProofError::io("find", Path::new("this program")))?,
+            None => crate::program::path().map_err(ProofError::io("find", Path::new("this program")))?,
         };
         let log = Mutex::new(AuditLog::new(&cluster.layout().audit_log()));
         let kubelet = Kubelet::start(client.clone());

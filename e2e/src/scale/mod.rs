@@ -116,7 +116,7 @@ async fn play(
     image: &str,
 ) -> Result<table::Summary, DemoError> {
     let client = platform.client();
-    let program = std::env::current_exe().map_err(DemoError::io("find", Path::new("this program")))?;
+    let program = crate::program::path().map_err(DemoError::io("find", Path::new("this program")))?;
     live.say("install   Homeostat through its chart, with the rights to change replicas; the service twice");
     helm(platform, args, homeostat).await?;
     for namespace in NAMESPACES {

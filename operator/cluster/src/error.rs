@@ -173,7 +173,7 @@ impl ClusterError {
                 Self::Waiting { verb, object, message, after, by_budget: budget.is_some() }
             }
             401 | 403 => Self::Denied { verb, object, message },
-            422 => Self::Invalid { object, message },
+            422 => Self::Invalid { object, message: both_ends(&message) },
             400..=499 => Self::Bug { verb, object, message },
             _ => Self::Transient { verb, object, message, unsent: false },
         }
@@ -218,6 +218,21 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
+/// Longest refusal that is told whole.
+const WHOLE: usize = 512;
+
+/// A refusal names the field, repeats its whole value, and only then says what is wrong with it. Of a long one both
+/// ends are told.
+fn both_ends(message: &str) -> String {
+    let count = message.chars().count();
+    if count <= WHOLE {
+        return message.to_owned();
+    }
+    let head: String = message.chars().take(WHOLE / 2).collect();
+    let tail: String = message.chars().skip(count - WHOLE / 2).collect();
+    format!("{head} … {tail}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -253,6 +268,18 @@ mod tests {
             assert_eq!(error.outcome_unknown(), unknown, "{code} {reason}");
         }
         assert!(matches!(api(409, "AlreadyExists", 0), ClusterError::Exists { .. }));
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_long_value_is_told() {
+        let value = "{\"Name\":\"run\"}".repeat(500);
+        let message =
+            format!("Job \"a\" is invalid: spec.template: Invalid value: {value}: field is immutable");
+        let status: Status = serde_json::from_value(json!({ "code": 422, "message": message })).unwrap();
+        let error = kube::Error::Api(Box::new(status));
+        let told = ClusterError::from_kube("patch", &Name::from("Job a/b"), &error).to_string();
+        assert!(told.contains("spec.template: Invalid value: ") && told.contains(": field is immutable"));
+        assert!(told.chars().count() < 1_000, "short enough for an Action: {told}");
     }
 
     #[test]

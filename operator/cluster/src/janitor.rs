@@ -59,7 +59,8 @@ pub struct Remnant {
     pub key: ObjectKey,
     /// UID, so that only this object is removed.
     pub uid: Name,
-    /// When it ended; `None` while it has not.
+    /// When it ended, or was created where it never got a state: nothing was or will be done for it. `None` while it
+    /// has not ended.
     pub ended: Option<Timestamp>,
     /// The incident that an action serves; for incidents their own name.
     pub incident: Name,
@@ -209,8 +210,7 @@ struct Over<K> {
     metadata: Meta,
     #[serde(default, deserialize_with = "null_is_empty")]
     spec: Spec,
-    #[serde(default, deserialize_with = "null_is_empty")]
-    status: Status,
+    status: Option<Status>,
     #[serde(skip)]
     kind: std::marker::PhantomData<K>,
 }
@@ -254,11 +254,16 @@ where
 impl<K> Ended for Over<K> {
     fn remnant(self) -> Remnant {
         let Self { metadata, spec, status, .. } = self;
+        let ended = match status {
+            Some(Status { instants: Instants { resolved, closed } }) => resolved.or(closed),
+            // Its writer has either given it one within a minute, or did not come back.
+            None => metadata.creation_timestamp.clone(),
+        };
         let name = Name::from(metadata.name.as_str());
         Remnant {
             key: ObjectKey { namespace: Name::from(metadata.namespace.as_str()), name: name.clone() },
             uid: Name::from(metadata.uid.as_str()),
-            ended: status.instants.resolved.or(status.instants.closed).map(|at| at.0),
+            ended: ended.map(|at| at.0),
             incident: spec.incident_ref.map_or(name, |incident| Name::from(incident.name)),
         }
     }
@@ -298,6 +303,23 @@ mod tests {
         ];
         assert_eq!(names(&incidents, &[]).0, ["a", "ancient"]);
         assert_eq!(names(&incidents[..3], &[]).0, Vec::<String>::new());
+    }
+
+    #[test]
+    fn what_never_got_a_state_is_over_since_it_was_created() {
+        let ended = |more: &serde_json::Value| {
+            let mut object = serde_json::json!({
+                "metadata": { "name": "order-1", "namespace": "shop", "creationTimestamp": "2026-01-02T03:04:05Z" },
+                "spec": { "incidentRef": { "name": "order" } },
+            });
+            object.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            serde_json::from_value::<Over<Action>>(object).unwrap().remnant().ended
+        };
+        let created = "2026-01-02T03:04:05Z".parse::<Timestamp>().unwrap();
+        assert_eq!(ended(&serde_json::json!({})), Some(created));
+        assert_eq!(ended(&serde_json::json!({ "status": { "state": "Proposed" } })), None, "it stands");
+        let closed = serde_json::json!({ "status": { "instants": { "closed": "2026-01-02T03:05:00Z" } } });
+        assert_eq!(ended(&closed), Some("2026-01-02T03:05:00Z".parse().unwrap()));
     }
 
     #[test]

@@ -48,7 +48,7 @@ fn kernel(home: &str, also: Vec<ObjectChange>) -> (Kernel, Vec<Effect>) {
     (job.key, job.uid, job.paused) = (target, Uid::new("a1b2c3d4-waiting"), true);
     (job.current, job.ready, job.owner) = (0, 0, None);
     let container = Some(Name::from("app"));
-    job.work = Some(Work { slot: Some(now()), pods: 1, container, ..Work::default() });
+    job.work = Some(Box::new(Work { slot: Some(now()), pods: 1, container, ..Work::default() }));
     let node = NodeRecord {
         name: Name::from("node"),
         uid: Uid::new("node"),

@@ -220,6 +220,20 @@ pub enum Parameters {
 }
 
 impl Parameters {
+    /// The same parameters as they are read back: stored instants have a resolution of one microsecond.
+    #[must_use]
+    pub fn as_stored(&self) -> Self {
+        let micros = |at: Timestamp| Timestamp::from_microsecond(at.as_microsecond()).unwrap_or(at);
+        match self {
+            Self::DriveBounds { bounds, until } => {
+                Self::DriveBounds { bounds: *bounds, until: micros(*until) }
+            }
+            Self::Cordon { until } => Self::Cordon { until: micros(*until) },
+            Self::Suspend { until } => Self::Suspend { until: micros(*until) },
+            _ => self.clone(),
+        }
+    }
+
     /// The action kind that these parameters belong to.
     pub fn kind(&self) -> ActionKind {
         match self {

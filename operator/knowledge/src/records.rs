@@ -258,9 +258,9 @@ pub struct ControllerRecord {
     /// When a Job began and ended, and how long it may last; empty for everything else.
     #[serde(default)]
     pub run: RunTimes,
-    /// What a Job, or the template of a `CronJob`, asks for; `None` for everything else.
+    /// What a Job, or the template of a `CronJob`, asks for; `None` for everything else, and most are something else.
     #[serde(default)]
-    pub work: Option<Work>,
+    pub work: Option<Box<Work>>,
     /// Our own mark, when it is suspended by us.
     pub hold: Option<Hold>,
     /// The object's annotation "do not touch until", as written.

@@ -387,8 +387,9 @@ impl Server {
         }
     }
 
-    /// Stores an action as it is.
+    /// Stores an action as it is, its instants in microseconds.
     pub fn store_action(&mut self, mut record: ActionRecord) -> Name {
+        record.parameters = record.parameters.as_stored();
         record.resource_version = self.next_version();
         let change = ObjectChange::Action(Change::Applied(Arc::new(record.clone())));
         let version = self.tell(Stream::Actions, News::Object(change));

@@ -109,10 +109,10 @@ pub struct World {
     begun: Instant,
 }
 
-/// When every world begins.
+/// When every world begins: with nanoseconds, as clocks have them and stored instants do not.
 pub fn base() -> Timestamp {
     // 2026-11-18T12:00:00Z, a Wednesday.
-    Timestamp::from_second(1_795_003_200).unwrap_or(Timestamp::UNIX_EPOCH)
+    Timestamp::new(1_795_003_200, 321).unwrap_or(Timestamp::UNIX_EPOCH)
 }
 
 impl World {

@@ -345,7 +345,7 @@ pub(crate) fn record<S: Sort>(
 }
 
 /// What the runs of a Job or `CronJob` ask for, and what a Job was made for.
-fn work<S: Sort>(metadata: &Meta, spec: &Spec, names: &mut Interner) -> Option<Work> {
+fn work<S: Sort>(metadata: &Meta, spec: &Spec, names: &mut Interner) -> Option<Box<Work>> {
     let inner = spec.job_template.as_ref().map(|template| &template.spec);
     let pods = match S::KIND {
         ControllerKind::Job => spec.parallelism,
@@ -356,7 +356,7 @@ fn work<S: Sort>(metadata: &Meta, spec: &Spec, names: &mut Interner) -> Option<W
     let annotation = |name: &str| metadata.annotations.get(name);
     // The CronJob controller notes the slot since Kubernetes 1.32; a Job of people is due from its creation on.
     let slot = annotation(ANNOTATION_SLOT).and_then(|text| text.parse().ok());
-    Some(Work {
+    Some(Box::new(Work {
         slot: slot.or(metadata.creation_timestamp.as_ref().map(|at| at.0)),
         container: match containers {
             [only] => Some(names.intern(&only.name)),
@@ -367,7 +367,7 @@ fn work<S: Sort>(metadata: &Meta, spec: &Spec, names: &mut Interner) -> Option<W
         queue: names.maybe(metadata.labels.get(LABEL_QUEUE).map(String::as_str)),
         started_by: annotation(ANNOTATION_STARTED_BY).map(|by| Name::from(by.as_str())),
         retry_of: annotation(ANNOTATION_RETRY_OF).map(|uid| Uid::new(uid.as_str())),
-    })
+    }))
 }
 
 /// The pod template's annotation of our rolling restart.

@@ -190,7 +190,7 @@ mod tests {
         job.paused = true;
         job.current = 0;
         job.ready = 0;
-        job.work = Some(Work::default());
+        job.work = Some(Box::default());
         job
     }
 
@@ -224,7 +224,7 @@ mod tests {
         ended.finished = Some(JobEnd::Complete);
         assert!(matches!(auto(ended), Err(Unfit::Done(_))));
         let mut held = waiting();
-        held.work = Some(Work { started_by: Some(Name::from("run-order-0")), ..Work::default() });
+        held.work = Some(Box::new(Work { started_by: Some(Name::from("run-order-0")), ..Work::default() }));
         assert!(matches!(auto(held.clone()), Err(Unfit::Protected(_))), "a person suspended it again");
         assert!(StartJob.check_fresh(&start(None), None, &fresh_controller(held)).is_err());
         assert_eq!(StartJob.check_fresh(&start(None), None, &fresh_controller(waiting())), Ok(()));
@@ -254,7 +254,7 @@ mod tests {
     #[test]
     fn what_kueue_orders_is_left_to_it() {
         let mut job = waiting();
-        job.work = Some(Work { queue: Some(Name::from("night")), ..Work::default() });
+        job.work = Some(Box::new(Work { queue: Some(Name::from("night")), ..Work::default() }));
         let mut snapshot = shop(ScalingMode::Auto, job);
         assert_eq!(allowed(&snapshot, &start(None)), Ok(()), "the label alone is nobody's order");
         snapshot.kueue = Some(Arc::new(BTreeMap::new()));
@@ -300,7 +300,7 @@ mod tests {
         let mut begun = waiting();
         begun.paused = false;
         begun.current = 1;
-        begun.work = Some(Work { started_by: Some(Name::from("run-order-1")), ..Work::default() });
+        begun.work = Some(Box::new(Work { started_by: Some(Name::from("run-order-1")), ..Work::default() }));
         put_controller(&mut snapshot, begun.clone());
         assert!(matches!(StartJob.landed(&record, Some(&fresh_controller(begun))), Landed::Yes(_)));
         assert!(matches!(StartJob.verify(&record, &snapshot, at(1)), Verdict::Helped(_)));

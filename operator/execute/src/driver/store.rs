@@ -180,7 +180,7 @@ pub(super) fn half_created(stored: &ActionRecord) -> bool {
 fn same_decision(stored: &ActionRecord, written: &ActionRecord) -> bool {
     stored.target.uid == written.target.uid
         && stored.evidence.id == written.evidence.id
-        && stored.parameters == written.parameters
+        && stored.parameters.as_stored() == written.parameters.as_stored()
 }
 
 /// The same state with the same instants. Stored instants have a resolution of one microsecond.
@@ -192,4 +192,23 @@ fn same_write(stored: &ActionRecord, written: &ActionRecord) -> bool {
         && micros(stored.instants.intent) == micros(written.instants.intent)
         && micros(stored.instants.claimed) == micros(written.instants.claimed)
         && micros(stored.instants.closed) == micros(written.instants.closed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::node_action;
+    use homeostat_knowledge::Parameters;
+
+    #[test]
+    fn a_hold_read_back_in_microseconds_is_the_same_decision() {
+        let until = Timestamp::from_nanosecond(1_800_000_000_123_456_789).expect("in range");
+        let later = Timestamp::from_nanosecond(1_800_000_000_123_457_000).expect("in range");
+        let written = node_action("node-1-1", "worker-1", Parameters::Cordon { until });
+        let read = ActionRecord { parameters: written.parameters.as_stored(), ..written.clone() };
+        assert_ne!(read.parameters, written.parameters, "the rest of the nanoseconds is gone");
+        assert!(same_decision(&read, &written));
+        let other = ActionRecord { parameters: Parameters::Cordon { until: later }, ..written.clone() };
+        assert!(!same_decision(&other, &written), "a microsecond is another one");
+    }
 }

@@ -94,7 +94,7 @@ impl World {
         change(&mut policy);
         self.snapshot.commit(&ObjectChange::Workload(Change::Applied(Arc::new(policy))), at(0));
         let mut cron = record(target, &format!("cron-{tenant}-{name}"));
-        cron.work = Some(work(0, 512));
+        cron.work = Some(Box::new(work(0, 512)));
         self.put(cron);
     }
 
@@ -120,7 +120,7 @@ impl World {
             .get(&ControllerKey { kind: ControllerKind::CronJob, object: ObjectKey::new(tenant, name) });
         let requests =
             cron.and_then(|cron| cron.work.clone()).map_or_else(Amounts::default, |work| work.requests);
-        job.work = Some(Work { requests, ..work(slot, 512) });
+        job.work = Some(Box::new(Work { requests, ..work(slot, 512) }));
         self.put(job.clone());
         job
     }
@@ -360,7 +360,7 @@ fn a_run_killed_for_memory_is_tried_again_at_once_with_double() {
     let mut second = record(ControllerKey { kind: ControllerKind::Job, object }, "second");
     second.owner = job.owner.clone();
     second.current = 1;
-    second.work = Some(Work { retry_of: Some(job.uid.clone()), ..work(0, 1_024) });
+    second.work = Some(Box::new(Work { retry_of: Some(job.uid.clone()), ..work(0, 1_024) }));
     world.put(second.clone());
     assert_eq!(world.step(22), []);
     assert_eq!(world.report("a", "plan").running, 1);

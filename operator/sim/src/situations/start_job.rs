@@ -5,7 +5,7 @@ use crate::kubernetes;
 use crate::objects::{Controller, controller_key};
 use crate::server::Server;
 use homeostat_knowledge::policy::{Permits, ScalingMode, ScalingPolicy};
-use homeostat_knowledge::records::{ControllerKey, Work};
+use homeostat_knowledge::records::ControllerKey;
 use homeostat_knowledge::{
     ActionKind, ControllerKind, ControllerRecord, Entity, FindingKind, Name, Parameters, Snapshot, Timestamp,
     WorkloadKey,
@@ -64,7 +64,7 @@ impl Situation for WaitingRun {
                 change(server, &job, |job| {
                     job.record.paused = true;
                     (job.record.current, job.record.ready) = (0, 0);
-                    job.record.work = Some(Work::default());
+                    job.record.work = Some(Box::default());
                 });
             }
         }
