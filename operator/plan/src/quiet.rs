@@ -1,4 +1,4 @@
-//! Aftercare: is this the quiet minute in which a healed pod may be replaced by its workload's own rollout?
+//! Aftercare: is this the quiet minute in which a healed pod, the only one of its workload, may be replaced by its rollout?
 //! The new pod is ready before the old one goes, so nobody notices; the kubelet's back-off is forgotten.
 
 use crate::case::{Case, Subject};
@@ -75,6 +75,12 @@ fn able<'a>(subject: &Subject<'a>) -> Result<&'a Arc<ControllerRecord>, Stop> {
     if controller.paused {
         return Err(Stop::nothing(format!("the rollout of {} is paused", subject.key)));
     }
+    if controller.replicas > 1 {
+        return Err(Stop::nothing(format!(
+            "other pods of {} serve while the kubelet waits before it starts one again: they are not restarted for it",
+            subject.key
+        )));
+    }
     Ok(controller)
 }
 
@@ -104,6 +110,9 @@ fn calm(
     }
     if controller.ready < controller.replicas || !case.pods().iter().all(|pod| pod.serving()) {
         return Err(Stop::wait(format!("not every pod of {} serves", subject.key)));
+    }
+    if let Some(found) = case.incident.findings.iter().find(|finding| finding.active) {
+        return Err(Stop::wait(format!("{} shows {} still: it is not quiet", found.entity, found.kind)));
     }
     let good_since = case.snapshot.health.get(subject.key).and_then(|health| health.good_since);
     let Some(good_since) = good_since else {
