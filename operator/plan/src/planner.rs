@@ -7,6 +7,7 @@ use crate::decision::{Decision, Stop, later, words};
 use crate::history::REFUSALS;
 use crate::{changes, evict, kubelet, nodes, quiet, resize, select, sick};
 use homeostat_knowledge::action::EvidenceRef;
+use homeostat_knowledge::observation::SourceState;
 use homeostat_knowledge::{
     ActionKind, ActionRecord, Before, ControllerKind, ControllerRecord, Draft, Entity, FindingKind, IdSource,
     Incident, IncidentState, Parameters, Plan, PlanId, PlaybookRef, PodRecord, Severity, SignedDuration,
@@ -135,8 +136,12 @@ fn victim(case: &Case<'_>) -> Option<Stop> {
     )))
 }
 
-/// What the same incident says of a silent source: only what is read off the state of objects is believed meanwhile.
+/// What the same incident says of a silent source: only what is read off the state of objects is believed meanwhile. Where it
+/// is known which source is down, the guards judge whether the finding comes from it.
 fn unseen(case: &Case<'_>) -> Option<Stop> {
+    if case.snapshot.sources.values().any(|report| matches!(report.state, SourceState::Down(_))) {
+        return None;
+    }
     let by_calls_or_samples = matches!(
         case.cause.kind,
         FindingKind::Hung
@@ -292,8 +297,7 @@ fn can_make_pods(case: &Case<'_>, action: ActionKind) -> Result<(), Stop> {
         action,
         ActionKind::EvictPod | ActionKind::RollingRestart | ActionKind::ScaleUp | ActionKind::RetryJob
     );
-    let lacks =
-        [FindingKind::ImagePullFailed, FindingKind::SetupFailed, FindingKind::Unschedulable];
+    let lacks = [FindingKind::ImagePullFailed, FindingKind::SetupFailed, FindingKind::Unschedulable];
     if !makes || lacks.contains(&case.cause.kind) {
         return Ok(());
     }

@@ -7,7 +7,8 @@ use crate::kubelet::{self, BACK_OFF_MEMORY};
 use homeostat_knowledge::observation::SourceState;
 use homeostat_knowledge::records::PodPhase;
 use homeostat_knowledge::{
-    ActionKind, ControllerKind, ControllerRecord, Entity, IncidentState, PodRecord, SignedDuration, Timestamp,
+    ActionKind, ControllerKind, ControllerRecord, Entity, Finding, IncidentState, PodRecord, SignedDuration,
+    Timestamp,
 };
 use std::sync::Arc;
 
@@ -111,7 +112,8 @@ fn calm(
     if controller.ready < controller.replicas || !case.pods().iter().all(|pod| pod.serving()) {
         return Err(Stop::wait(format!("not every pod of {} serves", subject.key)));
     }
-    if let Some(found) = case.incident.findings.iter().find(|finding| finding.active) {
+    let other = |finding: &&Finding| finding.active && finding.kind != case.cause.kind;
+    if let Some(found) = case.incident.findings.iter().find(other) {
         return Err(Stop::wait(format!("{} shows {} still: it is not quiet", found.entity, found.kind)));
     }
     let good_since = case.snapshot.health.get(subject.key).and_then(|health| health.good_since);

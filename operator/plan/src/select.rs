@@ -20,7 +20,11 @@ pub(crate) fn choose<'p>(
         .filter(|playbook| playbook.trigger.fits(case.cause.kind, kinds.iter().copied()))
         .collect();
     fitting.sort_by(|a, b| b.priority.cmp(&a.priority).then_with(|| a.name.cmp(&b.name)));
-    let Some(give_up) = fitting.iter().map(|playbook| playbook.limits.give_up).min() else {
+    // What changes nothing gives nothing up.
+    let acting =
+        fitting.iter().filter(|playbook| !only_tells(playbook)).map(|playbook| playbook.limits.give_up);
+    let Some(give_up) = acting.min().or_else(|| fitting.iter().map(|playbook| playbook.limits.give_up).min())
+    else {
         return Err(Stop::nothing(format!("no playbook is for {}", case.cause.kind)));
     };
     let facts = facts(case);
