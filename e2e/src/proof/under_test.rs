@@ -195,6 +195,8 @@ pub async fn run(config: Config) -> Result<(), ProofError> {
     // What no span says here: that calls would be seen.
     let calls = SourceReport { state: SourceState::Healthy, accepted: 1, dropped: 0 };
     turn.snapshot.sources.insert_mut(Name::from("otlp"), calls);
+    let signals = SourceReport { state: SourceState::Off, accepted: 0, dropped: 0 };
+    turn.snapshot.sources.insert_mut(Name::from("prometheus"), signals);
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
     loop {

@@ -381,6 +381,12 @@ impl Correlator {
             return false;
         }
         let mut changed = false;
+        // Its Tenant may have been made, or listed, since.
+        if incident.tenant.is_none() && incident.workload.is_some() {
+            let owner = snapshot.tenant_of_namespace(&incident.namespace);
+            incident.tenant = owner.map(|tenant| tenant.name.clone());
+            changed |= incident.tenant.is_some();
+        }
         let own: BTreeSet<Entity> = incident.causes.iter().map(root_of_cause).collect();
         for finding in &mut incident.findings {
             let active = taking

@@ -6,11 +6,14 @@ use homeostat_analyse::calls::Calls;
 use homeostat_analyse::{Correlator, CorrelatorConfig};
 use homeostat_knowledge::ids::SeededIds;
 use homeostat_knowledge::incident::{Cause, Instants};
-use homeostat_knowledge::observation::StoredIncident;
+use homeostat_knowledge::observation::{Change, ObjectChange, StoredIncident};
+use homeostat_knowledge::policy::{GuardLimits, TenantPolicy};
 use homeostat_knowledge::{
     Entity, EvidenceId, Finding, FindingId, FindingKind, Incident, IncidentId, IncidentState, Name,
-    ObjectKey, Severity, SignedDuration, Snapshot, Timestamp,
+    ObjectKey, Severity, SignedDuration, Snapshot, TenantName, Timestamp, Uid,
 };
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 fn workload(name: &str) -> Entity {
     Entity::Workload { key: ObjectKey::new("shop", name) }
@@ -85,4 +88,41 @@ fn a_caller_known_to_suffer_joins_before_the_call_graph_is_known_again() {
 #[test]
 fn a_stranger_gets_an_incident_of_its_own() {
     assert_eq!(incidents_once_order_fails(&["gateway"]).len(), 2);
+}
+
+fn shop() -> TenantPolicy {
+    TenantPolicy {
+        name: TenantName::new("shop"),
+        uid: Uid::new("uid-shop"),
+        generation: 1,
+        namespaces: BTreeSet::from([Name::from("shop")]),
+        levels: BTreeMap::new(),
+        limits: GuardLimits::default(),
+        verification: SignedDuration::from_secs(30),
+        freezes: Vec::new(),
+        approvers: Vec::new(),
+        owners: Vec::new(),
+        approval_timeout: SignedDuration::from_mins(15),
+        caps: BTreeMap::new(),
+        levels_restored: None,
+        quota: None,
+        paused: false,
+        do_not_touch_until: None,
+    }
+}
+
+#[test]
+fn an_incident_older_than_its_tenant_becomes_that_tenants() {
+    let now = Timestamp::from_second(1_000_000).unwrap();
+    let mut correlator = Correlator::new(CorrelatorConfig::default());
+    assert!(correlator.adopt(&left_open(&[], now - SignedDuration::from_secs(60)), now));
+    let findings = [errors("kitchen", now)];
+    let mut snapshot = Snapshot::default();
+    correlator.update(&findings, &Calls::default(), &snapshot, now, &mut SeededIds::new(7));
+    let of = |correlator: &Correlator| correlator.incidents().next().unwrap().tenant.clone();
+    assert_eq!(of(&correlator), None, "nobody owns the namespace");
+    snapshot.commit(&ObjectChange::Tenant(Change::Applied(Arc::new(shop()))), now);
+    let changed = correlator.update(&findings, &Calls::default(), &snapshot, now, &mut SeededIds::new(8));
+    assert_eq!(of(&correlator), Some(TenantName::new("shop")));
+    assert_eq!(changed.len(), 1, "it is written");
 }

@@ -288,7 +288,7 @@ fn named_signal(kind: FindingKind) -> bool {
 }
 
 /// Health of the sources that such a finding comes from: good when one of them delivers. Nothing tells which of two sources
-/// a named signal came from, so one that is configured and down is enough to doubt it.
+/// a named signal came from, so one that is configured and down, or tells nothing of itself, is enough to doubt it.
 fn source(kind: FindingKind, snapshot: &Snapshot) -> SourceFacts {
     let named = named_signal(kind);
     let families: &[&str] = if is_object_state(kind) {
@@ -298,6 +298,8 @@ fn source(kind: FindingKind, snapshot: &Snapshot) -> SourceFacts {
     } else {
         &[SOURCE_OTLP]
     };
+    let told = |family: &&str| snapshot.sources.keys().any(|name| name.starts_with(*family));
+    let silent = named && !families.iter().all(told);
     let (mut healthy, mut down, mut off) = (false, None, None);
     for (name, report) in &snapshot.sources {
         if !families.iter().any(|family| name.starts_with(family)) {
@@ -311,6 +313,7 @@ fn source(kind: FindingKind, snapshot: &Snapshot) -> SourceFacts {
     }
     match down {
         Some(down) if named || !healthy => SourceFacts::Down(down),
+        _ if silent => SourceFacts::Unknown,
         _ if healthy => SourceFacts::Healthy,
         _ => off.map_or(SourceFacts::Unknown, SourceFacts::Down),
     }
@@ -407,7 +410,7 @@ mod tests {
     }
 
     #[test]
-    fn a_queue_is_doubted_as_soon_as_one_source_that_may_measure_it_is_down() {
+    fn a_queue_is_doubted_as_soon_as_one_source_that_may_measure_it_is_down_or_unknown() {
         let source = |otlp: Option<SourceState>, prometheus: Option<SourceState>| {
             let mut snapshot = with(FindingKind::QueueGrowing, |_| {});
             snapshot.sources.remove_mut("otlp");
@@ -424,7 +427,9 @@ mod tests {
             (Some(SourceState::Healthy), Some(SourceState::Healthy), "healthy"),
             (Some(SourceState::Healthy), Some(SourceState::Off), "healthy"),
             (Some(SourceState::Off), Some(SourceState::Healthy), "healthy"),
-            (None, Some(SourceState::Healthy), "healthy"),
+            (None, Some(SourceState::Healthy), "unknown"),
+            (Some(SourceState::Healthy), None, "unknown"),
+            (down(), None, "down"),
             (Some(SourceState::Healthy), down(), "down"),
             (down(), Some(SourceState::Healthy), "down"),
             (Some(SourceState::Off), Some(SourceState::Off), "down"),

@@ -86,6 +86,12 @@ impl<'a> Case<'a> {
         {
             return Err(Stop::wait(format!("the cause is {own}, but the incident is about {}", subject.key)));
         }
+        if let (None, Some(own), Some(subject)) = (&incident.tenant, cause.entity.workload(), &subject) {
+            return Err(Stop::wait(format!(
+                "the incident is no tenant's (yet), but {own} belongs to tenant {}",
+                subject.tenant.name
+            )));
+        }
         let history = History::of(incident, snapshot);
         Ok(Self { incident, cause, snapshot, now, subject, history })
     }

@@ -8,8 +8,8 @@ use crate::planner::{Chosen, before, willing};
 use homeostat_knowledge::policy::ScalingMode;
 use homeostat_knowledge::records::JobEnd;
 use homeostat_knowledge::{
-    ActionKind, Before, ControllerKind, ControllerRecord, FindingKind, Name, Parameters, SignedDuration,
-    Snapshot, Timestamp,
+    ActionKind, Before, ControllerKind, ControllerRecord, Entity, FindingKind, Name, Parameters, PodRecord,
+    SignedDuration, Snapshot, Timestamp,
 };
 use homeostat_playbooks::{After, Rung};
 use std::sync::Arc;
@@ -40,6 +40,7 @@ pub(crate) fn step(case: &Case<'_>, subject: &Subject<'_>, number: u32, rung: &R
         }
         ActionKind::RollBack => {
             started(case, subject)?;
+            on_sound_nodes(case)?;
             let revision = revision(case, controller, rung)?;
             (controller, Parameters::RollBack { revision }, "the release before it did well")
         }
@@ -115,6 +116,35 @@ fn started(case: &Case<'_>, subject: &Subject<'_>) -> Result<(), Stop> {
         return Err(Stop::until(end, format!("the new release of {} may be starting still", subject.key)));
     }
     Ok(())
+}
+
+/// A node that does not answer, or is short of something, keeps a release from getting ready as well as the release itself
+/// does. A process that ends by itself does so anywhere.
+fn on_sound_nodes(case: &Case<'_>) -> Result<(), Stop> {
+    if evict::told_by_container(case.cause.kind) {
+        return Ok(());
+    }
+    let ill = [FindingKind::NodeNotReady, FindingKind::NodePressure, FindingKind::NoisyNeighbour];
+    if let Some(found) = ill.into_iter().find_map(|kind| case.also(kind)) {
+        return Err(Stop::wait(format!(
+            "{} shows {} as well: whether the new release is the reason is not known",
+            found.entity, found.kind
+        )));
+    }
+    let seen = |pod: &PodRecord| {
+        case.supporting().any(|finding| matches!(&finding.entity, Entity::Pod { uid, .. } if *uid == pod.uid))
+    };
+    let silent = |pod: &PodRecord| {
+        let node = pod.node.as_ref().and_then(|name| case.snapshot.nodes.get(name));
+        node.filter(|node| !node.ready).map(|node| node.name.clone())
+    };
+    match case.pods().into_iter().filter(|pod| seen(pod)).find_map(|pod| Some((pod, silent(pod)?))) {
+        Some((pod, node)) => Err(Stop::wait(format!(
+            "node {node} does not answer: whether {} fails by its release is not known",
+            pod.key
+        ))),
+        None => Ok(()),
+    }
 }
 
 /// When the evidence was taken, once the step's own wait is over.

@@ -47,6 +47,12 @@ pub(crate) fn due(case: &Case<'_>, pod: &PodRecord, after: After) -> Result<(Tim
             found.entity, pod.key
         )));
     }
+    if pod.phase == PodPhase::Unknown {
+        return Err(Stop::wait(format!(
+            "nothing is known of {} since its kubelet fell silent: what it does, and whether it could be ended",
+            pod.key
+        )));
+    }
     has_place(case, pod)?;
     short_of_time(case, pod)?;
     never_started(case, pod)?;
@@ -181,14 +187,14 @@ fn has_place(case: &Case<'_>, pod: &PodRecord) -> Result<(), Stop> {
 const CATCH_UP: SignedDuration = SignedDuration::from_secs(10);
 
 /// A node that is short of processor time makes its pods late and lets them answer with errors; a new pod there would do no
-/// better. One that stands apart from its siblings elsewhere is moved once the node takes no new pods. Without any sign of
-/// life it is another thing, which the analysis tells apart.
+/// better. One that stands apart from its siblings elsewhere, or is too late for its probe, is moved once the node takes no
+/// new pods. Without any sign of life it is another thing, which the analysis tells apart.
 fn short_of_time(case: &Case<'_>, pod: &PodRecord) -> Result<(), Stop> {
     let Some(name) = &pod.node else { return Ok(()) };
     let closed = case.snapshot.nodes.get(name).is_some_and(|node| node.cordoned);
     match case.cause.kind {
         FindingKind::Slow | FindingKind::ErrorBurst => {}
-        FindingKind::ReplicaOutlier if !closed => {}
+        FindingKind::ReplicaOutlier | FindingKind::NotReady if !closed => {}
         _ => return Ok(()),
     }
     let short = |incident: &Incident| {
@@ -241,6 +247,12 @@ fn better_than_none(case: &Case<'_>, pod: &PodRecord) -> Result<(), Stop> {
     }
     if !answers {
         return Ok(());
+    }
+    if let Some(found) = case.also(FindingKind::CrashLoop) {
+        return Err(Stop::wait(format!(
+            "{} shows CrashLoop as well: what would replace {} may fail at every start too",
+            found.entity, pod.key
+        )));
     }
     let stuck = |other: &PodRecord| other.phase == PodPhase::Pending && !kubelet::starting(other, case.now);
     match siblings().find(|other| stuck(other)) {

@@ -97,6 +97,22 @@ pub fn own_exit(pod: &PodRecord) -> Option<i32> {
         ContainerState::Terminated(now) => now,
         _ => container.last_termination.as_ref()?,
     };
+    by_itself(end)
+}
+
+/// The same of a container that runs again, and ended within the kubelet's memory: so a crash loop looks between two ends.
+pub fn own_exit_before(pod: &PodRecord, now: Timestamp) -> Option<i32> {
+    pod.containers.iter().find_map(|container| container_exit_before(container, now))
+}
+
+fn container_exit_before(container: &ContainerRecord, now: Timestamp) -> Option<i32> {
+    let last = container.last_termination.as_ref().filter(|_| container.restarts > 0)?;
+    let recent = last.finished.is_some_and(|end| now.duration_since(end) < BACK_OFF_MEMORY);
+    let runs = matches!(container.state, ContainerState::Running { .. });
+    by_itself(last).filter(|_| runs && recent)
+}
+
+fn by_itself(end: &Termination) -> Option<i32> {
     let killed = matches!(end.exit_code, 137 | 143) || &*end.reason == OUT_OF_MEMORY;
     (!killed).then_some(end.exit_code)
 }
@@ -191,6 +207,21 @@ mod tests {
         assert!(!running(2, None));
         let down = container(2, ContainerState::Terminated(end(Some(900), 1000)), None);
         assert!(!ended_again(&down, at(1010)), "it does not run");
+    }
+
+    #[test]
+    fn between_two_ends_the_last_one_still_tells_why() {
+        let last = |code, finished| Some(Termination { exit_code: code, ..end(Some(900), finished) });
+        let running = |restarts, last| {
+            let state = ContainerState::Running { since: at(1001) };
+            container_exit_before(&container(restarts, state, last), at(1010))
+        };
+        assert_eq!(running(1, last(2, 1000)), Some(2));
+        assert_eq!(running(1, last(137, 1000)), None, "killed from outside");
+        assert_eq!(running(1, last(2, 400)), None, "that was ten minutes ago");
+        assert_eq!(running(0, last(2, 1000)), None, "it was never restarted");
+        let down = container(1, ContainerState::Terminated(end(Some(900), 1000)), last(2, 890));
+        assert_eq!(container_exit_before(&down, at(1010)), None, "it does not run");
     }
 
     #[test]

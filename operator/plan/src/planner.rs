@@ -7,6 +7,7 @@ use crate::decision::{Decision, Stop, later, words};
 use crate::history::REFUSALS;
 use crate::{changes, evict, kubelet, nodes, quiet, resize, select, sick};
 use homeostat_knowledge::action::EvidenceRef;
+use homeostat_knowledge::observation::SourceState;
 use homeostat_knowledge::{
     ActionKind, ActionRecord, Before, ControllerKind, ControllerRecord, Draft, Entity, FindingKind, IdSource,
     Incident, IncidentState, Parameters, Plan, PlanId, PlaybookRef, PodRecord, Severity, SignedDuration,
@@ -106,16 +107,20 @@ fn contradicted(case: &Case<'_>, action: &ActionRecord) -> bool {
 }
 
 /// Why another process, run or replica cannot help: the same incident shows what the cause waits for, or that its node is
-/// short of processor time. A single end, and an end at the memory limit, are the process's own all the same.
+/// short of processor time. A single end, and an end at the memory limit, are the process's own all the same. Memory grows
+/// beside what waits for an answer that does not come.
 fn victim(case: &Case<'_>) -> Option<Stop> {
     use FindingKind::{
-        BackingOff, CrashLoop, DependencyDown, ErrorBurst, Hung, JobFailed, JobStuck, NoisyNeighbour,
-        NotReady, OutOfMemory, QueueGrowing, ReplicaOutlier, Slow, Unreachable,
+        BackingOff, CrashLoop, Crashed, DependencyDown, ErrorBurst, Hung, JobFailed, JobStuck, MemoryGrowing,
+        NoisyNeighbour, NotReady, OutOfMemory, QueueGrowing, ReplicaOutlier, Slow, Unreachable,
     };
     let explaining: &[FindingKind] = match case.cause.kind {
         Hung | Slow | ErrorBurst => &[DependencyDown, NoisyNeighbour],
         // A victim of its node is moved; see `evict`.
-        ReplicaOutlier | Unreachable | NotReady | CrashLoop | BackingOff | JobStuck => &[DependencyDown],
+        ReplicaOutlier | Unreachable | NotReady | CrashLoop | BackingOff | JobStuck | MemoryGrowing => {
+            &[DependencyDown]
+        }
+        Crashed if ends_again(case) => &[DependencyDown],
         // Another run of the same template has the same memory.
         JobFailed => &[DependencyDown, OutOfMemory],
         // A backlog grows beside consumers that do not work it off.
@@ -131,8 +136,43 @@ fn victim(case: &Case<'_>) -> Option<Stop> {
     )))
 }
 
+/// What the same incident says of a silent source: only what is read off the state of objects is believed meanwhile. Where it
+/// is known which source is down, the guards judge whether the finding comes from it.
+fn unseen(case: &Case<'_>) -> Option<Stop> {
+    if case.snapshot.sources.values().any(|report| matches!(report.state, SourceState::Down(_))) {
+        return None;
+    }
+    let by_calls_or_samples = matches!(
+        case.cause.kind,
+        FindingKind::Hung
+            | FindingKind::Slow
+            | FindingKind::ErrorBurst
+            | FindingKind::Unreachable
+            | FindingKind::ReplicaOutlier
+            | FindingKind::MemoryGrowing
+            | FindingKind::QueueGrowing
+            | FindingKind::NoisyNeighbour
+    );
+    let found = case.also(FindingKind::NoData).filter(|_| by_calls_or_samples)?;
+    Some(Stop::wait(format!(
+        "{} shows NoData as well: nothing is done on the account of a source that is silent",
+        found.entity
+    )))
+}
+
+/// The kubelet waits, or will wait, before it starts the process of the cause again.
+fn ends_again(case: &Case<'_>) -> bool {
+    case.pods().into_iter().any(|pod| {
+        let meant = match &case.cause.entity {
+            Entity::Pod { uid, .. } => pod.uid == *uid,
+            _ => true,
+        };
+        meant && kubelet::backs_off(pod)
+    })
+}
+
 fn heal(case: &Case<'_>, playbook: &Playbook, notes: &mut Vec<String>) -> Result<Chosen, Stop> {
-    if let Some(stop) = victim(case) {
+    if let Some(stop) = unseen(case).or_else(|| victim(case)) {
         return Err(stop);
     }
     let contradicted = u32::from(case.history.in_flight().is_some());
@@ -156,9 +196,12 @@ fn heal(case: &Case<'_>, playbook: &Playbook, notes: &mut Vec<String>) -> Result
         let of_workload = subject.map_or(u32::MAX, |subject| subject.policy.maximum_useless_restarts);
         let limit = playbook.limits.useless_actions.min(of_workload);
         if useless >= limit {
-            return Err(Stop::hand_over(format!(
-                "{useless} restarts did not help, {limit} are allowed: more would only hide the reason"
-            )));
+            return Err(Stop::hand_over(match limit {
+                0 => format!("no restart is allowed: {} is for people", case.cause.kind),
+                _ => format!(
+                    "{useless} restarts did not help, {limit} are allowed: more would only hide the reason"
+                ),
+            }));
         }
         let effects = case.history.effects();
         if effects >= playbook.limits.actions {
@@ -254,14 +297,16 @@ fn can_make_pods(case: &Case<'_>, action: ActionKind) -> Result<(), Stop> {
         action,
         ActionKind::EvictPod | ActionKind::RollingRestart | ActionKind::ScaleUp | ActionKind::RetryJob
     );
-    if !makes || matches!(case.cause.kind, FindingKind::ImagePullFailed | FindingKind::Unschedulable) {
+    let lacks = [FindingKind::ImagePullFailed, FindingKind::SetupFailed, FindingKind::Unschedulable];
+    if !makes || lacks.contains(&case.cause.kind) {
         return Ok(());
     }
-    if let Some(found) = case.also(FindingKind::ImagePullFailed) {
-        return Err(Stop::wait(format!(
-            "{} shows that an image cannot be pulled: a new pod needs it",
-            found.entity
-        )));
+    let missing = [
+        (FindingKind::ImagePullFailed, "an image cannot be pulled"),
+        (FindingKind::SetupFailed, "a volume or configuration is missing"),
+    ];
+    if let Some((found, what)) = missing.iter().find_map(|(kind, what)| Some((case.also(*kind)?, what))) {
+        return Err(Stop::wait(format!("{} shows that {what}: a new pod needs it", found.entity)));
     }
     // An eviction makes the room that it needs.
     if let Some(found) = case.also(FindingKind::Unschedulable).filter(|_| action != ActionKind::EvictPod) {
@@ -305,6 +350,13 @@ fn step(case: &Case<'_>, subject: &Subject<'_>, number: u32, rung: &Rung) -> Res
             let controller = replacing(subject)?;
             if controller.rolling_out() {
                 return Err(Stop::wait(format!("{} is rolling out already", subject.key)));
+            }
+            let against = [FindingKind::NodeNotReady, FindingKind::CrashLoop];
+            if let Some(found) = against.iter().find_map(|kind| case.also(*kind)) {
+                return Err(Stop::wait(format!(
+                    "{} shows {} as well: it is no time to replace all pods of {}",
+                    found.entity, found.kind, subject.key
+                )));
             }
             if !controller.surges && controller.ready < controller.replicas {
                 return Err(Stop::wait(format!(
@@ -399,9 +451,13 @@ fn replacing<'a>(subject: &Subject<'a>) -> Result<&'a ControllerRecord, Stop> {
         | ControllerKind::ReplicaSet
         | ControllerKind::StatefulSet
         | ControllerKind::DaemonSet => Ok(controller),
-        ControllerKind::Job | ControllerKind::CronJob | ControllerKind::Other => {
+        ControllerKind::Job | ControllerKind::CronJob => {
             Err(Stop::hand_over(format!("a {:?} does not simply make a new pod", controller.key.kind)))
         }
+        ControllerKind::Other => Err(Stop::hand_over(format!(
+            "the controller of {} is of a kind that is not known to make new pods",
+            subject.key
+        ))),
     }
 }
 

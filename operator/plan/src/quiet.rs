@@ -1,4 +1,4 @@
-//! Aftercare: is this the quiet minute in which a healed pod may be replaced by its workload's own rollout?
+//! Aftercare: is this the quiet minute in which a healed pod, the only one of its workload, may be replaced by its rollout?
 //! The new pod is ready before the old one goes, so nobody notices; the kubelet's back-off is forgotten.
 
 use crate::case::{Case, Subject};
@@ -7,7 +7,8 @@ use crate::kubelet::{self, BACK_OFF_MEMORY};
 use homeostat_knowledge::observation::SourceState;
 use homeostat_knowledge::records::PodPhase;
 use homeostat_knowledge::{
-    ActionKind, ControllerKind, ControllerRecord, Entity, IncidentState, PodRecord, SignedDuration, Timestamp,
+    ActionKind, ControllerKind, ControllerRecord, Entity, Finding, IncidentState, PodRecord, SignedDuration,
+    Timestamp,
 };
 use std::sync::Arc;
 
@@ -75,6 +76,12 @@ fn able<'a>(subject: &Subject<'a>) -> Result<&'a Arc<ControllerRecord>, Stop> {
     if controller.paused {
         return Err(Stop::nothing(format!("the rollout of {} is paused", subject.key)));
     }
+    if controller.replicas > 1 {
+        return Err(Stop::nothing(format!(
+            "other pods of {} serve while the kubelet waits before it starts one again: they are not restarted for it",
+            subject.key
+        )));
+    }
     Ok(controller)
 }
 
@@ -104,6 +111,10 @@ fn calm(
     }
     if controller.ready < controller.replicas || !case.pods().iter().all(|pod| pod.serving()) {
         return Err(Stop::wait(format!("not every pod of {} serves", subject.key)));
+    }
+    let other = |finding: &&Finding| finding.active && finding.kind != case.cause.kind;
+    if let Some(found) = case.incident.findings.iter().find(other) {
+        return Err(Stop::wait(format!("{} shows {} still: it is not quiet", found.entity, found.kind)));
     }
     let good_since = case.snapshot.health.get(subject.key).and_then(|health| health.good_since);
     let Some(good_since) = good_since else {

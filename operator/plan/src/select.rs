@@ -20,11 +20,16 @@ pub(crate) fn choose<'p>(
         .filter(|playbook| playbook.trigger.fits(case.cause.kind, kinds.iter().copied()))
         .collect();
     fitting.sort_by(|a, b| b.priority.cmp(&a.priority).then_with(|| a.name.cmp(&b.name)));
-    let Some(give_up) = fitting.iter().map(|playbook| playbook.limits.give_up).min() else {
+    // What changes nothing gives nothing up.
+    let acting =
+        fitting.iter().filter(|playbook| !only_tells(playbook)).map(|playbook| playbook.limits.give_up);
+    let Some(give_up) = acting.min().or_else(|| fitting.iter().map(|playbook| playbook.limits.give_up).min())
+    else {
         return Err(Stop::nothing(format!("no playbook is for {}", case.cause.kind)));
     };
     let facts = facts(case);
-    let mut reasons = Vec::new();
+    // Why nothing can be done is said before why nothing is to be told.
+    let (mut reasons, mut told) = (Vec::new(), Vec::new());
     for playbook in fitting {
         match unusable(case, playbook, &facts) {
             None => {
@@ -33,11 +38,11 @@ pub(crate) fn choose<'p>(
             }
             Some(reason) => {
                 notes.push(reason.clone());
-                reasons.push(reason);
+                if only_tells(playbook) { told.push(reason) } else { reasons.push(reason) }
             }
         }
     }
-    let reason = reasons.join("; ");
+    let reason = if reasons.is_empty() { told } else { reasons }.join("; ");
     if case.incident.state == IncidentState::Mitigated {
         return Err(Stop::nothing(format!("it is healed; {reason}")));
     }
@@ -48,15 +53,19 @@ pub(crate) fn choose<'p>(
     Err(Stop::until(crate::decision::later(case.now, give_up - idle), reason))
 }
 
+/// It changes nothing.
+fn only_tells(playbook: &Playbook) -> bool {
+    playbook.ladder.iter().all(|rung| rung.action == ActionKind::Notify)
+}
+
 /// Why a playbook that fits cannot be used now.
 fn unusable(case: &Case<'_>, playbook: &Playbook, facts: &Facts) -> Option<String> {
     let name = &playbook.name;
     if playbook.paused {
         return Some(format!("playbook {name} is switched off"));
     }
-    let only_tells = playbook.ladder.iter().all(|rung| rung.action == ActionKind::Notify);
     if let Some(subject) = &case.subject
-        && !only_tells
+        && !only_tells(playbook)
         && !subject.policy.playbooks.is_empty()
         && !subject.policy.playbooks.contains(name)
     {
@@ -87,8 +96,8 @@ fn unusable(case: &Case<'_>, playbook: &Playbook, facts: &Facts) -> Option<Strin
     })
 }
 
-/// Signals that people named come from metrics or from spans, and nothing tells from which: one that is down is enough to
-/// doubt them. The first-ranked cause itself is judged by the guards.
+/// Signals that people named come from metrics or from spans, and nothing tells from which: one that is down, or of which
+/// nothing is known, is enough to doubt them. The first-ranked cause itself is judged by the guards.
 fn doubtful(case: &Case<'_>, kind: FindingKind) -> bool {
     let named = matches!(
         kind,
@@ -97,12 +106,11 @@ fn doubtful(case: &Case<'_>, kind: FindingKind) -> bool {
             | FindingKind::SignalAbnormal
             | FindingKind::CertificateExpiring
     );
-    named
-        && kind != case.cause.kind
-        && case.snapshot.sources.iter().any(|(name, report)| {
-            (name.starts_with("prometheus") || name.starts_with("otlp"))
-                && matches!(report.state, SourceState::Down(_))
-        })
+    let delivers = |family: &str| {
+        let mut own = case.snapshot.sources.iter().filter(|(name, _)| name.starts_with(family)).peekable();
+        own.peek().is_some() && !own.any(|(_, report)| matches!(report.state, SourceState::Down(_)))
+    };
+    named && kind != case.cause.kind && !(delivers("prometheus") && delivers("otlp"))
 }
 
 /// What conditions can ask about.

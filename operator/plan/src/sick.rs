@@ -37,7 +37,7 @@ pub(crate) fn find<'a>(case: &Case<'a>, subject: &Subject<'a>) -> Result<&'a Arc
 /// would rule out nothing. Pods that were made a moment ago say nothing about readiness yet.
 fn shared(case: &Case<'_>, pod: &PodRecord) -> bool {
     let kind = case.cause.kind;
-    if kind == FindingKind::BackingOff {
+    if matches!(kind, FindingKind::BackingOff | FindingKind::Crashed) {
         return alike(case);
     }
     if !matches!(kind, FindingKind::NotReady | FindingKind::CrashLoop) || pod.serving() {
@@ -54,14 +54,17 @@ fn shared(case: &Case<'_>, pod: &PodRecord) -> bool {
     siblings.peek().is_some() && siblings.all(|other| !other.serving())
 }
 
-/// Every one of several pods ended by itself with the same exit code, and none has begun again. Where they were killed,
+/// Every one of several pods ended by itself with the same exit code, and none serves again. Where they were killed,
 /// from outside or at their memory limit, a new pod without the kubelet's back-off serves sooner and may well stay.
 fn alike(case: &Case<'_>) -> bool {
     let pods = case.pods();
     let mut ends = pods
         .iter()
         .filter(|pod| !pod.deleting && !matches!(pod.phase, PodPhase::Succeeded | PodPhase::Failed))
-        .map(|pod| kubelet::own_exit(pod).filter(|_| !pod.serving() && kubelet::backs_off(pod)));
+        .map(|pod| {
+            let ended = kubelet::own_exit(pod).or_else(|| kubelet::own_exit_before(pod, case.now));
+            ended.filter(|_| !pod.serving())
+        });
     let Some(Some(first)) = ends.next() else { return false };
     let mut others = ends.peekable();
     others.peek().is_some() && others.all(|end| end == Some(first))

@@ -142,6 +142,51 @@ fn a_restart_in_a_quiet_minute_targets_the_deployment_by_its_uid() {
     assert_eq!(step.verification.expect, Expectation::RolloutComplete);
     assert_eq!(step.before.restarts, Some(1));
     assert!(check(plan, &snapshot, now()).is_ok());
+    let mut two = given;
+    two.workload.replicas = 2;
+    two.pods.push(GivenPod { name: "order-b".into(), ..GivenPod::default() });
+    let decision = decide(&two);
+    assert_eq!(decision.name(), "Nothing", "{decision:?}");
+    assert!(decision.reason().contains("other pods of shop/order serve"), "{}", decision.reason());
+}
+
+#[test]
+fn nothing_is_done_for_an_incident_of_no_tenant_nor_to_a_pod_that_nothing_is_known_of() {
+    let mut given = hung();
+    assert_eq!(decide(&given).name(), "Act");
+    given.incident.tenant = "none".into();
+    let decision = decide(&given);
+    assert_eq!(decision.name(), "Wait");
+    assert!(decision.reason().contains("no tenant's"), "{}", decision.reason());
+    let mut given = hung();
+    given.pods[0].phase = "Unknown".into();
+    let decision = decide(&given);
+    assert_eq!(decision.name(), "Wait");
+    assert!(decision.reason().contains("nothing is known"), "{}", decision.reason());
+}
+
+#[test]
+fn a_process_that_ends_again_and_again_beside_a_dead_dependency_is_its_victim_and_a_single_end_is_not() {
+    let with = |restarts: u32| {
+        let mut given = hung();
+        given.incident.kind = "Crashed".into();
+        given.incident.also = Some("DependencyDown".into());
+        given.incident.since = 5.0;
+        given.pods[0] = GivenPod {
+            ready: false,
+            restarts,
+            state: "Terminated".into(),
+            state_since: Some(5.0),
+            started: Some(60.0),
+            last_end: (restarts > 0).then_some(61.0),
+            ..GivenPod::default()
+        };
+        decide(&given)
+    };
+    assert_eq!(with(0).name(), "Act", "the kubelet did not start it again");
+    let victim = with(1);
+    assert_eq!(victim.name(), "HandOver");
+    assert!(victim.reason().contains("DependencyDown"), "{}", victim.reason());
 }
 
 #[test]

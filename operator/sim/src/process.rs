@@ -280,7 +280,7 @@ impl Process {
             for kind in ObjectKind::REQUIRED {
                 snapshot.commit(&ObjectChange::Synced(kind), now);
             }
-            for source in ["kubernetes", "otlp"] {
+            for source in ["kubernetes", "otlp", "prometheus"] {
                 let report = SourceReport { state: SourceState::Healthy, accepted: 1, dropped: 0 };
                 snapshot.sources.insert_mut(Name::from(source), report);
             }
