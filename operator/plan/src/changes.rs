@@ -161,12 +161,6 @@ pub(crate) fn settled(case: &Case<'_>) -> Result<(), Stop> {
 
 /// The wanted size, or half as many again, or as many as people want at least; never more than doubled, never above the bound.
 fn scale_up(subject: &Subject<'_>, controller: &ControllerRecord, rung: &Rung) -> Result<Parameters, Stop> {
-    if !matches!(controller.key.kind, ControllerKind::Deployment | ControllerKind::StatefulSet) {
-        return Err(Stop::hand_over(format!(
-            "a {:?} has no number of replicas that could be raised",
-            controller.key.kind
-        )));
-    }
     let present = i64::from(controller.replicas);
     let (min, max) = bounds(subject)?;
     let wanted = rung.replicas.map_or(present + (present + 1) / 2, i64::from);

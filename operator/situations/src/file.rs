@@ -220,14 +220,17 @@ fn lay_over(base: &mut Value, change: &Value) {
 /// The same file without the fields that are null.
 fn told(file: &Value) -> Value {
     let mut file = without_nulls(file);
-    let situations = file["situations"].as_array_mut().into_iter().flatten();
-    for situation in situations {
+    for situation in list(&mut file, "situations") {
         *situation = without_nulls(situation);
-        for variant in situation["variants"].as_array_mut().into_iter().flatten() {
+        for variant in list(situation, "variants") {
             *variant = without_nulls(variant);
         }
     }
     file
+}
+
+fn list<'a>(value: &'a mut Value, field: &str) -> impl Iterator<Item = &'a mut Value> + use<'a> {
+    value.get_mut(field).and_then(Value::as_array_mut).into_iter().flatten()
 }
 
 /// Null takes a field of an object back to its default. Within lists it is a value: an action that was never sent.

@@ -48,10 +48,8 @@ pub(crate) use overtaken::overtaken;
 use crate::ports::{Field, FreshTarget};
 use homeostat_knowledge::plan::Undo;
 use homeostat_knowledge::{
-    ActionKind, ActionRecord, Before, ControllerRecord, FindingKind, Level, Name, Parameters, Snapshot,
-    Timestamp,
+    ActionKind, ActionRecord, Before, FindingKind, Level, Parameters, Snapshot, Timestamp,
 };
-use std::collections::BTreeSet;
 
 /// Every action that is implemented.
 pub const ALL: &[&dyn ActionSpec] = &[
