@@ -50,7 +50,7 @@ pub const SYSTEM_NAMESPACES: [&str; 41] = [
     "cattle-system",
 ];
 
-/// Beginnings of names that Kubernetes, and OpenShift, keep for the system.
+/// Beginnings of names that Kubernetes and its distributions keep for the system.
 pub const SYSTEM_PREFIXES: [&str; 2] = ["kube-", "openshift-"];
 
 /// Labels of the pod templates of what every other pod needs, wherever it runs, as its own manifests set them.
