@@ -5,11 +5,12 @@ use crate::decision::{Stop, later, words};
 use crate::evict;
 use crate::nodes::HOLD;
 use crate::planner::{Chosen, before, willing};
+use crate::resize;
 use homeostat_knowledge::policy::ScalingMode;
 use homeostat_knowledge::records::JobEnd;
 use homeostat_knowledge::{
-    ActionKind, Before, ControllerKind, ControllerRecord, Entity, FindingKind, Name, Parameters, PodRecord,
-    SignedDuration, Snapshot, Timestamp,
+    ActionKind, Before, ContainerState, ControllerKind, ControllerRecord, Entity, FindingKind, Name,
+    Parameters, PodRecord, SignedDuration, Snapshot, Timestamp,
 };
 use homeostat_playbooks::{After, Rung};
 use std::sync::Arc;
@@ -71,7 +72,14 @@ pub(crate) fn step(case: &Case<'_>, subject: &Subject<'_>, number: u32, rung: &R
             return Err(Stop::wait(format!("{} is suspended: it is to have no runs", subject.key)));
         }
         ActionKind::RetryJob => {
-            (failed_job(case, controller)?, Parameters::RetryJob, "the run failed and may be repeated")
+            let failed = failed_job(case, controller)?;
+            if let Some(pod) = too_little_memory(case) {
+                return Err(Stop::hand_over(format!(
+                    "{} reached its memory limit: another run of the same template has no more",
+                    pod.key
+                )));
+            }
+            (failed, Parameters::RetryJob, "the run failed and may be repeated")
         }
         other => return Err(Stop::hand_over(format!("{other} cannot be planned"))),
     };
@@ -181,12 +189,12 @@ pub(crate) fn settled(case: &Case<'_>) -> Result<(), Stop> {
     Ok(())
 }
 
-/// The wanted size, or half as many again; never more than doubled, never above the bound.
+/// The wanted size, or half as many again, or as many as people want at least; never more than doubled, never above the bound.
 fn scale_up(subject: &Subject<'_>, controller: &ControllerRecord, rung: &Rung) -> Result<Parameters, Stop> {
     let present = i64::from(controller.replicas);
-    let (_, max) = bounds(subject)?;
+    let (min, max) = bounds(subject)?;
     let wanted = rung.replicas.map_or(present + (present + 1) / 2, i64::from);
-    let wanted = wanted.min(present + present * UP_PERCENT / 100).min(max);
+    let wanted = wanted.max(min).min(present + present * UP_PERCENT / 100).min(max);
     if wanted <= present || present < 1 {
         return Err(Stop::hand_over(format!("{} has {present} replicas; more are not allowed", subject.key)));
     }
@@ -265,6 +273,22 @@ fn running<'a>(
     controller: &'a ControllerRecord,
 ) -> impl Iterator<Item = &'a Arc<ControllerRecord>> {
     runs(case, controller).filter(|job| job.finished.is_none() && !job.paused)
+}
+
+/// The pod that ended last, where it reached its memory limit by itself: not on a node that is short of memory.
+fn too_little_memory<'a>(case: &Case<'a>) -> Option<&'a PodRecord> {
+    let ended = case.pods().into_iter().filter_map(|pod| Some((newest_end(pod)?, &**pod)));
+    let (_, pod) = ended.max_by_key(|(at, _)| *at)?;
+    let own = resize::out_of_memory(pod).is_some() && !resize::on_short_node(case.snapshot, pod);
+    own.then_some(pod)
+}
+
+fn newest_end(pod: &PodRecord) -> Option<Timestamp> {
+    let ends = pod.containers.iter().filter_map(|container| match &container.state {
+        ContainerState::Terminated(end) => end.finished,
+        _ => container.last_termination.as_ref().and_then(|end| end.finished),
+    });
+    ends.max()
 }
 
 /// The Job itself, or the newest failed Job of the `CronJob` (their names end with the time of their slot), unless a run

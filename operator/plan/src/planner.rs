@@ -221,15 +221,28 @@ fn heal(case: &Case<'_>, playbook: &Playbook, notes: &mut Vec<String>) -> Result
         }
         // Waits end at the latest when people must be told.
         let give_up = later(case.now, limit - idle);
-        let chosen = match subject {
+        let chosen = found_of_late(case).and_then(|()| match subject {
             None => nodes::step(case, number, rung),
             Some(subject) => step(case, subject, number, rung),
-        };
+        });
         return chosen
             .and_then(|chosen| lasting(case, chosen))
             .map_err(|stop| if idle >= limit { unhealed(idle) } else { stop.at_latest(give_up) });
     }
     Err(Stop::hand_over(format!("every step of playbook {} was tried", playbook.name)))
+}
+
+/// The analysis finds what holds anew with each look, ten times a second, also where an object shows the same since hours.
+/// What it did not find for so long is no finding of now: it stood still, or was halted with the whole process.
+const LOOKED: SignedDuration = SignedDuration::from_secs(60);
+
+fn found_of_late(case: &Case<'_>) -> Result<(), Stop> {
+    let Some(seen) = case.last_seen() else { return Ok(()) };
+    let age = case.now.duration_since(seen);
+    if age > LOOKED.max(evict::maximum_age(case)) {
+        return Err(Stop::wait(format!("the evidence is {} old", words(age))));
+    }
+    Ok(())
 }
 
 /// Where nothing was tried at all, because this process was away or another one led, the first try may begin late; what it is

@@ -34,13 +34,17 @@ pub(crate) fn out_of_memory_again(pod: &PodRecord, now: Timestamp) -> bool {
 /// then the end may be the node's doing, and more for one pod takes it from the others.
 pub(crate) fn may_grow(snapshot: &Snapshot, subject: &Subject<'_>, pods: &[&Arc<PodRecord>]) -> bool {
     let Some(bounds) = subject.policy.permits.memory_bytes else { return false };
-    let short = |pod: &PodRecord| {
-        let node = pod.node.as_ref().and_then(|name| snapshot.nodes.get(name));
-        node.is_some_and(|node| node.pressures.iter().any(|pressure| &**pressure == "MemoryPressure"))
-    };
-    let mut limits =
-        pods.iter().filter(|pod| !short(pod)).filter_map(|pod| out_of_memory(pod)?.0.memory.limit);
+    let mut limits = pods
+        .iter()
+        .filter(|pod| !on_short_node(snapshot, pod))
+        .filter_map(|pod| out_of_memory(pod)?.0.memory.limit);
     limits.any(|limit| limit < bounds.max)
+}
+
+/// The pod's node is short of memory itself.
+pub(crate) fn on_short_node(snapshot: &Snapshot, pod: &PodRecord) -> bool {
+    let node = pod.node.as_ref().and_then(|name| snapshot.nodes.get(name));
+    node.is_some_and(|node| node.pressures.iter().any(|pressure| &**pressure == "MemoryPressure"))
 }
 
 /// Why a new pod would not help either: it ran out of memory again, and has as much as people allow. Where they set no bounds,
@@ -64,6 +68,13 @@ pub(crate) fn step(case: &Case<'_>, subject: &Subject<'_>, number: u32, rung: &R
         return Err(Stop::nothing(format!("what {} targets does not exist", subject.key)));
     };
     let pod = sick::named_pod(case, subject)?;
+    let node = pod.node.as_ref().and_then(|name| case.snapshot.nodes.get(name));
+    if let Some(node) = node.filter(|node| !node.ready) {
+        return Err(Stop::wait(format!(
+            "node {} does not answer: nobody there could give {} more memory",
+            node.name, pod.key
+        )));
+    }
     let Some((container, ended)) = out_of_memory(pod) else {
         return Err(Stop::wait(format!("{} did not run out of memory", pod.key)));
     };

@@ -62,6 +62,8 @@ fn sizes_stay_within_bounds_and_steps_whatever_the_playbook_wants() {
         ("ScaleUp", Some(9), Some((1, 10)), Some(6)),
         ("ScaleUp", None, Some((1, 4)), Some(4)),
         ("ScaleUp", None, Some((1, 3)), None),
+        ("ScaleUp", None, Some((6, 10)), Some(6)),
+        ("ScaleUp", None, Some((8, 10)), Some(6)),
         ("ScaleUp", None, None, None),
         ("ScaleDown", None, Some((1, 10)), None),
     ] {
@@ -232,6 +234,67 @@ fn a_failed_run_that_is_started_again_by_its_turn_is_told_to_people_with_its_log
     let Decision::HandOver { reason, advice, .. } = &failed else { panic!("{failed:?}") };
     assert!(reason.contains("order-1 failed") && reason.contains("its turn"), "{reason}");
     assert_eq!(advice[0], "kubectl -n shop logs order-a");
+}
+
+#[test]
+fn a_run_that_reached_its_memory_limit_is_not_repeated_with_the_same_one() {
+    let run = |reason: &str, ended: f64| GivenPod {
+        name: format!("order-{reason}"),
+        phase: "Failed".into(),
+        ready: false,
+        state: "Terminated".into(),
+        state_since: Some(ended),
+        reason: reason.into(),
+        ..GivenPod::default()
+    };
+    let decide = |pods: &[GivenPod], pressure: &[&str]| {
+        let given = Given {
+            incident: GivenIncident {
+                kind: "JobFailed".into(),
+                cause: "workload order".into(),
+                ..GivenIncident::default()
+            },
+            workload: GivenWorkload { target: "Job".into(), ..GivenWorkload::default() },
+            pods: pods.to_vec(),
+            node: GivenNode {
+                pressures: pressure.iter().map(ToString::to_string).collect(),
+                ..GivenNode::default()
+            },
+            ..Given::default()
+        };
+        let (snapshot, incident) = given.build();
+        planned(&snapshot, &incident, own("JobFailed", "action: RetryJob"))
+    };
+    let reason = decide(&[run("OOMKilled", 20.0)], &[]).expect_err("the same limit");
+    assert!(reason.contains("order-OOMKilled reached its memory limit"), "{reason}");
+    assert!(decide(&[run("OOMKilled", 20.0), run("Error", 90.0)], &[]).is_err(), "the last end counts");
+    decide(&[run("Error", 20.0), run("OOMKilled", 90.0)], &[]).expect("it ended otherwise since");
+    decide(&[run("OOMKilled", 20.0)], &["MemoryPressure"]).expect("its node was short, not the run");
+}
+
+#[test]
+fn a_node_is_closed_for_what_it_is_short_of_now() {
+    let given = |ready, last_seen| Given {
+        incident: GivenIncident {
+            kind: "NodePressure".into(),
+            cause: "node node-1".into(),
+            workload: "none".into(),
+            tenant: "none".into(),
+            since: 300.0,
+            last_seen,
+            ..GivenIncident::default()
+        },
+        node: GivenNode { ready, pressures: vec!["DiskPressure".into()], ..GivenNode::default() },
+        ..Given::default()
+    };
+    let decide = |ready, last_seen| {
+        let (mut snapshot, incident) = given(ready, last_seen).build();
+        with_platform(&mut snapshot);
+        planned(&snapshot, &incident, own("NodePressure", "action: Cordon, undo: Restore"))
+    };
+    decide(true, 60.0).expect("seen within the minute");
+    assert!(decide(true, 61.0).expect_err("old").contains("old"));
+    assert!(decide(false, 1.0).expect_err("silent").contains("does not answer"));
 }
 
 /// A node that does not answer, with two pods of `order` on it.

@@ -56,7 +56,7 @@ fn pod() -> impl Strategy<Value = GivenPod> {
                     state_since: since,
                     started,
                     last_end: end,
-                    node,
+                    node: Some(node),
                     local_data,
                     of,
                     ..GivenPod::default()
@@ -227,7 +227,7 @@ fn likely() -> impl Strategy<Value = Given> {
                 given.pods.truncate(1);
                 let pod = &mut given.pods[0];
                 pod.restarts = 1;
-                pod.node = "node-1".to_owned();
+                pod.node = Some("node-1".to_owned());
                 if healed {
                     pod.deleting = false;
                     pod.ready = true;

@@ -139,7 +139,7 @@ fn guard(
         snapshot.tenants.get(&record.tenant).map(|tenant| tenant.limits.storm_calm).unwrap_or_default();
     roots.observe(snapshot, now(), calm);
     let through = if mode == Mode::Act { GuardName::FreshRead } else { GuardName::DryRun };
-    let situation = facts::Situation {
+    let mut situation = facts::Situation {
         through,
         resumed: false,
         kill_switch: given.switch(),
@@ -159,6 +159,12 @@ fn guard(
         roots: roots.of(&record.tenant),
         history: facts::history(snapshot, std::iter::empty(), &BTreeMap::new()),
     };
+    // The same kind of step in this incident was the same one of the same playbook.
+    for earlier in &mut situation.history {
+        if earlier.incident == record.incident && earlier.kind == record.kind() {
+            earlier.playbook.clone_from(&record.playbook);
+        }
+    }
     let protected = Protected::with_own_namespace(HOME);
     let input = guard_input(&record, finding(incident), snapshot, situation, &protected, now());
     let reports = evaluate(&input);

@@ -141,9 +141,13 @@ pub fn read_folder(folder: &Path) -> Result<Vec<SituationFile>, SituationError> 
 
 /// The situations of one text.
 pub fn parse(path: &Path, text: &str) -> Result<SituationFile, SituationError> {
-    let written: Written = read(path, text)?;
-    // The same text as plain values: a variant is laid over its situation before defaults are filled in.
+    // As plain values first: a variant is laid over its situation before defaults are filled in, and null is nothing.
     let plain: Value = read(path, text)?;
+    let written: Written = match serde_json::from_value(told(&plain)) {
+        Ok(written) => written,
+        // What is wrong is told with its place in the text.
+        Err(_) => read(path, text)?,
+    };
     let wrong = |message: String| SituationError::Content { path: path.display().to_string(), message };
     let mut situations: Vec<Situation> = Vec::new();
     for (index, base) in written.situations.iter().enumerate() {
@@ -169,7 +173,7 @@ pub fn parse(path: &Path, text: &str) -> Result<SituationFile, SituationError> {
             }
             let given: Given = match given {
                 Value::Null => Given::default(),
-                given => serde_json::from_value(given)
+                given => serde_json::from_value(without_nulls(&given))
                     .map_err(|error| wrong(format!("{}, {}: {error}", base.name, variant.name)))?,
             };
             situations.push(Situation {
@@ -210,6 +214,33 @@ fn lay_over(base: &mut Value, change: &Value) {
             }
         }
         (base, change) => *base = change.clone(),
+    }
+}
+
+/// The same file without the fields that are null.
+fn told(file: &Value) -> Value {
+    let mut file = without_nulls(file);
+    for situation in list(&mut file, "situations") {
+        *situation = without_nulls(situation);
+        for variant in list(situation, "variants") {
+            *variant = without_nulls(variant);
+        }
+    }
+    file
+}
+
+fn list<'a>(value: &'a mut Value, field: &str) -> impl Iterator<Item = &'a mut Value> + use<'a> {
+    value.get_mut(field).and_then(Value::as_array_mut).into_iter().flatten()
+}
+
+/// Null takes a field of an object back to its default. Within lists it is a value: an action that was never sent.
+fn without_nulls(value: &Value) -> Value {
+    match value {
+        Value::Object(fields) => {
+            let some = fields.iter().filter(|(_, value)| !value.is_null());
+            Value::Object(some.map(|(key, value)| (key.clone(), without_nulls(value))).collect())
+        }
+        other => other.clone(),
     }
 }
 
@@ -277,6 +308,31 @@ situations:
         assert_eq!((usual.given.pods.len(), usual.given.blind.as_deref()), (0, Some("no answer")));
         assert_eq!(same.given.workload.do_not_touch, base.given.workload.do_not_touch);
         assert_eq!(empty.given.pods.len(), 0);
+    }
+
+    #[test]
+    fn null_is_nothing_in_every_field_and_a_value_within_a_list() {
+        let text = "
+situations:
+  - name: base
+    label: mustAct
+    given:
+      workload: { replicas: null, target: null, labels: null, allow: null, surges: null }
+      tenant: { level: null, levels: { EvictPod: Observe } }
+      pods: [{ node: null }]
+      actions: [{ sent: null }]
+      incident: { kind: null, since: null }
+    expect: { action: null }
+    variants:
+      - { name: usual levels, label: null, given: { tenant: { levels: null }, node: { pressures: null } } }
+";
+        let file = read_text(text).expect("valid");
+        let [base, usual] = &file.situations[..] else { panic!("two situations") };
+        let workload = &base.given.workload;
+        assert_eq!((workload.replicas, workload.target.as_str(), workload.surges), (1, "Deployment", true));
+        assert_eq!((base.given.tenant.levels.len(), usual.given.tenant.levels.len()), (1, 0));
+        assert_eq!((base.given.actions[0].sent, base.given.pods[0].node.as_deref()), (None, None));
+        assert_eq!((base.given.incident.kind.as_str(), base.given.incident.since), ("Hung", 1.5));
     }
 
     #[test]

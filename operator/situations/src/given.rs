@@ -98,9 +98,8 @@ pub struct Given {
     /// Pods; those of `stock` are there without being named.
     #[serde(deserialize_with = "words::read_or_default")]
     pub pods: Vec<GivenPod>,
-    /// Jobs of the workload.
-    #[serde(deserialize_with = "words::read_or_default")]
-    pub jobs: Vec<GivenJob>,
+    /// Jobs of the workload; absent: the one that the incident speaks of.
+    pub jobs: Option<Vec<GivenJob>>,
     /// Actions of the last day, oldest first.
     #[serde(deserialize_with = "words::read_or_default")]
     pub actions: Vec<GivenAction>,
@@ -216,7 +215,7 @@ pub struct GivenWorkload {
     /// A person asked not to touch it for so many seconds from now.
     #[serde(deserialize_with = "words::read_some_seconds")]
     pub do_not_touch: Option<f64>,
-    /// The GitOps tool that owns its spec.
+    /// The GitOps tool that owns its spec, or the autoscaler that owns its size.
     pub gitops: Option<String>,
     /// What its people explicitly allow.
     pub allow: Vec<Allowance>,
@@ -291,8 +290,8 @@ pub struct GivenPod {
     pub exit_code: i32,
     /// Memory request and limit of its container, MiB; absent: none.
     pub memory: Option<[u64; 2]>,
-    /// Node that it runs on.
-    pub node: String,
+    /// Node that it runs on; null: none yet.
+    pub node: Option<String>,
     /// Keeps data that goes with it.
     pub local_data: bool,
     /// Workload that it belongs to.
@@ -320,7 +319,7 @@ impl Default for GivenPod {
             reason: "Error".into(),
             exit_code: 137,
             memory: None,
-            node: "node-1".into(),
+            node: Some("node-1".into()),
             local_data: false,
             of: "order".into(),
             old_release: false,
@@ -347,8 +346,8 @@ pub struct GivenAction {
     /// Kind: of an action that an incident may have.
     #[serde(deserialize_with = "words::read_past_action")]
     pub kind: String,
-    /// UID of the target. Empty: `uid-before` of a pod, else that of what the workload targets, of its last failed run, or of
-    /// the node.
+    /// UID of the target. Empty: `uid-before` of a pod that was replaced, of another the one that the finding is on; else that
+    /// of what the workload targets, of its last failed run, or of the node.
     pub uid: String,
     /// State of the action.
     #[serde(deserialize_with = "words::read_action_state")]

@@ -3,7 +3,7 @@
 use crate::given::{Given, GivenAction};
 use crate::words;
 use crate::world::{HOME, SHOP, ago};
-use homeostat_knowledge::action::{ActionInstants, EvidenceRef};
+use homeostat_knowledge::action::{ActionInstants, Approval, ApprovalDecision, EvidenceRef};
 use homeostat_knowledge::plan::{Expectation, Undo};
 use homeostat_knowledge::policy::PLATFORM_TENANT;
 use homeostat_knowledge::{
@@ -67,7 +67,7 @@ impl Given {
                 ..ActionInstants::default()
             },
             outcome: helped.map(|helped| ActionOutcome { helped, reason: String::new() }),
-            approval: None,
+            approval: given.message.starts_with("denied").then(|| denial(given)),
             message: given.message.clone(),
         }
     }
@@ -75,15 +75,19 @@ impl Given {
     fn target(&self, space: &str, given: &GivenAction, kind: ActionKind) -> Target {
         // Neighbours are Deployments.
         let controller = if given.of == "order" { self.workload.target.as_str() } else { "Deployment" };
-        let failed = self.jobs.iter().rev().find(|job| job.failed == Some(true));
+        let runs = self.runs();
+        let failed = runs.iter().rev().find(|job| job.failed == Some(true));
         let (object_kind, name) = match kind {
             ActionKind::Cordon | ActionKind::Uncordon => ("Node", NODE),
             ActionKind::RetryJob => ("Job", failed.map_or("order", |job| job.name.as_str())),
             ActionKind::EvictPod | ActionKind::ResizePod | ActionKind::Notify => ("Pod", "some"),
             _ => (controller, given.of.as_str()),
         };
+        // What was only asked for, and a size changed in place, leave the pod as it was.
+        let stays = given.sent.is_none() || kind == ActionKind::ResizePod;
         let uid = match object_kind {
             _ if !given.uid.is_empty() => given.uid.clone(),
+            "Pod" if stays => self.incident.pod_uid().unwrap_or_else(|| "uid-before".to_owned()),
             "Pod" => "uid-before".to_owned(),
             "Node" => format!("uid-{name}"),
             _ => format!("uid-{object_kind}-{name}"),
@@ -103,6 +107,17 @@ impl Given {
             uid: Uid::new(uid),
             resource_version: "1".into(),
         }
+    }
+}
+
+/// A person's no, as it stands beside what the action says then.
+fn denial(given: &GivenAction) -> Approval {
+    Approval {
+        decision: ApprovalDecision::Deny,
+        approved_by: Name::from("somebody"),
+        evidence: EvidenceId::new("evidence-0"),
+        digest: None,
+        at: ago(given.closed.unwrap_or(0.0)),
     }
 }
 

@@ -41,6 +41,32 @@ pub fn action_state(name: &str) -> Option<ActionState> {
     all.into_iter().find(|state| format!("{state:?}") == name)
 }
 
+/// What sizes a workload by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Autoscaler {
+    /// A `HorizontalPodAutoscaler`.
+    Horizontal,
+    /// A `ScaledObject` of KEDA.
+    Keda,
+    /// A `VerticalPodAutoscaler`.
+    Vertical,
+}
+
+/// The autoscaler of that name, long or short; `None`: it is another tool.
+pub fn autoscaler(tool: &str) -> Option<Autoscaler> {
+    let tool = tool.to_ascii_lowercase();
+    let named = |names: [&str; 2]| names.iter().any(|name| tool.split(' ').any(|word| word == *name));
+    if named(["hpa", "horizontalpodautoscaler"]) {
+        Some(Autoscaler::Horizontal)
+    } else if named(["keda", "scaledobject"]) {
+        Some(Autoscaler::Keda)
+    } else if named(["vpa", "verticalpodautoscaler"]) {
+        Some(Autoscaler::Vertical)
+    } else {
+        None
+    }
+}
+
 /// The phase of a pod by its name.
 pub fn phase(name: &str) -> Option<PodPhase> {
     use PodPhase::{Failed, Pending, Running, Succeeded, Unknown};

@@ -4,10 +4,11 @@ use crate::given::{
     Given, GivenIncident, GivenJob, GivenNode, GivenPod, GivenTenant, GivenWorkload, Reach, Switch,
 };
 use crate::words;
+use homeostat_knowledge::forecast::Scaler;
 use homeostat_knowledge::observation::{Change, ObjectChange, ObjectKind, SourceReport, SourceState};
 use homeostat_knowledge::policy::{Bounds, Freeze, KillSwitch, PLATFORM_TENANT, Permits};
 use homeostat_knowledge::records::{
-    ControllerKey, Hold, JobEnd, Memory, NodeRecord, OwnerRecord, PodPhase, Termination,
+    AutoscalerRecord, ControllerKey, Hold, JobEnd, Memory, NodeRecord, OwnerRecord, PodPhase, Termination,
 };
 use homeostat_knowledge::{
     ActionKind, Cause, ContainerRecord, ContainerState, ControlPolicy, ControllerKind, ControllerRecord,
@@ -76,7 +77,10 @@ impl Given {
             ceiling: self.cluster.ceiling,
             ..ControlPolicy::default()
         }))));
-        if !self.orphan {
+        // An incident belongs to the tenant that owns the namespace of its workload; one of a node alone to none.
+        let of_workload = self.incident.workload != "none" && !self.incident.cause.starts_with("node ");
+        let owned = self.incident.tenant != "none" || !of_workload;
+        if !self.orphan && owned {
             commit(ObjectChange::Tenant(Change::Applied(Arc::new(self.tenant.policy(space)))));
         }
         if let Some(level) = self.tenant.platform {
@@ -107,13 +111,13 @@ impl Given {
             let record = policy(space, &name, &usual, ControllerKind::Deployment);
             commit(ObjectChange::Workload(Change::Applied(Arc::new(record))));
         }
-        for job in &self.jobs {
+        for job in &self.runs() {
             commit(ObjectChange::Controller(Change::Applied(Arc::new(self.job(space, job)))));
         }
         let home = GivenPod {
             name: "homeostat-a".into(),
             of: "homeostat".into(),
-            node: self.cluster.runs_on.clone(),
+            node: Some(self.cluster.runs_on.clone()),
             ..GivenPod::default()
         };
         let home = home.record(HOME, ControllerKind::Deployment);
@@ -123,6 +127,13 @@ impl Given {
             let kind = if pod.of == "order" { self.workload.target.as_str() } else { "Deployment" };
             let record = pod.record(space, ControllerKind::from_kind(kind));
             commit(ObjectChange::Pod(Change::Applied(Arc::new(record))));
+        }
+        let sized = ControllerKey {
+            kind: ControllerKind::from_kind(&self.workload.target),
+            object: ObjectKey::new(space, "order"),
+        };
+        if let Some(scaler) = self.workload.gitops.as_deref().and_then(|tool| scaler(tool, &sized)) {
+            commit(ObjectChange::Scalers(Arc::new(BTreeMap::from([(sized, scaler)]))));
         }
         for (number, action) in (1..).zip(&self.actions) {
             commit(ObjectChange::Action(Change::Applied(Arc::new(self.action(space, action, number)))));
@@ -159,6 +170,27 @@ impl Given {
             Switch::Released => KillSwitch::Off,
             Switch::Engaged => KillSwitch::Engaged { reason: "a person pulled it".into(), by: None },
             Switch::Unreadable => KillSwitch::Unreadable,
+        }
+    }
+
+    /// Runs of the workload. Where none are told, there is the one that the incident speaks of: of a Job itself.
+    pub(crate) fn runs(&self) -> Vec<GivenJob> {
+        let failed = match self.incident.kind.as_str() {
+            "JobFailed" => Some(true),
+            _ => None,
+        };
+        let name = match self.workload.target.as_str() {
+            "Job" => "order",
+            _ => "order-1",
+        };
+        let runs = matches!(self.workload.target.as_str(), "Job" | "CronJob");
+        let spoken_of = runs && matches!(self.incident.kind.as_str(), "JobFailed" | "JobStuck");
+        match &self.jobs {
+            Some(told) => told.clone(),
+            None if spoken_of && !self.incident.ended && self.workload.exists => {
+                vec![GivenJob { name: name.to_owned(), failed }]
+            }
+            None => Vec::new(),
         }
     }
 
@@ -287,13 +319,36 @@ fn controller(
         paused: given.paused,
         template_labels: labels.chain([("app".into(), app.into())]).collect(),
         owner,
-        gitops_owner: given.gitops.as_deref().map(Name::from),
+        gitops_owner: given
+            .gitops
+            .as_deref()
+            .filter(|tool| words::autoscaler(tool).is_none())
+            .map(Name::from),
         finished: None,
         run: homeostat_knowledge::records::RunTimes::default(),
         work: None,
         hold: None,
         do_not_touch: None,
     }
+}
+
+/// What the named tool is when it sizes the workload; `None`: it owns the whole spec.
+fn scaler(tool: &str, sized: &ControllerKey) -> Option<Scaler> {
+    let name = sized.object.name.clone();
+    Some(match words::autoscaler(tool)? {
+        words::Autoscaler::Horizontal => Scaler::Hpa(Box::new(AutoscalerRecord {
+            key: sized.object.clone(),
+            uid: Uid::new(format!("uid-hpa-{name}")),
+            resource_version: "1".into(),
+            scales: sized.clone(),
+            bounds: Bounds { min: 1, max: 10 },
+            drive: None,
+            keda: None,
+            gitops_owner: None,
+        })),
+        words::Autoscaler::Keda => Scaler::Keda { name },
+        words::Autoscaler::Vertical => Scaler::Vpa { name },
+    })
 }
 
 fn controllers(
@@ -377,7 +432,7 @@ impl GivenPod {
             key: ObjectKey::new(space, self.name.as_str()),
             uid: self.uid(),
             resource_version: "9".into(),
-            node: Some(self.node.as_str().into()),
+            node: self.node.as_deref().filter(|node| !node.is_empty()).map(Name::from),
             ip: None,
             phase: words::phase(&self.phase).unwrap_or(PodPhase::Unknown),
             owner: (!self.bare).then_some(owner),
@@ -408,6 +463,12 @@ impl GivenIncident {
     /// The incident in the usual namespace.
     pub fn incident(&self) -> Incident {
         self.incident_in(SHOP)
+    }
+
+    /// UID of the pod that the finding is on.
+    pub(crate) fn pod_uid(&self) -> Option<String> {
+        let named = |name: &str| self.uid.clone().unwrap_or_else(|| format!("uid-{name}"));
+        self.seen_on.as_deref().or_else(|| self.cause.strip_prefix("pod ")).map(named)
     }
 
     fn entity(&self, space: &str, cause: &str, workload: Option<&WorkloadKey>) -> Entity {

@@ -8,6 +8,7 @@ mod node;
 mod notify;
 mod overtaken;
 mod owners;
+mod protected;
 mod resize_pod;
 mod resume;
 mod retry_job;
@@ -29,6 +30,7 @@ pub use evict_pod::EvictPod;
 pub use node::CORDONED_PERCENT;
 pub use notify::Notify;
 pub use owners::PERSON_QUIET;
+pub use protected::{Protected, SYSTEM_NAMESPACES, SYSTEM_PREFIXES};
 pub use resize_pod::ResizePod;
 pub use resume::Resume;
 pub use retry_job::{RetryJob, retry_name};
@@ -46,10 +48,8 @@ pub(crate) use overtaken::overtaken;
 use crate::ports::{Field, FreshTarget};
 use homeostat_knowledge::plan::Undo;
 use homeostat_knowledge::{
-    ActionKind, ActionRecord, Before, ControllerRecord, FindingKind, Level, Name, Parameters, Snapshot,
-    Timestamp,
+    ActionKind, ActionRecord, Before, FindingKind, Level, Parameters, Snapshot, Timestamp,
 };
-use std::collections::BTreeSet;
 
 /// Every action that is implemented.
 pub const ALL: &[&dyn ActionSpec] = &[
@@ -242,90 +242,6 @@ pub enum Verdict {
     NotHelped(String),
 }
 
-/// Namespaces of Kubernetes itself, and those that network, storage and admission plugins are installed in by
-/// their own manifests. What runs there keeps the cluster alive, and a mistake there is not undone by a restart.
-pub const SYSTEM_NAMESPACES: [&str; 22] = [
-    "kube-system",
-    "kube-public",
-    "kube-node-lease",
-    "calico-system",
-    "calico-apiserver",
-    "tigera-operator",
-    "cilium",
-    "cilium-secrets",
-    "kube-flannel",
-    "kube-ovn",
-    "metallb-system",
-    "rook-ceph",
-    "longhorn-system",
-    "openebs",
-    "portworx",
-    "cert-manager",
-    "gatekeeper-system",
-    "kyverno",
-    "istio-system",
-    "linkerd",
-    "openshift-dns",
-    "openshift-storage",
-];
-
-/// Labels of the pod templates of cluster DNS, wherever it runs.
-const DNS_LABELS: [(&str, &str); 3] =
-    [("k8s-app", "kube-dns"), ("k8s-app", "coredns"), ("app.kubernetes.io/name", "coredns")];
-
-/// What nobody may touch through Homeostat, whatever a tenant says.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Protected {
-    own: Name,
-    namespaces: BTreeSet<Name>,
-}
-
-impl Protected {
-    /// The system namespaces and the one that Homeostat itself runs in.
-    pub fn with_own_namespace(own: impl Into<Name>) -> Self {
-        let own = own.into();
-        let system = SYSTEM_NAMESPACES.into_iter().map(Name::from);
-        Self { namespaces: system.chain([own.clone()]).collect(), own }
-    }
-
-    /// Nothing is protected: for looking only, never for a decision.
-    pub(crate) fn none() -> Self {
-        Self { own: Name::from(""), namespaces: BTreeSet::new() }
-    }
-
-    /// The namespace that Homeostat itself runs in.
-    pub fn own(&self) -> &Name {
-        &self.own
-    }
-
-    /// Refuses cluster DNS outside of the system namespaces.
-    pub fn refuse_labels(&self, controller: &ControllerRecord) -> Result<(), Unfit> {
-        let dns = DNS_LABELS.iter().any(|(label, value)| {
-            controller.template_labels.get(*label).is_some_and(|found| **found == **value)
-        });
-        if dns {
-            return Err(Unfit::Protected(format!(
-                "{} serves the cluster's DNS and is never touched",
-                controller.key.object
-            )));
-        }
-        Ok(())
-    }
-
-    /// Refuses targets in protected namespaces, and cluster-scoped ones.
-    pub fn refuse(&self, namespace: &str) -> Result<(), Unfit> {
-        if namespace.is_empty() {
-            return Err(Unfit::Protected("cluster-scoped objects are not touched".to_owned()));
-        }
-        if self.namespaces.contains(namespace) {
-            return Err(Unfit::Protected(format!(
-                "namespace {namespace} belongs to the system and is never touched"
-            )));
-        }
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -388,14 +304,5 @@ mod tests {
             record.before = homeostat_knowledge::Before::default();
             assert_eq!(action.restore(&record), None, "{}", action.kind());
         }
-    }
-
-    #[test]
-    fn system_namespaces_and_our_own_are_never_touched() {
-        let protected = Protected::with_own_namespace("homeostat");
-        for namespace in SYSTEM_NAMESPACES.into_iter().chain(["homeostat", ""]) {
-            assert!(protected.refuse(namespace).is_err(), "{namespace:?}");
-        }
-        assert!(protected.refuse("shop").is_ok());
     }
 }

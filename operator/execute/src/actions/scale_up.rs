@@ -122,6 +122,31 @@ mod tests {
     }
 
     #[test]
+    fn fewer_than_the_least_may_become_more_step_by_step() {
+        assert_eq!(allowed(&up(2, 4), 2, Some((5, 10))), Ok(()), "nearer to what people want");
+        assert!(matches!(allowed(&up(2, 5), 2, Some((5, 10))), Err(Unfit::Protected(_))), "more than double");
+    }
+
+    #[test]
+    fn what_an_autoscaler_sizes_is_left_to_it() {
+        use homeostat_knowledge::forecast::Scaler;
+        let mut snapshot = snapshot();
+        permit(&mut snapshot, |permits| permits.replicas = Some(Bounds { min: 1, max: 10 }));
+        put_controller(&mut snapshot, scaled(3));
+        let check = |snapshot: &homeostat_knowledge::Snapshot| {
+            ScaleUp.check(&up(3, 5), snapshot, &Protected::with_own_namespace("homeostat"))
+        };
+        assert_eq!(check(&snapshot), Ok(()));
+        let target = snapshot.workloads.values().next().expect("a workload").target.clone();
+        for (scaler, free) in
+            [(Scaler::Keda { name: "rush".into() }, false), (Scaler::Vpa { name: "fit".into() }, true)]
+        {
+            snapshot.scalers = std::sync::Arc::new([(target.clone(), scaler)].into());
+            assert_eq!(check(&snapshot).is_ok(), free, "a vertical one sets no replicas");
+        }
+    }
+
+    #[test]
     fn an_undo_goes_back_to_what_it_was_whatever_the_bounds() {
         let mut undo = up(4, 20);
         undo.undo_of = Some(ActionId::new("order-1-0"));

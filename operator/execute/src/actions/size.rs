@@ -63,13 +63,18 @@ pub(super) fn allowed(
     if let Some(rivals) = policy.and_then(|policy| snapshot.rival_scalers(policy)) {
         return Err(Unfit::Protected(format!("{rivals} size {key} against each other; keep one of them")));
     }
+    if record.origin != Origin::Forecast {
+        target::scaled_by_nobody_else(record, snapshot)?;
+    }
     let Some(bounds) = bounds else {
         return Err(Unfit::Protected(format!(
             "workload {} has no bounds to scale within; set spec.scaling.replicas",
             record.workload
         )));
     };
-    if u64::try_from(wanted).map_or(true, |wanted| !bounds.contains(wanted)) {
+    // What has fewer than people want comes nearer to them with each step.
+    let least = if up && record.origin != Origin::Forecast { 0 } else { bounds.min };
+    if u64::try_from(wanted).map_or(true, |wanted| wanted < least || wanted > bounds.max) {
         return Err(Unfit::Protected(format!(
             "{wanted} replicas of {key} are outside of its bounds {bounds}"
         )));

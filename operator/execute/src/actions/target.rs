@@ -101,6 +101,19 @@ pub(super) fn sized_by_nobody_else(record: &ActionRecord, snapshot: &Snapshot) -
     Ok(())
 }
 
+/// Refuses a number of replicas that a `HorizontalPodAutoscaler` or a `ScaledObject` of KEDA sets by itself.
+pub(super) fn scaled_by_nobody_else(record: &ActionRecord, snapshot: &Snapshot) -> Result<(), Unfit> {
+    let target = snapshot.workloads.get(&record.workload).map(|policy| &policy.target);
+    let scaler = target.and_then(|target| snapshot.scalers.get(target));
+    match scaler.map(Scaler::each).and_then(|all| all.iter().find(|one| one.vertical().is_none())) {
+        Some(scaler) => Err(Unfit::Protected(format!(
+            "{scaler} sets the replicas of {}; change its bounds, or leave them to it",
+            record.workload
+        ))),
+        None => Ok(()),
+    }
+}
+
 /// A held state must end by itself, and soon.
 pub(super) fn bounded_hold(record: &ActionRecord, until: Timestamp) -> Result<(), Unfit> {
     let taken_at = record.evidence.taken_at;

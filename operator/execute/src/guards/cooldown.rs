@@ -3,7 +3,7 @@
 use super::{GuardInput, Ruling};
 use crate::history::ActionHistory;
 use homeostat_knowledge::policy::GuardLimits;
-use homeostat_knowledge::{ActionState, Origin, SignedDuration, Timestamp};
+use homeostat_knowledge::{ActionKind, ActionState, Origin, SignedDuration, Timestamp};
 
 /// Actions on one node that may be useless within an incident; a node has no Workload that says it.
 const NODE_USELESS: u32 = 2;
@@ -67,9 +67,14 @@ pub(super) fn judge(input: &GuardInput) -> Ruling {
             "restarting does not help; people must take over",
         );
     }
+    // What helped and does not suffice any more grows by its next step, within people's bounds.
+    let grows = |entry: &ActionHistory| {
+        entry.kind == action.kind && matches!(action.kind, ActionKind::ScaleUp | ActionKind::ResizePod)
+    };
     let own_ladder = |entry: &ActionHistory| {
         entry.incident == action.incident
-            && (entry.playbook.name != action.playbook.name
+            && (grows(entry)
+                || entry.playbook.name != action.playbook.name
                 || entry.playbook.step < action.playbook.step
                 || (entry.playbook.step == action.playbook.step && entry.helped != Some(true)))
     };
@@ -145,7 +150,7 @@ fn size(input: &GuardInput, limits: &GuardLimits) -> Ruling {
 mod tests {
     use super::*;
     use crate::guards::testing::{first_refusal, input, past};
-    use homeostat_knowledge::{ActionKind, ActionState, GuardName, IncidentId, Name};
+    use homeostat_knowledge::{GuardName, IncidentId, Name};
 
     const MINUTE: i64 = 60;
     const HOUR: i64 = 3_600;
@@ -270,6 +275,23 @@ mod tests {
         // The same follow-up for another incident is coming back.
         case.action.incident = IncidentId::new("order-2");
         assert_eq!(first_refusal(&case), Some(GuardName::Cooldown));
+    }
+
+    #[test]
+    fn what_helped_and_does_not_suffice_grows_by_its_next_step_within_the_incident() {
+        let mut case = input();
+        let mut grown = past(&case, "order-1-1", 20, true);
+        grown.incident = case.action.incident.clone();
+        grown.playbook = case.action.playbook.clone();
+        for kind in [ActionKind::ScaleUp, ActionKind::ResizePod] {
+            (case.action.kind, grown.kind) = (kind, kind);
+            case.history = vec![grown.clone()];
+            assert!(judge(&case).result.permits(), "{kind}");
+            case.history[0].incident = IncidentId::new("order-0");
+            assert!(!judge(&case).result.permits(), "{kind} for another incident is coming back");
+            case.history = vec![ActionHistory { kind: ActionKind::EvictPod, ..grown.clone() }];
+            assert!(!judge(&case).result.permits(), "{kind} after another action of the same step");
+        }
     }
 
     #[test]

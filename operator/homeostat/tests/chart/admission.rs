@@ -1,7 +1,7 @@
 //! The guards outside of the process: what the API server holds the service account, and people, to.
 
 use crate::render::{named, of_kind, render};
-use homeostat_execute::actions::{ALL, SYSTEM_NAMESPACES, chart_value};
+use homeostat_execute::actions::{ALL, SYSTEM_NAMESPACES, SYSTEM_PREFIXES, chart_value};
 use serde_json::Value;
 
 const ENVELOPE: &str = "homeostat-envelope";
@@ -114,6 +114,9 @@ fn system_namespaces_are_as_closed_as_in_the_code_and_others_can_be() {
     let texts = expressions(named(&objects, "ValidatingAdmissionPolicy", ENVELOPE)).join("\n");
     for namespace in SYSTEM_NAMESPACES.into_iter().chain(["homeostat-system"]) {
         assert!(texts.contains(&format!("'{namespace}'")), "{namespace}");
+    }
+    for prefix in SYSTEM_PREFIXES {
+        assert!(texts.contains(&format!("startsWith('{prefix}')")), "{prefix}");
     }
     assert!(!texts.contains("'shop'"));
     let objects = render(&["admission.namespaces={shop}"]);

@@ -1,0 +1,166 @@
+//! What nobody may touch through Homeostat: the system's namespaces, and what carries every other pod wherever it lies.
+
+use super::Unfit;
+use homeostat_knowledge::{ControllerRecord, Name};
+use std::collections::BTreeSet;
+
+/// Namespaces of Kubernetes itself, and those that network, DNS, storage and admission plugins are installed in by
+/// their own manifests. What runs there keeps the cluster alive, and a mistake there is not undone by a restart.
+pub const SYSTEM_NAMESPACES: [&str; 41] = [
+    "kube-system",
+    "kube-public",
+    "kube-node-lease",
+    "calico-system",
+    "calico-apiserver",
+    "tigera-operator",
+    "cilium",
+    "cilium-secrets",
+    "cilium-system",
+    "kube-flannel",
+    "kube-ovn",
+    "antrea-system",
+    "metallb-system",
+    "spiderpool",
+    "rook-ceph",
+    "longhorn-system",
+    "openebs",
+    "portworx",
+    "ceph-csi",
+    "ceph-csi-rbd",
+    "ceph-csi-cephfs",
+    "csi-driver",
+    "topolvm-system",
+    "piraeus-datastore",
+    "linstor",
+    "trident",
+    "local-path-storage",
+    "cert-manager",
+    "gatekeeper-system",
+    "opa",
+    "opa-gatekeeper",
+    "kyverno",
+    "kubewarden",
+    "istio-system",
+    "linkerd",
+    "coredns",
+    "node-local-dns",
+    "openshift-dns",
+    "openshift-storage",
+    "gke-managed-system",
+    "cattle-system",
+];
+
+/// Beginnings of names that Kubernetes and its distributions keep for the system.
+pub const SYSTEM_PREFIXES: [&str; 2] = ["kube-", "openshift-"];
+
+/// Labels of the pod templates of what every other pod needs, wherever it runs, as its own manifests set them.
+const CARRIERS: [(&str, &[&str], &str); 5] = [
+    ("k8s-app", &["kube-dns", "coredns", "node-local-dns", "kube-dns-autoscaler"], "DNS"),
+    ("app.kubernetes.io/name", &["coredns", "node-local-dns"], "DNS"),
+    (
+        "k8s-app",
+        &[
+            "kube-proxy",
+            "cilium",
+            "calico-node",
+            "calico-typha",
+            "calico-kube-controllers",
+            "flannel",
+            "canal",
+        ],
+        "network",
+    ),
+    ("app.kubernetes.io/name", &["cilium-agent"], "network"),
+    ("app.kubernetes.io/name", &["homeostat"], "repair"),
+];
+
+/// What nobody may touch through Homeostat, whatever a tenant says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Protected {
+    own: Name,
+    namespaces: BTreeSet<Name>,
+}
+
+impl Protected {
+    /// The system namespaces and the one that Homeostat itself runs in.
+    pub fn with_own_namespace(own: impl Into<Name>) -> Self {
+        let own = own.into();
+        let system = SYSTEM_NAMESPACES.into_iter().map(Name::from);
+        Self { namespaces: system.chain([own.clone()]).collect(), own }
+    }
+
+    /// Nothing is protected: for looking only, never for a decision.
+    pub(crate) fn none() -> Self {
+        Self { own: Name::from(""), namespaces: BTreeSet::new() }
+    }
+
+    /// The namespace that Homeostat itself runs in.
+    pub fn own(&self) -> &Name {
+        &self.own
+    }
+
+    /// Refuses what every other pod needs, outside of the system namespaces.
+    pub fn refuse_labels(&self, controller: &ControllerRecord) -> Result<(), Unfit> {
+        let carries = |label: &str, values: &[&str]| {
+            controller.template_labels.get(label).is_some_and(|found| values.contains(&&**found))
+        };
+        match CARRIERS.iter().find(|(label, values, _)| carries(label, values)) {
+            Some((.., what)) => Err(Unfit::Protected(format!(
+                "{} serves the cluster's {what} and is never touched",
+                controller.key.object
+            ))),
+            None => Ok(()),
+        }
+    }
+
+    /// Refuses targets in protected namespaces, and cluster-scoped ones.
+    pub fn refuse(&self, namespace: &str) -> Result<(), Unfit> {
+        if namespace.is_empty() {
+            return Err(Unfit::Protected("cluster-scoped objects are not touched".to_owned()));
+        }
+        let reserved =
+            !self.own.is_empty() && SYSTEM_PREFIXES.iter().any(|prefix| namespace.starts_with(prefix));
+        if reserved || self.namespaces.contains(namespace) {
+            return Err(Unfit::Protected(format!(
+                "namespace {namespace} belongs to the system and is never touched"
+            )));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::controller;
+    use homeostat_knowledge::ControllerKind;
+
+    #[test]
+    fn system_namespaces_and_our_own_are_never_touched() {
+        let protected = Protected::with_own_namespace("homeostat");
+        let reserved = ["homeostat", "", "kube-router", "openshift-ovn-kubernetes"];
+        for namespace in SYSTEM_NAMESPACES.into_iter().chain(reserved) {
+            assert!(protected.refuse(namespace).is_err(), "{namespace:?}");
+        }
+        for namespace in ["shop", "kubernetes-shop", "istio-ingress"] {
+            assert!(protected.refuse(namespace).is_ok(), "{namespace}");
+        }
+    }
+
+    #[test]
+    fn what_carries_every_other_pod_is_known_by_its_labels() {
+        let protected = Protected::with_own_namespace("homeostat");
+        for (label, value, kept) in [
+            ("k8s-app", "kube-dns", true),
+            ("k8s-app", "calico-node", true),
+            ("app.kubernetes.io/name", "cilium-agent", true),
+            ("app.kubernetes.io/name", "homeostat", true),
+            ("k8s-app", "shop", false),
+            ("app", "coredns-dashboard", false),
+        ] {
+            let mut record = controller(ControllerKind::DaemonSet, "order");
+            record.template_labels = [(Name::from(label), Name::from(value))].into();
+            assert_eq!(protected.refuse_labels(&record).is_err(), kept, "{label}: {value}");
+        }
+    }
+}
