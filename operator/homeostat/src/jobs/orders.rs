@@ -16,6 +16,7 @@ use homeostat_knowledge::{
     Timestamp, Verification, WorkloadKey,
 };
 use homeostat_scale::jobs::Size;
+use homeostat_scale::size::MemorySettings;
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
@@ -204,6 +205,12 @@ fn template(
     let (container, present) = (work.container.clone()?, work.requests.memory_bytes?);
     let (_, size) = desk.expects(key)?;
     let seen = desk.history(key).map_or(0, |history| history.peaks.len());
+    // The next Job is made with this size, and begins after those that are there; one more may be made meanwhile.
+    let (waiting, running) = desk.counts(key);
+    let grown = desk
+        .history(key)
+        .and_then(|history| history.grows_to(waiting + running + 1, &MemorySettings::default()));
+    let size = Size { mebibytes: size.mebibytes.max(grown.unwrap_or(0).saturating_mul(asked.pods)), ..size };
     let wanted = within(size, seen, asked, work.requests).memory_bytes?;
     // As the action allows it in one step: doubled at most, four fifths at least.
     let wanted = wanted.clamp(present.saturating_mul(4).div_ceil(5), present.saturating_mul(2));

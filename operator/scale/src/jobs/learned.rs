@@ -149,6 +149,11 @@ impl JobHistory {
     ) -> (u64, Source) {
         size::memory(&self.peaks, self.at_least, declared, largest_of_others, settings)
     }
+
+    /// Memory in MiB of a run that is made when so many others are still before it; `None` while it does not grow.
+    pub fn grows_to(&self, others: u32, settings: &MemorySettings) -> Option<u64> {
+        size::grows_to(&self.peaks, others, settings)
+    }
 }
 
 /// Run time of a job's next run: `deviations` above the mean of the logarithm (0.8: 79th percentile). `kind` is of all

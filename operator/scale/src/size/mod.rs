@@ -20,6 +20,9 @@ const STEP_MEBIBYTES: u64 = 16;
 /// Steps of a reservation of CPU, in thousandths of a vCPU.
 const STEP_MILLICORES: u64 = 100;
 
+/// Growth is followed over so many runs at most: further ahead it would be a guess.
+const MOST_AHEAD: u32 = 8;
+
 /// Where a reservation of memory comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Source {
@@ -106,7 +109,7 @@ pub fn memory(
     largest_of_others: Option<u64>,
     settings: &MemorySettings,
 ) -> (u64, Source) {
-    let margin = |mebibytes: u64| (mebibytes as f64 * (1.0 + settings.margin)).ceil() as u64;
+    let margin = |mebibytes: u64| with_margin(mebibytes, settings);
     let usual = match (percentile(peaks), declared, largest_of_others) {
         (Some(usual), _, _) => {
             let grown = grown(peaks);
@@ -121,25 +124,60 @@ pub fn memory(
         Some(least) if least > usual.0 => (least, Source::Killed),
         _ => usual,
     };
-    (mebibytes.div_ceil(STEP_MEBIBYTES).saturating_mul(STEP_MEBIBYTES).min(settings.most_mebibytes), source)
+    (stepped(mebibytes, settings), source)
+}
+
+/// Memory in MiB for a run that comes after so many others of which nothing is known yet, if it goes on to grow as in the
+/// last three steps at most; `None` while it does not grow. For what is made long before it begins.
+pub fn grows_to(peaks: &VecDeque<u64>, others: u32, settings: &MemorySettings) -> Option<u64> {
+    let grown = growing(peaks)?.after(others.min(MOST_AHEAD) + 1);
+    Some(stepped(with_margin(grown, settings), settings))
+}
+
+fn with_margin(mebibytes: u64, settings: &MemorySettings) -> u64 {
+    (mebibytes as f64 * (1.0 + settings.margin)).ceil() as u64
+}
+
+fn stepped(mebibytes: u64, settings: &MemorySettings) -> u64 {
+    mebibytes.div_ceil(STEP_MEBIBYTES).saturating_mul(STEP_MEBIBYTES).min(settings.most_mebibytes)
 }
 
 /// What the run after the next one needs if it grows as in the last three steps at most: the next one may be made already,
 /// with the size before.
 fn grown(peaks: &VecDeque<u64>) -> u64 {
-    let last: Vec<u64> = peaks.iter().rev().take(4).copied().collect();
-    let (Some(newest), Some(recent)) = (last.first(), last.iter().max()) else { return 0 };
-    let steps = last.windows(2).map(|pair| (pair[0].saturating_sub(pair[1]), pair[1]));
-    // A single step up may be noise; two in a row are growth.
-    let growing = last.len() >= 3 && last[0] > last[1] && last[1] > last[2];
-    if !growing {
-        return *recent;
+    let recent = peaks.iter().rev().take(4).max().copied().unwrap_or_default();
+    growing(peaks).map_or(recent, |growth| growth.after(2).max(recent))
+}
+
+/// How memory grows from run to run.
+struct Growth {
+    newest: u64,
+    /// Largest step, in MiB.
+    step: u64,
+    /// Largest step, as a share of what was before it.
+    share: f64,
+}
+
+impl Growth {
+    fn after(&self, runs: u32) -> u64 {
+        let next =
+            |mebibytes: u64| mebibytes.saturating_add(self.step.max((mebibytes as f64 * self.share) as u64));
+        (0..runs).fold(self.newest, |mebibytes, _| next(mebibytes))
     }
+}
+
+/// A single step up may be noise; two in a row are growth.
+fn growing(peaks: &VecDeque<u64>) -> Option<Growth> {
+    let last: Vec<u64> = peaks.iter().rev().take(4).copied().collect();
+    let [newest, second, third, ..] = last[..] else { return None };
+    if newest <= second || second <= third {
+        return None;
+    }
+    let steps = last.windows(2).map(|pair| (pair[0].saturating_sub(pair[1]), pair[1]));
     let (step, share) = steps.fold((0, 0.0_f64), |(step, share), (up, from)| {
         (step.max(up), share.max(up as f64 / from.max(1) as f64))
     });
-    let next = |mebibytes: u64| mebibytes.saturating_add(step.max((mebibytes as f64 * share) as u64));
-    next(next(*newest)).max(*recent)
+    Some(Growth { newest, step, share })
 }
 
 /// 95th percentile by nearest rank.
@@ -148,4 +186,27 @@ fn percentile(list: &VecDeque<u64>) -> Option<u64> {
     sorted.sort_unstable();
     let rank = (sorted.len() * 95).div_ceil(100);
     sorted.get(rank.checked_sub(1)?).copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_made_long_before_it_begins_gets_what_growth_leads_to_by_then() {
+        let settings = MemorySettings::default();
+        // Threefold over ten runs, then as it is; so many runs wait when another one is made.
+        let need = |run: i32| (42.0 * 3.0_f64.powf(f64::from(run.min(10)) / 10.0)) as u64;
+        for waiting in 0..=4 {
+            let mut peaks = VecDeque::new();
+            for run in 0..20 {
+                keep(&mut peaks, Some(need(run)));
+                let made = run + waiting + 1;
+                let size = grows_to(&peaks, waiting.unsigned_abs(), &settings).unwrap_or(80);
+                let known = memory(&peaks, None, Some(80), None, &settings).0.max(80);
+                assert!(size.max(known) >= need(made), "run {made}, {waiting} waiting: {size} or {known}");
+            }
+        }
+        assert_eq!(grows_to(&VecDeque::from([50, 49, 50]), 4, &settings), None, "noise is no growth");
+    }
 }
