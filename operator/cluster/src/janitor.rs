@@ -209,8 +209,7 @@ struct Over<K> {
     metadata: Meta,
     #[serde(default, deserialize_with = "null_is_empty")]
     spec: Spec,
-    #[serde(default, deserialize_with = "null_is_empty")]
-    status: Status,
+    status: Option<Status>,
     #[serde(skip)]
     kind: std::marker::PhantomData<K>,
 }
@@ -251,14 +250,18 @@ where
     }
 }
 
-impl<K> Ended for Over<K> {
+impl<K: Resource<DynamicType = ()>> Ended for Over<K> {
     fn remnant(self) -> Remnant {
         let Self { metadata, spec, status, .. } = self;
+        // The process died between the two requests that store an incident: nobody tells of this one any more. An action
+        // that was left so is taken up.
+        let lost = (status.is_none() && K::kind(&()) == "Incident").then(|| metadata.created());
+        let instants = status.unwrap_or_default().instants;
         let name = Name::from(metadata.name.as_str());
         Remnant {
             key: ObjectKey { namespace: Name::from(metadata.namespace.as_str()), name: name.clone() },
             uid: Name::from(metadata.uid.as_str()),
-            ended: status.instants.resolved.or(status.instants.closed).map(|at| at.0),
+            ended: instants.resolved.or(instants.closed).map(|at| at.0).or(lost),
             incident: spec.incident_ref.map_or(name, |incident| Name::from(incident.name)),
         }
     }
@@ -311,5 +314,17 @@ mod tests {
             remnant("4", "gone", None),
         ];
         assert_eq!(names(&incidents, &actions).1, ["1"]);
+    }
+
+    #[test]
+    fn an_incident_that_never_got_a_state_goes_with_time_and_an_action_without_one_is_open() {
+        let text = r#"{"metadata":{"name":"a","namespace":"shop","uid":"u","creationTimestamp":"2026-11-22T09:00:00Z"}}"#;
+        let incident: Over<Incident> = serde_json::from_str(text).unwrap();
+        assert_eq!(incident.remnant().ended, "2026-11-22T09:00:00Z".parse().ok());
+        let action: Over<Action> = serde_json::from_str(text).unwrap();
+        assert_eq!(action.remnant().ended, None);
+        let open = text.replace("}}", r#"},"status":{"instants":{"detected":"2026-11-22T09:00:00Z"}}}"#);
+        let incident: Over<Incident> = serde_json::from_str(&open).unwrap();
+        assert_eq!(incident.remnant().ended, None);
     }
 }
