@@ -43,6 +43,8 @@ impl Default for CorrelatorConfig {
 pub struct Correlator {
     config: CorrelatorConfig,
     incidents: BTreeMap<IncidentId, Incident>,
+    /// Those of them that the API server has too.
+    stored: BTreeSet<IncidentId>,
     /// Roots that were healed lately, and when that was seen.
     healed: VecDeque<(Entity, Timestamp)>,
     /// Incidents that could not be opened because of the bound.
@@ -61,7 +63,13 @@ const AFTERMATH_WINDOW: SignedDuration = SignedDuration::from_secs(2);
 impl Correlator {
     /// A correlator without incidents.
     pub fn new(config: CorrelatorConfig) -> Self {
-        Self { config, incidents: BTreeMap::new(), healed: VecDeque::new(), dropped: 0 }
+        Self {
+            config,
+            incidents: BTreeMap::new(),
+            stored: BTreeSet::new(),
+            healed: VecDeque::new(),
+            dropped: 0,
+        }
     }
 
     /// Open incidents.
@@ -84,6 +92,7 @@ impl Correlator {
     pub fn adopt(&mut self, stored: &StoredIncident, now: Timestamp) -> bool {
         let id = &stored.incident.id;
         if let Some(own) = self.incidents.get_mut(id) {
+            self.stored.insert(id.clone());
             let mut changed = false;
             if stored.acknowledged_by.is_some() && own.acknowledged_by != stored.acknowledged_by {
                 own.acknowledged_by.clone_from(&stored.acknowledged_by);
@@ -105,13 +114,47 @@ impl Correlator {
         let mut incident = stored.incident.clone();
         incident.acknowledged_by.clone_from(&stored.acknowledged_by);
         incident.record(now, TimelineKind::State, "taken up by this replica");
+        self.stored.insert(id.clone());
         self.incidents.insert(id.clone(), incident);
         true
     }
 
     /// Forgets an incident whose object was deleted.
     pub fn forget(&mut self, key: &ObjectKey) {
-        self.incidents.remove(&IncidentId(key.name.clone()));
+        let id = IncidentId(key.name.clone());
+        self.incidents.remove(&id);
+        self.stored.remove(&id);
+    }
+
+    /// For a replica that does not lead, before [`Correlator::adopt`]: what the leader stored counts. Its history takes the
+    /// place of that of this replica, and what this replica found by itself of a root whose incident is stored is that
+    /// incident.
+    pub fn follow(&mut self, stored: &StoredIncident) {
+        let theirs = &stored.incident;
+        if stored.closed || theirs.state.closed() {
+            return;
+        }
+        if let Some(own) = self.incidents.get_mut(&theirs.id) {
+            // What this replica wrote while it led comes back late, and says nothing new.
+            if !knows(own, theirs) {
+                *own = Incident { acknowledged_by: own.acknowledged_by.clone(), ..theirs.clone() };
+            }
+            return;
+        }
+        let root = |incident: &Incident| incident.causes.first().map(root_of_cause);
+        let Some(theirs) = root(theirs) else { return };
+        let known = &self.stored;
+        self.incidents.retain(|id, own| known.contains(id) || root(own).as_ref() != Some(&theirs));
+    }
+
+    /// For a replica that does not lead: forgets what it alone found and what has been well for so long. The leader closes
+    /// only what is stored.
+    pub fn let_go(&mut self, now: Timestamp, after: SignedDuration) {
+        let stored = &self.stored;
+        self.incidents.retain(|id, incident| {
+            let well = incident.instants.mitigated.is_some_and(|since| now.duration_since(since) >= after);
+            stored.contains(id) || !well
+        });
     }
 
     /// Groups the present findings. Returns the incidents that changed; closed ones are returned once and dropped.
@@ -149,6 +192,8 @@ impl Correlator {
     /// Drops incidents that are closed. Called after they were written.
     pub fn drop_closed(&mut self) {
         self.incidents.retain(|_, incident| !incident.state.closed());
+        let incidents = &self.incidents;
+        self.stored.retain(|id| incidents.contains_key(id));
     }
 
     /// Verification window passed and nothing is left to do.
@@ -440,6 +485,15 @@ impl Correlator {
         }
         changed
     }
+}
+
+/// The newest line of the stored history is one of ours. Stored instants have a resolution of one microsecond.
+fn knows(own: &Incident, stored: &Incident) -> bool {
+    stored.timeline.last().is_none_or(|last| {
+        own.timeline
+            .iter()
+            .any(|line| line.what == last.what && line.at.as_microsecond() == last.at.as_microsecond())
+    })
 }
 
 /// Since when a root answers well, and how many calls say so.

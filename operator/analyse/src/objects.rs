@@ -41,14 +41,13 @@ fn jobs(snapshot: &Snapshot, now: Timestamp, found: &mut Vec<Found>) {
     if workloads.peek().is_none() {
         return;
     }
-    // Names of a CronJob's Jobs end with the time of their slot, so the last by name is the newest.
     let mut newest: BTreeMap<&Uid, &Arc<ControllerRecord>> = BTreeMap::new();
     let mut took: BTreeMap<&Uid, Vec<SignedDuration>> = BTreeMap::new();
     let jobs = snapshot.controllers.values().filter(|record| record.key.kind == ControllerKind::Job);
     for job in jobs {
         let Some(owner) = &job.owner else { continue };
         let known = newest.entry(&owner.uid).or_insert(job);
-        if known.key.object.name < job.key.object.name {
+        if age(known) < age(job) {
             *known = job;
         }
         if let Some((started, completed)) = job.run.started.zip(job.run.completed) {
@@ -74,6 +73,13 @@ fn jobs(snapshot: &Snapshot, now: Timestamp, found: &mut Vec<Found>) {
             found.push((entity, FindingKind::JobStuck, Some(since), evidence));
         }
     }
+}
+
+/// Orders the runs of one owner, the newest last: by the moment that each was made for, then what repeats or follows it. The
+/// name comes last: people name the Jobs that they make of a `CronJob` as they like.
+fn age(job: &ControllerRecord) -> (Option<Timestamp>, bool, Option<Timestamp>, &str) {
+    let waits = job.run.started.is_none() && job.finished.is_none();
+    (job.work.as_ref().and_then(|work| work.slot), waits, job.run.started, &job.key.object.name)
 }
 
 /// Since when a run should have ended: by its own deadline, else by what runs before it took.

@@ -18,13 +18,13 @@ fn at(second: i64) -> Timestamp {
     Timestamp::from_second(second).unwrap()
 }
 
-fn controller(kind: &str, name: &str, owner: &Value, finished: &Value) -> ObjectChange {
+fn controller(kind: &str, name: &str, owner: &Value, finished: &Value, started: &Value) -> ObjectChange {
     let record: ControllerRecord = serde_json::from_value(json!({
         "key": {"kind": kind, "object": {"namespace": "water", "name": name}},
         "uid": name, "resource_version": "1", "generation": 1, "observed_generation": 1, "replicas": 1, "current": 1,
         "ready": 0, "updated": 1, "revision": null, "surges": false, "paused": false, "template_labels": {},
         "gitops_owner": null, "work": null, "hold": null, "do_not_touch": null, "owner": owner, "finished": finished,
-        "run": {"started": null, "completed": null, "deadline": null},
+        "run": {"started": started, "completed": null, "deadline": null},
     }))
     .unwrap();
     ObjectChange::Controller(Change::Applied(Arc::new(record)))
@@ -32,7 +32,12 @@ fn controller(kind: &str, name: &str, owner: &Value, finished: &Value) -> Object
 
 /// A run of the `CronJob` as it stands.
 fn run(finished: &Value) -> ObjectChange {
-    controller("Job", "plan-1", &json!({"kind": "CronJob", "name": "plan", "uid": "plan"}), finished)
+    job("plan-1", finished, &json!(null))
+}
+
+/// A Job of the `CronJob`.
+fn job(name: &str, finished: &Value, started: &Value) -> ObjectChange {
+    controller("Job", name, &json!({"kind": "CronJob", "name": "plan", "uid": "plan"}), finished, started)
 }
 
 /// The pod of a try that ended after two seconds.
@@ -59,7 +64,7 @@ fn incidents(changes: &[ObjectChange]) -> Vec<Incident> {
     let target = ControllerKey { kind: ControllerKind::CronJob, object: key.clone() };
     let workload = WorkloadPolicy::new(key, Uid::new("w"), target);
     let before = [
-        controller("CronJob", "plan", &json!(null), &json!(null)),
+        controller("CronJob", "plan", &json!(null), &json!(null), &json!(null)),
         ObjectChange::Workload(Change::Applied(Arc::new(workload))),
     ];
     let (mut snapshot, mut analyser) = (Snapshot::default(), Analyser::new());
@@ -108,4 +113,18 @@ fn a_run_that_had_too_little_memory_is_told_apart() {
             .try_into()
             .unwrap();
     assert_eq!(incident.top_cause().unwrap().kind, FindingKind::OutOfMemory);
+}
+
+#[test]
+fn a_failed_run_that_people_made_is_over_once_a_later_one_went_well_whatever_its_name() {
+    let failed = job("try-it-by-hand", &json!("Failed"), &json!(at(90)));
+    let later = |finished: Value| job("plan-2", &finished, &json!(at(95)));
+    let fails = |changes: &[ObjectChange]| {
+        let [incident] = incidents(changes).try_into().unwrap();
+        incident.findings.iter().any(|finding| finding.active)
+    };
+    assert!(fails(std::slice::from_ref(&failed)));
+    assert!(!fails(&[failed.clone(), later(json!("Complete"))]));
+    assert!(!fails(&[failed.clone(), later(json!(null))]), "the next one goes");
+    assert!(fails(&[later(json!("Complete")), job("again", &json!("Failed"), &json!(at(99)))]));
 }

@@ -5,7 +5,7 @@
 use homeostat_analyse::calls::Calls;
 use homeostat_analyse::{Correlator, CorrelatorConfig};
 use homeostat_knowledge::ids::SeededIds;
-use homeostat_knowledge::incident::{Cause, Instants};
+use homeostat_knowledge::incident::{Cause, Instants, TimelineKind};
 use homeostat_knowledge::observation::{Change, ObjectChange, StoredIncident};
 use homeostat_knowledge::policy::{GuardLimits, TenantPolicy};
 use homeostat_knowledge::{
@@ -125,4 +125,83 @@ fn an_incident_older_than_its_tenant_becomes_that_tenants() {
     let changed = correlator.update(&findings, &Calls::default(), &snapshot, now, &mut SeededIds::new(8));
     assert_eq!(of(&correlator), Some(TenantName::new("shop")));
     assert_eq!(changed.len(), 1, "it is written");
+}
+
+/// A replica that follows and found the kitchen's errors by itself, a moment before the leader's incident reached it.
+fn follower(now: Timestamp) -> Correlator {
+    let mut correlator = Correlator::new(CorrelatorConfig::default());
+    let findings = [errors("kitchen", now)];
+    correlator.update(&findings, &Calls::default(), &Snapshot::default(), now, &mut SeededIds::new(7));
+    assert_eq!(correlator.incidents().count(), 1);
+    correlator
+}
+
+fn names(correlator: &Correlator) -> Vec<String> {
+    correlator.incidents().map(|incident| incident.id.0.to_string()).collect()
+}
+
+#[test]
+fn what_a_follower_found_by_itself_is_the_incident_that_the_leader_stored() {
+    let now = Timestamp::from_second(1_000_000).unwrap();
+    let mut correlator = follower(now);
+    let stored = left_open(&[], now);
+    correlator.follow(&stored);
+    assert!(correlator.adopt(&stored, now));
+    assert_eq!(names(&correlator), ["kitchen-abcde"]);
+    // What is stored gives way to nothing, and another fault is another incident.
+    let mut twin = left_open(&[], now);
+    twin.incident.id = IncidentId::new("kitchen-fghij");
+    twin.incident.causes[0].entity = workload("cellar");
+    correlator.follow(&twin);
+    correlator.adopt(&twin, now);
+    correlator.follow(&stored);
+    assert_eq!(names(&correlator), ["kitchen-abcde", "kitchen-fghij"]);
+}
+
+#[test]
+fn what_only_a_follower_found_is_forgotten_some_time_after_it_is_well_and_what_is_stored_is_not() {
+    let now = Timestamp::from_second(1_000_000).unwrap();
+    let after = SignedDuration::from_mins(10);
+    let mut correlator = follower(now);
+    let mut other = left_open(&[], now);
+    other.incident.causes[0].entity = workload("cellar");
+    correlator.adopt(&other, now);
+    let own = names(&correlator).into_iter().find(|id| id != "kitchen-abcde").unwrap();
+    correlator.let_go(now + after * 2, after);
+    assert_eq!(names(&correlator).len(), 2, "both are still sick");
+    for id in [own.as_str(), "kitchen-abcde"] {
+        correlator.get_mut(&IncidentId::new(id)).unwrap().instants.mitigated = Some(now);
+    }
+    correlator.let_go(now + after - SignedDuration::from_secs(1), after);
+    assert_eq!(names(&correlator).len(), 2);
+    correlator.let_go(now + after, after);
+    assert_eq!(names(&correlator), ["kitchen-abcde"]);
+}
+
+#[test]
+fn a_follower_has_the_history_that_the_leader_stored_and_a_late_copy_of_its_own_changes_nothing() {
+    let now = Timestamp::from_second(1_000_000).unwrap();
+    let later = now + SignedDuration::from_secs(5);
+    let id = IncidentId::new("kitchen-abcde");
+    let mut correlator = follower(now);
+    let mut stored = left_open(&[], now);
+    stored.incident.record(now, TimelineKind::State, "opened");
+    correlator.follow(&stored);
+    correlator.adopt(&stored, now);
+    stored.incident.record(later, TimelineKind::Decision, "nobody approved it");
+    stored.incident.handed_over = Some("nobody approved it".to_owned());
+    stored.incident.state = IncidentState::HandedOver;
+    correlator.follow(&stored);
+    correlator.adopt(&stored, later);
+    assert_eq!(correlator.get(&id).unwrap(), &stored.incident);
+
+    let own = correlator.get_mut(&id).unwrap();
+    own.record(later + SignedDuration::from_secs(1), TimelineKind::State, "mitigated");
+    own.instants.mitigated = Some(later);
+    correlator.follow(&stored);
+    assert_eq!(
+        correlator.get(&id).unwrap().instants.mitigated,
+        Some(later),
+        "it is newer than what is stored"
+    );
 }

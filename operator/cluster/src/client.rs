@@ -1,12 +1,14 @@
 //! The one place where a client is made, and the limit on every call.
 
 use crate::error::{ClusterError, chain};
+use crate::requests::{Counted, RequestCounts};
 use homeostat_knowledge::Name;
 use kube::client::ClientBuilder;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use std::future::Future;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 use tower::util::MapResponseLayer;
 
@@ -34,6 +36,17 @@ pub struct ConnectOptions {
 /// `PodDisruptionBudget` refuses it (429), where we must tell and stop. Who may repeat what is decided
 /// per call, from [`ClusterError::category`].
 pub async fn connect(options: &ConnectOptions) -> Result<Client, ClusterError> {
+    connect_counting(options, &Arc::default()).await
+}
+
+/// As [`connect`]; each request is counted.
+///
+/// # Errors
+/// As for [`connect`].
+pub async fn connect_counting(
+    options: &ConnectOptions,
+    counts: &Arc<RequestCounts>,
+) -> Result<Client, ClusterError> {
     let invalid = |message: String| ClusterError::NoCluster { message };
     let kube_options = KubeConfigOptions { context: options.context.clone(), ..KubeConfigOptions::default() };
     let mut config = match (&options.kubeconfig, &options.context) {
@@ -52,7 +65,8 @@ pub async fn connect(options: &ConnectOptions) -> Result<Client, ClusterError> {
     // So that the audit log of the API server tells our requests from others of the same account.
     config.headers.push((http::header::USER_AGENT, http::HeaderValue::from_static(USER_AGENT)));
     let builder = ClientBuilder::try_from(config).map_err(|why| invalid(chain(&why)))?;
-    Ok(builder.with_layer(&MapResponseLayer::new(crate::audit_id::note)).build())
+    let builder = builder.with_layer(&MapResponseLayer::new(crate::audit_id::note));
+    Ok(builder.with_layer(&Counted(Arc::clone(counts))).build())
 }
 
 /// Runs one call within [`CALL_LIMIT`] and sorts its error.

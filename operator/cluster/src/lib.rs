@@ -5,7 +5,7 @@
 //! expected of workloads), [`scalers`] (what else scales them), [`ledger`] (actions:
 //! stored, sent, read back), [`elector`] (which replica acts), [`mod@recorder`] (Kubernetes Events), [`janitor`]
 //! (what is over goes away), [`release`] (what is held is let go), [`people`] (what people
-//! ask for on the command line), [`error`] (what to do about an error).
+//! ask for on the command line), [`requests`] (how many there were), [`error`] (what to do about an error).
 //!
 //! Nothing is decided here. Whole objects are never kept; writes are conditional, bounded in time, never sent
 //! again when their outcome is unknown, and left out when nothing changed.
@@ -26,6 +26,7 @@ pub mod people;
 pub mod projection;
 pub mod recorder;
 pub mod release;
+pub mod requests;
 pub mod scalers;
 pub mod status;
 pub mod validate;

@@ -4,8 +4,10 @@
 
 mod support;
 
+use homeostat_cluster::elector::lease::LeaseApi;
+use homeostat_cluster::elector::machine::LeaseRecord;
 use homeostat_cluster::incidents::{IncidentQueue, IncidentStore, Written};
-use homeostat_cluster::{ClusterError, Leadership};
+use homeostat_cluster::{ClusterError, Elector, Leadership, Timing};
 use homeostat_knowledge::ids::{EvidenceId, IncidentId, Uid};
 use homeostat_knowledge::incident::TimelineKind;
 use homeostat_knowledge::{
@@ -13,7 +15,8 @@ use homeostat_knowledge::{
     Severity, TenantName,
 };
 use http::Method;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use support::{Server, Still, Trouble, status};
 use tokio_util::sync::CancellationToken;
@@ -238,4 +241,76 @@ async fn the_queue_is_bounded_and_what_is_due_is_written_at_shutdown() {
     assert_eq!(queue.counts().dropped, 976);
     run(&queue, &server, |_| true).await;
     assert_eq!(queue.counts().created, 1_024);
+}
+
+/// The Lease of a cluster with one replica, whose API server may be away.
+#[derive(Clone, Default)]
+struct Lease {
+    away: Arc<AtomicBool>,
+    record: Arc<Mutex<Option<LeaseRecord>>>,
+    version: Arc<AtomicU64>,
+}
+
+impl Lease {
+    fn reached(&self) -> Result<(), ClusterError> {
+        if self.away.load(Ordering::Relaxed) {
+            return Err(ClusterError::timeout("reach", &Name::from("Lease"), Duration::ZERO));
+        }
+        Ok(())
+    }
+
+    fn write(&self, record: &LeaseRecord) -> Result<String, ClusterError> {
+        self.reached()?;
+        *self.record.lock().unwrap() = Some(record.clone());
+        Ok((self.version.fetch_add(1, Ordering::Relaxed) + 1).to_string())
+    }
+}
+
+impl LeaseApi for Lease {
+    async fn get(&self) -> Result<Option<(LeaseRecord, String)>, ClusterError> {
+        self.reached()?;
+        let version = self.version.load(Ordering::Relaxed).to_string();
+        Ok(self.record.lock().unwrap().clone().map(|record| (record, version)))
+    }
+
+    async fn create(&self, record: &LeaseRecord) -> Result<String, ClusterError> {
+        self.write(record)
+    }
+
+    async fn update(&self, record: &LeaseRecord, _version: &str) -> Result<String, ClusterError> {
+        self.write(record)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn that_an_incident_is_over_is_written_although_leadership_was_lost_meanwhile() {
+    let (server, lease, queue) = (Server::new(), Lease::default(), IncidentQueue::new());
+    let (elector, leadership) =
+        Elector::new(lease.clone(), "me", Timing::default(), Arc::new(Still)).unwrap();
+    let stop = CancellationToken::new();
+    let electing = tokio::spawn(elector.run(stop.clone()));
+    let writing = tokio::spawn(queue.clone().run(store(&server), leadership.clone(), stop.clone()));
+    let seconds = |count| tokio::time::sleep(Duration::from_secs(count));
+    seconds(1).await;
+    assert!(leadership.leads());
+    queue.submit(Arc::new(incident("order-1")));
+    seconds(1).await;
+
+    lease.away.store(true, Ordering::Relaxed);
+    server.trouble(Method::PATCH, "/status", usize::MAX, Trouble::Refused);
+    server.trouble(Method::POST, "/incidents", usize::MAX, Trouble::Refused);
+    let over = Incident { state: IncidentState::Resolved, ..incident("order-1") };
+    queue.submit(Arc::new(over));
+    queue.submit(Arc::new(incident("order-2")));
+    seconds(20).await;
+    assert!(!leadership.leads());
+
+    lease.away.store(false, Ordering::Relaxed);
+    server.calm();
+    seconds(30).await;
+    assert!(leadership.leads());
+    assert_eq!(server.get("incidents", "shop", "order-1").unwrap()["status"]["state"], "Resolved");
+    assert_eq!(server.get("incidents", "shop", "order-2"), None, "the loop submits anew what is open");
+    stop.cancel();
+    let _ended = tokio::join!(electing, writing);
 }

@@ -236,6 +236,25 @@ async fn what_happened_while_the_watch_was_gone_is_found_by_the_next_list() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_event_is_told_when_it_happens_and_by_no_list() {
+    let server = shop();
+    let event = |reason: &str| {
+        json!({ "metadata": { "name": reason, "namespace": "shop" }, "type": "Warning", "reason": reason,
+                "regarding": { "kind": "Pod", "namespace": "shop", "name": "order-x" } })
+    };
+    server.put("events", event("Before"));
+    let mut run = start(&server);
+    assert!(run.ready().await.iter().all(|change| !matches!(change, ObjectChange::Event(_))));
+    server.put("events", event("Now"));
+    assert!(matches!(run.next().await, ObjectChange::Event(told) if &*told.reason == "Now"));
+    server.cut_watches(true);
+    let again = run.idle(Duration::from_secs(30)).await;
+    assert!(again.is_empty(), "both are long over: {again:?}");
+    server.put("events", event("Later"));
+    assert!(matches!(run.next().await, ObjectChange::Event(told) if &*told.reason == "Later"));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_broken_object_blinds_nobody() {
     let server = shop();
     let mut broken = pod("broken", &running());
@@ -506,6 +525,25 @@ async fn playbooks_of_people_are_checked_delivered_and_taken_back() {
     assert_eq!(condition(&server, "playbooks", "", "broken", "Accepted").0, "True");
     server.remove("playbooks", "", "slow", true);
     run.until(|change| *change == ObjectChange::Playbook(Change::Deleted("slow".into()))).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_object_that_is_made_anew_within_a_moment_gets_its_status_too() {
+    let server = shop();
+    let mut run = start(&server);
+    run.ready().await;
+    run.idle(Duration::from_secs(1)).await;
+    let mut writer = writer(&server, &run);
+    let leads = Leadership::always();
+    writer.look(&leads).await;
+    // It looks as the one before looked before its status was written.
+    server.remove("workloads", "shop", "order", true);
+    server.put("workloads", workload("order", "order"));
+    for _ in 0..35 {
+        run.idle(Duration::from_secs(1)).await;
+        writer.look(&leads).await;
+    }
+    assert_eq!(condition(&server, "workloads", "shop", "order", "Ready").0, "True");
 }
 
 #[tokio::test(start_paused = true)]

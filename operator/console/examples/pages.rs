@@ -11,7 +11,7 @@
 mod common;
 
 use common::{FixedClock, Snapshots, action, at, incident, snapshot};
-use homeostat_console::{Console, Metrics, ReadyGate, RecentIncidents, router, serve};
+use homeostat_console::{Console, Heartbeat, Metrics, ReadyGate, RecentIncidents, router, serve};
 use homeostat_knowledge::observation::{SourceReport, SourceState};
 use homeostat_knowledge::policy::{KillSwitch, WorkloadPolicy};
 use homeostat_knowledge::records::{ControllerKey, ControllerKind};
@@ -54,6 +54,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     };
     let console = Console {
         gate,
+        heartbeat: Heartbeat::default(),
         metrics: Metrics::new(env!("CARGO_PKG_VERSION")),
         before_scrape: None,
         snapshots: Arc::new(Snapshots(Arc::new(Mutex::new(Arc::new(world))))),

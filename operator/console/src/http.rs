@@ -8,9 +8,11 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use homeostat_knowledge::{ActionRecord, Clock, Incident, IncidentId, Snapshot, SnapshotSource};
+use homeostat_knowledge::{
+    ActionRecord, Clock, Incident, IncidentId, SignedDuration, Snapshot, SnapshotSource, Timestamp,
+};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU8, Ordering};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -55,6 +57,27 @@ impl ReadyGate {
     }
 }
 
+/// When the loop made its last step. Clones share it.
+#[derive(Clone, Debug, Default)]
+pub struct Heartbeat(Arc<AtomicI64>);
+
+impl Heartbeat {
+    /// A loop without a step for so long stands still; it makes ten in a second.
+    const STILL: SignedDuration = SignedDuration::from_mins(1);
+
+    /// The loop made a step.
+    pub fn beat(&self, now: Timestamp) {
+        self.0.store(now.as_millisecond(), Ordering::Relaxed);
+    }
+
+    /// For how long there has been no step, if that is too long. Before the first one nothing is too long.
+    fn stands_still(&self, now: Timestamp) -> Option<SignedDuration> {
+        let last = Some(self.0.load(Ordering::Relaxed)).filter(|last| *last != 0)?;
+        let silent = SignedDuration::from_millis(now.as_millisecond().saturating_sub(last));
+        (silent > Self::STILL).then_some(silent)
+    }
+}
+
 /// Copies numbers that others keep into the metrics, before each scrape.
 pub type BeforeScrape = Arc<dyn Fn(&Metrics) + Send + Sync>;
 
@@ -63,6 +86,8 @@ pub type BeforeScrape = Arc<dyn Fn(&Metrics) + Send + Sync>;
 pub struct Console {
     /// What `/readyz` tells.
     pub gate: ReadyGate,
+    /// What `/livez` tells.
+    pub heartbeat: Heartbeat,
     /// What `/metrics` shows.
     pub metrics: Metrics,
     /// Runs before each scrape.
@@ -79,7 +104,7 @@ pub struct Console {
 /// and `/api/snapshot.json`.
 pub fn router(console: Console) -> axum::Router {
     axum::Router::new()
-        .route("/livez", get(|| async { "ok\n" }))
+        .route("/livez", get(live))
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
         .route("/", get(front))
@@ -102,6 +127,17 @@ pub async fn serve(
     stop: CancellationToken,
 ) -> std::io::Result<()> {
     axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await
+}
+
+/// A loop that stands still keeps its lease and heals nothing; only a restart helps.
+async fn live(State(console): State<Console>) -> (StatusCode, String) {
+    match console.heartbeat.stands_still(console.clock.now()) {
+        None => (StatusCode::OK, "ok\n".to_owned()),
+        Some(silent) => {
+            let text = format!("the loop has made no step for {} s\n", silent.as_secs());
+            (StatusCode::SERVICE_UNAVAILABLE, text)
+        }
+    }
 }
 
 async fn ready(State(console): State<Console>) -> (StatusCode, &'static str) {

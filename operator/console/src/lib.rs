@@ -10,7 +10,7 @@ pub mod report;
 
 mod status;
 
-pub use http::{Console, Readiness, ReadyGate, router, serve};
+pub use http::{Console, Heartbeat, Readiness, ReadyGate, router, serve};
 pub use metrics::Metrics;
 pub use recent::RecentIncidents;
 pub use report::{IncidentReport, ReportError, RunReport};

@@ -24,88 +24,6 @@ use std::time::Duration;
 /// Prefix of every name.
 pub const PREFIX: &str = "homeostat";
 
-/// Stages of the loop, as shown in metrics.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Stage {
-    /// Observations into findings and incidents.
-    Analyse,
-    /// Incidents into plans.
-    Plan,
-    /// Plans into effects.
-    Execute,
-    /// Statuses, conditions and Events into the API server.
-    Publish,
-}
-
-impl Stage {
-    /// The name as used in labels.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Analyse => "analyse",
-            Self::Plan => "plan",
-            Self::Execute => "execute",
-            Self::Publish => "publish",
-        }
-    }
-}
-
-/// What was asked of the API server.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum ApiVerb {
-    /// Read one object.
-    Get,
-    /// Read a list.
-    List,
-    /// Follow changes.
-    Watch,
-    /// Create an object.
-    Create,
-    /// Change an object (patch, update, apply).
-    Change,
-    /// Evict a pod.
-    Evict,
-}
-
-impl ApiVerb {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Get => "get",
-            Self::List => "list",
-            Self::Watch => "watch",
-            Self::Create => "create",
-            Self::Change => "change",
-            Self::Evict => "evict",
-        }
-    }
-}
-
-/// How the API server answered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum ApiResult {
-    /// Done.
-    Ok,
-    /// The object has changed since it was read.
-    Conflict,
-    /// The object is gone.
-    NotFound,
-    /// Not allowed, not valid, or held up by a disruption budget.
-    Refused,
-    /// No answer, or an error of the server.
-    Failed,
-}
-
-impl ApiResult {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Ok => "ok",
-            Self::Conflict => "conflict",
-            Self::NotFound => "not_found",
-            Self::Refused => "refused",
-            Self::Failed => "failed",
-        }
-    }
-}
-
 macro_rules! labels {
     ($($name:ident { $($label:ident),+ })+) => { $(
         #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -114,7 +32,6 @@ macro_rules! labels {
 }
 
 labels! {
-    ByStage { stage }
     BySourceFate { source, fate }
     BySourceState { source, state }
     ByKind { kind }
@@ -127,18 +44,14 @@ labels! {
     Build { version }
 }
 
-type Durations = Family<ByStage, Histogram, fn() -> Histogram>;
-
 /// Every metric. Cheap to clone; clones share the same numbers.
 #[derive(Clone, Debug)]
 pub struct Metrics {
     registry: Arc<Registry>,
     leader: Gauge,
     queue: Gauge,
-    runs: Family<ByStage, Counter>,
-    failures: Family<ByStage, Counter>,
-    durations: Durations,
-    last_success: Family<ByStage, Gauge<f64, AtomicU64>>,
+    steps: Histogram,
+    last_step: Gauge<f64, AtomicU64>,
     items: Family<BySourceFate, Counter>,
     sources: Family<BySourceState, Gauge>,
     findings: Family<ByKind, Counter>,
@@ -147,7 +60,7 @@ pub struct Metrics {
     detection: Histogram,
     mitigation: Histogram,
     restore: Histogram,
-    decision: Histogram,
+    effect: Histogram,
     actions: Family<ByActionState, Counter>,
     open_actions: Family<ByActionState, Gauge>,
     guards: Family<ByGuard, Counter>,
@@ -176,10 +89,8 @@ impl Metrics {
             registry: Arc::default(),
             leader: Gauge::default(),
             queue: Gauge::default(),
-            runs: Family::default(),
-            failures: Family::default(),
-            durations: Durations::new_with_constructor(short),
-            last_success: Family::default(),
+            steps: short(),
+            last_step: Gauge::default(),
             items: Family::default(),
             sources: Family::default(),
             findings: Family::default(),
@@ -188,7 +99,7 @@ impl Metrics {
             detection: long(),
             mitigation: long(),
             restore: long(),
-            decision: short(),
+            effect: short(),
             actions: Family::default(),
             open_actions: Family::default(),
             guards: Family::default(),
@@ -203,19 +114,17 @@ impl Metrics {
         registry.register("build", "Version of this process", Info::new(Build { version }));
         registry.register("leader", "1 while this replica may act", metrics.leader.clone());
         registry.register("queue_batches", "Batches waiting for the loop", metrics.queue.clone());
-        registry.register("stage_runs", "Runs of a stage", metrics.runs.clone());
-        registry.register("stage_failures", "Runs of a stage that failed", metrics.failures.clone());
         registry.register_with_unit(
-            "stage_duration",
-            "Own time of a stage's run",
+            "step_duration",
+            "Own time of one step of the loop: from observations to findings, incidents and plans",
             Unit::Seconds,
-            metrics.durations.clone(),
+            metrics.steps.clone(),
         );
         registry.register_with_unit(
-            "stage_last_success_timestamp",
-            "When a stage last ran without a failure, since the epoch",
+            "last_step_timestamp",
+            "When the loop made its last step, since the epoch",
             Unit::Seconds,
-            metrics.last_success.clone(),
+            metrics.last_step.clone(),
         );
         registry.register(
             "source_items",
@@ -245,10 +154,10 @@ impl Metrics {
             metrics.restore.clone(),
         );
         registry.register_with_unit(
-            "decision_delay",
-            "From the arrival of an observation to the decision that it led to",
+            "effect_delay",
+            "From the stored intent of an action to its effect",
             Unit::Seconds,
-            metrics.decision.clone(),
+            metrics.effect.clone(),
         );
         registry.register("actions", "Actions that reached a state", metrics.actions.clone());
         registry.register(
@@ -297,18 +206,10 @@ impl Metrics {
         self.queue.set(i64::try_from(batches).unwrap_or(i64::MAX));
     }
 
-    /// One run of a stage: how long it took, whether it succeeded, when it ended.
-    pub fn stage(&self, stage: Stage, took: Duration, succeeded: bool, now: Timestamp) {
-        let labels = ByStage { stage: stage.name() };
-        self.runs.get_or_create(&labels).inc();
-        self.durations.get_or_create(&labels).observe(took.as_secs_f64());
-        // Made in any case: a counter that appears with its first failure hides that failure from `rate()`.
-        let failures = self.failures.get_or_create(&labels);
-        if succeeded {
-            self.last_success.get_or_create(&labels).set(now.as_millisecond() as f64 / 1e3);
-        } else {
-            failures.inc();
-        }
+    /// One step of the loop: how long it took, and when it ended.
+    pub fn step(&self, took: Duration, now: Timestamp) {
+        self.steps.observe(took.as_secs_f64());
+        self.last_step.set(now.as_millisecond() as f64 / 1e3);
     }
 
     /// A source's total since start; the source counts, this only shows.
@@ -338,9 +239,9 @@ impl Metrics {
         self.restore.observe(since(incident.instants.impact_start));
     }
 
-    /// A decision, with the time from the arrival of the observation that led to it.
-    pub fn decision(&self, delay: Duration) {
-        self.decision.observe(delay.as_secs_f64());
+    /// The effect of an action, with the time since its intent was stored.
+    pub fn effect(&self, delay: Duration) {
+        self.effect.observe(delay.as_secs_f64());
     }
 
     /// An action that reached a state.
@@ -371,9 +272,10 @@ impl Metrics {
         self.forecasts_left_out.set(i64::try_from(left_out).unwrap_or(i64::MAX));
     }
 
-    /// A request to the API server.
-    pub fn api(&self, verb: ApiVerb, result: ApiResult) {
-        self.api.get_or_create(&ByApi { verb: verb.name(), result: result.name() }).inc();
+    /// Requests to the API server since start; the client counts, this only shows.
+    pub fn api_requests(&self, verb: &'static str, result: &'static str, total: u64) {
+        let family = self.api.get_or_create(&ByApi { verb, result });
+        family.inner().store(total, Ordering::Relaxed);
     }
 
     /// Everything that the newest snapshot tells; called before each scrape.

@@ -6,10 +6,10 @@ mod common;
 use axum::body::Body;
 use axum::http::{Request, Response, StatusCode, header};
 use common::{FixedClock, Snapshots, action, at, incident, snapshot};
-use homeostat_console::metrics::{ApiResult, ApiVerb, Stage};
-use homeostat_console::{Console, Metrics, Readiness, ReadyGate, RecentIncidents, router};
+use homeostat_console::{Console, Heartbeat, Metrics, Readiness, ReadyGate, RecentIncidents, router};
 use homeostat_knowledge::{
-    ActionKind, ActionRecord, ActionState, FindingKind, GuardName, GuardResult, IncidentId, Origin,
+    ActionKind, ActionRecord, ActionState, Clock, FindingKind, GuardName, GuardResult, IncidentId, Origin,
+    SignedDuration,
 };
 use http_body_util::BodyExt;
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,6 +20,7 @@ use tower::ServiceExt;
 fn console() -> Console {
     Console {
         gate: ReadyGate::default(),
+        heartbeat: Heartbeat::default(),
         metrics: Metrics::new("0.1.0"),
         before_scrape: None,
         snapshots: Arc::new(Snapshots(Arc::new(Mutex::new(Arc::new(snapshot()))))),
@@ -57,21 +58,28 @@ async fn ready_opens_once_and_closes_for_good_while_live_stays() {
     }
 }
 
+#[tokio::test]
+async fn a_process_whose_loop_stands_still_is_not_alive() {
+    let console = console();
+    let now = FixedClock.now();
+    for (ago, code) in [(0, 200), (60_000, 200), (60_001, 503)] {
+        console.heartbeat.beat(now - SignedDuration::from_millis(ago));
+        assert_eq!(get(&console, "/livez").await.status().as_u16(), code, "{ago} ms ago");
+    }
+}
+
 /// Uses every metric once, with every label value.
 fn use_everything(metrics: &Metrics) {
     metrics.leader(true);
     metrics.queue(3);
-    for stage in [Stage::Analyse, Stage::Plan, Stage::Execute, Stage::Publish] {
-        metrics.stage(stage, Duration::from_millis(2), true, at(0));
-        metrics.stage(stage, Duration::from_millis(2), false, at(0));
-    }
+    metrics.step(Duration::from_millis(2), at(0));
     metrics.source_items("otlp", "accepted", 42);
     for kind in FindingKind::ALL {
         metrics.finding(kind);
     }
     metrics.incident_opened(&incident());
     metrics.incident_mitigated(&incident());
-    metrics.decision(Duration::from_millis(20));
+    metrics.effect(Duration::from_millis(20));
     for kind in ActionKind::ALL {
         metrics.action(kind, ActionState::Verified);
     }
@@ -80,15 +88,7 @@ fn use_everything(metrics: &Metrics) {
             metrics.guard(guard, result);
         }
     }
-    for verb in
-        [ApiVerb::Get, ApiVerb::List, ApiVerb::Watch, ApiVerb::Create, ApiVerb::Change, ApiVerb::Evict]
-    {
-        for result in
-            [ApiResult::Ok, ApiResult::Conflict, ApiResult::NotFound, ApiResult::Refused, ApiResult::Failed]
-        {
-            metrics.api(verb, result);
-        }
-    }
+    metrics.api_requests("change", "conflict", 3);
 }
 
 #[tokio::test]
@@ -157,7 +157,9 @@ async fn metrics_are_open_metrics_with_our_names_units_and_help() {
         "homeostat_open_incidents{state=\"Acting\",severity=\"Critical\"} 1",
         "homeostat_source_state{source=\"prometheus\",state=\"down\"} 1",
         "homeostat_kill_switch_state{state=\"off\"} 1",
-        "homeostat_stage_failures_total{stage=\"plan\"} 1",
+        "homeostat_step_duration_seconds_count 1",
+        "homeostat_effect_delay_seconds_sum 0.02",
+        "homeostat_api_requests_total{verb=\"change\",result=\"conflict\"} 3",
         "homeostat_incident_detection_seconds_sum 0.812",
         "homeostat_snapshot_generation 4711",
     ] {

@@ -169,6 +169,9 @@ impl Kernel {
                 }
             }
         }
+        if !leads {
+            self.correlator.let_go(now, FOLLOW_UP_LIMIT);
+        }
         self.led = leads;
         self.correlator.drop_closed();
         self.share_incidents();
@@ -264,6 +267,9 @@ impl Kernel {
                 self.urgent |= known.is_none_or(|known| known.state != action.state);
             }
             ObjectChange::Incident(Change::Applied(stored)) => {
+                if !self.led {
+                    self.correlator.follow(stored);
+                }
                 let news = self.correlator.adopt(stored, now);
                 changed.extend(news.then(|| stored.incident.id.clone()));
                 self.urgent |= news;
@@ -516,8 +522,10 @@ impl Kernel {
             .collect();
         for id in old {
             self.snapshot.actions.remove_mut(&id);
-            self.seen_actions.remove(&id);
         }
+        // Also those that were deleted.
+        let known = &self.snapshot.actions;
+        self.seen_actions.retain(|id, _| known.contains_key(id));
         let open: BTreeSet<IncidentId> =
             self.correlator.incidents().map(|incident| incident.id.clone()).collect();
         self.said.retain(|id, _| open.contains(id));

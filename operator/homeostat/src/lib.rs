@@ -12,6 +12,7 @@ pub mod jobs;
 pub mod kept;
 pub mod kernel;
 pub mod outside;
+pub mod parts;
 pub mod people;
 pub mod record;
 pub mod release;

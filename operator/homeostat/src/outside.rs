@@ -2,6 +2,7 @@
 
 use crate::args::RunArgs;
 use crate::board::Board;
+use crate::parts::Parts;
 use homeostat_cluster::elector::lease::KubeLease;
 use homeostat_cluster::elector::machine::{InvalidTiming, Timing};
 use homeostat_cluster::elector::{Elector, Leadership};
@@ -15,11 +16,10 @@ use homeostat_cluster::watches::{WatchOptions, Watches};
 use homeostat_execute::driver::Ports;
 use homeostat_execute::{ExecuteError, Executor, ExecutorConfig, Recorder};
 use homeostat_knowledge::{
-    ActionId, ActionRecord, Admitted, Clock, Finding, Incident, IncidentId, IncidentState, Name, Observation,
-    Plan, Snapshot, SnapshotSource, Timestamp,
+    ActionId, ActionRecord, Admitted, Clock, Finding, Incident, IncidentState, Name, Observation, Plan,
+    Snapshot, SnapshotSource, Timestamp,
 };
 use kube::Client;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
@@ -37,16 +37,17 @@ type ApiExecutor = Executor<ApiLedger, ApiActuator, Leadership>;
 
 /// Handles of everything that runs beside the loop.
 pub struct Outside {
-    watches: Watches,
     leadership: Leadership,
     executor: ApiExecutor,
     incidents: IncidentQueue,
     events: EventRecorder,
-    told: BTreeMap<IncidentId, IncidentState>,
-    /// Cancelled first: no new writes.
+    /// Cancelled first: nothing new is seen.
+    watches_stop: CancellationToken,
+    /// Cancelled next: no new writes.
     writers_stop: CancellationToken,
     /// Cancelled last: the lease is given away.
     lease_stop: CancellationToken,
+    watches: JoinHandle<()>,
     elector: JoinHandle<()>,
     writers: Vec<JoinHandle<()>>,
 }
@@ -65,13 +66,23 @@ impl Outside {
         actions: mpsc::Sender<ActionRecord>,
         forecasts: watch::Receiver<Forecasts>,
         started: Timestamp,
+        parts: &Parts,
     ) -> Result<Self, OutsideError> {
         let options = WatchOptions {
             namespaces: args.namespaces.iter().filter(|name| !name.is_empty()).cloned().collect(),
             reserved: std::iter::once(args.namespace.clone()).collect(),
             ..WatchOptions::default()
         };
-        let watches = Watches::start(&client, &options, Arc::clone(clock), objects.clone());
+        let mut watches = Watches::start(&client, &options, Arc::clone(clock), objects.clone());
+        let catalogue = watches.catalogue();
+        let watches_stop = CancellationToken::new();
+        let end = watches_stop.clone();
+        let watches = parts.start("watches", async move {
+            tokio::select! {
+                () = watches.ended() => {}
+                () = end.cancelled() => watches.stop().await,
+            }
+        });
 
         // A restarted pod keeps its name; the start makes it another candidate.
         let identity = format!("{}/{}_{}", args.namespace, args.identity, started.as_millisecond());
@@ -79,38 +90,40 @@ impl Outside {
             Elector::new(KubeLease::new(client.clone()), identity, Timing::default(), Arc::clone(clock))?;
         let lease_stop = CancellationToken::new();
         let writers_stop = CancellationToken::new();
-        let elector = tokio::spawn(elector.run(lease_stop.clone()));
-        tokio::spawn(homeostat_cluster::kueue::run(
-            client.clone(),
-            Arc::clone(clock),
-            objects,
-            writers_stop.clone(),
-        ));
+        let elector = parts.start("elector", elector.run(lease_stop.clone()));
+        parts.start(
+            "kueue",
+            homeostat_cluster::kueue::run(client.clone(), Arc::clone(clock), objects, writers_stop.clone()),
+        );
 
         let incidents = IncidentQueue::new();
         let store = IncidentStore::new(client.clone(), Arc::clone(clock));
         let snapshots = Arc::clone(board) as Arc<dyn SnapshotSource>;
         let me = SelfFacts { identity: args.identity.clone(), version: env!("CARGO_PKG_VERSION").to_owned() };
-        let status = StatusWriter::new(client.clone(), watches.catalogue(), snapshots, Arc::clone(clock), me);
+        let status = StatusWriter::new(client.clone(), catalogue, snapshots, Arc::clone(clock), me);
         let (events, publisher) = event_recorder(client.clone(), args.identity.as_str());
         let janitor =
             Janitor::new(client.clone(), Retention::default(), options.namespaces.clone(), Arc::clone(clock));
         // The list of writers; each writes only while this replica leads.
         let writers = vec![
-            tokio::spawn(incidents.clone().run(store, leadership.clone(), writers_stop.clone())),
-            tokio::spawn(status.run(leadership.clone(), writers_stop.clone())),
-            tokio::spawn(publisher.run(leadership.clone(), writers_stop.clone())),
-            tokio::spawn(janitor.run(leadership.clone(), writers_stop.clone())),
-            tokio::spawn(
+            parts.start("incidents", incidents.clone().run(store, leadership.clone(), writers_stop.clone())),
+            parts.start("statuses", status.run(leadership.clone(), writers_stop.clone())),
+            parts.start("events", publisher.run(leadership.clone(), writers_stop.clone())),
+            parts.start("janitor", janitor.run(leadership.clone(), writers_stop.clone())),
+            parts.start(
+                "forecast objects",
                 ForecastWriter::new(client.clone(), forecasts).run(leadership.clone(), writers_stop.clone()),
             ),
-            tokio::spawn(homeostat_cluster::release::run(
-                client.clone(),
-                Arc::clone(clock),
-                Arc::clone(board) as Arc<dyn SnapshotSource>,
-                leadership.clone(),
-                writers_stop.clone(),
-            )),
+            parts.start(
+                "release",
+                homeostat_cluster::release::run(
+                    client.clone(),
+                    Arc::clone(clock),
+                    Arc::clone(board) as Arc<dyn SnapshotSource>,
+                    leadership.clone(),
+                    writers_stop.clone(),
+                ),
+            ),
         ];
 
         let requester = format!("system:serviceaccount:{}:{}", args.namespace, args.service_account);
@@ -132,14 +145,14 @@ impl Outside {
             config,
         );
         Ok(Self {
-            watches,
             leadership,
             executor,
             incidents,
             events,
-            told: BTreeMap::new(),
+            watches_stop,
             writers_stop,
             lease_stop,
+            watches,
             elector,
             writers,
         })
@@ -174,16 +187,10 @@ impl Outside {
         tokio::spawn(async move { executor.close_proposals().await });
     }
 
-    /// Stores an incident in the background, and tells of it when its state is news.
-    pub fn write(&mut self, incident: Arc<Incident>) {
-        let before = self.told.insert(incident.id.clone(), incident.state);
-        if before != Some(incident.state)
-            && let Some(reason) = event_reason(incident.state)
-        {
+    /// Stores an incident in the background, and tells of it for this reason.
+    pub fn write(&self, incident: Arc<Incident>, reason: Option<EventReason>) {
+        if let Some(reason) = reason {
             self.events.tell(Fact::of_incident(reason, &incident, incident.summary()));
-        }
-        if incident.state.closed() {
-            self.told.remove(&incident.id);
         }
         if !self.incidents.submit(incident) {
             tracing::warn!("An incident could not be queued; its next change is written again");
@@ -199,8 +206,9 @@ impl Outside {
 
     /// Ends in order: watches, running actions (left to the ledger), writers, the lease.
     pub async fn stop(self) {
-        let Self { watches, executor, writers_stop, lease_stop, elector, writers, .. } = self;
-        watches.stop().await;
+        let Self { watches_stop, watches, executor, writers_stop, lease_stop, elector, writers, .. } = self;
+        watches_stop.cancel();
+        let _ended = watches.await;
         writers_stop.cancel();
         for writer in writers {
             let _ended = writer.await;
@@ -212,13 +220,69 @@ impl Outside {
     }
 }
 
-fn event_reason(state: IncidentState) -> Option<EventReason> {
+/// Why people are told of an incident as it stands now, after what was written of it `before`: its state, and how often it
+/// had come back.
+pub(crate) fn event_reason(before: Option<(IncidentState, u32)>, incident: &Incident) -> Option<EventReason> {
+    let state = incident.state;
+    let again = before.is_some_and(|(_, times)| incident.reopen_count > times);
+    let other = again || before.is_none_or(|(known, _)| known != state);
     match state {
-        IncidentState::Open => Some(EventReason::IncidentOpened),
-        IncidentState::Mitigated => Some(EventReason::IncidentMitigated),
-        IncidentState::Resolved => Some(EventReason::IncidentResolved),
-        IncidentState::HandedOver => Some(EventReason::HandedOver),
-        // Its actions tell for themselves.
-        IncidentState::Acting => None,
+        IncidentState::Open | IncidentState::Acting if again => Some(EventReason::IncidentReopened),
+        IncidentState::Open if before.is_none() => Some(EventReason::IncidentOpened),
+        // An action began or ended and it goes on: actions tell for themselves.
+        IncidentState::Open | IncidentState::Acting => None,
+        IncidentState::Mitigated => other.then_some(EventReason::IncidentMitigated),
+        IncidentState::Resolved => other.then_some(EventReason::IncidentResolved),
+        IncidentState::HandedOver => other.then_some(EventReason::HandedOver),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use super::*;
+    use serde_json::json;
+
+    fn incident(state: IncidentState, reopen_count: u32) -> Incident {
+        let at = "2026-11-22T09:00:00Z";
+        serde_json::from_value(json!({
+            "id": "order-1", "namespace": "shop", "tenant": null, "workload": null, "state": state, "severity": "Critical",
+            "findings": [], "causes": [], "affected": [], "timeline": [], "actions": [], "reopen_count": reopen_count,
+            "instants": { "impact_start": at, "detected": at, "acknowledged": null, "mitigated": null, "resolved": null },
+            "evidence": "e", "handed_over": null, "acknowledged_by": null,
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn each_state_is_told_once_and_an_action_that_did_not_help_opens_nothing_anew() {
+        use EventReason::{
+            HandedOver, IncidentMitigated, IncidentOpened, IncidentReopened, IncidentResolved,
+        };
+        use IncidentState::{Acting, Mitigated, Open, Resolved};
+        let mut before = None;
+        for (state, times, told) in [
+            (Open, 0, Some(IncidentOpened)),
+            (Open, 0, None),
+            (Acting, 0, None),
+            (Open, 0, None),
+            (Acting, 0, None),
+            (Mitigated, 0, Some(IncidentMitigated)),
+            (Mitigated, 0, None),
+            (Open, 1, Some(IncidentReopened)),
+            (Mitigated, 1, Some(IncidentMitigated)),
+            (Acting, 2, Some(IncidentReopened)),
+            (IncidentState::HandedOver, 2, Some(HandedOver)),
+            (Mitigated, 2, Some(IncidentMitigated)),
+            (Resolved, 2, Some(IncidentResolved)),
+        ] {
+            assert_eq!(
+                event_reason(before, &incident(state, times)),
+                told,
+                "{before:?} to {state:?}, {times}"
+            );
+            before = Some((state, times));
+        }
     }
 }

@@ -8,12 +8,14 @@ use crate::audit::Audit;
 use crate::board::Board;
 use crate::clock::SystemClock;
 use crate::kernel::{Effect, Kernel};
-use crate::outside::{Outside, OutsideError};
+use crate::outside::{Outside, OutsideError, event_reason};
+use crate::parts::{Parts, parts};
 use crate::record::FileRecorder;
 use homeostat_cluster::anchors::Anchors;
+use homeostat_cluster::client::{ConnectOptions, connect_counting};
 use homeostat_cluster::forecasts::Forecasts;
-use homeostat_console::metrics::Stage;
-use homeostat_console::{Console, Metrics, ReadyGate, RecentIncidents};
+use homeostat_cluster::requests::RequestCounts;
+use homeostat_console::{Console, Heartbeat, Metrics, ReadyGate, RecentIncidents};
 use homeostat_execute::{ExecuteError, Recorder};
 use homeostat_knowledge::observation::{Change, ObjectChange};
 use homeostat_knowledge::{
@@ -87,22 +89,29 @@ pub enum RunError {
     /// Signals cannot be received.
     #[error("the process cannot receive signals")]
     Signals(#[source] std::io::Error),
+    /// A part ended before it was told to.
+    #[error("{part} ended before the process did; the log says why, and the process has to be started again")]
+    Ended {
+        /// Which part.
+        part: &'static str,
+    },
 }
 
-/// Runs until SIGTERM or SIGINT.
+/// Runs until SIGTERM or SIGINT, or until one of its parts ends by itself.
 pub async fn run(args: RunArgs) -> Result<(), RunError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let started = clock.now();
-    let client = homeostat_cluster::client::connect(&homeostat_cluster::client::ConnectOptions::default())
-        .await
-        .map_err(RunError::Connect)?;
+    let requests = Arc::new(RequestCounts::default());
+    let client = connect_counting(&ConnectOptions::default(), &requests).await.map_err(RunError::Connect)?;
     let board = Arc::new(Board::default());
     let counters = Arc::new(Counters::default());
     let metrics = Metrics::new(env!("CARGO_PKG_VERSION"));
     let recent = RecentIncidents::default();
     let gate = ReadyGate::default();
+    let heartbeat = Heartbeat::default();
     let intake = CancellationToken::new();
     let stop = CancellationToken::new();
+    let (parts, mut first_end) = parts();
 
     let recorder: Arc<dyn Recorder> = Arc::new(match &args.record {
         None => FileRecorder::off(),
@@ -118,10 +127,14 @@ pub async fn run(args: RunArgs) -> Result<(), RunError> {
     let scraped = Arc::clone(&counters);
     let console = Console {
         gate: gate.clone(),
+        heartbeat: heartbeat.clone(),
         metrics: metrics.clone(),
         before_scrape: Some(Arc::new(move |metrics: &Metrics| {
             for (source, fate, total) in scraped.rows() {
                 metrics.source_items(source.name(), fate.name(), total);
+            }
+            for (verb, result, total) in requests.rows() {
+                metrics.api_requests(verb, result, total);
             }
         })),
         snapshots: Arc::clone(&snapshots),
@@ -134,7 +147,7 @@ pub async fn run(args: RunArgs) -> Result<(), RunError> {
     let (telemetry_in, telemetry) = mpsc::channel(TELEMETRY_QUEUE);
     let (objects_in, objects) = mpsc::channel(OBJECT_QUEUE);
     let (actions_in, actions) = mpsc::channel(ACTION_QUEUE);
-    sources(&args, &board, &clock, &counters, &telemetry_in, &intake).await?;
+    sources(&args, &board, &clock, &counters, &telemetry_in, &intake, &parts).await?;
     drop(telemetry_in);
 
     let audit = match &args.audit_dir {
@@ -154,7 +167,7 @@ pub async fn run(args: RunArgs) -> Result<(), RunError> {
         args.namespaces.iter().filter(|name| !name.is_empty()).cloned().collect();
     let (sizes_in, sizes) = watch::channel(None);
     let objects_of_scalers = objects_in.clone();
-    let mut outside = Outside::start(
+    let outside = Outside::start(
         &args,
         client,
         &board,
@@ -164,11 +177,12 @@ pub async fn run(args: RunArgs) -> Result<(), RunError> {
         actions_in,
         sizes.clone(),
         started,
+        &parts,
     )?;
     let forecasting = Forecasting::new(OutlookConfig::default())?;
     let (clock_of_sizes, metrics_of_sizes, stop_of_sizes) =
         (Arc::clone(&clock), metrics.clone(), intake.clone());
-    tokio::spawn(async move {
+    parts.start("forecasts", async move {
         let (clock, stop) = (clock_of_sizes, stop_of_sizes);
         let memory = crate::kept::load(&forecasts_client, &namespaces, &stop).await;
         let forecasts = crate::forecasts::run(
@@ -207,15 +221,23 @@ pub async fn run(args: RunArgs) -> Result<(), RunError> {
         metrics,
         recent,
         gate: gate.clone(),
+        heartbeat,
         audit: audit.clone(),
         led: false,
         states: BTreeMap::new(),
         resumed: None,
     };
     let ended = shutdown_signal()?;
-    tokio::select! {
-        () = turn.run(telemetry, objects, actions, sizes, &mut outside) => tracing::error!("The watches ended"),
-        name = ended => tracing::info!(signal = name, "Stopping"),
+    let broken = tokio::select! {
+        () = turn.run(telemetry, objects, actions, sizes, &outside) => Some("watches"),
+        part = first_end.wait() => Some(part),
+        name = ended => {
+            tracing::info!(signal = name, "Stopping");
+            None
+        }
+    };
+    if let Some(part) = broken {
+        tracing::error!(part, "A part ended by itself; the process stops and has to be started again");
     }
 
     // Unready first, so that nobody sends more; then no more intake; then what is under way; the lease last.
@@ -231,7 +253,7 @@ pub async fn run(args: RunArgs) -> Result<(), RunError> {
         tracing::debug!("A page was still being read");
     }
     tracing::info!("Stopped");
-    Ok(())
+    broken.map_or(Ok(()), |part| Err(RunError::Ended { part }))
 }
 
 /// A seed that differs between replicas and starts; ids must be unique, not secret.
@@ -248,6 +270,7 @@ async fn sources(
     counters: &Arc<Counters>,
     out: &mpsc::Sender<Vec<Observation>>,
     stop: &CancellationToken,
+    parts: &Parts,
 ) -> Result<(), RunError> {
     let mut options = OtlpOptions::default();
     for text in args.trusted_forwarders.iter().filter(|text| !text.is_empty()) {
@@ -270,14 +293,14 @@ async fn sources(
         Arc::clone(counters),
     );
     // The list of sources that push into the loop; the watches are the third.
-    keep(otlp, out.clone(), stop.clone());
-    keep(prometheus, out.clone(), stop.clone());
+    keep(otlp, out.clone(), stop.clone(), parts);
+    keep(prometheus, out.clone(), stop.clone(), parts);
     Ok(())
 }
 
-fn keep<S: Source>(source: S, out: mpsc::Sender<Vec<Observation>>, stop: CancellationToken) {
+fn keep<S: Source>(source: S, out: mpsc::Sender<Vec<Observation>>, stop: CancellationToken, parts: &Parts) {
     let name: SourceName = source.name();
-    tokio::spawn(async move {
+    parts.start(name.name(), async move {
         if let Err(error) = source.run(out, stop).await {
             tracing::error!(source = %name, error = %error, "Source ended");
         }
@@ -304,10 +327,11 @@ struct Turn {
     metrics: Metrics,
     recent: RecentIncidents,
     gate: ReadyGate,
+    heartbeat: Heartbeat,
     audit: Audit,
     led: bool,
-    /// Last written state per open incident.
-    states: BTreeMap<IncidentId, IncidentState>,
+    /// Last written state of each open incident, and how often it had come back.
+    states: BTreeMap<IncidentId, (IncidentState, u32)>,
     resumed: Option<tokio::time::Instant>,
 }
 
@@ -318,7 +342,7 @@ impl Turn {
         mut objects: mpsc::Receiver<Observation>,
         mut actions: mpsc::Receiver<ActionRecord>,
         mut sizes: watch::Receiver<Forecasts>,
-        outside: &mut Outside,
+        outside: &Outside,
     ) {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
@@ -369,7 +393,7 @@ impl Turn {
         }
     }
 
-    fn step(&mut self, batch: &[Observation], outside: &mut Outside) {
+    fn step(&mut self, batch: &[Observation], outside: &Outside) {
         let now = self.clock.now();
         let leads = outside.leads();
         if leads != self.led {
@@ -395,23 +419,19 @@ impl Turn {
             }
         }
         let took = self.clock.now().duration_since(now);
-        self.metrics.stage(Stage::Analyse, took.unsigned_abs(), true, now);
+        self.metrics.step(took.unsigned_abs(), now);
+        self.heartbeat.beat(now);
     }
 
     /// New decisions about sizes.
-    fn size(&mut self, records: &[ForecastRecord], outside: &mut Outside) {
+    fn size(&mut self, records: &[ForecastRecord], outside: &Outside) {
         let effects = self.kernel.size(records, self.clock.now(), outside.leads());
         self.board.publish(self.kernel.snapshot().clone());
         self.carry_out(effects, outside);
     }
 
     /// Ways down that are over make room for more. What is kept is tried again in the next turn: its task is just ending.
-    fn size_after(
-        &mut self,
-        ended: &mut Vec<ActionRecord>,
-        records: &[ForecastRecord],
-        outside: &mut Outside,
-    ) {
+    fn size_after(&mut self, ended: &mut Vec<ActionRecord>, records: &[ForecastRecord], outside: &Outside) {
         let (now, leads) = (self.clock.now(), outside.leads());
         ended.retain(|over| {
             let Some(Effect::Execute(plan, finding)) = self.kernel.size_after(over, records, now, leads)
@@ -430,7 +450,7 @@ impl Turn {
         });
     }
 
-    fn carry_out(&mut self, effects: Vec<Effect>, outside: &mut Outside) {
+    fn carry_out(&mut self, effects: Vec<Effect>, outside: &Outside) {
         for effect in effects {
             match effect {
                 Effect::Write(incident) => self.write(incident, outside),
@@ -467,23 +487,27 @@ impl Turn {
                     .zip(action.instants.intent)
                     .map(|(sent, from)| sent.duration_since(from))
                 {
-                    self.metrics.decision(took.unsigned_abs());
+                    self.metrics.effect(took.unsigned_abs());
                 }
             }
             _ => {}
         }
     }
 
-    fn write(&mut self, incident: Arc<Incident>, outside: &mut Outside) {
-        let before = self.states.insert(incident.id.clone(), incident.state);
+    fn write(&mut self, incident: Arc<Incident>, outside: &Outside) {
+        let before = self.states.insert(incident.id.clone(), (incident.state, incident.reopen_count));
         if before.is_none() {
+            // Those that were deleted, or closed by another leader, had no last write.
+            let open = &self.kernel.snapshot().incidents;
+            self.states.retain(|id, _| open.contains_key(id));
             self.metrics.incident_opened(&incident);
             for finding in &incident.findings {
                 self.metrics.finding(finding.kind);
             }
             tracing::info!(incident = %incident.id, summary = %incident.summary(), "Incident opened");
         }
-        if incident.state == IncidentState::Mitigated && before != Some(IncidentState::Mitigated) {
+        let was = before.map(|(state, _)| state);
+        if incident.state == IncidentState::Mitigated && was != Some(IncidentState::Mitigated) {
             self.metrics.incident_mitigated(&incident);
         }
         if incident.state.closed() {
@@ -491,7 +515,8 @@ impl Turn {
             let actions = homeostat_console::http::actions_of(self.kernel.snapshot(), &incident);
             self.recent.add((*incident).clone(), actions);
         }
-        outside.write(incident);
+        let reason = event_reason(before, &incident);
+        outside.write(incident, reason);
     }
 }
 

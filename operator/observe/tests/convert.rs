@@ -8,7 +8,7 @@ use homeostat_knowledge::{Clock, Signal};
 use homeostat_observe::Fate;
 use homeostat_observe::sources::names::{Names, SERIES_BYTES};
 use homeostat_observe::sources::otlp::convert::{
-    BODY_BYTES, Batch, Kind, Limits, METRIC_BYTES, OPERATION_BYTES, PEER_BYTES, convert,
+    AHEAD, BODY_BYTES, Batch, Kind, Limits, METRIC_BYTES, OPERATION_BYTES, PEER_BYTES, convert,
 };
 use homeostat_observe::sources::otlp::envelope::{Garbage, count};
 use homeostat_observe::sources::otlp::sender::{Attribution, identify};
@@ -41,12 +41,15 @@ fn run(kind: Kind, body: &[u8], limits: Limits) -> Result<Batch, Garbage> {
 fn check(batch: &Batch, limits: &Limits) {
     assert!(batch.observations.len() <= limits.items);
     assert_eq!(batch.tally.get(Fate::Accepted), batch.observations.len() as u64);
+    let latest = FixedClock.now() + AHEAD;
     for observation in &batch.observations {
+        assert!(observation.event_time <= latest);
         match &observation.signal {
             Signal::Span(span) => {
                 assert!(span.operation.len() <= OPERATION_BYTES);
                 assert!(span.peer.as_ref().is_none_or(|peer| peer.len() <= PEER_BYTES));
                 assert!(span.seconds() >= 0.0 && span.trace != 0 && span.id != 0);
+                assert!(span.end <= latest, "nothing is told of what has not been");
             }
             Signal::Log(log) => assert!(log.body.len() <= BODY_BYTES && log.severity <= 24),
             Signal::Sample(sample) => {

@@ -366,6 +366,34 @@ async fn too_many_requests_at_one_time_are_told_to_come_again() {
 }
 
 #[tokio::test]
+async fn who_sends_slowly_has_a_few_places_and_gives_them_back() {
+    let options = OtlpOptions { max_requests_per_sender: 1, ..OtlpOptions::default() };
+    let receiver = Receiving::start(cluster(Some("127.0.0.1")), options).await;
+    let mut grpc = tonic::client::Grpc::new(receiver.channel.clone());
+    let slow = tokio::spawn(async move {
+        grpc.ready().await.expect("a listening receiver");
+        let path = http::uri::PathAndQuery::from_static(
+            "/opentelemetry.proto.collector.trace.v1.TraceService/Export",
+        );
+        let never = tonic::Request::new(futures::stream::pending::<Vec<u8>>());
+        let _: Result<tonic::Response<Bytes>, Status> = grpc.client_streaming(never, path, RawBytes).await;
+    });
+    let answers_with = async |code: Code| {
+        for _ in 0..1_000 {
+            if receiver.raw(vec![0xff]).await.code() == code {
+                return true;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+        false
+    };
+    assert!(answers_with(Code::Unavailable).await, "its place is taken");
+    assert!(receiver.count(Fate::TooManyRequests) > 0);
+    slow.abort();
+    assert!(answers_with(Code::InvalidArgument).await, "read and understood, and found to be garbage");
+}
+
+#[tokio::test]
 async fn unknown_senders_are_refused_and_before_the_first_list_told_to_come_again() {
     let receiver = Receiving::start(cluster(Some("10.1.1.1")), OtlpOptions::default()).await;
     let status = receiver.traces().export(traces(vec![], calls())).await.expect_err("a refusal");

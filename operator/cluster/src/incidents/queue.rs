@@ -100,8 +100,10 @@ impl IncidentQueue {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).counts
     }
 
-    /// Writes until `shutdown`, and only while this replica leads. What waits when leadership goes is forgotten:
-    /// the next leader writes its own view. On shutdown what is due is still written, within two seconds.
+    /// Writes until `shutdown`, and only while this replica leads. What waits when leadership goes is forgotten: the next
+    /// leader writes its own view. Only that an incident is over waits until this replica leads again: it is told once, and
+    /// when no other led meanwhile (the API server was away) it would stay open for ever. On shutdown what is due is still
+    /// written, within two seconds.
     pub async fn run(self, store: IncidentStore, leadership: Leadership, shutdown: CancellationToken) {
         let mut running = FuturesUnordered::new();
         let mut led = false;
@@ -144,7 +146,7 @@ impl IncidentQueue {
     ) -> Option<Instant> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if !leads {
-            state.pending.clear();
+            state.pending.retain(|_, pending| pending.incident.state.closed());
             state.last.clear();
             return None;
         }

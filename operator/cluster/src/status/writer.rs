@@ -25,6 +25,8 @@ const REFRESH: Duration = Duration::from_secs(15);
 const PER_LOOK: usize = 200;
 /// Writes under way at once.
 const PARALLEL: usize = 4;
+/// A write comes back through the watch within so long. One that did not was to an object that is another by now, or gone.
+const ECHO: Duration = Duration::from_secs(30);
 /// Time for which roots are remembered for the storm condition.
 const KEEP_ROOTS: SignedDuration = SignedDuration::from_hours(24);
 
@@ -48,8 +50,8 @@ pub struct StatusWriter {
     clock: Arc<dyn Clock>,
     me: SelfFacts,
     roots: RootHistory,
-    /// What was written and has not come back through the watch yet: digest then seen, digest written.
-    written: HashMap<Id, (u64, u64)>,
+    /// What was written and has not come back through the watch yet: digest then seen, digest written, and when.
+    written: HashMap<Id, (u64, u64, Instant)>,
     /// Objects whose last write failed, and when to try again.
     later: HashMap<Id, (u32, Instant)>,
     counts: WriterCounts,
@@ -118,13 +120,16 @@ impl StatusWriter {
         self.roots.observe(&snapshot, now, KEEP_ROOTS);
         let all = desired_status(&view, &snapshot, &self.roots, &self.me, now);
         let at = Instant::now();
+        self.written.retain(|_, (.., since)| at.saturating_duration_since(*since) < ECHO);
+        // What was due since then and was not tried is not there any more.
+        self.later.retain(|_, (_, when)| at.saturating_duration_since(*when) < ECHO);
         let mut due = Vec::new();
         let mut left = false;
         for (desired, seen) in all {
             let (id, wanted) = (identity(&desired), desired_digest(&desired));
             let there = match self.written.get(&id) {
                 // Our write has not come back yet: what we wrote counts, not what we see.
-                Some((before, written)) if *before == seen => *written,
+                Some((before, written, _)) if *before == seen => *written,
                 Some(_) => {
                     self.written.remove(&id);
                     seen
@@ -156,7 +161,7 @@ impl StatusWriter {
                 Some(Ok(())) => {
                     self.counts.written += 1;
                     self.later.remove(&id);
-                    self.written.insert(id, (seen, wanted));
+                    self.written.insert(id, (seen, wanted, Instant::now()));
                 }
                 Some(Err(error)) => {
                     self.counts.failed += 1;

@@ -517,6 +517,7 @@ mod tests {
                 names: &mut names,
                 now: jiff::Timestamp::UNIX_EPOCH,
                 news: true,
+                listed: false,
                 key: ObjectKey::new("shop", "order-1"),
                 version: Name::from("1"),
             };

@@ -1,4 +1,5 @@
-//! Kubernetes Events: hints for the analysis, passed on and not kept. Those from before we watched are no news.
+//! Kubernetes Events: hints for the analysis, passed on and not kept. Those of a list are no news: they are up to an hour
+//! old, also after a break, and one that is told late would speak over a later one.
 
 use super::light::{Body, Meta, cut, null_is_empty};
 use super::run::{Cx, Effect, Watched};
@@ -58,7 +59,7 @@ impl Watched for Events {
 
     fn apply(&mut self, body: EventObject, cx: Cx<'_>) -> Result<Effect, String> {
         let ours = body.reporting_controller.as_deref() == Some(crate::recorder::CONTROLLER);
-        if !cx.news || ours {
+        if cx.listed || ours {
             return Ok(Effect::Nothing);
         }
         let names = cx.names;

@@ -265,22 +265,29 @@ where
 #[derive(Debug, Default)]
 pub(crate) struct Interner {
     names: HashSet<Name>,
+    /// Names that found no room since it was last looked for unused ones.
+    turned_away: usize,
 }
 
 impl Interner {
     const LIMIT: usize = 16_384;
+    /// Where all names are in use, looking for unused ones at each new name would cost more than the names save.
+    const PATIENCE: usize = 4_096;
 
     /// The shared name.
     pub fn intern(&mut self, text: &str) -> Name {
         if let Some(name) = self.names.get(text) {
             return Name::clone(name);
         }
-        if self.names.len() >= Self::LIMIT {
+        if self.names.len() >= Self::LIMIT && self.turned_away.is_multiple_of(Self::PATIENCE) {
             self.names.retain(|name| Name::strong_count(name) > 1);
+            self.turned_away = 0;
         }
         let name = Name::from(text);
         if self.names.len() < Self::LIMIT {
             self.names.insert(Name::clone(&name));
+        } else {
+            self.turned_away += 1;
         }
         name
     }
@@ -348,6 +355,21 @@ mod tests {
         }
         assert!(names.names.len() <= Interner::LIMIT);
         assert!(Name::ptr_eq(&kept, &names.intern("node-1")));
+    }
+
+    #[test]
+    fn where_all_names_are_in_use_later_ones_share_nothing_until_some_are_not() {
+        let mut names = Interner::default();
+        let mut used: Vec<Name> = (0..Interner::LIMIT).map(|i| names.intern(&i.to_string())).collect();
+        let one = names.intern("late");
+        assert!(!Name::ptr_eq(&one, &names.intern("late")), "there is no room");
+        used.truncate(10);
+        for i in 0..=Interner::PATIENCE {
+            names.intern(&format!("other-{i}"));
+        }
+        let late = names.intern("late");
+        assert!(Name::ptr_eq(&late, &names.intern("late")), "there is room again");
+        assert!(Name::ptr_eq(&used[3], &names.intern("3")));
     }
 
     #[test]

@@ -127,6 +127,7 @@ mod tests {
             names: &mut names,
             now: Timestamp::UNIX_EPOCH,
             news: true,
+            listed: false,
             key: ObjectKey::new("", "n1"),
             version: Name::from("1"),
         };

@@ -42,6 +42,8 @@ pub(crate) struct Cx<'a> {
     pub now: Timestamp,
     /// Not part of the first list: it happened while we watched.
     pub news: bool,
+    /// Part of a list, the first one or one after a break: it may have happened long ago.
+    pub listed: bool,
     /// Namespace and name, with a shared namespace.
     pub key: ObjectKey,
     /// `resourceVersion`.
@@ -208,8 +210,12 @@ impl<W: Watched> State<W> {
                 self.round = self.round.wrapping_add(1);
                 Ok(())
             }
-            watcher::Event::InitApply(object) | watcher::Event::Apply(object) => {
-                let effect = self.apply(object, outlet.clock.now(), pulse);
+            watcher::Event::InitApply(object) => {
+                let effect = self.apply(object, true, outlet.clock.now(), pulse);
+                outlet.carry_out(effect).await
+            }
+            watcher::Event::Apply(object) => {
+                let effect = self.apply(object, false, outlet.clock.now(), pulse);
                 outlet.carry_out(effect).await
             }
             watcher::Event::Delete(object) => {
@@ -236,7 +242,7 @@ impl<W: Watched> State<W> {
         }
     }
 
-    fn apply(&mut self, object: Light<W::Body>, now: Timestamp, pulse: &Pulse) -> Effect {
+    fn apply(&mut self, object: Light<W::Body>, listed: bool, now: Timestamp, pulse: &Pulse) -> Effect {
         let key = object.key(&mut self.names);
         let version = Name::from(object.version());
         if W::REMEMBER {
@@ -251,7 +257,7 @@ impl<W: Watched> State<W> {
             }
         }
         let (uid, generation) = (object.uid(), object.generation());
-        let cx = Cx { names: &mut self.names, now, news: self.listed, key: key.clone(), version };
+        let cx = Cx { names: &mut self.names, now, news: self.listed, listed, key: key.clone(), version };
         let outcome = object.body.and_then(|body| self.watched.apply(body, cx));
         match outcome {
             Ok(effect) => {

@@ -51,6 +51,28 @@ fn assert_registered(expression: &str) {
     }
 }
 
+/// A metric that nobody feeds is a panel that stays empty.
+#[test]
+fn every_metric_is_fed_by_the_program() {
+    let source = read("operator/console/src/metrics.rs");
+    let methods: Vec<&str> = source
+        .split("    pub fn ")
+        .skip(1)
+        .filter_map(|method| method.split('(').next())
+        .filter(|method| !["new", "text"].contains(method))
+        .collect();
+    assert!(methods.len() > 10, "{methods:?}");
+    let program = [
+        "operator/homeostat/src/run.rs",
+        "operator/homeostat/src/forecasts.rs",
+        "operator/console/src/http.rs",
+    ];
+    let program: String = program.into_iter().map(read).collect();
+    for method in methods {
+        assert!(program.contains(&format!("metrics.{method}(")), "nothing calls Metrics::{method}");
+    }
+}
+
 #[test]
 fn every_alert_is_named_graded_explained_and_has_a_runbook() {
     let objects =

@@ -29,6 +29,8 @@ pub struct OtlpOptions {
     pub max_message_bytes: usize,
     /// Requests that are read or converted at one time, over all connections.
     pub max_concurrent_requests: usize,
+    /// Those of them that one sender may have, a trusted forwarder excepted: who sends slowly must not keep others out.
+    pub max_requests_per_sender: usize,
     /// Connections at one time.
     pub max_connections: usize,
     /// Longest time from a request's first byte to its answer.
@@ -45,6 +47,7 @@ impl Default for OtlpOptions {
         Self {
             max_message_bytes: 4 * 1024 * 1024,
             max_concurrent_requests: 32,
+            max_requests_per_sender: 8,
             max_connections: 2048,
             request_timeout: Duration::from_secs(10),
             trusted_forwarders: Vec::new(),

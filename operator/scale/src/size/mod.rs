@@ -196,7 +196,7 @@ mod tests {
     fn what_is_made_long_before_it_begins_gets_what_growth_leads_to_by_then() {
         let settings = MemorySettings::default();
         // Threefold over ten runs, then as it is; so many runs wait when another one is made.
-        let need = |run: i32| (42.0 * 3.0_f64.powf(f64::from(run.min(10)) / 10.0)) as u64;
+        let need = |run: i32| (36.0 * 3.0_f64.powf(f64::from(run.min(10)) / 10.0)) as u64;
         for waiting in 0..=4 {
             let mut peaks = VecDeque::new();
             for run in 0..20 {

@@ -6,7 +6,7 @@ use super::sender::{Attribution, Origin};
 use crate::sources::names::{Names, bounded, cut};
 use crate::sources::{Fate, Tally};
 use homeostat_knowledge::observation::{LogRecord, Sample};
-use homeostat_knowledge::{Name, Observation, Signal, Span, SpanKind, Timestamp};
+use homeostat_knowledge::{Name, Observation, Signal, SignedDuration, Span, SpanKind, Timestamp};
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
 use opentelemetry_proto::tonic::logs::v1 as logs;
@@ -27,6 +27,10 @@ pub const PEER_BYTES: usize = 253;
 pub const BODY_BYTES: usize = 2048;
 /// Longest metric name, in bytes.
 pub const METRIC_BYTES: usize = 255;
+
+/// Clocks of senders may be so far ahead of ours. What lies further ahead has happened when it arrived: a failure of next
+/// year would keep what was called sick until then, whatever others see of it.
+pub const AHEAD: SignedDuration = SignedDuration::from_secs(2);
 
 /// Which of the three services was called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -132,10 +136,15 @@ impl Work<'_> {
         self.batch.observations.push(Observation {
             tenant: origin.tenant.clone(),
             entity: origin.entity.clone(),
-            event_time: event_time.unwrap_or(self.now),
+            event_time: event_time.filter(|at| self.ahead(*at).is_none()).unwrap_or(self.now),
             arrival_time: self.now,
             signal,
         });
+    }
+
+    /// How far an instant is ahead, if that is too far.
+    fn ahead(&self, at: Timestamp) -> Option<SignedDuration> {
+        Some(at.duration_since(self.now)).filter(|ahead| *ahead > AHEAD)
     }
 
     fn span(&mut self, origin: &Origin, item: &[u8]) -> Result<(), Garbage> {
@@ -155,6 +164,11 @@ impl Work<'_> {
         let ((Some(trace), Some(id)), (Some(start), Some(finish))) = (ids, times) else {
             self.count(Fate::Malformed);
             return Ok(());
+        };
+        // It lasted as long as its sender says.
+        let (start, finish) = match self.ahead(finish) {
+            Some(ahead) => (start.checked_sub(ahead).unwrap_or(start), self.now),
+            None => (start, finish),
         };
         let mut end = End::default();
         let (mut route, mut method, mut server, mut network) = ("", "", "", "");

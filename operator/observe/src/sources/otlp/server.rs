@@ -22,14 +22,15 @@ use opentelemetry_proto::tonic::collector::trace::v1::{
     ExportTracePartialSuccess, ExportTraceServiceResponse,
 };
 use prost::Message;
+use std::collections::HashMap;
 use std::convert::Infallible;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
 use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tonic::body::Body;
 use tonic::codec::{Codec, CompressionEncoding, DecodeBuf, Decoder, EncodeBuf, Encoder};
@@ -69,6 +70,7 @@ pub(super) async fn serve(
     let incoming = accept(listener, options.max_connections, Arc::clone(&counters));
     let intake = Intake(Arc::new(Shared {
         places: Arc::new(Semaphore::new(options.max_concurrent_requests)),
+        taken: Mutex::default(),
         names: std::array::from_fn(|_| Mutex::new(Names::new(NAMES))),
         options,
         snapshots,
@@ -92,6 +94,8 @@ pub(super) async fn serve(
 
 struct Shared {
     places: Arc<Semaphore>,
+    /// Places by sender; only those who have one are in it.
+    taken: Mutex<HashMap<IpAddr, usize>>,
     names: [Mutex<Names>; SHARDS],
     options: OtlpOptions,
     snapshots: Arc<dyn SnapshotSource>,
@@ -137,7 +141,7 @@ impl Shared {
         let snapshot = self.snapshots.current();
         let attribution = identify(&snapshot, peer, &self.options.trusted_forwarders)
             .map_err(|stranger| self.refuse(stranger, Some(peer)))?;
-        let Ok(_place) = Arc::clone(&self.places).try_acquire_owned() else {
+        let Some(_place) = self.place(peer, &attribution) else {
             return Err(self.come_again(Fate::TooManyRequests, 1, "too many requests at one time"));
         };
         let mut grpc = tonic::server::Grpc::new(Raw)
@@ -150,6 +154,21 @@ impl Shared {
         }
         self.counters.add(SourceName::Otlp, Fate::TimedOut, 1);
         Err(Status::deadline_exceeded("the request did not arrive in time"))
+    }
+
+    /// A place for one request; `None` when there is none left, for all or for this sender.
+    fn place(self: &Arc<Self>, peer: IpAddr, attribution: &Attribution) -> Option<Place> {
+        let most = match attribution {
+            Attribution::Sender(_) => self.options.max_requests_per_sender,
+            Attribution::Resource(_) => usize::MAX,
+        };
+        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        if taken.get(&peer).is_some_and(|own| *own >= most) {
+            return None;
+        }
+        let of_all = Arc::clone(&self.places).try_acquire_owned().ok()?;
+        *taken.entry(peer).or_default() += 1;
+        Some(Place { peer, shared: Arc::clone(self), _of_all: of_all })
     }
 
     fn refuse(&self, stranger: Stranger, peer: Option<IpAddr>) -> Status {
@@ -190,6 +209,25 @@ impl Shared {
                 Err(Status::invalid_argument(Garbage.to_string()))
             }
             _ => Ok(response),
+        }
+    }
+}
+
+/// Given back when the request ends, however it ends.
+struct Place {
+    peer: IpAddr,
+    shared: Arc<Shared>,
+    _of_all: OwnedSemaphorePermit,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut taken = self.shared.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(own) = taken.get_mut(&self.peer) {
+            *own -= 1;
+            if *own == 0 {
+                taken.remove(&self.peer);
+            }
         }
     }
 }
