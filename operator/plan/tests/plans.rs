@@ -152,10 +152,10 @@ fn a_restart_in_a_quiet_minute_targets_the_deployment_by_its_uid() {
 
 #[test]
 fn nothing_is_done_for_an_incident_of_no_tenant_nor_to_a_pod_that_nothing_is_known_of() {
-    let mut given = hung();
-    assert_eq!(decide(&given).name(), "Act");
-    given.incident.tenant = "none".into();
-    let decision = decide(&given);
+    assert_eq!(decide(&hung()).name(), "Act");
+    let (snapshot, mut incident) = hung().build();
+    incident.tenant = None;
+    let decision = plan(&incident, &snapshot, &shipped(), now(), &mut SeededIds::new(7));
     assert_eq!(decision.name(), "Wait");
     assert!(decision.reason().contains("no tenant's"), "{}", decision.reason());
     let mut given = hung();
