@@ -7,7 +7,8 @@ use crate::kubelet::{self, Down};
 use crate::resize;
 use homeostat_knowledge::records::{NodeRecord, PodPhase};
 use homeostat_knowledge::{
-    ControllerKind, Entity, FindingKind, Incident, PodRecord, SignedDuration, Timestamp,
+    ActionKind, ActionState, ControllerKind, Entity, FindingKind, Incident, PodRecord, SignedDuration,
+    Timestamp,
 };
 use homeostat_playbooks::{After, Rung};
 
@@ -188,20 +189,28 @@ const CATCH_UP: SignedDuration = SignedDuration::from_secs(10);
 
 /// A node that is short of processor time makes its pods late and lets them answer with errors; a new pod there would do no
 /// better. One that stands apart from its siblings elsewhere, or is too late for its probe, is moved once the node takes no
-/// new pods. Without any sign of life it is another thing, which the analysis tells apart.
+/// new pods. Without any sign of life it is another thing, which the analysis tells apart; but where a new pod was no better
+/// already, the next one would not be either as long as the node is not known to be well.
 fn short_of_time(case: &Case<'_>, pod: &PodRecord) -> Result<(), Stop> {
     let Some(name) = &pod.node else { return Ok(()) };
     let closed = case.snapshot.nodes.get(name).is_some_and(|node| node.cordoned);
+    let tried = case.snapshot.actions.values().any(|action| {
+        action.incident == case.incident.id
+            && action.kind() == ActionKind::EvictPod
+            && matches!(action.state, ActionState::Failed | ActionState::HandedOver)
+    });
     match case.cause.kind {
         FindingKind::Slow | FindingKind::ErrorBurst => {}
+        FindingKind::Hung | FindingKind::Unreachable if tried => {}
         FindingKind::ReplicaOutlier | FindingKind::NotReady if !closed => {}
         _ => return Ok(()),
     }
     let short = |incident: &Incident| {
         let own = incident.id == case.incident.id;
+        let unwell = tried && incident.instants.mitigated.is_none();
         !incident.state.closed()
             && incident.findings.iter().any(|finding| {
-                (finding.active || case.now < later(finding.last_seen, CATCH_UP))
+                (unwell || finding.active || case.now < later(finding.last_seen, CATCH_UP))
                     && finding.kind == FindingKind::NoisyNeighbour
                     && (own || matches!(&finding.entity, Entity::Node { name: node } if node == name))
             })

@@ -325,6 +325,40 @@ fn nobody_late_is_evicted_on_a_node_that_is_known_to_be_busy() {
 }
 
 #[test]
+fn where_a_new_pod_was_no_better_the_next_one_waits_until_the_busy_node_is_well() {
+    let decided = |kind: &str, well: bool| {
+        let mut given = hung();
+        (given.incident.kind, given.incident.since) = (kind.into(), 30.0);
+        given.actions = vec![GivenAction {
+            uid: "uid-before".into(),
+            state: "Failed".into(),
+            sent: Some(200.0),
+            closed: Some(170.0),
+            ..GivenAction::default()
+        }];
+        let (mut snapshot, incident) = given.build();
+        let node = Entity::Node { name: Name::from("node-1") };
+        let mut other = incident.clone();
+        other.id = IncidentId::new("node-1-abcde");
+        other.state = if well { IncidentState::Mitigated } else { IncidentState::HandedOver };
+        other.instants.mitigated = well.then(|| now() - SignedDuration::from_secs(20));
+        other.workload = None;
+        (other.causes[0].entity, other.causes[0].kind) = (node.clone(), FindingKind::NoisyNeighbour);
+        (other.findings[0].entity, other.findings[0].kind) = (node, FindingKind::NoisyNeighbour);
+        other.findings[0].active = false;
+        other.findings[0].last_seen = now() - SignedDuration::from_secs(25);
+        snapshot.incidents.insert_mut(other.id.clone(), Arc::new(other));
+        plan(&incident, &snapshot, &shipped(), now(), &mut SeededIds::new(7))
+    };
+    for kind in ["Slow", "ErrorBurst", "Hung", "Unreachable"] {
+        let decision = decided(kind, false);
+        assert!(decision.reason().contains("short of processor time"), "{kind}: {decision:?}");
+        let decision = decided(kind, true);
+        assert!(!decision.reason().contains("short of processor time"), "{kind}: {decision:?}");
+    }
+}
+
+#[test]
 fn advice_never_holds_text_that_came_with_telemetry() {
     let mut given = hung();
     given.incident.kind = "DependencyDown".into();
