@@ -7,12 +7,11 @@ use homeostat_analyse::{Correlator, CorrelatorConfig};
 use homeostat_knowledge::ids::SeededIds;
 use homeostat_knowledge::incident::{Cause, Instants, TimelineKind};
 use homeostat_knowledge::observation::{Change, ObjectChange, StoredIncident};
-use homeostat_knowledge::policy::{GuardLimits, TenantPolicy};
+use homeostat_knowledge::policy::TenantPolicy;
 use homeostat_knowledge::{
     Entity, EvidenceId, Finding, FindingId, FindingKind, Incident, IncidentId, IncidentState, Name,
     ObjectKey, Severity, SignedDuration, Snapshot, TenantName, Timestamp, Uid,
 };
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 fn workload(name: &str) -> Entity {
@@ -91,24 +90,7 @@ fn a_stranger_gets_an_incident_of_its_own() {
 }
 
 fn shop() -> TenantPolicy {
-    TenantPolicy {
-        name: TenantName::new("shop"),
-        uid: Uid::new("uid-shop"),
-        generation: 1,
-        namespaces: BTreeSet::from([Name::from("shop")]),
-        levels: BTreeMap::new(),
-        limits: GuardLimits::default(),
-        verification: SignedDuration::from_secs(30),
-        freezes: Vec::new(),
-        approvers: Vec::new(),
-        owners: Vec::new(),
-        approval_timeout: SignedDuration::from_mins(15),
-        caps: BTreeMap::new(),
-        levels_restored: None,
-        quota: None,
-        paused: false,
-        do_not_touch_until: None,
-    }
+    TenantPolicy::new(TenantName::new("shop"), Uid::new("uid-shop"), [Name::from("shop")])
 }
 
 #[test]

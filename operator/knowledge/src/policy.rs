@@ -190,6 +190,28 @@ pub struct TenantPolicy {
 }
 
 impl TenantPolicy {
+    /// What the definition says where people say nothing: everything is recommended only, with the shipped limits.
+    pub fn new(name: TenantName, uid: Uid, namespaces: impl IntoIterator<Item = Name>) -> Self {
+        Self {
+            name,
+            uid,
+            generation: 1,
+            namespaces: namespaces.into_iter().collect(),
+            levels: BTreeMap::new(),
+            limits: GuardLimits::default(),
+            verification: SignedDuration::from_secs(30),
+            freezes: Vec::new(),
+            approvers: Vec::new(),
+            owners: Vec::new(),
+            approval_timeout: fifteen_minutes(),
+            caps: BTreeMap::new(),
+            levels_restored: None,
+            quota: None,
+            paused: false,
+            do_not_touch_until: None,
+        }
+    }
+
     /// Did a person stop automation for this tenant, with or without an end, as of `now`?
     pub fn paused_at(&self, now: Timestamp) -> bool {
         self.paused || self.do_not_touch_until.is_some_and(|until| now < until)

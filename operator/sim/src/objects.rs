@@ -10,7 +10,7 @@ use homeostat_knowledge::{
     ActionKind, ContainerRecord, ContainerState, ControllerKind, ControllerRecord, FindingKind, GuardLimits,
     Level, Name, ObjectKey, PodRecord, SignedDuration, TenantName, Timestamp, Uid, WorkloadKey,
 };
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// A pod as the API server stores it, and how its process really is.
 #[derive(Clone, Debug, PartialEq)]
@@ -330,26 +330,18 @@ pub fn cached(
 /// A tenant that owns the namespace of its own name, or, for the platform tenant, Homeostat's own.
 pub fn tenant(name: &str, level: Level) -> TenantPolicy {
     TenantPolicy {
-        name: TenantName::new(name),
-        uid: Uid::new(format!("tenant-{name}")),
-        generation: 1,
-        namespaces: BTreeSet::from([Name::from(if name == PLATFORM_TENANT { OWN_NAMESPACE } else { name })]),
         levels: levels(level),
         limits: GuardLimits {
             // Shipped limits but one: with some fifteen workloads 5 % would be less than one.
             percent_per_10_minutes: 20,
             ..GuardLimits::default()
         },
-        verification: SignedDuration::from_secs(30),
-        freezes: Vec::new(),
         approvers: vec![(Name::from("Group"), Name::from("sre"))],
-        owners: Vec::new(),
-        approval_timeout: SignedDuration::from_mins(15),
-        caps: BTreeMap::new(),
-        levels_restored: None,
-        quota: None,
-        paused: false,
-        do_not_touch_until: None,
+        ..TenantPolicy::new(
+            TenantName::new(name),
+            Uid::new(format!("tenant-{name}")),
+            [Name::from(if name == PLATFORM_TENANT { OWN_NAMESPACE } else { name })],
+        )
     }
 }
 

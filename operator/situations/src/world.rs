@@ -12,9 +12,9 @@ use homeostat_knowledge::records::{
 };
 use homeostat_knowledge::{
     ActionKind, Cause, ContainerRecord, ContainerState, ControlPolicy, ControllerKind, ControllerRecord,
-    Entity, Evidence, EvidenceId, Finding, FindingId, FindingKind, GuardLimits, Incident, IncidentId,
-    IncidentState, Instants, Level, Name, ObjectKey, PodRecord, Severity, SignedDuration, Snapshot,
-    TenantName, TenantPolicy, Timestamp, Uid, WorkloadHealth, WorkloadKey, WorkloadPolicy,
+    Entity, Evidence, EvidenceId, Finding, FindingId, FindingKind, Incident, IncidentId, IncidentState,
+    Instants, Level, Name, ObjectKey, PodRecord, Severity, SignedDuration, Snapshot, TenantName,
+    TenantPolicy, Timestamp, Uid, WorkloadHealth, WorkloadKey, WorkloadPolicy,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -42,24 +42,7 @@ pub fn order() -> WorkloadKey {
 
 /// The tenant as it is when nothing is said about it: recommends only.
 pub fn tenant() -> TenantPolicy {
-    TenantPolicy {
-        name: TenantName::new(SHOP),
-        uid: Uid::new("uid-tenant"),
-        generation: 1,
-        namespaces: BTreeSet::from([SHOP.into()]),
-        levels: BTreeMap::new(),
-        limits: GuardLimits::default(),
-        verification: SignedDuration::from_secs(30),
-        freezes: Vec::new(),
-        approvers: Vec::new(),
-        owners: Vec::new(),
-        approval_timeout: SignedDuration::from_mins(15),
-        caps: BTreeMap::new(),
-        levels_restored: None,
-        quota: None,
-        paused: false,
-        do_not_touch_until: None,
-    }
+    TenantPolicy::new(TenantName::new(SHOP), Uid::new("uid-tenant"), [Name::from(SHOP)])
 }
 
 impl Given {

@@ -6,7 +6,7 @@ use homeostat_knowledge::ids::{EvidenceId, IncidentId, Uid};
 use homeostat_knowledge::observation::{Change, ObjectChange, ObjectKind, SourceReport};
 use homeostat_knowledge::records::{ControllerKey, OwnerRecord, PodPhase};
 use homeostat_knowledge::{
-    ActionKind, ControllerKind, ControllerRecord, GuardLimits, Instants, Name, PodRecord, SignedDuration,
+    ActionKind, ControllerKind, ControllerRecord, Instants, Name, PodRecord, SignedDuration,
 };
 
 fn at(second: i64) -> Timestamp {
@@ -26,22 +26,8 @@ fn policy() -> WorkloadPolicy {
 
 pub(crate) fn rules() -> TenantPolicy {
     TenantPolicy {
-        name: TenantName::new("food"),
-        uid: Uid::new("t"),
-        generation: 1,
-        namespaces: BTreeSet::from([Name::from("shop")]),
         levels: BTreeMap::from([(ActionKind::EvictPod, Level::ActBounded)]),
-        limits: GuardLimits::default(),
-        verification: SignedDuration::from_secs(30),
-        freezes: Vec::new(),
-        approvers: Vec::new(),
-        owners: Vec::new(),
-        approval_timeout: SignedDuration::from_mins(15),
-        caps: BTreeMap::new(),
-        levels_restored: None,
-        quota: None,
-        paused: false,
-        do_not_touch_until: None,
+        ..TenantPolicy::new(TenantName::new("food"), Uid::new("t"), [Name::from("shop")])
     }
 }
 

@@ -1,6 +1,5 @@
 use super::*;
-use homeostat_knowledge::{GuardLimits, ObjectKey, SignedDuration};
-use std::collections::BTreeMap as Map;
+use homeostat_knowledge::{ObjectKey, SignedDuration};
 
 fn at(second: i64) -> Timestamp {
     Timestamp::from_second(second).unwrap()
@@ -25,24 +24,11 @@ fn workload(name: &str, target_name: &str, created: i64) -> WorkloadEntry {
 }
 
 fn tenant(name: &str, namespaces: &[&str], created: i64) -> TenantEntry {
-    let policy = TenantPolicy {
-        name: TenantName::new(name),
-        uid: Uid::new(name),
-        generation: 1,
-        namespaces: namespaces.iter().map(|name| Name::from(*name)).collect(),
-        levels: Map::new(),
-        limits: GuardLimits::default(),
-        verification: SignedDuration::from_secs(30),
-        freezes: Vec::new(),
-        approvers: Vec::new(),
-        owners: Vec::new(),
-        approval_timeout: SignedDuration::from_mins(15),
-        caps: BTreeMap::new(),
-        levels_restored: None,
-        quota: None,
-        paused: false,
-        do_not_touch_until: None,
-    };
+    let policy = TenantPolicy::new(
+        TenantName::new(name),
+        Uid::new(name),
+        namespaces.iter().map(|name| Name::from(*name)),
+    );
     TenantEntry {
         name: TenantName::new(name),
         uid: Uid::new(name),

@@ -2,13 +2,13 @@
 
 use super::*;
 use crate::history::ActionHistory;
-use homeostat_knowledge::policy::{ControlPolicy, GuardLimits, KillSwitch, TenantPolicy, WorkloadPolicy};
+use homeostat_knowledge::policy::{ControlPolicy, KillSwitch, TenantPolicy, WorkloadPolicy};
 use homeostat_knowledge::records::{ControllerKey, ControllerKind};
 use homeostat_knowledge::{
     ActionId, ActionKind, ActionState, EvidenceId, FindingKind, IncidentId, Level, Name, ObjectKey,
     PlaybookRef, SignedDuration, Target, TenantName, Timestamp, Uid,
 };
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 pub(crate) fn now() -> Timestamp {
     "2026-11-18T12:00:00Z".parse().expect("a timestamp")
@@ -16,25 +16,12 @@ pub(crate) fn now() -> Timestamp {
 
 pub(crate) fn tenant() -> TenantPolicy {
     TenantPolicy {
-        name: TenantName::new("shop"),
-        uid: Uid::new("tenant-uid"),
-        generation: 1,
-        namespaces: BTreeSet::from([Name::from("shop")]),
         levels: BTreeMap::from([
             (ActionKind::EvictPod, Level::ActBounded),
             (ActionKind::RollingRestart, Level::ActBounded),
         ]),
-        limits: GuardLimits::default(),
-        verification: SignedDuration::from_secs(30),
-        freezes: Vec::new(),
         approvers: vec![(Name::from("Group"), Name::from("sre"))],
-        owners: Vec::new(),
-        approval_timeout: SignedDuration::from_mins(15),
-        caps: BTreeMap::new(),
-        levels_restored: None,
-        quota: None,
-        paused: false,
-        do_not_touch_until: None,
+        ..TenantPolicy::new(TenantName::new("shop"), Uid::new("tenant-uid"), [Name::from("shop")])
     }
 }
 

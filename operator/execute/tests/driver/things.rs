@@ -1,13 +1,13 @@
 //! The objects of the world: one service of one pod, its controllers, policies, finding and incident.
 
-use homeostat_knowledge::policy::{GuardLimits, TenantPolicy, WorkloadPolicy};
+use homeostat_knowledge::policy::{TenantPolicy, WorkloadPolicy};
 use homeostat_knowledge::records::{ControllerKey, OwnerRecord, PodPhase};
 use homeostat_knowledge::{
     ActionKind, Cause, ContainerRecord, ContainerState, ControllerKind, ControllerRecord, Entity, Evidence,
     EvidenceId, Finding, FindingId, FindingKind, Incident, IncidentId, IncidentState, Instants, Level, Name,
-    ObjectKey, PodRecord, Severity, SignedDuration, Snapshot, TenantName, Timestamp, Uid,
+    ObjectKey, PodRecord, Severity, Snapshot, TenantName, Timestamp, Uid,
 };
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 pub fn workload() -> ObjectKey {
     ObjectKey::new("shop", "order")
@@ -72,25 +72,12 @@ pub fn controller(kind: ControllerKind, name: &str, owner: Option<OwnerRecord>) 
 
 pub fn tenant_policy() -> TenantPolicy {
     TenantPolicy {
-        name: TenantName::new("shop"),
-        uid: Uid::new("tenant"),
-        generation: 1,
-        namespaces: BTreeSet::from([Name::from("shop")]),
         levels: BTreeMap::from([
             (ActionKind::EvictPod, Level::ActBounded),
             (ActionKind::RollingRestart, Level::ActBounded),
         ]),
-        limits: GuardLimits::default(),
-        verification: SignedDuration::from_secs(30),
-        freezes: Vec::new(),
         approvers: vec![(Name::from("Group"), Name::from("sre"))],
-        owners: Vec::new(),
-        approval_timeout: SignedDuration::from_mins(15),
-        caps: BTreeMap::new(),
-        levels_restored: None,
-        quota: None,
-        paused: false,
-        do_not_touch_until: None,
+        ..TenantPolicy::new(TenantName::new("shop"), Uid::new("tenant"), [Name::from("shop")])
     }
 }
 

@@ -11,9 +11,9 @@ use homeostat_knowledge::policy::{KillSwitch, SignalPolicy};
 use homeostat_knowledge::records::{ControllerKey, NodeRecord, OwnerRecord, PodPhase, ServiceRecord};
 use homeostat_knowledge::{
     ActionKind, CallOutcome, ContainerRecord, ContainerState, ControlPolicy, ControllerKind,
-    ControllerRecord, Entity, FindingKind, GuardLimits, IncidentId, Level, Name, ObjectKey, Observation,
-    PodRecord, SeededIds, Signal, SignedDuration, Span, SpanKind, TenantName, TenantPolicy, Timestamp, Uid,
-    WorkloadKey, WorkloadPolicy,
+    ControllerRecord, Entity, FindingKind, IncidentId, Level, Name, ObjectKey, Observation, PodRecord,
+    SeededIds, Signal, SignedDuration, Span, SpanKind, TenantName, TenantPolicy, Timestamp, Uid, WorkloadKey,
+    WorkloadPolicy,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::f64::consts::TAU;
@@ -506,22 +506,8 @@ impl Workload {
 fn tenant(team: &Name) -> TenantPolicy {
     let levels = [ActionKind::EvictPod, ActionKind::RollingRestart].map(|kind| (kind, Level::ActFull));
     TenantPolicy {
-        name: TenantName::new(team.clone()),
-        uid: Uid::new(format!("uid-{team}")),
-        generation: 1,
-        namespaces: BTreeSet::from([team.clone()]),
         levels: BTreeMap::from(levels),
-        limits: GuardLimits::default(),
-        verification: SignedDuration::from_secs(30),
-        freezes: Vec::new(),
-        approvers: Vec::new(),
-        owners: Vec::new(),
-        approval_timeout: SignedDuration::from_mins(15),
-        caps: BTreeMap::new(),
-        levels_restored: None,
-        quota: None,
-        paused: false,
-        do_not_touch_until: None,
+        ..TenantPolicy::new(TenantName::new(team.clone()), Uid::new(format!("uid-{team}")), [team.clone()])
     }
 }
 

@@ -8,8 +8,8 @@ use homeostat_knowledge::records::{
     Amounts, ControllerKey, JobEnd, Memory, NodeRecord, PodPhase, RunTimes, Termination, Work,
 };
 use homeostat_knowledge::{
-    ContainerRecord, ContainerState, ControllerKind, ControllerRecord, GuardLimits, Level, Name, ObjectKey,
-    Parameters, PodRecord, SeededIds, TenantName, TenantPolicy, Uid, WorkloadPolicy,
+    ContainerRecord, ContainerState, ControllerKind, ControllerRecord, Level, Name, ObjectKey, Parameters,
+    PodRecord, SeededIds, TenantName, TenantPolicy, Uid, WorkloadPolicy,
 };
 use std::sync::Arc;
 
@@ -57,22 +57,9 @@ impl World {
     fn tenant(&mut self, name: &str, quota: Option<Amounts>) {
         let levels = [ActionKind::StartJob, ActionKind::ResizePod].map(|kind| (kind, Level::ActFull));
         let tenant = TenantPolicy {
-            name: TenantName::new(name),
-            uid: Uid::new(name),
-            generation: 1,
-            namespaces: [Name::from(name)].into(),
             levels: levels.into(),
-            limits: GuardLimits::default(),
-            verification: SignedDuration::from_secs(30),
-            freezes: Vec::new(),
-            approvers: Vec::new(),
-            owners: Vec::new(),
-            approval_timeout: SignedDuration::from_mins(15),
-            caps: BTreeMap::new(),
-            levels_restored: None,
             quota,
-            paused: false,
-            do_not_touch_until: None,
+            ..TenantPolicy::new(TenantName::new(name), Uid::new(name), [Name::from(name)])
         };
         self.snapshot.commit(&ObjectChange::Tenant(Change::Applied(Arc::new(tenant))), at(0));
     }

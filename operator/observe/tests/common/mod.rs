@@ -3,14 +3,13 @@
 
 use homeostat_knowledge::observation::{Change, ObjectChange, ObjectKind};
 use homeostat_knowledge::policy::{
-    ControlPolicy, GuardLimits, PrometheusPolicy, SignalPolicy, TenantPolicy, WorkloadPolicy,
+    ControlPolicy, PrometheusPolicy, SignalPolicy, TenantPolicy, WorkloadPolicy,
 };
 use homeostat_knowledge::records::{ControllerKey, OwnerRecord, PodPhase};
 use homeostat_knowledge::{
     Clock, ControllerKind, Name, ObjectKey, PodRecord, SignedDuration, Snapshot, SnapshotSource, TenantName,
     Timestamp, Uid,
 };
-use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 
@@ -70,22 +69,8 @@ pub fn pod(namespace: &str, name: &str, ip: Option<&str>) -> PodRecord {
 
 fn tenant(name: &str, namespace: &str) -> TenantPolicy {
     TenantPolicy {
-        name: TenantName::new(name),
-        uid: Uid::new(name),
-        generation: 1,
-        namespaces: BTreeSet::from([Name::from(namespace)]),
-        levels: BTreeMap::new(),
-        limits: GuardLimits::default(),
         verification: SignedDuration::from_secs(60),
-        freezes: Vec::new(),
-        approvers: Vec::new(),
-        owners: Vec::new(),
-        approval_timeout: SignedDuration::from_mins(15),
-        caps: BTreeMap::new(),
-        levels_restored: None,
-        quota: None,
-        paused: false,
-        do_not_touch_until: None,
+        ..TenantPolicy::new(TenantName::new(name), Uid::new(name), [Name::from(namespace)])
     }
 }
 
