@@ -1,0 +1,92 @@
+//! What people allow in the whole cluster: the `ControlPlane` object after validation.
+
+use super::Level;
+use crate::entity::Name;
+use crate::ids::Uid;
+use jiff::SignedDuration;
+use serde::{Deserialize, Serialize};
+
+/// The validated `ControlPlane` object.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ControlPolicy {
+    /// UID; empty when the object does not exist.
+    pub uid: Uid,
+    /// `metadata.generation`.
+    pub generation: i64,
+    /// Kill switch.
+    pub kill_switch: KillSwitch,
+    /// No tenant's level counts above this.
+    pub ceiling: Level,
+    /// Actions under way in the whole cluster.
+    pub in_flight: u32,
+    /// Effects per hour in the whole cluster.
+    pub per_hour: u32,
+    /// Changes of size by forecasts under way in the whole cluster; they count apart from the other actions.
+    #[serde(default = "fifty")]
+    pub scaling_in_flight: u32,
+    /// Changes of size by forecasts per hour in the whole cluster.
+    #[serde(default = "three_thousand")]
+    pub scaling_per_hour: u32,
+    /// Ceiling for tenants' storm limits, percent.
+    pub storm_percent: u32,
+    /// Failed verifications in 15 minutes that drop everything to Recommend.
+    pub breaker_failures: u32,
+    /// No new decision is executed for so long after the caches are synced.
+    pub warm_up: SignedDuration,
+    /// Prometheus to query.
+    pub prometheus: Option<PrometheusPolicy>,
+}
+
+fn fifty() -> u32 {
+    50
+}
+
+fn three_thousand() -> u32 {
+    3_000
+}
+
+impl Default for ControlPolicy {
+    fn default() -> Self {
+        Self {
+            uid: Uid::new(""),
+            generation: 0,
+            kill_switch: KillSwitch::Unreadable,
+            ceiling: Level::ActBounded,
+            in_flight: 10,
+            per_hour: 60,
+            scaling_in_flight: fifty(),
+            scaling_per_hour: three_thousand(),
+            storm_percent: 20,
+            breaker_failures: 3,
+            warm_up: SignedDuration::from_secs(60),
+            prometheus: None,
+        }
+    }
+}
+
+/// State of the kill switch.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum KillSwitch {
+    /// Effects are allowed.
+    Off,
+    /// No effects; why and by whom.
+    Engaged {
+        /// Why.
+        reason: Name,
+        /// By whom, when said.
+        by: Option<Name>,
+    },
+    /// Not to be read, or the object does not exist: no effects.
+    Unreadable,
+}
+
+/// Where to query Prometheus.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PrometheusPolicy {
+    /// Base URL.
+    pub url: Name,
+    /// Time between queries of one signal.
+    pub interval: SignedDuration,
+    /// Time that one query may take.
+    pub timeout: SignedDuration,
+}
