@@ -266,6 +266,13 @@ impl Snapshot {
         self.controllers.get(&self.workloads.get(workload)?.target)
     }
 
+    /// Serves, as far as anybody can say: ready, not on its way out, and its node answers. What a silent node said last about
+    /// its pods is believed by the API server for a while longer.
+    pub fn serves(&self, pod: &PodRecord) -> bool {
+        let node = pod.node.as_ref().and_then(|name| self.nodes.get(name));
+        pod.serving() && node.is_none_or(|node| node.ready)
+    }
+
     /// The tenant that owns a namespace.
     pub fn tenant_of_namespace(&self, namespace: &str) -> Option<&Arc<TenantPolicy>> {
         self.tenants.values().find(|tenant| tenant.namespaces.contains(namespace))

@@ -168,6 +168,13 @@ impl<'a> Case<'a> {
         tenant.map_or(Level::Observe, |tenant| tenant.level(action)).min(self.snapshot.control.ceiling)
     }
 
+    /// Replicas of what the workload targets that are ready, those on nodes that do not answer left out.
+    pub fn ready(&self) -> i32 {
+        let Some(controller) = self.subject.as_ref().and_then(|subject| subject.controller) else { return 0 };
+        let lost = self.pods().into_iter().filter(|pod| pod.serving() && !self.snapshot.serves(pod)).count();
+        controller.ready.saturating_sub(i32::try_from(lost).unwrap_or(i32::MAX)).max(0)
+    }
+
     /// Pods of the workload of this incident, in name order.
     pub fn pods(&self) -> Vec<&'a Arc<PodRecord>> {
         self.subject.as_ref().map_or_else(Vec::new, |subject| self.snapshot.pods_of(subject.key).collect())

@@ -3,9 +3,11 @@
 use crate::case::{Case, Subject};
 use crate::decision::{Stop, later, words};
 use crate::evict;
+use crate::kubelet;
 use crate::nodes::HOLD;
 use crate::planner::{Chosen, before, willing};
 use crate::resize;
+use crate::taken_back;
 use homeostat_knowledge::policy::ScalingMode;
 use homeostat_knowledge::records::JobEnd;
 use homeostat_knowledge::{
@@ -24,6 +26,8 @@ const SETTLE: SignedDuration = SignedDuration::from_mins(5);
 
 /// Time that a release gets to become ready before people are asked about it.
 const SLOW_START: SignedDuration = SignedDuration::from_mins(1);
+/// And one that answered before is seen to fail for so long.
+const SEEN_TO_FAIL: SignedDuration = SignedDuration::from_secs(30);
 
 /// The step on what the workload targets.
 pub(crate) fn step(case: &Case<'_>, subject: &Subject<'_>, number: u32, rung: &Rung) -> Result<Chosen, Stop> {
@@ -34,6 +38,7 @@ pub(crate) fn step(case: &Case<'_>, subject: &Subject<'_>, number: u32, rung: &R
     let (target, parameters, why) = match rung.action {
         ActionKind::ScaleUp => {
             settled(case)?;
+            size_stands(case, controller)?;
             (controller, scale_up(subject, controller, rung)?, "more replicas share the load")
         }
         ActionKind::ScaleDown => {
@@ -56,6 +61,7 @@ pub(crate) fn step(case: &Case<'_>, subject: &Subject<'_>, number: u32, rung: &R
             {
                 return Err(Stop::wait(format!("no run of {} goes on any more", subject.key)));
             }
+            taken_back::by_people(case, ActionKind::Suspend, &controller.uid)?;
             (controller, Parameters::Suspend { until: later(case.now, HOLD) }, "no new runs for a while")
         }
         ActionKind::Resume if controller.hold.is_none() => {
@@ -109,7 +115,15 @@ pub(crate) fn step(case: &Case<'_>, subject: &Subject<'_>, number: u32, rung: &R
 /// A release that does not answer may be slow to start; one whose container ends again and again, or whose image is
 /// missing, is not.
 fn started(case: &Case<'_>, subject: &Subject<'_>) -> Result<(), Stop> {
-    let end = later(case.since(), SLOW_START);
+    // What answered for longer than that before it failed is not starting any more.
+    let answered =
+        matches!(case.cause.kind, FindingKind::ErrorBurst | FindingKind::Hung | FindingKind::Unreachable);
+    let newest =
+        case.pods().into_iter().filter(|pod| !pod.deleting).map(|pod| kubelet::newest_start(pod)).max();
+    let end = match newest.filter(|start| answered && *start < case.since()) {
+        Some(start) => later(start, SLOW_START).max(later(case.since(), SEEN_TO_FAIL)),
+        None => later(case.since(), SLOW_START),
+    };
     // A new volume needs time to be made, too.
     let may_start = matches!(
         case.cause.kind,
@@ -187,6 +201,22 @@ pub(crate) fn settled(case: &Case<'_>) -> Result<(), Stop> {
         ));
     }
     Ok(())
+}
+
+/// The size that the newest step up set is there still, or was changed by a step of ours.
+fn size_stands(case: &Case<'_>, controller: &ControllerRecord) -> Result<(), Stop> {
+    let ups = case
+        .snapshot
+        .actions
+        .values()
+        .filter(|action| action.target.uid == controller.uid && action.kind() == ActionKind::ScaleUp);
+    let newest = ups.filter_map(|action| Some((action.instants.sent?, action))).max_by_key(|(sent, _)| *sent);
+    match newest.map(|(_, action)| &action.parameters) {
+        Some(Parameters::ScaleUp { replicas }) if *replicas > controller.replicas => {
+            taken_back::by_people(case, ActionKind::ScaleUp, &controller.uid)
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The wanted size, or half as many again, or as many as people want at least; never more than doubled, never above the bound.

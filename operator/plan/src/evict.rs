@@ -5,7 +5,8 @@ use crate::case::Case;
 use crate::decision::{Stop, later, words};
 use crate::kubelet::{self, Down};
 use crate::resize;
-use homeostat_knowledge::records::{NodeRecord, PodPhase};
+use crate::room;
+use homeostat_knowledge::records::PodPhase;
 use homeostat_knowledge::{
     ActionKind, ActionState, ControllerKind, Entity, FindingKind, Incident, PodRecord, SignedDuration,
     Timestamp,
@@ -54,8 +55,9 @@ pub(crate) fn due(case: &Case<'_>, pod: &PodRecord, after: After) -> Result<(Tim
             pod.key
         )));
     }
-    has_place(case, pod)?;
+    room::after_leaving(case, pod)?;
     short_of_time(case, pod)?;
+    beside_a_stranger(case, pod)?;
     never_started(case, pod)?;
     better_than_none(case, pod)?;
     can_begin(case, pod)?;
@@ -169,21 +171,6 @@ fn answers_again(case: &Case<'_>, seen: Timestamp) -> Result<(), Stop> {
     Ok(())
 }
 
-/// A pod that leaves needs a node that takes another one: a sick pod is better than none.
-fn has_place(case: &Case<'_>, pod: &PodRecord) -> Result<(), Stop> {
-    // The controller of a DaemonSet puts its pods on cordoned nodes as well.
-    let stays = pod.owner.as_ref().is_some_and(|owner| owner.kind == ControllerKind::DaemonSet);
-    let takes = |node: &NodeRecord| {
-        // Only pods without requests are kept off by a shortage of memory.
-        node.ready && !node.cordoned && node.pressures.iter().all(|pressure| &**pressure == "MemoryPressure")
-    };
-    let mut nodes = case.snapshot.nodes.values().peekable();
-    if stays || nodes.peek().is_none() || nodes.any(|node| takes(node)) {
-        return Ok(());
-    }
-    Err(Stop::wait(format!("no node takes new pods: {} would not come back", pod.key)))
-}
-
 /// What waited while a node was short of processor time is late for so long afterwards.
 const CATCH_UP: SignedDuration = SignedDuration::from_secs(10);
 
@@ -224,6 +211,44 @@ fn short_of_time(case: &Case<'_>, pod: &PodRecord) -> Result<(), Stop> {
     }
 }
 
+/// Errors that begin so soon after a stranger's start may be of its making.
+const STRANGER: SignedDuration = SignedDuration::from_secs(10);
+/// And a node that is short of processor time because of it is known after so long.
+const TELLS: SignedDuration = SignedDuration::from_secs(15);
+
+/// A run or a pod of nobody's workload began on this node a moment before the errors: whether it takes the node's processors
+/// is not known at once. Who answers with errors, or late, waits until it would be.
+fn beside_a_stranger(case: &Case<'_>, pod: &PodRecord) -> Result<(), Stop> {
+    if !matches!(case.cause.kind, FindingKind::Slow | FindingKind::ErrorBurst) || pod.node.is_none() {
+        return Ok(());
+    }
+    let since = case.since();
+    let end = later(since, TELLS);
+    if case.now >= end {
+        return Ok(());
+    }
+    let stranger = |other: &&PodRecord| {
+        let run = other.owner.as_ref().is_some_and(|owner| owner.kind == ControllerKind::Job);
+        let start = kubelet::newest_start(other);
+        other.uid != pod.uid
+            && other.node == pod.node
+            && other.phase == PodPhase::Running
+            && start <= since
+            && since.duration_since(start) <= STRANGER
+            && (run || case.snapshot.workload_of(other).is_none())
+    };
+    match case.snapshot.pods.values().map(|other| &**other).find(stranger) {
+        Some(other) => Err(Stop::until(
+            end,
+            format!(
+                "{} began on the same node just before: until {end:.3} it may be what {} lacks",
+                other.key, pod.key
+            ),
+        )),
+        None => Ok(()),
+    }
+}
+
 /// A pod whose init containers have not done their work, or whose image, volume or configuration is missing: another one
 /// would meet the same.
 fn never_started(case: &Case<'_>, pod: &PodRecord) -> Result<(), Stop> {
@@ -250,7 +275,14 @@ fn better_than_none(case: &Case<'_>, pod: &PodRecord) -> Result<(), Stop> {
     }
     let pods = case.pods();
     let siblings = || pods.iter().filter(|other| other.uid != pod.uid && !other.deleting);
-    let alone = siblings().next().is_some() && !siblings().any(|other| other.serving());
+    let wanted =
+        case.subject.as_ref().and_then(|subject| subject.controller).map_or(1, |found| found.replicas);
+    // A pod that was not made yet serves as little as one that leaves.
+    let unseen = usize::try_from(wanted).is_ok_and(|wanted| siblings().count() + 1 < wanted);
+    let others = siblings().next().is_some() || wanted > 1;
+    let alone = others
+        && !siblings().any(|other| case.snapshot.serves(other))
+        && !(unseen && case.ready() > i32::from(case.snapshot.serves(pod)));
     if alone && (answers || member) {
         return Err(Stop::wait(format!("{} is the only pod of its workload that serves", pod.key)));
     }
@@ -285,12 +317,19 @@ fn enough_stay(case: &Case<'_>, pod: &PodRecord) -> Result<(), Stop> {
     let Some(controller) = case.subject.as_ref().and_then(|subject| subject.controller) else {
         return Ok(());
     };
-    let away = controller.replicas.saturating_sub(controller.ready);
-    let staying = controller.ready.saturating_sub(1);
+    let ready = case.ready();
+    let away = controller.replicas.saturating_sub(ready);
+    let staying = ready.saturating_sub(1);
+    if away > 0 && case.cause.kind == FindingKind::Slow && case.also(FindingKind::MemoryGrowing).is_some() {
+        return Err(Stop::wait(format!(
+            "{ready} of {} pods serve: {} still answers, and why the others are away comes first",
+            controller.replicas, pod.key
+        )));
+    }
     if away >= 2 && staying.saturating_mul(2) < controller.replicas {
         return Err(Stop::wait(format!(
             "{} of {} pods serve: without {} it would be fewer than half",
-            controller.ready, controller.replicas, pod.key
+            ready, controller.replicas, pod.key
         )));
     }
     Ok(())

@@ -23,9 +23,11 @@ pub mod quiet;
 mod release;
 pub mod report;
 mod resize;
+mod room;
 pub mod select;
 pub mod sick;
 pub mod sizes;
+mod taken_back;
 
 pub use check::{Checker, Objection, ObjectionSeverity, check};
 pub use decision::Decision;

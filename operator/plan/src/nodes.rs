@@ -4,6 +4,7 @@
 use crate::case::Case;
 use crate::decision::{Stop, later};
 use crate::planner::{Chosen, before, willing};
+use crate::taken_back;
 use homeostat_knowledge::policy::PLATFORM_TENANT;
 use homeostat_knowledge::records::NodeRecord;
 use homeostat_knowledge::{
@@ -78,6 +79,7 @@ fn cordon(case: &Case<'_>, node: &NodeRecord, number: u32, rung: &Rung) -> Resul
             return Err(Stop::wait(format!("node {} does not answer: that comes first", node.name)));
         }
     }
+    taken_back::by_people(case, ActionKind::Cordon, &node.uid)?;
     let until = later(case.now, HOLD);
     let why = format!("new pods are kept off node {} until {until:.0} at the latest", node.name);
     chosen(case, node, number, rung, Parameters::Cordon { until }, why)

@@ -5,7 +5,7 @@ use crate::advice;
 use crate::case::{Case, Subject};
 use crate::decision::{Decision, Stop, later, words};
 use crate::history::REFUSALS;
-use crate::{changes, evict, kubelet, nodes, quiet, resize, select, sick};
+use crate::{changes, evict, kubelet, nodes, quiet, resize, room, select, sick};
 use homeostat_knowledge::action::EvidenceRef;
 use homeostat_knowledge::observation::SourceState;
 use homeostat_knowledge::{
@@ -328,6 +328,9 @@ fn can_make_pods(case: &Case<'_>, action: ActionKind) -> Result<(), Stop> {
             found.entity
         )));
     }
+    if matches!(action, ActionKind::RollingRestart | ActionKind::ScaleUp) {
+        room::for_one_more(case)?;
+    }
     let lacking = case.pods().into_iter().filter(|pod| !pod.deleting).find_map(|pod| {
         Some(format!("{} cannot begin ({}): a new pod could not either", pod.key, kubelet::lacking(pod)?))
     });
@@ -337,11 +340,25 @@ fn can_make_pods(case: &Case<'_>, action: ActionKind) -> Result<(), Stop> {
     }
 }
 
+/// What fails at every start while it is rolled out fails by its release, which only a Deployment is taken back from here.
+fn undone_by_people(case: &Case<'_>, controller: &ControllerRecord) -> Result<(), Stop> {
+    let kind = controller.key.kind;
+    let rolled = matches!(kind, ControllerKind::StatefulSet | ControllerKind::DaemonSet);
+    if !rolled || !controller.rolling_out() || case.cause.kind != FindingKind::CrashLoop {
+        return Ok(());
+    }
+    Err(Stop::hand_over(format!(
+        "{} fails at every start while {} is rolling out: releases of a {kind:?} are taken back by people",
+        case.cause.entity, controller.key.object
+    )))
+}
+
 fn step(case: &Case<'_>, subject: &Subject<'_>, number: u32, rung: &Rung) -> Result<Chosen, Stop> {
     can_make_pods(case, rung.action)?;
     match rung.action {
         ActionKind::EvictPod => {
             let controller = replacing(subject)?;
+            undone_by_people(case, controller)?;
             let pod = sick::find(case, subject)?;
             let (taken_at, why) = evict::due(case, pod, rung.after)?;
             willing(case, ActionKind::EvictPod, &pod.uid)?;
@@ -371,7 +388,7 @@ fn step(case: &Case<'_>, subject: &Subject<'_>, number: u32, rung: &Rung) -> Res
                     found.entity, found.kind, subject.key
                 )));
             }
-            if !controller.surges && controller.ready < controller.replicas {
+            if !controller.surges && case.ready() < controller.replicas {
                 return Err(Stop::wait(format!(
                     "one pod of {} less would serve during a rollout",
                     subject.key

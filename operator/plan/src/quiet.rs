@@ -4,8 +4,8 @@
 use crate::case::{Case, Subject};
 use crate::decision::{Stop, later, words};
 use crate::kubelet::{self, BACK_OFF_MEMORY};
+use crate::room;
 use homeostat_knowledge::observation::SourceState;
-use homeostat_knowledge::records::PodPhase;
 use homeostat_knowledge::{
     ActionKind, ControllerKind, ControllerRecord, Entity, Finding, IncidentState, PodRecord, SignedDuration,
     Timestamp,
@@ -109,7 +109,7 @@ fn calm(
     if controller.rolling_out() {
         return Err(Stop::wait(format!("{} is rolling out", subject.key)));
     }
-    if controller.ready < controller.replicas || !case.pods().iter().all(|pod| pod.serving()) {
+    if controller.ready < controller.replicas || !case.pods().iter().all(|pod| case.snapshot.serves(pod)) {
         return Err(Stop::wait(format!("not every pod of {} serves", subject.key)));
     }
     let other = |finding: &&Finding| finding.active && finding.kind != case.cause.kind;
@@ -146,27 +146,5 @@ fn calm(
     if let Some(action) = busy.next() {
         return Err(Stop::wait(format!("action {} is under way in {}", action.id, subject.key.namespace)));
     }
-    room(case, pod)
-}
-
-/// The pod's own node has room for one more pod: a local volume may bind the new pod to it.
-fn room(case: &Case<'_>, pod: &PodRecord) -> Result<(), Stop> {
-    let Some(node) = pod.node.as_ref().and_then(|name| case.snapshot.nodes.get(name)) else {
-        return Err(Stop::wait(format!("the node of {} is not known", pod.key)));
-    };
-    if !node.ready || node.cordoned || !node.pressures.is_empty() {
-        return Err(Stop::wait(format!("node {} takes no new pod", node.name)));
-    }
-    let bound = case.snapshot.pods.values().filter(|other| {
-        other.node.as_ref() == Some(&node.name)
-            && !matches!(other.phase, PodPhase::Succeeded | PodPhase::Failed)
-    });
-    let bound = u32::try_from(bound.count()).unwrap_or(u32::MAX);
-    if bound >= node.allocatable_pods {
-        return Err(Stop::wait(format!(
-            "node {} has no room for one more pod: {bound} of {}",
-            node.name, node.allocatable_pods
-        )));
-    }
-    Ok(())
+    room::beside(case, pod)
 }

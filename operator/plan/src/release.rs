@@ -35,7 +35,7 @@ pub(crate) fn compare(case: &Case<'_>, subject: &Subject<'_>, pods: &[&Arc<PodRe
             new_serving += serves;
             new_failing += serves * fails;
         } else {
-            old_serving += serves;
+            old_serving += usize::from(case.snapshot.serves(pod));
             old_failing += fails;
         }
     }

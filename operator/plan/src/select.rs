@@ -153,7 +153,7 @@ pub fn facts(case: &Case<'_>) -> Facts {
             archetype: format!("{:?}", subject.policy.archetype),
             criticality: i64::from(subject.policy.criticality),
             replicas: subject.controller.map_or(0, |controller| i64::from(controller.replicas)),
-            ready: subject.controller.map_or(0, |controller| i64::from(controller.ready)),
+            ready: i64::from(case.ready()),
             rolling_out: subject.controller.is_some_and(|controller| controller.rolling_out()),
             surges: subject.controller.is_some_and(|controller| controller.surges),
             pods: i64::try_from(pods.len()).unwrap_or(i64::MAX),

@@ -7,6 +7,7 @@ mod common;
 use common::{Given, GivenAction, GivenIncident, GivenOther, GivenPod, GivenWorkload, ago, now, order};
 use homeostat_knowledge::observation::{Change, ObjectChange};
 use homeostat_knowledge::plan::{Expectation, Undo};
+use homeostat_knowledge::records::{OwnerRecord, PodPhase};
 use homeostat_knowledge::*;
 use homeostat_plan::report::describe_objections;
 use homeostat_plan::{Checker, Decision, ObjectionSeverity, check, describe, plan};
@@ -356,6 +357,38 @@ fn where_a_new_pod_was_no_better_the_next_one_waits_until_the_busy_node_is_well(
         let decision = decided(kind, true);
         assert!(!decision.reason().contains("short of processor time"), "{kind}: {decision:?}");
     }
+}
+
+#[test]
+fn errors_that_begin_with_a_stranger_on_the_node_wait_until_it_would_be_named() {
+    let decided = |kind: &str, since: f64, began: f64, whose: Option<ControllerKind>, ended: bool| {
+        let mut given = hung();
+        (given.incident.kind, given.incident.since) = (kind.into(), since);
+        let (mut snapshot, incident) = given.build();
+        let mut stranger = (**snapshot.pods_of(&order()).next().expect("a pod")).clone();
+        stranger.key = ObjectKey::new("batch", "crunch");
+        stranger.uid = Uid::new("uid-crunch");
+        stranger.ip = None;
+        stranger.created = now() - SignedDuration::from_secs_f64(began);
+        stranger.phase = if ended { PodPhase::Succeeded } else { PodPhase::Running };
+        stranger.owner =
+            whose.map(|kind| OwnerRecord { kind, name: "crunch".into(), uid: Uid::new("uid-job") });
+        for container in &mut stranger.containers {
+            container.state = ContainerState::Running { since: stranger.created };
+        }
+        snapshot.commit(&ObjectChange::Pod(Change::Applied(Arc::new(stranger))), now());
+        plan(&incident, &snapshot, &shipped(), now(), &mut SeededIds::new(7))
+    };
+    for whose in [None, Some(ControllerKind::Job), Some(ControllerKind::ReplicaSet)] {
+        let waits = decided("ErrorBurst", 5.0, 8.0, whose, false);
+        assert!(waits.reason().contains("batch/crunch began on the same node"), "{whose:?}: {waits:?}");
+    }
+    let act = |decision: Decision| assert_eq!(decision.name(), "Act", "{decision:?}");
+    act(decided("ErrorBurst", 16.0, 18.0, None, false));
+    act(decided("ErrorBurst", 5.0, 30.0, None, false));
+    act(decided("ErrorBurst", 5.0, 2.0, None, false));
+    act(decided("ErrorBurst", 5.0, 8.0, Some(ControllerKind::Job), true));
+    act(decided("Hung", 5.0, 8.0, None, false));
 }
 
 #[test]

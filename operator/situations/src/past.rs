@@ -42,7 +42,7 @@ impl Given {
             workload,
             playbook: PlaybookRef { name: "before".into(), version: 0, step: 1 },
             target,
-            parameters: parameters(kind),
+            parameters: self.parameters(given, kind),
             before: Before::default(),
             epoch: 1,
             evidence: EvidenceRef {
@@ -121,28 +121,31 @@ fn denial(given: &GivenAction) -> Approval {
     }
 }
 
-/// What such an action asks for; situations do not say the values.
-fn parameters(kind: ActionKind) -> Parameters {
-    match kind {
-        ActionKind::RollingRestart => Parameters::RollingRestart,
-        ActionKind::ScaleUp => Parameters::ScaleUp { replicas: 2 },
-        ActionKind::ScaleDown => Parameters::ScaleDown { replicas: 1 },
-        ActionKind::RollBack => Parameters::RollBack { revision: Name::from("order-rs-old") },
-        ActionKind::Suspend => Parameters::Suspend { until: ago(-1800.0) },
-        ActionKind::Resume => Parameters::Resume,
-        ActionKind::RetryJob => Parameters::RetryJob,
-        ActionKind::Cordon => Parameters::Cordon { until: ago(-1800.0) },
-        ActionKind::Uncordon => Parameters::Uncordon,
-        ActionKind::ResizePod => Parameters::ResizePod {
-            container: "app".into(),
-            cpu_millis: None,
-            memory_bytes: Some(192 << 20),
-            memory_limit_bytes: None,
-        },
-        ActionKind::Notify => Parameters::Notify { message: "told".to_owned() },
-        // The others are refused while the file is read.
-        ActionKind::EvictPod | ActionKind::Drain | ActionKind::DriveBounds | ActionKind::StartJob => {
-            Parameters::EvictPod { grace_seconds: None }
+impl Given {
+    /// What such an action asks for; situations do not say the values. A size that helped is the one that is there.
+    fn parameters(&self, given: &GivenAction, kind: ActionKind) -> Parameters {
+        let until = given.sent.map_or(ago(-1800.0), |sent| ago(sent - 3600.0));
+        match kind {
+            ActionKind::RollingRestart => Parameters::RollingRestart,
+            ActionKind::ScaleUp => Parameters::ScaleUp { replicas: self.workload.replicas },
+            ActionKind::ScaleDown => Parameters::ScaleDown { replicas: 1 },
+            ActionKind::RollBack => Parameters::RollBack { revision: Name::from("order-rs-old") },
+            ActionKind::Suspend => Parameters::Suspend { until },
+            ActionKind::Resume => Parameters::Resume,
+            ActionKind::RetryJob => Parameters::RetryJob,
+            ActionKind::Cordon => Parameters::Cordon { until },
+            ActionKind::Uncordon => Parameters::Uncordon,
+            ActionKind::ResizePod => Parameters::ResizePod {
+                container: "app".into(),
+                cpu_millis: None,
+                memory_bytes: Some(192 << 20),
+                memory_limit_bytes: None,
+            },
+            ActionKind::Notify => Parameters::Notify { message: "told".to_owned() },
+            // The others are refused while the file is read.
+            ActionKind::EvictPod | ActionKind::Drain | ActionKind::DriveBounds | ActionKind::StartJob => {
+                Parameters::EvictPod { grace_seconds: None }
+            }
         }
     }
 }

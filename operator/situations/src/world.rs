@@ -177,13 +177,12 @@ impl Given {
         }
     }
 
-    /// Replicas that are ready: those that are not named are. Pods that leave, or have ended, are replaced.
+    /// Replicas that are ready: those that are not named are. Pods that have ended are replaced; what replaces one that leaves
+    /// is ready where it is named.
     fn ready(&self, name: &str, replicas: i32) -> i32 {
-        let stays = |pod: &&GivenPod| {
-            pod.of == name && !pod.deleting && !matches!(pod.phase.as_str(), "Succeeded" | "Failed")
-        };
-        let (serving, others): (Vec<_>, Vec<_>) =
-            self.pods.iter().filter(stays).partition(|pod| pod.ready && pod.phase == "Running");
+        let stays = |pod: &&GivenPod| pod.of == name && !matches!(pod.phase.as_str(), "Succeeded" | "Failed");
+        let serves = |pod: &&GivenPod| pod.ready && pod.phase == "Running" && !pod.deleting;
+        let (serving, others): (Vec<_>, Vec<_>) = self.pods.iter().filter(stays).partition(serves);
         let count = |pods: Vec<&GivenPod>| i32::try_from(pods.len()).unwrap_or(i32::MAX);
         replicas.saturating_sub(count(others)).max(count(serving)).clamp(0, replicas)
     }

@@ -82,7 +82,10 @@ impl ActionSpec for EvictPod {
                 object: ObjectKey { namespace: key.namespace.clone(), name: owner.name.clone() },
             };
             match snapshot.controllers.get(&set) {
-                Some(set) if set.replicas > 1 => target::quorum(record, pod, set, snapshot)?,
+                Some(set) if set.replicas > 1 => {
+                    target::quorum(record, pod, set, snapshot)?;
+                    target::copies(pod, set, record, snapshot)?;
+                }
                 Some(_) if target::allows(record, snapshot, Allowance::SingleReplica) => {}
                 Some(_) => {
                     return Err(Unfit::Protected(format!(

@@ -127,6 +127,28 @@ pub(super) fn bounded_hold(record: &ActionRecord, until: Timestamp) -> Result<()
     Ok(())
 }
 
+/// Refuses to let go of a member's data while another member is away: the two may hold the only copies.
+pub(super) fn copies(
+    pod: &PodRecord,
+    set: &ControllerRecord,
+    record: &ActionRecord,
+    snapshot: &Snapshot,
+) -> Result<(), Unfit> {
+    if !pod.local_data {
+        return Ok(());
+    }
+    let mut others = snapshot.pods_of(&record.workload).filter(|other| other.uid != pod.uid);
+    let away = others.find(|other| !snapshot.serves(other)).map(|other| other.key.to_string());
+    let missing = set.ready - i32::from(pod.serving()) < set.replicas - 1;
+    match away.or_else(|| missing.then(|| "another member".to_owned())) {
+        Some(other) => Err(Unfit::Protected(format!(
+            "pod {} keeps data, and {other} of {} does not serve: the two may hold its last copies",
+            pod.key, set.key.object
+        ))),
+        None => Ok(()),
+    }
+}
+
 /// Refuses to take a serving member away from a `StatefulSet` of three or more, when what is left would be no
 /// majority. Two members are a pair, no quorum; one is refused elsewhere.
 pub(super) fn quorum(
@@ -138,8 +160,10 @@ pub(super) fn quorum(
     if set.replicas < 3 || !pod.serving() || allows(record, snapshot, Allowance::QuorumMember) {
         return Ok(());
     }
-    let serving =
-        snapshot.pods_of(&record.workload).filter(|other| other.uid != pod.uid && other.serving()).count();
+    let serving = snapshot
+        .pods_of(&record.workload)
+        .filter(|other| other.uid != pod.uid && snapshot.serves(other))
+        .count();
     let majority = usize::try_from(set.replicas / 2 + 1).unwrap_or(usize::MAX);
     if serving < majority {
         return Err(Unfit::Protected(format!(

@@ -26,7 +26,7 @@ use memory::{Memory, Running};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 
 /// Settings of the executor.
 #[derive(Clone, Debug)]
@@ -340,7 +340,9 @@ impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
             if tasks.is_empty() {
                 return;
             }
-            while tasks.join_next().await.is_some() {}
+            while let Some(ended) = tasks.join_next().await {
+                tell(&ended);
+            }
         }
     }
 
@@ -360,7 +362,9 @@ impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
         task: impl Future<Output = ()> + Send + 'static,
     ) -> Result<(), ExecuteError> {
         let mut tasks = self.tasks();
-        while tasks.try_join_next().is_some() {}
+        while let Some(ended) = tasks.try_join_next() {
+            tell(&ended);
+        }
         if tasks.len() >= self.shared.config.tasks {
             return Err(ExecuteError::Busy { tasks: tasks.len(), incident: incident.clone() });
         }
@@ -435,6 +439,13 @@ impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
             () = tokio::time::sleep(time) => self.ensure_leads(action),
             () = self.shared.ports.leadership.lost() => Err(ExecuteError::NotLeading { action: action.clone() }),
         }
+    }
+}
+
+/// A task that broke left its action where it stood: it is taken up again from the ledger, and people should know.
+fn tell(ended: &Result<(), JoinError>) {
+    if let Err(error) = ended {
+        tracing::error!(%error, "the execution of an action broke off; it is taken up from the ledger");
     }
 }
 

@@ -82,7 +82,7 @@ fn every_container_has_requests_and_a_memory_limit_and_the_server_has_probes() {
     assert_eq!(container["readinessProbe"]["httpGet"]["path"], "/readyz");
     assert!(pod["terminationGracePeriodSeconds"].as_u64().is_some_and(|seconds| seconds >= 15));
     assert_eq!(container["resources"]["requests"], serde_json::json!({ "cpu": "50m", "memory": "64Mi" }));
-    assert_eq!(container["resources"]["limits"], serde_json::json!({ "memory": "128Mi" }));
+    assert_eq!(container["resources"]["limits"], serde_json::json!({ "memory": "256Mi" }));
 }
 
 #[test]
