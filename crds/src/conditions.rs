@@ -45,7 +45,7 @@ pub enum ConditionType {
     NamespacesOwned,
     /// Too many workloads are unhealthy at once; actions stop.
     Storm,
-    /// Failed actions lowered the level; a person must reset it.
+    /// So many actions failed that none is done until they are old enough.
     BreakerOpen,
     /// The kill switch is engaged.
     KillSwitchEngaged,

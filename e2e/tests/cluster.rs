@@ -6,6 +6,8 @@
 mod bounds;
 #[path = "kueue/mod.rs"]
 mod kueue;
+#[path = "scalable/mod.rs"]
+mod scalable;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -220,6 +222,12 @@ async fn beside_kueue_what_is_queued_is_left_to_it_and_the_rest_is_ordered() {
 async fn bounds_of_an_autoscaler_are_driven_and_given_back_within_the_envelope() {
     let _turn = ONE_AT_A_TIME.lock().await;
     Box::pin(bounds::are_driven_and_given_back_within_the_envelope("test-bounds")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_else_has_a_scale_subresource_is_followed_and_scaled_within_the_envelope() {
+    let _turn = ONE_AT_A_TIME.lock().await;
+    Box::pin(scalable::kinds_of_others_are_followed_and_scaled("test-scalable")).await;
 }
 
 /// Waits until `url` answers as wanted.

@@ -153,7 +153,7 @@ impl Default for Ceilings {
     }
 }
 
-/// When failed actions lower every level to Recommend; a person must reset it.
+/// When so many actions failed in the cluster that none is done until they are old enough.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ClusterBreaker {

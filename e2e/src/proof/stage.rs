@@ -156,6 +156,13 @@ async fn install(cluster: &Cluster, root: &Path) -> Result<(), ProofError> {
     for right in RIGHTS {
         helm.args(["--set", &format!("actions.{right}=true")]);
     }
+    // A kind of others that a test defines.
+    helm.args([
+        "--set",
+        "scaleTargets[0].apiGroup=example.dev",
+        "--set",
+        "scaleTargets[0].resource=webfarms",
+    ]);
     let rendered = run(helm, None).await?;
     let kept: Vec<&str> = rendered
         .split("\n---")

@@ -178,6 +178,7 @@ mod tests {
                 work: None,
                 hold: None,
                 do_not_touch: None,
+                api: None,
             }
         };
         let since = |run: &ControllerRecord, took: &[i64], now: i64| {

@@ -83,6 +83,7 @@ impl World {
             work: None,
             hold: None,
             do_not_touch: None,
+            api: None,
         }))));
         self.object(&ObjectChange::Workload(Change::Applied(Arc::new(WorkloadPolicy {
             signals,

@@ -82,6 +82,14 @@ pub(crate) async fn call<T>(
     }
 }
 
+/// [`call`] for what is read before an effect: whatever goes wrong, nothing was changed.
+pub(crate) async fn look<T>(
+    object: &Name,
+    work: impl Future<Output = kube::Result<T>>,
+) -> Result<T, ClusterError> {
+    call("read", object, work).await.map_err(ClusterError::before_the_effect)
+}
+
 /// `Kind namespace/name` for messages.
 pub(crate) fn label(kind: &str, key: &homeostat_knowledge::ObjectKey) -> Name {
     Name::from(format!("{kind} {key}"))

@@ -185,6 +185,15 @@ impl ClusterError {
         Self::Transient { verb, object: object.clone(), message, unsent: false }
     }
 
+    /// The same error of a read that comes before an effect: nothing was sent that could have changed anything.
+    #[must_use]
+    pub(crate) fn before_the_effect(mut self) -> Self {
+        if let Self::Transient { unsent, .. } = &mut self {
+            *unsent = true;
+        }
+        self
+    }
+
     /// What the caller should do.
     pub fn category(&self) -> Category {
         match self {

@@ -6,7 +6,7 @@ use crate::autoscaler;
 use crate::client::{FIELD_MANAGER, call, label};
 use crate::elector::Leadership;
 use crate::error::ClusterError;
-use crate::ledger::{ApiActuator, release};
+use crate::ledger::{ApiActuator, release, unmarked};
 use homeostat_crds::common::{ANNOTATION_HELD_BY, ANNOTATION_HELD_UNTIL, LABEL_HELD};
 use homeostat_execute::ports::Actuator;
 use homeostat_knowledge::policy::KillSwitch;
@@ -15,7 +15,7 @@ use homeostat_knowledge::{Clock, Name, ObjectKey, Snapshot, SnapshotSource, Time
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::core::v1::Node;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectMeta};
 use k8s_openapi::{ClusterResourceScope, NamespaceResourceScope};
 use kube::api::{ListParams, Patch, PatchParams};
 use kube::{Api, Client, Resource};
@@ -141,6 +141,34 @@ impl Place for NamespaceResourceScope {
     }
 }
 
+/// Whose a flag is that carries our mark.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Whose {
+    /// We set it, and nobody did since; or the API server does not say.
+    Ours,
+    /// Somebody else set or confirmed it since: then it is theirs, and only our mark goes.
+    Theirs,
+    /// Somebody took it away: our mark says nothing any more, whatever its time.
+    Nobodys,
+}
+
+fn whose(meta: &ObjectMeta, flag: &str) -> Whose {
+    let managed = meta.managed_fields.as_deref().unwrap_or_default();
+    let field = format!("f:{flag}");
+    let sets = |entry: &&ManagedFieldsEntry| {
+        entry.fields_v1.as_ref().is_some_and(|fields| fields.0["f:spec"].get(&field).is_some())
+    };
+    let mut setters = managed.iter().filter(sets).peekable();
+    if managed.is_empty() {
+        return Whose::Ours;
+    }
+    if setters.peek().is_none() {
+        return Whose::Nobodys;
+    }
+    let others = setters.any(|entry| entry.manager.as_deref() != Some(FIELD_MANAGER));
+    if others { Whose::Theirs } else { Whose::Ours }
+}
+
 async fn each<K>(
     client: &Client,
     flag: &str,
@@ -158,13 +186,21 @@ where
     let all: Api<K> = Api::all(client.clone());
     let name = Name::from(kind.as_str());
     let held = call("list", &name, all.list_metadata(&params)).await?;
-    for meta in held.items.iter().map(|one| &one.metadata).filter(|meta| which.takes(meta)) {
+    for meta in held.items.iter().map(|one| &one.metadata) {
+        let whose = whose(meta, flag);
+        let taken_away = whose == Whose::Nobodys && Which::All.takes(meta);
+        if !(which.takes(meta) || taken_away) {
+            continue;
+        }
         let text = |field: &Option<String>| field.clone().unwrap_or_default();
         let key = ObjectKey::new(text(&meta.namespace), text(&meta.name));
         let condition = json!({ "uid": meta.uid, "resourceVersion": meta.resource_version });
         let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
         let api = K::Scope::api::<K>(client, &key.namespace);
-        let patch = Patch::Merge(release(condition, flag));
+        let patch = Patch::Merge(match whose {
+            Whose::Ours => release(condition, flag),
+            Whose::Theirs | Whose::Nobodys => unmarked(condition, flag),
+        });
         match call("release", &label(&kind, &key), api.patch(&key.name, &params, &patch)).await {
             Ok(_) => released.push(format!("{kind} {key}")),
             Err(ClusterError::NotFound { .. } | ClusterError::Conflict { .. }) => {}
@@ -201,6 +237,34 @@ pub async fn run(
             Err(error) => {
                 tracing::warn!(category = error.category().name(), %error, "What is held could not be released");
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::Value;
+
+    fn held(managed: Value) -> ObjectMeta {
+        serde_json::from_value(json!({ "name": "node-1", "managedFields": managed })).expect("metadata")
+    }
+
+    #[test]
+    fn a_flag_that_people_set_since_is_theirs_and_one_that_they_took_away_is_nobodys() {
+        let entry = |manager: &str, fields: Value| json!({ "manager": manager, "fieldsV1": fields });
+        let flag = json!({ "f:spec": { "f:unschedulable": {} } });
+        let other = json!({ "f:spec": { "f:podCIDR": {} }, "f:metadata": {} });
+        let ours = entry(FIELD_MANAGER, flag.clone());
+        let kubelet = entry("kubelet", other);
+        for (managed, expected) in [
+            (json!([kubelet, ours]), Whose::Ours),
+            (json!([kubelet, ours, entry("kubectl-edit", flag.clone())]), Whose::Theirs),
+            (json!([kubelet, entry("kubectl", flag)]), Whose::Theirs),
+            (json!([kubelet]), Whose::Nobodys),
+            (json!([]), Whose::Ours),
+        ] {
+            assert_eq!(whose(&held(managed.clone()), "unschedulable"), expected, "{managed}");
         }
     }
 }

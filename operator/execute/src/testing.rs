@@ -126,6 +126,7 @@ pub(crate) fn controller(kind: ControllerKind, name: &str) -> ControllerRecord {
         work: None,
         hold: None,
         do_not_touch: None,
+        api: None,
     }
 }
 

@@ -38,7 +38,7 @@ pub enum Command {
         #[arg(long)]
         file: PathBuf,
     },
-    /// Let go of every node and run that Homeostat holds: cordons and suspensions with its mark.
+    /// Let go of every node, run and autoscaler that Homeostat holds: cordons, suspensions and bounds with its mark.
     ReleaseHeld,
     /// List the actions that wait for a person: what, why, on which evidence, until when.
     Pending(PendingArgs),

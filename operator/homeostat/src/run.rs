@@ -463,7 +463,16 @@ impl Turn {
                     let incident = plan.incident.clone();
                     if let Err(error) = span.in_scope(|| outside.start_plan(&plan, finding)) {
                         tracing::info!(parent: &span, error = %error, "Plan was not begun");
-                        self.kernel.landed(&incident);
+                        // What is under way, or stands, is not asked for again at once.
+                        let waits = matches!(
+                            error,
+                            ExecuteError::AlreadyRunning { .. }
+                                | ExecuteError::AlreadyProposed { .. }
+                                | ExecuteError::Busy { .. }
+                        );
+                        if !waits {
+                            self.kernel.landed(&incident);
+                        }
                     }
                 }
             }

@@ -158,11 +158,12 @@ impl FindingKind {
             | Self::Unreachable
             | Self::Hung
             | Self::ErrorBurst
-            | Self::Slow
             | Self::DependencyDown
             | Self::JobFailed
             | Self::CertificateExpiring
             | Self::NoData => SignedDuration::ZERO,
+            // What is slow still answers.
+            Self::Slow => SignedDuration::from_secs(1),
             Self::NotReady | Self::SignalAbnormal | Self::ReplicaOutlier | Self::MemoryGrowing => {
                 SignedDuration::from_secs(10)
             }

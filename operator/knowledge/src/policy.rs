@@ -285,6 +285,9 @@ pub struct WorkloadPolicy {
     pub generation: i64,
     /// What it targets.
     pub target: ControllerKey,
+    /// What the target is, where its kind is [`ControllerKind::Other`](crate::ControllerKind::Other).
+    #[serde(default)]
+    pub target_api: Option<Box<crate::records::ApiKind>>,
     /// What it is.
     pub archetype: Archetype,
     /// Higher is more important, 0 to 1000.
@@ -319,6 +322,7 @@ impl WorkloadPolicy {
             uid,
             generation: 1,
             target,
+            target_api: None,
             archetype: Archetype::Service,
             criticality: 500,
             availability: None,

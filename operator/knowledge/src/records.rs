@@ -211,6 +211,15 @@ impl ControllerKind {
     }
 }
 
+/// `apiVersion` and `kind` of an object whose kind has no name of its own here ([`ControllerKind::Other`]).
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct ApiKind {
+    /// As in manifests, e.g. `argoproj.io/v1alpha1`.
+    pub api_version: Name,
+    /// As in manifests, e.g. `Rollout`.
+    pub kind: Name,
+}
+
 /// Kind, namespace and name of a controller object.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ControllerKey {
@@ -220,7 +229,7 @@ pub struct ControllerKey {
     pub object: ObjectKey,
 }
 
-/// What is kept of a Deployment, ReplicaSet, StatefulSet, DaemonSet, Job or CronJob.
+/// What is kept of a Deployment, ReplicaSet, StatefulSet, DaemonSet, Job, CronJob, or of what else has a scale subresource.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ControllerRecord {
     /// Kind, namespace and name.
@@ -266,6 +275,9 @@ pub struct ControllerRecord {
     /// The object's annotation "do not touch until", as written.
     #[serde(default)]
     pub do_not_touch: Option<Name>,
+    /// What it is, where its kind is [`ControllerKind::Other`].
+    #[serde(default)]
+    pub api: Option<Box<ApiKind>>,
 }
 
 /// Times of one run of a Job.

@@ -392,10 +392,14 @@ impl Snapshot {
 
     /// The target of an action on a controller; `None` for kinds that have no known API.
     pub fn controller_target(controller: &ControllerRecord) -> Option<Target> {
-        let (api_version, kind) = controller.key.kind.api()?;
+        let (api_version, kind) = match (controller.key.kind.api(), &controller.api) {
+            (Some((api_version, kind)), _) => (Name::from(api_version), Name::from(kind)),
+            (None, Some(api)) => (api.api_version.clone(), api.kind.clone()),
+            (None, None) => return None,
+        };
         Some(Target {
-            api_version: Name::from(api_version),
-            kind: Name::from(kind),
+            api_version,
+            kind,
             key: controller.key.object.clone(),
             uid: controller.uid.clone(),
             resource_version: controller.resource_version.clone(),

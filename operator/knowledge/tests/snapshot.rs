@@ -42,6 +42,7 @@ fn controller(kind: ControllerKind, name: &str, owner: Option<(ControllerKind, &
         work: None,
         hold: None,
         do_not_touch: None,
+        api: None,
     }
 }
 

@@ -79,6 +79,12 @@ pub(crate) fn step(case: &Case<'_>, subject: &Subject<'_>, number: u32, rung: &R
         }
         ActionKind::RetryJob => {
             let failed = failed_job(case, controller)?;
+            if !subject.policy.permits.repeatable {
+                return Err(Stop::hand_over(format!(
+                    "{} failed, and nobody said that a run of {} may be repeated (spec.repeatable)",
+                    failed.key.object, subject.key
+                )));
+            }
             if let Some(pod) = too_little_memory(case) {
                 return Err(Stop::hand_over(format!(
                     "{} reached its memory limit: another run of the same template has no more",

@@ -81,6 +81,15 @@ pub(crate) fn due(case: &Case<'_>, pod: &PodRecord, after: After) -> Result<(Tim
     if kind == FindingKind::NotReady && pod.ready {
         return Err(Stop::wait(format!("{} is ready again", pod.key)));
     }
+    if kind == FindingKind::NotReady && case.since() <= later(start, SETTLED) {
+        let end = later(start, SLOW_START);
+        if case.now < end {
+            return Err(Stop::until(
+                end,
+                format!("{} was never ready: a process gets {} to start", pod.key, words(SLOW_START)),
+            ));
+        }
+    }
     let seen = if kind == FindingKind::NotReady { Some(case.now) } else { case.last_seen() };
     let Some(seen) = seen else {
         return Err(Stop::wait("no active finding supports the cause any more"));
@@ -124,6 +133,9 @@ pub(crate) fn due(case: &Case<'_>, pod: &PodRecord, after: After) -> Result<(Tim
     Ok((seen, why))
 }
 
+/// A process that was never ready may need so long for its start.
+const SLOW_START: SignedDuration = SignedDuration::from_mins(5);
+
 /// A process that began a moment ago is later than its siblings, and than the one before: its caches are cold.
 const WARM_UP: SignedDuration = SignedDuration::from_secs(60);
 
@@ -137,7 +149,7 @@ fn warmed_up(case: &Case<'_>, pod: &PodRecord, start: Timestamp) -> Result<(), S
     let time = match case.cause.kind {
         FindingKind::ReplicaOutlier => WARM_UP,
         FindingKind::Slow if !settled => WARM_UP,
-        FindingKind::Hung | FindingKind::ErrorBurst => YOUNG,
+        FindingKind::Hung | FindingKind::ErrorBurst | FindingKind::Unreachable => YOUNG,
         _ => return Ok(()),
     };
     let end = later(start, time);
@@ -289,6 +301,15 @@ fn better_than_none(case: &Case<'_>, pod: &PodRecord) -> Result<(), Stop> {
     if !answers {
         return Ok(());
     }
+    if let Some(found) = case.also(FindingKind::QueueGrowing)
+        && others
+        && matches!(case.cause.entity, Entity::Workload { .. })
+    {
+        return Err(Stop::wait(format!(
+            "work piles up at {} as well: it may be load, and {} does a part of it",
+            found.entity, pod.key
+        )));
+    }
     if let Some(found) = case.also(FindingKind::CrashLoop) {
         return Err(Stop::wait(format!(
             "{} shows CrashLoop as well: what would replace {} may fail at every start too",
@@ -358,6 +379,9 @@ fn down_due(
     let name = &down.container;
     // The state of the container is known as of now: the watch would have told a change.
     if down.backs_off {
+        if let Some(reason) = kubelet::ends_soon(pod) {
+            return Err(Stop::hand_over(reason));
+        }
         return Ok((case.now, format!("the kubelet backs off before it starts {name} of {} again", pod.key)));
     }
     if case.cause.kind == FindingKind::CrashLoop {

@@ -3,6 +3,7 @@
 //! It restarts an ended container within about a second the first time. A second end soon after meets a
 //! back-off of 10 s that doubles up to 5 min and is forgotten only after 10 min of health.
 
+use crate::decision::words;
 use homeostat_knowledge::kubelet::{NO_IMAGE, NOT_MADE, OUT_OF_MEMORY};
 use homeostat_knowledge::records::{PodPhase, Termination};
 use homeostat_knowledge::{ContainerRecord, ContainerState, PodRecord, SignedDuration, Timestamp};
@@ -115,6 +116,37 @@ fn container_exit_before(container: &ContainerRecord, now: Timestamp) -> Option<
 fn by_itself(end: &Termination) -> Option<i32> {
     let killed = matches!(end.exit_code, 137 | 143) || &*end.reason == OUT_OF_MEMORY;
     (!killed).then_some(end.exit_code)
+}
+
+/// Ends of its own after such a short run, so often, are no accident that a new pod leaves behind.
+const SHORT_RUN: SignedDuration = SignedDuration::from_secs(10);
+const SHORT_RUNS: u32 = 5;
+/// So quickly a limit is reached by what the process needs, not by what it leaks.
+const SHORT_FILL: SignedDuration = SignedDuration::from_mins(1);
+const SHORT_FILLS: u32 = 3;
+
+/// Why another pod of the same template would end as soon; `None` where its runs were long, or nothing says how long.
+pub fn ends_soon(pod: &PodRecord) -> Option<String> {
+    let name = down(pod)?.container;
+    let container = pod.containers.iter().find(|container| *container.name == *name)?;
+    let end = match &container.state {
+        ContainerState::Terminated(now) => now,
+        _ => container.last_termination.as_ref()?,
+    };
+    let ran = end.finished?.duration_since(end.started?);
+    let lived = words(ran);
+    let (restarts, key) = (container.restarts, &pod.key);
+    if by_itself(end).is_some() && restarts >= SHORT_RUNS && ran < SHORT_RUN {
+        return Some(format!(
+            "{name} of {key} ended by itself {restarts} times, the last time after {lived}: so would a new pod"
+        ));
+    }
+    let filled = &*end.reason == OUT_OF_MEMORY && restarts >= SHORT_FILLS && ran < SHORT_FILL;
+    filled.then(|| {
+        format!(
+            "{name} of {key} reached its memory limit {restarts} times, the last time after {lived}: it needs more, and so would a new pod (spec.scaling.resources.memory)"
+        )
+    })
 }
 
 /// Start of the youngest process of the pod; its creation when none runs.

@@ -70,14 +70,12 @@ fn cordon(case: &Case<'_>, node: &NodeRecord, number: u32, rung: &Rung) -> Resul
     if node.cordoned {
         return Err(Stop::wait(format!("node {} takes no new pods already", node.name)));
     }
-    if case.cause.kind == FindingKind::NodePressure {
-        if node.pressures.is_empty() {
-            return Err(Stop::wait(format!("node {} is short of nothing any more", node.name)));
-        }
-        // What it is short of it said before it fell silent, and Kubernetes keeps new pods off by itself.
-        if !node.ready {
-            return Err(Stop::wait(format!("node {} does not answer: that comes first", node.name)));
-        }
+    if case.cause.kind == FindingKind::NodePressure && node.pressures.is_empty() {
+        return Err(Stop::wait(format!("node {} is short of nothing any more", node.name)));
+    }
+    // What is wrong there was seen before it fell silent, and Kubernetes keeps new pods off by itself.
+    if !node.ready && case.cause.kind != FindingKind::NodeNotReady {
+        return Err(Stop::wait(format!("node {} does not answer: that comes first", node.name)));
     }
     taken_back::by_people(case, ActionKind::Cordon, &node.uid)?;
     let until = later(case.now, HOLD);

@@ -9,9 +9,9 @@ use crate::{changes, evict, kubelet, nodes, quiet, resize, room, select, sick};
 use homeostat_knowledge::action::EvidenceRef;
 use homeostat_knowledge::observation::SourceState;
 use homeostat_knowledge::{
-    ActionKind, ActionRecord, Before, ControllerKind, ControllerRecord, Draft, Entity, FindingKind, IdSource,
-    Incident, IncidentState, Parameters, Plan, PlanId, PlaybookRef, PodRecord, Severity, SignedDuration,
-    Snapshot, Step, Target, TenantName, Timestamp, Uid, WorkloadKey,
+    ActionKind, ActionRecord, ApprovalDecision, Before, ControllerKind, ControllerRecord, Draft, Entity,
+    FindingKind, IdSource, Incident, IncidentState, Parameters, Plan, PlanId, PlaybookRef, PodRecord,
+    Severity, SignedDuration, Snapshot, Step, Target, TenantName, Timestamp, Uid, WorkloadKey,
 };
 use homeostat_playbooks::{After, Playbook, Rung};
 
@@ -491,17 +491,41 @@ fn replacing<'a>(subject: &Subject<'a>) -> Result<&'a ControllerRecord, Stop> {
     }
 }
 
+/// What a person denied is not asked, nor done, again for so long.
+const DENIED: SignedDuration = SignedDuration::from_hours(1);
+
+/// An action of this kind on this workload that a person denied, for whatever incident.
+fn denied_of_late<'a>(case: &Case<'a>, kind: ActionKind) -> Option<&'a ActionRecord> {
+    let key = case.subject.as_ref()?.key;
+    let mut actions = case.snapshot.actions.values().map(|action| &**action);
+    actions.find(|action| {
+        let denied = action.approval.as_ref().filter(|given| given.decision == ApprovalDecision::Deny);
+        action.kind() == kind
+            && action.workload == *key
+            && denied.is_some_and(|given| case.now.duration_since(given.at) < DENIED)
+    })
+}
+
 /// Nobody is being asked about the same thing, and the guards did not refuse it a moment ago.
 pub(crate) fn willing(case: &Case<'_>, kind: ActionKind, uid: &Uid) -> Result<(), Stop> {
     if let Some(action) = case.history.proposed(kind, uid) {
         return Err(Stop::wait(format!("action {} proposes this already: {:?}", action.id, action.state)));
     }
     if let Some(why) = case.history.left_to_people(kind, uid) {
+        let why = if why.is_empty() { "nobody answered" } else { why };
         let reason = format!("{kind} was asked for: {why}");
         return Err(match case.incident.state {
             IncidentState::Mitigated => Stop::nothing(reason),
             _ => Stop::hand_over(reason),
         });
+    }
+    if let Some(action) = denied_of_late(case, kind) {
+        return Err(Stop::hand_over(format!(
+            "a person denied {kind} of the same workload in incident {} less than {} ago ({})",
+            action.incident,
+            words(DENIED),
+            action.id
+        )));
     }
     let Some(refusals) = case.history.refusals(kind, uid) else { return Ok(()) };
     if refusals.count >= REFUSALS {

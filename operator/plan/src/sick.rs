@@ -20,8 +20,10 @@ pub(crate) fn find<'a>(case: &Case<'a>, subject: &Subject<'a>) -> Result<&'a Arc
         )));
     }
     if shared(case, pod) {
-        let all = case.pods().into_iter().filter(|pod| !pod.deleting).count();
-        return Err(unclear(case, all, all));
+        let pods = case.pods();
+        let all = pods.iter().filter(|pod| !pod.deleting).count();
+        let unready = pods.iter().filter(|pod| !pod.deleting && !pod.serving()).count();
+        return Err(unclear(case, unready.max(1), all));
     }
     // Only where nothing names the sick pod could this be another one.
     if named(case).is_empty() && pod.serving() {
@@ -33,25 +35,45 @@ pub(crate) fn find<'a>(case: &Case<'a>, subject: &Subject<'a>) -> Result<&'a Arc
     Ok(pod)
 }
 
-/// None of several pods serves, and they fail by themselves: what they have in common is the reason, and one new pod
-/// would rule out nothing. Pods that were made a moment ago say nothing about readiness yet.
+/// None of several pods serves, or most of many do not, and they fail by themselves: what they have in common is the reason,
+/// and one new pod would rule out nothing. Pods that were made a moment ago say nothing about readiness yet.
 fn shared(case: &Case<'_>, pod: &PodRecord) -> bool {
     let kind = case.cause.kind;
     if matches!(kind, FindingKind::BackingOff | FindingKind::Crashed) {
-        return alike(case);
+        return alike(case) || mostly(case, |other| ended_by_itself(case, other).is_some());
     }
-    if !matches!(kind, FindingKind::NotReady | FindingKind::CrashLoop) || pod.serving() {
-        return false;
-    }
-    let pods = case.pods();
     let aside = |other: &PodRecord| {
-        other.uid == pod.uid
-            || other.deleting
+        other.deleting
             || matches!(other.phase, PodPhase::Succeeded | PodPhase::Failed)
             || (kind == FindingKind::NotReady && kubelet::starting(other, case.now))
     };
-    let mut siblings = pods.iter().filter(|other| !aside(other)).peekable();
+    if !matches!(kind, FindingKind::NotReady | FindingKind::CrashLoop) || pod.serving() {
+        return false;
+    }
+    if mostly(case, |other| !aside(other) && !other.serving()) {
+        return true;
+    }
+    let pods = case.pods();
+    let mut siblings = pods.iter().filter(|other| other.uid != pod.uid && !aside(other)).peekable();
     siblings.peek().is_some() && siblings.all(|other| !other.serving())
+}
+
+/// So many pods at least are more than one that is sick.
+const SEVERAL: usize = 3;
+
+/// At least three pods, and more than half of those that the workload should have, are as `out` says.
+fn mostly(case: &Case<'_>, out: impl Fn(&PodRecord) -> bool) -> bool {
+    let wanted =
+        case.subject.as_ref().and_then(|subject| subject.controller).map_or(0, |found| found.replicas);
+    let pods = case.pods();
+    let out = pods.iter().filter(|pod| out(pod)).count();
+    out >= SEVERAL && out * 2 > pods.len().max(usize::try_from(wanted).unwrap_or(0))
+}
+
+/// The exit code with which a pod that does not serve ended by itself.
+fn ended_by_itself(case: &Case<'_>, pod: &PodRecord) -> Option<i32> {
+    let ended = kubelet::own_exit(pod).or_else(|| kubelet::own_exit_before(pod, case.now));
+    ended.filter(|_| !pod.serving() && !pod.deleting)
 }
 
 /// Every one of several pods ended by itself with the same exit code, and none serves again. Where they were killed,
@@ -61,10 +83,7 @@ fn alike(case: &Case<'_>) -> bool {
     let mut ends = pods
         .iter()
         .filter(|pod| !pod.deleting && !matches!(pod.phase, PodPhase::Succeeded | PodPhase::Failed))
-        .map(|pod| {
-            let ended = kubelet::own_exit(pod).or_else(|| kubelet::own_exit_before(pod, case.now));
-            ended.filter(|_| !pod.serving())
-        });
+        .map(|pod| ended_by_itself(case, pod));
     let Some(Some(first)) = ends.next() else { return false };
     let mut others = ends.peekable();
     others.peek().is_some() && others.all(|end| end == Some(first))

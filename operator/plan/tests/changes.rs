@@ -167,7 +167,7 @@ fn a_step_is_not_planned_before_its_finding_lasted_as_long_as_the_guards_ask() {
 #[test]
 fn runs_are_suspended_for_a_while_and_failed_ones_repeated() {
     let mut given = slow();
-    given.workload.target = "CronJob".into();
+    (given.workload.target, given.workload.repeatable) = ("CronJob".into(), true);
     let (mut snapshot, mut incident) = given.build();
     incident.causes[0].entity = Entity::Workload { key: order() };
     incident.findings[0].entity = Entity::Workload { key: order() };
@@ -254,7 +254,7 @@ fn a_run_that_reached_its_memory_limit_is_not_repeated_with_the_same_one() {
                 cause: "workload order".into(),
                 ..GivenIncident::default()
             },
-            workload: GivenWorkload { target: "Job".into(), ..GivenWorkload::default() },
+            workload: GivenWorkload { target: "Job".into(), repeatable: true, ..GivenWorkload::default() },
             pods: pods.to_vec(),
             node: GivenNode {
                 pressures: pressure.iter().map(ToString::to_string).collect(),

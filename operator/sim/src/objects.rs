@@ -210,6 +210,7 @@ pub fn controller(
         work: None,
         hold: None,
         do_not_touch: None,
+        api: None,
     }
 }
 

@@ -202,7 +202,7 @@ pub struct GivenWorkload {
     pub rolling_out: bool,
     /// The rollout is paused.
     pub paused: bool,
-    /// `spec.healing.surgeAfterCrash` of the `Workload`.
+    /// `spec.restart.surgeAfterCrash` of the `Workload`.
     pub surge_after_crash: bool,
     /// Restarts that may be useless within one incident.
     pub maximum_useless_restarts: u32,

@@ -311,6 +311,7 @@ fn controller(
         work: None,
         hold: None,
         do_not_touch: None,
+        api: None,
     }
 }
 
@@ -390,7 +391,8 @@ impl GivenPod {
         let end = |at: f64, started| ended(Some(ago(at)), started);
         // A container that backs off has ended, and one that was restarted ended just before.
         let before = match (self.last_end, self.state.as_str()) {
-            (Some(at), _) => Some(end(at, None)),
+            (Some(at), "Running" | "Terminated") => Some(end(at, None)),
+            (Some(at), _) => Some(end(at, self.started)),
             (None, "CrashLoopBackOff") => Some(ended(None, None)),
             (None, "Running") if self.restarts > 0 => Some(ended(Some(since), None)),
             _ => None,

@@ -66,7 +66,7 @@ impl Default for Cooldown {
     }
 }
 
-/// When failed actions lower the level to Recommend; a person must reset it.
+/// When so many actions failed that none is done until they are old enough.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Breaker {

@@ -129,6 +129,7 @@ impl World {
                 work: None,
                 hold: None,
                 do_not_touch: None,
+                api: None,
             }))));
             world.object(ObjectChange::Service(Change::Applied(Arc::new(ServiceRecord {
                 key: key(name),

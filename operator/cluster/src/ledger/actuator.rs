@@ -7,10 +7,11 @@ use crate::client::{call, label};
 use crate::error::{Category, ClusterError};
 use crate::validate::kill_switch;
 use crate::watches::fresh::{fresh_controller, fresh_job, fresh_node, fresh_pod};
+use crate::watches::scalables;
 use homeostat_crds::v1alpha1::{ControlPlane, control_plane};
 use homeostat_execute::ports::{Acknowledged, Actuator, EffectError, FreshTarget, ReadError, Refusal};
 use homeostat_knowledge::policy::KillSwitch;
-use homeostat_knowledge::records::Amounts;
+use homeostat_knowledge::records::{Amounts, ApiKind};
 use homeostat_knowledge::{
     ActionId, ControllerKind, Name, ObjectKey, Parameters, SignedDuration, Target, Timestamp,
 };
@@ -142,6 +143,7 @@ impl Actuator for ApiActuator {
             }
             ControllerKind::Other if target.is_node() => fresh_node(&self.client, &target.key).await,
             ControllerKind::Job => fresh_job(&self.client, target).await,
+            ControllerKind::Other => scalables::fresh(&self.client, &kind_of(target), &target.key).await,
             kind => fresh_controller(&self.client, kind, &target.key).await,
         };
         fresh.map_err(|error| read_error(&error))
@@ -196,6 +198,11 @@ impl Actuator for ApiActuator {
             Err(error) => Err(effect_error(error)),
         }
     }
+}
+
+/// What a target of another kind is.
+pub(super) fn kind_of(target: &Target) -> ApiKind {
+    ApiKind { api_version: target.api_version.clone(), kind: target.kind.clone() }
 }
 
 fn read_error(error: &ClusterError) -> ReadError {

@@ -1,9 +1,11 @@
 //! One request for each effect, as the API server wants it. All are conditioned on the UID, and, where an object is
 //! changed, on the version of the fresh read.
 
+use super::actuator::kind_of;
 use crate::autoscaler;
-use crate::client::{FIELD_MANAGER, call, label};
+use crate::client::{FIELD_MANAGER, call, label, look};
 use crate::error::ClusterError;
+use crate::watches::scalables;
 use homeostat_crds::common::{
     ANNOTATION_HELD_BY, ANNOTATION_HELD_UNTIL, ANNOTATION_RESTARTED_BY, ANNOTATION_ROLLED_BACK_BY, LABEL_HELD,
 };
@@ -71,12 +73,22 @@ impl Hand<'_> {
         subresource: Option<&str>,
         patch: &Patch<P>,
     ) -> Result<(), ClusterError> {
+        self.patch_in(&self.api(), verb, subresource, patch).await
+    }
+
+    async fn patch_in<P: serde::Serialize + std::fmt::Debug + Send + Sync>(
+        &self,
+        api: &Api<DynamicObject>,
+        verb: &'static str,
+        subresource: Option<&str>,
+        patch: &Patch<P>,
+    ) -> Result<(), ClusterError> {
         let params = PatchParams {
             dry_run: self.dry_run,
             field_manager: Some(FIELD_MANAGER.to_owned()),
             ..PatchParams::default()
         };
-        let (api, name) = (self.api(), &self.target.key.name);
+        let name = &self.target.key.name;
         let answer = match subresource {
             None => call(verb, &self.name(), api.patch(name, &params, patch)).await,
             Some(sub) => call(verb, &self.name(), api.patch_subresource(sub, name, &params, patch)).await,
@@ -105,9 +117,18 @@ impl Hand<'_> {
 
     /// An absolute number through the scale subresource.
     pub async fn scale(&self, replicas: i32) -> Result<String, ClusterError> {
-        self.expect(SCALES, "size of its own")?;
         let patch = json!({ "metadata": self.condition(), "spec": { "replicas": replicas } });
-        self.patch("scale", Some("scale"), &Patch::Merge(&patch)).await?;
+        let patch = Patch::Merge(&patch);
+        let (kind, key) = (&*self.target.kind, &self.target.key);
+        let own = matches!(kind, "Pod" | autoscaler::KIND) || key.namespace.is_empty();
+        if ControllerKind::from_kind(kind) == ControllerKind::Other && !own {
+            let api = scalables::api(self.client, &kind_of(self.target), &key.namespace).await;
+            let api = api.map_err(ClusterError::before_the_effect)?;
+            self.patch_in(&api, "scale", Some("scale"), &patch).await?;
+        } else {
+            self.expect(SCALES, "size of its own")?;
+            self.patch("scale", Some("scale"), &patch).await?;
+        }
         Ok(format!("scaled to {replicas}"))
     }
 
@@ -117,7 +138,8 @@ impl Hand<'_> {
             return Err(self.invalid(format!("a {} has no bounds", self.target.kind)));
         }
         // What people had is read here: should it be newer than the fresh read, the write is refused.
-        let found = autoscaler::read(self.client, &self.target.key).await?;
+        let found = autoscaler::read(self.client, &self.target.key).await;
+        let found = found.map_err(ClusterError::before_the_effect)?;
         let Some(found) = found.as_ref().and_then(autoscaler::record) else {
             return Err(ClusterError::NotFound { verb: "read", object: self.name() });
         };
@@ -179,7 +201,7 @@ impl Hand<'_> {
     async fn template_of_replica_set(&self, revision: &str) -> Result<Value, ClusterError> {
         let api: Api<ReplicaSet> = Api::namespaced(self.client.clone(), &self.target.key.namespace);
         let key = ObjectKey::new(self.target.key.namespace.clone(), revision);
-        let set = call("read", &label("ReplicaSet", &key), api.get(revision)).await?;
+        let set = look(&label("ReplicaSet", &key), api.get(revision)).await?;
         self.owned(revision, set.metadata.owner_references.as_deref())?;
         let mut template = serde_json::to_value(set.spec.template)
             .ok()
@@ -194,7 +216,7 @@ impl Hand<'_> {
     async fn template_of_controller_revision(&self, revision: &str) -> Result<Value, ClusterError> {
         let api: Api<ControllerRevision> = Api::namespaced(self.client.clone(), &self.target.key.namespace);
         let key = ObjectKey::new(self.target.key.namespace.clone(), revision);
-        let old = call("read", &label("ControllerRevision", &key), api.get(revision)).await?;
+        let old = look(&label("ControllerRevision", &key), api.get(revision)).await?;
         self.owned(revision, old.metadata.owner_references.as_deref())?;
         let template = old.data.0["spec"]["template"].clone();
         Some(template)
@@ -243,6 +265,13 @@ pub(crate) fn release(condition: Value, flag: &str) -> Value {
     metadata["labels"] = json!({ LABEL_HELD: null });
     metadata["annotations"] = json!({ ANNOTATION_HELD_BY: null, ANNOTATION_HELD_UNTIL: null });
     json!({ "metadata": metadata, "spec": { flag: false } })
+}
+
+/// The patch that takes our mark off and leaves the flag to the people who set it since.
+pub(crate) fn unmarked(condition: Value, flag: &str) -> Value {
+    let mut patch = release(condition, flag);
+    patch["spec"] = json!({});
+    patch
 }
 
 /// Kind and name of what an autoscaler scales.

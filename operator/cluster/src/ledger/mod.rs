@@ -7,7 +7,7 @@ mod runs;
 mod store;
 
 pub use actuator::ApiActuator;
-pub(crate) use hands::release;
+pub(crate) use hands::{release, unmarked};
 pub use mapping::{NotOurs, record, spec, status};
 pub(crate) use mapping::{in_bytes, in_millis};
 pub use store::ApiLedger;

@@ -1,7 +1,7 @@
 //! Requests about runs: a Job is let go, repeated, or sized.
 
 use super::hands::Hand;
-use crate::client::{FIELD_MANAGER, call, label};
+use crate::client::{FIELD_MANAGER, call, label, look};
 use crate::error::ClusterError;
 use crate::watches::controllers::ANNOTATION_SLOT;
 use homeostat_crds::common::{ANNOTATION_CREATED_BY, ANNOTATION_RETRY_OF, ANNOTATION_STARTED_BY};
@@ -102,7 +102,7 @@ impl Hand<'_> {
     /// The Job of that UID, as it is now.
     async fn job(&self, verb: &'static str) -> Result<Job, ClusterError> {
         let api: Api<Job> = Api::namespaced(self.client.clone(), &self.target.key.namespace);
-        let job = call("read", &self.name(), api.get(&self.target.key.name)).await?;
+        let job = look(&self.name(), api.get(&self.target.key.name)).await?;
         if job.metadata.uid.as_deref() == Some(self.target.uid.as_str()) {
             return Ok(job);
         }

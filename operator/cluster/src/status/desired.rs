@@ -146,7 +146,8 @@ impl<'a> Picture<'a> {
     fn workload(&self, entry: &WorkloadEntry) -> WorkloadStatus {
         let policy = entry.policy.as_ref().ok();
         let target = policy.map(|policy| {
-            let kind = policy.target.kind.api().map_or("Other", |(_, kind)| kind);
+            let other = policy.target_api.as_ref().map_or("Other", |api| &*api.kind);
+            let kind = policy.target.kind.api().map_or(other, |(_, kind)| kind);
             clip(&format!("{kind}/{}", policy.target.object.name), 320)
         });
         let mut status = WorkloadStatus {
@@ -173,8 +174,9 @@ impl<'a> Picture<'a> {
                 says.push(not_ready(Reason::NoTenant, text));
             }
             Verdict::TargetNotSupported => {
-                let kinds = "a Deployment, StatefulSet, DaemonSet, Job or CronJob";
-                let text = format!("spec.targetRef is not {kinds}");
+                let kinds = "a Deployment, StatefulSet, DaemonSet, Job, CronJob";
+                let text =
+                    format!("spec.targetRef is neither {kinds} nor of a kind with a scale subresource");
                 says.push(Statement::new(
                     found,
                     ConditionStatus::Unknown,
@@ -184,7 +186,10 @@ impl<'a> Picture<'a> {
                 says.push(not_ready(Reason::TargetNotSupported, text));
             }
             Verdict::TargetNotFound => {
-                let text = format!("{} does not exist", status.target.as_deref().unwrap_or_default());
+                let other = policy.is_some_and(|policy| policy.target_api.is_some());
+                let unread = if other { ", or may not be read (scaleTargets of the chart)" } else { "" };
+                let target = status.target.as_deref().unwrap_or_default();
+                let text = format!("{target} does not exist{unread}");
                 says.push(Statement::new(found, false, Reason::TargetNotFound, text.clone()));
                 says.push(not_ready(Reason::TargetNotFound, text));
             }

@@ -106,6 +106,7 @@ fn well() -> (CatalogueView, Snapshot) {
         work: None,
         hold: None,
         do_not_touch: None,
+        api: None,
     };
     let mut snapshot = Snapshot::default();
     let changes = [

@@ -8,7 +8,7 @@
 use super::{Rejection, TenantDefaults};
 use homeostat_knowledge::ids::Uid;
 use homeostat_knowledge::observation::{Change, ObjectChange, ObjectKind, PlaybookText};
-use homeostat_knowledge::records::ControllerKey;
+use homeostat_knowledge::records::{ApiKind, ControllerKey};
 use homeostat_knowledge::{
     ControlPolicy, ControllerKind, Name, TenantName, TenantPolicy, Timestamp, WorkloadKey, WorkloadPolicy,
 };
@@ -30,7 +30,7 @@ pub enum Verdict {
     Invalid(Rejection),
     /// No tenant owns the namespace.
     NoTenant,
-    /// The kind of the target is not watched.
+    /// The target is of a kind without a scale subresource.
     TargetNotSupported,
     /// The target does not exist.
     TargetNotFound,
@@ -123,6 +123,8 @@ pub(crate) enum Input {
     PlaybookGone(Name),
     ControllerSeen(ControllerKey),
     ControllerGone(ControllerKey),
+    /// It is there, and its kind has no scale subresource.
+    ControllerNotScaled(ControllerKey),
     Synced(ObjectKind),
 }
 
@@ -134,6 +136,7 @@ pub(crate) struct Acceptance {
     workloads: BTreeMap<WorkloadKey, Arc<WorkloadEntry>>,
     playbooks: BTreeMap<Name, PlaybookEntry>,
     controllers: HashSet<ControllerKey>,
+    not_scaled: HashSet<ControllerKey>,
     claims: BTreeMap<ControllerKey, BTreeSet<WorkloadKey>>,
     owners: BTreeMap<Name, TenantName>,
     delivered_control: Option<Arc<ControlPolicy>>,
@@ -152,6 +155,16 @@ const NEEDED: [ObjectKind; 4] =
 impl Acceptance {
     fn ready(&self) -> bool {
         NEEDED.iter().all(|kind| self.synced.contains(kind))
+    }
+
+    /// Targets of other kinds than are watched, at most `most`, and what they are.
+    pub fn scalables(&self, most: usize) -> BTreeMap<ControllerKey, ApiKind> {
+        let policies = self.workloads.values().filter_map(|entry| entry.policy.as_ref().ok());
+        let others = policies.filter(|policy| policy.target.kind == ControllerKind::Other);
+        let named = others.filter_map(|policy| {
+            Some((policy.target.clone(), ApiKind::clone(policy.target_api.as_deref()?)))
+        });
+        named.take(most).collect()
     }
 
     /// Takes in one thing; gives what must be delivered, in order.
@@ -214,12 +227,17 @@ impl Acceptance {
                 }
             }
             Input::ControllerSeen(key) => {
-                if self.controllers.insert(key.clone()) {
+                if self.not_scaled.remove(&key) | self.controllers.insert(key.clone()) {
                     self.judge_claims(&key, &mut out);
                 }
             }
             Input::ControllerGone(key) => {
-                if self.controllers.remove(&key) {
+                if self.not_scaled.remove(&key) | self.controllers.remove(&key) {
+                    self.judge_claims(&key, &mut out);
+                }
+            }
+            Input::ControllerNotScaled(key) => {
+                if self.controllers.remove(&key) | self.not_scaled.insert(key.clone()) {
                     self.judge_claims(&key, &mut out);
                 }
             }
@@ -375,7 +393,7 @@ impl Acceptance {
             Err(why) => return Verdict::Invalid(why.clone()),
         };
         let Some(tenant) = self.owners.get(&entry.key.namespace) else { return Verdict::NoTenant };
-        if policy.target.kind == ControllerKind::Other {
+        if self.not_scaled.contains(&policy.target) {
             return Verdict::TargetNotSupported;
         }
         if !self.controllers.contains(&policy.target) {

@@ -15,7 +15,7 @@ use homeostat_knowledge::policy::{
     Allowance, Archetype, Bounds, CalendarEntry, Fallback, LatencyObjective, LoadPolicy, Measures, Permits,
     RunRules, ScalingMode, ScalingPolicy, SignalPolicy, WhenOwned,
 };
-use homeostat_knowledge::records::ControllerKey;
+use homeostat_knowledge::records::{ApiKind, ControllerKey};
 use homeostat_knowledge::{ControllerKind, Name, ObjectKey, SignedDuration, WorkloadPolicy};
 
 /// The signal that a backlog becomes; no name that people can give.
@@ -46,6 +46,10 @@ pub fn workload_policy(object: &Workload) -> Result<WorkloadPolicy, Rejection> {
     {
         let rule = format!("a {} has the apiVersion {api_version}", target.kind);
         return Err(Rejection::field("spec.targetRef.apiVersion", format!("`{}`", target.api_version), rule));
+    }
+    if matches!(target.kind.as_str(), "Pod" | "Node" | "HorizontalPodAutoscaler") {
+        let rule = "a Workload names what creates pods";
+        return Err(Rejection::field("spec.targetRef.kind", format!("`{}`", target.kind), rule));
     }
     if kind == ControllerKind::ReplicaSet {
         let rule = "a Workload names what creates the pods: the Deployment of this ReplicaSet";
@@ -111,6 +115,12 @@ pub fn workload_policy(object: &Workload) -> Result<WorkloadPolicy, Rejection> {
             kind,
             object: ObjectKey { namespace, name: Name::from(target.name.as_str()) },
         },
+        target_api: (kind == ControllerKind::Other).then(|| {
+            Box::new(ApiKind {
+                api_version: Name::from(target.api_version.as_str()),
+                kind: Name::from(target.kind.as_str()),
+            })
+        }),
         archetype: match spec.archetype {
             WireArchetype::Service => Archetype::Service,
             WireArchetype::Worker => Archetype::Worker,

@@ -340,6 +340,7 @@ pub(crate) fn record<S: Sort>(
         hold: hold(metadata),
         do_not_touch: names
             .maybe(metadata.annotations.get(ANNOTATION_DO_NOT_TOUCH_UNTIL).map(String::as_str)),
+        api: None,
         key: ControllerKey { kind: S::KIND, object: key },
     }
 }

@@ -19,6 +19,7 @@ mod playbooks;
 pub(crate) mod pods;
 mod pulse;
 mod run;
+pub(crate) mod scalables;
 mod services;
 mod tenants;
 mod workloads;
@@ -107,6 +108,7 @@ impl Watches {
         start.namespaced(|| actions::Actions);
 
         let Starter { mut tasks, pulses, .. } = start;
+        tasks.spawn(scalables::run(client.clone(), outlet.clone()));
         tasks.spawn(watch_health(pulses, options.limits, outlet));
         Self { tasks, catalogue: Catalogue::new(acceptance) }
     }

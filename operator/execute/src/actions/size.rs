@@ -28,7 +28,13 @@ pub(super) fn allowed(
     controller: &ControllerRecord,
 ) -> Result<(i32, i32), Unfit> {
     let key = &record.target.key;
-    if !matches!(controller.key.kind, ControllerKind::Deployment | ControllerKind::StatefulSet) {
+    let scaled = match controller.key.kind {
+        ControllerKind::Deployment | ControllerKind::StatefulSet => true,
+        // It is known only by its scale subresource.
+        ControllerKind::Other => controller.api.is_some(),
+        _ => false,
+    };
+    if !scaled {
         return Err(Unfit::Protected(format!("{key} is of a kind that is not scaled")));
     }
     if controller.paused {

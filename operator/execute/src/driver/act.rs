@@ -20,6 +20,14 @@ use std::time::Duration;
 /// A fresh read older than this when the claim is stored is made again.
 const FRESH: SignedDuration = SignedDuration::from_millis(500);
 
+/// What stops it is that something could not be read now, which says nothing against it.
+fn unheard(reports: &[GuardReport]) -> bool {
+    refusal(reports).is_some_and(|report| {
+        report.result == GuardResult::Unknown
+            && matches!(report.name, GuardName::KillSwitch | GuardName::DryRun | GuardName::FreshRead)
+    })
+}
+
 /// What the guards said, with the input that they saw.
 struct Judgement {
     input: GuardInput,
@@ -143,9 +151,18 @@ impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
 
     /// Runs the dry run and the guards once more for an approved action and stores the intent.
     pub(super) async fn admit_approved(&self, mut case: Case) -> Result<ActionRecord, ExecuteError> {
-        let (switch, dry_run) = tokio::join!(biased; self.kill_switch(), self.dry_run(&case.record));
-        let seen = Seen { switch, dry_run, fresh: FreshFacts::NotRead };
-        let judgement = self.judge(&case, &seen, GuardName::Approval, true);
+        let mut attempt = 0;
+        let judgement = loop {
+            let (switch, dry_run) = tokio::join!(biased; self.kill_switch(), self.dry_run(&case.record));
+            let seen = Seen { switch, dry_run, fresh: FreshFacts::NotRead };
+            let judgement = self.judge(&case, &seen, GuardName::Approval, true);
+            attempt += 1;
+            // A person said yes: one answer that did not come does not throw that away.
+            if !unheard(&judgement.reports) || attempt >= self.shared.config.attempts {
+                break judgement;
+            }
+            self.pause(&case.record.id, self.backoff(attempt, None)).await?;
+        };
         self.shared.ports.recorder.record(&judgement.input);
         let event = if judgement.permits() {
             LedgerEvent::Admit { guards: judgement.reports }
@@ -187,7 +204,18 @@ impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
             let judgement = self.judge_last(&case, &seen, fresh_target(&fresh));
             self.shared.ports.recorder.record(&judgement.input);
             if !judgement.permits() {
-                return self.stop(case, judgement.reports).await;
+                attempt += 1;
+                let wait = self.backoff(attempt, None);
+                let again = case.record.approval.is_some()
+                    && unheard(&judgement.reports)
+                    && attempt < self.shared.config.attempts
+                    && !self.too_late(&case.record, spec.repeat(), wait);
+                if !again {
+                    return self.stop(case, judgement.reports).await;
+                }
+                self.pause(&case.record.id, wait).await?;
+                old = true;
+                continue;
             }
             self.ensure_leads(&case.record.id)?;
             let guards = judgement.reports;
@@ -238,10 +266,12 @@ impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
                     guards,
                     reason: format!("{error}; make room (more replicas) or relax the budget"),
                 },
-                EffectError::Denied(_) => LedgerEvent::Block {
+                // As the API server's own authoriser words it; whatever else it refuses is no matter of rights.
+                EffectError::Denied(why) if why.contains(" cannot ") => LedgerEvent::Block {
                     guards,
                     reason: format!("{error}; {}", crate::actions::needs(case.record.kind())),
                 },
+                EffectError::Denied(_) => LedgerEvent::Block { guards, reason: error.to_string() },
                 // Nothing was changed, so it may be judged and sent anew.
                 EffectError::Conflict(_) | EffectError::Transient { .. } | EffectError::Unknown(_)
                     if attempt < self.shared.config.attempts
@@ -315,7 +345,7 @@ impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
             let uid = fresh.map(|fresh| &fresh.uid);
             let breaches = memory.checker.effect(&case.record, &judgement.input, uid, now);
             if breaches.is_empty() {
-                memory.acted(&case.record);
+                memory.acted(&case.record, snapshot.generation);
             } else {
                 for breach in &breaches {
                     tracing::error!(%breach, "invariant broken; all effects are stopped until restart");

@@ -38,6 +38,9 @@ const DAY: SignedDuration = SignedDuration::from_hours(24);
 /// Bound of each map that is keyed by incident or workload; far above what the budgets let through.
 const LIMIT: usize = 50_000;
 
+/// What was stored comes back through the watch within so long.
+const ARRIVES: SignedDuration = SignedDuration::from_secs(60);
+
 impl Memory {
     /// Takes an incident for one action; `None` while another has it.
     pub(super) fn take(
@@ -117,6 +120,14 @@ impl Memory {
     /// Tells the checker how actions went on whose end was not told to this process: those that were left open here, and
     /// those whose last write is stored while its reply is still waited for. The guards see both in the snapshot.
     pub(super) fn reconcile(&mut self, snapshot: &Snapshot, now: Timestamp) {
+        // A recommendation that a person deleted, or that another leader closed, stands no more.
+        self.live.retain(|id, record| {
+            record.state != ActionState::Proposed
+                || match snapshot.actions.get(id) {
+                    Some(stored) => !stored.state.ended(),
+                    None => now.duration_since(record.evidence.taken_at) < ARRIVES,
+                }
+        });
         for id in self.checker.open_effects() {
             let ours = self.live.contains_key(&id);
             match snapshot.actions.get(&id) {
@@ -168,7 +179,9 @@ impl Memory {
         self.epochs.get(workload).copied()
     }
 
-    pub(super) fn acted(&mut self, record: &ActionRecord) {
+    /// `generation` is the present one: an action that was taken up may have been decided by another process, whose own
+    /// count was higher, and must not make the plans of this one look old.
+    pub(super) fn acted(&mut self, record: &ActionRecord, generation: u64) {
         if record.origin == Origin::Schedule {
             return; // A repair does not wait for the runs of its workload.
         }
@@ -176,7 +189,7 @@ impl Memory {
             self.epochs.pop_first();
         }
         let epoch = self.epochs.entry(record.workload.clone()).or_default();
-        *epoch = record.epoch.max(*epoch);
+        *epoch = record.epoch.min(generation).max(*epoch);
     }
 
     /// Is this refusal worth an object of its own, or was the same one stored lately?

@@ -23,6 +23,7 @@ use homeostat_knowledge::{
     Plan, Snapshot, SnapshotSource, Timestamp,
 };
 use memory::{Memory, Running};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -181,7 +182,12 @@ struct Shared<L, A, E> {
     protected: Protected,
     memory: Arc<Mutex<Memory>>,
     tasks: Mutex<JoinSet<()>>,
+    /// Tasks that wait for a person: they may wait for a day, and take no place of those that act.
+    waiting: AtomicUsize,
 }
+
+/// Tasks that may exist for each that may act; the others wait for people.
+const WAITING: usize = 8;
 
 /// What a recommendation says when its incident is over.
 pub const PROPOSAL_OUTLIVED: &str = "the incident is over; the recommendation does not stand any more";
@@ -232,6 +238,7 @@ impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
             protected,
             memory: Arc::new(Mutex::new(Memory::default())),
             tasks: Mutex::new(JoinSet::new()),
+            waiting: AtomicUsize::new(0),
         };
         Self { shared: Arc::new(shared) }
     }
@@ -298,12 +305,15 @@ impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
 
     /// Everything in the snapshot that [`Executor::resume`] would take up.
     pub fn open_actions(snapshot: &Snapshot) -> Vec<ActionRecord> {
-        snapshot
+        let mut open: Vec<_> = snapshot
             .actions
             .values()
             .filter(|record| !record.state.ended())
             .map(|record| (**record).clone())
-            .collect()
+            .collect();
+        // Where there is no room for all, what has begun goes before what waits for a person.
+        open.sort_by_key(|record: &ActionRecord| !record.state.in_flight());
+        open
     }
 
     /// Closes recommendations whose incident is over, so that nobody follows them any more, and those that people
@@ -365,7 +375,9 @@ impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
         while let Some(ended) = tasks.try_join_next() {
             tell(&ended);
         }
-        if tasks.len() >= self.shared.config.tasks {
+        let most = self.shared.config.tasks;
+        let acting = tasks.len().saturating_sub(self.shared.waiting.load(Ordering::Relaxed));
+        if acting >= most || tasks.len() >= most.saturating_mul(WAITING) {
             return Err(ExecuteError::Busy { tasks: tasks.len(), incident: incident.clone() });
         }
         tasks.spawn(task);

@@ -5,6 +5,15 @@ use crate::ports::{Actuator, Leadership, Ledger, LedgerStoreError};
 use homeostat_knowledge::{ActionId, ActionRecord, ActionState, SignedDuration, Timestamp};
 use std::time::Duration;
 
+/// What was written, as it is stored: a person may have answered meanwhile.
+fn answered(stored: ActionRecord, written: ActionRecord) -> ActionRecord {
+    ActionRecord {
+        resource_version: stored.resource_version,
+        approval: written.approval.clone().or(stored.approval),
+        ..written
+    }
+}
+
 impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
     /// Creates the object. An object of that name that is not ours is left alone.
     pub(super) async fn create(&self, record: ActionRecord) -> Result<ActionRecord, ExecuteError> {
@@ -30,10 +39,7 @@ impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
                         }
                         // Only a write of ours whose reply was lost may be taken for ours.
                         if unanswered && same_write(&stored, &record) {
-                            let version = stored.resource_version;
-                            return Ok(self
-                                .noted(ActionRecord { resource_version: version, ..record })
-                                .await);
+                            return Ok(self.noted(answered(stored, record)).await);
                         }
                         let now = self.now();
                         self.memory().stored(&stored, now);
@@ -79,8 +85,7 @@ impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
                         return Err(self.lost_object(&after));
                     };
                     if unanswered && same_write(&stored, &after) {
-                        let version = stored.resource_version;
-                        return Ok(self.noted(ActionRecord { resource_version: version, ..after }).await);
+                        return Ok(self.noted(answered(stored, after)).await);
                     }
                     if stored.state != before.state || !same_write(&stored, before) {
                         let now = self.now();
@@ -108,7 +113,7 @@ impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
         }
     }
 
-    fn lost_object(&self, record: &ActionRecord) -> ExecuteError {
+    pub(super) fn lost_object(&self, record: &ActionRecord) -> ExecuteError {
         let now = self.now();
         self.memory().deleted(record, now);
         ExecuteError::Superseded { action: record.id.clone() }

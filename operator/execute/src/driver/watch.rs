@@ -9,6 +9,7 @@ use crate::facts::evidence;
 use crate::ledger::{LedgerEvent, next};
 use crate::ports::{Actuator, Leadership, Ledger};
 use homeostat_knowledge::{ActionId, ActionKind, ActionRecord, ActionState, ApprovalDecision, Timestamp};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 /// Until when it may be approved. Nobody was asked: no time at all.
@@ -16,20 +17,44 @@ fn deadline(record: &ActionRecord) -> Timestamp {
     record.request.expires.unwrap_or(record.evidence.taken_at)
 }
 
+/// Counts a task as one that waits, until it is dropped.
+struct Waits<'a>(&'a AtomicUsize);
+
+impl<'a> Waits<'a> {
+    fn begin(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count)
+    }
+}
+
+impl Drop for Waits<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
     /// Waits for a person; then goes on, or cancels.
     pub(super) async fn wait_for_approval(&self, mut case: Case) -> Result<ActionRecord, ExecuteError> {
         let mut generations = self.shared.ports.generations.clone();
         let (asked, deadline) = (case.record.evidence.taken_at, deadline(&case.record));
+        let mut there = false;
+        let waits = Waits::begin(&self.shared.waiting);
         loop {
             generations.catch_up();
             let snapshot = self.snapshot();
             let now = self.now();
-            if let Some(seen) = snapshot.actions.get(&case.record.id) {
+            let seen = snapshot.actions.get(&case.record.id);
+            if seen.is_none() && there && self.read(&case.record).await?.is_none() {
+                return Err(self.lost_object(&case.record)); // A person deleted the question.
+            }
+            there |= seen.is_some();
+            if let Some(seen) = seen {
                 if seen.state.ended() {
                     return Err(ExecuteError::Superseded { action: case.record.id });
                 }
                 if seen.approval.is_some() {
+                    drop(waits);
                     return self.approved(case).await;
                 }
             }

@@ -67,6 +67,7 @@ pub fn controller(kind: ControllerKind, name: &str, owner: Option<OwnerRecord>) 
         work: None,
         hold: None,
         do_not_touch: None,
+        api: None,
     }
 }
 

@@ -252,6 +252,7 @@ impl World {
             work: None,
             hold: None,
             do_not_touch: None,
+            api: None,
         };
         self.object(ObjectChange::Controller(Change::Applied(Arc::new(record.clone()))));
         let owner = OwnerRecord {

@@ -222,6 +222,7 @@ fn record(key: ControllerKey, uid: &str) -> ControllerRecord {
         work: None,
         hold: None,
         do_not_touch: None,
+        api: None,
     }
 }
 

@@ -84,6 +84,19 @@ fn of_an_autoscaler_only_the_bounds_may_change_with_peoples_own_noted_beside_the
 }
 
 #[test]
+fn of_other_kinds_only_the_scale_that_people_name_may_be_written() {
+    let set = ["scaleTargets[0].apiGroup=argoproj.io", "scaleTargets[0].resource=rollouts"];
+    assert!(!writes(&set).contains("rollouts"), "scaling is off");
+    let on = [set[0], set[1], "actions.scaleDown=true"];
+    assert!(writes(&on).contains("'argoproj.io/rollouts/scale UPDATE'"));
+    assert!(!writes(&on).contains("'argoproj.io/rollouts UPDATE'"));
+    let objects = render(&on);
+    let policy = named(&objects, "ValidatingAdmissionPolicy", ENVELOPE);
+    let variables = policy["spec"]["variables"].to_string();
+    assert!(variables.contains("'rollouts/scale'") && variables.contains("'autoscaling', 'argoproj.io'"));
+}
+
+#[test]
 fn what_the_role_grants_on_our_own_kinds_the_envelope_does_not_refuse() {
     let objects = render(&[]);
     let allowed = writes(&[]);

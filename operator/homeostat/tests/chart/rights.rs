@@ -215,3 +215,19 @@ fn a_token_is_mounted_only_by_the_pods_that_need_one() {
     assert!(roles(&objects).is_empty());
     assert!(of_kind(&objects, "ClusterRoleBinding").is_empty());
 }
+
+#[test]
+fn other_kinds_are_read_where_people_name_them_and_scaled_only_while_scaling_is_on() {
+    let named_kind = ["scaleTargets[0].apiGroup=argoproj.io", "scaleTargets[0].resource=rollouts"];
+    let role = |set: &[&str]| -> BTreeSet<(String, String, String)> {
+        rights(named(&render(set), "ClusterRole", "homeostat-scale-targets"))
+    };
+    let right = |resource: &str, verb: &str| ("argoproj.io".to_owned(), resource.to_owned(), verb.to_owned());
+    let read = BTreeSet::from([right("rollouts", "get"), right("rollouts/scale", "get")]);
+    assert_eq!(role(&named_kind), read);
+    let mut both = read;
+    both.insert(right("rollouts/scale", "patch"));
+    assert_eq!(role(&[named_kind[0], named_kind[1], "actions.scaleUp=true"]), both);
+    let objects = render(&[]);
+    assert!(!objects.iter().any(|object| object["metadata"]["name"] == "homeostat-scale-targets"));
+}
