@@ -122,6 +122,7 @@ impl Hand<'_> {
         let (kind, key) = (&*self.target.kind, &self.target.key);
         let own = matches!(kind, "Pod" | autoscaler::KIND) || key.namespace.is_empty();
         if ControllerKind::from_kind(kind) == ControllerKind::Other && !own {
+            // The API server compares the version alone here, which no other object of this name ever has.
             let api = scalables::api(self.client, &kind_of(self.target), &key.namespace).await;
             let api = api.map_err(ClusterError::before_the_effect)?;
             self.patch_in(&api, "scale", Some("scale"), &patch).await?;
