@@ -94,9 +94,9 @@ async fn seen(stage: &Stage) -> ControllerRecord {
         }
         None
     });
-    let found = found.await.expect("the workload is taken under control");
+    let found = found.await.unwrap();
     watches.stop().await;
-    found.expect("its target was told before")
+    found.unwrap()
 }
 
 async fn scale(stage: &Stage, target: &Target, replicas: i32) -> Result<i32, EffectError> {
@@ -130,13 +130,13 @@ pub async fn kinds_of_others_are_followed_and_scaled(name: &str) {
 
     let record = seen(&stage).await;
     assert_eq!(record.replicas, 2);
-    let target = Snapshot::controller_target(&record).expect("its kind is known by now");
+    let target = Snapshot::controller_target(&record).unwrap();
     assert_eq!((&*target.kind, &*target.key.name), ("FarmOfWebs", "web"));
 
     assert_eq!(scale(&stage, &target, 4).await, Ok(4));
     let hands = ApiActuator::new(stage.upstream.clone());
     let fresh = hands.fresh_target(&target).await.unwrap().unwrap();
-    let sized = fresh.marks.edits.iter().rfind(|edit| edit.field == Field::Replicas).expect("an edit");
+    let sized = fresh.marks.edits.iter().rfind(|edit| edit.field == Field::Replicas).unwrap();
     assert_eq!((&*sized.manager, &*sized.subresource), ("homeostat", "scale"));
 
     let action = ActionId::new("shop.web-2");

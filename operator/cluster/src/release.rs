@@ -246,7 +246,7 @@ mod tests {
     use super::*;
     use serde_json::Value;
 
-    fn held(managed: Value) -> ObjectMeta {
+    fn held(managed: &Value) -> ObjectMeta {
         serde_json::from_value(json!({ "name": "node-1", "managedFields": managed })).expect("metadata")
     }
 
@@ -264,7 +264,7 @@ mod tests {
             (json!([kubelet]), Whose::Nobodys),
             (json!([]), Whose::Ours),
         ] {
-            assert_eq!(whose(&held(managed.clone()), "unschedulable"), expected, "{managed}");
+            assert_eq!(whose(&held(&managed), "unschedulable"), expected, "{managed}");
         }
     }
 }

@@ -212,7 +212,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn rollout(status: Value) -> (DynamicObject, Scale) {
+    fn rollout(status: &Value) -> (DynamicObject, Scale) {
         let object = serde_json::from_value(json!({
             "apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout",
             "metadata": { "name": "web", "namespace": "shop", "uid": "u-1", "resourceVersion": "12", "generation": 3 },
@@ -235,7 +235,7 @@ mod tests {
     #[test]
     fn a_kind_that_is_not_known_here_is_read_by_its_scale_and_by_what_such_kinds_usually_tell() {
         let key = ObjectKey::new("shop", "web");
-        let (object, scale) = rollout(json!({
+        let (object, scale) = rollout(&json!({
             "readyReplicas": 2, "updatedReplicas": 3, "observedGeneration": "3",
         }));
         let found = record(&kind(), &key, &object, &scale);
@@ -245,7 +245,7 @@ mod tests {
         let target = homeostat_knowledge::Snapshot::controller_target(&found).expect("a target");
         assert_eq!((&*target.api_version, &*target.kind), ("argoproj.io/v1alpha1", "Rollout"));
 
-        let (object, scale) = rollout(json!({}));
+        let (object, scale) = rollout(&json!({}));
         let found = record(&kind(), &key, &object, &scale);
         assert_eq!((found.ready, found.updated), (3, 4), "nothing else is told: what exists counts");
         assert!(!found.rolling_out());
