@@ -234,3 +234,37 @@ impl Drop for Running {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::record;
+
+    #[test]
+    fn an_action_of_another_process_does_not_make_the_plans_of_this_one_look_old() {
+        let mut memory = Memory::default();
+        let mut taken_up = record("order-1-1");
+        taken_up.epoch = 9_000_000;
+        memory.acted(&taken_up, 120);
+        assert_eq!(memory.newest_epoch(&taken_up.workload), Some(120));
+        let mut own = record("order-1-2");
+        own.epoch = 110;
+        memory.acted(&own, 130);
+        assert_eq!(memory.newest_epoch(&own.workload), Some(120), "an older plan counts no more");
+    }
+
+    #[test]
+    fn a_recommendation_that_a_person_deleted_stands_no_more() {
+        let now = crate::testing::at(1_000);
+        let mut memory = Memory::default();
+        let mut proposed = record("order-1-1");
+        proposed.state = ActionState::Proposed;
+        proposed.evidence.taken_at = now;
+        memory.stored(&proposed, now);
+        let snapshot = Snapshot::default();
+        memory.reconcile(&snapshot, now + SignedDuration::from_secs(5));
+        assert!(memory.live.contains_key(&proposed.id), "the watch may not have told of it yet");
+        memory.reconcile(&snapshot, now + SignedDuration::from_secs(61));
+        assert!(!memory.live.contains_key(&proposed.id));
+    }
+}

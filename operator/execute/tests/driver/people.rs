@@ -3,6 +3,7 @@
 use crate::world::{Fault, World};
 use crate::{check, states};
 use homeostat_execute::ExecuteError;
+use homeostat_knowledge::policy::KillSwitch;
 use homeostat_knowledge::{
     ActionKind, ActionState, ApprovalDecision, FindingKind, GuardName, Level, Name, Parameters,
     SignedDuration,
@@ -193,4 +194,52 @@ async fn what_healed_by_itself_needs_no_approval_any_more() {
     let ended = ended.expect("it ends");
     assert_eq!(ended.state, ActionState::Cancelled, "{}", ended.message);
     assert_eq!(world.lock().effects.len(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_unanswered_read_does_not_throw_an_approval_away() {
+    for (silent, state, effects) in [
+        (Duration::from_millis(300), ActionState::Verified, 1),
+        (Duration::from_hours(1), ActionState::Refused, 0),
+    ] {
+        let world = asking();
+        let executor = world.executor();
+        let (plan, finding) = world.plan(Parameters::EvictPod { grace_seconds: None });
+        let person = async {
+            tokio::time::sleep(Duration::from_mins(1)).await;
+            world.lock().kill_switch = KillSwitch::Unreadable;
+            world.approve(ApprovalDecision::Approve, "evidence");
+            tokio::time::sleep(silent).await;
+            world.lock().kill_switch = KillSwitch::Off;
+        };
+        let (ended, ()) = tokio::join!(executor.run(&plan, Some(finding)), person);
+        let ended = ended.expect("it ends");
+        assert_eq!(ended.state, state, "silent for {silent:?}: {}", ended.message);
+        assert_eq!(world.lock().effects.len(), effects);
+        check(&world, "an unanswered read");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_question_that_a_person_deleted_ends() {
+    let world = asking();
+    let executor = world.executor();
+    let (plan, finding) = world.plan(Parameters::EvictPod { grace_seconds: None });
+    let begun = tokio::time::Instant::now();
+    let person = async {
+        tokio::time::sleep(Duration::from_mins(1)).await;
+        let gone: Vec<_> = {
+            let mut inner = world.lock();
+            std::mem::take(&mut inner.actions).into_values().map(|record| record.id).collect()
+        };
+        for action in gone {
+            let mut inner = world.lock();
+            Arc::make_mut(&mut inner.snapshot).actions.remove_mut(&action);
+        }
+        world.refresh();
+    };
+    let (ended, ()) = tokio::join!(executor.run(&plan, Some(finding)), person);
+    assert!(ended.is_err(), "{ended:?}");
+    assert_eq!(begun.elapsed().as_secs(), 60, "not only at the next reminder");
+    assert_eq!((world.lock().effects.len(), executor.under_way()), (0, 0));
 }
