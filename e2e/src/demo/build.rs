@@ -125,6 +125,7 @@ pub async fn platform(place: &Place, live: &Live) -> Result<Platform, DemoError>
         let client = cluster.client().await?;
         return Ok(Platform::Own { cluster: Box::new(cluster), client });
     };
+    needed(&[("kubectl", "kubernetes"), ("helm", "helm")]).await?;
     // Already installed by an earlier call: the first one stays.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let unusable = |reason: String| DemoError::Context { context: context.clone(), reason };
@@ -148,6 +149,21 @@ pub async fn platform(place: &Place, live: &Live) -> Result<Platform, DemoError>
         Err(error) => live.say(format!("cluster   no helper for signals: {error}")),
     }
     Ok(platform)
+}
+
+/// Programs that a cluster of the user's own is worked on with, and the pieces that hold them; asked for before anything is put there.
+async fn needed(programs: &[(&str, &str)]) -> Result<(), DemoError> {
+    for (program, piece) in programs {
+        let mut command = tokio::process::Command::new(program);
+        command.arg("--help").stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
+        if command.status().await.is_err() {
+            return Err(DemoError::Broken(format!(
+                "{program} is not on the PATH: install it, or build it with `cargo run --package homeostat-e2e -- piece {piece}` \
+                 and put the folder that this prints on the PATH"
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// A privileged pod per node that can signal processes, where the user's cluster allows it.
