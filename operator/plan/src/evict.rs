@@ -223,8 +223,9 @@ fn short_of_time(case: &Case<'_>, pod: &PodRecord) -> Result<(), Stop> {
     }
 }
 
-/// Errors that begin so soon after a stranger's start may be of its making.
+/// Errors that begin so soon after a stranger's start may be of its making; lateness, which grows, for longer.
 const STRANGER: SignedDuration = SignedDuration::from_secs(10);
+const STRANGER_IF_SLOW: SignedDuration = SignedDuration::from_secs(30);
 /// And a node that is short of processor time because of it is known after so long.
 const TELLS: SignedDuration = SignedDuration::from_secs(15);
 
@@ -239,6 +240,7 @@ fn beside_a_stranger(case: &Case<'_>, pod: &PodRecord) -> Result<(), Stop> {
     if case.now >= end {
         return Ok(());
     }
+    let soon = if case.cause.kind == FindingKind::Slow { STRANGER_IF_SLOW } else { STRANGER };
     let stranger = |other: &&PodRecord| {
         let run = other.owner.as_ref().is_some_and(|owner| owner.kind == ControllerKind::Job);
         let start = kubelet::newest_start(other);
@@ -246,7 +248,7 @@ fn beside_a_stranger(case: &Case<'_>, pod: &PodRecord) -> Result<(), Stop> {
             && other.node == pod.node
             && other.phase == PodPhase::Running
             && start <= since
-            && since.duration_since(start) <= STRANGER
+            && since.duration_since(start) <= soon
             && (run || case.snapshot.workload_of(other).is_none())
     };
     match case.snapshot.pods.values().map(|other| &**other).find(stranger) {

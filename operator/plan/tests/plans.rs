@@ -387,6 +387,9 @@ fn errors_that_begin_with_a_stranger_on_the_node_wait_until_it_would_be_named() 
     act(decided("ErrorBurst", 16.0, 18.0, None, false));
     act(decided("ErrorBurst", 5.0, 30.0, None, false));
     act(decided("ErrorBurst", 5.0, 2.0, None, false));
+    let late = decided("Slow", 5.0, 30.0, None, false);
+    assert!(late.reason().contains("batch/crunch began on the same node"), "{late:?}");
+    act(decided("Slow", 5.0, 36.0, None, false));
     act(decided("ErrorBurst", 5.0, 8.0, Some(ControllerKind::Job), true));
     act(decided("Hung", 5.0, 8.0, None, false));
 }
