@@ -38,7 +38,12 @@ pub(crate) fn step(case: &Case<'_>, subject: &Subject<'_>, number: u32, rung: &R
     let (target, parameters, why) = match rung.action {
         ActionKind::ScaleUp => {
             settled(case)?;
-            size_stands(case, controller)?;
+            taken_back::by_people(
+                case,
+                ActionKind::ScaleUp,
+                &controller.uid,
+                |set| matches!(set, Parameters::ScaleUp { replicas } if *replicas <= controller.replicas),
+            )?;
             (controller, scale_up(subject, controller, rung)?, "more replicas share the load")
         }
         ActionKind::ScaleDown => {
@@ -61,7 +66,7 @@ pub(crate) fn step(case: &Case<'_>, subject: &Subject<'_>, number: u32, rung: &R
             {
                 return Err(Stop::wait(format!("no run of {} goes on any more", subject.key)));
             }
-            taken_back::by_people(case, ActionKind::Suspend, &controller.uid)?;
+            taken_back::by_people(case, ActionKind::Suspend, &controller.uid, |_| false)?;
             (controller, Parameters::Suspend { until: later(case.now, HOLD) }, "no new runs for a while")
         }
         ActionKind::Resume if controller.hold.is_none() => {
@@ -207,22 +212,6 @@ pub(crate) fn settled(case: &Case<'_>) -> Result<(), Stop> {
         ));
     }
     Ok(())
-}
-
-/// The size that the newest step up set is there still, or was changed by a step of ours.
-fn size_stands(case: &Case<'_>, controller: &ControllerRecord) -> Result<(), Stop> {
-    let ups = case
-        .snapshot
-        .actions
-        .values()
-        .filter(|action| action.target.uid == controller.uid && action.kind() == ActionKind::ScaleUp);
-    let newest = ups.filter_map(|action| Some((action.instants.sent?, action))).max_by_key(|(sent, _)| *sent);
-    match newest.map(|(_, action)| &action.parameters) {
-        Some(Parameters::ScaleUp { replicas }) if *replicas > controller.replicas => {
-            taken_back::by_people(case, ActionKind::ScaleUp, &controller.uid)
-        }
-        _ => Ok(()),
-    }
 }
 
 /// The wanted size, or half as many again, or as many as people want at least; never more than doubled, never above the bound.

@@ -92,13 +92,18 @@ pub fn backs_off(pod: &PodRecord) -> bool {
 /// Exit code of the container that is down, when it ended by itself: not by a signal that ends processes from outside, and not
 /// at its memory limit.
 pub fn own_exit(pod: &PodRecord) -> Option<i32> {
+    by_itself(last_run(pod)?.1)
+}
+
+/// The container that is down, and how it ended.
+fn last_run(pod: &PodRecord) -> Option<(&ContainerRecord, &Termination)> {
     let name = down(pod)?.container;
     let container = pod.containers.iter().find(|container| *container.name == *name)?;
     let end = match &container.state {
         ContainerState::Terminated(now) => now,
         _ => container.last_termination.as_ref()?,
     };
-    by_itself(end)
+    Some((container, end))
 }
 
 /// The same of a container that runs again, and ended within the kubelet's memory: so a crash loop looks between two ends.
@@ -127,12 +132,8 @@ const SHORT_FILLS: u32 = 3;
 
 /// Why another pod of the same template would end as soon; `None` where its runs were long, or nothing says how long.
 pub fn ends_soon(pod: &PodRecord) -> Option<String> {
-    let name = down(pod)?.container;
-    let container = pod.containers.iter().find(|container| *container.name == *name)?;
-    let end = match &container.state {
-        ContainerState::Terminated(now) => now,
-        _ => container.last_termination.as_ref()?,
-    };
+    let (container, end) = last_run(pod)?;
+    let name = &container.name;
     let ran = end.finished?.duration_since(end.started?);
     let lived = words(ran);
     let (restarts, key) = (container.restarts, &pod.key);

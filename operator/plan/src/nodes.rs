@@ -77,7 +77,7 @@ fn cordon(case: &Case<'_>, node: &NodeRecord, number: u32, rung: &Rung) -> Resul
     if !node.ready && case.cause.kind != FindingKind::NodeNotReady {
         return Err(Stop::wait(format!("node {} does not answer: that comes first", node.name)));
     }
-    taken_back::by_people(case, ActionKind::Cordon, &node.uid)?;
+    taken_back::by_people(case, ActionKind::Cordon, &node.uid, |_| false)?;
     let until = later(case.now, HOLD);
     let why = format!("new pods are kept off node {} until {until:.0} at the latest", node.name);
     chosen(case, node, number, rung, Parameters::Cordon { until }, why)

@@ -7,8 +7,13 @@ use crate::nodes::HOLD;
 use homeostat_knowledge::{ActionKind, ActionRecord, ActionState, Parameters, Timestamp, Uid};
 
 /// Stops where the newest action of this kind that helped on this object, in whatever incident, was taken back by others.
-/// Called where the object is known not to be as that action left it.
-pub(crate) fn by_people(case: &Case<'_>, kind: ActionKind, uid: &Uid) -> Result<(), Stop> {
+/// `stands` says whether what it set is there still.
+pub(crate) fn by_people(
+    case: &Case<'_>,
+    kind: ActionKind,
+    uid: &Uid,
+    stands: impl Fn(&Parameters) -> bool,
+) -> Result<(), Stop> {
     let on_it = |action: &&ActionRecord| action.target.uid == *uid;
     let actions = || case.snapshot.actions.values().map(|action| &**action);
     let helped = |action: &&ActionRecord| action.kind() == kind && action.state == ActionState::Verified;
@@ -22,7 +27,7 @@ pub(crate) fn by_people(case: &Case<'_>, kind: ActionKind, uid: &Uid) -> Result<
         action.undo_of.as_ref() == Some(&ours.id)
             || (undoes(kind, action.kind()) && began(action).is_some_and(|began| began >= sent))
     };
-    if case.now >= until || actions().filter(on_it).any(lifts) {
+    if stands(&ours.parameters) || case.now >= until || actions().filter(on_it).any(lifts) {
         return Ok(());
     }
     Err(Stop::hand_over(format!(

@@ -123,8 +123,9 @@ impl Hand<'_> {
         let own = matches!(kind, "Pod" | autoscaler::KIND) || key.namespace.is_empty();
         if ControllerKind::from_kind(kind) == ControllerKind::Other && !own {
             // The API server compares the version alone here, which no other object of this name ever has.
-            let api = scalables::api(self.client, &kind_of(self.target), &key.namespace).await;
-            let api = api.map_err(ClusterError::before_the_effect)?;
+            let resource = scalables::discover(self.client, &kind_of(self.target)).await;
+            let resource = resource.map_err(ClusterError::before_the_effect)?;
+            let api = Api::namespaced_with(self.client.clone(), &key.namespace, &resource);
             self.patch_in(&api, "scale", Some("scale"), &patch).await?;
         } else {
             self.expect(SCALES, "size of its own")?;

@@ -18,7 +18,7 @@ use k8s_openapi::api::autoscaling::v1::Scale;
 use kube::api::{ApiResource, DynamicObject, GroupVersionKind};
 use kube::{Api, Client, ResourceExt};
 use serde_json::Value;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,11 +28,7 @@ const EVERY: Duration = Duration::from_secs(5);
 const MOST: usize = 200;
 
 /// A kind as its API server names it, found by discovery: plurals of strange kinds cannot be guessed.
-pub(crate) async fn api(
-    client: &Client,
-    api: &ApiKind,
-    namespace: &str,
-) -> Result<Api<DynamicObject>, ClusterError> {
+pub(crate) async fn discover(client: &Client, api: &ApiKind) -> Result<ApiResource, ClusterError> {
     let (group, version) = api.api_version.split_once('/').unwrap_or(("", &api.api_version));
     let kind = GroupVersionKind::gvk(group, version, &api.kind);
     let name = Name::from(format!("{} {}", api.api_version, api.kind));
@@ -42,7 +38,7 @@ pub(crate) async fn api(
         ClusterError::Bug { .. } => ClusterError::NotFound { verb: "discover", object: name },
         other => other,
     })?;
-    Ok(Api::namespaced_with(client.clone(), namespace, &resource))
+    Ok(resource)
 }
 
 /// The object and its size.
@@ -52,9 +48,9 @@ struct Read {
     scale: Option<Scale>,
 }
 
-async fn read(client: &Client, kind: &ApiKind, key: &ObjectKey) -> Result<Option<Read>, ClusterError> {
+async fn read(client: &Client, kind: &ApiResource, key: &ObjectKey) -> Result<Option<Read>, ClusterError> {
     let name = label(&kind.kind, key);
-    let api = api(client, kind, &key.namespace).await?;
+    let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), &key.namespace, kind);
     let Some(object) = call("read", &name, api.get_opt(&key.name)).await? else { return Ok(None) };
     match call("read the scale of", &name, api.get_scale(&key.name)).await {
         Ok(scale) => Ok(Some(Read { object, scale: Some(scale) })),
@@ -120,7 +116,8 @@ pub(crate) async fn fresh(
     kind: &ApiKind,
     key: &ObjectKey,
 ) -> Result<Option<FreshTarget>, ClusterError> {
-    let Some(Read { object, scale }) = read(client, kind, key).await? else { return Ok(None) };
+    let resource = discover(client, kind).await?;
+    let Some(Read { object, scale }) = read(client, &resource, key).await? else { return Ok(None) };
     let name = label(&kind.kind, key);
     let Some(scale) = scale else {
         return Err(ClusterError::Invalid {
@@ -152,6 +149,7 @@ pub(crate) async fn fresh(
 pub(crate) async fn run(client: Client, outlet: Outlet) -> Closed {
     let mut known: BTreeMap<ControllerKey, Option<Arc<ControllerRecord>>> = BTreeMap::new();
     let mut told: BTreeSet<ControllerKey> = BTreeSet::new();
+    let mut kinds: HashMap<ApiKind, ApiResource> = HashMap::new();
     loop {
         let wanted = outlet.acceptance.lock().await.scalables(MOST);
         let gone: Vec<_> = known.keys().filter(|key| !wanted.contains_key(*key)).cloned().collect();
@@ -162,8 +160,24 @@ pub(crate) async fn run(client: Client, outlet: Outlet) -> Closed {
                 return closed;
             }
         }
+        kinds.retain(|kind, _| wanted.values().any(|wanted| wanted == kind));
         for (key, kind) in wanted {
-            let found = match read(&client, &kind, &key.object).await {
+            let known_kind = match kinds.remove(&kind) {
+                Some(resource) => Ok(resource),
+                None => discover(&client, &kind).await,
+            };
+            let found = match known_kind {
+                Ok(resource) => {
+                    let found = read(&client, &resource, &key.object).await;
+                    // What is not there may have been defined anew, under another plural.
+                    if matches!(&found, Ok(Some(_))) {
+                        kinds.insert(kind.clone(), resource);
+                    }
+                    found
+                }
+                Err(error) => Err(error),
+            };
+            let found = match found {
                 Ok(found) => found,
                 Err(ClusterError::NotFound { .. }) => None,
                 Err(error) => {
@@ -181,7 +195,10 @@ pub(crate) async fn run(client: Client, outlet: Outlet) -> Closed {
                     Some(None) => Ok(()),
                     _ => forget(&outlet, key).await,
                 },
-                Some(Read { scale: None, .. }) => outlet.judge(Input::ControllerNotScaled(key)).await,
+                Some(Read { scale: None, .. }) => {
+                    known.insert(key.clone(), None);
+                    outlet.judge(Input::ControllerNotScaled(key)).await
+                }
                 Some(Read { object, scale: Some(scale) }) => {
                     let record = Arc::new(record(&kind, &key.object, &object, &scale));
                     let same = known.get(&key).is_some_and(|old| old.as_ref() == Some(&record));
