@@ -318,10 +318,18 @@ pub fn ended(action: &Action) -> bool {
     )
 }
 
-/// The one action that this effect belongs to: by its name in the content, or by target and time.
+/// The one action that this effect belongs to: by its name in the content, or by target and time. Where the next action
+/// of a target began within the tolerance of the clocks, the instants themselves decide.
 fn owner<'a>(entry: &Entry, actions: &'a [Action]) -> Result<&'a Action, String> {
-    let fitting: Vec<&Action> = actions.iter().filter(|action| fits(entry, action)).collect();
-    match fitting.as_slice() {
+    let fitting = |tolerance| actions.iter().filter(move |action| fits(entry, action, tolerance));
+    let mut found: Vec<&Action> = fitting(TOLERANCE).collect();
+    if found.len() > 1 {
+        let exactly: Vec<&Action> = fitting(SignedDuration::ZERO).collect();
+        if let [_] = exactly.as_slice() {
+            found = exactly;
+        }
+    }
+    match found.as_slice() {
         [only] => Ok(*only),
         [] => Err("belongs to no action".to_owned()),
         many => {
@@ -331,7 +339,7 @@ fn owner<'a>(entry: &Entry, actions: &'a [Action]) -> Result<&'a Action, String>
     }
 }
 
-fn fits(entry: &Entry, action: &Action) -> bool {
+fn fits(entry: &Entry, action: &Action, tolerance: SignedDuration) -> bool {
     if let Some(named) = entry.named_action() {
         return named == action.name_any();
     }
@@ -347,8 +355,8 @@ fn fits(entry: &Entry, action: &Action) -> bool {
     let instants = action.status.as_ref().and_then(|status| status.instants.as_ref());
     let Some(claimed) = instants.and_then(|instants| instants.claimed) else { return false };
     let closed = instants.and_then(|instants| instants.closed);
-    entry.at >= claimed.timestamp() - TOLERANCE
-        && closed.is_none_or(|closed| entry.at <= closed.timestamp() + TOLERANCE)
+    entry.at >= claimed.timestamp() - tolerance
+        && closed.is_none_or(|closed| entry.at <= closed.timestamp() + tolerance)
 }
 
 /// Reads the notes of acknowledged effects; a last line that was cut off by the kill counts as not written.
@@ -364,6 +372,7 @@ pub fn notes(path: &Path) -> Result<Vec<Acknowledgement>, ProofError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use homeostat_crds::MicroTime;
     use serde_json::json;
 
     fn at(second: i64) -> Timestamp {
@@ -446,6 +455,25 @@ mod tests {
         for code in [None, Some(0), Some(499), Some(500), Some(504)] {
             assert_eq!(line(code), Some(false), "{code:?}");
         }
+    }
+
+    #[test]
+    fn an_effect_right_after_the_end_of_the_action_before_belongs_to_the_one_whose_time_it_is() {
+        let between = |name: &str, claimed: i64, closed: i64| {
+            let mut action = action(name, true);
+            let instants = action.status.as_mut().and_then(|status| status.instants.as_mut()).unwrap();
+            let milli =
+                |milli| MicroTime::from(Timestamp::from_millisecond(at(0).as_millisecond() + milli).unwrap());
+            instants.claimed = Some(milli(claimed));
+            instants.closed = Some(milli(closed));
+            action
+        };
+        // The effect came at 3.000 s.
+        let owner = |actions: &[Action]| owner(&eviction("a-1", "u-1"), actions).map(ResourceExt::name_any);
+        let apart = [between("order-1-1", 2000, 2970), between("order-1-2", 2985, 9000)];
+        assert_eq!(owner(&apart), Ok("order-1-2".to_owned()));
+        let overlapping = [between("order-1-1", 2000, 3010), between("order-1-2", 2985, 9000)];
+        assert!(owner(&overlapping).is_err(), "nobody can tell");
     }
 
     #[test]
