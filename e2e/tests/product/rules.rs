@@ -2,13 +2,13 @@
 
 use homeostat_crds::rules::{self, Case};
 use kube::Api;
-use kube::api::{DeleteParams, DynamicObject, PostParams};
+use kube::api::{DeleteParams, DynamicObject, ListParams, PostParams};
 use kube::core::ApiResource;
 use kube::core::gvk::GroupVersionKind;
 use kube::{Client, ResourceExt};
 use serde_json::Value;
 
-use crate::stage::Stage;
+use crate::stage::{SOON, Stage, until};
 
 /// Every definition is accepted; of every rule the good example is accepted and the bad one refused with its message.
 pub async fn hold(stage: &Stage) {
@@ -17,6 +17,13 @@ pub async fn hold(stage: &Stage) {
     stage.kubectl(&["wait", "--for=condition=Established", "--timeout=30s", "--filename", &folder]).await;
     let cases = rules::cases().unwrap();
     let mut wrong = Vec::new();
+    for case in &cases {
+        // Established comes a moment before the API server serves the kind.
+        until("a kind that is served", SOON, async || {
+            api_of(&stage.client, &case.valid).list(&ListParams::default().limit(1)).await.ok().map(drop)
+        })
+        .await;
+    }
     for case in &cases {
         if let Err(text) = check(&stage.client, case).await {
             wrong.push(format!("{}: {text}", case.message));

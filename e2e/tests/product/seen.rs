@@ -78,11 +78,12 @@ pub fn is_calm(incident: &Incident) -> bool {
     is_over(incident) || handed_over && status.findings.iter().all(|finding| !finding.active)
 }
 
-/// Whether nothing was found but what a busy processor or disk does to the application: slow answers, and the
-/// errors of a store that is busy.
-fn is_noise(incident: &Incident) -> bool {
+/// Whether nothing was found but what a busy processor or disk does to the application: slow answers and, where errors
+/// are not what the scenario is about, those of a store that is busy.
+fn is_noise(incident: &Incident, errors_count: bool) -> bool {
+    let noise: &[&str] = if errors_count { &["Slow"] } else { &["Slow", "ErrorBurst"] };
     let findings = incident.status.as_ref().map_or(&[][..], |status| &status.findings);
-    !findings.is_empty() && findings.iter().all(|finding| matches!(&*finding.kind, "Slow" | "ErrorBurst"))
+    !findings.is_empty() && findings.iter().all(|finding| noise.contains(&&*finding.kind))
 }
 
 /// Whether an incident names the service, or a pod of it, among its causes.
@@ -138,7 +139,7 @@ impl Since {
         all.retain(|incident| {
             let reopened = incident.status.as_ref().map_or(0, |status| status.reopen_count);
             let new = self.incidents.get(&incident.uid().unwrap()).is_none_or(|before| reopened > *before);
-            new && (self.errors || !is_noise(incident))
+            new && !is_noise(incident, self.errors)
         });
         all
     }

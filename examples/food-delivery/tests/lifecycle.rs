@@ -102,7 +102,7 @@ async fn sigterm_waits_for_a_running_request() {
         assert!(tries < 200, "the consumer service does not answer");
         tokio::time::sleep(Duration::from_millis(25)).await;
     }
-    app.fault("consumer", json!({ "kind": "slow", "delayMilliseconds": 500 })).await;
+    app.fault("consumer", json!({ "kind": "slow", "delayMilliseconds": 1_500 })).await;
     let running = tokio::spawn(async move { http.get(&consumer, "/consumers/c-1").await });
     tokio::time::sleep(Duration::from_millis(200)).await;
     app.process("consumer").signal(Signal::SIGTERM);
@@ -164,7 +164,7 @@ async fn a_caller_that_hangs_up_leaves_a_cancelled_span() {
     app.fault("kitchen", json!({ "kind": "slow" })).await;
     let kitchen = app.at("kitchen").to_owned();
     let asked = app.http.get(&kitchen, "/tickets/o-1");
-    assert!(tokio::time::timeout(Duration::from_millis(200), asked).await.is_err());
+    assert!(tokio::time::timeout(Duration::from_secs(1), asked).await.is_err());
     let spans = sink.wait(|spans| !spans.is_empty()).await;
     assert_eq!(spans[0].attribute("error.type"), "cancelled");
     assert!(!spans[0].failed, "that says nothing about the service");

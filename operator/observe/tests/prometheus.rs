@@ -8,15 +8,26 @@ use homeostat_knowledge::observation::SourceState;
 use homeostat_knowledge::policy::{PrometheusPolicy, SignalPolicy};
 use homeostat_knowledge::{Entity, Name, ObjectKey, Observation, Signal, SignedDuration, Snapshot};
 use homeostat_observe::{Counters, Fate, PrometheusOptions, PrometheusSource, Source, SourceName};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::mpsc::Receiver;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use wiremock::matchers::{method, path, query_param};
-use wiremock::{Mock, MockServer, ResponseTemplate};
+use wiremock::{Mock, MockServer, Request, Respond, ResponseTemplate};
+
+/// An answer that can be changed.
+#[derive(Clone)]
+struct Says(Arc<Mutex<ResponseTemplate>>);
+
+impl Respond for Says {
+    fn respond(&self, _: &Request) -> ResponseTemplate {
+        self.0.lock().expect("nothing panics under this lock").clone()
+    }
+}
 
 struct Asking {
     server: MockServer,
+    says: Option<Says>,
     snapshots: Snapshots,
     counters: Arc<Counters>,
     out: Receiver<Vec<Observation>>,
@@ -68,15 +79,21 @@ impl Asking {
         let (sender, out) = tokio::sync::mpsc::channel(64);
         let stop = CancellationToken::new();
         tokio::spawn(source.run(sender, stop.clone()));
-        Self { server, snapshots, counters, out, _stop: stop.drop_guard() }
+        Self { server, says: None, snapshots, counters, out, _stop: stop.drop_guard() }
     }
 
-    async fn answer(&self, promql: &str, answer: ResponseTemplate) {
-        self.server.reset().await;
-        self.add(promql, answer).await;
+    /// What the server answers from now on; there is no moment without an answer in between.
+    async fn answer(&mut self, promql: &str, answer: ResponseTemplate) {
+        if let Some(says) = &self.says {
+            *says.0.lock().expect("nothing panics under this lock") = answer;
+            return;
+        }
+        let says = Says(Arc::new(Mutex::new(answer)));
+        self.says = Some(says.clone());
+        self.add(promql, says).await;
     }
 
-    async fn add(&self, promql: &str, answer: ResponseTemplate) {
+    async fn add(&self, promql: &str, answer: impl Respond + 'static) {
         Mock::given(method("GET"))
             .and(path("/api/v1/query"))
             .and(query_param("query", promql))

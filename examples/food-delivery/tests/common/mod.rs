@@ -210,6 +210,11 @@ impl App {
         for (role, _) in ROLES {
             app.launch(role, "127.0.0.1:0", "127.0.0.1:0");
         }
+        for (role, process) in &app.services {
+            if !matches!(*role, "gateway" | "payment-provider") {
+                process.wait_for_line(|line| line.contains(r#""message":"store open""#));
+            }
+        }
         app
     }
 
@@ -219,7 +224,7 @@ impl App {
             callees.iter().map(|callee| (*callee, self.services[callee].address.clone())).collect();
         let config = json!({
             "listen": listen, "admin": admin, "data": self.folder, "callees": callees,
-            "lameDuckMilliseconds": 300,
+            "lameDuckMilliseconds": 1_000,
         });
         let process = Process::start(role, &self.folder, &config, &self.environment);
         self.services.insert(role, process);
@@ -262,7 +267,8 @@ impl App {
         let since = Instant::now();
         let (status, answer) = self.order(key).await;
         let took = since.elapsed().as_millis();
-        assert!(took <= 2200, "the caller waited {took} ms");
+        // The deadline is 2 s; one attempt too many would cost a second more.
+        assert!(took <= 2900, "the caller waited {took} ms");
         assert!(matches!(status, 503 | 504), "{status} {answer}");
         self.read_until(&format!("/orders/{key}"), |order| order["state"] == "CANCELLED").await;
         answer["error"].as_str().unwrap().to_owned()
