@@ -157,6 +157,7 @@ async fn one(
     entry: &Entry,
     service: &str,
 ) -> Result<FaultRecord<Met>, DemoError> {
+    let before = world.running(service);
     let injected = kinds::inject(stage, world, entry.kind, service).await?;
     let since = injected.second.unwrap_or(injected.at);
     stage.live.at(since, format!("fault     {:?}: {service} ({})", entry.kind, entry.does));
@@ -169,7 +170,10 @@ async fn one(
     };
     stage.live.say(format!("end       {:?} on {service}: {words}", entry.kind));
     let put_to_people = put_to_people(observer, since).is_some();
-    kinds::restore(stage, world, entry.kind, service, healed && entry.label == Label::MustHeal).await?;
+    let well = healed
+        && entry.label == Label::MustHeal
+        && !kinds::goes_on(entry.kind, &before, &world.running(service));
+    kinds::restore(stage, world, entry.kind, service, well).await?;
     if !settle(observer, &world.client, restored).await? {
         stage.live.say("restless  attempts still fail long after the restore");
     }

@@ -11,7 +11,7 @@ use serde_json::json;
 use crate::demo::DemoError;
 use crate::demo::column::Stage;
 use crate::faults::{self, Injected, Planned, Variant, World};
-use crate::truth::At;
+use crate::truth::{At, PodView};
 
 pub use node::{NEIGHBOUR, small_volume};
 
@@ -162,6 +162,20 @@ pub async fn inject(stage: &Stage, world: &World, kind: Kind, service: &str) -> 
     Ok(Injected { at, second: None })
 }
 
+/// Whether the fault goes on although callers are well again: it is in a container or a pod's network that has not been
+/// replaced. `before` and `now` are the service's pods; a lossy link, which retries hide for a while, would else be found
+/// in the middle of the next fault.
+pub fn goes_on(kind: Kind, before: &[PodView], now: &[PodView]) -> bool {
+    let stayed = |same: fn(&PodView, &PodView) -> bool| {
+        now.iter().any(|pod| !pod.deleting && before.iter().any(|old| same(old, pod)))
+    };
+    match kind.way() {
+        Way::Container(_) => stayed(|old, pod| old.running.is_some() && old.running == pod.running),
+        Way::Network(_) => stayed(|old, pod| old.uid == pod.uid),
+        _ => false,
+    }
+}
+
 /// Takes back what is still on. `healed` spares what is well again.
 pub async fn restore(
     stage: &Stage,
@@ -195,4 +209,37 @@ pub async fn restore(
 
 fn planned(kind: faults::Kind, variant: Option<Variant>, service: &str) -> Planned {
     Planned { kind, variant, service: service.to_owned(), pause: std::time::Duration::ZERO }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pod(uid: &str, running: &str) -> PodView {
+        PodView {
+            namespace: "n".into(),
+            name: format!("order-{uid}"),
+            uid: uid.into(),
+            service: "order".into(),
+            container: "order".into(),
+            running: Some(running.into()),
+            restarts: 0,
+            ready: true,
+            deleting: false,
+            ip: None,
+        }
+    }
+
+    #[test]
+    fn a_fault_goes_on_until_what_it_is_in_is_replaced() {
+        let before = [pod("a", "c-1")];
+        let restarted = [pod("a", "c-2")];
+        let leaving = [PodView { deleting: true, ..pod("a", "c-1") }, pod("b", "c-3")];
+        assert!(goes_on(Kind::PacketLoss, &before, &before));
+        assert!(goes_on(Kind::PacketLoss, &before, &restarted), "a new container has the old network");
+        assert!(!goes_on(Kind::PacketLoss, &before, &leaving));
+        assert!(goes_on(Kind::CpuThrottled, &before, &before));
+        assert!(!goes_on(Kind::CpuThrottled, &before, &restarted));
+        assert!(!goes_on(Kind::ProcessKilled, &before, &before), "it is over at once");
+    }
 }
