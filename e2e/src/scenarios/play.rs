@@ -163,16 +163,18 @@ async fn one(
     stage.live.at(since, format!("fault     {:?}: {service} ({})", entry.kind, entry.does));
     let healed = watch(stage, observer, entry, service, &injected).await;
     let restored = At::now();
+    let goes_on = kinds::goes_on(entry.kind, &before, &world.running(service));
     let words = match (entry.label, healed) {
+        (Label::MustHeal, true) if goes_on => {
+            "callers are well, the fault is still on; the harness restores it"
+        }
         (Label::MustHeal, true) => "healed, or nothing was noticed",
         (Label::MustHeal, false) => "not healed; the harness restores it",
         (Label::MustHandOver, _) => "the harness restores it",
     };
     stage.live.say(format!("end       {:?} on {service}: {words}", entry.kind));
     let put_to_people = put_to_people(observer, since).is_some();
-    let well = healed
-        && entry.label == Label::MustHeal
-        && !kinds::goes_on(entry.kind, &before, &world.running(service));
+    let well = healed && entry.label == Label::MustHeal && !goes_on;
     kinds::restore(stage, world, entry.kind, service, well).await?;
     if !settle(observer, &world.client, restored).await? {
         stage.live.say("restless  attempts still fail long after the restore");

@@ -122,10 +122,11 @@ impl Pods {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
-    fn pod(uid: &str, running: Option<&str>, ready: bool) -> PodView {
+    /// A pod of `order`.
+    pub(crate) fn pod(uid: &str, running: Option<&str>, ready: bool) -> PodView {
         PodView {
             namespace: "n".into(),
             name: format!("order-{uid}"),

@@ -16,7 +16,6 @@ pub async fn hold(stage: &Stage) {
     stage.kubectl(&["create", "--filename", &folder]).await;
     stage.kubectl(&["wait", "--for=condition=Established", "--timeout=30s", "--filename", &folder]).await;
     let cases = rules::cases().unwrap();
-    let mut wrong = Vec::new();
     for case in &cases {
         // Established comes a moment before the API server serves the kind.
         until("a kind that is served", SOON, async || {
@@ -24,6 +23,7 @@ pub async fn hold(stage: &Stage) {
         })
         .await;
     }
+    let mut wrong = Vec::new();
     for case in &cases {
         if let Err(text) = check(&stage.client, case).await {
             wrong.push(format!("{}: {text}", case.message));

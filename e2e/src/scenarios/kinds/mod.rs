@@ -214,27 +214,14 @@ fn planned(kind: faults::Kind, variant: Option<Variant>, service: &str) -> Plann
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn pod(uid: &str, running: &str) -> PodView {
-        PodView {
-            namespace: "n".into(),
-            name: format!("order-{uid}"),
-            uid: uid.into(),
-            service: "order".into(),
-            container: "order".into(),
-            running: Some(running.into()),
-            restarts: 0,
-            ready: true,
-            deleting: false,
-            ip: None,
-        }
-    }
+    use crate::truth::pods::tests::pod;
 
     #[test]
     fn a_fault_goes_on_until_what_it_is_in_is_replaced() {
-        let before = [pod("a", "c-1")];
-        let restarted = [pod("a", "c-2")];
-        let leaving = [PodView { deleting: true, ..pod("a", "c-1") }, pod("b", "c-3")];
+        let before = [pod("a", Some("c-1"), true)];
+        let restarted = [pod("a", Some("c-2"), true)];
+        let leaving =
+            [PodView { deleting: true, ..pod("a", Some("c-1"), true) }, pod("b", Some("c-3"), true)];
         assert!(goes_on(Kind::PacketLoss, &before, &before));
         assert!(goes_on(Kind::PacketLoss, &before, &restarted), "a new container has the old network");
         assert!(!goes_on(Kind::PacketLoss, &before, &leaving));
