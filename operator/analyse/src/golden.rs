@@ -25,6 +25,10 @@ const ENTER_SECONDS: u32 = 3;
 const LEAVE_SECONDS: u32 = 3;
 /// A slow time of so many seconds is the new usual.
 const LONGEST_SECONDS: u32 = 1_800;
+/// Before the detector has learned what is usual, the middle of at least so many seconds stands for it, and only what is so
+/// many times as much counts: enough to see that most of a node is late at once, not to call one workload slow.
+const FIRST_SECONDS: usize = 5;
+const FIRST_RATIO: f64 = 10.0;
 
 /// Own time is judged on its logarithm: its spread grows with its level.
 fn detector() -> Option<SeriesDetector> {
@@ -80,6 +84,8 @@ impl Second {
 #[derive(Clone, Copy, Debug)]
 struct SlowRun {
     since: Timestamp,
+    /// It began before the detector knew what is usual.
+    early: bool,
     /// What was usual before: the detector takes what lasts for usual within seconds.
     before: SlowVerdict,
     seconds: u32,
@@ -100,6 +106,8 @@ struct Served {
     second: Second,
     detector: SeriesDetector,
     verdict: Option<SlowVerdict>,
+    /// Logarithms of the own time of the first seconds, in ascending order; empty once the detector knows better.
+    first: Vec<f64>,
     seconds: f64,
     slow: Option<SlowRun>,
     answered: u64,
@@ -210,11 +218,12 @@ impl Golden {
         self.served.iter().filter_map(|(key, served)| Some((key, served.slow()?)))
     }
 
-    /// Workloads whose usual own time is known, and since when each is late by it, if it is, be it for one second only.
+    /// Workloads of which it is known what own time is usual, be it from a few seconds, and since when each is late by it,
+    /// if it is, be it for one second only.
     pub fn measured(&self) -> impl Iterator<Item = (&WorkloadKey, Option<Timestamp>)> {
         self.served
             .iter()
-            .filter(|(_, served)| served.verdict.is_some())
+            .filter(|(_, served)| served.verdict.is_some() || served.first.len() >= FIRST_SECONDS)
             .map(|(key, served)| (key, served.slow.map(|run| run.since)))
     }
 
@@ -244,6 +253,7 @@ impl Served {
             second: Second::new(index),
             detector,
             verdict: None,
+            first: Vec::new(),
             seconds: 0.0,
             slow: None,
             answered: 0,
@@ -253,28 +263,39 @@ impl Served {
 
     /// The slow time, once it is believed.
     fn slow(&self) -> Option<SlowService> {
-        let run = self.slow?;
+        let run = self.slow.filter(|run| !run.early)?;
         let believed = run.answers >= ENTER_ANSWERS || run.seconds >= ENTER_SECONDS;
         believed.then_some(SlowService { since: run.since, seconds: self.seconds, verdict: run.before })
     }
 
-    /// The run of slow seconds after one more second. It begins by the detector's word and lasts while what was usual
-    /// before it is exceeded.
+    /// The run of slow seconds after one more second. It begins by the detector's word, or before that can be had by what
+    /// the first seconds were like, and lasts while what was usual before it is exceeded.
     fn run(&self, alarm: bool) -> Option<SlowRun> {
-        let verdict = self.verdict?;
-        let began = Timestamp::from_second(self.second.index - 1).ok();
-        let run = match self.slow {
-            Some(run) if run.seconds < LONGEST_SECONDS => run,
-            None if alarm => SlowRun { since: began?, before: verdict, seconds: 0, answers: 0 },
-            Some(_) | None => return None,
+        let began = || Timestamp::from_second(self.second.index - 1).ok();
+        let run = match (self.slow, self.verdict) {
+            (Some(run), _) if run.seconds < LONGEST_SECONDS => run,
+            (None, Some(before)) if alarm => {
+                SlowRun { since: began()?, early: false, before, seconds: 0, answers: 0 }
+            }
+            (None, None) => {
+                SlowRun { since: began()?, early: true, before: self.first_usual()?, seconds: 0, answers: 0 }
+            }
+            _ => return None,
         };
+        let ratio = if run.early { FIRST_RATIO } else { MINIMUM_RATIO };
         let middle = (run.before.usual.0 * run.before.usual.1).sqrt();
-        let limit = (middle + MINIMUM_SECONDS).max(middle * MINIMUM_RATIO);
+        let limit = (middle + MINIMUM_SECONDS).max(middle * ratio);
         (self.seconds >= limit).then(|| SlowRun {
             seconds: run.seconds + 1,
             answers: run.answers.saturating_add(self.second.at_least(limit)),
             ..run
         })
+    }
+
+    /// What the first seconds were like, while nothing better is known.
+    fn first_usual(&self) -> Option<SlowVerdict> {
+        let middle = self.first.get(self.first.len() / 2).filter(|_| self.first.len() >= FIRST_SECONDS)?.exp();
+        Some(SlowVerdict { chance: 1.0, usual: (middle, middle) })
     }
 
     fn close(&mut self, index: i64) {
@@ -286,6 +307,13 @@ impl Served {
             let usual = (verdict.usual.0.exp(), verdict.usual.1.exp());
             self.verdict = verdict.ready.then_some(SlowVerdict { chance: verdict.chance, usual });
             self.slow = self.run(verdict.alarm);
+            if self.verdict.is_some() {
+                self.first = Vec::new();
+            } else if self.slow.is_none() {
+                // As many as the detector needs to be ready, at most.
+                let place = self.first.partition_point(|known| *known < seconds.ln());
+                self.first.insert(place, seconds.ln());
+            }
         }
         self.second = Second::new(index);
     }

@@ -132,8 +132,13 @@ fn look(
     snapshot: &Snapshot,
     now: Timestamp,
 ) -> BTreeMap<Name, Node> {
-    let mut late: BTreeMap<&WorkloadKey, Timestamp> =
-        golden.measured().filter_map(|(workload, since)| Some((workload, since?))).collect();
+    // What showed no sign of life just now answers late what waited meanwhile.
+    let silent = |workload: &WorkloadKey| dead.keys().any(|dead| dead.workload() == Some(workload));
+    let mut late: BTreeMap<&WorkloadKey, Timestamp> = golden
+        .measured()
+        .filter_map(|(workload, since)| Some((workload, since?)))
+        .filter(|(workload, _)| !silent(workload))
+        .collect();
     for (workload, since) in given_up(calls, dead, now) {
         late.entry(workload).or_insert(since);
     }

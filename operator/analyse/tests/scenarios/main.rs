@@ -295,6 +295,44 @@ fn victims_of_a_busy_node_are_not_blamed_whether_they_are_late_fail_or_fall_sile
     }
 }
 
+/// A node that is short of processor time from the tenth second on: three services answer late, and soon the fourth does not
+/// answer in time. What is usual is hardly known by then.
+fn busy_from_the_start(others: Behaviour) -> World {
+    let mut world = World::new(usual_delay);
+    world.object(ObjectChange::Node(Change::Applied(Arc::new(world::node()))));
+    world.run_apart(SignedDuration::from_secs(10), &good);
+    world.run_apart(SignedDuration::from_secs(3), &move |service| match service {
+        "notification" => Behaviour::Slower,
+        _ => others,
+    });
+    world.run_apart(SignedDuration::from_secs(60), &move |service| match service {
+        "notification" => Behaviour::Late,
+        _ => others,
+    });
+    world
+}
+
+#[test]
+fn a_node_that_is_busy_before_much_is_known_is_named_too() {
+    let world = busy_from_the_start(Behaviour::Slower);
+    world.assert_cause(&Entity::Node { name: Name::from("node") }, FindingKind::NoisyNeighbour);
+    let blamed: BTreeSet<&Entity> = world.only().findings.iter().map(|finding| &finding.entity).collect();
+    assert_eq!(blamed.len(), 1, "{blamed:?}");
+    busy_from_the_start(Behaviour::Good).assert_cause(&workload("notification"), FindingKind::Slow);
+}
+
+#[test]
+fn three_slow_starts_make_no_busy_node() {
+    let slow = |service: &str| if service == "notification" { Behaviour::Good } else { Behaviour::Slower };
+    for seconds in 1..=8 {
+        let mut world = World::new(usual_delay);
+        world.object(ObjectChange::Node(Change::Applied(Arc::new(world::node()))));
+        world.run_apart(SignedDuration::from_secs(seconds), &slow);
+        world.run_apart(SignedDuration::from_secs(60), &good);
+        assert!(world.incidents.is_empty(), "{seconds}: {:?}", world.incidents);
+    }
+}
+
 /// Everything is called by the gateway, whose telemetry comes so many milliseconds late.
 fn told_late(late: fn(&str) -> i64, broken: &dyn Fn(&str) -> Behaviour) -> World {
     let mut world = World::new(usual_delay);
@@ -355,17 +393,20 @@ fn a_node_that_is_not_busy_any_more_is_found_well() {
 fn services_that_were_silent_just_now_and_answer_late_again_make_no_busy_node() {
     let three =
         |how: Behaviour| move |service: &str| if service == "notification" { Behaviour::Good } else { how };
-    let mut world = World::new(usual_delay);
-    world.object(ObjectChange::Node(Change::Applied(Arc::new(world::node()))));
-    world.run_apart(SignedDuration::from_secs(20), &good);
-    world.run_apart(SignedDuration::from_secs(3), &three(Behaviour::Hung));
-    // What waited meanwhile is given up now: alive and late, but not by the node.
-    world.run_apart(SignedDuration::from_secs(3), &three(Behaviour::Late));
-    world.run_apart(SignedDuration::from_secs(10), &good);
-    assert!(!world.incidents.is_empty(), "the silence is told");
-    let busy = world.incidents.values().flat_map(|incident| &incident.findings);
-    let busy: Vec<_> = busy.filter(|finding| finding.kind == FindingKind::NoisyNeighbour).collect();
-    assert!(busy.is_empty(), "{busy:?}");
+    // As much as a new operator knows of what is usual, and all of it.
+    for known in [20, 60] {
+        let mut world = World::new(usual_delay);
+        world.object(ObjectChange::Node(Change::Applied(Arc::new(world::node()))));
+        world.run_apart(SignedDuration::from_secs(known), &good);
+        world.run_apart(SignedDuration::from_secs(3), &three(Behaviour::Hung));
+        // What waited meanwhile is given up now: alive and late, but not by the node.
+        world.run_apart(SignedDuration::from_secs(3), &three(Behaviour::Late));
+        world.run_apart(SignedDuration::from_secs(10), &good);
+        assert!(!world.incidents.is_empty(), "the silence is told");
+        let busy = world.incidents.values().flat_map(|incident| &incident.findings);
+        let busy: Vec<_> = busy.filter(|finding| finding.kind == FindingKind::NoisyNeighbour).collect();
+        assert!(busy.is_empty(), "{busy:?}");
+    }
 }
 
 #[test]

@@ -382,6 +382,8 @@ pub enum Behaviour {
     Errors,
     Hung,
     Late,
+    /// Well, but twenty times as late as usual.
+    Slower,
     Gone,
 }
 
@@ -390,6 +392,7 @@ impl Behaviour {
     fn answer(self, usual: f64) -> (f64, CallOutcome) {
         match self {
             Self::Good => (usual, CallOutcome::Ok),
+            Self::Slower => (usual * 20.0, CallOutcome::Ok),
             Self::Errors => (usual, CallOutcome::ServerError),
             Self::Hung | Self::Late => (1.0, CallOutcome::Timeout),
             Self::Gone => (0.001, CallOutcome::Refused),
@@ -399,7 +402,7 @@ impl Behaviour {
     /// What the callee itself reports.
     fn own_span(self, seconds: f64) -> Vec<(f64, CallOutcome)> {
         match self {
-            Self::Good => vec![(seconds, CallOutcome::Ok)],
+            Self::Good | Self::Slower => vec![(seconds, CallOutcome::Ok)],
             Self::Errors => vec![(seconds, CallOutcome::ServerError)],
             Self::Late => vec![(seconds, CallOutcome::Cancelled)],
             Self::Hung | Self::Gone => Vec::new(),
