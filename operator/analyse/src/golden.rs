@@ -294,7 +294,8 @@ impl Served {
 
     /// What the first seconds were like, while nothing better is known.
     fn first_usual(&self) -> Option<SlowVerdict> {
-        let middle = self.first.get(self.first.len() / 2).filter(|_| self.first.len() >= FIRST_SECONDS)?.exp();
+        let middle =
+            self.first.get(self.first.len() / 2).filter(|_| self.first.len() >= FIRST_SECONDS)?.exp();
         Some(SlowVerdict { chance: 1.0, usual: (middle, middle) })
     }
 

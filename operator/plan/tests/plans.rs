@@ -384,7 +384,12 @@ fn errors_that_begin_with_a_stranger_on_the_node_wait_until_it_would_be_named() 
         assert!(waits.reason().contains("batch/crunch began on the same node"), "{whose:?}: {waits:?}");
     }
     let act = |decision: Decision| assert_eq!(decision.name(), "Act", "{decision:?}");
-    act(decided("ErrorBurst", 16.0, 18.0, None, false));
+    for seconds in [16.0, 179.0] {
+        let waits = decided("ErrorBurst", seconds, seconds + 2.0, None, false);
+        assert!(waits.reason().contains("batch/crunch began on the same node"), "{seconds}: {waits:?}");
+        act(decided("ErrorBurst", seconds, seconds + 2.0, None, true));
+    }
+    act(decided("ErrorBurst", 181.0, 183.0, None, false));
     act(decided("ErrorBurst", 5.0, 30.0, None, false));
     act(decided("ErrorBurst", 5.0, 2.0, None, false));
     let late = decided("Slow", 5.0, 30.0, None, false);
