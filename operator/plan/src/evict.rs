@@ -238,7 +238,8 @@ fn beside_a_stranger(case: &Case<'_>, pod: &PodRecord) -> Result<(), Stop> {
     if !matches!(case.cause.kind, FindingKind::Slow | FindingKind::ErrorBurst) || pod.node.is_none() {
         return Ok(());
     }
-    let since = case.since();
+    // Victims follow one another: what began the incident counts, not what is called its cause by now.
+    let since = case.since().min(case.incident.instants.impact_start);
     let soon = if case.cause.kind == FindingKind::Slow { STRANGER_IF_SLOW } else { STRANGER };
     let suspect = |other: &PodRecord| {
         let start = kubelet::newest_start(other);

@@ -360,6 +360,29 @@ fn where_a_new_pod_was_no_better_the_next_one_waits_until_the_busy_node_is_well(
 }
 
 #[test]
+fn the_second_victim_of_a_stranger_waits_like_the_first_one() {
+    let mut given = hung();
+    (given.incident.kind, given.incident.since) = ("ErrorBurst".into(), 60.0);
+    let decided = |impact: f64| {
+        let (mut snapshot, mut incident) = given.build();
+        incident.instants.impact_start = now() - SignedDuration::from_secs_f64(impact);
+        let mut stranger = (**snapshot.pods_of(&order()).next().expect("a pod")).clone();
+        (stranger.key, stranger.uid) = (ObjectKey::new("batch", "crunch"), Uid::new("uid-crunch"));
+        (stranger.ip, stranger.owner) = (None, None);
+        stranger.created = now() - SignedDuration::from_secs(93);
+        for container in &mut stranger.containers {
+            container.state = ContainerState::Running { since: stranger.created };
+        }
+        snapshot.commit(&ObjectChange::Pod(Change::Applied(Arc::new(stranger))), now());
+        plan(&incident, &snapshot, &shipped(), now(), &mut SeededIds::new(7))
+    };
+    let waits = decided(90.0);
+    assert!(waits.reason().contains("batch/crunch began on the same node"), "{waits:?}");
+    let acts = decided(60.0);
+    assert_eq!(acts.name(), "Act", "{acts:?}");
+}
+
+#[test]
 fn errors_that_begin_with_a_stranger_on_the_node_wait_until_it_would_be_named() {
     let decided = |kind: &str, since: f64, began: f64, whose: Option<ControllerKind>, ended: bool| {
         let mut given = hung();
