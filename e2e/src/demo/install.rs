@@ -89,7 +89,7 @@ pub async fn install(platform: &Platform, files: &Files, image: &str) -> Result<
         .arg(files.chart())
         .args(["--namespace", NAMESPACE, "--create-namespace", "--wait", "--timeout", "120s", "--values"])
         .arg(files.values())
-        .args(["--set", &format!("image.repository={repository},image.tag={tag}")]);
+        .args(["--set-string", &format!("image.repository={repository},image.tag={tag}")]);
     run(helm, None).await?;
     platform.apply(&files.control_plane()?).await?;
     platform.apply(&files.tenant()?).await?;

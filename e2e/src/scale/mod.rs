@@ -185,7 +185,7 @@ async fn helm(platform: &Platform, args: &ScaleArgs, image: &str) -> Result<(), 
         .args(["--namespace", install::NAMESPACE, "--create-namespace", "--wait", "--timeout", "180s"])
         .arg("--values")
         .arg(args.place.root.join("e2e/scale/values.yaml"))
-        .args(["--set", &format!("image.repository={repository},image.tag={tag}")]);
+        .args(["--set-string", &format!("image.repository={repository},image.tag={tag}")]);
     run(helm, None).await?;
     let path = args.place.root.join("e2e/scale/control-plane.yaml");
     let plane = std::fs::read_to_string(&path).map_err(DemoError::io("read", &path))?;

@@ -178,7 +178,7 @@ async fn install(platform: &Platform, args: &WaterArgs, image: &str) -> Result<(
             "--values",
         ])
         .arg(args.place.root.join("e2e/water/values.yaml"))
-        .args(["--set", &format!("image.repository={repository},image.tag={tag}")]);
+        .args(["--set-string", &format!("image.repository={repository},image.tag={tag}")]);
     run(helm, None).await?;
     let path = args.place.root.join("e2e/water/control-plane.yaml");
     let plane = std::fs::read_to_string(&path).map_err(DemoError::io("read", &path))?;
