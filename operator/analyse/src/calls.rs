@@ -6,6 +6,7 @@
 //! WWW 2021), reduced to what can be decided within milliseconds and explained in one sentence.
 
 use crate::senders::Sender;
+use crate::waits::Waits;
 use homeostat_knowledge::SignedDuration;
 use homeostat_knowledge::{
     CallOutcome, Entity, Observation, Signal, Snapshot, Span, SpanKind, Timestamp, WorkloadKey,
@@ -298,6 +299,7 @@ pub struct Calls {
     trace_order: VecDeque<(Timestamp, u128)>,
     senders: BTreeMap<WorkloadKey, Sender>,
     pod_senders: BTreeMap<homeostat_knowledge::ObjectKey, Sender>,
+    waits: Waits,
     /// Client spans that could not be tracked because of the bounds.
     pub dropped: u64,
 }
@@ -307,6 +309,7 @@ impl Calls {
     pub fn ingest(&mut self, snapshot: &Snapshot, observation: &Observation) {
         let Signal::Span(span) = &observation.signal else { return };
         self.note_sender(observation, span);
+        self.waits.ingest(observation);
         if span.kind != SpanKind::Client {
             return;
         }
@@ -413,6 +416,7 @@ impl Calls {
         }
         self.pod_senders.retain(|key, _| snapshot.pods.contains_key(key));
         self.senders.retain(|key, _| snapshot.workloads.contains_key(key));
+        self.waits.tick(snapshot, now);
         self.callees.retain(|entity, callee| match entity {
             Entity::Workload { key } => snapshot.workloads.contains_key(key),
             _ => callee
@@ -460,6 +464,11 @@ impl Calls {
     /// Pods whose telemetry comes later than usual, and by how many seconds.
     pub fn late_pods(&self, now: Timestamp) -> impl Iterator<Item = (&homeostat_knowledge::ObjectKey, f64)> {
         self.pod_senders.iter().filter_map(move |(pod, sender)| Some((pod, sender.late_by(now)?)))
+    }
+
+    /// How long calls wait between caller and callee.
+    pub fn waits(&self) -> &Waits {
+        &self.waits
     }
 
     /// Workloads that suffered in traces whose failure is charged to `root`.

@@ -3,6 +3,7 @@
 //! Own time is the span's duration less the time spent in calls to others, so a slow callee does not make its
 //! callers look slow.
 
+use crate::histogram::Second;
 use crate::replicas::{Apart, Replicas};
 use homeostat_knowledge::{
     CallOutcome, Entity, ObjectKey, Observation, Signal, Snapshot, SpanKind, Timestamp, WorkloadKey,
@@ -12,7 +13,6 @@ use std::collections::{BTreeMap, HashMap};
 
 /// Spans whose children's time is remembered, per generation (two are kept).
 const MAX_PARENTS: usize = 16_384;
-const BINS: usize = 48;
 /// Less than this much more, or less than this many times the usual own time, is no trouble that a restart could mend.
 const MINIMUM_SECONDS: f64 = 0.05;
 const MINIMUM_RATIO: f64 = 3.0;
@@ -39,45 +39,6 @@ fn detector() -> Option<SeriesDetector> {
         ..SeriesConfig::default()
     })
     .ok()
-}
-
-/// Latency histogram of one second: bins grow by 2^(1/2) from 0.1 ms.
-#[derive(Clone, Debug)]
-struct Second {
-    index: i64,
-    bins: [u32; BINS],
-    count: u32,
-}
-
-impl Second {
-    fn new(index: i64) -> Self {
-        Self { index, bins: [0; BINS], count: 0 }
-    }
-
-    fn add(&mut self, seconds: f64) {
-        let bin = ((seconds.max(1e-4) / 1e-4).log2() * 2.0).floor().clamp(0.0, (BINS - 1) as f64) as usize;
-        self.bins[bin] += 1;
-        self.count += 1;
-    }
-
-    /// Upper edge of the bin that holds the quantile, in seconds.
-    fn quantile(&self, quantile: f64) -> Option<f64> {
-        let rank = (f64::from(self.count) * quantile).ceil().max(1.0) as u32;
-        let mut sum = 0;
-        for (bin, count) in self.bins.iter().enumerate() {
-            sum += count;
-            if sum >= rank && self.count > 0 {
-                return Some(1e-4 * 2.0_f64.powf(0.5 * (bin as f64 + 1.0)));
-            }
-        }
-        None
-    }
-
-    /// Answers in bins that reach `seconds`.
-    fn at_least(&self, seconds: f64) -> u32 {
-        let edges = (1..=BINS).map(|bin| 1e-4 * 2.0_f64.powf(0.5 * bin as f64));
-        self.bins.iter().zip(edges).filter(|(_, edge)| *edge >= seconds).map(|(count, _)| count).sum()
-    }
 }
 
 /// Slow seconds in a row.

@@ -7,7 +7,8 @@
 //! [`pods`] adds what the kubelet says (`setup` of pods that do not begin), [`golden`] what is slower than usual, [`replicas`] which one
 //! differs from its siblings, [`objects`] what nodes and Jobs show, [`signals`] what a
 //! workload's own queries say, [`logs`] and [`causes`] what lines and spans add to the evidence.
-//! [`senders`] knows how late what is told comes. [`correlate`] makes one incident per root, `ranking` orders its causes.
+//! [`senders`] knows how late what is told comes,
+//! [`waits`] how long calls wait between their two ends. [`correlate`] makes one incident per root, `ranking` orders its causes.
 
 mod analyser;
 pub mod calls;
@@ -15,6 +16,7 @@ pub mod causes;
 pub mod correlate;
 pub mod golden;
 mod growth;
+mod histogram;
 pub mod logs;
 pub mod objects;
 pub mod pods;
@@ -23,6 +25,7 @@ pub mod replicas;
 pub mod senders;
 mod setup;
 pub mod signals;
+pub mod waits;
 
 pub use analyser::{Analyser, Evaluation};
 pub use correlate::{Correlator, CorrelatorConfig};

@@ -226,11 +226,8 @@ fn short_of_time(case: &Case<'_>, pod: &PodRecord) -> Result<(), Stop> {
 /// Errors that begin so soon after a stranger's start may be of its making; lateness, which grows, for longer.
 const STRANGER: SignedDuration = SignedDuration::from_secs(10);
 const STRANGER_IF_SLOW: SignedDuration = SignedDuration::from_secs(30);
-/// A node that is short of processor time because of it is mostly known after so long.
+/// A node that is short of processor time because of it is known after so long.
 const TELLS: SignedDuration = SignedDuration::from_secs(15);
-/// Where the stranger is nobody's and still runs, it is waited longer: victims may be late by less than what tells a busy
-/// node. A fault that is none of its doing is healed so much later, which is rare and told to people meanwhile.
-const TELLS_AT_LAST: SignedDuration = SignedDuration::from_mins(3);
 
 /// A run or a pod of nobody's workload began on this node a moment before the errors: whether it takes the node's processors
 /// is not known at once. Who answers with errors, or late, waits until it would be.
@@ -249,18 +246,14 @@ fn beside_a_stranger(case: &Case<'_>, pod: &PodRecord) -> Result<(), Stop> {
             && start <= since
             && since.duration_since(start) <= soon
     };
-    let until = |other: &PodRecord| {
+    let stranger = |other: &PodRecord| {
         let run = other.owner.as_ref().is_some_and(|owner| owner.kind == ControllerKind::Job);
-        match case.snapshot.workload_of(other) {
-            None => Some(later(since, TELLS_AT_LAST)),
-            Some(_) if run => Some(later(since, TELLS)),
-            Some(_) => None,
-        }
+        run || case.snapshot.workload_of(other).is_none()
     };
-    let strangers = case.snapshot.pods.values().map(|other| &**other).filter(|other| suspect(other));
-    let last = strangers.filter_map(|other| Some((until(other)?, other))).max_by_key(|(end, _)| *end);
-    match last.filter(|(end, _)| case.now < *end) {
-        Some((end, other)) => Err(Stop::until(
+    let end = later(since, TELLS);
+    let mut pods = case.snapshot.pods.values().filter(|_| case.now < end);
+    match pods.find(|other| suspect(other) && stranger(other)) {
+        Some(other) => Err(Stop::until(
             end,
             format!(
                 "{} began on the same node just before: until {end:.3} it may be what {} lacks",

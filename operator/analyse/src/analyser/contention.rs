@@ -1,5 +1,5 @@
 //! A node that is short of processor time: most of what runs there answers late at once, by its own time or because its
-//! callers give up or its telemetry comes late, and is still alive. Then a restart of one of the victims helps nobody; without siblings elsewhere to
+//! callers give up, its calls wait or its telemetry comes late, and is still alive. Then a restart of one of the victims helps nobody; without siblings elsewhere to
 //! compare with, this is all that tells.
 
 use super::{Seen, witness};
@@ -24,6 +24,9 @@ const HOLDS: SignedDuration = SignedDuration::from_secs(30);
 /// Calls given up lately that count as late.
 const LEAST_GIVEN_UP: u64 = 2;
 const WINDOW: SignedDuration = SignedDuration::from_secs(2);
+
+/// Calls into so many workloads still wait where those of any single one are left out.
+const APART_FROM_ONE: usize = 2;
 
 /// Telemetry that is so much later than usual, in seconds, shows a process that waits for its turn.
 const LATE_TELEMETRY: f64 = 0.2;
@@ -142,6 +145,9 @@ fn look(
     for (workload, since) in given_up(calls, dead, now) {
         late.entry(workload).or_insert(since);
     }
+    for (workload, since) in kept_waiting(calls, dead, &late, snapshot, now) {
+        late.entry(workload).or_insert(since);
+    }
     let slow_to_tell = calls.late_pods(now).filter(|(_, by)| *by > LATE_TELEMETRY);
     for (pod, by) in slow_to_tell {
         let workload = snapshot.pods.get(pod).and_then(|pod| snapshot.workload_of(pod));
@@ -211,6 +217,43 @@ fn given_up<'a>(
             && !dead.keys().any(|dead| dead == entity || calls.reaches(workload, dead));
         given_up.then_some((workload, first))
     })
+}
+
+/// Workloads whose calls wait before they are taken up, on a node where no single workload is the reason: without the calls
+/// that any one of them takes or makes, those into at least [`APART_FROM_ONE`] others still wait. What waits for somebody that
+/// is late or shows no sign of life is late by that.
+fn kept_waiting<'a>(
+    calls: &'a Calls,
+    dead: &BTreeMap<Entity, Timestamp>,
+    late: &BTreeMap<&WorkloadKey, Timestamp>,
+    snapshot: &Snapshot,
+    now: Timestamp,
+) -> BTreeMap<&'a WorkloadKey, Timestamp> {
+    let waits_itself = |callee: &WorkloadKey| {
+        let slow = late.keys().map(|key| Entity::Workload { key: (*key).clone() });
+        dead.keys().cloned().chain(slow).any(|below| calls.reaches(callee, &below))
+    };
+    let mut nodes: BTreeMap<Name, Vec<(&WorkloadKey, &WorkloadKey, Timestamp)>> = BTreeMap::new();
+    for (caller, callee, since) in calls.waits().waiting(now) {
+        let node = only_node(snapshot, callee).filter(|_| !waits_itself(callee));
+        if let Some(node) = node.filter(|node| only_node(snapshot, caller).as_ref() == Some(node)) {
+            nodes.entry(node).or_default().push((caller, callee, since));
+        }
+    }
+    let mut found = BTreeMap::new();
+    for edges in nodes.values() {
+        let either: BTreeSet<&WorkloadKey> =
+            edges.iter().flat_map(|(caller, callee, _)| [*caller, *callee]).collect();
+        let all_of_one = either.iter().any(|one| {
+            let apart = edges.iter().filter(|(caller, callee, _)| caller != one && callee != one);
+            apart.map(|(_, callee, _)| callee).collect::<BTreeSet<_>>().len() < APART_FROM_ONE
+        });
+        for (_, callee, since) in edges.iter().filter(|_| !all_of_one) {
+            let first = found.entry(*callee).or_insert(*since);
+            *first = (*first).min(*since);
+        }
+    }
+    found
 }
 
 /// The node that carries all pods of a workload, if one does.

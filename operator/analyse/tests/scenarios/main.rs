@@ -321,6 +321,41 @@ fn a_node_that_is_busy_before_much_is_known_is_named_too() {
     busy_from_the_start(Behaviour::Good).assert_cause(&workload("notification"), FindingKind::Slow);
 }
 
+/// Calls wait like this from the twentieth second on, before they are taken up; nobody's own time tells of it.
+fn kept_waiting(wait: fn(&str, &str) -> i64, broken: &dyn Fn(&str) -> Behaviour) -> World {
+    let mut world = World::new(usual_delay);
+    world.object(ObjectChange::Node(Change::Applied(Arc::new(world::node()))));
+    world.run_both(SignedDuration::from_secs(20), &good);
+    world.wait = wait;
+    world.run_both(SignedDuration::from_secs(4), &good);
+    world.run_both(SignedDuration::from_secs(10), broken);
+    world
+}
+
+#[test]
+fn a_node_where_all_calls_wait_is_named_before_anybody_is_blamed() {
+    let world = kept_waiting(|_, _| 100, &failing("order", Behaviour::Errors));
+    world.assert_cause(&Entity::Node { name: Name::from("node") }, FindingKind::NoisyNeighbour);
+    let blamed: BTreeSet<&Entity> = world.only().findings.iter().map(|finding| &finding.entity).collect();
+    assert_eq!(blamed.len(), 1, "{blamed:?}");
+}
+
+#[test]
+fn one_workload_whose_calls_wait_makes_no_busy_node() {
+    // The network of one, in both directions; one that is full of work; and a caller that is.
+    let waits: [fn(&str, &str) -> i64; 3] = [
+        |caller, callee| if [caller, callee].contains(&"order") { 100 } else { 0 },
+        |_, callee| if callee == "kitchen" { 300 } else { 0 },
+        |caller, _| if caller == "gateway" { 100 } else { 0 },
+    ];
+    for wait in waits {
+        let world = kept_waiting(wait, &good);
+        assert!(world.incidents.is_empty(), "{:?}", world.incidents);
+        let world = kept_waiting(wait, &failing("kitchen", Behaviour::Errors));
+        world.assert_cause(&workload("kitchen"), FindingKind::ErrorBurst);
+    }
+}
+
 #[test]
 fn three_slow_starts_make_no_busy_node() {
     let slow = |service: &str| if service == "notification" { Behaviour::Good } else { Behaviour::Slower };

@@ -39,6 +39,8 @@ pub struct World {
     pub delay: fn(&str) -> i64,
     /// By how much later than that it arrives, in milliseconds.
     pub late: fn(&str) -> i64,
+    /// How long a call of one service waits until the other one takes it up, in milliseconds.
+    pub wait: fn(&str, &str) -> i64,
 }
 
 /// The node that everything runs on.
@@ -103,6 +105,7 @@ impl World {
             incidents: BTreeMap::new(),
             delay,
             late: |_| 0,
+            wait: |_, _| 0,
         };
         world.object(ObjectChange::Control(Some(Arc::new(ControlPolicy::default()))));
         for name in SERVICES {
@@ -201,6 +204,8 @@ impl World {
     pub fn order(&mut self, start: Timestamp, broken: &dyn Fn(&str) -> Behaviour) {
         self.trace += 1;
         let base = (self.trace as u64) * 100;
+        let called = start;
+        let start = start + millis((self.wait)("gateway", "order"));
         let mut at = start + millis(1);
         let order = broken("order");
         let mut outcome = CallOutcome::Ok;
@@ -237,8 +242,8 @@ impl World {
             "gateway",
             SpanKind::Client,
             Some("order"),
-            start,
-            at.duration_since(start).as_secs_f64(),
+            called,
+            at.duration_since(called).as_secs_f64(),
             outcome,
             (base + 1, base),
         );
@@ -255,6 +260,8 @@ impl World {
     ) -> (f64, CallOutcome) {
         let behaviour = broken(callee);
         let (mut seconds, mut outcome) = behaviour.answer(0.005);
+        let wait = millis((self.wait)(caller, callee));
+        let (called, start) = (start, start + wait);
         if callee == "accounting" && behaviour == Behaviour::Good {
             let provider = broken("provider");
             let (below, result) = provider.answer(0.002);
@@ -277,7 +284,8 @@ impl World {
         for (seconds, result) in own {
             self.span(callee, SpanKind::Server, None, start, seconds, result, (id + 1_000_000, id));
         }
-        self.span(caller, SpanKind::Client, Some(callee), start, seconds, outcome, (id, parent));
+        seconds += wait.as_secs_f64();
+        self.span(caller, SpanKind::Client, Some(callee), called, seconds, outcome, (id, parent));
         (seconds, outcome)
     }
 
@@ -286,15 +294,25 @@ impl World {
         self.steps(length, &|world, start| world.order(start, broken));
     }
 
+    /// The same, and as often every service is called by the gateway too.
+    pub fn run_both(&mut self, length: SignedDuration, broken: &dyn Fn(&str) -> Behaviour) {
+        self.steps(length, &|world, start| {
+            world.order(start, broken);
+            world.each(start, broken);
+        });
+    }
+
     /// The same, but every service is called on its own: none keeps another one from being called.
     pub fn run_apart(&mut self, length: SignedDuration, broken: &dyn Fn(&str) -> Behaviour) {
-        self.steps(length, &|world, start| {
-            for callee in ["consumer", "kitchen", "accounting", "notification"] {
-                world.trace += 1;
-                let base = (world.trace as u64) * 100;
-                world.call("gateway", callee, start, base + 10, base + 2, broken);
-            }
-        });
+        self.steps(length, &|world, start| world.each(start, broken));
+    }
+
+    fn each(&mut self, start: Timestamp, broken: &dyn Fn(&str) -> Behaviour) {
+        for callee in ["consumer", "kitchen", "accounting", "notification"] {
+            self.trace += 1;
+            let base = (self.trace as u64) * 100;
+            self.call("gateway", callee, start, base + 10, base + 2, broken);
+        }
     }
 
     fn steps(&mut self, length: SignedDuration, calls: &dyn Fn(&mut Self, Timestamp)) {
