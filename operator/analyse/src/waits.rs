@@ -199,7 +199,9 @@ mod tests {
                 let client = span("cart", SpanKind::Client, (id, 7), whole, at);
                 let server = span("stock", SpanKind::Server, (id + 1_000_000, id), 5, at);
                 let both = if client_first { [client, server] } else { [server, client] };
-                both.iter().for_each(|observation| waits.ingest(observation));
+                for observation in &both {
+                    waits.ingest(observation);
+                }
             }
         }
         Timestamp::from_second(from + count).unwrap()

@@ -62,7 +62,8 @@ fn acts(decision: &Decision) {
 
 #[test]
 fn the_second_victim_of_a_stranger_waits_like_the_first_one() {
-    let decided = |impact| decided("ErrorBurst", (impact, 2.0), None, |snapshot| stranger(snapshot, 14.0, None));
+    let decided =
+        |impact| decided("ErrorBurst", (impact, 2.0), None, |snapshot| stranger(snapshot, 14.0, None));
     waits(&decided(12.0));
     acts(&decided(2.0));
 }
