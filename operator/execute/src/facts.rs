@@ -7,6 +7,7 @@ use crate::guards::{
 };
 use crate::history::ActionHistory;
 use crate::orders;
+use crate::places::Place;
 use crate::roots::Root;
 use homeostat_knowledge::observation::SourceState;
 use homeostat_knowledge::policy::{KillSwitch, TenantPolicy};
@@ -47,6 +48,8 @@ pub struct Situation {
     pub fresh: FreshFacts,
     /// Root causes of the tenant.
     pub roots: Vec<Root>,
+    /// The node and the zone of the target, with the root causes there.
+    pub places: Vec<Place>,
     /// Everything known about other actions.
     pub history: Vec<ActionHistory>,
 }
@@ -70,6 +73,7 @@ pub fn guard_input(
         dry_run,
         fresh,
         roots,
+        places,
         history,
     } = situation;
     let tenant = snapshot.tenants.get(&record.tenant);
@@ -99,6 +103,7 @@ pub fn guard_input(
         history: relevant(history, record, now),
         evidence: evidence(record, finding, snapshot),
         roots: if order { Vec::new() } else { roots },
+        places: if order { Vec::new() } else { places },
         workloads_in_tenant: tenant.map_or(0, |tenant| {
             let count: usize =
                 tenant.namespaces.iter().map(|namespace| snapshot.workloads_in(namespace).count()).sum();

@@ -21,6 +21,7 @@ pub mod invariants;
 pub mod ledger;
 pub mod lowering;
 pub mod orders;
+pub mod places;
 pub mod ports;
 pub mod roots;
 pub mod skew;
@@ -34,6 +35,7 @@ pub use guards::{GuardInput, evaluate, permitted};
 pub use history::ActionHistory;
 pub use invariants::{Breach, Checker, Invariant};
 pub use ledger::{LedgerError, LedgerEvent, outcome_unknown};
+pub use places::Place;
 pub use ports::{
     Acknowledged, Actuator, EffectError, FreshTarget, Leadership, Ledger, LedgerStoreError, ReadError,
     Recorder, Refusal,

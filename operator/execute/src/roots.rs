@@ -1,8 +1,9 @@
 //! Distinct root causes over time: what the storm guard counts.
 
+use crate::places::{Located, Place, places};
 use homeostat_knowledge::entity::{Entity, Name, TenantName};
 use homeostat_knowledge::{
-    FindingKind, Incident, IncidentId, IncidentState, SignedDuration, Snapshot, Timestamp,
+    ActionRecord, FindingKind, Incident, IncidentId, IncidentState, SignedDuration, Snapshot, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -83,10 +84,17 @@ pub fn storm(roots: &[Root], group: u32, percent: u32, calm: SignedDuration, now
     }
 }
 
+#[derive(Debug)]
+struct Known {
+    tenant: TenantName,
+    located: Located,
+    root: Root,
+}
+
 /// Remembers roots beyond the life of their incidents in the snapshot, for the calm time after a storm.
 #[derive(Debug, Default)]
 pub struct RootHistory {
-    seen: BTreeMap<(IncidentId, Name), (TenantName, Root)>,
+    seen: BTreeMap<(IncidentId, Name), Known>,
 }
 
 impl RootHistory {
@@ -95,15 +103,15 @@ impl RootHistory {
 
     /// Takes the incidents of one snapshot in. Roots that are well for longer than `keep` are forgotten.
     pub fn observe(&mut self, snapshot: &Snapshot, now: Timestamp, keep: SignedDuration) {
-        for ((incident, _), (_, root)) in &mut self.seen {
+        for ((incident, _), Known { root, .. }) in &mut self.seen {
             if root.until.is_none() && !snapshot.incidents.contains_key(incident) {
                 root.until = Some(now); // Closed and gone between two looks.
             }
         }
         let explained: BTreeMap<&IncidentId, _> = snapshot.incidents.values().filter_map(root_of).collect();
         // The explanation of an incident may change; then the first root was none.
-        self.seen.retain(|(id, root), _| explained.get(id).is_none_or(|(.., name)| name == root));
-        for (incident, tenant, name) in explained.into_values() {
+        self.seen.retain(|(id, root), _| explained.get(id).is_none_or(|(_, _, name, _)| name == root));
+        for (incident, tenant, name, entity) in explained.into_values() {
             let sick = incident.instants.mitigated.is_none() && incident.state != IncidentState::Resolved;
             let until = if sick { None } else { Some(incident.instants.mitigated.unwrap_or(now)) };
             if self.seen.len() >= Self::LIMIT && !self.seen.contains_key(&(incident.id.clone(), name.clone()))
@@ -111,25 +119,35 @@ impl RootHistory {
                 continue;
             }
             let root = Root { name: name.clone(), since: incident.instants.detected, until };
-            self.seen.insert((incident.id.clone(), name), (tenant.clone(), root));
+            let key = (incident.id.clone(), name);
+            // Its pods may be gone or somewhere else by now; where it fell sick counts.
+            let before = self.seen.remove(&key).map(|known| known.located).filter(|known| !known.nowhere());
+            let located = before.unwrap_or_else(|| Located::of(entity, snapshot));
+            self.seen.insert(key, Known { tenant: tenant.clone(), located, root });
         }
-        self.seen.retain(|_, (_, root)| root.until.is_none_or(|until| now.duration_since(until) < keep));
+        self.seen
+            .retain(|_, Known { root, .. }| root.until.is_none_or(|until| now.duration_since(until) < keep));
     }
 
     /// The roots of one tenant.
     pub fn of(&self, tenant: &TenantName) -> Vec<Root> {
-        self.seen.values().filter(|(owner, _)| owner == tenant).map(|(_, root)| root.clone()).collect()
+        self.seen.values().filter(|known| known.tenant == *tenant).map(|known| known.root.clone()).collect()
+    }
+
+    /// The node and the zone of the action's target, with the roots of all tenants there.
+    pub fn places(&self, record: &ActionRecord, snapshot: &Snapshot) -> Vec<Place> {
+        places(record, snapshot, self.seen.values().map(|known| (&known.located, &known.root)))
     }
 }
 
-/// An incident with its tenant and the name of its root.
-type Explained<'a> = (&'a Arc<Incident>, &'a TenantName, Name);
+/// An incident with its tenant, the name of its root, and what that is.
+type Explained<'a> = (&'a Arc<Incident>, &'a TenantName, Name, &'a Entity);
 
 /// Which root explains an incident, when one does.
 fn root_of(incident: &Arc<Incident>) -> Option<(&IncidentId, Explained<'_>)> {
     // A silent source says nothing about workloads.
     let cause = incident.top_cause().filter(|cause| cause.kind != FindingKind::NoData)?;
-    Some((&incident.id, (incident, incident.tenant.as_ref()?, root_name(&cause.entity)?)))
+    Some((&incident.id, (incident, incident.tenant.as_ref()?, root_name(&cause.entity)?, &cause.entity)))
 }
 
 fn root_name(entity: &Entity) -> Option<Name> {

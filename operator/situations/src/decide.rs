@@ -157,6 +157,7 @@ fn guard(
             Answer::Silent => FreshFacts::Unreadable("the API server did not answer".to_owned()),
         },
         roots: roots.of(&record.tenant),
+        places: roots.places(&record, snapshot),
         history: facts::history(snapshot, std::iter::empty(), &BTreeMap::new()),
     };
     // The same kind of step in this incident was the same one of the same playbook.

@@ -378,6 +378,7 @@ impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
             dry_run: seen.dry_run.clone(),
             fresh: seen.fresh.clone(),
             roots: memory.roots.of(&case.record.tenant),
+            places: memory.roots.places(&case.record, snapshot),
             history: memory.history(snapshot),
         };
         let protected = &self.shared.protected;

@@ -2,6 +2,7 @@
 //! sequence again under other limits.
 
 use crate::history::ActionHistory;
+use crate::places::Place;
 use crate::roots::Root;
 use homeostat_knowledge::entity::{Name, TenantName, WorkloadKey};
 use homeostat_knowledge::plan::{Expectation, PlaybookRef};
@@ -50,6 +51,9 @@ pub struct GuardInput {
     pub evidence: Option<EvidenceFacts>,
     /// Distinct root causes of the tenant, now and within the last calm time.
     pub roots: Vec<Root>,
+    /// The node and the zone of the target, where two or more things of any tenant are or were sick there.
+    #[serde(default)]
+    pub places: Vec<Place>,
     /// Workloads of the tenant.
     pub workloads_in_tenant: u32,
     /// Who else has a hand on the target.

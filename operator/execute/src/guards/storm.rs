@@ -1,8 +1,8 @@
 //! Storm: too many distinct root causes at once mean that something larger is wrong than any one workload.
 
 use super::{GuardInput, Ruling};
-use crate::roots::storm;
-use homeostat_knowledge::Origin;
+use crate::roots::{Root, storm};
+use homeostat_knowledge::{Name, Origin};
 
 pub(super) fn judge(input: &GuardInput) -> Ruling {
     let Some(tenant) = &input.tenant else {
@@ -18,12 +18,21 @@ pub(super) fn judge(input: &GuardInput) -> Ruling {
     if group == 0 && !input.action.target.is_node() {
         return Ruling::unknown("no workloads counted", "the size of the tenant is not known");
     }
-    let state = storm(&input.roots, group, percent, tenant.limits.storm_calm, input.now);
-    let observed = format!("{} of {group} workloads with a root cause of their own", state.sick);
-    let limit = format!("below {} ({percent} %)", state.threshold);
-    if !state.storm {
+    let look = |roots: &[Root], group: u32, place: Option<&Name>| {
+        let state = storm(roots, group, percent, tenant.limits.storm_calm, input.now);
+        let at = place.map_or_else(String::new, |place| format!(" on {place}"));
+        let observed = format!("{} of {group} workloads{at} with a root cause of their own", state.sick);
+        let limit = format!("below {} ({percent} %)", state.threshold);
+        (state, observed, limit)
+    };
+    let own = look(&input.roots, group, None);
+    // What is the tenant's own storm is told as such; else the node's, else the zone's.
+    let of_places = input.places.iter().map(|place| look(&place.roots, place.workloads, Some(&place.name)));
+    let blowing = std::iter::once(own.clone()).chain(of_places).find(|(state, ..)| state.storm);
+    let Some((state, observed, limit)) = blowing else {
+        let (_, observed, limit) = own;
         return Ruling::passed(observed, limit);
-    }
+    };
     let message = match state.over_at {
         None => "too much fails at once for single repairs; people must look for what they have in common"
             .to_owned(),
@@ -35,6 +44,7 @@ pub(super) fn judge(input: &GuardInput) -> Ruling {
 #[cfg(test)]
 mod tests {
     use crate::guards::testing::{first_refusal, input};
+    use crate::places::Place;
     use crate::roots::{Root, storm, storm_threshold};
     use homeostat_knowledge::{GuardName, Name, SignedDuration, Timestamp};
 
@@ -94,6 +104,26 @@ mod tests {
         case.action.target.kind = Name::from("Node");
         case.action.target.key.namespace = Name::from("");
         assert!(super::judge(&case).result.permits());
+    }
+
+    #[test]
+    fn what_fails_together_in_one_zone_is_a_storm_though_each_tenant_has_one_sick_workload_only() {
+        let mut case = input();
+        case.workloads_in_tenant = 20;
+        let now = case.now;
+        let roots = |count: usize| -> Vec<Root> {
+            (0..count)
+                .map(|number| Root { name: Name::from(format!("t{number}/web")), since: now, until: None })
+                .collect()
+        };
+        case.roots = roots(1);
+        assert_eq!(first_refusal(&case), None);
+        let place = |count| Place { name: Name::from("zone a"), workloads: 20, roots: roots(count) };
+        case.places = vec![place(3)];
+        assert_eq!(first_refusal(&case), None, "three of twenty are none");
+        case.places = vec![place(4)];
+        assert_eq!(first_refusal(&case), Some(GuardName::Storm));
+        assert!(super::judge(&case).observed.contains("4 of 20 workloads on zone a"));
     }
 
     #[test]

@@ -85,6 +85,7 @@ pub(crate) fn input() -> GuardInput {
             source: SourceFacts::Healthy,
         }),
         roots: Vec::new(),
+        places: Vec::new(),
         workloads_in_tenant: 6,
         ownership: OwnershipFacts::default(),
         dry_run: DryRunFacts::Passed,
