@@ -27,6 +27,7 @@ use opentelemetry_proto::tonic::metrics::v1::{
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Status as SpanStatus};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::mpsc::Receiver;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::codec::{Codec, CompressionEncoding, DecodeBuf, Decoder, EncodeBuf, Encoder};
@@ -48,6 +49,12 @@ impl Receiving {
     }
 
     async fn with_queue(snapshot: Snapshot, options: OtlpOptions, capacity: usize) -> Self {
+        // What the source says of itself later is not waited for here.
+        let options = OtlpOptions { report_every: Duration::from_hours(1), ..options };
+        Self::telling(snapshot, options, capacity).await
+    }
+
+    async fn telling(snapshot: Snapshot, options: OtlpOptions, capacity: usize) -> Self {
         let counters = Arc::new(Counters::default());
         let source = OtlpSource::bind(
             "127.0.0.1:0".parse().expect("an address"),
@@ -484,4 +491,21 @@ async fn connections_above_the_limit_are_closed_and_counted() {
     assert_eq!(receiver.count(Fate::TooManyConnections), 1);
     receiver.traces().export(traces(vec![], calls())).await.expect("the first connection goes on");
     assert_eq!(receiver.batch().await.len(), 2);
+}
+
+#[tokio::test]
+async fn what_was_taken_since_the_start_is_told_again_and_again() {
+    let options = OtlpOptions { report_every: Duration::from_millis(20), ..OtlpOptions::default() };
+    let mut receiver = Receiving::telling(cluster(Some("127.0.0.1")), options, 64).await;
+    receiver.traces().export(traces(vec![], calls())).await.expect("accepted");
+    let taken = receiver.count(Fate::Accepted);
+    assert!(taken > 0);
+    loop {
+        if let Signal::Source(report) = &receiver.batch().await[0].signal
+            && report.accepted == taken
+        {
+            assert_eq!(report.state, SourceState::Healthy);
+            return;
+        }
+    }
 }

@@ -2,7 +2,8 @@
 //!
 //! The way of a request: [`server`] accepts it within its bounds, [`sender`] finds out whose it is from the
 //! address of the connection (never from the payload), [`envelope`] walks the bytes, [`convert`] makes
-//! observations, and the batch goes to the loop, or the sender is told to come again.
+//! observations, and the batch goes to the loop, or the sender is told to come again. [`silence`] tells when nothing comes
+//! though it should.
 
 pub mod convert;
 pub mod envelope;
@@ -11,6 +12,7 @@ pub mod sender;
 pub mod server;
 
 mod connection;
+mod silence;
 
 use super::{Counters, Outlet, Source, SourceError, SourceName};
 use convert::Limits;
@@ -40,6 +42,8 @@ pub struct OtlpOptions {
     pub trusted_forwarders: Vec<IpNet>,
     /// Bounds of one request's content.
     pub limits: Limits,
+    /// How often the source says how it is, where that is news.
+    pub report_every: Duration,
 }
 
 impl Default for OtlpOptions {
@@ -52,6 +56,7 @@ impl Default for OtlpOptions {
             request_timeout: Duration::from_secs(10),
             trusted_forwarders: Vec::new(),
             limits: Limits::default(),
+            report_every: Duration::from_secs(5),
         }
     }
 }

@@ -8,11 +8,13 @@ use super::connection::{Peer, accept};
 use super::convert::{Kind, convert};
 use super::envelope::{Garbage, count};
 use super::sender::{Attribution, Stranger, identify};
+use super::silence::Silence;
 use crate::sources::names::Names;
 use crate::sources::{Counters, Fate, Outlet, SourceError, SourceName, health};
 use bytes::{Buf, BufMut, Bytes};
 use futures::future::{BoxFuture, Ready, ready};
 use homeostat_knowledge::observation::SourceState;
+use homeostat_knowledge::records::PodPhase;
 use homeostat_knowledge::{Clock, SnapshotSource};
 use opentelemetry_proto::tonic::collector::logs::v1::{ExportLogsPartialSuccess, ExportLogsServiceResponse};
 use opentelemetry_proto::tonic::collector::metrics::v1::{
@@ -68,16 +70,18 @@ pub(super) async fn serve(
         () = stop.cancelled() => return Ok(()),
     }
     let incoming = accept(listener, options.max_connections, Arc::clone(&counters));
-    let intake = Intake(Arc::new(Shared {
+    let shared = Arc::new(Shared {
         places: Arc::new(Semaphore::new(options.max_concurrent_requests)),
         taken: Mutex::default(),
         names: std::array::from_fn(|_| Mutex::new(Names::new(NAMES))),
+        silence: Mutex::default(),
         options,
         snapshots,
         clock,
         counters,
         out,
-    }));
+    });
+    let intake = Intake(Arc::clone(&shared));
     let end = stop.clone();
     let serving = tonic::transport::Server::builder()
         .max_concurrent_streams(STREAMS)
@@ -87,6 +91,7 @@ pub(super) async fn serve(
         .serve_with_incoming_shutdown(intake, incoming, stop.cancelled_owned());
     tokio::select! {
         ended = serving => ended.map_err(|error| SourceError::Serve(error.to_string())),
+        () = shared.tell() => Ok(()),
         // A sender that hangs keeps its connection open; it must not keep the process from ending.
         () = async { end.cancelled().await; tokio::time::sleep(DRAIN).await } => Ok(()),
     }
@@ -97,6 +102,7 @@ struct Shared {
     /// Places by sender; only those who have one are in it.
     taken: Mutex<HashMap<IpAddr, usize>>,
     names: [Mutex<Names>; SHARDS],
+    silence: Mutex<Silence>,
     options: OtlpOptions,
     snapshots: Arc<dyn SnapshotSource>,
     clock: Arc<dyn Clock>,
@@ -124,6 +130,30 @@ impl tower::Service<http::Request<Body>> for Intake {
 }
 
 impl Shared {
+    /// Says again and again how the source is, where that is news. Does not end.
+    async fn tell(&self) {
+        let mut told = None;
+        let mut beat = tokio::time::interval(self.options.report_every);
+        beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        beat.tick().await;
+        loop {
+            beat.tick().await;
+            let now = self.clock.now();
+            let snapshot = self.snapshots.current();
+            let senders = snapshot.pods.values().any(|pod| {
+                pod.phase == PodPhase::Running && !pod.deleting && snapshot.workload_of(pod).is_some()
+            });
+            let state = self.silence.lock().unwrap_or_else(PoisonError::into_inner).state(senders, now);
+            let report = self.counters.report(SourceName::Otlp, state);
+            // A queue that is full has telemetry in it, which tells as much.
+            if told.as_ref() != Some(&report)
+                && self.out.try_send(vec![health(SourceName::Otlp, report.clone(), now)]).is_ok()
+            {
+                told = Some(report);
+            }
+        }
+    }
+
     async fn answer(self: Arc<Self>, request: http::Request<Body>) -> Result<http::Response<Body>, Status> {
         let kind = match request.uri().path() {
             "/opentelemetry.proto.collector.trace.v1.TraceService/Export" => Kind::Traces,
@@ -263,6 +293,7 @@ impl Handler {
             Status::invalid_argument(garbage.to_string())
         })?;
         shared.counters.merge(SourceName::Otlp, &batch.tally);
+        shared.silence.lock().unwrap_or_else(PoisonError::into_inner).note(self.kind, shared.clock.now());
         if !batch.observations.is_empty() {
             place.send(batch.observations);
         }
