@@ -95,13 +95,14 @@ impl Kind {
         !matches!(self, Self::BadConfig | Self::ProviderDown)
     }
 
-    /// So many effects of Homeostat can be useful: a broken configuration is handed over after two restarts, and
+    /// So many effects of Homeostat can be useful; what comes after them did not help or was not needed. One repair heals;
+    /// a pod that backs off or grows may be followed up once; a broken configuration is handed over after two restarts; and
     /// nothing that is broken with the provider can be restarted by anybody.
     pub fn useful_effects(self) -> usize {
         match self {
-            Self::BadConfig => 2,
+            Self::Kill | Self::Hang | Self::Errors | Self::Slow => 1,
+            Self::KillAgain | Self::Leak | Self::BadConfig => 2,
             Self::ProviderDown => 0,
-            _ => usize::MAX,
         }
     }
 
