@@ -1,15 +1,15 @@
 //! One planner and the Jobs that it was told of.
 
 use super::again;
+use super::declare::{Declared, declare};
 use super::declared::Asked;
+use super::known::Known;
 use super::seen::{Jobs, Phase, Seen};
 use homeostat_knowledge::{SignedDuration, Timestamp, Uid, WorkloadKey};
 use homeostat_scale::jobs::learned::JobHistory;
 use homeostat_scale::jobs::overload::{Expected, Overload, overload};
-use homeostat_scale::jobs::{
-    Decision, Event, Fill, JobId, Outcome, Planner, PlannerError, Run, Settings, Size,
-};
-use std::collections::{BTreeMap, BTreeSet};
+use homeostat_scale::jobs::{Decision, Event, JobId, Outcome, Planner, PlannerError, Run, Size};
+use std::collections::BTreeMap;
 
 /// A Job that needs another one of its slot waits this long for that to be made.
 const COMPANY: SignedDuration = SignedDuration::from_secs(2);
@@ -17,10 +17,6 @@ const COMPANY: SignedDuration = SignedDuration::from_secs(2);
 const LAST_WORDS: SignedDuration = SignedDuration::from_secs(2);
 /// What will be late is worked out so often.
 const LOOK_AHEAD: SignedDuration = SignedDuration::from_secs(5);
-/// Deadline from which on known work is looked ahead at.
-const LONG: SignedDuration = SignedDuration::from_mins(15);
-/// Share of the capacity that no work fills.
-const NEVER_FULL: f64 = 1e9;
 /// Runs that are laid out for that at most: the most urgent ones.
 const LAID_OUT: usize = 2_000;
 
@@ -74,12 +70,9 @@ pub struct Desk {
     /// Those that it took, and why it did not take the others.
     declared: BTreeMap<WorkloadKey, JobId>,
     refused: BTreeMap<WorkloadKey, String>,
-    histories: BTreeMap<WorkloadKey, JobHistory>,
     runs: BTreeMap<Run, Live>,
     /// Run of each Job that was seen.
     assigned: BTreeMap<Uid, Run>,
-    /// Jobs whose end was learnt from.
-    learnt: BTreeSet<Uid>,
     /// What the planner was told the capacity is.
     capacity: Option<Size>,
     given_up: BTreeMap<WorkloadKey, String>,
@@ -146,17 +139,18 @@ impl Desk {
         &mut self,
         asked: &BTreeMap<WorkloadKey, Asked>,
         jobs: &Jobs,
+        known: &mut Known,
         capacity: Option<Size>,
         now: Timestamp,
     ) -> Vec<Start> {
         let Some(capacity) = capacity else { return Vec::new() };
         if self.outdated(asked) {
-            self.rebuild(asked, capacity);
+            self.rebuild(asked, known, capacity);
         }
-        if !self.follow(jobs, now) {
+        if !self.follow(jobs, known, now) {
             // Somebody else started, deleted or repeated a Job: what is known is read again.
-            self.rebuild(asked, capacity);
-            self.follow(jobs, now);
+            self.rebuild(asked, known, capacity);
+            self.follow(jobs, known, now);
         }
         self.limit(capacity, jobs, now);
         self.decide(now);
@@ -169,7 +163,7 @@ impl Desk {
 
     /// Whether Workloads or quotas ask for something else than when the planner was made. Sizes are not compared: they
     /// follow what was learnt.
-    fn outdated(&self, asked: &BTreeMap<WorkloadKey, Asked>) -> bool {
+    pub fn outdated(&self, asked: &BTreeMap<WorkloadKey, Asked>) -> bool {
         let same = |(one, told): ((&WorkloadKey, &Asked), (&WorkloadKey, &Asked))| {
             one.0 == told.0 && {
                 let (one, told) = (one.1, told.1);
@@ -185,60 +179,27 @@ impl Desk {
         asked.len() != self.told.len() || !asked.iter().zip(&self.told).all(same)
     }
 
-    /// A new planner that knows what the old one learnt, and nothing yet of any run.
-    fn rebuild(&mut self, asked: &BTreeMap<WorkloadKey, Asked>, capacity: Size) {
-        if let Some(old) = &self.planner {
-            for (key, id) in &self.declared {
-                if let Some(history) = old.history(*id) {
-                    self.histories.insert(key.clone(), history.clone());
-                }
+    /// Takes note of what was learnt here.
+    pub fn remember(&self, known: &mut Known) {
+        let Some(planner) = &self.planner else { return };
+        for (key, id) in &self.declared {
+            if let Some(history) = planner.history(*id) {
+                known.note(key, history);
             }
         }
-        self.histories.retain(|key, _| asked.contains_key(key));
+    }
+
+    /// A new planner that knows what the old one learnt, and nothing yet of any run.
+    fn rebuild(&mut self, asked: &BTreeMap<WorkloadKey, Asked>, known: &mut Known, capacity: Size) {
+        self.remember(known);
         self.given_up.retain(|key, _| asked.contains_key(key));
         self.last_start.retain(|key, _| asked.contains_key(key));
-        // Sizes as people wrote them first; templates have been given others since.
-        let first = std::mem::take(&mut self.told);
         self.told = asked.clone();
         for (key, one) in &mut self.told {
-            if let Some(first) = first.get(key) {
-                (one.job.millicores, one.job.mebibytes) = (first.job.millicores, first.job.mebibytes);
-            }
+            known.as_first(key, &mut one.job);
         }
-        let mut planner = Planner::new(settings(&self.told), capacity);
-        (self.declared, self.refused) = (BTreeMap::new(), BTreeMap::new());
-        // What is needed is declared first.
-        let mut left: Vec<&WorkloadKey> = self.told.keys().collect();
-        while !left.is_empty() {
-            let before = left.len();
-            left.retain(|key| {
-                let one = &self.told[*key];
-                let needed = match &one.needs {
-                    None => None,
-                    Some(needs) if self.refused.contains_key(needs) => None,
-                    Some(needs) if self.declared.contains_key(needs) => {
-                        Some(self.told[needs].job.name.clone())
-                    }
-                    Some(_) => return true,
-                };
-                match declare(&mut planner, one, needed, capacity) {
-                    Ok(id) => {
-                        let _known =
-                            self.histories.get(*key).map(|history| planner.restore(id, history.clone()));
-                        self.declared.insert((*key).clone(), id);
-                    }
-                    Err(why) => {
-                        self.refused.insert((*key).clone(), why);
-                    }
-                }
-                false
-            });
-            if left.len() == before {
-                for key in left.drain(..) {
-                    self.refused.insert(key.clone(), "what its runs need is not ordered".to_owned());
-                }
-            }
-        }
+        let Declared { planner, ids, refused } = declare(&self.told, known, capacity);
+        (self.declared, self.refused) = (ids, refused);
         self.runs.clear();
         self.assigned.clear();
         self.capacity = Some(capacity);
@@ -246,8 +207,7 @@ impl Desk {
     }
 
     /// Tells the planner what is new of each Job; `false` when that does not fit what it knows.
-    fn follow(&mut self, jobs: &Jobs, now: Timestamp) -> bool {
-        self.learnt.retain(|uid| jobs.contains(uid));
+    fn follow(&mut self, jobs: &Jobs, known: &mut Known, now: Timestamp) -> bool {
         if self.assigned.keys().any(|uid| !jobs.contains(uid) && self.lives(uid)) {
             return false;
         }
@@ -258,8 +218,8 @@ impl Desk {
         for (uid, seen) in jobs.in_order() {
             let Some(id) = self.declared.get(&seen.workload).copied() else { continue };
             let fits = match self.assigned.get(uid).copied() {
-                Some(run) => self.moved(run, uid, seen, jobs, now),
-                None => self.found(id, uid, seen, jobs, now),
+                Some(run) => self.moved(run, uid, seen, jobs, known, now),
+                None => self.found(id, uid, seen, jobs, known, now),
             };
             if fits.is_err() {
                 return false;
@@ -280,6 +240,7 @@ impl Desk {
         uid: &Uid,
         seen: &Seen,
         jobs: &Jobs,
+        known: &mut Known,
         now: Timestamp,
     ) -> Result<(), PlannerError> {
         // A second try goes on under the run of the first.
@@ -289,7 +250,7 @@ impl Desk {
             let ordered = matches!(live.told, Told::Turn { .. });
             live.job = uid.clone();
             self.assigned.insert(uid.clone(), run);
-            return if ordered { self.moved(run, uid, seen, jobs, now) } else { Err(stranger(run)) };
+            return if ordered { self.moved(run, uid, seen, jobs, known, now) } else { Err(stranger(run)) };
         }
         let mut slot = seen.slot;
         while self.runs.contains_key(&Run { job: id, slot }) {
@@ -305,12 +266,12 @@ impl Desk {
             }
             Phase::Ended(outcome) => {
                 self.assigned.insert(uid.clone(), run);
-                return self.found_ended(run, uid, seen, outcome, jobs, now);
+                return self.found_ended(run, uid, seen, outcome, jobs, known, now);
             }
         };
         self.assigned.insert(uid.clone(), run);
         self.runs.insert(run, Live { workload: seen.workload.clone(), job: uid.clone(), told });
-        self.moved(run, uid, seen, jobs, now)
+        self.moved(run, uid, seen, jobs, known, now)
     }
 
     /// A Job that was over when it was first seen: it taught something, and if it failed and is still in time, its run
@@ -322,16 +283,17 @@ impl Desk {
         seen: &Seen,
         outcome: Outcome,
         jobs: &Jobs,
+        known: &mut Known,
         now: Timestamp,
     ) -> Result<(), PlannerError> {
         let again =
             outcome != Outcome::Succeeded && !jobs.repeated(uid) && self.in_time(run, &seen.workload, now);
-        if self.learnt.contains(uid) && !again {
+        if known.has_taught(uid) && !again {
             return Ok(());
         }
         // Told as if it had been watched: the planner learns and decides on a further try.
         self.tell(now, Event::Found { run, size: seen.size, attempt: if again { 1 } else { u32::MAX } })?;
-        if self.learnt.insert(uid.clone()) {
+        if known.teaches(uid) {
             self.tell(now, Event::Ended { run, outcome, ran: seen.ran, usage: seen.usage })?;
         } else {
             let nothing = homeostat_scale::jobs::Usage::default();
@@ -356,6 +318,7 @@ impl Desk {
         uid: &Uid,
         seen: &Seen,
         jobs: &Jobs,
+        known: &mut Known,
         now: Timestamp,
     ) -> Result<(), PlannerError> {
         let Some(live) = self.runs.get(&run).filter(|live| live.job == *uid) else { return Ok(()) };
@@ -370,7 +333,7 @@ impl Desk {
             // The one that failed stays as it is until its second try is there.
             (Told::Due | Told::Turn { .. } | Told::Left(_), Phase::Waiting)
             | (Told::Running(_) | Told::Ending(..), Phase::Running) => return Ok(()),
-            (Told::Due | Told::Turn { .. }, Phase::Ended(_)) if self.learnt.contains(uid) => return Ok(()),
+            (Told::Due | Told::Turn { .. }, Phase::Ended(_)) if known.has_taught(uid) => return Ok(()),
             (Told::Turn { size, .. } | Told::Left(size), Phase::Running) => Told::Running(size),
             (Told::Turn { size, .. } | Told::Left(size) | Told::Running(size), Phase::Ended(_)) => {
                 Told::Ending(size, now)
@@ -382,7 +345,7 @@ impl Desk {
         if let (Told::Ending(_, since), Phase::Ended(outcome)) = (&next, seen.phase)
             && (seen.told || now.duration_since(*since) >= LAST_WORDS)
         {
-            self.learnt.insert(uid.clone());
+            known.teaches(uid);
             self.tell(now, Event::Ended { run, outcome, ran: seen.ran, usage: seen.usage })?;
             if outcome == Outcome::Succeeded {
                 self.given_up.remove(&seen.workload);
@@ -516,41 +479,6 @@ pub fn title(workload: &WorkloadKey) -> String {
     format!("{}/{}", workload.namespace, workload.name)
 }
 
-/// The planner looks ahead in steps of five minutes: where deadlines are hardly longer, a run that could wait is not kept
-/// waiting for others.
-fn settings(told: &BTreeMap<WorkloadKey, Asked>) -> Settings {
-    let standard = Settings::default();
-    if told.values().all(|asked| asked.job.due_after >= LONG) {
-        return standard;
-    }
-    Settings { fill: Fill { now: NEVER_FULL, next: NEVER_FULL }, ..standard }
-}
-
 fn stranger(run: Run) -> PlannerError {
     PlannerError::UnknownJob(u32::try_from(run.job.index()).unwrap_or(u32::MAX))
-}
-
-fn declare(
-    planner: &mut Planner,
-    one: &Asked,
-    needed: Option<String>,
-    capacity: Size,
-) -> Result<JobId, String> {
-    if let Some(problem) = &one.problem {
-        return Err(problem.clone());
-    }
-    planner.limit(&one.job.tenant, one.quota).map_err(|error| error.to_string())?;
-    let mut job = one.job.clone();
-    job.needs = needed;
-    // A node may have gone: a job that does not fit now waits, and is not refused for ever.
-    if job.millicores > capacity.millicores
-        && one.quota.is_none_or(|quota| job.millicores <= quota.millicores)
-    {
-        return Err(format!(
-            "a run asks for {} vCPU and the cluster has {} left for runs; add a node or ask for less",
-            job.millicores as f64 / 1_000.0,
-            capacity.vcpu()
-        ));
-    }
-    planner.declare(job, &one.orderer).map_err(|error| error.to_string())
 }

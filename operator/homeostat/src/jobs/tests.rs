@@ -13,6 +13,8 @@ use homeostat_knowledge::{
 };
 use std::sync::Arc;
 
+mod pauses;
+
 const MIB: u64 = 1 << 20;
 
 fn at(second: i64) -> Timestamp {
