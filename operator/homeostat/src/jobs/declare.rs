@@ -3,7 +3,7 @@
 use super::declared::Asked;
 use super::known::Known;
 use homeostat_knowledge::{SignedDuration, WorkloadKey};
-use homeostat_scale::jobs::{Fill, JobId, Planner, Settings, Size};
+use homeostat_scale::jobs::{Fill, Job, JobId, Planner, Settings, Size};
 use std::collections::BTreeMap;
 
 /// Deadline from which on known work is looked ahead at.
@@ -19,6 +19,8 @@ pub struct Declared {
     pub ids: BTreeMap<WorkloadKey, JobId>,
     /// Why it did not take the others.
     pub refused: BTreeMap<WorkloadKey, String>,
+    /// What runs of those ask for that have no room in the capacity of this moment: a node may have gone.
+    pub lacking: Vec<Size>,
 }
 
 /// Declares every workload to a new planner; what others need comes before them.
@@ -26,6 +28,7 @@ pub fn declare(told: &BTreeMap<WorkloadKey, Asked>, known: &Known, capacity: Siz
     let mut planner = Planner::new(settings(told), capacity);
     let mut ids: BTreeMap<WorkloadKey, JobId> = BTreeMap::new();
     let mut refused = BTreeMap::new();
+    let mut lacking = Vec::new();
     let mut left: Vec<&WorkloadKey> = told.keys().collect();
     while !left.is_empty() {
         let before = left.len();
@@ -43,6 +46,7 @@ pub fn declare(told: &BTreeMap<WorkloadKey, Asked>, known: &Known, capacity: Siz
                     ids.insert((*key).clone(), id);
                 }
                 Err(why) => {
+                    lacking.extend(Some(asks_for(&one.job)).filter(|asks| !asks.fits(capacity)));
                     refused.insert((*key).clone(), why);
                 }
             }
@@ -54,7 +58,7 @@ pub fn declare(told: &BTreeMap<WorkloadKey, Asked>, known: &Known, capacity: Siz
             }
         }
     }
-    Declared { planner, ids, refused }
+    Declared { planner, ids, refused, lacking }
 }
 
 /// The planner looks ahead in steps of five minutes: where deadlines are hardly longer, a run that could wait is not kept
@@ -74,15 +78,17 @@ fn take(planner: &mut Planner, one: &Asked, needed: Option<String>, capacity: Si
     planner.limit(&one.job.tenant, one.quota).map_err(|error| error.to_string())?;
     let mut job = one.job.clone();
     job.needs = needed;
-    // A node may have gone: a job that does not fit now waits, and is not refused for ever.
-    if job.millicores > capacity.millicores
-        && one.quota.is_none_or(|quota| job.millicores <= quota.millicores)
-    {
+    let asks = asks_for(&job);
+    if !asks.fits(capacity) && one.quota.is_none_or(|quota| asks.fits(quota)) {
         return Err(format!(
-            "a run asks for {} vCPU and the cluster has {} left for runs; add a node or ask for less",
-            job.millicores as f64 / 1_000.0,
-            capacity.vcpu()
+            "a run asks for {asks} and the cluster has {capacity} left for runs now; add a node or ask for less, it is \
+             tried again when there is more"
         ));
     }
     planner.declare(job, &one.orderer).map_err(|error| error.to_string())
+}
+
+/// What a run reserves before anything is learnt.
+fn asks_for(job: &Job) -> Size {
+    Size { millicores: job.millicores, mebibytes: job.mebibytes.unwrap_or(0) }
 }

@@ -70,6 +70,8 @@ pub struct Desk {
     /// Those that it took, and why it did not take the others.
     declared: BTreeMap<WorkloadKey, JobId>,
     refused: BTreeMap<WorkloadKey, String>,
+    /// What runs ask for that had no room at all then.
+    lacking: Vec<Size>,
     runs: BTreeMap<Run, Live>,
     /// Run of each Job that was seen.
     assigned: BTreeMap<Uid, Run>,
@@ -144,7 +146,8 @@ impl Desk {
         now: Timestamp,
     ) -> Vec<Start> {
         let Some(capacity) = capacity else { return Vec::new() };
-        if self.outdated(asked) {
+        // What had no room is tried again as soon as there is: a node was added, or is back.
+        if self.outdated(asked) || self.lacking.iter().any(|asks| asks.fits(capacity)) {
             self.rebuild(asked, known, capacity);
         }
         if !self.follow(jobs, known, now) {
@@ -198,8 +201,8 @@ impl Desk {
         for (key, one) in &mut self.told {
             known.as_first(key, &mut one.job);
         }
-        let Declared { planner, ids, refused } = declare(&self.told, known, capacity);
-        (self.declared, self.refused) = (ids, refused);
+        let Declared { planner, ids, refused, lacking } = declare(&self.told, known, capacity);
+        (self.declared, self.refused, self.lacking) = (ids, refused, lacking);
         self.runs.clear();
         self.assigned.clear();
         self.capacity = Some(capacity);

@@ -14,6 +14,7 @@ use homeostat_knowledge::{
 use std::sync::Arc;
 
 mod pauses;
+mod room;
 
 const MIB: u64 = 1 << 20;
 
