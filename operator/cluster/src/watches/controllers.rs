@@ -505,7 +505,8 @@ mod tests {
 
     #[test]
     fn when_a_cron_job_makes_its_jobs_is_read_and_never_half_of_it() {
-        let schedule = |spec: &Value| project::<CronJobs>(&json!({ "spec": spec })).work.and_then(|work| work.schedule);
+        let schedule =
+            |spec: &Value| project::<CronJobs>(&json!({ "spec": spec })).work.and_then(|work| work.schedule);
         let nightly = Schedule { cron: Name::from("0 2 * * *"), zone: Some(Name::from("Europe/Lisbon")) };
         let spec = json!({ "schedule": "0 2 * * *", "timeZone": "Europe/Lisbon" });
         assert_eq!(schedule(&spec), Some(nightly.clone()));
@@ -515,7 +516,8 @@ mod tests {
         let minutes: Vec<String> = (0..60).map(|minute| minute.to_string()).collect();
         let all = format!("{} * * * *", minutes.join(","));
         assert_eq!(schedule(&json!({ "schedule": all })).map(|found| found.cron.to_string()), Some(all));
-        let long = schedule(&json!({ "schedule": "1,".repeat(10_000), "timeZone": "Z".repeat(10_000) })).unwrap();
+        let long =
+            schedule(&json!({ "schedule": "1,".repeat(10_000), "timeZone": "Z".repeat(10_000) })).unwrap();
         assert!(long.cron.ends_with('…') && long.cron.chars().count() == LONGEST + 1);
         assert!(long.zone.is_some_and(|zone| zone.ends_with('…')));
         assert_eq!(project::<Jobs>(&json!({ "spec": {} })).work.and_then(|work| work.schedule), None);

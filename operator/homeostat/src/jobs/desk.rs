@@ -5,6 +5,7 @@ use super::declare::{Declared, declare};
 use super::declared::Asked;
 use super::known::Known;
 use super::seen::{Jobs, Phase, Seen};
+use super::slots::{Change, Slots};
 use homeostat_knowledge::{SignedDuration, Timestamp, Uid, WorkloadKey};
 use homeostat_scale::jobs::learned::JobHistory;
 use homeostat_scale::jobs::overload::{Expected, Overload, overload};
@@ -72,6 +73,8 @@ pub struct Desk {
     refused: BTreeMap<WorkloadKey, String>,
     /// What runs ask for that had no room at all then.
     lacking: Vec<Size>,
+    /// What calendars will bring; the planner knows all of it.
+    slots: Slots,
     runs: BTreeMap<Run, Live>,
     /// Run of each Job that was seen.
     assigned: BTreeMap<Uid, Run>,
@@ -110,6 +113,11 @@ impl Desk {
         self.last_start.get(workload)
     }
 
+    /// The next slot of a workload, or why none is known; `None` for one without a schedule.
+    pub fn next_slot(&self, workload: &WorkloadKey) -> Option<Result<Timestamp, &str>> {
+        self.slots.next(workload)
+    }
+
     /// Jobs of a workload that wait and that run.
     pub fn counts(&self, workload: &WorkloadKey) -> (u32, u32) {
         let of = self.runs.values().filter(|live| live.workload == *workload);
@@ -146,13 +154,18 @@ impl Desk {
         now: Timestamp,
     ) -> Vec<Start> {
         let Some(capacity) = capacity else { return Vec::new() };
+        let changes = self.slots.step(asked, jobs, now);
         // What had no room is tried again as soon as there is: a node was added, or is back.
         if self.outdated(asked) || self.lacking.iter().any(|asks| asks.fits(capacity)) {
-            self.rebuild(asked, known, capacity);
+            self.rebuild(asked, known, capacity, now);
+        } else {
+            for change in &changes {
+                self.expect(change, now);
+            }
         }
         if !self.follow(jobs, known, now) {
             // Somebody else started, deleted or repeated a Job: what is known is read again.
-            self.rebuild(asked, known, capacity);
+            self.rebuild(asked, known, capacity, now);
             self.follow(jobs, known, now);
         }
         self.limit(capacity, jobs, now);
@@ -193,7 +206,13 @@ impl Desk {
     }
 
     /// A new planner that knows what the old one learnt, and nothing yet of any run.
-    fn rebuild(&mut self, asked: &BTreeMap<WorkloadKey, Asked>, known: &mut Known, capacity: Size) {
+    fn rebuild(
+        &mut self,
+        asked: &BTreeMap<WorkloadKey, Asked>,
+        known: &mut Known,
+        capacity: Size,
+        now: Timestamp,
+    ) {
         self.remember(known);
         self.given_up.retain(|key, _| asked.contains_key(key));
         self.last_start.retain(|key, _| asked.contains_key(key));
@@ -207,6 +226,21 @@ impl Desk {
         self.assigned.clear();
         self.capacity = Some(capacity);
         self.planner = Some(planner);
+        let all: Vec<Change> =
+            self.slots.all().map(|(key, slot)| Change::Announced(key.clone(), slot)).collect();
+        for change in &all {
+            self.expect(change, now);
+        }
+    }
+
+    /// Tells the planner of a slot whose Job is not made yet. A run that it knows already is no news.
+    fn expect(&mut self, change: &Change, now: Timestamp) {
+        let run = |key: &WorkloadKey, slot| self.declared.get(key).map(|job| Run { job: *job, slot });
+        let event = match change {
+            Change::Announced(key, slot) => run(key, *slot).map(Event::Announced),
+            Change::Withdrawn(key, slot) => run(key, *slot).map(Event::Withdrawn),
+        };
+        let _known = event.map(|event| self.tell(now, event));
     }
 
     /// Tells the planner what is new of each Job; `false` when that does not fit what it knows.
@@ -267,9 +301,9 @@ impl Desk {
                 self.tell(now, Event::Found { run, size: seen.size, attempt })?;
                 Told::Running(seen.size)
             }
-            Phase::Ended(outcome) => {
+            Phase::Ended(_) => {
                 self.assigned.insert(uid.clone(), run);
-                return self.found_ended(run, uid, seen, outcome, jobs, known, now);
+                return self.found_ended(run, uid, seen, jobs, known, now);
             }
         };
         self.assigned.insert(uid.clone(), run);
@@ -284,11 +318,11 @@ impl Desk {
         run: Run,
         uid: &Uid,
         seen: &Seen,
-        outcome: Outcome,
         jobs: &Jobs,
         known: &mut Known,
         now: Timestamp,
     ) -> Result<(), PlannerError> {
+        let Phase::Ended(outcome) = seen.phase else { return Ok(()) };
         let again =
             outcome != Outcome::Succeeded && !jobs.repeated(uid) && self.in_time(run, &seen.workload, now);
         if known.has_taught(uid) && !again {

@@ -10,6 +10,7 @@
 //! | [`seen`] | how is each Job, how did it end, what did it use |
 //! | [`known`] | what is remembered of each workload |
 //! | [`declare`] | which workloads does the planner take, and why not the others |
+//! | [`slots`] | which Jobs will be made next |
 //! | [`desk`] | what must the planner be told, and what does it say |
 //! | [`orders`] | the plan that starts a run or sizes the next ones |
 //! | [`report`] | what people read: conditions and reasons |
@@ -24,6 +25,7 @@ pub mod known;
 pub mod orders;
 pub mod report;
 pub mod seen;
+pub mod slots;
 
 use declared::{Asked, asked, capacity};
 use desk::{Desk, Start};

@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 mod pauses;
 mod room;
+mod slots;
 
 const MIB: u64 = 1 << 20;
 
