@@ -308,6 +308,18 @@ pub struct Work {
     pub started_by: Option<Name>,
     /// UID of the failed Job that it repeats, when we made it.
     pub retry_of: Option<Uid>,
+    /// When a `CronJob` makes Jobs.
+    #[serde(default)]
+    pub schedule: Option<Schedule>,
+}
+
+/// When a `CronJob` makes its Jobs, as it is written. Whether it is suspended says [`ControllerRecord::paused`].
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Schedule {
+    /// `spec.schedule`.
+    pub cron: Name,
+    /// `spec.timeZone`.
+    pub zone: Option<Name>,
 }
 
 /// How a Job ended (condition `Complete` or `Failed`).

@@ -1,7 +1,7 @@
 //! Deployments, `ReplicaSet`s, `StatefulSet`s, `DaemonSet`s, Jobs, `CronJob`s: counts, rollout, owner.
 
 use super::amounts::{Container, total};
-use super::light::{Body, Interner, Meta, gitops_owner, hold, null_is_empty};
+use super::light::{Body, Interner, Meta, cut, gitops_owner, hold, null_is_empty};
 use super::run::{Cx, Effect, Watched};
 use crate::validate::acceptance::Input;
 use homeostat_crds::common::{
@@ -10,18 +10,21 @@ use homeostat_crds::common::{
 };
 use homeostat_knowledge::ids::Uid;
 use homeostat_knowledge::observation::{Change, ObjectChange, ObjectKind};
-use homeostat_knowledge::records::{ControllerKey, JobEnd, RunTimes, Work};
+use homeostat_knowledge::records::{ControllerKey, JobEnd, RunTimes, Schedule, Work};
 use homeostat_knowledge::{ControllerKind, ControllerRecord, Name, ObjectKey, SignedDuration};
 use k8s_openapi::api::{apps, batch};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::Resource;
 use serde::Deserialize;
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet};
 use std::marker::PhantomData;
 use std::sync::Arc;
 
 /// The slot that a `CronJob` made a Job for.
 pub(crate) const ANNOTATION_SLOT: &str = "batch.kubernetes.io/cronjob-scheduled-timestamp";
+/// Characters of a schedule and of a time zone; a list of all minutes has 169.
+const LONGEST: usize = 256;
 /// Hands a Job to a queue of Kueue.
 const LABEL_QUEUE: &str = "kueue.x-k8s.io/queue-name";
 
@@ -100,6 +103,8 @@ struct Spec {
     template: Option<Template>,
     /// `CronJob`s.
     job_template: Option<JobTemplate>,
+    schedule: Option<String>,
+    time_zone: Option<String>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -368,7 +373,20 @@ fn work<S: Sort>(metadata: &Meta, spec: &Spec, names: &mut Interner) -> Option<B
         queue: names.maybe(metadata.labels.get(LABEL_QUEUE).map(String::as_str)),
         started_by: annotation(ANNOTATION_STARTED_BY).map(|by| Name::from(by.as_str())),
         retry_of: annotation(ANNOTATION_RETRY_OF).map(|uid| Uid::new(uid.as_str())),
+        schedule: spec.schedule.as_deref().map(|cron| Schedule {
+            cron: names.intern(&bounded(cron)),
+            zone: spec.time_zone.as_deref().map(|zone| names.intern(&bounded(zone))),
+        }),
     }))
+}
+
+/// A text that may be of any length. What is cut off is marked, so that the rest is never taken for the whole: half a
+/// schedule is another schedule.
+fn bounded(text: &str) -> Cow<'_, str> {
+    match cut(text, LONGEST) {
+        whole if whole.len() == text.len() => Cow::Borrowed(whole),
+        part => Cow::Owned(format!("{part}…")),
+    }
 }
 
 /// The pod template's annotation of our rolling restart.
@@ -483,6 +501,26 @@ mod tests {
         let found = project::<CronJobs>(&cron);
         assert_eq!((found.current, found.template_labels.len()), (1, 1));
         assert!(!found.rolling_out());
+    }
+
+    #[test]
+    fn when_a_cron_job_makes_its_jobs_is_read_and_never_half_of_it() {
+        let schedule =
+            |spec: &Value| project::<CronJobs>(&json!({ "spec": spec })).work.and_then(|work| work.schedule);
+        let nightly = Schedule { cron: Name::from("0 2 * * *"), zone: Some(Name::from("Europe/Lisbon")) };
+        let spec = json!({ "schedule": "0 2 * * *", "timeZone": "Europe/Lisbon" });
+        assert_eq!(schedule(&spec), Some(nightly.clone()));
+        assert_eq!(schedule(&json!({ "schedule": "0 2 * * *" })), Some(Schedule { zone: None, ..nightly }));
+        let suspended = project::<CronJobs>(&json!({ "spec": { "schedule": "0 2 * * *", "suspend": true } }));
+        assert!(suspended.paused);
+        let minutes: Vec<String> = (0..60).map(|minute| minute.to_string()).collect();
+        let all = format!("{} * * * *", minutes.join(","));
+        assert_eq!(schedule(&json!({ "schedule": all })).map(|found| found.cron.to_string()), Some(all));
+        let long =
+            schedule(&json!({ "schedule": "1,".repeat(10_000), "timeZone": "Z".repeat(10_000) })).unwrap();
+        assert!(long.cron.ends_with('…') && long.cron.chars().count() == LONGEST + 1);
+        assert!(long.zone.is_some_and(|zone| zone.ends_with('…')));
+        assert_eq!(project::<Jobs>(&json!({ "spec": {} })).work.and_then(|work| work.schedule), None);
     }
 
     #[test]

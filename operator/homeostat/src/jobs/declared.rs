@@ -2,7 +2,7 @@
 
 use super::seen::Jobs;
 use homeostat_knowledge::policy::ScalingMode;
-use homeostat_knowledge::records::{Amounts, PodPhase};
+use homeostat_knowledge::records::{Amounts, PodPhase, Schedule};
 use homeostat_knowledge::{
     ControllerKind, Name, SignedDuration, Snapshot, TenantName, Timestamp, WorkloadKey, WorkloadPolicy,
 };
@@ -28,6 +28,8 @@ pub struct Asked {
     pub job: Job,
     /// Pods of one run.
     pub pods: u64,
+    /// When its Jobs are made; `None` when they are made by hand, or not now.
+    pub schedule: Option<Schedule>,
     /// Who orders its runs.
     pub orderer: Orderer,
     /// Most that its tenant's runs may reserve together.
@@ -107,6 +109,7 @@ pub fn asked(snapshot: &Snapshot, now: Timestamp) -> BTreeMap<WorkloadKey, Asked
                 paused: policy.paused || policy.do_not_touch_until.is_some_and(|until| now < until),
                 job,
                 pods,
+                schedule: if found.paused { None } else { work.schedule },
                 orderer,
                 quota: tenant.quota.map(|quota| Size {
                     millicores: quota.cpu_millis.unwrap_or(u64::MAX),

@@ -1,15 +1,16 @@
 //! One planner and the Jobs that it was told of.
 
 use super::again;
+use super::declare::{Declared, declare};
 use super::declared::Asked;
+use super::known::Known;
 use super::seen::{Jobs, Phase, Seen};
+use super::slots::{Change, Slots};
 use homeostat_knowledge::{SignedDuration, Timestamp, Uid, WorkloadKey};
 use homeostat_scale::jobs::learned::JobHistory;
 use homeostat_scale::jobs::overload::{Expected, Overload, overload};
-use homeostat_scale::jobs::{
-    Decision, Event, Fill, JobId, Outcome, Planner, PlannerError, Run, Settings, Size,
-};
-use std::collections::{BTreeMap, BTreeSet};
+use homeostat_scale::jobs::{Decision, Event, JobId, Outcome, Planner, PlannerError, Run, Size};
+use std::collections::BTreeMap;
 
 /// A Job that needs another one of its slot waits this long for that to be made.
 const COMPANY: SignedDuration = SignedDuration::from_secs(2);
@@ -17,10 +18,6 @@ const COMPANY: SignedDuration = SignedDuration::from_secs(2);
 const LAST_WORDS: SignedDuration = SignedDuration::from_secs(2);
 /// What will be late is worked out so often.
 const LOOK_AHEAD: SignedDuration = SignedDuration::from_secs(5);
-/// Deadline from which on known work is looked ahead at.
-const LONG: SignedDuration = SignedDuration::from_mins(15);
-/// Share of the capacity that no work fills.
-const NEVER_FULL: f64 = 1e9;
 /// Runs that are laid out for that at most: the most urgent ones.
 const LAID_OUT: usize = 2_000;
 
@@ -74,12 +71,13 @@ pub struct Desk {
     /// Those that it took, and why it did not take the others.
     declared: BTreeMap<WorkloadKey, JobId>,
     refused: BTreeMap<WorkloadKey, String>,
-    histories: BTreeMap<WorkloadKey, JobHistory>,
+    /// What runs ask for that had no room at all then.
+    lacking: Vec<Size>,
+    /// What calendars will bring; the planner knows all of it.
+    slots: Slots,
     runs: BTreeMap<Run, Live>,
     /// Run of each Job that was seen.
     assigned: BTreeMap<Uid, Run>,
-    /// Jobs whose end was learnt from.
-    learnt: BTreeSet<Uid>,
     /// What the planner was told the capacity is.
     capacity: Option<Size>,
     given_up: BTreeMap<WorkloadKey, String>,
@@ -115,6 +113,11 @@ impl Desk {
         self.last_start.get(workload)
     }
 
+    /// The next slot of a workload, or why none is known; `None` for one without a schedule.
+    pub fn next_slot(&self, workload: &WorkloadKey) -> Option<Result<Timestamp, &str>> {
+        self.slots.next(workload)
+    }
+
     /// Jobs of a workload that wait and that run.
     pub fn counts(&self, workload: &WorkloadKey) -> (u32, u32) {
         let of = self.runs.values().filter(|live| live.workload == *workload);
@@ -146,17 +149,24 @@ impl Desk {
         &mut self,
         asked: &BTreeMap<WorkloadKey, Asked>,
         jobs: &Jobs,
+        known: &mut Known,
         capacity: Option<Size>,
         now: Timestamp,
     ) -> Vec<Start> {
         let Some(capacity) = capacity else { return Vec::new() };
-        if self.outdated(asked) {
-            self.rebuild(asked, capacity);
+        let changes = self.slots.step(asked, jobs, now);
+        // What had no room is tried again as soon as there is: a node was added, or is back.
+        if self.outdated(asked) || self.lacking.iter().any(|asks| asks.fits(capacity)) {
+            self.rebuild(asked, known, capacity, now);
+        } else {
+            for change in &changes {
+                self.expect(change, now);
+            }
         }
-        if !self.follow(jobs, now) {
+        if !self.follow(jobs, known, now) {
             // Somebody else started, deleted or repeated a Job: what is known is read again.
-            self.rebuild(asked, capacity);
-            self.follow(jobs, now);
+            self.rebuild(asked, known, capacity, now);
+            self.follow(jobs, known, now);
         }
         self.limit(capacity, jobs, now);
         self.decide(now);
@@ -169,7 +179,7 @@ impl Desk {
 
     /// Whether Workloads or quotas ask for something else than when the planner was made. Sizes are not compared: they
     /// follow what was learnt.
-    fn outdated(&self, asked: &BTreeMap<WorkloadKey, Asked>) -> bool {
+    pub fn outdated(&self, asked: &BTreeMap<WorkloadKey, Asked>) -> bool {
         let same = |(one, told): ((&WorkloadKey, &Asked), (&WorkloadKey, &Asked))| {
             one.0 == told.0 && {
                 let (one, told) = (one.1, told.1);
@@ -185,69 +195,56 @@ impl Desk {
         asked.len() != self.told.len() || !asked.iter().zip(&self.told).all(same)
     }
 
-    /// A new planner that knows what the old one learnt, and nothing yet of any run.
-    fn rebuild(&mut self, asked: &BTreeMap<WorkloadKey, Asked>, capacity: Size) {
-        if let Some(old) = &self.planner {
-            for (key, id) in &self.declared {
-                if let Some(history) = old.history(*id) {
-                    self.histories.insert(key.clone(), history.clone());
-                }
+    /// Takes note of what was learnt here.
+    pub fn remember(&self, known: &mut Known) {
+        let Some(planner) = &self.planner else { return };
+        for (key, id) in &self.declared {
+            if let Some(history) = planner.history(*id) {
+                known.note(key, history);
             }
         }
-        self.histories.retain(|key, _| asked.contains_key(key));
+    }
+
+    /// A new planner that knows what the old one learnt, and nothing yet of any run.
+    fn rebuild(
+        &mut self,
+        asked: &BTreeMap<WorkloadKey, Asked>,
+        known: &mut Known,
+        capacity: Size,
+        now: Timestamp,
+    ) {
+        self.remember(known);
         self.given_up.retain(|key, _| asked.contains_key(key));
         self.last_start.retain(|key, _| asked.contains_key(key));
-        // Sizes as people wrote them first; templates have been given others since.
-        let first = std::mem::take(&mut self.told);
         self.told = asked.clone();
         for (key, one) in &mut self.told {
-            if let Some(first) = first.get(key) {
-                (one.job.millicores, one.job.mebibytes) = (first.job.millicores, first.job.mebibytes);
-            }
+            known.as_first(key, &mut one.job);
         }
-        let mut planner = Planner::new(settings(&self.told), capacity);
-        (self.declared, self.refused) = (BTreeMap::new(), BTreeMap::new());
-        // What is needed is declared first.
-        let mut left: Vec<&WorkloadKey> = self.told.keys().collect();
-        while !left.is_empty() {
-            let before = left.len();
-            left.retain(|key| {
-                let one = &self.told[*key];
-                let needed = match &one.needs {
-                    None => None,
-                    Some(needs) if self.refused.contains_key(needs) => None,
-                    Some(needs) if self.declared.contains_key(needs) => {
-                        Some(self.told[needs].job.name.clone())
-                    }
-                    Some(_) => return true,
-                };
-                match declare(&mut planner, one, needed, capacity) {
-                    Ok(id) => {
-                        let _known =
-                            self.histories.get(*key).map(|history| planner.restore(id, history.clone()));
-                        self.declared.insert((*key).clone(), id);
-                    }
-                    Err(why) => {
-                        self.refused.insert((*key).clone(), why);
-                    }
-                }
-                false
-            });
-            if left.len() == before {
-                for key in left.drain(..) {
-                    self.refused.insert(key.clone(), "what its runs need is not ordered".to_owned());
-                }
-            }
-        }
+        let Declared { planner, ids, refused, lacking } = declare(&self.told, known, capacity);
+        (self.declared, self.refused, self.lacking) = (ids, refused, lacking);
         self.runs.clear();
         self.assigned.clear();
         self.capacity = Some(capacity);
         self.planner = Some(planner);
+        let all: Vec<Change> =
+            self.slots.all().map(|(key, slot)| Change::Announced(key.clone(), slot)).collect();
+        for change in &all {
+            self.expect(change, now);
+        }
+    }
+
+    /// Tells the planner of a slot whose Job is not made yet. A run that it knows already is no news.
+    fn expect(&mut self, change: &Change, now: Timestamp) {
+        let run = |key: &WorkloadKey, slot| self.declared.get(key).map(|job| Run { job: *job, slot });
+        let event = match change {
+            Change::Announced(key, slot) => run(key, *slot).map(Event::Announced),
+            Change::Withdrawn(key, slot) => run(key, *slot).map(Event::Withdrawn),
+        };
+        let _known = event.map(|event| self.tell(now, event));
     }
 
     /// Tells the planner what is new of each Job; `false` when that does not fit what it knows.
-    fn follow(&mut self, jobs: &Jobs, now: Timestamp) -> bool {
-        self.learnt.retain(|uid| jobs.contains(uid));
+    fn follow(&mut self, jobs: &Jobs, known: &mut Known, now: Timestamp) -> bool {
         if self.assigned.keys().any(|uid| !jobs.contains(uid) && self.lives(uid)) {
             return false;
         }
@@ -258,8 +255,8 @@ impl Desk {
         for (uid, seen) in jobs.in_order() {
             let Some(id) = self.declared.get(&seen.workload).copied() else { continue };
             let fits = match self.assigned.get(uid).copied() {
-                Some(run) => self.moved(run, uid, seen, jobs, now),
-                None => self.found(id, uid, seen, jobs, now),
+                Some(run) => self.moved(run, uid, seen, jobs, known, now),
+                None => self.found(id, uid, seen, jobs, known, now),
             };
             if fits.is_err() {
                 return false;
@@ -280,6 +277,7 @@ impl Desk {
         uid: &Uid,
         seen: &Seen,
         jobs: &Jobs,
+        known: &mut Known,
         now: Timestamp,
     ) -> Result<(), PlannerError> {
         // A second try goes on under the run of the first.
@@ -289,7 +287,7 @@ impl Desk {
             let ordered = matches!(live.told, Told::Turn { .. });
             live.job = uid.clone();
             self.assigned.insert(uid.clone(), run);
-            return if ordered { self.moved(run, uid, seen, jobs, now) } else { Err(stranger(run)) };
+            return if ordered { self.moved(run, uid, seen, jobs, known, now) } else { Err(stranger(run)) };
         }
         let mut slot = seen.slot;
         while self.runs.contains_key(&Run { job: id, slot }) {
@@ -303,14 +301,14 @@ impl Desk {
                 self.tell(now, Event::Found { run, size: seen.size, attempt })?;
                 Told::Running(seen.size)
             }
-            Phase::Ended(outcome) => {
+            Phase::Ended(_) => {
                 self.assigned.insert(uid.clone(), run);
-                return self.found_ended(run, uid, seen, outcome, jobs, now);
+                return self.found_ended(run, uid, seen, jobs, known, now);
             }
         };
         self.assigned.insert(uid.clone(), run);
         self.runs.insert(run, Live { workload: seen.workload.clone(), job: uid.clone(), told });
-        self.moved(run, uid, seen, jobs, now)
+        self.moved(run, uid, seen, jobs, known, now)
     }
 
     /// A Job that was over when it was first seen: it taught something, and if it failed and is still in time, its run
@@ -320,18 +318,19 @@ impl Desk {
         run: Run,
         uid: &Uid,
         seen: &Seen,
-        outcome: Outcome,
         jobs: &Jobs,
+        known: &mut Known,
         now: Timestamp,
     ) -> Result<(), PlannerError> {
+        let Phase::Ended(outcome) = seen.phase else { return Ok(()) };
         let again =
             outcome != Outcome::Succeeded && !jobs.repeated(uid) && self.in_time(run, &seen.workload, now);
-        if self.learnt.contains(uid) && !again {
+        if known.has_taught(uid) && !again {
             return Ok(());
         }
         // Told as if it had been watched: the planner learns and decides on a further try.
         self.tell(now, Event::Found { run, size: seen.size, attempt: if again { 1 } else { u32::MAX } })?;
-        if self.learnt.insert(uid.clone()) {
+        if known.teaches(uid) {
             self.tell(now, Event::Ended { run, outcome, ran: seen.ran, usage: seen.usage })?;
         } else {
             let nothing = homeostat_scale::jobs::Usage::default();
@@ -356,6 +355,7 @@ impl Desk {
         uid: &Uid,
         seen: &Seen,
         jobs: &Jobs,
+        known: &mut Known,
         now: Timestamp,
     ) -> Result<(), PlannerError> {
         let Some(live) = self.runs.get(&run).filter(|live| live.job == *uid) else { return Ok(()) };
@@ -370,7 +370,7 @@ impl Desk {
             // The one that failed stays as it is until its second try is there.
             (Told::Due | Told::Turn { .. } | Told::Left(_), Phase::Waiting)
             | (Told::Running(_) | Told::Ending(..), Phase::Running) => return Ok(()),
-            (Told::Due | Told::Turn { .. }, Phase::Ended(_)) if self.learnt.contains(uid) => return Ok(()),
+            (Told::Due | Told::Turn { .. }, Phase::Ended(_)) if known.has_taught(uid) => return Ok(()),
             (Told::Turn { size, .. } | Told::Left(size), Phase::Running) => Told::Running(size),
             (Told::Turn { size, .. } | Told::Left(size) | Told::Running(size), Phase::Ended(_)) => {
                 Told::Ending(size, now)
@@ -382,7 +382,7 @@ impl Desk {
         if let (Told::Ending(_, since), Phase::Ended(outcome)) = (&next, seen.phase)
             && (seen.told || now.duration_since(*since) >= LAST_WORDS)
         {
-            self.learnt.insert(uid.clone());
+            known.teaches(uid);
             self.tell(now, Event::Ended { run, outcome, ran: seen.ran, usage: seen.usage })?;
             if outcome == Outcome::Succeeded {
                 self.given_up.remove(&seen.workload);
@@ -516,41 +516,6 @@ pub fn title(workload: &WorkloadKey) -> String {
     format!("{}/{}", workload.namespace, workload.name)
 }
 
-/// The planner looks ahead in steps of five minutes: where deadlines are hardly longer, a run that could wait is not kept
-/// waiting for others.
-fn settings(told: &BTreeMap<WorkloadKey, Asked>) -> Settings {
-    let standard = Settings::default();
-    if told.values().all(|asked| asked.job.due_after >= LONG) {
-        return standard;
-    }
-    Settings { fill: Fill { now: NEVER_FULL, next: NEVER_FULL }, ..standard }
-}
-
 fn stranger(run: Run) -> PlannerError {
     PlannerError::UnknownJob(u32::try_from(run.job.index()).unwrap_or(u32::MAX))
-}
-
-fn declare(
-    planner: &mut Planner,
-    one: &Asked,
-    needed: Option<String>,
-    capacity: Size,
-) -> Result<JobId, String> {
-    if let Some(problem) = &one.problem {
-        return Err(problem.clone());
-    }
-    planner.limit(&one.job.tenant, one.quota).map_err(|error| error.to_string())?;
-    let mut job = one.job.clone();
-    job.needs = needed;
-    // A node may have gone: a job that does not fit now waits, and is not refused for ever.
-    if job.millicores > capacity.millicores
-        && one.quota.is_none_or(|quota| job.millicores <= quota.millicores)
-    {
-        return Err(format!(
-            "a run asks for {} vCPU and the cluster has {} left for runs; add a node or ask for less",
-            job.millicores as f64 / 1_000.0,
-            capacity.vcpu()
-        ));
-    }
-    planner.declare(job, &one.orderer).map_err(|error| error.to_string())
 }

@@ -8,6 +8,9 @@
 //! |---|---|
 //! | [`declared`] | what does a Workload ask for its runs, and what is wrong with it |
 //! | [`seen`] | how is each Job, how did it end, what did it use |
+//! | [`known`] | what is remembered of each workload |
+//! | [`declare`] | which workloads does the planner take, and why not the others |
+//! | [`slots`] | which Jobs will be made next |
 //! | [`desk`] | what must the planner be told, and what does it say |
 //! | [`orders`] | the plan that starts a run or sizes the next ones |
 //! | [`report`] | what people read: conditions and reasons |
@@ -15,11 +18,14 @@
 //! Pure: snapshot, time and ids come in. What was learnt is rebuilt after a restart from the Jobs that the API server still
 //! has (`successfulJobsHistoryLimit`) and from the sizes that templates have been given.
 
+pub mod declare;
 pub mod declared;
 pub mod desk;
+pub mod known;
 pub mod orders;
 pub mod report;
 pub mod seen;
+pub mod slots;
 
 use declared::{Asked, asked, capacity};
 use desk::{Desk, Start};
@@ -29,6 +35,7 @@ use homeostat_knowledge::policy::{KillSwitch, ScalingMode};
 use homeostat_knowledge::{
     ActionKind, IdSource, Plan, RunsReport, SignedDuration, Snapshot, Timestamp, WorkloadKey,
 };
+use known::Known;
 use orders::Sizing;
 use seen::Jobs;
 use std::collections::BTreeMap;
@@ -54,6 +61,7 @@ pub struct Ordered {
 pub struct RunOrder {
     acting: Desk,
     watching: Desk,
+    known: Known,
     sizing: Sizing,
     looked: Option<Timestamp>,
     /// Why the checker did not admit the last plan of a workload.
@@ -72,6 +80,7 @@ impl RunOrder {
             return Some(Ordered::default());
         }
         let jobs = Jobs::of(snapshot, &asked);
+        self.known.keep(&asked, &jobs);
         let held = held(snapshot);
         let (mut acting, mut watching) = (BTreeMap::new(), BTreeMap::new());
         for (key, one) in std::mem::take(&mut asked) {
@@ -83,8 +92,13 @@ impl RunOrder {
             };
         }
         let all = capacity(snapshot, &jobs);
-        let starts = self.acting.step(&acting, &jobs, all, now);
-        let said = self.watching.step(&watching, &jobs, all, now);
+        if self.acting.outdated(&acting) || self.watching.outdated(&watching) {
+            // A workload that moves to the other desk takes along what was learnt.
+            self.acting.remember(&mut self.known);
+            self.watching.remember(&mut self.known);
+        }
+        let starts = self.acting.step(&acting, &jobs, &mut self.known, all, now);
+        let said = self.watching.step(&watching, &jobs, &mut self.known, all, now);
         let mut plans = Vec::new();
         for start in &starts {
             plans.extend(self.order(start, &acting, &jobs, snapshot, now, ids));

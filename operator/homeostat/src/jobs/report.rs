@@ -21,6 +21,11 @@ pub fn of(
         .map(|(key, one)| {
             let (waiting, running) = desk.counts(key);
             let mut said = vec![format!("{waiting} wait, {running} run")];
+            match desk.next_slot(key) {
+                Some(Ok(next)) => said.push(format!("next slot {next}")),
+                Some(Err(why)) => said.push(why.to_owned()),
+                None => {}
+            }
             if let Orderer::Kueue { queue, reason } = &one.orderer {
                 said.push(format!("left to queue {queue} of Kueue: {reason}"));
             }

@@ -96,6 +96,11 @@ impl Jobs {
         self.by_uid.values().any(|seen| seen.retry_of.as_ref() == Some(uid))
     }
 
+    /// All of them.
+    pub fn all(&self) -> impl Iterator<Item = &Seen> {
+        self.by_uid.values()
+    }
+
     /// All of them, oldest slot first.
     pub fn in_order(&self) -> Vec<(&Uid, &Seen)> {
         let mut all: Vec<(&Uid, &Seen)> = self.by_uid.iter().collect();

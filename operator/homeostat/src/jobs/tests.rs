@@ -13,6 +13,10 @@ use homeostat_knowledge::{
 };
 use std::sync::Arc;
 
+mod pauses;
+mod room;
+mod slots;
+
 const MIB: u64 = 1 << 20;
 
 fn at(second: i64) -> Timestamp {

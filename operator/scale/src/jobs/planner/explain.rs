@@ -77,10 +77,13 @@ impl Planner {
     pub fn explain(&self, run: Run) -> Option<String> {
         let live = self.live.get(&run)?;
         Some(match live.state {
+            State::Announced => "announced, not there yet".to_owned(),
             State::Arrived => "arrived, not decided yet".to_owned(),
             State::Early => format!("its window begins {:#} after its slot", self.job(run.job)?.not_before),
             State::Needs(needed) => {
-                format!("waits for {} of {}", self.job(needed.job)?.title(), needed.slot)
+                let announced = self.live.get(&needed).is_some_and(|live| live.state == State::Announced);
+                let yet = if announced { ", whose Job is not there yet" } else { "" };
+                format!("waits for {} of {}{yet}", self.job(needed.job)?.title(), needed.slot)
             }
             State::Ready(_, place) => format!(
                 "waits for room behind {} more urgent runs; latest start {}",

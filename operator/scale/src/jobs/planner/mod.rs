@@ -11,6 +11,9 @@
 //! [`Settings::most_credit`], until it was in time again; time for one more try, where a program fails at times, moves a
 //! run by no more than that. So nothing waits for ever, and lateness goes round.
 
+#[cfg(test)]
+mod announced;
+mod arrive;
 mod dispatch;
 mod explain;
 mod settings;
@@ -65,7 +68,11 @@ pub enum Outcome {
 /// What happened.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Event {
-    /// A calendar fires at the run's slot: now, or announced ahead so that room is kept for it.
+    /// A calendar will fire at the run's slot: room is kept for it, and it starts only once it is due.
+    Announced(Run),
+    /// What was announced will not come.
+    Withdrawn(Run),
+    /// A run can be started from its slot on: it is there, or will be then for certain; room is kept for it until then.
     Due(Run),
     /// A run has ended.
     Ended {
@@ -182,6 +189,8 @@ struct Kind {
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum State {
+    /// Known ahead, and not there yet.
+    Announced,
     Arrived,
     /// Its window has not begun.
     Early,
@@ -358,6 +367,11 @@ impl Planner {
     /// is decided together.
     pub fn see(&mut self, now: Timestamp, event: Event) -> Result<(), PlannerError> {
         match event {
+            Event::Announced(run) => self.announced(run),
+            Event::Withdrawn(run) => {
+                self.withdrawn(run);
+                Ok(())
+            }
             Event::Due(run) => self.due(run),
             Event::Ended { run, outcome, ran, usage } => self.ended(now, run, outcome, ran, usage),
             Event::Capacity(size) => {
@@ -366,42 +380,6 @@ impl Planner {
             }
             Event::Found { run, size, attempt } => self.found(run, size, attempt),
         }
-    }
-
-    fn due(&mut self, run: Run) -> Result<(), PlannerError> {
-        let declared = self.jobs.get_mut(run.job.index()).ok_or(PlannerError::UnknownJob(run.job.0))?;
-        if self.live.contains_key(&run) {
-            return Err(PlannerError::Twice { job: declared.job.title(), slot: run.slot });
-        }
-        if self.live.len() >= self.settings.most_runs {
-            self.decided
-                .push(Decision::GiveUp { run, why: GaveUp::TooMany { most: self.settings.most_runs } });
-            return Ok(());
-        }
-        keep_slot(&mut declared.slots, run.slot);
-        let due = later(run.slot, declared.job.due_after);
-        let live = Live::new(due, 1, State::Arrived);
-        self.live.insert(run, live);
-        self.wait(run);
-        self.arrived.push(run);
-        Ok(())
-    }
-
-    fn found(&mut self, run: Run, size: Size, attempt: u32) -> Result<(), PlannerError> {
-        let declared = self.jobs.get_mut(run.job.index()).ok_or(PlannerError::UnknownJob(run.job.0))?;
-        if self.live.contains_key(&run) {
-            return Err(PlannerError::Twice { job: declared.job.title(), slot: run.slot });
-        }
-        keep_slot(&mut declared.slots, run.slot);
-        let due = later(run.slot, declared.job.due_after);
-        let state = if declared.queue.is_some() { State::Left } else { State::Running(size) };
-        if matches!(state, State::Running(_)) {
-            self.reserved = self.reserved.plus(size);
-            let tenant = &mut self.tenants[declared.tenant];
-            tenant.used = tenant.used.plus(size);
-        }
-        self.live.insert(run, Live::new(due, attempt, state));
-        Ok(())
     }
 
     fn ended(
@@ -551,16 +529,6 @@ impl Live {
     fn turn(&self) -> Timestamp {
         later(self.latest, -self.spare)
     }
-}
-
-/// Slots of a job that are remembered, for those who need its runs.
-const SLOTS: usize = 8;
-
-fn keep_slot(slots: &mut VecDeque<Timestamp>, slot: Timestamp) {
-    if slots.len() >= SLOTS {
-        slots.pop_front();
-    }
-    slots.push_back(slot);
 }
 
 fn check_quota(job: &Job, quota: Size) -> Result<(), JobError> {

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 const MINUTE: SignedDuration = SignedDuration::from_mins(1);
 
-fn at(minutes: i64) -> Timestamp {
+pub(super) fn at(minutes: i64) -> Timestamp {
     Timestamp::from_second(1_800_000_000 + minutes * 60).unwrap()
 }
 
@@ -12,7 +12,7 @@ fn here() -> Orderer {
     Orderer::Homeostat { reason: String::new() }
 }
 
-fn job(tenant: &str, name: &str, vcpu: u64, due: i64) -> Job {
+pub(super) fn job(tenant: &str, name: &str, vcpu: u64, due: i64) -> Job {
     Job {
         tenant: tenant.to_owned(),
         name: name.to_owned(),
@@ -27,28 +27,28 @@ fn job(tenant: &str, name: &str, vcpu: u64, due: i64) -> Job {
 }
 
 /// A planner on so many vCPU, and what it decided.
-struct Bench {
-    planner: Planner,
+pub(super) struct Bench {
+    pub(super) planner: Planner,
 }
 
 impl Bench {
-    fn new(vcpu: u64) -> Self {
+    pub(super) fn new(vcpu: u64) -> Self {
         let capacity = Size { millicores: vcpu * 1_000, mebibytes: 65_536 };
         Self { planner: Planner::new(Settings::default(), capacity) }
     }
 
-    fn declare(&mut self, job: Job) -> JobId {
+    pub(super) fn declare(&mut self, job: Job) -> JobId {
         self.planner.declare(job, &here()).unwrap()
     }
 
     /// Teaches that runs of a job take so many minutes.
-    fn teach(&mut self, id: JobId, minutes: f64) {
+    pub(super) fn teach(&mut self, id: JobId, minutes: f64) {
         let mut history = JobHistory::default();
         (0..20).for_each(|_| history.ran(minutes * 60.0));
         self.planner.restore(id, history).unwrap();
     }
 
-    fn due(&mut self, minute: i64, ids: &[JobId]) -> Vec<Run> {
+    pub(super) fn due(&mut self, minute: i64, ids: &[JobId]) -> Vec<Run> {
         let runs: Vec<Run> = ids.iter().map(|job| Run { slot: at(minute), job: *job }).collect();
         for run in &runs {
             self.planner.see(at(minute), Event::Due(*run)).unwrap();
@@ -57,7 +57,7 @@ impl Bench {
     }
 
     /// Starts at this minute.
-    fn starts(&mut self, minute: i64) -> Vec<JobId> {
+    pub(super) fn starts(&mut self, minute: i64) -> Vec<JobId> {
         let decisions = self.planner.decide(at(minute));
         let starts = decisions.into_iter().filter_map(|decision| match decision {
             Decision::Start { run, .. } => Some(run.job),
@@ -66,7 +66,7 @@ impl Bench {
         starts.collect()
     }
 
-    fn end(&mut self, minute: i64, run: Run, outcome: Outcome, ran: i64) {
+    pub(super) fn end(&mut self, minute: i64, run: Run, outcome: Outcome, ran: i64) {
         let usage = Usage { millicores: None, mebibytes: Some(700) };
         let ran = MINUTE * ran as i32;
         self.planner.see(at(minute), Event::Ended { run, outcome, ran, usage }).unwrap();

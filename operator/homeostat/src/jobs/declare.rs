@@ -1,0 +1,94 @@
+//! A planner that is told of every workload, and why it does not take some.
+
+use super::declared::Asked;
+use super::known::Known;
+use homeostat_knowledge::{SignedDuration, WorkloadKey};
+use homeostat_scale::jobs::{Fill, Job, JobId, Planner, Settings, Size};
+use std::collections::BTreeMap;
+
+/// Deadline from which on known work is looked ahead at.
+const LONG: SignedDuration = SignedDuration::from_mins(15);
+/// Share of the capacity that no work fills.
+const NEVER_FULL: f64 = 1e9;
+
+/// A planner, the workloads that it took, and why it did not take the others.
+pub struct Declared {
+    /// It knows what was learnt, and nothing yet of any run.
+    pub planner: Planner,
+    /// Those that it took.
+    pub ids: BTreeMap<WorkloadKey, JobId>,
+    /// Why it did not take the others.
+    pub refused: BTreeMap<WorkloadKey, String>,
+    /// What runs of those ask for that have no room in the capacity of this moment: a node may have gone.
+    pub lacking: Vec<Size>,
+}
+
+/// Declares every workload to a new planner; what others need comes before them.
+pub fn declare(told: &BTreeMap<WorkloadKey, Asked>, known: &Known, capacity: Size) -> Declared {
+    let mut planner = Planner::new(settings(told), capacity);
+    let mut ids: BTreeMap<WorkloadKey, JobId> = BTreeMap::new();
+    let mut refused = BTreeMap::new();
+    let mut lacking = Vec::new();
+    let mut left: Vec<&WorkloadKey> = told.keys().collect();
+    while !left.is_empty() {
+        let before = left.len();
+        left.retain(|key| {
+            let one = &told[*key];
+            let needed = match &one.needs {
+                None => None,
+                Some(needs) if refused.contains_key(needs) => None,
+                Some(needs) if ids.contains_key(needs) => Some(told[needs].job.name.clone()),
+                Some(_) => return true,
+            };
+            match take(&mut planner, one, needed, capacity) {
+                Ok(id) => {
+                    let _known = known.history(key).map(|history| planner.restore(id, history.clone()));
+                    ids.insert((*key).clone(), id);
+                }
+                Err(why) => {
+                    lacking.extend(Some(asks_for(&one.job)).filter(|asks| !asks.fits(capacity)));
+                    refused.insert((*key).clone(), why);
+                }
+            }
+            false
+        });
+        if left.len() == before {
+            for key in left.drain(..) {
+                refused.insert(key.clone(), "what its runs need is not ordered".to_owned());
+            }
+        }
+    }
+    Declared { planner, ids, refused, lacking }
+}
+
+/// The planner looks ahead in steps of five minutes: where deadlines are hardly longer, a run that could wait is not kept
+/// waiting for others.
+fn settings(told: &BTreeMap<WorkloadKey, Asked>) -> Settings {
+    let standard = Settings::default();
+    if told.values().all(|asked| asked.job.due_after >= LONG) {
+        return standard;
+    }
+    Settings { fill: Fill { now: NEVER_FULL, next: NEVER_FULL }, ..standard }
+}
+
+fn take(planner: &mut Planner, one: &Asked, needed: Option<String>, capacity: Size) -> Result<JobId, String> {
+    if let Some(problem) = &one.problem {
+        return Err(problem.clone());
+    }
+    planner.limit(&one.job.tenant, one.quota).map_err(|error| error.to_string())?;
+    let mut job = one.job.clone();
+    job.needs = needed;
+    let asks = asks_for(&job);
+    if !asks.fits(capacity) && one.quota.is_none_or(|quota| asks.fits(quota)) {
+        return Err(format!(
+            "a run asks for {asks} and the cluster has {capacity} left for runs now; add a node or ask for less, it is \
+             tried again when there is more"
+        ));
+    }
+    planner.declare(job, &one.orderer).map_err(|error| error.to_string())
+}
+
+/// What a run reserves before anything is learnt.
+fn asks_for(job: &Job) -> Size {
+    Size { millicores: job.millicores, mebibytes: job.mebibytes.unwrap_or(0) }
+}

@@ -1,0 +1,91 @@
+//! What does not fit is told, and tried again when there is more.
+
+use super::*;
+
+impl World {
+    /// A `CronJob` whose runs ask for so much.
+    fn sized(&mut self, name: &str, vcpu: u64, mebibytes: u64) {
+        self.workload("a", name, |_| {});
+        let target = ControllerKey { kind: ControllerKind::CronJob, object: ObjectKey::new("a", name) };
+        let mut cron = record(target, &format!("cron-a-{name}"));
+        let requests = Amounts { cpu_millis: Some(vcpu * 1_000), memory_bytes: Some(mebibytes * MIB) };
+        cron.work = Some(Box::new(Work { requests, ..work(0, mebibytes) }));
+        self.put(cron);
+    }
+
+    fn node(&mut self, name: &str, vcpu: u64, gib: u64, ready: bool) {
+        let first = self.snapshot.nodes.values().next().expect("a node");
+        let allocatable = Amounts { cpu_millis: Some(vcpu * 1_000), memory_bytes: Some(gib << 30) };
+        let node = NodeRecord {
+            name: Name::from(name),
+            uid: Uid::new(name),
+            ready,
+            allocatable,
+            ..(**first).clone()
+        };
+        self.snapshot.commit(&ObjectChange::Node(Change::Applied(Arc::new(node))), at(0));
+        self.snapshot.generation += 1;
+    }
+
+    fn problem(&self, name: &str) -> String {
+        self.report("a", name).problem.unwrap_or_default()
+    }
+}
+
+#[test]
+fn a_job_that_does_not_fit_starts_once_a_node_was_added() {
+    let mut world = World::new(1);
+    world.tenant("a", None);
+    world.sized("wide", 2, 512);
+    world.sized("small", 1, 512);
+    world.job("a", "wide", 0);
+    assert_eq!(world.step(1), []);
+    let problem = world.problem("wide");
+    assert!(problem.contains("2 vCPU") && problem.contains("add a node"), "{problem}");
+    assert_eq!(world.step(2), [], "nothing has changed");
+    world.node("second", 1, 64, true);
+    assert_eq!(names(&world.step(3)), ["a/wide-0"]);
+    assert_eq!(world.problem("wide"), "");
+}
+
+#[test]
+fn a_job_that_does_not_fit_starts_once_a_node_became_ready() {
+    let mut world = World::new(2);
+    world.tenant("a", None);
+    world.sized("large", 1, 80 << 10);
+    world.node("second", 1, 64, false);
+    world.job("a", "large", 0);
+    assert_eq!(world.step(1), []);
+    let problem = world.problem("large");
+    assert!(problem.contains("80.00 GiB") && problem.contains("64.00 GiB"), "{problem}");
+    world.node("second", 1, 8, true);
+    assert_eq!(world.step(2), [], "72 GiB are not enough");
+    world.node("second", 1, 64, true);
+    assert_eq!(names(&world.step(3)), ["a/large-0"]);
+}
+
+#[test]
+fn what_needs_a_job_that_does_not_fit_waits_for_it_again_once_it_does() {
+    let mut world = World::new(1);
+    world.tenant("a", None);
+    world.sized("forecast", 2, 512);
+    world.workload("a", "plan", |policy| policy.dependencies = vec![Name::from("forecast")]);
+    assert_eq!(world.step(1), []);
+    world.node("second", 2, 64, true);
+    world.step(2);
+    world.job("a", "forecast", 10);
+    world.job("a", "plan", 10);
+    assert_eq!(names(&world.step(11)), ["a/forecast-10"], "there is room for both, and one needs the other");
+}
+
+#[test]
+fn what_one_tenant_may_not_have_is_not_tried_again_when_there_is_more() {
+    let mut world = World::new(1);
+    world.tenant("a", Some(Amounts { cpu_millis: Some(1_000), memory_bytes: None }));
+    world.sized("wide", 2, 512);
+    world.job("a", "wide", 0);
+    assert_eq!(world.step(1), []);
+    world.node("second", 8, 64, true);
+    assert_eq!(world.step(2), []);
+    assert!(world.problem("wide").contains("quota"), "{}", world.problem("wide"));
+}
