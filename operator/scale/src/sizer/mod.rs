@@ -147,6 +147,7 @@ impl Sizer {
         let loads: Vec<f64> = worth.into_iter().collect();
         let observations = Observations {
             loads: &loads,
+            missing: None,
             per_replica: 1.0,
             replicas: seen.replicas,
             expected,
