@@ -259,6 +259,7 @@ fn loads(
         name: load.signal.clone(),
         value: value(&load.signal),
         per_replica: load.per_replica,
+        silent: Vec::new(),
     };
     scaling.loads.iter().map(load).collect()
 }
