@@ -11,6 +11,7 @@ pub mod install;
 pub mod jobs;
 pub mod kept;
 pub mod kernel;
+pub mod loads;
 pub mod outside;
 pub mod parts;
 pub mod people;

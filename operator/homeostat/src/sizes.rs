@@ -5,6 +5,7 @@
 
 use crate::forecasts::{Foreseen, Hearing, Outlooks, answered, until_next};
 use crate::kept::{Kept, Memory};
+use crate::loads::Series;
 use homeostat_cluster::forecasts::Forecasts;
 use homeostat_knowledge::forecast::{Outlook, REQUESTS, Scaler, Scalers};
 use homeostat_knowledge::policy::{Bounds, ScalingPolicy};
@@ -16,14 +17,12 @@ use homeostat_knowledge::{
 use homeostat_plan::sizes::{newest, told};
 use homeostat_scale::outlook::Meter;
 use homeostat_scale::services::{Expected, Owner};
-use homeostat_scale::sizer::{Load, Requests, STEP_SECONDS, Seen, Sizer, calendar, policy};
+use homeostat_scale::sizer::{Requests, STEP_SECONDS, Seen, Sizer, calendar, policy};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-/// A load that was not renewed for so long, or for two rounds of questions where that is longer, was not seen.
-const LOAD_AGE: SignedDuration = SignedDuration::from_secs(60);
 /// Replicas that have not changed for so long are what the load of a step was on.
 const SETTLED: SignedDuration = SignedDuration::from_secs(60);
 /// Points of an outlook that the decision looks at: ten minutes.
@@ -34,6 +33,7 @@ const ALLOWED: f64 = 0.01;
 /// Everything that is kept of one workload.
 struct Sized {
     meter: Meter,
+    series: Series,
     sizer: Sizer,
     outside: Option<u64>,
     /// What its replicas were, and since when.
@@ -131,6 +131,7 @@ impl Sizes {
                         workload.key.clone(),
                         Sized {
                             meter: Meter::every(STEP_SECONDS),
+                            series: Series::default(),
                             sizer,
                             outside: None,
                             settled: (shape(controller), now),
@@ -161,7 +162,7 @@ impl Sizes {
         let grown = outside.zip(sized.outside).map_or(0, |(after, before)| after.saturating_sub(before));
         sized.outside = outside;
         let hurts = snapshot.overloaded(&workload.key);
-        let loads = loads(snapshot, workload, scaling, now);
+        let loads = sized.series.read(snapshot, workload, scaling, now);
         let (calendar, wrong) = calendar::asked(&scaling.calendar, now);
         let seen = Seen {
             requests: Requests {
@@ -235,33 +236,6 @@ fn telling(
                 || incident.affected.contains(&workload.key))
     });
     controller.ready == controller.replicas && !controller.rolling_out() && (!concerned || overloaded)
-}
-
-/// The loads that the Workload names, as they were seen last; a signal of several series counts as their sum.
-fn loads(
-    snapshot: &Snapshot,
-    workload: &WorkloadPolicy,
-    scaling: &ScalingPolicy,
-    now: Timestamp,
-) -> Vec<Load> {
-    let asked = snapshot.control.prometheus.as_ref().map_or(SignedDuration::ZERO, |policy| policy.interval);
-    let age = LOAD_AGE.max(asked.checked_mul(2).unwrap_or(LOAD_AGE));
-    let value = |signal: &Name| {
-        let from = (workload.key.clone(), signal.clone(), Name::from(""));
-        let series = snapshot
-            .loads
-            .range(from..)
-            .take_while(|((key, name, _), _)| *key == workload.key && name == signal);
-        let fresh = series.filter(|(_, (_, at))| now.duration_since(*at) <= age);
-        fresh.map(|(_, (value, _))| *value).reduce(|one, other| one + other)
-    };
-    let load = |load: &homeostat_knowledge::policy::LoadPolicy| Load {
-        name: load.signal.clone(),
-        value: value(&load.signal),
-        per_replica: load.per_replica,
-        silent: Vec::new(),
-    };
-    scaling.loads.iter().map(load).collect()
 }
 
 /// What the next ten minutes bring, by a forecast with skill.
@@ -418,6 +392,29 @@ mod tests {
         let silent = sizes.step(&snapshot(5, Some(0.0), second), &outlooks(second), &nobody, late);
         assert!(silent[0].size.wanted.is_some_and(|wanted| wanted >= 5), "{}", silent[0].size.why);
         assert!(silent[0].size.why.contains("check the source"), "{}", silent[0].size.why);
+    }
+
+    #[test]
+    fn a_queue_whose_exporter_is_down_beside_an_empty_one_takes_no_worker_away() {
+        let (mut sizes, nobody) = (Sizes::default(), BTreeMap::new());
+        for step in 0..60 {
+            decide(&mut sizes, 4, Some(35.0), step, &nobody);
+        }
+        for step in 60..140 {
+            let second = step * i64::from(STEP_SECONDS);
+            let mut world = snapshot(4, Some(0.0), second);
+            let lost = (key(), Name::from("waiting"), Name::from("queue=b"));
+            world.loads.insert_mut(lost, (17.5, at(59 * i64::from(STEP_SECONDS))));
+            let said = sizes.step(&world, &outlooks(second), &nobody, at(second)).pop().unwrap().size;
+            assert!(said.wanted.is_some_and(|wanted| wanted >= 4), "{step}: {}", said.why);
+            if step >= 65 {
+                assert!(
+                    said.why.contains("series queue=b of signal waiting is not seen"),
+                    "{step}: {}",
+                    said.why
+                );
+            }
+        }
     }
 
     fn autoscaler() -> AutoscalerRecord {
