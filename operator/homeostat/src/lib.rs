@@ -7,6 +7,7 @@ pub mod audit;
 pub mod board;
 pub mod clock;
 pub mod forecasts;
+pub mod hearing;
 pub mod install;
 pub mod jobs;
 pub mod kept;

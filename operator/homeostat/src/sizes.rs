@@ -3,7 +3,8 @@
 //!
 //! Every replica decides, so that a new leader has learnt what the old one had; only the leader acts and writes.
 
-use crate::forecasts::{Foreseen, Hearing, Outlooks, answered, until_next};
+use crate::forecasts::{Foreseen, Outlooks, until_next};
+use crate::hearing::Hearing;
 use crate::kept::{Kept, Memory};
 use crate::loads::Series;
 use homeostat_cluster::forecasts::Forecasts;
@@ -33,6 +34,7 @@ const ALLOWED: f64 = 0.01;
 /// Everything that is kept of one workload.
 struct Sized {
     meter: Meter,
+    hearing: Hearing,
     series: Series,
     sizer: Sizer,
     outside: Option<u64>,
@@ -45,7 +47,6 @@ struct Sized {
 #[derive(Default)]
 pub struct Sizes {
     sized: BTreeMap<WorkloadKey, Sized>,
-    hearing: Hearing,
     memory: Memory,
 }
 
@@ -64,14 +65,13 @@ impl Sizes {
         now: Timestamp,
     ) -> Vec<ForecastRecord> {
         self.sized.retain(|key, _| outlooks.contains_key(key) && snapshot.workloads.contains_key(key));
-        let heard = self.hearing.within(snapshot, now, 60);
         let changes = newest(snapshot);
         let mut all = Vec::with_capacity(outlooks.len());
         for (key, Foreseen { outlook, kept: load }) in outlooks {
             let Some(workload) = snapshot.workloads.get(key) else { continue };
             let Some(scaling) = &workload.permits.scaling else { continue };
             let owner = owner(scalers.get(&workload.target));
-            let mut size = self.size(snapshot, workload, scaling, outlook, &owner, heard, now);
+            let mut size = self.size(snapshot, workload, scaling, outlook, &owner, now);
             let kept = snapshot.sizes.get(key).and_then(|before| before.done.clone());
             size.done = kept.or_else(|| changes.get(key).map(|action| told(action)));
             all.push(ForecastRecord {
@@ -93,7 +93,6 @@ impl Sizes {
         all
     }
 
-    #[allow(clippy::too_many_arguments, reason = "everything that a decision stands on, once")]
     fn size(
         &mut self,
         snapshot: &Snapshot,
@@ -101,7 +100,6 @@ impl Sizes {
         scaling: &ScalingPolicy,
         outlook: &Outlook,
         owner: &Owner,
-        heard: bool,
         now: Timestamp,
     ) -> SizeAdvice {
         let nothing = |why: String| SizeAdvice {
@@ -131,6 +129,7 @@ impl Sizes {
                         workload.key.clone(),
                         Sized {
                             meter: Meter::every(STEP_SECONDS),
+                            hearing: Hearing::default(),
                             series: Series::default(),
                             sizer,
                             outside: None,
@@ -153,7 +152,7 @@ impl Sizes {
         if sized.settled.0 != shape(controller) {
             sized.settled = (shape(controller), now);
         }
-        let counts = answered(snapshot, &workload.key).filter(|_| heard);
+        let counts = sized.hearing.answered(snapshot, &workload.key, now);
         let Some(step) = sized.meter.read(now, counts.map(|(answered, _)| answered)) else {
             // The same step again: what was decided stands.
             return sized.advice.clone().unwrap_or_else(|| nothing("nothing was seen yet".to_owned()));
@@ -415,6 +414,34 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn a_tenant_that_is_not_heard_any_more_keeps_its_size_while_others_are_heard() {
+        let (mut sizes, nobody) = (Sizes::default(), BTreeMap::new());
+        let mut ask = |step: i64, answered: u64, heard: &str| {
+            let second = step * i64::from(STEP_SECONDS);
+            let mut world = snapshot(4, None, second);
+            let mut workload = (**world.workloads.get(&key()).unwrap()).clone();
+            workload.permits.scaling = Some(ScalingPolicy::default());
+            world.commit(&ObjectChange::Workload(Change::Applied(Arc::new(workload))), at(0));
+            let health = homeostat_knowledge::WorkloadHealth { answered, ..Default::default() };
+            world.health.insert_mut(key(), health);
+            let last = if heard == "shop" { second } else { 100 * i64::from(STEP_SECONDS) };
+            world.heard.insert_mut(Name::from("shop"), at(last));
+            world.heard.insert_mut(Name::from(heard), at(second));
+            sizes.step(&world, &outlooks(second), &nobody, at(second)).pop().unwrap().size
+        };
+        for step in 0..=100 {
+            ask(step, 1 + 1_200 * step as u64, "shop");
+        }
+        let before = ask(101, 1 + 1_200 * 101, "shop").wanted.unwrap();
+        for step in 102..300 {
+            let said = ask(step, 1 + 1_200 * 101, "bank");
+            assert!(said.wanted.is_some_and(|wanted| wanted >= before), "{step}: {}", said.why);
+        }
+        let idle = (300..500).map(|step| ask(step, 1 + 1_200 * 101, "shop")).last().unwrap();
+        assert_eq!(idle.wanted, Some(1), "heard again, and nobody asks: {}", idle.why);
     }
 
     fn autoscaler() -> AutoscalerRecord {
