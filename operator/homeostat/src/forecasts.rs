@@ -3,6 +3,7 @@
 //! Beside the loop, not in it: nothing here is waited for by a decision. Every replica keeps its own series, so that a
 //! new leader does not begin with nothing. After a restart a series goes on from what was kept of it, at quarter hours.
 
+use crate::hearing::Hearing;
 use crate::kept::Memory;
 use homeostat_console::Metrics;
 use homeostat_knowledge::forecast::Outlook;
@@ -18,8 +19,6 @@ use tokio_util::sync::CancellationToken;
 
 /// Workloads that are forecast: each costs about 80 kB after two weeks.
 const MOST: usize = 2_000;
-/// Own telemetry source that carries server spans.
-const SOURCE: &str = "otlp";
 
 /// What is foreseen of one workload.
 #[derive(Clone, Debug, PartialEq)]
@@ -33,28 +32,10 @@ pub struct Foreseen {
 /// The newest of each workload.
 pub type Outlooks = Arc<BTreeMap<WorkloadKey, Foreseen>>;
 
-/// Tells whether anything was heard at all: that nobody asked cannot be told from a source that is gone.
-#[derive(Debug, Default)]
-pub struct Hearing {
-    accepted: Option<u64>,
-    at: Option<Timestamp>,
-}
-
-impl Hearing {
-    /// Whether the source accepted anything within so many seconds before `now`.
-    pub fn within(&mut self, snapshot: &Snapshot, now: Timestamp, seconds: u32) -> bool {
-        let accepted = snapshot.sources.get(SOURCE).map(|report| report.accepted);
-        if accepted.is_some() && accepted != self.accepted {
-            self.at = Some(now);
-        }
-        self.accepted = accepted;
-        self.at.is_some_and(|at| now.duration_since(at).as_secs() < i64::from(seconds))
-    }
-}
-
 /// Everything that is known of one workload.
 struct Watched {
     meter: Meter,
+    hearing: Hearing,
     model: LoadModel,
 }
 
@@ -62,7 +43,6 @@ struct Watched {
 pub struct Forecaster {
     forecasting: Forecasting,
     watched: BTreeMap<WorkloadKey, Watched>,
-    hearing: Hearing,
     left_out: usize,
     memory: Memory,
 }
@@ -70,7 +50,7 @@ pub struct Forecaster {
 impl Forecaster {
     /// Knows what was kept, and nothing else yet.
     pub fn new(forecasting: Forecasting, memory: Memory) -> Self {
-        Self { forecasting, watched: BTreeMap::new(), hearing: Hearing::default(), left_out: 0, memory }
+        Self { forecasting, watched: BTreeMap::new(), left_out: 0, memory }
     }
 
     /// Workloads with `spec.scaling` that found no room.
@@ -86,7 +66,6 @@ impl Forecaster {
         };
         self.watched.retain(|key, _| scaled(key).is_some());
         self.left_out = 0;
-        let alive = self.hearing.within(snapshot, now, STEP_SECONDS);
         let mut all = BTreeMap::new();
         for (key, policy) in
             snapshot.workloads.iter().filter(|(_, one)| one.permits.scaling.is_some() && !completes(one))
@@ -99,9 +78,10 @@ impl Forecaster {
             let kept = self.memory.get(key).and_then(|kept| kept.load.as_ref());
             let watched = self.watched.entry(key.clone()).or_insert_with(|| Watched {
                 meter: Meter::every(STEP_SECONDS),
+                hearing: Hearing::default(),
                 model: kept.map_or_else(|| LoadModel::new(config), |kept| LoadModel::restored(config, kept)),
             });
-            let answered = answered(snapshot, key).map(|(answered, _)| answered).filter(|_| alive);
+            let answered = watched.hearing.answered(snapshot, key, now).map(|(answered, _)| answered);
             if let Some(minute) = watched.meter.read(now, answered) {
                 watched.model.observe(minute.number, minute.rate);
             }
@@ -116,12 +96,6 @@ impl Forecaster {
 /// Runs to completion: it answers no requests, its runs are ordered instead.
 fn completes(policy: &WorkloadPolicy) -> bool {
     matches!(policy.target.kind, ControllerKind::Job | ControllerKind::CronJob)
-}
-
-/// Requests answered so far, and those of them outside of the objective; `None` before the first.
-pub fn answered(snapshot: &Snapshot, key: &WorkloadKey) -> Option<(u64, u64)> {
-    let health = snapshot.health.get(key)?;
-    Some((health.answered, health.outside)).filter(|(answered, _)| *answered > 0)
 }
 
 /// Requests per second that the most replicas carry, as far as that is known.
@@ -182,7 +156,7 @@ pub fn until_next(seconds: u32, now: Timestamp) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use homeostat_knowledge::observation::{Change, ObjectChange, SourceReport, SourceState};
+    use homeostat_knowledge::observation::{Change, ObjectChange};
     use homeostat_knowledge::policy::{Bounds, Permits, ScalingPolicy};
     use homeostat_knowledge::records::ControllerKey;
     use homeostat_knowledge::{ForecastSkill, Name, ObjectKey, Uid, WorkloadHealth};
@@ -204,15 +178,14 @@ mod tests {
         Timestamp::from_second(second).unwrap()
     }
 
-    /// A snapshot in which so many requests were answered, and so many items accepted.
-    fn snapshot(scaling: Option<&ScalingPolicy>, answered: u64, accepted: u64) -> Snapshot {
+    /// A snapshot in which so many requests were answered, and others of the namespace were heard at this second.
+    fn snapshot(scaling: Option<&ScalingPolicy>, answered: u64, heard: i64) -> Snapshot {
         let mut snapshot = Snapshot::default();
         let change = ObjectChange::Workload(Change::Applied(Arc::new(policy(scaling.cloned()))));
         snapshot.commit(&change, at(0));
         let health = WorkloadHealth { answered, ..WorkloadHealth::default() };
         snapshot.health.insert_mut(ObjectKey::new("shop", "cart"), health);
-        let report = SourceReport { state: SourceState::Healthy, accepted, dropped: 0 };
-        snapshot.sources.insert_mut(Name::from(SOURCE), report);
+        snapshot.heard.insert_mut(Name::from("shop"), at(heard));
         snapshot
     }
 
@@ -223,7 +196,7 @@ mod tests {
     #[test]
     fn a_workload_without_scaling_costs_nothing() {
         let mut forecaster = forecaster();
-        assert!(forecaster.step(&snapshot(None, 500, 500), at(60)).is_empty());
+        assert!(forecaster.step(&snapshot(None, 500, 60), at(60)).is_empty());
         assert!(forecaster.watched.is_empty());
     }
 
@@ -234,18 +207,20 @@ mod tests {
         let now = |all: &BTreeMap<WorkloadKey, Foreseen>| all.values().next().and_then(|one| one.outlook.now);
         for minute in 0..20_u64 {
             let counted = 600 * (minute + 1);
-            let all = forecaster.step(&snapshot(Some(&scaling), counted, counted), at(60 * minute as i64));
+            let second = 60 * minute as i64;
+            let all = forecaster.step(&snapshot(Some(&scaling), counted, second), at(second));
             assert_eq!(all.len(), 1);
             if minute > 0 {
                 assert_eq!(now(&all), Some(10.0), "600 requests in a minute");
             }
         }
-        let idle = forecaster.step(&snapshot(Some(&scaling), 12_000, 12_001), at(1_200));
+        let idle = forecaster.step(&snapshot(Some(&scaling), 12_000, 1_190), at(1_200));
         assert_eq!(now(&idle), Some(0.0), "others are heard, this one is idle");
-        let gone = forecaster.step(&snapshot(Some(&scaling), 12_000, 12_001), at(1_260));
+        forecaster.step(&snapshot(Some(&scaling), 12_000, 1_190), at(1_260));
+        let gone = forecaster.step(&snapshot(Some(&scaling), 12_000, 1_190), at(1_320));
         assert_eq!(now(&gone), None, "nobody is heard");
         assert!(gone.values().all(|one| one.outlook.skill != ForecastSkill::Proven));
-        assert!(forecaster.step(&snapshot(None, 12_600, 12_601), at(1_320)).is_empty());
+        assert!(forecaster.step(&snapshot(None, 12_600, 1_380), at(1_380)).is_empty());
         assert!(forecaster.watched.is_empty(), "scaling was taken out of the spec");
     }
 

@@ -4,6 +4,7 @@
 //! asks the planner what to do, has the checker admit it, and returns what must be done outside. No I/O and no
 //! clock in here, so a recorded run can be stepped through again.
 
+use crate::hearing;
 use crate::jobs::RunOrder;
 use homeostat_analyse::{Analyser, Correlator, CorrelatorConfig};
 use homeostat_knowledge::incident::TimelineKind;
@@ -117,6 +118,7 @@ impl Kernel {
     pub fn step(&mut self, batch: &[Observation], now: Timestamp, leads: bool) -> Vec<Effect> {
         let mut changed: BTreeSet<IncidentId> = BTreeSet::new();
         for observation in batch {
+            hearing::note(&mut self.snapshot, observation);
             match &observation.signal {
                 Signal::Object(change) => self.commit(change, now, &mut changed),
                 Signal::Source(report) => {
@@ -510,6 +512,7 @@ impl Kernel {
         for place in stale {
             self.snapshot.loads.remove_mut(&place);
         }
+        hearing::forget(&mut self.snapshot, now);
         let old: Vec<_> = self
             .snapshot
             .actions

@@ -3,8 +3,10 @@
 //!
 //! Every replica decides, so that a new leader has learnt what the old one had; only the leader acts and writes.
 
-use crate::forecasts::{Foreseen, Hearing, Outlooks, answered, until_next};
+use crate::forecasts::{Foreseen, Outlooks, until_next};
+use crate::hearing::Hearing;
 use crate::kept::{Kept, Memory};
+use crate::loads::Series;
 use homeostat_cluster::forecasts::Forecasts;
 use homeostat_knowledge::forecast::{Outlook, REQUESTS, Scaler, Scalers};
 use homeostat_knowledge::policy::{Bounds, ScalingPolicy};
@@ -16,14 +18,12 @@ use homeostat_knowledge::{
 use homeostat_plan::sizes::{newest, told};
 use homeostat_scale::outlook::Meter;
 use homeostat_scale::services::{Expected, Owner};
-use homeostat_scale::sizer::{Load, Requests, STEP_SECONDS, Seen, Sizer, calendar, policy};
+use homeostat_scale::sizer::{Requests, STEP_SECONDS, Seen, Sizer, calendar, policy};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-/// A load that was not renewed for so long, or for two rounds of questions where that is longer, was not seen.
-const LOAD_AGE: SignedDuration = SignedDuration::from_secs(60);
 /// Replicas that have not changed for so long are what the load of a step was on.
 const SETTLED: SignedDuration = SignedDuration::from_secs(60);
 /// Points of an outlook that the decision looks at: ten minutes.
@@ -34,6 +34,8 @@ const ALLOWED: f64 = 0.01;
 /// Everything that is kept of one workload.
 struct Sized {
     meter: Meter,
+    hearing: Hearing,
+    series: Series,
     sizer: Sizer,
     outside: Option<u64>,
     /// What its replicas were, and since when.
@@ -45,7 +47,6 @@ struct Sized {
 #[derive(Default)]
 pub struct Sizes {
     sized: BTreeMap<WorkloadKey, Sized>,
-    hearing: Hearing,
     memory: Memory,
 }
 
@@ -64,14 +65,13 @@ impl Sizes {
         now: Timestamp,
     ) -> Vec<ForecastRecord> {
         self.sized.retain(|key, _| outlooks.contains_key(key) && snapshot.workloads.contains_key(key));
-        let heard = self.hearing.within(snapshot, now, 60);
         let changes = newest(snapshot);
         let mut all = Vec::with_capacity(outlooks.len());
         for (key, Foreseen { outlook, kept: load }) in outlooks {
             let Some(workload) = snapshot.workloads.get(key) else { continue };
             let Some(scaling) = &workload.permits.scaling else { continue };
             let owner = owner(scalers.get(&workload.target));
-            let mut size = self.size(snapshot, workload, scaling, outlook, &owner, heard, now);
+            let mut size = self.size(snapshot, workload, scaling, outlook, &owner, now);
             let kept = snapshot.sizes.get(key).and_then(|before| before.done.clone());
             size.done = kept.or_else(|| changes.get(key).map(|action| told(action)));
             all.push(ForecastRecord {
@@ -93,7 +93,6 @@ impl Sizes {
         all
     }
 
-    #[allow(clippy::too_many_arguments, reason = "everything that a decision stands on, once")]
     fn size(
         &mut self,
         snapshot: &Snapshot,
@@ -101,7 +100,6 @@ impl Sizes {
         scaling: &ScalingPolicy,
         outlook: &Outlook,
         owner: &Owner,
-        heard: bool,
         now: Timestamp,
     ) -> SizeAdvice {
         let nothing = |why: String| SizeAdvice {
@@ -131,6 +129,8 @@ impl Sizes {
                         workload.key.clone(),
                         Sized {
                             meter: Meter::every(STEP_SECONDS),
+                            hearing: Hearing::default(),
+                            series: Series::default(),
                             sizer,
                             outside: None,
                             settled: (shape(controller), now),
@@ -152,7 +152,7 @@ impl Sizes {
         if sized.settled.0 != shape(controller) {
             sized.settled = (shape(controller), now);
         }
-        let counts = answered(snapshot, &workload.key).filter(|_| heard);
+        let counts = sized.hearing.answered(snapshot, &workload.key, now);
         let Some(step) = sized.meter.read(now, counts.map(|(answered, _)| answered)) else {
             // The same step again: what was decided stands.
             return sized.advice.clone().unwrap_or_else(|| nothing("nothing was seen yet".to_owned()));
@@ -161,7 +161,7 @@ impl Sizes {
         let grown = outside.zip(sized.outside).map_or(0, |(after, before)| after.saturating_sub(before));
         sized.outside = outside;
         let hurts = snapshot.overloaded(&workload.key);
-        let loads = loads(snapshot, workload, scaling, now);
+        let loads = sized.series.read(snapshot, workload, scaling, now);
         let (calendar, wrong) = calendar::asked(&scaling.calendar, now);
         let seen = Seen {
             requests: Requests {
@@ -235,32 +235,6 @@ fn telling(
                 || incident.affected.contains(&workload.key))
     });
     controller.ready == controller.replicas && !controller.rolling_out() && (!concerned || overloaded)
-}
-
-/// The loads that the Workload names, as they were seen last; a signal of several series counts as their sum.
-fn loads(
-    snapshot: &Snapshot,
-    workload: &WorkloadPolicy,
-    scaling: &ScalingPolicy,
-    now: Timestamp,
-) -> Vec<Load> {
-    let asked = snapshot.control.prometheus.as_ref().map_or(SignedDuration::ZERO, |policy| policy.interval);
-    let age = LOAD_AGE.max(asked.checked_mul(2).unwrap_or(LOAD_AGE));
-    let value = |signal: &Name| {
-        let from = (workload.key.clone(), signal.clone(), Name::from(""));
-        let series = snapshot
-            .loads
-            .range(from..)
-            .take_while(|((key, name, _), _)| *key == workload.key && name == signal);
-        let fresh = series.filter(|(_, (_, at))| now.duration_since(*at) <= age);
-        fresh.map(|(_, (value, _))| *value).reduce(|one, other| one + other)
-    };
-    let load = |load: &homeostat_knowledge::policy::LoadPolicy| Load {
-        name: load.signal.clone(),
-        value: value(&load.signal),
-        per_replica: load.per_replica,
-    };
-    scaling.loads.iter().map(load).collect()
 }
 
 /// What the next ten minutes bring, by a forecast with skill.
@@ -417,6 +391,57 @@ mod tests {
         let silent = sizes.step(&snapshot(5, Some(0.0), second), &outlooks(second), &nobody, late);
         assert!(silent[0].size.wanted.is_some_and(|wanted| wanted >= 5), "{}", silent[0].size.why);
         assert!(silent[0].size.why.contains("check the source"), "{}", silent[0].size.why);
+    }
+
+    #[test]
+    fn a_queue_whose_exporter_is_down_beside_an_empty_one_takes_no_worker_away() {
+        let (mut sizes, nobody) = (Sizes::default(), BTreeMap::new());
+        for step in 0..60 {
+            decide(&mut sizes, 4, Some(35.0), step, &nobody);
+        }
+        for step in 60..140 {
+            let second = step * i64::from(STEP_SECONDS);
+            let mut world = snapshot(4, Some(0.0), second);
+            let lost = (key(), Name::from("waiting"), Name::from("queue=b"));
+            world.loads.insert_mut(lost, (17.5, at(59 * i64::from(STEP_SECONDS))));
+            let said = sizes.step(&world, &outlooks(second), &nobody, at(second)).pop().unwrap().size;
+            assert!(said.wanted.is_some_and(|wanted| wanted >= 4), "{step}: {}", said.why);
+            if step >= 65 {
+                assert!(
+                    said.why.contains("series queue=b of signal waiting is not seen"),
+                    "{step}: {}",
+                    said.why
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_tenant_that_is_not_heard_any_more_keeps_its_size_while_others_are_heard() {
+        let (mut sizes, nobody) = (Sizes::default(), BTreeMap::new());
+        let mut ask = |step: i64, answered: u64, heard: &str| {
+            let second = step * i64::from(STEP_SECONDS);
+            let mut world = snapshot(4, None, second);
+            let mut workload = (**world.workloads.get(&key()).unwrap()).clone();
+            workload.permits.scaling = Some(ScalingPolicy::default());
+            world.commit(&ObjectChange::Workload(Change::Applied(Arc::new(workload))), at(0));
+            let health = homeostat_knowledge::WorkloadHealth { answered, ..Default::default() };
+            world.health.insert_mut(key(), health);
+            let last = if heard == "shop" { second } else { 100 * i64::from(STEP_SECONDS) };
+            world.heard.insert_mut(Name::from("shop"), at(last));
+            world.heard.insert_mut(Name::from(heard), at(second));
+            sizes.step(&world, &outlooks(second), &nobody, at(second)).pop().unwrap().size
+        };
+        for step in 0..=100 {
+            ask(step, 1 + 1_200 * step as u64, "shop");
+        }
+        let before = ask(101, 1 + 1_200 * 101, "shop").wanted.unwrap();
+        for step in 102..300 {
+            let said = ask(step, 1 + 1_200 * 101, "bank");
+            assert!(said.wanted.is_some_and(|wanted| wanted >= before), "{step}: {}", said.why);
+        }
+        let idle = (300..500).map(|step| ask(step, 1 + 1_200 * 101, "shop")).last().unwrap();
+        assert_eq!(idle.wanted, Some(1), "heard again, and nobody asks: {}", idle.why);
     }
 
     fn autoscaler() -> AutoscalerRecord {

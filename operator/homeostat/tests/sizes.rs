@@ -4,7 +4,7 @@
 
 use homeostat::kernel::{Effect, Kernel};
 use homeostat_knowledge::forecast::{Outlook, REQUESTS};
-use homeostat_knowledge::observation::{Change, ObjectChange, ObjectKind};
+use homeostat_knowledge::observation::{Change, LogRecord, ObjectChange, ObjectKind, Sample};
 use homeostat_knowledge::policy::{Bounds, ControlPolicy, KillSwitch, Permits, ScalingMode, ScalingPolicy};
 use homeostat_knowledge::*;
 use homeostat_situations::{Given, now, order};
@@ -76,6 +76,25 @@ fn record(wanted: u32) -> ForecastRecord {
         },
         memory: None,
     }
+}
+
+#[test]
+fn whose_telemetry_arrives_is_known_by_namespace() {
+    let mut kernel = kernel(Level::ActBounded);
+    let log = LogRecord { severity: 9, body: Name::from("ready"), trace: 0 };
+    let pod = Entity::Pod { key: ObjectKey::new("shop", "order-1"), uid: Uid::new("1"), workload: None };
+    let asked = Sample {
+        metric: Name::from("waiting"),
+        series: Name::from(""),
+        value: 1.0,
+        counter: false,
+        asked_by: Some(order()),
+    };
+    let about = |entity, signal| Observation { entity, signal, ..observed(ObjectChange::Control(None)) };
+    let answer = about(Entity::Workload { key: ObjectKey::new("bank", "api") }, Signal::Sample(asked));
+    kernel.step(&[about(pod, Signal::Log(log)), answer], now(), true);
+    let heard: Vec<_> = kernel.snapshot().heard.iter().collect();
+    assert_eq!(heard, [(&Name::from("shop"), &now())], "answers of Prometheus say nothing of what pods send");
 }
 
 fn done(kernel: &Kernel) -> Option<String> {

@@ -55,6 +55,8 @@ pub struct Snapshot {
     pub health: Map<WorkloadKey, WorkloadHealth>,
     /// Newest values of the loads that workloads are sized by, by workload, signal and series.
     pub loads: Map<(WorkloadKey, Name, Name), (f64, Timestamp)>,
+    /// When telemetry of pods of a namespace arrived last, by namespace.
+    pub heard: Map<Name, Timestamp>,
     /// The size that each workload should have, as decided last.
     pub sizes: Map<WorkloadKey, Arc<SizeAdvice>>,
     /// Runs of each workload whose runs are ordered.

@@ -146,6 +146,7 @@ pub fn batch() -> Value {
         let loads = [load(step)];
         let seen = Observations {
             loads: &loads,
+            missing: None,
             per_replica: 10.0,
             replicas: 9,
             expected: None,
@@ -168,6 +169,7 @@ pub fn batch() -> Value {
                 state,
                 seen: Observations {
                     loads,
+                    missing: None,
                     per_replica: 10.0,
                     replicas: 9,
                     expected: None,

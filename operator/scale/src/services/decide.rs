@@ -18,10 +18,24 @@ pub struct State {
     safe: Option<u32>,
     /// When the signals were last usable, in seconds since 1970.
     seen: Option<i64>,
-    /// The last way down: when, and from how many.
+    /// The way down that was asked for last and is not seen yet.
+    asked: Option<Asked>,
+    /// The last way down that took place: when it was seen, and from how many.
     down: Option<(i64, u32)>,
     /// Not fewer than so many until then.
     hold: Option<(i64, u32)>,
+}
+
+/// A way down that was asked for. Whether it took place is seen in the replicas only: a pause, a level or a guard may keep
+/// it from being done, and an autoscaler may hold more than its floor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Asked {
+    /// When, in seconds since 1970.
+    pub at: i64,
+    /// From how many replicas, or from which floor of an autoscaler.
+    pub from: u32,
+    /// To how many.
+    pub to: u32,
 }
 
 impl State {
@@ -33,6 +47,7 @@ impl State {
             choice: Choice::default(),
             safe: None,
             seen: None,
+            asked: None,
             down: None,
             hold: None,
         })
@@ -40,13 +55,13 @@ impl State {
 
     /// What was decided so far, without what was learnt: a few numbers.
     pub fn decided(&self) -> Decided {
-        Decided { safe: self.safe, seen: self.seen, down: self.down, hold: self.hold }
+        Decided { safe: self.safe, seen: self.seen, asked: self.asked, down: self.down, hold: self.hold }
     }
 
     /// Goes on from what was decided, with nothing learnt yet. Fails on a policy that cannot work.
     pub fn resume(policy: &Policy, decided: Decided) -> Result<Self, PolicyError> {
-        let Decided { safe, seen, down, hold } = decided;
-        Ok(Self { safe, seen, down, hold, ..Self::new(policy)? })
+        let Decided { safe, seen, asked, down, hold } = decided;
+        Ok(Self { safe, seen, asked, down, hold, ..Self::new(policy)? })
     }
 
     /// Steps learnt from.
@@ -62,7 +77,10 @@ pub struct Decided {
     pub safe: Option<u32>,
     /// When the signals were last usable.
     pub seen: Option<i64>,
-    /// The last way down: when, and from how many.
+    /// The way down that was asked for last and is not seen yet.
+    #[serde(default)]
+    pub asked: Option<Asked>,
+    /// The last way down that took place: when it was seen, and from how many.
     pub down: Option<(i64, u32)>,
     /// Not fewer than so many until then.
     pub hold: Option<(i64, u32)>,
@@ -73,6 +91,8 @@ pub struct Decided {
 pub struct Observations<'a> {
     /// Load samples of the step that is over, in the signal's unit, oldest first. Empty: the source was silent.
     pub loads: &'a [f64],
+    /// Why no load is usable, for people, where more is known than that the source is silent.
+    pub missing: Option<&'a str>,
     /// Load that one replica carries inside its objective, in the same unit; see [`super::capacity`].
     pub per_replica: f64,
     /// Replicas that exist, ready or starting.
@@ -145,6 +165,7 @@ pub fn decide(
     owner: &Owner,
 ) -> Decision {
     let mut limits = Vec::new();
+    gone_down(now, state, seen.replicas);
     let loads = in_replicas(seen);
     let forecast = expected(seen);
     let outlook = state.learner.observe(&loads, forecast);
@@ -174,10 +195,8 @@ pub fn decide(
     }
     held(now, state, seen, policy, &mut replicas, &mut reason, &mut limits);
     let replicas = replicas.clamp(policy.min, policy.max);
-    if replicas < seen.replicas {
-        state.down = Some((now, seen.replicas));
-    }
     let (effect, reason) = effect_of(replicas, seen.replicas, policy, owner, reason);
+    ask_down(now, state, seen.replicas, replicas, effect, owner);
     Decision { replicas, effect, reason, forecast, limits }
 }
 
@@ -246,13 +265,12 @@ fn words(state: &State, chosen: &Chosen, forecast: Option<Expected>, policy: &Po
 fn silent(now: i64, state: &State, seen: &Observations<'_>, policy: &Policy) -> (u32, String) {
     let silence = state.seen.map(|seen| now.saturating_sub(seen));
     let kept = state.safe.unwrap_or(seen.replicas).max(seen.replicas).max(1);
-    let why = if seen.loads.is_empty() {
+    let why = seen.missing.unwrap_or(if seen.loads.is_empty() {
         "the source is silent"
     } else {
         "no value is usable: each must be finite and not negative, and the load per replica positive"
-    };
-    let since =
-        silence.map_or_else(|| "nothing was seen yet".to_owned(), |silence| format!("for {silence} s"));
+    });
+    let since = silence.map_or_else(|| "since the start".to_owned(), |silence| format!("for {silence} s"));
     match policy.fallback {
         Some(fallback) if silence.is_none_or(|silence| silence >= i64::from(fallback.after_seconds)) => {
             let replicas = fallback.replicas.max(1);
@@ -264,6 +282,31 @@ fn silent(now: i64, state: &State, seen: &Observations<'_>, policy: &Policy) -> 
         _ => {
             (kept, format!("{why}, {since}: the last safe size of {kept} replicas is kept; check the source"))
         }
+    }
+}
+
+/// Notes a way down that was asked for and is seen now. Fewer than that are somebody else's doing.
+fn gone_down(now: i64, state: &mut State, replicas: u32) {
+    let Some(Asked { at, from, to }) = state.asked else { return };
+    if now.saturating_sub(at) > JUDGED {
+        state.asked = None;
+    } else if replicas < from {
+        state.asked = None;
+        state.down = if replicas >= to { Some((now, from)) } else { state.down };
+    }
+}
+
+/// Remembers that a way down is asked for: only where something is done, and from what is ours to set.
+fn ask_down(now: i64, state: &mut State, present: u32, replicas: u32, effect: Effect, owner: &Owner) {
+    let (from, to) = match (effect, owner) {
+        (Effect::Scale, _) => (present, replicas),
+        (Effect::DriveBounds { min, .. }, Owner::Hpa { bounds, .. }) => (bounds.0.min(present), min),
+        _ => return,
+    };
+    if to < from {
+        // A floor goes down in steps, and the autoscaler follows later: from where it began.
+        let from = state.asked.map_or(from, |asked| asked.from.max(from));
+        state.asked = Some(Asked { at: now, from, to });
     }
 }
 

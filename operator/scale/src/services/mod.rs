@@ -23,7 +23,7 @@ mod tests;
 
 pub use choice::{Choice, Chosen, Leading, Weighing};
 pub(crate) use decide::effect_of;
-pub use decide::{Case, Decided, Decision, Effect, Limit, Observations, State, decide, decide_all};
+pub use decide::{Asked, Case, Decided, Decision, Effect, Limit, Observations, State, decide, decide_all};
 pub use features::{Base, Expected, Features};
 pub use outlook::{Learner, Outlook, RULES};
 pub use policy::{Fallback, Mode, Owner, Policy, PolicyError, WhenOwned};

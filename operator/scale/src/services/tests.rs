@@ -5,7 +5,15 @@ use super::*;
 const NOW: i64 = 1_700_000_000;
 
 fn seen(loads: &[f64], replicas: u32) -> Observations<'_> {
-    Observations { loads, per_replica: 10.0, replicas, expected: None, calendar: None, hurts: false }
+    Observations {
+        loads,
+        missing: None,
+        per_replica: 10.0,
+        replicas,
+        expected: None,
+        calendar: None,
+        hurts: false,
+    }
 }
 
 fn auto() -> Policy {
@@ -260,6 +268,76 @@ fn a_way_down_that_hurts_is_undone_and_not_tried_again_soon() {
     assert_eq!(later.replicas, before);
     let free = decide(at + 4_000, &mut state, &seen(&[42.0], before), &policy, &Owner::Nobody);
     assert!(free.replicas <= before && !free.limits.contains(&Limit::Hold));
+}
+
+#[test]
+fn a_way_down_that_nobody_made_is_no_reason_to_hold_more() {
+    // Recommended only, or kept from being done by a pause: the replicas stay, and something else makes it slow.
+    for mode in [Mode::Observe, Mode::Recommend, Mode::Auto] {
+        let policy = Policy { mode, patience_minutes: 0.0, ..auto() };
+        let mut state = State::new(&policy).unwrap();
+        let mut ask = |step: i64, hurts| {
+            let seen = Observations { hurts, ..seen(&[42.0], 15) };
+            decide(NOW + 15 * step, &mut state, &seen, &policy, &Owner::Nobody)
+        };
+        let fewer = (0..200).map(|step| ask(step, false)).last().unwrap();
+        assert!(fewer.replicas < 15, "{fewer:?}");
+        let hurt = ask(200, true);
+        assert!(hurt.replicas < 15 && !hurt.limits.contains(&Limit::Hold), "{mode:?}: {hurt:?}");
+    }
+}
+
+#[test]
+fn a_lower_floor_is_a_way_down_only_once_the_autoscaler_followed() {
+    let policy = Policy { patience_minutes: 0.0, when_owned: WhenOwned::DriveBounds, ..auto() };
+    let owner = |floor| Owner::Hpa { name: "web".to_owned(), bounds: (floor, 20), peoples: (1, 20) };
+    let lowered = || {
+        let mut state = State::new(&policy).unwrap();
+        let mut step = 0;
+        loop {
+            let at = NOW + 15 * step;
+            let said = decide(at, &mut state, &seen(&[42.0], 15), &policy, &owner(12));
+            if let Effect::DriveBounds { min, .. } = said.effect
+                && min < 12
+            {
+                return (at, state, min);
+            }
+            step += 1;
+            assert!(step < 400, "the floor never goes down");
+        }
+    };
+    let hurt = |at, state: &mut State, replicas, floor| {
+        let seen = Observations { hurts: true, ..seen(&[42.0], replicas) };
+        decide(at, state, &seen, &policy, &owner(floor))
+    };
+    let (at, mut state, floor) = lowered();
+    let held = hurt(at + 60, &mut state, 15, floor);
+    assert!(!held.limits.contains(&Limit::Hold), "the autoscaler still holds 15: {held:?}");
+    let (at, mut state, floor) = lowered();
+    decide(at + 15, &mut state, &seen(&[42.0], 15), &policy, &owner(floor));
+    decide(at + 300, &mut state, &seen(&[42.0], floor), &policy, &owner(floor));
+    let undone = hurt(at + 315, &mut state, floor, floor);
+    assert_eq!(undone.replicas, 12, "{undone:?}");
+    assert_eq!(undone.effect, Effect::DriveBounds { min: 12, max: 20 });
+    assert!(undone.limits.contains(&Limit::Hold) && undone.reason.contains("12 are held"), "{undone:?}");
+}
+
+#[test]
+fn fewer_than_were_asked_for_are_somebody_elses_doing() {
+    let policy = Policy { patience_minutes: 0.0, ..auto() };
+    let mut state = State::new(&policy).unwrap();
+    let mut replicas = 15;
+    for step in 0..400 {
+        let said = decide(NOW + 15 * step, &mut state, &seen(&[42.0], replicas), &policy, &Owner::Nobody);
+        if said.replicas < replicas {
+            let hurt = Observations { hurts: true, ..seen(&[42.0], 1) };
+            let said = decide(NOW + 15 * (step + 1), &mut state, &hurt, &policy, &Owner::Nobody);
+            assert!(!said.limits.contains(&Limit::Hold), "a person left one: {said:?}");
+            return;
+        }
+        replicas = said.replicas;
+    }
+    panic!("it never goes down");
 }
 
 #[test]

@@ -22,7 +22,9 @@ impl Sizer {
 
     /// Takes up what was kept. Fails on a policy that cannot work.
     pub fn restore(&mut self, kept: &KeptSize) -> Result<(), PolicyError> {
-        self.state = State::resume(&self.policy, kept.decided)?;
+        // What is kept is as old as its last writing, and nobody listened in between: silence counts from the start.
+        let seen = kept.decided.seen.map(|seen| seen.max(self.began));
+        self.state = State::resume(&self.policy, Decided { seen, ..kept.decided })?;
         self.capacity = self.capacity.restored(&kept.carried);
         self.taught = kept.taught;
         self.seen = kept.decided.seen.is_some();

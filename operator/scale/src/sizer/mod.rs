@@ -1,9 +1,11 @@
 //! The size of one workload over time: what is seen of it, in replicas' worth, goes into [`crate::services::decide()`].
 //!
 //! The load is the highest of the requests (what one replica carries is learnt, see [`Capacity`]) and of the loads that the
-//! Workload names (what one replica carries is declared), each divided by what one replica carries. Pure and serialisable.
+//! Workload names (what one replica carries is declared), each divided by what one replica carries. While one of them is
+//! missing, what is seen of the others can only ask for more. Pure and serialisable.
 
 pub mod calendar;
+mod gaps;
 mod kept;
 mod policy;
 #[cfg(test)]
@@ -14,8 +16,9 @@ pub use policy::{SetupError, policy};
 
 use crate::services::capacity::Capacity;
 use crate::services::{
-    Decision, Effect, Expected, Observations, Owner, Policy, PolicyError, State, decide, effect_of,
+    Decision, Effect, Expected, Fallback, Observations, Owner, Policy, PolicyError, State, decide, effect_of,
 };
+use gaps::{Gaps, usable};
 use homeostat_knowledge::forecast::{SizeAdvice, SizeEffect};
 use homeostat_knowledge::{Name, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -26,6 +29,10 @@ pub const STEP_SECONDS: u32 = 15;
 const FEW_STEPS: u32 = 40;
 /// Nothing waits anywhere for so long, in seconds, before no replica is left: as long as KEDA waits.
 const IDLE: i64 = 300;
+/// Share of the kept replicas above which the part of a load that is seen asks for more while the rest is missing, and the
+/// share that it then fills.
+const FULL: f64 = 0.9;
+const TARGET: f64 = 0.7;
 /// Learning steps after which what was learnt of one replica counts half: a week.
 const FORGET: u32 = 7 * 86_400 / STEP_SECONDS;
 
@@ -51,6 +58,8 @@ pub struct Load {
     pub value: Option<f64>,
     /// How much of it one replica carries.
     pub per_replica: f64,
+    /// Series of it that were seen lately and are not in the value: the load is at least that.
+    pub silent: Vec<Name>,
 }
 
 /// Everything that is seen of a workload at the end of a step.
@@ -87,6 +96,17 @@ pub struct Sizer {
     worked: bool,
     /// Since when nothing waits anywhere, in seconds since 1970.
     idle: Option<i64>,
+    gaps: Gaps,
+}
+
+/// What follows from what is missing in this step.
+struct Partly {
+    /// In words; empty when nothing is missing.
+    what: String,
+    /// Some of the load is seen, and the rest is waited for: nothing is learnt, and there are only ways up.
+    waits: bool,
+    /// Some of the load is seen, and the rest is missing for longer than this waits: not fewer than this.
+    least: Option<Fallback>,
 }
 
 impl Sizer {
@@ -104,6 +124,7 @@ impl Sizer {
             seen: false,
             worked: false,
             idle: None,
+            gaps: Gaps::default(),
         })
     }
 
@@ -137,72 +158,123 @@ impl Sizer {
         self.worked |= worth.is_some_and(|worth| worth > 0.0);
         let advice =
             |wanted, effect, why| SizeAdvice { decided: now, per_replica, wanted, effect, why, done: None };
-        if let Some(missing) = self.missing(now, seen, worth) {
+        self.gaps.look(now.as_second(), self.began, seen, per_replica);
+        let partly = self.partly(now, seen, worth);
+        if let Some(missing) = self.missing(now, seen, worth, &partly) {
             return advice(None, SizeEffect::Keep, missing);
         }
         let expected = seen
             .expected
             .zip(per_replica)
             .map(|(said, each)| Expected { p50: said.p50 / each, p90: said.p90 / each });
-        let loads: Vec<f64> = worth.into_iter().collect();
+        // A part of the load would teach that the whole fell.
+        let loads: Vec<f64> = worth.into_iter().filter(|_| !partly.waits).collect();
         let observations = Observations {
             loads: &loads,
+            missing: (!partly.what.is_empty()).then_some(&partly.what),
             per_replica: 1.0,
             replicas: seen.replicas,
             expected,
             calendar: seen.calendar,
             hurts: seen.hurts,
         };
-        let policy = self.policy_now(seen);
+        let policy = self.policy_now(now, seen, &partly);
         let Decision { replicas, effect, reason, .. } =
             decide(now.as_second(), &mut self.state, &observations, &policy, owner);
-        let other = if self.gone(now, seen, worth) {
+        let other = if self.gone(now, seen, worth, &policy) {
             Some((0, format!("nothing waits anywhere for {IDLE} s: no replica is needed")))
-        } else if self.never(seen, worth) {
+        } else if self.never(seen, worth, &policy) {
             Some((0, "nothing waits, and nothing ever did: no replica comes before work does".to_owned()))
         } else {
-            let needed = self.woken(seen, worth).filter(|needed| *needed > replicas);
-            needed.map(|needed| (needed, format!("work came to no replica: {needed} are needed for it")))
+            let more = [self.woken(seen, worth), self.rising(worth, replicas, &partly), floor(&partly)];
+            more.into_iter()
+                .flatten()
+                .filter(|(needed, _)| *needed > replicas)
+                .max_by_key(|(needed, _)| *needed)
         };
         let (replicas, (effect, reason)) = match other {
             Some((number, why)) => (number, effect_of(number, seen.replicas, &policy, owner, why)),
             None => (replicas, (effect, reason)),
         };
+        let lacking = if worth.is_none() || reason.contains(&partly.what) {
+            String::new()
+        } else {
+            format!("; {}", partly.what)
+        };
         let carries = per_replica
             .map_or_else(String::new, |each| format!("; one replica carries {} requests/s", short(each)));
-        advice(Some(replicas), shown(effect), format!("{reason}{carries}"))
+        advice(Some(replicas), shown(effect), format!("{reason}{lacking}{carries}"))
+    }
+
+    /// What is missing of the load, and what that leaves to do.
+    fn partly(&self, now: Timestamp, seen: &Seen<'_>, worth: Option<f64>) -> Partly {
+        let mut what = self.gaps.words();
+        if what.is_empty() && worth.is_none() && seen.requests.rate.is_some() {
+            "what one replica carries of the requests is not known yet".clone_into(&mut what);
+        }
+        let partly = worth.is_some() && self.gaps.since().is_some();
+        let least = self.policy.fallback.filter(|fallback| {
+            let long =
+                |since: i64| now.as_second().saturating_sub(since) >= i64::from(fallback.after_seconds);
+            partly && self.gaps.since().is_some_and(long)
+        });
+        Partly { what, waits: partly && least.is_none(), least }
     }
 
     /// The policy of this step. Without a replica nobody can ask it anything, so requests alone never let it go away: that
-    /// takes a load that is seen elsewhere, such as a queue.
-    fn policy_now(&self, seen: &Seen<'_>) -> Policy {
+    /// takes a load that is seen elsewhere, such as a queue, and nothing of the load that is missing or of unknown worth.
+    fn policy_now(&self, now: Timestamp, seen: &Seen<'_>, partly: &Partly) -> Policy {
         let seen_elsewhere = seen.loads.iter().any(|load| load.value.is_some());
-        Policy { min: if seen_elsewhere { self.policy.min } else { self.policy.min.max(1) }, ..self.policy }
+        let unknown = self.per_replica().is_none() && seen.requests.rate.is_some_and(|rate| rate > 0.0);
+        let whole = seen_elsewhere && partly.what.is_empty() && !unknown;
+        let listened = now.as_second().saturating_sub(self.began);
+        let fallback = self
+            .policy
+            .fallback
+            .filter(|fallback| !partly.waits && listened >= i64::from(fallback.after_seconds));
+        Policy { min: if whole { self.policy.min } else { self.policy.min.max(1) }, fallback, ..self.policy }
     }
 
     /// Whether nothing was to be done long enough for no replica, where the bounds allow that. What was learnt of a load
     /// says how likely work comes; an empty queue says that there is none.
-    fn gone(&mut self, now: Timestamp, seen: &Seen<'_>, worth: Option<f64>) -> bool {
-        let nothing = worth.is_some_and(|worth| worth <= 0.0) && self.policy_now(seen).min == 0;
+    fn gone(&mut self, now: Timestamp, seen: &Seen<'_>, worth: Option<f64>, policy: &Policy) -> bool {
+        let nothing = worth.is_some_and(|worth| worth <= 0.0) && policy.min == 0;
         self.idle = if nothing { self.idle.or(Some(now.as_second())) } else { None };
         let long = self.idle.is_some_and(|since| now.as_second().saturating_sub(since) >= IDLE);
         long && seen.calendar.is_none_or(|wanted| wanted == 0) && !seen.hurts
     }
 
     /// Whether there is no replica, nothing to do, and nothing from which work could be expected.
-    fn never(&self, seen: &Seen<'_>, worth: Option<f64>) -> bool {
+    fn never(&self, seen: &Seen<'_>, worth: Option<f64>, policy: &Policy) -> bool {
         let asleep = seen.replicas == 0 && worth.is_some_and(|worth| worth <= 0.0);
         asleep
             && !self.worked
-            && self.policy_now(seen).min == 0
+            && policy.min == 0
             && seen.calendar.is_none_or(|wanted| wanted == 0)
             && seen.expected.is_none_or(|said| said.p90 <= 0.0)
     }
 
     /// Replicas for work that came while there was none: nobody works on it meanwhile, so nothing is weighed.
-    fn woken(&self, seen: &Seen<'_>, worth: Option<f64>) -> Option<u32> {
-        let needed = worth.filter(|worth| seen.replicas == 0 && *worth > 0.0)?.ceil();
-        Some((needed.min(f64::from(self.policy.max)) as u32).max(1))
+    fn woken(&self, seen: &Seen<'_>, worth: Option<f64>) -> Option<(u32, String)> {
+        let needed = self.replicas(worth.filter(|worth| seen.replicas == 0 && *worth > 0.0)?);
+        Some((needed, format!("work came to no replica: {needed} are needed for it")))
+    }
+
+    /// Replicas for the part of the load that is seen, where it fills what is kept for the whole: as an HPA would say, as
+    /// what was learnt is of the whole.
+    fn rising(&self, worth: Option<f64>, kept: u32, partly: &Partly) -> Option<(u32, String)> {
+        let worth = worth.filter(|worth| partly.waits && *worth > FULL * f64::from(kept))?;
+        let needed = self.replicas(worth / TARGET);
+        let what = &partly.what;
+        let target = 100.0 * TARGET;
+        Some((
+            needed,
+            format!("{what}; what is seen beside it needs {needed} replicas at a target of {target:.0} %"),
+        ))
+    }
+
+    fn replicas(&self, worth: f64) -> u32 {
+        (worth.ceil().min(f64::from(self.policy.max)) as u32).max(1)
     }
 
     fn learn(&mut self, seen: &Seen<'_>) {
@@ -219,14 +291,22 @@ impl Sizer {
     }
 
     /// Why nothing can be decided yet, and what to do.
-    fn missing(&self, now: Timestamp, seen: &Seen<'_>, worth: Option<f64>) -> Option<String> {
+    fn missing(
+        &self,
+        now: Timestamp,
+        seen: &Seen<'_>,
+        worth: Option<f64>,
+        partly: &Partly,
+    ) -> Option<String> {
         if worth.is_some() || self.seen {
             return None;
         }
         if seen.requests.rate.is_some_and(|rate| rate > 0.0) {
+            let gaps = self.gaps.words();
+            let lacking = if gaps.is_empty() { gaps } else { format!("; {gaps}") };
             return Some(format!(
                 "what one replica carries is not known yet: {} of {FEW_STEPS} steps of {STEP_SECONDS} s with requests and \
-                 without another fault were seen",
+                 without another fault were seen{lacking}",
                 self.taught
             ));
         }
@@ -234,27 +314,31 @@ impl Sizer {
         if self.policy.fallback.is_some_and(|fallback| waited >= i64::from(fallback.after_seconds)) {
             return None;
         }
-        let missing: Vec<&str> = seen.loads.iter().map(|load| &*load.name).collect();
-        Some(if missing.is_empty() {
+        Some(if seen.loads.is_empty() {
             "no request was seen yet; send traces with server spans over OTLP, or name a load in spec.scaling"
                 .to_owned()
         } else {
-            format!(
-                "nothing was seen yet of {}; check spec.signals and the Prometheus source",
-                missing.join(", ")
-            )
+            format!("nothing was seen yet: {}; check spec.signals and the Prometheus source", partly.what)
         })
     }
 }
 
-/// The highest of all usable loads, in replicas' worth. A load that is not seen counts for nothing beside one that is.
+/// Not fewer than the fallback when a part of the load is missing for long.
+fn floor(partly: &Partly) -> Option<(u32, String)> {
+    let replicas = partly.least?.replicas.max(1);
+    Some((
+        replicas,
+        format!("{}: at least the declared fallback of {replicas} replicas; check the source", partly.what),
+    ))
+}
+
+/// The highest of all usable loads, in replicas' worth. With a gap the whole load is at least that.
 fn worth(seen: &Seen<'_>, per_replica: Option<f64>) -> Option<f64> {
-    let usable = |value: f64| (0.0..=1e9).contains(&value);
     let requests = seen.requests.rate.zip(per_replica).map(|(rate, each)| rate / each);
     // Nobody asks: no replica is needed for it, whatever one carries.
     let requests = requests.or_else(|| seen.requests.rate.filter(|rate| *rate <= 0.0));
     let loads = seen.loads.iter().filter_map(|load| Some(load.value? / load.per_replica));
-    requests.into_iter().chain(loads).filter(|value| usable(*value)).max_by(f64::total_cmp)
+    requests.into_iter().chain(loads).filter(|worth| usable(*worth)).max_by(f64::total_cmp)
 }
 
 fn shown(effect: Effect) -> SizeEffect {

@@ -48,7 +48,7 @@ fn run(sizer: &mut Sizer, from: i64, loads: impl IntoIterator<Item = Option<f64>
 fn queue(sizer: &mut Sizer, from: i64, waiting: impl IntoIterator<Item = Option<f64>>) -> Vec<u32> {
     let mut replicas = 0;
     let sizes = (from..).zip(waiting).map(|(step, value)| {
-        let loads = [Load { name: "jobs".into(), value, per_replica: 10.0 }];
+        let loads = [Load { name: "jobs".into(), value, per_replica: 10.0, silent: Vec::new() }];
         let seen = Seen {
             requests: Requests::default(),
             loads: &loads,
@@ -188,7 +188,8 @@ fn what_an_autoscaler_sizes_is_never_scaled_beside_it_not_even_to_or_from_zero()
     let mut one = Sizer::new(policy, 0.05, at(0)).unwrap();
     let owner = Owner::Hpa { name: "web".to_owned(), bounds: (1, 9), peoples: (1, 9) };
     let mut decide = |step, waiting, replicas| {
-        let loads = [Load { name: "jobs".into(), value: Some(waiting), per_replica: 10.0 }];
+        let loads =
+            [Load { name: "jobs".into(), value: Some(waiting), per_replica: 10.0, silent: Vec::new() }];
         let seen = Seen {
             requests: Requests::default(),
             loads: &loads,
@@ -282,4 +283,178 @@ fn a_way_down_that_hurts_is_held_also_after_a_restart() {
     let mut back = sizer(1, 30, Archetype::Service);
     back.restore(&one.kept()).unwrap();
     assert!(look(&mut back, step + 20, from, false) >= from, "held for an hour, across a restart");
+}
+
+/// Loads by name at ten a replica, with so many requests, on so many replicas.
+fn look(
+    sizer: &mut Sizer,
+    step: i64,
+    values: &[(&str, Option<f64>)],
+    rate: Option<f64>,
+    replicas: u32,
+) -> SizeAdvice {
+    let load = |(name, value): &(&str, Option<f64>)| Load {
+        name: (*name).into(),
+        value: *value,
+        per_replica: 10.0,
+        silent: Vec::new(),
+    };
+    let loads: Vec<Load> = values.iter().map(load).collect();
+    let seen = Seen {
+        requests: requests(rate),
+        loads: &loads,
+        replicas,
+        ready: replicas,
+        expected: None,
+        calendar: None,
+        hurts: false,
+    };
+    sizer.decide(at(step), &seen, &Owner::Nobody)
+}
+
+#[test]
+fn a_queue_that_is_not_seen_beside_an_empty_one_takes_no_worker_away() {
+    let mut one = sizer(0, 10, Archetype::Worker);
+    let mut replicas = 4;
+    for step in 0..100 {
+        let said = look(&mut one, step, &[("a", Some(35.0)), ("b", Some(0.0))], None, replicas);
+        replicas = said.wanted.unwrap();
+    }
+    let before = replicas;
+    for step in 100..339 {
+        let said = look(&mut one, step, &[("a", None), ("b", Some(0.0))], None, replicas);
+        assert_eq!(said.wanted, Some(before), "{step}: {}", said.why);
+        assert!(said.why.contains("signal a is not seen") && said.why.contains("kept"), "{}", said.why);
+    }
+    // Missing for longer than the fallback waits: not fewer than that, and never none.
+    for step in 341..2_000 {
+        let said = look(&mut one, step, &[("a", None), ("b", Some(0.0))], None, replicas);
+        replicas = said.wanted.unwrap();
+        assert!(replicas >= 3, "{step}: {}", said.why);
+        assert!(said.why.contains("signal a is not seen"), "{}", said.why);
+    }
+    assert_eq!(replicas, 3);
+    // Both are seen and empty again: nothing is waited for any more.
+    for step in 2_000..2_100 {
+        replicas =
+            look(&mut one, step, &[("a", Some(0.0)), ("b", Some(0.0))], None, replicas).wanted.unwrap();
+    }
+    assert_eq!(replicas, 0);
+}
+
+#[test]
+fn what_is_seen_beside_a_missing_load_still_asks_for_more() {
+    let mut one = sizer(0, 10, Archetype::Worker);
+    for step in 0..40 {
+        look(&mut one, step, &[("a", Some(15.0)), ("b", Some(12.0))], None, 2);
+    }
+    let more = look(&mut one, 40, &[("a", None), ("b", Some(55.0))], None, 2);
+    assert!(more.wanted.is_some_and(|wanted| (6..=9).contains(&wanted)), "{}", more.why);
+    assert!(more.effect == SizeEffect::Scale && more.why.contains("signal a is not seen"), "{}", more.why);
+    let asleep = look(&mut one, 41, &[("a", None), ("b", Some(0.0))], None, 0);
+    assert!(
+        asleep.wanted.is_some_and(|wanted| wanted >= 1),
+        "nobody knows that nothing waits: {}",
+        asleep.why
+    );
+}
+
+#[test]
+fn a_load_that_was_never_seen_takes_nothing_away_and_begins_no_fallback_at_once() {
+    let mut one = sizer(0, 10, Archetype::Worker);
+    for step in 0..200 {
+        let said = look(&mut one, step, &[("a", Some(0.0)), ("typo", None)], None, 5);
+        assert_eq!(said.wanted, Some(5), "{}", said.why);
+        assert!(said.why.contains("signal typo is not seen"), "{}", said.why);
+    }
+    let silent = look(&mut one, 200, &[("a", None), ("typo", None)], None, 5);
+    assert_eq!(silent.wanted, Some(5), "listened to for less than an hour: {}", silent.why);
+}
+
+#[test]
+fn requests_that_are_not_seen_any_more_let_no_other_load_take_replicas_away() {
+    let mut one = sizer(0, 20, Archetype::Service);
+    for step in 0..100 {
+        look(&mut one, step, &[("cpu", Some(5.0))], Some(80.0), 4);
+    }
+    let before = look(&mut one, 100, &[("cpu", Some(5.0))], Some(80.0), 4).wanted.unwrap();
+    let mut back = sizer(0, 20, Archetype::Service);
+    back.restore(&one.kept()).unwrap();
+    for (when, sizer) in [("running", &mut one), ("after a restart", &mut back)] {
+        for step in 101..180 {
+            let said = look(sizer, step, &[("cpu", Some(5.0))], None, before);
+            assert_eq!(said.wanted, Some(before), "{when}: {}", said.why);
+            assert!(said.why.contains("requests are not seen"), "{when}: {}", said.why);
+        }
+    }
+}
+
+#[test]
+fn requests_of_unknown_worth_keep_a_replica_though_the_queue_is_empty() {
+    let mut one = sizer(0, 10, Archetype::Worker);
+    for step in 0..39 {
+        let said = look(&mut one, step, &[("jobs", Some(0.0))], Some(4.0), 1);
+        assert_eq!(said.wanted, Some(1), "somebody asks it: {}", said.why);
+    }
+}
+
+#[test]
+fn a_series_that_is_missing_makes_its_signal_a_lower_bound() {
+    let mut one = sizer(0, 10, Archetype::Worker);
+    let mut decide = |step: i64, silent: &[&str]| {
+        let silent = silent.iter().map(|series| Name::from(*series)).collect();
+        let loads = [Load { name: "jobs".into(), value: Some(0.0), per_replica: 10.0, silent }];
+        let seen = Seen {
+            requests: Requests::default(),
+            loads: &loads,
+            replicas: 2,
+            ready: 2,
+            expected: None,
+            calendar: None,
+            hurts: false,
+        };
+        one.decide(at(step), &seen, &Owner::Nobody)
+    };
+    for step in 0..60 {
+        let said = decide(step, &["queue=a", "queue=b", "queue=c", "queue=d"]);
+        assert_eq!(said.wanted, Some(2), "{}", said.why);
+        let named = "series queue=a, queue=b, queue=c and 1 more of signal jobs is not seen any more";
+        assert!(said.why.contains(named), "{}", said.why);
+    }
+    let whole = (60..100).map(|step| decide(step, &[])).last().unwrap();
+    assert_eq!(whole.wanted, Some(0), "{}", whole.why);
+}
+
+#[test]
+fn a_load_that_is_no_number_is_named_with_what_it_is() {
+    for (value, said) in [(-3.0, "is -3"), (f64::NAN, "is NaN"), (f64::INFINITY, "is inf")] {
+        let mut one = sizer(0, 9, Archetype::Worker);
+        let new = look(&mut one, 0, &[("jobs", Some(value))], None, 2);
+        let named =
+            |why: &str| why.contains(&format!("signal jobs {said} (it must be finite and not negative)"));
+        assert!(new.wanted.is_none() && named(&new.why), "{}", new.why);
+        look(&mut one, 1, &[("jobs", Some(15.0))], None, 2);
+        let later = look(&mut one, 2, &[("jobs", Some(value))], None, 2);
+        assert!(later.wanted.is_some_and(|wanted| wanted >= 2) && named(&later.why), "{}", later.why);
+        let beside = look(&mut one, 3, &[("jobs", Some(value)), ("others", Some(0.0))], None, 2);
+        assert!(beside.wanted.is_some_and(|wanted| wanted >= 2) && named(&beside.why), "{}", beside.why);
+    }
+}
+
+#[test]
+fn silence_counts_from_the_restart_and_not_from_what_was_written_before_it() {
+    let mut one = sizer(1, 30, Archetype::Service);
+    let before = run(&mut one, 0, vec![Some(80.0); 200], 8).wanted.unwrap();
+    assert!(before > 3, "{before}");
+    // Written three hours ago; the fallback of 3 is for an hour of silence.
+    let (start, hour) = (200 + 3 * 240, 240);
+    let mut back = Sizer::new(*one.policy(), 0.05, at(start)).unwrap();
+    back.restore(&one.kept()).unwrap();
+    let said = run(&mut back, start, [None], before);
+    assert!(said.why.contains("requests are not seen (server spans over OTLP), for 0 s"), "{}", said.why);
+    let said = run(&mut back, start + 1, vec![None; 238], before);
+    assert_eq!(said.wanted, Some(before), "{}", said.why);
+    assert!(said.why.contains("last safe size"), "{}", said.why);
+    let said = run(&mut back, start + hour, [None], before);
+    assert_eq!(said.wanted, Some(3), "{}", said.why);
 }

@@ -1,0 +1,80 @@
+//! What is missing of the loads that were asked for or seen before, since when, and how to say it.
+
+use super::{Load, Seen};
+use homeostat_knowledge::Name;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Requests that were learnt of before a restart are waited for so long after it, in seconds: whatever sent traces then may
+/// not do so any more.
+const UNASKED: i64 = 3_600;
+/// Gaps, and series of one load, that are named in a sentence.
+const NAMED: usize = 3;
+/// Letters of a series' labels in a sentence.
+const LETTERS: usize = 80;
+
+/// What is missing now. As many as there are loads, and requests.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(super) struct Gaps {
+    /// By load: since when, in seconds since 1970, and why, for people.
+    loads: BTreeMap<Name, (i64, String)>,
+    /// Since when the requests are.
+    requests: Option<i64>,
+    /// Requests were seen since the start.
+    asked: bool,
+}
+
+impl Gaps {
+    /// Compares what is seen with what was asked for: every load that the Workload names, with all of its series, and the
+    /// requests when it is known what a replica carries of them. Without a replica there are none that could be missing.
+    pub fn look(&mut self, now: i64, began: i64, seen: &Seen<'_>, per_replica: Option<f64>) {
+        self.asked |= seen.requests.rate.is_some();
+        let known = per_replica.is_some() && (self.asked || now.saturating_sub(began) < UNASKED);
+        let lost = known && seen.requests.rate.is_none() && seen.replicas > 0;
+        self.requests = lost.then(|| self.requests.unwrap_or(now));
+        let before = std::mem::take(&mut self.loads);
+        let since = |name: &Name| before.get(name).map_or(now, |(since, _)| *since);
+        let faults = seen.loads.iter().filter_map(|load| Some((load.name.clone(), fault(load)?)));
+        self.loads = faults.map(|(name, why)| (name.clone(), (since(&name), why))).collect();
+    }
+
+    /// Since when the first of them is missing; `None` when nothing is.
+    pub fn since(&self) -> Option<i64> {
+        self.loads.values().map(|(since, _)| *since).chain(self.requests).min()
+    }
+
+    /// What is missing, for people; empty when nothing is.
+    pub fn words(&self) -> String {
+        let requests = self.requests.map(|_| "requests are not seen (server spans over OTLP)".to_owned());
+        listed(&self.loads.values().map(|(_, why)| why.clone()).chain(requests).collect::<Vec<_>>())
+    }
+}
+
+/// A number of replicas that a load may be worth.
+pub(super) fn usable(worth: f64) -> bool {
+    (0.0..=1e9).contains(&worth)
+}
+
+/// What is wrong with a load.
+fn fault(load: &Load) -> Option<String> {
+    let Load { name, value, per_replica, silent } = load;
+    match value {
+        None => Some(format!("signal {name} is not seen")),
+        Some(value) if !usable(value / per_replica) => {
+            Some(format!("signal {name} is {value} (it must be finite and not negative)"))
+        }
+        Some(_) if silent.is_empty() => None,
+        Some(_) => {
+            let short = |series: &Name| series.chars().take(LETTERS).collect();
+            let silent: Vec<String> = silent.iter().map(short).collect();
+            Some(format!("series {} of signal {name} is not seen any more", listed(&silent)))
+        }
+    }
+}
+
+/// The first few, and how many more there are.
+fn listed(all: &[String]) -> String {
+    let more = all.len().saturating_sub(NAMED);
+    let first = all.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", ");
+    if more == 0 { first } else { format!("{first} and {more} more") }
+}
