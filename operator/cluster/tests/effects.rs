@@ -539,13 +539,19 @@ async fn each_right_that_is_missing_is_named_and_stops_the_action_at_once() {
             .collect();
         for right in all.used() {
             let (group, resource, verb) = &right;
-            assert!(declared.contains(&(group, resource, verb)), "{kind} used {right:?} without declaring it");
+            assert!(
+                declared.contains(&(group, resource, verb)),
+                "{kind} used {right:?} without declaring it"
+            );
             let poorer = server();
             poorer.forbid(&right);
             let before = poorer.objects();
             let why = whole(&poorer, &target, &parameters).await.expect_err("it cannot go on");
             let named = why.contains(&format!("cannot {verb} resource")) && why.contains(&**resource);
-            assert!(named && ["Forbidden(", "Denied("].iter().any(|word| why.contains(word)), "{kind}: {why}");
+            assert!(
+                named && ["Forbidden(", "Denied("].iter().any(|word| why.contains(word)),
+                "{kind}: {why}"
+            );
             assert_eq!(poorer.objects(), before, "{kind} without {right:?}");
             assert!(poorer.seen().len() <= all.seen().len(), "{kind} without {right:?} asks again and again");
             taken_away += 1;

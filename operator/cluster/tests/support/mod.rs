@@ -353,7 +353,8 @@ impl State {
         if self.forbidden.as_ref() == Some(&needed) {
             let (group, resource, verb) = needed;
             // As the API server's authorizer words it.
-            let said = format!("User \"homeostat\" cannot {verb} resource \"{resource}\" in API group \"{group}\"");
+            let said =
+                format!("User \"homeostat\" cannot {verb} resource \"{resource}\" in API group \"{group}\"");
             return Some(status(403, "Forbidden", &format!("it is forbidden: {said}")));
         }
         let at = self.rules.iter().position(|rule| {

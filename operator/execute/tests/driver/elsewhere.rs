@@ -73,8 +73,7 @@ fn of_a_newer_version(world: &World, state: ActionState) -> UnreadAction {
 
 #[tokio::test(start_paused = true)]
 async fn what_a_newer_version_has_under_way_is_left_to_it() {
-    let under_way =
-        [ActionState::Admitted, ActionState::Claimed, ActionState::Sent, ActionState::Verifying];
+    let under_way = [ActionState::Admitted, ActionState::Claimed, ActionState::Sent, ActionState::Verifying];
     for state in under_way {
         let world = World::new(FindingKind::Hung);
         let action = of_a_newer_version(&world, state);
