@@ -6,7 +6,7 @@ mod support;
 
 use homeostat_cluster::ApiActuator;
 use homeostat_cluster::release::{Which, release_held};
-use homeostat_execute::actions::retry_name;
+use homeostat_execute::actions::{retry_name, spec};
 use homeostat_execute::ports::{Acknowledged, Actuator, EffectError, Field, Refusal};
 use homeostat_knowledge::forecast::Scaler;
 use homeostat_knowledge::ids::Uid;
@@ -494,4 +494,68 @@ async fn driven_bounds_go_back_when_their_time_is_over_nobody_asks_or_homeostat_
     let server = fill(over, "min=6,max=15");
     release_held(&server.client(), Which::All).await.unwrap();
     assert_eq!(bounds(&server), (2, 12));
+}
+
+/// What an action asks of the API server on its way to its effect.
+async fn whole(server: &Server, target: &Target, parameters: &Parameters) -> Result<(), String> {
+    let hands = ApiActuator::new(server.client());
+    hands.dry_run(target, parameters, &id()).await.map_err(|refusal| format!("{refusal:?}"))?;
+    let fresh = hands.fresh_target(target).await.map_err(|error| format!("{error:?}"))?.expect("it is there");
+    let sent = hands.effect(target, parameters, &id(), &fresh.resource_version).await;
+    sent.map(drop).map_err(|error| format!("{error:?}"))
+}
+
+#[tokio::test]
+async fn each_right_that_is_missing_is_named_and_stops_the_action_at_once() {
+    let pod = target("Pod", "v1", "shop", "order-6c-x");
+    let resize = Parameters::ResizePod {
+        container: Name::from("app"),
+        cpu_millis: Some(900),
+        memory_bytes: None,
+        memory_limit_bytes: None,
+    };
+    let actions = [
+        (pod.clone(), Parameters::EvictPod { grace_seconds: None }),
+        (deployment(), Parameters::RollingRestart),
+        (deployment(), Parameters::ScaleUp { replicas: 6 }),
+        (deployment(), Parameters::ScaleDown { replicas: 2 }),
+        (autoscaler(), drive(4, 10)),
+        (deployment(), Parameters::RollBack { revision: Name::from("order-old") }),
+        (node(), Parameters::Cordon { until: until() }),
+        (cron_job(), Parameters::Suspend { until: until() }),
+        (job(), Parameters::RetryJob),
+        (pod, resize),
+    ];
+    let mut taken_away = 0;
+    for (target, parameters) in actions {
+        let kind = parameters.kind();
+        let all = server();
+        whole(&all, &target, &parameters).await.unwrap_or_else(|why| panic!("{kind}: {why}"));
+        let declared: Vec<(&str, &str, &str)> = spec(kind)
+            .unwrap()
+            .rights()
+            .iter()
+            .flat_map(|right| right.verbs.iter().map(|verb| (right.api_group, right.resource, *verb)))
+            .collect();
+        for right in all.used() {
+            let (group, resource, verb) = &right;
+            assert!(
+                declared.contains(&(group, resource, verb)),
+                "{kind} used {right:?} without declaring it"
+            );
+            let poorer = server();
+            poorer.forbid(&right);
+            let before = poorer.objects();
+            let why = whole(&poorer, &target, &parameters).await.expect_err("it cannot go on");
+            let named = why.contains(&format!("cannot {verb} resource")) && why.contains(&**resource);
+            assert!(
+                named && ["Forbidden(", "Denied("].iter().any(|word| why.contains(word)),
+                "{kind}: {why}"
+            );
+            assert_eq!(poorer.objects(), before, "{kind} without {right:?}");
+            assert!(poorer.seen().len() <= all.seen().len(), "{kind} without {right:?} asks again and again");
+            taken_away += 1;
+        }
+    }
+    assert!(taken_away >= 20, "{taken_away}");
 }

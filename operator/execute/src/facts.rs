@@ -342,6 +342,7 @@ pub fn history<'a>(
     let mut history: Vec<ActionHistory> =
         all.into_values().filter(|record| !ended.contains_key(&record.id)).map(ActionHistory::of).collect();
     history.extend(ended.values().cloned());
+    history.extend(snapshot.unread.values().map(|action| ActionHistory::unread(action)));
     history
 }
 

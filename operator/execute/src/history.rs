@@ -3,7 +3,8 @@
 use homeostat_knowledge::entity::{TenantName, WorkloadKey};
 use homeostat_knowledge::plan::Undo;
 use homeostat_knowledge::{
-    ActionId, ActionKind, ActionRecord, ActionState, IncidentId, Origin, PlaybookRef, Timestamp, Uid,
+    ActionId, ActionKind, ActionRecord, ActionState, IncidentId, Name, Origin, PlaybookRef, Timestamp, Uid,
+    UnreadAction,
 };
 use serde::{Deserialize, Serialize};
 
@@ -46,6 +47,9 @@ pub struct ActionHistory {
     pub lowers_floor: bool,
     /// Did it help? `None` as long as nobody knows, or when nothing was done.
     pub helped: Option<bool>,
+    /// This version cannot read it: why, and what to do.
+    #[serde(default)]
+    pub unread: Option<String>,
 }
 
 impl ActionHistory {
@@ -85,6 +89,31 @@ impl ActionHistory {
             may_undo: may_undo(record),
             lowers_floor: record.lowers_floor(),
             helped: outcome.as_ref().filter(|_| effect).map(|outcome| outcome.helped),
+            unread: None,
+        }
+    }
+
+    /// What counts of an action that this version cannot read: everything that it may have done.
+    pub fn unread(action: &UnreadAction) -> Self {
+        Self {
+            id: action.id.clone(),
+            incident: action.incident.clone(),
+            origin: action.origin,
+            tenant: action.tenant.clone(),
+            workload: action.workload.clone(),
+            target: action.target.clone(),
+            // Any kind that changes something: which one it is, is what may be unknown.
+            kind: ActionKind::RollingRestart,
+            playbook: PlaybookRef { name: Name::from(""), version: 0, step: 0 },
+            state: action.state,
+            effect: action.state.had_effect(),
+            at: action.at,
+            closed: action.closed,
+            undo_of: None,
+            may_undo: false,
+            lowers_floor: false,
+            helped: None,
+            unread: Some(action.advice()),
         }
     }
 

@@ -241,4 +241,57 @@ mod tests {
         history.observe(&snapshot, at(1), CALM);
         assert_eq!(names(&history), [("shop/basket".to_owned(), true)]);
     }
+    /// A zone is lost: a third of twenty workloads in each of fifty tenants, and a third of thirty nodes. It comes back
+    /// piece by piece within five minutes.
+    #[test]
+    fn a_lost_zone_is_a_storm_in_every_tenant_until_all_of_it_was_calm_for_ten_minutes() {
+        let tenants: Vec<TenantName> =
+            (0..50).map(|number| TenantName::new(format!("tenant-{number}"))).collect();
+        let platform = TenantName::new(homeostat_knowledge::policy::PLATFORM_TENANT);
+        let mut snapshot = snapshot();
+        let mut lost = Vec::new();
+        let mut fall = |tenant: &TenantName, name: &str, entity: Entity, kind| {
+            let mut found = incident(name, entity, kind, 0);
+            found.tenant = Some(tenant.clone());
+            lost.push(found.id.clone());
+            put(&mut snapshot, found);
+        };
+        for tenant in &tenants {
+            for number in 0..7 {
+                let key = ObjectKey::new(tenant.0.to_string(), format!("workload-{number}"));
+                let name = format!("{}-{number}", tenant.0);
+                fall(tenant, &name, Entity::Workload { key }, FindingKind::NotReady);
+            }
+        }
+        for number in 0..10 {
+            let name = Name::from(format!("node-{number}"));
+            fall(&platform, &format!("n-{number}"), Entity::Node { name }, FindingKind::NodeNotReady);
+        }
+        let mut history = RootHistory::default();
+        let everywhere = |history: &RootHistory, second: i64| {
+            let blows = |tenant, group| storm(&history.of(tenant), group, 20, CALM, at(second)).storm;
+            let of_tenants = tenants.iter().filter(|tenant| blows(tenant, 20)).count();
+            // The platform tenant may own no workload: two nodes are its storm.
+            (of_tenants, blows(&platform, 0))
+        };
+        history.observe(&snapshot, at(0), CALM);
+        assert_eq!(everywhere(&history, 1), (50, true));
+        // One incident in each second is over, those of one tenant after those of another.
+        let last = i64::try_from(lost.len()).expect("few");
+        for (second, id) in (1..).zip(&lost) {
+            let mut well = (**snapshot.incidents.get(id).expect("open")).clone();
+            (well.instants.mitigated, well.state) = (Some(at(second)), IncidentState::Mitigated);
+            put(&mut snapshot, well);
+            history.observe(&snapshot, at(second), CALM);
+        }
+        assert_eq!(last, 360, "six minutes");
+        assert_eq!(
+            everywhere(&history, 4 + 599),
+            (50, true),
+            "the first tenant was below the limit since second 4"
+        );
+        assert_eq!(everywhere(&history, 4 + 600), (49, true));
+        assert_eq!(everywhere(&history, last - 1 + 599), (0, true), "the nodes came last");
+        assert_eq!(everywhere(&history, last - 1 + 600), (0, false));
+    }
 }

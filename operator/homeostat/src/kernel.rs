@@ -263,7 +263,9 @@ impl Kernel {
             ObjectChange::Action(Change::Applied(action)) => {
                 // Our own writes arrive twice, by the executor and by the watch, in any order.
                 let known = self.snapshot.actions.get(&action.id);
-                if known.is_some_and(|known| newer(&known.resource_version, &action.resource_version)) {
+                let unread = self.snapshot.unread.get(&action.id).map(|unread| &unread.resource_version);
+                let newest = known.map(|known| &known.resource_version).or(unread);
+                if newest.is_some_and(|newest| newer(newest, &action.resource_version)) {
                     return;
                 }
                 self.urgent |= known.is_none_or(|known| known.state != action.state);

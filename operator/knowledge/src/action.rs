@@ -430,6 +430,45 @@ impl ActionRecord {
     }
 }
 
+/// An action in the ledger in words that this version does not know: a newer one wrote it. It is not carried on here, it
+/// counts as what it may have done, and nothing else is done to its target before it ends.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnreadAction {
+    /// Identifier; also the object's name.
+    pub id: ActionId,
+    /// The object's `resourceVersion`.
+    pub resource_version: Name,
+    /// Incident that it serves; empty when there is none.
+    pub incident: IncidentId,
+    /// What asks for it.
+    pub origin: Origin,
+    /// Tenant whose rules apply.
+    pub tenant: TenantName,
+    /// Workload that it serves.
+    pub workload: WorkloadKey,
+    /// UID of the one object that it changes.
+    pub target: Uid,
+    /// Where it stands; `Claimed`, as if sent, where that is not readable either.
+    pub state: ActionState,
+    /// Claimed, or stored before that.
+    pub at: Option<Timestamp>,
+    /// Ended.
+    pub closed: Option<Timestamp>,
+    /// What cannot be read.
+    pub why: String,
+}
+
+impl UnreadAction {
+    /// Why its target is left alone, and what to do.
+    pub fn advice(&self) -> String {
+        format!(
+            "this version cannot read action {} ({}); let the newer version that wrote it finish it, or delete the \
+             Action when its effect is known",
+            self.id, self.why
+        )
+    }
+}
+
 /// What a person is asked for. An approval holds for exactly this.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Request {

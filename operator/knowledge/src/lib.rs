@@ -26,7 +26,7 @@ pub mod snapshot;
 
 pub use action::{
     ActionKind, ActionOutcome, ActionRecord, ActionState, Approval, ApprovalDecision, Before, Origin,
-    Parameters, Request, Target,
+    Parameters, Request, Target, UnreadAction,
 };
 pub use clock::Clock;
 pub use entity::{Entity, Name, ObjectKey, TenantName, WorkloadKey};

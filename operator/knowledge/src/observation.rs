@@ -169,6 +169,8 @@ pub enum ObjectChange {
     Control(Option<Arc<ControlPolicy>>),
     /// Actions, as stored in the API server; approvals by people arrive this way.
     Action(Change<ActionRecord, ObjectKey>),
+    /// An action that this version cannot read; its deletion is that of any action.
+    UnreadAction(Arc<crate::action::UnreadAction>),
     /// Incidents, as stored in the API server.
     Incident(Change<StoredIncident, ObjectKey>),
     /// A Kubernetes Event.

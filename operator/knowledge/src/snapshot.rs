@@ -1,7 +1,7 @@
 //! Everything known at one instant. Made by one writer, read by every stage, never changed:
 //! the next generation shares all unchanged slices with this one.
 
-use crate::action::{ActionRecord, Target};
+use crate::action::{ActionRecord, Target, UnreadAction};
 use crate::entity::{Entity, Name, ObjectKey, TenantName, WorkloadKey};
 use crate::finding::FindingKind;
 use crate::forecast::{Scaler, Scalers, SizeAdvice};
@@ -51,6 +51,8 @@ pub struct Snapshot {
     pub incidents: Map<IncidentId, Arc<Incident>>,
     /// Actions: all that are open, and those that ended within the last 24 hours (budgets and cool-downs need them).
     pub actions: Map<ActionId, Arc<ActionRecord>>,
+    /// Actions that a newer version wrote in words that are not known here; none of them is in `actions`.
+    pub unread: Map<ActionId, Arc<UnreadAction>>,
     /// Health per workload, as judged by the analysis.
     pub health: Map<WorkloadKey, WorkloadHealth>,
     /// Newest values of the loads that workloads are sized by, by workload, signal and series.
@@ -175,10 +177,17 @@ impl Snapshot {
                 self.control = control.clone().unwrap_or_default();
             }
             ObjectChange::Action(Change::Applied(action)) => {
+                self.unread.remove_mut(&action.id);
                 self.actions.insert_mut(action.id.clone(), Arc::clone(action));
             }
+            ObjectChange::UnreadAction(action) => {
+                self.actions.remove_mut(&action.id);
+                self.unread.insert_mut(action.id.clone(), Arc::clone(action));
+            }
             ObjectChange::Action(Change::Deleted(key)) => {
-                self.actions.remove_mut(&ActionId(key.name.clone()));
+                let id = ActionId(key.name.clone());
+                self.actions.remove_mut(&id);
+                self.unread.remove_mut(&id);
             }
             // Incidents have one writer, the correlator; stored ones are adopted by it, not copied in here.
             // Playbooks are the planner's, not part of the world.

@@ -92,6 +92,14 @@ impl<'a> Case<'a> {
                 subject.tenant.name
             )));
         }
+        // Without it the course of this incident is not known; under way it is in the way of any other on the workload.
+        let unread = snapshot.unread.values().find(|action| {
+            let same = incident.workload.as_ref() == Some(&action.workload);
+            action.incident == incident.id || (same && action.state.in_flight())
+        });
+        if let Some(action) = unread {
+            return Err(Stop::wait(action.advice()));
+        }
         let history = History::of(incident, snapshot);
         Ok(Self { incident, cause, snapshot, now, subject, history })
     }

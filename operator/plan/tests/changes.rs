@@ -376,3 +376,34 @@ fn a_drain_is_a_cordon_and_then_one_eviction_at_a_time() {
     assert_eq!(moved, ["order-a", "order-b", "stock-a"], "also what is well: it stands on a dead node");
     assert!(planned(&snapshot, &incident, drain()).is_err(), "nothing is left to move");
 }
+
+#[test]
+fn an_incident_with_an_action_that_only_a_newer_version_can_read_waits_for_it() {
+    let (snapshot, incident) = slow().build();
+    let reason = |incident_of: &str, workload: &str, state: ActionState| {
+        let mut snapshot = snapshot.clone();
+        let unread = UnreadAction {
+            id: ActionId::new("order-9-1"),
+            resource_version: "7".into(),
+            incident: IncidentId::new(incident_of),
+            origin: Origin::Incident,
+            tenant: TenantName::new("shop"),
+            workload: ObjectKey::new("shop", workload),
+            target: Uid::new("another"),
+            state,
+            at: None,
+            closed: None,
+            why: "spec.action is Teleport".to_owned(),
+        };
+        snapshot.commit(&ObjectChange::UnreadAction(Arc::new(unread)), now());
+        let playbook = own("Slow", "action: EvictPod");
+        let decision = plan(&incident, &snapshot, &[playbook], now(), &mut SeededIds::new(7));
+        decision.reason().contains("this version cannot read action order-9-1").then(|| decision.name())
+    };
+    let order = order().name.to_string();
+    assert_eq!(reason("order-9", &order, ActionState::Verifying), Some("Wait"), "it is under way");
+    assert_eq!(reason("order-9", &order, ActionState::Verified), None, "it is over");
+    assert_eq!(reason("order-9", "cart", ActionState::Verifying), None, "elsewhere");
+    let own = incident.id.as_str();
+    assert_eq!(reason(own, &order, ActionState::Verified), Some("Wait"), "what it did here is not known");
+}

@@ -18,7 +18,7 @@ use homeostat_knowledge::policy::Bounds;
 use homeostat_knowledge::{
     ActionKind, ActionOutcome, ActionRecord, ActionState, Approval, ApprovalDecision, Before, GuardName,
     GuardReport, GuardResult, Name, ObjectKey, Origin, Parameters, PlaybookRef, Request, SignedDuration,
-    Target, TenantName, Timestamp, Verification, runs,
+    Target, TenantName, Timestamp, UnreadAction, Verification, runs,
 };
 
 /// A stored action cannot be carried on by this version.
@@ -415,6 +415,33 @@ fn parameters(spec: &ActionSpec) -> Result<Parameters, NotOurs> {
             Ok(Parameters::Notify { message: spec.parameters.message.clone().unwrap_or_default() })
         }
         other @ ActionKind::Drain => Err(NotOurs::Kind(other)),
+    }
+}
+
+/// What can be told of a stored action that [`record`] does not understand. Words that are not known are taken for the
+/// ones that let the least happen beside it.
+pub fn unread(object: &serde_json::Value, key: &ObjectKey, why: &str) -> UnreadAction {
+    let text = |path: &str| object.pointer(path).and_then(|value| value.as_str()).unwrap_or_default();
+    let instant = |path: &str| text(path).parse::<Timestamp>().ok();
+    let state = match text("/status/state") {
+        "" => ActionState::Proposed,
+        word => serde_json::from_value(word.into()).map_or(ActionState::Claimed, state),
+    };
+    UnreadAction {
+        id: ActionId(key.name.clone()),
+        resource_version: Name::from(text("/metadata/resourceVersion")),
+        incident: IncidentId::new(text("/spec/incidentRef/name")),
+        origin: Origin::ALL
+            .into_iter()
+            .find(|origin| origin.name() == text("/spec/origin"))
+            .unwrap_or_default(),
+        tenant: TenantName::new(text("/spec/tenant")),
+        workload: ObjectKey::new(key.namespace.clone(), text("/spec/workloadRef/name")),
+        target: Uid::new(text("/spec/target/uid")),
+        state,
+        at: instant("/status/instants/claimed").or(instant("/status/instants/intent")),
+        closed: instant("/status/instants/closed"),
+        why: clip(why, 256),
     }
 }
 

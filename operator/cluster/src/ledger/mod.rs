@@ -9,7 +9,7 @@ mod store;
 pub use actuator::ApiActuator;
 pub(crate) use hands::{release, unmarked};
 pub use mapping::{NotOurs, record, spec, status};
-pub(crate) use mapping::{in_bytes, in_millis};
+pub(crate) use mapping::{in_bytes, in_millis, unread};
 pub use store::ApiLedger;
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 use super::*;
 use homeostat_knowledge::{ObjectKey, SignedDuration};
+use proptest::prelude::*;
 
 fn at(second: i64) -> Timestamp {
     Timestamp::from_second(second).unwrap()
@@ -227,4 +228,132 @@ fn the_control_plane_reaches_every_tenant_and_a_broken_one_allows_nothing() {
     let why = Rejection::Unreadable { message: String::new() };
     let out = acceptance.feed(Input::ControlSeen(control(Err(why), 25)));
     assert_eq!(out, [ObjectChange::Control(None)]);
+}
+
+/// What is under control, as the receiver of all changes has it.
+#[derive(Debug, Default, PartialEq)]
+struct Known {
+    workloads: BTreeMap<WorkloadKey, Arc<WorkloadPolicy>>,
+    tenants: BTreeMap<TenantName, Arc<TenantPolicy>>,
+    control: Option<Arc<ControlPolicy>>,
+}
+
+impl Known {
+    fn take(&mut self, changes: Vec<ObjectChange>) {
+        for change in changes {
+            match change {
+                ObjectChange::Workload(Change::Applied(policy)) => {
+                    self.workloads.insert(policy.key.clone(), policy);
+                }
+                ObjectChange::Workload(Change::Deleted(key)) => {
+                    self.workloads.remove(&key);
+                }
+                ObjectChange::Tenant(Change::Applied(policy)) => {
+                    self.tenants.insert(policy.name.clone(), policy);
+                }
+                ObjectChange::Tenant(Change::Deleted(name)) => {
+                    self.tenants.remove(&name);
+                }
+                ObjectChange::Control(policy) => self.control = policy,
+                _ => {}
+            }
+        }
+    }
+}
+
+/// One change by people: of a workload, a tenant, a target or the control plane, in one of some ways.
+type Edit = (u8, usize, usize, u8);
+
+fn edit((what, which, way, age): Edit) -> (String, Option<Input>) {
+    const NAMES: [&str; 4] = ["order", "cart", "pay", "stock"];
+    const TENANTS: [&str; 3] = ["food", "bank", "late"];
+    let broken = || Rejection::Unreadable { message: "missing".into() };
+    match what {
+        0 => {
+            let mut entry = workload(NAMES[which], NAMES[way % 3], i64::from(age % 3));
+            match way {
+                0..5 => {}
+                5 => entry.policy = Err(broken()),
+                6 => Arc::make_mut(entry.policy.as_mut().expect("good")).paused = true,
+                _ => return (format!("workload {which}"), None),
+            }
+            (format!("workload {which}"), Some(Input::WorkloadSeen(entry)))
+        }
+        1 => {
+            let which = which % 3;
+            let namespaces: &[&str] = if way % 2 == 0 { &["shop"] } else { &["shop", "cafe"] };
+            let mut entry = tenant(TENANTS[which], namespaces, i64::from(age % 3));
+            match way {
+                0..5 => {}
+                5 => entry.policy = Err(broken()),
+                6 => Arc::make_mut(entry.policy.as_mut().expect("good")).paused = true,
+                _ => return (format!("tenant {which}"), None),
+            }
+            (format!("tenant {which}"), Some(Input::TenantSeen(entry)))
+        }
+        2 => {
+            let key = target(NAMES[which % 3]);
+            (format!("target {}", which % 3), (way < 5).then_some(Input::ControllerSeen(key)))
+        }
+        _ => {
+            let seconds = 20 + i64::from(age % 3);
+            let policy = if way == 5 { Err(broken()) } else { Ok(Arc::default()) };
+            let defaults = TenantDefaults {
+                evidence_maximum_age: SignedDuration::from_secs(seconds),
+                ..TenantDefaults::default()
+            };
+            let entry = ControlEntry { uid: Uid::new("c"), generation: 1, policy, defaults, seen: 0 };
+            ("control".to_owned(), (way < 6).then_some(Input::ControlSeen(entry)))
+        }
+    }
+}
+
+/// The object of this edit is gone.
+fn gone(edit: Edit) -> Input {
+    match edit_of(edit) {
+        Input::WorkloadSeen(entry) => Input::WorkloadGone(entry.key),
+        Input::TenantSeen(entry) => Input::TenantGone(entry.name),
+        Input::ControllerSeen(key) => Input::ControllerGone(key),
+        _ => Input::ControlGone,
+    }
+}
+
+fn edit_of((what, which, _, age): Edit) -> Input {
+    edit((what, which, 0, age)).1.expect("the first way makes an object")
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(128))]
+
+    /// Two hundred changes one after the other end as a start that finds only the last of each.
+    #[test]
+    fn a_chain_of_changes_ends_as_a_fresh_start_with_the_last_of_them(
+        edits in proptest::collection::vec((0..4_u8, 0..4_usize, 0..8_usize, any::<u8>()), 200),
+        backwards in any::<bool>(),
+    ) {
+        let (mut chained, mut known) = (Acceptance::default(), Known::default());
+        known.take(NEEDED.into_iter().flat_map(|kind| chained.feed(Input::Synced(kind))).collect());
+        let mut last: BTreeMap<String, Input> = BTreeMap::new();
+        for one in edits {
+            let (object, input) = edit(one);
+            if let Some(input) = input.clone() {
+                last.insert(object, input);
+            } else {
+                last.remove(&object);
+            }
+            known.take(chained.feed(input.unwrap_or_else(|| gone(one))));
+        }
+        let mut inputs: Vec<Input> = last.into_values().collect();
+        if backwards {
+            inputs.reverse();
+        }
+        let (fresh, told) = judge(inputs);
+        let mut at_once = Known::default();
+        at_once.take(told);
+        prop_assert_eq!(&known, &at_once);
+        // What the status of each is made of.
+        prop_assert_eq!(&chained.workloads, &fresh.workloads);
+        prop_assert_eq!(&chained.tenants, &fresh.tenants);
+        prop_assert_eq!(&chained.control, &fresh.control);
+    }
 }

@@ -105,7 +105,7 @@ impl Watches {
         start.cluster(playbooks::Playbooks);
         start.cluster(control_plane::ControlPlanes);
         start.namespaced(|| incidents::Incidents);
-        start.namespaced(|| actions::Actions);
+        start.namespaced(actions::Actions::default);
 
         let Starter { mut tasks, pulses, .. } = start;
         tasks.spawn(scalables::run(client.clone(), outlet.clone()));

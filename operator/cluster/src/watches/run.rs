@@ -298,6 +298,7 @@ fn entity_of(change: &ObjectChange) -> Entity {
         | ObjectChange::Playbook(_)
         | ObjectChange::Control(_)
         | ObjectChange::Action(_)
+        | ObjectChange::UnreadAction(_)
         | ObjectChange::Incident(_)
         | ObjectChange::Event(_)
         | ObjectChange::Kueue(_)

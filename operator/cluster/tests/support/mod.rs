@@ -14,7 +14,7 @@ use http_body_util::{BodyExt, Full, StreamBody};
 use kube::Client;
 use kube::client::Body;
 use serde_json::{Value, json};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io::Error as IoError;
 use std::sync::{Arc, Mutex};
 
@@ -85,6 +85,28 @@ struct State {
     events: Vec<Event>,
     /// Every watch is told that its version is too old.
     compacted: bool,
+    /// The right that the client lacks, and those that it used.
+    forbidden: Option<Right>,
+    used: BTreeSet<Right>,
+}
+
+/// API group, resource with its subresource, verb.
+pub type Right = (String, String, String);
+
+/// The right that a request needs.
+fn right(seen: &Seen) -> Right {
+    let Place { plural, name, sub, .. } = place(&seen.path);
+    let group = seen.path.strip_prefix("/apis/").and_then(|rest| rest.split('/').next());
+    let resource = sub.map_or_else(|| plural.clone(), |sub| format!("{plural}/{sub}"));
+    let verb = match (seen.method.as_str(), name) {
+        ("GET", None) => "list",
+        ("GET", Some(_)) => "get",
+        ("POST", _) => "create",
+        ("PUT", _) => "update",
+        ("PATCH", _) => "patch",
+        _ => "delete",
+    };
+    (group.unwrap_or_default().to_owned(), resource, verb.to_owned())
 }
 
 struct Event {
@@ -161,6 +183,21 @@ impl Server {
     pub fn trouble(&self, method: Method, path: &str, times: usize, trouble: Trouble) {
         let rule = Rule { method, path: path.to_owned(), trouble, times };
         self.state.lock().unwrap().rules.push_back(rule);
+    }
+
+    /// The client lacks this one right from now on.
+    pub fn forbid(&self, right: &Right) {
+        self.state.lock().unwrap().forbidden = Some(right.clone());
+    }
+
+    /// Rights that requests needed so far.
+    pub fn used(&self) -> BTreeSet<Right> {
+        self.state.lock().unwrap().used.clone()
+    }
+
+    /// Every object, as text.
+    pub fn objects(&self) -> String {
+        format!("{:?}", self.state.lock().unwrap().objects)
     }
 
     /// Nothing gets into trouble any more.
@@ -311,6 +348,15 @@ fn answer(code: u16, body: &Value) -> Response<UnsyncBoxBody<Bytes, IoError>> {
 
 impl State {
     fn trouble(&mut self, seen: &Seen) -> Option<Trouble> {
+        let needed = right(seen);
+        self.used.insert(needed.clone());
+        if self.forbidden.as_ref() == Some(&needed) {
+            let (group, resource, verb) = needed;
+            // As the API server's authorizer words it.
+            let said =
+                format!("User \"homeostat\" cannot {verb} resource \"{resource}\" in API group \"{group}\"");
+            return Some(status(403, "Forbidden", &format!("it is forbidden: {said}")));
+        }
         let at = self.rules.iter().position(|rule| {
             rule.times > 0 && rule.method == seen.method && seen.path.ends_with(&rule.path)
         })?;

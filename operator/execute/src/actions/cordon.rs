@@ -168,6 +168,31 @@ mod tests {
     }
 
     #[test]
+    fn of_nodes_that_all_look_bad_a_tenth_of_one_zone_is_closed_at_most() {
+        let mut snapshot = cluster(0);
+        for number in 0..60 {
+            let mut bad = node(&format!("node-{number}"));
+            (bad.ready, bad.zone) = (false, Some(format!("zone-{}", number % 3).into()));
+            put_node(&mut snapshot, bad);
+        }
+        let mut zones = Vec::new();
+        for number in 0..60 {
+            let (name, id) = (format!("node-{number}"), format!("node-{number}-1"));
+            let record = node_action(&id, &name, Parameters::Cordon { until: at(3_600) });
+            if allowed(&snapshot, &record).is_ok() {
+                let mut closed = (**snapshot.nodes.get(name.as_str()).expect("there")).clone();
+                (closed.cordoned, closed.hold) = (true, Some(hold(&id, 3_600)));
+                zones.push(closed.zone.clone());
+                put_node(&mut snapshot, closed);
+            }
+        }
+        assert_eq!(zones.len(), 6, "{zones:?}");
+        assert!(zones.iter().all(|zone| *zone == zones[0]), "{zones:?}");
+        let none = node_action("node-1-1", "node-5", Parameters::Cordon { until: at(3_600) });
+        assert!(allowed(&cluster(0), &none).is_err(), "without nodes there is none to close");
+    }
+
+    #[test]
     fn it_ends_by_itself_within_a_day() {
         for (until, expected) in [(1, true), (86_400, true), (86_401, false), (0, false)] {
             let record = node_action("node-1-1", "node-5", Parameters::Cordon { until: at(until) });

@@ -17,11 +17,14 @@ pub(super) fn judge(input: &GuardInput) -> Ruling {
         .filter(|entry| entry.id != action.id && Some(&entry.id) != action.undo_of.as_ref())
         .find(|entry| entry.in_flight() && entry.target == action.target.uid)
     {
-        return Ruling::refused(
-            format!("{} {} is under way", other.kind, other.id),
-            limit,
-            "another action changes the same target; it must end first",
-        );
+        return match &other.unread {
+            Some(advice) => Ruling::refused(format!("{} may be under way", other.id), limit, advice.clone()),
+            None => Ruling::refused(
+                format!("{} {} is under way", other.kind, other.id),
+                limit,
+                "another action changes the same target; it must end first",
+            ),
+        };
     }
     // Time, not the epoch, tells across restarts: the generation begins anew with each process.
     let newest = input

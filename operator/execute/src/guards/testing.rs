@@ -115,6 +115,7 @@ pub(crate) fn past(input: &GuardInput, id: &str, ago: i64, helped: bool) -> Acti
         may_undo: false,
         lowers_floor: false,
         helped: Some(helped),
+        unread: None,
     }
 }
 

@@ -55,7 +55,8 @@ impl Api {
             if let Some(Fault::Meanwhile(change)) = &fault {
                 change(&mut inner);
             }
-            fault
+            let writes = what == "create" || what == "effect" || what.starts_with("update");
+            if inner.full && writes { Some(Fault::ServerError) } else { fault }
         };
         match fault {
             None => Ok(Reply::Normal),

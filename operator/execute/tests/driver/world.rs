@@ -18,7 +18,7 @@ use homeostat_knowledge::{
     ActionId, ActionRecord, ActionState, Admitted, Approval, ApprovalDecision, Before, Clock, ControllerKind,
     ControllerRecord, Entity, EvidenceId, Finding, FindingKind, IncidentId, Name, ObjectKey, Parameters,
     Plan, PlanId, PlaybookRef, PodRecord, SignedDuration, Snapshot, SnapshotSource, Step, TenantName,
-    Timestamp, Uid, WorkloadHealth,
+    Timestamp, Uid, UnreadAction, WorkloadHealth,
 };
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -110,6 +110,8 @@ pub struct Inner {
     pub moves_to: Option<Entity>,
     /// Without evidence there is no incident either, not even one that is over.
     calm: bool,
+    /// The store has no room: every write is answered with 500, reads go on.
+    pub full: bool,
 }
 
 pub struct World {
@@ -140,6 +142,20 @@ impl Inner {
         let mut policy = (**self.snapshot.workloads.get(&workload()).expect("workload")).clone();
         change(&mut policy);
         self.commit(&ObjectChange::Workload(Change::Applied(Arc::new(policy))), Timestamp::UNIX_EPOCH);
+    }
+
+    pub fn delete_tenant(&mut self) {
+        self.commit(&ObjectChange::Tenant(Change::Deleted(TenantName::new("shop"))), Timestamp::UNIX_EPOCH);
+    }
+
+    /// A newer version stores an action that is not readable here.
+    pub fn unread(&mut self, action: UnreadAction) {
+        self.commit(&ObjectChange::UnreadAction(Arc::new(action)), Timestamp::UNIX_EPOCH);
+    }
+
+    /// Somebody deletes an action.
+    pub fn delete_action(&mut self, key: ObjectKey) {
+        self.commit(&ObjectChange::Action(Change::Deleted(key)), Timestamp::UNIX_EPOCH);
     }
 
     pub fn delete_workload(&mut self) {
@@ -292,6 +308,7 @@ impl World {
             evidence: Some((kind, true)),
             moves_to: None,
             calm: false,
+            full: false,
         };
         let world = Arc::new(Self {
             inner: Mutex::new(inner),

@@ -1,6 +1,6 @@
 //! The guards outside of the process: what the API server holds the service account, and people, to.
 
-use crate::render::{named, of_kind, render};
+use crate::render::{SETS, named, of_kind, render};
 use homeostat_execute::actions::{ALL, SYSTEM_NAMESPACES, SYSTEM_PREFIXES, chart_value};
 use serde_json::Value;
 
@@ -158,5 +158,18 @@ fn only_a_person_with_the_verb_decides_in_the_own_name_on_what_waits() {
         "oldObject.status.state == 'AwaitingApproval'",
     ] {
         assert!(texts.contains(needed), "{needed}: {texts}");
+    }
+}
+
+/// Nothing in the cluster waits for Homeostat: what it demands is evaluated by the API server itself.
+#[test]
+fn no_write_in_the_cluster_depends_on_an_end_point_of_ours() {
+    for set in SETS {
+        for object in render(set) {
+            let kind = object["kind"].as_str().unwrap();
+            assert!(!kind.contains("WebhookConfiguration") && kind != "APIService", "{}", object["metadata"]);
+            let conversion = &object["spec"]["conversion"]["strategy"];
+            assert!(conversion.is_null() || conversion == "None", "{}", object["metadata"]["name"]);
+        }
     }
 }

@@ -1,0 +1,263 @@
+//! An API server that answers, but not as it should: a store without room, credentials that are refused, definitions
+//! that are gone, and actions that a newer version wrote. Against a scripted one.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on stops")]
+
+mod support;
+
+use homeostat_cluster::ledger::record;
+use homeostat_cluster::{ApiActuator, ApiLedger, WatchOptions, Watches};
+use homeostat_execute::ports::{Actuator, EffectError, Ledger, LedgerStoreError, ReadError, Refusal};
+use homeostat_knowledge::ids::Uid;
+use homeostat_knowledge::observation::SourceState;
+use homeostat_knowledge::policy::KillSwitch;
+use homeostat_knowledge::{
+    ActionId, ActionRecord, ActionState, Clock, Entity, Name, ObjectKey, Observation, Parameters, Signal,
+    Snapshot, Target,
+};
+use http::Method;
+use serde_json::{Value, json};
+use std::sync::Arc;
+use std::time::Duration;
+use support::{Server, Still, status};
+use tokio::sync::mpsc;
+
+/// Kinds of our own, whose definitions can go.
+const OWN: [&str; 6] = ["controlplanes", "tenants", "workloads", "playbooks", "incidents", "actions"];
+
+fn shop() -> Server {
+    let server = Server::new();
+    server.put("controlplanes", json!({ "metadata": { "name": "default" }, "spec": {} }));
+    server.put("tenants", json!({ "metadata": { "name": "food" }, "spec": { "namespaces": ["shop"] } }));
+    server.put("deployments", json!({ "metadata": { "name": "order", "namespace": "shop" }, "spec": {} }));
+    server.put(
+        "workloads",
+        json!({ "metadata": { "name": "order", "namespace": "shop" },
+            "spec": { "targetRef": { "apiVersion": "apps/v1", "kind": "Deployment", "name": "order" },
+                      "archetype": "Service" } }),
+    );
+    server.put(
+        "pods",
+        json!({ "metadata": { "name": "order-x", "namespace": "shop" },
+            "spec": { "containers": [{ "name": "app" }] }, "status": { "phase": "Running" } }),
+    );
+    server
+}
+
+/// The watches, and what they told so far.
+struct Told {
+    _watches: Watches,
+    receiver: mpsc::Receiver<Observation>,
+    snapshot: Snapshot,
+}
+
+impl Told {
+    async fn begin(server: &Server) -> Self {
+        let (sender, receiver) = mpsc::channel(64);
+        let watches = Watches::start(&server.client(), &WatchOptions::default(), Arc::new(Still), sender);
+        let mut told = Self { _watches: watches, receiver, snapshot: Snapshot::default() };
+        told.wait(5).await;
+        assert!(told.snapshot.ready());
+        told
+    }
+
+    /// Takes what comes for so many seconds.
+    async fn wait(&mut self, seconds: u64) {
+        let end = tokio::time::Instant::now() + Duration::from_secs(seconds);
+        while let Ok(observation) = tokio::time::timeout_at(end, self.receiver.recv()).await {
+            match observation.expect("the watches go on") {
+                Observation { signal: Signal::Object(change), .. } => {
+                    self.snapshot.commit(&change, Still.now());
+                }
+                Observation { signal: Signal::Source(report), entity: Entity::Source { name }, .. } => {
+                    self.snapshot.sources.insert_mut(name, report);
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    fn source(&self) -> SourceState {
+        self.snapshot.sources.get("kubernetes").expect("it tells of itself").state.clone()
+    }
+}
+
+/// An action as stored, with its status.
+fn stored(name: &str, state: &str) -> Value {
+    json!({ "metadata": { "name": name, "namespace": "shop" },
+        "spec": { "origin": "Incident", "incidentRef": { "name": "order-7f3k2" }, "tenant": "food",
+            "workloadRef": { "name": "order" }, "playbook": { "name": "hung-process", "version": 1, "step": 1 },
+            "action": "EvictPod", "parameters": {}, "before": {}, "epoch": 17, "undo": "Never",
+            "target": { "apiVersion": "v1", "kind": "Pod", "namespace": "shop", "name": "order-x",
+                        "uid": "uid-of-order-x", "resourceVersion": "88" },
+            "evidence": { "id": "9c41", "takenAt": "2026-11-22T09:14:00.000000Z", "summary": "no answer" },
+            "verify": { "withinSeconds": 30, "expect": "ObjectivesMet" } },
+        "status": { "state": state, "message": "under way", "guards": [],
+            "instants": { "intent": "2026-11-22T09:14:01.000000Z", "claimed": "2026-11-22T09:14:02.000000Z" } } })
+}
+
+fn action(name: &str) -> ActionRecord {
+    let mut object = stored(name, "Admitted");
+    object["apiVersion"] = json!("homeostat.dev/v1alpha1");
+    object["kind"] = json!("Action");
+    record(&serde_json::from_value(object).expect("an action"), Still.now()).expect("readable")
+}
+
+fn pod() -> Target {
+    action("order-7f3k2-1").target
+}
+
+async fn evict(server: &Server) -> Result<(), EffectError> {
+    let hands = ApiActuator::new(server.client());
+    let evict = Parameters::EvictPod { grace_seconds: None };
+    hands.effect(&pod(), &evict, &ActionId::new("order-7f3k2-1"), &Name::from("88")).await.map(drop)
+}
+
+/// Requests while `seconds` pass.
+async fn requests(server: &Server, told: &mut Told, seconds: u64) -> usize {
+    let before = server.seen().len();
+    told.wait(seconds).await;
+    server.seen().len() - before
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_without_room_takes_no_intent_says_so_and_is_still_read() {
+    let server = shop();
+    let mut told = Told::begin(&server).await;
+    let full = status(500, "InternalError", "etcdserver: mvcc: database space exceeded");
+    for method in [Method::POST, Method::PUT, Method::PATCH] {
+        server.trouble(method, "", usize::MAX, full.clone());
+    }
+    let ledger = ApiLedger::new(server.client(), Arc::new(Still));
+    let error = ledger.create(&action("order-7f3k2-1")).await.unwrap_err();
+    assert!(matches!(&error, LedgerStoreError::Unknown(why) if why.contains("space exceeded")), "{error:?}");
+    assert!(matches!(ledger.update(&action("a")).await, Err(LedgerStoreError::Unknown(_))));
+    assert_eq!(ledger.read(&ObjectKey::new("shop", "order-7f3k2-1")).await, Ok(None), "and nothing is there");
+    assert!(matches!(evict(&server).await, Err(EffectError::Unknown(_))), "once, and then it is looked for");
+    assert_eq!(ApiActuator::new(server.client()).kill_switch().await, Ok(KillSwitch::Off));
+    assert_eq!(server.writes().len(), 3, "nothing is sent a second time: {:?}", server.writes());
+    told.wait(60).await;
+    assert_eq!(told.source(), SourceState::Healthy);
+
+    server.calm();
+    assert!(ledger.create(&action("order-7f3k2-1")).await.is_ok(), "without a restart");
+}
+
+#[tokio::test(start_paused = true)]
+async fn refused_credentials_stop_everything_without_a_tight_loop_and_new_ones_are_taken_up() {
+    let server = shop();
+    let mut told = Told::begin(&server).await;
+    let refused = status(401, "Unauthorized", "Unauthorized");
+    for method in [Method::GET, Method::POST, Method::PUT, Method::PATCH] {
+        server.trouble(method, "", usize::MAX, refused.clone());
+    }
+    server.cut_watches(false);
+    let hands = ApiActuator::new(server.client());
+    let ledger = ApiLedger::new(server.client(), Arc::new(Still));
+    assert!(matches!(hands.kill_switch().await, Err(ReadError::Denied(_))), "unreadable means stop");
+    assert!(matches!(ledger.create(&action("order-7f3k2-1")).await, Err(LedgerStoreError::Denied(_))));
+    assert!(matches!(evict(&server).await, Err(EffectError::Denied(_))));
+    let evict = Parameters::EvictPod { grace_seconds: None };
+    let dry = hands.dry_run(&pod(), &evict, &ActionId::new("a")).await;
+    assert!(matches!(dry, Err(Refusal::WouldFail(_) | Refusal::Forbidden(_))), "{dry:?}");
+    let asked = requests(&server, &mut told, 120).await;
+    assert!(asked <= 20 * 120, "{asked} requests in two minutes");
+    let SourceState::Down(why) = told.source() else { panic!("{:?}", told.source()) };
+    assert!(why.contains("Unauthorized"), "{why}");
+    assert_eq!(told.snapshot.pods.size(), 1, "the last picture stays");
+
+    // The token was rotated.
+    server.calm();
+    told.wait(60).await;
+    assert_eq!(told.source(), SourceState::Healthy);
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_its_definitions_nothing_is_done_and_nothing_breaks_until_they_are_back() {
+    // Deleted: the objects go first. Or another version is served: this one is gone at once.
+    for objects_go in [true, false] {
+        let server = shop();
+        let mut told = Told::begin(&server).await;
+        assert_eq!(told.snapshot.workloads.size(), 1);
+        if objects_go {
+            server.remove("workloads", "shop", "order", true);
+            server.remove("tenants", "", "food", true);
+            server.remove("controlplanes", "", "default", true);
+        }
+        for kind in OWN {
+            let gone = status(404, "NotFound", "the server could not find the requested resource");
+            server.trouble(Method::GET, &format!("/{kind}"), usize::MAX, gone.clone());
+            server.trouble(Method::POST, &format!("/{kind}"), usize::MAX, gone);
+        }
+        let gone = status(404, "NotFound", "the server could not find the requested resource");
+        server.trouble(Method::GET, "/controlplanes/default", usize::MAX, gone);
+        server.cut_watches(true);
+        let asked = requests(&server, &mut told, 120).await;
+        assert!(asked <= 20 * 120, "{asked} requests in two minutes");
+        let SourceState::Down(why) = told.source() else { panic!("{:?}", told.source()) };
+        assert!(why.contains("could not find"), "{why}");
+        assert_eq!(told.snapshot.workloads.is_empty(), objects_go, "nothing to act on, or the last picture");
+        let switch = ApiActuator::new(server.client()).kill_switch().await;
+        assert_eq!(switch, Ok(KillSwitch::Unreadable), "and in any case no effect");
+        let ledger = ApiLedger::new(server.client(), Arc::new(Still));
+        assert_eq!(ledger.create(&action("order-7f3k2-1")).await, Err(LedgerStoreError::NotFound));
+
+        server.calm();
+        let again = shop();
+        for (kind, namespace, name) in
+            [("controlplanes", "", "default"), ("tenants", "", "food"), ("workloads", "shop", "order")]
+        {
+            server.put(kind, again.get(kind, namespace, name).unwrap());
+        }
+        told.wait(60).await;
+        assert_eq!(told.source(), SourceState::Healthy);
+        assert_eq!(told.snapshot.workloads.size(), 1, "taken up again without a restart");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_action_of_a_newer_version_is_told_as_one_that_cannot_be_read() {
+    let changes: [(&str, fn(&mut Value)); 4] = [
+        ("Teleport", |object| object["spec"]["action"] = json!("Teleport")),
+        ("Moon", |object| {
+            object["status"]["guards"] = json!([{ "name": "Moon", "result": "Passed" }]);
+        }),
+        ("Pondering", |object| object["status"]["state"] = json!("Pondering")),
+        ("Drain", |object| object["spec"]["action"] = json!("Drain")),
+    ];
+    for (word, change) in changes {
+        let server = shop();
+        server.put("actions", stored("order-7f3k2-1", "Verifying"));
+        let mut told = Told::begin(&server).await;
+        assert_eq!((told.snapshot.actions.size(), told.snapshot.unread.size()), (1, 0));
+        // While it is under way the newer version takes over, and later this one leads again.
+        let mut newer = stored("order-7f3k2-1", "Verifying");
+        change(&mut newer);
+        server.put("actions", newer);
+        told.wait(1).await;
+        assert_eq!(told.snapshot.actions.size(), 0, "{word}: not carried on from what it was");
+        let unread = told.snapshot.unread.values().next().expect(word);
+        assert_eq!(unread.target, Uid::new("uid-of-order-x"));
+        assert_eq!((&*unread.tenant.0, unread.workload.to_string()), ("food", "shop/order".to_owned()));
+        assert_eq!(unread.incident.as_str(), "order-7f3k2");
+        assert!(unread.state.in_flight(), "{word}: {:?}", unread.state);
+        assert_eq!(unread.at, "2026-11-22T09:14:02Z".parse().ok());
+        assert!(unread.why.contains(word) && unread.advice().contains("order-7f3k2-1"), "{}", unread.why);
+        // Another start finds the same in its first list.
+        let other = Told::begin(&server).await;
+        assert_eq!((other.snapshot.actions.size(), other.snapshot.unread.size()), (0, 1));
+
+        // It writes the end in words that are known here, or somebody deletes it.
+        server.put("actions", stored("order-7f3k2-1", "Verified"));
+        told.wait(1).await;
+        assert_eq!((told.snapshot.actions.size(), told.snapshot.unread.size()), (1, 0), "{word}");
+        assert_eq!(told.snapshot.actions.values().next().unwrap().state, ActionState::Verified);
+        let mut newer = stored("order-7f3k2-1", "Verifying");
+        change(&mut newer);
+        server.put("actions", newer);
+        told.wait(1).await;
+        server.remove("actions", "shop", "order-7f3k2-1", true);
+        told.wait(1).await;
+        assert_eq!((told.snapshot.actions.size(), told.snapshot.unread.size()), (0, 0), "{word}");
+    }
+}

@@ -1,0 +1,106 @@
+//! Trouble that is not about the action itself: a store without room, a tenant that goes, a newer version beside it.
+
+use crate::world::{Fault, Inner, World};
+use crate::{REQUESTS, check, live, settle};
+use homeostat_knowledge::{
+    ActionId, ActionState, FindingKind, GuardName, IncidentId, Name, ObjectKey, Origin, Parameters,
+    TenantName, UnreadAction,
+};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+const EVICT: Parameters = Parameters::EvictPod { grace_seconds: None };
+
+/// The store is full from any request on, and has room again later.
+#[tokio::test(start_paused = true)]
+async fn without_room_for_an_intent_nothing_is_done_and_it_goes_on_by_itself_later() {
+    for number in 1..=REQUESTS {
+        let world = World::new(FindingKind::Hung);
+        world.lock().faults = BTreeMap::from([(number, Fault::Meanwhile(|inner| inner.full = true))]);
+        let executor = world.executor();
+        live(&world, &executor, &EVICT, Duration::from_mins(1)).await;
+        // The eighth is the effect: from there on the intent is stored, and the effect is what finds no room.
+        let context = format!("full from request {number} on");
+        assert_eq!(world.lock().effects.len(), usize::from(number > 8), "{context}");
+        let asked = world.lock().requests.len();
+        assert!(asked < 400, "{context}: {asked} requests in a minute are a tight loop");
+        world.lock().full = false;
+        drop(executor);
+        world.restart();
+        settle(&world, &EVICT).await;
+        check(&world, &context);
+        assert_eq!(world.lock().effects.len(), 1, "{context}");
+        assert!(!world.lock().sick(), "{context}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tenant_that_is_deleted_sees_no_effect_any_more_and_keeps_its_record() {
+    for number in 1..=REQUESTS {
+        let world = World::new(FindingKind::Hung);
+        world.lock().faults = BTreeMap::from([(number, Fault::Meanwhile(Inner::delete_tenant))]);
+        let executor = world.executor();
+        let (plan, finding) = world.plan(EVICT);
+        let ended = executor.run(&plan, Some(finding)).await.expect("it ends");
+        let context = format!("deleted at {number}: {:?} {}", ended.state, ended.message);
+        assert!(ended.state.ended(), "{context}");
+        // The last look at the policies comes with request 7.
+        assert_eq!(world.lock().effects.len(), usize::from(number > 7), "{context}");
+        let inner = world.lock();
+        let stored = inner.actions.get(&ended.key()).expect("the record stays");
+        assert_eq!((stored.state, &stored.tenant), (ended.state, &TenantName::new("shop")), "{context}");
+        assert_eq!(executor.breaches(), [], "{context}");
+    }
+}
+
+/// An action of a newer version is under way on the target of the plan, or was.
+fn of_a_newer_version(world: &World, state: ActionState) -> UnreadAction {
+    let inner = world.lock();
+    UnreadAction {
+        id: ActionId::new("order-w-1"),
+        resource_version: Name::from("7"),
+        incident: IncidentId::new("order-w"),
+        origin: Origin::Incident,
+        tenant: TenantName::new("shop"),
+        workload: ObjectKey::new("shop", "order"),
+        target: inner.pod.uid.clone(),
+        state,
+        at: None,
+        closed: None,
+        why: "spec.action: unknown variant `Teleport`".to_owned(),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_newer_version_has_under_way_is_left_to_it() {
+    let under_way = [ActionState::Admitted, ActionState::Claimed, ActionState::Sent, ActionState::Verifying];
+    for state in under_way {
+        let world = World::new(FindingKind::Hung);
+        let action = of_a_newer_version(&world, state);
+        world.lock().unread(action);
+        let executor = world.executor();
+        assert_eq!(executor.resume(world.lock().open_actions()), 0, "it is not carried on here");
+        let (plan, finding) = world.plan(EVICT);
+        let refused = executor.run(&plan, Some(finding)).await.expect("it ends");
+        let last = refused.guards.last().expect("guards are recorded");
+        assert_eq!((refused.state, last.name), (ActionState::Refused, GuardName::Ownership), "{state:?}");
+        for words in ["order-w-1", "Teleport", "newer version"] {
+            assert!(last.message.contains(words), "{}", last.message);
+        }
+        assert_eq!(world.lock().effects.len(), 0);
+
+        // It is gone: the pod, which is still ill, is helped.
+        world.lock().delete_action(ObjectKey::new("shop", "order-w-1"));
+        world.restart();
+        settle(&world, &EVICT).await;
+        assert_eq!(world.lock().effects.len(), 1, "{state:?}");
+    }
+    // One that only proposes, or did nothing, is in nobody's way.
+    for state in [ActionState::Proposed, ActionState::Refused, ActionState::Cancelled] {
+        let world = World::new(FindingKind::Hung);
+        let action = of_a_newer_version(&world, state);
+        world.lock().unread(action);
+        settle(&world, &EVICT).await;
+        assert_eq!(world.lock().effects.len(), 1, "{state:?}");
+    }
+}
