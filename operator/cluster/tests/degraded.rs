@@ -217,7 +217,8 @@ async fn without_its_definitions_nothing_is_done_and_nothing_breaks_until_they_a
 
 #[tokio::test(start_paused = true)]
 async fn an_action_of_a_newer_version_is_told_as_one_that_cannot_be_read() {
-    let changes: [(&str, fn(&mut Value)); 4] = [
+    type Newer = fn(&mut Value);
+    let changes: [(&str, Newer); 4] = [
         ("Teleport", |object| object["spec"]["action"] = json!("Teleport")),
         ("Moon", |object| {
             object["status"]["guards"] = json!([{ "name": "Moon", "result": "Passed" }]);

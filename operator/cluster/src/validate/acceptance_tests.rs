@@ -271,6 +271,8 @@ fn edit((what, which, way, age): Edit) -> (String, Option<Input>) {
     match what {
         0 => {
             let mut entry = workload(NAMES[which], NAMES[way % 3], i64::from(age % 3));
+            // Created at another time it is another object.
+            entry.uid = Uid::new(format!("{}-{}", NAMES[which], age % 3));
             match way {
                 0..5 => {}
                 5 => entry.policy = Err(broken()),
