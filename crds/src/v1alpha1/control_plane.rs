@@ -129,10 +129,10 @@ pub struct Ceilings {
     /// Actions per hour in the cluster.
     #[schemars(range(min = 0, max = 100_000))]
     pub actions_per_hour: i32,
-    /// Nodes that may be acted on at once.
+    /// Nodes that may be acted on at once; more than 1 counts as 1, at 0 none is.
     #[schemars(range(min = 0, max = 100))]
     pub nodes_in_flight: i32,
-    /// Share of the nodes that Homeostat may hold cordoned.
+    /// Share of the nodes that Homeostat may hold cordoned, rounded down; more than 10 counts as 10, at 0 none is.
     #[schemars(range(min = 0, max = 100))]
     pub cordoned_nodes_percent: i32,
     /// Share of workloads that may be unhealthy at once before all actions stop.
