@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Condition, ConditionType, Level, MicroTime, SecretKeyRef,
+    ActionKind, Condition, ConditionType, Level, MicroTime, SecretKeyRef,
     common::{CAMEL_CASE, HTTP_URL},
 };
 
@@ -129,10 +129,10 @@ pub struct Ceilings {
     /// Actions per hour in the cluster.
     #[schemars(range(min = 0, max = 100_000))]
     pub actions_per_hour: i32,
-    /// Nodes that may be acted on at once.
+    /// Nodes that may be acted on at once; more than 1 counts as 1, at 0 none is.
     #[schemars(range(min = 0, max = 100))]
     pub nodes_in_flight: i32,
-    /// Share of the nodes that Homeostat may hold cordoned.
+    /// Share of the nodes that Homeostat may hold cordoned, rounded down; more than 10 counts as 10, at 0 none is.
     #[schemars(range(min = 0, max = 100))]
     pub cordoned_nodes_percent: i32,
     /// Share of workloads that may be unhealthy at once before all actions stop.
@@ -289,6 +289,15 @@ pub struct ControlPlaneStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 1_000_000))]
     pub actions_in_flight: Option<i32>,
+    /// What the kill switch leaves half done, with the command that mends each; empty while it is off. What has to be mended
+    /// comes first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 50))]
+    pub half_done: Vec<HalfDone>,
+    /// How many more are half done than are listed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 1_000_000))]
+    pub half_done_more: Option<i32>,
     /// Health of every source of telemetry.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
@@ -299,6 +308,47 @@ pub struct ControlPlaneStatus {
     #[schemars(length(max = 16))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
+}
+
+/// Changes that [`ControlPlaneStatus::half_done`] lists at most.
+pub const HALF_DONE: usize = 50;
+
+/// How far a change came that is half done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum HalfDoneState {
+    /// It may have been sent; nobody knows yet.
+    Claimed,
+    /// It was sent.
+    Sent,
+    /// It is there, and whether it helps is not known yet.
+    Verifying,
+    /// It did not help, and the kill switch kept it from being taken back.
+    NotTakenBack,
+    /// It is held, and nothing releases it meanwhile.
+    Held,
+}
+
+/// One change that the kill switch leaves half done.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct HalfDone {
+    /// Name of the Action that did it, or that holds it.
+    #[schemars(length(max = 253))]
+    pub action: String,
+    /// What sort of action.
+    pub kind: ActionKind,
+    /// Kind, namespace and name of the object that it changed.
+    #[schemars(length(max = 512))]
+    pub target: String,
+    /// How far it came.
+    pub state: HalfDoneState,
+    /// What the command does, or why nothing has to be mended.
+    #[schemars(length(max = 512))]
+    pub advice: String,
+    /// The command that mends it, or that only looks where nothing has to be mended. It names absolute values: where the
+    /// change never came, it changes nothing.
+    #[schemars(length(max = 2048))]
+    pub command: String,
 }
 
 /// Whether a source delivers.

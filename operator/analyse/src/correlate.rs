@@ -4,6 +4,7 @@
 //! findings of their own; what is left is to join the kubelet's view with the callers' view of one workload, to
 //! absorb stray charges next to a known root, and to keep two separate faults apart.
 
+use crate::breach;
 use crate::calls::Calls;
 use crate::ranking::{first_hand, only_warns, rank, root_of, root_of_cause};
 use homeostat_knowledge::incident::TimelineKind;
@@ -117,6 +118,26 @@ impl Correlator {
         self.stored.insert(id.clone());
         self.incidents.insert(id.clone(), incident);
         true
+    }
+
+    /// Opens the incident of an own invariant that was found broken, unless the one of this fault is open: then it says that
+    /// it came again. `breach` tells what happened; its part `fault` is the same for the same invariant and action.
+    pub fn breached(
+        &mut self,
+        fault: &str,
+        breach: &str,
+        now: Timestamp,
+        ids: &mut dyn IdSource,
+    ) -> IncidentId {
+        if let Some(open) = breach::of(fault, self.incidents.values_mut()) {
+            open.record(now, TimelineKind::State, format!("came again: {breach}"));
+            return open.id.clone();
+        }
+        // Never refused for want of room: there is one for each process at most.
+        let opened = breach::incident(breach, &self.config.home, now, ids);
+        let id = opened.id.clone();
+        self.incidents.insert(id.clone(), opened);
+        id
     }
 
     /// Forgets an incident whose object was deleted.

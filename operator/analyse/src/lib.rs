@@ -8,9 +8,10 @@
 //! differs from its siblings, [`objects`] what nodes and Jobs show, [`signals`] what a
 //! workload's own queries say, [`logs`] and [`causes`] what lines and spans add to the evidence.
 //! [`senders`] knows how late what is told comes,
-//! [`waits`] how long calls wait between their two ends. [`correlate`] makes one incident per root, `ranking` orders its causes.
+//! [`waits`] how long calls wait between their two ends, `breach` what Homeostat finds wrong with itself. [`correlate`] makes one incident per root, `ranking` orders its causes.
 
 mod analyser;
+mod breach;
 pub mod calls;
 pub mod causes;
 pub mod correlate;

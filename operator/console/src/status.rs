@@ -6,12 +6,16 @@ use crate::recent::Closed;
 use crate::report::{ReportError, render, text, view};
 use homeostat_knowledge::observation::SourceState;
 use homeostat_knowledge::policy::KillSwitch;
-use homeostat_knowledge::{ActionRecord, ActionState, Incident, IncidentState, Origin, Snapshot, Timestamp};
+use homeostat_knowledge::{
+    ActionRecord, ActionState, HalfDone, Incident, IncidentState, Origin, Snapshot, Timestamp, half_done,
+};
 use serde::Serialize;
 use std::sync::Arc;
 
 /// Actions shown.
 const ACTIONS: usize = 20;
+/// Changes shown that the kill switch leaves half done.
+const HALF_DONE: usize = 50;
 
 /// What `/` shows and `/api/snapshot.json` holds.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -21,6 +25,10 @@ pub struct Summary {
     made_at: Timestamp,
     readiness: &'static str,
     kill_switch: Switch,
+    /// What the kill switch leaves half done, first what has to be mended; at most [`HALF_DONE`].
+    half_done: Vec<HalfDone>,
+    /// How many more there are.
+    half_done_more: usize,
     ceiling: &'static str,
     objects: Vec<Objects>,
     sources: Vec<SourceLine>,
@@ -148,6 +156,9 @@ pub fn summary(snapshot: &Snapshot, closed: &[Arc<Closed>], readiness: Readiness
         }
         KillSwitch::Off | KillSwitch::Unreadable => (None, None),
     };
+    let mut left = half_done(snapshot);
+    let half_done_more = left.len().saturating_sub(HALF_DONE);
+    left.truncate(HALF_DONE);
     Summary {
         generation: snapshot.generation,
         made_at: now,
@@ -157,6 +168,8 @@ pub fn summary(snapshot: &Snapshot, closed: &[Arc<Closed>], readiness: Readiness
             Readiness::Stopping => "stopping",
         },
         kill_switch: Switch { state: metrics::kill_switch(&snapshot.control.kill_switch), reason, by },
+        half_done: left,
+        half_done_more,
         ceiling: snapshot.control.ceiling.name(),
         objects: [
             ("Tenants", snapshot.tenants.size()),

@@ -7,6 +7,7 @@ use axum::body::Body;
 use axum::http::{Request, Response, StatusCode, header};
 use common::{FixedClock, Snapshots, action, at, incident, snapshot};
 use homeostat_console::{Console, Heartbeat, Metrics, Readiness, ReadyGate, RecentIncidents, router};
+use homeostat_knowledge::policy::KillSwitch;
 use homeostat_knowledge::{
     ActionKind, ActionRecord, ActionState, Clock, FindingKind, GuardName, GuardResult, IncidentId, Origin,
     SignedDuration,
@@ -252,6 +253,37 @@ async fn page_of(world: homeostat_knowledge::Snapshot, open: bool) -> String {
         console.gate.open();
     }
     text(get(&console, "/").await).await
+}
+
+#[tokio::test]
+async fn what_the_kill_switch_leaves_half_done_stands_first_with_its_commands() {
+    let world = |kill_switch| {
+        let mut world = snapshot();
+        let scale = ActionRecord {
+            state: ActionState::Verifying,
+            parameters: homeostat_knowledge::Parameters::ScaleUp { replicas: 6 },
+            target: homeostat_knowledge::Target {
+                api_version: "apps/v1".into(),
+                kind: "Deployment".into(),
+                ..action().target
+            },
+            ..action()
+        };
+        world.actions.insert_mut(scale.id.clone(), Arc::new(scale));
+        world.control = Arc::new(homeostat_knowledge::ControlPolicy { kill_switch, ..Default::default() });
+        world
+    };
+    let engaged = || KillSwitch::Engaged { reason: "drill".into(), by: None };
+    let page = page_of(world(engaged()), true).await;
+    let list = page.find("Left half done by the kill switch").expect("the list is shown");
+    assert!(list < page.find("Open incidents").expect("incidents are shown"));
+    let command = "kubectl -n shop scale deployment&#x2f;kitchen-5d8f7c9b6-x2x7q --replicas=1";
+    assert!(page.contains(command), "{page}");
+    assert!(page_of(world(KillSwitch::Unreadable), true).await.contains(command));
+    for (switch, open) in [(KillSwitch::Off, true), (KillSwitch::Unreadable, false)] {
+        let page = page_of(world(switch), open).await;
+        assert!(!page.contains("half done"), "off, or not read yet");
+    }
 }
 
 #[tokio::test]

@@ -48,13 +48,16 @@ pub struct Breach {
     pub text: String,
 }
 
+impl Breach {
+    /// How its text begins: the same for the same invariant and action.
+    pub fn fault(&self) -> String {
+        format!("{:?} broken by action {} at ", self.invariant, self.action)
+    }
+}
+
 impl std::fmt::Display for Breach {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(
-            formatter,
-            "{:?} broken by action {} at {}: {}",
-            self.invariant, self.action, self.at, self.text
-        )
+        write!(formatter, "{}{}: {}", self.fault(), self.at, self.text)
     }
 }
 

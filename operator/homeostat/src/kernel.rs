@@ -67,6 +67,8 @@ pub struct Kernel {
     pruned: Option<Timestamp>,
     urgent: bool,
     led: bool,
+    /// What was found broken here and is not told yet; see [`Kernel::halt`].
+    breach: Option<(String, Name)>,
 }
 
 impl Kernel {
@@ -90,6 +92,7 @@ impl Kernel {
             pruned: None,
             urgent: false,
             led: false,
+            breach: None,
         }
     }
 
@@ -98,9 +101,14 @@ impl Kernel {
         &self.snapshot
     }
 
-    /// An invariant was found broken. The executor stops by itself; from here it reaches conditions and metrics.
-    pub fn halt(&mut self, breach: Name) {
-        self.snapshot.halted.get_or_insert(breach);
+    /// An invariant was found broken; `fault` is the part of `breach` that names the invariant and the action. The executor
+    /// stops by itself; from here it reaches conditions, metrics and one incident. Saying it again changes nothing.
+    pub fn halt(&mut self, fault: &str, breach: Name) {
+        if self.snapshot.halted.is_none() {
+            self.breach = Some((fault.to_owned(), breach.clone()));
+            self.snapshot.halted = Some(breach);
+            self.urgent = true;
+        }
     }
 
     /// Active findings of the last evaluation.
@@ -157,6 +165,13 @@ impl Kernel {
         self.follow_actions(now, &mut changed);
         self.share_incidents();
         let mut effects = Vec::new();
+        // Once all that is stored is known: the incident of this fault may be open from before a restart.
+        if self.snapshot.ready()
+            && let Some((fault, breach)) = self.breach.take()
+        {
+            changed.insert(self.correlator.breached(&fault, &breach, now, &mut *self.ids));
+            self.share_incidents();
+        }
         if leads && self.snapshot.ready() {
             if !self.led {
                 // What the leader before us wrote may be older than what we know.

@@ -172,9 +172,12 @@ impl Outside {
         self.executor.start(plan, finding)
     }
 
-    /// The first invariant that was found broken here; from then on the executor refuses everything.
-    pub fn breach(&self) -> Option<Name> {
-        self.executor.breaches().first().map(|breach| Name::from(breach.to_string()))
+    /// The first invariant that was found broken here: the part that is the same for the same invariant and action, and
+    /// all of it. From then on the executor refuses everything.
+    pub fn breach(&self) -> Option<(String, Name)> {
+        let breaches = self.executor.breaches();
+        let breach = breaches.first()?;
+        Some((breach.fault(), Name::from(breach.to_string())))
     }
 
     /// Takes up open actions that nobody carries out.

@@ -402,8 +402,8 @@ impl Turn {
             self.metrics.leader(leads);
             tracing::info!(leads, "Leadership changed");
         }
-        if let Some(breach) = outside.breach() {
-            self.kernel.halt(breach);
+        if let Some((fault, breach)) = outside.breach() {
+            self.kernel.halt(&fault, breach);
         }
         let effects = self.kernel.step(batch, now, leads);
         self.board.publish(self.kernel.snapshot().clone());

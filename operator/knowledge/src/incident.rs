@@ -54,10 +54,10 @@ impl Incident {
         self.causes.first()
     }
 
-    /// One sentence for people: `order (Hung): 12 of 12 calls failed in 0.8 s`.
+    /// One sentence for people: `order (Hung): 12 of 12 calls failed in 0.8 s`; without a cause, why people must take over.
     pub fn summary(&self) -> String {
         match self.top_cause() {
-            None => "cause not known yet".to_owned(),
+            None => self.handed_over.clone().unwrap_or_else(|| "cause not known yet".to_owned()),
             Some(cause) => {
                 let why = cause.evidence.first().map_or_else(String::new, |line| format!(": {line}"));
                 format!("{} ({}){why}", cause.entity.name(), cause.kind)

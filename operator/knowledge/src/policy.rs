@@ -1,8 +1,10 @@
 //! What people allow, after validation. Nobody past the border reads the raw resources.
 
 mod control;
+mod step;
 
 pub use control::{ControlPolicy, KillSwitch, PrometheusPolicy};
+pub use step::ReplicaStep;
 
 use crate::action::ActionKind;
 use crate::entity::{Name, TenantName, WorkloadKey};
@@ -73,6 +75,9 @@ pub struct GuardLimits {
     pub breaker_tenant_percent: u32,
     /// Longest age of evidence at the moment of the effect.
     pub evidence_maximum_age: SignedDuration,
+    /// How far one change of replicas may go that a repair asks for.
+    #[serde(default)]
+    pub replica_step: ReplicaStep,
     /// What sizes by forecast are limited by, instead of the budgets and cool-downs above.
     #[serde(default)]
     pub scaling: ScalingLimits,
@@ -145,6 +150,7 @@ impl Default for GuardLimits {
             breaker_tenant_percent: 20,
             // Long enough for a slow dry run, short enough that a healed pod is not evicted.
             evidence_maximum_age: SignedDuration::from_secs(10),
+            replica_step: ReplicaStep::default(),
             scaling: ScalingLimits::default(),
         }
     }

@@ -17,10 +17,6 @@ use homeostat_knowledge::{
 use homeostat_playbooks::{After, Rung};
 use std::sync::Arc;
 
-/// Most that one step adds and takes away, percent: as the actions themselves allow.
-const UP_PERCENT: i64 = 100;
-const DOWN_PERCENT: i64 = 20;
-
 /// New replicas, or new pods, need so long to show in a backlog or in a trend.
 const SETTLE: SignedDuration = SignedDuration::from_mins(5);
 
@@ -214,23 +210,27 @@ pub(crate) fn settled(case: &Case<'_>) -> Result<(), Stop> {
     Ok(())
 }
 
-/// The wanted size, or half as many again, or as many as people want at least; never more than doubled, never above the bound.
+/// The wanted size, or half as many again, or as many as people want at least; never more than the tenant's step, never
+/// above the bound.
 fn scale_up(subject: &Subject<'_>, controller: &ControllerRecord, rung: &Rung) -> Result<Parameters, Stop> {
     let present = i64::from(controller.replicas);
     let (min, max) = bounds(subject)?;
     let wanted = rung.replicas.map_or(present + (present + 1) / 2, i64::from);
-    let wanted = wanted.max(min).min(present + present * UP_PERCENT / 100).min(max);
+    let wanted = wanted
+        .max(min)
+        .min(present + present * i64::from(subject.tenant.limits.replica_step.up()) / 100)
+        .min(max);
     if wanted <= present || present < 1 {
         return Err(Stop::hand_over(format!("{} has {present} replicas; more are not allowed", subject.key)));
     }
     Ok(Parameters::ScaleUp { replicas: i32::try_from(wanted).unwrap_or(i32::MAX) })
 }
 
-/// The wanted size, or a fifth less; never below the bound, never below one.
+/// The wanted size, or a step of the tenant less; never below the bound, never below one.
 fn scale_down(subject: &Subject<'_>, controller: &ControllerRecord, rung: &Rung) -> Result<Parameters, Stop> {
     let present = i64::from(controller.replicas);
     let (min, _) = bounds(subject)?;
-    let least = present - present * DOWN_PERCENT / 100;
+    let least = present - present * i64::from(subject.tenant.limits.replica_step.down()) / 100;
     let wanted = rung.replicas.map_or(least, i64::from).max(least).max(min).max(1);
     if wanted >= present {
         return Err(Stop::hand_over(format!(

@@ -7,7 +7,7 @@ mod common;
 use common::{Given, GivenIncident, GivenNode, GivenPod, GivenWorkload, ago, now, order, tenant};
 use homeostat_knowledge::observation::{Change, ObjectChange};
 use homeostat_knowledge::plan::Undo;
-use homeostat_knowledge::policy::{Bounds, PLATFORM_TENANT, ScalingMode, ScalingPolicy};
+use homeostat_knowledge::policy::{Bounds, PLATFORM_TENANT, ReplicaStep, ScalingMode, ScalingPolicy};
 use homeostat_knowledge::records::{Hold, JobEnd, OwnerRecord};
 use homeostat_knowledge::*;
 use homeostat_plan::{Checker, Decision, plan};
@@ -92,6 +92,27 @@ fn sizes_stay_within_bounds_and_steps_whatever_the_playbook_wants() {
     let step =
         planned(&snapshot, &incident, own("Slow", "action: ScaleDown, undo: Never")).expect("a plan").0;
     assert_eq!(step.parameters, Parameters::ScaleDown { replicas: 9 }, "not below its bound");
+}
+
+#[test]
+fn what_is_planned_stays_within_the_step_of_the_tenant() {
+    for (action, percent, expected) in [
+        ("ScaleUp", 30, Some(Parameters::ScaleUp { replicas: 13 })),
+        ("ScaleUp", 0, None),
+        ("ScaleDown", 10, Some(Parameters::ScaleDown { replicas: 9 })),
+        ("ScaleDown", 0, None),
+    ] {
+        let mut ten = slow();
+        ten.workload.replicas = 10;
+        let (mut snapshot, incident) = ten.build();
+        permit(&mut snapshot, 1, 100);
+        let mut tenant = (**snapshot.tenants.values().next().expect("a tenant")).clone();
+        tenant.limits.replica_step = ReplicaStep::new(percent, percent);
+        snapshot.commit(&ObjectChange::Tenant(Change::Applied(Arc::new(tenant))), now());
+        let playbook = own("Slow", &format!("action: {action}, undo: Never"));
+        let found = planned(&snapshot, &incident, playbook).map(|(step, _)| step.parameters).ok();
+        assert_eq!(found, expected, "{action} by {percent} %");
+    }
 }
 
 #[test]

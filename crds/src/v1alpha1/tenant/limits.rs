@@ -118,11 +118,11 @@ impl Default for Approval {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ReplicaStep {
-    /// Most that one action may add.
-    #[schemars(range(min = 1, max = 1000))]
+    /// Most that one action may add; more than 100 counts as 100, at 0 none is added.
+    #[schemars(range(min = 0, max = 1000))]
     pub increase_percent: i32,
-    /// Most that one action may take away.
-    #[schemars(range(min = 1, max = 100))]
+    /// Most that one action may take away; more than 20 counts as 20, at 0 none is taken.
+    #[schemars(range(min = 0, max = 100))]
     pub decrease_percent: i32,
 }
 

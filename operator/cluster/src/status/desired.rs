@@ -1,6 +1,6 @@
 //! What each status should say. Pure: the same picture gives the same statuses.
 
-use super::runs;
+use super::{half_done, runs};
 use crate::validate::acceptance::CatalogueView;
 use crate::validate::{
     ControlEntry, PlaybookEntry, Rejection, TenantEntry, Verdict, WorkloadEntry, wire_action, wire_level,
@@ -91,7 +91,7 @@ fn conditions(
     conditions
 }
 
-fn count(number: usize) -> i32 {
+pub(super) fn count(number: usize) -> i32 {
     i32::try_from(number).unwrap_or(i32::MAX).min(1_000_000)
 }
 
@@ -452,6 +452,7 @@ impl<'a> Picture<'a> {
         let breaker = open_breaker(&self.history, &nobody.0, &nobody.1, &limits, &snapshot.control, self.now);
         says.push(breaker_statement(breaker.as_ref()));
         says.push(self.any_storm());
+        let (half_done, half_done_more) = half_done::listed(snapshot);
         ControlPlaneStatus {
             observed_generation: Some(entry.generation),
             leader: Some(clip(&me.identity, 253)),
@@ -463,6 +464,8 @@ impl<'a> Picture<'a> {
                 snapshot.incidents.values().filter(|one| !one.state.closed()).count(),
             )),
             actions_in_flight: Some(count(self.history.iter().filter(|action| action.in_flight()).count())),
+            half_done,
+            half_done_more,
             sources,
             conditions: conditions(says, control_plane::CONDITIONS, entry.generation, self.time()),
         }

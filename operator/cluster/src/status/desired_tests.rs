@@ -330,6 +330,29 @@ fn what_was_lowered_after_failures_is_recorded_and_stays_without_them() {
 }
 
 #[test]
+fn what_the_kill_switch_leaves_half_done_is_listed_and_bounded() {
+    let (view, mut snapshot) = well();
+    for number in 0..53 {
+        let mut verifying = crate::ledger::tests::eviction();
+        verifying.id = homeostat_knowledge::ActionId::new(format!("order-{number}-1"));
+        verifying.state = homeostat_knowledge::ActionState::Verifying;
+        snapshot.commit(&ObjectChange::Action(Change::Applied(Arc::new(verifying))), at(20));
+    }
+    let off = seen(&view, &snapshot).control;
+    assert_eq!((off.half_done.len(), off.half_done_more), (0, None), "the switch is off");
+    let engaged = ControlPolicy {
+        kill_switch: KillSwitch::Engaged { reason: Name::from("drill"), by: None },
+        ..ControlPolicy::default()
+    };
+    snapshot.commit(&ObjectChange::Control(Some(Arc::new(engaged))), at(20));
+    let stopped = seen(&view, &snapshot).control;
+    assert_eq!((stopped.half_done.len(), stopped.half_done_more), (50, Some(3)));
+    let first = &stopped.half_done[0];
+    assert_eq!(first.kind, homeostat_crds::ActionKind::EvictPod);
+    assert!(first.command.starts_with("kubectl -n shop get pods"), "{}", first.command);
+}
+
+#[test]
 fn a_broken_invariant_is_shown_on_the_control_plane() {
     let (view, mut snapshot) = well();
     snapshot.halted = Some(Name::from("S2 broken by action order-1-1"));

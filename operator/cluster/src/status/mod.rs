@@ -4,6 +4,7 @@
 //! never written again, so a quiet cluster sees no writes.
 
 pub mod desired;
+mod half_done;
 mod runs;
 mod writer;
 

@@ -68,6 +68,15 @@ pub fn control_policy(object: &ControlPlane) -> Result<ControlPolicy, Rejection>
         per_hour: bounded("spec.ceilings.actionsPerHour", ceilings.actions_per_hour, 0, 100_000)?,
         scaling_in_flight: ControlPolicy::default().scaling_in_flight,
         scaling_per_hour: ControlPolicy::default().scaling_per_hour,
+        nodes_in_flight: bounded("spec.ceilings.nodesInFlight", ceilings.nodes_in_flight, 0, 100)?
+            .min(ControlPolicy::MOST_NODES),
+        cordoned_percent: bounded(
+            "spec.ceilings.cordonedNodesPercent",
+            ceilings.cordoned_nodes_percent,
+            0,
+            100,
+        )?
+        .min(ControlPolicy::MOST_CORDONED),
         storm_percent: bounded("spec.ceilings.stormPercent", ceilings.storm_percent, 1, 100)?,
         breaker_failures: bounded(
             "spec.breaker.failedVerificationsPer15Minutes",
@@ -124,6 +133,19 @@ mod tests {
         assert_eq!((policy.kill_switch, policy.ceiling), (KillSwitch::Off, Level::ActBounded));
         assert_eq!((policy.in_flight, policy.storm_percent, policy.breaker_failures), (10, 20, 3));
         assert_eq!((policy.warm_up.as_secs(), policy.generation), (60, 3));
+    }
+
+    #[test]
+    fn ceilings_of_nodes_lower_what_ships_and_never_raise_it() {
+        for (nodes, percent, expected) in [(0, 0, (0, 0)), (1, 5, (1, 5)), (100, 100, (1, 10))] {
+            let spec = json!({ "ceilings": { "nodesInFlight": nodes, "cordonedNodesPercent": percent } });
+            let policy = control_policy(&object(&spec)).unwrap();
+            assert_eq!((policy.nodes_in_flight, policy.cordoned_percent), expected);
+        }
+        for field in ["nodesInFlight", "cordonedNodesPercent"] {
+            let spec = json!({ "ceilings": { field: -1 } });
+            assert!(control_policy(&object(&spec)).unwrap_err().to_string().contains(field));
+        }
     }
 
     #[test]

@@ -9,7 +9,7 @@ use homeostat_crds::v1alpha1::tenant::{
 };
 use homeostat_crds::{Quantity, Subject, SubjectKind};
 use homeostat_knowledge::ids::Uid;
-use homeostat_knowledge::policy::{Freeze, LevelCap, PLATFORM_TENANT, ScalingLimits};
+use homeostat_knowledge::policy::{Freeze, LevelCap, PLATFORM_TENANT, ReplicaStep, ScalingLimits};
 use homeostat_knowledge::records::Amounts;
 use homeostat_knowledge::{ActionKind, GuardLimits, Level, Name, TenantName, TenantPolicy, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
@@ -191,6 +191,10 @@ fn limits(object: &Tenant, defaults: TenantDefaults) -> Result<GuardLimits, Reje
             100,
         )?,
         evidence_maximum_age: defaults.evidence_maximum_age,
+        replica_step: ReplicaStep::new(
+            bounded("spec.replicaStep.increasePercent", spec.replica_step.increase_percent, 0, 1_000)?,
+            bounded("spec.replicaStep.decreasePercent", spec.replica_step.decrease_percent, 0, 100)?,
+        ),
         scaling: scaling(&spec.scaling)?,
     };
     for (field, value, limit, name) in [
@@ -252,6 +256,18 @@ mod tests {
         assert_eq!(food.level(ActionKind::EvictPod), Level::Recommend);
         assert_eq!(food.verification.as_secs(), 30);
         assert!(!food.paused);
+    }
+
+    #[test]
+    fn the_replica_step_lowers_what_ships_and_never_raises_it() {
+        for (up, down, expected) in [(0, 0, (0, 0)), (50, 10, (50, 10)), (1_000, 100, (100, 20))] {
+            let step = json!({ "increasePercent": up, "decreasePercent": down });
+            let food = policy(&json!({ "namespaces": ["shop"], "replicaStep": step })).unwrap();
+            let step = food.limits.replica_step;
+            assert_eq!((step.up(), step.down()), expected);
+        }
+        let below = json!({ "namespaces": ["shop"], "replicaStep": { "decreasePercent": -1 } });
+        assert!(policy(&below).unwrap_err().to_string().contains("spec.replicaStep.decreasePercent"));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use homeostat_knowledge::{ActionKind, ActionRecord, FindingKind, Level, Paramete
 /// Repeat-safe because flag and mark are written in one patch under the version that was read, and the mark is
 /// the action's id. It ends by itself: what carries our mark is released when its time is over, when the action
 /// did not help, and when Homeostat is removed. Never the node that Homeostat runs on, never the control plane,
-/// at most [`node::CORDONED_PERCENT`] of the nodes, never in two zones.
+/// at most [`ControlPolicy::cordoned_percent`](homeostat_knowledge::ControlPolicy) of the nodes, never in two zones.
 #[derive(Clone, Copy, Debug)]
 pub struct Cordon;
 
@@ -112,7 +112,7 @@ mod tests {
     use super::*;
     use crate::testing::{at, cluster, fresh_node, hold, node, node_action, put_node};
     use homeostat_knowledge::records::NodeRecord;
-    use homeostat_knowledge::{TenantName, Uid};
+    use homeostat_knowledge::{ControlPolicy, TenantName, Uid};
 
     fn cordon() -> ActionRecord {
         node_action("node-1-1", "node-5", Parameters::Cordon { until: at(3_600) })
@@ -190,6 +190,19 @@ mod tests {
         assert!(zones.iter().all(|zone| *zone == zones[0]), "{zones:?}");
         let none = node_action("node-1-1", "node-5", Parameters::Cordon { until: at(3_600) });
         assert!(allowed(&cluster(0), &none).is_err(), "without nodes there is none to close");
+    }
+
+    #[test]
+    fn a_lower_ceiling_leaves_fewer_nodes_and_zero_none() {
+        for (percent, nodes, expected) in
+            [(10, 10, true), (5, 19, false), (5, 20, true), (1, 99, false), (1, 100, true), (0, 1_000, false)]
+        {
+            let mut snapshot = cluster(nodes);
+            let control = ControlPolicy { cordoned_percent: percent, ..ControlPolicy::default() };
+            snapshot.control = std::sync::Arc::new(control);
+            let found = allowed(&snapshot, &cordon());
+            assert_eq!(found.is_ok(), expected, "{percent} % of {nodes}: {found:?}");
+        }
     }
 
     #[test]

@@ -27,7 +27,6 @@ mod verify;
 pub use cordon::Cordon;
 pub use drive_bounds::DriveBounds;
 pub use evict_pod::EvictPod;
-pub use node::CORDONED_PERCENT;
 pub use notify::Notify;
 pub use owners::PERSON_QUIET;
 pub use protected::{Protected, SYSTEM_NAMESPACES, SYSTEM_PREFIXES};

@@ -7,9 +7,6 @@ use homeostat_knowledge::records::NodeRecord;
 use homeostat_knowledge::{ActionRecord, Snapshot};
 use std::sync::Arc;
 
-/// Share of the nodes that may be cordoned by us at once, percent, rounded down: none of fewer than ten.
-pub const CORDONED_PERCENT: usize = 10;
-
 /// The node that the action is about, still the one that was decided on.
 pub(super) fn target<'a>(
     record: &ActionRecord,
@@ -57,10 +54,11 @@ pub(super) fn may_be_closed(
         .values()
         .filter(|other| other.name != *name && other.cordoned && other.hold.is_some())
         .collect();
-    let most = snapshot.nodes.size() * CORDONED_PERCENT / 100;
+    let percent = snapshot.control.cordoned_percent;
+    let most = snapshot.nodes.size() * usize::try_from(percent).unwrap_or(usize::MAX) / 100;
     if ours.len() + 1 > most {
         return Err(Unfit::Protected(format!(
-            "with node {name} {} of {} nodes would be cordoned by Homeostat; at most {most} ({CORDONED_PERCENT} %) may",
+            "with node {name} {} of {} nodes would be cordoned by Homeostat; at most {most} ({percent} %, ControlPlane.spec.ceilings.cordonedNodesPercent) may",
             ours.len() + 1,
             snapshot.nodes.size()
         )));

@@ -111,7 +111,7 @@ mod tests {
     use crate::testing::{
         change, controller, fresh_controller, incident, permit, pod_entity, put_controller, snapshot,
     };
-    use homeostat_knowledge::policy::Bounds;
+    use homeostat_knowledge::policy::{Bounds, ReplicaStep};
     use homeostat_knowledge::{ActionId, ControllerKind};
     use std::sync::Arc;
 
@@ -146,6 +146,24 @@ mod tests {
         {
             let result = allowed(&down(before, wanted), &world(before));
             assert_eq!(result.is_ok(), expected, "{before} to {wanted}: {result:?}");
+        }
+    }
+
+    #[test]
+    fn a_tenant_lowers_the_step_and_at_nothing_none_is_taken() {
+        for (percent, wanted, expected) in
+            [(10, 18, true), (10, 17, false), (0, 19, false), (100, 16, true), (100, 15, false)]
+        {
+            let mut snapshot = world(20);
+            let name = down(20, wanted).tenant;
+            let mut tenant = (**snapshot.tenants.get(&name).expect("a tenant")).clone();
+            tenant.limits.replica_step = ReplicaStep::new(100, percent);
+            snapshot.tenants.insert_mut(name, Arc::new(tenant));
+            assert_eq!(
+                allowed(&down(20, wanted), &snapshot).is_ok(),
+                expected,
+                "{percent} %, 20 to {wanted}"
+            );
         }
     }
 

@@ -83,7 +83,7 @@ impl ActionSpec for ScaleUp {
 mod tests {
     use super::*;
     use crate::testing::{at, change, controller, edit, fresh_controller, permit, put_controller, snapshot};
-    use homeostat_knowledge::policy::Bounds;
+    use homeostat_knowledge::policy::{Bounds, ReplicaStep};
     use homeostat_knowledge::{ActionId, ControllerKind, ControllerRecord, Uid};
 
     fn scaled(replicas: i32) -> ControllerRecord {
@@ -119,6 +119,25 @@ mod tests {
         assert!(matches!(allowed(&up(3, 2), 3, bounds), Err(Unfit::Protected(_))), "that is down");
         assert!(matches!(allowed(&up(3, 6), 6, bounds), Err(Unfit::Done(_))));
         assert!(matches!(allowed(&up(3, 6), 4, bounds), Err(Unfit::Changed(_))));
+    }
+
+    #[test]
+    fn a_tenant_lowers_the_step_and_at_nothing_none_is_added() {
+        let within = |percent: u32, wanted: i32| {
+            let mut snapshot = snapshot();
+            permit(&mut snapshot, |permits| permits.replicas = Some(Bounds { min: 1, max: 100 }));
+            put_controller(&mut snapshot, scaled(10));
+            let name = up(10, wanted).tenant;
+            let mut tenant = (**snapshot.tenants.get(&name).expect("a tenant")).clone();
+            tenant.limits.replica_step = ReplicaStep::new(percent, 20);
+            snapshot.tenants.insert_mut(name, std::sync::Arc::new(tenant));
+            ScaleUp.check(&up(10, wanted), &snapshot, &Protected::with_own_namespace("homeostat")).is_ok()
+        };
+        for (percent, wanted, allowed) in
+            [(50, 15, true), (50, 16, false), (0, 11, false), (1_000, 20, true), (1_000, 21, false)]
+        {
+            assert_eq!(within(percent, wanted), allowed, "{percent} %, 10 to {wanted}");
+        }
     }
 
     #[test]

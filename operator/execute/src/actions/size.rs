@@ -8,11 +8,6 @@ use homeostat_knowledge::{
     ActionKind, ActionRecord, ControllerKind, ControllerRecord, Origin, Parameters, Snapshot, Timestamp,
 };
 
-/// Most that one step adds, percent of the size before.
-pub(super) const STEP_UP_PERCENT: i64 = 100;
-/// Most that one step takes away, percent of the size before.
-pub(super) const STEP_DOWN_PERCENT: i64 = 20;
-
 /// Replicas to have.
 pub(super) fn wanted(record: &ActionRecord) -> Option<i32> {
     match record.parameters {
@@ -88,14 +83,18 @@ pub(super) fn allowed(
     if record.origin == Origin::Forecast {
         return sized(record, snapshot, before, wanted);
     }
-    let (percent, change) = if up {
-        (STEP_UP_PERCENT, i64::from(wanted) - i64::from(before))
-    } else {
-        (STEP_DOWN_PERCENT, i64::from(before) - i64::from(wanted))
+    let Some(tenant) = snapshot.tenants.get(&record.tenant) else {
+        return Err(Unfit::Changed(format!(
+            "tenant {} is not known; its steps are not known",
+            record.tenant
+        )));
     };
-    if change * 100 > i64::from(before) * percent {
+    let step = tenant.limits.replica_step;
+    let percent = if up { step.up() } else { step.down() };
+    let change = i64::from(wanted) - i64::from(before);
+    if change.abs() * 100 > i64::from(before) * i64::from(percent) {
         return Err(Unfit::Protected(format!(
-            "{key} from {before} to {wanted} is more than {percent} % in one step"
+            "{key} from {before} to {wanted} is more than {percent} % in one step (Tenant.spec.replicaStep)"
         )));
     }
     Ok((wanted, before))

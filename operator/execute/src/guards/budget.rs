@@ -19,18 +19,26 @@ fn within(entry: &ActionHistory, span: SignedDuration, now: Timestamp) -> bool {
     entry.counts() && (entry.state.in_flight() || entry.at.is_none_or(|at| now.duration_since(at) < span))
 }
 
-/// One node at a time, and within the budgets of every tenant that has pods on it.
+/// As many nodes at a time as the cluster allows, and within the budgets of every tenant that has pods on it.
 fn node(input: &GuardInput, others: &[&ActionHistory], own: usize) -> Option<Ruling> {
     if !input.action.target.is_node() {
         return None;
     }
     let on_nodes = |entry: &&&ActionHistory| matches!(entry.kind, ActionKind::Cordon | ActionKind::Uncordon);
-    if let Some(other) = others.iter().filter(on_nodes).find(|entry| entry.takes_a_place()) {
-        return Some(Ruling::refused(
-            format!("{} {} is under way", other.kind, other.id),
-            "1 node at a time",
-            "another node is being acted on; that must end first",
-        ));
+    let limit = input.control.nodes_in_flight;
+    let under_way: Vec<_> = others.iter().filter(on_nodes).filter(|entry| entry.takes_a_place()).collect();
+    if under_way.len() >= usize::try_from(limit).unwrap_or(usize::MAX) {
+        let (observed, message) = match under_way.first() {
+            Some(other) => (
+                format!("{} {} is under way", other.kind, other.id),
+                "another node is being acted on; that must end first",
+            ),
+            None => (
+                "no node may be acted on".to_owned(),
+                "spec.ceilings.nodesInFlight of the ControlPlane is 0; raise it to let nodes be acted on",
+            ),
+        };
+        return Some(Ruling::refused(observed, format!("{limit} node at a time"), message));
     }
     for tenant in &input.neighbours {
         let of_tenant = |entry: &&&ActionHistory| entry.tenant == tenant.name;
@@ -218,6 +226,33 @@ mod tests {
         entry.state = ActionState::Refused;
         case.history = vec![entry];
         assert_eq!(first_refusal(&case), None);
+    }
+
+    #[test]
+    fn as_many_nodes_at_a_time_as_the_ceiling_says_and_none_at_zero() {
+        for (ceiling, under_way, refused) in [(1, 0, false), (1, 1, true), (2, 1, false), (0, 0, true)] {
+            let mut case = input();
+            case.workloads_in_tenant = 1_000;
+            case.control.nodes_in_flight = ceiling;
+            case.action.kind = ActionKind::Cordon;
+            case.action.target.kind = Name::from("Node");
+            case.action.target.key = homeostat_knowledge::ObjectKey::new("", "node-1");
+            case.history = (0..under_way)
+                .map(|index| {
+                    let mut entry = elsewhere(&case, index, 1);
+                    entry.kind = ActionKind::Cordon;
+                    (entry.state, entry.closed, entry.helped) = (ActionState::Verifying, None, None);
+                    entry
+                })
+                .collect();
+            let ruling = judge(&case);
+            assert_eq!(!ruling.result.permits(), refused, "{under_way} of {ceiling}: {ruling:?}");
+            assert_eq!(ruling.message.contains("nodesInFlight"), ceiling == 0, "{ruling:?}");
+            // What is no node is not held up by it.
+            case.action.target.kind = Name::from("Pod");
+            case.action.kind = ActionKind::EvictPod;
+            assert!(judge(&case).result.permits());
+        }
     }
 
     #[test]

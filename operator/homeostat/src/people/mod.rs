@@ -2,6 +2,7 @@
 //! `kubectl patch` can do as well (docs/sre.md); Homeostat's service account has none of these rights.
 
 pub mod decide;
+mod half_done;
 pub mod levels;
 pub mod pause;
 pub mod pending;

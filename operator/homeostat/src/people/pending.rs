@@ -1,5 +1,7 @@
-//! `homeostat pending`: what waits for a person, why, on which evidence, and until when.
+//! `homeostat pending`: what waits for a person, why, on which evidence, and until when; and what the kill switch leaves
+//! half done.
 
+use super::half_done;
 use super::table::table;
 use super::{PeopleError, people};
 use crate::args::PendingArgs;
@@ -18,8 +20,17 @@ const EVIDENCE: usize = 100;
 /// # Errors
 /// What the API server answered.
 pub async fn run(args: &PendingArgs, now: Timestamp) -> Result<String, PeopleError> {
-    let actions = people().await?.actions(args.namespace.as_deref()).await?;
-    Ok(text(&actions, now))
+    let people = people().await?;
+    let actions = people.actions(args.namespace.as_deref()).await?;
+    let mut shown = text(&actions, now);
+    if args.namespace.is_none() {
+        // Who may approve need not be allowed to read the ControlPlane.
+        let control = people.control_plane().await.ok().flatten();
+        if let Some(left) = control.as_ref().and_then(half_done::text) {
+            shown = format!("{shown}\n\n{left}");
+        }
+    }
+    Ok(shown)
 }
 
 /// Until when an action may be approved.

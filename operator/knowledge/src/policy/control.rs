@@ -27,6 +27,12 @@ pub struct ControlPolicy {
     /// Changes of size by forecasts per hour in the whole cluster.
     #[serde(default = "three_thousand")]
     pub scaling_per_hour: u32,
+    /// Nodes that may be acted on at once.
+    #[serde(default = "one_node")]
+    pub nodes_in_flight: u32,
+    /// Share of the nodes that may be cordoned by us at once, percent, rounded down.
+    #[serde(default = "ten_percent")]
+    pub cordoned_percent: u32,
     /// Ceiling for tenants' storm limits, percent.
     pub storm_percent: u32,
     /// Failed verifications in 15 minutes that drop everything to Recommend.
@@ -35,6 +41,21 @@ pub struct ControlPolicy {
     pub warm_up: SignedDuration,
     /// Prometheus to query.
     pub prometheus: Option<PrometheusPolicy>,
+}
+
+impl ControlPolicy {
+    /// Nodes at once, whatever is set.
+    pub const MOST_NODES: u32 = 1;
+    /// Percent of the nodes cordoned by us, whatever is set: none of fewer than ten.
+    pub const MOST_CORDONED: u32 = 10;
+}
+
+fn one_node() -> u32 {
+    ControlPolicy::MOST_NODES
+}
+
+fn ten_percent() -> u32 {
+    ControlPolicy::MOST_CORDONED
 }
 
 fn fifty() -> u32 {
@@ -56,6 +77,8 @@ impl Default for ControlPolicy {
             per_hour: 60,
             scaling_in_flight: fifty(),
             scaling_per_hour: three_thousand(),
+            nodes_in_flight: one_node(),
+            cordoned_percent: ten_percent(),
             storm_percent: 20,
             breaker_failures: 3,
             warm_up: SignedDuration::from_secs(60),

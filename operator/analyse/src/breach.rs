@@ -1,0 +1,52 @@
+//! The incident of an own invariant that was found broken: nothing in the cluster is abnormal, so no finding says it.
+
+use homeostat_knowledge::incident::TimelineKind;
+use homeostat_knowledge::policy::PLATFORM_TENANT;
+use homeostat_knowledge::{
+    EvidenceId, IdSource, Incident, IncidentId, IncidentState, Instants, Name, Severity, TenantName,
+    Timestamp,
+};
+
+/// What the names of these incidents begin with.
+const NAME: &str = "homeostat-invariant-";
+
+/// The incident of this fault, among those that are open: one that people closed says nothing of what came after it.
+pub fn of<'a>(fault: &str, mut open: impl Iterator<Item = &'a mut Incident>) -> Option<&'a mut Incident> {
+    let told = |incident: &Incident| incident.handed_over.as_deref().is_some_and(|text| text.contains(fault));
+    open.find(|incident| incident.id.as_str().starts_with(NAME) && !incident.state.closed() && told(incident))
+}
+
+/// It belongs to people from the first moment on: all effects are stopped, and no playbook mends Homeostat itself.
+pub fn incident(breach: &str, home: &Name, now: Timestamp, ids: &mut dyn IdSource) -> Incident {
+    let id = IncidentId::new(format!("{NAME}{}", ids.suffix(5)));
+    let told = format!(
+        "Homeostat’s own invariant {breach}. This replica does nothing any more until it is restarted. Keep its log and \
+         the Action and report them; engage the kill switch before you restart it"
+    );
+    let mut incident = Incident {
+        evidence: EvidenceId::new(id.as_str()),
+        id,
+        namespace: home.clone(),
+        tenant: Some(TenantName::new(PLATFORM_TENANT)),
+        workload: None,
+        state: IncidentState::HandedOver,
+        severity: Severity::Critical,
+        findings: Vec::new(),
+        causes: Vec::new(),
+        affected: Vec::new(),
+        instants: Instants {
+            impact_start: now,
+            detected: now,
+            acknowledged: Some(now),
+            mitigated: None,
+            resolved: None,
+        },
+        timeline: Vec::new(),
+        actions: Vec::new(),
+        reopen_count: 0,
+        handed_over: Some(told),
+        acknowledged_by: None,
+    };
+    incident.record(now, TimelineKind::State, "opened and handed over to people");
+    incident
+}
