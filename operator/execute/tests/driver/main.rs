@@ -5,6 +5,7 @@
 
 mod api;
 mod bounds;
+mod late;
 mod overtaken;
 mod people;
 mod sizes;
