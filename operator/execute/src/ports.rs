@@ -60,6 +60,9 @@ pub enum LedgerStoreError {
 
 /// Changes and reads what actions are about. All reads go to the API server, never to a cache.
 pub trait Actuator: Send + Sync + 'static {
+    /// One write, ready to be sent.
+    type Prepared: Send;
+
     /// The kill switch, read uncached. A missing object is [`KillSwitch::Unreadable`].
     fn kill_switch(&self) -> impl Future<Output = Result<KillSwitch, ReadError>> + Send;
 
@@ -85,14 +88,22 @@ pub trait Actuator: Send + Sync + 'static {
         action: &ActionId,
     ) -> impl Future<Output = Result<(), Refusal>> + Send;
 
-    /// Sends the effect once, on the condition that the target still has `target.uid` (and, for changes of an
-    /// object, `resource_version`, which is the one of the fresh read). Never retries by itself.
-    fn effect(
+    /// Reads everything else that the effect needs and makes the one write that it is, on the condition that the target
+    /// still has `target.uid` (and, for changes of an object, `resource_version`, which is the one of the fresh read).
+    /// Changes nothing, so it never fails with [`EffectError::Unknown`].
+    fn prepare(
         &self,
         target: &Target,
         parameters: &Parameters,
         action: &ActionId,
         resource_version: &Name,
+    ) -> impl Future<Output = Result<Self::Prepared, EffectError>> + Send;
+
+    /// Sends what was prepared: one write and nothing before it, because whatever permits the effect is looked at for
+    /// the last time right before this. Never retries by itself.
+    fn send(
+        &self,
+        prepared: Self::Prepared,
     ) -> impl Future<Output = Result<Acknowledged, EffectError>> + Send;
 }
 
@@ -197,6 +208,9 @@ pub struct Marks {
     pub rolled_back_by: Option<Name>,
     /// The annotation "do not touch until", as written.
     pub do_not_touch: Option<Name>,
+    /// Its own labels.
+    #[serde(default)]
+    pub labels: BTreeMap<Name, Name>,
     /// For a failed Job: the action that the Job of its retry name was created by.
     pub retried_by: Option<Name>,
     /// When the object was made.

@@ -31,6 +31,7 @@ enum Reply {
     Crash,
     CrashAfter,
     Stale,
+    Slow(Duration),
     Late(Duration),
 }
 
@@ -70,6 +71,7 @@ impl Client {
             Some(What::CrashAfter) => Ok(Reply::CrashAfter),
             Some(What::TimeoutDone) => Ok(Reply::Lost),
             Some(What::Stale) => Ok(Reply::Stale),
+            Some(What::Slow(millis)) => Ok(Reply::Slow(Duration::from_millis(millis))),
             Some(What::Late(millis)) => Ok(Reply::Late(Duration::from_millis(millis))),
             Some(What::TimeoutLost) => {
                 tokio::time::sleep(LIMIT).await;
@@ -88,6 +90,11 @@ impl Client {
         self.world.turn();
         match reply {
             Reply::Normal | Reply::Stale => {
+                self.world.moving(self.life).await;
+                result
+            }
+            Reply::Slow(time) => {
+                tokio::time::sleep(time).await;
                 self.world.moving(self.life).await;
                 result
             }
@@ -151,8 +158,23 @@ impl Client {
         self.leave(reply, result, Err(LedgerStoreError::Unknown("timeout".to_owned()))).await
     }
 
+    /// Reads what an effect needs beside its target; of what needs nothing, nothing is asked.
+    pub async fn look(&self, request: &EffectRequest) -> Result<(), EffectError> {
+        if !looks(&request.parameters) {
+            return Ok(());
+        }
+        let transient =
+            |reason: &str| EffectError::Transient { reason: reason.to_owned(), retry_after: None };
+        let arrived = self.arrive(Request::Look, &request.target.key.name).await;
+        let reply = arrived.map_err(|fault| match fault {
+            What::Denied => EffectError::Denied("no verb".to_owned()),
+            fault => transient(&format!("{fault:?}")),
+        })?;
+        self.leave(reply, Ok(()), Err(transient("timeout"))).await
+    }
+
     /// Sends an effect with exactly these conditions.
-    pub async fn send(&self, request: &EffectRequest) -> Result<Acknowledged, EffectError> {
+    pub async fn request(&self, request: &EffectRequest) -> Result<Acknowledged, EffectError> {
         let unknown = || EffectError::Unknown("timeout".to_owned());
         let about = format!("{} {}", request.action, request.target.key);
         let arrived = self.arrive(Request::Effect, &about).await;
@@ -259,6 +281,19 @@ impl Client {
     }
 }
 
+/// Effects for which the product reads more than their target.
+fn looks(parameters: &Parameters) -> bool {
+    matches!(
+        parameters,
+        Parameters::ScaleUp { .. }
+            | Parameters::ScaleDown { .. }
+            | Parameters::DriveBounds { .. }
+            | Parameters::RollBack { .. }
+            | Parameters::StartJob { .. }
+            | Parameters::RetryJob
+    )
+}
+
 /// The version of what is held; empty when it is gone.
 fn version_of(server: &Server, held: &Held) -> Name {
     let version = match held {
@@ -323,6 +358,8 @@ impl Ledger for Client {
 }
 
 impl Actuator for Client {
+    type Prepared = EffectRequest;
+
     async fn kill_switch(&self) -> Result<KillSwitch, ReadError> {
         Ok(self.kill_switch_and_time().await?.0)
     }
@@ -371,21 +408,26 @@ impl Actuator for Client {
         self.leave(reply, result, Err(Refusal::Unavailable("timeout".to_owned()))).await
     }
 
-    async fn effect(
+    async fn prepare(
         &self,
         target: &Target,
         parameters: &Parameters,
         action: &ActionId,
         resource_version: &Name,
-    ) -> Result<Acknowledged, EffectError> {
-        self.send(&EffectRequest {
+    ) -> Result<EffectRequest, EffectError> {
+        let request = EffectRequest {
             target: target.clone(),
             parameters: parameters.clone(),
             action: action.clone(),
             uid: Some(target.uid.clone()),
             version: Some(resource_version.clone()),
-        })
-        .await
+        };
+        self.look(&request).await?;
+        Ok(request)
+    }
+
+    async fn send(&self, request: EffectRequest) -> Result<Acknowledged, EffectError> {
+        self.request(&request).await
     }
 }
 

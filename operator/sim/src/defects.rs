@@ -56,11 +56,13 @@ pub enum Defect {
     TakesAbsenceForProof,
     /// The time in the API server's answers is not looked at.
     TrustsItsClock,
+    /// What the effect needs is read when the kill switch was asked already.
+    ReadsAfterTheSwitch,
 }
 
 impl Defect {
     /// All of them.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::NoBudgets,
         Self::NoWindows,
         Self::NoFreshRead,
@@ -80,6 +82,7 @@ impl Defect {
         Self::NeverReleases,
         Self::TakesAbsenceForProof,
         Self::TrustsItsClock,
+        Self::ReadsAfterTheSwitch,
     ];
 }
 
@@ -163,7 +166,8 @@ pub fn see(defect: Defect, snapshot: Arc<Snapshot>, now: Timestamp) -> Arc<Snaps
         | Defect::UndoesAgain
         | Defect::NeverReleases
         | Defect::TakesAbsenceForProof
-        | Defect::TrustsItsClock => return snapshot,
+        | Defect::TrustsItsClock
+        | Defect::ReadsAfterTheSwitch => return snapshot,
     }
     Arc::new(seen)
 }
@@ -307,6 +311,8 @@ impl Ledger for Hands {
 }
 
 impl Actuator for Hands {
+    type Prepared = EffectRequest;
+
     async fn kill_switch(&self) -> Result<KillSwitch, ReadError> {
         Ok(self.kill_switch_and_time().await?.0)
     }
@@ -349,36 +355,38 @@ impl Actuator for Hands {
         self.client.dry_run(target, parameters, action).await
     }
 
-    async fn effect(
+    async fn prepare(
         &self,
         target: &Target,
         parameters: &Parameters,
         action: &ActionId,
         resource_version: &Name,
-    ) -> Result<Acknowledged, EffectError> {
-        let relative = self.has(Defect::RelativeTarget);
-        let bare = self.has(Defect::NoPrecondition) || relative;
-        let parameters = if relative { self.relative(target, parameters) } else { parameters.clone() };
-        let request = EffectRequest {
-            target: target.clone(),
-            parameters,
-            action: action.clone(),
-            uid: (!bare).then(|| target.uid.clone()),
-            version: (!bare).then(|| resource_version.clone()),
-        };
-        let mut answer = self.client.send(&request).await;
+    ) -> Result<EffectRequest, EffectError> {
+        let bare = self.has(Defect::NoPrecondition) || self.has(Defect::RelativeTarget);
+        let request = self.client.prepare(target, parameters, action, resource_version).await?;
+        Ok(if bare { EffectRequest { uid: None, version: None, ..request } } else { request })
+    }
+
+    async fn send(&self, mut request: EffectRequest) -> Result<Acknowledged, EffectError> {
+        if self.has(Defect::RelativeTarget) {
+            request.parameters = self.relative(&request.target, &request.parameters);
+        }
+        if self.has(Defect::ReadsAfterTheSwitch) {
+            self.client.look(&request).await?;
+        }
+        let mut answer = self.client.request(&request).await;
         if self.has(Defect::SendsAgainBlindly) && matches!(answer, Err(EffectError::Unknown(_))) {
-            answer = self.client.send(&request).await;
+            answer = self.client.request(&request).await;
         }
-        let takes_back = action.as_str().ends_with("-undo");
+        let takes_back = request.action.as_str().ends_with("-undo");
         if self.has(Defect::UndoesAgain) && takes_back && answer.is_ok() {
-            answer = self.client.send(&request).await.or(answer);
+            answer = self.client.request(&request).await.or(answer);
         }
-        let pending = self.notes().pending.remove(action);
+        let pending = self.notes().pending.remove(&request.action);
         if let Some(record) = pending
             && let Ok(version) = self.client.create(&record).await
         {
-            self.notes().versions.insert(action.clone(), version);
+            self.notes().versions.insert(request.action.clone(), version);
         }
         answer
     }

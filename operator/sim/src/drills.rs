@@ -1,5 +1,5 @@
 //! Drills at drawn moments: a leader that stands still for longer than its lease and goes on (T15), the kill switch (T64),
-//! replicas with wrong clocks (T21), effects that land late, processes that die young. Each is drawn from one seed and judged by the oracles.
+//! replicas with wrong clocks (T21), effects that land late, processes that die young, reads that are slow. Each is drawn from one seed and judged by the oracles.
 
 use crate::defects::Defect;
 use crate::election::replica;
@@ -12,6 +12,7 @@ use crate::situations::{self, Situation};
 use crate::world::World;
 use homeostat_knowledge::policy::PLATFORM_TENANT;
 use homeostat_knowledge::{Level, SignedDuration, Timestamp, WorkloadKey};
+use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use std::sync::Arc;
@@ -29,6 +30,12 @@ const LEASE: i64 = 16_000;
 /// Clocks that are off by more must do nothing; by less they may act. In between it depends on parts of a second.
 const RIGHT: SignedDuration = SignedDuration::from_millis(1_500);
 const WRONG: SignedDuration = SignedDuration::from_secs(4);
+
+/// The last answer of the kill switch is no older than half a second, and the effect has its own way to go.
+const SOON: SignedDuration = SignedDuration::from_millis(520);
+
+/// A drill of programs that may have a defect.
+pub type Mutated = fn(u64, Option<Defect>) -> std::io::Result<Drill>;
 
 /// How a drill ended.
 #[derive(Clone, Debug, Default)]
@@ -301,6 +308,63 @@ pub fn late_effect(seed: u64) -> std::io::Result<Drill> {
         violations.extend(oracle::violations(&inner));
         let (effects, trace) = (inner.audit.effects.len(), inner.trace.clone());
         Drill { seed, violations, effects, busy: true, trace, ..Drill::default() }
+    })
+}
+
+/// Reads before an effect succeed and take up to five seconds each. In the middle of one of them the kill switch is
+/// engaged; half a minute later it is released.
+pub fn slow_reads(seed: u64, defect: Option<Defect>) -> std::io::Result<Drill> {
+    simulate(async move {
+        let mut draw = ChaCha8Rng::seed_from_u64(seed);
+        let (situation, patient) = patient(seed);
+        let world = world(situation, &patient);
+        let reads = [Request::FreshRead, Request::Look, Request::Look, Request::KillSwitch];
+        let read = *reads.choose(&mut draw).unwrap_or(&Request::Look);
+        let engaged = (read, draw.random_range(1..=3));
+        let engage = What::Meanwhile(Meddle::Engage);
+        let mut faults = vec![Fault::nth(engaged.0, engaged.1, engage)];
+        for request in [Request::Claim, Request::FreshRead, Request::Look, Request::KillSwitch] {
+            for nth in 1..=3 {
+                if (request, nth) == engaged || draw.random_bool(0.3) {
+                    faults.push(Fault::nth(request, nth, What::Slow(draw.random_range(300..4_900))));
+                }
+            }
+        }
+        arm(&world, faults);
+        let mut lives = Lives::begin(&world, defect);
+        lives.pass(Duration::from_secs(4)).await;
+        world.meddle(&Meddle::FallIll(patient));
+        lives.pass(Duration::from_secs(30)).await;
+        let since = world.lock().audit.switched();
+        let released = world.now();
+        world.lock().faults.clear();
+        world.meddle(&Meddle::Release);
+        let mut violations = Vec::new();
+        if !lives.rest(OVER).await {
+            violations.push("ESR: the world did not come to rest".to_owned());
+        }
+        violations.extend(lives.breaches());
+        let inner = world.lock();
+        violations.extend(oracle::violations(&inner));
+        let landed = inner.audit.effects.iter().map(|entry| entry.landed.at);
+        let late: Vec<_> = landed
+            .filter(|at| *at < released)
+            .filter_map(|at| since.map(|since| at.duration_since(since)))
+            .filter(SignedDuration::is_positive)
+            .collect();
+        let forbidden = late.iter().filter(|late| **late > SOON).count();
+        if forbidden > 0 {
+            violations.push(format!("S4: {forbidden} effects on an old answer of the kill switch: {late:?}"));
+        }
+        Drill {
+            seed,
+            violations,
+            effects: inner.audit.effects.len(),
+            forbidden,
+            millis: late.iter().max().map(|late| i64::try_from(late.as_millis()).unwrap_or(i64::MAX)),
+            busy: since.is_some(),
+            trace: inner.trace.clone(),
+        }
     })
 }
 

@@ -20,6 +20,8 @@ pub enum Request {
     Claim,
     /// Reading the target.
     FreshRead,
+    /// Reading what else the effect needs, where it needs something: who else scales it, a revision, a Job.
+    Look,
     /// The effect.
     Effect,
     /// Storing that the effect was taken.
@@ -104,6 +106,8 @@ pub enum What {
     Stale,
     /// No reply in time; carried out so many milliseconds after it arrived.
     Late(u64),
+    /// Carried out when it arrives; the reply takes so many milliseconds, fewer than after which it is given up.
+    Slow(u64),
     /// Something else happens just before the request is carried out.
     Meanwhile(Meddle),
 }

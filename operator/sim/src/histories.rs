@@ -94,7 +94,7 @@ fn fault(draw: &mut ChaCha8Rng, world: &World, workload: &WorkloadKey) -> Fault 
         8 => world.next(Request::FreshRead),
         _ => world.next(Request::Acknowledge),
     };
-    let what = match draw.random_range(0..14) {
+    let what = match draw.random_range(0..15) {
         0 => What::CrashBefore,
         1 => What::CrashReplyLost,
         2 => What::CrashAfter,
@@ -108,6 +108,7 @@ fn fault(draw: &mut ChaCha8Rng, world: &World, workload: &WorkloadKey) -> Fault 
         10 => What::Stale,
         11 => What::Meanwhile(Meddle::SomebodyElse(workload.clone())),
         12 => What::Meanwhile(Meddle::Touch(workload.clone())),
+        13 => What::Slow(draw.random_range(100..4_900)),
         _ => What::Meanwhile(Meddle::Engage),
     };
     Fault { at, what }

@@ -20,15 +20,24 @@ pub struct Caught {
 
 /// Drawn histories that are tried for one defect.
 const HISTORIES: u64 = 300;
-/// Replicas with wrong clocks that are tried for the one defect that nothing else can show.
-const DRILLS: u64 = 40;
+/// Drills that are tried for a defect that nothing else can show.
+const DRILLS: u64 = 80;
+
+/// The drill that must show a defect, where nothing else can.
+fn drill(defect: Defect) -> Option<(&'static str, drills::Mutated)> {
+    match defect {
+        Defect::TrustsItsClock => Some(("clocks", drills::clocks)),
+        Defect::ReadsAfterTheSwitch => Some(("slow", drills::slow_reads)),
+        _ => None,
+    }
+}
 
 /// Runs programs with this defect until one is noticed: in drawn histories first, then in the perturbation plans.
 /// `None` when nothing shows.
 pub fn hunt(defect: Defect, baselines: &mut Baselines) -> std::io::Result<Option<Caught>> {
     let mut runs = 0;
-    let histories =
-        if defect.shows_with().is_some() || defect == Defect::TrustsItsClock { 0 } else { HISTORIES };
+    let drill = drill(defect);
+    let histories = if defect.shows_with().is_some() || drill.is_some() { 0 } else { HISTORIES };
     for seed in 0..histories {
         runs += 1;
         let history = histories::run(seed, Some(defect))?;
@@ -36,12 +45,12 @@ pub fn hunt(defect: Defect, baselines: &mut Baselines) -> std::io::Result<Option
             return Ok(Some(Caught { defect, run: format!("history {seed}"), first, runs }));
         }
     }
-    if defect == Defect::TrustsItsClock {
+    if let Some((name, drill)) = drill {
         for seed in 0..DRILLS {
             runs += 1;
-            let drill = drills::clocks(seed, Some(defect))?;
+            let drill = drill(seed, Some(defect))?;
             if let Some(first) = drill.violations.into_iter().next() {
-                return Ok(Some(Caught { defect, run: format!("clocks {seed}"), first, runs }));
+                return Ok(Some(Caught { defect, run: format!("{name} {seed}"), first, runs }));
             }
         }
         return Ok(None);

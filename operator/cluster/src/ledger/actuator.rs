@@ -1,6 +1,7 @@
 //! Sends effects and reads what they are about. Every read goes to the API server, every effect is conditional.
 
 use super::hands::Hand;
+use super::write::{Request, Write};
 use crate::audit_id::{dated, heard};
 use crate::autoscaler;
 use crate::client::{call, label};
@@ -15,11 +16,8 @@ use homeostat_knowledge::records::{Amounts, ApiKind};
 use homeostat_knowledge::{
     ActionId, ControllerKind, Name, ObjectKey, Parameters, SignedDuration, Target, Timestamp,
 };
-use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::policy::v1::Eviction;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{DeleteOptions, ObjectMeta, Preconditions};
-use kube::api::PostParams;
-use kube::core::Status;
 use kube::{Api, Client};
 
 /// The hands over the API server.
@@ -35,37 +33,37 @@ impl ApiActuator {
         Self { client }
     }
 
-    /// Sends, or with `dry_run` only tries, the effect.
-    async fn send(
+    /// The effect, or with `dry_run` the try of it, as one write; all that it needs is read here.
+    async fn make(
         &self,
         target: &Target,
         parameters: &Parameters,
         action: &ActionId,
         version: Option<&str>,
         dry_run: bool,
-    ) -> Result<String, ClusterError> {
+    ) -> Result<Write, ClusterError> {
         let hand = Hand { client: &self.client, target, action, version, dry_run };
         match parameters {
-            Parameters::EvictPod { grace_seconds } => self.evict(target, *grace_seconds, dry_run).await,
-            Parameters::RollingRestart => hand.restart().await,
+            Parameters::EvictPod { grace_seconds } => Ok(self.evict(&hand, *grace_seconds)),
+            Parameters::RollingRestart => hand.restart(),
             Parameters::ScaleUp { replicas } | Parameters::ScaleDown { replicas } => {
                 hand.scale(*replicas).await
             }
             Parameters::DriveBounds { bounds, until } => hand.drive(*bounds, *until).await,
             Parameters::RollBack { revision } => hand.roll_back(revision).await,
-            Parameters::Cordon { until } => hand.hold("unschedulable", *until).await,
-            Parameters::Uncordon => hand.release("unschedulable").await,
-            Parameters::Suspend { until } => hand.hold("suspend", *until).await,
-            Parameters::Resume => hand.release("suspend").await,
+            Parameters::Cordon { until } => Ok(hand.hold("unschedulable", *until)),
+            Parameters::Uncordon => Ok(hand.release("unschedulable")),
+            Parameters::Suspend { until } => Ok(hand.hold("suspend", *until)),
+            Parameters::Resume => Ok(hand.release("suspend")),
             Parameters::RetryJob => hand.retry(Amounts::default()).await,
             Parameters::StartJob { cpu_millis, memory_bytes } => {
                 hand.start(Amounts { cpu_millis: *cpu_millis, memory_bytes: *memory_bytes }).await
             }
             Parameters::ResizePod { container, cpu_millis, memory_bytes, memory_limit_bytes } => {
                 let sizes = Amounts { cpu_millis: *cpu_millis, memory_bytes: *memory_bytes };
-                hand.resize(container, sizes, *memory_limit_bytes).await
+                hand.resize(container, sizes, *memory_limit_bytes)
             }
-            Parameters::Notify { .. } => Ok("nothing to change".to_owned()),
+            Parameters::Notify { .. } => Ok(Write::nothing(hand.name(), dry_run)),
         }
     }
 
@@ -86,12 +84,8 @@ impl ApiActuator {
 
     /// The eviction is built here because the precondition is the point of it: without the UID a pod of the
     /// same name that came up meanwhile would be evicted. Without `grace_seconds` the grace period is the pod's own.
-    async fn evict(
-        &self,
-        target: &Target,
-        grace_seconds: Option<u32>,
-        dry_run: bool,
-    ) -> Result<String, ClusterError> {
+    fn evict(&self, hand: &Hand<'_>, grace_seconds: Option<u32>) -> Write {
+        let target = hand.target;
         let eviction = Eviction {
             metadata: ObjectMeta {
                 name: Some(target.key.name.to_string()),
@@ -107,17 +101,30 @@ impl ApiActuator {
                 ..DeleteOptions::default()
             }),
         };
-        let api: Api<Pod> = Api::namespaced(self.client.clone(), &target.key.namespace);
-        let params = PostParams { dry_run, field_manager: None };
-        let name = label("Pod", &target.key);
-        let answer: Status =
-            call("evict", &name, api.create_subresource("eviction", &target.key.name, &params, &eviction))
-                .await?;
-        Ok(if answer.message.is_empty() { "eviction created".to_owned() } else { answer.message })
+        let api = Api::namespaced(self.client.clone(), &target.key.namespace);
+        let request = Request::Evict { api, name: target.key.name.clone(), eviction: Box::new(eviction) };
+        hand.write("evict", label("Pod", &target.key), request, "eviction created")
+    }
+
+    /// Prepares and sends at once, without the last look between the two that the executor takes.
+    ///
+    /// # Errors
+    /// As for [`Actuator::prepare`] and [`Actuator::send`].
+    pub async fn effect(
+        &self,
+        target: &Target,
+        parameters: &Parameters,
+        action: &ActionId,
+        resource_version: &Name,
+    ) -> Result<Acknowledged, EffectError> {
+        let write = self.prepare(target, parameters, action, resource_version).await?;
+        Actuator::send(self, write).await
     }
 }
 
 impl Actuator for ApiActuator {
+    type Prepared = Write;
+
     async fn kill_switch_and_time(&self) -> Result<(KillSwitch, Option<Timestamp>), ReadError> {
         // Boxed, as every future of a request: it is large.
         let (switch, time) = dated(Box::pin(self.kill_switch())).await;
@@ -157,7 +164,11 @@ impl Actuator for ApiActuator {
     ) -> Result<(), Refusal> {
         let tried = match self.owner(target, parameters, action).await {
             Ok(Some(owner)) => return Err(Refusal::Owned(owner)),
-            Ok(None) => self.send(target, parameters, action, None, true).await,
+            Ok(None) => self.make(target, parameters, action, None, true).await,
+            Err(error) => Err(error),
+        };
+        let tried = match tried {
+            Ok(write) => Box::pin(write.send()).await,
             Err(error) => Err(error),
         };
         let Err(error) = tried else { return Ok(()) };
@@ -175,13 +186,13 @@ impl Actuator for ApiActuator {
         })
     }
 
-    async fn effect(
+    async fn prepare(
         &self,
         target: &Target,
         parameters: &Parameters,
         action: &ActionId,
         resource_version: &Name,
-    ) -> Result<Acknowledged, EffectError> {
+    ) -> Result<Write, EffectError> {
         match self.owner(target, parameters, action).await {
             Ok(None) => {}
             Ok(Some(owner)) => return Err(EffectError::Owned(owner)),
@@ -191,8 +202,15 @@ impl Actuator for ApiActuator {
                 return Err(EffectError::Transient { reason: error.to_string(), retry_after: None });
             }
         }
-        let (answer, audit_id) =
-            heard(Box::pin(self.send(target, parameters, action, Some(resource_version), false))).await;
+        let made = self.make(target, parameters, action, Some(resource_version), false).await;
+        made.map_err(|error| match effect_error(error) {
+            EffectError::Unknown(reason) => EffectError::Transient { reason, retry_after: None },
+            other => other,
+        })
+    }
+
+    async fn send(&self, write: Write) -> Result<Acknowledged, EffectError> {
+        let (answer, audit_id) = heard(Box::pin(write.send())).await;
         match answer {
             Ok(message) => Ok(Acknowledged { message, audit_id }),
             Err(error) => Err(effect_error(error)),

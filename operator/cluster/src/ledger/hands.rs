@@ -1,9 +1,10 @@
-//! One request for each effect, as the API server wants it. All are conditioned on the UID, and, where an object is
+//! One write for each effect, as the API server wants it, with all that is read for it. All are conditioned on the UID, and, where an object is
 //! changed, on the version of the fresh read.
 
 use super::actuator::kind_of;
+use super::write::{Request, Write};
 use crate::autoscaler;
-use crate::client::{FIELD_MANAGER, call, label, look};
+use crate::client::{call, label, look};
 use crate::error::ClusterError;
 use crate::watches::scalables;
 use homeostat_crds::common::{
@@ -14,7 +15,7 @@ use homeostat_knowledge::{ActionId, ControllerKind, Name, ObjectKey, Target, Tim
 use k8s_openapi::api::apps::v1::{ControllerRevision, ReplicaSet};
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
-use kube::api::{ApiResource, DynamicObject, GroupVersionKind, ListParams, Patch, PatchParams};
+use kube::api::{ApiResource, DynamicObject, GroupVersionKind, ListParams, Patch};
 use kube::{Api, Client};
 use serde_json::{Value, json};
 
@@ -67,58 +68,55 @@ impl Hand<'_> {
         Err(self.invalid(format!("a {} has no {what}", self.target.kind)))
     }
 
-    pub(super) async fn patch<P: serde::Serialize + std::fmt::Debug + Send + Sync>(
+    /// A change of the target; `done` is said when it was taken.
+    pub(super) fn patch(
         &self,
         verb: &'static str,
-        subresource: Option<&str>,
-        patch: &Patch<P>,
-    ) -> Result<(), ClusterError> {
-        self.patch_in(&self.api(), verb, subresource, patch).await
+        subresource: Option<&'static str>,
+        patch: Patch<Value>,
+        done: impl Into<String>,
+    ) -> Write {
+        self.patch_in(self.api(), verb, subresource, patch, done)
     }
 
-    async fn patch_in<P: serde::Serialize + std::fmt::Debug + Send + Sync>(
+    fn patch_in(
         &self,
-        api: &Api<DynamicObject>,
+        api: Api<DynamicObject>,
         verb: &'static str,
-        subresource: Option<&str>,
-        patch: &Patch<P>,
-    ) -> Result<(), ClusterError> {
-        let params = PatchParams {
-            dry_run: self.dry_run,
-            field_manager: Some(FIELD_MANAGER.to_owned()),
-            ..PatchParams::default()
-        };
-        let name = &self.target.key.name;
-        let answer = match subresource {
-            None => call(verb, &self.name(), api.patch(name, &params, patch)).await,
-            Some(sub) => call(verb, &self.name(), api.patch_subresource(sub, name, &params, patch)).await,
-        };
-        answer.map(drop).map_err(|error| match error {
-            // UIDs cannot be changed, and that is how the API server says that this is another object.
-            ClusterError::Invalid { object, message } if message.contains("metadata.uid") => {
-                ClusterError::Conflict { verb, object, message }
-            }
-            other => other,
-        })
+        subresource: Option<&'static str>,
+        patch: Patch<Value>,
+        done: impl Into<String>,
+    ) -> Write {
+        let request = Request::Patch { api, name: self.target.key.name.clone(), subresource, patch };
+        self.write(verb, self.name(), request, done)
+    }
+
+    pub(super) fn write(
+        &self,
+        verb: &'static str,
+        object: Name,
+        request: Request,
+        done: impl Into<String>,
+    ) -> Write {
+        Write { verb, object, done: done.into(), request, dry_run: self.dry_run }
     }
 
     /// The workload's own rollout: the pod template's annotation names the action, so doing it again changes
     /// nothing.
-    pub async fn restart(&self) -> Result<String, ClusterError> {
+    pub fn restart(&self) -> Result<Write, ClusterError> {
         self.expect(ROLLS, "rollout of its own")?;
         let annotations = json!({ ANNOTATION_RESTARTED_BY: self.action.as_str() });
         let patch = json!({
             "metadata": self.condition(),
             "spec": { "template": { "metadata": { "annotations": annotations } } },
         });
-        self.patch("restart", None, &Patch::Merge(&patch)).await?;
-        Ok("rollout started".to_owned())
+        Ok(self.patch("restart", None, Patch::Merge(patch), "rollout started"))
     }
 
     /// An absolute number through the scale subresource.
-    pub async fn scale(&self, replicas: i32) -> Result<String, ClusterError> {
+    pub async fn scale(&self, replicas: i32) -> Result<Write, ClusterError> {
         let patch = json!({ "metadata": self.condition(), "spec": { "replicas": replicas } });
-        let patch = Patch::Merge(&patch);
+        let (patch, done) = (Patch::Merge(patch), format!("scaled to {replicas}"));
         let (kind, key) = (&*self.target.kind, &self.target.key);
         let own = matches!(kind, "Pod" | autoscaler::KIND) || key.namespace.is_empty();
         if ControllerKind::from_kind(kind) == ControllerKind::Other && !own {
@@ -126,16 +124,14 @@ impl Hand<'_> {
             let resource = scalables::discover(self.client, &kind_of(self.target)).await;
             let resource = resource.map_err(ClusterError::before_the_effect)?;
             let api = Api::namespaced_with(self.client.clone(), &key.namespace, &resource);
-            self.patch_in(&api, "scale", Some("scale"), &patch).await?;
-        } else {
-            self.expect(SCALES, "size of its own")?;
-            self.patch("scale", Some("scale"), &patch).await?;
+            return Ok(self.patch_in(api, "scale", Some("scale"), patch, done));
         }
-        Ok(format!("scaled to {replicas}"))
+        self.expect(SCALES, "size of its own")?;
+        Ok(self.patch("scale", Some("scale"), patch, done))
     }
 
     /// Bounds of an autoscaler, with our mark and people's own bounds beside them in the same write.
-    pub async fn drive(&self, bounds: Bounds, until: Timestamp) -> Result<String, ClusterError> {
+    pub async fn drive(&self, bounds: Bounds, until: Timestamp) -> Result<Write, ClusterError> {
         if (&*self.target.api_version, &*self.target.kind) != ("autoscaling/v2", autoscaler::KIND) {
             return Err(self.invalid(format!("a {} has no bounds", self.target.kind)));
         }
@@ -146,8 +142,8 @@ impl Hand<'_> {
             return Err(ClusterError::NotFound { verb: "read", object: self.name() });
         };
         let patch = autoscaler::driven(self.condition(), &found, bounds, self.action, until);
-        self.patch("drive", None, &Patch::Merge(&patch)).await?;
-        Ok(format!("bounds of {bounds} replicas until {until:.0}"))
+        let done = format!("bounds of {bounds} replicas until {until:.0}");
+        Ok(self.patch("drive", None, Patch::Merge(patch), done))
     }
 
     /// What scales the target by itself, for people; `None` when nothing does.
@@ -186,7 +182,7 @@ impl Hand<'_> {
 
     /// The template of the revision, whole: `$patch: replace` leaves nothing of the present one
     /// (<https://github.com/kubernetes/community/blob/main/contributors/devel/sig-api-machinery/strategic-merge-patch.md>).
-    pub async fn roll_back(&self, revision: &str) -> Result<String, ClusterError> {
+    pub async fn roll_back(&self, revision: &str) -> Result<Write, ClusterError> {
         self.expect(ROLLS, "revisions")?;
         let mut template = match ControllerKind::from_kind(&self.target.kind) {
             ControllerKind::Deployment => self.template_of_replica_set(revision).await?,
@@ -196,8 +192,8 @@ impl Hand<'_> {
         let mut metadata = self.condition();
         metadata["annotations"] = json!({ ANNOTATION_ROLLED_BACK_BY: self.action.as_str() });
         let patch = json!({ "metadata": metadata, "spec": { "template": template } });
-        self.patch("roll back", None, &Patch::Strategic(&patch)).await?;
-        Ok(format!("template of {revision} is back"))
+        let done = format!("template of {revision} is back");
+        Ok(self.patch("roll back", None, Patch::Strategic(patch), done))
     }
 
     async fn template_of_replica_set(&self, revision: &str) -> Result<Value, ClusterError> {
@@ -235,7 +231,7 @@ impl Hand<'_> {
     }
 
     /// A flag, with our mark beside it in the same write.
-    pub async fn hold(&self, flag: &str, until: Timestamp) -> Result<String, ClusterError> {
+    pub fn hold(&self, flag: &str, until: Timestamp) -> Write {
         let mut metadata = self.condition();
         metadata["labels"] = json!({ LABEL_HELD: "true" });
         metadata["annotations"] = json!({
@@ -243,15 +239,13 @@ impl Hand<'_> {
             ANNOTATION_HELD_UNTIL: until.to_string(),
         });
         let patch = json!({ "metadata": metadata, "spec": { flag: true } });
-        self.patch("hold", None, &Patch::Merge(&patch)).await?;
-        Ok(format!("{flag} until {until:.0}"))
+        self.patch("hold", None, Patch::Merge(patch), format!("{flag} until {until:.0}"))
     }
 
     /// The flag and our mark go together.
-    pub async fn release(&self, flag: &str) -> Result<String, ClusterError> {
+    pub fn release(&self, flag: &str) -> Write {
         let patch = release(self.condition(), flag);
-        self.patch("release", None, &Patch::Merge(&patch)).await?;
-        Ok("released".to_owned())
+        self.patch("release", None, Patch::Merge(patch), "released")
     }
 }
 

@@ -5,6 +5,7 @@ mod hands;
 mod mapping;
 mod runs;
 mod store;
+mod write;
 
 pub use actuator::ApiActuator;
 pub(crate) use hands::{release, unmarked};

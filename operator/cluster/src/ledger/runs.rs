@@ -1,7 +1,8 @@
 //! Requests about runs: a Job is let go, repeated, or sized.
 
 use super::hands::Hand;
-use crate::client::{FIELD_MANAGER, call, label, look};
+use super::write::{Request, Write};
+use crate::client::{label, look};
 use crate::error::ClusterError;
 use crate::watches::controllers::ANNOTATION_SLOT;
 use homeostat_crds::common::{ANNOTATION_CREATED_BY, ANNOTATION_RETRY_OF, ANNOTATION_STARTED_BY};
@@ -13,7 +14,7 @@ use k8s_openapi::api::core::v1::Container;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Api;
-use kube::api::{Patch, PostParams};
+use kube::api::Patch;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
@@ -25,11 +26,11 @@ impl Hand<'_> {
     /// Lets a suspended Job start; one that has failed is repeated as a new Job. With sizes, the template gets them in
     /// the same write, which the API server takes from Kubernetes 1.36 on (feature
     /// `MutablePodResourcesForSuspendedJobs`) and refuses before.
-    pub async fn start(&self, sizes: Amounts) -> Result<String, ClusterError> {
+    pub async fn start(&self, sizes: Amounts) -> Result<Write, ClusterError> {
         self.expect(&[ControllerKind::Job], "run to start")?;
         let job = self.job("start").await?;
         if failed(&job) {
-            return self.repeat(job, sizes).await;
+            return Ok(self.repeat(job, sizes));
         }
         let mut metadata = self.condition();
         metadata["annotations"] = json!({ ANNOTATION_STARTED_BY: self.action.as_str() });
@@ -44,43 +45,32 @@ impl Hand<'_> {
                 json!({ "spec": { "containers": [{ "name": name, "resources": resources(sizes) }] } });
         }
         let patch = json!({ "metadata": metadata, "spec": spec });
-        self.patch("start", None, &Patch::Strategic(&patch)).await?;
-        Ok("it may start".to_owned())
+        Ok(self.patch("start", None, Patch::Strategic(patch), "it may start"))
     }
 
     /// A new Job of the failed one's template, under a name that can be used once.
-    pub async fn retry(&self, sizes: Amounts) -> Result<String, ClusterError> {
+    pub async fn retry(&self, sizes: Amounts) -> Result<Write, ClusterError> {
         self.expect(&[ControllerKind::Job], "run to repeat")?;
         let failed = self.job("retry").await?;
-        self.repeat(failed, sizes).await
+        Ok(self.repeat(failed, sizes))
     }
 
-    async fn repeat(&self, failed: Job, sizes: Amounts) -> Result<String, ClusterError> {
-        let api: Api<Job> = Api::namespaced(self.client.clone(), &self.target.key.namespace);
+    fn repeat(&self, failed: Job, sizes: Amounts) -> Write {
+        let api = Api::namespaced(self.client.clone(), &self.target.key.namespace);
         let name = retry_name(self.target);
-        let copy = copy(failed, &name, self.target, self.action, sizes);
-        let params = PostParams { dry_run: self.dry_run, field_manager: Some(FIELD_MANAGER.to_owned()) };
+        let job = Box::new(copy(failed, &name, self.target, self.action, sizes));
         let key = ObjectKey::new(self.target.key.namespace.clone(), name.clone());
-        call("create", &label("Job", &key), api.create(&params, &copy)).await.map_err(
-            |error| match error {
-                ClusterError::Exists { verb, object } => {
-                    let message = "it was retried already".to_owned();
-                    ClusterError::Conflict { verb, object, message }
-                }
-                other => other,
-            },
-        )?;
-        Ok(format!("Job {name} created"))
+        self.write("create", label("Job", &key), Request::Create { api, job }, format!("Job {name} created"))
     }
 
     /// Requests of one container, and its memory limit, which is the request unless another is named: of a running pod
     /// through the resize subresource, of a `CronJob` in the template, for its next runs.
-    pub async fn resize(
+    pub fn resize(
         &self,
         container: &str,
         sizes: Amounts,
         memory_limit: Option<u64>,
-    ) -> Result<String, ClusterError> {
+    ) -> Result<Write, ClusterError> {
         let mut resources = resources(sizes);
         if let Some(limit) = memory_limit {
             resources["limits"]["memory"] = json!(limit.to_string());
@@ -91,12 +81,10 @@ impl Hand<'_> {
             self.expect(&[ControllerKind::CronJob], "template of runs")?;
             let job = json!({ "spec": { "template": pod } });
             let patch = json!({ "metadata": self.condition(), "spec": { "jobTemplate": job } });
-            self.patch("resize", None, &Patch::Strategic(&patch)).await?;
-            return Ok("its next runs have this size".to_owned());
+            return Ok(self.patch("resize", None, Patch::Strategic(patch), "its next runs have this size"));
         }
         let patch = json!({ "metadata": self.condition(), "spec": pod["spec"] });
-        self.patch("resize", Some("resize"), &Patch::Strategic(&patch)).await?;
-        Ok("resized in place".to_owned())
+        Ok(self.patch("resize", Some("resize"), Patch::Strategic(patch), "resized in place"))
     }
 
     /// The Job of that UID, as it is now.

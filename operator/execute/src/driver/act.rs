@@ -17,7 +17,8 @@ use homeostat_knowledge::{
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A fresh read older than this when the claim is stored is made again.
+/// No effect is sent on an answer of the kill switch that was asked for longer ago: the API server may have made it as
+/// soon as it was asked. The target is read at that time or later.
 const FRESH: SignedDuration = SignedDuration::from_millis(500);
 
 /// What stops it is that something could not be read now, which says nothing against it.
@@ -44,6 +45,8 @@ impl Judgement {
 #[derive(Clone)]
 pub(super) struct Switch {
     state: KillSwitch,
+    /// When it was asked.
+    asked: Timestamp,
     /// How far the own clock is ahead for sure; behind is negative.
     clock_off: SignedDuration,
     /// The answer proves that the own clock is right, within the limit.
@@ -57,10 +60,19 @@ struct Seen {
     fresh: FreshFacts,
 }
 
+/// What is read between the claim and the effect.
+struct Reads<P> {
+    switch: Switch,
+    fresh: Result<Option<FreshTarget>, ReadError>,
+    /// The write that stands on it.
+    prepared: Result<P, EffectError>,
+}
+
 impl Switch {
     /// As it is taken to be before it is asked: the first request of every action asks it.
     fn not_asked() -> Self {
-        Self { state: KillSwitch::Off, clock_off: SignedDuration::ZERO, clock_right: false }
+        let asked = Timestamp::UNIX_EPOCH;
+        Self { state: KillSwitch::Off, asked, clock_off: SignedDuration::ZERO, clock_right: false }
     }
 }
 
@@ -188,19 +200,18 @@ impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
         let asked = self.now();
         let claimed = next(&case.record, LedgerEvent::Claim, asked)?;
         // Reading while the claim is written saves a round trip; the reads have no effect of their own.
-        let (claim, mut switch, mut fresh) = tokio::join!(biased; self.advance(&case.record, claimed), self.kill_switch(), self.fresh(&case.record));
+        let (claim, switch, (fresh, prepared)) = tokio::join!(biased; self.advance(&case.record, claimed), self.kill_switch(), self.prepare(&case.record));
         case.record = claim?;
-        let mut old = self.now().duration_since(asked) > FRESH;
+        let mut first = Some(Reads { switch, fresh, prepared }).filter(|_| !stale(asked, self.now()));
         let mut attempt = 0;
         loop {
-            if old {
-                (switch, fresh) = tokio::join!(biased; self.kill_switch(), self.fresh(&case.record));
-            }
-            let seen = Seen {
-                switch: switch.clone(),
-                dry_run: dry_run.clone(),
-                fresh: self.compare(&case, spec, &fresh),
+            let Reads { switch, fresh, prepared } = match first.take() {
+                Some(reads) => reads,
+                None => self.reads(&case.record).await,
             };
+            let asked = switch.asked;
+            let fresh_facts = self.compare(&case, spec, &fresh);
+            let seen = Seen { switch, dry_run: dry_run.clone(), fresh: fresh_facts };
             let judgement = self.judge_last(&case, &seen, fresh_target(&fresh));
             self.shared.ports.recorder.record(&judgement.input);
             if !judgement.permits() {
@@ -214,9 +225,9 @@ impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
                     return self.stop(case, judgement.reports).await;
                 }
                 self.pause(&case.record.id, wait).await?;
-                old = true;
                 continue;
             }
+            // From here to the write nothing is waited for: what is true now is true of it.
             self.ensure_leads(&case.record.id)?;
             let guards = judgement.reports;
             if self.too_late(&case.record, spec.repeat(), Duration::ZERO) {
@@ -227,20 +238,27 @@ impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
                 let after = next(&case.record, LedgerEvent::Cancel { guards, reason }, self.now())?;
                 return self.advance(&case.record, after).await;
             }
-            let version =
-                fresh_target(&fresh).map_or_else(|| Name::from(""), |fresh| fresh.resource_version.clone());
-            let record = &case.record;
-            let answer = self
-                .shared
-                .ports
-                .actuator
-                .effect(&record.target, &record.parameters, &record.id, &version)
-                .await;
             attempt += 1;
+            if stale(asked, self.now()) {
+                self.memory().checker.not_sent(&case.record.id);
+                if attempt < self.shared.config.attempts {
+                    continue;
+                }
+                let reason = format!(
+                    "the kill switch took longer to answer than {} ms, in {attempt} tries; nothing was done, judged anew; look at the API server's load",
+                    FRESH.as_millis()
+                );
+                let after = next(&case.record, LedgerEvent::Cancel { guards, reason }, self.now())?;
+                return self.advance(&case.record, after).await;
+            }
+            let answer = match prepared {
+                Ok(prepared) => self.shared.ports.actuator.send(prepared).await,
+                Err(error) => Err(error),
+            };
             let error = match answer {
                 Ok(acknowledged) => {
                     if let Some(audit_id) = &acknowledged.audit_id {
-                        self.shared.ports.recorder.acknowledged(record, audit_id);
+                        self.shared.ports.recorder.acknowledged(&case.record, audit_id);
                     }
                     let event = LedgerEvent::Acknowledge { guards, message: acknowledged.message };
                     let after = next(&case.record, event, self.now())?;
@@ -278,7 +296,6 @@ impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
                         && !self.too_late(&case.record, spec.repeat(), wait) =>
                 {
                     self.pause(&case.record.id, wait).await?;
-                    old = true;
                     continue;
                 }
                 EffectError::Conflict(_) => {
@@ -393,11 +410,11 @@ impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
                 let answered = self.now();
                 let clock_off = server.map_or(SignedDuration::ZERO, |at| skew::proven(asked, answered, at));
                 let clock_right = server.is_some_and(|at| skew::right(asked, answered, at));
-                Switch { state, clock_off, clock_right }
+                Switch { state, asked, clock_off, clock_right }
             }
             Err(error) => {
                 tracing::warn!(%error, "the kill switch cannot be read; nothing is done");
-                Switch { state: KillSwitch::Unreadable, ..Switch::not_asked() }
+                Switch { state: KillSwitch::Unreadable, asked, ..Switch::not_asked() }
             }
         }
     }
@@ -423,6 +440,29 @@ impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
         self.shared.ports.actuator.fresh_target(&record.target).await
     }
 
+    /// The target as it is now, and the write that stands on it.
+    async fn prepare(
+        &self,
+        record: &ActionRecord,
+    ) -> (Result<Option<FreshTarget>, ReadError>, Result<A::Prepared, EffectError>) {
+        let fresh = self.fresh(record).await;
+        let version = match &fresh {
+            Ok(Some(fresh)) => fresh.resource_version.clone(),
+            Ok(None) if !crate::history::changes_state(record.kind()) => Name::from(""),
+            // The guards refuse it, so there is nothing to prepare.
+            Ok(None) | Err(_) => return (fresh, Err(EffectError::NotFound)),
+        };
+        let actuator = &self.shared.ports.actuator;
+        let prepared = actuator.prepare(&record.target, &record.parameters, &record.id, &version).await;
+        (fresh, prepared)
+    }
+
+    /// All that is read before the effect. The switch comes last, so that no slow read makes its answer old.
+    async fn reads(&self, record: &ActionRecord) -> Reads<A::Prepared> {
+        let (fresh, prepared) = self.prepare(record).await;
+        Reads { switch: self.kill_switch().await, fresh, prepared }
+    }
+
     fn compare(
         &self,
         case: &Case,
@@ -439,7 +479,8 @@ impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
                     return FreshFacts::Differs(why);
                 }
                 let cause = cause_kind(&case.record, case.finding.as_ref(), &self.snapshot());
-                match spec.check_fresh(&case.record, cause, fresh) {
+                let carries = self.shared.protected.refuse_fresh(&case.record.target, fresh);
+                match carries.and_then(|()| spec.check_fresh(&case.record, cause, fresh)) {
                     Ok(()) => FreshFacts::Same,
                     Err(unfit) => FreshFacts::Differs(unfit.to_string()),
                 }
@@ -452,6 +493,26 @@ impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
     }
 }
 
+/// What was asked for at this instant is too old for an effect now; also when the clock was set back since.
+fn stale(asked: Timestamp, now: Timestamp) -> bool {
+    let age = now.duration_since(asked);
+    age.is_negative() || age > FRESH
+}
+
 fn fresh_target(fresh: &Result<Option<FreshTarget>, ReadError>) -> Option<&FreshTarget> {
     fresh.as_ref().ok().and_then(Option::as_ref)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_is_good_for_half_a_second_from_when_it_was_asked_for() {
+        let asked = crate::testing::at(100);
+        for (millis, expected) in [(0, false), (500, false), (501, true), (20_000, true), (-1, true)] {
+            let now = asked + SignedDuration::from_millis(millis);
+            assert_eq!(stale(asked, now), expected, "{millis} ms later");
+        }
+    }
 }

@@ -1,4 +1,5 @@
-//! The order of one action: guards, durable intent, claim, fresh read and all guards again, effect, verify.
+//! The order of one action: guards, durable intent, claim, fresh read and all guards again, a last look at
+//! lease, claim and the age of the switch's answer, effect, verify.
 //!
 //! Everything that decides is elsewhere and pure; here are only the requests, their order, and what is done
 //! when one of them fails. Between a plan and its effect there are four round trips: kill switch and dry run

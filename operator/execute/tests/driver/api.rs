@@ -24,6 +24,7 @@ const RESTART: Duration = Duration::from_millis(2_500);
 /// How the reply of a request is lost or changed.
 enum Reply {
     Normal,
+    Slow(Duration),
     Lost,
     Crash,
 }
@@ -43,7 +44,7 @@ impl Api {
     /// Counts a request and lets its fault happen. `Err` is a fault that says nothing was done.
     async fn arrive(&self, what: &str) -> Result<Reply, Fault> {
         tokio::time::sleep(LATENCY).await;
-        let fault = {
+        let (fault, slow) = {
             let mut inner = self.world.lock();
             if *self.world.crashes.borrow() >= self.life {
                 drop(inner);
@@ -56,10 +57,11 @@ impl Api {
                 change(&mut inner);
             }
             let writes = what == "create" || what == "effect" || what.starts_with("update");
-            if inner.full && writes { Some(Fault::ServerError) } else { fault }
+            let fault = if inner.full && writes { Some(Fault::ServerError) } else { fault };
+            (fault, inner.slow.get(what).copied())
         };
         match fault {
-            None => Ok(Reply::Normal),
+            None => Ok(slow.map_or(Reply::Normal, Reply::Slow)),
             Some(Fault::Meanwhile(_)) => {
                 self.world.announce_leader();
                 self.world.refresh();
@@ -83,6 +85,10 @@ impl Api {
     async fn leave<T>(&self, reply: Reply, result: T, lost: T) -> T {
         match reply {
             Reply::Normal => result,
+            Reply::Slow(time) => {
+                tokio::time::sleep(time).await;
+                result
+            }
             Reply::Lost => {
                 tokio::time::sleep(Duration::from_secs(5)).await;
                 lost
@@ -173,7 +179,12 @@ fn read_error(fault: &Fault) -> ReadError {
     }
 }
 
+/// An effect that is ready to be sent.
+type Prepared = (Target, Parameters, ActionId);
+
 impl Actuator for Api {
+    type Prepared = Prepared;
+
     async fn kill_switch(&self) -> Result<KillSwitch, ReadError> {
         let reply = self.arrive("kill switch").await.map_err(|fault| read_error(&fault))?;
         let result = Ok(self.world.lock().kill_switch.clone());
@@ -250,13 +261,24 @@ impl Actuator for Api {
         self.leave(reply, result, Err(Refusal::Unavailable("timeout".to_owned()))).await
     }
 
-    async fn effect(
+    async fn prepare(
         &self,
         target: &Target,
         parameters: &Parameters,
         action: &ActionId,
         _: &Name,
-    ) -> Result<Acknowledged, EffectError> {
+    ) -> Result<Prepared, EffectError> {
+        let prepared = (target.clone(), parameters.clone(), action.clone());
+        if !self.world.lock().looks {
+            return Ok(prepared);
+        }
+        let unread = |reason: String| EffectError::Transient { reason, retry_after: None };
+        let reply = self.arrive("look").await.map_err(|fault| unread(format!("{fault:?}")))?;
+        self.leave(reply, Ok(prepared), Err(unread("timeout".to_owned()))).await
+    }
+
+    async fn send(&self, (target, parameters, action): Prepared) -> Result<Acknowledged, EffectError> {
+        let (target, parameters, action) = (&target, &parameters, &action);
         let unknown = || EffectError::Unknown("timeout".to_owned());
         let reply = self.arrive("effect").await.map_err(|fault| match fault {
             Fault::Conflict => EffectError::Conflict("uid".to_owned()),

@@ -6,6 +6,7 @@
 mod api;
 mod bounds;
 mod elsewhere;
+mod late;
 mod overtaken;
 mod people;
 mod sizes;

@@ -97,6 +97,10 @@ pub struct Inner {
     pub life: u64,
     pub leader: u64,
     pub recorded: Vec<GuardInput>,
+    /// Requests of this name are answered at once, and their answers take so long.
+    pub slow: BTreeMap<&'static str, Duration>,
+    /// Something else is read before the write, as for sizes and roll backs.
+    pub looks: bool,
     /// How far the API server's clock is ahead of ours; `None` when its answers tell no time.
     pub server_ahead: Option<SignedDuration>,
     versions: u64,
@@ -301,6 +305,8 @@ impl World {
             leader: 1,
             recorded: Vec::new(),
             server_ahead: Some(SignedDuration::ZERO),
+            slow: BTreeMap::new(),
+            looks: false,
             versions: 0,
             pods: 0,
             watching: true,

@@ -62,6 +62,16 @@ fn a_claim_of_which_nothing_came_ends_although_no_process_lives_long() {
 }
 
 #[test]
+fn reads_that_take_long_keep_no_effect_from_the_kill_switch_and_nobody_from_healing() {
+    let runs = slice("slow", 44, |seed| drills::slow_reads(seed, None));
+    let late: Vec<_> =
+        runs.iter().filter(|run| run.forbidden > 0).map(|run| (run.seed, run.millis)).collect();
+    assert!(late.is_empty(), "later than the age that an answer may have: {late:?}");
+    assert!(runs.iter().filter(|run| run.busy).count() >= 20, "engaged in the middle of a read");
+    assert!(runs.iter().all(|run| run.effects > 0), "healed, at the latest when the switch is off again");
+}
+
+#[test]
 fn no_share_of_a_group_that_fails_together_exceeds_a_budget_and_storms_stop_everything() {
     let all: Vec<_> = storms::all(100)
         .into_iter()
