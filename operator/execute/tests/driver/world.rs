@@ -78,6 +78,7 @@ pub struct Effect {
 }
 
 /// Everything inside.
+#[allow(clippy::struct_excessive_bools, reason = "switches that a test sets")]
 pub struct Inner {
     pub snapshot: Arc<Snapshot>,
     pub actions: BTreeMap<ObjectKey, ActionRecord>,
