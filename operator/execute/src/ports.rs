@@ -208,6 +208,9 @@ pub struct Marks {
     pub rolled_back_by: Option<Name>,
     /// The annotation "do not touch until", as written.
     pub do_not_touch: Option<Name>,
+    /// Its own labels.
+    #[serde(default)]
+    pub labels: BTreeMap<Name, Name>,
     /// For a failed Job: the action that the Job of its retry name was created by.
     pub retried_by: Option<Name>,
     /// When the object was made.

@@ -27,6 +27,8 @@ struct Metadata {
     #[serde(default, deserialize_with = "null_is_empty")]
     annotations: BTreeMap<String, String>,
     #[serde(default, deserialize_with = "null_is_empty")]
+    labels: BTreeMap<String, String>,
+    #[serde(default, deserialize_with = "null_is_empty")]
     managed_fields: Vec<Managed>,
 }
 
@@ -104,6 +106,10 @@ fn edits<'a>(entries: impl Iterator<Item = Entry<'a>>) -> Vec<FieldEdit> {
     edits
 }
 
+fn named<'a>(labels: impl Iterator<Item = (&'a String, &'a String)>) -> BTreeMap<Name, Name> {
+    labels.map(|(label, value)| (Name::from(label.as_str()), Name::from(value.as_str()))).collect()
+}
+
 /// The marks of an object without containers, which was parsed already.
 pub(crate) fn of(metadata: &ObjectMeta) -> Marks {
     let nothing = Value::Null;
@@ -118,6 +124,7 @@ pub(crate) fn of(metadata: &ObjectMeta) -> Marks {
         created: metadata.creation_timestamp.as_ref().map(|time| time.0),
         edits: edits(managed),
         do_not_touch: annotation(ANNOTATION_DO_NOT_TOUCH_UNTIL).map(|text| Name::from(text.as_str())),
+        labels: named(metadata.labels.iter().flatten()),
         ..Marks::default()
     }
 }
@@ -146,6 +153,7 @@ pub(crate) fn read(text: &str) -> Result<Marks, serde_json::Error> {
         edits,
         requests: requests.collect(),
         do_not_touch: do_not_touch.map(|text| Name::from(text.as_str())),
+        labels: named(object.metadata.labels.iter()),
         ..Marks::default()
     })
 }
@@ -158,7 +166,8 @@ mod tests {
     #[test]
     fn who_set_what_and_when() {
         let text = json!({
-            "metadata": { "creationTimestamp": "2026-11-20T08:00:00Z", "managedFields": [
+            "metadata": { "creationTimestamp": "2026-11-20T08:00:00Z", "labels": { "k8s-app": "kube-dns" },
+              "managedFields": [
                 { "manager": "kubectl-scale", "time": "2026-11-22T09:00:00Z", "subresource": "scale",
                   "fieldsV1": { "f:spec": { "f:replicas": {} } } },
                 { "manager": "argocd-controller", "time": "2026-11-21T09:00:00Z",
@@ -183,6 +192,7 @@ mod tests {
         );
         assert_eq!(marks.edits[3].at, "2026-11-22T09:00:00Z".parse().ok());
         assert_eq!(marks.created, "2026-11-20T08:00:00Z".parse().ok());
+        assert_eq!(marks.labels.get("k8s-app").map(|value| &**value), Some("kube-dns"));
         let metadata = serde_json::from_value(text["metadata"].clone()).unwrap();
         assert_eq!(of(&metadata), marks, "parsed already");
         assert!(read(r#"{"metadata":{"managedFields":null},"spec":null}"#).unwrap().edits.is_empty());

@@ -1,8 +1,9 @@
 //! What nobody may touch through Homeostat: the system's namespaces, and what carries every other pod wherever it lies.
 
 use super::Unfit;
-use homeostat_knowledge::{ControllerRecord, Name};
-use std::collections::BTreeSet;
+use crate::ports::FreshTarget;
+use homeostat_knowledge::{ControllerRecord, Name, ObjectKey, Target};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Namespaces of Kubernetes itself, and those that network, DNS, storage and admission plugins are installed in by
 /// their own manifests. What runs there keeps the cluster alive, and a mistake there is not undone by a restart.
@@ -101,14 +102,31 @@ impl Protected {
 
     /// Refuses what every other pod needs, outside of the system namespaces.
     pub fn refuse_labels(&self, controller: &ControllerRecord) -> Result<(), Unfit> {
-        let carries = |label: &str, values: &[&str]| {
-            controller.template_labels.get(label).is_some_and(|found| values.contains(&&**found))
-        };
+        self.refuse_carrier(&controller.key.object, &controller.template_labels)
+    }
+
+    /// The same by the labels that the target has at this moment, its own where it is a pod: snapshots keep those of
+    /// templates only, and may be old.
+    pub fn refuse_fresh(&self, target: &Target, fresh: &FreshTarget) -> Result<(), Unfit> {
+        if let Some(controller) = &fresh.controller {
+            self.refuse_labels(controller)?;
+        }
+        match fresh.pod {
+            Some(_) => self.refuse_carrier(&target.key, &fresh.marks.labels),
+            None => Ok(()),
+        }
+    }
+
+    fn refuse_carrier(&self, key: &ObjectKey, labels: &BTreeMap<Name, Name>) -> Result<(), Unfit> {
+        if self.own.is_empty() {
+            return Ok(()); // For looking only.
+        }
+        let carries =
+            |label: &str, values: &[&str]| labels.get(label).is_some_and(|found| values.contains(&&**found));
         match CARRIERS.iter().find(|(label, values, _)| carries(label, values)) {
-            Some((.., what)) => Err(Unfit::Protected(format!(
-                "{} serves the cluster's {what} and is never touched",
-                controller.key.object
-            ))),
+            Some((.., what)) => {
+                Err(Unfit::Protected(format!("{key} serves the cluster's {what} and is never touched")))
+            }
             None => Ok(()),
         }
     }
@@ -132,8 +150,11 @@ impl Protected {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::controller;
-    use homeostat_knowledge::ControllerKind;
+    use crate::actions::{self, ActionSpec};
+    use crate::testing::{
+        controller, fresh_controller, fresh_pod, pod, put_controller, record, run, run_action, runs, snapshot,
+    };
+    use homeostat_knowledge::{ActionKind, ControllerKind, Parameters};
 
     #[test]
     fn system_namespaces_and_our_own_are_never_touched() {
@@ -162,5 +183,89 @@ mod tests {
             record.template_labels = [(Name::from(label), Name::from(value))].into();
             assert_eq!(protected.refuse_labels(&record).is_err(), kept, "{label}: {value}");
         }
+    }
+
+    /// DNS, wherever it lies.
+    fn dns() -> BTreeMap<Name, Name> {
+        BTreeMap::from([(Name::from("k8s-app"), Name::from("coredns"))])
+    }
+
+    fn why(
+        spec: &dyn ActionSpec,
+        record: &homeostat_knowledge::ActionRecord,
+        snapshot: &homeostat_knowledge::Snapshot,
+    ) -> String {
+        let refused = spec.check(record, snapshot, &Protected::with_own_namespace("homeostat"));
+        refused.err().map_or_else(String::new, |unfit| unfit.to_string())
+    }
+
+    #[test]
+    fn runs_that_carry_every_other_pod_are_no_target_of_any_action_on_them() {
+        let until = crate::testing::at(3_600);
+        let start = Parameters::StartJob { cpu_millis: None, memory_bytes: None };
+        let resize = Parameters::ResizePod {
+            container: Name::from("app"),
+            cpu_millis: Some(100),
+            memory_bytes: None,
+            memory_limit_bytes: None,
+        };
+        for (kind, parameters) in [
+            (ControllerKind::Job, Parameters::RetryJob),
+            (ControllerKind::Job, start),
+            (ControllerKind::CronJob, Parameters::Suspend { until }),
+            (ControllerKind::CronJob, Parameters::Resume),
+            (ControllerKind::CronJob, resize),
+        ] {
+            let record = run_action("order-1-1", kind, parameters);
+            let spec = actions::spec(record.kind()).unwrap();
+            let mut snapshot = runs(kind, true);
+            assert!(!why(spec, &record, &snapshot).contains("the cluster's DNS"), "{kind:?}");
+            let mut found = run(kind);
+            found.template_labels = dns();
+            put_controller(&mut snapshot, found);
+            let refused = why(spec, &record, &snapshot);
+            assert!(
+                refused.contains("serves the cluster's DNS and is never touched"),
+                "{}: {refused}",
+                record.kind()
+            );
+        }
+    }
+
+    #[test]
+    fn a_pod_that_carries_every_other_pod_is_not_resized() {
+        let mut record = record("order-1-1");
+        record.parameters = Parameters::ResizePod {
+            container: Name::from("app"),
+            cpu_millis: Some(100),
+            memory_bytes: None,
+            memory_limit_bytes: None,
+        };
+        let spec = actions::spec(ActionKind::ResizePod).unwrap();
+        let mut snapshot = snapshot();
+        assert!(!why(spec, &record, &snapshot).contains("the cluster's DNS"));
+        let mut found = (**snapshot.controller_of(&record.workload).unwrap()).clone();
+        found.template_labels = dns();
+        put_controller(&mut snapshot, found);
+        let refused = why(spec, &record, &snapshot);
+        assert!(refused.contains("serves the cluster's DNS and is never touched"), "{refused}");
+    }
+
+    #[test]
+    fn the_labels_of_this_moment_count_too() {
+        let protected = Protected::with_own_namespace("homeostat");
+        let target = record("order-1-1").target;
+        let mut single = fresh_pod(pod());
+        assert_eq!(protected.refuse_fresh(&target, &single), Ok(()));
+        single.marks.labels = dns();
+        assert!(protected.refuse_fresh(&target, &single).is_err());
+        let mut whole = fresh_controller(controller(ControllerKind::Deployment, "order"));
+        whole.marks.labels = dns();
+        assert_eq!(protected.refuse_fresh(&target, &whole), Ok(()), "its pods do not say so");
+        if let Some(record) = &mut whole.controller {
+            record.template_labels = dns();
+        }
+        assert!(protected.refuse_fresh(&target, &whole).is_err());
+        assert_eq!(Protected::none().refuse_fresh(&target, &whole), Ok(()), "for looking only");
     }
 }

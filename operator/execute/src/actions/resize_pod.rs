@@ -98,6 +98,9 @@ impl ActionSpec for ResizePod {
                 record.workload
             )));
         }
+        if let Some(controller) = snapshot.controller_of(&record.workload) {
+            protected.refuse_labels(controller)?;
+        }
         if pod.deleting || !pod.containers.iter().any(|known| known.name == *container) {
             return Err(Unfit::Changed(format!("pod {key} is going, or has no container {container}")));
         }

@@ -36,6 +36,7 @@ pub(super) fn target<'a>(
             record.target.kind, record.workload
         )));
     }
+    protected.refuse_labels(run)?;
     Ok(run)
 }
 

@@ -478,7 +478,8 @@ impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
                     return FreshFacts::Differs(why);
                 }
                 let cause = cause_kind(&case.record, case.finding.as_ref(), &self.snapshot());
-                match spec.check_fresh(&case.record, cause, fresh) {
+                let carries = self.shared.protected.refuse_fresh(&case.record.target, fresh);
+                match carries.and_then(|()| spec.check_fresh(&case.record, cause, fresh)) {
                     Ok(()) => FreshFacts::Same,
                     Err(unfit) => FreshFacts::Differs(unfit.to_string()),
                 }
