@@ -79,30 +79,76 @@ pub(crate) fn ends(found: &AutoscalerRecord, now: Timestamp, snapshot: &Snapshot
     found.drive.as_ref().is_some_and(over) || (found.drive.is_some() && !asked(&found.scales, snapshot))
 }
 
+/// Something that is held stays held.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{} of what Homeostat holds could not be released: {}{}; `kubectl get nodes,jobs,cronjobs,hpa -A -l homeostat.dev/held` shows what is left", errors.len(), told(errors), more(errors))]
+pub struct NotReleased {
+    /// What was released all the same.
+    pub released: Vec<String>,
+    /// What the API server answered, for each object, or for each kind that it does not list.
+    pub errors: Vec<ClusterError>,
+}
+
+/// Errors that are told one by one.
+const TOLD: usize = 10;
+
+fn told(errors: &[ClusterError]) -> String {
+    errors.iter().take(TOLD).map(ToString::to_string).collect::<Vec<_>>().join("; ")
+}
+
+fn more(errors: &[ClusterError]) -> String {
+    match errors.len().saturating_sub(TOLD) {
+        0 => String::new(),
+        more => format!("; and {more} more"),
+    }
+}
+
+/// What came of it so far. One that is refused keeps no other one held.
+#[derive(Default)]
+struct Round {
+    released: Vec<String>,
+    errors: Vec<ClusterError>,
+}
+
+impl Round {
+    fn answered<T>(&mut self, object: &str, answer: Result<T, ClusterError>) {
+        match answer {
+            Ok(_) => self.released.push(object.to_owned()),
+            Err(ClusterError::NotFound { .. } | ClusterError::Conflict { .. }) => {}
+            Err(error) => self.errors.push(error),
+        }
+    }
+
+    /// What the API server lists; of a kind that it does not list nothing can be released.
+    fn listed<T>(&mut self, answer: Result<Vec<T>, ClusterError>) -> Vec<T> {
+        answer.unwrap_or_else(|error| {
+            self.errors.push(error);
+            Vec::new()
+        })
+    }
+}
+
 /// Lets go of what is held, and says of what. What somebody changed at this moment stays for the next round.
 ///
 /// # Errors
-/// The first answer of the API server that stopped a kind; the other kinds are released all the same.
-pub async fn release_held(client: &Client, which: Which<'_>) -> Result<Vec<String>, ClusterError> {
-    let mut released = Vec::new();
-    let nodes = each::<Node>(client, "unschedulable", which, &mut released).await;
-    let cron_jobs = each::<CronJob>(client, "suspend", which, &mut released).await;
-    let jobs = each::<Job>(client, "suspend", which, &mut released).await;
-    let bounds = give_back(client, which, &mut released).await;
-    nodes.and(cron_jobs).and(jobs).and(bounds).map(|()| released)
+/// What the API server refused, all of it; everything else is released all the same.
+pub async fn release_held(client: &Client, which: Which<'_>) -> Result<Vec<String>, NotReleased> {
+    let mut round = Round::default();
+    each::<Node>(client, "unschedulable", which, &mut round).await;
+    each::<CronJob>(client, "suspend", which, &mut round).await;
+    each::<Job>(client, "suspend", which, &mut round).await;
+    give_back(client, which, &mut round).await;
+    let Round { released, errors } = round;
+    if errors.is_empty() { Ok(released) } else { Err(NotReleased { released, errors }) }
 }
 
 /// Gives people's own bounds back. One that somebody changed since stays as it is.
-async fn give_back(
-    client: &Client,
-    which: Which<'_>,
-    released: &mut Vec<String>,
-) -> Result<(), ClusterError> {
+async fn give_back(client: &Client, which: Which<'_>, round: &mut Round) {
     let params =
         ListParams { label_selector: Some(LABEL_HELD.to_owned()), ..ListParams::default() }.match_any();
     let all: Api<HorizontalPodAutoscaler> = Api::all(client.clone());
-    let held = call("list", &Name::from(autoscaler::KIND), all.list(&params)).await?;
-    for object in &held.items {
+    let held = call("list", &Name::from(autoscaler::KIND), all.list(&params)).await;
+    for object in &round.listed(held.map(|held| held.items)) {
         let Some(found) = autoscaler::record(object) else { continue };
         let ours = Which::All.takes(&object.metadata);
         let over = which.takes(&object.metadata) || !which.asked(&found.scales);
@@ -115,13 +161,8 @@ async fn give_back(
         let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
         let api: Api<HorizontalPodAutoscaler> = Api::namespaced(client.clone(), &found.key.namespace);
         let name = label(autoscaler::KIND, &found.key);
-        match call("release", &name, api.patch(&found.key.name, &params, &patch)).await {
-            Ok(_) => released.push(name.to_string()),
-            Err(ClusterError::NotFound { .. } | ClusterError::Conflict { .. }) => {}
-            Err(error) => return Err(error),
-        }
+        round.answered(&name, call("release", &name, api.patch(&found.key.name, &params, &patch)).await);
     }
-    Ok(())
 }
 
 /// Where one object of a kind lives.
@@ -169,12 +210,7 @@ fn whose(meta: &ObjectMeta, flag: &str) -> Whose {
     if others { Whose::Theirs } else { Whose::Ours }
 }
 
-async fn each<K>(
-    client: &Client,
-    flag: &str,
-    which: Which<'_>,
-    released: &mut Vec<String>,
-) -> Result<(), ClusterError>
+async fn each<K>(client: &Client, flag: &str, which: Which<'_>, round: &mut Round)
 where
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned + std::fmt::Debug,
     K::Scope: Place,
@@ -185,8 +221,8 @@ where
         ListParams { label_selector: Some(LABEL_HELD.to_owned()), ..ListParams::default() }.match_any();
     let all: Api<K> = Api::all(client.clone());
     let name = Name::from(kind.as_str());
-    let held = call("list", &name, all.list_metadata(&params)).await?;
-    for meta in held.items.iter().map(|one| &one.metadata) {
+    let held = call("list", &name, all.list_metadata(&params)).await;
+    for meta in round.listed(held.map(|held| held.items)).iter().map(|one| &one.metadata) {
         let whose = whose(meta, flag);
         let taken_away = whose == Whose::Nobodys && Which::All.takes(meta);
         if !(which.takes(meta) || taken_away) {
@@ -201,13 +237,9 @@ where
             Whose::Ours => release(condition, flag),
             Whose::Theirs | Whose::Nobodys => unmarked(condition, flag),
         });
-        match call("release", &label(&kind, &key), api.patch(&key.name, &params, &patch)).await {
-            Ok(_) => released.push(format!("{kind} {key}")),
-            Err(ClusterError::NotFound { .. } | ClusterError::Conflict { .. }) => {}
-            Err(error) => return Err(error),
-        }
+        let name = label(&kind, &key);
+        round.answered(&name, call("release", &name, api.patch(&key.name, &params, &patch)).await);
     }
-    Ok(())
 }
 
 /// Lets go of what is over, now and then until `shutdown`, while this replica leads and the kill switch is off.
@@ -228,15 +260,14 @@ pub async fn run(
             continue;
         }
         let snapshot = snapshots.current();
-        match release_held(&client, Which::Over(clock.now(), &snapshot)).await {
-            Ok(released) => {
-                for one in released {
-                    tracing::info!(object = %one, "released: its time was over, or nobody asks for it any more");
-                }
-            }
-            Err(error) => {
-                tracing::warn!(category = error.category().name(), %error, "What is held could not be released");
-            }
+        let released = release_held(&client, Which::Over(clock.now(), &snapshot)).await;
+        let released = released.unwrap_or_else(|error| {
+            let category = error.errors.first().map(|error| error.category().name());
+            tracing::warn!(category, %error, "What is held could not be released");
+            error.released
+        });
+        for one in released {
+            tracing::info!(object = %one, "released: its time was over, or nobody asks for it any more");
         }
     }
 }

@@ -423,6 +423,19 @@ async fn what_is_over_is_let_go_and_before_a_removal_everything() {
     assert_eq!(flag(&server, "nodes", "", "theirs", "unschedulable"), true, "a person's stays");
     assert!(release_held(&server.client(), Which::All).await.unwrap().is_empty(), "once");
 
+    // What is refused keeps nothing else held, and all of it is told.
+    let server = fill();
+    server.trouble(Method::PATCH, "/nodes/over", 1, status(403, "Forbidden", "an admission policy says no"));
+    server.trouble(Method::GET, "/jobs", 1, status(403, "Forbidden", "cannot list jobs"));
+    let Err(left) = release_held(&server.client(), Which::All).await else { panic!("two were refused") };
+    let mut released = left.released.clone();
+    released.sort();
+    assert_eq!(released, ["CronJob shop/report", "Node later", "Node unreadable"]);
+    assert_eq!(left.errors.len(), 2, "{left}");
+    let text = left.to_string();
+    assert!(text.contains("Node over") && text.contains("an admission policy says no"), "{text}");
+    assert!(text.contains("cannot list jobs") && text.contains("kubectl get"), "{text}");
+
     // Somebody changes one at this moment: it is left for the next round, the others are let go.
     let server = fill();
     server.trouble(Method::PATCH, "/nodes/over", 1, status(409, "Conflict", "changed"));

@@ -168,12 +168,10 @@ async fn a_target_that_a_person_marked_is_left_alone_until_then() {
 #[tokio::test(start_paused = true)]
 async fn a_target_that_carries_every_other_pod_by_the_labels_of_the_fresh_read_is_left_alone() {
     let world = World::new(FindingKind::Hung);
-    // With the fresh read; no watch has told of it yet.
-    let becomes_dns = |inner: &mut crate::world::Inner| {
-        inner.controller.template_labels = BTreeMap::from([(Name::from("k8s-app"), Name::from("kube-dns"))]);
-    };
-    world.lock().faults = BTreeMap::from([(7, Fault::Meanwhile(becomes_dns))]);
     let (plan, finding) = world.plan(Parameters::RollingRestart);
+    // No watch has told of it yet.
+    world.lock().controller.template_labels =
+        BTreeMap::from([(Name::from("k8s-app"), Name::from("kube-dns"))]);
     let ended = world.executor().run(&plan, Some(finding)).await.expect("it ends");
     assert_eq!(ended.state, ActionState::Cancelled, "{}", ended.message);
     assert!(ended.message.contains("serves the cluster's DNS and is never touched"), "{}", ended.message);

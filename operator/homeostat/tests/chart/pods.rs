@@ -151,26 +151,36 @@ fn the_control_plane_is_installed_by_a_hook_and_never_a_part_of_the_release() {
         job["metadata"]["name"],
         "a Job cannot be changed"
     );
-    assert!(of_kind(&render(&["controlPlane.create=false"]), "Job").is_empty());
+    let hook = |job: &&Value| job["metadata"]["annotations"]["helm.sh/hook"] == "post-install,post-upgrade";
+    assert!(!of_kind(&render(&["controlPlane.create=false"]), "Job").iter().any(hook));
 }
 
 #[test]
-fn what_is_held_is_let_go_before_a_removal_where_something_may_be_held() {
+fn what_is_held_is_let_go_before_a_removal_whatever_is_switched_on_by_then() {
     let hooks = |set: &[&str]| -> Vec<Value> {
         let objects = render(set).into_iter();
         objects.filter(|object| object["metadata"]["annotations"]["helm.sh/hook"] == "pre-delete").collect()
     };
-    assert!(hooks(&[]).is_empty(), "nothing is held by default");
-    for switch in ["actions.cordon=true", "actions.suspend=true", "actions.driveBounds=true"] {
-        let objects = hooks(&[switch]);
+    assert!(hooks(&["releaseHeld=false"]).is_empty());
+    for set in [&[][..], &["actions.cordon=true"], &["actions.suspend=true", "actions.driveBounds=true"]] {
+        let objects = hooks(set);
         let job = of_kind(&objects, "Job")[0];
         let container = &containers(&job["spec"]["template"]["spec"])[0];
         assert!(matches!(parse(container), Command::ReleaseHeld));
-        // A removal goes on when the cluster cannot help.
+        // A removal does not wait for long when the cluster cannot help.
         assert!(job["spec"]["activeDeadlineSeconds"].as_u64().is_some_and(|seconds| seconds <= 300));
         let account = &job["spec"]["template"]["spec"]["serviceAccountName"];
         let binding = of_kind(&objects, "ClusterRoleBinding")[0];
         assert_eq!(binding["subjects"][0]["name"], *account);
+        // What was held when its right was switched off is let go too, and the rights are gone with the hook.
+        let role = of_kind(&objects, "ClusterRole")[0];
+        let rules = role["rules"].as_array().unwrap();
+        for resource in ["nodes", "jobs", "cronjobs", "horizontalpodautoscalers"] {
+            let rule = rules.iter().find(|rule| rule["resources"].to_string().contains(resource)).unwrap();
+            assert_eq!(rule["verbs"].to_string(), r#"["list","patch"]"#, "{resource}");
+        }
+        let policy = &role["metadata"]["annotations"]["helm.sh/hook-delete-policy"];
+        assert_eq!(policy, "before-hook-creation,hook-succeeded");
     }
 }
 
