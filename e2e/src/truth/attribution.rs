@@ -110,8 +110,8 @@ pub fn attribute<K>(
         let (Some(record), Some(restarts)) = (judged.get_mut(index), restarts.get_mut(index)) else {
             continue;
         };
-        *restarts += 1;
         let off_target = action.service.as_deref() != Some(fault.broken.service.as_str());
+        *restarts += usize::from(!off_target);
         let useless = *restarts > fault.useful_effects;
         record.actions += 1;
         record.wrong_actions += usize::from(quiet || off_target || useless);

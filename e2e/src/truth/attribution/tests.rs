@@ -190,6 +190,20 @@ fn an_action_on_another_service_is_wrong() {
 }
 
 #[test]
+fn what_is_done_beyond_a_repair_is_useless() {
+    let judged = |kind: Kind, count: usize| {
+        let found = vec![delivery(10.5, "i1", &[("Workload", "kitchen")])];
+        let actions: Vec<ActionView> =
+            (0..count).map(|turn| action(11.0 + turn as f64, "i1", "EvictPod", "kitchen")).collect();
+        judge(&[fault(kind, "kitchen", 10.0)], found, &actions).faults[0].wrong_actions
+    };
+    for kind in [Kind::Kill, Kind::Hang, Kind::Errors, Kind::Slow] {
+        assert_eq!((judged(kind, 1), judged(kind, 3)), (0, 2), "{kind:?}");
+    }
+    assert_eq!((judged(Kind::KillAgain, 2), judged(Kind::Leak, 3)), (0, 1));
+}
+
+#[test]
 fn the_follow_up_of_an_earlier_crash_belongs_to_that_crash() {
     let faults = [fault(Kind::Kill, "order", 10.0), fault(Kind::Hang, "kitchen", 60.0)];
     let judged = judge(

@@ -2,7 +2,7 @@
 //!
 //! The way of a request: [`server`] accepts it within its bounds, [`sender`] finds out whose it is from the
 //! address of the connection (never from the payload), [`envelope`] walks the bytes, [`convert`] makes
-//! observations, and the batch goes to the loop, or the sender is told to come again. [`silence`] tells when nothing comes
+//! observations, and the batch goes to the loop, or the sender is told to come again. `silence` tells when nothing comes
 //! though it should.
 
 pub mod convert;
