@@ -101,7 +101,8 @@ async fn leader(stage: &Stage) -> String {
     lease.and_then(|lease| lease.spec?.holder_identity).unwrap_or_default()
 }
 
-/// An uninstall leaves the definitions and the open incident, waits for nobody, and the next install goes on with it.
+/// An upgrade goes on with the open incident. An uninstall leaves it and the definitions, waits for nobody, and the next
+/// install goes on with it too.
 pub async fn uninstall(stage: &Stage) {
     stage.ready().await;
     let tenants: Api<Tenant> = Api::all(stage.client.clone());
@@ -118,6 +119,16 @@ pub async fn uninstall(stage: &Stage) {
     inject(stage.world(), &fault, &|_| {}).await.unwrap();
     let open = since.incident(stage, "kitchen", SOON).await;
     since.action(stage, ActionState::Proposed, SOON).await;
+
+    let before = stage.homeostat().await.unwrap();
+    stage.helm_upgrade(RELEASE, NAMESPACE, &["podAnnotations.round=three"]).await;
+    assert_ne!(stage.homeostat().await.and_then(|pod| pod.uid()), before.uid(), "the upgrade replaced nothing");
+    stage.warm().await;
+    let incident = since.only_incident(stage, "kitchen").await;
+    assert!(
+        incident.uid() == open.uid() && !seen::is_over(&incident),
+        "the upgrade did not go on with the open incident"
+    );
 
     let begun = Instant::now();
     install::uninstall(&stage.platform).await.unwrap();

@@ -15,7 +15,7 @@ use crate::seen::{self, Since};
 use crate::stage::{SOON, Stage, until};
 
 /// How long the API server is away; longer than a leader keeps its Lease.
-const AWAY: Duration = Duration::from_secs(20);
+const AWAY: Duration = Duration::from_mins(1);
 /// How long a process hangs meanwhile; its liveness probe would have it restarted after 15 s.
 const HUNG: Duration = Duration::from_secs(8);
 
