@@ -122,7 +122,11 @@ pub async fn uninstall(stage: &Stage) {
 
     let before = stage.homeostat().await.unwrap();
     stage.helm_upgrade(RELEASE, NAMESPACE, &["podAnnotations.round=three"]).await;
-    assert_ne!(stage.homeostat().await.and_then(|pod| pod.uid()), before.uid(), "the upgrade replaced nothing");
+    assert_ne!(
+        stage.homeostat().await.and_then(|pod| pod.uid()),
+        before.uid(),
+        "the upgrade replaced nothing"
+    );
     stage.warm().await;
     let incident = since.only_incident(stage, "kitchen").await;
     assert!(

@@ -14,9 +14,10 @@ use common::{FixedClock, Snapshots, action, at, incident, snapshot};
 use homeostat_console::{Console, Heartbeat, Metrics, ReadyGate, RecentIncidents, router, serve};
 use homeostat_knowledge::observation::{SourceReport, SourceState};
 use homeostat_knowledge::policy::{KillSwitch, WorkloadPolicy};
-use homeostat_knowledge::records::{ControllerKey, ControllerKind};
+use homeostat_knowledge::records::{Amounts, ControllerKey, ControllerKind, Hold, NodeRecord};
 use homeostat_knowledge::{
-    ActionId, ActionState, ControlPolicy, IncidentId, IncidentState, Name, ObjectKey, Severity, Snapshot, Uid,
+    ActionId, ActionState, ControlPolicy, IncidentId, IncidentState, Name, ObjectKey, Parameters, Severity,
+    Snapshot, Uid,
 };
 use std::error::Error;
 use std::sync::{Arc, Mutex};
@@ -45,7 +46,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
                 reason: Name::from("release under way, ask in #shop"),
                 by: Some(Name::from("ana")),
             };
-            let mut world = quiet();
+            // In the middle of a night, so that something is left half done.
+            let mut world = night();
+            half_done(&mut world);
             world.control = Arc::new(ControlPolicy { kill_switch: engaged, ..ControlPolicy::default() });
             world
         }
@@ -135,4 +138,35 @@ fn night() -> Snapshot {
         world.actions.insert_mut(other.id.clone(), Arc::new(other));
     }
     world
+}
+
+/// An eviction whose outcome is not known yet, a Deployment that was given replicas, and a node that is held.
+fn half_done(world: &mut Snapshot) {
+    let mut evicted = action();
+    evicted.id = ActionId::new("kitchen-hung-7t2kq-evict-90");
+    evicted.state = ActionState::Verifying;
+    let mut scaled = evicted.clone();
+    scaled.id = ActionId::new("kitchen-hung-7t2kq-scale-91");
+    scaled.parameters = Parameters::ScaleUp { replicas: 6 };
+    scaled.before.replicas = Some(4);
+    scaled.target.api_version = Name::from("apps/v1");
+    scaled.target.kind = Name::from("Deployment");
+    scaled.target.key = ObjectKey::new("shop", "kitchen");
+    scaled.target.uid = Uid::new("d001");
+    for one in [evicted, scaled] {
+        world.actions.insert_mut(one.id.clone(), Arc::new(one));
+    }
+    let node = NodeRecord {
+        name: Name::from("worker-eu-central-1b-07"),
+        uid: Uid::new("n007"),
+        ready: true,
+        cordoned: true,
+        zone: None,
+        allocatable_pods: 110,
+        allocatable: Amounts::default(),
+        pressures: Vec::new(),
+        control_plane: false,
+        hold: Some(Hold { by: Name::from("node-pressure-2hx9d-cordon-1"), until: Some(at(1_200_000)) }),
+    };
+    world.nodes.insert_mut(node.name.clone(), Arc::new(node));
 }
