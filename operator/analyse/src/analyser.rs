@@ -2,6 +2,7 @@
 
 mod beside;
 mod contention;
+mod dropped;
 mod egress;
 mod witness;
 

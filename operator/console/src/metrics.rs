@@ -54,6 +54,7 @@ pub struct Metrics {
     last_step: Gauge<f64, AtomicU64>,
     items: Family<BySourceFate, Counter>,
     sources: Family<BySourceState, Gauge>,
+    analysis_dropped: Family<ByKind, Counter>,
     findings: Family<ByKind, Counter>,
     incidents: Family<ByIncident, Gauge>,
     opened: Family<ByKind, Counter>,
@@ -93,6 +94,7 @@ impl Metrics {
             last_step: Gauge::default(),
             items: Family::default(),
             sources: Family::default(),
+            analysis_dropped: Family::default(),
             findings: Family::default(),
             incidents: Family::default(),
             opened: Family::default(),
@@ -132,6 +134,11 @@ impl Metrics {
             metrics.items.clone(),
         );
         registry.register("source_state", "1 for the state that a source is in", metrics.sources.clone());
+        registry.register(
+            "analysis_dropped",
+            "What the analysis left out because a bound was reached, by kind",
+            metrics.analysis_dropped.clone(),
+        );
         registry.register("findings", "Findings recognised", metrics.findings.clone());
         registry.register("open_incidents", "Incidents that are not closed", metrics.incidents.clone());
         registry.register("incidents", "Incidents opened, by top cause", metrics.opened.clone());
@@ -216,6 +223,14 @@ impl Metrics {
     pub fn source_items(&self, source: &'static str, fate: &'static str, total: u64) {
         let family = self.items.get_or_create(&BySourceFate { source, fate });
         family.inner().store(total, Ordering::Relaxed);
+    }
+
+    /// Totals since start of what the analysis left out; the analysis counts, this only shows.
+    pub fn analysis_dropped(&self, totals: impl Iterator<Item = (&'static str, u64)>) {
+        for (kind, total) in totals {
+            let family = self.analysis_dropped.get_or_create(&ByKind { kind });
+            family.inner().store(total, Ordering::Relaxed);
+        }
     }
 
     /// A new finding.

@@ -75,6 +75,7 @@ fn use_everything(metrics: &Metrics) {
     metrics.queue(3);
     metrics.step(Duration::from_millis(2), at(0));
     metrics.source_items("otlp", "accepted", 42);
+    metrics.analysis_dropped([("calls", 5)].into_iter());
     for kind in FindingKind::ALL {
         metrics.finding(kind);
     }
@@ -155,6 +156,7 @@ async fn metrics_are_open_metrics_with_our_names_units_and_help() {
         "homeostat_build_info{version=\"0.1.0\"} 1",
         "homeostat_leader 1",
         "homeostat_source_items_total{source=\"otlp\",fate=\"accepted\"} 42",
+        "homeostat_analysis_dropped_total{kind=\"calls\"} 5",
         "homeostat_open_incidents{state=\"Acting\",severity=\"Critical\"} 1",
         "homeostat_source_state{source=\"prometheus\",state=\"down\"} 1",
         "homeostat_kill_switch_state{state=\"off\"} 1",

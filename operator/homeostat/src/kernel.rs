@@ -101,6 +101,11 @@ impl Kernel {
         &self.snapshot
     }
 
+    /// What the analysis left out because of its bounds, since the start: names and totals.
+    pub fn dropped(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        self.analyser.dropped().into_iter().chain([("incidents", self.correlator.dropped)])
+    }
+
     /// An invariant was found broken; `fault` is the part of `breach` that names the invariant and the action. The executor
     /// stops by itself; from here it reaches conditions, metrics and one incident. Saying it again changes nothing.
     pub fn halt(&mut self, fault: &str, breach: Name) {

@@ -420,6 +420,7 @@ impl Turn {
         }
         let took = self.clock.now().duration_since(now);
         self.metrics.step(took.unsigned_abs(), now);
+        self.metrics.analysis_dropped(self.kernel.dropped());
         self.heartbeat.beat(now);
     }
 
