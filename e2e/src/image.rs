@@ -230,7 +230,9 @@ mod tests {
     fn a_path_that_leaves_the_image_is_refused() {
         let mut spec = ImageSpec::program("example.test/one:v1", Path::new("/bin/sh")).unwrap();
         spec = spec.with_file("/etc/../../x", Content::Bytes(Vec::new()), 0o644);
-        let error = build(&spec, &folder("bad").join("a.tar")).unwrap_err();
+        let dir = folder("bad");
+        let error = build(&spec, &dir.join("a.tar")).unwrap_err();
+        fs::remove_dir_all(&dir).unwrap();
         assert!(matches!(error, ImageError::Path(path) if path == "/etc/../../x"));
     }
 }
