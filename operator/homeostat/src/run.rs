@@ -14,6 +14,7 @@ use crate::record::FileRecorder;
 use homeostat_cluster::anchors::Anchors;
 use homeostat_cluster::client::{ConnectOptions, connect_counting};
 use homeostat_cluster::forecasts::Forecasts;
+use homeostat_cluster::incidents::IncidentQueue;
 use homeostat_cluster::requests::RequestCounts;
 use homeostat_console::{Console, Heartbeat, Metrics, ReadyGate, RecentIncidents};
 use homeostat_execute::{ExecuteError, Recorder};
@@ -125,6 +126,8 @@ pub async fn run(args: RunArgs) -> Result<(), RunError> {
         .map_err(|source| RunError::Listen { address: args.http, source })?;
     let snapshots: Arc<dyn SnapshotSource> = Arc::clone(&board) as Arc<dyn SnapshotSource>;
     let scraped = Arc::clone(&counters);
+    let incidents = IncidentQueue::new();
+    let written = incidents.clone();
     let console = Console {
         gate: gate.clone(),
         heartbeat: heartbeat.clone(),
@@ -136,6 +139,16 @@ pub async fn run(args: RunArgs) -> Result<(), RunError> {
             for (verb, result, total) in requests.rows() {
                 metrics.api_requests(verb, result, total);
             }
+            let counts = written.counts();
+            for (result, total) in [
+                ("created", counts.created),
+                ("updated", counts.updated),
+                ("failed", counts.failed),
+                ("dropped", counts.dropped),
+            ] {
+                metrics.incident_writes(result, total);
+            }
+            metrics.incidents_unclosed(counts.unclosed);
         })),
         snapshots: Arc::clone(&snapshots),
         clock: Arc::clone(&clock),
@@ -176,6 +189,7 @@ pub async fn run(args: RunArgs) -> Result<(), RunError> {
         objects_in,
         actions_in,
         sizes.clone(),
+        incidents,
         started,
         &parts,
     )?;
