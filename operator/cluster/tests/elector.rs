@@ -144,6 +144,24 @@ async fn the_first_one_leads_and_renews() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn since_when_it_leads_stays_over_renewals_and_moves_when_leading_was_lost() {
+    let shared = Arc::default();
+    let mut first = replica(&shared, "a", NONE);
+    until_leads(&first, Duration::from_millis(100)).await;
+    let since = |replica: &Replica| replica.leadership.term().unwrap().since.unwrap();
+    let begun = since(&first);
+    tokio::time::sleep(Duration::from_mins(10)).await;
+    assert_eq!(since(&first), begun, "renewals are no news");
+    first.connection.set(Weather::Errors);
+    assert!(!first.leadership.changed().await);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    first.connection.set(Weather::Fine);
+    assert!(first.leadership.changed().await);
+    let passed = since(&first).duration_since(begun);
+    assert!(passed > SignedDuration::from_mins(10), "{passed}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn leadership_is_dropped_at_the_renew_deadline() {
     for weather in [Weather::Errors, Weather::Silence] {
         let shared = Arc::default();

@@ -99,7 +99,11 @@ impl Outside {
 
         let store = IncidentStore::new(client.clone(), Arc::clone(clock));
         let snapshots = Arc::clone(board) as Arc<dyn SnapshotSource>;
-        let me = SelfFacts { identity: args.identity.clone(), version: env!("CARGO_PKG_VERSION").to_owned() };
+        let me = SelfFacts {
+            identity: args.identity.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            ..SelfFacts::default()
+        };
         let status = StatusWriter::new(client.clone(), catalogue, snapshots, Arc::clone(clock), me);
         let (events, publisher) = event_recorder(client.clone(), args.identity.as_str());
         let janitor =
