@@ -473,10 +473,9 @@ impl Turn {
                     tracing::warn!(%workload, why, "A run cannot be started");
                 }
                 Effect::Execute(plan, finding) => {
-                    let span = tracing::info_span!("execute", incident = %plan.incident, trace_id = %plan.id);
                     let incident = plan.incident.clone();
-                    if let Err(error) = span.in_scope(|| outside.start_plan(&plan, finding)) {
-                        tracing::info!(parent: &span, error = %error, "Plan was not begun");
+                    if let Err(error) = outside.start_plan(&plan, finding) {
+                        tracing::info!(%incident, plan = %plan.id, error = %error, "Plan was not begun");
                         // What is under way, or stands, is not asked for again at once.
                         let waits = matches!(
                             error,

@@ -11,6 +11,7 @@ mod overtaken;
 mod people;
 mod sizes;
 mod things;
+mod traces;
 mod undo;
 mod unknown;
 mod world;
