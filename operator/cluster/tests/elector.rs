@@ -1,6 +1,7 @@
 //! Elections with a scripted Lease and a paused clock.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on stops")]
+#![allow(clippy::disallowed_methods, reason = "the virtual clock of a paused runtime")]
 
 use homeostat_cluster::elector::lease::LeaseApi;
 use homeostat_cluster::elector::machine::LeaseRecord;

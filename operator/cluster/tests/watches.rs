@@ -1,6 +1,7 @@
 //! Watches against a scripted API server: what arrives, in which order, and what happens when things break.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on stops")]
+#![allow(clippy::disallowed_methods, reason = "the virtual clock of a paused runtime")]
 
 mod support;
 
@@ -438,7 +439,6 @@ async fn each_status_is_written_once() {
 
 /// A clock an hour later.
 struct Later;
-
 impl Clock for Later {
     fn now(&self) -> homeostat_knowledge::Timestamp {
         Still.now() + Duration::from_hours(1)

@@ -428,7 +428,12 @@ impl Turn {
         if leads && self.kernel.snapshot().ready() {
             let due = self.resumed.is_none_or(|last| last.elapsed() >= RESUME);
             if due {
-                self.resumed = Some(tokio::time::Instant::now());
+                #[allow(
+                    clippy::disallowed_methods,
+                    reason = "a pause between two looks, also when the clock is set"
+                )]
+                let looked = tokio::time::Instant::now();
+                self.resumed = Some(looked);
                 outside.resume(self.kernel.snapshot());
             }
         }

@@ -4,6 +4,11 @@
 //! conditioned on its target by itself, and [`Leadership::leads`] compares with the clock at each call, so that a
 //! replica that slept past its deadline knows it before it acts.
 
+#![allow(
+    clippy::disallowed_methods,
+    reason = "the edge of the election: the rules take each instant as an argument"
+)]
+
 pub mod lease;
 /// The rules, next to the port that they stand behind, so that the simulator elects by them too.
 pub use homeostat_execute::election as machine;

@@ -1,5 +1,10 @@
 //! Incidents on their way to the API server: newest version only, urgent ones at once.
 
+#![allow(
+    clippy::disallowed_methods,
+    reason = "how long the API server is waited for; nothing about the cluster is decided by it"
+)]
+
 use super::store::{IncidentStore, Written, worth_retrying};
 use crate::elector::Leadership;
 use crate::error::ClusterError;

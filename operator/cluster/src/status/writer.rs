@@ -1,5 +1,10 @@
 //! Writes statuses that differ from what the API server holds.
 
+#![allow(
+    clippy::disallowed_methods,
+    reason = "how long the API server is waited for; nothing about the cluster is decided by it"
+)]
+
 use super::desired::{DesiredStatus, SelfFacts, desired_status};
 use super::{StatusApi, digest};
 use crate::elector::Leadership;
