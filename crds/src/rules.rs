@@ -23,6 +23,8 @@ pub const FILES: &[(&str, &str)] = &[
 pub struct Case {
     /// The rule's message, word for word.
     pub message: String,
+    /// Path of the field that the refusal names, as the API server writes it; empty for the object as a whole.
+    pub field: String,
     /// For rules about changes: the object before. Absent for rules about the object alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub before: Option<Value>,
@@ -47,6 +49,7 @@ struct File {
 #[serde(deny_unknown_fields)]
 struct Entry {
     message: String,
+    field: String,
     #[serde(default = "base")]
     base: String,
     #[serde(default)]
@@ -80,6 +83,7 @@ pub fn cases() -> Result<Vec<Case>, String> {
                 valid: with(&entry.valid),
                 invalid: with(&entry.invalid),
                 message: entry.message,
+                field: entry.field,
             });
         }
     }

@@ -101,15 +101,21 @@ fn every_rule_has_a_passing_and_a_failing_example() {
         for case in cases.iter().filter(|c| kind(&c.valid) == definition.spec.names.kind) {
             let message = &case.message;
             shown.insert(message.clone());
-            let broken = |object: &Value| -> Vec<String> {
+            let broken = |object: &Value| -> Vec<(String, String)> {
                 assert_eq!(support::faults(&schema, object), Vec::<String>::new(), "{message}");
                 let old = case.before.as_ref().map(|old| apply_defaults(&schema, old));
                 let result = Validator::new().validate_with_defaults(&schema, object, old.as_ref());
-                result.err().into_iter().flatten().map(|e| e.message.clone()).collect()
+                result
+                    .err()
+                    .into_iter()
+                    .flatten()
+                    .map(|e| (e.field_path.clone(), e.message.clone()))
+                    .collect()
             };
-            assert_eq!(broken(&case.valid), Vec::<String>::new(), "{message}: valid is refused");
+            assert_eq!(broken(&case.valid), [], "{message}: valid is refused");
             let refusals = broken(&case.invalid);
-            assert!(refusals.contains(message), "{message}: invalid gives {refusals:?}");
+            let expected = (case.field.clone(), message.clone());
+            assert!(refusals.contains(&expected), "{expected:?}: invalid gives {refusals:?}");
         }
         assert_eq!(shown, rules, "{}: rules and examples differ", definition.spec.names.kind);
     }

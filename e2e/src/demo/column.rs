@@ -13,6 +13,7 @@ use super::live::Live;
 use super::meter::{Measured, Meter};
 use super::mode::{Column, Timed};
 use super::platform::Platform;
+use super::replay::Recording;
 use crate::faults::{self, Injected, Planned, World};
 use crate::load::orders::{self, Page, Proof};
 use crate::load::process::LoadProcess;
@@ -93,8 +94,8 @@ pub struct ColumnRun {
     pub restored_by_harness: usize,
     /// Effects of actions: when, and on which service.
     pub effects: Vec<(At, String)>,
-    /// Recorded guard inputs, when Homeostat ran and they could be read.
-    pub guards: Option<PathBuf>,
+    /// Recorded guard inputs, when Homeostat ran.
+    pub guards: Option<Recording>,
 }
 
 impl ColumnRun {
@@ -152,7 +153,7 @@ pub async fn run(
     )?;
     let result = under_load(stage, column, plan, duration, &observer).await;
     observer.stop().await;
-    let guards = if with_homeostat { super::replay::fetch(stage).await } else { None };
+    let guards = if with_homeostat { Some(super::replay::fetch(stage).await) } else { None };
     if with_homeostat {
         install::uninstall(&stage.platform).await?;
     }

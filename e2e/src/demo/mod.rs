@@ -240,21 +240,17 @@ async fn conclude(stage: &Stage, mode: Mode, runs: &[ColumnRun], args: &DemoArgs
     let result = result_of(runs, stage.seed);
     let rows = tables::rows(runs);
     let mut text = tables::all(&rows, runs, &result);
-    if let Some(recording) = runs.iter().find_map(|run| run.guards.as_deref()) {
-        let program = build::program(&args.place, "homeostat");
-        match replay::replay(&program, recording).await {
-            Ok(replayed) => writeln!(text, "\nThe same run under the default guards:\n{replayed}"),
-            Err(error) => writeln!(text, "\nThe recorded run could not be replayed: {error}"),
-        }
+    if let Some(recording) = runs.iter().find_map(|run| run.guards.as_ref()) {
+        let told = replay::told(recording, &build::program(&args.place, "homeostat")).await;
         // Writing to a String cannot fail.
-        .unwrap_or_default();
+        writeln!(text, "\n{told}").unwrap_or_default();
     }
     let figures = figures::check(mode, runs, &rows, &result);
     live.plain(&format!("{text}{}", figures::text(&figures)));
     let path = stage.out.join("result.json");
     result::write(&path, &result).map_err(DemoError::io("write", &path))?;
     let page = stage.out.join("report.html");
-    let html = report::html(&report::Input {
+    let input = report::Input {
         runs,
         result: &result,
         rows: &rows,
@@ -262,9 +258,11 @@ async fn conclude(stage: &Stage, mode: Mode, runs: &[ColumnRun], args: &DemoArgs
         text: &text,
         lines: &live.lines(),
         begin: live.begin(),
-    });
-    std::fs::write(&page, html).map_err(DemoError::io("write", &page))?;
-    live.say(format!("done      {} and {}", page.display(), path.display()));
+    };
+    std::fs::write(&page, report::html(&input)).map_err(DemoError::io("write", &page))?;
+    let short = stage.out.join("report.md");
+    std::fs::write(&short, report::markdown(&input)).map_err(DemoError::io("write", &short))?;
+    live.say(format!("done      {}, {} and {}", page.display(), short.display(), path.display()));
     if stage.platform.own().is_some() {
         live.plain(&format!(
             "The cluster stays up: `make cluster-down NAME={}` removes it.",

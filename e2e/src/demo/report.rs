@@ -1,7 +1,10 @@
 //! The report: one HTML file without anything from elsewhere, light and dark, with a plot per fault
-//! kind and the timeline of each column.
+//! kind and the timeline of each column; the same without plots as Markdown.
 
+mod markdown;
 mod plot;
+
+pub use markdown::markdown;
 
 use std::fmt::Write as _;
 
@@ -9,7 +12,7 @@ use super::column::ColumnRun;
 use super::figures::{Figure, Standing};
 use super::live::Line;
 use super::tables::Rows;
-use crate::result::RunResult;
+use crate::result::{FaultResult, RunResult};
 use crate::truth::At;
 
 const STYLE: &str = include_str!("report/style.css");
@@ -34,12 +37,26 @@ pub struct Input<'a> {
     pub begin: At,
 }
 
+const INJECTED: &str = "Injected (UTC)";
+
+/// How the figures are measured.
+const DEFINITIONS: [&str; 5] = [
+    "Impact: end of the first failed attempt (error or timeout) on the broken service after the injection; for a double \
+     kill after the second.",
+    "Detected: the harness's own watch delivers an Incident, opened after the injection, that names the broken entity \
+     among its causes.",
+    "Mitigated: end of the first good attempt, started after the impact, that opens 3 s without a failure.",
+    "MTTD = detected − impact, MTTR = mitigated − detected (never negative), downtime = mitigated − impact. Percentiles by \
+     nearest rank; undetected is infinite.",
+    "Homeostat's own clock is not used.",
+];
+
 /// Columns of the table of faults, and whether each holds numbers.
 const FAULT_COLUMNS: [(&str, bool); 12] = [
     ("Column", false),
     ("Fault", false),
     ("Service", false),
-    ("Injected (UTC)", false),
+    (INJECTED, false),
     ("MTTD, s", true),
     ("MTTR, s", true),
     ("Downtime, s", true),
@@ -66,7 +83,6 @@ pub fn escape(text: &str) -> String {
 /// The whole page.
 pub fn html(input: &Input<'_>) -> String {
     let mut page = String::new();
-    let columns: Vec<&str> = input.runs.iter().map(|run| run.column.title()).collect();
     let _ = write!(
         page,
         "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\">\
@@ -74,11 +90,8 @@ pub fn html(input: &Input<'_>) -> String {
          <title>Homeostat beside plain Kubernetes</title><style>{STYLE}</style></head><body>\
          <a class=\"skip\" href=\"#content\">Skip to the content</a>\
          <header><h1>Homeostat beside plain Kubernetes</h1>\
-         <p>{} faults; columns: {}; seed {}; begun {}.</p></header><main id=\"content\" tabindex=\"-1\">",
-        input.result.faults.len(),
-        escape(&columns.join(", ")),
-        input.result.seed,
-        people_time(input.begin)
+         <p>{}</p></header><main id=\"content\" tabindex=\"-1\">",
+        escape(&head(input))
     );
     figures(&mut page, input.figures);
     page.push_str("<h2>Downtime per fault</h2><p>One dot per fault, seconds on a logarithmic scale; a hollow dot was not healed and counts as 60 s. The line is the median.</p><div class=\"plots\">");
@@ -114,11 +127,7 @@ fn figures(page: &mut String, figures: &[Figure]) {
          <th scope=\"col\">What</th><th scope=\"col\">Measured</th><th scope=\"col\">Must</th></tr>",
     );
     for figure in figures {
-        let (class, word) = match figure.standing {
-            Standing::Pass => ("pass", "PASS"),
-            Standing::Miss => ("miss", "MISS"),
-            Standing::Open => ("open", "?"),
-        };
+        let (class, word) = word(figure.standing);
         let _ = write!(
             page,
             "<tr><td class=\"{class}\">{word}</td><td>{}</td><td>{}</td><td>{}</td></tr>",
@@ -131,17 +140,11 @@ fn figures(page: &mut String, figures: &[Figure]) {
 }
 
 fn definitions(page: &mut String) {
-    page.push_str(
-        "<details><summary>Definitions</summary><ul>\
-         <li>Impact: end of the first failed attempt (error or timeout) on the broken service after the injection; \
-         for a double kill after the second.</li>\
-         <li>Detected: the harness's own watch delivers an Incident, opened after the injection, that names the broken \
-         entity among its causes.</li>\
-         <li>Mitigated: end of the first good attempt, started after the impact, that opens 3 s without a failure.</li>\
-         <li>MTTD = detected &minus; impact, MTTR = mitigated &minus; detected (never negative), downtime = mitigated \
-         &minus; impact. Percentiles by nearest rank; undetected is infinite.</li>\
-         <li>Homeostat's own clock is not used.</li></ul></details>",
-    );
+    page.push_str("<details><summary>Definitions</summary><ul>");
+    for definition in DEFINITIONS {
+        let _ = write!(page, "<li>{}</li>", escape(definition));
+    }
+    page.push_str("</ul></details>");
 }
 
 fn faults(page: &mut String, result: &RunResult) {
@@ -154,42 +157,76 @@ fn faults(page: &mut String, result: &RunResult) {
         let _ = write!(page, "<th scope=\"col\"{class}>{name}</th>");
     }
     page.push_str("</tr>");
-    let number =
-        |value: Option<f64>| value.map_or_else(|| "no data".to_owned(), |value| format!("{value:.3}"));
     for fault in &result.faults {
-        let kind = match &fault.variant {
-            Some(variant) => format!("{} {variant}", fault.kind),
-            None => fault.kind.to_string(),
-        };
-        let end = match (fault.healed, fault.handed_over) {
-            (true, _) => "yes",
-            (false, true) => "handed over",
-            (false, false) => "no",
-        };
-        let _ = write!(
-            page,
-            "<tr><td>{}</td><td>{}</td><td>{}</td><td class=\"time\">{}</td><td class=\"number\">{}</td>\
-             <td class=\"number\">{}</td><td class=\"number\">{}</td><td>{end}</td><td class=\"number\">{}</td><td>{}</td>\
-             <td class=\"number\">{}</td><td class=\"number\">{}</td></tr>",
-            fault.column,
-            escape(&kind),
-            escape(&fault.service),
-            escape(fault.injected_at.as_deref().and_then(|at| at.get(11..23)).unwrap_or("no data")),
-            number(fault.mttd_seconds),
-            number(fault.mttr_seconds),
-            number(fault.downtime_seconds),
-            fault.incidents,
-            escape(fault.top_cause.as_deref().unwrap_or("none")),
-            fault.actions,
-            fault.wrong_actions
-        );
+        page.push_str("<tr>");
+        for (text, (name, number)) in fault_cells(fault).iter().zip(FAULT_COLUMNS) {
+            let class = match (number, name == INJECTED) {
+                (true, _) => " class=\"number\"",
+                (false, true) => " class=\"time\"",
+                (false, false) => "",
+            };
+            let _ = write!(page, "<td{class}>{}</td>", escape(text));
+        }
+        page.push_str("</tr>");
     }
     page.push_str("</table></div></details>");
+}
+
+/// One fault in the order of [`FAULT_COLUMNS`].
+fn fault_cells(fault: &FaultResult) -> [String; 12] {
+    let number =
+        |value: Option<f64>| value.map_or_else(|| "no data".to_owned(), |value| format!("{value:.3}"));
+    let kind = match &fault.variant {
+        Some(variant) => format!("{} {variant}", fault.kind),
+        None => fault.kind.to_string(),
+    };
+    let end = match (fault.healed, fault.handed_over) {
+        (true, _) => "yes",
+        (false, true) => "handed over",
+        (false, false) => "no",
+    };
+    let injected = fault.injected_at.as_deref().and_then(|at| at.get(11..23)).unwrap_or("no data");
+    [
+        fault.column.to_string(),
+        kind,
+        fault.service.clone(),
+        injected.to_owned(),
+        number(fault.mttd_seconds),
+        number(fault.mttr_seconds),
+        number(fault.downtime_seconds),
+        end.to_owned(),
+        fault.incidents.to_string(),
+        fault.top_cause.clone().unwrap_or_else(|| "none".to_owned()),
+        fault.actions.to_string(),
+        fault.wrong_actions.to_string(),
+    ]
+}
+
+/// What ran, in one sentence.
+fn head(input: &Input<'_>) -> String {
+    let columns: Vec<&str> = input.runs.iter().map(|run| run.column.title()).collect();
+    format!(
+        "{} faults; columns: {}; seed {}; begun {}.",
+        input.result.faults.len(),
+        columns.join(", "),
+        input.result.seed,
+        people_time(input.begin)
+    )
+}
+
+/// Class and word of a standing.
+fn word(standing: Standing) -> (&'static str, &'static str) {
+    match standing {
+        Standing::Pass => ("pass", "PASS"),
+        Standing::Miss => ("miss", "MISS"),
+        Standing::Open => ("open", "?"),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::demo::mode::Column;
 
     #[test]
     fn the_page_needs_nothing_from_elsewhere_and_shows_texts_as_they_are() {
@@ -211,5 +248,62 @@ mod tests {
         assert!(page.contains("begun 1970-01-01 00:00:00 UTC"), "times say their zone");
         assert_eq!(page.matches("<th ").count(), page.matches("<th scope=\"col\"").count());
         assert!(!page.contains("<th>"));
+    }
+    #[test]
+    fn the_markdown_tells_the_same_and_its_tables_hold_together() {
+        let fault = FaultResult {
+            column: Column::Homeostat,
+            kind: 3,
+            variant: Some("a|b".into()),
+            service: "order".into(),
+            injected_at: Some("2026-11-26T18:23:15.123456Z".into()),
+            impact_at: None,
+            detected_at: None,
+            mitigated_at: None,
+            mttd_seconds: Some(0.4),
+            mttr_seconds: None,
+            downtime_seconds: Some(1.25),
+            healed: true,
+            handed_over: false,
+            incidents: 1,
+            top_cause: None,
+            actions: 2,
+            wrong_actions: 0,
+        };
+        let result = RunResult { faults: vec![fault], seed: 7, ..RunResult::default() };
+        let figure =
+            Figure { name: "a < b".into(), value: "1".into(), must: "2".into(), standing: Standing::Miss };
+        let input = Input {
+            runs: &[],
+            result: &result,
+            rows: &Rows::default(),
+            figures: &[figure],
+            text: "```\ntable",
+            lines: &[],
+            begin: At(0),
+        };
+        let text = markdown(&input);
+        for part in [
+            "1 faults; columns: ; seed 7; begun 1970-01-01 00:00:00 UTC.",
+            "| MISS | a &lt; b | 1 | 2 |",
+            "````text\n```\ntable\n````",
+            "- MTTD = detected − impact",
+        ] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+        let row = text.lines().last().expect("the fault");
+        for part in
+            ["3 a\\|b |", "| order | 18:23:15.123 | 0.400 | no data | 1.250 | yes | 1 | none | 2 | 0 |"]
+        {
+            assert!(row.contains(part), "{part}: {row}");
+        }
+        assert_eq!(row.replace("\\|", "").matches('|').count(), FAULT_COLUMNS.len() + 1);
+        // The page says the same of the fault.
+        let page = html(&input);
+        for part in
+            ["<td class=\"time\">18:23:15.123</td>", "<td class=\"number\">0.400</td>", "<td>yes</td>"]
+        {
+            assert!(page.contains(part), "{part}: {page}");
+        }
     }
 }

@@ -10,7 +10,8 @@ use serde_json::Value;
 
 use crate::stage::{SOON, Stage, until};
 
-/// Every definition is accepted; of every rule the good example is accepted and the bad one refused with its message.
+/// Every definition is accepted; of every rule the good example is accepted and the bad one refused with its message at
+/// its field.
 pub async fn hold(stage: &Stage) {
     let folder = stage.path("crds/generated").display().to_string();
     stage.kubectl(&["create", "--filename", &folder]).await;
@@ -42,7 +43,7 @@ async fn check(client: &Client, case: &Case) -> Result<(), String> {
         let valid = api.create(&dry, &object(&case.valid)).await;
         valid.map_err(|error| format!("the good example is refused: {error}"))?;
         let api = api_of(client, &case.invalid);
-        return refused(api.create(&dry, &object(&case.invalid)).await, &case.message);
+        return refused(api.create(&dry, &object(&case.invalid)).await, case);
     };
     let before = api.create(&PostParams::default(), &object(before)).await;
     let before = before.map_err(|error| format!("the object before is refused: {error}"))?;
@@ -56,13 +57,21 @@ async fn check(client: &Client, case: &Case) -> Result<(), String> {
     let invalid = api.replace(&name, &dry, &after(&case.invalid)).await;
     api.delete(&name, &DeleteParams::default()).await.map_err(|error| error.to_string())?;
     valid.map_err(|error| format!("the good example is refused: {error}"))?;
-    refused(invalid, &case.message)
+    refused(invalid, case)
 }
 
-fn refused<T>(answer: kube::Result<T>, message: &str) -> Result<(), String> {
+fn refused<T>(answer: kube::Result<T>, case: &Case) -> Result<(), String> {
+    // The API server's own word for the object as a whole.
+    let field = if case.field.is_empty() { "<nil>" } else { &case.field };
     match answer {
         Ok(_) => Err("the bad example is accepted".to_owned()),
-        Err(kube::Error::Api(status)) if status.code == 422 && status.message.contains(message) => Ok(()),
+        Err(kube::Error::Api(status)) if status.code == 422 && status.message.contains(&case.message) => {
+            let mut causes = status.details.iter().flat_map(|details| &details.causes);
+            if causes.any(|cause| cause.field == field && cause.message.contains(&case.message)) {
+                return Ok(());
+            }
+            Err(format!("the refusal does not name {field}: {:?}", status.details))
+        }
         Err(error) => Err(format!("the bad example is refused for another reason: {error}")),
     }
 }

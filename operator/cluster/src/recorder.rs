@@ -1,5 +1,10 @@
 //! Kubernetes Events: what happened, for `kubectl describe` and `kubectl get events`. On change only.
 
+#![allow(
+    clippy::disallowed_methods,
+    reason = "how long the API server is waited for; nothing about the cluster is decided by it"
+)]
+
 use crate::elector::Leadership;
 use homeostat_crds::clip;
 use homeostat_execute::asking::{Patience, step_of};

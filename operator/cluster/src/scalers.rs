@@ -2,6 +2,11 @@
 //! `VerticalPodAutoscaler`s that act. Asked for once a minute while a workload is scaled, and kept as it was when it cannot
 //! be read: the effect asks again for those that set replicas. Where there are several of one target, all of them count.
 
+#![allow(
+    clippy::disallowed_methods,
+    reason = "how long the API server is waited for; nothing about the cluster is decided by it"
+)]
+
 use crate::autoscaler;
 use crate::client::{call, label};
 use crate::error::ClusterError;

@@ -2,6 +2,7 @@
 //! that are gone, and actions that a newer version wrote. Against a scripted one.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on stops")]
+#![allow(clippy::disallowed_methods, reason = "the virtual clock of a paused runtime")]
 
 mod support;
 

@@ -1,6 +1,7 @@
 //! Elections with a scripted Lease and a paused clock.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on stops")]
+#![allow(clippy::disallowed_methods, reason = "the virtual clock of a paused runtime")]
 
 use homeostat_cluster::elector::lease::LeaseApi;
 use homeostat_cluster::elector::machine::LeaseRecord;
@@ -141,6 +142,24 @@ async fn the_first_one_leads_and_renews() {
     let writes = shared.lock().unwrap().writes;
     assert!((250..=301).contains(&writes), "one renewal per retry period: {writes}");
     assert_eq!(first.leadership.term().unwrap().number, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn since_when_it_leads_stays_over_renewals_and_moves_when_leading_was_lost() {
+    let shared = Arc::default();
+    let mut first = replica(&shared, "a", NONE);
+    until_leads(&first, Duration::from_millis(100)).await;
+    let since = |replica: &Replica| replica.leadership.term().unwrap().since.unwrap();
+    let begun = since(&first);
+    tokio::time::sleep(Duration::from_mins(10)).await;
+    assert_eq!(since(&first), begun, "renewals are no news");
+    first.connection.set(Weather::Errors);
+    assert!(!first.leadership.changed().await);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    first.connection.set(Weather::Fine);
+    assert!(first.leadership.changed().await);
+    let passed = since(&first).duration_since(begun);
+    assert!(passed > SignedDuration::from_mins(10), "{passed}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -233,6 +233,66 @@ async fn a_failed_write_is_tried_again_and_a_refused_one_is_not() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn that_an_incident_is_over_is_written_in_the_end_however_often_it_was_refused() {
+    for trouble in [
+        status(403, "Forbidden", "no"),
+        status(422, "Invalid", "status.summary: too long"),
+        status(400, "BadRequest", "what?"),
+        status(500, "InternalError", "?"),
+    ] {
+        let (server, queue, stop) = (Server::new(), IncidentQueue::new(), CancellationToken::new());
+        let task = tokio::spawn(queue.clone().run(store(&server), Leadership::always(), stop.clone()));
+        let seconds = |count| tokio::time::sleep(Duration::from_secs(count));
+        queue.submit(Arc::new(incident("order-1")));
+        seconds(1).await;
+        server.trouble(Method::PATCH, "/status", usize::MAX, trouble.clone());
+        let before = server.seen().len();
+        queue.submit(Arc::new(Incident { state: IncidentState::Resolved, ..incident("order-1") }));
+        seconds(3_600).await;
+        assert_eq!(queue.counts().unclosed, 1, "{trouble:?}: people see that one is wrongly open");
+        let tries = server.seen().len() - before;
+        assert!((10..60).contains(&tries), "{trouble:?}: it is tried again, and not all the time: {tries}");
+
+        server.calm();
+        seconds(301).await;
+        assert_eq!(server.get("incidents", "shop", "order-1").unwrap()["status"]["state"], "Resolved");
+        assert_eq!((queue.counts().unclosed, queue.counts().dropped), (0, 0));
+        let after = server.seen().len();
+        seconds(3_600).await;
+        assert_eq!(server.seen().len(), after, "{trouble:?}: then it is quiet");
+        stop.cancel();
+        task.await.unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_incident_whose_namespace_is_gone_is_not_closed_for_ever() {
+    let (server, queue) = (Server::new(), IncidentQueue::new());
+    server.trouble(Method::POST, "/incidents", usize::MAX, status(404, "NotFound", "namespace"));
+    queue.submit(Arc::new(Incident { state: IncidentState::Resolved, ..incident("order-1") }));
+    let counted = queue.clone();
+    let stop = CancellationToken::new();
+    let task = tokio::spawn(queue.run(store(&server), Leadership::always(), stop.clone()));
+    tokio::time::sleep(Duration::from_hours(1)).await;
+    assert_eq!((counted.counts().unclosed, counted.counts().dropped), (0, 1));
+    stop.cancel();
+    task.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn that_an_incident_is_over_finds_room_in_a_full_queue() {
+    let server = Server::new();
+    let queue = IncidentQueue::new();
+    for number in 0..1_024 {
+        assert!(queue.submit(Arc::new(incident(&format!("i-{number}")))));
+    }
+    assert!(queue.submit(Arc::new(Incident { state: IncidentState::Resolved, ..incident("over") })));
+    assert_eq!(queue.counts().dropped, 1, "an open one, whose next change is written again");
+    run(&queue, &server, |_| true).await;
+    assert_eq!(server.get("incidents", "shop", "over").unwrap()["status"]["state"], "Resolved");
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_queue_is_bounded_and_what_is_due_is_written_at_shutdown() {
     let server = Server::new();
     let queue = IncidentQueue::new();

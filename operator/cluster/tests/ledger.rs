@@ -1,6 +1,7 @@
 //! Actions stored and effects sent, against a scripted API server.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on stops")]
+#![allow(clippy::disallowed_methods, reason = "the virtual clock of a paused runtime")]
 
 mod support;
 

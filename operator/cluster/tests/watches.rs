@@ -1,12 +1,13 @@
 //! Watches against a scripted API server: what arrives, in which order, and what happens when things break.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on stops")]
+#![allow(clippy::disallowed_methods, reason = "the virtual clock of a paused runtime")]
 
 mod support;
 
 use homeostat_cluster::status::{SelfFacts, StatusWriter};
 use homeostat_cluster::{Leadership, WatchOptions, Watches};
-use homeostat_knowledge::observation::{Change, ObjectChange, ObjectKind, SourceState};
+use homeostat_knowledge::observation::{Change, ObjectChange, ObjectKind, SourceReport, SourceState};
 use homeostat_knowledge::{Clock, ContainerState, Entity, Observation, Signal, Snapshot, SnapshotSource};
 use http::Method;
 use serde_json::{Value, json};
@@ -381,9 +382,13 @@ async fn a_slow_receiver_holds_back_and_loses_nothing() {
 }
 
 fn writer(server: &Server, run: &Run) -> StatusWriter {
+    writer_at(server, run, Arc::new(Still))
+}
+
+fn writer_at(server: &Server, run: &Run, clock: Arc<dyn Clock>) -> StatusWriter {
     let snapshots = Arc::clone(&run.board) as Arc<dyn SnapshotSource>;
-    let me = SelfFacts { identity: "homeostat-0".into(), version: "0.1.0".into() };
-    StatusWriter::new(server.client(), run.watches.catalogue(), snapshots, Arc::new(Still), me)
+    let me = SelfFacts { identity: "homeostat-0".into(), version: "0.1.0".into(), ..SelfFacts::default() };
+    StatusWriter::new(server.client(), run.watches.catalogue(), snapshots, clock, me)
 }
 
 fn condition(server: &Server, plural: &str, namespace: &str, name: &str, type_: &str) -> (String, String) {
@@ -430,6 +435,35 @@ async fn each_status_is_written_once() {
     run.idle(Duration::from_mins(10)).await;
     writer.look(&leads).await;
     assert_eq!(server.writes().len(), 3);
+}
+
+/// A clock an hour later.
+struct Later;
+impl Clock for Later {
+    fn now(&self) -> homeostat_knowledge::Timestamp {
+        Still.now() + Duration::from_hours(1)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn since_when_a_source_is_as_it_is_outlives_other_news_and_other_writers() {
+    let server = shop();
+    let mut run = start(&server);
+    run.ready().await;
+    run.idle(Duration::from_secs(1)).await;
+    let changed = || -> Vec<homeostat_knowledge::Timestamp> {
+        let status = server.get("controlplanes", "", "default").unwrap()["status"].take();
+        let all = status["sources"].as_array().unwrap().iter();
+        all.map(|one| one["changed"].as_str().unwrap().parse().unwrap()).collect()
+    };
+    writer(&server, &run).look(&Leadership::always()).await;
+    assert_eq!(changed(), [Still.now(); 3]);
+    run.idle(Duration::from_secs(1)).await;
+    let down = SourceReport { state: SourceState::Down("no route".into()), accepted: 0, dropped: 0 };
+    Arc::make_mut(&mut run.board.0.lock().unwrap()).sources.insert_mut("prometheus".into(), down);
+    writer_at(&server, &run, Arc::new(Later)).look(&Leadership::always()).await;
+    assert_eq!(server.writes().len(), 4, "one more");
+    assert_eq!(changed(), [Still.now(), Later.now(), Still.now()], "Kubernetes, Prometheus, OTLP");
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,8 +1,8 @@
 //! Probes, metrics and pages over HTTP. Reads snapshots; nothing here changes anything.
 
 use crate::metrics::{CONTENT_TYPE, Metrics};
-use crate::recent::RecentIncidents;
-use crate::report::{IncidentReport, ReportError};
+use crate::recent::{Closed, RecentIncidents};
+use crate::report::{IncidentReport, ReportError, RunReport};
 use crate::status;
 use axum::extract::{Path, State};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
@@ -100,8 +100,8 @@ pub struct Console {
     pub recent: RecentIncidents,
 }
 
-/// The routes: `/livez`, `/readyz`, `/metrics`, `/`, `/incidents/{name}` (also `/report.md`, `/report.json` below it)
-/// and `/api/snapshot.json`.
+/// The routes: `/livez`, `/readyz`, `/metrics`, `/`, `/incidents/{name}` (also `/report.md`, `/report.json` below it),
+/// `/report` (also `.md` and `.json`) of all incidents that are known here, and `/api/snapshot.json`.
 pub fn router(console: Console) -> axum::Router {
     axum::Router::new()
         .route("/livez", get(live))
@@ -111,6 +111,9 @@ pub fn router(console: Console) -> axum::Router {
         .route("/incidents/{name}", get(incident_html))
         .route("/incidents/{name}/report.md", get(incident_markdown))
         .route("/incidents/{name}/report.json", get(incident_json))
+        .route("/report", get(run_html))
+        .route("/report.md", get(run_markdown))
+        .route("/report.json", get(run_json))
         .route("/api/snapshot.json", get(summary))
         .fallback(|| async { missing(None) })
         .with_state(console)
@@ -181,6 +184,50 @@ async fn incident_markdown(State(console): State<Console>, Path(name): Path<Stri
 
 async fn incident_json(State(console): State<Console>, Path(name): Path<String>) -> Response {
     report(&console, name, "application/json", IncidentReport::json)
+}
+
+async fn run_html(State(console): State<Console>) -> Response {
+    run_report(&console, "text/html; charset=utf-8", RunReport::html)
+}
+
+async fn run_markdown(State(console): State<Console>) -> Response {
+    run_report(&console, "text/markdown; charset=utf-8", |report| Ok(report.markdown()))
+}
+
+async fn run_json(State(console): State<Console>) -> Response {
+    run_report(&console, "application/json", RunReport::json)
+}
+
+fn run_report(
+    console: &Console,
+    media: &'static str,
+    render: impl Fn(&RunReport) -> Result<String, ReportError>,
+) -> Response {
+    let report = run_of(&console.snapshots.current(), &console.recent.list(), console.clock.now());
+    render(&report).map_or_else(|error| failed(&error), |text| document(media, text))
+}
+
+/// The report of what this replica knows: all that is open, and what closed since it started.
+fn run_of(snapshot: &Snapshot, closed: &[Arc<Closed>], now: Timestamp) -> RunReport {
+    let open = snapshot.incidents.values().map(|incident| IncidentReport {
+        incident: Incident::clone(incident),
+        actions: actions_of(snapshot, incident),
+        made_at: now,
+    });
+    let closed = closed.iter().filter(|closed| !snapshot.incidents.contains_key(&closed.incident.id));
+    let mut all: Vec<IncidentReport> = open.chain(closed.map(|closed| closed.report(now))).collect();
+    all.sort_by(|one, other| {
+        let (one, other) = (&one.incident, &other.incident);
+        (one.instants.impact_start, &one.id).cmp(&(other.instants.impact_start, &other.id))
+    });
+    let from = all.first().map_or(now, |report| report.incident.instants.impact_start);
+    let mut report = RunReport::of_incidents("Incidents of this replica", (from, now), &all, now);
+    report.introduction.push(
+        "What is open, and the newest of what closed since this replica started, from the first impact on. Earlier \
+         ones: kubectl get incidents -A."
+            .to_owned(),
+    );
+    report
 }
 
 fn report(

@@ -41,6 +41,7 @@ labels! {
     ByApi { verb, result }
     ByState { state }
     BySkill { skill }
+    ByResult { result }
     Build { version }
 }
 
@@ -72,6 +73,8 @@ pub struct Metrics {
     halted: Gauge,
     forecasts: Family<BySkill, Gauge>,
     forecasts_left_out: Gauge,
+    incident_writes: Family<ByResult, Counter>,
+    incidents_unclosed: Gauge,
 }
 
 fn short() -> Histogram {
@@ -112,6 +115,8 @@ impl Metrics {
             halted: Gauge::default(),
             forecasts: Family::default(),
             forecasts_left_out: Gauge::default(),
+            incident_writes: Family::default(),
+            incidents_unclosed: Gauge::default(),
         };
         registry.register("build", "Version of this process", Info::new(Build { version }));
         registry.register("leader", "1 while this replica may act", metrics.leader.clone());
@@ -193,6 +198,16 @@ impl Metrics {
             "forecast_left_out",
             "Workloads with spec.scaling that are not forecast because there are too many",
             metrics.forecasts_left_out.clone(),
+        );
+        registry.register(
+            "incident_writes",
+            "Writes of incidents to the API server, by what became of them",
+            metrics.incident_writes.clone(),
+        );
+        registry.register(
+            "incidents_unclosed",
+            "Incidents that are over and stored as open, because the API server refuses their last write",
+            metrics.incidents_unclosed.clone(),
         );
         registry.register("objects", "Objects known, by kind", metrics.objects.clone());
         registry.register(
@@ -291,6 +306,16 @@ impl Metrics {
     pub fn api_requests(&self, verb: &'static str, result: &'static str, total: u64) {
         let family = self.api.get_or_create(&ByApi { verb, result });
         family.inner().store(total, Ordering::Relaxed);
+    }
+
+    /// Writes of incidents since start; the queue counts, this only shows.
+    pub fn incident_writes(&self, result: &'static str, total: u64) {
+        self.incident_writes.get_or_create(&ByResult { result }).inner().store(total, Ordering::Relaxed);
+    }
+
+    /// Incidents that are over, and whose last write did not go through.
+    pub fn incidents_unclosed(&self, count: u64) {
+        self.incidents_unclosed.set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 
     /// Everything that the newest snapshot tells; called before each scrape.

@@ -91,6 +91,8 @@ fn use_everything(metrics: &Metrics) {
         }
     }
     metrics.api_requests("change", "conflict", 3);
+    metrics.incident_writes("failed", 5);
+    metrics.incidents_unclosed(1);
 }
 
 #[tokio::test]
@@ -163,6 +165,8 @@ async fn metrics_are_open_metrics_with_our_names_units_and_help() {
         "homeostat_step_duration_seconds_count 1",
         "homeostat_effect_delay_seconds_sum 0.02",
         "homeostat_api_requests_total{verb=\"change\",result=\"conflict\"} 3",
+        "homeostat_incident_writes_total{result=\"failed\"} 5",
+        "homeostat_incidents_unclosed 1",
         "homeostat_incident_detection_seconds_sum 0.812",
         "homeostat_snapshot_generation 4711",
     ] {
@@ -364,4 +368,33 @@ async fn pages_lead_to_each_other_and_what_is_not_there_says_what_to_do() {
         assert_eq!(page.contains("metadata.name="), command.is_some(), "{page}");
         assert!(command.is_none_or(|command| page.contains(command)), "{page}");
     }
+}
+
+#[tokio::test]
+async fn all_incidents_that_are_known_are_one_report_in_three_forms() {
+    let console = console();
+    let mut closed = incident();
+    closed.id = IncidentId::new("order-crash-1");
+    closed.state = homeostat_knowledge::IncidentState::Resolved;
+    console.recent.add(closed, vec![action()]);
+    let open = snapshot().incidents.keys().next().expect("one").to_string();
+    for (path, media) in [
+        ("/report", "text/html; charset=utf-8"),
+        ("/report.md", "text/markdown; charset=utf-8"),
+        ("/report.json", "application/json"),
+    ] {
+        let response = get(&console, path).await;
+        assert_eq!(response.status(), StatusCode::OK, "{path}");
+        assert_eq!(response.headers()[header::CONTENT_TYPE], media);
+        assert!(response.headers().contains_key(header::CONTENT_SECURITY_POLICY));
+        let page = text(response).await;
+        for part in ["Incidents of this replica", "MTTR", "order-crash-1", &open, "kubectl get incidents -A"]
+        {
+            assert!(page.contains(part), "{path} lacks {part}: {page}");
+        }
+    }
+    let json: serde_json::Value =
+        serde_json::from_str(&text(get(&console, "/report.json").await).await).expect("JSON");
+    assert_eq!(json["tables"][0]["rows"].as_array().map(Vec::len), Some(2));
+    assert!(text(get(&console, "/").await).await.contains("href=\"/report\""), "it can be found");
 }

@@ -216,6 +216,8 @@ impl Machine {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::disallowed_methods, reason = "the virtual clock of a paused runtime")]
+
     use super::*;
 
     fn held_by(holder: &str, wall: i64) -> LeaseRecord {

@@ -65,6 +65,7 @@ impl Outside {
         objects: mpsc::Sender<Observation>,
         actions: mpsc::Sender<ActionRecord>,
         forecasts: watch::Receiver<Forecasts>,
+        incidents: IncidentQueue,
         started: Timestamp,
         parts: &Parts,
     ) -> Result<Self, OutsideError> {
@@ -96,10 +97,13 @@ impl Outside {
             homeostat_cluster::kueue::run(client.clone(), Arc::clone(clock), objects, writers_stop.clone()),
         );
 
-        let incidents = IncidentQueue::new();
         let store = IncidentStore::new(client.clone(), Arc::clone(clock));
         let snapshots = Arc::clone(board) as Arc<dyn SnapshotSource>;
-        let me = SelfFacts { identity: args.identity.clone(), version: env!("CARGO_PKG_VERSION").to_owned() };
+        let me = SelfFacts {
+            identity: args.identity.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            ..SelfFacts::default()
+        };
         let status = StatusWriter::new(client.clone(), catalogue, snapshots, Arc::clone(clock), me);
         let (events, publisher) = event_recorder(client.clone(), args.identity.as_str());
         let janitor =

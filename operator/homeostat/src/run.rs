@@ -14,6 +14,7 @@ use crate::record::FileRecorder;
 use homeostat_cluster::anchors::Anchors;
 use homeostat_cluster::client::{ConnectOptions, connect_counting};
 use homeostat_cluster::forecasts::Forecasts;
+use homeostat_cluster::incidents::IncidentQueue;
 use homeostat_cluster::requests::RequestCounts;
 use homeostat_console::{Console, Heartbeat, Metrics, ReadyGate, RecentIncidents};
 use homeostat_execute::{ExecuteError, Recorder};
@@ -125,6 +126,8 @@ pub async fn run(args: RunArgs) -> Result<(), RunError> {
         .map_err(|source| RunError::Listen { address: args.http, source })?;
     let snapshots: Arc<dyn SnapshotSource> = Arc::clone(&board) as Arc<dyn SnapshotSource>;
     let scraped = Arc::clone(&counters);
+    let incidents = IncidentQueue::new();
+    let written = incidents.clone();
     let console = Console {
         gate: gate.clone(),
         heartbeat: heartbeat.clone(),
@@ -136,6 +139,16 @@ pub async fn run(args: RunArgs) -> Result<(), RunError> {
             for (verb, result, total) in requests.rows() {
                 metrics.api_requests(verb, result, total);
             }
+            let counts = written.counts();
+            for (result, total) in [
+                ("created", counts.created),
+                ("updated", counts.updated),
+                ("failed", counts.failed),
+                ("dropped", counts.dropped),
+            ] {
+                metrics.incident_writes(result, total);
+            }
+            metrics.incidents_unclosed(counts.unclosed);
         })),
         snapshots: Arc::clone(&snapshots),
         clock: Arc::clone(&clock),
@@ -176,6 +189,7 @@ pub async fn run(args: RunArgs) -> Result<(), RunError> {
         objects_in,
         actions_in,
         sizes.clone(),
+        incidents,
         started,
         &parts,
     )?;
@@ -414,7 +428,12 @@ impl Turn {
         if leads && self.kernel.snapshot().ready() {
             let due = self.resumed.is_none_or(|last| last.elapsed() >= RESUME);
             if due {
-                self.resumed = Some(tokio::time::Instant::now());
+                #[allow(
+                    clippy::disallowed_methods,
+                    reason = "a pause between two looks, also when the clock is set"
+                )]
+                let looked = tokio::time::Instant::now();
+                self.resumed = Some(looked);
                 outside.resume(self.kernel.snapshot());
             }
         }
@@ -460,10 +479,9 @@ impl Turn {
                     tracing::warn!(%workload, why, "A run cannot be started");
                 }
                 Effect::Execute(plan, finding) => {
-                    let span = tracing::info_span!("execute", incident = %plan.incident, trace_id = %plan.id);
                     let incident = plan.incident.clone();
-                    if let Err(error) = span.in_scope(|| outside.start_plan(&plan, finding)) {
-                        tracing::info!(parent: &span, error = %error, "Plan was not begun");
+                    if let Err(error) = outside.start_plan(&plan, finding) {
+                        tracing::info!(%incident, plan = %plan.id, error = %error, "Plan was not begun");
                         // What is under way, or stands, is not asked for again at once.
                         let waits = matches!(
                             error,

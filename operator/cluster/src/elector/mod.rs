@@ -4,12 +4,17 @@
 //! conditioned on its target by itself, and [`Leadership::leads`] compares with the clock at each call, so that a
 //! replica that slept past its deadline knows it before it acts.
 
+#![allow(
+    clippy::disallowed_methods,
+    reason = "the edge of the election: the rules take each instant as an argument"
+)]
+
 pub mod lease;
 /// The rules, next to the port that they stand behind, so that the simulator elects by them too.
 pub use homeostat_execute::election as machine;
 
 use crate::error::{Category, ClusterError};
-use homeostat_knowledge::Clock;
+use homeostat_knowledge::{Clock, Timestamp};
 use lease::LeaseApi;
 use machine::{Intent, InvalidTiming, Machine, Timing};
 use std::sync::Arc;
@@ -22,6 +27,8 @@ use tokio_util::sync::CancellationToken;
 pub struct Term {
     /// Counts holder changes over all replicas: a later leader has a higher number.
     pub number: i32,
+    /// Since when without a break, by the own wall clock; for people only. `None` without an election.
+    pub since: Option<Timestamp>,
     /// May act until then, unless renewed.
     pub until: Instant,
 }
@@ -74,7 +81,7 @@ impl Leadership {
     /// A replica that always leads; for tools and tests without an election.
     pub fn always() -> Self {
         let far = Instant::now() + std::time::Duration::from_hours(100 * 365 * 24);
-        Self { term: watch::channel(Some(Term { number: 0, until: far })).1 }
+        Self { term: watch::channel(Some(Term { number: 0, since: None, until: far })).1 }
     }
 }
 
@@ -84,6 +91,7 @@ pub struct Elector<L> {
     machine: Machine,
     timing: Timing,
     clock: Arc<dyn Clock>,
+    since: Option<Timestamp>,
     term: watch::Sender<Option<Term>>,
 }
 
@@ -98,7 +106,7 @@ impl<L: LeaseApi> Elector<L> {
     ) -> Result<(Self, Leadership), InvalidTiming> {
         let timing = timing.check()?;
         let (term, receiver) = watch::channel(None);
-        let elector = Self { api, machine: Machine::new(identity, timing), timing, clock, term };
+        let elector = Self { api, machine: Machine::new(identity, timing), timing, clock, since: None, term };
         Ok((elector, Leadership { term: receiver }))
     }
 
@@ -172,6 +180,7 @@ impl<L: LeaseApi> Elector<L> {
                 let first = self.machine.leads_until().is_none();
                 self.machine.written(record, version, sent, Instant::now());
                 if first {
+                    self.since = Some(wall);
                     tracing::info!(term = self.machine.term(), "This replica leads");
                 }
                 Ok(())
@@ -184,8 +193,9 @@ impl<L: LeaseApi> Elector<L> {
     }
 
     fn publish(&self) {
-        let term =
-            self.machine.leads_until().zip(self.machine.term()).map(|(until, number)| Term { number, until });
+        let since = self.since;
+        let led = self.machine.leads_until().zip(self.machine.term());
+        let term = led.map(|(until, number)| Term { number, since, until });
         self.term.send_if_modified(|old| {
             let changed = *old != term;
             *old = term;

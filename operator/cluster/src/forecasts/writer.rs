@@ -1,5 +1,10 @@
 //! Writes forecasts that differ from what was written, while this replica leads.
 
+#![allow(
+    clippy::disallowed_methods,
+    reason = "how long the API server is waited for; nothing about the cluster is decided by it"
+)]
+
 use super::mapping::{differs, key, object, statements, status};
 use crate::client::{FIELD_MANAGER, call, label};
 use crate::elector::Leadership;

@@ -1,7 +1,13 @@
 //! Incidents on their way to the API server: newest version only, urgent ones at once.
 
+#![allow(
+    clippy::disallowed_methods,
+    reason = "how long the API server is waited for; nothing about the cluster is decided by it"
+)]
+
 use super::store::{IncidentStore, Written, worth_retrying};
 use crate::elector::Leadership;
+use crate::error::ClusterError;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use homeostat_knowledge::{Entity, FindingKind, Incident, IncidentId};
@@ -19,8 +25,13 @@ const CAPACITY: usize = 1_024;
 const PARALLEL: usize = 8;
 /// Renewed evidence alone is written this often at most.
 const EVIDENCE_INTERVAL: Duration = Duration::from_secs(5);
-/// Attempts before an incident is given up until its next change; about ten minutes.
+/// Attempts before an open incident is given up until its next change; about ten minutes.
 const ATTEMPTS: u32 = 40;
+/// That an incident is over is told once, by nobody else while this replica leads. A write of it that was refused, or failed
+/// too often, is tried again after so long, and each time after twice that.
+const CLOSING_FIRST: Duration = Duration::from_secs(15);
+/// It is tried again at least so often.
+const CLOSING_LATEST: Duration = Duration::from_mins(5);
 
 /// What became of submitted incidents, since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -33,6 +44,9 @@ pub struct QueueCounts {
     pub failed: u64,
     /// Incidents that found the queue full, or were given up.
     pub dropped: u64,
+    /// Incidents that are over and whose last write was refused or failed too often: open for readers, until a write of it
+    /// goes through.
+    pub unclosed: u64,
 }
 
 struct Pending {
@@ -47,7 +61,20 @@ struct State {
     under_way: BTreeSet<IncidentId>,
     /// What matters of the last accepted version, and when its write began.
     last: BTreeMap<IncidentId, (u64, Instant)>,
+    /// Those that are over and whose write was refused, and how often. No more than may wait or be under way.
+    unclosed: BTreeMap<IncidentId, u32>,
     counts: QueueCounts,
+}
+
+impl State {
+    /// Makes room: an open incident is submitted again with its next change. `false` when all that wait are over.
+    fn displace_open(&mut self) -> bool {
+        let open = self.pending.iter().find(|(_, pending)| !pending.incident.state.closed());
+        let Some(id) = open.map(|(id, _)| id.clone()) else { return false };
+        self.pending.remove(&id);
+        self.counts.dropped += 1;
+        true
+    }
 }
 
 /// Takes incidents without waiting and writes them in the background. Cheap to clone.
@@ -70,7 +97,8 @@ impl IncidentQueue {
     }
 
     /// Has the newest version of an incident written: at once when a person would notice the change, otherwise
-    /// within five seconds. `false` when the queue is full; submit it again with its next change.
+    /// within five seconds. `false` when the queue is full; submit it again with its next change. One that is over has no
+    /// next change, so it takes the place of an open one, which does.
     pub fn submit(&self, incident: Arc<Incident>) -> bool {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
@@ -84,7 +112,7 @@ impl IncidentQueue {
             // A write that is due stays due; one that waits after a failure goes with the news.
             pending.due = pending.due.min(due);
             pending.incident = incident;
-        } else if state.pending.len() >= CAPACITY {
+        } else if state.pending.len() >= CAPACITY && !(incident.state.closed() && state.displace_open()) {
             state.counts.dropped += 1;
             return false;
         } else {
@@ -97,7 +125,8 @@ impl IncidentQueue {
 
     /// Counts since the start.
     pub fn counts(&self) -> QueueCounts {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).counts
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        QueueCounts { unclosed: state.unclosed.len() as u64, ..state.counts }
     }
 
     /// Writes until `shutdown`, and only while this replica leads. What waits when leadership goes is forgotten: the next
@@ -175,27 +204,47 @@ impl IncidentQueue {
             .min()
     }
 
-    fn done(&self, id: IncidentId, result: Result<Written, crate::error::ClusterError>, pending: Pending) {
+    fn done(&self, id: IncidentId, result: Result<Written, ClusterError>, pending: Pending) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.under_way.remove(&id);
         let error = match result {
-            Ok(Written::Created) => return state.counts.created += 1,
-            Ok(Written::Updated) => return state.counts.updated += 1,
-            Ok(Written::Unchanged) => return,
+            Ok(written) => {
+                state.unclosed.remove(&id);
+                return match written {
+                    Written::Created => state.counts.created += 1,
+                    Written::Updated => state.counts.updated += 1,
+                    Written::Unchanged => {}
+                };
+            }
             Err(error) => error,
         };
         state.counts.failed += 1;
+        let category = error.category().name();
         let attempts = pending.attempts + 1;
-        if !worth_retrying(&error) || attempts >= ATTEMPTS {
+        let wait = if worth_retrying(&error) && attempts < ATTEMPTS {
+            if attempts == 1 {
+                tracing::warn!(incident = %id, category, %error, "Incident not written yet");
+            }
+            // 0.1 s, 0.2 s, … 15 s.
+            Duration::from_millis(100 << (attempts - 1).min(8)).min(Duration::from_secs(15))
+        } else if pending.incident.state.closed() && !matches!(error, ClusterError::NotFound { .. }) {
+            let refused = state.unclosed.entry(id.clone()).or_default();
+            if *refused == 0 {
+                tracing::error!(
+                    incident = %id, category, %error,
+                    "That an incident is over could not be written; it stays open for readers, and is tried again"
+                );
+            }
+            let wait = CLOSING_FIRST.saturating_mul(1 << (*refused).min(5)).min(CLOSING_LATEST);
+            *refused = refused.saturating_add(1);
+            wait
+        } else {
+            // Open: its next change is written again. Over: its namespace is gone, and it with it.
+            state.unclosed.remove(&id);
             state.counts.dropped += 1;
-            tracing::error!(incident = %id, category = error.category().name(), %error, "Incident could not be written");
+            tracing::error!(incident = %id, category, %error, "Incident could not be written");
             return;
-        }
-        if attempts == 1 {
-            tracing::warn!(incident = %id, category = error.category().name(), %error, "Incident not written yet");
-        }
-        // 0.1 s, 0.2 s, … 15 s.
-        let wait = Duration::from_millis(100 << (attempts - 1).min(8)).min(Duration::from_secs(15));
+        };
         let due = Instant::now() + wait;
         let newer = state.pending.entry(id).or_insert(Pending { due, ..pending });
         newer.attempts = attempts;

@@ -31,6 +31,8 @@ pub struct SelfFacts {
     pub identity: String,
     /// Version of the program.
     pub version: String,
+    /// Since when it leads without a break.
+    pub leading_since: Option<Timestamp>,
 }
 
 /// A status as it should be.
@@ -457,7 +459,7 @@ impl<'a> Picture<'a> {
             observed_generation: Some(entry.generation),
             leader: Some(clip(&me.identity, 253)),
             version: Some(clip(&me.version, 64)),
-            leading_since: None,
+            leading_since: me.leading_since.map(MicroTime::new),
             tenants: Some(count(snapshot.tenants.size())),
             workloads: Some(count(snapshot.workloads.size())),
             open_incidents: Some(count(
@@ -505,7 +507,9 @@ impl<'a> Picture<'a> {
             None => (ConditionStatus::Unknown, Reason::Pending, WireSource::Unknown, None),
         };
         let statement = Statement::new(about, is, reason, message.clone().unwrap_or_default());
-        (statement, SourceStatus { name: title.to_owned(), state: wire, message, changed: None })
+        // As with the times of conditions: the writer keeps the stored one while the state is the stored one.
+        let changed = Some(self.time());
+        (statement, SourceStatus { name: title.to_owned(), state: wire, message, changed })
     }
 }
 

@@ -167,7 +167,8 @@ struct Seen {
 }
 
 fn seen_at(view: &CatalogueView, snapshot: &Snapshot, now: Timestamp) -> Seen {
-    let me = SelfFacts { identity: "homeostat-0".into(), version: "0.1.0".into() };
+    let leading_since = Some(at(7));
+    let me = SelfFacts { identity: "homeostat-0".into(), version: "0.1.0".into(), leading_since };
     let mut roots = RootHistory::default();
     roots.observe(snapshot, now, SignedDuration::from_hours(1));
     let mut all = desired_status(view, snapshot, &roots, &me, now).into_iter().map(|(status, _)| status);
@@ -205,6 +206,7 @@ fn all_is_well() {
     assert!(is_true(&control.conditions, ConditionType::WarmedUp));
     assert_eq!(reason(&control.conditions, ConditionType::PrometheusAvailable), "NotConfigured");
     assert_eq!((control.tenants, control.workloads), (Some(1), Some(1)));
+    assert_eq!(control.leading_since, Some(MicroTime::new(at(7))));
     for (known, conditions) in [
         (workload::CONDITIONS, &workload.conditions),
         (tenant::CONDITIONS, &tenant.conditions),

@@ -14,6 +14,7 @@ pub use writer::{StatusWriter, WriterCounts};
 use crate::client::{FIELD_MANAGER, call, label};
 use crate::error::ClusterError;
 use homeostat_crds::Condition;
+use homeostat_crds::v1alpha1::control_plane::SourceStatus;
 use homeostat_knowledge::{Name, ObjectKey};
 use kube::api::{ApiResource, DynamicObject, Patch, PatchParams};
 use kube::{Api, Client, Resource};
@@ -22,7 +23,7 @@ use serde_json::{Value, json};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 /// Times that move without news.
-const MOVING: [&str; 4] = ["lastTransitionTime", "lastSeen", "changed", "leadingSince"];
+const MOVING: [&str; 3] = ["lastTransitionTime", "lastSeen", "changed"];
 
 /// A digest of what a status says, without the times that move by themselves. 0 for none.
 pub(crate) fn digest<T: Serialize>(status: Option<&T>) -> u64 {
@@ -48,6 +49,15 @@ fn settle(value: &mut Value) {
         Value::Array(list) => list.iter_mut().for_each(settle),
         _ => {}
     }
+}
+
+/// What of a stored status tells since when it is so.
+#[derive(Default)]
+pub(crate) struct Times {
+    /// Any status has conditions.
+    pub conditions: Vec<Condition>,
+    /// That of the `ControlPlane` has sources.
+    pub sources: Vec<SourceStatus>,
 }
 
 /// The status subresource of one object, without its spec: a status must be writable although this version cannot
@@ -91,11 +101,14 @@ impl StatusApi {
         call("write the status of", &self.label, patched).await.map(drop)
     }
 
-    /// The conditions that are there; those that cannot be read count as absent.
-    pub async fn conditions(&self) -> Result<Vec<Condition>, ClusterError> {
+    /// The times that are there; what cannot be read counts as absent.
+    pub async fn times(&self) -> Result<Times, ClusterError> {
         let mut object = call("read", &self.label, self.api.get(&self.key.name)).await?;
-        let conditions = object.data["status"]["conditions"].take();
-        Ok(serde_json::from_value(conditions).unwrap_or_default())
+        let status = &mut object.data["status"];
+        Ok(Times {
+            conditions: serde_json::from_value(status["conditions"].take()).unwrap_or_default(),
+            sources: serde_json::from_value(status["sources"].take()).unwrap_or_default(),
+        })
     }
 }
 

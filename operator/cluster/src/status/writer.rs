@@ -1,5 +1,10 @@
 //! Writes statuses that differ from what the API server holds.
 
+#![allow(
+    clippy::disallowed_methods,
+    reason = "how long the API server is waited for; nothing about the cluster is decided by it"
+)]
+
 use super::desired::{DesiredStatus, SelfFacts, desired_status};
 use super::{StatusApi, digest};
 use crate::elector::Leadership;
@@ -7,6 +12,7 @@ use crate::error::ClusterError;
 use crate::validate::Catalogue;
 use futures::{StreamExt, stream};
 use homeostat_crds::conditions::Condition;
+use homeostat_crds::v1alpha1::control_plane::SourceStatus;
 use homeostat_crds::v1alpha1::{ControlPlane, Playbook, Tenant, Workload};
 use homeostat_execute::RootHistory;
 use homeostat_knowledge::{Clock, ObjectKey, SignedDuration, SnapshotSource};
@@ -118,7 +124,9 @@ impl StatusWriter {
         }
         let (snapshot, now) = (self.snapshots.current(), self.clock.now());
         self.roots.observe(&snapshot, now, KEEP_ROOTS);
-        let all = desired_status(&view, &snapshot, &self.roots, &self.me, now);
+        let leading_since = leadership.term().and_then(|term| term.since);
+        let me = SelfFacts { leading_since, ..self.me.clone() };
+        let all = desired_status(&view, &snapshot, &self.roots, &me, now);
         let at = Instant::now();
         self.written.retain(|_, (.., since)| at.saturating_duration_since(*since) < ECHO);
         // What was due since then and was not tried is not there any more.
@@ -203,22 +211,24 @@ async fn write(client: &Client, desired: DesiredStatus) -> Result<(), ClusterErr
     match desired {
         DesiredStatus::Workload(key, mut status) => {
             let api = StatusApi::new::<Workload>(client.clone(), key);
-            keep_times(&mut status.conditions, &api.conditions().await?);
+            keep_times(&mut status.conditions, &api.times().await?.conditions);
             api.apply(&status).await
         }
         DesiredStatus::Tenant(key, mut status) => {
             let api = StatusApi::new::<Tenant>(client.clone(), key);
-            keep_times(&mut status.conditions, &api.conditions().await?);
+            keep_times(&mut status.conditions, &api.times().await?.conditions);
             api.apply(&status).await
         }
         DesiredStatus::Playbook(key, mut status) => {
             let api = StatusApi::new::<Playbook>(client.clone(), key);
-            keep_times(&mut status.conditions, &api.conditions().await?);
+            keep_times(&mut status.conditions, &api.times().await?.conditions);
             api.apply(&status).await
         }
         DesiredStatus::Control(key, mut status) => {
             let api = StatusApi::new::<ControlPlane>(client.clone(), key);
-            keep_times(&mut status.conditions, &api.conditions().await?);
+            let there = api.times().await?;
+            keep_times(&mut status.conditions, &there.conditions);
+            keep_changes(&mut status.sources, &there.sources);
             api.apply(&status).await
         }
     }
@@ -230,6 +240,16 @@ fn keep_times(new: &mut [Condition], old: &[Condition]) {
         let before = old.iter().find(|one| one.type_ == condition.type_ && one.status == condition.status);
         if let Some(before) = before {
             condition.last_transition_time = before.last_transition_time;
+        }
+    }
+}
+
+/// The same for the states of sources.
+fn keep_changes(new: &mut [SourceStatus], old: &[SourceStatus]) {
+    for source in new {
+        let before = old.iter().find(|one| one.name == source.name && one.state == source.state);
+        if let Some(changed) = before.and_then(|one| one.changed) {
+            source.changed = Some(changed);
         }
     }
 }

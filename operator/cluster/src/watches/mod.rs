@@ -199,6 +199,7 @@ impl Starter<'_> {
 async fn watch_health(pulses: Vec<Arc<Pulse>>, limits: PulseLimits, outlet: Outlet) -> Closed {
     let mut last: Option<(SourceState, Instant)> = None;
     loop {
+        #[allow(clippy::disallowed_methods, reason = "how long the API server is waited for")]
         let now = Instant::now();
         if let Some(report) = report(&pulses, limits, now) {
             let repeat = last.as_ref().is_none_or(|(state, at)| {

@@ -1,5 +1,10 @@
 //! Waiting between attempts to watch.
 
+#![allow(
+    clippy::disallowed_methods,
+    reason = "how long the API server is waited for; nothing about the cluster is decided by it"
+)]
+
 use super::pulse::Pulse;
 use kube::runtime::utils::Backoff;
 use kube::runtime::watcher::DefaultBackoff;

@@ -3,6 +3,11 @@
 //! The watcher keeps bookmarks to itself and waits on a silent connection, so life is taken where it cannot be
 //! missed: each kind's client reports every successful answer and every byte of its watch.
 
+#![allow(
+    clippy::disallowed_methods,
+    reason = "how long the API server is waited for; nothing about the cluster is decided by it"
+)]
+
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use homeostat_knowledge::Name;

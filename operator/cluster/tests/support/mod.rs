@@ -320,6 +320,7 @@ impl Server {
 
     fn watch(&self, seen: &Seen) -> Response<UnsyncBoxBody<Bytes, IoError>> {
         let Place { plural, namespace, .. } = place(&seen.path);
+        #[allow(clippy::disallowed_methods, reason = "a test ends before it could grow")]
         let (sender, receiver) = mpsc::unbounded();
         let from: u64 =
             seen.query.get("resourceVersion").and_then(|version| version.parse().ok()).unwrap_or(0);

@@ -1,5 +1,6 @@
 //! From the decision to the effect.
 
+use super::stages::Next;
 use super::{Case, ExecuteError, Executor};
 use crate::actions::{ActionSpec, Repeat};
 use crate::asking::{self, Patience};
@@ -77,8 +78,8 @@ impl Switch {
 }
 
 impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
-    /// From a fresh decision to the end of the action.
-    pub(super) async fn carry_out(&self, mut case: Case) -> Result<ActionRecord, ExecuteError> {
+    /// A fresh decision: what the guards say of it is stored, and with it the intent when they permit.
+    pub(super) async fn admit(&self, mut case: Case) -> Result<Next, ExecuteError> {
         let snapshot = self.snapshot();
         let tenant = snapshot.tenants.get(&case.record.tenant);
         let facts = ActionFacts::of(&case.record, &snapshot);
@@ -92,7 +93,7 @@ impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
             let judgement = self.judge(&case, &Seen { switch, ..before }, GuardName::Breaker, false);
             // The switch and the time are all that was asked anew, and they can only refuse more.
             let reports = if judgement.permits() { early.reports } else { judgement.reports };
-            return self.refuse_new(&case, reports).await;
+            return self.refuse_new(&case, reports).await.map(Next::Ended);
         }
         let (switch, dry_run) = tokio::join!(biased; self.kill_switch(), self.dry_run(&case.record));
         let seen = Seen { switch, dry_run, fresh: FreshFacts::NotRead };
@@ -101,7 +102,7 @@ impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
         self.shared.ports.recorder.record(&judgement.input);
         if !judgement.permits() {
             self.memory().release(&case.record.id);
-            return self.refuse_new(&case, judgement.reports).await;
+            return self.refuse_new(&case, judgement.reports).await.map(Next::Ended);
         }
         let guards = judgement.reports;
         let event = match mode {
@@ -127,15 +128,15 @@ impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
         };
         let record = next(&case.record, event, self.now())?;
         case.record = self.create(record).await?;
-        match case.record.state {
-            ActionState::Admitted => self.claim_and_send(case).await,
-            ActionState::AwaitingApproval => self.wait_for_approval(case).await,
-            _ => Ok(case.record),
-        }
+        Ok(match case.record.state {
+            ActionState::Admitted => Next::Send(case),
+            ActionState::AwaitingApproval => Next::Ask(case),
+            _ => Next::Ended(case.record),
+        })
     }
 
-    /// From the state in the ledger to the end of the action, after a restart.
-    pub(super) async fn take_up(&self, mut case: Case) -> Result<ActionRecord, ExecuteError> {
+    /// From the state in the ledger on, after a restart.
+    pub(super) async fn take_up(&self, mut case: Case) -> Result<Next, ExecuteError> {
         // The snapshot may be older than the last write of the run before.
         let Some(stored) = self.read(&case.record).await? else {
             return Err(ExecuteError::Superseded { action: case.record.id });
@@ -143,26 +144,25 @@ impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
         let now = self.now();
         self.memory().stored(&stored, now);
         case.record = stored;
-        match case.record.state {
+        Ok(match case.record.state {
             ActionState::Proposed if super::store::half_created(&case.record) => {
                 let event = LedgerEvent::Cancel {
                     guards: Vec::new(),
                     reason: "interrupted before it was judged; nothing was done, judged anew".to_owned(),
                 };
-                let after = next(&case.record, event, now)?;
-                self.advance(&case.record, after).await
+                Next::Close(case, event)
             }
-            ActionState::AwaitingApproval => self.wait_for_approval(case).await,
-            ActionState::Admitted => self.claim_and_send(case).await,
-            ActionState::Claimed => self.resolve(case, Vec::new()).await,
-            ActionState::Sent => self.begin_watch(case).await,
-            ActionState::Verifying => self.verify(case).await,
-            _ => Ok(case.record),
-        }
+            ActionState::AwaitingApproval => Next::Ask(case),
+            ActionState::Admitted => Next::Send(case),
+            ActionState::Claimed => Next::Resolve(case, Vec::new()),
+            ActionState::Sent => self.begin_watch(case).await?,
+            ActionState::Verifying => Next::Watch(case),
+            _ => Next::Ended(case.record),
+        })
     }
 
     /// Runs the dry run and the guards once more for an approved action and stores the intent.
-    pub(super) async fn admit_approved(&self, mut case: Case) -> Result<ActionRecord, ExecuteError> {
+    pub(super) async fn admit_approved(&self, mut case: Case) -> Result<Next, ExecuteError> {
         let mut attempt = 0;
         let judgement = loop {
             let (switch, dry_run) = tokio::join!(biased; self.kill_switch(), self.dry_run(&case.record));
@@ -183,15 +183,15 @@ impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
         };
         let after = next(&case.record, event, self.now())?;
         case.record = self.advance(&case.record, after).await?;
-        if case.record.state == ActionState::Admitted {
-            self.claim_and_send(case).await
+        Ok(if case.record.state == ActionState::Admitted {
+            Next::Send(case)
         } else {
-            Ok(case.record)
-        }
+            Next::Ended(case.record)
+        })
     }
 
     /// Claims the action and sends its effect, at most once for each answer that says nothing was changed.
-    async fn claim_and_send(&self, mut case: Case) -> Result<ActionRecord, ExecuteError> {
+    pub(super) async fn claim_and_send(&self, mut case: Case) -> Result<Next, ExecuteError> {
         let Some(spec) = crate::actions::spec(case.record.kind()) else {
             return Err(ExecuteError::NotImplemented { kind: case.record.kind() });
         };
@@ -222,7 +222,7 @@ impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
                     && attempt < self.shared.config.attempts
                     && !self.too_late(&case.record, spec.repeat(), wait);
                 if !again {
-                    return self.stop(case, judgement.reports).await;
+                    return self.stop(case, judgement.reports).await.map(Next::Ended);
                 }
                 self.pause(&case.record.id, wait).await?;
                 continue;
@@ -236,7 +236,7 @@ impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
                 let reason =
                     format!("not sent within {secs} s after its claim; nothing was done, judged anew");
                 let after = next(&case.record, LedgerEvent::Cancel { guards, reason }, self.now())?;
-                return self.advance(&case.record, after).await;
+                return self.advance(&case.record, after).await.map(Next::Ended);
             }
             attempt += 1;
             if stale(asked, self.now()) {
@@ -249,7 +249,7 @@ impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
                     FRESH.as_millis()
                 );
                 let after = next(&case.record, LedgerEvent::Cancel { guards, reason }, self.now())?;
-                return self.advance(&case.record, after).await;
+                return self.advance(&case.record, after).await.map(Next::Ended);
             }
             let answer = match prepared {
                 Ok(prepared) => self.shared.ports.actuator.send(prepared).await,
@@ -266,7 +266,7 @@ impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
                     return self.begin_watch(case).await;
                 }
                 Err(EffectError::Unknown(_)) if spec.repeat() == Repeat::Never => {
-                    return self.resolve(case, guards).await;
+                    return Ok(Next::Resolve(case, guards));
                 }
                 Err(error) => error,
             };
@@ -310,7 +310,7 @@ impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
                 },
             };
             let after = next(&case.record, event, self.now())?;
-            return self.advance(&case.record, after).await;
+            return self.advance(&case.record, after).await.map(Next::Ended);
         }
     }
 

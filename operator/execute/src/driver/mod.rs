@@ -8,6 +8,7 @@
 mod act;
 mod memory;
 mod resolve;
+mod stages;
 mod store;
 mod undo;
 mod watch;
@@ -29,6 +30,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinSet};
+use tracing::Instrument;
 
 /// Settings of the executor.
 #[derive(Clone, Debug)]
@@ -249,13 +251,11 @@ impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
     pub fn start(&self, plan: &Plan<Admitted>, finding: Option<Finding>) -> Result<ActionId, ExecuteError> {
         let case = self.open(plan, finding)?;
         let id = case.record.id.clone();
+        let span = stages::whole(&case.record, false);
+        span.in_scope(|| stages::planned(plan, &case.record));
         let this = self.clone();
-        self.spawn(&plan.incident, async move {
-            let id = case.record.id.clone();
-            if let Err(error) = this.carry_out(case).await {
-                tracing::warn!(action = %id, error = %Chain(&error), "action left where it stands");
-            }
-        })?;
+        let task = async move { this.to_the_end(case).await };
+        self.spawn(&plan.incident, task.instrument(span))?;
         Ok(id)
     }
 
@@ -266,7 +266,10 @@ impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
         plan: &Plan<Admitted>,
         finding: Option<Finding>,
     ) -> Result<ActionRecord, ExecuteError> {
-        Box::pin(self.carry_out(self.open(plan, finding)?)).await
+        let case = self.open(plan, finding)?;
+        let span = stages::whole(&case.record, false);
+        span.in_scope(|| stages::planned(plan, &case.record));
+        Box::pin(self.follow(case)).instrument(span).await
     }
 
     /// Takes up actions that are open in the ledger and not under way here: after a restart, after leadership
@@ -289,13 +292,10 @@ impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
             self.memory().stored(&record, now);
             let case = Case { record, finding: None, resumed: true, _running: Some(running) };
             let incident = case.record.incident.clone();
+            let span = stages::whole(&case.record, true);
             let this = self.clone();
-            let spawned = self.spawn(&incident, async move {
-                let id = case.record.id.clone();
-                if let Err(error) = this.take_up(case).await {
-                    tracing::warn!(action = %id, error = %Chain(&error), "action left where it stands");
-                }
-            });
+            let task = async move { this.to_the_end(case).await };
+            let spawned = self.spawn(&incident, task.instrument(span));
             if spawned.is_err() {
                 break; // Full: the rest comes with the next call.
             }
@@ -365,6 +365,14 @@ impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
     /// Number of actions under way in this process.
     pub fn under_way(&self) -> usize {
         self.memory().running()
+    }
+
+    /// What is left where it stands is taken up later; the log says why.
+    async fn to_the_end(&self, case: Case) {
+        let id = case.record.id.clone();
+        if let Err(error) = self.follow(case).await {
+            tracing::warn!(action = %id, error = %Chain(&error), "action left where it stands");
+        }
     }
 
     fn spawn(

@@ -1,5 +1,6 @@
 //! Finding out whether the effect of a claimed action came, when nobody answered or whoever sent it is gone.
 
+use super::stages::Next;
 use super::{Case, ExecuteError, Executor};
 use crate::actions::{Landed, Repeat};
 use crate::ledger::{LedgerEvent, next};
@@ -47,7 +48,7 @@ impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
         &self,
         mut case: Case,
         guards: Vec<GuardReport>,
-    ) -> Result<ActionRecord, ExecuteError> {
+    ) -> Result<Next, ExecuteError> {
         let Some(spec) = crate::actions::spec(case.record.kind()) else {
             return Err(ExecuteError::NotImplemented { kind: case.record.kind() });
         };
@@ -112,8 +113,7 @@ impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
                 reason: format!("no answer to the effect, and {reason} after {secs} s; not repeated"),
             }
         };
-        let after = next(&case.record, event, self.now())?;
-        self.advance(&case.record, after).await
+        Ok(Next::Close(case, event))
     }
 
     /// A read that is asked from the first instant on sees the effect, or it never comes; at the second one it is given

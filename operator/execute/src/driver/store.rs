@@ -144,6 +144,7 @@ impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
         let now = self.now();
         self.memory().stored(&record, now);
         self.shared.ports.recorder.decided(&record);
+        tracing::info!(action = %record.id, state = ?record.state, why = %record.message, "action moved on");
         self.publish(&record).await;
         record
     }

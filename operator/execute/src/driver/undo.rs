@@ -1,5 +1,6 @@
 //! Taking back what did not help: once, as an action of its own, and never what somebody changed since.
 
+use super::stages::whole;
 use super::{Case, ExecuteError, Executor};
 use crate::actions::{Landed, set_by, spec};
 use crate::ledger::{LedgerEvent, next, outcome_unknown};
@@ -8,6 +9,7 @@ use homeostat_knowledge::action::ActionInstants;
 use homeostat_knowledge::plan::{Expectation, Undo};
 use homeostat_knowledge::{ActionId, ActionRecord, ActionState, Name, Parameters, Request, Verification};
 use std::pin::Pin;
+use tracing::Instrument;
 
 /// What became of taking something back.
 enum Taken {
@@ -59,13 +61,17 @@ impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
         let ended = match self.read(&record).await? {
             Some(begun) if begun.state.ended() => return Ok(Taken::Ended(Box::new(begun))),
             Some(begun) => {
-                self.take_up(Case { record: begun, finding: None, resumed: true, _running: None }).await
+                let span = whole(&begun, true);
+                let case = Case { record: begun, finding: None, resumed: true, _running: None };
+                self.follow(case).instrument(span).await
             }
             None => {
                 if let Some(found) = self.not_ours(&case.record).await? {
                     return Ok(Taken::NotOurs(found));
                 }
-                self.carry_out(Case { record, finding: None, resumed: false, _running: None }).await
+                let span = whole(&record, false);
+                let case = Case { record, finding: None, resumed: false, _running: None };
+                self.follow(case).instrument(span).await
             }
         };
         if ended.is_err() {

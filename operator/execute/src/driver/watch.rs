@@ -1,6 +1,7 @@
 //! Waiting: for a person's approval, and for the signals to get well after an effect. Snapshots wake it; a
 //! timer is only the safety net.
 
+use super::stages::Next;
 use super::{Case, ExecuteError, Executor};
 use crate::actions::Verdict;
 use crate::asking::{self, Patience};
@@ -35,7 +36,7 @@ impl Drop for Waits<'_> {
 
 impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
     /// Waits for a person; then goes on, or cancels.
-    pub(super) async fn wait_for_approval(&self, mut case: Case) -> Result<ActionRecord, ExecuteError> {
+    pub(super) async fn wait_for_approval(&self, mut case: Case) -> Result<Next, ExecuteError> {
         let mut generations = self.shared.ports.generations.clone();
         let (asked, deadline) = (case.record.evidence.taken_at, deadline(&case.record));
         let mut there = false;
@@ -76,7 +77,7 @@ impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
                 let after = next(&case.record, event, now)?;
                 case.record = self.advance(&case.record, after).await?;
                 if case.record.state.ended() {
-                    return Ok(case.record);
+                    return Ok(Next::Ended(case.record));
                 }
             }
             let due = asking::next_step(asked, deadline, now);
@@ -86,7 +87,7 @@ impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
     }
 
     /// A person wrote something; the uncached object says what.
-    async fn approved(&self, mut case: Case) -> Result<ActionRecord, ExecuteError> {
+    async fn approved(&self, mut case: Case) -> Result<Next, ExecuteError> {
         let stored = self.read(&case.record).await?;
         let Some(stored) = stored.filter(|stored| stored.state == ActionState::AwaitingApproval) else {
             return Err(ExecuteError::Superseded { action: case.record.id });
@@ -99,26 +100,25 @@ impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
         if approval.decision == ApprovalDecision::Deny {
             let reason = format!("denied by {}", approval.approved_by);
             let after = next(&case.record, LedgerEvent::Cancel { guards: Vec::new(), reason }, self.now())?;
-            return self.advance(&case.record, after).await;
+            return self.advance(&case.record, after).await.map(Next::Ended);
         }
         case.record = next(&case.record, LedgerEvent::Approve { approval }, self.now())?;
         self.admit_approved(case).await
     }
 
     /// The effect is there: people who were only told take over, everything else is watched.
-    pub(super) async fn begin_watch(&self, mut case: Case) -> Result<ActionRecord, ExecuteError> {
+    pub(super) async fn begin_watch(&self, mut case: Case) -> Result<Next, ExecuteError> {
         if case.record.kind() == ActionKind::Notify {
             let event = LedgerEvent::HandOver { reason: "people were told and must take over".to_owned() };
-            let after = next(&case.record, event, self.now())?;
-            return self.advance(&case.record, after).await;
+            return Ok(Next::Close(case, event));
         }
         let after = next(&case.record, LedgerEvent::Watch, self.now())?;
         case.record = self.advance(&case.record, after).await?;
-        self.verify(case).await
+        Ok(Next::Watch(case))
     }
 
     /// Watches the signals until they say whether it helped.
-    pub(super) async fn verify(&self, case: Case) -> Result<ActionRecord, ExecuteError> {
+    pub(super) async fn verify(&self, case: Case) -> Result<Next, ExecuteError> {
         let Some(spec) = crate::actions::spec(case.record.kind()) else {
             return Err(ExecuteError::NotImplemented { kind: case.record.kind() });
         };
@@ -133,11 +133,11 @@ impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
             let event = if known {
                 match spec.verify(&case.record, &snapshot, now) {
                     Verdict::Wait(_) => match crate::actions::overtaken(&case.record, &snapshot, now) {
-                        Some(reason) => return self.take_back(case, reason).await,
+                        Some(reason) => return Ok(Next::TakeBack(case, reason)),
                         None => None,
                     },
                     Verdict::Helped(reason) => Some(LedgerEvent::Help { reason }),
-                    Verdict::NotHelped(reason) => return self.take_back(case, reason).await,
+                    Verdict::NotHelped(reason) => return Ok(Next::TakeBack(case, reason)),
                 }
             } else {
                 let reason = format!(
@@ -147,8 +147,7 @@ impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
                 Some(LedgerEvent::HandOver { reason })
             };
             if let Some(event) = event {
-                let after = next(&case.record, event, now)?;
-                return self.advance(&case.record, after).await;
+                return Ok(Next::Close(case, event));
             }
             self.wake(&case.record.id, &mut generations, self.safety()).await?;
         }

@@ -2,6 +2,7 @@
 //! replies, 409, 429, 500, time-outs, the kill switch, pauses, other pods under the same name, lost leadership.
 
 #![allow(clippy::expect_used, clippy::panic, reason = "tests say what went wrong by panicking")]
+#![allow(clippy::disallowed_methods, reason = "the virtual clock of a paused runtime")]
 
 mod api;
 mod bounds;
@@ -11,6 +12,7 @@ mod overtaken;
 mod people;
 mod sizes;
 mod things;
+mod traces;
 mod undo;
 mod unknown;
 mod world;
