@@ -75,6 +75,8 @@ pub enum ConditionType {
     Generated,
     /// The Forecast beats the naive ones.
     Skilled,
+    /// Nothing is in the way of deciding the size that a Forecast asks for.
+    Sized,
     /// No run is late, or will be on the capacity there is. Only where runs are ordered.
     RunsInTime,
     /// One autoscaler sizes what a Workload targets, not several against each other. Only where any is known.

@@ -25,6 +25,24 @@ pub enum Reason {
     TargetClaimedTwice,
     /// Several autoscalers size the same object.
     TargetScaledTwice,
+    /// Somebody else sizes the named object; the message says who.
+    TargetScaledByOther,
+    /// More workloads are scaled than are looked at.
+    TooMany,
+    /// `spec.scaling.replicas` is not set.
+    NoBounds,
+    /// A calendar entry cannot be used; the message says which and why.
+    CalendarNotUsable,
+    /// The value of a signal is no load; the message names it.
+    SignalNotUsable,
+    /// A signal is not seen; the message names it.
+    SignalNotSeen,
+    /// A series of a signal is not seen any more; the message names it.
+    SeriesNotSeen,
+    /// Requests were seen before, and are not any more.
+    RequestsNotSeen,
+    /// What one replica carries is not learnt yet.
+    Learning,
     /// The namespace belongs to no Tenant.
     NoTenant,
     /// The namespace belongs to more than one Tenant.

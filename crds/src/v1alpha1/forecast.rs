@@ -11,7 +11,8 @@ use crate::{
 };
 
 /// Conditions that every Forecast carries.
-pub const CONDITIONS: &[ConditionType] = &[ConditionType::Ready, ConditionType::Skilled];
+pub const CONDITIONS: &[ConditionType] =
+    &[ConditionType::Ready, ConditionType::Skilled, ConditionType::Sized];
 
 /// Points of a forecast that are shown at most.
 pub const MAX_POINTS: usize = 24;

@@ -318,6 +318,7 @@ impl Loop {
             wanted: Some(min),
             effect: if more { SizeEffect::DriveBounds { min, max } } else { SizeEffect::Keep },
             why: "as the proof foresees it".to_owned(),
+            troubles: Vec::new(),
             done: None,
         };
         self.snapshot.sizes.insert_mut(patient.workload.clone(), Arc::new(advice));

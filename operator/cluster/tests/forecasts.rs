@@ -6,7 +6,7 @@ mod support;
 
 use homeostat_cluster::Leadership;
 use homeostat_cluster::forecasts::{ForecastWriter, Forecasts, differs};
-use homeostat_knowledge::forecast::{ForecastPoint, Outlook, Peak, REQUESTS};
+use homeostat_knowledge::forecast::{ForecastPoint, Outlook, Peak, REQUESTS, SizeTrouble};
 use homeostat_knowledge::ids::Uid;
 use homeostat_knowledge::policy::ScalingMode;
 use homeostat_knowledge::{
@@ -55,6 +55,7 @@ fn record(workload: &str, minute: i64, load: f64) -> ForecastRecord {
             wanted: Some(6),
             effect: SizeEffect::Recommend,
             why: "6 replicas: too few in 30 s with a chance of 0.0101 %".to_owned(),
+            troubles: Vec::new(),
             done: None,
         },
         memory: None,
@@ -123,7 +124,7 @@ async fn a_forecast_is_created_with_its_owner_and_then_gets_its_status() {
         .iter()
         .map(|one| format!("{} {} {}", one["type"], one["status"], one["reason"]).replace('"', ""))
         .collect();
-    assert_eq!(conditions, ["Ready True AsExpected", "Skilled True BeatsNaive"]);
+    assert_eq!(conditions, ["Ready True AsExpected", "Skilled True BeatsNaive", "Sized True AsExpected"]);
 }
 
 #[tokio::test]
@@ -159,6 +160,71 @@ fn a_forecast_that_is_half_over_or_has_another_size_is_news() {
     counting.outlook.made = after(300);
     counting.outlook.reason = "299 minutes were seen".to_owned();
     assert!(!differs(&empty, &counting), "waiting is told once");
+}
+
+/// The same forecast with this trouble, and with these words for it.
+fn troubled(minute: i64, troubles: &[SizeTrouble], why: &str) -> ForecastRecord {
+    let mut record = record("order", minute, 100.0);
+    record.size.troubles = troubles.to_vec();
+    why.clone_into(&mut record.size.why);
+    record
+}
+
+#[tokio::test]
+async fn each_class_of_trouble_reaches_the_object_though_no_number_changes() {
+    let mut world = World::new();
+    world.look(vec![record("order", 0, 100.0)]).await;
+    let mut reasons = std::collections::BTreeSet::new();
+    for trouble in SizeTrouble::ALL {
+        let why = format!("{trouble:?}: here is what to change");
+        let made = world.look(vec![troubled(0, &[trouble], &why)]).await;
+        assert_eq!(made, [format!("PATCH {OBJECT}/status")], "{trouble:?}");
+        let said = world.stored()["status"]["conditions"][2].clone();
+        assert_eq!((&said["type"], &said["message"]), (&json!("Sized"), &json!(why)));
+        assert_eq!(said["status"], if trouble.is_early() { "Unknown" } else { "False" }, "{trouble:?}");
+        assert_eq!(world.stored()["status"]["scaling"]["reason"], json!(why));
+        reasons.insert(said["reason"].to_string());
+    }
+    assert_eq!(reasons.len(), SizeTrouble::ALL.len(), "each has its own reason: {reasons:?}");
+    let made = world.look(vec![record("order", 5, 100.0)]).await;
+    assert_eq!(made, [format!("PATCH {OBJECT}/status")], "it is over");
+    assert_eq!(world.stored()["status"]["conditions"][2]["status"], "True");
+}
+
+#[tokio::test]
+async fn numbers_that_flap_in_the_words_of_a_trouble_write_nothing() {
+    let mut world = World::new();
+    let gone =
+        |minute: i64| troubled(minute, &[SizeTrouble::SignalNotSeen], &format!("silent for {minute} min"));
+    world.look(vec![gone(0)]).await;
+    for minute in 1..30 {
+        assert_eq!(world.look(vec![gone(minute)]).await, Vec::<String>::new(), "{minute}");
+    }
+    assert_eq!(world.look(vec![gone(30)]).await.len(), 1, "half of the forecast is over");
+}
+
+#[tokio::test]
+async fn a_trouble_that_comes_and_goes_is_not_written_each_time() {
+    let mut world = World::new();
+    for minute in 0..60 {
+        let troubles: &[SizeTrouble] = if minute % 2 == 0 { &[SizeTrouble::SignalNotSeen] } else { &[] };
+        world.look(vec![troubled(minute, troubles, "kept")]).await;
+    }
+    let written = world.writer.counts().written;
+    assert!((10..=24).contains(&written), "{written}");
+}
+
+#[test]
+fn what_survives_a_restart_is_renewed_now_and_then_though_nothing_is_forecast() {
+    let keeping = |minute: i64, memory: &str| {
+        let mut record = record("order", minute, 100.0);
+        record.outlook.points.clear();
+        record.memory = Some(memory.to_owned());
+        record
+    };
+    assert!(!differs(&keeping(0, "a"), &keeping(29, "b")));
+    assert!(differs(&keeping(0, "a"), &keeping(30, "b")));
+    assert!(!differs(&keeping(0, "a"), &keeping(30, "a")), "nothing new to keep");
 }
 
 #[tokio::test]

@@ -1,12 +1,15 @@
-//! What load is coming: reads the snapshots once a minute, for workloads with `spec.scaling` only.
+//! What load is coming: reads the snapshots every few seconds, for workloads with `spec.scaling` only.
 //!
-//! Beside the loop, not in it: nothing here is waited for by a decision. Every replica keeps its own series, so that a
-//! new leader does not begin with nothing. After a restart a series goes on from what was kept of it, at quarter hours.
+//! A minute is read when its data are there: just after it, or a little later where they come late. What was read is
+//! forecast at once, as far as a tick has room; a load that leaves its band in the middle of a minute is forecast before
+//! that is over. Beside the loop, not in it: nothing here is waited for by a decision. Every replica keeps its own series,
+//! so that a new leader does not begin with nothing. After a restart a series goes on from what was kept of it, at quarter
+//! hours.
 
 use crate::hearing::Hearing;
 use crate::kept::Memory;
 use homeostat_console::Metrics;
-use homeostat_knowledge::forecast::Outlook;
+use homeostat_knowledge::forecast::{ForecastPoint, Outlook};
 use homeostat_knowledge::{
     Clock, ControllerKind, Snapshot, SnapshotSource, Timestamp, WorkloadKey, WorkloadPolicy,
 };
@@ -17,8 +20,24 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-/// Workloads that are forecast: each costs about 80 kB after two weeks.
-const MOST: usize = 2_000;
+/// Workloads that are forecast and sized: each costs a few hundred kB after two weeks.
+pub const MOST: usize = 10_000;
+/// Workloads beyond that which are told so.
+const MOST_TOLD: usize = 10_000;
+/// Seconds between two looks at what arrived.
+const TICK_SECONDS: u32 = 5;
+/// Forecasts of a tick; the rest has its turn in the next, the oldest first. All have it within half a minute.
+const PER_TICK: usize = 2_000;
+/// Comparisons of models in a tick, which take far longer than a forecast.
+const COMPARED_PER_TICK: usize = 50;
+/// Forecasts of a tick that come before their time.
+const EARLY_PER_TICK: usize = 100;
+/// The data of a minute that is over are waited for so long, in seconds: they travel in batches.
+const LATE: i64 = 15;
+/// Before so many seconds of it a minute says too little to be compared with its band.
+const TELLING: f64 = 15.0;
+/// Chance alone moves a count by so many of its roots.
+const CHANCE: f64 = 3.0;
 
 /// What is foreseen of one workload.
 #[derive(Clone, Debug, PartialEq)]
@@ -27,70 +46,235 @@ pub struct Foreseen {
     pub outlook: Outlook,
     /// What is kept of its load.
     pub kept: Option<KeptLoad>,
+    /// It found no room: it is neither forecast nor sized.
+    pub left_out: bool,
 }
 
 /// The newest of each workload.
-pub type Outlooks = Arc<BTreeMap<WorkloadKey, Foreseen>>;
+pub type Outlooks = Arc<BTreeMap<WorkloadKey, Arc<Foreseen>>>;
 
 /// Everything that is known of one workload.
 struct Watched {
     meter: Meter,
     hearing: Hearing,
     model: LoadModel,
+    /// The minute in which it was read last.
+    minute: Option<i64>,
+    /// When it was read last, and what was counted by then.
+    read: Option<(Timestamp, u64)>,
+    /// It was read and not forecast since.
+    due: bool,
+    /// The minute in which it was forecast before its time.
+    early: Option<i64>,
+    foreseen: Arc<Foreseen>,
+}
+
+impl Watched {
+    fn new(model: LoadModel, forecasting: &Forecasting, now: Timestamp) -> Self {
+        let outlook = forecasting.waiting(&model, now);
+        Self {
+            meter: Meter::every(STEP_SECONDS),
+            hearing: Hearing::default(),
+            minute: None,
+            read: None,
+            due: false,
+            early: None,
+            foreseen: Arc::new(Foreseen { outlook, kept: None, left_out: false }),
+            model,
+        }
+    }
+
+    /// Reads the minute that is over, once. What was known until then and is not heard may still be on its way.
+    fn read(&mut self, snapshot: &Snapshot, key: &WorkloadKey, now: Timestamp) {
+        let (minute, into) = minute(now);
+        if self.minute == Some(minute) {
+            return;
+        }
+        let answered = self.hearing.answered(snapshot, key, now).map(|(answered, _)| answered);
+        if answered.is_none() && self.read.is_some() && into < LATE {
+            return;
+        }
+        self.minute = Some(minute);
+        self.read = answered.map(|answered| (now, answered));
+        if let Some(step) = self.meter.read(now, answered) {
+            self.model.observe(step.number, step.rate);
+        }
+        self.due = true;
+    }
+
+    /// The load of this minute so far, and how far it is out of the band in which it was expected, as a share of that; `None`
+    /// inside of it, where chance alone explains it, and after an early forecast in the same minute.
+    fn out(&self, snapshot: &Snapshot, key: &WorkloadKey, now: Timestamp) -> Option<(f64, f64)> {
+        if self.due || self.early == Some(minute(now).0) {
+            return None;
+        }
+        let band = band(&self.foreseen.outlook, now)?;
+        let (at, before) = self.read?;
+        let seconds = now.duration_since(at).as_secs_f64();
+        // A count that stands still may be for want of hearing it.
+        let grown = snapshot.health.get(key)?.answered.checked_sub(before).filter(|grown| *grown > 0)? as f64;
+        if seconds < TELLING {
+            return None;
+        }
+        let (low, high) = (band.p10 * seconds, band.p90 * seconds);
+        let beyond = if grown > high + CHANCE * high.max(1.0).sqrt() {
+            grown - high
+        } else if grown < low - CHANCE * low.max(1.0).sqrt() {
+            low - grown
+        } else {
+            return None;
+        };
+        Some((grown / seconds, beyond / high.max(1.0)))
+    }
 }
 
 /// Keeps a series per workload and forecasts each.
 pub struct Forecaster {
     forecasting: Forecasting,
     watched: BTreeMap<WorkloadKey, Watched>,
-    left_out: usize,
+    left_out: BTreeMap<WorkloadKey, Arc<Foreseen>>,
+    left_out_in_all: usize,
+    most: usize,
     memory: Memory,
 }
 
 impl Forecaster {
     /// Knows what was kept, and nothing else yet.
     pub fn new(forecasting: Forecasting, memory: Memory) -> Self {
-        Self { forecasting, watched: BTreeMap::new(), left_out: 0, memory }
+        Self {
+            forecasting,
+            watched: BTreeMap::new(),
+            left_out: BTreeMap::new(),
+            left_out_in_all: 0,
+            most: MOST,
+            memory,
+        }
     }
 
     /// Workloads with `spec.scaling` that found no room.
     pub fn left_out(&self) -> usize {
-        self.left_out
+        self.left_out_in_all
     }
 
-    /// Reads one snapshot, about once a minute, and gives all outlooks.
-    pub fn step(&mut self, snapshot: &Snapshot, now: Timestamp) -> BTreeMap<WorkloadKey, Foreseen> {
-        let scaled = |key: &WorkloadKey| {
-            let policy = snapshot.workloads.get(key);
-            policy.filter(|one| one.permits.scaling.is_some() && !completes(one))
-        };
-        self.watched.retain(|key, _| scaled(key).is_some());
-        self.left_out = 0;
-        let mut all = BTreeMap::new();
-        for (key, policy) in
-            snapshot.workloads.iter().filter(|(_, one)| one.permits.scaling.is_some() && !completes(one))
-        {
-            if !self.watched.contains_key(key) && self.watched.len() >= MOST {
-                self.left_out += 1;
+    /// Reads one snapshot, every few seconds, and gives all outlooks; `None` when they are what they were.
+    pub fn step(
+        &mut self,
+        snapshot: &Snapshot,
+        now: Timestamp,
+    ) -> Option<BTreeMap<WorkloadKey, Arc<Foreseen>>> {
+        let mut news = self.follow(snapshot, now);
+        for (key, watched) in &mut self.watched {
+            watched.read(snapshot, key, now);
+        }
+        news |= self.forecast_due(snapshot, now);
+        news |= self.forecast_early(snapshot, now);
+        news.then(|| {
+            let watched = self.watched.iter().map(|(key, watched)| (key, &watched.foreseen));
+            watched.chain(&self.left_out).map(|(key, one)| (key.clone(), Arc::clone(one))).collect()
+        })
+    }
+
+    /// Watches what is scaled, as far as there is room; whether that is another set than before.
+    fn follow(&mut self, snapshot: &Snapshot, now: Timestamp) -> bool {
+        let before = (self.watched.len(), self.left_out.len());
+        let scaled = |policy: &WorkloadPolicy| policy.permits.scaling.is_some() && !completes(policy);
+        let still = |key: &WorkloadKey| snapshot.workloads.get(key).is_some_and(|policy| scaled(policy));
+        self.watched.retain(|key, _| still(key));
+        self.left_out.retain(|key, _| still(key));
+        let mut news = before != (self.watched.len(), self.left_out.len());
+        self.left_out_in_all = 0;
+        for (key, _) in snapshot.workloads.iter().filter(|(_, policy)| scaled(policy)) {
+            if self.watched.contains_key(key) {
                 continue;
             }
             let config = self.forecasting.config();
-            let kept = self.memory.get(key).and_then(|kept| kept.load.as_ref());
-            let watched = self.watched.entry(key.clone()).or_insert_with(|| Watched {
-                meter: Meter::every(STEP_SECONDS),
-                hearing: Hearing::default(),
-                model: kept.map_or_else(|| LoadModel::new(config), |kept| LoadModel::restored(config, kept)),
-            });
-            let answered = watched.hearing.answered(snapshot, key, now).map(|(answered, _)| answered);
-            if let Some(minute) = watched.meter.read(now, answered) {
-                watched.model.observe(minute.number, minute.rate);
+            if self.watched.len() >= self.most {
+                self.left_out_in_all += 1;
+                if !self.left_out.contains_key(key) && self.left_out.len() < MOST_TOLD {
+                    let reason = format!(
+                        "more than {} workloads have spec.scaling: this one is not forecast; take it out of others",
+                        self.most
+                    );
+                    let empty = self.forecasting.waiting(&LoadModel::new(config), now);
+                    let outlook = Outlook { reason, ..empty };
+                    let told = Arc::new(Foreseen { outlook, kept: None, left_out: true });
+                    self.left_out.insert(key.clone(), told);
+                    news = true;
+                }
+                continue;
             }
-            let carried = carried(snapshot, policy);
-            let outlook = self.forecasting.look(&mut watched.model, carried, now);
-            all.insert(key.clone(), Foreseen { outlook, kept: watched.model.kept() });
+            let kept = self.memory.get(key).and_then(|kept| kept.load.as_ref());
+            let model = kept.map_or_else(|| LoadModel::new(config), |kept| LoadModel::restored(config, kept));
+            self.watched.insert(key.clone(), Watched::new(model, &self.forecasting, now));
+            self.left_out.remove(key);
+            news = true;
         }
-        all
+        news
     }
+
+    /// Forecasts what was read, the oldest forecast first, as far as a tick has room.
+    fn forecast_due(&mut self, snapshot: &Snapshot, now: Timestamp) -> bool {
+        let Self { forecasting, watched, .. } = self;
+        let mut due: Vec<(&WorkloadKey, &mut Watched)> =
+            watched.iter_mut().filter(|(_, watched)| watched.due).collect();
+        due.sort_by_key(|(_, watched)| watched.foreseen.outlook.made);
+        let (mut looks, mut compared) = (0, 0);
+        for (key, watched) in due {
+            if looks >= PER_TICK {
+                break;
+            }
+            let compare = compared < COMPARED_PER_TICK;
+            // Without a comparison nothing can be said of it: it waits for the next tick.
+            if !compare && watched.model.unchosen(forecasting.config()) {
+                continue;
+            }
+            let before = watched.model.compared();
+            let carried = snapshot.workloads.get(key).and_then(|policy| carried(snapshot, policy));
+            let outlook = forecasting.look(&mut watched.model, carried, compare, now);
+            compared += usize::from(watched.model.compared() != before);
+            looks += 1;
+            watched.due = false;
+            let kept = watched.model.kept();
+            watched.foreseen = Arc::new(Foreseen { outlook, kept, left_out: false });
+        }
+        looks > 0
+    }
+
+    /// Forecasts what left its band before the minute is over, the farthest first, as far as a tick has room.
+    fn forecast_early(&mut self, snapshot: &Snapshot, now: Timestamp) -> bool {
+        let Self { forecasting, watched, .. } = self;
+        let mut out: Vec<(&WorkloadKey, &mut Watched, (f64, f64))> = watched
+            .iter_mut()
+            .filter_map(|(key, watched)| {
+                let beyond = watched.out(snapshot, key, now)?;
+                Some((key, watched, beyond))
+            })
+            .collect();
+        out.sort_by(|(.., one), (.., other)| other.1.total_cmp(&one.1));
+        let some = !out.is_empty();
+        for (key, watched, (load, _)) in out.into_iter().take(EARLY_PER_TICK) {
+            let (minute, _) = minute(now);
+            watched.early = Some(minute);
+            let carried = snapshot.workloads.get(key).and_then(|policy| carried(snapshot, policy));
+            let mut supposed = watched.model.supposing(minute, load);
+            let outlook = forecasting.look(&mut supposed, carried, false, now);
+            let kept = watched.foreseen.kept.clone();
+            watched.foreseen = Arc::new(Foreseen { outlook, kept, left_out: false });
+        }
+        some
+    }
+}
+
+/// The minute since 1970, and the seconds into it.
+fn minute(now: Timestamp) -> (i64, i64) {
+    let step = i64::from(STEP_SECONDS);
+    (now.as_second().div_euclid(step), now.as_second().rem_euclid(step))
+}
+
+/// What was expected for this moment.
+fn band(outlook: &Outlook, now: Timestamp) -> Option<&ForecastPoint> {
+    let begun = outlook.points.iter().take_while(|point| point.at <= now).last();
+    begun.or_else(|| outlook.points.first())
 }
 
 /// Runs to completion: it answers no requests, its runs are ordered instead.
@@ -104,7 +288,7 @@ fn carried(snapshot: &Snapshot, policy: &WorkloadPolicy) -> Option<f64> {
     Some(each * policy.permits.replicas?.max as f64)
 }
 
-/// Forecasts until `stop`: just after each full minute, newest result only.
+/// Forecasts until `stop`: just after each full tick, newest result only.
 pub async fn run(
     forecasting: Forecasting,
     memory: Memory,
@@ -115,10 +299,11 @@ pub async fn run(
     stop: CancellationToken,
 ) {
     let mut forecaster = Forecaster::new(forecasting, memory);
+    let mut left_out = 0;
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
-            () = tokio::time::sleep(until_next(STEP_SECONDS, clock.now())) => {}
+            () = tokio::time::sleep(until_next(TICK_SECONDS, clock.now())) => {}
         }
         let (snapshot, now) = (snapshots.current(), clock.now());
         if !snapshot.ready() {
@@ -137,11 +322,13 @@ pub async fn run(
                 return;
             }
         };
-        if forecaster.left_out() > 0 {
-            let left_out = forecaster.left_out();
+        let Some(all) = all else { continue };
+        if forecaster.left_out() != left_out {
+            left_out = forecaster.left_out();
             tracing::warn!(left_out, most = MOST, "Workloads with spec.scaling are not forecast: too many");
         }
-        metrics.forecasts(all.values().map(|one| one.outlook.skill), forecaster.left_out());
+        let forecast = all.values().filter(|one| !one.left_out);
+        metrics.forecasts(forecast.map(|one| one.outlook.skill), forecaster.left_out());
         out.send_replace(Arc::new(all));
     }
 }
@@ -154,80 +341,4 @@ pub fn until_next(seconds: u32, now: Timestamp) -> Duration {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use homeostat_knowledge::observation::{Change, ObjectChange};
-    use homeostat_knowledge::policy::{Bounds, Permits, ScalingPolicy};
-    use homeostat_knowledge::records::ControllerKey;
-    use homeostat_knowledge::{ForecastSkill, Name, ObjectKey, Uid, WorkloadHealth};
-    use homeostat_scale::outlook::OutlookConfig;
-
-    fn policy(scaling: Option<ScalingPolicy>) -> WorkloadPolicy {
-        let key = ObjectKey::new("shop", "cart");
-        WorkloadPolicy {
-            permits: Permits { replicas: Some(Bounds { min: 1, max: 9 }), scaling, ..Permits::default() },
-            ..WorkloadPolicy::new(
-                key.clone(),
-                Uid::new("u"),
-                ControllerKey { kind: ControllerKind::Deployment, object: key },
-            )
-        }
-    }
-
-    fn at(second: i64) -> Timestamp {
-        Timestamp::from_second(second).unwrap()
-    }
-
-    /// A snapshot in which so many requests were answered, and others of the namespace were heard at this second.
-    fn snapshot(scaling: Option<&ScalingPolicy>, answered: u64, heard: i64) -> Snapshot {
-        let mut snapshot = Snapshot::default();
-        let change = ObjectChange::Workload(Change::Applied(Arc::new(policy(scaling.cloned()))));
-        snapshot.commit(&change, at(0));
-        let health = WorkloadHealth { answered, ..WorkloadHealth::default() };
-        snapshot.health.insert_mut(ObjectKey::new("shop", "cart"), health);
-        snapshot.heard.insert_mut(Name::from("shop"), at(heard));
-        snapshot
-    }
-
-    fn forecaster() -> Forecaster {
-        Forecaster::new(Forecasting::new(OutlookConfig::default()).unwrap(), Memory::default())
-    }
-
-    #[test]
-    fn a_workload_without_scaling_costs_nothing() {
-        let mut forecaster = forecaster();
-        assert!(forecaster.step(&snapshot(None, 500, 60), at(60)).is_empty());
-        assert!(forecaster.watched.is_empty());
-    }
-
-    #[test]
-    fn answered_requests_become_a_load_and_a_source_that_is_gone_a_gap() {
-        let mut forecaster = forecaster();
-        let scaling = ScalingPolicy::default();
-        let now = |all: &BTreeMap<WorkloadKey, Foreseen>| all.values().next().and_then(|one| one.outlook.now);
-        for minute in 0..20_u64 {
-            let counted = 600 * (minute + 1);
-            let second = 60 * minute as i64;
-            let all = forecaster.step(&snapshot(Some(&scaling), counted, second), at(second));
-            assert_eq!(all.len(), 1);
-            if minute > 0 {
-                assert_eq!(now(&all), Some(10.0), "600 requests in a minute");
-            }
-        }
-        let idle = forecaster.step(&snapshot(Some(&scaling), 12_000, 1_190), at(1_200));
-        assert_eq!(now(&idle), Some(0.0), "others are heard, this one is idle");
-        forecaster.step(&snapshot(Some(&scaling), 12_000, 1_190), at(1_260));
-        let gone = forecaster.step(&snapshot(Some(&scaling), 12_000, 1_190), at(1_320));
-        assert_eq!(now(&gone), None, "nobody is heard");
-        assert!(gone.values().all(|one| one.outlook.skill != ForecastSkill::Proven));
-        assert!(forecaster.step(&snapshot(None, 12_600, 1_380), at(1_380)).is_empty());
-        assert!(forecaster.watched.is_empty(), "scaling was taken out of the spec");
-    }
-
-    #[test]
-    fn it_wakes_just_after_the_minute() {
-        assert_eq!(until_next(60, at(59)), Duration::from_millis(1_250));
-        assert_eq!(until_next(60, at(60)), Duration::from_millis(60_250));
-        assert_eq!(until_next(15, at(50)), Duration::from_millis(10_250));
-    }
-}
+mod tests;

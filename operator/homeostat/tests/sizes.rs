@@ -72,6 +72,7 @@ fn record(wanted: u32) -> ForecastRecord {
             wanted: Some(wanted),
             effect: SizeEffect::Scale,
             why: format!("{wanted} replicas are wanted"),
+            troubles: Vec::new(),
             done: None,
         },
         memory: None,

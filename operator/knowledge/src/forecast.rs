@@ -53,8 +53,67 @@ pub struct SizeAdvice {
     pub effect: SizeEffect,
     /// Why so many, or why nothing can be said and what to change.
     pub why: String,
+    /// What is in the way, in order and each once: `why` in words that programs may compare.
+    #[serde(default)]
+    pub troubles: Vec<SizeTrouble>,
     /// What was done about it last, or what keeps it from being done.
     pub done: Option<String>,
+}
+
+/// What keeps a size from being decided, or from being decided on everything that should count. What people have to change
+/// comes first, what time may heal last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum SizeTrouble {
+    /// More workloads are scaled than are looked at.
+    TooMany,
+    /// `spec.scaling.replicas` is not set.
+    NoBounds,
+    /// The bounds or another setting cannot work.
+    InvalidSetting,
+    /// What the Workload targets is not there.
+    TargetNotFound,
+    /// Several autoscalers size it against each other.
+    ScaledTwice,
+    /// Somebody else sizes it.
+    ScaledByOther,
+    /// A calendar entry cannot be used.
+    CalendarNotUsable,
+    /// The value of a signal is no load.
+    SignalNotUsable,
+    /// A signal is not seen.
+    SignalNotSeen,
+    /// A series of a signal is not seen any more.
+    SeriesNotSeen,
+    /// Requests were seen before, and are not any more.
+    RequestsNotSeen,
+    /// No load of any kind was seen yet.
+    NothingSeen,
+    /// What one replica carries is not learnt yet.
+    CapacityNotKnown,
+}
+
+impl SizeTrouble {
+    /// Every one.
+    pub const ALL: [Self; 13] = [
+        Self::TooMany,
+        Self::NoBounds,
+        Self::InvalidSetting,
+        Self::TargetNotFound,
+        Self::ScaledTwice,
+        Self::ScaledByOther,
+        Self::CalendarNotUsable,
+        Self::SignalNotUsable,
+        Self::SignalNotSeen,
+        Self::SeriesNotSeen,
+        Self::RequestsNotSeen,
+        Self::NothingSeen,
+        Self::CapacityNotKnown,
+    ];
+
+    /// Nothing is wrong: it is too early to tell.
+    pub fn is_early(self) -> bool {
+        matches!(self, Self::NothingSeen | Self::CapacityNotKnown)
+    }
 }
 
 /// What is to be done about a size.

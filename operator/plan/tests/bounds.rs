@@ -78,6 +78,7 @@ fn decided(snapshot: &Snapshot, effect: SizeEffect, wanted: u32) -> SizeDecision
         wanted: Some(wanted),
         effect,
         why: format!("{wanted} replicas: too few in 30 s with a chance of 0.01 %"),
+        troubles: Vec::new(),
         done: None,
     };
     let workload = snapshot.workloads.get(&order()).expect("a workload");

@@ -62,6 +62,7 @@ fn advice(wanted: u32) -> SizeAdvice {
         wanted: Some(wanted),
         effect: SizeEffect::Scale,
         why: format!("{wanted} replicas: too few in 30 s with a chance of 0.01 %"),
+        troubles: Vec::new(),
         done: None,
     }
 }

@@ -9,9 +9,9 @@ use homeostat_crds::v1alpha1::forecast::{
 use homeostat_crds::v1alpha1::workload::ScalingMode as WireMode;
 use homeostat_crds::v1alpha1::{Forecast, ForecastSpec, ForecastStatus, Workload};
 use homeostat_crds::{ConditionStatus, ConditionType, MicroTime, Reason, clip};
-use homeostat_knowledge::forecast::{LoadLimit, Outlook};
+use homeostat_knowledge::forecast::{LoadLimit, Outlook, SizeTrouble};
 use homeostat_knowledge::policy::ScalingMode;
-use homeostat_knowledge::{ForecastRecord, ForecastSkill, ObjectKey};
+use homeostat_knowledge::{ForecastRecord, ForecastSkill, ObjectKey, SignedDuration, SizeAdvice};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::Resource;
 use std::collections::BTreeMap;
@@ -21,6 +21,8 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 const MOVED: f64 = 0.05;
 /// Less than this is nothing, in requests per second.
 const NOTHING: f64 = 0.01;
+/// A trouble that went is told when it was told so long ago: one that comes and goes is not written each time.
+const SETTLED: SignedDuration = SignedDuration::from_mins(5);
 /// Longest name of an object.
 const LONGEST_NAME: usize = 253;
 
@@ -117,7 +119,8 @@ pub fn status(record: &ForecastRecord, generation: Option<i64>) -> ForecastStatu
 }
 
 /// What is true of it.
-pub fn statements(outlook: &Outlook) -> [Statement; 2] {
+pub fn statements(record: &ForecastRecord) -> [Statement; 3] {
+    let outlook = &record.outlook;
     let ready = if outlook.points.is_empty() {
         Statement::new(ConditionType::Ready, false, Reason::NoData, outlook.reason.clone())
     } else {
@@ -128,11 +131,39 @@ pub fn statements(outlook: &Outlook) -> [Statement; 2] {
         ForecastSkill::Absent => (ConditionStatus::False, Reason::NoSkill),
         ForecastSkill::Unknown => (ConditionStatus::Unknown, Reason::NoData),
     };
-    [ready, Statement::new(ConditionType::Skilled, skilled, reason, "")]
+    [ready, Statement::new(ConditionType::Skilled, skilled, reason, ""), sized(&record.size)]
 }
 
-/// Whether a person would want to see `new` in place of `old`: another verdict, another size, numbers that moved by
-/// more than 5 %, or half of the old forecast is over.
+/// Whether anything is in the way of deciding the size: the first of the troubles, with all of them in words.
+fn sized(size: &SizeAdvice) -> Statement {
+    let Some(first) = size.troubles.iter().min() else {
+        return Statement::new(ConditionType::Sized, true, Reason::AsExpected, "");
+    };
+    let status = if first.is_early() { ConditionStatus::Unknown } else { ConditionStatus::False };
+    Statement::new(ConditionType::Sized, status, reason(*first), size.why.clone())
+}
+
+fn reason(trouble: SizeTrouble) -> Reason {
+    match trouble {
+        SizeTrouble::TooMany => Reason::TooMany,
+        SizeTrouble::NoBounds => Reason::NoBounds,
+        SizeTrouble::InvalidSetting => Reason::InvalidSpec,
+        SizeTrouble::TargetNotFound => Reason::TargetNotFound,
+        SizeTrouble::ScaledTwice => Reason::TargetScaledTwice,
+        SizeTrouble::ScaledByOther => Reason::TargetScaledByOther,
+        SizeTrouble::CalendarNotUsable => Reason::CalendarNotUsable,
+        SizeTrouble::SignalNotUsable => Reason::SignalNotUsable,
+        SizeTrouble::SignalNotSeen => Reason::SignalNotSeen,
+        SizeTrouble::SeriesNotSeen => Reason::SeriesNotSeen,
+        SizeTrouble::RequestsNotSeen => Reason::RequestsNotSeen,
+        SizeTrouble::NothingSeen => Reason::NoData,
+        SizeTrouble::CapacityNotKnown => Reason::Learning,
+    }
+}
+
+/// Whether a person would want to see `new` in place of `old`: another verdict, another size, another trouble, numbers that
+/// moved by more than 5 %, or half of the old forecast is over. Words that differ in their numbers only, and what is kept
+/// for a restart, wait for the last of these.
 pub fn differs(old: &ForecastRecord, new: &ForecastRecord) -> bool {
     let (before, after) = (&old.outlook, &new.outlook);
     let verdict = |record: &ForecastRecord| {
@@ -142,6 +173,7 @@ pub fn differs(old: &ForecastRecord, new: &ForecastRecord) -> bool {
             record.mode,
             record.replicas,
             record.size.wanted,
+            std::mem::discriminant(&record.size.effect),
             record.size.done.clone(),
             outlook.limit.is_some(),
         );
@@ -158,9 +190,21 @@ pub fn differs(old: &ForecastRecord, new: &ForecastRecord) -> bool {
     if numbers(old).into_iter().zip(numbers(new)).any(|(before, after)| moved(before, after)) {
         return true;
     }
+    if troubled(&old.size, &new.size) {
+        return true;
+    }
     let age = after.made.duration_since(before.made).as_secs();
-    // Without a forecast only its words could be news: a count of minutes that are missing is not.
-    !before.points.is_empty() && age >= i64::from(before.horizon_seconds) / 2
+    // Without a forecast and with nothing to keep, its words could be news: a count of minutes that are missing is not.
+    let kept = new.memory.is_some() && old.memory != new.memory;
+    let worth = !before.points.is_empty() || kept || old.size.troubles != new.size.troubles;
+    worth && age >= i64::from(before.horizon_seconds) / 2
+}
+
+/// Whether a trouble came, or one went that does not come and go all the time.
+fn troubled(old: &SizeAdvice, new: &SizeAdvice) -> bool {
+    let came = new.troubles.iter().any(|trouble| !old.troubles.contains(trouble));
+    let went = old.troubles.iter().any(|trouble| !new.troubles.contains(trouble));
+    came || (went && new.decided.duration_since(old.decided) >= SETTLED)
 }
 
 fn moved(before: Option<f64>, after: Option<f64>) -> bool {

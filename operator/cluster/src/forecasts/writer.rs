@@ -195,7 +195,7 @@ async fn write(
     let statuses = StatusApi::new::<Forecast>(client.clone(), key.clone());
     loop {
         let mut wire = status(&record, held.generation);
-        for statement in statements(&record.outlook) {
+        for statement in statements(&record) {
             set(&mut held.conditions, statement, held.generation, MicroTime::new(record.outlook.made));
         }
         wire.conditions.clone_from(&held.conditions);

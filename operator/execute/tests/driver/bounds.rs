@@ -56,6 +56,7 @@ fn want(world: &World, wanted: u32) {
         wanted: Some(wanted),
         effect: SizeEffect::DriveBounds { min: wanted, max: 10 },
         why: format!("{wanted} replicas are wanted"),
+        troubles: Vec::new(),
         done: None,
     };
     Arc::make_mut(&mut world.lock().snapshot)

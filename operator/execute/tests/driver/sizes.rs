@@ -39,6 +39,7 @@ fn want(world: &World, wanted: u32) {
         wanted: Some(wanted),
         effect: SizeEffect::Scale,
         why: format!("{wanted} replicas are wanted"),
+        troubles: Vec::new(),
         done: None,
     };
     Arc::make_mut(&mut world.lock().snapshot)

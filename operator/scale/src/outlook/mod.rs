@@ -28,6 +28,9 @@ pub const STEP_SECONDS: u32 = 60;
 const POINT_STEPS: usize = 5;
 /// Back-tested steps below which the models claim nothing.
 const FEW_STEPS: usize = 24;
+/// Why there is no forecast where there could be one.
+const ANOTHER_TURN: &str =
+    "models are compared in turn, and many workloads began at once; it has its turn soon";
 /// How far ahead a limit is looked for, in seconds.
 const LIMIT_WITHIN: f64 = 30.0 * 86_400.0;
 
@@ -91,6 +94,24 @@ impl LoadModel {
         self.steps.push(minute, load.filter(|load| load.is_finite() && *load >= 0.0));
     }
 
+    /// Whether no models were compared yet, though enough is known for it.
+    pub fn unchosen(&self, config: &OutlookConfig) -> bool {
+        self.chosen.is_none() && self.steps.usable() >= config.first_choice
+    }
+
+    /// When models were compared last: the minute, and the minutes that were known.
+    pub fn compared(&self) -> (i64, usize) {
+        self.compared
+    }
+
+    /// What would be known if this minute ended with this load. The model itself stays as it is.
+    #[must_use]
+    pub fn supposing(&self, minute: i64, load: f64) -> Self {
+        let mut supposed = self.clone();
+        supposed.observe(minute, Some(load));
+        supposed
+    }
+
     /// What was seen, with its gaps.
     pub fn steps(&self) -> &Steps {
         &self.steps
@@ -121,8 +142,26 @@ impl Forecasting {
     }
 
     /// What is coming, from the end of what was observed. `carried` is the load that the most replicas carry, when known.
-    pub fn look(&self, model: &mut LoadModel, carried: Option<f64>, now: Timestamp) -> Outlook {
-        let mut outlook = Outlook {
+    /// `compare`: whether models may be compared, which takes far longer than to ask those that were chosen.
+    pub fn look(
+        &self,
+        model: &mut LoadModel,
+        carried: Option<f64>,
+        compare: bool,
+        now: Timestamp,
+    ) -> Outlook {
+        let mut outlook = self.nothing(model, now);
+        self.expect(model, carried, compare, &mut outlook);
+        outlook
+    }
+
+    /// Before models are compared.
+    pub fn waiting(&self, model: &LoadModel, now: Timestamp) -> Outlook {
+        Outlook { reason: ANOTHER_TURN.to_owned(), ..self.nothing(model, now) }
+    }
+
+    fn nothing(&self, model: &LoadModel, now: Timestamp) -> Outlook {
+        Outlook {
             made: now,
             horizon_seconds: self.config.forecast.horizon as u32 * STEP_SECONDS,
             now: model.steps.last(),
@@ -134,13 +173,11 @@ impl Forecasting {
             points: Vec::new(),
             next_choice: None,
             limit: None,
-        };
-        self.expect(model, carried, &mut outlook);
-        outlook
+        }
     }
 
     /// Fills in what the models say.
-    fn expect(&self, model: &mut LoadModel, carried: Option<f64>, outlook: &mut Outlook) {
+    fn expect(&self, model: &mut LoadModel, carried: Option<f64>, compare: bool, outlook: &mut Outlook) {
         let usable = model.steps.usable();
         if usable < self.config.first_choice {
             outlook.reason = format!(
@@ -160,7 +197,7 @@ impl Forecasting {
         let start = model.steps.first().saturating_mul(i64::from(STEP_SECONDS));
         let forecast = History::new(start, STEP_SECONDS, &values)
             .map_err(|error| error.to_string())
-            .and_then(|history| self.forecast(model, &history).map(|forecast| (history, forecast)));
+            .and_then(|history| self.forecast(model, compare, &history).map(|forecast| (history, forecast)));
         let (history, forecast) = match forecast {
             Ok(both) => both,
             Err(reason) => {
@@ -184,17 +221,26 @@ impl Forecasting {
     }
 
     /// Keeps the choice of models fresh, and asks them.
-    fn forecast(&self, model: &mut LoadModel, history: &History<'_>) -> Result<Forecast, String> {
+    fn forecast(
+        &self,
+        model: &mut LoadModel,
+        compare: bool,
+        history: &History<'_>,
+    ) -> Result<Forecast, String> {
         let calendar = Calendar::default();
         let usable = model.steps.usable();
         let text = |error: homeostat_models::forecast::ForecastError| error.to_string();
         // Twice as much is known: a choice from half of it is out of date.
-        let kept = model.chosen.take().filter(|_| usable < 2 * model.compared.1);
+        let kept = model.chosen.take().filter(|_| !compare || usable < 2 * model.compared.1);
         let chosen = if let Some(mut chosen) = kept {
-            if self.forecaster.keep(&mut chosen, history, &calendar).map_err(text)?.is_some() {
+            if !compare {
+                chosen.observe(history).map_err(text)?;
+            } else if self.forecaster.keep(&mut chosen, history, &calendar).map_err(text)?.is_some() {
                 model.compared = (history.end(), usable);
             }
             chosen
+        } else if !compare {
+            return Err(ANOTHER_TURN.to_owned());
         } else {
             let chosen = self.forecaster.choose(history, &calendar).map_err(text)?;
             model.compared = (history.end(), usable);

@@ -3,6 +3,9 @@
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 
+/// Steps for which room is made at once: a day of minutes.
+const ROOM: usize = 1_440;
+
 /// The newest minutes of a series. A gap is a value that is not finite; in storage it is null. Single precision halves
 /// the memory and is finer than any load is known; a value beyond its range counts as a gap.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -41,9 +44,9 @@ impl Steps {
             return self.push(number, Some(f64::from(value)));
         }
         for _ in 0..missing {
-            self.values.push_back(f32::NAN);
+            self.append(f32::NAN);
         }
-        self.values.push_back(value);
+        self.append(value);
         self.usable += usize::from(value.is_finite());
         while self.values.len() > self.keep {
             if self.values.pop_front().is_some_and(f32::is_finite) {
@@ -52,6 +55,14 @@ impl Steps {
             self.first += 1;
         }
         true
+    }
+
+    /// A series that doubled its room would hold half of it empty for most of its life.
+    fn append(&mut self, value: f32) {
+        if self.values.len() == self.values.capacity() {
+            self.values.reserve_exact(ROOM);
+        }
+        self.values.push_back(value);
     }
 
     /// Number of the oldest step.

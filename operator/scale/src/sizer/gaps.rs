@@ -2,6 +2,7 @@
 
 use super::{Load, Seen};
 use homeostat_knowledge::Name;
+use homeostat_knowledge::forecast::SizeTrouble;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -16,8 +17,8 @@ const LETTERS: usize = 80;
 /// What is missing now. As many as there are loads, and requests.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Gaps {
-    /// By load: since when, in seconds since 1970, and why, for people.
-    loads: BTreeMap<Name, (i64, String)>,
+    /// By load: since when, in seconds since 1970, and why, for programs and for people.
+    loads: BTreeMap<Name, (i64, SizeTrouble, String)>,
     /// Since when the requests are.
     requests: Option<i64>,
     /// Requests were seen since the start.
@@ -33,20 +34,26 @@ impl Gaps {
         let lost = known && seen.requests.rate.is_none() && seen.replicas > 0;
         self.requests = lost.then(|| self.requests.unwrap_or(now));
         let before = std::mem::take(&mut self.loads);
-        let since = |name: &Name| before.get(name).map_or(now, |(since, _)| *since);
+        let since = |name: &Name| before.get(name).map_or(now, |(since, ..)| *since);
         let faults = seen.loads.iter().filter_map(|load| Some((load.name.clone(), fault(load)?)));
-        self.loads = faults.map(|(name, why)| (name.clone(), (since(&name), why))).collect();
+        self.loads = faults.map(|(name, (what, why))| (name.clone(), (since(&name), what, why))).collect();
     }
 
     /// Since when the first of them is missing; `None` when nothing is.
     pub fn since(&self) -> Option<i64> {
-        self.loads.values().map(|(since, _)| *since).chain(self.requests).min()
+        self.loads.values().map(|(since, ..)| *since).chain(self.requests).min()
+    }
+
+    /// What is missing, for programs.
+    pub fn troubles(&self) -> impl Iterator<Item = SizeTrouble> {
+        let requests = self.requests.map(|_| SizeTrouble::RequestsNotSeen);
+        self.loads.values().map(|(_, what, _)| *what).chain(requests)
     }
 
     /// What is missing, for people; empty when nothing is.
     pub fn words(&self) -> String {
         let requests = self.requests.map(|_| "requests are not seen (server spans over OTLP)".to_owned());
-        listed(&self.loads.values().map(|(_, why)| why.clone()).chain(requests).collect::<Vec<_>>())
+        listed(&self.loads.values().map(|(.., why)| why.clone()).chain(requests).collect::<Vec<_>>())
     }
 }
 
@@ -56,18 +63,20 @@ pub(super) fn usable(worth: f64) -> bool {
 }
 
 /// What is wrong with a load.
-fn fault(load: &Load) -> Option<String> {
+fn fault(load: &Load) -> Option<(SizeTrouble, String)> {
     let Load { name, value, per_replica, silent } = load;
     match value {
-        None => Some(format!("signal {name} is not seen")),
-        Some(value) if !usable(value / per_replica) => {
-            Some(format!("signal {name} is {value} (it must be finite and not negative)"))
-        }
+        None => Some((SizeTrouble::SignalNotSeen, format!("signal {name} is not seen"))),
+        Some(value) if !usable(value / per_replica) => Some((
+            SizeTrouble::SignalNotUsable,
+            format!("signal {name} is {value} (it must be finite and not negative)"),
+        )),
         Some(_) if silent.is_empty() => None,
         Some(_) => {
             let short = |series: &Name| series.chars().take(LETTERS).collect();
             let silent: Vec<String> = silent.iter().map(short).collect();
-            Some(format!("series {} of signal {name} is not seen any more", listed(&silent)))
+            let why = format!("series {} of signal {name} is not seen any more", listed(&silent));
+            Some((SizeTrouble::SeriesNotSeen, why))
         }
     }
 }

@@ -16,12 +16,14 @@ pub use policy::{SetupError, policy};
 
 use crate::services::capacity::Capacity;
 use crate::services::{
-    Decision, Effect, Expected, Fallback, Observations, Owner, Policy, PolicyError, State, decide, effect_of,
+    Decision, Effect, Expected, Fallback, Observations, Owner, Policy, PolicyError, State, WhenOwned, decide,
+    effect_of,
 };
 use gaps::{Gaps, usable};
-use homeostat_knowledge::forecast::{SizeAdvice, SizeEffect};
+use homeostat_knowledge::forecast::{SizeAdvice, SizeEffect, SizeTrouble};
 use homeostat_knowledge::{Name, Timestamp};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
 /// Seconds between two decisions, as the comparison with others measures them.
 pub const STEP_SECONDS: u32 = 15;
@@ -156,9 +158,17 @@ impl Sizer {
         let worth = worth(seen, per_replica);
         self.seen |= worth.is_some();
         self.worked |= worth.is_some_and(|worth| worth > 0.0);
-        let advice =
-            |wanted, effect, why| SizeAdvice { decided: now, per_replica, wanted, effect, why, done: None };
         self.gaps.look(now.as_second(), self.began, seen, per_replica);
+        let troubles = self.troubles(seen, worth, owner);
+        let advice = |wanted, effect, why| SizeAdvice {
+            decided: now,
+            per_replica,
+            wanted,
+            effect,
+            why,
+            troubles,
+            done: None,
+        };
         let partly = self.partly(now, seen, worth);
         if let Some(missing) = self.missing(now, seen, worth, &partly) {
             return advice(None, SizeEffect::Keep, missing);
@@ -204,6 +214,23 @@ impl Sizer {
         let carries = per_replica
             .map_or_else(String::new, |each| format!("; one replica carries {} requests/s", short(each)));
         advice(Some(replicas), shown(effect), format!("{reason}{lacking}{carries}"))
+    }
+
+    /// What is in the way of a decision on everything that should count.
+    fn troubles(&self, seen: &Seen<'_>, worth: Option<f64>, owner: &Owner) -> Vec<SizeTrouble> {
+        let mut all: BTreeSet<SizeTrouble> = self.gaps.troubles().collect();
+        if worth.is_none() && seen.requests.rate.is_some() {
+            all.insert(SizeTrouble::CapacityNotKnown);
+        } else if worth.is_none() && all.is_empty() {
+            all.insert(if self.seen { SizeTrouble::RequestsNotSeen } else { SizeTrouble::NothingSeen });
+        }
+        all.extend(match (owner, self.policy.when_owned) {
+            (Owner::Several { .. }, _) => Some(SizeTrouble::ScaledTwice),
+            (Owner::Hpa { .. }, WhenOwned::Refuse)
+            | (Owner::Keda { .. } | Owner::Vpa { acts: true, .. }, _) => Some(SizeTrouble::ScaledByOther),
+            (Owner::Nobody | Owner::Hpa { .. } | Owner::Vpa { .. }, _) => None,
+        });
+        all.into_iter().collect()
     }
 
     /// What is missing of the load, and what that leaves to do.

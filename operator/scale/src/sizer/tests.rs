@@ -420,6 +420,7 @@ fn a_series_that_is_missing_makes_its_signal_a_lower_bound() {
         assert_eq!(said.wanted, Some(2), "{}", said.why);
         let named = "series queue=a, queue=b, queue=c and 1 more of signal jobs is not seen any more";
         assert!(said.why.contains(named), "{}", said.why);
+        assert_eq!(said.troubles, [SizeTrouble::SeriesNotSeen]);
     }
     let whole = (60..100).map(|step| decide(step, &[])).last().unwrap();
     assert_eq!(whole.wanted, Some(0), "{}", whole.why);
@@ -457,4 +458,18 @@ fn silence_counts_from_the_restart_and_not_from_what_was_written_before_it() {
     assert!(said.why.contains("last safe size"), "{}", said.why);
     let said = run(&mut back, start + hour, [None], before);
     assert_eq!(said.wanted, Some(3), "{}", said.why);
+}
+
+#[test]
+fn each_kind_of_missing_load_has_its_own_word() {
+    let mut one = sizer(0, 10, Archetype::Service);
+    assert_eq!(run(&mut one, 0, [None], 2).troubles, [SizeTrouble::NothingSeen]);
+    assert_eq!(run(&mut one, 1, [Some(20.0)], 2).troubles, [SizeTrouble::CapacityNotKnown]);
+    assert_eq!(run(&mut one, 2, vec![Some(20.0); 60], 2).troubles, []);
+    assert_eq!(run(&mut one, 62, [None], 2).troubles, [SizeTrouble::RequestsNotSeen]);
+    assert_eq!(run(&mut one, 63, [Some(20.0)], 2).troubles, []);
+    let all = [("a", None), ("b", Some(-1.0)), ("c", Some(1.0))];
+    let said = look(&mut one, 64, &all, None, 2).troubles;
+    let named = [SizeTrouble::SignalNotUsable, SizeTrouble::SignalNotSeen, SizeTrouble::RequestsNotSeen];
+    assert_eq!(said, named, "all of them, what is to be changed first");
 }

@@ -68,6 +68,7 @@ pub fn foresee(snapshot: &mut Snapshot) {
                     wanted: Some(ENOUGH),
                     effect: SizeEffect::DriveBounds { min: ENOUGH, max: 8 },
                     why: "the load is back".to_owned(),
+                    troubles: Vec::new(),
                     done: None,
                 };
                 snapshot.sizes.insert_mut(workload, Arc::new(advice));

@@ -283,6 +283,7 @@ fn a_higher_floor_is_had_once_it_is_seen_and_a_lower_one_is_watched() {
         wanted: Some(7),
         effect: SizeEffect::DriveBounds { min: 7, max: 10 },
         why: "more callers".to_owned(),
+        troubles: Vec::new(),
         done: None,
     };
     growing.sizes.insert_mut(ObjectKey::new("shop", "order"), Arc::new(advice));

@@ -1,0 +1,177 @@
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use super::*;
+use homeostat_knowledge::observation::{Change, ObjectChange};
+use homeostat_knowledge::policy::{Bounds, Permits, ScalingPolicy};
+use homeostat_knowledge::records::ControllerKey;
+use homeostat_knowledge::{ForecastSkill, Name, ObjectKey, Uid, WorkloadHealth};
+use homeostat_scale::outlook::OutlookConfig;
+
+fn policy(scaling: Option<ScalingPolicy>) -> WorkloadPolicy {
+    let key = ObjectKey::new("shop", "cart");
+    WorkloadPolicy {
+        permits: Permits { replicas: Some(Bounds { min: 1, max: 9 }), scaling, ..Permits::default() },
+        ..WorkloadPolicy::new(
+            key.clone(),
+            Uid::new("u"),
+            ControllerKey { kind: ControllerKind::Deployment, object: key },
+        )
+    }
+}
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(second).unwrap()
+}
+
+/// A snapshot in which so many requests were answered, and others of the namespace were heard at this second.
+fn snapshot(scaling: Option<&ScalingPolicy>, answered: u64, heard: i64) -> Snapshot {
+    let mut snapshot = Snapshot::default();
+    let change = ObjectChange::Workload(Change::Applied(Arc::new(policy(scaling.cloned()))));
+    snapshot.commit(&change, at(0));
+    let health = WorkloadHealth { answered, ..WorkloadHealth::default() };
+    snapshot.health.insert_mut(ObjectKey::new("shop", "cart"), health);
+    snapshot.heard.insert_mut(Name::from("shop"), at(heard));
+    snapshot
+}
+
+fn forecaster() -> Forecaster {
+    Forecaster::new(Forecasting::new(OutlookConfig::default()).unwrap(), Memory::default())
+}
+
+#[test]
+fn a_workload_without_scaling_costs_nothing() {
+    let mut forecaster = forecaster();
+    assert!(forecaster.step(&snapshot(None, 500, 60), at(60)).is_none());
+    assert!(forecaster.watched.is_empty());
+}
+
+#[test]
+fn answered_requests_become_a_load_and_a_source_that_is_gone_a_gap() {
+    let mut forecaster = forecaster();
+    let scaling = ScalingPolicy::default();
+    let now =
+        |all: &BTreeMap<WorkloadKey, Arc<Foreseen>>| all.values().next().and_then(|one| one.outlook.now);
+    for minute in 0..20_u64 {
+        let counted = 600 * (minute + 1);
+        let second = 60 * minute as i64;
+        let all = forecaster.step(&snapshot(Some(&scaling), counted, second), at(second)).unwrap();
+        assert_eq!(all.len(), 1);
+        if minute > 0 {
+            assert_eq!(now(&all), Some(10.0), "600 requests in a minute");
+        }
+    }
+    let idle = forecaster.step(&snapshot(Some(&scaling), 12_000, 1_190), at(1_200)).unwrap();
+    assert_eq!(now(&idle), Some(0.0), "others are heard, this one is idle");
+    forecaster.step(&snapshot(Some(&scaling), 12_000, 1_190), at(1_260));
+    let late = forecaster.step(&snapshot(Some(&scaling), 12_000, 1_190), at(1_320));
+    assert!(late.is_none(), "its answers may still be on their way");
+    let gone = forecaster.step(&snapshot(Some(&scaling), 12_000, 1_190), at(1_335)).unwrap();
+    assert_eq!(now(&gone), None, "nobody is heard");
+    assert!(gone.values().all(|one| one.outlook.skill != ForecastSkill::Proven));
+    assert!(forecaster.step(&snapshot(None, 12_600, 1_380), at(1_380)).unwrap().is_empty());
+    assert!(forecaster.watched.is_empty(), "scaling was taken out of the spec");
+}
+
+#[test]
+fn it_wakes_just_after_the_minute() {
+    assert_eq!(until_next(60, at(59)), Duration::from_millis(1_250));
+    assert_eq!(until_next(60, at(60)), Duration::from_millis(60_250));
+    assert_eq!(until_next(15, at(50)), Duration::from_millis(10_250));
+}
+
+/// The only outlook, where this step changed it.
+fn look(forecaster: &mut Forecaster, answered: u64, second: i64) -> Option<Outlook> {
+    let world = snapshot(Some(&ScalingPolicy::default()), answered, second);
+    let all = forecaster.step(&world, at(second))?;
+    all.values().next().map(|one| one.outlook.clone())
+}
+
+/// Ten requests a second for so many minutes, a little more and less by turns; what was counted by then.
+fn steady(forecaster: &mut Forecaster, minutes: u64) -> u64 {
+    let mut counted = 1;
+    for minute in 0..=minutes {
+        counted += if minute % 2 == 0 { 590 } else { 610 };
+        look(forecaster, counted, 60 * minute as i64);
+    }
+    counted
+}
+
+#[test]
+fn a_load_that_leaves_its_band_is_forecast_before_the_minute_is_over() {
+    let mut forecaster = forecaster();
+    let counted = steady(&mut forecaster, 40);
+    let calm = forecaster.watched.values().next().unwrap().foreseen.outlook.peak.unwrap();
+    assert_eq!(look(&mut forecaster, counted + 50, 2_405), None, "as expected");
+    assert_eq!(look(&mut forecaster, counted + 500, 2_410), None, "too little of the minute is seen");
+    let early = look(&mut forecaster, counted + 1_500, 2_415).unwrap();
+    assert!(early.made == at(2_415) && early.peak.unwrap().p50 > 2.0 * calm.p50, "{:?}", early.peak);
+    assert_eq!(look(&mut forecaster, counted + 2_500, 2_420), None, "once in a minute");
+    let whole = look(&mut forecaster, counted + 600, 2_460).unwrap();
+    assert_eq!(whole.now, Some(10.0), "what was supposed is not remembered");
+    assert!(whole.peak.unwrap().p50 < 1.5 * calm.p50, "{:?}", whole.peak);
+}
+
+#[test]
+fn a_load_within_its_band_is_forecast_once_a_minute() {
+    let mut forecaster = forecaster();
+    let counted = steady(&mut forecaster, 40);
+    let news = (1..=60)
+        .filter(|tick| look(&mut forecaster, counted + 50 * tick, 2_400 + 5 * *tick as i64).is_some());
+    assert_eq!(news.count(), 5);
+}
+
+#[test]
+fn answers_that_come_late_close_their_minute_when_they_arrive() {
+    let mut forecaster = forecaster();
+    let counted = steady(&mut forecaster, 40);
+    let silent = |forecaster: &mut Forecaster, second: i64| {
+        let world = snapshot(Some(&ScalingPolicy::default()), counted, 2_340);
+        forecaster.step(&world, at(second)).is_some()
+    };
+    assert!(!silent(&mut forecaster, 2_460) && !silent(&mut forecaster, 2_465), "they are waited for");
+    let arrived = look(&mut forecaster, counted + 700, 2_470).unwrap();
+    assert_eq!((arrived.made, arrived.now), (at(2_470), Some(10.0)), "700 in 70 s: no gap, no peak");
+}
+
+/// So many workloads with this count.
+fn many(number: usize, answered: u64, second: i64) -> Snapshot {
+    let mut world = snapshot(None, answered, second);
+    for number in 0..number {
+        let key = ObjectKey::new("shop", format!("w{number:05}"));
+        let mut one = policy(Some(ScalingPolicy::default()));
+        one.target = ControllerKey { kind: ControllerKind::Deployment, object: key.clone() };
+        one.key = key.clone();
+        world.commit(&ObjectChange::Workload(Change::Applied(Arc::new(one))), at(0));
+        world.health.insert_mut(key, WorkloadHealth { answered, ..WorkloadHealth::default() });
+    }
+    world
+}
+
+#[test]
+fn workloads_beyond_the_bound_are_told_so_and_get_in_when_there_is_room() {
+    let mut forecaster = Forecaster { most: 3, ..forecaster() };
+    let all = forecaster.step(&many(5, 100, 60), at(60)).unwrap();
+    let out: Vec<_> = all.iter().filter(|(_, one)| one.left_out).collect();
+    assert_eq!((all.len(), out.len(), forecaster.left_out()), (5, 2, 2));
+    let said = &out[0].1.outlook.reason;
+    assert!(said.contains("more than 3 workloads") && said.contains("take it out of others"), "{said}");
+    let fewer = forecaster.step(&many(3, 100, 120), at(120)).unwrap();
+    assert_eq!((fewer.len(), forecaster.left_out()), (3, 0));
+    assert!(fewer.values().all(|one| !one.left_out));
+}
+
+#[test]
+fn a_tick_compares_models_of_a_bounded_number_and_the_rest_has_its_turn_in_the_next() {
+    let mut forecaster = forecaster();
+    let number = COMPARED_PER_TICK + 50;
+    for minute in 0..10 {
+        forecaster.step(&many(number, 1 + 600 * minute as u64, 60 * minute), at(60 * minute));
+    }
+    let waits = |all: &BTreeMap<WorkloadKey, Arc<Foreseen>>| {
+        all.values().filter(|one| one.outlook.points.is_empty()).count()
+    };
+    let world = many(number, 6_001, 600);
+    assert_eq!(waits(&forecaster.step(&world, at(600)).unwrap()), 50);
+    assert_eq!(waits(&forecaster.step(&world, at(605)).unwrap()), 0);
+    assert_eq!(forecaster.step(&world, at(610)), None, "all had their turn");
+}

@@ -1,0 +1,296 @@
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use super::*;
+use homeostat_knowledge::observation::{Change, ObjectChange};
+use homeostat_knowledge::policy::{Archetype, CalendarEntry, LoadPolicy, Permits, ScalingMode, WhenOwned};
+use homeostat_knowledge::records::{AutoscalerRecord, Drive, Hold};
+use homeostat_knowledge::{ControllerKind, ObjectKey, Uid};
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(1_800_000_000 + second).unwrap()
+}
+
+fn key() -> ObjectKey {
+    ObjectKey::new("shop", "jobs")
+}
+
+fn target() -> ControllerKey {
+    ControllerKey { kind: ControllerKind::Deployment, object: key() }
+}
+
+/// A worker with so many replicas whose backlog was so large at this second.
+fn snapshot(replicas: i32, backlog: Option<f64>, second: i64) -> Snapshot {
+    let (world, _) = homeostat_situations::Given::default().build();
+    let order = homeostat_situations::order();
+    let mut controller = (**world.controller_of(&order).unwrap()).clone();
+    controller.key = target();
+    (controller.replicas, controller.current, controller.ready, controller.updated) =
+        (replicas, replicas, replicas, replicas);
+    let mut workload = (**world.workloads.get(&order).unwrap()).clone();
+    (workload.key, workload.uid, workload.target) = (key(), Uid::new("jobs"), target());
+    workload.archetype = Archetype::Worker;
+    workload.permits = Permits {
+        replicas: Some(Bounds { min: 0, max: 8 }),
+        scaling: Some(ScalingPolicy {
+            mode: ScalingMode::Auto,
+            loads: vec![LoadPolicy { signal: "waiting".into(), per_replica: 10.0 }],
+            ..ScalingPolicy::default()
+        }),
+        ..Permits::default()
+    };
+    let mut snapshot = Snapshot::default();
+    for change in [
+        ObjectChange::Controller(Change::Applied(Arc::new(controller))),
+        ObjectChange::Workload(Change::Applied(Arc::new(workload))),
+    ] {
+        snapshot.commit(&change, at(second));
+    }
+    if let Some(backlog) = backlog {
+        let place = |series: &str| (key(), Name::from("waiting"), Name::from(series));
+        snapshot.loads.insert_mut(place("queue=a"), (backlog / 2.0, at(second)));
+        snapshot.loads.insert_mut(place("queue=b"), (backlog / 2.0, at(second)));
+    }
+    snapshot
+}
+
+fn outlooks(second: i64) -> BTreeMap<WorkloadKey, Arc<Foreseen>> {
+    let outlook = Outlook {
+        made: at(second),
+        horizon_seconds: 3_600,
+        now: None,
+        skill: ForecastSkill::Unknown,
+        model: None,
+        reason: "nothing is known yet".to_owned(),
+        error: None,
+        peak: None,
+        points: Vec::new(),
+        next_choice: None,
+        limit: None,
+    };
+    BTreeMap::from([(key(), Arc::new(Foreseen { outlook, kept: None, left_out: false }))])
+}
+
+fn decide(
+    sizes: &mut Sizes,
+    replicas: i32,
+    backlog: Option<f64>,
+    step: i64,
+    scalers: &BTreeMap<ControllerKey, Scaler>,
+) -> SizeAdvice {
+    let second = step * i64::from(STEP_SECONDS);
+    let mut all = sizes.step(&snapshot(replicas, backlog, second), &outlooks(second), scalers, at(second));
+    all.pop().unwrap().size
+}
+
+#[test]
+fn a_backlog_of_all_its_queues_asks_for_workers_from_zero() {
+    let (mut sizes, nobody) = (Sizes::default(), BTreeMap::new());
+    for step in 0..24 {
+        decide(&mut sizes, 0, Some(0.0), step, &nobody);
+    }
+    let idle = decide(&mut sizes, 0, Some(0.0), 24, &nobody);
+    assert_eq!((idle.wanted, idle.effect), (Some(0), SizeEffect::Keep), "{}", idle.why);
+    let busy = decide(&mut sizes, 0, Some(45.0), 25, &nobody);
+    assert_eq!(busy.effect, SizeEffect::Scale, "{}", busy.why);
+    assert!(busy.wanted.is_some_and(|wanted| wanted >= 4), "45 items, ten for each: {}", busy.why);
+    // The values are not renewed any more: nobody knows whether work still waits.
+    let second = 25 * i64::from(STEP_SECONDS);
+    let late = at(second + 300);
+    let silent = sizes.step(&snapshot(5, Some(0.0), second), &outlooks(second), &nobody, late);
+    assert!(silent[0].size.wanted.is_some_and(|wanted| wanted >= 5), "{}", silent[0].size.why);
+    assert!(silent[0].size.why.contains("check the source"), "{}", silent[0].size.why);
+}
+
+#[test]
+fn a_queue_whose_exporter_is_down_beside_an_empty_one_takes_no_worker_away() {
+    let (mut sizes, nobody) = (Sizes::default(), BTreeMap::new());
+    for step in 0..60 {
+        decide(&mut sizes, 4, Some(35.0), step, &nobody);
+    }
+    for step in 60..140 {
+        let second = step * i64::from(STEP_SECONDS);
+        let mut world = snapshot(4, Some(0.0), second);
+        let lost = (key(), Name::from("waiting"), Name::from("queue=b"));
+        world.loads.insert_mut(lost, (17.5, at(59 * i64::from(STEP_SECONDS))));
+        let said = sizes.step(&world, &outlooks(second), &nobody, at(second)).pop().unwrap().size;
+        assert!(said.wanted.is_some_and(|wanted| wanted >= 4), "{step}: {}", said.why);
+        if step >= 65 {
+            assert!(
+                said.why.contains("series queue=b of signal waiting is not seen"),
+                "{step}: {}",
+                said.why
+            );
+        }
+    }
+}
+
+#[test]
+fn a_tenant_that_is_not_heard_any_more_keeps_its_size_while_others_are_heard() {
+    let (mut sizes, nobody) = (Sizes::default(), BTreeMap::new());
+    let mut ask = |step: i64, answered: u64, heard: &str| {
+        let second = step * i64::from(STEP_SECONDS);
+        let mut world = snapshot(4, None, second);
+        let mut workload = (**world.workloads.get(&key()).unwrap()).clone();
+        workload.permits.scaling = Some(ScalingPolicy::default());
+        world.commit(&ObjectChange::Workload(Change::Applied(Arc::new(workload))), at(0));
+        let health = homeostat_knowledge::WorkloadHealth { answered, ..Default::default() };
+        world.health.insert_mut(key(), health);
+        let last = if heard == "shop" { second } else { 100 * i64::from(STEP_SECONDS) };
+        world.heard.insert_mut(Name::from("shop"), at(last));
+        world.heard.insert_mut(Name::from(heard), at(second));
+        sizes.step(&world, &outlooks(second), &nobody, at(second)).pop().unwrap().size
+    };
+    for step in 0..=100 {
+        ask(step, 1 + 1_200 * step as u64, "shop");
+    }
+    let before = ask(101, 1 + 1_200 * 101, "shop").wanted.unwrap();
+    for step in 102..300 {
+        let said = ask(step, 1 + 1_200 * 101, "bank");
+        assert!(said.wanted.is_some_and(|wanted| wanted >= before), "{step}: {}", said.why);
+    }
+    let idle = (300..500).map(|step| ask(step, 1 + 1_200 * 101, "shop")).last().unwrap();
+    assert_eq!(idle.wanted, Some(1), "heard again, and nobody asks: {}", idle.why);
+}
+
+fn autoscaler() -> AutoscalerRecord {
+    AutoscalerRecord {
+        key: ObjectKey::new("shop", "web"),
+        uid: Uid::new("web"),
+        resource_version: Name::from("1"),
+        scales: target(),
+        bounds: Bounds { min: 1, max: 9 },
+        drive: None,
+        keda: None,
+        gitops_owner: None,
+    }
+}
+
+#[test]
+fn what_an_autoscaler_owns_is_refused_by_name() {
+    for (scaler, name) in [
+        (Scaler::Hpa(Box::new(autoscaler())), "HorizontalPodAutoscaler web"),
+        (Scaler::Keda { name: "queue".into() }, "ScaledObject queue"),
+        (Scaler::Vpa { name: "fit".into() }, "VerticalPodAutoscaler fit"),
+        (
+            Scaler::Several(vec![Scaler::Hpa(Box::new(autoscaler())), Scaler::Keda { name: "queue".into() }]),
+            "HorizontalPodAutoscaler web and ScaledObject queue",
+        ),
+    ] {
+        let (mut sizes, owned) = (Sizes::default(), BTreeMap::from([(target(), scaler)]));
+        decide(&mut sizes, 1, Some(0.0), 0, &owned);
+        let refused = decide(&mut sizes, 1, Some(70.0), 1, &owned);
+        assert_eq!(refused.effect, SizeEffect::Refuse);
+        let several = name.contains(" and ");
+        let trouble = if several { SizeTrouble::ScaledTwice } else { SizeTrouble::ScaledByOther };
+        assert_eq!(refused.troubles, [trouble]);
+        assert!(refused.why.contains(name) && refused.why.contains("would be"), "{}", refused.why);
+    }
+}
+
+#[test]
+fn the_floor_of_an_autoscaler_follows_and_goes_back_to_people_where_the_workload_says_so() {
+    let driving = |replicas, backlog, second| {
+        let mut snapshot = snapshot(replicas, backlog, second);
+        let mut workload = (**snapshot.workloads.get(&key()).unwrap()).clone();
+        if let Some(scaling) = &mut workload.permits.scaling {
+            scaling.when_owned = WhenOwned::DriveBounds;
+        }
+        snapshot.commit(&ObjectChange::Workload(Change::Applied(Arc::new(workload))), at(second));
+        snapshot
+    };
+    let driven = |now: Bounds| {
+        let hold = Hold { by: "shop.jobs-1".into(), until: None };
+        let drive = Some(Drive { hold, before: Bounds { min: 1, max: 9 }, set: now });
+        let scaler = Scaler::Hpa(Box::new(AutoscalerRecord { bounds: now, drive, ..autoscaler() }));
+        BTreeMap::from([(target(), scaler)])
+    };
+    let mut sizes = Sizes::default();
+    let mut decide = |backlog, step: i64, scalers: &BTreeMap<ControllerKey, Scaler>| {
+        let second = step * i64::from(STEP_SECONDS);
+        let world = driving(3, Some(backlog), second);
+        sizes.step(&world, &outlooks(second), scalers, at(second)).pop().unwrap().size
+    };
+    let own = BTreeMap::from([(target(), Scaler::Hpa(Box::new(autoscaler())))]);
+    decide(0.0, 0, &own);
+    let busy = decide(45.0, 1, &own);
+    let wanted = busy.wanted.unwrap();
+    assert_eq!(busy.effect, SizeEffect::DriveBounds { min: wanted, max: 9 }, "{}", busy.why);
+    let there = driven(Bounds { min: u64::from(wanted), max: 9 });
+    let mut step = 2;
+    let back = loop {
+        let said = decide(0.0, step, &there);
+        if said.wanted.is_some_and(|wanted| wanted <= 1) || step > 2_000 {
+            break said;
+        }
+        step += 1;
+    };
+    assert_eq!(back.effect, SizeEffect::DriveBounds { min: 1, max: 9 }, "never below people's: {}", back.why);
+}
+
+#[test]
+fn what_was_kept_is_taken_up_again() {
+    let (mut sizes, nobody) = (Sizes::default(), BTreeMap::new());
+    for step in 0..20 {
+        decide(&mut sizes, 4, Some(38.0), step, &nobody);
+    }
+    let second = 20 * i64::from(STEP_SECONDS);
+    let all = sizes.step(&snapshot(4, Some(38.0), second), &outlooks(second), &nobody, at(second));
+    let before = all[0].size.wanted.unwrap();
+    let kept: Kept = serde_json::from_str(all[0].memory.as_deref().unwrap()).unwrap();
+    let mut again = Sizes::new(Arc::new(BTreeMap::from([(key(), kept)])));
+    let said = decide(&mut again, 1, None, 22, &nobody);
+    assert_eq!(said.wanted, Some(before), "{}", said.why);
+}
+
+/// The troubles of a workload whose scaling was changed so, after one step.
+fn troubles(change: impl Fn(&mut WorkloadPolicy), backlog: Option<f64>) -> Vec<SizeTrouble> {
+    let mut world = snapshot(2, backlog, 0);
+    let mut workload = (**world.workloads.get(&key()).unwrap()).clone();
+    change(&mut workload);
+    world.commit(&ObjectChange::Workload(Change::Applied(Arc::new(workload))), at(0));
+    let said = Sizes::default().step(&world, &outlooks(0), &BTreeMap::new(), at(0)).pop().unwrap().size;
+    assert!(said.troubles.is_empty() || !said.why.is_empty());
+    said.troubles
+}
+
+#[test]
+fn what_people_have_to_change_is_said_in_a_word_too() {
+    let scaling = |workload: &mut WorkloadPolicy, change: &dyn Fn(&mut ScalingPolicy)| {
+        change(workload.permits.scaling.as_mut().unwrap());
+    };
+    let calendar = |schedule: &str| CalendarEntry {
+        name: "sale".into(),
+        schedule: schedule.into(),
+        time_zone: "UTC".into(),
+        duration: SignedDuration::from_hours(1),
+        replicas: 3,
+        exceptions: Vec::new(),
+    };
+    assert_eq!(troubles(|_| {}, Some(10.0)), []);
+    assert_eq!(troubles(|one| one.permits.replicas = None, Some(10.0)), [SizeTrouble::NoBounds]);
+    let crossed = Some(Bounds { min: 9, max: 8 });
+    assert_eq!(troubles(|one| one.permits.replicas = crossed, Some(10.0)), [SizeTrouble::InvalidSetting]);
+    let elsewhere =
+        ControllerKey { kind: ControllerKind::Deployment, object: ObjectKey::new("shop", "typo") };
+    assert_eq!(troubles(|one| one.target = elsewhere.clone(), Some(10.0)), [SizeTrouble::TargetNotFound]);
+    let never = |one: &mut WorkloadPolicy| scaling(one, &|said| said.calendar = vec![calendar("0 8 30 2 *")]);
+    assert_eq!(troubles(never, Some(10.0)), [SizeTrouble::CalendarNotUsable]);
+    assert_eq!(troubles(never, None), [SizeTrouble::CalendarNotUsable, SizeTrouble::SignalNotSeen]);
+    let sound = |one: &mut WorkloadPolicy| scaling(one, &|said| said.calendar = vec![calendar("0 8 * * *")]);
+    assert_eq!(troubles(sound, Some(10.0)), []);
+    assert_eq!(troubles(|_| {}, Some(-4.0)), [SizeTrouble::SignalNotUsable]);
+    let nothing = |one: &mut WorkloadPolicy| scaling(one, &|said| said.loads.clear());
+    assert_eq!(troubles(nothing, None), [SizeTrouble::NothingSeen]);
+}
+
+#[test]
+fn what_finds_no_room_says_so_and_gets_no_size() {
+    let mut all = outlooks(0);
+    let told = all.get_mut(&key()).map(Arc::make_mut).unwrap();
+    (told.left_out, told.outlook.reason) = (true, "more than 3 workloads have spec.scaling".to_owned());
+    let said =
+        Sizes::default().step(&snapshot(2, Some(90.0), 0), &all, &BTreeMap::new(), at(0)).pop().unwrap();
+    assert_eq!((said.size.wanted, said.size.effect), (None, SizeEffect::Keep));
+    assert_eq!(said.size.troubles, [SizeTrouble::TooMany]);
+    assert!(said.size.why.contains("more than 3 workloads"), "{}", said.size.why);
+}
