@@ -591,7 +591,7 @@ fn source_findings(snapshot: &Snapshot, now: Timestamp, seen: &mut BTreeMap<(Ent
                     since: now,
                     at: now,
                     confidence: 1.0,
-                    evidence: vec![Evidence::new("source", reason.to_string())],
+                    evidence: vec![Evidence::new("source", crate::redact::hide(reason))],
                 },
             );
         }

@@ -4,6 +4,7 @@
 //! reasons join the evidence that people read. Who is charged is decided by [`crate::calls`], which sees every call and
 //! needs no comparison; the ranking sees a sample.
 
+use crate::redact::hide;
 use homeostat_knowledge::{
     CallOutcome, Evidence, Observation, Signal, SignedDuration, Snapshot, SpanKind, Timestamp, WorkloadKey,
 };
@@ -153,7 +154,7 @@ impl Names {
             Some(&operation) => operation,
             None if next < MAX_NAMES => {
                 self.operations.insert(kept.operation.clone(), next);
-                self.operation_words.push(kept.operation.to_string());
+                self.operation_words.push(hide(&kept.operation).into_owned());
                 next
             }
             None => return None,

@@ -6,7 +6,8 @@
 //! The way of a failed call: [`calls`] charges it to the deepest workload that failed in its trace,
 //! [`pods`] adds what the kubelet says (`setup` of pods that do not begin), [`golden`] what is slower than usual, [`replicas`] which one
 //! differs from its siblings, [`objects`] what nodes and Jobs show, [`signals`] what a
-//! workload's own queries say, [`logs`] and [`causes`] what lines and spans add to the evidence.
+//! workload's own queries say, [`logs`] and [`causes`] what lines and spans add to the evidence;
+//! `redact` keeps what looks like a secret out of it.
 //! [`senders`] knows how late what is told comes,
 //! [`waits`] how long calls wait between their two ends, `breach` what Homeostat finds wrong with itself. [`correlate`] makes one incident per root, `ranking` orders its causes.
 
@@ -22,6 +23,7 @@ pub mod logs;
 pub mod objects;
 pub mod pods;
 mod ranking;
+mod redact;
 pub mod replicas;
 pub mod senders;
 mod setup;

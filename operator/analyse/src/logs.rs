@@ -3,6 +3,7 @@
 //! Lines become templates (`homeostat_models::logs`); their text is data and is only shown. It never opens an incident
 //! and never chooses an action: anybody who can write a log line could otherwise ask for one.
 
+use crate::redact::hide;
 use homeostat_knowledge::{Evidence, Observation, Signal, SignedDuration, Timestamp, WorkloadKey};
 use homeostat_models::logs::{LogFindingKind, Miner, MinerConfig, Severity, Watch, WatchConfig};
 use std::collections::{BTreeMap, VecDeque};
@@ -21,6 +22,8 @@ const MAX_CLOSED: i64 = 12;
 const MAX_EVIDENCE: usize = 2;
 /// Letters of a template that people are shown.
 const MAX_TEXT: usize = 120;
+/// Letters of a template that are looked at: what a secret at the end of the shown ones is told by may come after them.
+const MAX_READ: usize = 4 * MAX_TEXT;
 /// OpenTelemetry's first severity number of an error.
 const ERROR: u8 = 17;
 
@@ -121,7 +124,8 @@ impl Logs {
         news.take(MAX_EVIDENCE)
             .filter_map(|news| {
                 let template = stream.miner.template(news.template)?;
-                let text: String = template.chars().filter(|c| !c.is_control()).take(MAX_TEXT).collect();
+                let read: String = template.chars().filter(|c| !c.is_control()).take(MAX_READ).collect();
+                let text: String = hide(&read).chars().take(MAX_TEXT).collect();
                 Some(Evidence::new("log lines", format!("{}: {text}", news.seen)).usual(news.usual.clone()))
             })
             .collect()

@@ -3,6 +3,7 @@
 //! The kubelet says it in the reason and message of a waiting container, and in Events about the pod. Both are texts of
 //! others: they are cut, cleaned and shown, and nothing is decided by them except the kind of the finding.
 
+use crate::redact::hide;
 use homeostat_knowledge::kubelet::{NO_IMAGE, NOT_MADE};
 use homeostat_knowledge::records::{EventRecord, SetupWait};
 use homeostat_knowledge::{Evidence, FindingKind, PodRecord, SignedDuration};
@@ -103,7 +104,8 @@ fn of_name(letter: char) -> bool {
 }
 
 fn shown(text: &str) -> String {
-    text.chars().filter(|letter| !letter.is_control()).take(SHOWN).collect()
+    let text: String = text.chars().filter(|letter| !letter.is_control()).collect();
+    hide(&text).chars().take(SHOWN).collect()
 }
 
 #[cfg(test)]

@@ -36,6 +36,7 @@ fn a_signal_that_is_ten_times_worse_is_an_incident_by_its_third_sample() {
             signal,
             from_step: 700 + 40 * workload as i64,
             steps: 20,
+            factor: 10.0,
         })
         .collect();
     let mut world = World::new(6, 5, faults.clone());
@@ -60,4 +61,67 @@ fn a_signal_that_is_ten_times_worse_is_an_incident_by_its_third_sample() {
         assert_eq!(told.count(), 1, "{:?}", world.outcome.incidents);
     }
     assert!(world.outcome.disruptive.is_empty(), "people are told: {:?}", world.outcome.disruptive);
+}
+
+#[test]
+fn a_unit_that_changes_a_thousandfold_asks_people_and_nothing_else() {
+    // Seconds become milliseconds, and bytes kilobytes.
+    let (from_step, signal, steps) = (700, 1, 10_000);
+    let fault = |workload, factor| Fault { workload, signal, from_step, steps, factor };
+    let mut world = World::new(3, 5, vec![fault(0, 1e3), fault(1, 1e-3)]);
+    while world.steps() < 850 {
+        world.step();
+    }
+    let outcome = &world.outcome;
+    assert!(outcome.disruptive.is_empty(), "{:?}", outcome.disruptive);
+    let told: Vec<&str> = outcome.incidents.iter().map(|(_, of, ..)| of.as_str()).collect();
+    // A smaller number is no trouble by what people said of this signal.
+    assert_eq!(told, ["w0000"], "{:?}", outcome.incidents);
+    assert!(outcome.incidents[0].3.starts_with(SIGNALS[signal].0), "{:?}", outcome.incidents);
+}
+
+#[test]
+fn series_that_are_renamed_alarm_nobody() {
+    let mut world = World::new(2, 5, Vec::new());
+    world.renamed_from = Some(700);
+    while world.steps() < 850 {
+        world.step();
+    }
+    assert!(world.outcome.incidents.is_empty(), "{:?}", world.outcome.incidents);
+    assert!(world.outcome.disruptive.is_empty(), "{:?}", world.outcome.disruptive);
+}
+
+#[test]
+fn a_signal_that_flaps_at_any_pace_is_told_to_people_and_never_acted_on() {
+    // Bad and good for so many minutes each, every workload at another pace.
+    let halves: [i64; 4] = [1, 2, 5, 30];
+    let faults = halves.into_iter().zip(0..).flat_map(|(steps, workload)| {
+        let mut from_steps = Vec::new();
+        let mut from_step = 700;
+        while from_step < 900 {
+            from_steps.push(from_step);
+            from_step += 2 * steps;
+        }
+        from_steps.into_iter().map(move |from_step| Fault {
+            workload,
+            signal: 1,
+            from_step,
+            steps,
+            factor: 10.0,
+        })
+    });
+    let mut world = World::new(halves.len(), 11, faults.collect());
+    while world.steps() < 900 {
+        world.step();
+    }
+    let outcome = &world.outcome;
+    assert!(outcome.disruptive.is_empty(), "{:?}", outcome.disruptive);
+    let told = |workload: usize| {
+        let name = format!("w{workload:04}");
+        outcome.incidents.iter().filter(|(_, of, ..)| *of == name).count()
+    };
+    for (workload, half) in halves.iter().enumerate() {
+        assert!(told(workload) <= 3, "{half} min each: {:?}", outcome.incidents);
+    }
+    assert!(told(halves.len() - 1) >= 1, "the slowest is told: {:?}", outcome.incidents);
 }

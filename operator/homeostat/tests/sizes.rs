@@ -2,12 +2,17 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs, reason = "a test fails by panicking")]
 
+use homeostat::forecasts::Foreseen;
 use homeostat::kernel::{Effect, Kernel};
+use homeostat::sizes::Sizes;
 use homeostat_knowledge::forecast::{Outlook, REQUESTS};
 use homeostat_knowledge::observation::{Change, LogRecord, ObjectChange, ObjectKind, Sample};
-use homeostat_knowledge::policy::{Bounds, ControlPolicy, KillSwitch, Permits, ScalingMode, ScalingPolicy};
+use homeostat_knowledge::policy::{
+    Archetype, Bounds, ControlPolicy, KillSwitch, LoadPolicy, Permits, ScalingMode, ScalingPolicy,
+};
 use homeostat_knowledge::*;
 use homeostat_situations::{Given, now, order};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 fn observed(change: ObjectChange) -> Observation {
@@ -149,4 +154,78 @@ fn a_level_that_does_not_allow_it_makes_a_recommendation_and_no_object() {
     assert!(kernel.size(&[record(9)], now(), true).is_empty());
     let said = done(&kernel).unwrap();
     assert!(said.contains("recommended only") && said.contains("ScaleUp"), "{said}");
+}
+
+/// Five minutes in which what was ordered does not serve yet, a step every 15 s: how many changes of size there were.
+fn slow_start(backlog: f64, minutes: i64) -> Vec<Parameters> {
+    let at = |seconds: i64| now().checked_add(SignedDuration::from_secs(seconds)).unwrap();
+    let mut kernel = kernel(Level::ActBounded);
+    let mut workload = (**kernel.snapshot().workloads.get(&order()).unwrap()).clone();
+    workload.archetype = Archetype::Worker;
+    workload.permits.scaling = Some(ScalingPolicy {
+        mode: ScalingMode::Auto,
+        loads: vec![LoadPolicy { signal: "waiting".into(), per_replica: 10.0 }],
+        ..ScalingPolicy::default()
+    });
+    let mut controller = (**kernel.snapshot().controller_of(&order()).unwrap()).clone();
+    let running = controller.replicas;
+    let (mut sizes, mut done) = (Sizes::default(), Vec::new());
+    let mut open: Option<(ActionRecord, i64)> = None;
+    let mut changes = vec![ObjectChange::Workload(Change::Applied(Arc::new(workload)))];
+    for second in (0..(minutes + 10) * 60).step_by(15) {
+        // Its window passes without the new ones being ready.
+        if let Some((mut action, until)) = open.take() {
+            if second > until {
+                action.state = ActionState::Failed;
+                action.instants.closed = Some(at(second));
+            }
+            action.resource_version = Name::from((100 + second).to_string());
+            changes.push(ObjectChange::Action(Change::Applied(Arc::new(action.clone()))));
+            open = (second <= until).then_some((action, until));
+        }
+        if second >= minutes * 60 && controller.ready < controller.replicas {
+            controller.ready = controller.replicas;
+            changes.push(ObjectChange::Controller(Change::Applied(Arc::new(controller.clone()))));
+        }
+        let stamp = |observation: Observation| Observation {
+            event_time: at(second),
+            arrival_time: at(second),
+            ..observation
+        };
+        let sample = Sample {
+            metric: Name::from("waiting"),
+            series: Name::from(""),
+            value: backlog,
+            counter: false,
+            asked_by: Some(order()),
+        };
+        let load = Observation { signal: Signal::Sample(sample), ..observed(ObjectChange::Control(None)) };
+        let batch: Vec<Observation> = changes.drain(..).map(observed).chain([load]).map(stamp).collect();
+        kernel.step(&batch, at(second), true);
+        let mut outlooks = BTreeMap::new();
+        let outlook = record(0).outlook;
+        outlooks.insert(order(), Foreseen { outlook, kept: None });
+        let records = sizes.step(kernel.snapshot(), &outlooks, &BTreeMap::new(), at(second));
+        for effect in kernel.size(&records, at(second), true) {
+            let Effect::Execute(plan, None) = effect else { continue };
+            let mut action = plan.record(ActionId::new("order-up"), Name::from("homeostat-1")).unwrap();
+            let Parameters::ScaleUp { replicas } = action.parameters else { panic!("{action:?}") };
+            (action.state, action.instants.sent) = (ActionState::Verifying, Some(at(second)));
+            (controller.replicas, controller.current, controller.updated) = (replicas, replicas, replicas);
+            controller.ready = running;
+            changes.push(ObjectChange::Controller(Change::Applied(Arc::new(controller.clone()))));
+            done.push(action.parameters.clone());
+            open = Some((action, second + 60));
+        }
+    }
+    assert!(kernel.snapshot().controller_of(&order()).unwrap().ready > running, "they came in the end");
+    done
+}
+
+#[test]
+fn while_new_pods_need_minutes_one_change_of_size_is_made_and_what_is_on_its_way_counts() {
+    for minutes in [1, 5, 12] {
+        let done = slow_start(49.0, minutes);
+        assert_eq!(done.len(), 1, "{minutes} minutes until they serve: {done:?}");
+    }
 }

@@ -203,3 +203,60 @@ async fn without_signals_the_server_is_still_looked_after_and_without_a_server_t
     let SourceState::Down(reason) = within(asking.state()).await else { panic!("not down") };
     assert!(reason.contains("not a url"), "{reason}");
 }
+
+/// A server that closes each connection after these bytes of an answer.
+async fn cuts_off(answer: &'static str) -> String {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("an address");
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            // The request first: a connection that is closed with bytes unread is reset, answer and all.
+            let mut request = [0; 2_048];
+            let _ = tokio::io::AsyncReadExt::read(&mut stream, &mut request).await;
+            let _ = tokio::io::AsyncWriteExt::write_all(&mut stream, answer.as_bytes()).await;
+        }
+    });
+    format!("http://{address}")
+}
+
+#[tokio::test]
+async fn half_an_answer_a_name_that_does_not_resolve_and_wrong_tls_are_told_and_give_no_value() {
+    const HALF: &str = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 900\r\n\r\n\
+        {\"status\":\"success\",\"data\":{\"resultType\":\"vector\",\"result\":[{\"metric\":{},\"value\":[1,\"42\"]}";
+    // Whole by HTTP, and half of what was to be said.
+    const SHORT: &str = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 45\r\nConnection: close\r\n\r\n\
+        {\"status\":\"success\",\"data\":{\"resultType\":\"vec";
+    let mut asking = Asking::start(&["depth"]).await;
+    asking.answer("depth", vector("1")).await;
+    let good = asking.server.uri();
+    for (wrong, says) in [
+        (cuts_off(HALF).await, "Prometheus at"),
+        (cuts_off(SHORT).await, ""),
+        (cuts_off("").await, "Prometheus at"),
+        ("http://prometheus.invalid:9090".to_owned(), ""),
+        (good.replacen("http", "https", 1), "cannot be reached"),
+    ] {
+        within(async { while asking.state().await != SourceState::Healthy {} }).await;
+        asking.snapshots.set(snapshot(Some(wrong.clone()), &["depth"]));
+        let SourceState::Down(reason) = within(asking.state()).await else { panic!("{wrong} is not down") };
+        assert!(!reason.is_empty() && reason.contains(says), "{wrong}: {reason}");
+        // Whatever came before it was told is of the good server; from here on nothing comes.
+        while asking.out.try_recv().is_ok() {}
+        let accepted = asking.counters.get(SourceName::Prometheus, Fate::Accepted);
+        let failed = || {
+            let of = |fate| asking.counters.get(SourceName::Prometheus, fate);
+            of(Fate::QueryFailed) + of(Fate::TimedOut)
+        };
+        let before = failed();
+        within(async {
+            while failed() < before + 3 {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+        assert_eq!(asking.counters.get(SourceName::Prometheus, Fate::Accepted), accepted, "{wrong}");
+        let told = std::iter::from_fn(|| asking.out.try_recv().ok()).flatten().count();
+        assert_eq!(told, 0, "{wrong}: told once, not with each try");
+        asking.snapshots.set(snapshot(Some(good.clone()), &["depth"]));
+    }
+}

@@ -295,6 +295,14 @@ impl Server {
         self.nodes.insert(node.record.name.clone(), node);
     }
 
+    /// Removes a node from the store.
+    pub fn remove_node(&mut self, name: &Name) {
+        if self.nodes.remove(name).is_some() {
+            let change = ObjectChange::Node(Change::Deleted(ObjectKey::new("", name.as_ref())));
+            self.tell(Stream::Controllers, News::Object(change));
+        }
+    }
+
     /// Stores an autoscaler.
     pub fn put_autoscaler(&mut self, mut autoscaler: Autoscaler) {
         autoscaler.record.resource_version = self.next_version();

@@ -58,6 +58,7 @@ impl Api {
             }
             let writes = what == "create" || what == "effect" || what.starts_with("update");
             let fault = if inner.full && writes { Some(Fault::ServerError) } else { fault };
+            let fault = if inner.ending && what == "create" { Some(Fault::Denied) } else { fault };
             (fault, inner.slow.get(what).copied())
         };
         match fault {
@@ -204,7 +205,8 @@ impl Actuator for Api {
         let result = {
             let inner = self.world.lock();
             let do_not_touch = inner.do_not_touch.clone();
-            let marks = homeostat_execute::ports::Marks { do_not_touch, ..Default::default() };
+            let edits = inner.edits.clone();
+            let marks = homeostat_execute::ports::Marks { do_not_touch, edits, ..Default::default() };
             if &*target.kind == "Pod" {
                 (inner.pod.key == target.key).then(|| FreshTarget {
                     uid: inner.pod.uid.clone(),

@@ -53,6 +53,36 @@ async fn a_tenant_that_is_deleted_sees_no_effect_any_more_and_keeps_its_record()
     }
 }
 
+/// The namespace is deleted at any request: with it go the pod, the policy and the record itself.
+#[tokio::test(start_paused = true)]
+async fn in_a_namespace_that_ends_an_action_ends_with_it_and_nothing_is_begun_any_more() {
+    for number in 1..=REQUESTS {
+        let world = World::new(FindingKind::Hung);
+        world.lock().faults = BTreeMap::from([(number, Fault::Meanwhile(Inner::end_namespace))]);
+        let executor = world.executor();
+        let (plan, finding) = world.plan(EVICT);
+        let ended = tokio::time::timeout(Duration::from_mins(5), executor.run(&plan, Some(finding)));
+        let ended = ended.await.unwrap_or_else(|_| panic!("at {number}: it hangs"));
+        let context = format!("ends at {number}: {ended:?}");
+        assert_eq!(world.lock().effects.len(), usize::from(number > 8), "{context}");
+        let asked = world.lock().requests.len();
+        assert!(asked <= 40, "{context}: {asked} requests");
+
+        // What is left to do in it is refused before anything is sent, and nobody waits for it.
+        world.restart();
+        let next = world.executor();
+        assert_eq!(next.resume(world.lock().open_actions()), 0, "{context}");
+        let (plan, finding) = world.plan(EVICT);
+        let refused = next.run(&plan, Some(finding)).await;
+        let context = format!("{context}, then {refused:?}");
+        assert!(refused.map_or(true, |record| record.state == ActionState::Refused), "{context}");
+        assert_eq!(world.lock().effects.len(), usize::from(number > 8), "{context}");
+        assert_eq!((executor.under_way(), next.under_way()), (0, 0), "{context}");
+        assert_eq!((executor.breaches(), next.breaches()), (Vec::new(), Vec::new()), "{context}");
+        assert!(world.lock().actions.is_empty(), "{context}: no record comes back");
+    }
+}
+
 /// An action of a newer version is under way on the target of the plan, or was.
 fn of_a_newer_version(world: &World, state: ActionState) -> UnreadAction {
     let inner = world.lock();

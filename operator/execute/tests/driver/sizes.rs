@@ -2,6 +2,7 @@
 
 use crate::world::World;
 use homeostat_execute::driver::undo_id;
+use homeostat_execute::ports::{Field, FieldEdit};
 use homeostat_knowledge::forecast::occasion;
 use homeostat_knowledge::policy::{Bounds, Freeze, KillSwitch, ScalingMode, ScalingPolicy};
 use homeostat_knowledge::{
@@ -231,4 +232,61 @@ async fn sizes_and_repairs_use_up_nothing_of_each_other() {
     let (eviction, finding) = world.plan(Parameters::EvictPod { grace_seconds: None });
     let ended = executor.run(&eviction, Some(finding)).await.expect("it ends");
     assert!(ended.instants.sent.is_some(), "{:?}: {}", ended.state, ended.message);
+}
+
+/// Somebody sets the size back at once, each time; what wants more asks every 15 s for an hour.
+async fn taken_back(manager: &'static str) -> (Vec<SignedDuration>, Vec<ActionRecord>) {
+    let world = world(1);
+    let executor = world.executor();
+    let begun = world.now();
+    let rival = {
+        let world = Arc::clone(&world);
+        tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                let now = world.now();
+                let mut inner = world.lock();
+                if inner.controller.replicas != 1 {
+                    let size = &mut inner.controller;
+                    (size.replicas, size.current, size.ready, size.updated) = (1, 1, 1, 1);
+                    let (field, subresource) = (Field::Replicas, Name::from(""));
+                    inner.edits =
+                        vec![FieldEdit { field, manager: Name::from(manager), subresource, at: Some(now) }];
+                    drop(inner);
+                    world.refresh();
+                }
+            }
+        })
+    };
+    for _ in 0..240 {
+        want(&world, 4);
+        // Refused or failed is an end; a world without an end would hang here.
+        let _ended = executor.run(&plan(&world, Parameters::ScaleUp { replicas: 4 }), None).await;
+        tokio::time::sleep(Duration::from_secs(15)).await;
+    }
+    rival.abort();
+    assert_eq!(executor.breaches(), []);
+    let writes = world.lock().effects.iter().map(|effect| effect.at.duration_since(begun)).collect();
+    (writes, all(&world))
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_takes_our_change_back_is_named_and_there_is_no_fight() {
+    let (writes, records) = taken_back("shop-operator").await;
+    let ten = SignedDuration::from_mins(10);
+    assert!(!writes.is_empty() && writes.len() <= 5, "{writes:?}");
+    assert!(
+        writes.windows(2).all(|pair| pair[1] - pair[0] > ten),
+        "never again within ten minutes: {writes:?}"
+    );
+    let named = |words: &str| records.iter().any(|record| record.message.contains(words));
+    assert!(named("was set by shop-operator"), "{:?}", records.last());
+    // A tool would do so for ever: it gets the field.
+    let (writes, records) = taken_back("argocd-controller").await;
+    assert_eq!(writes.len(), 1, "{writes:?}");
+    assert!(
+        records.iter().any(|record| record.message.contains("belongs to Argo CD")),
+        "{:?}",
+        records.last()
+    );
 }

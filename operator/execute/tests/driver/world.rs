@@ -6,7 +6,7 @@ use crate::api::{Api, Lease};
 use crate::things::{base, controller, finding, incident, pod, tenant_policy, workload, workload_policy};
 use homeostat_execute::Changes;
 use homeostat_execute::driver::{ExecutorConfig, Ports};
-use homeostat_execute::ports::Recorder;
+use homeostat_execute::ports::{FieldEdit, Recorder};
 use homeostat_execute::{Executor, GuardInput};
 use homeostat_knowledge::action::EvidenceRef;
 use homeostat_knowledge::forecast::Scaler;
@@ -89,6 +89,8 @@ pub struct Inner {
     pub restarted_by: Option<Name>,
     /// The target's annotation, which only a fresh read shows.
     pub do_not_touch: Option<Name>,
+    /// Who set the fields that actions change.
+    pub edits: Vec<FieldEdit>,
     pub kill_switch: KillSwitch,
     pub effects: Vec<Effect>,
     pub notified: Vec<ActionId>,
@@ -117,6 +119,8 @@ pub struct Inner {
     calm: bool,
     /// The store has no room: every write is answered with 500, reads go on.
     pub full: bool,
+    /// The namespace is being deleted: what is to be created in it is answered with 403.
+    pub ending: bool,
 }
 
 pub struct World {
@@ -165,6 +169,18 @@ impl Inner {
 
     pub fn delete_workload(&mut self) {
         self.commit(&ObjectChange::Workload(Change::Deleted(workload())), Timestamp::UNIX_EPOCH);
+    }
+
+    /// The namespace is deleted: what is in it goes, actions too, and nothing new is taken.
+    pub fn end_namespace(&mut self) {
+        self.ending = true;
+        self.pod.deleting = true;
+        self.pod.ready = false;
+        let records: Vec<ObjectKey> = std::mem::take(&mut self.actions).into_keys().collect();
+        for key in records {
+            self.delete_action(key);
+        }
+        self.delete_workload();
     }
 
     /// The pod was replaced, but nothing of it reached the caches: they still show the old one, sick.
@@ -315,7 +331,9 @@ impl World {
             evidence: Some((kind, true)),
             moves_to: None,
             calm: false,
+            edits: Vec::new(),
             full: false,
+            ending: false,
         };
         let world = Arc::new(Self {
             inner: Mutex::new(inner),

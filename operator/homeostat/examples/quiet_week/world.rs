@@ -40,13 +40,14 @@ pub const SIGNALS: [(&str, &str, bool); 5] = [
     ("throughput", "per second", false),
 ];
 
-/// A fault that is put in on purpose: one signal of one workload is ten times worse from a step on.
+/// A fault that is put in on purpose: one signal of one workload is so many times worse from a step on.
 #[derive(Clone, Copy, Debug)]
 pub struct Fault {
     pub workload: usize,
     pub signal: usize,
     pub from_step: i64,
     pub steps: i64,
+    pub factor: f64,
 }
 
 /// What came out of a run.
@@ -96,6 +97,8 @@ pub struct World {
     trace: u128,
     batch: Vec<Observation>,
     faults: Vec<Fault>,
+    /// From this step on every series has another name, as after a new version of an exporter.
+    pub renamed_from: Option<i64>,
     operation: Name,
     metrics: [Name; 5],
     pub outcome: Outcome,
@@ -122,6 +125,7 @@ impl World {
             trace: 0,
             batch: Vec::new(),
             faults,
+            renamed_from: None,
             operation: Name::from("GET /"),
             metrics: SIGNALS.map(|(name, _, _)| Name::from(name)),
             outcome: Outcome::default(),
@@ -275,15 +279,17 @@ impl World {
             let mut values = self.workloads[index].values(self.now);
             for fault in self.faults.iter().filter(|fault| fault.workload == index) {
                 if (fault.from_step..fault.from_step + fault.steps).contains(&step) {
-                    let factor = if SIGNALS[fault.signal].2 { 10.0 } else { 0.1 };
+                    let factor = if SIGNALS[fault.signal].2 { fault.factor } else { 1.0 / fault.factor };
                     values[fault.signal] *= factor;
                 }
             }
             let key = self.workloads[index].key.clone();
+            let renamed = self.renamed_from.is_some_and(|from| step >= from);
+            let series = if renamed { Name::from(format!("{}-new", key.name)) } else { key.name.clone() };
             for (metric, value) in values.into_iter().enumerate() {
                 let sample = Sample {
                     metric: self.metrics[metric].clone(),
-                    series: key.name.clone(),
+                    series: series.clone(),
                     value,
                     counter: false,
                     asked_by: Some(key.clone()),

@@ -7,8 +7,10 @@
 )]
 
 mod admission;
+mod approvals;
 mod definitions;
 mod monitoring;
+mod network;
 mod pods;
 mod render;
 mod rights;

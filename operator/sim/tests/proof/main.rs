@@ -3,6 +3,7 @@
 #![allow(clippy::expect_used, clippy::panic, reason = "tests say what went wrong by panicking")]
 
 mod drills;
+mod flapping;
 mod histories;
 mod holds;
 mod kill_switch;
