@@ -1,6 +1,7 @@
 //! Secrets planted wherever Homeostat looks: none of them is in anything that it stores, shows, sends or logs. From the
 //! objects as the API server gives them, through every stage, to the requests that come of it.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
+#![allow(clippy::disallowed_methods, reason = "the virtual clock of a paused runtime")]
 
 #[path = "../../cluster/tests/support/mod.rs"]
 mod support;
@@ -233,7 +234,8 @@ impl Process {
         let watches = Watches::start(&server.client(), &WatchOptions::default(), clock.clone(), sender);
         let (facts, publisher) = recorder(server.client(), "test");
         tokio::spawn(publisher.run(Leadership::always(), tokio_util::sync::CancellationToken::new()));
-        let status = SelfFacts { identity: "test".to_owned(), version: "test".to_owned() };
+        let status =
+            SelfFacts { identity: "test".to_owned(), version: "test".to_owned(), leading_since: None };
         let writer =
             StatusWriter::new(server.client(), watches.catalogue(), board.clone(), clock.clone(), status);
         tokio::spawn(writer.run(Leadership::always(), tokio_util::sync::CancellationToken::new()));
