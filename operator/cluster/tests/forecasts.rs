@@ -6,7 +6,7 @@ mod support;
 
 use homeostat_cluster::Leadership;
 use homeostat_cluster::forecasts::{ForecastWriter, Forecasts, differs};
-use homeostat_knowledge::forecast::{ForecastPoint, Outlook, Peak, REQUESTS, SizeTrouble};
+use homeostat_knowledge::forecast::{ForecastPoint, LoadLimit, MEMORY, Outlook, Peak, REQUESTS, SizeTrouble};
 use homeostat_knowledge::ids::Uid;
 use homeostat_knowledge::policy::ScalingMode;
 use homeostat_knowledge::{
@@ -189,6 +189,30 @@ async fn each_class_of_trouble_reaches_the_object_though_no_number_changes() {
     let made = world.look(vec![record("order", 5, 100.0)]).await;
     assert_eq!(made, [format!("PATCH {OBJECT}/status")], "it is over");
     assert_eq!(world.stored()["status"]["conditions"][2]["status"], "True");
+}
+
+#[tokio::test]
+async fn memory_has_its_own_object_with_the_time_to_its_limit_and_no_size() {
+    let mut world = World::new();
+    let mut leak = record("order", 0, 900e6);
+    leak.signal = Name::from(MEMORY);
+    leak.outlook.limit = Some(LoadLimit {
+        load: 1e9,
+        p10_seconds: Some(5_000.0),
+        p50_seconds: 7_200.0,
+        reason: "skill: a line of 5 a minute".to_owned(),
+    });
+    world.look(vec![record("order", 0, 100.0), leak]).await;
+    let stored = world.server.get("forecasts", "shop", "order-memory").unwrap();
+    assert_eq!(stored["spec"]["signal"], "memory");
+    let status = &stored["status"];
+    assert_eq!(
+        (&status["timeToLimit"]["load"], &status["timeToLimit"]["p50Seconds"]),
+        (&json!("1000000000"), &json!(7_200))
+    );
+    assert!(status.get("scaling").is_none() && status["points"][0]["p10"] == "900000000");
+    assert_eq!(status["conditions"].as_array().unwrap().len(), 2, "no size, so nothing in its way");
+    assert_eq!(world.stored()["status"]["scaling"]["wanted"], 6, "beside that of its requests");
 }
 
 #[tokio::test]

@@ -201,11 +201,13 @@ impl Kernel {
         effects
     }
 
-    /// Keeps the newest value of a load that a workload is sized by.
+    /// Keeps the newest value of a load that a workload is sized by, and of its memory.
     fn weigh(&mut self, sample: &Sample, at: Timestamp) {
         let Some(key) = &sample.asked_by else { return };
-        let scaling = self.snapshot.workloads.get(key).and_then(|policy| policy.permits.scaling.as_ref());
-        if !scaling.is_some_and(|scaling| scaling.loads.iter().any(|load| load.signal == sample.metric)) {
+        let Some(policy) = self.snapshot.workloads.get(key) else { return };
+        let loads = policy.permits.scaling.iter().flat_map(|scaling| &scaling.loads);
+        let sized = loads.map(|load| &load.signal).any(|signal| *signal == sample.metric);
+        if !sized && crate::memories::signal(policy).is_none_or(|signal| signal.name != sample.metric) {
             return;
         }
         let place = (key.clone(), sample.metric.clone(), sample.series.clone());

@@ -13,6 +13,7 @@ pub mod jobs;
 pub mod kept;
 pub mod kernel;
 pub mod loads;
+pub mod memories;
 pub mod outside;
 pub mod parts;
 pub mod people;

@@ -36,6 +36,12 @@ struct Known {
     replaces: bool,
 }
 
+/// What was not renewed for so long was not seen.
+pub fn age(snapshot: &Snapshot) -> SignedDuration {
+    let asked = snapshot.control.prometheus.as_ref().map_or(SignedDuration::ZERO, |policy| policy.interval);
+    AGE.max(asked.checked_mul(2).unwrap_or(AGE))
+}
+
 impl Series {
     /// The loads of a workload now.
     pub fn read(
@@ -57,9 +63,7 @@ impl Series {
         now: Timestamp,
     ) -> Load {
         let signal = &load.signal;
-        let asked =
-            snapshot.control.prometheus.as_ref().map_or(SignedDuration::ZERO, |policy| policy.interval);
-        let age = AGE.max(asked.checked_mul(2).unwrap_or(AGE));
+        let age = age(snapshot);
         let fresh = |at: Timestamp| now.duration_since(at) <= age;
         let from = (workload.clone(), signal.clone(), Name::from(""));
         let seen =

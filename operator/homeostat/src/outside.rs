@@ -64,8 +64,12 @@ impl Outside {
         recorder: Arc<dyn Recorder>,
         objects: mpsc::Sender<Observation>,
         actions: mpsc::Sender<ActionRecord>,
+<<<<<<< HEAD
         forecasts: watch::Receiver<Forecasts>,
         incidents: IncidentQueue,
+=======
+        forecasts: [watch::Receiver<Forecasts>; 2],
+>>>>>>> work-c
         started: Timestamp,
         parts: &Parts,
     ) -> Result<Self, OutsideError> {
@@ -108,16 +112,15 @@ impl Outside {
         let (events, publisher) = event_recorder(client.clone(), args.identity.as_str());
         let janitor =
             Janitor::new(client.clone(), Retention::default(), options.namespaces.clone(), Arc::clone(clock));
+        let [loads, memories] = forecasts.map(|newest| ForecastWriter::new(client.clone(), newest));
         // The list of writers; each writes only while this replica leads.
         let writers = vec![
             parts.start("incidents", incidents.clone().run(store, leadership.clone(), writers_stop.clone())),
             parts.start("statuses", status.run(leadership.clone(), writers_stop.clone())),
             parts.start("events", publisher.run(leadership.clone(), writers_stop.clone())),
             parts.start("janitor", janitor.run(leadership.clone(), writers_stop.clone())),
-            parts.start(
-                "forecast objects",
-                ForecastWriter::new(client.clone(), forecasts).run(leadership.clone(), writers_stop.clone()),
-            ),
+            parts.start("forecast objects", loads.run(leadership.clone(), writers_stop.clone())),
+            parts.start("memory forecast objects", memories.run(leadership.clone(), writers_stop.clone())),
             parts.start(
                 "release",
                 homeostat_cluster::release::run(

@@ -8,8 +8,10 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// The only signal that is forecast: answered requests per second.
+/// The signal that workloads are sized by: answered requests per second.
 pub const REQUESTS: &str = "requests";
+/// The signal that is forecast for its limit only: the most memory that one pod uses.
+pub const MEMORY: &str = "memory";
 
 /// What stands in the place of an incident where a forecast asks for a size: one for each workload, never the name of an
 /// incident (namespaces hold no dot).

@@ -3,6 +3,7 @@
 use crate::client::{call, label};
 use crate::error::ClusterError;
 use homeostat_crds::v1alpha1::Forecast;
+use homeostat_knowledge::forecast::REQUESTS;
 use homeostat_knowledge::{ObjectKey, WorkloadKey};
 use kube::api::ListParams;
 use kube::{Api, Client};
@@ -33,7 +34,8 @@ pub async fn kept(
         for _ in 0..PAGES {
             let params = ListParams { limit: Some(PAGE), continue_token: next, ..ListParams::default() };
             let page = call("list", &all, api.list(&params)).await?;
-            kept.extend(page.items.into_iter().filter_map(|forecast| {
+            let sized = page.items.into_iter().filter(|forecast| forecast.spec.signal == REQUESTS);
+            kept.extend(sized.filter_map(|forecast| {
                 let workload = ObjectKey::new(forecast.metadata.namespace?, forecast.spec.workload_ref.name);
                 Some((workload, forecast.status?.memory?))
             }));

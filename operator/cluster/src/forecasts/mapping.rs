@@ -9,7 +9,7 @@ use homeostat_crds::v1alpha1::forecast::{
 use homeostat_crds::v1alpha1::workload::ScalingMode as WireMode;
 use homeostat_crds::v1alpha1::{Forecast, ForecastSpec, ForecastStatus, Workload};
 use homeostat_crds::{ConditionStatus, ConditionType, MicroTime, Reason, clip};
-use homeostat_knowledge::forecast::{LoadLimit, Outlook, SizeTrouble};
+use homeostat_knowledge::forecast::{LoadLimit, Outlook, REQUESTS, SizeTrouble};
 use homeostat_knowledge::policy::ScalingMode;
 use homeostat_knowledge::{ForecastRecord, ForecastSkill, ObjectKey, SignedDuration, SizeAdvice};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
@@ -100,26 +100,35 @@ pub fn status(record: &ForecastRecord, generation: Option<i64>) -> ForecastStatu
         p90: outlook.peak.map(|peak| decimal(peak.p90)),
         points: points.collect(),
         next_choice: outlook.next_choice.map(MicroTime::new),
-        scaling: Some(ForecastScaling {
-            mode: match record.mode {
-                ScalingMode::Observe => WireMode::Observe,
-                ScalingMode::Recommend => WireMode::Recommend,
-                ScalingMode::Auto => WireMode::Auto,
-            },
-            replicas: Some(count(record.replicas)),
-            wanted: record.size.wanted.map(count),
-            load_per_replica: record.size.per_replica.map(decimal),
-            reason: clip(&record.size.why, 1_024),
-            done: record.size.done.as_ref().map(|done| clip(done, 1_024)),
-        }),
+        scaling: sizes(record).then(|| scaling(record)),
         time_to_limit: outlook.limit.as_ref().map(limit),
         memory: record.memory.clone().filter(|memory| memory.len() <= MAX_MEMORY),
         conditions: Vec::new(),
     }
 }
 
+/// Whether a size follows from it.
+fn sizes(record: &ForecastRecord) -> bool {
+    *record.signal == *REQUESTS
+}
+
+fn scaling(record: &ForecastRecord) -> ForecastScaling {
+    ForecastScaling {
+        mode: match record.mode {
+            ScalingMode::Observe => WireMode::Observe,
+            ScalingMode::Recommend => WireMode::Recommend,
+            ScalingMode::Auto => WireMode::Auto,
+        },
+        replicas: Some(count(record.replicas)),
+        wanted: record.size.wanted.map(count),
+        load_per_replica: record.size.per_replica.map(decimal),
+        reason: clip(&record.size.why, 1_024),
+        done: record.size.done.as_ref().map(|done| clip(done, 1_024)),
+    }
+}
+
 /// What is true of it.
-pub fn statements(record: &ForecastRecord) -> [Statement; 3] {
+pub fn statements(record: &ForecastRecord) -> Vec<Statement> {
     let outlook = &record.outlook;
     let ready = if outlook.points.is_empty() {
         Statement::new(ConditionType::Ready, false, Reason::NoData, outlook.reason.clone())
@@ -131,7 +140,9 @@ pub fn statements(record: &ForecastRecord) -> [Statement; 3] {
         ForecastSkill::Absent => (ConditionStatus::False, Reason::NoSkill),
         ForecastSkill::Unknown => (ConditionStatus::Unknown, Reason::NoData),
     };
-    [ready, Statement::new(ConditionType::Skilled, skilled, reason, ""), sized(&record.size)]
+    let mut all = vec![ready, Statement::new(ConditionType::Skilled, skilled, reason, "")];
+    all.extend(sizes(record).then(|| sized(&record.size)));
+    all
 }
 
 /// Whether anything is in the way of deciding the size: the first of the troubles, with all of them in words.
