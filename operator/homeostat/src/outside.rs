@@ -64,12 +64,8 @@ impl Outside {
         recorder: Arc<dyn Recorder>,
         objects: mpsc::Sender<Observation>,
         actions: mpsc::Sender<ActionRecord>,
-<<<<<<< HEAD
-        forecasts: watch::Receiver<Forecasts>,
-        incidents: IncidentQueue,
-=======
         forecasts: [watch::Receiver<Forecasts>; 2],
->>>>>>> work-c
+        incidents: IncidentQueue,
         started: Timestamp,
         parts: &Parts,
     ) -> Result<Self, OutsideError> {

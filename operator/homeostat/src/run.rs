@@ -190,12 +190,8 @@ pub async fn run(args: RunArgs) -> Result<(), RunError> {
         recorder,
         objects_in,
         actions_in,
-<<<<<<< HEAD
-        sizes.clone(),
-        incidents,
-=======
         [sizes.clone(), memories],
->>>>>>> work-c
+        incidents,
         started,
         &parts,
     )?;
