@@ -20,8 +20,13 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-/// Workloads that are forecast and sized: each costs a few hundred kB after two weeks.
+/// Workloads that are forecast and sized, where memory allows it.
 pub const MOST: usize = 10_000;
+/// So many always: the bound must not stop what small clusters need.
+const LEAST: usize = 100;
+/// What one workload may cost after two weeks, in bytes, and what everything else needs.
+const BYTES_EACH: u64 = 400_000;
+const BYTES_BESIDE: u64 = 128_000_000;
 /// Workloads beyond that which are told so.
 const MOST_TOLD: usize = 10_000;
 /// Seconds between two looks at what arrived.
@@ -128,6 +133,13 @@ impl Watched {
     }
 }
 
+/// Workloads that find room in a memory limit (bytes): a process that is killed for its memory sizes nobody.
+pub fn room(limit: Option<u64>) -> usize {
+    let Some(limit) = limit else { return MOST };
+    let room = limit.saturating_sub(BYTES_BESIDE) / BYTES_EACH;
+    usize::try_from(room).unwrap_or(MOST).clamp(LEAST, MOST)
+}
+
 /// Keeps a series per workload and forecasts each.
 pub struct Forecaster {
     forecasting: Forecasting,
@@ -139,14 +151,14 @@ pub struct Forecaster {
 }
 
 impl Forecaster {
-    /// Knows what was kept, and nothing else yet.
-    pub fn new(forecasting: Forecasting, memory: Memory) -> Self {
+    /// Knows what was kept, and nothing else yet. It takes `most` workloads (see [`room`]).
+    pub fn new(forecasting: Forecasting, memory: Memory, most: usize) -> Self {
         Self {
             forecasting,
             watched: BTreeMap::new(),
             left_out: BTreeMap::new(),
             left_out_in_all: 0,
-            most: MOST,
+            most,
             memory,
         }
     }
@@ -192,7 +204,9 @@ impl Forecaster {
                 self.left_out_in_all += 1;
                 if !self.left_out.contains_key(key) && self.left_out.len() < MOST_TOLD {
                     let reason = format!(
-                        "more than {} workloads have spec.scaling: this one is not forecast; take it out of others",
+                        "more than {} workloads have spec.scaling, as many as Homeostat has memory for: this one is neither \
+                         forecast nor sized; raise its memory limit (resources.limits.memory of the chart) by 0.4 MB for \
+                         each, up to 10,000, or take it out of others",
                         self.most
                     );
                     let empty = self.forecasting.waiting(&LoadModel::new(config), now);
@@ -290,15 +304,13 @@ fn carried(snapshot: &Snapshot, policy: &WorkloadPolicy) -> Option<f64> {
 
 /// Forecasts until `stop`: just after each full tick, newest result only.
 pub async fn run(
-    forecasting: Forecasting,
-    memory: Memory,
+    mut forecaster: Forecaster,
     snapshots: Arc<dyn SnapshotSource>,
     clock: Arc<dyn Clock>,
     metrics: Metrics,
     out: watch::Sender<Outlooks>,
     stop: CancellationToken,
 ) {
-    let mut forecaster = Forecaster::new(forecasting, memory);
     let mut left_out = 0;
     loop {
         tokio::select! {
@@ -325,7 +337,11 @@ pub async fn run(
         let Some(all) = all else { continue };
         if forecaster.left_out() != left_out {
             left_out = forecaster.left_out();
-            tracing::warn!(left_out, most = MOST, "Workloads with spec.scaling are not forecast: too many");
+            tracing::warn!(
+                left_out,
+                most = forecaster.most,
+                "Workloads with spec.scaling are not forecast: too many"
+            );
         }
         let forecast = all.values().filter(|one| !one.left_out);
         metrics.forecasts(forecast.map(|one| one.outlook.skill), forecaster.left_out());

@@ -197,14 +197,14 @@ pub async fn run(args: RunArgs) -> Result<(), RunError> {
     )?;
     let forecasting = Forecasting::new(OutlookConfig::default())?;
     let memories = Memories::new()?;
+    let most = crate::forecasts::room(memory_limit());
     let (clock_of_sizes, metrics_of_sizes, stop_of_sizes) =
         (Arc::clone(&clock), metrics.clone(), intake.clone());
     parts.start("forecasts", async move {
         let (clock, stop) = (clock_of_sizes, stop_of_sizes);
         let memory = crate::kept::load(&forecasts_client, &namespaces, &stop).await;
         let forecasts = crate::forecasts::run(
-            forecasting,
-            Arc::clone(&memory),
+            crate::forecasts::Forecaster::new(forecasting, Arc::clone(&memory), most),
             Arc::clone(&snapshots),
             Arc::clone(&clock),
             metrics_of_sizes,
@@ -566,4 +566,11 @@ fn stored(action: ActionRecord, now: Timestamp) -> Observation {
         arrival_time: now,
         signal: Signal::Object(ObjectChange::Action(Change::Applied(Arc::new(action)))),
     }
+}
+
+/// Bytes that this process may use before it is killed, as its container's cgroup says (version 2, then 1).
+fn memory_limit() -> Option<u64> {
+    let files = ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"];
+    // "max" is no number: no limit.
+    files.iter().find_map(|file| std::fs::read_to_string(file).ok())?.trim().parse().ok()
 }

@@ -35,7 +35,7 @@ fn snapshot(scaling: Option<&ScalingPolicy>, answered: u64, heard: i64) -> Snaps
 }
 
 fn forecaster() -> Forecaster {
-    Forecaster::new(Forecasting::new(OutlookConfig::default()).unwrap(), Memory::default())
+    Forecaster::new(Forecasting::new(OutlookConfig::default()).unwrap(), Memory::default(), MOST)
 }
 
 #[test]
@@ -174,4 +174,12 @@ fn a_tick_compares_models_of_a_bounded_number_and_the_rest_has_its_turn_in_the_n
     assert_eq!(waits(&forecaster.step(&world, at(600)).unwrap()), 50);
     assert_eq!(waits(&forecaster.step(&world, at(605)).unwrap()), 0);
     assert_eq!(forecaster.step(&world, at(610)), None, "all had their turn");
+}
+
+#[test]
+fn the_memory_limit_says_how_many_find_room() {
+    assert_eq!(room(None), MOST);
+    assert_eq!(room(Some(256 << 20)), 351, "what the chart ships");
+    assert_eq!(room(Some(64 << 20)), LEAST);
+    assert_eq!(room(Some(u64::MAX)), MOST, "no limit by another name");
 }
