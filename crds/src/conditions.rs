@@ -45,7 +45,7 @@ pub enum ConditionType {
     NamespacesOwned,
     /// Too many workloads are unhealthy at once; actions stop.
     Storm,
-    /// So many actions failed that none is done until they are old enough.
+    /// So many actions failed that none is done until they are old enough; in the cluster, until a person resets it.
     BreakerOpen,
     /// The kill switch is engaged.
     KillSwitchEngaged,
@@ -79,6 +79,8 @@ pub enum ConditionType {
     Sized,
     /// No run is late, or will be on the capacity there is. Only where runs are ordered.
     RunsInTime,
+    /// This version can read every Action that has not ended.
+    ActionsReadable,
     /// One autoscaler sizes what a Workload targets, not several against each other. Only where any is known.
     ScalerUnique,
 }

@@ -85,6 +85,8 @@ pub enum Reason {
     Disengaged,
     /// Homeostat found one of its own invariants broken; it does nothing until it is restarted.
     InvariantBroken,
+    /// A newer version wrote what this one cannot read.
+    NewerVersion,
     /// Caches are filling.
     WarmingUp,
     /// A guard said no; the message names it.

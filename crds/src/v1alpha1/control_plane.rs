@@ -22,6 +22,7 @@ pub const CONDITIONS: &[ConditionType] = &[
     ConditionType::OtlpAvailable,
     ConditionType::Storm,
     ConditionType::BreakerOpen,
+    ConditionType::ActionsReadable,
 ];
 
 /// Kill switch, ceilings and telemetry sources of the whole cluster.
@@ -62,7 +63,7 @@ pub struct ControlPlaneSpec {
     #[serde(default = "warm_up_seconds")]
     #[schemars(range(min = 0, max = 3600))]
     pub warm_up_seconds: i32,
-    /// When failed actions lower every level to Recommend.
+    /// When failed repairs lower every level to Recommend, until a person resets it.
     #[serde(default)]
     pub breaker: ClusterBreaker,
     /// Evidence older than this leads to no action.
@@ -153,7 +154,7 @@ impl Default for Ceilings {
     }
 }
 
-/// When so many actions failed in the cluster that none is done until they are old enough.
+/// When so many repairs failed in the cluster that none is done until a person resets it (`homeostat resume --breaker`).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ClusterBreaker {
@@ -289,6 +290,10 @@ pub struct ControlPlaneStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 1_000_000))]
     pub actions_in_flight: Option<i32>,
+    /// Since when the breaker keeps every repair from being done; a person resets it with the annotation
+    /// homeostat.dev/breaker-reset-at. Unset while it is closed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub breaker_open_since: Option<MicroTime>,
     /// What the kill switch leaves half done, with the command that mends each; empty while it is off. What has to be mended
     /// comes first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

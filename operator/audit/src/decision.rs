@@ -1,6 +1,7 @@
 //! What is recorded of a decision, split into what stays and what is personal and may be erased.
 
 use crate::repeats::Run;
+use homeostat_knowledge::records::Release;
 use homeostat_knowledge::{ActionRecord, ActionState, GuardName, GuardReport, Incident, Origin};
 use serde_json::{Value, json};
 
@@ -93,6 +94,31 @@ impl Decision {
                 "action": record.id,
                 "target": { "uid": record.target.uid },
                 "auditId": audit_id,
+            }),
+            personal: None,
+        }
+    }
+
+    /// Something that an action held was let go by us: its time was over, or nobody asks for it any more.
+    pub fn of_release(release: &Release, who: &str) -> Self {
+        Self::of_hold("HoldReleased", release, who)
+    }
+
+    /// The mark of an action is gone from what it held, whoever took it away: an action, a person, or the hook before a
+    /// removal, which keeps no record of its own.
+    pub fn of_mark_gone(release: &Release, who: &str) -> Self {
+        Self::of_hold("HoldSeenGone", release, who)
+    }
+
+    fn of_hold(what: &str, release: &Release, who: &str) -> Self {
+        Self {
+            key: String::new(),
+            facts: json!({
+                "what": what,
+                "who": who,
+                "action": release.by,
+                "target": { "object": release.object, "uid": release.uid },
+                "auditId": release.audit_id,
             }),
             personal: None,
         }
@@ -230,6 +256,31 @@ mod tests {
             ("/guards/1/observed", json!("3 of 3")),
         ] {
             assert_eq!(facts.pointer(field), Some(&wanted), "{field}");
+        }
+    }
+
+    #[test]
+    fn what_is_let_go_names_the_object_the_action_that_held_it_and_the_request() {
+        let release = Release {
+            object: "Node node-1".into(),
+            uid: Uid::new("7f"),
+            by: "shop.order-1-1".into(),
+            audit_id: Some("b1c2".into()),
+        };
+        let of_us = Decision::of_release(&release, "homeostat-0");
+        let seen = Decision::of_mark_gone(&release, "homeostat-0");
+        for (decision, what) in [(&of_us, "HoldReleased"), (&seen, "HoldSeenGone")] {
+            for (field, wanted) in [
+                ("/what", what),
+                ("/who", "homeostat-0"),
+                ("/action", "shop.order-1-1"),
+                ("/target/object", "Node node-1"),
+                ("/target/uid", "7f"),
+                ("/auditId", "b1c2"),
+            ] {
+                assert_eq!(decision.facts.pointer(field), Some(&json!(wanted)), "{field}");
+            }
+            assert_eq!(decision.key, "", "each is recorded by itself");
         }
     }
 

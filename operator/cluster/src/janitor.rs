@@ -8,6 +8,7 @@ use crate::elector::Leadership;
 use crate::error::ClusterError;
 use crate::watches::light::{Body, Light, Meta, null_is_empty};
 use homeostat_crds::v1alpha1::{Action, Incident};
+use homeostat_execute::driver::{PROPOSAL_OUTLIVED, PROPOSAL_RAISED};
 use homeostat_knowledge::{Clock, Name, ObjectKey, SignedDuration, Timestamp};
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -27,6 +28,9 @@ pub struct Retention {
     pub newest: usize,
     /// Longest time that something that is over stays.
     pub age: SignedDuration,
+    /// The same for recommendations that nobody carried out and their incidents: `homeostat levels --what-if` tells from
+    /// them what a level would have done in a month.
+    pub recommended: SignedDuration,
     /// Time that an ended action stays at least.
     pub actions_at_least: SignedDuration,
     /// Time between two rounds.
@@ -38,6 +42,7 @@ impl Default for Retention {
         Self {
             newest: 500,
             age: SignedDuration::from_hours(7 * 24),
+            recommended: SignedDuration::from_hours(30 * 24),
             actions_at_least: SignedDuration::from_hours(25),
             every: Duration::from_mins(10),
         }
@@ -64,6 +69,8 @@ pub struct Remnant {
     pub ended: Option<Timestamp>,
     /// The incident that an action serves; for incidents their own name.
     pub incident: Name,
+    /// A recommendation that stood until its incident was over or its level was raised.
+    pub recommended: bool,
 }
 
 /// What goes, purely: first the incidents, then the actions.
@@ -82,11 +89,26 @@ pub fn superfluous(
         action.ended.is_some_and(|at| now.duration_since(at) >= retention.actions_at_least)
             && !open.contains(&(&action.key.namespace, &action.incident))
     };
-    let actions = actions.iter().filter(old_enough);
-    (over(incidents.iter(), retention, now), over(actions, retention, now))
+    let recommended: BTreeSet<(&Name, &Name)> = actions
+        .iter()
+        .filter(|action| action.recommended)
+        .map(|action| (&action.key.namespace, &action.incident))
+        .collect();
+    let age = |incident: &Remnant| {
+        let key = (&incident.key.namespace, &incident.key.name);
+        if recommended.contains(&key) { retention.recommended } else { retention.age }
+    };
+    let incidents = over(incidents.iter(), age, retention.newest, now);
+    let age = |action: &Remnant| if action.recommended { retention.recommended } else { retention.age };
+    (incidents, over(actions.iter().filter(old_enough), age, retention.newest, now))
 }
 
-fn over<'a>(all: impl Iterator<Item = &'a Remnant>, retention: Retention, now: Timestamp) -> Vec<Remnant> {
+fn over<'a>(
+    all: impl Iterator<Item = &'a Remnant>,
+    age: impl Fn(&Remnant) -> SignedDuration,
+    newest: usize,
+    now: Timestamp,
+) -> Vec<Remnant> {
     let mut by_namespace: BTreeMap<&Name, Vec<(Timestamp, &Remnant)>> = BTreeMap::new();
     for one in all {
         if let Some(ended) = one.ended {
@@ -96,9 +118,10 @@ fn over<'a>(all: impl Iterator<Item = &'a Remnant>, retention: Retention, now: T
     let mut gone = Vec::new();
     for list in by_namespace.values_mut() {
         list.sort_by_key(|(ended, one)| (std::cmp::Reverse(*ended), one.key.name.clone()));
-        let superfluous = list.iter().enumerate().filter(|(place, (ended, _))| {
-            *place >= retention.newest || now.duration_since(*ended) >= retention.age
-        });
+        let superfluous = list
+            .iter()
+            .enumerate()
+            .filter(|(place, (ended, one))| *place >= newest || now.duration_since(*ended) >= age(one));
         gone.extend(superfluous.map(|(_, (_, one))| (*one).clone()));
     }
     gone
@@ -228,6 +251,8 @@ struct Reference {
 
 #[derive(Clone, Debug, Default, Deserialize)]
 struct Status {
+    /// Of actions; why they ended.
+    message: Option<String>,
     #[serde(default, deserialize_with = "null_is_empty")]
     instants: Instants,
 }
@@ -254,8 +279,10 @@ where
 impl<K> Ended for Over<K> {
     fn remnant(self) -> Remnant {
         let Self { metadata, spec, status, .. } = self;
+        let message = status.as_ref().and_then(|status| status.message.as_deref());
+        let recommended = message.is_some_and(|why| [PROPOSAL_OUTLIVED, PROPOSAL_RAISED].contains(&why));
         let ended = match status {
-            Some(Status { instants: Instants { resolved, closed } }) => resolved.or(closed),
+            Some(Status { instants: Instants { resolved, closed }, .. }) => resolved.or(closed),
             // Its writer has either given it one within a minute, or did not come back.
             None => metadata.creation_timestamp.clone(),
         };
@@ -265,6 +292,7 @@ impl<K> Ended for Over<K> {
             uid: Name::from(metadata.uid.as_str()),
             ended: ended.map(|at| at.0),
             incident: spec.incident_ref.map_or(name, |incident| Name::from(incident.name)),
+            recommended,
         }
     }
 }
@@ -281,6 +309,7 @@ mod tests {
             uid: Name::from(name),
             ended: ended_ago.map(|ago| Timestamp::from_second(NOW - ago).unwrap()),
             incident: Name::from(incident),
+            recommended: false,
         }
     }
 
@@ -303,6 +332,31 @@ mod tests {
         ];
         assert_eq!(names(&incidents, &[]).0, ["a", "ancient"]);
         assert_eq!(names(&incidents[..3], &[]).0, Vec::<String>::new());
+    }
+
+    #[test]
+    fn recommendations_and_their_incidents_stay_for_a_month_within_the_same_number() {
+        let day = 24 * 3_600;
+        let advised = |name: &str, incident: &str, days: i64| Remnant {
+            recommended: true,
+            ..remnant(name, incident, Some(days * day))
+        };
+        let incidents = [remnant("a", "a", Some(29 * day)), remnant("b", "b", Some(8 * day))];
+        let actions = [advised("a-1", "a", 29), remnant("b-1", "b", Some(8 * day))];
+        assert_eq!(names(&incidents, &actions), (vec!["b".to_owned()], vec!["b-1".to_owned()]));
+        let older = [advised("a-1", "a", 30)];
+        assert_eq!(names(&incidents[..1], &older).1, ["a-1"]);
+        let many = [advised("1", "a", 12), advised("2", "a", 11), advised("3", "a", 10)];
+        assert_eq!(names(&[], &many).1, ["1"], "the newest two, as of everything else");
+        let stored = |message: &str| {
+            let object = serde_json::json!({
+                "metadata": { "name": "order-1", "namespace": "shop" },
+                "spec": { "incidentRef": { "name": "order" } },
+                "status": { "state": "Cancelled", "message": message },
+            });
+            serde_json::from_value::<Over<Action>>(object).unwrap().remnant().recommended
+        };
+        assert!(stored(PROPOSAL_OUTLIVED) && stored(PROPOSAL_RAISED) && !stored("target gone"));
     }
 
     #[test]

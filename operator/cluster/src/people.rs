@@ -5,7 +5,8 @@
 use crate::client::{call, label};
 use crate::error::ClusterError;
 use homeostat_crds::common::{
-    ANNOTATION_DO_NOT_TOUCH_UNTIL, ANNOTATION_LEVELS_RESTORED_AT, ANNOTATION_PAUSED_BECAUSE,
+    ANNOTATION_BREAKER_RESET_AT, ANNOTATION_DO_NOT_TOUCH_UNTIL, ANNOTATION_LEVELS_RESTORED_AT,
+    ANNOTATION_PAUSED_BECAUSE,
 };
 use homeostat_crds::v1alpha1::action::Approval;
 use homeostat_crds::v1alpha1::{Action, ControlPlane, Incident, Tenant, Workload, control_plane};
@@ -196,6 +197,19 @@ impl People {
             "metadata": { "annotations": { ANNOTATION_LEVELS_RESTORED_AT: now.to_string() } },
         }));
         call("restore the levels of", &name, api.patch(tenant, &writes(), &patch)).await.map(drop)
+    }
+
+    /// Closes the breaker that opened by `at`.
+    ///
+    /// # Errors
+    /// What the API server answered.
+    pub async fn reset_breaker(&self, at: Timestamp) -> Result<(), ClusterError> {
+        let api: Api<ControlPlane> = Api::all(self.client.clone());
+        let name = Name::from(format!("ControlPlane {}", control_plane::NAME));
+        let patch = Patch::Merge(json!({
+            "metadata": { "annotations": { ANNOTATION_BREAKER_RESET_AT: at.to_string() } },
+        }));
+        call("reset the breaker of", &name, api.patch(control_plane::NAME, &writes(), &patch)).await.map(drop)
     }
 
     fn place<K>(&self, namespace: Option<&str>) -> Api<K>

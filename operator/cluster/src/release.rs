@@ -2,16 +2,17 @@
 //! bounds also when no Workload asks for them any more, all when Homeostat is removed. Found by label, recognised by our
 //! own mark, released under the version that was read. No finalizer: an uninstall never waits for it.
 
+use crate::audit_id::heard;
 use crate::autoscaler;
 use crate::client::{FIELD_MANAGER, call, label};
 use crate::elector::Leadership;
 use crate::error::ClusterError;
 use crate::ledger::{ApiActuator, release, unmarked};
 use homeostat_crds::common::{ANNOTATION_HELD_BY, ANNOTATION_HELD_UNTIL, LABEL_HELD};
-use homeostat_execute::ports::Actuator;
+use homeostat_execute::ports::{Actuator, Recorder};
 use homeostat_knowledge::policy::KillSwitch;
-use homeostat_knowledge::records::{AutoscalerRecord, ControllerKey, Drive};
-use homeostat_knowledge::{Clock, Name, ObjectKey, Snapshot, SnapshotSource, Timestamp, WorkloadPolicy};
+use homeostat_knowledge::records::{AutoscalerRecord, ControllerKey, Drive, Release};
+use homeostat_knowledge::{Clock, Name, ObjectKey, Snapshot, SnapshotSource, Timestamp, Uid, WorkloadPolicy};
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::core::v1::Node;
@@ -84,7 +85,7 @@ pub(crate) fn ends(found: &AutoscalerRecord, now: Timestamp, snapshot: &Snapshot
 #[error("{} of what Homeostat holds could not be released: {}{}; `kubectl get nodes,jobs,cronjobs,hpa -A -l homeostat.dev/held` shows what is left", errors.len(), told(errors), more(errors))]
 pub struct NotReleased {
     /// What was released all the same.
-    pub released: Vec<String>,
+    pub released: Vec<Release>,
     /// What the API server answered, for each object, or for each kind that it does not list.
     pub errors: Vec<ClusterError>,
 }
@@ -106,14 +107,23 @@ fn more(errors: &[ClusterError]) -> String {
 /// What came of it so far. One that is refused keeps no other one held.
 #[derive(Default)]
 struct Round {
-    released: Vec<String>,
+    released: Vec<Release>,
     errors: Vec<ClusterError>,
 }
 
 impl Round {
-    fn answered<T>(&mut self, object: &str, answer: Result<T, ClusterError>) {
+    async fn let_go<T>(
+        &mut self,
+        object: Name,
+        meta: &ObjectMeta,
+        request: impl Future<Output = kube::Result<T>>,
+    ) {
+        let (answer, audit_id) = heard(call("release", &object, request)).await;
+        let by = meta.annotations.as_ref().and_then(|all| all.get(ANNOTATION_HELD_BY));
+        let by = Name::from(by.map(String::as_str).unwrap_or_default());
+        let uid = Uid::new(meta.uid.as_deref().unwrap_or_default());
         match answer {
-            Ok(_) => self.released.push(object.to_owned()),
+            Ok(_) => self.released.push(Release { object, uid, by, audit_id }),
             Err(ClusterError::NotFound { .. } | ClusterError::Conflict { .. }) => {}
             Err(error) => self.errors.push(error),
         }
@@ -132,7 +142,7 @@ impl Round {
 ///
 /// # Errors
 /// What the API server refused, all of it; everything else is released all the same.
-pub async fn release_held(client: &Client, which: Which<'_>) -> Result<Vec<String>, NotReleased> {
+pub async fn release_held(client: &Client, which: Which<'_>) -> Result<Vec<Release>, NotReleased> {
     let mut round = Round::default();
     each::<Node>(client, "unschedulable", which, &mut round).await;
     each::<CronJob>(client, "suspend", which, &mut round).await;
@@ -161,7 +171,7 @@ async fn give_back(client: &Client, which: Which<'_>, round: &mut Round) {
         let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
         let api: Api<HorizontalPodAutoscaler> = Api::namespaced(client.clone(), &found.key.namespace);
         let name = label(autoscaler::KIND, &found.key);
-        round.answered(&name, call("release", &name, api.patch(&found.key.name, &params, &patch)).await);
+        round.let_go(name, &object.metadata, api.patch(&found.key.name, &params, &patch)).await;
     }
 }
 
@@ -238,7 +248,7 @@ where
             Whose::Theirs | Whose::Nobodys => unmarked(condition, flag),
         });
         let name = label(&kind, &key);
-        round.answered(&name, call("release", &name, api.patch(&key.name, &params, &patch)).await);
+        round.let_go(name, meta, api.patch(&key.name, &params, &patch)).await;
     }
 }
 
@@ -247,6 +257,7 @@ pub async fn run(
     client: Client,
     clock: Arc<dyn Clock>,
     snapshots: Arc<dyn SnapshotSource>,
+    recorder: Arc<dyn Recorder>,
     leadership: Leadership,
     shutdown: CancellationToken,
 ) {
@@ -267,6 +278,7 @@ pub async fn run(
             error.released
         });
         for one in released {
+            recorder.released(&one);
             tracing::info!(object = %one, "released: its time was over, or nobody asks for it any more");
         }
     }

@@ -12,7 +12,7 @@ use homeostat_knowledge::forecast::Scaler;
 use homeostat_knowledge::ids::Uid;
 use homeostat_knowledge::observation::{Change, ObjectChange, ObjectKind};
 use homeostat_knowledge::policy::{Bounds, Permits, ScalingMode, ScalingPolicy, WhenOwned};
-use homeostat_knowledge::records::ControllerKey;
+use homeostat_knowledge::records::{ControllerKey, Release};
 use homeostat_knowledge::{
     ActionId, Clock, ControllerKind, Name, ObjectKey, Parameters, SignedDuration, Snapshot, Target,
     Timestamp, WorkloadPolicy,
@@ -406,9 +406,17 @@ async fn what_is_over_is_let_go_and_before_a_removal_everything() {
         server
     };
     let server = fill();
-    let mut released =
+    let releases =
         release_held(&server.client(), Which::Over(Still.now(), &Snapshot::default())).await.unwrap();
-    released.sort();
+    for release in &releases {
+        assert!(!release.by.is_empty() && !release.uid.as_str().is_empty(), "{release:?}");
+    }
+    let names = |releases: &[Release]| {
+        let mut names: Vec<String> = releases.iter().map(ToString::to_string).collect();
+        names.sort();
+        names
+    };
+    let released = names(&releases);
     assert_eq!(released, ["CronJob shop/report", "Node over", "Node unreadable"]);
     assert_eq!(flag(&server, "nodes", "", "over", "unschedulable"), false);
     assert_eq!(flag(&server, "cronjobs", "shop", "report", "suspend"), false);
@@ -428,8 +436,7 @@ async fn what_is_over_is_let_go_and_before_a_removal_everything() {
     server.trouble(Method::PATCH, "/nodes/over", 1, status(403, "Forbidden", "an admission policy says no"));
     server.trouble(Method::GET, "/jobs", 1, status(403, "Forbidden", "cannot list jobs"));
     let Err(left) = release_held(&server.client(), Which::All).await else { panic!("two were refused") };
-    let mut released = left.released.clone();
-    released.sort();
+    let released = names(&left.released);
     assert_eq!(released, ["CronJob shop/report", "Node later", "Node unreadable"]);
     assert_eq!(left.errors.len(), 2, "{left}");
     let text = left.to_string();

@@ -71,6 +71,7 @@ pub struct Metrics {
     objects: Family<ByKind, Gauge>,
     generation: Gauge,
     halted: Gauge,
+    unread: Gauge,
     forecasts: Family<BySkill, Gauge>,
     forecasts_left_out: Gauge,
     incident_writes: Family<ByResult, Counter>,
@@ -113,6 +114,7 @@ impl Metrics {
             objects: Family::default(),
             generation: Gauge::default(),
             halted: Gauge::default(),
+            unread: Gauge::default(),
             forecasts: Family::default(),
             forecasts_left_out: Gauge::default(),
             incident_writes: Family::default(),
@@ -188,6 +190,11 @@ impl Metrics {
             "halted",
             "1 after an invariant was found broken: nothing is done until the restart",
             metrics.halted.clone(),
+        );
+        registry.register(
+            "unread_actions",
+            "Actions that have not ended and that this version cannot read, because a newer one wrote them",
+            metrics.unread.clone(),
         );
         registry.register(
             "forecast_workloads",
@@ -322,6 +329,8 @@ impl Metrics {
     pub fn snapshot(&self, snapshot: &Snapshot) {
         self.generation.set(i64::try_from(snapshot.generation).unwrap_or(i64::MAX));
         self.halted.set(i64::from(snapshot.halted.is_some()));
+        let unread = snapshot.unread.values().filter(|action| action.open()).count();
+        self.unread.set(i64::try_from(unread).unwrap_or(i64::MAX));
         for (kind, count) in [
             ("Pod", snapshot.pods.size()),
             ("Controller", snapshot.controllers.size()),

@@ -5,7 +5,7 @@ use crate::metrics;
 use crate::recent::Closed;
 use crate::report::{ReportError, render, text, view};
 use homeostat_knowledge::observation::SourceState;
-use homeostat_knowledge::policy::KillSwitch;
+use homeostat_knowledge::policy::{KillSwitch, RESET_BREAKER};
 use homeostat_knowledge::{
     ActionRecord, ActionState, HalfDone, Incident, IncidentState, Origin, Snapshot, Timestamp, half_done,
 };
@@ -25,6 +25,10 @@ pub struct Summary {
     made_at: Timestamp,
     readiness: &'static str,
     kill_switch: Switch,
+    /// Since when the cluster's breaker is open.
+    breaker_open_since: Option<Timestamp>,
+    /// How a person resets it.
+    reset_breaker: &'static str,
     /// What the kill switch leaves half done, first what has to be mended; at most [`HALF_DONE`].
     half_done: Vec<HalfDone>,
     /// How many more there are.
@@ -168,6 +172,8 @@ pub fn summary(snapshot: &Snapshot, closed: &[Arc<Closed>], readiness: Readiness
             Readiness::Stopping => "stopping",
         },
         kill_switch: Switch { state: metrics::kill_switch(&snapshot.control.kill_switch), reason, by },
+        breaker_open_since: snapshot.control.breaker.open_since(now),
+        reset_breaker: RESET_BREAKER,
         half_done: left,
         half_done_more,
         ceiling: snapshot.control.ceiling.name(),

@@ -162,6 +162,7 @@ async fn metrics_are_open_metrics_with_our_names_units_and_help() {
         "homeostat_open_incidents{state=\"Acting\",severity=\"Critical\"} 1",
         "homeostat_source_state{source=\"prometheus\",state=\"down\"} 1",
         "homeostat_kill_switch_state{state=\"off\"} 1",
+        "homeostat_unread_actions 1",
         "homeostat_step_duration_seconds_count 1",
         "homeostat_effect_delay_seconds_sum 0.02",
         "homeostat_api_requests_total{verb=\"change\",result=\"conflict\"} 3",
@@ -331,6 +332,21 @@ async fn what_waits_for_a_person_stands_at_the_top_and_what_is_cut_is_counted() 
     let first =
         page.find("<td data-label=\"State\" class=\"short\"><span class=\"badge warn\">awaiting approval");
     assert!(first.is_some(), "it is among the lines: {page}");
+}
+
+#[tokio::test]
+async fn an_open_breaker_says_that_no_repair_is_done_and_how_to_reset_it() {
+    let page = |reset: Option<i64>| {
+        let mut world = snapshot();
+        let mut control = (*world.control).clone();
+        control.breaker.opened = Some(common::at(60_000));
+        control.breaker.reset = reset.map(common::at);
+        world.control = Arc::new(control);
+        page_of(world, true)
+    };
+    let open = page(None).await;
+    assert!(open.contains("breaker is open since") && open.contains("homeostat resume --breaker"), "{open}");
+    assert!(!page(Some(61_000)).await.contains("breaker is open"), "a person reset it");
 }
 
 #[tokio::test]

@@ -142,8 +142,7 @@ impl Machine {
         if record.holder == self.identity {
             return Intent::Update(self.record(record.acquired.unwrap_or(wall), wall, record.transitions));
         }
-        let duration = Duration::from_secs(u64::try_from(record.duration_seconds).unwrap_or(0));
-        if !record.holder.is_empty() && now < since + duration {
+        if !record.holder.is_empty() && now < since + duration(&record) {
             return Intent::Held { by: record.holder };
         }
         Intent::Update(self.record(wall, wall, record.transitions.saturating_add(1)))
@@ -203,6 +202,21 @@ impl Machine {
         self.timing.retry + self.timing.retry.mul_f64(0.2 * (hash % 1_000) as f64 / 1_000.0)
     }
 
+    /// When to ask again after attempt number `attempt`, which began then: after [`Machine::wait`], when the own right to
+    /// act ends, or at once when the lease of another holder runs out, whichever comes first.
+    pub fn wake(&self, began: Instant, attempt: u64) -> Instant {
+        let wake = began + self.wait(attempt);
+        let sooner = self.leads_until().or_else(|| self.frees_at().filter(|frees| *frees > began));
+        sooner.map_or(wake, |sooner| wake.min(sooner))
+    }
+
+    /// When the lease of another holder has been seen unchanged for its whole duration.
+    fn frees_at(&self) -> Option<Instant> {
+        let Observed { record, at, .. } = self.observed.as_ref()?;
+        let held = !record.holder.is_empty() && record.holder != self.identity;
+        held.then(|| *at + duration(record))
+    }
+
     fn record(&self, acquired: Timestamp, renewed: Timestamp, transitions: i32) -> LeaseRecord {
         LeaseRecord {
             holder: self.identity.clone(),
@@ -212,6 +226,10 @@ impl Machine {
             transitions,
         }
     }
+}
+
+fn duration(record: &LeaseRecord) -> Duration {
+    Duration::from_secs(u64::try_from(record.duration_seconds).unwrap_or(0))
 }
 
 #[cfg(test)]
@@ -246,6 +264,24 @@ mod tests {
             };
             assert_eq!((record.holder.as_str(), record.transitions), ("b", 4));
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lease_that_runs_out_is_asked_for_at_that_moment_and_then_at_the_usual_pace() {
+        let start = Instant::now();
+        let after = |millis: u64| start + Duration::from_millis(millis);
+        let mut machine = Machine::new("b", Timing::default());
+        let seen = || Some((held_by("a", 1), "7".to_owned()));
+        machine.observe(seen(), after(0), Timestamp::UNIX_EPOCH);
+        for (began, attempt) in [(0, 1), (2_200, 2), (8_000, 4)] {
+            assert_eq!(machine.wake(after(began), attempt), after(began) + machine.wait(attempt));
+        }
+        assert_eq!(machine.wake(after(13_500), 7), after(15_000));
+        // It is free, and the attempt at that moment failed.
+        assert_eq!(machine.wake(after(15_000), 8), after(15_000) + machine.wait(8));
+        // It was renewed at the last moment.
+        machine.observe(Some((held_by("a", 2), "8".to_owned())), after(15_001), Timestamp::UNIX_EPOCH);
+        assert_eq!(machine.wake(after(15_001), 9), after(15_001) + machine.wait(9));
     }
 
     #[tokio::test(start_paused = true)]

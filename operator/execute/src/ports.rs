@@ -4,7 +4,7 @@
 
 use crate::guards::GuardInput;
 use homeostat_knowledge::policy::KillSwitch;
-use homeostat_knowledge::records::{AutoscalerRecord, NodeRecord};
+use homeostat_knowledge::records::{AutoscalerRecord, NodeRecord, Release};
 use homeostat_knowledge::{
     ActionId, ActionRecord, ControllerRecord, Name, ObjectKey, Parameters, PodRecord, SignedDuration, Target,
     Timestamp, Uid,
@@ -300,6 +300,11 @@ pub trait Recorder: Send + Sync + 'static {
     /// Keeps what the API server calls the request that had the effect of an action. Must not block.
     fn acknowledged(&self, record: &ActionRecord, audit_id: &Name) {
         let _ = (record, audit_id);
+    }
+
+    /// Keeps that something held was let go. Must not block.
+    fn released(&self, release: &Release) {
+        let _ = release;
     }
 }
 

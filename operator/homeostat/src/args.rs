@@ -240,12 +240,17 @@ pub struct PauseArgs {
 #[derive(Debug, Clone, clap::Args)]
 pub struct ResumeArgs {
     /// Whose actions.
-    pub kind: PauseKind,
+    #[arg(required_unless_present = "breaker")]
+    pub kind: Option<PauseKind>,
     /// Name of the Tenant or Workload.
-    pub name: String,
+    #[arg(required_unless_present = "breaker")]
+    pub name: Option<String>,
     /// Namespace of the Workload.
     #[arg(long, short)]
     pub namespace: Option<String>,
+    /// Reset the cluster's breaker: repairs that failed before now do not count any more.
+    #[arg(long, conflicts_with_all = ["kind", "name", "namespace"])]
+    pub breaker: bool,
 }
 
 /// Arguments of `levels`.

@@ -30,7 +30,7 @@ fn main() -> ExitCode {
         Command::Approve(args) => say(async move { decide::approve(&args, now()).await }),
         Command::Deny(args) => say(async move { decide::deny(&args, now()).await }),
         Command::Pause(args) => say(async move { pause::pause(&args, now()).await }),
-        Command::Resume(args) => say(async move { pause::resume(&args).await }),
+        Command::Resume(args) => say(async move { pause::resume(&args, now()).await }),
         Command::Audit { command: AuditCommand::Export(args) } => {
             command::export(&args, &mut std::io::stdout().lock()).map_err(report)
         }

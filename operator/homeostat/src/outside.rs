@@ -123,6 +123,7 @@ impl Outside {
                     client.clone(),
                     Arc::clone(clock),
                     Arc::clone(board) as Arc<dyn SnapshotSource>,
+                    Arc::clone(&recorder),
                     leadership.clone(),
                     writers_stop.clone(),
                 ),

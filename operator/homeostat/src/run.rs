@@ -429,6 +429,15 @@ impl Turn {
         if let Some((fault, breach)) = outside.breach() {
             self.kernel.halt(&fault, breach);
         }
+        if leads {
+            for one in batch {
+                if let Signal::Object(change) = &one.signal
+                    && let Some(release) = self.kernel.snapshot().let_go(change)
+                {
+                    self.audit.let_go(&release);
+                }
+            }
+        }
         let effects = self.kernel.step(batch, now, leads);
         self.board.publish(self.kernel.snapshot().clone());
         if self.kernel.snapshot().ready() {

@@ -459,6 +459,11 @@ pub struct UnreadAction {
 }
 
 impl UnreadAction {
+    /// It may still do something, or be doing it.
+    pub fn open(&self) -> bool {
+        !self.state.ended()
+    }
+
     /// Why its target is left alone, and what to do.
     pub fn advice(&self) -> String {
         format!(

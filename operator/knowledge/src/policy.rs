@@ -3,7 +3,7 @@
 mod control;
 mod step;
 
-pub use control::{ControlPolicy, KillSwitch, PrometheusPolicy};
+pub use control::{BreakerLatch, ControlPolicy, KillSwitch, PrometheusPolicy, RESET_BREAKER};
 pub use step::ReplicaStep;
 
 use crate::action::ActionKind;

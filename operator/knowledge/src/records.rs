@@ -341,6 +341,25 @@ pub struct Hold {
     pub until: Option<Timestamp>,
 }
 
+/// Something that was held is let go: our mark on it is gone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Release {
+    /// Kind, namespace and name.
+    pub object: Name,
+    /// UID.
+    pub uid: Uid,
+    /// The action that held it.
+    pub by: Name,
+    /// What the API server calls our request; `None` when it does not say, or when somebody else let it go.
+    pub audit_id: Option<Name>,
+}
+
+impl std::fmt::Display for Release {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(&self.object)
+    }
+}
+
 /// A `HorizontalPodAutoscaler`, as it was read last.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AutoscalerRecord {

@@ -5,12 +5,12 @@ use crate::action::{ActionRecord, Target, UnreadAction};
 use crate::entity::{Entity, Name, ObjectKey, TenantName, WorkloadKey};
 use crate::finding::FindingKind;
 use crate::forecast::{Scaler, Scalers, SizeAdvice};
-use crate::ids::{ActionId, IncidentId};
+use crate::ids::{ActionId, IncidentId, Uid};
 use crate::incident::Incident;
 use crate::observation::{Change, ConfigRecord, ObjectChange, ObjectKind, SourceReport};
 use crate::policy::{ControlPolicy, TenantPolicy, WorkloadPolicy};
 use crate::records::{
-    AutoscalerRecord, ControllerKey, ControllerRecord, NodeRecord, PodRecord, ServiceRecord,
+    AutoscalerRecord, ControllerKey, ControllerRecord, Hold, NodeRecord, PodRecord, Release, ServiceRecord,
 };
 use crate::runs::{KueueQueues, RunsReport};
 use jiff::Timestamp;
@@ -104,6 +104,32 @@ impl Snapshot {
         self.commit(change, now);
         self.generation += 1;
         self
+    }
+
+    /// The hold that is over by this change: the object is there, and our mark on it is gone. Whoever took it away.
+    pub fn let_go(&self, change: &ObjectChange) -> Option<Release> {
+        let over = |before: Option<&Hold>, now: Option<&Hold>, object: String, uid: &Uid| {
+            let held = before.filter(|_| now.is_none())?;
+            Some(Release {
+                object: Name::from(object),
+                uid: uid.clone(),
+                by: held.by.clone(),
+                audit_id: None,
+            })
+        };
+        match change {
+            ObjectChange::Node(Change::Applied(node)) => {
+                let before = self.nodes.get(&node.name).filter(|before| before.uid == node.uid)?;
+                over(before.hold.as_ref(), node.hold.as_ref(), format!("Node {}", node.name), &node.uid)
+            }
+            ObjectChange::Controller(Change::Applied(run)) => {
+                let before = self.controllers.get(&run.key).filter(|before| before.uid == run.uid)?;
+                let object =
+                    format!("{} {}", run.key.kind.api().map_or("run", |(_, kind)| kind), run.key.object);
+                over(before.hold.as_ref(), run.hold.as_ref(), object, &run.uid)
+            }
+            _ => None,
+        }
     }
 
     /// Applies one object change in place (the writer batches several into one generation).

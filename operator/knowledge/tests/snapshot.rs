@@ -3,7 +3,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 use homeostat_knowledge::observation::{Change, ObjectChange, ObjectKind};
-use homeostat_knowledge::records::{ControllerKey, OwnerRecord, PodPhase, ServiceRecord};
+use homeostat_knowledge::records::{
+    Amounts, ControllerKey, Hold, NodeRecord, OwnerRecord, PodPhase, ServiceRecord,
+};
 use homeostat_knowledge::{
     ControllerKind, ControllerRecord, Entity, Name, ObjectKey, PodRecord, Snapshot, Timestamp, Uid,
     WorkloadPolicy,
@@ -170,4 +172,41 @@ fn a_rollout_is_under_way_until_all_pods_are_new_and_the_old_ones_gone() {
     record.current = 1;
     record.generation = 2;
     assert!(record.rolling_out());
+}
+
+#[test]
+fn a_mark_that_is_gone_says_what_was_held_and_by_which_action() {
+    let run = |hold: Option<Hold>, uid: &str| ControllerRecord {
+        hold,
+        uid: Uid::new(uid),
+        ..controller(ControllerKind::CronJob, "report", None)
+    };
+    let node = |hold: Option<Hold>| NodeRecord {
+        name: Name::from("node-1"),
+        uid: Uid::new("uid-node-1"),
+        ready: true,
+        cordoned: false,
+        zone: None,
+        allocatable_pods: 10,
+        allocatable: Amounts::default(),
+        pressures: Vec::new(),
+        control_plane: false,
+        hold,
+    };
+    let held = || Some(Hold { by: Name::from("order-1-1"), until: None });
+    let of_run = |hold, uid| ObjectChange::Controller(Change::Applied(Arc::new(run(hold, uid))));
+    let of_node = |hold| ObjectChange::Node(Change::Applied(Arc::new(node(hold))));
+    let mut snapshot = Snapshot::default();
+    for first in [of_run(held(), "r"), of_node(held())] {
+        assert_eq!(snapshot.let_go(&first), None, "nothing was held before");
+        snapshot.commit(&first, now());
+        assert_eq!(snapshot.let_go(&first), None, "it is held still");
+    }
+    for (change, object) in [(of_run(None, "r"), "CronJob shop/report"), (of_node(None), "Node node-1")] {
+        let gone = snapshot.let_go(&change).unwrap();
+        assert_eq!((&*gone.object, &*gone.by, gone.audit_id), (object, "order-1-1", None));
+    }
+    assert_eq!(snapshot.let_go(&of_run(None, "another")), None, "another object of that name");
+    snapshot.commit(&of_node(None), now());
+    assert_eq!(snapshot.let_go(&of_node(None)), None, "once");
 }

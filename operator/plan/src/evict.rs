@@ -227,7 +227,7 @@ fn short_of_time(case: &Case<'_>, pod: &PodRecord) -> Result<(), Stop> {
 const STRANGER: SignedDuration = SignedDuration::from_secs(10);
 const STRANGER_IF_SLOW: SignedDuration = SignedDuration::from_secs(30);
 /// A node that is short of processor time because of it is known after so long.
-const TELLS: SignedDuration = SignedDuration::from_secs(15);
+const TELLS: SignedDuration = SignedDuration::from_secs(10);
 
 /// A run or a pod of nobody's workload began on this node a moment before the errors: whether it takes the node's processors
 /// is not known at once. Who answers with errors, or late, waits until it would be.

@@ -64,7 +64,7 @@ fn acts(decision: &Decision) {
 fn the_second_victim_of_a_stranger_waits_like_the_first_one() {
     let decided =
         |impact| decided("ErrorBurst", (impact, 2.0), None, |snapshot| stranger(snapshot, 14.0, None));
-    waits(&decided(12.0));
+    waits(&decided(9.5));
     acts(&decided(2.0));
 }
 
@@ -80,8 +80,8 @@ fn errors_that_begin_with_a_stranger_on_the_node_wait_until_it_would_be_named() 
     for whose in [None, Some(ControllerKind::Job), Some(ControllerKind::ReplicaSet)] {
         waits(&decided("ErrorBurst", 5.0, 8.0, whose, false));
         acts(&decided("ErrorBurst", 5.0, 8.0, whose, true));
-        waits(&decided("ErrorBurst", 14.0, 16.0, whose, false));
-        acts(&decided("ErrorBurst", 16.0, 18.0, whose, false));
+        waits(&decided("ErrorBurst", 9.5, 11.5, whose, false));
+        acts(&decided("ErrorBurst", 10.5, 12.5, whose, false));
     }
     acts(&decided("ErrorBurst", 5.0, 30.0, None, false));
     acts(&decided("ErrorBurst", 5.0, 2.0, None, false));

@@ -56,9 +56,7 @@ impl Elector {
             self.machine.expire(Instant::now());
             *self.term.lock().unwrap_or_else(PoisonError::into_inner) = self.machine.leads_until();
             self.world.leader.tell();
-            let wake = began + self.machine.wait(attempt);
-            let until = self.machine.leads_until();
-            tokio::time::sleep_until(until.map_or(wake, |until| wake.min(until))).await;
+            tokio::time::sleep_until(self.machine.wake(began, attempt)).await;
             self.world.moving(self.life).await;
             if self.world.lock().dead.contains(&self.life) {
                 return;

@@ -144,10 +144,7 @@ impl<L: LeaseApi> Elector<L> {
                 break;
             }
             attempt += 1;
-            let mut wake = began + self.machine.wait(attempt);
-            if let Some(until) = self.machine.leads_until() {
-                wake = wake.min(until);
-            }
+            let wake = self.machine.wake(began, attempt);
             tokio::select! {
                 () = shutdown.cancelled() => break,
                 () = tokio::time::sleep_until(wake) => {}

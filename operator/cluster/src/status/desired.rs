@@ -1,5 +1,6 @@
 //! What each status should say. Pure: the same picture gives the same statuses.
 
+use super::stops::{breaker_statement, readable};
 use super::{half_done, runs};
 use crate::validate::acceptance::CatalogueView;
 use crate::validate::{
@@ -12,7 +13,7 @@ use homeostat_crds::v1alpha1::{
     ControlPlaneStatus, PlaybookStatus, TenantStatus, WorkloadStatus, playbook, tenant,
 };
 use homeostat_crds::{ConditionStatus, ConditionType, MicroTime, Reason, clip};
-use homeostat_execute::guards::{Breaker, cooldown_until, open_breaker};
+use homeostat_execute::guards::{Breaker, cooldown_until, latched, open_breaker};
 use homeostat_execute::{ActionHistory, RootHistory, lowering, roots};
 use homeostat_knowledge::observation::SourceState;
 use homeostat_knowledge::policy::{KillSwitch, LevelCap};
@@ -294,7 +295,8 @@ impl<'a> Picture<'a> {
     }
 
     fn breaker(&self, rules: &TenantPolicy, workload: &WorkloadKey) -> Option<Breaker> {
-        open_breaker(&self.history, &rules.name, workload, &rules.limits, &self.snapshot.control, self.now)
+        let (history, control) = (&self.history, &self.snapshot.control);
+        open_breaker(Origin::Incident, history, &rules.name, workload, &rules.limits, control, self.now)
     }
 
     /// Highest level in effect for any action, and why it is not higher.
@@ -449,10 +451,10 @@ impl<'a> Picture<'a> {
             let ready = all_well && snapshot.halted.is_none();
             says.push(Statement::new(ConditionType::Ready, ready, reason, text));
         }
-        let nobody = (TenantName::new(""), ObjectKey::new("", ""));
-        let limits = homeostat_knowledge::GuardLimits::default();
-        let breaker = open_breaker(&self.history, &nobody.0, &nobody.1, &limits, &snapshot.control, self.now);
-        says.push(breaker_statement(breaker.as_ref()));
+        let control = ControlPolicy { breaker: entry.breaker, ..(*snapshot.control).clone() };
+        let open = latched(&self.history, &control, self.now);
+        says.push(breaker_statement(open.map(Breaker::Latched).as_ref()));
+        says.push(readable(snapshot));
         says.push(self.any_storm());
         let (half_done, half_done_more) = half_done::listed(snapshot);
         ControlPlaneStatus {
@@ -466,6 +468,7 @@ impl<'a> Picture<'a> {
                 snapshot.incidents.values().filter(|one| !one.state.closed()).count(),
             )),
             actions_in_flight: Some(count(self.history.iter().filter(|action| action.in_flight()).count())),
+            breaker_open_since: open.map(MicroTime::new),
             half_done,
             half_done_more,
             sources,
@@ -559,19 +562,6 @@ fn owned(entry: &TenantEntry) -> [Statement; 2] {
         Statement::new(ConditionType::NamespacesOwned, false, reason, text.clone()),
         Statement::new(ConditionType::Ready, false, reason, text),
     ]
-}
-
-fn breaker_statement(breaker: Option<&Breaker>) -> Statement {
-    let about = ConditionType::BreakerOpen;
-    let text = match breaker {
-        None => return Statement::new(about, false, Reason::AsExpected, ""),
-        Some(Breaker::Workload(count)) => format!("{count} actions on it did not help within a day"),
-        Some(Breaker::Tenant(count)) => format!("{count} of the Tenant's last actions did not help"),
-        Some(Breaker::Cluster(count)) => {
-            format!("{count} actions in the cluster did not help within 15 minutes")
-        }
-    };
-    Statement::new(about, true, Reason::TooManyFailures, text)
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use crate::validate::TenantDefaults;
 use homeostat_crds::conditions::{find, is_true};
 use homeostat_knowledge::ids::{EvidenceId, IncidentId, Uid};
 use homeostat_knowledge::observation::{Change, ObjectChange, ObjectKind, SourceReport};
+use homeostat_knowledge::policy::BreakerLatch;
 use homeostat_knowledge::records::{ControllerKey, OwnerRecord, PodPhase};
 use homeostat_knowledge::{
     ActionKind, ControllerKind, ControllerRecord, Instants, Name, PodRecord, SignedDuration,
@@ -136,6 +137,7 @@ fn well() -> (CatalogueView, Snapshot) {
             generation: 1,
             policy: Ok(Arc::new(control)),
             defaults: TenantDefaults::default(),
+            breaker: BreakerLatch::default(),
             seen: 0,
         }),
         tenants: vec![TenantEntry {
@@ -363,6 +365,63 @@ fn a_broken_invariant_is_shown_on_the_control_plane() {
     assert_eq!(reason(&control.conditions, ConditionType::Ready), "InvariantBroken");
     let message = &find(&control.conditions, ConditionType::Ready).unwrap().message;
     assert!(message.contains("S2 broken by action order-1-1"), "{message}");
+}
+
+#[test]
+fn an_open_breaker_is_stored_in_the_status_and_leaves_it_when_a_person_reset_it() {
+    let (mut view, snapshot) = well();
+    let open = |view: &CatalogueView| {
+        let control = seen(view, &snapshot).control;
+        let told = find(&control.conditions, ConditionType::BreakerOpen).unwrap().clone();
+        let since = control.breaker_open_since.map(MicroTime::timestamp);
+        assert_eq!(told.status == ConditionStatus::True, since.is_some());
+        (since, told.message)
+    };
+    assert_eq!(open(&view), (None, String::new()));
+    // Every action of that day is gone; what is stored goes on, also while the spec cannot be used.
+    let entry = view.control.as_mut().unwrap();
+    entry.breaker.opened = Some(at(5));
+    let (since, told) = open(&view);
+    assert_eq!(since, Some(at(5)));
+    assert!(told.contains("homeostat resume --breaker"), "{told}");
+    let why = Rejection::Unreadable { message: "a word too many".to_owned() };
+    let usable = std::mem::replace(&mut view.control.as_mut().unwrap().policy, Err(why));
+    assert_eq!(open(&view).0, Some(at(5)));
+    let entry = view.control.as_mut().unwrap();
+    (entry.policy, entry.breaker.reset) = (usable, Some(at(6)));
+    assert_eq!(open(&view).0, None);
+}
+
+#[test]
+fn actions_that_a_newer_version_wrote_are_counted_and_named() {
+    use homeostat_knowledge::{ActionId, ActionState, UnreadAction};
+    let (view, mut snapshot) = well();
+    assert!(is_true(&seen(&view, &snapshot).control.conditions, ConditionType::ActionsReadable));
+    let states = [ActionState::Sent, ActionState::Claimed, ActionState::Verified];
+    for (state, number) in states.into_iter().zip(1..).chain((4..7).map(|n| (ActionState::Admitted, n))) {
+        let unread = UnreadAction {
+            id: ActionId::new(format!("order-1-{number}")),
+            resource_version: Name::from("7"),
+            incident: IncidentId::new("order-1"),
+            origin: Origin::Incident,
+            tenant: TenantName::new("food"),
+            workload: ObjectKey::new("shop", "order"),
+            target: Uid::new("p"),
+            state,
+            at: None,
+            closed: None,
+            why: "spec.action: unknown variant `Teleport`".to_owned(),
+        };
+        snapshot.commit(&ObjectChange::UnreadAction(Arc::new(unread)), at(20));
+    }
+    let control = seen(&view, &snapshot).control;
+    let told = find(&control.conditions, ConditionType::ActionsReadable).unwrap();
+    assert_eq!((told.status, told.reason.as_str()), (ConditionStatus::False, "NewerVersion"));
+    for words in [" 5 Actions", "shop/order-1-1, shop/order-1-2, shop/order-1-4 and 2 more", "kubectl delete"]
+    {
+        assert!(told.message.contains(words), "{}", told.message);
+    }
+    assert!(!told.message.contains("order-1-3"), "it has ended: {}", told.message);
 }
 
 #[test]

@@ -6,6 +6,7 @@
 pub mod desired;
 mod half_done;
 mod runs;
+mod stops;
 mod writer;
 
 pub use desired::{DesiredStatus, SelfFacts, desired_status};

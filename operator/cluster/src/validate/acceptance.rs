@@ -8,6 +8,7 @@
 use super::{Rejection, TenantDefaults};
 use homeostat_knowledge::ids::Uid;
 use homeostat_knowledge::observation::{Change, ObjectChange, ObjectKind, PlaybookText};
+use homeostat_knowledge::policy::BreakerLatch;
 use homeostat_knowledge::records::{ApiKind, ControllerKey};
 use homeostat_knowledge::{
     ControlPolicy, ControllerKind, Name, TenantName, TenantPolicy, Timestamp, WorkloadKey, WorkloadPolicy,
@@ -106,6 +107,8 @@ pub struct ControlEntry {
     pub policy: Result<Arc<ControlPolicy>, Rejection>,
     /// What it sets for every tenant.
     pub defaults: TenantDefaults,
+    /// What is stored of the cluster's breaker.
+    pub breaker: BreakerLatch,
     /// Digest of the status as last seen in the API server.
     pub seen: u64,
 }
@@ -171,7 +174,11 @@ impl Acceptance {
     pub fn feed(&mut self, input: Input) -> Vec<ObjectChange> {
         let mut out = Vec::new();
         match input {
-            Input::ControlSeen(entry) => {
+            Input::ControlSeen(mut entry) => {
+                // What cannot be read at all does not close the breaker.
+                if let (Err(Rejection::Unreadable { .. }), Some(known)) = (&entry.policy, &self.control) {
+                    entry.breaker = known.breaker;
+                }
                 let before = self.defaults();
                 // The default policy has no effects: what cannot be read must not allow anything.
                 let policy = entry.policy.as_ref().ok().cloned();

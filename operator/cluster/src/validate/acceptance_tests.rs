@@ -1,4 +1,5 @@
 use super::*;
+use homeostat_knowledge::policy::BreakerLatch;
 use homeostat_knowledge::{ObjectKey, SignedDuration};
 use proptest::prelude::*;
 
@@ -213,6 +214,7 @@ fn the_control_plane_reaches_every_tenant_and_a_broken_one_allows_nothing() {
             evidence_maximum_age: SignedDuration::from_secs(age),
             ..TenantDefaults::default()
         },
+        breaker: BreakerLatch::default(),
         seen: 0,
     };
     let (mut acceptance, _) = judge(vec![Input::TenantSeen(tenant("food", &["shop"], 1))]);
@@ -304,7 +306,14 @@ fn edit((what, which, way, age): Edit) -> (String, Option<Input>) {
                 evidence_maximum_age: SignedDuration::from_secs(seconds),
                 ..TenantDefaults::default()
             };
-            let entry = ControlEntry { uid: Uid::new("c"), generation: 1, policy, defaults, seen: 0 };
+            let entry = ControlEntry {
+                uid: Uid::new("c"),
+                generation: 1,
+                policy,
+                defaults,
+                breaker: BreakerLatch::default(),
+                seen: 0,
+            };
             ("control".to_owned(), (way < 6).then_some(Input::ControlSeen(entry)))
         }
     }

@@ -1,9 +1,11 @@
 //! `ControlPlane` becomes the control policy, and the defaults that every tenant's limits build on.
 
 use super::{Rejection, bounded, level, seconds};
+use homeostat_crds::MicroTime;
+use homeostat_crds::common::ANNOTATION_BREAKER_RESET_AT;
 use homeostat_crds::v1alpha1::{ControlPlane, control_plane::NAME};
 use homeostat_knowledge::ids::Uid;
-use homeostat_knowledge::policy::{KillSwitch, PrometheusPolicy};
+use homeostat_knowledge::policy::{BreakerLatch, KillSwitch, PrometheusPolicy};
 use homeostat_knowledge::{ControlPolicy, GuardLimits, Name, SignedDuration};
 
 /// What the `ControlPlane` sets for every tenant.
@@ -56,6 +58,7 @@ pub fn control_policy(object: &ControlPlane) -> Result<ControlPolicy, Rejection>
             Ok(PrometheusPolicy { url: Name::from(prometheus.url.as_str()), interval, timeout })
         })
         .transpose()?;
+    let reset = super::instant(&object.metadata, ANNOTATION_BREAKER_RESET_AT)?;
     // A limit on the defaults is checked with the rest, so that a broken object has no half effect.
     tenant_defaults(object)?;
     let ceilings = &spec.ceilings;
@@ -84,9 +87,19 @@ pub fn control_policy(object: &ControlPlane) -> Result<ControlPolicy, Rejection>
             1,
             1_000,
         )?,
+        breaker: BreakerLatch { reset, ..latch(object) },
         warm_up: seconds("spec.warmUpSeconds", spec.warm_up_seconds, 0, 3_600)?,
         prometheus,
     })
+}
+
+/// What is stored of the breaker; also of an object whose spec cannot be used.
+pub fn latch(object: &ControlPlane) -> BreakerLatch {
+    let opened =
+        object.status.as_ref().and_then(|status| status.breaker_open_since).map(MicroTime::timestamp);
+    // An unreadable instant resets nothing.
+    let reset = super::instant(&object.metadata, ANNOTATION_BREAKER_RESET_AT).ok().flatten();
+    BreakerLatch { opened, reset }
 }
 
 /// What the object sets for every tenant.
@@ -146,6 +159,29 @@ mod tests {
             let spec = json!({ "ceilings": { field: -1 } });
             assert!(control_policy(&object(&spec)).unwrap_err().to_string().contains(field));
         }
+    }
+
+    #[test]
+    fn what_is_stored_of_the_breaker_is_read_also_when_the_spec_cannot_be_used() {
+        let text = |at: &str, warm_up: i32| {
+            serde_json::from_value::<ControlPlane>(json!({
+                "apiVersion": "homeostat.dev/v1alpha1", "kind": "ControlPlane",
+                "metadata": { "name": "default",
+                    "annotations": { "homeostat.dev/breaker-reset-at": at } },
+                "spec": { "warmUpSeconds": warm_up },
+                "status": { "breakerOpenSince": "2026-11-22T09:00:00.000000Z" } }))
+            .unwrap()
+        };
+        let stored = BreakerLatch {
+            opened: "2026-11-22T09:00:00Z".parse().ok(),
+            reset: "2026-11-22T10:00:00Z".parse().ok(),
+        };
+        assert_eq!(control_policy(&text("2026-11-22T10:00:00Z", 5)).unwrap().breaker, stored);
+        assert_eq!(latch(&text("2026-11-22T10:00:00Z", -1)), stored);
+        let unreadable = text("yesterday", 5);
+        assert_eq!(latch(&unreadable), BreakerLatch { reset: None, ..stored });
+        let told = control_policy(&unreadable).unwrap_err().to_string();
+        assert!(told.contains("breaker-reset-at") && told.contains("yesterday"), "{told}");
     }
 
     #[test]

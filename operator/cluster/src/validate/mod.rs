@@ -11,7 +11,7 @@ mod workload;
 
 pub use acceptance::{Catalogue, ControlEntry, PlaybookEntry, TenantEntry, Verdict, WorkloadEntry};
 pub(crate) use control::kill_switch;
-pub use control::{TenantDefaults, control_policy, tenant_defaults};
+pub use control::{TenantDefaults, control_policy, latch, tenant_defaults};
 pub use playbook::playbook_text;
 pub use tenant::tenant_policy;
 pub use workload::workload_policy;

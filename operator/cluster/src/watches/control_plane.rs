@@ -4,11 +4,12 @@ use super::light::{Body, Whole};
 use super::run::{Cx, Effect, Watched};
 use crate::status::digest;
 use crate::validate::acceptance::{ControlEntry, Input};
-use crate::validate::{Rejection, TenantDefaults, control_policy, tenant_defaults};
+use crate::validate::{Rejection, TenantDefaults, control_policy, latch, tenant_defaults};
 use homeostat_crds::v1alpha1::{ControlPlane, control_plane::NAME as OBJECT};
 use homeostat_knowledge::ObjectKey;
 use homeostat_knowledge::ids::Uid;
 use homeostat_knowledge::observation::ObjectKind;
+use homeostat_knowledge::policy::BreakerLatch;
 use std::sync::Arc;
 
 /// The watch of the control plane object.
@@ -28,6 +29,7 @@ impl Watched for ControlPlanes {
             generation: body.meta().generation,
             policy: control_policy(&body.object).map(Arc::new),
             defaults: tenant_defaults(&body.object).unwrap_or_default(),
+            breaker: latch(&body.object),
             seen: digest(body.object.status.as_ref()),
         })))
     }
@@ -41,6 +43,7 @@ impl Watched for ControlPlanes {
             generation,
             policy: Err(Rejection::Unreadable { message: why.to_owned() }),
             defaults: TenantDefaults::default(),
+            breaker: BreakerLatch::default(),
             seen: 0,
         }))
     }

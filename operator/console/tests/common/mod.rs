@@ -9,8 +9,8 @@ use homeostat_knowledge::policy::KillSwitch;
 use homeostat_knowledge::{
     ActionId, ActionOutcome, ActionRecord, ActionState, Before, Cause, Clock, ControlPolicy, Entity,
     Evidence, EvidenceId, Finding, FindingId, FindingKind, GuardName, GuardReport, GuardResult, Incident,
-    IncidentId, IncidentState, Instants, Name, ObjectKey, Parameters, PlaybookRef, Severity, SignedDuration,
-    Snapshot, SnapshotSource, Target, TenantName, Timestamp, Uid, Verification,
+    IncidentId, IncidentState, Instants, Name, ObjectKey, Origin, Parameters, PlaybookRef, Severity,
+    SignedDuration, Snapshot, SnapshotSource, Target, TenantName, Timestamp, Uid, UnreadAction, Verification,
 };
 use std::sync::{Arc, Mutex};
 
@@ -194,6 +194,22 @@ pub fn snapshot() -> Snapshot {
     snapshot.generation = 4_711;
     snapshot.control = Arc::new(ControlPolicy { kill_switch: KillSwitch::Off, ..ControlPolicy::default() });
     snapshot.incidents.insert_mut(id, Arc::new(open));
+    for (id, state) in [("checkout-1", ActionState::Sent), ("checkout-2", ActionState::Verified)] {
+        let unread = UnreadAction {
+            id: ActionId::new(id),
+            resource_version: Name::from("7"),
+            incident: IncidentId::new("checkout"),
+            origin: Origin::Incident,
+            tenant: action.tenant.clone(),
+            workload: action.workload.clone(),
+            target: Uid::new("0"),
+            state,
+            at: None,
+            closed: None,
+            why: "spec.action: unknown variant `Teleport`".to_owned(),
+        };
+        snapshot.unread.insert_mut(unread.id.clone(), Arc::new(unread));
+    }
     snapshot.actions.insert_mut(action.id.clone(), Arc::new(action));
     snapshot.sources.insert_mut(Name::from("otlp"), healthy);
     snapshot.sources.insert_mut(Name::from("prometheus"), down);

@@ -266,6 +266,16 @@ mod tests {
     }
 
     #[test]
+    fn what_cannot_be_taken_back_needs_act_full_unless_its_owner_stands_in_for_it() {
+        // See docs/adr/0015: the Workload says `repeatable`, or orders the run.
+        let at_bounded = |action: &&&dyn ActionSpec| {
+            action.changes_state() && !action.reversible() && action.alone_at() < Level::ActFull
+        };
+        let kinds: Vec<ActionKind> = ALL.iter().filter(at_bounded).map(|action| action.kind()).collect();
+        assert_eq!(kinds, [ActionKind::RetryJob, ActionKind::StartJob]);
+    }
+
+    #[test]
     fn a_missing_right_is_told_by_its_rule_and_the_value_that_grants_it() {
         let text = needs(ActionKind::RetryJob);
         assert_eq!(text, "it needs get, create jobs in batch (the chart's value actions.retryJob)");

@@ -71,8 +71,10 @@ impl Memory {
             id.as_str().strip_prefix(incident.as_str())?.strip_prefix('-')?.parse().ok()
         };
         let stored = snapshot.actions.values().filter(|record| record.incident == *incident);
+        // What cannot be read has its name all the same, whatever it says of its incident.
         let highest = stored
             .filter_map(|record| ordinal(&record.id))
+            .chain(snapshot.unread.keys().filter_map(ordinal))
             .chain(self.ordinals.get(incident).copied())
             .max()
             .unwrap_or(0);
@@ -239,6 +241,8 @@ impl Drop for Running {
 mod tests {
     use super::*;
     use crate::testing::record;
+    use homeostat_knowledge::observation::ObjectChange;
+    use homeostat_knowledge::{Name, UnreadAction};
 
     #[test]
     fn an_action_of_another_process_does_not_make_the_plans_of_this_one_look_old() {
@@ -251,6 +255,37 @@ mod tests {
         own.epoch = 110;
         memory.acted(&own, 130);
         assert_eq!(memory.newest_epoch(&own.workload), Some(120), "an older plan counts no more");
+    }
+
+    #[test]
+    fn the_name_of_an_action_that_cannot_be_read_is_used_up() {
+        let mut snapshot = Snapshot::default();
+        let stored = record("order-1-1");
+        let incident = stored.incident.clone();
+        let next = |snapshot: &Snapshot| Memory::default().next_id(snapshot, &incident).to_string();
+        let unread = |id: &str| UnreadAction {
+            id: ActionId::new(id),
+            resource_version: Name::from("7"),
+            // Not even that could be read.
+            incident: IncidentId::new(""),
+            origin: Origin::Incident,
+            tenant: stored.tenant.clone(),
+            workload: stored.workload.clone(),
+            target: stored.target.uid.clone(),
+            state: ActionState::Verified,
+            at: None,
+            closed: None,
+            why: "spec.action: unknown variant `Teleport`".to_owned(),
+        };
+        let first = next(&snapshot);
+        for (taken, free) in [(1, 2), (4, 5)] {
+            let change = ObjectChange::UnreadAction(Arc::new(unread(&format!("{incident}-{taken}"))));
+            snapshot.commit(&change, crate::testing::at(1_000));
+            assert_eq!(next(&snapshot), format!("{incident}-{free}"), "after {first}");
+        }
+        let other = ObjectChange::UnreadAction(Arc::new(unread(&format!("{incident}-1-9"))));
+        snapshot.commit(&other, crate::testing::at(1_000));
+        assert_eq!(next(&snapshot), format!("{incident}-5"), "of another incident");
     }
 
     #[test]

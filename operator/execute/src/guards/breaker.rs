@@ -1,9 +1,15 @@
 //! Breakers: failed verifications stop what keeps failing.
+//!
+//! Those of a workload and of a tenant close as their failures grow old. The cluster's stays open until a person resets
+//! it: what fails everywhere has a cause that repairs do not reach, and that does not pass by waiting. That it is open is
+//! stored in the status of the `ControlPlane`; until it is, and should it get lost, the actions of the last day tell.
+//! For sizes and runs it closes by itself, as the others do: one that hurt is taken back and held by its workload's own
+//! cool-down, and a day's runs must not wait for a person.
 
 use super::{GuardInput, Ruling};
 use crate::history::ActionHistory;
 use homeostat_knowledge::entity::{TenantName, WorkloadKey};
-use homeostat_knowledge::policy::{ControlPolicy, GuardLimits};
+use homeostat_knowledge::policy::{ControlPolicy, GuardLimits, RESET_BREAKER};
 use homeostat_knowledge::{Origin, SignedDuration, Timestamp};
 
 /// The share is taken of so many actions, also when there were fewer: one failure of one is not 100 %.
@@ -18,12 +24,37 @@ pub enum Breaker {
     Workload(usize),
     /// One tenant's, after so many failures among its last 20 actions.
     Tenant(usize),
-    /// The cluster's, after so many failures in 15 minutes: everything is down to Recommend.
+    /// The cluster's for sizes or runs, after so many failures in 15 minutes.
     Cluster(usize),
+    /// The cluster's for repairs, open since then: every repair is down to Recommend until a person resets it.
+    Latched(Timestamp),
 }
 
-/// The breaker that stops actions on this workload, if one does.
+/// Since when the cluster's breaker for repairs is open.
+pub fn latched(history: &[ActionHistory], control: &ControlPolicy, now: Timestamp) -> Option<Timestamp> {
+    let mut failures: Vec<Timestamp> = history
+        .iter()
+        .filter(|entry| entry.origin == Origin::Incident && entry.failed())
+        .map(|entry| ended(entry).unwrap_or(now))
+        .filter(|at| control.breaker.counts(*at, now) && now.duration_since(*at) < DAY)
+        .collect();
+    failures.sort_unstable();
+    let many = usize::try_from(control.breaker_failures.max(1)).unwrap_or(usize::MAX);
+    let full = |window: &&[Timestamp]| match (window.first(), window.last()) {
+        (Some(first), Some(last)) => last.duration_since(*first) < CLUSTER_WINDOW,
+        _ => false,
+    };
+    let seen = failures.windows(many).find(full).and_then(|window| window.last().copied());
+    control.breaker.open_since(now).into_iter().chain(seen).min()
+}
+
+fn ended(entry: &ActionHistory) -> Option<Timestamp> {
+    entry.closed.or(entry.at)
+}
+
+/// The breaker that stops actions of this origin on this workload, if one does; `history` is of that origin.
 pub fn open_breaker(
+    origin: Origin,
     history: &[ActionHistory],
     tenant: &TenantName,
     workload: &WorkloadKey,
@@ -31,7 +62,6 @@ pub fn open_breaker(
     control: &ControlPolicy,
     now: Timestamp,
 ) -> Option<Breaker> {
-    let ended = |entry: &ActionHistory| entry.closed.or(entry.at);
     let recent = |entry: &&ActionHistory, span: SignedDuration| {
         ended(entry).is_none_or(|at| now.duration_since(at) < span)
     };
@@ -59,6 +89,9 @@ pub fn open_breaker(
     if reached(failed, limits.breaker_tenant_percent.saturating_mul(TENANT_WINDOW).div_ceil(100)) {
         return Some(Breaker::Tenant(failed));
     }
+    if origin == Origin::Incident {
+        return latched(history, control, now).map(Breaker::Latched);
+    }
     let of_cluster = history.iter().filter(|entry| entry.failed() && recent(entry, CLUSTER_WINDOW)).count();
     reached(of_cluster, control.breaker_failures).then_some(Breaker::Cluster(of_cluster))
 }
@@ -79,7 +112,8 @@ pub(super) fn judge(input: &GuardInput) -> Ruling {
         "workload {} in 24 h, tenant {} % of last {TENANT_WINDOW}, cluster {} in 15 min",
         limits.breaker_workload_failures, limits.breaker_tenant_percent, input.control.breaker_failures
     );
-    let open = open_breaker(&history, &action.tenant, &action.workload, limits, &input.control, input.now);
+    let (control, now) = (&input.control, input.now);
+    let open = open_breaker(action.origin, &history, &action.tenant, &action.workload, limits, control, now);
     match open {
         None => Ruling::passed("closed", limit),
         Some(Breaker::Workload(count)) => Ruling::refused(
@@ -96,6 +130,13 @@ pub(super) fn judge(input: &GuardInput) -> Ruling {
             format!("{count} failed actions in the cluster in 15 min"),
             limit,
             "actions fail everywhere; everything is down to recommending until that is over",
+        ),
+        Some(Breaker::Latched(since)) => Ruling::refused(
+            format!("open since {since:.0}"),
+            limit,
+            format!(
+                "repairs failed everywhere; each is down to recommending until a person resets the breaker: {RESET_BREAKER}"
+            ),
         ),
     }
 }
@@ -133,6 +174,7 @@ mod tests {
     #[test]
     fn what_was_taken_back_is_not_counted_twice() {
         let mut undone = case(4, 0, 7_200, false, true);
+        undone.control.breaker_failures = 1_000; // Not the cluster's.
         assert_eq!(first_refusal(&undone), Some(GuardName::Breaker));
         undone.history[0].undo_of = Some(homeostat_knowledge::ActionId::new("x-1"));
         assert_eq!(first_refusal(&undone), None);
@@ -150,11 +192,79 @@ mod tests {
             (3, 17, 7_200, false, true, false),
             (2, 0, 899, false, false, false),
             (3, 0, 899, false, false, true),
-            (3, 0, 900, false, false, false),
+            (3, 0, 86_399, false, false, true),
+            (3, 0, 86_400, false, false, false),
         ] {
             let expected = refused.then_some(GuardName::Breaker);
-            let input = case(failures, successes, ago, same, same_tenant);
+            let mut input = case(failures, successes, ago, same, same_tenant);
+            if same_tenant {
+                input.control.breaker_failures = 1_000; // The other rows are about the cluster's.
+            }
             assert_eq!(first_refusal(&input), expected, "{failures}+{successes} {ago} s ago, same {same}");
+        }
+    }
+
+    fn before(now: Timestamp, seconds: i64) -> Option<Timestamp> {
+        now.checked_sub(SignedDuration::from_secs(seconds)).ok()
+    }
+
+    #[test]
+    fn the_cluster_breaker_stays_open_until_a_person_resets_it() {
+        // Long after its failures, with what is stored of it and without.
+        let mut open = case(3, 0, 7_200, false, false);
+        assert_eq!(first_refusal(&open), Some(GuardName::Breaker), "the actions of the day tell");
+        let said = judge(&open).message;
+        assert!(said.contains("homeostat resume --breaker") && said.contains("kubectl annotate"), "{said}");
+        open.control.breaker.opened = before(open.now, 7_200);
+        open.history.clear();
+        assert_eq!(first_refusal(&open), Some(GuardName::Breaker), "after a restart, when they are gone");
+        open.control.breaker.opened = before(open.now, 864_000);
+        assert_eq!(first_refusal(&open), Some(GuardName::Breaker), "it is no question of time");
+
+        let mut reset = case(3, 0, 7_200, false, false);
+        reset.control.breaker.opened = before(reset.now, 7_200);
+        for (ago, expected) in [
+            (7_201, Some(GuardName::Breaker)),
+            (7_200, None),
+            (60, None),
+            (0, None),
+            (-60, Some(GuardName::Breaker)),
+        ] {
+            reset.control.breaker.reset = before(reset.now, ago);
+            assert_eq!(first_refusal(&reset), expected, "reset {ago} s ago");
+        }
+        // Failures after the reset open it anew.
+        let mut anew = case(3, 0, 600, false, false);
+        anew.control.breaker.opened = before(anew.now, 7_200);
+        anew.control.breaker.reset = before(anew.now, 3_600);
+        assert_eq!(latched(&anew.history, &anew.control, anew.now), before(anew.now, 600));
+        assert_eq!(first_refusal(&anew), Some(GuardName::Breaker));
+    }
+
+    #[test]
+    fn failures_open_the_cluster_breaker_only_when_they_are_close_to_each_other() {
+        for (apart, open) in [(449, true), (450, false), (3_600, false)] {
+            let mut case = case(3, 0, 7_200, false, false);
+            for (entry, index) in case.history.iter_mut().zip(0..) {
+                entry.closed = before(case.now, 7_200 - apart * index);
+            }
+            assert_eq!(latched(&case.history, &case.control, case.now).is_some(), open, "{apart} s apart");
+        }
+    }
+
+    #[test]
+    fn for_sizes_and_runs_the_cluster_breaker_closes_by_itself() {
+        for origin in [Origin::Forecast, Origin::Schedule] {
+            for (ago, refused) in [(899, true), (900, false)] {
+                let mut case = case(3, 0, ago, false, false);
+                case.control.breaker.opened = before(case.now, 60);
+                case.action.origin = origin;
+                case.action.kind = ActionKind::ScaleDown;
+                for entry in &mut case.history {
+                    entry.origin = origin;
+                }
+                assert_eq!(!judge(&case).result.permits(), refused, "{origin:?} {ago} s ago");
+            }
         }
     }
 

@@ -25,7 +25,7 @@ mod sweep;
 #[cfg(test)]
 pub(crate) mod testing;
 
-pub use breaker::{Breaker, open_breaker};
+pub use breaker::{Breaker, latched, open_breaker};
 pub use cooldown::cooldown_until;
 pub use freeze_window::{FreezeError, OpenFreeze, frozen};
 pub use hysteresis::minimum_duration;

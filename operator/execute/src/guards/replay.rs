@@ -95,6 +95,8 @@ pub fn replay(inputs: impl Iterator<Item = GuardInput>, limits: &ReplayLimits) -
         control.per_hour = limits.per_hour;
         control.storm_percent = limits.storm_percent;
         control.breaker_failures = limits.breaker_failures;
+        // What is stored of it was decided under the recorded limit; the history tells what this one makes of it.
+        control.breaker.opened = None;
         control.warm_up = limits.warm_up;
         input.history.retain(|entry| !refused.contains(&entry.id));
 

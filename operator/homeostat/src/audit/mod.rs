@@ -7,6 +7,7 @@ mod keeper;
 use homeostat_audit::{Anchor, Decision};
 use homeostat_cluster::anchors::Anchors;
 use homeostat_execute::{GuardInput, Recorder};
+use homeostat_knowledge::records::Release;
 use homeostat_knowledge::{ActionRecord, Clock, Incident, Name};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -93,6 +94,13 @@ impl Audit {
         }
     }
 
+    /// Records that something is not held any more.
+    pub fn let_go(&self, release: &Release) {
+        if self.sender.is_some() {
+            self.push(Decision::of_mark_gone(release, &self.who));
+        }
+    }
+
     fn push(&self, decision: Decision) {
         let Some(sender) = &self.sender else { return };
         if sender.try_send(Message::Decision(Box::new(decision))).is_err() {
@@ -129,6 +137,13 @@ impl Recorder for Audit {
         self.inner.acknowledged(record, audit_id);
         if self.sender.is_some() {
             self.push(Decision::of_effect(record, &self.who, audit_id));
+        }
+    }
+
+    fn released(&self, release: &Release) {
+        self.inner.released(release);
+        if self.sender.is_some() {
+            self.push(Decision::of_release(release, &self.who));
         }
     }
 }

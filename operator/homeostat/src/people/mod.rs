@@ -1,6 +1,7 @@
 //! What people do on the command line, one file per subcommand. Each one does with the caller's own rights what
 //! `kubectl patch` can do as well (docs/sre.md); Homeostat's service account has none of these rights.
 
+pub mod breaker;
 pub mod decide;
 mod half_done;
 pub mod levels;

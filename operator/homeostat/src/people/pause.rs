@@ -1,6 +1,6 @@
 //! `homeostat pause` and `homeostat resume`: no action for a tenant or a workload, with or without an end.
 
-use super::{PeopleError, people};
+use super::{PeopleError, breaker, people};
 use crate::args::{PauseArgs, PauseKind, ResumeArgs};
 use homeostat_cluster::people::{Pausable, Pause};
 use homeostat_knowledge::{ObjectKey, Timestamp};
@@ -20,12 +20,23 @@ pub async fn pause(args: &PauseArgs, now: Timestamp) -> Result<String, PeopleErr
     Ok(format!("no action for {} {end}; watching and reporting go on", name(&what)))
 }
 
-/// Resumes, and says what.
+/// Resumes, or resets the breaker, and says what.
 ///
 /// # Errors
 /// What the API server answered.
-pub async fn resume(args: &ResumeArgs) -> Result<String, PeopleError> {
-    let what = pausable(args.kind, &args.name, args.namespace.as_deref())?;
+pub async fn resume(args: &ResumeArgs, now: Timestamp) -> Result<String, PeopleError> {
+    let (Some(kind), Some(asked)) = (args.kind, args.name.as_deref()) else {
+        let people = people().await?;
+        let open =
+            people.control_plane().await?.as_ref().and_then(|control| breaker::open_since(control, now));
+        let Some(since) = open else { return Ok("the cluster's breaker is not open".to_owned()) };
+        // A clock here that is late must not leave it open.
+        people.reset_breaker(now.max(since)).await?;
+        return Ok(format!(
+            "the cluster's breaker, open since {since:.0}, is reset; repairs are possible again, each within its level"
+        ));
+    };
+    let what = pausable(kind, asked, args.namespace.as_deref())?;
     people().await?.pause(&what, &Pause::Over, None).await?;
     Ok(format!("actions for {} are possible again, within its level", name(&what)))
 }

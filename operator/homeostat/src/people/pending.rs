@@ -1,9 +1,9 @@
 //! `homeostat pending`: what waits for a person, why, on which evidence, and until when; and what the kill switch leaves
 //! half done.
 
-use super::half_done;
 use super::table::table;
 use super::{PeopleError, people};
+use super::{breaker, half_done};
 use crate::args::PendingArgs;
 use homeostat_crds::common::clip;
 use homeostat_crds::v1alpha1::Action;
@@ -26,8 +26,9 @@ pub async fn run(args: &PendingArgs, now: Timestamp) -> Result<String, PeopleErr
     if args.namespace.is_none() {
         // Who may approve need not be allowed to read the ControlPlane.
         let control = people.control_plane().await.ok().flatten();
-        if let Some(left) = control.as_ref().and_then(half_done::text) {
-            shown = format!("{shown}\n\n{left}");
+        let breaker = control.as_ref().and_then(|control| breaker::text(control, now));
+        for more in breaker.into_iter().chain(control.as_ref().and_then(half_done::text)) {
+            shown = format!("{shown}\n\n{more}");
         }
     }
     Ok(shown)

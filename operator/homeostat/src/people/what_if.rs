@@ -18,7 +18,7 @@ use homeostat_knowledge::{ActionKind as Kind, SignedDuration, Timestamp};
 use kube::ResourceExt;
 use std::collections::BTreeMap;
 
-/// Days that are looked back at most; what the API server still holds is less as a rule.
+/// Days that are looked back at most. Recommendations and their incidents are kept so long, the newest 500 of a namespace.
 const DAYS: i64 = 30;
 
 /// The question.
@@ -201,8 +201,11 @@ pub fn text(answer: &Answer, asked: &WhatIf) -> String {
         .collect();
     let head =
         ["TENANT", "ACTION", "ALONE", "ASKED", "RIGHT", "UNNEEDED", "WRONG", "NO DATA", "DOWNTIME SAVED"];
-    let mut text =
-        format!("With every action at {}, since {since:.0} (older ones are not stored):\n", asked.level);
+    let days = asked.now.duration_since(since).as_secs().div_euclid(86_400).saturating_add(1).min(DAYS);
+    let mut text = format!(
+        "With every action at {}, from {since:.0} to {:.0} ({days} of {DAYS} days: no older recommendation is stored):\n",
+        asked.level, asked.now
+    );
     text.push_str(&table(head, &rows));
     text.push_str("Guards other than the level, budgets and cool-downs may have stopped some of them.");
     text
@@ -301,6 +304,24 @@ mod tests {
         let outlived = json!({ "status": { "state": "Cancelled", "message": PROPOSAL_OUTLIVED } });
         let answer = judge(&asked(Level::ActFull), &[action("o", &outlived)], &[]);
         assert_eq!(answer.rows.len(), 1, "its incident is over, it still counts");
+    }
+
+    #[test]
+    fn the_answer_says_what_period_it_covers() {
+        let text = |taken: &str| {
+            let change =
+                json!({ "spec": { "evidence": { "takenAt": taken } }, "status": { "state": "Proposed" } });
+            let answer = judge(&asked(Level::ActBounded), &[action("a", &change)], &[]);
+            text(&answer, &asked(Level::ActBounded))
+        };
+        let month = text("2026-10-24T10:00:00.000000Z");
+        assert!(
+            month.contains("from 2026-10-24T10:00:00Z to 2026-11-23T09:00:00Z (30 of 30 days"),
+            "{month}"
+        );
+        let week = text("2026-11-17T10:00:00.000000Z");
+        assert!(week.contains("(6 of 30 days"), "{week}");
+        assert!(text("2026-10-20T10:00:00.000000Z").starts_with("no data"), "older ones do not count");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use super::Level;
 use crate::entity::Name;
 use crate::ids::Uid;
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 /// The validated `ControlPlane` object.
@@ -37,6 +37,9 @@ pub struct ControlPolicy {
     pub storm_percent: u32,
     /// Failed verifications in 15 minutes that drop everything to Recommend.
     pub breaker_failures: u32,
+    /// The cluster's breaker: when it opened, and when a person last reset it.
+    #[serde(default)]
+    pub breaker: BreakerLatch,
     /// No new decision is executed for so long after the caches are synced.
     pub warm_up: SignedDuration,
     /// Prometheus to query.
@@ -81,11 +84,40 @@ impl Default for ControlPolicy {
             cordoned_percent: ten_percent(),
             storm_percent: 20,
             breaker_failures: 3,
+            breaker: BreakerLatch::default(),
             warm_up: SignedDuration::from_secs(60),
             prometheus: None,
         }
     }
 }
+
+/// What is stored of the cluster's breaker: it stays open until a person resets it, across restarts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BreakerLatch {
+    /// End of the failure that opened it, as the status has it.
+    pub opened: Option<Timestamp>,
+    /// When a person reset it; failures that ended before do not count.
+    pub reset: Option<Timestamp>,
+}
+
+impl BreakerLatch {
+    /// Since when it is open, as far as it is stored.
+    pub fn open_since(&self, now: Timestamp) -> Option<Timestamp> {
+        self.opened.filter(|opened| self.counts(*opened, now))
+    }
+
+    /// No person has reset what ended then. A reset to come counts when it has come: until then it would keep the
+    /// breaker from opening at all.
+    pub fn counts(&self, ended: Timestamp, now: Timestamp) -> bool {
+        // Stored instants have a resolution of one microsecond.
+        let reset = self.reset.filter(|reset| *reset <= now);
+        reset.is_none_or(|reset| ended.as_microsecond() > reset.as_microsecond())
+    }
+}
+
+/// What a person does to reset the cluster's breaker.
+pub const RESET_BREAKER: &str = "homeostat resume --breaker, or kubectl annotate controlplanes.homeostat.dev default \
+     --overwrite homeostat.dev/breaker-reset-at=$(date -u +%Y-%m-%dT%H:%M:%SZ)";
 
 /// State of the kill switch.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,0 +1,54 @@
+//! What keeps actions from being done, as conditions say it.
+
+use homeostat_crds::conditions::Statement;
+use homeostat_crds::{ConditionType, Reason};
+use homeostat_execute::guards::Breaker;
+use homeostat_knowledge::policy::RESET_BREAKER;
+use homeostat_knowledge::{Snapshot, UnreadAction};
+
+/// Actions that are named; the others are counted.
+const NAMED: usize = 3;
+
+pub(super) fn breaker_statement(breaker: Option<&Breaker>) -> Statement {
+    let about = ConditionType::BreakerOpen;
+    let text = match breaker {
+        None => return Statement::new(about, false, Reason::AsExpected, ""),
+        Some(Breaker::Workload(count)) => format!("{count} actions on it did not help within a day"),
+        Some(Breaker::Tenant(count)) => format!("{count} of the Tenant's last actions did not help"),
+        Some(Breaker::Cluster(count)) => {
+            format!("{count} actions in the cluster did not help within 15 minutes")
+        }
+        Some(Breaker::Latched(since)) => format!(
+            "Since {since:.0}: repairs all over the cluster did not help, and none is done until a person resets the breaker: \
+             {RESET_BREAKER}"
+        ),
+    };
+    Statement::new(about, true, Reason::TooManyFailures, text)
+}
+
+/// Actions that a newer version wrote and that are not carried on here: nobody else would see that they wait.
+pub(super) fn readable(snapshot: &Snapshot) -> Statement {
+    let about = ConditionType::ActionsReadable;
+    let open: Vec<&UnreadAction> =
+        snapshot.unread.values().map(|action| &**action).filter(|action| action.open()).collect();
+    if open.is_empty() {
+        return Statement::new(about, true, Reason::AsExpected, "");
+    }
+    let named: Vec<String> = open
+        .iter()
+        .take(NAMED)
+        .map(|action| format!("{}/{}", action.workload.namespace, action.id))
+        .collect();
+    let more = match open.len().saturating_sub(NAMED) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    let text = format!(
+        "This version cannot read {} Actions that have not ended: {}{more}. Nothing else is done to their targets. Let the \
+         newer version that wrote them finish them, or delete each when its effect is known: kubectl delete \
+         actions.homeostat.dev NAME -n NAMESPACE",
+        open.len(),
+        named.join(", ")
+    );
+    Statement::new(about, false, Reason::NewerVersion, text)
+}
