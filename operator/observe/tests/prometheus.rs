@@ -196,9 +196,12 @@ async fn without_signals_the_server_is_still_looked_after_and_without_a_server_t
     asking.snapshots.set(snapshot(None, &[]));
     assert_eq!(within(asking.state()).await, SourceState::Off);
     // Nothing listens on port 1.
-    asking.snapshots.set(snapshot(Some("http://127.0.0.1:1".to_owned()), &[]));
+    asking.snapshots.set(snapshot(Some("http://ana:hunter2@127.0.0.1:1".to_owned()), &[]));
     let SourceState::Down(reason) = within(asking.state()).await else { panic!("not down") };
-    assert!(reason.contains("cannot be reached"), "{reason}");
+    assert_eq!(
+        &*reason, "Prometheus at http://127.0.0.1:1 cannot be reached",
+        "and who asks is nobody's business"
+    );
     asking.snapshots.set(snapshot(Some("not a url".to_owned()), &[]));
     let SourceState::Down(reason) = within(asking.state()).await else { panic!("not down") };
     assert!(reason.contains("not a url"), "{reason}");

@@ -213,7 +213,10 @@ struct Server {
 impl Server {
     fn connect(policy: PrometheusPolicy) -> Result<Self, QueryError> {
         let failed = |error: &dyn std::fmt::Display| {
-            QueryError::Failed(format!("Prometheus at {} cannot be asked: {error}", policy.url))
+            QueryError::Failed(without_login(&format!(
+                "Prometheus at {} cannot be asked: {error}",
+                policy.url
+            )))
         };
         let timeout = duration(policy.timeout);
         let client = reqwest::Client::builder()
@@ -242,9 +245,7 @@ impl Server {
         }
         let status = response.status();
         parse(&body).map_err(|error| match error {
-            QueryError::Failed(_) if !status.is_success() => {
-                QueryError::Failed(format!("Prometheus at {} answered {status}", self.policy.url))
-            }
+            QueryError::Failed(_) if !status.is_success() => self.failed(&format!("answered {status}")),
             error => error,
         })
     }
@@ -252,11 +253,13 @@ impl Server {
     fn failure(&self, cause: Option<&reqwest::Error>, error: &dyn std::fmt::Display) -> QueryError {
         match cause {
             Some(cause) if cause.is_timeout() => QueryError::TimedOut,
-            Some(cause) if cause.is_connect() => {
-                QueryError::Failed(format!("Prometheus at {} cannot be reached", self.policy.url))
-            }
-            _ => QueryError::Failed(format!("Prometheus at {}: {error}", self.policy.url)),
+            Some(cause) if cause.is_connect() => self.failed("cannot be reached"),
+            _ => self.failed(&format!("failed: {error}")),
         }
+    }
+
+    fn failed(&self, what: &str) -> QueryError {
+        QueryError::Failed(without_login(&format!("Prometheus at {} {what}", self.policy.url)))
     }
 
     /// Takes in how a round went; the state from now on, `None` when it is too early to say another one.
@@ -269,6 +272,19 @@ impl Server {
         let reason = last_failure.map_or_else(|| "no answer".to_owned(), QueryError::to_string);
         (self.failures >= DOWN_AFTER).then(|| SourceState::Down(Name::from(reason)))
     }
+}
+
+/// The text with no name and password in any address: it stands in conditions and pages (RFC 3986, section 3.2.1).
+fn without_login(text: &str) -> String {
+    let mut parts = text.split("://");
+    let mut shown = parts.next().unwrap_or_default().to_owned();
+    for rest in parts {
+        let authority = rest.find(['/', '?', '#', ' ']).unwrap_or(rest.len());
+        let host = rest[..authority].rfind('@').map_or(0, |at| at + 1);
+        shown.push_str("://");
+        shown.push_str(&rest[host..]);
+    }
+    shown
 }
 
 fn duration(signed: homeostat_knowledge::SignedDuration) -> Duration {
@@ -420,6 +436,17 @@ mod tests {
         assert_eq!(points[0].value.to_bits(), 2.5_f64.to_bits());
         assert_eq!(points[0].at.map(Timestamp::as_millisecond), Some(1_700_000_000_500));
         assert!(points[1].value.is_nan() && points[2].value.is_infinite());
+    }
+
+    #[test]
+    fn no_address_is_shown_with_its_login() {
+        for (text, shown) in [
+            ("no address", "no address"),
+            ("at http://prometheus:9090/a@b: no", "at http://prometheus:9090/a@b: no"),
+            ("at https://ana:p@ss@prometheus/x (http://ana:p@b)", "at https://prometheus/x (http://b)"),
+        ] {
+            assert_eq!(without_login(text), shown);
+        }
     }
 
     #[test]
