@@ -20,9 +20,10 @@ use crate::demo::live::Live;
 /// Pairs of processes side by side, each with a namespace and a Lease of its own: the next leader comes after 15 s at
 /// the soonest, so one after the other it would take more than an hour.
 const LANES: usize = 10;
-/// Workloads of a pair, and the pause between two illnesses.
+/// Workloads of a pair, and the pause between two illnesses: so many that the next leader finds some, and so few that the one
+/// API server of all pairs answers at once. Where it does not, the kill switch cannot be read and nothing is done.
 const WORKLOADS: usize = 20;
-const PAUSE: Duration = Duration::from_secs(1);
+const PAUSE: Duration = Duration::from_secs(3);
 /// Namespace of the Lease.
 const LEASES: &str = "kube-system";
 /// Another process leads, and acts, within this time.
