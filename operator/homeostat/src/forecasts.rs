@@ -8,6 +8,7 @@
 
 use crate::hearing::Hearing;
 use crate::kept::Memory;
+use crate::paced;
 use homeostat_console::Metrics;
 use homeostat_knowledge::forecast::{ForecastPoint, Outlook};
 use homeostat_knowledge::{
@@ -16,7 +17,6 @@ use homeostat_knowledge::{
 use homeostat_scale::outlook::{Forecasting, KeptLoad, LoadModel, Meter, STEP_SECONDS};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -312,48 +312,21 @@ pub async fn run(
     stop: CancellationToken,
 ) {
     let mut left_out = 0;
-    loop {
-        tokio::select! {
-            () = stop.cancelled() => return,
-            () = tokio::time::sleep(until_next(TICK_SECONDS, clock.now())) => {}
-        }
-        let (snapshot, now) = (snapshots.current(), clock.now());
-        if !snapshot.ready() {
-            continue;
-        }
-        // A comparison of models takes long for a task that others wait behind.
-        let work = tokio::task::spawn_blocking(move || {
-            let all = forecaster.step(&snapshot, now);
-            (forecaster, all)
-        });
-        let all;
-        (forecaster, all) = match work.await {
-            Ok(both) => both,
-            Err(error) => {
-                tracing::error!(%error, "Forecasts ended; they begin anew with the process");
-                return;
-            }
-        };
-        let Some(all) = all else { continue };
-        if forecaster.left_out() != left_out {
-            left_out = forecaster.left_out();
-            tracing::warn!(
-                left_out,
-                most = forecaster.most,
-                "Workloads with spec.scaling are not forecast: too many"
-            );
+    let work = move |snapshot: &Snapshot, now| {
+        let all = forecaster.step(snapshot, now)?;
+        Some((all, forecaster.left_out(), forecaster.most))
+    };
+    paced::each(TICK_SECONDS, "forecasts", (snapshots, clock, stop), work, |news| {
+        let Some((all, without_room, most)) = news else { return };
+        if without_room != left_out {
+            left_out = without_room;
+            tracing::warn!(left_out, most, "Workloads with spec.scaling are not forecast: too many");
         }
         let forecast = all.values().filter(|one| !one.left_out);
-        metrics.forecasts(forecast.map(|one| one.outlook.skill), forecaster.left_out());
+        metrics.forecasts(forecast.map(|one| one.outlook.skill), left_out);
         out.send_replace(Arc::new(all));
-    }
-}
-
-/// Time until just after the next full step of so many seconds.
-pub fn until_next(seconds: u32, now: Timestamp) -> Duration {
-    let step = i64::from(seconds.max(1)) * 1_000;
-    let left = step - now.as_millisecond().rem_euclid(step);
-    Duration::from_millis(left.unsigned_abs()) + Duration::from_millis(250)
+    })
+    .await;
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ pub mod kernel;
 pub mod loads;
 pub mod memories;
 pub mod outside;
+pub mod paced;
 pub mod parts;
 pub mod people;
 pub mod record;

@@ -4,8 +4,8 @@
 //! Beside the loop like the loads, and shown only: what is done about a leak follows from findings. Nothing of it survives a
 //! restart.
 
-use crate::forecasts::until_next;
 use crate::loads;
+use crate::paced;
 use homeostat_cluster::forecasts::Forecasts;
 use homeostat_knowledge::forecast::MEMORY;
 use homeostat_knowledge::policy::{Measures, ScalingMode, SignalPolicy};
@@ -127,30 +127,11 @@ pub async fn run(
     out: watch::Sender<Forecasts>,
     stop: CancellationToken,
 ) {
-    loop {
-        tokio::select! {
-            () = stop.cancelled() => return,
-            () = tokio::time::sleep(until_next(STEP_SECONDS, clock.now())) => {}
-        }
-        let (snapshot, now) = (snapshots.current(), clock.now());
-        if !snapshot.ready() {
-            continue;
-        }
-        // A comparison of models takes long for a task that others wait behind.
-        let work = tokio::task::spawn_blocking(move || {
-            let all = memories.step(&snapshot, now);
-            (memories, all)
-        });
-        let all;
-        (memories, all) = match work.await {
-            Ok(both) => both,
-            Err(error) => {
-                tracing::error!(%error, "Forecasts of memory ended; they begin anew with the process");
-                return;
-            }
-        };
+    let work = move |snapshot: &Snapshot, now| memories.step(snapshot, now);
+    paced::each(STEP_SECONDS, "forecasts of memory", (snapshots, clock, stop), work, |all| {
         out.send_replace(Some(Arc::new(all)));
-    }
+    })
+    .await;
 }
 
 #[cfg(test)]

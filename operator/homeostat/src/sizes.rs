@@ -3,10 +3,11 @@
 //!
 //! Every replica decides, so that a new leader has learnt what the old one had; only the leader acts and writes.
 
-use crate::forecasts::{Foreseen, Outlooks, until_next};
+use crate::forecasts::{Foreseen, Outlooks};
 use crate::hearing::Hearing;
 use crate::kept::{Kept, Memory};
 use crate::loads::Series;
+use crate::paced;
 use homeostat_cluster::forecasts::Forecasts;
 use homeostat_knowledge::forecast::{Outlook, REQUESTS, Scaler, Scalers, SizeTrouble};
 use homeostat_knowledge::policy::{Bounds, ScalingPolicy};
@@ -279,31 +280,14 @@ pub async fn run(
     stop: CancellationToken,
 ) {
     let mut sizes = Sizes::new(memory);
-    loop {
-        tokio::select! {
-            () = stop.cancelled() => return,
-            () = tokio::time::sleep(until_next(STEP_SECONDS, clock.now())) => {}
-        }
-        let (snapshot, now) = (snapshots.current(), clock.now());
-        if !snapshot.ready() {
-            continue;
-        }
+    let work = move |snapshot: &Snapshot, now| {
         let (outlooks, scalers) = (Arc::clone(&outlooks.borrow()), Arc::clone(&scalers.borrow()));
-        // Thousands of decisions take longer than a task should that others wait behind.
-        let work = tokio::task::spawn_blocking(move || {
-            let all = sizes.step(&snapshot, &outlooks, &scalers, now);
-            (sizes, all)
-        });
-        let all;
-        (sizes, all) = match work.await {
-            Ok(both) => both,
-            Err(error) => {
-                tracing::error!(%error, "Decisions about sizes ended; they begin anew with the process");
-                return;
-            }
-        };
+        sizes.step(snapshot, &outlooks, &scalers, now)
+    };
+    paced::each(STEP_SECONDS, "decisions about sizes", (snapshots, clock, stop), work, |all| {
         out.send_replace(Some(Arc::new(all)));
-    }
+    })
+    .await;
 }
 
 #[cfg(test)]

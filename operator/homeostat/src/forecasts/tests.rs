@@ -1,11 +1,13 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use super::*;
+use crate::paced::until_next;
 use homeostat_knowledge::observation::{Change, ObjectChange};
 use homeostat_knowledge::policy::{Bounds, Permits, ScalingPolicy};
 use homeostat_knowledge::records::ControllerKey;
 use homeostat_knowledge::{ForecastSkill, Name, ObjectKey, Uid, WorkloadHealth};
 use homeostat_scale::outlook::OutlookConfig;
+use std::time::Duration;
 
 fn policy(scaling: Option<ScalingPolicy>) -> WorkloadPolicy {
     let key = ObjectKey::new("shop", "cart");
