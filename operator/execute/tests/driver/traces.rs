@@ -6,7 +6,7 @@ use homeostat_execute::Executor;
 use homeostat_knowledge::{ActionState, FindingKind, Parameters};
 use std::collections::BTreeMap;
 use std::fmt::Debug;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Once};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Subscriber};
@@ -86,6 +86,16 @@ impl Seen {
     fn root_of(&self, span: u64) -> u64 {
         self.spans[&span].parent.map_or(span, |parent| self.root_of(parent))
     }
+}
+
+/// Somebody listens in each thread. What was first reached in a thread where nobody does would stay silent for good, in
+/// [`capture`]'s too.
+pub fn heard_everywhere() {
+    static LISTENING: Once = Once::new();
+    LISTENING.call_once(|| {
+        tracing::subscriber::set_global_default(tracing_subscriber::registry())
+            .expect("only this one is for all threads");
+    });
 }
 
 /// Whatever is told in this thread from here on.

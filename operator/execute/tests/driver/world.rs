@@ -4,6 +4,7 @@
 
 use crate::api::{Api, Lease};
 use crate::things::{base, controller, finding, incident, pod, tenant_policy, workload, workload_policy};
+use crate::traces::heard_everywhere;
 use homeostat_execute::Changes;
 use homeostat_execute::driver::{ExecutorConfig, Ports};
 use homeostat_execute::ports::{FieldEdit, Recorder};
@@ -268,6 +269,7 @@ impl Inner {
 impl World {
     /// One service with one hung pod, seen hung for a second.
     pub fn new(kind: FindingKind) -> Arc<Self> {
+        heard_everywhere();
         let begun = tokio::time::Instant::now();
         let start = base();
         let hour_ago = start - SignedDuration::from_hours(1);
