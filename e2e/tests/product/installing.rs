@@ -122,11 +122,11 @@ pub async fn uninstall(stage: &Stage) {
 
     let before = stage.homeostat().await.unwrap();
     stage.helm_upgrade(RELEASE, NAMESPACE, &["podAnnotations.round=three"]).await;
-    assert_ne!(
-        stage.homeostat().await.and_then(|pod| pod.uid()),
-        before.uid(),
-        "the upgrade replaced nothing"
-    );
+    // Helm returns once the new pod is ready; the old one, which is ready too, goes after that.
+    until("the new pod without the old one", SOON, async || {
+        stage.homeostat().await.is_some_and(|pod| pod.uid() != before.uid()).then_some(())
+    })
+    .await;
     stage.warm().await;
     let incident = since.only_incident(stage, "kitchen").await;
     assert!(
