@@ -199,7 +199,7 @@ async fn without_signals_the_server_is_still_looked_after_and_without_a_server_t
     asking.snapshots.set(snapshot(Some("http://ana:hunter2@127.0.0.1:1".to_owned()), &[]));
     let SourceState::Down(reason) = within(asking.state()).await else { panic!("not down") };
     assert_eq!(
-        &*reason, "Prometheus at http://127.0.0.1:1 cannot be reached",
+        &*reason, "Prometheus at http://127.0.0.1:1 cannot be reached: Connection refused (os error 111)",
         "and who asks is nobody's business"
     );
     asking.snapshots.set(snapshot(Some("not a url".to_owned()), &[]));
@@ -222,6 +222,32 @@ async fn cuts_off(answer: &'static str) -> String {
     format!("http://{address}")
 }
 
+/// A server whose certificate is its own work.
+fn untrusted() -> String {
+    let own = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).expect("a certificate");
+    let key = rustls::pki_types::PrivatePkcs8KeyDer::from(own.signing_key.serialize_der());
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("its versions")
+        .with_no_client_auth()
+        .with_single_cert(vec![own.cert.der().clone()], key.into())
+        .expect("the key of the certificate");
+    let (config, listener) = (Arc::new(config), std::net::TcpListener::bind("127.0.0.1:0").expect("a port"));
+    let address = listener.local_addr().expect("an address");
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let (Ok(mut stream), Ok(mut tls)) = (stream, rustls::ServerConnection::new(config.clone()))
+            else {
+                continue;
+            };
+            // Until the client goes, which is what it should do.
+            while tls.is_handshaking() && tls.complete_io(&mut stream).is_ok() {}
+        }
+    });
+    format!("https://{address}")
+}
+
 #[tokio::test]
 async fn half_an_answer_a_name_that_does_not_resolve_and_wrong_tls_are_told_and_give_no_value() {
     const HALF: &str = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 900\r\n\r\n\
@@ -238,6 +264,7 @@ async fn half_an_answer_a_name_that_does_not_resolve_and_wrong_tls_are_told_and_
         (cuts_off("").await, "Prometheus at"),
         ("http://prometheus.invalid:9090".to_owned(), ""),
         (good.replacen("http", "https", 1), "cannot be reached"),
+        (untrusted(), "certificate"),
     ] {
         within(async { while asking.state().await != SourceState::Healthy {} }).await;
         asking.snapshots.set(snapshot(Some(wrong.clone()), &["depth"]));

@@ -253,7 +253,9 @@ impl Server {
     fn failure(&self, cause: Option<&reqwest::Error>, error: &dyn std::fmt::Display) -> QueryError {
         match cause {
             Some(cause) if cause.is_timeout() => QueryError::TimedOut,
-            Some(cause) if cause.is_connect() => self.failed("cannot be reached"),
+            Some(cause) if cause.is_connect() => {
+                self.failed(&format!("cannot be reached: {}", innermost(cause)))
+            }
             _ => self.failed(&format!("failed: {error}")),
         }
     }
@@ -272,6 +274,13 @@ impl Server {
         let reason = last_failure.map_or_else(|| "no answer".to_owned(), QueryError::to_string);
         (self.failures >= DOWN_AFTER).then(|| SourceState::Down(Name::from(reason)))
     }
+}
+
+/// What went wrong at last: what is around it says that a request failed.
+fn innermost(error: &reqwest::Error) -> &dyn std::error::Error {
+    std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source())
+        .last()
+        .unwrap_or(error)
 }
 
 /// The text with no name and password in any address: it stands in conditions and pages (RFC 3986, section 3.2.1).
