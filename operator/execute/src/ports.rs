@@ -154,7 +154,7 @@ pub enum EffectError {
     #[error("the target changed meanwhile: {0}")]
     Conflict(String),
     /// A `PodDisruptionBudget` refuses. That is told, never worked around.
-    #[error("a PodDisruptionBudget refuses the eviction: {0}")]
+    #[error("a PodDisruptionBudget refuses it: {0}")]
     BlockedByBudget(String),
     /// Missing rights, or refused by admission; nothing was changed.
     #[error("the API server refused the effect: {0}")]

@@ -82,6 +82,18 @@ impl ApiActuator {
         }
     }
 
+    /// The disruption budget that a smaller size would leave without the pods that it wants.
+    async fn budget(
+        &self,
+        target: &Target,
+        parameters: &Parameters,
+        action: &ActionId,
+    ) -> Result<Option<String>, ClusterError> {
+        let Parameters::ScaleDown { replicas } = parameters else { return Ok(None) };
+        let hand = Hand { client: &self.client, target, action, version: None, dry_run: true };
+        hand.budget(*replicas).await
+    }
+
     /// The eviction is built here because the precondition is the point of it: without the UID a pod of the
     /// same name that came up meanwhile would be evicted. Without `grace_seconds` the grace period is the pod's own.
     fn evict(&self, hand: &Hand<'_>, grace_seconds: Option<u32>) -> Write {
@@ -162,8 +174,13 @@ impl Actuator for ApiActuator {
         parameters: &Parameters,
         action: &ActionId,
     ) -> Result<(), Refusal> {
-        let tried = match self.owner(target, parameters, action).await {
+        let budget = match self.owner(target, parameters, action).await {
             Ok(Some(owner)) => return Err(Refusal::Owned(owner)),
+            Ok(None) => self.budget(target, parameters, action).await,
+            Err(error) => Err(error),
+        };
+        let tried = match budget {
+            Ok(Some(budget)) => return Err(Refusal::BlockedByBudget(budget)),
             Ok(None) => self.make(target, parameters, action, None, true).await,
             Err(error) => Err(error),
         };
@@ -193,14 +210,16 @@ impl Actuator for ApiActuator {
         action: &ActionId,
         resource_version: &Name,
     ) -> Result<Write, EffectError> {
-        match self.owner(target, parameters, action).await {
-            Ok(None) => {}
-            Ok(Some(owner)) => return Err(EffectError::Owned(owner)),
-            // Only a list was asked for: whatever went wrong, nothing was changed.
-            Err(error @ ClusterError::Denied { .. }) => return Err(EffectError::Denied(error.to_string())),
-            Err(error) => {
-                return Err(EffectError::Transient { reason: error.to_string(), retry_after: None });
-            }
+        // Only lists are asked for: whatever goes wrong, nothing was changed.
+        let unseen = |error: ClusterError| match error {
+            ClusterError::Denied { .. } => EffectError::Denied(error.to_string()),
+            _ => EffectError::Transient { reason: error.to_string(), retry_after: None },
+        };
+        if let Some(owner) = self.owner(target, parameters, action).await.map_err(unseen)? {
+            return Err(EffectError::Owned(owner));
+        }
+        if let Some(budget) = self.budget(target, parameters, action).await.map_err(unseen)? {
+            return Err(EffectError::BlockedByBudget(budget));
         }
         let made = self.make(target, parameters, action, Some(resource_version), false).await;
         made.map_err(|error| match effect_error(error) {

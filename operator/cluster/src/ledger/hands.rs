@@ -47,7 +47,7 @@ impl Hand<'_> {
         metadata
     }
 
-    fn api(&self) -> Api<DynamicObject> {
+    pub(super) fn api(&self) -> Api<DynamicObject> {
         let (group, version) =
             self.target.api_version.split_once('/').unwrap_or(("", &self.target.api_version));
         let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, &self.target.kind));

@@ -1,6 +1,7 @@
 //! The ledger in the API server, and the hands: how actions are stored, and how effects are sent.
 
 mod actuator;
+mod budgets;
 mod hands;
 mod mapping;
 mod runs;

@@ -7,8 +7,20 @@ use homeostat_knowledge::{
     ActionKind, ActionRecord, ControllerRecord, FindingKind, Level, Parameters, Snapshot, Timestamp,
 };
 
+/// Those of a larger size, and to see which disruption budgets want so many pods.
+const RIGHTS: &[Right] = &[
+    Right { api_group: "apps", resource: "deployments", verbs: &["get"] },
+    Right { api_group: "apps", resource: "statefulsets", verbs: &["get"] },
+    Right { api_group: "apps", resource: "deployments/scale", verbs: &["patch"] },
+    Right { api_group: "apps", resource: "statefulsets/scale", verbs: &["patch"] },
+    Right { api_group: "autoscaling", resource: "horizontalpodautoscalers", verbs: &["list"] },
+    Right { api_group: "policy", resource: "poddisruptionbudgets", verbs: &["list"] },
+    target::SEES_VPA,
+];
+
 /// Sets `spec.replicas` to an absolute, smaller number: at most a fifth less than it was, never zero, within
-/// `spec.scaling.replicas` of the Workload, only while all replicas are ready and nothing else is wrong with it.
+/// `spec.scaling.replicas` of the Workload, only while all replicas are ready and nothing else is wrong with it, and never
+/// below what a disruption budget wants.
 ///
 /// Repeat-safe as [`super::ScaleUp`]. Undone by the number before.
 #[derive(Clone, Copy, Debug)]
@@ -28,7 +40,7 @@ impl ActionSpec for ScaleDown {
     }
 
     fn rights(&self) -> &'static [Right] {
-        super::scale_up::RIGHTS
+        RIGHTS
     }
 
     fn undo(&self) -> Undo {

@@ -13,8 +13,8 @@ use homeostat_knowledge::{ActionKind, ActionRecord, FindingKind, Level, Paramete
 #[derive(Clone, Copy, Debug)]
 pub struct ScaleUp;
 
-/// Rights of both directions: a size is read from the object and written through its scale subresource.
-pub(super) const RIGHTS: &[Right] = &[
+/// A size is read from the object and written through its scale subresource.
+const RIGHTS: &[Right] = &[
     Right { api_group: "apps", resource: "deployments", verbs: &["get"] },
     Right { api_group: "apps", resource: "statefulsets", verbs: &["get"] },
     Right { api_group: "apps", resource: "deployments/scale", verbs: &["patch"] },

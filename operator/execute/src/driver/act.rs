@@ -282,7 +282,7 @@ impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
                 }
                 EffectError::BlockedByBudget(_) => LedgerEvent::Block {
                     guards,
-                    reason: format!("{error}; make room (more replicas) or relax the budget"),
+                    reason: format!("{error}; relax the budget, or have more replicas"),
                 },
                 // As the API server's own authoriser words it; whatever else it refuses is no matter of rights.
                 EffectError::Denied(why) if why.contains(" cannot ") => LedgerEvent::Block {
