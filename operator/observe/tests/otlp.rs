@@ -4,10 +4,10 @@
 mod common;
 
 use bytes::{BufMut, Bytes};
-use common::{FixedClock, NOW, Snapshots, cluster};
-use homeostat_knowledge::observation::SourceState;
+use common::{FixedClock, NOW, Snapshots, cluster, pod};
+use homeostat_knowledge::observation::{Change, ObjectChange, SourceState};
 use homeostat_knowledge::{
-    CallOutcome, Entity, Name, ObjectKey, Observation, Signal, Snapshot, SpanKind, Uid,
+    CallOutcome, Clock, Entity, Name, ObjectKey, Observation, Signal, Snapshot, SpanKind, Uid,
 };
 use homeostat_observe::{Counters, Fate, OtlpOptions, OtlpSource, Source, SourceName};
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
@@ -27,8 +27,10 @@ use opentelemetry_proto::tonic::metrics::v1::{
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Status as SpanStatus};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::sync::mpsc::Receiver;
+use tokio::task::JoinSet;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::codec::{Codec, CompressionEncoding, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::transport::Channel;
@@ -376,15 +378,7 @@ async fn too_many_requests_at_one_time_are_told_to_come_again() {
 async fn who_sends_slowly_has_a_few_places_and_gives_them_back() {
     let options = OtlpOptions { max_requests_per_sender: 1, ..OtlpOptions::default() };
     let receiver = Receiving::start(cluster(Some("127.0.0.1")), options).await;
-    let mut grpc = tonic::client::Grpc::new(receiver.channel.clone());
-    let slow = tokio::spawn(async move {
-        grpc.ready().await.expect("a listening receiver");
-        let path = http::uri::PathAndQuery::from_static(
-            "/opentelemetry.proto.collector.trace.v1.TraceService/Export",
-        );
-        let never = tonic::Request::new(futures::stream::pending::<Vec<u8>>());
-        let _: Result<tonic::Response<Bytes>, Status> = grpc.client_streaming(never, path, RawBytes).await;
-    });
+    let slow = tokio::spawn(begins_and_never_ends(receiver.channel.clone()));
     let answers_with = async |code: Code| {
         for _ in 0..1_000 {
             if receiver.raw(vec![0xff]).await.code() == code {
@@ -398,6 +392,72 @@ async fn who_sends_slowly_has_a_few_places_and_gives_them_back() {
     assert!(receiver.count(Fate::TooManyRequests) > 0);
     slow.abort();
     assert!(answers_with(Code::InvalidArgument).await, "read and understood, and found to be garbage");
+}
+
+/// A request whose body does not come.
+async fn begins_and_never_ends(channel: Channel) {
+    let mut grpc = tonic::client::Grpc::new(channel);
+    if grpc.ready().await.is_err() {
+        return; // The receiver closed the connection.
+    }
+    let path =
+        http::uri::PathAndQuery::from_static("/opentelemetry.proto.collector.trace.v1.TraceService/Export");
+    let never = tonic::Request::new(futures::stream::pending::<Vec<u8>>());
+    let _: Result<tonic::Response<Bytes>, Status> = grpc.client_streaming(never, path, RawBytes).await;
+}
+
+/// Another tenant's pod opens streams and resets them (CVE-2023-44487), on as many connections as that takes.
+async fn resets(at: std::net::SocketAddr, done: Arc<AtomicUsize>) {
+    let endpoint = Channel::from_shared(format!("http://{at}")).expect("an address");
+    let endpoint = endpoint.local_address(Some("127.0.0.2".parse().expect("an address")));
+    loop {
+        let Ok(channel) = endpoint.connect().await else { continue };
+        for _ in 0..100 {
+            let begun = begins_and_never_ends(channel.clone());
+            // Dropped after a few steps, some before their first byte and some after it.
+            if tokio::time::timeout(Duration::from_millis(1), begun).await.is_ok() {
+                break; // Closed or refused: once more from the start.
+            }
+            done.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+#[tokio::test]
+async fn streams_that_are_reset_again_and_again_are_at_their_senders_own_cost() {
+    let snapshot = cluster(Some("127.0.0.1"));
+    let rival = ObjectChange::Pod(Change::Applied(Arc::new(pod("elsewhere", "rival-1", Some("127.0.0.2")))));
+    let snapshot = snapshot.apply(&rival, FixedClock.now());
+    let receiver = Receiving::with_queue(snapshot, OtlpOptions::default(), 1_000).await;
+    let done = Arc::new(AtomicUsize::new(0));
+    let mut floods = JoinSet::new();
+    for _ in 0..20 {
+        floods.spawn(resets(receiver.address, done.clone()));
+    }
+    for good in 1..=200 {
+        receiver.traces().export(traces(vec![], calls())).await.expect("a good sender's spans are taken");
+        while done.load(Ordering::Relaxed) < 20 * good {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+    floods.shutdown().await;
+    // Nobody keeps a place: not the good ones', and the other's own are free again.
+    let endpoint = Channel::from_shared(format!("http://{}", receiver.address)).expect("an address");
+    let endpoint = endpoint.local_address(Some("127.0.0.2".parse().expect("an address")));
+    let channel = endpoint.connect().await.expect("a listening receiver");
+    for _ in 0..1_000 {
+        let answer = TraceServiceClient::new(channel.clone()).export(traces(vec![], calls())).await;
+        match answer {
+            Err(status) if status.code() == Code::Unavailable => {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            answer => {
+                answer.expect("its spans are taken");
+                return;
+            }
+        }
+    }
+    panic!("the places of streams that were reset are not given back");
 }
 
 #[tokio::test]
