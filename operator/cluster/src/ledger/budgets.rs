@@ -70,7 +70,8 @@ fn left(budget: &PodDisruptionBudget, target: &Value, replicas: i32) -> Option<i
     }
     // Others may have pods of the same budget.
     let present = target["spec"]["replicas"].as_i64().unwrap_or(1);
-    let all = budget.status.as_ref().map_or(present, |status| i64::from(status.expected_pods)).max(present);
+    let expected = budget.status.as_ref().and_then(|status| status.expected_pods);
+    let all = expected.map_or(present, i64::from).max(present);
     Some(all - present + i64::from(replicas))
 }
 
