@@ -379,12 +379,15 @@ pub struct RunRules {
     pub deadline: SignedDuration,
     /// Pods of one run at a time.
     pub parallelism: Option<Bounds>,
+    /// A run may start so long after its slot, so that peaks do not coincide.
+    #[serde(default)]
+    pub window: SignedDuration,
 }
 
 impl Default for RunRules {
-    /// One hour.
+    /// One hour, and no window.
     fn default() -> Self {
-        Self { deadline: SignedDuration::from_hours(1), parallelism: None }
+        Self { deadline: SignedDuration::from_hours(1), parallelism: None, window: SignedDuration::ZERO }
     }
 }
 

@@ -337,10 +337,11 @@ fn run_rules(scaling: &Scaling) -> Result<RunRules, Rejection> {
     });
     let deadline = deadline.map(|seconds| SignedDuration::from_secs(i64::from(seconds)));
     // A start that may be late by a window, and no deadline: the window and as long again to run.
-    let window = window.map(|seconds| SignedDuration::from_secs(2 * i64::from(seconds.max(30))));
+    let twice = window.map(|seconds| SignedDuration::from_secs(2 * i64::from(seconds.max(30))));
     Ok(RunRules {
-        deadline: deadline.or(window).unwrap_or(RunRules::default().deadline),
+        deadline: deadline.or(twice).unwrap_or(RunRules::default().deadline),
         parallelism: parallelism.transpose()?,
+        window: SignedDuration::from_secs(i64::from(window.unwrap_or(0))),
     })
 }
 
@@ -483,6 +484,27 @@ mod tests {
         assert_eq!(asked(fallback).unwrap().permits.scaling, Some(expected));
         let zero = asked(json!({ "fallback": { "replicas": 0 } })).unwrap_err().to_string();
         assert!(zero.contains("spec.scaling.fallback.replicas"), "{zero}");
+    }
+
+    #[test]
+    fn a_start_window_is_part_of_the_rules_of_runs() {
+        let rules = |scaling: Value| {
+            policy(move |object| {
+                object["spec"]["targetRef"] =
+                    json!({ "apiVersion": "batch/v1", "kind": "CronJob", "name": "plan" });
+                object["spec"]["archetype"] = json!("Batch");
+                object["spec"]["scaling"] = scaling;
+            })
+        };
+        let (quarter, hour) = (SignedDuration::from_mins(15), SignedDuration::from_hours(1));
+        let both = rules(json!({ "startWindowSeconds": 900, "deadlineSeconds": 3600 })).unwrap().permits.runs;
+        assert_eq!((both.window, both.deadline), (quarter, hour));
+        let alone = rules(json!({ "startWindowSeconds": 900 })).unwrap().permits.runs;
+        assert_eq!((alone.window, alone.deadline), (quarter, SignedDuration::from_mins(30)));
+        assert_eq!(rules(json!({})).unwrap().permits.runs, RunRules::default());
+        let long =
+            rules(json!({ "startWindowSeconds": 900, "deadlineSeconds": 900 })).unwrap_err().to_string();
+        assert!(long.contains("spec.scaling.startWindowSeconds"), "{long}");
     }
 
     #[test]
