@@ -19,6 +19,9 @@ pub const FRACTION: &str = r"^(0(\.[0-9]{1,6})?|1(\.0{1,6})?)$";
 pub const PERCENT: &str = r"^(100(\.0{1,4})?|[0-9]{1,2}(\.[0-9]{1,4})?)$";
 /// Any decimal number, optionally with an exponent.
 pub const DECIMAL: &str = r"^-?[0-9]{1,15}(\.[0-9]{1,9})?([eE][+-]?[0-9]{1,2})?$";
+/// Seconds above 0 and below 1,000,000, to the millisecond.
+pub const POSITIVE_SECONDS: &str =
+    r"^([1-9][0-9]{0,5}(\.[0-9]{1,3})?|0\.([1-9][0-9]{0,2}|0[1-9][0-9]?|00[1-9]))$";
 /// A cron schedule of five fields, or one of the usual nicknames.
 pub const CRON: &str =
     r"^(@(hourly|daily|weekly|monthly|yearly)|[0-9A-Za-z*/,?#-]+( [0-9A-Za-z*/,?#-]+){4})$";

@@ -33,6 +33,8 @@ pub enum Reason {
     NoBounds,
     /// A calendar entry cannot be used; the message says which and why.
     CalendarNotUsable,
+    /// The most replicas do not keep the deadline; the message says by how much it is missed.
+    DeadlineNotKept,
     /// The value of a signal is no load; the message names it.
     SignalNotUsable,
     /// A signal is not seen; the message names it.

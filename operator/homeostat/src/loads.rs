@@ -90,7 +90,7 @@ impl Series {
                 silent.push(series);
             }
         }
-        Load { name: signal.clone(), value, per_replica: load.per_replica, silent }
+        Load { name: signal.clone(), value, per_replica: load.per_replica, silent, due: load.due }
     }
 
     fn of<'a>(&'a self, signal: &'a Name) -> impl Iterator<Item = (&'a Name, &'a Known)> {
@@ -168,7 +168,7 @@ mod tests {
             let (snapshot, _) = Given { pods: vec![pod], ..Given::default() }.build();
             let workload = (**snapshot.workloads.get(&homeostat_situations::order()).unwrap()).clone();
             let scaling = ScalingPolicy {
-                loads: vec![LoadPolicy { signal: "waiting".into(), per_replica: 10.0 }],
+                loads: vec![LoadPolicy { signal: "waiting".into(), per_replica: 10.0, due: None }],
                 ..ScalingPolicy::default()
             };
             Self { snapshot, workload, scaling, series: Series::default() }

@@ -164,7 +164,7 @@ fn slow_start(backlog: f64, minutes: i64) -> Vec<Parameters> {
     workload.archetype = Archetype::Worker;
     workload.permits.scaling = Some(ScalingPolicy {
         mode: ScalingMode::Auto,
-        loads: vec![LoadPolicy { signal: "waiting".into(), per_replica: 10.0 }],
+        loads: vec![LoadPolicy { signal: "waiting".into(), per_replica: 10.0, due: None }],
         ..ScalingPolicy::default()
     });
     let mut controller = (**kernel.snapshot().controller_of(&order()).unwrap()).clone();

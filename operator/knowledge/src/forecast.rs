@@ -62,7 +62,7 @@ pub struct SizeAdvice {
     pub done: Option<String>,
 }
 
-/// What keeps a size from being decided, or from being decided on everything that should count. What people have to change
+/// What keeps a size from being decided, from being decided on everything that should count, or from being enough. What people have to change
 /// comes first, what time may heal last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum SizeTrouble {
@@ -80,6 +80,8 @@ pub enum SizeTrouble {
     ScaledByOther,
     /// A calendar entry cannot be used.
     CalendarNotUsable,
+    /// With the most replicas, or with any number, items of the backlog are done after their deadline.
+    DeadlineNotKept,
     /// The value of a signal is no load.
     SignalNotUsable,
     /// A signal is not seen.
@@ -96,7 +98,7 @@ pub enum SizeTrouble {
 
 impl SizeTrouble {
     /// Every one.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::TooMany,
         Self::NoBounds,
         Self::InvalidSetting,
@@ -104,6 +106,7 @@ impl SizeTrouble {
         Self::ScaledTwice,
         Self::ScaledByOther,
         Self::CalendarNotUsable,
+        Self::DeadlineNotKept,
         Self::SignalNotUsable,
         Self::SignalNotSeen,
         Self::SeriesNotSeen,

@@ -379,12 +379,15 @@ pub struct RunRules {
     pub deadline: SignedDuration,
     /// Pods of one run at a time.
     pub parallelism: Option<Bounds>,
+    /// A run may start so long after its slot, so that peaks do not coincide.
+    #[serde(default)]
+    pub window: SignedDuration,
 }
 
 impl Default for RunRules {
-    /// One hour.
+    /// One hour, and no window.
     fn default() -> Self {
-        Self { deadline: SignedDuration::from_hours(1), parallelism: None }
+        Self { deadline: SignedDuration::from_hours(1), parallelism: None, window: SignedDuration::ZERO }
     }
 }
 
@@ -423,6 +426,18 @@ pub struct LoadPolicy {
     pub signal: Name,
     /// How much of it one replica carries; above 0.
     pub per_replica: f64,
+    /// It is a backlog whose items must be done in time.
+    #[serde(default)]
+    pub due: Option<DuePolicy>,
+}
+
+/// Items that must be done in time.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DuePolicy {
+    /// Seconds that one replica needs for one of them; above 0.
+    pub seconds_per_item: f64,
+    /// Each must be done so long after it came.
+    pub within: SignedDuration,
 }
 
 /// A time in which at least so many replicas are there.

@@ -64,6 +64,12 @@ pub const CONDITIONS: &[ConditionType] = &[
     .message("scaling.parallelism is for the archetype Batch; use scaling.replicas"))]
 #[x_kube(validation = Rule::new("!has(self.scaling) || !has(self.scaling.replicas) || self.archetype != 'Batch'")
     .message("scaling.replicas is not for the archetype Batch; use scaling.parallelism"))]
+#[x_kube(validation = Rule::new("!has(self.scaling) || !has(self.scaling.deadlineSeconds) || self.archetype == 'Batch' || (has(self.scaling.backlog) && has(self.scaling.backlog.secondsPerItem))")
+    .message("scaling.deadlineSeconds needs scaling.backlog.secondsPerItem, the work of one item, except with the archetype Batch"))]
+#[x_kube(validation = Rule::new("!has(self.scaling) || !has(self.scaling.backlog) || !has(self.scaling.backlog.secondsPerItem) || self.archetype != 'Batch'")
+    .message("scaling.backlog.secondsPerItem is not for the archetype Batch"))]
+#[x_kube(validation = Rule::new("!has(self.scaling) || !has(self.scaling.startWindowSeconds) || self.archetype == 'Batch'")
+    .message("scaling.startWindowSeconds is for the archetype Batch"))]
 #[serde(rename_all = "camelCase")]
 pub struct WorkloadSpec {
     /// The object to look after: Deployment, `StatefulSet`, `DaemonSet`, Job, `CronJob`, or

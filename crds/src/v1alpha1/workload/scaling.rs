@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Quantity,
-    common::{CRON, DECIMAL, DNS_LABEL, TIME_ZONE},
+    common::{CRON, DECIMAL, DNS_LABEL, POSITIVE_SECONDS, TIME_ZONE},
     v1alpha1::tenant,
 };
 
@@ -15,6 +15,10 @@ use crate::{
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("!has(self.startWindowSeconds) || !has(self.deadlineSeconds) || self.startWindowSeconds < self.deadlineSeconds")
     .message("startWindowSeconds must be shorter than deadlineSeconds"))]
+#[x_kube(validation = Rule::new("!has(self.backlog) || !has(self.backlog.secondsPerItem) || has(self.deadlineSeconds)")
+    .message("backlog.secondsPerItem needs deadlineSeconds: until when an item must be done"))]
+#[x_kube(validation = Rule::new("!has(self.backlog) || !has(self.backlog.secondsPerItem) || !has(self.deadlineSeconds) || double(self.backlog.secondsPerItem) < double(self.deadlineSeconds)")
+    .message("backlog.secondsPerItem must be less than deadlineSeconds"))]
 #[x_kube(validation = Rule::new("!has(self.replicas) || !has(self.calendar) || self.calendar.all(c, c.replicas >= self.replicas.min && c.replicas <= self.replicas.max)")
     .message("the replicas of each calendar entry must lie within scaling.replicas"))]
 pub struct Scaling {
@@ -47,7 +51,8 @@ pub struct Scaling {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 86_400))]
     pub start_window_seconds: Option<i32>,
-    /// A run must be done this long after its slot.
+    /// A run must be done this long after its slot. With `backlog.secondsPerItem`: an item must be done this long after it
+    /// came.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 604_800))]
     pub deadline_seconds: Option<i32>,
@@ -146,14 +151,21 @@ pub struct QuantityBounds {
 /// Work that waits.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!has(self.itemsPerReplica) || !has(self.secondsPerItem)")
+    .message("itemsPerReplica and secondsPerItem exclude each other: with secondsPerItem the deadline says how many items one replica does"))]
 pub struct Backlog {
-    /// A query whose value is the number of waiting items.
+    /// A query whose value is the number of waiting items, without those that are worked on.
     #[schemars(length(min = 1, max = 4096))]
     pub promql: String,
     /// Items that one replica works off in time. Unset: one replica for each item that waits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1_000_000))]
     pub items_per_replica: Option<i32>,
+    /// Seconds that one replica needs for one item, as a decimal number: one that few items exceed. With it there are as
+    /// many replicas as it takes for each item to be done within `deadlineSeconds`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 10), regex(pattern = POSITIVE_SECONDS))]
+    pub seconds_per_item: Option<String>,
 }
 
 /// A load that is read from a signal.

@@ -163,6 +163,7 @@ fn reason(trouble: SizeTrouble) -> Reason {
         SizeTrouble::ScaledTwice => Reason::TargetScaledTwice,
         SizeTrouble::ScaledByOther => Reason::TargetScaledByOther,
         SizeTrouble::CalendarNotUsable => Reason::CalendarNotUsable,
+        SizeTrouble::DeadlineNotKept => Reason::DeadlineNotKept,
         SizeTrouble::SignalNotUsable => Reason::SignalNotUsable,
         SizeTrouble::SignalNotSeen => Reason::SignalNotSeen,
         SizeTrouble::SeriesNotSeen => Reason::SeriesNotSeen,

@@ -12,8 +12,8 @@ use homeostat_crds::v1alpha1::workload::{
 };
 use homeostat_knowledge::ids::Uid;
 use homeostat_knowledge::policy::{
-    Allowance, Archetype, Bounds, CalendarEntry, Fallback, LatencyObjective, LoadPolicy, Measures, Permits,
-    RunRules, ScalingMode, ScalingPolicy, SignalPolicy, WhenOwned,
+    Allowance, Archetype, Bounds, CalendarEntry, DuePolicy, Fallback, LatencyObjective, LoadPolicy, Measures,
+    Permits, RunRules, ScalingMode, ScalingPolicy, SignalPolicy, WhenOwned,
 };
 use homeostat_knowledge::records::{ApiKind, ControllerKey};
 use homeostat_knowledge::{ControllerKind, Name, ObjectKey, SignedDuration, WorkloadPolicy};
@@ -225,13 +225,9 @@ fn scaling_policy(object: &Workload, scaling: &Scaling) -> Result<ScalingPolicy,
             let rule = "it must be above 0: what one replica carries";
             return Err(Rejection::field(field("perReplica"), format!("`{}`", load.per_replica), rule));
         }
-        loads.push(LoadPolicy { signal: Name::from(load.signal.as_str()), per_replica });
+        loads.push(LoadPolicy { signal: Name::from(load.signal.as_str()), per_replica, due: None });
     }
-    if let Some(backlog) = &scaling.backlog {
-        let items = backlog.items_per_replica.unwrap_or(1);
-        let items = bounded("spec.scaling.backlog.itemsPerReplica", items, 1, 1_000_000)?;
-        loads.push(LoadPolicy { signal: Name::from(BACKLOG), per_replica: f64::from(items) });
-    }
+    loads.extend(backlog(object, scaling)?);
     let fallback = scaling.fallback.as_ref().map(|fallback| {
         let after = bounded("spec.scaling.fallback.afterSeconds", fallback.after_seconds, 60, 604_800)?;
         Ok::<_, Rejection>(Fallback {
@@ -253,6 +249,45 @@ fn scaling_policy(object: &Workload, scaling: &Scaling) -> Result<ScalingPolicy,
         loads,
         calendar: calendar(scaling)?,
     })
+}
+
+/// The backlog as a load: by the items that one replica is said to carry, or by the work of one item and its deadline.
+fn backlog(object: &Workload, scaling: &Scaling) -> Result<Option<LoadPolicy>, Rejection> {
+    let batch = object.spec.archetype == WireArchetype::Batch;
+    let seconds = scaling.backlog.as_ref().and_then(|backlog| backlog.seconds_per_item.as_ref());
+    if let (Some(deadline), None, false) = (scaling.deadline_seconds, seconds, batch) {
+        let rule = "it needs spec.scaling.backlog.secondsPerItem, the work of one item, except with the archetype Batch";
+        return Err(Rejection::field("spec.scaling.deadlineSeconds", deadline, rule));
+    }
+    let Some(backlog) = &scaling.backlog else { return Ok(None) };
+    let signal = Name::from(BACKLOG);
+    let Some(text) = seconds else {
+        let items = backlog.items_per_replica.unwrap_or(1);
+        let items = bounded("spec.scaling.backlog.itemsPerReplica", items, 1, 1_000_000)?;
+        return Ok(Some(LoadPolicy { signal, per_replica: f64::from(items), due: None }));
+    };
+    let field = "spec.scaling.backlog.secondsPerItem";
+    let refused = |rule: String| Rejection::field(field, format!("`{text}`"), rule);
+    if batch {
+        return Err(refused("it is not for the archetype Batch".to_owned()));
+    }
+    if backlog.items_per_replica.is_some() {
+        return Err(refused("it and itemsPerReplica exclude each other; leave one out".to_owned()));
+    }
+    let Some(deadline) = scaling.deadline_seconds else {
+        return Err(refused(
+            "it needs spec.scaling.deadlineSeconds, until when an item must be done".to_owned(),
+        ));
+    };
+    let deadline = f64::from(bounded("spec.scaling.deadlineSeconds", deadline, 1, 604_800)?);
+    let seconds = decimal(field, text, 0.0, 1e6)?;
+    if seconds < 0.001 || seconds >= deadline {
+        let rule = format!("it must be at least 0.001 and less than deadlineSeconds, which is {deadline}");
+        return Err(refused(rule));
+    }
+    let within = SignedDuration::from_secs(deadline as i64);
+    let due = Some(DuePolicy { seconds_per_item: seconds, within });
+    Ok(Some(LoadPolicy { signal, per_replica: deadline / seconds, due }))
 }
 
 fn calendar(scaling: &Scaling) -> Result<Vec<CalendarEntry>, Rejection> {
@@ -302,10 +337,11 @@ fn run_rules(scaling: &Scaling) -> Result<RunRules, Rejection> {
     });
     let deadline = deadline.map(|seconds| SignedDuration::from_secs(i64::from(seconds)));
     // A start that may be late by a window, and no deadline: the window and as long again to run.
-    let window = window.map(|seconds| SignedDuration::from_secs(2 * i64::from(seconds.max(30))));
+    let twice = window.map(|seconds| SignedDuration::from_secs(2 * i64::from(seconds.max(30))));
     Ok(RunRules {
-        deadline: deadline.or(window).unwrap_or(RunRules::default().deadline),
+        deadline: deadline.or(twice).unwrap_or(RunRules::default().deadline),
         parallelism: parallelism.transpose()?,
+        window: SignedDuration::from_secs(i64::from(window.unwrap_or(0))),
     })
 }
 
@@ -393,6 +429,48 @@ mod tests {
     }
 
     #[test]
+    fn a_backlog_with_a_deadline_says_how_many_items_one_replica_does() {
+        let asked = |scaling: Value| policy(move |object| object["spec"]["scaling"] = scaling);
+        let backlog = |more: Value| {
+            let mut backlog = json!({ "promql": "sum(waiting)" });
+            for (name, value) in more.as_object().unwrap() {
+                backlog[name] = value.clone();
+            }
+            backlog
+        };
+        let due = json!({ "deadlineSeconds": 600, "backlog": backlog(json!({ "secondsPerItem": "2.5" })) });
+        let order = asked(due).unwrap();
+        let load = &order.permits.scaling.unwrap().loads[0];
+        let within = SignedDuration::from_mins(10);
+        assert_eq!((&*load.signal, load.per_replica), (BACKLOG, 240.0));
+        assert_eq!(load.due, Some(DuePolicy { seconds_per_item: 2.5, within }));
+        for (scaling, field) in [
+            (
+                json!({ "deadlineSeconds": 600, "backlog": backlog(json!({})) }),
+                "scaling.deadlineSeconds is 600",
+            ),
+            (json!({ "deadlineSeconds": 600 }), "scaling.deadlineSeconds is 600"),
+            (json!({ "backlog": backlog(json!({ "secondsPerItem": "1" })) }), "secondsPerItem is `1`"),
+            (
+                json!({ "deadlineSeconds": 60, "backlog": backlog(json!({ "secondsPerItem": "60" })) }),
+                "secondsPerItem is `60`",
+            ),
+            (
+                json!({ "deadlineSeconds": 60, "backlog": backlog(json!({ "secondsPerItem": "0" })) }),
+                "secondsPerItem is `0`",
+            ),
+            (
+                json!({ "deadlineSeconds": 60,
+                        "backlog": backlog(json!({ "secondsPerItem": "1", "itemsPerReplica": 5 })) }),
+                "itemsPerReplica",
+            ),
+        ] {
+            let error = asked(scaling).unwrap_err().to_string();
+            assert!(error.contains(field), "{error}");
+        }
+    }
+
+    #[test]
     fn nothing_is_forecast_unless_scaling_is_asked_for() {
         assert_eq!(policy(|_| {}).unwrap().permits.scaling, None);
         let asked = |scaling: Value| policy(move |object| object["spec"]["scaling"] = scaling);
@@ -406,6 +484,27 @@ mod tests {
         assert_eq!(asked(fallback).unwrap().permits.scaling, Some(expected));
         let zero = asked(json!({ "fallback": { "replicas": 0 } })).unwrap_err().to_string();
         assert!(zero.contains("spec.scaling.fallback.replicas"), "{zero}");
+    }
+
+    #[test]
+    fn a_start_window_is_part_of_the_rules_of_runs() {
+        let rules = |scaling: Value| {
+            policy(move |object| {
+                object["spec"]["targetRef"] =
+                    json!({ "apiVersion": "batch/v1", "kind": "CronJob", "name": "plan" });
+                object["spec"]["archetype"] = json!("Batch");
+                object["spec"]["scaling"] = scaling;
+            })
+        };
+        let (quarter, hour) = (SignedDuration::from_mins(15), SignedDuration::from_hours(1));
+        let both = rules(json!({ "startWindowSeconds": 900, "deadlineSeconds": 3600 })).unwrap().permits.runs;
+        assert_eq!((both.window, both.deadline), (quarter, hour));
+        let alone = rules(json!({ "startWindowSeconds": 900 })).unwrap().permits.runs;
+        assert_eq!((alone.window, alone.deadline), (quarter, SignedDuration::from_mins(30)));
+        assert_eq!(rules(json!({})).unwrap().permits.runs, RunRules::default());
+        let long =
+            rules(json!({ "startWindowSeconds": 900, "deadlineSeconds": 900 })).unwrap_err().to_string();
+        assert!(long.contains("spec.scaling.startWindowSeconds"), "{long}");
     }
 
     #[test]

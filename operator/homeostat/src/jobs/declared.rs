@@ -26,6 +26,10 @@ pub struct Asked {
     pub paused: bool,
     /// As the planner is told; its sizes are those of the first look, not what was learnt since.
     pub job: Job,
+    /// A run may start so long after its slot, and has its place so long after it.
+    pub window: SignedDuration,
+    /// See `window`.
+    pub place: SignedDuration,
     /// Pods of one run.
     pub pods: u64,
     /// When its Jobs are made; `None` when they are made by hand, or not now.
@@ -108,6 +112,8 @@ pub fn asked(snapshot: &Snapshot, now: Timestamp) -> BTreeMap<WorkloadKey, Asked
                 mode: scaling.mode,
                 paused: policy.paused || policy.do_not_touch_until.is_some_and(|until| now < until),
                 job,
+                window: policy.permits.runs.window,
+                place: SignedDuration::ZERO,
                 pods,
                 schedule: if found.paused { None } else { work.schedule },
                 orderer,

@@ -188,8 +188,9 @@ impl Desk {
                     (job.millicores, job.mebibytes) = (0, None);
                     job
                 };
-                (&one.tenant, &one.orderer, &one.quota, &one.needs, &one.problem, sized(one))
-                    == (&told.tenant, &told.orderer, &told.quota, &told.needs, &told.problem, sized(told))
+                one.place == told.place
+                    && (&one.tenant, &one.orderer, &one.quota, &one.needs, &one.problem, sized(one))
+                        == (&told.tenant, &told.orderer, &told.quota, &told.needs, &told.problem, sized(told))
             }
         };
         asked.len() != self.told.len() || !asked.iter().zip(&self.told).all(same)
@@ -365,6 +366,9 @@ impl Desk {
                     return Ok(());
                 }
                 self.tell(now, Event::Due(run))?;
+                if let Some(until) = self.place(&seen.workload, seen.slot) {
+                    self.tell(now, Event::Shifted { run, until })?;
+                }
                 Told::Due
             }
             // The one that failed stays as it is until its second try is there.
@@ -408,6 +412,13 @@ impl Desk {
     fn alone(&self, workload: &WorkloadKey, slot: Timestamp, jobs: &Jobs) -> bool {
         let needs = self.told.get(workload).and_then(|asked| asked.needs.as_ref());
         needs.is_some_and(|needs| !jobs.has(needs, slot))
+    }
+
+    /// When the run of a slot has its place in its start window.
+    fn place(&self, workload: &WorkloadKey, slot: Timestamp) -> Option<Timestamp> {
+        let place = self.told.get(workload)?.place;
+        let shifted = place.is_positive() && self.slots.has(workload, slot);
+        shifted.then(|| slot.checked_add(place).ok()).flatten()
     }
 
     fn tell(&mut self, now: Timestamp, event: Event) -> Result<(), PlannerError> {

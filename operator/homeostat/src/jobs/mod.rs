@@ -11,6 +11,7 @@
 //! | [`known`] | what is remembered of each workload |
 //! | [`declare`] | which workloads does the planner take, and why not the others |
 //! | [`slots`] | which Jobs will be made next |
+//! | [`places`] | where in its start window does a run begin |
 //! | [`desk`] | what must the planner be told, and what does it say |
 //! | [`orders`] | the plan that starts a run or sizes the next ones |
 //! | [`report`] | what people read: conditions and reasons |
@@ -23,6 +24,7 @@ pub mod declared;
 pub mod desk;
 pub mod known;
 pub mod orders;
+pub mod places;
 pub mod report;
 pub mod seen;
 pub mod slots;
@@ -37,6 +39,7 @@ use homeostat_knowledge::{
 };
 use known::Known;
 use orders::Sizing;
+use places::Places;
 use seen::Jobs;
 use std::collections::BTreeMap;
 
@@ -62,6 +65,7 @@ pub struct RunOrder {
     acting: Desk,
     watching: Desk,
     known: Known,
+    places: Places,
     sizing: Sizing,
     looked: Option<Timestamp>,
     /// Why the checker did not admit the last plan of a workload.
@@ -79,6 +83,7 @@ impl RunOrder {
         if asked.is_empty() && self.acting.is_empty() && self.watching.is_empty() {
             return Some(Ordered::default());
         }
+        self.places.give(&mut asked);
         let jobs = Jobs::of(snapshot, &asked);
         self.known.keep(&asked, &jobs);
         let held = held(snapshot);

@@ -83,6 +83,13 @@ impl Slots {
         self.workloads.iter().flat_map(|(key, expected)| expected.slots().map(move |slot| (key, slot)))
     }
 
+    /// Whether that moment is a slot of a workload, and not one at which a person made a Job.
+    pub fn has(&self, workload: &WorkloadKey, slot: Timestamp) -> bool {
+        let calendar = self.workloads.get(workload).and_then(|expected| expected.calendar.as_ref().ok());
+        let before = slot.checked_sub(SignedDuration::from_secs(1)).ok();
+        calendar.zip(before).is_some_and(|(calendar, before)| calendar.next(before) == Ok(slot))
+    }
+
     /// The next slot of a workload, or why none is known; `None` for one without a schedule.
     pub fn next(&self, workload: &WorkloadKey) -> Option<Result<Timestamp, &str>> {
         let expected = self.workloads.get(workload)?;
@@ -93,15 +100,20 @@ impl Slots {
     }
 }
 
+/// The calendar of a `CronJob`.
+pub fn calendar(schedule: &Schedule, now: Timestamp) -> Result<Calendar, CalendarError> {
+    let spec = CalendarSpec {
+        cron: schedule.cron.to_string(),
+        zone: schedule.zone.as_deref().unwrap_or(ZONE).to_owned(),
+        except: Vec::new(),
+        extra: Vec::new(),
+    };
+    Calendar::new(spec, now)
+}
+
 impl Expected {
     fn new(asked: &Asked, schedule: &Schedule, now: Timestamp) -> Self {
-        let spec = CalendarSpec {
-            cron: schedule.cron.to_string(),
-            zone: schedule.zone.as_deref().unwrap_or(ZONE).to_owned(),
-            except: Vec::new(),
-            extra: Vec::new(),
-        };
-        let calendar = Calendar::new(spec, now).map_err(|error| {
+        let calendar = calendar(schedule, now).map_err(|error| {
             let field = match error {
                 CalendarError::Zone { .. } => "spec.timeZone",
                 _ => "spec.schedule",

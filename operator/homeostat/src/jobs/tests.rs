@@ -16,6 +16,7 @@ use std::sync::Arc;
 mod pauses;
 mod room;
 mod slots;
+mod windows;
 
 const MIB: u64 = 1 << 20;
 

@@ -2,7 +2,9 @@
 
 use super::*;
 use homeostat_knowledge::observation::{Change, ObjectChange};
-use homeostat_knowledge::policy::{Archetype, CalendarEntry, LoadPolicy, Permits, ScalingMode, WhenOwned};
+use homeostat_knowledge::policy::{
+    Archetype, CalendarEntry, DuePolicy, LoadPolicy, Permits, ScalingMode, WhenOwned,
+};
 use homeostat_knowledge::records::{AutoscalerRecord, Drive, Hold};
 use homeostat_knowledge::{ControllerKind, ObjectKey, Uid};
 
@@ -33,7 +35,7 @@ fn snapshot(replicas: i32, backlog: Option<f64>, second: i64) -> Snapshot {
         replicas: Some(Bounds { min: 0, max: 8 }),
         scaling: Some(ScalingPolicy {
             mode: ScalingMode::Auto,
-            loads: vec![LoadPolicy { signal: "waiting".into(), per_replica: 10.0 }],
+            loads: vec![LoadPolicy { signal: "waiting".into(), per_replica: 10.0, due: None }],
             ..ScalingPolicy::default()
         }),
         ..Permits::default()
@@ -99,6 +101,27 @@ fn a_backlog_of_all_its_queues_asks_for_workers_from_zero() {
     let silent = sizes.step(&snapshot(5, Some(0.0), second), &outlooks(second), &nobody, late);
     assert!(silent[0].size.wanted.is_some_and(|wanted| wanted >= 5), "{}", silent[0].size.why);
     assert!(silent[0].size.why.contains("check the source"), "{}", silent[0].size.why);
+}
+
+#[test]
+fn a_backlog_with_a_deadline_says_by_how_much_the_most_workers_are_late() {
+    let (mut sizes, nobody) = (Sizes::default(), BTreeMap::new());
+    let mut decide = |replicas, backlog, step: i64| {
+        let second = step * i64::from(STEP_SECONDS);
+        let mut world = snapshot(replicas, Some(backlog), second);
+        let mut workload = (**world.workloads.get(&key()).unwrap()).clone();
+        let load = &mut workload.permits.scaling.as_mut().unwrap().loads[0];
+        load.due = Some(DuePolicy { seconds_per_item: 0.5, within: SignedDuration::from_mins(2) });
+        world.commit(&ObjectChange::Workload(Change::Applied(Arc::new(workload))), at(second));
+        sizes.step(&world, &outlooks(second), &nobody, at(second)).pop().unwrap().size
+    };
+    // Half a second each, and 90 s of two minutes are left after a start.
+    let few = decide(0, 540.0, 0);
+    assert_eq!((few.wanted, few.effect), (Some(3), SizeEffect::Scale), "{}", few.why);
+    assert!(few.troubles.is_empty(), "{}", few.why);
+    let many = decide(3, 2_400.0, 1);
+    assert_eq!((many.wanted, many.troubles), (Some(8), vec![SizeTrouble::DeadlineNotKept]), "{}", many.why);
+    assert!(many.why.contains(" s after their deadline: raise spec.scaling.replicas.max"), "{}", many.why);
 }
 
 #[test]

@@ -2,10 +2,11 @@
 //!
 //! Jobs are placed one after the other, the largest area first, each where the highest load it meets is lowest (first
 //! fit by level, as in strip packing: Coffman et al. 1980); ties go to the earliest start. Load is counted on a circle
-//! of one period, so that a run may reach into the next one.
+//! of one period, so that a run may reach into the next one. A job with several slots in a period has one shift for all.
 
 use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
+use std::collections::VecDeque;
 
 /// A job whose start may be shifted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,9 +16,9 @@ pub struct Shiftable {
     pub millicores: u64,
     /// Planned time of a run.
     pub lasts: SignedDuration,
-    /// Slot within the period.
-    pub slot: SignedDuration,
-    /// Its start may be this much after the slot.
+    /// Slots within the period.
+    pub slots: Vec<SignedDuration>,
+    /// Its start may be this much after each slot.
     pub window: SignedDuration,
 }
 
@@ -41,7 +42,7 @@ pub enum PhaseError {
     Window {
         /// Place in the list.
         place: usize,
-        /// Its slot.
+        /// Its slot that does not, or its first one.
         slot: SignedDuration,
         /// Its window.
         window: SignedDuration,
@@ -73,10 +74,12 @@ pub fn spread(
     }
     let parts = parts as usize;
     let steps = |duration: SignedDuration| (duration.as_millis() / step.as_millis()) as usize;
+    let outside = |duration: SignedDuration| duration.is_negative() || duration >= period;
     for (place, job) in jobs.iter().enumerate() {
-        let outside = |duration: SignedDuration| duration.is_negative() || duration >= period;
-        if outside(job.slot) || outside(job.window) || job.lasts.is_negative() {
-            return Err(PhaseError::Window { place, slot: job.slot, window: job.window, period });
+        let wrong = job.slots.iter().copied().find(|slot| outside(*slot));
+        if wrong.is_some() || outside(job.window) || job.lasts.is_negative() {
+            let slot = wrong.or_else(|| job.slots.first().copied()).unwrap_or_default();
+            return Err(PhaseError::Window { place, slot, window: job.window, period });
         }
     }
     let length = |job: &Shiftable| {
@@ -84,27 +87,51 @@ pub fn spread(
         let part = i128::from(job.lasts.as_millis() % step.as_millis() != 0);
         ((whole + part) as usize).clamp(1, parts)
     };
+    let area = |job: &Shiftable| u128::from(job.millicores) * (length(job) * job.slots.len()) as u128;
     let mut order: Vec<usize> = (0..jobs.len()).collect();
-    order.sort_by_key(|place| {
-        std::cmp::Reverse(u128::from(jobs[*place].millicores) * length(&jobs[*place]) as u128)
-    });
+    order.sort_by_key(|place| std::cmp::Reverse(area(&jobs[*place])));
     let mut load = vec![0_u64; parts];
     let mut unshifted = vec![0_u64; parts];
     let mut shifts = vec![SignedDuration::ZERO; jobs.len()];
     for place in order {
         let job = &jobs[place];
-        let (slot, length) = (steps(job.slot), length(job));
-        let highest =
-            |shift: usize| (0..length).map(|part| load[(slot + shift + part) % parts]).max().unwrap_or(0);
-        let shift = (0..=steps(job.window)).min_by_key(|shift| highest(*shift)).unwrap_or(0);
+        let length = length(job);
+        let most = steps(job.window);
+        let shift = if most == 0 {
+            0
+        } else {
+            let met = highest(&load, length);
+            let worst = |shift: usize| job.slots.iter().map(|slot| met[(steps(*slot) + shift) % parts]).max();
+            (0..=most).min_by_key(|shift| worst(*shift)).unwrap_or(0)
+        };
         shifts[place] = SignedDuration::from_millis((step.as_millis() * shift as i128) as i64);
-        for part in 0..length {
-            load[(slot + shift + part) % parts] += job.millicores;
-            unshifted[(slot + part) % parts] += job.millicores;
+        for part in job.slots.iter().flat_map(|slot| steps(*slot)..steps(*slot) + length) {
+            load[(part + shift) % parts] += job.millicores;
+            unshifted[part % parts] += job.millicores;
         }
     }
     let most = |load: &[u64]| load.iter().copied().max().unwrap_or(0);
     Ok(Phases { shifts, peak: most(&load), unshifted: most(&unshifted) })
+}
+
+/// The highest load that a run of this length meets, by the part in which it begins: each part is looked at once, and
+/// what a later and higher one hides is forgotten.
+fn highest(load: &[u64], length: usize) -> Vec<u64> {
+    let parts = load.len();
+    let mut met = vec![0; parts];
+    let mut falling: VecDeque<usize> = VecDeque::new();
+    for end in 0..parts + length - 1 {
+        while falling.back().is_some_and(|last| load[*last % parts] <= load[end % parts]) {
+            falling.pop_back();
+        }
+        falling.push_back(end);
+        let Some(begin) = (end + 1).checked_sub(length) else { continue };
+        while falling.front().is_some_and(|first| *first < begin) {
+            falling.pop_front();
+        }
+        met[begin % parts] = falling.front().map_or(0, |first| load[*first % parts]);
+    }
+    met
 }
 
 #[cfg(test)]
@@ -118,9 +145,34 @@ mod tests {
         Shiftable {
             millicores: 2_000,
             lasts: SignedDuration::from_mins(5),
-            slot: SignedDuration::ZERO,
+            slots: vec![SignedDuration::ZERO],
             window: SignedDuration::from_mins(window),
         }
+    }
+
+    #[test]
+    fn what_a_run_meets_is_the_highest_of_its_parts() {
+        let load = [3, 1, 4, 1, 5, 9, 2, 6];
+        for length in 1..=load.len() {
+            let plainly =
+                |begin: usize| (begin..begin + length).map(|part| load[part % load.len()]).max().unwrap();
+            let expected: Vec<u64> = (0..load.len()).map(plainly).collect();
+            assert_eq!(highest(&load, length), expected, "{length}");
+        }
+    }
+
+    #[test]
+    fn one_shift_serves_all_slots_of_a_job() {
+        let quarters = |window: i64| Shiftable {
+            slots: (0..4).map(|quarter| SignedDuration::from_mins(15 * quarter)).collect(),
+            ..job(window)
+        };
+        let phases = spread(&[quarters(10), quarters(10), quarters(10), job(0)], HOUR, MINUTE).unwrap();
+        let mut minutes: Vec<i64> = phases.shifts[..3].iter().map(SignedDuration::as_mins).collect();
+        minutes.sort_unstable();
+        assert_eq!(minutes, [0, 5, 10]);
+        // The one that cannot be shifted meets one of the others.
+        assert_eq!((phases.peak, phases.unshifted), (4_000, 8_000));
     }
 
     #[test]

@@ -31,7 +31,7 @@ pub struct Queue {
     pub last_busy: Timestamp,
     /// When the calendar next brings messages, and how many are forecast (90th percentile).
     pub next: Option<(Timestamp, f64)>,
-    /// Workers now.
+    /// Workers that are ready now.
     pub workers: u32,
 }
 
@@ -110,17 +110,44 @@ pub fn workers(now: Timestamp, bounds: &Bounds, queue: &Queue) -> Result<Wanted,
         let reason = format!("{what}, time per message unknown: one worker each");
         return Ok(Wanted { workers: wanted, reason, late: None });
     };
-    let left = queue.due.duration_since(now).saturating_sub(bounds.start).as_secs_f64();
-    // A worker does whole messages only.
-    let each = if seconds > 0.0 { (left / seconds).floor().max(0.0) } else { f64::INFINITY };
-    let needed = if each >= 1.0 { (load / each).ceil().max(1.0) } else { load.ceil() };
+    // Those that are ready work already, others after their start; each does whole messages only.
+    let until = queue.due.duration_since(now).as_secs_f64();
+    let left = until - bounds.start.as_secs_f64();
+    let whole = |left: f64| if seconds > 0.0 { (left / seconds).floor().max(0.0) } else { f64::INFINITY };
+    let (each, new) = (whole(until), whole(left));
+    let ready = f64::from(queue.workers);
+    let needed = if each >= 1.0 && load <= ready * each {
+        load / each
+    } else {
+        let rest = load - if ready > 0.0 { ready * each } else { 0.0 };
+        ready + if new >= 1.0 { rest / new } else { rest }
+    };
+    let needed = needed.ceil().clamp(1.0, load.ceil().max(1.0));
     let wanted =
         (needed.min(f64::from(u32::MAX)) as u32).clamp(bounds.min.max(1).min(bounds.max), bounds.max);
-    let rounds = (load / f64::from(wanted.max(1))).ceil();
-    let over = rounds * seconds - left;
+    let there = ready.min(f64::from(wanted));
+    let takes = takes(load, seconds, (there, f64::from(wanted) - there), bounds.start.as_secs_f64());
+    let over = takes - until;
     let late = (over > 0.0).then(|| super::seconds(over));
     let reason = format!("{what} of {seconds:.0} s each, {left:.0} s until they are due");
     Ok(Wanted { workers: wanted, reason, late })
+}
+
+/// Seconds until the last of so many messages is done, by those that are ready and those that are only after `start`.
+fn takes(load: f64, seconds: f64, (ready, new): (f64, f64), start: f64) -> f64 {
+    if seconds <= 0.0 {
+        return if ready > 0.0 { 0.0 } else { start };
+    }
+    let load = load.ceil();
+    let whole = |left: f64| (left.max(0.0) / seconds + 1e-9).floor();
+    let done = |after: f64| ready * whole(after) + new * whole(after - start);
+    // Not before it would be if messages could be cut; whole ones end one message later at the latest.
+    let alone = load * seconds / ready;
+    let cut = if new > 0.0 && alone > start { (load * seconds + new * start) / (ready + new) } else { alone };
+    let next = |from: f64| from + seconds * ((cut - from) / seconds - 1e-9).ceil().max(0.0);
+    let (one, other) = (next(0.0), next(start));
+    let ends = [one.min(other), one.max(other)];
+    ends.into_iter().find(|end| done(*end) >= load).unwrap_or(cut + seconds)
 }
 
 /// Parts of a periodic job that run at a time, so that `items` (90th percentile of their forecast) of `seconds` each are
@@ -196,6 +223,18 @@ mod tests {
         assert_eq!(workers(at(0), &BOUNDS, &queue(1.0)).unwrap().workers, 1);
         let crowd = workers(at(0), &BOUNDS, &queue(150.0)).unwrap();
         assert_eq!((crowd.workers, crowd.late), (10, Some(SignedDuration::from_mins(5))));
+    }
+
+    #[test]
+    fn who_is_ready_works_while_others_start() {
+        let slow = Bounds { start: SignedDuration::from_secs(300), ..BOUNDS };
+        // 605 s are left: three that are ready do ten each, one that is new does five.
+        assert_eq!(workers(at(0), &slow, &queue(30.0)).unwrap().workers, 3);
+        assert_eq!(workers(at(0), &slow, &queue(31.0)).unwrap().workers, 4);
+        assert_eq!(workers(at(0), &slow, &queue(41.0)).unwrap().workers, 6);
+        // Ten seconds before the end nobody can begin one that ends in time; more than there are messages help nobody.
+        let over = workers(at(595), &BOUNDS, &queue(4.0)).unwrap();
+        assert_eq!((over.workers, over.late), (4, Some(SignedDuration::from_secs(55))));
     }
 
     #[test]

@@ -97,6 +97,8 @@ pub struct Observations<'a> {
     pub per_replica: f64,
     /// Replicas that exist, ready or starting.
     pub replicas: u32,
+    /// A number that another rule asks for, and why: more than it may be chosen, fewer not.
+    pub asked: Option<(u32, &'a str)>,
     /// What a forecast expects over the next steps, in the signal's unit, when it has skill.
     pub expected: Option<Expected>,
     /// A number that the calendar asks for now.
@@ -184,8 +186,15 @@ pub fn decide(
             state.safe = Some(chosen.replicas);
             (chosen.replicas, words(state, &chosen, forecast, policy))
         }
+        None if seen.asked.is_some() => (0, String::new()),
         None => silent(now, state, seen, policy),
     };
+    if let Some((asked, why)) = seen.asked
+        && asked >= replicas
+    {
+        (state.seen, state.safe) = (Some(now), Some(asked));
+        (replicas, reason) = (asked, why.to_owned());
+    }
     if let Some(wanted) = seen.calendar
         && wanted > replicas
     {

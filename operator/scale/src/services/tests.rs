@@ -10,6 +10,7 @@ fn seen(loads: &[f64], replicas: u32) -> Observations<'_> {
         missing: None,
         per_replica: 10.0,
         replicas,
+        asked: None,
         expected: None,
         calendar: None,
         hurts: false,

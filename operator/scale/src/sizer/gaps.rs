@@ -64,7 +64,7 @@ pub(super) fn usable(worth: f64) -> bool {
 
 /// What is wrong with a load.
 fn fault(load: &Load) -> Option<(SizeTrouble, String)> {
-    let Load { name, value, per_replica, silent } = load;
+    let Load { name, value, per_replica, silent, .. } = load;
     match value {
         None => Some((SizeTrouble::SignalNotSeen, format!("signal {name} is not seen"))),
         Some(value) if !usable(value / per_replica) => Some((

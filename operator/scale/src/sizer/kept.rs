@@ -2,6 +2,7 @@
 //! anew; until then the last safe size stays.
 
 use super::Sizer;
+use super::due::Due;
 use crate::services::{Decided, PolicyError, State};
 use serde::{Deserialize, Serialize};
 
@@ -12,12 +13,20 @@ pub struct KeptSize {
     /// Load per replica by bin: which, requests, requests outside of the objective.
     carried: Vec<(u16, f32, f32)>,
     taught: u32,
+    /// What waits and until when, and how long starts take; of a backlog with a deadline only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    due: Option<Due>,
 }
 
 impl Sizer {
     /// What is kept.
     pub fn kept(&self) -> KeptSize {
-        KeptSize { decided: self.state.decided(), carried: self.capacity.kept(), taught: self.taught }
+        KeptSize {
+            decided: self.state.decided(),
+            carried: self.capacity.kept(),
+            taught: self.taught,
+            due: self.due.kept(),
+        }
     }
 
     /// Takes up what was kept. Fails on a policy that cannot work.
@@ -27,6 +36,7 @@ impl Sizer {
         self.state = State::resume(&self.policy, Decided { seen, ..kept.decided })?;
         self.capacity = self.capacity.restored(&kept.carried);
         self.taught = kept.taught;
+        self.due = kept.due.clone().unwrap_or_default();
         self.seen = kept.decided.seen.is_some();
         Ok(())
     }

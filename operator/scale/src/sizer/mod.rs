@@ -1,10 +1,12 @@
 //! The size of one workload over time: what is seen of it, in replicas' worth, goes into [`crate::services::decide()`].
 //!
 //! The load is the highest of the requests (what one replica carries is learnt, see [`Capacity`]) and of the loads that the
-//! Workload names (what one replica carries is declared), each divided by what one replica carries. While one of them is
-//! missing, what is seen of the others can only ask for more. Pure and serialisable.
+//! Workload names (what one replica carries is declared), each divided by what one replica carries. A backlog with a deadline
+//! is not weighed but asks for what it needs. While a load is missing, what is seen of the others can only ask for more.
+//! Pure and serialisable.
 
 pub mod calendar;
+mod due;
 mod gaps;
 mod kept;
 mod policy;
@@ -19,8 +21,10 @@ use crate::services::{
     Decision, Effect, Expected, Fallback, Observations, Owner, Policy, PolicyError, State, WhenOwned, decide,
     effect_of,
 };
+use due::{Due, Needed};
 use gaps::{Gaps, usable};
 use homeostat_knowledge::forecast::{SizeAdvice, SizeEffect, SizeTrouble};
+use homeostat_knowledge::policy::DuePolicy;
 use homeostat_knowledge::{Name, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -62,6 +66,8 @@ pub struct Load {
     pub per_replica: f64,
     /// Series of it that were seen lately and are not in the value: the load is at least that.
     pub silent: Vec<Name>,
+    /// Its items must be done in time.
+    pub due: Option<DuePolicy>,
 }
 
 /// Everything that is seen of a workload at the end of a step.
@@ -99,6 +105,8 @@ pub struct Sizer {
     /// Since when nothing waits anywhere, in seconds since 1970.
     idle: Option<i64>,
     gaps: Gaps,
+    #[serde(default)]
+    due: Due,
 }
 
 /// What follows from what is missing in this step.
@@ -127,6 +135,7 @@ impl Sizer {
             worked: false,
             idle: None,
             gaps: Gaps::default(),
+            due: Due::default(),
         })
     }
 
@@ -155,11 +164,15 @@ impl Sizer {
     pub fn decide(&mut self, now: Timestamp, seen: &Seen<'_>, owner: &Owner) -> SizeAdvice {
         self.learn(seen);
         let per_replica = self.per_replica();
-        let worth = worth(seen, per_replica);
+        let weighed = worth(seen, per_replica, |load| load.due.is_none());
+        let worth = worth(seen, per_replica, |_| true);
         self.seen |= worth.is_some();
         self.worked |= worth.is_some_and(|worth| worth > 0.0);
         self.gaps.look(now.as_second(), self.began, seen, per_replica);
-        let troubles = self.troubles(seen, worth, owner);
+        let partly = self.partly(now, seen, worth);
+        let policy = self.policy_now(now, seen, &partly);
+        let needed = self.due.look(now.as_second(), seen, (policy.min, policy.max));
+        let troubles = self.troubles(seen, worth, needed.as_ref(), owner);
         let advice = |wanted, effect, why| SizeAdvice {
             decided: now,
             per_replica,
@@ -169,7 +182,6 @@ impl Sizer {
             troubles,
             done: None,
         };
-        let partly = self.partly(now, seen, worth);
         if let Some(missing) = self.missing(now, seen, worth, &partly) {
             return advice(None, SizeEffect::Keep, missing);
         }
@@ -178,17 +190,18 @@ impl Sizer {
             .zip(per_replica)
             .map(|(said, each)| Expected { p50: said.p50 / each, p90: said.p90 / each });
         // A part of the load would teach that the whole fell.
-        let loads: Vec<f64> = worth.into_iter().filter(|_| !partly.waits).collect();
+        let loads: Vec<f64> = weighed.into_iter().filter(|_| !partly.waits).collect();
+        let asked = needed.map(|Needed { replicas, why, .. }| (replicas, why));
         let observations = Observations {
             loads: &loads,
             missing: (!partly.what.is_empty()).then_some(&partly.what),
             per_replica: 1.0,
             replicas: seen.replicas,
+            asked: asked.as_ref().filter(|_| !partly.waits).map(|(replicas, why)| (*replicas, why.as_str())),
             expected,
             calendar: seen.calendar,
             hurts: seen.hurts,
         };
-        let policy = self.policy_now(now, seen, &partly);
         let Decision { replicas, effect, reason, .. } =
             decide(now.as_second(), &mut self.state, &observations, &policy, owner);
         let other = if self.gone(now, seen, worth, &policy) {
@@ -196,7 +209,8 @@ impl Sizer {
         } else if self.never(seen, worth, &policy) {
             Some((0, "nothing waits, and nothing ever did: no replica comes before work does".to_owned()))
         } else {
-            let more = [self.woken(seen, worth), self.rising(worth, replicas, &partly), floor(&partly)];
+            let more =
+                [self.woken(seen, weighed), self.rising(weighed, replicas, &partly), floor(&partly), asked];
             more.into_iter()
                 .flatten()
                 .filter(|(needed, _)| *needed > replicas)
@@ -217,8 +231,15 @@ impl Sizer {
     }
 
     /// What is in the way of a decision on everything that should count.
-    fn troubles(&self, seen: &Seen<'_>, worth: Option<f64>, owner: &Owner) -> Vec<SizeTrouble> {
+    fn troubles(
+        &self,
+        seen: &Seen<'_>,
+        worth: Option<f64>,
+        needed: Option<&Needed>,
+        owner: &Owner,
+    ) -> Vec<SizeTrouble> {
         let mut all: BTreeSet<SizeTrouble> = self.gaps.troubles().collect();
+        all.extend(needed.filter(|needed| needed.late).map(|_| SizeTrouble::DeadlineNotKept));
         if worth.is_none() && seen.requests.rate.is_some() {
             all.insert(SizeTrouble::CapacityNotKnown);
         } else if worth.is_none() && all.is_empty() {
@@ -359,12 +380,14 @@ fn floor(partly: &Partly) -> Option<(u32, String)> {
     ))
 }
 
-/// The highest of all usable loads, in replicas' worth. With a gap the whole load is at least that.
-fn worth(seen: &Seen<'_>, per_replica: Option<f64>) -> Option<f64> {
+/// The highest of requests and of the usable loads that count, in replicas' worth. With a gap the whole load is at least
+/// that.
+fn worth(seen: &Seen<'_>, per_replica: Option<f64>, counts: impl Fn(&Load) -> bool) -> Option<f64> {
     let requests = seen.requests.rate.zip(per_replica).map(|(rate, each)| rate / each);
     // Nobody asks: no replica is needed for it, whatever one carries.
     let requests = requests.or_else(|| seen.requests.rate.filter(|rate| *rate <= 0.0));
-    let loads = seen.loads.iter().filter_map(|load| Some(load.value? / load.per_replica));
+    let loads = seen.loads.iter().filter(|load| counts(load));
+    let loads = loads.filter_map(|load| Some(load.value? / load.per_replica));
     requests.into_iter().chain(loads).filter(|worth| usable(*worth)).max_by(f64::total_cmp)
 }
 

@@ -48,7 +48,7 @@ fn run(sizer: &mut Sizer, from: i64, loads: impl IntoIterator<Item = Option<f64>
 fn queue(sizer: &mut Sizer, from: i64, waiting: impl IntoIterator<Item = Option<f64>>) -> Vec<u32> {
     let mut replicas = 0;
     let sizes = (from..).zip(waiting).map(|(step, value)| {
-        let loads = [Load { name: "jobs".into(), value, per_replica: 10.0, silent: Vec::new() }];
+        let loads = [Load { name: "jobs".into(), value, per_replica: 10.0, silent: Vec::new(), due: None }];
         let seen = Seen {
             requests: Requests::default(),
             loads: &loads,
@@ -188,8 +188,13 @@ fn what_an_autoscaler_sizes_is_never_scaled_beside_it_not_even_to_or_from_zero()
     let mut one = Sizer::new(policy, 0.05, at(0)).unwrap();
     let owner = Owner::Hpa { name: "web".to_owned(), bounds: (1, 9), peoples: (1, 9) };
     let mut decide = |step, waiting, replicas| {
-        let loads =
-            [Load { name: "jobs".into(), value: Some(waiting), per_replica: 10.0, silent: Vec::new() }];
+        let loads = [Load {
+            name: "jobs".into(),
+            value: Some(waiting),
+            per_replica: 10.0,
+            silent: Vec::new(),
+            due: None,
+        }];
         let seen = Seen {
             requests: Requests::default(),
             loads: &loads,
@@ -298,6 +303,7 @@ fn look(
         value: *value,
         per_replica: 10.0,
         silent: Vec::new(),
+        due: None,
     };
     let loads: Vec<Load> = values.iter().map(load).collect();
     let seen = Seen {
@@ -403,7 +409,7 @@ fn a_series_that_is_missing_makes_its_signal_a_lower_bound() {
     let mut one = sizer(0, 10, Archetype::Worker);
     let mut decide = |step: i64, silent: &[&str]| {
         let silent = silent.iter().map(|series| Name::from(*series)).collect();
-        let loads = [Load { name: "jobs".into(), value: Some(0.0), per_replica: 10.0, silent }];
+        let loads = [Load { name: "jobs".into(), value: Some(0.0), per_replica: 10.0, silent, due: None }];
         let seen = Seen {
             requests: Requests::default(),
             loads: &loads,
@@ -472,4 +478,83 @@ fn each_kind_of_missing_load_has_its_own_word() {
     let said = look(&mut one, 64, &all, None, 2).troubles;
     let named = [SizeTrouble::SignalNotUsable, SizeTrouble::SignalNotSeen, SizeTrouble::RequestsNotSeen];
     assert_eq!(said, named, "all of them, what is to be changed first");
+}
+
+#[test]
+fn a_backlog_with_a_deadline_gets_what_it_needs_from_zero_and_to_zero_and_keeps_it_while_it_is_silent() {
+    let mut one = sizer(0, 9, Archetype::Worker);
+    let due = DuePolicy { seconds_per_item: 30.0, within: SignedDuration::from_mins(10) };
+    let mut decide = |step, value, replicas| {
+        let loads = [Load {
+            name: "scaling.backlog".into(),
+            value,
+            per_replica: 20.0,
+            silent: Vec::new(),
+            due: Some(due),
+        }];
+        let seen = Seen {
+            requests: Requests::default(),
+            loads: &loads,
+            replicas,
+            ready: replicas,
+            expected: None,
+            calendar: None,
+            hurts: false,
+        };
+        one.decide(at(step), &seen, &Owner::Nobody)
+    };
+    assert_eq!(decide(0, Some(0.0), 0).wanted, Some(0));
+    // 19 items each in the 570 s that are left after a start.
+    let said = decide(1, Some(76.0), 0);
+    assert_eq!((said.wanted, said.effect), (Some(4), SizeEffect::Scale), "{}", said.why);
+    assert!(said.why.contains("76 items of 30 s each wait") && said.troubles.is_empty(), "{}", said.why);
+    let said = decide(2, Some(76.0), 4);
+    assert_eq!((said.wanted, said.effect), (Some(4), SizeEffect::Keep), "{}", said.why);
+    let crowd = decide(3, Some(400.0), 4);
+    assert_eq!((crowd.wanted, &crowd.troubles[..]), (Some(9), &[SizeTrouble::DeadlineNotKept][..]));
+    assert!(crowd.why.contains("after their deadline: raise spec.scaling.replicas.max"), "{}", crowd.why);
+    // Nobody knows what waits: the last size, then the fallback of three, never none.
+    let silent = decide(4, None, 9);
+    assert_eq!((silent.wanted, &silent.troubles[..]), (Some(9), &[SizeTrouble::SignalNotSeen][..]));
+    assert_eq!(decide(400, None, 9).wanted, Some(3));
+    assert_eq!(decide(401, Some(0.0), 3).wanted, Some(3), "empty for less than five minutes");
+    assert_eq!(decide(430, Some(0.0), 3).wanted, Some(0));
+}
+
+#[test]
+fn of_a_deadline_and_another_load_the_one_that_asks_for_more_counts() {
+    let mut one = sizer(1, 9, Archetype::Worker);
+    let mut decide = |step, cpu, waiting| {
+        let within = SignedDuration::from_mins(10);
+        let load = |name: &str, value, per_replica, due| Load {
+            name: name.into(),
+            value,
+            per_replica,
+            silent: Vec::new(),
+            due,
+        };
+        let loads = [
+            load("cpu", cpu, 1.0, None),
+            load("scaling.backlog", waiting, 20.0, Some(DuePolicy { seconds_per_item: 30.0, within })),
+        ];
+        let seen = Seen {
+            requests: Requests::default(),
+            loads: &loads,
+            replicas: 3,
+            ready: 3,
+            expected: None,
+            calendar: None,
+            hurts: false,
+        };
+        one.decide(at(step), &seen, &Owner::Nobody)
+    };
+    for step in 0..40 {
+        let said = decide(step, Some(2.9), Some(1.0));
+        assert!(said.wanted.is_some_and(|wanted| wanted >= 3), "{}", said.why);
+    }
+    assert_eq!(decide(40, Some(2.9), Some(130.0)).wanted, Some(7));
+    let partly = decide(41, None, Some(170.0));
+    assert_eq!(partly.wanted, Some(9), "{}", partly.why);
+    let partly = decide(42, None, Some(0.0));
+    assert!(partly.wanted.is_some_and(|wanted| wanted >= 7), "ways up only: {}", partly.why);
 }

@@ -4,7 +4,7 @@ use super::*;
 use homeostat_knowledge::records::Schedule;
 
 /// Three o'clock in the afternoon, the next full hour.
-const HOUR: i64 = 2_800;
+pub(super) const HOUR: i64 = 2_800;
 const MINUTE: i64 = 60;
 const HOURLY: [&str; 3] = ["one", "two", "three"];
 
@@ -14,7 +14,7 @@ fn cron(tenant: &str, name: &str) -> ControllerKey {
 
 impl World {
     /// Changes when a `CronJob` makes its Jobs.
-    fn schedule(&mut self, name: &str, schedule: &str, zone: Option<&str>, suspended: bool) {
+    pub(super) fn schedule(&mut self, name: &str, schedule: &str, zone: Option<&str>, suspended: bool) {
         let mut found = (**self.snapshot.controllers.get(&cron("a", name)).expect("the CronJob")).clone();
         found.paused = suspended;
         let schedule = Schedule { cron: Name::from(schedule), zone: zone.map(Name::from) };
@@ -28,7 +28,7 @@ impl World {
         }
     }
 
-    fn periodic(&mut self, name: &str, deadline: i64) {
+    pub(super) fn periodic(&mut self, name: &str, deadline: i64) {
         self.workload("a", name, |policy| {
             policy.permits.runs.deadline = SignedDuration::from_mins(deadline);
         });
@@ -48,7 +48,7 @@ impl World {
         world
     }
 
-    fn said(&self, name: &str) -> String {
+    pub(super) fn said(&self, name: &str) -> String {
         self.report("a", name).said
     }
 }

@@ -12,20 +12,67 @@ impl Planner {
         // First all who wait for another run, so that each of those knows whom it keeps waiting.
         let (waiting, free): (Vec<Run>, Vec<Run>) = arrived.into_iter().partition(|run| self.follow(*run));
         // The last in a chain first: urgency is inherited against the direction of need.
-        for run in waiting.into_iter().rev() {
-            let (latest, spare) = (self.latest(run), self.spare(run));
-            if let Some(live) = self.live.get_mut(&run) {
+        for run in waiting.iter().rev() {
+            let (latest, spare) = (self.latest(*run), self.spare(*run));
+            if let Some(live) = self.live.get_mut(run) {
                 (live.latest, live.spare) = (latest, spare);
             }
         }
-        for run in free {
+        let hurried = self.hurried(&waiting);
+        for run in free.into_iter().chain(hurried) {
             match self.lost(run) {
                 Some(needed) => self.give_up(run, GaveUp::Needs(needed)),
                 None => self.admit(now, run),
             }
         }
         self.dispatch(now);
+        if self.let_go(now) {
+            self.dispatch(now);
+        }
         std::mem::take(&mut self.decided)
+    }
+
+    /// Takes back those that wait for their place in their window and now keep one of `waiting` waiting.
+    fn hurried(&mut self, waiting: &[Run]) -> Vec<Run> {
+        let mut hurried = Vec::new();
+        for run in waiting {
+            let Some(State::Needs(needed)) = self.live.get(run).map(|live| live.state) else { continue };
+            if let Some(State::Shifted(at)) = self.live.get(&needed).map(|live| live.state)
+                && self.early.remove(&(at, needed))
+            {
+                hurried.push(needed);
+            }
+        }
+        hurried
+    }
+
+    /// While a run waits for room nobody waits for a place in a window: that would only waste room.
+    fn let_go(&mut self, now: Timestamp) -> bool {
+        if self.ready.len() == 0 || self.early.is_empty() {
+            return false;
+        }
+        let waits = |(_, run): &&(Timestamp, Run)| {
+            self.live.get(run).is_some_and(|live| matches!(live.state, State::Shifted(_)))
+        };
+        let shifted: Vec<(Timestamp, Run)> = self.early.iter().filter(waits).copied().collect();
+        for place in &shifted {
+            self.early.remove(place);
+            if let Some(live) = self.live.get_mut(&place.1) {
+                live.place = None;
+            }
+            self.admit(now, place.1);
+        }
+        !shifted.is_empty()
+    }
+
+    /// Until when a run waits for its place in its window: not so long that less slack would be left than its run is
+    /// planned to take.
+    fn place(&self, run: Run, latest: Timestamp, forward: SignedDuration) -> Option<Timestamp> {
+        let live = self.live.get(&run).filter(|live| live.attempt == 1)?;
+        let keeps = seconds(self.run_time(run.job).quantile)
+            .saturating_add(self.spare(run))
+            .saturating_add(forward.max(SignedDuration::ZERO));
+        Some(live.place?.min(later(latest, -keeps)))
     }
 
     fn wake(&mut self, now: Timestamp) {
@@ -102,6 +149,11 @@ impl Planner {
         } else {
             let behind = self.tenants[declared.tenant].behind.min(self.settings.most_credit);
             let forward = declared.job.criticality.head_start().saturating_add(behind);
+            if let Some(at) = self.place(run, latest, forward).filter(|at| *at > now) {
+                self.early.insert((at, run));
+                self.set(run, latest, State::Shifted(at));
+                return;
+            }
             let spare = self.spare(run);
             if let Some(live) = self.live.get_mut(&run) {
                 live.spare = spare;

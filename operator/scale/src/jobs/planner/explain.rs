@@ -80,6 +80,11 @@ impl Planner {
             State::Announced => "announced, not there yet".to_owned(),
             State::Arrived => "arrived, not decided yet".to_owned(),
             State::Early => format!("its window begins {:#} after its slot", self.job(run.job)?.not_before),
+            State::Shifted(at) => format!(
+                "waits until {at}, {:.0} s after its slot: there the load in its start window is lowest; it goes before that \
+                 when any run waits for room",
+                at.duration_since(run.slot).as_secs_f64()
+            ),
             State::Needs(needed) => {
                 let announced = self.live.get(&needed).is_some_and(|live| live.state == State::Announced);
                 let yet = if announced { ", whose Job is not there yet" } else { "" };

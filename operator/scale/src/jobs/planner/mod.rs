@@ -18,6 +18,8 @@ mod dispatch;
 mod explain;
 mod settings;
 #[cfg(test)]
+mod shifted;
+#[cfg(test)]
 mod tests;
 
 pub use explain::{GaveUp, Why};
@@ -74,6 +76,13 @@ pub enum Event {
     Withdrawn(Run),
     /// A run can be started from its slot on: it is there, or will be then for certain; room is kept for it until then.
     Due(Run),
+    /// A run that is due has its place in its window then: it waits for it while nobody waits for room and its slack allows.
+    Shifted {
+        /// Which.
+        run: Run,
+        /// Its place.
+        until: Timestamp,
+    },
     /// A run has ended.
     Ended {
         /// Which.
@@ -194,6 +203,8 @@ enum State {
     Arrived,
     /// Its window has not begun.
     Early,
+    /// It waits for its place in its window.
+    Shifted(Timestamp),
     /// Another run must succeed first.
     Needs(Run),
     Ready(u64, Place),
@@ -212,6 +223,8 @@ struct Live {
     /// Kept before that for one more try.
     spare: SignedDuration,
     state: State,
+    /// Its place in its window.
+    place: Option<Timestamp>,
     followers: Vec<Run>,
     /// Work it adds to what is known ahead: waiting as thousandths of a vCPU times seconds, running until when.
     work: i64,
@@ -373,6 +386,12 @@ impl Planner {
                 Ok(())
             }
             Event::Due(run) => self.due(run),
+            Event::Shifted { run, until } => {
+                if let Some(live) = self.live.get_mut(&run).filter(|live| live.state == State::Arrived) {
+                    live.place = Some(until);
+                }
+                Ok(())
+            }
             Event::Ended { run, outcome, ran, usage } => self.ended(now, run, outcome, ran, usage),
             Event::Capacity(size) => {
                 self.capacity = size;
@@ -520,7 +539,7 @@ impl Declared {
 impl Live {
     fn new(due: Timestamp, attempt: u32, state: State) -> Self {
         let (spare, followers, until) = (SignedDuration::ZERO, Vec::new(), Timestamp::MIN);
-        Self { attempt, due, latest: due, spare, state, followers, work: 0, until }
+        Self { attempt, due, latest: due, spare, state, place: None, followers, work: 0, until }
     }
 }
 
