@@ -5,6 +5,7 @@
 //! clock in here, so a recorded run can be stepped through again.
 
 mod ahead;
+mod past;
 mod sizes;
 
 use self::ahead::Foresight;
@@ -172,7 +173,7 @@ impl Kernel {
             changed.extend(updated);
         }
         self.findings = evaluation.findings.into_iter().filter(|finding| finding.active).collect();
-        self.foresee(now);
+        self.foresee(now, &mut changed);
         self.follow_actions(now, &mut changed);
         self.share_incidents();
         let mut effects = Vec::new();
@@ -239,6 +240,7 @@ impl Kernel {
                     self.correlator.follow(stored);
                 }
                 let news = self.correlator.adopt(stored, now);
+                self.foresight.note(&stored.incident, None);
                 changed.extend(news.then(|| stored.incident.id.clone()));
                 self.urgent |= news;
             }

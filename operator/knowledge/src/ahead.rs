@@ -8,6 +8,10 @@ use serde::{Deserialize, Serialize};
 pub struct Ahead {
     /// When it was decided.
     pub decided: Timestamp,
+    /// Since when it was looked for a minute to act.
+    pub since: Timestamp,
+    /// What is coming, in words that stay while it does; empty where a finding of its own says it.
+    pub what: String,
     /// Before this it comes in one of ten cases only.
     pub earliest: Timestamp,
     /// There is time: until then a quieter minute is waited for. `None`: now is the minute to act.

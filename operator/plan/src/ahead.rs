@@ -5,15 +5,31 @@ use crate::decision::Stop;
 use homeostat_knowledge::{ActionKind, Ahead, FindingKind, Level};
 use homeostat_playbooks::{After, Rung};
 
-/// Waits as long as there is time for a quiet minute. Where nothing is known of what is left, or somebody suffers already,
-/// nothing is waited for; a person who is asked takes the time that there is.
+/// Waits as long as there is time for a quiet minute. Where nothing is known of what is left before a limit, or somebody
+/// suffers already, nothing is waited for; a person who is asked takes the time that there is.
 pub(crate) fn due(case: &Case<'_>, rung: &Rung) -> Result<(), Stop> {
-    let Some(ahead) = known(case).filter(|_| rung.action == ActionKind::RollingRestart) else {
+    if rung.action != ActionKind::RollingRestart {
+        return Ok(());
+    }
+    let mut others = case.incident.findings.iter().filter(|finding| finding.active);
+    let suffers = others.any(|finding| finding.kind != case.cause.kind);
+    let ahead = known(case);
+    let at_once = match case.cause.kind {
+        FindingKind::MemoryGrowing => suffers || rung.after == After::Immediately,
+        FindingKind::FaultExpected if case.history.useful() > 0 => {
+            return Err(Stop::wait("the pods were replaced ahead of it already"));
+        }
+        FindingKind::FaultExpected if ahead.is_none() => {
+            return Err(Stop::wait("it is not expected any more"));
+        }
+        FindingKind::FaultExpected if suffers => {
+            return Err(Stop::wait("something else is found already: that comes first"));
+        }
+        _ => false,
+    };
+    let Some((ahead, until)) = ahead.and_then(|ahead| Some((ahead, ahead.waits(case.now)?))) else {
         return Ok(());
     };
-    let Some(until) = ahead.waits(case.now) else { return Ok(()) };
-    let mut others = case.incident.findings.iter().filter(|finding| finding.active);
-    let at_once = rung.after == After::Immediately || others.any(|finding| finding.kind != case.cause.kind);
     if at_once || case.level(rung.action) < Level::ActBounded {
         return Ok(());
     }
@@ -29,10 +45,7 @@ pub(crate) fn told(case: &Case<'_>) -> Option<String> {
 }
 
 fn known<'a>(case: &Case<'a>) -> Option<&'a Ahead> {
-    let kind = case.cause.kind;
-    if kind != FindingKind::MemoryGrowing {
-        return None;
-    }
     let key = case.subject.as_ref()?.key;
-    case.snapshot.ahead.get(&(key.clone(), kind)).map(|ahead| &**ahead).filter(|ahead| ahead.counts(case.now))
+    let ahead = case.snapshot.ahead.get(&(key.clone(), case.cause.kind)).map(|ahead| &**ahead);
+    ahead.filter(|ahead| ahead.counts(case.now))
 }

@@ -134,6 +134,8 @@ impl Given {
         if let Some((given, kind)) = self.ahead.as_ref().zip(FindingKind::from_name(&self.incident.kind)) {
             let ahead = Ahead {
                 decided: ago(given.decided),
+                since: ago(self.incident.since),
+                what: String::new(),
                 earliest: ago(-given.left),
                 wait_until: given.wait.map(|wait| ago(-wait)),
                 why: if given.wait.is_some() { "waiting for a quiet minute" } else { "a quiet minute" }

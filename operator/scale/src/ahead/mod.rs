@@ -3,15 +3,12 @@
 //! Pure decisions: what is coming, when, and whether to act now or wait for a quieter minute.
 
 mod day;
+mod returns;
 
 pub use day::Day;
+pub use returns::{Foretold, Past, Rhythm, before_return};
 
 use serde::{Deserialize, Serialize};
-
-/// Faults below which nothing is called regular.
-const FEW: usize = 4;
-/// Largest median deviation of the gaps, as a share of the median gap, of what is regular.
-const REGULAR: f64 = 0.1;
 
 /// What can be done about something that is coming.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,8 +41,6 @@ pub struct Moment {
     pub quiet: f64,
     /// Seconds that acting takes, from the decision to the effect.
     pub needs: f64,
-    /// Seconds that are looked ahead for what comes back.
-    pub within: f64,
 }
 
 /// Whether what reaches its limit in so many seconds at the earliest asks for an act now: replace the pod (a leak) or make
@@ -57,44 +52,6 @@ pub fn before_limit(earliest: Option<f64>, moment: &Moment) -> Coming {
     };
     let (advice, why) = weigh(earliest, moment);
     Coming { earliest: Some(earliest), advice, reason: why.to_owned() }
-}
-
-/// Whether a fault that came at these times, in seconds and in order, comes back regularly; `now` is on the same clock.
-pub fn before_recurrence(faults: &[i64], now: i64, moment: &Moment) -> Coming {
-    let nothing = |reason: String| Coming { earliest: None, advice: Advice::Nothing, reason };
-    let mut gaps: Vec<f64> = faults
-        .windows(2)
-        .map(|pair| pair[1].saturating_sub(pair[0]) as f64)
-        .filter(|gap| *gap > 0.0)
-        .collect();
-    if gaps.len() + 1 < FEW {
-        return nothing(format!("{} faults are too few to be regular, {FEW} are needed", faults.len()));
-    }
-    let median = middle(&mut gaps);
-    let mut off: Vec<f64> = gaps.iter().map(|gap| (gap - median).abs()).collect();
-    let deviation = middle(&mut off);
-    if deviation > REGULAR * median {
-        return nothing(format!("not regular: every {median:.0} s, give or take {deviation:.0} s"));
-    }
-    let last = faults.last().copied().unwrap_or(now);
-    let since = now.saturating_sub(last) as f64;
-    let earliest = median - 3.0 * deviation - since;
-    if earliest > moment.within {
-        return nothing(format!("every {median:.0} s; the next is {earliest:.0} s away"));
-    }
-    if since > 2.0 * median {
-        return nothing(format!("came every {median:.0} s, but not for {since:.0} s"));
-    }
-    let (advice, why) = weigh(earliest, moment);
-    Coming {
-        earliest: Some(earliest.max(0.0)),
-        advice,
-        reason: format!(
-            "came {} times, every {median:.0} s; the next in {:.0} s; {why}",
-            faults.len(),
-            earliest.max(0.0)
-        ),
-    }
 }
 
 /// Seconds before it comes from which on a quiet minute is not waited for: twice what acting needs, once for it and once for a
@@ -115,11 +72,6 @@ fn weigh(earliest: f64, moment: &Moment) -> (Advice, &'static str) {
     }
 }
 
-fn middle(values: &mut [f64]) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(0.0)
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::float_cmp, reason = "whole numbers")]
@@ -127,7 +79,7 @@ mod tests {
     use super::*;
     use homeostat_models::forecast::{History, time_to_limit};
 
-    const BUSY: Moment = Moment { load: 0.9, quiet: 0.3, needs: 60.0, within: 86_400.0 };
+    const BUSY: Moment = Moment { load: 0.9, quiet: 0.3, needs: 60.0 };
     const QUIET: Moment = Moment { load: 0.1, ..BUSY };
 
     #[test]
@@ -155,20 +107,5 @@ mod tests {
         for earliest in [None, Some(f64::NAN), Some(f64::INFINITY)] {
             assert_eq!(before_limit(earliest, &BUSY).advice, Advice::Nothing, "{earliest:?}");
         }
-    }
-
-    #[test]
-    fn a_nightly_fault_is_expected_and_an_irregular_one_is_not() {
-        let nightly: Vec<i64> = (0..6).map(|day| day * 86_400 + day % 2 * 60).collect();
-        let said = before_recurrence(&nightly, 5 * 86_400 + 83_000, &Moment { within: 7_200.0, ..QUIET });
-        assert!(said.advice == Advice::Act && said.reason.contains("6 times"), "{said:?}");
-        assert_eq!(
-            before_recurrence(&nightly, 5 * 86_400 + 1_000, &Moment { within: 7_200.0, ..QUIET }).advice,
-            Advice::Nothing
-        );
-        assert_eq!(before_recurrence(&[0, 50, 900, 1_000, 9_000], 9_100, &QUIET).advice, Advice::Nothing);
-        assert!(before_recurrence(&[1, 2], 3, &QUIET).reason.contains("too few"));
-        let over = before_recurrence(&nightly, 30 * 86_400, &QUIET);
-        assert!(over.advice == Advice::Nothing && over.reason.contains("not for"), "{over:?}");
     }
 }
