@@ -4,7 +4,7 @@ use crate::parse::{PlaybookError, Problem, Rule, parse};
 use crate::schema::Playbook;
 
 /// Name and text of every shipped playbook.
-pub const LIBRARY: [(&str, &str); 29] = [
+pub const LIBRARY: [(&str, &str); 30] = [
     ("certificate-expiring", include_str!("../library/certificate-expiring.yaml")),
     ("crash", include_str!("../library/crash.yaml")),
     ("crash-again-backs-off", include_str!("../library/crash-again-backs-off.yaml")),
@@ -13,6 +13,7 @@ pub const LIBRARY: [(&str, &str); 29] = [
     ("cron-job-stuck", include_str!("../library/cron-job-stuck.yaml")),
     ("dependency-down", include_str!("../library/dependency-down.yaml")),
     ("error-burst", include_str!("../library/error-burst.yaml")),
+    ("fault-expected", include_str!("../library/fault-expected.yaml")),
     ("flapping", include_str!("../library/flapping.yaml")),
     ("hung-process", include_str!("../library/hung-process.yaml")),
     ("image-pull-failed", include_str!("../library/image-pull-failed.yaml")),

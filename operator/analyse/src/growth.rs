@@ -20,10 +20,25 @@ pub(crate) struct Growth {
     samples: VecDeque<(i64, f64)>,
 }
 
+/// When a limit is reached, seconds from the newest sample.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Soon {
+    /// As likely sooner as later.
+    pub seconds: f64,
+    /// Too early in nine of ten cases.
+    pub earliest: f64,
+}
+
+impl std::fmt::Display for Soon {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "limit reached in about {:.0} min", (self.seconds / 60.0).ceil())
+    }
+}
+
 impl Growth {
-    /// Takes a sample, and says in words when the limit is reached if that is soon. Only said when the line through
-    /// the samples foretold the newest quarter of them; see [`time_to_limit`].
-    pub(crate) fn observe(&mut self, at: Timestamp, value: f64, limit: f64) -> Option<String> {
+    /// Takes a sample, and says when the limit is reached if that is soon. Only said when the line through the samples
+    /// foretold the newest quarter of them; see [`time_to_limit`].
+    pub(crate) fn observe(&mut self, at: Timestamp, value: f64, limit: f64) -> Option<Soon> {
         let at = at.as_second();
         // A restart begins a new history: what was before says nothing of the new process.
         if self.samples.back().is_some_and(|(last, before)| at <= *last || value < 0.5 * before) {
@@ -49,7 +64,7 @@ impl Growth {
         let history = History::new(start, step, values.get(..used)?).ok()?;
         let said = time_to_limit(&history, limit.max(value), SOON_SECONDS);
         let seconds = said.p50.filter(|_| said.skill)?;
-        Some(format!("limit reached in about {:.0} min", (seconds / 60.0).ceil()))
+        Some(Soon { seconds, earliest: said.p10.unwrap_or(seconds).min(seconds) })
     }
 
     /// First sample that is used, and the usual step between samples.
@@ -72,6 +87,10 @@ mod tests {
 
     /// What is said at the end of samples one minute apart.
     fn said(values: impl Iterator<Item = f64>, limit: f64) -> Option<String> {
+        soon(values, limit).map(|soon| soon.to_string())
+    }
+
+    fn soon(values: impl Iterator<Item = f64>, limit: f64) -> Option<Soon> {
         let mut growth = Growth::default();
         let mut last = None;
         for (minute, value) in (0_i64..).zip(values) {
@@ -88,6 +107,11 @@ mod tests {
         assert!(
             text.as_deref().is_some_and(|text| text.contains("41 min") || text.contains("42 min")),
             "{text:?}"
+        );
+        let soon = soon((0..40).map(|minute| 600.0 + 5.0 * f64::from(minute)), 1_000.0);
+        assert!(
+            soon.is_some_and(|soon| soon.earliest <= soon.seconds && soon.earliest > 1_800.0),
+            "{soon:?}"
         );
     }
 

@@ -1,4 +1,5 @@
-//! Findings that nodes and Jobs show by themselves: what the kubelet and the Job controller say.
+//! Findings that nodes and Jobs show by themselves: what the kubelet and the Job controller say. And those that the past of a
+//! workload foretells.
 
 use homeostat_knowledge::records::JobEnd;
 use homeostat_knowledge::{
@@ -18,7 +19,7 @@ const LEAST_EXCESS: SignedDuration = SignedDuration::from_mins(10);
 /// Something wrong with an object: what, since when if it tells, and the line of evidence.
 pub type Found = (Entity, FindingKind, Option<Timestamp>, Evidence);
 
-/// What is wrong with nodes and Jobs now, with the line of evidence for each.
+/// What is wrong with nodes and Jobs now, and what is expected of workloads, with the line of evidence for each.
 pub fn findings(snapshot: &Snapshot, now: Timestamp) -> Vec<Found> {
     let mut found = Vec::new();
     for node in snapshot.nodes.values() {
@@ -31,7 +32,18 @@ pub fn findings(snapshot: &Snapshot, now: Timestamp) -> Vec<Found> {
         }
     }
     jobs(snapshot, now, &mut found);
+    expected(snapshot, now, &mut found);
     found
+}
+
+/// Workloads whose fault is expected back; see [`Snapshot::ahead`].
+fn expected(snapshot: &Snapshot, now: Timestamp, found: &mut Vec<Found>) {
+    for ((key, kind), ahead) in &snapshot.ahead {
+        if *kind == FindingKind::FaultExpected && snapshot.workloads.contains_key(key) && ahead.counts(now) {
+            let evidence = Evidence::new("comes back", ahead.what.clone());
+            found.push((Entity::Workload { key: key.clone() }, *kind, Some(ahead.since), evidence));
+        }
+    }
 }
 
 /// Workloads whose newest run failed or does not end. A later run that began or ended well ends the finding.

@@ -40,6 +40,7 @@ pub(crate) fn first_hand(kind: FindingKind) -> bool {
         | FindingKind::MemoryGrowing
         | FindingKind::QueueGrowing
         | FindingKind::CertificateExpiring
+        | FindingKind::FaultExpected
         | FindingKind::NoData => true,
         FindingKind::Unreachable
         | FindingKind::Hung
@@ -62,6 +63,7 @@ pub(crate) fn only_warns(kind: FindingKind) -> bool {
             | FindingKind::MemoryGrowing
             | FindingKind::QueueGrowing
             | FindingKind::CertificateExpiring
+            | FindingKind::FaultExpected
     )
 }
 
@@ -87,6 +89,8 @@ fn weight(kind: FindingKind) -> f64 {
         FindingKind::QueueGrowing => 0.55,
         FindingKind::SignalAbnormal => 0.5,
         FindingKind::CertificateExpiring => 0.4,
+        // Whatever is wrong now says more than what is expected.
+        FindingKind::FaultExpected => 0.1,
         FindingKind::NoData => 0.0,
     }
 }

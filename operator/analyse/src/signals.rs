@@ -37,6 +37,8 @@ struct Series {
     first_bad: f64,
     grew: bool,
     growth: Growth,
+    /// When it reaches its limit at the earliest, as the newest sample says.
+    reached: Option<Timestamp>,
     last: Timestamp,
 }
 
@@ -59,6 +61,7 @@ impl Series {
             first_bad: 0.0,
             grew: false,
             growth: Growth::default(),
+            reached: None,
             last: Timestamp::MIN,
         })
     }
@@ -97,6 +100,8 @@ impl Series {
                 self.usual = Some(format!("limit {} {}", trim(limit), signal.unit));
                 if let Some(soon) = &soon {
                     self.text = format!("{}, {soon}", self.text);
+                    let left = SignedDuration::try_from_secs_f64(soon.earliest.max(0.0)).unwrap_or_default();
+                    self.reached = at.checked_add(left).ok();
                 }
                 (soon.is_some(), ENTER_POINTS, LEAVE_POINTS)
             }
@@ -220,6 +225,14 @@ impl Signals {
             });
             snapshot.workloads.contains_key(key)
         });
+    }
+
+    /// When memory reaches its limit at the earliest, by workload: of what grows, the series that is first.
+    pub fn limits(&self) -> impl Iterator<Item = (&WorkloadKey, Timestamp)> {
+        self.series.iter().filter_map(|(key, series)| {
+            let growing = series.values().filter(|one| one.run.abnormal_since.is_some());
+            Some((key, growing.filter_map(|one| one.reached).min()?))
+        })
     }
 
     /// Workloads with abnormal signals: what their trouble is called, since when, and the evidence.

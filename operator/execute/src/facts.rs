@@ -12,8 +12,8 @@ use crate::roots::Root;
 use homeostat_knowledge::observation::SourceState;
 use homeostat_knowledge::policy::{KillSwitch, TenantPolicy};
 use homeostat_knowledge::{
-    ActionId, ActionKind, ActionRecord, Entity, Finding, FindingKind, GuardName, Name, Origin, Parameters,
-    SignedDuration, Snapshot, Timestamp,
+    ActionId, ActionKind, ActionRecord, Entity, Finding, FindingKind, GuardName, Incident, Name, Origin,
+    Parameters, SignedDuration, Snapshot, Timestamp,
 };
 use std::collections::BTreeMap;
 
@@ -219,7 +219,7 @@ pub fn evidence(
             let well =
                 health.is_none_or(|health| health.good_since.is_some() || health.last_failure.is_none());
             let good = health.and_then(|health| health.last_good).unwrap_or(record.evidence.taken_at);
-            (good, well && incident.is_some() && !live.is_some_and(|live| live.active))
+            (good, well && incident.is_some_and(|incident| calm(incident, live)))
         }
         // Returned above.
         Purpose::Size => (last_seen, false),
@@ -233,6 +233,17 @@ pub fn evidence(
         active,
         source: source(kind, snapshot),
     })
+}
+
+/// What was sick is well; or what is expected still is, and nothing else is found meanwhile.
+fn calm(incident: &Incident, live: Option<&Finding>) -> bool {
+    match live {
+        Some(live) if live.kind == FindingKind::FaultExpected => {
+            let mut active = incident.findings.iter().filter(|finding| finding.active);
+            live.active && active.all(|finding| finding.kind == FindingKind::FaultExpected)
+        }
+        live => !live.is_some_and(|live| live.active),
+    }
 }
 
 /// The newest decision about the size of the workload.

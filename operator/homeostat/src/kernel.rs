@@ -4,16 +4,20 @@
 //! asks the planner what to do, has the checker admit it, and returns what must be done outside. No I/O and no
 //! clock in here, so a recorded run can be stepped through again.
 
+mod ahead;
+mod past;
+mod sizes;
+
+use self::ahead::Foresight;
 use crate::hearing;
 use crate::jobs::RunOrder;
 use homeostat_analyse::{Analyser, Correlator, CorrelatorConfig};
 use homeostat_knowledge::incident::TimelineKind;
 use homeostat_knowledge::observation::{Change, ObjectChange, PlaybookText, Sample};
 use homeostat_knowledge::{
-    ActionRecord, ActionState, Admitted, Entity, Finding, ForecastRecord, IdSource, Incident, IncidentId,
-    IncidentState, Name, Observation, Origin, Plan, Signal, SignedDuration, Snapshot, Timestamp, WorkloadKey,
+    ActionRecord, ActionState, Admitted, Entity, Finding, IdSource, Incident, IncidentId, IncidentState,
+    Name, Observation, Plan, Signal, SignedDuration, Snapshot, Timestamp, WorkloadKey,
 };
-use homeostat_plan::sizes::{self, SizeDecision};
 use homeostat_plan::{Checker, Decision};
 use homeostat_playbooks::library::over;
 use homeostat_playbooks::{Playbook, parse_spec};
@@ -60,6 +64,7 @@ pub struct Kernel {
     ids: Box<dyn IdSource>,
     findings: Vec<Finding>,
     runs: RunOrder,
+    foresight: Foresight,
     launched: BTreeMap<IncidentId, Timestamp>,
     said: BTreeMap<IncidentId, String>,
     seen_actions: BTreeMap<homeostat_knowledge::ActionId, ActionState>,
@@ -85,6 +90,7 @@ impl Kernel {
             ids,
             findings: Vec::new(),
             runs: RunOrder::default(),
+            foresight: Foresight::default(),
             launched: BTreeMap::new(),
             said: BTreeMap::new(),
             seen_actions: BTreeMap::new(),
@@ -167,6 +173,7 @@ impl Kernel {
             changed.extend(updated);
         }
         self.findings = evaluation.findings.into_iter().filter(|finding| finding.active).collect();
+        self.foresee(now, &mut changed);
         self.follow_actions(now, &mut changed);
         self.share_incidents();
         let mut effects = Vec::new();
@@ -216,70 +223,6 @@ impl Kernel {
         }
     }
 
-    /// Takes the newest decisions about sizes, and returns what must be done to have them. `leads` as in [`Kernel::step`].
-    /// What keeps a size from being had is said in the snapshot.
-    pub fn size(&mut self, records: &[ForecastRecord], now: Timestamp, leads: bool) -> Vec<Effect> {
-        let sized: BTreeSet<&WorkloadKey> = records.iter().map(|record| &record.workload).collect();
-        let gone: Vec<WorkloadKey> =
-            self.snapshot.sizes.keys().filter(|key| !sized.contains(key)).cloned().collect();
-        for key in gone {
-            self.snapshot.sizes.remove_mut(&key);
-        }
-        let effects = records.iter().filter_map(|record| self.size_one(record, now, leads)).collect();
-        self.snapshot.generation += 1;
-        effects
-    }
-
-    /// A way down that is over may have kept back what is wanted by now: more replicas do not wait for the next decision.
-    /// Returns what must be done to have them.
-    pub fn size_after(
-        &mut self,
-        over: &ActionRecord,
-        records: &[ForecastRecord],
-        now: Timestamp,
-        leads: bool,
-    ) -> Option<Effect> {
-        let way_down = over.origin == Origin::Forecast && over.goes_down();
-        if !(way_down && over.state.ended()) {
-            return None;
-        }
-        // An action is named after its decision: what was decided with it or before has had its turn.
-        let record = records.iter().find(|record| {
-            record.workload == over.workload && record.size.decided > over.evidence.taken_at
-        })?;
-        let present = self.snapshot.controller_of(&over.workload)?.replicas;
-        if record.size.wanted.is_none_or(|wanted| i64::from(wanted) <= i64::from(present)) {
-            return None;
-        }
-        let effect = self.size_one(record, now, leads);
-        self.snapshot.generation += 1;
-        effect
-    }
-
-    fn size_one(&mut self, record: &ForecastRecord, now: Timestamp, leads: bool) -> Option<Effect> {
-        let mut advice = record.size.clone();
-        let mut effect = None;
-        let policy = self.snapshot.workloads.get(&record.workload).cloned();
-        if let Some(policy) = policy.filter(|_| leads && self.snapshot.ready()) {
-            match sizes::size(&policy, &advice, &self.snapshot, now, &mut *self.ids) {
-                SizeDecision::Nothing => advice.done = None,
-                SizeDecision::Wait(why) => advice.done = Some(why),
-                SizeDecision::Act(draft) => match self.checker.check(*draft, &self.snapshot, now) {
-                    Ok(plan) => {
-                        advice.done = None;
-                        effect = Some(Effect::Execute(Box::new(plan), None));
-                    }
-                    Err(objections) => {
-                        let said = homeostat_plan::report::describe_objections(&objections);
-                        advice.done = Some(format!("plan not admitted: {said}"));
-                    }
-                },
-            }
-        }
-        self.snapshot.sizes.insert_mut(record.workload.clone(), Arc::new(advice));
-        effect
-    }
-
     fn commit(&mut self, change: &ObjectChange, now: Timestamp, changed: &mut BTreeSet<IncidentId>) {
         match change {
             ObjectChange::Action(Change::Applied(action)) => {
@@ -297,6 +240,7 @@ impl Kernel {
                     self.correlator.follow(stored);
                 }
                 let news = self.correlator.adopt(stored, now);
+                self.foresight.note(&stored.incident, None);
                 changed.extend(news.then(|| stored.incident.id.clone()));
                 self.urgent |= news;
             }

@@ -554,7 +554,9 @@ impl Turn {
             tracing::info!(incident = %incident.id, summary = %incident.summary(), "Incident opened");
         }
         let was = before.map(|(state, _)| state);
-        if incident.state == IncidentState::Mitigated && was != Some(IncidentState::Mitigated) {
+        let mitigated = incident.state == IncidentState::Mitigated && was != Some(IncidentState::Mitigated);
+        // What was only expected was never to be restored.
+        if mitigated && !incident.only_expects() {
             self.metrics.incident_mitigated(&incident);
         }
         if incident.state.closed() {

@@ -112,13 +112,15 @@ pub enum FindingKind {
     QueueGrowing,
     /// A certificate ends soon.
     CertificateExpiring,
+    /// A fault that came back regularly is expected again soon: nothing is wrong yet.
+    FaultExpected,
     /// A source is silent: nothing can be said, nothing may be done on its account.
     NoData,
 }
 
 impl FindingKind {
     /// Every kind, in the order above.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 25] = [
         Self::Crashed,
         Self::BackingOff,
         Self::CrashLoop,
@@ -142,6 +144,7 @@ impl FindingKind {
         Self::MemoryGrowing,
         Self::QueueGrowing,
         Self::CertificateExpiring,
+        Self::FaultExpected,
         Self::NoData,
     ];
 
@@ -161,6 +164,7 @@ impl FindingKind {
             | Self::DependencyDown
             | Self::JobFailed
             | Self::CertificateExpiring
+            | Self::FaultExpected
             | Self::NoData => SignedDuration::ZERO,
             // What is slow still answers.
             Self::Slow => SignedDuration::from_secs(1),
@@ -207,6 +211,7 @@ impl FindingKind {
             Self::MemoryGrowing => "MemoryGrowing",
             Self::QueueGrowing => "QueueGrowing",
             Self::CertificateExpiring => "CertificateExpiring",
+            Self::FaultExpected => "FaultExpected",
             Self::NoData => "NoData",
         }
     }

@@ -9,6 +9,7 @@
 //! done), [`snapshot`] (all of it at one instant).
 
 pub mod action;
+pub mod ahead;
 pub mod clock;
 pub mod entity;
 pub mod finding;
@@ -29,6 +30,7 @@ pub use action::{
     ActionKind, ActionOutcome, ActionRecord, ActionState, Approval, ApprovalDecision, Before, Origin,
     Parameters, Request, Target, UnreadAction,
 };
+pub use ahead::Ahead;
 pub use clock::Clock;
 pub use entity::{Entity, Name, ObjectKey, TenantName, WorkloadKey};
 pub use finding::{Evidence, Finding, FindingKind};

@@ -2,6 +2,7 @@
 //! the next generation shares all unchanged slices with this one.
 
 use crate::action::{ActionRecord, Target, UnreadAction};
+use crate::ahead::Ahead;
 use crate::entity::{Entity, Name, ObjectKey, TenantName, WorkloadKey};
 use crate::finding::FindingKind;
 use crate::forecast::{Scaler, Scalers, SizeAdvice};
@@ -61,6 +62,8 @@ pub struct Snapshot {
     pub heard: Map<Name, Timestamp>,
     /// The size that each workload should have, as decided last.
     pub sizes: Map<WorkloadKey, Arc<SizeAdvice>>,
+    /// What is coming, by workload and by the finding that says so, as decided last.
+    pub ahead: Map<(WorkloadKey, FindingKind), Arc<Ahead>>,
     /// Runs of each workload whose runs are ordered.
     pub runs: Map<WorkloadKey, Arc<RunsReport>>,
     /// Queues of Kueue; `None` while its definitions are not served.

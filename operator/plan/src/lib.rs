@@ -3,13 +3,14 @@
 //! Reading path: [`decision`] (what can come out), [`planner`] (the way of one incident through the
 //! stages), [`case`] (what is known about it), [`select`] (which playbook), [`history`] (where on its
 //! ladder), [`sick`] and [`kubelet`] (which pod, and what the kubelet will do about it by itself),
-//! [`evict`] and [`quiet`] (is the step due), `room` and `taken_back` (what speaks against it),
+//! [`evict`], [`quiet`] and `ahead` (is the step due), `room` and `taken_back` (what speaks against it),
 //! [`mod@check`] (the second opinion), [`report`] (for people). Sizes by forecast take the same way from
 //! [`sizes`] on, those that an autoscaler owns through its [`bounds`].
 //!
 //! Nothing in here does I/O, reads a clock or draws a random number: the same input gives the same plan.
 
 pub mod advice;
+mod ahead;
 pub mod bounds;
 pub mod case;
 mod changes;

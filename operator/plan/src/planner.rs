@@ -5,7 +5,7 @@ use crate::advice;
 use crate::case::{Case, Subject};
 use crate::decision::{Decision, Stop, later, words};
 use crate::history::REFUSALS;
-use crate::{changes, evict, kubelet, nodes, quiet, resize, room, select, sick};
+use crate::{ahead, changes, evict, kubelet, nodes, quiet, resize, room, select, sick};
 use homeostat_knowledge::action::EvidenceRef;
 use homeostat_knowledge::observation::SourceState;
 use homeostat_knowledge::{
@@ -219,6 +219,7 @@ fn heal(case: &Case<'_>, playbook: &Playbook, notes: &mut Vec<String>) -> Result
             notes.push(format!("step {number} ({}) was tried {done} times and did not help", rung.action));
             continue;
         }
+        ahead::due(case, rung)?;
         // Waits end at the latest when people must be told.
         let give_up = later(case.now, limit - idle);
         let chosen = found_of_late(case).and_then(|()| match subject {
@@ -560,6 +561,9 @@ fn draft(
 ) -> Plan<Draft> {
     let mut explanation = vec![format!("{}: {}", chosen.parameters.kind(), chosen.why)];
     explanation.append(notes);
+    let coming = ahead::told(case).filter(|_| chosen.parameters.kind() == ActionKind::RollingRestart);
+    explanation.extend(coming.clone());
+    let summary = case.incident.summary() + &coming.map_or_else(String::new, |coming| format!("; {coming}"));
     Plan::draft(
         PlanId::new(format!("{}-{}", case.incident.id, ids.suffix(5))),
         case.incident.id.clone(),
@@ -576,7 +580,7 @@ fn draft(
             evidence: EvidenceRef {
                 id: case.incident.evidence.clone(),
                 taken_at: chosen.taken_at,
-                summary: case.incident.summary().chars().take(256).collect(),
+                summary: summary.chars().take(256).collect(),
             },
         }],
         explanation,

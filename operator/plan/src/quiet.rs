@@ -127,9 +127,11 @@ fn calm(
     if case.now < at {
         return Err(Stop::until(at, format!("{} has to do well for {} first", subject.key, words(quiet))));
     }
-    // The call graph is not needed: whoever calls it, or is called by it, and suffers has an incident of its own.
+    // The call graph is not needed: whoever calls it, or is called by it, and suffers has an incident of its own. Of whom
+    // something is only expected does not suffer.
     let mut others = case.snapshot.incidents.values().filter(|other| {
         other.id != case.incident.id
+            && !other.only_expects()
             && (matches!(other.state, IncidentState::Open | IncidentState::Acting)
                 || (other.state == IncidentState::HandedOver && other.workload.as_ref() == Some(subject.key)))
             && (other.namespace == subject.key.namespace

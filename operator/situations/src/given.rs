@@ -106,6 +106,8 @@ pub struct Given {
     /// Good without a failure since, seconds ago.
     #[serde(deserialize_with = "words::read_some_seconds")]
     pub good: Option<f64>,
+    /// What the incident says is coming, as decided last; absent: nothing is known of the time that is left.
+    pub ahead: Option<GivenAhead>,
     /// The node `node-1`.
     #[serde(deserialize_with = "words::read_or_default")]
     pub node: GivenNode,
@@ -379,6 +381,21 @@ impl Default for GivenAction {
             message: String::new(),
         }
     }
+}
+
+/// What is coming.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GivenAhead {
+    /// Seconds until then at the earliest.
+    #[serde(deserialize_with = "words::read_seconds")]
+    pub left: f64,
+    /// Seconds for which a quieter minute is waited for; absent: now is the minute.
+    #[serde(default, deserialize_with = "words::read_some_seconds")]
+    pub wait: Option<f64>,
+    /// Decided so long ago.
+    #[serde(default, deserialize_with = "words::read_seconds")]
+    pub decided: f64,
 }
 
 /// The node `node-1`.

@@ -11,10 +11,10 @@ use homeostat_knowledge::records::{
     AutoscalerRecord, ControllerKey, Hold, JobEnd, Memory, NodeRecord, OwnerRecord, PodPhase, Termination,
 };
 use homeostat_knowledge::{
-    ActionKind, Cause, ContainerRecord, ContainerState, ControlPolicy, ControllerKind, ControllerRecord,
-    Entity, Evidence, EvidenceId, Finding, FindingId, FindingKind, Incident, IncidentId, IncidentState,
-    Instants, Level, Name, ObjectKey, PodRecord, Severity, SignedDuration, Snapshot, TenantName,
-    TenantPolicy, Timestamp, Uid, WorkloadHealth, WorkloadKey, WorkloadPolicy,
+    ActionKind, Ahead, Cause, ContainerRecord, ContainerState, ControlPolicy, ControllerKind,
+    ControllerRecord, Entity, Evidence, EvidenceId, Finding, FindingId, FindingKind, Incident, IncidentId,
+    IncidentState, Instants, Level, Name, ObjectKey, PodRecord, Severity, SignedDuration, Snapshot,
+    TenantName, TenantPolicy, Timestamp, Uid, WorkloadHealth, WorkloadKey, WorkloadPolicy,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -130,6 +130,18 @@ impl Given {
                 ..WorkloadHealth::default()
             };
             snapshot.health.insert_mut(ObjectKey::new(space, "order"), health);
+        }
+        if let Some((given, kind)) = self.ahead.as_ref().zip(FindingKind::from_name(&self.incident.kind)) {
+            let ahead = Ahead {
+                decided: ago(given.decided),
+                since: ago(self.incident.since),
+                what: String::new(),
+                earliest: ago(-given.left),
+                wait_until: given.wait.map(|wait| ago(-wait)),
+                why: if given.wait.is_some() { "waiting for a quiet minute" } else { "a quiet minute" }
+                    .into(),
+            };
+            snapshot.ahead.insert_mut((ObjectKey::new(space, "order"), kind), Arc::new(ahead));
         }
         for (number, other) in (1..).zip(&self.others) {
             let given = GivenIncident {

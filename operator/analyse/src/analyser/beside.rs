@@ -1,7 +1,7 @@
 //! Findings beside failing calls: slow by its own time, unlike its siblings, a signal out of range.
 
 use super::{Analyser, Seen};
-use homeostat_knowledge::{Entity, Evidence, FindingKind, SignedDuration, Snapshot, Timestamp};
+use homeostat_knowledge::{Entity, Evidence, FindingKind, SignedDuration, Snapshot, Timestamp, WorkloadKey};
 use std::collections::BTreeMap;
 
 /// Own time above the usual for so long before it is a finding: load passes, a sick process stays slow.
@@ -53,6 +53,11 @@ impl Analyser {
                 },
             );
         }
+    }
+
+    /// When the memory of workloads that show `MemoryGrowing` reaches its limit at the earliest.
+    pub fn limits(&self) -> impl Iterator<Item = (&WorkloadKey, Timestamp)> {
+        self.signals.limits()
     }
 
     pub(super) fn signal_findings(&self, now: Timestamp, seen: &mut BTreeMap<(Entity, FindingKind), Seen>) {

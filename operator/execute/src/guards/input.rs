@@ -211,7 +211,7 @@ impl EvidenceFacts {
     }
 }
 
-/// Findings read off the state of watched objects; all others come from calls or samples.
+/// Findings read off the state of watched objects, such as earlier incidents; all others come from calls or samples.
 pub fn is_object_state(kind: FindingKind) -> bool {
     match kind {
         FindingKind::Crashed
@@ -225,7 +225,8 @@ pub fn is_object_state(kind: FindingKind) -> bool {
         | FindingKind::NodeNotReady
         | FindingKind::NodePressure
         | FindingKind::JobFailed
-        | FindingKind::JobStuck => true,
+        | FindingKind::JobStuck
+        | FindingKind::FaultExpected => true,
         FindingKind::Unreachable
         | FindingKind::Hung
         | FindingKind::ErrorBurst

@@ -1,0 +1,51 @@
+//! What is coming: is this the minute to act before it, or is there time for a quieter one?
+
+use crate::case::Case;
+use crate::decision::Stop;
+use homeostat_knowledge::{ActionKind, Ahead, FindingKind, Level};
+use homeostat_playbooks::{After, Rung};
+
+/// Waits as long as there is time for a quiet minute. Where nothing is known of what is left before a limit, or somebody
+/// suffers already, nothing is waited for; a person who is asked takes the time that there is.
+pub(crate) fn due(case: &Case<'_>, rung: &Rung) -> Result<(), Stop> {
+    if rung.action != ActionKind::RollingRestart {
+        return Ok(());
+    }
+    let mut others = case.incident.findings.iter().filter(|finding| finding.active);
+    let suffers = others.any(|finding| finding.kind != case.cause.kind);
+    let ahead = known(case);
+    let at_once = match case.cause.kind {
+        FindingKind::MemoryGrowing => suffers || rung.after == After::Immediately,
+        FindingKind::FaultExpected if case.history.useful() > 0 => {
+            return Err(Stop::wait("the pods were replaced ahead of it already"));
+        }
+        FindingKind::FaultExpected if ahead.is_none() => {
+            return Err(Stop::wait("it is not expected any more"));
+        }
+        FindingKind::FaultExpected if suffers => {
+            return Err(Stop::wait("something else is found already: that comes first"));
+        }
+        _ => false,
+    };
+    let Some((ahead, until)) = ahead.and_then(|ahead| Some((ahead, ahead.waits(case.now)?))) else {
+        return Ok(());
+    };
+    if at_once || case.level(rung.action) < Level::ActBounded {
+        return Ok(());
+    }
+    // Tens of minutes: a reason with other numbers is another reason, and each is written down.
+    let left = ahead.minutes_left(case.now) / 10 * 10;
+    Err(Stop::until(until, format!("at least {left} min are left: {}", ahead.why)))
+}
+
+/// What an action before it says of it: how long there was, and why it was now.
+pub(crate) fn told(case: &Case<'_>) -> Option<String> {
+    let ahead = known(case)?;
+    Some(format!("at least {} min were left: {}", ahead.minutes_left(case.now), ahead.why))
+}
+
+fn known<'a>(case: &Case<'a>) -> Option<&'a Ahead> {
+    let key = case.subject.as_ref()?.key;
+    let ahead = case.snapshot.ahead.get(&(key.clone(), case.cause.kind)).map(|ahead| &**ahead);
+    ahead.filter(|ahead| ahead.counts(case.now))
+}
