@@ -4,8 +4,8 @@
 //! asks the planner what to do, has the checker admit it, and returns what must be done outside. No I/O and no
 //! clock in here, so a recorded run can be stepped through again.
 
-use crate::hearing;
 use crate::jobs::RunOrder;
+use crate::{callers, hearing};
 use homeostat_analyse::{Analyser, Correlator, CorrelatorConfig};
 use homeostat_knowledge::incident::TimelineKind;
 use homeostat_knowledge::observation::{Change, ObjectChange, PlaybookText, Sample};
@@ -155,6 +155,7 @@ impl Kernel {
         for (workload, health) in evaluation.health {
             self.snapshot.health.insert_mut(workload, health);
         }
+        callers::note(&mut self.snapshot, self.analyser.new_callers());
         // Until every cache has its first list, the picture has holes that look like faults.
         if self.snapshot.ready() {
             let updated = self.correlator.update(

@@ -55,6 +55,8 @@ pub struct Snapshot {
     pub unread: Map<ActionId, Arc<UnreadAction>>,
     /// Health per workload, as judged by the analysis.
     pub health: Map<WorkloadKey, WorkloadHealth>,
+    /// Workloads that were seen to call each workload, by the one that is called.
+    pub callers: Map<WorkloadKey, Arc<BTreeSet<WorkloadKey>>>,
     /// Newest values of the loads that workloads are sized by, by workload, signal and series.
     pub loads: Map<(WorkloadKey, Name, Name), (f64, Timestamp)>,
     /// When telemetry of pods of a namespace arrived last, by namespace.
@@ -313,6 +315,11 @@ impl Snapshot {
     /// The tenant that owns a namespace.
     pub fn tenant_of_namespace(&self, namespace: &str) -> Option<&Arc<TenantPolicy>> {
         self.tenants.values().find(|tenant| tenant.namespaces.contains(namespace))
+    }
+
+    /// Whether one workload was seen to call the other, without anybody between them.
+    pub fn calls(&self, caller: &WorkloadKey, callee: &WorkloadKey) -> bool {
+        self.callers.get(callee).is_some_and(|callers| callers.contains(caller))
     }
 
     /// Open incidents whose top cause is or belongs to this workload.
