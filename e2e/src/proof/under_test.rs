@@ -11,7 +11,7 @@ use std::time::Duration;
 use homeostat_cluster::watches::{SOURCE, WatchOptions, Watches};
 use homeostat_cluster::{ApiActuator, ApiLedger, ConnectOptions, scalers};
 use homeostat_execute::driver::Ports;
-use homeostat_execute::guards::minimum_duration;
+use homeostat_execute::guards::{is_object_state, minimum_duration};
 use homeostat_execute::{
     ActionSpec, Changes, Executor, ExecutorConfig, GuardInput, Leadership, Recorder, actions::spec,
 };
@@ -21,9 +21,9 @@ use homeostat_knowledge::observation::{Change, ObjectChange, SourceReport, Sourc
 use homeostat_knowledge::plan::{Expectation, Undo};
 use homeostat_knowledge::{
     ActionKind, ActionRecord, Cause, Clock, Draft, Entity, Evidence, EvidenceId, Finding, FindingId,
-    Incident, IncidentId, IncidentState, Instants, Name, Observation, Plan, PlanId, PlaybookRef, Severity,
-    Signal, SignedDuration, SizeAdvice, SizeEffect, Snapshot, SnapshotSource, Step, TenantName, Timestamp,
-    Verification, WorkloadKey,
+    FindingKind, Incident, IncidentId, IncidentState, Instants, Name, Observation, Plan, PlanId, PlaybookRef,
+    Severity, Signal, SignedDuration, SizeAdvice, SizeEffect, Snapshot, SnapshotSource, Step, TenantName,
+    Timestamp, Verification, WorkloadKey,
 };
 use kube::Client;
 use serde::{Deserialize, Serialize};
@@ -380,6 +380,16 @@ impl Loop {
     }
 }
 
+/// What somebody else tells of the same fault: what is measured is acted on alone at `ActFull` only when two tell of it.
+fn told_too(finding: &Finding) -> Option<Finding> {
+    let kind = match finding.kind {
+        kind if is_object_state(kind) => return None,
+        FindingKind::Slow | FindingKind::SignalAbnormal => FindingKind::ErrorBurst,
+        _ => FindingKind::Slow,
+    };
+    Some(Finding { id: FindingId::new(format!("{}-too", finding.id)), kind, ..finding.clone() })
+}
+
 fn incident(patient: &Patient, chosen: &Chosen, now: Timestamp) -> Incident {
     let id = IncidentId::new(chosen.incident.as_str());
     let since = now - minimum_duration(chosen.finding);
@@ -407,7 +417,7 @@ fn incident(patient: &Patient, chosen: &Chosen, now: Timestamp) -> Incident {
             confidence: finding.confidence,
             evidence: finding.evidence.clone(),
         }],
-        findings: vec![finding],
+        findings: std::iter::once(finding.clone()).chain(told_too(&finding)).collect(),
         affected: Vec::new(),
         instants: Instants {
             impact_start: since,

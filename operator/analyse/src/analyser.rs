@@ -1,6 +1,7 @@
 //! The list of detectors and how their verdicts become findings.
 
 mod beside;
+mod callers;
 mod contention;
 mod dropped;
 mod egress;

@@ -300,6 +300,8 @@ pub struct Calls {
     senders: BTreeMap<WorkloadKey, Sender>,
     pod_senders: BTreeMap<homeostat_knowledge::ObjectKey, Sender>,
     waits: Waits,
+    /// Called by somebody new since [`Calls::new_callers`] was asked last.
+    news: BTreeSet<WorkloadKey>,
     /// Client spans that could not be tracked because of the bounds.
     pub dropped: u64,
 }
@@ -330,6 +332,7 @@ impl Calls {
             && !entry.callers.contains(caller)
         {
             entry.callers.insert(caller.clone());
+            self.news.extend(callee.workload().cloned());
         }
         let outcome = match span.outcome {
             outcome if outcome.good() => {
@@ -434,6 +437,17 @@ impl Calls {
     /// Whether it was ever seen to call anybody.
     pub fn calls_others(&self, caller: &WorkloadKey) -> bool {
         self.callees.values().any(|callee| callee.callers.contains(caller))
+    }
+
+    /// Workloads that are called by somebody new since this was asked last, each with all of its callers.
+    pub fn new_callers(&mut self) -> Vec<(WorkloadKey, BTreeSet<WorkloadKey>)> {
+        let callers = |key: &WorkloadKey| {
+            Some(self.callees.get(&Entity::Workload { key: key.clone() })?.callers.clone())
+        };
+        std::mem::take(&mut self.news)
+            .into_iter()
+            .filter_map(|key| callers(&key).map(|callers| (key, callers)))
+            .collect()
     }
 
     /// Callees with their calls.

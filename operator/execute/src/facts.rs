@@ -9,6 +9,7 @@ use crate::history::ActionHistory;
 use crate::orders;
 use crate::places::Place;
 use crate::roots::Root;
+use crate::witnesses;
 use homeostat_knowledge::observation::SourceState;
 use homeostat_knowledge::policy::{KillSwitch, TenantPolicy};
 use homeostat_knowledge::{
@@ -232,6 +233,10 @@ pub fn evidence(
         confidence: Some(confidence).filter(|value| value.is_finite()),
         active,
         source: source(kind, snapshot),
+        sources: incident.map_or_else(Vec::new, |incident| {
+            let telling = witnesses::telling(incident, purpose == Purpose::Prevent);
+            witnesses::sources(telling, snapshot, |kind| source(kind, snapshot) == SourceFacts::Healthy)
+        }),
     })
 }
 
@@ -258,6 +263,7 @@ fn size_evidence(record: &ActionRecord, snapshot: &Snapshot) -> Option<EvidenceF
         active: still_wanted(record, snapshot),
         // What the decision does without signals is its own rule: the last safe size, then what people declared.
         source: SourceFacts::Healthy,
+        sources: Vec::new(),
     })
 }
 

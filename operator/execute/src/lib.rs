@@ -27,6 +27,7 @@ pub mod roots;
 pub mod skew;
 #[cfg(test)]
 mod testing;
+mod witnesses;
 
 pub use actions::{ActionSpec, Landed, Protected, Repeat, Right, Unfit, Verdict};
 pub use changes::{Changes, Follower};

@@ -77,6 +77,7 @@ pub(crate) fn evidence(record: &ActionRecord, snapshot: &Snapshot, source: Sourc
         confidence: Some(1.0),
         active: still_waits(record, snapshot),
         source,
+        sources: Vec::new(),
     }
 }
 

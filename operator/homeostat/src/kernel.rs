@@ -9,8 +9,8 @@ mod past;
 mod sizes;
 
 use self::ahead::Foresight;
-use crate::hearing;
 use crate::jobs::RunOrder;
+use crate::{callers, hearing};
 use homeostat_analyse::{Analyser, Correlator, CorrelatorConfig};
 use homeostat_knowledge::incident::TimelineKind;
 use homeostat_knowledge::observation::{Change, ObjectChange, PlaybookText, Sample};
@@ -161,6 +161,7 @@ impl Kernel {
         for (workload, health) in evaluation.health {
             self.snapshot.health.insert_mut(workload, health);
         }
+        callers::note(&mut self.snapshot, self.analyser.new_callers());
         // Until every cache has its first list, the picture has holes that look like faults.
         if self.snapshot.ready() {
             let updated = self.correlator.update(

@@ -5,6 +5,7 @@
 pub mod args;
 pub mod audit;
 pub mod board;
+pub mod callers;
 pub mod clock;
 pub mod forecasts;
 pub mod hearing;

@@ -2,10 +2,10 @@
 
 use crate::server::Server;
 use crate::world::{Inner, Service};
-use homeostat_execute::guards::minimum_duration;
+use homeostat_execute::guards::{is_object_state, minimum_duration};
 use homeostat_knowledge::{
-    Cause, Entity, Evidence, EvidenceId, Finding, FindingId, Incident, IncidentId, IncidentState, Instants,
-    Severity, SignedDuration, Timestamp, WorkloadHealth, WorkloadKey,
+    Cause, Entity, Evidence, EvidenceId, Finding, FindingId, FindingKind, Incident, IncidentId,
+    IncidentState, Instants, Severity, SignedDuration, Timestamp, WorkloadHealth, WorkloadKey,
 };
 
 /// An incident is closed after so long without anything wrong.
@@ -88,12 +88,22 @@ fn follow(
             confidence: 0.999,
             evidence: finding.evidence.clone(),
         }];
-        incident.findings = vec![finding];
+        incident.findings = std::iter::once(finding.clone()).chain(told_too(&finding)).collect();
     }
     for finding in &mut incident.findings {
         finding.last_seen = now;
     }
     server.put_incident(incident);
+}
+
+/// What somebody else tells of the same fault: what is measured is acted on alone at `ActFull` only when two tell of it.
+fn told_too(finding: &Finding) -> Option<Finding> {
+    let kind = match finding.kind {
+        kind if is_object_state(kind) => return None,
+        FindingKind::Slow | FindingKind::SignalAbnormal => FindingKind::ErrorBurst,
+        _ => FindingKind::Slow,
+    };
+    Some(Finding { id: FindingId::new(format!("{}-too", finding.id)), kind, ..finding.clone() })
 }
 
 fn new_incident(server: &Server, workload: &WorkloadKey, service: &Service, now: Timestamp) -> Incident {

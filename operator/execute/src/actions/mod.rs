@@ -4,6 +4,7 @@
 mod cordon;
 mod drive_bounds;
 mod evict_pod;
+mod neighbours;
 mod node;
 mod notify;
 mod overtaken;
@@ -42,6 +43,7 @@ pub use suspend::Suspend;
 pub use target::LONGEST_HOLD;
 pub use uncordon::Uncordon;
 
+pub(crate) use neighbours::weighed;
 pub(crate) use overtaken::overtaken;
 
 use crate::ports::{Field, FreshTarget};

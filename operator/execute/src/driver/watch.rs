@@ -131,7 +131,8 @@ impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
                 || snapshot.workloads.contains_key(&case.record.workload))
                 && snapshot.tenants.contains_key(&case.record.tenant);
             let event = if known {
-                match spec.verify(&case.record, &snapshot, now) {
+                let verdict = spec.verify(&case.record, &snapshot, now);
+                match crate::actions::weighed(verdict, &case.record, &snapshot, now) {
                     Verdict::Wait(_) => match crate::actions::overtaken(&case.record, &snapshot, now) {
                         Some(reason) => return Ok(Next::TakeBack(case, reason)),
                         None => None,

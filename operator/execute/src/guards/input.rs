@@ -189,6 +189,9 @@ pub struct EvidenceFacts {
     pub active: bool,
     /// The source that it comes from.
     pub source: SourceFacts,
+    /// Sources that tell of the fault independently of each other, in words.
+    #[serde(default)]
+    pub sources: Vec<Name>,
 }
 
 /// A size is decided so often; until the next decision is due, the last one is as good as new.

@@ -232,6 +232,9 @@ mod tests {
         input.tenant = Some(platform);
         input.workload = None;
         input.neighbours = vec![shop];
+        if let Some(evidence) = &mut input.evidence {
+            evidence.kind = Some(homeostat_knowledge::FindingKind::NodePressure);
+        }
         input
     }
 

@@ -83,6 +83,7 @@ pub(crate) fn input() -> GuardInput {
             confidence: Some(0.999),
             active: true,
             source: SourceFacts::Healthy,
+            sources: vec![Name::from("spans of callers of shop/order")],
         }),
         roots: Vec::new(),
         places: Vec::new(),

@@ -8,6 +8,7 @@ mod api;
 mod bounds;
 mod elsewhere;
 mod late;
+mod neighbours;
 mod overtaken;
 mod people;
 mod sizes;

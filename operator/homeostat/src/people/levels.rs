@@ -2,13 +2,14 @@
 
 use super::table::table;
 use super::what_if::{self, WhatIf};
-use super::{PeopleError, people};
+use super::{PeopleError, breaker, people};
 use crate::args::LevelsArgs;
 use homeostat_crds::common::{ANNOTATION_LEVELS_RESTORED_AT, ANNOTATION_PAUSED_BECAUSE};
 use homeostat_crds::v1alpha1::tenant::LevelCap;
 use homeostat_crds::v1alpha1::{ControlPlane, Tenant};
-use homeostat_crds::{ActionKind, Level};
+use homeostat_crds::{ActionKind, ConditionStatus, ConditionType, Level, conditions};
 use homeostat_knowledge::Timestamp;
+use homeostat_knowledge::policy::RESET_BREAKER;
 use kube::ResourceExt;
 
 /// Every action that a level can be set for. A drain is a cordon and evictions.
@@ -44,7 +45,7 @@ pub async fn run(args: &LevelsArgs, now: Timestamp) -> Result<String, PeopleErro
     }
     let tenants = people.tenants().await?;
     let control = people.control_plane().await?;
-    let Some(level) = level else { return Ok(text(&tenants, control.as_ref())) };
+    let Some(level) = level else { return Ok(text(&tenants, control.as_ref(), now)) };
     let (actions, incidents) = tokio::try_join!(people.actions(None), people.incidents(None))?;
     let asked = WhatIf { level, now };
     Ok(what_if::text(&what_if::judge(&asked, &actions, &incidents), &asked))
@@ -65,8 +66,8 @@ pub fn parse(text: &str) -> Result<Level, PeopleError> {
     }
 }
 
-/// The levels in effect as a table. Pure.
-pub fn text(tenants: &[Tenant], control: Option<&ControlPlane>) -> String {
+/// The levels in effect as a table, and the breakers that are open. Pure.
+pub fn text(tenants: &[Tenant], control: Option<&ControlPlane>, now: Timestamp) -> String {
     if tenants.is_empty() {
         return "There is no Tenant: Homeostat watches, and acts on nothing.".to_owned();
     }
@@ -91,7 +92,27 @@ pub fn text(tenants: &[Tenant], control: Option<&ControlPlane>) -> String {
     }
     let mut text = table(["TENANT", "ACTION", "LEVEL", "NOTE"], &rows);
     text.push_str("Every other action of these tenants is at Recommend: shown, not done.");
+    let cluster = control.and_then(|control| breaker::text(control, now));
+    for open in tenants.iter().filter_map(breaker_of).chain(cluster) {
+        text.push_str("\n\n");
+        text.push_str(&open);
+    }
     text
+}
+
+/// That the tenant's own breaker is open, as the leader wrote it last. Its condition tells of the cluster's too, which is
+/// told once for all.
+fn breaker_of(tenant: &Tenant) -> Option<String> {
+    let known = conditions::find(&tenant.status.as_ref()?.conditions, ConditionType::BreakerOpen)?;
+    let own = known.status == ConditionStatus::True && !known.message.contains(RESET_BREAKER);
+    own.then(|| {
+        format!(
+            "The breaker of tenant {} is open, and no repair is done there: {}. It closes by itself as these failures grow a \
+             day old.",
+            tenant.name_any(),
+            known.message.trim_end_matches('.')
+        )
+    })
 }
 
 /// What an action was lowered to, and nobody restored since. An unreadable instant restores nothing.
@@ -156,6 +177,10 @@ mod tests {
         .expect("a ControlPlane")
     }
 
+    fn now() -> Timestamp {
+        "2026-11-22T12:00:00Z".parse().expect("an instant")
+    }
+
     fn spec() -> Value {
         json!({ "namespaces": ["shop"], "automation": [
             { "actions": ["EvictPod"], "level": "ActFull" }, { "actions": ["ScaleDown"], "level": "Observe" }] })
@@ -163,7 +188,7 @@ mod tests {
 
     #[test]
     fn the_level_in_effect_is_shown_with_what_holds_it_down() {
-        let text = text(&[tenant(&spec(), &json!({}))], Some(&control(&json!({}))));
+        let text = text(&[tenant(&spec(), &json!({}))], Some(&control(&json!({}))), now());
         let evict = text.lines().find(|line| line.contains("EvictPod")).expect("listed");
         assert!(evict.contains("ActBounded") && evict.contains("ActFull asked for"), "{text}");
         assert!(text.lines().any(|line| line.contains("ScaleDown") && line.contains("Observe")), "{text}");
@@ -176,7 +201,7 @@ mod tests {
             "since": "2026-11-22T09:00:00.000000Z", "reason": "3 of 4 EvictPod did not help" }] });
         let mut lowered = tenant(&spec(), &cap);
         let evict = |tenant: &Tenant| {
-            let text = text(std::slice::from_ref(tenant), Some(&control(&json!({}))));
+            let text = text(std::slice::from_ref(tenant), Some(&control(&json!({}))), now());
             text.lines().find(|line| line.contains("EvictPod")).map(str::to_owned).expect("listed")
         };
         assert!(evict(&lowered).contains("Approve ") && evict(&lowered).contains("3 of 4"));
@@ -190,16 +215,49 @@ mod tests {
     #[test]
     fn what_stops_everything_is_said_on_every_line() {
         let stopped = control(&json!({ "killSwitch": { "engaged": true, "reason": "drill" } }));
-        let shown = text(&[tenant(&spec(), &json!({}))], Some(&stopped));
+        let shown = text(&[tenant(&spec(), &json!({}))], Some(&stopped), now());
         assert!(shown.lines().filter(|line| line.contains("kill switch")).count() == 2, "{shown}");
         let lowered = json!({ "levelLoweredBecause": "3 of the Tenant's last actions did not help" });
         let shown = text(
             &[tenant(&spec(), &lowered)],
             Some(&control(&json!({ "ceilings": { "level": "ActFull" } }))),
+            now(),
         );
         assert!(shown.contains("lowered: 3 of"), "{shown}");
-        assert!(text(&[tenant(&spec(), &json!({}))], None).contains("no ControlPlane"));
-        assert!(text(&[], None).contains("no Tenant"));
+        assert!(text(&[tenant(&spec(), &json!({}))], None, now()).contains("no ControlPlane"));
+        assert!(text(&[], None, now()).contains("no Tenant"));
+    }
+
+    #[test]
+    fn an_open_breaker_of_the_cluster_is_shown_with_the_command_that_resets_it() {
+        let mut open = control(&json!({}));
+        open.status =
+            serde_json::from_value(json!({ "breakerOpenSince": "2026-11-22T09:00:00.500000Z" })).ok();
+        let tenants = [tenant(&spec(), &json!({}))];
+        let shown = text(&tenants, Some(&open), now());
+        assert!(shown.contains("cluster's breaker is open"), "{shown}");
+        assert!(shown.contains("2026-11-22T09:00:0") && shown.contains(RESET_BREAKER), "{shown}");
+        let annotations = [("homeostat.dev/breaker-reset-at".into(), "2026-11-22T09:00:01Z".into())];
+        open.metadata.annotations = Some(annotations.into());
+        assert!(!text(&tenants, Some(&open), now()).contains("breaker"), "a person reset it");
+    }
+
+    #[test]
+    fn an_open_breaker_of_a_tenant_is_shown_with_its_reason_and_that_of_the_cluster_once() {
+        let says = |status: &str, message: &str| {
+            json!({ "conditions": [{ "type": "BreakerOpen", "status": status, "reason": "TooManyFailures",
+                "message": message, "lastTransitionTime": "2026-11-22T09:00:00.000000Z" }] })
+        };
+        let shown = |status: &Value| text(&[tenant(&spec(), status)], Some(&control(&json!({}))), now());
+        let own = shown(&says("True", "4 of the Tenant's last actions did not help."));
+        assert!(
+            own.contains("breaker of tenant store is open") && own.contains("4 of the Tenant's"),
+            "{own}"
+        );
+        assert!(!shown(&says("False", "As expected.")).contains("breaker"));
+        let clusters =
+            format!("Since today: none is done until a person resets the breaker: {RESET_BREAKER}.");
+        assert!(!shown(&says("True", &clusters)).contains("breaker of tenant"));
     }
 
     #[test]
