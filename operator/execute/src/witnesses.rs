@@ -64,6 +64,7 @@ fn who(finding: &Finding, snapshot: &Snapshot) -> Vec<String> {
         | FindingKind::MemoryGrowing
         | FindingKind::QueueGrowing
         | FindingKind::CertificateExpiring => vec![format!("signals of {subject}")],
+        FindingKind::FaultExpected => vec![format!("earlier incidents of {subject}")],
         FindingKind::NoData => Vec::new(),
     }
 }

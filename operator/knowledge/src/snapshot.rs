@@ -508,7 +508,7 @@ impl Snapshot {
 }
 
 fn horizontal(scalers: &Scalers) -> Vec<&AutoscalerRecord> {
-    let each = scalers.values().flat_map(|scaler| scaler.each());
+    let each = scalers.values().flat_map(Scaler::each);
     each.filter_map(|one| match one {
         Scaler::Hpa(found) => Some(&**found),
         Scaler::Keda { .. } | Scaler::Vpa { .. } | Scaler::Several(_) => None,
