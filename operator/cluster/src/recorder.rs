@@ -5,9 +5,12 @@
     reason = "how long the API server is waited for; nothing about the cluster is decided by it"
 )]
 
+use crate::client::call;
 use crate::elector::Leadership;
+use crate::error::ClusterError;
 use homeostat_crds::clip;
 use homeostat_execute::asking::{Patience, step_of};
+use homeostat_knowledge::records::Release;
 use homeostat_knowledge::{ActionRecord, ActionState, Incident, Name};
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Client;
@@ -96,6 +99,8 @@ reasons! {
     ActionCancelled: "Guard", false;
     /// An action did not help and was taken back.
     ActionUndone: "Undo", true;
+    /// What an action held was let go before Homeostat is removed; the note names the action and the request.
+    HoldReleased: "Release", false;
 }
 
 /// The table of reasons for the documentation, as Markdown.
@@ -209,6 +214,59 @@ impl Fact {
             note: format!("{}: {}", record.kind(), record.message),
         })
     }
+
+    /// That something is not held any more: told of it. `None` for what is no object that can be held.
+    pub fn of_release(release: &Release) -> Option<Self> {
+        let (kind, key) = release.object.split_once(' ')?;
+        let (namespace, name) = key.split_once('/').unwrap_or(("", key));
+        let api_version = match kind {
+            "Node" => "v1",
+            "Job" | "CronJob" => "batch/v1",
+            "HorizontalPodAutoscaler" => "autoscaling/v2",
+            _ => return None,
+        };
+        Some(Self {
+            reason: EventReason::HoldReleased,
+            regarding: Reference {
+                api_version: Name::from(api_version),
+                kind: Name::from(kind),
+                namespace: Name::from(namespace),
+                name: Name::from(name),
+                uid: Some(release.uid.0.clone()),
+            },
+            related: None,
+            note: release.note(),
+        })
+    }
+
+    fn event(&self) -> Event {
+        Event {
+            type_: if self.reason.warning() { EventType::Warning } else { EventType::Normal },
+            reason: self.reason.name().to_owned(),
+            note: Some(clip(&self.note, NOTE_LIMIT)),
+            action: self.reason.action().to_owned(),
+            secondary: self.related.as_ref().map(Reference::wire),
+        }
+    }
+}
+
+/// Publishes these facts at once, for a program that ends then. The first one that is not taken is the last: such a program
+/// does not wait for each of many.
+///
+/// # Errors
+/// What the API server answered, or that it did not answer in time.
+pub async fn publish(client: Client, instance: &str, facts: &[Fact]) -> Result<(), ClusterError> {
+    let recorder = Recorder::new(client, reporter(instance));
+    for fact in facts {
+        let what = Name::from(format!("{} of {}", fact.reason.name(), fact.regarding.name));
+        let (event, regarding) = (fact.event(), fact.regarding.wire());
+        call("publish", &what, recorder.publish(&event, &regarding)).await?;
+    }
+    Ok(())
+}
+
+fn reporter(instance: &str) -> Reporter {
+    Reporter { controller: CONTROLLER.to_owned(), instance: Some(instance.to_owned()) }
 }
 
 /// Takes facts without waiting. Cheap to clone.
@@ -228,9 +286,8 @@ pub struct EventPublisher {
 /// A recorder, and the publisher that must be run for it. `instance` is the replica's name.
 pub fn recorder(client: Client, instance: impl Into<String>) -> (EventRecorder, EventPublisher) {
     let (sender, receiver) = mpsc::channel(QUEUE);
-    let reporter = Reporter { controller: CONTROLLER.to_owned(), instance: Some(instance.into()) };
-    let publisher =
-        EventPublisher { recorder: Recorder::new(client, reporter), receiver, told: VecDeque::new() };
+    let recorder = Recorder::new(client, reporter(&instance.into()));
+    let publisher = EventPublisher { recorder, receiver, told: VecDeque::new() };
     (EventRecorder { sender, dropped: Arc::default() }, publisher)
 }
 
@@ -264,14 +321,7 @@ impl EventPublisher {
             if !leadership.leads() || !self.is_news(&fact) {
                 continue;
             }
-            let event = Event {
-                type_: if fact.reason.warning() { EventType::Warning } else { EventType::Normal },
-                reason: fact.reason.name().to_owned(),
-                note: Some(clip(&fact.note, NOTE_LIMIT)),
-                action: fact.reason.action().to_owned(),
-                secondary: fact.related.as_ref().map(Reference::wire),
-            };
-            let regarding = fact.regarding.wire();
+            let (event, regarding) = (fact.event(), fact.regarding.wire());
             let published =
                 tokio::time::timeout(crate::client::CALL_LIMIT, self.recorder.publish(&event, &regarding))
                     .await;

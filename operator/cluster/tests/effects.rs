@@ -5,6 +5,7 @@
 mod support;
 
 use homeostat_cluster::ApiActuator;
+use homeostat_cluster::recorder::{Fact, publish};
 use homeostat_cluster::release::{Which, release_held};
 use homeostat_execute::actions::{retry_name, spec};
 use homeostat_execute::ports::{Acknowledged, Actuator, EffectError, Field, Refusal};
@@ -512,8 +513,19 @@ async fn driven_bounds_go_back_when_their_time_is_over_nobody_asks_or_homeostat_
     assert_eq!((&metadata["annotations"], &metadata["labels"]), (&json!({ "theirs": "stays" }), &json!({})));
     // A person set the ceiling meanwhile: it is theirs.
     let server = fill(over, "min=6,max=15");
-    release_held(&server.client(), Which::All).await.unwrap();
+    let released = release_held(&server.client(), Which::All).await.unwrap();
     assert_eq!(bounds(&server), (2, 12));
+    // Before a removal, when nobody may be left who records it, an Event of the object tells.
+    let facts: Vec<Fact> = released.iter().filter_map(Fact::of_release).collect();
+    publish(server.client(), "release-held", &facts).await.unwrap();
+    let told = server.seen().into_iter().find(|seen| seen.method == Method::POST).expect("an Event");
+    assert!(told.path.ends_with("/namespaces/shop/events"), "{}", told.path);
+    let (event, about) = (&told.body, &told.body["regarding"]);
+    assert_eq!(
+        (&event["reason"], &about["kind"]),
+        (&json!("HoldReleased"), &json!("HorizontalPodAutoscaler"))
+    );
+    assert!(event["note"].as_str().is_some_and(|note| note.contains("a-1 held it")), "{event}");
 }
 
 /// What an action asks of the API server on its way to its effect.

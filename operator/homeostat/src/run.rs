@@ -431,9 +431,8 @@ impl Turn {
         }
         if leads {
             for one in batch {
-                if let Signal::Object(change) = &one.signal
-                    && let Some(release) = self.kernel.snapshot().let_go(change)
-                {
+                let Signal::Object(change) = &one.signal else { continue };
+                for release in self.kernel.snapshot().let_go(change) {
                     self.audit.let_go(&release);
                 }
             }

@@ -354,6 +354,17 @@ pub struct Release {
     pub audit_id: Option<Name>,
 }
 
+impl Release {
+    /// For people: which action held it, and what the API server calls the request that let it go.
+    pub fn note(&self) -> String {
+        let by = if self.by.is_empty() { "an action that is not named" } else { &*self.by };
+        match &self.audit_id {
+            Some(id) => format!("let go; {by} held it; the API server calls the request {id}"),
+            None => format!("let go; {by} held it"),
+        }
+    }
+}
+
 impl std::fmt::Display for Release {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.write_str(&self.object)

@@ -108,8 +108,8 @@ impl Snapshot {
         self
     }
 
-    /// The hold that is over by this change: the object is there, and our mark on it is gone. Whoever took it away.
-    pub fn let_go(&self, change: &ObjectChange) -> Option<Release> {
+    /// The holds that are over by this change: the object is there, and our mark on it is gone. Whoever took it away.
+    pub fn let_go(&self, change: &ObjectChange) -> Vec<Release> {
         let over = |before: Option<&Hold>, now: Option<&Hold>, object: String, uid: &Uid| {
             let held = before.filter(|_| now.is_none())?;
             Some(Release {
@@ -119,19 +119,39 @@ impl Snapshot {
                 audit_id: None,
             })
         };
-        match change {
+        let one = match change {
             ObjectChange::Node(Change::Applied(node)) => {
-                let before = self.nodes.get(&node.name).filter(|before| before.uid == node.uid)?;
-                over(before.hold.as_ref(), node.hold.as_ref(), format!("Node {}", node.name), &node.uid)
+                self.nodes.get(&node.name).filter(|before| before.uid == node.uid).and_then(|before| {
+                    over(before.hold.as_ref(), node.hold.as_ref(), format!("Node {}", node.name), &node.uid)
+                })
             }
             ObjectChange::Controller(Change::Applied(run)) => {
-                let before = self.controllers.get(&run.key).filter(|before| before.uid == run.uid)?;
-                let object =
-                    format!("{} {}", run.key.kind.api().map_or("run", |(_, kind)| kind), run.key.object);
-                over(before.hold.as_ref(), run.hold.as_ref(), object, &run.uid)
+                self.controllers.get(&run.key).filter(|before| before.uid == run.uid).and_then(|before| {
+                    let kind = run.key.kind.api().map_or("run", |(_, kind)| kind);
+                    let object = format!("{kind} {}", run.key.object);
+                    over(before.hold.as_ref(), run.hold.as_ref(), object, &run.uid)
+                })
             }
+            ObjectChange::Scalers(scalers) => return self.given_back(scalers),
             _ => None,
-        }
+        };
+        one.into_iter().collect()
+    }
+
+    /// Autoscalers whose bounds we drove, and that carry our mark no more.
+    fn given_back(&self, scalers: &Scalers) -> Vec<Release> {
+        let (before, now) = (horizontal(&self.scalers), horizontal(scalers));
+        let over = |known: &&AutoscalerRecord| {
+            let drive = known.drive.as_ref()?;
+            let same = now.iter().find(|found| found.key == known.key && found.uid == known.uid)?;
+            same.drive.is_none().then(|| Release {
+                object: Name::from(format!("HorizontalPodAutoscaler {}", known.key)),
+                uid: known.uid.clone(),
+                by: drive.hold.by.clone(),
+                audit_id: None,
+            })
+        };
+        before.iter().filter_map(over).collect()
     }
 
     /// Applies one object change in place (the writer batches several into one generation).
@@ -482,4 +502,13 @@ impl Snapshot {
     pub fn rival_scalers(&self, workload: &WorkloadPolicy) -> Option<&Scaler> {
         self.scalers.get(&workload.target).filter(|scaler| matches!(scaler, Scaler::Several(_)))
     }
+}
+
+fn horizontal(scalers: &Scalers) -> Vec<&AutoscalerRecord> {
+    let each = scalers.values().flat_map(|scaler| scaler.each());
+    each.filter_map(|one| match one {
+        Scaler::Hpa(found) => Some(&**found),
+        Scaler::Keda { .. } | Scaler::Vpa { .. } | Scaler::Several(_) => None,
+    })
+    .collect()
 }

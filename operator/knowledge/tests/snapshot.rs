@@ -2,9 +2,11 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
+use homeostat_knowledge::forecast::Scaler;
 use homeostat_knowledge::observation::{Change, ObjectChange, ObjectKind};
+use homeostat_knowledge::policy::Bounds;
 use homeostat_knowledge::records::{
-    Amounts, ControllerKey, Hold, NodeRecord, OwnerRecord, PodPhase, ServiceRecord,
+    Amounts, AutoscalerRecord, ControllerKey, Drive, Hold, NodeRecord, OwnerRecord, PodPhase, ServiceRecord,
 };
 use homeostat_knowledge::{
     ControllerKind, ControllerRecord, Entity, Name, ObjectKey, PodRecord, Snapshot, Timestamp, Uid,
@@ -198,15 +200,48 @@ fn a_mark_that_is_gone_says_what_was_held_and_by_which_action() {
     let of_node = |hold| ObjectChange::Node(Change::Applied(Arc::new(node(hold))));
     let mut snapshot = Snapshot::default();
     for first in [of_run(held(), "r"), of_node(held())] {
-        assert_eq!(snapshot.let_go(&first), None, "nothing was held before");
+        assert_eq!(snapshot.let_go(&first), [], "nothing was held before");
         snapshot.commit(&first, now());
-        assert_eq!(snapshot.let_go(&first), None, "it is held still");
+        assert_eq!(snapshot.let_go(&first), [], "it is held still");
     }
     for (change, object) in [(of_run(None, "r"), "CronJob shop/report"), (of_node(None), "Node node-1")] {
-        let gone = snapshot.let_go(&change).unwrap();
+        let gone = snapshot.let_go(&change).remove(0);
         assert_eq!((&*gone.object, &*gone.by, gone.audit_id), (object, "order-1-1", None));
     }
-    assert_eq!(snapshot.let_go(&of_run(None, "another")), None, "another object of that name");
+    assert_eq!(snapshot.let_go(&of_run(None, "another")), [], "another object of that name");
     snapshot.commit(&of_node(None), now());
-    assert_eq!(snapshot.let_go(&of_node(None)), None, "once");
+    assert_eq!(snapshot.let_go(&of_node(None)), [], "once");
+}
+
+#[test]
+fn bounds_that_carry_our_mark_no_more_say_which_action_drove_them() {
+    let (peoples, ours) = (Bounds { min: 2, max: 10 }, Bounds { min: 4, max: 10 });
+    let scales = ControllerKey { kind: ControllerKind::Deployment, object: ObjectKey::new("shop", "web") };
+    let found = |driven: bool, uid: &str| {
+        let hold = Hold { by: Name::from("web-1-1"), until: None };
+        let record = AutoscalerRecord {
+            key: ObjectKey::new("shop", "web-hpa"),
+            uid: Uid::new(uid),
+            resource_version: Name::from("1"),
+            scales: scales.clone(),
+            bounds: if driven { ours } else { peoples },
+            drive: driven.then(|| Drive { hold, before: peoples, set: ours }),
+            keda: None,
+            gitops_owner: None,
+        };
+        // Beside one that sizes pods: several of one target are one entry.
+        let both = [Scaler::Hpa(Box::new(record)), Scaler::Vpa { name: Name::from("web-vpa") }];
+        let all = Scaler::by_target(both.map(|one| (scales.clone(), one)));
+        ObjectChange::Scalers(Arc::new(all))
+    };
+    let mut snapshot = Snapshot::default();
+    assert_eq!(snapshot.let_go(&found(true, "a")), [], "nothing was driven before");
+    snapshot.commit(&found(true, "a"), now());
+    assert_eq!(snapshot.let_go(&found(true, "a")), [], "they are driven still");
+    assert_eq!(snapshot.let_go(&found(false, "b")), [], "another object of that name");
+    assert_eq!(snapshot.let_go(&ObjectChange::Scalers(Arc::default())), [], "it is gone itself");
+    let gone = snapshot.let_go(&found(false, "a")).remove(0);
+    assert_eq!((&*gone.object, &*gone.by), ("HorizontalPodAutoscaler shop/web-hpa", "web-1-1"));
+    snapshot.commit(&found(false, "a"), now());
+    assert_eq!(snapshot.let_go(&found(false, "a")), [], "once");
 }

@@ -179,6 +179,9 @@ fn what_is_held_is_let_go_before_a_removal_whatever_is_switched_on_by_then() {
             let rule = rules.iter().find(|rule| rule["resources"].to_string().contains(resource)).unwrap();
             assert_eq!(rule["verbs"].to_string(), r#"["list","patch"]"#, "{resource}");
         }
+        let events = rules.iter().find(|rule| rule["resources"].to_string().contains("events")).unwrap();
+        assert_eq!(events["apiGroups"].to_string(), r#"["events.k8s.io"]"#, "what is let go is told");
+        assert_eq!(events["verbs"].to_string(), r#"["create","patch"]"#);
         let policy = &role["metadata"]["annotations"]["helm.sh/hook-delete-policy"];
         assert_eq!(policy, "before-hook-creation,hook-succeeded");
     }
