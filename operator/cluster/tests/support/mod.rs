@@ -153,6 +153,7 @@ fn kind_of(plural: &str) -> (&'static str, &'static str) {
         "cronjobs" => ("batch/v1", "CronJob"),
         "horizontalpodautoscalers" => ("autoscaling/v2", "HorizontalPodAutoscaler"),
         "poddisruptionbudgets" => ("policy/v1", "PodDisruptionBudget"),
+        "events" => ("events.k8s.io/v1", "Event"),
         "tenants" => ("homeostat.dev/v1alpha1", "Tenant"),
         "workloads" => ("homeostat.dev/v1alpha1", "Workload"),
         "playbooks" => ("homeostat.dev/v1alpha1", "Playbook"),

@@ -234,6 +234,7 @@ mod tests {
         input.neighbours = vec![shop];
         if let Some(evidence) = &mut input.evidence {
             evidence.kind = Some(homeostat_knowledge::FindingKind::NodePressure);
+            evidence.since = input.now - homeostat_knowledge::SignedDuration::from_mins(5);
         }
         input
     }
