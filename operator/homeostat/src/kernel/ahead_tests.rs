@@ -173,7 +173,9 @@ impl Cluster {
             restarts: Vec::new(),
         };
         carries(&mut cluster.kernel, share);
-        stored.into_values().for_each(|incident| cluster.store(incident));
+        for incident in stored.into_values() {
+            cluster.store(incident);
+        }
         cluster
     }
 
@@ -190,7 +192,9 @@ impl Cluster {
         self.kernel = kernel();
         carries(&mut self.kernel, share);
         let all: Vec<Incident> = self.stored.values().cloned().collect();
-        all.into_iter().for_each(|incident| self.store(incident));
+        for incident in all {
+            self.store(incident);
+        }
     }
 
     fn until(&mut self, second: i64) {

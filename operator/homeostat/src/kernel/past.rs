@@ -129,7 +129,7 @@ impl Pasts {
             |seen: &Seen| seen.fault.filter(|(known, _)| *known == kind).map(|(_, at)| at.as_second());
         let mut faults: Vec<i64> = all.values().filter_map(fault).collect();
         let expected = all.values().filter(|seen| seen.replaced).filter_map(|seen| seen.expected);
-        let mut replaced: Vec<i64> = expected.map(|at| at.as_second()).collect();
+        let mut replaced: Vec<i64> = expected.map(Timestamp::as_second).collect();
         faults.sort_unstable();
         replaced.sort_unstable();
         (!faults.is_empty()).then_some(FaultPast { faults, replaced })
