@@ -225,7 +225,7 @@ fn bounds_that_carry_our_mark_no_more_say_which_action_drove_them() {
             resource_version: Name::from("1"),
             scales: scales.clone(),
             bounds: if driven { ours } else { peoples },
-            drive: driven.then(|| Drive { hold, before: peoples, set: ours }),
+            drive: driven.then_some(Drive { hold, before: peoples, set: ours }),
             keda: None,
             gitops_owner: None,
         };
