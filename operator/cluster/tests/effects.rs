@@ -240,47 +240,6 @@ async fn what_scales_by_itself_is_named_and_left_alone() {
 }
 
 #[tokio::test]
-async fn a_smaller_size_leaves_the_pods_that_a_budget_wants() {
-    let app = json!({ "matchLabels": { "app": "order" } });
-    for (spec, expected_pods, broken) in [
-        (json!({ "minAvailable": 3, "selector": app }), 3, true),
-        (json!({ "minAvailable": 2, "selector": app }), 3, false),
-        // Two pods of somebody else's are protected by the same one.
-        (json!({ "minAvailable": 4, "selector": app }), 5, false),
-        (json!({ "minAvailable": 5, "selector": app }), 5, true),
-        (json!({ "minAvailable": 3, "selector": { "matchLabels": { "app": "stock" } } }), 3, false),
-        (json!({ "minAvailable": 3, "selector": {} }), 3, true),
-        (json!({ "minAvailable": 3 }), 3, false),
-        (json!({ "minAvailable": "100%", "selector": app }), 3, false),
-        (json!({ "maxUnavailable": 0, "selector": app }), 3, false),
-    ] {
-        let server = server();
-        let status = json!({ "currentHealthy": expected_pods, "desiredHealthy": 0, "disruptionsAllowed": 0,
-            "expectedPods": expected_pods });
-        server.put(
-            "poddisruptionbudgets",
-            json!({ "metadata": { "name": "quorum", "namespace": "shop" }, "spec": spec, "status": status }),
-        );
-        let (down, hands) = (Parameters::ScaleDown { replicas: 2 }, ApiActuator::new(server.client()));
-        let tried = hands.dry_run(&deployment(), &down, &id()).await;
-        let sent = send(&server, &deployment(), &down).await;
-        if broken {
-            let named = |why: &str| why.contains("PodDisruptionBudget quorum wants");
-            assert!(matches!(&tried, Err(Refusal::BlockedByBudget(why)) if named(why)), "{spec}: {tried:?}");
-            assert!(
-                matches!(&sent, Err(EffectError::BlockedByBudget(why)) if named(why)),
-                "{spec}: {sent:?}"
-            );
-            assert!(server.writes().is_empty(), "{spec}");
-        } else {
-            assert!(tried.is_ok() && sent.is_ok(), "{spec}: {tried:?}, {sent:?}");
-        }
-        // More are welcome.
-        send(&server, &deployment(), &Parameters::ScaleUp { replicas: 6 }).await.unwrap();
-    }
-}
-
-#[tokio::test]
 async fn a_roll_back_replaces_the_whole_template_and_leaves_its_mark() {
     let server = server();
     let back = Parameters::RollBack { revision: Name::from("order-old") };

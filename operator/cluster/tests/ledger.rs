@@ -351,3 +351,52 @@ async fn an_approval_by_a_person_is_read() {
     assert_eq!((&*approval.approved_by, approval.evidence.as_str()), ("ada", "9c41"));
     assert_eq!(approval.at, Still.now());
 }
+
+#[tokio::test]
+async fn a_smaller_size_leaves_the_pods_that_a_budget_wants() {
+    let app = json!({ "matchLabels": { "app": "order" } });
+    for (spec, expected_pods, broken) in [
+        (json!({ "minAvailable": 3, "selector": app }), 3, true),
+        (json!({ "minAvailable": 2, "selector": app }), 3, false),
+        // Two pods of somebody else's are protected by the same one.
+        (json!({ "minAvailable": 4, "selector": app }), 5, false),
+        (json!({ "minAvailable": 5, "selector": app }), 5, true),
+        (json!({ "minAvailable": 3, "selector": { "matchLabels": { "app": "stock" } } }), 3, false),
+        (json!({ "minAvailable": 3, "selector": {} }), 3, true),
+        (json!({ "minAvailable": 3 }), 3, false),
+        (json!({ "minAvailable": "100%", "selector": app }), 3, false),
+        (json!({ "maxUnavailable": 0, "selector": app }), 3, false),
+    ] {
+        let server = Server::new();
+        let labelled = json!({ "metadata": { "labels": { "app": "order" } } });
+        server.put(
+            "deployments",
+            json!({ "metadata": { "name": "order", "namespace": "shop" }, "spec": { "replicas": 3, "template": labelled } }),
+        );
+        let status = json!({ "currentHealthy": expected_pods, "desiredHealthy": 0, "disruptionsAllowed": 0,
+            "expectedPods": expected_pods });
+        server.put(
+            "poddisruptionbudgets",
+            json!({ "metadata": { "name": "quorum", "namespace": "shop" }, "spec": spec, "status": status }),
+        );
+        let (down, hands) = (Parameters::ScaleDown { replicas: 2 }, ApiActuator::new(server.client()));
+        let tried = hands.dry_run(&deployment(), &down, &id()).await;
+        let version = hands.fresh_target(&deployment()).await.unwrap().unwrap().resource_version;
+        let sent = hands.effect(&deployment(), &down, &id(), &version).await;
+        if broken {
+            let named = |why: &str| why.contains("PodDisruptionBudget quorum wants");
+            assert!(matches!(&tried, Err(Refusal::BlockedByBudget(why)) if named(why)), "{spec}: {tried:?}");
+            assert!(
+                matches!(&sent, Err(EffectError::BlockedByBudget(why)) if named(why)),
+                "{spec}: {sent:?}"
+            );
+            assert!(server.writes().is_empty(), "{spec}");
+        } else {
+            assert!(tried.is_ok() && sent.is_ok(), "{spec}: {tried:?}, {sent:?}");
+        }
+        // More are welcome.
+        let up = Parameters::ScaleUp { replicas: 6 };
+        let version = hands.fresh_target(&deployment()).await.unwrap().unwrap().resource_version;
+        hands.effect(&deployment(), &up, &id(), &version).await.unwrap();
+    }
+}

@@ -384,17 +384,17 @@ impl Default for GivenAction {
 }
 
 /// What is coming.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct GivenAhead {
     /// Seconds until then at the earliest.
     #[serde(deserialize_with = "words::read_seconds")]
     pub left: f64,
     /// Seconds for which a quieter minute is waited for; absent: now is the minute.
-    #[serde(default, deserialize_with = "words::read_some_seconds")]
+    #[serde(deserialize_with = "words::read_some_seconds")]
     pub wait: Option<f64>,
     /// Decided so long ago.
-    #[serde(default, deserialize_with = "words::read_seconds")]
+    #[serde(deserialize_with = "words::read_seconds")]
     pub decided: f64,
 }
 
