@@ -62,8 +62,8 @@ pub struct SizeAdvice {
     pub done: Option<String>,
 }
 
-/// What keeps a size from being decided, from being decided on everything that should count, or from being enough. What people have to change
-/// comes first, what time may heal last.
+/// What keeps a size from being decided, from being decided on everything that should count, or from being enough.
+/// What people have to change comes first, what time may heal last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum SizeTrouble {
     /// More workloads are scaled than are looked at.
