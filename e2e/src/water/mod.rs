@@ -84,6 +84,7 @@ pub struct WaterArgs {
 #[derive(Debug, Default)]
 struct Played {
     runs: Vec<seen::Run>,
+    killed_workers: usize,
     workers: workers::Watched,
     weekend: weekend::Weekend,
     staging: staging::Staging,
@@ -254,6 +255,7 @@ async fn play(
         played.staging.step(client, args, live, (due, watched.good(&staging, 2), now)).await?;
         if now >= end && (watched.idle() || now >= end + LAST.as_secs_f64()) {
             played.workers.count(client).await;
+            played.killed_workers = watched.killed_workers();
             played.runs = watched.runs();
             return Ok(played);
         }

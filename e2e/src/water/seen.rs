@@ -59,6 +59,8 @@ pub struct Watched {
     jobs: BTreeMap<String, String>,
     /// Tries that ended since the last look: tenant, whether well, and when.
     ended: Vec<(String, bool, f64)>,
+    /// Containers of workers that were killed for memory: UID of the pod, and how often it had begun anew by then.
+    killed_workers: BTreeSet<(String, i32)>,
 }
 
 const SLOT: &str = "batch.kubernetes.io/cronjob-scheduled-timestamp";
@@ -73,6 +75,11 @@ impl Watched {
     /// All runs, by tenant and name.
     pub fn runs(self) -> Vec<Run> {
         self.runs.into_values().collect()
+    }
+
+    /// Containers of workers on queues that were killed for memory.
+    pub fn killed_workers(&self) -> usize {
+        self.killed_workers.len()
     }
 
     /// Tries that ended since this was asked last.
@@ -100,6 +107,7 @@ impl Watched {
         }
         for pod in &pods.map_err(DemoError::api("list pods"))?.items {
             self.pod(pod, live);
+            self.worker(pod, live);
         }
         Ok(())
     }
@@ -147,6 +155,31 @@ impl Watched {
             let late = at - run.due;
             let word = if late > 0.0 { format!("LATE by {late:.0} s") } else { "in time".to_owned() };
             live.say(format!("{id:28} ended {word}, {:.0} s after its slot", at - run.slot));
+        }
+    }
+
+    /// A pod that no Job owns: a worker on a queue, which begins anew in place when it is killed.
+    fn worker(&mut self, pod: &Pod, live: &Live) {
+        let tenant = pod.namespace().unwrap_or_default();
+        if !tenant.starts_with(PREFIX) || pod.owner_references().iter().any(|owner| owner.kind == "Job") {
+            return;
+        }
+        let status = pod.status.as_ref().and_then(|status| status.container_statuses.as_ref());
+        for container in status.into_iter().flatten() {
+            let ends = [
+                (&container.state, container.restart_count + 1),
+                (&container.last_state, container.restart_count),
+            ];
+            for (state, time) in ends {
+                let end = state.as_ref().and_then(|state| state.terminated.as_ref());
+                let killed = end.is_some_and(|end| end.reason.as_deref() == Some("OOMKilled"));
+                if killed && self.killed_workers.insert((pod.uid().unwrap_or_default(), time)) {
+                    live.say(format!(
+                        "{:28} worker killed for memory",
+                        format!("{tenant}/{}", pod.name_any())
+                    ));
+                }
+            }
         }
     }
 
@@ -213,6 +246,30 @@ fn quantity(text: &str) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_worker_that_is_killed_for_memory_counts_once_however_often_it_is_seen() {
+        let pod = |state: serde_json::Value, last: serde_json::Value, restarts: i32| -> Pod {
+            serde_json::from_value(serde_json::json!({
+                "metadata": { "name": "forecast-5c9-x", "namespace": "water-1", "uid": "u" },
+                "status": { "containerStatuses": [{
+                    "name": "worker", "image": "", "imageID": "", "ready": false,
+                    "restartCount": restarts, "state": state, "lastState": last,
+                }] },
+            }))
+            .unwrap()
+        };
+        let killed = serde_json::json!({ "terminated": { "exitCode": 137, "reason": "OOMKilled" } });
+        let running = serde_json::json!({ "running": {} });
+        let (live, mut watched) = (Live::start(), Watched::default());
+        watched.worker(&pod(running.clone(), serde_json::json!({}), 0), &live);
+        assert_eq!(watched.killed_workers(), 0);
+        watched.worker(&pod(killed.clone(), serde_json::json!({}), 0), &live);
+        watched.worker(&pod(running.clone(), killed.clone(), 1), &live);
+        assert_eq!(watched.killed_workers(), 1);
+        watched.worker(&pod(running, killed, 2), &live);
+        assert_eq!(watched.killed_workers(), 2);
+    }
 
     #[test]
     fn last_words_are_read() {

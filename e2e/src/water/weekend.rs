@@ -61,7 +61,11 @@ impl Weekend {
             let Some(status) = &incident.status else { continue };
             let workload = status.workload.as_deref().unwrap_or_default();
             if tenant == self.tenant && workload == BROKEN {
-                if self.found_at.is_none() && self.failed_at.is_some() {
+                if self.found_at.is_none()
+                    && self
+                        .failed_at
+                        .is_some_and(|failed| begun(&incident).is_some_and(|begun| begun >= failed))
+                {
                     self.found_at = Some(now);
                     let said = status.summary.as_deref().unwrap_or_default();
                     let after = self.found_after().unwrap_or(0.0);
@@ -76,6 +80,12 @@ impl Weekend {
         }
         Ok(())
     }
+}
+
+/// When it was opened, in seconds since the epoch; the API server notes whole seconds.
+fn begun(incident: &Incident) -> Option<f64> {
+    let created = incident.metadata.creation_timestamp.as_ref()?;
+    Some(created.0.as_millisecond() as f64 / 1_000.0 + 0.999)
 }
 
 #[cfg(test)]
