@@ -7,8 +7,9 @@
 use homeostat_e2e::demo::application;
 use homeostat_e2e::demo::install::NAMESPACE;
 use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Namespace, Pod, ServiceAccount};
-use kube::api::{ListParams, PostParams};
+use kube::api::{DeleteParams, ListParams, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Config, ResourceExt};
 use serde_json::{Value, json};
@@ -18,6 +19,8 @@ use crate::stage::{RELEASE, Stage};
 /// Writes that are tried.
 const WRITES: usize = 200;
 const BINDING: &str = "rogue";
+/// A Job of nobody, which waits.
+const JOB: &str = "rogue-run";
 
 /// One request of the rogue.
 struct Write {
@@ -43,8 +46,11 @@ pub async fn rogue_client(stage: &Stage) {
         ])
         .await;
     let rogue = client(stage).await;
+    let jobs: Api<Job> = Api::namespaced(stage.client.clone(), application::NAMESPACE);
+    jobs.create(&PostParams::default(), &serde_json::from_value(suspended_job()).unwrap()).await.unwrap();
     let answers = attack(stage, &rogue).await;
     let inside = harmless(stage, &rogue).await;
+    jobs.delete(JOB, &DeleteParams::background()).await.unwrap();
     stage.kubectl(&["delete", "clusterrolebinding", BINDING]).await;
     let (count, wrong) = answers;
     assert_eq!(count, WRITES);
@@ -104,6 +110,14 @@ async fn send(rogue: &Client, write: &Write) -> Result<(), String> {
     rogue.request::<Value>(request).await.map(drop).map_err(|error| error.to_string())
 }
 
+/// A Job that was made suspended.
+fn suspended_job() -> Value {
+    let containers = json!([{ "name": "app", "image": "registry.example/none:1" }]);
+    json!({ "apiVersion": "batch/v1", "kind": "Job", "metadata": { "name": JOB },
+        "spec": { "suspend": true, "parallelism": 1,
+            "template": { "spec": { "restartPolicy": "Never", "containers": containers } } } })
+}
+
 /// Writes outside of the envelope: every workload, pod and namespace that there is, in every way that is not ours.
 async fn writes(stage: &Stage) -> Vec<Write> {
     let shop = application::NAMESPACE;
@@ -136,6 +150,10 @@ async fn writes(stage: &Stage) -> Vec<Write> {
         add("PATCH", format!("{path}/scale"), json!({ "spec": { "replicas": 50 } }), "scaled to fifty");
         add("DELETE", path, delete(), "a deleted Deployment");
     }
+    let run = format!("/apis/batch/v1/namespaces/{shop}/jobs/{JOB}");
+    add("PATCH", run.clone(), json!({ "spec": { "parallelism": 50 } }), "fifty pods of a Job that waits");
+    add("PATCH", run.clone(), json!({ "spec": { "backoffLimit": 50 } }), "fifty tries of a Job");
+    add("DELETE", run, delete(), "a deleted Job");
     let pods: Api<Pod> = Api::namespaced(stage.client.clone(), shop);
     for pod in pods.list(&ListParams::default()).await.unwrap() {
         let path = format!("/api/v1/namespaces/{shop}/pods/{}", pod.name_any());

@@ -71,7 +71,16 @@ fn server_with_a_failed_job() -> Server {
 }
 
 fn start(memory: Option<u64>) -> Parameters {
-    Parameters::StartJob { cpu_millis: None, memory_bytes: memory.map(|memory| memory * MIB) }
+    Parameters::StartJob {
+        cpu_millis: None,
+        memory_bytes: memory.map(|memory| memory * MIB),
+        parallelism: None,
+    }
+}
+
+/// With so many pods at a time.
+fn start_with(pods: u32) -> Parameters {
+    Parameters::StartJob { cpu_millis: None, memory_bytes: None, parallelism: Some(pods) }
 }
 
 fn resize() -> Parameters {
@@ -131,6 +140,34 @@ async fn a_waiting_job_is_let_go_in_one_write_that_says_by_whom() {
     let found = server.get("jobs", "water", "plan-1").unwrap();
     assert_eq!(found["metadata"]["annotations"]["theirs"], "stays");
     assert_eq!(started_by(&server).await.as_deref(), Some(id().as_str()));
+}
+
+#[tokio::test]
+async fn the_write_that_lets_a_job_go_also_says_how_many_pods_run_at_a_time() {
+    let server = server();
+    let mut job_now = server.get("jobs", "water", "plan-1").unwrap();
+    job_now["spec"]["parallelism"] = json!(2);
+    server.put("jobs", job_now);
+    let hands = ApiActuator::new(server.client());
+    hands.dry_run(&job(), &start_with(5), &id()).await.unwrap();
+    assert_eq!(server.get("jobs", "water", "plan-1").unwrap()["spec"]["parallelism"], 2, "only tried");
+    let tried = server.writes().len();
+    send(&server, &job(), &start_with(5)).await.unwrap();
+    assert_eq!(server.writes().len(), tried + 1, "one write does all of it");
+    let sent = server.seen().into_iter().rfind(support::Seen::writes).unwrap();
+    assert_eq!(sent.body["spec"], json!({ "suspend": false, "parallelism": 5 }));
+    assert_eq!(sent.body["metadata"]["annotations"]["homeostat.dev/started-by"], id().as_str());
+    let work = fresh(&server, &job()).await.unwrap().controller.unwrap().work.unwrap();
+    assert_eq!((work.pods, work.started_by.as_deref()), (5, Some(id().as_str())));
+}
+
+#[tokio::test]
+async fn a_second_try_has_as_many_pods_at_a_time_as_are_asked_for() {
+    let server = server_with_a_failed_job();
+    send(&server, &job(), &start_with(3)).await.unwrap();
+    let second = server.get("jobs", "water", &retry_name(&job())).unwrap();
+    assert_eq!(second["spec"]["parallelism"], 3);
+    assert!(server.get("jobs", "water", "plan-1").unwrap()["spec"]["parallelism"].is_null());
 }
 
 #[tokio::test]

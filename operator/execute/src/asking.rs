@@ -43,7 +43,12 @@ pub fn digest(record: &ActionRecord) -> Name {
                 part(limit);
             }
         }
-        Parameters::StartJob { cpu_millis, memory_bytes } => part(&(cpu_millis, memory_bytes)),
+        Parameters::StartJob { cpu_millis, memory_bytes, parallelism } => {
+            part(&(cpu_millis, memory_bytes));
+            if let Some(pods) = parallelism {
+                part(&("parallelism", pods));
+            }
+        }
         Parameters::Notify { message } => part(message),
     }
     part(&(before.replicas, before.ready, &before.revision, before.restarts));
@@ -53,6 +58,9 @@ pub fn digest(record: &ActionRecord) -> Name {
     }
     if let Some(bounds) = before.bounds {
         part(&(bounds.min, bounds.max));
+    }
+    if let Some(pods) = before.parallelism {
+        part(&("parallelism", pods));
     }
     part(&record.undo);
     part(&(record.evidence.id.as_str(), micros(record.evidence.taken_at)));

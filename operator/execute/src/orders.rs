@@ -88,7 +88,7 @@ mod tests {
 
     #[test]
     fn orders_and_repairs_do_not_use_up_each_others_budgets() {
-        let parameters = Parameters::StartJob { cpu_millis: None, memory_bytes: None };
+        let parameters = Parameters::StartJob { cpu_millis: None, memory_bytes: None, parallelism: None };
         let mut order = run_action("run-order-1", ControllerKind::Job, parameters);
         order.origin = Origin::Schedule;
         let mut repair = run_action("order-1-1", ControllerKind::Job, Parameters::RetryJob);
@@ -101,7 +101,7 @@ mod tests {
 
     #[test]
     fn a_job_that_runs_or_is_gone_is_no_evidence() {
-        let parameters = Parameters::StartJob { cpu_millis: None, memory_bytes: None };
+        let parameters = Parameters::StartJob { cpu_millis: None, memory_bytes: None, parallelism: None };
         let order = run_action("run-order-1", ControllerKind::Job, parameters);
         let mut snapshot = runs(ControllerKind::Job, true);
         let active = |snapshot: &Snapshot| evidence(&order, snapshot, SourceFacts::Healthy).active;

@@ -199,6 +199,9 @@ pub enum Parameters {
         cpu_millis: Option<u64>,
         /// Memory request and limit to have, in bytes; `None` leaves them.
         memory_bytes: Option<u64>,
+        /// Pods at a time to have; `None` leaves them as the Job is written.
+        #[serde(default)]
+        parallelism: Option<u32>,
     },
     /// Give one container of a running pod, or of the template of a `CronJob`, these resources.
     ResizePod {
@@ -280,6 +283,9 @@ pub struct Before {
     /// Bounds of the autoscaler.
     #[serde(default)]
     pub bounds: Option<Bounds>,
+    /// Pods of a run at a time, where another number is set.
+    #[serde(default)]
+    pub parallelism: Option<u32>,
 }
 
 /// States of an action. Arrows: `execute::ledger`.

@@ -257,7 +257,7 @@ fn each_kind_is_mended_by_the_command_that_brings_back_how_it_was() {
         (
             "Job",
             "load",
-            Parameters::StartJob { cpu_millis: None, memory_bytes: None },
+            Parameters::StartJob { cpu_millis: None, memory_bytes: None, parallelism: None },
             none(),
             "kubectl -n shop get jobs",
             false,

@@ -382,12 +382,30 @@ pub struct RunRules {
     /// A run may start so long after its slot, so that peaks do not coincide.
     #[serde(default)]
     pub window: SignedDuration,
+    /// What its backlog says of a run, where its pods at a time follow from it.
+    #[serde(default)]
+    pub items: Option<RunItems>,
 }
+
+/// Items that wait for a run, as the load [`BACKLOG`] counts them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct RunItems {
+    /// Work of one item for one pod; `None`: it is learnt.
+    pub each: Option<SignedDuration>,
+}
+
+/// The signal that a backlog becomes; no name that people can give.
+pub const BACKLOG: &str = "scaling.backlog";
 
 impl Default for RunRules {
     /// One hour, and no window.
     fn default() -> Self {
-        Self { deadline: SignedDuration::from_hours(1), parallelism: None, window: SignedDuration::ZERO }
+        Self {
+            deadline: SignedDuration::from_hours(1),
+            parallelism: None,
+            window: SignedDuration::ZERO,
+            items: None,
+        }
     }
 }
 

@@ -302,6 +302,12 @@ pub struct Work {
     pub requests: Amounts,
     /// Pods at a time (`spec.parallelism`).
     pub pods: u32,
+    /// Pods that must end well (`spec.completions`); `None`: they share the work, and one that ends well says it is done.
+    #[serde(default)]
+    pub completions: Option<u32>,
+    /// Each pod has a fixed part of the work (`completionMode: Indexed`).
+    #[serde(default)]
+    pub indexed: bool,
     /// Queue of Kueue that it is labelled with.
     pub queue: Option<Name>,
     /// The action that let it start, when that was one of ours.
@@ -311,6 +317,13 @@ pub struct Work {
     /// When a `CronJob` makes Jobs.
     #[serde(default)]
     pub schedule: Option<Schedule>,
+}
+
+impl Work {
+    /// Pods that really run at a time: no more than must end well, and one at least.
+    pub fn at_once(&self) -> u32 {
+        self.pods.min(self.completions.unwrap_or(u32::MAX)).max(1)
+    }
 }
 
 /// When a `CronJob` makes its Jobs, as it is written. Whether it is suspended says [`ControllerRecord::paused`].

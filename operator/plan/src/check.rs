@@ -213,6 +213,9 @@ fn terms(step: &Step, block: &mut impl FnMut(String)) {
         Parameters::ResizePod { container, .. } if !object_name(container) => {
             block(format!("{:?} is no name of a container", shown(container)));
         }
+        Parameters::StartJob { parallelism: Some(0), .. } => {
+            block("a run with no pod at a time would never end; give one at least".to_owned());
+        }
         Parameters::ResizePod { cpu_millis: None, memory_bytes: None, .. } => {
             block("no resources are named: empty selects nothing".to_owned());
         }

@@ -66,8 +66,10 @@ pub const CONDITIONS: &[ConditionType] = &[
     .message("scaling.replicas is not for the archetype Batch; use scaling.parallelism"))]
 #[x_kube(validation = Rule::new("!has(self.scaling) || !has(self.scaling.deadlineSeconds) || self.archetype == 'Batch' || (has(self.scaling.backlog) && has(self.scaling.backlog.secondsPerItem))")
     .message("scaling.deadlineSeconds needs scaling.backlog.secondsPerItem, the work of one item, except with the archetype Batch"))]
-#[x_kube(validation = Rule::new("!has(self.scaling) || !has(self.scaling.backlog) || !has(self.scaling.backlog.secondsPerItem) || self.archetype != 'Batch'")
-    .message("scaling.backlog.secondsPerItem is not for the archetype Batch"))]
+#[x_kube(validation = Rule::new("!has(self.scaling) || !has(self.scaling.backlog) || self.archetype != 'Batch' || (has(self.scaling.parallelism) && has(self.scaling.deadlineSeconds))")
+    .message("scaling.backlog needs scaling.parallelism and scaling.deadlineSeconds with the archetype Batch: between how many pods, and until when"))]
+#[x_kube(validation = Rule::new("!has(self.scaling) || !has(self.scaling.backlog) || !has(self.scaling.backlog.itemsPerReplica) || self.archetype != 'Batch'")
+    .message("scaling.backlog.itemsPerReplica is not for the archetype Batch; use secondsPerItem, or leave it to be learnt"))]
 #[x_kube(validation = Rule::new("!has(self.scaling) || !has(self.scaling.startWindowSeconds) || self.archetype == 'Batch'")
     .message("scaling.startWindowSeconds is for the archetype Batch"))]
 #[serde(rename_all = "camelCase")]

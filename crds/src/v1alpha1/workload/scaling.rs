@@ -28,7 +28,7 @@ pub struct Scaling {
     /// Bounds for services and workers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replicas: Option<ReplicaBounds>,
-    /// Bounds for what runs to completion.
+    /// Bounds for what runs to completion: pods of a run at once. With `backlog` their number is chosen at each start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parallelism: Option<Parallelism>,
     /// Bounds for requests and limits of one pod.
@@ -51,8 +51,8 @@ pub struct Scaling {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 86_400))]
     pub start_window_seconds: Option<i32>,
-    /// A run must be done this long after its slot. With `backlog.secondsPerItem`: an item must be done this long after it
-    /// came.
+    /// A run must be done this long after its slot. With `backlog.secondsPerItem`, except with the archetype Batch: an item
+    /// must be done this long after it came.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 604_800))]
     pub deadline_seconds: Option<i32>,
@@ -115,7 +115,7 @@ const fn one() -> i32 {
 #[x_kube(validation = Rule::new("self.min <= self.max")
     .message("parallelism.min must not exceed parallelism.max"))]
 pub struct Parallelism {
-    /// Fewest; 0 lets the run wait.
+    /// Fewest; a run that is let go has one at least.
     #[serde(default)]
     #[schemars(range(min = 0, max = 100_000))]
     pub min: i32,
@@ -162,7 +162,8 @@ pub struct Backlog {
     #[schemars(range(min = 1, max = 1_000_000))]
     pub items_per_replica: Option<i32>,
     /// Seconds that one replica needs for one item, as a decimal number: one that few items exceed. With it there are as
-    /// many replicas as it takes for each item to be done within `deadlineSeconds`.
+    /// many replicas as it takes for each item to be done within `deadlineSeconds`. With the archetype Batch: of one pod of a
+    /// run, until it is learnt from five runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 10), regex(pattern = POSITIVE_SECONDS))]
     pub seconds_per_item: Option<String>,

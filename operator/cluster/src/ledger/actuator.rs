@@ -56,8 +56,9 @@ impl ApiActuator {
             Parameters::Suspend { until } => Ok(hand.hold("suspend", *until)),
             Parameters::Resume => Ok(hand.release("suspend")),
             Parameters::RetryJob => hand.retry(Amounts::default()).await,
-            Parameters::StartJob { cpu_millis, memory_bytes } => {
-                hand.start(Amounts { cpu_millis: *cpu_millis, memory_bytes: *memory_bytes }).await
+            Parameters::StartJob { cpu_millis, memory_bytes, parallelism } => {
+                let sizes = Amounts { cpu_millis: *cpu_millis, memory_bytes: *memory_bytes };
+                hand.start(sizes, *parallelism).await
             }
             Parameters::ResizePod { container, cpu_millis, memory_bytes, memory_limit_bytes } => {
                 let sizes = Amounts { cpu_millis: *cpu_millis, memory_bytes: *memory_bytes };

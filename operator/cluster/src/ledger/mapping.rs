@@ -110,9 +110,10 @@ fn wire_parameters(parameters: &Parameters) -> WireParameters {
             wire.memory = memory_bytes.map(bytes);
             wire.memory_limit = memory_limit_bytes.map(bytes);
         }
-        Parameters::StartJob { cpu_millis, memory_bytes } => {
+        Parameters::StartJob { cpu_millis, memory_bytes, parallelism } => {
             wire.cpu = cpu_millis.map(millis);
             wire.memory = memory_bytes.map(bytes);
+            wire.parallelism = parallelism.map(small);
         }
         Parameters::Notify { message } => wire.message = Some(clip(message, 1_024)),
     }
@@ -153,6 +154,7 @@ pub fn spec(record: &ActionRecord) -> ActionSpec {
             ready: before.ready,
             revision: before.revision.as_ref().map(|revision| clip(revision, 128)),
             restarts: before.restarts.map(small),
+            parallelism: before.parallelism.map(small),
             suspended: before.suspended,
             unschedulable: before.cordoned,
             cpu: before.cpu_millis.map(millis),
@@ -160,7 +162,6 @@ pub fn spec(record: &ActionRecord) -> ActionSpec {
             memory_limit: before.memory_limit_bytes.map(bytes),
             min_replicas: before.bounds.map(|bounds| replicas(bounds.min)),
             max_replicas: before.bounds.map(|bounds| replicas(bounds.max)),
-            ..WireBefore::default()
         },
         epoch: i64::try_from(record.epoch).unwrap_or(i64::MAX),
         evidence: WireEvidence {
@@ -327,6 +328,7 @@ pub fn record(object: &Action, now: Timestamp) -> Result<ActionRecord, NotOurs> 
             memory_bytes: spec.before.memory.as_ref().and_then(in_bytes),
             memory_limit_bytes: spec.before.memory_limit.as_ref().and_then(in_bytes),
             bounds: bounds(spec.before.min_replicas, spec.before.max_replicas),
+            parallelism: spec.before.parallelism.and_then(|pods| u32::try_from(pods).ok()),
         },
         epoch: u64::try_from(spec.epoch).unwrap_or(0),
         evidence: EvidenceRef {
@@ -397,6 +399,7 @@ fn parameters(spec: &ActionSpec) -> Result<Parameters, NotOurs> {
         ActionKind::StartJob => Ok(Parameters::StartJob {
             cpu_millis: wire.cpu.as_ref().and_then(in_millis),
             memory_bytes: wire.memory.as_ref().and_then(in_bytes),
+            parallelism: wire.parallelism.and_then(|pods| u32::try_from(pods).ok()),
         }),
         ActionKind::ResizePod => {
             let container = wire.container.as_deref().ok_or(NotOurs::Missing("spec.parameters.container"))?;

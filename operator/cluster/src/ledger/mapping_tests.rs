@@ -98,8 +98,8 @@ fn all_parameters(message: &str) -> [Parameters; 16] {
         Parameters::Suspend { until },
         Parameters::Resume,
         Parameters::RetryJob,
-        Parameters::StartJob { cpu_millis: Some(500), memory_bytes: Some(1 << 30) },
-        Parameters::StartJob { cpu_millis: None, memory_bytes: None },
+        Parameters::StartJob { cpu_millis: Some(500), memory_bytes: Some(1 << 30), parallelism: Some(4) },
+        Parameters::StartJob { cpu_millis: None, memory_bytes: None, parallelism: None },
         Parameters::ResizePod {
             container: Name::from("app"),
             cpu_millis: Some(333),
@@ -135,6 +135,7 @@ proptest! {
                 memory_bytes: Some(epoch),
                 memory_limit_bytes: helped.map(|_| epoch),
                 bounds: helped.map(|_| Bounds { min: epoch % 100, max: 100 }),
+                parallelism: helped.map(|_| 2),
                 ..Before::default()
             },
             undo: if epoch % 2 == 0 { Undo::Restore } else { Undo::None },
@@ -185,7 +186,11 @@ fn what_a_forecast_asks_for_names_the_forecast_and_no_incident() {
 fn a_run_names_its_workload_and_neither_incident_nor_forecast() {
     let mut run = ActionRecord {
         origin: Origin::Schedule,
-        parameters: Parameters::StartJob { cpu_millis: None, memory_bytes: Some(1 << 28) },
+        parameters: Parameters::StartJob {
+            cpu_millis: None,
+            memory_bytes: Some(1 << 28),
+            parallelism: Some(3),
+        },
         ..eviction()
     };
     run.target.kind = Name::from("Job");

@@ -25,16 +25,20 @@ const JOB_LABELS: [&str; 4] =
 impl Hand<'_> {
     /// Lets a suspended Job start; one that has failed is repeated as a new Job. With sizes, the template gets them in
     /// the same write, which the API server takes from Kubernetes 1.36 on (feature
-    /// `MutablePodResourcesForSuspendedJobs`) and refuses before.
-    pub async fn start(&self, sizes: Amounts) -> Result<Write, ClusterError> {
+    /// `MutablePodResourcesForSuspendedJobs`) and refuses before. With `pods`, so many run at a time, again by the same
+    /// write: every version takes that.
+    pub async fn start(&self, sizes: Amounts, pods: Option<u32>) -> Result<Write, ClusterError> {
         self.expect(&[ControllerKind::Job], "run to start")?;
         let job = self.job("start").await?;
         if failed(&job) {
-            return Ok(self.repeat(job, sizes));
+            return Ok(self.repeat(job, sizes, pods));
         }
         let mut metadata = self.condition();
         metadata["annotations"] = json!({ ANNOTATION_STARTED_BY: self.action.as_str() });
         let mut spec = json!({ "suspend": false });
+        if let Some(pods) = pods {
+            spec["parallelism"] = json!(pods);
+        }
         if sizes != Amounts::default() {
             let pod = job.spec.as_ref().and_then(|spec| spec.template.spec.as_ref());
             let name = match pod.map(|pod| pod.containers.as_slice()) {
@@ -52,10 +56,13 @@ impl Hand<'_> {
     pub async fn retry(&self, sizes: Amounts) -> Result<Write, ClusterError> {
         self.expect(&[ControllerKind::Job], "run to repeat")?;
         let failed = self.job("retry").await?;
-        Ok(self.repeat(failed, sizes))
+        Ok(self.repeat(failed, sizes, None))
     }
 
-    fn repeat(&self, failed: Job, sizes: Amounts) -> Write {
+    fn repeat(&self, mut failed: Job, sizes: Amounts, pods: Option<u32>) -> Write {
+        if let (Some(spec), Some(pods)) = (&mut failed.spec, pods) {
+            spec.parallelism = Some(i32::try_from(pods).unwrap_or(i32::MAX));
+        }
         let api = Api::namespaced(self.client.clone(), &self.target.key.namespace);
         let name = retry_name(self.target);
         let job = Box::new(copy(failed, &name, self.target, self.action, sizes));

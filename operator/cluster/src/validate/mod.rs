@@ -6,6 +6,7 @@
 pub(crate) mod acceptance;
 mod control;
 mod playbook;
+mod runs;
 mod tenant;
 mod workload;
 

@@ -1,6 +1,6 @@
 //! `Workload` becomes the workload's policy.
 
-use super::{Rejection, SUBDOMAIN, bounded, decimal, object_name};
+use super::{Rejection, SUBDOMAIN, bounded, decimal, object_name, runs};
 use crate::ledger::{in_bytes, in_millis};
 use homeostat_crds::Quantity;
 use homeostat_crds::common::ANNOTATION_DO_NOT_TOUCH_UNTIL;
@@ -12,14 +12,12 @@ use homeostat_crds::v1alpha1::workload::{
 };
 use homeostat_knowledge::ids::Uid;
 use homeostat_knowledge::policy::{
-    Allowance, Archetype, Bounds, CalendarEntry, DuePolicy, Fallback, LatencyObjective, LoadPolicy, Measures,
-    Permits, RunRules, ScalingMode, ScalingPolicy, SignalPolicy, WhenOwned,
+    Allowance, Archetype, BACKLOG, Bounds, CalendarEntry, DuePolicy, Fallback, LatencyObjective, LoadPolicy,
+    Measures, Permits, ScalingMode, ScalingPolicy, SignalPolicy, WhenOwned,
 };
 use homeostat_knowledge::records::{ApiKind, ControllerKey};
 use homeostat_knowledge::{ControllerKind, Name, ObjectKey, SignedDuration, WorkloadPolicy};
 
-/// The signal that a backlog becomes; no name that people can give.
-const BACKLOG: &str = "scaling.backlog";
 /// Largest amount that one replica may be said to carry.
 const MOST_LOAD: f64 = 1e15;
 
@@ -207,7 +205,7 @@ fn permits(object: &Workload) -> Result<Permits, Rejection> {
         cpu_millis: amounts("cpu", resources.and_then(|resources| resources.cpu.as_ref()), in_millis)?,
         memory_bytes: amounts("memory", resources.and_then(|resources| resources.memory.as_ref()), in_bytes)?,
         scaling: scaling.map(|scaling| scaling_policy(object, scaling)).transpose()?,
-        runs: scaling.map(run_rules).transpose()?.unwrap_or_default(),
+        runs: scaling.map(|scaling| runs::rules(object, scaling)).transpose()?.unwrap_or_default(),
     })
 }
 
@@ -261,6 +259,10 @@ fn backlog(object: &Workload, scaling: &Scaling) -> Result<Option<LoadPolicy>, R
     }
     let Some(backlog) = &scaling.backlog else { return Ok(None) };
     let signal = Name::from(BACKLOG);
+    if batch {
+        // What one pod of a run does is among the rules of its runs.
+        return Ok(Some(LoadPolicy { signal, per_replica: 1.0, due: None }));
+    }
     let Some(text) = seconds else {
         let items = backlog.items_per_replica.unwrap_or(1);
         let items = bounded("spec.scaling.backlog.itemsPerReplica", items, 1, 1_000_000)?;
@@ -268,9 +270,6 @@ fn backlog(object: &Workload, scaling: &Scaling) -> Result<Option<LoadPolicy>, R
     };
     let field = "spec.scaling.backlog.secondsPerItem";
     let refused = |rule: String| Rejection::field(field, format!("`{text}`"), rule);
-    if batch {
-        return Err(refused("it is not for the archetype Batch".to_owned()));
-    }
     if backlog.items_per_replica.is_some() {
         return Err(refused("it and itemsPerReplica exclude each other; leave one out".to_owned()));
     }
@@ -280,11 +279,7 @@ fn backlog(object: &Workload, scaling: &Scaling) -> Result<Option<LoadPolicy>, R
         ));
     };
     let deadline = f64::from(bounded("spec.scaling.deadlineSeconds", deadline, 1, 604_800)?);
-    let seconds = decimal(field, text, 0.0, 1e6)?;
-    if seconds < 0.001 || seconds >= deadline {
-        let rule = format!("it must be at least 0.001 and less than deadlineSeconds, which is {deadline}");
-        return Err(refused(rule));
-    }
+    let seconds = runs::seconds_per_item(text, deadline)?;
     let within = SignedDuration::from_secs(deadline as i64);
     let due = Some(DuePolicy { seconds_per_item: seconds, within });
     Ok(Some(LoadPolicy { signal, per_replica: deadline / seconds, due }))
@@ -308,41 +303,6 @@ fn calendar(scaling: &Scaling) -> Result<Vec<CalendarEntry>, Rejection> {
         });
     }
     Ok(entries)
-}
-
-/// When runs must have ended, and how many pods of one may run at a time.
-fn run_rules(scaling: &Scaling) -> Result<RunRules, Rejection> {
-    let deadline = scaling
-        .deadline_seconds
-        .map(|seconds| bounded("spec.scaling.deadlineSeconds", seconds, 1, 604_800))
-        .transpose()?;
-    let window = scaling
-        .start_window_seconds
-        .map(|seconds| bounded("spec.scaling.startWindowSeconds", seconds, 0, 86_400))
-        .transpose()?;
-    if let (Some(deadline), Some(window)) = (deadline, window)
-        && window >= deadline
-    {
-        let rule = format!("it must be shorter than deadlineSeconds, which is {deadline}");
-        return Err(Rejection::field("spec.scaling.startWindowSeconds", window, rule));
-    }
-    let parallelism = scaling.parallelism.as_ref().map(|bounds| {
-        let min = bounded("spec.scaling.parallelism.min", bounds.min, 0, 100_000)?;
-        let max = bounded("spec.scaling.parallelism.max", bounds.max, 1, 100_000)?;
-        if min > max {
-            let rule = format!("it must not exceed max, which is {max}");
-            return Err(Rejection::field("spec.scaling.parallelism.min", min, rule));
-        }
-        Ok(Bounds { min: u64::from(min), max: u64::from(max) })
-    });
-    let deadline = deadline.map(|seconds| SignedDuration::from_secs(i64::from(seconds)));
-    // A start that may be late by a window, and no deadline: the window and as long again to run.
-    let twice = window.map(|seconds| SignedDuration::from_secs(2 * i64::from(seconds.max(30))));
-    Ok(RunRules {
-        deadline: deadline.or(twice).unwrap_or(RunRules::default().deadline),
-        parallelism: parallelism.transpose()?,
-        window: SignedDuration::from_secs(i64::from(window.unwrap_or(0))),
-    })
 }
 
 /// The address that callers would use.
@@ -484,27 +444,6 @@ mod tests {
         assert_eq!(asked(fallback).unwrap().permits.scaling, Some(expected));
         let zero = asked(json!({ "fallback": { "replicas": 0 } })).unwrap_err().to_string();
         assert!(zero.contains("spec.scaling.fallback.replicas"), "{zero}");
-    }
-
-    #[test]
-    fn a_start_window_is_part_of_the_rules_of_runs() {
-        let rules = |scaling: Value| {
-            policy(move |object| {
-                object["spec"]["targetRef"] =
-                    json!({ "apiVersion": "batch/v1", "kind": "CronJob", "name": "plan" });
-                object["spec"]["archetype"] = json!("Batch");
-                object["spec"]["scaling"] = scaling;
-            })
-        };
-        let (quarter, hour) = (SignedDuration::from_mins(15), SignedDuration::from_hours(1));
-        let both = rules(json!({ "startWindowSeconds": 900, "deadlineSeconds": 3600 })).unwrap().permits.runs;
-        assert_eq!((both.window, both.deadline), (quarter, hour));
-        let alone = rules(json!({ "startWindowSeconds": 900 })).unwrap().permits.runs;
-        assert_eq!((alone.window, alone.deadline), (quarter, SignedDuration::from_mins(30)));
-        assert_eq!(rules(json!({})).unwrap().permits.runs, RunRules::default());
-        let long =
-            rules(json!({ "startWindowSeconds": 900, "deadlineSeconds": 900 })).unwrap_err().to_string();
-        assert!(long.contains("spec.scaling.startWindowSeconds"), "{long}");
     }
 
     #[test]

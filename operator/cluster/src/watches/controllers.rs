@@ -93,6 +93,8 @@ pub(crate) struct ControllerObject<S> {
 struct Spec {
     replicas: Option<i32>,
     parallelism: Option<i32>,
+    completions: Option<i32>,
+    completion_mode: Option<String>,
     paused: Option<bool>,
     suspend: Option<bool>,
     active_deadline_seconds: Option<i64>,
@@ -158,8 +160,11 @@ struct JobTemplate {
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct JobTemplateSpec {
     parallelism: Option<i32>,
+    completions: Option<i32>,
+    completion_mode: Option<String>,
     template: Option<Template>,
 }
 
@@ -353,11 +358,16 @@ pub(crate) fn record<S: Sort>(
 /// What the runs of a Job or `CronJob` ask for, and what a Job was made for.
 fn work<S: Sort>(metadata: &Meta, spec: &Spec, names: &mut Interner) -> Option<Box<Work>> {
     let inner = spec.job_template.as_ref().map(|template| &template.spec);
-    let pods = match S::KIND {
-        ControllerKind::Job => spec.parallelism,
-        ControllerKind::CronJob => inner.and_then(|inner| inner.parallelism),
+    let (pods, completions, mode) = match S::KIND {
+        ControllerKind::Job => (spec.parallelism, spec.completions, spec.completion_mode.as_deref()),
+        ControllerKind::CronJob => inner.map_or((None, None, None), |inner| {
+            (inner.parallelism, inner.completions, inner.completion_mode.as_deref())
+        }),
         _ => return None,
     };
+    let count = |number: i32| u32::try_from(number).ok();
+    // As the API server fills them in: with neither of both, one pod does all of it.
+    let completions = completions.or(pods.is_none().then_some(1));
     let containers = template(spec).map_or(&[][..], |template| &template.spec.containers);
     let annotation = |name: &str| metadata.annotations.get(name);
     // The CronJob controller notes the slot since Kubernetes 1.32; a Job of people is due from its creation on.
@@ -369,7 +379,9 @@ fn work<S: Sort>(metadata: &Meta, spec: &Spec, names: &mut Interner) -> Option<B
             _ => None,
         },
         requests: total(containers),
-        pods: pods.and_then(|pods| u32::try_from(pods).ok()).unwrap_or(1),
+        pods: pods.and_then(count).unwrap_or(1),
+        completions: completions.and_then(count),
+        indexed: mode == Some("Indexed"),
         queue: names.maybe(metadata.labels.get(LABEL_QUEUE).map(String::as_str)),
         started_by: annotation(ANNOTATION_STARTED_BY).map(|by| Name::from(by.as_str())),
         retry_of: annotation(ANNOTATION_RETRY_OF).map(|uid| Uid::new(uid.as_str())),
@@ -496,6 +508,14 @@ mod tests {
         };
         assert_eq!(found.run, run);
         assert!(found.paused && !found.rolling_out());
+        let work = found.work.unwrap();
+        assert_eq!((work.pods, work.completions, work.indexed, work.at_once()), (3, None, false, 3));
+        let indexed = json!({ "parallelism": 3, "completions": 2, "completionMode": "Indexed" });
+        let template = json!({ "spec": { "jobTemplate": { "spec": indexed } } });
+        let work = project::<CronJobs>(&template).work.unwrap();
+        assert_eq!((work.completions, work.indexed, work.at_once()), (Some(2), true, 2));
+        let work = project::<Jobs>(&json!({ "spec": {} })).work.unwrap();
+        assert_eq!((work.pods, work.completions), (1, Some(1)), "as the API server fills it in");
         let cron = json!({ "spec": { "jobTemplate": { "spec": { "template": { "metadata": { "labels": { "a": "b" } } } } } },
                            "status": { "active": [{ "kind": "Job", "name": "x" }] } });
         let found = project::<CronJobs>(&cron);

@@ -202,7 +202,7 @@ mod tests {
     #[test]
     fn runs_that_carry_every_other_pod_are_no_target_of_any_action_on_them() {
         let until = crate::testing::at(3_600);
-        let start = Parameters::StartJob { cpu_millis: None, memory_bytes: None };
+        let start = Parameters::StartJob { cpu_millis: None, memory_bytes: None, parallelism: None };
         let resize = Parameters::ResizePod {
             container: Name::from("app"),
             cpu_millis: Some(100),

@@ -12,7 +12,8 @@ use homeostat_knowledge::{
 };
 
 /// Clears `spec.suspend` of a Job that its owner made suspended and that never ran; a Job that failed is run again as a
-/// new Job of its template ([`retry_name`]), which is the second try of a run. Both with the size that its runs need.
+/// new Job of its template ([`retry_name`]), which is the second try of a run. Both with the size that its runs need, and
+/// with as many pods at a time as its backlog asks for.
 ///
 /// Only for Workloads that say `scaling.mode: Auto`, never what a queue of Kueue orders, and never a Job that ran and was
 /// suspended since: that is a person's. Repeat-safe because a Job is let go once, with this action's mark, and a second
@@ -65,14 +66,24 @@ impl ActionSpec for StartJob {
         }
         let memory = policy.and_then(|policy| policy.permits.memory_bytes);
         let cpu = policy.and_then(|policy| policy.permits.cpu_millis);
-        if let Parameters::StartJob { cpu_millis, memory_bytes } = record.parameters {
+        if let Parameters::StartJob { cpu_millis, memory_bytes, parallelism } = record.parameters {
             within("CPU", cpu_millis, cpu)?;
             within("memory", memory_bytes, memory)?;
             if cpu_millis.is_some() || memory_bytes.is_some() {
                 target::sized_by_nobody_else(record, snapshot)?;
             }
+            let most = policy.and_then(|policy| policy.permits.runs.parallelism).map(|bounds| bounds.max);
+            if let Some(pods) = parallelism.filter(|pods| most.is_none_or(|most| u64::from(*pods) > most)) {
+                let allowed =
+                    most.map_or_else(|| "no other number".to_owned(), |most| format!("at most {most}"));
+                return Err(Unfit::Protected(format!(
+                    "{pods} pods at a time are wanted for {key}; spec.scaling.parallelism of workload {} allows {allowed}",
+                    record.workload
+                )));
+            }
         }
         waits(record, found)?;
+        takes(record, found)?;
         if found.finished == Some(JobEnd::Failed) {
             run::repeatable(record, snapshot)?;
             if snapshot.controllers.contains_key(&again(record)) {
@@ -88,13 +99,16 @@ impl ActionSpec for StartJob {
         _cause: Option<FindingKind>,
         fresh: &FreshTarget,
     ) -> Result<(), Unfit> {
-        waits(record, target::fresh_controller(record, fresh)?)?;
+        let found = target::fresh_controller(record, fresh)?;
+        waits(record, found)?;
+        takes(record, found)?;
         if let Some(by) = &fresh.marks.retried_by {
             return Err(Unfit::Done(format!("{} was run again already, by {by}", record.target.key)));
         }
         owners::no_tool(record, fresh, Field::Suspend)
     }
 
+    /// The mark is written together with the flag, the sizes and the pods at a time: where it is, all of them are.
     fn landed(&self, record: &ActionRecord, fresh: Option<&FreshTarget>) -> Landed {
         let Some(fresh) = fresh.filter(|fresh| fresh.uid == record.target.uid) else {
             return Landed::No("the target is gone".to_owned());
@@ -161,6 +175,24 @@ fn waits(record: &ActionRecord, found: &ControllerRecord) -> Result<(), Unfit> {
     Ok(())
 }
 
+/// The Job can have so many pods at a time.
+fn takes(record: &ActionRecord, found: &ControllerRecord) -> Result<(), Unfit> {
+    let Parameters::StartJob { parallelism: Some(pods), .. } = record.parameters else { return Ok(()) };
+    let key = &record.target.key;
+    let refused =
+        |why: String| Err(Unfit::Protected(format!("{pods} pods at a time are wanted for {key}; {why}")));
+    let Some(work) = found.work.as_ref().filter(|_| pods > 0) else {
+        return refused("one at least does its work".to_owned());
+    };
+    if work.indexed {
+        return refused("each of its pods has a fixed part of the work (completionMode Indexed)".to_owned());
+    }
+    match work.completions {
+        Some(all) if pods > all => refused(format!("its completions are {all}, so no more would ever run")),
+        _ => Ok(()),
+    }
+}
+
 fn within(what: &str, wanted: Option<u64>, bounds: Option<Bounds>) -> Result<(), Unfit> {
     match (wanted, bounds) {
         (Some(wanted), Some(bounds)) if !bounds.contains(wanted) => {
@@ -181,7 +213,13 @@ mod tests {
     use std::sync::Arc;
 
     fn start(memory_bytes: Option<u64>) -> ActionRecord {
-        let parameters = Parameters::StartJob { cpu_millis: None, memory_bytes };
+        let parameters = Parameters::StartJob { cpu_millis: None, memory_bytes, parallelism: None };
+        run_action("run-order-1", ControllerKind::Job, parameters)
+    }
+
+    fn start_with(pods: u32) -> ActionRecord {
+        let parameters =
+            Parameters::StartJob { cpu_millis: None, memory_bytes: None, parallelism: Some(pods) };
         run_action("run-order-1", ControllerKind::Job, parameters)
     }
 
@@ -235,6 +273,39 @@ mod tests {
         let snapshot = shop(ScalingMode::Auto, waiting());
         assert_eq!(allowed(&snapshot, &start(Some(1 << 30))), Ok(()));
         assert!(allowed(&snapshot, &start(Some((1 << 30) + 1))).is_err());
+    }
+
+    #[test]
+    fn pods_at_a_time_are_set_within_the_bounds_and_never_where_each_has_a_fixed_part() {
+        let shop = |work: Work| {
+            let mut job = waiting();
+            job.work = Some(Box::new(work));
+            let mut snapshot = shop(ScalingMode::Auto, job);
+            permit(&mut snapshot, |permits| permits.runs.parallelism = Some(Bounds { min: 2, max: 6 }));
+            snapshot
+        };
+        let plain = shop(Work::default());
+        assert_eq!(allowed(&plain, &start_with(6)), Ok(()));
+        assert_eq!(
+            allowed(&plain, &start_with(1)),
+            Ok(()),
+            "completions or room may leave less than the least"
+        );
+        let text = |snapshot: &Snapshot, pods| allowed(snapshot, &start_with(pods)).unwrap_err().to_string();
+        assert!(text(&plain, 7).contains("at most 6"), "{}", text(&plain, 7));
+        assert!(text(&plain, 0).contains("one at least"));
+        let unbounded = self::shop(ScalingMode::Auto, waiting());
+        assert!(text(&unbounded, 1).contains("no other number"));
+        let few = shop(Work { completions: Some(3), ..Work::default() });
+        assert_eq!(allowed(&few, &start_with(3)), Ok(()));
+        assert!(text(&few, 4).contains("completions are 3"), "{}", text(&few, 4));
+        let indexed = Work { indexed: true, completions: Some(6), ..Work::default() };
+        assert!(text(&shop(indexed.clone()), 2).contains("Indexed"));
+        // It was made Indexed, or given completions, after the watch saw it last.
+        let mut changed = waiting();
+        changed.work = Some(Box::new(indexed));
+        assert!(StartJob.check_fresh(&start_with(2), None, &fresh_controller(changed.clone())).is_err());
+        assert_eq!(StartJob.check_fresh(&start(None), None, &fresh_controller(changed)), Ok(()));
     }
 
     #[test]

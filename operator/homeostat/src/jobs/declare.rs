@@ -3,7 +3,7 @@
 use super::declared::Asked;
 use super::known::Known;
 use homeostat_knowledge::{SignedDuration, WorkloadKey};
-use homeostat_scale::jobs::{Fill, Job, JobId, Planner, Settings, Size};
+use homeostat_scale::jobs::{Fill, JobId, Planner, Settings, Size};
 use std::collections::BTreeMap;
 
 /// Deadline from which on known work is looked ahead at.
@@ -46,7 +46,7 @@ pub fn declare(told: &BTreeMap<WorkloadKey, Asked>, known: &Known, capacity: Siz
                     ids.insert((*key).clone(), id);
                 }
                 Err(why) => {
-                    lacking.extend(Some(asks_for(&one.job)).filter(|asks| !asks.fits(capacity)));
+                    lacking.extend(Some(one.job.asks()).filter(|asks| !asks.fits(capacity)));
                     refused.insert((*key).clone(), why);
                 }
             }
@@ -78,7 +78,7 @@ fn take(planner: &mut Planner, one: &Asked, needed: Option<String>, capacity: Si
     planner.limit(&one.job.tenant, one.quota).map_err(|error| error.to_string())?;
     let mut job = one.job.clone();
     job.needs = needed;
-    let asks = asks_for(&job);
+    let asks = job.asks();
     if !asks.fits(capacity) && one.quota.is_none_or(|quota| asks.fits(quota)) {
         return Err(format!(
             "a run asks for {asks} and the cluster has {capacity} left for runs now; add a node or ask for less, it is \
@@ -86,9 +86,4 @@ fn take(planner: &mut Planner, one: &Asked, needed: Option<String>, capacity: Si
         ));
     }
     planner.declare(job, &one.orderer).map_err(|error| error.to_string())
-}
-
-/// What a run reserves before anything is learnt.
-fn asks_for(job: &Job) -> Size {
-    Size { millicores: job.millicores, mebibytes: job.mebibytes.unwrap_or(0) }
 }

@@ -2,7 +2,7 @@
 
 use super::seen::Jobs;
 use homeostat_knowledge::policy::ScalingMode;
-use homeostat_knowledge::records::{Amounts, PodPhase, Schedule};
+use homeostat_knowledge::records::{Amounts, PodPhase, Schedule, Work};
 use homeostat_knowledge::{
     ControllerKind, Name, SignedDuration, Snapshot, TenantName, Timestamp, WorkloadKey, WorkloadPolicy,
 };
@@ -30,8 +30,10 @@ pub struct Asked {
     pub window: SignedDuration,
     /// See `window`.
     pub place: SignedDuration,
-    /// Pods of one run.
+    /// Pods of one run, as it is written.
     pub pods: u64,
+    /// The template of its Jobs.
+    pub work: Work,
     /// When its Jobs are made; `None` when they are made by hand, or not now.
     pub schedule: Option<Schedule>,
     /// Who orders its runs.
@@ -70,17 +72,13 @@ pub fn asked(snapshot: &Snapshot, now: Timestamp) -> BTreeMap<WorkloadKey, Asked
         }
         let Some(tenant) = snapshot.tenant_of_namespace(&key.namespace) else { continue };
         let Some(found) = snapshot.controllers.get(&policy.target) else { continue };
-        let work = found.work.clone().unwrap_or_default();
-        let pods = u64::from(work.pods.max(1));
-        let pods =
-            policy.permits.runs.parallelism.map_or(pods, |bounds| pods.clamp(bounds.min.max(1), bounds.max));
+        let work = *found.work.clone().unwrap_or_default();
         // Workloads of one name are one program, whoever's they are; two of one tenant must not share it.
         let name = if names.insert((tenant.name.clone(), key.name.clone())) {
             key.name.to_string()
         } else {
             format!("{}.{}", key.name, key.namespace)
         };
-        let whole = size(work.requests, pods);
         let queues = snapshot.kueue.as_ref();
         let orderer = orderer(&Found {
             installed: queues.is_some(),
@@ -90,6 +88,15 @@ pub fn asked(snapshot: &Snapshot, now: Timestamp) -> BTreeMap<WorkloadKey, Asked
                 .unwrap_or_default(),
             label: work.queue.as_ref().map(ToString::to_string),
         });
+        // By a backlog each run is given its own number of pods; what is learnt is then of one pod.
+        let rules = &policy.permits.runs;
+        let by_backlog = rules.items.is_some() && matches!(orderer, Orderer::Homeostat { .. });
+        let pods = u64::from(work.at_once());
+        let pods = match rules.parallelism {
+            Some(bounds) if !by_backlog => pods.clamp(bounds.min.max(1), bounds.max),
+            _ => pods,
+        };
+        let whole = size(work.requests, if by_backlog { 1 } else { pods });
         let job = Job {
             tenant: tenant.name.0.to_string(),
             name,
@@ -104,6 +111,7 @@ pub fn asked(snapshot: &Snapshot, now: Timestamp) -> BTreeMap<WorkloadKey, Asked
                 _ => Criticality::High,
             },
             retries: if policy.permits.repeatable { 2 } else { 0 },
+            pods: by_backlog.then(|| work.at_once()),
         };
         all.insert(
             key.clone(),
@@ -115,7 +123,8 @@ pub fn asked(snapshot: &Snapshot, now: Timestamp) -> BTreeMap<WorkloadKey, Asked
                 window: policy.permits.runs.window,
                 place: SignedDuration::ZERO,
                 pods,
-                schedule: if found.paused { None } else { work.schedule },
+                schedule: if found.paused { None } else { work.schedule.clone() },
+                work,
                 orderer,
                 quota: tenant.quota.map(|quota| Size {
                     millicores: quota.cpu_millis.unwrap_or(u64::MAX),

@@ -1,14 +1,18 @@
 //! One planner and the Jobs that it was told of.
 
+mod shared;
+
 use super::again;
 use super::declare::{Declared, declare};
 use super::declared::Asked;
 use super::known::Known;
+use super::parts::AllWaits;
 use super::seen::{Jobs, Phase, Seen};
 use super::slots::{Change, Slots};
 use homeostat_knowledge::{SignedDuration, Timestamp, Uid, WorkloadKey};
 use homeostat_scale::jobs::learned::JobHistory;
 use homeostat_scale::jobs::overload::{Expected, Overload, overload};
+use homeostat_scale::jobs::parts::Parts;
 use homeostat_scale::jobs::{Decision, Event, JobId, Outcome, Planner, PlannerError, Run, Size};
 use std::collections::BTreeMap;
 
@@ -30,6 +34,8 @@ pub struct Start {
     pub job: Uid,
     /// What it is planned with.
     pub size: Size,
+    /// Where its number of pods at once is chosen for it: which, and whether it is to be set.
+    pub pods: Option<(u32, bool)>,
     /// Why now, and why so much.
     pub why: String,
     /// Runs whose memory was seen.
@@ -60,6 +66,8 @@ struct Live {
     workload: WorkloadKey,
     job: Uid,
     told: Told,
+    /// Its pods at once and why, as of its turn; where they are chosen for each run.
+    parts: Option<Parts>,
 }
 
 /// One planner with its runs.
@@ -95,6 +103,12 @@ impl Desk {
     pub fn expects(&self, workload: &WorkloadKey) -> Option<(f64, Size)> {
         let id = self.declared.get(workload)?;
         self.planner.as_ref()?.expects(*id).map(|(time, size)| (time.quantile, size))
+    }
+
+    /// What one pod of a workload's next run reserves, where each run has its own number of them.
+    pub fn pod_of(&self, workload: &WorkloadKey) -> Option<Size> {
+        let id = self.declared.get(workload)?;
+        self.planner.as_ref()?.pod_of(*id)
     }
 
     /// What was learnt of a workload's runs.
@@ -150,7 +164,7 @@ impl Desk {
         asked: &BTreeMap<WorkloadKey, Asked>,
         jobs: &Jobs,
         known: &mut Known,
-        capacity: Option<Size>,
+        (waits, capacity): (&AllWaits, Option<Size>),
         now: Timestamp,
     ) -> Vec<Start> {
         let Some(capacity) = capacity else { return Vec::new() };
@@ -169,6 +183,7 @@ impl Desk {
             self.follow(jobs, known, now);
         }
         self.limit(capacity, jobs, now);
+        self.share(asked, jobs, waits, capacity, now);
         self.decide(now);
         if self.ahead.as_ref().is_none_or(|(at, _)| now.duration_since(*at) >= LOOK_AHEAD) {
             let overload = self.look_ahead(capacity, now);
@@ -185,7 +200,7 @@ impl Desk {
                 let (one, told) = (one.1, told.1);
                 let sized = |asked: &Asked| {
                     let mut job = asked.job.clone();
-                    (job.millicores, job.mebibytes) = (0, None);
+                    (job.millicores, job.mebibytes, job.pods) = (0, None, job.pods.map(|_| 0));
                     job
                 };
                 one.place == told.place
@@ -200,8 +215,9 @@ impl Desk {
     pub fn remember(&self, known: &mut Known) {
         let Some(planner) = &self.planner else { return };
         for (key, id) in &self.declared {
+            let by_pod = self.told.get(key).is_some_and(|told| told.job.pods.is_some());
             if let Some(history) = planner.history(*id) {
-                known.note(key, history);
+                known.note(key, by_pod, history);
             }
         }
     }
@@ -300,6 +316,7 @@ impl Desk {
             Phase::Waiting => Told::Nothing(now),
             Phase::Running => {
                 self.tell(now, Event::Found { run, size: seen.size, attempt })?;
+                self.tell_pods(run, seen, now)?;
                 Told::Running(seen.size)
             }
             Phase::Ended(_) => {
@@ -308,7 +325,8 @@ impl Desk {
             }
         };
         self.assigned.insert(uid.clone(), run);
-        self.runs.insert(run, Live { workload: seen.workload.clone(), job: uid.clone(), told });
+        let (workload, job) = (seen.workload.clone(), uid.clone());
+        self.runs.insert(run, Live { workload, job, told, parts: None });
         self.moved(run, uid, seen, jobs, known, now)
     }
 
@@ -332,14 +350,15 @@ impl Desk {
         // Told as if it had been watched: the planner learns and decides on a further try.
         self.tell(now, Event::Found { run, size: seen.size, attempt: if again { 1 } else { u32::MAX } })?;
         if known.teaches(uid) {
+            self.tell_shared(run, (uid, seen), known, now)?;
             self.tell(now, Event::Ended { run, outcome, ran: seen.ran, usage: seen.usage })?;
         } else {
             let nothing = homeostat_scale::jobs::Usage::default();
             self.tell(now, Event::Ended { run, outcome: Outcome::Failed, ran: seen.ran, usage: nothing })?;
         }
         if again {
-            self.runs
-                .insert(run, Live { workload: seen.workload.clone(), job: uid.clone(), told: Told::Due });
+            let (workload, job, told) = (seen.workload.clone(), uid.clone(), Told::Due);
+            self.runs.insert(run, Live { workload, job, told, parts: None });
         }
         Ok(())
     }
@@ -387,6 +406,7 @@ impl Desk {
             && (seen.told || now.duration_since(*since) >= LAST_WORDS)
         {
             known.teaches(uid);
+            self.tell_shared(run, (uid, seen), known, now)?;
             self.tell(now, Event::Ended { run, outcome, ran: seen.ran, usage: seen.usage })?;
             if outcome == Outcome::Succeeded {
                 self.given_up.remove(&seen.workload);
@@ -451,7 +471,9 @@ impl Desk {
                 Decision::Start { run, attempt, size, why } => {
                     let Some(live) = self.runs.get_mut(&run) else { continue };
                     let again = if attempt > 1 { format!("try {attempt}, ") } else { String::new() };
-                    let why = format!("{again}{why}");
+                    let parts =
+                        live.parts.as_ref().map_or_else(String::new, |parts| format!("; {}", parts.reason));
+                    let why = format!("{again}{why}{parts}");
                     let said = format!("{} of {} with {size}: {why}", live.workload.name, run.slot);
                     self.last_start.insert(live.workload.clone(), said);
                     live.told = Told::Turn { size, why, at: now, tries: 0 };
@@ -484,6 +506,7 @@ impl Desk {
                 workload: live.workload.clone(),
                 job: live.job.clone(),
                 size: *size,
+                pods: live.parts.as_ref().map(|parts| (parts.pods, parts.chosen)),
                 why: why.clone(),
                 seen: self
                     .planner
@@ -504,9 +527,12 @@ impl Desk {
         let mut list: Vec<Expected> = Vec::new();
         for (run, live) in self.runs.iter().take(LAID_OUT) {
             let Some(asked) = self.told.get(&live.workload) else { continue };
-            let Some((seconds, size)) = self.expects(&live.workload) else { continue };
+            let Some((time, size)) = self.planner.as_ref().and_then(|planner| planner.expects_of(*run))
+            else {
+                continue;
+            };
             let due = run.slot.checked_add(asked.job.due_after).unwrap_or(Timestamp::MAX);
-            let lasts = SignedDuration::from_millis((seconds * 1_000.0) as i64 + 5_000);
+            let lasts = SignedDuration::from_millis((time.quantile * 1_000.0) as i64 + 5_000);
             let needs = asked.needs.as_ref().and_then(|needs| self.declared.get(needs));
             let needs = needs.and_then(|job| places.get(&Run { job: *job, slot: run.slot })).copied();
             let (lasts, size) = match live.told {

@@ -1,7 +1,8 @@
 //! What is remembered of each workload's runs, at whichever desk they are ordered: a pause moves them to the other one.
 
 use super::declared::Asked;
-use super::seen::Jobs;
+use super::parts::AllWaits;
+use super::seen::{Jobs, Phase};
 use homeostat_knowledge::{Uid, WorkloadKey};
 use homeostat_scale::jobs::Job;
 use homeostat_scale::jobs::learned::JobHistory;
@@ -14,6 +15,17 @@ pub struct Known {
     workloads: BTreeMap<WorkloadKey, One>,
     /// Jobs whose end was learnt from.
     ended: BTreeSet<Uid>,
+    /// What Jobs had to do whose start was seen.
+    items: BTreeMap<Uid, Items>,
+}
+
+/// What one run has to do.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Items {
+    /// The most that waited from its start on, which the same moment may have filled; `None`: silent so far.
+    Seen(Option<f64>),
+    /// Another run of the workload took of them too.
+    Shared,
 }
 
 #[derive(Debug)]
@@ -21,6 +33,8 @@ struct One {
     /// Sizes as people wrote them first; templates have been given others since.
     millicores: u64,
     mebibytes: Option<u64>,
+    /// Sizes and history are of one pod.
+    by_pod: bool,
     history: JobHistory,
 }
 
@@ -28,12 +42,15 @@ impl Known {
     /// Forgets workloads and Jobs that are gone, and takes note of new workloads.
     pub fn keep(&mut self, asked: &BTreeMap<WorkloadKey, Asked>, jobs: &Jobs) {
         self.ended.retain(|uid| jobs.contains(uid));
-        self.workloads.retain(|key, _| asked.contains_key(key));
+        self.items.retain(|uid, _| jobs.contains(uid));
+        // What was learnt of whole runs says nothing of one pod, nor the other way round.
+        self.workloads
+            .retain(|key, known| asked.get(key).is_some_and(|one| one.job.pods.is_some() == known.by_pod));
         for (key, one) in asked {
             if !self.workloads.contains_key(key) {
                 let (millicores, mebibytes) = (one.job.millicores, one.job.mebibytes);
-                let history = JobHistory::default();
-                self.workloads.insert(key.clone(), One { millicores, mebibytes, history });
+                let (by_pod, history) = (one.job.pods.is_some(), JobHistory::default());
+                self.workloads.insert(key.clone(), One { millicores, mebibytes, by_pod, history });
             }
         }
     }
@@ -50,10 +67,41 @@ impl Known {
         self.workloads.get(workload).map(|one| &one.history)
     }
 
-    /// Takes note of what a planner has learnt of a workload that is still asked for.
-    pub fn note(&mut self, workload: &WorkloadKey, history: &JobHistory) {
-        if let Some(one) = self.workloads.get_mut(workload) {
+    /// Takes note of what a planner has learnt of a workload that is still asked for; `by_pod` as its job was declared.
+    pub fn note(&mut self, workload: &WorkloadKey, by_pod: bool, history: &JobHistory) {
+        if let Some(one) = self.workloads.get_mut(workload).filter(|one| one.by_pod == by_pod) {
             one.history = history.clone();
+        }
+    }
+
+    /// Takes note of what waits for runs that wait or are under way.
+    pub fn watch(&mut self, jobs: &Jobs, waits: &AllWaits) {
+        let mut running: BTreeMap<&WorkloadKey, u32> = BTreeMap::new();
+        let of_backlogs = || jobs.by_uid().filter(|(_, seen)| waits.contains_key(&seen.workload));
+        for (_, seen) in of_backlogs().filter(|(_, seen)| seen.phase == Phase::Running) {
+            *running.entry(&seen.workload).or_default() += 1;
+        }
+        for (uid, seen) in of_backlogs() {
+            let now = waits.get(&seen.workload).and_then(|waits| waits.all());
+            let alone = running.get(&seen.workload).is_none_or(|count| *count < 2);
+            match (seen.phase, self.items.get_mut(uid)) {
+                (Phase::Waiting, _) => {
+                    self.items.insert(uid.clone(), Items::Seen(now));
+                }
+                (Phase::Running, Some(known)) if !alone => *known = Items::Shared,
+                (Phase::Running, Some(Items::Seen(most))) => {
+                    *most = most.iter().copied().chain(now).max_by(f64::total_cmp);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Items that a run had whose start was seen, if it had them for itself.
+    pub fn items(&self, job: &Uid) -> Option<f64> {
+        match self.items.get(job)? {
+            Items::Seen(most) => *most,
+            Items::Shared => None,
         }
     }
 

@@ -11,6 +11,7 @@
 //! | [`known`] | what is remembered of each workload |
 //! | [`declare`] | which workloads does the planner take, and why not the others |
 //! | [`slots`] | which Jobs will be made next |
+//! | [`parts`] | with how many pods at once does a run begin |
 //! | [`places`] | where in its start window does a run begin |
 //! | [`desk`] | what must the planner be told, and what does it say |
 //! | [`orders`] | the plan that starts a run or sizes the next ones |
@@ -24,6 +25,7 @@ pub mod declared;
 pub mod desk;
 pub mod known;
 pub mod orders;
+pub mod parts;
 pub mod places;
 pub mod report;
 pub mod seen;
@@ -39,6 +41,7 @@ use homeostat_knowledge::{
 };
 use known::Known;
 use orders::Sizing;
+use parts::Backlogs;
 use places::Places;
 use seen::Jobs;
 use std::collections::BTreeMap;
@@ -67,6 +70,7 @@ pub struct RunOrder {
     known: Known,
     places: Places,
     sizing: Sizing,
+    backlogs: Backlogs,
     looked: Option<Timestamp>,
     /// Why the checker did not admit the last plan of a workload.
     objections: BTreeMap<WorkloadKey, String>,
@@ -86,6 +90,8 @@ impl RunOrder {
         self.places.give(&mut asked);
         let jobs = Jobs::of(snapshot, &asked);
         self.known.keep(&asked, &jobs);
+        let waits = self.backlogs.read(snapshot, &asked, now);
+        self.known.watch(&jobs, &waits);
         let held = held(snapshot);
         let (mut acting, mut watching) = (BTreeMap::new(), BTreeMap::new());
         for (key, one) in std::mem::take(&mut asked) {
@@ -102,8 +108,8 @@ impl RunOrder {
             self.acting.remember(&mut self.known);
             self.watching.remember(&mut self.known);
         }
-        let starts = self.acting.step(&acting, &jobs, &mut self.known, all, now);
-        let said = self.watching.step(&watching, &jobs, &mut self.known, all, now);
+        let starts = self.acting.step(&acting, &jobs, &mut self.known, (&waits, all), now);
+        let said = self.watching.step(&watching, &jobs, &mut self.known, (&waits, all), now);
         let mut plans = Vec::new();
         for start in &starts {
             plans.extend(self.order(start, &acting, &jobs, snapshot, now, ids));

@@ -77,17 +77,24 @@ impl Sizing {
         if waits && !self.fixed && actions_of(snapshot, &order).any(refused_for_size) {
             self.fixed = true;
         }
-        let wanted = within(start.size, start.seen, asked, work.requests);
+        let pods = start.pods.map_or(asked.pods, |(pods, _)| u64::from(pods));
+        let wanted = within((start.size, pods), start.seen, asked, work.requests);
         // A second try is a new Job, and can have any size.
         let free = sized_by(asked, snapshot).is_none();
         let sized = free && work.container.is_some() && !(waits && self.fixed) && wanted != work.requests;
         let sizes = if sized { wanted } else { Amounts::default() };
-        let parameters =
-            Parameters::StartJob { cpu_millis: sizes.cpu_millis, memory_bytes: sizes.memory_bytes };
+        let parallelism =
+            start.pods.filter(|(pods, chosen)| *chosen && *pods != work.pods).map(|(pods, _)| pods);
+        let parameters = Parameters::StartJob {
+            cpu_millis: sizes.cpu_millis,
+            memory_bytes: sizes.memory_bytes,
+            parallelism,
+        };
         let before = Before {
             suspended: Some(job.record.paused),
             cpu_millis: work.requests.cpu_millis,
             memory_bytes: work.requests.memory_bytes,
+            parallelism: parallelism.map(|_| work.pods),
             ..Before::default()
         };
         let step = Step {
@@ -165,7 +172,7 @@ fn refused_for_size(record: &ActionRecord) -> bool {
 }
 
 /// What one pod should ask for: what was learnt, within the bounds, only where it differs enough.
-fn within(size: Size, seen: usize, asked: &Asked, present: Amounts) -> Amounts {
+fn within((size, pods): (Size, u64), seen: usize, asked: &Asked, present: Amounts) -> Amounts {
     let permits = &asked.policy.permits;
     let clamp = |value: u64, bounds: Option<Bounds>| {
         bounds.map_or(value, |bounds| value.clamp(bounds.min, bounds.max.max(bounds.min)))
@@ -175,10 +182,10 @@ fn within(size: Size, seen: usize, asked: &Asked, present: Amounts) -> Amounts {
         let less = |present: u64| seen >= FEW && (wanted as f64) < present as f64 * (1.0 - SPARE);
         present.is_none_or(|present| wanted > present || less(present))
     };
-    let memory = clamp((size.mebibytes / asked.pods).saturating_mul(MEBIBYTE), permits.memory_bytes);
+    let memory = clamp((size.mebibytes / pods).saturating_mul(MEBIBYTE), permits.memory_bytes);
     let memory = if differs(memory, present.memory_bytes) { Some(memory) } else { present.memory_bytes };
     // CPU only where people say between what: less of it makes a run longer than was learnt.
-    let cpu = permits.cpu_millis.map(|bounds| clamp(size.millicores / asked.pods, Some(bounds)));
+    let cpu = permits.cpu_millis.map(|bounds| clamp(size.millicores / pods, Some(bounds)));
     let cpu = match cpu {
         Some(cpu) if differs(cpu, present.cpu_millis) => Some(cpu),
         _ => present.cpu_millis,
@@ -203,15 +210,19 @@ fn template(
         return None;
     }
     let (container, present) = (work.container.clone()?, work.requests.memory_bytes?);
-    let (_, size) = desk.expects(key)?;
+    // Of one pod, where each run has its own number of them; else of the whole run.
+    let (size, pods) = match desk.pod_of(key) {
+        Some(pod) => (pod, 1),
+        None => (desk.expects(key)?.1, asked.pods),
+    };
     let seen = desk.history(key).map_or(0, |history| history.peaks.len());
     // The next Job is made with this size, and begins after those that are there; one more may be made meanwhile.
     let (waiting, running) = desk.counts(key);
     let grown = desk
         .history(key)
         .and_then(|history| history.grows_to(waiting + running + 1, &MemorySettings::default()));
-    let size = Size { mebibytes: size.mebibytes.max(grown.unwrap_or(0).saturating_mul(asked.pods)), ..size };
-    let wanted = within(size, seen, asked, work.requests).memory_bytes?;
+    let size = Size { mebibytes: size.mebibytes.max(grown.unwrap_or(0)), ..size };
+    let wanted = within((size, pods), seen, asked, work.requests).memory_bytes?;
     // As the action allows it in one step: doubled at most, four fifths at least.
     let wanted = wanted.clamp(present.saturating_mul(4).div_ceil(5), present.saturating_mul(2));
     if wanted == present {

@@ -84,7 +84,7 @@ impl Declared {
         }
         Some(Self {
             schedule: asked.schedule.clone()?,
-            millicores: asked.job.millicores,
+            millicores: asked.job.asks().millicores,
             due_after: asked.job.due_after,
             window: if asked.needs.is_some() { SignedDuration::ZERO } else { asked.window },
         })

@@ -37,6 +37,9 @@ pub fn of(
             if let Some(reason) = desk.waits_for(key) {
                 said.push(format!("the next run {reason}"));
             }
+            if let Some(reason) = desk.parts_said(key) {
+                said.push(format!("it would have {reason}"));
+            }
             let problem = desk.refusal(key).cloned().or_else(|| because.map(str::to_owned));
             let problem = problem.or_else(|| {
                 (one.mode == ScalingMode::Auto && one.paused).then(|| "automation is paused".to_owned())
@@ -46,7 +49,9 @@ pub fn of(
                 waiting,
                 running,
                 said: said.join("; "),
-                late: desk.overload().and_then(|overload| late(key, overload)),
+                late: desk
+                    .late_in_parts(key)
+                    .or_else(|| desk.overload().and_then(|overload| late(key, overload))),
                 problem,
             };
             (key.clone(), report)

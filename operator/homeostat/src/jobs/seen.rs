@@ -101,6 +101,11 @@ impl Jobs {
         self.by_uid.values()
     }
 
+    /// All of them, by UID.
+    pub fn by_uid(&self) -> impl Iterator<Item = (&Uid, &Seen)> {
+        self.by_uid.iter()
+    }
+
     /// All of them, oldest slot first.
     pub fn in_order(&self) -> Vec<(&Uid, &Seen)> {
         let mut all: Vec<(&Uid, &Seen)> = self.by_uid.iter().collect();
@@ -123,7 +128,7 @@ fn look(snapshot: &Snapshot, workload: &WorkloadKey, record: &Arc<ControllerReco
         workload: workload.clone(),
         slot: work.slot.unwrap_or(Timestamp::UNIX_EPOCH),
         phase: Phase::Running,
-        size: size(work.requests, u64::from(work.pods.max(1))),
+        size: size(work.requests, u64::from(work.at_once())),
         retry_of: work.retry_of.clone(),
         ran: SignedDuration::ZERO,
         usage: Usage::default(),
@@ -172,7 +177,7 @@ fn ends(snapshot: &Snapshot, seen: &mut Seen, job: &ObjectKey) -> bool {
     if let (true, Some(started), Some(completed)) = (ran.is_zero(), run.started, run.completed) {
         ran = completed.duration_since(started);
     }
-    let pods = seen.record.work.as_ref().map_or(1, |work| u64::from(work.pods.max(1)));
+    let pods = seen.record.work.as_ref().map_or(1, |work| u64::from(work.at_once()));
     seen.told = told;
     seen.ran = ran.max(SignedDuration::from_millis(500)); // Kubernetes' times have a resolution of one second.
     seen.usage = Usage {

@@ -13,6 +13,7 @@ use homeostat_knowledge::{
 };
 use std::sync::Arc;
 
+mod parts;
 mod pauses;
 mod room;
 mod slots;
@@ -415,6 +416,7 @@ fn refused_action(job: &ControllerRecord, memory: Option<u64>) -> homeostat_know
         parameters: Parameters::StartJob {
             cpu_millis: None,
             memory_bytes: memory.map(|memory| memory * MIB),
+            parallelism: None,
         },
         before: Before::default(),
         epoch: 1,

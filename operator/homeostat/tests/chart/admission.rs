@@ -2,7 +2,8 @@
 
 use crate::render::{SETS, named, of_kind, render};
 use homeostat_execute::actions::{ALL, SYSTEM_NAMESPACES, SYSTEM_PREFIXES, chart_value};
-use serde_json::Value;
+use kube_cel::{VapEvaluator, VapExpression};
+use serde_json::{Value, json};
 
 const ENVELOPE: &str = "homeostat-envelope";
 
@@ -81,6 +82,55 @@ fn of_an_autoscaler_only_the_bounds_may_change_with_peoples_own_noted_beside_the
     assert!(texts.contains("'homeostat.dev/bounds-before' in variables.annotations"), "{texts}");
     assert!(texts.contains("object.spec.minReplicas <= 2 * variables.oldFloor"), "{texts}");
     assert!(!writes(&[]).contains("autoscaling"), "off until it is switched on");
+}
+
+#[test]
+fn the_pods_of_a_job_at_once_may_change_only_with_the_write_that_lets_it_start() {
+    let fields = |set: &[&str]| {
+        let objects = render(set);
+        let policy = named(&objects, "ValidatingAdmissionPolicy", ENVELOPE);
+        let variables = policy["spec"]["variables"].as_array().unwrap();
+        let found = variables.iter().find(|variable| variable["name"] == "fields").unwrap();
+        found["expression"].as_str().unwrap().to_owned()
+    };
+    assert!(fields(&["actions.startJob=true"]).contains("'jobs' ? ['suspend', 'template', 'parallelism']"));
+    for set in [&[][..], &["actions.suspend=true", "actions.resizePod=true"]] {
+        assert!(!fields(set).contains("parallelism"), "{set:?}");
+    }
+    let objects = render(&["actions.startJob=true"]);
+    let texts = expressions(named(&objects, "ValidatingAdmissionPolicy", ENVELOPE));
+    let rule = texts.iter().find(|text| text.contains("object.spec.parallelism >= 1")).unwrap();
+    // As the API server runs it, with the variables that it depends on put in.
+    let rule = rule
+        .replace("variables.runs", "true")
+        .replace("variables.resource", "'jobs'")
+        .replace("variables.annotations", "object.metadata.annotations");
+    let waiting = json!({ "metadata": { "annotations": {} }, "spec": { "suspend": true, "parallelism": 2 } });
+    let allowed = |before: &Value, change: Value| {
+        let mut after = before.clone();
+        for part in ["metadata", "spec"] {
+            for (name, value) in change[part].as_object().into_iter().flatten() {
+                after[part][name] = value.clone();
+            }
+        }
+        let evaluator = VapEvaluator::builder().object(after).old_object(before.clone()).build();
+        let rule = VapExpression { expression: rule.clone(), message: None, message_expression: None };
+        evaluator.evaluate(&[rule]).iter().all(|result| result.passed)
+    };
+    let mark = json!({ "annotations": { "homeostat.dev/started-by": "run-plan-1" } });
+    let start = |pods: i32| json!({ "metadata": mark, "spec": { "suspend": false, "parallelism": pods } });
+    assert!(allowed(&waiting, start(5)), "the one write of a start");
+    assert!(allowed(&waiting, json!({ "spec": { "suspend": false } })), "a start that leaves it");
+    assert!(!allowed(&waiting, start(0)), "a run without pods");
+    assert!(!allowed(&waiting, json!({ "spec": { "suspend": false, "parallelism": 5 } })), "no mark");
+    assert!(!allowed(&waiting, json!({ "metadata": mark, "spec": { "parallelism": 5 } })), "still suspended");
+    let mut running = waiting.clone();
+    running["spec"]["suspend"] = json!(false);
+    assert!(!allowed(&running, start(50)), "it runs already");
+    let mut indexed = waiting.clone();
+    indexed["spec"]["completionMode"] = json!("Indexed");
+    assert!(!allowed(&indexed, start(5)), "each pod has a fixed part");
+    assert!(allowed(&indexed, json!({ "spec": { "suspend": false } })));
 }
 
 #[test]

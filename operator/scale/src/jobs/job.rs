@@ -51,6 +51,10 @@ pub struct Job {
     pub criticality: Criticality,
     /// Times that a failed run is tried again.
     pub retries: u32,
+    /// Pods at a time as the job is written, where each run is given its own number at its start: CPU and memory are then
+    /// those of one pod. `None`: the number is fixed, and they are those of the whole run.
+    #[serde(default)]
+    pub pods: Option<u32>,
 }
 
 /// What is wrong with a declaration.
@@ -118,6 +122,12 @@ impl Job {
         format!("{}/{}", self.tenant, self.name)
     }
 
+    /// What a run reserves as the job is written, before anything is learnt; unknown memory counts as none.
+    pub fn asks(&self) -> Size {
+        let one = Size { millicores: self.millicores, mebibytes: self.mebibytes.unwrap_or(0) };
+        one.times(self.pods.unwrap_or(1))
+    }
+
     /// Checks what can be checked without others.
     pub fn check(&self, capacity: Size) -> Result<(), JobError> {
         if self.millicores == 0 {
@@ -130,7 +140,7 @@ impl Job {
                 due_after: self.due_after,
             });
         }
-        let needs = Size { millicores: self.millicores, mebibytes: self.mebibytes.unwrap_or(0) };
+        let needs = self.asks();
         if !needs.fits(capacity) {
             return Err(JobError::TooLarge {
                 job: self.title(),

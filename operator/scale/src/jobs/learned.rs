@@ -7,6 +7,7 @@
 //!
 //! What to reserve follows by [`crate::size`].
 
+use super::items::ItemHistory;
 use crate::size::{self, MemorySettings, Source};
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
@@ -88,7 +89,7 @@ impl Failures {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct JobHistory {
-    /// Logarithm of run times in seconds.
+    /// Logarithm of run times in seconds; of a job whose runs have different numbers of pods, of the time of all pods together.
     pub run_time: Level,
     /// Peaks of memory, newest last, in MiB.
     pub peaks: VecDeque<u64>,
@@ -99,6 +100,9 @@ pub struct JobHistory {
     /// Its failures.
     #[serde(default)]
     pub failures: Failures,
+    /// What its runs had to do, where that was seen.
+    #[serde(default)]
+    pub items: ItemHistory,
 }
 
 /// Time that a run takes.

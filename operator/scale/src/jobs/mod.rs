@@ -9,14 +9,18 @@
 //! | [`overload`] | what is late by how much, and what more capacity would cure it |
 //! | [`phases`] | where in its window does each job start, so that peaks do not coincide |
 //! | [`workers`] | how many workers for a backlog with a deadline, how many parts of a periodic job at a time |
+//! | [`items`] | how many items has a run, how long does one take |
+//! | [`parts`] | with how many pods at once does a run start, and why |
 //! | [`kueue`] | are runs ordered here, or left to Kueue's queues |
 
 mod ahead;
 pub mod calendar;
+pub mod items;
 pub mod job;
 pub mod kueue;
 pub mod learned;
 pub mod overload;
+pub mod parts;
 pub mod phases;
 pub mod planner;
 mod ready;

@@ -151,12 +151,12 @@ fn takes(load: f64, seconds: f64, (ready, new): (f64, f64), start: f64) -> f64 {
 }
 
 /// Parts of a periodic job that run at a time, so that `items` (90th percentile of their forecast) of `seconds` each are
-/// done within its window. At least one, at most `most`.
+/// done within its window. At least one and `least`, but never more than `most`.
 pub fn parallelism(
     items: f64,
     seconds: f64,
     window: SignedDuration,
-    most: u32,
+    (least, most): (u32, u32),
 ) -> Result<Wanted, WorkersError> {
     number("items", Some(items))?;
     number("secondsPerItem", Some(seconds))?;
@@ -166,7 +166,7 @@ pub fn parallelism(
     let left = window.as_secs_f64().max(0.0);
     let each = if seconds > 0.0 { (left / seconds).floor() } else { f64::INFINITY };
     let needed = if each >= 1.0 { (items / each).ceil() } else { items };
-    let wanted = (needed.min(f64::from(u32::MAX)) as u32).clamp(1, most);
+    let wanted = (needed.min(f64::from(u32::MAX)) as u32).clamp(least.clamp(1, most), most);
     let over = (items / f64::from(wanted)).ceil() * seconds - left;
     let late = (over > 0.0).then(|| super::seconds(over));
     let reason = format!("{items:.0} items of {seconds:.0} s each in {left:.0} s");
@@ -262,7 +262,7 @@ mod tests {
         for bad in [f64::NAN, -1.0, f64::INFINITY] {
             let error = workers(at(0), &BOUNDS, &queue(bad)).unwrap_err().to_string();
             assert!(error.contains("queue length") && error.contains("zero or more"), "{error}");
-            assert!(parallelism(bad, 1.0, SignedDuration::from_mins(1), 4).is_err());
+            assert!(parallelism(bad, 1.0, SignedDuration::from_mins(1), (1, 4)).is_err());
         }
         let crossed = Bounds { min: 11, ..BOUNDS };
         assert!(workers(at(0), &crossed, &queue(1.0)).unwrap_err().to_string().contains("raise max"));
@@ -270,7 +270,7 @@ mod tests {
 
     #[test]
     fn parts_of_a_periodic_job_follow_its_forecast_size() {
-        let parts = |items| parallelism(items, 30.0, SignedDuration::from_mins(10), 8).unwrap();
+        let parts = |items| parallelism(items, 30.0, SignedDuration::from_mins(10), (1, 8)).unwrap();
         assert_eq!(parts(20.0).workers, 1);
         assert_eq!(parts(70.0).workers, 4);
         assert_eq!((parts(400.0).workers, parts(400.0).late), (8, Some(SignedDuration::from_mins(15))));

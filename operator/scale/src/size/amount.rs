@@ -74,6 +74,21 @@ impl Size {
         }
     }
 
+    /// So many of it.
+    #[must_use]
+    pub fn times(self, count: u32) -> Self {
+        Self {
+            millicores: self.millicores.saturating_mul(u64::from(count)),
+            mebibytes: self.mebibytes.saturating_mul(u64::from(count)),
+        }
+    }
+
+    /// How many of it have room in `all`.
+    pub fn count_in(self, all: Self) -> u64 {
+        let of = |one: u64, all: u64| all.checked_div(one).unwrap_or(u64::MAX);
+        of(self.millicores, all.millicores).min(of(self.mebibytes, all.mebibytes))
+    }
+
     /// What is left; never below nothing.
     #[must_use]
     pub fn minus(self, other: Self) -> Self {
@@ -117,5 +132,8 @@ mod tests {
         assert_eq!(size, Size { millicores: 80, mebibytes: 512 });
         assert!(size.fits(size) && !size.plus(size).fits(size));
         assert_eq!(size.minus(size.plus(size)), Size::default());
+        assert_eq!(size.times(3).count_in(Size::new(1.0, 1.2).unwrap()), 0);
+        assert_eq!(size.count_in(Size::new(1.0, 1.2).unwrap()), 2, "the scarcer one counts");
+        assert_eq!(Size::default().count_in(size), u64::MAX);
     }
 }

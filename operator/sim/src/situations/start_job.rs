@@ -4,12 +4,17 @@ use super::{Chosen, EffectRequest, Situation, change_target, controller, on};
 use crate::kubernetes;
 use crate::objects::{Controller, controller_key};
 use crate::server::Server;
-use homeostat_knowledge::policy::{Permits, ScalingMode, ScalingPolicy};
+use homeostat_knowledge::policy::{Bounds, Permits, RunRules, ScalingMode, ScalingPolicy};
 use homeostat_knowledge::records::ControllerKey;
 use homeostat_knowledge::{
     ActionKind, ControllerKind, ControllerRecord, Entity, FindingKind, Name, Parameters, Snapshot, Timestamp,
     WorkloadKey,
 };
+
+/// Pods that its backlog asks for.
+const PODS: u32 = 2;
+/// The same as Kubernetes counts them.
+const PODS_AT_A_TIME: i32 = 2;
 
 /// A Job was made suspended, and nobody let it go.
 pub struct WaitingRun;
@@ -50,7 +55,9 @@ impl Situation for WaitingRun {
 
     fn permits(&self) -> Permits {
         let scaling = ScalingPolicy { mode: ScalingMode::Auto, ..ScalingPolicy::default() };
-        Permits { repeatable: true, scaling: Some(scaling), ..Permits::default() }
+        let parallelism = Some(Bounds { min: 1, max: u64::from(PODS) });
+        let runs = RunRules { parallelism, ..RunRules::default() };
+        Permits { repeatable: true, scaling: Some(scaling), runs, ..Permits::default() }
     }
 
     fn build(&self, server: &mut Server, workload: &WorkloadKey, _: Timestamp) {
@@ -84,15 +91,16 @@ impl Situation for WaitingRun {
     fn step(&self, snapshot: &Snapshot, workload: &WorkloadKey, _: &Entity, _: Timestamp) -> Option<Chosen> {
         let cron = snapshot.controller_of(workload)?;
         let job = snapshot.controllers.values().find(|job| waits(job, cron))?;
-        on(job, Parameters::StartJob { cpu_millis: None, memory_bytes: None })
+        on(job, Parameters::StartJob { cpu_millis: None, memory_bytes: None, parallelism: Some(PODS) })
     }
 
-    /// Flag and mark in one write; the Job controller makes the pods.
+    /// Flag, mark and pods at a time in one write; the Job controller makes the pods.
     fn apply(&self, server: &mut Server, request: &EffectRequest, _: Timestamp) {
         change_target(server, request, |job| {
             job.record.paused = false;
-            job.record.current = 1;
+            (job.record.replicas, job.record.current) = (PODS_AT_A_TIME, PODS_AT_A_TIME);
             let work = job.record.work.get_or_insert_default();
+            work.pods = PODS;
             work.started_by = Some(Name::from(request.action.as_str()));
         });
     }

@@ -38,6 +38,7 @@ impl Ours {
                     needs: kind.needs.map(|needs| catalogue.kinds[needs].name.clone()),
                     criticality: Criticality::Normal,
                     retries: 5,
+                    pods: None,
                 };
                 match planner.declare(job, &here) {
                     Ok(id) => ids.push(id),

@@ -73,7 +73,8 @@ impl Planner {
         let declared = &mut self.jobs[run.job.index()];
         keep_slot(&mut declared.slots, run.slot);
         let due = later(run.slot, declared.job.due_after);
-        self.live.insert(run, Live::new(due, attempt, state));
+        let pods = declared.job.pods.unwrap_or(1).max(1);
+        self.live.insert(run, Live { pods, ..Live::new(due, attempt, state) });
     }
 }
 

@@ -69,7 +69,7 @@ impl Planner {
     /// planned to take.
     fn place(&self, run: Run, latest: Timestamp, forward: SignedDuration) -> Option<Timestamp> {
         let live = self.live.get(&run).filter(|live| live.attempt == 1)?;
-        let keeps = seconds(self.run_time(run.job).quantile)
+        let keeps = seconds(self.time_of(run).quantile)
             .saturating_add(self.spare(run))
             .saturating_add(forward.max(SignedDuration::ZERO));
         Some(live.place?.min(later(latest, -keeps)))
@@ -116,7 +116,7 @@ impl Planner {
         let Some(live) = self.live.get(&run) else { return run.slot };
         let followers = live.followers.iter().filter_map(|follower| self.live.get(follower));
         let until = followers.map(Live::turn).fold(live.due, Timestamp::min);
-        let needs = seconds(self.run_time(run.job).quantile);
+        let needs = seconds(self.time_of(run).quantile);
         later(until, -(needs.saturating_add(self.settings.pod_start)))
     }
 
@@ -129,7 +129,7 @@ impl Planner {
         if declared.job.retries == 0 || failures.chance() < self.settings.retry_from {
             return SignedDuration::ZERO;
         }
-        let time = self.run_time(run.job);
+        let time = self.time_of(run);
         let more = seconds(time.quantile * failures.passed()).saturating_add(self.settings.pod_start);
         more.min(self.settings.most_credit)
     }
@@ -140,7 +140,7 @@ impl Planner {
         let declared = &self.jobs[run.job.index()];
         let begins = later(run.slot, declared.job.not_before);
         if let Some(queue) = declared.queue.clone().filter(|_| begins <= now) {
-            let size = self.size(run.job).0;
+            let size = self.size_of(run).0;
             self.decided.push(Decision::LeaveToKueue { run, queue, size });
             self.set(run, latest, State::Left);
         } else if begins > now {
@@ -159,7 +159,7 @@ impl Planner {
                 live.spare = spare;
             }
             let place = (later(latest, -forward.saturating_add(spare)), run);
-            let cpu = self.size(run.job).0.millicores;
+            let cpu = self.size_of(run).0.millicores;
             self.ready.insert(cpu, place);
             self.set(run, latest, State::Ready(cpu, place));
         }
@@ -198,7 +198,7 @@ impl Planner {
     /// Whether a run that can wait would take room from known work that cannot.
     fn hold(&self, now: Timestamp, millicores: u64, run: Run) -> bool {
         let Some(latest) = self.live.get(&run).map(|live| live.latest) else { return false };
-        let lasts = seconds(self.run_time(run.job).median).saturating_add(self.settings.pod_start);
+        let lasts = seconds(self.time_of(run).median).saturating_add(self.settings.pod_start);
         let asks = Asks { now, latest, lasts, millicores };
         self.ahead.overfilled(&asks, self.capacity.millicores, self.settings.fill)
     }
@@ -208,7 +208,7 @@ impl Planner {
     fn passes(&self, now: Timestamp, free: Size, first: &Place, first_fits: bool) -> Option<(u64, Place)> {
         let until = self.live.get(&first.1)?.latest;
         self.ready.first_within(free.millicores, self.settings.look, |cpu, place| {
-            let needs = seconds(self.run_time(place.1.job).quantile).saturating_add(self.settings.pod_start);
+            let needs = seconds(self.time_of(place.1).quantile).saturating_add(self.settings.pod_start);
             // What is lost already cannot be lost again: room that the first cannot use is then free for all.
             let harmless = first_fits || later(now, needs) <= until || until < now;
             place != first
@@ -220,7 +220,7 @@ impl Planner {
     }
 
     fn sized(&self, run: Run, millicores: u64) -> Size {
-        Size { millicores, ..self.size(run.job).0 }
+        Size { millicores, ..self.size_of(run).0 }
     }
 
     fn over_quota(&self, run: Run, millicores: u64) -> bool {
@@ -231,9 +231,9 @@ impl Planner {
     fn start(&mut self, now: Timestamp, cpu: u64, place: Place) {
         let run = place.1;
         self.ready.remove(cpu, &place);
-        let (size, memory) = self.size(run.job);
+        let (size, memory) = self.size_of(run);
         let size = Size { millicores: cpu, ..size };
-        let time = self.run_time(run.job);
+        let time = self.time_of(run);
         let tenant = self.jobs[run.job.index()].tenant;
         let Some(Live { state, attempt, due, latest, spare, work, until, .. }) = self.live.get_mut(&run)
         else {

@@ -105,12 +105,6 @@ impl Planner {
 }
 
 impl Planner {
-    /// Time and reservation that a job's next run is planned with; `None` when it is not declared.
-    pub fn expects(&self, id: super::JobId) -> Option<(RunTime, super::Size)> {
-        self.job(id)?;
-        Some((self.run_time(id), self.size(id).0))
-    }
-
     /// Whether a run waits for nothing but its turn.
     pub fn is_ready(&self, run: Run) -> bool {
         self.live.get(&run).is_some_and(|live| matches!(live.state, State::Ready(..) | State::Parked(..)))

@@ -15,8 +15,11 @@
 mod announced;
 mod arrive;
 mod dispatch;
+mod expect;
 mod explain;
 mod settings;
+#[cfg(test)]
+mod shared;
 #[cfg(test)]
 mod shifted;
 #[cfg(test)]
@@ -28,7 +31,7 @@ pub use settings::Settings;
 use super::ahead::Ahead;
 use super::job::{Job, JobError};
 use super::kueue::Orderer;
-use super::learned::{Failures, JobHistory, Level, RunTime, run_time};
+use super::learned::{Failures, JobHistory, Level, RunTime};
 use super::ready::{Place, Ready};
 use super::{later, seconds};
 use crate::size::{MemorySettings, Size, Source, Usage};
@@ -82,6 +85,22 @@ pub enum Event {
         run: Run,
         /// Its place.
         until: Timestamp,
+    },
+    /// A run whose job gives each its own number of pods would have so many if it began now, or has so many.
+    Pods {
+        /// Which.
+        run: Run,
+        /// Pods at a time.
+        pods: u32,
+        /// Seconds that it takes with them; `None`: by what was learnt of the job's runs.
+        seconds: Option<f64>,
+    },
+    /// A run of such a job had so many items; told before it has ended.
+    Items {
+        /// Which.
+        run: Run,
+        /// Items.
+        items: f64,
     },
     /// A run has ended.
     Ended {
@@ -229,6 +248,10 @@ struct Live {
     /// Work it adds to what is known ahead: waiting as thousandths of a vCPU times seconds, running until when.
     work: i64,
     until: Timestamp,
+    /// Where its job gives each run its own number: pods at a time, seconds with them, items that it had.
+    pods: u32,
+    seconds: Option<f64>,
+    items: Option<f64>,
 }
 
 /// The planner. Not the cluster: what it started is what it was told.
@@ -297,7 +320,9 @@ impl Planner {
         if let Some(quota) = self.tenants[tenant].quota {
             check_quota(&job, quota)?;
         }
-        let kind = number(&mut self.kinds_by_name, &mut self.kinds, &job.name);
+        // What is learnt of whole runs says nothing of one pod of another tenant's, nor the other way round.
+        let kind = if job.pods.is_some() { format!("{} by pods", job.name) } else { job.name.clone() };
+        let kind = number(&mut self.kinds_by_name, &mut self.kinds, &kind);
         let queue = match orderer {
             Orderer::Homeostat { .. } => None,
             Orderer::Kueue { queue, .. } => Some(queue.clone()),
@@ -392,6 +417,16 @@ impl Planner {
                 }
                 Ok(())
             }
+            Event::Pods { run, pods, seconds } => {
+                self.shared_by(run, pods, seconds);
+                Ok(())
+            }
+            Event::Items { run, items } => {
+                if let Some(live) = self.live.get_mut(&run) {
+                    live.items = Some(items);
+                }
+                Ok(())
+            }
             Event::Ended { run, outcome, ran, usage } => self.ended(now, run, outcome, ran, usage),
             Event::Capacity(size) => {
                 self.capacity = size;
@@ -412,7 +447,10 @@ impl Planner {
         if run.job.index() >= self.jobs.len() {
             return Err(PlannerError::UnknownJob(run.job.0));
         }
-        let median = self.run_time(run.job).median;
+        let median = self.time_of(run).median;
+        // What is learnt is of one pod, where runs have different numbers of them.
+        let pods = self.pods_of(run).map_or(1, |(pods, _)| pods);
+        let of_one = |amount: u64| amount.div_ceil(u64::from(pods));
         let declared = &mut self.jobs[run.job.index()];
         let title = || declared.job.title();
         let Some(live) = self.live.get_mut(&run) else {
@@ -429,21 +467,29 @@ impl Planner {
         tenant.used = tenant.used.minus(size);
         let kind = &mut self.kinds[declared.kind];
         match outcome {
-            Outcome::OutOfMemory => declared.history.killed(size.mebibytes.max(usage.mebibytes.unwrap_or(0))),
+            Outcome::OutOfMemory => {
+                let limit = size.mebibytes.max(usage.mebibytes.unwrap_or(0));
+                declared.history.killed(of_one(limit));
+            }
             Outcome::Failed | Outcome::Succeeded => {
                 let succeeded = outcome == Outcome::Succeeded;
-                declared.history.used(usage.mebibytes, usage.millicores, succeeded);
-                kind.largest = kind.largest.max(usage.mebibytes);
+                let (memory, cpu) = (usage.mebibytes.map(of_one), usage.millicores.map(of_one));
+                declared.history.used(memory, cpu, succeeded);
+                kind.largest = kind.largest.max(memory);
                 let taken = ran.as_secs_f64();
                 let failed_after = (!succeeded).then_some(taken / median);
                 kind.failures.push(failed_after);
                 declared.history.failures.push(failed_after);
+                if let (true, Some(items)) = (succeeded && declared.job.pods.is_some(), live.items.take()) {
+                    declared.history.items.push(items, pods, taken);
+                }
                 if succeeded && taken > 0.0 {
+                    let together = taken * f64::from(pods);
                     if kind.run_time.count > 0 {
-                        tenant.pace.push(taken.ln() - kind.run_time.mean);
+                        tenant.pace.push(together.ln() - kind.run_time.mean);
                     }
-                    kind.run_time.push(taken.ln());
-                    declared.history.ran(taken);
+                    kind.run_time.push(together.ln());
+                    declared.history.ran(together);
                 }
             }
         }
@@ -486,38 +532,15 @@ impl Planner {
     /// Counts a run as known work that waits.
     fn wait(&mut self, run: Run) {
         let declared = &self.jobs[run.job.index()];
-        let seconds = self.run_time(run.job).median + self.settings.pod_start.as_secs_f64();
+        let seconds = self.time_of(run).median + self.settings.pod_start.as_secs_f64();
+        let pods = self.pods_of(run).map_or(1, |(pods, _)| u64::from(pods));
         // What Kueue orders takes its own capacity.
-        let millicores = if declared.queue.is_some() { 0 } else { declared.job.millicores };
+        let millicores =
+            if declared.queue.is_some() { 0 } else { declared.job.millicores.saturating_mul(pods) };
         if let Some(live) = self.live.get_mut(&run) {
             live.work = (seconds * millicores as f64) as i64;
             self.ahead.wait(run.slot, live.due, live.work);
         }
-    }
-
-    /// Time that a job's next run is planned with.
-    fn run_time(&self, id: JobId) -> RunTime {
-        let declared = &self.jobs[id.index()];
-        let (kind, tenant) = (&self.kinds[declared.kind], &self.tenants[declared.tenant]);
-        let known =
-            run_time(&declared.history.run_time, &kind.run_time, &tenant.pace, self.settings.deviations);
-        known.unwrap_or_else(|| {
-            let guess = declared.job.due_after.as_secs_f64() * self.settings.unknown_share;
-            RunTime { median: guess, quantile: guess, runs: 0 }
-        })
-    }
-
-    /// What a job's next run reserves.
-    fn size(&self, id: JobId) -> (Size, Source) {
-        let declared = &self.jobs[id.index()];
-        let others = self.kinds[declared.kind].largest;
-        let (mut size, source) =
-            declared.sized.unwrap_or_else(|| declared.size(others, &self.settings.memory));
-        size.mebibytes = size.mebibytes.min(self.capacity.mebibytes);
-        if let Some(quota) = self.tenants[declared.tenant].quota {
-            size.mebibytes = size.mebibytes.min(quota.mebibytes);
-        }
-        (size, source)
     }
 
     fn learn_size(&mut self, id: JobId) {
@@ -539,7 +562,9 @@ impl Declared {
 impl Live {
     fn new(due: Timestamp, attempt: u32, state: State) -> Self {
         let (spare, followers, until) = (SignedDuration::ZERO, Vec::new(), Timestamp::MIN);
-        Self { attempt, due, latest: due, spare, state, place: None, followers, work: 0, until }
+        let (pods, seconds, items) = (1, None, None);
+        let (latest, place, work) = (due, None, 0);
+        Self { attempt, due, latest, spare, state, place, followers, work, until, pods, seconds, items }
     }
 }
 
@@ -551,7 +576,7 @@ impl Live {
 }
 
 fn check_quota(job: &Job, quota: Size) -> Result<(), JobError> {
-    let needs = Size { millicores: job.millicores, mebibytes: job.mebibytes.unwrap_or(0) };
+    let needs = job.asks();
     if needs.fits(quota) {
         return Ok(());
     }

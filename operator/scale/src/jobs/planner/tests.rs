@@ -23,6 +23,7 @@ pub(super) fn job(tenant: &str, name: &str, vcpu: u64, due: i64) -> Job {
         needs: None,
         criticality: Criticality::Normal,
         retries: 2,
+        pods: None,
     }
 }
 

@@ -1,0 +1,144 @@
+//! What a `Workload` says of the runs of what runs to completion.
+
+use super::{Rejection, bounded, decimal};
+use homeostat_crds::v1alpha1::Workload;
+use homeostat_crds::v1alpha1::workload::{Archetype, Scaling};
+use homeostat_knowledge::SignedDuration;
+use homeostat_knowledge::policy::{Bounds, RunItems, RunRules};
+
+/// When runs must have ended, how many pods of one may run at a time, and what its backlog says of that number.
+pub(super) fn rules(object: &Workload, scaling: &Scaling) -> Result<RunRules, Rejection> {
+    let deadline = scaling
+        .deadline_seconds
+        .map(|seconds| bounded("spec.scaling.deadlineSeconds", seconds, 1, 604_800))
+        .transpose()?;
+    let window = scaling
+        .start_window_seconds
+        .map(|seconds| bounded("spec.scaling.startWindowSeconds", seconds, 0, 86_400))
+        .transpose()?;
+    if let (Some(deadline), Some(window)) = (deadline, window)
+        && window >= deadline
+    {
+        let rule = format!("it must be shorter than deadlineSeconds, which is {deadline}");
+        return Err(Rejection::field("spec.scaling.startWindowSeconds", window, rule));
+    }
+    let parallelism = scaling.parallelism.as_ref().map(|bounds| {
+        let min = bounded("spec.scaling.parallelism.min", bounds.min, 0, 100_000)?;
+        let max = bounded("spec.scaling.parallelism.max", bounds.max, 1, 100_000)?;
+        if min > max {
+            let rule = format!("it must not exceed max, which is {max}");
+            return Err(Rejection::field("spec.scaling.parallelism.min", min, rule));
+        }
+        Ok(Bounds { min: u64::from(min), max: u64::from(max) })
+    });
+    let items = if object.spec.archetype == Archetype::Batch { items(scaling, deadline)? } else { None };
+    let deadline = deadline.map(|seconds| SignedDuration::from_secs(i64::from(seconds)));
+    // A start that may be late by a window, and no deadline: the window and as long again to run.
+    let twice = window.map(|seconds| SignedDuration::from_secs(2 * i64::from(seconds.max(30))));
+    Ok(RunRules {
+        deadline: deadline.or(twice).unwrap_or(RunRules::default().deadline),
+        parallelism: parallelism.transpose()?,
+        window: SignedDuration::from_secs(i64::from(window.unwrap_or(0))),
+        items,
+    })
+}
+
+/// The backlog of a run, of which the number of its pods follows.
+fn items(scaling: &Scaling, deadline: Option<u32>) -> Result<Option<RunItems>, Rejection> {
+    let Some(backlog) = &scaling.backlog else { return Ok(None) };
+    let missing = |field: &str, what: &str| {
+        let rule = format!("a backlog with the archetype Batch needs it: {what}");
+        Err(Rejection::field(format!("spec.scaling.{field}"), "not set", rule))
+    };
+    let Some(deadline) = deadline else { return missing("deadlineSeconds", "until when a run must be done") };
+    if scaling.parallelism.is_none() {
+        return missing("parallelism", "between how many pods a run may have at once");
+    }
+    if let Some(items) = backlog.items_per_replica {
+        let rule = "it is not for the archetype Batch; use secondsPerItem, or leave it to be learnt";
+        return Err(Rejection::field("spec.scaling.backlog.itemsPerReplica", items, rule));
+    }
+    let each = backlog.seconds_per_item.as_deref();
+    let each = each.map(|text| seconds_per_item(text, f64::from(deadline))).transpose()?;
+    // To the microsecond; it is below the deadline of a week.
+    let each = each.map(|seconds| SignedDuration::from_micros((seconds * 1e6).round() as i64));
+    Ok(Some(RunItems { each }))
+}
+
+/// `spec.scaling.backlog.secondsPerItem`: at least a millisecond, and less than the deadline.
+pub(super) fn seconds_per_item(text: &str, deadline: f64) -> Result<f64, Rejection> {
+    let field = "spec.scaling.backlog.secondsPerItem";
+    let seconds = decimal(field, text, 0.0, 1e6)?;
+    if seconds < 0.001 || seconds >= deadline {
+        let rule = format!("it must be at least 0.001 and less than deadlineSeconds, which is {deadline}");
+        return Err(Rejection::field(field, format!("`{text}`"), rule));
+    }
+    Ok(seconds)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::workload::workload_policy;
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn rules(scaling: Value) -> Result<RunRules, Rejection> {
+        let mut object = json!({
+            "apiVersion": "homeostat.dev/v1alpha1", "kind": "Workload",
+            "metadata": { "name": "plan", "namespace": "water", "uid": "u", "generation": 5 },
+            "spec": { "targetRef": { "apiVersion": "batch/v1", "kind": "CronJob", "name": "plan" },
+                      "archetype": "Batch" },
+        });
+        object["spec"]["scaling"] = scaling;
+        workload_policy(&serde_json::from_value(object).unwrap()).map(|policy| policy.permits.runs)
+    }
+
+    #[test]
+    fn a_start_window_is_part_of_the_rules_of_runs() {
+        let (quarter, hour) = (SignedDuration::from_mins(15), SignedDuration::from_hours(1));
+        let both = rules(json!({ "startWindowSeconds": 900, "deadlineSeconds": 3600 })).unwrap();
+        assert_eq!((both.window, both.deadline), (quarter, hour));
+        let alone = rules(json!({ "startWindowSeconds": 900 })).unwrap();
+        assert_eq!((alone.window, alone.deadline), (quarter, SignedDuration::from_mins(30)));
+        assert_eq!(rules(json!({})).unwrap(), RunRules::default());
+        let long =
+            rules(json!({ "startWindowSeconds": 900, "deadlineSeconds": 900 })).unwrap_err().to_string();
+        assert!(long.contains("spec.scaling.startWindowSeconds"), "{long}");
+    }
+
+    #[test]
+    fn a_backlog_of_runs_needs_bounds_and_a_deadline_and_may_leave_the_work_of_an_item_to_be_learnt() {
+        let asked = |more: Value| {
+            let mut scaling = json!({ "deadlineSeconds": 600, "parallelism": { "min": 1, "max": 8 },
+                                      "backlog": { "promql": "sum(waiting)" } });
+            for (name, value) in more.as_object().unwrap() {
+                scaling[name] = value.clone();
+            }
+            rules(scaling)
+        };
+        let learnt = asked(json!({})).unwrap();
+        assert_eq!(
+            (learnt.items, learnt.parallelism),
+            (Some(RunItems { each: None }), Some(Bounds { min: 1, max: 8 }))
+        );
+        let each = |text: &str| json!({ "backlog": { "promql": "sum(waiting)", "secondsPerItem": text } });
+        let declared = asked(each("2.5")).unwrap().items;
+        assert_eq!(declared, Some(RunItems { each: Some(SignedDuration::from_millis(2_500)) }));
+        let without = json!({ "deadlineSeconds": 600, "parallelism": { "max": 8 } });
+        assert_eq!(rules(without).unwrap().items, None);
+        for (more, field) in [
+            (json!({ "deadlineSeconds": null }), "spec.scaling.deadlineSeconds is not set"),
+            (json!({ "parallelism": null }), "spec.scaling.parallelism is not set"),
+            (each("600"), "spec.scaling.backlog.secondsPerItem is `600`"),
+            (each("0"), "spec.scaling.backlog.secondsPerItem is `0`"),
+            (
+                json!({ "backlog": { "promql": "sum(waiting)", "itemsPerReplica": 5 } }),
+                "spec.scaling.backlog.itemsPerReplica is 5",
+            ),
+            (json!({ "backlog": { "promql": " " } }), "spec.scaling.backlog.promql"),
+        ] {
+            let error = asked(more).unwrap_err().to_string();
+            assert!(error.contains(field), "{error}");
+        }
+    }
+}

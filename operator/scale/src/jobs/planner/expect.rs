@@ -1,0 +1,111 @@
+//! What a run is expected to take: time, CPU and memory, by what was learnt and by the number of its pods.
+
+use super::super::learned::{RunTime, run_time};
+use super::{JobId, Planner, Run, Size, Source, State, Timestamp};
+
+impl Planner {
+    /// Time and reservation that a job's next run is planned with; `None` when it is not declared.
+    pub fn expects(&self, id: JobId) -> Option<(RunTime, Size)> {
+        self.expects_of(Run { slot: Timestamp::MAX, job: id })
+    }
+
+    /// Time and reservation that a run is planned with; `None` when its job is not declared.
+    pub fn expects_of(&self, run: Run) -> Option<(RunTime, Size)> {
+        self.job(run.job)?;
+        Some((self.time_of(run), self.size_of(run).0))
+    }
+
+    /// What one pod of a job's next run reserves, where each run has its own number of them.
+    pub fn pod_of(&self, id: JobId) -> Option<Size> {
+        let declared = self.jobs.get(id.index()).filter(|declared| declared.job.pods.is_some())?;
+        Some(declared.sized.unwrap_or_else(|| self.size_anew(id)).0)
+    }
+
+    /// Pods at a time of a run, and the seconds that it takes with them; `None` where that is not chosen for each run.
+    pub(super) fn pods_of(&self, run: Run) -> Option<(u32, Option<f64>)> {
+        let written = self.jobs[run.job.index()].job.pods?;
+        Some(self.live.get(&run).map_or((written.max(1), None), |live| (live.pods, live.seconds)))
+    }
+
+    /// Time that a run is planned with.
+    pub(super) fn time_of(&self, run: Run) -> RunTime {
+        let declared = &self.jobs[run.job.index()];
+        let pods = self.pods_of(run);
+        if let Some((_, Some(seconds))) = pods {
+            let runs = u32::try_from(declared.history.items.timed()).unwrap_or(u32::MAX);
+            return RunTime { median: seconds, quantile: seconds, runs };
+        }
+        let (kind, tenant) = (&self.kinds[declared.kind], &self.tenants[declared.tenant]);
+        let known =
+            run_time(&declared.history.run_time, &kind.run_time, &tenant.pace, self.settings.deviations);
+        match (known, pods) {
+            (Some(known), None) => known,
+            // Learnt of all pods together.
+            (Some(known), Some((pods, _))) => {
+                let share = |seconds: f64| seconds / f64::from(pods);
+                RunTime { median: share(known.median), quantile: share(known.quantile), ..known }
+            }
+            (None, _) => {
+                let guess = declared.job.due_after.as_secs_f64() * self.settings.unknown_share;
+                RunTime { median: guess, quantile: guess, runs: 0 }
+            }
+        }
+    }
+
+    /// What a run reserves.
+    pub(super) fn size_of(&self, run: Run) -> (Size, Source) {
+        let declared = &self.jobs[run.job.index()];
+        let (mut size, source) = declared.sized.unwrap_or_else(|| self.size_anew(run.job));
+        if let Some((pods, _)) = self.pods_of(run) {
+            size = size.times(pods);
+        }
+        size.mebibytes = size.mebibytes.min(self.capacity.mebibytes);
+        if let Some(quota) = self.tenants[declared.tenant].quota {
+            size.mebibytes = size.mebibytes.min(quota.mebibytes);
+        }
+        (size, source)
+    }
+
+    fn size_anew(&self, id: JobId) -> (Size, Source) {
+        let declared = &self.jobs[id.index()];
+        declared.size(self.kinds[declared.kind].largest, &self.settings.memory)
+    }
+
+    /// A run would have, or has, another number of pods; one that waits finds its place in the order anew.
+    pub(super) fn shared_by(&mut self, run: Run, pods: u32, seconds: Option<f64>) {
+        let by_run = self.jobs.get(run.job.index()).is_some_and(|declared| declared.job.pods.is_some());
+        let Some(live) = self.live.get_mut(&run).filter(|_| by_run) else { return };
+        let told = (pods.max(1), seconds);
+        if told == (live.pods, live.seconds) {
+            return;
+        }
+        let (state, before) = (live.state, live.work);
+        if let State::Running(_) | State::Left = state {
+            // What it reserves was decided when it began.
+            live.pods = told.0;
+            live.seconds = seconds.or(live.seconds);
+            return;
+        }
+        (live.pods, live.seconds) = told;
+        let due = live.due;
+        self.ahead.wait(run.slot, due, -before);
+        self.wait(run);
+        match state {
+            State::Ready(cpu, place) => {
+                self.ready.remove(cpu, &place);
+            }
+            State::Parked(cpu, place) => {
+                let tenant = self.jobs[run.job.index()].tenant;
+                self.tenants[tenant].parked.remove(&(place, cpu));
+            }
+            State::Shifted(at) => {
+                self.early.remove(&(at, run));
+            }
+            _ => return,
+        }
+        if let Some(live) = self.live.get_mut(&run) {
+            live.state = State::Arrived;
+        }
+        self.arrived.push(run);
+    }
+}
