@@ -1,5 +1,5 @@
-//! What else scales the targets of workloads: `HorizontalPodAutoscaler`s, also those that KEDA made, and
-//! `VerticalPodAutoscaler`s that act. Asked for once a minute while a workload is scaled, and kept as it was when it cannot
+//! What else scales the targets of workloads: `HorizontalPodAutoscaler`s, also those that KEDA made, its `ScaledObject`s
+//! (a paused or new one has no autoscaler), and `VerticalPodAutoscaler`s that act. Asked for once a minute while a workload is scaled, and kept as it was when it cannot
 //! be read: the effect asks again for those that set replicas. Where there are several of one target, all of them count.
 
 #![allow(
@@ -88,20 +88,7 @@ pub async fn vertical(client: &Client, namespaces: &BTreeSet<String>) -> Result<
         &GroupVersionKind::gvk("autoscaling.k8s.io", "v1", "VerticalPodAutoscaler"),
         "verticalpodautoscalers",
     );
-    let apis: Vec<Api<DynamicObject>> = if namespaces.is_empty() {
-        vec![Api::all_with(client.clone(), &kind)]
-    } else {
-        namespaces.iter().map(|space| Api::namespaced_with(client.clone(), space, &kind)).collect()
-    };
-    let mut scalers = Found::new();
-    for api in apis {
-        match all(&api, "VerticalPodAutoscaler").await {
-            Ok(found) => scalers.extend(found.iter().filter_map(resizer)),
-            Err(ClusterError::NotFound { .. }) => return Ok(Found::new()),
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(scalers)
+    listed(client, namespaces, &kind, resizer).await
 }
 
 /// One vertical autoscaler; `None` when it only recommends. Without a mode it is `Auto`, and a mode that is not known here
@@ -116,6 +103,50 @@ fn resizer(object: &DynamicObject) -> Option<(ControllerKey, Scaler)> {
         object: ObjectKey::new(object.namespace()?, spec["targetRef"]["name"].as_str()?),
     };
     Some((key, Scaler::Vpa { name: Name::from(object.name_any()) }))
+}
+
+/// All `ScaledObject`s of KEDA in these namespaces, also those that are paused or have no autoscaler yet; none when their
+/// definition is not served.
+///
+/// # Errors
+/// What the API server answered.
+pub async fn events(client: &Client, namespaces: &BTreeSet<String>) -> Result<Found, ClusterError> {
+    let kind = GroupVersionKind::gvk("keda.sh", "v1alpha1", "ScaledObject");
+    let kind = ApiResource::from_gvk_with_plural(&kind, "scaledobjects");
+    listed(client, namespaces, &kind, scaled).await
+}
+
+/// All objects of a definition that need not be served, as autoscalers.
+async fn listed(
+    client: &Client,
+    namespaces: &BTreeSet<String>,
+    kind: &ApiResource,
+    read: fn(&DynamicObject) -> Option<(ControllerKey, Scaler)>,
+) -> Result<Found, ClusterError> {
+    let apis: Vec<Api<DynamicObject>> = if namespaces.is_empty() {
+        vec![Api::all_with(client.clone(), kind)]
+    } else {
+        namespaces.iter().map(|space| Api::namespaced_with(client.clone(), space, kind)).collect()
+    };
+    let mut scalers = Found::new();
+    for api in apis {
+        match all(&api, &kind.kind).await {
+            Ok(found) => scalers.extend(found.iter().filter_map(read)),
+            Err(ClusterError::NotFound { .. }) => return Ok(Found::new()),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(scalers)
+}
+
+/// One `ScaledObject`; without a kind its target is a Deployment.
+fn scaled(object: &DynamicObject) -> Option<(ControllerKey, Scaler)> {
+    let target = &object.data["spec"]["scaleTargetRef"];
+    let key = ControllerKey {
+        kind: ControllerKind::from_kind(target["kind"].as_str().unwrap_or("Deployment")),
+        object: ObjectKey::new(object.namespace()?, target["name"].as_str()?),
+    };
+    Some((key, Scaler::Keda { name: Name::from(object.name_any()) }))
 }
 
 fn scaler(object: &HorizontalPodAutoscaler) -> Option<(ControllerKey, Scaler)> {
@@ -147,7 +178,7 @@ fn replace(known: &mut Found, key: &ObjectKey, read: Option<(ControllerKey, Scal
     known.extend(read);
 }
 
-/// Asks until `stop`, and tells of every change. Each of the two lists counts as it was while it cannot be read.
+/// Asks until `stop`, and tells of every change. Each of the lists counts as it was while it cannot be read.
 pub async fn run(
     client: Client,
     namespaces: BTreeSet<String>,
@@ -158,7 +189,7 @@ pub async fn run(
     stop: CancellationToken,
 ) {
     let mut told = false;
-    let (mut sideways, mut upwards) = (Found::new(), Found::new());
+    let (mut sideways, mut upwards, mut by_events) = (Found::new(), Found::new(), Found::new());
     let mut next = Instant::now();
     loop {
         let snapshot = snapshots.current();
@@ -169,6 +200,7 @@ pub async fn run(
             for (known, read) in [
                 (&mut sideways, horizontal(&client, &namespaces).await),
                 (&mut upwards, vertical(&client, &namespaces).await),
+                (&mut by_events, events(&client, &namespaces).await),
             ] {
                 match read {
                     Ok(found) => *known = found,
@@ -177,7 +209,7 @@ pub async fn run(
             }
             match failed {
                 None => told = false,
-                // Without the rights nothing is scaled either; the roles of the actions grant both.
+                // Without the rights nothing is scaled either; the roles of the actions grant all.
                 Some(error) if !told => {
                     told = true;
                     tracing::info!(category = error.category().name(), %error, "Autoscalers are not known");
@@ -193,11 +225,11 @@ pub async fn run(
             }
         }
         drop(snapshot);
-        let both = Scaler::by_target(sideways.iter().chain(&upwards).cloned());
-        if **out.borrow() != both {
-            let both = Arc::new(both);
-            out.send_replace(Arc::clone(&both));
-            if objects.send(told_of(both, clock.as_ref())).await.is_err() {
+        let found = Scaler::by_target(sideways.iter().chain(&upwards).chain(&by_events).cloned());
+        if **out.borrow() != found {
+            let found = Arc::new(found);
+            out.send_replace(Arc::clone(&found));
+            if objects.send(told_of(found, clock.as_ref())).await.is_err() {
                 return;
             }
         }

@@ -1,6 +1,7 @@
 //! Every metric that Homeostat shows, behind one facade: one method per metric, so one call site per metric.
 //!
-//! Label values come from enumerations alone, so the number of series does not grow with the cluster. Names follow
+//! Label values come from enumerations alone, so the number of series does not grow with the cluster; the one exception,
+//! the tenant of late runs, is bounded. Names follow
 //! Prometheus practice: prefix `homeostat_`, base units, `_total` for counters.
 
 use homeostat_knowledge::observation::SourceState;
@@ -17,6 +18,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -43,6 +45,12 @@ labels! {
     BySkill { skill }
     ByResult { result }
     Build { version }
+}
+
+/// The one label that people name; bounded by [`MOST_TENANTS`].
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByTenant {
+    tenant: String,
 }
 
 /// Every metric. Cheap to clone; clones share the same numbers.
@@ -76,6 +84,7 @@ pub struct Metrics {
     forecasts_left_out: Gauge,
     incident_writes: Family<ByResult, Counter>,
     incidents_unclosed: Gauge,
+    late_runs: Family<ByTenant, Gauge>,
 }
 
 fn short() -> Histogram {
@@ -119,6 +128,7 @@ impl Metrics {
             forecasts_left_out: Gauge::default(),
             incident_writes: Family::default(),
             incidents_unclosed: Gauge::default(),
+            late_runs: Family::default(),
         };
         registry.register("build", "Version of this process", Info::new(Build { version }));
         registry.register("leader", "1 while this replica may act", metrics.leader.clone());
@@ -215,6 +225,11 @@ impl Metrics {
             "incidents_unclosed",
             "Incidents that are over and stored as open, because the API server refuses their last write",
             metrics.incidents_unclosed.clone(),
+        );
+        registry.register(
+            "late_runs",
+            "Runs of Jobs that are or will be late, by tenant; those of tenants beyond 50 together as other",
+            metrics.late_runs.clone(),
         );
         registry.register("objects", "Objects known, by kind", metrics.objects.clone());
         registry.register(
@@ -353,6 +368,10 @@ impl Metrics {
                 ByIncident { state: incident_state(incident.state), severity: severity(incident.severity) };
             self.incidents.get_or_create(&labels).inc();
         }
+        self.late_runs.clear();
+        for (tenant, late) in late_runs(snapshot) {
+            self.late_runs.get_or_create(&ByTenant { tenant }).set(late);
+        }
         self.open_actions.clear();
         for action in snapshot.actions.values().filter(|action| !action.state.ended()) {
             let labels = ByActionState { action: action.kind().name(), state: action_state(action.state) };
@@ -377,6 +396,22 @@ impl Metrics {
         let _ = encode(&mut text, &self.registry);
         text
     }
+}
+
+/// Tenants that have a series of their own.
+const MOST_TENANTS: usize = 50;
+
+/// Late runs of each tenant whose runs are ordered.
+fn late_runs(snapshot: &Snapshot) -> BTreeMap<String, i64> {
+    let mut all: BTreeMap<String, i64> = BTreeMap::new();
+    for (key, report) in &snapshot.runs {
+        let Some(tenant) = snapshot.tenant_of_namespace(&key.namespace) else { continue };
+        let name = tenant.name.0.to_string();
+        let name =
+            if all.contains_key(&name) || all.len() < MOST_TENANTS { name } else { "other".to_owned() };
+        *all.entry(name).or_default() += i64::from(report.late_runs);
+    }
+    all
 }
 
 /// Media type of [`Metrics::text`].
@@ -430,5 +465,43 @@ pub(crate) fn action_state(state: ActionState) -> &'static str {
         ActionState::Failed => "Failed",
         ActionState::Cancelled => "Cancelled",
         ActionState::HandedOver => "HandedOver",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use homeostat_knowledge::observation::{Change, ObjectChange};
+    use homeostat_knowledge::policy::ScalingMode;
+    use homeostat_knowledge::{Name, ObjectKey, RunsReport, TenantName, TenantPolicy, Uid};
+
+    #[test]
+    fn late_runs_are_counted_per_tenant_and_tenants_are_bounded() {
+        let mut snapshot = Snapshot::default();
+        for number in 0..60 {
+            let name = format!("tenant-{number:02}");
+            let tenant = TenantPolicy::new(TenantName::new(&*name), Uid::new(&*name), [Name::from(&*name)]);
+            let change = ObjectChange::Tenant(Change::Applied(Arc::new(tenant)));
+            snapshot.commit(&change, Timestamp::UNIX_EPOCH);
+            let report = RunsReport {
+                mode: ScalingMode::Auto,
+                waiting: 3,
+                running: 0,
+                said: String::new(),
+                late: None,
+                late_runs: 3,
+                problem: None,
+            };
+            snapshot.runs.insert_mut(ObjectKey::new(&*name, "plan"), Arc::new(report));
+        }
+        let metrics = Metrics::new("0");
+        metrics.snapshot(&snapshot);
+        let page = metrics.text();
+        let series = page.lines().filter(|line| line.starts_with("homeostat_late_runs{"));
+        let series: Vec<&str> = series.collect();
+        assert_eq!(series.len(), 51, "{series:?}");
+        let total = |line: &&str| line.rsplit(' ').next().and_then(|count| count.parse::<i64>().ok());
+        assert_eq!(series.iter().filter_map(total).sum::<i64>(), 180);
+        assert!(page.contains("homeostat_late_runs{tenant=\"other\"} 30"), "{page}");
     }
 }

@@ -156,6 +156,32 @@ impl Default for GuardLimits {
     }
 }
 
+/// What CPU and memory cost, in millionths of the currency.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Prices {
+    /// ISO 4217 code.
+    pub currency: Name,
+    /// One core for one hour.
+    pub core_hour: Option<u32>,
+    /// One GiB of memory for one hour.
+    pub gibibyte_hour: Option<u32>,
+}
+
+/// Hours of a month on average.
+const MONTH_HOURS: f64 = 730.0;
+
+impl Prices {
+    /// What so much costs in a month, in words such as `58.40 EUR a month`; `None` when what is asked for has no price.
+    pub fn month(&self, cores: f64, gibibytes: f64) -> Option<String> {
+        let cost = |price: Option<u32>, amount: f64| match price {
+            Some(price) => Some(f64::from(price) / 1e6 * amount),
+            None => (amount <= 0.0).then_some(0.0),
+        };
+        let hour = cost(self.core_hour, cores)? + cost(self.gibibyte_hour, gibibytes)?;
+        Some(format!("{:.2} {} a month", hour * MONTH_HOURS, self.currency))
+    }
+}
+
 /// A validated `Tenant`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TenantPolicy {
@@ -192,6 +218,9 @@ pub struct TenantPolicy {
     /// Most that its ordered runs may reserve together.
     #[serde(default)]
     pub quota: Option<Amounts>,
+    /// What capacity costs it.
+    #[serde(default)]
+    pub prices: Option<Prices>,
     /// Automation is switched off for this tenant.
     pub paused: bool,
     /// Annotation "do not touch until".
@@ -217,6 +246,7 @@ impl TenantPolicy {
             caps: BTreeMap::new(),
             levels_restored: None,
             quota: None,
+            prices: None,
             paused: false,
             do_not_touch_until: None,
         }

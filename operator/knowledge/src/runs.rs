@@ -35,6 +35,9 @@ pub struct RunsReport {
     pub said: String,
     /// Which run is or will be late by how much, and what would cure it; `None` when every run is in time.
     pub late: Option<String>,
+    /// Runs that are or will be late.
+    #[serde(default)]
+    pub late_runs: u32,
     /// Why its runs are not ordered, when they should be.
     pub problem: Option<String>,
 }

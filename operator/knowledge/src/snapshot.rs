@@ -70,6 +70,8 @@ pub struct Snapshot {
     pub runs: Map<WorkloadKey, Arc<RunsReport>>,
     /// Queues of Kueue; `None` while its definitions are not served.
     pub kueue: Option<Arc<KueueQueues>>,
+    /// Whether it was answered what there is of Kueue; until then `kueue` says nothing.
+    pub kueue_known: bool,
     /// What else scales the targets of workloads.
     pub scalers: Arc<Scalers>,
     /// Telemetry sources by name.
@@ -243,7 +245,10 @@ impl Snapshot {
             // Incidents have one writer, the correlator; stored ones are adopted by it, not copied in here.
             // Playbooks are the planner's, not part of the world.
             ObjectChange::Incident(_) | ObjectChange::Event(_) | ObjectChange::Playbook(_) => {}
-            ObjectChange::Kueue(queues) => self.kueue.clone_from(queues),
+            ObjectChange::Kueue(queues) => {
+                self.kueue.clone_from(queues);
+                self.kueue_known = true;
+            }
             ObjectChange::Scalers(scalers) => self.scalers = Arc::clone(scalers),
             ObjectChange::Synced(kind) => {
                 self.synced.insert(*kind);

@@ -165,7 +165,7 @@ pub struct TenantSpec {
     #[schemars(length(max = 32))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub freezes: Vec<Freeze>,
-    /// What CPU and memory cost, for reports.
+    /// What CPU and memory cost; told where runs will be late for want of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prices: Option<Prices>,
     /// How long records are kept.

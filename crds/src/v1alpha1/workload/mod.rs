@@ -72,6 +72,8 @@ pub const CONDITIONS: &[ConditionType] = &[
     .message("scaling.backlog.itemsPerReplica is not for the archetype Batch; use secondsPerItem, or leave it to be learnt"))]
 #[x_kube(validation = Rule::new("!has(self.scaling) || !has(self.scaling.startWindowSeconds) || self.archetype == 'Batch'")
     .message("scaling.startWindowSeconds is for the archetype Batch"))]
+#[x_kube(validation = Rule::new("!has(self.scaling) || !has(self.scaling.calendar) || size(self.scaling.calendar) == 0 || self.archetype != 'Batch'")
+    .message("scaling.calendar is not for the archetype Batch; its runs come by the schedule of the CronJob"))]
 #[serde(rename_all = "camelCase")]
 pub struct WorkloadSpec {
     /// The object to look after: Deployment, `StatefulSet`, `DaemonSet`, Job, `CronJob`, or

@@ -60,6 +60,7 @@ mod tests {
             running: 0,
             said: "1 wait, 0 run".to_owned(),
             late: late.map(str::to_owned),
+            late_runs: u32::from(late.is_some()),
             problem: problem.map(str::to_owned),
         }
     }

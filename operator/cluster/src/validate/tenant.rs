@@ -5,11 +5,12 @@ use crate::ledger::{in_bytes, in_millis};
 use homeostat_crds::common::{ANNOTATION_DO_NOT_TOUCH_UNTIL, ANNOTATION_LEVELS_RESTORED_AT};
 use homeostat_crds::v1alpha1::Tenant;
 use homeostat_crds::v1alpha1::tenant::{
-    LevelCap as WireCap, OWN_NAMESPACE, Quota, RESERVED_NAMESPACES, ScalingLimits as WireScaling,
+    LevelCap as WireCap, OWN_NAMESPACE, Prices as WirePrices, Quota, RESERVED_NAMESPACES,
+    ScalingLimits as WireScaling,
 };
 use homeostat_crds::{Quantity, Subject, SubjectKind};
 use homeostat_knowledge::ids::Uid;
-use homeostat_knowledge::policy::{Freeze, LevelCap, PLATFORM_TENANT, ReplicaStep, ScalingLimits};
+use homeostat_knowledge::policy::{Freeze, LevelCap, PLATFORM_TENANT, Prices, ReplicaStep, ScalingLimits};
 use homeostat_knowledge::records::Amounts;
 use homeostat_knowledge::{ActionKind, GuardLimits, Level, Name, TenantName, TenantPolicy, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
@@ -84,6 +85,7 @@ pub fn tenant_policy(
         caps: caps(object, levels_restored),
         levels_restored,
         quota: spec.quota.as_ref().map(quota).transpose()?,
+        prices: spec.prices.as_ref().map(prices).transpose()?,
         paused: spec.paused,
         do_not_touch_until: super::instant(&object.metadata, ANNOTATION_DO_NOT_TOUCH_UNTIL)?,
     })
@@ -105,6 +107,31 @@ fn quota(quota: &Quota) -> Result<Amounts, Rejection> {
         cpu_millis: amount("cpu", quota.cpu.as_ref(), in_millis)?,
         memory_bytes: amount("memory", quota.memory.as_ref(), in_bytes)?,
     })
+}
+
+/// What is not readable is an error, not "it costs nothing".
+fn prices(prices: &WirePrices) -> Result<Prices, Rejection> {
+    let read = |field: &str, text: Option<&String>| {
+        let Some(text) = text else { return Ok(None) };
+        let price = text.parse::<f64>().ok().filter(|price| (0.0..=4_000.0).contains(price));
+        price.and_then(|price| millionths(&format!("{price:.6}"))).map(Some).ok_or_else(|| {
+            let rule = "it must be a price of an hour from 0 to 4000 such as 0.04";
+            Rejection::field(format!("spec.prices.{field}"), format!("`{text}`"), rule)
+        })
+    };
+    Ok(Prices {
+        currency: Name::from(prices.currency.as_str()),
+        core_hour: read("cpuCoreHour", prices.cpu_core_hour.as_ref())?,
+        gibibyte_hour: read("memoryGibibyteHour", prices.memory_gibibyte_hour.as_ref())?,
+    })
+}
+
+/// A decimal text without an exponent, in millionths.
+fn millionths(text: &str) -> Option<u32> {
+    let (whole, part) = text.split_once('.').unwrap_or((text, ""));
+    let part: String = part.chars().chain("000000".chars()).take(6).collect();
+    let whole = whole.parse::<u32>().ok()?.checked_mul(1_000_000)?;
+    whole.checked_add(part.parse::<u32>().ok()?)
 }
 
 /// What was lowered, as the status has it, without what a person restored since.
@@ -256,6 +283,23 @@ mod tests {
         assert_eq!(food.level(ActionKind::EvictPod), Level::Recommend);
         assert_eq!(food.verification.as_secs(), 30);
         assert!(!food.paused);
+    }
+
+    #[test]
+    fn prices_are_kept_in_millionths_and_say_what_a_month_costs() {
+        let priced = |prices: &Value| policy(&json!({ "namespaces": ["shop"], "prices": prices }));
+        let food =
+            priced(&json!({ "currency": "EUR", "cpuCoreHour": "4e-2", "memoryGibibyteHour": "0.005" }));
+        let prices = food.unwrap().prices.unwrap();
+        assert_eq!((prices.core_hour, prices.gibibyte_hour), (Some(40_000), Some(5_000)));
+        assert_eq!(prices.month(2.0, 4.0).unwrap(), "73.00 EUR a month");
+        let half = priced(&json!({ "currency": "EUR", "cpuCoreHour": "1" })).unwrap().prices.unwrap();
+        assert_eq!(half.month(0.0, 1.0), None, "memory has no price");
+        assert_eq!(half.month(1.0, 0.0).unwrap(), "730.00 EUR a month");
+        for bad in ["-1", "4001"] {
+            let error = priced(&json!({ "currency": "EUR", "cpuCoreHour": bad })).unwrap_err().to_string();
+            assert!(error.contains("spec.prices.cpuCoreHour") && error.contains("0.04"), "{error}");
+        }
     }
 
     #[test]

@@ -132,6 +132,11 @@ struct Place {
 fn place(path: &str) -> Place {
     let mut parts: VecDeque<&str> = path.trim_matches('/').split('/').collect();
     let skip = if parts[0] == "api" { 2 } else { 3 };
+    if parts.len() <= skip {
+        // What there is of an API group or version.
+        let plural = "discovery".to_owned();
+        return Place { plural, namespace: None, name: None, sub: None };
+    }
     parts.drain(..skip);
     let namespace = (parts[0] == "namespaces" && parts.len() > 2).then(|| {
         parts.pop_front();

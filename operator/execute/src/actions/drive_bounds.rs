@@ -28,6 +28,7 @@ const RIGHTS: &[Right] = &[
         verbs: &["get", "list", "patch"],
     },
     target::SEES_VPA,
+    target::SEES_KEDA,
 ];
 
 impl ActionSpec for DriveBounds {

@@ -16,6 +16,7 @@ const RIGHTS: &[Right] = &[
     Right { api_group: "autoscaling", resource: "horizontalpodautoscalers", verbs: &["list"] },
     Right { api_group: "policy", resource: "poddisruptionbudgets", verbs: &["list"] },
     target::SEES_VPA,
+    target::SEES_KEDA,
 ];
 
 /// Sets `spec.replicas` to an absolute, smaller number: at most a fifth less than it was, never zero, within

@@ -21,6 +21,7 @@ const RIGHTS: &[Right] = &[
     Right { api_group: "apps", resource: "statefulsets/scale", verbs: &["patch"] },
     Right { api_group: "autoscaling", resource: "horizontalpodautoscalers", verbs: &["list"] },
     target::SEES_VPA,
+    target::SEES_KEDA,
 ];
 
 impl ActionSpec for ScaleUp {

@@ -61,7 +61,8 @@ impl ActionSpec for StartJob {
             )));
         }
         let queue = found.work.as_ref().and_then(|work| work.queue.as_ref());
-        if let (Some(queue), true) = (queue, snapshot.kueue.is_some()) {
+        // A label is an order of Kueue's unless it is known that there is none.
+        if let (Some(queue), true) = (queue, snapshot.kueue.is_some() || !snapshot.kueue_known) {
             return Err(Unfit::Protected(format!("Job {key} is left to queue {queue} of Kueue")));
         }
         let memory = policy.and_then(|policy| policy.permits.memory_bytes);
@@ -327,6 +328,8 @@ mod tests {
         let mut job = waiting();
         job.work = Some(Box::new(Work { queue: Some(Name::from("night")), ..Work::default() }));
         let mut snapshot = shop(ScalingMode::Auto, job);
+        assert!(allowed(&snapshot, &start(None)).is_err(), "nobody has answered yet whether there is Kueue");
+        snapshot.kueue_known = true;
         assert_eq!(allowed(&snapshot, &start(None)), Ok(()), "the label alone is nobody's order");
         snapshot.kueue = Some(Arc::new(BTreeMap::new()));
         let refused = allowed(&snapshot, &start(None)).unwrap_err().to_string();

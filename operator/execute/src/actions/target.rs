@@ -88,6 +88,10 @@ pub(super) fn allows(record: &ActionRecord, snapshot: &Snapshot, what: Allowance
 pub(super) const SEES_VPA: Right =
     Right { api_group: "autoscaling.k8s.io", resource: "verticalpodautoscalers", verbs: &["list"] };
 
+/// To see which targets KEDA scales, or will scale.
+pub(super) const SEES_KEDA: Right =
+    Right { api_group: "keda.sh", resource: "scaledobjects", verbs: &["list"] };
+
 /// Refuses sizes of pods that a `VerticalPodAutoscaler` sets by itself: one would change what the other set.
 pub(super) fn sized_by_nobody_else(record: &ActionRecord, snapshot: &Snapshot) -> Result<(), Unfit> {
     let target = snapshot.workloads.get(&record.workload).map(|policy| &policy.target);

@@ -1,7 +1,7 @@
 //! What Workloads ask for their runs.
 
 use super::seen::Jobs;
-use homeostat_knowledge::policy::ScalingMode;
+use homeostat_knowledge::policy::{Prices, ScalingMode};
 use homeostat_knowledge::records::{Amounts, PodPhase, Schedule, Work};
 use homeostat_knowledge::{
     ControllerKind, Name, SignedDuration, Snapshot, TenantName, Timestamp, WorkloadKey, WorkloadPolicy,
@@ -40,6 +40,8 @@ pub struct Asked {
     pub orderer: Orderer,
     /// Most that its tenant's runs may reserve together.
     pub quota: Option<Size>,
+    /// What capacity costs its tenant.
+    pub prices: Option<Prices>,
     /// Workload whose run of the same slot it needs.
     pub needs: Option<WorkloadKey>,
     /// The policy behind it.
@@ -81,6 +83,7 @@ pub fn asked(snapshot: &Snapshot, now: Timestamp) -> BTreeMap<WorkloadKey, Asked
         };
         let queues = snapshot.kueue.as_ref();
         let orderer = orderer(&Found {
+            known: snapshot.kueue_known,
             installed: queues.is_some(),
             queues: queues
                 .and_then(|queues| queues.get(&key.namespace))
@@ -130,6 +133,7 @@ pub fn asked(snapshot: &Snapshot, now: Timestamp) -> BTreeMap<WorkloadKey, Asked
                     millicores: quota.cpu_millis.unwrap_or(u64::MAX),
                     mebibytes: quota.memory_bytes.map_or(u64::MAX, |bytes| bytes / MEBIBYTE),
                 }),
+                prices: tenant.prices.clone(),
                 needs: None,
                 policy: Arc::clone(policy),
                 problem: None,

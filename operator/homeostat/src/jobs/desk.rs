@@ -10,6 +10,7 @@ use super::parts::AllWaits;
 use super::seen::{Jobs, Phase, Seen};
 use super::slots::{Change, Slots};
 use homeostat_knowledge::{SignedDuration, Timestamp, Uid, WorkloadKey};
+use homeostat_scale::jobs::kueue::Orderer;
 use homeostat_scale::jobs::learned::JobHistory;
 use homeostat_scale::jobs::overload::{Expected, Overload, overload};
 use homeostat_scale::jobs::parts::Parts;
@@ -24,6 +25,8 @@ const LAST_WORDS: SignedDuration = SignedDuration::from_secs(2);
 const LOOK_AHEAD: SignedDuration = SignedDuration::from_secs(5);
 /// Runs that are laid out for that at most: the most urgent ones.
 const LAID_OUT: usize = 2_000;
+/// Slots that begin so soon are laid out too: what capacity there is says little of later ones.
+const ANNOUNCED: SignedDuration = SignedDuration::from_hours(24);
 
 /// A run that is to start, now or still: nothing of it was seen yet.
 #[derive(Clone, Debug, PartialEq)]
@@ -521,30 +524,46 @@ impl Desk {
         starts
     }
 
-    /// Lays out what waits and runs.
+    /// Lays out what runs, waits and is announced. What is left to Kueue has its own capacity, and nobody's order here.
     fn look_ahead(&self, capacity: Size, now: Timestamp) -> Overload {
+        let soon = now.checked_add(ANNOUNCED).unwrap_or(Timestamp::MAX);
+        let announced = self.slots.all().filter(|(_, slot)| *slot <= soon).filter_map(|(key, slot)| {
+            let run = Run { job: *self.declared.get(key)?, slot };
+            (!self.runs.contains_key(&run)).then_some((run, (key, None)))
+        });
+        let known = self.runs.iter().map(|(run, live)| (*run, (&live.workload, Some(&live.told))));
+        let all: BTreeMap<Run, (&WorkloadKey, Option<&Told>)> = known.chain(announced).collect();
         let mut places: BTreeMap<Run, usize> = BTreeMap::new();
+        let mut quotas: BTreeMap<String, Size> = BTreeMap::new();
         let mut list: Vec<Expected> = Vec::new();
-        for (run, live) in self.runs.iter().take(LAID_OUT) {
-            let Some(asked) = self.told.get(&live.workload) else { continue };
-            let Some((time, size)) = self.planner.as_ref().and_then(|planner| planner.expects_of(*run))
-            else {
+        for (run, (workload, told)) in all {
+            let Some(asked) = self.told.get(workload) else { continue };
+            if matches!(asked.orderer, Orderer::Kueue { .. }) {
                 continue;
-            };
+            }
+            let expected = self.planner.as_ref().and_then(|planner| planner.expects_of(run));
+            let Some((time, size)) = expected else { continue };
             let due = run.slot.checked_add(asked.job.due_after).unwrap_or(Timestamp::MAX);
             let lasts = SignedDuration::from_millis((time.quantile * 1_000.0) as i64 + 5_000);
             let needs = asked.needs.as_ref().and_then(|needs| self.declared.get(needs));
             let needs = needs.and_then(|job| places.get(&Run { job: *job, slot: run.slot })).copied();
-            let (lasts, size) = match live.told {
+            let (lasts, size, running) = match told {
                 // How long it has run is not known to the second; half is left.
-                Told::Running(size) | Told::Ending(size, _) => (lasts / 2, size),
-                _ => (lasts, size),
+                Some(Told::Running(size) | Told::Ending(size, _)) => (lasts / 2, *size, true),
+                // Its room is taken already.
+                Some(Told::Turn { size, .. }) => (lasts, *size, true),
+                _ => (lasts, size, false),
             };
-            places.insert(*run, list.len());
-            let title = format!("{} run of {}", title(&live.workload), run.slot);
-            list.push(Expected { title, from: now.max(run.slot), due, lasts, size, needs });
+            places.insert(run, list.len());
+            let title = format!("{} run of {}", title(workload), run.slot);
+            let tenant = asked.job.tenant.clone();
+            if let Some(quota) = asked.quota {
+                quotas.insert(tenant.clone(), quota);
+            }
+            let from = now.max(run.slot);
+            list.push(Expected { title, tenant, from, due, lasts, size, running, needs });
         }
-        overload(&list, capacity)
+        overload(&list, capacity, &quotas, LAID_OUT)
     }
 }
 

@@ -4,8 +4,9 @@ use super::declared::Asked;
 use super::desk::{Desk, Start, title};
 use homeostat_knowledge::policy::ScalingMode;
 use homeostat_knowledge::{RunsReport, WorkloadKey};
+use homeostat_scale::jobs::Size;
 use homeostat_scale::jobs::kueue::Orderer;
-use homeostat_scale::jobs::overload::{Cure, Overload};
+use homeostat_scale::jobs::overload::{Limit, Overload};
 use std::collections::BTreeMap;
 
 /// One report per workload that is asked for at this desk. `would` is what would be started; `because` why nothing is,
@@ -44,14 +45,14 @@ pub fn of(
             let problem = problem.or_else(|| {
                 (one.mode == ScalingMode::Auto && one.paused).then(|| "automation is paused".to_owned())
             });
+            let (late, late_runs) = desk.overload().map_or((None, 0), |overload| late(key, one, overload));
             let report = RunsReport {
                 mode: one.mode,
                 waiting,
                 running,
                 said: said.join("; "),
-                late: desk
-                    .late_in_parts(key)
-                    .or_else(|| desk.overload().and_then(|overload| late(key, overload))),
+                late: desk.late_in_parts(key).or(late),
+                late_runs,
                 problem,
             };
             (key.clone(), report)
@@ -59,25 +60,38 @@ pub fn of(
         .collect()
 }
 
-/// The latest run of a workload and what would cure it.
-fn late(key: &WorkloadKey, overload: &Overload) -> Option<String> {
+/// The latest run of a workload and what would cure it at what price, and how many are late.
+fn late(key: &WorkloadKey, asked: &Asked, overload: &Overload) -> (Option<String>, u32) {
     let own = format!("{} ", title(key));
     let mine: Vec<_> = overload.late.iter().filter(|late| late.title.starts_with(&own)).collect();
-    let first = mine.first()?;
+    let Some(first) = mine.first() else { return (None, 0) };
     let by = first.by.map_or_else(
         || "never finds room".to_owned(),
         |by| format!("will end {} s after it is due ({})", by.as_secs(), first.due),
     );
-    let cure = match overload.cure {
-        Cure::NotNeeded => String::new(),
-        Cure::More(size) => format!("; {size} more for runs would make all in time"),
-        Cure::Longer { by } => {
-            format!("; no capacity helps: raise spec.scaling.deadlineSeconds by {}", by.as_secs() + 1)
-        }
-    };
     let others = match mine.len() {
         1 => String::new(),
         count => format!(", and {} more of this workload", count - 1),
     };
-    Some(format!("{} {by}{others}{cure}", first.title))
+    let mut cure: Vec<String> = overload.cures(first).iter().map(|cure| grows(*cure, asked)).collect();
+    if let Some(by) = first.alone {
+        let why = if cure.is_empty() { "no capacity helps: raise" } else { "and raise" };
+        cure.push(format!("{why} spec.scaling.deadlineSeconds by {}", by.as_secs() + 1));
+    }
+    let text =
+        [format!("{} {by}{others}", first.title)].into_iter().chain(cure).collect::<Vec<_>>().join("; ");
+    (Some(text), u32::try_from(mine.len()).unwrap_or(u32::MAX))
+}
+
+/// What has to grow by how much, and what that costs.
+fn grows((limit, more): (Limit<'_>, Size), asked: &Asked) -> String {
+    let what = match limit {
+        Limit::Quota(tenant) => format!("the quota of tenant {tenant} (spec.quota)"),
+        Limit::Capacity => "the cluster's capacity for runs".to_owned(),
+    };
+    let mine = !matches!(limit, Limit::Quota(tenant) if tenant != asked.job.tenant);
+    let prices = asked.prices.as_ref().filter(|_| mine);
+    let cost = prices.and_then(|prices| prices.month(more.vcpu(), more.gib()));
+    let cost = cost.map_or_else(String::new, |cost| format!(", which costs {cost}"));
+    format!("{what} has to grow by {more}{cost}")
 }

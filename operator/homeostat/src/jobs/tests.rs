@@ -556,6 +556,26 @@ fn jobs_of_a_queue_of_kueue_are_left_to_it() {
 }
 
 #[test]
+fn a_job_labelled_with_a_queue_is_left_alone_until_it_is_known_that_there_is_no_kueue() {
+    let mut world = World::new(8);
+    world.tenant("a", None);
+    world.workload("a", "plan", |_| {});
+    let labelled = |world: &mut World, mut record: ControllerRecord| {
+        record.work.as_mut().expect("work").queue = Some(Name::from("night"));
+        world.put(record);
+    };
+    let cron = ControllerKey { kind: ControllerKind::CronJob, object: ObjectKey::new("a", "plan") };
+    let cron = (**world.snapshot.controllers.get(&cron).expect("the CronJob")).clone();
+    labelled(&mut world, cron);
+    let job = world.job("a", "plan", 0);
+    labelled(&mut world, job);
+    assert_eq!(world.step(5), []);
+    assert!(world.report("a", "plan").said.contains("not known yet"), "{}", world.report("a", "plan").said);
+    world.snapshot.commit(&ObjectChange::Kueue(None), at(6));
+    assert_eq!(names(&world.step(7)), ["a/plan-0"]);
+}
+
+#[test]
 fn many_jobs_cost_little_and_the_same_world_gives_the_same_orders() {
     let run = || {
         let mut world = World::new(40);

@@ -9,6 +9,8 @@ pub const QUEUE_LABEL: &str = "kueue.x-k8s.io/queue-name";
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Found {
+    /// It was answered what there is; until then a labelled Job is left alone.
+    pub known: bool,
     /// Its definitions are served by the API server.
     pub installed: bool,
     /// `LocalQueue`s of the job's namespace, by name.
@@ -39,6 +41,12 @@ pub enum Orderer {
 pub fn orderer(found: &Found) -> Orderer {
     let ours = |reason: String| Orderer::Homeostat { reason };
     let left = |queue: &str, reason: String| Orderer::Kueue { queue: queue.to_owned(), reason };
+    if let (false, Some(label)) = (found.known, &found.label) {
+        let why = format!(
+            "label {QUEUE_LABEL} names queue {label}, and it is not known yet whether Kueue is installed"
+        );
+        return left(label, why);
+    }
     if !found.installed {
         return match &found.label {
             Some(label) => ours(format!("label {QUEUE_LABEL} names {label}, but Kueue is not installed")),
@@ -68,6 +76,7 @@ mod tests {
 
     fn found(installed: bool, queues: &[&str], label: Option<&str>) -> Found {
         Found {
+            known: true,
             installed,
             queues: queues.iter().map(|queue| (*queue).to_owned()).collect(),
             label: label.map(str::to_owned),
@@ -82,6 +91,9 @@ mod tests {
         };
         assert_eq!(left(found(false, &[], None)), None);
         assert_eq!(left(found(false, &[], Some("night"))), None);
+        let unknown = |label| Found { known: false, ..found(false, &[], label) };
+        assert_eq!(left(unknown(Some("night"))).as_deref(), Some("night"));
+        assert_eq!(left(unknown(None)), None);
         assert_eq!(left(found(true, &[], None)), None);
         assert_eq!(left(found(true, &["night"], None)).as_deref(), Some("night"));
         assert_eq!(left(found(true, &["day", "night"], None)), None);

@@ -1,29 +1,35 @@
-//! When it does not fit: which run is late by how much, and what more capacity would cure it.
+//! When it does not fit: which run is late by how much, and what has to grow by how much: a tenant's quota, or the capacity.
 //!
 //! A list of runs with planned times is laid out by the planner's own rule (least slack first, nothing interrupted, all
-//! at once known only for the look ahead), once with the capacity there is and then with more by whole vCPUs.
+//! at once known only for the look ahead), within the capacity and the quotas there are, and then with more of each by
+//! whole vCPUs.
 
 use super::later;
 use crate::size::Size;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::cmp::Reverse;
-use std::collections::{BTreeSet, BinaryHeap};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+use std::ops::Bound;
 
-/// A run that is expected.
+/// A run that is expected, or that runs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Expected {
     /// As it is called in the answer, such as `tenant/job`.
     pub title: String,
+    /// Whose quota it counts in.
+    pub tenant: String,
     /// From when on it can start.
     pub from: Timestamp,
     /// When it must have ended.
     pub due: Timestamp,
-    /// Time it is planned with, start of its pod included.
+    /// Time it is planned with, start of its pod included; what is left of it where it runs.
     pub lasts: SignedDuration,
     /// Its reservation.
     pub size: Size,
+    /// It runs: it has its room already, whatever limits say.
+    pub running: bool,
     /// Place in the list of a run that must have ended before; it must stand before this one.
     pub needs: Option<usize>,
 }
@@ -34,29 +40,41 @@ pub struct Expected {
 pub struct Late {
     /// Which.
     pub title: String,
+    /// Whose.
+    pub tenant: String,
     /// When it must have ended.
     pub due: Timestamp,
     /// By how much; `None`: it never finds room.
     pub by: Option<SignedDuration>,
+    /// By how much also with all room there could be: it, or a chain that it ends, is longer than its window.
+    pub alone: Option<SignedDuration>,
+    /// Late by its tenant's quota, however large the capacity.
+    pub quota: bool,
+    /// Late by the capacity, also when quotas have grown.
+    pub capacity: bool,
 }
 
-/// What would make every run in time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// What has to grow so that every run is in time that can be.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub enum Cure {
-    /// Nothing is late.
-    NotNeeded,
-    /// So much more of both.
-    More(Size),
-    /// No capacity helps: a chain of runs is longer than its window even alone.
-    Longer {
-        /// By so much.
-        by: SignedDuration,
-    },
+pub struct Cure {
+    /// Quotas, by tenant, each by so much.
+    pub quotas: BTreeMap<String, Size>,
+    /// The capacity, by so much, once quotas have grown.
+    pub capacity: Option<Size>,
+}
+
+/// What limits runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Limit<'a> {
+    /// The quota of this tenant.
+    Quota(&'a str),
+    /// What there is for all runs.
+    Capacity,
 }
 
 /// The answer.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Overload {
     /// Late runs, latest first.
@@ -66,62 +84,144 @@ pub struct Overload {
 }
 
 impl Overload {
-    /// In words, for the tenant and whoever pays.
-    pub fn words(&self) -> String {
-        let Some(first) = self.late.first() else { return "every run fits".to_owned() };
-        let by = first.by.map_or("it never finds room".to_owned(), |by| {
-            format!("{} min late", by.as_secs().div_euclid(60).max(1))
-        });
-        let cure = match self.cure {
-            Cure::NotNeeded => String::new(),
-            Cure::More(size) => format!("; {size} more would make all in time"),
-            Cure::Longer { by } => {
-                format!("; no capacity helps: give its window {} min more", by.as_secs().div_euclid(60) + 1)
-            }
-        };
-        format!(
-            "{} of {} ({by}) and {} more runs will be late{cure}",
-            first.title,
-            first.due,
-            self.late.len() - 1
-        )
+    /// What has to grow by how much for one late run; nothing where only a longer window helps.
+    pub fn cures(&self, late: &Late) -> Vec<(Limit<'_>, Size)> {
+        // One that none of them makes late alone is late by both together.
+        let all = late.alone.is_none() && !late.quota && !late.capacity;
+        let quotas =
+            self.cure.quotas.iter().filter(|(tenant, _)| all || (late.quota && **tenant == late.tenant));
+        let capacity = self.cure.capacity.filter(|_| all || late.capacity);
+        let quotas = quotas.map(|(tenant, more)| (Limit::Quota(tenant), *more));
+        quotas.chain(capacity.map(|more| (Limit::Capacity, more))).collect()
     }
 }
 
-/// Most vCPU that are tried on top.
+/// Most vCPU, or GiB, that are tried on top.
 const MOST_MORE: u64 = 4_096;
+
+/// Quotas of which is said by how much they must grow: those of the latest runs.
+const MOST_QUOTAS: usize = 8;
 
 /// Runs in order that are asked whether they fit.
 const LOOK: usize = 256;
 
-/// Lays the runs out on `capacity`; says what is late and what would cure it. Memory that is asked for grows in
-/// proportion to the CPU.
-pub fn overload(runs: &[Expected], capacity: Size) -> Overload {
-    let late = lay_out(runs, capacity);
-    if late.is_empty() {
-        return Overload { late, cure: Cure::NotNeeded };
+/// As much as could be.
+const ALL: Size = Size { millicores: u64::MAX, mebibytes: u64::MAX };
+
+/// Lays the `most` most urgent runs out within `capacity` and the tenants' quotas; says what is late and what would cure it.
+/// Where CPU and memory lack, both grow in the proportion of what there is.
+pub fn overload(runs: &[Expected], capacity: Size, quotas: &BTreeMap<String, Size>, most: usize) -> Overload {
+    let mut runs = most_urgent(runs, most);
+    let found = lay_out(&runs, capacity, quotas);
+    if found.is_empty() {
+        return Overload::default();
     }
-    let alone = Size { millicores: u64::MAX, mebibytes: u64::MAX };
-    if let Some(by) = lay_out(runs, alone).iter().filter_map(|late| late.by).max() {
-        return Overload { late, cure: Cure::Longer { by } };
+    // What is late with all room there could be is not cured by any: it counts as in time if it is no later than that.
+    let none = BTreeMap::new();
+    let alone: BTreeMap<usize, Option<SignedDuration>> = lay_out(&runs, ALL, &none).into_iter().collect();
+    let due: Vec<Timestamp> = runs.iter().map(|run| run.due).collect();
+    for (place, by) in &alone {
+        runs[*place].due = later(runs[*place].due, by.unwrap_or(SignedDuration::MAX));
     }
-    let per_vcpu = capacity.mebibytes * 1_000 / capacity.millicores.max(1);
-    let more = |vcpu: u64| Size { millicores: vcpu * 1_000, mebibytes: vcpu * per_vcpu.max(1_024) };
-    let holds = |vcpu: u64| lay_out(runs, capacity.plus(more(vcpu))).is_empty();
+    let mut cure = Cure::default();
+    let mut grown = quotas.clone();
+    let tight = lay_out(&runs, ALL, quotas);
+    for (place, _) in &tight {
+        let tenant = &runs[*place].tenant;
+        let Some(quota) = quotas.get(tenant).filter(|_| !cure.quotas.contains_key(tenant)) else { continue };
+        if cure.quotas.len() >= MOST_QUOTAS {
+            // Not asked about; it must not look like a lack of capacity.
+            grown.remove(tenant);
+            continue;
+        }
+        let with = |more: Size| BTreeMap::from([(tenant.clone(), quota.plus(more))]);
+        let holds = |more: Size| lay_out(&runs, ALL, &with(more)).is_empty();
+        // Late by what it needs of another tenant.
+        if holds(Size::default()) {
+            continue;
+        }
+        let more = smallest(*quota, holds);
+        grown.insert(tenant.clone(), quota.plus(more));
+        cure.quotas.insert(tenant.clone(), more);
+    }
+    let short: BTreeSet<usize> =
+        lay_out(&runs, capacity, &grown).into_iter().map(|(place, _)| place).collect();
+    if !short.is_empty() {
+        cure.capacity =
+            Some(smallest(capacity, |more| lay_out(&runs, capacity.plus(more), &grown).is_empty()));
+    }
+    let tight: BTreeSet<usize> = tight.into_iter().map(|(place, _)| place).collect();
+    let late = found.into_iter().map(|(place, by)| Late {
+        title: runs[place].title.clone(),
+        tenant: runs[place].tenant.clone(),
+        due: due[place],
+        by,
+        alone: alone.get(&place).copied().flatten(),
+        quota: tight.contains(&place),
+        capacity: short.contains(&place),
+    });
+    Overload { late: late.collect(), cure }
+}
+
+/// The smallest amount on top of a limit with which all is in time. An amount without a limit does not grow, nor one that
+/// does not lack.
+fn smallest(limit: Size, holds: impl Fn(Size) -> bool) -> Size {
+    let step = match (limit.millicores == u64::MAX, limit.mebibytes == u64::MAX) {
+        (false, false) => Size {
+            millicores: 1_000,
+            mebibytes: (limit.mebibytes.saturating_mul(1_000) / limit.millicores.max(1))
+                .clamp(1_024, 1 << 20),
+        },
+        (unlimited, _) => {
+            Size { millicores: u64::from(!unlimited) * 1_000, mebibytes: u64::from(unlimited) * 1_024 }
+        }
+    };
+    let more = |count: u64| Size { millicores: step.millicores * count, mebibytes: step.mebibytes * count };
     let (mut bad, mut good) = (0, 1);
-    while !holds(good) && good < MOST_MORE {
+    while !holds(more(good)) && good < MOST_MORE {
         (bad, good) = (good, good * 2);
     }
     while good - bad > 1 {
         let middle = u64::midpoint(bad, good);
-        if holds(middle) { good = middle } else { bad = middle }
+        if holds(more(middle)) { good = middle } else { bad = middle }
     }
-    Overload { late, cure: Cure::More(more(good)) }
+    let both = more(good);
+    [Size { mebibytes: 0, ..both }, Size { millicores: 0, ..both }]
+        .into_iter()
+        .find(|one| *one != Size::default() && holds(*one))
+        .unwrap_or(both)
 }
 
-/// Late runs on so much, latest first.
-fn lay_out(runs: &[Expected], capacity: Size) -> Vec<Late> {
+/// Those whose latest start comes first, in their order. What one of them needs is among them.
+fn most_urgent(runs: &[Expected], most: usize) -> Vec<Expected> {
+    if runs.len() <= most {
+        return runs.to_vec();
+    }
     let latest = latest_starts(runs);
+    let mut places: Vec<usize> = (0..runs.len()).collect();
+    places.sort_by_key(|place| (latest[*place], *place));
+    places.truncate(most);
+    places.sort_unstable();
+    let moved: BTreeMap<usize, usize> = places.iter().enumerate().map(|(new, old)| (*old, new)).collect();
+    let take = |place: &usize| {
+        let run = &runs[*place];
+        Expected { needs: run.needs.and_then(|needs| moved.get(&needs)).copied(), ..run.clone() }
+    };
+    places.iter().map(take).collect()
+}
+
+/// Late runs within so much, by their place in the list, latest first; without a time those that never find room.
+fn lay_out(
+    runs: &[Expected],
+    capacity: Size,
+    quotas: &BTreeMap<String, Size>,
+) -> Vec<(usize, Option<SignedDuration>)> {
+    let latest = latest_starts(runs);
+    let quota = |place: usize| quotas.get(&runs[place].tenant).copied().unwrap_or(ALL);
+    let never = |place: usize| {
+        let run = &runs[place];
+        !run.running && !(run.size.fits(capacity) && run.size.fits(quota(place)))
+    };
     let mut followers: Vec<Vec<usize>> = vec![Vec::new(); runs.len()];
     let mut possible: BinaryHeap<Reverse<(Timestamp, usize)>> = BinaryHeap::new();
     for (place, run) in runs.iter().enumerate() {
@@ -132,51 +232,86 @@ fn lay_out(runs: &[Expected], capacity: Size) -> Vec<Late> {
     }
     let mut ends: BinaryHeap<Reverse<(Timestamp, usize)>> = BinaryHeap::new();
     let mut ready: BTreeSet<(Timestamp, usize)> = BTreeSet::new();
-    let mut free = capacity;
-    let mut late = Vec::new();
+    // Those that their tenant's quota has no room for now.
+    let mut parked: BTreeMap<&str, BTreeSet<(Timestamp, usize)>> = BTreeMap::new();
+    let mut used = Size::default();
+    let mut of_tenant: BTreeMap<&str, Size> = BTreeMap::new();
+    let (mut late, mut stuck) = (Vec::new(), Vec::new());
     loop {
         let next = [possible.peek().map(|next| next.0.0), ends.peek().map(|next| next.0.0)];
         let Some(now) = next.into_iter().flatten().min() else { break };
         while let Some(Reverse((_, place))) = ends.peek().copied().filter(|next| next.0.0 <= now) {
             ends.pop();
-            free = free.plus(runs[place].size);
+            let (tenant, size) = (runs[place].tenant.as_str(), runs[place].size);
+            used = used.minus(size);
+            let own = of_tenant.entry(tenant).or_default();
+            *own = own.minus(size);
             let by = now.duration_since(runs[place].due);
             if by.is_positive() {
-                late.push(Late { title: runs[place].title.clone(), due: runs[place].due, by: Some(by) });
+                late.push((place, Some(by)));
             }
             for follower in &followers[place] {
                 possible.push(Reverse((runs[*follower].from.max(now), *follower)));
             }
+            // As many as the quota has room for now.
+            let (mut then, waiting) = (*own, parked.entry(tenant).or_default());
+            while let Some((_, first)) = waiting.first().copied() {
+                then = then.plus(runs[first].size);
+                if !then.fits(quota(place)) {
+                    break;
+                }
+                ready.extend(waiting.pop_first());
+            }
         }
         while let Some(Reverse((_, place))) = possible.peek().copied().filter(|next| next.0.0 <= now) {
             possible.pop();
-            ready.insert((latest[place], place));
+            if never(place) {
+                stuck.push(place);
+            } else {
+                ready.insert((latest[place], place));
+            }
         }
-        while let Some(next) =
-            ready.iter().copied().take(LOOK).find(|(_, place)| runs[*place].size.fits(free))
-        {
-            ready.remove(&next);
-            free = free.minus(runs[next.1].size);
-            ends.push(Reverse((later(now, runs[next.1].lasts), next.1)));
+        // Room only shrinks within a moment, so what did not fit need not be asked again; what starts or is parked makes
+        // place for the next to be asked.
+        let mut waits = 0;
+        let mut at = ready.first().copied();
+        while let Some(next) = at {
+            let run = &runs[next.1];
+            let own = of_tenant.entry(&run.tenant).or_default();
+            if !run.running && !own.plus(run.size).fits(quota(next.1)) {
+                ready.remove(&next);
+                parked.entry(&run.tenant).or_default().insert(next);
+            } else if run.running || used.plus(run.size).fits(capacity) {
+                ready.remove(&next);
+                *own = own.plus(run.size);
+                used = used.plus(run.size);
+                ends.push(Reverse((later(now, run.lasts), next.1)));
+            } else {
+                waits += 1;
+            }
+            let after = (Bound::Excluded(next), Bound::Unbounded);
+            at = ready.range(after).next().copied().filter(|_| waits < LOOK);
         }
     }
     // What never fitted, and what waits for it.
-    let mut stuck: Vec<usize> = ready.into_iter().map(|(_, place)| place).collect();
+    stuck.extend(ready.into_iter().chain(parked.into_values().flatten()).map(|(_, place)| place));
     while let Some(place) = stuck.pop() {
-        late.push(Late { title: runs[place].title.clone(), due: runs[place].due, by: None });
+        late.push((place, None));
         stuck.extend(&followers[place]);
     }
-    late.sort_by(|one, other| {
-        let order =
-            |late: &Late| (Reverse(late.by.unwrap_or(SignedDuration::MAX)), late.due, late.title.clone());
-        order(one).cmp(&order(other))
+    late.sort_by(|(one, by), (other, than)| {
+        let order = |place: usize, by: &Option<SignedDuration>| {
+            (Reverse(by.unwrap_or(SignedDuration::MAX)), runs[place].due, runs[place].title.clone())
+        };
+        order(*one, by).cmp(&order(*other, than))
     });
     late
 }
 
-/// Latest start of each run so that it, and what needs it, can still be in time.
+/// Latest start of each run so that it, and what needs it, can still be in time; what runs comes before all.
 fn latest_starts(runs: &[Expected]) -> Vec<Timestamp> {
-    let mut latest: Vec<Timestamp> = runs.iter().map(|run| later(run.due, -run.lasts)).collect();
+    let start = |run: &Expected| if run.running { Timestamp::MIN } else { later(run.due, -run.lasts) };
+    let mut latest: Vec<Timestamp> = runs.iter().map(start).collect();
     for place in (0..runs.len()).rev() {
         if let Some(needs) = runs[place].needs.filter(|needs| *needs < place) {
             latest[needs] = latest[needs].min(later(latest[place], -runs[needs].lasts));
@@ -193,10 +328,12 @@ mod tests {
         let at = |minutes: i64| Timestamp::from_second(minutes * 60).unwrap();
         Expected {
             title: title.to_owned(),
+            tenant: title.split('/').next().unwrap().to_owned(),
             from: at(from),
             due: at(due),
             lasts: SignedDuration::from_mins(lasts),
             size: Size::new(vcpu, 1.0).unwrap(),
+            running: false,
             needs,
         }
     }
@@ -205,33 +342,121 @@ mod tests {
         Size::new(vcpu, 64.0).unwrap()
     }
 
+    fn quotas(all: &[(&str, Size)]) -> BTreeMap<String, Size> {
+        all.iter().map(|(tenant, quota)| ((*tenant).to_owned(), *quota)).collect()
+    }
+
+    fn told(runs: &[Expected], vcpu: f64) -> Overload {
+        overload(runs, capacity(vcpu), &BTreeMap::new(), 100)
+    }
+
+    /// Four runs of two vCPU and ten minutes each, due after twenty.
+    fn four(tenant: impl Fn(usize) -> String) -> Vec<Expected> {
+        (0..4).map(|place| run(&format!("{}/plan-{place}", tenant(place)), 0, 20, 10, 2.0, None)).collect()
+    }
+
     #[test]
     fn it_says_who_is_late_by_how_much_and_how_many_vcpu_cure_it() {
-        let runs: Vec<Expected> =
-            (0..4).map(|tenant| run(&format!("t{tenant}/plan"), 0, 20, 10, 2.0, None)).collect();
-        let told = overload(&runs, capacity(2.0));
-        assert_eq!(told.late.len(), 2);
-        assert_eq!(told.late[0].by, Some(SignedDuration::from_mins(20)));
-        // Two at a time are enough.
-        assert!(matches!(told.cure, Cure::More(more) if more.millicores == 2_000), "{:?}", told.cure);
-        assert!(told.words().contains("20 min late") && told.words().contains("2 vCPU"), "{}", told.words());
-        assert_eq!(overload(&runs, capacity(4.0)), Overload { late: vec![], cure: Cure::NotNeeded });
+        let runs = four(|place| format!("t{place}"));
+        let overloaded = told(&runs, 2.0);
+        assert_eq!(overloaded.late.len(), 2);
+        assert_eq!(overloaded.late[0].by, Some(SignedDuration::from_mins(20)));
+        // Two at a time are enough, and memory does not lack.
+        let more = Size { millicores: 2_000, mebibytes: 0 };
+        assert_eq!(overloaded.cures(&overloaded.late[0]), [(Limit::Capacity, more)]);
+        assert_eq!(told(&runs, 4.0), Overload::default());
+    }
+
+    #[test]
+    fn a_quota_that_makes_its_own_runs_late_has_to_grow_and_nothing_else() {
+        let mut runs = four(|_| "a".to_owned());
+        runs.push(run("b/plan", 0, 20, 10, 2.0, None));
+        let limited = quotas(&[("a", Size { millicores: 2_000, mebibytes: u64::MAX }), ("b", capacity(2.0))]);
+        let overloaded = overload(&runs, capacity(64.0), &limited, 100);
+        assert_eq!(overloaded.late.len(), 2, "one after the other: {overloaded:?}");
+        let more = Size { millicores: 2_000, mebibytes: 0 };
+        assert_eq!(overloaded.cure, Cure { quotas: quotas(&[("a", more)]), capacity: None });
+        for late in &overloaded.late {
+            assert_eq!(overloaded.cures(late), [(Limit::Quota("a"), more)]);
+        }
+    }
+
+    #[test]
+    fn memory_that_lacks_in_a_quota_is_what_grows() {
+        let limited = quotas(&[("a", Size { millicores: u64::MAX, mebibytes: 1_024 })]);
+        let overloaded = overload(&four(|_| "a".to_owned()), capacity(64.0), &limited, 100);
+        assert_eq!(overloaded.cure.quotas["a"], Size { millicores: 0, mebibytes: 1_024 });
+    }
+
+    #[test]
+    fn where_both_are_short_each_run_hears_what_keeps_it() {
+        let mut runs = four(|_| "a".to_owned());
+        runs.push(run("b/plan", 0, 10, 10, 8.0, None));
+        let limited = quotas(&[("a", Size { millicores: 2_000, mebibytes: u64::MAX })]);
+        let overloaded = overload(&runs, capacity(4.0), &limited, 100);
+        let of = |tenant: &str| {
+            let late = overloaded.late.iter().find(|late| late.tenant == tenant).unwrap();
+            overloaded.cures(late).into_iter().map(|(limit, _)| limit).collect::<Vec<_>>()
+        };
+        assert_eq!(of("b"), [Limit::Capacity], "{overloaded:?}");
+        assert!(of("a").contains(&Limit::Quota("a")), "{overloaded:?}");
+    }
+
+    #[test]
+    fn a_tenant_at_its_quota_keeps_nobody_else_waiting() {
+        let mut runs: Vec<Expected> =
+            (0..600).map(|place| run(&format!("a/{place}"), 0, 5, 1, 1.0, None)).collect();
+        runs.push(run("b/plan", 0, 20, 10, 1.0, None));
+        let limited = quotas(&[("a", Size { millicores: 1_000, mebibytes: u64::MAX })]);
+        let overloaded = overload(&runs, capacity(4.0), &limited, 1_000);
+        assert!(overloaded.late.iter().all(|late| late.tenant == "a"), "{:?}", overloaded.late);
     }
 
     #[test]
     fn a_chain_longer_than_its_window_is_not_cured_by_capacity() {
-        let runs = [run("a/first", 0, 60, 30, 1.0, None), run("a/second", 0, 55, 30, 1.0, Some(0))];
-        let told = overload(&runs, capacity(8.0));
-        assert_eq!(told.cure, Cure::Longer { by: SignedDuration::from_mins(5) });
-        assert!(told.words().contains("window"), "{}", told.words());
+        let chain = [run("a/first", 0, 60, 30, 1.0, None), run("a/second", 0, 55, 30, 1.0, Some(0))];
+        let overloaded = told(&chain, 8.0);
+        assert_eq!(overloaded.late[0].alone, Some(SignedDuration::from_mins(5)));
+        assert_eq!(overloaded.cures(&overloaded.late[0]), []);
+        // Others still hear what helps them.
+        let mut runs = chain.to_vec();
+        runs.extend([run("b/one", 0, 10, 10, 8.0, None), run("b/two", 0, 10, 10, 8.0, None)]);
+        let overloaded = told(&runs, 9.0);
+        let late = overloaded.late.iter().find(|late| late.tenant == "b").unwrap();
+        assert!(matches!(overloaded.cures(late)[..], [(Limit::Capacity, _)]), "{overloaded:?}");
     }
 
     #[test]
     fn what_never_finds_room_is_told_with_all_that_waits_for_it() {
         let runs = [run("a/first", 0, 60, 10, 4.0, None), run("a/second", 0, 60, 10, 1.0, Some(0))];
-        let told = overload(&runs, capacity(2.0));
-        assert!(told.late.iter().all(|late| late.by.is_none()) && told.late.len() == 2);
-        assert!(matches!(told.cure, Cure::More(more) if more.millicores == 2_000));
+        let overloaded = told(&runs, 2.0);
+        assert!(overloaded.late.iter().all(|late| late.by.is_none()) && overloaded.late.len() == 2);
+        assert_eq!(overloaded.cure.capacity.unwrap().millicores, 2_000);
+    }
+
+    #[test]
+    fn what_runs_has_its_room_before_what_is_more_urgent() {
+        let mut busy = run("a/busy", 0, 90, 15, 2.0, None);
+        busy.running = true;
+        let overloaded = told(&[busy, run("b/plan", 0, 20, 10, 2.0, None)], 2.0);
+        assert_eq!(overloaded.late.len(), 1);
+        assert_eq!((overloaded.late[0].tenant.as_str(), overloaded.late[0].by.unwrap().as_mins()), ("b", 5));
+    }
+
+    #[test]
+    fn the_most_urgent_ones_are_laid_out_with_what_they_need() {
+        let runs = [
+            run("a/can-wait", 0, 900, 10, 1.0, None),
+            run("b/first", 0, 800, 10, 1.0, None),
+            run("c/can-wait", 0, 900, 10, 1.0, None),
+            run("b/second", 0, 15, 10, 1.0, Some(1)),
+        ];
+        let kept = most_urgent(&runs, 2);
+        let titles: Vec<&str> = kept.iter().map(|run| run.title.as_str()).collect();
+        assert_eq!(titles, ["b/first", "b/second"]);
+        assert_eq!(kept[1].needs, Some(0));
+        let overloaded = overload(&runs, capacity(4.0), &BTreeMap::new(), 2);
+        assert_eq!(overloaded.late[0].title, "b/second");
     }
 
     #[test]
@@ -242,6 +467,6 @@ mod tests {
             run("b/first", 0, 60, 10, 1.0, None),
             run("b/second", 0, 20, 10, 1.0, Some(1)),
         ];
-        assert_eq!(overload(&runs, capacity(1.0)).late, []);
+        assert_eq!(told(&runs, 1.0).late, []);
     }
 }

@@ -15,11 +15,6 @@ use std::collections::VecDeque;
 const PARTS: i64 = 16;
 /// Seconds after which a number that did not change counts as a new one: questions are further apart than decisions.
 const SAME: i64 = 60;
-/// Starts that are remembered.
-const STARTS: usize = 5;
-/// From asking for a replica to its readiness, in seconds, before a start was seen; and the most that is believed.
-const START: i64 = 30;
-const MOST_START: i64 = 900;
 /// Less of an item than this is none.
 const NOTHING: f64 = 1e-6;
 
@@ -35,13 +30,6 @@ pub(super) struct Due {
     /// What was wanted of late: fewer replicas than that are wanted only later.
     #[serde(skip)]
     wishes: VecDeque<(i64, u32)>,
-    /// Seconds that the last starts took, the newest last.
-    starts: VecDeque<i64>,
-    /// Replicas at the last look, when that was, and since when more of them begin.
-    #[serde(skip)]
-    replicas: Option<(i64, u32)>,
-    #[serde(skip)]
-    begun: Option<i64>,
 }
 
 /// Replicas for the backlog, and why.
@@ -54,42 +42,16 @@ pub(super) struct Needed {
 }
 
 impl Due {
-    /// Takes note of what is seen, and says how many replicas it takes within these bounds. `None` without such a backlog,
-    /// and while its source is silent.
-    pub fn look(&mut self, now: i64, seen: &Seen<'_>, (min, max): (u32, u32)) -> Option<Needed> {
+    /// Takes note of what is seen, and says how many replicas it takes within these bounds, where one takes `start` seconds
+    /// to be ready. `None` without such a backlog, and while its source is silent.
+    pub fn look(&mut self, now: i64, seen: &Seen<'_>, bounds: (u32, u32), start: i64) -> Option<Needed> {
         let (waiting, due) = seen.loads.iter().find_map(|load| Some((load.value, load.due?)))?;
-        self.replicas(now, seen);
         let waiting = waiting.filter(|waiting| usable(*waiting))?;
         if waiting > 0.0 || !self.parts.is_empty() {
             self.busy = Some(now);
         }
         self.count(now, waiting, seen.ready, &due);
-        self.needed(now, waiting, seen, &due, (min, max))
-    }
-
-    /// Learns how long a start takes.
-    fn replicas(&mut self, now: i64, seen: &Seen<'_>) {
-        if let Some((at, before)) = self.replicas {
-            if seen.replicas > before {
-                self.begun = self.begun.or(Some(at));
-            } else if seen.replicas < before {
-                self.begun = None;
-            }
-        }
-        self.replicas = Some((now, seen.replicas));
-        if seen.ready >= seen.replicas
-            && let Some(since) = self.begun.take()
-        {
-            if self.starts.len() >= STARTS {
-                self.starts.pop_front();
-            }
-            self.starts.push_back(now.saturating_sub(since).clamp(1, MOST_START));
-        }
-    }
-
-    /// The longest of the last starts.
-    fn start(&self) -> i64 {
-        self.starts.iter().copied().max().unwrap_or(START)
+        self.needed(now, waiting, seen, (&due, start), bounds)
     }
 
     /// Finds out which items are done and which are new.
@@ -137,11 +99,10 @@ impl Due {
         now: i64,
         waiting: f64,
         seen: &Seen<'_>,
-        due: &DuePolicy,
+        (due, start): (&DuePolicy, i64),
         (min, max): (u32, u32),
     ) -> Option<Needed> {
         let moment = |second: i64| Timestamp::from_second(second).unwrap_or(Timestamp::MAX);
-        let start = self.start();
         let bounds = Bounds {
             min,
             max,
@@ -207,12 +168,10 @@ impl Due {
 
     /// What is kept over a restart; `None` when nothing is known.
     pub fn kept(&self) -> Option<Self> {
-        let known = !self.parts.is_empty() || !self.starts.is_empty();
-        known.then(|| Self {
+        (!self.parts.is_empty()).then(|| Self {
             parts: self.parts.clone(),
             waiting: self.waiting,
             busy: self.busy,
-            starts: self.starts.clone(),
             ..Self::default()
         })
     }
@@ -222,6 +181,7 @@ impl Due {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+    use super::super::starts::UNSEEN;
     use super::super::{Load, Requests, STEP_SECONDS};
     use super::*;
 
@@ -231,7 +191,17 @@ mod tests {
         DuePolicy { seconds_per_item: seconds, within: SignedDuration::from_secs(within) }
     }
 
-    fn look(due: &mut Due, now: i64, waiting: Option<f64>, (replicas, ready): (u32, u32)) -> Option<Needed> {
+    fn look(due: &mut Due, now: i64, waiting: Option<f64>, replicas: (u32, u32)) -> Option<Needed> {
+        started(due, now, waiting, replicas, UNSEEN)
+    }
+
+    fn started(
+        due: &mut Due,
+        now: i64,
+        waiting: Option<f64>,
+        (replicas, ready): (u32, u32),
+        start: i64,
+    ) -> Option<Needed> {
         let loads = [Load {
             name: "scaling.backlog".into(),
             value: waiting,
@@ -248,7 +218,7 @@ mod tests {
             calendar: None,
             hurts: false,
         };
-        due.look(now, &seen, BOUNDS)
+        due.look(now, &seen, BOUNDS, start)
     }
 
     /// A queue whose items take so long, worked off by what is wanted, each replica ready 30 s after it is wanted. `comes`:
@@ -297,7 +267,7 @@ mod tests {
                     calendar: None,
                     hurts: false,
                 };
-                let wanted = due.look(now, &seen, BOUNDS).unwrap().replicas;
+                let wanted = due.look(now, &seen, BOUNDS, UNSEEN).unwrap().replicas;
                 if wanted > replicas {
                     starting.push_back((now + 30, wanted));
                 }
@@ -349,14 +319,7 @@ mod tests {
 
     #[test]
     fn a_start_that_was_seen_is_part_of_the_deadline() {
-        let mut due = Due::default();
-        look(&mut due, 0, Some(0.0), (1, 1));
-        for step in 1..=20 {
-            look(&mut due, step * 15, Some(0.0), (2, 1));
-        }
-        look(&mut due, 315, Some(0.0), (2, 2));
-        assert_eq!(due.start(), 315);
-        let said = look(&mut due, 330, Some(40.0), (0, 0)).unwrap();
+        let said = started(&mut Due::default(), 330, Some(40.0), (0, 0), 315).unwrap();
         assert_eq!(said.replicas, 10, "four each in 285 s: {}", said.why);
     }
 

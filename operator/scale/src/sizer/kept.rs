@@ -3,6 +3,7 @@
 
 use super::Sizer;
 use super::due::Due;
+use super::starts::Starts;
 use crate::services::{Decided, PolicyError, State};
 use serde::{Deserialize, Serialize};
 
@@ -13,9 +14,12 @@ pub struct KeptSize {
     /// Load per replica by bin: which, requests, requests outside of the objective.
     carried: Vec<(u16, f32, f32)>,
     taught: u32,
-    /// What waits and until when, and how long starts take; of a backlog with a deadline only.
+    /// What waits and until when; of a backlog with a deadline only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     due: Option<Due>,
+    /// How long starts take.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    starts: Option<Starts>,
 }
 
 impl Sizer {
@@ -26,6 +30,7 @@ impl Sizer {
             carried: self.capacity.kept(),
             taught: self.taught,
             due: self.due.kept(),
+            starts: self.starts.kept(),
         }
     }
 
@@ -33,7 +38,9 @@ impl Sizer {
     pub fn restore(&mut self, kept: &KeptSize) -> Result<(), PolicyError> {
         // What is kept is as old as its last writing, and nobody listened in between: silence counts from the start.
         let seen = kept.decided.seen.map(|seen| seen.max(self.began));
-        self.state = State::resume(&self.policy, Decided { seen, ..kept.decided })?;
+        self.starts = kept.starts.clone().unwrap_or_default();
+        self.start_seconds = self.starts.planned();
+        self.state = State::resume(&self.started(self.policy), Decided { seen, ..kept.decided })?;
         self.capacity = self.capacity.restored(&kept.carried);
         self.taught = kept.taught;
         self.due = kept.due.clone().unwrap_or_default();

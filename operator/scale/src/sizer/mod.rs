@@ -10,6 +10,7 @@ mod due;
 mod gaps;
 mod kept;
 mod policy;
+mod starts;
 #[cfg(test)]
 mod tests;
 
@@ -27,6 +28,7 @@ use homeostat_knowledge::forecast::{SizeAdvice, SizeEffect, SizeTrouble};
 use homeostat_knowledge::policy::DuePolicy;
 use homeostat_knowledge::{Name, Timestamp};
 use serde::{Deserialize, Serialize};
+use starts::Starts;
 use std::collections::BTreeSet;
 
 /// Seconds between two decisions, as the comparison with others measures them.
@@ -107,6 +109,15 @@ pub struct Sizer {
     gaps: Gaps,
     #[serde(default)]
     due: Due,
+    #[serde(default)]
+    starts: Starts,
+    /// Seconds of a start that are planned with.
+    #[serde(default = "unseen")]
+    start_seconds: u32,
+}
+
+fn unseen() -> u32 {
+    Starts::default().planned()
 }
 
 /// What follows from what is missing in this step.
@@ -123,7 +134,7 @@ impl Sizer {
     /// Nothing was seen yet, under this policy, at this moment. `allowed`: share of requests that may be outside of the
     /// objective; where it is no share, one in a hundred.
     pub fn new(policy: Policy, allowed: f64, now: Timestamp) -> Result<Self, PolicyError> {
-        let state = State::new(&policy)?;
+        let state = State::new(&Policy { start_seconds: unseen(), ..policy })?;
         let capacity = Capacity::new(allowed).unwrap_or_default();
         Ok(Self {
             policy,
@@ -136,6 +147,8 @@ impl Sizer {
             idle: None,
             gaps: Gaps::default(),
             due: Due::default(),
+            starts: Starts::default(),
+            start_seconds: unseen(),
         })
     }
 
@@ -147,12 +160,32 @@ impl Sizer {
     /// Sizes by another policy from now on. What was learnt stays where it still fits; what was decided stays.
     pub fn follow(&mut self, policy: Policy) -> Result<(), PolicyError> {
         policy.validate()?;
-        let learnt = |policy: &Policy| (policy.max, policy.step_seconds, policy.start_seconds);
+        let learnt = |policy: &Policy| (policy.max, policy.step_seconds);
         if learnt(&policy) != learnt(&self.policy) {
-            self.state = State::resume(&policy, self.state.decided())?;
+            self.state = State::resume(&self.started(policy), self.state.decided())?;
         }
         self.policy = policy;
         Ok(())
+    }
+
+    /// A policy with the time that a start takes here.
+    fn started(&self, policy: Policy) -> Policy {
+        Policy { start_seconds: self.start_seconds, ..policy }
+    }
+
+    /// Plans with the median of the starts that were seen, once it is another than what is planned with by more than a step
+    /// and a quarter: what was learnt of the load is of that time ahead, and is learnt anew.
+    fn start(&mut self, now: i64, seen: &Seen<'_>) {
+        self.starts.look(now, seen.replicas, seen.ready);
+        let planned = self.starts.planned();
+        let same = self.policy.step_seconds.max(self.start_seconds / 4);
+        if planned.abs_diff(self.start_seconds) <= same {
+            return;
+        }
+        let policy = Policy { start_seconds: planned, ..self.policy };
+        if let Ok(state) = State::resume(&policy, self.state.decided()) {
+            (self.state, self.start_seconds) = (state, planned);
+        }
     }
 
     /// Requests per second that one replica carries; `None` before enough was seen.
@@ -163,6 +196,7 @@ impl Sizer {
     /// Decides at the end of a step. The same input gives the same answer.
     pub fn decide(&mut self, now: Timestamp, seen: &Seen<'_>, owner: &Owner) -> SizeAdvice {
         self.learn(seen);
+        self.start(now.as_second(), seen);
         let per_replica = self.per_replica();
         let weighed = worth(seen, per_replica, |load| load.due.is_none());
         let worth = worth(seen, per_replica, |_| true);
@@ -171,7 +205,7 @@ impl Sizer {
         self.gaps.look(now.as_second(), self.began, seen, per_replica);
         let partly = self.partly(now, seen, worth);
         let policy = self.policy_now(now, seen, &partly);
-        let needed = self.due.look(now.as_second(), seen, (policy.min, policy.max));
+        let needed = self.due.look(now.as_second(), seen, (policy.min, policy.max), self.starts.longest());
         let troubles = self.troubles(seen, worth, needed.as_ref(), owner);
         let advice = |wanted, effect, why| SizeAdvice {
             decided: now,
@@ -280,7 +314,11 @@ impl Sizer {
             .policy
             .fallback
             .filter(|fallback| !partly.waits && listened >= i64::from(fallback.after_seconds));
-        Policy { min: if whole { self.policy.min } else { self.policy.min.max(1) }, fallback, ..self.policy }
+        Policy {
+            min: if whole { self.policy.min } else { self.policy.min.max(1) },
+            fallback,
+            ..self.started(self.policy)
+        }
     }
 
     /// Whether nothing was to be done long enough for no replica, where the bounds allow that. What was learnt of a load

@@ -89,3 +89,72 @@ fn what_one_tenant_may_not_have_is_not_tried_again_when_there_is_more() {
     assert_eq!(world.step(2), []);
     assert!(world.problem("wide").contains("quota"), "{}", world.problem("wide"));
 }
+
+/// Runs of tenant `a`, of two vCPU and about three minutes each, that are all there and due in ten.
+fn crowd(quota: Option<u64>, vcpu: u64) -> World {
+    let mut world = World::new(vcpu);
+    world.tenant("a", quota.map(|vcpu| Amounts { cpu_millis: Some(vcpu * 1_000), memory_bytes: None }));
+    for name in ["one", "two", "three", "four"] {
+        world.sized(name, 2, 512);
+        world.job("a", name, 0);
+    }
+    world
+}
+
+fn late(world: &World) -> String {
+    let all = ["one", "two", "three", "four"].iter().filter_map(|name| world.report("a", name).late);
+    all.collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn a_run_that_is_late_by_its_tenants_quota_is_told_and_what_its_growth_costs() {
+    let mut world = crowd(Some(2), 64);
+    world.step(1);
+    let told = late(&world);
+    assert!(told.contains("the quota of tenant a (spec.quota) has to grow by 2 vCPU"), "{told}");
+    assert!(!told.contains("capacity") && !told.contains("costs"), "{told}");
+    let first = world.snapshot.tenants.values().next().expect("a tenant");
+    let prices = homeostat_knowledge::policy::Prices {
+        currency: Name::from("EUR"),
+        core_hour: Some(40_000),
+        gibibyte_hour: None,
+    };
+    let priced = TenantPolicy { prices: Some(prices), ..(**first).clone() };
+    world.snapshot.commit(&ObjectChange::Tenant(Change::Applied(Arc::new(priced))), at(2));
+    world.step(10);
+    assert!(late(&world).contains("2 vCPU, 0.00 GiB, which costs 58.40 EUR a month"), "{}", late(&world));
+    let counted: u32 =
+        ["one", "two", "three", "four"].iter().map(|name| world.report("a", name).late_runs).sum();
+    assert_eq!(counted as usize, late(&world).lines().count());
+}
+
+#[test]
+fn a_run_that_is_late_by_the_capacity_is_told_so_and_nothing_of_the_quota() {
+    let mut world = crowd(Some(16), 2);
+    world.step(1);
+    let told = late(&world);
+    assert!(told.contains("the cluster's capacity for runs has to grow by 2 vCPU"), "{told}");
+    assert!(!told.contains("quota"), "{told}");
+}
+
+#[test]
+fn what_is_left_to_kueue_is_late_by_nobodys_order_here() {
+    let mut world = crowd(None, 2);
+    let queues = BTreeMap::from([(Name::from("a"), vec![Name::from("night")])]);
+    world.snapshot.commit(&ObjectChange::Kueue(Some(Arc::new(queues))), at(0));
+    world.step(1);
+    assert_eq!(late(&world), "");
+}
+
+#[test]
+fn what_schedules_announce_is_told_before_its_jobs_are_there() {
+    let mut world = World::new(1);
+    world.tenant("a", None);
+    for name in ["one", "two", "three", "four"] {
+        world.periodic(name, 8);
+        world.schedule(name, "0 * * * *", None, false);
+    }
+    world.step(1);
+    let told = late(&world);
+    assert!(told.contains("run of 2026-09-21T15:00:00Z") && told.contains("capacity"), "{told}");
+}
