@@ -48,6 +48,12 @@ pub enum ForecastError {
     /// Nothing to start from.
     #[error("the history of {0} points has no usable one; wait until the series reports")]
     NoData(usize),
+    /// Only gaps, and values too large to be added up.
+    #[error(
+        "the history of {0} points has none that can be forecast: its values are beyond 1e280; correct the query \
+         or the unit that they come from, waiting does not help"
+    )]
+    TooLarge(usize),
     /// Too far ahead.
     #[error("a horizon of {asked} steps was asked for, it must be 1 to {longest}")]
     Horizon {
@@ -94,6 +100,16 @@ pub struct Forecast {
     pub reason: String,
 }
 
+/// Why nothing in the history can be forecast: a series that explodes needs other advice than one that is silent.
+fn unusable(history: &History<'_>) -> ForecastError {
+    let values = history.values();
+    if values.iter().any(|value| value.is_finite() && !usable(*value)) {
+        ForecastError::TooLarge(values.len())
+    } else {
+        ForecastError::NoData(values.len())
+    }
+}
+
 impl Forecaster {
     /// A forecaster with a valid setting.
     pub fn new(config: ForecastConfig) -> Result<Self, ForecastConfigError> {
@@ -118,11 +134,7 @@ impl Forecaster {
         shift: (f64, f64),
     ) -> Result<Chosen, ForecastError> {
         let chosen = choose::choose(&self.config, history, calendar, shift);
-        if chosen.weights.is_empty() {
-            Err(ForecastError::NoData(history.values().len()))
-        } else {
-            Ok(chosen)
-        }
+        if chosen.weights.is_empty() { Err(unusable(history)) } else { Ok(chosen) }
     }
 
     /// Brings a choice up to date with the end of the history: learns from forecasts whose outcome is known now, and
@@ -180,8 +192,7 @@ impl Chosen {
         }
         let cleaned = self.effects.as_ref().map(|effects| effects.clean(history));
         let clean = cleaned.as_ref().map_or(*history, |values| history.with(values));
-        let none = || ForecastError::NoData(history.values().len());
-        let (mut p50, spread) = self.median(&clean, horizon).ok_or_else(none)?;
+        let (mut p50, spread) = self.median(&clean, horizon).ok_or_else(|| unusable(history))?;
         let reach = self.bands.reach(&spread);
         if let Some(effects) = &self.effects {
             effects.add(&mut p50, history.end(), history.step_seconds());
