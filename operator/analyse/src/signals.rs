@@ -70,7 +70,9 @@ impl Series {
     fn kind(&self) -> FindingKind {
         match self.measures {
             Measures::Backlog if self.grew => FindingKind::QueueGrowing,
-            Measures::Backlog | Measures::Other | Measures::Load => FindingKind::SignalAbnormal,
+            Measures::Backlog | Measures::Other | Measures::Load | Measures::CpuCores => {
+                FindingKind::SignalAbnormal
+            }
             Measures::MemoryBytes => FindingKind::MemoryGrowing,
             Measures::CertificateSeconds => FindingKind::CertificateExpiring,
         }
@@ -87,7 +89,8 @@ impl Series {
         let verdict = self.detector.observe(at.as_second(), value);
         self.usual = verdict.ready.then(|| format!("{} to {}", trim(verdict.usual.0), trim(verdict.usual.1)));
         match (signal.measures, signal.threshold) {
-            (Measures::Load, _) => (false, ENTER_POINTS, 1),
+            // Much CPU is no trouble by itself, unless people say how much is.
+            (Measures::Load, _) | (Measures::CpuCores, None) => (false, ENTER_POINTS, 1),
             (Measures::CertificateSeconds, limit) => {
                 let limit = limit.unwrap_or(CERTIFICATE_SECONDS);
                 self.text = format!("{:.1} days left", value / 86_400.0);
@@ -106,7 +109,7 @@ impl Series {
                 (soon.is_some(), ENTER_POINTS, LEAVE_POINTS)
             }
             // A limit that people set is believed sooner, and over at once; otherwise the calibrated detector decides.
-            (Measures::Other | Measures::Backlog, Some(limit)) => {
+            (Measures::Other | Measures::Backlog | Measures::CpuCores, Some(limit)) => {
                 self.usual = Some(format!("limit {}", trim(limit)));
                 let over = if signal.bad_above { value > limit } else { value < limit };
                 (over, ENTER_POINTS_OVER_LIMIT, 1)

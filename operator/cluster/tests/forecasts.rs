@@ -57,6 +57,7 @@ fn record(workload: &str, minute: i64, load: f64) -> ForecastRecord {
             why: "6 replicas: too few in 30 s with a chance of 0.0101 %".to_owned(),
             troubles: Vec::new(),
             done: None,
+            pod: None,
         },
         memory: None,
     }

@@ -10,6 +10,7 @@ use crate::orders;
 use crate::places::Place;
 use crate::roots::Root;
 use crate::witnesses;
+use homeostat_knowledge::forecast::Need;
 use homeostat_knowledge::observation::SourceState;
 use homeostat_knowledge::policy::{KillSwitch, TenantPolicy};
 use homeostat_knowledge::{
@@ -268,8 +269,20 @@ fn size_evidence(record: &ActionRecord, snapshot: &Snapshot) -> Option<EvidenceF
 }
 
 /// Whether the newest decision still asks for at least as much of this change: so many replicas or more for a way up, so
-/// many or fewer for a way down.
+/// many or fewer for a way down, so much or more of what a pod asks for.
 pub fn still_wanted(record: &ActionRecord, snapshot: &Snapshot) -> bool {
+    if let Parameters::ResizePod { cpu_millis, memory_bytes, .. } = record.parameters {
+        let Some(pod) = snapshot.sizes.get(&record.workload).and_then(|size| size.pod.as_ref()) else {
+            return false;
+        };
+        let leads = |wanted: Option<u64>, before: Option<u64>, need: Option<Need>| {
+            wanted.is_none_or(|wanted| {
+                before.zip(need).is_some_and(|(before, need)| need.leads(before, wanted))
+            })
+        };
+        return leads(cpu_millis, record.before.cpu_millis, pod.cpu)
+            && leads(memory_bytes, record.before.memory_bytes, pod.memory);
+    }
     let Some(wanted) = snapshot.sizes.get(&record.workload).and_then(|size| size.wanted) else {
         return false;
     };
@@ -501,5 +514,16 @@ mod tests {
         let known = history(&snapshot, std::iter::once(&open), &ended);
         assert_eq!(known.len(), 2);
         assert!(known.iter().all(ActionHistory::counts));
+    }
+
+    #[test]
+    fn a_size_of_a_pod_is_wanted_while_it_leads_to_what_is_needed() {
+        let need = |request, used, falls| Need { request, used, falls };
+        let up = need(800, 100, false);
+        assert!(up.leads(500, 800) && up.leads(500, 700) && !up.leads(500, 900), "no further");
+        assert!(!up.leads(1_000, 800), "too little is known for less");
+        let down = need(500, 600, true);
+        assert!(down.leads(1_000, 800) && !down.leads(1_000, 550), "not below what is in use");
+        assert!(!down.leads(500, 500), "no change");
     }
 }

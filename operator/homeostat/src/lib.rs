@@ -24,4 +24,5 @@ pub mod release;
 pub mod replay;
 pub mod run;
 pub mod sizes;
+pub mod standing;
 pub mod telemetry;

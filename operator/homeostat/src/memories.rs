@@ -89,6 +89,7 @@ impl Memories {
                     why: String::new(),
                     troubles: Vec::new(),
                     done: None,
+                    pod: None,
                 },
                 memory: None,
             });
@@ -99,7 +100,12 @@ impl Memories {
 
 /// The signal of a workload that measures memory.
 pub fn signal(policy: &WorkloadPolicy) -> Option<&SignalPolicy> {
-    policy.signals.iter().find(|signal| signal.measures == Measures::MemoryBytes)
+    measuring(policy, Measures::MemoryBytes)
+}
+
+/// The first signal of a workload that measures this.
+pub fn measuring(policy: &WorkloadPolicy, measures: Measures) -> Option<&SignalPolicy> {
+    policy.signals.iter().find(|signal| signal.measures == measures)
 }
 
 /// Memory limit of the pods' only container.
@@ -111,7 +117,7 @@ fn limit(snapshot: &Snapshot, key: &WorkloadKey) -> Option<f64> {
 }
 
 /// What the pod that uses most uses now; `None` when nothing was seen lately.
-fn used(snapshot: &Snapshot, key: &WorkloadKey, signal: &Name, now: Timestamp) -> Option<f64> {
+pub fn used(snapshot: &Snapshot, key: &WorkloadKey, signal: &Name, now: Timestamp) -> Option<f64> {
     let age = loads::age(snapshot);
     let from = (key.clone(), signal.clone(), Name::from(""));
     let seen = snapshot.loads.range(from..).take_while(|((of, name, _), _)| of == key && name == signal);

@@ -8,6 +8,7 @@ use crate::hearing::Hearing;
 use crate::kept::{Kept, Memory};
 use crate::loads::Series;
 use crate::paced;
+use crate::standing::{self, Standing};
 use homeostat_cluster::forecasts::Forecasts;
 use homeostat_knowledge::forecast::{Outlook, REQUESTS, Scaler, Scalers, SizeTrouble};
 use homeostat_knowledge::policy::{Bounds, ScalingPolicy};
@@ -16,7 +17,7 @@ use homeostat_knowledge::{
     Clock, ControllerRecord, ForecastRecord, ForecastSkill, IncidentState, Name, SignedDuration, SizeAdvice,
     SizeEffect, Snapshot, SnapshotSource, Timestamp, WorkloadKey, WorkloadPolicy,
 };
-use homeostat_plan::sizes::{newest, told};
+use homeostat_plan::sizes::{newest, newest_of_pods, told};
 use homeostat_scale::outlook::Meter;
 use homeostat_scale::services::{Expected, Owner};
 use homeostat_scale::sizer::{Requests, STEP_SECONDS, Seen, SetupError, Sizer, calendar, policy};
@@ -48,6 +49,7 @@ struct Sized {
 #[derive(Default)]
 pub struct Sizes {
     sized: BTreeMap<WorkloadKey, Sized>,
+    standing: Standing,
     memory: Memory,
 }
 
@@ -66,7 +68,8 @@ impl Sizes {
         now: Timestamp,
     ) -> Vec<ForecastRecord> {
         self.sized.retain(|key, _| outlooks.contains_key(key) && snapshot.workloads.contains_key(key));
-        let changes = newest(snapshot);
+        self.standing.follow(snapshot);
+        let (changes, changes_of_pods) = (newest(snapshot), newest_of_pods(snapshot));
         let mut all = Vec::with_capacity(outlooks.len());
         for (key, foreseen) in outlooks {
             let Foreseen { outlook, kept: load, left_out } = &**foreseen;
@@ -81,6 +84,12 @@ impl Sizes {
             };
             let kept = snapshot.sizes.get(key).and_then(|before| before.done.clone());
             size.done = kept.or_else(|| changes.get(key).map(|action| told(action)));
+            size.pod = if *left_out { None } else { self.standing.advise(snapshot, workload, now) };
+            if let Some(pod) = &mut size.pod {
+                let before = snapshot.sizes.get(key).and_then(|before| before.pod.as_ref()?.done.clone());
+                pod.done = before.or_else(|| changes_of_pods.get(key).map(|action| told(action)));
+                size.why = standing::beside(&size.why, pod);
+            }
             all.push(ForecastRecord {
                 workload: key.clone(),
                 workload_uid: workload.uid.clone(),
@@ -205,6 +214,7 @@ fn nothing(now: Timestamp, trouble: SizeTrouble, why: String) -> SizeAdvice {
         why,
         troubles: vec![trouble],
         done: None,
+        pod: None,
     }
 }
 

@@ -79,6 +79,7 @@ fn record(wanted: u32) -> ForecastRecord {
             why: format!("{wanted} replicas are wanted"),
             troubles: Vec::new(),
             done: None,
+            pod: None,
         },
         memory: None,
     }

@@ -60,6 +60,44 @@ pub struct SizeAdvice {
     pub troubles: Vec<SizeTrouble>,
     /// What was done about it last, or what keeps it from being done.
     pub done: Option<String>,
+    /// What each of its pods should ask for; `None` where people give no bounds for it, or nothing measures it.
+    #[serde(default)]
+    pub pod: Option<Box<PodAdvice>>,
+}
+
+/// What each pod of a workload should ask for, by what the busiest one was seen to use.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PodAdvice {
+    /// CPU, in thousandths of a core; `None` when nothing can be said.
+    pub cpu: Option<Need>,
+    /// Memory, in bytes; `None` when nothing can be said.
+    pub memory: Option<Need>,
+    /// Why so much, or why nothing can be said and what to change.
+    pub why: String,
+    /// What was done about it last, or what keeps it from being done.
+    pub done: Option<String>,
+}
+
+/// How much of one resource a pod should ask for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Need {
+    /// Its request, within the bounds that people set.
+    pub request: u64,
+    /// What the busiest pod uses now; no request goes below.
+    pub used: u64,
+    /// Enough is known for asking for less.
+    pub falls: bool,
+}
+
+impl Need {
+    /// Whether a change from `before` to `wanted` leads to what is needed, and no further.
+    pub fn leads(self, before: u64, wanted: u64) -> bool {
+        if wanted > before {
+            wanted <= self.request
+        } else {
+            wanted < before && self.falls && wanted >= self.request.max(self.used)
+        }
+    }
 }
 
 /// What keeps a size from being decided, from being decided on everything that should count, or from being enough.

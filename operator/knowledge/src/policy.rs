@@ -598,6 +598,8 @@ pub enum Measures {
     Backlog,
     /// Memory in use, in bytes; `threshold` is its limit.
     MemoryBytes,
+    /// CPU in use by the busiest pod, in cores.
+    CpuCores,
     /// Seconds until a certificate ends.
     CertificateSeconds,
     /// A load that the workload is sized by: no level of it is trouble by itself.

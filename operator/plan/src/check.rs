@@ -270,6 +270,11 @@ fn bounds(
     if let Parameters::DriveBounds { bounds, .. } = step.parameters {
         driven(plan, bounds, workload, block);
     }
+    if plan.origin == Origin::Forecast
+        && let Parameters::ResizePod { cpu_millis, memory_bytes, .. } = step.parameters
+    {
+        resized(plan, cpu_millis, memory_bytes, workload, block);
+    }
     let (Parameters::ScaleUp { replicas } | Parameters::ScaleDown { replicas }) = step.parameters else {
         return;
     };
@@ -289,6 +294,29 @@ fn bounds(
     }
     if !u64::try_from(replicas).is_ok_and(|replicas| bounds.is_some_and(|bounds| bounds.contains(replicas))) {
         block(format!("{replicas} replicas are outside of spec.scaling.replicas of {}", plan.workload));
+    }
+}
+
+/// The size of a pod without a fault: only where people ask for sizes, and within their bounds.
+fn resized(
+    plan: &Plan<Draft>,
+    cpu_millis: Option<u64>,
+    memory_bytes: Option<u64>,
+    workload: Option<&WorkloadPolicy>,
+    block: &mut impl FnMut(String),
+) {
+    let permits = workload.map(|workload| &workload.permits);
+    let scaling = permits.and_then(|permits| permits.scaling.as_ref());
+    if scaling.is_none_or(|scaling| scaling.mode != ScalingMode::Auto) {
+        block(format!("{} does not ask for sizes of its pods: spec.scaling.mode is not Auto", plan.workload));
+    }
+    let outside = |wanted: Option<u64>, bounds: Option<Bounds>| {
+        wanted.is_some_and(|wanted| !bounds.is_some_and(|bounds| bounds.contains(wanted)))
+    };
+    if outside(cpu_millis, permits.and_then(|permits| permits.cpu_millis))
+        || outside(memory_bytes, permits.and_then(|permits| permits.memory_bytes))
+    {
+        block(format!("the size is outside of spec.scaling.resources of {}", plan.workload));
     }
 }
 

@@ -29,6 +29,7 @@ mod room;
 pub mod select;
 pub mod sick;
 pub mod sizes;
+pub mod standing;
 mod taken_back;
 
 pub use check::{Checker, Objection, ObjectionSeverity, check};

@@ -1,7 +1,7 @@
 //! From the size that a workload should have to a plan for it. There is no incident: the decision itself, which is made
 //! anew every 15 s, is the evidence.
 
-use crate::bounds;
+use crate::{bounds, standing};
 use homeostat_knowledge::action::{Before, EvidenceRef};
 use homeostat_knowledge::forecast::occasion;
 use homeostat_knowledge::plan::{Expectation, Undo};
@@ -248,10 +248,23 @@ fn reason(action: &ActionRecord) -> String {
     }
 }
 
-/// The newest change of size by forecast of each workload.
+/// The newest change of replicas, or of the bounds of its autoscaler, of each workload by forecast.
 pub fn newest(snapshot: &Snapshot) -> BTreeMap<&WorkloadKey, &ActionRecord> {
+    newest_of(snapshot, false)
+}
+
+/// The newest change of what a pod asks for of each workload, other than repairs.
+pub fn newest_of_pods(snapshot: &Snapshot) -> BTreeMap<&WorkloadKey, &ActionRecord> {
+    newest_of(snapshot, true)
+}
+
+fn newest_of(snapshot: &Snapshot, of_pods: bool) -> BTreeMap<&WorkloadKey, &ActionRecord> {
     let mut newest: BTreeMap<&WorkloadKey, &ActionRecord> = BTreeMap::new();
-    let sized = |action: &&Arc<ActionRecord>| action.origin == Origin::Forecast && action.undo_of.is_none();
+    let sized = |action: &&Arc<ActionRecord>| {
+        action.origin == Origin::Forecast
+            && action.undo_of.is_none()
+            && (action.kind() == ActionKind::ResizePod) == of_pods
+    };
     for action in snapshot.actions.values().filter(sized) {
         let known = newest.entry(&action.workload).or_insert(action);
         if known.evidence.taken_at < action.evidence.taken_at {
@@ -269,6 +282,9 @@ pub fn told(action: &ActionRecord) -> String {
             format!("from {from} to {replicas}")
         }
         (Parameters::DriveBounds { bounds, .. }, Some(before)) => bounds::words(before, *bounds),
+        (Parameters::ResizePod { .. }, _) => {
+            format!("of {}: {}", action.target.key.name, standing::words(&action.parameters, &action.before))
+        }
         _ => format!("at {from}"),
     };
     let why = match action.state {

@@ -80,6 +80,7 @@ fn decided(snapshot: &Snapshot, effect: SizeEffect, wanted: u32) -> SizeDecision
         why: format!("{wanted} replicas: too few in 30 s with a chance of 0.01 %"),
         troubles: Vec::new(),
         done: None,
+        pod: None,
     };
     let workload = snapshot.workloads.get(&order()).expect("a workload");
     size(workload, &advice, snapshot, now(), &mut SeededIds::new(7))

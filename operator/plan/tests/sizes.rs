@@ -64,6 +64,7 @@ fn advice(wanted: u32) -> SizeAdvice {
         why: format!("{wanted} replicas: too few in 30 s with a chance of 0.01 %"),
         troubles: Vec::new(),
         done: None,
+        pod: None,
     }
 }
 

@@ -85,6 +85,8 @@ pub enum Measures {
     Backlog,
     /// Memory in use, in bytes: `MemoryGrowing` when it will reach `threshold`, or the container's limit, within an hour.
     MemoryBytes,
+    /// CPU in use by the busiest pod, in cores.
+    CpuCores,
     /// Seconds until a certificate ends: `CertificateExpiring` below `threshold`, or below two weeks.
     CertificateSeconds,
 }

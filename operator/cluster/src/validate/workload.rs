@@ -153,6 +153,7 @@ fn measures(wire: WireMeasures) -> Measures {
     match wire {
         WireMeasures::Backlog => Measures::Backlog,
         WireMeasures::MemoryBytes => Measures::MemoryBytes,
+        WireMeasures::CpuCores => Measures::CpuCores,
         WireMeasures::CertificateSeconds => Measures::CertificateSeconds,
     }
 }
@@ -352,6 +353,18 @@ mod tests {
         .unwrap();
         let names: Vec<&str> = order.dependencies.iter().map(|name| &**name).collect();
         assert_eq!(names, ["cart", "stock.store", "api.bank.example"]);
+    }
+
+    #[test]
+    fn what_pods_use_is_known_by_what_its_signals_measure() {
+        let order = policy(|object| {
+            object["spec"]["signals"] = json!([
+                { "name": "cpu", "promql": "sum by (pod) (cpu)", "measures": "CpuCores" },
+                { "name": "heap", "promql": "sum by (pod) (heap)", "measures": "MemoryBytes" }]);
+        })
+        .unwrap();
+        let measures: Vec<Measures> = order.signals.iter().map(|signal| signal.measures).collect();
+        assert_eq!(measures, [Measures::CpuCores, Measures::MemoryBytes]);
     }
 
     #[test]

@@ -2,11 +2,12 @@
 
 use super::{ActionSpec, Landed, Protected, Repeat, Right, Unfit, Verdict, owners, run, target, verify};
 use crate::ports::{Field, FreshTarget, Requests};
+use homeostat_knowledge::kubelet::OUT_OF_MEMORY;
 use homeostat_knowledge::plan::{Expectation, Undo};
 use homeostat_knowledge::policy::Bounds;
 use homeostat_knowledge::{
-    ActionKind, ActionRecord, ControllerKind, ControllerRecord, FindingKind, Level, Name, Parameters,
-    Snapshot, Timestamp,
+    ActionKind, ActionRecord, ContainerRecord, ContainerState, ControllerKind, ControllerRecord, FindingKind,
+    Level, Name, Origin, Parameters, PodRecord, Snapshot, Timestamp,
 };
 
 /// Sets the CPU request, and the memory request and limit, of one container of a running pod through the `resize`
@@ -157,6 +158,9 @@ impl ActionSpec for ResizePod {
             };
         }
         let same = snapshot.pods.get(&record.target.key).filter(|pod| pod.uid == record.target.uid);
+        if record.origin == Origin::Forecast && record.undo_of.is_none() {
+            return watched(record, same.map(|pod| &**pod), snapshot, now);
+        }
         match same {
             None => return Verdict::NotHelped("the resized pod is gone".to_owned()),
             Some(pod) if !pod.serving() && record.verification.expect != Expectation::Nothing => {
@@ -171,6 +175,40 @@ impl ActionSpec for ResizePod {
             Expectation::ObjectivesMet => verify::answers_well(record, snapshot, now),
         }
     }
+}
+
+/// A size without a fault must not hurt while it is watched; when more replicas are wanted meanwhile, they need not wait
+/// for the end of the watch.
+fn watched(record: &ActionRecord, pod: Option<&PodRecord>, snapshot: &Snapshot, now: Timestamp) -> Verdict {
+    let Some(pod) = pod else {
+        return Verdict::Helped("the pod is gone, and its size with it".to_owned());
+    };
+    let sent = record.instants.sent.or(record.instants.claimed);
+    let killed = |container: &ContainerRecord| {
+        let end = match &container.state {
+            ContainerState::Terminated(end) => Some(end),
+            _ => container.last_termination.as_ref(),
+        };
+        end.is_some_and(|end| &*end.reason == OUT_OF_MEMORY && end.finished >= sent)
+    };
+    if sent.is_some() && pod.containers.iter().any(killed) {
+        return Verdict::NotHelped("the pod ran out of memory with its new size".to_owned());
+    }
+    if snapshot.overloaded(&record.workload) {
+        return Verdict::NotHelped("the objective is missed with the new size".to_owned());
+    }
+    if !pod.serving() {
+        return verify::until(record, now, "the resized pod does not serve");
+    }
+    let wanted = snapshot.sizes.get(&record.workload).and_then(|size| size.wanted);
+    let present = snapshot.controller_of(&record.workload).map(|controller| controller.replicas);
+    if wanted.zip(present).is_some_and(|(wanted, present)| i64::from(wanted) > i64::from(present)) {
+        return Verdict::Helped("nothing was missed; more replicas are wanted by now".to_owned());
+    }
+    if now < verify::deadline(record, now) {
+        return Verdict::Wait("watched whether the new size hurts".to_owned());
+    }
+    verify::answers_well(record, snapshot, now)
 }
 
 /// It is about the template of a `CronJob`.
@@ -443,5 +481,33 @@ mod tests {
         other.uid = Uid::new("another");
         put_pod(&mut snapshot, other);
         assert!(matches!(ResizePod.verify(&record, &snapshot, at(1)), Verdict::NotHelped(_)));
+    }
+
+    #[test]
+    fn a_size_without_a_fault_is_watched_to_the_end_and_ends_at_a_kill() {
+        let mut record = resize(None, Some(100));
+        record.origin = Origin::Forecast;
+        record.instants.sent = Some(at(0));
+        record.verification.within = homeostat_knowledge::SignedDuration::from_secs(120);
+        let mut snapshot = snapshot();
+        // The objective is kept: nothing is found.
+        snapshot.incidents.remove_mut(&record.incident);
+        put_pod(&mut snapshot, pod());
+        assert!(matches!(ResizePod.verify(&record, &snapshot, at(60)), Verdict::Wait(_)));
+        assert!(matches!(ResizePod.verify(&record, &snapshot, at(120)), Verdict::Helped(_)));
+        let mut killed = pod();
+        let mut end = |second| {
+            killed.containers[0].last_termination = Some(homeostat_knowledge::records::Termination {
+                reason: Name::from(OUT_OF_MEMORY),
+                exit_code: 137,
+                started: None,
+                finished: Some(at(second)),
+                used: homeostat_knowledge::records::Amounts::default(),
+            });
+            put_pod(&mut snapshot, killed.clone());
+            ResizePod.verify(&record, &snapshot, at(60))
+        };
+        assert!(matches!(end(-30), Verdict::Wait(_)), "killed before");
+        assert!(matches!(end(30), Verdict::NotHelped(_)), "killed by it");
     }
 }

@@ -139,9 +139,10 @@ impl ActionFacts {
         }
     }
 
-    /// A change of size that takes capacity away.
+    /// A change of size that takes capacity away, or may: another size of a pod is as strictly limited in both directions.
     pub fn goes_down(&self) -> bool {
-        self.kind == ActionKind::ScaleDown || self.lowers_floor
+        let of_pod = self.kind == ActionKind::ResizePod && self.origin == Origin::Forecast;
+        self.kind == ActionKind::ScaleDown || self.lowers_floor || of_pod
     }
 }
 

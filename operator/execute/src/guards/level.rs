@@ -38,8 +38,9 @@ pub fn mode_of(action: &ActionFacts, tenant: &TenantPolicy, control: &ControlPol
         return Mode::Act; // Part of what was admitted once, whatever the level is now. Pauses still stop it.
     }
     let mode = mode(action.kind, tenant, control);
-    let mode =
-        if action.origin == Origin::Forecast { sized(action.kind, tenant, control, mode) } else { mode };
+    // Replicas alone: the size of a running pod needs the level that it needs for a repair.
+    let replicas = action.origin == Origin::Forecast && action.kind != ActionKind::ResizePod;
+    let mode = if replicas { sized(action.kind, tenant, control, mode) } else { mode };
     if action.needs_approval.is_some() { mode.min(Mode::Approve) } else { mode }
 }
 
@@ -237,6 +238,24 @@ mod tests {
             let tenant = case.tenant.as_mut().expect("the test input has a tenant");
             tenant.levels.insert(ActionKind::ScaleDown, set);
             assert_eq!(mode_of(&case.action, tenant, &case.control), expected, "{set:?}");
+        }
+    }
+
+    #[test]
+    fn the_size_of_a_running_pod_needs_act_full_whoever_asks_for_it() {
+        for (set, expected) in [
+            (Level::Recommend, Mode::Recommend),
+            (Level::ActBounded, Mode::Approve),
+            (Level::ActFull, Mode::Act),
+        ] {
+            for origin in [Origin::Incident, Origin::Forecast] {
+                let mut case = input();
+                (case.action.kind, case.action.origin) = (ActionKind::ResizePod, origin);
+                case.control.ceiling = Level::ActFull;
+                let tenant = case.tenant.as_mut().expect("the test input has a tenant");
+                tenant.levels.insert(ActionKind::ResizePod, set);
+                assert_eq!(mode_of(&case.action, tenant, &case.control), expected, "{set:?} {origin:?}");
+            }
         }
     }
 

@@ -42,6 +42,7 @@ fn want(world: &World, wanted: u32) {
         why: format!("{wanted} replicas are wanted"),
         troubles: Vec::new(),
         done: None,
+        pod: None,
     };
     Arc::make_mut(&mut world.lock().snapshot)
         .sizes

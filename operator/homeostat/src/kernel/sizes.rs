@@ -1,8 +1,9 @@
 //! Sizes by forecast: the newest decisions become plans.
 
 use super::{Effect, Kernel};
-use homeostat_knowledge::{ActionRecord, ForecastRecord, Origin, Timestamp, WorkloadKey};
+use homeostat_knowledge::{ActionRecord, ForecastRecord, Origin, SizeAdvice, Timestamp, WorkloadKey};
 use homeostat_plan::sizes::{self, SizeDecision};
+use homeostat_plan::standing;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -52,22 +53,39 @@ impl Kernel {
         let mut effect = None;
         let policy = self.snapshot.workloads.get(&record.workload).cloned();
         if let Some(policy) = policy.filter(|_| leads && self.snapshot.ready()) {
-            match sizes::size(&policy, &advice, &self.snapshot, now, &mut *self.ids) {
-                SizeDecision::Nothing => advice.done = None,
-                SizeDecision::Wait(why) => advice.done = Some(why),
-                SizeDecision::Act(draft) => match self.checker.check(*draft, &self.snapshot, now) {
-                    Ok(plan) => {
-                        advice.done = None;
-                        effect = Some(Effect::Execute(Box::new(plan), None));
-                    }
-                    Err(objections) => {
-                        let said = homeostat_plan::report::describe_objections(&objections);
-                        advice.done = Some(format!("plan not admitted: {said}"));
-                    }
-                },
+            let decision = sizes::size(&policy, &advice, &self.snapshot, now, &mut *self.ids);
+            let has_its_replicas = decision == SizeDecision::Nothing;
+            (advice.done, effect) = self.admit(decision, now);
+            // Replicas first: both have one place among the actions of a workload.
+            if let Some(mut pod) = advice.pod.take() {
+                if has_its_replicas {
+                    let asked = SizeAdvice { pod: Some(pod.clone()), ..advice.clone() };
+                    let decision = standing::next(&policy, &asked, &self.snapshot, now, &mut *self.ids);
+                    (pod.done, effect) = self.admit(decision, now);
+                }
+                advice.pod = Some(pod);
             }
         }
         self.snapshot.sizes.insert_mut(record.workload.clone(), Arc::new(advice));
         effect
     }
+
+    /// What keeps a size from being had, or what must be done to have it.
+    fn admit(&self, decision: SizeDecision, now: Timestamp) -> (Option<String>, Option<Effect>) {
+        match decision {
+            SizeDecision::Nothing => (None, None),
+            SizeDecision::Wait(why) => (Some(why), None),
+            SizeDecision::Act(draft) => match self.checker.check(*draft, &self.snapshot, now) {
+                Ok(plan) => (None, Some(Effect::Execute(Box::new(plan), None))),
+                Err(objections) => {
+                    let said = homeostat_plan::report::describe_objections(&objections);
+                    (Some(format!("plan not admitted: {said}")), None)
+                }
+            },
+        }
+    }
 }
+
+#[cfg(test)]
+#[path = "standing_tests.rs"]
+mod tests;

@@ -5,6 +5,7 @@
 //! percentile of what runs used and a tenth.
 
 pub mod amount;
+pub mod standing;
 
 pub use amount::{Size, SizeError, Usage};
 

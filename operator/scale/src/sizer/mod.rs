@@ -215,6 +215,7 @@ impl Sizer {
             why,
             troubles,
             done: None,
+            pod: None,
         };
         if let Some(missing) = self.missing(now, seen, worth, &partly) {
             return advice(None, SizeEffect::Keep, missing);

@@ -70,6 +70,7 @@ pub fn foresee(snapshot: &mut Snapshot) {
                     why: "the load is back".to_owned(),
                     troubles: Vec::new(),
                     done: None,
+                    pod: None,
                 };
                 snapshot.sizes.insert_mut(workload, Arc::new(advice));
             }

@@ -1,0 +1,222 @@
+//! What the pods of services and workers use over time, and what each should ask for by that.
+//!
+//! Every replica learns; only the leader acts. Nothing of it survives a restart: it would not find room beside the load of
+//! two weeks. So nothing is said in the first hour of a process, and nothing is made smaller in its first day.
+
+use crate::memories::{measuring, used};
+use homeostat_knowledge::forecast::PodAdvice;
+use homeostat_knowledge::kubelet::OUT_OF_MEMORY;
+use homeostat_knowledge::policy::Measures;
+use homeostat_knowledge::{
+    ActionKind, ContainerRecord, ContainerState, ControllerKind, Name, PodRecord, Snapshot, Timestamp,
+    WorkloadKey, WorkloadPolicy,
+};
+use homeostat_scale::size::standing::{Allowed, Glance, History, Kill};
+use std::collections::BTreeMap;
+
+/// Letters of the reason of the replicas that are kept where that of the pods stands behind it.
+const MOST_BEFORE: usize = 500;
+
+/// The history of each workload whose pods may be given another size.
+#[derive(Debug, Default)]
+pub struct Standing {
+    of: BTreeMap<WorkloadKey, History>,
+}
+
+impl Standing {
+    /// Forgets workloads that are gone, or whose pods may not be given another size any more.
+    pub fn follow(&mut self, snapshot: &Snapshot) {
+        let still =
+            |key: &WorkloadKey| snapshot.workloads.get(key).is_some_and(|policy| allowed(policy).is_some());
+        self.of.retain(|key, _| still(key));
+    }
+
+    /// Workloads that are remembered.
+    pub fn remembered(&self) -> usize {
+        self.of.len()
+    }
+
+    /// Looks at one workload, several times a minute, and says what each of its pods should ask for; `None` where people
+    /// give no bounds or no signal for it.
+    pub fn advise(
+        &mut self,
+        snapshot: &Snapshot,
+        policy: &WorkloadPolicy,
+        now: Timestamp,
+    ) -> Option<Box<PodAdvice>> {
+        let allowed = allowed(policy)?;
+        let history = self.of.entry(policy.key.clone()).or_default();
+        let minute = now.as_second().div_euclid(60);
+        let value = |measures| used(snapshot, &policy.key, &measuring(policy, measures)?.name, now);
+        let glance = Glance { cores: value(Measures::CpuCores), bytes: value(Measures::MemoryBytes) };
+        history.look(minute, glance);
+        for pod in snapshot.pods_of(&policy.key) {
+            pod.containers
+                .iter()
+                .filter_map(|one| kill(snapshot, pod, one))
+                .for_each(|kill| history.killed(kill));
+        }
+        Some(Box::new(history.advise(minute, allowed)))
+    }
+}
+
+/// The signal measures what pods use.
+pub fn measured(policy: &WorkloadPolicy, signal: &Name) -> bool {
+    [Measures::MemoryBytes, Measures::CpuCores]
+        .into_iter()
+        .filter_map(|measures| measuring(policy, measures))
+        .any(|one| one.name == *signal)
+}
+
+/// The reason of the replicas, and that of the size of a pod behind it.
+pub fn beside(why: &str, pod: &PodAdvice) -> String {
+    let before: String = why.chars().take(MOST_BEFORE).collect();
+    let done = pod.done.as_ref().map(|done| format!(" ({done})")).unwrap_or_default();
+    format!("{before}; right size of a pod: {}{done}", pod.why)
+}
+
+/// What has bounds and a signal that measures it; `None` when that is nothing, or it has no pods that stay.
+fn allowed(policy: &WorkloadPolicy) -> Option<Allowed> {
+    let stays = matches!(policy.target.kind, ControllerKind::Deployment | ControllerKind::StatefulSet);
+    let known = |measures| measuring(policy, measures).is_some();
+    let (cpu, memory) = (policy.permits.cpu_millis, policy.permits.memory_bytes);
+    let allowed = Allowed {
+        cpu: cpu.filter(|_| known(Measures::CpuCores)),
+        memory: memory.filter(|_| known(Measures::MemoryBytes)),
+    };
+    (stays && allowed != Allowed::default()).then_some(allowed)
+}
+
+/// The last end of a container for want of memory, with the limit that it had then: a repair may have raised it since.
+fn kill(snapshot: &Snapshot, pod: &PodRecord, container: &ContainerRecord) -> Option<Kill> {
+    let end = match &container.state {
+        ContainerState::Terminated(end) => Some(end),
+        _ => container.last_termination.as_ref(),
+    };
+    let finished = end.filter(|end| &*end.reason == OUT_OF_MEMORY)?.finished?;
+    let since = snapshot.actions.values().filter(|action| {
+        action.kind() == ActionKind::ResizePod
+            && action.target.uid == pod.uid
+            && action.instants.sent.is_some_and(|sent| sent >= finished)
+    });
+    let first = since.min_by_key(|action| action.instants.sent);
+    let before = first.and_then(|action| action.before.memory_limit_bytes);
+    let limit = before.or(container.memory.limit)?;
+    Some(Kill { minute: finished.as_second().div_euclid(60), limit })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use super::*;
+    use homeostat_knowledge::observation::{Change, ObjectChange};
+    use homeostat_knowledge::policy::{Bounds, Permits, ScalingPolicy, SignalPolicy};
+    use homeostat_knowledge::records::{Amounts, Termination};
+    use homeostat_situations::{Given, GivenPod, order};
+    use std::sync::Arc;
+
+    const MIB: u64 = 1 << 20;
+
+    fn at(minute: i64) -> Timestamp {
+        Timestamp::from_second(1_800_000_000 + 60 * minute).unwrap()
+    }
+
+    fn signal(name: &str, measures: Measures) -> SignalPolicy {
+        SignalPolicy {
+            name: Name::from(name),
+            promql: Name::from(name),
+            unit: Name::from(""),
+            bad_above: true,
+            threshold: None,
+            minimum_effect: None,
+            measures,
+        }
+    }
+
+    fn policy(world: &Snapshot) -> Arc<WorkloadPolicy> {
+        Arc::clone(world.workloads.get(&order()).unwrap())
+    }
+
+    /// A world in which `order` may ask for other sizes, and has signals of both.
+    fn world() -> Snapshot {
+        let pod = GivenPod { name: "order-1".into(), memory: Some([400, 800]), ..GivenPod::default() };
+        let (mut world, _) = Given { pods: vec![pod], ..Given::default() }.build();
+        let mut order = (*policy(&world)).clone();
+        order.permits = Permits {
+            cpu_millis: Some(Bounds { min: 10, max: 4_000 }),
+            memory_bytes: Some(Bounds { min: 16 * MIB, max: 4_096 * MIB }),
+            scaling: Some(ScalingPolicy::default()),
+            ..Permits::default()
+        };
+        order.signals = vec![signal("cpu", Measures::CpuCores), signal("heap", Measures::MemoryBytes)];
+        world.commit(&ObjectChange::Workload(Change::Applied(Arc::new(order))), at(0));
+        world
+    }
+
+    /// Minutes in which two pods used so much, the second one less.
+    fn run(world: &mut Snapshot, standing: &mut Standing, minutes: std::ops::Range<i64>) -> Box<PodAdvice> {
+        let mut last = None;
+        for minute in minutes {
+            for (signal, value) in [("cpu", 0.4), ("heap", 300.0 * MIB as f64)] {
+                for (series, share) in [("pod=a", 1.0), ("pod=b", 0.5)] {
+                    let place = (order(), Name::from(signal), Name::from(series));
+                    world.loads.insert_mut(place, (share * value, at(minute)));
+                }
+            }
+            last = standing.advise(world, &policy(world), at(minute));
+        }
+        last.unwrap()
+    }
+
+    #[test]
+    fn the_busiest_pod_counts_and_silence_changes_nothing() {
+        let (mut world, mut standing) = (world(), Standing::default());
+        let advice = run(&mut world, &mut standing, 0..120);
+        assert_eq!(advice.memory.map(|need| need.request / MIB), Some(352), "{}", advice.why);
+        assert!(advice.cpu.is_some_and(|need| (460..=490).contains(&need.request)), "{}", advice.why);
+        let silent = standing.advise(&world, &policy(&world), at(130)).unwrap();
+        assert_eq!((silent.cpu, silent.memory), (None, None));
+        assert!(
+            beside("2 replicas", &silent)
+                .contains("2 replicas; right size of a pod: cpu: its signal is not seen")
+        );
+    }
+
+    #[test]
+    fn a_kill_counts_by_the_limit_that_ended_it() {
+        let (mut world, mut standing) = (world(), Standing::default());
+        run(&mut world, &mut standing, 0..120);
+        let pods: Vec<_> = world.pods_of(&order()).cloned().collect();
+        for pod in pods {
+            let mut pod = (*pod).clone();
+            pod.containers[0].last_termination = Some(Termination {
+                reason: Name::from(OUT_OF_MEMORY),
+                exit_code: 137,
+                started: None,
+                finished: Some(at(119)),
+                used: Amounts::default(),
+            });
+            world.commit(&ObjectChange::Pod(Change::Applied(Arc::new(pod))), at(120));
+        }
+        let advice = run(&mut world, &mut standing, 120..121);
+        assert_eq!(advice.memory.map(|need| need.request / MIB), Some(1_600), "{}", advice.why);
+    }
+
+    #[test]
+    fn it_is_for_what_stays_and_is_forgotten_with_it() {
+        let (mut world, mut standing) = (world(), Standing::default());
+        run(&mut world, &mut standing, 0..2);
+        standing.follow(&world);
+        assert_eq!(standing.remembered(), 1);
+        let mut unmeasured = (*policy(&world)).clone();
+        unmeasured.signals.clear();
+        assert_eq!(standing.advise(&world, &unmeasured, at(3)), None);
+        let mut runs = (*policy(&world)).clone();
+        runs.target.kind = ControllerKind::CronJob;
+        assert_eq!(standing.advise(&world, &runs, at(3)), None);
+        world.commit(&ObjectChange::Workload(Change::Applied(Arc::new(unmeasured))), at(3));
+        standing.follow(&world);
+        assert_eq!(standing.remembered(), 0);
+    }
+}
