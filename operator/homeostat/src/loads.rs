@@ -55,7 +55,8 @@ impl Series {
         scaling.loads.iter().map(|load| self.load(snapshot, &workload.key, load, now)).collect()
     }
 
-    fn load(
+    /// One of the loads of a workload now.
+    pub fn load(
         &mut self,
         snapshot: &Snapshot,
         workload: &WorkloadKey,
@@ -90,7 +91,14 @@ impl Series {
                 silent.push(series);
             }
         }
-        Load { name: signal.clone(), value, per_replica: load.per_replica, silent, due: load.due }
+        Load {
+            name: signal.clone(),
+            value,
+            per_replica: load.per_replica,
+            silent,
+            due: load.due,
+            expected: None,
+        }
     }
 
     fn of<'a>(&'a self, signal: &'a Name) -> impl Iterator<Item = (&'a Name, &'a Known)> {

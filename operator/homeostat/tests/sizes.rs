@@ -204,7 +204,10 @@ fn slow_start(backlog: f64, minutes: i64) -> Vec<Parameters> {
         kernel.step(&batch, at(second), true);
         let mut outlooks = BTreeMap::new();
         let outlook = record(0).outlook;
-        outlooks.insert(order(), Arc::new(Foreseen { outlook, kept: None, left_out: false }));
+        outlooks.insert(
+            homeostat::forecasts::requests(&order()),
+            Arc::new(Foreseen { outlook, kept: None, left_out: false }),
+        );
         let records = sizes.step(kernel.snapshot(), &outlooks, &BTreeMap::new(), at(second));
         for effect in kernel.size(&records, at(second), true) {
             let Effect::Execute(plan, None) = effect else { continue };

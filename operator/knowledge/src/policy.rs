@@ -520,6 +520,9 @@ pub struct LatencyObjective {
     pub seconds: f64,
 }
 
+/// The signal that a backlog becomes; no name that people can give.
+pub const BACKLOG: &str = "scaling.backlog";
+
 /// A signal that a workload names.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SignalPolicy {

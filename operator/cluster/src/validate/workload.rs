@@ -12,14 +12,12 @@ use homeostat_crds::v1alpha1::workload::{
 };
 use homeostat_knowledge::ids::Uid;
 use homeostat_knowledge::policy::{
-    Allowance, Archetype, Bounds, CalendarEntry, DuePolicy, Fallback, LatencyObjective, LoadPolicy, Measures,
-    Permits, RunRules, ScalingMode, ScalingPolicy, SignalPolicy, WhenOwned,
+    Allowance, Archetype, BACKLOG, Bounds, CalendarEntry, DuePolicy, Fallback, LatencyObjective, LoadPolicy,
+    Measures, Permits, RunRules, ScalingMode, ScalingPolicy, SignalPolicy, WhenOwned,
 };
 use homeostat_knowledge::records::{ApiKind, ControllerKey};
 use homeostat_knowledge::{ControllerKind, Name, ObjectKey, SignedDuration, WorkloadPolicy};
 
-/// The signal that a backlog becomes; no name that people can give.
-const BACKLOG: &str = "scaling.backlog";
 /// Largest amount that one replica may be said to carry.
 const MOST_LOAD: f64 = 1e15;
 

@@ -238,6 +238,7 @@ mod tests {
             per_replica: 10.0,
             silent: Vec::new(),
             due: Some(policy(60.0, 600)),
+            expected: None,
         }];
         let seen = Seen {
             requests: Requests::default(),
@@ -287,6 +288,7 @@ mod tests {
                     per_replica: within as f64 / seconds,
                     silent: Vec::new(),
                     due: Some(policy(seconds, within)),
+                    expected: None,
                 }];
                 let seen = Seen {
                     requests: Requests::default(),
