@@ -94,7 +94,7 @@ impl Sizes {
                 self.sized.remove(key);
                 nothing(now, SizeTrouble::TooMany, outlook.reason.clone())
             } else {
-                self.size(snapshot, workload, scaling, outlooks, outlook, &owner, now)
+                self.size(snapshot, workload, scaling, outlooks, &owner, now)
             };
             let kept = snapshot.sizes.get(key).and_then(|before| before.done.clone());
             size.done = kept.or_else(|| changes.get(key).map(|action| told(action)));
@@ -111,7 +111,7 @@ impl Sizes {
         snapshot: &Snapshot,
         workload: &WorkloadPolicy,
         scaling: &ScalingPolicy,
-        outlook: &Outlook,
+        outlooks: &BTreeMap<SeriesKey, Arc<Foreseen>>,
         owner: &Owner,
         now: Timestamp,
     ) -> SizeAdvice {
@@ -172,9 +172,9 @@ impl Sizes {
         sized.outside = outside;
         let hurts = snapshot.overloaded(&workload.key);
         let mut loads = sized.series.read(snapshot, workload, scaling, now);
+        let ahead = |series: &SeriesKey| outlooks.get(series).and_then(|one| expected(&one.outlook, now));
         for load in &mut loads {
-            let foreseen = outlooks.get(&(workload.key.clone(), load_signal(&load.name)));
-            load.expected = foreseen.and_then(|foreseen| expected(&foreseen.outlook, now));
+            load.expected = ahead(&(workload.key.clone(), load_signal(&load.name)));
         }
         let (calendar, wrong) = calendar::asked(&scaling.calendar, now);
         let seen = Seen {
@@ -188,7 +188,7 @@ impl Sizes {
             loads: &loads,
             replicas: count(controller.replicas),
             ready: count(controller.ready),
-            expected: expected(outlook, now),
+            expected: ahead(&requests(&workload.key)),
             calendar,
             hurts,
         };

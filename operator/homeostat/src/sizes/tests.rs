@@ -260,7 +260,7 @@ fn what_was_kept_is_taken_up_again() {
     let all = sizes.step(&snapshot(4, Some(38.0), second), &outlooks(second), &nobody, at(second));
     let before = all[0].size.wanted.unwrap();
     let kept: Kept = serde_json::from_str(all[0].memory.as_deref().unwrap()).unwrap();
-    let mut again = Sizes::new(Arc::new(BTreeMap::from([(key(), kept)])));
+    let mut again = Sizes::new(Arc::new(BTreeMap::from([(requests(&key()), kept)])));
     let said = decide(&mut again, 1, None, 22, &nobody);
     assert_eq!(said.wanted, Some(before), "{}", said.why);
 }
