@@ -113,16 +113,15 @@ impl Watched {
         let (minute, into) = minute(now);
         if let Some(named) = &mut self.named {
             if self.minute != Some(minute) {
-                // Nothing is known of the minute in which it began.
-                if self.minute.is_some() {
-                    self.model.observe(minute - 1, named.over());
+                if let Some(over) = self.minute {
+                    self.model.observe(over, named.over());
                 }
                 self.minute = Some(minute);
                 self.due = true;
             }
             let policy = snapshot.workloads.get(key);
             if let Some((policy, load)) = policy.and_then(|policy| Some((policy, load(policy, signal)?))) {
-                named.note(snapshot, &policy.key, load, now);
+                named.note(snapshot, policy, load, now);
             }
             return;
         }
@@ -223,7 +222,6 @@ impl Forecaster {
     /// Watches what is scaled, as far as there is room; whether that is another set than before.
     fn follow(&mut self, snapshot: &Snapshot, now: Timestamp) -> bool {
         let before = (self.watched.len(), self.left_out.len());
-        let scaled = |policy: &WorkloadPolicy| policy.permits.scaling.is_some() && !completes(policy);
         let still = |(key, signal): &SeriesKey| {
             let policy = snapshot.workloads.get(key).filter(|policy| scaled(policy));
             policy.is_some_and(|policy| **signal == *REQUESTS || load(policy, signal).is_some())
@@ -239,8 +237,10 @@ impl Forecaster {
             let series = requests(key);
             if !self.watched.contains_key(&series) && self.watched.len() >= self.most && others > 0 {
                 let last = self.watched.keys().rev().find(|(_, signal)| **signal != *REQUESTS).cloned();
-                last.map(|last| self.watched.remove(&last));
-                others -= 1;
+                if let Some(last) = last {
+                    self.watched.remove(&last);
+                    others -= 1;
+                }
             }
             news |= self.watch(series, now);
         }
@@ -359,6 +359,11 @@ fn band(outlook: &Outlook, now: Timestamp) -> Option<&ForecastPoint> {
 /// Runs to completion: it answers no requests, its runs are ordered instead.
 fn completes(policy: &WorkloadPolicy) -> bool {
     matches!(policy.target.kind, ControllerKind::Job | ControllerKind::CronJob)
+}
+
+/// Sized by what is forecast of it.
+fn scaled(policy: &WorkloadPolicy) -> bool {
+    policy.permits.scaling.is_some() && !completes(policy)
 }
 
 /// The loads of a workload that are forecast. A backlog is not: it says what waits, not what comes.

@@ -2,7 +2,7 @@
 
 use crate::loads::Series;
 use homeostat_knowledge::policy::LoadPolicy;
-use homeostat_knowledge::{Snapshot, Timestamp, WorkloadKey};
+use homeostat_knowledge::{Snapshot, Timestamp, WorkloadPolicy};
 use homeostat_scale::outlook::{LoadModel, OutlookConfig};
 
 /// What was seen of a load in the present minute.
@@ -15,7 +15,13 @@ pub(super) struct Named {
 
 impl Named {
     /// Takes note of what the load is now. What is not seen whole, or is no load, does not count.
-    pub fn note(&mut self, snapshot: &Snapshot, workload: &WorkloadKey, load: &LoadPolicy, now: Timestamp) {
+    pub fn note(
+        &mut self,
+        snapshot: &Snapshot,
+        workload: &WorkloadPolicy,
+        load: &LoadPolicy,
+        now: Timestamp,
+    ) {
         let seen = self.series.load(snapshot, workload, load, now);
         let usable = |value: &f64| value.is_finite() && *value >= 0.0;
         if let Some(value) = seen.value.filter(usable).filter(|_| seen.silent.is_empty()) {

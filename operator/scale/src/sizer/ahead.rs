@@ -31,6 +31,7 @@ mod tests {
             per_replica: 10.0,
             silent: Vec::new(),
             due: None,
+            unsent: None,
             expected,
         };
         let expected = |loads: &[Load], per_replica| {

@@ -70,6 +70,8 @@ pub struct Load {
     pub silent: Vec<Name>,
     /// Its items must be done in time.
     pub due: Option<DuePolicy>,
+    /// What is said while it is not seen, where the workload's own pods should send it.
+    pub unsent: Option<Name>,
     /// What the next ten minutes bring of it, in its own unit, when its forecast has skill.
     pub expected: Option<Expected>,
 }

@@ -54,6 +54,7 @@ fn queue(sizer: &mut Sizer, from: i64, waiting: impl IntoIterator<Item = Option<
             per_replica: 10.0,
             silent: Vec::new(),
             due: None,
+            unsent: None,
             expected: None,
         }];
         let seen = Seen {
@@ -201,6 +202,7 @@ fn what_an_autoscaler_sizes_is_never_scaled_beside_it_not_even_to_or_from_zero()
             per_replica: 10.0,
             silent: Vec::new(),
             due: None,
+            unsent: None,
             expected: None,
         }];
         let seen = Seen {
@@ -312,6 +314,7 @@ fn look(
         per_replica: 10.0,
         silent: Vec::new(),
         due: None,
+        unsent: None,
         expected: None,
     };
     let loads: Vec<Load> = values.iter().map(load).collect();
@@ -424,6 +427,7 @@ fn a_series_that_is_missing_makes_its_signal_a_lower_bound() {
             per_replica: 10.0,
             silent,
             due: None,
+            unsent: None,
             expected: None,
         }];
         let seen = Seen {
@@ -507,6 +511,7 @@ fn a_backlog_with_a_deadline_gets_what_it_needs_from_zero_and_to_zero_and_keeps_
             per_replica: 20.0,
             silent: Vec::new(),
             due: Some(due),
+            unsent: None,
             expected: None,
         }];
         let seen = Seen {
@@ -549,6 +554,7 @@ fn of_a_deadline_and_another_load_the_one_that_asks_for_more_counts() {
             per_replica,
             silent: Vec::new(),
             due,
+            unsent: None,
             expected: None,
         };
         let loads = [
