@@ -7,6 +7,10 @@ use kube::KubeSchema;
 
 /// A DNS label: namespaces and the names of list entries.
 pub const DNS_LABEL: &str = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$";
+/// The signal of a forecast: a word of ours, or a load by its name.
+pub const FORECAST_SIGNAL: &str = r"^(load\.)?[a-z0-9]([-a-z0-9]*[a-z0-9])?$";
+/// The name of a metric, as OpenTelemetry allows it.
+pub const METRIC_NAME: &str = r"^[a-zA-Z][-_./a-zA-Z0-9]*$";
 /// A DNS subdomain: names of objects.
 pub const DNS_NAME: &str = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$";
 /// Kinds, reasons and other words that programs compare.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{action::NameRef, workload::ScalingMode};
 use crate::{
     Condition, ConditionType, MicroTime,
-    common::{DECIMAL, DNS_LABEL},
+    common::{DECIMAL, FORECAST_SIGNAL},
 };
 
 /// Conditions that every Forecast carries.
@@ -134,8 +134,9 @@ pub struct ForecastSpec {
     /// The Workload whose load it is, in the same namespace.
     #[x_kube(validation = Rule::new("self == oldSelf").message("workloadRef is immutable"))]
     pub workload_ref: NameRef,
-    /// What is forecast: `requests` are the answered requests per second, `memory` the most memory that one pod uses.
-    #[schemars(length(min = 1, max = 63), regex(pattern = DNS_LABEL))]
+    /// What is forecast: `requests` are the answered requests per second, `memory` the most memory that one pod uses,
+    /// `load.NAME` the load with this name in `spec.scaling.loads` of the Workload.
+    #[schemars(length(min = 1, max = 68), regex(pattern = FORECAST_SIGNAL))]
     #[x_kube(validation = Rule::new("self == oldSelf").message("signal is immutable"))]
     pub signal: String,
     /// How far it looks ahead.

@@ -1,4 +1,4 @@
-//! Signals that a workload names itself (PromQL): fixed limit where people gave one, else the streaming detector.
+//! Signals that a workload names itself (PromQL, or a metric of its own pods): fixed limit where people gave one, else the streaming detector.
 
 use crate::growth::Growth;
 use homeostat_knowledge::policy::{Measures, SignalPolicy};

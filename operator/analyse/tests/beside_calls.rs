@@ -286,6 +286,7 @@ fn signal(measures: Measures, threshold: Option<f64>) -> SignalPolicy {
     SignalPolicy {
         name: "signal".into(),
         promql: "x".into(),
+        metric: None,
         unit: "u".into(),
         bad_above: true,
         threshold,

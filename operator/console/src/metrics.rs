@@ -213,7 +213,7 @@ impl Metrics {
         );
         registry.register(
             "forecast_left_out",
-            "Workloads with spec.scaling that are not forecast because there are too many",
+            "Requests and other loads of Workloads with spec.scaling that are not forecast because there are too many",
             metrics.forecasts_left_out.clone(),
         );
         registry.register(

@@ -1,4 +1,5 @@
-//! What load is coming: reads the snapshots every few seconds, for workloads with `spec.scaling` only.
+//! What load is coming: reads the snapshots every few seconds, for workloads with `spec.scaling` only: of the requests, and of
+//! each signal in `spec.scaling.loads`.
 //!
 //! A minute is read when its data are there: just after it, or a little later where they come late. What was read is
 //! forecast at once, as far as a tick has room; a load that leaves its band in the middle of a minute is forecast before
@@ -10,9 +11,10 @@ use crate::hearing::Hearing;
 use crate::kept::Memory;
 use crate::paced;
 use homeostat_console::Metrics;
-use homeostat_knowledge::forecast::{ForecastPoint, Outlook};
+use homeostat_knowledge::forecast::{ForecastPoint, Outlook, REQUESTS, load_of, load_signal};
+use homeostat_knowledge::policy::{BACKLOG, LoadPolicy};
 use homeostat_knowledge::{
-    Clock, ControllerKind, Snapshot, SnapshotSource, Timestamp, WorkloadKey, WorkloadPolicy,
+    Clock, ControllerKind, Name, Snapshot, SnapshotSource, Timestamp, WorkloadKey, WorkloadPolicy,
 };
 use homeostat_scale::outlook::{Forecasting, KeptLoad, LoadModel, Meter, STEP_SECONDS};
 use std::collections::BTreeMap;
@@ -20,14 +22,20 @@ use std::sync::Arc;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-/// Workloads that are forecast and sized, where memory allows it.
+mod named;
+
+use self::named::Named;
+
+/// Series that are forecast, where memory allows it: the requests of each workload, and its other loads.
 pub const MOST: usize = 10_000;
 /// So many always: the bound must not stop what small clusters need.
 const LEAST: usize = 100;
-/// What one workload may cost after two weeks, in bytes, and what everything else needs.
+/// Other loads of one workload, as many as a Workload may name.
+const LOADS: usize = 8;
+/// What one series may cost after two weeks, in bytes, and what everything else needs.
 const BYTES_EACH: u64 = 400_000;
 const BYTES_BESIDE: u64 = 128_000_000;
-/// Workloads beyond that which are told so.
+/// Series beyond that which are told so.
 const MOST_TOLD: usize = 10_000;
 /// Seconds between two looks at what arrived.
 const TICK_SECONDS: u32 = 5;
@@ -44,24 +52,34 @@ const TELLING: f64 = 15.0;
 /// Chance alone moves a count by so many of its roots.
 const CHANCE: f64 = 3.0;
 
-/// What is foreseen of one workload.
+/// A workload, and the signal of its forecast: [`REQUESTS`], or that of a load (see [`load_signal`]).
+pub type SeriesKey = (WorkloadKey, Name);
+
+/// The requests of a workload.
+pub fn requests(workload: &WorkloadKey) -> SeriesKey {
+    (workload.clone(), Name::from(REQUESTS))
+}
+
+/// What is foreseen of one series.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Foreseen {
     /// What is coming.
     pub outlook: Outlook,
     /// What is kept of its load.
     pub kept: Option<KeptLoad>,
-    /// It found no room: it is neither forecast nor sized.
+    /// It found no room: it is not forecast, and its workload is not sized if these are its requests.
     pub left_out: bool,
 }
 
-/// The newest of each workload.
-pub type Outlooks = Arc<BTreeMap<WorkloadKey, Arc<Foreseen>>>;
+/// The newest of each series.
+pub type Outlooks = Arc<BTreeMap<SeriesKey, Arc<Foreseen>>>;
 
-/// Everything that is known of one workload.
+/// Everything that is known of one series.
 struct Watched {
     meter: Meter,
     hearing: Hearing,
+    /// What was seen of a load in this minute; `None` for requests.
+    named: Option<Box<Named>>,
     model: LoadModel,
     /// The minute in which it was read last.
     minute: Option<i64>,
@@ -75,11 +93,12 @@ struct Watched {
 }
 
 impl Watched {
-    fn new(model: LoadModel, forecasting: &Forecasting, now: Timestamp) -> Self {
+    fn new(signal: &str, model: LoadModel, forecasting: &Forecasting, now: Timestamp) -> Self {
         let outlook = forecasting.waiting(&model, now);
         Self {
             meter: Meter::every(STEP_SECONDS),
             hearing: Hearing::default(),
+            named: load_of(signal).map(|_| Box::default()),
             minute: None,
             read: None,
             due: false,
@@ -90,8 +109,22 @@ impl Watched {
     }
 
     /// Reads the minute that is over, once. What was known until then and is not heard may still be on its way.
-    fn read(&mut self, snapshot: &Snapshot, key: &WorkloadKey, now: Timestamp) {
+    fn read(&mut self, snapshot: &Snapshot, (key, signal): &SeriesKey, now: Timestamp) {
         let (minute, into) = minute(now);
+        if let Some(named) = &mut self.named {
+            if self.minute != Some(minute) {
+                if let Some(over) = self.minute {
+                    self.model.observe(over, named.over());
+                }
+                self.minute = Some(minute);
+                self.due = true;
+            }
+            let policy = snapshot.workloads.get(key);
+            if let Some((policy, load)) = policy.and_then(|policy| Some((policy, load(policy, signal)?))) {
+                named.note(snapshot, policy, load, now);
+            }
+            return;
+        }
         if self.minute == Some(minute) {
             return;
         }
@@ -133,25 +166,25 @@ impl Watched {
     }
 }
 
-/// Workloads that find room in a memory limit (bytes): a process that is killed for its memory sizes nobody.
+/// Series that find room in a memory limit (bytes): a process that is killed for its memory sizes nobody.
 pub fn room(limit: Option<u64>) -> usize {
     let Some(limit) = limit else { return MOST };
     let room = limit.saturating_sub(BYTES_BESIDE) / BYTES_EACH;
     usize::try_from(room).unwrap_or(MOST).clamp(LEAST, MOST)
 }
 
-/// Keeps a series per workload and forecasts each.
+/// Keeps each series and forecasts it.
 pub struct Forecaster {
     forecasting: Forecasting,
-    watched: BTreeMap<WorkloadKey, Watched>,
-    left_out: BTreeMap<WorkloadKey, Arc<Foreseen>>,
+    watched: BTreeMap<SeriesKey, Watched>,
+    left_out: BTreeMap<SeriesKey, Arc<Foreseen>>,
     left_out_in_all: usize,
     most: usize,
     memory: Memory,
 }
 
 impl Forecaster {
-    /// Knows what was kept, and nothing else yet. It takes `most` workloads (see [`room`]).
+    /// Knows what was kept, and nothing else yet. It takes `most` series (see [`room`]).
     pub fn new(forecasting: Forecasting, memory: Memory, most: usize) -> Self {
         Self {
             forecasting,
@@ -163,7 +196,7 @@ impl Forecaster {
         }
     }
 
-    /// Workloads with `spec.scaling` that found no room.
+    /// Series of workloads with `spec.scaling` that found no room.
     pub fn left_out(&self) -> usize {
         self.left_out_in_all
     }
@@ -173,7 +206,7 @@ impl Forecaster {
         &mut self,
         snapshot: &Snapshot,
         now: Timestamp,
-    ) -> Option<BTreeMap<WorkloadKey, Arc<Foreseen>>> {
+    ) -> Option<BTreeMap<SeriesKey, Arc<Foreseen>>> {
         let mut news = self.follow(snapshot, now);
         for (key, watched) in &mut self.watched {
             watched.read(snapshot, key, now);
@@ -189,51 +222,78 @@ impl Forecaster {
     /// Watches what is scaled, as far as there is room; whether that is another set than before.
     fn follow(&mut self, snapshot: &Snapshot, now: Timestamp) -> bool {
         let before = (self.watched.len(), self.left_out.len());
-        let scaled = |policy: &WorkloadPolicy| policy.permits.scaling.is_some() && !completes(policy);
-        let still = |key: &WorkloadKey| snapshot.workloads.get(key).is_some_and(|policy| scaled(policy));
+        let still = |(key, signal): &SeriesKey| {
+            let policy = snapshot.workloads.get(key).filter(|policy| scaled(policy));
+            policy.is_some_and(|policy| **signal == *REQUESTS || load(policy, signal).is_some())
+        };
         self.watched.retain(|key, _| still(key));
         self.left_out.retain(|key, _| still(key));
         let mut news = before != (self.watched.len(), self.left_out.len());
         self.left_out_in_all = 0;
-        for (key, _) in snapshot.workloads.iter().filter(|(_, policy)| scaled(policy)) {
-            if self.watched.contains_key(key) {
-                continue;
-            }
-            let config = self.forecasting.config();
-            if self.watched.len() >= self.most {
-                self.left_out_in_all += 1;
-                if !self.left_out.contains_key(key) && self.left_out.len() < MOST_TOLD {
-                    let reason = format!(
-                        "more than {} workloads have spec.scaling, as many as Homeostat has memory for: this one is neither \
-                         forecast nor sized; raise its memory limit (resources.limits.memory of the chart) by 0.4 MB for \
-                         each, up to 10,000, or take it out of others",
-                        self.most
-                    );
-                    let empty = self.forecasting.waiting(&LoadModel::new(config), now);
-                    let outlook = Outlook { reason, ..empty };
-                    let told = Arc::new(Foreseen { outlook, kept: None, left_out: true });
-                    self.left_out.insert(key.clone(), told);
-                    news = true;
+        let mut others = self.watched.keys().filter(|(_, signal)| **signal != *REQUESTS).count();
+        let all = || snapshot.workloads.iter().filter(|(_, policy)| scaled(policy));
+        // Without its requests a workload is not sized at all: they go before the other loads of all.
+        for (key, _) in all() {
+            let series = requests(key);
+            if !self.watched.contains_key(&series) && self.watched.len() >= self.most && others > 0 {
+                let last = self.watched.keys().rev().find(|(_, signal)| **signal != *REQUESTS).cloned();
+                if let Some(last) = last {
+                    self.watched.remove(&last);
+                    others -= 1;
                 }
-                continue;
             }
-            let kept = self.memory.get(key).and_then(|kept| kept.load.as_ref());
-            let model = kept.map_or_else(|| LoadModel::new(config), |kept| LoadModel::restored(config, kept));
-            self.watched.insert(key.clone(), Watched::new(model, &self.forecasting, now));
-            self.left_out.remove(key);
-            news = true;
+            news |= self.watch(series, now);
+        }
+        for (key, policy) in all() {
+            for load in named_loads(policy) {
+                news |= self.watch((key.clone(), load_signal(&load.signal)), now);
+            }
         }
         news
+    }
+
+    /// Watches a series from now on, or says that there is no room for it; whether that is news.
+    fn watch(&mut self, series: SeriesKey, now: Timestamp) -> bool {
+        if self.watched.contains_key(&series) {
+            return false;
+        }
+        let config = self.forecasting.config();
+        if self.watched.len() >= self.most {
+            self.left_out_in_all += 1;
+            if self.left_out.contains_key(&series) || self.left_out.len() >= MOST_TOLD {
+                return false;
+            }
+            let what = match load_of(&series.1) {
+                None => "this workload is neither forecast nor sized".to_owned(),
+                Some(load) => format!("load {load} is not forecast; it counts as it is seen"),
+            };
+            let reason = format!(
+                "workloads with spec.scaling have more than {} series (their requests and each of spec.scaling.loads), as many \
+                 as Homeostat has memory for: {what}; raise its memory limit (resources.limits.memory of the chart) by 0.4 MB \
+                 for each, up to 10,000, or take spec.scaling out of others",
+                self.most
+            );
+            let empty = self.forecasting.waiting(&LoadModel::new(config), now);
+            let outlook = Outlook { reason, ..empty };
+            self.left_out.insert(series, Arc::new(Foreseen { outlook, kept: None, left_out: true }));
+            return true;
+        }
+        let kept = self.memory.get(&series).and_then(|kept| kept.load.as_ref());
+        let model = kept.map_or_else(|| LoadModel::new(config), |kept| LoadModel::restored(config, kept));
+        self.left_out.remove(&series);
+        let watched = Watched::new(&series.1, model, &self.forecasting, now);
+        self.watched.insert(series, watched);
+        true
     }
 
     /// Forecasts what was read, the oldest forecast first, as far as a tick has room.
     fn forecast_due(&mut self, snapshot: &Snapshot, now: Timestamp) -> bool {
         let Self { forecasting, watched, .. } = self;
-        let mut due: Vec<(&WorkloadKey, &mut Watched)> =
+        let mut due: Vec<(&SeriesKey, &mut Watched)> =
             watched.iter_mut().filter(|(_, watched)| watched.due).collect();
         due.sort_by_key(|(_, watched)| watched.foreseen.outlook.made);
         let (mut looks, mut compared) = (0, 0);
-        for (key, watched) in due {
+        for ((key, signal), watched) in due {
             if looks >= PER_TICK {
                 break;
             }
@@ -243,8 +303,12 @@ impl Forecaster {
                 continue;
             }
             let before = watched.model.compared();
-            let carried = snapshot.workloads.get(key).and_then(|policy| carried(snapshot, policy));
-            let outlook = forecasting.look(&mut watched.model, carried, compare, now);
+            let policy = snapshot.workloads.get(key);
+            let carried = policy.and_then(|policy| carried(snapshot, policy, signal));
+            let mut outlook = forecasting.look(&mut watched.model, carried, compare, now);
+            if let Some(load) = load_of(signal).filter(|_| watched.model.steps().last().is_none()) {
+                outlook.reason = named::missing(load, &watched.model, forecasting.config(), outlook.reason);
+            }
             compared += usize::from(watched.model.compared() != before);
             looks += 1;
             watched.due = false;
@@ -259,7 +323,8 @@ impl Forecaster {
         let Self { forecasting, watched, .. } = self;
         let mut out: Vec<(&WorkloadKey, &mut Watched, (f64, f64))> = watched
             .iter_mut()
-            .filter_map(|(key, watched)| {
+            .filter(|(_, watched)| watched.named.is_none())
+            .filter_map(|((key, _), watched)| {
                 let beyond = watched.out(snapshot, key, now)?;
                 Some((key, watched, beyond))
             })
@@ -269,7 +334,7 @@ impl Forecaster {
         for (key, watched, (load, _)) in out.into_iter().take(EARLY_PER_TICK) {
             let (minute, _) = minute(now);
             watched.early = Some(minute);
-            let carried = snapshot.workloads.get(key).and_then(|policy| carried(snapshot, policy));
+            let carried = snapshot.workloads.get(key).and_then(|policy| carried(snapshot, policy, REQUESTS));
             let mut supposed = watched.model.supposing(minute, load);
             let outlook = forecasting.look(&mut supposed, carried, false, now);
             let kept = watched.foreseen.kept.clone();
@@ -296,9 +361,29 @@ fn completes(policy: &WorkloadPolicy) -> bool {
     matches!(policy.target.kind, ControllerKind::Job | ControllerKind::CronJob)
 }
 
-/// Requests per second that the most replicas carry, as far as that is known.
-fn carried(snapshot: &Snapshot, policy: &WorkloadPolicy) -> Option<f64> {
-    let each = snapshot.sizes.get(&policy.key)?.per_replica?;
+/// Sized by what is forecast of it.
+fn scaled(policy: &WorkloadPolicy) -> bool {
+    policy.permits.scaling.is_some() && !completes(policy)
+}
+
+/// The loads of a workload that are forecast. A backlog is not: it says what waits, not what comes.
+fn named_loads(policy: &WorkloadPolicy) -> impl Iterator<Item = &LoadPolicy> {
+    let loads = policy.permits.scaling.iter().flat_map(|scaling| &scaling.loads);
+    loads.filter(|load| *load.signal != *BACKLOG).take(LOADS)
+}
+
+/// The load that a forecast's signal is of.
+fn load<'a>(policy: &'a WorkloadPolicy, signal: &str) -> Option<&'a LoadPolicy> {
+    let name = load_of(signal)?;
+    named_loads(policy).find(|load| *load.signal == *name)
+}
+
+/// What the most replicas carry of a load, in its unit, as far as that is known.
+fn carried(snapshot: &Snapshot, policy: &WorkloadPolicy, signal: &str) -> Option<f64> {
+    let each = match load(policy, signal) {
+        Some(load) => load.per_replica,
+        None => snapshot.sizes.get(&policy.key)?.per_replica?,
+    };
     Some(each * policy.permits.replicas?.max as f64)
 }
 
@@ -320,7 +405,7 @@ pub async fn run(
         let Some((all, without_room, most)) = news else { return };
         if without_room != left_out {
             left_out = without_room;
-            tracing::warn!(left_out, most, "Workloads with spec.scaling are not forecast: too many");
+            tracing::warn!(left_out, most, "Loads of workloads with spec.scaling are not forecast: too many");
         }
         let forecast = all.values().filter(|one| !one.left_out);
         metrics.forecasts(forecast.map(|one| one.outlook.skill), left_out);

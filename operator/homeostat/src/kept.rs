@@ -1,6 +1,6 @@
 //! What a restart must not forget of the sizes: kept in the statuses of `Forecast` objects, read once at the start.
 
-use homeostat_knowledge::WorkloadKey;
+use crate::forecasts::SeriesKey;
 use homeostat_scale::outlook::KeptLoad;
 use homeostat_scale::sizer::KeptSize;
 use kube::Client;
@@ -13,17 +13,17 @@ use tokio_util::sync::CancellationToken;
 /// Tries to read it before a start without it.
 const TRIES: u32 = 6;
 
-/// What is kept of one workload.
+/// What is kept of one series.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Kept {
-    /// What was decided, and what one replica carries.
+    /// What was decided, and what one replica carries; with the requests only.
     pub size: Option<KeptSize>,
     /// The load of the last two weeks.
     pub load: Option<KeptLoad>,
 }
 
-/// By workload.
-pub type Memory = Arc<BTreeMap<WorkloadKey, Kept>>;
+/// By workload and signal.
+pub type Memory = Arc<BTreeMap<SeriesKey, Kept>>;
 
 impl Kept {
     /// As it is written; `None` when there is nothing to keep.
@@ -51,7 +51,7 @@ pub async fn load(client: &Client, namespaces: &BTreeSet<String>, stop: &Cancell
     Memory::default()
 }
 
-fn read(texts: &BTreeMap<WorkloadKey, String>) -> BTreeMap<WorkloadKey, Kept> {
+fn read(texts: &BTreeMap<SeriesKey, String>) -> BTreeMap<SeriesKey, Kept> {
     let mut memory = BTreeMap::new();
     for (key, text) in texts {
         match serde_json::from_str(text) {
@@ -59,7 +59,8 @@ fn read(texts: &BTreeMap<WorkloadKey, String>) -> BTreeMap<WorkloadKey, Kept> {
                 memory.insert(key.clone(), kept);
             }
             Err(error) => {
-                tracing::warn!(workload = %key, %error, "What was kept of it is not readable; it is learnt anew");
+                let (workload, signal) = key;
+                tracing::warn!(%workload, %signal, %error, "What was kept of it is not readable; it is learnt anew");
             }
         }
     }
@@ -72,6 +73,7 @@ mod tests {
 
     use super::*;
     use homeostat_knowledge::ObjectKey;
+    use homeostat_knowledge::forecast::load_signal;
     use homeostat_scale::outlook::{LoadModel, OutlookConfig};
 
     #[test]
@@ -81,7 +83,8 @@ mod tests {
             model.observe(minute, Some(7.0));
         }
         let kept = Kept { size: None, load: model.kept() };
-        let (order, cart) = (ObjectKey::new("shop", "order"), ObjectKey::new("shop", "cart"));
+        let order = (ObjectKey::new("shop", "order"), load_signal("cpu"));
+        let cart = crate::forecasts::requests(&ObjectKey::new("shop", "cart"));
         let texts = BTreeMap::from([(order.clone(), kept.text().unwrap()), (cart, "{".to_owned())]);
         assert_eq!(read(&texts), BTreeMap::from([(order, kept)]));
         assert_eq!(Kept::default().text(), None);

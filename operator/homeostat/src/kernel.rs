@@ -6,9 +6,11 @@
 
 mod ahead;
 mod past;
+mod sent;
 mod sizes;
 
 use self::ahead::Foresight;
+use self::sent::Sent;
 use crate::jobs::RunOrder;
 use crate::{callers, hearing, standing};
 use homeostat_analyse::{Analyser, Correlator, CorrelatorConfig};
@@ -65,6 +67,7 @@ pub struct Kernel {
     findings: Vec<Finding>,
     runs: RunOrder,
     foresight: Foresight,
+    sent: Sent,
     launched: BTreeMap<IncidentId, Timestamp>,
     said: BTreeMap<IncidentId, String>,
     seen_actions: BTreeMap<homeostat_knowledge::ActionId, ActionState>,
@@ -91,6 +94,7 @@ impl Kernel {
             findings: Vec::new(),
             runs: RunOrder::default(),
             foresight: Foresight::default(),
+            sent: Sent::default(),
             launched: BTreeMap::new(),
             said: BTreeMap::new(),
             seen_actions: BTreeMap::new(),
@@ -109,7 +113,8 @@ impl Kernel {
 
     /// What the analysis left out because of its bounds, since the start: names and totals.
     pub fn dropped(&self) -> impl Iterator<Item = (&'static str, u64)> {
-        self.analyser.dropped().into_iter().chain([("incidents", self.correlator.dropped)])
+        let own = [("incidents", self.correlator.dropped), ("sent", self.sent.dropped)];
+        self.analyser.dropped().into_iter().chain(own)
     }
 
     /// An invariant was found broken; `fault` is the part of `breach` that names the invariant and the action. The executor
@@ -145,12 +150,20 @@ impl Kernel {
                         self.snapshot.sources.insert_mut(name.clone(), report.clone());
                     }
                 }
-                Signal::Sample(sample) => self.weigh(sample, observation.event_time),
+                Signal::Sample(sample) => {
+                    self.sent.note(&self.snapshot, observation, sample);
+                    self.weigh(sample, observation.event_time);
+                }
                 Signal::Span(_) | Signal::Log(_) => {}
             }
         }
         self.snapshot.generation += 1;
         self.analyser.ingest(&self.snapshot, batch);
+        let told = self.sent.told(&self.snapshot, now);
+        for value in &told.values {
+            self.weigh(&value.sample, value.at);
+        }
+        self.analyser.ingest(&self.snapshot, &told.judged);
         let due = self.evaluated.is_none_or(|last| now.duration_since(last) >= BEAT);
         if !(due || self.urgent) {
             return Vec::new();

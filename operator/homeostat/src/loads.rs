@@ -4,7 +4,7 @@
 //! for as long as it was there before, from an hour to a day. It is not missing when it went with a pod of the workload
 //! itself, or when a new one came in its place, as after a restart of its exporter.
 
-use homeostat_knowledge::policy::{LoadPolicy, ScalingPolicy};
+use homeostat_knowledge::policy::{Across, LoadPolicy, MetricPolicy, ScalingPolicy};
 use homeostat_knowledge::{
     Name, ObjectKey, SignedDuration, Snapshot, Timestamp, WorkloadKey, WorkloadPolicy,
 };
@@ -52,17 +52,18 @@ impl Series {
         now: Timestamp,
     ) -> Vec<Load> {
         self.known.retain(|(signal, _), _| scaling.loads.iter().any(|load| load.signal == *signal));
-        scaling.loads.iter().map(|load| self.load(snapshot, &workload.key, load, now)).collect()
+        scaling.loads.iter().map(|load| self.load(snapshot, workload, load, now)).collect()
     }
 
-    fn load(
+    /// One of the loads of a workload now.
+    pub fn load(
         &mut self,
         snapshot: &Snapshot,
-        workload: &WorkloadKey,
+        policy: &WorkloadPolicy,
         load: &LoadPolicy,
         now: Timestamp,
     ) -> Load {
-        let signal = &load.signal;
+        let (workload, signal) = (&policy.key, &load.signal);
         let age = age(snapshot);
         let fresh = |at: Timestamp| now.duration_since(at) <= age;
         let from = (workload.clone(), signal.clone(), Name::from(""));
@@ -90,7 +91,15 @@ impl Series {
                 silent.push(series);
             }
         }
-        Load { name: signal.clone(), value, per_replica: load.per_replica, silent, due: load.due }
+        Load {
+            name: signal.clone(),
+            value,
+            per_replica: load.per_replica,
+            silent,
+            due: load.due,
+            unsent: nobody(policy, signal),
+            expected: None,
+        }
     }
 
     fn of<'a>(&'a self, signal: &'a Name) -> impl Iterator<Item = (&'a Name, &'a Known)> {
@@ -126,6 +135,17 @@ impl Series {
         let next = of.find(|(_, known)| known.first > gone && !known.replaces);
         next.map(|(_, known)| known.replaces = true).is_some()
     }
+}
+
+/// What is said of a signal that its own pods should send, when none does; `None` for the answer to a query.
+pub fn nobody(policy: &WorkloadPolicy, signal: &str) -> Option<Name> {
+    let named = policy.signals.iter().find(|one| *one.name == *signal)?;
+    let MetricPolicy { name, across } = named.metric.as_ref()?;
+    let or = match across {
+        Across::Sum => ", or one that did is silent",
+        Across::Max => "",
+    };
+    Some(Name::from(format!("no pod of {} sends the metric {name} over OTLP{or}", policy.key)))
 }
 
 /// The workload's own pod that a label of a series names, by name or by address.

@@ -69,7 +69,7 @@ impl Memories {
             compared += usize::from(model.compared() != before);
             if outlook.points.is_empty() {
                 outlook.reason = format!(
-                    "{} minutes of memory were seen by signal {signal}; check its promql where that does not grow",
+                    "{} minutes of memory were seen by signal {signal}; check its promql or metric where that does not grow",
                     model.steps().usable()
                 );
             }
@@ -162,6 +162,7 @@ mod tests {
         order.signals = vec![SignalPolicy {
             name: Name::from("heap"),
             promql: Name::from("max by (pod) (container_memory_working_set_bytes)"),
+            metric: None,
             unit: Name::from("bytes"),
             bad_above: true,
             threshold,

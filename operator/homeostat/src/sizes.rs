@@ -3,14 +3,14 @@
 //!
 //! Every replica decides, so that a new leader has learnt what the old one had; only the leader acts and writes.
 
-use crate::forecasts::{Foreseen, Outlooks};
+use crate::forecasts::{Foreseen, Outlooks, SeriesKey, requests};
 use crate::hearing::Hearing;
 use crate::kept::{Kept, Memory};
 use crate::loads::Series;
 use crate::paced;
 use crate::standing::{self, Standing};
 use homeostat_cluster::forecasts::Forecasts;
-use homeostat_knowledge::forecast::{Outlook, REQUESTS, Scaler, Scalers, SizeTrouble};
+use homeostat_knowledge::forecast::{Outlook, REQUESTS, Scaler, Scalers, SizeTrouble, load_signal};
 use homeostat_knowledge::policy::{Bounds, ScalingPolicy};
 use homeostat_knowledge::records::ControllerKey;
 use homeostat_knowledge::{
@@ -63,24 +63,41 @@ impl Sizes {
     pub fn step(
         &mut self,
         snapshot: &Snapshot,
-        outlooks: &BTreeMap<WorkloadKey, Arc<Foreseen>>,
+        outlooks: &BTreeMap<SeriesKey, Arc<Foreseen>>,
         scalers: &BTreeMap<ControllerKey, Scaler>,
         now: Timestamp,
     ) -> Vec<ForecastRecord> {
-        self.sized.retain(|key, _| outlooks.contains_key(key) && snapshot.workloads.contains_key(key));
+        let foreseen = |key: &WorkloadKey| outlooks.contains_key(&requests(key));
+        self.sized.retain(|key, _| foreseen(key) && snapshot.workloads.contains_key(key));
         self.standing.follow(snapshot);
         let (changes, changes_of_pods) = (newest(snapshot), newest_of_pods(snapshot));
         let mut all = Vec::with_capacity(outlooks.len());
-        for (key, foreseen) in outlooks {
+        for ((key, signal), foreseen) in outlooks {
             let Foreseen { outlook, kept: load, left_out } = &**foreseen;
             let Some(workload) = snapshot.workloads.get(key) else { continue };
             let Some(scaling) = &workload.permits.scaling else { continue };
+            let mut record = ForecastRecord {
+                workload: key.clone(),
+                workload_uid: workload.uid.clone(),
+                tenant: snapshot.tenant_of_namespace(&key.namespace).map(|tenant| tenant.name.clone()),
+                signal: signal.clone(),
+                mode: scaling.mode,
+                replicas: count(snapshot.controllers.get(&workload.target).map_or(0, |one| one.ready)),
+                outlook: outlook.clone(),
+                size: shown_only(now),
+                memory: None,
+            };
+            if **signal != *REQUESTS {
+                record.memory = Kept { size: None, load: load.clone() }.text();
+                all.push(record);
+                continue;
+            }
             let owner = owner(scalers.get(&workload.target));
             let mut size = if *left_out {
                 self.sized.remove(key);
                 nothing(now, SizeTrouble::TooMany, outlook.reason.clone())
             } else {
-                self.size(snapshot, workload, scaling, outlook, &owner, now)
+                self.size(snapshot, workload, scaling, outlooks, &owner, now)
             };
             let kept = snapshot.sizes.get(key).and_then(|before| before.done.clone());
             size.done = kept.or_else(|| changes.get(key).map(|action| told(action)));
@@ -90,21 +107,10 @@ impl Sizes {
                 pod.done = before.or_else(|| changes_of_pods.get(key).map(|action| told(action)));
                 size.why = standing::beside(&size.why, pod);
             }
-            all.push(ForecastRecord {
-                workload: key.clone(),
-                workload_uid: workload.uid.clone(),
-                tenant: snapshot.tenant_of_namespace(&key.namespace).map(|tenant| tenant.name.clone()),
-                signal: Name::from(REQUESTS),
-                mode: scaling.mode,
-                replicas: count(snapshot.controllers.get(&workload.target).map_or(0, |one| one.ready)),
-                outlook: outlook.clone(),
-                size,
-                memory: Kept {
-                    size: self.sized.get(key).map(|sized| sized.sizer.kept()),
-                    load: load.clone(),
-                }
-                .text(),
-            });
+            record.size = size;
+            let size = self.sized.get(key).map(|sized| sized.sizer.kept());
+            record.memory = Kept { size, load: load.clone() }.text();
+            all.push(record);
         }
         all
     }
@@ -114,7 +120,7 @@ impl Sizes {
         snapshot: &Snapshot,
         workload: &WorkloadPolicy,
         scaling: &ScalingPolicy,
-        outlook: &Outlook,
+        outlooks: &BTreeMap<SeriesKey, Arc<Foreseen>>,
         owner: &Owner,
         now: Timestamp,
     ) -> SizeAdvice {
@@ -131,7 +137,8 @@ impl Sizes {
         if !self.sized.contains_key(&workload.key) {
             match Sizer::new(asked, allowed(workload), now) {
                 Ok(mut sizer) => {
-                    if let Some(kept) = self.memory.get(&workload.key).and_then(|kept| kept.size.as_ref())
+                    if let Some(kept) =
+                        self.memory.get(&requests(&workload.key)).and_then(|kept| kept.size.as_ref())
                         && let Err(error) = sizer.restore(kept)
                     {
                         return nothing(SizeTrouble::InvalidSetting, error.to_string());
@@ -173,7 +180,11 @@ impl Sizes {
         let grown = outside.zip(sized.outside).map_or(0, |(after, before)| after.saturating_sub(before));
         sized.outside = outside;
         let hurts = snapshot.overloaded(&workload.key);
-        let loads = sized.series.read(snapshot, workload, scaling, now);
+        let mut loads = sized.series.read(snapshot, workload, scaling, now);
+        let ahead = |series: &SeriesKey| outlooks.get(series).and_then(|one| expected(&one.outlook, now));
+        for load in &mut loads {
+            load.expected = ahead(&(workload.key.clone(), load_signal(&load.name)));
+        }
         let (calendar, wrong) = calendar::asked(&scaling.calendar, now);
         let seen = Seen {
             requests: Requests {
@@ -186,7 +197,7 @@ impl Sizes {
             loads: &loads,
             replicas: count(controller.replicas),
             ready: count(controller.ready),
-            expected: expected(outlook, now),
+            expected: ahead(&requests(&workload.key)),
             calendar,
             hurts,
         };
@@ -202,6 +213,11 @@ impl Sizes {
         sized.advice = Some(advice.clone());
         advice
     }
+}
+
+/// No size follows from this forecast by itself.
+fn shown_only(now: Timestamp) -> SizeAdvice {
+    SizeAdvice { troubles: Vec::new(), ..nothing(now, SizeTrouble::NothingSeen, String::new()) }
 }
 
 /// Nothing can be said, for this reason.

@@ -205,7 +205,10 @@ fn slow_start(backlog: f64, minutes: i64) -> Vec<Parameters> {
         kernel.step(&batch, at(second), true);
         let mut outlooks = BTreeMap::new();
         let outlook = record(0).outlook;
-        outlooks.insert(order(), Arc::new(Foreseen { outlook, kept: None, left_out: false }));
+        outlooks.insert(
+            homeostat::forecasts::requests(&order()),
+            Arc::new(Foreseen { outlook, kept: None, left_out: false }),
+        );
         let records = sizes.step(kernel.snapshot(), &outlooks, &BTreeMap::new(), at(second));
         for effect in kernel.size(&records, at(second), true) {
             let Effect::Execute(plan, None) = effect else { continue };
@@ -229,4 +232,70 @@ fn while_new_pods_need_minutes_one_change_of_size_is_made_and_what_is_on_its_way
         let done = slow_start(49.0, minutes);
         assert_eq!(done.len(), 1, "{minutes} minutes until they serve: {done:?}");
     }
+}
+
+#[test]
+fn a_load_that_its_own_pods_send_over_otlp_is_its_signal_and_its_size() {
+    use homeostat_knowledge::policy::{Across, Measures, MetricPolicy, SignalPolicy};
+    let at = |seconds: i64| now().checked_add(SignedDuration::from_secs(seconds)).unwrap();
+    let mut kernel = kernel(Level::ActBounded);
+    let pods = ["order-1", "order-2"].map(|name| homeostat_situations::GivenPod {
+        name: name.into(),
+        of: "order".into(),
+        ..homeostat_situations::GivenPod::default()
+    });
+    let (world, _) = Given { pods: pods.to_vec(), ..Given::default() }.build();
+    let mut workload = (**kernel.snapshot().workloads.get(&order()).unwrap()).clone();
+    workload.archetype = Archetype::Worker;
+    workload.signals = vec![SignalPolicy {
+        name: "busy".into(),
+        promql: "".into(),
+        metric: Some(MetricPolicy { name: "http.server.active_requests".into(), across: Across::Sum }),
+        unit: "requests".into(),
+        bad_above: true,
+        threshold: None,
+        minimum_effect: None,
+        measures: Measures::Other,
+    }];
+    workload.permits.scaling = Some(ScalingPolicy {
+        mode: ScalingMode::Auto,
+        loads: vec![LoadPolicy { signal: "busy".into(), per_replica: 10.0, due: None }],
+        ..ScalingPolicy::default()
+    });
+    let mut batch = vec![observed(ObjectChange::Workload(Change::Applied(Arc::new(workload))))];
+    let pods: Vec<_> = world.pods_of(&order()).cloned().collect();
+    batch.extend(pods.iter().map(|pod| observed(ObjectChange::Pod(Change::Applied(Arc::clone(pod))))));
+    kernel.step(&batch, now(), true);
+    let mut sizes = Sizes::default();
+    let mut decide = |kernel: &Kernel, second: i64| {
+        let foreseen = Foreseen { outlook: record(0).outlook, kept: None, left_out: false };
+        let outlooks = BTreeMap::from([(homeostat::forecasts::requests(&order()), Arc::new(foreseen))]);
+        sizes.step(kernel.snapshot(), &outlooks, &BTreeMap::new(), at(second)).pop().unwrap().size
+    };
+    let silent = decide(&kernel, 0);
+    let said = "no pod of shop/order sends the metric http.server.active_requests over OTLP";
+    assert!(silent.wanted.is_none() && silent.why.contains(said), "{}", silent.why);
+    let mut last = None;
+    for second in (15..=300).step_by(15) {
+        let sent = pods.iter().map(|pod| Observation {
+            tenant: None,
+            entity: kernel.snapshot().entity_of(pod),
+            event_time: at(second),
+            arrival_time: at(second),
+            signal: Signal::Sample(Sample {
+                metric: "http.server.active_requests".into(),
+                series: "".into(),
+                value: 45.0,
+                counter: false,
+                asked_by: None,
+            }),
+        });
+        let sent: Vec<_> = sent.collect();
+        kernel.step(&sent, at(second), true);
+        last = Some(decide(&kernel, second));
+    }
+    let value = kernel.snapshot().loads.iter().next().map(|((_, signal, _), (value, _))| (&**signal, *value));
+    assert_eq!(value, Some(("busy", 90.0)));
+    let last = last.unwrap();
+    assert!(last.wanted.is_some_and(|wanted| wanted >= 9), "90 at ten each: {}", last.why);
 }

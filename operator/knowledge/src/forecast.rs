@@ -13,6 +13,20 @@ pub const REQUESTS: &str = "requests";
 /// The signal that is forecast for its limit only: the most memory that one pod uses.
 pub const MEMORY: &str = "memory";
 
+/// Before the name of a load, where a signal is forecast that `spec.scaling.loads` names: people may call theirs as they like,
+/// and no name of theirs holds a dot.
+const LOAD: &str = "load.";
+
+/// The signal of a forecast for this load of `spec.scaling.loads`.
+pub fn load_signal(load: &str) -> Name {
+    Name::from(format!("{LOAD}{load}"))
+}
+
+/// The load of `spec.scaling.loads` that a forecast is of; `None` for every other forecast.
+pub fn load_of(signal: &str) -> Option<&str> {
+    signal.strip_prefix(LOAD)
+}
+
 /// What stands in the place of an incident where a forecast asks for a size: one for each workload, never the name of an
 /// incident (namespaces hold no dot).
 pub fn occasion(workload: &WorkloadKey) -> IncidentId {

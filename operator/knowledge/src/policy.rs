@@ -573,8 +573,11 @@ pub struct LatencyObjective {
 pub struct SignalPolicy {
     /// Name.
     pub name: Name,
-    /// PromQL expression.
+    /// PromQL expression; empty where `metric` is set.
     pub promql: Name,
+    /// A metric that the workload's own pods send over OTLP, instead of a query.
+    #[serde(default)]
+    pub metric: Option<MetricPolicy>,
     /// Unit, for people.
     pub unit: Name,
     /// `true` when large values are bad, `false` when small ones are.
@@ -586,6 +589,25 @@ pub struct SignalPolicy {
     /// What it measures, where that says what its trouble is.
     #[serde(default)]
     pub measures: Measures,
+}
+
+/// A metric that the pods of a workload send.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MetricPolicy {
+    /// Its name, as it is sent.
+    pub name: Name,
+    /// How the values of the pods become one.
+    pub across: Across,
+}
+
+/// How the values of several pods become one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Across {
+    /// All together.
+    #[default]
+    Sum,
+    /// The highest of them.
+    Max,
 }
 
 /// What a signal measures.

@@ -4,7 +4,7 @@
 mod common;
 
 use common::{FixedClock, cluster};
-use homeostat_knowledge::{Clock, Signal};
+use homeostat_knowledge::{Clock, Entity, Signal};
 use homeostat_observe::Fate;
 use homeostat_observe::sources::names::{Names, SERIES_BYTES};
 use homeostat_observe::sources::otlp::convert::{
@@ -245,4 +245,37 @@ fn an_item_above_its_own_limit_is_left_out() {
     let metric = Metric { name: "x".repeat(200), ..Metric::default() };
     let batch = run(Kind::Metrics, &metrics_request(vec![metric]), limits).expect("a valid request");
     assert_eq!(batch.tally.get(Fate::TooLarge), 1);
+}
+
+#[test]
+fn metrics_of_a_pod_are_samples_of_it_and_only_what_grows_alone_is_a_counter() {
+    let metric = |name: &str, value, is_monotonic| Metric {
+        name: name.to_owned(),
+        data: Some(Data::Sum(Sum {
+            data_points: vec![NumberDataPoint {
+                value: Some(Number::AsInt(value)),
+                ..NumberDataPoint::default()
+            }],
+            aggregation_temporality: 2,
+            is_monotonic,
+        })),
+        ..Metric::default()
+    };
+    let metrics = vec![metric("http.server.active_requests", 7, false), metric("jobs.done", 900, true)];
+    let scope_metrics = vec![ScopeMetrics { metrics, ..ScopeMetrics::default() }];
+    let resource_metrics = vec![ResourceMetrics { scope_metrics, ..ResourceMetrics::default() }];
+    let body = ExportMetricsServiceRequest { resource_metrics }.encode_to_vec();
+    let batch = run(Kind::Metrics, &body, Limits::default()).expect("a valid request");
+    let samples: Vec<_> = batch
+        .observations
+        .iter()
+        .map(|one| {
+            assert!(matches!(&one.entity, Entity::Pod { key, .. } if &*key.name == "order-1"));
+            let Signal::Sample(sample) = &one.signal else { panic!("{one:?}") };
+            (&*sample.metric, sample.value.to_bits(), sample.counter)
+        })
+        .collect();
+    let expected =
+        [("http.server.active_requests", 7.0_f64.to_bits(), false), ("jobs.done", 900.0_f64.to_bits(), true)];
+    assert_eq!(samples, expected);
 }

@@ -38,6 +38,7 @@ fn signal(name: &str) -> SignalPolicy {
     SignalPolicy {
         name: Name::from(name),
         promql: Name::from(name),
+        metric: None,
         unit: Name::from("1"),
         bad_above: true,
         threshold: None,

@@ -4,7 +4,8 @@ mod objectives;
 mod scaling;
 
 pub use objectives::{
-    BadDirection, Dependency, DependencyKind, Heartbeat, LatencyObjective, Measures, Objectives, Signal,
+    Across, BadDirection, Dependency, DependencyKind, Heartbeat, LatencyObjective, Measures, Objectives,
+    Signal,
 };
 pub use scaling::{
     Backlog, CalendarEntry, Fallback, Load, Parallelism, QuantityBounds, ReplicaBounds, ResourceBounds,

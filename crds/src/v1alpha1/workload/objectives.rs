@@ -4,7 +4,7 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::common::{DECIMAL, DNS_LABEL, DNS_NAME, FRACTION, PERCENT};
+use crate::common::{DECIMAL, DNS_LABEL, DNS_NAME, FRACTION, METRIC_NAME, PERCENT};
 
 /// What "well" means.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
@@ -48,16 +48,38 @@ pub enum BadDirection {
     Below,
 }
 
-/// A signal that Prometheus knows.
+/// How the values of several pods become one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum Across {
+    /// All together.
+    Sum,
+    /// The highest of them.
+    Max,
+}
+
+/// A signal that Prometheus knows, or that the workload's own pods send.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("has(self.promql) != has(self.metric)")
+    .message("a signal has either promql or metric"))]
+#[x_kube(validation = Rule::new("!has(self.across) || has(self.metric)")
+    .message("across is for metric: a query says itself how values become one"))]
 pub struct Signal {
     /// Name of the signal.
     #[schemars(length(min = 1, max = 63), regex(pattern = DNS_LABEL))]
     pub name: String,
     /// A query with one number as its result.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 4096))]
-    pub promql: String,
+    pub promql: Option<String>,
+    /// Instead of a query: name of a metric that the workload's own pods send over OTLP. A counter counts as its increase
+    /// per second; of a histogram there are `NAME_count` and `NAME_sum`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 255), regex(pattern = METRIC_NAME))]
+    pub metric: Option<String>,
+    /// How the values that the pods sent in the last minute and a half become one. Unset: `Sum`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub across: Option<Across>,
     /// Unit for people, for example `requests/s`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 32))]

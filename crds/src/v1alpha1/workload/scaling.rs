@@ -153,10 +153,17 @@ pub struct QuantityBounds {
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("!has(self.itemsPerReplica) || !has(self.secondsPerItem)")
     .message("itemsPerReplica and secondsPerItem exclude each other: with secondsPerItem the deadline says how many items one replica does"))]
+#[x_kube(validation = Rule::new("has(self.promql) != has(self.signal)")
+    .message("a backlog has either promql or signal"))]
 pub struct Backlog {
     /// A query whose value is the number of waiting items, without those that are worked on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 4096))]
-    pub promql: String,
+    pub promql: Option<String>,
+    /// Instead of a query: name of one of `spec.signals` with that value.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63), regex(pattern = DNS_LABEL))]
+    pub signal: Option<String>,
     /// Items that one replica works off in time. Unset: one replica for each item that waits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1_000_000))]

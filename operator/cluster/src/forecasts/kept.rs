@@ -3,8 +3,8 @@
 use crate::client::{call, label};
 use crate::error::ClusterError;
 use homeostat_crds::v1alpha1::Forecast;
-use homeostat_knowledge::forecast::REQUESTS;
-use homeostat_knowledge::{ObjectKey, WorkloadKey};
+use homeostat_knowledge::forecast::{REQUESTS, load_of};
+use homeostat_knowledge::{Name, ObjectKey, WorkloadKey};
 use kube::api::ListParams;
 use kube::{Api, Client};
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,14 +14,14 @@ const PAGE: u32 = 200;
 /// Answers that are asked for of one namespace, or of the cluster.
 const PAGES: usize = 100;
 
-/// What is kept of each workload, from the forecasts in these namespaces; empty means all.
+/// What is kept of each workload and signal that sizes it, from the forecasts in these namespaces; empty means all.
 ///
 /// # Errors
 /// What the API server answered.
 pub async fn kept(
     client: &Client,
     namespaces: &BTreeSet<String>,
-) -> Result<BTreeMap<WorkloadKey, String>, ClusterError> {
+) -> Result<BTreeMap<(WorkloadKey, Name), String>, ClusterError> {
     let apis: Vec<Api<Forecast>> = if namespaces.is_empty() {
         vec![Api::all(client.clone())]
     } else {
@@ -34,10 +34,11 @@ pub async fn kept(
         for _ in 0..PAGES {
             let params = ListParams { limit: Some(PAGE), continue_token: next, ..ListParams::default() };
             let page = call("list", &all, api.list(&params)).await?;
-            let sized = page.items.into_iter().filter(|forecast| forecast.spec.signal == REQUESTS);
+            let sizes = |signal: &str| signal == REQUESTS || load_of(signal).is_some();
+            let sized = page.items.into_iter().filter(|forecast| sizes(&forecast.spec.signal));
             kept.extend(sized.filter_map(|forecast| {
                 let workload = ObjectKey::new(forecast.metadata.namespace?, forecast.spec.workload_ref.name);
-                Some((workload, forecast.status?.memory?))
+                Some(((workload, Name::from(forecast.spec.signal)), forecast.status?.memory?))
             }));
             next = page.metadata.continue_.filter(|token| !token.is_empty());
             if next.is_none() {

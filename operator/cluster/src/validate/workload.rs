@@ -6,14 +6,14 @@ use homeostat_crds::Quantity;
 use homeostat_crds::common::ANNOTATION_DO_NOT_TOUCH_UNTIL;
 use homeostat_crds::v1alpha1::Workload;
 use homeostat_crds::v1alpha1::workload::{
-    Allowance as WireAllowance, Archetype as WireArchetype, BadDirection, Criticality, Dependency,
-    DependencyKind, Measures as WireMeasures, QuantityBounds, Scaling, ScalingMode as WireScalingMode,
-    ScalingOwner,
+    Across as WireAcross, Allowance as WireAllowance, Archetype as WireArchetype, Backlog, BadDirection,
+    Criticality, Dependency, DependencyKind, Measures as WireMeasures, QuantityBounds, Scaling,
+    ScalingMode as WireScalingMode, ScalingOwner, Signal as WireSignal,
 };
 use homeostat_knowledge::ids::Uid;
 use homeostat_knowledge::policy::{
-    Allowance, Archetype, BACKLOG, Bounds, CalendarEntry, DuePolicy, Fallback, LatencyObjective, LoadPolicy,
-    Measures, Permits, ScalingMode, ScalingPolicy, SignalPolicy, WhenOwned,
+    Across, Allowance, Archetype, BACKLOG, Bounds, CalendarEntry, DuePolicy, Fallback, LatencyObjective,
+    LoadPolicy, Measures, MetricPolicy, Permits, ScalingMode, ScalingPolicy, SignalPolicy, WhenOwned,
 };
 use homeostat_knowledge::records::{ApiKind, ControllerKey};
 use homeostat_knowledge::{ControllerKind, Name, ObjectKey, SignedDuration, WorkloadPolicy};
@@ -76,12 +76,11 @@ pub fn workload_policy(object: &Workload) -> Result<WorkloadPolicy, Rejection> {
     let mut signals = Vec::with_capacity(spec.signals.len());
     for (index, signal) in spec.signals.iter().enumerate() {
         let field = |name: &str| format!("spec.signals[{index}].{name}");
-        if signal.promql.trim().is_empty() {
-            return Err(Rejection::field(field("promql"), "empty", "it must be a query"));
-        }
+        let (promql, metric) = asked(&field, signal)?;
         signals.push(SignalPolicy {
             name: Name::from(signal.name.as_str()),
-            promql: Name::from(signal.promql.as_str()),
+            promql,
+            metric,
             unit: Name::from(signal.unit.as_deref().unwrap_or_default()),
             bad_above: signal.bad_direction == BadDirection::Above,
             threshold: number(&field("threshold"), signal.threshold.as_deref())?,
@@ -91,12 +90,11 @@ pub fn workload_policy(object: &Workload) -> Result<WorkloadPolicy, Rejection> {
     }
 
     if let Some(backlog) = spec.scaling.as_ref().and_then(|scaling| scaling.backlog.as_ref()) {
-        if backlog.promql.trim().is_empty() {
-            return Err(Rejection::field("spec.scaling.backlog.promql", "empty", "it must be a query"));
-        }
+        let (promql, metric) = waiting(backlog, &signals)?;
         signals.push(SignalPolicy {
             name: Name::from(BACKLOG),
-            promql: Name::from(backlog.promql.as_str()),
+            promql,
+            metric,
             unit: Name::from("items"),
             bad_above: true,
             threshold: None,
@@ -147,6 +145,62 @@ pub fn workload_policy(object: &Workload) -> Result<WorkloadPolicy, Rejection> {
         surge_after_crash: spec.restart.surge_after_crash,
         permits: permits(object)?,
     })
+}
+
+/// What a signal is read from: a query, or a metric of the workload's own pods.
+fn asked(
+    field: &impl Fn(&str) -> String,
+    signal: &WireSignal,
+) -> Result<(Name, Option<MetricPolicy>), Rejection> {
+    match (&signal.promql, &signal.metric) {
+        (Some(_), Some(metric)) => {
+            let rule = "it and promql exclude each other; leave one out";
+            Err(Rejection::field(field("metric"), format!("`{metric}`"), rule))
+        }
+        (None, Some(metric)) if metric.trim().is_empty() => {
+            Err(Rejection::field(field("metric"), "empty", "it must be the name of a metric"))
+        }
+        (None, Some(metric)) => {
+            let across = match signal.across {
+                None | Some(WireAcross::Sum) => Across::Sum,
+                Some(WireAcross::Max) => Across::Max,
+            };
+            Ok((Name::from(""), Some(MetricPolicy { name: Name::from(metric.as_str()), across })))
+        }
+        (promql, None) => {
+            let promql = promql.as_deref().unwrap_or_default();
+            if promql.trim().is_empty() {
+                let rule = "it must be a query, or metric the name of a metric that the pods send";
+                return Err(Rejection::field(field("promql"), "empty", rule));
+            }
+            Ok((Name::from(promql), None))
+        }
+    }
+}
+
+/// What a backlog is read from: a query of its own, or what one of the signals is read from.
+fn waiting(backlog: &Backlog, signals: &[SignalPolicy]) -> Result<(Name, Option<MetricPolicy>), Rejection> {
+    match (&backlog.promql, &backlog.signal) {
+        (Some(_), Some(name)) => {
+            let rule = "it and promql exclude each other; leave one out";
+            Err(Rejection::field("spec.scaling.backlog.signal", format!("`{name}`"), rule))
+        }
+        (None, Some(name)) => match signals.iter().find(|signal| *signal.name == **name) {
+            Some(signal) => Ok((signal.promql.clone(), signal.metric.clone())),
+            None => {
+                let rule = "it must be the name of one of spec.signals";
+                Err(Rejection::field("spec.scaling.backlog.signal", format!("`{name}`"), rule))
+            }
+        },
+        (promql, None) => {
+            let promql = promql.as_deref().unwrap_or_default();
+            if promql.trim().is_empty() {
+                let rule = "it must be a query, or signal one of spec.signals";
+                return Err(Rejection::field("spec.scaling.backlog.promql", "empty", rule));
+            }
+            Ok((Name::from(promql), None))
+        }
+    }
 }
 
 fn measures(wire: WireMeasures) -> Measures {
@@ -397,6 +451,36 @@ mod tests {
             ),
         ] {
             let error = asked(scaling).unwrap_err().to_string();
+            assert!(error.contains(field), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_signal_is_a_query_or_a_metric_of_the_pods_and_a_backlog_may_be_one_of_them() {
+        let asked = |signals: Value, backlog: Value| {
+            policy(move |object| {
+                object["spec"]["signals"] = signals;
+                object["spec"]["scaling"] = json!({ "backlog": backlog });
+            })
+        };
+        let jobs = json!([{ "name": "jobs", "metric": "jobs.waiting", "across": "Max" }]);
+        let order = asked(jobs.clone(), json!({ "signal": "jobs", "itemsPerReplica": 5 })).unwrap();
+        let metric = Some(MetricPolicy { name: "jobs.waiting".into(), across: Across::Max });
+        let read: Vec<_> = order.signals.iter().map(|one| (&*one.name, &*one.promql, &one.metric)).collect();
+        assert_eq!(read, [("jobs", "", &metric), (BACKLOG, "", &metric)]);
+        assert_eq!(order.permits.scaling.unwrap().loads[0].per_replica, 5.0);
+        for (signals, backlog, field) in [
+            (
+                json!([{ "name": "a", "metric": "a", "promql": "a" }]),
+                json!({ "promql": "a" }),
+                "signals[0].metric",
+            ),
+            (json!([{ "name": "a" }]), json!({ "promql": "a" }), "signals[0].promql"),
+            (jobs.clone(), json!({ "signal": "other" }), "backlog.signal"),
+            (jobs.clone(), json!({ "signal": "jobs", "promql": "a" }), "backlog.signal"),
+            (jobs, json!({}), "backlog.promql"),
+        ] {
+            let error = asked(signals, backlog).unwrap_err().to_string();
             assert!(error.contains(field), "{error}");
         }
     }

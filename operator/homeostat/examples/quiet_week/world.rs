@@ -522,6 +522,7 @@ fn policy(key: &WorkloadKey) -> WorkloadPolicy {
     let signals = SIGNALS.map(|(name, unit, bad_above)| SignalPolicy {
         name: Name::from(name),
         promql: Name::from(format!("{name}{{app=\"{}\"}}", key.name)),
+        metric: None,
         unit: Name::from(unit),
         bad_above,
         threshold: None,

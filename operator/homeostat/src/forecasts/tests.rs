@@ -3,7 +3,7 @@
 use super::*;
 use crate::paced::until_next;
 use homeostat_knowledge::observation::{Change, ObjectChange};
-use homeostat_knowledge::policy::{Bounds, Permits, ScalingPolicy};
+use homeostat_knowledge::policy::{Bounds, LoadPolicy, Permits, ScalingPolicy};
 use homeostat_knowledge::records::ControllerKey;
 use homeostat_knowledge::{ForecastSkill, Name, ObjectKey, Uid, WorkloadHealth};
 use homeostat_scale::outlook::OutlookConfig;
@@ -51,8 +51,7 @@ fn a_workload_without_scaling_costs_nothing() {
 fn answered_requests_become_a_load_and_a_source_that_is_gone_a_gap() {
     let mut forecaster = forecaster();
     let scaling = ScalingPolicy::default();
-    let now =
-        |all: &BTreeMap<WorkloadKey, Arc<Foreseen>>| all.values().next().and_then(|one| one.outlook.now);
+    let now = |all: &BTreeMap<SeriesKey, Arc<Foreseen>>| all.values().next().and_then(|one| one.outlook.now);
     for minute in 0..20_u64 {
         let counted = 600 * (minute + 1);
         let second = 60 * minute as i64;
@@ -156,7 +155,10 @@ fn workloads_beyond_the_bound_are_told_so_and_get_in_when_there_is_room() {
     let out: Vec<_> = all.iter().filter(|(_, one)| one.left_out).collect();
     assert_eq!((all.len(), out.len(), forecaster.left_out()), (5, 2, 2));
     let said = &out[0].1.outlook.reason;
-    assert!(said.contains("more than 3 workloads") && said.contains("take it out of others"), "{said}");
+    assert!(
+        said.contains("more than 3 series") && said.contains("take spec.scaling out of others"),
+        "{said}"
+    );
     let fewer = forecaster.step(&many(3, 100, 120), at(120)).unwrap();
     assert_eq!((fewer.len(), forecaster.left_out()), (3, 0));
     assert!(fewer.values().all(|one| !one.left_out));
@@ -169,7 +171,7 @@ fn a_tick_compares_models_of_a_bounded_number_and_the_rest_has_its_turn_in_the_n
     for minute in 0..10 {
         forecaster.step(&many(number, 1 + 600 * minute as u64, 60 * minute), at(60 * minute));
     }
-    let waits = |all: &BTreeMap<WorkloadKey, Arc<Foreseen>>| {
+    let waits = |all: &BTreeMap<SeriesKey, Arc<Foreseen>>| {
         all.values().filter(|one| one.outlook.points.is_empty()).count()
     };
     let world = many(number, 6_001, 600);
@@ -184,4 +186,73 @@ fn the_memory_limit_says_how_many_find_room() {
     assert_eq!(room(Some(256 << 20)), 351, "what the chart ships");
     assert_eq!(room(Some(64 << 20)), LEAST);
     assert_eq!(room(Some(u64::MAX)), MOST, "no limit by another name");
+}
+
+/// A workload that is scaled by signal `busy` beside its requests, with this value of it.
+fn loaded(value: Option<f64>, second: i64) -> Snapshot {
+    let load = |signal: &str| LoadPolicy { signal: signal.into(), per_replica: 5.0, due: None };
+    let scaling = ScalingPolicy { loads: vec![load("busy"), load(BACKLOG)], ..ScalingPolicy::default() };
+    let mut world = snapshot(Some(&scaling), 0, second);
+    let place = |signal: &str| (ObjectKey::new("shop", "cart"), Name::from(signal), Name::from(""));
+    if let Some(value) = value {
+        world.loads.insert_mut(place("busy"), (value, at(second)));
+        world.loads.insert_mut(place(BACKLOG), (value, at(second)));
+    }
+    world
+}
+
+fn busy() -> SeriesKey {
+    (ObjectKey::new("shop", "cart"), load_signal("busy"))
+}
+
+#[test]
+fn a_named_load_is_forecast_beside_the_requests_and_goes_on_after_a_restart() {
+    let mut forecaster = forecaster();
+    let mut all = BTreeMap::new();
+    for tick in 0..12 * 60 {
+        let (second, minute) = (5 * tick, tick / 12);
+        let value = 10.0 + (minute % 2) as f64;
+        all = forecaster.step(&loaded(Some(value), second), at(second)).unwrap_or(all);
+    }
+    let signals: Vec<&str> = all.keys().map(|(_, signal)| &**signal).collect();
+    assert_eq!(signals, ["load.busy", REQUESTS], "what waits is not what comes");
+    let Foreseen { outlook, kept, .. } = &*all[&busy()];
+    assert_eq!(outlook.now, Some(10.0), "the mean of the minute that is over");
+    assert!(outlook.peak.is_some_and(|peak| (9.0..15.0).contains(&peak.p90)), "{outlook:?}");
+    let kept = crate::kept::Kept { size: None, load: kept.clone() };
+    assert!(kept.load.is_some());
+    let memory = Arc::new(BTreeMap::from([(busy(), kept)]));
+    let mut back = Forecaster::new(Forecasting::new(OutlookConfig::default()).unwrap(), memory, MOST);
+    let all = back.step(&loaded(Some(10.0), 3_600), at(3_600)).unwrap();
+    assert!(!all[&busy()].outlook.points.is_empty(), "{}", all[&busy()].outlook.reason);
+}
+
+#[test]
+fn a_silent_load_says_what_to_check_and_one_that_is_not_named_any_more_is_forgotten() {
+    let mut forecaster = forecaster();
+    let mut all = BTreeMap::new();
+    for minute in 0..5 {
+        all = forecaster.step(&loaded(None, 60 * minute), at(60 * minute)).unwrap();
+    }
+    let said = &all[&busy()].outlook.reason;
+    assert!(
+        said.contains("0 of 10 minutes with a value of signal busy") && said.contains("spec.signals"),
+        "{said}"
+    );
+    let all = forecaster.step(&snapshot(Some(&ScalingPolicy::default()), 0, 300), at(300)).unwrap();
+    assert_eq!(all.len(), 1);
+}
+
+#[test]
+fn requests_find_room_before_other_loads() {
+    let mut forecaster = Forecaster { most: 2, ..forecaster() };
+    forecaster.step(&loaded(Some(5.0), 60), at(60));
+    assert_eq!((forecaster.watched.len(), forecaster.left_out()), (2, 0));
+    let mut world = many(1, 100, 120);
+    let cart = loaded(Some(5.0), 120).workloads.get(&ObjectKey::new("shop", "cart")).unwrap().clone();
+    world.commit(&ObjectChange::Workload(Change::Applied(cart)), at(0));
+    let all = forecaster.step(&world, at(120)).unwrap();
+    assert_eq!((all.len(), forecaster.left_out()), (3, 1));
+    let said = &all[&busy()];
+    assert!(said.left_out && said.outlook.reason.contains("load busy is not forecast"), "{said:?}");
 }

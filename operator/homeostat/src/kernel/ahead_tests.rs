@@ -26,6 +26,7 @@ fn kernel() -> Kernel {
     policy.signals = vec![SignalPolicy {
         name: Name::from("heap"),
         promql: Name::from("heap"),
+        metric: None,
         unit: Name::from("MiB"),
         bad_above: true,
         threshold: Some(1_000.0),

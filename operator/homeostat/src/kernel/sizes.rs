@@ -1,11 +1,17 @@
 //! Sizes by forecast: the newest decisions become plans.
 
 use super::{Effect, Kernel};
+use homeostat_knowledge::forecast::REQUESTS;
 use homeostat_knowledge::{ActionRecord, ForecastRecord, Origin, SizeAdvice, Timestamp, WorkloadKey};
 use homeostat_plan::sizes::{self, SizeDecision};
 use homeostat_plan::standing;
 use std::collections::BTreeSet;
 use std::sync::Arc;
+
+/// Those that say a size; the others are shown only.
+fn sizing(records: &[ForecastRecord]) -> impl Iterator<Item = &ForecastRecord> {
+    records.iter().filter(|record| *record.signal == *REQUESTS)
+}
 
 impl Kernel {
     /// Takes the newest decisions about sizes, and returns what must be done to have them. `leads` as in [`Kernel::step`].
@@ -17,7 +23,7 @@ impl Kernel {
         for key in gone {
             self.snapshot.sizes.remove_mut(&key);
         }
-        let effects = records.iter().filter_map(|record| self.size_one(record, now, leads)).collect();
+        let effects = sizing(records).filter_map(|record| self.size_one(record, now, leads)).collect();
         self.snapshot.generation += 1;
         effects
     }
@@ -36,7 +42,7 @@ impl Kernel {
             return None;
         }
         // An action is named after its decision: what was decided with it or before has had its turn.
-        let record = records.iter().find(|record| {
+        let record = sizing(records).find(|record| {
             record.workload == over.workload && record.size.decided > over.evidence.taken_at
         })?;
         let present = self.snapshot.controller_of(&over.workload)?.replicas;

@@ -55,7 +55,7 @@ fn snapshot(replicas: i32, backlog: Option<f64>, second: i64) -> Snapshot {
     snapshot
 }
 
-fn outlooks(second: i64) -> BTreeMap<WorkloadKey, Arc<Foreseen>> {
+fn outlooks(second: i64) -> BTreeMap<SeriesKey, Arc<Foreseen>> {
     let outlook = Outlook {
         made: at(second),
         horizon_seconds: 3_600,
@@ -69,7 +69,7 @@ fn outlooks(second: i64) -> BTreeMap<WorkloadKey, Arc<Foreseen>> {
         next_choice: None,
         limit: None,
     };
-    BTreeMap::from([(key(), Arc::new(Foreseen { outlook, kept: None, left_out: false }))])
+    BTreeMap::from([(requests(&key()), Arc::new(Foreseen { outlook, kept: None, left_out: false }))])
 }
 
 fn decide(
@@ -260,7 +260,7 @@ fn what_was_kept_is_taken_up_again() {
     let all = sizes.step(&snapshot(4, Some(38.0), second), &outlooks(second), &nobody, at(second));
     let before = all[0].size.wanted.unwrap();
     let kept: Kept = serde_json::from_str(all[0].memory.as_deref().unwrap()).unwrap();
-    let mut again = Sizes::new(Arc::new(BTreeMap::from([(key(), kept)])));
+    let mut again = Sizes::new(Arc::new(BTreeMap::from([(requests(&key()), kept)])));
     let said = decide(&mut again, 1, None, 22, &nobody);
     assert_eq!(said.wanted, Some(before), "{}", said.why);
 }
@@ -309,11 +309,59 @@ fn what_people_have_to_change_is_said_in_a_word_too() {
 #[test]
 fn what_finds_no_room_says_so_and_gets_no_size() {
     let mut all = outlooks(0);
-    let told = all.get_mut(&key()).map(Arc::make_mut).unwrap();
+    let told = all.get_mut(&requests(&key())).map(Arc::make_mut).unwrap();
     (told.left_out, told.outlook.reason) = (true, "more than 3 workloads have spec.scaling".to_owned());
     let said =
         Sizes::default().step(&snapshot(2, Some(90.0), 0), &all, &BTreeMap::new(), at(0)).pop().unwrap();
     assert_eq!((said.size.wanted, said.size.effect), (None, SizeEffect::Keep));
     assert_eq!(said.size.troubles, [SizeTrouble::TooMany]);
     assert!(said.size.why.contains("more than 3 workloads"), "{}", said.size.why);
+}
+
+/// An outlook with skill, by which a load is this much in ten minutes.
+fn rising(second: i64, load: f64) -> Arc<Foreseen> {
+    let point = |minutes: i64| homeostat_knowledge::forecast::ForecastPoint {
+        at: at(second + 60 * minutes),
+        p10: 0.8 * load,
+        p50: load,
+        p90: 1.1 * load,
+    };
+    let outlook = outlooks(second).into_values().next().unwrap().outlook.clone();
+    let points = vec![point(0), point(5)];
+    let outlook = Outlook { skill: ForecastSkill::Proven, points, ..outlook };
+    Arc::new(Foreseen { outlook, kept: None, left_out: false })
+}
+
+#[test]
+fn a_named_load_is_sized_for_what_its_forecast_says_and_has_a_forecast_of_its_own() {
+    let nobody = BTreeMap::new();
+    let run = |ahead: Option<f64>, seen: bool| {
+        let mut sizes = Sizes::default();
+        let mut last = Vec::new();
+        for step in 0..40 {
+            let second = step * i64::from(STEP_SECONDS);
+            let mut all = outlooks(second);
+            if let Some(load) = ahead {
+                all.insert((key(), load_signal("waiting")), rising(second, load));
+            }
+            let value = (seen || step < 30).then_some(20.0);
+            last = sizes.step(&snapshot(3, value, second), &all, &nobody, at(second));
+        }
+        last
+    };
+    let sized = |records: &[ForecastRecord]| {
+        records.iter().find(|record| *record.signal == *REQUESTS).unwrap().size.clone()
+    };
+    let (flat, ahead) = (run(None, true), run(Some(55.0), true));
+    assert_eq!(flat.len(), 1);
+    let named: Vec<&str> = ahead.iter().map(|record| &*record.signal).collect();
+    assert_eq!(named, ["load.waiting", REQUESTS]);
+    assert_eq!((ahead[0].size.wanted, &ahead[0].size.troubles[..]), (None, &[][..]), "shown only");
+    let (before, after) = (sized(&flat), sized(&ahead));
+    assert!(before.why.contains("no forecast with skill"), "{}", before.why);
+    assert!(after.why.contains("forecast p50 5.5"), "{}", after.why);
+    assert!(after.wanted >= before.wanted, "{} against {}", after.why, before.why);
+    // Silent: its forecast stands on what nobody sees any more.
+    let silent = sized(&run(Some(55.0), false));
+    assert!(!silent.why.contains("forecast p50"), "{}", silent.why);
 }

@@ -150,7 +150,8 @@ fn questions(snapshot: &Snapshot) -> Vec<Question> {
         .flat_map(|policy| {
             let tenant =
                 snapshot.tenant_of_namespace(&policy.key.namespace).map(|tenant| tenant.name.clone());
-            policy.signals.iter().map(move |signal| Question {
+            let asked = policy.signals.iter().filter(|signal| signal.metric.is_none());
+            asked.map(move |signal| Question {
                 workload: policy.key.clone(),
                 tenant: tenant.clone(),
                 signal: signal.clone(),
@@ -433,6 +434,33 @@ impl Source for PrometheusSource {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_the_pods_send_themselves_is_not_asked() {
+        use homeostat_knowledge::observation::{Change, ObjectChange};
+        use homeostat_knowledge::policy::{Across, Measures, MetricPolicy};
+        use homeostat_knowledge::records::ControllerKey;
+        use homeostat_knowledge::{ControllerKind, ObjectKey, Uid, WorkloadPolicy};
+        let signal = |name: &str, metric: Option<MetricPolicy>| SignalPolicy {
+            name: Name::from(name),
+            promql: Name::from("up"),
+            metric,
+            unit: Name::from(""),
+            bad_above: true,
+            threshold: None,
+            minimum_effect: None,
+            measures: Measures::Other,
+        };
+        let key = ObjectKey::new("shop", "order");
+        let target = ControllerKey { kind: ControllerKind::Deployment, object: key.clone() };
+        let mut order = WorkloadPolicy::new(key, Uid::new("u"), target);
+        let sent = MetricPolicy { name: Name::from("active"), across: Across::Sum };
+        order.signals = vec![signal("busy", Some(sent)), signal("up", None)];
+        let change = ObjectChange::Workload(Change::Applied(Arc::new(order)));
+        let asked = questions(&Snapshot::default().apply(&change, Timestamp::UNIX_EPOCH));
+        let names: Vec<&str> = asked.iter().map(|question| &*question.signal.name).collect();
+        assert_eq!(names, ["up"]);
+    }
 
     #[test]
     fn answers_are_read_with_labels_and_odd_values() {

@@ -208,6 +208,8 @@ mod tests {
             per_replica: 10.0,
             silent: Vec::new(),
             due: Some(policy(60.0, 600)),
+            unsent: None,
+            expected: None,
         }];
         let seen = Seen {
             requests: Requests::default(),
@@ -257,6 +259,8 @@ mod tests {
                     per_replica: within as f64 / seconds,
                     silent: Vec::new(),
                     due: Some(policy(seconds, within)),
+                    unsent: None,
+                    expected: None,
                 }];
                 let seen = Seen {
                     requests: Requests::default(),

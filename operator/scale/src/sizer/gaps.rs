@@ -66,7 +66,10 @@ pub(super) fn usable(worth: f64) -> bool {
 fn fault(load: &Load) -> Option<(SizeTrouble, String)> {
     let Load { name, value, per_replica, silent, .. } = load;
     match value {
-        None => Some((SizeTrouble::SignalNotSeen, format!("signal {name} is not seen"))),
+        None => {
+            let why = load.unsent.as_ref().map_or_else(String::new, |why| format!(": {why}"));
+            Some((SizeTrouble::SignalNotSeen, format!("signal {name} is not seen{why}")))
+        }
         Some(value) if !usable(value / per_replica) => Some((
             SizeTrouble::SignalNotUsable,
             format!("signal {name} is {value} (it must be finite and not negative)"),

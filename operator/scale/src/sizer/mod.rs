@@ -1,10 +1,11 @@
 //! The size of one workload over time: what is seen of it, in replicas' worth, goes into [`crate::services::decide()`].
 //!
 //! The load is the highest of the requests (what one replica carries is learnt, see [`Capacity`]) and of the loads that the
-//! Workload names (what one replica carries is declared), each divided by what one replica carries. A backlog with a deadline
-//! is not weighed but asks for what it needs. While a load is missing, what is seen of the others can only ask for more.
+//! Workload names (what one replica carries is declared), each divided by what one replica carries; so is what is expected of
+//! them. A backlog with a deadline is not weighed but asks for what it needs. While a load is missing, what is seen of the others can only ask for more.
 //! Pure and serialisable.
 
+mod ahead;
 pub mod calendar;
 mod due;
 mod gaps;
@@ -22,6 +23,7 @@ use crate::services::{
     Decision, Effect, Expected, Fallback, Observations, Owner, Policy, PolicyError, State, WhenOwned, decide,
     effect_of,
 };
+use ahead::expected;
 use due::{Due, Needed};
 use gaps::{Gaps, usable};
 use homeostat_knowledge::forecast::{SizeAdvice, SizeEffect, SizeTrouble};
@@ -70,6 +72,10 @@ pub struct Load {
     pub silent: Vec<Name>,
     /// Its items must be done in time.
     pub due: Option<DuePolicy>,
+    /// What is said while it is not seen, where the workload's own pods should send it.
+    pub unsent: Option<Name>,
+    /// What the next ten minutes bring of it, in its own unit, when its forecast has skill.
+    pub expected: Option<Expected>,
 }
 
 /// Everything that is seen of a workload at the end of a step.
@@ -220,10 +226,7 @@ impl Sizer {
         if let Some(missing) = self.missing(now, seen, worth, &partly) {
             return advice(None, SizeEffect::Keep, missing);
         }
-        let expected = seen
-            .expected
-            .zip(per_replica)
-            .map(|(said, each)| Expected { p50: said.p50 / each, p90: said.p90 / each });
+        let expected = expected(seen, per_replica);
         // A part of the load would teach that the whole fell.
         let loads: Vec<f64> = weighed.into_iter().filter(|_| !partly.waits).collect();
         let asked = needed.map(|Needed { replicas, why, .. }| (replicas, why));
@@ -339,6 +342,7 @@ impl Sizer {
             && policy.min == 0
             && seen.calendar.is_none_or(|wanted| wanted == 0)
             && seen.expected.is_none_or(|said| said.p90 <= 0.0)
+            && expected(seen, None).is_none_or(|said| said.p90 <= 0.0)
     }
 
     /// Replicas for work that came while there was none: nobody works on it meanwhile, so nothing is weighed.

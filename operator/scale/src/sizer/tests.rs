@@ -48,7 +48,15 @@ fn run(sizer: &mut Sizer, from: i64, loads: impl IntoIterator<Item = Option<f64>
 fn queue(sizer: &mut Sizer, from: i64, waiting: impl IntoIterator<Item = Option<f64>>) -> Vec<u32> {
     let mut replicas = 0;
     let sizes = (from..).zip(waiting).map(|(step, value)| {
-        let loads = [Load { name: "jobs".into(), value, per_replica: 10.0, silent: Vec::new(), due: None }];
+        let loads = [Load {
+            name: "jobs".into(),
+            value,
+            per_replica: 10.0,
+            silent: Vec::new(),
+            due: None,
+            unsent: None,
+            expected: None,
+        }];
         let seen = Seen {
             requests: Requests::default(),
             loads: &loads,
@@ -194,6 +202,8 @@ fn what_an_autoscaler_sizes_is_never_scaled_beside_it_not_even_to_or_from_zero()
             per_replica: 10.0,
             silent: Vec::new(),
             due: None,
+            unsent: None,
+            expected: None,
         }];
         let seen = Seen {
             requests: Requests::default(),
@@ -304,6 +314,8 @@ fn look(
         per_replica: 10.0,
         silent: Vec::new(),
         due: None,
+        unsent: None,
+        expected: None,
     };
     let loads: Vec<Load> = values.iter().map(load).collect();
     let seen = Seen {
@@ -409,7 +421,15 @@ fn a_series_that_is_missing_makes_its_signal_a_lower_bound() {
     let mut one = sizer(0, 10, Archetype::Worker);
     let mut decide = |step: i64, silent: &[&str]| {
         let silent = silent.iter().map(|series| Name::from(*series)).collect();
-        let loads = [Load { name: "jobs".into(), value: Some(0.0), per_replica: 10.0, silent, due: None }];
+        let loads = [Load {
+            name: "jobs".into(),
+            value: Some(0.0),
+            per_replica: 10.0,
+            silent,
+            due: None,
+            unsent: None,
+            expected: None,
+        }];
         let seen = Seen {
             requests: Requests::default(),
             loads: &loads,
@@ -491,6 +511,8 @@ fn a_backlog_with_a_deadline_gets_what_it_needs_from_zero_and_to_zero_and_keeps_
             per_replica: 20.0,
             silent: Vec::new(),
             due: Some(due),
+            unsent: None,
+            expected: None,
         }];
         let seen = Seen {
             requests: Requests::default(),
@@ -532,6 +554,8 @@ fn of_a_deadline_and_another_load_the_one_that_asks_for_more_counts() {
             per_replica,
             silent: Vec::new(),
             due,
+            unsent: None,
+            expected: None,
         };
         let loads = [
             load("cpu", cpu, 1.0, None),

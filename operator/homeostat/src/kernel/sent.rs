@@ -1,0 +1,180 @@
+//! Signals that the pods of a workload send themselves: their metrics, combined across the pods, as if a query had been
+//! answered.
+//!
+//! A counter counts as its rate. Series of one pod add up. A pod that sent before, lives, and does not send any more makes a
+//! sum unknown rather than smaller, for ten minutes: less must not be read where less is heard.
+
+use homeostat_knowledge::observation::Sample;
+use homeostat_knowledge::policy::{Across, MetricPolicy};
+use homeostat_knowledge::{
+    Entity, Name, ObjectKey, Observation, Signal, SignedDuration, Snapshot, Timestamp, WorkloadKey,
+};
+use homeostat_models::detect::counter::Counter;
+use std::collections::BTreeMap;
+
+/// Values are made so often, and judged so often: detectors are calibrated for a sample a minute.
+const EVERY: SignedDuration = SignedDuration::from_secs(15);
+const JUDGED: SignedDuration = SignedDuration::from_secs(60);
+/// What was sent so long ago counts: exporters send once a minute by default, and not to the second.
+const FRESH: SignedDuration = SignedDuration::from_secs(90);
+/// A load counts for so long after its time, see [`crate::loads::age`].
+const LOAD: SignedDuration = SignedDuration::from_secs(60);
+/// A living pod that was silent for so long is not waited for any more.
+const FORGET: SignedDuration = SignedDuration::from_mins(10);
+/// Series that are kept in all, and of one signal.
+const MOST: usize = 50_000;
+const MOST_EACH: usize = 2_000;
+
+/// What pods sent, by workload and signal.
+#[derive(Debug, Default)]
+pub(super) struct Sent {
+    signals: BTreeMap<(WorkloadKey, Name), Of>,
+    series: usize,
+    made: Option<Timestamp>,
+    /// Samples beyond the bounds.
+    pub dropped: u64,
+}
+
+/// What is known of one signal, by pod and series.
+#[derive(Debug, Default)]
+struct Of {
+    points: BTreeMap<(ObjectKey, Name), Point>,
+    judged: Option<Timestamp>,
+}
+
+/// The newest of one series.
+#[derive(Debug)]
+struct Point {
+    counter: Counter,
+    value: Option<f64>,
+    at: Timestamp,
+}
+
+/// The value of a signal.
+#[derive(Debug, PartialEq)]
+pub(super) struct Value {
+    pub sample: Sample,
+    /// Its time as that of a load: so that it is silent when what was sent is not fresh any more.
+    pub at: Timestamp,
+}
+
+/// What was made of it.
+#[derive(Debug, Default)]
+pub(super) struct Told {
+    pub values: Vec<Value>,
+    /// Those that it is time to judge.
+    pub judged: Vec<Observation>,
+}
+
+impl Sent {
+    /// Takes note of what a pod sent, where its workload has a signal of that name.
+    pub fn note(&mut self, snapshot: &Snapshot, observation: &Observation, sample: &Sample) {
+        let Entity::Pod { key: pod, workload: Some(workload), .. } = &observation.entity else { return };
+        if sample.asked_by.is_some() || !sample.value.is_finite() {
+            return;
+        }
+        let Some(policy) = snapshot.workloads.get(workload) else { return };
+        let sends = |metric: &MetricPolicy| metric.name == sample.metric;
+        for signal in policy.signals.iter().filter(|signal| signal.metric.as_ref().is_some_and(sends)) {
+            let of = self.signals.entry((workload.clone(), signal.name.clone())).or_default();
+            let place = (pod.clone(), sample.series.clone());
+            let at = observation.arrival_time;
+            if !of.points.contains_key(&place) {
+                if self.series >= MOST || of.points.len() >= MOST_EACH {
+                    self.dropped = self.dropped.saturating_add(1);
+                    continue;
+                }
+                self.series += 1;
+                of.points.insert(place.clone(), Point { counter: Counter::default(), value: None, at });
+            }
+            let Some(point) = of.points.get_mut(&place) else { continue };
+            if sample.counter {
+                let rate = point.counter.observe(observation.event_time.as_second(), sample.value);
+                let Some(rate) = rate else { continue };
+                point.value = Some(rate.per_second);
+            } else {
+                point.value = Some(sample.value);
+            }
+            point.at = at;
+        }
+    }
+
+    /// The values now, at most every 15 s.
+    pub fn told(&mut self, snapshot: &Snapshot, now: Timestamp) -> Told {
+        let mut told = Told::default();
+        if self.signals.is_empty() || self.made.is_some_and(|last| now.duration_since(last) < EVERY) {
+            return told;
+        }
+        self.made = Some(now);
+        self.forget(snapshot, now);
+        for ((workload, signal), of) in &mut self.signals {
+            let policy = snapshot.workloads.get(workload);
+            let named = policy.and_then(|policy| policy.signals.iter().find(|one| one.name == *signal));
+            let Some(metric) = named.and_then(|named| named.metric.as_ref()) else { continue };
+            let Some((value, newest)) = of.value(metric.across, now) else { continue };
+            let sample = Sample {
+                metric: signal.clone(),
+                series: Name::from(""),
+                value,
+                counter: false,
+                asked_by: Some(workload.clone()),
+            };
+            if of.judged.is_none_or(|last| now.duration_since(last) >= JUDGED) {
+                of.judged = Some(now);
+                told.judged.push(Observation {
+                    tenant: snapshot
+                        .tenant_of_namespace(&workload.namespace)
+                        .map(|tenant| tenant.name.clone()),
+                    entity: Entity::Workload { key: workload.clone() },
+                    event_time: now,
+                    arrival_time: now,
+                    signal: Signal::Sample(sample.clone()),
+                });
+            }
+            let at = newest.checked_add(FRESH - LOAD).map_or(now, |at| at.min(now));
+            told.values.push(Value { sample, at });
+        }
+        told
+    }
+
+    /// Forgets pods that are gone or silent for long, and signals that are not named any more.
+    fn forget(&mut self, snapshot: &Snapshot, now: Timestamp) {
+        self.signals.retain(|(workload, signal), of| {
+            let policy = snapshot.workloads.get(workload);
+            let named = policy.and_then(|policy| policy.signals.iter().find(|one| one.name == *signal));
+            of.points.retain(|(pod, _), point| {
+                let lives = snapshot.pods.get(pod).is_some_and(|pod| !pod.deleting);
+                lives && now.duration_since(point.at) <= FORGET
+            });
+            !of.points.is_empty() && named.is_some_and(|named| named.metric.is_some())
+        });
+        self.series = self.signals.values().map(|of| of.points.len()).sum();
+    }
+}
+
+impl Of {
+    /// The value across pods, and when the newest part of it arrived; `None` when no pod sent it lately, or when one of those
+    /// that a sum needs did not.
+    fn value(&self, across: Across, now: Timestamp) -> Option<(f64, Timestamp)> {
+        let mut pods: BTreeMap<&ObjectKey, Option<f64>> = BTreeMap::new();
+        let mut newest: Option<Timestamp> = None;
+        for ((pod, _), point) in &self.points {
+            // A counter of which one value is known says nothing yet.
+            let Some(value) = point.value else { continue };
+            let of_pod = pods.entry(pod).or_default();
+            if now.duration_since(point.at) <= FRESH {
+                *of_pod = Some(of_pod.unwrap_or_default() + value);
+                newest = newest.max(Some(point.at));
+            }
+        }
+        let value = match across {
+            Across::Sum => pods.into_values().sum::<Option<f64>>(),
+            Across::Max => pods.into_values().flatten().max_by(f64::total_cmp),
+        };
+        value.filter(|value| value.is_finite()).zip(newest)
+    }
+}
+
+#[cfg(test)]
+#[path = "sent_tests.rs"]
+mod tests;

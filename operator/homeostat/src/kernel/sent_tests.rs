@@ -1,0 +1,124 @@
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use super::*;
+use homeostat_knowledge::observation::{Change, ObjectChange};
+use homeostat_knowledge::policy::{Measures, SignalPolicy};
+use homeostat_situations::{Given, GivenPod, order};
+use std::sync::Arc;
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(1_800_000_000 + second).unwrap()
+}
+
+/// Two pods of `order`, which has the signal `busy`, sent as `active`.
+struct World {
+    snapshot: Snapshot,
+    sent: Sent,
+}
+
+impl World {
+    fn new(across: Across) -> Self {
+        let pod = |name: &str| GivenPod { name: name.into(), of: "order".into(), ..GivenPod::default() };
+        let (mut snapshot, _) =
+            Given { pods: vec![pod("order-1"), pod("order-2")], ..Given::default() }.build();
+        let mut workload = (**snapshot.workloads.get(&order()).unwrap()).clone();
+        workload.signals = vec![SignalPolicy {
+            name: Name::from("busy"),
+            promql: Name::from(""),
+            metric: Some(MetricPolicy { name: Name::from("active"), across }),
+            unit: Name::from(""),
+            bad_above: true,
+            threshold: None,
+            minimum_effect: None,
+            measures: Measures::Other,
+        }];
+        snapshot.commit(&ObjectChange::Workload(Change::Applied(Arc::new(workload))), at(0));
+        Self { snapshot, sent: Sent::default() }
+    }
+
+    fn send(&mut self, pod: &str, (metric, series): (&str, &str), value: f64, counter: bool, second: i64) {
+        let of = order();
+        let of = self.snapshot.pods_of(&of).find(|one| one.key.name.ends_with(pod)).unwrap();
+        let entity = self.snapshot.entity_of(of);
+        let sample =
+            Sample { metric: Name::from(metric), series: Name::from(series), value, counter, asked_by: None };
+        let observation = Observation {
+            tenant: None,
+            entity,
+            event_time: at(second),
+            arrival_time: at(second),
+            signal: Signal::Sample(sample.clone()),
+        };
+        self.sent.note(&self.snapshot, &observation, &sample);
+    }
+
+    fn value(&mut self, second: i64) -> Option<f64> {
+        let told = self.sent.told(&self.snapshot, at(second));
+        told.values.first().map(|value| value.sample.value)
+    }
+}
+
+const ACTIVE: (&str, &str) = ("active", "");
+
+#[test]
+fn values_of_all_pods_and_their_series_are_one_number() {
+    for (across, number) in [(Across::Sum, 12.0), (Across::Max, 9.0)] {
+        let mut world = World::new(across);
+        assert_eq!(world.value(0), None, "nothing was sent");
+        world.send("1", ("active", "route=a"), 4.0, false, 1);
+        world.send("1", ("active", "route=b"), 5.0, false, 1);
+        world.send("2", ACTIVE, 3.0, false, 1);
+        world.send("2", ("other", ""), 100.0, false, 1);
+        assert_eq!(world.value(15), Some(number));
+        assert_eq!(world.value(20), None, "every 15 s");
+        let told = world.sent.told(&world.snapshot, at(75));
+        assert_eq!((told.values.len(), told.judged.len()), (1, 1), "judged once a minute");
+    }
+}
+
+#[test]
+fn a_counter_is_a_rate_also_over_a_restart_of_its_process() {
+    let mut world = World::new(Across::Sum);
+    world.send("1", ACTIVE, 1_000.0, true, 0);
+    assert_eq!(world.value(15), None, "one value is no rate");
+    world.send("1", ACTIVE, 1_600.0, true, 60);
+    assert_eq!(world.value(60), Some(10.0));
+    world.send("1", ACTIVE, 120.0, true, 120);
+    assert_eq!(world.value(120), Some(2.0));
+    world.send("2", ACTIVE, 5.0, true, 121);
+    assert_eq!(world.value(150), Some(2.0), "a new pod makes nothing unknown");
+}
+
+#[test]
+fn a_living_pod_that_is_silent_makes_the_sum_unknown_and_one_that_is_gone_does_not() {
+    for (across, rest) in [(Across::Sum, None), (Across::Max, Some(3.0))] {
+        let mut world = World::new(across);
+        world.send("1", ACTIVE, 4.0, false, 0);
+        world.send("2", ACTIVE, 3.0, false, 0);
+        world.send("2", ACTIVE, 3.0, false, 60);
+        assert!(world.value(75).is_some());
+        world.send("2", ACTIVE, 3.0, false, 120);
+        assert_eq!(world.value(120), rest);
+        let gone =
+            world.snapshot.pods_of(&order()).find(|pod| pod.key.name.ends_with('1')).unwrap().key.clone();
+        world.snapshot.commit(&ObjectChange::Pod(Change::Deleted(gone)), at(130));
+        assert_eq!(world.value(135), Some(3.0));
+        assert_eq!(world.value(300), None, "nobody sends it any more");
+        assert_eq!(world.value(900), None);
+        assert_eq!((world.sent.signals.len(), world.sent.series), (0, 0));
+    }
+}
+
+#[test]
+fn what_is_kept_is_bounded_and_goes_with_its_signal() {
+    let mut world = World::new(Across::Sum);
+    for number in 0..MOST_EACH + 5 {
+        world.send("1", ("active", &format!("route={number}")), 1.0, false, 0);
+    }
+    assert_eq!((world.sent.series, world.sent.dropped), (MOST_EACH, 5));
+    let mut workload = (**world.snapshot.workloads.get(&order()).unwrap()).clone();
+    workload.signals.clear();
+    world.snapshot.commit(&ObjectChange::Workload(Change::Applied(Arc::new(workload))), at(0));
+    assert_eq!(world.value(15), None);
+    assert_eq!(world.sent.series, 0);
+}
