@@ -209,13 +209,13 @@ impl Kernel {
         effects
     }
 
-    /// Keeps the newest value of a load that a workload is sized by, and of its memory.
+    /// Keeps the newest value of a load that a workload is sized by, and of what fills up.
     fn weigh(&mut self, sample: &Sample, at: Timestamp) {
         let Some(key) = &sample.asked_by else { return };
         let Some(policy) = self.snapshot.workloads.get(key) else { return };
         let loads = policy.permits.scaling.iter().flat_map(|scaling| &scaling.loads);
         let sized = loads.map(|load| &load.signal).any(|signal| *signal == sample.metric);
-        if !sized && crate::memories::signal(policy).is_none_or(|signal| signal.name != sample.metric) {
+        if !sized && !crate::limits::forecast(policy, &sample.metric) {
             return;
         }
         let place = (key.clone(), sample.metric.clone(), sample.series.clone());

@@ -550,8 +550,19 @@ pub enum Measures {
     Backlog,
     /// Memory in use, in bytes; `threshold` is its limit.
     MemoryBytes,
+    /// Bytes in use of a volume; `threshold` is its capacity.
+    VolumeBytes,
+    /// Use of a quota in its own unit; `threshold` is the hard limit.
+    QuotaUsed,
     /// Seconds until a certificate ends.
     CertificateSeconds,
     /// A load that the workload is sized by: no level of it is trouble by itself.
     Load,
+}
+
+impl Measures {
+    /// Whether it fills what outlives the process: only somebody who cleans up makes it less.
+    pub fn stored(self) -> bool {
+        matches!(self, Self::VolumeBytes | Self::QuotaUsed)
+    }
 }

@@ -51,6 +51,10 @@ pub enum BadDirection {
 /// A signal that Prometheus knows.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!has(self.measures) || !(self.measures in ['VolumeBytes', 'QuotaUsed']) || has(self.threshold)")
+    .message("a signal that measures VolumeBytes or QuotaUsed needs a threshold: the capacity of the volume, or the hard limit of the quota"))]
+#[x_kube(validation = Rule::new("!has(self.measures) || !(self.measures in ['VolumeBytes', 'QuotaUsed']) || !(self.name in ['requests', 'memory'])")
+    .message("a signal that measures VolumeBytes or QuotaUsed is not called requests or memory: its Forecast would have the name of another one"))]
 pub struct Signal {
     /// Name of the signal.
     #[schemars(length(min = 1, max = 63), regex(pattern = DNS_LABEL))]
@@ -85,6 +89,11 @@ pub enum Measures {
     Backlog,
     /// Memory in use, in bytes: `MemoryGrowing` when it will reach `threshold`, or the container's limit, within an hour.
     MemoryBytes,
+    /// Bytes in use of a volume, with its capacity as `threshold`: `VolumeFilling` when it may be full within six hours.
+    VolumeBytes,
+    /// Use of a quota in its own unit, with the hard limit as `threshold`: `QuotaFilling` when it may be used up within six
+    /// hours.
+    QuotaUsed,
     /// Seconds until a certificate ends: `CertificateExpiring` below `threshold`, or below two weeks.
     CertificateSeconds,
 }

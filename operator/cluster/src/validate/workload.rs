@@ -10,6 +10,7 @@ use homeostat_crds::v1alpha1::workload::{
     DependencyKind, Measures as WireMeasures, QuantityBounds, Scaling, ScalingMode as WireScalingMode,
     ScalingOwner,
 };
+use homeostat_knowledge::forecast::{MEMORY, REQUESTS};
 use homeostat_knowledge::ids::Uid;
 use homeostat_knowledge::policy::{
     Allowance, Archetype, Bounds, CalendarEntry, DuePolicy, Fallback, LatencyObjective, LoadPolicy, Measures,
@@ -81,14 +82,29 @@ pub fn workload_policy(object: &Workload) -> Result<WorkloadPolicy, Rejection> {
         if signal.promql.trim().is_empty() {
             return Err(Rejection::field(field("promql"), "empty", "it must be a query"));
         }
+        let threshold = number(&field("threshold"), signal.threshold.as_deref())?;
+        let measures = signal.measures.map_or(Measures::Other, measures);
+        if measures.stored() {
+            // A rule of the schema asks for a number; text rules cannot compare it.
+            if !threshold.is_some_and(|limit| limit > 0.0) {
+                let found =
+                    signal.threshold.as_ref().map_or("not set".to_owned(), |text| format!("`{text}`"));
+                let rule = "it must be above 0: the capacity of the volume, or the hard limit of the quota";
+                return Err(Rejection::field(field("threshold"), found, rule));
+            }
+            if [REQUESTS, MEMORY].contains(&signal.name.as_str()) {
+                let rule = "its Forecast would have the name of another one; call it e.g. volume or quota";
+                return Err(Rejection::field(field("name"), format!("`{}`", signal.name), rule));
+            }
+        }
         signals.push(SignalPolicy {
             name: Name::from(signal.name.as_str()),
             promql: Name::from(signal.promql.as_str()),
             unit: Name::from(signal.unit.as_deref().unwrap_or_default()),
             bad_above: signal.bad_direction == BadDirection::Above,
-            threshold: number(&field("threshold"), signal.threshold.as_deref())?,
+            threshold,
             minimum_effect: number(&field("minimumEffect"), signal.minimum_effect.as_deref())?,
-            measures: signal.measures.map_or(Measures::Other, measures),
+            measures,
         });
     }
 
@@ -155,6 +171,8 @@ fn measures(wire: WireMeasures) -> Measures {
     match wire {
         WireMeasures::Backlog => Measures::Backlog,
         WireMeasures::MemoryBytes => Measures::MemoryBytes,
+        WireMeasures::VolumeBytes => Measures::VolumeBytes,
+        WireMeasures::QuotaUsed => Measures::QuotaUsed,
         WireMeasures::CertificateSeconds => Measures::CertificateSeconds,
     }
 }
@@ -484,6 +502,36 @@ mod tests {
         assert_eq!(asked(fallback).unwrap().permits.scaling, Some(expected));
         let zero = asked(json!({ "fallback": { "replicas": 0 } })).unwrap_err().to_string();
         assert!(zero.contains("spec.scaling.fallback.replicas"), "{zero}");
+    }
+
+    #[test]
+    fn a_volume_and_a_quota_have_a_limit_above_zero_and_a_name_of_their_own() {
+        let signal = |edit: Value| {
+            policy(move |object| {
+                let mut signal = json!({ "name": "data", "promql": "used", "threshold": "1e11", "measures": "VolumeBytes" });
+                for (name, value) in edit.as_object().unwrap() {
+                    signal[name] = value.clone();
+                }
+                object["spec"]["signals"] = json!([signal]);
+            })
+        };
+        for (wire, measures) in [("VolumeBytes", Measures::VolumeBytes), ("QuotaUsed", Measures::QuotaUsed)] {
+            let order = signal(json!({ "measures": wire })).unwrap();
+            assert_eq!((order.signals[0].measures, order.signals[0].threshold), (measures, Some(1e11)));
+            for (edit, field) in [
+                (json!({ "threshold": null }), "spec.signals[0].threshold is not set"),
+                (json!({ "threshold": "0" }), "spec.signals[0].threshold is `0`"),
+                (json!({ "name": "memory" }), "spec.signals[0].name is `memory`"),
+                (json!({ "name": "requests" }), "spec.signals[0].name is `requests`"),
+            ] {
+                let mut edit = edit;
+                edit["measures"] = json!(wire);
+                let error = signal(edit).unwrap_err().to_string();
+                assert!(error.starts_with(field), "{error}");
+            }
+        }
+        let heap = json!({ "name": "memory", "measures": "MemoryBytes", "threshold": null });
+        assert_eq!(signal(heap).unwrap().signals[0].threshold, None, "the limit of the container counts");
     }
 
     #[test]
