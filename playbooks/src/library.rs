@@ -4,7 +4,7 @@ use crate::parse::{PlaybookError, Problem, Rule, parse};
 use crate::schema::Playbook;
 
 /// Name and text of every shipped playbook.
-pub const LIBRARY: [(&str, &str); 30] = [
+pub const LIBRARY: [(&str, &str); 32] = [
     ("certificate-expiring", include_str!("../library/certificate-expiring.yaml")),
     ("crash", include_str!("../library/crash.yaml")),
     ("crash-again-backs-off", include_str!("../library/crash-again-backs-off.yaml")),
@@ -28,6 +28,7 @@ pub const LIBRARY: [(&str, &str); 30] = [
     ("out-of-memory", include_str!("../library/out-of-memory.yaml")),
     ("out-of-memory-again", include_str!("../library/out-of-memory-again.yaml")),
     ("queue-growing", include_str!("../library/queue-growing.yaml")),
+    ("quota-filling", include_str!("../library/quota-filling.yaml")),
     ("replica-outlier", include_str!("../library/replica-outlier.yaml")),
     ("setup-failed", include_str!("../library/setup-failed.yaml")),
     ("signal-abnormal", include_str!("../library/signal-abnormal.yaml")),
@@ -35,6 +36,7 @@ pub const LIBRARY: [(&str, &str); 30] = [
     ("slow-after-leak", include_str!("../library/slow-after-leak.yaml")),
     ("unreachable", include_str!("../library/unreachable.yaml")),
     ("unschedulable", include_str!("../library/unschedulable.yaml")),
+    ("volume-filling", include_str!("../library/volume-filling.yaml")),
 ];
 
 /// The shipped playbooks, in the order of [`LIBRARY`].

@@ -51,7 +51,7 @@ pub const MAX_MEMORY: usize = 8_192;
         name = "Now",
         type_ = "string",
         json_path = ".status.now",
-        description = "The load, or the memory, of the last minute"
+        description = "The load, the memory, or what is used, when it was seen last"
     ),
     printcolumn(
         name = "P50",
@@ -135,7 +135,8 @@ pub struct ForecastSpec {
     #[x_kube(validation = Rule::new("self == oldSelf").message("workloadRef is immutable"))]
     pub workload_ref: NameRef,
     /// What is forecast: `requests` are the answered requests per second, `memory` the most memory that one pod uses,
-    /// `load.NAME` the load with this name in `spec.scaling.loads` of the Workload.
+    /// `load.NAME` the load with this name in `spec.scaling.loads` of the Workload; else the name of a signal that measures a
+    /// volume or a quota.
     #[schemars(length(min = 1, max = 68), regex(pattern = FORECAST_SIGNAL))]
     #[x_kube(validation = Rule::new("self == oldSelf").message("signal is immutable"))]
     pub signal: String,
@@ -206,7 +207,7 @@ pub struct ForecastStatus {
     /// The size that the load asks for; of `requests` only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scaling: Option<ForecastScaling>,
-    /// When the load grows beyond what the most replicas carry, or memory beyond its limit, if a trend towards it was proven.
+    /// When the load grows beyond what the most replicas carry, or memory, a volume or a quota beyond its limit, if a trend towards it was proven.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time_to_limit: Option<ForecastLimit>,
     /// What a restart must not forget: what was decided, what one replica carries, the load of two weeks. For Homeostat.
@@ -268,7 +269,7 @@ pub struct ForecastScaling {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ForecastLimit {
-    /// The load that the most replicas carry, or the limit of the memory.
+    /// The load that the most replicas carry, or the limit of the memory, the volume or the quota.
     #[schemars(length(min = 1, max = 32), regex(pattern = DECIMAL))]
     pub load: String,
     /// Too early in nine of ten cases.

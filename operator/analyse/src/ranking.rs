@@ -38,6 +38,8 @@ pub(crate) fn first_hand(kind: FindingKind) -> bool {
         | FindingKind::ReplicaOutlier
         | FindingKind::NoisyNeighbour
         | FindingKind::MemoryGrowing
+        | FindingKind::VolumeFilling
+        | FindingKind::QuotaFilling
         | FindingKind::QueueGrowing
         | FindingKind::CertificateExpiring
         | FindingKind::FaultExpected
@@ -61,6 +63,8 @@ pub(crate) fn only_warns(kind: FindingKind) -> bool {
             | FindingKind::ReplicaOutlier
             | FindingKind::NoisyNeighbour
             | FindingKind::MemoryGrowing
+            | FindingKind::VolumeFilling
+            | FindingKind::QuotaFilling
             | FindingKind::QueueGrowing
             | FindingKind::CertificateExpiring
             | FindingKind::FaultExpected
@@ -88,6 +92,8 @@ fn weight(kind: FindingKind) -> f64 {
         FindingKind::Unreachable => 0.6,
         FindingKind::QueueGrowing => 0.55,
         FindingKind::SignalAbnormal => 0.5,
+        // What will be full says less than what is wrong now.
+        FindingKind::VolumeFilling | FindingKind::QuotaFilling => 0.45,
         FindingKind::CertificateExpiring => 0.4,
         // Whatever is wrong now says more than what is expected.
         FindingKind::FaultExpected => 0.1,

@@ -1,6 +1,6 @@
 //! Signals that a workload names itself (PromQL, or a metric of its own pods): fixed limit where people gave one, else the streaming detector.
 
-use crate::growth::Growth;
+use crate::growth::{Growth, Rule};
 use homeostat_knowledge::policy::{Measures, SignalPolicy};
 use homeostat_knowledge::{
     Evidence, FindingKind, Name, Observation, Signal, SignedDuration, Snapshot, Timestamp, WorkloadKey,
@@ -25,6 +25,8 @@ const CERTIFICATE_SECONDS: f64 = 14.0 * 86_400.0;
 const GONE_AFTER: SignedDuration = SignedDuration::from_mins(5);
 /// Usual samples in a row after which a signal is usual again.
 const LEAVE_POINTS: u32 = 3;
+/// The same where a limit lies hours ahead: people who look after it are not called off and on.
+const LEAVE_POINTS_STORED: u32 = 10;
 
 #[derive(Debug)]
 struct Series {
@@ -74,6 +76,8 @@ impl Series {
                 FindingKind::SignalAbnormal
             }
             Measures::MemoryBytes => FindingKind::MemoryGrowing,
+            Measures::VolumeBytes => FindingKind::VolumeFilling,
+            Measures::QuotaUsed => FindingKind::QuotaFilling,
             Measures::CertificateSeconds => FindingKind::CertificateExpiring,
         }
     }
@@ -97,16 +101,17 @@ impl Series {
                 self.usual = Some(format!("limit {:.0} days", limit / 86_400.0));
                 (value < limit, ENTER_POINTS_OVER_LIMIT, 1)
             }
-            (Measures::MemoryBytes, limit) => {
+            (Measures::MemoryBytes | Measures::VolumeBytes | Measures::QuotaUsed, limit) => {
                 let Some(limit) = limit.or(limits.memory) else { return (false, ENTER_POINTS, 1) };
-                let soon = self.growth.observe(at, value, limit);
+                let soon = self.growth.observe(Rule::of(signal.measures), at, value, limit);
                 self.usual = Some(format!("limit {} {}", trim(limit), signal.unit));
                 if let Some(soon) = &soon {
                     self.text = format!("{}, {soon}", self.text);
                     let left = SignedDuration::try_from_secs_f64(soon.earliest.max(0.0)).unwrap_or_default();
                     self.reached = at.checked_add(left).ok();
                 }
-                (soon.is_some(), ENTER_POINTS, LEAVE_POINTS)
+                let leave = if signal.measures.stored() { LEAVE_POINTS_STORED } else { LEAVE_POINTS };
+                (soon.is_some(), ENTER_POINTS, leave)
             }
             // A limit that people set is believed sooner, and over at once; otherwise the calibrated detector decides.
             (Measures::Other | Measures::Backlog | Measures::CpuCores, Some(limit)) => {
@@ -197,11 +202,19 @@ impl Signals {
         }
         let at = observation.event_time;
         series.last = series.last.max(at);
+        if series.measures != signal.measures {
+            series.growth = Growth::default();
+        }
         series.measures = signal.measures;
+        // What was said of the last sample that counts still holds.
+        let grows = signal.measures == Measures::MemoryBytes || signal.measures.stored();
+        if grows && !series.growth.due(Rule::of(signal.measures), at) {
+            return;
+        }
         series.text = format!("{} {}", trim(sample.value), signal.unit);
         let limits = Limits {
             memory: if signal.measures == Measures::MemoryBytes { memory_limit(snapshot, key) } else { None },
-            warming_up: signal.measures != Measures::MemoryBytes && warming_up(snapshot, key, at),
+            warming_up: !grows && warming_up(snapshot, key, at),
         };
         let (bad, enter, leave) = series.judge(signal, limits, at, sample.value);
         if bad && series.run.bad_since.is_none() {
@@ -233,7 +246,8 @@ impl Signals {
     /// When memory reaches its limit at the earliest, by workload: of what grows, the series that is first.
     pub fn limits(&self) -> impl Iterator<Item = (&WorkloadKey, Timestamp)> {
         self.series.iter().filter_map(|(key, series)| {
-            let growing = series.values().filter(|one| one.run.abnormal_since.is_some());
+            let memory = series.values().filter(|one| one.measures == Measures::MemoryBytes);
+            let growing = memory.filter(|one| one.run.abnormal_since.is_some());
             Some((key, growing.filter_map(|one| one.reached).min()?))
         })
     }

@@ -341,6 +341,35 @@ fn memory_is_compared_with_its_threshold_or_with_the_limit_of_the_container() {
 }
 
 #[test]
+fn what_is_stored_is_told_hours_before_it_is_full_with_the_time_that_is_left() {
+    let fills = |minutes: i32| (0..minutes).map(|minute| 600.0 + f64::from(minute));
+    for (measures, kind) in [
+        (Measures::VolumeBytes, FindingKind::VolumeFilling),
+        (Measures::QuotaUsed, FindingKind::QuotaFilling),
+    ] {
+        let mut world = World::new(&[("order", vec![signal(measures, Some(1_000.0))])]);
+        fills(90).for_each(|value| world.sample("signal", "", value));
+        assert_eq!(world.kinds(), [(kind, "order".to_owned())]);
+        let told = world.findings[0].evidence[0].to_string();
+        assert!(
+            told.contains("689 u, limit reached in about 5 h 1") && told.contains("limit 1000 u"),
+            "{told}"
+        );
+        assert!(told.contains("at the earliest"), "{told}");
+        // It is cleaned up: people are not called off and on by single samples.
+        (0..5).for_each(|_| world.sample("signal", "", 300.0));
+        assert_eq!(world.kinds().len(), 1);
+        (0..6).for_each(|_| world.sample("signal", "", 300.0));
+        assert_eq!(world.kinds(), []);
+        assert_eq!(found(measures, Some(1_000.0), std::iter::repeat_n(900.0, 60)), [], "it stays");
+        assert_eq!(found(measures, Some(1_000.0), std::iter::repeat_n(1_000.0, 3)), [kind], "it is full");
+        let rotated = (0..600).map(|minute| 500.0 + 4.0 * f64::from(minute % 100));
+        assert_eq!(found(measures, Some(1_000.0), rotated), [], "rotated");
+    }
+    assert_eq!(found(Measures::MemoryBytes, Some(1_000.0), fills(90)), [], "too far ahead for memory");
+}
+
+#[test]
 fn the_series_of_a_replaced_pod_is_forgotten() {
     let mut world = World::new(&[("order", vec![signal(Measures::Other, Some(90.0))])]);
     for _ in 0..3 {

@@ -217,6 +217,35 @@ async fn memory_has_its_own_object_with_the_time_to_its_limit_and_no_size() {
 }
 
 #[tokio::test]
+async fn a_volume_has_its_own_object_and_its_time_is_told_anew_before_half_a_day_is_over() {
+    let mut world = World::new();
+    let disk = |minute: i64, left: f64| {
+        let mut disk = record("order", minute, 80e9);
+        disk.signal = Name::from("data");
+        disk.outlook.horizon_seconds = 86_400;
+        disk.outlook.limit = Some(LoadLimit {
+            load: 1e11,
+            p10_seconds: Some(left / 2.0),
+            p50_seconds: left,
+            reason: "skill: a line".to_owned(),
+        });
+        disk
+    };
+    world.look(vec![disk(0, 20_000.0)]).await;
+    let stored = |world: &World| world.server.get("forecasts", "shop", "order-data").unwrap();
+    let first = stored(&world);
+    assert_eq!(
+        (&first["spec"]["signal"], &first["spec"]["horizonSeconds"]),
+        (&json!("data"), &json!(86_400))
+    );
+    assert_eq!(first["status"]["timeToLimit"]["p10Seconds"], 10_000);
+    assert!(first["status"].get("scaling").is_none());
+    assert_eq!(world.look(vec![disk(29, 18_260.0)]).await, Vec::<String>::new());
+    assert_eq!(world.look(vec![disk(30, 18_200.0)]).await.len(), 1, "the time runs out all the same");
+    assert_eq!(stored(&world)["status"]["timeToLimit"]["p50Seconds"], 18_200);
+}
+
+#[tokio::test]
 async fn numbers_that_flap_in_the_words_of_a_trouble_write_nothing() {
     let mut world = World::new();
     let gone =

@@ -317,6 +317,8 @@ fn named_signal(kind: FindingKind) -> bool {
         kind,
         FindingKind::SignalAbnormal
             | FindingKind::MemoryGrowing
+            | FindingKind::VolumeFilling
+            | FindingKind::QuotaFilling
             | FindingKind::QueueGrowing
             | FindingKind::CertificateExpiring
     )

@@ -62,6 +62,8 @@ fn who(finding: &Finding, snapshot: &Snapshot) -> Vec<String> {
         }
         FindingKind::SignalAbnormal
         | FindingKind::MemoryGrowing
+        | FindingKind::VolumeFilling
+        | FindingKind::QuotaFilling
         | FindingKind::QueueGrowing
         | FindingKind::CertificateExpiring => vec![format!("signals of {subject}")],
         FindingKind::FaultExpected => vec![format!("earlier incidents of {subject}")],

@@ -12,7 +12,7 @@ mod sizes;
 use self::ahead::Foresight;
 use self::sent::Sent;
 use crate::jobs::RunOrder;
-use crate::{callers, hearing, standing};
+use crate::{callers, hearing, limits, standing};
 use homeostat_analyse::{Analyser, Correlator, CorrelatorConfig};
 use homeostat_knowledge::incident::TimelineKind;
 use homeostat_knowledge::observation::{Change, ObjectChange, PlaybookText, Sample};
@@ -222,13 +222,14 @@ impl Kernel {
         effects
     }
 
-    /// Keeps the newest value of a load that a workload is sized by, and of what its pods use.
+    /// Keeps the newest value of a load that a workload is sized by, of what its pods use, and of what fills up.
     fn weigh(&mut self, sample: &Sample, at: Timestamp) {
         let Some(key) = &sample.asked_by else { return };
         let Some(policy) = self.snapshot.workloads.get(key) else { return };
         let loads = policy.permits.scaling.iter().flat_map(|scaling| &scaling.loads);
         let sized = loads.map(|load| &load.signal).any(|signal| *signal == sample.metric);
-        if !sized && !standing::measured(policy, &sample.metric) {
+        let kept = || standing::measured(policy, &sample.metric) || limits::forecast(policy, &sample.metric);
+        if !sized && !kept() {
             return;
         }
         let place = (key.clone(), sample.metric.clone(), sample.series.clone());

@@ -108,7 +108,7 @@ impl Outside {
         let (events, publisher) = event_recorder(client.clone(), args.identity.as_str());
         let janitor =
             Janitor::new(client.clone(), Retention::default(), options.namespaces.clone(), Arc::clone(clock));
-        let [loads, memories] = forecasts.map(|newest| ForecastWriter::new(client.clone(), newest));
+        let [loads, limits] = forecasts.map(|newest| ForecastWriter::new(client.clone(), newest));
         // The list of writers; each writes only while this replica leads.
         let writers = vec![
             parts.start("incidents", incidents.clone().run(store, leadership.clone(), writers_stop.clone())),
@@ -116,7 +116,7 @@ impl Outside {
             parts.start("events", publisher.run(leadership.clone(), writers_stop.clone())),
             parts.start("janitor", janitor.run(leadership.clone(), writers_stop.clone())),
             parts.start("forecast objects", loads.run(leadership.clone(), writers_stop.clone())),
-            parts.start("memory forecast objects", memories.run(leadership.clone(), writers_stop.clone())),
+            parts.start("limit forecast objects", limits.run(leadership.clone(), writers_stop.clone())),
             parts.start(
                 "release",
                 homeostat_cluster::release::run(

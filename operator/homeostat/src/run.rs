@@ -8,7 +8,7 @@ use crate::audit::Audit;
 use crate::board::Board;
 use crate::clock::SystemClock;
 use crate::kernel::{Effect, Kernel};
-use crate::memories::Memories;
+use crate::limits::Limits;
 use crate::outside::{Outside, OutsideError, event_reason};
 use crate::parts::{Parts, parts};
 use crate::record::FileRecorder;
@@ -180,7 +180,7 @@ pub async fn run(args: RunArgs) -> Result<(), RunError> {
     let namespaces: BTreeSet<String> =
         args.namespaces.iter().filter(|name| !name.is_empty()).cloned().collect();
     let (sizes_in, sizes) = watch::channel(None);
-    let (memories_in, memories) = watch::channel(None);
+    let (limits_in, limits) = watch::channel(None);
     let objects_of_scalers = objects_in.clone();
     let outside = Outside::start(
         &args,
@@ -190,13 +190,13 @@ pub async fn run(args: RunArgs) -> Result<(), RunError> {
         recorder,
         objects_in,
         actions_in,
-        [sizes.clone(), memories],
+        [sizes.clone(), limits],
         incidents,
         started,
         &parts,
     )?;
     let forecasting = Forecasting::new(OutlookConfig::default())?;
-    let memories = Memories::new()?;
+    let limits = Limits::new()?;
     let most = crate::forecasts::room(memory_limit());
     let (clock_of_sizes, metrics_of_sizes, stop_of_sizes) =
         (Arc::clone(&clock), metrics.clone(), intake.clone());
@@ -221,15 +221,10 @@ pub async fn run(args: RunArgs) -> Result<(), RunError> {
             objects_of_scalers,
             stop.clone(),
         );
-        let memories = crate::memories::run(
-            memories,
-            Arc::clone(&snapshots),
-            Arc::clone(&clock),
-            memories_in,
-            stop.clone(),
-        );
+        let limits =
+            crate::limits::run(limits, Arc::clone(&snapshots), Arc::clone(&clock), limits_in, stop.clone());
         let sizes = crate::sizes::run(snapshots, clock, memory, outlooks, scalers, sizes_in, stop);
-        tokio::join!(forecasts, others, memories, sizes);
+        tokio::join!(forecasts, others, limits, sizes);
     });
     tracing::info!(version = env!("CARGO_PKG_VERSION"), identity = %args.identity, "Started");
 

@@ -3,7 +3,7 @@
 //! Every replica learns; only the leader acts. Nothing of it survives a restart: it would not find room beside the load of
 //! two weeks. So nothing is said in the first hour of a process, and nothing is made smaller in its first day.
 
-use crate::memories::{measuring, used};
+use crate::limits::{measuring, used};
 use homeostat_knowledge::forecast::PodAdvice;
 use homeostat_knowledge::kubelet::OUT_OF_MEMORY;
 use homeostat_knowledge::policy::Measures;

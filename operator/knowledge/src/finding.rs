@@ -108,6 +108,10 @@ pub enum FindingKind {
     NoisyNeighbour,
     /// Memory grows and will reach its limit soon.
     MemoryGrowing,
+    /// A volume fills and will reach its capacity within hours.
+    VolumeFilling,
+    /// The use of a quota grows and will reach its hard limit within hours.
+    QuotaFilling,
     /// A backlog is larger than it should be and still grows.
     QueueGrowing,
     /// A certificate ends soon.
@@ -120,7 +124,7 @@ pub enum FindingKind {
 
 impl FindingKind {
     /// Every kind, in the order above.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 27] = [
         Self::Crashed,
         Self::BackingOff,
         Self::CrashLoop,
@@ -142,6 +146,8 @@ impl FindingKind {
         Self::ReplicaOutlier,
         Self::NoisyNeighbour,
         Self::MemoryGrowing,
+        Self::VolumeFilling,
+        Self::QuotaFilling,
         Self::QueueGrowing,
         Self::CertificateExpiring,
         Self::FaultExpected,
@@ -180,8 +186,8 @@ impl FindingKind {
             | Self::JobStuck => SignedDuration::from_secs(30),
             // The node controller waits as long before it calls a node unready.
             Self::NodeNotReady => SignedDuration::from_secs(40),
-            // The kubelet first tries to free what it is short of by itself.
-            Self::NodePressure => SignedDuration::from_secs(60),
+            // The kubelet first tries to free what it is short of by itself; what lies hours ahead has a minute to be taken back.
+            Self::NodePressure | Self::VolumeFilling | Self::QuotaFilling => SignedDuration::from_secs(60),
         }
     }
 
@@ -209,6 +215,8 @@ impl FindingKind {
             Self::ReplicaOutlier => "ReplicaOutlier",
             Self::NoisyNeighbour => "NoisyNeighbour",
             Self::MemoryGrowing => "MemoryGrowing",
+            Self::VolumeFilling => "VolumeFilling",
+            Self::QuotaFilling => "QuotaFilling",
             Self::QueueGrowing => "QueueGrowing",
             Self::CertificateExpiring => "CertificateExpiring",
             Self::FaultExpected => "FaultExpected",

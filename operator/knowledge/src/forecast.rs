@@ -42,7 +42,7 @@ pub struct ForecastRecord {
     pub workload_uid: Uid,
     /// Its tenant, when known.
     pub tenant: Option<TenantName>,
-    /// What is forecast, e.g. [`REQUESTS`].
+    /// What is forecast: [`REQUESTS`], [`MEMORY`], or the name of a signal that measures a volume or a quota.
     pub signal: Name,
     /// What is done with it.
     pub mode: ScalingMode,
@@ -338,7 +338,7 @@ pub struct ForecastPoint {
 /// When a load is reached.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LoadLimit {
-    /// The load that the most replicas carry.
+    /// The load that the most replicas carry, or the limit of the memory, the volume or the quota.
     pub load: f64,
     /// Seconds that are too early in nine of ten cases.
     pub p10_seconds: Option<f64>,

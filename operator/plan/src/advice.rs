@@ -1,7 +1,7 @@
 //! What people can do: `kubectl` commands. Only names that the API server accepts get into a command; text
 //! from telemetry never does.
 
-use homeostat_knowledge::{Entity, FindingKind, Incident, Snapshot};
+use homeostat_knowledge::{ControllerKind, Entity, FindingKind, Incident, Snapshot};
 
 /// Commands for the first-ranked cause of an incident, most useful first, at most six.
 pub fn commands(incident: &Incident, snapshot: &Snapshot) -> Vec<String> {
@@ -35,7 +35,7 @@ pub fn commands(incident: &Incident, snapshot: &Snapshot) -> Vec<String> {
             }
         }
         Entity::Node { name } if plain(name) => lines.push(format!("kubectl describe node {name}")),
-        _ => {}
+        _ => lines.extend(of_what_fills(cause.kind, incident)),
     }
     if let Some(controller) = incident.workload.as_ref().and_then(|key| snapshot.controller_of(key))
         && let Some((_, kind)) = controller.key.kind.api()
@@ -53,12 +53,42 @@ pub fn commands(incident: &Incident, snapshot: &Snapshot) -> Vec<String> {
             lines.push(format!("kubectl -n {namespace} rollout history {object}"));
             lines.push(format!("kubectl -n {namespace} rollout undo {object}"));
         }
+        if cause.kind == FindingKind::VolumeFilling && runs(controller.key.kind) {
+            lines.push(format!("kubectl -n {namespace} exec {object} -- du -hd 2 PATH"));
+        }
         lines.push(format!("kubectl -n {namespace} describe {object}"));
     }
     lines.extend(in_namespace(incident, "get events --sort-by=.lastTimestamp"));
     lines.truncate(5);
     lines.extend(in_namespace(incident, &format!("get incident {} -o yaml", incident.id)));
     lines
+}
+
+/// How full it is and what makes more room. Words in capitals are for people to fill in: a signal does not name its claim.
+/// Growing a claim needs a class whose `allowVolumeExpansion` is true.
+fn of_what_fills(kind: FindingKind, incident: &Incident) -> Vec<String> {
+    let told: &[&str] = match kind {
+        FindingKind::VolumeFilling => &[
+            "get persistentvolumeclaims",
+            "patch persistentvolumeclaim CLAIM -p '{\"spec\":{\"resources\":{\"requests\":{\"storage\":\"SIZE\"}}}}'",
+        ],
+        FindingKind::QuotaFilling => &[
+            "describe resourcequotas",
+            "get deployments,statefulsets,daemonsets,jobs",
+            "get pods,persistentvolumeclaims --sort-by=.metadata.creationTimestamp",
+        ],
+        _ => &[],
+    };
+    let mut lines: Vec<String> = told.iter().filter_map(|command| in_namespace(incident, command)).collect();
+    if kind == FindingKind::VolumeFilling {
+        lines.insert(lines.len().min(1), "kubectl get storageclasses".to_owned());
+    }
+    lines
+}
+
+/// `kubectl exec` finds a pod of it.
+fn runs(kind: ControllerKind) -> bool {
+    matches!(kind, ControllerKind::Deployment | ControllerKind::StatefulSet | ControllerKind::DaemonSet)
 }
 
 fn in_namespace(incident: &Incident, command: &str) -> Option<String> {

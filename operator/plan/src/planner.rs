@@ -150,6 +150,8 @@ fn unseen(case: &Case<'_>) -> Option<Stop> {
             | FindingKind::Unreachable
             | FindingKind::ReplicaOutlier
             | FindingKind::MemoryGrowing
+            | FindingKind::VolumeFilling
+            | FindingKind::QuotaFilling
             | FindingKind::QueueGrowing
             | FindingKind::NoisyNeighbour
     );
@@ -292,8 +294,16 @@ fn tell(case: &Case<'_>, playbook: &Playbook, rung: &Rung) -> Stop {
         entity => {
             let reason = format!("{entity} ({}): {}", case.cause.kind, playbook.description);
             match case.cause.evidence.first() {
-                // What is missing is what people need first; the analysis cut and cleaned the kubelet's words.
-                Some(line) if case.cause.kind == FindingKind::SetupFailed => format!("{reason} {line}"),
+                // What is missing, or how much time is left, is what people need first; the analysis cut and cleaned the
+                // kubelet's words.
+                Some(line)
+                    if matches!(
+                        case.cause.kind,
+                        FindingKind::SetupFailed | FindingKind::VolumeFilling | FindingKind::QuotaFilling
+                    ) =>
+                {
+                    format!("{reason} {line}")
+                }
                 _ => reason,
             }
         }

@@ -102,6 +102,8 @@ fn doubtful(case: &Case<'_>, kind: FindingKind) -> bool {
     let named = matches!(
         kind,
         FindingKind::MemoryGrowing
+            | FindingKind::VolumeFilling
+            | FindingKind::QuotaFilling
             | FindingKind::QueueGrowing
             | FindingKind::SignalAbnormal
             | FindingKind::CertificateExpiring

@@ -394,6 +394,39 @@ fn a_crash_loop_is_handed_over_with_the_commands_that_help() {
 }
 
 #[test]
+fn what_fills_is_told_with_the_time_that_is_left_and_the_commands_that_make_room() {
+    for (kind, commands) in [
+        (
+            "VolumeFilling",
+            [
+                "kubectl get storageclasses",
+                "kubectl -n shop patch persistentvolumeclaim CLAIM -p '{\"spec\":{\"resources\":{\"requests\":{\"storage\":\"SIZE\"}}}}'",
+                "kubectl -n shop exec deployment/order -- du -hd 2 PATH",
+            ],
+        ),
+        (
+            "QuotaFilling",
+            [
+                "kubectl -n shop describe resourcequotas",
+                "kubectl -n shop get deployments,statefulsets,daemonsets,jobs",
+                "kubectl -n shop get incident order-1 -o yaml",
+            ],
+        ),
+    ] {
+        let mut given = hung();
+        (given.incident.kind, given.incident.cause) = (kind.into(), "workload order".into());
+        let (snapshot, mut incident) = given.build();
+        incident.causes[0].evidence = vec![Evidence::new("data", "80 GB, limit reached in about 3 h 5 min")];
+        let decision = plan(&incident, &snapshot, &shipped(), now(), &mut SeededIds::new(7));
+        assert!(decision.reason().contains("3 h 5 min"), "{}", decision.reason());
+        let Decision::HandOver { advice, .. } = &decision else { panic!("{decision:?}") };
+        for command in commands {
+            assert!(advice.iter().any(|line| line == command), "{command} is missing in {advice:?}");
+        }
+    }
+}
+
+#[test]
 fn an_incident_without_a_cause_waits_and_then_goes_to_people() {
     let mut given = hung();
     for (impact, answer) in [(30.0, "Wait"), (700.0, "HandOver")] {

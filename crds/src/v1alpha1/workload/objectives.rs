@@ -64,6 +64,10 @@ pub enum Across {
     .message("a signal has either promql or metric"))]
 #[x_kube(validation = Rule::new("!has(self.across) || has(self.metric)")
     .message("across is for metric: a query says itself how values become one"))]
+#[x_kube(validation = Rule::new("!has(self.measures) || !(self.measures in ['VolumeBytes', 'QuotaUsed']) || has(self.threshold)")
+    .message("a signal that measures VolumeBytes or QuotaUsed needs a threshold: the capacity of the volume, or the hard limit of the quota"))]
+#[x_kube(validation = Rule::new("!has(self.measures) || !(self.measures in ['VolumeBytes', 'QuotaUsed']) || !(self.name in ['requests', 'memory'])")
+    .message("a signal that measures VolumeBytes or QuotaUsed is not called requests or memory: its Forecast would have the name of another one"))]
 pub struct Signal {
     /// Name of the signal.
     #[schemars(length(min = 1, max = 63), regex(pattern = DNS_LABEL))]
@@ -109,6 +113,11 @@ pub enum Measures {
     MemoryBytes,
     /// CPU in use by the busiest pod, in cores.
     CpuCores,
+    /// Bytes in use of a volume, with its capacity as `threshold`: `VolumeFilling` when it may be full within six hours.
+    VolumeBytes,
+    /// Use of a quota in its own unit, with the hard limit as `threshold`: `QuotaFilling` when it may be used up within six
+    /// hours.
+    QuotaUsed,
     /// Seconds until a certificate ends: `CertificateExpiring` below `threshold`, or below two weeks.
     CertificateSeconds,
 }

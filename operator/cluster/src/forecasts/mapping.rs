@@ -23,6 +23,8 @@ const MOVED: f64 = 0.05;
 const NOTHING: f64 = 0.01;
 /// A trouble that went is told when it was told so long ago: one that comes and goes is not written each time.
 const SETTLED: SignedDuration = SignedDuration::from_mins(5);
+/// The time to a limit is told anew so often at least.
+const RENEWED: SignedDuration = SignedDuration::from_mins(30);
 /// Longest name of an object.
 const LONGEST_NAME: usize = 253;
 
@@ -174,8 +176,8 @@ fn reason(trouble: SizeTrouble) -> Reason {
 }
 
 /// Whether a person would want to see `new` in place of `old`: another verdict, another size, another trouble, numbers that
-/// moved by more than 5 %, or half of the old forecast is over. Words that differ in their numbers only, and what is kept
-/// for a restart, wait for the last of these.
+/// moved by more than 5 %, or half of the old forecast is over (half an hour, where a time to a limit is told). Words that
+/// differ in their numbers only, and what is kept for a restart, wait for the last of these.
 pub fn differs(old: &ForecastRecord, new: &ForecastRecord) -> bool {
     let (before, after) = (&old.outlook, &new.outlook);
     let verdict = |record: &ForecastRecord| {
@@ -209,7 +211,9 @@ pub fn differs(old: &ForecastRecord, new: &ForecastRecord) -> bool {
     // Without a forecast and with nothing to keep, its words could be news: a count of minutes that are missing is not.
     let kept = new.memory.is_some() && old.memory != new.memory;
     let worth = !before.points.is_empty() || kept || old.size.troubles != new.size.troubles;
-    worth && age >= i64::from(before.horizon_seconds) / 2
+    // A time that is left runs out whether or not anything else moves.
+    let longest = if after.limit.is_some() { RENEWED } else { SignedDuration::MAX };
+    worth && age >= (i64::from(before.horizon_seconds) / 2).min(longest.as_secs())
 }
 
 /// Whether a trouble came, or one went that does not come and go all the time.

@@ -7,6 +7,7 @@ pub(crate) mod acceptance;
 mod control;
 mod playbook;
 mod runs;
+mod signals;
 mod tenant;
 mod workload;
 

@@ -1,19 +1,19 @@
 //! `Workload` becomes the workload's policy.
 
+use super::signals::signals;
 use super::{Rejection, SUBDOMAIN, bounded, decimal, object_name, runs};
 use crate::ledger::{in_bytes, in_millis};
 use homeostat_crds::Quantity;
 use homeostat_crds::common::ANNOTATION_DO_NOT_TOUCH_UNTIL;
 use homeostat_crds::v1alpha1::Workload;
 use homeostat_crds::v1alpha1::workload::{
-    Across as WireAcross, Allowance as WireAllowance, Archetype as WireArchetype, Backlog, BadDirection,
-    Criticality, Dependency, DependencyKind, Measures as WireMeasures, QuantityBounds, Scaling,
-    ScalingMode as WireScalingMode, ScalingOwner, Signal as WireSignal,
+    Allowance as WireAllowance, Archetype as WireArchetype, Criticality, Dependency, DependencyKind,
+    QuantityBounds, Scaling, ScalingMode as WireScalingMode, ScalingOwner,
 };
 use homeostat_knowledge::ids::Uid;
 use homeostat_knowledge::policy::{
-    Across, Allowance, Archetype, BACKLOG, Bounds, CalendarEntry, DuePolicy, Fallback, LatencyObjective,
-    LoadPolicy, Measures, MetricPolicy, Permits, ScalingMode, ScalingPolicy, SignalPolicy, WhenOwned,
+    Allowance, Archetype, BACKLOG, Bounds, CalendarEntry, DuePolicy, Fallback, LatencyObjective, LoadPolicy,
+    Permits, ScalingMode, ScalingPolicy, WhenOwned,
 };
 use homeostat_knowledge::records::{ApiKind, ControllerKey};
 use homeostat_knowledge::{ControllerKind, Name, ObjectKey, SignedDuration, WorkloadPolicy};
@@ -71,38 +71,6 @@ pub fn workload_policy(object: &Workload) -> Result<WorkloadPolicy, Rejection> {
         })
         .transpose()?;
 
-    let number =
-        |field: &str, text: Option<&str>| text.map(|text| decimal(field, text, -1e24, 1e24)).transpose();
-    let mut signals = Vec::with_capacity(spec.signals.len());
-    for (index, signal) in spec.signals.iter().enumerate() {
-        let field = |name: &str| format!("spec.signals[{index}].{name}");
-        let (promql, metric) = asked(&field, signal)?;
-        signals.push(SignalPolicy {
-            name: Name::from(signal.name.as_str()),
-            promql,
-            metric,
-            unit: Name::from(signal.unit.as_deref().unwrap_or_default()),
-            bad_above: signal.bad_direction == BadDirection::Above,
-            threshold: number(&field("threshold"), signal.threshold.as_deref())?,
-            minimum_effect: number(&field("minimumEffect"), signal.minimum_effect.as_deref())?,
-            measures: signal.measures.map_or(Measures::Other, measures),
-        });
-    }
-
-    if let Some(backlog) = spec.scaling.as_ref().and_then(|scaling| scaling.backlog.as_ref()) {
-        let (promql, metric) = waiting(backlog, &signals)?;
-        signals.push(SignalPolicy {
-            name: Name::from(BACKLOG),
-            promql,
-            metric,
-            unit: Name::from("items"),
-            bad_above: true,
-            threshold: None,
-            minimum_effect: None,
-            measures: Measures::Load,
-        });
-    }
-
     Ok(WorkloadPolicy {
         key: ObjectKey { namespace: namespace.clone(), name },
         uid: Uid::new(metadata.uid.as_deref().unwrap_or_default()),
@@ -131,7 +99,7 @@ pub fn workload_policy(object: &Workload) -> Result<WorkloadPolicy, Rejection> {
         },
         availability,
         latency,
-        signals,
+        signals: signals(spec)?,
         dependencies: spec.dependencies.iter().map(dependency).collect(),
         playbooks: spec.playbooks.iter().map(|name| Name::from(name.as_str())).collect(),
         paused: spec.paused,
@@ -145,71 +113,6 @@ pub fn workload_policy(object: &Workload) -> Result<WorkloadPolicy, Rejection> {
         surge_after_crash: spec.restart.surge_after_crash,
         permits: permits(object)?,
     })
-}
-
-/// What a signal is read from: a query, or a metric of the workload's own pods.
-fn asked(
-    field: &impl Fn(&str) -> String,
-    signal: &WireSignal,
-) -> Result<(Name, Option<MetricPolicy>), Rejection> {
-    match (&signal.promql, &signal.metric) {
-        (Some(_), Some(metric)) => {
-            let rule = "it and promql exclude each other; leave one out";
-            Err(Rejection::field(field("metric"), format!("`{metric}`"), rule))
-        }
-        (None, Some(metric)) if metric.trim().is_empty() => {
-            Err(Rejection::field(field("metric"), "empty", "it must be the name of a metric"))
-        }
-        (None, Some(metric)) => {
-            let across = match signal.across {
-                None | Some(WireAcross::Sum) => Across::Sum,
-                Some(WireAcross::Max) => Across::Max,
-            };
-            Ok((Name::from(""), Some(MetricPolicy { name: Name::from(metric.as_str()), across })))
-        }
-        (promql, None) => {
-            let promql = promql.as_deref().unwrap_or_default();
-            if promql.trim().is_empty() {
-                let rule = "it must be a query, or metric the name of a metric that the pods send";
-                return Err(Rejection::field(field("promql"), "empty", rule));
-            }
-            Ok((Name::from(promql), None))
-        }
-    }
-}
-
-/// What a backlog is read from: a query of its own, or what one of the signals is read from.
-fn waiting(backlog: &Backlog, signals: &[SignalPolicy]) -> Result<(Name, Option<MetricPolicy>), Rejection> {
-    match (&backlog.promql, &backlog.signal) {
-        (Some(_), Some(name)) => {
-            let rule = "it and promql exclude each other; leave one out";
-            Err(Rejection::field("spec.scaling.backlog.signal", format!("`{name}`"), rule))
-        }
-        (None, Some(name)) => match signals.iter().find(|signal| *signal.name == **name) {
-            Some(signal) => Ok((signal.promql.clone(), signal.metric.clone())),
-            None => {
-                let rule = "it must be the name of one of spec.signals";
-                Err(Rejection::field("spec.scaling.backlog.signal", format!("`{name}`"), rule))
-            }
-        },
-        (promql, None) => {
-            let promql = promql.as_deref().unwrap_or_default();
-            if promql.trim().is_empty() {
-                let rule = "it must be a query, or signal one of spec.signals";
-                return Err(Rejection::field("spec.scaling.backlog.promql", "empty", rule));
-            }
-            Ok((Name::from(promql), None))
-        }
-    }
-}
-
-fn measures(wire: WireMeasures) -> Measures {
-    match wire {
-        WireMeasures::Backlog => Measures::Backlog,
-        WireMeasures::MemoryBytes => Measures::MemoryBytes,
-        WireMeasures::CpuCores => Measures::CpuCores,
-        WireMeasures::CertificateSeconds => Measures::CertificateSeconds,
-    }
 }
 
 /// What is permitted beyond the ordinary. An unreadable bound is an error, not "no bound".
@@ -541,6 +444,36 @@ mod tests {
         assert_eq!(asked(fallback).unwrap().permits.scaling, Some(expected));
         let zero = asked(json!({ "fallback": { "replicas": 0 } })).unwrap_err().to_string();
         assert!(zero.contains("spec.scaling.fallback.replicas"), "{zero}");
+    }
+
+    #[test]
+    fn a_volume_and_a_quota_have_a_limit_above_zero_and_a_name_of_their_own() {
+        let signal = |edit: Value| {
+            policy(move |object| {
+                let mut signal = json!({ "name": "data", "promql": "used", "threshold": "1e11", "measures": "VolumeBytes" });
+                for (name, value) in edit.as_object().unwrap() {
+                    signal[name] = value.clone();
+                }
+                object["spec"]["signals"] = json!([signal]);
+            })
+        };
+        for (wire, measures) in [("VolumeBytes", Measures::VolumeBytes), ("QuotaUsed", Measures::QuotaUsed)] {
+            let order = signal(json!({ "measures": wire })).unwrap();
+            assert_eq!((order.signals[0].measures, order.signals[0].threshold), (measures, Some(1e11)));
+            for (edit, field) in [
+                (json!({ "threshold": null }), "spec.signals[0].threshold is not set"),
+                (json!({ "threshold": "0" }), "spec.signals[0].threshold is `0`"),
+                (json!({ "name": "memory" }), "spec.signals[0].name is `memory`"),
+                (json!({ "name": "requests" }), "spec.signals[0].name is `requests`"),
+            ] {
+                let mut edit = edit;
+                edit["measures"] = json!(wire);
+                let error = signal(edit).unwrap_err().to_string();
+                assert!(error.starts_with(field), "{error}");
+            }
+        }
+        let heap = json!({ "name": "memory", "measures": "MemoryBytes", "threshold": null });
+        assert_eq!(signal(heap).unwrap().signals[0].threshold, None, "the limit of the container counts");
     }
 
     #[test]

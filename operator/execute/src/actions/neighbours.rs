@@ -92,6 +92,8 @@ fn users_feel(kind: FindingKind) -> bool {
         | FindingKind::ReplicaOutlier
         | FindingKind::NoisyNeighbour
         | FindingKind::MemoryGrowing
+        | FindingKind::VolumeFilling
+        | FindingKind::QuotaFilling
         | FindingKind::QueueGrowing
         | FindingKind::CertificateExpiring
         | FindingKind::FaultExpected

@@ -240,6 +240,8 @@ pub fn is_object_state(kind: FindingKind) -> bool {
         | FindingKind::ReplicaOutlier
         | FindingKind::NoisyNeighbour
         | FindingKind::MemoryGrowing
+        | FindingKind::VolumeFilling
+        | FindingKind::QuotaFilling
         | FindingKind::QueueGrowing
         | FindingKind::CertificateExpiring
         | FindingKind::NoData => false,

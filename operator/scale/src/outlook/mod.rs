@@ -22,10 +22,8 @@ use homeostat_models::forecast::{
 };
 use serde::{Deserialize, Serialize};
 
-/// Seconds of a step.
+/// Seconds of a step of a load.
 pub const STEP_SECONDS: u32 = 60;
-/// Steps of one point that is shown: an hour is twelve points.
-const POINT_STEPS: usize = 5;
 /// Back-tested steps below which the models claim nothing.
 const FEW_STEPS: usize = 24;
 /// Why there is no forecast where there could be one.
@@ -37,6 +35,10 @@ const LIMIT_WITHIN: f64 = 30.0 * 86_400.0;
 /// Setting of [`Forecasting`]. `Default` is what ships.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct OutlookConfig {
+    /// Seconds of a step.
+    pub step_seconds: u32,
+    /// Steps of one point that is shown: an hour is twelve points.
+    pub point_steps: usize,
     /// Steps that are kept: 14 days.
     pub keep: usize,
     /// Usable steps before anything is forecast.
@@ -48,6 +50,8 @@ pub struct OutlookConfig {
 impl Default for OutlookConfig {
     fn default() -> Self {
         Self {
+            step_seconds: STEP_SECONDS,
+            point_steps: 5,
             keep: 14 * 1_440,
             first_choice: 10,
             // Decomposition is left out: with 1,440 steps to a day it costs more than it can be worth each day anew.
@@ -87,9 +91,9 @@ impl LoadModel {
         Self { steps: Steps::new(config.keep), chosen: None, compared: (0, 0) }
     }
 
-    /// Takes in the load of the minute with this number (minutes since 1970), in requests per second; `None` when it was
-    /// not seen. What is not finite or negative counts as not seen. Minutes that were left out become gaps; one that is not
-    /// newer than the last is ignored.
+    /// Takes in the load of the step with this number (minutes since 1970, where a step is a minute), in requests per second;
+    /// `None` when it was not seen. What is not finite or negative counts as not seen. Steps that were left out become gaps;
+    /// one that is not newer than the last is ignored.
     pub fn observe(&mut self, minute: i64, load: Option<f64>) {
         self.steps.push(minute, load.filter(|load| load.is_finite() && *load >= 0.0));
     }
@@ -131,6 +135,8 @@ impl Forecasting {
         let check = |field, fits: bool, limit| {
             if fits { Ok(()) } else { Err(OutlookConfigError::Field { field, limit }) }
         };
+        check("step_seconds", (1..=86_400).contains(&config.step_seconds), "1 to 86,400 seconds")?;
+        check("point_steps", (1..=1_000).contains(&config.point_steps), "1 to 1,000 steps")?;
         check("keep", (120..=100_000).contains(&config.keep), "120 to 100,000 steps")?;
         check("first_choice", (1..=1_440).contains(&config.first_choice), "1 to 1,440 steps")?;
         Ok(Self { forecaster: Forecaster::new(config.forecast)?, config })
@@ -163,7 +169,7 @@ impl Forecasting {
     fn nothing(&self, model: &LoadModel, now: Timestamp) -> Outlook {
         Outlook {
             made: now,
-            horizon_seconds: self.config.forecast.horizon as u32 * STEP_SECONDS,
+            horizon_seconds: self.config.forecast.horizon as u32 * self.config.step_seconds,
             now: model.steps.last(),
             skill: ForecastSkill::Unknown,
             model: None,
@@ -194,8 +200,9 @@ impl Forecasting {
             return;
         }
         let values = model.steps.values();
-        let start = model.steps.first().saturating_mul(i64::from(STEP_SECONDS));
-        let forecast = History::new(start, STEP_SECONDS, &values)
+        let step = self.config.step_seconds;
+        let start = model.steps.first().saturating_mul(i64::from(step));
+        let forecast = History::new(start, step, &values)
             .map_err(|error| error.to_string())
             .and_then(|history| self.forecast(model, compare, &history).map(|forecast| (history, forecast)));
         let (history, forecast) = match forecast {
@@ -214,8 +221,8 @@ impl Forecasting {
         outlook.error = enough.then_some(forecast.error_against_naive).filter(|error| error.is_finite());
         outlook.model = Some(Name::from(forecast.model.name()));
         outlook.peak = Some(Peak { p50: highest(&forecast.p50), p90: highest(&forecast.p90) });
-        outlook.points = points(history.end(), &forecast);
-        outlook.next_choice = instant(model.compared.0.saturating_add(1_440));
+        outlook.points = points(history.end(), &forecast, &self.config);
+        outlook.next_choice = instant(model.compared.0.saturating_add(86_400 / i64::from(step)), step);
         outlook.limit = limit(&history, carried);
         outlook.reason = forecast.reason;
     }
@@ -256,22 +263,23 @@ fn highest(values: &[f64]) -> f64 {
     values.iter().copied().fold(0.0, f64::max)
 }
 
-/// The beginning of a minute since 1970.
-fn instant(minute: i64) -> Option<Timestamp> {
-    Timestamp::from_second(minute.saturating_mul(i64::from(STEP_SECONDS))).ok()
+/// The beginning of a step, counted since 1970.
+fn instant(number: i64, step_seconds: u32) -> Option<Timestamp> {
+    Timestamp::from_second(number.saturating_mul(i64::from(step_seconds))).ok()
 }
 
-fn points(from: i64, forecast: &Forecast) -> Vec<ForecastPoint> {
+fn points(from: i64, forecast: &Forecast, config: &OutlookConfig) -> Vec<ForecastPoint> {
     // Each part is divided first: a sum of the largest numbers would not be finite.
     let mean = |values: &[f64]| values.iter().map(|value| value / values.len() as f64).sum::<f64>();
     let rows = forecast
         .p10
-        .chunks(POINT_STEPS)
-        .zip(forecast.p50.chunks(POINT_STEPS))
-        .zip(forecast.p90.chunks(POINT_STEPS));
-    rows.zip((from..).step_by(POINT_STEPS))
-        .filter_map(|(((p10, p50), p90), minute)| {
-            Some(ForecastPoint { at: instant(minute)?, p10: mean(p10), p50: mean(p50), p90: mean(p90) })
+        .chunks(config.point_steps)
+        .zip(forecast.p50.chunks(config.point_steps))
+        .zip(forecast.p90.chunks(config.point_steps));
+    rows.zip((from..).step_by(config.point_steps))
+        .filter_map(|(((p10, p50), p90), number)| {
+            let at = instant(number, config.step_seconds)?;
+            Some(ForecastPoint { at, p10: mean(p10), p50: mean(p50), p90: mean(p90) })
         })
         .collect()
 }

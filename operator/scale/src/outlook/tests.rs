@@ -15,7 +15,7 @@ fn fed(minutes: i64, load: impl Fn(i64) -> Option<f64>) -> LoadModel {
 }
 
 fn look(model: &mut LoadModel) -> Outlook {
-    let now = instant(model.steps().end()).unwrap();
+    let now = instant(model.steps().end(), STEP_SECONDS).unwrap();
     let outlook = forecasting().look(model, None, true, now);
     let numbers = outlook
         .points
@@ -51,7 +51,7 @@ fn a_daily_wave_is_foreseen_before_it_comes() {
     assert!((peak.p50 - comes).abs() < 0.1 * comes, "{now} now, {comes} to come: {peak:?}");
     assert!(peak.p90 > now + 10.0 && (comes..1.4 * comes).contains(&peak.p90), "{comes} to come: {peak:?}");
     assert_eq!(outlook.points.len(), 12);
-    assert_eq!(outlook.points[0].at, instant(4 * DAY + 360).unwrap());
+    assert_eq!(outlook.points[0].at, instant(4 * DAY + 360, STEP_SECONDS).unwrap());
     assert!(outlook.next_choice.unwrap() > outlook.made);
 }
 
@@ -169,7 +169,7 @@ fn a_setting_that_cannot_work_is_named() {
 #[test]
 fn a_look_without_a_comparison_asks_the_models_that_were_chosen() {
     let mut model = fed(20, |minute| Some(daily(minute)));
-    let now = instant(20).unwrap();
+    let now = instant(20, STEP_SECONDS).unwrap();
     assert!(model.unchosen(forecasting().config()));
     let early = forecasting().look(&mut model, None, false, now);
     assert!(early.points.is_empty() && early.reason.contains("in turn"), "{}", early.reason);
@@ -189,7 +189,7 @@ fn what_is_supposed_of_a_minute_is_foreseen_and_not_remembered() {
     let mut model = fed(120, |_| Some(80.0));
     let calm = look(&mut model);
     let mut supposed = model.supposing(120, 300.0);
-    let steep = forecasting().look(&mut supposed, None, false, instant(120).unwrap());
+    let steep = forecasting().look(&mut supposed, None, false, instant(120, STEP_SECONDS).unwrap());
     assert!(steep.peak.unwrap().p90 > 2.0 * calm.peak.unwrap().p90, "{:?}", steep.peak);
     assert_eq!((model.steps().end(), look(&mut model).now), (120, Some(80.0)));
 }

@@ -1,0 +1,75 @@
+//! What a workload is judged and sized by beside its calls: signals that people name.
+
+use crate::entity::Name;
+use serde::{Deserialize, Serialize};
+
+/// A signal that a workload names.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SignalPolicy {
+    /// Name.
+    pub name: Name,
+    /// PromQL expression; empty where `metric` is set.
+    pub promql: Name,
+    /// A metric that the workload's own pods send over OTLP, instead of a query.
+    #[serde(default)]
+    pub metric: Option<MetricPolicy>,
+    /// Unit, for people.
+    pub unit: Name,
+    /// `true` when large values are bad, `false` when small ones are.
+    pub bad_above: bool,
+    /// Fixed limit, when people know one.
+    pub threshold: Option<f64>,
+    /// Smallest change worth an incident, in the signal's unit.
+    pub minimum_effect: Option<f64>,
+    /// What it measures, where that says what its trouble is.
+    #[serde(default)]
+    pub measures: Measures,
+}
+
+/// A metric that the pods of a workload send.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MetricPolicy {
+    /// Its name, as it is sent.
+    pub name: Name,
+    /// How the values of the pods become one.
+    pub across: Across,
+}
+
+/// How the values of several pods become one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Across {
+    /// All together.
+    #[default]
+    Sum,
+    /// The highest of them.
+    Max,
+}
+
+/// What a signal measures.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Measures {
+    /// Something that only the workload's people understand.
+    #[default]
+    Other,
+    /// Work that waits, in items.
+    Backlog,
+    /// Memory in use, in bytes; `threshold` is its limit.
+    MemoryBytes,
+    /// CPU in use by the busiest pod, in cores.
+    CpuCores,
+    /// Bytes in use of a volume; `threshold` is its capacity.
+    VolumeBytes,
+    /// Use of a quota in its own unit; `threshold` is the hard limit.
+    QuotaUsed,
+    /// Seconds until a certificate ends.
+    CertificateSeconds,
+    /// A load that the workload is sized by: no level of it is trouble by itself.
+    Load,
+}
+
+impl Measures {
+    /// Whether it fills what outlives the process: only somebody who cleans up makes it less.
+    pub fn stored(self) -> bool {
+        matches!(self, Self::VolumeBytes | Self::QuotaUsed)
+    }
+}
