@@ -263,6 +263,9 @@ fn a_load_that_its_own_pods_send_over_otlp_is_its_signal_and_its_size() {
         ..ScalingPolicy::default()
     });
     let mut batch = vec![observed(ObjectChange::Workload(Change::Applied(Arc::new(workload))))];
+    // Whose pods they are is known by what stands between them and the Deployment.
+    let controllers = world.controllers.values().cloned();
+    batch.extend(controllers.map(|one| observed(ObjectChange::Controller(Change::Applied(one)))));
     let pods: Vec<_> = world.pods_of(&order()).cloned().collect();
     batch.extend(pods.iter().map(|pod| observed(ObjectChange::Pod(Change::Applied(Arc::clone(pod))))));
     kernel.step(&batch, now(), true);
