@@ -320,6 +320,7 @@ impl Loop {
             why: "as the proof foresees it".to_owned(),
             troubles: Vec::new(),
             done: None,
+            pod: None,
         };
         self.snapshot.sizes.insert_mut(patient.workload.clone(), Arc::new(advice));
     }

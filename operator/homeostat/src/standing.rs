@@ -126,6 +126,7 @@ mod tests {
         SignalPolicy {
             name: Name::from(name),
             promql: Name::from(name),
+            metric: None,
             unit: Name::from(""),
             bad_above: true,
             threshold: None,

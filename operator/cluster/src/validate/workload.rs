@@ -274,6 +274,7 @@ fn dependency(dependency: &Dependency) -> Name {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use homeostat_knowledge::policy::{Across, Measures, MetricPolicy};
     use serde_json::{Value, json};
 
     fn policy(edit: impl FnOnce(&mut Value)) -> Result<WorkloadPolicy, Rejection> {

@@ -586,8 +586,15 @@ fn of_a_deadline_and_another_load_the_one_that_asks_for_more_counts() {
 #[test]
 fn it_looks_as_far_ahead_as_its_own_starts_take() {
     let mut one = sizer(1, 20, Archetype::Worker);
-    let loads =
-        [Load { name: "jobs".into(), value: Some(30.0), per_replica: 10.0, silent: Vec::new(), due: None }];
+    let loads = [Load {
+        name: "jobs".into(),
+        value: Some(30.0),
+        per_replica: 10.0,
+        silent: Vec::new(),
+        due: None,
+        unsent: None,
+        expected: None,
+    }];
     let mut step = 0;
     let mut look = |one: &mut Sizer, replicas, ready| {
         let requests = Requests::default();
