@@ -282,7 +282,10 @@ mod tests {
             let mut job = waiting();
             job.work = Some(Box::new(work));
             let mut snapshot = shop(ScalingMode::Auto, job);
-            permit(&mut snapshot, |permits| permits.runs.parallelism = Some(Bounds { min: 2, max: 6 }));
+            permit(&mut snapshot, |permits| {
+                permits.scaling = Some(ScalingPolicy { mode: ScalingMode::Auto, ..ScalingPolicy::default() });
+                permits.runs.parallelism = Some(Bounds { min: 2, max: 6 });
+            });
             snapshot
         };
         let plain = shop(Work::default());
