@@ -98,13 +98,14 @@ fn waiting(backlog: &Backlog, signals: &[SignalPolicy]) -> Result<(Name, Option<
             let rule = "it and promql exclude each other; leave one out";
             Err(Rejection::field("spec.scaling.backlog.signal", format!("`{name}`"), rule))
         }
-        (None, Some(name)) => match signals.iter().find(|signal| *signal.name == **name) {
-            Some(signal) => Ok((signal.promql.clone(), signal.metric.clone())),
-            None => {
+        (None, Some(name)) => {
+            let named = signals.iter().find(|signal| *signal.name == **name);
+            let signal = named.ok_or_else(|| {
                 let rule = "it must be the name of one of spec.signals";
-                Err(Rejection::field("spec.scaling.backlog.signal", format!("`{name}`"), rule))
-            }
-        },
+                Rejection::field("spec.scaling.backlog.signal", format!("`{name}`"), rule)
+            })?;
+            Ok((signal.promql.clone(), signal.metric.clone()))
+        }
         (promql, None) => {
             let promql = promql.as_deref().unwrap_or_default();
             if promql.trim().is_empty() {

@@ -220,7 +220,7 @@ fn lay_out(
     let quota = |place: usize| quotas.get(&runs[place].tenant).copied().unwrap_or(ALL);
     let never = |place: usize| {
         let run = &runs[place];
-        !run.running && !(run.size.fits(capacity) && run.size.fits(quota(place)))
+        !(run.running || run.size.fits(capacity) && run.size.fits(quota(place)))
     };
     let mut followers: Vec<Vec<usize>> = vec![Vec::new(); runs.len()];
     let mut possible: BinaryHeap<Reverse<(Timestamp, usize)>> = BinaryHeap::new();

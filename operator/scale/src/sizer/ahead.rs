@@ -53,9 +53,9 @@ mod tests {
             Some(5.0),
             "80 requests/s are four replicas"
         );
-        assert_eq!(expected(&[jobs.clone()], Some(20.0)), Some(4.0));
+        assert_eq!(expected(std::slice::from_ref(&jobs), Some(20.0)), Some(4.0));
         assert_eq!(
-            expected(&[jobs.clone()], None),
+            expected(std::slice::from_ref(&jobs), None),
             Some(3.0),
             "what one carries of the requests is not known"
         );

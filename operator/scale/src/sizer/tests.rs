@@ -44,19 +44,24 @@ fn run(sizer: &mut Sizer, from: i64, loads: impl IntoIterator<Item = Option<f64>
     said.unwrap()
 }
 
+/// A backlog of which one replica carries ten items.
+fn jobs(value: Option<f64>) -> Load {
+    Load {
+        name: "jobs".into(),
+        value,
+        per_replica: 10.0,
+        silent: Vec::new(),
+        due: None,
+        unsent: None,
+        expected: None,
+    }
+}
+
 /// A backlog, on what was decided before; the replicas after each step.
 fn queue(sizer: &mut Sizer, from: i64, waiting: impl IntoIterator<Item = Option<f64>>) -> Vec<u32> {
     let mut replicas = 0;
     let sizes = (from..).zip(waiting).map(|(step, value)| {
-        let loads = [Load {
-            name: "jobs".into(),
-            value,
-            per_replica: 10.0,
-            silent: Vec::new(),
-            due: None,
-            unsent: None,
-            expected: None,
-        }];
+        let loads = [jobs(value)];
         let seen = Seen {
             requests: Requests::default(),
             loads: &loads,
@@ -196,15 +201,7 @@ fn what_an_autoscaler_sizes_is_never_scaled_beside_it_not_even_to_or_from_zero()
     let mut one = Sizer::new(policy, 0.05, at(0)).unwrap();
     let owner = Owner::Hpa { name: "web".to_owned(), bounds: (1, 9), peoples: (1, 9) };
     let mut decide = |step, waiting, replicas| {
-        let loads = [Load {
-            name: "jobs".into(),
-            value: Some(waiting),
-            per_replica: 10.0,
-            silent: Vec::new(),
-            due: None,
-            unsent: None,
-            expected: None,
-        }];
+        let loads = [jobs(Some(waiting))];
         let seen = Seen {
             requests: Requests::default(),
             loads: &loads,
@@ -586,15 +583,7 @@ fn of_a_deadline_and_another_load_the_one_that_asks_for_more_counts() {
 #[test]
 fn it_looks_as_far_ahead_as_its_own_starts_take() {
     let mut one = sizer(1, 20, Archetype::Worker);
-    let loads = [Load {
-        name: "jobs".into(),
-        value: Some(30.0),
-        per_replica: 10.0,
-        silent: Vec::new(),
-        due: None,
-        unsent: None,
-        expected: None,
-    }];
+    let loads = [jobs(Some(30.0))];
     let mut step = 0;
     let mut look = |one: &mut Sizer, replicas, ready| {
         let requests = Requests::default();
