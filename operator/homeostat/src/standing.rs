@@ -156,7 +156,7 @@ mod tests {
     }
 
     /// Minutes in which two pods used so much, the second one less.
-    fn run(world: &mut Snapshot, standing: &mut Standing, minutes: std::ops::Range<i64>) -> Box<PodAdvice> {
+    fn run(world: &mut Snapshot, standing: &mut Standing, minutes: std::ops::Range<i64>) -> PodAdvice {
         let mut last = None;
         for minute in minutes {
             for (signal, value) in [("cpu", 0.4), ("heap", 300.0 * MIB as f64)] {
@@ -167,7 +167,7 @@ mod tests {
             }
             last = standing.advise(world, &policy(world), at(minute));
         }
-        last.unwrap()
+        *last.unwrap()
     }
 
     #[test]
