@@ -44,6 +44,9 @@ impl Rule {
     }
 }
 
+/// Growth of what is stored is clear when it is so many times the deepest fall in between.
+const CLEAR: f64 = 2.0;
+
 /// The last samples of one series.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Growth {
@@ -124,7 +127,21 @@ impl Growth {
         if self.samples.len() < FEW || value < rule.least_share * limit || self.usual(at, value, limit) {
             return None;
         }
+        if rule.stored && !self.clear_of_noise() {
+            return None;
+        }
         self.line(rule, value, limit)
+    }
+
+    /// Whether what it grew by is at least twice what it fell by in between: small clean-ups and churn fall as much as they rise.
+    fn clear_of_noise(&self) -> bool {
+        let (mut top, mut fell) = (f64::NEG_INFINITY, 0.0_f64);
+        for (_, value) in &self.samples {
+            top = top.max(*value);
+            fell = fell.max(top - value);
+        }
+        let ends = self.samples.front().zip(self.samples.back());
+        ends.is_some_and(|(first, last)| last.1 - first.1 >= CLEAR * fell)
     }
 
     /// Where the line through the samples reaches the limit.
