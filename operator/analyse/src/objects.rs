@@ -134,6 +134,7 @@ mod tests {
             uid: Uid::new("uid"),
             ready: true,
             cordoned: false,
+            leaving: None,
             zone: None,
             allocatable_pods: 110,
             allocatable: homeostat_knowledge::records::Amounts::default(),

@@ -161,6 +161,7 @@ fn half_done(world: &mut Snapshot) {
         uid: Uid::new("n007"),
         ready: true,
         cordoned: true,
+        leaving: None,
         zone: None,
         allocatable_pods: 110,
         allocatable: Amounts::default(),

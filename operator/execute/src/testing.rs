@@ -329,6 +329,7 @@ pub(crate) fn node(name: &str) -> NodeRecord {
         uid: Uid::new(format!("uid-{name}")),
         ready: true,
         cordoned: false,
+        leaving: None,
         zone: Some(Name::from("zone-a")),
         allocatable_pods: 110,
         allocatable: homeostat_knowledge::records::Amounts::default(),

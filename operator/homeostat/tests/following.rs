@@ -29,6 +29,7 @@ fn node(name: &str, ready: bool, second: i64) -> Observation {
         uid: Uid::new(name),
         ready,
         cordoned: false,
+        leaving: None,
         zone: None,
         allocatable_pods: 110,
         allocatable: Amounts::default(),

@@ -54,6 +54,7 @@ fn kernel(home: &str, also: Vec<ObjectChange>) -> (Kernel, Vec<Effect>) {
         uid: Uid::new("node"),
         ready: true,
         cordoned: false,
+        leaving: None,
         zone: None,
         allocatable_pods: 110,
         allocatable: Amounts { cpu_millis: Some(8_000), memory_bytes: Some(64 << 30) },

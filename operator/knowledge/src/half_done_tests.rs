@@ -102,6 +102,7 @@ fn node(name: &str, hold: Option<Hold>) -> NodeRecord {
         uid: Uid::new(format!("uid-{name}")),
         ready: true,
         cordoned: true,
+        leaving: None,
         zone: None,
         allocatable_pods: 10,
         allocatable: crate::records::Amounts::default(),

@@ -460,6 +460,9 @@ pub struct NodeRecord {
     pub ready: bool,
     /// `spec.unschedulable`.
     pub cordoned: bool,
+    /// Who takes the node away, as its taints tell, e.g. `Karpenter`; none while nobody does.
+    #[serde(default)]
+    pub leaving: Option<Name>,
     /// `topology.kubernetes.io/zone`.
     pub zone: Option<Name>,
     /// Allocatable pods.
@@ -473,6 +476,14 @@ pub struct NodeRecord {
     pub control_plane: bool,
     /// Our own mark, when it is cordoned by us.
     pub hold: Option<Hold>,
+}
+
+impl NodeRecord {
+    /// New pods are kept off: it is cordoned, or somebody takes it away.
+    #[must_use]
+    pub const fn closed(&self) -> bool {
+        self.cordoned || self.leaving.is_some()
+    }
 }
 
 /// A Kubernetes Event about an object, kept only while it is analysed.

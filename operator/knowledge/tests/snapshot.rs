@@ -188,6 +188,7 @@ fn a_mark_that_is_gone_says_what_was_held_and_by_which_action() {
         uid: Uid::new("uid-node-1"),
         ready: true,
         cordoned: false,
+        leaving: None,
         zone: None,
         allocatable_pods: 10,
         allocatable: Amounts::default(),

@@ -4,6 +4,7 @@
 use crate::case::Case;
 use crate::decision::{Stop, later, words};
 use crate::kubelet::{self, Down};
+use crate::nodes;
 use crate::resize;
 use crate::room;
 use homeostat_knowledge::records::PodPhase;
@@ -37,6 +38,9 @@ pub(crate) fn grace(pod: &PodRecord, rung: &Rung) -> Option<u32> {
 pub(crate) fn due(case: &Case<'_>, pod: &PodRecord, after: After) -> Result<(Timestamp, String), Stop> {
     let kind = case.cause.kind;
     let node = pod.node.as_ref().and_then(|name| case.snapshot.nodes.get(name));
+    if let Some(node) = node {
+        nodes::left_alone(node)?;
+    }
     if let Some(node) = node.filter(|node| !node.ready) {
         return Err(Stop::wait(format!(
             "node {} does not answer: nobody there could end {} or start another one",
@@ -192,7 +196,7 @@ const CATCH_UP: SignedDuration = SignedDuration::from_secs(10);
 /// already, the next one would not be either as long as the node is not known to be well.
 fn short_of_time(case: &Case<'_>, pod: &PodRecord) -> Result<(), Stop> {
     let Some(name) = &pod.node else { return Ok(()) };
-    let closed = case.snapshot.nodes.get(name).is_some_and(|node| node.cordoned);
+    let closed = case.snapshot.nodes.get(name).is_some_and(|node| node.closed());
     let tried = case.snapshot.actions.values().any(|action| {
         action.incident == case.incident.id
             && action.kind() == ActionKind::EvictPod

@@ -26,19 +26,33 @@ pub(crate) fn gone(name: &str) -> Stop {
     Stop::nothing(format!("node {name} is gone"))
 }
 
-/// A node that is on its way out: gone, or closed by others before it fell silent. People drain a node, and autoscalers
-/// remove one, in that order; its object goes a little later. It gets `patience` for that.
+/// A node that is on its way out: gone, tainted by who removes it, or closed by others before it fell silent. People drain
+/// a node, and autoscalers remove one, in that order; its object goes a little later. It gets `patience` for that.
 pub(crate) fn taken_away(case: &Case<'_>, patience: SignedDuration) -> Option<Stop> {
     let Entity::Node { name } = &case.cause.entity else { return None };
     let Some(node) = case.snapshot.nodes.get(name) else { return Some(gone(name)) };
     let at = later(case.since(), patience);
-    let leaving = case.cause.kind == FindingKind::NodeNotReady && node.cordoned && node.hold.is_none();
-    (leaving && case.now < at).then(|| {
-        Stop::until(
-            at,
-            format!("node {name} was closed by others before it fell silent: it is being taken away"),
-        )
-    })
+    let closed = case.cause.kind == FindingKind::NodeNotReady && node.cordoned && node.hold.is_none();
+    let reason = match &node.leaving {
+        Some(who) => by_whom(node, who),
+        None if closed => {
+            format!("node {name} was closed by others before it fell silent: it is being taken away")
+        }
+        None => return None,
+    };
+    (case.now < at).then(|| Stop::until(at, reason))
+}
+
+fn by_whom(node: &NodeRecord, who: &str) -> String {
+    format!("node {} is being taken away ({who})", node.name)
+}
+
+/// The node is being emptied by who takes it away: nothing there is ours to close or to move.
+pub(crate) fn left_alone(node: &NodeRecord) -> Result<(), Stop> {
+    match &node.leaving {
+        Some(who) => Err(Stop::wait(format!("{}: its pods go with it", by_whom(node, who)))),
+        None => Ok(()),
+    }
 }
 
 /// The next step on the node that is the cause.
@@ -54,6 +68,9 @@ pub(crate) fn step(case: &Case<'_>, number: u32, rung: &Rung) -> Result<Chosen, 
         if case.now < at {
             return Err(Stop::until(at, format!("{} may pass by itself", case.cause.kind)));
         }
+    }
+    if rung.action != ActionKind::Uncordon {
+        left_alone(node)?;
     }
     match rung.action {
         ActionKind::Cordon => cordon(case, node, number, rung),

@@ -12,7 +12,7 @@ pub(crate) fn after_leaving(case: &Case<'_>, pod: &PodRecord) -> Result<(), Stop
     let stays = pod.owner.as_ref().is_some_and(|owner| owner.kind == ControllerKind::DaemonSet);
     // Only pods without requests are kept off by a shortage of memory.
     let takes = |node: &NodeRecord| {
-        node.ready && !node.cordoned && node.pressures.iter().all(|pressure| &**pressure == "MemoryPressure")
+        node.ready && !node.closed() && node.pressures.iter().all(|pressure| &**pressure == "MemoryPressure")
     };
     let mut nodes = case.snapshot.nodes.values().peekable();
     if stays || nodes.peek().is_none() || nodes.any(|node| takes(node)) {
@@ -50,7 +50,7 @@ pub(crate) fn beside(case: &Case<'_>, pod: &PodRecord) -> Result<(), Stop> {
 
 /// Takes new pods and is short of nothing.
 fn open(node: &NodeRecord) -> bool {
-    node.ready && !node.cordoned && node.pressures.is_empty()
+    node.ready && !node.closed() && node.pressures.is_empty()
 }
 
 /// Pods that hold a place on the node.

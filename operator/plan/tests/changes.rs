@@ -364,6 +364,27 @@ fn a_node_is_acted_on_for_the_platform_tenant_only() {
 }
 
 #[test]
+fn a_node_that_is_taken_away_and_its_pods_are_left_alone() {
+    let (mut snapshot, incident) = dead_node();
+    with_platform(&mut snapshot);
+    let mut node = (**snapshot.nodes.get("node-1").expect("a node")).clone();
+    (node.cordoned, node.hold) = (true, Some(Hold { by: "node-1-1".into(), until: None }));
+    node.leaving = Some("Karpenter".into());
+    snapshot.commit(&ObjectChange::Node(Change::Applied(Arc::new(node.clone()))), now());
+    for action in ["action: Cordon, undo: Restore", "action: Drain, to: SickNode, times: 5"] {
+        let said = planned(&snapshot, &incident, own("NodeNotReady", action));
+        assert!(format!("{said:?}").contains("node node-1 is being taken away (Karpenter)"), "{said:?}");
+    }
+    // What is ours is let go of all the same.
+    assert!(planned(&snapshot, &incident, own("NodeNotReady", "action: Uncordon")).is_ok());
+    node.leaving = None;
+    snapshot.commit(&ObjectChange::Node(Change::Applied(Arc::new(node))), now());
+    assert!(
+        planned(&snapshot, &incident, own("NodeNotReady", "action: Drain, to: SickNode, times: 5")).is_ok()
+    );
+}
+
+#[test]
 fn a_drain_is_a_cordon_and_then_one_eviction_at_a_time() {
     let (mut snapshot, incident) = dead_node();
     with_platform(&mut snapshot);

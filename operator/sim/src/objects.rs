@@ -236,6 +236,7 @@ pub fn node(name: &str, uid: Uid) -> NodeRecord {
         uid,
         ready: true,
         cordoned: false,
+        leaving: None,
         zone: Some(Name::from("zone-a")),
         allocatable_pods: 110,
         allocatable: homeostat_knowledge::records::Amounts::default(),

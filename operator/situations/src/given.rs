@@ -406,6 +406,8 @@ pub struct GivenNode {
     pub ready: bool,
     /// Takes no new pods.
     pub cordoned: bool,
+    /// Who takes it away, as its taints tell.
+    pub leaving: Option<String>,
     /// Pods that it takes at most.
     pub allocatable_pods: u32,
     /// Pressures that it reports, e.g. `DiskPressure`.
@@ -424,6 +426,7 @@ impl Default for GivenNode {
         Self {
             ready: true,
             cordoned: false,
+            leaving: None,
             allocatable_pods: 110,
             pressures: Vec::new(),
             control_plane: false,

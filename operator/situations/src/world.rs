@@ -375,6 +375,7 @@ impl GivenNode {
             uid: Uid::new("uid-node-1"),
             ready: self.ready,
             cordoned: self.cordoned,
+            leaving: self.leaving.as_deref().map(Name::from),
             zone: None,
             allocatable_pods: self.allocatable_pods,
             allocatable: homeostat_knowledge::records::Amounts::default(),

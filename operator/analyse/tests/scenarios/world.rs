@@ -50,6 +50,7 @@ pub fn node() -> NodeRecord {
         uid: Uid::new("uid-node"),
         ready: true,
         cordoned: false,
+        leaving: None,
         zone: None,
         allocatable_pods: 110,
         allocatable: homeostat_knowledge::records::Amounts::default(),

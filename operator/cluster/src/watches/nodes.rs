@@ -14,6 +14,20 @@ use std::sync::Arc;
 /// Labels of nodes that run the control plane; the second is what older installations use.
 const CONTROL_PLANE: [&str; 2] = ["node-role.kubernetes.io/control-plane", "node-role.kubernetes.io/master"];
 
+/// Taints of a node that is being taken away, and who does it. `DeletionCandidateOfClusterAutoscaler` is none of them:
+/// a candidate may stay.
+const LEAVING: [(&str, &str); 7] = [
+    ("karpenter.sh/disrupted", "Karpenter"),
+    ("karpenter.sh/disruption", "Karpenter"),
+    ("ToBeDeletedByClusterAutoscaler", "the cluster autoscaler"),
+    ("aws-node-termination-handler/spot-itn", "a spot reclaim"),
+    ("aws-node-termination-handler/scheduled-maintenance", "a scheduled maintenance"),
+    ("cloud.google.com/impending-node-termination", "a termination by the cloud"),
+    ("node.cloudprovider.kubernetes.io/shutdown", "a shutdown by the cloud"),
+];
+/// Taints of a node that are looked at.
+const MOST_TAINTS: usize = 64;
+
 /// The watch of nodes.
 pub(crate) struct Nodes;
 
@@ -32,6 +46,22 @@ pub(crate) struct NodeObject {
 struct Spec {
     #[serde(default)]
     unschedulable: Option<bool>,
+    #[serde(default, deserialize_with = "null_is_empty")]
+    taints: Vec<Taint>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct Taint {
+    #[serde(default)]
+    key: String,
+}
+
+impl Spec {
+    /// Who takes the node away.
+    fn leaving(&self) -> Option<&'static str> {
+        let mut keys = self.taints.iter().take(MOST_TAINTS).map(|taint| &*taint.key);
+        keys.find_map(|key| LEAVING.iter().find(|(taint, _)| *taint == key).map(|(_, who)| *who))
+    }
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -91,6 +121,7 @@ pub(crate) fn record(body: &NodeObject, names: &mut Interner) -> NodeRecord {
         uid: Uid::new(metadata.uid.as_str()),
         ready: is_true("Ready"),
         cordoned: spec.unschedulable == Some(true),
+        leaving: names.maybe(spec.leaving()),
         zone: names.maybe(metadata.labels.get("topology.kubernetes.io/zone").map(String::as_str)),
         allocatable: status.allocatable.amounts.amounts(),
         allocatable_pods: status.allocatable.pods.as_deref().and_then(|pods| pods.parse().ok()).unwrap_or(0),
@@ -141,5 +172,28 @@ mod tests {
         assert!(node.control_plane);
         let hold = node.hold.as_ref().unwrap();
         assert_eq!((&*hold.by, hold.until), ("node-1-1", "2026-11-22T10:00:00Z".parse().ok()));
+    }
+    #[test]
+    fn its_taints_tell_who_takes_a_node_away() {
+        let leaving = |taints: &str| {
+            let body = format!(r#"{{"metadata":{{"name":"n1","uid":"u"}},"spec":{{"taints":{taints}}}}}"#);
+            let body: NodeObject = serde_json::from_str(&body).unwrap();
+            record(&body, &mut Interner::default()).leaving.map(|who| who.to_string())
+        };
+        for (key, who) in LEAVING {
+            let taints =
+                format!(r#"[{{"key":"dedicated","value":"x"}},{{"key":"{key}","effect":"NoSchedule"}}]"#);
+            assert_eq!(leaving(&taints).as_deref(), Some(who), "{key}");
+        }
+        for stays in [
+            "null",
+            "[]",
+            r#"[{"key":"DeletionCandidateOfClusterAutoscaler","value":"1"}]"#,
+            r#"[{"key":"node.kubernetes.io/not-ready"}]"#,
+        ] {
+            assert_eq!(leaving(stays), None, "{stays}");
+        }
+        let many = vec![r#"{"key":"x"}"#; MOST_TAINTS].join(",");
+        assert_eq!(leaving(&format!(r#"[{many},{{"key":"karpenter.sh/disrupted"}}]"#)), None, "bounded");
     }
 }

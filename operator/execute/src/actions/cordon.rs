@@ -77,6 +77,9 @@ impl ActionSpec for Cordon {
         if well {
             return Err(Unfit::Changed(format!("node {} is well again", node.name)));
         }
+        if let Some(who) = &node.leaving {
+            return Err(Unfit::Changed(format!("node {} is being taken away ({who})", node.name)));
+        }
         if node.cordoned {
             return Err(Unfit::Done(format!("node {} is cordoned already", node.name)));
         }

@@ -204,6 +204,7 @@ impl World {
                 uid: Uid::new(format!("uid-node-{node}")),
                 ready: true,
                 cordoned: false,
+                leaving: None,
                 zone: None,
                 allocatable_pods: 110,
                 allocatable: homeostat_knowledge::records::Amounts::default(),

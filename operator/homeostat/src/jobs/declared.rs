@@ -179,7 +179,7 @@ fn chain(all: &mut BTreeMap<WorkloadKey, Asked>) {
 /// while no node says what it has.
 pub fn capacity(snapshot: &Snapshot, jobs: &Jobs) -> Option<Size> {
     let mut all = Size::default();
-    for node in snapshot.nodes.values().filter(|node| node.ready && !node.cordoned) {
+    for node in snapshot.nodes.values().filter(|node| node.ready && !node.closed()) {
         let (Some(cpu), Some(memory)) = (node.allocatable.cpu_millis, node.allocatable.memory_bytes) else {
             continue;
         };

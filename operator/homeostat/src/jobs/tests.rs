@@ -49,6 +49,7 @@ impl World {
             uid: Uid::new("node"),
             ready: true,
             cordoned: false,
+            leaving: None,
             zone: None,
             allocatable_pods: 110,
             allocatable: Amounts { cpu_millis: Some(vcpu * 1_000), memory_bytes: Some(64 << 30) },

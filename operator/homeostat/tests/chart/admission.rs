@@ -137,6 +137,52 @@ fn the_pods_of_a_job_at_once_may_change_only_with_the_write_that_lets_it_start()
 }
 
 #[test]
+fn a_roll_back_gives_a_pod_no_more_of_its_node_and_no_other_identity() {
+    let objects = render(&["actions.rollBack=true"]);
+    let texts = expressions(named(&objects, "ValidatingAdmissionPolicy", ENVELOPE));
+    let rule = texts.iter().find(|text| text.contains("hostNetwork")).unwrap();
+    assert!(rule.starts_with("!variables.rollsBack ||"), "{rule}");
+    let rule = rule.replace("variables.rollsBack", "true");
+    let plain =
+        json!({ "serviceAccountName": "order", "containers": [{ "name": "order", "image": "order:2" }] });
+    let with = |name: &str, value: Value| {
+        let mut pod = plain.clone();
+        pod[name] = value;
+        pod
+    };
+    let allowed = |before: &Value, after: &Value| {
+        let whole = |pod: &Value| json!({ "spec": { "template": { "spec": pod } } });
+        let evaluator = VapEvaluator::builder().object(whole(after)).old_object(whole(before)).build();
+        let rule = VapExpression { expression: rule.clone(), message: None, message_expression: None };
+        evaluator.evaluate(&[rule]).iter().all(|result| result.passed)
+    };
+    let privileged =
+        json!([{ "name": "order", "image": "order:1", "securityContext": { "privileged": true } }]);
+    let reaching = [
+        with("hostNetwork", json!(true)),
+        with("hostPID", json!(true)),
+        with("hostIPC", json!(true)),
+        with("volumes", json!([{ "name": "host", "hostPath": { "path": "/" } }])),
+        with("containers", privileged.clone()),
+        with("initContainers", json!([{ "name": "first", "securityContext": { "privileged": true } }])),
+    ];
+    for pod in &reaching {
+        assert!(!allowed(&plain, pod), "added: {pod}");
+        assert!(allowed(pod, pod), "there before: {pod}");
+        assert!(allowed(pod, &plain), "taken away: {pod}");
+    }
+    let other_path = with("volumes", json!([{ "name": "host", "hostPath": { "path": "/var/log" } }]));
+    assert!(!allowed(&other_path, &reaching[3]), "another path");
+    assert!(!allowed(&plain, &with("serviceAccountName", json!("admin"))));
+    assert!(!allowed(&json!({ "containers": [] }), &plain), "from the default account to another");
+    let older = json!([{ "name": "order", "image": "order:1", "securityContext": { "privileged": false } }]);
+    let mut older = with("containers", older);
+    older["volumes"] = json!([{ "name": "tmp", "emptyDir": {} }]);
+    older["hostNetwork"] = json!(false);
+    assert!(allowed(&plain, &older), "an older release as such");
+}
+
+#[test]
 fn of_other_kinds_only_the_scale_that_people_name_may_be_written() {
     let set = ["scaleTargets[0].apiGroup=argoproj.io", "scaleTargets[0].resource=rollouts"];
     assert!(!writes(&set).contains("rollouts"), "scaling is off");
