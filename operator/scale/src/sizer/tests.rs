@@ -1,5 +1,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod starts;
+
 use super::*;
 use homeostat_knowledge::SignedDuration;
 use homeostat_knowledge::policy::{Archetype, Bounds, Fallback, ScalingMode, ScalingPolicy, WhenOwned};
@@ -578,31 +580,4 @@ fn of_a_deadline_and_another_load_the_one_that_asks_for_more_counts() {
     assert_eq!(partly.wanted, Some(9), "{}", partly.why);
     let partly = decide(42, None, Some(0.0));
     assert!(partly.wanted.is_some_and(|wanted| wanted >= 7), "ways up only: {}", partly.why);
-}
-
-#[test]
-fn it_looks_as_far_ahead_as_its_own_starts_take() {
-    let mut one = sizer(1, 20, Archetype::Worker);
-    let loads = [jobs(Some(30.0))];
-    let mut step = 0;
-    let mut look = |one: &mut Sizer, replicas, ready| {
-        let requests = Requests::default();
-        let seen =
-            Seen { requests, loads: &loads, replicas, ready, expected: None, calendar: None, hurts: false };
-        step += 1;
-        one.decide(at(step), &seen, &Owner::Nobody).why
-    };
-    let said = look(&mut one, 3, 3);
-    assert!(said.contains("too few in 30 s"), "{said}");
-    // One is asked for, and ready eight steps later.
-    for ready in [3, 3, 3, 3, 3, 3, 3, 4] {
-        look(&mut one, 4, ready);
-    }
-    let said = look(&mut one, 4, 4);
-    assert!(said.contains("too few in 120 s"), "{said}");
-    let mut other = sizer(1, 20, Archetype::Worker);
-    other.restore(&one.kept()).unwrap();
-    other.follow(Policy { max: 30, ..*other.policy() }).unwrap();
-    let said = look(&mut other, 4, 4);
-    assert!(said.contains("too few in 120 s"), "after a restart and with other bounds: {said}");
 }
