@@ -83,8 +83,7 @@ pub struct Policy {
     pub patience_minutes: f64,
     /// Seconds between two decisions.
     pub step_seconds: u32,
-    /// Seconds from asking for a replica to its readiness. A sizer puts the median of the starts that it saw here
-    /// ([`crate::sizer`]); the shipped number is for before the first.
+    /// Seconds from asking for a replica to its readiness.
     pub start_seconds: u32,
     /// Size when the signals are gone for long; `None` keeps the last safe size.
     pub fallback: Option<Fallback>,

@@ -39,8 +39,7 @@ impl Sizer {
         // What is kept is as old as its last writing, and nobody listened in between: silence counts from the start.
         let seen = kept.decided.seen.map(|seen| seen.max(self.began));
         self.starts = kept.starts.clone().unwrap_or_default();
-        self.start_seconds = self.starts.planned();
-        self.state = State::resume(&self.started(self.policy), Decided { seen, ..kept.decided })?;
+        self.state = State::resume(&self.policy, Decided { seen, ..kept.decided })?;
         self.capacity = self.capacity.restored(&kept.carried);
         self.taught = kept.taught;
         self.due = kept.due.clone().unwrap_or_default();

@@ -117,13 +117,6 @@ pub struct Sizer {
     due: Due,
     #[serde(default)]
     starts: Starts,
-    /// Seconds of a start that are planned with.
-    #[serde(default = "unseen")]
-    start_seconds: u32,
-}
-
-fn unseen() -> u32 {
-    Starts::default().planned()
 }
 
 /// What follows from what is missing in this step.
@@ -140,7 +133,7 @@ impl Sizer {
     /// Nothing was seen yet, under this policy, at this moment. `allowed`: share of requests that may be outside of the
     /// objective; where it is no share, one in a hundred.
     pub fn new(policy: Policy, allowed: f64, now: Timestamp) -> Result<Self, PolicyError> {
-        let state = State::new(&Policy { start_seconds: unseen(), ..policy })?;
+        let state = State::new(&policy)?;
         let capacity = Capacity::new(allowed).unwrap_or_default();
         Ok(Self {
             policy,
@@ -154,7 +147,6 @@ impl Sizer {
             gaps: Gaps::default(),
             due: Due::default(),
             starts: Starts::default(),
-            start_seconds: unseen(),
         })
     }
 
@@ -166,32 +158,12 @@ impl Sizer {
     /// Sizes by another policy from now on. What was learnt stays where it still fits; what was decided stays.
     pub fn follow(&mut self, policy: Policy) -> Result<(), PolicyError> {
         policy.validate()?;
-        let learnt = |policy: &Policy| (policy.max, policy.step_seconds);
+        let learnt = |policy: &Policy| (policy.max, policy.step_seconds, policy.start_seconds);
         if learnt(&policy) != learnt(&self.policy) {
-            self.state = State::resume(&self.started(policy), self.state.decided())?;
+            self.state = State::resume(&policy, self.state.decided())?;
         }
         self.policy = policy;
         Ok(())
-    }
-
-    /// A policy with the time that a start takes here.
-    fn started(&self, policy: Policy) -> Policy {
-        Policy { start_seconds: self.start_seconds, ..policy }
-    }
-
-    /// Plans with the median of the starts that were seen, once it is another than what is planned with by more than a step
-    /// and a quarter: what was learnt of the load is of that time ahead, and is learnt anew.
-    fn start(&mut self, now: i64, seen: &Seen<'_>) {
-        self.starts.look(now, seen.replicas, seen.ready);
-        let planned = self.starts.planned();
-        let same = self.policy.step_seconds.max(self.start_seconds / 4);
-        if planned.abs_diff(self.start_seconds) <= same {
-            return;
-        }
-        let policy = Policy { start_seconds: planned, ..self.policy };
-        if let Ok(state) = State::resume(&policy, self.state.decided()) {
-            (self.state, self.start_seconds) = (state, planned);
-        }
     }
 
     /// Requests per second that one replica carries; `None` before enough was seen.
@@ -202,7 +174,7 @@ impl Sizer {
     /// Decides at the end of a step. The same input gives the same answer.
     pub fn decide(&mut self, now: Timestamp, seen: &Seen<'_>, owner: &Owner) -> SizeAdvice {
         self.learn(seen);
-        self.start(now.as_second(), seen);
+        self.starts.look(now.as_second(), seen.replicas, seen.ready);
         let per_replica = self.per_replica();
         let weighed = worth(seen, per_replica, |load| load.due.is_none());
         let worth = worth(seen, per_replica, |_| true);
@@ -318,11 +290,7 @@ impl Sizer {
             .policy
             .fallback
             .filter(|fallback| !partly.waits && listened >= i64::from(fallback.after_seconds));
-        Policy {
-            min: if whole { self.policy.min } else { self.policy.min.max(1) },
-            fallback,
-            ..self.started(self.policy)
-        }
+        Policy { min: if whole { self.policy.min } else { self.policy.min.max(1) }, fallback, ..self.policy }
     }
 
     /// Whether nothing was to be done long enough for no replica, where the bounds allow that. What was learnt of a load

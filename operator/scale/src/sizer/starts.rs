@@ -3,15 +3,12 @@
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 
-/// Starts that are remembered, and those of them that count where a start must not be underestimated.
-const MOST: usize = 15;
-const LAST: usize = 5;
+/// Starts that are remembered.
+const MOST: usize = 5;
 /// Seconds from asking for a replica to its readiness, before a start was seen.
 pub(super) const UNSEEN: i64 = 30;
 /// The longest that is believed, in seconds.
 const LONGEST: i64 = 900;
-/// The shortest that is planned with, in seconds.
-const SHORTEST: i64 = 5;
 
 /// What was seen of starts.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,14 +45,7 @@ impl Starts {
 
     /// The longest of the last starts, in seconds.
     pub fn longest(&self) -> i64 {
-        self.took.iter().rev().take(LAST).copied().max().unwrap_or(UNSEEN)
-    }
-
-    /// The median of the starts, from 5 to 900 s; 30 before one was seen.
-    pub fn planned(&self) -> u32 {
-        let mut took: Vec<i64> = self.took.iter().copied().collect();
-        took.sort_unstable();
-        took.get(took.len() / 2).copied().unwrap_or(UNSEEN).clamp(SHORTEST, LONGEST) as u32
+        self.took.iter().copied().max().unwrap_or(UNSEEN)
     }
 
     /// What is kept over a restart; `None` when no start was seen.
@@ -82,12 +72,11 @@ mod tests {
     }
 
     #[test]
-    fn the_median_is_of_what_was_seen_within_its_bounds() {
-        assert_eq!(Starts::default().planned(), 30, "before one was seen");
-        assert_eq!(seen(&[80, 60, 500]).planned(), 80);
-        assert_eq!(seen(&[2, 3, 2]).planned(), 5);
-        assert_eq!(seen(&[4_000]).planned(), 900);
+    fn the_longest_of_the_last_counts() {
+        assert_eq!(Starts::default().longest(), 30, "before one was seen");
         assert_eq!(seen(&[80, 60, 500]).longest(), 500);
+        assert_eq!(seen(&[500, 60, 60, 60, 60, 60]).longest(), 60);
+        assert_eq!(seen(&[4_000]).longest(), 900);
     }
 
     #[test]
@@ -106,6 +95,6 @@ mod tests {
         assert_eq!(starts.took.len(), MOST);
         let text = serde_json::to_string(&starts.kept()).unwrap();
         let kept: Option<Starts> = serde_json::from_str(&text).unwrap();
-        assert_eq!(kept.map(|kept| kept.planned()), Some(40));
+        assert_eq!(kept.map(|kept| kept.longest()), Some(40));
     }
 }
