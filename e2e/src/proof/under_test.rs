@@ -313,14 +313,10 @@ impl Loop {
         let whole = |replicas: u64| u32::try_from(replicas).unwrap_or(u32::MAX);
         let (min, max) = (whole(FORESEEN.min), whole(FORESEEN.max));
         let advice = SizeAdvice {
-            decided: now,
-            per_replica: None,
             wanted: Some(min),
             effect: if more { SizeEffect::DriveBounds { min, max } } else { SizeEffect::Keep },
             why: "as the proof foresees it".to_owned(),
-            troubles: Vec::new(),
-            done: None,
-            pod: None,
+            ..SizeAdvice::keep(now)
         };
         self.snapshot.sizes.insert_mut(patient.workload.clone(), Arc::new(advice));
     }

@@ -78,10 +78,12 @@ pub fn is_calm(incident: &Incident) -> bool {
     is_over(incident) || handed_over && status.findings.iter().all(|finding| !finding.active)
 }
 
-/// Whether nothing was found but what a busy processor or disk does to the application: slow answers and, where errors
-/// are not what the scenario is about, those of a store that is busy.
+/// Whether nothing was found but what a busy processor or disk does to the application: slow answers, a node on which all
+/// answer late (a start of Homeostat is such a neighbour on a small machine) and, where errors are not what the scenario is
+/// about, those of a store that is busy.
 fn is_noise(incident: &Incident, errors_count: bool) -> bool {
-    let noise: &[&str] = if errors_count { &["Slow"] } else { &["Slow", "ErrorBurst"] };
+    let busy = ["Slow", "NoisyNeighbour", "ErrorBurst"];
+    let noise = if errors_count { &busy[..2] } else { &busy[..] };
     let findings = incident.status.as_ref().map_or(&[][..], |status| &status.findings);
     !findings.is_empty() && findings.iter().all(|finding| noise.contains(&&*finding.kind))
 }

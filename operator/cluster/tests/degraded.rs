@@ -50,13 +50,15 @@ struct Told {
     _watches: Watches,
     receiver: mpsc::Receiver<Observation>,
     snapshot: Snapshot,
+    /// How often the source was down and said that it is well again.
+    recoveries: usize,
 }
 
 impl Told {
     async fn begin(server: &Server) -> Self {
         let (sender, receiver) = mpsc::channel(64);
         let watches = Watches::start(&server.client(), &WatchOptions::default(), Arc::new(Still), sender);
-        let mut told = Self { _watches: watches, receiver, snapshot: Snapshot::default() };
+        let mut told = Self { _watches: watches, receiver, snapshot: Snapshot::default(), recoveries: 0 };
         told.wait(5).await;
         assert!(told.snapshot.ready());
         told
@@ -71,6 +73,12 @@ impl Told {
                     self.snapshot.commit(&change, Still.now());
                 }
                 Observation { signal: Signal::Source(report), entity: Entity::Source { name }, .. } => {
+                    let down = self
+                        .snapshot
+                        .sources
+                        .get(&name)
+                        .is_some_and(|before| before.state != SourceState::Healthy);
+                    self.recoveries += usize::from(down && report.state == SourceState::Healthy);
                     self.snapshot.sources.insert_mut(name, report);
                 }
                 other => panic!("{other:?}"),
@@ -165,6 +173,7 @@ async fn refused_credentials_stop_everything_without_a_tight_loop_and_new_ones_a
     assert!(asked <= 20 * 120, "{asked} requests in two minutes");
     let SourceState::Down(why) = told.source() else { panic!("{:?}", told.source()) };
     assert!(why.contains("Unauthorized"), "{why}");
+    assert_eq!(told.recoveries, 0, "a refusal is an answer, but no sign of life");
     assert_eq!(told.snapshot.pods.size(), 1, "the last picture stays");
 
     // The token was rotated.
@@ -197,6 +206,7 @@ async fn without_its_definitions_nothing_is_done_and_nothing_breaks_until_they_a
         assert!(asked <= 20 * 120, "{asked} requests in two minutes");
         let SourceState::Down(why) = told.source() else { panic!("{:?}", told.source()) };
         assert!(why.contains("could not find"), "{why}");
+        assert_eq!(told.recoveries, 0, "a refusal is an answer, but no sign of life");
         assert_eq!(told.snapshot.workloads.is_empty(), objects_go, "nothing to act on, or the last picture");
         let switch = ApiActuator::new(server.client()).kill_switch().await;
         assert_eq!(switch, Ok(KillSwitch::Unreadable), "and in any case no effect");

@@ -12,8 +12,7 @@ use homeostat_cluster::forecasts::Forecasts;
 use homeostat_knowledge::forecast::{LoadLimit, MEMORY, Outlook};
 use homeostat_knowledge::policy::{Measures, ScalingMode, SignalPolicy};
 use homeostat_knowledge::{
-    Clock, ForecastRecord, Name, SizeAdvice, SizeEffect, Snapshot, SnapshotSource, Timestamp, WorkloadKey,
-    WorkloadPolicy,
+    Clock, ForecastRecord, Name, SizeAdvice, Snapshot, SnapshotSource, Timestamp, WorkloadKey, WorkloadPolicy,
 };
 use homeostat_models::forecast::ForecastConfig;
 use homeostat_scale::outlook::{Forecasting, LoadModel, OutlookConfig, OutlookConfigError, STEP_SECONDS};
@@ -113,7 +112,7 @@ impl Watched {
                 all.push(record(one, snapshot, outlook.clone(), now));
                 continue;
             }
-            let used = used(snapshot, &one.policy.key, &one.signal.name, now);
+            let used = loads::highest(snapshot, &one.policy.key, &one.signal.name, now);
             let newest = model.steps().values().into_iter().rev().find(|value| value.is_finite());
             if self.restarts && used.zip(newest).is_some_and(|(used, before)| used < RESTARTED * before) {
                 *model = fresh();
@@ -157,16 +156,7 @@ fn record(one: &Filling<'_>, snapshot: &Snapshot, outlook: Outlook, now: Timesta
         mode: ScalingMode::Observe,
         replicas: 0,
         outlook,
-        size: SizeAdvice {
-            decided: now,
-            per_replica: None,
-            wanted: None,
-            effect: SizeEffect::Keep,
-            why: String::new(),
-            troubles: Vec::new(),
-            done: None,
-            pod: None,
-        },
+        size: SizeAdvice::keep(now),
         memory: None,
     }
 }
@@ -176,13 +166,8 @@ pub fn forecast(policy: &WorkloadPolicy, signal: &Name) -> bool {
     signals(policy).any(|one| one.name == *signal)
 }
 
-/// The first signal of a workload that measures this.
-pub fn measuring(policy: &WorkloadPolicy, measures: Measures) -> Option<&SignalPolicy> {
-    policy.signals.iter().find(|signal| signal.measures == measures)
-}
-
 fn signals(policy: &WorkloadPolicy) -> impl Iterator<Item = &SignalPolicy> {
-    let memory = measuring(policy, Measures::MemoryBytes);
+    let memory = policy.measuring(Measures::MemoryBytes);
     memory.into_iter().chain(policy.signals.iter().filter(|signal| signal.measures.stored()))
 }
 
@@ -204,15 +189,6 @@ fn limit(snapshot: &Snapshot, key: &WorkloadKey) -> Option<f64> {
         [only] => only.memory.limit.map(|bytes| bytes as f64),
         _ => None,
     })
-}
-
-/// What the series that uses most uses now; `None` when nothing was seen lately.
-pub fn used(snapshot: &Snapshot, key: &WorkloadKey, signal: &Name, now: Timestamp) -> Option<f64> {
-    let age = loads::age(snapshot);
-    let from = (key.clone(), signal.clone(), Name::from(""));
-    let seen = snapshot.loads.range(from..).take_while(|((of, name, _), _)| of == key && name == signal);
-    let fresh = seen.filter(|(_, (_, at))| now.duration_since(*at) <= age).map(|(_, (value, _))| *value);
-    fresh.filter(|value| value.is_finite() && *value >= 0.0).max_by(f64::total_cmp)
 }
 
 /// Forecasts until `stop`: just after each full minute, newest result only.

@@ -42,6 +42,27 @@ pub fn age(snapshot: &Snapshot) -> SignedDuration {
     AGE.max(asked.checked_mul(2).unwrap_or(AGE))
 }
 
+/// The series of one signal that were seen lately: value, and when.
+fn fresh<'a>(
+    snapshot: &'a Snapshot,
+    workload: &'a WorkloadKey,
+    signal: &'a Name,
+    now: Timestamp,
+) -> impl Iterator<Item = (&'a Name, f64, Timestamp)> {
+    let age = age(snapshot);
+    let from = (workload.clone(), signal.clone(), Name::from(""));
+    let seen =
+        snapshot.loads.range(from..).take_while(move |((of, name, _), _)| of == workload && name == signal);
+    seen.filter(move |(_, (_, at))| now.duration_since(*at) <= age)
+        .map(|((_, _, series), (value, at))| (series, *value, *at))
+}
+
+/// What the series that has most has now; `None` when none was seen lately.
+pub fn highest(snapshot: &Snapshot, workload: &WorkloadKey, signal: &Name, now: Timestamp) -> Option<f64> {
+    let values = fresh(snapshot, workload, signal, now).map(|(_, value, _)| value);
+    values.filter(|value| value.is_finite() && *value >= 0.0).max_by(f64::total_cmp)
+}
+
 impl Series {
     /// The loads of a workload now.
     pub fn read(
@@ -65,19 +86,15 @@ impl Series {
     ) -> Load {
         let (workload, signal) = (&policy.key, &load.signal);
         let age = age(snapshot);
-        let fresh = |at: Timestamp| now.duration_since(at) <= age;
-        let from = (workload.clone(), signal.clone(), Name::from(""));
-        let seen =
-            snapshot.loads.range(from..).take_while(|((key, name, _), _)| key == workload && name == signal);
         let mut value: Option<f64> = None;
-        for ((_, _, series), (more, at)) in seen.filter(|(_, (_, at))| fresh(*at)) {
+        for (series, more, at) in fresh(snapshot, workload, signal, now) {
             value = Some(value.unwrap_or_default() + more);
-            self.note(snapshot, workload, signal, series, *at);
+            self.note(snapshot, workload, signal, series, at);
         }
         let mut silent = Vec::new();
         let mut missing: Vec<(Name, Known)> = self
             .of(signal)
-            .filter(|(_, known)| !fresh(known.last))
+            .filter(|(_, known)| now.duration_since(known.last) > age)
             .map(|(name, known)| (name.clone(), known.clone()))
             .collect();
         missing.sort_by_key(|(_, known)| known.last);

@@ -15,7 +15,7 @@ use homeostat_knowledge::policy::{Bounds, ScalingPolicy};
 use homeostat_knowledge::records::ControllerKey;
 use homeostat_knowledge::{
     Clock, ControllerRecord, ForecastRecord, ForecastSkill, IncidentState, Name, SignedDuration, SizeAdvice,
-    SizeEffect, Snapshot, SnapshotSource, Timestamp, WorkloadKey, WorkloadPolicy,
+    Snapshot, SnapshotSource, Timestamp, WorkloadKey, WorkloadPolicy,
 };
 use homeostat_plan::sizes::{newest, newest_of_pods, told};
 use homeostat_scale::outlook::Meter;
@@ -84,7 +84,8 @@ impl Sizes {
                 mode: scaling.mode,
                 replicas: count(snapshot.controllers.get(&workload.target).map_or(0, |one| one.ready)),
                 outlook: outlook.clone(),
-                size: shown_only(now),
+                // No size follows from the forecast of one load by itself.
+                size: SizeAdvice::keep(now),
                 memory: None,
             };
             if **signal != *REQUESTS {
@@ -215,23 +216,9 @@ impl Sizes {
     }
 }
 
-/// No size follows from this forecast by itself.
-fn shown_only(now: Timestamp) -> SizeAdvice {
-    SizeAdvice { troubles: Vec::new(), ..nothing(now, SizeTrouble::NothingSeen, String::new()) }
-}
-
 /// Nothing can be said, for this reason.
 fn nothing(now: Timestamp, trouble: SizeTrouble, why: String) -> SizeAdvice {
-    SizeAdvice {
-        decided: now,
-        per_replica: None,
-        wanted: None,
-        effect: SizeEffect::Keep,
-        why,
-        troubles: vec![trouble],
-        done: None,
-        pod: None,
-    }
+    SizeAdvice { why, troubles: vec![trouble], ..SizeAdvice::keep(now) }
 }
 
 fn owner(scaler: Option<&Scaler>) -> Owner {

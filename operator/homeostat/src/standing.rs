@@ -3,7 +3,7 @@
 //! Every replica learns; only the leader acts. Nothing of it survives a restart: it would not find room beside the load of
 //! two weeks. So nothing is said in the first hour of a process, and nothing is made smaller in its first day.
 
-use crate::limits::{measuring, used};
+use crate::loads;
 use homeostat_knowledge::forecast::PodAdvice;
 use homeostat_knowledge::kubelet::OUT_OF_MEMORY;
 use homeostat_knowledge::policy::Measures;
@@ -47,7 +47,7 @@ impl Standing {
         let allowed = allowed(policy)?;
         let history = self.of.entry(policy.key.clone()).or_default();
         let minute = now.as_second().div_euclid(60);
-        let value = |measures| used(snapshot, &policy.key, &measuring(policy, measures)?.name, now);
+        let value = |measures| loads::highest(snapshot, &policy.key, &policy.measuring(measures)?.name, now);
         let glance = Glance { cores: value(Measures::CpuCores), bytes: value(Measures::MemoryBytes) };
         history.look(minute, glance);
         for pod in snapshot.pods_of(&policy.key) {
@@ -64,7 +64,7 @@ impl Standing {
 pub fn measured(policy: &WorkloadPolicy, signal: &Name) -> bool {
     [Measures::MemoryBytes, Measures::CpuCores]
         .into_iter()
-        .filter_map(|measures| measuring(policy, measures))
+        .filter_map(|measures| policy.measuring(measures))
         .any(|one| one.name == *signal)
 }
 
@@ -78,7 +78,7 @@ pub fn beside(why: &str, pod: &PodAdvice) -> String {
 /// What has bounds and a signal that measures it; `None` when that is nothing, or it has no pods that stay.
 fn allowed(policy: &WorkloadPolicy) -> Option<Allowed> {
     let stays = matches!(policy.target.kind, ControllerKind::Deployment | ControllerKind::StatefulSet);
-    let known = |measures| measuring(policy, measures).is_some();
+    let known = |measures| policy.measuring(measures).is_some();
     let (cpu, memory) = (policy.permits.cpu_millis, policy.permits.memory_bytes);
     let allowed = Allowed {
         cpu: cpu.filter(|_| known(Measures::CpuCores)),

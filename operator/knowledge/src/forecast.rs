@@ -79,6 +79,23 @@ pub struct SizeAdvice {
     pub pod: Option<Box<PodAdvice>>,
 }
 
+impl SizeAdvice {
+    /// What there is stays, and nothing is said of it.
+    #[must_use]
+    pub fn keep(decided: Timestamp) -> Self {
+        Self {
+            decided,
+            per_replica: None,
+            wanted: None,
+            effect: SizeEffect::Keep,
+            why: String::new(),
+            troubles: Vec::new(),
+            done: None,
+            pod: None,
+        }
+    }
+}
+
 /// What each pod of a workload should ask for, by what the busiest one was seen to use.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PodAdvice {

@@ -353,6 +353,11 @@ pub struct WorkloadPolicy {
 }
 
 impl WorkloadPolicy {
+    /// The first signal that measures this.
+    pub fn measuring(&self, measures: Measures) -> Option<&SignalPolicy> {
+        self.signals.iter().find(|signal| signal.measures == measures)
+    }
+
     /// What the definition says where people say nothing: a service without objectives, and no permits.
     pub fn new(key: WorkloadKey, uid: Uid, target: ControllerKey) -> Self {
         Self {

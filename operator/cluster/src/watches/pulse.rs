@@ -165,11 +165,13 @@ pub(crate) fn listening(client: &Client, pulse: &Arc<Pulse>) -> Client {
             // A connection whose other end vanished never answers; kube waits for the first byte for ever.
             let answer = tokio::time::timeout(FIRST_BYTE, inner.send(request)).await;
             let response: Response<Body> = answer.map_err(|late| kube::Error::Service(late.into()))??;
-            if response.status().is_success() {
+            // The text of a refusal is no sign of life of the watch: each would hide the failures before it.
+            let good = response.status().is_success();
+            if good {
                 pulse.beat();
             }
             let stalled = Box::pin(tokio::time::sleep(STALLED));
-            Ok(response.map(|body| Listening { body, pulse, stalled }))
+            Ok(response.map(|body| Listening { body, pulse: good.then_some(pulse), stalled }))
         })
     });
     Client::new(service, client.default_namespace())
@@ -177,7 +179,8 @@ pub(crate) fn listening(client: &Client, pulse: &Arc<Pulse>) -> Client {
 
 struct Listening {
     body: Body,
-    pulse: Arc<Pulse>,
+    /// Told of every byte; `None` for the text of a refusal.
+    pulse: Option<Arc<Pulse>>,
     stalled: Pin<Box<Sleep>>,
 }
 
@@ -192,7 +195,9 @@ impl HttpBody for Listening {
         let polled = Pin::new(&mut self.body).poll_frame(context);
         match &polled {
             Poll::Ready(Some(Ok(_))) => {
-                self.pulse.beat();
+                if let Some(pulse) = &self.pulse {
+                    pulse.beat();
+                }
                 self.stalled.as_mut().reset(Instant::now() + STALLED);
             }
             Poll::Pending if self.stalled.as_mut().poll(context).is_ready() => {

@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use super::*;
+use homeostat_knowledge::SizeEffect;
 use homeostat_knowledge::observation::{Change, ObjectChange};
 use homeostat_knowledge::policy::{
     Archetype, CalendarEntry, DuePolicy, LoadPolicy, Permits, ScalingMode, WhenOwned,

@@ -63,14 +63,10 @@ pub fn foresee(snapshot: &mut Snapshot) {
             }
             Some(decided) => {
                 let advice = SizeAdvice {
-                    decided,
-                    per_replica: None,
                     wanted: Some(ENOUGH),
                     effect: SizeEffect::DriveBounds { min: ENOUGH, max: 8 },
                     why: "the load is back".to_owned(),
-                    troubles: Vec::new(),
-                    done: None,
-                    pod: None,
+                    ..SizeAdvice::keep(decided)
                 };
                 snapshot.sizes.insert_mut(workload, Arc::new(advice));
             }
