@@ -10,8 +10,10 @@
 #[path = "../tests/common/mod.rs"]
 mod common;
 
-use common::{FixedClock, Snapshots, action, at, incident, snapshot};
-use homeostat_console::{Console, Heartbeat, Metrics, ReadyGate, RecentIncidents, router, serve};
+use common::{FixedClock, Snapshots, action, at, forecasts, incident, snapshot};
+use homeostat_console::{
+    Console, ForecastSource, Heartbeat, Metrics, ReadyGate, RecentIncidents, router, serve,
+};
 use homeostat_knowledge::observation::{SourceReport, SourceState};
 use homeostat_knowledge::policy::{KillSwitch, WorkloadPolicy};
 use homeostat_knowledge::records::{Amounts, ControllerKey, ControllerKind, Hold, NodeRecord};
@@ -55,12 +57,14 @@ async fn main() -> Result<(), Box<dyn Error>> {
         "starting" => Snapshot::default(),
         other => return Err(format!("no scene {other}: give night, quiet, stopped or starting").into()),
     };
+    let expected = Arc::new(if scene == "night" { forecasts() } else { Vec::new() });
     let console = Console {
         gate,
         heartbeat: Heartbeat::default(),
         metrics: Metrics::new(env!("CARGO_PKG_VERSION")),
         before_scrape: None,
         snapshots: Arc::new(Snapshots(Arc::new(Mutex::new(Arc::new(world))))),
+        forecasts: ForecastSource::new(move || vec![Arc::clone(&expected)]),
         clock: Arc::new(FixedClock),
         recent,
     };

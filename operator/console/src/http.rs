@@ -1,8 +1,9 @@
 //! Probes, metrics and pages over HTTP. Reads snapshots; nothing here changes anything.
 
+use crate::forecasts::ForecastSource;
 use crate::metrics::{CONTENT_TYPE, Metrics};
 use crate::recent::{Closed, RecentIncidents};
-use crate::report::{IncidentReport, ReportError, RunReport};
+use crate::report::{IncidentReport, ReportError, RunReport, forecasts};
 use crate::status;
 use axum::extract::{Path, State};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
@@ -94,6 +95,8 @@ pub struct Console {
     pub before_scrape: Option<BeforeScrape>,
     /// What the pages show.
     pub snapshots: Arc<dyn SnapshotSource>,
+    /// What is expected, for metrics and reports.
+    pub forecasts: ForecastSource,
     /// When they show it.
     pub clock: Arc<dyn Clock>,
     /// Closed incidents that can still be read.
@@ -156,6 +159,7 @@ async fn metrics(State(console): State<Console>) -> impl IntoResponse {
         before(&console.metrics);
     }
     console.metrics.snapshot(&console.snapshots.current());
+    console.forecasts.read(|forecasts| console.metrics.forecast_values(forecasts));
     ([(header::CONTENT_TYPE, CONTENT_TYPE)], console.metrics.text())
 }
 
@@ -203,7 +207,8 @@ fn run_report(
     media: &'static str,
     render: impl Fn(&RunReport) -> Result<String, ReportError>,
 ) -> Response {
-    let report = run_of(&console.snapshots.current(), &console.recent.list(), console.clock.now());
+    let mut report = run_of(&console.snapshots.current(), &console.recent.list(), console.clock.now());
+    report.tables.extend(console.forecasts.read(forecasts::table));
     render(&report).map_or_else(|error| failed(&error), |text| document(media, text))
 }
 

@@ -3,6 +3,7 @@
 //! Reads snapshots, changes nothing. Reading path: [`http`] (the pages and probes), [`metrics`] (the one
 //! facade of all metrics), [`report`] (pure renderers for one incident and for a period or run).
 
+pub mod forecasts;
 pub mod http;
 pub mod metrics;
 pub mod recent;
@@ -10,6 +11,7 @@ pub mod report;
 
 mod status;
 
+pub use forecasts::ForecastSource;
 pub use http::{Console, Heartbeat, Readiness, ReadyGate, router, serve};
 pub use metrics::Metrics;
 pub use recent::RecentIncidents;

@@ -1,14 +1,17 @@
 //! Every metric that Homeostat shows, behind one facade: one method per metric, so one call site per metric.
 //!
-//! Label values come from enumerations alone, so the number of series does not grow with the cluster; the one exception,
-//! the tenant of late runs, is bounded. Names follow
+//! Label values come from enumerations alone, so the number of series does not grow with the cluster; the exceptions,
+//! the tenant of late runs and the workloads that are forecast, are bounded. Names follow
 //! Prometheus practice: prefix `homeostat_`, base units, `_total` for counters.
 
+mod forecasts;
+
+use forecasts::Forecasts;
 use homeostat_knowledge::observation::SourceState;
 use homeostat_knowledge::policy::KillSwitch;
 use homeostat_knowledge::{
-    ActionKind, ActionState, FindingKind, ForecastSkill, GuardName, GuardResult, Incident, IncidentState,
-    Severity, Snapshot, Timestamp,
+    ActionKind, ActionState, FindingKind, ForecastRecord, ForecastSkill, GuardName, GuardResult, Incident,
+    IncidentState, Severity, Snapshot, Timestamp,
 };
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
@@ -47,7 +50,7 @@ labels! {
     Build { version }
 }
 
-/// The one label that people name; bounded by [`MOST_TENANTS`].
+/// A label that people name; bounded by [`MOST_TENANTS`].
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ByTenant {
     tenant: String,
@@ -80,8 +83,7 @@ pub struct Metrics {
     generation: Gauge,
     halted: Gauge,
     unread: Gauge,
-    forecasts: Family<BySkill, Gauge>,
-    forecasts_left_out: Gauge,
+    forecasts: Forecasts,
     incident_writes: Family<ByResult, Counter>,
     incidents_unclosed: Gauge,
     late_runs: Family<ByTenant, Gauge>,
@@ -124,8 +126,7 @@ impl Metrics {
             generation: Gauge::default(),
             halted: Gauge::default(),
             unread: Gauge::default(),
-            forecasts: Family::default(),
-            forecasts_left_out: Gauge::default(),
+            forecasts: Forecasts::default(),
             incident_writes: Family::default(),
             incidents_unclosed: Gauge::default(),
             late_runs: Family::default(),
@@ -206,16 +207,7 @@ impl Metrics {
             "Actions that have not ended and that this version cannot read, because a newer one wrote them",
             metrics.unread.clone(),
         );
-        registry.register(
-            "forecast_workloads",
-            "Workloads that are forecast, by whether the forecast beats the naive ones",
-            metrics.forecasts.clone(),
-        );
-        registry.register(
-            "forecast_left_out",
-            "Requests and other loads of Workloads with spec.scaling that are not forecast because there are too many",
-            metrics.forecasts_left_out.clone(),
-        );
+        metrics.forecasts.register(&mut registry);
         registry.register(
             "incident_writes",
             "Writes of incidents to the API server, by what became of them",
@@ -315,13 +307,12 @@ impl Metrics {
 
     /// The skill of every forecast, and how many workloads found no room.
     pub fn forecasts(&self, skills: impl Iterator<Item = ForecastSkill>, left_out: usize) {
-        for skill in ForecastSkill::ALL {
-            self.forecasts.get_or_create(&BySkill { skill: skill.name() }).set(0);
-        }
-        for skill in skills {
-            self.forecasts.get_or_create(&BySkill { skill: skill.name() }).inc();
-        }
-        self.forecasts_left_out.set(i64::try_from(left_out).unwrap_or(i64::MAX));
+        self.forecasts.skills(skills, left_out);
+    }
+
+    /// The newest forecasts, in an order that stays; called before each scrape.
+    pub fn forecast_values(&self, sorted: &[&ForecastRecord]) {
+        self.forecasts.show(sorted);
     }
 
     /// Requests to the API server since start; the client counts, this only shows.

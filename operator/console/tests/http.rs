@@ -5,8 +5,10 @@ mod common;
 
 use axum::body::Body;
 use axum::http::{Request, Response, StatusCode, header};
-use common::{FixedClock, Snapshots, action, at, incident, snapshot};
-use homeostat_console::{Console, Heartbeat, Metrics, Readiness, ReadyGate, RecentIncidents, router};
+use common::{FixedClock, Snapshots, action, at, forecasts, incident, snapshot};
+use homeostat_console::{
+    Console, ForecastSource, Heartbeat, Metrics, Readiness, ReadyGate, RecentIncidents, router,
+};
 use homeostat_knowledge::policy::KillSwitch;
 use homeostat_knowledge::{
     ActionKind, ActionRecord, ActionState, Clock, FindingKind, GuardName, GuardResult, IncidentId, Origin,
@@ -25,6 +27,7 @@ fn console() -> Console {
         metrics: Metrics::new("0.1.0"),
         before_scrape: None,
         snapshots: Arc::new(Snapshots(Arc::new(Mutex::new(Arc::new(snapshot()))))),
+        forecasts: ForecastSource::default(),
         clock: Arc::new(FixedClock),
         recent: RecentIncidents::new(2),
     }
@@ -413,4 +416,27 @@ async fn all_incidents_that_are_known_are_one_report_in_three_forms() {
         serde_json::from_str(&text(get(&console, "/report.json").await).await).expect("JSON");
     assert_eq!(json["tables"][0]["rows"].as_array().map(Vec::len), Some(2));
     assert!(text(get(&console, "/").await).await.contains("href=\"/report\""), "it can be found");
+}
+
+#[tokio::test]
+async fn what_is_expected_is_in_metrics_and_in_the_report() {
+    let mut console = console();
+    let none = text(get(&console, "/report.json").await).await;
+    assert!(!none.contains("Forecasts"), "no table where nothing is forecast");
+
+    let expected = Arc::new(forecasts());
+    console.forecasts = ForecastSource::new(move || vec![Arc::clone(&expected)]);
+    let page = text(get(&console, "/metrics").await).await;
+    assert!(page.contains("homeostat_wanted_replicas{namespace=\"shop\",workload=\"kitchen\"} 7"), "{page}");
+    assert!(page.contains("signal=\"requests\",quantile=\"0.9\"} 531.2"), "{page}");
+    for path in ["/report", "/report.md"] {
+        let page = text(get(&console, path).await).await;
+        for part in ["Forecasts", "requests", "402.7 M", "4 h 0 min", "531.2", "62 %", "scaled to 5"] {
+            assert!(page.contains(part), "{path} lacks {part}: {page}");
+        }
+    }
+    let json: serde_json::Value =
+        serde_json::from_str(&text(get(&console, "/report.json").await).await).expect("JSON");
+    assert_eq!(json["tables"][1]["rows"].as_array().map(Vec::len), Some(2));
+    assert_eq!(json["tables"][1]["rows"][0][1], "memory", "by workload and signal");
 }

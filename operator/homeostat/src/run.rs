@@ -17,7 +17,7 @@ use homeostat_cluster::client::{ConnectOptions, connect_counting};
 use homeostat_cluster::forecasts::Forecasts;
 use homeostat_cluster::incidents::IncidentQueue;
 use homeostat_cluster::requests::RequestCounts;
-use homeostat_console::{Console, Heartbeat, Metrics, ReadyGate, RecentIncidents};
+use homeostat_console::{Console, ForecastSource, Heartbeat, Metrics, ReadyGate, RecentIncidents};
 use homeostat_execute::{ExecuteError, Recorder};
 use homeostat_knowledge::observation::{Change, ObjectChange};
 use homeostat_knowledge::{
@@ -129,6 +129,9 @@ pub async fn run(args: RunArgs) -> Result<(), RunError> {
     let scraped = Arc::clone(&counters);
     let incidents = IncidentQueue::new();
     let written = incidents.clone();
+    let (sizes_in, sizes) = watch::channel::<Forecasts>(None);
+    let (limits_in, limits) = watch::channel::<Forecasts>(None);
+    let expected = [sizes.clone(), limits.clone()];
     let console = Console {
         gate: gate.clone(),
         heartbeat: heartbeat.clone(),
@@ -152,6 +155,9 @@ pub async fn run(args: RunArgs) -> Result<(), RunError> {
             metrics.incidents_unclosed(counts.unclosed);
         })),
         snapshots: Arc::clone(&snapshots),
+        forecasts: ForecastSource::new(move || {
+            expected.iter().filter_map(|part| part.borrow().clone()).collect()
+        }),
         clock: Arc::clone(&clock),
         recent: recent.clone(),
     };
@@ -179,8 +185,6 @@ pub async fn run(args: RunArgs) -> Result<(), RunError> {
     let forecasts_client = client.clone();
     let namespaces: BTreeSet<String> =
         args.namespaces.iter().filter(|name| !name.is_empty()).cloned().collect();
-    let (sizes_in, sizes) = watch::channel(None);
-    let (limits_in, limits) = watch::channel(None);
     let objects_of_scalers = objects_in.clone();
     let outside = Outside::start(
         &args,

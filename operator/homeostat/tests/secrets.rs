@@ -13,7 +13,7 @@ use homeostat_cluster::status::{SelfFacts, StatusWriter};
 use homeostat_cluster::{
     ApiActuator, ApiLedger, EventReason, Fact, IncidentStore, Leadership, WatchOptions, Watches, recorder,
 };
-use homeostat_console::{Console, Heartbeat, Metrics, ReadyGate, RecentIncidents, router};
+use homeostat_console::{Console, ForecastSource, Heartbeat, Metrics, ReadyGate, RecentIncidents, router};
 use homeostat_execute::{Changes, Executor, ExecutorConfig, GuardInput, Ports, Recorder};
 use homeostat_knowledge::observation::LogRecord;
 use homeostat_knowledge::*;
@@ -331,6 +331,7 @@ impl Process {
             metrics: self.metrics.clone(),
             before_scrape: None,
             snapshots: self.board.clone(),
+            forecasts: ForecastSource::default(),
             clock: self.clock.clone(),
             recent,
         };

@@ -1,6 +1,7 @@
 //! Actions of the vocabulary and actions on the wire, both ways. Guards, evidence and before-image survive a
 //! restart exactly, within microseconds and the lengths of the schema.
 
+use super::diff::diff;
 use crate::validate::{action_kind, wire_action};
 use homeostat_crds::v1alpha1::action::{
     self as wire, ActionInstants as WireInstants, ActionState as WireState, Approval as WireApproval,
@@ -233,7 +234,7 @@ pub fn status(record: &ActionRecord) -> ActionStatus {
             closed: instants.closed.map(MicroTime::new),
         }),
         outcome: record.outcome.as_ref().map(|outcome| Outcome::new(outcome.helped, &outcome.reason)),
-        diff: None,
+        diff: diff(record).map(|text| clip(&text, 8_192)),
         conditions: Vec::new(),
     }
 }

@@ -2,6 +2,7 @@
 
 mod actuator;
 mod budgets;
+mod diff;
 mod hands;
 mod mapping;
 mod runs;

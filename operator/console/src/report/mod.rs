@@ -2,9 +2,10 @@
 //! the same bytes.
 //!
 //! [`incident`] reports one incident, [`run`] a period or a test run; [`figures`] are the key figures with their printed
-//! definitions, [`timeline`] is the plot, [`text`] how times and durations are written.
+//! definitions, [`forecasts`] what is expected, [`timeline`] is the plot, [`text`] how times and durations are written.
 
 pub mod figures;
+pub mod forecasts;
 pub mod incident;
 pub mod run;
 pub mod text;

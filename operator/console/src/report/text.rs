@@ -104,6 +104,23 @@ pub fn count(number: u64) -> String {
     text
 }
 
+/// A measured value: `0.25`, `12.5`, `1,234`, `536.9 M`.
+pub fn number(value: f64) -> String {
+    let size = value.abs();
+    match value {
+        _ if !value.is_finite() => NO_DATA.to_owned(),
+        _ if size < 9.995 => format!("{value:.2}"),
+        _ if size < 999.95 => format!("{value:.1}"),
+        _ if size < 999_999.5 => {
+            let sign = if value < 0.0 { "−" } else { "" };
+            format!("{sign}{}", count(size.round() as u64))
+        }
+        _ if size < 999.95e6 => format!("{:.1} M", value / 1e6),
+        _ if size < 999.95e9 => format!("{:.1} G", value / 1e9),
+        _ => format!("{:.1} T", value / 1e12),
+    }
+}
+
 /// `HandedOver` as `handed over`.
 pub fn words(name: &str) -> String {
     let mut text = String::new();
@@ -170,5 +187,20 @@ mod tests {
             ("87 %".into(), "0.25 %".into(), "0 %".into())
         );
         assert_eq!(words("HandedOver"), "handed over");
+    }
+
+    #[test]
+    fn measured_values_are_short_whatever_their_size() {
+        for (value, text) in [
+            (0.254, "0.25"),
+            (-3.0, "-3.00"),
+            (12.54, "12.5"),
+            (1_234.4, "1,234"),
+            (536_870_912.0, "536.9 M"),
+            (2e12, "2.0 T"),
+            (f64::NAN, NO_DATA),
+        ] {
+            assert_eq!(number(value), text);
+        }
     }
 }

@@ -2,15 +2,17 @@
 #![allow(dead_code, reason = "each test file uses its part")]
 
 use homeostat_knowledge::action::{ActionInstants, EvidenceRef};
+use homeostat_knowledge::forecast::{LoadLimit, MEMORY, Outlook, Peak, REQUESTS};
 use homeostat_knowledge::incident::TimelineKind;
 use homeostat_knowledge::observation::{SourceReport, SourceState};
 use homeostat_knowledge::plan::Expectation;
-use homeostat_knowledge::policy::KillSwitch;
+use homeostat_knowledge::policy::{KillSwitch, ScalingMode};
 use homeostat_knowledge::{
     ActionId, ActionOutcome, ActionRecord, ActionState, Before, Cause, Clock, ControlPolicy, Entity,
-    Evidence, EvidenceId, Finding, FindingId, FindingKind, GuardName, GuardReport, GuardResult, Incident,
-    IncidentId, IncidentState, Instants, Name, ObjectKey, Origin, Parameters, PlaybookRef, Severity,
-    SignedDuration, Snapshot, SnapshotSource, Target, TenantName, Timestamp, Uid, UnreadAction, Verification,
+    Evidence, EvidenceId, Finding, FindingId, FindingKind, ForecastRecord, ForecastSkill, GuardName,
+    GuardReport, GuardResult, Incident, IncidentId, IncidentState, Instants, Name, ObjectKey, Origin,
+    Parameters, PlaybookRef, Severity, SignedDuration, SizeAdvice, Snapshot, SnapshotSource, Target,
+    TenantName, Timestamp, Uid, UnreadAction, Verification,
 };
 use std::sync::{Arc, Mutex};
 
@@ -214,4 +216,48 @@ pub fn snapshot() -> Snapshot {
     snapshot.sources.insert_mut(Name::from("otlp"), healthy);
     snapshot.sources.insert_mut(Name::from("prometheus"), down);
     snapshot
+}
+
+/// What is expected of a kitchen before noon: its load, and its memory, which grows.
+pub fn forecasts() -> Vec<ForecastRecord> {
+    let load = ForecastRecord {
+        workload: ObjectKey::new("shop", "kitchen"),
+        workload_uid: Uid::new("7c01"),
+        tenant: Some(TenantName::new("food")),
+        signal: Name::from(REQUESTS),
+        mode: ScalingMode::Auto,
+        replicas: 3,
+        outlook: Outlook {
+            made: at(0),
+            horizon_seconds: 3_600,
+            now: Some(212.4),
+            skill: ForecastSkill::Proven,
+            model: Some("seasonal".into()),
+            reason: "the day before yesterday looked the same".to_owned(),
+            error: Some(0.62),
+            peak: Some(Peak { p50: 480.0, p90: 531.2 }),
+            points: Vec::new(),
+            next_choice: None,
+            limit: None,
+        },
+        size: SizeAdvice {
+            wanted: Some(7),
+            done: Some("scaled to 5, at most two more at a time".to_owned()),
+            ..SizeAdvice::keep(at(0))
+        },
+        memory: None,
+    };
+    let mut memory = load.clone();
+    memory.signal = Name::from(MEMORY);
+    memory.mode = ScalingMode::Observe;
+    memory.size = SizeAdvice::keep(at(0));
+    memory.outlook.now = Some(402_653_184.0);
+    memory.outlook.peak = Some(Peak { p50: 410_000_000.0, p90: 431_000_000.0 });
+    memory.outlook.limit = Some(LoadLimit {
+        load: 536_870_912.0,
+        p10_seconds: Some(9_000.0),
+        p50_seconds: 14_400.0,
+        reason: "512 MiB at 33 MiB an hour".to_owned(),
+    });
+    vec![memory, load]
 }

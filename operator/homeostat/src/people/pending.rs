@@ -53,6 +53,10 @@ pub fn what(action: &Action) -> String {
     with("container", parameters.container.clone());
     with("cpu", parameters.cpu.as_ref().map(ToString::to_string));
     with("memory", parameters.memory.as_ref().map(ToString::to_string));
+    with("memoryLimit", parameters.memory_limit.as_ref().map(ToString::to_string));
+    with("parallelism", parameters.parallelism.map(|n| n.to_string()));
+    with("minReplicas", parameters.min_replicas.map(|n| n.to_string()));
+    with("maxReplicas", parameters.max_replicas.map(|n| n.to_string()));
     with("until", parameters.until.map(|at| at.to_string()));
     text
 }

@@ -1,0 +1,80 @@
+//! The forecasts of a report: what is expected, how sure that is, and what was done with it.
+
+use super::run::{Cell, Column, Table, Tone};
+use super::text;
+use homeostat_knowledge::forecast::REQUESTS;
+use homeostat_knowledge::policy::ScalingMode;
+use homeostat_knowledge::{ForecastRecord, ForecastSkill};
+
+/// Forecasts in a report; more are in `kubectl get forecasts -A`.
+const MOST: usize = 200;
+
+/// A row for each forecast; `None` when there is none.
+pub fn table(sorted: &[&ForecastRecord]) -> Option<Table> {
+    if sorted.is_empty() {
+        return None;
+    }
+    let beyond = sorted.len().saturating_sub(MOST);
+    let more = if beyond == 0 { String::new() } else { format!(" {beyond} more: kubectl get forecasts -A.") };
+    let columns = vec![
+        Column::text("Workload"),
+        Column::text("Signal"),
+        Column::text("Ahead"),
+        Column::number("Now"),
+        Column::number("Peak p50"),
+        Column::number("Peak p90"),
+        Column::text("Model"),
+        Column::number("Error"),
+        Column::text("Limit in"),
+        Column::text("Mode"),
+        Column::number("Replicas"),
+        Column::number("Wanted"),
+        Column::text("What was done"),
+    ];
+    Some(Table {
+        title: "Forecasts".to_owned(),
+        note: format!(
+            "“Peak” is the highest single step within the time ahead. “Error” is the back-tested error as a share of the \
+             seasonal naive forecast's: below 100 % the forecast is the better one.{more}"
+        ),
+        columns,
+        rows: sorted.iter().take(MOST).map(|record| row(record)).collect(),
+    })
+}
+
+fn row(record: &ForecastRecord) -> Vec<Cell> {
+    let (outlook, size) = (&record.outlook, &record.size);
+    let number = |value: Option<f64>| value.map_or(Cell::NoData, |value| Cell::Text(text::number(value)));
+    let tone = match outlook.skill {
+        ForecastSkill::Proven => Tone::Good,
+        ForecastSkill::Absent | ForecastSkill::Unknown => Tone::Plain,
+    };
+    let sized = *record.signal == *REQUESTS;
+    let only_sized = |cell: Cell| if sized { cell } else { Cell::NoData };
+    vec![
+        Cell::Text(record.workload.to_string()),
+        Cell::Text(record.signal.to_string()),
+        Cell::Text(text::seconds(f64::from(outlook.horizon_seconds))),
+        number(outlook.now),
+        number(outlook.peak.map(|peak| peak.p50)),
+        number(outlook.peak.map(|peak| peak.p90)),
+        outlook.model.as_ref().map_or(Cell::NoData, |model| Cell::Text(model.to_string())),
+        outlook.error.map_or(Cell::NoData, |error| Cell::Toned(tone, text::percent(error))),
+        outlook
+            .limit
+            .as_ref()
+            .map_or(Cell::NoData, |limit| Cell::Toned(Tone::Bad, text::seconds(limit.p50_seconds))),
+        Cell::Text(mode(record.mode).to_owned()),
+        only_sized(Cell::Count(u64::from(record.replicas))),
+        only_sized(size.wanted.map_or(Cell::NoData, |wanted| Cell::Count(u64::from(wanted)))),
+        only_sized(size.done.as_ref().map_or(Cell::NoData, |done| Cell::Text(done.clone()))),
+    ]
+}
+
+fn mode(mode: ScalingMode) -> &'static str {
+    match mode {
+        ScalingMode::Observe => "observe",
+        ScalingMode::Recommend => "recommend",
+        ScalingMode::Auto => "auto",
+    }
+}
