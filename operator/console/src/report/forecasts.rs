@@ -50,7 +50,8 @@ fn row(record: &ForecastRecord) -> Vec<Cell> {
         ForecastSkill::Absent | ForecastSkill::Unknown => Tone::Plain,
     };
     let sized = *record.signal == *REQUESTS;
-    let only_sized = |cell: Cell| if sized { cell } else { Cell::NoData };
+    // No size follows from the others; that is not the same as not known.
+    let only_sized = |cell: Cell| if sized { cell } else { Cell::Text(String::new()) };
     vec![
         Cell::Text(record.workload.to_string()),
         Cell::Text(record.signal.to_string()),
@@ -60,14 +61,14 @@ fn row(record: &ForecastRecord) -> Vec<Cell> {
         number(outlook.peak.map(|peak| peak.p90)),
         outlook.model.as_ref().map_or(Cell::NoData, |model| Cell::Text(model.to_string())),
         outlook.error.map_or(Cell::NoData, |error| Cell::Toned(tone, text::percent(error))),
-        outlook
-            .limit
-            .as_ref()
-            .map_or(Cell::NoData, |limit| Cell::Toned(Tone::Bad, text::seconds(limit.p50_seconds))),
+        outlook.limit.as_ref().map_or_else(
+            || Cell::Text("none".to_owned()),
+            |limit| Cell::Toned(Tone::Bad, text::seconds(limit.p50_seconds)),
+        ),
         Cell::Text(mode(record.mode).to_owned()),
         only_sized(Cell::Count(u64::from(record.replicas))),
         only_sized(size.wanted.map_or(Cell::NoData, |wanted| Cell::Count(u64::from(wanted)))),
-        only_sized(size.done.as_ref().map_or(Cell::NoData, |done| Cell::Text(done.clone()))),
+        only_sized(Cell::Text(size.done.clone().unwrap_or_else(|| "nothing".to_owned()))),
     ]
 }
 
