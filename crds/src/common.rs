@@ -11,6 +11,10 @@ pub const DNS_LABEL: &str = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$";
 pub const FORECAST_SIGNAL: &str = r"^(load\.)?[a-z0-9]([-a-z0-9]*[a-z0-9])?$";
 /// The name of a metric, as OpenTelemetry allows it.
 pub const METRIC_NAME: &str = r"^[a-zA-Z][-_./a-zA-Z0-9]*$";
+/// The name of a metric of the external metrics API, as adapters serve it.
+pub const EXTERNAL_METRIC: &str = r"^[a-zA-Z0-9][-_.:|a-zA-Z0-9]*$";
+/// A label selector as text.
+pub const SELECTOR: &str = r"^[-_./=!,() a-zA-Z0-9]+$";
 /// A DNS subdomain: names of objects.
 pub const DNS_NAME: &str = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$";
 /// Kinds, reasons and other words that programs compare.

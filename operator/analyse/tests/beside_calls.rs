@@ -288,6 +288,7 @@ fn signal(measures: Measures, threshold: Option<f64>) -> SignalPolicy {
         name: "signal".into(),
         promql: "x".into(),
         metric: None,
+        external: None,
         unit: "u".into(),
         bad_above: true,
         threshold,

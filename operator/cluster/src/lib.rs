@@ -2,7 +2,8 @@
 //!
 //! Reading path: [`watches`] (what the cluster holds becomes observations), [`validate`] (resources of people
 //! become policies, or a reason why not), [`incidents`] and [`status`] (what people see), [`forecasts`] (what is
-//! expected of workloads), [`scalers`] (what else scales them), [`ledger`] (actions:
+//! expected of workloads), [`scalers`] (what else scales them), [`external`] (metrics that
+//! adapters serve), [`ledger`] (actions:
 //! stored, sent, read back), [`elector`] (which replica acts), [`mod@recorder`] (Kubernetes Events), [`janitor`]
 //! (what is over goes away), [`release`] (what is held is let go), [`people`] (what people
 //! ask for on the command line), [`requests`] (how many there were), [`error`] (what to do about an error).
@@ -16,6 +17,7 @@ mod autoscaler;
 pub mod client;
 pub mod elector;
 pub mod error;
+pub mod external;
 pub mod forecasts;
 pub mod incidents;
 pub mod install;

@@ -1,12 +1,14 @@
-//! What else orders and scales, asked of a scripted API server: queues of Kueue, `ScaledObject`s of KEDA.
+//! What else orders, scales and measures, asked of a scripted API server: queues of Kueue, `ScaledObject`s of KEDA, metrics
+//! of adapters.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on stops")]
 
 mod support;
 
-use homeostat_cluster::{kueue, scalers};
+use homeostat_cluster::{ClusterError, external, kueue, scalers};
 use homeostat_knowledge::forecast::Scaler;
 use homeostat_knowledge::observation::{ObjectChange, Observation, Signal};
+use homeostat_knowledge::policy::ExternalPolicy;
 use homeostat_knowledge::records::ControllerKey;
 use homeostat_knowledge::{Clock, ControllerKind, Name, ObjectKey, Timestamp};
 use http::Method;
@@ -117,4 +119,27 @@ async fn without_keda_nothing_is_its() {
     let forbidden = Server::new();
     forbidden.trouble(Method::GET, "scaledobjects", 1, status(403, "Forbidden", "not allowed"));
     assert!(scalers::events(&forbidden.client(), &namespaces).await.is_err());
+}
+
+#[tokio::test]
+async fn an_external_metric_is_read_in_the_namespace_and_a_refusal_is_no_zero() {
+    let jobs = ExternalPolicy { name: "s0-rabbitmq-jobs".into(), selector: "queue=jobs".into() };
+    let server = Server::new();
+    let list = json!({ "kind": "ExternalMetricValueList", "apiVersion": "external.metrics.k8s.io/v1beta1",
+        "metadata": {}, "items": [
+            { "metricName": "s0-rabbitmq-jobs", "metricLabels": { "queue": "jobs" },
+              "timestamp": "2026-11-22T09:00:00Z", "value": "42" } ] });
+    server.trouble(Method::GET, "/s0-rabbitmq-jobs", 1, Trouble::Answer(200, list));
+    let found = external::read(&server.client(), "water", &jobs).await.unwrap();
+    assert_eq!((&*found[0].series, found[0].value), ("queue=jobs", Some(42.0)));
+    let seen = server.seen();
+    assert_eq!(seen[0].path, "/apis/external.metrics.k8s.io/v1beta1/namespaces/water/s0-rabbitmq-jobs");
+    assert_eq!(seen[0].query["labelSelector"], "queue%3Djobs");
+
+    server.trouble(Method::GET, "/s0-rabbitmq-jobs", 1, status(403, "Forbidden", "not granted"));
+    let denied = external::read(&server.client(), "water", &jobs).await;
+    assert!(matches!(denied, Err(ClusterError::Denied { .. })), "{denied:?}");
+    server.trouble(Method::GET, "/s0-rabbitmq-jobs", 1, status(404, "NotFound", "no such metric"));
+    let absent = external::read(&server.client(), "water", &jobs).await;
+    assert!(matches!(absent, Err(ClusterError::NotFound { .. })), "{absent:?}");
 }

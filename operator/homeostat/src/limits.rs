@@ -229,6 +229,7 @@ mod tests {
             name: Name::from("heap"),
             promql: Name::from("max by (pod) (container_memory_working_set_bytes)"),
             metric: None,
+            external: None,
             unit: Name::from("bytes"),
             bad_above: true,
             threshold,

@@ -4,7 +4,7 @@
 //! for as long as it was there before, from an hour to a day. It is not missing when it went with a pod of the workload
 //! itself, or when a new one came in its place, as after a restart of its exporter.
 
-use homeostat_knowledge::policy::{Across, LoadPolicy, MetricPolicy, ScalingPolicy};
+use homeostat_knowledge::policy::{Across, ExternalPolicy, LoadPolicy, MetricPolicy, ScalingPolicy};
 use homeostat_knowledge::{
     Name, ObjectKey, SignedDuration, Snapshot, Timestamp, WorkloadKey, WorkloadPolicy,
 };
@@ -154,9 +154,17 @@ impl Series {
     }
 }
 
-/// What is said of a signal that its own pods should send, when none does; `None` for the answer to a query.
+/// What is said of a signal that its own pods should send, or an adapter serve, when none does; `None` for the answer to a
+/// query.
 pub fn nobody(policy: &WorkloadPolicy, signal: &str) -> Option<Name> {
     let named = policy.signals.iter().find(|one| *one.name == *signal)?;
+    if let Some(ExternalPolicy { name, .. }) = &named.external {
+        return Some(Name::from(format!(
+            "the external metrics API serves no {name} in {0}, or the chart value externalMetrics does not list it; try \
+             kubectl get --raw /apis/external.metrics.k8s.io/v1beta1/namespaces/{0}/{name}",
+            policy.key.namespace,
+        )));
+    }
     let MetricPolicy { name, across } = named.metric.as_ref()?;
     let or = match across {
         Across::Sum => ", or one that did is silent",

@@ -10,8 +10,9 @@ use crate::clock::SystemClock;
 use crate::kernel::{Effect, Kernel};
 use crate::limits::Limits;
 use crate::outside::{Outside, OutsideError, event_reason};
-use crate::parts::{Parts, parts};
+use crate::parts::parts;
 use crate::record::FileRecorder;
+use crate::sources::{self, World};
 use homeostat_cluster::anchors::Anchors;
 use homeostat_cluster::client::{ConnectOptions, connect_counting};
 use homeostat_cluster::forecasts::Forecasts;
@@ -24,9 +25,7 @@ use homeostat_knowledge::{
     ActionRecord, ActionState, Clock, Entity, ForecastRecord, Incident, IncidentId, IncidentState, Name,
     Observation, SeededIds, Signal, SnapshotSource, Timestamp,
 };
-use homeostat_observe::{
-    Counters, OtlpOptions, OtlpSource, PrometheusOptions, PrometheusSource, Source, SourceError, SourceName,
-};
+use homeostat_observe::{Counters, SourceError};
 use homeostat_scale::outlook::{Forecasting, OutlookConfig, OutlookConfigError};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -167,8 +166,8 @@ pub async fn run(args: RunArgs) -> Result<(), RunError> {
     let (telemetry_in, telemetry) = mpsc::channel(TELEMETRY_QUEUE);
     let (objects_in, objects) = mpsc::channel(OBJECT_QUEUE);
     let (actions_in, actions) = mpsc::channel(ACTION_QUEUE);
-    sources(&args, &board, &clock, &counters, &telemetry_in, &intake, &parts).await?;
-    drop(telemetry_in);
+    let world = World { snapshots: &snapshots, clock: &clock, counters: &counters };
+    sources::start(&args, &client, &world, telemetry_in, &intake, &parts).await?;
 
     let audit = match &args.audit_dir {
         None => {
@@ -284,50 +283,6 @@ fn seed(started: Timestamp, identity: &str) -> u64 {
     identity.bytes().fold(started.as_nanosecond() as u64, |seed, byte| {
         (seed ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01B3)
     })
-}
-
-async fn sources(
-    args: &RunArgs,
-    board: &Arc<Board>,
-    clock: &Arc<dyn Clock>,
-    counters: &Arc<Counters>,
-    out: &mpsc::Sender<Vec<Observation>>,
-    stop: &CancellationToken,
-    parts: &Parts,
-) -> Result<(), RunError> {
-    let mut options = OtlpOptions::default();
-    for text in args.trusted_forwarders.iter().filter(|text| !text.is_empty()) {
-        let range = text.parse().map_err(|_| RunError::Forwarder { text: text.clone() })?;
-        options.trusted_forwarders.push(range);
-    }
-    let snapshots: Arc<dyn SnapshotSource> = Arc::clone(board) as Arc<dyn SnapshotSource>;
-    let otlp = OtlpSource::bind(
-        args.otlp_grpc,
-        options,
-        Arc::clone(&snapshots),
-        Arc::clone(clock),
-        Arc::clone(counters),
-    )
-    .await?;
-    let prometheus = PrometheusSource::new(
-        PrometheusOptions::default(),
-        snapshots,
-        Arc::clone(clock),
-        Arc::clone(counters),
-    );
-    // The list of sources that push into the loop; the watches are the third.
-    keep(otlp, out.clone(), stop.clone(), parts);
-    keep(prometheus, out.clone(), stop.clone(), parts);
-    Ok(())
-}
-
-fn keep<S: Source>(source: S, out: mpsc::Sender<Vec<Observation>>, stop: CancellationToken, parts: &Parts) {
-    let name: SourceName = source.name();
-    parts.start(name.name(), async move {
-        if let Err(error) = source.run(out, stop).await {
-            tracing::error!(source = %name, error = %error, "Source ended");
-        }
-    });
 }
 
 fn shutdown_signal() -> Result<impl Future<Output = &'static str>, RunError> {

@@ -127,6 +127,7 @@ mod tests {
             name: Name::from(name),
             promql: Name::from(name),
             metric: None,
+            external: None,
             unit: Name::from(""),
             bad_above: true,
             threshold: None,

@@ -251,6 +251,7 @@ fn a_load_that_its_own_pods_send_over_otlp_is_its_signal_and_its_size() {
         name: "busy".into(),
         promql: "".into(),
         metric: Some(MetricPolicy { name: "http.server.active_requests".into(), across: Across::Sum }),
+        external: None,
         unit: "requests".into(),
         bad_above: true,
         threshold: None,

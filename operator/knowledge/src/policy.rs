@@ -5,7 +5,7 @@ mod signal;
 mod step;
 
 pub use control::{BreakerLatch, ControlPolicy, KillSwitch, PrometheusPolicy, RESET_BREAKER};
-pub use signal::{Across, Measures, MetricPolicy, SignalPolicy};
+pub use signal::{Across, ExternalPolicy, Measures, MetricPolicy, SignalPolicy};
 pub use step::ReplicaStep;
 
 use crate::action::ActionKind;

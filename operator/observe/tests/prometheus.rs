@@ -39,6 +39,7 @@ fn signal(name: &str) -> SignalPolicy {
         name: Name::from(name),
         promql: Name::from(name),
         metric: None,
+        external: None,
         unit: Name::from("1"),
         bad_above: true,
         threshold: None,

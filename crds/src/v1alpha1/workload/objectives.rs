@@ -4,7 +4,9 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::common::{DECIMAL, DNS_LABEL, DNS_NAME, FRACTION, METRIC_NAME, PERCENT};
+use crate::common::{
+    DECIMAL, DNS_LABEL, DNS_NAME, EXTERNAL_METRIC, FRACTION, METRIC_NAME, PERCENT, SELECTOR,
+};
 
 /// What "well" means.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
@@ -57,11 +59,25 @@ pub enum Across {
     Max,
 }
 
-/// A signal that Prometheus knows, or that the workload's own pods send.
+/// A metric of the cluster's external metrics API (`external.metrics.k8s.io/v1beta1`), as the adapters of KEDA, Prometheus and
+/// the clouds serve it. It is read in the Workload's namespace; its items count as series.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("has(self.promql) != has(self.metric)")
-    .message("a signal has either promql or metric"))]
+pub struct ExternalMetric {
+    /// Name of the metric. Homeostat may read those that the chart value `externalMetrics` lists.
+    #[schemars(length(min = 1, max = 253), regex(pattern = EXTERNAL_METRIC))]
+    pub name: String,
+    /// Label selector, for example `queue=orders`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 512), regex(pattern = SELECTOR))]
+    pub selector: Option<String>,
+}
+
+/// A signal that Prometheus knows, that the workload's own pods send, or that the cluster's external metrics API serves.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("[has(self.promql), has(self.metric), has(self.external)].exists_one(set, set)")
+    .message("a signal has either promql, metric or external"))]
 #[x_kube(validation = Rule::new("!has(self.across) || has(self.metric)")
     .message("across is for metric: a query says itself how values become one"))]
 #[x_kube(validation = Rule::new("!has(self.measures) || !(self.measures in ['VolumeBytes', 'QuotaUsed']) || has(self.threshold)")
@@ -81,6 +97,9 @@ pub struct Signal {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 255), regex(pattern = METRIC_NAME))]
     pub metric: Option<String>,
+    /// Instead of a query: a metric of the cluster's external metrics API.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub external: Option<ExternalMetric>,
     /// How the values that the pods sent in the last minute and a half become one. Unset: `Sum`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub across: Option<Across>,

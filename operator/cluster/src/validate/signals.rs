@@ -7,7 +7,7 @@ use homeostat_crds::v1alpha1::workload::{
 };
 use homeostat_knowledge::Name;
 use homeostat_knowledge::forecast::{MEMORY, REQUESTS};
-use homeostat_knowledge::policy::{Across, BACKLOG, Measures, MetricPolicy, SignalPolicy};
+use homeostat_knowledge::policy::{Across, BACKLOG, ExternalPolicy, Measures, MetricPolicy, SignalPolicy};
 
 /// The signals that people name, and behind them the backlog as one.
 pub fn signals(spec: &WorkloadSpec) -> Result<Vec<SignalPolicy>, Rejection> {
@@ -16,7 +16,7 @@ pub fn signals(spec: &WorkloadSpec) -> Result<Vec<SignalPolicy>, Rejection> {
     let mut signals = Vec::with_capacity(spec.signals.len());
     for (index, signal) in spec.signals.iter().enumerate() {
         let field = |name: &str| format!("spec.signals[{index}].{name}");
-        let (promql, metric) = asked(&field, signal)?;
+        let Asked { promql, metric, external } = asked(&field, signal)?;
         let threshold = number(&field("threshold"), signal.threshold.as_deref())?;
         let measures = signal.measures.map_or(Measures::Other, measures);
         if measures.stored() {
@@ -36,6 +36,7 @@ pub fn signals(spec: &WorkloadSpec) -> Result<Vec<SignalPolicy>, Rejection> {
             name: Name::from(signal.name.as_str()),
             promql,
             metric,
+            external,
             unit: Name::from(signal.unit.as_deref().unwrap_or_default()),
             bad_above: signal.bad_direction == BadDirection::Above,
             threshold,
@@ -45,11 +46,12 @@ pub fn signals(spec: &WorkloadSpec) -> Result<Vec<SignalPolicy>, Rejection> {
     }
 
     if let Some(backlog) = spec.scaling.as_ref().and_then(|scaling| scaling.backlog.as_ref()) {
-        let (promql, metric) = waiting(backlog, &signals)?;
+        let Asked { promql, metric, external } = waiting(backlog, &signals)?;
         signals.push(SignalPolicy {
             name: Name::from(BACKLOG),
             promql,
             metric,
+            external,
             unit: Name::from("items"),
             bad_above: true,
             threshold: None,
@@ -60,39 +62,63 @@ pub fn signals(spec: &WorkloadSpec) -> Result<Vec<SignalPolicy>, Rejection> {
     Ok(signals)
 }
 
-/// What a signal is read from: a query, or a metric of the workload's own pods.
-fn asked(
-    field: &impl Fn(&str) -> String,
-    signal: &WireSignal,
-) -> Result<(Name, Option<MetricPolicy>), Rejection> {
-    match (&signal.promql, &signal.metric) {
-        (Some(_), Some(metric)) => {
-            let rule = "it and promql exclude each other; leave one out";
-            Err(Rejection::field(field("metric"), format!("`{metric}`"), rule))
+/// Where a value comes from: a query, a metric of the workload's own pods, or one of the external metrics API.
+#[derive(Default)]
+struct Asked {
+    promql: Name,
+    metric: Option<MetricPolicy>,
+    external: Option<ExternalPolicy>,
+}
+
+/// What a signal is read from.
+fn asked(field: &impl Fn(&str) -> String, signal: &WireSignal) -> Result<Asked, Rejection> {
+    let others = "it, promql, metric and external exclude each other; leave one";
+    match (&signal.promql, &signal.metric, &signal.external) {
+        (Some(_), Some(metric), _) | (None, Some(metric), Some(_)) => {
+            Err(Rejection::field(field("metric"), format!("`{metric}`"), others))
         }
-        (None, Some(metric)) if metric.trim().is_empty() => {
+        (Some(_), None, Some(external)) => {
+            Err(Rejection::field(field("external"), format!("`{}`", external.name), others))
+        }
+        (None, Some(metric), None) if metric.trim().is_empty() => {
             Err(Rejection::field(field("metric"), "empty", "it must be the name of a metric"))
         }
-        (None, Some(metric)) => {
+        (None, Some(metric), None) => {
             let across = match signal.across {
                 None | Some(WireAcross::Sum) => Across::Sum,
                 Some(WireAcross::Max) => Across::Max,
             };
-            Ok((Name::from(""), Some(MetricPolicy { name: Name::from(metric.as_str()), across })))
+            let metric = Some(MetricPolicy { name: Name::from(metric.as_str()), across });
+            Ok(Asked { metric, ..Asked::default() })
         }
-        (promql, None) => {
+        (None, None, Some(external)) => {
+            // The name becomes part of a path.
+            if external.name.is_empty()
+                || external.name.contains(['/', '?', '#', '%'])
+                || external.name == ".."
+            {
+                let rule = "it must be the name of a metric of the external metrics API";
+                return Err(Rejection::field(field("external.name"), format!("`{}`", external.name), rule));
+            }
+            let external = ExternalPolicy {
+                name: Name::from(external.name.as_str()),
+                selector: Name::from(external.selector.as_deref().unwrap_or_default().trim()),
+            };
+            Ok(Asked { external: Some(external), ..Asked::default() })
+        }
+        (promql, None, None) => {
             let promql = promql.as_deref().unwrap_or_default();
             if promql.trim().is_empty() {
-                let rule = "it must be a query, or metric the name of a metric that the pods send";
+                let rule = "it must be a query; or name a metric that the pods send (metric) or that the cluster serves (external)";
                 return Err(Rejection::field(field("promql"), "empty", rule));
             }
-            Ok((Name::from(promql), None))
+            Ok(Asked { promql: Name::from(promql), ..Asked::default() })
         }
     }
 }
 
 /// What a backlog is read from: a query of its own, or what one of the signals is read from.
-fn waiting(backlog: &Backlog, signals: &[SignalPolicy]) -> Result<(Name, Option<MetricPolicy>), Rejection> {
+fn waiting(backlog: &Backlog, signals: &[SignalPolicy]) -> Result<Asked, Rejection> {
     match (&backlog.promql, &backlog.signal) {
         (Some(_), Some(name)) => {
             let rule = "it and promql exclude each other; leave one out";
@@ -104,7 +130,11 @@ fn waiting(backlog: &Backlog, signals: &[SignalPolicy]) -> Result<(Name, Option<
                 let rule = "it must be the name of one of spec.signals";
                 Rejection::field("spec.scaling.backlog.signal", format!("`{name}`"), rule)
             })?;
-            Ok((signal.promql.clone(), signal.metric.clone()))
+            Ok(Asked {
+                promql: signal.promql.clone(),
+                metric: signal.metric.clone(),
+                external: signal.external.clone(),
+            })
         }
         (promql, None) => {
             let promql = promql.as_deref().unwrap_or_default();
@@ -112,7 +142,7 @@ fn waiting(backlog: &Backlog, signals: &[SignalPolicy]) -> Result<(Name, Option<
                 let rule = "it must be a query, or signal one of spec.signals";
                 return Err(Rejection::field("spec.scaling.backlog.promql", "empty", rule));
             }
-            Ok((Name::from(promql), None))
+            Ok(Asked { promql: Name::from(promql), ..Asked::default() })
         }
     }
 }

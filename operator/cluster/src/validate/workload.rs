@@ -274,7 +274,7 @@ fn dependency(dependency: &Dependency) -> Name {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use homeostat_knowledge::policy::{Across, Measures, MetricPolicy};
+    use homeostat_knowledge::policy::{Across, ExternalPolicy, Measures, MetricPolicy};
     use serde_json::{Value, json};
 
     fn policy(edit: impl FnOnce(&mut Value)) -> Result<WorkloadPolicy, Rejection> {
@@ -374,6 +374,11 @@ mod tests {
         assert_eq!(read, [("jobs", "", &metric), (BACKLOG, "", &metric)]);
         let carries = order.permits.scaling.unwrap().loads[0].per_replica;
         assert!((carries - 5.0).abs() < 1e-9, "{carries}");
+
+        let served = json!([{ "name": "jobs", "external": { "name": "s0-jobs", "selector": "queue=jobs" } }]);
+        let order = asked(served, json!({ "signal": "jobs", "itemsPerReplica": 5 })).unwrap();
+        let external = Some(ExternalPolicy { name: "s0-jobs".into(), selector: "queue=jobs".into() });
+        assert!(order.signals.iter().all(|one| one.external == external && !one.queried()));
         for (signals, backlog, field) in [
             (
                 json!([{ "name": "a", "metric": "a", "promql": "a" }]),
@@ -381,6 +386,16 @@ mod tests {
                 "signals[0].metric",
             ),
             (json!([{ "name": "a" }]), json!({ "promql": "a" }), "signals[0].promql"),
+            (
+                json!([{ "name": "a", "external": { "name": "a" }, "promql": "a" }]),
+                json!({ "promql": "a" }),
+                "signals[0].external",
+            ),
+            (
+                json!([{ "name": "a", "external": { "name": "../pods" } }]),
+                json!({ "promql": "a" }),
+                "signals[0].external.name",
+            ),
             (jobs.clone(), json!({ "signal": "other" }), "backlog.signal"),
             (jobs.clone(), json!({ "signal": "jobs", "promql": "a" }), "backlog.signal"),
             (jobs, json!({}), "backlog.promql"),

@@ -524,6 +524,7 @@ fn policy(key: &WorkloadKey) -> WorkloadPolicy {
         name: Name::from(name),
         promql: Name::from(format!("{name}{{app=\"{}\"}}", key.name)),
         metric: None,
+        external: None,
         unit: Name::from(unit),
         bad_above,
         threshold: None,

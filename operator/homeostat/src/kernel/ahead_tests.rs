@@ -27,6 +27,7 @@ fn kernel() -> Kernel {
         name: Name::from("heap"),
         promql: Name::from("heap"),
         metric: None,
+        external: None,
         unit: Name::from("MiB"),
         bad_above: true,
         threshold: Some(1_000.0),

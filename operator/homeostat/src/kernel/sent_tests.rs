@@ -26,6 +26,7 @@ impl World {
             name: Name::from("busy"),
             promql: Name::from(""),
             metric: Some(MetricPolicy { name: Name::from("active"), across }),
+            external: None,
             unit: Name::from(""),
             bad_above: true,
             threshold: None,

@@ -231,3 +231,18 @@ fn other_kinds_are_read_where_people_name_them_and_scaled_only_while_scaling_is_
     let objects = render(&[]);
     assert!(!objects.iter().any(|object| object["metadata"]["name"] == "homeostat-scale-targets"));
 }
+
+#[test]
+fn external_metrics_are_granted_one_by_one() {
+    let none = all_rights(&[]);
+    assert!(none.iter().all(|(group, _, _)| group != "external.metrics.k8s.io"));
+    let some = all_rights(&["externalMetrics[0]=s0-rabbitmq-jobs", "externalMetrics[1]=waiting"]);
+    let more: Vec<&str> = some
+        .difference(&none)
+        .map(|(_, resource, verb)| {
+            assert_eq!(verb, "list");
+            resource.as_str()
+        })
+        .collect();
+    assert_eq!(more, ["s0-rabbitmq-jobs", "waiting"]);
+}

@@ -8,11 +8,14 @@ use serde::{Deserialize, Serialize};
 pub struct SignalPolicy {
     /// Name.
     pub name: Name,
-    /// PromQL expression; empty where `metric` is set.
+    /// PromQL expression; empty where `metric` or `external` is set.
     pub promql: Name,
     /// A metric that the workload's own pods send over OTLP, instead of a query.
     #[serde(default)]
     pub metric: Option<MetricPolicy>,
+    /// A metric of the cluster's external metrics API, instead of a query.
+    #[serde(default)]
+    pub external: Option<ExternalPolicy>,
     /// Unit, for people.
     pub unit: Name,
     /// `true` when large values are bad, `false` when small ones are.
@@ -24,6 +27,22 @@ pub struct SignalPolicy {
     /// What it measures, where that says what its trouble is.
     #[serde(default)]
     pub measures: Measures,
+}
+
+impl SignalPolicy {
+    /// Whether Prometheus is asked for it.
+    pub fn queried(&self) -> bool {
+        self.metric.is_none() && self.external.is_none()
+    }
+}
+
+/// A metric of the external metrics API, in the namespace of the workload.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct ExternalPolicy {
+    /// Its name.
+    pub name: Name,
+    /// Label selector; empty for all of its items.
+    pub selector: Name,
 }
 
 /// A metric that the pods of a workload send.

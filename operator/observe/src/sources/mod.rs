@@ -23,11 +23,14 @@ pub enum SourceName {
     Prometheus,
     /// Watches of the API server: crate `homeostat-cluster`.
     Kubernetes,
+    /// Metrics of the cluster's external metrics API, asked for by the binary. It has no health of its own: each metric is
+    /// another adapter's, and the signal that is silent says so.
+    External,
 }
 
 impl SourceName {
     /// Every source, in the order above.
-    pub const ALL: [Self; 3] = [Self::Otlp, Self::Prometheus, Self::Kubernetes];
+    pub const ALL: [Self; 4] = [Self::Otlp, Self::Prometheus, Self::Kubernetes, Self::External];
 
     /// The name as used in snapshots, metrics and pages.
     pub fn name(self) -> &'static str {
@@ -35,6 +38,7 @@ impl SourceName {
             Self::Otlp => "otlp",
             Self::Prometheus => "prometheus",
             Self::Kubernetes => "kubernetes",
+            Self::External => "external",
         }
     }
 }

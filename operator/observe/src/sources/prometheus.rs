@@ -150,7 +150,7 @@ fn questions(snapshot: &Snapshot) -> Vec<Question> {
         .flat_map(|policy| {
             let tenant =
                 snapshot.tenant_of_namespace(&policy.key.namespace).map(|tenant| tenant.name.clone());
-            let asked = policy.signals.iter().filter(|signal| signal.metric.is_none());
+            let asked = policy.signals.iter().filter(|signal| signal.queried());
             asked.map(move |signal| Question {
                 workload: policy.key.clone(),
                 tenant: tenant.clone(),
@@ -445,6 +445,7 @@ mod tests {
             name: Name::from(name),
             promql: Name::from("up"),
             metric,
+            external: None,
             unit: Name::from(""),
             bad_above: true,
             threshold: None,
