@@ -134,12 +134,12 @@ pub struct TenantSpec {
     #[x_kube(validation = Rule::new("self.actionsInFlightPerWorkload <= self.actionsInFlight")
         .message("actionsInFlightPerWorkload must not exceed actionsInFlight"))]
     pub budgets: Budgets,
-    /// How long a workload is left alone after an action.
+    /// How long a workload is left alone after an action; shorter than the ControlPlane's ceilings counts as those.
     #[serde(default)]
     #[x_kube(validation = Rule::new("self.afterSuccessSeconds <= self.maximumSeconds && self.afterFailureSeconds <= self.maximumSeconds")
         .message("afterSuccessSeconds and afterFailureSeconds must not exceed maximumSeconds"))]
     pub cooldown: Cooldown,
-    /// When failed actions lower the level.
+    /// When failed actions lower the level; laxer than the ControlPlane's ceilings counts as those.
     #[serde(default)]
     pub breaker: Breaker,
     /// How the effect of an action is judged.
