@@ -4,7 +4,9 @@ mod limits;
 mod people;
 
 pub(crate) use limits::utc;
-pub use limits::{Approval, Breaker, Budgets, Cooldown, Freeze, ReplicaStep, ScalingLimits, Verification};
+pub use limits::{
+    Approval, Breaker, Budgets, Cooldown, Freeze, Hysteresis, ReplicaStep, ScalingLimits, Verification,
+};
 pub use people::{Contact, NotifyKind, NotifyRoute, Prices, Quota, Retention, Sender, SenderKind, UrlSource};
 
 use kube::{CustomResource, KubeSchema};
@@ -142,6 +144,11 @@ pub struct TenantSpec {
     /// When failed actions lower the level; laxer than the ControlPlane's ceilings counts as those.
     #[serde(default)]
     pub breaker: Breaker,
+    /// Findings that must last longer here than they usually must before something is done about them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["finding".into()]))]
+    pub hysteresis: Vec<Hysteresis>,
     /// How the effect of an action is judged.
     #[serde(default)]
     pub verification: Verification,
