@@ -231,9 +231,9 @@ mod tests {
 
     #[test]
     fn on_a_cluster_of_ones_own_only_what_needs_the_node_is_out_of_reach() {
+        use Kind as K;
         let out =
             |signals| Kind::ALL.into_iter().filter(move |kind| kind.out_of_reach(false, signals).is_some());
-        use Kind as K;
         let node = [
             K::CpuSpin,
             K::CpuThrottled,
