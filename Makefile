@@ -10,10 +10,22 @@ E2E = cargo run --quiet --package homeostat-e2e --bin e2e --
 # Prints what a step does and how long it took.
 STEP = ./scripts/step
 
+# Everything else runs on the test cluster, or on none: nobody should believe that it used another one.
+ifneq ($(strip $(CONTEXT)$(REGISTRY)),)
+REFUSED := $(filter-out demo scenarios help,$(MAKECMDGOALS))
+ifeq ($(findstring command,$(origin CONTEXT)$(origin REGISTRY)),)
+# A variable of the environment may be meant for something else where no cluster is used.
+REFUSED := $(filter test test-cluster test-product proof scenario-water scale-node cluster cluster-down,$(REFUSED))
+endif
+ifneq ($(REFUSED),)
+$(error CONTEXT and REGISTRY name a cluster of your own, and only `make demo` and `make scenarios` can use one: leave them out for `make $(REFUSED)`)
+endif
+endif
+
 help: ## List the commands
 	@printf 'Homeostat: a self-managing AIOps control plane for Kubernetes\n\n'
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | awk -F'\t' '{printf "  make %-14s %s\n", $$1, $$2}'
-	@printf '\nSettings: FAST=1 FULL=1 SOURCE=1 (make demo), CONTEXT=name and REGISTRY=host/path (your own cluster), NAME=cluster\n'
+	@printf '\nSettings: FAST=1 FULL=1 SOURCE=1 (make demo), CONTEXT=name and REGISTRY=host/path (your own cluster: make demo, make scenarios), NAME=cluster\n'
 
 demo: ## Real cluster, real application, real faults; Homeostat beside plain Kubernetes (<= 30 min; FAST=1 <= 5 min)
 	@$(STEP) "Preparing tools" ./scripts/prepare demo
@@ -59,7 +71,8 @@ score: ## Models on benchmark data, beside the best known figures (DATA=folder, 
 scenarios: ## Every kind of fault of the catalogue on a real node: healed or handed over as it must be (ARGS="--kinds hung --runs 3")
 	@$(STEP) "Preparing tools" ./scripts/prepare demo
 	@$(STEP) "Building the harness" cargo build --quiet --release --package homeostat-e2e
-	@./target/release/e2e scenarios --name $(NAME) $(if $(SEED),--seed $(SEED)) $(ARGS)
+	@./target/release/e2e scenarios --name $(NAME) \
+	  $(if $(CONTEXT),--context $(CONTEXT)) $(if $(REGISTRY),--registry $(REGISTRY)) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 scenario-water: ## A water utility's tenants on a real cluster: queues, workers from and to zero, Jobs (TENANTS=n HOURS=n SEED=n)
 	@$(STEP) "Preparing tools" ./scripts/prepare demo

@@ -141,6 +141,27 @@ fn malformed_resources_are_refused_with_the_field_named() {
     }
 }
 
+#[test]
+fn a_playbook_is_bounded_as_its_checker_bounds_it() {
+    let (_, schema) = support::definition("Playbook");
+    let faults = |expression: usize, within: i32| {
+        let object = json!({ "apiVersion": "homeostat.dev/v1alpha1", "kind": "Playbook", "metadata": { "name": "mine" },
+            "spec": { "trigger": { "findings": ["Hung"] },
+                "when": [{ "name": "long", "expression": "x".repeat(expression) }],
+                "ladder": [{ "action": "EvictPod", "verify": { "withinSeconds": within } }] } });
+        support::faults(&schema, &object)
+    };
+    for (expression, within) in [(1, 1), (512, 3_600)] {
+        assert_eq!(faults(expression, within), Vec::<String>::new());
+    }
+    for (expression, within, field) in
+        [(513, 1, "expression"), (1, 0, "withinSeconds"), (1, 3_601, "withinSeconds")]
+    {
+        let found = faults(expression, within);
+        assert!(found.iter().any(|fault| fault.contains(field)), "{field}: {found:?}");
+    }
+}
+
 fn merge(object: &mut Value, change: &Value) {
     match change {
         Value::Object(changes) if object.is_object() => {

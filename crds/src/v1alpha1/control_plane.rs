@@ -139,6 +139,10 @@ pub struct Ceilings {
     /// Share of workloads that may be unhealthy at once before all actions stop.
     #[schemars(range(min = 1, max = 100))]
     pub storm_percent: i32,
+    /// Least cool-downs of repairs; a Tenant's shorter ones count as these.
+    pub cooldown: LeastCooldown,
+    /// Laxest breakers; a Tenant's laxer ones count as these.
+    pub breaker: LaxestBreaker,
 }
 
 impl Default for Ceilings {
@@ -150,7 +154,45 @@ impl Default for Ceilings {
             nodes_in_flight: 1,
             cordoned_nodes_percent: 10,
             storm_percent: 20,
+            cooldown: LeastCooldown::default(),
+            breaker: LaxestBreaker::default(),
         }
+    }
+}
+
+/// Least time that a workload is left alone after a repair, whatever its Tenant says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct LeastCooldown {
+    /// After an action that helped.
+    #[schemars(range(min = 0, max = 86_400))]
+    pub after_success_seconds: i32,
+    /// After an action that did not help; doubled each time.
+    #[schemars(range(min = 0, max = 86_400))]
+    pub after_failure_seconds: i32,
+}
+
+impl Default for LeastCooldown {
+    fn default() -> Self {
+        Self { after_success_seconds: 900, after_failure_seconds: 3_600 }
+    }
+}
+
+/// Most failed actions before none is done until they are old enough, whatever a Tenant says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct LaxestBreaker {
+    /// Failed actions on one workload within 24 hours that close automation for it.
+    #[schemars(range(min = 1, max = 1000))]
+    pub workload_failures_per_day: i32,
+    /// Share of a Tenant's last twenty actions that may fail.
+    #[schemars(range(min = 1, max = 100))]
+    pub percent_of_last_twenty: i32,
+}
+
+impl Default for LaxestBreaker {
+    fn default() -> Self {
+        Self { workload_failures_per_day: 2, percent_of_last_twenty: 20 }
     }
 }
 

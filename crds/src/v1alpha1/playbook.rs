@@ -153,7 +153,7 @@ pub struct When {
     #[schemars(length(min = 1, max = 63), regex(pattern = "^[a-zA-Z][A-Za-z0-9-]*$"))]
     pub name: String,
     /// CEL over `incident`, `workload` and `tenant`; true or false.
-    #[schemars(length(min = 1, max = 2048))]
+    #[schemars(length(min = 1, max = 512))]
     pub expression: String,
 }
 
@@ -257,7 +257,7 @@ pub struct StepParameters {
 #[serde(rename_all = "camelCase")]
 pub struct StepVerify {
     /// Window after the effect.
-    #[schemars(range(min = 0, max = 86_400))]
+    #[schemars(range(min = 1, max = 3600))]
     pub within_seconds: i32,
     /// What must hold.
     #[serde(default)]

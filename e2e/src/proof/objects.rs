@@ -76,6 +76,8 @@ pub fn control_plane() -> Value {
             "ceilings": {
                 "level": "ActFull", "actionsInFlight": 1000, "actionsPerHour": 100_000, "nodesInFlight": 100,
                 "cordonedNodesPercent": 100, "stormPercent": 100,
+                "cooldown": {"afterSuccessSeconds": 0, "afterFailureSeconds": 0},
+                "breaker": {"workloadFailuresPerDay": 1000, "percentOfLastTwenty": 100},
             },
             "breaker": {"failedVerificationsPer15Minutes": 1000},
         },

@@ -6,6 +6,7 @@ pub mod kinds;
 mod play;
 mod table;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -13,6 +14,7 @@ use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
+use crate::demo::column::Stage;
 use crate::demo::install::Files;
 use crate::demo::live::Live;
 use crate::demo::{self, DemoError, Place};
@@ -43,6 +45,7 @@ pub async fn run(args: &ScenariosArgs) -> Result<bool, DemoError> {
     live.plain(&format!("The fault catalogue. Seed {seed} (SEED={seed} repeats order and services)."));
     let chosen = choose(catalogue::read(&args.place.root)?, &args.kinds)?;
     let mut stage = demo::prepare(&args.place, &live, seed, true).await?;
+    let chosen = within_reach(chosen, &stage)?;
     stage.files = Files::of_catalogue(&args.place.root);
     stage.out = args.place.root.join("target/scenarios");
     std::fs::create_dir_all(&stage.out).map_err(|source| DemoError::Io {
@@ -74,12 +77,6 @@ pub async fn run(args: &ScenariosArgs) -> Result<bool, DemoError> {
 }
 
 fn choose(all: Vec<Entry>, kinds: &[String]) -> Result<Vec<Entry>, DemoError> {
-    let name = |entry: &Entry| {
-        serde_json::to_value(entry.kind)
-            .ok()
-            .and_then(|name| name.as_str().map(str::to_owned))
-            .unwrap_or_default()
-    };
     let names: Vec<String> = all.iter().map(name).collect();
     if let Some(unknown) = kinds.iter().find(|kind| !names.contains(kind)) {
         return Err(DemoError::Broken(format!(
@@ -88,6 +85,39 @@ fn choose(all: Vec<Entry>, kinds: &[String]) -> Result<Vec<Entry>, DemoError> {
         )));
     }
     Ok(all.into_iter().filter(|entry| kinds.is_empty() || kinds.contains(&name(entry))).collect())
+}
+
+/// Without the kinds that this cluster gives no way to; a line says which, and why.
+fn within_reach(chosen: Vec<Entry>, stage: &Stage) -> Result<Vec<Entry>, DemoError> {
+    let platform = &stage.platform;
+    let (own, signals) = (platform.own().is_some(), platform.signals().available());
+    let mut left_out: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    let mut within = Vec::new();
+    for entry in chosen {
+        match entry.kind.out_of_reach(own, signals) {
+            Some(why) => left_out.entry(why).or_default().push(name(&entry)),
+            None => within.push(entry),
+        }
+    }
+    for (why, kinds) in &left_out {
+        let kinds = kinds.join(", ");
+        stage
+            .live
+            .say(format!("catalogue left out, as they {why}, to which this cluster gives no way: {kinds}"));
+    }
+    if within.is_empty() {
+        return Err(DemoError::Broken(
+            "nothing is left of the catalogue on this cluster: run it without CONTEXT, or choose other kinds"
+                .to_owned(),
+        ));
+    }
+    Ok(within)
+}
+
+/// As the catalogue calls it.
+fn name(entry: &Entry) -> String {
+    let name = serde_json::to_value(entry.kind).ok();
+    name.and_then(|name| name.as_str().map(str::to_owned)).unwrap_or_default()
 }
 
 /// Kinds in a drawn order, each on a drawn service; kinds that shake the whole node come last.

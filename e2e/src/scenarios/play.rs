@@ -60,7 +60,9 @@ pub async fn run(stage: &Stage, plan: &[(Entry, String)]) -> Result<Played, Demo
     live.say("stage     installing Homeostat through its chart (helm)");
     install::install(&stage.platform, &stage.files, image).await?;
     live.say("stage     starting the application");
-    kinds::small_volume(&stage.platform).await?;
+    if stage.platform.own().is_some() {
+        kinds::small_volume(&stage.platform).await?;
+    }
     application::deploy(
         &stage.platform,
         Column::Homeostat,

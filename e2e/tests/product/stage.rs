@@ -232,7 +232,11 @@ impl Stage {
             "apiVersion": "homeostat.dev/v1alpha1", "kind": "ControlPlane", "metadata": {"name": "default"},
             "spec": {
                 "killSwitch": {"engaged": false}, "warmUpSeconds": 5, "storm": {"calmSeconds": 1},
-                "ceilings": {"level": "ActBounded", "actionsPerHour": 1000, "stormPercent": 100},
+                "ceilings": {
+                    "level": "ActBounded", "actionsPerHour": 1000, "stormPercent": 100,
+                    "cooldown": {"afterSuccessSeconds": 0, "afterFailureSeconds": 0},
+                    "breaker": {"workloadFailuresPerDay": 1000, "percentOfLastTwenty": 100},
+                },
                 "breaker": {"failedVerificationsPer15Minutes": 100},
             },
         });

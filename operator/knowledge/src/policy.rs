@@ -1,10 +1,12 @@
 //! What people allow, after validation. Nobody past the border reads the raw resources.
 
 mod control;
+mod hysteresis;
 mod signal;
 mod step;
 
 pub use control::{BreakerLatch, ControlPolicy, KillSwitch, PrometheusPolicy, RESET_BREAKER};
+pub use hysteresis::Hysteresis;
 pub use signal::{Across, ExternalPolicy, Measures, MetricPolicy, SignalPolicy};
 pub use step::ReplicaStep;
 
@@ -77,6 +79,9 @@ pub struct GuardLimits {
     pub breaker_tenant_percent: u32,
     /// Longest age of evidence at the moment of the effect.
     pub evidence_maximum_age: SignedDuration,
+    /// How long a finding must have lasted before it is acted on.
+    #[serde(default)]
+    pub hysteresis: Hysteresis,
     /// How far one change of replicas may go that a repair asks for.
     #[serde(default)]
     pub replica_step: ReplicaStep,
@@ -152,6 +157,7 @@ impl Default for GuardLimits {
             breaker_tenant_percent: 20,
             // Long enough for a slow dry run, short enough that a healed pod is not evicted.
             evidence_maximum_age: SignedDuration::from_secs(10),
+            hysteresis: Hysteresis::default(),
             replica_step: ReplicaStep::default(),
             scaling: ScalingLimits::default(),
         }

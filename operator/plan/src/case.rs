@@ -176,6 +176,13 @@ impl<'a> Case<'a> {
         tenant.map_or(Level::Observe, |tenant| tenant.level(action)).min(self.snapshot.control.ceiling)
     }
 
+    /// How long the cause must have lasted before something is done on account of this tenant.
+    pub(crate) fn minimum_duration(&self, tenant: &TenantName) -> SignedDuration {
+        let kind = self.cause.kind;
+        let tenant = self.snapshot.tenants.get(tenant);
+        tenant.map_or(kind.minimum_duration(), |tenant| tenant.limits.hysteresis.minimum(kind))
+    }
+
     /// Replicas of what the workload targets that are ready, those on nodes that do not answer left out.
     pub fn ready(&self) -> i32 {
         let Some(controller) = self.subject.as_ref().and_then(|subject| subject.controller) else { return 0 };

@@ -261,7 +261,7 @@ fn unhealed(idle: SignedDuration) -> Stop {
 /// Waits as long as the guards would refuse the step because the finding may pass by itself, whatever the playbook says:
 /// a step that cannot be taken yet is no decision.
 fn lasting(case: &Case<'_>, chosen: Chosen) -> Result<Chosen, Stop> {
-    let minimum = case.cause.kind.minimum_duration();
+    let minimum = case.minimum_duration(&chosen.tenant);
     let at = later(case.since(), minimum);
     if case.now < at {
         let reason = format!("{} may pass by itself: it must last for {}", case.cause.kind, words(minimum));

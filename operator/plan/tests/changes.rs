@@ -7,7 +7,9 @@ mod common;
 use common::{Given, GivenIncident, GivenNode, GivenPod, GivenWorkload, ago, now, order, tenant};
 use homeostat_knowledge::observation::{Change, ObjectChange};
 use homeostat_knowledge::plan::Undo;
-use homeostat_knowledge::policy::{Bounds, PLATFORM_TENANT, ReplicaStep, ScalingMode, ScalingPolicy};
+use homeostat_knowledge::policy::{
+    Bounds, Hysteresis, PLATFORM_TENANT, ReplicaStep, ScalingMode, ScalingPolicy,
+};
 use homeostat_knowledge::records::{Hold, JobEnd, OwnerRecord};
 use homeostat_knowledge::*;
 use homeostat_plan::{Checker, Decision, plan};
@@ -167,12 +169,22 @@ fn a_roll_back_names_the_revision_before_the_present_one() {
 
 #[test]
 fn a_step_is_not_planned_before_its_finding_lasted_as_long_as_the_guards_ask() {
-    for (kind, since, waits) in
-        [("ImagePullFailed", 29.0, true), ("ImagePullFailed", 30.0, false), ("Slow", 3.0, false)]
-    {
+    for (kind, since, longer, waits) in [
+        ("ImagePullFailed", 29.0, None, true),
+        ("ImagePullFailed", 30.0, None, false),
+        ("Slow", 3.0, None, false),
+        ("Slow", 3.0, Some(4), true),
+        ("Slow", 4.0, Some(4), false),
+    ] {
         let incident = GivenIncident { kind: kind.into(), since, ..GivenIncident::default() };
         let (mut snapshot, incident) = Given { incident, ..slow() }.build();
         permit(&mut snapshot, 1, 10);
+        if let Some(seconds) = longer {
+            let mut tenant = (**snapshot.tenants.values().next().expect("a tenant")).clone();
+            let slow = (FindingKind::Slow, SignedDuration::from_secs(seconds));
+            tenant.limits.hysteresis = Hysteresis::new([slow]);
+            snapshot.commit(&ObjectChange::Tenant(Change::Applied(Arc::new(tenant))), now());
+        }
         let playbook = own(kind, "action: ScaleUp, undo: Restore");
         match plan(&incident, &snapshot, &[playbook], now(), &mut SeededIds::new(7)) {
             Decision::Wait { until, reason, .. } => {

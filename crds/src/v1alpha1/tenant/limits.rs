@@ -4,7 +4,7 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::common::{CRON, DNS_LABEL, TIME_ZONE};
+use crate::common::{CAMEL_CASE, CRON, DNS_LABEL, TIME_ZONE};
 
 /// Default share of unhealthy workloads that stops all actions.
 pub(super) const fn storm_percent() -> i32 {
@@ -82,6 +82,18 @@ impl Default for Breaker {
     fn default() -> Self {
         Self { workload_failures_per_day: 2, percent_of_last_twenty: 20 }
     }
+}
+
+/// How long one kind of finding must have lasted before something is done about it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Hysteresis {
+    /// Kind of finding, for example `NotReady`.
+    #[schemars(length(min = 1, max = 63), regex(pattern = CAMEL_CASE))]
+    pub finding: String,
+    /// Least time; less than what ships counts as that.
+    #[schemars(range(min = 0, max = 600))]
+    pub minimum_seconds: i32,
 }
 
 /// How the effect of an action is judged.

@@ -4,7 +4,9 @@ mod limits;
 mod people;
 
 pub(crate) use limits::utc;
-pub use limits::{Approval, Breaker, Budgets, Cooldown, Freeze, ReplicaStep, ScalingLimits, Verification};
+pub use limits::{
+    Approval, Breaker, Budgets, Cooldown, Freeze, Hysteresis, ReplicaStep, ScalingLimits, Verification,
+};
 pub use people::{Contact, NotifyKind, NotifyRoute, Prices, Quota, Retention, Sender, SenderKind, UrlSource};
 
 use kube::{CustomResource, KubeSchema};
@@ -134,14 +136,19 @@ pub struct TenantSpec {
     #[x_kube(validation = Rule::new("self.actionsInFlightPerWorkload <= self.actionsInFlight")
         .message("actionsInFlightPerWorkload must not exceed actionsInFlight"))]
     pub budgets: Budgets,
-    /// How long a workload is left alone after an action.
+    /// How long a workload is left alone after an action; shorter than the ControlPlane's ceilings counts as those.
     #[serde(default)]
     #[x_kube(validation = Rule::new("self.afterSuccessSeconds <= self.maximumSeconds && self.afterFailureSeconds <= self.maximumSeconds")
         .message("afterSuccessSeconds and afterFailureSeconds must not exceed maximumSeconds"))]
     pub cooldown: Cooldown,
-    /// When failed actions lower the level.
+    /// When failed actions lower the level; laxer than the ControlPlane's ceilings counts as those.
     #[serde(default)]
     pub breaker: Breaker,
+    /// Findings that must last longer here than they usually must before something is done about them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["finding".into()]))]
+    pub hysteresis: Vec<Hysteresis>,
     /// How the effect of an action is judged.
     #[serde(default)]
     pub verification: Verification,

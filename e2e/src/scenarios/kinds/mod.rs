@@ -133,6 +133,19 @@ impl Kind {
         }
     }
 
+    /// Why it cannot be put on where the harness does not own the node, or has no way to its processes; `None`: it can.
+    pub fn out_of_reach(self, own_node: bool, signals: bool) -> Option<&'static str> {
+        match self.way() {
+            Way::Container(_) | Way::Network(_) | Way::DiskFull | Way::Neighbour | Way::Kubelet
+                if !own_node =>
+            {
+                Some("act on the node itself")
+            }
+            Way::Demo(kind, _) if kind.needs_signals() && !signals => Some("signal processes"),
+            _ => None,
+        }
+    }
+
     /// Callers may notice it late, or not at all.
     pub fn takes_time(self) -> bool {
         matches!(self, Self::MemoryLeak | Self::MemoryJump)
@@ -215,6 +228,32 @@ fn planned(kind: faults::Kind, variant: Option<Variant>, service: &str) -> Plann
 mod tests {
     use super::*;
     use crate::truth::pods::tests::pod;
+
+    #[test]
+    fn on_a_cluster_of_ones_own_only_what_needs_the_node_is_out_of_reach() {
+        use Kind as K;
+        let out =
+            |signals| Kind::ALL.into_iter().filter(move |kind| kind.out_of_reach(false, signals).is_some());
+        let node = [
+            K::CpuSpin,
+            K::CpuThrottled,
+            K::FilesExhausted,
+            K::DnsBroken,
+            K::NetworkSlow,
+            K::PacketLoss,
+            K::Partition,
+            K::DiskFull,
+            K::NoisyNeighbour,
+            K::KubeletStopped,
+        ];
+        assert_eq!(out(true).collect::<Vec<_>>(), node);
+        let signalled = [K::ProcessKilled, K::KilledAgain, K::Hung, K::ConfigTypo];
+        assert!(
+            signalled.into_iter().all(|kind| kind.out_of_reach(false, false) == Some("signal processes"))
+        );
+        assert_eq!(out(false).count(), node.len() + signalled.len());
+        assert!(Kind::ALL.into_iter().all(|kind| kind.out_of_reach(true, true).is_none()));
+    }
 
     #[test]
     fn a_fault_goes_on_until_what_it_is_in_is_replaced() {

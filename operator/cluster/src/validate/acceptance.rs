@@ -353,8 +353,7 @@ impl Acceptance {
         for (_, tenant, policy) in order {
             let mut policy = TenantPolicy::clone(&policy);
             policy.namespaces.retain(|namespace| owners.get(namespace) == Some(&tenant));
-            policy.limits.storm_calm = defaults.storm_calm;
-            policy.limits.evidence_maximum_age = defaults.evidence_maximum_age;
+            policy.limits = defaults.hold(policy.limits);
             wanted.insert(tenant, Arc::new(policy));
         }
         let gone: Vec<_> =

@@ -212,6 +212,8 @@ fn the_control_plane_reaches_every_tenant_and_a_broken_one_allows_nothing() {
         policy,
         defaults: TenantDefaults {
             evidence_maximum_age: SignedDuration::from_secs(age),
+            cooldown_success: SignedDuration::from_mins(20),
+            breaker_workload_failures: 1,
             ..TenantDefaults::default()
         },
         breaker: BreakerLatch::default(),
@@ -222,6 +224,8 @@ fn the_control_plane_reaches_every_tenant_and_a_broken_one_allows_nothing() {
     assert!(matches!(&out[0], ObjectChange::Control(Some(_))));
     let ObjectChange::Tenant(Change::Applied(food)) = &out[1] else { panic!("{out:?}") };
     assert_eq!(food.limits.evidence_maximum_age.as_secs(), 25);
+    let held = (food.limits.cooldown_success.as_secs(), food.limits.breaker_workload_failures);
+    assert_eq!(held, (1_200, 1), "its own 900 s and 2 failures are laxer than the ceilings");
     assert_eq!(
         acceptance.feed(Input::ControlSeen(control(Ok(Arc::default()), 25))),
         [],

@@ -8,19 +8,54 @@ use homeostat_knowledge::ids::Uid;
 use homeostat_knowledge::policy::{BreakerLatch, KillSwitch, PrometheusPolicy};
 use homeostat_knowledge::{ControlPolicy, GuardLimits, Name, SignedDuration};
 
-/// What the `ControlPlane` sets for every tenant.
+/// What the `ControlPlane` sets for every tenant, and what no tenant's own limits can undercut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TenantDefaults {
     /// Calm time before a storm is over.
     pub storm_calm: SignedDuration,
     /// Longest age of evidence at the moment of the effect.
     pub evidence_maximum_age: SignedDuration,
+    /// Least wait after an action that helped.
+    pub cooldown_success: SignedDuration,
+    /// Least wait after an action that did not help.
+    pub cooldown_failure: SignedDuration,
+    /// Most failed verifications of one workload in 24 h before its breaker opens.
+    pub breaker_workload_failures: u32,
+    /// Largest share of a tenant's last 20 actions that failed before its breaker opens, percent.
+    pub breaker_tenant_percent: u32,
 }
 
 impl Default for TenantDefaults {
+    /// What ships: it holds also while the `ControlPlane` cannot be read.
     fn default() -> Self {
-        let GuardLimits { storm_calm, evidence_maximum_age, .. } = GuardLimits::default();
-        Self { storm_calm, evidence_maximum_age }
+        let limits = GuardLimits::default();
+        Self {
+            storm_calm: limits.storm_calm,
+            evidence_maximum_age: limits.evidence_maximum_age,
+            cooldown_success: limits.cooldown_success,
+            cooldown_failure: limits.cooldown_failure,
+            breaker_workload_failures: limits.breaker_workload_failures,
+            breaker_tenant_percent: limits.breaker_tenant_percent,
+        }
+    }
+}
+
+impl TenantDefaults {
+    /// A tenant's limits as they count: what would allow more than the `ControlPlane` does counts as what that says.
+    pub(crate) fn hold(&self, limits: GuardLimits) -> GuardLimits {
+        let cooldown_success = limits.cooldown_success.max(self.cooldown_success);
+        let cooldown_failure = limits.cooldown_failure.max(self.cooldown_failure);
+        GuardLimits {
+            storm_calm: self.storm_calm,
+            evidence_maximum_age: self.evidence_maximum_age,
+            cooldown_success,
+            cooldown_failure,
+            // A longest wait below them would cut both again.
+            cooldown_maximum: limits.cooldown_maximum.max(cooldown_success).max(cooldown_failure),
+            breaker_workload_failures: limits.breaker_workload_failures.min(self.breaker_workload_failures),
+            breaker_tenant_percent: limits.breaker_tenant_percent.min(self.breaker_tenant_percent),
+            ..limits
+        }
     }
 }
 
@@ -105,6 +140,9 @@ pub fn latch(object: &ControlPlane) -> BreakerLatch {
 /// What the object sets for every tenant.
 pub fn tenant_defaults(object: &ControlPlane) -> Result<TenantDefaults, Rejection> {
     let spec = &object.spec;
+    let (cooldown, breaker) = (&spec.ceilings.cooldown, &spec.ceilings.breaker);
+    let wait =
+        |field: &str, value: i32| seconds(&format!("spec.ceilings.cooldown.{field}"), value, 0, 86_400);
     Ok(TenantDefaults {
         storm_calm: seconds("spec.storm.calmSeconds", spec.storm.calm_seconds, 1, 86_400)?,
         evidence_maximum_age: seconds(
@@ -112,6 +150,20 @@ pub fn tenant_defaults(object: &ControlPlane) -> Result<TenantDefaults, Rejectio
             spec.evidence_maximum_age_seconds,
             1,
             3_600,
+        )?,
+        cooldown_success: wait("afterSuccessSeconds", cooldown.after_success_seconds)?,
+        cooldown_failure: wait("afterFailureSeconds", cooldown.after_failure_seconds)?,
+        breaker_workload_failures: bounded(
+            "spec.ceilings.breaker.workloadFailuresPerDay",
+            breaker.workload_failures_per_day,
+            1,
+            1_000,
+        )?,
+        breaker_tenant_percent: bounded(
+            "spec.ceilings.breaker.percentOfLastTwenty",
+            breaker.percent_of_last_twenty,
+            1,
+            100,
         )?,
     })
 }
@@ -162,6 +214,40 @@ mod tests {
     }
 
     #[test]
+    fn a_tenant_cannot_undercut_the_cool_downs_nor_be_laxer_than_the_breakers() {
+        let shipped = GuardLimits::default();
+        assert_eq!(tenant_defaults(&object(&json!({}))).unwrap().hold(shipped.clone()), shipped);
+        let least = json!({ "ceilings": {
+            "cooldown": { "afterSuccessSeconds": 60, "afterFailureSeconds": 120 },
+            "breaker": { "workloadFailuresPerDay": 5, "percentOfLastTwenty": 40 } } });
+        let ceilings = tenant_defaults(&object(&least)).unwrap();
+        // (success, failure, longest wait, failures, percent), as a tenant says it and as it counts.
+        for (said, counts) in [
+            ((0, 0, 1, 1_000, 100), (60, 120, 120, 5, 40)),
+            ((59, 121, 121, 6, 39), (60, 121, 121, 5, 39)),
+            ((900, 3_600, 86_400, 2, 20), (900, 3_600, 86_400, 2, 20)),
+        ] {
+            let seconds = SignedDuration::from_secs;
+            let held = ceilings.hold(GuardLimits {
+                cooldown_success: seconds(said.0),
+                cooldown_failure: seconds(said.1),
+                cooldown_maximum: seconds(said.2),
+                breaker_workload_failures: said.3,
+                breaker_tenant_percent: said.4,
+                ..GuardLimits::default()
+            });
+            let waits = (
+                held.cooldown_success.as_secs(),
+                held.cooldown_failure.as_secs(),
+                held.cooldown_maximum.as_secs(),
+                held.breaker_workload_failures,
+                held.breaker_tenant_percent,
+            );
+            assert_eq!(waits, counts);
+        }
+    }
+
+    #[test]
     fn what_is_stored_of_the_breaker_is_read_also_when_the_spec_cannot_be_used() {
         let text = |at: &str, warm_up: i32| {
             serde_json::from_value::<ControlPlane>(json!({
@@ -198,6 +284,14 @@ mod tests {
             (json!({ "warmUpSeconds": -1 }), "spec.warmUpSeconds"),
             (json!({ "ceilings": { "stormPercent": 0 } }), "spec.ceilings.stormPercent"),
             (json!({ "storm": { "calmSeconds": 0 } }), "spec.storm.calmSeconds"),
+            (
+                json!({ "ceilings": { "cooldown": { "afterFailureSeconds": -1 } } }),
+                "spec.ceilings.cooldown.afterFailureSeconds is -1, but it must be between 0 and 86400",
+            ),
+            (
+                json!({ "ceilings": { "breaker": { "percentOfLastTwenty": 0 } } }),
+                "spec.ceilings.breaker.percentOfLastTwenty is 0, but it must be between 1 and 100",
+            ),
             (
                 json!({ "sources": { "prometheus": { "url": "http://p", "intervalSeconds": 5, "timeoutSeconds": 6 } } }),
                 "spec.sources.prometheus.timeoutSeconds",

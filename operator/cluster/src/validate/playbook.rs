@@ -19,7 +19,39 @@ pub fn playbook_text(name: &str, generation: i64, spec: &Value) -> Result<Playbo
 #[cfg(test)]
 mod tests {
     use super::*;
+    use homeostat_crds::v1alpha1::Playbook;
+    use homeostat_playbooks::check::{MAXIMUM_SECONDS, MAXIMUM_STEPS, MAXIMUM_TIMES};
+    use homeostat_playbooks::expression::MAXIMUM_LENGTH;
+    use kube::CustomResourceExt;
     use serde_json::json;
+
+    /// Where the API server takes more than the checker, a mistake is told only by a condition; where it takes less, a good
+    /// playbook is refused. So both have the same bounds, and this is what keeps them so.
+    #[test]
+    fn the_api_server_and_the_checker_have_the_same_bounds() {
+        let definition = serde_json::to_value(Playbook::crd()).unwrap();
+        let spec = &definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"];
+        let step = &spec["ladder"]["items"]["properties"];
+        let range = |field: &Value| (field["minimum"].as_f64(), field["maximum"].as_f64());
+        let upto = |most: u32| (Some(1.0), Some(f64::from(most)));
+        assert_eq!(range(&step["verify"]["properties"]["withinSeconds"]), upto(MAXIMUM_SECONDS));
+        assert_eq!(range(&step["afterSeconds"]), upto(MAXIMUM_SECONDS));
+        assert_eq!(range(&step["times"]), upto(MAXIMUM_TIMES));
+        assert_eq!(spec["ladder"]["maxItems"], MAXIMUM_STEPS);
+        assert_eq!(spec["when"]["maxItems"], MAXIMUM_STEPS);
+        assert_eq!(spec["when"]["items"]["properties"]["expression"]["maxLength"], MAXIMUM_LENGTH);
+
+        let accepted = |within: u32, length: usize| {
+            let rest = length - "workload.rollingOut || ''=='".len() - 1;
+            let expression = format!("workload.rollingOut || ''=='{}'", "x".repeat(rest));
+            let spec = json!({ "trigger": { "findings": ["Slow"] },
+                "when": [{ "name": "long", "expression": expression }],
+                "ladder": [{ "action": "EvictPod", "verify": { "withinSeconds": within } }] });
+            playbook_text("mine", 1, &spec).is_ok()
+        };
+        assert!(accepted(1, 100) && accepted(MAXIMUM_SECONDS, MAXIMUM_LENGTH));
+        assert!(!accepted(0, 100) && !accepted(MAXIMUM_SECONDS + 1, 100) && !accepted(1, MAXIMUM_LENGTH + 1));
+    }
 
     #[test]
     fn what_the_server_fills_in_is_accepted_and_mistakes_have_a_place() {

@@ -5,14 +5,18 @@ use crate::ledger::{in_bytes, in_millis};
 use homeostat_crds::common::{ANNOTATION_DO_NOT_TOUCH_UNTIL, ANNOTATION_LEVELS_RESTORED_AT};
 use homeostat_crds::v1alpha1::Tenant;
 use homeostat_crds::v1alpha1::tenant::{
-    LevelCap as WireCap, OWN_NAMESPACE, Prices as WirePrices, Quota, RESERVED_NAMESPACES,
-    ScalingLimits as WireScaling,
+    Hysteresis as WireHysteresis, LevelCap as WireCap, OWN_NAMESPACE, Prices as WirePrices, Quota,
+    RESERVED_NAMESPACES, ScalingLimits as WireScaling,
 };
 use homeostat_crds::{Quantity, Subject, SubjectKind};
 use homeostat_knowledge::ids::Uid;
-use homeostat_knowledge::policy::{Freeze, LevelCap, PLATFORM_TENANT, Prices, ReplicaStep, ScalingLimits};
+use homeostat_knowledge::policy::{
+    Freeze, Hysteresis, LevelCap, PLATFORM_TENANT, Prices, ReplicaStep, ScalingLimits,
+};
 use homeostat_knowledge::records::Amounts;
-use homeostat_knowledge::{ActionKind, GuardLimits, Level, Name, TenantName, TenantPolicy, Timestamp};
+use homeostat_knowledge::{
+    ActionKind, FindingKind, GuardLimits, Level, Name, TenantName, TenantPolicy, Timestamp,
+};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The policy of a tenant, or the field that makes it unusable. `reserved` is Homeostat's own namespace, which only
@@ -166,6 +170,25 @@ fn scaling(wire: &WireScaling) -> Result<ScalingLimits, Rejection> {
     Ok(limits)
 }
 
+/// A finding that does not exist is an error, not "as usual": somebody wanted us to wait.
+fn hysteresis(wire: &[WireHysteresis]) -> Result<Hysteresis, Rejection> {
+    let mut times = BTreeMap::new();
+    for (index, entry) in wire.iter().enumerate() {
+        let field = |name: &str| format!("spec.hysteresis[{index}].{name}");
+        let shown = || format!("`{}`", entry.finding);
+        let Some(kind) = FindingKind::from_name(&entry.finding) else {
+            let known = FindingKind::ALL.map(FindingKind::name).join(", ");
+            return Err(Rejection::field(field("finding"), shown(), format!("it must be one of {known}")));
+        };
+        let longest = Hysteresis::LONGEST.as_secs();
+        let time = seconds(&field("minimumSeconds"), entry.minimum_seconds, 0, longest)?;
+        if times.insert(kind, time).is_some() {
+            return Err(Rejection::field(field("finding"), shown(), "each finding may be listed once only"));
+        }
+    }
+    Ok(Hysteresis::new(times))
+}
+
 fn limits(object: &Tenant, defaults: TenantDefaults) -> Result<GuardLimits, Rejection> {
     let spec = &object.spec;
     let (budgets, cooldown, breaker) = (&spec.budgets, &spec.cooldown, &spec.breaker);
@@ -218,6 +241,7 @@ fn limits(object: &Tenant, defaults: TenantDefaults) -> Result<GuardLimits, Reje
             100,
         )?,
         evidence_maximum_age: defaults.evidence_maximum_age,
+        hysteresis: hysteresis(&spec.hysteresis)?,
         replica_step: ReplicaStep::new(
             bounded("spec.replicaStep.increasePercent", spec.replica_step.increase_percent, 0, 1_000)?,
             bounded("spec.replicaStep.decreasePercent", spec.replica_step.decrease_percent, 0, 100)?,
@@ -312,6 +336,32 @@ mod tests {
         }
         let below = json!({ "namespaces": ["shop"], "replicaStep": { "decreasePercent": -1 } });
         assert!(policy(&below).unwrap_err().to_string().contains("spec.replicaStep.decreasePercent"));
+    }
+
+    #[test]
+    fn findings_may_have_to_last_longer_than_what_ships_and_never_less() {
+        let with = |list: &Value| policy(&json!({ "namespaces": ["shop"], "hysteresis": list }));
+        let list = json!([{ "finding": "NotReady", "minimumSeconds": 60 }, { "finding": "Slow", "minimumSeconds": 0 }]);
+        let hysteresis = with(&list).unwrap().limits.hysteresis;
+        assert_eq!(hysteresis.minimum(FindingKind::NotReady).as_secs(), 60);
+        assert_eq!(hysteresis.minimum(FindingKind::Slow), FindingKind::Slow.minimum_duration());
+        for (list, text) in [
+            (
+                json!([{ "finding": "notReady", "minimumSeconds": 1 }]),
+                "spec.hysteresis[0].finding is `notReady`",
+            ),
+            (
+                json!([{ "finding": "Slow", "minimumSeconds": 601 }]),
+                "spec.hysteresis[0].minimumSeconds is 601, but it must be between 0 and 600",
+            ),
+            (
+                json!([{ "finding": "Slow", "minimumSeconds": 2 }, { "finding": "Slow", "minimumSeconds": 3 }]),
+                "spec.hysteresis[1].finding is `Slow`",
+            ),
+        ] {
+            let error = with(&list).unwrap_err().to_string();
+            assert!(error.starts_with(text), "{error}");
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use super::{GuardInput, Purpose, Ruling};
 use homeostat_knowledge::{FindingKind, SignedDuration};
 
-/// How long a finding of this kind must have lasted before it is acted on. Whoever plans waits as long.
+/// How long a finding of this kind must have lasted before it is acted on, where its tenant does not ask for longer.
 pub fn minimum_duration(kind: FindingKind) -> SignedDuration {
     kind.minimum_duration()
 }
@@ -22,7 +22,11 @@ pub(super) fn judge(input: &GuardInput) -> Ruling {
             return Ruling::unknown("no finding", "how long the finding lasts is not known");
         }
     };
-    let minimum = minimum_duration(kind);
+    let Some(tenant) = &input.tenant else {
+        return Ruling::unknown("tenant not known", "how long it lets findings last is not known");
+    };
+    // Whoever plans waits as long.
+    let minimum = tenant.limits.hysteresis.minimum(kind);
     let lasted = input.now.duration_since(evidence.since);
     let observed = format!("{kind} for {:.1} s", lasted.as_secs_f64().max(0.0));
     if minimum.is_zero() {
@@ -44,6 +48,7 @@ mod tests {
     use super::*;
     use crate::guards::testing::{first_refusal, input};
     use homeostat_knowledge::GuardName;
+    use homeostat_knowledge::policy::Hysteresis;
 
     #[test]
     fn noisy_states_must_last_and_crashes_need_not() {
@@ -61,6 +66,29 @@ mod tests {
             evidence.since = case.now.checked_sub(SignedDuration::from_secs(seconds)).expect("time");
             assert_eq!(first_refusal(&case), expected, "{kind} for {seconds} s");
         }
+    }
+
+    #[test]
+    fn a_tenant_may_ask_for_longer_but_not_for_less() {
+        for (kind, set, seconds, expected) in [
+            (FindingKind::NotReady, 60, 59, Some(GuardName::Hysteresis)),
+            (FindingKind::NotReady, 60, 60, None),
+            (FindingKind::NotReady, 0, 9, Some(GuardName::Hysteresis)),
+            (FindingKind::NotReady, 0, 10, None),
+            (FindingKind::Crashed, 5, 4, Some(GuardName::Hysteresis)),
+            (FindingKind::Crashed, 5, 5, None),
+        ] {
+            let mut case = input();
+            let limits = &mut case.tenant.as_mut().expect("tenant").limits;
+            limits.hysteresis = Hysteresis::new([(kind, SignedDuration::from_secs(set))]);
+            let evidence = case.evidence.as_mut().expect("the test input has evidence");
+            evidence.kind = Some(kind);
+            evidence.since = case.now.checked_sub(SignedDuration::from_secs(seconds)).expect("time");
+            assert_eq!(first_refusal(&case), expected, "{kind} for {seconds} s of {set}");
+        }
+        let mut case = input();
+        case.tenant = None;
+        assert!(!judge(&case).result.permits());
     }
 
     #[test]

@@ -196,6 +196,7 @@ mod tests {
             GuardName::Level,
             GuardName::FreezeWindow,
             GuardName::Evidence,
+            GuardName::Hysteresis,
             GuardName::Cooldown,
             GuardName::Storm,
             GuardName::Budget,

@@ -136,6 +136,86 @@ fn the_pods_of_a_job_at_once_may_change_only_with_the_write_that_lets_it_start()
     assert!(allowed(&indexed, json!({ "spec": { "suspend": false } })));
 }
 
+/// Whether the rules about sizes let `after` be written over `before`, as the API server runs them with their variables
+/// put in.
+fn resize(set: &[&str], before: &Value, after: &Value) -> bool {
+    let objects = render(set);
+    let texts = expressions(named(&objects, "ValidatingAdmissionPolicy", ENVELOPE));
+    let rules: Vec<VapExpression> = texts
+        .into_iter()
+        .filter(|text| text.starts_with("variables.sized.all("))
+        .map(|text| VapExpression {
+            expression: text
+                .replace("variables.sized", "object.spec.containers")
+                .replace("variables.oldSized", "oldObject.spec.containers"),
+            message: Some("too large".to_owned()),
+            message_expression: None,
+        })
+        .collect();
+    assert_eq!(rules.len(), 2);
+    let pod = |resources: &Value| json!({ "spec": { "containers": [{ "name": "order", "resources": resources }, { "name": "plain" }] } });
+    let evaluator = VapEvaluator::builder().object(pod(after)).old_object(pod(before)).build();
+    let results = evaluator.evaluate(&rules);
+    let judged = |message: &Option<String>| message.as_deref().is_none_or(|message| message == "too large");
+    assert!(results.iter().all(|result| judged(&result.message)), "{results:?}");
+    results.iter().all(|result| result.passed)
+}
+
+#[test]
+fn a_container_gets_no_more_than_the_chart_says_and_asks_for_no_more_than_its_limit() {
+    let of = |request: [&str; 2], limit: [&str; 2]| {
+        json!({ "requests": { "cpu": request[0], "memory": request[1] },
+                "limits": { "cpu": limit[0], "memory": limit[1] } })
+    };
+    let before = of(["500m", "256Mi"], ["1", "512Mi"]);
+    for (after, allowed) in [
+        (of(["1", "512Mi"], ["2", "1Gi"]), true),
+        (of(["32", "128Gi"], ["32000m", "137438953472"]), true),
+        (of(["1", "1Gi"], ["32001m", "1Gi"]), false),
+        (of(["1", "1Gi"], ["1", "137438953473"]), false),
+        (of(["3", "1Gi"], ["2", "1Gi"]), false),
+        (of(["1", "1025Mi"], ["1", "1Gi"]), false),
+        (json!({ "requests": { "cpu": "2" } }), true),
+        (json!({ "requests": { "cpu": "33" } }), false),
+        (json!({ "requests": { "memory": "1Ti" } }), false),
+        (json!({}), true),
+    ] {
+        assert_eq!(resize(&[], &before, &after), allowed, "{after}");
+    }
+    // What people made larger is not in the way of others; made larger still, it is.
+    let large = of(["40", "1Gi"], ["40", "1Gi"]);
+    assert!(resize(&[], &large, &large));
+    assert!(!resize(&[], &large, &of(["40", "1Gi"], ["41", "1Gi"])));
+    let narrow = ["admission.mostPerContainer.cpu=2", "admission.mostPerContainer.memory=1Gi"];
+    assert!(resize(&narrow, &before, &of(["2", "1Gi"], ["2", "1Gi"])));
+    assert!(!resize(&narrow, &before, &of(["2", "1Gi"], ["3", "1Gi"])));
+}
+
+#[test]
+fn sizes_are_bounded_in_every_way_in_which_they_can_be_written() {
+    let objects = render(&["actions.resizePod=true", "actions.startJob=true"]);
+    let policy = named(&objects, "ValidatingAdmissionPolicy", ENVELOPE);
+    let variables = policy["spec"]["variables"].as_array().unwrap();
+    let containers = json!([{ "name": "app" }]);
+    let template = json!({ "template": { "spec": { "containers": containers } } });
+    for (resource, object) in [
+        ("pods/resize", json!({ "spec": { "containers": containers } })),
+        ("jobs", json!({ "spec": template })),
+        ("cronjobs", json!({ "spec": { "jobTemplate": { "spec": template } } })),
+    ] {
+        for name in ["sized", "oldSized"] {
+            let found = variables.iter().find(|variable| variable["name"] == name).unwrap();
+            let list =
+                found["expression"].as_str().unwrap().replace("variables.resource", &format!("'{resource}'"));
+            let one = list.replace("variables.sizes", "true");
+            let rule = format!("({one}).exists(c, c.name == 'app')");
+            let rule = VapExpression { expression: rule, message: None, message_expression: None };
+            let evaluator = VapEvaluator::builder().object(object.clone()).old_object(object.clone()).build();
+            assert!(evaluator.evaluate(&[rule]).iter().all(|result| result.passed), "{resource}: {name}");
+        }
+    }
+}
+
 #[test]
 fn a_roll_back_gives_a_pod_no_more_of_its_node_and_no_other_identity() {
     let objects = render(&["actions.rollBack=true"]);
