@@ -161,6 +161,12 @@ impl World {
         incident
     }
 
+    fn learn(&mut self, action: Option<&ActionRecord>) {
+        if let Some(action) = action {
+            self.correlator.note(action);
+        }
+    }
+
     fn released_again(&mut self, deployment: &str) {
         self.run(release(deployment, "bad", 6, &["4"]));
     }
@@ -281,11 +287,11 @@ fn after_a_restart_it_is_known_from_what_is_stored_in_any_order() {
     let reopens = |stored: &StoredIncident, action: Option<&ActionRecord>, first: bool, started: i64| {
         let mut world = World { ids: SeededIds::new(8), ..World::new() };
         if first {
-            action.into_iter().for_each(|action| world.correlator.note(action));
+            world.learn(action);
         }
         assert!(!world.correlator.adopt(stored, at(started)), "it is closed");
         if !first {
-            action.into_iter().for_each(|action| world.correlator.note(action));
+            world.learn(action);
         }
         world.correlator.drop_closed();
         world.run(release("order", "good", 5, &["3"]));
