@@ -7,11 +7,12 @@
 use crate::breach;
 use crate::calls::Calls;
 use crate::ranking::{first_hand, only_warns, rank, root_of, root_of_cause};
+use crate::shelf::{self, Shelf};
 use homeostat_knowledge::incident::TimelineKind;
 use homeostat_knowledge::observation::StoredIncident;
 use homeostat_knowledge::{
-    Entity, EvidenceId, Finding, FindingKind, IdSource, Incident, IncidentId, IncidentState, Instants, Name,
-    ObjectKey, Severity, SignedDuration, Snapshot, Timestamp, WorkloadKey,
+    ActionRecord, Entity, EvidenceId, Finding, FindingKind, IdSource, Incident, IncidentId, IncidentState,
+    Instants, Name, ObjectKey, Severity, SignedDuration, Snapshot, Timestamp, WorkloadKey,
 };
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -48,6 +49,8 @@ pub struct Correlator {
     stored: BTreeSet<IncidentId>,
     /// Roots that were healed lately, and when that was seen.
     healed: VecDeque<(Entity, Timestamp)>,
+    /// Closed ones that come back with their release.
+    shelf: Shelf,
     /// Incidents that could not be opened because of the bound.
     pub dropped: u64,
 }
@@ -69,6 +72,7 @@ impl Correlator {
             incidents: BTreeMap::new(),
             stored: BTreeSet::new(),
             healed: VecDeque::new(),
+            shelf: Shelf::default(),
             dropped: 0,
         }
     }
@@ -103,21 +107,37 @@ impl Correlator {
                 changed = true;
             }
             if stored.closed && !own.state.closed() {
-                own.record(now, TimelineKind::Person, "closed by a person");
+                own.record(now, TimelineKind::Person, shelf::BY_PERSON);
                 close(own, now);
                 changed = true;
             }
             return changed;
         }
-        if stored.incident.state.closed() || stored.closed || self.incidents.len() >= self.config.maximum {
+        if stored.closed {
+            self.shelf.forget(id);
             return false;
         }
+        if stored.incident.state.closed() {
+            self.shelf.keep_stored(&stored.incident, now);
+            return false;
+        }
+        // A late copy of one that was closed here meanwhile.
+        let late = self.shelf.get(id).is_some_and(|closed| knows(closed, &stored.incident));
+        if late || self.incidents.len() >= self.config.maximum {
+            return false;
+        }
+        self.shelf.take(id);
         let mut incident = stored.incident.clone();
         incident.acknowledged_by.clone_from(&stored.acknowledged_by);
         incident.record(now, TimelineKind::State, "taken up by this replica");
         self.stored.insert(id.clone());
         self.incidents.insert(id.clone(), incident);
         true
+    }
+
+    /// Takes note of an action: who makes a release again that a roll back took back has its incident again.
+    pub fn note(&mut self, action: &ActionRecord) {
+        self.shelf.note(action);
     }
 
     /// Opens the incident of an own invariant that was found broken, unless the one of this fault is open: then it says that
@@ -145,6 +165,7 @@ impl Correlator {
         let id = IncidentId(key.name.clone());
         self.incidents.remove(&id);
         self.stored.remove(&id);
+        self.shelf.forget(&id);
     }
 
     /// For a replica that does not lead, before [`Correlator::adopt`]: what the leader stored counts. Its history takes the
@@ -210,8 +231,12 @@ impl Correlator {
         changed.into_iter().collect()
     }
 
-    /// Drops incidents that are closed. Called after they were written.
+    /// Drops incidents that are closed. Called after they were written. Those whose release was taken back are put aside for
+    /// 25 hours, a hundred at most: they open again when that release is made again and fails.
     pub fn drop_closed(&mut self) {
+        for closed in self.incidents.values().filter(|incident| incident.state.closed()) {
+            self.shelf.keep(closed);
+        }
         self.incidents.retain(|_, incident| !incident.state.closed());
         let incidents = &self.incidents;
         self.stored.retain(|id| incidents.contains_key(id));
@@ -282,7 +307,33 @@ impl Correlator {
         if !certain && self.works_off(root, findings, calls, now) {
             return None;
         }
-        self.open(root, findings, calls, snapshot, now, ids)
+        self.released_again(root, snapshot, now, ids)
+            .or_else(|| self.open(root, findings, calls, snapshot, now, ids))
+    }
+
+    /// Opens the incident again for which the release that fails now was taken back before.
+    fn released_again(
+        &mut self,
+        root: &Entity,
+        snapshot: &Snapshot,
+        now: Timestamp,
+        ids: &mut dyn IdSource,
+    ) -> Option<IncidentId> {
+        let incidents = &self.incidents;
+        let well = |id: &IncidentId| {
+            let open = incidents.get(id).filter(|incident| !incident.state.closed());
+            open.is_some_and(|incident| incident.instants.mitigated.is_some())
+        };
+        let (id, why) = self.shelf.again(root.workload()?, snapshot, now, well)?;
+        if !self.incidents.contains_key(&id) {
+            if self.incidents.len() >= self.config.maximum {
+                return None;
+            }
+            self.incidents.insert(id.clone(), self.shelf.take(&id)?);
+            self.stored.insert(id.clone());
+        }
+        shelf::reopen(self.incidents.get_mut(&id)?, why, now, ids);
+        Some(id)
     }
 
     /// A caller of something that has just been healed is late or stumbles while it works off what piled up. That

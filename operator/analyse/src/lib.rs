@@ -9,7 +9,8 @@
 //! workload's own queries say, [`logs`] and [`causes`] what lines and spans add to the evidence;
 //! `redact` keeps what looks like a secret out of it.
 //! [`senders`] knows how late what is told comes,
-//! [`waits`] how long calls wait between their two ends, `breach` what Homeostat finds wrong with itself. [`correlate`] makes one incident per root, `ranking` orders its causes.
+//! [`waits`] how long calls wait between their two ends, `breach` what Homeostat finds wrong with itself. [`correlate`] makes one incident per root, `ranking` orders its causes,
+//! `shelf` keeps those whose release may be made again.
 
 mod analyser;
 mod breach;
@@ -27,6 +28,7 @@ mod redact;
 pub mod replicas;
 pub mod senders;
 mod setup;
+mod shelf;
 pub mod signals;
 pub mod waits;
 

@@ -177,6 +177,7 @@ mod tests {
                 ready: 1,
                 updated: 1,
                 revision: None,
+                earlier_revisions: Vec::new(),
                 surges: false,
                 paused: false,
                 template_labels: BTreeMap::new(),

@@ -74,6 +74,7 @@ impl World {
             ready: replicas,
             updated: replicas,
             revision: None,
+            earlier_revisions: Vec::new(),
             surges: true,
             paused: false,
             template_labels: BTreeMap::new(),

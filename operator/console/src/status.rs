@@ -208,6 +208,7 @@ pub fn summary(snapshot: &Snapshot, closed: &[Arc<Closed>], readiness: Readiness
         incidents: incidents.into_iter().map(|incident| incident_line(incident, Some(now))).collect(),
         closed: closed
             .iter()
+            .filter(|closed| !snapshot.incidents.contains_key(&closed.incident.id))
             .map(|closed| incident_line(&closed.incident, closed.incident.instants.mitigated))
             .collect(),
         actions_kept: actions.len(),

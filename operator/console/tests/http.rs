@@ -11,8 +11,8 @@ use homeostat_console::{
 };
 use homeostat_knowledge::policy::KillSwitch;
 use homeostat_knowledge::{
-    ActionKind, ActionRecord, ActionState, Clock, FindingKind, GuardName, GuardResult, IncidentId, Origin,
-    SignedDuration,
+    ActionKind, ActionRecord, ActionState, Clock, FindingKind, GuardName, GuardResult, Incident, IncidentId,
+    Origin, SignedDuration,
 };
 use http_body_util::BodyExt;
 use std::collections::{BTreeMap, BTreeSet};
@@ -192,7 +192,10 @@ async fn numbers_that_others_keep_are_fetched_before_each_scrape() {
 async fn the_front_page_shows_incidents_actions_sources_and_the_kill_switch() {
     let console = console();
     console.gate.open();
+    // Closed before, and open again now.
     console.recent.add(incident(), vec![action()]);
+    let closed = Incident { id: IncidentId::new("order-crash-1"), ..incident() };
+    console.recent.add(closed, vec![action()]);
     let response = get(&console, "/").await;
     let policy = response.headers()[header::CONTENT_SECURITY_POLICY].to_str().expect("text").to_owned();
     assert!(policy.contains("default-src 'none'"));
@@ -214,6 +217,9 @@ async fn the_front_page_shows_incidents_actions_sources_and_the_kill_switch() {
     let summary: serde_json::Value = serde_json::from_str(&summary).expect("valid JSON");
     assert_eq!(summary["killSwitch"]["state"], "off");
     assert_eq!(summary["incidents"][0]["state"], "Acting");
+    let closed: Vec<_> =
+        summary["closed"].as_array().expect("a list").iter().map(|line| &line["name"]).collect();
+    assert_eq!(closed, ["order-crash-1"], "what is open again is not called closed");
     assert_eq!(summary["readiness"], "ready");
 }
 

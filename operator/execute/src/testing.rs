@@ -116,6 +116,7 @@ pub(crate) fn controller(kind: ControllerKind, name: &str) -> ControllerRecord {
         ready: 1,
         updated: 1,
         revision: Some(Name::from("4")),
+        earlier_revisions: Vec::new(),
         surges: true,
         paused: false,
         template_labels: BTreeMap::new(),

@@ -249,6 +249,7 @@ impl Kernel {
                     return;
                 }
                 self.urgent |= known.is_none_or(|known| known.state != action.state);
+                self.correlator.note(action);
             }
             ObjectChange::Incident(Change::Applied(stored)) => {
                 if !self.led {

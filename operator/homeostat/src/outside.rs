@@ -235,6 +235,10 @@ pub(crate) fn event_reason(before: Option<(IncidentState, u32)>, incident: &Inci
     let other = again || before.is_none_or(|(known, _)| known != state);
     match state {
         IncidentState::Open | IncidentState::Acting if again => Some(EventReason::IncidentReopened),
+        // It was over and is kept no more among what was written, or another process wrote it.
+        IncidentState::Open if before.is_none() && incident.reopen_count > 0 => {
+            Some(EventReason::IncidentReopened)
+        }
         IncidentState::Open if before.is_none() => Some(EventReason::IncidentOpened),
         // An action began or ended and it goes on: actions tell for themselves.
         IncidentState::Open | IncidentState::Acting => None,
@@ -260,6 +264,13 @@ mod tests {
             "evidence": "e", "handed_over": null, "acknowledged_by": null,
         }))
         .unwrap()
+    }
+
+    #[test]
+    fn what_was_over_and_comes_back_is_told_as_reopened() {
+        let again = incident(IncidentState::Open, 1);
+        assert_eq!(event_reason(None, &again), Some(EventReason::IncidentReopened));
+        assert_eq!(event_reason(Some((IncidentState::Open, 1)), &again), None, "once");
     }
 
     #[test]

@@ -252,6 +252,10 @@ pub struct ControllerRecord {
     pub updated: i32,
     /// `deployment.kubernetes.io/revision`, or the update revision of a StatefulSet.
     pub revision: Option<Name>,
+    /// Revisions that a ReplicaSet was before: a release that is made again gets a new number and keeps its ReplicaSet. Oldest
+    /// first, the last ten; empty for everything else.
+    #[serde(default)]
+    pub earlier_revisions: Vec<Name>,
     /// Rolls out one more pod before it takes one away (`maxSurge` > 0 and `maxUnavailable` = 0).
     pub surges: bool,
     /// Rollout is paused (`spec.paused`) or suspended.

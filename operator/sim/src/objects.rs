@@ -200,6 +200,7 @@ pub fn controller(
         ready: replicas,
         updated: replicas,
         revision: Some(Name::from("1")),
+        earlier_revisions: Vec::new(),
         surges: true,
         paused: false,
         template_labels: BTreeMap::new(),

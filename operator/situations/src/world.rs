@@ -309,6 +309,7 @@ fn controller(
         ready: given.replicas,
         updated: given.replicas - i32::from(given.rolling_out),
         revision: Some(revision.into()),
+        earlier_revisions: Vec::new(),
         surges: given.surges && !matches!(kind, ControllerKind::StatefulSet),
         paused: given.paused,
         template_labels: labels.chain([("app".into(), app.into())]).collect(),

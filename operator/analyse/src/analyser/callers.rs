@@ -42,6 +42,7 @@ mod tests {
             ready: 1,
             updated: 1,
             revision: None,
+            earlier_revisions: Vec::new(),
             surges: true,
             paused: false,
             template_labels: labels.clone(),

@@ -2,6 +2,7 @@
 
 use super::amounts::{Container, total};
 use super::light::{Body, Interner, Meta, cut, gitops_owner, hold, null_is_empty};
+use super::rollout::{self, Strategy};
 use super::run::{Cx, Effect, Watched};
 use crate::validate::acceptance::Input;
 use homeostat_crds::common::{
@@ -107,28 +108,6 @@ struct Spec {
     job_template: Option<JobTemplate>,
     schedule: Option<String>,
     time_zone: Option<String>,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Strategy {
-    #[serde(rename = "type")]
-    type_: Option<String>,
-    rolling_update: Option<RollingUpdate>,
-}
-
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct RollingUpdate {
-    max_surge: Option<Share>,
-    max_unavailable: Option<Share>,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-#[serde(untagged)]
-enum Share {
-    Count(i32),
-    Percent(String),
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -310,7 +289,7 @@ pub(crate) fn record<S: Sort>(
     };
     let revision = match S::KIND {
         ControllerKind::StatefulSet => status.update_revision.as_deref(),
-        _ => metadata.annotations.get("deployment.kubernetes.io/revision").map(String::as_str),
+        _ => rollout::revision(metadata),
     };
     let template_labels = match S::KIND {
         // A ReplicaSet's labels are those of its Deployment.
@@ -335,7 +314,15 @@ pub(crate) fn record<S: Sort>(
         ready,
         updated,
         revision: names.maybe(revision),
-        surges: surges::<S>(spec, replicas),
+        earlier_revisions: match S::KIND {
+            ControllerKind::ReplicaSet => rollout::earlier_revisions(metadata, names),
+            _ => Vec::new(),
+        },
+        surges: match S::KIND {
+            ControllerKind::Deployment => rollout::deployment_surges(spec.strategy.as_ref(), replicas),
+            ControllerKind::DaemonSet => rollout::daemon_set_surges(spec.update_strategy.as_ref(), replicas),
+            _ => false,
+        },
         paused: spec.paused == Some(true) || spec.suspend == Some(true),
         template_labels,
         owner: metadata.controller(names),
@@ -421,35 +408,6 @@ fn template(spec: &Spec) -> Option<&Template> {
     spec.template.as_ref().or_else(|| spec.job_template.as_ref()?.spec.template.as_ref())
 }
 
-/// Whether a rollout starts new pods before it takes old ones away. Rounding as Kubernetes does it: surge up,
-/// unavailable down, and one unavailable when both come out as zero.
-fn surges<S: Sort>(spec: &Spec, replicas: i32) -> bool {
-    let strategy = match S::KIND {
-        ControllerKind::Deployment => spec.strategy.as_ref(),
-        ControllerKind::DaemonSet => spec.update_strategy.as_ref(),
-        _ => return false,
-    };
-    let rolling = strategy
-        .is_none_or(|strategy| strategy.type_.as_deref().unwrap_or("RollingUpdate") == "RollingUpdate");
-    let update = strategy.and_then(|strategy| strategy.rolling_update.clone()).unwrap_or_default();
-    let (default_surge, default_unavailable) = match S::KIND {
-        ControllerKind::Deployment => (0.25, 0.25),
-        _ => (0.0, 1.0),
-    };
-    let wanted = f64::from(replicas.max(0));
-    let amount = |share: Option<&Share>, default: f64| match share {
-        Some(Share::Count(count)) => f64::from(*count),
-        Some(Share::Percent(text)) => {
-            text.trim_end_matches('%').parse::<f64>().map_or(0.0, |percent| percent / 100.0 * wanted)
-        }
-        None if default < 1.0 => default * wanted,
-        None => default,
-    };
-    let surge = amount(update.max_surge.as_ref(), default_surge).ceil();
-    let unavailable = amount(update.max_unavailable.as_ref(), default_unavailable).floor();
-    rolling && surge >= 1.0 && unavailable < 1.0
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -477,6 +435,26 @@ mod tests {
         assert!(found.surges && !found.paused && !found.rolling_out());
         assert_eq!(found.template_labels.get("app").map(|label| &**label), Some("order"));
         assert_eq!(found.gitops_owner, None);
+    }
+
+    #[test]
+    fn a_release_that_is_made_again_keeps_its_earlier_numbers() {
+        let earlier = |history: &str| {
+            let set = json!({ "metadata": { "annotations": {
+                "deployment.kubernetes.io/revision": "40", "deployment.kubernetes.io/revision-history": history } } });
+            let found = project::<ReplicaSets>(&set);
+            assert_eq!(found.revision.as_deref(), Some("40"));
+            found.earlier_revisions.iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        assert_eq!(earlier("2,4"), ["2", "4"]);
+        assert_eq!(earlier(" 2, ,4,"), ["2", "4"], "nothing between two commas is no revision");
+        let all: Vec<String> = (1..=15).map(|number| number.to_string()).collect();
+        assert_eq!(earlier(&all.join(",")), all[5..], "the last ten, the oldest first");
+        assert_eq!(earlier(&"9".repeat(100_000)), [""; 0], "not a number of a revision");
+        assert!(project::<ReplicaSets>(&json!({})).earlier_revisions.is_empty());
+        let annotations = json!({ "deployment.kubernetes.io/revision-history": "2" });
+        let deployment = json!({ "metadata": { "annotations": annotations } });
+        assert!(project::<Deployments>(&deployment).earlier_revisions.is_empty(), "only of ReplicaSets");
     }
 
     #[test]

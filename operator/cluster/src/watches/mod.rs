@@ -18,6 +18,7 @@ mod patience;
 mod playbooks;
 pub(crate) mod pods;
 mod pulse;
+mod rollout;
 mod run;
 pub(crate) mod scalables;
 mod services;

@@ -219,6 +219,7 @@ fn record(key: ControllerKey, uid: &str) -> ControllerRecord {
         ready: 0,
         updated: 1,
         revision: None,
+        earlier_revisions: Vec::new(),
         surges: false,
         paused: false,
         template_labels: BTreeMap::new(),
