@@ -7,7 +7,8 @@ use homeostat_cluster::external::{self, ExternalValue};
 use homeostat_knowledge::observation::Sample;
 use homeostat_knowledge::policy::ExternalPolicy;
 use homeostat_knowledge::{
-    Clock, Entity, Name, Observation, Signal, Snapshot, SnapshotSource, Timestamp, WorkloadKey,
+    Clock, Entity, Name, Observation, Signal, SignedDuration, Snapshot, SnapshotSource, Timestamp,
+    WorkloadKey,
 };
 use homeostat_observe::{Counters, Fate, SourceName, Tally};
 use kube::Client;
@@ -26,6 +27,9 @@ const AT_ONCE: usize = 8;
 const MOST: usize = 1_000;
 /// Series taken from one answer.
 const MOST_SERIES: usize = 20;
+/// Adapters of clouds tell what was some minutes ago, and that is the newest there is. What is older is told as old as it is,
+/// and does not count as seen.
+const LAG: SignedDuration = SignedDuration::from_mins(5);
 
 /// A signal that is asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,8 +74,7 @@ fn samples(
         observations.push(Observation {
             tenant: tenant.clone(),
             entity: Entity::Workload { key: question.workload.clone() },
-            // An adapter's clock may be ahead; what it says of the past is how old the value is.
-            event_time: found.at.map_or(now, |at| at.min(now)),
+            event_time: found.at.filter(|at| now.duration_since(*at) > LAG).unwrap_or(now),
             arrival_time: now,
             signal: Signal::Sample(Sample {
                 metric: question.signal.clone(),
@@ -167,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_number_is_no_value_and_the_future_is_now() {
+    fn what_is_no_number_is_no_value_and_what_is_old_is_told_so() {
         let now = Timestamp::from_second(1_000).unwrap();
         let found = |series: &str, value, at: Option<i64>| ExternalValue {
             series: series.into(),
@@ -175,14 +178,15 @@ mod tests {
             at: at.and_then(|at| Timestamp::from_second(at).ok()),
         };
         let values = vec![
-            found("a", Some(7.0), Some(990)),
+            found("a", Some(7.0), Some(699)),
             found("b", None, None),
-            found("c", Some(1.0), Some(2_000)),
+            found("c", Some(1.0), Some(700)),
+            found("d", Some(1.0), Some(2_000)),
         ];
         let mut tally = Tally::default();
         let told = samples(&question(), values, &Snapshot::default(), now, &mut tally);
         let times: Vec<i64> = told.iter().map(|one| one.event_time.as_second()).collect();
-        assert_eq!(times, [990, 1_000]);
+        assert_eq!(times, [699, 1_000, 1_000]);
         assert_eq!(tally.get(Fate::NonFinite), 1);
         let many = (0..25).map(|n| found(&n.to_string(), Some(1.0), None)).collect();
         assert_eq!(samples(&question(), many, &Snapshot::default(), now, &mut tally).len(), MOST_SERIES);
