@@ -12,6 +12,7 @@ pub mod proof;
 pub mod result;
 pub mod scale;
 pub mod scenarios;
+pub mod share;
 pub mod toolchain;
 pub mod truth;
 pub mod water;

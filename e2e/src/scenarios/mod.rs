@@ -18,6 +18,7 @@ use crate::demo::column::Stage;
 use crate::demo::install::Files;
 use crate::demo::live::Live;
 use crate::demo::{self, DemoError, Place};
+use crate::share::Share;
 use catalogue::Entry;
 
 /// Arguments of `e2e scenarios`.
@@ -41,6 +42,7 @@ pub struct ScenariosArgs {
 /// must be.
 pub async fn run(args: &ScenariosArgs) -> Result<bool, DemoError> {
     let live = Live::start();
+    let _share = Share::as_the_cluster();
     let seed = args.seed.unwrap_or_else(|| rand::rng().random_range(1..1_000_000));
     live.plain(&format!("The fault catalogue. Seed {seed} (SEED={seed} repeats order and services)."));
     let chosen = choose(catalogue::read(&args.place.root)?, &args.kinds)?;

@@ -7,8 +7,8 @@ use crate::kubelet::{self, BACK_OFF_MEMORY};
 use crate::room;
 use homeostat_knowledge::observation::SourceState;
 use homeostat_knowledge::{
-    ActionKind, ControllerKind, ControllerRecord, Entity, Finding, IncidentState, PodRecord, SignedDuration,
-    Timestamp,
+    ActionKind, ControllerKind, ControllerRecord, Entity, Finding, Incident, IncidentState, Name, PodRecord,
+    SignedDuration, Timestamp,
 };
 use std::sync::Arc;
 
@@ -140,6 +140,11 @@ fn calm(
     if let Some(other) = others.next() {
         return Err(Stop::wait(format!("incident {} is open in {}", other.id, subject.key.namespace)));
     }
+    // A node that is short of processor time, or ill, made it crash, and would make the new pod crash too.
+    let on_node = |other: &&Arc<Incident>| !other.state.closed() && shows_node(other, pod.node.as_ref());
+    if let Some(other) = case.snapshot.incidents.values().find(on_node) {
+        return Err(Stop::wait(format!("incident {} is open on the node of {}", other.id, subject.key)));
+    }
     let mut busy = case
         .snapshot
         .actions
@@ -149,4 +154,10 @@ fn calm(
         return Err(Stop::wait(format!("action {} is under way in {}", action.id, subject.key.namespace)));
     }
     room::beside(case, pod)
+}
+
+/// Whether this node is what the incident is about.
+fn shows_node(incident: &Incident, node: Option<&Name>) -> bool {
+    let cause = incident.top_cause().map(|cause| &cause.entity);
+    matches!(cause, Some(Entity::Node { name }) if Some(name) == node)
 }

@@ -115,9 +115,9 @@ fn a_hung_pod_that_may_hold_the_only_copy_of_something_keeps_its_own_grace_perio
     assert_eq!(plan.steps[0].parameters, Parameters::EvictPod { grace_seconds: None });
 }
 
-#[test]
-fn a_restart_in_a_quiet_minute_targets_the_deployment_by_its_uid() {
-    let given = Given {
+/// A crash that healed half a minute ago.
+fn crashed_once() -> Given {
+    Given {
         incident: GivenIncident {
             kind: "Crashed".into(),
             state: "Mitigated".into(),
@@ -134,7 +134,12 @@ fn a_restart_in_a_quiet_minute_targets_the_deployment_by_its_uid() {
         }],
         good: Some(27.0),
         ..Given::default()
-    };
+    }
+}
+
+#[test]
+fn a_restart_in_a_quiet_minute_targets_the_deployment_by_its_uid() {
+    let given = crashed_once();
     let (plan, snapshot) = drafted(&given);
     let step = &plan.steps[0];
     assert_eq!((&*step.target.api_version, &*step.target.kind), ("apps/v1", "Deployment"));
@@ -148,6 +153,24 @@ fn a_restart_in_a_quiet_minute_targets_the_deployment_by_its_uid() {
     let decision = decide(&two);
     assert_eq!(decision.name(), "Nothing", "{decision:?}");
     assert!(decision.reason().contains("other pods of shop/order serve"), "{}", decision.reason());
+}
+
+#[test]
+fn no_minute_is_quiet_while_the_node_has_an_incident() {
+    let (mut snapshot, incident) = crashed_once().build();
+    let node = snapshot.pods[&ObjectKey::new("shop", "order-a")].node.clone().expect("it runs");
+    let mut other =
+        Incident { id: IncidentId::new("node-7f3k2"), state: IncidentState::HandedOver, ..incident.clone() };
+    (other.namespace, other.workload) = ("homeostat-system".into(), None);
+    (other.causes[0].kind, other.causes[0].entity) =
+        (FindingKind::NoisyNeighbour, Entity::Node { name: node });
+    snapshot.incidents.insert_mut(other.id.clone(), Arc::new(other.clone()));
+    let decided = |snapshot: &Snapshot| plan(&incident, snapshot, &shipped(), now(), &mut SeededIds::new(7));
+    let decision = decided(&snapshot);
+    assert!(decision.reason().contains("is open on the node"), "{decision:?}");
+    other.causes[0].entity = Entity::Node { name: "another".into() };
+    snapshot.incidents.insert_mut(other.id.clone(), Arc::new(other));
+    assert_eq!(decided(&snapshot).name(), "Act", "that of another node does not matter");
 }
 
 #[test]
