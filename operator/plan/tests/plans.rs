@@ -115,64 +115,6 @@ fn a_hung_pod_that_may_hold_the_only_copy_of_something_keeps_its_own_grace_perio
     assert_eq!(plan.steps[0].parameters, Parameters::EvictPod { grace_seconds: None });
 }
 
-/// A crash that healed half a minute ago.
-fn crashed_once() -> Given {
-    Given {
-        incident: GivenIncident {
-            kind: "Crashed".into(),
-            state: "Mitigated".into(),
-            since: 30.0,
-            last_seen: 29.0,
-            ended: true,
-            ..GivenIncident::default()
-        },
-        pods: vec![GivenPod {
-            restarts: 1,
-            state_since: Some(28.0),
-            last_end: Some(29.5),
-            ..GivenPod::default()
-        }],
-        good: Some(27.0),
-        ..Given::default()
-    }
-}
-
-#[test]
-fn a_restart_in_a_quiet_minute_targets_the_deployment_by_its_uid() {
-    let given = crashed_once();
-    let (plan, snapshot) = drafted(&given);
-    let step = &plan.steps[0];
-    assert_eq!((&*step.target.api_version, &*step.target.kind), ("apps/v1", "Deployment"));
-    assert_eq!(step.target.uid, Uid::new("uid-Deployment-order"));
-    assert_eq!(step.verification.expect, Expectation::RolloutComplete);
-    assert_eq!(step.before.restarts, Some(1));
-    assert!(check(plan, &snapshot, now()).is_ok());
-    let mut two = given;
-    two.workload.replicas = 2;
-    two.pods.push(GivenPod { name: "order-b".into(), ..GivenPod::default() });
-    let decision = decide(&two);
-    assert_eq!(decision.name(), "Nothing", "{decision:?}");
-    assert!(decision.reason().contains("other pods of shop/order serve"), "{}", decision.reason());
-}
-
-#[test]
-fn no_minute_is_quiet_while_the_node_has_an_incident() {
-    let (mut snapshot, incident) = crashed_once().build();
-    let node = snapshot.pods[&ObjectKey::new("shop", "order-a")].node.clone().expect("it runs");
-    let mut other =
-        Incident { id: IncidentId::new("node-7f3k2"), state: IncidentState::HandedOver, ..incident.clone() };
-    (other.namespace, other.workload) = ("homeostat-system".into(), None);
-    (other.causes[0].kind, other.causes[0].entity) =
-        (FindingKind::NoisyNeighbour, Entity::Node { name: node });
-    snapshot.incidents.insert_mut(other.id.clone(), Arc::new(other.clone()));
-    let decided = |snapshot: &Snapshot| plan(&incident, snapshot, &shipped(), now(), &mut SeededIds::new(7));
-    let decision = decided(&snapshot);
-    assert!(decision.reason().contains("is open on the node"), "{decision:?}");
-    other.causes[0].entity = Entity::Node { name: "another".into() };
-    snapshot.incidents.insert_mut(other.id.clone(), Arc::new(other));
-    assert_eq!(decided(&snapshot).name(), "Act", "that of another node does not matter");
-}
-
 #[test]
 fn nothing_is_done_for_an_incident_of_no_tenant_nor_to_a_pod_that_nothing_is_known_of() {
     assert_eq!(decide(&hung()).name(), "Act");
