@@ -4,7 +4,9 @@
 
 mod common;
 
-use common::{Given, GivenAction, GivenIncident, GivenOther, GivenPod, GivenWorkload, ago, now, order};
+use common::{
+    Given, GivenAction, GivenIncident, GivenOther, GivenPod, GivenWorkload, ago, decide, drafted, now, order,
+};
 use homeostat_knowledge::observation::{Change, ObjectChange};
 use homeostat_knowledge::plan::{Expectation, Undo};
 use homeostat_knowledge::*;
@@ -15,19 +17,6 @@ use std::sync::Arc;
 
 fn hung() -> Given {
     Given { pods: vec![GivenPod::default()], ..Given::default() }
-}
-
-fn decide(given: &Given) -> Decision {
-    let (snapshot, incident) = given.build();
-    plan(&incident, &snapshot, &shipped(), now(), &mut SeededIds::new(7))
-}
-
-fn drafted(given: &Given) -> (Plan<Draft>, Snapshot) {
-    let (snapshot, _) = given.build();
-    match decide(given) {
-        Decision::Act(plan) => (plan, snapshot),
-        other => panic!("expected a plan, got {other:?}"),
-    }
 }
 
 fn own(spec: &str) -> Playbook {

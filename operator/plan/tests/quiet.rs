@@ -4,25 +4,12 @@
 
 mod common;
 
-use common::{Given, GivenIncident, GivenPod, now};
+use common::{Given, GivenIncident, GivenPod, decide, drafted, now};
 use homeostat_knowledge::plan::Expectation;
 use homeostat_knowledge::*;
-use homeostat_plan::{Decision, check, plan};
+use homeostat_plan::{check, plan};
 use homeostat_playbooks::shipped;
 use std::sync::Arc;
-
-fn decide(given: &Given) -> Decision {
-    let (snapshot, incident) = given.build();
-    plan(&incident, &snapshot, &shipped(), now(), &mut SeededIds::new(7))
-}
-
-fn drafted(given: &Given) -> (Plan<Draft>, Snapshot) {
-    let (snapshot, _) = given.build();
-    match decide(given) {
-        Decision::Act(plan) => (plan, snapshot),
-        other => panic!("expected a plan, got {other:?}"),
-    }
-}
 
 /// A crash that healed half a minute ago.
 fn crashed_once() -> Given {
