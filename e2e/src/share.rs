@@ -10,7 +10,8 @@ const GROUP: &str = "/proc/self/autogroup";
 /// About sixteen times the usual weight, as the cluster has.
 const NICE: i32 = -13;
 
-/// The harness is worth as much as the cluster; when dropped, as much as before.
+/// The harness is worth as much as the cluster; when dropped, as much as before. For the catalogue alone: the demo is measured as
+/// it was, with the cluster before the harness.
 #[derive(Debug)]
 #[must_use = "the share ends with it"]
 pub struct Share {

@@ -26,7 +26,6 @@ use crate::cluster::ClusterError;
 use crate::faults::FaultError;
 use crate::load::LoadError;
 use crate::result::{self, FaultResult, RunResult, Usage};
-use crate::share::Share;
 use crate::truth::watch::WatchError;
 use build::{Built, Profile};
 use column::{ColumnRun, Stage};
@@ -156,7 +155,6 @@ pub struct Place {
 /// Runs the demo; returns once the report is written.
 pub async fn run(args: &DemoArgs) -> Result<(), DemoError> {
     let live = Live::start();
-    let _share = Share::as_the_cluster();
     let mode = args.choice.mode();
     let columns = args.choice.columns();
     let seed = args.seed.unwrap_or_else(|| rand::rng().random_range(1..1_000_000));

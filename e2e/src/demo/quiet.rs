@@ -12,7 +12,6 @@ use super::mode::Column;
 use super::{DemoError, Place, column, prepare};
 use crate::demo::install;
 use crate::demo::live::Live;
-use crate::share::Share;
 use crate::truth::At;
 
 /// Arguments of `e2e quiet`.
@@ -57,7 +56,6 @@ pub struct QuietResult {
 /// Runs Homeostat's column without faults.
 pub async fn run(args: &QuietArgs) -> Result<QuietResult, DemoError> {
     let live = Live::aside();
-    let _share = Share::as_the_cluster();
     let stage = prepare(&args.place, &live, args.seed, true).await?;
     let duration = Duration::from_secs(args.minutes * 60);
     let run = column::run(&stage, Column::Homeostat, &[], Some(duration)).await?;
