@@ -15,6 +15,9 @@ use std::sync::Arc;
 /// Source of the calls by which a workload is seen to do well.
 const SPANS: &str = "otlp";
 
+/// A node is in trouble so long, at most, before it is seen to be: probes miss three times, and ends have whole seconds.
+const BEFORE_ITS_NODE: SignedDuration = SignedDuration::from_secs(10);
+
 /// The controller to restart and the pod that carries the restart; or why not (yet).
 pub(crate) fn due<'a>(
     case: &Case<'a>,
@@ -29,8 +32,23 @@ pub(crate) fn due<'a>(
     if let Some(action) = done_since(case, subject, ended) {
         return Err(Stop::nothing(format!("the pods were replaced after this crash already ({action})")));
     }
+    its_node(case, subject, pod, ended)?;
     calm(case, subject, controller, pod, quiet)?;
     Ok((controller, pod))
+}
+
+/// What an ill or busy node ended is not the workload's to pay for: the kubelet has one crash to remember, and a rollout
+/// would load the node once more. While it is ill for another reason than this crash, no minute is quiet.
+fn its_node(case: &Case<'_>, subject: &Subject<'_>, pod: &PodRecord, ended: Timestamp) -> Result<(), Stop> {
+    let on_node = |other: &&Arc<Incident>| !other.state.closed() && shows_node(other, pod.node.as_ref());
+    let Some(other) = case.snapshot.incidents.values().find(on_node) else { return Ok(()) };
+    if ended >= later(other.instants.impact_start, -BEFORE_ITS_NODE) {
+        return Err(Stop::nothing(format!(
+            "{} ended while its node was in trouble (incident {}): a fresh pod would change nothing about that",
+            pod.key, other.id
+        )));
+    }
+    Err(Stop::wait(format!("incident {} is open on the node of {}", other.id, subject.key)))
 }
 
 /// The pod that the kubelet restarted, with the end of its container; it must still carry that restart.
@@ -139,11 +157,6 @@ fn calm(
     });
     if let Some(other) = others.next() {
         return Err(Stop::wait(format!("incident {} is open in {}", other.id, subject.key.namespace)));
-    }
-    // A node that is short of processor time, or ill, made it crash, and would make the new pod crash too.
-    let on_node = |other: &&Arc<Incident>| !other.state.closed() && shows_node(other, pod.node.as_ref());
-    if let Some(other) = case.snapshot.incidents.values().find(on_node) {
-        return Err(Stop::wait(format!("incident {} is open on the node of {}", other.id, subject.key)));
     }
     let mut busy = case
         .snapshot

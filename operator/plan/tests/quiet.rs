@@ -52,7 +52,7 @@ fn a_restart_in_a_quiet_minute_targets_the_deployment_by_its_uid() {
 }
 
 #[test]
-fn no_minute_is_quiet_while_the_node_has_an_incident() {
+fn what_its_node_ended_gets_no_fresh_pod_and_no_minute_is_quiet_while_the_node_is_ill() {
     let (mut snapshot, incident) = crashed_once().build();
     let node = snapshot.pods[&ObjectKey::new("shop", "order-a")].node.clone().expect("it runs");
     let mut other =
@@ -60,11 +60,20 @@ fn no_minute_is_quiet_while_the_node_has_an_incident() {
     (other.namespace, other.workload) = ("homeostat-system".into(), None);
     (other.causes[0].kind, other.causes[0].entity) =
         (FindingKind::NoisyNeighbour, Entity::Node { name: node });
-    snapshot.incidents.insert_mut(other.id.clone(), Arc::new(other.clone()));
-    let decided = |snapshot: &Snapshot| plan(&incident, snapshot, &shipped(), now(), &mut SeededIds::new(7));
-    let decision = decided(&snapshot);
-    assert!(decision.reason().contains("is open on the node"), "{decision:?}");
+    let mut decided = |other: &Incident| {
+        snapshot.incidents.insert_mut(other.id.clone(), Arc::new(other.clone()));
+        plan(&incident, &snapshot, &shipped(), now(), &mut SeededIds::new(7))
+    };
+    // The pod ended 29.5 s ago.
+    let began = |seconds: i64| now() - SignedDuration::from_secs(seconds);
+    for (seconds, name, words) in
+        [(40, "Nothing", "its node was in trouble"), (25, "Nothing", "its node"), (15, "Wait", "is open on the")]
+    {
+        other.instants.impact_start = began(seconds);
+        let decision = decided(&other);
+        assert_eq!(decision.name(), name, "{seconds} s: {decision:?}");
+        assert!(decision.reason().contains(words), "{seconds} s: {decision:?}");
+    }
     other.causes[0].entity = Entity::Node { name: "another".into() };
-    snapshot.incidents.insert_mut(other.id.clone(), Arc::new(other));
-    assert_eq!(decided(&snapshot).name(), "Act", "that of another node does not matter");
+    assert_eq!(decided(&other).name(), "Act", "that of another node does not matter");
 }
