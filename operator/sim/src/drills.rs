@@ -1,5 +1,5 @@
 //! Drills at drawn moments: a leader that stands still for longer than its lease and goes on (T15), the kill switch (T64),
-//! replicas with wrong clocks (T21), effects that land late, processes that die young, reads that are slow. Each is drawn from one seed and judged by the oracles.
+//! replicas with wrong clocks (T21), an API server that restarts (T05), effects that land late, processes that die young, reads that are slow. Each is drawn from one seed and judged by the oracles.
 
 use crate::defects::Defect;
 use crate::election::replica;
@@ -7,7 +7,7 @@ use crate::faults::{At, Fault, Meddle, Request, What};
 use crate::objects::OWN_NAMESPACE;
 use crate::oracle;
 use crate::process::Handle;
-use crate::run::{Lives, arm, simulate};
+use crate::run::{Lives, arm, overdue, simulate};
 use crate::situations::{self, Situation};
 use crate::world::World;
 use homeostat_knowledge::policy::PLATFORM_TENANT;
@@ -17,6 +17,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::time::Instant;
 
 const TENANT: &str = "shop";
 /// The illness begins when there is a leader and it is warm.
@@ -33,6 +34,9 @@ const WRONG: SignedDuration = SignedDuration::from_secs(4);
 
 /// The last answer of the kill switch is no older than half a second, and the effect has its own way to go.
 const SOON: SignedDuration = SignedDuration::from_millis(520);
+
+/// Actions that are open at once when the API server restarts.
+const MANY: u32 = 50;
 
 /// A drill of programs that may have a defect.
 pub type Mutated = fn(u64, Option<Defect>) -> std::io::Result<Drill>;
@@ -407,4 +411,75 @@ pub fn short_lives(seed: u64) -> std::io::Result<Drill> {
         let (effects, trace) = (inner.audit.effects.len(), inner.trace.clone());
         Drill { seed, violations, effects, millis, busy, trace, ..Drill::default() }
     })
+}
+
+/// The API server restarts while fifty actions are open, with limits that allow so many: the request of that moment is
+/// carried out without a reply, all others are not for 2 to 40 s, and every watch is too old afterwards. In every other drill
+/// the leader dies meanwhile.
+pub fn server_restart(seed: u64) -> std::io::Result<Drill> {
+    simulate(async move {
+        let mut draw = ChaCha8Rng::seed_from_u64(seed);
+        let world = World::new(&[(TENANT, Level::ActFull)]);
+        wide_limits(&world, MANY);
+        world.crowd(TENANT, 10);
+        let patients: Vec<_> =
+            (0..MANY).map(|index| WorkloadKey::new(TENANT, format!("basket-{index}"))).collect();
+        for patient in &patients {
+            world.add(patient, situations::CRASHING);
+        }
+        let mut lives = Lives::begin(&world, None);
+        lives.pass(Duration::from_secs(4)).await;
+        world.fall_ill_together(&patients);
+        let open = || world.lock().server.open_actions().count();
+        let end = Instant::now() + OVER;
+        while open() < patients.len() && Instant::now() < end {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        tokio::time::sleep(Duration::from_millis(draw.random_range(0..1_500))).await;
+        let (busy, away) = (open(), draw.random_range(2_000..40_000));
+        arm(&world, vec![Fault { at: At::Number(world.requests() + 1), what: What::TimeoutDone }]);
+        world.meddle(&Meddle::Away(away));
+        lives.pass(Duration::from_millis(draw.random_range(0..2_000))).await;
+        if draw.random_bool(0.5) {
+            world.meddle(&Meddle::Crash);
+        }
+        let back = world.lock().away.unwrap_or_else(|| world.now());
+        while world.now() < back {
+            lives.pass(Duration::from_millis(100)).await;
+        }
+        world.meddle(&Meddle::Compact);
+        let rested = lives.rest(OVER).await;
+        let ended = world.lock().server.actions.values().filter_map(|action| action.instants.closed).max();
+        let mut violations = overdue(&world, back, SignedDuration::from_secs(60));
+        if !rested {
+            violations.push("ESR: the world did not come to rest".to_owned());
+        }
+        violations.extend(lives.breaches());
+        let inner = world.lock();
+        violations.extend(oracle::violations(&inner));
+        Drill {
+            seed,
+            violations,
+            effects: inner.audit.effects.len(),
+            forbidden: 0,
+            millis: ended.map(|at| i64::try_from(at.duration_since(back).as_millis()).unwrap_or(i64::MAX)),
+            busy: busy == patients.len(),
+            trace: inner.trace.clone(),
+        }
+    })
+}
+
+/// So many of a tenant may be acted on at once, and none of it is a storm.
+fn wide_limits(world: &World, many: u32) {
+    let mut inner = world.lock();
+    let tenant = inner.server.tenants.values().find(|tenant| &*tenant.name.0 == TENANT).cloned();
+    if let Some(mut tenant) = tenant {
+        let limits = &mut tenant.limits;
+        (limits.percent_per_10_minutes, limits.storm_percent) = (100, 100);
+        (limits.in_flight_per_tenant, limits.per_tenant_hour) = (many, 10 * many);
+        inner.server.put_tenant(tenant);
+    }
+    let mut control = crate::objects::control();
+    (control.storm_percent, control.in_flight, control.per_hour) = (100, many, 10 * many);
+    inner.server.put_control(Some(control));
 }

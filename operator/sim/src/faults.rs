@@ -181,6 +181,8 @@ pub enum Meddle {
     Depose,
     /// The process that leads stands still for so many milliseconds, and then goes on as if nothing had been.
     Stop(i64),
+    /// The API server is gone for so many milliseconds: it answers no request, and no watch delivers anything.
+    Away(i64),
     /// The process dies now.
     Crash,
 }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! sim [--histories N] [--out FILE]   every plan, N drawn histories, every mutation
-//! sim --only plans|histories|mutations|freezes|switches|clocks|late|lives|slow|storms   one part, nothing written
+//! sim --only plans|histories|mutations|freezes|switches|clocks|late|lives|slow|restarts|storms   one part, nothing written
 //! sim --only PART --seed N           one drill of that part, told line by line
 //! sim --seed N                       one drawn history, told line by line
 //! sim --plan TEXT                    the plans whose name contains TEXT, told line by line
@@ -124,13 +124,14 @@ fn run(asked: &Asked) -> std::io::Result<bool> {
 type Part = fn(u64) -> std::io::Result<Drill>;
 
 /// Every part of them; each is run from so many seeds.
-const DRILLS: [(&str, Part); 6] = [
+const DRILLS: [(&str, Part); 7] = [
     ("freezes", drills::frozen_leader),
     ("switches", drills::kill_switch),
     ("clocks", |seed| drills::clocks(seed, None)),
     ("late", drills::late_effect),
     ("lives", drills::short_lives),
     ("slow", |seed| drills::slow_reads(seed, None)),
+    ("restarts", drills::server_restart),
 ];
 const SEEDS: u64 = 200;
 

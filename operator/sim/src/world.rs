@@ -87,6 +87,8 @@ pub struct Inner {
     pub skews: BTreeMap<u64, SignedDuration>,
     /// The Lease that replicas run for, with its version. In most worlds `leader` is all there is.
     pub lease: Option<(LeaseRecord, u64)>,
+    /// The API server answers nobody until then.
+    pub away: Option<Timestamp>,
     /// A planner's fault to come: the plan for the one workload will name an object of the other.
     pub confused: Option<(WorkloadKey, WorkloadKey)>,
     /// Lines of what happened; two runs of one seed give the same lines.
@@ -141,6 +143,7 @@ impl World {
             stopped: BTreeMap::new(),
             skews: BTreeMap::new(),
             lease: None,
+            away: None,
             confused: None,
             trace: Vec::new(),
             counts: BTreeMap::new(),
@@ -334,6 +337,9 @@ impl World {
                 what if struck.is_none() => struck = Some(what),
                 _ => {}
             }
+        }
+        if struck.is_none() && inner.away.is_some_and(|until| now < until) {
+            struck = Some(What::Unavailable);
         }
         let with = struck.as_ref().map_or_else(String::new, |what| format!(" {what:?}"));
         inner.note(now, &format!("{number} {life} {request:?} {about}{with}"));
@@ -539,6 +545,11 @@ impl Inner {
             Meddle::Depose => self.leader = 0,
             Meddle::Stop(millis) => {
                 self.stopped.insert(self.leader, now + SignedDuration::from_millis(*millis));
+            }
+            Meddle::Away(millis) => {
+                let until = now + SignedDuration::from_millis(*millis);
+                self.away = Some(until);
+                self.watches.frozen.extend(Stream::ALL.map(|stream| (stream, until)));
             }
             Meddle::Crash => {
                 let leader = self.leader;

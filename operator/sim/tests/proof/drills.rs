@@ -72,6 +72,13 @@ fn reads_that_take_long_keep_no_effect_from_the_kill_switch_and_nobody_from_heal
 }
 
 #[test]
+fn fifty_actions_that_are_open_when_the_server_restarts_end_within_a_minute_of_its_return() {
+    let runs = slice("restarts", 24, drills::server_restart);
+    assert!(runs.iter().all(|run| run.busy), "fifty are open");
+    assert!(runs.iter().all(|run| run.effects == 50), "each once, none lost");
+}
+
+#[test]
 fn no_share_of_a_group_that_fails_together_exceeds_a_budget_and_storms_stop_everything() {
     let all: Vec<_> = storms::all(100)
         .into_iter()
