@@ -1,10 +1,12 @@
 //! Change a running pod's resources in place, or those of a `CronJob`'s next runs.
 
 use super::{ActionSpec, Landed, Protected, Repeat, Right, Unfit, Verdict, owners, run, target, verify};
+use crate::orders;
 use crate::ports::{Field, FreshTarget, Requests};
 use homeostat_knowledge::kubelet::OUT_OF_MEMORY;
 use homeostat_knowledge::plan::{Expectation, Undo};
 use homeostat_knowledge::policy::Bounds;
+use homeostat_knowledge::records::PodPhase;
 use homeostat_knowledge::{
     ActionKind, ActionRecord, ContainerRecord, ContainerState, ControllerKind, ControllerRecord, FindingKind,
     Level, Name, Origin, Parameters, PodRecord, Snapshot, Timestamp,
@@ -16,7 +18,9 @@ use homeostat_knowledge::{
 ///
 /// Within the bounds of `spec.scaling.resources` of the Workload, at most twice and at least four fifths of what
 /// it was. Where a memory limit is named apart, bounds and step are those of the limit, which is what ends a process; the
-/// request is never lowered then, at most doubled, and never above the limit. Of a `CronJob` the template is changed instead, for the runs to come: a Job's own template cannot be. What
+/// request is never lowered then, at most doubled, and never above the limit. A pod of a run that is ordered gets at once
+/// what its run was planned with, upwards only and without a step: a start may give any size as well, and the pod may have
+/// ended before a second step. Of a `CronJob` the template is changed instead, for the runs to come: a Job's own template cannot be. What
 /// people apply anew counts again. Repeat-safe because the values are absolute and the write is conditioned on the version that was read.
 /// Undone by the values before. The API server refuses what would change the pod's quality-of-service class.
 #[derive(Clone, Copy, Debug)]
@@ -102,6 +106,10 @@ impl ActionSpec for ResizePod {
         if let Some(controller) = snapshot.controller_of(&record.workload) {
             protected.refuse_labels(controller)?;
         }
+        if orders::of_pod(record) && pod.owner.as_ref().is_none_or(|owner| owner.kind != ControllerKind::Job)
+        {
+            return Err(Unfit::Protected(format!("pod {key} is no pod of a run")));
+        }
         if pod.deleting || !pod.containers.iter().any(|known| known.name == *container) {
             return Err(Unfit::Changed(format!("pod {key} is going, or has no container {container}")));
         }
@@ -158,6 +166,9 @@ impl ActionSpec for ResizePod {
             };
         }
         let same = snapshot.pods.get(&record.target.key).filter(|pod| pod.uid == record.target.uid);
+        if orders::of_pod(record) {
+            return of_run(record, same.map(|pod| &**pod), now);
+        }
         if record.origin == Origin::Forecast && record.undo_of.is_none() {
             return watched(record, same.map(|pod| &**pod), snapshot, now);
         }
@@ -175,6 +186,22 @@ impl ActionSpec for ResizePod {
             Expectation::ObjectivesMet => verify::answers_well(record, snapshot, now),
         }
     }
+}
+
+/// The pod of a run has its size, or needs none any more. How the run ends is learnt from by whoever orders runs: a run
+/// that is killed all the same says nothing against the next start.
+fn of_run(record: &ActionRecord, pod: Option<&PodRecord>, now: Timestamp) -> Verdict {
+    let Some(pod) = pod.filter(|pod| matches!(pod.phase, PodPhase::Pending | PodPhase::Running)) else {
+        return Verdict::Helped("the run's pod has ended, and its size with it".to_owned());
+    };
+    let Parameters::ResizePod { container, .. } = &record.parameters else {
+        return verify::until(record, now, "no size is named");
+    };
+    let found = pod.containers.iter().find(|found| found.name == *container);
+    if found.is_some_and(|found| found.memory.limit >= orders::limit_of_pod(record)) {
+        return Verdict::Helped("the run's pod has the memory that was decided for it".to_owned());
+    }
+    verify::until(record, now, "the new size is not seen")
 }
 
 /// A size without a fault must not hurt while it is watched; when more replicas are wanted meanwhile, they need not wait
@@ -268,6 +295,9 @@ fn bounded(record: &ActionRecord, snapshot: &Snapshot) -> Result<(), Unfit> {
     }
     let permits = snapshot.workloads.get(&record.workload).map(|policy| &policy.permits);
     let before = &record.before;
+    if orders::of_pod(record) {
+        return grown(record, permits.and_then(|permits| permits.memory_bytes));
+    }
     step("CPU", *cpu_millis, before.cpu_millis, permits.and_then(|permits| permits.cpu_millis))?;
     let bounds = permits.and_then(|permits| permits.memory_bytes);
     let Some(limit) = *memory_limit_bytes else {
@@ -284,6 +314,29 @@ fn bounded(record: &ActionRecord, snapshot: &Snapshot) -> Result<(), Unfit> {
             "memory request {request:?} with limit {limit} is below {before:?} of before, above twice of it, or above the limit"
         ))),
     }
+}
+
+/// More memory for a pod of a run, within the bounds, and nothing else.
+fn grown(record: &ActionRecord, bounds: Option<Bounds>) -> Result<(), Unfit> {
+    let Parameters::ResizePod { cpu_millis, memory_bytes, .. } = record.parameters else { return Ok(()) };
+    let before = &record.before;
+    let known = (memory_bytes, before.memory_bytes, orders::limit_of_pod(record), bounds);
+    let (Some(request), Some(least), Some(limit), Some(bounds)) = known else {
+        return Err(Unfit::Protected(
+            "memory of the run's pod before is not known, or has no bounds; set spec.scaling.resources"
+                .to_owned(),
+        ));
+    };
+    if !bounds.contains(limit) {
+        return Err(Unfit::Protected(format!("memory {limit} is outside of its bounds {bounds}")));
+    }
+    let present = before.memory_limit_bytes.unwrap_or(least);
+    if cpu_millis.is_some() || limit <= present || request < least || request > limit {
+        return Err(Unfit::Protected(format!(
+            "a pod of a run is given more memory only, not {request} with limit {limit} instead of {least} with {present}"
+        )));
+    }
+    Ok(())
 }
 
 /// Within the bounds and the step; what is not changed needs neither.
