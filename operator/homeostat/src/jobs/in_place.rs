@@ -198,9 +198,9 @@ fn larger(pod: &PodRecord, container: &Name, decided: u64) -> Option<Larger> {
     Some(Larger { present: limit, limit: decided, parameters, before })
 }
 
-/// Enough more to be worth a write.
+/// Enough more to be worth a write. Sizes are decided in whole MiB.
 fn exceeds(wanted: u64, present: u64) -> bool {
-    wanted > present.saturating_add(present / NEAR)
+    wanted > present.saturating_add((present / NEAR).max(declared::MEBIBYTE))
 }
 
 /// Whether it is a pod's turn.

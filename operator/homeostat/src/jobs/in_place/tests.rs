@@ -53,6 +53,7 @@ fn a_pod_gets_what_was_decided_upwards_only_and_keeps_its_class_of_service() {
     );
     assert_eq!(given(Some(80), Some(80), 82), None, "as good as there");
     assert_eq!(given(Some(80), Some(80), 83), Some((83, None)));
+    assert_eq!(given(Some(16), Some(16), 17), None, "of a small one, too");
     assert_eq!(given(Some(80), Some(80), 40), None, "never less");
     assert_eq!(given(Some(80), None, 400), None, "nothing ends it");
     assert_eq!(given(None, Some(80), 400), None, "what is not known is not changed");
