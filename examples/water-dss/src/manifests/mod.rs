@@ -223,7 +223,7 @@ mod tests {
         });
         assert_eq!(
             limits.collect::<Vec<_>>(),
-            ["56Mi", "76Mi"],
+            ["1296Mi", "1936Mi"],
             "a run's memory, and the client of the queue"
         );
         assert!(
