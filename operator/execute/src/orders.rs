@@ -8,7 +8,7 @@
 use crate::guards::{EvidenceFacts, Purpose, SourceFacts};
 use crate::history::ActionHistory;
 use homeostat_knowledge::policy::{ControlPolicy, GuardLimits};
-use homeostat_knowledge::records::ControllerKey;
+use homeostat_knowledge::records::{ControllerKey, PodPhase};
 use homeostat_knowledge::{
     ActionRecord, ControllerKind, FindingKind, Origin, Parameters, SignedDuration, Snapshot,
 };
@@ -51,9 +51,36 @@ pub(crate) fn counts(entry: &ActionHistory, record: &ActionRecord) -> bool {
         || entry.target == record.target.uid
 }
 
+/// It gives one pod of a run more memory.
+pub(crate) fn of_pod(record: &ActionRecord) -> bool {
+    record.origin == Origin::Schedule && &*record.target.kind == "Pod"
+}
+
+/// The limit of memory that such an action is to set, in bytes.
+pub(crate) fn limit_of_pod(record: &ActionRecord) -> Option<u64> {
+    match record.parameters {
+        Parameters::ResizePod { memory_bytes, memory_limit_bytes, .. } => memory_limit_bytes.or(memory_bytes),
+        _ => None,
+    }
+}
+
+/// Whether the pod of a run has not ended and has less memory than the action gives it.
+fn lacks_memory(record: &ActionRecord, snapshot: &Snapshot) -> bool {
+    let Parameters::ResizePod { container, .. } = &record.parameters else { return false };
+    let pod = snapshot.pods.get(&record.target.key).filter(|pod| pod.uid == record.target.uid);
+    pod.is_some_and(|pod| {
+        let lives = !pod.deleting && matches!(pod.phase, PodPhase::Pending | PodPhase::Running);
+        let found = pod.containers.iter().find(|found| found.name == *container);
+        lives && found.is_some_and(|found| found.memory.limit < limit_of_pod(record))
+    })
+}
+
 /// Whether the object still waits for what is ordered: a Job that was not let go or may be tried again, a `CronJob` that
-/// is there.
+/// is there, a pod of a run that lacks memory.
 pub(crate) fn still_waits(record: &ActionRecord, snapshot: &Snapshot) -> bool {
+    if of_pod(record) {
+        return lacks_memory(record, snapshot);
+    }
     let key = ControllerKey {
         kind: ControllerKind::from_kind(&record.target.kind),
         object: record.target.key.clone(),

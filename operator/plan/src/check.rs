@@ -113,12 +113,15 @@ impl Checker {
         if plan.steps.is_empty() || plan.steps.len() > MAXIMUM_STEPS {
             found.block(format!("the plan has {} steps, expected 1 to {MAXIMUM_STEPS}", plan.steps.len()));
         }
-        let orders = |step: &Step| match &step.parameters {
-            Parameters::StartJob { .. } => true,
-            Parameters::ResizePod { .. } => &*step.target.kind == "CronJob",
-            _ => false,
+        let ordered = plan.origin == Origin::Schedule;
+        let fits = |step: &Step| match &step.parameters {
+            Parameters::StartJob { .. } => ordered,
+            Parameters::ResizePod { .. } if &*step.target.kind == "CronJob" => ordered,
+            // A pod of a run may be given more by its orderer, and by a repair.
+            Parameters::ResizePod { .. } if ordered => of_run(step, snapshot),
+            _ => !ordered,
         };
-        if plan.steps.iter().any(|step| orders(step) != (plan.origin == Origin::Schedule)) {
+        if !plan.steps.iter().all(fits) {
             found.block("runs are ordered by their orderer only, and it does nothing else".to_owned());
         }
         if plan.explanation.iter().all(String::is_empty) {
@@ -275,6 +278,15 @@ fn bounds(
     {
         resized(plan, cpu_millis, memory_bytes, workload, block);
     }
+    if plan.origin == Origin::Schedule
+        && &*step.target.kind == "Pod"
+        && let Parameters::ResizePod { cpu_millis, memory_bytes, memory_limit_bytes, .. } = step.parameters
+    {
+        resized(plan, cpu_millis, memory_limit_bytes.or(memory_bytes), workload, block);
+        if cpu_millis.is_some() || memory_bytes <= step.before.memory_bytes {
+            block(format!("the run's pod {} is given more memory, and nothing else", step.target.key));
+        }
+    }
     let (Parameters::ScaleUp { replicas } | Parameters::ScaleDown { replicas }) = step.parameters else {
         return;
     };
@@ -295,6 +307,12 @@ fn bounds(
     if !u64::try_from(replicas).is_ok_and(|replicas| bounds.is_some_and(|bounds| bounds.contains(replicas))) {
         block(format!("{replicas} replicas are outside of spec.scaling.replicas of {}", plan.workload));
     }
+}
+
+/// The pod is one of a Job.
+fn of_run(step: &Step, snapshot: &Snapshot) -> bool {
+    let owner = snapshot.pods.get(&step.target.key).and_then(|pod| pod.owner.as_ref());
+    owner.is_some_and(|owner| owner.kind == ControllerKind::Job)
 }
 
 /// The size of a pod without a fault: only where people ask for sizes, and within their bounds.

@@ -109,8 +109,8 @@ pub const CONDITIONS: &[ConditionType] = &[
     .message("an Action is immutable apart from spec.approval: action, origin, tenant, epoch, undo, undoOf and expiresAt cannot change"))]
 #[x_kube(validation = Rule::new("has(self.incidentRef) == (self.origin == 'Incident') && has(self.forecastRef) == (self.origin == 'Forecast')")
     .message("an Action of origin Incident has incidentRef, one of origin Forecast has forecastRef, one of origin Schedule has neither but its workloadRef"))]
-#[x_kube(validation = Rule::new("self.origin != 'Schedule' || self.target.kind in ['Job', 'CronJob']")
-    .message("an Action of origin Schedule is about runs: its target is a Job or a CronJob"))]
+#[x_kube(validation = Rule::new("self.origin != 'Schedule' || self.target.kind in ['Job', 'CronJob'] || (self.target.kind == 'Pod' && self.action == 'ResizePod')")
+    .message("an Action of origin Schedule is about runs: its target is a Job, a CronJob or, of ResizePod, a Pod"))]
 #[x_kube(validation = Rule::new("!has(oldSelf.approval) || (has(self.approval) && self.approval == oldSelf.approval)")
     .message("an approval is given once and cannot be changed or taken back"))]
 #[x_kube(validation = Rule::new("!has(self.approval) || self.approval.evidenceId == self.evidence.id")

@@ -216,7 +216,16 @@ mod tests {
         assert_eq!(named("Workload"), ["forecast", "kpi", "optimisation"]);
         assert_eq!(named("Tenant"), ["water-3"]);
         let workers = all.iter().filter(|one| one["kind"] == "Deployment" && one["spec"]["replicas"] == 0);
-        assert_eq!(workers.count(), 2);
+        assert_eq!(workers.clone().count(), 2);
+        let limits = workers.map(|one| {
+            let container = &one["spec"]["template"]["spec"]["containers"][0];
+            container["resources"]["limits"]["memory"].as_str().unwrap_or_default()
+        });
+        assert_eq!(
+            limits.collect::<Vec<_>>(),
+            ["1296Mi", "1936Mi"],
+            "a run's memory, and the client of the queue"
+        );
         assert!(
             all.iter().all(|one| one["metadata"]["namespace"].as_str().is_none_or(|name| name == "water-3"))
         );

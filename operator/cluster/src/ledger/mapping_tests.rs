@@ -199,6 +199,19 @@ fn a_run_names_its_workload_and_neither_incident_nor_forecast() {
     assert_eq!((wire.origin, &wire.incident_ref, &wire.forecast_ref), (WireOrigin::Schedule, &None, &None));
     assert_eq!(wire.serves(), "order");
     assert_eq!(there_and_back(&run), Ok(run));
+    // A pod of it, too.
+    let mut pod = ActionRecord {
+        origin: Origin::Schedule,
+        parameters: Parameters::ResizePod {
+            container: Name::from("app"),
+            cpu_millis: None,
+            memory_bytes: Some(1 << 28),
+            memory_limit_bytes: Some(1 << 29),
+        },
+        ..eviction()
+    };
+    pod.incident = runs::occasion(&pod.target);
+    assert_eq!(there_and_back(&pod), Ok(pod));
     let mut object = Action::new("order-7f3k2-1", spec(&eviction()));
     object.spec.incident_ref = None;
     let error = record(&object, Timestamp::UNIX_EPOCH).unwrap_err();

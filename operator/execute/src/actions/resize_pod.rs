@@ -1,10 +1,12 @@
 //! Change a running pod's resources in place, or those of a `CronJob`'s next runs.
 
 use super::{ActionSpec, Landed, Protected, Repeat, Right, Unfit, Verdict, owners, run, target, verify};
+use crate::orders;
 use crate::ports::{Field, FreshTarget, Requests};
 use homeostat_knowledge::kubelet::OUT_OF_MEMORY;
 use homeostat_knowledge::plan::{Expectation, Undo};
 use homeostat_knowledge::policy::Bounds;
+use homeostat_knowledge::records::PodPhase;
 use homeostat_knowledge::{
     ActionKind, ActionRecord, ContainerRecord, ContainerState, ControllerKind, ControllerRecord, FindingKind,
     Level, Name, Origin, Parameters, PodRecord, Snapshot, Timestamp,
@@ -16,7 +18,9 @@ use homeostat_knowledge::{
 ///
 /// Within the bounds of `spec.scaling.resources` of the Workload, at most twice and at least four fifths of what
 /// it was. Where a memory limit is named apart, bounds and step are those of the limit, which is what ends a process; the
-/// request is never lowered then, at most doubled, and never above the limit. Of a `CronJob` the template is changed instead, for the runs to come: a Job's own template cannot be. What
+/// request is never lowered then, at most doubled, and never above the limit. A pod of a run that is ordered gets at once
+/// what its run was planned with, upwards only and without a step: a start may give any size as well, and the pod may have
+/// ended before a second step. Of a `CronJob` the template is changed instead, for the runs to come: a Job's own template cannot be. What
 /// people apply anew counts again. Repeat-safe because the values are absolute and the write is conditioned on the version that was read.
 /// Undone by the values before. The API server refuses what would change the pod's quality-of-service class.
 #[derive(Clone, Copy, Debug)]
@@ -102,6 +106,10 @@ impl ActionSpec for ResizePod {
         if let Some(controller) = snapshot.controller_of(&record.workload) {
             protected.refuse_labels(controller)?;
         }
+        if orders::of_pod(record) && pod.owner.as_ref().is_none_or(|owner| owner.kind != ControllerKind::Job)
+        {
+            return Err(Unfit::Protected(format!("pod {key} is no pod of a run")));
+        }
         if pod.deleting || !pod.containers.iter().any(|known| known.name == *container) {
             return Err(Unfit::Changed(format!("pod {key} is going, or has no container {container}")));
         }
@@ -158,6 +166,9 @@ impl ActionSpec for ResizePod {
             };
         }
         let same = snapshot.pods.get(&record.target.key).filter(|pod| pod.uid == record.target.uid);
+        if orders::of_pod(record) {
+            return of_run(record, same.map(|pod| &**pod), now);
+        }
         if record.origin == Origin::Forecast && record.undo_of.is_none() {
             return watched(record, same.map(|pod| &**pod), snapshot, now);
         }
@@ -175,6 +186,22 @@ impl ActionSpec for ResizePod {
             Expectation::ObjectivesMet => verify::answers_well(record, snapshot, now),
         }
     }
+}
+
+/// The pod of a run has its size, or needs none any more. How the run ends is learnt from by whoever orders runs: a run
+/// that is killed all the same says nothing against the next start.
+fn of_run(record: &ActionRecord, pod: Option<&PodRecord>, now: Timestamp) -> Verdict {
+    let Some(pod) = pod.filter(|pod| matches!(pod.phase, PodPhase::Pending | PodPhase::Running)) else {
+        return Verdict::Helped("the run's pod has ended, and its size with it".to_owned());
+    };
+    let Parameters::ResizePod { container, .. } = &record.parameters else {
+        return verify::until(record, now, "no size is named");
+    };
+    let found = pod.containers.iter().find(|found| found.name == *container);
+    if found.is_some_and(|found| found.memory.limit >= orders::limit_of_pod(record)) {
+        return Verdict::Helped("the run's pod has the memory that was decided for it".to_owned());
+    }
+    verify::until(record, now, "the new size is not seen")
 }
 
 /// A size without a fault must not hurt while it is watched; when more replicas are wanted meanwhile, they need not wait
@@ -268,6 +295,9 @@ fn bounded(record: &ActionRecord, snapshot: &Snapshot) -> Result<(), Unfit> {
     }
     let permits = snapshot.workloads.get(&record.workload).map(|policy| &policy.permits);
     let before = &record.before;
+    if orders::of_pod(record) {
+        return grown(record, permits.and_then(|permits| permits.memory_bytes));
+    }
     step("CPU", *cpu_millis, before.cpu_millis, permits.and_then(|permits| permits.cpu_millis))?;
     let bounds = permits.and_then(|permits| permits.memory_bytes);
     let Some(limit) = *memory_limit_bytes else {
@@ -284,6 +314,29 @@ fn bounded(record: &ActionRecord, snapshot: &Snapshot) -> Result<(), Unfit> {
             "memory request {request:?} with limit {limit} is below {before:?} of before, above twice of it, or above the limit"
         ))),
     }
+}
+
+/// More memory for a pod of a run, within the bounds, and nothing else.
+fn grown(record: &ActionRecord, bounds: Option<Bounds>) -> Result<(), Unfit> {
+    let Parameters::ResizePod { cpu_millis, memory_bytes, .. } = record.parameters else { return Ok(()) };
+    let before = &record.before;
+    let known = (memory_bytes, before.memory_bytes, orders::limit_of_pod(record), bounds);
+    let (Some(request), Some(least), Some(limit), Some(bounds)) = known else {
+        return Err(Unfit::Protected(
+            "memory of the run's pod before is not known, or has no bounds; set spec.scaling.resources"
+                .to_owned(),
+        ));
+    };
+    if !bounds.contains(limit) {
+        return Err(Unfit::Protected(format!("memory {limit} is outside of its bounds {bounds}")));
+    }
+    let present = before.memory_limit_bytes.unwrap_or(least);
+    if cpu_millis.is_some() || limit <= present || request < least || request > limit {
+        return Err(Unfit::Protected(format!(
+            "a pod of a run is given more memory only, not {request} with limit {limit} instead of {least} with {present}"
+        )));
+    }
+    Ok(())
 }
 
 /// Within the bounds and the step; what is not changed needs neither.
@@ -333,181 +386,4 @@ fn fits(named: Requests, present: Requests) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::testing::{at, fresh_pod, permit, pod, put_pod, record, snapshot};
-    use homeostat_knowledge::{Name, Uid};
-    use std::collections::BTreeMap;
-
-    const MIB: u64 = 1 << 20;
-
-    fn resize(cpu: Option<u64>, memory: Option<u64>) -> ActionRecord {
-        let mut record = record("order-1-1");
-        record.parameters = Parameters::ResizePod {
-            container: Name::from("app"),
-            cpu_millis: cpu,
-            memory_bytes: memory.map(|memory| memory * MIB),
-            memory_limit_bytes: None,
-        };
-        record.before.cpu_millis = Some(500);
-        record.before.memory_bytes = Some(100 * MIB);
-        record
-    }
-
-    fn allowed(record: &ActionRecord) -> Result<(), Unfit> {
-        let mut snapshot = snapshot();
-        permit(&mut snapshot, |permits| {
-            permits.cpu_millis = Some(Bounds { min: 100, max: 2_000 });
-            permits.memory_bytes = Some(Bounds { min: 50 * MIB, max: 150 * MIB });
-        });
-        ResizePod.check(record, &snapshot, &Protected::with_own_namespace("homeostat"))
-    }
-
-    #[test]
-    fn within_bounds_and_steps_only() {
-        for (cpu, memory, expected) in [
-            (Some(1_000), None, true),
-            (Some(1_001), None, false),
-            (Some(400), None, true),
-            (Some(399), None, false),
-            (None, Some(150), true),
-            (None, Some(151), false),
-            (None, None, false),
-            (Some(600), Some(300), false),
-        ] {
-            let result = allowed(&resize(cpu, memory));
-            assert_eq!(result.is_ok(), expected, "{cpu:?} {memory:?}: {result:?}");
-        }
-        let mut unknown = resize(Some(600), None);
-        unknown.before.cpu_millis = None;
-        assert!(allowed(&unknown).is_err());
-        assert!(
-            ResizePod
-                .check(&resize(Some(600), None), &snapshot(), &Protected::with_own_namespace("homeostat"))
-                .is_err()
-        );
-    }
-
-    #[test]
-    fn a_limit_apart_from_the_request_is_bounded_by_what_it_was() {
-        let apart = |request: u64, limit: u64, before: Option<u64>| {
-            let mut record = resize(None, Some(request));
-            record.before.memory_bytes = Some(50 * MIB);
-            record.before.memory_limit_bytes = before.map(|limit| limit * MIB);
-            if let Parameters::ResizePod { memory_limit_bytes, .. } = &mut record.parameters {
-                *memory_limit_bytes = Some(limit * MIB);
-            }
-            record
-        };
-        for (request, limit, expected) in [
-            (75, 150, true),
-            (50, 150, true),
-            (49, 150, false),
-            (100, 150, true),
-            (101, 150, false),
-            (75, 151, false),
-            (75, 79, false),
-            (81, 80, false),
-            (80, 80, true),
-        ] {
-            let result = allowed(&apart(request, limit, Some(100)));
-            assert_eq!(result.is_ok(), expected, "{request} {limit}: {result:?}");
-        }
-        assert!(allowed(&apart(75, 150, None)).is_err(), "unknown refuses");
-        assert!(allowed(&apart(75, 150, Some(70))).is_err(), "more than twice the limit");
-        let mut fresh = fresh_pod(pod());
-        let mut present =
-            Requests { cpu_millis: None, memory_bytes: Some(50 * MIB), memory_limit_bytes: None };
-        for (limit, expected) in [(100, true), (120, false)] {
-            present.memory_limit_bytes = Some(limit * MIB);
-            fresh.marks.requests = BTreeMap::from([(Name::from("app"), present)]);
-            let result = ResizePod.check_fresh(&apart(75, 150, Some(100)), None, &fresh);
-            assert_eq!(result.is_ok(), expected, "{limit}: {result:?}");
-        }
-        let Some(Parameters::ResizePod { memory_bytes, memory_limit_bytes, .. }) =
-            ResizePod.restore(&apart(75, 150, Some(100)))
-        else {
-            panic!("it is known how it was")
-        };
-        assert_eq!((memory_bytes, memory_limit_bytes), (Some(50 * MIB), Some(100 * MIB)));
-        assert_eq!(ResizePod.restore(&apart(75, 150, None)), None);
-    }
-
-    #[test]
-    fn the_requests_tell_whether_it_was_done_or_somebody_else_did_something() {
-        let mut record = resize(Some(1_000), None);
-        let fresh = |cpu| {
-            let mut fresh = fresh_pod(pod());
-            let present =
-                Requests { cpu_millis: Some(cpu), memory_bytes: Some(100 * MIB), memory_limit_bytes: None };
-            fresh.marks.requests = BTreeMap::from([(Name::from("app"), present)]);
-            fresh
-        };
-        assert_eq!(ResizePod.check_fresh(&record, None, &fresh(500)), Ok(()));
-        assert!(matches!(ResizePod.check_fresh(&record, None, &fresh(1_000)), Err(Unfit::Done(_))));
-        assert!(matches!(ResizePod.check_fresh(&record, None, &fresh(700)), Err(Unfit::Changed(_))));
-        assert!(ResizePod.check_fresh(&record, None, &fresh_pod(pod())).is_err(), "unknown refuses");
-        let mut done = fresh(1_000);
-        assert!(matches!(ResizePod.landed(&record, Some(&done)), Landed::There(_)), "by whom?");
-        record.instants.claimed = Some(at(100));
-        done.marks.edits = vec![crate::testing::edit(Field::Resources, "homeostat", 100)];
-        assert!(matches!(ResizePod.landed(&record, Some(&done)), Landed::Yes(_)));
-        done.marks.edits = vec![crate::testing::edit(Field::Resources, "homeostat", 78)];
-        assert!(
-            matches!(ResizePod.landed(&record, Some(&done)), Landed::There(_)),
-            "an earlier action of ours"
-        );
-        assert!(matches!(ResizePod.landed(&record, Some(&fresh(500))), Landed::No(_)));
-        let before = Parameters::ResizePod {
-            container: Name::from("app"),
-            cpu_millis: Some(500),
-            memory_bytes: None,
-            memory_limit_bytes: None,
-        };
-        assert_eq!(ResizePod.restore(&record), Some(before));
-    }
-
-    #[test]
-    fn it_helped_when_the_same_pod_serves() {
-        let mut record = resize(Some(1_000), None);
-        record.instants.sent = Some(at(0));
-        let mut snapshot = snapshot();
-        assert!(matches!(ResizePod.verify(&record, &snapshot, at(1)), Verdict::Helped(_)));
-        let mut down = pod();
-        down.ready = false;
-        put_pod(&mut snapshot, down);
-        assert!(matches!(ResizePod.verify(&record, &snapshot, at(1)), Verdict::Wait(_)));
-        let mut other = pod();
-        other.uid = Uid::new("another");
-        put_pod(&mut snapshot, other);
-        assert!(matches!(ResizePod.verify(&record, &snapshot, at(1)), Verdict::NotHelped(_)));
-    }
-
-    #[test]
-    fn a_size_without_a_fault_is_watched_to_the_end_and_ends_at_a_kill() {
-        let mut record = resize(None, Some(100));
-        record.origin = Origin::Forecast;
-        record.instants.sent = Some(at(0));
-        record.verification.within = homeostat_knowledge::SignedDuration::from_secs(120);
-        let mut snapshot = snapshot();
-        // The objective is kept: nothing is found.
-        snapshot.incidents.remove_mut(&record.incident);
-        put_pod(&mut snapshot, pod());
-        assert!(matches!(ResizePod.verify(&record, &snapshot, at(60)), Verdict::Wait(_)));
-        assert!(matches!(ResizePod.verify(&record, &snapshot, at(120)), Verdict::Helped(_)));
-        let mut killed = pod();
-        let mut end = |second| {
-            killed.containers[0].last_termination = Some(homeostat_knowledge::records::Termination {
-                reason: Name::from(OUT_OF_MEMORY),
-                exit_code: 137,
-                started: None,
-                finished: Some(at(second)),
-                used: homeostat_knowledge::records::Amounts::default(),
-            });
-            put_pod(&mut snapshot, killed.clone());
-            ResizePod.verify(&record, &snapshot, at(60))
-        };
-        assert!(matches!(end(-30), Verdict::Wait(_)), "killed before");
-        assert!(matches!(end(30), Verdict::NotHelped(_)), "killed by it");
-    }
-}
+mod tests;

@@ -13,7 +13,8 @@ use std::sync::Arc;
 
 /// CPU of a pod that asks for none, in thousandths of a core.
 const UNASKED: u64 = 500;
-const MEBIBYTE: u64 = 1 << 20;
+/// Bytes of one MiB.
+pub(super) const MEBIBYTE: u64 = 1 << 20;
 
 /// One workload's runs, as people want them.
 #[derive(Clone, Debug, PartialEq)]

@@ -144,6 +144,14 @@ impl Desk {
         })
     }
 
+    /// Runs that are under way: whose, the present Job, and what its pods together were planned with.
+    pub fn running(&self) -> impl Iterator<Item = (&WorkloadKey, &Uid, Size)> {
+        self.runs.values().filter_map(|live| match live.told {
+            Told::Running(size) => Some((&live.workload, &live.job, size)),
+            _ => None,
+        })
+    }
+
     /// What the most urgent run of a workload waits for.
     pub fn waits_for(&self, workload: &WorkloadKey) -> Option<String> {
         let (run, live) = self.runs.iter().find(|(_, live)| {

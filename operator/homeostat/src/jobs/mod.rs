@@ -15,6 +15,7 @@
 //! | [`places`] | where in its start window does a run begin |
 //! | [`desk`] | what must the planner be told, and what does it say |
 //! | [`orders`] | the plan that starts a run or sizes the next ones |
+//! | [`in_place`] | which pods of runs lack memory, and the plan that gives it to them |
 //! | [`report`] | what people read: conditions and reasons |
 //!
 //! Pure: snapshot, time and ids come in. What was learnt is rebuilt after a restart from the Jobs that the API server still
@@ -23,6 +24,7 @@
 pub mod declare;
 pub mod declared;
 pub mod desk;
+pub mod in_place;
 pub mod known;
 pub mod orders;
 pub mod parts;
@@ -39,6 +41,7 @@ use homeostat_knowledge::policy::{KillSwitch, ScalingMode};
 use homeostat_knowledge::{
     ActionKind, IdSource, Plan, RunsReport, SignedDuration, Snapshot, Timestamp, WorkloadKey,
 };
+use in_place::InPlace;
 use known::Known;
 use orders::Sizing;
 use parts::Backlogs;
@@ -70,6 +73,7 @@ pub struct RunOrder {
     known: Known,
     places: Places,
     sizing: Sizing,
+    in_place: InPlace,
     backlogs: Backlogs,
     looked: Option<Timestamp>,
     /// Why the checker did not admit the last plan of a workload.
@@ -115,6 +119,7 @@ impl RunOrder {
             plans.extend(self.order(start, &acting, &jobs, snapshot, now, ids));
         }
         plans.extend(self.sizing.templates(&acting, &self.acting, snapshot, now, ids));
+        plans.extend(self.in_place.plans(&acting, (&self.acting, &jobs), snapshot, now, ids));
         let mut reports = report::of(&self.acting, &acting, &[], None);
         let because = held.as_deref();
         reports.extend(report::of(&self.watching, &watching, &said, because));
@@ -125,6 +130,9 @@ impl RunOrder {
                     "; VerticalPodAutoscaler {name} sizes them, Homeostat when its updateMode is Off"
                 );
                 report.said.push_str(&left);
+            }
+            if let Some(said) = self.in_place.said(key) {
+                report.said.push_str(&format!("; {said}"));
             }
             let objection = self.objections.get(key).map(|text| format!("a run cannot be started: {text}"));
             let problem = report.problem.take().or(objection);

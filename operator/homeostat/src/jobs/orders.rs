@@ -26,6 +26,9 @@ const PODS_WITHIN: SignedDuration = SignedDuration::from_mins(2);
 const SIZE_WITHIN: SignedDuration = SignedDuration::from_secs(30);
 /// Time between two sizes of one template.
 const SIZE_EVERY: SignedDuration = SignedDuration::from_secs(10);
+/// The same where the template has the size that was asked for last, and more is needed by now: what is made next is made
+/// any moment.
+const MORE_EVERY: SignedDuration = SignedDuration::from_secs(1);
 /// A template keeps its size while less than this share of it would be freed.
 const SPARE: f64 = 0.2;
 /// Runs that must have been seen before a size is made smaller.
@@ -40,12 +43,15 @@ const PLAYBOOK: &str = "order-of-runs";
 pub struct Sizing {
     /// The API server does not take sizes of a suspended Job, so templates of `CronJob`s are sized instead.
     fixed: bool,
-    /// When the template of a workload was sized last.
-    sized: BTreeMap<WorkloadKey, Timestamp>,
+    /// When the template of a workload was sized last, and how many bytes of memory it was to have.
+    sized: BTreeMap<WorkloadKey, (Timestamp, u64)>,
 }
 
 /// Actions that were made for an order, oldest first.
-fn actions_of<'a>(snapshot: &'a Snapshot, order: &IncidentId) -> impl Iterator<Item = &'a ActionRecord> {
+pub(super) fn actions_of<'a>(
+    snapshot: &'a Snapshot,
+    order: &IncidentId,
+) -> impl Iterator<Item = &'a ActionRecord> {
     let order = order.clone();
     let first = ActionId::new(order.as_str());
     snapshot
@@ -124,13 +130,18 @@ impl Sizing {
         }
         let mut plans = Vec::new();
         for (key, asked) in acting {
-            let due = self.sized.get(key).is_none_or(|last| now.duration_since(*last) >= SIZE_EVERY);
+            let last = self.sized.get(key).copied();
+            let passed = last.map_or(SignedDuration::MAX, |(at, _)| now.duration_since(at));
             let learnt = desk.history(key).is_some_and(|history| !history.peaks.is_empty());
-            if due
-                && learnt
-                && let Some(plan) = template(key, asked, desk, snapshot, now, ids)
+            if passed < MORE_EVERY || !learnt {
+                continue;
+            }
+            let Some((wanted, present, container)) = template(key, asked, desk, snapshot) else { continue };
+            let more = wanted > present && last.is_some_and(|(_, bytes)| bytes == present);
+            if (passed >= SIZE_EVERY || more)
+                && let Some(plan) = sizes(key, asked, (wanted, present, container), snapshot, now, ids)
             {
-                self.sized.insert(key.clone(), now);
+                self.sized.insert(key.clone(), (now, wanted));
                 plans.push(plan);
             }
         }
@@ -144,6 +155,8 @@ impl Sizing {
         let last = orders
             .take_while(|(id, _)| id.as_str().starts_with(OCCASION))
             .filter(|(_, record)| record.workload == *workload && record.origin == Origin::Schedule)
+            // What pods that run are given holds no run up.
+            .filter(|(_, record)| &*record.target.kind != "Pod")
             .max_by_key(|(_, record)| record.evidence.taken_at)?
             .1;
         let failed =
@@ -193,20 +206,19 @@ fn within((size, pods): (Size, u64), seen: usize, asked: &Asked, present: Amount
     Amounts { cpu_millis: cpu, memory_bytes: memory }
 }
 
-fn template(
-    key: &WorkloadKey,
-    asked: &Asked,
-    desk: &Desk,
-    snapshot: &Snapshot,
-    now: Timestamp,
-    ids: &mut dyn IdSource,
-) -> Option<Plan<Draft>> {
+/// Sizes of the workload's pods are Homeostat's to change, in its `CronJob` and in the pods themselves.
+pub(super) fn may_size(asked: &Asked, snapshot: &Snapshot) -> bool {
+    let tenant = snapshot.tenants.get(&asked.tenant);
+    tenant.is_some_and(|tenant| mode(ActionKind::ResizePod, tenant, &snapshot.control) == Mode::Act)
+        && sized_by(asked, snapshot).is_none()
+        && asked.policy.permits.memory_bytes.is_some()
+}
+
+/// Memory that the template should ask for and asks for, in bytes, and of which container; `None` while that is the same.
+fn template(key: &WorkloadKey, asked: &Asked, desk: &Desk, snapshot: &Snapshot) -> Option<(u64, u64, Name)> {
     let found = snapshot.controllers.get(&asked.policy.target)?;
-    let tenant = snapshot.tenants.get(&asked.tenant)?;
-    let (work, permits) = (found.work.as_ref()?, &asked.policy.permits);
-    let allowed = mode(ActionKind::ResizePod, tenant, &snapshot.control) == Mode::Act;
-    let free = sized_by(asked, snapshot).is_none();
-    if found.key.kind != ControllerKind::CronJob || !allowed || !free || permits.memory_bytes.is_none() {
+    let work = found.work.as_ref()?;
+    if found.key.kind != ControllerKind::CronJob || !may_size(asked, snapshot) {
         return None;
     }
     let (container, present) = (work.container.clone()?, work.requests.memory_bytes?);
@@ -225,9 +237,17 @@ fn template(
     let wanted = within((size, pods), seen, asked, work.requests).memory_bytes?;
     // As the action allows it in one step: doubled at most, four fifths at least.
     let wanted = wanted.clamp(present.saturating_mul(4).div_ceil(5), present.saturating_mul(2));
-    if wanted == present {
-        return None;
-    }
+    (wanted != present).then_some((wanted, present, container))
+}
+
+fn sizes(
+    key: &WorkloadKey,
+    asked: &Asked,
+    (wanted, present, container): (u64, u64, Name),
+    snapshot: &Snapshot,
+    now: Timestamp,
+    ids: &mut dyn IdSource,
+) -> Option<Plan<Draft>> {
     let why = format!(
         "the next runs of {} get {} MiB instead of {}, by the peaks of its runs",
         key.name,
@@ -235,7 +255,7 @@ fn template(
         present / MEBIBYTE
     );
     let step = Step {
-        target: Snapshot::controller_target(found)?,
+        target: Snapshot::controller_target(snapshot.controllers.get(&asked.policy.target)?)?,
         parameters: Parameters::ResizePod {
             container,
             cpu_millis: None,
@@ -250,11 +270,11 @@ fn template(
     Some(plan(asked, key, step, snapshot, &why, ids))
 }
 
-fn evidence(ids: &mut dyn IdSource, now: Timestamp, why: &str) -> EvidenceRef {
+pub(super) fn evidence(ids: &mut dyn IdSource, now: Timestamp, why: &str) -> EvidenceRef {
     EvidenceRef { id: EvidenceId::new(ids.suffix(8)), taken_at: now, summary: why.to_owned() }
 }
 
-fn plan(
+pub(super) fn plan(
     asked: &Asked,
     workload: &WorkloadKey,
     step: Step,

@@ -2,10 +2,10 @@
 
 use super::declared::{Asked, size};
 use homeostat_knowledge::kubelet::OUT_OF_MEMORY;
-use homeostat_knowledge::records::{ControllerKey, JobEnd};
+use homeostat_knowledge::records::{ControllerKey, JobEnd, PodPhase};
 use homeostat_knowledge::{
-    ContainerState, ControllerKind, ControllerRecord, Name, ObjectKey, SignedDuration, Snapshot, Timestamp,
-    Uid, WorkloadKey,
+    ContainerState, ControllerKind, ControllerRecord, Name, ObjectKey, PodRecord, SignedDuration, Snapshot,
+    Timestamp, Uid, WorkloadKey,
 };
 use homeostat_scale::jobs::{Outcome, Size, Usage};
 use std::collections::BTreeMap;
@@ -34,7 +34,7 @@ pub struct Seen {
     pub slot: Timestamp,
     /// Where it stands.
     pub phase: Phase,
-    /// What its pods ask for together.
+    /// What its pods ask for together, as it is written; more where those that live were resized.
     pub size: Size,
     /// The failed Job that it repeats.
     pub retry_of: Option<Uid>,
@@ -50,6 +50,8 @@ pub struct Seen {
 #[derive(Debug, Default)]
 pub struct Jobs {
     by_uid: BTreeMap<Uid, Seen>,
+    /// Pods of Jobs that run which have not ended, by UID of the Job, in name order.
+    pods: BTreeMap<Uid, Vec<Arc<PodRecord>>>,
 }
 
 impl Jobs {
@@ -73,7 +75,23 @@ impl Jobs {
                 by_uid.insert(record.uid.clone(), seen);
             }
         }
-        Self { by_uid }
+        let pods = living(snapshot, &by_uid);
+        for (uid, pods) in &pods {
+            if let Some(seen) = by_uid.get_mut(uid) {
+                let asks = |pod: &Arc<PodRecord>| -> u64 {
+                    let requests = pod.containers.iter().filter_map(|container| container.memory.request);
+                    requests.fold(0, |sum, bytes| sum.saturating_add(super::declared::mebibytes(bytes)))
+                };
+                let together = pods.iter().map(asks).fold(0, u64::saturating_add);
+                seen.size.mebibytes = seen.size.mebibytes.max(together);
+            }
+        }
+        Self { by_uid, pods }
+    }
+
+    /// Pods of a Job that runs which have not ended.
+    pub fn pods(&self, uid: &Uid) -> &[Arc<PodRecord>] {
+        self.pods.get(uid).map_or(&[], Vec::as_slice)
     }
 
     /// The Job of that UID.
@@ -119,6 +137,24 @@ impl Jobs {
         });
         all
     }
+}
+
+/// Pods that have not ended, of Jobs that run.
+fn living(snapshot: &Snapshot, jobs: &BTreeMap<Uid, Seen>) -> BTreeMap<Uid, Vec<Arc<PodRecord>>> {
+    let mut pods: BTreeMap<Uid, Vec<Arc<PodRecord>>> = BTreeMap::new();
+    if jobs.values().all(|seen| seen.phase != Phase::Running) {
+        return pods;
+    }
+    let lives = |pod: &PodRecord| !pod.deleting && matches!(pod.phase, PodPhase::Pending | PodPhase::Running);
+    for pod in snapshot.pods.values().filter(|pod| lives(pod)) {
+        let Some(owner) = pod.owner.as_ref().filter(|owner| owner.kind == ControllerKind::Job) else {
+            continue;
+        };
+        if jobs.get(&owner.uid).is_some_and(|seen| seen.phase == Phase::Running) {
+            pods.entry(owner.uid.clone()).or_default().push(Arc::clone(pod));
+        }
+    }
+    pods
 }
 
 /// `None` for a Job that was let go and suspended since: that is a person's.
