@@ -13,6 +13,7 @@ use homeostat_knowledge::{
 };
 use std::sync::Arc;
 
+mod kept;
 mod parts;
 mod pauses;
 mod room;
