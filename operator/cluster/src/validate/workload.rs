@@ -204,6 +204,7 @@ fn scaling_policy(object: &Workload, scaling: &Scaling) -> Result<ScalingPolicy,
         },
         loads,
         calendar: calendar(scaling)?,
+        exceptions: runs::exceptions(object, scaling)?,
     })
 }
 
