@@ -148,7 +148,9 @@ mod tests {
         let minute = 29_000_000 + 9 * 1_440;
         for killed in [None, Some(Kill { minute: minute - 60, limit: 400 << 20 })] {
             let mut history = taught();
-            killed.into_iter().for_each(|kill| history.killed(kill));
+            if let Some(kill) = killed {
+                history.killed(kill);
+            }
             let text = serde_json::to_string(&history.kept().unwrap()).unwrap();
             assert!(text.len() < 1_500, "{}", text.len());
             let mut back = History::restored(&serde_json::from_str(&text).unwrap()).unwrap();
