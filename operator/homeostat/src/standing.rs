@@ -207,7 +207,7 @@ mod tests {
         let mut again = Standing::default();
         let after = again.advise(&world, &policy(&world), || Some(&kept), at(119)).unwrap();
         assert_eq!((before.cpu, before.memory), (after.cpu, after.memory), "{}", after.why);
-        let text = serde_json::to_string(&kept).unwrap().replacen("1", "2", 1);
+        let text = serde_json::to_string(&kept).unwrap().replacen('1', "2", 1);
         let newer: KeptPod = serde_json::from_str(&text).unwrap();
         let anew = Standing::default().advise(&world, &policy(&world), || Some(&newer), at(119)).unwrap();
         assert_eq!((anew.cpu, anew.memory), (None, None), "a newer form is set aside: {}", anew.why);
