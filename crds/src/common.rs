@@ -7,6 +7,8 @@ use kube::KubeSchema;
 
 /// A DNS label: namespaces and the names of list entries.
 pub const DNS_LABEL: &str = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$";
+/// A day, as people write it; whether there is one is checked apart.
+pub const DAY: &str = "^[0-9]{4}-[0-9]{2}-[0-9]{2}$";
 /// The signal of a forecast: a word of ours, or a load by its name.
 pub const FORECAST_SIGNAL: &str = r"^(load\.)?[a-z0-9]([-a-z0-9]*[a-z0-9])?$";
 /// The name of a metric, as OpenTelemetry allows it.

@@ -136,7 +136,7 @@ pub struct ForecastSpec {
     pub workload_ref: NameRef,
     /// What is forecast: `requests` are the answered requests per second, `memory` the most memory that one pod uses,
     /// `load.NAME` the load with this name in `spec.scaling.loads` of the Workload; else the name of a signal that measures a
-    /// volume or a quota.
+    /// volume or a quota. `runs` is no forecast: it keeps what was learnt of the runs of a Job or `CronJob`.
     #[schemars(length(min = 1, max = 68), regex(pattern = FORECAST_SIGNAL))]
     #[x_kube(validation = Rule::new("self == oldSelf").message("signal is immutable"))]
     pub signal: String,
@@ -210,7 +210,8 @@ pub struct ForecastStatus {
     /// When the load grows beyond what the most replicas carry, or memory, a volume or a quota beyond its limit, if a trend towards it was proven.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time_to_limit: Option<ForecastLimit>,
-    /// What a restart must not forget: what was decided, what one replica carries, the load of two weeks. For Homeostat.
+    /// What a restart must not forget: what was decided, what one replica carries, the load of two weeks, what pods used; or
+    /// what runs taught. For Homeostat.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 8192))]
     pub memory: Option<String>,

@@ -5,8 +5,10 @@
 mod support;
 
 use homeostat_cluster::Leadership;
-use homeostat_cluster::forecasts::{ForecastWriter, Forecasts, differs};
-use homeostat_knowledge::forecast::{ForecastPoint, LoadLimit, MEMORY, Outlook, Peak, REQUESTS, SizeTrouble};
+use homeostat_cluster::forecasts::{ForecastWriter, Forecasts, differs, kept_runs};
+use homeostat_knowledge::forecast::{
+    ForecastPoint, LoadLimit, MEMORY, Outlook, Peak, REQUESTS, RUNS, SizeTrouble,
+};
 use homeostat_knowledge::ids::Uid;
 use homeostat_knowledge::policy::ScalingMode;
 use homeostat_knowledge::{
@@ -190,6 +192,32 @@ async fn each_class_of_trouble_reaches_the_object_though_no_number_changes() {
     let made = world.look(vec![record("order", 5, 100.0)]).await;
     assert_eq!(made, [format!("PATCH {OBJECT}/status")], "it is over");
     assert_eq!(world.stored()["status"]["conditions"][2]["status"], "True");
+}
+
+#[tokio::test]
+async fn what_runs_taught_is_written_when_it_changed_and_is_read_apart_from_sizes() {
+    let mut world = World::new();
+    let runs = |minute: i64, memory: &str| {
+        let mut record = record("order", minute, 0.0);
+        record.signal = Name::from(RUNS);
+        (record.outlook.points, record.outlook.peak, record.outlook.now) = (Vec::new(), None, None);
+        record.memory = Some(memory.to_owned());
+        record
+    };
+    let object = format!("{ALL}/order-runs");
+    let made = world.look(vec![runs(0, "a"), record("order", 0, 100.0)]).await;
+    assert!(made.contains(&format!("PATCH {object}/status")), "{made:?}");
+    assert_eq!(world.look(vec![runs(1, "a"), record("order", 1, 100.0)]).await, Vec::<String>::new());
+    let again = world.look(vec![runs(1, "b"), record("order", 1, 100.0)]).await;
+    assert_eq!(again, [format!("PATCH {object}/status")], "a kill for memory must not wait");
+    let stored = world.server.get("forecasts", "shop", "order-runs").unwrap();
+    let ready = &stored["status"]["conditions"][0];
+    assert_eq!((&ready["type"], &ready["status"]), (&json!("Ready"), &json!("True")));
+    let (client, everywhere) = (world.server.client(), std::collections::BTreeSet::new());
+    let kept = kept_runs(&client, &everywhere).await.unwrap();
+    let key = (ObjectKey::new("shop", "order"), Name::from(RUNS));
+    assert_eq!(kept.into_iter().collect::<Vec<_>>(), [(key, "b".to_owned())]);
+    assert!(homeostat_cluster::forecasts::kept(&client, &everywhere).await.unwrap().is_empty());
 }
 
 #[tokio::test]

@@ -12,6 +12,7 @@ mod sizes;
 use self::ahead::Foresight;
 use self::sent::Sent;
 use crate::jobs::RunOrder;
+use crate::jobs::kept::{Keep, RunsMemory};
 use crate::{callers, hearing, limits, standing};
 use homeostat_analyse::{Analyser, Correlator, CorrelatorConfig};
 use homeostat_knowledge::incident::TimelineKind;
@@ -66,6 +67,9 @@ pub struct Kernel {
     ids: Box<dyn IdSource>,
     findings: Vec<Finding>,
     runs: RunOrder,
+    /// What was kept of runs is still being read: none is ordered until then.
+    runs_held: bool,
+    keep: Option<Keep>,
     foresight: Foresight,
     sent: Sent,
     launched: BTreeMap<IncidentId, Timestamp>,
@@ -93,6 +97,8 @@ impl Kernel {
             ids,
             findings: Vec::new(),
             runs: RunOrder::default(),
+            runs_held: false,
+            keep: None,
             foresight: Foresight::default(),
             sent: Sent::default(),
             launched: BTreeMap::new(),
@@ -104,6 +110,24 @@ impl Kernel {
             led: false,
             breach: None,
         }
+    }
+
+    /// Orders no run until [`Kernel::recall_runs`]: what another leader learnt of them is being read.
+    pub fn hold_runs(&mut self) {
+        (self.runs_held, self.keep) = (true, None);
+    }
+
+    /// Orders runs by what was kept of them; `None`: that cannot be read, and what is known here counts.
+    pub fn recall_runs(&mut self, kept: Option<RunsMemory>) {
+        self.runs_held = false;
+        if let Some(kept) = kept {
+            self.runs = RunOrder::new(kept);
+        }
+    }
+
+    /// What is to be kept of runs, once for each time that it was put together.
+    pub fn kept_runs(&mut self) -> Option<Keep> {
+        self.keep.take()
     }
 
     /// The present snapshot.
@@ -415,7 +439,11 @@ impl Kernel {
 
     /// Asks whose turn it is to run, and tells how runs do.
     fn order_runs(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
+        if self.runs_held {
+            return;
+        }
         let Some(ordered) = self.runs.step(&self.snapshot, now, &mut *self.ids) else { return };
+        self.keep = ordered.keep.or(self.keep.take());
         for draft in ordered.plans {
             let workload = draft.workload.clone();
             match self.checker.check(draft, &self.snapshot, now) {

@@ -12,6 +12,7 @@ pub mod forecasts;
 pub mod hearing;
 pub mod install;
 pub mod jobs;
+pub mod keeping;
 pub mod kept;
 pub mod kernel;
 pub mod limits;

@@ -64,7 +64,7 @@ impl Outside {
         recorder: Arc<dyn Recorder>,
         objects: mpsc::Sender<Observation>,
         actions: mpsc::Sender<ActionRecord>,
-        forecasts: [watch::Receiver<Forecasts>; 2],
+        forecasts: [watch::Receiver<Forecasts>; 3],
         incidents: IncidentQueue,
         started: Timestamp,
         parts: &Parts,
@@ -108,7 +108,7 @@ impl Outside {
         let (events, publisher) = event_recorder(client.clone(), args.identity.as_str());
         let janitor =
             Janitor::new(client.clone(), Retention::default(), options.namespaces.clone(), Arc::clone(clock));
-        let [loads, limits] = forecasts.map(|newest| ForecastWriter::new(client.clone(), newest));
+        let [loads, limits, runs] = forecasts.map(|newest| ForecastWriter::new(client.clone(), newest));
         // The list of writers; each writes only while this replica leads.
         let writers = vec![
             parts.start("incidents", incidents.clone().run(store, leadership.clone(), writers_stop.clone())),
@@ -117,6 +117,7 @@ impl Outside {
             parts.start("janitor", janitor.run(leadership.clone(), writers_stop.clone())),
             parts.start("forecast objects", loads.run(leadership.clone(), writers_stop.clone())),
             parts.start("limit forecast objects", limits.run(leadership.clone(), writers_stop.clone())),
+            parts.start("kept runs", runs.run(leadership.clone(), writers_stop.clone())),
             parts.start(
                 "release",
                 homeostat_cluster::release::run(

@@ -7,6 +7,7 @@ use crate::args::RunArgs;
 use crate::audit::Audit;
 use crate::board::Board;
 use crate::clock::SystemClock;
+use crate::keeping::Keeping;
 use crate::kernel::{Effect, Kernel};
 use crate::limits::Limits;
 use crate::outside::{Outside, OutsideError, event_reason};
@@ -130,6 +131,7 @@ pub async fn run(args: RunArgs) -> Result<(), RunError> {
     let written = incidents.clone();
     let (sizes_in, sizes) = watch::channel::<Forecasts>(None);
     let (limits_in, limits) = watch::channel::<Forecasts>(None);
+    let (runs_in, runs) = watch::channel::<Forecasts>(None);
     let expected = [sizes.clone(), limits.clone()];
     let console = Console {
         gate: gate.clone(),
@@ -185,6 +187,7 @@ pub async fn run(args: RunArgs) -> Result<(), RunError> {
     let namespaces: BTreeSet<String> =
         args.namespaces.iter().filter(|name| !name.is_empty()).cloned().collect();
     let objects_of_scalers = objects_in.clone();
+    let keeping = Keeping::new(client.clone(), namespaces.clone(), runs_in, intake.clone());
     let outside = Outside::start(
         &args,
         client,
@@ -193,7 +196,7 @@ pub async fn run(args: RunArgs) -> Result<(), RunError> {
         recorder,
         objects_in,
         actions_in,
-        [sizes.clone(), limits],
+        [sizes.clone(), limits, runs],
         incidents,
         started,
         &parts,
@@ -245,6 +248,7 @@ pub async fn run(args: RunArgs) -> Result<(), RunError> {
         gate: gate.clone(),
         heartbeat,
         audit: audit.clone(),
+        keeping,
         led: false,
         states: BTreeMap::new(),
         resumed: None,
@@ -307,6 +311,7 @@ struct Turn {
     gate: ReadyGate,
     heartbeat: Heartbeat,
     audit: Audit,
+    keeping: Keeping,
     led: bool,
     /// Last written state of each open incident, and how often it had come back.
     states: BTreeMap<IncidentId, (IncidentState, u32)>,
@@ -378,6 +383,11 @@ impl Turn {
             self.led = leads;
             self.resumed = None;
             self.metrics.leader(leads);
+            if leads {
+                // Another leader may have learnt since, or this process was not there.
+                self.kernel.hold_runs();
+                self.keeping.read();
+            }
             tracing::info!(leads, "Leadership changed");
         }
         if let Some((fault, breach)) = outside.breach() {
@@ -391,7 +401,13 @@ impl Turn {
                 }
             }
         }
+        if let Some(kept) = self.keeping.came() {
+            self.kernel.recall_runs(kept);
+        }
         let effects = self.kernel.step(batch, now, leads);
+        if let Some(keep) = self.kernel.kept_runs() {
+            self.keeping.keep(keep);
+        }
         self.board.publish(self.kernel.snapshot().clone());
         if self.kernel.snapshot().ready() {
             self.gate.open();

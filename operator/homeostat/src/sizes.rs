@@ -10,7 +10,9 @@ use crate::loads::Series;
 use crate::paced;
 use crate::standing::{self, Standing};
 use homeostat_cluster::forecasts::Forecasts;
-use homeostat_knowledge::forecast::{Outlook, REQUESTS, Scaler, Scalers, SizeTrouble, load_signal};
+use homeostat_knowledge::forecast::{
+    Outlook, PodAdvice, REQUESTS, Scaler, Scalers, SizeTrouble, load_signal,
+};
 use homeostat_knowledge::policy::{Bounds, ScalingPolicy};
 use homeostat_knowledge::records::ControllerKey;
 use homeostat_knowledge::{
@@ -51,6 +53,8 @@ pub struct Sizes {
     sized: BTreeMap<WorkloadKey, Sized>,
     standing: Standing,
     memory: Memory,
+    /// Parts of what is kept that found no room at the last step.
+    dropped: usize,
 }
 
 impl Sizes {
@@ -72,6 +76,12 @@ impl Sizes {
         self.standing.follow(snapshot);
         let (changes, changes_of_pods) = (newest(snapshot), newest_of_pods(snapshot));
         let mut all = Vec::with_capacity(outlooks.len());
+        let mut dropped = 0;
+        let mut text = |kept: Kept| {
+            let (text, without_room) = kept.text();
+            dropped += without_room;
+            text
+        };
         for ((key, signal), foreseen) in outlooks {
             let Foreseen { outlook, kept: load, left_out } = &**foreseen;
             let Some(workload) = snapshot.workloads.get(key) else { continue };
@@ -89,7 +99,7 @@ impl Sizes {
                 memory: None,
             };
             if **signal != *REQUESTS {
-                record.memory = Kept { size: None, load: load.clone() }.text();
+                record.memory = text(Kept { load: load.clone(), ..Kept::default() });
                 all.push(record);
                 continue;
             }
@@ -102,7 +112,7 @@ impl Sizes {
             };
             let kept = snapshot.sizes.get(key).and_then(|before| before.done.clone());
             size.done = kept.or_else(|| changes.get(key).map(|action| told(action)));
-            size.pod = if *left_out { None } else { self.standing.advise(snapshot, workload, now) };
+            size.pod = if *left_out { None } else { self.pod(snapshot, workload, now) };
             if let Some(pod) = &mut size.pod {
                 let before = snapshot.sizes.get(key).and_then(|before| before.pod.as_ref()?.done.clone());
                 pod.done = before.or_else(|| changes_of_pods.get(key).map(|action| told(action)));
@@ -110,10 +120,28 @@ impl Sizes {
             }
             record.size = size;
             let size = self.sized.get(key).map(|sized| sized.sizer.kept());
-            record.memory = Kept { size, load: load.clone() }.text();
+            record.memory = text(Kept { size, load: load.clone(), pod: self.standing.kept(key) });
             all.push(record);
         }
+        if dropped != self.dropped {
+            self.dropped = dropped;
+            tracing::warn!(
+                dropped,
+                "Parts of what a restart must not forget find no room in their Forecasts"
+            );
+        }
         all
+    }
+
+    /// What each pod of a workload should ask for, going on from what was kept.
+    fn pod(
+        &mut self,
+        snapshot: &Snapshot,
+        workload: &WorkloadPolicy,
+        now: Timestamp,
+    ) -> Option<Box<PodAdvice>> {
+        let kept = || self.memory.get(&requests(&workload.key)).and_then(|kept| kept.pod.as_ref());
+        self.standing.advise(snapshot, workload, kept, now)
     }
 
     fn size(

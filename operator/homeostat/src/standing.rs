@@ -1,7 +1,7 @@
 //! What the pods of services and workers use over time, and what each should ask for by that.
 //!
-//! Every replica learns; only the leader acts. Nothing of it survives a restart: it would not find room beside the load of
-//! two weeks. So nothing is said in the first hour of a process, and nothing is made smaller in its first day.
+//! Every replica learns; only the leader acts, and writes what is kept over a restart beside the load of two weeks. Nothing
+//! is said in the first hour of a workload, and nothing is made smaller in its first day.
 
 use crate::loads;
 use homeostat_knowledge::forecast::PodAdvice;
@@ -11,7 +11,7 @@ use homeostat_knowledge::{
     ActionKind, ContainerRecord, ContainerState, ControllerKind, Name, PodRecord, Snapshot, Timestamp,
     WorkloadKey, WorkloadPolicy,
 };
-use homeostat_scale::size::standing::{Allowed, Glance, History, Kill};
+use homeostat_scale::size::standing::{Allowed, Glance, History, KeptPod, Kill};
 use std::collections::BTreeMap;
 
 /// Letters of the reason of the replicas that are kept where that of the pods stands behind it.
@@ -36,16 +36,22 @@ impl Standing {
         self.of.len()
     }
 
+    /// What is kept of a workload over a restart.
+    pub fn kept(&self, workload: &WorkloadKey) -> Option<KeptPod> {
+        self.of.get(workload)?.kept()
+    }
+
     /// Looks at one workload, several times a minute, and says what each of its pods should ask for; `None` where people
-    /// give no bounds or no signal for it.
-    pub fn advise(
+    /// give no bounds or no signal for it. It goes on from what was `kept`; what cannot be read is learnt anew.
+    pub fn advise<'a>(
         &mut self,
         snapshot: &Snapshot,
         policy: &WorkloadPolicy,
+        kept: impl FnOnce() -> Option<&'a KeptPod>,
         now: Timestamp,
     ) -> Option<Box<PodAdvice>> {
         let allowed = allowed(policy)?;
-        let history = self.of.entry(policy.key.clone()).or_default();
+        let history = self.of.entry(policy.key.clone()).or_insert_with(|| restored(&policy.key, kept()));
         let minute = now.as_second().div_euclid(60);
         let value = |measures| loads::highest(snapshot, &policy.key, &policy.measuring(measures)?.name, now);
         let glance = Glance { cores: value(Measures::CpuCores), bytes: value(Measures::MemoryBytes) };
@@ -58,6 +64,14 @@ impl Standing {
         }
         Some(Box::new(history.advise(minute, allowed)))
     }
+}
+
+fn restored(workload: &WorkloadKey, kept: Option<&KeptPod>) -> History {
+    let Some(kept) = kept else { return History::default() };
+    History::restored(kept).unwrap_or_else(|| {
+        tracing::warn!(%workload, "What was kept of its pods is of another form, or cannot be; it is set aside and learnt anew");
+        History::default()
+    })
 }
 
 /// The signal measures what pods use.
@@ -166,7 +180,7 @@ mod tests {
                     world.loads.insert_mut(place, (share * value, at(minute)));
                 }
             }
-            last = standing.advise(world, &policy(world), at(minute));
+            last = standing.advise(world, &policy(world), || None, at(minute));
         }
         *last.unwrap()
     }
@@ -177,12 +191,26 @@ mod tests {
         let advice = run(&mut world, &mut standing, 0..120);
         assert_eq!(advice.memory.map(|need| need.request / MIB), Some(352), "{}", advice.why);
         assert!(advice.cpu.is_some_and(|need| (460..=490).contains(&need.request)), "{}", advice.why);
-        let silent = standing.advise(&world, &policy(&world), at(130)).unwrap();
+        let silent = standing.advise(&world, &policy(&world), || None, at(130)).unwrap();
         assert_eq!((silent.cpu, silent.memory), (None, None));
         assert!(
             beside("2 replicas", &silent)
                 .contains("2 replicas; right size of a pod: cpu: its signal is not seen")
         );
+    }
+
+    #[test]
+    fn after_a_restart_it_goes_on_from_what_was_kept() {
+        let (mut world, mut standing) = (world(), Standing::default());
+        let before = run(&mut world, &mut standing, 0..120);
+        let kept = standing.kept(&order()).unwrap();
+        let mut again = Standing::default();
+        let after = again.advise(&world, &policy(&world), || Some(&kept), at(119)).unwrap();
+        assert_eq!((before.cpu, before.memory), (after.cpu, after.memory), "{}", after.why);
+        let text = serde_json::to_string(&kept).unwrap().replacen('1', "2", 1);
+        let newer: KeptPod = serde_json::from_str(&text).unwrap();
+        let anew = Standing::default().advise(&world, &policy(&world), || Some(&newer), at(119)).unwrap();
+        assert_eq!((anew.cpu, anew.memory), (None, None), "a newer form is set aside: {}", anew.why);
     }
 
     #[test]
@@ -213,10 +241,10 @@ mod tests {
         assert_eq!(standing.remembered(), 1);
         let mut unmeasured = (*policy(&world)).clone();
         unmeasured.signals.clear();
-        assert_eq!(standing.advise(&world, &unmeasured, at(3)), None);
+        assert_eq!(standing.advise(&world, &unmeasured, || None, at(3)), None);
         let mut runs = (*policy(&world)).clone();
         runs.target.kind = ControllerKind::CronJob;
-        assert_eq!(standing.advise(&world, &runs, at(3)), None);
+        assert_eq!(standing.advise(&world, &runs, || None, at(3)), None);
         world.commit(&ObjectChange::Workload(Change::Applied(Arc::new(unmeasured))), at(3));
         standing.follow(&world);
         assert_eq!(standing.remembered(), 0);

@@ -31,6 +31,14 @@ fn observed(change: ObjectChange) -> Observation {
 /// A loop that knows a suspended Job which the Workload `order` orders; `home` is where Homeostat itself runs, `also` what
 /// else it sees.
 fn kernel(home: &str, also: Vec<ObjectChange>) -> (Kernel, Vec<Effect>) {
+    kernel_after(home, also, |_| {})
+}
+
+fn kernel_after(
+    home: &str,
+    also: Vec<ObjectChange>,
+    prepare: impl FnOnce(&mut Kernel),
+) -> (Kernel, Vec<Effect>) {
     let (world, _) = Given::default().build();
     let control =
         ControlPolicy { kill_switch: KillSwitch::Off, ceiling: Level::ActFull, ..ControlPolicy::default() };
@@ -72,6 +80,7 @@ fn kernel(home: &str, also: Vec<ObjectChange>) -> (Kernel, Vec<Effect>) {
     batch.extend(also.into_iter().map(observed));
     batch.extend(ObjectKind::REQUIRED.map(|kind| observed(ObjectChange::Synced(kind))));
     let mut kernel = Kernel::new(Vec::new(), Box::new(SeededIds::new(1)), Name::from(home));
+    prepare(&mut kernel);
     let effects = kernel.step(&batch, now(), true);
     (kernel, effects)
 }
@@ -95,6 +104,20 @@ fn a_run_is_a_plan_of_the_schedule_and_not_of_an_incident() {
     let record = plan.record(ActionId::new("run-order-a1b2c3d4-1"), Name::from("homeostat")).unwrap();
     assert_eq!((record.origin, &record.workload), (Origin::Schedule, &order()));
     assert_eq!(problem(&kernel), None);
+}
+
+#[test]
+fn no_run_is_started_until_it_is_known_what_the_leader_before_learnt() {
+    for read in [Some(BTreeMap::new()), None] {
+        let (mut kernel, effects) = kernel_after("homeostat-system", Vec::new(), Kernel::hold_runs);
+        assert!(effects.is_empty(), "{effects:?}");
+        assert_eq!(kernel.kept_runs(), None, "nothing is written over what is being read");
+        kernel.recall_runs(read);
+        let effects = kernel.step(&[], later(1), true);
+        assert!(matches!(effects.as_slice(), [Effect::Execute(..)]), "{effects:?}");
+        assert!(kernel.kept_runs().is_some());
+        assert_eq!(kernel.kept_runs(), None, "once");
+    }
 }
 
 #[test]

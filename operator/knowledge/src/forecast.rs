@@ -13,6 +13,9 @@ pub const REQUESTS: &str = "requests";
 /// The signal that is forecast for its limit only: the most memory that one pod uses.
 pub const MEMORY: &str = "memory";
 
+/// The signal under which what was learnt of runs is kept: nothing of it is forecast.
+pub const RUNS: &str = "runs";
+
 /// Before the name of a load, where a signal is forecast that `spec.scaling.loads` names: people may call theirs as they like,
 /// and no name of theirs holds a dot.
 const LOAD: &str = "load.";
@@ -42,7 +45,7 @@ pub struct ForecastRecord {
     pub workload_uid: Uid,
     /// Its tenant, when known.
     pub tenant: Option<TenantName>,
-    /// What is forecast: [`REQUESTS`], [`MEMORY`], or the name of a signal that measures a volume or a quota.
+    /// What is forecast: [`REQUESTS`], [`MEMORY`], or the name of a signal that measures a volume or a quota; [`RUNS`]: nothing.
     pub signal: Name,
     /// What is done with it.
     pub mode: ScalingMode,

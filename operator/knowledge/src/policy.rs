@@ -14,6 +14,7 @@ use crate::action::ActionKind;
 use crate::entity::{Name, TenantName, WorkloadKey};
 use crate::ids::Uid;
 use crate::records::{Amounts, ControllerKey};
+use jiff::civil::Date;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -468,6 +469,9 @@ pub struct ScalingPolicy {
     /// Sizes that are known beforehand.
     #[serde(default)]
     pub calendar: Vec<CalendarEntry>,
+    /// Days, in the time zone of its schedule, on which no run of a `CronJob` is expected; in order, each once.
+    #[serde(default)]
+    pub exceptions: Vec<Date>,
 }
 
 /// What is done when an autoscaler scales the same object.

@@ -3,6 +3,7 @@
 
 pub mod ahead;
 pub mod jobs;
+mod letters;
 pub mod outlook;
 pub mod services;
 pub mod size;

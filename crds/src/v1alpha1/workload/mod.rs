@@ -74,7 +74,9 @@ pub const CONDITIONS: &[ConditionType] = &[
 #[x_kube(validation = Rule::new("!has(self.scaling) || !has(self.scaling.startWindowSeconds) || self.archetype == 'Batch'")
     .message("scaling.startWindowSeconds is for the archetype Batch"))]
 #[x_kube(validation = Rule::new("!has(self.scaling) || !has(self.scaling.calendar) || size(self.scaling.calendar) == 0 || self.archetype != 'Batch'")
-    .message("scaling.calendar is not for the archetype Batch; its runs come by the schedule of the CronJob"))]
+    .message("scaling.calendar is not for the archetype Batch; its runs come by the schedule of the CronJob, and scaling.exceptions names the days without one"))]
+#[x_kube(validation = Rule::new("!has(self.scaling) || !has(self.scaling.exceptions) || size(self.scaling.exceptions) == 0 || self.targetRef.kind == 'CronJob'")
+    .message("scaling.exceptions is for a CronJob: days on which its schedule makes no run; each entry of scaling.calendar has exceptions of its own"))]
 #[serde(rename_all = "camelCase")]
 pub struct WorkloadSpec {
     /// The object to look after: Deployment, `StatefulSet`, `DaemonSet`, Job, `CronJob`, or

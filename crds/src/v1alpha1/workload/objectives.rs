@@ -82,8 +82,8 @@ pub struct ExternalMetric {
     .message("across is for metric: a query says itself how values become one"))]
 #[x_kube(validation = Rule::new("!has(self.measures) || !(self.measures in ['VolumeBytes', 'QuotaUsed']) || has(self.threshold)")
     .message("a signal that measures VolumeBytes or QuotaUsed needs a threshold: the capacity of the volume, or the hard limit of the quota"))]
-#[x_kube(validation = Rule::new("!has(self.measures) || !(self.measures in ['VolumeBytes', 'QuotaUsed']) || !(self.name in ['requests', 'memory'])")
-    .message("a signal that measures VolumeBytes or QuotaUsed is not called requests or memory: its Forecast would have the name of another one"))]
+#[x_kube(validation = Rule::new("!has(self.measures) || !(self.measures in ['VolumeBytes', 'QuotaUsed']) || !(self.name in ['requests', 'memory', 'runs'])")
+    .message("a signal that measures VolumeBytes or QuotaUsed is not called requests, memory or runs: its Forecast would have the name of another one"))]
 pub struct Signal {
     /// Name of the signal.
     #[schemars(length(min = 1, max = 63), regex(pattern = DNS_LABEL))]

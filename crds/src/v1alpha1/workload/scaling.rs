@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Quantity,
-    common::{CRON, DECIMAL, DNS_LABEL, POSITIVE_SECONDS, TIME_ZONE},
+    common::{CRON, DAY, DECIMAL, DNS_LABEL, POSITIVE_SECONDS, TIME_ZONE},
     v1alpha1::tenant,
 };
 
@@ -47,6 +47,12 @@ pub struct Scaling {
     #[schemars(length(max = 32))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub calendar: Vec<CalendarEntry>,
+    /// Days, as `2026-12-25`, on which no run of the `CronJob` is expected, in the time zone of its schedule: no room is kept for
+    /// one. A Job that is made then all the same is ordered like any other.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), inner(length(min = 10, max = 10), regex(pattern = DAY)))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub exceptions: Vec<String>,
     /// A run may start this much later, so that peaks do not coincide.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 86_400))]
@@ -210,10 +216,7 @@ pub struct CalendarEntry {
     pub replicas: i32,
     /// Days on which it does not count, as `2026-12-25`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(
-        length(max = 64),
-        inner(length(min = 10, max = 10), regex(pattern = "^[0-9]{4}-[0-9]{2}-[0-9]{2}$"))
-    )]
+    #[schemars(length(max = 64), inner(length(min = 10, max = 10), regex(pattern = DAY)))]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub exceptions: Vec<String>,
 }

@@ -1,9 +1,9 @@
-//! What earlier runs kept in the statuses of forecasts.
+//! What earlier processes kept in the statuses of forecasts.
 
 use crate::client::{call, label};
 use crate::error::ClusterError;
 use homeostat_crds::v1alpha1::Forecast;
-use homeostat_knowledge::forecast::{REQUESTS, load_of};
+use homeostat_knowledge::forecast::{REQUESTS, RUNS, load_of};
 use homeostat_knowledge::{Name, ObjectKey, WorkloadKey};
 use kube::api::ListParams;
 use kube::{Api, Client};
@@ -14,14 +14,30 @@ const PAGE: u32 = 200;
 /// Answers that are asked for of one namespace, or of the cluster.
 const PAGES: usize = 100;
 
+/// By workload and signal.
+pub type KeptTexts = BTreeMap<(WorkloadKey, Name), String>;
+
 /// What is kept of each workload and signal that sizes it, from the forecasts in these namespaces; empty means all.
 ///
 /// # Errors
 /// What the API server answered.
-pub async fn kept(
+pub async fn kept(client: &Client, namespaces: &BTreeSet<String>) -> Result<KeptTexts, ClusterError> {
+    of(client, namespaces, |signal| signal == REQUESTS || load_of(signal).is_some()).await
+}
+
+/// What is kept of the runs of each workload, as [`kept`].
+///
+/// # Errors
+/// What the API server answered.
+pub async fn kept_runs(client: &Client, namespaces: &BTreeSet<String>) -> Result<KeptTexts, ClusterError> {
+    of(client, namespaces, |signal| signal == RUNS).await
+}
+
+async fn of(
     client: &Client,
     namespaces: &BTreeSet<String>,
-) -> Result<BTreeMap<(WorkloadKey, Name), String>, ClusterError> {
+    wanted: impl Fn(&str) -> bool,
+) -> Result<KeptTexts, ClusterError> {
     let apis: Vec<Api<Forecast>> = if namespaces.is_empty() {
         vec![Api::all(client.clone())]
     } else {
@@ -34,9 +50,8 @@ pub async fn kept(
         for _ in 0..PAGES {
             let params = ListParams { limit: Some(PAGE), continue_token: next, ..ListParams::default() };
             let page = call("list", &all, api.list(&params)).await?;
-            let sizes = |signal: &str| signal == REQUESTS || load_of(signal).is_some();
-            let sized = page.items.into_iter().filter(|forecast| sizes(&forecast.spec.signal));
-            kept.extend(sized.filter_map(|forecast| {
+            let those = page.items.into_iter().filter(|forecast| wanted(&forecast.spec.signal));
+            kept.extend(those.filter_map(|forecast| {
                 let workload = ObjectKey::new(forecast.metadata.namespace?, forecast.spec.workload_ref.name);
                 Some(((workload, Name::from(forecast.spec.signal)), forecast.status?.memory?))
             }));

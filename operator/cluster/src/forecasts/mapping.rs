@@ -9,7 +9,7 @@ use homeostat_crds::v1alpha1::forecast::{
 use homeostat_crds::v1alpha1::workload::ScalingMode as WireMode;
 use homeostat_crds::v1alpha1::{Forecast, ForecastSpec, ForecastStatus, Workload};
 use homeostat_crds::{ConditionStatus, ConditionType, MicroTime, Reason, clip};
-use homeostat_knowledge::forecast::{LoadLimit, Outlook, REQUESTS, SizeTrouble};
+use homeostat_knowledge::forecast::{LoadLimit, Outlook, REQUESTS, RUNS, SizeTrouble};
 use homeostat_knowledge::policy::ScalingMode;
 use homeostat_knowledge::{ForecastRecord, ForecastSkill, ObjectKey, SignedDuration, SizeAdvice};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
@@ -132,7 +132,7 @@ fn scaling(record: &ForecastRecord) -> ForecastScaling {
 /// What is true of it.
 pub fn statements(record: &ForecastRecord) -> Vec<Statement> {
     let outlook = &record.outlook;
-    let ready = if outlook.points.is_empty() {
+    let ready = if outlook.points.is_empty() && *record.signal != *RUNS {
         Statement::new(ConditionType::Ready, false, Reason::NoData, outlook.reason.clone())
     } else {
         Statement::new(ConditionType::Ready, true, Reason::AsExpected, "")
@@ -177,7 +177,7 @@ fn reason(trouble: SizeTrouble) -> Reason {
 
 /// Whether a person would want to see `new` in place of `old`: another verdict, another size, another trouble, numbers that
 /// moved by more than 5 %, or half of the old forecast is over (half an hour, where a time to a limit is told). Words that
-/// differ in their numbers only, and what is kept for a restart, wait for the last of these.
+/// differ in their numbers only, and what is kept for a restart, wait for the last of these; what runs taught does not.
 pub fn differs(old: &ForecastRecord, new: &ForecastRecord) -> bool {
     let (before, after) = (&old.outlook, &new.outlook);
     let verdict = |record: &ForecastRecord| {
@@ -194,6 +194,10 @@ pub fn differs(old: &ForecastRecord, new: &ForecastRecord) -> bool {
         (record.workload_uid.clone(), record.tenant.clone(), outlook.horizon_seconds, words, size)
     };
     if verdict(old) != verdict(new) {
+        return true;
+    }
+    // A restart right after a run was killed for memory must not forget that.
+    if *new.signal == *RUNS && old.memory != new.memory {
         return true;
     }
     let peaks = |outlook: &Outlook| [outlook.peak.map(|peak| peak.p50), outlook.peak.map(|peak| peak.p90)];

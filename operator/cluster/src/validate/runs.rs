@@ -5,6 +5,11 @@ use homeostat_crds::v1alpha1::Workload;
 use homeostat_crds::v1alpha1::workload::{Archetype, Scaling};
 use homeostat_knowledge::SignedDuration;
 use homeostat_knowledge::policy::{Bounds, RunItems, RunRules};
+use jiff::civil::Date;
+use std::collections::BTreeSet;
+
+/// Days that one Workload may except, as its definition says.
+const MOST_EXCEPTIONS: usize = 64;
 
 /// When runs must have ended, how many pods of one may run at a time, and what its backlog says of that number.
 pub(super) fn rules(object: &Workload, scaling: &Scaling) -> Result<RunRules, Rejection> {
@@ -41,6 +46,30 @@ pub(super) fn rules(object: &Workload, scaling: &Scaling) -> Result<RunRules, Re
         window: SignedDuration::from_secs(i64::from(window.unwrap_or(0))),
         items,
     })
+}
+
+/// Days on which no run of a `CronJob` is expected, in order and each once.
+pub(super) fn exceptions(object: &Workload, scaling: &Scaling) -> Result<Vec<Date>, Rejection> {
+    let field = |index: usize| format!("spec.scaling.exceptions[{index}]");
+    let mut days = BTreeSet::new();
+    for (index, text) in scaling.exceptions.iter().enumerate() {
+        if index >= MOST_EXCEPTIONS {
+            let rule = format!("there are {MOST_EXCEPTIONS} at most; take out those that are over");
+            return Err(Rejection::field(field(index), format!("`{text}`"), rule));
+        }
+        if object.spec.target_ref.kind != "CronJob" {
+            let rule = "it is for a CronJob: a day on which its schedule makes no run";
+            return Err(Rejection::field(field(index), format!("`{text}`"), rule));
+        }
+        // The parser takes other forms too.
+        let day = text.parse::<Date>().ok().filter(|day| day.to_string() == *text);
+        let Some(day) = day else {
+            let rule = "it must be a day that there is, written as 2026-12-25";
+            return Err(Rejection::field(field(index), format!("`{text}`"), rule));
+        };
+        days.insert(day);
+    }
+    Ok(days.into_iter().collect())
 }
 
 /// The backlog of a run, of which the number of its pods follows.
@@ -80,17 +109,43 @@ pub(super) fn seconds_per_item(text: &str, deadline: f64) -> Result<f64, Rejecti
 mod tests {
     use super::super::workload::workload_policy;
     use super::*;
+    use homeostat_knowledge::WorkloadPolicy;
     use serde_json::{Value, json};
 
     fn rules(scaling: Value) -> Result<RunRules, Rejection> {
+        policy("CronJob", scaling).map(|policy| policy.permits.runs)
+    }
+
+    fn policy(kind: &str, scaling: Value) -> Result<WorkloadPolicy, Rejection> {
         let mut object = json!({
             "apiVersion": "homeostat.dev/v1alpha1", "kind": "Workload",
             "metadata": { "name": "plan", "namespace": "water", "uid": "u", "generation": 5 },
-            "spec": { "targetRef": { "apiVersion": "batch/v1", "kind": "CronJob", "name": "plan" },
+            "spec": { "targetRef": { "apiVersion": "batch/v1", "kind": kind, "name": "plan" },
                       "archetype": "Batch" },
         });
         object["spec"]["scaling"] = scaling;
-        workload_policy(&serde_json::from_value(object).unwrap()).map(|policy| policy.permits.runs)
+        workload_policy(&serde_json::from_value(object).unwrap())
+    }
+
+    #[test]
+    fn days_without_a_run_are_days_that_there_are() {
+        let days = |kind, days: Value| {
+            let policy = policy(kind, json!({ "exceptions": days }))?;
+            let days = policy.permits.scaling.unwrap().exceptions;
+            Ok::<_, Rejection>(days.iter().map(ToString::to_string).collect::<Vec<_>>())
+        };
+        let both = days("CronJob", json!(["2027-01-01", "2026-12-25", "2027-01-01"])).unwrap();
+        assert_eq!(both, ["2026-12-25", "2027-01-01"]);
+        assert_eq!(days("CronJob", json!(["2028-02-29"])).unwrap(), ["2028-02-29"]);
+        for wrong in ["2027-02-29", "2026-13-01", "25.12.2026", "20261225", "", "2026-12-25T00:00:00"] {
+            let error = days("CronJob", json!(["2026-12-25", wrong])).unwrap_err().to_string();
+            assert!(error.contains("spec.scaling.exceptions[1]") && error.contains("2026-12-25"), "{error}");
+        }
+        let job = days("Job", json!(["2026-12-25"])).unwrap_err().to_string();
+        assert!(job.contains("spec.scaling.exceptions[0]") && job.contains("CronJob"), "{job}");
+        let all: Vec<String> = (0..65).map(|year| format!("{}-12-25", 2026 + year)).collect();
+        let many = days("CronJob", json!(all)).unwrap_err().to_string();
+        assert!(many.contains("exceptions[64]") && many.contains("64 at most"), "{many}");
     }
 
     #[test]

@@ -204,6 +204,7 @@ fn scaling_policy(object: &Workload, scaling: &Scaling) -> Result<ScalingPolicy,
         },
         loads,
         calendar: calendar(scaling)?,
+        exceptions: runs::exceptions(object, scaling)?,
     })
 }
 
@@ -482,6 +483,7 @@ mod tests {
                 (json!({ "threshold": "0" }), "spec.signals[0].threshold is `0`"),
                 (json!({ "name": "memory" }), "spec.signals[0].name is `memory`"),
                 (json!({ "name": "requests" }), "spec.signals[0].name is `requests`"),
+                (json!({ "name": "runs" }), "spec.signals[0].name is `runs`"),
             ] {
                 let mut edit = edit;
                 edit["measures"] = json!(wire);

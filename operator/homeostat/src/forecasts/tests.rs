@@ -219,7 +219,7 @@ fn a_named_load_is_forecast_beside_the_requests_and_goes_on_after_a_restart() {
     let Foreseen { outlook, kept, .. } = &*all[&busy()];
     assert_eq!(outlook.now, Some(10.0), "the mean of the minute that is over");
     assert!(outlook.peak.is_some_and(|peak| (9.0..15.0).contains(&peak.p90)), "{outlook:?}");
-    let kept = crate::kept::Kept { size: None, load: kept.clone() };
+    let kept = crate::kept::Kept { load: kept.clone(), ..crate::kept::Kept::default() };
     assert!(kept.load.is_some());
     let memory = Arc::new(BTreeMap::from([(busy(), kept)]));
     let mut back = Forecaster::new(Forecasting::new(OutlookConfig::default()).unwrap(), memory, MOST);

@@ -42,7 +42,7 @@ pub fn declare(told: &BTreeMap<WorkloadKey, Asked>, known: &Known, capacity: Siz
             };
             match take(&mut planner, one, needed, capacity) {
                 Ok(id) => {
-                    let _known = known.history(key).map(|history| planner.restore(id, history.clone()));
+                    let _known = known.learnt(key).map(|learnt| planner.restore(id, learnt.clone()));
                     ids.insert((*key).clone(), id);
                 }
                 Err(why) => {

@@ -8,6 +8,7 @@ use homeostat_knowledge::{
 };
 use homeostat_scale::jobs::kueue::{Found, Orderer, orderer};
 use homeostat_scale::jobs::{Criticality, Job, Size};
+use jiff::civil::Date;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -37,6 +38,8 @@ pub struct Asked {
     pub work: Work,
     /// When its Jobs are made; `None` when they are made by hand, or not now.
     pub schedule: Option<Schedule>,
+    /// Days, in the schedule's time zone, on which none is expected.
+    pub exceptions: Vec<Date>,
     /// Who orders its runs.
     pub orderer: Orderer,
     /// Most that its tenant's runs may reserve together.
@@ -128,6 +131,7 @@ pub fn asked(snapshot: &Snapshot, now: Timestamp) -> BTreeMap<WorkloadKey, Asked
                 place: SignedDuration::ZERO,
                 pods,
                 schedule: if found.paused { None } else { work.schedule.clone() },
+                exceptions: scaling.exceptions.clone(),
                 work,
                 orderer,
                 quota: tenant.quota.map(|quota| Size {

@@ -227,8 +227,8 @@ impl Desk {
         let Some(planner) = &self.planner else { return };
         for (key, id) in &self.declared {
             let by_pod = self.told.get(key).is_some_and(|told| told.job.pods.is_some());
-            if let Some(history) = planner.history(*id) {
-                known.note(key, by_pod, history);
+            if let Some(learnt) = planner.learnt(*id) {
+                known.note(key, by_pod, learnt);
             }
         }
     }

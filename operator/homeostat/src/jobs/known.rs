@@ -1,11 +1,12 @@
 //! What is remembered of each workload's runs, at whichever desk they are ordered: a pause moves them to the other one.
 
 use super::declared::Asked;
+use super::kept::RunsMemory;
 use super::parts::AllWaits;
 use super::seen::{Jobs, Phase};
 use homeostat_knowledge::{Uid, WorkloadKey};
 use homeostat_scale::jobs::Job;
-use homeostat_scale::jobs::learned::JobHistory;
+use homeostat_scale::jobs::learned::Learnt;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Memory of all workloads that are asked for. History and ended Jobs are kept and forgotten together: a Job whose end
@@ -17,6 +18,8 @@ pub struct Known {
     ended: BTreeSet<Uid>,
     /// What Jobs had to do whose start was seen.
     items: BTreeMap<Uid, Items>,
+    /// What earlier processes kept, until its workload is seen.
+    kept: RunsMemory,
 }
 
 /// What one run has to do.
@@ -35,10 +38,15 @@ struct One {
     mebibytes: Option<u64>,
     /// Sizes and history are of one pod.
     by_pod: bool,
-    history: JobHistory,
+    learnt: Learnt,
 }
 
 impl Known {
+    /// Knows what was kept, and nothing else yet.
+    pub fn new(kept: RunsMemory) -> Self {
+        Self { kept, ..Self::default() }
+    }
+
     /// Forgets workloads and Jobs that are gone, and takes note of new workloads.
     pub fn keep(&mut self, asked: &BTreeMap<WorkloadKey, Asked>, jobs: &Jobs) {
         self.ended.retain(|uid| jobs.contains(uid));
@@ -49,8 +57,18 @@ impl Known {
         for (key, one) in asked {
             if !self.workloads.contains_key(key) {
                 let (millicores, mebibytes) = (one.job.millicores, one.job.mebibytes);
-                let (by_pod, history) = (one.job.pods.is_some(), JobHistory::default());
-                self.workloads.insert(key.clone(), One { millicores, mebibytes, by_pod, history });
+                let by_pod = one.job.pods.is_some();
+                let kept = self.kept.remove(key).filter(|kept| kept.by_pod == by_pod);
+                let learnt = kept.map(|kept| {
+                    let ended = jobs.by_uid().filter(|(_, seen)| matches!(seen.phase, Phase::Ended(_)));
+                    let taught = ended
+                        .filter(|(uid, seen)| seen.workload == *key && kept.has_taught(uid, seen.slot))
+                        .map(|(uid, _)| uid.clone());
+                    self.ended.extend(taught);
+                    kept.learnt
+                });
+                let learnt = learnt.unwrap_or_default();
+                self.workloads.insert(key.clone(), One { millicores, mebibytes, by_pod, learnt });
             }
         }
     }
@@ -63,14 +81,14 @@ impl Known {
     }
 
     /// What was learnt of a workload's runs, as of the last [`Known::note`].
-    pub fn history(&self, workload: &WorkloadKey) -> Option<&JobHistory> {
-        self.workloads.get(workload).map(|one| &one.history)
+    pub fn learnt(&self, workload: &WorkloadKey) -> Option<&Learnt> {
+        self.workloads.get(workload).map(|one| &one.learnt)
     }
 
     /// Takes note of what a planner has learnt of a workload that is still asked for; `by_pod` as its job was declared.
-    pub fn note(&mut self, workload: &WorkloadKey, by_pod: bool, history: &JobHistory) {
+    pub fn note(&mut self, workload: &WorkloadKey, by_pod: bool, learnt: Learnt) {
         if let Some(one) = self.workloads.get_mut(workload).filter(|one| one.by_pod == by_pod) {
-            one.history = history.clone();
+            one.learnt = learnt;
         }
     }
 

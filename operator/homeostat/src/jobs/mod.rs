@@ -14,17 +14,19 @@
 //! | [`parts`] | with how many pods at once does a run begin |
 //! | [`places`] | where in its start window does a run begin |
 //! | [`desk`] | what must the planner be told, and what does it say |
+//! | [`kept`] | what does a restart, or another leader, find again |
 //! | [`orders`] | the plan that starts a run or sizes the next ones |
 //! | [`in_place`] | which pods of runs lack memory, and the plan that gives it to them |
 //! | [`report`] | what people read: conditions and reasons |
 //!
-//! Pure: snapshot, time and ids come in. What was learnt is rebuilt after a restart from the Jobs that the API server still
-//! has (`successfulJobsHistoryLimit`) and from the sizes that templates have been given.
+//! Pure: snapshot, time and ids come in. What was learnt is kept in the statuses of `Forecast` objects; Jobs that ended
+//! since then and are still there (`successfulJobsHistoryLimit`) teach after a restart.
 
 pub mod declare;
 pub mod declared;
 pub mod desk;
 pub mod in_place;
+pub mod kept;
 pub mod known;
 pub mod orders;
 pub mod parts;
@@ -42,6 +44,7 @@ use homeostat_knowledge::{
     ActionKind, IdSource, Plan, RunsReport, SignedDuration, Snapshot, Timestamp, WorkloadKey,
 };
 use in_place::InPlace;
+use kept::{Keep, Keeper, RunsMemory};
 use known::Known;
 use orders::Sizing;
 use parts::Backlogs;
@@ -63,6 +66,8 @@ pub struct Ordered {
     pub plans: Vec<Plan<Draft>>,
     /// How the runs of each workload do; those that are missing are ordered no more.
     pub reports: BTreeMap<WorkloadKey, RunsReport>,
+    /// What is to be kept over a restart; `None` when that was told a moment ago.
+    pub keep: Option<Keep>,
 }
 
 /// Orders runs. One per process; only the leader's orders are carried out.
@@ -75,12 +80,18 @@ pub struct RunOrder {
     sizing: Sizing,
     in_place: InPlace,
     backlogs: Backlogs,
+    keeper: Keeper,
     looked: Option<Timestamp>,
     /// Why the checker did not admit the last plan of a workload.
     objections: BTreeMap<WorkloadKey, String>,
 }
 
 impl RunOrder {
+    /// Knows what was kept, and nothing else yet.
+    pub fn new(kept: RunsMemory) -> Self {
+        Self { known: Known::new(kept), ..Self::default() }
+    }
+
     /// Looks at all Jobs. `None` when it was done a moment ago.
     pub fn step(&mut self, snapshot: &Snapshot, now: Timestamp, ids: &mut dyn IdSource) -> Option<Ordered> {
         if self.looked.is_some_and(|last| now.duration_since(last) < EVERY && now >= last) {
@@ -89,7 +100,8 @@ impl RunOrder {
         self.looked = Some(now);
         let mut asked = asked(snapshot, now);
         if asked.is_empty() && self.acting.is_empty() && self.watching.is_empty() {
-            return Some(Ordered::default());
+            let keep = self.keeper.due(now).then(Keep::default);
+            return Some(Ordered { keep, ..Ordered::default() });
         }
         self.places.give(&mut asked);
         let jobs = Jobs::of(snapshot, &asked);
@@ -139,7 +151,13 @@ impl RunOrder {
             report.problem = problem.or_else(|| self.sizing.refused(key, snapshot));
         }
         self.objections.retain(|key, _| reports.contains_key(key));
-        Some(Ordered { plans, reports })
+        let keep = self.keeper.due(now).then(|| {
+            self.acting.remember(&mut self.known);
+            self.watching.remember(&mut self.known);
+            let desks = [(&self.acting, &acting), (&self.watching, &watching)];
+            kept::keep(&self.known, &jobs, desks, (snapshot, now), kept::MOST)
+        });
+        Some(Ordered { plans, reports, keep })
     }
 
     /// Takes note of what the checker said of a workload's plan; `None` when it was admitted. Returns whether that is news.

@@ -102,7 +102,8 @@ impl Declared {
 /// The slots of a schedule on one day, or that of its next one where it has none then. None when it cannot be used.
 fn of_a_day(schedule: &Schedule) -> Vec<SignedDuration> {
     let Ok(begin) = Timestamp::from_second(SOME_DAY - 1) else { return Vec::new() };
-    let Ok(calendar) = calendar(schedule, begin) else { return Vec::new() };
+    // A day without a run is not what a place follows from: all other days would move with it.
+    let Ok(calendar) = calendar(schedule, &[], begin) else { return Vec::new() };
     let into = |slot: &Timestamp| SignedDuration::from_secs((slot.as_second() - SOME_DAY).rem_euclid(86_400));
     let end = begin.checked_add(DAY).unwrap_or(begin);
     let mut slots: Vec<SignedDuration> = calendar.between(begin, end, MOST_SLOTS).iter().map(into).collect();

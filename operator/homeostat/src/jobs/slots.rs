@@ -6,6 +6,7 @@ use homeostat_knowledge::records::Schedule;
 use homeostat_knowledge::{SignedDuration, Timestamp, WorkloadKey};
 use homeostat_scale::jobs::calendar::CalendarSpec;
 use homeostat_scale::jobs::{Calendar, CalendarError};
+use jiff::civil::Date;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A slot whose Job is not there after this time keeps no room any more: the controller was away, or the `CronJob` forbids
@@ -23,6 +24,7 @@ pub struct Slots {
 #[derive(Debug)]
 struct Expected {
     schedule: Schedule,
+    exceptions: Vec<Date>,
     /// Or why it cannot be used.
     calendar: Result<Calendar, String>,
     next: Option<Timestamp>,
@@ -44,7 +46,9 @@ impl Slots {
     pub fn step(&mut self, asked: &BTreeMap<WorkloadKey, Asked>, jobs: &Jobs, now: Timestamp) -> Vec<Change> {
         let mut changes = Vec::new();
         self.workloads.retain(|key, expected| {
-            let stays = asked.get(key).is_some_and(|one| one.schedule.as_ref() == Some(&expected.schedule));
+            let stays = asked.get(key).is_some_and(|one| {
+                one.schedule.as_ref() == Some(&expected.schedule) && one.exceptions == expected.exceptions
+            });
             if !stays {
                 changes.extend(expected.slots().map(|slot| Change::Withdrawn(key.clone(), slot)));
             }
@@ -100,12 +104,12 @@ impl Slots {
     }
 }
 
-/// The calendar of a `CronJob`.
-pub fn calendar(schedule: &Schedule, now: Timestamp) -> Result<Calendar, CalendarError> {
+/// The calendar of a `CronJob`, without these days.
+pub fn calendar(schedule: &Schedule, except: &[Date], now: Timestamp) -> Result<Calendar, CalendarError> {
     let spec = CalendarSpec {
         cron: schedule.cron.to_string(),
         zone: schedule.zone.as_deref().unwrap_or(ZONE).to_owned(),
-        except: Vec::new(),
+        except: except.to_vec(),
         extra: Vec::new(),
     };
     Calendar::new(spec, now)
@@ -113,15 +117,28 @@ pub fn calendar(schedule: &Schedule, now: Timestamp) -> Result<Calendar, Calenda
 
 impl Expected {
     fn new(asked: &Asked, schedule: &Schedule, now: Timestamp) -> Self {
-        let calendar = calendar(schedule, now).map_err(|error| {
+        let cron_job = &asked.policy.target.object;
+        let calendar = calendar(schedule, &asked.exceptions, now).map_err(|error| {
             let field = match error {
                 CalendarError::Zone { .. } => "spec.timeZone",
                 _ => "spec.schedule",
             };
-            let cron_job = &asked.policy.target.object;
-            format!("no room is kept for its next run: {field} of CronJob {cron_job}: {error}")
+            // With every slot excepted it is not the schedule that never fires.
+            let but = match error {
+                CalendarError::NeverFires { .. } if !asked.exceptions.is_empty() => {
+                    ", or spec.scaling.exceptions of its Workload"
+                }
+                _ => "",
+            };
+            format!("no room is kept for its next run: {field} of CronJob {cron_job}{but}: {error}")
         });
-        Self { schedule: schedule.clone(), calendar, next: None, begun: Vec::new() }
+        Self {
+            schedule: schedule.clone(),
+            exceptions: asked.exceptions.clone(),
+            calendar,
+            next: None,
+            begun: Vec::new(),
+        }
     }
 
     /// Moves on to the slot after `now`; `true` when that is another one.

@@ -14,6 +14,7 @@ use homeostat_knowledge::{
 use std::sync::Arc;
 
 mod in_place;
+mod kept;
 mod parts;
 mod pauses;
 mod room;

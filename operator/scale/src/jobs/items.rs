@@ -38,6 +38,14 @@ impl ItemHistory {
         }
     }
 
+    /// Whether it can be what runs taught.
+    pub(super) fn is_sound(&self) -> bool {
+        let sound = |list: &VecDeque<f64>, least: f64| {
+            list.len() <= KEPT && list.iter().all(|value| value.is_finite() && *value >= least)
+        };
+        sound(&self.counts, 0.0) && sound(&self.seconds, f64::MIN_POSITIVE)
+    }
+
     /// Runs whose items were seen.
     pub fn runs(&self) -> usize {
         self.counts.len()
@@ -121,5 +129,9 @@ mod tests {
         assert!((idle.seconds(0.0).unwrap() - 30.0).abs() < 1e-6);
         let wrong = taught([(f64::NAN, 1, 1.0), (-1.0, 1, 1.0), (3.0, 1, f64::INFINITY)]);
         assert_eq!((wrong.runs(), wrong.timed()), (1, 0));
+        assert!(idle.is_sound() && empty.is_sound());
+        for text in [r#"{"counts":[-1.0]}"#, r#"{"seconds":[0.0]}"#] {
+            assert!(!serde_json::from_str::<ItemHistory>(text).unwrap().is_sound(), "{text}");
+        }
     }
 }

@@ -18,6 +18,8 @@ const MEMORY: f64 = 50.0;
 const FEW: u32 = 10;
 /// Tries after which what was counted of failures counts half.
 const TRIES: u32 = 20_000;
+/// No logarithm of seconds is larger: e to that is longer than anything runs.
+const LONGEST: f64 = 50.0;
 /// Deviation of the logarithm assumed until then.
 const SPREAD: f64 = 0.25;
 
@@ -103,6 +105,71 @@ pub struct JobHistory {
     /// What its runs had to do, where that was seen.
     #[serde(default)]
     pub items: ItemHistory,
+}
+
+/// What was learnt of all jobs of one name.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Program {
+    /// Logarithm of run times in seconds, as in [`JobHistory`].
+    pub run_time: Level,
+    /// Largest peak of memory, in MiB.
+    pub largest: Option<u64>,
+    /// Its failures.
+    pub failures: Failures,
+}
+
+impl Program {
+    /// Runs behind it; of as many the tries tell.
+    pub fn rests_on(&self) -> (u32, u32) {
+        (self.run_time.count, self.failures.tries)
+    }
+}
+
+/// All that a job's next run is planned by.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Learnt {
+    /// Its own runs.
+    pub history: JobHistory,
+    /// Runs of its program, whoever's; nothing where that is not known.
+    #[serde(default)]
+    pub program: Program,
+    /// Logarithm of how much longer its tenant's runs take than their programs'.
+    #[serde(default)]
+    pub pace: Level,
+}
+
+impl From<JobHistory> for Learnt {
+    fn from(history: JobHistory) -> Self {
+        Self { history, ..Self::default() }
+    }
+}
+
+impl Learnt {
+    /// Whether anything was learnt of its own runs.
+    pub fn is_empty(&self) -> bool {
+        self.history == JobHistory::default()
+    }
+
+    /// Whether it can be what was learnt: numbers that are some, of no more runs than are looked back at.
+    pub fn is_sound(&self) -> bool {
+        let Self { history, program, pace } = self;
+        let level = |level: &Level| {
+            level.mean.abs() <= LONGEST && (0.0..=LONGEST * LONGEST).contains(&level.variance)
+        };
+        let failures = |failures: &Failures| {
+            failures.failed <= failures.tries && (0.0..=f64::from(failures.failed)).contains(&failures.passed)
+        };
+        let amounts = |list: &VecDeque<u64>| {
+            list.len() <= size::KEPT && list.iter().all(|amount| *amount <= size::MOST_KEPT)
+        };
+        [&history.run_time, &program.run_time, pace].into_iter().all(level)
+            && failures(&history.failures)
+            && failures(&program.failures)
+            && amounts(&history.peaks)
+            && amounts(&history.cpu)
+            && history.at_least.into_iter().chain(program.largest).all(|amount| amount <= 2 * size::MOST_KEPT)
+            && history.items.is_sound()
+    }
 }
 
 /// Time that a run takes.
@@ -294,6 +361,31 @@ mod tests {
         assert!(run_time(&nothing, &kind, &large, 1.645).unwrap().median > 700.0);
         let own = level(&[100.0_f64.ln(); 50]);
         assert!((run_time(&own, &kind, &large, 1.645).unwrap().median - 100.0).abs() < 10.0);
+    }
+
+    #[test]
+    fn what_cannot_have_been_learnt_is_told_from_what_can() {
+        let mut history = JobHistory::default();
+        history.ran(300.0);
+        history.used(Some(700), Some(640), true);
+        history.failures.push(Some(0.4));
+        let learnt = Learnt::from(history);
+        assert!(learnt.is_sound() && !learnt.is_empty() && Learnt::default().is_sound());
+        let wrong: [fn(&mut Learnt); 8] = [
+            |learnt| learnt.history.run_time.mean = f64::NAN,
+            |learnt| learnt.program.run_time.mean = 1e9,
+            |learnt| learnt.pace.variance = -1.0,
+            |learnt| learnt.history.peaks = (0..21).collect(),
+            |learnt| learnt.history.cpu = VecDeque::from([u64::MAX]),
+            |learnt| learnt.history.at_least = Some(u64::MAX),
+            |learnt| learnt.history.failures.failed = 9,
+            |learnt| learnt.program.failures = Failures { tries: 1, failed: 1, passed: f64::INFINITY },
+        ];
+        for (place, wrong) in wrong.iter().enumerate() {
+            let mut learnt = learnt.clone();
+            wrong(&mut learnt);
+            assert!(!learnt.is_sound(), "{place}: {learnt:?}");
+        }
     }
 
     #[test]

@@ -2,17 +2,16 @@
 //! letters each.
 
 use super::{LoadModel, OutlookConfig};
+use crate::letters;
 use serde::{Deserialize, Serialize};
 
 /// Minutes of one value.
 const QUARTER: i64 = 15;
 /// Values that are kept: 14 days.
 const MOST: usize = 1_344;
-/// Letters of a digit.
-const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 /// The largest value; one more stands for a gap. Steps are even in the square root: fine where the load is small.
-const LARGEST: u16 = 4_094;
-const GAP: u16 = 4_095;
+const LARGEST: u32 = 4_094;
+const GAP: u32 = 4_095;
 
 /// A series that is kept. Bounded: less than 3 kB as JSON.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -47,14 +46,12 @@ impl LoadModel {
             return None;
         }
         let digit = |mean: &Option<f64>| match mean {
-            Some(mean) if most > 0.0 => ((mean / most).sqrt() * f64::from(LARGEST)).round() as u16,
+            Some(mean) if most > 0.0 => ((mean / most).sqrt() * f64::from(LARGEST)).round() as u32,
             Some(_) => 0,
             None => GAP,
         };
-        let letters = means.iter().map(digit).flat_map(|value| {
-            [char::from(LETTERS[usize::from(value >> 6) & 63]), char::from(LETTERS[usize::from(value) & 63])]
-        });
-        Some(KeptLoad { first: from, most, values: letters.collect() })
+        let values = means.iter().map(digit).flat_map(|value| letters::write(value, 2)).collect();
+        Some(KeptLoad { first: from, most, values })
     }
 
     /// A model that begins with what was kept, each quarter hour held for its minutes. What cannot be read is a gap.
@@ -63,9 +60,8 @@ impl LoadModel {
         if !(kept.most.is_finite() && kept.most >= 0.0) {
             return model;
         }
-        let letter = |byte: u8| LETTERS.iter().position(|letter| *letter == byte).unwrap_or(63) as u16;
         for (offset, pair) in (0_i64..).zip(kept.values.as_bytes().chunks_exact(2).take(MOST)) {
-            let value = (letter(pair[0]) << 6) | letter(pair[1]);
+            let value = letters::read(pair);
             let load = (value != GAP).then(|| kept.most * (f64::from(value) / f64::from(LARGEST)).powi(2));
             let quarter = kept.first.checked_add(offset);
             let Some(begin) = quarter.and_then(|quarter| quarter.checked_mul(QUARTER)) else { break };

@@ -13,7 +13,9 @@ use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 
 /// Values that are kept.
-const KEPT: usize = 20;
+pub(crate) const KEPT: usize = 20;
+/// Largest value, in MiB or thousandths of a vCPU, that is believed after a restart: beyond any machine.
+pub(crate) const MOST_KEPT: u64 = 1 << 36;
 /// Runs below which what was declared of CPU is not lowered.
 const FEW_FOR_CPU: usize = 5;
 /// Steps of a reservation of memory, in MiB: sizes that differ by noise only are the same size.

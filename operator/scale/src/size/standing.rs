@@ -11,7 +11,12 @@
 use super::{STEP_MEBIBYTES, after_kill, growing};
 use homeostat_knowledge::forecast::{Need, PodAdvice};
 use homeostat_knowledge::policy::Bounds;
+use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
+
+mod kept;
+
+pub use kept::KeptPod;
 
 /// First bucket, in cores, and how much wider each is than the one before.
 const FIRST_CORES: f64 = 0.01;
@@ -50,7 +55,7 @@ pub struct Glance {
 }
 
 /// A container was killed for want of memory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Kill {
     /// Minute since 1970.
     pub minute: i64,

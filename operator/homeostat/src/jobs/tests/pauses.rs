@@ -4,7 +4,7 @@ use super::*;
 
 impl World {
     /// A run of that slot, from its turn to its good end.
-    fn one_run(&mut self, slot: i64, used: u64) {
+    pub(super) fn one_run(&mut self, slot: i64, used: u64) {
         let job = self.job("a", "plan", slot);
         self.step(slot + 1);
         let job = self.begin(job);
@@ -14,7 +14,7 @@ impl World {
     }
 
     /// Three runs of which much memory was learnt; the `CronJob` keeps the last one only.
-    fn learnt() -> Self {
+    pub(super) fn learnt() -> Self {
         let mut world = Self::new(8);
         world.tenant("a", None);
         world.workload("a", "plan", |_| {});
@@ -40,7 +40,7 @@ impl World {
         self.snapshot.commit(&ObjectChange::Control(Some(Arc::new(control))), at(250));
     }
 
-    fn next_start(&mut self) -> Vec<(String, Option<u64>)> {
+    pub(super) fn next_start(&mut self) -> Vec<(String, Option<u64>)> {
         self.job("a", "plan", 400);
         self.step(401)
     }

@@ -22,6 +22,15 @@ impl World {
         self.put(found);
     }
 
+    /// On these days no run of it is expected.
+    fn except(&mut self, name: &str, days: &[&str]) {
+        let policy = self.snapshot.workloads.get(&ObjectKey::new("a", name)).expect("declared");
+        let mut policy = (**policy).clone();
+        let scaling = policy.permits.scaling.as_mut().expect("it is ordered");
+        scaling.exceptions = days.iter().map(|day| day.parse().expect("a day")).collect();
+        self.snapshot.commit(&ObjectChange::Workload(Change::Applied(Arc::new(policy))), at(0));
+    }
+
     fn hourly(&mut self, schedule: &str, zone: Option<&str>, suspended: bool) {
         for name in HOURLY {
             self.schedule(name, schedule, zone, suspended);
@@ -184,6 +193,70 @@ fn a_schedule_that_cannot_be_used_is_told_with_its_field_and_jobs_are_ordered_al
         assert!(said.contains(field) && said.contains("no room is kept"), "{schedule}: {said}");
         assert_eq!(world.report("a", "one").problem, None);
     }
+}
+
+#[test]
+fn on_an_excepted_day_no_room_is_kept_and_a_job_that_is_made_all_the_same_is_ordered_like_any_other() {
+    let mut world = World::before_the_hour("0 * * * *", None, false);
+    assert_eq!(world.step(HOUR - 10 * MINUTE), [], "room is kept for the hour");
+    for name in HOURLY {
+        world.except(name, &["2026-09-21"]);
+    }
+    assert_eq!(names(&world.step(HOUR - 9 * MINUTE)), [REPORT], "it is a holiday");
+    assert!(world.said("one").contains("next slot 2026-09-22T00:00:00Z"), "{}", world.said("one"));
+    let object = ObjectKey::new("a", "report-2200");
+    let report = ControllerKey { kind: ControllerKind::Job, object };
+    let report = (**world.snapshot.controllers.get(&report).expect("the report")).clone();
+    let report = world.begin(report);
+    world.step(HOUR - 8 * MINUTE);
+    let job = world.job("a", "one", HOUR);
+    assert_eq!(world.step(HOUR + 1), [], "the report has the only vCPU");
+    assert_eq!((world.report("a", "one").waiting, job.paused), (1, true));
+    world.end(report, "Completed", HOUR + 60, 50, Some(100));
+    assert_eq!(names(&world.step(HOUR + 61)), ["a/one-2800"]);
+}
+
+#[test]
+fn an_excepted_day_is_one_of_the_schedules_own_zone() {
+    // Three in the afternoon is midnight in Tokyo: the next day has begun.
+    for (zone, next) in [(None, "2026-09-21T15:00:00Z"), (Some("Asia/Tokyo"), "2026-09-22T15:00:00Z")] {
+        let mut world = World::before_the_hour("0 * * * *", zone, false);
+        world.except("one", &["2026-09-22"]);
+        world.step(HOUR - 10 * MINUTE);
+        assert!(world.said("one").contains(&format!("next slot {next}")), "{zone:?}: {}", world.said("one"));
+    }
+}
+
+#[test]
+fn of_a_slot_on_an_excepted_day_no_lateness_is_told() {
+    for (days, late) in [(&[][..], true), (&["2026-09-21"][..], false)] {
+        let mut world = World::new(1);
+        world.tenant("a", None);
+        for name in HOURLY {
+            world.periodic(name, 1);
+        }
+        // 23 s each with the start of its pod, one after the other, within a minute.
+        world.hourly("0 15 * * *", None, false);
+        for name in HOURLY {
+            world.except(name, days);
+        }
+        world.step(HOUR - 10 * MINUTE);
+        let told = HOURLY.iter().any(|name| world.report("a", name).late.is_some());
+        assert_eq!(told, late, "{days:?}");
+    }
+}
+
+#[test]
+fn with_every_slot_excepted_it_is_said_where_to_look() {
+    let mut world = World::before_the_hour("0 15 21 9 *", None, false);
+    let days: Vec<String> = (2026..2090).map(|year| format!("{year}-09-21")).collect();
+    world.except("one", &days.iter().map(String::as_str).collect::<Vec<_>>());
+    world.step(HOUR - 10 * MINUTE);
+    let said = world.said("one");
+    assert!(
+        said.contains("next slot 2090-09-21") || said.contains("spec.scaling.exceptions of its Workload"),
+        "{said}"
+    );
 }
 
 #[test]

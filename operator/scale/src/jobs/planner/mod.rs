@@ -17,6 +17,7 @@ mod arrive;
 mod dispatch;
 mod expect;
 mod explain;
+mod restore;
 mod settings;
 #[cfg(test)]
 mod shared;
@@ -31,7 +32,7 @@ pub use settings::Settings;
 use super::ahead::Ahead;
 use super::job::{Job, JobError};
 use super::kueue::Orderer;
-use super::learned::{Failures, JobHistory, Level, RunTime};
+use super::learned::{JobHistory, Level, Program, RunTime};
 use super::ready::{Place, Ready};
 use super::{later, seconds};
 use crate::size::{MemorySettings, Size, Source, Usage};
@@ -208,13 +209,6 @@ struct Tenant {
     parked: BTreeSet<(Place, u64)>,
 }
 
-#[derive(Clone, Debug, Default)]
-struct Kind {
-    run_time: Level,
-    largest: Option<u64>,
-    failures: Failures,
-}
-
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum State {
     /// Known ahead, and not there yet.
@@ -264,7 +258,7 @@ pub struct Planner {
     by_name: BTreeMap<(String, String), JobId>,
     tenants: Vec<Tenant>,
     tenants_by_name: BTreeMap<String, usize>,
-    kinds: Vec<Kind>,
+    kinds: Vec<Program>,
     kinds_by_name: BTreeMap<String, usize>,
     live: BTreeMap<Run, Live>,
     ready: Ready,
@@ -359,30 +353,6 @@ impl Planner {
     /// A declared job.
     pub fn job(&self, id: JobId) -> Option<&Job> {
         self.jobs.get(id.index()).map(|declared| &declared.job)
-    }
-
-    /// What was learnt of a job, to be kept over a restart.
-    pub fn history(&self, id: JobId) -> Option<&JobHistory> {
-        self.jobs.get(id.index()).map(|declared| &declared.history)
-    }
-
-    /// Gives back what was learnt of a job before a restart.
-    pub fn restore(&mut self, id: JobId, history: JobHistory) -> Result<(), PlannerError> {
-        let declared = self.jobs.get_mut(id.index()).ok_or(PlannerError::UnknownJob(id.0))?;
-        let kind = &mut self.kinds[declared.kind];
-        if history.run_time.count > 0 {
-            let mean = history.run_time.mean;
-            if kind.run_time.count > 0 {
-                self.tenants[declared.tenant].pace.push(mean - kind.run_time.mean);
-            }
-            kind.run_time.push(mean);
-        }
-        kind.largest = kind.largest.max(history.peaks.iter().copied().max());
-        kind.failures.add(&history.failures);
-        declared.history = history;
-        declared.sized = None;
-        self.learn_size(id);
-        Ok(())
     }
 
     /// Reserved by running runs.
@@ -540,14 +510,6 @@ impl Planner {
         if let Some(live) = self.live.get_mut(&run) {
             live.work = (seconds * millicores as f64) as i64;
             self.ahead.wait(run.slot, live.due, live.work);
-        }
-    }
-
-    fn learn_size(&mut self, id: JobId) {
-        let declared = &mut self.jobs[id.index()];
-        if !declared.history.peaks.is_empty() {
-            let others = self.kinds[declared.kind].largest;
-            declared.sized = Some(declared.size(others, &self.settings.memory));
         }
     }
 }

@@ -46,7 +46,7 @@ impl Bench {
     pub(super) fn teach(&mut self, id: JobId, minutes: f64) {
         let mut history = JobHistory::default();
         (0..20).for_each(|_| history.ran(minutes * 60.0));
-        self.planner.restore(id, history).unwrap();
+        self.planner.restore(id, history.into()).unwrap();
     }
 
     pub(super) fn due(&mut self, minute: i64, ids: &[JobId]) -> Vec<Run> {
@@ -312,7 +312,7 @@ fn what_was_learnt_and_what_runs_survive_a_restart() {
     let mut again = Bench::new(2);
     for (id, tenant) in ids.into_iter().zip(["a", "b", "c"]) {
         assert_eq!(again.declare(job(tenant, "plan", 1, 55)), id);
-        let text = serde_json::to_string(bench.planner.history(id).unwrap()).unwrap();
+        let text = serde_json::to_string(&bench.planner.learnt(id).unwrap()).unwrap();
         again.planner.restore(id, serde_json::from_str(&text).unwrap()).unwrap();
     }
     for run in &runs[1..] {
@@ -402,7 +402,7 @@ fn fails_at_times(failed: usize) -> (Bench, [JobId; 2]) {
             history.ran(minutes * 60.0);
             history.failures.push((run < failed).then_some(0.5));
         }
-        bench.planner.restore(id, history).unwrap();
+        bench.planner.restore(id, history.into()).unwrap();
     }
     (bench, ids)
 }

@@ -1,0 +1,193 @@
+//! What runs taught survives a restart, and another leader finds it.
+
+use super::super::kept::{Keep, KeptRuns, MOST, keep, runs};
+use super::*;
+use homeostat_crds::v1alpha1::forecast::MAX_MEMORY;
+use homeostat_scale::jobs::learned::{JobHistory, Learnt};
+
+type Texts = BTreeMap<(WorkloadKey, Name), String>;
+
+fn plan() -> ObjectKey {
+    ObjectKey::new("a", "plan")
+}
+
+impl World {
+    /// What is written at this second.
+    fn keep(&mut self, second: i64) -> Keep {
+        let ordered = self.runs.step(&self.snapshot, at(second), &mut self.ids).expect("a second has passed");
+        ordered.keep.expect("it is time to keep it")
+    }
+
+    fn texts(&mut self, second: i64) -> Texts {
+        let text = |record: homeostat_knowledge::ForecastRecord| {
+            ((record.workload, record.signal), record.memory.expect("what is kept"))
+        };
+        self.keep(second).records.into_iter().map(text).collect()
+    }
+
+    /// Another process, that reads these.
+    fn restart(&mut self, texts: &Texts) {
+        let (memory, aside) = runs(texts);
+        assert_eq!(aside, []);
+        self.runs = RunOrder::new(memory);
+    }
+
+    fn forget_job(&mut self, slot: i64) {
+        let object = ObjectKey::new("a", format!("plan-{slot}"));
+        let key = ControllerKey { kind: ControllerKind::Job, object };
+        self.snapshot.commit(&ObjectChange::Controller(Change::Deleted(key)), at(300));
+        self.snapshot.generation += 1;
+    }
+
+    fn taught(&self) -> JobHistory {
+        self.runs.acting.history(&plan()).expect("declared").clone()
+    }
+}
+
+#[test]
+fn the_first_run_after_a_restart_is_planned_as_without_one_although_no_job_is_left() {
+    let without = World::learnt().next_start();
+    let mut world = World::learnt();
+    let before = world.taught();
+    let texts = world.texts(260);
+    assert_eq!(
+        texts.keys().map(|(key, signal)| (key.clone(), &**signal)).collect::<Vec<_>>(),
+        [(plan(), "runs")]
+    );
+    world.forget_job(200);
+    world.restart(&texts);
+    world.step(310);
+    assert_eq!(world.taught(), before);
+    assert_eq!(world.next_start(), without);
+
+    let mut anew = World::learnt();
+    anew.forget_job(200);
+    anew.restart(&Texts::new());
+    anew.step(310);
+    assert_ne!(anew.next_start(), without, "without what was kept it would have been as declared");
+}
+
+#[test]
+fn a_kill_for_memory_is_not_forgotten_by_a_restart() {
+    let mut world = World::new(8);
+    world.tenant("a", None);
+    world.workload("a", "plan", |policy| policy.permits.repeatable = false);
+    let job = world.job("a", "plan", 0);
+    world.step(1);
+    let job = world.begin(job);
+    world.step(2);
+    world.end(job, "OOMKilled", 20, 10, None);
+    world.step(23);
+    let texts = world.texts(40);
+    world.forget_job(0);
+    world.restart(&texts);
+    world.step(50);
+    world.job("a", "plan", 60);
+    let started = world.step(61);
+    assert!(matches!(started[..], [(_, Some(1_024))]), "double: {started:?}");
+}
+
+#[test]
+fn a_job_that_is_still_there_teaches_once_and_one_that_ended_since_teaches_too() {
+    let mut world = World::learnt();
+    let texts = world.texts(260);
+    world.one_run(300, 700);
+    assert_eq!(world.taught().run_time.count, 4);
+    world.restart(&texts);
+    world.step(330);
+    world.step(335);
+    let taught = world.taught();
+    assert_eq!((taught.run_time.count, taught.peaks.len()), (4, 4), "{taught:?}");
+    assert_eq!(taught.peaks.back(), Some(&700));
+}
+
+#[test]
+fn what_cannot_be_read_or_has_another_form_is_set_aside_and_the_rest_is_not() {
+    let text = World::learnt().texts(260).into_values().next().expect("one");
+    let newer = text.replacen("\"format\":1", "\"format\":2", 1);
+    let older = text.replacen("\"format\":1", "\"format\":0", 1);
+    let many = (0..21).map(|_| "900").collect::<Vec<_>>().join(",");
+    let wrong = text.replacen("[900,1000,600]", &format!("[{many}]"), 1);
+    assert_ne!(wrong, text);
+    let strange = text.replacen("\"learnt\"", "\"other\"", 1);
+    let cases = [
+        ("{", "not readable"),
+        ("[]", "not readable"),
+        ("", "not readable"),
+        (&newer, "2 is newer"),
+        (&older, "0 is older"),
+        (&wrong, "cannot have been learnt"),
+        (&strange, "not readable"),
+    ];
+    for (nonsense, why) in cases {
+        let of = |name: &str| (ObjectKey::new("a", name), Name::from("runs"));
+        let texts = Texts::from([(of("plan"), nonsense.to_owned()), (of("sound"), text.clone())]);
+        let (memory, aside) = runs(&texts);
+        assert_eq!(memory.keys().map(|key| key.name.to_string()).collect::<Vec<_>>(), ["sound"]);
+        assert!(matches!(&aside[..], [(key, said)] if *key == plan() && said.contains(why)), "{aside:?}");
+    }
+}
+
+#[test]
+fn what_is_kept_of_one_workload_fits_however_much_was_learnt() {
+    let mut history = JobHistory::default();
+    for run in 0..1_000_u32 {
+        history.ran(1_234.567_891 + f64::from(run));
+        history.used(Some((1 << 36) - u64::from(run)), Some((1 << 36) - u64::from(run)), false);
+        history.failures.push(Some(0.123_456_789));
+        history.items.push(1e9 / f64::from(run + 3), 3, 1e5 / f64::from(run + 7));
+    }
+    history.killed(1 << 36);
+    let taught: Vec<(Timestamp, Uid)> =
+        (0..1_000).map(|slot| (at(slot), Uid::new(format!("0a1b2c3d-0000-4000-8000-{slot:012}")))).collect();
+    let kept = KeptRuns::new(true, Learnt::from(history), taught.clone());
+    let text = kept.text().expect("it fits");
+    assert!(text.len() < MAX_MEMORY / 2 + 500, "{}", text.len());
+    let back = KeptRuns::read(&text).expect("sound");
+    assert_eq!(back, kept);
+    assert_eq!((back.learnt.history.peaks.len(), back.learnt.history.items.runs()), (20, 20));
+    for (slot, uid) in taught {
+        assert!(back.has_taught(&uid, slot), "the oldest too, by their slot");
+    }
+    assert!(!back.has_taught(&Uid::new("other"), at(999)));
+}
+
+#[test]
+fn without_room_for_all_those_are_kept_that_would_be_killed_or_have_taught_most_and_the_rest_is_counted() {
+    let mut world = World::new(8);
+    world.tenant("a", None);
+    for name in ["often", "killed", "plan"] {
+        world.workload("a", name, |policy| policy.permits.repeatable = false);
+    }
+    for (name, slot, end) in [
+        ("often", 0, "Completed"),
+        ("often", 50, "Completed"),
+        ("plan", 100, "Completed"),
+        ("killed", 150, "OOMKilled"),
+    ] {
+        let job = world.job("a", name, slot);
+        world.step(slot + 1);
+        let job = world.begin(job);
+        world.step(slot + 2);
+        world.end(job, end, slot + 20, 10, Some(300));
+        world.step(slot + 23);
+    }
+    assert_eq!((world.keep(200).records.len(), world.keep(220).dropped), (3, 0));
+    let asked = asked(&world.snapshot, at(230));
+    let jobs = Jobs::of(&world.snapshot, &asked);
+    let none = BTreeMap::new();
+    let desks = [(&world.runs.acting, &asked), (&world.runs.watching, &none)];
+    let with = |most| keep(&world.runs.known, &jobs, desks, (&world.snapshot, at(230)), most);
+    let names =
+        |keep: &Keep| keep.records.iter().map(|one| one.workload.name.to_string()).collect::<Vec<_>>();
+    assert_eq!((names(&with(2)), with(2).dropped), (vec!["killed".to_owned(), "often".to_owned()], 1));
+    assert_eq!(with(MOST).dropped, 0);
+}
+
+#[test]
+fn what_is_not_asked_for_any_more_is_kept_no_more() {
+    let mut world = World::learnt();
+    assert_eq!(world.texts(260).len(), 1);
+    world.workload("a", "plan", |policy| policy.permits.scaling = None);
+    assert_eq!(world.keep(280), Keep::default());
+}
