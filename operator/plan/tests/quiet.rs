@@ -66,9 +66,11 @@ fn what_its_node_ended_gets_no_fresh_pod_and_no_minute_is_quiet_while_the_node_i
     };
     // The pod ended 29.5 s ago.
     let began = |seconds: i64| now() - SignedDuration::from_secs(seconds);
-    for (seconds, name, words) in
-        [(40, "Nothing", "its node was in trouble"), (25, "Nothing", "its node"), (15, "Wait", "is open on the")]
-    {
+    for (seconds, name, words) in [
+        (40, "Nothing", "its node was in trouble"),
+        (25, "Nothing", "its node"),
+        (15, "Wait", "is open on the"),
+    ] {
         other.instants.impact_start = began(seconds);
         let decision = decided(&other);
         assert_eq!(decision.name(), name, "{seconds} s: {decision:?}");
