@@ -4,7 +4,7 @@ use crate::archive::ArchiveSource;
 use crate::filter::Filter;
 use crate::forecasts::ForecastSource;
 use crate::metrics::{CONTENT_TYPE, Metrics};
-use crate::recent::{Closed, RecentIncidents};
+use crate::recent::RecentIncidents;
 use crate::report::{IncidentReport, ReportError, RunReport, forecasts};
 use crate::status;
 use axum::extract::{Path, RawQuery, State};

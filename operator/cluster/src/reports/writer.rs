@@ -29,6 +29,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+/// Reports of one answer when they are listed.
+const PAGE: u32 = 100;
 /// How often is looked for Reports that are due. Reports are for people.
 const LOOK: Duration = Duration::from_secs(1);
 /// Reports that are made per look: each may read many pages. The rest waits, the longest waiting first.
@@ -137,7 +139,7 @@ impl ReportWriter {
     fn events(&self) -> Events {
         let watch = |namespace: &str, api: Api<Light<ReportBody>>| -> Events {
             let namespace = namespace.to_owned();
-            let events = watcher(api, watcher::Config::default()).default_backoff();
+            let events = watcher(api, watcher::Config::default().page_size(PAGE)).default_backoff();
             Box::pin(events.map(move |event| (namespace.clone(), event)))
         };
         if self.namespaces.is_empty() {
