@@ -167,21 +167,21 @@ pub fn of_incident(incident: &IncidentFacts, actions: &[ActionFacts]) -> (String
         count("Reopened", usize::try_from(incident.reopened).unwrap_or(0)),
         text("HandedOver", Some(if incident.handed_over { "yes" } else { "no" })),
     ];
-    let mut summary = format!(
-        "{}: detected after {}, ",
-        incident.cause.as_deref().unwrap_or("cause not known"),
-        for_people(incident.detect())
-    );
-    summary += &match incident.restore() {
+    let restored = match incident.restore() {
         Some(restore) => format!("restored after {}", for_people(Some(restore))),
         None => "not restored".to_owned(),
     };
-    summary += if incident.resolved() { ", resolved" } else { "" };
-    summary += if incident.handed_over { ", handed over to people" } else { "" };
-    summary += &match sent.len() {
-        0 => "; nothing was changed".to_owned(),
-        sent => format!("; {verified} of {} helped", several(sent, "action")),
+    let helped = match sent.len() {
+        0 => "nothing was changed".to_owned(),
+        sent => format!("{verified} of {} helped", several(sent, "action")),
     };
+    let summary = format!(
+        "{}: detected after {}, {restored}{}{}; {helped}",
+        incident.cause.as_deref().unwrap_or("cause not known"),
+        for_people(incident.detect()),
+        if incident.resolved() { ", resolved" } else { "" },
+        if incident.handed_over { ", handed over to people" } else { "" },
+    );
     (summary, figures)
 }
 
@@ -231,18 +231,20 @@ pub fn of_period(incidents: &[IncidentFacts], actions: &[ActionFacts]) -> (Strin
         count("ChangesByForecast", of(Origin::Forecast).count()),
         count("ChangesBySchedule", of(Origin::Schedule).count()),
     ];
-    let mut summary = several(real.len(), "incident");
-    if !real.is_empty() {
-        summary += &format!(
+    let times = if real.is_empty() {
+        String::new()
+    } else {
+        format!(
             ", {open} not restored, {handed} handed over; median time to detect {}, to restore {}",
             for_people(nearest_rank(&detect, 0.5)),
             for_people(nearest_rank(&restore, 0.5))
-        );
-    }
-    summary += &match sent.len() {
-        0 => "; no repair was sent".to_owned(),
-        sent => format!("; {verified} of {} helped", several(sent, "repair")),
+        )
     };
+    let helped = match sent.len() {
+        0 => "no repair was sent".to_owned(),
+        sent => format!("{verified} of {} helped", several(sent, "repair")),
+    };
+    let summary = format!("{}{times}; {helped}", several(real.len(), "incident"));
     (summary, figures)
 }
 

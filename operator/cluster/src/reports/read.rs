@@ -184,13 +184,11 @@ where
 
 impl Facts {
     fn read<B, T>(&mut self, object: Light<B>, facts: impl FnOnce(B) -> Option<T>) -> Option<T> {
-        match object.body {
-            Ok(body) => facts(body),
-            Err(_) => {
-                self.unread += 1;
-                None
-            }
-        }
+        let Ok(body) = object.body else {
+            self.unread += 1;
+            return None;
+        };
+        facts(body)
     }
 
     fn counted(&mut self, (count, cut): (usize, bool)) {

@@ -224,13 +224,13 @@ impl ReportWriter {
                     None => not_found(key, name, self.retention),
                 })
             }
-            About::Period(from, to) => match ahead_of_reading(*from, *to, self.retention, now) {
-                Some(outcome) => Ok(outcome),
-                None => {
-                    let facts = read::period(&self.client, scope, *from, *to).await?;
-                    Ok(of_a_period(&facts, (*from, *to), self.retention, now))
+            About::Period(from, to) => {
+                if let Some(outcome) = ahead_of_reading(*from, *to, self.retention, now) {
+                    return Ok(outcome);
                 }
-            },
+                let facts = read::period(&self.client, scope, *from, *to).await?;
+                Ok(of_a_period(&facts, (*from, *to), self.retention, now))
+            }
         }
     }
 
