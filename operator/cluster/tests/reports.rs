@@ -75,7 +75,7 @@ fn action(namespace: &str, name: &str, incident: &str, tenant: &str) -> Value {
             "sent": "2026-11-22T09:00:03.100000Z" } } })
 }
 
-fn report(name: &str, spec: Value) -> Value {
+fn report(name: &str, spec: &Value) -> Value {
     json!({ "metadata": { "name": name, "namespace": "shop", "generation": 1 }, "spec": spec })
 }
 
@@ -145,9 +145,10 @@ fn full() -> Server {
 #[tokio::test(start_paused = true)]
 async fn a_report_of_an_incident_gets_its_figures_once_and_then_nothing_is_written() {
     let world = World::start(full());
-    world
-        .server
-        .put("reports", report("one", json!({ "incidentRef": { "name": "cart-hung-1" }, "format": "Json" })));
+    world.server.put(
+        "reports",
+        report("one", &json!({ "incidentRef": { "name": "cart-hung-1" }, "format": "Json" })),
+    );
     world.pass(3).await;
     let said = world.stored("one");
     assert_eq!(said["url"], "https://example.org/incidents/cart-hung-1/report.json");
@@ -175,7 +176,7 @@ async fn a_report_of_an_open_incident_follows_it_to_its_end_also_after_a_restart
     let server = full();
     server.put("incidents", incident("shop", "cart-hung-3", "food", false));
     let world = World::start(server);
-    world.server.put("reports", report("one", json!({ "incidentRef": { "name": "cart-hung-3" } })));
+    world.server.put("reports", report("one", &json!({ "incidentRef": { "name": "cart-hung-3" } })));
     world.pass(200).await;
     assert_eq!(world.figure("one", "State"), "Open");
     assert_eq!(world.figure("one", "TimeToRestore"), "no data");
@@ -196,7 +197,7 @@ async fn a_report_of_an_open_incident_follows_it_to_its_end_also_after_a_restart
 #[tokio::test(start_paused = true)]
 async fn a_period_counts_the_tenants_namespaces_is_made_again_when_it_ended_and_then_left_alone() {
     let world = World::start(full());
-    world.server.put("reports", report("day", day()));
+    world.server.put("reports", report("day", &day()));
     world.pass(3).await;
     assert_eq!(world.figure("day", "Incidents"), "2", "of both namespaces of food, and none of water");
     assert_eq!(world.figure("day", "MedianTimeToRestore"), "12.000");
@@ -230,9 +231,9 @@ async fn nobody_gets_figures_of_another_tenant() {
     world.server.put("incidents", incident("shop", "pump-hung-2", "water", true));
     let mut others = day();
     others["tenant"] = json!("water");
-    world.server.put("reports", report("others", others));
-    world.server.put("reports", report("theirs", json!({ "incidentRef": { "name": "pump-hung-1" } })));
-    world.server.put("reports", report("before", json!({ "incidentRef": { "name": "pump-hung-2" } })));
+    world.server.put("reports", report("others", &others));
+    world.server.put("reports", report("theirs", &json!({ "incidentRef": { "name": "pump-hung-1" } })));
+    world.server.put("reports", report("before", &json!({ "incidentRef": { "name": "pump-hung-2" } })));
     world.pass(5).await;
     for (name, reason, told) in [
         ("others", "InvalidSpec", "does not own namespace shop"),
@@ -257,11 +258,11 @@ async fn nobody_gets_figures_of_another_tenant() {
 #[tokio::test(start_paused = true)]
 async fn a_spec_that_changed_is_served_at_once_and_a_failure_again_a_minute_later() {
     let world = World::start(full());
-    world.server.put("reports", report("one", json!({ "incidentRef": { "name": "nothing" } })));
+    world.server.put("reports", report("one", &json!({ "incidentRef": { "name": "nothing" } })));
     world.pass(3).await;
     assert_eq!(world.stored("one")["conditions"][0]["reason"], "TargetNotFound");
     world.server.trouble(Method::PATCH, "/reports/one/status", 1, status(503, "ServiceUnavailable", "no"));
-    let mut better = report("one", json!({ "incidentRef": { "name": "cart-hung-1" } }));
+    let mut better = report("one", &json!({ "incidentRef": { "name": "cart-hung-1" } }));
     better["metadata"]["generation"] = json!(2);
     better["status"] = world.stored("one");
     world.server.put("reports", better);
@@ -275,8 +276,8 @@ async fn a_spec_that_changed_is_served_at_once_and_a_failure_again_a_minute_late
 #[tokio::test(start_paused = true)]
 async fn it_uses_the_rights_that_it_needs_and_creates_nothing() {
     let world = World::start(full());
-    world.server.put("reports", report("one", json!({ "incidentRef": { "name": "cart-hung-1" } })));
-    world.server.put("reports", report("day", day()));
+    world.server.put("reports", report("one", &json!({ "incidentRef": { "name": "cart-hung-1" } })));
+    world.server.put("reports", report("day", &day()));
     world.pass(5).await;
     let ours =
         |resource: &str, verb: &str| ("homeostat.dev".to_owned(), resource.to_owned(), verb.to_owned());

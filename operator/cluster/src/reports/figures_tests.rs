@@ -1,7 +1,8 @@
 use super::*;
 
 fn at(second: i64) -> Option<MicroTime> {
-    Some(MicroTime::new(homeostat_knowledge::Timestamp::from_second(1_000_000 + second).unwrap()))
+    let instant = homeostat_knowledge::Timestamp::from_second(1_000_000 + second).ok()?;
+    Some(MicroTime::new(instant))
 }
 
 /// Begins at second 0.
