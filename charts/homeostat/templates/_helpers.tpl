@@ -35,6 +35,11 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end }}
 {{- end }}
 
+{{/* Where the pages are, for the links in Reports: the Service inside of the cluster, unless people reach them elsewhere. */}}
+{{- define "homeostat.pagesUrl" -}}
+{{- default (printf "http://%s.%s.svc:8081" (include "homeostat.fullname" .) .Release.Namespace) .Values.pagesUrl }}
+{{- end }}
+
 {{/* Name of the service account. */}}
 {{- define "homeostat.serviceAccount" -}}
 {{- if .Values.serviceAccount.create }}

@@ -5,7 +5,7 @@
 //! expected of workloads), [`scalers`] (what else scales them), [`external`] (metrics that
 //! adapters serve), [`ledger`] (actions:
 //! stored, sent, read back), [`elector`] (which replica acts), [`mod@recorder`] (Kubernetes Events), [`janitor`]
-//! (what is over goes away), [`release`] (what is held is let go), [`people`] (what people
+//! (what is over goes away), [`release`] (what is held is let go), [`reports`] (figures that people ask for), [`people`] (what people
 //! ask for on the command line), [`requests`] (how many there were), [`error`] (what to do about an error).
 //!
 //! Nothing is decided here. Whole objects are never kept; writes are conditional, bounded in time, never sent
@@ -28,6 +28,7 @@ pub mod people;
 pub mod projection;
 pub mod recorder;
 pub mod release;
+pub mod reports;
 pub mod requests;
 pub mod scalers;
 pub mod status;
@@ -45,6 +46,7 @@ pub use janitor::Janitor;
 pub use ledger::{ApiActuator, ApiLedger};
 pub use people::People;
 pub use recorder::{EventReason, EventRecorder, Fact, recorder};
+pub use reports::ReportWriter;
 pub use status::{SelfFacts, StatusWriter};
 pub use validate::Catalogue;
 pub use watches::{WatchOptions, Watches};

@@ -12,7 +12,7 @@ mod common;
 
 use common::{FixedClock, Snapshots, action, at, forecasts, incident, snapshot};
 use homeostat_console::{
-    Console, ForecastSource, Heartbeat, Metrics, ReadyGate, RecentIncidents, router, serve,
+    ArchiveSource, Console, ForecastSource, Heartbeat, Metrics, ReadyGate, RecentIncidents, router, serve,
 };
 use homeostat_knowledge::observation::{SourceReport, SourceState};
 use homeostat_knowledge::policy::{KillSwitch, WorkloadPolicy};
@@ -67,6 +67,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         forecasts: ForecastSource::new(move || vec![Arc::clone(&expected)]),
         clock: Arc::new(FixedClock),
         recent,
+        archive: ArchiveSource::default(),
     };
     let listener = TcpListener::bind(&address).await?;
     println!("{scene}: http://{}", listener.local_addr()?);

@@ -1,17 +1,20 @@
 //! Probes, metrics and pages over HTTP. Reads snapshots; nothing here changes anything.
 
+use crate::archive::ArchiveSource;
+use crate::filter::Filter;
 use crate::forecasts::ForecastSource;
 use crate::metrics::{CONTENT_TYPE, Metrics};
-use crate::recent::{Closed, RecentIncidents};
+use crate::recent::RecentIncidents;
 use crate::report::{IncidentReport, ReportError, RunReport, forecasts};
 use crate::status;
-use axum::extract::{Path, State};
+use axum::extract::{Path, RawQuery, State};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use homeostat_knowledge::{
-    ActionRecord, Clock, Incident, IncidentId, SignedDuration, Snapshot, SnapshotSource, Timestamp,
+    ActionRecord, Clock, Incident, IncidentId, Name, SignedDuration, Snapshot, SnapshotSource, Timestamp,
 };
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU8, Ordering};
 use tokio::net::TcpListener;
@@ -101,10 +104,13 @@ pub struct Console {
     pub clock: Arc<dyn Clock>,
     /// Closed incidents that can still be read.
     pub recent: RecentIncidents,
+    /// Incidents that this replica no longer has in memory.
+    pub archive: ArchiveSource,
 }
 
 /// The routes: `/livez`, `/readyz`, `/metrics`, `/`, `/incidents/{name}` (also `/report.md`, `/report.json` below it),
-/// `/report` (also `.md` and `.json`) of all incidents that are known here, and `/api/snapshot.json`.
+/// `/report` (also `.md` and `.json`) of all incidents that are known here, or of those that
+/// `?from=INSTANT&to=INSTANT&tenant=NAME&namespace=NAME` asks for, and `/api/snapshot.json`.
 pub fn router(console: Console) -> axum::Router {
     axum::Router::new()
         .route("/livez", get(live))
@@ -179,52 +185,56 @@ async fn summary(State(console): State<Console>) -> Response {
 }
 
 async fn incident_html(State(console): State<Console>, Path(name): Path<String>) -> Response {
-    report(&console, name, "text/html; charset=utf-8", IncidentReport::served)
+    report(&console, name, "text/html; charset=utf-8", IncidentReport::served).await
 }
 
 async fn incident_markdown(State(console): State<Console>, Path(name): Path<String>) -> Response {
-    report(&console, name, "text/markdown; charset=utf-8", |report| Ok(report.markdown()))
+    report(&console, name, "text/markdown; charset=utf-8", |report| Ok(report.markdown())).await
 }
 
 async fn incident_json(State(console): State<Console>, Path(name): Path<String>) -> Response {
-    report(&console, name, "application/json", IncidentReport::json)
+    report(&console, name, "application/json", IncidentReport::json).await
 }
 
-async fn run_html(State(console): State<Console>) -> Response {
-    run_report(&console, "text/html; charset=utf-8", RunReport::html)
+async fn run_html(State(console): State<Console>, RawQuery(query): RawQuery) -> Response {
+    run_report(&console, query, "text/html; charset=utf-8", RunReport::html).await
 }
 
-async fn run_markdown(State(console): State<Console>) -> Response {
-    run_report(&console, "text/markdown; charset=utf-8", |report| Ok(report.markdown()))
+async fn run_markdown(State(console): State<Console>, RawQuery(query): RawQuery) -> Response {
+    run_report(&console, query, "text/markdown; charset=utf-8", |report| Ok(report.markdown())).await
 }
 
-async fn run_json(State(console): State<Console>) -> Response {
-    run_report(&console, "application/json", RunReport::json)
+async fn run_json(State(console): State<Console>, RawQuery(query): RawQuery) -> Response {
+    run_report(&console, query, "application/json", RunReport::json).await
 }
 
-fn run_report(
+async fn run_report(
     console: &Console,
+    query: Option<String>,
     media: &'static str,
-    render: impl Fn(&RunReport) -> Result<String, ReportError>,
+    render: fn(&RunReport) -> Result<String, ReportError>,
 ) -> Response {
-    let mut report = run_of(&console.snapshots.current(), &console.recent.list(), console.clock.now());
-    report.tables.extend(console.forecasts.read(forecasts::table));
+    let filter = match Filter::parse(query.as_deref().unwrap_or_default()) {
+        Ok(filter) => filter,
+        Err(refused) => return (StatusCode::BAD_REQUEST, format!("{refused}\n")).into_response(),
+    };
+    let report = if filter == Filter::default() {
+        let mut report = all_of_here(console);
+        report.tables.extend(console.forecasts.read(forecasts::table));
+        report
+    } else {
+        match what_is_asked_for(console, &filter).await {
+            Ok(report) => report,
+            Err(answer) => return answer,
+        }
+    };
     render(&report).map_or_else(|error| failed(&error), |text| document(media, text))
 }
 
 /// The report of what this replica knows: all that is open, and what closed since it started.
-fn run_of(snapshot: &Snapshot, closed: &[Arc<Closed>], now: Timestamp) -> RunReport {
-    let open = snapshot.incidents.values().map(|incident| IncidentReport {
-        incident: Incident::clone(incident),
-        actions: actions_of(snapshot, incident),
-        made_at: now,
-    });
-    let closed = closed.iter().filter(|closed| !snapshot.incidents.contains_key(&closed.incident.id));
-    let mut all: Vec<IncidentReport> = open.chain(closed.map(|closed| closed.report(now))).collect();
-    all.sort_by(|one, other| {
-        let (one, other) = (&one.incident, &other.incident);
-        (one.instants.impact_start, &one.id).cmp(&(other.instants.impact_start, &other.id))
-    });
+fn all_of_here(console: &Console) -> RunReport {
+    let now = console.clock.now();
+    let all = known_here(console, &Filter::default(), now);
     let from = all.first().map_or(now, |report| report.incident.instants.impact_start);
     let mut report = RunReport::of_incidents("Incidents of this replica", (from, now), &all, now);
     report.introduction.push(
@@ -235,21 +245,126 @@ fn run_of(snapshot: &Snapshot, closed: &[Arc<Closed>], now: Timestamp) -> RunRep
     report
 }
 
-fn report(
+/// What this replica knows and the filter shows, oldest first.
+fn known_here(console: &Console, filter: &Filter, now: Timestamp) -> Vec<IncidentReport> {
+    let (snapshot, closed) = (console.snapshots.current(), console.recent.list());
+    let open = snapshot.incidents.values().map(|incident| IncidentReport {
+        incident: Incident::clone(incident),
+        actions: actions_of(&snapshot, incident),
+        made_at: now,
+    });
+    let closed = closed.iter().filter(|closed| !snapshot.incidents.contains_key(&closed.incident.id));
+    let all = open.chain(closed.map(|closed| closed.report(now)));
+    let mut all: Vec<IncidentReport> = all.filter(|report| filter.shows(&report.incident)).collect();
+    sort(&mut all);
+    all
+}
+
+fn sort(all: &mut [IncidentReport]) {
+    all.sort_by(|one, other| {
+        let (one, other) = (&one.incident, &other.incident);
+        (one.instants.impact_start, &one.id).cmp(&(other.instants.impact_start, &other.id))
+    });
+}
+
+/// The report of what a filter asks for: of a period also what only the API server still has.
+async fn what_is_asked_for(console: &Console, filter: &Filter) -> Result<RunReport, Response> {
+    let (snapshot, now) = (console.snapshots.current(), console.clock.now());
+    let namespaces = namespaces_of(&snapshot, filter).map_err(|unknown| {
+        let text = format!("there is no tenant {unknown} that owns a namespace; see kubectl get tenants\n");
+        (StatusCode::NOT_FOUND, text).into_response()
+    })?;
+    let mut all = known_here(console, filter, now);
+    let mut notes = Vec::new();
+    if let Some((from, to)) = filter.period {
+        let busy = |busy| (StatusCode::SERVICE_UNAVAILABLE, format!("{busy}\n")).into_response();
+        match console.archive.enter().map_err(|refused| busy(refused.to_string()))? {
+            None => notes.push("Only what this replica knows is shown.".to_owned()),
+            Some((_one, archive)) => {
+                match archive.period(from, to, filter.tenant.clone(), namespaces).await {
+                    Ok(past) => {
+                        let here: BTreeSet<IncidentId> =
+                            all.iter().map(|report| report.incident.id.clone()).collect();
+                        let stored = past.incidents.into_iter().map(|closed| closed.report(now));
+                        all.extend(stored.filter(|report| !here.contains(&report.incident.id)));
+                        if past.cut {
+                            notes.push(
+                                "There are more incidents than are shown; ask for a shorter period."
+                                    .to_owned(),
+                            );
+                        }
+                    }
+                    Err(why) => {
+                        notes.push(format!(
+                            "The API server could not be read ({why}): only what this replica knows is shown."
+                        ));
+                    }
+                }
+            }
+        }
+        notes.push(
+            "Incidents that were recognised in the period, as far as the API server still keeps them."
+                .to_owned(),
+        );
+    }
+    sort(&mut all);
+    let first = all.first().map_or(now, |report| report.incident.instants.impact_start);
+    let title = format!("Incidents{}", filter.whose());
+    let mut report = RunReport::of_incidents(title, filter.period.unwrap_or((first, now)), &all, now);
+    report.introduction.extend(notes);
+    Ok(report)
+}
+
+/// Where what a filter shows can be; `Err` names a tenant that is not there.
+fn namespaces_of(snapshot: &Snapshot, filter: &Filter) -> Result<Vec<Name>, Name> {
+    let tenants =
+        snapshot.tenants.values().filter(|one| filter.tenant.as_ref().is_none_or(|name| one.name.0 == *name));
+    let owned: BTreeSet<Name> = tenants.flat_map(|tenant| tenant.namespaces.iter().cloned()).collect();
+    match (&filter.tenant, &filter.namespace) {
+        (Some(tenant), _) if owned.is_empty() => Err(tenant.clone()),
+        (Some(_), Some(namespace)) => Ok(owned.into_iter().filter(|one| one == namespace).collect()),
+        (None, Some(namespace)) => Ok(vec![namespace.clone()]),
+        (Some(_), None) => Ok(owned.into_iter().collect()),
+        (None, None) => {
+            let others = snapshot.incidents.values().map(|incident| incident.namespace.clone());
+            Ok(owned.into_iter().chain(others).collect::<BTreeSet<Name>>().into_iter().collect())
+        }
+    }
+}
+
+async fn report(
     console: &Console,
     name: String,
     media: &'static str,
-    render: impl Fn(&IncidentReport) -> Result<String, ReportError>,
+    render: fn(&IncidentReport) -> Result<String, ReportError>,
 ) -> Response {
     let id = IncidentId::new(name);
     let (snapshot, now) = (console.snapshots.current(), console.clock.now());
-    let found = match snapshot.incidents.get(&id) {
+    let here = match snapshot.incidents.get(&id) {
         Some(incident) => Some(IncidentReport {
             incident: Incident::clone(incident),
             actions: actions_of(&snapshot, incident),
             made_at: now,
         }),
         None => console.recent.get(&id).map(|closed| closed.report(now)),
+    };
+    let found = match here {
+        Some(found) => Some(found),
+        // What is no name is not asked for.
+        None if !crate::filter::is_name(id.as_str()) => None,
+        None => match console.archive.enter() {
+            Err(busy) => return (StatusCode::SERVICE_UNAVAILABLE, format!("{busy}\n")).into_response(),
+            Ok(None) => None,
+            Ok(Some((_one, archive))) => match archive.incident(id.clone()).await {
+                Ok(found) => found.map(|closed| closed.report(now)),
+                Err(why) => {
+                    let text = format!(
+                        "this replica does not know incident {id}, and the API server could not be read: {why}\n"
+                    );
+                    return (StatusCode::SERVICE_UNAVAILABLE, text).into_response();
+                }
+            },
+        },
     };
     match found {
         None => missing(Some(id.as_str())),

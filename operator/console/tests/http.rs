@@ -7,7 +7,7 @@ use axum::body::Body;
 use axum::http::{Request, Response, StatusCode, header};
 use common::{FixedClock, Snapshots, action, at, forecasts, incident, snapshot};
 use homeostat_console::{
-    Console, ForecastSource, Heartbeat, Metrics, Readiness, ReadyGate, RecentIncidents, router,
+    ArchiveSource, Console, ForecastSource, Heartbeat, Metrics, Readiness, ReadyGate, RecentIncidents, router,
 };
 use homeostat_knowledge::policy::KillSwitch;
 use homeostat_knowledge::{
@@ -30,6 +30,7 @@ fn console() -> Console {
         forecasts: ForecastSource::default(),
         clock: Arc::new(FixedClock),
         recent: RecentIncidents::new(2),
+        archive: ArchiveSource::default(),
     }
 }
 

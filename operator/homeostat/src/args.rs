@@ -1,7 +1,9 @@
 //! Arguments of the binary.
 
 use clap::{Parser, Subcommand};
+use homeostat_cluster::reports::PagesUrl;
 use homeostat_knowledge::Timestamp;
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -71,6 +73,10 @@ pub struct RunArgs {
     /// Address of /livez, /readyz, /metrics and the status page.
     #[arg(long, env = "HOMEOSTAT_HTTP", default_value = "0.0.0.0:8081")]
     pub http: SocketAddr,
+    /// Address of these pages as readers reach them (http:// or https://, no credentials), for the links in Reports; without
+    /// it they have none.
+    #[arg(long, env = "HOMEOSTAT_PAGES_URL")]
+    pub pages_url: Option<PagesUrl>,
     /// Address of the OTLP gRPC receiver.
     #[arg(long, env = "HOMEOSTAT_OTLP_GRPC", default_value = "0.0.0.0:4317")]
     pub otlp_grpc: SocketAddr,
@@ -101,6 +107,13 @@ pub struct RunArgs {
     /// Seconds that running work gets after SIGTERM.
     #[arg(long, env = "HOMEOSTAT_DRAIN_SECONDS", default_value_t = 10)]
     pub drain_seconds: u64,
+}
+
+impl RunArgs {
+    /// Namespaces to watch; empty means all.
+    pub fn watched(&self) -> BTreeSet<String> {
+        self.namespaces.iter().filter(|name| !name.is_empty()).cloned().collect()
+    }
 }
 
 /// Arguments of `replay`.
@@ -272,5 +285,14 @@ mod tests {
     #[test]
     fn arguments_are_consistent() {
         Args::command().debug_assert();
+    }
+
+    #[test]
+    fn an_address_of_pages_with_credentials_or_another_scheme_is_refused() {
+        let parse = |url: &str| Args::try_parse_from(["homeostat", "run", "--pages-url", url]);
+        assert!(parse("https://homeostat.example.org").is_ok());
+        for (url, told) in [("https://a:b@example.org", "user or a password"), ("file:///tmp", "http://")] {
+            assert!(parse(url).unwrap_err().to_string().contains(told), "{url}");
+        }
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Reading path: [`kernel`] is the loop without the world, [`run`] connects it to the world.
 
+mod archive;
 pub mod args;
 pub mod audit;
 pub mod board;

@@ -11,6 +11,7 @@ use homeostat_cluster::incidents::{IncidentQueue, IncidentStore};
 use homeostat_cluster::janitor::{Janitor, Retention};
 use homeostat_cluster::ledger::{ApiActuator, ApiLedger};
 use homeostat_cluster::recorder::{EventReason, EventRecorder, Fact, recorder as event_recorder};
+use homeostat_cluster::reports::ReportWriter;
 use homeostat_cluster::status::{SelfFacts, StatusWriter};
 use homeostat_cluster::watches::{WatchOptions, Watches};
 use homeostat_execute::driver::Ports;
@@ -70,7 +71,7 @@ impl Outside {
         parts: &Parts,
     ) -> Result<Self, OutsideError> {
         let options = WatchOptions {
-            namespaces: args.namespaces.iter().filter(|name| !name.is_empty()).cloned().collect(),
+            namespaces: args.watched(),
             reserved: std::iter::once(args.namespace.clone()).collect(),
             ..WatchOptions::default()
         };
@@ -104,16 +105,25 @@ impl Outside {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             ..SelfFacts::default()
         };
+        let retention = Retention::default();
+        let reports = ReportWriter::new(
+            client.clone(),
+            options.namespaces.clone(),
+            Arc::clone(&snapshots),
+            Arc::clone(clock),
+            retention,
+            args.pages_url.clone(),
+        );
         let status = StatusWriter::new(client.clone(), catalogue, snapshots, Arc::clone(clock), me);
         let (events, publisher) = event_recorder(client.clone(), args.identity.as_str());
-        let janitor =
-            Janitor::new(client.clone(), Retention::default(), options.namespaces.clone(), Arc::clone(clock));
+        let janitor = Janitor::new(client.clone(), retention, options.namespaces.clone(), Arc::clone(clock));
         let [loads, limits, runs] = forecasts.map(|newest| ForecastWriter::new(client.clone(), newest));
         // The list of writers; each writes only while this replica leads.
         let writers = vec![
             parts.start("incidents", incidents.clone().run(store, leadership.clone(), writers_stop.clone())),
             parts.start("statuses", status.run(leadership.clone(), writers_stop.clone())),
             parts.start("events", publisher.run(leadership.clone(), writers_stop.clone())),
+            parts.start("reports", reports.run(leadership.clone(), writers_stop.clone())),
             parts.start("janitor", janitor.run(leadership.clone(), writers_stop.clone())),
             parts.start("forecast objects", loads.run(leadership.clone(), writers_stop.clone())),
             parts.start("limit forecast objects", limits.run(leadership.clone(), writers_stop.clone())),

@@ -3,6 +3,7 @@
 //! Sources and watches fill two bounded channels; one task owns the [`Kernel`], publishes each generation on the
 //! [`Board`] and hands effects to the executor and the incident queue. Everything else reads the board.
 
+use crate::archive::Stored;
 use crate::args::RunArgs;
 use crate::audit::Audit;
 use crate::board::Board;
@@ -18,8 +19,11 @@ use homeostat_cluster::anchors::Anchors;
 use homeostat_cluster::client::{ConnectOptions, connect_counting};
 use homeostat_cluster::forecasts::Forecasts;
 use homeostat_cluster::incidents::IncidentQueue;
+use homeostat_cluster::reports::StoredIncidents;
 use homeostat_cluster::requests::RequestCounts;
-use homeostat_console::{Console, ForecastSource, Heartbeat, Metrics, ReadyGate, RecentIncidents};
+use homeostat_console::{
+    ArchiveSource, Console, ForecastSource, Heartbeat, Metrics, ReadyGate, RecentIncidents,
+};
 use homeostat_execute::{ExecuteError, Recorder};
 use homeostat_knowledge::observation::{Change, ObjectChange};
 use homeostat_knowledge::{
@@ -28,7 +32,7 @@ use homeostat_knowledge::{
 };
 use homeostat_observe::{Counters, SourceError};
 use homeostat_scale::outlook::{Forecasting, OutlookConfig, OutlookConfigError};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -161,6 +165,11 @@ pub async fn run(args: RunArgs) -> Result<(), RunError> {
         }),
         clock: Arc::clone(&clock),
         recent: recent.clone(),
+        archive: ArchiveSource::new(Arc::new(Stored(StoredIncidents::new(
+            client.clone(),
+            args.watched(),
+            Arc::clone(&clock),
+        )))),
     };
     let pages =
         tokio::spawn(homeostat_console::serve(http, homeostat_console::router(console), stop.clone()));
@@ -184,8 +193,7 @@ pub async fn run(args: RunArgs) -> Result<(), RunError> {
     let recorder: Arc<dyn Recorder> = Arc::new(audit.clone());
     let (outlooks_in, outlooks) = watch::channel(Arc::default());
     let forecasts_client = client.clone();
-    let namespaces: BTreeSet<String> =
-        args.namespaces.iter().filter(|name| !name.is_empty()).cloned().collect();
+    let namespaces = args.watched();
     let objects_of_scalers = objects_in.clone();
     let keeping = Keeping::new(client.clone(), namespaces.clone(), runs_in, intake.clone());
     let outside = Outside::start(

@@ -13,7 +13,9 @@ use homeostat_cluster::status::{SelfFacts, StatusWriter};
 use homeostat_cluster::{
     ApiActuator, ApiLedger, EventReason, Fact, IncidentStore, Leadership, WatchOptions, Watches, recorder,
 };
-use homeostat_console::{Console, ForecastSource, Heartbeat, Metrics, ReadyGate, RecentIncidents, router};
+use homeostat_console::{
+    ArchiveSource, Console, ForecastSource, Heartbeat, Metrics, ReadyGate, RecentIncidents, router,
+};
 use homeostat_execute::{Changes, Executor, ExecutorConfig, GuardInput, Ports, Recorder};
 use homeostat_knowledge::observation::LogRecord;
 use homeostat_knowledge::*;
@@ -334,6 +336,7 @@ impl Process {
             forecasts: ForecastSource::default(),
             clock: self.clock.clone(),
             recent,
+            archive: ArchiveSource::default(),
         };
         let mut pages = vec!["/".to_owned(), "/metrics".to_owned(), "/api/snapshot.json".to_owned()];
         for incident in &incidents {

@@ -10,6 +10,7 @@ mod stops;
 mod writer;
 
 pub use desired::{DesiredStatus, SelfFacts, desired_status};
+pub(crate) use writer::keep_times;
 pub use writer::{StatusWriter, WriterCounts};
 
 use crate::client::{FIELD_MANAGER, call, label};

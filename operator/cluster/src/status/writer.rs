@@ -235,7 +235,7 @@ async fn write(client: &Client, desired: DesiredStatus) -> Result<(), ClusterErr
 }
 
 /// A transition time moves only when the status of its condition does.
-fn keep_times(new: &mut [Condition], old: &[Condition]) {
+pub(crate) fn keep_times(new: &mut [Condition], old: &[Condition]) {
     for condition in new {
         let before = old.iter().find(|one| one.type_ == condition.type_ && one.status == condition.status);
         if let Some(before) = before {

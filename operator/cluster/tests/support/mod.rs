@@ -166,6 +166,7 @@ fn kind_of(plural: &str) -> (&'static str, &'static str) {
         "incidents" => ("homeostat.dev/v1alpha1", "Incident"),
         "actions" => ("homeostat.dev/v1alpha1", "Action"),
         "forecasts" => ("homeostat.dev/v1alpha1", "Forecast"),
+        "reports" => ("homeostat.dev/v1alpha1", "Report"),
         _ => ("v1", "Thing"),
     }
 }
@@ -496,10 +497,15 @@ impl State {
             .iter()
             .filter(|((one, space, _), _)| one == plural && namespace.is_none_or(|wanted| wanted == space))
             .map(|(_, object)| object)
-            // Of label selectors only "has this label" is known here.
+            // Of label selectors only "has this label" and "has this value" are known here.
             .filter(|object| {
-                let wanted = seen.query.get("labelSelector").map(|label| label.replace("%2F", "/"));
-                wanted.is_none_or(|label| object["metadata"]["labels"].get(&label).is_some())
+                let wanted = seen.query.get("labelSelector");
+                let wanted = wanted.map(|label| label.replace("%2F", "/").replace("%3D", "="));
+                wanted.is_none_or(|wanted| {
+                    let (label, value) = wanted.split_once('=').unwrap_or((&wanted, ""));
+                    let found = object["metadata"]["labels"].get(label);
+                    found.is_some_and(|found| value.is_empty() || found == value)
+                })
             })
             .collect();
         let from = seen.query.get("continue").and_then(|token| token.parse().ok()).unwrap_or(0_usize);

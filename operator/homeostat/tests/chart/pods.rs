@@ -120,6 +120,28 @@ fn the_binary_understands_the_arguments_and_variables_that_the_chart_gives_it() 
     assert_eq!(installed.spec, ControlPlaneSpec::default(), "the chart installs the API's own defaults");
 }
 
+#[test]
+fn reports_lead_to_the_service_or_where_people_reach_the_pages() {
+    let address = |set: &[&str]| -> String {
+        let objects = render(set);
+        let deployment = named(&objects, "Deployment", "homeostat");
+        let container = &containers(&deployment["spec"]["template"]["spec"])[0];
+        let all = container["env"].as_array().unwrap();
+        let found = all.iter().find(|variable| variable["name"] == "HOMEOSTAT_PAGES_URL").unwrap();
+        let address = found["value"].as_str().unwrap().to_owned();
+        address.parse::<homeostat_cluster::reports::PagesUrl>().unwrap();
+        address
+    };
+    let objects = render(&[]);
+    let ports = named(&objects, "Service", "homeostat")["spec"]["ports"].clone();
+    assert!(ports.as_array().unwrap().iter().any(|port| port["port"] == 8081));
+    assert_eq!(address(&[]), "http://homeostat.homeostat-system.svc:8081");
+    assert_eq!(
+        address(&["pagesUrl=https://pages.example.org/homeostat"]),
+        "https://pages.example.org/homeostat"
+    );
+}
+
 fn parse(container: &Value) -> Command {
     let arguments = container["args"].as_array().unwrap().iter().map(|value| value.as_str().unwrap());
     Args::try_parse_from(std::iter::once("homeostat").chain(arguments))

@@ -186,6 +186,19 @@ fn our_kinds_can_be_read_and_their_specs_are_left_to_people() {
 }
 
 #[test]
+fn reports_are_made_by_people_and_only_their_status_is_written() {
+    let own = all_rights(&[]);
+    let of = |resource: &str| -> Vec<String> {
+        own.iter()
+            .filter(|(group, one, _)| group == "homeostat.dev" && one == resource)
+            .map(|(_, _, verb)| verb.clone())
+            .collect()
+    };
+    assert_eq!(of("reports"), ["get", "list", "watch"]);
+    assert_eq!(of("reports/status"), ["patch"]);
+}
+
+#[test]
 fn editing_a_namespace_does_not_mean_approving_in_it() {
     let objects = render(&[]);
     let aggregated = |role: &Value| {

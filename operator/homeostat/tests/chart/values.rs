@@ -21,6 +21,8 @@ fn unknown_keys_and_wrong_types_are_refused_and_named() {
         ("trustedForwarders={everybody}", "trustedForwarders"),
         ("resources.requests=null", "requests"),
         ("serviceMonitor.interval=often", "interval"),
+        ("pagesUrl=ftp://example.org", "pagesUrl"),
+        ("pagesUrl=https://me:secret@example.org", "pagesUrl"),
         ("admission.mostPerContainer.memory=much", "memory"),
         ("admission.mostPerContainer.cpu=0", "cpu"),
     ] {

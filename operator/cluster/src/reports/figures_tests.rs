@@ -1,0 +1,165 @@
+use super::*;
+
+fn at(second: i64) -> Option<MicroTime> {
+    let instant = homeostat_knowledge::Timestamp::from_second(1_000_000 + second).ok()?;
+    Some(MicroTime::new(instant))
+}
+
+/// Begins at second 0.
+fn incident(name: &str, detected: i64, mitigated: Option<i64>) -> IncidentFacts {
+    let over = mitigated.map(|second| second + 30);
+    IncidentFacts {
+        namespace: Name::from("shop"),
+        name: Name::from(name),
+        state: Some(if over.is_some() { IncidentState::Resolved } else { IncidentState::Acting }),
+        cause: Some("cart (Hung)".to_owned()),
+        expected: false,
+        instants: IncidentInstants {
+            impact_start: at(0),
+            detected: at(detected),
+            acknowledged: at(detected + 1),
+            mitigated: mitigated.and_then(at),
+            resolved: over.and_then(at),
+        },
+        reopened: 0,
+        handed_over: false,
+        by_people: false,
+    }
+}
+
+fn action(incident: &str, state: ActionState) -> ActionFacts {
+    ActionFacts {
+        namespace: Name::from("shop"),
+        incident: Some(Name::from(incident)),
+        origin: Origin::Incident,
+        state: Some(state),
+        tells: false,
+        undoes: false,
+        approved: false,
+        at: at(5),
+    }
+}
+
+fn value(figures: &[KeyFigure], name: &str) -> String {
+    let figure = figures.iter().find(|figure| figure.name == name).unwrap();
+    format!("{}{}", figure.value, figure.unit.as_ref().map_or_else(String::new, |unit| format!(" {unit}")))
+}
+
+#[test]
+fn the_times_of_an_incident_are_those_of_its_instants() {
+    let actions = [
+        action("a", ActionState::Verified),
+        action("a", ActionState::Undone),
+        ActionFacts { undoes: true, ..action("a", ActionState::Verified) },
+        ActionFacts { tells: true, ..action("a", ActionState::Verified) },
+        ActionFacts { at: None, ..action("a", ActionState::Refused) },
+    ];
+    let (summary, figures) = of_incident(&incident("a", 2, Some(12)), &actions);
+    for (name, expected) in [
+        ("State", "Resolved"),
+        ("TopCause", "cart (Hung)"),
+        ("TimeToDetect", "2.000 s"),
+        ("TimeToAcknowledge", "1.000 s"),
+        ("TimeToMitigate", "10.000 s"),
+        ("TimeToRestore", "12.000 s"),
+        ("TimeToResolve", "42.000 s"),
+        ("Actions", "5"),
+        ("ActionsSent", "2"),
+        ("ActionsVerified", "1"),
+        ("ActionsUndone", "1"),
+        ("ActionsFailed", "0"),
+        ("HandedOver", "no"),
+    ] {
+        assert_eq!(value(&figures, name), expected, "{name}");
+    }
+    assert_eq!(
+        summary,
+        "cart (Hung): detected after 2.0 s, restored after 12.0 s, resolved; 1 of 2 actions helped"
+    );
+}
+
+#[test]
+fn what_is_not_known_is_no_data_and_never_zero() {
+    let nothing = IncidentFacts {
+        state: None,
+        cause: None,
+        instants: IncidentInstants::default(),
+        ..incident("a", 1, None)
+    };
+    let (summary, figures) = of_incident(&nothing, &[]);
+    for name in ["State", "TopCause", "TimeToDetect", "TimeToMitigate", "TimeToRestore", "TimeToResolve"] {
+        assert_eq!(value(&figures, name), NO_DATA, "{name}");
+    }
+    assert_eq!(summary, "cause not known: detected after no data, not restored; nothing was changed");
+    let (_, figures) = of_period(&[], &[]);
+    assert_eq!(value(&figures, "Incidents"), "0", "that there was none is known");
+    for name in ["MedianTimeToDetect", "P95TimeToDetect", "MedianTimeToRestore", "WrongActions"] {
+        assert_eq!(value(&figures, name), NO_DATA, "{name}");
+    }
+    assert!(
+        of_nothing().iter().all(|figure| figure.value == NO_DATA),
+        "nothing is kept: not even that is known"
+    );
+}
+
+#[test]
+fn a_clock_that_is_ahead_makes_no_negative_time() {
+    let mut early = incident("a", 2, Some(12));
+    early.instants.impact_start = at(20);
+    let (_, figures) = of_incident(&early, &[]);
+    assert_eq!(value(&figures, "TimeToDetect"), "0.000 s");
+}
+
+#[test]
+fn a_period_has_percentiles_by_nearest_rank_and_counts_what_is_open_apart() {
+    let mut incidents: Vec<IncidentFacts> =
+        (1..=20).map(|second| incident(&format!("i-{second}"), second, Some(second + 10))).collect();
+    incidents.push(incident("open", 40, None));
+    incidents[0].handed_over = true;
+    incidents[1].by_people = true;
+    incidents.push(IncidentFacts { expected: true, ..incident("expected", 1, Some(2)) });
+    let actions = [
+        action("i-3", ActionState::Verified),
+        ActionFacts { approved: true, ..action("i-4", ActionState::Verified) },
+        action("i-5", ActionState::Undone),
+        action("i-6", ActionState::Failed),
+        ActionFacts { at: None, ..action("i-7", ActionState::Proposed) },
+        ActionFacts { origin: Origin::Forecast, incident: None, ..action("", ActionState::Verified) },
+        ActionFacts { origin: Origin::Schedule, incident: None, ..action("", ActionState::Sent) },
+    ];
+    let (summary, figures) = of_period(&incidents, &actions);
+    for (name, expected) in [
+        ("Incidents", "21"),
+        ("IncidentsNotRestored", "1"),
+        ("IncidentsOnlyExpected", "1"),
+        ("MedianTimeToDetect", "11.000 s"),
+        ("P95TimeToDetect", "20.000 s"),
+        ("MeanTimeToAcknowledge", "1.000 s"),
+        ("MeanTimeToMitigate", "10.000 s"),
+        ("MedianTimeToRestore", "20.000 s"),
+        ("P95TimeToRestore", "29.000 s"),
+        ("HandedOver", "1"),
+        ("HealedWithoutPerson", "17"),
+        ("ActionsSent", "4"),
+        ("ActionsVerified", "2"),
+        ("ActionsUndone", "1"),
+        ("ActionsFailed", "1"),
+        ("ChangesByForecast", "1"),
+        ("ChangesBySchedule", "1"),
+    ] {
+        assert_eq!(value(&figures, name), expected, "{name}");
+    }
+    assert_eq!(
+        summary,
+        "21 incidents, 1 not restored, 1 handed over; median time to detect 11.0 s, to restore 20.0 s; 2 of 4 repairs helped"
+    );
+}
+
+#[test]
+fn every_figure_fits_its_definition() {
+    let long = IncidentFacts { cause: Some("x".repeat(320)), ..incident("a", 1, None) };
+    for figure in of_incident(&long, &[]).1.into_iter().chain(of_period(&[], &[]).1) {
+        assert!(figure.name.len() <= 63 && figure.name.starts_with(|first: char| first.is_ascii_uppercase()));
+        assert!((1..=64).contains(&figure.value.chars().count()), "{}", figure.value);
+    }
+}

@@ -1,0 +1,274 @@
+//! The incidents and actions that figures are made from: read in small pages, reduced while reading.
+
+use super::figures::{ActionFacts, IncidentFacts};
+use super::judge::Scope;
+use crate::client::{call, label};
+use crate::error::ClusterError;
+use crate::watches::light::{Body, Light, Meta, null_is_empty};
+use homeostat_crds::MicroTime;
+use homeostat_crds::common::LABEL_INCIDENT;
+use homeostat_crds::v1alpha1::action::{ActionInstants, ActionState, Origin};
+use homeostat_crds::v1alpha1::incident::{IncidentInstants, IncidentState};
+use homeostat_crds::v1alpha1::{Action, Incident};
+use homeostat_knowledge::{ActionKind, FindingKind, Name, ObjectKey, Timestamp};
+use k8s_openapi::NamespaceResourceScope;
+use kube::api::ListParams;
+use kube::{Api, Client, Resource};
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+
+/// Objects of one answer: a whole page is in memory while it is read.
+const PAGE: u32 = 50;
+/// Answers that are asked for of one namespace and kind.
+const PAGES: usize = 40;
+/// Incidents, and actions, that figures are made from.
+const MOST: usize = 5_000;
+
+/// What was read.
+#[derive(Debug, Default)]
+pub(super) struct Facts {
+    pub incidents: Vec<IncidentFacts>,
+    pub actions: Vec<ActionFacts>,
+    /// Objects that this version cannot read.
+    pub unread: usize,
+    /// There are more than are read.
+    pub cut: bool,
+    /// Most objects of one kind in one namespace.
+    pub fullest: usize,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct IncidentBody {
+    metadata: Meta,
+    #[serde(default, deserialize_with = "null_is_empty")]
+    spec: IncidentSpec,
+    #[serde(default, deserialize_with = "null_is_empty")]
+    status: IncidentStatus,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+struct IncidentSpec {
+    tenant: Option<String>,
+    acknowledged: Option<IgnoredAny>,
+    closed: Option<IgnoredAny>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct IncidentStatus {
+    state: Option<IncidentState>,
+    cause: Option<String>,
+    #[serde(default, deserialize_with = "null_is_empty")]
+    causes: Vec<Cause>,
+    #[serde(default, deserialize_with = "null_is_empty")]
+    instants: IncidentInstants,
+    #[serde(default)]
+    reopen_count: i32,
+    handover: Option<IgnoredAny>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct Cause {
+    rank: i32,
+    kind: String,
+}
+
+impl Body for IncidentBody {
+    type Kind = Incident;
+
+    fn meta(&self) -> &Meta {
+        &self.metadata
+    }
+}
+
+impl IncidentBody {
+    fn facts(self) -> IncidentFacts {
+        let Self { metadata, spec, status } = self;
+        let first = status.causes.iter().min_by_key(|cause| cause.rank);
+        IncidentFacts {
+            namespace: Name::from(metadata.namespace.as_str()),
+            name: Name::from(metadata.name.as_str()),
+            state: status.state,
+            expected: first.is_some_and(|cause| cause.kind == FindingKind::FaultExpected.name()),
+            cause: status.cause,
+            instants: status.instants,
+            reopened: status.reopen_count,
+            handed_over: status.handover.is_some(),
+            by_people: spec.acknowledged.is_some() || spec.closed.is_some(),
+        }
+    }
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct ActionBody {
+    metadata: Meta,
+    #[serde(default, deserialize_with = "null_is_empty")]
+    spec: ActionSpec,
+    #[serde(default, deserialize_with = "null_is_empty")]
+    status: ActionStatus,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ActionSpec {
+    #[serde(default)]
+    origin: Origin,
+    incident_ref: Option<Reference>,
+    tenant: Option<String>,
+    #[serde(default)]
+    action: String,
+    undo_of: Option<IgnoredAny>,
+    approval: Option<IgnoredAny>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct Reference {
+    name: String,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+struct ActionStatus {
+    state: Option<ActionState>,
+    instants: Option<ActionInstants>,
+}
+
+impl Body for ActionBody {
+    type Kind = Action;
+
+    fn meta(&self) -> &Meta {
+        &self.metadata
+    }
+}
+
+impl ActionBody {
+    fn facts(self) -> ActionFacts {
+        let Self { metadata, spec, status } = self;
+        ActionFacts {
+            namespace: Name::from(metadata.namespace.as_str()),
+            incident: spec.incident_ref.map(|incident| Name::from(incident.name)),
+            origin: spec.origin,
+            state: status.state,
+            tells: spec.action == ActionKind::Notify.name(),
+            undoes: spec.undo_of.is_some(),
+            approved: spec.approval.is_some(),
+            at: status.instants.and_then(|instants| instants.sent.or(instants.claimed)),
+        }
+    }
+}
+
+/// Reads what there is of a kind in a namespace, page by page. Gives how many were read, and whether there are more.
+pub(super) async fn pages<B: Body>(
+    client: &Client,
+    namespace: &str,
+    mut params: ListParams,
+    mut each: impl FnMut(Light<B>),
+) -> Result<(usize, bool), ClusterError>
+where
+    B::Kind: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+{
+    let api: Api<Light<B>> = Api::namespaced(client.clone(), namespace);
+    let name = label(&B::Kind::plural(&()), &ObjectKey::new(namespace, "all"));
+    params.limit = Some(PAGE);
+    let mut count = 0;
+    for _ in 0..PAGES {
+        let page = call("list", &name, api.list(&params)).await?;
+        count += page.items.len();
+        page.items.into_iter().for_each(&mut each);
+        match page.metadata.continue_.filter(|token| !token.is_empty()) {
+            Some(token) => params.continue_token = Some(token),
+            None => return Ok((count, false)),
+        }
+    }
+    Ok((count, true))
+}
+
+impl Facts {
+    fn read<B, T>(&mut self, object: Light<B>, facts: impl FnOnce(B) -> Option<T>) -> Option<T> {
+        let Ok(body) = object.body else {
+            self.unread += 1;
+            return None;
+        };
+        facts(body)
+    }
+
+    fn counted(&mut self, (count, cut): (usize, bool)) {
+        self.fullest = self.fullest.max(count);
+        self.cut |= cut;
+    }
+}
+
+/// What was recognised, and what was sent, from `from` to before `to` in this scope.
+pub(super) async fn period(
+    client: &Client,
+    scope: &Scope,
+    from: Timestamp,
+    to: Timestamp,
+) -> Result<Facts, ClusterError> {
+    let mut facts = Facts::default();
+    let inside = |at: Option<MicroTime>| at.is_some_and(|at| (from..to).contains(&at.timestamp()));
+    for namespace in &scope.namespaces {
+        let read = pages::<IncidentBody>(client, namespace, ListParams::default(), |object| {
+            let found = facts.read(object, |body| {
+                let theirs =
+                    scope.shows(body.spec.tenant.as_deref()) && inside(body.status.instants.detected);
+                theirs.then(|| body.facts())
+            });
+            if facts.incidents.len() < MOST {
+                facts.incidents.extend(found);
+            } else {
+                facts.cut |= found.is_some();
+            }
+        });
+        let read = read.await?;
+        facts.counted(read);
+        let read = pages::<ActionBody>(client, namespace, ListParams::default(), |object| {
+            let found = facts.read(object, |body| {
+                if !scope.shows(body.spec.tenant.as_deref()) {
+                    return None;
+                }
+                let action = body.facts();
+                let sent = inside(action.at);
+                // A decision of a person counts for its incident whenever the effect was.
+                let at = action.at.filter(|_| sent);
+                (sent || action.approved).then_some(ActionFacts { at, ..action })
+            });
+            if facts.actions.len() < MOST {
+                facts.actions.extend(found);
+            } else {
+                facts.cut |= found.is_some();
+            }
+        });
+        let read = read.await?;
+        facts.counted(read);
+    }
+    Ok(facts)
+}
+
+/// An incident with its actions; `None` when there is none of that name in the namespace, or it is another tenant's.
+pub(super) async fn incident(
+    client: &Client,
+    scope: &Scope,
+    key: &ObjectKey,
+) -> Result<Option<(IncidentFacts, Facts)>, ClusterError> {
+    let api: Api<Light<IncidentBody>> = Api::namespaced(client.clone(), &key.namespace);
+    let found = call("get", &label("Incident", key), api.get_opt(&key.name)).await?;
+    let Some(Ok(body)) = found.map(|found| found.body) else { return Ok(None) };
+    if !scope.shows(body.spec.tenant.as_deref()) {
+        return Ok(None);
+    }
+    let mut facts = Facts::default();
+    let read = pages::<ActionBody>(client, &key.namespace, of_incident(&key.name), |object| {
+        let found = facts.read(object, |body| Some(body.facts()));
+        let theirs = found.filter(|action| action.incident.as_ref() == Some(&key.name));
+        facts.actions.extend(theirs);
+    });
+    let read = read.await?;
+    facts.counted(read);
+    Ok(Some((body.facts(), facts)))
+}
+
+/// Actions of an incident, by their label; names that are too long for one are looked for among all.
+pub(super) fn of_incident(name: &str) -> ListParams {
+    let params = ListParams::default();
+    if name.len() <= 63 { params.labels(&format!("{LABEL_INCIDENT}={name}")) } else { params }
+}

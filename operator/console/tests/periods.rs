@@ -1,0 +1,170 @@
+//! Pages of periods and of what this replica no longer has in memory.
+#![allow(clippy::expect_used, reason = "a test's helper may end the test")]
+
+mod common;
+
+use axum::body::Body;
+use axum::http::{Request, StatusCode};
+use common::{FixedClock, Snapshots, at, incident, snapshot};
+use homeostat_console::archive::{Answer, Archive, ArchiveSource, Past};
+use homeostat_console::recent::Closed;
+use homeostat_console::{Console, ForecastSource, Heartbeat, Metrics, ReadyGate, RecentIncidents, router};
+use homeostat_knowledge::policy::TenantPolicy;
+use homeostat_knowledge::{Incident, IncidentId, Name, TenantName, Timestamp, Uid};
+use http_body_util::BodyExt;
+use std::sync::{Arc, Mutex};
+use tower::ServiceExt;
+
+/// What the API server keeps.
+#[derive(Clone, Default)]
+struct Kept {
+    incidents: Vec<Incident>,
+    broken: bool,
+    asked: Arc<Mutex<Vec<String>>>,
+}
+
+impl Archive for Kept {
+    fn incident(&self, id: IncidentId) -> Answer<'_, Option<Closed>> {
+        self.asked.lock().expect("no panic").push(id.to_string());
+        Box::pin(async move {
+            if self.broken {
+                return Err("list incidents: no answer".to_owned());
+            }
+            let found = self.incidents.iter().find(|incident| incident.id == id);
+            Ok(found.map(|incident| Closed { incident: incident.clone(), actions: Vec::new() }))
+        })
+    }
+
+    fn period(
+        &self,
+        _from: Timestamp,
+        _to: Timestamp,
+        tenant: Option<Name>,
+        namespaces: Vec<Name>,
+    ) -> Answer<'_, Past> {
+        self.asked.lock().expect("no panic").push(format!("{tenant:?} {namespaces:?}"));
+        Box::pin(async move {
+            if self.broken {
+                return Err("list incidents: no answer".to_owned());
+            }
+            let all = self.incidents.iter().cloned();
+            let incidents = all.map(|incident| Closed { incident, actions: Vec::new() }).collect();
+            Ok(Past { incidents, cut: false })
+        })
+    }
+}
+
+fn stored(name: &str) -> Incident {
+    Incident { id: IncidentId::new(name), ..incident() }
+}
+
+fn console(kept: &Kept) -> Console {
+    let mut world = snapshot();
+    for (name, namespaces) in [("food-delivery", vec!["shop", "stock"]), ("water", vec!["wells"])] {
+        let names = namespaces.into_iter().map(Name::from);
+        let tenant = TenantPolicy::new(TenantName::new(name), Uid::new(name), names);
+        world.tenants.insert_mut(tenant.name.clone(), Arc::new(tenant));
+    }
+    Console {
+        gate: ReadyGate::default(),
+        heartbeat: Heartbeat::default(),
+        metrics: Metrics::new("0.1.0"),
+        before_scrape: None,
+        snapshots: Arc::new(Snapshots(Arc::new(Mutex::new(Arc::new(world))))),
+        forecasts: ForecastSource::default(),
+        clock: Arc::new(FixedClock),
+        recent: RecentIncidents::new(2),
+        archive: ArchiveSource::new(Arc::new(kept.clone())),
+    }
+}
+
+async fn get(console: &Console, path: &str) -> (StatusCode, String) {
+    let request = Request::get(path).body(Body::empty()).expect("a valid request");
+    let response = router(console.clone()).oneshot(request).await.expect("an answer");
+    let status = response.status();
+    let bytes = response.into_body().collect().await.expect("a whole body").to_bytes();
+    (status, String::from_utf8(bytes.to_vec()).expect("text"))
+}
+
+/// The period around the incident of these tests, and a day later.
+fn query(days: i64) -> String {
+    let (from, to) = (at(days * 86_400_000 - 1_000), at(days * 86_400_000 + 60_000));
+    format!("from={from}&to={to}")
+}
+
+#[tokio::test]
+async fn an_incident_that_only_the_api_server_still_has_gets_its_page_in_each_form() {
+    let kept = Kept { incidents: vec![stored("long-ago")], ..Kept::default() };
+    let console = console(&kept);
+    for (path, part) in [
+        ("/incidents/long-ago", "long-ago"),
+        ("/incidents/long-ago/report.md", "# Incident long-ago"),
+        ("/incidents/long-ago/report.json", "\"long-ago\""),
+    ] {
+        let (status, page) = get(&console, path).await;
+        assert!(status == StatusCode::OK && page.contains(part), "{path}: {status} {page}");
+    }
+    let (status, _) = get(&console, "/incidents/nothing").await;
+    assert_eq!(status, StatusCode::NOT_FOUND);
+    let asked = kept.asked.lock().expect("no panic").len();
+    for path in ["/incidents/kitchen-hung-7t2kq", "/incidents/No%20Name"] {
+        get(&console, path).await;
+    }
+    assert_eq!(
+        kept.asked.lock().expect("no panic").len(),
+        asked,
+        "what is here, or no name, is not asked for"
+    );
+}
+
+#[tokio::test]
+async fn a_period_shows_what_is_here_and_what_is_kept_each_once() {
+    let kept = Kept { incidents: vec![stored("kitchen-hung-7t2kq"), stored("long-ago")], ..Kept::default() };
+    let console = console(&kept);
+    let (status, page) = get(&console, &format!("/report.json?{}&tenant=food-delivery", query(0))).await;
+    assert_eq!(status, StatusCode::OK, "{page}");
+    let report: serde_json::Value = serde_json::from_str(&page).expect("valid JSON");
+    let rows = report["tables"][0]["rows"].as_array().expect("rows");
+    let names: Vec<&str> = rows.iter().filter_map(|row| row[0].as_str()).collect();
+    assert_eq!(names, ["kitchen-hung-7t2kq", "long-ago"]);
+    assert_eq!(report["title"], "Incidents of tenant food-delivery");
+    assert_eq!(report["tables"].as_array().map(Vec::len), Some(1), "forecasts are of every tenant");
+    let asked = kept.asked.lock().expect("no panic").clone();
+    assert_eq!(asked, ["Some(\"food-delivery\") [\"shop\", \"stock\"]"]);
+    let nothing = Kept::default();
+    let (_, page) = get(&self::console(&nothing), &format!("/report.md?{}", query(1))).await;
+    assert!(!page.contains("kitchen-hung-7t2kq"), "another day: {page}");
+    let (_, page) = get(&self::console(&nothing), "/report.md?tenant=water").await;
+    assert!(!page.contains("kitchen-hung-7t2kq"), "another tenant: {page}");
+}
+
+#[tokio::test]
+async fn nonsense_and_unknown_tenants_are_refused_with_what_to_write() {
+    let console = console(&Kept::default());
+    for (query, code, told) in [
+        ("from=yesterday&to=today", 400, "2030-01-01T00:00:00Z"),
+        ("from=2026-11-22T00:00:00Z", 400, "give both"),
+        ("from=2026-11-23T00:00:00Z&to=2026-11-22T00:00:00Z", 400, "before to"),
+        ("from=2020-01-01T00:00:00Z&to=2026-11-22T00:00:00Z", 400, "366 days"),
+        ("tenant=%3Cscript%3E", 400, "is no name"),
+        ("limit=5", 400, "only from, to, tenant and namespace"),
+        ("tenant=nobody", 404, "no tenant nobody"),
+    ] {
+        for form in ["", ".md", ".json"] {
+            let (status, page) = get(&console, &format!("/report{form}?{query}")).await;
+            assert_eq!(status.as_u16(), code, "{query}: {page}");
+            assert!(page.contains(told) && !page.contains("<script>"), "{query}: {page}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_api_server_that_does_not_answer_is_told_and_what_is_here_is_still_shown() {
+    let console = console(&Kept { broken: true, ..Kept::default() });
+    let (status, page) = get(&console, &format!("/report.md?{}", query(0))).await;
+    assert_eq!(status, StatusCode::OK);
+    assert!(page.contains("kitchen-hung-7t2kq") && page.contains("could not be read"), "{page}");
+    let (status, page) = get(&console, "/incidents/long-ago").await;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+    assert!(page.contains("no answer"), "{page}");
+}
