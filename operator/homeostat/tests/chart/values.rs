@@ -21,6 +21,9 @@ fn unknown_keys_and_wrong_types_are_refused_and_named() {
         ("trustedForwarders={everybody}", "trustedForwarders"),
         ("resources.requests=null", "requests"),
         ("serviceMonitor.interval=often", "interval"),
+        ("notify.secrets={../token}", "secrets"),
+        ("notify.secrets={a..b}", "secrets"),
+        ("notify.secret={hooks}", "secret"),
         ("admission.mostPerContainer.memory=much", "memory"),
         ("admission.mostPerContainer.cpu=0", "cpu"),
     ] {
