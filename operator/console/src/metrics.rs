@@ -47,6 +47,7 @@ labels! {
     ByState { state }
     BySkill { skill }
     ByResult { result }
+    ByOutcome { outcome }
     Build { version }
 }
 
@@ -86,6 +87,7 @@ pub struct Metrics {
     forecasts: Forecasts,
     incident_writes: Family<ByResult, Counter>,
     incidents_unclosed: Gauge,
+    messages: Family<ByOutcome, Counter>,
     late_runs: Family<ByTenant, Gauge>,
 }
 
@@ -129,6 +131,7 @@ impl Metrics {
             forecasts: Forecasts::default(),
             incident_writes: Family::default(),
             incidents_unclosed: Gauge::default(),
+            messages: Family::default(),
             late_runs: Family::default(),
         };
         registry.register("build", "Version of this process", Info::new(Build { version }));
@@ -217,6 +220,11 @@ impl Metrics {
             "incidents_unclosed",
             "Incidents that are over and stored as open, because the API server refuses their last write",
             metrics.incidents_unclosed.clone(),
+        );
+        registry.register(
+            "messages",
+            "Messages to the routes of Tenants, by what became of them",
+            metrics.messages.clone(),
         );
         registry.register(
             "late_runs",
@@ -329,6 +337,11 @@ impl Metrics {
     /// Incidents that are over, and whose last write did not go through.
     pub fn incidents_unclosed(&self, count: u64) {
         self.incidents_unclosed.set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
+    /// Messages to people since start; who sends them counts, this only shows.
+    pub fn messages(&self, outcome: &'static str, total: u64) {
+        self.messages.get_or_create(&ByOutcome { outcome }).inner().store(total, Ordering::Relaxed);
     }
 
     /// Everything that the newest snapshot tells; called before each scrape.

@@ -101,6 +101,9 @@ pub struct RunArgs {
     /// Collectors that may forward telemetry of pods (CIDR, comma-separated). Others speak for themselves only.
     #[arg(long, env = "HOMEOSTAT_TRUSTED_FORWARDERS", value_delimiter = ',')]
     pub trusted_forwarders: Vec<String>,
+    /// Folder with the addresses that `spec.notify` of Tenants names: one folder per Secret, one file per key.
+    #[arg(long, env = "HOMEOSTAT_NOTIFY_DIR", default_value = "/etc/homeostat/notify")]
+    pub notify_dir: PathBuf,
     /// Log filter, e.g. `info,homeostat=debug`.
     #[arg(long, env = "HOMEOSTAT_LOG", default_value = "info")]
     pub log: String,

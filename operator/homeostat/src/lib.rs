@@ -18,6 +18,7 @@ pub mod kept;
 pub mod kernel;
 pub mod limits;
 pub mod loads;
+pub mod messages;
 pub mod outside;
 pub mod paced;
 pub mod parts;

@@ -2,6 +2,7 @@
 
 use crate::args::RunArgs;
 use crate::board::Board;
+use crate::messages::{self, Inbox, Messages, told};
 use crate::parts::Parts;
 use homeostat_cluster::elector::lease::KubeLease;
 use homeostat_cluster::elector::machine::{InvalidTiming, Timing};
@@ -18,7 +19,7 @@ use homeostat_execute::driver::Ports;
 use homeostat_execute::{ExecuteError, Executor, ExecutorConfig, Recorder};
 use homeostat_knowledge::{
     ActionId, ActionRecord, Admitted, Clock, Finding, Incident, IncidentState, Name, Observation, Plan,
-    Snapshot, SnapshotSource, Timestamp,
+    Severity, Snapshot, SnapshotSource, TenantName, Timestamp,
 };
 use kube::Client;
 use std::sync::Arc;
@@ -42,6 +43,8 @@ pub struct Outside {
     executor: ApiExecutor,
     incidents: IncidentQueue,
     events: EventRecorder,
+    messages: Messages,
+    clock: Arc<dyn Clock>,
     /// Cancelled first: nothing new is seen.
     watches_stop: CancellationToken,
     /// Cancelled next: no new writes.
@@ -67,6 +70,7 @@ impl Outside {
         actions: mpsc::Sender<ActionRecord>,
         forecasts: [watch::Receiver<Forecasts>; 3],
         incidents: IncidentQueue,
+        (messages, inbox): (Messages, Inbox),
         started: Timestamp,
         parts: &Parts,
     ) -> Result<Self, OutsideError> {
@@ -114,6 +118,11 @@ impl Outside {
             retention,
             args.pages_url.clone(),
         );
+        let judged = catalogue.clone();
+        let routes = move |tenant: TenantName| {
+            let judged = judged.clone();
+            async move { judged.routes(&tenant).await }
+        };
         let status = StatusWriter::new(client.clone(), catalogue, snapshots, Arc::clone(clock), me);
         let (events, publisher) = event_recorder(client.clone(), args.identity.as_str());
         let janitor = Janitor::new(client.clone(), retention, options.namespaces.clone(), Arc::clone(clock));
@@ -124,6 +133,17 @@ impl Outside {
             parts.start("statuses", status.run(leadership.clone(), writers_stop.clone())),
             parts.start("events", publisher.run(leadership.clone(), writers_stop.clone())),
             parts.start("reports", reports.run(leadership.clone(), writers_stop.clone())),
+            parts.start(
+                "messages",
+                messages::run(
+                    inbox,
+                    args.notify_dir.clone(),
+                    Arc::clone(clock),
+                    leadership.clone(),
+                    routes,
+                    writers_stop.clone(),
+                ),
+            ),
             parts.start("janitor", janitor.run(leadership.clone(), writers_stop.clone())),
             parts.start("forecast objects", loads.run(leadership.clone(), writers_stop.clone())),
             parts.start("limit forecast objects", limits.run(leadership.clone(), writers_stop.clone())),
@@ -164,6 +184,8 @@ impl Outside {
             executor,
             incidents,
             events,
+            messages,
+            clock: Arc::clone(clock),
             watches_stop,
             writers_stop,
             lease_stop,
@@ -205,20 +227,35 @@ impl Outside {
         tokio::spawn(async move { executor.close_proposals().await });
     }
 
-    /// Stores an incident in the background, and tells of it for this reason.
-    pub fn write(&self, incident: Arc<Incident>, reason: Option<EventReason>) {
+    /// Stores an incident in the background, and tells of it for this reason. `was`: how bad it was when it was written
+    /// last; who is told of nothing as mild as that is told that it got worse.
+    pub fn write(&self, incident: Arc<Incident>, reason: Option<EventReason>, was: Option<Severity>) {
         if let Some(reason) = reason {
             self.events.tell(Fact::of_incident(reason, &incident, incident.summary()));
+        }
+        let worse = was.filter(|was| *was < incident.severity);
+        let message = match (reason, worse) {
+            (Some(reason), _) => told::of_incident(reason, &incident, None, self.clock.now()),
+            (None, Some(_)) => {
+                told::of_incident(EventReason::IncidentOpened, &incident, worse, self.clock.now())
+            }
+            (None, None) => None,
+        };
+        if let Some(message) = message {
+            self.messages.tell(message);
         }
         if !self.incidents.submit(incident) {
             tracing::warn!("An incident could not be queued; its next change is written again");
         }
     }
 
-    /// Tells of an action's new state.
-    pub fn tell_action(&self, action: &ActionRecord) {
+    /// Tells of an action's new state; `severity` is that of its incident.
+    pub fn tell_action(&self, action: &ActionRecord, severity: Severity) {
         if let Some(fact) = Fact::of_action(action) {
             self.events.tell(fact);
+        }
+        if let Some(message) = told::of_action(action, severity, self.clock.now()) {
+            self.messages.tell(message);
         }
     }
 

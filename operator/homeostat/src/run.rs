@@ -28,7 +28,7 @@ use homeostat_execute::{ExecuteError, Recorder};
 use homeostat_knowledge::observation::{Change, ObjectChange};
 use homeostat_knowledge::{
     ActionRecord, ActionState, Clock, Entity, ForecastRecord, Incident, IncidentId, IncidentState, Name,
-    Observation, SeededIds, Signal, SnapshotSource, Timestamp,
+    Observation, SeededIds, Severity, Signal, SnapshotSource, Timestamp,
 };
 use homeostat_observe::{Counters, SourceError};
 use homeostat_scale::outlook::{Forecasting, OutlookConfig, OutlookConfigError};
@@ -133,6 +133,8 @@ pub async fn run(args: RunArgs) -> Result<(), RunError> {
     let scraped = Arc::clone(&counters);
     let incidents = IncidentQueue::new();
     let written = incidents.clone();
+    let (messages, inbox) = crate::messages::messages();
+    let told = messages.clone();
     let (sizes_in, sizes) = watch::channel::<Forecasts>(None);
     let (limits_in, limits) = watch::channel::<Forecasts>(None);
     let (runs_in, runs) = watch::channel::<Forecasts>(None);
@@ -158,6 +160,9 @@ pub async fn run(args: RunArgs) -> Result<(), RunError> {
                 metrics.incident_writes(result, total);
             }
             metrics.incidents_unclosed(counts.unclosed);
+            for (outcome, total) in told.counts() {
+                metrics.messages(outcome, total);
+            }
         })),
         snapshots: Arc::clone(&snapshots),
         forecasts: ForecastSource::new(move || {
@@ -206,6 +211,7 @@ pub async fn run(args: RunArgs) -> Result<(), RunError> {
         actions_in,
         [sizes.clone(), limits, runs],
         incidents,
+        (messages, inbox),
         started,
         &parts,
     )?;
@@ -321,8 +327,8 @@ struct Turn {
     audit: Audit,
     keeping: Keeping,
     led: bool,
-    /// Last written state of each open incident, and how often it had come back.
-    states: BTreeMap<IncidentId, (IncidentState, u32)>,
+    /// Last written state of each open incident, how often it had come back, and how bad it was.
+    states: BTreeMap<IncidentId, (IncidentState, u32, Severity)>,
     resumed: Option<tokio::time::Instant>,
 }
 
@@ -496,7 +502,9 @@ impl Turn {
 
     /// An own action moved on: Events and metrics.
     fn tell(&self, action: &ActionRecord, outside: &Outside) {
-        outside.tell_action(action);
+        // What no incident asks for is worth a warning when a person has to decide.
+        let incident = self.kernel.snapshot().incidents.get(&action.incident);
+        outside.tell_action(action, incident.map_or(Severity::Warning, |incident| incident.severity));
         self.metrics.action(action.kind(), action.state);
         match action.state {
             ActionState::Refused | ActionState::Claimed => {
@@ -519,7 +527,8 @@ impl Turn {
     }
 
     fn write(&mut self, incident: Arc<Incident>, outside: &Outside) {
-        let before = self.states.insert(incident.id.clone(), (incident.state, incident.reopen_count));
+        let known = (incident.state, incident.reopen_count, incident.severity);
+        let before = self.states.insert(incident.id.clone(), known);
         if before.is_none() {
             // Those that were deleted, or closed by another leader, had no last write.
             let open = &self.kernel.snapshot().incidents;
@@ -530,7 +539,7 @@ impl Turn {
             }
             tracing::info!(incident = %incident.id, summary = %incident.summary(), "Incident opened");
         }
-        let was = before.map(|(state, _)| state);
+        let was = before.map(|(state, ..)| state);
         let mitigated = incident.state == IncidentState::Mitigated && was != Some(IncidentState::Mitigated);
         // What was only expected was never to be restored.
         if mitigated && !incident.only_expects() {
@@ -541,8 +550,8 @@ impl Turn {
             let actions = homeostat_console::http::actions_of(self.kernel.snapshot(), &incident);
             self.recent.add((*incident).clone(), actions);
         }
-        let reason = event_reason(before, &incident);
-        outside.write(incident, reason);
+        let reason = event_reason(before.map(|(state, times, _)| (state, times)), &incident);
+        outside.write(incident, reason, before.map(|(.., severity)| severity));
     }
 }
 

@@ -148,6 +148,7 @@ fn well() -> (CatalogueView, Snapshot) {
             created: at(0),
             policy: Ok(Arc::new(rules())),
             contested: Vec::new(),
+            routes: Vec::new(),
             seen: 0,
         }],
         workloads: vec![Arc::new(WorkloadEntry {

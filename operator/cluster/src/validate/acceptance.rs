@@ -5,7 +5,7 @@
 //! action. A namespace belongs to the oldest tenant that names it. Nothing is judged before the first full list of
 //! tenants, workloads, controllers and the control plane: a target that was not listed yet is not missing.
 
-use super::{Rejection, TenantDefaults};
+use super::{Rejection, Route, TenantDefaults};
 use homeostat_knowledge::ids::Uid;
 use homeostat_knowledge::observation::{Change, ObjectChange, ObjectKind, PlaybookText};
 use homeostat_knowledge::policy::BreakerLatch;
@@ -76,6 +76,8 @@ pub struct TenantEntry {
     pub policy: Result<Arc<TenantPolicy>, Rejection>,
     /// Namespaces that an older tenant has, and which tenant.
     pub contested: Vec<(Name, TenantName)>,
+    /// Where its people are told.
+    pub routes: Vec<Route>,
     /// Digest of the status as last seen in the API server.
     pub seen: u64,
 }
@@ -474,6 +476,12 @@ impl Catalogue {
     /// Counts up with each change.
     pub async fn revision(&self) -> u64 {
         self.acceptance.lock().await.revision
+    }
+
+    /// Where the people of this tenant are told; nowhere when it is not known.
+    pub async fn routes(&self, tenant: &TenantName) -> Vec<Route> {
+        let acceptance = self.acceptance.lock().await;
+        acceptance.tenants.get(tenant).map(|entry| entry.routes.clone()).unwrap_or_default()
     }
 
     /// The present view.

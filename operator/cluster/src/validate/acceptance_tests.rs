@@ -38,6 +38,7 @@ fn tenant(name: &str, namespaces: &[&str], created: i64) -> TenantEntry {
         created: at(created),
         policy: Ok(Arc::new(policy)),
         contested: Vec::new(),
+        routes: Vec::new(),
         seen: 0,
     }
 }

@@ -6,6 +6,7 @@
 pub(crate) mod acceptance;
 mod control;
 mod playbook;
+mod routes;
 mod runs;
 mod signals;
 mod tenant;
@@ -15,6 +16,7 @@ pub use acceptance::{Catalogue, ControlEntry, PlaybookEntry, TenantEntry, Verdic
 pub(crate) use control::kill_switch;
 pub use control::{TenantDefaults, control_policy, latch, tenant_defaults};
 pub use playbook::playbook_text;
+pub use routes::{Route, routes};
 pub use tenant::tenant_policy;
 pub use workload::workload_policy;
 

@@ -4,7 +4,7 @@ use super::light::{Body, Whole};
 use super::run::{Cx, Effect, Watched};
 use crate::status::digest;
 use crate::validate::acceptance::{Input, TenantEntry};
-use crate::validate::{Rejection, TenantDefaults, tenant_policy};
+use crate::validate::{Rejection, TenantDefaults, routes, tenant_policy};
 use homeostat_crds::v1alpha1::Tenant;
 use homeostat_knowledge::ids::Uid;
 use homeostat_knowledge::observation::ObjectKind;
@@ -32,6 +32,7 @@ impl Watched for Tenants {
             created: body.meta().created(),
             policy,
             contested: Vec::new(),
+            routes: routes(&body.object),
             seen: digest(body.object.status.as_ref()),
         })))
     }
@@ -44,6 +45,7 @@ impl Watched for Tenants {
             created: Timestamp::UNIX_EPOCH,
             policy: Err(Rejection::Unreadable { message: why.to_owned() }),
             contested: Vec::new(),
+            routes: Vec::new(),
             seen: 0,
         }))
     }

@@ -42,7 +42,8 @@ fn every_pod_meets_the_restricted_standard() {
             }
             for volume in pod["volumes"].as_array().into_iter().flatten() {
                 let bounded = volume["emptyDir"]["sizeLimit"].is_string();
-                assert!(volume["configMap"].is_object() || bounded, "{volume}");
+                let named = volume["configMap"].is_object() || volume["secret"].is_object();
+                assert!(named || bounded, "{volume}");
             }
             for container in containers(pod) {
                 let security = &container["securityContext"];
@@ -227,6 +228,34 @@ fn the_audit_record_has_a_bounded_folder_of_its_own_or_none() {
     let off = deployment(&["audit.enabled=false"]);
     assert!(!off.to_string().contains("AUDIT") && off["spec"]["template"]["spec"]["volumes"].is_null());
     assert!(!render(&["audit.enabled=false"]).iter().any(|one| one["metadata"]["name"] == "homeostat-audit"));
+}
+
+#[test]
+fn the_secrets_with_addresses_and_no_others_lie_where_the_binary_looks_and_are_not_waited_for() {
+    let deployment = |set: &[&str]| named(&render(set), "Deployment", "homeostat").clone();
+    let secrets = |deployment: &Value| -> Vec<Value> {
+        let volumes = deployment["spec"]["template"]["spec"]["volumes"].as_array().into_iter().flatten();
+        volumes.filter(|volume| volume["secret"].is_object()).cloned().collect()
+    };
+    assert!(secrets(&deployment(&[])).is_empty());
+    for set in [
+        &["notify.secrets={hooks,chat.example}"][..],
+        &["notify.secrets={hooks,chat.example}", "audit.enabled=false"],
+    ] {
+        let on = deployment(set);
+        let container = &containers(&on["spec"]["template"]["spec"])[0];
+        let Command::Run(run) = parse(container) else { panic!("the Deployment runs `homeostat run`") };
+        let volumes = secrets(&on);
+        assert_eq!(volumes.len(), 2);
+        for (volume, secret) in volumes.iter().zip(["hooks", "chat.example"]) {
+            let wanted = serde_json::json!({ "secretName": secret, "optional": true });
+            assert_eq!(volume["secret"], wanted, "one that is missing must not keep the pod from starting");
+            let mounts = container["volumeMounts"].as_array().unwrap();
+            let mount = mounts.iter().find(|mount| mount["name"] == volume["name"]).unwrap();
+            assert_eq!(mount["mountPath"], run.notify_dir.join(secret).to_str().unwrap());
+            assert_eq!(mount["readOnly"], true);
+        }
+    }
 }
 
 #[test]

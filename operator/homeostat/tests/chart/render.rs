@@ -95,6 +95,7 @@ pub const SETS: [&[&str]; 6] = [
         "dashboard.enabled=true",
         "networkPolicy.enabled=true",
         "trustedForwarders={10.0.0.0/8,fd00::1}",
+        "notify.secrets={hooks,chat.example}",
     ],
     &[
         "actions.scaleUp=true",

@@ -1,0 +1,185 @@
+//! Reads addresses and sends messages. The only file here that does I/O.
+
+use super::address::{self, Answer, MOST_BYTES, Trouble};
+use super::forms;
+use super::lanes::{Errand, LaneKey, Lanes, News, Outcome, Tally};
+use super::told::Message;
+use futures::stream::{FuturesUnordered, StreamExt};
+use homeostat_cluster::Leadership;
+use homeostat_cluster::validate::Route;
+use homeostat_knowledge::{Clock, TenantName, Timestamp};
+use reqwest::header::RETRY_AFTER;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::AsyncReadExt;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tracing::Dispatch;
+use tracing::instrument::WithSubscriber;
+
+/// Messages that may wait to be taken up.
+const QUEUE: usize = 256;
+/// A receiver has this long for one try.
+const LIMIT: Duration = Duration::from_secs(5);
+/// Tries that are under way when the process stops have this long.
+const GRACE: Duration = Duration::from_secs(3);
+
+/// Takes messages without waiting. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Messages {
+    sender: mpsc::Sender<Arc<Message>>,
+    tally: Arc<Tally>,
+}
+
+/// Where [`Messages`] are taken up.
+#[derive(Debug)]
+pub struct Inbox {
+    receiver: mpsc::Receiver<Arc<Message>>,
+    tally: Arc<Tally>,
+}
+
+/// Both sides.
+pub fn messages() -> (Messages, Inbox) {
+    let (sender, receiver) = mpsc::channel(QUEUE);
+    let tally = Arc::<Tally>::default();
+    (Messages { sender, tally: Arc::clone(&tally) }, Inbox { receiver, tally })
+}
+
+impl Messages {
+    /// Has a message sent soon; one that finds no room is counted.
+    pub fn tell(&self, message: Message) {
+        if self.sender.try_send(Arc::new(message)).is_err() {
+            self.tally.add(Outcome::Dropped);
+        }
+    }
+
+    /// Messages since the start, by what became of them.
+    pub fn counts(&self) -> Vec<(&'static str, u64)> {
+        self.tally.rows().map(|(outcome, count)| (outcome.name(), count)).collect()
+    }
+}
+
+/// Sends until `shutdown`. What comes in while this replica does not lead is left to the one that does. `routes` are asked
+/// for each message, and each address is read anew for each try: what people change counts at once.
+pub async fn run<F, R>(
+    mut inbox: Inbox,
+    folder: PathBuf,
+    clock: Arc<dyn Clock>,
+    leadership: Leadership,
+    routes: F,
+    shutdown: CancellationToken,
+) where
+    F: Fn(TenantName) -> R,
+    R: Future<Output = Vec<Route>>,
+{
+    let client = client();
+    let mut lanes = Lanes::new(Arc::clone(&inbox.tally));
+    let mut under_way = FuturesUnordered::new();
+    loop {
+        for errand in lanes.take(clock.now()) {
+            under_way.push(carry(client.as_ref(), &folder, errand, clock.as_ref()));
+        }
+        let next = lanes.next().map(|due| pause(due, clock.now()));
+        tokio::select! {
+            () = shutdown.cancelled() => break,
+            Some((lane, answer)) = under_way.next() => settle(&mut lanes, &lane, answer, clock.now()),
+            Some(message) = inbox.receiver.recv() => {
+                if leadership.leads() {
+                    let routes = routes(message.tenant.clone()).await;
+                    lanes.accept(&message, &routes, clock.now());
+                }
+            }
+            () = tokio::time::sleep(next.unwrap_or(GRACE)), if next.is_some() => {}
+        }
+    }
+    let rest = async {
+        while let Some((lane, answer)) = under_way.next().await {
+            settle(&mut lanes, &lane, answer, clock.now());
+        }
+    };
+    let _late = tokio::time::timeout(GRACE, rest).await;
+    let waiting = lanes.waiting();
+    if waiting > 0 {
+        tracing::warn!(waiting, "Messages were not sent before the process stopped");
+    }
+}
+
+fn pause(due: Timestamp, now: Timestamp) -> Duration {
+    let wait = Duration::try_from(due.duration_since(now)).unwrap_or_default();
+    // All tries under way: room comes with the first that ends. A floor, so that nothing spins.
+    wait.clamp(Duration::from_millis(50), Duration::from_mins(1))
+}
+
+fn settle(lanes: &mut Lanes, lane: &LaneKey, answer: Answer, now: Timestamp) {
+    let LaneKey { tenant, route } = lane;
+    match lanes.done(lane, answer, now) {
+        Some(News::Trouble(why)) => {
+            tracing::warn!(%tenant, %route, %why, "People are not told by this route of the Tenant");
+        }
+        Some(News::Works) => tracing::info!(%tenant, %route, "People are told by this route again"),
+        None => {}
+    }
+}
+
+/// No redirects, no connections kept: an address may change with each try.
+pub(super) fn client() -> Option<reqwest::Client> {
+    let builder = reqwest::Client::builder()
+        .timeout(LIMIT)
+        .redirect(reqwest::redirect::Policy::none())
+        .pool_max_idle_per_host(0)
+        .http1_only()
+        .user_agent("homeostat");
+    builder.build().ok()
+}
+
+/// One try.
+pub(super) async fn carry(
+    client: Option<&reqwest::Client>,
+    folder: &Path,
+    errand: Errand,
+    clock: &dyn Clock,
+) -> (LaneKey, Answer) {
+    let answer = attempt(client, folder, &errand, clock).await.unwrap_or_else(Answer::Unusable);
+    (errand.lane, answer)
+}
+
+async fn attempt(
+    client: Option<&reqwest::Client>,
+    folder: &Path,
+    errand: &Errand,
+    clock: &dyn Clock,
+) -> Result<Answer, Trouble> {
+    let client = client.ok_or(Trouble::NoClient)?;
+    let route = &errand.route;
+    let path = address::file(folder, &route.secret, &route.key).ok_or(Trouble::NoKey)?;
+    let text = read(&path).await.ok_or(Trouble::NoKey)?;
+    let url = address::usable(&text).ok_or(Trouble::Address)?;
+    let request = client
+        .post(url)
+        .header("Idempotency-Key", &errand.message.key)
+        .json(&forms::body(route.kind, &errand.message));
+    // What the client's own parts would log names the receiver. The body of the answer is never read.
+    match request.send().with_subscriber(Dispatch::none()).await {
+        Ok(response) => {
+            let wait = response.headers().get(RETRY_AFTER).and_then(|text| text.to_str().ok());
+            Ok(address::judge(response.status().as_u16(), wait, clock.now()))
+        }
+        // The error itself is dropped: it would name the address.
+        Err(error) => {
+            let trouble = if error.is_timeout() { Trouble::Silent } else { Trouble::Unreachable };
+            Ok(Answer::Later { trouble, wait: None })
+        }
+    }
+}
+
+/// The text of a small file.
+async fn read(path: &Path) -> Option<String> {
+    let file = tokio::fs::File::open(path).await.ok()?;
+    let mut bytes = Vec::new();
+    file.take(MOST_BYTES as u64 + 1).read_to_end(&mut bytes).await.ok()?;
+    if bytes.len() > MOST_BYTES {
+        return None;
+    }
+    String::from_utf8(bytes).ok()
+}
