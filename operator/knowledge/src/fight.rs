@@ -171,7 +171,7 @@ fn gone(ours: &ActionRecord, there: Value, at: Timestamp) -> bool {
     }
 }
 
-fn back<T: Ord>(before: T, set: T, there: T) -> bool {
+fn back<T: Ord + Copy>(before: T, set: T, there: T) -> bool {
     if set > before { there < set } else { set < before && there > set }
 }
 
