@@ -4,7 +4,7 @@ use crate::parse::{PlaybookError, Problem, Rule, parse};
 use crate::schema::Playbook;
 
 /// Name and text of every shipped playbook.
-pub const LIBRARY: [(&str, &str); 32] = [
+pub const LIBRARY: [(&str, &str); 33] = [
     ("certificate-expiring", include_str!("../library/certificate-expiring.yaml")),
     ("crash", include_str!("../library/crash.yaml")),
     ("crash-again-backs-off", include_str!("../library/crash-again-backs-off.yaml")),
@@ -27,6 +27,7 @@ pub const LIBRARY: [(&str, &str); 32] = [
     ("not-ready", include_str!("../library/not-ready.yaml")),
     ("out-of-memory", include_str!("../library/out-of-memory.yaml")),
     ("out-of-memory-again", include_str!("../library/out-of-memory-again.yaml")),
+    ("ownership-conflict", include_str!("../library/ownership-conflict.yaml")),
     ("queue-growing", include_str!("../library/queue-growing.yaml")),
     ("quota-filling", include_str!("../library/quota-filling.yaml")),
     ("replica-outlier", include_str!("../library/replica-outlier.yaml")),

@@ -1,6 +1,7 @@
-//! Findings that nodes and Jobs show by themselves: what the kubelet and the Job controller say. And those that the past of a
-//! workload foretells.
+//! Findings that nodes and Jobs show by themselves: what the kubelet and the Job controller say. Those that the past of a
+//! workload foretells; and those that our own actions show, where others take them back.
 
+use homeostat_knowledge::fight;
 use homeostat_knowledge::records::JobEnd;
 use homeostat_knowledge::{
     ControllerKind, ControllerRecord, Entity, Evidence, FindingKind, SignedDuration, Snapshot, Timestamp, Uid,
@@ -19,7 +20,7 @@ const LEAST_EXCESS: SignedDuration = SignedDuration::from_mins(10);
 /// Something wrong with an object: what, since when if it tells, and the line of evidence.
 pub type Found = (Entity, FindingKind, Option<Timestamp>, Evidence);
 
-/// What is wrong with nodes and Jobs now, and what is expected of workloads, with the line of evidence for each.
+/// What is wrong with nodes and Jobs now, what is expected of workloads and what is disputed, with the line of evidence for each.
 pub fn findings(snapshot: &Snapshot, now: Timestamp) -> Vec<Found> {
     let mut found = Vec::new();
     for node in snapshot.nodes.values() {
@@ -33,6 +34,7 @@ pub fn findings(snapshot: &Snapshot, now: Timestamp) -> Vec<Found> {
     }
     jobs(snapshot, now, &mut found);
     expected(snapshot, now, &mut found);
+    disputed(snapshot, now, &mut found);
     found
 }
 
@@ -43,6 +45,14 @@ fn expected(snapshot: &Snapshot, now: Timestamp, found: &mut Vec<Found>) {
             let evidence = Evidence::new("comes back", ahead.what.clone());
             found.push((Entity::Workload { key: key.clone() }, *kind, Some(ahead.since), evidence));
         }
+    }
+}
+
+/// Workloads of which others take back what was set; see [`fight`].
+fn disputed(snapshot: &Snapshot, now: Timestamp, found: &mut Vec<Found>) {
+    for fight in fight::fights(snapshot, now) {
+        let evidence = Evidence::new("taken back", fight.to_string());
+        found.push((fight.entity(), FindingKind::OwnershipConflict, Some(fight.since), evidence));
     }
 }
 

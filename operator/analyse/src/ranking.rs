@@ -43,6 +43,7 @@ pub(crate) fn first_hand(kind: FindingKind) -> bool {
         | FindingKind::QueueGrowing
         | FindingKind::CertificateExpiring
         | FindingKind::FaultExpected
+        | FindingKind::OwnershipConflict
         | FindingKind::NoData => true,
         FindingKind::Unreachable
         | FindingKind::Hung
@@ -68,6 +69,7 @@ pub(crate) fn only_warns(kind: FindingKind) -> bool {
             | FindingKind::QueueGrowing
             | FindingKind::CertificateExpiring
             | FindingKind::FaultExpected
+            | FindingKind::OwnershipConflict
     )
 }
 
@@ -97,6 +99,7 @@ fn weight(kind: FindingKind) -> f64 {
         FindingKind::CertificateExpiring => 0.4,
         // Whatever is wrong now says more than what is expected.
         FindingKind::FaultExpected => 0.1,
+        FindingKind::OwnershipConflict => 0.05,
         FindingKind::NoData => 0.0,
     }
 }

@@ -4,12 +4,14 @@
 use crate::chain::{Anchor, Chain, Entry};
 use crate::decision::Decision;
 use crate::digest::Salt;
+use crate::disk::{Disk, FileSystem};
 use crate::repeats::Repeats;
 use crate::store::{self, Store, StoreError, StoreLimits};
 use crate::verify::verify;
 use jiff::{SignedDuration, Timestamp};
 use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
+use std::sync::Arc;
 
 /// Entries that may wait for the disk; at some kilobytes each, a few megabytes.
 pub const BACKLOG: usize = 2_000;
@@ -57,6 +59,21 @@ impl Journal {
         anchors: &BTreeMap<String, Anchor>,
         now: Timestamp,
     ) -> Result<(Self, Option<String>), StoreError> {
+        Self::open_on(Arc::new(FileSystem), folder, who, limits, anchors, now)
+    }
+
+    /// As [`Journal::open`], on this disk.
+    ///
+    /// # Errors
+    /// As for [`Journal::open`].
+    pub fn open_on(
+        disk: Arc<dyn Disk>,
+        folder: &Path,
+        who: &str,
+        limits: StoreLimits,
+        anchors: &BTreeMap<String, Anchor>,
+        now: Timestamp,
+    ) -> Result<(Self, Option<String>), StoreError> {
         let mut broken = None;
         let newest = if folder.is_dir() { newest(folder, who)? } else { None };
         if let Some((name, files)) = newest {
@@ -73,7 +90,8 @@ impl Journal {
             if let Some(error) = unread {
                 return Err(error);
             }
-            let stored = if report.clean() { Store::resume(folder, &name, limits)? } else { None };
+            let stored =
+                if report.clean() { Store::resume(Arc::clone(&disk), folder, &name, limits)? } else { None };
             if let Some(store) = stored {
                 let told = anchors.get(&name).cloned();
                 return Ok((Self::new(who, store, told), None));
@@ -82,7 +100,7 @@ impl Journal {
             broken = Some(format!("the chain {name} is not whole{why}"));
         }
         let name = format!("{who}-{}", now.as_millisecond());
-        let mut store = Store::begin(folder, &name, limits)?;
+        let mut store = Store::begin(disk, folder, &name, limits)?;
         store.prune(0)?;
         Ok((Self::new(who, store, None), broken))
     }

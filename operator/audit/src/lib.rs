@@ -2,13 +2,14 @@
 //!
 //! Reading path: [`decision`] (what is recorded, and which part of it is personal), [`chain`] (how records hang
 //! together), [`verify()`] (what a change breaks), [`repeats`] (the same refusal a thousand times), [`store`] (files of a
-//! bounded size) and [`journal`] (all of it, with a bounded backlog while the disk fails).
+//! bounded size, on a [`disk`]) and [`journal`] (all of it, with a bounded backlog while the disk fails).
 //!
 //! Everything but the store is pure: times and salts come in as arguments.
 
 pub mod chain;
 pub mod decision;
 pub mod digest;
+pub mod disk;
 pub mod journal;
 pub mod repeats;
 pub mod store;

@@ -2,10 +2,12 @@
 //! begins with a checkpoint, so what is left after pruning still hangs on what was there.
 
 use crate::chain::{Checkpoint, Entry, Line};
+use crate::disk::{Disk, Handle};
 use std::collections::BTreeMap;
-use std::fs::{File, OpenOptions};
-use std::io::{BufRead, BufReader, Seek, SeekFrom, Write};
+use std::fs::File;
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 
@@ -54,12 +56,13 @@ fn io(path: &Path) -> impl FnOnce(std::io::Error) -> StoreError + '_ {
 /// Files of one chain, open for writing.
 #[derive(Debug)]
 pub struct Store {
+    disk: Arc<dyn Disk>,
     folder: PathBuf,
     limits: StoreLimits,
     /// Where each file begins, and its size.
     segments: BTreeMap<u64, u64>,
     /// The newest file. `None` until the first entry.
-    current: Option<File>,
+    current: Option<Box<dyn Handle>>,
     end: Checkpoint,
 }
 
@@ -118,9 +121,15 @@ impl Store {
     ///
     /// # Errors
     /// When the folder cannot be made.
-    pub fn begin(folder: &Path, chain: &str, limits: StoreLimits) -> Result<Self, StoreError> {
-        std::fs::create_dir_all(folder).map_err(io(folder))?;
+    pub fn begin(
+        disk: Arc<dyn Disk>,
+        folder: &Path,
+        chain: &str,
+        limits: StoreLimits,
+    ) -> Result<Self, StoreError> {
+        disk.make_folder(folder).map_err(io(folder))?;
         Ok(Self {
+            disk,
             folder: folder.to_owned(),
             limits,
             segments: BTreeMap::new(),
@@ -134,8 +143,21 @@ impl Store {
     ///
     /// # Errors
     /// When a file cannot be read or mended.
-    pub fn resume(folder: &Path, chain: &str, limits: StoreLimits) -> Result<Option<Self>, StoreError> {
-        let Some(files) = chains(folder)?.remove(chain) else { return Ok(None) };
+    pub fn resume(
+        disk: Arc<dyn Disk>,
+        folder: &Path,
+        chain: &str,
+        limits: StoreLimits,
+    ) -> Result<Option<Self>, StoreError> {
+        let Some(mut files) = chains(folder)?.remove(chain) else { return Ok(None) };
+        // A file that was begun and got no whole line holds nothing.
+        while let [.., _, newest] = files.as_slice() {
+            if std::fs::read(newest).map_err(io(newest))?.contains(&b'\n') {
+                break;
+            }
+            disk.remove(newest).map_err(io(newest))?;
+            files.pop();
+        }
         let mut segments = BTreeMap::new();
         for file in &files {
             let seq = file.file_name().and_then(|name| name.to_str()).and_then(parse).map(|(_, seq)| seq);
@@ -152,12 +174,12 @@ impl Store {
             }
             _ => return Ok(None),
         };
-        let file = OpenOptions::new().write(true).open(newest).map_err(io(newest))?;
+        let mut file = disk.open(newest).map_err(io(newest))?;
         file.set_len(whole as u64).map_err(io(newest))?;
         if let Some(mut size) = segments.last_entry() {
             size.insert(whole as u64);
         }
-        Ok(Some(Self { folder: folder.to_owned(), limits, segments, current: Some(file), end }))
+        Ok(Some(Self { disk, folder: folder.to_owned(), limits, segments, current: Some(file), end }))
     }
 
     /// Where the chain ends on disk.
@@ -221,17 +243,17 @@ impl Store {
         let path = self.path(seq);
         let file = match &mut self.current {
             Some(file) => file,
-            None => self.current.insert(OpenOptions::new().write(true).open(&path).map_err(io(&path))?),
+            None => self.current.insert(self.disk.open(&path).map_err(io(&path))?),
         };
-        file.seek(SeekFrom::Start(at)).and_then(|_| file.write_all(text.as_bytes())).map_err(io(&path))?;
+        file.write_at(at, text.as_bytes()).map_err(io(&path))?;
         self.segments.insert(seq, at + size);
         (self.end.seq, self.end.digest) = (entry.seq, entry.digest);
         Ok(())
     }
 
-    fn sync(&self) -> Result<(), StoreError> {
-        let Some(file) = &self.current else { return Ok(()) };
-        file.sync_data().map_err(|source| StoreError::Io { path: self.folder.clone(), source })
+    fn sync(&mut self) -> Result<(), StoreError> {
+        let Some(file) = &mut self.current else { return Ok(()) };
+        file.sync().map_err(|source| StoreError::Io { path: self.folder.clone(), source })
     }
 
     /// Begins a new file.
@@ -240,8 +262,8 @@ impl Store {
         let (seq, path) = (self.end.seq, self.path(self.end.seq));
         let mut text = Line::Checkpoint(self.end.clone()).to_json();
         text.push('\n');
-        let mut file = File::create(&path).map_err(io(&path))?;
-        file.write_all(text.as_bytes()).map_err(io(&path))?;
+        let mut file = self.disk.create(&path).map_err(io(&path))?;
+        file.write_at(0, text.as_bytes()).map_err(io(&path))?;
         self.current = Some(file);
         self.segments.insert(seq, text.len() as u64);
         Ok((seq, text.len() as u64))
@@ -282,7 +304,7 @@ impl Store {
                 return Ok(());
             }
             let path = self.path(oldest);
-            match std::fs::remove_file(&path) {
+            match self.disk.remove(&path) {
                 Ok(()) => {}
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
                 Err(source) => return Err(StoreError::Io { path, source }),
@@ -300,7 +322,11 @@ impl Store {
         let begins: Vec<u64> = self.segments.keys().copied().collect();
         for seq in begins {
             let path = self.path(seq);
-            let old = String::from_utf8_lossy(&std::fs::read(&path).map_err(io(&path))?).into_owned();
+            let mut bytes = std::fs::read(&path).map_err(io(&path))?;
+            // What a failed try left behind the last entry is none.
+            let known = self.segments.get(&seq).and_then(|size| usize::try_from(*size).ok());
+            bytes.truncate(known.unwrap_or(usize::MAX));
+            let old = String::from_utf8_lossy(&bytes).into_owned();
             let mut new = String::with_capacity(old.len());
             let mut here = 0;
             let mut younger = false;
@@ -322,16 +348,19 @@ impl Store {
             }
             if here > 0 {
                 let beside = path.with_extension("erasing");
-                let written = File::create(&beside).and_then(|mut file| {
-                    file.write_all(new.as_bytes())?;
-                    file.sync_data()?;
-                    std::fs::rename(&beside, &path)
+                let written = self.disk.create(&beside).and_then(|mut file| {
+                    file.write_at(0, new.as_bytes())?;
+                    file.sync()
                 });
                 written.map_err(io(&path))?;
-                erased += here;
-                self.segments.insert(seq, new.len() as u64);
-                // The newest file is another one now.
+                // The newest file is another one then, and may be it also after an error.
                 self.current = None;
+                let renamed = self.disk.rename(&beside, &path);
+                if renamed.is_ok() || !beside.exists() {
+                    self.segments.insert(seq, new.len() as u64);
+                }
+                renamed.map_err(io(&path))?;
+                erased += here;
             }
             if younger {
                 break;

@@ -10,6 +10,7 @@ use crate::orders;
 use crate::places::Place;
 use crate::roots::Root;
 use crate::witnesses;
+use homeostat_knowledge::fight::{self, Fight};
 use homeostat_knowledge::forecast::Need;
 use homeostat_knowledge::observation::SourceState;
 use homeostat_knowledge::policy::{KillSwitch, TenantPolicy};
@@ -117,12 +118,19 @@ pub fn guard_input(
             hands_off: controller.and_then(|controller| controller.do_not_touch.clone()),
             rolling_out: controller.is_some_and(|controller| controller.rolling_out()),
             newest_epoch: newest_epoch.filter(|_| !order),
+            fight: fight(record, snapshot, now),
         },
         dry_run,
         approval: record.approval.clone(),
         intent_stored: !record.resource_version.is_empty() && record.instants.intent.is_some(),
         fresh,
     }
+}
+
+/// Who takes back what is set there, as the ledger tells.
+fn fight(record: &ActionRecord, snapshot: &Snapshot, now: Timestamp) -> Option<Fight> {
+    let all = snapshot.actions.values().map(|action| &**action);
+    fight::against(record, all, &snapshot.control.breaker, now)
 }
 
 /// The GitOps tool that owns what is changed: the autoscaler, or else what the workload targets.

@@ -145,8 +145,8 @@ type Explained<'a> = (&'a Arc<Incident>, &'a TenantName, Name, &'a Entity);
 
 /// Which root explains an incident, when one does.
 fn root_of(incident: &Arc<Incident>) -> Option<(&IncidentId, Explained<'_>)> {
-    // A silent source says nothing about workloads; what is only expected is not sick.
-    let sick = |kind| kind != FindingKind::NoData && !incident.only_expects();
+    // A silent source says nothing about workloads; what is only expected or disputed is not sick.
+    let sick = |kind| kind != FindingKind::NoData && !incident.only_tells();
     let cause = incident.top_cause().filter(|cause| sick(cause.kind))?;
     Some((&incident.id, (incident, incident.tenant.as_ref()?, root_name(&cause.entity)?, &cause.entity)))
 }

@@ -66,6 +66,7 @@ fn who(finding: &Finding, snapshot: &Snapshot) -> Vec<String> {
         | FindingKind::QuotaFilling
         | FindingKind::QueueGrowing
         | FindingKind::CertificateExpiring => vec![format!("signals of {subject}")],
+        FindingKind::OwnershipConflict => vec![format!("earlier actions on {subject}")],
         FindingKind::FaultExpected => vec![format!("earlier incidents of {subject}")],
         FindingKind::NoData => Vec::new(),
     }

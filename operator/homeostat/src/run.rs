@@ -542,7 +542,7 @@ impl Turn {
         let was = before.map(|(state, ..)| state);
         let mitigated = incident.state == IncidentState::Mitigated && was != Some(IncidentState::Mitigated);
         // What was only expected was never to be restored.
-        if mitigated && !incident.only_expects() {
+        if mitigated && !incident.only_tells() {
             self.metrics.incident_mitigated(&incident);
         }
         if incident.state.closed() {

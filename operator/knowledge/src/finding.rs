@@ -118,13 +118,15 @@ pub enum FindingKind {
     CertificateExpiring,
     /// A fault that came back regularly is expected again soon: nothing is wrong yet.
     FaultExpected,
+    /// Somebody else takes back again and again what actions set: one of the two must give the field up.
+    OwnershipConflict,
     /// A source is silent: nothing can be said, nothing may be done on its account.
     NoData,
 }
 
 impl FindingKind {
     /// Every kind, in the order above.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 28] = [
         Self::Crashed,
         Self::BackingOff,
         Self::CrashLoop,
@@ -151,6 +153,7 @@ impl FindingKind {
         Self::QueueGrowing,
         Self::CertificateExpiring,
         Self::FaultExpected,
+        Self::OwnershipConflict,
         Self::NoData,
     ];
 
@@ -171,6 +174,7 @@ impl FindingKind {
             | Self::JobFailed
             | Self::CertificateExpiring
             | Self::FaultExpected
+            | Self::OwnershipConflict
             | Self::NoData => SignedDuration::ZERO,
             // What is slow still answers.
             Self::Slow => SignedDuration::from_secs(1),
@@ -220,6 +224,7 @@ impl FindingKind {
             Self::QueueGrowing => "QueueGrowing",
             Self::CertificateExpiring => "CertificateExpiring",
             Self::FaultExpected => "FaultExpected",
+            Self::OwnershipConflict => "OwnershipConflict",
             Self::NoData => "NoData",
         }
     }

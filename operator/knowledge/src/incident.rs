@@ -54,9 +54,11 @@ impl Incident {
         self.causes.first()
     }
 
-    /// Nothing is wrong with it: something is only expected.
-    pub fn only_expects(&self) -> bool {
-        self.top_cause().is_some_and(|cause| cause.kind == FindingKind::FaultExpected)
+    /// Nothing is wrong with it: something is only expected, or two cannot agree what it should have.
+    pub fn only_tells(&self) -> bool {
+        self.top_cause().is_some_and(|cause| {
+            matches!(cause.kind, FindingKind::FaultExpected | FindingKind::OwnershipConflict)
+        })
     }
 
     /// One sentence for people: `order (Hung): 12 of 12 calls failed in 0.8 s`; without a cause, why people must take over.

@@ -12,6 +12,7 @@ pub mod action;
 pub mod ahead;
 pub mod clock;
 pub mod entity;
+pub mod fight;
 pub mod finding;
 pub mod forecast;
 pub mod guard;
@@ -33,6 +34,7 @@ pub use action::{
 pub use ahead::Ahead;
 pub use clock::Clock;
 pub use entity::{Entity, Name, ObjectKey, TenantName, WorkloadKey};
+pub use fight::Fight;
 pub use finding::{Evidence, Finding, FindingKind};
 pub use forecast::{ForecastRecord, ForecastSkill, SizeAdvice, SizeEffect};
 pub use guard::{GuardName, GuardReport, GuardResult};

@@ -1,6 +1,7 @@
 //! What people can do: `kubectl` commands. Only names that the API server accepts get into a command; text
 //! from telemetry never does.
 
+use homeostat_knowledge::fight;
 use homeostat_knowledge::{ControllerKind, Entity, FindingKind, Incident, Snapshot};
 
 /// Commands for the first-ranked cause of an incident, most useful first, at most six.
@@ -44,6 +45,7 @@ pub fn commands(incident: &Incident, snapshot: &Snapshot) -> Vec<String> {
     {
         let (namespace, name) = (&controller.key.object.namespace, &controller.key.object.name);
         let object = format!("{}/{name}", kind.to_lowercase());
+        lines.extend(of_the_dispute(cause.kind, incident, &object));
         if crashes(cause.kind)
             || matches!(
                 cause.kind,
@@ -61,6 +63,34 @@ pub fn commands(incident: &Incident, snapshot: &Snapshot) -> Vec<String> {
     lines.extend(in_namespace(incident, "get events --sort-by=.lastTimestamp"));
     lines.truncate(5);
     lines.extend(in_namespace(incident, &format!("get incident {} -o yaml", incident.id)));
+    lines
+}
+
+/// What is missing, how much time is left, or who takes what back, is what people need first; the analysis cut and cleaned the
+/// kubelet's words.
+pub(crate) fn begins_with_evidence(kind: FindingKind) -> bool {
+    matches!(
+        kind,
+        FindingKind::SetupFailed
+            | FindingKind::VolumeFilling
+            | FindingKind::QuotaFilling
+            | FindingKind::OwnershipConflict
+    )
+}
+
+/// Who sets which field, and how either of the two gives it up: a Workload that only recommends changes no size.
+fn of_the_dispute(kind: FindingKind, incident: &Incident, object: &str) -> Vec<String> {
+    let Some(workload) = incident.workload.as_ref().filter(|_| kind == FindingKind::OwnershipConflict) else {
+        return Vec::new();
+    };
+    let (namespace, name) = (&workload.namespace, &workload.name);
+    let mut lines = vec![format!("kubectl -n {namespace} get {object} -o yaml --show-managed-fields")];
+    if plain(name) && plain(namespace) {
+        lines.push(format!(
+            "kubectl -n {namespace} patch workload {name} --type merge -p '{{\"spec\":{{\"scaling\":{{\"mode\":\"Recommend\"}}}}}}'"
+        ));
+        lines.push(fight::RESET.to_owned());
+    }
     lines
 }
 

@@ -12,7 +12,8 @@ pub(crate) fn due(case: &Case<'_>, rung: &Rung) -> Result<(), Stop> {
         return Ok(());
     }
     let mut others = case.incident.findings.iter().filter(|finding| finding.active);
-    let suffers = others.any(|finding| finding.kind != case.cause.kind);
+    let quiet = [case.cause.kind, FindingKind::OwnershipConflict];
+    let suffers = others.any(|finding| !quiet.contains(&finding.kind));
     let ahead = known(case);
     let at_once = match case.cause.kind {
         FindingKind::MemoryGrowing => suffers || rung.after == After::Immediately,

@@ -294,16 +294,7 @@ fn tell(case: &Case<'_>, playbook: &Playbook, rung: &Rung) -> Stop {
         entity => {
             let reason = format!("{entity} ({}): {}", case.cause.kind, playbook.description);
             match case.cause.evidence.first() {
-                // What is missing, or how much time is left, is what people need first; the analysis cut and cleaned the
-                // kubelet's words.
-                Some(line)
-                    if matches!(
-                        case.cause.kind,
-                        FindingKind::SetupFailed | FindingKind::VolumeFilling | FindingKind::QuotaFilling
-                    ) =>
-                {
-                    format!("{reason} {line}")
-                }
+                Some(line) if advice::begins_with_evidence(case.cause.kind) => format!("{reason} {line}"),
                 _ => reason,
             }
         }

@@ -149,7 +149,7 @@ fn calm(
     // something is only expected does not suffer.
     let mut others = case.snapshot.incidents.values().filter(|other| {
         other.id != case.incident.id
-            && !other.only_expects()
+            && !other.only_tells()
             && (matches!(other.state, IncidentState::Open | IncidentState::Acting)
                 || (other.state == IncidentState::HandedOver && other.workload.as_ref() == Some(subject.key)))
             && (other.namespace == subject.key.namespace

@@ -64,6 +64,9 @@ fn unusable(case: &Case<'_>, playbook: &Playbook, facts: &Facts) -> Option<Strin
     if playbook.paused {
         return Some(format!("playbook {name} is switched off"));
     }
+    if case.cause.kind == FindingKind::OwnershipConflict && !only_tells(playbook) {
+        return Some(format!("playbook {name} would act, and {} is for people alone", case.cause.kind));
+    }
     if let Some(subject) = &case.subject
         && !only_tells(playbook)
         && !subject.policy.playbooks.is_empty()

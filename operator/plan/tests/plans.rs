@@ -381,6 +381,35 @@ fn what_fills_is_told_with_the_time_that_is_left_and_the_commands_that_make_room
 }
 
 #[test]
+fn what_others_take_back_is_told_with_who_it_is_and_how_to_give_it_up_and_nothing_is_done() {
+    let mut given = hung();
+    (given.incident.kind, given.incident.cause) = ("OwnershipConflict".into(), "workload order".into());
+    let (snapshot, mut incident) = given.build();
+    let who = "shop-operator took spec.replicas of Deployment shop/order back 2 times in 33 min (order-1-2)";
+    incident.causes[0].evidence = vec![Evidence::new("taken back", who)];
+    // A playbook of people's own that would act on it is not followed.
+    let own = homeostat_playbooks::parse(
+        "apiVersion: homeostat.dev/v1alpha1\nkind: Playbook\nmetadata: { name: win }\nspec:\n  \
+         trigger: { findings: [OwnershipConflict, Hung] }\n  priority: 100\n  ladder:\n    \
+         - { action: RollingRestart, to: SickWorkload, after: Immediately, undo: Never,\n        \
+         verify: { withinSeconds: 60, expect: ObjectivesMet } }\n    - { action: Notify }\n",
+    );
+    let mut playbooks = shipped();
+    playbooks.push(own.unwrap());
+    let decision = plan(&incident, &snapshot, &playbooks, now(), &mut SeededIds::new(7));
+    assert!(decision.reason().contains(who), "{}", decision.reason());
+    assert!(decision.explanation().iter().any(|line| line.contains("playbook win would act")));
+    let Decision::HandOver { advice, .. } = &decision else { panic!("{decision:?}") };
+    for command in [
+        "kubectl -n shop get deployment/order -o yaml --show-managed-fields",
+        "kubectl -n shop patch workload order --type merge -p '{\"spec\":{\"scaling\":{\"mode\":\"Recommend\"}}}'",
+        homeostat_knowledge::fight::RESET,
+    ] {
+        assert!(advice.iter().any(|line| line == command), "{command} is missing in {advice:?}");
+    }
+}
+
+#[test]
 fn an_incident_without_a_cause_waits_and_then_goes_to_people() {
     let mut given = hung();
     for (impact, answer) in [(30.0, "Wait"), (700.0, "HandOver")] {

@@ -97,6 +97,7 @@ fn users_feel(kind: FindingKind) -> bool {
         | FindingKind::QueueGrowing
         | FindingKind::CertificateExpiring
         | FindingKind::FaultExpected
+        | FindingKind::OwnershipConflict
         | FindingKind::NoData => false,
     }
 }

@@ -4,6 +4,7 @@
 use super::Unfit;
 use crate::ports::{Field, FieldEdit, FreshTarget};
 use crate::skew;
+use homeostat_knowledge::fight::{MANAGED_BY, SET_BY};
 use homeostat_knowledge::{ActionRecord, SignedDuration, Timestamp};
 
 /// A field that a person or an unknown tool set this recently is theirs.
@@ -57,7 +58,7 @@ pub(super) fn undisturbed(record: &ActionRecord, fresh: &FreshTarget, field: Fie
         if hand(edit) == Hand::Person && recent(edit.at, now) {
             let when = edit.at.map_or_else(|| "at an unknown time".to_owned(), |at| format!("at {at:.0}"));
             return Err(Unfit::Protected(format!(
-                "{} of {} was set by {} {when}; it is left to them for {} min",
+                "{} of {} {SET_BY}{} {when}; it is left to them for {} min",
                 field.path(),
                 record.target.key,
                 edit.manager,
@@ -90,7 +91,7 @@ pub(super) fn no_tool(record: &ActionRecord, fresh: &FreshTarget, field: Field) 
     for edit in fresh.marks.edits.iter().filter(|edit| edit.field == field) {
         if let Hand::Tool(name) = hand(edit) {
             return Err(Unfit::Protected(format!(
-                "{} of {} belongs to {name} (field manager {}); change it there",
+                "{} of {} belongs to {name} {MANAGED_BY}{}); change it there",
                 field.path(),
                 record.target.key,
                 edit.manager
@@ -131,7 +132,10 @@ mod tests {
         ] {
             match (judge(manager, second), who) {
                 (Ok(()), None) => {}
-                (Err(Unfit::Protected(text)), Some(who)) => assert!(text.contains(who), "{text}"),
+                (Err(Unfit::Protected(text)), Some(who)) => {
+                    assert!(text.contains(who), "{text}");
+                    assert_eq!(homeostat_knowledge::fight::named(&text).as_deref(), Some(manager), "{text}");
+                }
                 (other, _) => panic!("{manager} at {second}: {other:?}"),
             }
         }

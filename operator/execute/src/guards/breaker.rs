@@ -1,4 +1,4 @@
-//! Breakers: failed verifications stop what keeps failing.
+//! Breakers: failed verifications stop what keeps failing, and others who take our changes back stop the changes.
 //!
 //! Those of a workload and of a tenant close as their failures grow old. The cluster's stays open until a person resets
 //! it: what fails everywhere has a cause that repairs do not reach, and that does not pass by waiting. That it is open is
@@ -9,6 +9,7 @@
 use super::{GuardInput, Ruling};
 use crate::history::ActionHistory;
 use homeostat_knowledge::entity::{TenantName, WorkloadKey};
+use homeostat_knowledge::fight::{self, Fight};
 use homeostat_knowledge::policy::{ControlPolicy, GuardLimits, RESET_BREAKER};
 use homeostat_knowledge::{Origin, SignedDuration, Timestamp};
 
@@ -102,6 +103,9 @@ pub(super) fn judge(input: &GuardInput) -> Ruling {
     };
     let action = &input.action;
     let limits = &tenant.limits;
+    if let Some(fight) = &input.ownership.fight {
+        return fought(fight);
+    }
     if action.origin == Origin::Forecast && !action.goes_down() {
         return Ruling::unset("more replicas", "no way down hurts by it");
     }
@@ -139,6 +143,22 @@ pub(super) fn judge(input: &GuardInput) -> Ruling {
             ),
         ),
     }
+}
+
+/// Whoever takes it back wins, whatever asks for it and whether it would help: a third change would be a fight.
+fn fought(fight: &Fight) -> Ruling {
+    let until = fight.seen.checked_add(fight::OPEN).unwrap_or(fight.seen);
+    Ruling::refused(
+        fight.to_string(),
+        format!("taken back {} times in {} min", fight::TIMES, fight::WITHIN.as_mins()),
+        format!(
+            "{} keeps {}: no further change of it until {until:.0}; take the field from {0}, or give it up in the \
+             Workload; sooner by {}",
+            fight.rival(),
+            fight.field,
+            fight::RESET
+        ),
+    )
 }
 
 #[cfg(test)]
@@ -287,6 +307,36 @@ mod tests {
         assert!(!judge(&sizes).result.permits());
         sizes.tenant = None;
         assert!(!judge(&sizes).result.permits(), "without its tenant nothing is known");
+    }
+
+    #[test]
+    fn who_takes_changes_back_is_named_and_no_further_one_is_made_whatever_asks_for_it() {
+        let mut case = input();
+        let seen = before(case.now, 60).expect("an instant");
+        case.ownership.fight = Some(Fight {
+            workload: case.action.workload.clone(),
+            kind: ActionKind::ScaleUp,
+            field: Name::from("spec.replicas of Deployment shop/order"),
+            who: Some(Name::from("shop-operator")),
+            times: 2,
+            since: before(case.now, 1_980).expect("an instant"),
+            last: before(case.now, 1_020).expect("an instant"),
+            seen,
+            action: homeostat_knowledge::ActionId::new("order-1-1"),
+        });
+        assert_eq!(first_refusal(&case), Some(GuardName::Breaker));
+        // More replicas too, which no failure stops.
+        (case.action.origin, case.action.kind) = (Origin::Forecast, ActionKind::ScaleUp);
+        let ruling = judge(&case);
+        assert!(!ruling.result.permits());
+        assert!(
+            ruling
+                .observed
+                .starts_with("shop-operator took spec.replicas of Deployment shop/order back 2 times")
+        );
+        for part in ["shop-operator keeps spec.replicas", "2026-11-19T11:59:00Z", "breaker-reset-at"] {
+            assert!(ruling.message.contains(part), "{part}: {}", ruling.message);
+        }
     }
 
     #[test]

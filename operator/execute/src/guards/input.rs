@@ -4,6 +4,7 @@
 use crate::history::ActionHistory;
 use crate::places::Place;
 use crate::roots::Root;
+use homeostat_knowledge::Fight;
 use homeostat_knowledge::entity::{Name, TenantName, WorkloadKey};
 use homeostat_knowledge::plan::{Expectation, PlaybookRef};
 use homeostat_knowledge::policy::{ControlPolicy, KillSwitch, TenantPolicy, WorkloadPolicy};
@@ -215,7 +216,7 @@ impl EvidenceFacts {
     }
 }
 
-/// Findings read off the state of watched objects, such as earlier incidents; all others come from calls or samples.
+/// Findings read off the state of watched objects, such as earlier incidents and actions; all others come from calls or samples.
 pub fn is_object_state(kind: FindingKind) -> bool {
     match kind {
         FindingKind::Crashed
@@ -230,7 +231,8 @@ pub fn is_object_state(kind: FindingKind) -> bool {
         | FindingKind::NodePressure
         | FindingKind::JobFailed
         | FindingKind::JobStuck
-        | FindingKind::FaultExpected => true,
+        | FindingKind::FaultExpected
+        | FindingKind::OwnershipConflict => true,
         FindingKind::Unreachable
         | FindingKind::Hung
         | FindingKind::ErrorBurst
@@ -268,6 +270,9 @@ pub struct OwnershipFacts {
     pub gitops_owner: Option<Name>,
     /// A rollout of the workload is under way.
     pub rolling_out: bool,
+    /// Somebody else took back what was set there, more than once and a short while ago.
+    #[serde(default)]
+    pub fight: Option<Fight>,
     /// The annotation "do not touch until" of what the workload targets, as written.
     #[serde(default)]
     pub hands_off: Option<Name>,
