@@ -46,6 +46,9 @@ enum Command {
     /// Signal a container's first process on this node.
     #[command(hide = true)]
     Signal(commands::demo::SignalArgs),
+    /// Delay calls to a port of the network namespace that this runs in.
+    #[command(hide = true)]
+    Delay(homeostat_e2e::scenarios::delay::DelayArgs),
     /// Wait for a signal.
     #[command(hide = true)]
     Wait,
@@ -67,6 +70,7 @@ fn main() -> ExitCode {
         Command::Quiet(arguments) => commands::demo::quiet(&arguments),
         Command::Load(arguments) => commands::demo::load(&arguments),
         Command::Signal(arguments) => commands::demo::signal(&arguments),
+        Command::Delay(arguments) => commands::demo::delay(&arguments),
         Command::Wait => commands::demo::wait(),
         Command::Piece(arguments) => commands::piece::run(&arguments),
     };

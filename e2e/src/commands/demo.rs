@@ -10,6 +10,7 @@ use homeostat_e2e::faults::signals;
 use homeostat_e2e::load::{self, LoadArgs};
 use homeostat_e2e::scale::load::WaveArgs;
 use homeostat_e2e::scale::{self, ScaleArgs};
+use homeostat_e2e::scenarios::delay::{self, DelayArgs};
 use homeostat_e2e::scenarios::{self, ScenariosArgs};
 use homeostat_e2e::water::{self, WaterArgs};
 use nix::sys::signal::Signal;
@@ -90,6 +91,12 @@ pub fn load(args: &LoadArgs) -> Outcome {
 pub fn signal(args: &SignalArgs) -> Outcome {
     let signal = Signal::from_str(&args.signal)?;
     signals::send_here(&args.container, signal)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Delays calls until the harness lets go of it.
+pub fn delay(args: &DelayArgs) -> Outcome {
+    runtime()?.block_on(delay::run(args))?;
     Ok(ExitCode::SUCCESS)
 }
 

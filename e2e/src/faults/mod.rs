@@ -3,6 +3,7 @@
 pub mod bad_config;
 pub mod errors;
 pub mod hang;
+pub mod helper;
 pub mod kill;
 pub mod kill_again;
 pub mod leak;

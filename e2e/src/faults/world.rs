@@ -12,6 +12,7 @@ use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
+use super::helper::Helper;
 use super::signals::Signals;
 use crate::truth::{At, Observer, PodView};
 
@@ -53,6 +54,14 @@ pub enum FaultError {
         /// Why.
         reason: String,
     },
+    /// A process that carries a fault did not start.
+    #[error("`{command}`, which carries the fault, did not put it on: {reason}")]
+    Helper {
+        /// The command line.
+        command: String,
+        /// Why.
+        reason: String,
+    },
     /// The changed configuration did not reach the node.
     #[error("the node did not show the broken configuration of {service} within {} s", limit.as_secs())]
     NotShown {
@@ -78,6 +87,8 @@ pub struct World {
     pub signals: Signals,
     /// Namespace of each service.
     pub namespaces: BTreeMap<String, String>,
+    /// The process that carries the present fault, if one does.
+    pub helper: Helper,
     good_configs: Mutex<BTreeMap<String, String>>,
 }
 
@@ -89,7 +100,14 @@ impl World {
         signals: Signals,
         namespaces: BTreeMap<String, String>,
     ) -> Self {
-        Self { client, observer, signals, namespaces, good_configs: Mutex::default() }
+        Self {
+            client,
+            observer,
+            signals,
+            namespaces,
+            helper: Helper::default(),
+            good_configs: Mutex::default(),
+        }
     }
 
     fn namespace(&self, service: &str) -> &str {

@@ -2,6 +2,7 @@
 //! must become of it.
 
 pub mod catalogue;
+pub mod delay;
 pub mod kinds;
 mod play;
 mod table;

@@ -33,6 +33,7 @@ pub enum Kind {
     FilesExhausted,
     DnsBroken,
     NetworkSlow,
+    NetworkDelay,
     PacketLoss,
     Partition,
     ConfigTypo,
@@ -55,6 +56,8 @@ enum Way {
     },
     Container(container::What),
     Network(network::What),
+    /// Late calls from one service to another.
+    Delay,
     Release(release::What),
     Quota,
     DiskFull,
@@ -64,7 +67,7 @@ enum Way {
 
 impl Kind {
     /// All, in the order of the catalogue.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 25] = [
         Self::ProcessKilled,
         Self::KilledAgain,
         Self::Hung,
@@ -78,6 +81,7 @@ impl Kind {
         Self::FilesExhausted,
         Self::DnsBroken,
         Self::NetworkSlow,
+        Self::NetworkDelay,
         Self::PacketLoss,
         Self::Partition,
         Self::ConfigTypo,
@@ -108,6 +112,7 @@ impl Kind {
             Self::FilesExhausted => Way::Container(container::What::NoFiles),
             Self::DnsBroken => Way::Network(network::What::NoNames),
             Self::NetworkSlow => Way::Network(network::What::Slow),
+            Self::NetworkDelay => Way::Delay,
             Self::PacketLoss => Way::Network(network::What::Loss),
             Self::Partition => Way::Network(network::What::Nothing),
             Self::ConfigTypo => demo(Demo::BadConfig),
@@ -129,6 +134,7 @@ impl Kind {
             Way::DiskFull => Some(node::SMALL),
             // It calls others, and they by their names.
             Way::Network(network::What::NoNames) => Some("order"),
+            Way::Delay => Some(network::DELAYED),
             _ => None,
         }
     }
@@ -136,7 +142,12 @@ impl Kind {
     /// Why it cannot be put on where the harness does not own the node, or has no way to its processes; `None`: it can.
     pub fn out_of_reach(self, own_node: bool, signals: bool) -> Option<&'static str> {
         match self.way() {
-            Way::Container(_) | Way::Network(_) | Way::DiskFull | Way::Neighbour | Way::Kubelet
+            Way::Container(_)
+            | Way::Network(_)
+            | Way::Delay
+            | Way::DiskFull
+            | Way::Neighbour
+            | Way::Kubelet
                 if !own_node =>
             {
                 Some("act on the node itself")
@@ -166,6 +177,7 @@ pub async fn inject(stage: &Stage, world: &World, kind: Kind, service: &str) -> 
         }
         Way::Container(what) => container::inject(stage, world, what, service).await?,
         Way::Network(what) => network::inject(stage, world, what, service).await?,
+        Way::Delay => network::delay(stage, world, service).await?,
         Way::Release(what) => release::inject(world, what, service).await?,
         Way::Quota => release::exhaust_quota(stage, world, service).await?,
         Way::DiskFull => node::fill(stage)?,
@@ -184,7 +196,7 @@ pub fn goes_on(kind: Kind, before: &[PodView], now: &[PodView]) -> bool {
     };
     match kind.way() {
         Way::Container(_) => stayed(|old, pod| old.running.is_some() && old.running == pod.running),
-        Way::Network(_) => stayed(|old, pod| old.uid == pod.uid),
+        Way::Network(_) | Way::Delay => stayed(|old, pod| old.uid == pod.uid),
         _ => false,
     }
 }
@@ -204,6 +216,13 @@ pub async fn restore(
         Way::Leak { .. } => world.faults_off(service).await?,
         Way::Container(_) | Way::Network(_) if healed => {}
         Way::Container(_) | Way::Network(_) => world.replace_pods(service).await?,
+        Way::Delay => {
+            // Where the pod was replaced it still sits in what is left of the old one's network.
+            world.helper.end().await;
+            if !healed {
+                world.replace_pods(service).await?;
+            }
+        }
         Way::Release(_) => release::restore(world, service).await?,
         Way::Quota => {
             release::lift_quota(world).await?;
@@ -240,6 +259,7 @@ mod tests {
             K::FilesExhausted,
             K::DnsBroken,
             K::NetworkSlow,
+            K::NetworkDelay,
             K::PacketLoss,
             K::Partition,
             K::DiskFull,
@@ -264,6 +284,8 @@ mod tests {
         assert!(goes_on(Kind::PacketLoss, &before, &before));
         assert!(goes_on(Kind::PacketLoss, &before, &restarted), "a new container has the old network");
         assert!(!goes_on(Kind::PacketLoss, &before, &leaving));
+        assert!(goes_on(Kind::NetworkDelay, &before, &restarted));
+        assert!(!goes_on(Kind::NetworkDelay, &before, &leaving));
         assert!(goes_on(Kind::CpuThrottled, &before, &before));
         assert!(!goes_on(Kind::CpuThrottled, &before, &restarted));
         assert!(!goes_on(Kind::ProcessKilled, &before, &before), "it is over at once");

@@ -1,8 +1,11 @@
 //! Faults of a pod's network, inside its own namespace: whatever replaces the pod has a good network again.
 
+use std::path::Path;
+
 use tokio::process::Command;
 
 use super::container::{elsewhere, first_process};
+use crate::cluster::layout::NODE_IP;
 use crate::demo::DemoError;
 use crate::demo::column::Stage;
 use crate::demo::platform::run;
@@ -21,6 +24,16 @@ pub enum What {
     /// No packet passes.
     Nothing,
 }
+
+/// The callee whose calls come late. It has one caller, the gateway, so that the delay is between two services although
+/// it is in the network of one pod: who replaces that pod ends it, and who replaces the caller does not.
+pub const DELAYED: &str = "order";
+/// Where it serves.
+const PORT: u16 = 8080;
+/// Each way, as late as answers of the fault `slow`.
+const DELAY_MILLISECONDS: u64 = 2000;
+/// An end in any case, should nobody take it off.
+const DELAY_SECONDS: u64 = 300;
 
 /// Does it to the pod that serves.
 pub async fn inject(stage: &Stage, world: &World, what: What, service: &str) -> Result<At, DemoError> {
@@ -49,4 +62,26 @@ pub async fn inject(stage: &Stage, world: &World, what: What, service: &str) -> 
         run(command, None).await?;
     }
     Ok(at)
+}
+
+/// Lets calls to the pod that serves come late, until the world's helper is ended.
+pub async fn delay(stage: &Stage, world: &World, service: &str) -> Result<At, DemoError> {
+    let pod = world.serving(service).await?;
+    let pid = first_process(stage, &pod).await?;
+    let path = stage.platform.own().ok_or_else(elsewhere)?.tools().search_path();
+    let program = crate::program::path().map_err(DemoError::io("find", Path::new("this program")))?;
+    let mut command = Command::new("nsenter");
+    command.env("PATH", path);
+    command.args(["--target", &pid.to_string(), "--net", "--"]).arg(program);
+    command.args(["delay", "--port", &PORT.to_string(), "--except", &NODE_IP.to_string()]);
+    command.args([
+        "--milliseconds",
+        &DELAY_MILLISECONDS.to_string(),
+        "--seconds",
+        &DELAY_SECONDS.to_string(),
+    ]);
+    let began = world.helper.start(command).await?;
+    began.parse().map(At).map_err(|error| {
+        DemoError::Broken(format!("the delay began at `{began}`, which is no time: {error}"))
+    })
 }
