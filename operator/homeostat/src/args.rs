@@ -24,7 +24,7 @@ pub struct Args {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Run the control plane. Inside a cluster it uses the service account, outside the kubeconfig.
-    Run(RunArgs),
+    Run(Box<RunArgs>),
     /// Judge a recorded run again under the default guards (a file), or decide recorded situations again and compare
     /// the answers with the right ones (a folder).
     Replay(ReplayArgs),

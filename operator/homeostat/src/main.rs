@@ -40,7 +40,7 @@ fn main() -> ExitCode {
         Command::Levels(args) => say(async move { levels::run(&args, now()).await }),
         Command::Run(args) => runtime(async {
             let telemetry = telemetry::init(&args.log).map_err(report)?;
-            let result = run::run(args).await.map_err(report);
+            let result = run::run(*args).await.map_err(report);
             telemetry.shutdown();
             result
         }),

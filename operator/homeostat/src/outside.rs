@@ -2,7 +2,8 @@
 
 use crate::args::RunArgs;
 use crate::board::Board;
-use crate::messages::{self, Inbox, Messages, told};
+use crate::messages::told::{self, Message};
+use crate::messages::{self, Inbox, Messages};
 use crate::parts::Parts;
 use homeostat_cluster::elector::lease::KubeLease;
 use homeostat_cluster::elector::machine::{InvalidTiming, Timing};
@@ -12,14 +13,14 @@ use homeostat_cluster::incidents::{IncidentQueue, IncidentStore};
 use homeostat_cluster::janitor::{Janitor, Retention};
 use homeostat_cluster::ledger::{ApiActuator, ApiLedger};
 use homeostat_cluster::recorder::{EventReason, EventRecorder, Fact, recorder as event_recorder};
-use homeostat_cluster::reports::ReportWriter;
+use homeostat_cluster::reports::{PagesUrl, ReportWriter};
 use homeostat_cluster::status::{SelfFacts, StatusWriter};
 use homeostat_cluster::watches::{WatchOptions, Watches};
 use homeostat_execute::driver::Ports;
 use homeostat_execute::{ExecuteError, Executor, ExecutorConfig, Recorder};
 use homeostat_knowledge::{
-    ActionId, ActionRecord, Admitted, Clock, Finding, Incident, IncidentState, Name, Observation, Plan,
-    Severity, Snapshot, SnapshotSource, TenantName, Timestamp,
+    ActionId, ActionRecord, Admitted, Clock, Finding, Incident, IncidentId, IncidentState, Name, Observation,
+    Plan, Severity, Snapshot, SnapshotSource, TenantName, Timestamp,
 };
 use kube::Client;
 use std::sync::Arc;
@@ -45,6 +46,7 @@ pub struct Outside {
     events: EventRecorder,
     messages: Messages,
     clock: Arc<dyn Clock>,
+    pages: Option<PagesUrl>,
     /// Cancelled first: nothing new is seen.
     watches_stop: CancellationToken,
     /// Cancelled next: no new writes.
@@ -186,6 +188,7 @@ impl Outside {
             events,
             messages,
             clock: Arc::clone(clock),
+            pages: args.pages_url.clone(),
             watches_stop,
             writers_stop,
             lease_stop,
@@ -242,7 +245,8 @@ impl Outside {
             (None, None) => None,
         };
         if let Some(message) = message {
-            self.messages.tell(message);
+            let url = self.page(&incident.id);
+            self.messages.tell(Message { url, ..message });
         }
         if !self.incidents.submit(incident) {
             tracing::warn!("An incident could not be queued; its next change is written again");
@@ -255,8 +259,14 @@ impl Outside {
             self.events.tell(fact);
         }
         if let Some(message) = told::of_action(action, severity, self.clock.now()) {
-            self.messages.tell(message);
+            let url = self.page(&action.incident);
+            self.messages.tell(Message { url, ..message });
         }
+    }
+
+    /// Where people read about an incident, if it is known where the pages are.
+    fn page(&self, incident: &IncidentId) -> Option<String> {
+        Some(self.pages.as_ref()?.incident_page(&incident.0))
     }
 
     /// Ends in order: watches, running actions (left to the ledger), writers, the lease.

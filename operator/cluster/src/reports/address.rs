@@ -84,6 +84,11 @@ pub enum Whose<'a> {
 }
 
 impl PagesUrl {
+    /// The page of an incident to look at.
+    pub fn incident_page(&self, name: &str) -> String {
+        self.incident(name, ReportFormat::Html)
+    }
+
     /// The page of an incident.
     pub fn incident(&self, name: &str, format: ReportFormat) -> String {
         let form = match format {

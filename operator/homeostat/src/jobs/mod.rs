@@ -144,7 +144,7 @@ impl RunOrder {
                 report.said.push_str(&left);
             }
             if let Some(said) = self.in_place.said(key) {
-                report.said.push_str(&format!("; {said}"));
+                report.said.extend(["; ", said.as_str()]);
             }
             let objection = self.objections.get(key).map(|text| format!("a run cannot be started: {text}"));
             let problem = report.problem.take().or(objection);
