@@ -143,7 +143,7 @@ mod tests {
         drop(gone);
         let proxy = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let at = proxy.local_addr().unwrap();
-        tokio::spawn(async move { serve(&proxy, to, Duration::from_secs(60)).await });
+        tokio::spawn(async move { serve(&proxy, to, Duration::from_mins(1)).await });
         let mut client = TcpStream::connect(at).await.unwrap();
         assert!(!matches!(client.read(&mut [0; 1]).await, Ok(1)));
     }

@@ -84,16 +84,13 @@ impl World {
             memory_bytes: Some(memory * MIB),
             memory_limit_bytes: None,
         };
-        match words {
-            Some(words) => {
-                action.guards[0].message = words.to_owned();
-                action.message = words.to_owned();
-            }
-            None => {
-                action.state = ActionState::Verified;
-                action.guards.clear();
-                action.instants.sent = Some(at(second));
-            }
+        if let Some(words) = words {
+            action.guards[0].message = words.to_owned();
+            action.message = words.to_owned();
+        } else {
+            action.state = ActionState::Verified;
+            action.guards.clear();
+            action.instants.sent = Some(at(second));
         }
         self.snapshot.actions.insert_mut(action.id.clone(), Arc::new(action));
     }
