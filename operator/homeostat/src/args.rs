@@ -294,7 +294,9 @@ mod tests {
     fn an_address_of_pages_with_credentials_or_another_scheme_is_refused() {
         let parse = |url: &str| Args::try_parse_from(["homeostat", "run", "--pages-url", url]);
         assert!(parse("https://homeostat.example.org").is_ok());
-        for (url, told) in [("https://a:b@example.org", "user or a password"), ("ftp://example.org", "http://")] {
+        for (url, told) in
+            [("https://a:b@example.org", "user or a password"), ("ftp://example.org", "http://")]
+        {
             assert!(parse(url).unwrap_err().to_string().contains(told), "{url}");
         }
     }
