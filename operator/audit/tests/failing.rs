@@ -2,14 +2,15 @@
 //! written later.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
+mod common;
+
+use common::{Folder, at, decision, salts};
 use homeostat_audit::disk::{Disk, FileSystem, Handle};
-use homeostat_audit::store::{self, StoreLimits};
-use homeostat_audit::{Anchor, Decision, Journal, Salt, StoreError, verify};
-use jiff::Timestamp;
-use serde_json::json;
+use homeostat_audit::store::StoreLimits;
+use homeostat_audit::{Anchor, Journal, StoreError};
 use std::collections::BTreeMap;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -111,47 +112,6 @@ impl Disk for Failing {
 
     fn remove(&self, path: &Path) -> io::Result<()> {
         self.call(|| FileSystem.remove(path))
-    }
-}
-
-fn at(second: i64) -> Timestamp {
-    Timestamp::from_second(1_800_000_000 + second).unwrap()
-}
-
-fn salts() -> impl FnMut() -> Salt {
-    let mut next = 0_u8;
-    move || {
-        next = next.wrapping_add(1);
-        Salt([next; 16])
-    }
-}
-
-fn decision(number: i64) -> Decision {
-    let personal = (number % 2 == 0).then(|| json!({ "approvedBy": "ana" }));
-    Decision { key: String::new(), facts: json!({ "what": "ActionSent", "action": number }), personal }
-}
-
-/// A folder of this test's own, removed at its end.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Self {
-        let folder = std::env::temp_dir().join(format!("homeostat-failing-{}-{name}", std::process::id()));
-        let _ = std::fs::remove_dir_all(&folder);
-        Self(folder)
-    }
-
-    fn check(&self, chain: &str, anchor: Option<&Anchor>) -> homeostat_audit::Report {
-        let files = store::chains(&self.0).unwrap().remove(chain).unwrap_or_default();
-        let lines: Vec<String> =
-            store::lines(&files).map(|line| line.unwrap().trim_end().to_owned()).collect();
-        verify(lines.iter().map(String::as_str), anchor)
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
     }
 }
 

@@ -1,62 +1,20 @@
 //! The record on a disk that is small, fails, and loses its power.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
+mod common;
+
+use common::{Folder, at, decision, salts};
 use homeostat_audit::journal::BACKLOG;
 use homeostat_audit::store::{self, StoreLimits};
-use homeostat_audit::{Anchor, Decision, Journal, Line, Salt, StoreError, verify};
-use jiff::Timestamp;
+use homeostat_audit::{Anchor, Decision, Journal, Line, StoreError};
 use serde_json::json;
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 const SMALL: StoreLimits = StoreLimits { bytes: 40_000, segment: 5_000 };
 
-fn at(second: i64) -> Timestamp {
-    Timestamp::from_second(1_800_000_000 + second).unwrap()
-}
-
-/// A folder of this test's own, removed at its end.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Self {
-        let folder = std::env::temp_dir().join(format!("homeostat-audit-{}-{name}", std::process::id()));
-        let _ = std::fs::remove_dir_all(&folder);
-        Self(folder)
-    }
-
-    fn lines(&self, chain: &str) -> Vec<String> {
-        let files = store::chains(&self.0).unwrap()[chain].clone();
-        store::lines(&files).map(|line| line.unwrap().trim_end().to_owned()).collect()
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
-
-fn salts() -> impl FnMut() -> Salt {
-    let mut next = 0_u8;
-    move || {
-        next = next.wrapping_add(1);
-        Salt([next; 16])
-    }
-}
-
-fn decision(number: i64) -> Decision {
-    let personal = (number % 2 == 0).then(|| json!({ "approvedBy": "ana" }));
-    Decision { key: String::new(), facts: json!({ "what": "ActionSent", "action": number }), personal }
-}
-
 fn open(folder: &Path, anchors: &BTreeMap<String, Anchor>, second: i64) -> (Journal, Option<String>) {
     Journal::open(folder, "homeostat-0", SMALL, anchors, at(second)).unwrap()
-}
-
-fn check(folder: &Folder, chain: &str, anchor: Option<&Anchor>) -> homeostat_audit::Report {
-    let lines = folder.lines(chain);
-    verify(lines.iter().map(String::as_str), anchor)
 }
 
 #[test]
@@ -77,7 +35,7 @@ fn a_restart_goes_on_with_the_chain_and_removes_a_line_that_was_cut() {
     assert_eq!((journal.chain(), broken), (chain.as_str(), None));
     journal.record(decision(5), at(11), salts());
     journal.flush(at(11), salts()).unwrap();
-    let report = check(&folder, &chain, None);
+    let report = folder.check(&chain, None);
     assert!(report.clean(), "{:?}", report.flaws);
     assert_eq!(report.last, Some(6));
 }
@@ -102,7 +60,7 @@ fn the_files_stay_within_their_bytes_and_what_is_left_still_hangs_together() {
         }
     }
     let anchor = last.unwrap();
-    let report = check(&folder, &chain, Some(&anchor));
+    let report = folder.check(&chain, Some(&anchor));
     assert!(report.clean(), "{:?}", report.flaws);
     assert!(report.first > Some(300) && report.last == Some(600), "{report:?}");
     assert!(journal.anchor(at(700)).is_none(), "nothing new, nothing to tell");
@@ -127,7 +85,7 @@ fn without_a_new_anchor_nothing_is_pruned_and_what_finds_no_room_waits() {
         journal.told(anchor).unwrap();
         let _ = journal.flush(at(300), salts());
     }
-    let report = check(&folder, journal.chain(), None);
+    let report = folder.check(journal.chain(), None);
     assert!(report.clean() && report.last == Some(200), "{report:?}");
 }
 
@@ -152,7 +110,7 @@ fn while_the_disk_fails_decisions_wait_up_to_a_bound_and_the_loss_is_on_record()
     let lines = folder.lines(journal.chain());
     let lost = &lines[lines.len() - 2];
     assert!(lost.contains("RecordsLost") && lost.contains("\"count\":7"), "{lost}");
-    assert!(check(&folder, journal.chain(), None).clean());
+    assert!(folder.check(journal.chain(), None).clean());
 }
 
 #[test]
@@ -191,7 +149,7 @@ fn names_are_erased_after_their_time_and_the_chain_stays_whole() {
     assert_eq!(journal.erase(at(40)).unwrap(), 0, "once");
     journal.record(decision(60), at(61), salts());
     journal.flush(at(61), salts()).unwrap();
-    let report = check(&folder, journal.chain(), Some(&anchor));
+    let report = folder.check(journal.chain(), Some(&anchor));
     assert!(report.clean(), "{:?}", report.flaws);
     assert_eq!((report.erased, report.last), (20, Some(61)));
     let named = |line: &&String| line.contains("ana");
