@@ -207,6 +207,18 @@ async fn renewed_evidence_waits_and_a_new_state_does_not() {
     queue.submit(Arc::new(incident.clone()));
     tokio::time::sleep(Duration::from_secs(6)).await;
     assert_eq!(server.writes().len(), 4, "evidence is written after a while");
+
+    for step in 0..10 {
+        incident.record(Still.now(), TimelineKind::Action, format!("step {step}"));
+        queue.submit(Arc::new(incident.clone()));
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(server.writes().len(), 6, "steps that follow each other at once are written together");
+    incident.handed_over = Some("people must go on".into());
+    queue.submit(Arc::new(incident.clone()));
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    assert_eq!(server.writes().len(), 7, "people are told at once");
     stop.cancel();
     task.await.unwrap();
 }

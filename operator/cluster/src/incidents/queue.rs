@@ -25,6 +25,9 @@ const CAPACITY: usize = 1_024;
 const PARALLEL: usize = 8;
 /// Renewed evidence alone is written this often at most.
 const EVIDENCE_INTERVAL: Duration = Duration::from_secs(5);
+/// Changes that come this soon after a write go out together: while something is being repaired there are several steps
+/// within a tenth of a second, and each write takes the API server from what the repair itself needs.
+const TOGETHER: Duration = Duration::from_millis(300);
 /// Attempts before an open incident is given up until its next change; about ten minutes.
 const ATTEMPTS: u32 = 40;
 /// That an incident is over is told once, by nobody else while this replica leads. A write of it that was refused, or failed
@@ -96,8 +99,8 @@ impl IncidentQueue {
         Self { state: Arc::default(), wake: Arc::new(Notify::new()) }
     }
 
-    /// Has the newest version of an incident written: at once when a person would notice the change, otherwise
-    /// within five seconds. `false` when the queue is full; submit it again with its next change. One that is over has no
+    /// Has the newest version of an incident written: at once when it is new, over or handed over, within 0.3 s when a person
+    /// would notice the change, otherwise within five seconds. `false` when the queue is full; submit it again with its next change. One that is over has no
     /// next change, so it takes the place of an open one, which does.
     pub fn submit(&self, incident: Arc<Incident>) -> bool {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
@@ -105,6 +108,7 @@ impl IncidentQueue {
         let matters = what_matters(&incident);
         let due = match state.last.get(&incident.id) {
             Some((last, at)) if *last == matters => *at + EVIDENCE_INTERVAL,
+            Some((_, at)) if !incident.state.closed() && incident.handed_over.is_none() => *at + TOGETHER,
             _ => now,
         };
         let id = incident.id.clone();

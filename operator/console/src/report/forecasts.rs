@@ -27,8 +27,7 @@ pub fn table(sorted: &[&ForecastRecord]) -> Option<Table> {
         Column::number("Error"),
         Column::text("Limit in"),
         Column::text("Mode"),
-        Column::number("Replicas"),
-        Column::number("Wanted"),
+        Column::text("Replicas"),
         Column::text("What was done"),
     ];
     Some(Table {
@@ -66,10 +65,18 @@ fn row(record: &ForecastRecord) -> Vec<Cell> {
             |limit| Cell::Toned(Tone::Bad, text::seconds(limit.p50_seconds)),
         ),
         Cell::Text(mode(record.mode).to_owned()),
-        only_sized(Cell::Count(u64::from(record.replicas))),
-        only_sized(size.wanted.map_or(Cell::NoData, |wanted| Cell::Count(u64::from(wanted)))),
+        only_sized(Cell::Text(replicas(record.replicas, size.wanted))),
         only_sized(Cell::Text(size.done.clone().unwrap_or_else(|| "nothing".to_owned()))),
     ]
+}
+
+/// One column for both, so that the table is no wider than a page.
+fn replicas(now: u32, wanted: Option<u32>) -> String {
+    match wanted {
+        Some(wanted) if wanted == now => now.to_string(),
+        Some(wanted) => format!("{now}, wanted {wanted}"),
+        None => format!("{now}, wanted: no data"),
+    }
 }
 
 fn mode(mode: ScalingMode) -> &'static str {
