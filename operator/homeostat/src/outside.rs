@@ -14,13 +14,13 @@ use homeostat_cluster::janitor::{Janitor, Retention};
 use homeostat_cluster::ledger::{ApiActuator, ApiLedger};
 use homeostat_cluster::recorder::{EventReason, EventRecorder, Fact, recorder as event_recorder};
 use homeostat_cluster::reports::{PagesUrl, ReportWriter};
-use homeostat_cluster::status::{SelfFacts, StatusWriter};
+use homeostat_cluster::status::{RouteStandings, SelfFacts, StatusWriter};
 use homeostat_cluster::watches::{WatchOptions, Watches};
 use homeostat_execute::driver::Ports;
 use homeostat_execute::{ExecuteError, Executor, ExecutorConfig, Recorder};
 use homeostat_knowledge::{
     ActionId, ActionRecord, Admitted, Clock, Finding, Incident, IncidentId, IncidentState, Name, Observation,
-    Plan, Severity, Snapshot, SnapshotSource, TenantName, Timestamp,
+    Plan, Severity, Snapshot, SnapshotSource, Timestamp,
 };
 use kube::Client;
 use std::sync::Arc;
@@ -120,12 +120,10 @@ impl Outside {
             retention,
             args.pages_url.clone(),
         );
-        let judged = catalogue.clone();
-        let routes = move |tenant: TenantName| {
-            let judged = judged.clone();
-            async move { judged.routes(&tenant).await }
-        };
-        let status = StatusWriter::new(client.clone(), catalogue, snapshots, Arc::clone(clock), me);
+        let routes = catalogue.clone();
+        let (standing, shown) = watch::channel(RouteStandings::default());
+        let status = StatusWriter::new(client.clone(), catalogue, snapshots, Arc::clone(clock), me)
+            .with_routes(shown);
         let (events, publisher) = event_recorder(client.clone(), args.identity.as_str());
         let janitor = Janitor::new(client.clone(), retention, options.namespaces.clone(), Arc::clone(clock));
         let [loads, limits, runs] = forecasts.map(|newest| ForecastWriter::new(client.clone(), newest));
@@ -143,6 +141,7 @@ impl Outside {
                     Arc::clone(clock),
                     leadership.clone(),
                     routes,
+                    standing,
                     writers_stop.clone(),
                 ),
             ),
