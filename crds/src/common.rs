@@ -51,6 +51,8 @@ pub const ANNOTATION_PAUSED_BECAUSE: &str = "homeostat.dev/paused-because";
 pub const ANNOTATION_LEVELS_RESTORED_AT: &str = "homeostat.dev/levels-restored-at";
 /// Annotation on the ControlPlane: the breaker that opened before this instant (RFC 3339) is reset by a person.
 pub const ANNOTATION_BREAKER_RESET_AT: &str = "homeostat.dev/breaker-reset-at";
+/// Annotation on an Action: a person's word on it, `Right` or `Wrong`. Reports and `homeostat levels --what-if` heed it.
+pub const ANNOTATION_VERDICT: &str = "homeostat.dev/verdict";
 /// Annotation on a pod template that a rolling restart writes: the name of the Action.
 pub const ANNOTATION_RESTARTED_BY: &str = "homeostat.dev/restarted-by";
 /// Annotation on a controller that a roll back writes: the name of the Action.

@@ -83,6 +83,8 @@ pub enum ConditionType {
     ActionsReadable,
     /// One autoscaler sizes what a Workload targets, not several against each other. Only where any is known.
     ScalerUnique,
+    /// People can be told by every route of `spec.notify`. Only where there is one.
+    NotifyReady,
 }
 
 /// One statement about an object.

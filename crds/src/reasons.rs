@@ -61,6 +61,10 @@ pub enum Reason {
     NotOrdered,
     /// There is no data to tell by.
     NoData,
+    /// A route of `spec.notify` has no address that can be used; the message says which, and what to change.
+    RouteNotUsable,
+    /// What is sent by a route of `spec.notify` is not taken; the message says which, and what to change.
+    RouteNotTaken,
     /// Data is older than allowed.
     StaleData,
     /// The other side does not answer.

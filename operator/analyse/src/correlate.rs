@@ -129,7 +129,7 @@ impl Correlator {
         self.shelf.take(id);
         let mut incident = stored.incident.clone();
         incident.acknowledged_by.clone_from(&stored.acknowledged_by);
-        incident.record(now, TimelineKind::State, "taken up by this replica");
+        incident.record(now, TimelineKind::State, shelf::TAKEN_UP);
         self.stored.insert(id.clone());
         self.incidents.insert(id.clone(), incident);
         true

@@ -34,3 +34,4 @@ pub mod waits;
 
 pub use analyser::{Analyser, Evaluation};
 pub use correlate::{Correlator, CorrelatorConfig};
+pub use shelf::TAKEN_UP;

@@ -15,6 +15,8 @@ use std::sync::Arc;
 pub(crate) const MOST: usize = 100;
 /// So long after it was closed an incident is opened again. Its actions are stored at least so long.
 const AGE: SignedDuration = SignedDuration::from_hours(25);
+/// The line of a timeline that says that another replica leads; nothing of the incident itself changed.
+pub const TAKEN_UP: &str = "taken up by this replica";
 /// What is written into an incident that a person closed. It stays closed.
 pub(crate) const BY_PERSON: &str = "closed by a person";
 

@@ -41,7 +41,7 @@ fn start(server: &Server) -> Run {
             *newest = Arc::new(Snapshot::clone(&newest).apply(&change, Still.now()));
         }
     });
-    let me = SelfFacts { identity: "homeostat-0".into(), version: "0.1.0".into(), leading_since: None };
+    let me = SelfFacts { identity: "homeostat-0".into(), version: "0.1.0".into(), ..SelfFacts::default() };
     let writer = StatusWriter::new(
         server.client(),
         watches.catalogue(),
@@ -137,7 +137,7 @@ async fn a_thousand_objects_that_come_change_and_go_at_once_come_to_rest_and_the
         tokio::time::sleep(Duration::from_secs(30)).await;
         assert!(!run.writer.look(&Leadership::always()).await);
     }
-    let me = SelfFacts { identity: "homeostat-0".into(), version: "0.1.0".into(), leading_since: None };
+    let me = SelfFacts { identity: "homeostat-0".into(), version: "0.1.0".into(), ..SelfFacts::default() };
     let snapshots = Arc::clone(&run.board) as Arc<dyn SnapshotSource>;
     let catalogue = run.watches.catalogue();
     let mut another = StatusWriter::new(server.client(), catalogue, snapshots, Arc::new(Still), me);

@@ -70,7 +70,8 @@ fn incident(namespace: &str, name: &str, tenant: &str, over: bool) -> Value {
 
 fn action(namespace: &str, name: &str, incident: &str, tenant: &str) -> Value {
     json!({ "metadata": { "name": name, "namespace": namespace, "labels": { "homeostat.dev/incident": incident } },
-        "spec": { "origin": "Incident", "incidentRef": { "name": incident }, "tenant": tenant, "action": "EvictPod" },
+        "spec": { "origin": "Incident", "incidentRef": { "name": incident }, "tenant": tenant, "action": "EvictPod",
+            "workloadRef": { "name": "cart" } },
         "status": { "state": "Verified", "instants": { "claimed": "2026-11-22T09:00:03.000000Z",
             "sent": "2026-11-22T09:00:03.100000Z" } } })
 }
@@ -201,7 +202,10 @@ async fn a_period_counts_the_tenants_namespaces_is_made_again_when_it_ended_and_
     world.pass(3).await;
     assert_eq!(world.figure("day", "Incidents"), "2", "of both namespaces of food, and none of water");
     assert_eq!(world.figure("day", "MedianTimeToRestore"), "12.000");
-    assert_eq!(world.figure("day", "WrongActions"), "no data");
+    assert_eq!(
+        (world.figure("day", "ActionsJudged"), world.figure("day", "WrongActions")),
+        (json!("1"), json!("0"))
+    );
     let url = world.stored("day")["url"].clone();
     assert_eq!(
         url,
@@ -223,6 +227,35 @@ async fn a_period_counts_the_tenants_namespaces_is_made_again_when_it_ended_and_
     world.serve();
     world.pass(120).await;
     assert_eq!(world.writes(), 3, "what is over stays as it is, also for the next process");
+}
+
+#[tokio::test(start_paused = true)]
+async fn actions_count_as_wrong_when_taken_back_aimed_elsewhere_or_a_person_says_so() {
+    let server = full();
+    let mut elsewhere = action("shop", "cart-hung-1-2", "cart-hung-1", "food");
+    elsewhere["spec"]["workloadRef"]["name"] = json!("stock");
+    let mut undone = action("stock", "cart-hung-2-1", "cart-hung-2", "food");
+    undone["status"]["state"] = json!("Undone");
+    let mut excused = undone.clone();
+    excused["metadata"]["name"] = json!("cart-hung-2-2");
+    excused["metadata"]["annotations"] = json!({ "homeostat.dev/verdict": "Right" });
+    let mut blamed = action("shop", "cart-hung-1-3", "cart-hung-1", "food");
+    blamed["metadata"]["annotations"] = json!({ "homeostat.dev/verdict": "Wrong" });
+    server.put("incidents", incident("shop", "cart-hung-3", "food", false));
+    let mut open = action("shop", "cart-hung-3-1", "cart-hung-3", "food");
+    open["spec"]["workloadRef"]["name"] = json!("stock");
+    for one in [elsewhere, undone, excused, blamed, open] {
+        server.put("actions", one);
+    }
+    let world = World::start(server);
+    world.server.put("reports", report("day", &day()));
+    world.pass(3).await;
+    let figure = |name| world.figure("day", name);
+    assert_eq!(
+        ["ActionsSent", "ActionsJudged", "WrongActions"].map(figure),
+        [json!("6"), json!("5"), json!("3")],
+        "what an open incident is about may still change"
+    );
 }
 
 #[tokio::test(start_paused = true)]

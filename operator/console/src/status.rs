@@ -241,7 +241,7 @@ pub fn missing(incident: Option<&str>) -> Result<String, ReportError> {
         !name.is_empty() && name.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.'))
     };
     let what = match incident {
-        Some(_) => "No open or recently closed incident has this name",
+        Some(_) => "No incident has this name",
         None => "There is no such page",
     };
     render("missing.html", minijinja::context! { what, incident => incident.filter(known) })

@@ -14,13 +14,13 @@ use homeostat_cluster::janitor::{Janitor, Retention};
 use homeostat_cluster::ledger::{ApiActuator, ApiLedger};
 use homeostat_cluster::recorder::{EventReason, EventRecorder, Fact, recorder as event_recorder};
 use homeostat_cluster::reports::{PagesUrl, ReportWriter};
-use homeostat_cluster::status::{SelfFacts, StatusWriter};
+use homeostat_cluster::status::{RouteStandings, SelfFacts, StatusWriter};
 use homeostat_cluster::watches::{WatchOptions, Watches};
 use homeostat_execute::driver::Ports;
 use homeostat_execute::{ExecuteError, Executor, ExecutorConfig, Recorder};
 use homeostat_knowledge::{
     ActionId, ActionRecord, Admitted, Clock, Finding, Incident, IncidentId, IncidentState, Name, Observation,
-    Plan, Severity, Snapshot, SnapshotSource, TenantName, Timestamp,
+    Plan, Severity, Snapshot, SnapshotSource, Timestamp,
 };
 use kube::Client;
 use std::sync::Arc;
@@ -120,12 +120,10 @@ impl Outside {
             retention,
             args.pages_url.clone(),
         );
-        let judged = catalogue.clone();
-        let routes = move |tenant: TenantName| {
-            let judged = judged.clone();
-            async move { judged.routes(&tenant).await }
-        };
-        let status = StatusWriter::new(client.clone(), catalogue, snapshots, Arc::clone(clock), me);
+        let routes = catalogue.clone();
+        let (standing, shown) = watch::channel(RouteStandings::default());
+        let status =
+            StatusWriter::new(client.clone(), catalogue, snapshots, Arc::clone(clock), me).with_routes(shown);
         let (events, publisher) = event_recorder(client.clone(), args.identity.as_str());
         let janitor = Janitor::new(client.clone(), retention, options.namespaces.clone(), Arc::clone(clock));
         let [loads, limits, runs] = forecasts.map(|newest| ForecastWriter::new(client.clone(), newest));
@@ -143,6 +141,7 @@ impl Outside {
                     Arc::clone(clock),
                     leadership.clone(),
                     routes,
+                    standing,
                     writers_stop.clone(),
                 ),
             ),
@@ -236,14 +235,9 @@ impl Outside {
         if let Some(reason) = reason {
             self.events.tell(Fact::of_incident(reason, &incident, incident.summary()));
         }
-        let worse = was.filter(|was| *was < incident.severity);
-        let message = match (reason, worse) {
-            (Some(reason), _) => told::of_incident(reason, &incident, None, self.clock.now()),
-            (None, Some(_)) => {
-                told::of_incident(EventReason::IncidentOpened, &incident, worse, self.clock.now())
-            }
-            (None, None) => None,
-        };
+        let now = self.clock.now();
+        let message = told::because(reason, was, &incident, now)
+            .and_then(|(reason, worse)| told::of_incident(reason, &incident, worse, now));
         if let Some(message) = message {
             let url = self.page(&incident.id);
             self.messages.tell(Message { url, ..message });
@@ -311,6 +305,7 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
     use super::*;
+    use homeostat_knowledge::SignedDuration;
     use serde_json::json;
 
     fn incident(state: IncidentState, reopen_count: u32) -> Incident {
@@ -360,5 +355,39 @@ mod tests {
             );
             before = Some((state, times));
         }
+    }
+
+    #[test]
+    fn who_leads_next_tells_again_only_what_just_happened() {
+        use EventReason::{HandedOver, IncidentMitigated, IncidentOpened, IncidentReopened};
+        use IncidentState::{Acting, Mitigated};
+        use homeostat_analyse::TAKEN_UP;
+        use homeostat_knowledge::incident::TimelineKind::State;
+        let start: Timestamp = "2026-11-22T09:00:00Z".parse().unwrap();
+        let after = |minutes| start + SignedDuration::from_mins(minutes);
+        let taken_up = |state, now| {
+            let mut one = incident(state, 0);
+            one.record(start, State, "opened");
+            one.record(now, State, TAKEN_UP);
+            one
+        };
+        // The process before may have ended before anybody was told.
+        let early = taken_up(Acting, after(2));
+        assert_eq!(told::because(None, None, &early, after(2)), Some((IncidentOpened, None)));
+        let again = Incident { reopen_count: 1, ..early };
+        assert_eq!(told::because(None, None, &again, after(2)), Some((IncidentReopened, None)));
+        let mut well = taken_up(Mitigated, after(60));
+        well.instants.mitigated = Some(after(50));
+        assert!(told::because(Some(IncidentMitigated), None, &well, after(60)).is_some());
+        // Whoever led then has long told it.
+        let mut handed = incident(IncidentState::HandedOver, 0);
+        handed.record(after(1), State, "handed over to people");
+        handed.record(after(60), State, TAKEN_UP);
+        assert_eq!(told::because(Some(HandedOver), None, &handed, after(60)), None);
+        // Of what this process wrote itself only what changes is told, and that it gets worse.
+        let old = taken_up(Acting, after(60));
+        assert_eq!(told::because(None, Some(Severity::Critical), &old, after(60)), None);
+        let worse = Some((IncidentOpened, Some(Severity::Warning)));
+        assert_eq!(told::because(None, Some(Severity::Warning), &old, after(60)), worse);
     }
 }

@@ -237,7 +237,7 @@ impl Process {
         let (facts, publisher) = recorder(server.client(), "test");
         tokio::spawn(publisher.run(Leadership::always(), tokio_util::sync::CancellationToken::new()));
         let status =
-            SelfFacts { identity: "test".to_owned(), version: "test".to_owned(), leading_since: None };
+            SelfFacts { identity: "test".to_owned(), version: "test".to_owned(), ..SelfFacts::default() };
         let writer =
             StatusWriter::new(server.client(), watches.catalogue(), board.clone(), clock.clone(), status);
         tokio::spawn(writer.run(Leadership::always(), tokio_util::sync::CancellationToken::new()));

@@ -2,12 +2,14 @@
 
 mod intent;
 mod outcome;
+mod verdict;
 
 pub use intent::{
     Approval, Before, Decision, EvidenceRef, Expectation, Origin, Parameters, PlaybookRef, Target, Undo,
     Verify,
 };
 pub use outcome::{ActionInstants, Guard, GuardResult, Outcome, OutcomeResult};
+pub use verdict::{aimed_at_cause, word_of_a_person};
 
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;

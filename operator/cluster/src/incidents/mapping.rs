@@ -109,10 +109,11 @@ pub fn status(incident: &Incident) -> IncidentStatus {
     }
 }
 
-/// When people were told to take over: the last change of state, which is what handing over is.
+/// When people were told to take over. Later lines of that kind tell of who leads, or that it came again.
 fn handed_over_at(incident: &Incident) -> Timestamp {
-    let last = incident.timeline.iter().rev().find(|line| line.what == TimelineKind::State);
-    last.map_or(incident.instants.detected, |line| line.at)
+    let states = || incident.timeline.iter().rev().filter(|line| line.what == TimelineKind::State);
+    let handed = states().find(|line| line.text.ends_with("handed over to people"));
+    handed.or_else(|| states().next()).map_or(incident.instants.detected, |line| line.at)
 }
 
 fn newest<T>(all: &[T], limit: usize) -> &[T] {

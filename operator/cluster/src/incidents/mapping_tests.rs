@@ -220,6 +220,17 @@ fn the_columns_that_people_see() {
 }
 
 #[test]
+fn when_it_was_handed_over_stays_when_another_replica_takes_it_up() {
+    let at = |second| Timestamp::from_second(second).unwrap();
+    let mut incident = hung("order-6c-x");
+    incident.handed_over = Some("two restarts did not help".to_owned());
+    incident.record(at(1_002), TimelineKind::State, "opened");
+    incident.record(at(1_060), TimelineKind::State, "handed over to people");
+    incident.record(at(9_000), TimelineKind::State, "taken up by this replica");
+    assert_eq!(status(&incident).handover.unwrap().at, MicroTime::new(at(1_060)));
+}
+
+#[test]
 fn another_pod_of_the_same_workload_has_the_same_fingerprint() {
     let (first, second) = (spec(&hung("order-6c-x")), spec(&hung("order-6c-y")));
     assert_eq!(first.fingerprint, "Hung:Workload:shop/order");

@@ -88,6 +88,9 @@ pub struct ActionFacts {
     pub undoes: bool,
     /// A person approved it.
     pub approved: bool,
+    /// Whether it was right, where that is known: by a person's word; else it was not when it was taken back, or when its
+    /// incident turned out to be about something else.
+    pub right: Option<bool>,
     /// When its effect was sent or about to be.
     pub at: Option<MicroTime>,
 }
@@ -209,6 +212,12 @@ pub fn of_period(incidents: &[IncidentFacts], actions: &[ActionFacts]) -> (Strin
     let of = |origin: Origin| actions.iter().filter(move |action| action.origin == origin && action.sent());
     let sent: Vec<&ActionFacts> = of(Origin::Incident).collect();
     let verified = ended(&sent, ActionState::Verified);
+    let judged = sent.iter().filter(|action| action.right.is_some()).count();
+    let wrong = match sent.iter().filter(|action| action.right == Some(false)).count() {
+        // That nothing is known of any of them says nothing of them.
+        0 if judged == 0 && !sent.is_empty() => text("WrongActions", None),
+        wrong => count("WrongActions", wrong),
+    };
     let figures = vec![
         count("Incidents", real.len()),
         count("IncidentsNotRestored", open),
@@ -226,8 +235,8 @@ pub fn of_period(incidents: &[IncidentFacts], actions: &[ActionFacts]) -> (Strin
         count("ActionsVerified", verified),
         count("ActionsUndone", ended(&sent, ActionState::Undone)),
         count("ActionsFailed", ended(&sent, ActionState::Failed)),
-        // Whether the target was broken is known only where somebody broke it on purpose.
-        text("WrongActions", None),
+        count("ActionsJudged", judged),
+        wrong,
         count("ChangesByForecast", of(Origin::Forecast).count()),
         count("ChangesBySchedule", of(Origin::Schedule).count()),
     ];

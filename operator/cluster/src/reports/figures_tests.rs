@@ -36,6 +36,7 @@ fn action(incident: &str, state: ActionState) -> ActionFacts {
         tells: false,
         undoes: false,
         approved: false,
+        right: None,
         at: at(5),
     }
 }
@@ -93,7 +94,7 @@ fn what_is_not_known_is_no_data_and_never_zero() {
     assert_eq!(summary, "cause not known: detected after no data, not restored; nothing was changed");
     let (_, figures) = of_period(&[], &[]);
     assert_eq!(value(&figures, "Incidents"), "0", "that there was none is known");
-    for name in ["MedianTimeToDetect", "P95TimeToDetect", "MedianTimeToRestore", "WrongActions"] {
+    for name in ["MedianTimeToDetect", "P95TimeToDetect", "MedianTimeToRestore"] {
         assert_eq!(value(&figures, name), NO_DATA, "{name}");
     }
     assert!(
@@ -153,6 +154,27 @@ fn a_period_has_percentiles_by_nearest_rank_and_counts_what_is_open_apart() {
         summary,
         "21 incidents, 1 not restored, 1 handed over; median time to detect 11.0 s, to restore 20.0 s; 2 of 4 repairs helped"
     );
+}
+
+#[test]
+fn wrong_are_those_of_which_it_is_known() {
+    let wrong = |actions: &[ActionFacts]| {
+        let (_, figures) = of_period(&[incident("a", 1, Some(2))], actions);
+        (value(&figures, "WrongActions"), value(&figures, "ActionsJudged"))
+    };
+    let one = |right| ActionFacts { right, ..action("a", ActionState::Verified) };
+    let said = |wrong: &str, judged: &str| (wrong.to_owned(), judged.to_owned());
+    assert_eq!(wrong(&[]), said("0", "0"), "there was none");
+    assert_eq!(wrong(&[one(None)]), said(NO_DATA, "0"), "nobody can tell yet");
+    assert_eq!(wrong(&[one(None), one(Some(true)), one(Some(false))]), said("1", "2"));
+    let never_sent = ActionFacts { at: None, ..one(Some(false)) };
+    assert_eq!(
+        wrong(&[one(Some(true)), never_sent]),
+        said("0", "1"),
+        "what was not done cannot have been wrong"
+    );
+    let size = ActionFacts { origin: Origin::Forecast, incident: None, ..one(Some(false)) };
+    assert_eq!(wrong(&[one(Some(true)), size]), said("0", "1"), "sizes by forecast are no repairs");
 }
 
 #[test]

@@ -7,7 +7,9 @@ use crate::error::ClusterError;
 use crate::watches::light::{Body, Light, Meta, null_is_empty};
 use homeostat_crds::MicroTime;
 use homeostat_crds::common::LABEL_INCIDENT;
-use homeostat_crds::v1alpha1::action::{ActionInstants, ActionState, Origin};
+use homeostat_crds::v1alpha1::action::{
+    ActionInstants, ActionState, Origin, aimed_at_cause, word_of_a_person,
+};
 use homeostat_crds::v1alpha1::incident::{IncidentInstants, IncidentState};
 use homeostat_crds::v1alpha1::{Action, Incident};
 use homeostat_knowledge::{ActionKind, FindingKind, Name, ObjectKey, Timestamp};
@@ -16,6 +18,7 @@ use kube::api::ListParams;
 use kube::{Api, Client, Resource};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
+use std::collections::BTreeMap;
 
 /// Objects of one answer: a whole page is in memory while it is read.
 const PAGE: u32 = 50;
@@ -58,6 +61,7 @@ struct IncidentSpec {
 struct IncidentStatus {
     state: Option<IncidentState>,
     cause: Option<String>,
+    workload: Option<String>,
     #[serde(default, deserialize_with = "null_is_empty")]
     causes: Vec<Cause>,
     #[serde(default, deserialize_with = "null_is_empty")]
@@ -71,6 +75,40 @@ struct IncidentStatus {
 struct Cause {
     rank: i32,
     kind: String,
+    #[serde(default)]
+    entity: Broken,
+}
+
+/// What is broken.
+#[derive(Clone, Debug, Default, Deserialize)]
+struct Broken {
+    #[serde(default)]
+    kind: String,
+    #[serde(default)]
+    name: String,
+}
+
+/// What incidents that are mitigated turned out to be about, by namespace and name.
+#[derive(Default)]
+struct Blamed(BTreeMap<(Name, Name), (Option<Broken>, Option<String>)>);
+
+impl Blamed {
+    fn add(&mut self, body: &IncidentBody) {
+        // Before that it may still turn out to be something else.
+        if body.status.instants.mitigated.is_some() && self.0.len() < MOST {
+            let Meta { namespace, name, .. } = &body.metadata;
+            let key = (Name::from(namespace.as_str()), Name::from(name.as_str()));
+            let first = body.first_cause().map(|cause| cause.entity.clone());
+            self.0.insert(key, (first, body.status.workload.clone()));
+        }
+    }
+
+    /// Whether what was done for this workload and incident was aimed at what it turned out to be about.
+    fn aimed(&self, namespace: &Name, incident: Option<&Name>, acted_on: &str) -> Option<bool> {
+        let (cause, workload) = self.0.get(&(namespace.clone(), incident?.clone()))?;
+        let cause = cause.as_ref().map(|cause| (cause.kind.as_str(), cause.name.as_str()));
+        aimed_at_cause(cause, workload.as_deref(), acted_on)
+    }
 }
 
 impl Body for IncidentBody {
@@ -82,14 +120,19 @@ impl Body for IncidentBody {
 }
 
 impl IncidentBody {
+    fn first_cause(&self) -> Option<&Cause> {
+        self.status.causes.iter().min_by_key(|cause| cause.rank)
+    }
+
     fn facts(self) -> IncidentFacts {
+        let expected =
+            self.first_cause().is_some_and(|cause| cause.kind == FindingKind::FaultExpected.name());
         let Self { metadata, spec, status } = self;
-        let first = status.causes.iter().min_by_key(|cause| cause.rank);
         IncidentFacts {
             namespace: Name::from(metadata.namespace.as_str()),
             name: Name::from(metadata.name.as_str()),
             state: status.state,
-            expected: first.is_some_and(|cause| cause.kind == FindingKind::FaultExpected.name()),
+            expected,
             cause: status.cause,
             instants: status.instants,
             reopened: status.reopen_count,
@@ -115,6 +158,7 @@ struct ActionSpec {
     origin: Origin,
     incident_ref: Option<Reference>,
     tenant: Option<String>,
+    workload_ref: Option<Reference>,
     #[serde(default)]
     action: String,
     undo_of: Option<IgnoredAny>,
@@ -141,16 +185,25 @@ impl Body for ActionBody {
 }
 
 impl ActionBody {
-    fn facts(self) -> ActionFacts {
+    fn facts(self, blamed: &Blamed) -> ActionFacts {
         let Self { metadata, spec, status } = self;
+        let namespace = Name::from(metadata.namespace.as_str());
+        let incident = spec.incident_ref.map(|incident| Name::from(incident.name));
+        let acted_on = spec.workload_ref.map(|workload| workload.name);
+        let seen = || match status.state {
+            Some(ActionState::Undone) => Some(false),
+            _ => blamed.aimed(&namespace, incident.as_ref(), acted_on.as_deref()?),
+        };
+        let right = word_of_a_person(&metadata.annotations).or_else(seen);
         ActionFacts {
-            namespace: Name::from(metadata.namespace.as_str()),
-            incident: spec.incident_ref.map(|incident| Name::from(incident.name)),
+            namespace,
+            incident,
             origin: spec.origin,
             state: status.state,
             tells: spec.action == ActionKind::Notify.name(),
             undoes: spec.undo_of.is_some(),
             approved: spec.approval.is_some(),
+            right,
             at: status.instants.and_then(|instants| instants.sent.or(instants.claimed)),
         }
     }
@@ -205,13 +258,17 @@ pub(super) async fn period(
     to: Timestamp,
 ) -> Result<Facts, ClusterError> {
     let mut facts = Facts::default();
+    let mut blamed = Blamed::default();
     let inside = |at: Option<MicroTime>| at.is_some_and(|at| (from..to).contains(&at.timestamp()));
     for namespace in &scope.namespaces {
         let read = pages::<IncidentBody>(client, namespace, ListParams::default(), |object| {
             let found = facts.read(object, |body| {
-                let theirs =
-                    scope.shows(body.spec.tenant.as_deref()) && inside(body.status.instants.detected);
-                theirs.then(|| body.facts())
+                if !scope.shows(body.spec.tenant.as_deref()) {
+                    return None;
+                }
+                // Also of those that began before: what was done for them may be in the period.
+                blamed.add(&body);
+                inside(body.status.instants.detected).then(|| body.facts())
             });
             if facts.incidents.len() < MOST {
                 facts.incidents.extend(found);
@@ -226,7 +283,7 @@ pub(super) async fn period(
                 if !scope.shows(body.spec.tenant.as_deref()) {
                     return None;
                 }
-                let action = body.facts();
+                let action = body.facts(&blamed);
                 let sent = inside(action.at);
                 // A decision of a person counts for its incident whenever the effect was.
                 let at = action.at.filter(|_| sent);
@@ -256,9 +313,10 @@ pub(super) async fn incident(
     if !scope.shows(body.spec.tenant.as_deref()) {
         return Ok(None);
     }
-    let mut facts = Facts::default();
+    let (mut facts, mut blamed) = (Facts::default(), Blamed::default());
+    blamed.add(&body);
     let read = pages::<ActionBody>(client, &key.namespace, of_incident(&key.name), |object| {
-        let found = facts.read(object, |body| Some(body.facts()));
+        let found = facts.read(object, |body| Some(body.facts(&blamed)));
         let theirs = found.filter(|action| action.incident.as_ref() == Some(&key.name));
         facts.actions.extend(theirs);
     });

@@ -1,7 +1,8 @@
 //! What each status should say. Pure: the same picture gives the same statuses.
 
+use super::routes::RouteStandings;
 use super::stops::{breaker_statement, readable};
-use super::{half_done, runs};
+use super::{half_done, routes, runs};
 use crate::validate::acceptance::CatalogueView;
 use crate::validate::{
     ControlEntry, PlaybookEntry, Rejection, TenantEntry, Verdict, WorkloadEntry, wire_action, wire_level,
@@ -34,6 +35,8 @@ pub struct SelfFacts {
     pub version: String,
     /// Since when it leads without a break.
     pub leading_since: Option<Timestamp>,
+    /// How the routes stand by which people are told.
+    pub routes: RouteStandings,
 }
 
 /// A status as it should be.
@@ -66,7 +69,7 @@ pub fn desired_status(
     }
     for entry in &view.tenants {
         let key = ObjectKey::new("", entry.name.0.clone());
-        all.push((DesiredStatus::Tenant(key, Box::new(picture.tenant(entry, view))), entry.seen));
+        all.push((DesiredStatus::Tenant(key, Box::new(picture.tenant(entry, view, &me.routes))), entry.seen));
     }
     for entry in &view.playbooks {
         let key = ObjectKey::new("", entry.name.clone());
@@ -326,7 +329,7 @@ impl<'a> Picture<'a> {
         }
     }
 
-    fn tenant(&self, entry: &TenantEntry, view: &CatalogueView) -> TenantStatus {
+    fn tenant(&self, entry: &TenantEntry, view: &CatalogueView, told: &RouteStandings) -> TenantStatus {
         let accepted = |one: &&Arc<WorkloadEntry>| matches!(&one.verdict, Verdict::Accepted { tenant } if *tenant == entry.name);
         let workloads = view.workloads.iter().filter(accepted).count();
         let mut status = TenantStatus {
@@ -335,7 +338,7 @@ impl<'a> Picture<'a> {
             open_incidents: Some(count(self.open_by_tenant.get(&entry.name).copied().unwrap_or(0))),
             ..TenantStatus::default()
         };
-        let mut says = Vec::new();
+        let mut says: Vec<Statement> = routes::of_tenant(entry, told).into_iter().collect();
         match &entry.policy {
             Err(why) => {
                 let (reason, text) = invalid(why);

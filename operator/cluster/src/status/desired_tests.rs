@@ -149,6 +149,7 @@ fn well() -> (CatalogueView, Snapshot) {
             policy: Ok(Arc::new(rules())),
             contested: Vec::new(),
             routes: Vec::new(),
+            told: None,
             seen: 0,
         }],
         workloads: vec![Arc::new(WorkloadEntry {
@@ -172,7 +173,12 @@ struct Seen {
 
 fn seen_at(view: &CatalogueView, snapshot: &Snapshot, now: Timestamp) -> Seen {
     let leading_since = Some(at(7));
-    let me = SelfFacts { identity: "homeostat-0".into(), version: "0.1.0".into(), leading_since };
+    let me = SelfFacts {
+        identity: "homeostat-0".into(),
+        version: "0.1.0".into(),
+        leading_since,
+        ..SelfFacts::default()
+    };
     let mut roots = RootHistory::default();
     roots.observe(snapshot, now, SignedDuration::from_hours(1));
     let mut all = desired_status(view, snapshot, &roots, &me, now).into_iter().map(|(status, _)| status);

@@ -5,11 +5,13 @@
 
 pub mod desired;
 mod half_done;
+mod routes;
 mod runs;
 mod stops;
 mod writer;
 
 pub use desired::{DesiredStatus, SelfFacts, desired_status};
+pub use routes::{RouteStanding, RouteStandings};
 pub(crate) use writer::keep_times;
 pub use writer::{StatusWriter, WriterCounts};
 

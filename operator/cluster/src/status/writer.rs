@@ -6,6 +6,7 @@
 )]
 
 use super::desired::{DesiredStatus, SelfFacts, desired_status};
+use super::routes::RouteStandings;
 use super::{StatusApi, digest};
 use crate::elector::Leadership;
 use crate::error::ClusterError;
@@ -20,6 +21,7 @@ use kube::Client;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -55,6 +57,7 @@ pub struct StatusWriter {
     snapshots: Arc<dyn SnapshotSource>,
     clock: Arc<dyn Clock>,
     me: SelfFacts,
+    routes: Option<watch::Receiver<RouteStandings>>,
     roots: RootHistory,
     /// What was written and has not come back through the watch yet: digest then seen, digest written, and when.
     written: HashMap<Id, (u64, u64, Instant)>,
@@ -78,11 +81,18 @@ impl StatusWriter {
             snapshots,
             clock,
             me,
+            routes: None,
             roots: RootHistory::default(),
             written: HashMap::new(),
             later: HashMap::new(),
             counts: WriterCounts::default(),
         }
+    }
+
+    /// With the condition of tenants that says whether people can be told, from what comes in by `routes`.
+    #[must_use]
+    pub fn with_routes(self, routes: watch::Receiver<RouteStandings>) -> Self {
+        Self { routes: Some(routes), ..self }
     }
 
     /// Writes what differs until `shutdown`.
@@ -100,9 +110,11 @@ impl StatusWriter {
                 continue;
             }
             let now = (self.snapshots.current().generation, self.catalogue.revision().await, Instant::now());
-            let same = last.is_some_and(|(generation, revision, at)| {
-                (generation, revision) == (now.0, now.1) && now.2.duration_since(at) < REFRESH
-            });
+            let told = self.routes.as_ref().is_some_and(|routes| routes.has_changed().unwrap_or(false));
+            let same = !told
+                && last.is_some_and(|(generation, revision, at)| {
+                    (generation, revision) == (now.0, now.1) && now.2.duration_since(at) < REFRESH
+                });
             if same && !unfinished {
                 continue;
             }
@@ -125,7 +137,8 @@ impl StatusWriter {
         let (snapshot, now) = (self.snapshots.current(), self.clock.now());
         self.roots.observe(&snapshot, now, KEEP_ROOTS);
         let leading_since = leadership.term().and_then(|term| term.since);
-        let me = SelfFacts { leading_since, ..self.me.clone() };
+        let routes = self.routes.as_mut().map(|routes| RouteStandings::clone(&routes.borrow_and_update()));
+        let me = SelfFacts { leading_since, routes: routes.unwrap_or_default(), ..self.me.clone() };
         let all = desired_status(&view, &snapshot, &self.roots, &me, now);
         let at = Instant::now();
         self.written.retain(|_, (.., since)| at.saturating_duration_since(*since) < ECHO);

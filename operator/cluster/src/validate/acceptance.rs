@@ -6,6 +6,7 @@
 //! tenants, workloads, controllers and the control plane: a target that was not listed yet is not missing.
 
 use super::{Rejection, Route, TenantDefaults};
+use homeostat_crds::Condition;
 use homeostat_knowledge::ids::Uid;
 use homeostat_knowledge::observation::{Change, ObjectChange, ObjectKind, PlaybookText};
 use homeostat_knowledge::policy::BreakerLatch;
@@ -78,6 +79,8 @@ pub struct TenantEntry {
     pub contested: Vec<(Name, TenantName)>,
     /// Where its people are told.
     pub routes: Vec<Route>,
+    /// What its status says of them, as last seen in the API server.
+    pub told: Option<Condition>,
     /// Digest of the status as last seen in the API server.
     pub seen: u64,
 }
@@ -482,6 +485,16 @@ impl Catalogue {
     pub async fn routes(&self, tenant: &TenantName) -> Vec<Route> {
         let acceptance = self.acceptance.lock().await;
         acceptance.tenants.get(tenant).map(|entry| entry.routes.clone()).unwrap_or_default()
+    }
+
+    /// Where the people of every tenant are told.
+    pub async fn all_routes(&self) -> Vec<(TenantName, Route)> {
+        let acceptance = self.acceptance.lock().await;
+        let of = |entry: &TenantEntry| {
+            let routes = entry.routes.iter().cloned();
+            routes.map(|route| (entry.name.clone(), route)).collect::<Vec<_>>()
+        };
+        acceptance.tenants.values().flat_map(of).collect()
     }
 
     /// The present view.

@@ -39,6 +39,7 @@ fn tenant(name: &str, namespaces: &[&str], created: i64) -> TenantEntry {
         policy: Ok(Arc::new(policy)),
         contested: Vec::new(),
         routes: Vec::new(),
+        told: None,
         seen: 0,
     }
 }

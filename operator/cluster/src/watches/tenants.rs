@@ -5,6 +5,8 @@ use super::run::{Cx, Effect, Watched};
 use crate::status::digest;
 use crate::validate::acceptance::{Input, TenantEntry};
 use crate::validate::{Rejection, TenantDefaults, routes, tenant_policy};
+use homeostat_crds::ConditionType;
+use homeostat_crds::conditions::find;
 use homeostat_crds::v1alpha1::Tenant;
 use homeostat_knowledge::ids::Uid;
 use homeostat_knowledge::observation::ObjectKind;
@@ -25,6 +27,7 @@ impl Watched for Tenants {
 
     fn apply(&mut self, body: Whole<Tenant>, cx: Cx<'_>) -> Result<Effect, String> {
         let policy = tenant_policy(&body.object, &self.reserved, TenantDefaults::default()).map(Arc::new);
+        let status = body.object.status.as_ref();
         Ok(Effect::Judge(Input::TenantSeen(TenantEntry {
             name: TenantName(cx.key.name),
             uid: Uid::new(body.meta().uid.as_str()),
@@ -33,7 +36,8 @@ impl Watched for Tenants {
             policy,
             contested: Vec::new(),
             routes: routes(&body.object),
-            seen: digest(body.object.status.as_ref()),
+            told: status.and_then(|status| find(&status.conditions, ConditionType::NotifyReady)).cloned(),
+            seen: digest(status),
         })))
     }
 
@@ -46,6 +50,7 @@ impl Watched for Tenants {
             policy: Err(Rejection::Unreadable { message: why.to_owned() }),
             contested: Vec::new(),
             routes: Vec::new(),
+            told: None,
             seen: 0,
         }))
     }

@@ -47,6 +47,13 @@ pub enum Trouble {
     Failing(u16),
 }
 
+impl Trouble {
+    /// Nothing was sent: it shows without a message too.
+    pub fn before_sending(self) -> bool {
+        matches!(self, Self::NoKey | Self::Address | Self::NoClient)
+    }
+}
+
 /// What came of one try.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answer {

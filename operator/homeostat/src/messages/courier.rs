@@ -3,17 +3,21 @@
 use super::address::{self, Answer, MOST_BYTES, Trouble};
 use super::forms;
 use super::lanes::{Errand, LaneKey, Lanes, News, Outcome, Tally};
+use super::standing::{Looked, standings};
 use super::told::Message;
 use futures::stream::{FuturesUnordered, StreamExt};
-use homeostat_cluster::Leadership;
+use homeostat_cluster::status::RouteStandings;
 use homeostat_cluster::validate::Route;
+use homeostat_cluster::{Catalogue, Leadership};
 use homeostat_knowledge::{Clock, TenantName, Timestamp};
+use reqwest::Url;
 use reqwest::header::RETRY_AFTER;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::AsyncReadExt;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
+use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use tracing::Dispatch;
 use tracing::instrument::WithSubscriber;
@@ -24,6 +28,10 @@ const QUEUE: usize = 256;
 const LIMIT: Duration = Duration::from_secs(5);
 /// Tries that are under way when the process stops have this long.
 const GRACE: Duration = Duration::from_secs(3);
+/// How often it is looked whether the addresses of all routes can be used.
+const LOOK: Duration = Duration::from_secs(30);
+/// Routes that are looked at.
+const MOST_LOOKED: usize = 1_024;
 
 /// Takes messages without waiting. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -60,22 +68,42 @@ impl Messages {
     }
 }
 
+/// Where people of tenants are told.
+pub trait Routes {
+    /// Those of this tenant.
+    fn of(&self, tenant: &TenantName) -> impl Future<Output = Vec<Route>> + Send;
+    /// Those of every tenant.
+    fn all(&self) -> impl Future<Output = Vec<(TenantName, Route)>> + Send;
+}
+
+impl Routes for Catalogue {
+    async fn of(&self, tenant: &TenantName) -> Vec<Route> {
+        self.routes(tenant).await
+    }
+
+    async fn all(&self) -> Vec<(TenantName, Route)> {
+        self.all_routes().await
+    }
+}
+
 /// Sends until `shutdown`. What comes in while this replica does not lead is left to the one that does. `routes` are asked
-/// for each message, and each address is read anew for each try: what people change counts at once.
-pub async fn run<F, R>(
+/// for each message, and each address is read anew for each try: what people change counts at once. How the routes stand
+/// goes to `standing`, which says nothing of them while this replica does not lead.
+pub async fn run(
     mut inbox: Inbox,
     folder: PathBuf,
     clock: Arc<dyn Clock>,
     leadership: Leadership,
-    routes: F,
+    routes: impl Routes,
+    standing: watch::Sender<RouteStandings>,
     shutdown: CancellationToken,
-) where
-    F: Fn(TenantName) -> R,
-    R: Future<Output = Vec<Route>>,
-{
+) {
     let client = client();
     let mut lanes = Lanes::new(Arc::clone(&inbox.tally));
     let mut under_way = FuturesUnordered::new();
+    let mut looked = Vec::new();
+    let mut looks = tokio::time::interval(LOOK);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         for errand in lanes.take(clock.now()) {
             under_way.push(carry(client.as_ref(), &folder, errand, clock.as_ref()));
@@ -83,12 +111,24 @@ pub async fn run<F, R>(
         let next = lanes.next().map(|due| pause(due, clock.now()));
         tokio::select! {
             () = shutdown.cancelled() => break,
-            Some((lane, answer)) = under_way.next() => settle(&mut lanes, &lane, answer, clock.now()),
+            Some((lane, answer)) = under_way.next() => {
+                settle(&mut lanes, &lane, answer, clock.now());
+                show(&standing, standings(&looked, &lanes));
+            }
             Some(message) = inbox.receiver.recv() => {
                 if leadership.leads() {
-                    let routes = routes(message.tenant.clone()).await;
+                    let routes = routes.of(&message.tenant).await;
                     lanes.accept(&message, &routes, clock.now());
                 }
+            }
+            _ = looks.tick() => {
+                if leadership.leads() {
+                    looked = look(client.as_ref(), &folder, routes.all().await).await;
+                } else {
+                    looked.clear();
+                    lanes.forget_last();
+                }
+                show(&standing, standings(&looked, &lanes));
             }
             () = tokio::time::sleep(next.unwrap_or(GRACE)), if next.is_some() => {}
         }
@@ -122,6 +162,41 @@ fn settle(lanes: &mut Lanes, lane: &LaneKey, answer: Answer, now: Timestamp) {
     }
 }
 
+/// Whoever shows it is woken only by news.
+fn show(standing: &watch::Sender<RouteStandings>, new: RouteStandings) {
+    standing.send_if_modified(|old| {
+        let news = *old != new;
+        *old = new;
+        news
+    });
+}
+
+/// Which routes have an address that can be used. Nothing is sent.
+async fn look(
+    client: Option<&reqwest::Client>,
+    folder: &Path,
+    routes: Vec<(TenantName, Route)>,
+) -> Vec<Looked> {
+    let mut all = Vec::with_capacity(routes.len().min(MOST_LOOKED));
+    for (tenant, route) in routes.into_iter().take(MOST_LOOKED) {
+        let trouble = ready(client, folder, &route).await.err();
+        all.push(Looked { tenant, route, trouble });
+    }
+    all
+}
+
+/// What a message is sent with, and where to.
+async fn ready<'a>(
+    client: Option<&'a reqwest::Client>,
+    folder: &Path,
+    route: &Route,
+) -> Result<(&'a reqwest::Client, Url), Trouble> {
+    let client = client.ok_or(Trouble::NoClient)?;
+    let path = address::file(folder, &route.secret, &route.key).ok_or(Trouble::NoKey)?;
+    let text = read(&path).await.ok_or(Trouble::NoKey)?;
+    Ok((client, address::usable(&text).ok_or(Trouble::Address)?))
+}
+
 /// No redirects, no connections kept: an address may change with each try.
 pub(super) fn client() -> Option<reqwest::Client> {
     let builder = reqwest::Client::builder()
@@ -150,15 +225,11 @@ async fn attempt(
     errand: &Errand,
     clock: &dyn Clock,
 ) -> Result<Answer, Trouble> {
-    let client = client.ok_or(Trouble::NoClient)?;
-    let route = &errand.route;
-    let path = address::file(folder, &route.secret, &route.key).ok_or(Trouble::NoKey)?;
-    let text = read(&path).await.ok_or(Trouble::NoKey)?;
-    let url = address::usable(&text).ok_or(Trouble::Address)?;
+    let (client, url) = ready(client, folder, &errand.route).await?;
     let request = client
         .post(url)
         .header("Idempotency-Key", &errand.message.key)
-        .json(&forms::body(route.kind, &errand.message));
+        .json(&forms::body(errand.route.kind, &errand.message));
     // What the client's own parts would log names the receiver. The body of the answer is never read.
     match request.send().with_subscriber(Dispatch::none()).await {
         Ok(response) => {

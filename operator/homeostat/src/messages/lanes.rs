@@ -111,6 +111,18 @@ pub enum News {
     Works,
 }
 
+/// What came of the last message of a route.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Last {
+    /// None was sent or given up since this replica leads.
+    #[default]
+    Nothing,
+    /// It was taken.
+    Taken,
+    /// It was not taken.
+    Not(Trouble),
+}
+
 struct Hour {
     ends: Timestamp,
     told: u32,
@@ -124,7 +136,7 @@ struct Lane {
     tries: usize,
     due: Timestamp,
     hour: Option<Hour>,
-    trouble: Option<Trouble>,
+    last: Last,
 }
 
 impl Lane {
@@ -186,8 +198,11 @@ impl Lanes {
             tries: 0,
             due: now,
             hour: None,
-            trouble: None,
+            last: Last::Nothing,
         });
+        if !same_way(&lane.route, route) {
+            lane.last = Last::Nothing;
+        }
         lane.route.clone_from(route);
         let hour = lane.hour.get_or_insert_with(|| Hour { ends: now + HOUR, told: 0, held: 0 });
         if hour.told < PER_HOUR {
@@ -272,18 +287,30 @@ impl Lanes {
         lane.waiting.pop_front();
         (lane.tries, lane.due) = (0, now);
         self.tally.add(outcome);
-        let before = std::mem::replace(&mut lane.trouble, trouble);
+        let before = std::mem::replace(&mut lane.last, trouble.map_or(Last::Taken, Last::Not));
         match (before, trouble) {
-            (Some(_), None) => Some(News::Works),
-            // Status 500 and then 503 is the same trouble.
-            (Some(before), Some(after))
+            (Last::Not(_), None) => Some(News::Works),
+            // Status 500 and then 503 is the same trouble, and is shown as it began.
+            (Last::Not(before), Some(after))
                 if std::mem::discriminant(&before) == std::mem::discriminant(&after) =>
             {
+                lane.last = Last::Not(before);
                 None
             }
             (_, Some(trouble)) => Some(News::Trouble(trouble)),
-            (None, None) => None,
+            (_, None) => None,
         }
+    }
+
+    /// What came of the last message of a tenant's route, as it is now: one that leads elsewhere by now had none.
+    pub fn last(&self, tenant: &TenantName, route: &Route) -> Last {
+        let key = LaneKey { tenant: tenant.clone(), route: route.name.clone() };
+        self.all.get(&key).filter(|lane| same_way(&lane.route, route)).map_or(Last::Nothing, |lane| lane.last)
+    }
+
+    /// Forgets what came of the last messages: another replica leads and knows better.
+    pub fn forget_last(&mut self) {
+        self.all.values_mut().for_each(|lane| lane.last = Last::Nothing);
     }
 
     /// When there is something to do next.
@@ -300,6 +327,11 @@ impl Lanes {
     pub fn waiting(&self) -> usize {
         self.all.values().map(|lane| lane.waiting.len()).sum()
     }
+}
+
+/// Whether two routes lead to the same place in the same form.
+fn same_way(one: &Route, other: &Route) -> bool {
+    (one.kind, &one.secret, &one.key) == (other.kind, &other.secret, &other.key)
 }
 
 /// When a message that came in `since` is tried again after so many tries, if at all.

@@ -4,11 +4,13 @@
 use super::address::{Answer, Trouble, file, judge, usable};
 use super::courier::{carry, client};
 use super::lanes::{Errand, LaneKey, Lanes, News, PER_HOUR, Tally, next_try};
+use super::standing::{Looked, standings};
 use super::told::{Message, of_action, of_incident, plain};
 use super::{forms, messages};
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
+use homeostat_cluster::status::{RouteStanding, RouteStandings};
 use homeostat_cluster::validate::Route;
 use homeostat_cluster::{EventReason, Leadership};
 use homeostat_crds::v1alpha1::tenant::NotifyKind;
@@ -450,6 +452,71 @@ impl std::io::Write for Page {
     }
 }
 
+/// A tenant with one route.
+struct Oncall;
+
+impl super::Routes for Oncall {
+    async fn of(&self, _: &TenantName) -> Vec<Route> {
+        vec![oncall()]
+    }
+
+    async fn all(&self) -> Vec<(TenantName, Route)> {
+        vec![(TenantName::new("food"), oncall())]
+    }
+}
+
+#[tokio::test]
+async fn a_route_without_its_key_is_shown_before_anything_has_to_be_told() {
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let (sender, inbox) = messages();
+    let stop = tokio_util::sync::CancellationToken::new();
+    let clock: Arc<dyn Clock> = Arc::new(Fixed(at(1)));
+    let (standing, mut shown) = tokio::sync::watch::channel(RouteStandings::default());
+    let folder = std::env::temp_dir().join("homeostat-notify-without-a-key");
+    let courier = super::run(inbox, folder, clock, Leadership::always(), Oncall, standing, stop.clone());
+    let customer = async {
+        shown.changed().await.unwrap();
+        stop.cancel();
+    };
+    tokio::join!(courier, customer);
+    let of_the_tenant = shown.borrow()[&TenantName::new("food")].clone();
+    let RouteStanding::NotUsable(why) = &of_the_tenant["oncall"] else { panic!("{of_the_tenant:?}") };
+    assert!(why.contains("notify.secrets of the chart"), "{why}");
+    assert!(sender.counts().iter().all(|(_, count)| *count == 0), "nothing was sent");
+}
+
+#[test]
+fn what_is_not_taken_is_shown_until_a_message_gets_through_or_the_route_leads_elsewhere() {
+    let (mut lanes, _) = lanes();
+    let looked = |route: Route, trouble| [Looked { tenant: TenantName::new("food"), route, trouble }];
+    let shown = |lanes: &Lanes, route: Route| {
+        standings(&looked(route, None), lanes)[&TenantName::new("food")]["oncall"].clone()
+    };
+    let answer = |lanes: &mut Lanes, number: i64, answer| {
+        lanes.accept(&Arc::new(opened(&format!("order-{number}"))), &[oncall()], at(number));
+        let errand = lanes.take(at(number)).pop().unwrap();
+        lanes.done(&errand.lane, answer, at(number));
+    };
+    assert_eq!(shown(&lanes, oncall()), RouteStanding::NotTried);
+    answer(&mut lanes, 1, Answer::Unusable(Trouble::Refused(404)));
+    let refused = RouteStanding::NotTaken(Trouble::Refused(404).to_string());
+    assert_eq!(shown(&lanes, oncall()), refused);
+    answer(&mut lanes, 2, Answer::Unusable(Trouble::Refused(410)));
+    assert_eq!(shown(&lanes, oncall()), refused, "the same trouble is no news");
+    let elsewhere = Route { key: Name::from("second"), ..oncall() };
+    assert_eq!(shown(&lanes, elsewhere), RouteStanding::NotTried);
+    answer(&mut lanes, 3, Answer::Taken);
+    assert_eq!(shown(&lanes, oncall()), RouteStanding::Works);
+    let gone = standings(&looked(oncall(), Some(Trouble::NoKey)), &lanes);
+    assert_eq!(
+        gone[&TenantName::new("food")]["oncall"],
+        RouteStanding::NotUsable(Trouble::NoKey.to_string()),
+        "whatever came of the last message"
+    );
+    answer(&mut lanes, 4, Answer::Unusable(Trouble::NoKey));
+    assert_eq!(shown(&lanes, oncall()), RouteStanding::NotTried, "the key is there again");
+}
+
 /// The whole way, with every line that anything logs: for each path, what the receiver saw, what was counted, what was logged.
 async fn told_and_logged(path: &str) -> (Vec<String>, Vec<(&'static str, u64)>, String) {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
@@ -464,9 +531,10 @@ async fn told_and_logged(path: &str) -> (Vec<String>, Vec<(&'static str, u64)>, 
     let _guard = tracing::subscriber::set_default(subscriber);
     let (sender, inbox) = messages();
     let stop = tokio_util::sync::CancellationToken::new();
-    let routes = |_: TenantName| std::future::ready(vec![oncall()]);
     let clock: Arc<dyn Clock> = Arc::new(Fixed(at(1)));
-    let courier = super::run(inbox, folder.clone(), clock, Leadership::always(), routes, stop.clone());
+    let (standing, _) = tokio::sync::watch::channel(RouteStandings::default());
+    let lead = Leadership::always();
+    let courier = super::run(inbox, folder.clone(), clock, lead, Oncall, standing, stop.clone());
     let customer = async {
         sender.tell(opened("order-1"));
         while sender.counts().iter().all(|(_, count)| *count == 0) {

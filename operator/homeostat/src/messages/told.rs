@@ -1,11 +1,17 @@
 //! What people are told, as data: one [`Message`] for each Event of an incident, and for each question to a person. Pure.
 
+use homeostat_analyse::TAKEN_UP;
 use homeostat_cluster::{EventReason, Fact};
 use homeostat_execute::asking::step_of;
-use homeostat_knowledge::incident::TimelineKind;
-use homeostat_knowledge::{ActionRecord, Cause, Incident, Name, Severity, TenantName, Timestamp};
+use homeostat_knowledge::incident::{Instants, TimelineEntry, TimelineKind};
+use homeostat_knowledge::{
+    ActionRecord, Cause, Incident, Name, Severity, SignedDuration, TenantName, Timestamp,
+};
 use serde::Serialize;
 
+/// What changed longer ago is no news: whoever led then has told it. Longer than a message is tried, and than it takes to
+/// lead again after a restart.
+const NEWS: SignedDuration = SignedDuration::from_mins(15);
 /// Characters of a sentence.
 const SENTENCE: usize = 300;
 /// Characters of what is done or advised.
@@ -102,6 +108,35 @@ pub struct Message {
     /// How bad it was when it was told before; routes that were told then are not told again that it got worse.
     #[serde(skip)]
     pub was: Option<Severity>,
+}
+
+/// Why people outside of the cluster are told of an incident that is written now, and how bad it was when they were told
+/// before. `reason`: what has changed since it was written last, `was`: how bad it was then; `None` where this process has
+/// not written it yet. What another one wrote is told again while it is news, under the same key: that one may have ended
+/// before it got through.
+pub fn because(
+    reason: Option<EventReason>,
+    was: Option<Severity>,
+    incident: &Incident,
+    now: Timestamp,
+) -> Option<(EventReason, Option<Severity>)> {
+    match (reason, was) {
+        // It got worse.
+        (None, Some(was)) => (was < incident.severity).then_some((EventReason::IncidentOpened, Some(was))),
+        _ if now.duration_since(changed_at(incident)) > NEWS => None,
+        (Some(reason), _) => Some((reason, None)),
+        // Acted on when it was taken up.
+        (None, None) if incident.reopen_count > 0 => Some((EventReason::IncidentReopened, None)),
+        (None, None) => Some((EventReason::IncidentOpened, None)),
+    }
+}
+
+/// When an incident was opened, or stood differently, last.
+fn changed_at(incident: &Incident) -> Timestamp {
+    let Instants { detected, mitigated, resolved, .. } = incident.instants;
+    let told = |line: &&TimelineEntry| line.what == TimelineKind::State && line.text != TAKEN_UP;
+    let line = incident.timeline.iter().rev().find(told).map(|line| line.at);
+    [mitigated, resolved, line].into_iter().flatten().fold(detected, Ord::max)
 }
 
 /// What is told of an incident, `None` for one that belongs to no tenant. `was`: it is told because it got worse.

@@ -2,15 +2,15 @@
 //! the incident without it. What cannot be known is "no data", never zero.
 //!
 //! A recommendation is *right* when the incident was not over within the time in which the action would have been
-//! verified, and the workload that it would have touched is the incident's first cause as it is known now. It is
-//! *unneeded* when the incident ended by itself within that time, and *wrong* when the cause turned out to be
-//! another workload. The downtime that it would have saved is the time from the recommendation to the end of the
-//! impact, less the usual time from effect to verdict of actions of its kind that did help here; without any such
-//! action it is not known.
+//! verified, and what it would have touched is the incident's first cause as it is known now. It is *unneeded* when
+//! the incident ended by itself within that time, and *wrong* when the cause turned out to be something else. A
+//! person's word on it (annotation `homeostat.dev/verdict`) goes before both. The downtime that it would have saved is
+//! the time from the recommendation to the end of the impact, less the usual time from effect to verdict of actions of
+//! its kind that did help here; without any such action it is not known.
 
 use super::table::table;
-use homeostat_crds::v1alpha1::action::{ActionState, OutcomeResult};
-use homeostat_crds::v1alpha1::{Action, Incident};
+use homeostat_crds::v1alpha1::action::{ActionState, OutcomeResult, aimed_at_cause, word_of_a_person};
+use homeostat_crds::v1alpha1::{Action, Incident, IncidentStatus};
 use homeostat_crds::{ActionKind, Level};
 use homeostat_execute::actions::spec;
 use homeostat_execute::driver::{PROPOSAL_OUTLIVED, PROPOSAL_RAISED};
@@ -39,7 +39,7 @@ pub enum Judgement {
     Unneeded,
     /// The cause turned out to be something else.
     Wrong,
-    /// The incident is not over, or not stored any more.
+    /// The incident is not over, or not stored any more, or its cause is one that does not tell.
     Unknown,
 }
 
@@ -105,8 +105,8 @@ pub fn judge(asked: &WhatIf, actions: &[Action], incidents: &[Incident]) -> Answ
             Judgement::Unknown => row.unknown += 1,
             Judgement::Right => {
                 row.right += 1;
-                match usual.get(&action.spec.action) {
-                    Some(usual) => {
+                match usual.get(&action.spec.action).zip(longer) {
+                    Some((usual, longer)) => {
                         row.saved =
                             row.saved.saturating_add(longer.saturating_sub(*usual).max(SignedDuration::ZERO));
                     }
@@ -136,23 +136,32 @@ fn alone_at(action: ActionKind) -> Option<Level> {
     super::levels::parse(spec.alone_at().name()).ok()
 }
 
-/// The judgement, and how long the impact lasted after the recommendation.
-fn verdict(action: &Action, incident: Option<&Incident>) -> (Judgement, SignedDuration) {
-    let nothing = (Judgement::Unknown, SignedDuration::ZERO);
-    let Some(status) = incident.and_then(|incident| incident.status.as_ref()) else { return nothing };
-    let Some(ended) = status.instants.as_ref().and_then(|instants| instants.mitigated) else {
-        return nothing;
-    };
-    let longer = ended.timestamp().duration_since(action.spec.evidence.taken_at.timestamp());
-    let window = SignedDuration::from_secs(i64::from(action.spec.verify.within_seconds));
-    let judgement = if longer <= window {
-        Judgement::Unneeded
-    } else if status.workload.as_ref() == Some(&action.spec.workload_ref.name) {
-        Judgement::Right
-    } else {
-        Judgement::Wrong
+/// The judgement, and how long the impact lasted after the recommendation, where it is over.
+fn verdict(action: &Action, incident: Option<&Incident>) -> (Judgement, Option<SignedDuration>) {
+    let status = incident.and_then(|incident| incident.status.as_ref());
+    let ended = status.and_then(|status| status.instants.as_ref()?.mitigated);
+    let taken_at = action.spec.evidence.taken_at.timestamp();
+    let longer = ended.map(|ended| ended.timestamp().duration_since(taken_at));
+    let judgement = match (word_of_a_person(action.annotations()), status.zip(longer)) {
+        (Some(true), _) => Judgement::Right,
+        (Some(false), _) => Judgement::Wrong,
+        (None, Some((status, longer))) => judgement(action, status, longer),
+        (None, None) => Judgement::Unknown,
     };
     (judgement, longer)
+}
+
+fn judgement(action: &Action, status: &IncidentStatus, longer: SignedDuration) -> Judgement {
+    if longer <= SignedDuration::from_secs(i64::from(action.spec.verify.within_seconds)) {
+        return Judgement::Unneeded;
+    }
+    let first = status.causes.iter().min_by_key(|cause| cause.rank);
+    let cause = first.map(|cause| (cause.entity.kind.as_str(), cause.entity.name.as_str()));
+    match aimed_at_cause(cause, status.workload.as_deref(), &action.spec.workload_ref.name) {
+        Some(true) => Judgement::Right,
+        Some(false) => Judgement::Wrong,
+        None => Judgement::Unknown,
+    }
 }
 
 /// Median time from effect to verdict of what helped, per kind.
@@ -280,6 +289,34 @@ mod tests {
         let found = row(&all, &incidents);
         assert_eq!((found.right, found.wrong, found.unneeded, found.unknown), (1, 1, 1, 2));
         assert_eq!((found.alone, found.asked), (5, 0));
+    }
+
+    #[test]
+    fn a_persons_word_goes_before_what_the_incident_shows() {
+        let incidents = [incident("cart-1", "cart", &json!("2026-11-22T09:10:00Z"))];
+        let said = |word: &str| {
+            let change = json!({ "metadata": { "annotations": { "homeostat.dev/verdict": word } },
+                "status": { "state": "Proposed" } });
+            action("a", &change)
+        };
+        let found = row(&[said("Wrong"), said("Right"), said("no idea")], &incidents);
+        assert_eq!((found.right, found.wrong), (2, 1));
+        let found = row(&[said("Right"), helped()], &[]);
+        assert_eq!(
+            (found.right, saved(&found)),
+            (1, "no data".to_owned()),
+            "how long it lasted is not known"
+        );
+    }
+
+    #[test]
+    fn what_a_dependency_outside_broke_was_no_workloads_fault() {
+        let mut outside = incident("cart-1", "cart", &json!("2026-11-22T09:10:00Z"));
+        let cause = json!({ "rank": 1, "entity": { "kind": "External", "name": "pay.example:443" },
+            "kind": "DependencyDown", "confidencePercent": 90 });
+        outside.status.as_mut().expect("a status").causes =
+            vec![serde_json::from_value(cause).expect("a cause")];
+        assert_eq!(row(&[proposal("a", "cart-1")], &[outside]).wrong, 1);
     }
 
     #[test]
