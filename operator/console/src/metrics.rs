@@ -87,6 +87,8 @@ pub struct Metrics {
     forecasts: Forecasts,
     incident_writes: Family<ByResult, Counter>,
     incidents_unclosed: Gauge,
+    audit_waiting: Gauge,
+    audit_lost: Counter,
     messages: Family<ByOutcome, Counter>,
     late_runs: Family<ByTenant, Gauge>,
 }
@@ -131,6 +133,8 @@ impl Metrics {
             forecasts: Forecasts::default(),
             incident_writes: Family::default(),
             incidents_unclosed: Gauge::default(),
+            audit_waiting: Gauge::default(),
+            audit_lost: Counter::default(),
             messages: Family::default(),
             late_runs: Family::default(),
         };
@@ -220,6 +224,16 @@ impl Metrics {
             "incidents_unclosed",
             "Incidents that are over and stored as open, because the API server refuses their last write",
             metrics.incidents_unclosed.clone(),
+        );
+        registry.register(
+            "audit_waiting",
+            "Decisions that wait for the disk of the audit record",
+            metrics.audit_waiting.clone(),
+        );
+        registry.register(
+            "audit_lost",
+            "Decisions that are not in the audit record because too many waited for its disk",
+            metrics.audit_lost.clone(),
         );
         registry.register(
             "messages",
@@ -337,6 +351,12 @@ impl Metrics {
     /// Incidents that are over, and whose last write did not go through.
     pub fn incidents_unclosed(&self, count: u64) {
         self.incidents_unclosed.set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
+    /// Decisions that wait for the disk of the audit record, and those since start that found no room to wait.
+    pub fn audit_record(&self, waiting: u64, lost: u64) {
+        self.audit_waiting.set(i64::try_from(waiting).unwrap_or(i64::MAX));
+        self.audit_lost.inner().store(lost, Ordering::Relaxed);
     }
 
     /// Messages to people since start; who sends them counts, this only shows.
