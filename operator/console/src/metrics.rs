@@ -83,6 +83,7 @@ pub struct Metrics {
     objects: Family<ByKind, Gauge>,
     generation: Gauge,
     halted: Gauge,
+    store_full: Gauge,
     unread: Gauge,
     forecasts: Forecasts,
     incident_writes: Family<ByResult, Counter>,
@@ -129,6 +130,7 @@ impl Metrics {
             objects: Family::default(),
             generation: Gauge::default(),
             halted: Gauge::default(),
+            store_full: Gauge::default(),
             unread: Gauge::default(),
             forecasts: Forecasts::default(),
             incident_writes: Family::default(),
@@ -210,6 +212,11 @@ impl Metrics {
             metrics.halted.clone(),
         );
         registry.register(
+            "api_store_full",
+            "1 while the API server's store takes no writes: nobody can lead and nothing is done",
+            metrics.store_full.clone(),
+        );
+        registry.register(
             "unread_actions",
             "Actions that have not ended and that this version cannot read, because a newer one wrote them",
             metrics.unread.clone(),
@@ -257,6 +264,11 @@ impl Metrics {
     /// Whether this replica leads.
     pub fn leader(&self, leads: bool) {
         self.leader.set(i64::from(leads));
+    }
+
+    /// Whether the API server's store takes no writes.
+    pub fn store_full(&self, full: bool) {
+        self.store_full.set(i64::from(full));
     }
 
     /// Batches that wait for the loop now.

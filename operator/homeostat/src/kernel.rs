@@ -8,6 +8,7 @@ mod ahead;
 mod past;
 mod sent;
 mod sizes;
+mod store;
 
 use self::ahead::Foresight;
 use self::sent::Sent;
@@ -81,6 +82,8 @@ pub struct Kernel {
     led: bool,
     /// What was found broken here and is not told yet; see [`Kernel::halt`].
     breach: Option<(String, Name)>,
+    /// The API server's store takes no writes; see [`Kernel::store_full`].
+    store_full: bool,
 }
 
 impl Kernel {
@@ -109,6 +112,7 @@ impl Kernel {
             urgent: false,
             led: false,
             breach: None,
+            store_full: false,
         }
     }
 
@@ -222,6 +226,7 @@ impl Kernel {
             changed.insert(self.correlator.breached(&fault, &breach, now, &mut *self.ids));
             self.share_incidents();
         }
+        self.tell_store(now, leads, &mut changed);
         if leads && self.snapshot.ready() {
             if !self.led {
                 // What the leader before us wrote may be older than what we know.

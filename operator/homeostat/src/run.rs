@@ -410,6 +410,9 @@ impl Turn {
         if let Some((fault, breach)) = outside.breach() {
             self.kernel.halt(&fault, breach);
         }
+        let full = outside.store_full();
+        self.metrics.store_full(full);
+        self.kernel.store_full(full);
         if leads {
             for one in batch {
                 let Signal::Object(change) = &one.signal else { continue };
