@@ -115,7 +115,8 @@ impl ReportWriter {
                 biased;
                 event = events.next() => match event {
                     Some((namespace, Ok(event))) => {
-                        failing = false;
+                        // To begin a list is no success.
+                        failing &= matches!(event, watcher::Event::Init);
                         self.book.take(&namespace, event);
                     }
                     Some((_, Err(error))) => {
