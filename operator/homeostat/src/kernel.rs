@@ -12,6 +12,7 @@ mod store;
 
 use self::ahead::Foresight;
 use self::sent::Sent;
+use self::store::Store;
 use crate::jobs::RunOrder;
 use crate::jobs::kept::{Keep, RunsMemory};
 use crate::{callers, hearing, limits, standing};
@@ -82,8 +83,7 @@ pub struct Kernel {
     led: bool,
     /// What was found broken here and is not told yet; see [`Kernel::halt`].
     breach: Option<(String, Name)>,
-    /// The API server's store takes no writes; see [`Kernel::store_full`].
-    store_full: bool,
+    store: Store,
 }
 
 impl Kernel {
@@ -112,7 +112,7 @@ impl Kernel {
             urgent: false,
             led: false,
             breach: None,
-            store_full: false,
+            store: Store::default(),
         }
     }
 
