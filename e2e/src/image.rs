@@ -226,6 +226,81 @@ mod tests {
         fs::remove_dir_all(&dir).unwrap();
     }
 
+    /// Where the second process of the next test builds its image.
+    const TARGET: &str = "HOMEOSTAT_IMAGE_TARGET";
+    const PLANTED: &str = "cAnArYvAlUe";
+
+    #[test]
+    fn secrets_around_the_program_are_in_no_image_of_it() {
+        if let Some(target) = std::env::var_os(TARGET) {
+            let spec = ImageSpec::program("example.test/one:v1", Path::new("program")).unwrap();
+            build(&spec, Path::new(&target)).unwrap();
+            return;
+        }
+        let (dir, out) = (folder("planted"), folder("planted-out"));
+        let secrets =
+            [".env", "program.key", "id_rsa", ".netrc", ".kube/config", ".docker/config.json", "tmp/token"];
+        for name in secrets {
+            let path = dir.join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, format!("password={PLANTED}")).unwrap();
+        }
+        fs::copy("/bin/sh", dir.join("program")).unwrap();
+        // The tool as it is run: from the folder of the program, with secrets in its environment and beside the program.
+        let itself = ["--exact", "image::tests::secrets_around_the_program_are_in_no_image_of_it"];
+        let built = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(itself)
+            .current_dir(&dir)
+            .env(TARGET, out.join("a.tar"))
+            .env("HOME", &dir)
+            .env("REGISTRY_PASSWORD", PLANTED)
+            .env("USER", PLANTED)
+            .env("HOSTNAME", PLANTED)
+            .output()
+            .unwrap();
+        assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stdout));
+
+        let image = fs::read(out.join("a.tar")).unwrap();
+        assert!(
+            !image.windows(PLANTED.len()).any(|part| part == PLANTED.as_bytes()),
+            "no layer is compressed"
+        );
+        let outer = entries(&out.join("a.tar"));
+        let manifest: serde_json::Value = serde_json::from_slice(&outer["manifest.json"]).unwrap();
+        let config: serde_json::Value =
+            serde_json::from_slice(&outer[manifest[0]["Config"].as_str().unwrap()]).unwrap();
+        for empty in ["Env", "Labels"] {
+            let value = &config["config"][empty];
+            let nothing =
+                value.is_null() || value == &serde_json::json!([]) || value == &serde_json::json!({});
+            assert!(nothing, "{empty}: {value}");
+        }
+        assert!(config["author"].is_null() && config["created"].is_null(), "{config}");
+        // Nothing but what is meant to be inside.
+        let layer = out.join("layer.tar");
+        fs::write(&layer, &outer[manifest[0]["Layers"][0].as_str().unwrap()]).unwrap();
+        let spec = ImageSpec::program("example.test/one:v1", &dir.join("program")).unwrap();
+        let meant = complete(&spec).unwrap();
+        let meant: BTreeSet<&str> = meant.keys().map(|path| path.trim_start_matches('/')).collect();
+        let found = entries(&layer);
+        let found: BTreeSet<&str> =
+            found.keys().map(String::as_str).filter(|name| !name.ends_with('/')).collect();
+        assert_eq!(found, meant);
+        let mut tar = tar::Archive::new(File::open(&layer).unwrap());
+        for entry in tar.entries().unwrap() {
+            let header = entry.unwrap().header().clone();
+            let names =
+                [header.username(), header.groupname()].map(|name| name.unwrap().unwrap_or_default().len());
+            assert_eq!(
+                (header.uid().unwrap(), header.mtime().unwrap(), names),
+                (0, 0, [0, 0]),
+                "of nobody here"
+            );
+        }
+        fs::remove_dir_all(&dir).unwrap();
+        fs::remove_dir_all(&out).unwrap();
+    }
+
     #[test]
     fn a_path_that_leaves_the_image_is_refused() {
         let mut spec = ImageSpec::program("example.test/one:v1", Path::new("/bin/sh")).unwrap();

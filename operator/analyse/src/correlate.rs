@@ -4,7 +4,8 @@
 //! findings of their own; what is left is to join the kubelet's view with the callers' view of one workload, to
 //! absorb stray charges next to a known root, and to keep two separate faults apart.
 
-use crate::breach;
+mod own;
+
 use crate::calls::Calls;
 use crate::ranking::{first_hand, only_warns, rank, root_of, root_of_cause};
 use crate::shelf::{self, Shelf};
@@ -138,26 +139,6 @@ impl Correlator {
     /// Takes note of an action: who makes a release again that a roll back took back has its incident again.
     pub fn note(&mut self, action: &ActionRecord) {
         self.shelf.note(action);
-    }
-
-    /// Opens the incident of an own invariant that was found broken, unless the one of this fault is open: then it says that
-    /// it came again. `breach` tells what happened; its part `fault` is the same for the same invariant and action.
-    pub fn breached(
-        &mut self,
-        fault: &str,
-        breach: &str,
-        now: Timestamp,
-        ids: &mut dyn IdSource,
-    ) -> IncidentId {
-        if let Some(open) = breach::of(fault, self.incidents.values_mut()) {
-            open.record(now, TimelineKind::State, format!("came again: {breach}"));
-            return open.id.clone();
-        }
-        // Never refused for want of room: there is one for each process at most.
-        let opened = breach::incident(breach, &self.config.home, now, ids);
-        let id = opened.id.clone();
-        self.incidents.insert(id.clone(), opened);
-        id
     }
 
     /// Forgets an incident whose object was deleted.

@@ -206,6 +206,12 @@ impl ClusterError {
         }
     }
 
+    /// The API server's store has no room: it takes no writes until people make some. Etcd words it so, and the API server
+    /// passes it on with the code of an error of its own.
+    pub fn store_full(&self) -> bool {
+        matches!(self, Self::Transient { message, .. } if message.contains("database space exceeded"))
+    }
+
     /// The call may have had its effect although it failed: find out by reading, never by sending again.
     pub fn outcome_unknown(&self) -> bool {
         matches!(self, Self::Transient { unsent: false, .. })

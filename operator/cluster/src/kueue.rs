@@ -69,7 +69,8 @@ pub async fn queues(client: &Client) -> Result<Option<KueueQueues>, ClusterError
     Ok(Some(queues))
 }
 
-/// Tells of the first answer and of every change until `stop`. What cannot be read counts as it was.
+/// Tells of the first answer and of every change until `stop`. What cannot be read counts as it was; that is said once, until
+/// it can be read again.
 pub async fn run(
     client: Client,
     clock: Arc<dyn Clock>,
@@ -77,8 +78,11 @@ pub async fn run(
     stop: CancellationToken,
 ) {
     let mut told: Option<Option<KueueQueues>> = None;
+    let mut failing = false;
     loop {
-        match queues(&client).await {
+        let answer = queues(&client).await;
+        let failed = answer.is_err();
+        match answer {
             Ok(found) if told.as_ref() != Some(&found) => {
                 let now = clock.now();
                 let change = ObjectChange::Kueue(found.clone().map(Arc::new));
@@ -94,9 +98,13 @@ pub async fn run(
                     return;
                 }
             }
-            Ok(_) => {}
-            Err(error) => tracing::debug!(%error, "Queues of Kueue cannot be read"),
+            Err(error) if !failing => {
+                let category = error.category().name();
+                tracing::warn!(category, %error, "Queues of Kueue cannot be read; what was known of them counts on");
+            }
+            Ok(_) | Err(_) => {}
         }
+        failing = failed;
         tokio::select! {
             () = stop.cancelled() => return,
             () = tokio::time::sleep(EVERY) => {}

@@ -7,7 +7,9 @@
 mod support;
 
 use homeostat_cluster::ledger::record;
-use homeostat_cluster::{ApiActuator, ApiLedger, WatchOptions, Watches};
+use homeostat_cluster::{
+    ApiActuator, ApiLedger, Elector, KubeLease, Leadership, Timing, WatchOptions, Watches,
+};
 use homeostat_execute::ports::{Actuator, EffectError, Ledger, LedgerStoreError, ReadError, Refusal};
 use homeostat_knowledge::ids::Uid;
 use homeostat_knowledge::observation::SourceState;
@@ -22,6 +24,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use support::{Server, Still, status};
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 /// Kinds of our own, whose definitions can go.
 const OWN: [&str; 6] = ["controlplanes", "tenants", "workloads", "playbooks", "incidents", "actions"];
@@ -150,6 +153,41 @@ async fn a_store_without_room_takes_no_intent_says_so_and_is_still_read() {
 
     server.calm();
     assert!(ledger.create(&action("order-7f3k2-1")).await.is_ok(), "without a restart");
+}
+
+/// A replica that runs for leadership.
+fn replica(server: &Server, name: &str) -> Leadership {
+    let lease = KubeLease::new(server.client());
+    let (elector, leadership) =
+        Elector::new(lease, name, Timing::default(), Arc::new(Still)).expect("times that fit");
+    tokio::spawn(elector.run(CancellationToken::new()));
+    leadership
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_lease_tells_every_replica_that_the_store_is_full_and_that_it_takes_writes_again() {
+    let server = Server::new();
+    let replicas = [replica(&server, "a"), replica(&server, "b")];
+    let full = || replicas.each_ref().map(Leadership::store_full);
+    let leading = || replicas.iter().filter(|replica| replica.leads()).count();
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    assert_eq!((full(), leading()), ([false; 2], 1));
+    // A store that has no room, and one that fails in another way.
+    for (said, is_full) in
+        [("etcdserver: mvcc: database space exceeded", true), ("etcdserver: request timed out", false)]
+    {
+        server.trouble(Method::PUT, "/leases/homeostat", usize::MAX, status(500, "InternalError", said));
+        tokio::time::sleep(Duration::from_secs(4)).await;
+        assert_eq!(full().iter().any(|one| *one), is_full, "within two attempts");
+        let before = server.seen().len();
+        tokio::time::sleep(Duration::from_mins(2)).await;
+        assert_eq!((full(), leading()), ([is_full; 2], 0), "{said}");
+        let asked = server.seen().len() - before;
+        assert!(asked <= 2 * 2 * 70, "{asked} requests of two replicas in two minutes");
+        server.calm();
+        tokio::time::sleep(Duration::from_secs(20)).await;
+        assert_eq!((full(), leading()), ([false; 2], 1), "without a restart");
+    }
 }
 
 #[tokio::test(start_paused = true)]

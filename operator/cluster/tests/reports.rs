@@ -317,6 +317,7 @@ async fn it_uses_the_rights_that_it_needs_and_creates_nothing() {
     let expected = BTreeSet::from([
         ours("reports", "get"),
         ours("reports", "list"),
+        ours("reports", "watch"),
         ours("reports/status", "patch"),
         ours("incidents", "get"),
         ours("incidents", "list"),

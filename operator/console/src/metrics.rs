@@ -83,10 +83,13 @@ pub struct Metrics {
     objects: Family<ByKind, Gauge>,
     generation: Gauge,
     halted: Gauge,
+    store_full: Gauge,
     unread: Gauge,
     forecasts: Forecasts,
     incident_writes: Family<ByResult, Counter>,
     incidents_unclosed: Gauge,
+    audit_waiting: Gauge,
+    audit_lost: Counter,
     messages: Family<ByOutcome, Counter>,
     late_runs: Family<ByTenant, Gauge>,
 }
@@ -127,10 +130,13 @@ impl Metrics {
             objects: Family::default(),
             generation: Gauge::default(),
             halted: Gauge::default(),
+            store_full: Gauge::default(),
             unread: Gauge::default(),
             forecasts: Forecasts::default(),
             incident_writes: Family::default(),
             incidents_unclosed: Gauge::default(),
+            audit_waiting: Gauge::default(),
+            audit_lost: Counter::default(),
             messages: Family::default(),
             late_runs: Family::default(),
         };
@@ -206,6 +212,11 @@ impl Metrics {
             metrics.halted.clone(),
         );
         registry.register(
+            "api_store_full",
+            "1 while the API server's store takes no writes: nobody can lead and nothing is done",
+            metrics.store_full.clone(),
+        );
+        registry.register(
             "unread_actions",
             "Actions that have not ended and that this version cannot read, because a newer one wrote them",
             metrics.unread.clone(),
@@ -220,6 +231,16 @@ impl Metrics {
             "incidents_unclosed",
             "Incidents that are over and stored as open, because the API server refuses their last write",
             metrics.incidents_unclosed.clone(),
+        );
+        registry.register(
+            "audit_waiting",
+            "Decisions that wait for the disk of the audit record",
+            metrics.audit_waiting.clone(),
+        );
+        registry.register(
+            "audit_lost",
+            "Decisions that are not in the audit record because too many waited for its disk",
+            metrics.audit_lost.clone(),
         );
         registry.register(
             "messages",
@@ -243,6 +264,11 @@ impl Metrics {
     /// Whether this replica leads.
     pub fn leader(&self, leads: bool) {
         self.leader.set(i64::from(leads));
+    }
+
+    /// Whether the API server's store takes no writes.
+    pub fn store_full(&self, full: bool) {
+        self.store_full.set(i64::from(full));
     }
 
     /// Batches that wait for the loop now.
@@ -337,6 +363,12 @@ impl Metrics {
     /// Incidents that are over, and whose last write did not go through.
     pub fn incidents_unclosed(&self, count: u64) {
         self.incidents_unclosed.set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
+    /// Decisions that wait for the disk of the audit record, and those since start that found no room to wait.
+    pub fn audit_record(&self, waiting: u64, lost: u64) {
+        self.audit_waiting.set(i64::try_from(waiting).unwrap_or(i64::MAX));
+        self.audit_lost.inner().store(lost, Ordering::Relaxed);
     }
 
     /// Messages to people since start; who sends them counts, this only shows.

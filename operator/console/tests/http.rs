@@ -97,6 +97,8 @@ fn use_everything(metrics: &Metrics) {
     metrics.api_requests("change", "conflict", 3);
     metrics.incident_writes("failed", 5);
     metrics.incidents_unclosed(1);
+    metrics.audit_record(7, 2);
+    metrics.store_full(true);
     metrics.messages("sent", 3);
 }
 
@@ -173,6 +175,9 @@ async fn metrics_are_open_metrics_with_our_names_units_and_help() {
         "homeostat_api_requests_total{verb=\"change\",result=\"conflict\"} 3",
         "homeostat_incident_writes_total{result=\"failed\"} 5",
         "homeostat_incidents_unclosed 1",
+        "homeostat_audit_waiting 7",
+        "homeostat_audit_lost_total 2",
+        "homeostat_api_store_full 1",
         "homeostat_messages_total{outcome=\"sent\"} 3",
         "homeostat_incident_detection_seconds_sum 0.812",
         "homeostat_snapshot_generation 4711",

@@ -8,9 +8,11 @@ mod ahead;
 mod past;
 mod sent;
 mod sizes;
+mod store;
 
 use self::ahead::Foresight;
 use self::sent::Sent;
+use self::store::Store;
 use crate::jobs::RunOrder;
 use crate::jobs::kept::{Keep, RunsMemory};
 use crate::{callers, hearing, limits, standing};
@@ -81,6 +83,7 @@ pub struct Kernel {
     led: bool,
     /// What was found broken here and is not told yet; see [`Kernel::halt`].
     breach: Option<(String, Name)>,
+    store: Store,
 }
 
 impl Kernel {
@@ -109,6 +112,7 @@ impl Kernel {
             urgent: false,
             led: false,
             breach: None,
+            store: Store::default(),
         }
     }
 
@@ -222,6 +226,7 @@ impl Kernel {
             changed.insert(self.correlator.breached(&fault, &breach, now, &mut *self.ids));
             self.share_incidents();
         }
+        self.tell_store(now, leads, &mut changed);
         if leads && self.snapshot.ready() {
             if !self.led {
                 // What the leader before us wrote may be older than what we know.

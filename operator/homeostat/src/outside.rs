@@ -202,6 +202,11 @@ impl Outside {
         self.leadership.leads()
     }
 
+    /// Whether the API server's store takes no writes, as the renewals of the lease tell.
+    pub fn store_full(&self) -> bool {
+        self.leadership.store_full()
+    }
+
     /// Begins an admitted plan.
     pub fn start_plan(
         &self,

@@ -5,7 +5,7 @@
 
 use crate::archive::Stored;
 use crate::args::RunArgs;
-use crate::audit::Audit;
+use crate::audit::{self, Audit};
 use crate::board::Board;
 use crate::clock::SystemClock;
 use crate::keeping::Keeping;
@@ -135,6 +135,8 @@ pub async fn run(args: RunArgs) -> Result<(), RunError> {
     let written = incidents.clone();
     let (messages, inbox) = crate::messages::messages();
     let told = messages.clone();
+    let record = Arc::new(audit::Standing::default());
+    let stands = Arc::clone(&record);
     let (sizes_in, sizes) = watch::channel::<Forecasts>(None);
     let (limits_in, limits) = watch::channel::<Forecasts>(None);
     let (runs_in, runs) = watch::channel::<Forecasts>(None);
@@ -160,6 +162,7 @@ pub async fn run(args: RunArgs) -> Result<(), RunError> {
                 metrics.incident_writes(result, total);
             }
             metrics.incidents_unclosed(counts.unclosed);
+            metrics.audit_record(stands.waiting(), stands.lost());
             for (outcome, total) in told.counts() {
                 metrics.messages(outcome, total);
             }
@@ -192,7 +195,7 @@ pub async fn run(args: RunArgs) -> Result<(), RunError> {
         }
         Some(folder) => {
             let anchors = Anchors::new(client.clone(), &args.namespace);
-            Audit::start(folder.clone(), &args.identity, recorder, anchors, Arc::clone(&clock)).await
+            Audit::start(folder.clone(), &args.identity, recorder, anchors, Arc::clone(&clock), record).await
         }
     };
     let recorder: Arc<dyn Recorder> = Arc::new(audit.clone());
@@ -407,6 +410,9 @@ impl Turn {
         if let Some((fault, breach)) = outside.breach() {
             self.kernel.halt(&fault, breach);
         }
+        let full = outside.store_full();
+        self.metrics.store_full(full);
+        self.kernel.store_full(full);
         if leads {
             for one in batch {
                 let Signal::Object(change) = &one.signal else { continue };

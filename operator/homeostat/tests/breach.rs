@@ -1,9 +1,10 @@
-//! An own invariant that was found broken is an incident for people: one for each fault, also over a restart, and nobody
-//! acts on it.
+//! An own invariant that was found broken, or a store of the API server that takes no writes, is an incident for people: one
+//! for each fault, also over a restart, and nobody acts on it.
 
 #![allow(clippy::unwrap_used, missing_docs, reason = "a test fails by panicking")]
 
 use homeostat::kernel::{Effect, Kernel};
+use homeostat_console::Metrics;
 use homeostat_knowledge::observation::{Change, ObjectChange, ObjectKind, StoredIncident};
 use homeostat_knowledge::*;
 use std::sync::Arc;
@@ -127,4 +128,64 @@ fn what_a_person_closed_is_not_opened_again_by_the_replica_that_is_still_stopped
     restarted.halt(FAULT, Name::from(BREACH));
     assert_eq!(written(&restarted.step(&[], at(30), true)), 1);
     assert!(open(&restarted).iter().all(|incident| incident.id != before.id));
+}
+
+fn shown(kernel: &Kernel) -> String {
+    let metrics = Metrics::new("test");
+    metrics.snapshot(kernel.snapshot());
+    metrics.text()
+}
+
+#[test]
+fn a_full_store_is_one_critical_incident_that_is_shown_at_once_and_stored_when_that_is_possible_again() {
+    let mut kernel = kernel(1);
+    kernel.step(&lists(), at(0), true);
+    // The lease cannot be renewed: seconds later this replica leads no more, and no other one does.
+    for second in 1..900 {
+        kernel.store_full(true);
+        let leads = second < 8;
+        let count = written(&kernel.step(&[], at(second), leads));
+        assert_eq!(count, usize::from(second == 1), "nothing that could not be stored, again and again");
+    }
+    let all = open(&kernel);
+    assert_eq!(all.len(), 1, "{all:?}");
+    let incident = &all[0];
+    assert_eq!((incident.state, incident.severity), (IncidentState::HandedOver, Severity::Critical));
+    assert_eq!(&*incident.namespace, "homeostat-system");
+    for told in ["database space exceeded", "defragment", "nothing is done"] {
+        assert!(incident.summary().contains(told), "{}", incident.summary());
+    }
+    let page = shown(&kernel);
+    assert!(
+        page.contains("homeostat_open_incidents{state=\"HandedOver\",severity=\"Critical\"} 1"),
+        "{page}"
+    );
+
+    // There is room: the lease is written first, and then what happened.
+    kernel.store_full(false);
+    let effects = kernel.step(&[], at(900), true);
+    assert_eq!(written(&effects), 1);
+    let over = effects.iter().any(|effect| {
+        matches!(effect, Effect::Write(written)
+            if written.id == incident.id && written.state == IncidentState::Resolved)
+    });
+    assert!(over, "{effects:?}");
+    assert_eq!(open(&kernel), Vec::new());
+}
+
+#[test]
+fn the_incident_of_a_full_store_that_is_stored_is_closed_by_the_leader_alone() {
+    let mut before = kernel(1);
+    before.step(&lists(), at(0), true);
+    before.store_full(true);
+    before.step(&[], at(1), true);
+    let incident = open(&before).remove(0);
+    for leads in [false, true] {
+        // Another process, which never saw the store full.
+        let mut kernel = kernel(2);
+        kernel.step(&[stored(&incident, false)], at(20), leads);
+        kernel.step(&lists(), at(21), leads);
+        kernel.step(&[], at(22), leads);
+        assert_eq!(open(&kernel).len(), usize::from(!leads), "who leads says that it is over");
+    }
 }

@@ -37,6 +37,7 @@ pub struct Term {
 #[derive(Clone, Debug)]
 pub struct Leadership {
     term: watch::Receiver<Option<Term>>,
+    full: watch::Receiver<bool>,
 }
 
 impl Leadership {
@@ -48,6 +49,12 @@ impl Leadership {
     /// The present term; `None` when this replica does not lead.
     pub fn term(&self) -> Option<Term> {
         self.term.borrow().clone().filter(|term| Instant::now() < term.until)
+    }
+
+    /// Whether the API server's store was full at the last attempt to write the lease. The leader's attempts tell it, and
+    /// once nobody can lead those of every replica.
+    pub fn store_full(&self) -> bool {
+        *self.full.borrow()
     }
 
     /// Waits until this replica begins or ceases to lead (renewals do not count); gives whether it leads now.
@@ -81,7 +88,8 @@ impl Leadership {
     /// A replica that always leads; for tools and tests without an election.
     pub fn always() -> Self {
         let far = Instant::now() + std::time::Duration::from_hours(100 * 365 * 24);
-        Self { term: watch::channel(Some(Term { number: 0, since: None, until: far })).1 }
+        let term = watch::channel(Some(Term { number: 0, since: None, until: far })).1;
+        Self { term, full: watch::channel(false).1 }
     }
 }
 
@@ -93,6 +101,7 @@ pub struct Elector<L> {
     clock: Arc<dyn Clock>,
     since: Option<Timestamp>,
     term: watch::Sender<Option<Term>>,
+    full: watch::Sender<bool>,
 }
 
 impl<L: LeaseApi> Elector<L> {
@@ -106,8 +115,10 @@ impl<L: LeaseApi> Elector<L> {
     ) -> Result<(Self, Leadership), InvalidTiming> {
         let timing = timing.check()?;
         let (term, receiver) = watch::channel(None);
-        let elector = Self { api, machine: Machine::new(identity, timing), timing, clock, since: None, term };
-        Ok((elector, Leadership { term: receiver }))
+        let (full, told) = watch::channel(false);
+        let machine = Machine::new(identity, timing);
+        let elector = Self { api, machine, timing, clock, since: None, term, full };
+        Ok((elector, Leadership { term: receiver, full: told }))
     }
 
     /// Runs until `shutdown`, then gives the lease away so that another replica leads at its next attempt.
@@ -161,6 +172,8 @@ impl<L: LeaseApi> Elector<L> {
         let (record, written) = match self.machine.observe(seen, now, wall) {
             Intent::Held { .. } => {
                 self.machine.lost();
+                // A lease that ran out in a full store counts again only when somebody could write it.
+                self.full.send_replace(false);
                 return Ok(());
             }
             Intent::Create(record) => {
@@ -172,6 +185,12 @@ impl<L: LeaseApi> Elector<L> {
                 (record, written)
             }
         };
+        self.full.send_if_modified(|full| {
+            let now = written.as_ref().is_err_and(ClusterError::store_full);
+            // No answer says nothing of it.
+            let known = now || written.is_ok();
+            known && std::mem::replace(full, now) != now
+        });
         match written {
             Ok(version) => {
                 let first = self.machine.leads_until().is_none();

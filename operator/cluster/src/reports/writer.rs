@@ -14,6 +14,8 @@ use crate::error::{ClusterError, chain};
 use crate::janitor::Retention;
 use crate::status::{StatusApi, keep_times};
 use crate::watches::light::Light;
+use crate::watches::patience::Patience;
+use crate::watches::pulse::Pulse;
 use futures::stream::select_all;
 use futures::{Stream, StreamExt};
 use homeostat_crds::Reason;
@@ -115,7 +117,8 @@ impl ReportWriter {
                 biased;
                 event = events.next() => match event {
                     Some((namespace, Ok(event))) => {
-                        failing = false;
+                        // To begin a list is no success.
+                        failing &= matches!(event, watcher::Event::Init);
                         self.book.take(&namespace, event);
                     }
                     Some((_, Err(error))) => {
@@ -139,8 +142,16 @@ impl ReportWriter {
     fn events(&self) -> Events {
         let watch = |namespace: &str, api: Api<Light<ReportBody>>| -> Events {
             let namespace = namespace.to_owned();
-            let events = watcher(api, watcher::Config::default().page_size(PAGE)).default_backoff();
-            Box::pin(events.map(move |event| (namespace.clone(), event)))
+            let pulse = Pulse::new("reports");
+            let patience = Patience::new(Arc::clone(&pulse));
+            let events = watcher(api, watcher::Config::default().page_size(PAGE)).backoff(patience);
+            Box::pin(events.map(move |event| {
+                // To begin a list is no sign of life.
+                if matches!(&event, Ok(event) if !matches!(event, watcher::Event::Init)) {
+                    pulse.beat();
+                }
+                (namespace.clone(), event)
+            }))
         };
         if self.namespaces.is_empty() {
             return watch("", Api::all(self.client.clone()));

@@ -18,6 +18,9 @@ use std::sync::Arc;
 
 /// Characters that are kept of a message of the scheduler or a kubelet.
 const MESSAGE_LIMIT: usize = 256;
+/// Containers of one pod that are kept. Nothing limits them but the size of an object, and looking each up in the other list
+/// would take the longer the more there are of both.
+const MOST_CONTAINERS: usize = 256;
 
 /// The watch of pods.
 pub(crate) struct Pods;
@@ -228,8 +231,9 @@ fn used(message: &str) -> Amounts {
 
 /// One entry per app container in spec order; what the kubelet has not reported yet is waiting.
 fn containers(spec: &Spec, status: &Status, names: &mut Interner) -> Vec<ContainerRecord> {
-    let mut records = Vec::with_capacity(spec.containers.len().max(status.container_statuses.len()));
-    for container in &spec.containers {
+    let most = spec.containers.len().max(status.container_statuses.len()).min(MOST_CONTAINERS);
+    let mut records = Vec::with_capacity(most);
+    for container in spec.containers.iter().take(MOST_CONTAINERS) {
         let reported = status.container_statuses.iter().find(|reported| reported.name == container.name);
         records.push(match reported {
             Some(reported) => {
@@ -253,6 +257,9 @@ fn containers(spec: &Spec, status: &Status, names: &mut Interner) -> Vec<Contain
     }
     // A status without its spec does not happen; losing a crash to it would be worse than to believe it.
     for reported in &status.container_statuses {
+        if records.len() >= MOST_CONTAINERS {
+            break;
+        }
         if !spec.containers.iter().any(|container| container.name == reported.name) {
             records.push(container_record(reported, names));
         }

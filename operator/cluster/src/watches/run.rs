@@ -177,7 +177,8 @@ pub(crate) async fn run<W: Watched>(
     loop {
         let done = match stream.next().await {
             Some(Ok(event)) => {
-                failing = false;
+                // To begin a list is no success: it may fail as the one before, which is told already.
+                failing &= matches!(event, watcher::Event::Init);
                 state.take(event, &outlet, &pulse, &gate).await
             }
             Some(Err(error)) => {

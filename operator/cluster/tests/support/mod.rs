@@ -94,11 +94,12 @@ struct State {
 pub type Right = (String, String, String);
 
 /// The right that a request needs.
-fn right(seen: &Seen) -> Right {
+pub fn right(seen: &Seen) -> Right {
     let Place { plural, name, sub, .. } = place(&seen.path);
     let group = seen.path.strip_prefix("/apis/").and_then(|rest| rest.split('/').next());
     let resource = sub.map_or_else(|| plural.clone(), |sub| format!("{plural}/{sub}"));
     let verb = match (seen.method.as_str(), name) {
+        ("GET", None) if seen.query.contains_key("watch") => "watch",
         ("GET", None) => "list",
         ("GET", Some(_)) => "get",
         ("POST", _) => "create",
@@ -159,6 +160,7 @@ fn kind_of(plural: &str) -> (&'static str, &'static str) {
         "horizontalpodautoscalers" => ("autoscaling/v2", "HorizontalPodAutoscaler"),
         "poddisruptionbudgets" => ("policy/v1", "PodDisruptionBudget"),
         "events" => ("events.k8s.io/v1", "Event"),
+        "leases" => ("coordination.k8s.io/v1", "Lease"),
         "tenants" => ("homeostat.dev/v1alpha1", "Tenant"),
         "workloads" => ("homeostat.dev/v1alpha1", "Workload"),
         "playbooks" => ("homeostat.dev/v1alpha1", "Playbook"),
@@ -198,7 +200,12 @@ impl Server {
         self.state.lock().unwrap().forbidden = Some(right.clone());
     }
 
-    /// Rights that requests needed so far.
+    /// The client lacks nothing any more.
+    pub fn grant(&self) {
+        self.state.lock().unwrap().forbidden = None;
+    }
+
+    /// Rights that requests needed and had so far.
     pub fn used(&self) -> BTreeSet<Right> {
         self.state.lock().unwrap().used.clone()
     }
@@ -358,7 +365,6 @@ fn answer(code: u16, body: &Value) -> Response<UnsyncBoxBody<Bytes, IoError>> {
 impl State {
     fn trouble(&mut self, seen: &Seen) -> Option<Trouble> {
         let needed = right(seen);
-        self.used.insert(needed.clone());
         if self.forbidden.as_ref() == Some(&needed) {
             let (group, resource, verb) = needed;
             // As the API server's authorizer words it.
@@ -366,6 +372,7 @@ impl State {
                 format!("User \"homeostat\" cannot {verb} resource \"{resource}\" in API group \"{group}\"");
             return Some(status(403, "Forbidden", &format!("it is forbidden: {said}")));
         }
+        self.used.insert(needed);
         let at = self.rules.iter().position(|rule| {
             rule.times > 0 && rule.method == seen.method && seen.path.ends_with(&rule.path)
         })?;

@@ -1,13 +1,14 @@
 //! The thread that writes the audit record: files are slow, and nothing else may be.
 
-use super::Message;
+use super::{Message, Standing};
+use homeostat_audit::disk::Disk;
 use homeostat_audit::journal::PERSONAL;
 use homeostat_audit::{Anchor, Journal, Salt, StoreLimits};
 use homeostat_knowledge::{Clock, SignedDuration, Timestamp};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -20,11 +21,12 @@ const ANCHOR: SignedDuration = SignedDuration::from_mins(1);
 const ERASE: SignedDuration = SignedDuration::from_hours(24);
 
 pub(super) struct Keeper {
+    pub disk: Arc<dyn Disk>,
     pub folder: PathBuf,
     pub who: String,
     pub told: BTreeMap<String, Anchor>,
     pub clock: Arc<dyn Clock>,
-    pub missed: Arc<AtomicU64>,
+    pub standing: Arc<Standing>,
     pub heads: mpsc::Sender<Anchor>,
 }
 
@@ -33,13 +35,18 @@ impl Keeper {
         let Some(mut journal) = self.open(messages) else { return };
         let start = self.clock.now();
         let (mut anchored, mut erased, mut failing) = (start, start, false);
+        // Of those that found no room in the queue, so many are on record.
+        let mut told = 0;
         loop {
             let first = messages.recv_timeout(LOOK);
             let now = self.clock.now();
             let mut open = !matches!(first, Err(RecvTimeoutError::Disconnected));
             for message in first.into_iter().chain(messages.try_iter()) {
                 match message {
-                    Message::Decision(decision) => journal.record(*decision, now, salt),
+                    Message::Decision(decision) => {
+                        self.taken();
+                        journal.record(*decision, now, salt);
+                    }
                     Message::Told(anchor) => {
                         if let Err(error) = journal.told(*anchor) {
                             tracing::warn!(%error, "Old files of the audit record could not be removed");
@@ -48,8 +55,14 @@ impl Keeper {
                     Message::Close => open = false,
                 }
             }
-            journal.miss(self.missed.swap(0, Ordering::Relaxed));
+            let missed = self.standing.missed.load(Ordering::Relaxed);
+            journal.miss(missed - told);
+            told = missed;
+            self.count(&journal, told);
+            self.standing.waits(Some(now));
             let written = if open { journal.flush(now, salt) } else { journal.close(now, salt) };
+            self.standing.waits(None);
+            self.count(&journal, told);
             say(&written, &mut failing, &journal);
             if due(now, &mut anchored, ANCHOR)
                 && let Some(anchor) = journal.anchor(now)
@@ -68,6 +81,18 @@ impl Keeper {
         }
     }
 
+    /// One less in the queue, and not written yet: at no moment is it counted as neither.
+    fn taken(&self) {
+        self.standing.unwritten.fetch_add(1, Ordering::SeqCst);
+        self.standing.queued.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    fn count(&self, journal: &Journal, missed: u64) {
+        let counts = journal.counts();
+        self.standing.beyond.store(counts.lost.saturating_sub(missed), Ordering::Relaxed);
+        self.standing.unwritten.store(counts.waiting, Ordering::SeqCst);
+    }
+
     /// Opens the record, however long the disk takes; meanwhile decisions wait in the queue. `None` when the program
     /// ends before.
     fn open(&self, messages: &Receiver<Message>) -> Option<Journal> {
@@ -75,7 +100,11 @@ impl Keeper {
         let mut early = Vec::new();
         loop {
             let now = self.clock.now();
-            match Journal::open(&self.folder, &self.who, StoreLimits::default(), &self.told, now) {
+            self.standing.waits(Some(now));
+            let (disk, limits) = (Arc::clone(&self.disk), StoreLimits::default());
+            let opened = Journal::open_on(disk, &self.folder, &self.who, limits, &self.told, now);
+            self.standing.waits(None);
+            match opened {
                 Ok((mut journal, broken)) => {
                     if let Some(broken) = broken {
                         tracing::error!(%broken, "The audit record was changed by somebody; a new chain begins");
@@ -93,8 +122,15 @@ impl Keeper {
             }
             match messages.recv_timeout(LOOK) {
                 Ok(Message::Close) | Err(RecvTimeoutError::Disconnected) => return None,
-                Ok(Message::Decision(decision)) if early.len() < super::QUEUE => early.push(*decision),
-                Ok(Message::Decision(_)) => drop(self.missed.fetch_add(1, Ordering::Relaxed)),
+                Ok(Message::Decision(decision)) => {
+                    self.taken();
+                    if early.len() < super::QUEUE {
+                        early.push(*decision);
+                    } else {
+                        self.standing.unwritten.fetch_sub(1, Ordering::SeqCst);
+                        self.standing.missed.fetch_add(1, Ordering::Relaxed);
+                    }
+                }
                 Ok(Message::Told(_)) | Err(RecvTimeoutError::Timeout) => {}
             }
         }

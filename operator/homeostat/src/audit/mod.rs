@@ -4,16 +4,17 @@
 pub mod command;
 mod keeper;
 
+use homeostat_audit::disk::{Disk, FileSystem};
 use homeostat_audit::{Anchor, Decision};
 use homeostat_cluster::anchors::Anchors;
 use homeostat_execute::{GuardInput, Recorder};
 use homeostat_knowledge::records::Release;
-use homeostat_knowledge::{ActionRecord, Clock, Incident, Name};
+use homeostat_knowledge::{ActionRecord, Clock, Incident, Name, SignedDuration, Timestamp};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::mpsc;
 
@@ -21,6 +22,63 @@ use tokio::sync::mpsc;
 const QUEUE: usize = 1_024;
 /// At most so long for the last writes of the program.
 const CLOSING: Duration = Duration::from_secs(2);
+/// A write that takes so long is told.
+const SLOW: SignedDuration = SignedDuration::from_secs(5);
+
+/// How the record stands, for those who hand it decisions and for metrics.
+#[derive(Debug, Default)]
+pub struct Standing {
+    /// In the queue of the thread.
+    queued: AtomicU64,
+    /// Taken by the thread, and not on the disk yet.
+    unwritten: AtomicU64,
+    /// Found no room in the queue, since the start.
+    missed: AtomicU64,
+    /// Taken by the thread and found no room to wait for the disk, since the start.
+    beyond: AtomicU64,
+    /// Since when the thread waits for the disk.
+    waits: Mutex<Option<Timestamp>>,
+    /// That it waits for long was said.
+    said: AtomicBool,
+}
+
+impl Standing {
+    /// Decisions that are not on the disk yet.
+    pub fn waiting(&self) -> u64 {
+        // In this order: one that is taken in between counts twice, never not at all.
+        self.queued.load(Ordering::SeqCst) + self.unwritten.load(Ordering::SeqCst)
+    }
+
+    /// Decisions that found no room to wait, since the start.
+    pub fn lost(&self) -> u64 {
+        self.missed.load(Ordering::Relaxed) + self.beyond.load(Ordering::Relaxed)
+    }
+
+    /// The thread begins to wait for the disk, or has what it waited for.
+    fn waits(&self, since: Option<Timestamp>) {
+        *self.waits.lock().unwrap_or_else(PoisonError::into_inner) = since;
+        if since.is_none() && self.said.swap(false, Ordering::Relaxed) {
+            tracing::info!("The disk of the audit record has taken what it was slow with");
+        }
+    }
+
+    /// Says once that the disk is slow: the thread itself cannot, it waits.
+    fn watch(&self, now: Timestamp) {
+        let since = *self.waits.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(waited) = since.map(|since| now.duration_since(since)).filter(|waited| *waited >= SLOW)
+        else {
+            return;
+        };
+        if !self.said.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                seconds = waited.as_secs(),
+                waiting = self.waiting(),
+                lost = self.lost(),
+                "The disk of the audit record is slow: decisions wait for it and healing goes on; check the volume"
+            );
+        }
+    }
+}
 
 /// What the thread is told.
 enum Message {
@@ -37,24 +95,39 @@ enum Message {
 pub struct Audit {
     who: Arc<str>,
     inner: Arc<dyn Recorder>,
-    sender: Option<SyncSender<Message>>,
-    missed: Arc<AtomicU64>,
-    ended: Arc<std::sync::Mutex<Option<std::sync::mpsc::Receiver<()>>>>,
+    /// The thread's queue, and the clock by which it is looked after; `None` when nothing is kept.
+    sender: Option<(SyncSender<Message>, Arc<dyn Clock>)>,
+    standing: Arc<Standing>,
+    ended: Arc<Mutex<Option<std::sync::mpsc::Receiver<()>>>>,
 }
 
 impl Audit {
     /// Keeps nothing but what `inner` keeps.
     pub fn off(inner: Arc<dyn Recorder>) -> Self {
-        Self { who: Arc::from(""), inner, sender: None, missed: Arc::default(), ended: Arc::default() }
+        Self { who: Arc::from(""), inner, sender: None, standing: Arc::default(), ended: Arc::default() }
     }
 
-    /// Records into `folder` as `who`, and tells the head to `anchors`.
+    /// Records into `folder` as `who`, and tells the head to `anchors` and how it stands to `standing`.
     pub async fn start(
         folder: PathBuf,
         who: &str,
         inner: Arc<dyn Recorder>,
         anchors: Anchors,
         clock: Arc<dyn Clock>,
+        standing: Arc<Standing>,
+    ) -> Self {
+        Self::start_on(Arc::new(FileSystem), folder, who, inner, anchors, clock, standing).await
+    }
+
+    /// As [`Audit::start`], on this disk.
+    pub async fn start_on(
+        disk: Arc<dyn Disk>,
+        folder: PathBuf,
+        who: &str,
+        inner: Arc<dyn Recorder>,
+        anchors: Anchors,
+        clock: Arc<dyn Clock>,
+        standing: Arc<Standing>,
     ) -> Self {
         let told = match anchors.read().await {
             Ok(texts) => known(&texts),
@@ -66,9 +139,15 @@ impl Audit {
         let (sender, receiver) = sync_channel(QUEUE);
         let (heads, to_tell) = mpsc::channel(1);
         let (ending, ended) = sync_channel(1);
-        let missed = Arc::new(AtomicU64::new(0));
-        let keeper =
-            keeper::Keeper { folder, who: who.to_owned(), told, clock, missed: Arc::clone(&missed), heads };
+        let keeper = keeper::Keeper {
+            disk,
+            folder,
+            who: who.to_owned(),
+            told,
+            clock: Arc::clone(&clock),
+            standing: Arc::clone(&standing),
+            heads,
+        };
         let thread = std::thread::Builder::new().name("audit".to_owned());
         if let Err(error) = thread.spawn(move || {
             keeper.run(&receiver);
@@ -81,9 +160,9 @@ impl Audit {
         Self {
             who: Arc::from(who),
             inner,
-            sender: Some(sender),
-            missed,
-            ended: Arc::new(std::sync::Mutex::new(Some(ended))),
+            sender: Some((sender, clock)),
+            standing,
+            ended: Arc::new(Mutex::new(Some(ended))),
         }
     }
 
@@ -102,16 +181,21 @@ impl Audit {
     }
 
     fn push(&self, decision: Decision) {
-        let Some(sender) = &self.sender else { return };
+        let Some((sender, clock)) = &self.sender else { return };
+        let standing = &self.standing;
+        // Counted first: the thread may take it before the next line.
+        standing.queued.fetch_add(1, Ordering::SeqCst);
         if sender.try_send(Message::Decision(Box::new(decision))).is_err() {
-            self.missed.fetch_add(1, Ordering::Relaxed);
+            standing.queued.fetch_sub(1, Ordering::SeqCst);
+            standing.missed.fetch_add(1, Ordering::Relaxed);
         }
+        standing.watch(clock.now());
     }
 
     /// Writes what is open, within two seconds.
     pub fn close(&self) {
-        let Some(sender) = &self.sender else { return };
-        let ended = self.ended.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+        let Some((sender, _)) = &self.sender else { return };
+        let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner).take();
         if sender.try_send(Message::Close).is_ok()
             && let Some(ended) = ended
             && ended.recv_timeout(CLOSING).is_err()
