@@ -38,7 +38,9 @@ pub fn next(
     let Some(pod) = advice.pod.as_deref().filter(|_| auto) else { return SizeDecision::Nothing };
     let mut found: Vec<(&Arc<PodRecord>, Parameters, Before)> = Vec::new();
     let mut apart = None;
-    for one in snapshot.pods_of(&workload.key).filter(|one| one.serving()) {
+    // What its kubelet has not given a pod yet is not asked for again.
+    let settled = |one: &&Arc<PodRecord>| one.serving() && one.resize.is_none();
+    for one in snapshot.pods_of(&workload.key).filter(settled) {
         match change(one, pod, &workload.permits) {
             Ok(Some((parameters, before))) => found.push((one, parameters, before)),
             Ok(None) => {}

@@ -222,6 +222,18 @@ fn what_hurt_and_what_the_cluster_does_not_take_is_left_for_a_day() {
 }
 
 #[test]
+fn a_pod_whose_kubelet_has_not_given_it_a_size_yet_is_asked_for_no_other() {
+    use homeostat_knowledge::kubelet::{Resize, ResizeStep};
+    let mut kernel = kernel(ScalingMode::Auto, Level::ActFull);
+    let pods: Vec<_> = kernel.snapshot.pods_of(&order()).cloned().collect();
+    let mut pod = (**pods.iter().find(|pod| &*pod.key.name == "order-a").unwrap()).clone();
+    pod.resize = Some(Box::new(Resize { step: ResizeStep::Deferred, message: None }));
+    kernel.snapshot.commit(&ObjectChange::Pod(Change::Applied(Arc::new(pod))), at(0));
+    let next = given(&kernel.size(&[decided(0, (700, 300), (600, 350))], at(0), true));
+    assert_eq!(next.first().map(|(name, ..)| name.as_str()), Some("order-b"));
+}
+
+#[test]
 fn nothing_while_an_incident_is_open_or_somebody_else_sizes_the_pods() {
     let wanted = decided(0, (700, 300), (600, 350));
     let mut sick = kernel(ScalingMode::Auto, Level::ActFull);
