@@ -22,7 +22,8 @@ use homeostat_knowledge::{
 /// what its run was planned with, upwards only and without a step: a start may give any size as well, and the pod may have
 /// ended before a second step. Of a `CronJob` the template is changed instead, for the runs to come: a Job's own template cannot be. What
 /// people apply anew counts again. Repeat-safe because the values are absolute and the write is conditioned on the version that was read.
-/// Undone by the values before. The API server refuses what would change the pod's quality-of-service class.
+/// Undone by the values before; where those lie above what Homeostat may give a container, nothing is changed. The API server
+/// refuses what would change the pod's quality-of-service class.
 #[derive(Clone, Copy, Debug)]
 pub struct ResizePod;
 
@@ -87,6 +88,7 @@ impl ActionSpec for ResizePod {
         };
         if record.undo_of.is_none() {
             target::sized_by_nobody_else(record, snapshot)?;
+            protected.refuse_lasting(record)?;
         }
         if of_runs(record) {
             runs_to_come(record, container, snapshot, protected)?;

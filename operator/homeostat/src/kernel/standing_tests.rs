@@ -197,20 +197,23 @@ fn one_pod_at_a_time_and_the_next_when_the_last_was_verified() {
 
 #[test]
 fn what_hurt_and_what_the_cluster_does_not_take_is_left_for_a_day() {
-    for (state, words) in
-        [(ActionState::Undone, "did not do well"), (ActionState::Refused, "does not take it")]
-    {
+    let lasting = "above what may be given (admission.mostPerContainer)";
+    for (state, guard, message, words) in [
+        (ActionState::Undone, GuardName::DryRun, "", "did not do well"),
+        (ActionState::Refused, GuardName::DryRun, "", "does not take it"),
+        (ActionState::Refused, GuardName::Ownership, lasting, "does not take it"),
+    ] {
         let mut kernel = kernel(ScalingMode::Auto, Level::ActFull);
         let first = kernel.size(&[decided(0, (700, 300), (600, 350))], at(0), true);
         let mut record = (*ledger(&mut kernel, &first, state, 1)).clone();
         if state == ActionState::Refused {
             record.instants.sent = None;
             record.guards.push(GuardReport {
-                name: GuardName::DryRun,
+                name: guard,
                 result: GuardResult::Refused,
                 observed: "resize is not supported".to_owned(),
                 limit: String::new(),
-                message: String::new(),
+                message: message.to_owned(),
             });
         }
         commit(&mut kernel, record, 1);

@@ -297,3 +297,40 @@ fn what_the_kubelet_refuses_fails_at_once_with_its_words_and_what_it_puts_off_at
     put_pod(&mut snapshot, said(pod(), ResizeStep::Infeasible));
     assert!(matches!(ResizePod.verify(&repair, &snapshot, at(1)), Verdict::Wait(_)));
 }
+
+#[test]
+fn a_size_above_what_may_be_given_is_not_changed_as_it_could_not_be_put_back() {
+    let mut snapshot = snapshot();
+    permit(&mut snapshot, |permits| {
+        permits.cpu_millis = Some(Bounds { min: 100, max: 2_000 });
+        permits.memory_bytes = Some(Bounds { min: 50 * MIB, max: 800 * MIB });
+    });
+    let bounded = |cpu, memory: Option<u64>| {
+        let most =
+            homeostat_knowledge::records::Amounts { cpu_millis: cpu, memory_bytes: memory.map(|m| m * MIB) };
+        Protected::with_own_namespace("homeostat").with_most(most)
+    };
+    let check = |record: &ActionRecord, most: &Protected| {
+        ResizePod.check(record, &snapshot, most).err().map_or_else(String::new, |unfit| unfit.to_string())
+    };
+    // 500m and 100 MiB before.
+    let (cpu, memory) = (resize(Some(450), None), resize(None, Some(90)));
+    assert_eq!(check(&cpu, &bounded(Some(500), Some(100))), "", "at the bound it can be put back");
+    assert_eq!(check(&memory, &bounded(Some(500), Some(100))), "");
+    let refused = check(&cpu, &bounded(Some(499), None));
+    for part in ["CPU of container app", "is 500m", "above the 499m", "admission.mostPerContainer"] {
+        assert!(refused.contains(part), "{refused}");
+    }
+    assert!(check(&memory, &bounded(None, Some(99))).contains("memory of container app"));
+    assert_eq!(check(&memory, &bounded(Some(1), None)), "", "what is not changed need not be put back");
+    let mut apart = resize(None, Some(100));
+    apart.before.memory_limit_bytes = Some(400 * MIB);
+    if let Parameters::ResizePod { memory_limit_bytes, .. } = &mut apart.parameters {
+        *memory_limit_bytes = Some(350 * MIB);
+    }
+    assert_eq!(check(&apart, &bounded(None, Some(400))), "");
+    assert!(check(&apart, &bounded(None, Some(399))).contains("memory limit"));
+    // Where the bound was lowered since, the way back is tried all the same.
+    let undo = ActionRecord { undo_of: Some(ActionId::new("order-1-0")), ..cpu };
+    assert_eq!(check(&undo, &bounded(Some(100), None)), "");
+}
