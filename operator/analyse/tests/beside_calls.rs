@@ -109,6 +109,7 @@ impl World {
                 ready: true,
                 unschedulable: None,
                 setup: None,
+                resize: None,
                 created: since,
                 template_hash: None,
                 local_data: false,

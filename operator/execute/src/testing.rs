@@ -89,6 +89,7 @@ pub(crate) fn pod() -> PodRecord {
         ready: true,
         unschedulable: None,
         setup: None,
+        resize: None,
         created: at(-1_000),
         template_hash: None,
         local_data: false,

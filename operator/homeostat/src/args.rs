@@ -2,6 +2,7 @@
 
 use clap::{Parser, Subcommand};
 use homeostat_cluster::reports::PagesUrl;
+use homeostat_crds::Quantity;
 use homeostat_knowledge::Timestamp;
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -104,12 +105,37 @@ pub struct RunArgs {
     /// Folder with the addresses that `spec.notify` of Tenants names: one folder per Secret, one file per key.
     #[arg(long, env = "HOMEOSTAT_NOTIFY_DIR", default_value = "/etc/homeostat/notify")]
     pub notify_dir: PathBuf,
+    /// Most CPU that the chart's admission policy lets Homeostat give a container, e.g. `32` or `500m`; without it none is known.
+    #[arg(long, env = "HOMEOSTAT_MOST_CPU_PER_CONTAINER", value_parser = millicores)]
+    pub most_cpu_per_container: Option<u64>,
+    /// The same of memory, e.g. `128Gi`.
+    #[arg(long, env = "HOMEOSTAT_MOST_MEMORY_PER_CONTAINER", value_parser = bytes)]
+    pub most_memory_per_container: Option<u64>,
     /// Log filter, e.g. `info,homeostat=debug`.
     #[arg(long, env = "HOMEOSTAT_LOG", default_value = "info")]
     pub log: String,
     /// Seconds that running work gets after SIGTERM.
     #[arg(long, env = "HOMEOSTAT_DRAIN_SECONDS", default_value_t = 10)]
     pub drain_seconds: u64,
+}
+
+/// Thousandths of a core.
+fn millicores(text: &str) -> Result<u64, String> {
+    amount(text, 1_000.0)
+}
+
+fn bytes(text: &str) -> Result<u64, String> {
+    amount(text, 1.0)
+}
+
+/// A quantity in so many parts of its unit. Rounded down: what is given is compared with more than that.
+fn amount(text: &str, parts: f64) -> Result<u64, String> {
+    let value = Quantity::from(text.to_owned()).value().map(|value| (value * parts + 1e-6).floor());
+    match value.filter(|value| *value >= 1.0) {
+        // A float becomes an integer without a wrap: what is too large is the largest.
+        Some(value) => Ok(value as u64),
+        None => Err(format!("`{text}` is no amount above 0; write it as Kubernetes does, e.g. 32 or 128Gi")),
+    }
 }
 
 impl RunArgs {
@@ -288,6 +314,22 @@ mod tests {
     #[test]
     fn arguments_are_consistent() {
         Args::command().debug_assert();
+    }
+
+    #[test]
+    fn what_a_container_may_be_given_is_read_as_kubernetes_writes_it() {
+        let parse = |cpu: &str, memory: &str| {
+            let cpu = format!("--most-cpu-per-container={cpu}");
+            let memory = format!("--most-memory-per-container={memory}");
+            let Command::Run(run) = Args::try_parse_from(["homeostat", "run", &cpu, &memory]).ok()?.command
+            else {
+                return None;
+            };
+            Some((run.most_cpu_per_container?, run.most_memory_per_container?))
+        };
+        assert_eq!(parse("32", "128Gi"), Some((32_000, 128 << 30)));
+        assert_eq!(parse("500m", "1000"), Some((500, 1_000)));
+        assert_eq!((parse("0", "1Gi"), parse("1", "much"), parse("-1", "1Gi")), (None, None, None));
     }
 
     #[test]

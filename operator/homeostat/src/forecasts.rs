@@ -1,5 +1,5 @@
-//! What load is coming: reads the snapshots every few seconds, for workloads with `spec.scaling` only: of the requests, and of
-//! each signal in `spec.scaling.loads`.
+//! What load is coming: reads the snapshots every few seconds, for workloads with `spec.scaling` only: of the requests, of each
+//! signal in `spec.scaling.loads`, and of `spec.scaling.backlog`.
 //!
 //! A minute is read when its data are there: just after it, or a little later where they come late. What was read is
 //! forecast at once, as far as a tick has room; a load that leaves its band in the middle of a minute is forecast before
@@ -14,9 +14,11 @@ use homeostat_console::Metrics;
 use homeostat_knowledge::forecast::{ForecastPoint, Outlook, REQUESTS, load_of, load_signal};
 use homeostat_knowledge::policy::{BACKLOG, LoadPolicy};
 use homeostat_knowledge::{
-    Clock, ControllerKind, Name, Snapshot, SnapshotSource, Timestamp, WorkloadKey, WorkloadPolicy,
+    Clock, ControllerKind, ForecastSkill, Name, Snapshot, SnapshotSource, Timestamp, WorkloadKey,
+    WorkloadPolicy,
 };
-use homeostat_scale::outlook::{Forecasting, KeptLoad, LoadModel, Meter, STEP_SECONDS};
+use homeostat_scale::outlook::{Forecasting, KeptLoad, LoadModel, Meter, OutlookConfig, STEP_SECONDS};
+use homeostat_scale::services::Expected;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::sync::watch;
@@ -30,8 +32,10 @@ use self::named::Named;
 pub const MOST: usize = 10_000;
 /// So many always: the bound must not stop what small clusters need.
 const LEAST: usize = 100;
-/// Other loads of one workload, as many as a Workload may name.
-const LOADS: usize = 8;
+/// Other loads of one workload, as many as a Workload may name, and its backlog.
+const LOADS: usize = 9;
+/// Minutes of a backlog that its workers are told of one by one.
+const SOON: usize = 10;
 /// What one series may cost after two weeks, in bytes, and what everything else needs.
 const BYTES_EACH: u64 = 400_000;
 const BYTES_BESIDE: u64 = 128_000_000;
@@ -65,6 +69,9 @@ pub fn requests(workload: &WorkloadKey) -> SeriesKey {
 pub struct Foreseen {
     /// What is coming.
     pub outlook: Outlook,
+    /// Of a backlog the next minutes one by one, where the forecast has skill: work that comes at once is next to nothing in
+    /// the mean of five minutes.
+    pub soon: Vec<Expected>,
     /// What is kept of its load.
     pub kept: Option<KeptLoad>,
     /// It found no room: it is not forecast, and its workload is not sized if these are its requests.
@@ -103,15 +110,26 @@ impl Watched {
             read: None,
             due: false,
             early: None,
-            foreseen: Arc::new(Foreseen { outlook, kept: None, left_out: false }),
+            foreseen: Arc::new(Foreseen { outlook, soon: Vec::new(), kept: None, left_out: false }),
             model,
         }
     }
 
     /// Reads the minute that is over, once. What was known until then and is not heard may still be on its way.
-    fn read(&mut self, snapshot: &Snapshot, (key, signal): &SeriesKey, now: Timestamp) {
+    fn read(
+        &mut self,
+        snapshot: &Snapshot,
+        (key, signal): &SeriesKey,
+        config: &OutlookConfig,
+        now: Timestamp,
+    ) {
         let (minute, into) = minute(now);
         if let Some(named) = &mut self.named {
+            let policy = snapshot.workloads.get(key);
+            let load = policy.and_then(|policy| Some((policy, load(policy, signal)?)));
+            if load.is_some_and(|(_, load)| named.turns(load)) {
+                self.model = LoadModel::new(config);
+            }
             if self.minute != Some(minute) {
                 if let Some(over) = self.minute {
                     self.model.observe(over, named.over());
@@ -119,8 +137,7 @@ impl Watched {
                 self.minute = Some(minute);
                 self.due = true;
             }
-            let policy = snapshot.workloads.get(key);
-            if let Some((policy, load)) = policy.and_then(|policy| Some((policy, load(policy, signal)?))) {
+            if let Some((policy, load)) = load {
                 named.note(snapshot, policy, load, now);
             }
             return;
@@ -209,7 +226,7 @@ impl Forecaster {
     ) -> Option<BTreeMap<SeriesKey, Arc<Foreseen>>> {
         let mut news = self.follow(snapshot, now);
         for (key, watched) in &mut self.watched {
-            watched.read(snapshot, key, now);
+            watched.read(snapshot, key, self.forecasting.config(), now);
         }
         news |= self.forecast_due(snapshot, now);
         news |= self.forecast_early(snapshot, now);
@@ -268,14 +285,15 @@ impl Forecaster {
                 Some(load) => format!("load {load} is not forecast; it counts as it is seen"),
             };
             let reason = format!(
-                "workloads with spec.scaling have more than {} series (their requests and each of spec.scaling.loads), as many \
-                 as Homeostat has memory for: {what}; raise its memory limit (resources.limits.memory of the chart) by 0.4 MB \
-                 for each, up to 10,000, or take spec.scaling out of others",
+                "workloads with spec.scaling have more than {} series (their requests, each of spec.scaling.loads and \
+                 spec.scaling.backlog), as many as Homeostat has memory for: {what}; raise its memory limit \
+                 (resources.limits.memory of the chart) by 0.4 MB for each, up to 10,000, or take spec.scaling out of others",
                 self.most
             );
             let empty = self.forecasting.waiting(&LoadModel::new(config), now);
             let outlook = Outlook { reason, ..empty };
-            self.left_out.insert(series, Arc::new(Foreseen { outlook, kept: None, left_out: true }));
+            let foreseen = Foreseen { outlook, soon: Vec::new(), kept: None, left_out: true };
+            self.left_out.insert(series, Arc::new(foreseen));
             return true;
         }
         let kept = self.memory.get(&series).and_then(|kept| kept.load.as_ref());
@@ -312,8 +330,12 @@ impl Forecaster {
             compared += usize::from(watched.model.compared() != before);
             looks += 1;
             watched.due = false;
+            if load_of(signal) == Some(BACKLOG) {
+                named::recur(forecasting, &watched.model, &mut outlook);
+            }
+            let soon = soon(forecasting, &watched.model, &outlook, signal);
             let kept = watched.model.kept();
-            watched.foreseen = Arc::new(Foreseen { outlook, kept, left_out: false });
+            watched.foreseen = Arc::new(Foreseen { outlook, soon, kept, left_out: false });
         }
         looks > 0
     }
@@ -338,7 +360,7 @@ impl Forecaster {
             let mut supposed = watched.model.supposing(minute, load);
             let outlook = forecasting.look(&mut supposed, carried, false, now);
             let kept = watched.foreseen.kept.clone();
-            watched.foreseen = Arc::new(Foreseen { outlook, kept, left_out: false });
+            watched.foreseen = Arc::new(Foreseen { outlook, soon: Vec::new(), kept, left_out: false });
         }
         some
     }
@@ -356,6 +378,15 @@ fn band(outlook: &Outlook, now: Timestamp) -> Option<&ForecastPoint> {
     begun.or_else(|| outlook.points.first())
 }
 
+/// The next minutes of a backlog one by one, where its forecast has skill.
+fn soon(forecasting: &Forecasting, model: &LoadModel, outlook: &Outlook, signal: &str) -> Vec<Expected> {
+    if load_of(signal) != Some(BACKLOG) || outlook.skill != ForecastSkill::Proven {
+        return Vec::new();
+    }
+    let minutes = forecasting.soon(model, SOON).into_iter();
+    minutes.map(|(p50, p90)| Expected { p50, p90 }).collect()
+}
+
 /// Runs to completion: it answers no requests, its runs are ordered instead.
 fn completes(policy: &WorkloadPolicy) -> bool {
     matches!(policy.target.kind, ControllerKind::Job | ControllerKind::CronJob)
@@ -366,10 +397,9 @@ fn scaled(policy: &WorkloadPolicy) -> bool {
     policy.permits.scaling.is_some() && !completes(policy)
 }
 
-/// The loads of a workload that are forecast. A backlog is not: it says what waits, not what comes.
+/// The loads of a workload that are forecast.
 fn named_loads(policy: &WorkloadPolicy) -> impl Iterator<Item = &LoadPolicy> {
-    let loads = policy.permits.scaling.iter().flat_map(|scaling| &scaling.loads);
-    loads.filter(|load| *load.signal != *BACKLOG).take(LOADS)
+    policy.permits.scaling.iter().flat_map(|scaling| &scaling.loads).take(LOADS)
 }
 
 /// The load that a forecast's signal is of.
@@ -381,6 +411,10 @@ fn load<'a>(policy: &'a WorkloadPolicy, signal: &str) -> Option<&'a LoadPolicy> 
 /// What the most replicas carry of a load, in its unit, as far as that is known.
 fn carried(snapshot: &Snapshot, policy: &WorkloadPolicy, signal: &str) -> Option<f64> {
     let each = match load(policy, signal) {
+        // Items that come in a minute.
+        Some(LoadPolicy { signal, due: Some(due), .. }) if **signal == *BACKLOG => {
+            f64::from(STEP_SECONDS) / due.seconds_per_item
+        }
         Some(load) => load.per_replica,
         None => snapshot.sizes.get(&policy.key)?.per_replica?,
     };

@@ -57,6 +57,16 @@ fn fresh<'a>(
         .map(|((_, _, series), (value, at))| (series, *value, *at))
 }
 
+/// When the newest of the values was seen that are a signal's now.
+pub fn newest(
+    snapshot: &Snapshot,
+    workload: &WorkloadKey,
+    signal: &Name,
+    now: Timestamp,
+) -> Option<Timestamp> {
+    fresh(snapshot, workload, signal, now).map(|(.., at)| at).max()
+}
+
 /// What the series that has most has now; `None` when none was seen lately.
 pub fn highest(snapshot: &Snapshot, workload: &WorkloadKey, signal: &Name, now: Timestamp) -> Option<f64> {
     let values = fresh(snapshot, workload, signal, now).map(|(_, value, _)| value);
@@ -116,6 +126,7 @@ impl Series {
             due: load.due,
             unsent: nobody(policy, signal),
             expected: None,
+            soon: Vec::new(),
         }
     }
 

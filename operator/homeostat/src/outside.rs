@@ -18,6 +18,7 @@ use homeostat_cluster::status::{RouteStandings, SelfFacts, StatusWriter};
 use homeostat_cluster::watches::{WatchOptions, Watches};
 use homeostat_execute::driver::Ports;
 use homeostat_execute::{ExecuteError, Executor, ExecutorConfig, Recorder};
+use homeostat_knowledge::records::Amounts;
 use homeostat_knowledge::{
     ActionId, ActionRecord, Admitted, Clock, Finding, Incident, IncidentId, IncidentState, Name, Observation,
     Plan, Severity, Snapshot, SnapshotSource, Timestamp,
@@ -165,6 +166,10 @@ impl Outside {
         let requester = format!("system:serviceaccount:{}:{}", args.namespace, args.service_account);
         let config = ExecutorConfig {
             identity: Name::from(requester),
+            most_per_container: Amounts {
+                cpu_millis: args.most_cpu_per_container,
+                memory_bytes: args.most_memory_per_container,
+            },
             ..ExecutorConfig::new(args.namespace.as_str())
         };
         let executor = Executor::new(

@@ -32,6 +32,8 @@ use tokio_util::sync::CancellationToken;
 const SETTLED: SignedDuration = SignedDuration::from_secs(60);
 /// Points of an outlook that the decision looks at: ten minutes.
 const AHEAD: usize = 2;
+/// A forecast is made once a minute; one that is older than this says nothing of the minutes that come.
+const RENEWED: SignedDuration = SignedDuration::from_secs(180);
 /// Share of requests that may be outside of the objective where the Workload names none.
 const ALLOWED: f64 = 0.01;
 
@@ -83,7 +85,7 @@ impl Sizes {
             text
         };
         for ((key, signal), foreseen) in outlooks {
-            let Foreseen { outlook, kept: load, left_out } = &**foreseen;
+            let Foreseen { outlook, kept: load, left_out, .. } = &**foreseen;
             let Some(workload) = snapshot.workloads.get(key) else { continue };
             let Some(scaling) = &workload.permits.scaling else { continue };
             let mut record = ForecastRecord {
@@ -212,7 +214,12 @@ impl Sizes {
         let mut loads = sized.series.read(snapshot, workload, scaling, now);
         let ahead = |series: &SeriesKey| outlooks.get(series).and_then(|one| expected(&one.outlook, now));
         for load in &mut loads {
-            load.expected = ahead(&(workload.key.clone(), load_signal(&load.name)));
+            let Some(foreseen) = outlooks.get(&(workload.key.clone(), load_signal(&load.name))) else {
+                continue;
+            };
+            load.soon = soon(foreseen, now);
+            // Of what comes in a backlog no size follows by weighing.
+            load.expected = expected(&foreseen.outlook, now).filter(|_| load.due.is_none());
         }
         let (calendar, wrong) = calendar::asked(&scaling.calendar, now);
         let seen = Seen {
@@ -308,6 +315,12 @@ fn expected(outlook: &Outlook, now: Timestamp) -> Option<Expected> {
     let p50 = most(&mut ahead().map(|point| point.p50))?;
     let p90 = most(&mut ahead().map(|point| point.p90))?;
     Some(Expected { p50, p90 })
+}
+
+/// The next minutes of a backlog one by one; nothing of a forecast that was not renewed.
+fn soon(foreseen: &Foreseen, now: Timestamp) -> Vec<Expected> {
+    let fresh = now.duration_since(foreseen.outlook.made) <= RENEWED;
+    if fresh { foreseen.soon.clone() } else { Vec::new() }
 }
 
 /// Decides until `stop`: just after each full step, newest result only.

@@ -207,7 +207,7 @@ fn slow_start(backlog: f64, minutes: i64) -> Vec<Parameters> {
         let outlook = record(0).outlook;
         outlooks.insert(
             homeostat::forecasts::requests(&order()),
-            Arc::new(Foreseen { outlook, kept: None, left_out: false }),
+            Arc::new(Foreseen { outlook, soon: Vec::new(), kept: None, left_out: false }),
         );
         let records = sizes.step(kernel.snapshot(), &outlooks, &BTreeMap::new(), at(second));
         for effect in kernel.size(&records, at(second), true) {
@@ -272,7 +272,7 @@ fn a_load_that_its_own_pods_send_over_otlp_is_its_signal_and_its_size() {
     kernel.step(&batch, now(), true);
     let mut sizes = Sizes::default();
     let mut decide = |kernel: &Kernel, second: i64| {
-        let foreseen = Foreseen { outlook: record(0).outlook, kept: None, left_out: false };
+        let foreseen = Foreseen { outlook: record(0).outlook, soon: Vec::new(), kept: None, left_out: false };
         let outlooks = BTreeMap::from([(homeostat::forecasts::requests(&order()), Arc::new(foreseen))]);
         sizes.step(kernel.snapshot(), &outlooks, &BTreeMap::new(), at(second)).pop().unwrap().size
     };

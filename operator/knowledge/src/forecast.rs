@@ -2,7 +2,7 @@
 
 use crate::entity::{Name, TenantName, WorkloadKey};
 use crate::ids::{IncidentId, Uid};
-use crate::policy::ScalingMode;
+use crate::policy::{BACKLOG, ScalingMode};
 use crate::records::{AutoscalerRecord, ControllerKey};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -16,18 +16,22 @@ pub const MEMORY: &str = "memory";
 /// The signal under which what was learnt of runs is kept: nothing of it is forecast.
 pub const RUNS: &str = "runs";
 
+/// The signal that is forecast of `spec.scaling.backlog`: the items that come in a minute where the work of one is declared, else
+/// the most that wait.
+pub const WAITING: &str = "backlog";
+
 /// Before the name of a load, where a signal is forecast that `spec.scaling.loads` names: people may call theirs as they like,
 /// and no name of theirs holds a dot.
 const LOAD: &str = "load.";
 
-/// The signal of a forecast for this load of `spec.scaling.loads`.
+/// The signal of a forecast for this load of `spec.scaling.loads`, or for the backlog.
 pub fn load_signal(load: &str) -> Name {
-    Name::from(format!("{LOAD}{load}"))
+    if load == BACKLOG { Name::from(WAITING) } else { Name::from(format!("{LOAD}{load}")) }
 }
 
-/// The load of `spec.scaling.loads` that a forecast is of; `None` for every other forecast.
+/// The load that a forecast is of, one of `spec.scaling.loads` or the backlog; `None` for every other forecast.
 pub fn load_of(signal: &str) -> Option<&str> {
-    signal.strip_prefix(LOAD)
+    if signal == WAITING { Some(BACKLOG) } else { signal.strip_prefix(LOAD) }
 }
 
 /// What stands in the place of an incident where a forecast asks for a size: one for each workload, never the name of an
@@ -45,7 +49,8 @@ pub struct ForecastRecord {
     pub workload_uid: Uid,
     /// Its tenant, when known.
     pub tenant: Option<TenantName>,
-    /// What is forecast: [`REQUESTS`], [`MEMORY`], or the name of a signal that measures a volume or a quota; [`RUNS`]: nothing.
+    /// What is forecast: [`REQUESTS`], [`MEMORY`], a load (see [`load_signal`]), or the name of a signal that measures a volume or
+    /// a quota; [`RUNS`]: nothing.
     pub signal: Name,
     /// What is done with it.
     pub mode: ScalingMode,

@@ -84,6 +84,9 @@ impl GuardName {
     }
 }
 
+/// The chart's value that bounds what a container may be given; refusals because of it name it.
+pub const MOST_PER_CONTAINER: &str = "admission.mostPerContainer";
+
 /// What a guard decided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum GuardResult {

@@ -3,6 +3,7 @@
 
 use crate::entity::{Name, ObjectKey};
 use crate::ids::Uid;
+use crate::kubelet::Resize;
 use crate::policy::Bounds;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -35,6 +36,9 @@ pub struct PodRecord {
     /// What its containers wait for, when it is placed and they are not made.
     #[serde(default)]
     pub setup: Option<SetupWait>,
+    /// A size that it was given and does not have yet, as its kubelet says.
+    #[serde(default)]
+    pub resize: Option<Box<Resize>>,
     /// `metadata.creationTimestamp`.
     pub created: Timestamp,
     /// Value of the `pod-template-hash` or `controller-revision-hash` label.
@@ -105,7 +109,7 @@ pub struct ContainerRecord {
     pub state: ContainerState,
     /// How the run before this one ended.
     pub last_termination: Option<Termination>,
-    /// Memory that it asks for and may use, bytes.
+    /// Memory that it asks for and may use, bytes. A limit that was raised counts once its kubelet has raised it.
     #[serde(default)]
     pub memory: Memory,
     /// CPU that it asks for, in thousandths of a core; `None` when unset.

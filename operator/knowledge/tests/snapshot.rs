@@ -68,6 +68,7 @@ fn pod(name: &str, ip: &str) -> PodRecord {
         ready: true,
         unschedulable: None,
         setup: None,
+        resize: None,
         created: now(),
         template_hash: None,
         local_data: false,

@@ -8,10 +8,11 @@ use crate::planner;
 use crate::sizes::{Change, Place, SizeDecision, newest_of_pods, told};
 use homeostat_knowledge::action::Before;
 use homeostat_knowledge::forecast::{Need, PodAdvice};
+use homeostat_knowledge::guard::MOST_PER_CONTAINER;
 use homeostat_knowledge::policy::{Bounds, Permits, ScalingMode};
 use homeostat_knowledge::{
-    ActionKind, ActionRecord, ActionState, ContainerRecord, GuardName, IdSource, Level, Parameters,
-    PodRecord, SignedDuration, SizeAdvice, Snapshot, Timestamp, WorkloadPolicy,
+    ActionKind, ActionRecord, ActionState, ContainerRecord, GuardName, GuardReport, IdSource, Level,
+    Parameters, PodRecord, SignedDuration, SizeAdvice, Snapshot, Timestamp, WorkloadPolicy,
 };
 use std::sync::Arc;
 
@@ -38,7 +39,9 @@ pub fn next(
     let Some(pod) = advice.pod.as_deref().filter(|_| auto) else { return SizeDecision::Nothing };
     let mut found: Vec<(&Arc<PodRecord>, Parameters, Before)> = Vec::new();
     let mut apart = None;
-    for one in snapshot.pods_of(&workload.key).filter(|one| one.serving()) {
+    // What its kubelet has not given a pod yet is not asked for again.
+    let settled = |one: &&Arc<PodRecord>| one.serving() && one.resize.is_none();
+    for one in snapshot.pods_of(&workload.key).filter(settled) {
         match change(one, pod, &workload.permits) {
             Ok(Some((parameters, before))) => found.push((one, parameters, before)),
             Ok(None) => {}
@@ -124,10 +127,15 @@ fn held_back(workload: &WorkloadPolicy, snapshot: &Snapshot, now: Timestamp) -> 
     (now < until).then(|| format!("{}; {why}, until {until:.0}", told(last)))
 }
 
-/// The API server did not take it, e.g. because it cannot resize pods or the class of service would change.
+/// The API server did not take it, e.g. because it cannot resize pods or the class of service would change; or it would not
+/// let it be taken back.
 fn refused_by_cluster(action: &ActionRecord) -> bool {
+    let lasting = |guard: &GuardReport| guard.message.contains(MOST_PER_CONTAINER);
     action.state == ActionState::Refused
-        && action.guards.iter().any(|guard| guard.name == GuardName::DryRun && !guard.result.permits())
+        && action
+            .guards
+            .iter()
+            .any(|guard| !guard.result.permits() && (guard.name == GuardName::DryRun || lasting(guard)))
 }
 
 /// It was done, and did not help or was taken back.

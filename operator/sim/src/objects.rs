@@ -166,6 +166,7 @@ pub fn pod(
         ready: true,
         unschedulable: None,
         setup: None,
+        resize: None,
         created,
         template_hash: Some(hash.clone()),
         local_data: false,

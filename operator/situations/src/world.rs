@@ -438,6 +438,7 @@ impl GivenPod {
             ready: self.ready,
             unschedulable: None,
             setup: None,
+            resize: None,
             created: ago(self.created),
             template_hash: None,
             local_data: self.local_data,

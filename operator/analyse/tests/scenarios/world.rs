@@ -77,6 +77,7 @@ pub fn pod(name: &str) -> PodRecord {
         ready: true,
         unschedulable: None,
         setup: None,
+        resize: None,
         created: Timestamp::from_second(1_000).unwrap(),
         template_hash: None,
         local_data: false,

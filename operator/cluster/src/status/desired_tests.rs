@@ -49,6 +49,7 @@ fn pod(ready: bool) -> PodRecord {
         ready,
         unschedulable: None,
         setup: None,
+        resize: None,
         created: at(0),
         template_hash: None,
         local_data: false,

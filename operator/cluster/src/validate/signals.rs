@@ -6,7 +6,7 @@ use homeostat_crds::v1alpha1::workload::{
     Across as WireAcross, Backlog, BadDirection, Measures as WireMeasures, Signal as WireSignal,
 };
 use homeostat_knowledge::Name;
-use homeostat_knowledge::forecast::{MEMORY, REQUESTS, RUNS};
+use homeostat_knowledge::forecast::{MEMORY, REQUESTS, RUNS, WAITING};
 use homeostat_knowledge::policy::{Across, BACKLOG, ExternalPolicy, Measures, MetricPolicy, SignalPolicy};
 
 /// The signals that people name, and behind them the backlog as one.
@@ -27,7 +27,7 @@ pub fn signals(spec: &WorkloadSpec) -> Result<Vec<SignalPolicy>, Rejection> {
                 let rule = "it must be above 0: the capacity of the volume, or the hard limit of the quota";
                 return Err(Rejection::field(field("threshold"), found, rule));
             }
-            if [REQUESTS, MEMORY, RUNS].contains(&signal.name.as_str()) {
+            if [REQUESTS, MEMORY, RUNS, WAITING].contains(&signal.name.as_str()) {
                 let rule = "its Forecast would have the name of another one; call it e.g. volume or quota";
                 return Err(Rejection::field(field("name"), format!("`{}`", signal.name), rule));
             }

@@ -15,12 +15,20 @@ pub(crate) struct Container {
     resources: Resources,
 }
 
+/// Requests and limits.
 #[derive(Clone, Debug, Default, Deserialize)]
-struct Resources {
+pub(crate) struct Resources {
     #[serde(default, deserialize_with = "null_is_empty")]
     requests: Pair,
     #[serde(default, deserialize_with = "null_is_empty")]
     limits: Pair,
+}
+
+impl Resources {
+    /// Limit of memory, in bytes.
+    pub fn memory_limit(&self) -> Option<u64> {
+        self.limits.amounts().memory_bytes
+    }
 }
 
 /// CPU and memory as quantities.
@@ -45,7 +53,7 @@ impl Container {
     pub fn memory(&self) -> Memory {
         Memory {
             request: self.resources.requests.amounts().memory_bytes,
-            limit: self.resources.limits.amounts().memory_bytes,
+            limit: self.resources.memory_limit(),
         }
     }
 

@@ -1,12 +1,14 @@
 //! Pods: state of each container, readiness, owner, address.
 
-use super::amounts::Container;
+use super::amounts::{Container, Resources};
 use super::light::{Body, Interner, Meta, cut, null_is_empty};
 use super::run::{Cx, Effect, Watched};
 use crate::ledger::{in_bytes, in_millis};
 use homeostat_crds::Quantity;
 use homeostat_knowledge::ids::Uid;
-use homeostat_knowledge::kubelet::NOT_MADE;
+use homeostat_knowledge::kubelet::{
+    INFEASIBLE, NOT_MADE, RESIZE_IN_PROGRESS, RESIZE_PENDING, Resize, ResizeStep,
+};
 use homeostat_knowledge::observation::{Change, ObjectChange, ObjectKind};
 use homeostat_knowledge::records::{Amounts, Memory, PodPhase, SetupWait, Termination};
 use homeostat_knowledge::{ContainerRecord, ContainerState, Name, ObjectKey, PodRecord};
@@ -21,6 +23,8 @@ const MESSAGE_LIMIT: usize = 256;
 /// Containers of one pod that are kept. Nothing limits them but the size of an object, and looking each up in the other list
 /// would take the longer the more there are of both.
 const MOST_CONTAINERS: usize = 256;
+/// A kernel rounds limits of memory to pages: a difference of so many bytes is none.
+const PAGE: u64 = 1 << 16;
 
 /// The watch of pods.
 pub(crate) struct Pods;
@@ -77,6 +81,9 @@ struct Condition {
     status: String,
     reason: Option<String>,
     message: Option<String>,
+    /// Of which generation of the pod it speaks; 0 where the kubelet does not say.
+    #[serde(rename = "observedGeneration", default)]
+    observed_generation: i64,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -91,6 +98,9 @@ struct ContainerStatus {
     state: State,
     #[serde(default, deserialize_with = "null_is_empty")]
     last_state: State,
+    /// What it has, which may be less than it asks for.
+    #[serde(default, deserialize_with = "null_is_empty")]
+    resources: Resources,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -175,6 +185,7 @@ pub(crate) fn record(pod: &PodObject, key: ObjectKey, version: Name, names: &mut
             .filter(|found| found.status == "False" && found.reason.as_deref() == Some("Unschedulable"))
             .map(|found| Name::from(cut(found.message.as_deref().unwrap_or_default(), MESSAGE_LIMIT))),
         setup: setup(spec, status, names),
+        resize: resize(metadata, status),
         created: metadata.created(),
         template_hash: names.maybe(hash.map(String::as_str)),
         local_data: spec
@@ -184,6 +195,26 @@ pub(crate) fn record(pod: &PodObject, key: ObjectKey, version: Name, names: &mut
         containers: containers(spec, status, names),
         key,
     }
+}
+
+/// What its kubelet says of a size that the pod does not have yet. What it said of an earlier one counts no more.
+fn resize(metadata: &Meta, status: &Status) -> Option<Box<Resize>> {
+    let said = |type_: &str| {
+        let holds = |found: &&Condition| {
+            found.type_ == type_
+                && found.status == "True"
+                && (found.observed_generation == 0 || found.observed_generation >= metadata.generation)
+        };
+        status.conditions.iter().find(holds)
+    };
+    let (step, found) = match (said(RESIZE_PENDING), said(RESIZE_IN_PROGRESS)) {
+        (Some(found), _) if found.reason.as_deref() == Some(INFEASIBLE) => (ResizeStep::Infeasible, found),
+        (Some(found), _) => (ResizeStep::Deferred, found),
+        (None, Some(found)) => (ResizeStep::InProgress, found),
+        (None, None) => return None,
+    };
+    let message = found.message.as_deref().filter(|text| !text.is_empty());
+    Some(Box::new(Resize { step, message: message.map(|text| Name::from(cut(text, MESSAGE_LIMIT))) }))
 }
 
 /// What the containers of a placed pod wait for. One that cannot be made speaks for the pod; the others only as long as none
@@ -239,7 +270,7 @@ fn containers(spec: &Spec, status: &Status, names: &mut Interner) -> Vec<Contain
             Some(reported) => {
                 let cpu_request = container.requests().cpu_millis;
                 ContainerRecord {
-                    memory: container.memory(),
+                    memory: given(container.memory(), reported),
                     cpu_request,
                     ..container_record(reported, names)
                 }
@@ -265,6 +296,14 @@ fn containers(spec: &Spec, status: &Status, names: &mut Interner) -> Vec<Contain
         }
     }
     records
+}
+
+/// The memory that a container asks for, with the limit that holds: one that was raised is the one before until its kubelet
+/// has raised it.
+fn given(asked: Memory, reported: &ContainerStatus) -> Memory {
+    let holds = reported.resources.memory_limit();
+    let lower = holds.filter(|holds| asked.limit.is_some_and(|asked| holds.saturating_add(PAGE) < asked));
+    Memory { limit: lower.or(asked.limit), ..asked }
 }
 
 fn container_record(status: &ContainerStatus, names: &mut Interner) -> ContainerRecord {
@@ -443,6 +482,41 @@ mod tests {
         assert_eq!(long.message.unwrap().chars().count(), MESSAGE_LIMIT);
         let unplaced = project(&status, |pod| pod["spec"]["nodeName"] = Value::Null);
         assert_eq!(unplaced.setup, None);
+    }
+
+    #[test]
+    fn a_size_that_the_kubelet_refuses_or_puts_off_is_told_and_a_limit_counts_once_it_is_given() {
+        let of = |conditions: &Value, limit: Option<&str>| {
+            let mut container = json!({ "name": "app", "ready": true, "restartCount": 0 });
+            if let Some(limit) = limit {
+                container["resources"] =
+                    json!({ "limits": { "memory": limit }, "requests": { "memory": limit } });
+            }
+            let status =
+                json!({ "phase": "Running", "conditions": conditions, "containerStatuses": [container] });
+            project(&status, |pod| {
+                pod["metadata"]["generation"] = json!(4);
+                pod["spec"]["containers"][0]["resources"] =
+                    json!({ "requests": { "memory": "1Gi" }, "limits": { "memory": "1Gi" } });
+            })
+        };
+        let condition = |type_: &str, reason: &str, generation: i64| {
+            json!([{ "type": type_, "status": "True", "reason": reason, "observedGeneration": generation,
+                     "message": "Node didn't have enough capacity: memory" }])
+        };
+        let step = |conditions: &Value| of(conditions, None).resize.map(|resize| resize.step);
+        assert_eq!(step(&condition("PodResizePending", "Infeasible", 4)), Some(ResizeStep::Infeasible));
+        assert_eq!(step(&condition("PodResizePending", "Deferred", 4)), Some(ResizeStep::Deferred));
+        assert_eq!(step(&condition("PodResizePending", "Deferred", 0)), Some(ResizeStep::Deferred), "1.33");
+        assert_eq!(step(&condition("PodResizeInProgress", "", 4)), Some(ResizeStep::InProgress));
+        assert_eq!(step(&condition("PodResizePending", "Infeasible", 3)), None, "of a size before this one");
+        assert_eq!(step(&json!([])), None);
+        let words = of(&condition("PodResizePending", "Infeasible", 4), None).resize.unwrap().to_string();
+        assert_eq!(words, "refuses the new size (Infeasible): Node didn't have enough capacity: memory");
+        let limit = |given| of(&json!([]), given).containers[0].memory.limit.unwrap();
+        assert_eq!(limit(Some("512Mi")), 512 << 20, "not raised yet");
+        assert_eq!(limit(Some("1073737728")), 1 << 30, "less by a page");
+        assert_eq!((limit(Some("2Gi")), limit(None)), (1 << 30, 1 << 30));
     }
 
     #[test]

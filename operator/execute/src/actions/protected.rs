@@ -1,8 +1,11 @@
-//! What nobody may touch through Homeostat: the system's namespaces, and what carries every other pod wherever it lies.
+//! What nobody may touch through Homeostat: the system's namespaces, what carries every other pod wherever it lies, and
+//! sizes that could not be put back.
 
 use super::Unfit;
 use crate::ports::FreshTarget;
-use homeostat_knowledge::{ControllerRecord, Name, ObjectKey, Target};
+use homeostat_knowledge::guard::MOST_PER_CONTAINER;
+use homeostat_knowledge::records::Amounts;
+use homeostat_knowledge::{ActionRecord, ControllerRecord, Name, ObjectKey, Parameters, Target};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Namespaces of Kubernetes itself, and those that network, DNS, storage and admission plugins are installed in by
@@ -80,6 +83,7 @@ const CARRIERS: [(&str, &[&str], &str); 5] = [
 pub struct Protected {
     own: Name,
     namespaces: BTreeSet<Name>,
+    most: Amounts,
 }
 
 impl Protected {
@@ -87,12 +91,19 @@ impl Protected {
     pub fn with_own_namespace(own: impl Into<Name>) -> Self {
         let own = own.into();
         let system = SYSTEM_NAMESPACES.into_iter().map(Name::from);
-        Self { namespaces: system.chain([own.clone()]).collect(), own }
+        Self { namespaces: system.chain([own.clone()]).collect(), own, most: Amounts::default() }
+    }
+
+    /// The same, where the API server lets Homeostat give a container no more than this, as request and as limit; `None`: it
+    /// does not ask.
+    #[must_use]
+    pub fn with_most(self, most: Amounts) -> Self {
+        Self { most, ..self }
     }
 
     /// Nothing is protected: for looking only, never for a decision.
     pub(crate) fn none() -> Self {
-        Self { own: Name::from(""), namespaces: BTreeSet::new() }
+        Self { own: Name::from(""), namespaces: BTreeSet::new(), most: Amounts::default() }
     }
 
     /// The namespace that Homeostat itself runs in.
@@ -129,6 +140,34 @@ impl Protected {
             }
             None => Ok(()),
         }
+    }
+
+    /// Refuses a change of a size that lies above what may be given: it could not be taken back.
+    pub fn refuse_lasting(&self, record: &ActionRecord) -> Result<(), Unfit> {
+        let Parameters::ResizePod { container, cpu_millis, memory_bytes, memory_limit_bytes } =
+            &record.parameters
+        else {
+            return Ok(());
+        };
+        let above = |what: &str, unit: &str, set: Option<u64>, before: Option<u64>, most: Option<u64>| {
+            let (before, most) = (set.and(before)?, most?);
+            (before > most).then(|| {
+                Unfit::Protected(format!(
+                    "{what} of container {container} of {} is {before}{unit}, above the {most}{unit} that Homeostat may give \
+                     (the chart's value {MOST_PER_CONTAINER}): a change could not be taken back; raise that value, or \
+                     change the size in its template",
+                    record.target.key
+                ))
+            })
+        };
+        let before = &record.before;
+        let found = above("CPU", "m", *cpu_millis, before.cpu_millis, self.most.cpu_millis)
+            .or_else(|| above("memory", " bytes", *memory_bytes, before.memory_bytes, self.most.memory_bytes))
+            .or_else(|| {
+                let most = self.most.memory_bytes;
+                above("memory limit", " bytes", *memory_limit_bytes, before.memory_limit_bytes, most)
+            });
+        found.map_or(Ok(()), Err)
     }
 
     /// Refuses targets in protected namespaces, and cluster-scoped ones.

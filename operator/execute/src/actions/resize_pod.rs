@@ -3,7 +3,7 @@
 use super::{ActionSpec, Landed, Protected, Repeat, Right, Unfit, Verdict, owners, run, target, verify};
 use crate::orders;
 use crate::ports::{Field, FreshTarget, Requests};
-use homeostat_knowledge::kubelet::OUT_OF_MEMORY;
+use homeostat_knowledge::kubelet::{OUT_OF_MEMORY, ResizeStep};
 use homeostat_knowledge::plan::{Expectation, Undo};
 use homeostat_knowledge::policy::Bounds;
 use homeostat_knowledge::records::PodPhase;
@@ -22,7 +22,8 @@ use homeostat_knowledge::{
 /// what its run was planned with, upwards only and without a step: a start may give any size as well, and the pod may have
 /// ended before a second step. Of a `CronJob` the template is changed instead, for the runs to come: a Job's own template cannot be. What
 /// people apply anew counts again. Repeat-safe because the values are absolute and the write is conditioned on the version that was read.
-/// Undone by the values before. The API server refuses what would change the pod's quality-of-service class.
+/// Undone by the values before; where those lie above what Homeostat may give a container, nothing is changed. The API server
+/// refuses what would change the pod's quality-of-service class.
 #[derive(Clone, Copy, Debug)]
 pub struct ResizePod;
 
@@ -87,6 +88,7 @@ impl ActionSpec for ResizePod {
         };
         if record.undo_of.is_none() {
             target::sized_by_nobody_else(record, snapshot)?;
+            protected.refuse_lasting(record)?;
         }
         if of_runs(record) {
             runs_to_come(record, container, snapshot, protected)?;
@@ -172,6 +174,9 @@ impl ActionSpec for ResizePod {
         if record.origin == Origin::Forecast && record.undo_of.is_none() {
             return watched(record, same.map(|pod| &**pod), snapshot, now);
         }
+        if let Some(verdict) = by_kubelet(record, same.map(|pod| &**pod), now) {
+            return verdict;
+        }
         match same {
             None => return Verdict::NotHelped("the resized pod is gone".to_owned()),
             Some(pod) if !pod.serving() && record.verification.expect != Expectation::Nothing => {
@@ -188,12 +193,27 @@ impl ActionSpec for ResizePod {
     }
 }
 
+/// A verdict as long as the kubelet has not given the pod its size: what it refuses will not come. `None` once it has, and
+/// where the kubelet says nothing (before Kubernetes 1.33).
+fn by_kubelet(record: &ActionRecord, pod: Option<&PodRecord>, now: Timestamp) -> Option<Verdict> {
+    let said = pod?.resize.as_deref()?;
+    let words = format!("its kubelet {said}");
+    // What is taken back may be seen with the answer to what it takes back.
+    if said.step == ResizeStep::Infeasible && record.undo_of.is_none() {
+        return Some(Verdict::NotHelped(words));
+    }
+    Some(verify::until(record, now, &words))
+}
+
 /// The pod of a run has its size, or needs none any more. How the run ends is learnt from by whoever orders runs: a run
 /// that is killed all the same says nothing against the next start.
 fn of_run(record: &ActionRecord, pod: Option<&PodRecord>, now: Timestamp) -> Verdict {
     let Some(pod) = pod.filter(|pod| matches!(pod.phase, PodPhase::Pending | PodPhase::Running)) else {
         return Verdict::Helped("the run's pod has ended, and its size with it".to_owned());
     };
+    if let Some(verdict) = by_kubelet(record, Some(pod), now) {
+        return verdict;
+    }
     let Parameters::ResizePod { container, .. } = &record.parameters else {
         return verify::until(record, now, "no size is named");
     };
@@ -224,12 +244,20 @@ fn watched(record: &ActionRecord, pod: Option<&PodRecord>, snapshot: &Snapshot, 
     if snapshot.overloaded(&record.workload) {
         return Verdict::NotHelped("the objective is missed with the new size".to_owned());
     }
+    let wanted = snapshot.sizes.get(&record.workload).and_then(|size| size.wanted);
+    let present = snapshot.controller_of(&record.workload).map(|controller| controller.replicas);
+    let more = wanted.zip(present).is_some_and(|(wanted, present)| i64::from(wanted) > i64::from(present));
+    match by_kubelet(record, Some(pod), now) {
+        Some(Verdict::Wait(words)) if more => {
+            return Verdict::NotHelped(format!("{words}; more replicas are wanted by now"));
+        }
+        Some(verdict) => return verdict,
+        None => {}
+    }
     if !pod.serving() {
         return verify::until(record, now, "the resized pod does not serve");
     }
-    let wanted = snapshot.sizes.get(&record.workload).and_then(|size| size.wanted);
-    let present = snapshot.controller_of(&record.workload).map(|controller| controller.replicas);
-    if wanted.zip(present).is_some_and(|(wanted, present)| i64::from(wanted) > i64::from(present)) {
+    if more {
         return Verdict::Helped("nothing was missed; more replicas are wanted by now".to_owned());
     }
     if now < verify::deadline(record, now) {

@@ -20,6 +20,7 @@ use crate::changes::Follower;
 use crate::guards::{ActionFacts, Mode, mode_of};
 use crate::ledger::LedgerError;
 use crate::ports::{Actuator, Leadership, Ledger, LedgerStoreError, Recorder};
+use homeostat_knowledge::records::Amounts;
 use homeostat_knowledge::{
     ActionId, ActionKind, ActionRecord, ActionState, Admitted, Clock, Finding, IncidentId, Name, Origin,
     Plan, Snapshot, SnapshotSource, Timestamp,
@@ -39,6 +40,8 @@ pub struct ExecutorConfig {
     pub own_namespace: Name,
     /// Who asks, as the API server knows this process; no approval by that name counts.
     pub identity: Name,
+    /// The most that the API server lets Homeostat give a container; `None`: it does not ask.
+    pub most_per_container: Amounts,
     /// Actions that may be carried out or watched at once.
     pub tasks: usize,
     /// Tries of one request that the API server refuses for now.
@@ -63,6 +66,7 @@ impl ExecutorConfig {
         Self {
             identity: Name::from(format!("system:serviceaccount:{own_namespace}:homeostat")),
             own_namespace,
+            most_per_container: Amounts::default(),
             tasks: 64,
             attempts: 5,
             backoff: Duration::from_millis(200),
@@ -234,7 +238,8 @@ struct Case {
 impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
     /// An executor over these ports.
     pub fn new(ports: Ports<L, A, E>, config: ExecutorConfig) -> Self {
-        let protected = Protected::with_own_namespace(config.own_namespace.clone());
+        let protected =
+            Protected::with_own_namespace(config.own_namespace.clone()).with_most(config.most_per_container);
         let shared = Shared {
             ports,
             config,

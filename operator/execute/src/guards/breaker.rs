@@ -11,7 +11,7 @@ use crate::history::ActionHistory;
 use homeostat_knowledge::entity::{TenantName, WorkloadKey};
 use homeostat_knowledge::fight::{self, Fight};
 use homeostat_knowledge::policy::{ControlPolicy, GuardLimits, RESET_BREAKER};
-use homeostat_knowledge::{Origin, SignedDuration, Timestamp};
+use homeostat_knowledge::{ActionKind, Origin, SignedDuration, Timestamp};
 
 /// The share is taken of so many actions, also when there were fewer: one failure of one is not 100 %.
 const TENANT_WINDOW: u32 = 20;
@@ -109,9 +109,12 @@ pub(super) fn judge(input: &GuardInput) -> Ruling {
     if action.origin == Origin::Forecast && !action.goes_down() {
         return Ruling::unset("more replicas", "no way down hurts by it");
     }
-    // Ways down that hurt say nothing about repairs, and repairs that failed nothing about sizes.
-    let history: Vec<ActionHistory> =
-        input.history.iter().filter(|entry| entry.origin == action.origin).cloned().collect();
+    // Ways down that hurt say nothing about repairs, and repairs that failed nothing about sizes; a pod that its kubelet does
+    // not resize says nothing about the next run.
+    let resizes = |kind: ActionKind| action.origin == Origin::Schedule && kind == ActionKind::ResizePod;
+    let alike =
+        |entry: &&ActionHistory| entry.origin == action.origin && resizes(entry.kind) == resizes(action.kind);
+    let history: Vec<ActionHistory> = input.history.iter().filter(alike).cloned().collect();
     let limit = format!(
         "workload {} in 24 h, tenant {} % of last {TENANT_WINDOW}, cluster {} in 15 min",
         limits.breaker_workload_failures, limits.breaker_tenant_percent, input.control.breaker_failures
@@ -165,7 +168,7 @@ fn fought(fight: &Fight) -> Ruling {
 mod tests {
     use super::*;
     use crate::guards::testing::{first_refusal, input, past};
-    use homeostat_knowledge::{ActionKind, GuardName, Name};
+    use homeostat_knowledge::{GuardName, Name};
 
     /// (failures, successes) on other workloads or on this one, `ago` seconds back.
     fn case(failures: usize, successes: usize, ago: i64, same: bool, same_tenant: bool) -> GuardInput {
@@ -307,6 +310,18 @@ mod tests {
         assert!(!judge(&sizes).result.permits());
         sizes.tenant = None;
         assert!(!judge(&sizes).result.permits(), "without its tenant nothing is known");
+    }
+
+    #[test]
+    fn pods_that_are_not_resized_stop_further_resizes_and_no_run() {
+        let mut case = case(2, 0, 60, true, true);
+        for entry in &mut case.history {
+            (entry.origin, entry.kind) = (Origin::Schedule, ActionKind::ResizePod);
+        }
+        (case.action.origin, case.action.kind) = (Origin::Schedule, ActionKind::StartJob);
+        assert!(judge(&case).result.permits());
+        case.action.kind = ActionKind::ResizePod;
+        assert!(!judge(&case).result.permits());
     }
 
     #[test]

@@ -30,6 +30,7 @@ pub fn pod(number: u64, created: Timestamp) -> PodRecord {
         ready: true,
         unschedulable: None,
         setup: None,
+        resize: None,
         created,
         template_hash: None,
         local_data: false,

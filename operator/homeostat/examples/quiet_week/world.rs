@@ -492,6 +492,7 @@ impl Workload {
             ready: ready && !deleting,
             unschedulable: None,
             setup: None,
+            resize: None,
             created: at(created),
             template_hash: None,
             local_data: false,

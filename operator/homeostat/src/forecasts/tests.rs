@@ -1,5 +1,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod backlog;
+
 use super::*;
 use crate::paced::until_next;
 use homeostat_knowledge::observation::{Change, ObjectChange};
@@ -215,7 +217,7 @@ fn a_named_load_is_forecast_beside_the_requests_and_goes_on_after_a_restart() {
         all = forecaster.step(&loaded(Some(value), second), at(second)).unwrap_or(all);
     }
     let signals: Vec<&str> = all.keys().map(|(_, signal)| &**signal).collect();
-    assert_eq!(signals, ["load.busy", REQUESTS], "what waits is not what comes");
+    assert_eq!(signals, ["backlog", "load.busy", REQUESTS]);
     let Foreseen { outlook, kept, .. } = &*all[&busy()];
     assert_eq!(outlook.now, Some(10.0), "the mean of the minute that is over");
     assert!(outlook.peak.is_some_and(|peak| (9.0..15.0).contains(&peak.p90)), "{outlook:?}");
@@ -245,14 +247,14 @@ fn a_silent_load_says_what_to_check_and_one_that_is_not_named_any_more_is_forgot
 
 #[test]
 fn requests_find_room_before_other_loads() {
-    let mut forecaster = Forecaster { most: 2, ..forecaster() };
+    let mut forecaster = Forecaster { most: 3, ..forecaster() };
     forecaster.step(&loaded(Some(5.0), 60), at(60));
-    assert_eq!((forecaster.watched.len(), forecaster.left_out()), (2, 0));
-    let mut world = many(1, 100, 120);
+    assert_eq!((forecaster.watched.len(), forecaster.left_out()), (3, 0));
+    let mut world = many(2, 100, 120);
     let cart = loaded(Some(5.0), 120).workloads.get(&ObjectKey::new("shop", "cart")).unwrap().clone();
     world.commit(&ObjectChange::Workload(Change::Applied(cart)), at(0));
     let all = forecaster.step(&world, at(120)).unwrap();
-    assert_eq!((all.len(), forecaster.left_out()), (3, 1));
+    assert_eq!((all.len(), forecaster.left_out()), (5, 2));
     let said = &all[&busy()];
     assert!(said.left_out && said.outlook.reason.contains("load busy is not forecast"), "{said:?}");
 }

@@ -2,13 +2,15 @@
 //!
 //! A Job keeps the size that it was made with where the API server does not let it be changed, and may begin long after it
 //! was made. Its pods can be changed all the same (subresource `resize`, stable since Kubernetes 1.35). Upwards only; once
-//! for each pod, and again only when more is decided; what the cluster does not take is not tried for a while.
+//! for each pod, and again only when more is decided; what the cluster does not take is not tried for a while. A kubelet
+//! may refuse or put off what the API server took: then the next run has it.
 
 use super::declared::{Asked, mebibytes};
 use super::desk::Desk;
 use super::orders::{actions_of, evidence, may_size, plan};
 use super::seen::{Jobs, Seen};
 use super::{again, declared};
+use homeostat_knowledge::kubelet::ResizeStep;
 use homeostat_knowledge::plan::{Draft, Expectation, Undo};
 use homeostat_knowledge::runs::{OCCASION, occasion};
 use homeostat_knowledge::{
@@ -49,6 +51,8 @@ pub struct InPlace {
     planned: BTreeMap<Uid, Planned>,
     /// Workloads whose pods the cluster does not resize: until when they are left alone, and its words.
     refused: BTreeMap<WorkloadKey, (Timestamp, String)>,
+    /// Workloads with pods whose size their kubelets put off: the first of them, and how many more.
+    put_off: BTreeMap<WorkloadKey, (Name, usize)>,
 }
 
 impl InPlace {
@@ -64,6 +68,7 @@ impl InPlace {
         self.refused.retain(|key, (until, _)| acting.contains_key(key) && now < *until);
         let mut lacking: BTreeMap<&WorkloadKey, Vec<(&Arc<PodRecord>, Larger)>> = BTreeMap::new();
         let mut living: BTreeMap<Uid, Planned> = BTreeMap::new();
+        self.put_off.clear();
         for (key, uid, planned) in desk.running() {
             let (Some(asked), Some(seen)) = (acting.get(key), jobs.get(uid)) else { continue };
             let pods = jobs.pods(uid);
@@ -77,6 +82,9 @@ impl InPlace {
             // What Kueue lets go it has counted with the size that it had.
             if matches!(asked.orderer, Orderer::Kueue { .. }) || !may_size(asked, snapshot) {
                 continue;
+            }
+            for pod in pods {
+                self.heard(key, pod, now);
             }
             let Some(decided) = decided(key, asked, desk, seen, planned) else { continue };
             let short = pods.iter().filter_map(|pod| Some((pod, larger(pod, container, decided)?)));
@@ -93,8 +101,34 @@ impl InPlace {
 
     /// What people should know of a workload's pods, in words.
     pub fn said(&self, workload: &WorkloadKey) -> Option<String> {
-        let (until, words) = self.refused.get(workload)?;
-        Some(format!("its pods are not resized in place until {until:.0}: {words}"))
+        if let Some((until, words)) = self.refused.get(workload) {
+            return Some(format!("its pods are not resized in place until {until:.0}: {words}"));
+        }
+        let (pod, more) = self.put_off.get(workload)?;
+        let others = if *more == 0 { String::new() } else { format!(" and of {more} more") };
+        Some(format!(
+            "the kubelet puts off the new size of pod {pod}{others} (Deferred); the next run has it from its start"
+        ))
+    }
+
+    /// Takes note of what its kubelet says of a pod's size. What one node cannot give, others may not give either.
+    fn heard(&mut self, key: &WorkloadKey, pod: &PodRecord, now: Timestamp) {
+        let Some(said) = &pod.resize else { return };
+        match said.step {
+            ResizeStep::Infeasible if !self.refused.contains_key(key) => {
+                let until = now.checked_add(LEFT_ALONE).unwrap_or(Timestamp::MAX);
+                let words = format!(
+                    "the kubelet of pod {} {said}; the next run has the size from its start",
+                    pod.key.name
+                );
+                self.refused.insert(key.clone(), (until, words));
+            }
+            ResizeStep::Deferred => {
+                let first = || (pod.key.name.clone(), 0);
+                self.put_off.entry(key.clone()).and_modify(|(_, more)| *more += 1).or_insert_with(first);
+            }
+            ResizeStep::Infeasible | ResizeStep::InProgress => {}
+        }
     }
 
     fn of_workload(
@@ -172,15 +206,17 @@ struct Larger {
     before: Before,
 }
 
-/// What a pod gets whose container has less memory than was decided, in bytes; `None` where it has it, or as good as, has
-/// no limit that could end it, or has ended. The request grows by as much as the limit, so that the class of service stays.
+/// What a pod gets whose container has less memory than was decided, in bytes; `None` where it has it, or as good as, is
+/// being given it, has no limit that could end it, or has ended. The request grows by as much as the limit, so that the class
+/// of service stays.
 fn larger(pod: &PodRecord, container: &Name, decided: u64) -> Option<Larger> {
     let found = pod.containers.iter().find(|found| found.name == *container)?;
-    if matches!(found.state, ContainerState::Terminated(_)) {
+    // What was asked for is not there yet: a request above the limit that holds shows it before the kubelet says so.
+    if matches!(found.state, ContainerState::Terminated(_)) || pod.resize.is_some() {
         return None;
     }
     let (limit, request) = (found.memory.limit?, found.memory.request?);
-    if !exceeds(decided, limit) {
+    if request > limit || !exceeds(decided, limit) {
         return None;
     }
     let apart = request < limit;

@@ -155,7 +155,13 @@ impl RunOrder {
             self.acting.remember(&mut self.known);
             self.watching.remember(&mut self.known);
             let desks = [(&self.acting, &acting), (&self.watching, &watching)];
-            kept::keep(&self.known, &jobs, desks, (snapshot, now), kept::MOST)
+            let mut keep = kept::keep(&self.known, &jobs, desks, (snapshot, now), kept::MOST);
+            for record in &mut keep.records {
+                if let Some(said) = self.in_place.said(&record.workload) {
+                    record.outlook.reason.extend(["; ", said.as_str()]);
+                }
+            }
+            keep
         });
         Some(Ordered { plans, reports, keep })
     }

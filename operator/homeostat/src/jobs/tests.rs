@@ -158,6 +158,7 @@ impl World {
             ready: false,
             unschedulable: None,
             setup: None,
+            resize: None,
             created: at(0),
             template_hash: None,
             local_data: false,

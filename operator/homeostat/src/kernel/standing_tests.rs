@@ -197,20 +197,23 @@ fn one_pod_at_a_time_and_the_next_when_the_last_was_verified() {
 
 #[test]
 fn what_hurt_and_what_the_cluster_does_not_take_is_left_for_a_day() {
-    for (state, words) in
-        [(ActionState::Undone, "did not do well"), (ActionState::Refused, "does not take it")]
-    {
+    let lasting = "above what may be given (admission.mostPerContainer)";
+    for (state, guard, message, words) in [
+        (ActionState::Undone, GuardName::DryRun, "", "did not do well"),
+        (ActionState::Refused, GuardName::DryRun, "", "does not take it"),
+        (ActionState::Refused, GuardName::Ownership, lasting, "does not take it"),
+    ] {
         let mut kernel = kernel(ScalingMode::Auto, Level::ActFull);
         let first = kernel.size(&[decided(0, (700, 300), (600, 350))], at(0), true);
         let mut record = (*ledger(&mut kernel, &first, state, 1)).clone();
         if state == ActionState::Refused {
             record.instants.sent = None;
             record.guards.push(GuardReport {
-                name: GuardName::DryRun,
+                name: guard,
                 result: GuardResult::Refused,
                 observed: "resize is not supported".to_owned(),
                 limit: String::new(),
-                message: String::new(),
+                message: message.to_owned(),
             });
         }
         commit(&mut kernel, record, 1);
@@ -219,6 +222,18 @@ fn what_hurt_and_what_the_cluster_does_not_take_is_left_for_a_day() {
         assert!(said(&kernel).contains(words), "{}", said(&kernel));
         assert_eq!(kernel.size(&[hours(25)], at(25 * 3_600), true).len(), 1, "{}", said(&kernel));
     }
+}
+
+#[test]
+fn a_pod_whose_kubelet_has_not_given_it_a_size_yet_is_asked_for_no_other() {
+    use homeostat_knowledge::kubelet::{Resize, ResizeStep};
+    let mut kernel = kernel(ScalingMode::Auto, Level::ActFull);
+    let pods: Vec<_> = kernel.snapshot.pods_of(&order()).cloned().collect();
+    let mut pod = (**pods.iter().find(|pod| &*pod.key.name == "order-a").unwrap()).clone();
+    pod.resize = Some(Box::new(Resize { step: ResizeStep::Deferred, message: None }));
+    kernel.snapshot.commit(&ObjectChange::Pod(Change::Applied(Arc::new(pod))), at(0));
+    let next = given(&kernel.size(&[decided(0, (700, 300), (600, 350))], at(0), true));
+    assert_eq!(next.first().map(|(name, ..)| name.as_str()), Some("order-b"));
 }
 
 #[test]

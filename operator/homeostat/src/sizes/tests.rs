@@ -1,5 +1,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod backlog;
+
 use super::*;
 use homeostat_knowledge::SizeEffect;
 use homeostat_knowledge::observation::{Change, ObjectChange};
@@ -70,7 +72,10 @@ fn outlooks(second: i64) -> BTreeMap<SeriesKey, Arc<Foreseen>> {
         next_choice: None,
         limit: None,
     };
-    BTreeMap::from([(requests(&key()), Arc::new(Foreseen { outlook, kept: None, left_out: false }))])
+    BTreeMap::from([(
+        requests(&key()),
+        Arc::new(Foreseen { outlook, soon: Vec::new(), kept: None, left_out: false }),
+    )])
 }
 
 fn decide(
@@ -330,7 +335,7 @@ fn rising(second: i64, load: f64) -> Arc<Foreseen> {
     let outlook = outlooks(second).into_values().next().unwrap().outlook.clone();
     let points = vec![point(0), point(5)];
     let outlook = Outlook { skill: ForecastSkill::Proven, points, ..outlook };
-    Arc::new(Foreseen { outlook, kept: None, left_out: false })
+    Arc::new(Foreseen { outlook, soon: Vec::new(), kept: None, left_out: false })
 }
 
 #[test]

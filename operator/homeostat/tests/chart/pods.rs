@@ -87,6 +87,23 @@ fn every_container_has_requests_and_a_memory_limit_and_the_server_has_probes() {
 }
 
 #[test]
+fn the_process_is_told_what_the_policy_lets_it_give_a_container() {
+    let told = |values: &[&str], name: &str| {
+        let objects = render(values);
+        let deployment = named(&objects, "Deployment", "homeostat");
+        let container = containers(&deployment["spec"]["template"]["spec"])[0].clone();
+        let all = container["env"].as_array().unwrap();
+        let found = all.iter().find(|variable| variable["name"] == name)?;
+        found["value"].as_str().map(ToOwned::to_owned)
+    };
+    let (cpu, memory) = ("HOMEOSTAT_MOST_CPU_PER_CONTAINER", "HOMEOSTAT_MOST_MEMORY_PER_CONTAINER");
+    let narrow = ["admission.mostPerContainer.cpu=2", "admission.mostPerContainer.memory=1Gi"];
+    assert_eq!(told(&narrow, cpu).as_deref(), Some("2"));
+    assert_eq!(told(&narrow, memory).as_deref(), Some("1Gi"));
+    assert_eq!(told(&["admission.enabled=false"], cpu), None);
+}
+
+#[test]
 fn the_binary_understands_the_arguments_and_variables_that_the_chart_gives_it() {
     let objects = render(&["trustedForwarders={10.0.0.0/8}"]);
     let deployment = named(&objects, "Deployment", "homeostat");

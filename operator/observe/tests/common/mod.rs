@@ -60,6 +60,7 @@ pub fn pod(namespace: &str, name: &str, ip: Option<&str>) -> PodRecord {
         ready: true,
         unschedulable: None,
         setup: None,
+        resize: None,
         created: FixedClock.now(),
         template_hash: None,
         local_data: false,

@@ -26,6 +26,8 @@ use serde::{Deserialize, Serialize};
 pub const STEP_SECONDS: u32 = 60;
 /// Back-tested steps below which the models claim nothing.
 const FEW_STEPS: usize = 24;
+/// Share of the last value's error within which a season that repeats itself is met.
+const REPEATS: f64 = 0.25;
 /// Why there is no forecast where there could be one.
 const ANOTHER_TURN: &str =
     "models are compared in turn, and many workloads began at once; it has its turn soon";
@@ -159,6 +161,24 @@ impl Forecasting {
         let mut outlook = self.nothing(model, now);
         self.expect(model, carried, compare, &mut outlook);
         outlook
+    }
+
+    /// Whether its season repeats itself, by the back-test of the last comparison: it was met to a quarter of what the last
+    /// value misses, by the value of one cycle earlier too. Nothing can beat that one where it is next to exact.
+    pub fn repeats(&self, model: &LoadModel) -> bool {
+        let Some(evidence) = model.chosen.as_ref().map(Chosen::evidence) else { return false };
+        let well = |error: f64| evidence.last_value > 0.0 && error <= REPEATS * evidence.last_value;
+        evidence.steps >= FEW_STEPS && well(evidence.error) && evidence.seasonal_naive.is_some_and(well)
+    }
+
+    /// Median and 90th percentile of each of the next steps, by the models that were chosen at the last look; empty without.
+    pub fn soon(&self, model: &LoadModel, steps: usize) -> Vec<(f64, f64)> {
+        let Some(chosen) = &model.chosen else { return Vec::new() };
+        let values = model.steps.values();
+        let start = model.steps.first().saturating_mul(i64::from(self.config.step_seconds));
+        let history = History::new(start, self.config.step_seconds, &values).ok();
+        let said = history.and_then(|history| chosen.forecast(&history, steps).ok());
+        said.map_or_else(Vec::new, |said| said.p50.into_iter().zip(said.p90).collect())
     }
 
     /// Before models are compared.

@@ -33,6 +33,7 @@ mod tests {
             due: None,
             unsent: None,
             expected,
+            soon: Vec::new(),
         };
         let expected = |loads: &[Load], per_replica| {
             let requests = Requests { rate: Some(10.0), ..Requests::default() };

@@ -210,6 +210,7 @@ mod tests {
             due: Some(policy(60.0, 600)),
             unsent: None,
             expected: None,
+            soon: Vec::new(),
         }];
         let seen = Seen {
             requests: Requests::default(),
@@ -261,6 +262,7 @@ mod tests {
                     due: Some(policy(seconds, within)),
                     unsent: None,
                     expected: None,
+                    soon: Vec::new(),
                 }];
                 let seen = Seen {
                     requests: Requests::default(),

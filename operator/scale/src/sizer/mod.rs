@@ -2,11 +2,12 @@
 //!
 //! The load is the highest of the requests (what one replica carries is learnt, see [`Capacity`]) and of the loads that the
 //! Workload names (what one replica carries is declared), each divided by what one replica carries; so is what is expected of
-//! them. A backlog with a deadline is not weighed but asks for what it needs. While a load is missing, what is seen of the others can only ask for more.
+//! them. A backlog with a deadline is not weighed but asks for what it needs, and any backlog for what its forecast says. While a load is missing, what is seen of the others can only ask for more.
 //! Pure and serialisable.
 
 mod ahead;
 pub mod calendar;
+mod coming;
 mod due;
 mod gaps;
 mod kept;
@@ -24,6 +25,7 @@ use crate::services::{
     effect_of,
 };
 use ahead::expected;
+use coming::Coming;
 use due::{Due, Needed};
 use gaps::{Gaps, usable};
 use homeostat_knowledge::forecast::{SizeAdvice, SizeEffect, SizeTrouble};
@@ -76,6 +78,8 @@ pub struct Load {
     pub unsent: Option<Name>,
     /// What the next ten minutes bring of it, in its own unit, when its forecast has skill.
     pub expected: Option<Expected>,
+    /// Of a backlog the same minute by minute: items that come, where they are due, else the most that wait.
+    pub soon: Vec<Expected>,
 }
 
 /// Everything that is seen of a workload at the end of a step.
@@ -117,6 +121,8 @@ pub struct Sizer {
     due: Due,
     #[serde(default)]
     starts: Starts,
+    #[serde(skip)]
+    coming: Coming,
 }
 
 /// What follows from what is missing in this step.
@@ -147,6 +153,7 @@ impl Sizer {
             gaps: Gaps::default(),
             due: Due::default(),
             starts: Starts::default(),
+            coming: Coming::default(),
         })
     }
 
@@ -199,9 +206,13 @@ impl Sizer {
             return advice(None, SizeEffect::Keep, missing);
         }
         let expected = expected(seen, per_replica);
+        let coming = self.coming.look(now.as_second(), seen, policy.max);
         // A part of the load would teach that the whole fell.
         let loads: Vec<f64> = weighed.into_iter().filter(|_| !partly.waits).collect();
-        let asked = needed.map(|Needed { replicas, why, .. }| (replicas, why));
+        // Replicas that are there for work that is foreseen wait for it.
+        let ahead = coming.is_some();
+        let due = needed.map(|Needed { replicas, why, .. }| (replicas, why));
+        let asked = coming.into_iter().chain(due).max_by_key(|(replicas, _)| *replicas);
         let observations = Observations {
             loads: &loads,
             missing: (!partly.what.is_empty()).then_some(&partly.what),
@@ -214,9 +225,10 @@ impl Sizer {
         };
         let Decision { replicas, effect, reason, .. } =
             decide(now.as_second(), &mut self.state, &observations, &policy, owner);
-        let other = if self.gone(now, seen, worth, &policy) {
+        let gone = self.gone(now, seen, worth, &policy);
+        let other = if gone && !ahead {
             Some((0, format!("nothing waits anywhere for {IDLE} s: no replica is needed")))
-        } else if self.never(seen, worth, &policy) {
+        } else if !ahead && self.never(seen, worth, &policy) {
             Some((0, "nothing waits, and nothing ever did: no replica comes before work does".to_owned()))
         } else {
             let more =

@@ -54,6 +54,7 @@ fn jobs(value: Option<f64>) -> Load {
         due: None,
         unsent: None,
         expected: None,
+        soon: Vec::new(),
     }
 }
 
@@ -313,6 +314,7 @@ fn look(
         due: None,
         unsent: None,
         expected: None,
+        soon: Vec::new(),
     };
     let loads: Vec<Load> = values.iter().map(load).collect();
     let seen = Seen {
@@ -426,6 +428,7 @@ fn a_series_that_is_missing_makes_its_signal_a_lower_bound() {
             due: None,
             unsent: None,
             expected: None,
+            soon: Vec::new(),
         }];
         let seen = Seen {
             requests: Requests::default(),
@@ -510,6 +513,7 @@ fn a_backlog_with_a_deadline_gets_what_it_needs_from_zero_and_to_zero_and_keeps_
             due: Some(due),
             unsent: None,
             expected: None,
+            soon: Vec::new(),
         }];
         let seen = Seen {
             requests: Requests::default(),
@@ -553,6 +557,7 @@ fn of_a_deadline_and_another_load_the_one_that_asks_for_more_counts() {
             due,
             unsent: None,
             expected: None,
+            soon: Vec::new(),
         };
         let loads = [
             load("cpu", cpu, 1.0, None),

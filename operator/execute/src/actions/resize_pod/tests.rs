@@ -1,7 +1,7 @@
 use super::*;
 use crate::testing::{at, fresh_pod, permit, pod, put_pod, record, run, runs, snapshot};
 use homeostat_knowledge::records::{Memory, OwnerRecord};
-use homeostat_knowledge::{Name, Uid};
+use homeostat_knowledge::{ActionId, Name, Uid};
 use std::collections::BTreeMap;
 
 const MIB: u64 = 1 << 20;
@@ -253,4 +253,84 @@ fn the_size_of_a_runs_pod_is_there_or_needed_no_more_and_a_kill_is_no_fault_of_i
     put_pod(&mut snapshot, PodRecord { uid: Uid::new("another"), ..pod_of_run(100) });
     assert!(!waits(&snapshot));
     assert!(matches!(ResizePod.verify(&record, &snapshot, at(100)), Verdict::Helped(_)));
+}
+
+/// A pod of which its kubelet says this.
+fn said(pod: PodRecord, step: ResizeStep) -> PodRecord {
+    let message = Some(Name::from("Node didn't have enough capacity: memory"));
+    PodRecord { resize: Some(Box::new(homeostat_knowledge::kubelet::Resize { step, message })), ..pod }
+}
+
+#[test]
+fn what_the_kubelet_refuses_fails_at_once_with_its_words_and_what_it_puts_off_at_the_end() {
+    let mut repair = resize(Some(1_000), None);
+    let mut standing = resize(None, Some(100));
+    standing.origin = Origin::Forecast;
+    let (mut order, of_run) = of_run(400, None);
+    let mut served = snapshot();
+    served.incidents.remove_mut(&standing.incident);
+    for (record, mut snapshot, pod) in [
+        (&mut repair, served.clone(), pod()),
+        (&mut standing, served, pod()),
+        // The API server has it, the container has not: the limit is what it was.
+        (&mut order, of_run, pod_of_run(400)),
+    ] {
+        record.instants.sent = Some(at(0));
+        record.verification.within = homeostat_knowledge::SignedDuration::from_secs(30);
+        record.verification.expect = Expectation::ObjectivesMet;
+        put_pod(&mut snapshot, said(pod.clone(), ResizeStep::Infeasible));
+        let refused = ResizePod.verify(record, &snapshot, at(1));
+        let words = "refuses the new size (Infeasible): Node didn't have enough capacity: memory";
+        assert!(matches!(&refused, Verdict::NotHelped(why) if why.contains(words)), "{refused:?}");
+        for step in [ResizeStep::Deferred, ResizeStep::InProgress] {
+            put_pod(&mut snapshot, said(pod.clone(), step));
+            assert!(matches!(ResizePod.verify(record, &snapshot, at(29)), Verdict::Wait(_)), "{step:?}");
+            let late = ResizePod.verify(record, &snapshot, at(30));
+            assert!(matches!(&late, Verdict::NotHelped(why) if why.contains("after 30 s")), "{late:?}");
+        }
+        put_pod(&mut snapshot, pod);
+        assert!(matches!(ResizePod.verify(record, &snapshot, at(30)), Verdict::Helped(_)), "given meanwhile");
+    }
+    // What is taken back may still be seen with the kubelet's last answer.
+    repair.undo_of = Some(ActionId::new("order-1-0"));
+    let mut snapshot = snapshot();
+    put_pod(&mut snapshot, said(pod(), ResizeStep::Infeasible));
+    assert!(matches!(ResizePod.verify(&repair, &snapshot, at(1)), Verdict::Wait(_)));
+}
+
+#[test]
+fn a_size_above_what_may_be_given_is_not_changed_as_it_could_not_be_put_back() {
+    let mut snapshot = snapshot();
+    permit(&mut snapshot, |permits| {
+        permits.cpu_millis = Some(Bounds { min: 100, max: 2_000 });
+        permits.memory_bytes = Some(Bounds { min: 50 * MIB, max: 800 * MIB });
+    });
+    let bounded = |cpu, memory: Option<u64>| {
+        let most =
+            homeostat_knowledge::records::Amounts { cpu_millis: cpu, memory_bytes: memory.map(|m| m * MIB) };
+        Protected::with_own_namespace("homeostat").with_most(most)
+    };
+    let check = |record: &ActionRecord, most: &Protected| {
+        ResizePod.check(record, &snapshot, most).err().map_or_else(String::new, |unfit| unfit.to_string())
+    };
+    // 500m and 100 MiB before.
+    let (cpu, memory) = (resize(Some(450), None), resize(None, Some(90)));
+    assert_eq!(check(&cpu, &bounded(Some(500), Some(100))), "", "at the bound it can be put back");
+    assert_eq!(check(&memory, &bounded(Some(500), Some(100))), "");
+    let refused = check(&cpu, &bounded(Some(499), None));
+    for part in ["CPU of container app", "is 500m", "above the 499m", "admission.mostPerContainer"] {
+        assert!(refused.contains(part), "{refused}");
+    }
+    assert!(check(&memory, &bounded(None, Some(99))).contains("memory of container app"));
+    assert_eq!(check(&memory, &bounded(Some(1), None)), "", "what is not changed need not be put back");
+    let mut apart = resize(None, Some(100));
+    apart.before.memory_limit_bytes = Some(400 * MIB);
+    if let Parameters::ResizePod { memory_limit_bytes, .. } = &mut apart.parameters {
+        *memory_limit_bytes = Some(350 * MIB);
+    }
+    assert_eq!(check(&apart, &bounded(None, Some(400))), "");
+    assert!(check(&apart, &bounded(None, Some(399))).contains("memory limit"));
+    // Where the bound was lowered since, the way back is tried all the same.
+    let undo = ActionRecord { undo_of: Some(ActionId::new("order-1-0")), ..cpu };
+    assert_eq!(check(&undo, &bounded(Some(100), None)), "");
 }

@@ -18,6 +18,7 @@ fn pod(request: Option<u64>, limit: Option<u64>) -> PodRecord {
         ready: true,
         unschedulable: None,
         setup: None,
+        resize: None,
         created: Timestamp::UNIX_EPOCH,
         template_hash: None,
         local_data: false,
@@ -58,6 +59,7 @@ fn a_pod_gets_what_was_decided_upwards_only_and_keeps_its_class_of_service() {
     assert_eq!(given(Some(80), None, 400), None, "nothing ends it");
     assert_eq!(given(None, Some(80), 400), None, "what is not known is not changed");
     assert_eq!(larger(&pod(Some(80), Some(80)), &Name::from("other"), 400 * MIB), None);
+    assert_eq!(given(Some(200), Some(80), 400), None, "more was asked for, and is not there yet");
 }
 
 #[test]

@@ -43,6 +43,7 @@ impl World {
             ready: false,
             unschedulable: None,
             setup: None,
+            resize: None,
             created: at(0),
             template_hash: None,
             local_data: false,
@@ -235,4 +236,31 @@ fn what_pods_were_given_beyond_their_plan_has_no_room_for_others() {
     assert_eq!(names(&world.step(405)), [] as [&str; 0]);
     let said = world.report("a", "other").said;
     assert!(said.contains("room"), "{said}");
+}
+
+#[test]
+fn what_a_kubelet_refuses_or_puts_off_is_told_and_left_to_the_next_run() {
+    use homeostat_knowledge::kubelet::{Resize, ResizeStep};
+    let (mut world, job) = World::begun_too_small();
+    let mut pod = world.pod(&job, "pod-1", 512, 512);
+    let given = to_pods(world.step(403));
+    world.stored(&job, &pod, (403, given[0].1), None);
+    let mut says = |world: &mut World, step, message: &str| {
+        pod.resize = Some(Box::new(Resize { step, message: Some(Name::from(message)) }));
+        world.put_pod(pod.clone());
+    };
+    says(&mut world, ResizeStep::Deferred, "Node didn't have enough resource: memory");
+    world.pod(&job, "pod-2", 512, 512);
+    assert_eq!(to_pods(world.step(404)).len(), 1, "another node may have room");
+    let report = world.report("a", "plan");
+    assert!(report.said.contains("puts off the new size of pod pod-1 (Deferred)"), "{}", report.said);
+    assert!(report.said.contains("the next run has it from its start"), "{}", report.said);
+    says(&mut world, ResizeStep::Infeasible, "Node didn't have enough capacity: memory");
+    world.pod(&job, "pod-3", 512, 512);
+    assert_eq!(to_pods(world.step(405)), []);
+    let report = world.report("a", "plan");
+    assert!(report.said.contains("not resized in place until"), "{}", report.said);
+    assert!(report.said.contains("the kubelet of pod pod-1 refuses the new size"), "{}", report.said);
+    assert_eq!(report.problem, None, "runs are started all the same");
+    assert_eq!(to_pods(world.step(405 + 3_599)), []);
 }
