@@ -3,6 +3,7 @@
 use clap::{Parser, Subcommand};
 use homeostat_cluster::reports::PagesUrl;
 use homeostat_knowledge::Timestamp;
+use homeostat_observe::TenantHeader;
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -101,6 +102,10 @@ pub struct RunArgs {
     /// Collectors that may forward telemetry of pods (CIDR, comma-separated). Others speak for themselves only.
     #[arg(long, env = "HOMEOSTAT_TRUSTED_FORWARDERS", value_delimiter = ',')]
     pub trusted_forwarders: Vec<String>,
+    /// Header that tells the Prometheus of `ControlPlane.spec.sources` which Tenant a query is of, such as X-Scope-OrgID for a
+    /// server that serves several; without it none is sent.
+    #[arg(long, env = "HOMEOSTAT_PROMETHEUS_TENANT_HEADER")]
+    pub prometheus_tenant_header: Option<TenantHeader>,
     /// Folder with the addresses that `spec.notify` of Tenants names: one folder per Secret, one file per key.
     #[arg(long, env = "HOMEOSTAT_NOTIFY_DIR", default_value = "/etc/homeostat/notify")]
     pub notify_dir: PathBuf,
@@ -288,6 +293,17 @@ mod tests {
     #[test]
     fn arguments_are_consistent() {
         Args::command().debug_assert();
+    }
+
+    #[test]
+    fn a_header_that_cannot_carry_the_tenant_is_refused() {
+        let parse =
+            |name: &str| Args::try_parse_from(["homeostat", "run", "--prometheus-tenant-header", name]);
+        assert!(parse("X-Scope-OrgID").is_ok());
+        for name in ["Authorization", "X Scope", ""] {
+            let told = parse(name).unwrap_err().to_string();
+            assert!(told.contains("such as X-Scope-OrgID"), "{told}");
+        }
     }
 
     #[test]
