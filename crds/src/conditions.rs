@@ -81,6 +81,8 @@ pub enum ConditionType {
     RunsInTime,
     /// This version can read every Action that has not ended.
     ActionsReadable,
+    /// Every series of metrics that the pods of a Tenant send is taken. Only while it is not so.
+    SeriesTaken,
     /// One autoscaler sizes what a Workload targets, not several against each other. Only where any is known.
     ScalerUnique,
     /// People can be told by every route of `spec.notify`. Only where there is one.

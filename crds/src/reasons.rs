@@ -29,6 +29,8 @@ pub enum Reason {
     TargetScaledByOther,
     /// More workloads are scaled than are looked at.
     TooMany,
+    /// A Tenant sends more series than its share; the message names the metric that most of the dropped ones belong to.
+    TooManySeries,
     /// `spec.scaling.replicas` is not set.
     NoBounds,
     /// A calendar entry cannot be used; the message says which and why.

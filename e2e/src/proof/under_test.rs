@@ -232,7 +232,7 @@ impl Loop {
                     self.snapshot.sources.insert_mut(name, report);
                 }
             }
-            Signal::Span(_) | Signal::Log(_) | Signal::Sample(_) => {}
+            Signal::Span(_) | Signal::Log(_) | Signal::Sample(_) | Signal::Series(_) => {}
         }
     }
 

@@ -140,7 +140,7 @@ impl Analyser {
                 }
                 Signal::Object(ObjectChange::Event(event)) => self.pods.hear(event),
                 Signal::Log(_) => self.logs.ingest(observation),
-                Signal::Object(_) | Signal::Source(_) => {}
+                Signal::Object(_) | Signal::Source(_) | Signal::Series(_) => {}
             }
         }
     }
@@ -170,7 +170,7 @@ impl Analyser {
         self.replica_findings(snapshot, now, &mut seen);
         self.slow_findings(snapshot, now, &mut seen);
         self.contention.findings(snapshot, now, &mut seen);
-        self.signal_findings(now, &mut seen);
+        self.signal_findings(snapshot, now, &mut seen);
         for (entity, kind, since, evidence) in objects::findings(snapshot, now) {
             let found =
                 Seen { since: since.unwrap_or(now), at: now, confidence: 0.999, evidence: vec![evidence] };

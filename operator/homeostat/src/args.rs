@@ -4,6 +4,7 @@ use clap::{Parser, Subcommand};
 use homeostat_cluster::reports::PagesUrl;
 use homeostat_crds::Quantity;
 use homeostat_knowledge::Timestamp;
+use homeostat_observe::TenantHeader;
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -102,6 +103,10 @@ pub struct RunArgs {
     /// Collectors that may forward telemetry of pods (CIDR, comma-separated). Others speak for themselves only.
     #[arg(long, env = "HOMEOSTAT_TRUSTED_FORWARDERS", value_delimiter = ',')]
     pub trusted_forwarders: Vec<String>,
+    /// Header that tells the Prometheus of `ControlPlane.spec.sources` which Tenant a query is of, such as X-Scope-OrgID for a
+    /// server that serves several; without it none is sent.
+    #[arg(long, env = "HOMEOSTAT_PROMETHEUS_TENANT_HEADER")]
+    pub prometheus_tenant_header: Option<TenantHeader>,
     /// Folder with the addresses that `spec.notify` of Tenants names: one folder per Secret, one file per key.
     #[arg(long, env = "HOMEOSTAT_NOTIFY_DIR", default_value = "/etc/homeostat/notify")]
     pub notify_dir: PathBuf,
@@ -330,6 +335,17 @@ mod tests {
         assert_eq!(parse("32", "128Gi"), Some((32_000, 128 << 30)));
         assert_eq!(parse("500m", "1000"), Some((500, 1_000)));
         assert_eq!((parse("0", "1Gi"), parse("1", "much"), parse("-1", "1Gi")), (None, None, None));
+    }
+
+    #[test]
+    fn a_header_that_cannot_carry_the_tenant_is_refused() {
+        let parse =
+            |name: &str| Args::try_parse_from(["homeostat", "run", "--prometheus-tenant-header", name]);
+        assert!(parse("X-Scope-OrgID").is_ok());
+        for name in ["Authorization", "X Scope", ""] {
+            let told = parse(name).unwrap_err().to_string();
+            assert!(told.contains("such as X-Scope-OrgID"), "{told}");
+        }
     }
 
     #[test]

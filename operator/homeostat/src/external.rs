@@ -10,12 +10,11 @@ use homeostat_knowledge::{
     Clock, Entity, Name, Observation, Signal, SignedDuration, Snapshot, SnapshotSource, Timestamp,
     WorkloadKey,
 };
-use homeostat_observe::{Counters, Fate, SourceName, Tally};
+use homeostat_observe::{Counters, Fate, Outlet, SourceName, Tally};
 use kube::Client;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
@@ -102,7 +101,7 @@ pub async fn run(
     snapshots: Arc<dyn SnapshotSource>,
     clock: Arc<dyn Clock>,
     counters: Arc<Counters>,
-    out: mpsc::Sender<Vec<Observation>>,
+    out: Outlet,
     stop: CancellationToken,
 ) {
     let mut ticker = tokio::time::interval(EVERY);
@@ -150,7 +149,7 @@ pub async fn run(
         }
         let items = batch.len() as u64;
         if items > 0 {
-            let fate = if out.try_send(batch).is_ok() { Fate::Accepted } else { Fate::QueueFull };
+            let fate = if out.send_own(batch).is_ok() { Fate::Accepted } else { Fate::QueueFull };
             tally.add(fate, items);
         }
         counters.merge(SourceName::External, &tally);

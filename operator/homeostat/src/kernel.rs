@@ -178,6 +178,7 @@ impl Kernel {
                         self.snapshot.sources.insert_mut(name.clone(), report.clone());
                     }
                 }
+                Signal::Series(report) => self.snapshot.crowd(observation.tenant.as_ref(), report),
                 Signal::Sample(sample) => {
                     self.sent.note(&self.snapshot, observation, sample);
                     self.weigh(sample, observation.event_time);

@@ -30,7 +30,7 @@ use homeostat_knowledge::{
     ActionRecord, ActionState, Clock, Entity, ForecastRecord, Incident, IncidentId, IncidentState, Name,
     Observation, SeededIds, Severity, Signal, SnapshotSource, Timestamp,
 };
-use homeostat_observe::{Counters, SourceError};
+use homeostat_observe::{Counters, Inlet, SourceError};
 use homeostat_scale::outlook::{Forecasting, OutlookConfig, OutlookConfigError};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -40,7 +40,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-/// Batches of telemetry that may wait; senders are told to come back when it is full.
+/// Batches of telemetry that may wait, of 512 records each; senders whose tenant has its share of it are told to come back.
 const TELEMETRY_QUEUE: usize = 256;
 /// Object changes that may wait; the watches wait too when it is full.
 const OBJECT_QUEUE: usize = 4_096;
@@ -182,7 +182,7 @@ pub async fn run(args: RunArgs) -> Result<(), RunError> {
     let pages =
         tokio::spawn(homeostat_console::serve(http, homeostat_console::router(console), stop.clone()));
 
-    let (telemetry_in, telemetry) = mpsc::channel(TELEMETRY_QUEUE);
+    let (telemetry_in, telemetry) = homeostat_observe::queue(TELEMETRY_QUEUE);
     let (objects_in, objects) = mpsc::channel(OBJECT_QUEUE);
     let (actions_in, actions) = mpsc::channel(ACTION_QUEUE);
     let world = World { snapshots: &snapshots, clock: &clock, counters: &counters };
@@ -338,7 +338,7 @@ struct Turn {
 impl Turn {
     async fn run(
         &mut self,
-        mut telemetry: mpsc::Receiver<Vec<Observation>>,
+        mut telemetry: Inlet,
         mut objects: mpsc::Receiver<Observation>,
         mut actions: mpsc::Receiver<ActionRecord>,
         mut sizes: watch::Receiver<Forecasts>,
@@ -379,7 +379,7 @@ impl Turn {
                 batch.push(stored(action, self.clock.now()));
             }
             while batch.len() < STEP_OBJECTS
-                && let Ok(more) = telemetry.try_recv()
+                && let Some(more) = telemetry.try_recv()
             {
                 batch.extend(more);
             }

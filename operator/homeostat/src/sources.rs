@@ -4,13 +4,12 @@ use crate::args::RunArgs;
 use crate::external;
 use crate::parts::Parts;
 use crate::run::RunError;
-use homeostat_knowledge::{Clock, Observation, SnapshotSource};
+use homeostat_knowledge::{Clock, SnapshotSource};
 use homeostat_observe::{
-    Counters, OtlpOptions, OtlpSource, PrometheusOptions, PrometheusSource, Source, SourceName,
+    Counters, OtlpOptions, OtlpSource, Outlet, PrometheusOptions, PrometheusSource, Source, SourceName,
 };
 use kube::Client;
 use std::sync::Arc;
-use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 /// What every source reads, and where it counts.
@@ -31,7 +30,7 @@ pub async fn start(
     args: &RunArgs,
     client: &Client,
     world: &World<'_>,
-    out: mpsc::Sender<Vec<Observation>>,
+    out: Outlet,
     stop: &CancellationToken,
     parts: &Parts,
 ) -> Result<(), RunError> {
@@ -44,7 +43,11 @@ pub async fn start(
     let (snapshots, clock, counters) = shared();
     let otlp = OtlpSource::bind(args.otlp_grpc, options, snapshots, clock, counters).await?;
     let (snapshots, clock, counters) = shared();
-    let prometheus = PrometheusSource::new(PrometheusOptions::default(), snapshots, clock, counters);
+    let options = PrometheusOptions {
+        tenant_header: args.prometheus_tenant_header.clone(),
+        ..PrometheusOptions::default()
+    };
+    let prometheus = PrometheusSource::new(options, snapshots, clock, counters);
     let (snapshots, clock, counters) = shared();
     let asked = external::run(client.clone(), snapshots, clock, counters, out.clone(), stop.clone());
 
@@ -55,7 +58,7 @@ pub async fn start(
     Ok(())
 }
 
-fn keep<S: Source>(source: S, out: mpsc::Sender<Vec<Observation>>, stop: CancellationToken, parts: &Parts) {
+fn keep<S: Source>(source: S, out: Outlet, stop: CancellationToken, parts: &Parts) {
     let name: SourceName = source.name();
     parts.start(name.name(), async move {
         if let Err(error) = source.run(out, stop).await {

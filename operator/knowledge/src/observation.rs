@@ -37,6 +37,8 @@ pub enum Signal {
     Object(ObjectChange),
     /// One of our sources says how it is.
     Source(SourceReport),
+    /// One of our sources says whether it drops series of the tenant.
+    Series(SeriesReport),
 }
 
 /// A finished span, reduced to what the golden signals and cause ranking need.
@@ -259,6 +261,22 @@ impl ObjectKind {
         Self::Action,
         Self::Incident,
     ];
+}
+
+/// Whether new series of a tenant are dropped, as it has its share of all.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SeriesReport {
+    /// What most of the dropped series are of; `None` when none are dropped any more.
+    pub dropped: Option<DroppedSeries>,
+}
+
+/// What most of the series of a tenant are of that were dropped.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct DroppedSeries {
+    /// The metric.
+    pub metric: Name,
+    /// Whose pods send it, where they are under control.
+    pub workload: Option<WorkloadKey>,
 }
 
 /// A source says how it is.

@@ -8,7 +8,9 @@ use crate::finding::FindingKind;
 use crate::forecast::{Scaler, Scalers, SizeAdvice};
 use crate::ids::{ActionId, IncidentId, Uid};
 use crate::incident::Incident;
-use crate::observation::{Change, ConfigRecord, ObjectChange, ObjectKind, SourceReport};
+use crate::observation::{
+    Change, ConfigRecord, DroppedSeries, ObjectChange, ObjectKind, SeriesReport, SourceReport,
+};
 use crate::policy::{ControlPolicy, TenantPolicy, WorkloadPolicy};
 use crate::records::{
     AutoscalerRecord, ControllerKey, ControllerRecord, Hold, NodeRecord, PodRecord, Release, ServiceRecord,
@@ -76,6 +78,8 @@ pub struct Snapshot {
     pub scalers: Arc<Scalers>,
     /// Telemetry sources by name.
     pub sources: Map<Name, SourceReport>,
+    /// Tenants whose new series are dropped, as they have their share of all, and what most of those are of.
+    pub crowded: Map<TenantName, DroppedSeries>,
     /// Kinds whose first full list has arrived.
     pub synced: BTreeSet<ObjectKind>,
     /// Since when all required kinds are synced.
@@ -214,6 +218,7 @@ impl Snapshot {
             }
             ObjectChange::Tenant(Change::Deleted(name)) => {
                 self.tenants.remove_mut(name);
+                self.crowded.remove_mut(name);
             }
             ObjectChange::Workload(Change::Applied(workload)) => {
                 self.forget_workload(&workload.key);
@@ -256,6 +261,15 @@ impl Snapshot {
                     self.synced_since = Some(now);
                 }
             }
+        }
+    }
+
+    /// Keeps which series of a tenant are dropped; of a tenant that does not exist nothing is kept.
+    pub fn crowd(&mut self, tenant: Option<&TenantName>, report: &SeriesReport) {
+        let Some(tenant) = tenant.filter(|tenant| self.tenants.contains_key(*tenant)) else { return };
+        match &report.dropped {
+            Some(dropped) => self.crowded.insert_mut(tenant.clone(), dropped.clone()),
+            None => drop(self.crowded.remove_mut(tenant)),
         }
     }
 

@@ -11,4 +11,7 @@ pub mod sources;
 pub use sources::counters::{Counters, Fate, Tally};
 pub use sources::otlp::{OtlpOptions, OtlpSource};
 pub use sources::prometheus::{PrometheusOptions, PrometheusSource};
-pub use sources::{Outlet, Source, SourceError, SourceName};
+pub use sources::queue::{Inlet, Outlet, queue};
+pub use sources::shares::Shares;
+pub use sources::tenant_header::TenantHeader;
+pub use sources::{Source, SourceError, SourceName};

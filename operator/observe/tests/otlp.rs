@@ -3,13 +3,14 @@
 
 mod common;
 
-use bytes::{BufMut, Bytes};
+use bytes::Bytes;
+use common::raw::{RawBytes, begins_and_never_ends};
 use common::{FixedClock, NOW, Snapshots, cluster, pod};
 use homeostat_knowledge::observation::{Change, ObjectChange, SourceState};
 use homeostat_knowledge::{
     CallOutcome, Clock, Entity, Name, ObjectKey, Observation, Signal, Snapshot, SpanKind, Uid,
 };
-use homeostat_observe::{Counters, Fate, OtlpOptions, OtlpSource, Source, SourceName};
+use homeostat_observe::{Counters, Fate, Inlet, OtlpOptions, OtlpSource, Source, SourceName, queue};
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::collector::logs::v1::logs_service_client::LogsServiceClient;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
@@ -29,10 +30,9 @@ use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Sta
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
-use tokio::sync::mpsc::Receiver;
 use tokio::task::JoinSet;
 use tokio_util::sync::{CancellationToken, DropGuard};
-use tonic::codec::{Codec, CompressionEncoding, DecodeBuf, Decoder, EncodeBuf, Encoder};
+use tonic::codec::CompressionEncoding;
 use tonic::transport::Channel;
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
@@ -41,7 +41,7 @@ struct Receiving {
     address: std::net::SocketAddr,
     channel: Channel,
     counters: Arc<Counters>,
-    out: Receiver<Vec<Observation>>,
+    out: Inlet,
     _stop: DropGuard,
 }
 
@@ -68,7 +68,7 @@ impl Receiving {
         .await
         .expect("a free port");
         let address = source.local_addr().expect("an address");
-        let (sender, mut out) = tokio::sync::mpsc::channel(capacity);
+        let (sender, mut out) = queue(capacity);
         let stop = CancellationToken::new();
         tokio::spawn(source.run(sender, stop.clone()));
         let hello = out.recv().await.expect("the source says how it is");
@@ -104,44 +104,6 @@ impl Receiving {
             .await
             .map(|_: tonic::Response<Bytes>| ())
             .expect_err("a refusal")
-    }
-}
-
-/// Sends bytes as they are.
-#[derive(Clone, Copy)]
-struct RawBytes;
-
-impl Codec for RawBytes {
-    type Encode = Vec<u8>;
-    type Decode = Bytes;
-    type Encoder = Self;
-    type Decoder = Self;
-
-    fn encoder(&mut self) -> Self {
-        *self
-    }
-
-    fn decoder(&mut self) -> Self {
-        *self
-    }
-}
-
-impl Encoder for RawBytes {
-    type Item = Vec<u8>;
-    type Error = Status;
-
-    fn encode(&mut self, item: Vec<u8>, target: &mut EncodeBuf<'_>) -> Result<(), Status> {
-        target.put_slice(&item);
-        Ok(())
-    }
-}
-
-impl Decoder for RawBytes {
-    type Item = Bytes;
-    type Error = Status;
-
-    fn decode(&mut self, _: &mut DecodeBuf<'_>) -> Result<Option<Bytes>, Status> {
-        Ok(Some(Bytes::new()))
     }
 }
 
@@ -392,18 +354,6 @@ async fn who_sends_slowly_has_a_few_places_and_gives_them_back() {
     assert!(receiver.count(Fate::TooManyRequests) > 0);
     slow.abort();
     assert!(answers_with(Code::InvalidArgument).await, "read and understood, and found to be garbage");
-}
-
-/// A request whose body does not come.
-async fn begins_and_never_ends(channel: Channel) {
-    let mut grpc = tonic::client::Grpc::new(channel);
-    if grpc.ready().await.is_err() {
-        return; // The receiver closed the connection.
-    }
-    let path =
-        http::uri::PathAndQuery::from_static("/opentelemetry.proto.collector.trace.v1.TraceService/Export");
-    let never = tonic::Request::new(futures::stream::pending::<Vec<u8>>());
-    let _: Result<tonic::Response<Bytes>, Status> = grpc.client_streaming(never, path, RawBytes).await;
 }
 
 /// Another tenant's pod opens streams and resets them (CVE-2023-44487), on as many connections as that takes.

@@ -3,14 +3,15 @@
 
 mod common;
 
-use common::{FixedClock, Snapshots, with_signals};
-use homeostat_knowledge::observation::SourceState;
+use common::{FixedClock, Snapshots, with_signals, workload};
+use homeostat_knowledge::observation::{Change, ObjectChange, SourceState};
 use homeostat_knowledge::policy::{PrometheusPolicy, SignalPolicy};
-use homeostat_knowledge::{Entity, Name, ObjectKey, Observation, Signal, SignedDuration, Snapshot};
-use homeostat_observe::{Counters, Fate, PrometheusOptions, PrometheusSource, Source, SourceName};
+use homeostat_knowledge::{Clock, Entity, Name, ObjectKey, Signal, SignedDuration, Snapshot};
+use homeostat_observe::{
+    Counters, Fate, Inlet, PrometheusOptions, PrometheusSource, Source, SourceName, TenantHeader, queue,
+};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use tokio::sync::mpsc::Receiver;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use wiremock::matchers::{method, path, query_param};
 use wiremock::{Mock, MockServer, Request, Respond, ResponseTemplate};
@@ -30,7 +31,7 @@ struct Asking {
     says: Option<Says>,
     snapshots: Snapshots,
     counters: Arc<Counters>,
-    out: Receiver<Vec<Observation>>,
+    out: Inlet,
     _stop: DropGuard,
 }
 
@@ -68,17 +69,22 @@ fn vector(value: &str) -> ResponseTemplate {
 
 impl Asking {
     async fn start(signals: &[&str]) -> Self {
+        Self::of(|url| snapshot(Some(url), signals), None).await
+    }
+
+    async fn of(world: impl FnOnce(String) -> Snapshot, tenant_header: Option<TenantHeader>) -> Self {
         let server = MockServer::start().await;
-        let snapshots = Snapshots::new(snapshot(Some(server.uri()), signals));
+        let snapshots = Snapshots::new(world(server.uri()));
         let counters = Arc::new(Counters::default());
-        let options = PrometheusOptions { idle: Duration::from_millis(20), ..PrometheusOptions::default() };
+        let idle = Duration::from_millis(20);
+        let options = PrometheusOptions { idle, tenant_header, ..PrometheusOptions::default() };
         let source = PrometheusSource::new(
             options,
             Arc::new(snapshots.clone()),
             Arc::new(FixedClock),
             Arc::clone(&counters),
         );
-        let (sender, out) = tokio::sync::mpsc::channel(64);
+        let (sender, out) = queue(64);
         let stop = CancellationToken::new();
         tokio::spawn(source.run(sender, stop.clone()));
         Self { server, says: None, snapshots, counters, out, _stop: stop.drop_guard() }
@@ -119,7 +125,7 @@ impl Asking {
     async fn until_counted(&mut self, fate: Fate) {
         while self.counters.get(SourceName::Prometheus, fate) == 0 {
             tokio::task::yield_now().await;
-            while self.out.try_recv().is_ok() {}
+            while self.out.try_recv().is_some() {}
         }
     }
 }
@@ -273,7 +279,7 @@ async fn half_an_answer_a_name_that_does_not_resolve_and_wrong_tls_are_told_and_
         let SourceState::Down(reason) = within(asking.state()).await else { panic!("{wrong} is not down") };
         assert!(!reason.is_empty() && reason.contains(says), "{wrong}: {reason}");
         // Whatever came before it was told is of the good server; from here on nothing comes.
-        while asking.out.try_recv().is_ok() {}
+        while asking.out.try_recv().is_some() {}
         let accepted = asking.counters.get(SourceName::Prometheus, Fate::Accepted);
         let failed = || {
             let of = |fate| asking.counters.get(SourceName::Prometheus, fate);
@@ -287,8 +293,75 @@ async fn half_an_answer_a_name_that_does_not_resolve_and_wrong_tls_are_told_and_
         })
         .await;
         assert_eq!(asking.counters.get(SourceName::Prometheus, Fate::Accepted), accepted, "{wrong}");
-        let told = std::iter::from_fn(|| asking.out.try_recv().ok()).flatten().count();
+        let told = std::iter::from_fn(|| asking.out.try_recv()).flatten().count();
         assert_eq!(told, 0, "{wrong}: told once, not with each try");
         asking.snapshots.set(snapshot(Some(good.clone()), &["depth"]));
     }
+}
+
+/// The workloads of two tenants, and one whose namespace is no Tenant's, each with a query of its own.
+fn of_two_tenants(url: String) -> Snapshot {
+    let others = [("elsewhere", "rival", "width"), ("lost", "orphan", "everything")];
+    others.into_iter().fold(snapshot(Some(url), &["depth"]), |snapshot, (namespace, name, query)| {
+        let change = Change::Applied(Arc::new(workload(namespace, name, vec![signal(query)])));
+        snapshot.apply(&ObjectChange::Workload(change), FixedClock.now())
+    })
+}
+
+impl Asking {
+    /// What the server was asked, and whose it was told that each query is.
+    async fn heard(&self) -> Vec<(String, Vec<String>)> {
+        let requests = self.server.received_requests().await.expect("requests are kept");
+        let heard = requests.iter().map(|request| {
+            let query = request.url.query_pairs().find(|(key, _)| key == "query").expect("a query");
+            let values = request.headers.get_all("x-scope-orgid").iter();
+            let values = values.map(|value| value.to_str().expect("text").to_owned()).collect();
+            (query.1.into_owned(), values)
+        });
+        heard.collect()
+    }
+
+    /// What the server was asked, once it was asked all of this.
+    async fn until_asked(&mut self, queries: &[&str]) -> Vec<(String, Vec<String>)> {
+        loop {
+            while self.out.try_recv().is_some() {}
+            let heard = self.heard().await;
+            if queries.iter().all(|query| heard.iter().any(|(asked, _)| asked == query)) {
+                return heard;
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn with_a_tenant_header_each_query_tells_whose_it_is_and_what_is_nobodys_is_not_asked() {
+    let header = "X-Scope-OrgID".parse().expect("a header");
+    let mut asking = Asking::of(of_two_tenants, Some(header)).await;
+    Mock::given(method("GET")).respond_with(vector("1")).mount(&asking.server).await;
+    within(asking.until_counted(Fate::BadQuery)).await;
+    within(asking.until_asked(&["depth", "width"])).await;
+    // And another round, after which all of the first one is known.
+    asking.server.reset().await;
+    let heard = within(asking.until_asked(&["depth", "width"])).await;
+    for (query, tenants) in heard {
+        let owner = match query.as_str() {
+            "depth" => "food",
+            "width" => "other",
+            query => panic!("{query} is no tenant's and was asked"),
+        };
+        assert_eq!(tenants, [owner], "{query}");
+    }
+    // Homeostat's own question is the platform's.
+    asking.snapshots.set(snapshot(Some(asking.server.uri()), &[]));
+    let heard = within(asking.until_asked(&["vector(1)"])).await;
+    let own = heard.iter().find(|(query, _)| query == "vector(1)").expect("asked");
+    assert_eq!(own.1, ["platform"]);
+}
+
+#[tokio::test]
+async fn without_a_tenant_header_none_is_sent() {
+    let mut asking = Asking::of(of_two_tenants, None).await;
+    let heard = within(asking.until_asked(&["depth", "width", "everything"])).await;
+    assert!(heard.iter().all(|(_, tenants)| tenants.is_empty()), "{heard:?}");
 }

@@ -60,10 +60,26 @@ impl Analyser {
         self.signals.limits()
     }
 
-    pub(super) fn signal_findings(&self, now: Timestamp, seen: &mut BTreeMap<(Entity, FindingKind), Seen>) {
+    pub(super) fn signal_findings(
+        &self,
+        snapshot: &Snapshot,
+        now: Timestamp,
+        seen: &mut BTreeMap<(Entity, FindingKind), Seen>,
+    ) {
         for (workload, kind, since, evidence) in self.signals.abnormal() {
             let entity = Entity::Workload { key: workload.clone() };
             seen.insert((entity, kind), Seen { since, at: now, confidence: 0.99, evidence });
+        }
+        for dropped in snapshot.crowded.values() {
+            let Some(key) = dropped.workload.as_ref().filter(|key| snapshot.workloads.contains_key(*key))
+            else {
+                continue;
+            };
+            let text = "ever new label sets; those beyond the tenant's share of all series are dropped";
+            let line = Evidence::new(crate::redact::hide(&dropped.metric), text);
+            let place = (Entity::Workload { key: key.clone() }, FindingKind::SignalAbnormal);
+            let found = Seen { since: now, at: now, confidence: 0.99, evidence: Vec::new() };
+            seen.entry(place).or_insert(found).evidence.push(line);
         }
     }
 

@@ -1,7 +1,7 @@
 //! What each status should say. Pure: the same picture gives the same statuses.
 
 use super::routes::RouteStandings;
-use super::stops::{breaker_statement, readable};
+use super::stops::{breaker_statement, readable, series_dropped};
 use super::{half_done, routes, runs};
 use crate::validate::acceptance::CatalogueView;
 use crate::validate::{
@@ -359,6 +359,7 @@ impl<'a> Picture<'a> {
                 status.level_lowered_because = because.map(|why| clip(&why, 1_024));
                 says.push(breaker_statement(breaker.as_ref()));
                 says.extend(runs::of_tenant(policy, self.snapshot));
+                says.extend(series_dropped(&policy.name, self.snapshot));
             }
         }
         status.conditions = conditions(says, tenant::CONDITIONS, entry.generation, self.time());

@@ -448,6 +448,30 @@ fn a_contested_namespace_and_a_dead_source_are_told() {
 }
 
 #[test]
+fn a_tenant_whose_series_are_dropped_is_told_of_which_metric_until_all_are_taken() {
+    use homeostat_knowledge::observation::{DroppedSeries, SeriesReport};
+    let (view, mut snapshot) = well();
+    let said = |snapshot: &Snapshot| {
+        let tenant = seen(&view, snapshot).tenant;
+        find(&tenant.conditions, ConditionType::SeriesTaken)
+            .map(|one| (one.status, one.reason.clone(), one.message.clone()))
+    };
+    assert_eq!(said(&snapshot), None);
+    let dropped = |name: &str| SeriesReport {
+        dropped: Some(DroppedSeries { metric: Name::from(name), workload: Some(policy().key) }),
+    };
+    let tenant = rules().name;
+    snapshot.crowd(Some(&TenantName::new("nobody")), &dropped("other"));
+    snapshot.crowd(Some(&tenant), &dropped("orders_by_number"));
+    assert_eq!(snapshot.crowded.size(), 1, "nothing is kept of a tenant that does not exist");
+    let (status, reason, message) = said(&snapshot).unwrap();
+    assert_eq!((status, reason.as_str()), (ConditionStatus::False, "TooManySeries"));
+    assert!(message.contains(&format!("`orders_by_number` that {} sends", policy().key)), "{message}");
+    snapshot.crowd(Some(&tenant), &SeriesReport { dropped: None });
+    assert_eq!(said(&snapshot), None);
+}
+
+#[test]
 fn autoscalers_that_work_against_each_other_are_named() {
     use homeostat_knowledge::forecast::Scaler;
     let (view, mut snapshot) = well();

@@ -1,10 +1,10 @@
-//! What keeps actions from being done, as conditions say it.
+//! What keeps actions from being done, or telemetry from being taken, as conditions say it.
 
 use homeostat_crds::conditions::Statement;
-use homeostat_crds::{ConditionType, Reason};
+use homeostat_crds::{ConditionType, Reason, clip};
 use homeostat_execute::guards::Breaker;
 use homeostat_knowledge::policy::RESET_BREAKER;
-use homeostat_knowledge::{Snapshot, UnreadAction};
+use homeostat_knowledge::{Snapshot, TenantName, UnreadAction};
 
 /// Actions that are named; the others are counted.
 const NAMED: usize = 3;
@@ -51,4 +51,17 @@ pub(super) fn readable(snapshot: &Snapshot) -> Statement {
         named.join(", ")
     );
     Statement::new(about, false, Reason::NewerVersion, text)
+}
+
+/// New series of the tenant are dropped; `None` while all are taken.
+pub(super) fn series_dropped(tenant: &TenantName, snapshot: &Snapshot) -> Option<Statement> {
+    let dropped = snapshot.crowded.get(tenant)?;
+    let of = dropped.workload.as_ref().map(|workload| format!(" that {workload} sends")).unwrap_or_default();
+    let text = format!(
+        "The Tenant has its share of the series that are taken; new ones are dropped, most of them of the metric `{}`{of}. Take \
+         labels with ever new values (numbers of orders, users, addresses) off it; known series go on, and new ones are taken \
+         again when those are 20 minutes silent",
+        dropped.metric
+    );
+    Some(Statement::new(ConditionType::SeriesTaken, false, Reason::TooManySeries, clip(&text, 1_024)))
 }

@@ -7,9 +7,11 @@
 use homeostat_knowledge::observation::Sample;
 use homeostat_knowledge::policy::{Across, MetricPolicy};
 use homeostat_knowledge::{
-    Entity, Name, ObjectKey, Observation, Signal, SignedDuration, Snapshot, Timestamp, WorkloadKey,
+    Entity, Name, ObjectKey, Observation, Signal, SignedDuration, Snapshot, TenantName, Timestamp,
+    WorkloadKey,
 };
 use homeostat_models::detect::counter::Counter;
+use homeostat_observe::Shares;
 use std::collections::BTreeMap;
 
 /// Values are made so often, and judged so often: detectors are calibrated for a sample a minute.
@@ -21,23 +23,31 @@ const FRESH: SignedDuration = SignedDuration::from_secs(90);
 const LOAD: SignedDuration = SignedDuration::from_secs(60);
 /// A living pod that was silent for so long is not waited for any more.
 const FORGET: SignedDuration = SignedDuration::from_mins(10);
-/// Series that are kept in all, and of one signal.
+/// Series that are kept in all, of which each tenant has its share, and of one signal.
 const MOST: usize = 50_000;
 const MOST_EACH: usize = 2_000;
 
 /// What pods sent, by workload and signal.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Sent {
     signals: BTreeMap<(WorkloadKey, Name), Of>,
-    series: usize,
+    shares: Shares,
     made: Option<Timestamp>,
     /// Samples beyond the bounds.
     pub dropped: u64,
 }
 
+impl Default for Sent {
+    fn default() -> Self {
+        Self { signals: BTreeMap::new(), shares: Shares::new(MOST), made: None, dropped: 0 }
+    }
+}
+
 /// What is known of one signal, by pod and series.
 #[derive(Debug, Default)]
 struct Of {
+    /// Whose share its series are in: the tenant that the workload belonged to when it was first heard.
+    owner: Option<TenantName>,
     points: BTreeMap<(ObjectKey, Name), Point>,
     judged: Option<Timestamp>,
 }
@@ -76,15 +86,15 @@ impl Sent {
         let Some(policy) = snapshot.workloads.get(workload) else { return };
         let sends = |metric: &MetricPolicy| metric.name == sample.metric;
         for signal in policy.signals.iter().filter(|signal| signal.metric.as_ref().is_some_and(sends)) {
-            let of = self.signals.entry((workload.clone(), signal.name.clone())).or_default();
+            let of = self.signals.entry((workload.clone(), signal.name.clone()));
+            let of = of.or_insert_with(|| Of { owner: owner(snapshot, workload), ..Of::default() });
             let place = (pod.clone(), sample.series.clone());
             let at = observation.arrival_time;
             if !of.points.contains_key(&place) {
-                if self.series >= MOST || of.points.len() >= MOST_EACH {
+                if of.points.len() >= MOST_EACH || self.shares.take(&of.owner, 1).is_err() {
                     self.dropped = self.dropped.saturating_add(1);
                     continue;
                 }
-                self.series += 1;
                 of.points.insert(place.clone(), Point { counter: Counter::default(), value: None, at });
             }
             let Some(point) = of.points.get_mut(&place) else { continue };
@@ -122,9 +132,7 @@ impl Sent {
             if of.judged.is_none_or(|last| now.duration_since(last) >= JUDGED) {
                 of.judged = Some(now);
                 told.judged.push(Observation {
-                    tenant: snapshot
-                        .tenant_of_namespace(&workload.namespace)
-                        .map(|tenant| tenant.name.clone()),
+                    tenant: owner(snapshot, workload),
                     entity: Entity::Workload { key: workload.clone() },
                     event_time: now,
                     arrival_time: now,
@@ -139,17 +147,24 @@ impl Sent {
 
     /// Forgets pods that are gone or silent for long, and signals that are not named any more.
     fn forget(&mut self, snapshot: &Snapshot, now: Timestamp) {
+        let shares = &mut self.shares;
         self.signals.retain(|(workload, signal), of| {
+            let before = of.points.len();
             let policy = snapshot.workloads.get(workload);
             let named = policy.and_then(|policy| policy.signals.iter().find(|one| one.name == *signal));
             of.points.retain(|(pod, _), point| {
                 let lives = snapshot.pods.get(pod).is_some_and(|pod| !pod.deleting);
                 lives && now.duration_since(point.at) <= FORGET
             });
-            !of.points.is_empty() && named.is_some_and(|named| named.metric.is_some())
+            let kept = !of.points.is_empty() && named.is_some_and(|named| named.metric.is_some());
+            shares.give_back(&of.owner, if kept { before - of.points.len() } else { before });
+            kept
         });
-        self.series = self.signals.values().map(|of| of.points.len()).sum();
     }
+}
+
+fn owner(snapshot: &Snapshot, workload: &WorkloadKey) -> Option<TenantName> {
+    snapshot.tenant_of_namespace(&workload.namespace).map(|tenant| tenant.name.clone())
 }
 
 impl Of {

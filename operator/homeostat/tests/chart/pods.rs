@@ -105,7 +105,7 @@ fn the_process_is_told_what_the_policy_lets_it_give_a_container() {
 
 #[test]
 fn the_binary_understands_the_arguments_and_variables_that_the_chart_gives_it() {
-    let objects = render(&["trustedForwarders={10.0.0.0/8}"]);
+    let objects = render(&["trustedForwarders={10.0.0.0/8}", "prometheus.tenantHeader=X-Scope-OrgID"]);
     let deployment = named(&objects, "Deployment", "homeostat");
     let container = &containers(&deployment["spec"]["template"]["spec"])[0];
     let Command::Run(run) = parse(container) else { panic!("the Deployment runs `homeostat run`") };
@@ -125,6 +125,15 @@ fn the_binary_understands_the_arguments_and_variables_that_the_chart_gives_it() 
         let name = variable["name"].as_str().unwrap();
         assert!(known.contains(&name), "the binary does not read {name}; it reads {known:?}");
     }
+    let header = |container: &Value| {
+        let all = container["env"].as_array().unwrap();
+        let set = all.iter().find(|variable| variable["name"] == "HOMEOSTAT_PROMETHEUS_TENANT_HEADER");
+        set.map(|variable| variable["value"].as_str().unwrap().to_owned())
+    };
+    assert_eq!(header(container).as_deref(), Some("X-Scope-OrgID"));
+    let plain = render(&[]);
+    let plain = &named(&plain, "Deployment", "homeostat")["spec"]["template"]["spec"];
+    assert_eq!(header(&containers(plain)[0]), None, "an empty one is none");
 
     let job = of_kind(&objects, "Job")[0];
     let container = &containers(&job["spec"]["template"]["spec"])[0];

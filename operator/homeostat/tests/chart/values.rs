@@ -23,6 +23,7 @@ fn unknown_keys_and_wrong_types_are_refused_and_named() {
         ("serviceMonitor.interval=often", "interval"),
         ("pagesUrl=ftp://example.org", "pagesUrl"),
         ("pagesUrl=https://me:secret@example.org", "pagesUrl"),
+        ("prometheus.tenantHeader=X Scope", "tenantHeader"),
         ("notify.secrets={../token}", "secrets"),
         ("notify.secrets={a..b}", "secrets"),
         ("notify.secret={hooks}", "secret"),

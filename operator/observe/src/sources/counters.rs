@@ -27,6 +27,10 @@ pub enum Fate {
     OverLimit,
     /// Item that found the queue to the loop full; the sender is told to come again.
     QueueFull,
+    /// Item of a tenant that has its share of the queue to the loop; the sender is told to come again.
+    OverShare,
+    /// Point of a series that is new, of a tenant that has its share of all series.
+    SeriesLimit,
     /// Request above the number of requests at one time; the sender is told to come again.
     TooManyRequests,
     /// Connection above the number of connections at one time; closed.
@@ -45,7 +49,7 @@ pub enum Fate {
 
 impl Fate {
     /// How many there are.
-    pub const COUNT: usize = 17;
+    pub const COUNT: usize = 19;
 
     /// Every fate, in the order above.
     pub const ALL: [Self; Self::COUNT] = [
@@ -59,6 +63,8 @@ impl Fate {
         Self::DeltaTemporality,
         Self::OverLimit,
         Self::QueueFull,
+        Self::OverShare,
+        Self::SeriesLimit,
         Self::TooManyRequests,
         Self::TooManyConnections,
         Self::NotReady,
@@ -81,6 +87,8 @@ impl Fate {
             Self::DeltaTemporality => "delta_temporality",
             Self::OverLimit => "over_limit",
             Self::QueueFull => "queue_full",
+            Self::OverShare => "over_share",
+            Self::SeriesLimit => "series_limit",
             Self::TooManyRequests => "too_many_requests",
             Self::TooManyConnections => "too_many_connections",
             Self::NotReady => "not_ready",
@@ -110,6 +118,14 @@ impl Tally {
     /// The number of one fate.
     pub fn get(&self, fate: Fate) -> u64 {
         self.0[fate as usize]
+    }
+
+    /// Items that were taken for accepted and are not.
+    pub fn turn_away(&mut self, fate: Fate, items: u64) {
+        let accepted = &mut self.0[Fate::Accepted as usize];
+        let items = items.min(*accepted);
+        *accepted -= items;
+        self.add(fate, items);
     }
 
     /// Items that the sender must know we did not take.

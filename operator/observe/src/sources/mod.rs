@@ -6,8 +6,13 @@ pub mod counters;
 pub mod names;
 pub mod otlp;
 pub mod prometheus;
+pub mod queue;
+pub mod series;
+pub mod shares;
+pub mod tenant_header;
 
 pub use counters::{Counters, Fate, Tally};
+pub use queue::{Inlet, Outlet, queue};
 
 use homeostat_knowledge::observation::SourceReport;
 use homeostat_knowledge::{Entity, Name, Observation, Signal, Timestamp};
@@ -48,10 +53,6 @@ impl std::fmt::Display for SourceName {
         formatter.write_str(self.name())
     }
 }
-
-/// Where sources put their observations: one batch per request, answer or watch event. Always bounded;
-/// a source that finds it full refuses or waits, and counts what it had to drop.
-pub type Outlet = tokio::sync::mpsc::Sender<Vec<Observation>>;
 
 /// A source runs until it is told to stop, and recovers from the failures of what it listens to.
 pub trait Source: Send + Sized + 'static {

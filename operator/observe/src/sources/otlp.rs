@@ -29,7 +29,7 @@ use tokio_util::sync::CancellationToken;
 pub struct OtlpOptions {
     /// Largest request in bytes, after decompression.
     pub max_message_bytes: usize,
-    /// Requests that are read or converted at one time, over all connections.
+    /// Requests that are read or converted at one time, over all connections; each tenant has its share of them.
     pub max_concurrent_requests: usize,
     /// Those of them that one sender may have, a trusted forwarder excepted: who sends slowly must not keep others out.
     pub max_requests_per_sender: usize,
@@ -42,6 +42,8 @@ pub struct OtlpOptions {
     pub trusted_forwarders: Vec<IpNet>,
     /// Bounds of one request's content.
     pub limits: Limits,
+    /// Distinct series of metrics that are known at one time, of all tenants together; each has its share of them.
+    pub series: usize,
     /// How often the source says how it is, where that is news.
     pub report_every: Duration,
 }
@@ -56,6 +58,7 @@ impl Default for OtlpOptions {
             request_timeout: Duration::from_secs(10),
             trusted_forwarders: Vec::new(),
             limits: Limits::default(),
+            series: 200_000,
             report_every: Duration::from_secs(5),
         }
     }

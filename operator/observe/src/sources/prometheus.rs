@@ -2,22 +2,26 @@
 //!
 //! [`Source::run`] waits and asks, [`parse`] and `samples` are pure. A server that does not answer is a source
 //! that is down: nothing may be concluded from what is missing then.
+//!
+//! Queries are sent as people wrote them. What keeps the query of a Workload inside its tenant is the server, when it is told
+//! whose the query is ([`TenantHeader`]).
 
 use super::names::{bounded, cut};
+use super::tenant_header::TenantHeader;
 use super::{Counters, Fate, Outlet, Source, SourceError, SourceName, Tally, health};
 use futures::StreamExt;
 use homeostat_knowledge::observation::{Sample, SourceState};
-use homeostat_knowledge::policy::{PrometheusPolicy, SignalPolicy};
+use homeostat_knowledge::policy::{PLATFORM_TENANT, PrometheusPolicy, SignalPolicy};
 use homeostat_knowledge::{
     Clock, Entity, Name, Observation, Signal, Snapshot, SnapshotSource, TenantName, Timestamp, WorkloadKey,
 };
+use http::{HeaderName, HeaderValue};
 use prometheus_http_query::response::{Data, PromqlResult};
 use prometheus_http_query::{Client, Error};
 use serde::Deserialize;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::mpsc::error::TrySendError;
 use tokio::time::{Interval, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
@@ -26,8 +30,8 @@ pub const DOWN_AFTER: u32 = 2;
 /// Asked when no workload names a signal, so that the source's health is known all the same.
 const PROBE: &str = "vector(1)";
 
-/// Bounds of the queries. `Default` is what ships.
-#[derive(Clone, Copy, Debug)]
+/// Bounds of the queries, and whose they are said to be. `Default` is what ships.
+#[derive(Clone, Debug)]
 pub struct PrometheusOptions {
     /// Queries at one time.
     pub concurrency: usize,
@@ -37,11 +41,19 @@ pub struct PrometheusOptions {
     pub series: usize,
     /// How often the policy is looked at while no server is configured.
     pub idle: Duration,
+    /// Header that carries the tenant of each query; `None` sends none, for a server that has one tenant.
+    pub tenant_header: Option<TenantHeader>,
 }
 
 impl Default for PrometheusOptions {
     fn default() -> Self {
-        Self { concurrency: 8, max_answer_bytes: 1024 * 1024, series: 20, idle: Duration::from_secs(5) }
+        Self {
+            concurrency: 8,
+            max_answer_bytes: 1024 * 1024,
+            series: 20,
+            idle: Duration::from_secs(5),
+            tenant_header: None,
+        }
     }
 }
 
@@ -230,13 +242,21 @@ impl Server {
         Ok(Self { policy, client, failures: 0 })
     }
 
-    async fn ask(&self, promql: &str, most_bytes: usize) -> Result<Vec<Point>, QueryError> {
+    async fn ask(
+        &self,
+        promql: &str,
+        header: Option<(HeaderName, HeaderValue)>,
+        most_bytes: usize,
+    ) -> Result<Vec<Point>, QueryError> {
         let timeout = i64::try_from(self.policy.timeout.as_millis()).unwrap_or(i64::MAX);
-        let mut response =
-            self.client.query(promql).timeout(timeout).get_raw().await.map_err(|error| match &error {
-                Error::Client(client) => self.failure(client.inner(), &error),
-                _ => self.failure(None, &error),
-            })?;
+        let mut query = self.client.query(promql).timeout(timeout);
+        if let Some((name, value)) = header {
+            query = query.header(name, value);
+        }
+        let mut response = query.get_raw().await.map_err(|error| match &error {
+            Error::Client(client) => self.failure(client.inner(), &error),
+            _ => self.failure(None, &error),
+        })?;
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(|error| self.failure(Some(&error), &error))? {
             if body.len() + chunk.len() > most_bytes {
@@ -320,20 +340,47 @@ impl PrometheusSource {
         Self { options, snapshots, clock, counters }
     }
 
+    /// The questions with the headers that they are asked with. Where the server must be told whose a question is, one that is
+    /// no tenant's is not asked at all: without the header it might see everybody's.
+    fn asked(
+        &self,
+        snapshot: &Snapshot,
+        tally: &mut Tally,
+    ) -> Vec<(Question, Option<(HeaderName, HeaderValue)>)> {
+        let Some(header) = &self.options.tenant_header else {
+            return questions(snapshot).into_iter().map(|question| (question, None)).collect();
+        };
+        let mut asked = Vec::new();
+        for question in questions(snapshot) {
+            let tenant = question.tenant.as_ref();
+            if let Some(header) = tenant.and_then(|tenant| header.of(&tenant.0)) {
+                asked.push((question, Some(header)));
+            } else {
+                tally.add(Fate::BadQuery, 1);
+                tracing::debug!(workload = %question.workload, signal = %question.signal.name,
+                    "Signal is not queried: its namespace is no Tenant's");
+            }
+        }
+        asked
+    }
+
     /// Asks everything once and delivers the answers.
     async fn round(&self, server: &mut Server, snapshot: &Snapshot, out: &Outlet) -> Option<SourceState> {
-        let questions = questions(snapshot);
+        let (mut tally, mut batch) = (Tally::default(), Vec::new());
+        let questions = self.asked(snapshot, &mut tally);
         if questions.is_empty() {
-            let answer = server.ask(PROBE, self.options.max_answer_bytes).await;
+            self.counters.merge(SourceName::Prometheus, &tally);
+            let header = self.options.tenant_header.as_ref().and_then(|header| header.of(PLATFORM_TENANT));
+            let answer = server.ask(PROBE, header, self.options.max_answer_bytes).await;
             return server.judge(answer.is_ok(), answer.as_ref().err());
         }
-        let (mut tally, mut batch) = (Tally::default(), Vec::new());
         let (mut answered, mut last_failure) = (false, None);
         {
             let asked = &*server;
             let mut answers = futures::stream::iter(questions)
-                .map(|question| async move {
-                    let answer = asked.ask(&question.signal.promql, self.options.max_answer_bytes).await;
+                .map(|(question, header)| async move {
+                    let most = self.options.max_answer_bytes;
+                    let answer = asked.ask(&question.signal.promql, header, most).await;
                     (question, answer)
                 })
                 .buffer_unordered(self.options.concurrency.max(1));
@@ -357,11 +404,7 @@ impl PrometheusSource {
         }
         let items = batch.len() as u64;
         if items > 0 {
-            let fate = match out.try_send(batch) {
-                Ok(()) => Fate::Accepted,
-                Err(TrySendError::Full(_) | TrySendError::Closed(_)) => Fate::QueueFull,
-            };
-            tally.add(fate, items);
+            tally.add(if out.send_own(batch).is_ok() { Fate::Accepted } else { Fate::QueueFull }, items);
         }
         self.counters.merge(SourceName::Prometheus, &tally);
         server.judge(answered, last_failure.as_ref())
@@ -422,7 +465,7 @@ impl Source for PrometheusSource {
             // When the queue is full, the next round tells it.
             if let Some(state) = state
                 && told.as_ref() != Some(&state)
-                && out.try_send(vec![self.report(&state)]).is_ok()
+                && out.send_own(vec![self.report(&state)]).is_ok()
             {
                 tracing::info!(source = "prometheus", ?state, "Source changed its state");
                 told = Some(state);

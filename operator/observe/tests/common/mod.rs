@@ -1,6 +1,8 @@
 //! A small cluster for the tests: one tenant `food` with namespace `shop`, one tenant `other`, one pod each.
 #![allow(dead_code, reason = "each test file uses its part")]
 
+pub mod raw;
+
 use homeostat_knowledge::observation::{Change, ObjectChange, ObjectKind};
 use homeostat_knowledge::policy::{
     ControlPolicy, PrometheusPolicy, SignalPolicy, TenantPolicy, WorkloadPolicy,
@@ -75,16 +77,14 @@ fn tenant(name: &str, namespace: &str) -> TenantPolicy {
     }
 }
 
-fn workload(signals: Vec<SignalPolicy>) -> WorkloadPolicy {
+pub fn workload(namespace: &str, name: &str, signals: Vec<SignalPolicy>) -> WorkloadPolicy {
+    let key = ObjectKey::new(namespace, name);
+    let target = ControllerKey { kind: ControllerKind::Deployment, object: key.clone() };
     WorkloadPolicy {
         criticality: 100,
         signals,
         surge_after_crash: false,
-        ..WorkloadPolicy::new(
-            ObjectKey::new("shop", "order"),
-            Uid::new("uid-workload"),
-            ControllerKey { kind: ControllerKind::Deployment, object: ObjectKey::new("shop", "order") },
-        )
+        ..WorkloadPolicy::new(key, Uid::new(format!("uid-workload-{name}")), target)
     }
 }
 
@@ -101,7 +101,7 @@ pub fn with_signals(
     let changes = [
         ObjectChange::Tenant(Change::Applied(Arc::new(tenant("food", "shop")))),
         ObjectChange::Tenant(Change::Applied(Arc::new(tenant("other", "elsewhere")))),
-        ObjectChange::Workload(Change::Applied(Arc::new(workload(signals)))),
+        ObjectChange::Workload(Change::Applied(Arc::new(workload("shop", "order", signals)))),
         ObjectChange::Pod(Change::Applied(Arc::new(pod("shop", "order-1", ip)))),
         ObjectChange::Pod(Change::Applied(Arc::new(pod("elsewhere", "rival-1", Some("10.9.9.9"))))),
         ObjectChange::Control(Some(Arc::new(ControlPolicy { prometheus, ..ControlPolicy::default() }))),

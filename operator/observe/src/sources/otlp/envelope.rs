@@ -108,19 +108,37 @@ pub fn walk<T, S>(
     Ok(())
 }
 
-/// How many items a request holds; 0 for garbage.
+/// How many items (spans, log records, metrics) a request holds; 0 for garbage.
 pub fn count(body: &[u8]) -> u64 {
-    let mut items = 0;
-    match walk(
-        &mut items,
+    count_by(body, |_| Ok(1))
+}
+
+/// How many data points a request of metrics holds; 0 for garbage.
+pub fn count_points(body: &[u8]) -> u64 {
+    // Field numbers of a gauge, a sum, both kinds of histogram and a summary; in each, the points are field 1.
+    count_by(body, |metric| {
+        let mut points = 0;
+        for field in Fields::of(metric) {
+            if let (5 | 7 | 9 | 10 | 11, data) = field? {
+                for field in Fields::of(data) {
+                    points += u64::from(field?.0 == 1);
+                }
+            }
+        }
+        Ok(points)
+    })
+}
+
+fn count_by(body: &[u8], of: impl Fn(&[u8]) -> Result<u64, Garbage>) -> u64 {
+    let mut all = 0;
+    let walked = walk(
+        &mut all,
         body,
         |_, _| Ok(()),
-        |items, (), _| {
-            *items += 1;
+        |all, (), item| {
+            *all += of(item)?;
             Ok(())
         },
-    ) {
-        Ok(()) => items,
-        Err(Garbage) => 0,
-    }
+    );
+    if walked.is_ok() { all } else { 0 }
 }

@@ -6,16 +6,19 @@
 use super::OtlpOptions;
 use super::connection::{Peer, accept};
 use super::convert::{Kind, convert};
-use super::envelope::{Garbage, count};
+use super::envelope::{Garbage, count, count_points};
 use super::sender::{Attribution, Stranger, identify};
 use super::silence::Silence;
 use crate::sources::names::Names;
-use crate::sources::{Counters, Fate, Outlet, SourceError, SourceName, health};
+use crate::sources::queue::Refused;
+use crate::sources::series::{Book, news};
+use crate::sources::shares::{Owner, Shares};
+use crate::sources::{Counters, Fate, Outlet, SourceError, SourceName, Tally, health};
 use bytes::{Buf, BufMut, Bytes};
 use futures::future::{BoxFuture, Ready, ready};
 use homeostat_knowledge::observation::SourceState;
 use homeostat_knowledge::records::PodPhase;
-use homeostat_knowledge::{Clock, SnapshotSource};
+use homeostat_knowledge::{Clock, Observation, SnapshotSource};
 use opentelemetry_proto::tonic::collector::logs::v1::{ExportLogsPartialSuccess, ExportLogsServiceResponse};
 use opentelemetry_proto::tonic::collector::metrics::v1::{
     ExportMetricsPartialSuccess, ExportMetricsServiceResponse,
@@ -24,15 +27,13 @@ use opentelemetry_proto::tonic::collector::trace::v1::{
     ExportTracePartialSuccess, ExportTraceServiceResponse,
 };
 use prost::Message;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::convert::Infallible;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::net::TcpListener;
-use tokio::sync::mpsc::error::TrySendError;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tonic::body::Body;
 use tonic::codec::{Codec, CompressionEncoding, DecodeBuf, Decoder, EncodeBuf, Encoder};
@@ -64,16 +65,17 @@ pub(super) async fn serve(
 ) -> Result<(), SourceError> {
     let report = counters.report(SourceName::Otlp, SourceState::Healthy);
     let hello = vec![health(SourceName::Otlp, report, clock.now())];
-    tokio::select! {
-        // A closed queue is noticed by every request; it is not the receiver's to end for it.
-        _ = out.send(hello) => {}
-        () = stop.cancelled() => return Ok(()),
-    }
+    // Where there is no room for it, it is told with the next beat. A closed queue is noticed by every request; it is not
+    // the receiver's to end for it.
+    let _ = out.send_own(hello);
     let incoming = accept(listener, options.max_connections, Arc::clone(&counters));
     let shared = Arc::new(Shared {
-        places: Arc::new(Semaphore::new(options.max_concurrent_requests)),
-        taken: Mutex::default(),
+        taken: Mutex::new(Taken {
+            by_peer: HashMap::new(),
+            shares: Shares::new(options.max_concurrent_requests),
+        }),
         names: std::array::from_fn(|_| Mutex::new(Names::new(NAMES))),
+        series: Mutex::new(Book::new(options.series)),
         silence: Mutex::default(),
         options,
         snapshots,
@@ -97,11 +99,16 @@ pub(super) async fn serve(
     }
 }
 
+/// Requests under way: those of each sender that has any, and how all places are shared.
+struct Taken {
+    by_peer: HashMap<IpAddr, usize>,
+    shares: Shares,
+}
+
 struct Shared {
-    places: Arc<Semaphore>,
-    /// Places by sender; only those who have one are in it.
-    taken: Mutex<HashMap<IpAddr, usize>>,
+    taken: Mutex<Taken>,
     names: [Mutex<Names>; SHARDS],
+    series: Mutex<Book>,
     silence: Mutex<Silence>,
     options: OtlpOptions,
     snapshots: Arc<dyn SnapshotSource>,
@@ -132,7 +139,7 @@ impl tower::Service<http::Request<Body>> for Intake {
 impl Shared {
     /// Says again and again how the source is, where that is news. Does not end.
     async fn tell(&self) {
-        let mut told = None;
+        let (mut told, mut told_over) = (None, BTreeMap::new());
         let mut beat = tokio::time::interval(self.options.report_every);
         beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         beat.tick().await;
@@ -147,9 +154,18 @@ impl Shared {
             let report = self.counters.report(SourceName::Otlp, state);
             // A queue that is full has telemetry in it, which tells as much.
             if told.as_ref() != Some(&report)
-                && self.out.try_send(vec![health(SourceName::Otlp, report.clone(), now)]).is_ok()
+                && self.out.send_own(vec![health(SourceName::Otlp, report.clone(), now)]).is_ok()
             {
                 told = Some(report);
+            }
+            let over = self.series.lock().unwrap_or_else(PoisonError::into_inner).over(now);
+            let news = news(&told_over, &over, now);
+            if !news.is_empty() && self.out.send_own(news).is_ok() {
+                for (tenant, of) in over.iter().filter(|(tenant, _)| !told_over.contains_key(*tenant)) {
+                    let metric = &of.metric;
+                    tracing::warn!(%tenant, %metric, "A tenant has its share of series; new ones are dropped");
+                }
+                told_over = over;
             }
         }
     }
@@ -186,19 +202,26 @@ impl Shared {
         Err(Status::deadline_exceeded("the request did not arrive in time"))
     }
 
-    /// A place for one request; `None` when there is none left, for all or for this sender.
+    /// A place for one request; `None` when there is none left, for all, for this sender or for its tenant.
     fn place(self: &Arc<Self>, peer: IpAddr, attribution: &Attribution) -> Option<Place> {
-        let most = match attribution {
-            Attribution::Sender(_) => self.options.max_requests_per_sender,
-            Attribution::Resource(_) => usize::MAX,
-        };
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        if taken.get(&peer).is_some_and(|own| *own >= most) {
-            return None;
-        }
-        let of_all = Arc::clone(&self.places).try_acquire_owned().ok()?;
-        *taken.entry(peer).or_default() += 1;
-        Some(Place { peer, shared: Arc::clone(self), _of_all: of_all })
+        let owner = match attribution {
+            Attribution::Sender(origin) => {
+                let own = taken.by_peer.get(&peer).copied().unwrap_or(0);
+                if own >= self.options.max_requests_per_sender {
+                    return None;
+                }
+                taken.shares.take(&origin.tenant, 1).ok()?;
+                Some(origin.tenant.clone())
+            }
+            // A forwarder speaks for many tenants.
+            Attribution::Resource(_) => {
+                taken.shares.take_own(1).ok()?;
+                None
+            }
+        };
+        *taken.by_peer.entry(peer).or_default() += 1;
+        Some(Place { peer, owner, shared: Arc::clone(self) })
     }
 
     fn refuse(&self, stranger: Stranger, peer: Option<IpAddr>) -> Status {
@@ -246,17 +269,22 @@ impl Shared {
 /// Given back when the request ends, however it ends.
 struct Place {
     peer: IpAddr,
+    /// Whose share it is in; `None` for a forwarder.
+    owner: Option<Owner>,
     shared: Arc<Shared>,
-    _of_all: OwnedSemaphorePermit,
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
         let mut taken = self.shared.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(own) = taken.get_mut(&self.peer) {
+        match &self.owner {
+            Some(owner) => taken.shares.give_back(owner, 1),
+            None => taken.shares.give_back_own(1),
+        }
+        if let Some(own) = taken.by_peer.get_mut(&self.peer) {
             *own -= 1;
             if *own == 0 {
-                taken.remove(&self.peer);
+                taken.by_peer.remove(&self.peer);
             }
         }
     }
@@ -273,31 +301,79 @@ struct Handler {
 impl Handler {
     fn take(&self, body: &Bytes) -> Result<Vec<u8>, Status> {
         let shared = &*self.shared;
-        let place = match shared.out.try_reserve() {
-            Ok(place) => place,
-            Err(TrySendError::Full(())) => {
-                return Err(shared.come_again(Fate::QueueFull, count(body).max(1), "analysis is behind"));
-            }
-            Err(TrySendError::Closed(())) => {
-                return Err(shared.come_again(Fate::QueueFull, count(body).max(1), "shutting down"));
-            }
-        };
+        // What there is no room for anyway is not converted first. A forwarder has no share: its tenants have.
+        if let Attribution::Sender(origin) = &self.attribution {
+            shared.out.room(&origin.tenant).map_err(|refused| self.come_again(refused, body))?;
+        }
+        let now = shared.clock.now();
         let batch = {
             let cache = &shared.names[shard(self.peer)];
             let mut names = cache.lock().unwrap_or_else(PoisonError::into_inner);
             let limits = &shared.options.limits;
-            convert(self.kind, body, &self.attribution, limits, &mut names, shared.clock.now())
+            convert(self.kind, body, &self.attribution, limits, &mut names, now)
         }
         .map_err(|garbage| {
             shared.counters.add(SourceName::Otlp, Fate::Malformed, 1);
             Status::invalid_argument(garbage.to_string())
         })?;
-        shared.counters.merge(SourceName::Otlp, &batch.tally);
-        shared.silence.lock().unwrap_or_else(PoisonError::into_inner).note(self.kind, shared.clock.now());
-        if !batch.observations.is_empty() {
-            place.send(batch.observations);
+        let (mut observations, mut tally) = (batch.observations, batch.tally);
+        if self.kind == Kind::Metrics {
+            let mut series = shared.series.lock().unwrap_or_else(PoisonError::into_inner);
+            let refused = series.sort_out(&mut observations, now);
+            tally.turn_away(Fate::SeriesLimit, refused);
         }
-        Ok(response(self.kind, batch.tally.lost(), batch.tally.losses()))
+        self.hand_on(observations, &mut tally).map_err(|refused| self.come_again(refused, body))?;
+        shared.counters.merge(SourceName::Otlp, &tally);
+        shared.silence.lock().unwrap_or_else(PoisonError::into_inner).note(self.kind, now);
+        Ok(response(self.kind, tally.lost(), tally.losses()))
+    }
+
+    /// Puts observations into the queue, each tenant's by themselves. What is refused of one tenant's while others' is taken
+    /// is lost, and counted: OTLP has no way to ask for a part of a request again.
+    ///
+    /// # Errors
+    /// [`Refused`] when nothing was taken though there was something; all of it can come again.
+    fn hand_on(&self, observations: Vec<Observation>, tally: &mut Tally) -> Result<(), Refused> {
+        let mut parts: BTreeMap<Owner, Vec<Observation>> = BTreeMap::new();
+        match &self.attribution {
+            Attribution::Sender(origin) => drop(parts.insert(origin.tenant.clone(), observations)),
+            Attribution::Resource(_) => {
+                for observation in observations {
+                    parts.entry(observation.tenant.clone()).or_default().push(observation);
+                }
+            }
+        }
+        let (mut taken, mut last) = (false, None);
+        for (owner, part) in parts {
+            let items = part.len() as u64;
+            if items == 0 {
+                continue;
+            }
+            match self.shared.out.send(owner, part) {
+                Ok(()) => taken = true,
+                Err(refused) => {
+                    tally.turn_away(fate(refused), items);
+                    last = Some(refused);
+                }
+            }
+        }
+        last.filter(|_| !taken).map_or(Ok(()), Err)
+    }
+
+    /// Refuses the request as a whole and counts every record in it.
+    fn come_again(&self, refused: Refused, body: &Bytes) -> Status {
+        let records = match self.kind {
+            Kind::Traces | Kind::Logs => count(body),
+            Kind::Metrics => count_points(body),
+        };
+        self.shared.come_again(fate(refused), records.max(1), &refused.to_string())
+    }
+}
+
+fn fate(refused: Refused) -> Fate {
+    match refused {
+        Refused::Share => Fate::OverShare,
+        Refused::Full | Refused::Closed => Fate::QueueFull,
     }
 }
 
