@@ -16,7 +16,7 @@ use homeostat_knowledge::forecast::{Outlook, REQUESTS};
 use homeostat_knowledge::observation::SourceState;
 use homeostat_knowledge::policy::ScalingMode;
 use homeostat_knowledge::*;
-use homeostat_observe::Counters;
+use homeostat_observe::{Counters, Inlet, queue};
 use http::Method;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -216,7 +216,7 @@ pub struct Process {
     clock: Arc<dyn Clock>,
     snapshot: Snapshot,
     objects: mpsc::Receiver<Observation>,
-    telemetry: mpsc::Receiver<Vec<Observation>>,
+    telemetry: Inlet,
     actions: mpsc::Receiver<ActionRecord>,
     forecasts: [watch::Sender<Forecasts>; 3],
     _ends: FirstEnd,
@@ -228,7 +228,7 @@ impl Process {
         let (board, (parts, ends)) = (Arc::new(Board::default()), parts());
         let (objects_in, objects) = mpsc::channel(4_096);
         let (actions_in, actions) = mpsc::channel(64);
-        let (telemetry_in, telemetry) = mpsc::channel(256);
+        let (telemetry_in, telemetry) = queue(256);
         let forecasts = [(); 3].map(|()| watch::Sender::new(None));
         let newest = [&forecasts[0], &forecasts[1], &forecasts[2]].map(watch::Sender::subscribe);
         let outside = Outside::start(
@@ -285,7 +285,7 @@ impl Process {
                     other => panic!("{other:?}"),
                 }
             }
-            while self.telemetry.try_recv().is_ok() || self.actions.try_recv().is_ok() {}
+            while self.telemetry.try_recv().is_some() || self.actions.try_recv().is_ok() {}
             if news {
                 self.snapshot.generation += 1;
                 self.board.publish(self.snapshot.clone());
