@@ -46,7 +46,8 @@ impl Run {
         let watches = Watches::start(&server.client(), &WatchOptions::default(), Arc::new(Still), sender);
         let board = Arc::new(Board::default());
         let snapshots = Arc::clone(&board) as Arc<dyn SnapshotSource>;
-        let me = SelfFacts { identity: "homeostat-0".into(), version: "0.1.0".into(), leading_since: None };
+        let me =
+            SelfFacts { identity: "homeostat-0".into(), version: "0.1.0".into(), ..SelfFacts::default() };
         let writer = StatusWriter::new(server.client(), watches.catalogue(), snapshots, Arc::new(Still), me);
         Self { inbox, board, writer, _watches: watches }
     }
