@@ -251,16 +251,16 @@ impl Analyser {
                 Some((before, _)) => before,
                 None => kind,
             };
-            let held_back = match kind {
-                FindingKind::Slow | FindingKind::ErrorBurst => self.contention.explains(snapshot, entity),
-                FindingKind::Hung => self.contention.starves(&self.calls, snapshot, entity),
-                // A closed door is never the node's.
-                _ => false,
-            };
-            if held_back {
+            // Wrong answers that come as quickly as usual are told by the callee itself, and no busy node makes them.
+            let of_its_own = kind == FindingKind::ErrorBurst
+                && entity
+                    .workload()
+                    .is_some_and(|key| self.golden.wrong_at_once(snapshot, key, now).is_some());
+            if !of_its_own && self.contention.holds_back(&self.calls, snapshot, entity, kind) {
                 continue;
             }
-            let doubt = witness::doubt(&self.calls, snapshot, (callee, entity.workload()), kind, now);
+            let doubt = witness::doubt(&self.calls, snapshot, (callee, entity.workload()), kind, now)
+                .filter(|_| !of_its_own);
             let lasts = tally.first_arrival.map_or(SignedDuration::ZERO, |first| now.duration_since(first));
             if doubt.is_some() && lasts < DOUBTED {
                 continue;
@@ -527,6 +527,7 @@ impl Analyser {
                         good_calls: callee.good_calls,
                         answered,
                         outside,
+                        wrong_at_once: self.golden.wrong_at_once(snapshot, key, now),
                     }
                 }
                 // Nobody calls it: its pods' readiness speaks, and only when all of them are ready.

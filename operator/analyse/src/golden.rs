@@ -3,10 +3,12 @@
 //! Own time is the span's duration less the time spent in calls to others, so a slow callee does not make its
 //! callers look slow.
 
+use crate::at_once::AtOnce;
 use crate::histogram::Second;
 use crate::replicas::{Apart, Replicas};
 use homeostat_knowledge::{
-    CallOutcome, Entity, ObjectKey, Observation, Signal, Snapshot, SpanKind, Timestamp, WorkloadKey,
+    CallOutcome, Entity, ObjectKey, Observation, PodRecord, Signal, Snapshot, SpanKind, Timestamp,
+    WorkloadKey,
 };
 use homeostat_models::detect::{Direction, SeriesConfig, SeriesDetector};
 use std::collections::{BTreeMap, HashMap};
@@ -59,6 +61,7 @@ struct PodCounts {
     good: f64,
     errors: f64,
     at: i64,
+    at_once: AtOnce,
 }
 
 /// Server-side view of one workload.
@@ -143,7 +146,9 @@ impl Golden {
         let objective = snapshot.workloads.get(workload).and_then(|policy| policy.latency);
         let late = objective.is_some_and(|objective| own > objective.seconds);
         served.outside += u64::from(late || outcome == CallOutcome::ServerError);
+        let limit = served.limit();
         let counts = self.pods.entry(key.clone()).or_default();
+        counts.at_once.add(span.end, outcome == CallOutcome::ServerError && own <= limit);
         let age = (index - counts.at).clamp(0, 60);
         let fade = 0.5_f64.powi(age as i32);
         counts.good *= fade;
@@ -200,6 +205,17 @@ impl Golden {
         self.served.get(workload).map_or((0, 0), |served| (served.answered, served.outside))
     }
 
+    /// Since when one pod of a workload, at least, answers nearly everything wrong by itself and no later than usual.
+    pub fn wrong_at_once(
+        &self,
+        snapshot: &Snapshot,
+        workload: &WorkloadKey,
+        now: Timestamp,
+    ) -> Option<Timestamp> {
+        let of = |pod: &PodRecord| self.pods.get(&pod.key)?.at_once.since(now);
+        snapshot.pods_of(workload).filter_map(|pod| of(pod)).min()
+    }
+
     /// Share of own errors of one pod's answers lately, and how many answers that is.
     pub fn error_share(&self, pod: &ObjectKey) -> Option<(f64, f64)> {
         let counts = self.pods.get(pod)?;
@@ -244,13 +260,20 @@ impl Served {
             _ => return None,
         };
         let ratio = if run.early { FIRST_RATIO } else { MINIMUM_RATIO };
-        let middle = (run.before.usual.0 * run.before.usual.1).sqrt();
-        let limit = (middle + MINIMUM_SECONDS).max(middle * ratio);
+        let limit = late_from(run.before.usual, ratio);
         (self.seconds >= limit).then(|| SlowRun {
             seconds: run.seconds + 1,
             answers: run.answers.saturating_add(self.second.at_least(limit)),
             ..run
         })
+    }
+
+    /// Own time, in seconds, from which an answer is late beside what is usual, as far as that is known.
+    fn limit(&self) -> f64 {
+        let before = self.slow.map(|run| run.before);
+        let usual =
+            before.or(self.verdict).or_else(|| self.first_usual()).map_or((0.0, 0.0), |known| known.usual);
+        late_from(usual, MINIMUM_RATIO)
     }
 
     /// What the first seconds were like, while nothing better is known.
@@ -279,6 +302,12 @@ impl Served {
         }
         self.second = Second::new(index);
     }
+}
+
+/// Own time, in seconds, that is late where this is usual.
+fn late_from(usual: (f64, f64), ratio: f64) -> f64 {
+    let middle = (usual.0 * usual.1).sqrt();
+    (middle + MINIMUM_SECONDS).max(middle * ratio)
 }
 
 #[cfg(test)]

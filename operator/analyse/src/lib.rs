@@ -4,7 +4,7 @@
 //! [`Analyser::evaluate`] returns what is abnormal, [`Correlator::update`] groups it by fault.
 //!
 //! The way of a failed call: [`calls`] charges it to the deepest workload that failed in its trace,
-//! [`pods`] adds what the kubelet says (`setup` of pods that do not begin), [`golden`] what is slower than usual, [`replicas`] which one
+//! [`pods`] adds what the kubelet says (`setup` of pods that do not begin), [`golden`] what is slower than usual or, by `at_once`, wrong throughout, [`replicas`] which one
 //! differs from its siblings, [`objects`] what nodes and Jobs show, [`signals`] what a
 //! workload's own queries say, [`logs`] and [`causes`] what lines and spans add to the evidence;
 //! `redact` keeps what looks like a secret out of it.
@@ -13,6 +13,7 @@
 //! `shelf` keeps those whose release may be made again.
 
 mod analyser;
+mod at_once;
 mod breach;
 pub mod calls;
 pub mod causes;

@@ -106,6 +106,8 @@ pub struct WorkloadHealth {
     pub answered: u64,
     /// Those of them that were its own errors, or took longer by its own time than its latency objective. Only grows.
     pub outside: u64,
+    /// Since when one of its pods answers nearly everything wrong, by itself and no later than usual.
+    pub wrong_at_once: Option<Timestamp>,
 }
 
 impl Snapshot {

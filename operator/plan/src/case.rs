@@ -155,6 +155,13 @@ impl<'a> Case<'a> {
         self.supporting().map(|finding| finding.last_seen.min(self.now)).max()
     }
 
+    /// Whether the workload of this incident answers nearly everything wrong, by itself and no later than usual: what it waits
+    /// for, or a node that is short of processor time, would make it late.
+    pub(crate) fn wrong_at_once(&self) -> bool {
+        let health = self.subject.as_ref().and_then(|subject| self.snapshot.health.get(subject.key));
+        health.is_some_and(|health| health.wrong_at_once.is_some())
+    }
+
     /// When an action on the workload of this incident was last seen to help.
     pub fn healed_at(&self) -> Option<Timestamp> {
         self.history.healed_at(self.subject.as_ref()?.key)

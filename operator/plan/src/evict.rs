@@ -191,7 +191,7 @@ fn answers_again(case: &Case<'_>, seen: Timestamp) -> Result<(), Stop> {
 const CATCH_UP: SignedDuration = SignedDuration::from_secs(10);
 
 /// A node that is short of processor time makes its pods late and lets them answer with errors; a new pod there would do no
-/// better. One that stands apart from its siblings elsewhere, or is too late for its probe, is moved once the node takes no
+/// better. Errors that are answered at once are not its doing. One that stands apart from its siblings elsewhere, or is too late for its probe, is moved once the node takes no
 /// new pods. Without any sign of life it is another thing, which the analysis tells apart; but where a new pod was no better
 /// already, the next one would not be either as long as the node is not known to be well.
 fn short_of_time(case: &Case<'_>, pod: &PodRecord) -> Result<(), Stop> {
@@ -203,6 +203,7 @@ fn short_of_time(case: &Case<'_>, pod: &PodRecord) -> Result<(), Stop> {
             && matches!(action.state, ActionState::Failed | ActionState::HandedOver)
     });
     match case.cause.kind {
+        FindingKind::ErrorBurst if case.wrong_at_once() && !tried => return Ok(()),
         FindingKind::Slow | FindingKind::ErrorBurst => {}
         FindingKind::Hung | FindingKind::Unreachable if tried => {}
         FindingKind::ReplicaOutlier | FindingKind::NotReady if !closed => {}

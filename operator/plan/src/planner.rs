@@ -115,6 +115,7 @@ fn victim(case: &Case<'_>) -> Option<Stop> {
         NoisyNeighbour, NotReady, OutOfMemory, QueueGrowing, ReplicaOutlier, Slow, Unreachable,
     };
     let explaining: &[FindingKind] = match case.cause.kind {
+        ErrorBurst if case.wrong_at_once() => &[DependencyDown],
         Hung | Slow | ErrorBurst => &[DependencyDown, NoisyNeighbour],
         // A victim of its node is moved; see `evict`.
         ReplicaOutlier | Unreachable | NotReady | CrashLoop | BackingOff | JobStuck | MemoryGrowing => {

@@ -236,7 +236,7 @@ fn one_action_at_a_time_on_a_workload_whatever_incident_it_serves() {
 
 #[test]
 fn nobody_late_is_evicted_on_a_node_that_is_known_to_be_busy() {
-    let seen = |kind: &str, busy: &str, state: IncidentState, ended: Option<i64>| {
+    let beside = |kind: &str, busy: &str, state: IncidentState, ended: Option<i64>, at_once: bool| {
         let mut given = hung();
         (given.incident.kind, given.incident.since) = (kind.into(), 30.0);
         let (mut snapshot, incident) = given.build();
@@ -252,8 +252,12 @@ fn nobody_late_is_evicted_on_a_node_that_is_known_to_be_busy() {
         other.findings[0].active = ended.is_none();
         other.findings[0].last_seen = now() - SignedDuration::from_secs(ended.unwrap_or(0));
         snapshot.incidents.insert_mut(other.id.clone(), Arc::new(other));
+        let wrong_at_once = at_once.then(|| now() - SignedDuration::from_secs(2));
+        let health = WorkloadHealth { wrong_at_once, ..WorkloadHealth::default() };
+        snapshot.health.insert_mut(incident.workload.clone().unwrap(), health);
         plan(&incident, &snapshot, &shipped(), now(), &mut SeededIds::new(7))
     };
+    let seen = |kind: &str, busy: &str, state, ended| beside(kind, busy, state, ended, false);
     let decided = |kind: &str, busy: &str, state| seen(kind, busy, state, None);
     for kind in ["Slow", "ErrorBurst"] {
         let over = seen(kind, "node-1", IncidentState::HandedOver, Some(11));
@@ -276,6 +280,12 @@ fn nobody_late_is_evicted_on_a_node_that_is_known_to_be_busy() {
     }
     // Which silent process hangs and which is starved is told apart by who calls whom.
     assert_eq!(decided("Hung", "node-1", IncidentState::Open).name(), "Act");
+    // Errors at once are not the node's, lateness is.
+    for ended in [None, Some(9)] {
+        let decided = |kind| beside(kind, "node-1", IncidentState::Open, ended, true);
+        assert_eq!(decided("ErrorBurst").name(), "Act", "{ended:?}");
+        assert!(decided("Slow").reason().contains("short of processor time"), "{ended:?}");
+    }
 }
 
 #[test]

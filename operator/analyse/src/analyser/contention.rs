@@ -79,9 +79,19 @@ impl Contention {
         self.of(snapshot, entity).is_some()
     }
 
+    /// Whether what callers find of this workload is, or may be, its node's.
+    pub fn holds_back(&self, calls: &Calls, snapshot: &Snapshot, entity: &Entity, kind: FindingKind) -> bool {
+        match kind {
+            FindingKind::Slow | FindingKind::ErrorBurst => self.explains(snapshot, entity),
+            FindingKind::Hung => self.starves(calls, snapshot, entity),
+            // A closed door is never the node's.
+            _ => false,
+        }
+    }
+
     /// Whether this workload, which shows no sign of life, may be starved by its node: enough others there are late that do
     /// not wait for it. A process that hangs makes only those late that call it.
-    pub fn starves(&self, calls: &Calls, snapshot: &Snapshot, entity: &Entity) -> bool {
+    fn starves(&self, calls: &Calls, snapshot: &Snapshot, entity: &Entity) -> bool {
         self.of(snapshot, entity).is_some_and(|node| {
             let others = node
                 .late

@@ -284,7 +284,7 @@ fn beside_three_late(fourth: Behaviour) -> World {
 fn victims_of_a_busy_node_are_not_blamed_whether_they_are_late_fail_or_fall_silent() {
     let mut errors = beside_three_late(Behaviour::Late);
     errors.run_apart(SignedDuration::from_secs(6), &|service| match service {
-        "notification" => Behaviour::Errors,
+        "notification" => Behaviour::LateErrors,
         _ => Behaviour::Late,
     });
     let silent = [Behaviour::Good, Behaviour::Late, Behaviour::Hung].map(beside_three_late);
@@ -293,6 +293,26 @@ fn victims_of_a_busy_node_are_not_blamed_whether_they_are_late_fail_or_fall_sile
         let blamed: BTreeSet<&Entity> = world.only().findings.iter().map(|finding| &finding.entity).collect();
         assert_eq!(blamed.len(), 1, "{blamed:?}");
     }
+}
+
+#[test]
+fn who_answers_wrong_at_once_on_a_busy_node_is_found_within_two_seconds() {
+    let mut world = beside_three_late(Behaviour::Good);
+    world.assert_cause(&Entity::Node { name: Name::from("node") }, FindingKind::NoisyNeighbour);
+    let began = world.now;
+    world.run_apart(SignedDuration::from_secs(6), &|service| match service {
+        "notification" => Behaviour::Errors,
+        _ => Behaviour::Late,
+    });
+    let own = world.incidents.values().find(|incident| {
+        incident.top_cause().is_some_and(|cause| {
+            (&cause.entity, cause.kind) == (&workload("notification"), FindingKind::ErrorBurst)
+        })
+    });
+    let detected = own.map(|incident| incident.instants.detected.duration_since(began));
+    assert!(detected.is_some_and(|after| after <= SignedDuration::from_secs(2)), "{detected:?}");
+    assert_eq!(world.incidents.len(), 2, "the node's and its own");
+    assert!(world.snapshot.health[&world::key("notification")].wrong_at_once.is_some());
 }
 
 /// A node that is short of processor time from the tenth second on: three services answer late, and soon the fourth does not
@@ -334,7 +354,7 @@ fn kept_waiting(wait: fn(&str, &str) -> i64, broken: &dyn Fn(&str) -> Behaviour)
 
 #[test]
 fn a_node_where_all_calls_wait_is_named_before_anybody_is_blamed() {
-    let world = kept_waiting(|_, _| 100, &failing("order", Behaviour::Errors));
+    let world = kept_waiting(|_, _| 100, &failing("order", Behaviour::LateErrors));
     world.assert_cause(&Entity::Node { name: Name::from("node") }, FindingKind::NoisyNeighbour);
     let blamed: BTreeSet<&Entity> = world.only().findings.iter().map(|finding| &finding.entity).collect();
     assert_eq!(blamed.len(), 1, "{blamed:?}");
@@ -381,13 +401,15 @@ fn told_late(late: fn(&str) -> i64, broken: &dyn Fn(&str) -> Behaviour) -> World
 #[test]
 fn who_is_short_of_time_itself_is_not_believed_when_it_calls_others_late() {
     let late: fn(&str) -> i64 = |service| if service == "gateway" { 100 } else { 0 };
-    for how in [Behaviour::Late, Behaviour::Hung, Behaviour::Errors] {
+    for how in [Behaviour::Late, Behaviour::Hung, Behaviour::LateErrors] {
         let world = told_late(late, &failing("kitchen", how));
         assert!(world.incidents.is_empty(), "{:?}", world.incidents);
         let world = told_late(|_| 0, &failing("kitchen", how));
         assert_eq!(world.only().top_cause().unwrap().entity, workload("kitchen"));
     }
-    // A closed door is a fact.
+    // A closed door is a fact, and what the callee itself tells that it answers wrong at once.
+    let world = told_late(late, &failing("kitchen", Behaviour::Errors));
+    world.assert_cause(&workload("kitchen"), FindingKind::ErrorBurst);
     let world = told_late(late, &failing("kitchen", Behaviour::Gone));
     world.assert_cause(&workload("kitchen"), FindingKind::Unreachable);
 }

@@ -400,7 +400,10 @@ impl World {
 #[derive(Clone, Copy, PartialEq)]
 pub enum Behaviour {
     Good,
+    /// An error at once.
     Errors,
+    /// An error after a time in which others give up.
+    LateErrors,
     Hung,
     Late,
     /// Well, but twenty times as late as usual.
@@ -415,6 +418,7 @@ impl Behaviour {
             Self::Good => (usual, CallOutcome::Ok),
             Self::Slower => (usual * 20.0, CallOutcome::Ok),
             Self::Errors => (usual, CallOutcome::ServerError),
+            Self::LateErrors => (usual * 100.0, CallOutcome::ServerError),
             Self::Hung | Self::Late => (1.0, CallOutcome::Timeout),
             Self::Gone => (0.001, CallOutcome::Refused),
         }
@@ -424,7 +428,7 @@ impl Behaviour {
     fn own_span(self, seconds: f64) -> Vec<(f64, CallOutcome)> {
         match self {
             Self::Good | Self::Slower => vec![(seconds, CallOutcome::Ok)],
-            Self::Errors => vec![(seconds, CallOutcome::ServerError)],
+            Self::Errors | Self::LateErrors => vec![(seconds, CallOutcome::ServerError)],
             Self::Late => vec![(seconds, CallOutcome::Cancelled)],
             Self::Hung | Self::Gone => Vec::new(),
         }
