@@ -12,11 +12,12 @@ use self::egress::CutOff;
 use crate::calls::{Callee, Calls, Tally};
 use crate::causes::Causes;
 use crate::golden::Golden;
+use crate::heartbeat::Heartbeats;
 use crate::logs::Logs;
 use crate::objects;
 use crate::pods::Pods;
 use crate::signals::Signals;
-use homeostat_knowledge::observation::{Change, ObjectChange, SourceState};
+use homeostat_knowledge::observation::{Change, ObjectChange};
 use homeostat_knowledge::{
     CallOutcome, Entity, Evidence, Finding, FindingId, FindingKind, Observation, Signal, SignedDuration,
     Snapshot, Timestamp, WorkloadHealth, WorkloadKey,
@@ -83,6 +84,7 @@ pub struct Analyser {
     golden: Golden,
     pods: Pods,
     signals: Signals,
+    heartbeats: Heartbeats,
     logs: Logs,
     causes: Causes,
     findings: BTreeMap<(Entity, FindingKind), Finding>,
@@ -118,6 +120,7 @@ impl Analyser {
     /// Takes observations in order of arrival. `snapshot` already holds the object changes among them.
     pub fn ingest(&mut self, snapshot: &Snapshot, batch: &[Observation]) {
         for observation in batch {
+            self.heartbeats.ingest(observation);
             match &observation.signal {
                 Signal::Span(_) => {
                     // Children end before their parents, so the order within a batch is kept.
@@ -158,6 +161,7 @@ impl Analyser {
         self.calls.expire(snapshot, now);
         self.golden.tick(snapshot, now);
         self.signals.expire(snapshot);
+        self.heartbeats.tick(snapshot, now);
         self.logs.tick(now);
         self.logs.retain(|workload| snapshot.workloads.contains_key(workload));
         self.causes.expire(snapshot);
@@ -176,7 +180,7 @@ impl Analyser {
                 Seen { since: since.unwrap_or(now), at: now, confidence: 0.999, evidence: vec![evidence] };
             seen.insert((entity, kind), found);
         }
-        source_findings(snapshot, now, &mut seen);
+        beside::source_findings(snapshot, now, &mut seen);
         for (_, callee) in self.calls.callees_mut() {
             callee.learn(now);
         }
@@ -582,20 +586,4 @@ fn keep(finding: &Finding) -> Seen {
 fn chance(callee: &Callee, tally: &Tally) -> f64 {
     // Three times the usual rate: a rate that wanders is not a fault.
     binomial_upper(tally.failures(), tally.calls(), (3.0 * callee.usual_rate).max(0.005))
-}
-
-fn source_findings(snapshot: &Snapshot, now: Timestamp, seen: &mut BTreeMap<(Entity, FindingKind), Seen>) {
-    for (name, report) in &snapshot.sources {
-        if let SourceState::Down(reason) = &report.state {
-            seen.insert(
-                (Entity::Source { name: name.clone() }, FindingKind::NoData),
-                Seen {
-                    since: now,
-                    at: now,
-                    confidence: 1.0,
-                    evidence: vec![Evidence::new("source", crate::redact::hide(reason))],
-                },
-            );
-        }
-    }
 }

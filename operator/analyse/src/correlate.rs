@@ -7,6 +7,7 @@
 mod own;
 
 use crate::calls::Calls;
+use crate::objects::runs_ended;
 use crate::ranking::{first_hand, only_warns, rank, root_of, root_of_cause};
 use crate::shelf::{self, Shelf};
 use homeostat_knowledge::incident::TimelineKind;
@@ -511,6 +512,9 @@ impl Correlator {
                 snapshot.nodes.get(name).is_none_or(|node| node.ready).then_some(last_found)
             }
             Entity::Workload { key } if !snapshot.workloads.contains_key(key) => Some(last_found),
+            Entity::Workload { key } if let Some(ended) = runs_ended(snapshot, key) => {
+                ended.then_some(last_found)
+            }
             _ => health_of(&root, calls, snapshot).map(|(since, _)| since),
         });
         if let Some(since) = well_since

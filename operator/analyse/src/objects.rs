@@ -4,7 +4,8 @@
 use homeostat_knowledge::fight;
 use homeostat_knowledge::records::JobEnd;
 use homeostat_knowledge::{
-    ControllerKind, ControllerRecord, Entity, Evidence, FindingKind, SignedDuration, Snapshot, Timestamp, Uid,
+    ControllerKind, ControllerRecord, Entity, Evidence, FindingKind, SignedDuration, Snapshot, Timestamp,
+    Uid, WorkloadKey,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -94,6 +95,25 @@ fn jobs(snapshot: &Snapshot, now: Timestamp, found: &mut Vec<Found>) {
             let entity = Entity::Workload { key: workload.key.clone() };
             found.push((entity, FindingKind::JobStuck, Some(since), evidence));
         }
+    }
+}
+
+/// Whether no run is under way, of a workload whose target is a Job or `CronJob`; `None` for others. Nobody calls it and it has
+/// no pods that stay: that nothing is found any more once its runs have ended is all that tells that it is well.
+pub fn runs_ended(snapshot: &Snapshot, workload: &WorkloadKey) -> Option<bool> {
+    let target = &snapshot.workloads.get(workload)?.target;
+    let goes = |job: &ControllerRecord| job.run.started.is_some() && job.finished.is_none();
+    let record = snapshot.controllers.get(target);
+    match target.kind {
+        ControllerKind::Job => Some(!record.is_some_and(|job| goes(job))),
+        ControllerKind::CronJob => {
+            let of_it = |job: &ControllerRecord| {
+                job.key.kind == ControllerKind::Job
+                    && job.owner.as_ref().zip(record).is_some_and(|(owner, record)| owner.uid == record.uid)
+            };
+            Some(!snapshot.controllers.values().any(|job| of_it(job) && goes(job)))
+        }
+        _ => None,
     }
 }
 

@@ -72,9 +72,11 @@ impl Series {
     fn kind(&self) -> FindingKind {
         match self.measures {
             Measures::Backlog if self.grew => FindingKind::QueueGrowing,
-            Measures::Backlog | Measures::Other | Measures::Load | Measures::CpuCores => {
-                FindingKind::SignalAbnormal
-            }
+            Measures::Backlog
+            | Measures::Other
+            | Measures::Load
+            | Measures::CpuCores
+            | Measures::Heartbeat => FindingKind::SignalAbnormal,
             Measures::MemoryBytes => FindingKind::MemoryGrowing,
             Measures::VolumeBytes => FindingKind::VolumeFilling,
             Measures::QuotaUsed => FindingKind::QuotaFilling,
@@ -94,7 +96,9 @@ impl Series {
         self.usual = verdict.ready.then(|| format!("{} to {}", trim(verdict.usual.0), trim(verdict.usual.1)));
         match (signal.measures, signal.threshold) {
             // Much CPU is no trouble by itself, unless people say how much is.
-            (Measures::Load, _) | (Measures::CpuCores, None) => (false, ENTER_POINTS, 1),
+            (Measures::Load | Measures::Heartbeat, _) | (Measures::CpuCores, None) => {
+                (false, ENTER_POINTS, 1)
+            }
             (Measures::CertificateSeconds, limit) => {
                 let limit = limit.unwrap_or(CERTIFICATE_SECONDS);
                 self.text = format!("{:.1} days left", value / 86_400.0);

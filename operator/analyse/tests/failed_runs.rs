@@ -128,3 +128,19 @@ fn a_failed_run_that_people_made_is_over_once_a_later_one_went_well_whatever_its
     assert!(!fails(&[failed.clone(), later(json!(null))]), "the next one goes");
     assert!(fails(&[later(json!("Complete")), job("again", &json!("Failed"), &json!(at(99)))]));
 }
+
+#[test]
+fn the_incident_of_a_failed_run_is_mitigated_once_a_later_one_ended_well_not_while_it_goes() {
+    let failed = job("plan-1", &json!("Failed"), &json!(at(90)));
+    let later = |finished: Value| job("plan-2", &finished, &json!(at(104)));
+    let then = |change: ObjectChange| {
+        let mut changes = vec![failed.clone(), failed.clone(), change.clone()];
+        // Seconds that pass.
+        changes.extend(std::iter::repeat_n(change, 6));
+        let [incident] = incidents(&changes).try_into().unwrap();
+        incident.instants.mitigated
+    };
+    assert_eq!(then(failed.clone()), None);
+    assert_eq!(then(later(json!(null))), None, "it may fail as well");
+    assert_eq!(then(later(json!("Complete"))), Some(at(103)), "since it was found failed for the last time");
+}

@@ -7,7 +7,7 @@ mod step;
 
 pub use control::{BreakerLatch, ControlPolicy, KillSwitch, PrometheusPolicy, RESET_BREAKER};
 pub use hysteresis::Hysteresis;
-pub use signal::{Across, ExternalPolicy, Measures, MetricPolicy, SignalPolicy};
+pub use signal::{Across, ExternalPolicy, HEARTBEAT, HeartbeatPolicy, Measures, MetricPolicy, SignalPolicy};
 pub use step::ReplicaStep;
 
 use crate::action::ActionKind;
@@ -343,6 +343,9 @@ pub struct WorkloadPolicy {
     pub latency: Option<LatencyObjective>,
     /// Extra signals by PromQL.
     pub signals: Vec<SignalPolicy>,
+    /// A sign of life that must come regularly.
+    #[serde(default)]
+    pub heartbeat: Option<HeartbeatPolicy>,
     /// Addresses or workload names that it says it needs.
     pub dependencies: Vec<Name>,
     /// Playbooks that may be used; empty means all.
@@ -378,6 +381,7 @@ impl WorkloadPolicy {
             availability: None,
             latency: None,
             signals: Vec::new(),
+            heartbeat: None,
             dependencies: Vec::new(),
             playbooks: BTreeSet::new(),
             paused: false,

@@ -1,6 +1,7 @@
 //! Findings beside failing calls: slow by its own time, unlike its siblings, a signal out of range.
 
 use super::{Analyser, Seen};
+use homeostat_knowledge::observation::SourceState;
 use homeostat_knowledge::{Entity, Evidence, FindingKind, SignedDuration, Snapshot, Timestamp, WorkloadKey};
 use std::collections::BTreeMap;
 
@@ -70,6 +71,11 @@ impl Analyser {
             let entity = Entity::Workload { key: workload.clone() };
             seen.insert((entity, kind), Seen { since, at: now, confidence: 0.99, evidence });
         }
+        for (key, since, line) in self.heartbeats.silent(now) {
+            let place = (Entity::Workload { key: key.clone() }, FindingKind::SignalAbnormal);
+            let found = Seen { since, at: now, confidence: 0.99, evidence: Vec::new() };
+            seen.entry(place).or_insert(found).evidence.push(line);
+        }
         for dropped in snapshot.crowded.values() {
             let Some(key) = dropped.workload.as_ref().filter(|key| snapshot.workloads.contains_key(*key))
             else {
@@ -100,6 +106,27 @@ impl Analyser {
                 let found = Seen { since: apart.since, at: now, confidence: 0.99, evidence: apart.evidence };
                 seen.insert((apart.entity, apart.kind), found);
             }
+        }
+    }
+}
+
+/// Sources that are silent or down.
+pub(super) fn source_findings(
+    snapshot: &Snapshot,
+    now: Timestamp,
+    seen: &mut BTreeMap<(Entity, FindingKind), Seen>,
+) {
+    for (name, report) in &snapshot.sources {
+        if let SourceState::Down(reason) = &report.state {
+            seen.insert(
+                (Entity::Source { name: name.clone() }, FindingKind::NoData),
+                Seen {
+                    since: now,
+                    at: now,
+                    confidence: 1.0,
+                    evidence: vec![Evidence::new("source", crate::redact::hide(reason))],
+                },
+            );
         }
     }
 }

@@ -19,8 +19,13 @@ const LEAST_SHARE: f64 = 0.5;
 const SUSPECT_FOR: SignedDuration = SignedDuration::from_secs(120);
 const MOST_NAMES: usize = 5;
 
+/// Signs must come for so long before the node is told of: what piled up while a callee was away makes everybody late for a
+/// moment once it is back, and so does a start. Nobody is blamed for being late meanwhile.
+const TOLD_AFTER: SignedDuration = SignedDuration::from_secs(3);
 /// So long after the last sign it still holds: victims answer in fits and starts.
 const HOLDS: SignedDuration = SignedDuration::from_secs(30);
+/// The same while it is not told of yet.
+const HOLDS_UNTOLD: SignedDuration = SignedDuration::from_secs(8);
 /// Calls given up lately that count as late.
 const LEAST_GIVEN_UP: u64 = 2;
 const WINDOW: SignedDuration = SignedDuration::from_secs(2);
@@ -45,9 +50,21 @@ pub struct Contention {
 #[derive(Debug)]
 struct Node {
     since: Timestamp,
+    /// First and last look that showed it.
+    first: Timestamp,
     last: Timestamp,
     late: BTreeSet<WorkloadKey>,
     measured: usize,
+}
+
+impl Node {
+    fn told(&self) -> bool {
+        self.last.duration_since(self.first) >= TOLD_AFTER
+    }
+
+    fn holds(&self, now: Timestamp) -> bool {
+        now.duration_since(self.last) <= if self.told() { HOLDS } else { HOLDS_UNTOLD }
+    }
 }
 
 impl Contention {
@@ -71,7 +88,7 @@ impl Contention {
         let quiet = |name: &Name| {
             snapshot.nodes.get(name).is_some_and(|node| node.ready && node.pressures.is_empty())
         };
-        self.nodes.retain(|name, node| quiet(name) && now.duration_since(node.last) <= HOLDS);
+        self.nodes.retain(|name, node| quiet(name) && node.holds(now));
     }
 
     /// Whether this workload's lateness is its node's.
@@ -116,7 +133,7 @@ impl Contention {
         now: Timestamp,
         seen: &mut BTreeMap<(Entity, FindingKind), Seen>,
     ) {
-        for (name, node) in &self.nodes {
+        for (name, node) in self.nodes.iter().filter(|(_, node)| node.told()) {
             let names: Vec<&str> = node.late.iter().take(MOST_NAMES).map(|key| &*key.name).collect();
             let mut evidence = vec![Evidence::new(
                 "workloads late at once on this node",
@@ -171,8 +188,8 @@ fn look(
     }
     for (workload, since) in late {
         let Some(name) = only_node(snapshot, workload) else { continue };
-        let node =
-            all.entry(name).or_insert_with(|| Node { since, last: now, late: BTreeSet::new(), measured: 0 });
+        let new = || Node { since, first: now, last: now, late: BTreeSet::new(), measured: 0 };
+        let node = all.entry(name).or_insert_with(new);
         node.late.insert(workload.clone());
         node.since = node.since.min(since);
     }

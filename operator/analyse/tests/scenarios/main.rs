@@ -296,6 +296,19 @@ fn victims_of_a_busy_node_are_not_blamed_whether_they_are_late_fail_or_fall_sile
 }
 
 #[test]
+fn a_moment_in_which_all_are_late_is_no_busy_node() {
+    let slow = |service: &str| if service == "gateway" { Behaviour::Good } else { Behaviour::Slower };
+    for millis in [500, 1_000, 2_000] {
+        let mut world = World::new(usual_delay);
+        world.object(ObjectChange::Node(Change::Applied(Arc::new(world::node()))));
+        world.run_apart(SignedDuration::from_secs(20), &good);
+        world.run_apart(SignedDuration::from_millis(millis), &slow);
+        world.run_apart(SignedDuration::from_secs(15), &good);
+        assert!(world.incidents.is_empty(), "{millis}: {:?}", world.incidents);
+    }
+}
+
+#[test]
 fn who_answers_wrong_at_once_on_a_busy_node_is_found_within_two_seconds() {
     let mut world = beside_three_late(Behaviour::Good);
     world.assert_cause(&Entity::Node { name: Name::from("node") }, FindingKind::NoisyNeighbour);

@@ -147,6 +147,9 @@ impl IncidentStore {
         };
         let acknowledged = match (&incident.acknowledged_by, incident.instants.acknowledged) {
             (Some(person), _) => (true, Reason::AcknowledgedByPerson, format!("{person} looks after it")),
+            (None, Some(_)) if incident.actions.is_empty() => {
+                (true, Reason::AcknowledgedByAutomation, "Handed over to people".into())
+            }
             (None, Some(_)) => (true, Reason::AcknowledgedByAutomation, "An action was taken".into()),
             (None, None) => (false, Reason::Pending, String::new()),
         };

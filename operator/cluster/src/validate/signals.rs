@@ -1,13 +1,16 @@
 //! `spec.signals` of a `Workload`, and its backlog, become the signals of its policy.
 
-use super::{Rejection, decimal};
+use super::{Rejection, bounded, decimal};
 use homeostat_crds::v1alpha1::WorkloadSpec;
 use homeostat_crds::v1alpha1::workload::{
     Across as WireAcross, Backlog, BadDirection, Measures as WireMeasures, Signal as WireSignal,
 };
 use homeostat_knowledge::Name;
+use homeostat_knowledge::SignedDuration;
 use homeostat_knowledge::forecast::{MEMORY, REQUESTS, RUNS, WAITING};
-use homeostat_knowledge::policy::{Across, BACKLOG, ExternalPolicy, Measures, MetricPolicy, SignalPolicy};
+use homeostat_knowledge::policy::{
+    Across, BACKLOG, ExternalPolicy, HEARTBEAT, HeartbeatPolicy, Measures, MetricPolicy, SignalPolicy,
+};
 
 /// The signals that people name, and behind them the backlog as one.
 pub fn signals(spec: &WorkloadSpec) -> Result<Vec<SignalPolicy>, Rejection> {
@@ -59,7 +62,35 @@ pub fn signals(spec: &WorkloadSpec) -> Result<Vec<SignalPolicy>, Rejection> {
             measures: Measures::Load,
         });
     }
+    if let Some(promql) = spec.heartbeat.as_ref().and_then(|heartbeat| heartbeat.promql.as_deref()) {
+        if promql.trim().is_empty() {
+            let rule = "it must be a query for the Unix time of the last sign of life; leave it out where any telemetry is one";
+            return Err(Rejection::field("spec.heartbeat.promql", "empty", rule));
+        }
+        signals.push(SignalPolicy {
+            name: Name::from(HEARTBEAT),
+            promql: Name::from(promql),
+            metric: None,
+            external: None,
+            unit: Name::from("s"),
+            bad_above: false,
+            threshold: None,
+            minimum_effect: None,
+            measures: Measures::Heartbeat,
+        });
+    }
     Ok(signals)
+}
+
+/// How often a sign of life must come.
+pub fn heartbeat(spec: &WorkloadSpec) -> Result<Option<HeartbeatPolicy>, Rejection> {
+    let Some(heartbeat) = &spec.heartbeat else { return Ok(None) };
+    let seconds =
+        bounded("spec.heartbeat.maximumSilenceSeconds", heartbeat.maximum_silence_seconds, 1, 604_800)?;
+    Ok(Some(HeartbeatPolicy {
+        maximum_silence: SignedDuration::from_secs(i64::from(seconds)),
+        queried: heartbeat.promql.is_some(),
+    }))
 }
 
 /// Where a value comes from: a query, a metric of the workload's own pods, or one of the external metrics API.

@@ -1,6 +1,6 @@
 //! `Workload` becomes the workload's policy.
 
-use super::signals::signals;
+use super::signals::{heartbeat, signals};
 use super::{Rejection, SUBDOMAIN, bounded, decimal, object_name, runs};
 use crate::ledger::{in_bytes, in_millis};
 use homeostat_crds::Quantity;
@@ -100,6 +100,7 @@ pub fn workload_policy(object: &Workload) -> Result<WorkloadPolicy, Rejection> {
         availability,
         latency,
         signals: signals(spec)?,
+        heartbeat: heartbeat(spec)?,
         dependencies: spec.dependencies.iter().map(dependency).collect(),
         playbooks: spec.playbooks.iter().map(|name| Name::from(name.as_str())).collect(),
         paused: spec.paused,
@@ -324,6 +325,26 @@ mod tests {
         .unwrap();
         let measures: Vec<Measures> = order.signals.iter().map(|signal| signal.measures).collect();
         assert_eq!(measures, [Measures::CpuCores, Measures::MemoryBytes]);
+    }
+
+    #[test]
+    fn a_heartbeat_is_any_telemetry_or_what_its_query_tells() {
+        let order = |heartbeat: Value| policy(move |object| object["spec"]["heartbeat"] = heartbeat);
+        let any = order(json!({ "maximumSilenceSeconds": 60 })).unwrap();
+        let heartbeat = any.heartbeat.unwrap();
+        assert_eq!((heartbeat.maximum_silence.as_secs(), heartbeat.queried), (60, false));
+        assert!(any.signals.is_empty());
+        let asked = order(json!({ "maximumSilenceSeconds": 60, "promql": "max(last_success)" })).unwrap();
+        assert!(asked.heartbeat.unwrap().queried);
+        let signal = asked.signals.last().unwrap();
+        assert_eq!((&*signal.promql, signal.measures), ("max(last_success)", Measures::Heartbeat));
+        for (wrong, field) in [
+            (json!({ "maximumSilenceSeconds": 0 }), "spec.heartbeat.maximumSilenceSeconds"),
+            (json!({ "maximumSilenceSeconds": 60, "promql": " " }), "spec.heartbeat.promql"),
+        ] {
+            let error = order(wrong).unwrap_err().to_string();
+            assert!(error.contains(field), "{error}");
+        }
     }
 
     #[test]

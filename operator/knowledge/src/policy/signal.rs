@@ -1,6 +1,7 @@
 //! What a workload is judged and sized by beside its calls: signals that people name.
 
 use crate::entity::Name;
+use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 
 /// A signal that a workload names.
@@ -84,6 +85,20 @@ pub enum Measures {
     CertificateSeconds,
     /// A load that the workload is sized by: no level of it is trouble by itself.
     Load,
+    /// Unix time of the last sign of life, as [`HEARTBEAT`] asks for it.
+    Heartbeat,
+}
+
+/// Name of the signal that `spec.heartbeat.promql` becomes; no signal that people name can have it.
+pub const HEARTBEAT: &str = "workload.heartbeat";
+
+/// A sign of life that must come regularly.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeartbeatPolicy {
+    /// Longest silence that is still well.
+    pub maximum_silence: SignedDuration,
+    /// The signal [`HEARTBEAT`] tells when the last sign came; else any telemetry of the workload is one.
+    pub queried: bool,
 }
 
 impl Measures {
