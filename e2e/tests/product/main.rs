@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "scenarios fail by panicking")]
 
 mod audit;
+mod chained;
 mod envelope;
 mod healing;
 mod held_back;
@@ -42,6 +43,7 @@ const SCENARIOS: &[(&str, Scenario)] = &[
     ("default_level_only_recommends", |stage| held_back::default_level(stage).boxed_local()),
     ("kill_switch_stops_and_releases", |stage| held_back::kill_switch(stage).boxed_local()),
     ("unusable_workloads_are_told", |stage| held_back::unusable_workloads(stage).boxed_local()),
+    ("chain_of_changes_as_a_fresh_start", |stage| chained::fresh_start_says_the_same(stage).boxed_local()),
     ("killed_homeostat_goes_on", |stage| interrupted::killed_homeostat(stage).boxed_local()),
     ("api_server_away", |stage| interrupted::api_server_away(stage).boxed_local()),
     ("prometheus_away", |stage| signals::prometheus_away(stage).boxed_local()),

@@ -4,6 +4,7 @@
 //! findings of their own; what is left is to join the kubelet's view with the callers' view of one workload, to
 //! absorb stray charges next to a known root, and to keep two separate faults apart.
 
+mod aftermath;
 mod own;
 
 use crate::calls::Calls;
@@ -56,15 +57,6 @@ pub struct Correlator {
     /// Incidents that could not be opened because of the bound.
     pub dropped: u64,
 }
-
-/// So long after a root was healed its callers may still work off what piled up.
-const AFTERMATH: SignedDuration = SignedDuration::from_secs(12);
-/// What they show meanwhile must last so long to count as a fault of their own.
-const AFTERMATH_LASTS: SignedDuration = SignedDuration::from_secs(4);
-/// From this share of wrong answers on it is no backlog: a caller that works off what piled up still answers most.
-const AFTERMATH_SHARE: f64 = 0.8;
-/// Over which the share is taken.
-const AFTERMATH_WINDOW: SignedDuration = SignedDuration::from_secs(2);
 
 impl Correlator {
     /// A correlator without incidents.
@@ -286,7 +278,7 @@ impl Correlator {
                 return Some(incident.id.clone());
             }
         }
-        if !certain && self.works_off(root, findings, calls, now) {
+        if !certain && self.aftermath(root, findings, calls, snapshot, now) {
             return None;
         }
         self.released_again(root, snapshot, now, ids)
@@ -316,29 +308,6 @@ impl Correlator {
         }
         shelf::reopen(self.incidents.get_mut(&id)?, why, now, ids);
         Some(id)
-    }
-
-    /// A caller of something that has just been healed is late or stumbles while it works off what piled up. That
-    /// passes; it becomes an incident of its own only when it lasts.
-    fn works_off(&self, root: &Entity, findings: &[&Finding], calls: &Calls, now: Timestamp) -> bool {
-        let Some(caller) = root.workload() else { return false };
-        let failing = calls.callee(root).is_some_and(|callee| {
-            let tally = callee.tally(now, AFTERMATH_WINDOW);
-            tally.failures() as f64 >= AFTERMATH_SHARE * tally.calls() as f64
-        });
-        let brief = findings.iter().all(|finding| {
-            let kind = match finding.kind {
-                FindingKind::Slow => true,
-                FindingKind::ErrorBurst => !failing,
-                _ => false,
-            };
-            kind && now.duration_since(finding.since) < AFTERMATH_LASTS
-        });
-        brief
-            && self
-                .healed
-                .iter()
-                .any(|(healed, at)| now.duration_since(*at) <= AFTERMATH && calls.reaches(caller, healed))
     }
 
     fn open(

@@ -9,10 +9,11 @@ mod support;
 use homeostat_cluster::status::{SelfFacts, StatusWriter};
 use homeostat_cluster::{Leadership, WatchOptions, Watches};
 use homeostat_knowledge::observation::SourceState;
-use homeostat_knowledge::{Clock, Entity, ObjectKey, Observation, Signal, Snapshot, SnapshotSource};
+use homeostat_knowledge::{Clock, Entity, ObjectKey, Observation, Signal, SnapshotSource};
 use serde_json::{Value, json};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
+use support::board::Board;
 use support::{Server, Still};
 use tokio::sync::mpsc;
 
@@ -22,15 +23,6 @@ const LARGEST: usize = 1_400_000;
 const KEPT: usize = 200_000;
 /// Bytes of a status that we write.
 const STATUS: usize = 16_000;
-
-#[derive(Default)]
-struct Board(Mutex<Arc<Snapshot>>);
-
-impl SnapshotSource for Board {
-    fn current(&self) -> Arc<Snapshot> {
-        Arc::clone(&self.0.lock().unwrap())
-    }
-}
 
 /// The watches, what they told, and the writer of statuses.
 struct Run {
@@ -56,17 +48,20 @@ impl Run {
     async fn live(&mut self, seconds: u64) {
         let end = tokio::time::Instant::now() + Duration::from_secs(seconds);
         while let Ok(observation) = tokio::time::timeout_at(end, self.inbox.recv()).await {
-            let mut newest = self.board.0.lock().unwrap();
-            let mut snapshot = Snapshot::clone(&newest);
-            match observation.expect("the watches go on") {
-                Observation { signal: Signal::Object(change), .. } => snapshot.commit(&change, Still.now()),
-                Observation { signal: Signal::Source(report), entity: Entity::Source { name }, .. } => {
-                    assert_eq!(report.state, SourceState::Healthy, "{name}");
+            self.board.change(|snapshot| {
+                match observation.expect("the watches go on") {
+                    Observation { signal: Signal::Object(change), .. } => {
+                        snapshot.commit(&change, Still.now());
+                    }
+                    Observation {
+                        signal: Signal::Source(report), entity: Entity::Source { name }, ..
+                    } => {
+                        assert_eq!(report.state, SourceState::Healthy, "{name}");
+                    }
+                    other => panic!("{other:?}"),
                 }
-                other => panic!("{other:?}"),
-            }
-            snapshot.generation += 1;
-            *newest = Arc::new(snapshot);
+                snapshot.generation += 1;
+            });
         }
         while self.writer.look(&Leadership::always()).await {
             tokio::time::sleep(Duration::from_secs(1)).await;

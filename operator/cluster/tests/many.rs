@@ -6,21 +6,13 @@ mod support;
 
 use homeostat_cluster::status::{SelfFacts, StatusWriter};
 use homeostat_cluster::{Leadership, WatchOptions, Watches};
-use homeostat_knowledge::{Clock, Observation, Signal, Snapshot, SnapshotSource};
+use homeostat_knowledge::{Clock, Observation, Signal, SnapshotSource};
 use serde_json::{Value, json};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
+use support::board::Board;
 use support::{Server, Still};
 use tokio::sync::mpsc;
-
-#[derive(Default)]
-struct Board(Mutex<Arc<Snapshot>>);
-
-impl SnapshotSource for Board {
-    fn current(&self) -> Arc<Snapshot> {
-        Arc::clone(&self.0.lock().unwrap())
-    }
-}
 
 /// Watches whose observations are committed as they come, and the writer of statuses.
 struct Run {
@@ -37,8 +29,7 @@ fn start(server: &Server) -> Run {
     tokio::spawn(async move {
         while let Some(observation) = receiver.recv().await {
             let Signal::Object(change) = observation.signal else { continue };
-            let mut newest = kept.0.lock().unwrap();
-            *newest = Arc::new(Snapshot::clone(&newest).apply(&change, Still.now()));
+            kept.change(|snapshot| *snapshot = snapshot.clone().apply(&change, Still.now()));
         }
     });
     let me = SelfFacts { identity: "homeostat-0".into(), version: "0.1.0".into(), ..SelfFacts::default() };

@@ -8,12 +8,13 @@ mod support;
 use homeostat_cluster::status::{SelfFacts, StatusWriter};
 use homeostat_cluster::{Leadership, WatchOptions, Watches};
 use homeostat_knowledge::observation::{Change, ObjectChange, ObjectKind, SourceReport, SourceState};
-use homeostat_knowledge::{Clock, ContainerState, Entity, Observation, Signal, Snapshot, SnapshotSource};
+use homeostat_knowledge::{Clock, ContainerState, Entity, Observation, Signal, SnapshotSource};
 use http::Method;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
+use support::board::Board;
 use support::{Server, Still, status};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -55,16 +56,6 @@ fn workload(name: &str, target: &str) -> Value {
                   "archetype": "Service" } })
 }
 
-/// Keeps the snapshot as the binary does.
-#[derive(Default)]
-struct Board(Mutex<Arc<Snapshot>>);
-
-impl SnapshotSource for Board {
-    fn current(&self) -> Arc<Snapshot> {
-        Arc::clone(&self.0.lock().unwrap())
-    }
-}
-
 struct Run {
     watches: Watches,
     receiver: mpsc::Receiver<Observation>,
@@ -88,19 +79,17 @@ impl Run {
         loop {
             let observation = tokio::time::timeout_at(end, self.receiver.recv());
             let observation = observation.await.expect("something happens").expect("watches run");
-            let mut board = self.board.0.lock().unwrap();
-            let mut snapshot = Snapshot::clone(&board);
             match observation.signal {
                 Signal::Object(change) => {
-                    snapshot = snapshot.apply(&change, Still.now());
-                    *board = Arc::new(snapshot);
+                    self.board.change(|snapshot| *snapshot = snapshot.clone().apply(&change, Still.now()));
                     return change;
                 }
                 Signal::Source(report) => {
                     let Entity::Source { name } = observation.entity else { panic!("a source reports") };
-                    snapshot.sources.insert_mut(name, report);
-                    snapshot.generation += 1;
-                    *board = Arc::new(snapshot);
+                    self.board.change(|snapshot| {
+                        snapshot.sources.insert_mut(name, report);
+                        snapshot.generation += 1;
+                    });
                 }
                 other => panic!("{other:?}"),
             }
@@ -460,7 +449,7 @@ async fn since_when_a_source_is_as_it_is_outlives_other_news_and_other_writers()
     assert_eq!(changed(), [Still.now(); 3]);
     run.idle(Duration::from_secs(1)).await;
     let down = SourceReport { state: SourceState::Down("no route".into()), accepted: 0, dropped: 0 };
-    Arc::make_mut(&mut run.board.0.lock().unwrap()).sources.insert_mut("prometheus".into(), down);
+    run.board.change(|snapshot| snapshot.sources.insert_mut("prometheus".into(), down));
     writer_at(&server, &run, Arc::new(Later)).look(&Leadership::always()).await;
     assert_eq!(server.writes().len(), 4, "one more");
     assert_eq!(changed(), [Still.now(), Later.now(), Still.now()], "Kubernetes, Prometheus, OTLP");

@@ -107,6 +107,10 @@ pub struct RunArgs {
     /// server that serves several; without it none is sent.
     #[arg(long, env = "HOMEOSTAT_PROMETHEUS_TENANT_HEADER")]
     pub prometheus_tenant_header: Option<TenantHeader>,
+    /// Folder with the tokens that `ControlPlane.spec.sources.prometheus.bearerTokenFrom` may name: one folder per Secret, one
+    /// file per key.
+    #[arg(long, env = "HOMEOSTAT_PROMETHEUS_DIR", default_value = "/etc/homeostat/prometheus")]
+    pub prometheus_dir: PathBuf,
     /// Folder with the addresses that `spec.notify` of Tenants names: one folder per Secret, one file per key.
     #[arg(long, env = "HOMEOSTAT_NOTIFY_DIR", default_value = "/etc/homeostat/notify")]
     pub notify_dir: PathBuf,

@@ -45,6 +45,7 @@ pub async fn start(
     let (snapshots, clock, counters) = shared();
     let options = PrometheusOptions {
         tenant_header: args.prometheus_tenant_header.clone(),
+        secrets: args.prometheus_dir.clone(),
         ..PrometheusOptions::default()
     };
     let prometheus = PrometheusSource::new(options, snapshots, clock, counters);

@@ -5,7 +5,7 @@ mod hysteresis;
 mod signal;
 mod step;
 
-pub use control::{BreakerLatch, ControlPolicy, KillSwitch, PrometheusPolicy, RESET_BREAKER};
+pub use control::{BreakerLatch, ControlPolicy, KillSwitch, PrometheusPolicy, RESET_BREAKER, SecretKey};
 pub use hysteresis::Hysteresis;
 pub use signal::{Across, ExternalPolicy, HEARTBEAT, HeartbeatPolicy, Measures, MetricPolicy, SignalPolicy};
 pub use step::ReplicaStep;
@@ -165,7 +165,7 @@ impl Default for GuardLimits {
     }
 }
 
-/// What CPU and memory cost, in millionths of the currency.
+/// What capacity and a time without service cost, in millionths of the currency.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Prices {
     /// ISO 4217 code.
@@ -174,6 +174,9 @@ pub struct Prices {
     pub core_hour: Option<u32>,
     /// One GiB of memory for one hour.
     pub gibibyte_hour: Option<u32>,
+    /// One hour without service.
+    #[serde(default)]
+    pub downtime_hour: Option<u64>,
 }
 
 /// Hours of a month on average.
@@ -188,6 +191,11 @@ impl Prices {
         };
         let hour = cost(self.core_hour, cores)? + cost(self.gibibyte_hour, gibibytes)?;
         Some(format!("{:.2} {} a month", hour * MONTH_HOURS, self.currency))
+    }
+
+    /// What so many seconds without service cost; `None` without a price.
+    pub fn downtime(&self, seconds: f64) -> Option<f64> {
+        self.downtime_hour.map(|price| price as f64 / 1e6 * seconds / 3_600.0)
     }
 }
 

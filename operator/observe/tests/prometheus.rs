@@ -5,7 +5,7 @@ mod common;
 
 use common::{FixedClock, Snapshots, with_signals, workload};
 use homeostat_knowledge::observation::{Change, ObjectChange, SourceState};
-use homeostat_knowledge::policy::{PrometheusPolicy, SignalPolicy};
+use homeostat_knowledge::policy::{PrometheusPolicy, SecretKey, SignalPolicy};
 use homeostat_knowledge::{Clock, Entity, Name, ObjectKey, Signal, SignedDuration, Snapshot};
 use homeostat_observe::{
     Counters, Fate, Inlet, PrometheusOptions, PrometheusSource, Source, SourceName, TenantHeader, queue,
@@ -13,7 +13,7 @@ use homeostat_observe::{
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio_util::sync::{CancellationToken, DropGuard};
-use wiremock::matchers::{method, path, query_param};
+use wiremock::matchers::{header, method, path, query_param};
 use wiremock::{Mock, MockServer, Request, Respond, ResponseTemplate};
 
 /// An answer that can be changed.
@@ -54,6 +54,7 @@ fn snapshot(url: Option<String>, signals: &[&str]) -> Snapshot {
         url: Name::from(url),
         interval: SignedDuration::from_millis(20),
         timeout: SignedDuration::from_millis(200),
+        token: None,
     });
     with_signals(None, signals.iter().map(|name| signal(name)).collect(), policy)
 }
@@ -73,11 +74,14 @@ impl Asking {
     }
 
     async fn of(world: impl FnOnce(String) -> Snapshot, tenant_header: Option<TenantHeader>) -> Self {
+        Self::with(world, PrometheusOptions { tenant_header, ..PrometheusOptions::default() }).await
+    }
+
+    async fn with(world: impl FnOnce(String) -> Snapshot, options: PrometheusOptions) -> Self {
         let server = MockServer::start().await;
         let snapshots = Snapshots::new(world(server.uri()));
         let counters = Arc::new(Counters::default());
-        let idle = Duration::from_millis(20);
-        let options = PrometheusOptions { idle, tenant_header, ..PrometheusOptions::default() };
+        let options = PrometheusOptions { idle: Duration::from_millis(20), ..options };
         let source = PrometheusSource::new(
             options,
             Arc::new(snapshots.clone()),
@@ -336,8 +340,8 @@ impl Asking {
 
 #[tokio::test]
 async fn with_a_tenant_header_each_query_tells_whose_it_is_and_what_is_nobodys_is_not_asked() {
-    let header = "X-Scope-OrgID".parse().expect("a header");
-    let mut asking = Asking::of(of_two_tenants, Some(header)).await;
+    let named = "X-Scope-OrgID".parse().expect("a header");
+    let mut asking = Asking::of(of_two_tenants, Some(named)).await;
     Mock::given(method("GET")).respond_with(vector("1")).mount(&asking.server).await;
     within(asking.until_counted(Fate::BadQuery)).await;
     within(asking.until_asked(&["depth", "width"])).await;
@@ -364,4 +368,46 @@ async fn without_a_tenant_header_none_is_sent() {
     let mut asking = Asking::of(of_two_tenants, None).await;
     let heard = within(asking.until_asked(&["depth", "width", "everything"])).await;
     assert!(heard.iter().all(|(_, tenants)| tenants.is_empty()), "{heard:?}");
+}
+
+#[tokio::test]
+async fn each_query_carries_the_token_of_its_secret_and_one_that_is_missing_is_told() {
+    let secrets = std::env::temp_dir().join(format!("homeostat-prometheus-{}", std::process::id()));
+    std::fs::create_dir_all(secrets.join("thanos")).expect("a folder");
+    let world = |url: String| {
+        let mut snapshot = snapshot(Some(url), &["depth"]);
+        let policy = Arc::make_mut(&mut snapshot.control).prometheus.as_mut().expect("a policy");
+        policy.token = Some(SecretKey { secret: Name::from("thanos"), key: Name::from("token") });
+        snapshot
+    };
+    let options = PrometheusOptions { secrets: secrets.clone(), ..PrometheusOptions::default() };
+    let mut asking = Asking::with(world, options).await;
+    let SourceState::Down(why) = within(asking.state()).await else { panic!("there is no token yet") };
+    assert!(why.contains("key token of Secret thanos"), "{why}");
+    assert!(
+        asking.server.received_requests().await.unwrap_or_default().is_empty(),
+        "nothing is asked without it"
+    );
+    for token in ["first-one", "second-one"] {
+        std::fs::write(secrets.join("thanos/token"), token).expect("a file");
+        asking.server.reset().await;
+        Mock::given(method("GET"))
+            .and(header("authorization", format!("Bearer {token}")))
+            .respond_with(vector("3"))
+            .mount(&asking.server)
+            .await;
+        within(async {
+            loop {
+                if within(asking.out.recv()).await.expect("a running source").iter().any(sampled) {
+                    break;
+                }
+            }
+        })
+        .await;
+    }
+    std::fs::remove_dir_all(&secrets).expect("removed");
+}
+
+fn sampled(observation: &homeostat_knowledge::Observation) -> bool {
+    matches!(observation.signal, Signal::Sample(_))
 }

@@ -233,6 +233,22 @@ fn a_caller_that_only_answers_wrongly_soon_after_its_callee_was_healed_is_a_faul
 }
 
 #[test]
+fn who_is_late_for_a_moment_when_its_callers_work_off_what_piled_up_elsewhere_has_no_incident() {
+    let after = |late: i64, pause: i64| {
+        let mut world = World::new(usual_delay);
+        world.run_apart(SignedDuration::from_secs(20), &good);
+        world.run_apart(SignedDuration::from_secs(4), &failing("consumer", Behaviour::Errors));
+        world.run_apart(millis(500 + pause), &good);
+        world.run_apart(millis(late), &failing("notification", Behaviour::Late));
+        world.run_apart(SignedDuration::from_secs(10), &good);
+        world.incidents.len()
+    };
+    assert_eq!(after(1_000, 0), 1, "a moment beside what was healed");
+    assert_eq!(after(5_000, 0), 2, "it lasts");
+    assert_eq!(after(1_000, 6_000), 2, "nothing was healed just now");
+}
+
+#[test]
 fn a_caller_that_takes_no_connections_while_it_waits_for_a_hung_callee_is_not_the_cause() {
     let mut world = World::new(usual_delay);
     world.run(SignedDuration::from_secs(20), &good);

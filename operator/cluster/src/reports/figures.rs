@@ -6,8 +6,9 @@
 use homeostat_crds::v1alpha1::action::{ActionState, Origin};
 use homeostat_crds::v1alpha1::incident::{IncidentInstants, IncidentState};
 use homeostat_crds::v1alpha1::report::KeyFigure;
-use homeostat_crds::{MicroTime, clip};
+use homeostat_crds::{MicroTime, Severity, clip};
 use homeostat_knowledge::Name;
+use homeostat_knowledge::policy::Prices;
 use std::collections::BTreeSet;
 
 /// What stands where nothing is known.
@@ -28,6 +29,8 @@ pub struct IncidentFacts {
     pub state: Option<IncidentState>,
     /// The best explanation: what is broken and how.
     pub cause: Option<String>,
+    /// How bad it was at its worst.
+    pub severity: Option<Severity>,
     /// Nothing was wrong, something was only expected.
     pub expected: bool,
     /// The five instants.
@@ -101,6 +104,51 @@ impl ActionFacts {
         use ActionState::{Claimed, Failed, Sent, Undone, Verified, Verifying};
         let effect = matches!(self.state, Some(Claimed | Sent | Verifying | Verified | Undone | Failed));
         effect && self.at.is_some() && !self.tells && !self.undoes
+    }
+}
+
+/// How downtime is counted.
+#[derive(Clone, Copy, Debug)]
+pub struct Downtime<'a> {
+    /// The end of the period, once it is over: what is not restored lasts until then, at least. Before, only what was
+    /// restored counts; else each look would tell another number.
+    pub until: Option<MicroTime>,
+    /// What it costs.
+    pub prices: Option<&'a Prices>,
+}
+
+impl Downtime<'_> {
+    /// Seconds in which users were failed by something, whatever it was: times that overlap count once.
+    fn seconds(&self, incidents: &[&IncidentFacts]) -> f64 {
+        let felt = incidents.iter().filter(|incident| incident.severity == Some(Severity::Critical));
+        let mut spans: Vec<(MicroTime, MicroTime)> = felt
+            .filter_map(|incident| {
+                let end = incident.instants.mitigated.or(self.until)?;
+                incident.instants.impact_start.map(|begin| (begin, end.max(begin)))
+            })
+            .collect();
+        spans.sort_unstable();
+        let (mut sum, mut counted) = (0.0, None::<MicroTime>);
+        for (begin, end) in spans {
+            let begin = counted.map_or(begin, |counted| begin.max(counted));
+            sum += end.seconds_since(begin).max(0.0);
+            counted = counted.max(Some(end));
+        }
+        sum
+    }
+
+    fn figures(&self, incidents: &[&IncidentFacts]) -> [KeyFigure; 2] {
+        let seconds = self.seconds(incidents);
+        let priced = self.prices.and_then(|prices| Some((prices.downtime(seconds)?, &prices.currency)));
+        let cost = match priced {
+            Some((cost, currency)) => KeyFigure {
+                name: "DowntimeCost".to_owned(),
+                value: format!("{cost:.2}"),
+                unit: Some(currency.to_string()),
+            },
+            None => text("DowntimeCost", None),
+        };
+        [time("Downtime", Some(seconds)), cost]
     }
 }
 
@@ -190,7 +238,11 @@ pub fn of_incident(incident: &IncidentFacts, actions: &[ActionFacts]) -> (String
 
 /// What a period came to: a sentence and its figures. Incidents are those that were recognised in it, actions those whose
 /// effect was sent in it.
-pub fn of_period(incidents: &[IncidentFacts], actions: &[ActionFacts]) -> (String, Vec<KeyFigure>) {
+pub fn of_period(
+    incidents: &[IncidentFacts],
+    actions: &[ActionFacts],
+    downtime: Downtime<'_>,
+) -> (String, Vec<KeyFigure>) {
     let real: Vec<&IncidentFacts> = incidents.iter().filter(|incident| !incident.expected).collect();
     let times = |which: fn(&IncidentFacts) -> Option<f64>| {
         let mut values: Vec<f64> = real.iter().filter_map(|incident| which(incident)).collect();
@@ -218,6 +270,7 @@ pub fn of_period(incidents: &[IncidentFacts], actions: &[ActionFacts]) -> (Strin
         0 if judged == 0 && !sent.is_empty() => text("WrongActions", None),
         wrong => count("WrongActions", wrong),
     };
+    let [down, cost] = downtime.figures(&real);
     let figures = vec![
         count("Incidents", real.len()),
         count("IncidentsNotRestored", open),
@@ -229,6 +282,8 @@ pub fn of_period(incidents: &[IncidentFacts], actions: &[ActionFacts]) -> (Strin
         time("MeanTimeToMitigate", mean(&times(IncidentFacts::mitigate))),
         time("MedianTimeToRestore", nearest_rank(&restore, 0.5)),
         time("P95TimeToRestore", nearest_rank(&restore, 0.95)),
+        down,
+        cost,
         count("HandedOver", handed),
         count("HealedWithoutPerson", real.iter().filter(alone).count()),
         count("ActionsSent", sent.len()),
@@ -259,7 +314,8 @@ pub fn of_period(incidents: &[IncidentFacts], actions: &[ActionFacts]) -> (Strin
 
 /// The figures of a period of which nothing is kept.
 pub fn of_nothing() -> Vec<KeyFigure> {
-    let (_, figures) = of_period(&[], &[]);
+    let never = Downtime { until: None, prices: None };
+    let (_, figures) = of_period(&[], &[], never);
     figures.into_iter().map(|figure| text(&figure.name, None)).collect()
 }
 

@@ -13,6 +13,7 @@ fn incident(name: &str, detected: i64, mitigated: Option<i64>) -> IncidentFacts 
         name: Name::from(name),
         state: Some(if over.is_some() { IncidentState::Resolved } else { IncidentState::Acting }),
         cause: Some("cart (Hung)".to_owned()),
+        severity: Some(Severity::Critical),
         expected: false,
         instants: IncidentInstants {
             impact_start: at(0),
@@ -25,6 +26,10 @@ fn incident(name: &str, detected: i64, mitigated: Option<i64>) -> IncidentFacts 
         handed_over: false,
         by_people: false,
     }
+}
+
+fn until(second: i64) -> Downtime<'static> {
+    Downtime { until: at(second), prices: None }
 }
 
 fn action(incident: &str, state: ActionState) -> ActionFacts {
@@ -92,7 +97,7 @@ fn what_is_not_known_is_no_data_and_never_zero() {
         assert_eq!(value(&figures, name), NO_DATA, "{name}");
     }
     assert_eq!(summary, "cause not known: detected after no data, not restored; nothing was changed");
-    let (_, figures) = of_period(&[], &[]);
+    let (_, figures) = of_period(&[], &[], until(60));
     assert_eq!(value(&figures, "Incidents"), "0", "that there was none is known");
     for name in ["MedianTimeToDetect", "P95TimeToDetect", "MedianTimeToRestore"] {
         assert_eq!(value(&figures, name), NO_DATA, "{name}");
@@ -128,7 +133,7 @@ fn a_period_has_percentiles_by_nearest_rank_and_counts_what_is_open_apart() {
         ActionFacts { origin: Origin::Forecast, incident: None, ..action("", ActionState::Verified) },
         ActionFacts { origin: Origin::Schedule, incident: None, ..action("", ActionState::Sent) },
     ];
-    let (summary, figures) = of_period(&incidents, &actions);
+    let (summary, figures) = of_period(&incidents, &actions, until(60));
     for (name, expected) in [
         ("Incidents", "21"),
         ("IncidentsNotRestored", "1"),
@@ -157,9 +162,39 @@ fn a_period_has_percentiles_by_nearest_rank_and_counts_what_is_open_apart() {
 }
 
 #[test]
+fn downtime_counts_once_what_overlaps_and_what_is_not_restored_until_the_end() {
+    let down = |begin: i64, mitigated: Option<i64>| {
+        let mut one = incident("a", begin, mitigated);
+        one.instants.impact_start = at(begin);
+        one
+    };
+    let of = |incidents: &[IncidentFacts], prices: Option<&Prices>| {
+        let (_, figures) = of_period(incidents, &[], Downtime { until: at(100), prices });
+        (value(&figures, "Downtime"), value(&figures, "DowntimeCost"))
+    };
+    let warned = IncidentFacts { severity: Some(Severity::Warning), ..down(50, Some(60)) };
+    let expected = IncidentFacts { expected: true, ..down(50, Some(60)) };
+    let incidents = [down(14, Some(20)), down(10, Some(16)), down(11, Some(12)), warned, expected];
+    assert_eq!(of(&incidents, None).0, "10.000 s");
+    let open = [down(0, Some(4)), down(90, None)];
+    let prices = Prices {
+        currency: Name::from("EUR"),
+        core_hour: None,
+        gibibyte_hour: None,
+        downtime_hour: Some(900_000_000),
+    };
+    assert_eq!(of(&open, Some(&prices)), ("14.000 s".to_owned(), "3.50 EUR".to_owned()));
+    let (_, so_far) = of_period(&open, &[], Downtime { until: None, prices: None });
+    assert_eq!(value(&so_far, "Downtime"), "4.000 s", "the period goes on");
+    let free = Prices { downtime_hour: None, ..prices };
+    assert_eq!(of(&open, Some(&free)).1, NO_DATA);
+    assert_eq!(of(&[], None), ("0.000 s".to_owned(), NO_DATA.to_owned()));
+}
+
+#[test]
 fn wrong_are_those_of_which_it_is_known() {
     let wrong = |actions: &[ActionFacts]| {
-        let (_, figures) = of_period(&[incident("a", 1, Some(2))], actions);
+        let (_, figures) = of_period(&[incident("a", 1, Some(2))], actions, until(60));
         (value(&figures, "WrongActions"), value(&figures, "ActionsJudged"))
     };
     let one = |right| ActionFacts { right, ..action("a", ActionState::Verified) };
@@ -180,7 +215,7 @@ fn wrong_are_those_of_which_it_is_known() {
 #[test]
 fn every_figure_fits_its_definition() {
     let long = IncidentFacts { cause: Some("x".repeat(320)), ..incident("a", 1, None) };
-    for figure in of_incident(&long, &[]).1.into_iter().chain(of_period(&[], &[]).1) {
+    for figure in of_incident(&long, &[]).1.into_iter().chain(of_period(&[], &[], until(60)).1) {
         assert!(figure.name.len() <= 63 && figure.name.starts_with(|first: char| first.is_ascii_uppercase()));
         assert!((1..=64).contains(&figure.value.chars().count()), "{}", figure.value);
     }

@@ -1,13 +1,14 @@
 //! Whose figures a Report may have, and what its status says. Pure.
 
 use super::address::{PagesUrl, Whose};
-use super::figures::{IncidentFacts, of_incident, of_nothing, of_period};
+use super::figures::{Downtime, IncidentFacts, of_incident, of_nothing, of_period};
 use super::read::Facts;
 use super::record::{About, ReportRecord};
 use crate::janitor::Retention;
 use homeostat_crds::conditions::{Statement, set};
 use homeostat_crds::v1alpha1::report::{KeyFigure, ReportStatus};
 use homeostat_crds::{ConditionStatus, ConditionType, MicroTime, Reason, clip};
+use homeostat_knowledge::policy::Prices;
 use homeostat_knowledge::{Name, ObjectKey, Snapshot, Timestamp};
 use std::collections::BTreeSet;
 
@@ -21,6 +22,8 @@ pub(super) struct Scope {
     pub tenant: Option<Name>,
     /// Namespaces that count.
     pub namespaces: Vec<Name>,
+    /// What downtime costs the tenant.
+    pub prices: Option<Prices>,
 }
 
 impl Scope {
@@ -87,8 +90,9 @@ pub(super) fn scope(
                 .filter(|name| watched.is_empty() || watched.contains(&***name))
                 .cloned()
                 .collect(),
+            prices: owner.prices.clone(),
         }),
-        (None, None) => Ok(Scope { tenant: None, namespaces: vec![key.namespace.clone()] }),
+        (None, None) => Ok(Scope { tenant: None, namespaces: vec![key.namespace.clone()], prices: None }),
     }
 }
 
@@ -135,11 +139,13 @@ fn kept_since(retention: Retention, now: Timestamp) -> Timestamp {
 /// The figures of a period.
 pub(super) fn of_a_period(
     facts: &Facts,
+    scope: &Scope,
     (from, to): (Timestamp, Timestamp),
     retention: Retention,
     now: Timestamp,
 ) -> Outcome {
-    let (summary, figures) = of_period(&facts.incidents, &facts.actions);
+    let downtime = Downtime { until: (now >= to).then(|| MicroTime::new(to)), prices: scope.prices.as_ref() };
+    let (summary, figures) = of_period(&facts.incidents, &facts.actions, downtime);
     let mut notes = Vec::new();
     if now < to {
         notes.push(format!("so far: the period ends at {to}, until then it is looked at again now and then"));

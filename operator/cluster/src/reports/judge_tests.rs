@@ -54,10 +54,11 @@ fn of(tenant: Option<&str>, namespace: &str) -> Result<Scope, Outcome> {
 
 #[test]
 fn a_report_counts_the_namespaces_of_its_own_tenant_and_no_others() {
-    let food = Scope { tenant: Some("food".into()), namespaces: vec!["shop".into(), "stock".into()] };
+    let food =
+        Scope { tenant: Some("food".into()), namespaces: vec!["shop".into(), "stock".into()], prices: None };
     assert_eq!(of(None, "shop"), Ok(food.clone()));
     assert_eq!(of(Some("food"), "stock"), Ok(food.clone()));
-    assert_eq!(of(None, "alone"), Ok(Scope { tenant: None, namespaces: vec!["alone".into()] }));
+    assert_eq!(of(None, "alone"), Ok(Scope { tenant: None, namespaces: vec!["alone".into()], prices: None }));
     assert!(food.shows(Some("food")) && food.shows(None));
     assert!(!food.shows(Some("water")), "a namespace may have had another owner before");
     for (tenant, namespace, told) in
@@ -97,7 +98,8 @@ fn a_period_that_is_to_come_or_forgotten_has_no_figures_and_says_why() {
 }
 
 fn message(facts: &Facts, from: &str, to: &str) -> String {
-    let outcome = of_a_period(facts, (at(from), at(to)), Retention::default(), now());
+    let scope = Scope { tenant: None, namespaces: vec!["shop".into()], prices: None };
+    let outcome = of_a_period(facts, &scope, (at(from), at(to)), Retention::default(), now());
     let Outcome::Made { message, .. } = outcome else { panic!() };
     message
 }
@@ -120,7 +122,7 @@ fn figures_of_a_part_say_so() {
 #[test]
 fn the_status_leads_to_the_page_and_says_when_it_has_no_address() {
     let record = record(None, About::Incident("cart-hung-1".into()));
-    let scope = Scope { tenant: Some("food".into()), namespaces: vec!["shop".into()] };
+    let scope = Scope { tenant: Some("food".into()), namespaces: vec!["shop".into()], prices: None };
     let made = || Outcome::Made { summary: "one".to_owned(), figures: Vec::new(), message: String::new() };
     let pages: PagesUrl = "http://homeostat.homeostat-system.svc:8081".parse().unwrap();
     let with = status(&record, Some(&scope), &key(), made(), Some(&pages), now());

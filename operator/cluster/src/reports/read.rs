@@ -5,13 +5,13 @@ use super::judge::Scope;
 use crate::client::{call, label};
 use crate::error::ClusterError;
 use crate::watches::light::{Body, Light, Meta, null_is_empty};
-use homeostat_crds::MicroTime;
 use homeostat_crds::common::LABEL_INCIDENT;
 use homeostat_crds::v1alpha1::action::{
     ActionInstants, ActionState, Origin, aimed_at_cause, word_of_a_person,
 };
 use homeostat_crds::v1alpha1::incident::{IncidentInstants, IncidentState};
 use homeostat_crds::v1alpha1::{Action, Incident};
+use homeostat_crds::{MicroTime, Severity};
 use homeostat_knowledge::{ActionKind, FindingKind, Name, ObjectKey, Timestamp};
 use k8s_openapi::NamespaceResourceScope;
 use kube::api::ListParams;
@@ -62,6 +62,7 @@ struct IncidentStatus {
     state: Option<IncidentState>,
     cause: Option<String>,
     workload: Option<String>,
+    severity: Option<Severity>,
     #[serde(default, deserialize_with = "null_is_empty")]
     causes: Vec<Cause>,
     #[serde(default, deserialize_with = "null_is_empty")]
@@ -132,6 +133,7 @@ impl IncidentBody {
             namespace: Name::from(metadata.namespace.as_str()),
             name: Name::from(metadata.name.as_str()),
             state: status.state,
+            severity: status.severity,
             expected,
             cause: status.cause,
             instants: status.instants,

@@ -240,7 +240,7 @@ impl ReportWriter {
                     return Ok(outcome);
                 }
                 let facts = read::period(&self.client, scope, *from, *to).await?;
-                Ok(of_a_period(&facts, (*from, *to), self.retention, now))
+                Ok(of_a_period(&facts, scope, (*from, *to), self.retention, now))
             }
         }
     }

@@ -92,6 +92,7 @@ mod tests {
             secret: Name::from("hooks"),
             key: Name::from(name),
             severities: BTreeSet::new(),
+            contact: None,
         }
     }
 

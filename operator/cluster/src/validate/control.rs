@@ -5,7 +5,7 @@ use homeostat_crds::MicroTime;
 use homeostat_crds::common::ANNOTATION_BREAKER_RESET_AT;
 use homeostat_crds::v1alpha1::{ControlPlane, control_plane::NAME};
 use homeostat_knowledge::ids::Uid;
-use homeostat_knowledge::policy::{BreakerLatch, KillSwitch, PrometheusPolicy};
+use homeostat_knowledge::policy::{BreakerLatch, KillSwitch, PrometheusPolicy, SecretKey};
 use homeostat_knowledge::{ControlPolicy, GuardLimits, Name, SignedDuration};
 
 /// What the `ControlPlane` sets for every tenant, and what no tenant's own limits can undercut.
@@ -90,7 +90,11 @@ pub fn control_policy(object: &ControlPlane) -> Result<ControlPolicy, Rejection>
                     "it must begin with http:// or https://",
                 ));
             }
-            Ok(PrometheusPolicy { url: Name::from(prometheus.url.as_str()), interval, timeout })
+            let token = prometheus.bearer_token_from.as_ref().map(|from| SecretKey {
+                secret: Name::from(from.secret_key_ref.name.as_str()),
+                key: Name::from(from.secret_key_ref.key.as_str()),
+            });
+            Ok(PrometheusPolicy { url: Name::from(prometheus.url.as_str()), interval, timeout, token })
         })
         .transpose()?;
     let reset = super::instant(&object.metadata, ANNOTATION_BREAKER_RESET_AT)?;

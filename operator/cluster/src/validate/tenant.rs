@@ -127,6 +127,15 @@ fn prices(prices: &WirePrices) -> Result<Prices, Rejection> {
         currency: Name::from(prices.currency.as_str()),
         core_hour: read("cpuCoreHour", prices.cpu_core_hour.as_ref())?,
         gibibyte_hour: read("memoryGibibyteHour", prices.memory_gibibyte_hour.as_ref())?,
+        downtime_hour: prices.downtime_hour.as_deref().map(downtime_hour).transpose()?,
+    })
+}
+
+fn downtime_hour(text: &str) -> Result<u64, Rejection> {
+    let price = text.parse::<f64>().ok().filter(|price| (0.0..=1e9).contains(price));
+    price.map(|price| (price * 1e6).round() as u64).ok_or_else(|| {
+        let rule = "it must be a price of an hour without service from 0 to 1000000000 such as 2500";
+        Rejection::field("spec.prices.downtimeHour", format!("`{text}`"), rule)
     })
 }
 
@@ -320,6 +329,10 @@ mod tests {
         let half = priced(&json!({ "currency": "EUR", "cpuCoreHour": "1" })).unwrap().prices.unwrap();
         assert_eq!(half.month(0.0, 1.0), None, "memory has no price");
         assert_eq!(half.month(1.0, 0.0).unwrap(), "730.00 EUR a month");
+        let dear = priced(&json!({ "currency": "EUR", "downtimeHour": "2500" })).unwrap().prices.unwrap();
+        assert_eq!(dear.downtime(36.0), Some(25.0));
+        let error = priced(&json!({ "currency": "EUR", "downtimeHour": "-1" })).unwrap_err().to_string();
+        assert!(error.contains("spec.prices.downtimeHour") && error.contains("2500"), "{error}");
         for bad in ["-1", "4001"] {
             let error = priced(&json!({ "currency": "EUR", "cpuCoreHour": bad })).unwrap_err().to_string();
             assert!(error.contains("spec.prices.cpuCoreHour") && error.contains("0.04"), "{error}");

@@ -3,6 +3,8 @@
 
 #![allow(dead_code, reason = "each test file uses its own part")]
 
+pub mod board;
+
 use bytes::Bytes;
 use futures::channel::mpsc;
 use futures::{StreamExt, future};

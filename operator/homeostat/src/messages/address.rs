@@ -3,7 +3,6 @@
 use homeostat_knowledge::{SignedDuration, Timestamp};
 use reqwest::Url;
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
 
 /// Bytes of an address.
 pub const MOST_BYTES: usize = 4_096;
@@ -68,17 +67,6 @@ pub enum Answer {
     },
     /// No try will help until a person has mended it.
     Unusable(Trouble),
-}
-
-/// The file of a key; `None` for what is no name, which could lead elsewhere. A kubelet's own files begin with two dots.
-pub fn file(folder: &Path, secret: &str, key: &str) -> Option<PathBuf> {
-    let name = |text: &str| {
-        (1..=253).contains(&text.len())
-            && text != "."
-            && !text.starts_with("..")
-            && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte))
-    };
-    (name(secret) && name(key)).then(|| folder.join(secret).join(key))
 }
 
 /// The address that a file holds: https, or http to where nobody outside of the cluster listens.

@@ -10,6 +10,7 @@ use homeostat_cluster::status::RouteStandings;
 use homeostat_cluster::validate::Route;
 use homeostat_cluster::{Catalogue, Leadership};
 use homeostat_knowledge::{Clock, TenantName, Timestamp};
+use homeostat_observe::sources::mounted;
 use reqwest::Url;
 use reqwest::header::RETRY_AFTER;
 use std::path::{Path, PathBuf};
@@ -192,7 +193,7 @@ async fn ready<'a>(
     route: &Route,
 ) -> Result<(&'a reqwest::Client, Url), Trouble> {
     let client = client.ok_or(Trouble::NoClient)?;
-    let path = address::file(folder, &route.secret, &route.key).ok_or(Trouble::NoKey)?;
+    let path = mounted::file(folder, &route.secret, &route.key).ok_or(Trouble::NoKey)?;
     let text = read(&path).await.ok_or(Trouble::NoKey)?;
     Ok((client, address::usable(&text).ok_or(Trouble::Address)?))
 }
@@ -229,7 +230,7 @@ async fn attempt(
     let request = client
         .post(url)
         .header("Idempotency-Key", &errand.message.key)
-        .json(&forms::body(errand.route.kind, &errand.message));
+        .json(&forms::body(&errand.route, &errand.message));
     // What the client's own parts would log names the receiver. The body of the answer is never read.
     match request.send().with_subscriber(Dispatch::none()).await {
         Ok(response) => {

@@ -1,7 +1,8 @@
 //! The form in which a receiver gets a message. Pure.
 
 use super::told::{About, Message};
-use homeostat_crds::v1alpha1::tenant::NotifyKind;
+use homeostat_cluster::validate::Route;
+use homeostat_crds::v1alpha1::tenant::{Contact, NotifyKind};
 use homeostat_knowledge::{Severity, SignedDuration, Timestamp};
 use serde_json::{Map, Value, json};
 
@@ -9,18 +10,32 @@ use serde_json::{Map, Value, json};
 /// is never said to be over.
 const FIRES: SignedDuration = SignedDuration::from_hours(24);
 
-/// The body for this kind of receiver.
-pub fn body(kind: NotifyKind, message: &Message) -> Value {
-    match kind {
-        // Everything in it can be written as JSON.
-        NotifyKind::Webhook => serde_json::to_value(message).unwrap_or_default(),
-        NotifyKind::Slack => slack(message),
-        NotifyKind::Alertmanager => alerts(message),
+/// The body for the kind of receiver that this route leads to.
+pub fn body(route: &Route, message: &Message) -> Value {
+    let contact = route.contact.as_ref();
+    match route.kind {
+        NotifyKind::Webhook => webhook(message, contact),
+        NotifyKind::Slack => slack(message, contact),
+        NotifyKind::Alertmanager => alerts(message, contact),
     }
 }
 
+fn webhook(message: &Message, contact: Option<&Contact>) -> Value {
+    // Everything in it can be written as JSON.
+    let mut body = serde_json::to_value(message).unwrap_or_default();
+    if let Some(contact) = contact {
+        body["contact"] = json!(contact);
+    }
+    body
+}
+
+fn words(contact: &Contact) -> String {
+    let known: Vec<&str> = [&contact.email, &contact.url].into_iter().flatten().map(String::as_str).collect();
+    known.join(", ")
+}
+
 /// An incoming webhook takes one text. Markup is off, and what a chat could still read as a mention or a link is broken up.
-fn slack(message: &Message) -> Value {
+fn slack(message: &Message, contact: Option<&Contact>) -> Value {
     let of = match &message.workload {
         Some(workload) => format!("{}/{workload}", message.namespace),
         None => message.tenant.to_string(),
@@ -35,7 +50,10 @@ fn slack(message: &Message) -> Value {
     lines.extend(message.advice.as_ref().map(|advice| format!("Next: {advice}")));
     lines.extend(message.times.answer_until.map(|until| format!("Answer until {until:.0}")));
     let mut text = inert(&lines.join("\n"));
-    // The only link is ours.
+    // The only links are the tenant's and ours.
+    if let Some(contact) = contact {
+        text.push_str(&escaped(&format!("\nOwners: {}", words(contact))));
+    }
     if let Some(url) = &message.url {
         text.push('\n');
         text.push_str(&escaped(url));
@@ -55,7 +73,7 @@ fn inert(text: &str) -> String {
 
 /// What tells alerts apart must stay the same while an incident changes; routing needs the severity. So each severity has
 /// its alert, and all but the present one are over.
-fn alerts(message: &Message) -> Value {
+fn alerts(message: &Message, contact: Option<&Contact>) -> Value {
     let name = match message.about {
         About::Incident => "HomeostatIncident",
         About::Action => "HomeostatApprovalNeeded",
@@ -78,6 +96,9 @@ fn alerts(message: &Message) -> Value {
     }
     if let Some(advice) = &message.advice {
         annotate("description", advice.clone());
+    }
+    if let Some(contact) = contact {
+        annotate("contact", words(contact));
     }
     let alert = |severity: Severity| {
         let fires = severity == message.severity && !over;

@@ -1,7 +1,7 @@
 //! What a receiver and its people notice.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use super::address::{Answer, Trouble, file, judge, usable};
+use super::address::{Answer, Trouble, judge, usable};
 use super::courier::{carry, client};
 use super::lanes::{Errand, LaneKey, Lanes, News, PER_HOUR, Tally, next_try};
 use super::standing::{Looked, standings};
@@ -13,10 +13,11 @@ use axum::response::{IntoResponse, Response};
 use homeostat_cluster::status::{RouteStanding, RouteStandings};
 use homeostat_cluster::validate::Route;
 use homeostat_cluster::{EventReason, Leadership};
-use homeostat_crds::v1alpha1::tenant::NotifyKind;
+use homeostat_crds::v1alpha1::tenant::{Contact, NotifyKind};
 use homeostat_knowledge::{
     ActionRecord, Clock, Incident, Name, Severity, SignedDuration, TenantName, Timestamp,
 };
+use homeostat_observe::sources::mounted::file;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -60,11 +61,16 @@ fn route(name: &str, severities: &[Severity]) -> Route {
         secret: Name::from("hooks"),
         key: Name::from(name),
         severities: severities.iter().copied().collect(),
+        contact: None,
     }
 }
 
 fn oncall() -> Route {
     route("oncall", &[Severity::Warning, Severity::Critical])
+}
+
+fn as_kind(kind: NotifyKind) -> Route {
+    Route { kind, ..oncall() }
 }
 
 fn lanes() -> (Lanes, Arc<Tally>) {
@@ -78,7 +84,7 @@ fn counts(tally: &Tally) -> BTreeMap<&'static str, u64> {
 
 #[test]
 fn a_webhook_is_told_what_where_how_bad_why_and_what_is_done() {
-    let body = forms::body(NotifyKind::Webhook, &opened("order-1"));
+    let body = forms::body(&oncall(), &opened("order-1"));
     assert_eq!(
         body,
         json!({
@@ -92,6 +98,22 @@ fn a_webhook_is_told_what_where_how_bad_why_and_what_is_done() {
             "at": "2027-01-15T08:00:01Z",
         })
     );
+}
+
+#[test]
+fn who_is_told_learns_how_to_reach_the_owners() {
+    let contact: Contact =
+        serde_json::from_value(json!({ "email": "shop@example.com", "url": "https://chat.example/shop" }))
+            .unwrap();
+    let told = |kind| {
+        let route = Route { contact: Some(contact.clone()), ..as_kind(kind) };
+        forms::body(&route, &opened("order-1"))
+    };
+    assert_eq!(told(NotifyKind::Webhook)["contact"]["email"], "shop@example.com");
+    let text = told(NotifyKind::Slack)["text"].as_str().unwrap().to_owned();
+    assert!(text.ends_with("\nOwners: shop@example.com, https://chat.example/shop"), "{text}");
+    let alerts = told(NotifyKind::Alertmanager);
+    assert_eq!(alerts[0]["annotations"]["contact"], "shop@example.com, https://chat.example/shop");
 }
 
 #[test]
@@ -119,7 +141,7 @@ fn each_news_has_a_key_of_its_own_which_stays_over_restarts() {
 fn what_telemetry_says_can_neither_mark_up_mention_link_nor_hide() {
     let evil = "<!channel> @here [pay](http://evil.example) `x`\n\r\u{202E}txt\u{0007} & more";
     let message = of_incident(EventReason::IncidentOpened, &incident("order-1", evil), None, at(1)).unwrap();
-    let body = forms::body(NotifyKind::Slack, &message);
+    let body = forms::body(&as_kind(NotifyKind::Slack), &message);
     let text = body["text"].as_str().unwrap();
     for bad in ["<", ">", "@here", "](", "://", "`", "\r", "\u{202E}", "\u{7}"] {
         assert!(!text.contains(bad), "{bad:?} in {text}");
@@ -135,7 +157,7 @@ fn what_telemetry_says_can_neither_mark_up_mention_link_nor_hide() {
 #[test]
 fn an_alert_fires_for_its_severity_until_the_incident_is_over() {
     let mut message = opened("order-1");
-    let alerts = forms::body(NotifyKind::Alertmanager, &message);
+    let alerts = forms::body(&as_kind(NotifyKind::Alertmanager), &message);
     let firing = |alerts: &Value| {
         let all = alerts.as_array().unwrap().iter();
         let time = |alert: &Value, field: &str| alert[field].as_str().unwrap().parse::<Timestamp>().unwrap();
@@ -148,7 +170,7 @@ fn an_alert_fires_for_its_severity_until_the_incident_is_over() {
     assert_eq!(alerts[2]["labels"], labels, "nothing that changes while it lasts");
     assert!(alerts[2]["annotations"]["summary"].as_str().unwrap().contains("Hung"));
     message.state = "Resolved".to_owned();
-    assert!(firing(&forms::body(NotifyKind::Alertmanager, &message)).is_empty());
+    assert!(firing(&forms::body(&as_kind(NotifyKind::Alertmanager), &message)).is_empty());
 }
 
 #[test]

@@ -144,4 +144,16 @@ pub struct PrometheusPolicy {
     pub interval: SignedDuration,
     /// Time that one query may take.
     pub timeout: SignedDuration,
+    /// Where the bearer token of each query is.
+    #[serde(default)]
+    pub token: Option<SecretKey>,
+}
+
+/// A key of a Secret in Homeostat's own namespace.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SecretKey {
+    /// Name of the Secret.
+    pub secret: Name,
+    /// The key within it.
+    pub key: Name,
 }

@@ -3,6 +3,7 @@
 //! Adding a source: one file here, one line in [`SourceName`], wired in the binary.
 
 pub mod counters;
+pub mod mounted;
 pub mod names;
 pub mod otlp;
 pub mod prometheus;

@@ -6,6 +6,7 @@
 //! Queries are sent as people wrote them. What keeps the query of a Workload inside its tenant is the server, when it is told
 //! whose the query is ([`TenantHeader`]).
 
+use super::mounted::bearer;
 use super::names::{bounded, cut};
 use super::tenant_header::TenantHeader;
 use super::{Counters, Fate, Outlet, Source, SourceError, SourceName, Tally, health};
@@ -15,11 +16,13 @@ use homeostat_knowledge::policy::{PLATFORM_TENANT, PrometheusPolicy, SignalPolic
 use homeostat_knowledge::{
     Clock, Entity, Name, Observation, Signal, Snapshot, SnapshotSource, TenantName, Timestamp, WorkloadKey,
 };
+use http::header::AUTHORIZATION;
 use http::{HeaderName, HeaderValue};
 use prometheus_http_query::response::{Data, PromqlResult};
 use prometheus_http_query::{Client, Error};
 use serde::Deserialize;
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Interval, MissedTickBehavior};
@@ -43,6 +46,8 @@ pub struct PrometheusOptions {
     pub idle: Duration,
     /// Header that carries the tenant of each query; `None` sends none, for a server that has one tenant.
     pub tenant_header: Option<TenantHeader>,
+    /// Folder of the Secrets that may hold the server's token.
+    pub secrets: PathBuf,
 }
 
 impl Default for PrometheusOptions {
@@ -53,6 +58,7 @@ impl Default for PrometheusOptions {
             series: 20,
             idle: Duration::from_secs(5),
             tenant_header: None,
+            secrets: PathBuf::from("/etc/homeostat/prometheus"),
         }
     }
 }
@@ -220,6 +226,8 @@ pub struct PrometheusSource {
 struct Server {
     policy: PrometheusPolicy,
     client: Client,
+    /// As read at the beginning of this round.
+    token: Option<HeaderValue>,
     failures: u32,
 }
 
@@ -239,7 +247,7 @@ impl Server {
             .build()
             .map_err(|error| failed(&error))?;
         let client = Client::from(client, &policy.url).map_err(|error| failed(&error))?;
-        Ok(Self { policy, client, failures: 0 })
+        Ok(Self { policy, client, token: None, failures: 0 })
     }
 
     async fn ask(
@@ -252,6 +260,9 @@ impl Server {
         let mut query = self.client.query(promql).timeout(timeout);
         if let Some((name, value)) = header {
             query = query.header(name, value);
+        }
+        if let Some(token) = &self.token {
+            query = query.header(AUTHORIZATION, token.clone());
         }
         let mut response = query.get_raw().await.map_err(|error| match &error {
             Error::Client(client) => self.failure(client.inner(), &error),
@@ -366,6 +377,12 @@ impl PrometheusSource {
 
     /// Asks everything once and delivers the answers.
     async fn round(&self, server: &mut Server, snapshot: &Snapshot, out: &Outlet) -> Option<SourceState> {
+        if let Some(from) = &server.policy.token {
+            match bearer(&self.options.secrets, from).await {
+                Ok(token) => server.token = Some(token),
+                Err(error) => return server.judge(false, Some(&error)),
+            }
+        }
         let (mut tally, mut batch) = (Tally::default(), Vec::new());
         let questions = self.asked(snapshot, &mut tally);
         if questions.is_empty() {

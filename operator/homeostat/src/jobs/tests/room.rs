@@ -117,6 +117,7 @@ fn a_run_that_is_late_by_its_tenants_quota_is_told_and_what_its_growth_costs() {
     let prices = homeostat_knowledge::policy::Prices {
         currency: Name::from("EUR"),
         core_hour: Some(40_000),
+        downtime_hour: None,
         gibibyte_hour: None,
     };
     let priced = TenantPolicy { prices: Some(prices), ..(**first).clone() };
