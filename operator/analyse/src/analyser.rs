@@ -531,7 +531,11 @@ impl Analyser {
                         good_calls: callee.good_calls,
                         answered,
                         outside,
-                        wrong_at_once: self.golden.wrong_at_once(snapshot, key, now),
+                        // Asked only of who failed just now: there may be tens of thousands.
+                        wrong_at_once: callee
+                            .last_failure
+                            .filter(|last| now.duration_since(*last) <= CALLS_CLEAR)
+                            .and_then(|_| self.golden.wrong_at_once(snapshot, key, now)),
                     }
                 }
                 // Nobody calls it: its pods' readiness speaks, and only when all of them are ready.

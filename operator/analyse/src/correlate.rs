@@ -278,7 +278,10 @@ impl Correlator {
                 return Some(incident.id.clone());
             }
         }
-        if !certain && self.aftermath(root, findings, calls, snapshot, now) {
+        if !certain
+            && (self.works_off(root, findings, calls, now)
+                || self.beside(root, findings, calls, snapshot, now))
+        {
             return None;
         }
         self.released_again(root, snapshot, now, ids)

@@ -146,9 +146,9 @@ impl Golden {
         let objective = snapshot.workloads.get(workload).and_then(|policy| policy.latency);
         let late = objective.is_some_and(|objective| own > objective.seconds);
         served.outside += u64::from(late || outcome == CallOutcome::ServerError);
-        let limit = served.limit();
+        let wrong_at_once = outcome == CallOutcome::ServerError && own <= served.limit();
         let counts = self.pods.entry(key.clone()).or_default();
-        counts.at_once.add(span.end, outcome == CallOutcome::ServerError && own <= limit);
+        counts.at_once.add(span.end, wrong_at_once);
         let age = (index - counts.at).clamp(0, 60);
         let fade = 0.5_f64.powi(age as i32);
         counts.good *= fade;

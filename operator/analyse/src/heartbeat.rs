@@ -50,19 +50,20 @@ impl Heartbeats {
             return;
         }
         let arrival = observation.arrival_time;
-        let (key, sign) = match &observation.signal {
+        let (key, sign, asked) = match &observation.signal {
             Signal::Sample(sample) if sample.asked_by.is_some() => {
                 if *sample.metric != *HEARTBEAT {
                     return;
                 }
                 // A job that never ran has no time, or zero.
                 let Some(sign) = unix(sample.value) else { return };
-                (sample.asked_by.as_ref(), sign.min(arrival))
+                (sample.asked_by.as_ref(), sign.min(arrival), true)
             }
-            Signal::Span(_) | Signal::Log(_) | Signal::Sample(_) => (observation.entity.workload(), arrival),
+            Signal::Span(_) | Signal::Log(_) | Signal::Sample(_) => {
+                (observation.entity.workload(), arrival, false)
+            }
             Signal::Object(_) | Signal::Source(_) | Signal::Series(_) => return,
         };
-        let asked = matches!(&observation.signal, Signal::Sample(sample) if sample.asked_by.is_some());
         if let Some(beat) =
             key.and_then(|key| self.known.get_mut(key)).filter(|beat| beat.policy.queried == asked)
         {

@@ -1,4 +1,5 @@
-//! Findings beside failing calls: slow by its own time, unlike its siblings, a signal out of range.
+//! Findings beside failing calls: slow by its own time, unlike its siblings, a signal out of range, a sign of life that stays
+//! away, a source that is down.
 
 use super::{Analyser, Seen};
 use homeostat_knowledge::observation::SourceState;

@@ -1,4 +1,5 @@
-//! What is seen for a moment after something was healed: its callers work off what piled up.
+//! What is seen for a moment after something was healed, and is no fault of its own unless it lasts: its callers work off what
+//! piled up, there and elsewhere.
 
 use super::{Correlator, health_of};
 use crate::calls::Calls;
@@ -20,20 +21,8 @@ const BESIDE: SignedDuration = SignedDuration::from_secs(4);
 const BESIDE_LASTS: SignedDuration = SignedDuration::from_secs(2);
 
 impl Correlator {
-    /// Whether what is found of this root comes of what was healed just now, and will pass.
-    pub(super) fn aftermath(
-        &self,
-        root: &Entity,
-        findings: &[&Finding],
-        calls: &Calls,
-        snapshot: &Snapshot,
-        now: Timestamp,
-    ) -> bool {
-        self.works_off(root, findings, calls, now) || self.beside(root, findings, calls, snapshot, now)
-    }
-
     /// The callers of what answers well again send all at once what waited, also to others: those are late for a moment.
-    fn beside(
+    pub(super) fn beside(
         &self,
         root: &Entity,
         findings: &[&Finding],
@@ -56,7 +45,13 @@ impl Correlator {
 
     /// A caller of something that has just been healed is late or stumbles while it works off what piled up. That
     /// passes; it becomes an incident of its own only when it lasts.
-    fn works_off(&self, root: &Entity, findings: &[&Finding], calls: &Calls, now: Timestamp) -> bool {
+    pub(super) fn works_off(
+        &self,
+        root: &Entity,
+        findings: &[&Finding],
+        calls: &Calls,
+        now: Timestamp,
+    ) -> bool {
         let Some(caller) = root.workload() else { return false };
         let failing = calls.callee(root).is_some_and(|callee| {
             let tally = callee.tally(now, AFTERMATH_WINDOW);
