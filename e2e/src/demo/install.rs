@@ -54,7 +54,7 @@ impl Files {
 
     /// Raises warm-up and ceilings explicitly.
     pub fn control_plane(&self) -> Result<String, DemoError> {
-        self.read("e2e/demo/control-plane.yaml")
+        self.read(&format!("{}/control-plane.yaml", self.folder))
     }
 
     /// The address that telemetry is sent to.

@@ -37,6 +37,8 @@ pub struct Met {
     pub entry: Entry,
     /// People were told, or asked for an approval, while it was on.
     pub put_to_people: bool,
+    /// Whether its release was taken back, where that tells whether it is healed.
+    pub taken_back: Option<bool>,
 }
 
 /// What became of the plan.
@@ -163,7 +165,8 @@ async fn one(
     let injected = kinds::inject(stage, world, entry.kind, service).await?;
     let since = injected.second.unwrap_or(injected.at);
     stage.live.at(since, format!("fault     {:?}: {service} ({})", entry.kind, entry.does));
-    let healed = watch(stage, observer, entry, service, &injected).await;
+    let healed = watch(stage, world, observer, entry, service, &injected).await?;
+    let taken_back = kinds::taken_back(world, entry.kind, service).await?;
     let restored = At::now();
     let goes_on = kinds::goes_on(entry.kind, &before, &world.running(service));
     let words = match (entry.label, healed) {
@@ -186,7 +189,7 @@ async fn one(
         tokio::time::sleep(Duration::from_millis(250)).await;
     }
     Ok(FaultRecord {
-        kind: Met { entry: entry.clone(), put_to_people },
+        kind: Met { entry: entry.clone(), put_to_people, taken_back },
         useful_effects: entry.useful_effects(),
         variant: None,
         broken: broken(stage, world, entry, service).await?,
@@ -221,11 +224,12 @@ async fn broken(stage: &Stage, world: &World, entry: &Entry, service: &str) -> R
 /// Watches until it is healed or handed over, or the time for it is over; whether callers are well again.
 async fn watch(
     stage: &Stage,
+    world: &World,
     observer: &Observer,
     entry: &Entry,
     service: &str,
     injected: &Injected,
-) -> bool {
+) -> Result<bool, DemoError> {
     let since = injected.second.unwrap_or(injected.at);
     let end = since + if entry.label == Label::MustHeal { HEAL } else { HAND_OVER };
     let mut told = false;
@@ -238,13 +242,19 @@ async fn watch(
             told = true;
             stage.live.at(impact, format!("impact    first failed attempt on {service}"));
         }
+        if let Some(taken_back) = kinds::taken_back(world, entry.kind, service).await? {
+            if taken_back || now > end {
+                return Ok(taken_back);
+            }
+            continue;
+        }
         let over = match (entry.label, verdict.impact) {
             (Label::MustHeal, Some(_)) => verdict.mitigated.is_some(),
             (Label::MustHeal, None) => !entry.kind.takes_time() && now > since + IMPACT,
             (Label::MustHandOver, _) => put_to_people(observer, since).is_some_and(|at| now > at + LATER),
         };
         if over || now > end {
-            return verdict.healed;
+            return Ok(verdict.healed);
         }
     }
 }

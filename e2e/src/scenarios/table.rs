@@ -60,6 +60,10 @@ impl Result {
                     (judged.handed_over || record.kind.put_to_people) && judged.top_cause_right
                 });
                 let told = told.count();
+                let healed = own
+                    .iter()
+                    .filter(|(record, judged)| record.kind.taken_back.unwrap_or(judged.verdict.healed))
+                    .count();
                 let own: Vec<_> = own.into_iter().map(|(_, judged)| judged).collect();
                 let count =
                     |what: &dyn Fn(&crate::truth::Attributed) -> bool| own.iter().filter(|j| what(j)).count();
@@ -72,7 +76,7 @@ impl Result {
                     label: entry.label,
                     runs: own.len(),
                     noticed: count(&|j| j.verdict.impact.is_some()),
-                    healed: count(&|j| j.verdict.healed),
+                    healed,
                     handed_over: told,
                     right_cause: count(&|j| j.top_cause_right),
                     wrong: own.iter().map(|j| j.wrong_actions).sum(),

@@ -207,7 +207,7 @@ mod tests {
                 ready: 1,
                 updated: 1,
                 revision: None,
-                earlier_revisions: Vec::new(),
+                release: None,
                 surges: false,
                 paused: false,
                 template_labels: BTreeMap::new(),

@@ -159,7 +159,7 @@ fn runs_again(taken_back: &TakenBack, snapshot: &Snapshot) -> bool {
             && set.owner.as_ref().is_some_and(|owner| owner.uid == target.uid)
     };
     let newest = snapshot.controllers.values().filter(own).max_by_key(|set| number(set));
-    newest.is_some_and(|set| set.earlier_revisions.contains(revision))
+    newest.is_some_and(|set| set.earlier_revisions().contains(revision))
 }
 
 fn closed_at(incident: &Incident) -> Option<Timestamp> {

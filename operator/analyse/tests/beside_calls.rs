@@ -74,7 +74,7 @@ impl World {
             ready: replicas,
             updated: replicas,
             revision: None,
-            earlier_revisions: Vec::new(),
+            release: None,
             surges: true,
             paused: false,
             template_labels: BTreeMap::new(),

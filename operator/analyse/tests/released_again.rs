@@ -9,7 +9,7 @@ use homeostat_knowledge::ids::SeededIds;
 use homeostat_knowledge::incident::TimelineKind;
 use homeostat_knowledge::observation::{Change, ObjectChange, StoredIncident};
 use homeostat_knowledge::plan::{Expectation, Undo};
-use homeostat_knowledge::records::{ControllerKey, OwnerRecord, RunTimes};
+use homeostat_knowledge::records::{ControllerKey, OwnerRecord, ReleaseRecord, RunTimes};
 use homeostat_knowledge::*;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -44,7 +44,10 @@ fn release(deployment: &str, hash: &str, revision: u32, earlier: &[&str]) -> Con
         ready: 1,
         updated: 1,
         revision: Some(Name::from(revision.to_string())),
-        earlier_revisions: earlier.iter().map(|number| Name::from(*number)).collect(),
+        release: Some(Box::new(ReleaseRecord {
+            earlier: earlier.iter().map(|number| Name::from(*number)).collect(),
+            reads: Vec::new(),
+        })),
         surges: false,
         paused: false,
         template_labels: BTreeMap::new(),

@@ -117,7 +117,7 @@ pub(crate) fn controller(kind: ControllerKind, name: &str) -> ControllerRecord {
         ready: 1,
         updated: 1,
         revision: Some(Name::from("4")),
-        earlier_revisions: Vec::new(),
+        release: None,
         surges: true,
         paused: false,
         template_labels: BTreeMap::new(),

@@ -6,6 +6,7 @@ use homeostat::kernel::{Effect, Kernel};
 use homeostat_knowledge::incident::TimelineKind;
 use homeostat_knowledge::observation::{Change, ObjectChange, ObjectKind, StoredIncident};
 use homeostat_knowledge::policy::{ControlPolicy, KillSwitch};
+use homeostat_knowledge::records::ReleaseRecord;
 use homeostat_knowledge::*;
 use homeostat_situations::{Given, GivenAction, GivenPod, now, order};
 use std::sync::Arc;
@@ -86,15 +87,20 @@ fn world(revision: &str, earlier: &[&str]) -> (Vec<ObjectChange>, Incident) {
         if of_order && record.revision.as_deref() == Some("4") {
             record.revision = Some(Name::from(revision));
             if record.key.kind == ControllerKind::ReplicaSet {
-                record.earlier_revisions = earlier.iter().map(|number| Name::from(*number)).collect();
+                record.release = Some(Box::new(release(earlier)));
             }
         } else if of_order {
-            (record.revision, record.earlier_revisions) = (Some(Name::from("5")), vec![Name::from("3")]);
+            (record.revision, record.release) = (Some(Name::from("5")), Some(Box::new(release(&["3"]))));
         }
         changes.push(ObjectChange::Controller(Change::Applied(Arc::new(record))));
     }
     changes.extend(snapshot.pods.values().cloned().map(|pod| ObjectChange::Pod(Change::Applied(pod))));
     (changes, incident)
+}
+
+fn release(earlier: &[&str]) -> ReleaseRecord {
+    let earlier = earlier.iter().map(|number| Name::from(*number)).collect();
+    ReleaseRecord { earlier, reads: Vec::new() }
 }
 
 /// What a process does that starts in this world and leads for a minute.

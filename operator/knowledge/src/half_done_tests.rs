@@ -78,7 +78,7 @@ fn controller(kind: ControllerKind, name: &str) -> ControllerRecord {
         ready: 2,
         updated: 2,
         revision: None,
-        earlier_revisions: Vec::new(),
+        release: None,
         surges: true,
         paused: true,
         template_labels: [(Name::from("app"), Name::from("cart"))].into(),

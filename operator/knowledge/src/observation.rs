@@ -192,7 +192,8 @@ pub struct ConfigRecord {
     pub key: ObjectKey,
     /// `resourceVersion`.
     pub resource_version: Name,
-    /// When we saw this version first; `None` for the first version seen (it may be old).
+    /// When anybody wrote it last, by the API server's clock where it says so, else when we saw this version first; `None` for a
+    /// version that was there before us and does not say.
     pub changed: Option<Timestamp>,
 }
 

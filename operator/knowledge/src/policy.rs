@@ -411,7 +411,7 @@ impl WorkloadPolicy {
 /// What a Workload permits beyond the ordinary. `Default` permits nothing.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Permits {
-    /// What is normally never a target.
+    /// What is not done unless people say so.
     pub allow: BTreeSet<Allowance>,
     /// Running it twice does no harm: a failed Job may be run again.
     pub repeatable: bool,
@@ -577,7 +577,7 @@ impl std::fmt::Display for Bounds {
     }
 }
 
-/// What is normally never a target.
+/// What is not done unless people say so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Allowance {
     /// Pods with local or emptyDir data.
@@ -586,6 +586,8 @@ pub enum Allowance {
     QuorumMember,
     /// The only replica of a `StatefulSet`.
     SingleReplica,
+    /// A roll back without asking, where nothing that can be seen came with the release beside its pods.
+    RollBackUnasked,
 }
 
 /// A latency objective.

@@ -256,10 +256,10 @@ pub struct ControllerRecord {
     pub updated: i32,
     /// `deployment.kubernetes.io/revision`, or the update revision of a StatefulSet.
     pub revision: Option<Name>,
-    /// Revisions that a ReplicaSet was before: a release that is made again gets a new number and keeps its ReplicaSet. Oldest
-    /// first, the last ten; empty for everything else.
+    /// What a ReplicaSet is as a release of its Deployment; `None` for one that was never another revision and whose pods read
+    /// no `ConfigMap`, and for everything else.
     #[serde(default)]
-    pub earlier_revisions: Vec<Name>,
+    pub release: Option<Box<ReleaseRecord>>,
     /// Rolls out one more pod before it takes one away (`maxSurge` > 0 and `maxUnavailable` = 0).
     pub surges: bool,
     /// Rollout is paused (`spec.paused`) or suspended.
@@ -286,6 +286,28 @@ pub struct ControllerRecord {
     /// What it is, where its kind is [`ControllerKind::Other`].
     #[serde(default)]
     pub api: Option<Box<ApiKind>>,
+}
+
+/// What is kept of a `ReplicaSet` as a release of its Deployment.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReleaseRecord {
+    /// Revisions that it was before: a release that is made again gets a new number and keeps its `ReplicaSet`. Oldest first,
+    /// the last ten.
+    pub earlier: Vec<Name>,
+    /// `ConfigMap`s that its pods read as files or as their environment, in order of their names.
+    pub reads: Vec<Name>,
+}
+
+impl ControllerRecord {
+    /// Revisions that this `ReplicaSet` was before, oldest first.
+    pub fn earlier_revisions(&self) -> &[Name] {
+        self.release.as_ref().map_or(&[], |release| &release.earlier)
+    }
+
+    /// `ConfigMap`s that pods of this `ReplicaSet` read.
+    pub fn reads(&self) -> &[Name] {
+        self.release.as_ref().map_or(&[], |release| &release.reads)
+    }
 }
 
 /// Times of one run of a Job.

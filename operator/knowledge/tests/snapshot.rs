@@ -32,7 +32,7 @@ fn controller(kind: ControllerKind, name: &str, owner: Option<(ControllerKind, &
         ready: 1,
         updated: 1,
         revision: None,
-        earlier_revisions: Vec::new(),
+        release: None,
         surges: true,
         paused: false,
         template_labels: BTreeMap::from([(Name::from("app"), Name::from("cart"))]),

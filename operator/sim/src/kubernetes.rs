@@ -69,7 +69,7 @@ pub fn roll_back(server: &mut Server, key: &ControllerKey, set: &Name, by: Optio
     let object = ObjectKey { namespace: key.object.namespace.clone(), name: set.clone() };
     let mut old = server.replica_sets.get(&controller_key(ControllerKind::ReplicaSet, &object))?.clone();
     let before = old.revision.replace(revision);
-    old.earlier_revisions.extend(before);
+    old.release.get_or_insert_default().earlier.extend(before);
     server.put_replica_set(old);
     server.put_controller(deployment);
     Some(())

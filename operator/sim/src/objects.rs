@@ -201,7 +201,7 @@ pub fn controller(
         ready: replicas,
         updated: replicas,
         revision: Some(Name::from("1")),
-        earlier_revisions: Vec::new(),
+        release: None,
         surges: true,
         paused: false,
         template_labels: BTreeMap::new(),

@@ -229,6 +229,11 @@ pub struct GivenWorkload {
     pub memory_bounds: Option<[u64; 2]>,
     /// Labels of its pods beside `app`.
     pub labels: BTreeMap<String, String>,
+    /// `ConfigMap`s that its pods read, and how long ago each was written; null: not known.
+    pub configs: BTreeMap<String, Option<f64>>,
+    /// How long ago a Job that is nobody's run began in its namespace; absent: there was none.
+    #[serde(deserialize_with = "words::read_some_seconds")]
+    pub job_ran: Option<f64>,
 }
 
 impl Default for GivenWorkload {
@@ -251,6 +256,8 @@ impl Default for GivenWorkload {
             bounds: None,
             memory_bounds: None,
             labels: BTreeMap::new(),
+            configs: BTreeMap::new(),
+            job_ran: None,
         }
     }
 }

@@ -5,10 +5,13 @@ use crate::given::{
 };
 use crate::words;
 use homeostat_knowledge::forecast::Scaler;
-use homeostat_knowledge::observation::{Change, ObjectChange, ObjectKind, SourceReport, SourceState};
+use homeostat_knowledge::observation::{
+    Change, ConfigRecord, ObjectChange, ObjectKind, SourceReport, SourceState,
+};
 use homeostat_knowledge::policy::{Bounds, Freeze, KillSwitch, PLATFORM_TENANT, Permits};
 use homeostat_knowledge::records::{
-    AutoscalerRecord, ControllerKey, Hold, JobEnd, Memory, NodeRecord, OwnerRecord, PodPhase, Termination,
+    AutoscalerRecord, ControllerKey, Hold, JobEnd, Memory, NodeRecord, OwnerRecord, PodPhase, ReleaseRecord,
+    Termination,
 };
 use homeostat_knowledge::{
     ActionKind, Ahead, Cause, ContainerRecord, ContainerState, ControlPolicy, ControllerKind,
@@ -87,6 +90,7 @@ impl Given {
                     let record = ControllerRecord { ready, ..record };
                     commit(ObjectChange::Controller(Change::Applied(Arc::new(record))));
                 }
+                beside(space, given).into_iter().for_each(&mut commit);
             }
         }
         for number in 2..self.tenant.workloads {
@@ -309,7 +313,7 @@ fn controller(
         ready: given.replicas,
         updated: given.replicas - i32::from(given.rolling_out),
         revision: Some(revision.into()),
-        earlier_revisions: Vec::new(),
+        release: None,
         surges: given.surges && !matches!(kind, ControllerKind::StatefulSet),
         paused: given.paused,
         template_labels: labels.chain([("app".into(), app.into())]).collect(),
@@ -326,6 +330,24 @@ fn controller(
         do_not_touch: None,
         api: None,
     }
+}
+
+/// What a release may bring beside its pods: `ConfigMap`s, and a Job that is nobody's run.
+fn beside(space: &str, given: &GivenWorkload) -> Vec<ObjectChange> {
+    let configs = given.configs.iter().map(|(name, written)| {
+        ObjectChange::Config(Change::Applied(Arc::new(ConfigRecord {
+            key: ObjectKey::new(space, name.as_str()),
+            resource_version: "3".into(),
+            changed: written.map(ago),
+        })))
+    });
+    let job = given.job_ran.map(|began| {
+        let key = ControllerKey { kind: ControllerKind::Job, object: ObjectKey::new(space, "migrate") };
+        let mut job = controller(key, &GivenWorkload::default(), "migrate", "1", None);
+        job.run.started = Some(ago(began));
+        ObjectChange::Controller(Change::Applied(Arc::new(job)))
+    });
+    configs.chain(job).chain([ObjectChange::Synced(ObjectKind::Config)]).collect()
 }
 
 /// What the named tool is when it sizes the workload; `None`: it owns the whole spec.
@@ -363,7 +385,9 @@ fn controllers(
         records.push(controller(set, given, app, "4", Some(owner.clone())));
         if old_release {
             let set = key(ControllerKind::ReplicaSet, &format!("{app}-rs-old"));
-            records.push(controller(set, given, app, "3", Some(owner)));
+            let reads = given.configs.keys().map(|name| Name::from(name.as_str())).collect();
+            let release = Some(Box::new(ReleaseRecord { reads, ..ReleaseRecord::default() }));
+            records.push(ControllerRecord { release, ..controller(set, given, app, "3", Some(owner)) });
         }
     }
     records

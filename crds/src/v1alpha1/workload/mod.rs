@@ -122,7 +122,7 @@ pub struct WorkloadSpec {
     /// How restarts are used.
     #[serde(default)]
     pub restart: RestartPolicy,
-    /// What is normally never a target may be one here.
+    /// What is not done unless people say so may be done here.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8))]
     #[x_kube(merge_strategy = ListMerge::Set)]
@@ -182,7 +182,7 @@ impl Default for RestartPolicy {
     }
 }
 
-/// What is normally never a target.
+/// What is not done unless people say so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum Allowance {
     /// Pods with local or emptyDir data.
@@ -191,6 +191,9 @@ pub enum Allowance {
     QuorumMember,
     /// The only replica of a `StatefulSet`.
     SingleReplica,
+    /// A roll back without asking: no release changes a Secret, a schema or anything else beside its pods in a way that
+    /// the release before cannot bear. That no `ConfigMap` was written and no Job ran with it is looked at.
+    RollBackUnasked,
 }
 
 /// How a workload is.

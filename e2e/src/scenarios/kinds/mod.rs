@@ -39,6 +39,7 @@ pub enum Kind {
     ConfigTypo,
     ProviderDown,
     BadRelease,
+    BadReleaseAlone,
     ImageMissing,
     ProbeMisconfigured,
     QuotaExhausted,
@@ -67,7 +68,7 @@ enum Way {
 
 impl Kind {
     /// All, in the order of the catalogue.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 26] = [
         Self::ProcessKilled,
         Self::KilledAgain,
         Self::Hung,
@@ -87,6 +88,7 @@ impl Kind {
         Self::ConfigTypo,
         Self::ProviderDown,
         Self::BadRelease,
+        Self::BadReleaseAlone,
         Self::ImageMissing,
         Self::ProbeMisconfigured,
         Self::QuotaExhausted,
@@ -118,6 +120,7 @@ impl Kind {
             Self::ConfigTypo => demo(Demo::BadConfig),
             Self::ProviderDown => demo(Demo::ProviderDown),
             Self::BadRelease => Way::Release(release::What::EndsAtStart),
+            Self::BadReleaseAlone => Way::Release(release::What::EndsAtStartAlone),
             Self::ImageMissing => Way::Release(release::What::NoImage),
             Self::ProbeMisconfigured => Way::Release(release::What::WrongProbe),
             Self::QuotaExhausted => Way::Quota,
@@ -198,6 +201,15 @@ pub fn goes_on(kind: Kind, before: &[PodView], now: &[PodView]) -> bool {
         Way::Container(_) => stayed(|old, pod| old.running.is_some() && old.running == pod.running),
         Way::Network(_) | Way::Delay => stayed(|old, pod| old.uid == pod.uid),
         _ => false,
+    }
+}
+
+/// Whether the release was taken back and all of its pods serve; `None` for kinds whose callers tell whether they are healed: of
+/// a release that never gets ready they notice nothing.
+pub async fn taken_back(world: &World, kind: Kind, service: &str) -> Result<Option<bool>, DemoError> {
+    match kind {
+        Kind::BadReleaseAlone => release::taken_back(world, service).await.map(Some),
+        _ => Ok(None),
     }
 }
 

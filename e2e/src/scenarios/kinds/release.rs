@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use homeostat_crds::v1alpha1::Workload;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::ResourceQuota;
 use kube::Api;
@@ -19,6 +20,8 @@ use crate::truth::At;
 pub enum What {
     /// Its process ends at every start.
     EndsAtStart,
+    /// The same, and its people say that releases change nothing beside the pods.
+    EndsAtStartAlone,
     /// Its image is nowhere.
     NoImage,
     /// Its readiness is asked for at a path that there is not.
@@ -41,7 +44,7 @@ fn deployments(world: &World) -> Api<Deployment> {
 /// Releases it.
 pub async fn inject(world: &World, what: What, service: &str) -> Result<At, DemoError> {
     let container = match what {
-        What::EndsAtStart => json!({ "name": service, "args": ["no-such-role"] }),
+        What::EndsAtStart | What::EndsAtStartAlone => json!({ "name": service, "args": ["no-such-role"] }),
         What::NoImage => {
             json!({ "name": service, "image": "registry.invalid/food-delivery:next", "imagePullPolicy": "Always" })
         }
@@ -49,9 +52,36 @@ pub async fn inject(world: &World, what: What, service: &str) -> Result<At, Demo
             json!({ "name": service, "readinessProbe": { "httpGet": { "path": "/no-such-path" } } })
         }
     };
+    if matches!(what, What::EndsAtStartAlone) {
+        allow(world, service, &["RollBackUnasked"]).await?;
+    }
     let at = At::now();
     patch(world, service, &container).await?;
     Ok(at)
+}
+
+/// What the people of the service allow.
+async fn allow(world: &World, service: &str, allowed: &[&str]) -> Result<(), DemoError> {
+    let workloads: Api<Workload> = Api::namespaced(world.client.clone(), NAMESPACE);
+    let patch = json!({ "spec": { "allow": allowed } });
+    workloads
+        .patch(service, &PatchParams::default(), &Patch::Merge(&patch))
+        .await
+        .map_err(api_error(format!("say what Workload {service} allows")))?;
+    Ok(())
+}
+
+/// Whether the program that served before is rolled out again.
+pub async fn taken_back(world: &World, service: &str) -> Result<bool, DemoError> {
+    let deployment = deployments(world).get(service).await.map_err(api_error(format!("read {service}")))?;
+    let spec = deployment.spec;
+    let Some(status) = deployment.status else { return Ok(false) };
+    let wanted = spec.replicas.unwrap_or(1);
+    let seen = status.observed_generation == deployment.metadata.generation;
+    let pods = [status.replicas, status.updated_replicas, status.ready_replicas];
+    let container = spec.template.spec.and_then(|spec| spec.containers.into_iter().next());
+    let good = container.and_then(|container| container.args).is_some_and(|args| args == [service]);
+    Ok(good && seen && pods.iter().all(|count| *count == Some(wanted)))
 }
 
 /// Releases the revision before, as `kubectl rollout undo` does.
@@ -63,7 +93,8 @@ pub async fn restore(world: &World, service: &str) -> Result<(), DemoError> {
         "imagePullPolicy": "IfNotPresent",
         "readinessProbe": { "httpGet": { "path": "/readyz" } },
     });
-    patch(world, service, &good).await
+    patch(world, service, &good).await?;
+    allow(world, service, &[]).await
 }
 
 /// The image of the gateway, which is never released anew here: all services run the same one.

@@ -42,7 +42,7 @@ mod tests {
             ready: 1,
             updated: 1,
             revision: None,
-            earlier_revisions: Vec::new(),
+            release: None,
             surges: true,
             paused: false,
             template_labels: labels.clone(),

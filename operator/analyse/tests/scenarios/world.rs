@@ -124,7 +124,7 @@ impl World {
                 ready: 1,
                 updated: 1,
                 revision: None,
-                earlier_revisions: Vec::new(),
+                release: None,
                 surges: true,
                 paused: false,
                 template_labels: labels.clone(),

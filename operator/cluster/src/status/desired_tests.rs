@@ -98,7 +98,7 @@ fn well() -> (CatalogueView, Snapshot) {
         ready: 1,
         updated: 1,
         revision: None,
-        earlier_revisions: Vec::new(),
+        release: None,
         surges: true,
         paused: false,
         template_labels: BTreeMap::new(),

@@ -157,6 +157,7 @@ fn permits(object: &Workload) -> Result<Permits, Rejection> {
                 WireAllowance::LocalData => Allowance::LocalData,
                 WireAllowance::QuorumMember => Allowance::QuorumMember,
                 WireAllowance::SingleReplica => Allowance::SingleReplica,
+                WireAllowance::RollBackUnasked => Allowance::RollBackUnasked,
             })
             .collect(),
         repeatable: spec.repeatable,

@@ -25,6 +25,15 @@ pub(crate) struct Resources {
 }
 
 impl Resources {
+    /// Requests; a limit without a request is the request, as the API server has it.
+    pub fn requests(&self) -> Amounts {
+        let (asked, limit) = (self.requests.amounts(), self.limits.amounts());
+        Amounts {
+            cpu_millis: asked.cpu_millis.or(limit.cpu_millis),
+            memory_bytes: asked.memory_bytes.or(limit.memory_bytes),
+        }
+    }
+
     /// Limit of memory, in bytes.
     pub fn memory_limit(&self) -> Option<u64> {
         self.limits.amounts().memory_bytes
@@ -57,20 +66,17 @@ impl Container {
         }
     }
 
-    /// Requests; a limit without a request is the request, as the API server has it.
+    /// Requests.
     pub fn requests(&self) -> Amounts {
-        let (asked, limit) = (self.resources.requests.amounts(), self.resources.limits.amounts());
-        Amounts {
-            cpu_millis: asked.cpu_millis.or(limit.cpu_millis),
-            memory_bytes: asked.memory_bytes.or(limit.memory_bytes),
-        }
+        self.resources.requests()
     }
 }
 
 /// Requests of all containers together.
-pub(crate) fn total(containers: &[Container]) -> Amounts {
+pub(crate) fn total(containers: impl Iterator<Item = Amounts>) -> Amounts {
+    let containers: Vec<Amounts> = containers.collect();
     let sum = |of: fn(&Amounts) -> Option<u64>| {
-        let said: Vec<u64> = containers.iter().filter_map(|one| of(&one.requests())).collect();
+        let said: Vec<u64> = containers.iter().filter_map(of).collect();
         (!said.is_empty()).then(|| said.iter().fold(0, |sum: u64, one| sum.saturating_add(*one)))
     };
     Amounts { cpu_millis: sum(|one| one.cpu_millis), memory_bytes: sum(|one| one.memory_bytes) }

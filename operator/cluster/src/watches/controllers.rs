@@ -1,7 +1,8 @@
 //! Deployments, `ReplicaSet`s, `StatefulSet`s, `DaemonSet`s, Jobs, `CronJob`s: counts, rollout, owner.
 
-use super::amounts::{Container, total};
+use super::amounts::total;
 use super::light::{Body, Interner, Meta, cut, gitops_owner, hold, null_is_empty};
+use super::reads::{TemplateContainer, Volume, config_maps};
 use super::rollout::{self, Strategy};
 use super::run::{Cx, Effect, Watched};
 use crate::validate::acceptance::Input;
@@ -11,7 +12,7 @@ use homeostat_crds::common::{
 };
 use homeostat_knowledge::ids::Uid;
 use homeostat_knowledge::observation::{Change, ObjectChange, ObjectKind};
-use homeostat_knowledge::records::{ControllerKey, JobEnd, RunTimes, Schedule, Work};
+use homeostat_knowledge::records::{ControllerKey, JobEnd, ReleaseRecord, RunTimes, Schedule, Work};
 use homeostat_knowledge::{ControllerKind, ControllerRecord, Name, ObjectKey, SignedDuration};
 use k8s_openapi::api::{apps, batch};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -119,9 +120,14 @@ struct Template {
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct TemplateSpec {
     #[serde(default, deserialize_with = "null_is_empty")]
-    containers: Vec<Container>,
+    containers: Vec<TemplateContainer>,
+    #[serde(default, deserialize_with = "null_is_empty")]
+    init_containers: Vec<TemplateContainer>,
+    #[serde(default, deserialize_with = "null_is_empty")]
+    volumes: Vec<Volume>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -314,9 +320,9 @@ pub(crate) fn record<S: Sort>(
         ready,
         updated,
         revision: names.maybe(revision),
-        earlier_revisions: match S::KIND {
-            ControllerKind::ReplicaSet => rollout::earlier_revisions(metadata, names),
-            _ => Vec::new(),
+        release: match S::KIND {
+            ControllerKind::ReplicaSet => release(metadata, spec, names),
+            _ => None,
         },
         surges: match S::KIND {
             ControllerKind::Deployment => rollout::deployment_surges(spec.strategy.as_ref(), replicas),
@@ -342,6 +348,18 @@ pub(crate) fn record<S: Sort>(
     }
 }
 
+/// What a `ReplicaSet` is as a release.
+fn release(metadata: &Meta, spec: &Spec, names: &mut Interner) -> Option<Box<ReleaseRecord>> {
+    let pods = template(spec).map(|template| &template.spec);
+    let record = ReleaseRecord {
+        earlier: rollout::earlier_revisions(metadata, names),
+        reads: pods.map_or_else(Vec::new, |pods| {
+            config_maps(pods.init_containers.iter().chain(&pods.containers), &pods.volumes, names)
+        }),
+    };
+    (record != ReleaseRecord::default()).then(|| Box::new(record))
+}
+
 /// What the runs of a Job or `CronJob` ask for, and what a Job was made for.
 fn work<S: Sort>(metadata: &Meta, spec: &Spec, names: &mut Interner) -> Option<Box<Work>> {
     let inner = spec.job_template.as_ref().map(|template| &template.spec);
@@ -365,7 +383,7 @@ fn work<S: Sort>(metadata: &Meta, spec: &Spec, names: &mut Interner) -> Option<B
             [only] => Some(names.intern(&only.name)),
             _ => None,
         },
-        requests: total(containers),
+        requests: total(containers.iter().map(|container| container.resources.requests())),
         pods: pods.and_then(count).unwrap_or(1),
         completions: completions.and_then(count),
         indexed: mode == Some("Indexed"),
@@ -444,17 +462,23 @@ mod tests {
                 "deployment.kubernetes.io/revision": "40", "deployment.kubernetes.io/revision-history": history } } });
             let found = project::<ReplicaSets>(&set);
             assert_eq!(found.revision.as_deref(), Some("40"));
-            found.earlier_revisions.iter().map(ToString::to_string).collect::<Vec<_>>()
+            found.earlier_revisions().iter().map(ToString::to_string).collect::<Vec<_>>()
         };
         assert_eq!(earlier("2,4"), ["2", "4"]);
         assert_eq!(earlier(" 2, ,4,"), ["2", "4"], "nothing between two commas is no revision");
         let all: Vec<String> = (1..=15).map(|number| number.to_string()).collect();
         assert_eq!(earlier(&all.join(",")), all[5..], "the last ten, the oldest first");
         assert_eq!(earlier(&"9".repeat(100_000)), [""; 0], "not a number of a revision");
-        assert!(project::<ReplicaSets>(&json!({})).earlier_revisions.is_empty());
+        assert!(project::<ReplicaSets>(&json!({})).release.is_none());
+        let all = json!([{ "name": "app", "envFrom": [{ "configMapRef": { "name": "settings" } }] }]);
+        let pods =
+            json!({ "initContainers": all, "volumes": [{ "name": "v", "configMap": { "name": "files" } }] });
+        let reads = json!({ "spec": { "template": { "spec": pods } } });
+        let found = project::<ReplicaSets>(&reads);
+        assert_eq!(found.reads().iter().map(|name| &**name).collect::<Vec<_>>(), ["files", "settings"]);
         let annotations = json!({ "deployment.kubernetes.io/revision-history": "2" });
         let deployment = json!({ "metadata": { "annotations": annotations } });
-        assert!(project::<Deployments>(&deployment).earlier_revisions.is_empty(), "only of ReplicaSets");
+        assert!(project::<Deployments>(&deployment).release.is_none(), "only of ReplicaSets");
     }
 
     #[test]

@@ -18,6 +18,7 @@ pub(crate) mod patience;
 mod playbooks;
 pub(crate) mod pods;
 pub(crate) mod pulse;
+mod reads;
 mod rollout;
 mod run;
 pub(crate) mod scalables;

@@ -92,7 +92,7 @@ fn record(kind: &ApiKind, key: &ObjectKey, object: &DynamicObject, scale: &Scale
         ready: count("readyReplicas").unwrap_or(current),
         updated: count("updatedReplicas").unwrap_or(replicas.max(current)),
         revision: None,
-        earlier_revisions: Vec::new(),
+        release: None,
         surges: false,
         paused: object.data["spec"]["paused"] == true,
         template_labels: template.collect(),

@@ -10,6 +10,7 @@ mod notify;
 mod overtaken;
 mod owners;
 mod protected;
+mod release;
 mod resize_pod;
 mod resume;
 mod retry_job;
@@ -105,6 +106,17 @@ pub fn set_by(parameters: &Parameters) -> Before {
     }
 }
 
+/// Whether a person must approve an action.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Asks {
+    /// As the level says.
+    ByLevel,
+    /// Whatever the level says, for this reason.
+    Always(String),
+    /// As the level says, though it is otherwise always asked: for this reason.
+    Spared(String),
+}
+
 /// Everything about one kind of action. All methods are pure.
 pub trait ActionSpec: Send + Sync {
     /// Which kind.
@@ -127,9 +139,9 @@ pub trait ActionSpec: Send + Sync {
         None
     }
 
-    /// Why a person must approve this one whatever the level says; `None` when the level decides alone.
-    fn needs_approval(&self, _record: &ActionRecord, _snapshot: &Snapshot) -> Option<String> {
-        None
+    /// Whether a person must approve this one whatever the level says.
+    fn asks(&self, _record: &ActionRecord, _snapshot: &Snapshot) -> Asks {
+        Asks::ByLevel
     }
 
     /// The field of the target's spec that it sets; others may own it.

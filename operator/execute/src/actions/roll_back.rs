@@ -1,6 +1,8 @@
 //! Back to a named revision.
 
-use super::{ActionSpec, Landed, Protected, Repeat, Right, Unfit, Verdict, owners, target, verify};
+use super::{
+    ActionSpec, Asks, Landed, Protected, Repeat, Right, Unfit, Verdict, owners, release, target, verify,
+};
 use crate::ports::{Field, FreshTarget};
 use homeostat_knowledge::plan::{Expectation, Undo};
 use homeostat_knowledge::records::ControllerKey;
@@ -17,8 +19,8 @@ use homeostat_knowledge::{
 /// somebody released again meanwhile, and when a GitOps tool owns the template.
 ///
 /// Never undone by itself: the release that it takes back was just found bad, and going forward to it again is
-/// for people. Always with a person's approval, because what else came with the release (Secrets, which
-/// Homeostat does not read, and changes of a database's schema) is not known.
+/// for people. With a person's approval at every level, unless it is known that nothing else came with the
+/// release (`release.rs`).
 #[derive(Clone, Copy, Debug)]
 pub struct RollBack;
 
@@ -35,11 +37,11 @@ impl ActionSpec for RollBack {
         Level::ActFull
     }
 
-    fn needs_approval(&self, record: &ActionRecord, _snapshot: &Snapshot) -> Option<String> {
-        Some(format!(
-            "whether a ConfigMap, Secret or schema changed with the release of {} is not known",
-            record.target.key
-        ))
+    fn asks(&self, record: &ActionRecord, snapshot: &Snapshot) -> Asks {
+        match release::came_alone(record, revision_of(record), snapshot) {
+            Ok(why) => Asks::Spared(why),
+            Err(why) => Asks::Always(why),
+        }
     }
 
     fn rights(&self) -> &'static [Right] {
@@ -132,11 +134,15 @@ fn marked(record: &ActionRecord, fresh: &FreshTarget) -> bool {
     fresh.marks.rolled_back_by.as_deref() == Some(record.id.as_str())
 }
 
-fn revision(record: &ActionRecord) -> Result<&Name, Unfit> {
+fn revision_of(record: &ActionRecord) -> Option<&Name> {
     match &record.parameters {
-        Parameters::RollBack { revision } if !revision.is_empty() => Ok(revision),
-        _ => Err(Unfit::Protected("no revision to go back to is named".to_owned())),
+        Parameters::RollBack { revision } if !revision.is_empty() => Some(revision),
+        _ => None,
     }
+}
+
+fn revision(record: &ActionRecord) -> Result<&Name, Unfit> {
+    revision_of(record).ok_or_else(|| Unfit::Protected("no revision to go back to is named".to_owned()))
 }
 
 /// The release that was decided on is still the present one, and not the wanted one.
@@ -221,13 +227,13 @@ mod tests {
     }
 
     #[test]
-    fn the_mark_tells_whether_it_was_done_and_a_person_is_always_asked() {
+    fn the_mark_tells_whether_it_was_done_and_a_person_is_asked_where_nobody_said_otherwise() {
         let mut fresh = fresh_controller(controller(ControllerKind::Deployment, "order"));
         assert!(matches!(RollBack.landed(&back(), Some(&fresh)), Landed::No(_)));
         fresh.marks.rolled_back_by = Some(Name::from("order-1-1"));
         assert!(matches!(RollBack.landed(&back(), Some(&fresh)), Landed::Yes(_)));
         assert!(matches!(RollBack.check_fresh(&back(), None, &fresh), Err(Unfit::Done(_))));
-        assert!(RollBack.needs_approval(&back(), &snapshot()).is_some());
+        assert!(matches!(RollBack.asks(&back(), &snapshot()), Asks::Always(_)));
     }
 
     #[test]

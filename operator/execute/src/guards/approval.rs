@@ -8,7 +8,10 @@ pub(super) fn judge(input: &GuardInput) -> Ruling {
         return Ruling::unknown("tenant not known", "whether approval is needed is not known");
     };
     match mode_of(&input.action, tenant, &input.control) {
-        Mode::Act => Ruling::unset("not needed at this level", "none needed"),
+        Mode::Act => match &input.action.spared {
+            Some(why) => Ruling::passed(why.as_str(), "nothing else came with the release"),
+            None => Ruling::unset("not needed at this level", "none needed"),
+        },
         Mode::Nothing | Mode::Recommend => Ruling::refused(
             "the level allows no effect",
             "level Approve or higher",

@@ -1,6 +1,7 @@
 //! Everything that the guards look at, as one plain value. Whoever keeps these values can judge the same
 //! sequence again under other limits.
 
+use crate::actions::Asks;
 use crate::history::ActionHistory;
 use crate::places::Place;
 use crate::roots::Root;
@@ -107,6 +108,9 @@ pub struct ActionFacts {
     /// Why a person must approve whatever the level says.
     #[serde(default)]
     pub needs_approval: Option<String>,
+    /// Why no person must be asked about what is otherwise asked about at every level.
+    #[serde(default)]
+    pub spared: Option<String>,
     /// What a person was asked for, as it is stored.
     #[serde(default)]
     pub request: Request,
@@ -118,7 +122,13 @@ pub struct ActionFacts {
 impl ActionFacts {
     /// The facts of a record.
     pub fn of(record: &ActionRecord, snapshot: &Snapshot) -> Self {
-        let spec = crate::actions::spec(record.kind());
+        let asks =
+            crate::actions::spec(record.kind()).map_or(Asks::ByLevel, |spec| spec.asks(record, snapshot));
+        let (needs_approval, spared) = match asks {
+            Asks::ByLevel => (None, None),
+            Asks::Always(why) => (Some(why), None),
+            Asks::Spared(why) => (None, Some(why)),
+        };
         Self {
             id: record.id.clone(),
             kind: record.kind(),
@@ -134,7 +144,8 @@ impl ActionFacts {
             undo_of: record.undo_of.clone(),
             may_undo: crate::history::may_undo(record),
             lowers_floor: record.lowers_floor(),
-            needs_approval: spec.and_then(|spec| spec.needs_approval(record, snapshot)),
+            needs_approval,
+            spared,
             request: record.request.clone(),
             digest: crate::asking::digest(record),
         }

@@ -62,6 +62,7 @@ pub(crate) fn input() -> GuardInput {
             may_undo: false,
             lowers_floor: false,
             needs_approval: None,
+            spared: None,
             request: homeostat_knowledge::Request::default(),
             digest: Name::from("what-is-asked"),
         },

@@ -58,7 +58,7 @@ pub fn controller(kind: ControllerKind, name: &str, owner: Option<OwnerRecord>) 
         ready: 1,
         updated: 1,
         revision: Some(Name::from("1")),
-        earlier_revisions: Vec::new(),
+        release: None,
         surges: true,
         paused: false,
         template_labels: BTreeMap::new(),

@@ -247,7 +247,7 @@ impl World {
             ready: 2,
             updated,
             revision: Some(Name::from(workload.generation.to_string())),
-            earlier_revisions: Vec::new(),
+            release: None,
             surges: true,
             paused: false,
             template_labels: BTreeMap::from([(Name::from("app"), workload.key.name.clone())]),

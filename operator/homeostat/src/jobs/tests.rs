@@ -222,7 +222,7 @@ fn record(key: ControllerKey, uid: &str) -> ControllerRecord {
         ready: 0,
         updated: 1,
         revision: None,
-        earlier_revisions: Vec::new(),
+        release: None,
         surges: false,
         paused: false,
         template_labels: BTreeMap::new(),
