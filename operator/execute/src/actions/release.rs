@@ -194,7 +194,8 @@ mod tests {
     fn nobody_is_asked_only_where_all_of_it_is_known() {
         let why = asked(|_| {}).expect("all is known");
         assert!(why.contains("order-old-a"), "{why}");
-        let doubts: [(&str, fn(&mut Snapshot)); 9] = [
+        type Doubt = fn(&mut Snapshot);
+        let doubts: [(&str, Doubt); 9] = [
             ("RollBackUnasked in Workload.spec.allow", |world| {
                 permit(world, |permits| permits.allow.clear());
             }),
