@@ -192,9 +192,9 @@ mod tests {
 
     #[test]
     fn nobody_is_asked_only_where_all_of_it_is_known() {
+        type Doubt = fn(&mut Snapshot);
         let why = asked(|_| {}).expect("all is known");
         assert!(why.contains("order-old-a"), "{why}");
-        type Doubt = fn(&mut Snapshot);
         let doubts: [(&str, Doubt); 9] = [
             ("RollBackUnasked in Workload.spec.allow", |world| {
                 permit(world, |permits| permits.allow.clear());
