@@ -135,11 +135,17 @@ fn plan(chosen: &[Entry], runs: usize, seed: u64) -> Vec<(Entry, String)> {
         let service = if let Some(only) = entry.kind.service() {
             only
         } else {
-            if turn.is_empty() {
-                turn = demo::application::SERVICES.to_vec();
-                turn.shuffle(&mut random);
+            // A kind meets other services before it meets one again: what was done about the first time counts for a day.
+            let met = |service: &&str| {
+                planned.iter().any(|(one, on): &(Entry, String)| one.kind == entry.kind && on == service)
+            };
+            if turn.iter().all(met) {
+                let mut more = demo::application::SERVICES.to_vec();
+                more.shuffle(&mut random);
+                turn.splice(0..0, more);
             }
-            turn.pop().unwrap_or(demo::application::SERVICES[0])
+            let next = turn.iter().rposition(|service| !met(service)).unwrap_or(turn.len() - 1);
+            turn.remove(next)
         };
         planned.push((entry.clone(), service.to_owned()));
     }
@@ -160,6 +166,12 @@ mod tests {
         let last = planned.iter().rev().take(4);
         assert!(last.clone().all(|(entry, _)| entry.cause != catalogue::Named::Service));
         assert!(planned.iter().any(|(_, service)| service == demo::application::PROVIDER));
+        let services = |kind: kinds::Kind| {
+            let of_kind = planned.iter().filter(move |(entry, _)| entry.kind == kind);
+            of_kind.map(|(_, service)| service.as_str()).collect::<std::collections::BTreeSet<_>>()
+        };
+        let free = kinds::Kind::ALL.into_iter().filter(|kind| kind.service().is_none());
+        assert!(free.into_iter().all(|kind| services(kind).len() == 2), "each run meets another service");
         let one = choose(all.clone(), &["hung".to_owned()]).unwrap();
         assert_eq!(one.len(), 1);
         assert!(choose(all, &["hang".to_owned()]).unwrap_err().to_string().contains("`hang`"));

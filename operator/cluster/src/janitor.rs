@@ -9,7 +9,7 @@ use crate::error::ClusterError;
 use crate::watches::light::{Body, Light, Meta, null_is_empty};
 use homeostat_crds::v1alpha1::{Action, Incident};
 use homeostat_execute::driver::{PROPOSAL_OUTLIVED, PROPOSAL_RAISED};
-use homeostat_knowledge::{Clock, Name, ObjectKey, SignedDuration, Timestamp};
+use homeostat_knowledge::{Clock, Name, ObjectKey, SignedDuration, Snapshot, SnapshotSource, Timestamp};
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::api::{DeleteParams, ListParams, Preconditions};
@@ -49,10 +49,21 @@ impl Default for Retention {
     }
 }
 
+impl Retention {
+    /// What stays in these namespaces together, as their tenants say; no namespace: what ships.
+    #[must_use]
+    pub fn within<'a>(self, namespaces: impl IntoIterator<Item = &'a Name>, snapshot: &Snapshot) -> Self {
+        let kept =
+            |name: &Name| snapshot.tenant_of_namespace(name).map_or(self.age, |tenant| tenant.closed_kept);
+        Self { age: namespaces.into_iter().map(kept).min().unwrap_or(self.age), ..self }
+    }
+}
+
 /// Removes what is over.
 pub struct Janitor {
     client: Client,
     retention: Retention,
+    snapshots: Arc<dyn SnapshotSource>,
     namespaces: BTreeSet<String>,
     clock: Arc<dyn Clock>,
 }
@@ -73,11 +84,12 @@ pub struct Remnant {
     pub recommended: bool,
 }
 
-/// What goes, purely: first the incidents, then the actions.
+/// What goes, purely: first the incidents, then the actions. Each namespace's tenant says how long they stay there.
 pub fn superfluous(
     incidents: &[Remnant],
     actions: &[Remnant],
     retention: Retention,
+    snapshot: &Snapshot,
     now: Timestamp,
 ) -> (Vec<Remnant>, Vec<Remnant>) {
     let open: BTreeSet<(&Name, &Name)> = incidents
@@ -94,12 +106,15 @@ pub fn superfluous(
         .filter(|action| action.recommended)
         .map(|action| (&action.key.namespace, &action.incident))
         .collect();
+    let age_of = |one: &Remnant, advised: bool| {
+        let kept = retention.within([&one.key.namespace], snapshot).age;
+        if advised { kept.max(retention.recommended) } else { kept }
+    };
     let age = |incident: &Remnant| {
-        let key = (&incident.key.namespace, &incident.key.name);
-        if recommended.contains(&key) { retention.recommended } else { retention.age }
+        age_of(incident, recommended.contains(&(&incident.key.namespace, &incident.key.name)))
     };
     let incidents = over(incidents.iter(), age, retention.newest, now);
-    let age = |action: &Remnant| if action.recommended { retention.recommended } else { retention.age };
+    let age = |action: &Remnant| age_of(action, action.recommended);
     (incidents, over(actions.iter().filter(old_enough), age, retention.newest, now))
 }
 
@@ -132,10 +147,11 @@ impl Janitor {
     pub fn new(
         client: Client,
         retention: Retention,
+        snapshots: Arc<dyn SnapshotSource>,
         namespaces: BTreeSet<String>,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        Self { client, retention, namespaces, clock }
+        Self { client, retention, snapshots, namespaces, clock }
     }
 
     /// Cleans up now and then until `shutdown`, while this replica leads.
@@ -158,7 +174,8 @@ impl Janitor {
         let now = self.clock.now();
         let incidents: Vec<Remnant> = self.list::<Over<Incident>>().await?;
         let actions: Vec<Remnant> = self.list::<Over<Action>>().await?;
-        let (incidents, actions) = superfluous(&incidents, &actions, self.retention, now);
+        let (incidents, actions) =
+            superfluous(&incidents, &actions, self.retention, &self.snapshots.current(), now);
         let mut count = 0;
         for (kind, gone) in [("Incident", incidents), ("Action", actions)] {
             for one in gone {
@@ -316,7 +333,7 @@ mod tests {
     fn names(incidents: &[Remnant], actions: &[Remnant]) -> (Vec<String>, Vec<String>) {
         let retention = Retention { newest: 2, ..Retention::default() };
         let now = Timestamp::from_second(NOW).unwrap();
-        let (incidents, actions) = superfluous(incidents, actions, retention, now);
+        let (incidents, actions) = superfluous(incidents, actions, retention, &Snapshot::default(), now);
         let names = |all: Vec<Remnant>| all.iter().map(|one| one.key.name.to_string()).collect();
         (names(incidents), names(actions))
     }
@@ -332,6 +349,41 @@ mod tests {
         ];
         assert_eq!(names(&incidents, &[]).0, ["a", "ancient"]);
         assert_eq!(names(&incidents[..3], &[]).0, Vec::<String>::new());
+    }
+
+    #[test]
+    fn each_tenant_says_how_long_its_own_stay() {
+        use homeostat_knowledge::observation::{Change, ObjectChange};
+        use homeostat_knowledge::{TenantName, TenantPolicy, Uid};
+        let mut snapshot = Snapshot::default();
+        for (name, hours) in [("shop", 2), ("bank", 400)] {
+            let policy = TenantPolicy {
+                closed_kept: SignedDuration::from_hours(hours),
+                ..TenantPolicy::new(TenantName::new(name), Uid::new(name), [Name::from(name)])
+            };
+            snapshot.commit(&ObjectChange::Tenant(Change::Applied(Arc::new(policy))), Timestamp::UNIX_EPOCH);
+        }
+        let hour = 3_600;
+        let of = |namespace: &str, hours: i64| Remnant {
+            key: ObjectKey::new(namespace, "a"),
+            ..remnant("a", "a", Some(hours * hour))
+        };
+        let goes = |one: Remnant, action: bool| {
+            let now = Timestamp::from_second(NOW).unwrap();
+            let (incidents, actions) = if action { (vec![], vec![one]) } else { (vec![one], vec![]) };
+            let (incidents, actions) =
+                superfluous(&incidents, &actions, Retention::default(), &snapshot, now);
+            incidents.len() + actions.len() == 1
+        };
+        assert!(!goes(of("shop", 1), false) && goes(of("shop", 3), false));
+        assert!(!goes(of("bank", 300), false) && goes(of("bank", 401), false));
+        assert!(!goes(of("nobody", 167), false) && goes(of("nobody", 169), false), "what ships");
+        assert!(!goes(of("shop", 24), true) && goes(of("shop", 26), true), "budgets look back a day");
+        let advised = Remnant { recommended: true, ..of("shop", 26) };
+        assert!(!goes(advised, true), "levels --what-if looks back a month");
+        let both = [Name::from("bank"), Name::from("shop")];
+        let kept = Retention::default().within(&both, &snapshot).age;
+        assert_eq!(kept, SignedDuration::from_hours(2), "a report knows no more than the least");
     }
 
     #[test]

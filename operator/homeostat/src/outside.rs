@@ -126,7 +126,13 @@ impl Outside {
         let status =
             StatusWriter::new(client.clone(), catalogue, snapshots, Arc::clone(clock), me).with_routes(shown);
         let (events, publisher) = event_recorder(client.clone(), args.identity.as_str());
-        let janitor = Janitor::new(client.clone(), retention, options.namespaces.clone(), Arc::clone(clock));
+        let janitor = Janitor::new(
+            client.clone(),
+            retention,
+            Arc::clone(board) as Arc<dyn SnapshotSource>,
+            options.namespaces.clone(),
+            Arc::clone(clock),
+        );
         let [loads, limits, runs] = forecasts.map(|newest| ForecastWriter::new(client.clone(), newest));
         // The list of writers; each writes only while this replica leads.
         let writers = vec![

@@ -1,10 +1,12 @@
 //! What people allow, after validation. Nobody past the border reads the raw resources.
 
+mod allowance;
 mod control;
 mod hysteresis;
 mod signal;
 mod step;
 
+pub use allowance::Allowance;
 pub use control::{BreakerLatch, ControlPolicy, KillSwitch, PrometheusPolicy, RESET_BREAKER, SecretKey};
 pub use hysteresis::Hysteresis;
 pub use signal::{Across, ExternalPolicy, HEARTBEAT, HeartbeatPolicy, Measures, MetricPolicy, SignalPolicy};
@@ -238,6 +240,9 @@ pub struct TenantPolicy {
     /// What capacity costs it.
     #[serde(default)]
     pub prices: Option<Prices>,
+    /// How long incidents and actions that are over stay in the API server.
+    #[serde(default = "a_week")]
+    pub closed_kept: SignedDuration,
     /// Automation is switched off for this tenant.
     pub paused: bool,
     /// Annotation "do not touch until".
@@ -264,6 +269,7 @@ impl TenantPolicy {
             levels_restored: None,
             quota: None,
             prices: None,
+            closed_kept: a_week(),
             paused: false,
             do_not_touch_until: None,
         }
@@ -288,6 +294,10 @@ impl TenantPolicy {
 
 fn fifteen_minutes() -> SignedDuration {
     SignedDuration::from_mins(15)
+}
+
+fn a_week() -> SignedDuration {
+    SignedDuration::from_hours(7 * 24)
 }
 
 /// A level that was lowered because actions of this kind failed. Only a person raises it again.
@@ -575,19 +585,6 @@ impl std::fmt::Display for Bounds {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(formatter, "{} to {}", self.min, self.max)
     }
-}
-
-/// What is not done unless people say so.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub enum Allowance {
-    /// Pods with local or emptyDir data.
-    LocalData,
-    /// Members of a quorum.
-    QuorumMember,
-    /// The only replica of a `StatefulSet`.
-    SingleReplica,
-    /// A roll back without asking, where nothing that can be seen came with the release beside its pods.
-    RollBackUnasked,
 }
 
 /// A latency objective.

@@ -101,7 +101,8 @@ pub struct Prices {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Retention {
-    /// Closed incidents and actions in the API server, before only the history holds them.
+    /// Closed incidents and actions in the API server, at most the newest 500 of each in a namespace. Actions stay for 25 hours in
+    /// any case, as budgets and cool-downs look back a day; recommendations that nobody carried out for 30 days.
     #[schemars(range(min = 60, max = 31_536_000))]
     pub closed_seconds: i64,
     /// Incidents, actions and reports in the history.
@@ -114,7 +115,7 @@ pub struct Retention {
 
 impl Default for Retention {
     fn default() -> Self {
-        Self { closed_seconds: 86_400, history_seconds: 34_560_000, personal_data_seconds: 7_776_000 }
+        Self { closed_seconds: 604_800, history_seconds: 34_560_000, personal_data_seconds: 7_776_000 }
     }
 }
 

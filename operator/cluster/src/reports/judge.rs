@@ -98,9 +98,14 @@ pub(super) fn scope(
 
 /// How long records are kept, for people.
 fn kept(retention: Retention) -> String {
+    let hours = retention.age.as_hours();
+    let span = match hours {
+        48.. => format!("{} days", hours / 24),
+        1..48 => format!("{hours} h"),
+        _ => format!("{} min", retention.age.as_mins()),
+    };
     format!(
-        "incidents and actions are kept for {} days after they ended, the newest {} of a namespace",
-        retention.age.as_hours() / 24,
+        "incidents and actions are kept for {span} after they ended, the newest {} of a namespace",
         retention.newest
     )
 }

@@ -226,21 +226,22 @@ impl ReportWriter {
         scope: &Scope,
         now: Timestamp,
     ) -> Result<Outcome, ClusterError> {
+        let retention = self.retention.within(&scope.namespaces, &self.snapshots.current());
         match &record.about {
             About::Incident(name) => {
                 let incident = ObjectKey { namespace: key.namespace.clone(), name: name.clone() };
                 let found = read::incident(&self.client, scope, &incident).await?;
                 Ok(match found {
                     Some((incident, facts)) => of_an_incident(&incident, &facts),
-                    None => not_found(key, name, self.retention),
+                    None => not_found(key, name, retention),
                 })
             }
             About::Period(from, to) => {
-                if let Some(outcome) = ahead_of_reading(*from, *to, self.retention, now) {
+                if let Some(outcome) = ahead_of_reading(*from, *to, retention, now) {
                     return Ok(outcome);
                 }
                 let facts = read::period(&self.client, scope, *from, *to).await?;
-                Ok(of_a_period(&facts, scope, (*from, *to), self.retention, now))
+                Ok(of_a_period(&facts, scope, (*from, *to), retention, now))
             }
         }
     }

@@ -5,7 +5,7 @@ use reqwest::Url;
 use std::net::IpAddr;
 
 /// Bytes of an address.
-pub const MOST_BYTES: usize = 4_096;
+const MOST_BYTES: usize = 4_096;
 
 /// Why a route does not work. The words are all that is told of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -71,7 +71,8 @@ pub enum Answer {
 
 /// The address that a file holds: https, or http to where nobody outside of the cluster listens.
 pub fn usable(text: &str) -> Option<Url> {
-    let url = Url::parse(text.trim()).ok()?;
+    let text = text.trim();
+    let url = (text.len() <= MOST_BYTES).then(|| Url::parse(text).ok())??;
     let host = url.host_str()?.trim_matches(['[', ']']).trim_end_matches('.').to_ascii_lowercase();
     let ends = |end: &str| host.strip_suffix(end).is_some_and(|name| !name.is_empty());
     let loopback = |address: IpAddr| address.is_loopback();

@@ -1,6 +1,6 @@
 //! Reads addresses and sends messages. The only file here that does I/O.
 
-use super::address::{self, Answer, MOST_BYTES, Trouble};
+use super::address::{self, Answer, Trouble};
 use super::forms;
 use super::lanes::{Errand, LaneKey, Lanes, News, Outcome, Tally};
 use super::standing::{Looked, standings};
@@ -9,6 +9,7 @@ use futures::stream::{FuturesUnordered, StreamExt};
 use homeostat_cluster::status::RouteStandings;
 use homeostat_cluster::validate::Route;
 use homeostat_cluster::{Catalogue, Leadership};
+use homeostat_knowledge::policy::SecretKey;
 use homeostat_knowledge::{Clock, TenantName, Timestamp};
 use homeostat_observe::sources::mounted;
 use reqwest::Url;
@@ -16,7 +17,6 @@ use reqwest::header::RETRY_AFTER;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::io::AsyncReadExt;
 use tokio::sync::{mpsc, watch};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
@@ -193,8 +193,8 @@ async fn ready<'a>(
     route: &Route,
 ) -> Result<(&'a reqwest::Client, Url), Trouble> {
     let client = client.ok_or(Trouble::NoClient)?;
-    let path = mounted::file(folder, &route.secret, &route.key).ok_or(Trouble::NoKey)?;
-    let text = read(&path).await.ok_or(Trouble::NoKey)?;
+    let key = SecretKey { secret: route.secret.clone(), key: route.key.clone() };
+    let text = mounted::text(folder, &key).await.map_err(|_| Trouble::NoKey)?;
     Ok((client, address::usable(&text).ok_or(Trouble::Address)?))
 }
 
@@ -243,15 +243,4 @@ async fn attempt(
             Ok(Answer::Later { trouble, wait: None })
         }
     }
-}
-
-/// The text of a small file.
-async fn read(path: &Path) -> Option<String> {
-    let file = tokio::fs::File::open(path).await.ok()?;
-    let mut bytes = Vec::new();
-    file.take(MOST_BYTES as u64 + 1).read_to_end(&mut bytes).await.ok()?;
-    if bytes.len() > MOST_BYTES {
-        return None;
-    }
-    String::from_utf8(bytes).ok()
 }

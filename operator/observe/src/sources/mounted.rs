@@ -7,8 +7,22 @@ use http::HeaderValue;
 use std::path::{Path, PathBuf};
 use tokio::io::AsyncReadExt;
 
-/// Bytes of a token.
+/// Bytes of a key.
 const MOST_BYTES: u64 = 16_384;
+
+/// Why the text of a key cannot be had. Says nothing of what is in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unusable {
+    /// No such file, or its name is none.
+    #[error("is not there")]
+    Missing,
+    /// More than 16 KiB.
+    #[error("is longer than 16 KiB")]
+    Long,
+    /// Not UTF-8.
+    #[error("is no text")]
+    NoText,
+}
 
 /// The file of a key; `None` for what is no name, which could lead elsewhere. A kubelet's own files begin with two dots.
 pub fn file(folder: &Path, secret: &str, key: &str) -> Option<PathBuf> {
@@ -21,8 +35,23 @@ pub fn file(folder: &Path, secret: &str, key: &str) -> Option<PathBuf> {
     (name(secret) && name(key)).then(|| folder.join(secret).join(key))
 }
 
-/// The value of an `Authorization` header with the token of this key (RFC 6750, section 2.1). It is read anew each time, as
-/// tokens change, and is in no error and no log line.
+/// The text of a key, of at most 16 KiB. It is read anew each time, as keys change.
+///
+/// # Errors
+/// [`Unusable`].
+pub async fn text(folder: &Path, from: &SecretKey) -> Result<String, Unusable> {
+    let path = file(folder, &from.secret, &from.key).ok_or(Unusable::Missing)?;
+    let opened = tokio::fs::File::open(path).await.map_err(|_| Unusable::Missing)?;
+    let mut bytes = Vec::new();
+    opened.take(MOST_BYTES + 1).read_to_end(&mut bytes).await.map_err(|_| Unusable::Missing)?;
+    if bytes.len() as u64 > MOST_BYTES {
+        return Err(Unusable::Long);
+    }
+    String::from_utf8(bytes).map_err(|_| Unusable::NoText)
+}
+
+/// The value of an `Authorization` header with the token of this key (RFC 6750, section 2.1). It is in no error and no log
+/// line.
 ///
 /// # Errors
 /// [`QueryError::Failed`] that says which key cannot be used, and what to change.
@@ -33,19 +62,15 @@ pub async fn bearer(folder: &Path, from: &SecretKey) -> Result<HeaderValue, Quer
             from.key, from.secret
         ))
     };
-    let missing =
-        "is not there; list the Secret in prometheus.secrets of the chart, and see that it has the key";
-    let path = file(folder, &from.secret, &from.key).ok_or_else(|| failed(missing))?;
-    let opened = tokio::fs::File::open(path).await.map_err(|_| failed(missing))?;
-    let mut text = String::new();
-    let read = opened.take(MOST_BYTES + 1).read_to_string(&mut text).await;
-    let read = read.map_err(|_| failed("is no text"))? as u64;
+    let text = text(folder, from).await.map_err(|why| match why {
+        Unusable::Missing => failed(
+            "is not there; list the Secret in prometheus.secrets of the chart, and see that it has the key",
+        ),
+        Unusable::Long | Unusable::NoText => failed(&why.to_string()),
+    })?;
     let token = text.trim();
     if token.is_empty() {
         return Err(failed("is empty"));
-    }
-    if read > MOST_BYTES {
-        return Err(failed("is longer than any token"));
     }
     let mut header = HeaderValue::try_from(format!("Bearer {token}"))
         .map_err(|_| failed("holds characters that no header may have"))?;
