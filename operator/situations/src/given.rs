@@ -229,8 +229,8 @@ pub struct GivenWorkload {
     pub memory_bounds: Option<[u64; 2]>,
     /// Labels of its pods beside `app`.
     pub labels: BTreeMap<String, String>,
-    /// `ConfigMap`s that its pods read, and how long ago each was written; null: not known.
-    pub configs: BTreeMap<String, Option<f64>>,
+    /// `ConfigMap`s that its pods read, and how long ago each was written.
+    pub configs: BTreeMap<String, Written>,
     /// How long ago a Job that is nobody's run began in its namespace; absent: there was none.
     #[serde(deserialize_with = "words::read_some_seconds")]
     pub job_ran: Option<f64>,
@@ -260,6 +260,24 @@ impl Default for GivenWorkload {
             job_ran: None,
         }
     }
+}
+
+/// When a `ConfigMap` was written last.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(untagged)]
+pub enum Written {
+    /// So many seconds ago.
+    Ago(f64),
+    /// It is not known.
+    Unknown(NotKnown),
+}
+
+/// The word for what is not known.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum NotKnown {
+    /// `unknown`.
+    Unknown,
 }
 
 /// One pod with one container.

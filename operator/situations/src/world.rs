@@ -1,7 +1,7 @@
 //! A small world made from the fields of a situation: snapshot and incident, as the loop would hold them.
 
 use crate::given::{
-    Given, GivenIncident, GivenJob, GivenNode, GivenPod, GivenTenant, GivenWorkload, Reach, Switch,
+    Given, GivenIncident, GivenJob, GivenNode, GivenPod, GivenTenant, GivenWorkload, Reach, Switch, Written,
 };
 use crate::words;
 use homeostat_knowledge::forecast::Scaler;
@@ -338,7 +338,10 @@ fn beside(space: &str, given: &GivenWorkload) -> Vec<ObjectChange> {
         ObjectChange::Config(Change::Applied(Arc::new(ConfigRecord {
             key: ObjectKey::new(space, name.as_str()),
             resource_version: "3".into(),
-            changed: written.map(ago),
+            changed: match written {
+                Written::Ago(seconds) => Some(ago(*seconds)),
+                Written::Unknown(_) => None,
+            },
         })))
     });
     let job = given.job_ran.map(|began| {
