@@ -166,7 +166,7 @@ async fn one(
     let since = injected.second.unwrap_or(injected.at);
     stage.live.at(since, format!("fault     {:?}: {service} ({})", entry.kind, entry.does));
     let healed = watch(stage, world, observer, entry, service, &injected).await?;
-    let taken_back = kinds::taken_back(world, entry.kind, service).await?;
+    let taken_back = entry.kind.is_taken_back().then_some(healed);
     let restored = At::now();
     let goes_on = kinds::goes_on(entry.kind, &before, &world.running(service));
     let words = match (entry.label, healed) {
@@ -221,7 +221,7 @@ async fn broken(stage: &Stage, world: &World, entry: &Entry, service: &str) -> R
     })
 }
 
-/// Watches until it is healed or handed over, or the time for it is over; whether callers are well again.
+/// Watches until it is healed or handed over, or the time for it is over; whether it was healed.
 async fn watch(
     stage: &Stage,
     world: &World,
@@ -242,7 +242,8 @@ async fn watch(
             told = true;
             stage.live.at(impact, format!("impact    first failed attempt on {service}"));
         }
-        if let Some(taken_back) = kinds::taken_back(world, entry.kind, service).await? {
+        if entry.kind.is_taken_back() {
+            let taken_back = kinds::taken_back(world, service).await?;
             if taken_back || now > end {
                 return Ok(taken_back);
             }

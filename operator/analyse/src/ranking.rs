@@ -116,6 +116,7 @@ pub(crate) fn root_of_cause(cause: &Cause) -> Entity {
 pub(crate) fn rank(incident: &mut Incident, calls: &Calls) {
     let any_active = incident.findings.iter().any(|finding| finding.active);
     let newest = incident.findings.iter().map(|finding| finding.last_seen).max();
+    let suffers = |other: &Entity, from: &Entity| suffers(incident, other, from, calls);
     let mut best: BTreeMap<Entity, (f64, &Finding)> = BTreeMap::new();
     for finding in &incident.findings {
         let Some(root) = root_of(finding) else { continue };
@@ -123,7 +124,7 @@ pub(crate) fn rank(incident: &mut Incident, calls: &Calls) {
         let fresh = newest.is_some_and(|newest| newest.duration_since(finding.last_seen) <= EXPLAINS_FOR);
         let faded = if finding.active || !any_active {
             1.0
-        } else if (fresh && first_hand(finding.kind)) || explains_active(incident, &root, calls) {
+        } else if (fresh && first_hand(finding.kind)) || explains_active(incident, &root, suffers) {
             0.98
         } else {
             continue;
@@ -139,9 +140,7 @@ pub(crate) fn rank(incident: &mut Incident, calls: &Calls) {
         .map(|(root, (score, finding))| {
             // A caller of another candidate is more likely its victim, unless its own state says otherwise.
             let victim = !first_hand(finding.kind)
-                && roots.iter().any(|other| {
-                    *other != root && root.workload().is_some_and(|key| calls.reaches(key, other))
-                });
+                && roots.iter().any(|other| *other != root && suffers(&root, other));
             let score = if victim { score * 0.5 } else { score };
             let evidence = finding.evidence.clone();
             let cause = Cause {
@@ -166,15 +165,19 @@ pub(crate) fn rank(incident: &mut Incident, calls: &Calls) {
     }
 }
 
+/// Whether this one calls that root, directly or through others. Who takes up an incident has seen no calls yet: whom its
+/// cause harms is known from before.
+fn suffers(incident: &Incident, one: &Entity, root: &Entity, calls: &Calls) -> bool {
+    let Some(caller) = one.workload() else { return false };
+    let harmed = || incident.causes.first().is_some_and(|cause| root_of_cause(cause) == *root);
+    calls.reaches(caller, root) || (harmed() && incident.affected.contains(caller))
+}
+
 /// What failed behind workloads that still show something is the likelier reason, also once it is over: they
 /// work off what piled up.
-fn explains_active(incident: &Incident, root: &Entity, calls: &Calls) -> bool {
-    incident
-        .findings
-        .iter()
-        .filter(|finding| finding.active)
-        .filter_map(root_of)
-        .any(|other| other != *root && other.workload().is_some_and(|caller| calls.reaches(caller, root)))
+fn explains_active(incident: &Incident, root: &Entity, suffers: impl Fn(&Entity, &Entity) -> bool) -> bool {
+    let active = incident.findings.iter().filter(|finding| finding.active);
+    active.filter_map(root_of).any(|other| other != *root && suffers(&other, root))
 }
 
 /// People think in workloads; the pod is named where it is one of several and the evidence tells which.

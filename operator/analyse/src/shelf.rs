@@ -153,12 +153,9 @@ fn runs_again(taken_back: &TakenBack, snapshot: &Snapshot) -> bool {
         return present.is_some_and(|now| now.uid == target.uid && now.revision.as_ref() == Some(revision));
     }
     let number = |set: &ControllerRecord| set.revision.as_ref()?.parse::<u64>().ok();
-    let own = |set: &&Arc<ControllerRecord>| {
-        set.key.kind == ControllerKind::ReplicaSet
-            && set.key.object.namespace == target.key.namespace
-            && set.owner.as_ref().is_some_and(|owner| owner.uid == target.uid)
-    };
-    let newest = snapshot.controllers.values().filter(own).max_by_key(|set| number(set));
+    let own = |set: &&Arc<ControllerRecord>| set.owner.as_ref().is_some_and(|owner| owner.uid == target.uid);
+    let sets = snapshot.controllers_in(ControllerKind::ReplicaSet, &target.key.namespace);
+    let newest = sets.filter(own).max_by_key(|set| number(set));
     newest.is_some_and(|set| set.earlier_revisions().contains(revision))
 }
 

@@ -7,10 +7,11 @@ use homeostat_analyse::{Correlator, CorrelatorConfig};
 use homeostat_knowledge::ids::SeededIds;
 use homeostat_knowledge::incident::{Cause, Instants, TimelineKind};
 use homeostat_knowledge::observation::{Change, ObjectChange, StoredIncident};
-use homeostat_knowledge::policy::TenantPolicy;
+use homeostat_knowledge::policy::{TenantPolicy, WorkloadPolicy};
+use homeostat_knowledge::records::ControllerKey;
 use homeostat_knowledge::{
-    Entity, EvidenceId, Finding, FindingId, FindingKind, Incident, IncidentId, IncidentState, Name,
-    ObjectKey, Severity, SignedDuration, Snapshot, TenantName, Timestamp, Uid,
+    ControllerKind, Entity, EvidenceId, Finding, FindingId, FindingKind, Incident, IncidentId, IncidentState,
+    Name, ObjectKey, Severity, SignedDuration, Snapshot, TenantName, Timestamp, Uid,
 };
 use std::sync::Arc;
 
@@ -82,6 +83,26 @@ fn incidents_once_order_fails(affected: &[&str]) -> Vec<String> {
 #[test]
 fn a_caller_known_to_suffer_joins_before_the_call_graph_is_known_again() {
     assert_eq!(incidents_once_order_fails(&["order", "gateway"]), ["kitchen-abcde"]);
+}
+
+#[test]
+fn what_was_found_before_stays_the_cause_until_its_calls_are_seen_again() {
+    let now = Timestamp::from_second(1_000_000).unwrap();
+    let mut correlator = Correlator::new(CorrelatorConfig::default());
+    assert!(correlator.adopt(&left_open(&["order"], now - SignedDuration::from_secs(60)), now));
+    let (mut snapshot, key) = (Snapshot::default(), ObjectKey::new("shop", "kitchen"));
+    let target = ControllerKey { kind: ControllerKind::Deployment, object: key.clone() };
+    let kitchen = WorkloadPolicy::new(key, Uid::new("w"), target);
+    snapshot.commit(&ObjectChange::Workload(Change::Applied(Arc::new(kitchen))), now);
+    let mut step = |findings: &[Finding], after: i64| {
+        let now = now + SignedDuration::from_secs(after);
+        correlator.update(findings, &Calls::default(), &snapshot, now, &mut SeededIds::new(7));
+        let causes = correlator.incidents().map(|incident| incident.causes[0].entity.clone());
+        causes.collect::<Vec<_>>()
+    };
+    assert_eq!(step(&[], 1), [workload("kitchen")], "nothing is seen yet");
+    assert_eq!(step(&[errors("order", now)], 2), [workload("kitchen")], "its caller fails");
+    assert_eq!(step(&[errors("order", now), errors("kitchen", now)], 3), [workload("kitchen")], "both fail");
 }
 
 #[test]

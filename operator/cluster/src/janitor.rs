@@ -9,6 +9,7 @@ use crate::error::ClusterError;
 use crate::watches::light::{Body, Light, Meta, null_is_empty};
 use homeostat_crds::v1alpha1::{Action, Incident};
 use homeostat_execute::driver::{PROPOSAL_OUTLIVED, PROPOSAL_RAISED};
+use homeostat_knowledge::observation::ObjectKind;
 use homeostat_knowledge::{Clock, Name, ObjectKey, SignedDuration, Snapshot, SnapshotSource, Timestamp};
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -26,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 pub struct Retention {
     /// Newest objects that are over, per namespace and kind.
     pub newest: usize,
-    /// Longest time that something that is over stays.
+    /// Longest time that something that is over stays, where no tenant says otherwise.
     pub age: SignedDuration,
     /// The same for recommendations that nobody carried out and their incidents: `homeostat levels --what-if` tells from
     /// them what a level would have done in a month.
@@ -171,11 +172,14 @@ impl Janitor {
 
     /// One round; gives how many objects went.
     pub async fn round(&self, leadership: &Leadership) -> Result<usize, ClusterError> {
-        let now = self.clock.now();
+        let (now, snapshot) = (self.clock.now(), self.snapshots.current());
+        // Who keeps for how long is not known yet: what a tenant wants to keep is not taken away for that.
+        if !snapshot.synced.contains(&ObjectKind::Tenant) {
+            return Ok(0);
+        }
         let incidents: Vec<Remnant> = self.list::<Over<Incident>>().await?;
         let actions: Vec<Remnant> = self.list::<Over<Action>>().await?;
-        let (incidents, actions) =
-            superfluous(&incidents, &actions, self.retention, &self.snapshots.current(), now);
+        let (incidents, actions) = superfluous(&incidents, &actions, self.retention, &snapshot, now);
         let mut count = 0;
         for (kind, gone) in [("Incident", incidents), ("Action", actions)] {
             for one in gone {

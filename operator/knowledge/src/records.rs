@@ -294,8 +294,14 @@ pub struct ReleaseRecord {
     /// Revisions that it was before: a release that is made again gets a new number and keeps its `ReplicaSet`. Oldest first,
     /// the last ten.
     pub earlier: Vec<Name>,
-    /// `ConfigMap`s that its pods read as files or as their environment, in order of their names.
+    /// `ConfigMap`s that its pods read as files or as their environment, in order of their names: at most
+    /// [`Self::MOST_READS`] and one more, which says that there may be others.
     pub reads: Vec<Name>,
+}
+
+impl ReleaseRecord {
+    /// `ConfigMap`s that are told apart.
+    pub const MOST_READS: usize = 64;
 }
 
 impl ControllerRecord {

@@ -13,7 +13,8 @@ use crate::observation::{
 };
 use crate::policy::{ControlPolicy, TenantPolicy, WorkloadPolicy};
 use crate::records::{
-    AutoscalerRecord, ControllerKey, ControllerRecord, Hold, NodeRecord, PodRecord, Release, ServiceRecord,
+    AutoscalerRecord, ControllerKey, ControllerKind, ControllerRecord, Hold, NodeRecord, PodRecord, Release,
+    ServiceRecord,
 };
 use crate::runs::{KueueQueues, RunsReport};
 use jiff::Timestamp;
@@ -342,6 +343,20 @@ impl Snapshot {
             .range((Bound::Included(start), Bound::Unbounded))
             .take_while(move |(key, _)| key.namespace == namespace)
             .map(|(_, pod)| pod)
+    }
+
+    /// Controllers of one kind in one namespace, in name order.
+    pub fn controllers_in<'a>(
+        &'a self,
+        kind: ControllerKind,
+        namespace: &Name,
+    ) -> impl Iterator<Item = &'a Arc<ControllerRecord>> + 'a {
+        let namespace = namespace.clone();
+        let object = ObjectKey { namespace: namespace.clone(), name: Name::from("") };
+        self.controllers
+            .range((Bound::Included(ControllerKey { kind, object }), Bound::Unbounded))
+            .take_while(move |(key, _)| key.kind == kind && key.object.namespace == namespace)
+            .map(|(_, controller)| controller)
     }
 
     /// The controller that a workload targets, when it exists.

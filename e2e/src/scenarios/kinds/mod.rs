@@ -14,6 +14,7 @@ use crate::faults::{self, Injected, Planned, Variant, World};
 use crate::truth::{At, PodView};
 
 pub use node::{NEIGHBOUR, small_volume};
+pub use release::taken_back;
 
 /// Which fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -160,6 +161,11 @@ impl Kind {
         }
     }
 
+    /// Callers notice nothing of a release that never gets ready: it is healed when the one before is back.
+    pub fn is_taken_back(self) -> bool {
+        matches!(self, Self::BadReleaseAlone)
+    }
+
     /// Callers may notice it late, or not at all.
     pub fn takes_time(self) -> bool {
         matches!(self, Self::MemoryLeak | Self::MemoryJump)
@@ -201,15 +207,6 @@ pub fn goes_on(kind: Kind, before: &[PodView], now: &[PodView]) -> bool {
         Way::Container(_) => stayed(|old, pod| old.running.is_some() && old.running == pod.running),
         Way::Network(_) | Way::Delay => stayed(|old, pod| old.uid == pod.uid),
         _ => false,
-    }
-}
-
-/// Whether the release was taken back and all of its pods serve; `None` for kinds whose callers tell whether they are healed: of
-/// a release that never gets ready they notice nothing.
-pub async fn taken_back(world: &World, kind: Kind, service: &str) -> Result<Option<bool>, DemoError> {
-    match kind {
-        Kind::BadReleaseAlone => release::taken_back(world, service).await.map(Some),
-        _ => Ok(None),
     }
 }
 

@@ -15,7 +15,7 @@ use homeostat_knowledge::policy::{
 };
 use homeostat_knowledge::records::Amounts;
 use homeostat_knowledge::{
-    ActionKind, FindingKind, GuardLimits, Level, Name, SignedDuration, TenantName, TenantPolicy, Timestamp,
+    ActionKind, FindingKind, GuardLimits, Level, Name, TenantName, TenantPolicy, Timestamp,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -88,7 +88,7 @@ pub fn tenant_policy(
         approval_timeout: seconds("spec.approval.timeoutSeconds", spec.approval.timeout_seconds, 60, 86_400)?,
         caps: caps(object, levels_restored),
         levels_restored,
-        closed_kept: closed_kept(spec.retention.closed_seconds)?,
+        closed_kept: seconds("spec.retention.closedSeconds", spec.retention.closed_seconds, 60, 31_536_000)?,
         quota: spec.quota.as_ref().map(quota).transpose()?,
         prices: spec.prices.as_ref().map(prices).transpose()?,
         paused: spec.paused,
@@ -97,14 +97,6 @@ pub fn tenant_policy(
 }
 
 /// What is not readable is an error, not "no limit".
-fn closed_kept(seconds: i64) -> Result<SignedDuration, Rejection> {
-    if !(60..=31_536_000).contains(&seconds) {
-        let rule = "it must be 60 to 31536000 (a minute to a year)";
-        return Err(Rejection::field("spec.retention.closedSeconds", seconds.to_string(), rule));
-    }
-    Ok(SignedDuration::from_secs(seconds))
-}
-
 fn quota(quota: &Quota) -> Result<Amounts, Rejection> {
     let amount = |field: &str, text: Option<&Quantity>, read: fn(&Quantity) -> Option<u64>| {
         let Some(text) = text else { return Ok(None) };

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use std::sync::Arc;
 
 /// Present in every namespace and never the reason of anything.
-const ROOT_CERTIFICATES: &str = "kube-root-ca.crt";
+pub(crate) const ROOT_CERTIFICATES: &str = "kube-root-ca.crt";
 /// Old leader elections write their state here every few seconds.
 const ELECTION: &str = "control-plane.alpha.kubernetes.io/leader";
 

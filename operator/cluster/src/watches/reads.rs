@@ -1,13 +1,12 @@
 //! Which `ConfigMap`s the pods of a template read: by names alone, as files or as their environment.
 
 use super::amounts::Resources;
+use super::configs::ROOT_CERTIFICATES;
 use super::light::{Interner, null_is_empty};
 use homeostat_knowledge::Name;
+use homeostat_knowledge::records::ReleaseRecord;
 use serde::Deserialize;
 use std::collections::BTreeSet;
-
-/// `ConfigMap`s that are kept of one template; who reads more reads "at least these".
-const MOST: usize = 64;
 
 /// The parts of a container of a pod template that are looked at.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -67,7 +66,7 @@ struct Named {
     name: String,
 }
 
-/// Names of the `ConfigMap`s that these containers and volumes read, in order.
+/// Names of the `ConfigMap`s that these containers and volumes read, in order, as [`ReleaseRecord::reads`] has them.
 pub(crate) fn config_maps<'a>(
     containers: impl Iterator<Item = &'a TemplateContainer>,
     volumes: &[Volume],
@@ -85,8 +84,8 @@ pub(crate) fn config_maps<'a>(
         let projected = sources.filter_map(|source| source.config_map.as_ref());
         read.extend(volume.config_map.iter().chain(projected).map(|named| named.name.as_str()));
     }
-    read.remove("");
-    read.into_iter().take(MOST).map(|name| names.intern(name)).collect()
+    read.retain(|name| !name.is_empty() && *name != ROOT_CERTIFICATES);
+    read.into_iter().take(ReleaseRecord::MOST_READS + 1).map(|name| names.intern(name)).collect()
 }
 
 #[cfg(test)]
@@ -100,7 +99,7 @@ mod tests {
             "env": [{ "name": "A", "value": "b" }, { "name": "C", "valueFrom": { "configMapKeyRef": { "name": "one", "key": "c" } } },
                     { "name": "D", "valueFrom": { "secretKeyRef": { "name": "password", "key": "d" } } }] });
         let volumes = json!([{ "name": "v", "configMap": { "name": "files" } }, { "name": "s", "secret": { "secretName": "password" } },
-            { "name": "p", "projected": { "sources": [{ "configMap": { "name": "all" } }, { "configMap": { "name": "more" } },
+            { "name": "p", "projected": { "sources": [{ "configMap": { "name": "all" } }, { "configMap": { "name": "more" } }, { "configMap": { "name": "kube-root-ca.crt" } },
                                                       { "serviceAccountToken": { "path": "t" } }] } }]);
         let container: TemplateContainer = serde_json::from_str(&container.to_string()).unwrap();
         let volumes: Vec<Volume> = serde_json::from_str(&volumes.to_string()).unwrap();

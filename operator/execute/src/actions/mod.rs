@@ -52,6 +52,7 @@ use homeostat_knowledge::plan::Undo;
 use homeostat_knowledge::{
     ActionKind, ActionRecord, Before, FindingKind, Level, Parameters, Snapshot, Timestamp,
 };
+use serde::{Deserialize, Serialize};
 
 /// Every action that is implemented.
 pub const ALL: &[&dyn ActionSpec] = &[
@@ -107,9 +108,10 @@ pub fn set_by(parameters: &Parameters) -> Before {
 }
 
 /// Whether a person must approve an action.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Asks {
     /// As the level says.
+    #[default]
     ByLevel,
     /// Whatever the level says, for this reason.
     Always(String),

@@ -4,7 +4,7 @@
 use super::target;
 use homeostat_knowledge::observation::ObjectKind;
 use homeostat_knowledge::policy::Allowance;
-use homeostat_knowledge::records::ControllerKey;
+use homeostat_knowledge::records::{ControllerKey, ReleaseRecord};
 use homeostat_knowledge::{
     ActionId, ActionKind, ActionRecord, ControllerKind, ControllerRecord, Name, ObjectKey, PodRecord,
     Snapshot, Timestamp,
@@ -72,18 +72,22 @@ fn set<'a>(namespace: &Name, revision: &Name, snapshot: &'a Snapshot) -> Option<
 /// The youngest pod of this `ReplicaSet` that serves.
 fn witness<'a>(set: &ControllerRecord, snapshot: &'a Snapshot) -> Option<&'a PodRecord> {
     let own = |pod: &&PodRecord| {
-        pod.key.namespace == set.key.object.namespace
-            && pod.owner.as_ref().is_some_and(|owner| {
-                owner.kind == ControllerKind::ReplicaSet && owner.name == set.key.object.name
-            })
-            && snapshot.serves(pod)
+        pod.owner.as_ref().is_some_and(|owner| {
+            owner.kind == ControllerKind::ReplicaSet && owner.name == set.key.object.name
+        }) && snapshot.serves(pod)
     };
-    snapshot.pods.values().map(|pod| &**pod).filter(own).max_by_key(|pod| pod.created)
+    snapshot.pods_in(&set.key.object.namespace).map(|pod| &**pod).filter(own).max_by_key(|pod| pod.created)
 }
 
 /// Every `ConfigMap` that the revision reads is as it was before the witness was made.
 fn unwritten(set: &ControllerRecord, witness: &PodRecord, snapshot: &Snapshot) -> Result<(), String> {
     let revision = &set.key.object.name;
+    if set.reads().len() > ReleaseRecord::MOST_READS {
+        return Err(format!(
+            "{revision} reads more than {} ConfigMaps: not all are looked at",
+            ReleaseRecord::MOST_READS
+        ));
+    }
     if !set.reads().is_empty() && !snapshot.synced.contains(&ObjectKind::Config) {
         return Err(format!("when the ConfigMaps that {revision} reads were written last is not known yet"));
     }
@@ -112,10 +116,9 @@ fn unwritten(set: &ControllerRecord, witness: &PodRecord, snapshot: &Snapshot) -
 
 /// No Job that people or their tools made ran: it may have changed a schema. Runs of a `CronJob` come with or without releases.
 fn no_job_since(namespace: &Name, since: Timestamp, snapshot: &Snapshot) -> Result<(), String> {
-    let ran = snapshot.controllers.values().find(|job| {
-        job.key.kind == ControllerKind::Job
-            && job.key.object.namespace == *namespace
-            && job.owner.as_ref().is_none_or(|owner| owner.kind != ControllerKind::CronJob)
+    let mut jobs = snapshot.controllers_in(ControllerKind::Job, namespace);
+    let ran = jobs.find(|job| {
+        job.owner.as_ref().is_none_or(|owner| owner.kind != ControllerKind::CronJob)
             && job.run.started.is_some_and(|at| at >= since)
     });
     ran.map_or(Ok(()), |job| {
@@ -128,7 +131,7 @@ mod tests {
     use super::*;
     use crate::testing::{at, change, controller, permit, pod, put_controller, put_pod, snapshot};
     use homeostat_knowledge::observation::{Change, ConfigRecord, ObjectChange};
-    use homeostat_knowledge::records::{OwnerRecord, ReleaseRecord, RunTimes};
+    use homeostat_knowledge::records::{OwnerRecord, RunTimes};
     use homeostat_knowledge::{Parameters, Uid};
 
     /// Release before: one pod, made at second 100, that serves and reads `settings`, written at second 50.
@@ -195,13 +198,19 @@ mod tests {
         type Doubt = fn(&mut Snapshot);
         let why = asked(|_| {}).expect("all is known");
         assert!(why.contains("order-old-a"), "{why}");
-        let doubts: [(&str, Doubt); 9] = [
+        let doubts: [(&str, Doubt); 10] = [
             ("RollBackUnasked in Workload.spec.allow", |world| {
                 permit(world, |permits| permits.allow.clear());
             }),
             ("was written since its pod order-old-a", |world| write(world, Some(100))),
             ("was written is not known", |world| write(world, None)),
             ("is not there", |world| world.configs = Snapshot::default().configs),
+            ("more than 64 ConfigMaps", |world| {
+                let mut set = controller(ControllerKind::ReplicaSet, "order-old");
+                let reads = (0..65).map(|number| Name::from(format!("settings-{number}"))).collect();
+                set.release = Some(Box::new(ReleaseRecord { reads, ..ReleaseRecord::default() }));
+                put_controller(world, set);
+            }),
             ("not known yet", |world| {
                 world.synced.remove(&ObjectKind::Config);
             }),

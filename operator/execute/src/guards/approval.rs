@@ -1,6 +1,7 @@
 //! Approval: where the level demands it, a person's word on exactly this action.
 
 use super::{GuardInput, Mode, Ruling, mode_of};
+use crate::actions::Asks;
 use crate::asking::{Asked, approval_holds};
 
 pub(super) fn judge(input: &GuardInput) -> Ruling {
@@ -8,9 +9,9 @@ pub(super) fn judge(input: &GuardInput) -> Ruling {
         return Ruling::unknown("tenant not known", "whether approval is needed is not known");
     };
     match mode_of(&input.action, tenant, &input.control) {
-        Mode::Act => match &input.action.spared {
-            Some(why) => Ruling::passed(why.as_str(), "nothing else came with the release"),
-            None => Ruling::unset("not needed at this level", "none needed"),
+        Mode::Act => match &input.action.asks {
+            Asks::Spared(why) => Ruling::passed(why.as_str(), "known well enough to ask nobody"),
+            Asks::ByLevel | Asks::Always(_) => Ruling::unset("not needed at this level", "none needed"),
         },
         Mode::Nothing | Mode::Recommend => Ruling::refused(
             "the level allows no effect",
@@ -25,7 +26,7 @@ pub(super) fn judge(input: &GuardInput) -> Ruling {
                 return Ruling::refused(
                     "not given",
                     limit,
-                    if let Some(why) = &input.action.needs_approval {
+                    if let Asks::Always(why) = &input.action.asks {
                         format!("needs approval: {why}")
                     } else if who.is_empty() {
                         "needs approval, but the Tenant names no approvers".to_owned()
@@ -128,7 +129,7 @@ mod tests {
             "{}",
             nobody.message
         );
-        let why = asked(|case| case.action.needs_approval = Some("a Secret changed".to_owned()));
+        let why = asked(|case| case.action.asks = Asks::Always("a Secret changed".to_owned()));
         assert!(!why.result.permits() && why.message.contains("a Secret changed"), "{}", why.message);
         let low = asked(|case| {
             case.tenant.as_mut().expect("tenant").levels.insert(ActionKind::EvictPod, Level::Recommend);

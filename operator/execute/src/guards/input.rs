@@ -105,12 +105,9 @@ pub struct ActionFacts {
     /// An autoscaler gets a lower floor.
     #[serde(default)]
     pub lowers_floor: bool,
-    /// Why a person must approve whatever the level says.
+    /// Whether a person must approve whatever the level says.
     #[serde(default)]
-    pub needs_approval: Option<String>,
-    /// Why no person must be asked about what is otherwise asked about at every level.
-    #[serde(default)]
-    pub spared: Option<String>,
+    pub asks: Asks,
     /// What a person was asked for, as it is stored.
     #[serde(default)]
     pub request: Request,
@@ -122,13 +119,7 @@ pub struct ActionFacts {
 impl ActionFacts {
     /// The facts of a record.
     pub fn of(record: &ActionRecord, snapshot: &Snapshot) -> Self {
-        let asks =
-            crate::actions::spec(record.kind()).map_or(Asks::ByLevel, |spec| spec.asks(record, snapshot));
-        let (needs_approval, spared) = match asks {
-            Asks::ByLevel => (None, None),
-            Asks::Always(why) => (Some(why), None),
-            Asks::Spared(why) => (None, Some(why)),
-        };
+        let spec = crate::actions::spec(record.kind());
         Self {
             id: record.id.clone(),
             kind: record.kind(),
@@ -144,8 +135,7 @@ impl ActionFacts {
             undo_of: record.undo_of.clone(),
             may_undo: crate::history::may_undo(record),
             lowers_floor: record.lowers_floor(),
-            needs_approval,
-            spared,
+            asks: spec.map_or(Asks::ByLevel, |spec| spec.asks(record, snapshot)),
             request: record.request.clone(),
             digest: crate::asking::digest(record),
         }

@@ -1,6 +1,7 @@
 //! Who is asked: tenant and workload are known, switched on, and their level allows the action.
 
 use super::{ActionFacts, GuardInput, Ruling};
+use crate::actions::Asks;
 use homeostat_knowledge::policy::{ControlPolicy, PLATFORM_TENANT, TenantPolicy};
 use homeostat_knowledge::{ActionKind, GuardName, Level, Origin};
 
@@ -41,7 +42,7 @@ pub fn mode_of(action: &ActionFacts, tenant: &TenantPolicy, control: &ControlPol
     // Replicas alone: the size of a running pod needs the level that it needs for a repair.
     let replicas = action.origin == Origin::Forecast && action.kind != ActionKind::ResizePod;
     let mode = if replicas { sized(action.kind, tenant, control, mode) } else { mode };
-    if action.needs_approval.is_some() { mode.min(Mode::Approve) } else { mode }
+    if matches!(action.asks, Asks::Always(_)) { mode.min(Mode::Approve) } else { mode }
 }
 
 /// A size by forecast is what the Workload asks for with mode Auto, within its bounds and reversible: both directions run

@@ -332,7 +332,8 @@ mod tests {
     #[test]
     fn what_needs_a_person_never_runs_alone() {
         let mut case = testing::input();
-        case.action.needs_approval = Some("what changed with the release is not known".to_owned());
+        case.action.asks =
+            crate::actions::Asks::Always("what changed with the release is not known".to_owned());
         let reports = evaluate(&case);
         let refused = refusal(&reports).expect("a refusal");
         assert_eq!(refused.name, GuardName::Approval);

@@ -72,7 +72,10 @@ pub enum Answer {
 /// The address that a file holds: https, or http to where nobody outside of the cluster listens.
 pub fn usable(text: &str) -> Option<Url> {
     let text = text.trim();
-    let url = (text.len() <= MOST_BYTES).then(|| Url::parse(text).ok())??;
+    if text.len() > MOST_BYTES {
+        return None;
+    }
+    let url = Url::parse(text).ok()?;
     let host = url.host_str()?.trim_matches(['[', ']']).trim_end_matches('.').to_ascii_lowercase();
     let ends = |end: &str| host.strip_suffix(end).is_some_and(|name| !name.is_empty());
     let loopback = |address: IpAddr| address.is_loopback();
