@@ -235,7 +235,7 @@ pub struct Sources {
     /// A Prometheus to query for the signals that Workloads name. Unset: none is queried.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prometheus: Option<PrometheusSource>,
-    /// Where telemetry is received.
+    /// Not used in this version: the arguments of the program say where telemetry is received.
     #[serde(default)]
     pub otlp: OtlpSource,
 }
@@ -278,7 +278,8 @@ pub struct TokenSource {
     pub secret_key_ref: SecretKeyRef,
 }
 
-/// Where telemetry is received; an empty text switches that protocol off.
+/// Not used in this version: the arguments of the program say where telemetry is received. An empty text switches that protocol
+/// off.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct OtlpSource {

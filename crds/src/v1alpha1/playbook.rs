@@ -232,7 +232,7 @@ pub struct StepParameters {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 100_000))]
     pub replicas: Option<i32>,
-    /// Pods of a run to have at once.
+    /// Pods of a run to have at once. No action of this version takes it: a playbook that sets it is not accepted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 100_000))]
     pub parallelism: Option<i32>,
@@ -244,7 +244,7 @@ pub struct StepParameters {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 128))]
     pub revision: Option<String>,
-    /// CPU to have.
+    /// CPU to have. No action of this version takes it: a playbook that sets it is not accepted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cpu: Option<Quantity>,
     /// Memory to have.

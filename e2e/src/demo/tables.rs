@@ -210,7 +210,8 @@ fn notes(run: &ColumnRun) -> String {
         parts.push(format!("{} reads did not find what was acknowledged", run.load.missing));
     }
     if run.restored_by_harness > 0 {
-        parts.push(format!("{} faults restored by the harness", run.restored_by_harness));
+        let faults = if run.restored_by_harness == 1 { "fault" } else { "faults" };
+        parts.push(format!("{} {faults} restored by the harness", run.restored_by_harness));
     }
     if let Some(bytes) = run.measured.rss_peak_bytes {
         parts.push(format!("Homeostat peak RSS {:.1} MB", bytes as f64 / 1e6));

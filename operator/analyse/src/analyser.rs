@@ -5,6 +5,7 @@ mod callers;
 mod contention;
 mod dropped;
 mod egress;
+mod narrow;
 mod witness;
 
 use self::contention::Contention;
@@ -269,7 +270,7 @@ impl Analyser {
             if doubt.is_some() && lasts < DOUBTED {
                 continue;
             }
-            let entity = self.narrow(snapshot, entity, since);
+            let entity = self.narrow(snapshot, entity, since, now);
             let mut found = Seen {
                 since,
                 at: now,
@@ -375,32 +376,6 @@ impl Analyser {
                 }
             }
             _ => FindingKind::ErrorBurst,
-        }
-    }
-
-    /// The one pod of several that is to blame, when the evidence tells; else the workload.
-    fn narrow(&self, snapshot: &Snapshot, entity: &Entity, since: Timestamp) -> Entity {
-        let Entity::Workload { key } = entity else { return entity.clone() };
-        let serving: Vec<_> = snapshot.pods_of(key).filter(|pod| !pod.deleting).collect();
-        if serving.len() < 2 {
-            return entity.clone();
-        }
-        let mute: Vec<_> = serving
-            .iter()
-            .filter(|pod| self.calls.pod_sender(&pod.key).is_none_or(|sender| sender.watermark <= since))
-            .collect();
-        if let [pod] = mute.as_slice() {
-            return snapshot.entity_of(pod);
-        }
-        let wrong: Vec<_> = serving
-            .iter()
-            .filter(|pod| {
-                self.golden.error_share(&pod.key).is_some_and(|(share, calls)| share > 0.3 && calls >= 3.0)
-            })
-            .collect();
-        match wrong.as_slice() {
-            [pod] => snapshot.entity_of(pod),
-            _ => entity.clone(),
         }
     }
 

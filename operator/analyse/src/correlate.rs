@@ -6,6 +6,7 @@
 
 mod aftermath;
 mod own;
+mod taken_up;
 
 use crate::calls::Calls;
 use crate::objects::runs_ended;
@@ -18,6 +19,7 @@ use homeostat_knowledge::{
     Instants, Name, ObjectKey, Severity, SignedDuration, Snapshot, Timestamp, WorkloadKey,
 };
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use taken_up::Looked;
 
 /// Settings of the correlator.
 #[derive(Clone, Debug)]
@@ -50,6 +52,9 @@ pub struct Correlator {
     incidents: BTreeMap<IncidentId, Incident>,
     /// Those of them that the API server has too.
     stored: BTreeSet<IncidentId>,
+    /// Those that an earlier leader left open and that were not found here yet, and when they were taken up.
+    unseen: BTreeMap<IncidentId, Timestamp>,
+    leads_since: Option<Timestamp>,
     /// Roots that were healed lately, and when that was seen.
     healed: VecDeque<(Entity, Timestamp)>,
     /// Closed ones that come back with their release.
@@ -65,6 +70,8 @@ impl Correlator {
             config,
             incidents: BTreeMap::new(),
             stored: BTreeSet::new(),
+            unseen: BTreeMap::new(),
+            leads_since: None,
             healed: VecDeque::new(),
             shelf: Shelf::default(),
             dropped: 0,
@@ -125,6 +132,7 @@ impl Correlator {
         incident.acknowledged_by.clone_from(&stored.acknowledged_by);
         incident.record(now, TimelineKind::State, shelf::TAKEN_UP);
         self.stored.insert(id.clone());
+        self.unseen.insert(id.clone(), now);
         self.incidents.insert(id.clone(), incident);
         true
     }
@@ -137,8 +145,7 @@ impl Correlator {
     /// Forgets an incident whose object was deleted.
     pub fn forget(&mut self, key: &ObjectKey) {
         let id = IncidentId(key.name.clone());
-        self.incidents.remove(&id);
-        self.stored.remove(&id);
+        self.remove(&id);
         self.shelf.forget(&id);
     }
 
@@ -147,7 +154,14 @@ impl Correlator {
     /// incident.
     pub fn follow(&mut self, stored: &StoredIncident) {
         let theirs = &stored.incident;
-        if stored.closed || theirs.state.closed() {
+        if stored.closed {
+            return;
+        }
+        if theirs.state.closed() {
+            // Over, said the leader. What this replica wrote while it led comes back late.
+            if self.incidents.get(&theirs.id).is_some_and(|own| !knows(own, theirs)) {
+                self.remove(&theirs.id);
+            }
             return;
         }
         if let Some(own) = self.incidents.get_mut(&theirs.id) {
@@ -171,6 +185,12 @@ impl Correlator {
             let well = incident.instants.mitigated.is_some_and(|since| now.duration_since(since) >= after);
             stored.contains(id) || !well
         });
+    }
+
+    fn remove(&mut self, id: &IncidentId) {
+        self.incidents.remove(id);
+        self.stored.remove(id);
+        self.unseen.remove(id);
     }
 
     /// Groups the present findings. Returns the incidents that changed; closed ones are returned once and dropped.
@@ -214,6 +234,7 @@ impl Correlator {
         self.incidents.retain(|_, incident| !incident.state.closed());
         let incidents = &self.incidents;
         self.stored.retain(|id| incidents.contains_key(id));
+        self.unseen.retain(|id, _| incidents.contains_key(id));
     }
 
     /// Verification window passed and nothing is left to do.
@@ -401,13 +422,18 @@ impl Correlator {
         if incident.instants.mitigated.is_some() {
             incident.instants.mitigated = None;
             incident.reopen_count += 1;
-            incident.state = IncidentState::Open;
+            // What was left to people stays theirs.
+            let theirs = incident.handed_over.is_some();
+            incident.state = if theirs { IncidentState::HandedOver } else { IncidentState::Open };
             incident.record(now, TimelineKind::State, "came back before it was stable");
             changed = true;
         }
         let before: Vec<(Entity, FindingKind)> =
             incident.causes.iter().map(|cause| (cause.entity.clone(), cause.kind)).collect();
         rank(incident, calls);
+        if incident.causes.first().is_some_and(|cause| root_of_cause(cause) == *root) {
+            self.unseen.remove(id);
+        }
         let after: Vec<(Entity, FindingKind)> =
             incident.causes.iter().map(|cause| (cause.entity.clone(), cause.kind)).collect();
         if before != after {
@@ -447,6 +473,7 @@ impl Correlator {
     ) -> bool {
         let stable = self.config.stable;
         let taking = self.incidents.get(id).is_some_and(|incident| self.takes(incident, now));
+        let looked = self.looked(id, calls, snapshot, now);
         let Some(incident) = self.incidents.get_mut(id) else { return false };
         if incident.state.closed() {
             return false;
@@ -489,6 +516,11 @@ impl Correlator {
             }
             _ => health_of(&root, calls, snapshot).map(|(since, _)| since),
         });
+        let well_since = match looked {
+            Looked::Found => well_since,
+            Looked::Since(began) => well_since.map(|since| since.max(began)),
+            Looked::TooShort => None,
+        };
         if let Some(since) = well_since
             && !sick
             && now.duration_since(since) >= stable

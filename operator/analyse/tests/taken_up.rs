@@ -6,12 +6,13 @@ use homeostat_analyse::calls::Calls;
 use homeostat_analyse::{Correlator, CorrelatorConfig};
 use homeostat_knowledge::ids::SeededIds;
 use homeostat_knowledge::incident::{Cause, Instants, TimelineKind};
-use homeostat_knowledge::observation::{Change, ObjectChange, StoredIncident};
+use homeostat_knowledge::observation::{Change, ObjectChange, Span, StoredIncident};
 use homeostat_knowledge::policy::{TenantPolicy, WorkloadPolicy};
 use homeostat_knowledge::records::ControllerKey;
 use homeostat_knowledge::{
-    ControllerKind, Entity, EvidenceId, Finding, FindingId, FindingKind, Incident, IncidentId, IncidentState,
-    Name, ObjectKey, Severity, SignedDuration, Snapshot, TenantName, Timestamp, Uid,
+    CallOutcome, ControllerKind, Entity, EvidenceId, Finding, FindingId, FindingKind, Incident, IncidentId,
+    IncidentState, Name, ObjectKey, Observation, Severity, Signal, SignedDuration, Snapshot, SpanKind,
+    TenantName, Timestamp, Uid, WorkloadHealth,
 };
 use std::sync::Arc;
 
@@ -85,24 +86,134 @@ fn a_caller_known_to_suffer_joins_before_the_call_graph_is_known_again() {
     assert_eq!(incidents_once_order_fails(&["order", "gateway"]), ["kitchen-abcde"]);
 }
 
+/// The kitchen under control, ready, with an incident of which nothing but its pods' readiness is seen.
+struct TakenUp {
+    correlator: Correlator,
+    calls: Calls,
+    snapshot: Snapshot,
+    began: Timestamp,
+}
+
+impl TakenUp {
+    fn new(kind: FindingKind) -> Self {
+        let began = Timestamp::from_second(1_000_000).unwrap();
+        let (mut snapshot, key) = (Snapshot::default(), ObjectKey::new("shop", "kitchen"));
+        let target = ControllerKey { kind: ControllerKind::Deployment, object: key.clone() };
+        let kitchen = WorkloadPolicy::new(key.clone(), Uid::new("w"), target);
+        snapshot.commit(&ObjectChange::Workload(Change::Applied(Arc::new(kitchen))), began);
+        let health = WorkloadHealth { good_since: Some(began), ..WorkloadHealth::default() };
+        snapshot.health.insert_mut(key, health);
+        let mut stored = left_open(&["order"], began - SignedDuration::from_secs(60));
+        (stored.incident.findings[0].kind, stored.incident.causes[0].kind) = (kind, kind);
+        let mut correlator = Correlator::new(CorrelatorConfig::default());
+        correlator.follow(&stored);
+        assert!(correlator.adopt(&stored, began));
+        Self { correlator, calls: Calls::default(), snapshot, began }
+    }
+
+    /// One look so many seconds after it was taken up; the state of each incident, and its first cause.
+    fn look(&mut self, second: i64, leads: bool, findings: &[Finding]) -> Vec<(IncidentState, Entity)> {
+        let now = self.began + SignedDuration::from_secs(second);
+        self.correlator.lead(leads, now);
+        let mut ids = SeededIds::new(7);
+        self.correlator.update(findings, &self.calls, &self.snapshot, now, &mut ids);
+        let all = self.correlator.incidents();
+        all.map(|incident| (incident.state, incident.causes[0].entity.clone())).collect()
+    }
+
+    /// The provider answers the kitchen well, five times in this second.
+    fn provider_answers(&mut self, second: i64) {
+        let now = self.began + SignedDuration::from_secs(second);
+        for number in 0..5 {
+            let id = (second * 10 + number).unsigned_abs();
+            let caller = Some(ObjectKey::new("shop", "kitchen"));
+            let pod = Entity::Pod {
+                key: ObjectKey::new("shop", "kitchen-a"),
+                uid: Uid::new("p"),
+                workload: caller,
+            };
+            let span = Span {
+                trace: id.into(),
+                id,
+                parent: 0,
+                kind: SpanKind::Client,
+                start: now,
+                end: now,
+                operation: "pay".into(),
+                outcome: CallOutcome::Ok,
+                peer: Some(PROVIDER.into()),
+            };
+            let signal = Signal::Span(span);
+            let seen = Observation { tenant: None, entity: pod, event_time: now, arrival_time: now, signal };
+            self.calls.ingest(&self.snapshot, &seen);
+        }
+    }
+}
+
+const PROVIDER: &str = "pay.provider.example";
+const OPEN: IncidentState = IncidentState::Open;
+const MITIGATED: IncidentState = IncidentState::Mitigated;
+
 #[test]
 fn what_was_found_before_stays_the_cause_until_its_calls_are_seen_again() {
-    let now = Timestamp::from_second(1_000_000).unwrap();
-    let mut correlator = Correlator::new(CorrelatorConfig::default());
-    assert!(correlator.adopt(&left_open(&["order"], now - SignedDuration::from_secs(60)), now));
-    let (mut snapshot, key) = (Snapshot::default(), ObjectKey::new("shop", "kitchen"));
-    let target = ControllerKey { kind: ControllerKind::Deployment, object: key.clone() };
-    let kitchen = WorkloadPolicy::new(key, Uid::new("w"), target);
-    snapshot.commit(&ObjectChange::Workload(Change::Applied(Arc::new(kitchen))), now);
-    let mut step = |findings: &[Finding], after: i64| {
-        let now = now + SignedDuration::from_secs(after);
-        correlator.update(findings, &Calls::default(), &snapshot, now, &mut SeededIds::new(7));
-        let causes = correlator.incidents().map(|incident| incident.causes[0].entity.clone());
-        causes.collect::<Vec<_>>()
-    };
-    assert_eq!(step(&[], 1), [workload("kitchen")], "nothing is seen yet");
-    assert_eq!(step(&[errors("order", now)], 2), [workload("kitchen")], "its caller fails");
-    assert_eq!(step(&[errors("order", now), errors("kitchen", now)], 3), [workload("kitchen")], "both fail");
+    let mut new = TakenUp::new(FindingKind::ErrorBurst);
+    let order = || errors("order", new_at(2));
+    let kitchen = [(OPEN, workload("kitchen"))];
+    assert_eq!(new.look(1, true, &[]), kitchen, "nothing is seen yet");
+    assert_eq!(new.look(2, true, &[order()]), kitchen, "its caller fails");
+    assert_eq!(new.look(3, true, &[order(), errors("kitchen", new_at(2))]), kitchen, "both fail");
+}
+
+fn new_at(second: i64) -> Timestamp {
+    Timestamp::from_second(1_000_000 + second).unwrap()
+}
+
+#[test]
+fn that_nothing_is_seen_of_what_is_taken_up_does_not_end_it() {
+    let mut new = TakenUp::new(FindingKind::ErrorBurst);
+    for second in [1, 30, 179] {
+        assert_eq!(new.look(second, true, &[])[0].0, OPEN, "after {second} s its callers may not send yet");
+    }
+    assert_eq!(new.look(182, true, &[])[0].0, MITIGATED, "whoever calls it would have sent");
+    let mut quota = TakenUp::new(FindingKind::QuotaFilling);
+    quota.look(1, true, &[]);
+    assert_eq!(quota.look(600, true, &[])[0].0, OPEN, "its samples are too few");
+    let mut crash = TakenUp::new(FindingKind::Crashed);
+    crash.look(1, true, &[]);
+    assert_eq!(crash.look(4, true, &[])[0].0, MITIGATED, "the pod itself is seen");
+}
+
+#[test]
+fn what_is_taken_up_ends_as_soon_as_its_cause_is_seen_to_answer() {
+    let mut new = TakenUp::new(FindingKind::DependencyDown);
+    let incident = new.correlator.get_mut(&IncidentId::new("kitchen-abcde")).unwrap();
+    incident.causes[0].entity = Entity::External { address: PROVIDER.into() };
+    assert_eq!(new.look(4, true, &[])[0].0, OPEN);
+    new.provider_answers(5);
+    assert_eq!(new.look(6, true, &[])[0].0, OPEN, "not for long enough");
+    new.provider_answers(8);
+    assert_eq!(new.look(9, true, &[])[0].0, MITIGATED);
+}
+
+#[test]
+fn who_follows_ends_nothing_that_it_did_not_see_and_looks_anew_when_it_leads() {
+    let mut new = TakenUp::new(FindingKind::ErrorBurst);
+    assert_eq!(new.look(1_000, false, &[])[0].0, OPEN, "the callers send to the leader");
+    assert_eq!(new.look(1_001, true, &[])[0].0, OPEN);
+    assert_eq!(new.look(1_010, true, &[errors("kitchen", new_at(1_009))]), [(OPEN, workload("kitchen"))]);
+}
+
+#[test]
+fn what_was_handed_over_stays_with_people_when_it_comes_back() {
+    let mut new = TakenUp::new(FindingKind::ErrorBurst);
+    let id = IncidentId::new("kitchen-abcde");
+    new.look(1, true, &[errors("kitchen", new_at(1))]);
+    let own = new.correlator.get_mut(&id).unwrap();
+    own.handed_over = Some("nothing helped".to_owned());
+    own.state = IncidentState::HandedOver;
+    new.snapshot.health.get_mut(&ObjectKey::new("shop", "kitchen")).unwrap().good_since = Some(new_at(2));
+    assert_eq!(new.look(6, true, &[])[0].0, MITIGATED);
+    assert_eq!(new.look(7, true, &[errors("kitchen", new_at(7))])[0].0, IncidentState::HandedOver);
 }
 
 #[test]

@@ -173,8 +173,8 @@ fn relevant(mut history: Vec<ActionHistory>, record: &ActionRecord, now: Timesta
     history
 }
 
-/// The finding as the newest snapshot has it: by its id when it is known, else the one that explains the
-/// incident best for this workload or node.
+/// The finding as the newest snapshot has it: by what it is about (each process counts ids anew) when it is known, else the one
+/// that explains the incident best for this workload or node.
 fn live_finding<'a>(
     record: &ActionRecord,
     finding: Option<&Finding>,
@@ -182,9 +182,10 @@ fn live_finding<'a>(
 ) -> Option<&'a Finding> {
     let incident = snapshot.incidents.get(&record.incident)?;
     if let Some(decided) = finding {
-        return incident.findings.iter().find(|live| live.id == decided.id).or_else(|| {
-            incident.findings.iter().find(|live| live.entity == decided.entity && live.kind == decided.kind)
-        });
+        return incident
+            .findings
+            .iter()
+            .find(|live| live.entity == decided.entity && live.kind == decided.kind);
     }
     let of_workload = |live: &&Finding| match &live.entity {
         Entity::Node { name } => record.target.is_node() && *name == record.target.key.name,
@@ -433,6 +434,13 @@ mod tests {
         closed.incidents.remove_mut(&record.incident);
         assert!(!of(&closed).active);
         assert_eq!(evidence(&record, None, &closed), None, "after a restart, without the incident: unknown");
+        // Of the process before: it counted the same ids for other findings.
+        let other = with(FindingKind::Hung, |incident| {
+            let mut before = incident.findings[0].clone();
+            (before.kind, before.active) = (FindingKind::Slow, false);
+            incident.findings.insert(0, before);
+        });
+        assert!(of(&other).active);
         let broken = with(FindingKind::Hung, |incident| incident.findings[0].confidence = f64::NAN);
         assert_eq!(of(&broken).confidence, None);
     }

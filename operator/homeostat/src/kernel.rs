@@ -5,6 +5,7 @@
 //! clock in here, so a recorded run can be stepped through again.
 
 mod ahead;
+mod followed;
 mod past;
 mod sent;
 mod sizes;
@@ -20,8 +21,8 @@ use homeostat_analyse::{Analyser, Correlator, CorrelatorConfig};
 use homeostat_knowledge::incident::TimelineKind;
 use homeostat_knowledge::observation::{Change, ObjectChange, PlaybookText, Sample};
 use homeostat_knowledge::{
-    ActionRecord, ActionState, Admitted, Entity, Finding, IdSource, Incident, IncidentId, IncidentState,
-    Name, Observation, Plan, Signal, SignedDuration, Snapshot, Timestamp, WorkloadKey,
+    ActionState, Admitted, Entity, Finding, IdSource, Incident, IncidentId, IncidentState, Name, Observation,
+    Plan, Signal, SignedDuration, Snapshot, Timestamp, WorkloadKey,
 };
 use homeostat_plan::{Checker, Decision};
 use homeostat_playbooks::library::over;
@@ -204,6 +205,7 @@ impl Kernel {
             self.snapshot.health.insert_mut(workload, health);
         }
         callers::note(&mut self.snapshot, self.analyser.new_callers());
+        self.correlator.lead(leads, now);
         // Until every cache has its first list, the picture has holes that look like faults.
         if self.snapshot.ready() {
             let updated = self.correlator.update(
@@ -324,46 +326,6 @@ impl Kernel {
     /// Playbooks that the planner uses, in name order.
     pub fn playbooks(&self) -> &[Playbook] {
         &self.playbooks
-    }
-
-    /// Writes the progress of actions into their incidents.
-    fn follow_actions(&mut self, now: Timestamp, changed: &mut BTreeSet<IncidentId>) {
-        for action in self.snapshot.actions.values() {
-            if self.seen_actions.get(&action.id) == Some(&action.state) {
-                continue;
-            }
-            self.seen_actions.insert(action.id.clone(), action.state);
-            let Some(incident) = self.correlator.get_mut(&action.incident) else { continue };
-            self.launched.remove(&action.incident);
-            if !incident.actions.contains(&action.id) {
-                incident.actions.push(action.id.clone());
-            }
-            incident.instants.acknowledged.get_or_insert(action.instants.intent.unwrap_or(now));
-            incident.record(now, TimelineKind::Action, line(action));
-            if incident.state == IncidentState::Open && action.state.in_flight() {
-                incident.state = IncidentState::Acting;
-            }
-            changed.insert(action.incident.clone());
-        }
-        let busy: BTreeSet<&IncidentId> = self
-            .snapshot
-            .actions
-            .values()
-            .filter(|action| action.state.in_flight())
-            .map(|action| &action.incident)
-            .collect();
-        let idle: Vec<IncidentId> = self
-            .correlator
-            .incidents()
-            .filter(|incident| incident.state == IncidentState::Acting && !busy.contains(&incident.id))
-            .map(|incident| incident.id.clone())
-            .collect();
-        for id in idle {
-            if let Some(incident) = self.correlator.get_mut(&id) {
-                incident.state = IncidentState::Open;
-                changed.insert(id);
-            }
-        }
     }
 
     fn decide(&mut self, now: Timestamp, changed: &mut BTreeSet<IncidentId>, effects: &mut Vec<Effect>) {
@@ -576,17 +538,4 @@ fn newer(known: &str, other: &str) -> bool {
         (Ok(known), Ok(other)) => known > other,
         _ => false,
     }
-}
-
-fn line(action: &ActionRecord) -> String {
-    let outcome =
-        action.outcome.as_ref().map_or_else(|| action.message.clone(), |outcome| outcome.reason.clone());
-    format!(
-        "{} {}/{}: {:?}{}",
-        action.kind(),
-        action.target.kind,
-        action.target.key.name,
-        action.state,
-        if outcome.is_empty() { String::new() } else { format!(" ({outcome})") }
-    )
 }

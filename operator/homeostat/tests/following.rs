@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, missing_docs, reason = "a test fails by panicking")]
 
 use homeostat::kernel::{Effect, Kernel};
-use homeostat_knowledge::incident::{Cause, Instants};
+use homeostat_knowledge::incident::{Cause, Instants, TimelineKind};
 use homeostat_knowledge::observation::{Change, ObjectChange, ObjectKind, StoredIncident};
 use homeostat_knowledge::records::{Amounts, NodeRecord};
 use homeostat_knowledge::*;
@@ -50,7 +50,7 @@ fn kernel() -> Kernel {
 
 /// The leader's incident about a node.
 fn stored(id: &str, node: &str, state: IncidentState) -> Observation {
-    let incident = Incident {
+    let mut incident = Incident {
         id: IncidentId::new(id),
         namespace: Name::from("homeostat-system"),
         tenant: None,
@@ -79,8 +79,12 @@ fn stored(id: &str, node: &str, state: IncidentState) -> Observation {
         handed_over: None,
         acknowledged_by: None,
     };
-    let closed = state.closed();
-    let stored = StoredIncident { incident, acknowledged_by: None, closed };
+    incident.record(at(1), TimelineKind::State, "opened");
+    if state.closed() {
+        (incident.instants.mitigated, incident.instants.resolved) = (Some(at(2)), Some(at(2)));
+        incident.record(at(2), TimelineKind::State, "resolved: stayed inside its objective");
+    }
+    let stored = StoredIncident { incident, acknowledged_by: None, closed: false };
     observed(ObjectChange::Incident(Change::Applied(Arc::new(stored))), 2)
 }
 
@@ -104,6 +108,18 @@ fn one_fault_is_one_incident_when_a_follower_becomes_the_leader() {
         })
         .collect();
     assert_eq!(written, ["one-bcdfg"]);
+}
+
+#[test]
+fn what_the_leader_resolved_is_over_for_a_follower_and_is_not_resolved_again_when_it_leads() {
+    let mut kernel = kernel();
+    kernel.step(&[node("one", true, 1)], at(1), false);
+    kernel.step(&[stored("one-bcdfg", "one", IncidentState::Open)], at(2), false);
+    assert_eq!(open(&kernel), ["one-bcdfg"]);
+    kernel.step(&[stored("one-bcdfg", "one", IncidentState::Resolved)], at(3), false);
+    assert_eq!(open(&kernel), Vec::<String>::new());
+    let effects: Vec<_> = (4..700).flat_map(|second| kernel.step(&[], at(second), true)).collect();
+    assert!(effects.iter().all(|effect| !matches!(effect, Effect::Write(_))), "{effects:?}");
 }
 
 #[test]

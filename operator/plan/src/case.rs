@@ -167,9 +167,12 @@ impl<'a> Case<'a> {
         self.history.healed_at(self.subject.as_ref()?.key)
     }
 
-    /// How long it is open with nothing under way.
+    /// How long it is open with nothing under way. Of what nothing is seen now, from when this process began to look: nobody
+    /// may have looked before.
     pub fn idle(&self) -> SignedDuration {
-        let start = self.since().max(self.history.last_end().unwrap_or(Timestamp::MIN));
+        let began = self.snapshot.synced_since.filter(|_| self.supporting().next().is_none());
+        let ended = self.history.last_end().unwrap_or(Timestamp::MIN);
+        let start = self.since().max(ended).max(began.unwrap_or(Timestamp::MIN));
         self.now.duration_since(start.max(self.incident.instants.detected.min(self.now)))
     }
 

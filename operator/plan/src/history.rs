@@ -2,8 +2,8 @@
 
 use crate::decision::later;
 use homeostat_knowledge::{
-    ActionKind, ActionRecord, ActionState, ApprovalDecision, Incident, SignedDuration, Snapshot, Timestamp,
-    Uid, WorkloadKey,
+    ActionKind, ActionRecord, ActionState, ApprovalDecision, GuardName, Incident, SignedDuration, Snapshot,
+    Timestamp, Uid, WorkloadKey,
 };
 use std::sync::Arc;
 
@@ -25,8 +25,10 @@ pub struct History<'a> {
 /// Refusals of one action on one target.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusals {
-    /// How many in a row.
+    /// How many in a row that were about the action, not about the health of Homeostat itself.
     pub count: u32,
+    /// The last one was about Homeostat itself: it warms up, does not lead, its clock is wrong.
+    pub of_ourselves: bool,
     /// When it may be tried again.
     pub again: Timestamp,
     /// What the last one said.
@@ -114,11 +116,12 @@ impl<'a> History<'a> {
     pub fn refusals(&self, kind: ActionKind, uid: &Uid) -> Option<Refusals> {
         let refused: Vec<_> = self.on(kind, uid).filter(|action| without_effect(action)).collect();
         let last = refused.last()?;
-        let count = u32::try_from(refused.len()).unwrap_or(u32::MAX);
-        let doubled = REFUSAL_WAIT.saturating_mul(1_i32.checked_shl(count.min(20) - 1).unwrap_or(i32::MAX));
+        let tries = u32::try_from(refused.len()).unwrap_or(u32::MAX);
+        let doubled = REFUSAL_WAIT.saturating_mul(1_i32.checked_shl(tries.min(20) - 1).unwrap_or(i32::MAX));
         let since = last.instants.closed.or(last.instants.intent).unwrap_or(last.evidence.taken_at);
         Some(Refusals {
-            count,
+            count: count(refused.iter().filter(|action| !of_ourselves(action))),
+            of_ourselves: of_ourselves(last),
             again: later(since, doubled.min(REFUSAL_LONGEST)),
             message: last.message.clone(),
         })
@@ -157,6 +160,12 @@ fn useless(action: &ActionRecord) -> bool {
 fn without_effect(action: &ActionRecord) -> bool {
     matches!(action.state, ActionState::Refused | ActionState::Cancelled)
         || (action.state == ActionState::Failed && action.instants.sent.is_none())
+}
+
+/// Refused for want of our own health.
+fn of_ourselves(action: &ActionRecord) -> bool {
+    let mut guards = action.guards.iter();
+    guards.any(|guard| guard.name == GuardName::Invariants && !guard.result.permits())
 }
 
 fn count<T>(items: impl Iterator<Item = T>) -> u32 {

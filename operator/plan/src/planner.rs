@@ -538,8 +538,12 @@ pub(crate) fn willing(case: &Case<'_>, kind: ActionKind, uid: &Uid) -> Result<()
             _ => Stop::hand_over(reason),
         });
     }
-    if case.now < refusals.again {
-        return Err(Stop::until(refusals.again, format!("{kind} was refused: {}", refusals.message)));
+    // A replica that warms up after its start says no until that is over: once is enough.
+    let warm = case.snapshot.synced_since.map(|synced| later(synced, case.snapshot.control.warm_up));
+    let again =
+        warm.filter(|_| refusals.of_ourselves).map_or(refusals.again, |warm| warm.max(refusals.again));
+    if case.now < again {
+        return Err(Stop::until(again, format!("{kind} was refused: {}", refusals.message)));
     }
     Ok(())
 }

@@ -1,13 +1,14 @@
-//! When the minute after a healed crash is quiet enough for a new pod.
+//! When it is time: in a quiet minute after a healed crash, and after a start of Homeostat itself.
 
 #![allow(clippy::panic, clippy::expect_used, reason = "tests")]
 
 mod common;
 
-use common::{Given, GivenIncident, GivenPod, decide, drafted, now};
+use common::{Given, GivenAction, GivenIncident, GivenPod, ago, decide, drafted, now};
+use homeostat_knowledge::observation::{Change, ObjectChange};
 use homeostat_knowledge::plan::Expectation;
 use homeostat_knowledge::*;
-use homeostat_plan::{check, plan};
+use homeostat_plan::{Decision, check, plan};
 use homeostat_playbooks::shipped;
 use std::sync::Arc;
 
@@ -78,4 +79,52 @@ fn what_its_node_ended_gets_no_fresh_pod_and_no_minute_is_quiet_while_the_node_i
     }
     other.causes[0].entity = Entity::Node { name: "another".into() };
     assert_eq!(decided(&other).name(), "Act", "that of another node does not matter");
+}
+
+#[test]
+fn what_is_refused_while_a_replica_warms_up_is_tried_once_and_counts_for_nothing_afterwards() {
+    let refused = |count: usize, by: GuardName, synced: f64| {
+        let action = || GivenAction {
+            uid: "uid-order-a".into(),
+            state: "Refused".into(),
+            sent: None,
+            closed: Some(15.0),
+            ..GivenAction::default()
+        };
+        let actions = std::iter::repeat_with(action).take(count).collect();
+        let (mut snapshot, incident) =
+            Given { pods: vec![GivenPod::default()], actions, ..Given::default() }.build();
+        let stored: Vec<_> = snapshot.actions.values().cloned().collect();
+        for action in stored {
+            let mut record = (*action).clone();
+            let (observed, limit, message) = (String::new(), String::new(), "warming up".to_owned());
+            record.guards =
+                vec![GuardReport { name: by, result: GuardResult::Refused, observed, limit, message }];
+            snapshot.commit(&ObjectChange::Action(Change::Applied(Arc::new(record))), now());
+        }
+        snapshot.synced_since = Some(ago(synced));
+        plan(&incident, &snapshot, &shipped(), now(), &mut SeededIds::new(7))
+    };
+    let warms = refused(1, GuardName::Invariants, 20.0);
+    assert!(matches!(warms, Decision::Wait { until: Some(at), .. } if at == ago(-40.0)), "{warms:?}");
+    let again = refused(1, GuardName::Budget, 20.0);
+    assert!(matches!(again, Decision::Act(_)), "{again:?}");
+    let many = refused(12, GuardName::Invariants, 3_600.0);
+    assert!(!matches!(many, Decision::HandOver { .. }), "{many:?}");
+    let others = refused(12, GuardName::Budget, 3_600.0);
+    assert!(matches!(others, Decision::HandOver { .. }), "{others:?}");
+}
+
+#[test]
+fn no_time_counts_in_which_nobody_looked() {
+    // An hour old, and nothing of it is seen since the start.
+    let incident = GivenIncident { since: 3_600.0, ended: true, ..GivenIncident::default() };
+    let (mut snapshot, incident) =
+        Given { pods: vec![GivenPod::default()], incident, ..Given::default() }.build();
+    let mut after = |seconds: f64| {
+        snapshot.synced_since = Some(ago(seconds));
+        plan(&incident, &snapshot, &shipped(), now(), &mut SeededIds::new(7))
+    };
+    assert!(matches!(after(70.0), Decision::Wait { .. }), "{:?}", after(70.0));
+    assert!(matches!(after(3_600.0), Decision::HandOver { .. }), "{:?}", after(3_600.0));
 }

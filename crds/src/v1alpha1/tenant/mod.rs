@@ -104,7 +104,7 @@ pub struct TenantSpec {
     #[x_kube(validation = Rule::new("self.all(n, !(n in ['kube-system', 'kube-public', 'kube-node-lease']))")
         .message("kube-system, kube-public and kube-node-lease cannot belong to a Tenant"))]
     pub namespaces: Vec<String>,
-    /// Who owns the workloads: gets reports and hand-overs.
+    /// Who owns the workloads: named where nobody answers a question for approval.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     pub owners: Vec<Subject>,
@@ -178,7 +178,7 @@ pub struct TenantSpec {
     /// How long records are kept.
     #[serde(default)]
     pub retention: Retention,
-    /// Who may send telemetry for this tenant; labels inside the telemetry never count.
+    /// Not used in this version. Who may send telemetry for this tenant; labels inside the telemetry never count.
     /// Unset: telemetry counts by the pod that sends it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]

@@ -105,10 +105,10 @@ pub struct Retention {
     /// any case, as budgets and cool-downs look back a day; recommendations that nobody carried out for 30 days.
     #[schemars(range(min = 60, max = 31_536_000))]
     pub closed_seconds: i64,
-    /// Incidents, actions and reports in the history.
+    /// Not used in this version. Incidents, actions and reports in the history.
     #[schemars(range(min = 3600, max = 315_360_000))]
     pub history_seconds: i64,
-    /// Names of people in the history; erased afterwards, the record itself stays.
+    /// Not used in this version. Names of people in the history; erased afterwards, the record itself stays.
     #[schemars(range(min = 3600, max = 315_360_000))]
     pub personal_data_seconds: i64,
 }

@@ -88,9 +88,10 @@ pub struct WorkloadSpec {
     #[x_kube(validation = Rule::new("!(self.kind in ['Pod', 'ReplicaSet', 'Node'])")
         .message("a Workload looks after what creates pods: name the Deployment, StatefulSet, DaemonSet, Job or CronJob"))]
     pub target_ref: ObjectRef,
-    /// What sort of workload it is; chooses the signals that matter.
+    /// What sort of workload it is: for Batch other rules hold, and what waits for a Worker weighs less than a late answer.
+    /// Conditions of playbooks can ask for it.
     pub archetype: Archetype,
-    /// Who goes first when not everything fits or can be repaired.
+    /// Which runs of Jobs go first when not all fit. Conditions of playbooks can ask for it.
     #[serde(default)]
     pub criticality: Criticality,
     /// What "well" means. Unset: what is usual is learned from the data.

@@ -211,7 +211,7 @@ pub struct CalendarEntry {
     /// How long it lasts.
     #[schemars(range(min = 60, max = 2_678_400))]
     pub duration_seconds: i64,
-    /// At least so many replicas, or pods of a run.
+    /// At least so many replicas.
     #[schemars(range(min = 0, max = 100_000))]
     pub replicas: i32,
     /// Days on which it does not count, as `2026-12-25`.

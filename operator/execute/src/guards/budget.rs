@@ -140,7 +140,7 @@ pub(super) fn judge(input: &GuardInput) -> Ruling {
         return Ruling::refused(
             format!("{} workloads in 10 minutes with this one", touched.len()),
             format!("{allowed} ({} % of {})", limits.percent_per_10_minutes, input.workloads_in_tenant),
-            "too many workloads touched in a short time; wait, or raise percentPer10Minutes in the Tenant",
+            "too many workloads touched in a short time; wait, or raise spec.budgets.percentOfWorkloadsPer10Minutes in the Tenant",
         );
     }
     passed

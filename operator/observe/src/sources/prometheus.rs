@@ -69,7 +69,7 @@ pub enum QueryError {
     /// The server answered that it cannot evaluate the expression.
     #[error("query is refused: {0}; correct the signal's promql")]
     Refused(String),
-    /// Took longer than `ControlPlane.spec.telemetry.prometheus` allows.
+    /// Took longer than `ControlPlane.spec.sources.prometheus` allows.
     #[error("query timed out; raise its timeout or make the expression cheaper")]
     TimedOut,
     /// No usable answer.
