@@ -82,7 +82,7 @@ fn stored(id: &str, node: &str, state: IncidentState) -> Observation {
     incident.record(at(1), TimelineKind::State, "opened");
     if state.closed() {
         (incident.instants.mitigated, incident.instants.resolved) = (Some(at(2)), Some(at(2)));
-        incident.record(at(2), TimelineKind::State, "resolved: stayed inside its objective");
+        incident.record(at(3), TimelineKind::State, "resolved: stayed inside its objective");
     }
     let stored = StoredIncident { incident, acknowledged_by: None, closed: false };
     observed(ObjectChange::Incident(Change::Applied(Arc::new(stored))), 2)
