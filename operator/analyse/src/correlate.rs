@@ -7,9 +7,9 @@
 mod aftermath;
 mod own;
 mod taken_up;
+mod well;
 
 use crate::calls::Calls;
-use crate::objects::runs_ended;
 use crate::ranking::{first_hand, only_warns, rank, root_of, root_of_cause};
 use crate::shelf::{self, Shelf};
 use homeostat_knowledge::incident::TimelineKind;
@@ -20,6 +20,7 @@ use homeostat_knowledge::{
 };
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use taken_up::Looked;
+use well::well_since;
 
 /// Settings of the correlator.
 #[derive(Clone, Debug)]
@@ -503,19 +504,7 @@ impl Correlator {
         // Good calls alone say nothing as long as something is still found: of several replicas one may be down, and
         // the old release may serve while the new one fails at every start.
         let sick = own.iter().any(|root| roots.contains_key(root));
-        // Of what answers no calls all that tells is that nothing is found any more.
-        let last_found = incident.findings.iter().map(|finding| finding.last_seen).max();
-        let last_found = last_found.unwrap_or(incident.instants.detected);
-        let well_since = incident.causes.first().map(root_of_cause).and_then(|root| match &root {
-            Entity::Node { name } => {
-                snapshot.nodes.get(name).is_none_or(|node| node.ready).then_some(last_found)
-            }
-            Entity::Workload { key } if !snapshot.workloads.contains_key(key) => Some(last_found),
-            Entity::Workload { key } if let Some(ended) = runs_ended(snapshot, key) => {
-                ended.then_some(last_found)
-            }
-            _ => health_of(&root, calls, snapshot).map(|(since, _)| since),
-        });
+        let well_since = well_since(incident, calls, snapshot, now);
         let well_since = match looked {
             Looked::Found => well_since,
             Looked::Since(began) => well_since.map(|since| since.max(began)),
@@ -555,18 +544,6 @@ fn knows(own: &Incident, stored: &Incident) -> bool {
             .iter()
             .any(|line| line.what == last.what && line.at.as_microsecond() == last.at.as_microsecond())
     })
-}
-
-/// Since when a root answers well, and how many calls say so.
-fn health_of(root: &Entity, calls: &Calls, snapshot: &Snapshot) -> Option<(Timestamp, u64)> {
-    if let Entity::Workload { key } = root
-        && let Some(health) = snapshot.health.get(key)
-        && (health.last_failure.is_none() || health.good_since.is_some())
-    {
-        return health.good_since.map(|since| (since, health.good_calls));
-    }
-    let callee = calls.callee(root)?;
-    callee.good_since.map(|since| (since, callee.good_calls))
 }
 
 fn close(incident: &mut Incident, now: Timestamp) {

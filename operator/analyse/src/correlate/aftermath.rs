@@ -1,7 +1,8 @@
 //! What is seen for a moment after something was healed, and is no fault of its own unless it lasts: its callers work off what
 //! piled up, there and elsewhere.
 
-use super::{Correlator, health_of};
+use super::Correlator;
+use super::well::health_of;
 use crate::calls::Calls;
 use crate::ranking::root_of_cause;
 use homeostat_knowledge::{Entity, Finding, FindingKind, SignedDuration, Snapshot, Timestamp};

@@ -83,6 +83,27 @@ fn a_dead_provider_is_external_and_nobody_inside_is_blamed() {
 }
 
 #[test]
+fn what_runs_no_more_or_is_called_by_nobody_any_more_is_over() {
+    let mut world = World::new(usual_delay);
+    world.run(SignedDuration::from_secs(20), &good);
+    world.run(SignedDuration::from_secs(5), &failing("kitchen", Behaviour::Errors));
+    world.silence(SignedDuration::from_secs(60));
+    assert_eq!(world.only().state, IncidentState::Open, "nobody has seen it answer");
+    world.scale("kitchen", 0);
+    world.silence(SignedDuration::from_secs(5));
+    assert_eq!(world.only().state, IncidentState::Mitigated);
+
+    let mut world = World::new(usual_delay);
+    world.snapshot.synced_since = Some(world.now);
+    world.run(SignedDuration::from_secs(20), &good);
+    world.run(SignedDuration::from_secs(10), &failing("provider", Behaviour::Gone));
+    world.silence(SignedDuration::from_mins(29));
+    assert_eq!(world.only().state, IncidentState::Open, "it may be called again");
+    world.silence(SignedDuration::from_mins(2));
+    assert_eq!(world.only().state, IncidentState::Mitigated);
+}
+
+#[test]
 fn the_caller_is_not_blamed_when_its_spans_arrive_before_those_of_the_callee() {
     fn delay(service: &str) -> i64 {
         if service == "gateway" { 100 } else { 3_000 }

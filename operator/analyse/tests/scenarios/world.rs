@@ -326,31 +326,54 @@ impl World {
                 calls(self, start);
             }
             self.now += millis(100);
-            let now = self.now;
-            self.outbox.sort_by_key(|(arrival, _)| *arrival);
-            let due = self.outbox.partition_point(|(arrival, _)| *arrival <= now);
-            let batch: Vec<Observation> =
-                self.outbox.drain(..due).map(|(_, observation)| observation).collect();
-            self.analyser.ingest(&self.snapshot, &batch);
-            let evaluation = self.analyser.evaluate(&self.snapshot, now);
-            for (workload, health) in evaluation.health {
-                self.snapshot.health.insert_mut(workload, health);
-            }
-            self.correlator.update(
-                &evaluation.findings,
-                self.analyser.calls(),
-                &self.snapshot,
-                now,
-                &mut self.ids,
-            );
-            self.snapshot.incidents = self
-                .correlator
-                .incidents()
-                .map(|incident| (incident.id.clone(), Arc::new(incident.clone())))
-                .collect();
-            for incident in self.correlator.incidents() {
-                self.incidents.insert(incident.id.to_string(), incident.clone());
-            }
+            self.look();
+        }
+    }
+
+    /// Nobody calls anybody for so long.
+    pub fn silence(&mut self, length: SignedDuration) {
+        let end = self.now + length;
+        while self.now < end {
+            self.now += SignedDuration::from_secs(1);
+            self.look();
+        }
+    }
+
+    /// How many pods of the service are to run.
+    pub fn scale(&mut self, name: &str, replicas: i32) {
+        let target = ControllerKey { kind: ControllerKind::Deployment, object: key(name) };
+        let mut record = (*self.snapshot.controllers[&target]).clone();
+        record.replicas = replicas;
+        self.object(ObjectChange::Controller(Change::Applied(Arc::new(record))));
+        if replicas == 0 {
+            self.object(ObjectChange::Pod(Change::Deleted(pod(name).key)));
+        }
+    }
+
+    fn look(&mut self) {
+        let now = self.now;
+        self.outbox.sort_by_key(|(arrival, _)| *arrival);
+        let due = self.outbox.partition_point(|(arrival, _)| *arrival <= now);
+        let batch: Vec<Observation> = self.outbox.drain(..due).map(|(_, observation)| observation).collect();
+        self.analyser.ingest(&self.snapshot, &batch);
+        let evaluation = self.analyser.evaluate(&self.snapshot, now);
+        for (workload, health) in evaluation.health {
+            self.snapshot.health.insert_mut(workload, health);
+        }
+        self.correlator.update(
+            &evaluation.findings,
+            self.analyser.calls(),
+            &self.snapshot,
+            now,
+            &mut self.ids,
+        );
+        self.snapshot.incidents = self
+            .correlator
+            .incidents()
+            .map(|incident| (incident.id.clone(), Arc::new(incident.clone())))
+            .collect();
+        for incident in self.correlator.incidents() {
+            self.incidents.insert(incident.id.to_string(), incident.clone());
         }
     }
 

@@ -1,0 +1,66 @@
+//! Since when the cause of an incident is well.
+
+use crate::calls::Calls;
+use crate::objects::runs_ended;
+use crate::ranking::root_of_cause;
+use homeostat_knowledge::{
+    ControllerKind, Entity, Incident, SignedDuration, Snapshot, Timestamp, WorkloadKey,
+};
+
+/// An address outside of the cluster that nobody called for so long harms nobody any more.
+const UNCALLED: SignedDuration = SignedDuration::from_mins(30);
+
+/// Since when what the first cause is about is well, if it is. Good calls tell it; of what answers none, that nothing is found
+/// any more.
+pub(super) fn well_since(
+    incident: &Incident,
+    calls: &Calls,
+    snapshot: &Snapshot,
+    now: Timestamp,
+) -> Option<Timestamp> {
+    let root = root_of_cause(incident.causes.first()?);
+    let last_found = incident.findings.iter().map(|finding| finding.last_seen).max();
+    let last_found = last_found.unwrap_or(incident.instants.detected);
+    match &root {
+        Entity::Node { name } => snapshot.nodes.get(name).is_none_or(|node| node.ready).then_some(last_found),
+        Entity::Workload { key } if !snapshot.workloads.contains_key(key) => Some(last_found),
+        Entity::Workload { key } if let Some(ended) = runs_ended(snapshot, key) => {
+            ended.then_some(last_found)
+        }
+        Entity::Workload { key } if scaled_to_nothing(snapshot, key) => Some(last_found),
+        root => health_of(root, calls, snapshot)
+            .map(|(since, _)| since)
+            .or_else(|| uncalled(root, calls, snapshot, now).then_some(last_found)),
+    }
+}
+
+/// Nothing of it is to run, and nothing of it runs.
+fn scaled_to_nothing(snapshot: &Snapshot, workload: &WorkloadKey) -> bool {
+    let target = snapshot.workloads.get(workload).map(|policy| &policy.target);
+    let scales = |kind| matches!(kind, ControllerKind::Deployment | ControllerKind::StatefulSet);
+    target
+        .filter(|target| scales(target.kind))
+        .and_then(|target| snapshot.controllers.get(target))
+        .is_some_and(|controller| {
+            controller.replicas == 0 && snapshot.pods_of(workload).all(|pod| pod.deleting)
+        })
+}
+
+/// Outside of the cluster, and nobody called it for long, as far as this process has seen.
+fn uncalled(root: &Entity, calls: &Calls, snapshot: &Snapshot, now: Timestamp) -> bool {
+    let called = calls.callee(root).and_then(|callee| callee.last_good.max(callee.last_failure));
+    matches!(root, Entity::External { .. })
+        && called.max(snapshot.synced_since).is_some_and(|last| now.duration_since(last) >= UNCALLED)
+}
+
+/// Since when a root answers well, and how many calls say so.
+pub(super) fn health_of(root: &Entity, calls: &Calls, snapshot: &Snapshot) -> Option<(Timestamp, u64)> {
+    if let Entity::Workload { key } = root
+        && let Some(health) = snapshot.health.get(key)
+        && (health.last_failure.is_none() || health.good_since.is_some())
+    {
+        return health.good_since.map(|since| (since, health.good_calls));
+    }
+    let callee = calls.callee(root)?;
+    callee.good_since.map(|since| (since, callee.good_calls))
+}
