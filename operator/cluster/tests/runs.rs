@@ -231,6 +231,25 @@ async fn a_size_that_the_api_server_does_not_take_is_refused_before_anything_is_
 }
 
 #[tokio::test]
+async fn a_limit_that_a_job_was_made_with_is_not_lowered() {
+    let server = server();
+    let mut limited = server.get("jobs", "water", "plan-1").unwrap();
+    limited["spec"]["template"]["spec"]["containers"][0]["resources"]["limits"] = json!({ "memory": "2Gi" });
+    server.put("jobs", limited.clone());
+    send(&server, &job(), &start(Some(800))).await.unwrap();
+    let sent = server.seen().into_iter().rfind(support::Seen::writes).unwrap();
+    let resources = &sent.body["spec"]["template"]["spec"]["containers"][0]["resources"];
+    assert_eq!(resources["requests"]["memory"], (800 * MIB).to_string());
+    assert_eq!(resources["limits"]["memory"], (2_048 * MIB).to_string());
+    limited["status"] = json!({ "conditions": [{ "type": "Failed", "status": "True" }] });
+    server.put("jobs", limited);
+    send(&server, &job(), &start(Some(3_000))).await.unwrap();
+    let second = server.get("jobs", "water", &retry_name(&job())).unwrap();
+    let resources = &second["spec"]["template"]["spec"]["containers"][0]["resources"];
+    assert_eq!(resources["limits"]["memory"], (3_000 * MIB).to_string());
+}
+
+#[tokio::test]
 async fn a_second_try_is_a_new_job_that_is_created_once() {
     let server = server_with_a_failed_job();
     server.trouble(Method::POST, "/jobs", 1, Trouble::LostAnswer);

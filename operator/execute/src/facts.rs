@@ -188,6 +188,8 @@ fn live_finding<'a>(
             .find(|live| live.entity == decided.entity && live.kind == decided.kind);
     }
     let of_workload = |live: &&Finding| match &live.entity {
+        // Of a pod only what is found of it, or of all.
+        Entity::Pod { uid, .. } if &*record.target.kind == "Pod" => *uid == record.target.uid,
         Entity::Node { name } => record.target.is_node() && *name == record.target.key.name,
         entity => entity.workload() == Some(&record.workload),
     };

@@ -522,12 +522,12 @@ fn top_finding(incident: &Incident) -> Option<Finding> {
         finding.kind == cause.kind
             && (finding.entity == cause.entity || finding.entity.workload() == cause.entity.workload())
     };
-    incident
-        .findings
-        .iter()
-        .filter(fits)
-        .find(|finding| finding.active)
-        .or_else(|| incident.findings.iter().find(fits))
+    let all = || incident.findings.iter().filter(fits);
+    // That of a sibling may hold when that of the pod itself does not any more.
+    all()
+        .find(|finding| finding.active && finding.entity == cause.entity)
+        .or_else(|| all().find(|finding| finding.active))
+        .or_else(|| all().next())
         .cloned()
 }
 

@@ -17,7 +17,7 @@ use crate::records::{
     ServiceRecord,
 };
 use crate::runs::{KueueQueues, RunsReport};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use rpds::RedBlackTreeMapSync as Map;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -112,6 +112,14 @@ pub struct WorkloadHealth {
 }
 
 impl Snapshot {
+    /// Who lost the process before connects again by then: exporters wait two minutes at most between two attempts.
+    pub const RECONNECTED: SignedDuration = SignedDuration::from_mins(3);
+
+    /// Whether silence says something: this process has listened for longer than senders need to find it after its start.
+    pub fn listened(&self, now: Timestamp) -> bool {
+        self.synced_since.is_some_and(|since| now.duration_since(since) >= Self::RECONNECTED)
+    }
+
     /// The next generation with one object change in it. Unknown deletions change nothing.
     #[must_use]
     pub fn apply(mut self, change: &ObjectChange, now: Timestamp) -> Self {

@@ -1,10 +1,7 @@
 //! Which of several pods is to blame.
 
 use super::Analyser;
-use homeostat_knowledge::{Entity, PodRecord, SignedDuration, Snapshot, Timestamp};
-
-/// An exporter that lost this process' predecessor connects again after a back-off of two minutes at most.
-const RECONNECTED: SignedDuration = SignedDuration::from_mins(3);
+use homeostat_knowledge::{Entity, PodRecord, Snapshot, Timestamp};
 
 impl Analyser {
     /// The one pod of several that is to blame, when the evidence tells; else the workload.
@@ -45,5 +42,5 @@ impl Analyser {
 
 /// Whether a pod that was never heard is silent: it is new, or this process has listened long enough to know.
 fn never_sends(snapshot: &Snapshot, pod: &PodRecord, now: Timestamp) -> bool {
-    snapshot.synced_since.is_none_or(|began| pod.created >= began || now.duration_since(began) >= RECONNECTED)
+    snapshot.synced_since.is_none_or(|began| pod.created >= began || snapshot.listened(now))
 }

@@ -6,8 +6,8 @@ use crate::calls::Calls;
 use crate::ranking::root_of_cause;
 use homeostat_knowledge::{Entity, FindingKind, IncidentId, SignedDuration, Snapshot, Timestamp};
 
-/// Callers that lost the leader before send again after a back-off of two minutes at most.
-const CALLS: SignedDuration = SignedDuration::from_mins(3);
+/// Callers that lost the leader before send again by then.
+const CALLS: SignedDuration = Snapshot::RECONNECTED;
 /// A series is judged anew after so many samples of a scrape each.
 const SERIES: SignedDuration = SignedDuration::from_mins(5);
 /// What grows is foretold from two dozen samples, a minute apart.

@@ -1,6 +1,7 @@
 //! Requests about runs: a Job is let go, repeated, or sized.
 
 use super::hands::Hand;
+use super::mapping::in_bytes;
 use super::write::{Request, Write};
 use crate::client::{label, look};
 use crate::error::ClusterError;
@@ -41,12 +42,12 @@ impl Hand<'_> {
         }
         if sizes != Amounts::default() {
             let pod = job.spec.as_ref().and_then(|spec| spec.template.spec.as_ref());
-            let name = match pod.map(|pod| pod.containers.as_slice()) {
-                Some([only]) => only.name.clone(),
-                _ => return Err(self.invalid("only a Job of one container can be sized".to_owned())),
+            let Some([only]) = pod.map(|pod| pod.containers.as_slice()) else {
+                return Err(self.invalid("only a Job of one container can be sized".to_owned()));
             };
+            let resources = resources(sizes, memory_limit(only));
             spec["template"] =
-                json!({ "spec": { "containers": [{ "name": name, "resources": resources(sizes) }] } });
+                json!({ "spec": { "containers": [{ "name": only.name, "resources": resources }] } });
         }
         let patch = json!({ "metadata": metadata, "spec": spec });
         Ok(self.patch("start", None, Patch::Strategic(patch), "it may start"))
@@ -78,7 +79,7 @@ impl Hand<'_> {
         sizes: Amounts,
         memory_limit: Option<u64>,
     ) -> Result<Write, ClusterError> {
-        let mut resources = resources(sizes);
+        let mut resources = resources(sizes, None);
         if let Some(limit) = memory_limit {
             resources["limits"]["memory"] = json!(limit.to_string());
         }
@@ -111,21 +112,25 @@ fn failed(job: &Job) -> bool {
     conditions.iter().any(|condition| condition.type_ == "Failed" && condition.status == "True")
 }
 
-/// Requests, and the limit of memory: memory cannot be taken back from a pod that uses more than it asked for.
-fn amounts(sizes: Amounts) -> (BTreeMap<&'static str, String>, BTreeMap<&'static str, String>) {
+/// Requests, and the limit of memory: memory cannot be taken back from a pod that uses more than it asked for. A limit that the
+/// Job was made with is never lowered: what it rarely needs may not have been seen.
+fn amounts(
+    sizes: Amounts,
+    present_limit: Option<u64>,
+) -> (BTreeMap<&'static str, String>, BTreeMap<&'static str, String>) {
     let (mut requests, mut limits) = (BTreeMap::new(), BTreeMap::new());
     if let Some(cpu) = sizes.cpu_millis {
         requests.insert("cpu", format!("{cpu}m"));
     }
     if let Some(memory) = sizes.memory_bytes {
         requests.insert("memory", memory.to_string());
-        limits.insert("memory", memory.to_string());
+        limits.insert("memory", present_limit.map_or(memory, |present| present.max(memory)).to_string());
     }
     (requests, limits)
 }
 
-fn resources(sizes: Amounts) -> Value {
-    let (requests, limits) = amounts(sizes);
+fn resources(sizes: Amounts, present_limit: Option<u64>) -> Value {
+    let (requests, limits) = amounts(sizes, present_limit);
     let mut resources = json!({ "requests": requests });
     if !limits.is_empty() {
         resources["limits"] = json!(limits);
@@ -135,13 +140,19 @@ fn resources(sizes: Amounts) -> Value {
 
 /// The same in a template that is about to be created.
 fn set(container: &mut Container, sizes: Amounts) {
-    let (requests, limits) = amounts(sizes);
+    let (requests, limits) = amounts(sizes, memory_limit(container));
     let resources = container.resources.get_or_insert_default();
     for (all, new) in [(&mut resources.requests, requests), (&mut resources.limits, limits)] {
         for (name, amount) in new {
             all.get_or_insert_default().insert(name.to_owned(), Quantity(amount));
         }
     }
+}
+
+/// In bytes.
+fn memory_limit(container: &Container) -> Option<u64> {
+    let limit = container.resources.as_ref()?.limits.as_ref()?.get("memory")?;
+    in_bytes(&homeostat_crds::Quantity::from(limit.0.as_str()))
 }
 
 fn copy(failed: Job, name: &str, target: &Target, action: &ActionId, sizes: Amounts) -> Job {

@@ -349,6 +349,22 @@ mod tests {
     }
 
     #[test]
+    fn after_a_restart_silence_is_no_success() {
+        let hung =
+            || crate::testing::incident("order-1", crate::testing::pod_entity(), FindingKind::Hung, -1);
+        let judge = |snapshot: &Snapshot, second| EvictPod.verify(&sent(), snapshot, at(second));
+        let mut restarted = replaced(|_| {});
+        restarted.synced_since = Some(at(1));
+        restarted.incidents.insert_mut(sent().incident, std::sync::Arc::new(hung()));
+        assert!(matches!(judge(&restarted, 9), Verdict::Wait(_)), "its callers may not send yet");
+        assert!(matches!(judge(&restarted, 180), Verdict::Wait(_)));
+        assert!(matches!(judge(&restarted, 181), Verdict::Helped(_)), "nobody calls it");
+        let well = WorkloadHealth { good_since: Some(at(6)), good_calls: 4, ..WorkloadHealth::default() };
+        restarted.health.insert_mut(sent().workload, well);
+        assert!(matches!(judge(&restarted, 9), Verdict::Helped(_)), "it is heard to answer");
+    }
+
+    #[test]
     fn a_new_pod_that_crashes_too_ends_the_wait_early() {
         let crashing = replaced(|pod| {
             pod.ready = false;

@@ -45,7 +45,7 @@ pub use target::LONGEST_HOLD;
 pub use uncordon::Uncordon;
 
 pub(crate) use neighbours::weighed;
-pub(crate) use overtaken::overtaken;
+pub(crate) use overtaken::{asked_in_vain, overtaken};
 
 use crate::ports::{Field, FreshTarget};
 use homeostat_knowledge::plan::Undo;

@@ -24,12 +24,7 @@ pub(crate) fn overtaken(record: &ActionRecord, snapshot: &Snapshot, now: Timesta
         return None;
     }
     let sent = record.instants.sent?;
-    let incident = snapshot.incidents.get(&record.incident)?;
-    if !matches!(incident.state, IncidentState::Open | IncidentState::Acting)
-        || incident.instants.mitigated.is_some()
-    {
-        return None;
-    }
+    let incident = going_on(record, snapshot)?;
     let cause = incident.top_cause()?;
     let seen = supporting(incident, cause).map(|finding| finding.last_seen).max()?;
     if seen.duration_since(sent) < STILL_SEEN || now.duration_since(sent) < STILL_SEEN {
@@ -50,6 +45,30 @@ pub(crate) fn overtaken(record: &ActionRecord, snapshot: &Snapshot, now: Timesta
             cause.entity, cause.kind
         )
     })
+}
+
+/// Why nobody has to answer a question about this action any more, in words: the incident has another cause for some time, and
+/// the question would keep every action on that waiting. Pure.
+pub(crate) fn asked_in_vain(record: &ActionRecord, snapshot: &Snapshot, now: Timestamp) -> Option<String> {
+    let incident = going_on(record, snapshot)?;
+    let cause = incident.top_cause()?;
+    let other = match &cause.entity {
+        Entity::Source { .. } | Entity::Cluster => return None,
+        Entity::Node { name } => !(record.target.is_node() && record.target.key.name == *name),
+        entity => entity.workload() != Some(&record.workload),
+    };
+    let long = |finding: &&Finding| now.duration_since(finding.since) >= STILL_SEEN;
+    let seen = supporting(incident, cause).filter(long).map(|finding| finding.last_seen).max()?;
+    (other && seen.duration_since(record.evidence.taken_at) >= STILL_SEEN).then(|| {
+        format!("the evidence moved to {} ({}): this needs no approval any more", cause.entity, cause.kind)
+    })
+}
+
+/// The incident, while something may still be done for it.
+fn going_on<'a>(record: &ActionRecord, snapshot: &'a Snapshot) -> Option<&'a Incident> {
+    let incident = snapshot.incidents.get(&record.incident)?;
+    let open = matches!(incident.state, IncidentState::Open | IncidentState::Acting);
+    (open && incident.instants.mitigated.is_none()).then_some(&**incident)
 }
 
 /// Active findings that the first-ranked cause stands on.
@@ -179,6 +198,24 @@ mod tests {
                 assert!(said.contains(&cause.to_string()), "people read what it is now: {said}");
             }
         }
+    }
+
+    #[test]
+    fn a_question_about_what_is_not_the_cause_any_more_makes_way() {
+        let mut asked = record("order-1-1");
+        asked.evidence.taken_at = at(0);
+        let said = |cause: Entity, seen: i64| {
+            let mut snapshot = snapshot();
+            point(&mut snapshot, &asked, cause, FindingKind::Hung, seen, |_| {});
+            asked_in_vain(&asked, &snapshot, at(30))
+        };
+        for cause in [stock(), Entity::External { address: Name::from("pay.example.com") }] {
+            assert!(said(cause.clone(), 29).is_some_and(|text| text.contains(&cause.to_string())));
+            assert_eq!(said(cause, 3), None, "that may pass");
+        }
+        let own = Entity::Workload { key: ObjectKey::new("shop", "order") };
+        assert_eq!(said(own, 29), None);
+        assert_eq!(said(pod_entity(), 29), None);
     }
 
     #[test]

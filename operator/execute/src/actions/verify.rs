@@ -1,7 +1,9 @@
 //! Questions that several actions ask when they judge their success.
 
 use super::Verdict;
-use homeostat_knowledge::{ActionRecord, ContainerState, PodRecord, SignedDuration, Snapshot, Timestamp};
+use homeostat_knowledge::{
+    ActionRecord, ContainerState, FindingKind, PodRecord, SignedDuration, Snapshot, Timestamp,
+};
 
 /// How long the signals must be good before an action counts as having helped. Long enough to see a second
 /// failure of a process that dies right after its start, short against any verification window.
@@ -61,6 +63,9 @@ pub(super) fn new_pods_crash(record: &ActionRecord, snapshot: &Snapshot) -> Opti
 
 /// The workload answers its callers well since the effect. Without calls the ready pods are all that is known.
 pub(super) fn answers_well(record: &ActionRecord, snapshot: &Snapshot, now: Timestamp) -> Verdict {
+    if let Some(verdict) = nobody_heard(record, snapshot, now) {
+        return verdict;
+    }
     let Some(health) = snapshot.health.get(&record.workload) else {
         return Verdict::Helped("all replicas are ready; no calls are seen".to_owned());
     };
@@ -81,6 +86,27 @@ pub(super) fn answers_well(record: &ActionRecord, snapshot: &Snapshot, now: Time
         ));
     }
     until(record, now, &format!("good for {:.1} s so far", held.as_secs_f64().max(0.0)))
+}
+
+/// After a restart callers may not send for minutes. What they complained of cannot be said to be over before; that the pods
+/// are ready says nothing of it, as they were ready before.
+fn nobody_heard(record: &ActionRecord, snapshot: &Snapshot, now: Timestamp) -> Option<Verdict> {
+    let (sent, began) = record.instants.sent.zip(snapshot.synced_since)?;
+    let heard = snapshot
+        .health
+        .get(&record.workload)
+        .is_some_and(|health| health.good_calls > 0 || health.last_failure.is_some());
+    let cause = snapshot.incidents.get(&record.incident)?.top_cause()?.kind;
+    let told_by_callers = matches!(
+        cause,
+        FindingKind::Unreachable
+            | FindingKind::Hung
+            | FindingKind::ErrorBurst
+            | FindingKind::Slow
+            | FindingKind::DependencyDown
+    );
+    (sent < began && !heard && told_by_callers && !snapshot.listened(now))
+        .then(|| Verdict::Wait("no call was heard since the start of this process".to_owned()))
 }
 
 /// A verdict as long as the rollout that *this* action asked for is not complete; `None` once it is.

@@ -9,6 +9,7 @@ use homeostat_knowledge::action::ActionInstants;
 use homeostat_knowledge::plan::{Expectation, Undo};
 use homeostat_knowledge::{ActionId, ActionRecord, ActionState, Name, Parameters, Request, Verification};
 use std::pin::Pin;
+use std::time::Duration;
 use tracing::Instrument;
 
 /// What became of taking something back.
@@ -66,6 +67,7 @@ impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
                 self.follow(case).instrument(span).await
             }
             None => {
+                self.warmed_up(&id).await?;
                 if let Some(found) = self.not_ours(&case.record).await? {
                     return Ok(Taken::NotOurs(found));
                 }
@@ -78,6 +80,25 @@ impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
             self.memory().release(&id);
         }
         ended.map(|record| Taken::Ended(Box::new(record)))
+    }
+
+    /// Waits until nothing is refused any more for want of a warm process: an undo that was refused is not tried again.
+    async fn warmed_up(&self, id: &ActionId) -> Result<(), ExecuteError> {
+        let mut generations = self.shared.ports.generations.clone();
+        loop {
+            generations.catch_up();
+            let (snapshot, now) = (self.snapshot(), self.now());
+            let warm = snapshot.synced_since.filter(|_| snapshot.ready());
+            let left = warm.map(|since| snapshot.control.warm_up - now.duration_since(since));
+            match left {
+                Some(left) if !left.is_positive() => return Ok(()),
+                Some(left) => {
+                    let left = Duration::try_from(left).unwrap_or_default();
+                    self.wake(id, &mut generations, left + Duration::from_millis(1)).await?;
+                }
+                None => self.wake(id, &mut generations, self.safety()).await?,
+            }
+        }
     }
 
     /// Why what is there cannot be said to be the effect of this action. Only an action whose outcome is unknown is

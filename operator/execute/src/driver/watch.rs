@@ -2,20 +2,38 @@
 //! timer is only the safety net.
 
 use super::stages::Next;
-use super::{Case, ExecuteError, Executor};
+use super::{Case, ExecuteError, Executor, PROPOSAL_RAISED};
 use crate::actions::Verdict;
 use crate::asking::{self, Patience};
 use crate::changes::Follower;
 use crate::facts::evidence;
+use crate::guards::{ActionFacts, Mode, mode_of};
 use crate::ledger::{LedgerEvent, next};
 use crate::ports::{Actuator, Leadership, Ledger};
-use homeostat_knowledge::{ActionId, ActionKind, ActionRecord, ActionState, ApprovalDecision, Timestamp};
+use homeostat_knowledge::{
+    ActionId, ActionKind, ActionRecord, ActionState, Approval, ApprovalDecision, Incident, Snapshot,
+    Timestamp,
+};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 /// Until when it may be approved. Nobody was asked: no time at all.
 fn deadline(record: &ActionRecord) -> Timestamp {
     record.request.expires.unwrap_or(record.evidence.taken_at)
+}
+
+/// Whether this process can tell that a finding which it never had does not hold any more: its incident is over, or it has
+/// looked for longer than callers take to send again after a restart.
+fn told(record: &ActionRecord, snapshot: &Snapshot, now: Timestamp) -> bool {
+    let over = |incident: &Incident| incident.instants.mitigated.is_some() || incident.state.closed();
+    snapshot.incidents.get(&record.incident).is_some_and(|incident| over(incident)) || snapshot.listened(now)
+}
+
+/// People have raised the level meanwhile: nobody has to be asked any more.
+fn raised(record: &ActionRecord, snapshot: &Snapshot) -> bool {
+    let facts = ActionFacts::of(record, snapshot);
+    let tenant = snapshot.tenants.get(&record.tenant);
+    tenant.is_some_and(|tenant| mode_of(&facts, tenant, &snapshot.control) == Mode::Act)
 }
 
 /// Counts a task as one that waits, until it is dropped.
@@ -40,6 +58,7 @@ impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
         let mut generations = self.shared.ports.generations.clone();
         let (asked, deadline) = (case.record.evidence.taken_at, deadline(&case.record));
         let mut there = false;
+        let mut found = !case.resumed;
         let waits = Waits::begin(&self.shared.waiting);
         loop {
             generations.catch_up();
@@ -50,21 +69,31 @@ impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
                 return Err(self.lost_object(&case.record)); // A person deleted the question.
             }
             there |= seen.is_some();
+            let live = evidence(&case.record, case.finding.as_ref(), &snapshot);
+            found |= live.as_ref().is_some_and(|live| live.active);
+            let told = found || told(&case.record, &snapshot, now);
             if let Some(seen) = seen {
                 if seen.state.ended() {
                     return Err(ExecuteError::Superseded { action: case.record.id });
                 }
-                if seen.approval.is_some() {
+                let denied = |approval: &Approval| approval.decision == ApprovalDecision::Deny;
+                if seen.approval.as_ref().is_some_and(|approval| told || denied(approval)) {
                     drop(waits);
                     return self.approved(case).await;
                 }
             }
-            let live = evidence(&case.record, case.finding.as_ref(), &snapshot);
+            let answered = seen.is_some_and(|seen| seen.approval.is_some());
             let step = asking::patience(asked, deadline, now);
             let tenant = snapshot.tenants.get(&case.record.tenant).map(|tenant| &**tenant);
-            let event = if live.is_some_and(|live| !live.active) {
+            let event = if told && live.is_some_and(|live| !live.active) {
                 let reason = "the finding does not hold any more; nothing needs to be approved".to_owned();
                 Some(LedgerEvent::Cancel { guards: Vec::new(), reason })
+            } else if let Some(reason) = crate::actions::asked_in_vain(&case.record, &snapshot, now) {
+                Some(LedgerEvent::Cancel { guards: Vec::new(), reason })
+            } else if answered {
+                None
+            } else if raised(&case.record, &snapshot) {
+                Some(LedgerEvent::Cancel { guards: Vec::new(), reason: PROPOSAL_RAISED.to_owned() })
             } else if step == Patience::Over {
                 Some(LedgerEvent::HandOver { reason: asking::words(step, deadline, tenant) })
             } else if step > asking::step_of(&case.record.message) {
@@ -155,7 +184,7 @@ impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
     }
 
     /// Waits for the next snapshot, at most so long; ends with an error when leadership is lost.
-    async fn wake(
+    pub(super) async fn wake(
         &self,
         action: &ActionId,
         generations: &mut Follower,

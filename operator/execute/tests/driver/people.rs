@@ -3,6 +3,7 @@
 use crate::world::{Fault, World};
 use crate::{check, states};
 use homeostat_execute::ExecuteError;
+use homeostat_execute::driver::PROPOSAL_RAISED;
 use homeostat_knowledge::policy::KillSwitch;
 use homeostat_knowledge::{
     ActionKind, ActionState, ApprovalDecision, FindingKind, GuardName, Level, Name, Parameters,
@@ -121,6 +122,55 @@ async fn nobody_approves_in_time_and_the_wait_survives_a_restart() {
     assert_eq!(states(&world), [ActionState::Verified]);
     assert!(world.lock().effects.iter().all(|effect| effect.action == waiting));
     check(&world, "approved after a restart");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_question_outlives_a_restart_after_which_its_finding_is_not_seen_yet() {
+    let world = asking();
+    let executor = world.executor();
+    let (plan, finding) = world.plan(Parameters::EvictPod { grace_seconds: None });
+    world.lock().faults = BTreeMap::from([(5, Fault::CrashBefore)]);
+    executor.start(&plan, Some(finding)).expect("begun");
+    tokio::time::sleep(Duration::from_mins(1)).await;
+    world.lock().life += 1;
+    world.restart();
+    let now = world.now();
+    world.lock().begin_anew(now);
+    world.refresh();
+    let next = world.executor();
+    let open = world.lock().open_actions();
+    assert_eq!(next.resume(open), 1);
+    world.lock().faults.clear();
+    tokio::time::sleep(Duration::from_mins(1)).await;
+    assert_eq!(states(&world), [ActionState::AwaitingApproval]);
+    world.approve(ApprovalDecision::Approve, "evidence");
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    assert_eq!(states(&world), [ActionState::AwaitingApproval], "whether it still holds is not known");
+    world.lock().fall_sick(FindingKind::Hung);
+    world.refresh();
+    next.drain().await;
+    assert_eq!(states(&world), [ActionState::Verified]);
+    check(&world, "approved before the finding was seen again");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_question_gives_way_when_people_raise_the_level() {
+    let world = asking();
+    let executor = world.executor();
+    let (plan, finding) = world.plan(Parameters::EvictPod { grace_seconds: None });
+    let person = async {
+        tokio::time::sleep(Duration::from_mins(1)).await;
+        world.lock().set_tenant(|policy| {
+            policy.levels.insert(ActionKind::EvictPod, Level::ActBounded);
+        });
+        world.refresh();
+    };
+    let (ended, ()) = tokio::join!(executor.run(&plan, Some(finding.clone())), person);
+    let ended = ended.expect("it ends");
+    assert_eq!((ended.state, &*ended.message), (ActionState::Cancelled, PROPOSAL_RAISED));
+    tokio::time::sleep(Duration::from_millis(10)).await;
+    let done = executor.run(&plan, Some(finding)).await.expect("done");
+    assert_eq!(done.state, ActionState::Verified, "{}", done.message);
 }
 
 #[tokio::test(start_paused = true)]

@@ -82,6 +82,24 @@ async fn what_did_not_help_is_taken_back_once_as_an_action_of_its_own() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_undo_waits_until_the_process_is_warm() {
+    let world = world();
+    let starting = async {
+        while world.lock().effects.is_empty() {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        let now = world.now();
+        Arc::make_mut(&mut world.lock().snapshot).synced_since = Some(now);
+        now
+    };
+    let ((), began) = tokio::join!(run(&world), starting);
+    let (done, undo) = (end(&world, false), end(&world, true));
+    assert_eq!((done.state, undo.state), (ActionState::Undone, ActionState::Verified), "{}", done.message);
+    let sent = undo.instants.sent.expect("sent");
+    assert!(sent.duration_since(began) >= SignedDuration::from_secs(60), "{sent}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_helped_is_left_as_it_is() {
     let world = world();
     let healing = {

@@ -116,6 +116,8 @@ pub struct Inner {
     evidence: Option<(FindingKind, bool)>,
     /// Where the evidence moves once the pod is replaced: its calls fail on.
     pub moves_to: Option<Entity>,
+    /// Nothing is seen of the open incident.
+    pub unseen: bool,
     /// Without evidence there is no incident either, not even one that is over.
     calm: bool,
     /// The store has no room: every write is answered with 500, reads go on.
@@ -244,9 +246,15 @@ impl Inner {
         (self.evidence, self.calm) = (None, true);
     }
 
+    /// A process that has just started, and has seen nothing of the open incident yet.
+    pub fn begin_anew(&mut self, now: Timestamp) {
+        (self.evidence, self.calm, self.unseen) = (None, false, true);
+        Arc::make_mut(&mut self.snapshot).synced_since = Some(now);
+    }
+
     /// It falls sick, in the way `kind` says.
     pub fn fall_sick(&mut self, kind: FindingKind) {
-        self.evidence = Some((kind, true));
+        (self.evidence, self.unseen) = (Some((kind, true)), false);
     }
 
     /// Is the pod that the incident is about still there?
@@ -332,6 +340,7 @@ impl World {
             second: None,
             evidence: Some((kind, true)),
             moves_to: None,
+            unseen: false,
             calm: false,
             edits: Vec::new(),
             full: false,
@@ -369,11 +378,15 @@ impl World {
         let now = self.now();
         let mut inner = self.lock();
         let (evidence, pod) = (inner.evidence, inner.pod.clone());
-        let (watching, second, calm) = (inner.watching, inner.second.clone(), inner.calm);
+        let (watching, second, calm, unseen) =
+            (inner.watching, inner.second.clone(), inner.calm, inner.unseen);
         let moved = inner.moves_to.clone().filter(|_| evidence.is_none());
         let snapshot = Arc::make_mut(&mut inner.snapshot);
         let kind = evidence.map(|(kind, _)| kind).or(moved.as_ref().map(|_| FindingKind::DependencyDown));
         let mut incident = incident(&pod, kind, now, snapshot);
+        if unseen {
+            (incident.state, incident.instants.mitigated) = (homeostat_knowledge::IncidentState::Open, None);
+        }
         if let Some(entity) = &moved {
             incident.causes[0].entity = entity.clone();
             incident.findings[0].entity = entity.clone();

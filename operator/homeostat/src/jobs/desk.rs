@@ -322,7 +322,7 @@ impl Desk {
             slot = slot.checked_add(SignedDuration::from_millis(1)).unwrap_or(Timestamp::MAX);
         }
         let run = Run { job: id, slot };
-        let attempt = if seen.retry_of.is_some() { 2 } else { 1 };
+        let attempt = jobs.tries(uid);
         let told = match seen.phase {
             Phase::Waiting => Told::Nothing(now),
             Phase::Running => {
@@ -356,10 +356,14 @@ impl Desk {
         let again =
             outcome != Outcome::Succeeded && !jobs.repeated(uid) && self.in_time(run, &seen.workload, now);
         if known.has_taught(uid) && !again {
-            return Ok(());
+            let lost = outcome != Outcome::Succeeded && !jobs.repeated(uid);
+            return if lost { self.tell(now, Event::Lost(run)) } else { Ok(()) };
         }
         // Told as if it had been watched: the planner learns and decides on a further try.
-        self.tell(now, Event::Found { run, size: seen.size, attempt: if again { 1 } else { u32::MAX } })?;
+        self.tell(
+            now,
+            Event::Found { run, size: seen.size, attempt: if again { jobs.tries(uid) } else { u32::MAX } },
+        )?;
         if known.teaches(uid) {
             self.tell_shared(run, (uid, seen), known, now)?;
             self.tell(now, Event::Ended { run, outcome, ran: seen.ran, usage: seen.usage })?;

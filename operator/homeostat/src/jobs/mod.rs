@@ -37,11 +37,11 @@ pub mod slots;
 
 use declared::{Asked, asked, capacity};
 use desk::{Desk, Start};
-use homeostat_execute::guards::{Mode, mode};
+use homeostat_execute::guards::{Mode, frozen, mode};
 use homeostat_knowledge::plan::Draft;
 use homeostat_knowledge::policy::{KillSwitch, ScalingMode};
 use homeostat_knowledge::{
-    ActionKind, IdSource, Plan, RunsReport, SignedDuration, Snapshot, Timestamp, WorkloadKey,
+    ActionKind, IdSource, Plan, RunsReport, SignedDuration, Snapshot, TenantName, Timestamp, WorkloadKey,
 };
 use in_place::InPlace;
 use kept::{Keep, Keeper, RunsMemory};
@@ -50,7 +50,7 @@ use orders::Sizing;
 use parts::Backlogs;
 use places::Places;
 use seen::Jobs;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Jobs are looked at so often; a start waits this long at most.
 const EVERY: SignedDuration = SignedDuration::from_millis(200);
@@ -108,10 +108,11 @@ impl RunOrder {
         self.known.keep(&asked, &jobs);
         let waits = self.backlogs.read(snapshot, &asked, now);
         self.known.watch(&jobs, &waits);
-        let held = held(snapshot);
+        let (held, frozen) = (held(snapshot), frozen_tenants(&asked, snapshot, now));
         let (mut acting, mut watching) = (BTreeMap::new(), BTreeMap::new());
         for (key, one) in std::mem::take(&mut asked) {
-            let acts = held.is_none() && one.problem.is_none() && acts(&one, snapshot, now);
+            let free = held.is_none() && !frozen.contains_key(&one.tenant);
+            let acts = free && one.problem.is_none() && acts(&one, snapshot, now);
             if acts {
                 acting.insert(key, one)
             } else {
@@ -133,7 +134,7 @@ impl RunOrder {
         plans.extend(self.sizing.templates(&acting, &self.acting, snapshot, now, ids));
         plans.extend(self.in_place.plans(&acting, (&self.acting, &jobs), snapshot, now, ids));
         let mut reports = report::of(&self.acting, &acting, &[], None);
-        let because = held.as_deref();
+        let (because, refused) = (held.as_deref(), orders::refused(snapshot));
         reports.extend(report::of(&self.watching, &watching, &said, because));
         for (key, report) in &mut reports {
             let asked = acting.get(key).or_else(|| watching.get(key));
@@ -147,8 +148,10 @@ impl RunOrder {
                 report.said.extend(["; ", said.as_str()]);
             }
             let objection = self.objections.get(key).map(|text| format!("a run cannot be started: {text}"));
-            let problem = report.problem.take().or(objection);
-            report.problem = problem.or_else(|| self.sizing.refused(key, snapshot));
+            let window = asked.filter(|asked| asked.mode == ScalingMode::Auto);
+            let window = window.and_then(|asked| frozen.get(&asked.tenant).cloned());
+            let problem = report.problem.take().or(objection).or(window);
+            report.problem = problem.or_else(|| refused.get(key).cloned());
         }
         self.objections.retain(|key, _| reports.contains_key(key));
         let keep = self.keeper.due(now).then(|| {
@@ -200,6 +203,25 @@ fn held(snapshot: &Snapshot) -> Option<String> {
         KillSwitch::Engaged { reason, .. } => Some(format!("the kill switch is engaged: {reason}")),
         KillSwitch::Unreadable => Some("the kill switch cannot be read".to_owned()),
     }
+}
+
+/// Tenants of which no run is started before a freeze window closes, and why. What cannot start must not hold room either.
+fn frozen_tenants(
+    asked: &BTreeMap<WorkloadKey, Asked>,
+    snapshot: &Snapshot,
+    now: Timestamp,
+) -> BTreeMap<TenantName, String> {
+    let tenants: BTreeSet<&TenantName> = asked.values().map(|one| &one.tenant).collect();
+    let why = |name: &TenantName| match frozen(&snapshot.tenants.get(name)?.freezes, now) {
+        Ok(open) => open.map(|open| {
+            format!(
+                "no run is started before the freeze window {} closes at {}",
+                open.freeze.name, open.until
+            )
+        }),
+        Err(error) => Some(error.to_string()),
+    };
+    tenants.into_iter().filter_map(|name| Some((name.clone(), why(name)?))).collect()
 }
 
 /// Mode and level say that runs are started, and no person has paused it.

@@ -147,22 +147,30 @@ impl Sizing {
         }
         plans
     }
+}
 
-    /// Why the last order of a workload's runs was not carried out, as its action says.
-    pub fn refused(&self, workload: &WorkloadKey, snapshot: &Snapshot) -> Option<String> {
-        let first = ActionId::new(OCCASION);
-        let orders = snapshot.actions.range((Bound::Included(first), Bound::Unbounded));
-        let last = orders
-            .take_while(|(id, _)| id.as_str().starts_with(OCCASION))
-            .filter(|(_, record)| record.workload == *workload && record.origin == Origin::Schedule)
-            // What pods that run are given holds no run up.
-            .filter(|(_, record)| &*record.target.kind != "Pod")
-            .max_by_key(|(_, record)| record.evidence.taken_at)?
-            .1;
-        let failed =
-            matches!(last.state, ActionState::Refused | ActionState::Failed | ActionState::HandedOver);
-        (failed && !refused_for_size(last)).then(|| format!("{} {}: {}", last.kind(), last.id, last.message))
+/// Why the last order of runs was not carried out, as its action says, of each workload where that is so.
+pub fn refused(snapshot: &Snapshot) -> BTreeMap<WorkloadKey, String> {
+    let first = ActionId::new(OCCASION);
+    let orders = snapshot.actions.range((Bound::Included(first), Bound::Unbounded));
+    let mut last: BTreeMap<&WorkloadKey, &ActionRecord> = BTreeMap::new();
+    for (_, record) in orders.take_while(|(id, _)| id.as_str().starts_with(OCCASION)) {
+        // What pods that run are given holds no run up.
+        if record.origin != Origin::Schedule || &*record.target.kind == "Pod" {
+            continue;
+        }
+        let newest = last.entry(&record.workload).or_insert(record);
+        if record.evidence.taken_at >= newest.evidence.taken_at {
+            *newest = record;
+        }
     }
+    let failed = |last: &ActionRecord| {
+        matches!(last.state, ActionState::Refused | ActionState::Failed | ActionState::HandedOver)
+    };
+    last.into_iter()
+        .filter(|(_, last)| failed(last) && !refused_for_size(last))
+        .map(|(key, last)| (key.clone(), format!("{} {}: {}", last.kind(), last.id, last.message)))
+        .collect()
 }
 
 /// The `VerticalPodAutoscaler` that sets the size of a workload's runs; its runs are ordered all the same.

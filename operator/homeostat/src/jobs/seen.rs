@@ -114,6 +114,13 @@ impl Jobs {
         self.by_uid.values().any(|seen| seen.retry_of.as_ref() == Some(uid))
     }
 
+    /// Which try of its run it is, from 1, by those before it that are still there.
+    pub fn tries(&self, uid: &Uid) -> u32 {
+        let before = |uid: &Uid| self.by_uid.get(uid).and_then(|seen| seen.retry_of.clone());
+        let tries = std::iter::successors(before(uid), before).take(self.by_uid.len()).count();
+        u32::try_from(tries).unwrap_or(u32::MAX).saturating_add(1)
+    }
+
     /// All of them.
     pub fn all(&self) -> impl Iterator<Item = &Seen> {
         self.by_uid.values()
@@ -197,12 +204,16 @@ fn ends(snapshot: &Snapshot, seen: &mut Seen, job: &ObjectKey) -> bool {
         .filter(|pod| pod.owner.as_ref().is_some_and(|owner| of_job(&owner.name, &owner.uid)));
     let mut ran = SignedDuration::ZERO;
     let mut told = false;
-    for end in pods.flat_map(|pod| &pod.containers).filter_map(|container| match &container.state {
-        ContainerState::Terminated(end) => Some(end),
+    for (end, limit) in pods.flat_map(|pod| &pod.containers).filter_map(|container| match &container.state {
+        ContainerState::Terminated(end) => Some((end, container.memory.limit)),
         _ => None,
     }) {
         told = true;
-        killed |= &*end.reason == OUT_OF_MEMORY;
+        if &*end.reason == OUT_OF_MEMORY {
+            killed = true;
+            // It had that much, whatever it asked for.
+            memory = memory.max(limit);
+        }
         cpu = cpu.max(end.used.cpu_millis);
         memory = memory.max(end.used.memory_bytes);
         if let (Some(started), Some(finished)) = (end.started, end.finished) {

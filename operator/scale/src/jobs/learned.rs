@@ -60,7 +60,10 @@ impl Failures {
     /// Adds a try: `None` when it succeeded, else the share of its median run time after which it failed.
     pub fn push(&mut self, failed_after: Option<f64>) {
         if self.tries >= TRIES {
-            (self.tries, self.failed, self.passed) = (self.tries / 2, self.failed / 2, self.passed / 2.0);
+            let failed = self.failed / 2;
+            // No failure has come further than a whole run.
+            (self.tries, self.failed) = (self.tries / 2, failed);
+            self.passed = (self.passed / 2.0).min(f64::from(failed));
         }
         self.tries += 1;
         if let Some(share) = failed_after.filter(|share| share.is_finite()) {
@@ -97,7 +100,8 @@ pub struct JobHistory {
     pub peaks: VecDeque<u64>,
     /// 95th percentiles of CPU, newest last, in thousandths of a vCPU.
     pub cpu: VecDeque<u64>,
-    /// Set by a kill for memory, in MiB: the next run gets no less. Gone when a run has succeeded.
+    /// Set by a kill for memory, in MiB: the next run gets no less. Gone when a run has succeeded of which it was seen what it
+    /// needs.
     pub at_least: Option<u64>,
     /// Its failures.
     #[serde(default)]
@@ -195,7 +199,7 @@ impl JobHistory {
     pub fn used(&mut self, mebibytes: Option<u64>, millicores: Option<u64>, succeeded: bool) {
         size::keep(&mut self.peaks, mebibytes);
         size::keep(&mut self.cpu, millicores);
-        if succeeded {
+        if succeeded && mebibytes.is_some() {
             self.at_least = None;
         }
     }
@@ -309,6 +313,26 @@ mod tests {
     fn a_jump_is_killed_once_and_retried_at_once_with_double() {
         let needs = [1_000, 1_000, 1_000, 1_000, 2_000, 2_000, 2_000];
         assert_eq!(kills(&needs), [5]);
+    }
+
+    #[test]
+    fn a_program_that_never_tells_what_it_uses_keeps_the_size_that_was_enough() {
+        let (mut history, settings) = (JobHistory::default(), MemorySettings::default());
+        history.killed(1_024);
+        for _ in 0..5 {
+            assert!(history.memory(None, None, &settings).0 >= 2_048);
+            history.used(None, None, true);
+        }
+    }
+
+    #[test]
+    fn rare_late_failures_are_sound_however_many_runs_there_were() {
+        let mut learnt = Learnt::default();
+        learnt.program.failures.push(Some(1.0));
+        for _ in 0..3 * TRIES {
+            learnt.program.failures.push(None);
+            assert!(learnt.is_sound(), "{:?}", learnt.program.failures);
+        }
     }
 
     #[test]

@@ -106,14 +106,14 @@ impl Due {
         let bounds = Bounds {
             min,
             max,
-            idle: SignedDuration::from_secs(IDLE),
+            idle: SignedDuration::from_secs(idle(due)),
             start: SignedDuration::from_secs(start),
         };
         let queue = Queue {
             messages: Some(0.0),
             seconds_per_message: Some(due.seconds_per_item),
             due: moment(now),
-            last_busy: moment(self.busy.unwrap_or(now - IDLE)),
+            last_busy: moment(self.busy.unwrap_or(now - idle(due))),
             next: None,
             workers: seen.replicas,
         };
@@ -134,7 +134,7 @@ impl Due {
             }
         }
         let (needed, left, items) = most?;
-        let replicas = self.calm(now, needed);
+        let replicas = self.calm(now, needed, idle(due));
         let each = due.seconds_per_item;
         let when = if left >= 0 {
             format!("{items:.0} of them due in {left} s")
@@ -142,7 +142,7 @@ impl Due {
             format!("{items:.0} of them due {} s ago", -left)
         };
         let kept = if replicas > needed {
-            format!("; {replicas} were needed within {IDLE} s and are kept")
+            format!("; {replicas} were needed within {} s and are kept", idle(due))
         } else {
             String::new()
         };
@@ -160,8 +160,8 @@ impl Due {
     }
 
     /// The highest wish of late: a replica that goes leaves its item half done.
-    fn calm(&mut self, now: i64, needed: u32) -> u32 {
-        self.wishes.retain(|(at, wish)| now.saturating_sub(*at) < IDLE && *wish > needed);
+    fn calm(&mut self, now: i64, needed: u32, idle: i64) -> u32 {
+        self.wishes.retain(|(at, wish)| now.saturating_sub(*at) < idle && *wish > needed);
         self.wishes.push_back((now, needed));
         self.wishes.iter().map(|(_, wish)| *wish).max().unwrap_or(needed)
     }
@@ -175,6 +175,16 @@ impl Due {
             ..Self::default()
         })
     }
+}
+
+/// Nothing waits for so long, in seconds, before fewer replicas are wanted: an item that was taken up is not seen to wait any
+/// more, and whoever does it is needed until it is done.
+#[allow(
+    clippy::cast_possible_truncation,
+    reason = "less than the deadline, which is a whole number of seconds"
+)]
+pub(super) fn idle(due: &DuePolicy) -> i64 {
+    IDLE.max(due.seconds_per_item.ceil() as i64)
 }
 
 #[cfg(test)]

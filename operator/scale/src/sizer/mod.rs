@@ -227,7 +227,7 @@ impl Sizer {
             decide(now.as_second(), &mut self.state, &observations, &policy, owner);
         let gone = self.gone(now, seen, worth, &policy);
         let other = if gone && !ahead {
-            Some((0, format!("nothing waits anywhere for {IDLE} s: no replica is needed")))
+            Some((0, "nothing waits anywhere any more: no replica is needed".to_owned()))
         } else if !ahead && self.never(seen, worth, &policy) {
             Some((0, "nothing waits, and nothing ever did: no replica comes before work does".to_owned()))
         } else {
@@ -310,7 +310,8 @@ impl Sizer {
     fn gone(&mut self, now: Timestamp, seen: &Seen<'_>, worth: Option<f64>, policy: &Policy) -> bool {
         let nothing = worth.is_some_and(|worth| worth <= 0.0) && policy.min == 0;
         self.idle = if nothing { self.idle.or(Some(now.as_second())) } else { None };
-        let long = self.idle.is_some_and(|since| now.as_second().saturating_sub(since) >= IDLE);
+        let idle = seen.loads.iter().filter_map(|load| load.due.as_ref()).map(due::idle).fold(IDLE, i64::max);
+        let long = self.idle.is_some_and(|since| now.as_second().saturating_sub(since) >= idle);
         long && seen.calendar.is_none_or(|wanted| wanted == 0) && !seen.hurts
     }
 

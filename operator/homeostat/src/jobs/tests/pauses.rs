@@ -1,6 +1,7 @@
 //! What was learnt of runs survives whatever keeps them waiting for a while.
 
 use super::*;
+use homeostat_knowledge::policy::Freeze;
 
 impl World {
     /// A run of that slot, from its turn to its good end.
@@ -115,4 +116,65 @@ fn what_people_declared_first_is_remembered_over_a_pause() {
     world.step(401);
     let said = world.report("a", "plan").said;
     assert!(said.contains("with 1 vCPU, 0.50 GiB"), "{said}");
+}
+
+#[test]
+fn a_run_does_not_begin_without_the_one_that_it_needs_whatever_is_changed_meanwhile() {
+    let mut world = World::new(8);
+    world.tenant("a", None);
+    world.workload("a", "forecast", |policy| policy.permits.repeatable = false);
+    world.workload("a", "plan", |policy| policy.dependencies = vec![Name::from("forecast")]);
+    let forecast = world.job("a", "forecast", 0);
+    world.job("a", "plan", 0);
+    assert_eq!(names(&world.step(1)), ["a/forecast-0"]);
+    let forecast = world.begin(forecast);
+    world.step(2);
+    world.end(forecast, "Error", 30, 20, Some(100));
+    assert_eq!(world.step(31), []);
+    // Another workload is put under control: what is known of runs is collected anew.
+    world.workload("a", "other", |_| {});
+    assert_eq!(world.step(40), []);
+    assert_eq!(world.step(60), [], "its input is not there");
+}
+
+#[test]
+fn what_a_freeze_window_keeps_waiting_holds_no_room_and_says_so() {
+    let mut world = World::new(1);
+    world.tenant("a", None);
+    world.tenant("b", None);
+    for tenant in ["a", "b"] {
+        world.workload(tenant, "plan", |_| {});
+    }
+    let mut frozen = (**world.snapshot.tenants.get(&TenantName::new("a")).expect("a")).clone();
+    frozen.freezes = vec![Freeze {
+        name: Name::from("night"),
+        schedule: Name::from("0 0 * * *"),
+        time_zone: Name::from("UTC"),
+        duration: SignedDuration::from_hours(24),
+    }];
+    world.snapshot.commit(&ObjectChange::Tenant(Change::Applied(Arc::new(frozen))), at(0));
+    world.job("a", "plan", 0);
+    assert_eq!(world.step(1), []);
+    let problem = world.report("a", "plan").problem.unwrap_or_default();
+    assert!(problem.contains("freeze window night"), "{problem}");
+    world.job("b", "plan", 2);
+    assert_eq!(names(&world.step(3)), ["b/plan-2"], "the only vCPU is free");
+}
+
+#[test]
+fn after_a_kill_for_memory_a_run_gets_more_than_the_limit_that_it_had() {
+    let mut world = World::new(8);
+    world.tenant("a", None);
+    world.workload("a", "plan", |_| {});
+    let job = world.job("a", "plan", 0);
+    world.step(1);
+    let job = world.begin(job);
+    world.step(2);
+    world.end(job, "OOMKilled", 30, 20, None);
+    // It asked for 512 MiB and was killed at 1 GiB.
+    let mut pod = (**world.snapshot.pods.get(&ObjectKey::new("a", "plan-0-pod")).expect("its pod")).clone();
+    pod.containers[0].memory.limit = Some(1_024 * MIB);
+    world.snapshot.commit(&ObjectChange::Pod(Change::Applied(Arc::new(pod))), at(30));
+    let again = world.step(31);
+    assert!(matches!(again[..], [(_, Some(memory))] if memory >= 2_048), "{again:?}");
 }

@@ -60,6 +60,15 @@ impl Planner {
         Ok(())
     }
 
+    pub(super) fn lost_before(&mut self, run: Run) -> Result<(), PlannerError> {
+        self.withdrawn(run);
+        self.unknown(run)?;
+        let declared = &mut self.jobs[run.job.index()];
+        keep_slot(&mut declared.slots, run.slot);
+        declared.lost = declared.lost.max(Some(run.slot));
+        Ok(())
+    }
+
     /// Its job is declared, and nothing is known of it yet.
     fn unknown(&self, run: Run) -> Result<(), PlannerError> {
         let declared = self.jobs.get(run.job.index()).ok_or(PlannerError::UnknownJob(run.job.0))?;

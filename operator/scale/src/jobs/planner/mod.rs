@@ -103,6 +103,8 @@ pub enum Event {
         /// Items.
         items: f64,
     },
+    /// A run failed for good, and taught what it could, before this planner was made: those that need it do not begin.
+    Lost(Run),
     /// A run has ended.
     Ended {
         /// Which.
@@ -381,6 +383,7 @@ impl Planner {
                 Ok(())
             }
             Event::Due(run) => self.due(run),
+            Event::Lost(run) => self.lost_before(run),
             Event::Shifted { run, until } => {
                 if let Some(live) = self.live.get_mut(&run).filter(|live| live.state == State::Arrived) {
                     live.place = Some(until);
