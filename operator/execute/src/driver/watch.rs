@@ -11,8 +11,8 @@ use crate::guards::{ActionFacts, Mode, mode_of};
 use crate::ledger::{LedgerEvent, next};
 use crate::ports::{Actuator, Leadership, Ledger};
 use homeostat_knowledge::{
-    ActionId, ActionKind, ActionRecord, ActionState, Approval, ApprovalDecision, Incident, Snapshot,
-    Timestamp,
+    ActionId, ActionKind, ActionRecord, ActionState, Approval, ApprovalDecision, Incident, Origin, Snapshot,
+    Timestamp, WorkloadHealth,
 };
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -22,11 +22,14 @@ fn deadline(record: &ActionRecord) -> Timestamp {
     record.request.expires.unwrap_or(record.evidence.taken_at)
 }
 
-/// Whether this process can tell that a finding which it never had does not hold any more: its incident is over, or it has
-/// looked for longer than callers take to send again after a restart.
+/// Whether this process can tell that a finding which it never had does not hold any more: its incident is over, its callers
+/// are heard and content, or it has looked for longer than they take to send again after a restart.
 fn told(record: &ActionRecord, snapshot: &Snapshot, now: Timestamp) -> bool {
     let over = |incident: &Incident| incident.instants.mitigated.is_some() || incident.state.closed();
-    snapshot.incidents.get(&record.incident).is_some_and(|incident| over(incident)) || snapshot.listened(now)
+    let well = |health: &WorkloadHealth| health.good_calls > 0 && health.good_since.is_some();
+    snapshot.incidents.get(&record.incident).is_some_and(|incident| over(incident))
+        || snapshot.health.get(&record.workload).is_some_and(well)
+        || snapshot.listened(now)
 }
 
 /// People have raised the level meanwhile: nobody has to be asked any more.
@@ -58,7 +61,8 @@ impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
         let mut generations = self.shared.ports.generations.clone();
         let (asked, deadline) = (case.record.evidence.taken_at, deadline(&case.record));
         let mut there = false;
-        let mut found = !case.resumed;
+        // Sizes and runs are decided anew by each process; what an incident stands on has to be seen first.
+        let mut found = !case.resumed || case.record.origin != Origin::Incident;
         let waits = Waits::begin(&self.shared.waiting);
         loop {
             generations.catch_up();

@@ -398,7 +398,9 @@ impl World {
         }
         let well = evidence.is_none() && moved.is_none() && pod.serving();
         let before = snapshot.health.get(&workload()).cloned().unwrap_or_default();
-        let health = if well {
+        let health = if unseen {
+            WorkloadHealth::default()
+        } else if well {
             WorkloadHealth {
                 last_good: Some(now),
                 good_since: before.good_since.or(Some(now)),
