@@ -3,7 +3,7 @@
 
 use super::Correlator;
 use crate::calls::Calls;
-use crate::ranking::root_of_cause;
+use crate::ranking::{first_hand, root_of_cause};
 use homeostat_knowledge::{Entity, FindingKind, IncidentId, SignedDuration, Snapshot, Timestamp};
 
 /// Callers that lost the leader before send again by then.
@@ -34,22 +34,13 @@ fn looks(kind: FindingKind, answers: bool) -> SignedDuration {
         | FindingKind::OwnershipConflict
         | FindingKind::FaultExpected
         | FindingKind::NoData => SignedDuration::ZERO,
+        FindingKind::ReplicaOutlier | FindingKind::NoisyNeighbour => CALLS,
+        kind if !first_hand(kind) && answers => SignedDuration::ZERO,
         FindingKind::Unreachable
         | FindingKind::Hung
         | FindingKind::ErrorBurst
         | FindingKind::Slow
-        | FindingKind::DependencyDown
-            if answers =>
-        {
-            SignedDuration::ZERO
-        }
-        FindingKind::Unreachable
-        | FindingKind::Hung
-        | FindingKind::ErrorBurst
-        | FindingKind::Slow
-        | FindingKind::DependencyDown
-        | FindingKind::ReplicaOutlier
-        | FindingKind::NoisyNeighbour => CALLS,
+        | FindingKind::DependencyDown => CALLS,
         FindingKind::SignalAbnormal | FindingKind::QueueGrowing | FindingKind::CertificateExpiring => SERIES,
         FindingKind::MemoryGrowing | FindingKind::VolumeFilling | FindingKind::QuotaFilling => GROWTH,
     }
