@@ -1,6 +1,6 @@
-{{/* Name of the application. */}}
+{{/* Name of the application: with `-defaults` behind it still a label's value of at most 63 characters. */}}
 {{- define "homeostat.name" -}}
-{{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" }}
+{{- default .Chart.Name .Values.nameOverride | trunc 54 | trimSuffix "-" }}
 {{- end }}
 
 {{/* Name of all objects: the release's name, and the chart's unless it is part of it. */}}
@@ -77,14 +77,15 @@ capabilities:
   drop: [ALL]
 {{- end }}
 
-{{/* Names of the objects of the hook that creates the ControlPlane. */}}
+{{/* Names of the objects of the hook that creates the ControlPlane. Its Job has nine characters more, and 63 at most: its name
+becomes a label of its pod. */}}
 {{- define "homeostat.defaults" -}}
-{{- printf "%s-defaults" (include "homeostat.fullname" . | trunc 54) }}
+{{- printf "%s-defaults" (include "homeostat.fullname" . | trunc 45 | trimSuffix "-") }}
 {{- end }}
 
 {{/* Names of the objects of the hook that lets go of what is held. */}}
 {{- define "homeostat.release" -}}
-{{- printf "%s-release" (include "homeostat.fullname" . | trunc 55) }}
+{{- printf "%s-release" (include "homeostat.fullname" . | trunc 55 | trimSuffix "-") }}
 {{- end }}
 
 {{/* Annotations of that hook without the weight. */}}

@@ -31,9 +31,13 @@ struct Write {
     what: String,
 }
 
-/// Every one of 200 writes outside of the envelope is refused by it, and one inside is taken.
+/// Rights of actions without which the envelope takes no such write at all, whatever is in it.
+const SETTINGS: [&str; 3] = ["actions.scaleUp=true", "actions.scaleDown=true", "actions.retryJob=true"];
+
+/// Every one of 200 writes outside of the envelope is refused by it, and those inside are taken.
 pub async fn rogue_client(stage: &Stage) {
     stage.ready().await;
+    stage.helm_upgrade(RELEASE, NAMESPACE, &SETTINGS).await;
     let account = format!("{NAMESPACE}:{RELEASE}");
     stage
         .kubectl(&[
@@ -118,6 +122,17 @@ fn suspended_job() -> Value {
             "template": { "spec": { "restartPolicy": "Never", "containers": containers } } } })
 }
 
+/// A Job that says that it repeats the one that waits, with these fields of its pod.
+fn repeat(fields: &Value) -> Value {
+    let mut job = suspended_job();
+    job["metadata"] = json!({ "name": "rogue-repeat", "annotations": {
+        "homeostat.dev/created-by": "rogue", "homeostat.dev/retry-of": JOB } });
+    for (name, value) in fields.as_object().into_iter().flatten() {
+        job["spec"]["template"]["spec"][name] = value.clone();
+    }
+    job
+}
+
 /// Writes outside of the envelope: every workload, pod and namespace that there is, in every way that is not ours.
 async fn writes(stage: &Stage) -> Vec<Write> {
     let shop = application::NAMESPACE;
@@ -154,6 +169,25 @@ async fn writes(stage: &Stage) -> Vec<Write> {
     add("PATCH", run.clone(), json!({ "spec": { "parallelism": 50 } }), "fifty pods of a Job that waits");
     add("PATCH", run.clone(), json!({ "spec": { "backoffLimit": 50 } }), "fifty tries of a Job");
     add("DELETE", run, delete(), "a deleted Job");
+    let runs = format!("/apis/batch/v1/namespaces/{shop}/jobs");
+    let container =
+        |name: &str, value: Value| json!([{ "name": "app", "image": "evil.example/miner", name: value }]);
+    let privileged = container("securityContext", json!({ "privileged": true }));
+    let files = json!([{ "name": "host", "hostPath": { "path": "/" } }]);
+    let large = container("resources", json!({ "requests": { "cpu": "33" } }));
+    for (fields, what) in [
+        (json!({ "hostNetwork": true }), "a new Job in the host's network"),
+        (json!({ "hostPID": true }), "a new Job among the host's processes"),
+        (json!({ "hostIPC": true }), "a new Job in the host's memory"),
+        (json!({ "volumes": files }), "a new Job with the host's files"),
+        (json!({ "containers": privileged }), "a new privileged Job"),
+        (json!({ "containers": large }), "a new Job for more than a node"),
+    ] {
+        add("POST", runs.clone(), repeat(&fields), what);
+    }
+    let mut unmarked = repeat(&json!({}));
+    unmarked["metadata"] = json!({ "name": "rogue-repeat" });
+    add("POST", runs, unmarked, "a new Job that repeats none");
     let pods: Api<Pod> = Api::namespaced(stage.client.clone(), shop);
     for pod in pods.list(&ListParams::default()).await.unwrap() {
         let path = format!("/api/v1/namespaces/{shop}/pods/{}", pod.name_any());
@@ -195,7 +229,7 @@ async fn writes(stage: &Stage) -> Vec<Write> {
     writes
 }
 
-/// A restart as Homeostat does it, tried only.
+/// A restart and a repeat of a Job as Homeostat does them, tried only.
 async fn harmless(stage: &Stage, rogue: &Client) -> Result<(), String> {
     let shop = application::NAMESPACE;
     let deployments: Api<Deployment> = Api::namespaced(stage.client.clone(), shop);
@@ -203,5 +237,8 @@ async fn harmless(stage: &Stage, rogue: &Client) -> Result<(), String> {
     let restart = json!({ "spec": { "template": { "metadata": {
         "annotations": { "homeostat.dev/restarted-by": "rogue" } } } } });
     let path = format!("/apis/apps/v1/namespaces/{shop}/deployments/{name}");
-    send(rogue, &Write { method: "PATCH", path, body: restart, what: "a restart".to_owned() }).await
+    send(rogue, &Write { method: "PATCH", path, body: restart, what: "a restart".to_owned() }).await?;
+    let path = format!("/apis/batch/v1/namespaces/{shop}/jobs");
+    let body = repeat(&json!({}));
+    send(rogue, &Write { method: "POST", path, body, what: "a repeat of a Job".to_owned() }).await
 }

@@ -9,7 +9,7 @@ use crate::senders::Sender;
 use crate::waits::Waits;
 use homeostat_knowledge::SignedDuration;
 use homeostat_knowledge::{
-    CallOutcome, Entity, Observation, Signal, Snapshot, Span, SpanKind, Timestamp, WorkloadKey,
+    CallOutcome, Entity, Name, Observation, Signal, Snapshot, Span, SpanKind, Timestamp, WorkloadKey,
 };
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
@@ -21,8 +21,12 @@ const KEEP_BUCKETS: usize = 60;
 const MAX_TRACES: usize = 20_000;
 /// How long a trace is remembered.
 const TRACE_MEMORY: SignedDuration = SignedDuration::from_secs(10);
-/// Callees that are tracked; the rest is counted as dropped.
-const MAX_CALLEES: usize = 50_000;
+/// Callees outside of the controlled workloads that are tracked, in all and of the callers in one namespace; the rest is
+/// counted as dropped. Workloads are as many as are declared.
+const MAX_EXTERNALS: usize = 20_000;
+const MAX_EXTERNALS_OF_ONE: usize = 2_000;
+/// Pods that send which are told apart.
+const MAX_PODS: usize = 50_000;
 /// Callers of one callee that are told apart.
 const MAX_CALLERS: usize = 256;
 /// Failures further apart than this are separate runs; longer than the exporters' default beat of five seconds.
@@ -58,6 +62,8 @@ pub struct Callee {
     pub last_good: Option<Timestamp>,
     /// Start of the first good call after the last failure.
     pub good_since: Option<Timestamp>,
+    /// Namespace of who called it first, where it is no workload.
+    found_by: Option<Name>,
     /// Good calls since then.
     pub good_calls: u64,
     /// Workloads that called it, lately.
@@ -79,6 +85,7 @@ impl Default for Callee {
             last_failure: None,
             last_good: None,
             good_since: None,
+            found_by: None,
             good_calls: 0,
             callers: BTreeSet::new(),
             run: None,
@@ -302,6 +309,8 @@ pub struct Calls {
     waits: Waits,
     /// Called by somebody new since [`Calls::new_callers`] was asked last.
     news: BTreeSet<WorkloadKey>,
+    /// Callees outside of the controlled workloads, by the namespace of who called each first.
+    externals: BTreeMap<Name, usize>,
     /// Client spans that could not be tracked because of the bounds.
     pub dropped: u64,
 }
@@ -320,11 +329,17 @@ impl Calls {
         let callee = snapshot.resolve(namespace, peer);
         let caller = observation.entity.workload().cloned();
         if !self.callees.contains_key(&callee) {
-            if self.callees.len() >= MAX_CALLEES {
-                self.dropped += 1;
-                return;
+            let mut empty = Callee::default();
+            if callee.workload().is_none() {
+                let of_one = self.externals.get(namespace).copied().unwrap_or_default();
+                if of_one >= MAX_EXTERNALS_OF_ONE || self.externals.values().sum::<usize>() >= MAX_EXTERNALS {
+                    self.dropped += 1;
+                    return;
+                }
+                *self.externals.entry(Name::from(namespace)).or_default() += 1;
+                empty.found_by = Some(Name::from(namespace));
             }
-            self.callees.insert(callee.clone(), Callee::default());
+            self.callees.insert(callee.clone(), empty);
         }
         let Some(entry) = self.callees.get_mut(&callee) else { return };
         if let Some(caller) = &caller
@@ -402,7 +417,7 @@ impl Calls {
             }
             if let Some(sender) = self.pod_senders.get_mut(key) {
                 note(sender);
-            } else if self.pod_senders.len() < MAX_CALLEES {
+            } else if self.pod_senders.len() < MAX_PODS {
                 self.pod_senders.insert(key.clone(), fresh);
             }
         }
@@ -427,6 +442,10 @@ impl Calls {
                 .back()
                 .is_some_and(|bucket| now.as_millisecond() - bucket.index * BUCKET_MILLIS < 3_600_000),
         });
+        self.externals.clear();
+        for namespace in self.callees.values().filter_map(|callee| callee.found_by.as_ref()) {
+            *self.externals.entry(namespace.clone()).or_default() += 1;
+        }
     }
 
     /// Whether it reported spans that ended after the trouble began.

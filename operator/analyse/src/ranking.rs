@@ -1,7 +1,7 @@
 //! Which root a finding points at, and the ranking of an incident's causes.
 
 use crate::calls::Calls;
-use homeostat_knowledge::{Cause, Entity, Finding, FindingKind, Incident, SignedDuration};
+use homeostat_knowledge::{Cause, Entity, EvidenceSource, Finding, FindingKind, Incident, SignedDuration};
 use std::collections::BTreeMap;
 
 /// A first-hand finding that ended explains later ones of the same root for so long.
@@ -21,36 +21,7 @@ pub(crate) fn root_of(finding: &Finding) -> Option<Entity> {
 
 /// Seen in the object's own state, not only by its callers.
 pub(crate) fn first_hand(kind: FindingKind) -> bool {
-    match kind {
-        FindingKind::Crashed
-        | FindingKind::BackingOff
-        | FindingKind::CrashLoop
-        | FindingKind::OutOfMemory
-        | FindingKind::NotReady
-        | FindingKind::Unschedulable
-        | FindingKind::ImagePullFailed
-        | FindingKind::SetupFailed
-        | FindingKind::SignalAbnormal
-        | FindingKind::NodeNotReady
-        | FindingKind::NodePressure
-        | FindingKind::JobFailed
-        | FindingKind::JobStuck
-        | FindingKind::ReplicaOutlier
-        | FindingKind::NoisyNeighbour
-        | FindingKind::MemoryGrowing
-        | FindingKind::VolumeFilling
-        | FindingKind::QuotaFilling
-        | FindingKind::QueueGrowing
-        | FindingKind::CertificateExpiring
-        | FindingKind::FaultExpected
-        | FindingKind::OwnershipConflict
-        | FindingKind::NoData => true,
-        FindingKind::Unreachable
-        | FindingKind::Hung
-        | FindingKind::ErrorBurst
-        | FindingKind::Slow
-        | FindingKind::DependencyDown => false,
-    }
+    kind.source() != EvidenceSource::Callers
 }
 
 /// Degraded, or about to be: nobody is failed yet.

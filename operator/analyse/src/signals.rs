@@ -21,6 +21,9 @@ const WARM_UP: SignedDuration = SignedDuration::from_mins(5);
 const ENTER_POINTS_OVER_LIMIT: u32 = 2;
 /// Seconds until the end of a certificate that are too few where people set no limit: two weeks.
 const CERTIFICATE_SECONDS: f64 = 14.0 * 86_400.0;
+/// A sample says something of now for so long, or twice as long as samples are apart.
+const FRESH: SignedDuration = SignedDuration::from_mins(2);
+const FRESH_AT_MOST: SignedDuration = SignedDuration::from_mins(30);
 /// A series that is silent for so long, while others of its signal go on, is gone: its pod was replaced.
 const GONE_AFTER: SignedDuration = SignedDuration::from_mins(5);
 /// Usual samples in a row after which a signal is usual again.
@@ -42,6 +45,11 @@ struct Series {
     /// When it reaches its limit at the earliest, as the newest sample says.
     reached: Option<Timestamp>,
     last: Timestamp,
+    /// When the newest sample came here, and how long after the one before.
+    heard: Timestamp,
+    apart: SignedDuration,
+    /// What people asked for: something else has another series.
+    asked: SignalPolicy,
 }
 
 impl Series {
@@ -65,7 +73,29 @@ impl Series {
             growth: Growth::default(),
             reached: None,
             last: Timestamp::MIN,
+            heard: Timestamp::MIN,
+            apart: SignedDuration::ZERO,
+            asked: signal.clone(),
         })
+    }
+
+    /// Whether it is still what people ask for; limit and unit's name may change meanwhile.
+    fn answers(&self, signal: &SignalPolicy) -> bool {
+        let limits = |one: &SignalPolicy| SignalPolicy { threshold: None, ..one.clone() };
+        self.asked == *signal || limits(&self.asked) == limits(signal)
+    }
+
+    fn hear(&mut self, arrival: Timestamp) {
+        if self.heard != Timestamp::MIN {
+            self.apart = arrival.duration_since(self.heard).max(SignedDuration::ZERO);
+        }
+        self.heard = self.heard.max(arrival);
+    }
+
+    /// When what it says was last seen: now, unless no sample came for too long.
+    fn seen(&self, now: Timestamp) -> Timestamp {
+        let fresh = (self.apart * 2).clamp(FRESH, FRESH_AT_MOST);
+        if now.duration_since(self.heard) <= fresh { now } else { self.heard }
     }
 
     /// What the trouble is called.
@@ -175,6 +205,21 @@ impl Run {
     }
 }
 
+/// Signals of a workload that are abnormal.
+#[derive(Debug)]
+pub struct Abnormal<'a> {
+    /// The workload.
+    pub workload: &'a WorkloadKey,
+    /// What its trouble is called.
+    pub kind: FindingKind,
+    /// From its first bad sample on.
+    pub since: Timestamp,
+    /// Seen last.
+    pub seen: Timestamp,
+    /// A line for each series.
+    pub evidence: Vec<Evidence>,
+}
+
 /// Named signals of all workloads.
 #[derive(Debug, Default)]
 pub struct Signals {
@@ -192,6 +237,9 @@ impl Signals {
         let Some(signal) = policy.signals.iter().find(|signal| signal.name == sample.metric) else { return };
         let of_workload = self.series.entry(key.clone()).or_default();
         let name = (sample.metric.clone(), sample.series.clone());
+        if of_workload.get(&name).is_some_and(|series| !series.answers(signal)) {
+            of_workload.remove(&name);
+        }
         if !of_workload.contains_key(&name) {
             if of_workload.len() >= MAX_SERIES_PER_WORKLOAD {
                 self.dropped += 1;
@@ -206,10 +254,7 @@ impl Signals {
         }
         let at = observation.event_time;
         series.last = series.last.max(at);
-        if series.measures != signal.measures {
-            series.growth = Growth::default();
-        }
-        series.measures = signal.measures;
+        series.hear(observation.arrival_time);
         // What was said of the last sample that counts still holds.
         let grows = signal.measures == Measures::MemoryBytes || signal.measures.stored();
         if grows && !series.growth.due(Rule::of(signal.measures), at) {
@@ -232,18 +277,21 @@ impl Signals {
         }
     }
 
-    /// Forgets workloads that are gone, and series that others of the same signal outlived.
+    /// Forgets workloads and signals that are gone, and series that others of the same signal outlived.
     pub fn expire(&mut self, snapshot: &Snapshot) {
         self.series.retain(|key, of_workload| {
+            let Some(policy) = snapshot.workloads.get(key) else { return false };
             let mut newest: BTreeMap<Name, Timestamp> = BTreeMap::new();
             for ((name, _), series) in of_workload.iter() {
                 let known = newest.entry(name.clone()).or_insert(series.last);
                 *known = series.last.max(*known);
             }
             of_workload.retain(|(name, _), series| {
-                newest.get(name).is_none_or(|newest| newest.duration_since(series.last) <= GONE_AFTER)
+                let asked = policy.signals.iter().any(|signal| signal.name == *name);
+                asked
+                    && newest.get(name).is_none_or(|newest| newest.duration_since(series.last) <= GONE_AFTER)
             });
-            snapshot.workloads.contains_key(key)
+            true
         });
     }
 
@@ -256,10 +304,10 @@ impl Signals {
         })
     }
 
-    /// Workloads with abnormal signals: what their trouble is called, since when, and the evidence.
-    pub fn abnormal(&self) -> impl Iterator<Item = (&WorkloadKey, FindingKind, Timestamp, Vec<Evidence>)> {
-        self.series.iter().flat_map(|(key, series)| {
-            let mut kinds: BTreeMap<FindingKind, (Timestamp, Vec<Evidence>)> = BTreeMap::new();
+    /// Workloads with abnormal signals. What is silent since stays abnormal, as of its last sample.
+    pub fn abnormal(&self, now: Timestamp) -> impl Iterator<Item = Abnormal<'_>> {
+        self.series.iter().flat_map(move |(workload, series)| {
+            let mut kinds: BTreeMap<FindingKind, Abnormal<'_>> = BTreeMap::new();
             for ((name, _), one) in series {
                 let Some(from) = one.run.abnormal_since else { continue };
                 let line = Evidence::new(name.to_string(), one.text.clone());
@@ -267,11 +315,15 @@ impl Signals {
                     Some(usual) => line.usual(usual.clone()),
                     None => line,
                 };
-                let (since, evidence) = kinds.entry(one.kind()).or_insert((from, Vec::new()));
-                *since = from.min(*since);
-                evidence.push(line);
+                let (kind, seen) = (one.kind(), one.seen(now));
+                let evidence = Vec::new();
+                let found =
+                    kinds.entry(kind).or_insert(Abnormal { workload, kind, since: from, seen, evidence });
+                found.since = from.min(found.since);
+                found.seen = seen.max(found.seen);
+                found.evidence.push(line);
             }
-            kinds.into_iter().map(move |(kind, (since, evidence))| (key, kind, since, evidence))
+            kinds.into_values()
         })
     }
 }

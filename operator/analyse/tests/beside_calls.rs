@@ -374,6 +374,51 @@ fn what_is_stored_is_told_hours_before_it_is_full_with_the_time_that_is_left() {
 }
 
 #[test]
+fn what_is_silent_stays_abnormal_as_of_its_last_sample_and_a_signal_that_is_taken_out_is_over() {
+    let mut world = World::new(&[("order", vec![signal(Measures::Backlog, Some(90.0))])]);
+    for value in [100.0, 110.0, 120.0] {
+        world.sample("signal", "", value);
+    }
+    let last = world.findings[0].last_seen;
+    world.look(SignedDuration::from_mins(1));
+    assert!(world.findings[0].last_seen > last, "a sample a minute ago still tells of now");
+    for _ in 0..3 {
+        world.look(SignedDuration::from_mins(1));
+    }
+    let silent = world.findings[0].last_seen;
+    world.look(SignedDuration::from_mins(1));
+    assert_eq!(world.kinds(), [(FindingKind::QueueGrowing, "order".to_owned())]);
+    assert_eq!(world.findings[0].last_seen, silent, "nothing is known of now");
+    assert!(world.now.duration_since(silent) > SignedDuration::from_mins(2));
+    world.workload("order", Vec::new());
+    world.look(SignedDuration::from_mins(1));
+    assert_eq!(world.kinds(), []);
+}
+
+#[test]
+fn a_signal_that_is_corrected_is_learnt_anew_and_a_limit_alone_changes_at_once() {
+    let wrong = SignalPolicy { bad_above: false, ..signal(Measures::Other, None) };
+    let mut world = World::new(&[("order", vec![wrong])]);
+    for turn in 0..120 {
+        world.sample("signal", "", 100.0 + f64::from(turn % 7));
+    }
+    world.workload("order", vec![signal(Measures::Other, None)]);
+    for turn in 0..120 {
+        world.sample("signal", "", 100.0 + f64::from(turn % 7));
+    }
+    assert_eq!(world.kinds(), []);
+    for _ in 0..10 {
+        world.sample("signal", "", 900.0);
+    }
+    assert_eq!(world.kinds(), [(FindingKind::SignalAbnormal, "order".to_owned())]);
+    let mut world = World::new(&[("order", vec![signal(Measures::Other, Some(90.0))])]);
+    world.sample("signal", "", 100.0);
+    world.workload("order", vec![signal(Measures::Other, Some(95.0))]);
+    world.sample("signal", "", 100.0);
+    assert_eq!(world.kinds().len(), 1, "the sample before counts");
+}
+
+#[test]
 fn the_series_of_a_replaced_pod_is_forgotten() {
     let mut world = World::new(&[("order", vec![signal(Measures::Other, Some(90.0))])]);
     for _ in 0..3 {

@@ -21,9 +21,12 @@ impl Decision {
     pub fn of_action(record: &ActionRecord, who: &str) -> Self {
         let state = format!("{:?}", record.state);
         let people = record.approval.is_some();
+        // What a person approved, or what had its intent stored, is one action with an end of its own: only what is
+        // refused at once comes again and again.
+        let begun = people || record.instants.intent.or(record.instants.claimed).is_some();
         let refusal = record.guards.iter().find(|guard| !guard.result.permits());
         let key = match (record.state, refusal) {
-            (ActionState::Refused, Some(guard)) => format!(
+            (ActionState::Refused, Some(guard)) if !begun => format!(
                 "{}/{}/{}/{}/{}/{}/{:?}",
                 record.tenant,
                 record.workload,
@@ -241,6 +244,16 @@ mod tests {
         }
     }
 
+    fn approval() -> Approval {
+        Approval {
+            decision: ApprovalDecision::Approve,
+            approved_by: "ana".into(),
+            evidence: EvidenceId::new("9c41"),
+            digest: None,
+            at: Timestamp::UNIX_EPOCH,
+        }
+    }
+
     #[test]
     fn a_decision_says_who_what_why_and_from_what_to_what() {
         let facts = Decision::of_action(&record("order-1-1"), "homeostat-0").facts;
@@ -301,18 +314,31 @@ mod tests {
     }
 
     #[test]
+    fn a_refusal_of_what_was_approved_or_begun_is_never_a_mere_repetition() {
+        let mut plain = record("order-1-1");
+        plain.instants.closed = Some(Timestamp::UNIX_EPOCH);
+        assert_ne!(Decision::of_action(&plain, "homeostat-0").key, "", "refused at once, it may repeat");
+        let changes: [fn(&mut ActionRecord); 3] = [
+            |it| it.approval = Some(approval()),
+            |it| it.instants.intent = Some(Timestamp::UNIX_EPOCH),
+            |it| it.instants.claimed = Some(Timestamp::UNIX_EPOCH),
+        ];
+        for (number, change) in changes.into_iter().enumerate() {
+            let mut begun = plain.clone();
+            change(&mut begun);
+            let decision = Decision::of_action(&begun, "homeostat-0");
+            assert_eq!(decision.key, "", "case {number}: it has an entry of its own");
+            assert_eq!(decision.facts["action"], "order-1-1", "case {number}");
+        }
+    }
+
+    #[test]
     fn a_persons_name_stands_only_in_the_part_that_can_be_erased() {
         let mut approved = record("order-1-1");
         approved.state = ActionState::Admitted;
         approved.message = "approved by ana".into();
         approved.guards.push(guard(GuardName::Approval, GuardResult::Passed, "by ana"));
-        approved.approval = Some(Approval {
-            decision: ApprovalDecision::Approve,
-            approved_by: "ana".into(),
-            evidence: EvidenceId::new("9c41"),
-            digest: None,
-            at: Timestamp::UNIX_EPOCH,
-        });
+        approved.approval = Some(approval());
         let decision = Decision::of_action(&approved, "homeostat-0");
         assert!(!decision.facts.to_string().contains("ana"), "{}", decision.facts);
         assert_eq!(decision.facts.pointer("/approval/decision"), Some(&json!("Approve")));

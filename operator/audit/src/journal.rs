@@ -99,10 +99,25 @@ impl Journal {
             let why = report.flaws.first().map_or_else(String::new, |flaw| format!(": {flaw}"));
             broken = Some(format!("the chain {name} is not whole{why}"));
         }
+        Ok((Self::begin_on(disk, folder, who, limits, now)?, broken))
+    }
+
+    /// Begins a new chain in this folder, on this disk, and leaves every other one as it is, for people to look at: where
+    /// no anchor can be known, a chain that was cut would be gone on with, and its anchor with it.
+    ///
+    /// # Errors
+    /// As for [`Journal::open`].
+    pub fn begin_on(
+        disk: Arc<dyn Disk>,
+        folder: &Path,
+        who: &str,
+        limits: StoreLimits,
+        now: Timestamp,
+    ) -> Result<Self, StoreError> {
         let name = format!("{who}-{}", now.as_millisecond());
         let mut store = Store::begin(disk, folder, &name, limits)?;
         store.prune(0)?;
-        Ok((Self::new(who, store, None), broken))
+        Ok(Self::new(who, store, None))
     }
 
     fn new(who: &str, store: Store, told: Option<Anchor>) -> Self {

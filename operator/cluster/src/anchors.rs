@@ -8,6 +8,7 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{Patch, PatchParams};
 use kube::{Api, Client};
 use serde_json::{Value, json};
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 /// Its name.
@@ -44,17 +45,41 @@ impl Anchors {
         Ok(object.data.unwrap_or_default())
     }
 
-    /// Writes one chain's anchor, and takes away the oldest where there are too many.
+    /// Writes one chain's anchor, and takes away the oldest where there are too many. What was told of a chain is never
+    /// taken back.
     ///
     /// # Errors
-    /// What the API server answered; then it was not told, and nothing may be pruned on its account.
+    /// What the API server answered, or a conflict when more of the chain, or another end of it, was told before; then it
+    /// was not told, and nothing may be pruned on its account.
     pub async fn tell(&self, chain: &str, text: &str) -> Result<(), ClusterError> {
+        let verb = "anchor the audit record in";
         let known = self.read().await?;
+        if let Some(why) = known.get(chain).and_then(|told| taken_back(told, text)) {
+            let message = format!("chain {chain}: {why}");
+            return Err(ClusterError::Conflict { verb, object: self.label.clone(), message });
+        }
         let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
         let patch = Patch::Merge(patch(&known, chain, text));
-        call("anchor the audit record in", &self.label, self.api.patch(ANCHORS, &params, &patch))
-            .await
-            .map(drop)
+        call(verb, &self.label, self.api.patch(ANCHORS, &params, &patch)).await.map(drop)
+    }
+}
+
+/// Pure. Why this anchor cannot take the place of the one that was told: people compare the record with it, and a record
+/// that was cut would look whole. One that cannot be read vouches for nothing.
+fn taken_back(told: &str, new: &str) -> Option<String> {
+    let head = |text: &str| {
+        let anchor: Value = serde_json::from_str(text).ok()?;
+        Some((anchor.get("seq")?.as_u64()?, anchor.get("digest")?.as_str()?.to_owned()))
+    };
+    let ((last, digest), (seq, new_digest)) = (head(told)?, head(new)?);
+    match seq.cmp(&last) {
+        Ordering::Less => {
+            Some(format!("it is anchored up to entry {last}, and ends with {seq} now; was it cut?"))
+        }
+        Ordering::Equal if digest != new_digest => {
+            Some(format!("entry {seq} is anchored as another one; was the record written anew?"))
+        }
+        Ordering::Equal | Ordering::Greater => None,
     }
 }
 
@@ -73,6 +98,24 @@ fn patch(known: &BTreeMap<String, String>, chain: &str, text: &str) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_anchor_gives_way_to_a_later_one_of_its_chain_only() {
+        let anchor =
+            |seq: u64, digest: &str| json!({ "chain": "h-a-1", "seq": seq, "digest": digest }).to_string();
+        let told = anchor(9, "aa");
+        for (new, wanted) in [
+            (anchor(10, "bb"), None),
+            (anchor(9, "aa"), None),
+            (anchor(9, "bb"), Some("written anew")),
+            (anchor(8, "aa"), Some("up to entry 9, and ends with 8")),
+        ] {
+            let why = taken_back(&told, &new);
+            assert_eq!(why.is_some(), wanted.is_some(), "{new}: {why:?}");
+            assert!(why.is_none_or(|why| wanted.is_some_and(|part| why.contains(part))), "{new}");
+        }
+        assert_eq!(taken_back("none of ours", &told), None, "it is in the way of nothing");
+    }
 
     #[test]
     fn one_chain_is_told_and_only_the_oldest_give_way() {

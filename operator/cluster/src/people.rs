@@ -58,20 +58,26 @@ pub enum Pause {
     Over,
 }
 
-/// The merge patch that pauses or resumes; `None` as the reason takes an old reason away. Pure.
+/// The merge patch that pauses or resumes. `None` as the reason takes an old reason away, except with an end. Pure.
 pub fn pause_patch(pause: &Pause, reason: Option<&str>) -> Value {
-    let until = match pause {
-        Pause::Until(until) => json!(until.to_string()),
-        Pause::Open | Pause::Over => Value::Null,
+    let (open, reason) = match pause {
+        Pause::Open => (true, reason),
+        Pause::Over => (false, None),
+        Pause::Until(until) => {
+            // Somebody else's pause without an end, and why, must not be over with this one.
+            let mut annotations = json!({ ANNOTATION_DO_NOT_TOUCH_UNTIL: until.to_string() });
+            if let Some(reason) = reason {
+                annotations[ANNOTATION_PAUSED_BECAUSE] = json!(reason);
+            }
+            return json!({ "metadata": { "annotations": annotations } });
+        }
     };
-    let reason = if *pause == Pause::Over { None } else { reason };
     json!({
         "metadata": { "annotations": {
-            ANNOTATION_DO_NOT_TOUCH_UNTIL: until,
+            ANNOTATION_DO_NOT_TOUCH_UNTIL: null,
             ANNOTATION_PAUSED_BECAUSE: reason,
         } },
-        // An end that passes must not leave an open pause behind.
-        "spec": { "paused": *pause == Pause::Open },
+        "spec": { "paused": open },
     })
 }
 
@@ -160,7 +166,7 @@ impl People {
         call("decide on", &label("Action", key), api.patch(&key.name, &writes(), &patch)).await.map(drop)
     }
 
-    /// Pauses or resumes a tenant or a workload.
+    /// Pauses or resumes a tenant or a workload; tells whether it is paused without an end then.
     ///
     /// # Errors
     /// What the API server answered.
@@ -169,19 +175,19 @@ impl People {
         what: &Pausable,
         pause: &Pause,
         reason: Option<&str>,
-    ) -> Result<(), ClusterError> {
+    ) -> Result<bool, ClusterError> {
         let patch = Patch::Merge(pause_patch(pause, reason));
         let verb = if *pause == Pause::Over { "resume" } else { "pause" };
         match what {
             Pausable::Tenant(name) => {
                 let api: Api<Tenant> = Api::all(self.client.clone());
                 let object = Name::from(format!("Tenant {name}"));
-                call(verb, &object, api.patch(name, &writes(), &patch)).await.map(drop)
+                Ok(call(verb, &object, api.patch(name, &writes(), &patch)).await?.spec.paused)
             }
             Pausable::Workload(key) => {
                 let api: Api<Workload> = Api::namespaced(self.client.clone(), &key.namespace);
                 let object = label("Workload", key);
-                call(verb, &object, api.patch(&key.name, &writes(), &patch)).await.map(drop)
+                Ok(call(verb, &object, api.patch(&key.name, &writes(), &patch)).await?.spec.paused)
             }
         }
     }
@@ -257,12 +263,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_pause_with_an_end_leaves_none_behind_when_it_is_over() {
+    fn a_pause_with_an_end_begins_and_ends_no_other_one() {
         let until: Timestamp = "2026-11-22T18:00:00Z".parse().unwrap();
         let patch = pause_patch(&Pause::Until(until), Some("load test"));
-        assert_eq!(patch["spec"]["paused"], false);
-        assert_eq!(patch["metadata"]["annotations"][ANNOTATION_DO_NOT_TOUCH_UNTIL], "2026-11-22T18:00:00Z");
-        assert_eq!(patch["metadata"]["annotations"][ANNOTATION_PAUSED_BECAUSE], "load test");
+        let annotations = json!({ ANNOTATION_DO_NOT_TOUCH_UNTIL: "2026-11-22T18:00:00Z",
+            ANNOTATION_PAUSED_BECAUSE: "load test" });
+        assert_eq!(patch, json!({ "metadata": { "annotations": annotations } }));
+        // Without a reason of its own it takes none away: it may be that of a pause that goes on.
+        let patch = pause_patch(&Pause::Until(until), None);
+        let annotations = json!({ ANNOTATION_DO_NOT_TOUCH_UNTIL: "2026-11-22T18:00:00Z" });
+        assert_eq!(patch, json!({ "metadata": { "annotations": annotations } }));
     }
 
     #[test]

@@ -105,19 +105,30 @@ fn more(errors: &[ClusterError]) -> String {
 }
 
 /// What came of it so far. One that is refused keeps no other one held.
-#[derive(Default)]
-struct Round {
+struct Round<F> {
+    /// Asked before each release.
+    may_go_on: F,
+    /// It may not any more.
+    stopped: bool,
     released: Vec<Release>,
     errors: Vec<ClusterError>,
 }
 
-impl Round {
+impl<F, Fut> Round<F>
+where
+    F: Fn() -> Fut,
+    Fut: Future<Output = bool>,
+{
     async fn let_go<T>(
         &mut self,
         object: Name,
         meta: &ObjectMeta,
         request: impl Future<Output = kube::Result<T>>,
     ) {
+        self.stopped = self.stopped || !(self.may_go_on)().await;
+        if self.stopped {
+            return;
+        }
         let (answer, audit_id) = heard(call("release", &object, request)).await;
         let by = meta.annotations.as_ref().and_then(|all| all.get(ANNOTATION_HELD_BY));
         let by = Name::from(by.map(String::as_str).unwrap_or_default());
@@ -138,22 +149,38 @@ impl Round {
     }
 }
 
-/// Lets go of what is held, and says of what. What somebody changed at this moment stays for the next round.
+/// Lets go of what is held, and says of what. What somebody changed at this moment stays for the next round, and so does
+/// all that is left once `may_go_on`, which is asked before each release, says no.
 ///
 /// # Errors
 /// What the API server refused, all of it; everything else is released all the same.
-pub async fn release_held(client: &Client, which: Which<'_>) -> Result<Vec<Release>, NotReleased> {
-    let mut round = Round::default();
-    each::<Node>(client, "unschedulable", which, &mut round).await;
-    each::<CronJob>(client, "suspend", which, &mut round).await;
-    each::<Job>(client, "suspend", which, &mut round).await;
+pub async fn release_held<F, Fut>(
+    client: &Client,
+    which: Which<'_>,
+    may_go_on: F,
+) -> Result<Vec<Release>, NotReleased>
+where
+    F: Fn() -> Fut,
+    Fut: Future<Output = bool>,
+{
+    let mut round = Round { may_go_on, stopped: false, released: Vec::new(), errors: Vec::new() };
+    each::<Node, _, _>(client, "unschedulable", which, &mut round).await;
+    each::<CronJob, _, _>(client, "suspend", which, &mut round).await;
+    each::<Job, _, _>(client, "suspend", which, &mut round).await;
     give_back(client, which, &mut round).await;
-    let Round { released, errors } = round;
+    let Round { released, errors, .. } = round;
     if errors.is_empty() { Ok(released) } else { Err(NotReleased { released, errors }) }
 }
 
 /// Gives people's own bounds back. One that somebody changed since stays as it is.
-async fn give_back(client: &Client, which: Which<'_>, round: &mut Round) {
+async fn give_back<F, Fut>(client: &Client, which: Which<'_>, round: &mut Round<F>)
+where
+    F: Fn() -> Fut,
+    Fut: Future<Output = bool>,
+{
+    if round.stopped {
+        return;
+    }
     let params =
         ListParams { label_selector: Some(LABEL_HELD.to_owned()), ..ListParams::default() }.match_any();
     let all: Api<HorizontalPodAutoscaler> = Api::all(client.clone());
@@ -220,11 +247,16 @@ fn whose(meta: &ObjectMeta, flag: &str) -> Whose {
     if others { Whose::Theirs } else { Whose::Ours }
 }
 
-async fn each<K>(client: &Client, flag: &str, which: Which<'_>, round: &mut Round)
+async fn each<K, F, Fut>(client: &Client, flag: &str, which: Which<'_>, round: &mut Round<F>)
 where
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned + std::fmt::Debug,
     K::Scope: Place,
+    F: Fn() -> Fut,
+    Fut: Future<Output = bool>,
 {
+    if round.stopped {
+        return;
+    }
     let kind = K::kind(&()).into_owned();
     // From the watch cache: a mark that is a moment too old is found in the next round.
     let params =
@@ -252,7 +284,8 @@ where
     }
 }
 
-/// Lets go of what is over, now and then until `shutdown`, while this replica leads and the kill switch is off.
+/// Lets go of what is over, now and then until `shutdown`, while this replica leads and the kill switch is off. Both are
+/// looked at before each release: a round of many takes long enough for somebody to engage the switch.
 pub async fn run(
     client: Client,
     clock: Arc<dyn Clock>,
@@ -262,16 +295,20 @@ pub async fn run(
     shutdown: CancellationToken,
 ) {
     let hands = ApiActuator::new(client.clone());
+    let (leads, switch) = (&leadership, &hands);
+    // Boxed, as every future of a request: it is large.
+    let may_go_on =
+        move || Box::pin(async move { leads.leads() && switch.kill_switch().await == Ok(KillSwitch::Off) });
     loop {
         tokio::select! {
             () = shutdown.cancelled() => return,
             () = tokio::time::sleep(EVERY) => {}
         }
-        if !leadership.leads() || hands.kill_switch().await != Ok(KillSwitch::Off) {
+        if !may_go_on().await {
             continue;
         }
         let snapshot = snapshots.current();
-        let released = release_held(&client, Which::Over(clock.now(), &snapshot)).await;
+        let released = release_held(&client, Which::Over(clock.now(), &snapshot), may_go_on).await;
         let released = released.unwrap_or_else(|error| {
             let category = error.errors.first().map(|error| error.category().name());
             tracing::warn!(category, %error, "What is held could not be released");

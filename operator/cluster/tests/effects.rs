@@ -391,6 +391,11 @@ fn held(server: &Server, plural: &str, namespace: &str, name: &str, flag: &str, 
     server.put(plural, json!({ "metadata": metadata, "spec": { flag: true } }));
 }
 
+/// Nothing stops it.
+fn always() -> std::future::Ready<bool> {
+    std::future::ready(true)
+}
+
 #[tokio::test]
 async fn what_is_over_is_let_go_and_before_a_removal_everything() {
     let flag = |server: &Server, plural: &str, namespace: &str, name: &str, flag: &str| -> Value {
@@ -408,7 +413,7 @@ async fn what_is_over_is_let_go_and_before_a_removal_everything() {
     };
     let server = fill();
     let releases =
-        release_held(&server.client(), Which::Over(Still.now(), &Snapshot::default())).await.unwrap();
+        release_held(&server.client(), Which::Over(Still.now(), &Snapshot::default()), always).await.unwrap();
     for release in &releases {
         assert!(!release.by.is_empty() && !release.uid.as_str().is_empty(), "{release:?}");
     }
@@ -428,15 +433,15 @@ async fn what_is_over_is_let_go_and_before_a_removal_everything() {
     assert_eq!((&metadata["annotations"], &metadata["labels"]), (&json!({ "theirs": "stays" }), &json!({})));
 
     let server = fill();
-    assert_eq!(release_held(&server.client(), Which::All).await.unwrap().len(), 4);
+    assert_eq!(release_held(&server.client(), Which::All, always).await.unwrap().len(), 4);
     assert_eq!(flag(&server, "nodes", "", "theirs", "unschedulable"), true, "a person's stays");
-    assert!(release_held(&server.client(), Which::All).await.unwrap().is_empty(), "once");
+    assert!(release_held(&server.client(), Which::All, always).await.unwrap().is_empty(), "once");
 
     // What is refused keeps nothing else held, and all of it is told.
     let server = fill();
     server.trouble(Method::PATCH, "/nodes/over", 1, status(403, "Forbidden", "an admission policy says no"));
     server.trouble(Method::GET, "/jobs", 1, status(403, "Forbidden", "cannot list jobs"));
-    let Err(left) = release_held(&server.client(), Which::All).await else { panic!("two were refused") };
+    let Err(left) = release_held(&server.client(), Which::All, always).await else { panic!("two refused") };
     let released = names(&left.released);
     assert_eq!(released, ["CronJob shop/report", "Node later", "Node unreadable"]);
     assert_eq!(left.errors.len(), 2, "{left}");
@@ -447,7 +452,7 @@ async fn what_is_over_is_let_go_and_before_a_removal_everything() {
     // Somebody changes one at this moment: it is left for the next round, the others are let go.
     let server = fill();
     server.trouble(Method::PATCH, "/nodes/over", 1, status(409, "Conflict", "changed"));
-    assert_eq!(release_held(&server.client(), Which::All).await.unwrap().len(), 3);
+    assert_eq!(release_held(&server.client(), Which::All, always).await.unwrap().len(), 3);
 }
 
 /// All is known, and the Workload `web` lets bounds be moved in this mode.
@@ -503,17 +508,17 @@ async fn driven_bounds_go_back_when_their_time_is_over_nobody_asks_or_homeostat_
         (later, Which::All, (2, 10)),
     ] {
         let server = fill(until, "min=6,max=12");
-        let released = release_held(&server.client(), which).await.unwrap();
+        let released = release_held(&server.client(), which, always).await.unwrap();
         assert_eq!(bounds(&server), expected, "{until} {released:?}");
         assert_eq!(released.len(), usize::from(expected == (2, 10)), "{until} {released:?}");
     }
     let server = fill(over, "min=6,max=12");
-    release_held(&server.client(), Which::All).await.unwrap();
+    release_held(&server.client(), Which::All, always).await.unwrap();
     let metadata = server.get("horizontalpodautoscalers", "shop", "web-hpa").unwrap()["metadata"].clone();
     assert_eq!((&metadata["annotations"], &metadata["labels"]), (&json!({ "theirs": "stays" }), &json!({})));
     // A person set the ceiling meanwhile: it is theirs.
     let server = fill(over, "min=6,max=15");
-    let released = release_held(&server.client(), Which::All).await.unwrap();
+    let released = release_held(&server.client(), Which::All, always).await.unwrap();
     assert_eq!(bounds(&server), (2, 12));
     // Before a removal, when nobody may be left who records it, an Event of the object tells.
     let facts: Vec<Fact> = released.iter().filter_map(Fact::of_release).collect();

@@ -271,6 +271,29 @@ async fn the_kill_switch_is_read_from_the_store_each_time() {
 }
 
 #[tokio::test]
+async fn an_invalid_control_plane_stops_everything_and_an_engaged_switch_says_why() {
+    let server = server();
+    let hands = ApiActuator::new(server.client());
+    let control = |reset: &str, engaged: bool| {
+        json!({
+            "metadata": { "name": "default", "annotations": { "homeostat.dev/breaker-reset-at": reset } },
+            "spec": { "ceilings": { "level": "Recommend" },
+                      "killSwitch": { "engaged": engaged, "reason": "drill" } },
+        })
+    };
+    let engaged = KillSwitch::Engaged { reason: Name::from("drill"), by: None };
+    for (reset, switched, expected) in [
+        ("2026-11-22T09:00:00Z", false, KillSwitch::Off),
+        ("today", false, KillSwitch::Unreadable),
+        ("today", true, engaged),
+        ("2026-11-22T09:00:00Z", false, KillSwitch::Off),
+    ] {
+        server.put("controlplanes", control(reset, switched));
+        assert_eq!(hands.kill_switch().await, Ok(expected), "{reset}");
+    }
+}
+
+#[tokio::test]
 async fn a_fresh_pod_is_what_is_there_now() {
     let server = server();
     let hands = ApiActuator::new(server.client());

@@ -68,6 +68,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         clock: Arc::new(FixedClock),
         recent,
         archive: ArchiveSource::default(),
+        home: homeostat_knowledge::Name::from("homeostat-system"),
     };
     let listener = TcpListener::bind(&address).await?;
     println!("{scene}: http://{}", listener.local_addr()?);

@@ -8,17 +8,20 @@ use crate::recent::RecentIncidents;
 use crate::report::{IncidentReport, ReportError, RunReport, forecasts};
 use crate::status;
 use axum::extract::{Path, RawQuery, State};
-use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use homeostat_knowledge::{
     ActionRecord, Clock, Incident, IncidentId, Name, SignedDuration, Snapshot, SnapshotSource, Timestamp,
 };
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU8, Ordering};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+
+/// An address of more parts is of no page, whatever is at its end.
+const DEEPEST: usize = 16;
 
 /// How far the process is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,6 +109,8 @@ pub struct Console {
     pub recent: RecentIncidents,
     /// Incidents that this replica no longer has in memory.
     pub archive: ArchiveSource,
+    /// Where incidents are that are of no tenant's workload: of nodes, and of Homeostat itself.
+    pub home: Name,
 }
 
 /// The routes: `/livez`, `/readyz`, `/metrics`, `/`, `/incidents/{name}` (also `/report.md`, `/report.json` below it),
@@ -124,7 +129,7 @@ pub fn router(console: Console) -> axum::Router {
         .route("/report.md", get(run_markdown))
         .route("/report.json", get(run_json))
         .route("/api/snapshot.json", get(summary))
-        .fallback(|| async { missing(None) })
+        .fallback(|uri: Uri| async move { missing(None, &home_from(uri.path())) })
         .with_state(console)
 }
 
@@ -185,15 +190,15 @@ async fn summary(State(console): State<Console>) -> Response {
 }
 
 async fn incident_html(State(console): State<Console>, Path(name): Path<String>) -> Response {
-    report(&console, name, "text/html; charset=utf-8", IncidentReport::served).await
+    report(&console, name, "../", "text/html; charset=utf-8", IncidentReport::served).await
 }
 
 async fn incident_markdown(State(console): State<Console>, Path(name): Path<String>) -> Response {
-    report(&console, name, "text/markdown; charset=utf-8", |report| Ok(report.markdown())).await
+    report(&console, name, "../../", "text/markdown; charset=utf-8", |report| Ok(report.markdown())).await
 }
 
 async fn incident_json(State(console): State<Console>, Path(name): Path<String>) -> Response {
-    report(&console, name, "application/json", IncidentReport::json).await
+    report(&console, name, "../../", "application/json", IncidentReport::json).await
 }
 
 async fn run_html(State(console): State<Console>, RawQuery(query): RawQuery) -> Response {
@@ -248,14 +253,23 @@ fn all_of_here(console: &Console) -> RunReport {
 /// What this replica knows and the filter shows, oldest first.
 fn known_here(console: &Console, filter: &Filter, now: Timestamp) -> Vec<IncidentReport> {
     let (snapshot, closed) = (console.snapshots.current(), console.recent.list());
-    let open = snapshot.incidents.values().map(|incident| IncidentReport {
-        incident: Incident::clone(incident),
-        actions: actions_of(&snapshot, incident),
-        made_at: now,
+    let mut actions: BTreeMap<&IncidentId, Vec<&ActionRecord>> = BTreeMap::new();
+    for action in snapshot.actions.values() {
+        actions.entry(&action.incident).or_default().push(action);
+    }
+    let open = snapshot.incidents.values().filter(|incident| filter.shows(incident)).map(|incident| {
+        let of_it = actions.get(&incident.id).into_iter().flatten();
+        IncidentReport {
+            incident: Incident::clone(incident),
+            actions: in_order(of_it.map(|action| ActionRecord::clone(action)).collect()),
+            made_at: now,
+        }
     });
-    let closed = closed.iter().filter(|closed| !snapshot.incidents.contains_key(&closed.incident.id));
-    let all = open.chain(closed.map(|closed| closed.report(now)));
-    let mut all: Vec<IncidentReport> = all.filter(|report| filter.shows(&report.incident)).collect();
+    let closed = closed.iter().filter(|closed| {
+        filter.shows(&closed.incident) && !snapshot.incidents.contains_key(&closed.incident.id)
+    });
+    let mut all: Vec<IncidentReport> =
+        open.chain(closed.map(|closed| closed.report(&snapshot, now))).collect();
     sort(&mut all);
     all
 }
@@ -270,7 +284,7 @@ fn sort(all: &mut [IncidentReport]) {
 /// The report of what a filter asks for: of a period also what only the API server still has.
 async fn what_is_asked_for(console: &Console, filter: &Filter) -> Result<RunReport, Response> {
     let (snapshot, now) = (console.snapshots.current(), console.clock.now());
-    let namespaces = namespaces_of(&snapshot, filter).map_err(|unknown| {
+    let namespaces = namespaces_of(&snapshot, filter, &console.home).map_err(|unknown| {
         let text = format!("there is no tenant {unknown} that owns a namespace; see kubectl get tenants\n");
         (StatusCode::NOT_FOUND, text).into_response()
     })?;
@@ -285,7 +299,7 @@ async fn what_is_asked_for(console: &Console, filter: &Filter) -> Result<RunRepo
                     Ok(past) => {
                         let here: BTreeSet<IncidentId> =
                             all.iter().map(|report| report.incident.id.clone()).collect();
-                        let stored = past.incidents.into_iter().map(|closed| closed.report(now));
+                        let stored = past.incidents.into_iter().map(|closed| closed.report(&snapshot, now));
                         all.extend(stored.filter(|report| !here.contains(&report.incident.id)));
                         if past.cut {
                             notes.push(
@@ -316,7 +330,7 @@ async fn what_is_asked_for(console: &Console, filter: &Filter) -> Result<RunRepo
 }
 
 /// Where what a filter shows can be; `Err` names a tenant that is not there.
-fn namespaces_of(snapshot: &Snapshot, filter: &Filter) -> Result<Vec<Name>, Name> {
+fn namespaces_of(snapshot: &Snapshot, filter: &Filter, home: &Name) -> Result<Vec<Name>, Name> {
     let tenants =
         snapshot.tenants.values().filter(|one| filter.tenant.as_ref().is_none_or(|name| one.name.0 == *name));
     let owned: BTreeSet<Name> = tenants.flat_map(|tenant| tenant.namespaces.iter().cloned()).collect();
@@ -327,7 +341,8 @@ fn namespaces_of(snapshot: &Snapshot, filter: &Filter) -> Result<Vec<Name>, Name
         (Some(_), None) => Ok(owned.into_iter().collect()),
         (None, None) => {
             let others = snapshot.incidents.values().map(|incident| incident.namespace.clone());
-            Ok(owned.into_iter().chain(others).collect::<BTreeSet<Name>>().into_iter().collect())
+            let all: BTreeSet<Name> = owned.into_iter().chain(others).chain([home.clone()]).collect();
+            Ok(all.into_iter().collect())
         }
     }
 }
@@ -335,6 +350,7 @@ fn namespaces_of(snapshot: &Snapshot, filter: &Filter) -> Result<Vec<Name>, Name
 async fn report(
     console: &Console,
     name: String,
+    home: &str,
     media: &'static str,
     render: fn(&IncidentReport) -> Result<String, ReportError>,
 ) -> Response {
@@ -346,7 +362,7 @@ async fn report(
             actions: actions_of(&snapshot, incident),
             made_at: now,
         }),
-        None => console.recent.get(&id).map(|closed| closed.report(now)),
+        None => console.recent.get(&id).map(|closed| closed.report(&snapshot, now)),
     };
     let found = match here {
         Some(found) => Some(found),
@@ -356,7 +372,7 @@ async fn report(
             Err(busy) => return (StatusCode::SERVICE_UNAVAILABLE, format!("{busy}\n")).into_response(),
             Ok(None) => None,
             Ok(Some((_one, archive))) => match archive.incident(id.clone()).await {
-                Ok(found) => found.map(|closed| closed.report(now)),
+                Ok(found) => found.map(|closed| closed.report(&snapshot, now)),
                 Err(why) => {
                     let text = format!(
                         "this replica does not know incident {id}, and the API server could not be read: {why}\n"
@@ -367,13 +383,21 @@ async fn report(
         },
     };
     match found {
-        None => missing(Some(id.as_str())),
+        None => missing(Some(id.as_str()), home),
         Some(found) => render(&found).map_or_else(|error| failed(&error), |text| document(media, text)),
     }
 }
 
-fn missing(incident: Option<&str>) -> Response {
-    status::missing(incident).map_or_else(
+/// The front page as a relative address, also behind a prefix that a proxy takes off.
+fn home_from(path: &str) -> String {
+    match path.matches('/').count().saturating_sub(1).min(DEEPEST) {
+        0 => "./".to_owned(),
+        depth => "../".repeat(depth),
+    }
+}
+
+fn missing(incident: Option<&str>, home: &str) -> Response {
+    status::missing(incident, home).map_or_else(
         |error| failed(&error),
         |page| (StatusCode::NOT_FOUND, document("text/html; charset=utf-8", page)).into_response(),
     )
@@ -381,12 +405,11 @@ fn missing(incident: Option<&str>) -> Response {
 
 /// An incident's actions, oldest first.
 pub fn actions_of(snapshot: &Snapshot, incident: &Incident) -> Vec<ActionRecord> {
-    let mut actions: Vec<ActionRecord> = snapshot
-        .actions
-        .values()
-        .filter(|action| action.incident == incident.id)
-        .map(|action| ActionRecord::clone(action))
-        .collect();
+    let of_it = snapshot.actions.values().filter(|action| action.incident == incident.id);
+    in_order(of_it.map(|action| ActionRecord::clone(action)).collect())
+}
+
+fn in_order(mut actions: Vec<ActionRecord>) -> Vec<ActionRecord> {
     actions.sort_by_key(|action| (action.instants.intent, action.id.clone()));
     actions
 }

@@ -2,7 +2,7 @@
 //! store of its own, the newest stay here.
 
 use crate::report::IncidentReport;
-use homeostat_knowledge::{ActionRecord, Incident, IncidentId};
+use homeostat_knowledge::{ActionRecord, Incident, IncidentId, Snapshot, Timestamp};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -23,9 +23,13 @@ pub struct Closed {
 }
 
 impl Closed {
-    /// Its report.
-    pub fn report(&self, made_at: homeostat_knowledge::Timestamp) -> IncidentReport {
-        IncidentReport { incident: self.incident.clone(), actions: self.actions.clone(), made_at }
+    /// Its report. What became of its actions after it had closed is in the snapshot, as long as they are kept.
+    pub fn report(&self, snapshot: &Snapshot, made_at: Timestamp) -> IncidentReport {
+        let now = |action: &ActionRecord| {
+            snapshot.actions.get(&action.id).map_or_else(|| action.clone(), |now| ActionRecord::clone(now))
+        };
+        let actions = self.actions.iter().map(now).collect();
+        IncidentReport { incident: self.incident.clone(), actions, made_at }
     }
 }
 

@@ -236,7 +236,7 @@ pub fn html(
 
 /// The page for what is not there. The name comes from whoever made the link: it becomes part of a command only when
 /// it is one that an object may have.
-pub fn missing(incident: Option<&str>) -> Result<String, ReportError> {
+pub fn missing(incident: Option<&str>, home: &str) -> Result<String, ReportError> {
     let known = |name: &&str| {
         !name.is_empty() && name.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.'))
     };
@@ -244,5 +244,5 @@ pub fn missing(incident: Option<&str>) -> Result<String, ReportError> {
         Some(_) => "No incident has this name",
         None => "There is no such page",
     };
-    render("missing.html", minijinja::context! { what, incident => incident.filter(known) })
+    render("missing.html", minijinja::context! { what, home, incident => incident.filter(known) })
 }

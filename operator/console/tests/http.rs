@@ -31,6 +31,7 @@ fn console() -> Console {
         clock: Arc::new(FixedClock),
         recent: RecentIncidents::new(2),
         archive: ArchiveSource::default(),
+        home: homeostat_knowledge::Name::from("homeostat-system"),
     }
 }
 
@@ -382,25 +383,50 @@ async fn a_ceiling_under_which_nothing_is_done_says_so() {
 async fn pages_lead_to_each_other_and_what_is_not_there_says_what_to_do() {
     let console = console();
     let page = text(get(&console, "/incidents/kitchen-hung-7t2kq").await).await.replace("&#x2f;", "/");
-    for address in
-        ["/", "/incidents/kitchen-hung-7t2kq/report.md", "/incidents/kitchen-hung-7t2kq/report.json"]
-    {
-        assert!(page.contains(&format!("href=\"{address}\"")), "{address}");
+    // Relative, so that they hold behind a proxy that takes a prefix off.
+    for (link, address) in [
+        ("../", "/"),
+        ("kitchen-hung-7t2kq/report.md", "/incidents/kitchen-hung-7t2kq/report.md"),
+        ("kitchen-hung-7t2kq/report.json", "/incidents/kitchen-hung-7t2kq/report.json"),
+    ] {
+        assert!(page.contains(&format!("href=\"{link}\"")), "{link}: {page}");
         assert_eq!(get(&console, address).await.status(), StatusCode::OK, "{address}");
     }
-    for (address, command) in [
-        ("/incidents/gone-1", Some("metadata.name=gone-1 -o yaml")),
-        ("/incidents/$(reboot)", None),
-        ("/nowhere", None),
+    for page in ["/", "/report"] {
+        let page = text(get(&console, page).await).await.replace("&#x2f;", "/");
+        assert!(
+            page.contains("href=\"incidents/kitchen-hung-7t2kq\"") && !page.contains("href=\"/"),
+            "{page}"
+        );
+    }
+    for (address, home, command) in [
+        ("/incidents/gone-1", "../", Some("metadata.name=gone-1 -o yaml")),
+        ("/incidents/gone-1/report.md", "../../", Some("metadata.name=gone-1 -o yaml")),
+        ("/incidents/$(reboot)", "../", None),
+        ("/nowhere", "./", None),
+        ("/a/b/c", "../../", None),
     ] {
         let answer = get(&console, address).await;
         assert_eq!(answer.status(), StatusCode::NOT_FOUND);
-        let page = text(answer).await;
-        assert!(page.contains("<a href=\"/\">What is open now</a>"), "{page}");
+        let page = text(answer).await.replace("&#x2f;", "/");
+        assert!(page.contains(&format!("<a href=\"{home}\">What is open now</a>")), "{page}");
         assert!(!page.contains("reboot"), "a link's words never become a command: {page}");
         assert_eq!(page.contains("metadata.name="), command.is_some(), "{page}");
         assert!(command.is_none_or(|command| page.contains(command)), "{page}");
     }
+}
+
+#[tokio::test]
+async fn what_became_of_an_action_after_its_incident_closed_is_shown() {
+    let console = console();
+    let closed = Incident { id: IncidentId::new("order-crash-1"), ..incident() };
+    let now = action();
+    let then = ActionRecord { state: homeostat_knowledge::ActionState::Proposed, ..now.clone() };
+    assert_ne!(then.state, now.state);
+    console.recent.add(closed, vec![then]);
+    let page = text(get(&console, "/incidents/order-crash-1/report.json").await).await;
+    let page: serde_json::Value = serde_json::from_str(&page).expect("valid JSON");
+    assert_eq!(page["actions"][0]["state"], format!("{:?}", now.state), "{page}");
 }
 
 #[tokio::test]

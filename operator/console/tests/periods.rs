@@ -75,6 +75,7 @@ fn console(kept: &Kept) -> Console {
         clock: Arc::new(FixedClock),
         recent: RecentIncidents::new(2),
         archive: ArchiveSource::new(Arc::new(kept.clone())),
+        home: Name::from("homeostat-system"),
     }
 }
 
@@ -131,6 +132,11 @@ async fn a_period_shows_what_is_here_and_what_is_kept_each_once() {
     assert_eq!(report["tables"].as_array().map(Vec::len), Some(1), "forecasts are of every tenant");
     let asked = kept.asked.lock().expect("no panic").clone();
     assert_eq!(asked, ["Some(\"food-delivery\") [\"shop\", \"stock\"]"]);
+    get(&console, &format!("/report.md?{}", query(0))).await;
+    let asked = kept.asked.lock().expect("no panic").last().expect("asked").clone();
+    for namespace in ["shop", "stock", "wells", "homeostat-system"] {
+        assert!(asked.contains(namespace), "incidents of nodes are of no tenant: {asked}");
+    }
     let nothing = Kept::default();
     let (_, page) = get(&self::console(&nothing), &format!("/report.md?{}", query(1))).await;
     assert!(!page.contains("kitchen-hung-7t2kq"), "another day: {page}");

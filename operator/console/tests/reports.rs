@@ -224,6 +224,21 @@ fn links_lead_only_where_they_may() {
 }
 
 #[test]
+fn what_was_well_before_it_was_recognised_took_no_time_and_what_only_tells_is_no_case() {
+    let mut early = report();
+    early.incident.instants.mitigated = Some(early.incident.instants.impact_start);
+    let mut told = report();
+    for cause in &mut told.incident.causes {
+        cause.kind = homeostat_knowledge::FindingKind::FaultExpected;
+    }
+    let period = RunReport::of_incidents("Week 47", (at(0), at(90_000)), &[early, told], at(90_000));
+    let mttr = period.figures.iter().find(|figure| figure.name == "MTTR").expect("MTTR");
+    assert_eq!((mttr.count, mttr.mean), (1, Some(0.0)));
+    assert_eq!(period.tables[0].rows.len(), 2, "both are listed");
+    assert!(period.notes.iter().any(|note| note.contains("nothing was wrong yet")), "{:?}", period.notes);
+}
+
+#[test]
 fn a_period_is_reported_from_its_incidents() {
     let snapshot = snapshot();
     let open = snapshot.incidents.values().next().expect("one incident");

@@ -13,17 +13,21 @@ pub const WINDOW: SignedDuration = SignedDuration::from_hours(24);
 /// The caps that should stand: those that stand already, and a lower one for each kind of action that failed three
 /// times within 24 hours since its last cap, since a person restored the levels, and without more successes than
 /// failures. One step at a time, down to Recommend; what only tells people is never lowered. The same history gives
-/// the same caps, so nothing is lowered twice for the same failures.
+/// the same caps, so nothing is lowered twice for the same failures. Levels that are restored at an instant to come are
+/// restored when it has come: until then nothing would be lowered at all.
 pub fn caps(
     history: &[ActionHistory],
     tenant: &TenantPolicy,
     now: Timestamp,
 ) -> BTreeMap<ActionKind, LevelCap> {
+    let restored = tenant.levels_restored.filter(|restored| *restored <= now);
     let mut caps = tenant.caps.clone();
+    caps.retain(|_, cap| restored.is_none_or(|restored| cap.since > restored));
     for kind in ActionKind::ALL {
-        let level = tenant.level(kind);
+        let (set, cap) = (tenant.level_set(kind), caps.get(&kind));
+        let level = cap.map_or(set, |cap| set.min(cap.level));
         let Some(lower) = below(level) else { continue };
-        let counts_from = tenant.caps.get(&kind).map(|cap| cap.since).max(tenant.levels_restored);
+        let counts_from = cap.map(|cap| cap.since).max(restored);
         // Stored instants have a resolution of one microsecond.
         let after = |at: Timestamp| {
             counts_from.is_none_or(|from| at.as_microsecond() > from.as_microsecond())
@@ -153,5 +157,17 @@ mod tests {
             LevelCap { level: Level::Approve, since: now, reason: Name::from("failed") },
         );
         assert_eq!(tenant.level(ActionKind::EvictPod), Level::Approve, "a cap stands above what is set");
+    }
+
+    #[test]
+    fn levels_restored_in_the_future_are_lowered_until_then() {
+        let (history, now) = ended(&[(50, false), (40, false), (30, false)]);
+        let mut tenant = acting(Level::ActBounded);
+        tenant.levels_restored = Some(minutes(now, -60));
+        let lowered = caps(&history, &tenant, now);
+        assert_eq!(lowered[&ActionKind::EvictPod].level, Level::Approve);
+        tenant.caps.clone_from(&lowered);
+        assert_eq!(caps(&history, &tenant, minutes(now, -59)), lowered, "a minute before");
+        assert!(caps(&history, &tenant, minutes(now, -60)).is_empty(), "it has come");
     }
 }

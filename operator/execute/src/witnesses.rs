@@ -1,7 +1,9 @@
 //! Who tells of a fault. What only `ActFull` allows is not done on the word of one sender of telemetry: it may be wrong, or
 //! somebody may make it say what he wants.
 
-use homeostat_knowledge::{Entity, Finding, FindingKind, Incident, Name, Snapshot, WorkloadKey};
+use homeostat_knowledge::{
+    Entity, EvidenceSource, Finding, FindingKind, Incident, Name, Snapshot, WorkloadKey,
+};
 use std::collections::BTreeSet;
 
 /// Senders that are named; two are enough.
@@ -32,43 +34,27 @@ fn who(finding: &Finding, snapshot: &Snapshot) -> Vec<String> {
         Some(key) => key.to_string(),
         None => finding.entity.to_string(),
     };
-    match finding.kind {
-        FindingKind::Crashed
-        | FindingKind::BackingOff
-        | FindingKind::CrashLoop
-        | FindingKind::OutOfMemory
-        | FindingKind::NotReady
-        | FindingKind::Unschedulable
-        | FindingKind::ImagePullFailed
-        | FindingKind::SetupFailed
-        | FindingKind::NodeNotReady
-        | FindingKind::NodePressure
-        | FindingKind::JobFailed
-        | FindingKind::JobStuck => vec!["objects in Kubernetes".to_owned()],
-        FindingKind::Unreachable
-        | FindingKind::Hung
-        | FindingKind::ErrorBurst
-        | FindingKind::DependencyDown => vec![match only_caller(&finding.entity, snapshot) {
+    match (finding.kind.source(), finding.kind) {
+        (EvidenceSource::Objects, _) => vec!["objects in Kubernetes".to_owned()],
+        (EvidenceSource::Callers, FindingKind::Slow) => vec![spans(&subject)],
+        (EvidenceSource::Callers, _) => vec![match only_caller(&finding.entity, snapshot) {
             Some(caller) => spans(&caller.to_string()),
             None => format!("spans of callers of {subject}"),
         }],
-        FindingKind::Slow | FindingKind::ReplicaOutlier => vec![spans(&subject)],
         // Found only where three or more workloads of a node are late at once, each by its own telemetry.
-        FindingKind::NoisyNeighbour => {
+        (EvidenceSource::Siblings, FindingKind::NoisyNeighbour) => {
             vec![
                 format!("spans of one workload on {subject}"),
                 format!("spans of another workload on {subject}"),
             ]
         }
-        FindingKind::SignalAbnormal
-        | FindingKind::MemoryGrowing
-        | FindingKind::VolumeFilling
-        | FindingKind::QuotaFilling
-        | FindingKind::QueueGrowing
-        | FindingKind::CertificateExpiring => vec![format!("signals of {subject}")],
-        FindingKind::OwnershipConflict => vec![format!("earlier actions on {subject}")],
-        FindingKind::FaultExpected => vec![format!("earlier incidents of {subject}")],
-        FindingKind::NoData => Vec::new(),
+        (EvidenceSource::Siblings, _) => vec![spans(&subject)],
+        (EvidenceSource::Series, _) => vec![format!("signals of {subject}")],
+        (EvidenceSource::Records, FindingKind::OwnershipConflict) => {
+            vec![format!("earlier actions on {subject}")]
+        }
+        (EvidenceSource::Records, _) => vec![format!("earlier incidents of {subject}")],
+        (EvidenceSource::Silence, _) => Vec::new(),
     }
 }
 

@@ -82,6 +82,11 @@ fn json(summary: &ReplaySummary) -> String {
 }
 
 fn table(summary: &ReplaySummary) -> String {
+    if summary.decisions.is_empty() {
+        return "No recorded action passed all guards, so there is none to judge again. Of what was only recommended \
+                `homeostat levels --what-if` tells.\n"
+            .to_owned();
+    }
     let mut text = format!(
         "Under the default guards {} of {} actions would be done again, {} refused.\n",
         summary.admitted(),
@@ -99,4 +104,15 @@ fn table(summary: &ReplaySummary) -> String {
         text.push('\n');
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_without_anything_carried_out_says_where_recommendations_are_judged() {
+        let text = table(&ReplaySummary::default());
+        assert!(text.contains("homeostat levels --what-if") && !text.contains("0 of 0"), "{text}");
+    }
 }

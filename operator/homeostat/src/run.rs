@@ -173,6 +173,7 @@ pub async fn run(args: RunArgs) -> Result<(), RunError> {
         }),
         clock: Arc::clone(&clock),
         recent: recent.clone(),
+        home: Name::from(args.namespace.as_str()),
         archive: ArchiveSource::new(Arc::new(Stored(StoredIncidents::new(
             client.clone(),
             args.watched(),
@@ -421,6 +422,9 @@ impl Turn {
                 }
             }
         }
+        if !leads {
+            self.follow_closed(batch);
+        }
         if let Some(kept) = self.keeping.came() {
             self.kernel.recall_runs(kept);
         }
@@ -449,6 +453,21 @@ impl Turn {
         self.metrics.step(took.unsigned_abs(), now);
         self.metrics.analysis_dropped(self.kernel.dropped());
         self.heartbeat.beat(now);
+    }
+
+    /// What the leader closes leaves the snapshot; the pages of this replica still show it.
+    fn follow_closed(&self, batch: &[Observation]) {
+        let snapshot = self.kernel.snapshot();
+        for one in batch {
+            let Signal::Object(ObjectChange::Incident(Change::Applied(stored))) = &one.signal else {
+                continue;
+            };
+            let incident = &stored.incident;
+            if incident.state.closed() && snapshot.incidents.contains_key(&incident.id) {
+                let actions = homeostat_console::http::actions_of(snapshot, incident);
+                self.recent.add(incident.clone(), actions);
+            }
+        }
     }
 
     /// New decisions about sizes.

@@ -310,7 +310,9 @@ fn expected(outlook: &Outlook, now: Timestamp) -> Option<Expected> {
     if outlook.skill != ForecastSkill::Proven {
         return None;
     }
-    let ahead = || outlook.points.iter().filter(|point| point.at >= now).take(AHEAD);
+    // A point stands for the time until the next one: the first that counts has begun.
+    let begun = outlook.points.partition_point(|point| point.at <= now).saturating_sub(1);
+    let ahead = || outlook.points.iter().skip(begun).take(AHEAD);
     let most = |values: &mut dyn Iterator<Item = f64>| values.max_by(f64::total_cmp);
     let p50 = most(&mut ahead().map(|point| point.p50))?;
     let p90 = most(&mut ahead().map(|point| point.p90))?;

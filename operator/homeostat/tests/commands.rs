@@ -64,6 +64,9 @@ fn bad_arguments_say_what_to_give_instead() {
     std::fs::create_dir_all(&empty).expect("the target folder can be written");
     let bytes = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("no-text.jsonl");
     std::fs::write(&bytes, [0xff, 0xfe, 0x0a]).expect("the target folder can be written");
+    let anchors = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("no-anchors.json");
+    std::fs::write(&anchors, "{}").expect("the target folder can be written");
+    let (nothing, anchors) = (empty.to_str().expect("a text"), anchors.to_str().expect("a text"));
     for (arguments, part) in [
         (&["pause", "tenant", "shop", "--until", "tomorrow"][..], "such as 2030-01-01T18:00:00Z"),
         (&["levels", "--what-if", "L9"], "use L0 to L4"),
@@ -73,6 +76,7 @@ fn bad_arguments_say_what_to_give_instead() {
         (&["replay", "Cargo.toml"], "must be written by `homeostat run --record FILE`"),
         (&["playbook", "test", "Cargo.toml"], "line 1, column 1"),
         (&["audit", "export", "--dir", "/nonexistent"], "check that it exists"),
+        (&["audit", "verify", "--dir", nothing, "--anchors", anchors], "there is no record here"),
     ] {
         let (code, text) = run(arguments, "/nonexistent");
         assert!(code.is_some_and(|code| code > 0), "{arguments:?}");

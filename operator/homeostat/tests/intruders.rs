@@ -59,7 +59,8 @@ fn tenant(name: &str, namespaces: &[&str]) -> Result<(), String> {
         "spec": { "namespaces": namespaces } }))
     .unwrap();
     let reserved = BTreeSet::from([HOME.to_owned()]);
-    tenant_policy(&object, &reserved, TenantDefaults::default()).map(drop).map_err(|why| why.to_string())
+    let now = homeostat_knowledge::Timestamp::UNIX_EPOCH;
+    tenant_policy(&object, &reserved, TenantDefaults::default(), now).map(drop).map_err(|why| why.to_string())
 }
 
 fn workload(edit: impl FnOnce(&mut serde_json::Value)) -> Result<(), String> {

@@ -337,6 +337,7 @@ impl Process {
             clock: self.clock.clone(),
             recent,
             archive: ArchiveSource::default(),
+            home: Name::from("homeostat-system"),
         };
         let mut pages = vec!["/".to_owned(), "/metrics".to_owned(), "/api/snapshot.json".to_owned()];
         for incident in &incidents {

@@ -124,7 +124,54 @@ pub enum FindingKind {
     NoData,
 }
 
+/// What a kind of finding is read off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EvidenceSource {
+    /// The state of watched objects, which the first list tells whole.
+    Objects,
+    /// Earlier incidents and actions, which are objects too.
+    Records,
+    /// Spans of callers: what does not answer seldom tells of itself.
+    Callers,
+    /// Spans of several, compared with each other.
+    Siblings,
+    /// Samples of a series.
+    Series,
+    /// Nothing: its source is silent.
+    Silence,
+}
+
 impl FindingKind {
+    /// What findings of this kind are read off.
+    pub fn source(self) -> EvidenceSource {
+        match self {
+            Self::Crashed
+            | Self::BackingOff
+            | Self::CrashLoop
+            | Self::OutOfMemory
+            | Self::NotReady
+            | Self::Unschedulable
+            | Self::ImagePullFailed
+            | Self::SetupFailed
+            | Self::NodeNotReady
+            | Self::NodePressure
+            | Self::JobFailed
+            | Self::JobStuck => EvidenceSource::Objects,
+            Self::FaultExpected | Self::OwnershipConflict => EvidenceSource::Records,
+            Self::Unreachable | Self::Hung | Self::ErrorBurst | Self::Slow | Self::DependencyDown => {
+                EvidenceSource::Callers
+            }
+            Self::ReplicaOutlier | Self::NoisyNeighbour => EvidenceSource::Siblings,
+            Self::SignalAbnormal
+            | Self::MemoryGrowing
+            | Self::VolumeFilling
+            | Self::QuotaFilling
+            | Self::QueueGrowing
+            | Self::CertificateExpiring => EvidenceSource::Series,
+            Self::NoData => EvidenceSource::Silence,
+        }
+    }
+
     /// Every kind, in the order above.
     pub const ALL: [Self; 28] = [
         Self::Crashed,

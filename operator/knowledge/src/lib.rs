@@ -35,7 +35,7 @@ pub use ahead::Ahead;
 pub use clock::Clock;
 pub use entity::{Entity, Name, ObjectKey, TenantName, WorkloadKey};
 pub use fight::Fight;
-pub use finding::{Evidence, Finding, FindingKind};
+pub use finding::{Evidence, EvidenceSource, Finding, FindingKind};
 pub use forecast::{ForecastRecord, ForecastSkill, SizeAdvice, SizeEffect};
 pub use guard::{GuardName, GuardReport, GuardResult};
 pub use half_done::{HalfDone, Stands, half_done};

@@ -178,17 +178,18 @@ impl Snapshot {
     pub fn commit(&mut self, change: &ObjectChange, now: Timestamp) {
         match change {
             ObjectChange::Pod(Change::Applied(pod)) => {
+                // A pod that ended keeps its IP in the status while the address is given to another pod.
+                let lives = matches!(
+                    pod.phase,
+                    crate::records::PodPhase::Running | crate::records::PodPhase::Pending
+                );
                 if let Some(old) = self.pods.get(&pod.key).cloned()
-                    && old.ip != pod.ip
+                    && (old.ip != pod.ip || !lives)
                 {
                     self.forget_ip(&old);
                 }
-                // A pod that ended keeps its IP in the status while the address is given to another pod.
                 if let Some(ip) = pod.ip
-                    && matches!(
-                        pod.phase,
-                        crate::records::PodPhase::Running | crate::records::PodPhase::Pending
-                    )
+                    && lives
                 {
                     self.by_ip.insert_mut(ip, pod.key.clone());
                 }

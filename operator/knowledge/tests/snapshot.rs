@@ -146,6 +146,14 @@ fn an_address_that_moved_to_another_pod_is_not_lost_with_the_old_pod() {
 }
 
 #[test]
+fn a_pod_that_ended_has_no_address_any_more() {
+    let ended = PodRecord { phase: PodPhase::Succeeded, ..pod("cart-1-a", "10.0.0.5") };
+    let snapshot = shop().apply(&ObjectChange::Pod(Change::Applied(Arc::new(ended))), now());
+    assert!(snapshot.pod_by_ip("10.0.0.5".parse().unwrap()).is_none());
+    assert!(snapshot.pods.contains_key(&ObjectKey::new("shop", "cart-1-a")));
+}
+
+#[test]
 fn generations_share_and_never_change_the_past() {
     let before = shop();
     let after = before

@@ -240,6 +240,36 @@ fn a_cheap_item_does_not_become_an_expensive_one() {
 }
 
 #[test]
+fn what_a_resource_says_beside_its_pod_is_not_made_into_structures() {
+    // Two bytes each: decoded as a whole they would be hundreds of megabytes of empty references and attributes.
+    let wrap = |tag: u8, content: &[u8]| {
+        let mut message = vec![tag];
+        prost::encode_length_delimiter(content.len(), &mut message).expect("room");
+        message.extend_from_slice(content);
+        message
+    };
+    let named = |key: &str, text: &str| {
+        let value = Some(AnyValue { value: Some(Value::StringValue(text.to_owned())) });
+        let attribute = KeyValue { key: key.to_owned(), value, ..KeyValue::default() };
+        wrap(0x0A, &attribute.encode_to_vec())
+    };
+    let long = named("k8s.pod.uid", &"x".repeat(100_000));
+    let pod = [named("k8s.namespace.name", "shop"), named("k8s.pod.name", "order-1"), long].concat();
+    let resource = [[0x1A, 0x00].repeat(1_000_000), [0x0A, 0x00].repeat(1_000_000), pod].concat();
+    let scope = wrap(0x12, &wrap(0x12, &[]));
+    let body = wrap(0x0A, &[wrap(0x0A, &resource), scope].concat());
+    let snapshot = Arc::new(cluster(Some("10.0.0.1")));
+    let forwarder = Attribution::Resource(Arc::clone(&snapshot));
+    for attribution in [sender(), forwarder] {
+        let limits = Limits::default();
+        let batch =
+            convert(Kind::Traces, &body, &attribution, &limits, &mut Names::new(64), FixedClock.now());
+        let tally = batch.expect("valid bytes").tally;
+        assert_eq!(tally.get(Fate::Ignored), 1, "the pod is known by its name, the empty span is nothing");
+    }
+}
+
+#[test]
 fn an_item_above_its_own_limit_is_left_out() {
     let limits = Limits { item_bytes: 100, ..Limits::default() };
     let metric = Metric { name: "x".repeat(200), ..Metric::default() };

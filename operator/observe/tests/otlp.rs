@@ -504,6 +504,38 @@ async fn connections_above_the_limit_are_closed_and_counted() {
 }
 
 #[tokio::test]
+async fn one_sender_does_not_take_the_connections_of_others_and_a_forwarder_may() {
+    for (forwarder, refused) in [(false, 1), (true, 0)] {
+        let trusted = if forwarder { vec!["127.0.0.0/8".parse().expect("a network")] } else { Vec::new() };
+        let options = OtlpOptions {
+            max_connections_per_sender: 2,
+            trusted_forwarders: trusted,
+            ..OtlpOptions::default()
+        };
+        // The first connection is that of the client.
+        let receiver = Receiving::start(cluster(Some("127.0.0.1")), options).await;
+        let connect = || tokio::net::TcpStream::connect(receiver.address);
+        let second = connect().await.expect("the kernel accepts it");
+        let mut third = connect().await.expect("the kernel accepts it");
+        if refused > 0 {
+            let read = tokio::io::AsyncReadExt::read(&mut third, &mut [0]).await;
+            assert!(matches!(read, Ok(0) | Err(_)), "closed at once");
+            // Places come back.
+            drop((second, third));
+            loop {
+                let mut again = connect().await.expect("the kernel accepts it");
+                let mut byte = [0];
+                let read = tokio::io::AsyncReadExt::read(&mut again, &mut byte);
+                if tokio::time::timeout(Duration::from_millis(200), read).await.is_err() {
+                    break;
+                }
+            }
+        }
+        assert_eq!(receiver.count(Fate::TooManyConnections) > 0, refused > 0);
+    }
+}
+
+#[tokio::test]
 async fn what_was_taken_since_the_start_is_told_again_and_again() {
     let options = OtlpOptions { report_every: Duration::from_millis(20), ..OtlpOptions::default() };
     let mut receiver = Receiving::telling(cluster(Some("127.0.0.1")), options, 64).await;

@@ -363,6 +363,35 @@ async fn with_a_tenant_header_each_query_tells_whose_it_is_and_what_is_nobodys_i
     assert_eq!(own.1, ["platform"]);
 }
 
+/// A tenant with so many queries that they take several turns, and another with one.
+fn of_one_with_many(url: String) -> Snapshot {
+    let many = (0..100).map(|turn| signal(&format!("slow-{turn}"))).collect();
+    let change = Change::Applied(Arc::new(workload("elsewhere", "rival", many)));
+    snapshot(Some(url), &["depth"]).apply(&ObjectChange::Workload(change), FixedClock.now())
+}
+
+#[tokio::test]
+async fn the_many_slow_queries_of_one_tenant_do_not_keep_that_of_another_waiting() {
+    let mut asking = Asking::of(of_one_with_many, None).await;
+    let slow = vector("1").set_delay(Duration::from_millis(50));
+    Mock::given(method("GET")).respond_with(slow).mount(&asking.server).await;
+    let heard = within(asking.until_asked(&["depth"])).await;
+    let before = heard.iter().position(|(query, _)| query == "depth").expect("asked");
+    assert!(before < 8, "{before} queries of the other tenant came first");
+}
+
+#[tokio::test]
+async fn a_server_that_hangs_is_told_long_before_every_query_has_timed_out() {
+    let mut asking = Asking::of(of_one_with_many, None).await;
+    let never = vector("1").set_delay(Duration::from_secs(60));
+    Mock::given(method("GET")).respond_with(never).mount(&asking.server).await;
+    let SourceState::Down(reason) = within(asking.state()).await else { panic!("not down") };
+    assert!(reason.contains("timed out"), "{reason}");
+    let asked = asking.heard().await.len();
+    assert!(asked < 100, "{asked} were asked, and a round has 101");
+    assert!(asking.counters.get(SourceName::Prometheus, Fate::TimedOut) >= 200, "all of them are counted");
+}
+
 #[tokio::test]
 async fn without_a_tenant_header_none_is_sent() {
     let mut asking = Asking::of(of_two_tenants, None).await;

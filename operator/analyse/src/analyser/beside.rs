@@ -2,6 +2,7 @@
 //! away, a source that is down.
 
 use super::{Analyser, Seen};
+use crate::signals::Abnormal;
 use homeostat_knowledge::observation::SourceState;
 use homeostat_knowledge::{Entity, Evidence, FindingKind, SignedDuration, Snapshot, Timestamp, WorkloadKey};
 use std::collections::BTreeMap;
@@ -68,9 +69,10 @@ impl Analyser {
         now: Timestamp,
         seen: &mut BTreeMap<(Entity, FindingKind), Seen>,
     ) {
-        for (workload, kind, since, evidence) in self.signals.abnormal() {
-            let entity = Entity::Workload { key: workload.clone() };
-            seen.insert((entity, kind), Seen { since, at: now, confidence: 0.99, evidence });
+        for found in self.signals.abnormal(now) {
+            let place = (Entity::Workload { key: found.workload.clone() }, found.kind);
+            let Abnormal { since, seen: at, evidence, .. } = found;
+            seen.insert(place, Seen { since, at, confidence: 0.99, evidence });
         }
         for (key, since, line) in self.heartbeats.silent(now) {
             let place = (Entity::Workload { key: key.clone() }, FindingKind::SignalAbnormal);

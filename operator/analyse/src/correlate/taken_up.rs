@@ -3,8 +3,10 @@
 
 use super::Correlator;
 use crate::calls::Calls;
-use crate::ranking::{first_hand, root_of_cause};
-use homeostat_knowledge::{Entity, FindingKind, IncidentId, SignedDuration, Snapshot, Timestamp};
+use crate::ranking::root_of_cause;
+use homeostat_knowledge::{
+    Entity, EvidenceSource, FindingKind, IncidentId, SignedDuration, Snapshot, Timestamp,
+};
 
 /// Callers that lost the leader before send again by then.
 const CALLS: SignedDuration = Snapshot::RECONNECTED;
@@ -17,32 +19,15 @@ const ANSWERS: u64 = 3;
 
 /// So long one must look to say that nothing of this kind is there any more. `answers` tells that calls to the cause go well.
 fn looks(kind: FindingKind, answers: bool) -> SignedDuration {
-    match kind {
+    match kind.source() {
         // Objects say it in their first list.
-        FindingKind::Crashed
-        | FindingKind::BackingOff
-        | FindingKind::CrashLoop
-        | FindingKind::OutOfMemory
-        | FindingKind::NotReady
-        | FindingKind::Unschedulable
-        | FindingKind::ImagePullFailed
-        | FindingKind::SetupFailed
-        | FindingKind::NodeNotReady
-        | FindingKind::NodePressure
-        | FindingKind::JobFailed
-        | FindingKind::JobStuck
-        | FindingKind::OwnershipConflict
-        | FindingKind::FaultExpected
-        | FindingKind::NoData => SignedDuration::ZERO,
-        FindingKind::ReplicaOutlier | FindingKind::NoisyNeighbour => CALLS,
-        kind if !first_hand(kind) && answers => SignedDuration::ZERO,
-        FindingKind::Unreachable
-        | FindingKind::Hung
-        | FindingKind::ErrorBurst
-        | FindingKind::Slow
-        | FindingKind::DependencyDown => CALLS,
-        FindingKind::SignalAbnormal | FindingKind::QueueGrowing | FindingKind::CertificateExpiring => SERIES,
-        FindingKind::MemoryGrowing | FindingKind::VolumeFilling | FindingKind::QuotaFilling => GROWTH,
+        EvidenceSource::Objects | EvidenceSource::Records | EvidenceSource::Silence => SignedDuration::ZERO,
+        EvidenceSource::Callers if answers => SignedDuration::ZERO,
+        EvidenceSource::Callers | EvidenceSource::Siblings => CALLS,
+        EvidenceSource::Series => match kind {
+            FindingKind::MemoryGrowing | FindingKind::VolumeFilling | FindingKind::QuotaFilling => GROWTH,
+            _ => SERIES,
+        },
     }
 }
 

@@ -83,6 +83,22 @@ fn a_dead_provider_is_external_and_nobody_inside_is_blamed() {
 }
 
 #[test]
+fn a_crawler_with_ever_new_addresses_hides_no_workload() {
+    let mut world = World::new(usual_delay);
+    for host in 0..50_001_u64 {
+        world.trace += 1;
+        let (peer, start) = (format!("host-{host}.example"), world.now - millis(200));
+        let ids = (10_000_000 + host, 0);
+        world.span("gateway", SpanKind::Client, Some(&peer), start, 0.01, CallOutcome::Ok, ids);
+    }
+    world.run(SignedDuration::from_secs(20), &good);
+    let counted = |(name, total): &(&str, u64)| *name == "calls" && *total > 0;
+    assert!(world.analyser.dropped().iter().any(counted), "what is not tracked is counted");
+    world.run(SignedDuration::from_secs(3), &failing("kitchen", Behaviour::Errors));
+    world.assert_cause(&workload("kitchen"), FindingKind::ErrorBurst);
+}
+
+#[test]
 fn what_runs_no_more_or_is_called_by_nobody_any_more_is_over() {
     let mut world = World::new(usual_delay);
     world.run(SignedDuration::from_secs(20), &good);

@@ -6,7 +6,7 @@ use crate::audit_id::{dated, heard};
 use crate::autoscaler;
 use crate::client::{call, label};
 use crate::error::{Category, ClusterError};
-use crate::validate::kill_switch;
+use crate::validate::effects_switch;
 use crate::watches::fresh::{fresh_controller, fresh_job, fresh_node, fresh_pod};
 use crate::watches::scalables;
 use homeostat_crds::v1alpha1::{ControlPlane, control_plane};
@@ -149,7 +149,10 @@ impl Actuator for ApiActuator {
         let key = ObjectKey::new("", control_plane::NAME);
         // A get without a version is answered from the store, not from the API server's watch cache.
         match call("read", &label("ControlPlane", &key), api.get_opt(control_plane::NAME)).await {
-            Ok(Some(object)) => Ok(kill_switch(&object)),
+            Ok(Some(object)) => Ok(effects_switch(&object).unwrap_or_else(|why| {
+                tracing::warn!(%why, "The ControlPlane is invalid; nothing is done until it is mended");
+                KillSwitch::Unreadable
+            })),
             Ok(None) | Err(ClusterError::Bug { .. }) => Ok(KillSwitch::Unreadable),
             Err(error) => Err(read_error(&error)),
         }

@@ -101,9 +101,7 @@ pub struct ActionFacts {
 impl ActionFacts {
     /// It changed something, or may have.
     fn sent(&self) -> bool {
-        use ActionState::{Claimed, Failed, Sent, Undone, Verified, Verifying};
-        let effect = matches!(self.state, Some(Claimed | Sent | Verifying | Verified | Undone | Failed));
-        effect && self.at.is_some() && !self.tells && !self.undoes
+        self.at.is_some() && !self.tells && !self.undoes
     }
 }
 

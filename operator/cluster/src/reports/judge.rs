@@ -98,6 +98,11 @@ pub(super) fn scope(
 
 /// How long records are kept, for people.
 fn kept(retention: Retention) -> String {
+    let longer = if retention.recommended > retention.age {
+        format!(" (recommendations {} days)", retention.recommended.as_hours() / 24)
+    } else {
+        String::new()
+    };
     let hours = retention.age.as_hours();
     let span = match hours {
         48.. => format!("{} days", hours / 24),
@@ -105,7 +110,7 @@ fn kept(retention: Retention) -> String {
         _ => format!("{} min", retention.age.as_mins()),
     };
     format!(
-        "incidents and actions are kept for {span} after they ended, the newest {} of a namespace",
+        "incidents and actions are kept for {span} after they ended{longer}, the newest {} of a namespace",
         retention.newest
     )
 }
@@ -125,7 +130,12 @@ pub(super) fn ahead_of_reading(
             figures: Vec::new(),
         });
     }
-    (to <= kept_since(retention, now)).then(|| Outcome::NotMade {
+    let longest = retention.age.max(retention.recommended);
+    (to <= now.checked_sub(longest).unwrap_or(Timestamp::UNIX_EPOCH)).then(|| nothing_kept(retention))
+}
+
+fn nothing_kept(retention: Retention) -> Outcome {
+    Outcome::NotMade {
         reason: Reason::NoData,
         status: ConditionStatus::False,
         message: format!(
@@ -134,7 +144,7 @@ pub(super) fn ahead_of_reading(
             kept(retention)
         ),
         figures: of_nothing(),
-    })
+    }
 }
 
 fn kept_since(retention: Retention, now: Timestamp) -> Timestamp {
@@ -149,6 +159,10 @@ pub(super) fn of_a_period(
     retention: Retention,
     now: Timestamp,
 ) -> Outcome {
+    // What is still open, or was only recommended, is kept for longer than the rest.
+    if to <= kept_since(retention, now) && facts.incidents.is_empty() && facts.actions.is_empty() {
+        return nothing_kept(retention);
+    }
     let downtime = Downtime { until: (now >= to).then(|| MicroTime::new(to)), prices: scope.prices.as_ref() };
     let (summary, figures) = of_period(&facts.incidents, &facts.actions, downtime);
     let mut notes = Vec::new();

@@ -88,7 +88,7 @@ fn a_period_that_is_to_come_or_forgotten_has_no_figures_and_says_why() {
     };
     assert_eq!(reason, Reason::Pending);
     let Some(Outcome::NotMade { reason, message, figures, .. }) =
-        ahead("2026-11-01T00:00:00Z", "2026-11-15T12:00:00Z")
+        ahead("2026-10-01T00:00:00Z", "2026-10-15T12:00:00Z")
     else {
         panic!()
     };
@@ -117,6 +117,31 @@ fn figures_of_a_part_say_so() {
     let (unread, cut) = (Facts { unread: 2, ..Facts::default() }, Facts { cut: true, ..Facts::default() });
     assert!(message(&unread, begin, end).contains("2 objects are not counted"));
     assert!(message(&cut, begin, end).contains("ask for a shorter period"));
+}
+
+#[test]
+fn what_is_kept_for_longer_has_figures_and_a_period_of_which_nothing_is_kept_has_none() {
+    let scope = Scope { tenant: None, namespaces: vec!["shop".into()], prices: None };
+    let period = (at("2026-11-01T00:00:00Z"), at("2026-11-10T00:00:00Z"));
+    assert_eq!(ahead_of_reading(period.0, period.1, Retention::default(), now()), None);
+    let of = |facts: &Facts| of_a_period(facts, &scope, period, Retention::default(), now());
+    assert!(matches!(of(&Facts::default()), Outcome::NotMade { reason: Reason::NoData, .. }));
+    let open = IncidentFacts {
+        namespace: "shop".into(),
+        name: "cart-hung-1".into(),
+        state: None,
+        cause: None,
+        severity: None,
+        expected: false,
+        instants: homeostat_crds::v1alpha1::incident::IncidentInstants::default(),
+        reopened: 0,
+        handed_over: true,
+        by_people: false,
+    };
+    let Outcome::Made { message, .. } = of(&Facts { incidents: vec![open], ..Facts::default() }) else {
+        panic!()
+    };
+    assert!(message.contains("recommendations 30 days") && message.contains("not counted"), "{message}");
 }
 
 #[test]

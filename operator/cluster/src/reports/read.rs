@@ -7,7 +7,7 @@ use crate::error::ClusterError;
 use crate::watches::light::{Body, Light, Meta, null_is_empty};
 use homeostat_crds::common::LABEL_INCIDENT;
 use homeostat_crds::v1alpha1::action::{
-    ActionInstants, ActionState, Origin, aimed_at_cause, word_of_a_person,
+    ActionInstants, ActionState, Decision, Origin, aimed_at_cause, word_of_a_person,
 };
 use homeostat_crds::v1alpha1::incident::{IncidentInstants, IncidentState};
 use homeostat_crds::v1alpha1::{Action, Incident};
@@ -126,8 +126,8 @@ impl IncidentBody {
     }
 
     fn facts(self) -> IncidentFacts {
-        let expected =
-            self.first_cause().is_some_and(|cause| cause.kind == FindingKind::FaultExpected.name());
+        let telling = [FindingKind::FaultExpected, FindingKind::OwnershipConflict].map(FindingKind::name);
+        let expected = self.first_cause().is_some_and(|cause| telling.contains(&cause.kind.as_str()));
         let Self { metadata, spec, status } = self;
         IncidentFacts {
             namespace: Name::from(metadata.namespace.as_str()),
@@ -164,7 +164,12 @@ struct ActionSpec {
     #[serde(default)]
     action: String,
     undo_of: Option<IgnoredAny>,
-    approval: Option<IgnoredAny>,
+    approval: Option<Answer>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct Answer {
+    decision: Decision,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -204,9 +209,12 @@ impl ActionBody {
             state: status.state,
             tells: spec.action == ActionKind::Notify.name(),
             undoes: spec.undo_of.is_some(),
-            approved: spec.approval.is_some(),
+            approved: spec.approval.is_some_and(|approval| approval.decision == Decision::Approve),
             right,
-            at: status.instants.and_then(|instants| instants.sent.or(instants.claimed)),
+            // Claimed and never sent: the request is under way, or it was certainly not carried out.
+            at: status.instants.and_then(|instants| {
+                instants.sent.or(instants.claimed.filter(|_| status.state == Some(ActionState::Claimed)))
+            }),
         }
     }
 }
@@ -331,4 +339,33 @@ pub(super) async fn incident(
 pub(super) fn of_incident(name: &str) -> ListParams {
     let params = ListParams::default();
     if name.len() <= 63 { params.labels(&format!("{LABEL_INCIDENT}={name}")) } else { params }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn action(state: &str, instants: &serde_json::Value, decision: Option<&str>) -> ActionFacts {
+        let approval = decision.map(|decision| json!({ "decision": decision, "approvedBy": "ana" }));
+        let body = json!({
+            "metadata": { "namespace": "shop", "name": "cart-1" },
+            "spec": { "action": "EvictPod", "approval": approval },
+            "status": { "state": state, "instants": instants },
+        });
+        let body: ActionBody = serde_json::from_value(body).unwrap();
+        body.facts(&Blamed::default())
+    }
+
+    #[test]
+    fn what_was_certainly_not_carried_out_was_not_sent_and_a_no_is_no_approval() {
+        let at = "2026-11-22T12:00:00.000000Z";
+        let claimed = json!({ "claimed": at });
+        assert!(action("Claimed", &claimed, None).at.is_some(), "it may have been");
+        assert!(action("Failed", &claimed, None).at.is_none(), "a disruption budget kept it");
+        assert!(action("Failed", &json!({ "claimed": at, "sent": at }), None).at.is_some());
+        assert!(action("HandedOver", &json!({ "claimed": at, "sent": at }), None).at.is_some());
+        assert!(action("Verified", &claimed, Some("Approve")).approved);
+        assert!(!action("Cancelled", &json!({}), Some("Deny")).approved);
+    }
 }

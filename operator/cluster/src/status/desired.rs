@@ -343,6 +343,11 @@ impl<'a> Picture<'a> {
             Err(why) => {
                 let (reason, text) = invalid(why);
                 says.push(Statement::new(ConditionType::Ready, false, reason, text));
+                // What was lowered stays so when the object can be read again.
+                if let Some(rules) = self.snapshot.tenants.get(&entry.name) {
+                    let caps = rules.caps.iter();
+                    status.level_caps = caps.map(|(action, cap)| wire_cap(*action, cap)).collect();
+                }
             }
             Ok(policy) => {
                 says.push(paused(policy, self.now));

@@ -4,8 +4,11 @@
 //! older workload names the same target. Everything else has a [`Verdict`] that becomes conditions, and gets no
 //! action. A namespace belongs to the oldest tenant that names it. Nothing is judged before the first full list of
 //! tenants, workloads, controllers and the control plane: a target that was not listed yet is not missing.
+//!
+//! What is invalid loses nothing to others for that, because it may be a pause with a typing error: a tenant keeps its
+//! namespaces, and counts as paused with its workloads under watch, a workload keeps its target.
 
-use super::{Rejection, Route, TenantDefaults};
+use super::{Claim, Rejection, Route, TenantDefaults};
 use homeostat_crds::Condition;
 use homeostat_knowledge::ids::Uid;
 use homeostat_knowledge::observation::{Change, ObjectChange, ObjectKind, PlaybookText};
@@ -19,7 +22,7 @@ use std::sync::Arc;
 use tokio::sync::Mutex;
 
 /// What is judged about a workload.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Verdict {
     /// Lists are still loading.
     Pending,
@@ -28,7 +31,7 @@ pub enum Verdict {
         /// The tenant that owns the namespace.
         tenant: TenantName,
     },
-    /// The object itself cannot be used.
+    /// The object itself cannot be used, or the tenant that owns the namespace cannot.
     Invalid(Rejection),
     /// No tenant owns the namespace.
     NoTenant,
@@ -83,6 +86,17 @@ pub struct TenantEntry {
     pub told: Option<Condition>,
     /// Digest of the status as last seen in the API server.
     pub seen: u64,
+}
+
+impl TenantEntry {
+    /// The policy that counts: its own, or while it is invalid the pause of what it keeps.
+    fn counts(&self) -> Option<&Arc<TenantPolicy>> {
+        match &self.policy {
+            Ok(policy) => Some(policy),
+            Err(Rejection::Claiming { claim: Claim::Namespaces(meanwhile), .. }) => Some(meanwhile),
+            Err(_) => None,
+        }
+    }
 }
 
 /// Playbooks of people that are read; each decision looks at all of them.
@@ -333,9 +347,7 @@ impl Acceptance {
         let mut order: Vec<_> = self
             .tenants
             .values()
-            .filter_map(|entry| {
-                Some((entry.created, entry.name.clone(), Arc::clone(entry.policy.as_ref().ok()?)))
-            })
+            .filter_map(|entry| Some((entry.created, entry.name.clone(), Arc::clone(entry.counts()?))))
             .collect();
         order.sort_by(|left, right| (left.0, &left.1).cmp(&(right.0, &right.1)));
         let mut owners: BTreeMap<Name, TenantName> = BTreeMap::new();
@@ -386,7 +398,10 @@ impl Acceptance {
             let Some(entry) = self.workloads.get(&key) else { continue };
             let verdict = self.verdict(entry);
             let policy = match &verdict {
-                Verdict::Accepted { .. } => entry.policy.as_ref().ok().cloned(),
+                // Under a tenant that is invalid it is watched, as under one that is paused.
+                Verdict::Accepted { .. } | Verdict::Invalid(Rejection::Tenant { .. }) => {
+                    entry.policy.as_ref().ok().cloned()
+                }
                 _ => None,
             };
             if entry.verdict != verdict {
@@ -419,7 +434,16 @@ impl Acceptance {
             .min_by(|left, right| (left.created, &left.key.name).cmp(&(right.created, &right.key.name)));
         match first {
             Some(first) if first.key != entry.key => Verdict::TargetTaken { by: first.key.clone() },
-            _ => Verdict::Accepted { tenant: tenant.clone() },
+            _ => self.accepted(tenant),
+        }
+    }
+
+    /// Nothing is wrong with a workload of this tenant itself.
+    fn accepted(&self, tenant: &TenantName) -> Verdict {
+        let tenant = tenant.clone();
+        match self.tenants.get(&tenant).map(|owner| &owner.policy) {
+            Some(Err(why)) => Verdict::Invalid(Rejection::Tenant { tenant, why: Box::new(why.clone()) }),
+            _ => Verdict::Accepted { tenant },
         }
     }
 
@@ -445,7 +469,11 @@ impl Acceptance {
 }
 
 fn target_of(entry: &WorkloadEntry) -> Option<&ControllerKey> {
-    entry.policy.as_ref().ok().map(|policy| &policy.target)
+    match &entry.policy {
+        Ok(policy) => Some(&policy.target),
+        Err(Rejection::Claiming { claim: Claim::Target(target), .. }) => Some(target),
+        Err(_) => None,
+    }
 }
 
 /// Everything that has a status of ours, as judged now.

@@ -1,7 +1,10 @@
 use super::*;
+use crate::validate::{tenant_policy, workload_policy};
+use homeostat_crds::v1alpha1::{Tenant, Workload};
 use homeostat_knowledge::policy::BreakerLatch;
 use homeostat_knowledge::{ObjectKey, SignedDuration};
 use proptest::prelude::*;
+use serde_json::{Value, json};
 
 fn at(second: i64) -> Timestamp {
     Timestamp::from_second(second).unwrap()
@@ -42,6 +45,29 @@ fn tenant(name: &str, namespaces: &[&str], created: i64) -> TenantEntry {
         told: None,
         seen: 0,
     }
+}
+
+/// An object that people wanted left alone until an instant that nobody can read.
+fn put_off<T: serde::de::DeserializeOwned>(kind: &str, name: &str, spec: &Value) -> T {
+    let metadata = json!({ "name": name, "namespace": "shop", "uid": name,
+        "annotations": { "homeostat.dev/do-not-touch-until": "tomorrow" } });
+    let api = "homeostat.dev/v1alpha1";
+    let object = json!({ "apiVersion": api, "kind": kind, "metadata": metadata, "spec": spec });
+    serde_json::from_value(object).unwrap()
+}
+
+/// The policy of [`tenant`], as that of such an object.
+fn put_off_tenant(name: &str, namespaces: &[&str]) -> Result<Arc<TenantPolicy>, Rejection> {
+    let object: Tenant = put_off("Tenant", name, &json!({ "namespaces": namespaces }));
+    let reserved = BTreeSet::from(["ours".to_owned()]);
+    tenant_policy(&object, &reserved, TenantDefaults::default(), Timestamp::UNIX_EPOCH).map(Arc::new)
+}
+
+/// The policy of [`workload`], as that of such an object.
+fn put_off_workload(name: &str, target_name: &str) -> Result<Arc<WorkloadPolicy>, Rejection> {
+    let target = json!({ "apiVersion": "apps/v1", "kind": "Deployment", "name": target_name });
+    let object: Workload = put_off("Workload", name, &json!({ "targetRef": target, "archetype": "Service" }));
+    workload_policy(&object).map(Arc::new)
 }
 
 /// A judge with everything listed.
@@ -192,6 +218,70 @@ fn a_namespace_belongs_to_the_oldest_tenant_that_names_it() {
 }
 
 #[test]
+fn a_tenant_that_becomes_invalid_keeps_its_namespaces_as_if_paused_until_it_is_mended() {
+    let (mut acceptance, _) = judge(vec![
+        Input::TenantSeen(tenant("food", &["shop"], 1)),
+        Input::TenantSeen(tenant("rival", &["shop", "cafe"], 2)),
+        Input::ControllerSeen(target("order")),
+        Input::WorkloadSeen(workload("order", "order", 1)),
+    ]);
+    let invalid = TenantEntry { policy: put_off_tenant("food", &["shop"]), ..tenant("food", &["shop"], 1) };
+    let out = acceptance.feed(Input::TenantSeen(invalid));
+    let [ObjectChange::Tenant(Change::Applied(food))] = &out[..] else { panic!("{out:?}") };
+    assert_eq!((&*food.name.0, food.paused), ("food", true));
+    assert_eq!(food.namespaces, BTreeSet::from([Name::from("shop")]), "the rival gets nothing of it");
+    let rival = &acceptance.tenants[&TenantName::new("rival")];
+    assert_eq!(rival.contested, [(Name::from("shop"), TenantName::new("food"))]);
+    // It is watched on, and says what is wrong.
+    let Verdict::Invalid(why) = verdict(&acceptance, "order") else { panic!("nothing is said") };
+    let why = why.to_string();
+    assert!(why.contains("Tenant food") && why.contains("`tomorrow`"), "{why}");
+    let out = acceptance.feed(Input::TenantSeen(tenant("food", &["shop"], 1)));
+    let [ObjectChange::Tenant(Change::Applied(food))] = &out[..] else { panic!("{out:?}") };
+    assert!(!food.paused);
+    assert_eq!(verdict(&acceptance, "order"), Verdict::Accepted { tenant: TenantName::new("food") });
+}
+
+#[test]
+fn an_invalid_tenant_gains_nothing() {
+    let entry = |name: &str, namespaces: &[&str], created| {
+        let policy = put_off_tenant(name, namespaces);
+        Input::TenantSeen(TenantEntry { policy, ..tenant(name, namespaces, created) })
+    };
+    let (acceptance, out) = judge(vec![
+        Input::TenantSeen(tenant("food", &["shop"], 1)),
+        entry("young", &["shop"], 2),
+        entry("grabber", &["kube-system", "ours", "*"], 0),
+    ]);
+    let told: Vec<_> = out
+        .iter()
+        .filter_map(|change| match change {
+            ObjectChange::Tenant(Change::Applied(policy)) => Some((&*policy.name.0, policy.namespaces.len())),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(told, [("food", 1), ("young", 0)]);
+    assert_eq!(acceptance.owners, BTreeMap::from([(Name::from("shop"), TenantName::new("food"))]));
+}
+
+#[test]
+fn a_workload_that_becomes_invalid_keeps_its_target() {
+    let (mut acceptance, _) = judge(vec![
+        Input::TenantSeen(tenant("food", &["shop"], 1)),
+        Input::ControllerSeen(target("order")),
+        Input::WorkloadSeen(workload("old", "order", 1)),
+        Input::WorkloadSeen(workload("rival", "order", 2)),
+    ]);
+    let invalid = WorkloadEntry { policy: put_off_workload("old", "order"), ..workload("old", "order", 1) };
+    let out = acceptance.feed(Input::WorkloadSeen(invalid));
+    assert_eq!(delivered(&out), [("old".to_owned(), false)]);
+    let by = ObjectKey::new("shop", "old");
+    assert_eq!(verdict(&acceptance, "rival"), Verdict::TargetTaken { by: by.clone() });
+    let out = acceptance.feed(Input::WorkloadGone(by));
+    assert_eq!(delivered(&out), [("rival".to_owned(), true)]);
+}
+
+#[test]
 fn the_same_again_delivers_nothing() {
     let (mut acceptance, _) = judge(vec![
         Input::TenantSeen(tenant("food", &["shop"], 1)),
@@ -283,6 +373,7 @@ fn edit((what, which, way, age): Edit) -> (String, Option<Input>) {
             entry.uid = Uid::new(format!("{}-{}", NAMES[which], age % 3));
             match way {
                 0..5 => {}
+                5 if age < 128 => entry.policy = put_off_workload(NAMES[which], NAMES[way % 3]),
                 5 => entry.policy = Err(broken()),
                 6 => Arc::make_mut(entry.policy.as_mut().expect("good")).paused = true,
                 _ => return (format!("workload {which}"), None),
@@ -295,6 +386,7 @@ fn edit((what, which, way, age): Edit) -> (String, Option<Input>) {
             let mut entry = tenant(TENANTS[which], namespaces, i64::from(age % 3));
             match way {
                 0..5 => {}
+                5 if age < 128 => entry.policy = put_off_tenant(TENANTS[which], namespaces),
                 5 => entry.policy = Err(broken()),
                 6 => Arc::make_mut(entry.policy.as_mut().expect("good")).paused = true,
                 _ => return (format!("tenant {which}"), None),

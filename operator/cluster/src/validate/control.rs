@@ -172,8 +172,16 @@ pub fn tenant_defaults(object: &ControlPlane) -> Result<TenantDefaults, Rejectio
     })
 }
 
-/// The kill switch of the object.
-pub(crate) fn kill_switch(object: &ControlPlane) -> KillSwitch {
+/// The kill switch as an effect may stand on it. An object that cannot be used does not let anything pass: its ceilings
+/// and its breaker are not known. An engaged switch comes first, for its reason.
+pub(crate) fn effects_switch(object: &ControlPlane) -> Result<KillSwitch, Rejection> {
+    match kill_switch(object) {
+        KillSwitch::Off => control_policy(object).map(|policy| policy.kill_switch),
+        stopped => Ok(stopped),
+    }
+}
+
+fn kill_switch(object: &ControlPlane) -> KillSwitch {
     let switch = &object.spec.kill_switch;
     if !switch.engaged {
         return KillSwitch::Off;

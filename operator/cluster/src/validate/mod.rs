@@ -13,7 +13,7 @@ mod tenant;
 mod workload;
 
 pub use acceptance::{Catalogue, ControlEntry, PlaybookEntry, TenantEntry, Verdict, WorkloadEntry};
-pub(crate) use control::kill_switch;
+pub(crate) use control::effects_switch;
 pub use control::{TenantDefaults, control_policy, latch, tenant_defaults};
 pub use playbook::playbook_text;
 pub use routes::{Route, routes};
@@ -21,11 +21,13 @@ pub use tenant::tenant_policy;
 pub use workload::workload_policy;
 
 use homeostat_crds::{ActionKind as WireAction, Level as WireLevel, Numeric};
-use homeostat_knowledge::{ActionKind, Level, Timestamp};
+use homeostat_knowledge::records::ControllerKey;
+use homeostat_knowledge::{ActionKind, Level, TenantName, TenantPolicy, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use std::sync::Arc;
 
 /// Why a resource cannot be used.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum Rejection {
     /// A field has a value that cannot work.
     #[error("{field} is {found}, but {rule}")]
@@ -55,9 +57,38 @@ pub enum Rejection {
         /// Where and why.
         message: String,
     },
+    /// The object cannot be used, and what it names is nobody else's for that: whoever wrote it may have meant a pause.
+    #[error("{why}")]
+    Claiming {
+        /// What is wrong.
+        why: Box<Rejection>,
+        /// What it keeps.
+        claim: Claim,
+    },
+    /// The object can be used, the Tenant that it belongs to cannot.
+    #[error("the Tenant {tenant}, which owns the namespace, is invalid: {why}")]
+    Tenant {
+        /// That Tenant.
+        tenant: TenantName,
+        /// What is wrong with it.
+        why: Box<Rejection>,
+    },
+}
+
+/// What an object that cannot be used keeps from others.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Claim {
+    /// The namespaces of a Tenant, under the policy that counts for them meanwhile.
+    Namespaces(Arc<TenantPolicy>),
+    /// The target of a Workload.
+    Target(ControllerKey),
 }
 
 impl Rejection {
+    fn claiming(self, claim: Claim) -> Self {
+        Self::Claiming { why: Box::new(self), claim }
+    }
+
     pub(crate) fn field(
         field: impl Into<String>,
         found: impl std::fmt::Display,

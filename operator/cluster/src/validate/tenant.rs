@@ -1,6 +1,6 @@
 //! `Tenant` becomes the tenant's policy.
 
-use super::{LABEL, Rejection, TenantDefaults, action_kind, bounded, level, object_name, seconds};
+use super::{Claim, LABEL, Rejection, TenantDefaults, action_kind, bounded, level, object_name, seconds};
 use crate::ledger::{in_bytes, in_millis};
 use homeostat_crds::common::{ANNOTATION_DO_NOT_TOUCH_UNTIL, ANNOTATION_LEVELS_RESTORED_AT};
 use homeostat_crds::v1alpha1::Tenant;
@@ -15,21 +15,37 @@ use homeostat_knowledge::policy::{
 };
 use homeostat_knowledge::records::Amounts;
 use homeostat_knowledge::{
-    ActionKind, FindingKind, GuardLimits, Level, Name, TenantName, TenantPolicy, Timestamp,
+    ActionKind, FindingKind, GuardLimits, Level, Name, SignedDuration, TenantName, TenantPolicy, Timestamp,
 };
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-/// The policy of a tenant, or the field that makes it unusable. `reserved` is Homeostat's own namespace, which only
-/// the platform tenant may hold; `defaults` come from the `ControlPlane`.
+/// Longest time for which what is over may be kept, seconds.
+const LONGEST_KEPT: i64 = 31_536_000;
+
+/// The policy of a tenant, or the field that makes it unusable, with what the tenant keeps nevertheless. `reserved` is
+/// Homeostat's own namespace, which only the platform tenant may hold; `defaults` come from the `ControlPlane`.
 pub fn tenant_policy(
     object: &Tenant,
     reserved: &BTreeSet<String>,
     defaults: TenantDefaults,
+    now: Timestamp,
 ) -> Result<TenantPolicy, Rejection> {
-    let spec = &object.spec;
+    usable(object, reserved, defaults, now).map_err(|why| {
+        let meanwhile = meanwhile(object, reserved, now);
+        // What names nothing that it may own keeps nothing.
+        if meanwhile.namespaces.is_empty() {
+            return why;
+        }
+        why.claiming(Claim::Namespaces(Arc::new(meanwhile)))
+    })
+}
+
+/// What the list of namespaces names, one by one: what this tenant may own, or why it may not.
+fn namespaces(object: &Tenant, reserved: &BTreeSet<String>) -> impl Iterator<Item = Result<Name, Rejection>> {
     let platform = object.metadata.name.as_deref() == Some(PLATFORM_TENANT);
-    let mut namespaces = BTreeSet::new();
-    for (index, namespace) in spec.namespaces.iter().enumerate() {
+    let named = object.spec.namespaces.iter().enumerate();
+    named.map(move |(index, namespace)| -> Result<Name, Rejection> {
         let field = format!("spec.namespaces[{index}]");
         // Empty selects nothing and there is no match-all: a tenant names what it owns.
         object_name(&field, namespace, LABEL, "it must be the name of one namespace")?;
@@ -42,8 +58,52 @@ pub fn tenant_policy(
             let rule = "Homeostat's own namespace belongs to the Tenant platform, which has no other";
             return Err(Rejection::field(field, format!("`{namespace}`"), rule));
         }
-        namespaces.insert(Name::from(namespace.as_str()));
+        Ok(Name::from(namespace.as_str()))
+    })
+}
+
+/// What counts while the object is invalid: a pause of all that it may own. What nobody acts by stays as far as it can be
+/// read: whom to name, what was lowered, what things cost, how long records are kept (when in doubt, long).
+fn meanwhile(object: &Tenant, reserved: &BTreeSet<String>, now: Timestamp) -> TenantPolicy {
+    let (meta, spec) = (&object.metadata, &object.spec);
+    let mut levels: BTreeMap<ActionKind, Level> = BTreeMap::new();
+    for entry in &spec.automation {
+        for action in &entry.actions {
+            let lowest = levels.entry(action_kind(*action)).or_insert(Level::Recommend);
+            *lowest = level(entry.level).min(*lowest);
+        }
     }
+    let levels_restored = super::instant(meta, ANNOTATION_LEVELS_RESTORED_AT).ok().flatten();
+    TenantPolicy {
+        generation: meta.generation.unwrap_or(0),
+        levels,
+        approvers: spec.approvers.iter().map(subject).collect(),
+        owners: spec.owners.iter().map(subject).collect(),
+        caps: caps(object, levels_restored, now),
+        levels_restored,
+        closed_kept: closed_kept(object).unwrap_or(SignedDuration::from_secs(LONGEST_KEPT)),
+        prices: spec.prices.as_ref().and_then(|wire| prices(wire).ok()),
+        paused: true,
+        ..TenantPolicy::new(
+            TenantName::new(meta.name.as_deref().unwrap_or_default()),
+            Uid::new(meta.uid.as_deref().unwrap_or_default()),
+            namespaces(object, reserved).filter_map(Result::ok),
+        )
+    }
+}
+
+fn closed_kept(object: &Tenant) -> Result<SignedDuration, Rejection> {
+    seconds("spec.retention.closedSeconds", object.spec.retention.closed_seconds, 60, LONGEST_KEPT)
+}
+
+fn usable(
+    object: &Tenant,
+    reserved: &BTreeSet<String>,
+    defaults: TenantDefaults,
+    now: Timestamp,
+) -> Result<TenantPolicy, Rejection> {
+    let spec = &object.spec;
+    let namespaces = namespaces(object, reserved).collect::<Result<BTreeSet<_>, _>>()?;
 
     let mut levels: BTreeMap<ActionKind, Level> = BTreeMap::new();
     for (index, entry) in spec.automation.iter().enumerate() {
@@ -86,9 +146,9 @@ pub fn tenant_policy(
         approvers: spec.approvers.iter().map(subject).collect(),
         owners: spec.owners.iter().map(subject).collect(),
         approval_timeout: seconds("spec.approval.timeoutSeconds", spec.approval.timeout_seconds, 60, 86_400)?,
-        caps: caps(object, levels_restored),
+        caps: caps(object, levels_restored, now),
         levels_restored,
-        closed_kept: seconds("spec.retention.closedSeconds", spec.retention.closed_seconds, 60, 31_536_000)?,
+        closed_kept: closed_kept(object)?,
         quota: spec.quota.as_ref().map(quota).transpose()?,
         prices: spec.prices.as_ref().map(prices).transpose()?,
         paused: spec.paused,
@@ -149,7 +209,9 @@ fn millionths(text: &str) -> Option<u32> {
 }
 
 /// What was lowered, as the status has it, without what a person restored since.
-fn caps(object: &Tenant, restored: Option<Timestamp>) -> BTreeMap<ActionKind, LevelCap> {
+fn caps(object: &Tenant, restored: Option<Timestamp>, now: Timestamp) -> BTreeMap<ActionKind, LevelCap> {
+    // What is to come restores nothing, nor keeps anything from being lowered until then.
+    let restored = restored.filter(|restored| *restored <= now);
     let all = object.status.iter().flat_map(|status| &status.level_caps);
     let standing = all.filter(|cap| restored.is_none_or(|restored| cap.since.timestamp() > restored));
     let cap = |cap: &WireCap| LevelCap {
@@ -302,12 +364,16 @@ mod tests {
     use super::*;
     use serde_json::{Value, json};
 
+    fn now() -> Timestamp {
+        "2026-11-22T12:00:00Z".parse().unwrap()
+    }
+
     fn policy(spec: &Value) -> Result<TenantPolicy, Rejection> {
         let object: Tenant = serde_json::from_value(json!({
             "apiVersion": "homeostat.dev/v1alpha1", "kind": "Tenant",
             "metadata": { "name": "food", "uid": "u", "generation": 2 }, "spec": spec }))
         .unwrap();
-        tenant_policy(&object, &BTreeSet::from(["ours".to_owned()]), TenantDefaults::default())
+        tenant_policy(&object, &BTreeSet::from(["ours".to_owned()]), TenantDefaults::default(), now())
     }
 
     #[test]
@@ -408,12 +474,13 @@ mod tests {
             .unwrap();
             let annotation = |at: &str| ("homeostat.dev/levels-restored-at".to_owned(), at.to_owned());
             object.metadata.annotations = restored.map(|at| [annotation(at)].into());
-            tenant_policy(&object, &BTreeSet::new(), TenantDefaults::default())
+            tenant_policy(&object, &BTreeSet::new(), TenantDefaults::default(), now())
         };
         let evict = |restored| tenant(restored).map(|policy| policy.level(ActionKind::EvictPod));
         assert_eq!(evict(None), Ok(Level::Approve));
         assert_eq!(evict(Some("2026-11-22T08:59:59Z")), Ok(Level::Approve), "before it was lowered");
         assert_eq!(evict(Some("2026-11-22T09:00:00Z")), Ok(Level::ActBounded));
+        assert_eq!(evict(Some("2026-11-22T12:00:01Z")), Ok(Level::Approve), "that is to come");
         assert!(evict(Some("now")).is_err(), "what cannot be read restores nothing");
         assert_eq!(tenant(None).unwrap().approval_timeout, homeostat_knowledge::SignedDuration::from_mins(2));
     }
@@ -426,10 +493,34 @@ mod tests {
                 "metadata": { "name": homeostat_crds::v1alpha1::tenant::PLATFORM },
                 "spec": { "namespaces": [namespace] } }))
             .unwrap();
-            tenant_policy(&object, &BTreeSet::from(["ours".to_owned()]), TenantDefaults::default()).is_ok()
+            tenant_policy(&object, &BTreeSet::from(["ours".to_owned()]), TenantDefaults::default(), now())
+                .is_ok()
         };
         assert!(platform("ours") && !platform("shop") && !platform("kube-system"));
         assert_eq!(PLATFORM_TENANT, homeostat_crds::v1alpha1::tenant::PLATFORM);
+    }
+
+    #[test]
+    fn an_invalid_one_keeps_what_it_may_own_under_a_pause_and_nothing_else() {
+        let kept = |spec: &Value| match policy(spec).unwrap_err() {
+            Rejection::Claiming { claim: Claim::Namespaces(kept), .. } => Some(kept),
+            _ => None,
+        };
+        let food = kept(&json!({
+            "namespaces": ["shop", "kube-system", "ours", "*", "cafe"],
+            "automation": [{ "actions": ["EvictPod"], "level": "ActFull" },
+                           { "actions": ["ScaleUp"], "level": "Observe" }],
+            "retention": { "closedSeconds": 7_776_000 },
+        }))
+        .unwrap();
+        assert_eq!(food.namespaces, BTreeSet::from(["cafe", "shop"].map(Name::from)));
+        assert!(food.paused);
+        assert_eq!(food.level(ActionKind::EvictPod), Level::Recommend);
+        assert_eq!(food.level(ActionKind::ScaleUp), Level::Observe);
+        assert_eq!(food.closed_kept.as_secs(), 7_776_000, "no record goes earlier for it");
+        let unread = kept(&json!({ "namespaces": ["shop"], "retention": { "closedSeconds": 1 } })).unwrap();
+        assert_eq!(unread.closed_kept.as_secs(), LONGEST_KEPT);
+        assert_eq!(kept(&json!({ "namespaces": ["kube-system", "ours"] })), None);
     }
 
     #[test]

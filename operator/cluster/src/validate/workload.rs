@@ -1,7 +1,7 @@
 //! `Workload` becomes the workload's policy.
 
 use super::signals::{heartbeat, signals};
-use super::{Rejection, SUBDOMAIN, bounded, decimal, object_name, runs};
+use super::{Claim, Rejection, SUBDOMAIN, bounded, decimal, object_name, runs};
 use crate::ledger::{in_bytes, in_millis};
 use homeostat_crds::Quantity;
 use homeostat_crds::common::ANNOTATION_DO_NOT_TOUCH_UNTIL;
@@ -21,23 +21,17 @@ use homeostat_knowledge::{ControllerKind, Name, ObjectKey, SignedDuration, Workl
 /// Largest amount that one replica may be said to carry.
 const MOST_LOAD: f64 = 1e15;
 
-/// The policy of a workload, or the field that makes it unusable. Whether its target exists, is its alone, and
-/// belongs to a tenant is judged elsewhere, with the other objects.
+/// The policy of a workload, or the field that makes it unusable, with the target that it keeps nevertheless. Whether its
+/// target exists, is its alone, and belongs to a tenant is judged elsewhere, with the other objects.
 pub fn workload_policy(object: &Workload) -> Result<WorkloadPolicy, Rejection> {
-    let (metadata, spec) = (&object.metadata, &object.spec);
-    let namespace = Name::from(metadata.namespace.as_deref().unwrap_or_default());
-    let name = Name::from(metadata.name.as_deref().unwrap_or_default());
+    let target = target_key(object)?;
+    usable(object, target.clone()).map_err(|why| why.claiming(Claim::Target(target)))
+}
 
-    let target = &spec.target_ref;
+/// What it targets.
+fn target_key(object: &Workload) -> Result<ControllerKey, Rejection> {
+    let target = &object.spec.target_ref;
     object_name("spec.targetRef.name", &target.name, SUBDOMAIN, "it must be the name of one object")?;
-    for (index, playbook) in spec.playbooks.iter().enumerate() {
-        object_name(
-            &format!("spec.playbooks[{index}]"),
-            playbook,
-            SUBDOMAIN,
-            "it must be the name of a Playbook",
-        )?;
-    }
     let kind = ControllerKind::from_kind(&target.kind);
     if let Some((api_version, _)) = kind.api()
         && api_version != target.api_version
@@ -52,6 +46,20 @@ pub fn workload_policy(object: &Workload) -> Result<WorkloadPolicy, Rejection> {
     if kind == ControllerKind::ReplicaSet {
         let rule = "a Workload names what creates the pods: the Deployment of this ReplicaSet";
         return Err(Rejection::field("spec.targetRef.kind", "`ReplicaSet`", rule));
+    }
+    let namespace = object.metadata.namespace.as_deref().unwrap_or_default();
+    Ok(ControllerKey { kind, object: ObjectKey::new(namespace, target.name.as_str()) })
+}
+
+fn usable(object: &Workload, target: ControllerKey) -> Result<WorkloadPolicy, Rejection> {
+    let (metadata, spec) = (&object.metadata, &object.spec);
+    for (index, playbook) in spec.playbooks.iter().enumerate() {
+        object_name(
+            &format!("spec.playbooks[{index}]"),
+            playbook,
+            SUBDOMAIN,
+            "it must be the name of a Playbook",
+        )?;
     }
 
     let objectives = spec.objectives.as_ref();
@@ -71,20 +79,18 @@ pub fn workload_policy(object: &Workload) -> Result<WorkloadPolicy, Rejection> {
         })
         .transpose()?;
 
+    let name = Name::from(metadata.name.as_deref().unwrap_or_default());
     Ok(WorkloadPolicy {
-        key: ObjectKey { namespace: namespace.clone(), name },
+        key: ObjectKey { namespace: target.object.namespace.clone(), name },
         uid: Uid::new(metadata.uid.as_deref().unwrap_or_default()),
         generation: metadata.generation.unwrap_or(0),
-        target: ControllerKey {
-            kind,
-            object: ObjectKey { namespace, name: Name::from(target.name.as_str()) },
-        },
-        target_api: (kind == ControllerKind::Other).then(|| {
+        target_api: (target.kind == ControllerKind::Other).then(|| {
             Box::new(ApiKind {
-                api_version: Name::from(target.api_version.as_str()),
-                kind: Name::from(target.kind.as_str()),
+                api_version: Name::from(spec.target_ref.api_version.as_str()),
+                kind: Name::from(spec.target_ref.kind.as_str()),
             })
         }),
+        target,
         archetype: match spec.archetype {
             WireArchetype::Service => Archetype::Service,
             WireArchetype::Worker => Archetype::Worker,
@@ -526,8 +532,11 @@ mod tests {
         };
         let order = until("2026-11-22T18:00:00Z").unwrap();
         assert_eq!(order.do_not_touch_until, Some("2026-11-22T18:00:00Z".parse().unwrap()));
-        let error = until("tomorrow").unwrap_err().to_string();
+        let rejected = until("tomorrow").unwrap_err();
+        let error = rejected.to_string();
         assert!(error.contains("do-not-touch-until") && error.contains("tomorrow"), "{error}");
+        let Rejection::Claiming { claim, .. } = rejected else { panic!("its target is free: {error}") };
+        assert_eq!(claim, Claim::Target(order.target));
     }
 
     #[test]

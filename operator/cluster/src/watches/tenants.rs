@@ -26,7 +26,8 @@ impl Watched for Tenants {
     const NAME: &'static str = "tenants";
 
     fn apply(&mut self, body: Whole<Tenant>, cx: Cx<'_>) -> Result<Effect, String> {
-        let policy = tenant_policy(&body.object, &self.reserved, TenantDefaults::default()).map(Arc::new);
+        let policy =
+            tenant_policy(&body.object, &self.reserved, TenantDefaults::default(), cx.now).map(Arc::new);
         let status = body.object.status.as_ref();
         Ok(Effect::Judge(Input::TenantSeen(TenantEntry {
             name: TenantName(cx.key.name),

@@ -124,9 +124,12 @@ pub fn of_incidents(incidents: &[&Incident]) -> Vec<KeyFigure> {
     INCIDENT_FIGURES
         .into_iter()
         .map(|(name, definition, anchors)| {
-            let cases = incidents.iter().map(|incident| {
+            let cases = incidents.iter().filter_map(|incident| {
                 let (from, to) = anchors(&incident.instants);
-                to.map(|to| to.duration_since(from).as_secs_f64())
+                // What was well again before it was recognised took no time to repair.
+                let seconds = to.map(|to| to.duration_since(from).as_secs_f64().max(0.0));
+                // What nobody did before the incident was over will never be done.
+                (seconds.is_some() || !incident.state.closed()).then_some(seconds)
             });
             KeyFigure::new(name, definition, Unit::Seconds, cases)
         })

@@ -188,14 +188,28 @@ fn shown(figure: &KeyFigure) -> ShownFigure<'_> {
 const FIGURE_COLUMNS: [&str; 8] = ["Figure", "Cases", "Open", "Mean", "Median", "p90", "p95", "Maximum"];
 
 impl RunReport {
-    /// The report of a period from its incidents, one row each.
+    /// The report of a period from its incidents, one row each. Links are relative to a page beside `incidents/`.
     pub fn of_incidents(
         title: impl Into<String>,
         period: (Timestamp, Timestamp),
         incidents: &[IncidentReport],
         made_at: Timestamp,
     ) -> Self {
-        let all: Vec<&Incident> = incidents.iter().map(|report| &report.incident).collect();
+        // What only tells was never to be repaired, and says nothing of how fast that goes.
+        let all: Vec<&Incident> = incidents
+            .iter()
+            .map(|report| &report.incident)
+            .filter(|incident| !incident.only_tells())
+            .collect();
+        let tell = incidents.len() - all.len();
+        let mut notes =
+            vec!["Percentiles are nearest rank. Open incidents are counted as open, not as zero.".to_owned()];
+        if tell > 0 {
+            notes.push(format!(
+                "Not in the key figures: {tell} in which nothing was wrong yet (a fault that is expected, somebody who takes \
+                 changes back)."
+            ));
+        }
         let columns = vec![
             Column::text("Incident"),
             Column::text("Workload"),
@@ -219,7 +233,7 @@ impl RunReport {
                     .filter_map(|action| action.outcome.as_ref().map(|outcome| outcome.helped))
                     .collect();
                 vec![
-                    Cell::Link(incident.id.to_string(), format!("/incidents/{}", incident.id)),
+                    Cell::Link(incident.id.to_string(), format!("incidents/{}", incident.id)),
                     incident.workload.as_ref().map_or(Cell::NoData, |key| Cell::Text(key.to_string())),
                     Cell::Text(incident.summary()),
                     Cell::Text(text::words(metrics::incident_state(incident.state))),
@@ -248,9 +262,7 @@ impl RunReport {
                 rows,
             }],
             plots: Vec::new(),
-            notes: vec![
-                "Percentiles are nearest rank. Open incidents are counted as open, not as zero.".to_owned(),
-            ],
+            notes,
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::Verdict;
 use homeostat_knowledge::{
-    ActionRecord, ContainerState, FindingKind, PodRecord, SignedDuration, Snapshot, Timestamp,
+    ActionRecord, ContainerState, EvidenceSource, PodRecord, SignedDuration, Snapshot, Timestamp,
 };
 
 /// How long the signals must be good before an action counts as having helped. Long enough to see a second
@@ -97,14 +97,7 @@ fn nobody_heard(record: &ActionRecord, snapshot: &Snapshot, now: Timestamp) -> O
         .get(&record.workload)
         .is_some_and(|health| health.good_calls > 0 || health.last_failure.is_some());
     let cause = snapshot.incidents.get(&record.incident)?.top_cause()?.kind;
-    let told_by_callers = matches!(
-        cause,
-        FindingKind::Unreachable
-            | FindingKind::Hung
-            | FindingKind::ErrorBurst
-            | FindingKind::Slow
-            | FindingKind::DependencyDown
-    );
+    let told_by_callers = cause.source() == EvidenceSource::Callers;
     (sent < began && !heard && told_by_callers && !snapshot.listened(now))
         .then(|| Verdict::Wait("no call was heard since the start of this process".to_owned()))
 }

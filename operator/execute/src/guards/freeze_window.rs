@@ -1,10 +1,12 @@
 //! Freeze windows: recurring times without any effect, by cron expression and time zone.
 
 use super::{GuardInput, Ruling};
+use croner::Cron;
+use croner::errors::CronError;
 use croner::parser::{CronParser, Seconds, Year};
 use homeostat_knowledge::Timestamp;
 use homeostat_knowledge::policy::Freeze;
-use jiff::tz::TimeZone;
+use jiff::tz::{AmbiguousOffset, TimeZone};
 
 /// A freeze window that is open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,8 +44,9 @@ pub enum FreezeError {
 }
 
 /// The first of these windows that is open at `now`. A window that begins in an hour that the clocks skip
-/// begins right after it; one that begins in an hour that comes twice begins at the first. The duration is
-/// elapsed time, so a window over a change of clocks keeps its length.
+/// begins right after it; one that begins in an hour that comes twice begins at the first, and with several hours
+/// or minutes in its schedule at both. The duration is elapsed time, so a window over a change of clocks keeps its
+/// length.
 pub fn frozen(freezes: &[Freeze], now: Timestamp) -> Result<Option<OpenFreeze<'_>>, FreezeError> {
     let mut open = None;
     for freeze in freezes {
@@ -56,7 +59,7 @@ pub fn frozen(freezes: &[Freeze], now: Timestamp) -> Result<Option<OpenFreeze<'_
 }
 
 fn open_until(freeze: &Freeze, now: Timestamp) -> Result<Option<Timestamp>, FreezeError> {
-    let bad_schedule = |reason: croner::errors::CronError| FreezeError::Schedule {
+    let bad_schedule = |reason: CronError| FreezeError::Schedule {
         name: freeze.name.to_string(),
         schedule: freeze.schedule.to_string(),
         reason: reason.to_string(),
@@ -72,12 +75,29 @@ fn open_until(freeze: &Freeze, now: Timestamp) -> Result<Option<Timestamp>, Free
         .parse(&freeze.schedule)
         .map_err(bad_schedule)?;
     // All windows of one freeze last equally long, so the latest beginning has the latest end.
-    let mut begin = cron.find_previous_occurrence(&now.to_zoned(zone), true).map_err(bad_schedule)?;
-    if begin.timestamp() > now {
-        begin = cron.find_previous_occurrence(&begin, false).map_err(bad_schedule)?;
+    let mut newest =
+        cron.find_previous_occurrence(&now.to_zoned(zone.clone()), true).map_err(bad_schedule)?;
+    if newest.timestamp() > now {
+        newest = cron.find_previous_occurrence(&newest, false).map_err(bad_schedule)?;
     }
-    let end = begin.timestamp().saturating_add(freeze.duration).unwrap_or(Timestamp::MAX);
+    let skipped = skipped(&cron, &zone, now).map_err(bad_schedule)?;
+    let begin = skipped.map_or(newest.timestamp(), |change| change.max(newest.timestamp()));
+    let end = begin.saturating_add(freeze.duration).unwrap_or(Timestamp::MAX);
     Ok((now < end).then_some(end))
+}
+
+/// When the clocks skipped the newest time at which a window was to begin. A search among the times that there are walks
+/// over it where the schedule has several hours or minutes, and where its day ends with what is skipped.
+fn skipped(cron: &Cron, zone: &TimeZone, now: Timestamp) -> Result<Option<Timestamp>, CronError> {
+    // On the face of a clock no time is missing.
+    let newest = cron.find_previous_occurrence(&zone.to_datetime(now), true)?;
+    let there = zone.to_ambiguous_timestamp(newest);
+    if !matches!(there.offset(), AmbiguousOffset::Gap { .. }) {
+        return Ok(None);
+    }
+    // Taken with the offset that holds after the change it lies before it, so that the change is what follows.
+    let before = there.earlier().ok();
+    Ok(before.and_then(|before| zone.following(before).next()).map(|change| change.timestamp()))
 }
 
 pub(super) fn judge(input: &GuardInput) -> Ruling {
@@ -155,6 +175,28 @@ mod tests {
         assert!(open(&over, "2026-10-24T20:00:00Z"));
         assert!(open(&over, "2026-10-25T03:59:59Z"));
         assert!(!open(&over, "2026-10-25T04:00:00Z"));
+    }
+
+    #[test]
+    fn a_window_that_begins_in_a_skipped_hour_opens_whatever_its_schedule_lists() {
+        // Madrid has no time from 02:00 to 03:00 then, Nuuk none from 23:00 to midnight: for it Saturday is over.
+        for (schedule, zone) in [
+            ("30 2,14 * * *", "Europe/Madrid"),
+            ("10,40 2 * * 0", "Europe/Madrid"),
+            ("*/30 2 * * *", "Europe/Madrid"),
+            ("30 23 * * 6", "America/Nuuk"),
+            ("0,30 23 * * 6", "America/Nuuk"),
+        ] {
+            let window = [freeze(schedule, zone, 3)];
+            let change: Timestamp = "2026-03-29T01:00:00Z".parse().expect("a timestamp");
+            for (seconds, expected) in
+                [(-1, false), (0, true), (1_800, true), (10_799, true), (10_800, false)]
+            {
+                let at = change + SignedDuration::from_secs(seconds);
+                let open = frozen(&window, at).expect("understood").is_some();
+                assert_eq!(open, expected, "{schedule} in {zone} at {at}");
+            }
+        }
     }
 
     #[test]

@@ -10,8 +10,8 @@ use homeostat_knowledge::entity::{Name, TenantName, WorkloadKey};
 use homeostat_knowledge::plan::{Expectation, PlaybookRef};
 use homeostat_knowledge::policy::{ControlPolicy, KillSwitch, TenantPolicy, WorkloadPolicy};
 use homeostat_knowledge::{
-    ActionId, ActionKind, ActionRecord, Approval, EvidenceId, FindingKind, GuardName, IncidentId, Origin,
-    Request, SignedDuration, Snapshot, Target, Timestamp,
+    ActionId, ActionKind, ActionRecord, Approval, EvidenceId, EvidenceSource, FindingKind, GuardName,
+    IncidentId, Origin, Request, SignedDuration, Snapshot, Target, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 
@@ -219,36 +219,7 @@ impl EvidenceFacts {
 
 /// Findings read off the state of watched objects, such as earlier incidents and actions; all others come from calls or samples.
 pub fn is_object_state(kind: FindingKind) -> bool {
-    match kind {
-        FindingKind::Crashed
-        | FindingKind::BackingOff
-        | FindingKind::CrashLoop
-        | FindingKind::OutOfMemory
-        | FindingKind::NotReady
-        | FindingKind::Unschedulable
-        | FindingKind::ImagePullFailed
-        | FindingKind::SetupFailed
-        | FindingKind::NodeNotReady
-        | FindingKind::NodePressure
-        | FindingKind::JobFailed
-        | FindingKind::JobStuck
-        | FindingKind::FaultExpected
-        | FindingKind::OwnershipConflict => true,
-        FindingKind::Unreachable
-        | FindingKind::Hung
-        | FindingKind::ErrorBurst
-        | FindingKind::Slow
-        | FindingKind::DependencyDown
-        | FindingKind::SignalAbnormal
-        | FindingKind::ReplicaOutlier
-        | FindingKind::NoisyNeighbour
-        | FindingKind::MemoryGrowing
-        | FindingKind::VolumeFilling
-        | FindingKind::QuotaFilling
-        | FindingKind::QueueGrowing
-        | FindingKind::CertificateExpiring
-        | FindingKind::NoData => false,
-    }
+    matches!(kind.source(), EvidenceSource::Objects | EvidenceSource::Records)
 }
 
 /// How the source of the evidence is.

@@ -16,7 +16,8 @@ pub(super) fn judge(input: &GuardInput) -> Ruling {
         ),
         KillSwitch::Unreadable => Ruling::unknown(
             "not readable",
-            "the ControlPlane object cannot be read; nothing is done until it can, check that it exists and the role allows `get`",
+            "the ControlPlane object cannot be read; nothing is done until it can: check that it exists, that its condition Ready does not say InvalidSpec, and that the role \
+             allows `get`",
         ),
     }
 }

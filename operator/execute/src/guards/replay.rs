@@ -74,7 +74,8 @@ impl ReplaySummary {
 /// Judges each recorded admission again. Only inputs of the last evaluation before an effect count
 /// (`through` is `FreshRead`) and of those only the ones that were permitted when recorded. An action that is
 /// refused in the replay is taken out of the history that later ones see. What the world would have done
-/// without that action is not known, so later situations stay as recorded.
+/// without that action is not known, so later situations stay as recorded. What was only recommended is left out: it is
+/// in nobody's history, so budgets and cool-downs would seem to admit all of it.
 pub fn replay(inputs: impl Iterator<Item = GuardInput>, limits: &ReplayLimits) -> ReplaySummary {
     let mut refused: BTreeSet<ActionId> = BTreeSet::new();
     let mut judged: BTreeSet<ActionId> = BTreeSet::new();

@@ -38,8 +38,8 @@ pub enum AuditError {
     /// The API server.
     #[error("the anchors cannot be read; --anchors takes them from a file instead")]
     Cluster(#[from] ClusterError),
-    /// The record is not as it was written.
-    #[error("the record is not as it was written:\n{0}")]
+    /// The record is not as it was written, or not there.
+    #[error("the record is not whole:\n{0}")]
     Broken(String),
 }
 
@@ -59,7 +59,7 @@ pub fn export(args: &ExportArgs, out: &mut impl Write) -> Result<(), AuditError>
 /// Checks a record against its anchors and says what was found.
 ///
 /// # Errors
-/// When something was changed, or cannot be read.
+/// When something was changed, cannot be read, or is not there: a record that was taken away is not whole.
 pub async fn check(args: &VerifyArgs) -> Result<String, AuditError> {
     let texts = if let Some(path) = &args.anchors {
         let source = |source| AuditError::File { path: path.clone(), source };
@@ -113,8 +113,19 @@ pub fn judge(
         check.get_or_insert_default().line(line, |chain| anchors.get(chain).cloned());
     }
     reports.extend(check.take().map(finish));
-    let whole = reports.iter().all(Report::clean);
+    let there = !reports.is_empty() && last_is_here(&reports, anchors);
+    let whole = there && reports.iter().all(Report::clean);
     Ok((words(&reports, anchors), whole))
+}
+
+/// The chain that was anchored last, by the anchor's instant.
+fn anchored_last(anchors: &BTreeMap<String, Anchor>) -> Option<&Anchor> {
+    anchors.values().max_by_key(|anchor| anchor.at)
+}
+
+/// Older chains go with their pods; without the newest one there is nothing that could be checked.
+fn last_is_here(reports: &[Report], anchors: &BTreeMap<String, Anchor>) -> bool {
+    anchored_last(anchors).is_none_or(|last| reports.iter().any(|report| report.chain == last.chain))
 }
 
 fn words(reports: &[Report], anchors: &BTreeMap<String, Anchor>) -> String {
@@ -145,7 +156,15 @@ fn words(reports: &[Report], anchors: &BTreeMap<String, Anchor>) -> String {
         let _ = writeln!(out, "chain {}: anchored up to {}, not in this record", anchor.chain, anchor.seq);
     }
     if reports.is_empty() {
-        out += "there is no record here\n";
+        out += "there is no record here: give the folder, or the export, of the pod that leads\n";
+    }
+    if let Some(last) = anchored_last(anchors).filter(|_| !last_is_here(reports, anchors)) {
+        let _ = writeln!(
+            out,
+            "the chain {} was anchored last, at {}, and is MISSING: it is in another pod, went with its own, or was \
+             taken away",
+            last.chain, last.at
+        );
     }
     out
 }
@@ -159,6 +178,10 @@ mod tests {
 
     fn judged(text: &str, anchors: &BTreeMap<String, Anchor>) -> (String, bool) {
         judge(text.lines().map(|line| Ok(format!("{line}\n"))), anchors).expect("readable")
+    }
+
+    fn by_chain<const N: usize>(anchors: [Anchor; N]) -> BTreeMap<String, Anchor> {
+        anchors.into_iter().map(|anchor| (anchor.chain.clone(), anchor)).collect()
     }
 
     fn record(name: &str) -> (String, Anchor) {
@@ -175,10 +198,9 @@ mod tests {
     #[test]
     fn each_chain_is_judged_by_its_own_anchor() {
         let ((one, anchor), (two, _)) = (record("homeostat-a-1"), record("homeostat-b-2"));
-        let (gone, told) = record("homeostat-c-3");
-        drop(gone);
-        let anchors: BTreeMap<_, _> =
-            [anchor, told].into_iter().map(|anchor| (anchor.chain.clone(), anchor)).collect();
+        let (_gone, told) = record("homeostat-c-3");
+        let older = Anchor { at: Timestamp::MIN, ..told };
+        let anchors = by_chain([anchor, older]);
         let (text, whole) = judged(&(one.clone() + &two), &anchors);
         assert!(whole, "{text}");
         assert!(
@@ -190,6 +212,23 @@ mod tests {
         assert!(text.contains("chain homeostat-c-3: anchored up to 3, not in this record"), "{text}");
         let (text, whole) = judged(&one.replace("\"action\":1", "\"action\":9"), &anchors);
         assert!(!whole && text.contains("CHANGED") && text.contains("entry 2 was changed"), "{text}");
+    }
+
+    #[test]
+    fn a_record_without_the_chain_that_was_anchored_last_is_not_called_whole() {
+        let ((one, anchor), (two, told)) = (record("homeostat-a-1"), record("homeostat-b-2"));
+        let later = Timestamp::from_second(60).expect("an instant");
+        let anchors = by_chain([anchor, Anchor { at: later, ..told }]);
+        let (text, whole) = judged(&one, &anchors);
+        assert!(!whole, "{text}");
+        assert!(text.contains("chain homeostat-a-1") && text.contains(": whole"), "{text}");
+        let said = "the chain homeostat-b-2 was anchored last, at 1970-01-01T00:01:00Z, and is MISSING";
+        assert!(text.contains(said), "{text}");
+        let (text, whole) = judged(&two, &anchors);
+        assert!(whole, "an older one that is missing is only named: {text}");
+        assert!(text.contains("chain homeostat-a-1: anchored up to 3, not in this record"), "{text}");
+        assert!(!text.contains("MISSING"), "{text}");
+        assert!(!judged("", &anchors).1, "all of it was taken away");
     }
 
     #[test]
@@ -210,6 +249,7 @@ mod tests {
     fn what_is_no_record_is_not_called_whole() {
         let (text, whole) = judged("{}\n", &BTreeMap::new());
         assert!(!whole, "{text}");
-        assert!(judged("", &BTreeMap::new()).0.contains("no record"));
+        let (text, whole) = judged("", &BTreeMap::new());
+        assert!(!whole && text.contains("there is no record here"), "{text}");
     }
 }

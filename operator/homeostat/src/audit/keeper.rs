@@ -24,7 +24,8 @@ pub(super) struct Keeper {
     pub disk: Arc<dyn Disk>,
     pub folder: PathBuf,
     pub who: String,
-    pub told: BTreeMap<String, Anchor>,
+    /// `None` when they could not be read: then no chain that is there can be checked.
+    pub told: Option<BTreeMap<String, Anchor>>,
     pub clock: Arc<dyn Clock>,
     pub standing: Arc<Standing>,
     pub heads: mpsc::Sender<Anchor>,
@@ -34,7 +35,9 @@ impl Keeper {
     pub(super) fn run(self, messages: &Receiver<Message>) {
         let Some(mut journal) = self.open(messages) else { return };
         let start = self.clock.now();
-        let (mut anchored, mut erased, mut failing) = (start, start, false);
+        // Names are looked at right away: a process that is started anew each day would never come to it.
+        let erased = start.checked_sub(ERASE).unwrap_or(start);
+        let (mut anchored, mut erased, mut failing) = (start, erased, false);
         // Of those that found no room in the queue, so many are on record.
         let mut told = 0;
         loop {
@@ -102,7 +105,11 @@ impl Keeper {
             let now = self.clock.now();
             self.standing.waits(Some(now));
             let (disk, limits) = (Arc::clone(&self.disk), StoreLimits::default());
-            let opened = Journal::open_on(disk, &self.folder, &self.who, limits, &self.told, now);
+            let opened = match &self.told {
+                Some(told) => Journal::open_on(disk, &self.folder, &self.who, limits, told, now),
+                None => Journal::begin_on(disk, &self.folder, &self.who, limits, now)
+                    .map(|journal| (journal, None)),
+            };
             self.standing.waits(None);
             match opened {
                 Ok((mut journal, broken)) => {
@@ -169,4 +176,95 @@ fn salt() -> Salt {
         tracing::debug!("no randomness for a salt");
     }
     Salt(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use homeostat_audit::disk::FileSystem;
+    use homeostat_audit::{Decision, store};
+    use serde_json::json;
+    use std::sync::mpsc::sync_channel;
+
+    struct At(Timestamp);
+
+    impl Clock for At {
+        fn now(&self) -> Timestamp {
+            self.0
+        }
+    }
+
+    struct Folder(PathBuf);
+
+    impl Folder {
+        fn new(name: &str) -> Self {
+            let folder = std::env::temp_dir().join(format!("homeostat-keeper-{}-{name}", std::process::id()));
+            let _ = std::fs::remove_dir_all(&folder);
+            Self(folder)
+        }
+
+        /// A process that starts on this day, records one approval, and ends.
+        fn life(&self, day: i64, told: Option<BTreeMap<String, Anchor>>) {
+            let start = Timestamp::from_second(1_800_000_000).unwrap() + SignedDuration::from_hours(24 * day);
+            let (sender, messages) = sync_channel(2);
+            let (heads, _to_tell) = mpsc::channel(1);
+            let standing = Arc::new(Standing::default());
+            let decision = Decision {
+                key: String::new(),
+                facts: json!({ "what": "ActionAdmitted", "day": day }),
+                personal: Some(json!({ "approvedBy": format!("ana-{day}-") })),
+            };
+            standing.queued.fetch_add(1, Ordering::SeqCst);
+            sender.send(Message::Decision(Box::new(decision))).unwrap();
+            sender.send(Message::Close).unwrap();
+            let keeper = Keeper {
+                disk: Arc::new(FileSystem),
+                folder: self.0.clone(),
+                who: "homeostat-0".to_owned(),
+                told,
+                clock: Arc::new(At(start)),
+                standing: Arc::clone(&standing),
+                heads,
+            };
+            keeper.run(&messages);
+            assert_eq!((standing.waiting(), standing.lost()), (0, 0));
+        }
+
+        /// Each chain with its text.
+        fn chains(&self) -> BTreeMap<String, String> {
+            let text = |files: &Vec<PathBuf>| store::lines(files).map(Result::unwrap).collect::<String>();
+            let chains = store::chains(&self.0).unwrap();
+            chains.iter().map(|(chain, files)| (chain.clone(), text(files))).collect()
+        }
+    }
+
+    impl Drop for Folder {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_dir_all(&self.0);
+        }
+    }
+
+    #[test]
+    fn a_process_that_never_runs_for_a_whole_day_erases_old_names_all_the_same() {
+        let folder = Folder::new("erase");
+        for day in [0, 2, 60, 90, 91] {
+            folder.life(day, Some(BTreeMap::new()));
+            let chains = folder.chains();
+            assert_eq!(chains.len(), 1, "the same chain goes on");
+            let named = chains.values().any(|text| text.contains("ana-0-"));
+            assert_eq!(named, day <= 90, "day {day}");
+        }
+        assert!(folder.chains().values().all(|text| text.contains("ana-2-")), "names of 89 days ago stay");
+    }
+
+    #[test]
+    fn where_no_anchor_could_be_read_a_new_chain_begins_and_the_one_before_is_left_as_it_is() {
+        let folder = Folder::new("unchecked");
+        folder.life(0, Some(BTreeMap::new()));
+        let before = folder.chains();
+        folder.life(100, None);
+        let after = folder.chains();
+        assert_eq!((before.len(), after.len()), (1, 2));
+        assert!(before.iter().all(|(chain, text)| after.get(chain) == Some(text)), "{after:?}");
+    }
 }

@@ -130,10 +130,10 @@ impl Audit {
         standing: Arc<Standing>,
     ) -> Self {
         let told = match anchors.read().await {
-            Ok(texts) => known(&texts),
+            Ok(texts) => Some(known(&texts)),
             Err(error) => {
-                tracing::warn!(%error, "The anchors of the audit record could not be read; it is gone on with unchecked");
-                BTreeMap::new()
+                tracing::warn!(%error, "The anchors of the audit record could not be read; a new chain begins, and those that are there are left as they are, unchecked");
+                None
             }
         };
         let (sender, receiver) = sync_channel(QUEUE);

@@ -364,7 +364,7 @@ impl Desk {
             now,
             Event::Found { run, size: seen.size, attempt: if again { jobs.tries(uid) } else { u32::MAX } },
         )?;
-        if known.teaches(uid) {
+        if known.teaches(uid, seen) {
             self.tell_shared(run, (uid, seen), known, now)?;
             self.tell(now, Event::Ended { run, outcome, ran: seen.ran, usage: seen.usage })?;
         } else {
@@ -420,7 +420,7 @@ impl Desk {
         if let (Told::Ending(_, since), Phase::Ended(outcome)) = (&next, seen.phase)
             && (seen.told || now.duration_since(*since) >= LAST_WORDS)
         {
-            known.teaches(uid);
+            known.teaches(uid, seen);
             self.tell_shared(run, (uid, seen), known, now)?;
             self.tell(now, Event::Ended { run, outcome, ran: seen.ran, usage: seen.usage })?;
             if outcome == Outcome::Succeeded {

@@ -1,24 +1,24 @@
 //! What is remembered of each workload's runs, at whichever desk they are ordered: a pause moves them to the other one.
 
 use super::declared::Asked;
-use super::kept::RunsMemory;
+use super::kept::{KeptRuns, MOST, RunsMemory};
 use super::parts::AllWaits;
-use super::seen::{Jobs, Phase};
-use homeostat_knowledge::{Uid, WorkloadKey};
+use super::seen::{Jobs, Phase, Seen};
+use homeostat_knowledge::{Timestamp, Uid, WorkloadKey};
 use homeostat_scale::jobs::Job;
 use homeostat_scale::jobs::learned::Learnt;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// Memory of all workloads that are asked for. History and ended Jobs are kept and forgotten together: a Job whose end
 /// counts as learnt from teaches nothing a second time.
 #[derive(Debug, Default)]
 pub struct Known {
     workloads: BTreeMap<WorkloadKey, One>,
-    /// Jobs whose end was learnt from.
-    ended: BTreeSet<Uid>,
+    /// Jobs whose end was learnt from, with workload and slot.
+    ended: BTreeMap<Uid, (WorkloadKey, Timestamp)>,
     /// What Jobs had to do whose start was seen.
     items: BTreeMap<Uid, Items>,
-    /// What earlier processes kept, until its workload is seen.
+    /// What earlier processes kept, and what was learnt of workloads whose target is away: until it is seen (again).
     kept: RunsMemory,
 }
 
@@ -47,9 +47,27 @@ impl Known {
         Self { kept, ..Self::default() }
     }
 
-    /// Forgets workloads and Jobs that are gone, and takes note of new workloads.
-    pub fn keep(&mut self, asked: &BTreeMap<WorkloadKey, Asked>, jobs: &Jobs) {
-        self.ended.retain(|uid| jobs.contains(uid));
+    /// Whether [`Known::keep`] would put something aside or forget it: what desks know more is to be noted first.
+    pub fn misses(&self, asked: &BTreeMap<WorkloadKey, Asked>) -> bool {
+        self.workloads.keys().any(|key| !asked.contains_key(key))
+    }
+
+    /// Forgets Jobs that are gone and workloads that are not `declared` any more, and takes note of new workloads. What was
+    /// learnt of a workload whose target is away for now, as a `CronJob` that is replaced, is put aside.
+    pub fn keep(
+        &mut self,
+        asked: &BTreeMap<WorkloadKey, Asked>,
+        declared: impl Fn(&WorkloadKey) -> bool,
+        jobs: &Jobs,
+    ) {
+        let away: Vec<WorkloadKey> =
+            self.workloads.keys().filter(|key| !asked.contains_key(*key)).cloned().collect();
+        for key in away {
+            if let Some(one) = self.workloads.remove(&key).filter(|_| declared(&key)) {
+                self.put_aside(key, one);
+            }
+        }
+        self.ended.retain(|uid, _| jobs.contains(uid));
         self.items.retain(|uid, _| jobs.contains(uid));
         // What was learnt of whole runs says nothing of one pod, nor the other way round.
         self.workloads
@@ -63,7 +81,7 @@ impl Known {
                     let ended = jobs.by_uid().filter(|(_, seen)| matches!(seen.phase, Phase::Ended(_)));
                     let taught = ended
                         .filter(|(uid, seen)| seen.workload == *key && kept.has_taught(uid, seen.slot))
-                        .map(|(uid, _)| uid.clone());
+                        .map(|(uid, seen)| (uid.clone(), (key.clone(), seen.slot)));
                     self.ended.extend(taught);
                     kept.learnt
                 });
@@ -71,6 +89,15 @@ impl Known {
                 self.workloads.insert(key.clone(), One { millicores, mebibytes, by_pod, learnt });
             }
         }
+    }
+
+    fn put_aside(&mut self, key: WorkloadKey, one: One) {
+        if one.learnt.is_empty() || self.kept.len() >= MOST {
+            return;
+        }
+        let taught = self.ended.iter().filter(|(_, (workload, _))| *workload == key);
+        let taught = taught.map(|(uid, (_, slot))| (*slot, uid.clone())).collect();
+        self.kept.insert(key, KeptRuns::new(one.by_pod, one.learnt, taught));
     }
 
     /// Gives a job the sizes that people wrote first.
@@ -125,11 +152,11 @@ impl Known {
 
     /// Whether a Job's end was learnt from.
     pub fn has_taught(&self, job: &Uid) -> bool {
-        self.ended.contains(job)
+        self.ended.contains_key(job)
     }
 
     /// A Job's end is learnt from now; `false` when it was before.
-    pub fn teaches(&mut self, job: &Uid) -> bool {
-        self.ended.insert(job.clone())
+    pub fn teaches(&mut self, job: &Uid, seen: &Seen) -> bool {
+        self.ended.insert(job.clone(), (seen.workload.clone(), seen.slot)).is_none()
     }
 }

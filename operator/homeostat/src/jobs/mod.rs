@@ -105,7 +105,11 @@ impl RunOrder {
         }
         self.places.give(&mut asked);
         let jobs = Jobs::of(snapshot, &asked);
-        self.known.keep(&asked, &jobs);
+        if self.known.misses(&asked) {
+            self.acting.remember(&mut self.known);
+            self.watching.remember(&mut self.known);
+        }
+        self.known.keep(&asked, |key| snapshot.workloads.contains_key(key), &jobs);
         let waits = self.backlogs.read(snapshot, &asked, now);
         self.known.watch(&jobs, &waits);
         let (held, frozen) = (held(snapshot), frozen_tenants(&asked, snapshot, now));

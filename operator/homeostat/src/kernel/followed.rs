@@ -24,7 +24,11 @@ impl Kernel {
             if !known {
                 incident.actions.push(action.id.clone());
             }
-            incident.instants.acknowledged.get_or_insert(action.instants.intent.unwrap_or(now));
+            // What is only proposed, or was refused, took nothing on.
+            let approved = action.approval.is_some();
+            if approved || action.state.in_flight() || action.state.had_effect() {
+                incident.instants.acknowledged.get_or_insert(action.instants.intent.unwrap_or(now));
+            }
             // An earlier leader may have written it.
             if !(known && incident.timeline.iter().any(|line| line.text == text)) {
                 incident.record(now, TimelineKind::Action, text);

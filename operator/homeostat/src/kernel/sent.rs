@@ -58,6 +58,8 @@ struct Point {
     counter: Counter,
     value: Option<f64>,
     at: Timestamp,
+    /// Its own time, as the sender says.
+    of: Timestamp,
 }
 
 /// The value of a signal.
@@ -95,9 +97,15 @@ impl Sent {
                     self.dropped = self.dropped.saturating_add(1);
                     continue;
                 }
-                of.points.insert(place.clone(), Point { counter: Counter::default(), value: None, at });
+                let (counter, of_then) = (Counter::default(), Timestamp::MIN);
+                of.points.insert(place.clone(), Point { counter, value: None, at, of: of_then });
             }
             let Some(point) = of.points.get_mut(&place) else { continue };
+            // A collector with several queues delivers out of order. A clock that was set back is believed after a while.
+            if observation.event_time < point.of && at.duration_since(point.at) <= FRESH {
+                continue;
+            }
+            point.of = observation.event_time;
             if sample.counter {
                 let rate = point.counter.observe(observation.event_time.as_second(), sample.value);
                 let Some(rate) = rate else { continue };

@@ -37,7 +37,18 @@ impl World {
         Self { snapshot, sent: Sent::default() }
     }
 
-    fn send(&mut self, pod: &str, (metric, series): (&str, &str), value: f64, counter: bool, second: i64) {
+    fn send(&mut self, pod: &str, what: (&str, &str), value: f64, counter: bool, second: i64) {
+        self.arrives(pod, what, value, counter, (second, second));
+    }
+
+    fn arrives(
+        &mut self,
+        pod: &str,
+        (metric, series): (&str, &str),
+        value: f64,
+        counter: bool,
+        (told, second): (i64, i64),
+    ) {
         let of = order();
         let of = self.snapshot.pods_of(&of).find(|one| one.key.name.ends_with(pod)).unwrap();
         let entity = self.snapshot.entity_of(of);
@@ -46,7 +57,7 @@ impl World {
         let observation = Observation {
             tenant: None,
             entity,
-            event_time: at(second),
+            event_time: at(told),
             arrival_time: at(second),
             signal: Signal::Sample(sample.clone()),
         };
@@ -65,6 +76,18 @@ impl World {
 }
 
 const ACTIVE: (&str, &str) = ("active", "");
+
+#[test]
+fn what_comes_late_does_not_replace_what_is_newer() {
+    let mut world = World::new(Across::Sum);
+    world.arrives("1", ACTIVE, 3.0, false, (60, 61));
+    world.arrives("1", ACTIVE, 500.0, false, (0, 62));
+    world.send("2", ACTIVE, 1.0, false, 62);
+    assert_eq!(world.value(65), Some(4.0));
+    world.arrives("1", ACTIVE, 7.0, false, (30, 200));
+    world.send("2", ACTIVE, 1.0, false, 200);
+    assert_eq!(world.value(201), Some(8.0), "a clock that was set back is believed after a while");
+}
 
 #[test]
 fn values_of_all_pods_and_their_series_are_one_number() {

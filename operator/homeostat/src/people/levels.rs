@@ -4,7 +4,9 @@ use super::table::table;
 use super::what_if::{self, WhatIf};
 use super::{PeopleError, breaker, people};
 use crate::args::LevelsArgs;
-use homeostat_crds::common::{ANNOTATION_LEVELS_RESTORED_AT, ANNOTATION_PAUSED_BECAUSE};
+use homeostat_crds::common::{
+    ANNOTATION_DO_NOT_TOUCH_UNTIL, ANNOTATION_LEVELS_RESTORED_AT, ANNOTATION_PAUSED_BECAUSE,
+};
 use homeostat_crds::v1alpha1::tenant::LevelCap;
 use homeostat_crds::v1alpha1::{ControlPlane, Tenant};
 use homeostat_crds::{ActionKind, ConditionStatus, ConditionType, Level, conditions};
@@ -76,7 +78,7 @@ pub fn text(tenants: &[Tenant], control: Option<&ControlPlane>, now: Timestamp) 
     for tenant in tenants {
         for action in ACTIONS {
             let asked = tenant.spec.level(action);
-            let cap = cap(tenant, action);
+            let cap = cap(tenant, action, now);
             let level =
                 asked.min(ceiling.unwrap_or_default()).min(cap.map_or(Level::ActFull, |cap| cap.level));
             if level == Level::Recommend && asked == level {
@@ -86,7 +88,7 @@ pub fn text(tenants: &[Tenant], control: Option<&ControlPlane>, now: Timestamp) 
                 tenant.name_any(),
                 action.to_string(),
                 level.to_string(),
-                why(tenant, asked, ceiling, control, cap),
+                why(tenant, asked, ceiling, control, cap, now),
             ]);
         }
     }
@@ -115,10 +117,15 @@ fn breaker_of(tenant: &Tenant) -> Option<String> {
     })
 }
 
-/// What an action was lowered to, and nobody restored since. An unreadable instant restores nothing.
-fn cap(tenant: &Tenant, action: ActionKind) -> Option<&LevelCap> {
-    let restored = tenant.annotations().get(ANNOTATION_LEVELS_RESTORED_AT);
-    let restored = restored.and_then(|text| text.parse::<Timestamp>().ok());
+/// The instant in an annotation; `None` when it cannot be read.
+fn instant(tenant: &Tenant, annotation: &str) -> Option<Timestamp> {
+    tenant.annotations().get(annotation)?.parse().ok()
+}
+
+/// What an action was lowered to, and nobody restored since. An unreadable instant restores nothing, and one to come
+/// nothing yet.
+fn cap(tenant: &Tenant, action: ActionKind, now: Timestamp) -> Option<&LevelCap> {
+    let restored = instant(tenant, ANNOTATION_LEVELS_RESTORED_AT).filter(|restored| *restored <= now);
     let caps = tenant.status.iter().flat_map(|status| &status.level_caps);
     let mut standing = caps.filter(|cap| restored.is_none_or(|at| cap.since.timestamp() > at));
     standing.find(|cap| cap.action == action)
@@ -130,6 +137,7 @@ fn why(
     ceiling: Option<Level>,
     control: Option<&ControlPlane>,
     cap: Option<&LevelCap>,
+    now: Timestamp,
 ) -> String {
     let mut notes = Vec::new();
     match (control, ceiling) {
@@ -142,9 +150,9 @@ fn why(
         }
         _ => {}
     }
-    if tenant.spec.paused {
+    if let Some(paused) = paused(tenant, now) {
         let reason = tenant.annotations().get(ANNOTATION_PAUSED_BECAUSE);
-        notes.push(reason.map_or_else(|| "paused".to_owned(), |reason| format!("paused: {reason}")));
+        notes.push(reason.map_or_else(|| paused.clone(), |reason| format!("{paused}: {reason}")));
     }
     if let Some(cap) = cap.filter(|cap| cap.level < asked) {
         notes.push(cap.reason.clone());
@@ -154,6 +162,15 @@ fn why(
         notes.push(format!("lowered: {lowered}"));
     }
     notes.join("; ")
+}
+
+/// That a person paused it, and until when if that was said.
+fn paused(tenant: &Tenant, now: Timestamp) -> Option<String> {
+    if tenant.spec.paused {
+        return Some("paused".to_owned());
+    }
+    let until = instant(tenant, ANNOTATION_DO_NOT_TOUCH_UNTIL).filter(|until| now < *until)?;
+    Some(format!("paused until {until}"))
 }
 
 #[cfg(test)]
@@ -208,8 +225,30 @@ mod tests {
         let annotations = |at: &str| Some([("homeostat.dev/levels-restored-at".into(), at.into())].into());
         lowered.metadata.annotations = annotations("2026-11-22T08:59:59Z");
         assert!(evict(&lowered).contains("3 of 4"), "restored before it was lowered");
+        lowered.metadata.annotations = annotations("2026-11-22T12:00:01Z");
+        assert!(evict(&lowered).contains("3 of 4"), "to be restored later");
         lowered.metadata.annotations = annotations("2026-11-22T09:00:01Z");
         assert!(!evict(&lowered).contains("3 of 4"));
+    }
+
+    #[test]
+    fn a_pause_is_shown_with_its_reason_and_its_end() {
+        let note = |open: bool, until: &str| {
+            let mut spec = spec();
+            spec["paused"] = json!(open);
+            let mut paused = tenant(&spec, &json!({}));
+            let annotations = [
+                ("homeostat.dev/do-not-touch-until".into(), until.into()),
+                ("homeostat.dev/paused-because".into(), "load test".into()),
+            ];
+            paused.metadata.annotations = Some(annotations.into());
+            let text = text(&[paused], Some(&control(&json!({}))), now());
+            text.lines().find(|line| line.contains("EvictPod")).map(str::to_owned).expect("listed")
+        };
+        let later = "2026-11-22T18:00:00Z";
+        assert!(note(false, later).contains("paused until 2026-11-22T18:00:00Z: load test"));
+        assert!(note(true, later).contains("paused: load test"), "that one goes on");
+        assert!(!note(false, "2026-11-22T12:00:00Z").contains("paused"), "it is over");
     }
 
     #[test]

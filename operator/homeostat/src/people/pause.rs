@@ -12,12 +12,21 @@ use homeostat_knowledge::{ObjectKey, Timestamp};
 pub async fn pause(args: &PauseArgs, now: Timestamp) -> Result<String, PeopleError> {
     let (what, pause) =
         (pausable(args.kind, &args.name, args.namespace.as_deref())?, asked(args.until, now)?);
-    people().await?.pause(&what, &pause, args.reason.as_deref()).await?;
-    let end = match pause {
+    let open = people().await?.pause(&what, &pause, args.reason.as_deref()).await?;
+    Ok(format!("no action for {} {}; watching and reporting go on", name(&what), end(&pause, open)))
+}
+
+/// When it ends; `open`: it is paused without an end, by somebody before or by this one. Pure.
+fn end(pause: &Pause, open: bool) -> String {
+    match pause {
+        Pause::Until(until) if open => {
+            format!(
+                "until {until}, nor after it until somebody resumes it: it was paused without an end before"
+            )
+        }
         Pause::Until(until) => format!("until {until}"),
         Pause::Open | Pause::Over => "until somebody resumes it".to_owned(),
-    };
-    Ok(format!("no action for {} {end}; watching and reporting go on", name(&what)))
+    }
 }
 
 /// Resumes, or resets the breaker, and says what.
@@ -69,6 +78,18 @@ pub fn asked(until: Option<Timestamp>, now: Timestamp) -> Result<Pause, PeopleEr
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_pauses_with_an_end_what_is_paused_without_one_is_told() {
+        let until: Timestamp = "2026-11-22T18:00:00Z".parse().expect("an instant");
+        assert_eq!(end(&Pause::Until(until), false), "until 2026-11-22T18:00:00Z");
+        let both = end(&Pause::Until(until), true);
+        assert!(
+            both.contains("2026-11-22T18:00:00Z") && both.contains("until somebody resumes it"),
+            "{both}"
+        );
+        assert_eq!(end(&Pause::Open, true), "until somebody resumes it");
+    }
 
     #[test]
     fn a_pause_that_would_pause_nothing_is_refused() {

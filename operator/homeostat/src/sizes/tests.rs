@@ -339,6 +339,22 @@ fn rising(second: i64, load: f64) -> Arc<Foreseen> {
 }
 
 #[test]
+fn the_minutes_that_have_begun_count() {
+    let point = |minutes: i64, p90: f64| homeostat_knowledge::forecast::ForecastPoint {
+        at: at(60 * minutes),
+        p10: 0.0,
+        p50: p90 / 2.0,
+        p90,
+    };
+    let outlook = outlooks(0).into_values().next().unwrap().outlook.clone();
+    let points = vec![point(0, 7.0), point(5, 1.0), point(10, 2.0), point(15, 90.0)];
+    let outlook = Outlook { skill: ForecastSkill::Proven, points, ..outlook };
+    let p90 = |second: i64| expected(&outlook, at(second)).unwrap().p90;
+    assert_eq!((p90(0), p90(15), p90(299)), (7.0, 7.0, 7.0), "a burst of the next minute is ahead");
+    assert_eq!((p90(300), p90(610)), (2.0, 90.0));
+}
+
+#[test]
 fn a_named_load_is_sized_for_what_its_forecast_says_and_has_a_forecast_of_its_own() {
     let nobody = BTreeMap::new();
     let run = |ahead: Option<f64>, seen: bool| {

@@ -2,7 +2,7 @@
 
 use crate::render::{SETS, named, of_kind, render};
 use homeostat_execute::actions::{ALL, SYSTEM_NAMESPACES, SYSTEM_PREFIXES, chart_value};
-use kube_cel::{VapEvaluator, VapExpression};
+use kube_cel::{AdmissionRequest, VapEvaluator, VapExpression};
 use serde_json::{Value, json};
 
 const ENVELOPE: &str = "homeostat-envelope";
@@ -207,13 +207,89 @@ fn sizes_are_bounded_in_every_way_in_which_they_can_be_written() {
             let found = variables.iter().find(|variable| variable["name"] == name).unwrap();
             let list =
                 found["expression"].as_str().unwrap().replace("variables.resource", &format!("'{resource}'"));
-            let one = list.replace("variables.sizes", "true");
+            let one = list.replace("variables.sizes", "true").replace("variables.creates", "false");
             let rule = format!("({one}).exists(c, c.name == 'app')");
             let rule = VapExpression { expression: rule, message: None, message_expression: None };
             let evaluator = VapEvaluator::builder().object(object.clone()).old_object(object.clone()).build();
             assert!(evaluator.evaluate(&[rule]).iter().all(|result| result.passed), "{resource}: {name}");
         }
     }
+}
+
+/// What the rules that look into a new Job have against one with this pod, as the API server runs them with their variables
+/// put in; nothing where it is taken.
+fn refused(set: &[&str], pod: &Value) -> Vec<String> {
+    let objects = render(set);
+    let policy = named(&objects, "ValidatingAdmissionPolicy", ENVELOPE);
+    let variables = policy["spec"]["variables"].as_array().unwrap();
+    let whole = |text: &str| {
+        // A variable names only those before it.
+        variables.iter().rev().fold(text.to_owned(), |text, variable| {
+            let name = variable["name"].as_str().unwrap();
+            let value = match name {
+                "group" => "'batch'",
+                "resource" => "'jobs'",
+                _ => variable["expression"].as_str().unwrap(),
+            };
+            text.replace(&format!("variables.{name}"), &format!("({value})"))
+        })
+    };
+    let looks_into = |text: &str| text.contains("variables.sized") || text.contains("variables.newPods");
+    let rules: Vec<VapExpression> = policy["spec"]["validations"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|rule| looks_into(rule["expression"].as_str().unwrap()))
+        .map(|rule| VapExpression {
+            expression: whole(rule["expression"].as_str().unwrap()),
+            message: rule["message"].as_str().map(str::to_owned),
+            message_expression: None,
+        })
+        .collect();
+    assert_eq!(rules.len(), 3);
+    let request = AdmissionRequest { operation: "CREATE".to_owned(), ..AdmissionRequest::default() };
+    let job = json!({ "spec": { "template": { "spec": pod } } });
+    let results = VapEvaluator::builder().object(job).request(request).build().evaluate(&rules);
+    results.into_iter().filter(|result| !result.passed).filter_map(|result| result.message).collect()
+}
+
+#[test]
+fn a_new_job_gets_no_more_than_the_chart_says_and_nothing_of_its_node() {
+    let size = json!({ "requests": { "cpu": "1" }, "limits": { "memory": "1Gi" } });
+    let plain = json!({ "containers": [{ "name": "run", "resources": size }] });
+    let with = |name: &str, value: Value| {
+        let mut pod = plain.clone();
+        pod[name] = value;
+        pod
+    };
+    let sized = |name: &str, resources: Value| json!([{ "name": name, "resources": resources }]);
+    let privileged =
+        |name: &str, is: bool| json!([{ "name": name, "securityContext": { "privileged": is } }]);
+    for pod in [
+        plain.clone(),
+        with("containers", json!([{ "name": "run" }])),
+        with("containers", sized("run", json!({ "requests": { "cpu": "32", "memory": "128Gi" } }))),
+        with("initContainers", privileged("first", false)),
+        with("hostNetwork", json!(false)),
+        with("volumes", json!([{ "name": "tmp", "emptyDir": {} }])),
+    ] {
+        assert_eq!(refused(&[], &pod), Vec::<String>::new(), "{pod}");
+    }
+    for (pod, why) in [
+        (with("containers", sized("run", json!({ "requests": { "cpu": "33" } }))), "at most 32 cores"),
+        (with("containers", sized("run", json!({ "limits": { "memory": "129Gi" } }))), "at most 32 cores"),
+        (with("initContainers", sized("first", json!({ "limits": { "cpu": "33" } }))), "at most 32 cores"),
+        (with("hostNetwork", json!(true)), "the host's namespaces"),
+        (with("hostPID", json!(true)), "the host's namespaces"),
+        (with("hostIPC", json!(true)), "the host's namespaces"),
+        (with("volumes", json!([{ "name": "host", "hostPath": { "path": "/" } }])), "or paths"),
+        (with("containers", privileged("run", true)), "a privileged container"),
+        (with("initContainers", privileged("first", true)), "a privileged container"),
+    ] {
+        let said = refused(&[], &pod);
+        assert!(said.len() == 1 && said[0].contains(why), "{pod}: {said:?}");
+    }
+    assert!(!refused(&["admission.mostPerContainer.memory=512Mi"], &plain).is_empty());
 }
 
 #[test]

@@ -10,6 +10,7 @@ mod admission;
 mod approvals;
 mod definitions;
 mod monitoring;
+mod names;
 mod network;
 mod pods;
 mod render;

@@ -32,8 +32,13 @@ fn helm() -> &'static str {
 
 /// Renders the chart with further arguments; `Err` is what helm said.
 pub fn try_render(arguments: &[&str]) -> Result<String, String> {
+    try_render_as("homeostat", arguments)
+}
+
+/// The same for a release of another name.
+pub fn try_render_as(release: &str, arguments: &[&str]) -> Result<String, String> {
     let output = Command::new(helm())
-        .args(["template", "homeostat"])
+        .args(["template", release])
         .arg(root().join("charts/homeostat"))
         .args(["--namespace", "homeostat-system", "--kube-version", "1.35.0"])
         .args(["--api-versions", "monitoring.coreos.com/v1"])

@@ -125,15 +125,44 @@ fn switching_an_action_off_takes_its_rights_and_no_others() {
 /// Everything that Homeostat's own service account may do.
 fn all_rights(set: &[&str]) -> BTreeSet<(String, String, String)> {
     let objects = render(set);
-    let bindings =
-        of_kind(&objects, "ClusterRoleBinding").into_iter().chain(of_kind(&objects, "RoleBinding"));
-    bindings
-        .filter(|binding| binding["subjects"][0]["name"] == "homeostat")
-        .flat_map(|binding| {
-            let kind = binding["roleRef"]["kind"].as_str().unwrap();
-            rights(named(&objects, kind, binding["roleRef"]["name"].as_str().unwrap()))
-        })
-        .collect()
+    bindings(&objects).into_iter().flat_map(|binding| rights(role_of(&objects, binding))).collect()
+}
+
+/// Those of Homeostat's own service account.
+fn bindings(objects: &[Value]) -> Vec<&Value> {
+    let kinds = ["ClusterRoleBinding", "RoleBinding"].into_iter();
+    let all = kinds.flat_map(|kind| of_kind(objects, kind));
+    all.filter(|binding| binding["subjects"][0]["name"] == "homeostat").collect()
+}
+
+fn role_of<'a>(objects: &'a [Value], binding: &Value) -> &'a Value {
+    let role = &binding["roleRef"];
+    named(objects, role["kind"].as_str().unwrap(), role["name"].as_str().unwrap())
+}
+
+/// The stop that needs nothing of Homeostat: `kubectl delete clusterrolebinding -l homeostat.dev/action`.
+#[test]
+fn without_the_bindings_that_carry_the_label_nothing_of_others_can_be_written() {
+    let mut everything = all_on();
+    let foreign = ["scaleTargets[0].apiGroup=argoproj.io", "scaleTargets[0].resource=rollouts"];
+    everything.extend(foreign.map(str::to_owned));
+    let everything: Vec<&str> = everything.iter().map(String::as_str).collect();
+    let mut sets: Vec<&[&str]> = SETS.to_vec();
+    sets.push(&everything);
+    for set in sets {
+        let objects = render(set);
+        let deleted = |binding: &Value| {
+            let label = &binding["metadata"]["labels"]["homeostat.dev/action"];
+            binding["kind"] == "ClusterRoleBinding" && label.is_string()
+        };
+        for binding in bindings(&objects).into_iter().filter(|binding| !deleted(binding)) {
+            for (group, resource, verb) in rights(role_of(&objects, binding)) {
+                let looks = ["get", "list", "watch"].contains(&&*verb);
+                let own = group == "homeostat.dev" || ["leases", "configmaps"].contains(&&*resource);
+                assert!(looks || own, "{}: {verb} {group}/{resource}", binding["metadata"]["name"]);
+            }
+        }
+    }
 }
 
 #[test]

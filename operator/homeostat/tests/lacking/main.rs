@@ -18,12 +18,14 @@ mod support;
 
 use homeostat::audit::Audit;
 use homeostat::record::FileRecorder;
+use homeostat_audit::store;
 use homeostat_cluster::anchors::{ANCHORS, Anchors};
 use homeostat_knowledge::{Clock, SignedDuration, Timestamp};
 use process::{Logs, Process, incident, rule, shop};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::future::Future;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use support::{Right, Server, Still, right};
@@ -219,6 +221,17 @@ async fn until(what: &str, mut so: impl FnMut() -> bool) {
     }
 }
 
+/// A record in this folder that takes decisions.
+async fn started(folder: &Path, anchors: &Anchors, clock: &Arc<Hand>) -> Audit {
+    let looked = clock.1.load(Ordering::SeqCst);
+    let hand = Arc::clone(clock) as Arc<dyn Clock>;
+    let kept = Arc::new(FileRecorder::off());
+    let audit = Audit::start(folder.to_owned(), "test", kept, anchors.clone(), hand, Arc::default()).await;
+    // It looks before it opens the record, and when it has.
+    until("the record is open", || clock.1.load(Ordering::SeqCst) >= looked + 2).await;
+    audit
+}
+
 #[tokio::test]
 async fn an_anchor_that_is_refused_is_told_each_minute_and_the_record_goes_on() {
     for (verb, at_the_start) in [("get", 1), ("patch", 0)] {
@@ -235,12 +248,8 @@ async fn an_anchor_that_is_refused_is_told_each_minute_and_the_record_goes_on() 
         let clock = Arc::new(Hand::default());
         let folder = std::env::temp_dir().join(format!("homeostat-lacking-{verb}-{}", std::process::id()));
         let anchors = Anchors::new(server.client(), "homeostat-system");
-        let kept = Arc::new(FileRecorder::off());
-        let hand = Arc::clone(&clock) as Arc<dyn Clock>;
-        let audit = Audit::start(folder.clone(), "test", kept, anchors, hand, Arc::default()).await;
+        let audit = started(&folder, &anchors, &clock).await;
         assert_eq!(refused(), at_the_start);
-        // It looks before it opens the record, and when it has.
-        until("the record is open", || clock.1.load(Ordering::SeqCst) >= 2).await;
         for minute in 1..=2 {
             audit.planned(&incident("order-1", "first"), &format!("minute {minute}"));
             clock.0.fetch_add(61, Ordering::SeqCst);
@@ -258,4 +267,55 @@ async fn an_anchor_that_is_refused_is_told_each_minute_and_the_record_goes_on() 
         audit.close();
         std::fs::remove_dir_all(&folder).unwrap();
     }
+}
+
+#[tokio::test]
+async fn what_was_anchored_stays_so_when_a_start_cannot_read_it() {
+    let logs = Logs::default();
+    let _logs = logs.take();
+    let lacking: Right = (String::new(), "configmaps".to_owned(), "get".to_owned());
+    let server = Server::new();
+    server.put("configmaps", json!({ "metadata": { "name": ANCHORS, "namespace": "homeostat-system" } }));
+    let data = || server.get("configmaps", "homeostat-system", ANCHORS).unwrap()["data"].clone();
+    let clock = Arc::new(Hand::default());
+    let folder = std::env::temp_dir().join(format!("homeostat-unread-{}", std::process::id()));
+    let _ = std::fs::remove_dir_all(&folder);
+    let anchors = Anchors::new(server.client(), "homeostat-system");
+    let audit = started(&folder, &anchors, &clock).await;
+    audit.planned(&incident("order-1", "first"), "one");
+    audit.planned(&incident("order-1", "first"), "two");
+    clock.0.fetch_add(61, Ordering::SeqCst);
+    until("it is anchored", || data().is_object()).await;
+    audit.close();
+    let before = data();
+    let (chain, told) = before.as_object().unwrap().iter().next().unwrap();
+    let told = told.as_str().unwrap();
+    assert!(told.contains("\"seq\":2"), "{told}");
+    let file = store::chains(&folder).unwrap()[chain][0].clone();
+    // Somebody cuts the record, and the next start cannot know.
+    let text = std::fs::read_to_string(&file).unwrap();
+    let cut: String = text.lines().take(2).map(|line| format!("{line}\n")).collect();
+    std::fs::write(&file, &cut).unwrap();
+
+    server.forbid(&lacking);
+    clock.0.fetch_add(100, Ordering::SeqCst);
+    let audit = started(&folder, &anchors, &clock).await;
+    let said = logs.lines();
+    assert!(
+        said.iter().any(|line| line.contains(&rule(&lacking)) && line.contains("a new chain begins")),
+        "{said:?}"
+    );
+    server.grant();
+    audit.planned(&incident("order-1", "first"), "three");
+    clock.0.fetch_add(61, Ordering::SeqCst);
+    until("the new chain is anchored", || data().as_object().unwrap().len() == 2).await;
+    audit.close();
+    assert_eq!(data()[chain], told, "what was cut is still seen to be");
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), cut, "the evidence is not touched");
+
+    // Whoever tells less of that chain is refused.
+    let error = anchors.tell(chain, &told.replace("\"seq\":2", "\"seq\":1")).await.unwrap_err();
+    assert!(error.to_string().contains("anchored up to entry 2"), "{error}");
+    assert_eq!(data()[chain], told);
+    std::fs::remove_dir_all(&folder).unwrap();
 }

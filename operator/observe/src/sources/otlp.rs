@@ -35,6 +35,8 @@ pub struct OtlpOptions {
     pub max_requests_per_sender: usize,
     /// Connections at one time.
     pub max_connections: usize,
+    /// Those of them that one address may have, a trusted forwarder excepted.
+    pub max_connections_per_sender: usize,
     /// Longest time from a request's first byte to its answer.
     pub request_timeout: Duration,
     /// Addresses whose resource attributes are believed, as far as they name a pod that exists. Empty means
@@ -55,6 +57,7 @@ impl Default for OtlpOptions {
             max_concurrent_requests: 32,
             max_requests_per_sender: 8,
             max_connections: 2048,
+            max_connections_per_sender: 64,
             request_timeout: Duration::from_secs(10),
             trusted_forwarders: Vec::new(),
             limits: Limits::default(),

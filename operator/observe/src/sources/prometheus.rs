@@ -14,14 +14,15 @@ use futures::StreamExt;
 use homeostat_knowledge::observation::{Sample, SourceState};
 use homeostat_knowledge::policy::{PLATFORM_TENANT, PrometheusPolicy, SignalPolicy};
 use homeostat_knowledge::{
-    Clock, Entity, Name, Observation, Signal, Snapshot, SnapshotSource, TenantName, Timestamp, WorkloadKey,
+    Clock, Entity, Name, Observation, Signal, SignedDuration, Snapshot, SnapshotSource, TenantName,
+    Timestamp, WorkloadKey,
 };
 use http::header::AUTHORIZATION;
 use http::{HeaderName, HeaderValue};
 use prometheus_http_query::response::{Data, PromqlResult};
 use prometheus_http_query::{Client, Error};
 use serde::Deserialize;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,6 +31,12 @@ use tokio_util::sync::CancellationToken;
 
 /// Rounds without a single answer after which the source says that it is down.
 pub const DOWN_AFTER: u32 = 2;
+/// Questions without a single answer, for each that is asked at one time, after which the rest of a round is left out.
+const IN_VAIN: usize = 2;
+/// What was answered waits so long for more that is handed on with it.
+const TOGETHER: SignedDuration = SignedDuration::from_secs(1);
+/// A server's clock that is further off is not believed: what it answers is of now.
+const CLOCK_OFF: SignedDuration = SignedDuration::from_secs(10);
 /// Asked when no workload names a signal, so that the source's health is known all the same.
 const PROBE: &str = "vector(1)";
 
@@ -161,21 +168,29 @@ struct Question {
     signal: SignalPolicy,
 }
 
+/// Of each tenant in turn: one with many slow queries does not keep those of others waiting for all of its own.
 fn questions(snapshot: &Snapshot) -> Vec<Question> {
-    snapshot
-        .workloads
-        .values()
-        .flat_map(|policy| {
-            let tenant =
-                snapshot.tenant_of_namespace(&policy.key.namespace).map(|tenant| tenant.name.clone());
-            let asked = policy.signals.iter().filter(|signal| signal.queried());
-            asked.map(move |signal| Question {
-                workload: policy.key.clone(),
-                tenant: tenant.clone(),
-                signal: signal.clone(),
-            })
-        })
-        .collect()
+    let mut by_tenant: BTreeMap<Option<TenantName>, Vec<Question>> = BTreeMap::new();
+    for policy in snapshot.workloads.values() {
+        let tenant = snapshot.tenant_of_namespace(&policy.key.namespace).map(|tenant| tenant.name.clone());
+        let of_tenant = by_tenant.entry(tenant.clone()).or_default();
+        of_tenant.extend(policy.signals.iter().filter(|signal| signal.queried()).map(|signal| Question {
+            workload: policy.key.clone(),
+            tenant: tenant.clone(),
+            signal: signal.clone(),
+        }));
+    }
+    let turns = by_tenant.into_values().flat_map(|questions| (0_usize..).zip(questions));
+    let mut turns: Vec<(usize, Question)> = turns.collect();
+    turns.sort_by_key(|(turn, _)| *turn);
+    turns.into_iter().map(|(_, question)| question).collect()
+}
+
+fn hand_on(batch: Vec<Observation>, out: &Outlet, tally: &mut Tally) {
+    let items = batch.len() as u64;
+    if items > 0 {
+        tally.add(if out.send_own(batch).is_ok() { Fate::Accepted } else { Fate::QueueFull }, items);
+    }
 }
 
 /// The observations of one answer. What is not finite is left out and counted: no value is not a value.
@@ -199,7 +214,7 @@ fn samples(
             observations.push(Observation {
                 tenant: question.tenant.clone(),
                 entity: Entity::Workload { key: question.workload.clone() },
-                event_time: point.at.unwrap_or(now),
+                event_time: point.at.filter(|at| now.duration_since(*at).abs() <= CLOCK_OFF).unwrap_or(now),
                 arrival_time: now,
                 signal: Signal::Sample(Sample {
                     metric: Name::clone(&question.signal.name),
@@ -392,20 +407,24 @@ impl PrometheusSource {
             return server.judge(answer.is_ok(), answer.as_ref().err());
         }
         let (mut answered, mut last_failure) = (false, None);
+        let (mut left, mut handed_on) = (questions.len(), self.clock.now());
         {
             let asked = &*server;
+            let concurrency = self.options.concurrency.max(1);
+            let enough = left.saturating_sub(concurrency.saturating_mul(IN_VAIN));
             let mut answers = futures::stream::iter(questions)
                 .map(|(question, header)| async move {
                     let most = self.options.max_answer_bytes;
                     let answer = asked.ask(&question.signal.promql, header, most).await;
                     (question, answer)
                 })
-                .buffer_unordered(self.options.concurrency.max(1));
+                .buffer_unordered(concurrency);
             while let Some((question, answer)) = answers.next().await {
+                left -= 1;
+                let now = self.clock.now();
                 match answer {
                     Ok(points) => {
                         answered = true;
-                        let now = self.clock.now();
                         batch.extend(samples(&question, points, self.options.series, now, &mut tally));
                     }
                     Err(error) => {
@@ -417,12 +436,21 @@ impl PrometheusSource {
                         last_failure = Some(error);
                     }
                 }
+                // The last answers of a long round must not make the first ones old.
+                if now.duration_since(handed_on) >= TOGETHER {
+                    handed_on = now;
+                    hand_on(std::mem::take(&mut batch), out, &mut tally);
+                }
+                // A server that hangs is told of soon, not after every query has timed out.
+                if !answered && left <= enough {
+                    break;
+                }
             }
         }
-        let items = batch.len() as u64;
-        if items > 0 {
-            tally.add(if out.send_own(batch).is_ok() { Fate::Accepted } else { Fate::QueueFull }, items);
+        if let Some(error) = last_failure.as_ref().filter(|_| !answered) {
+            tally.add(error.fate(), left as u64);
         }
+        hand_on(batch, out, &mut tally);
         self.counters.merge(SourceName::Prometheus, &tally);
         server.judge(answered, last_failure.as_ref())
     }

@@ -12,6 +12,7 @@ use std::time::Instant;
 
 /// Seconds before the load doubles.
 const BEFORE: usize = 6 * 3_600;
+const HOUR: usize = 3_600;
 /// Seconds at the doubled load.
 const AFTER: usize = 600;
 
@@ -43,10 +44,15 @@ pub fn doubling(prices: &[f64], tuning: Tuning) -> Value {
         }
         series.push(one);
     }
-    let flat = |one: &Series, policy: &mut dyn simulate::Policy, every: usize| {
-        let outcome = simulate::run_every(one, policy, every, 0);
-        let before = Series { loads: one.loads[..BEFORE].to_vec(), ..one.clone() };
-        (before, outcome.violation_minutes * 60.0)
+    // Replicas in the last flat hour, and seconds of violation after it. What learning the level costs is none of it.
+    let look = |one: &Series, every: usize, policy: &dyn Fn() -> Box<dyn simulate::Policy>| {
+        let until = |seconds: usize| {
+            let part = Series { loads: one.loads[..seconds].to_vec(), ..one.clone() };
+            simulate::run_every(&part, &mut *policy(), every, 0)
+        };
+        let (early, flat, whole) = (until(BEFORE - HOUR), until(BEFORE), until(one.loads.len()));
+        let replicas = (flat.replica_minutes - early.replica_minutes) / (HOUR as f64 / 60.0);
+        (replicas, (whole.violation_minutes - flat.violation_minutes) * 60.0)
     };
     // Replicas at the end of the flat hours, and seconds of violation, by price.
     let outlooks = [SYNC, 5].map(|every| series.iter().map(|one| learn(one, every)).collect::<Vec<_>>());
@@ -56,11 +62,9 @@ pub fn doubling(prices: &[f64], tuning: Tuning) -> Value {
             [0, 1].map(|place| {
                 let mut sums = (0.0, 0.0);
                 for (one, outlooks) in series.iter().zip(&outlooks[place]) {
-                    let every = outlooks.every;
-                    let (before, violated) = flat(one, &mut Ours::new(outlooks, *price, tuning), every);
-                    let flat =
-                        simulate::run_every(&before, &mut Ours::new(outlooks, *price, tuning), every, 0);
-                    sums.0 += flat.replica_minutes / (BEFORE as f64 / 60.0);
+                    let (replicas, violated) =
+                        look(one, outlooks.every, &|| Box::new(Ours::new(outlooks, *price, tuning)));
+                    sums.0 += replicas;
                     sums.1 += violated;
                 }
                 (sums.0 / series.len() as f64, sums.1 / series.len() as f64)
@@ -72,15 +76,23 @@ pub fn doubling(prices: &[f64], tuning: Tuning) -> Value {
         let share = f64::from(target) / 100.0;
         let (mut replicas, mut violated) = (0.0, 0.0);
         for one in &series {
-            let (before, seconds) = flat(one, &mut Hpa::new(share), SYNC);
-            replicas += simulate::run(&before, &mut Hpa::new(share)).replica_minutes / (BEFORE as f64 / 60.0);
+            let (before, seconds) = look(one, SYNC, &|| Box::new(Hpa::new(share)));
+            replicas += before;
             violated += seconds;
         }
         let count = series.len() as f64;
         let (replicas, violated) = (replicas / count, violated / count);
+        // With as many replicas before: between two of our prices in proportion, as on recorded series.
         let best = |place: usize| {
-            let fit = ours.iter().map(|row| row[place]).filter(|(before, _)| *before <= replicas + 0.02);
-            fit.min_by(|one, other| one.1.total_cmp(&other.1))
+            let all = || ours.iter().map(|row| row[place]);
+            let fewer = || all().filter(|(before, _)| *before <= replicas + 0.02);
+            let between = all().filter(|(before, _)| *before > replicas + 0.02).flat_map(|more| {
+                fewer().map(move |less| {
+                    let share = ((replicas - less.0) / (more.0 - less.0)).clamp(0.0, 1.0);
+                    (replicas, less.1 + share * (more.1 - less.1))
+                })
+            });
+            fewer().chain(between).min_by(|one, other| one.1.total_cmp(&other.1))
         };
         let (slow, fast) = (best(0), best(1));
         let show = |pair: Option<(f64, f64)>| pair.map_or("none".to_owned(), |pair| format!("{:.0}", pair.1));

@@ -9,6 +9,8 @@ const BINS: usize = 160;
 const FEW: f64 = 20.0;
 /// Counts are halved above this, so that a new release is noticed.
 const FULL: f64 = 20_000.0;
+/// Requests that one step counts for at most.
+const STEP: f64 = FULL / 80.0;
 
 /// Share of requests that may be outside of the objective where none is named.
 const ALLOWED: f64 = 0.01;
@@ -66,6 +68,11 @@ impl Capacity {
         }
     }
 
+    /// The share of requests that may be outside of the objective.
+    pub fn allowed(&self) -> f64 {
+        self.allowed
+    }
+
     /// Takes a step: load per ready replica, requests, and how many of them were outside of the objective.
     pub fn observe(&mut self, per_replica: f64, requests: f64, outside: f64) -> Result<(), CapacityError> {
         let check = |field, value: f64, good: bool, limit| {
@@ -83,9 +90,11 @@ impl Capacity {
             (0.0..=requests).contains(&outside),
             "at most all",
         )?;
+        // What is outside within one step has one reason: it counts as a step, however many requests that were.
+        let weight = if requests > STEP { STEP / requests } else { 1.0 };
         let bin = &mut self.bins[bin(per_replica)];
-        bin.0 += requests;
-        bin.1 += outside;
+        bin.0 += requests * weight;
+        bin.1 += outside * weight;
         if bin.0 > FULL {
             *bin = (bin.0 / 2.0, bin.1 / 2.0);
         }

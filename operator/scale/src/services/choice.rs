@@ -17,6 +17,8 @@ use serde::{Deserialize, Serialize};
 
 /// Minutes in which little is known of a load.
 const FIRST_MINUTES: f64 = 20.0;
+/// Target of those minutes for a workload whose last safe number is known.
+const RESUMED: f64 = 0.7;
 
 /// How a choice weighs.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -39,12 +41,17 @@ impl Weighing {
     /// In the first minutes, and unless violations are dear, nobody grows beyond what the lowest target asks for the highest
     /// load of 5 min or the forecast, and one: how far a load goes is not known from a few steps, and the tail that stands
     /// for what was not seen is wide.
-    fn at_first(&self, now: &Features, current: u32) -> Self {
+    fn at_first(&self, now: &Features, current: u32, safe: Option<u32>) -> Self {
         if self.price >= self.leading.careful || now.steps as f64 >= FIRST_MINUTES * self.steps_a_minute {
             return *self;
         }
         let forecast = now.bases[Base::Forecast as usize];
-        let most = (now.highest[1].max(forecast) / TARGETS[0]).ceil() + 1.0;
+        let highest = now.highest[1].max(forecast);
+        let most = match safe {
+            // What was learnt is lost, what it had come to is not.
+            Some(safe) => (highest / RESUMED).ceil().max(f64::from(safe)),
+            None => (highest / TARGETS[0]).ceil() + 1.0,
+        };
         let most = most.max(f64::from(current)).clamp(f64::from(self.min), f64::from(self.max));
         Self { max: most as u32, ..*self }
     }
@@ -95,6 +102,9 @@ pub struct Choice {
     calm: Calm,
     /// Mean load of the step that is over, in replicas' worth.
     load: f64,
+    /// Replicas that existed at the last step.
+    #[serde(default)]
+    present: Option<u32>,
 }
 
 /// What was chosen.
@@ -124,13 +134,27 @@ impl Choice {
 
     /// Chooses for the next step; `current` replicas exist, ready or starting, and a new one is ready after `lead` steps.
     pub fn choose(&mut self, outlook: &Outlook, current: u32, lead: usize, how: &Weighing) -> Chosen {
-        let how = &how.at_first(&outlook.now, current);
+        self.choose_after(None, outlook, current, lead, how)
+    }
+
+    /// The same, of a workload that had `safe` replicas before all else was forgotten.
+    pub fn choose_after(
+        &mut self,
+        safe: Option<u32>,
+        outlook: &Outlook,
+        current: u32,
+        lead: usize,
+        how: &Weighing,
+    ) -> Chosen {
+        let how = &how.at_first(&outlook.now, current, safe);
         self.experts.decide(outlook, self.load, current, lead, how);
         let (expert, total) = self.leaders.lead(&outlook.now, &self.experts, lead, how);
-        // Whoever changed the number since the last step has a reason that holds against going down at once.
-        if current != self.follower.replicas {
+        // Whoever changed the number since the last step has a reason that holds against going down at once. A number that
+        // nobody follows, as only a recommendation, is no such change.
+        if current != self.follower.replicas && self.present != Some(current) {
             self.follower = Follower::at(current);
         }
+        self.present = Some(current);
         let before = self.follower.replicas;
         self.follower.to(total, self.calm.wait(how.patience));
         self.follower.clamp(how.min, how.max);

@@ -24,6 +24,9 @@ pub struct State {
     down: Option<(i64, u32)>,
     /// Not fewer than so many until then.
     hold: Option<(i64, u32)>,
+    /// The last safe number of before, where what was learnt was lost.
+    #[serde(default)]
+    resumed: Option<u32>,
 }
 
 /// A way down that was asked for. Whether it took place is seen in the replicas only: a pause, a level or a guard may keep
@@ -50,6 +53,7 @@ impl State {
             asked: None,
             down: None,
             hold: None,
+            resumed: None,
         })
     }
 
@@ -61,7 +65,7 @@ impl State {
     /// Goes on from what was decided, with nothing learnt yet. Fails on a policy that cannot work.
     pub fn resume(policy: &Policy, decided: Decided) -> Result<Self, PolicyError> {
         let Decided { safe, seen, asked, down, hold } = decided;
-        Ok(Self { safe, seen, asked, down, hold, ..Self::new(policy)? })
+        Ok(Self { safe, seen, asked, down, hold, resumed: safe, ..Self::new(policy)? })
     }
 
     /// Steps learnt from.
@@ -177,7 +181,7 @@ pub fn decide(
             let how = policy.weighing();
             let lead = state.learner.lead();
             state.choice.charge(&loads, lead, &how);
-            let chosen = state.choice.choose(&outlook, seen.replicas, lead, &how);
+            let chosen = state.choice.choose_after(state.resumed, &outlook, seen.replicas, lead, &how);
             if chosen.replicas >= policy.max && over(&outlook, &chosen) * policy.price > 1.0 {
                 limits.push(Limit::Max);
             } else if chosen.replicas <= policy.min {

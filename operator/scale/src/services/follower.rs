@@ -30,20 +30,32 @@ pub(super) struct Best {
 }
 
 impl Best {
-    /// Of chances by level, each with its replicas, at a price.
+    /// Of chances by level, each with its replicas, at a price. Bounds that lie between two levels count too.
     pub(super) fn of(chances: &[f32], price: f64, min: u32, max: u32) -> Self {
         let mut best = Self { replicas: max, cost: f64::INFINITY };
-        for (level, chance) in chances.iter().enumerate() {
-            let replicas = levels::replicas(level);
-            if replicas < min {
-                continue;
-            }
-            if replicas > max || f64::from(replicas) >= best.cost {
-                break;
-            }
-            let cost = f64::from(replicas) + price * f64::from(*chance);
+        let mut weigh = |replicas: u32, chance: f64| {
+            let cost = f64::from(replicas) + price * chance;
             if cost < best.cost {
                 best = Self { replicas, cost };
+            }
+            f64::from(replicas) < best.cost
+        };
+        let mut below: Option<(u32, f64)> = None;
+        for (level, chance) in chances.iter().enumerate() {
+            let (replicas, chance) = (levels::replicas(level), f64::from(*chance));
+            let between = |bound: u32| {
+                let (fewer, more) = below.filter(|(fewer, _)| *fewer < bound && bound < replicas)?;
+                let share = f64::from(bound - fewer) / f64::from(replicas - fewer);
+                Some((bound, more + share * (chance - more)))
+            };
+            let bounds = [between(min), between(max).filter(|_| max > min)];
+            let level = Some((replicas, chance)).filter(|_| (min..=max).contains(&replicas));
+            below = Some((replicas, chance));
+            // In rising order: a bound between is below the level.
+            let goes_on =
+                bounds.into_iter().chain([level]).flatten().all(|(replicas, chance)| weigh(replicas, chance));
+            if !goes_on || replicas > max {
+                break;
             }
         }
         best
@@ -104,6 +116,19 @@ mod tests {
         let chances = [1.0, 0.5, 0.05, 0.005, 0.0];
         let best = |price| Best::of(&chances, price, 1, 4).replicas;
         assert_eq!([best(1.0), best(10.0), best(100.0), best(1_000.0)], [1, 2, 3, 4]);
+    }
+
+    #[test]
+    fn bounds_between_two_levels_are_reached() {
+        let most = levels::count(100);
+        let up_to = |load: f64| -> Vec<f32> {
+            (0..most)
+                .map(|level| if f64::from(levels::replicas(level)) < load { 1.0 } else { 0.001 })
+                .collect()
+        };
+        assert_eq!(Best::of(&up_to(99.5), 10_000.0, 1, 100).replicas, 100);
+        assert_eq!(Best::of(&up_to(1.0), 10.0, 100, 200).replicas, 100);
+        assert_eq!(Best::of(&up_to(5.0), 10_000.0, 1, 100).replicas, 5);
     }
 
     #[test]

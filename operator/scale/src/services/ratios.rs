@@ -59,7 +59,7 @@ impl Ratios {
         let end = self.low + self.bins.len();
         let top = if unseen { 0.0 } else { (end as f64 - BINS as f64 / 2.0) / FINE };
         // The most that was seen of this base, in replicas' worth.
-        let (most, share) = (base * top.exp(), if unseen { UNSEEN } else { 1.0 });
+        let most = base * top.exp();
         let (mut above, mut next) = (0.0_f32, self.bins.len());
         let logarithm_of_base = base.ln();
         for (chance, (level, logarithm)) in out.iter_mut().zip(replicas).rev() {
@@ -67,6 +67,8 @@ impl Ratios {
             above += self.bins[from..next].iter().rev().sum::<f32>();
             next = from;
             let tail = if *level > most { (most / level).powi(INDEX) } else { 1.0 };
+            // Before anything was seen it stays as it is: what does not carry it now is too little for sure.
+            let share = if unseen && *level >= most { UNSEEN } else { 1.0 };
             *chance = ((f64::from(above) + WEIGHT * share * tail) / (self.total + WEIGHT)).min(1.0) as f32;
         }
     }
@@ -75,6 +77,16 @@ impl Ratios {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn before_anything_was_seen_the_load_stays_and_may_grow() {
+        let mut chance = [0.0; 24];
+        let replicas: Vec<(f64, f64)> =
+            (0..24).map(|level| (f64::from(level), f64::from(level).ln())).collect();
+        Ratios::default().exceedance(8.0, &replicas, &mut chance);
+        assert!(chance[..8].iter().all(|chance| *chance > 0.99), "{chance:?}");
+        assert!((0.1..0.3).contains(&chance[8]) && chance[16] < 0.05 && chance[23] > 0.0, "{chance:?}");
+    }
 
     #[test]
     fn what_was_seen_counts_and_what_was_not_is_rare_but_possible() {

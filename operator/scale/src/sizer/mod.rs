@@ -41,6 +41,8 @@ pub const STEP_SECONDS: u32 = 15;
 const FEW_STEPS: u32 = 40;
 /// Nothing waits anywhere for so long, in seconds, before no replica is left: as long as KEDA waits.
 const IDLE: i64 = 300;
+/// Replicas' worth that a forecast must expect for replicas to stay though nothing waits.
+const FORESEEN: f64 = 0.05;
 /// Share of the kept replicas above which the part of a load that is seen asks for more while the rest is missing, and the
 /// share that it then fills.
 const FULL: f64 = 0.9;
@@ -231,8 +233,13 @@ impl Sizer {
         } else if !ahead && self.never(seen, worth, &policy) {
             Some((0, "nothing waits, and nothing ever did: no replica comes before work does".to_owned()))
         } else {
-            let more =
-                [self.woken(seen, weighed), self.rising(weighed, replicas, &partly), floor(&partly), asked];
+            let more = [
+                self.woken(seen, weighed),
+                self.rising(weighed, replicas, &partly),
+                self.saturated(seen, per_replica),
+                floor(&partly),
+                asked,
+            ];
             more.into_iter()
                 .flatten()
                 .filter(|(needed, _)| *needed > replicas)
@@ -312,7 +319,9 @@ impl Sizer {
         self.idle = if nothing { self.idle.or(Some(now.as_second())) } else { None };
         let idle = seen.loads.iter().filter_map(|load| load.due.as_ref()).map(due::idle).fold(IDLE, i64::max);
         let long = self.idle.is_some_and(|since| now.as_second().saturating_sub(since) >= idle);
-        long && seen.calendar.is_none_or(|wanted| wanted == 0) && !seen.hurts
+        // A faint p90 keeps nobody; what is expected in the middle does.
+        let foreseen = expected(seen, self.per_replica()).is_some_and(|said| said.p50 >= FORESEEN);
+        long && !foreseen && seen.calendar.is_none_or(|wanted| wanted == 0) && !seen.hurts
     }
 
     /// Whether there is no replica, nothing to do, and nothing from which work could be expected.
@@ -343,6 +352,19 @@ impl Sizer {
             needed,
             format!("{what}; what is seen beside it needs {needed} replicas at a target of {target:.0} %"),
         ))
+    }
+
+    /// Twice the replicas where all are full and more answers are outside of the objective than may be: requests are counted
+    /// by their answers, so the load is at least what is seen, and how much more nobody can say. One doubling per start.
+    fn saturated(&self, seen: &Seen<'_>, per_replica: Option<f64>) -> Option<(u32, String)> {
+        let Requests { rate, answered, outside, telling } = seen.requests;
+        let (ready, worth) = (f64::from(seen.ready), rate? / per_replica?);
+        let full = telling && seen.ready == seen.replicas && worth > FULL * ready;
+        let missed = outside as f64 > self.capacity.allowed() * answered as f64;
+        (full && missed && answered > 0).then(|| {
+            let needed = self.replicas(2.0 * ready);
+            (needed, format!("all {} replicas are full and miss the objective: {needed} now", seen.ready))
+        })
     }
 
     fn replicas(&self, worth: f64) -> u32 {

@@ -4,6 +4,8 @@ use super::*;
 use homeostat_knowledge::SignedDuration;
 use homeostat_knowledge::policy::{Archetype, Bounds, Fallback, ScalingMode, ScalingPolicy, WhenOwned};
 
+mod full;
+
 fn at(step: i64) -> Timestamp {
     Timestamp::from_second(1_800_000_000 + step * i64::from(STEP_SECONDS)).unwrap()
 }

@@ -68,6 +68,31 @@ fn the_first_run_after_a_restart_is_planned_as_without_one_although_no_job_is_le
 }
 
 #[test]
+fn a_cron_job_that_is_away_for_a_moment_loses_nothing_that_its_runs_taught_and_a_deleted_workload_does() {
+    let without = World::learnt().next_start();
+    let key = ControllerKey { kind: ControllerKind::CronJob, object: plan() };
+    for deleted in [false, true] {
+        let mut world = World::learnt();
+        let cron = (**world.snapshot.controllers.get(&key).expect("the CronJob")).clone();
+        let policy = world.snapshot.workloads.get(&plan()).expect("declared").clone();
+        world.snapshot.commit(&ObjectChange::Controller(Change::Deleted(key.clone())), at(262));
+        world.snapshot.generation += 1;
+        if deleted {
+            world.snapshot.workloads.remove(&plan());
+        }
+        world.step(263);
+        world.step(285);
+        world.snapshot.workloads.insert(plan(), policy);
+        world.put(cron);
+        world.step(290);
+        assert_eq!(world.next_start() == without, !deleted, "deleted: {deleted}");
+        let taught = world.taught();
+        let expected = if deleted { 1 } else { 3 };
+        assert_eq!(taught.peaks.len(), expected, "a Job that is still there teaches once: {taught:?}");
+    }
+}
+
+#[test]
 fn a_kill_for_memory_is_not_forgotten_by_a_restart() {
     let mut world = World::new(8);
     world.tenant("a", None);

@@ -13,7 +13,6 @@ use opentelemetry_proto::tonic::logs::v1 as logs;
 use opentelemetry_proto::tonic::metrics::v1 as metrics;
 use opentelemetry_proto::tonic::metrics::v1::metric::Data;
 use opentelemetry_proto::tonic::metrics::v1::number_data_point::Value as Number;
-use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1 as trace;
 use prost::Message;
 use std::collections::HashSet;
@@ -92,7 +91,7 @@ pub fn convert(
     walk(
         &mut work,
         body,
-        |_, resource| Ok(attribution.origin(&Resource::decode(resource)?)),
+        |_, resource| attribution.origin(resource),
         |work, origin, item| {
             let Some(origin) = origin else {
                 work.count(Fate::UnknownResource);

@@ -1,11 +1,13 @@
 //! Whose telemetry it is. The address of the connection decides; what the payload says of itself counts only
 //! when a trusted forwarder sends it, and only as far as it names a pod that exists.
 
+use super::envelope::{Fields, Garbage};
 use homeostat_knowledge::observation::ObjectKind;
 use homeostat_knowledge::{Entity, ObjectKey, PodRecord, Snapshot, TenantName};
 use ipnet::IpNet;
+use opentelemetry_proto::tonic::common::v1::KeyValue;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
-use opentelemetry_proto::tonic::resource::v1::Resource;
+use prost::Message;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -37,31 +39,63 @@ pub enum Attribution {
 }
 
 impl Attribution {
-    /// The origin of one resource's items; `None` when it names no pod that exists.
-    pub fn origin(&self, resource: &Resource) -> Option<Origin> {
+    /// The origin of the items of one resource, a message of OTLP; `None` when it names no pod that exists. It is not decoded
+    /// as a whole: its lists become many times as large as they were sent.
+    ///
+    /// # Errors
+    /// [`Garbage`] when it is no such message.
+    pub fn origin(&self, resource: &[u8]) -> Result<Option<Origin>, Garbage> {
         match self {
-            Self::Sender(origin) => Some(origin.clone()),
-            Self::Resource(snapshot) => {
-                let text = |wanted: &str| {
-                    resource.attributes.iter().find(|attribute| attribute.key == wanted).and_then(
-                        |attribute| match attribute.value.as_ref()?.value.as_ref()? {
-                            Value::StringValue(text) => Some(text.as_str()),
-                            _ => None,
-                        },
-                    )
-                };
-                let namespace = text("k8s.namespace.name")?;
-                let uid = text("k8s.pod.uid");
-                let pod = match text("k8s.pod.name") {
-                    Some(name) => snapshot.pods.get(&ObjectKey::new(namespace, name)),
-                    None => snapshot.pods_in(&namespace.into()).find(|pod| uid == Some(pod.uid.as_str())),
-                }?;
-                if uid.is_some_and(|uid| uid != pod.uid.as_str()) {
-                    return None;
-                }
-                Some(Origin::of(snapshot, pod))
+            Self::Sender(origin) => {
+                Fields::of(resource).try_for_each(|field| field.map(|_| ()))?;
+                Ok(Some(origin.clone()))
+            }
+            Self::Resource(snapshot) => Ok(Named::read(resource)?.origin(snapshot)),
+        }
+    }
+}
+
+/// An attribute that is longer names nothing of Kubernetes.
+const LONGEST_ATTRIBUTE: usize = 1_024;
+
+/// What a resource says of its pod.
+#[derive(Debug, Default)]
+struct Named {
+    namespace: Option<String>,
+    pod: Option<String>,
+    uid: Option<String>,
+}
+
+impl Named {
+    fn read(resource: &[u8]) -> Result<Self, Garbage> {
+        let mut named = Self::default();
+        for field in Fields::of(resource) {
+            let (1, attribute) = field? else { continue };
+            if attribute.len() > LONGEST_ATTRIBUTE {
+                continue;
+            }
+            let KeyValue { key, value, .. } = KeyValue::decode(attribute)?;
+            let place = match key.as_str() {
+                "k8s.namespace.name" => &mut named.namespace,
+                "k8s.pod.name" => &mut named.pod,
+                "k8s.pod.uid" => &mut named.uid,
+                _ => continue,
+            };
+            if let (None, Some(Value::StringValue(text))) = (&place, value.and_then(|value| value.value)) {
+                *place = Some(text);
             }
         }
+        Ok(named)
+    }
+
+    fn origin(&self, snapshot: &Snapshot) -> Option<Origin> {
+        let (namespace, uid) = (self.namespace.as_deref()?, self.uid.as_deref());
+        let pod = match self.pod.as_deref() {
+            Some(name) => snapshot.pods.get(&ObjectKey::new(namespace, name)),
+            None => snapshot.pods_in(&namespace.into()).find(|pod| uid == Some(pod.uid.as_str())),
+        }?;
+        let same = uid.is_none_or(|uid| uid == pod.uid.as_str());
+        same.then(|| Origin::of(snapshot, pod))
     }
 }
 

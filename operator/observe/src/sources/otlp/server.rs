@@ -4,7 +4,7 @@
 //! bounded or attributed, and answer garbage with INTERNAL, which senders repeat.
 
 use super::OtlpOptions;
-use super::connection::{Peer, accept};
+use super::connection::{Peer, Places, accept};
 use super::convert::{Kind, convert};
 use super::envelope::{Garbage, count, count_points};
 use super::sender::{Attribution, Stranger, identify};
@@ -68,7 +68,12 @@ pub(super) async fn serve(
     // Where there is no room for it, it is told with the next beat. A closed queue is noticed by every request; it is not
     // the receiver's to end for it.
     let _ = out.send_own(hello);
-    let incoming = accept(listener, options.max_connections, Arc::clone(&counters));
+    let places = Places {
+        all: options.max_connections,
+        of_peer: options.max_connections_per_sender,
+        forwarders: options.trusted_forwarders.clone(),
+    };
+    let incoming = accept(listener, places, Arc::clone(&counters));
     let shared = Arc::new(Shared {
         taken: Mutex::new(Taken {
             by_peer: HashMap::new(),
@@ -324,7 +329,10 @@ impl Handler {
         }
         self.hand_on(observations, &mut tally).map_err(|refused| self.come_again(refused, body))?;
         shared.counters.merge(SourceName::Otlp, &tally);
-        shared.silence.lock().unwrap_or_else(PoisonError::into_inner).note(self.kind, now);
+        // Of what is refused as a whole nothing was heard.
+        if tally.get(Fate::Accepted) > 0 {
+            shared.silence.lock().unwrap_or_else(PoisonError::into_inner).note(self.kind, now);
+        }
         Ok(response(self.kind, tally.lost(), tally.losses()))
     }
 

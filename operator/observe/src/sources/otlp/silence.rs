@@ -32,11 +32,19 @@ impl Silence {
         if kind == Kind::Metrics {
             if let Some(before) = self.metrics {
                 let apart = now.duration_since(before).as_secs_f64().max(0.0);
-                self.gap = (self.gap * FORGET).max(apart);
+                // Once it is known how often they come, an outage is not learnt as usual; who sends more seldom from now on is
+                // believed in steps.
+                let most = if self.count >= KNOWN { self.limit().as_secs_f64() / 2.0 } else { f64::INFINITY };
+                self.gap = (self.gap * FORGET).max(apart.min(most));
             }
             self.metrics = Some(now);
             self.count = self.count.saturating_add(1);
         }
+    }
+
+    /// Longer silence is none of the usual.
+    fn limit(&self) -> SignedDuration {
+        LEAST.max(SignedDuration::from_secs_f64(self.gap.min(1e6)) * TIMES)
     }
 
     /// How the source is. `senders`: whether a pod runs whose telemetry is wanted; without one, what was known of them is
@@ -45,9 +53,8 @@ impl Silence {
         if !senders {
             *self = Self::default();
         }
-        let limit = LEAST.max(SignedDuration::from_secs_f64(self.gap.min(1e6)) * TIMES);
         match self.last {
-            Some(last) if self.count >= KNOWN && now.duration_since(last) > limit => {
+            Some(last) if self.count >= KNOWN && now.duration_since(last) > self.limit() => {
                 SourceState::Down(Name::from(format!(
                     "nothing came from any pod since {last:.0}, though metrics came at least every {:.0} s; look at the \
                      Service and the NetworkPolicy of Homeostat's OTLP port, and at collectors in between",
@@ -92,6 +99,17 @@ mod tests {
         (0..20).for_each(|turn| silence.note(Kind::Metrics, at(turn * 60)));
         assert_eq!(silence.state(true, at(19 * 60 + 180)), SourceState::Healthy);
         assert_ne!(silence.state(true, at(19 * 60 + 181)), SourceState::Healthy);
+    }
+
+    #[test]
+    fn an_outage_is_not_learnt_as_usual_and_who_sends_more_seldom_is_believed_soon() {
+        let mut silence = regular(Kind::Metrics);
+        silence.note(Kind::Metrics, at(4_600));
+        (1..=10).for_each(|turn| silence.note(Kind::Metrics, at(4_600 + turn * 10)));
+        assert_ne!(silence.state(true, at(4_700 + 140)), SourceState::Healthy, "an hour is not usual now");
+        let mut silence = regular(Kind::Metrics);
+        (1..=3).for_each(|turn| silence.note(Kind::Metrics, at(1_000 + turn * 300)));
+        assert_eq!(silence.state(true, at(1_900 + 300)), SourceState::Healthy);
     }
 
     #[test]

@@ -27,6 +27,10 @@ impl Hpa {
     /// One look at a metric. Pods that still start count as idle when scaling up, so the wish is the metric over the
     /// target, whoever is ready.
     pub fn look(&mut self, seconds: usize, metric: f64, replicas: usize) -> usize {
+        if self.recommended.is_empty() {
+            // The controller notes the present number as its first recommendation.
+            self.recommended.push_back((seconds, replicas));
+        }
         let ratio = metric / (self.target * replicas as f64);
         let wish = if (ratio - 1.0).abs() <= TOLERANCE { replicas } else { needed(metric / self.target) };
         self.recommended.push_back((seconds, wish));
