@@ -455,7 +455,7 @@ async fn all_incidents_that_are_known_are_one_report_in_three_forms() {
     let json: serde_json::Value =
         serde_json::from_str(&text(get(&console, "/report.json").await).await).expect("JSON");
     assert_eq!(json["tables"][0]["rows"].as_array().map(Vec::len), Some(2));
-    assert!(text(get(&console, "/").await).await.contains("href=\"/report\""), "it can be found");
+    assert!(text(get(&console, "/").await).await.contains("href=\"report\""), "it can be found");
 }
 
 #[tokio::test]

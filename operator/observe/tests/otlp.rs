@@ -520,16 +520,19 @@ async fn one_sender_does_not_take_the_connections_of_others_and_a_forwarder_may(
         if refused > 0 {
             let read = tokio::io::AsyncReadExt::read(&mut third, &mut [0]).await;
             assert!(matches!(read, Ok(0) | Err(_)), "closed at once");
-            // Places come back.
+            // Places come back: the receiver says its settings to who is let in.
             drop((second, third));
-            loop {
-                let mut again = connect().await.expect("the kernel accepts it");
-                let mut byte = [0];
-                let read = tokio::io::AsyncReadExt::read(&mut again, &mut byte);
-                if tokio::time::timeout(Duration::from_millis(200), read).await.is_err() {
-                    break;
+            let comes_in = async {
+                loop {
+                    let mut again = connect().await.expect("the kernel accepts it");
+                    let mut byte = [0];
+                    if let Ok(1..) = tokio::io::AsyncReadExt::read(&mut again, &mut byte).await {
+                        return;
+                    }
+                    tokio::task::yield_now().await;
                 }
-            }
+            };
+            tokio::time::timeout(Duration::from_secs(20), comes_in).await.expect("places come back");
         }
         assert_eq!(receiver.count(Fate::TooManyConnections) > 0, refused > 0);
     }
