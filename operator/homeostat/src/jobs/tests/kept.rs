@@ -78,11 +78,11 @@ fn a_cron_job_that_is_away_for_a_moment_loses_nothing_that_its_runs_taught_and_a
         world.snapshot.commit(&ObjectChange::Controller(Change::Deleted(key.clone())), at(262));
         world.snapshot.generation += 1;
         if deleted {
-            world.snapshot.workloads.remove(&plan());
+            world.snapshot.workloads.remove_mut(&plan());
         }
         world.step(263);
         world.step(285);
-        world.snapshot.workloads.insert(plan(), policy);
+        world.snapshot.workloads.insert_mut(plan(), policy);
         world.put(cron);
         world.step(290);
         assert_eq!(world.next_start() == without, !deleted, "deleted: {deleted}");
