@@ -255,6 +255,9 @@ impl Client {
             _ => Vec::new(),
         };
         for (held, until, version) in self.leave(reply, listed, Vec::new()).await {
+            if self.switch() != KillSwitch::Off {
+                break; // As the product, which looks before each patch.
+            }
             let Ok(reply) = self.arrive(Request::Release, &format!("{held:?}")).await else { continue };
             let now = self.world.now();
             {
