@@ -36,6 +36,7 @@ const DATA: &str = "/var/lib/food-delivery";
 
 const GONE: Duration = Duration::from_secs(90);
 const READY: Duration = Duration::from_mins(2);
+const SECOND: Duration = Duration::from_secs(1);
 
 /// Settings of the application's OpenTelemetry SDK.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -138,7 +139,11 @@ pub async fn deploy(
             output: String::from_utf8_lossy(&output.stderr).into_owned(),
         });
     }
-    platform.apply(&String::from_utf8_lossy(&output.stdout)).await?;
+    let (pods, before) = pods_last(&String::from_utf8_lossy(&output.stdout));
+    platform.apply(&before).await?;
+    // The API server tells whole seconds: only then is it known that pods began with these ConfigMaps.
+    tokio::time::sleep(SECOND).await;
+    platform.apply(&pods).await?;
     let end = Instant::now() + READY;
     loop {
         let open = incomplete(platform.client()).await?;
@@ -151,6 +156,14 @@ pub async fn deploy(
         }
         tokio::time::sleep(Duration::from_millis(250)).await;
     }
+}
+
+/// Deployments, and all that must be there before them, each as one text of YAML documents.
+fn pods_last(manifests: &str) -> (String, String) {
+    let documents = manifests.split("\n---\n").filter(|document| !document.trim().is_empty());
+    let (pods, before): (Vec<&str>, Vec<&str>) =
+        documents.partition(|document| document.lines().any(|line| line == "kind: Deployment"));
+    (pods.join("\n---\n"), before.join("\n---\n"))
 }
 
 fn prepare(folder: &Path) -> Result<(), DemoError> {
