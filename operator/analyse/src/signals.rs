@@ -79,7 +79,7 @@ impl Series {
         })
     }
 
-    /// Whether it is still what people ask for; limit and unit's name may change meanwhile.
+    /// Whether it is still what people ask for; only the limit may change meanwhile.
     fn answers(&self, signal: &SignalPolicy) -> bool {
         let limits = |one: &SignalPolicy| SignalPolicy { threshold: None, ..one.clone() };
         self.asked == *signal || limits(&self.asked) == limits(signal)

@@ -172,6 +172,11 @@ impl FindingKind {
         }
     }
 
+    /// Nothing is wrong with what it is about: it was never to be repaired, and counts in no figure of repairs.
+    pub fn only_tells(self) -> bool {
+        matches!(self, Self::FaultExpected | Self::OwnershipConflict)
+    }
+
     /// Every kind, in the order above.
     pub const ALL: [Self; 28] = [
         Self::Crashed,

@@ -56,9 +56,7 @@ impl Incident {
 
     /// Nothing is wrong with it: something is only expected, or two cannot agree what it should have.
     pub fn only_tells(&self) -> bool {
-        self.top_cause().is_some_and(|cause| {
-            matches!(cause.kind, FindingKind::FaultExpected | FindingKind::OwnershipConflict)
-        })
+        self.top_cause().is_some_and(|cause| cause.kind.only_tells())
     }
 
     /// One sentence for people: `order (Hung): 12 of 12 calls failed in 0.8 s`; without a cause, why people must take over.

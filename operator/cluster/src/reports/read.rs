@@ -126,8 +126,8 @@ impl IncidentBody {
     }
 
     fn facts(self) -> IncidentFacts {
-        let telling = [FindingKind::FaultExpected, FindingKind::OwnershipConflict].map(FindingKind::name);
-        let expected = self.first_cause().is_some_and(|cause| telling.contains(&cause.kind.as_str()));
+        let kind = self.first_cause().and_then(|cause| FindingKind::from_name(&cause.kind));
+        let expected = kind.is_some_and(FindingKind::only_tells);
         let Self { metadata, spec, status } = self;
         IncidentFacts {
             namespace: Name::from(metadata.namespace.as_str()),

@@ -60,21 +60,32 @@ fn jobs(value: Option<f64>) -> Load {
     }
 }
 
+/// One look at a backlog, with as many replicas as are there, ten items each; `said` is its forecast.
+fn backlog(
+    sizer: &mut Sizer,
+    step: i64,
+    waiting: Option<f64>,
+    replicas: u32,
+    said: Option<Expected>,
+) -> SizeAdvice {
+    let loads = [Load { expected: said, ..jobs(waiting) }];
+    let seen = Seen {
+        requests: Requests::default(),
+        loads: &loads,
+        replicas,
+        ready: replicas,
+        expected: None,
+        calendar: None,
+        hurts: false,
+    };
+    sizer.decide(at(step), &seen, &Owner::Nobody)
+}
+
 /// A backlog, on what was decided before; the replicas after each step.
 fn queue(sizer: &mut Sizer, from: i64, waiting: impl IntoIterator<Item = Option<f64>>) -> Vec<u32> {
     let mut replicas = 0;
     let sizes = (from..).zip(waiting).map(|(step, value)| {
-        let loads = [jobs(value)];
-        let seen = Seen {
-            requests: Requests::default(),
-            loads: &loads,
-            replicas,
-            ready: replicas,
-            expected: None,
-            calendar: None,
-            hurts: false,
-        };
-        replicas = sizer.decide(at(step), &seen, &Owner::Nobody).wanted.unwrap_or(replicas);
+        replicas = backlog(sizer, step, value, replicas, None).wanted.unwrap_or(replicas);
         replicas
     });
     sizes.collect()

@@ -2,23 +2,8 @@
 
 use super::*;
 
-/// One look at this load on as many replicas as are there, ten items a replica.
-fn backlog(sizer: &mut Sizer, step: i64, waiting: f64, replicas: u32, said: Option<Expected>) -> SizeAdvice {
-    let loads = [Load { expected: said, ..jobs(Some(waiting)) }];
-    let seen = Seen {
-        requests: Requests::default(),
-        loads: &loads,
-        replicas,
-        ready: replicas,
-        expected: None,
-        calendar: None,
-        hurts: false,
-    };
-    sizer.decide(at(step), &seen, &Owner::Nobody)
-}
-
 fn wanted(sizer: &mut Sizer, step: i64, waiting: f64, replicas: u32) -> u32 {
-    backlog(sizer, step, waiting, replicas, None).wanted.unwrap()
+    backlog(sizer, step, Some(waiting), replicas, None).wanted.unwrap()
 }
 
 #[test]
@@ -59,7 +44,7 @@ fn that_nothing_waits_now_is_no_reason_where_work_is_foreseen() {
         for step in 0..100 {
             replicas = wanted(&mut one, step, 30.0, replicas);
         }
-        let said = (100..130).map(|step| backlog(&mut one, step, 0.0, replicas, said).why);
+        let said = (100..130).map(|step| backlog(&mut one, step, Some(0.0), replicas, said).why);
         assert_eq!(said.filter(|why| why.contains("nothing waits anywhere any more")).count() > 0, gone);
     }
 }
