@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-pure test-cluster test-product bench score cluster cluster-down lint crds chart sim proof
-.PHONY: coverage mutants quiet-week scenarios fit scale-compare scale-node scenario-water
+.PHONY: coverage mutants quiet-week churn scenarios fit scale-compare scale-node scenario-water
 
 NAME ?= homeostat
 PROFILE ?= release
@@ -33,7 +33,7 @@ demo: ## Real cluster, real application, real faults; Homeostat beside plain Kub
 	@./target/release/e2e demo --name $(NAME) $(if $(FAST),--fast) $(if $(FULL),--full) $(if $(SOURCE),--source) \
 	  $(if $(CONTEXT),--context $(CONTEXT)) $(if $(REGISTRY),--registry $(REGISTRY)) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
-test: ## Every test: lint, pure, scripted API server, real API server, real node; ends with counts
+test: ## Lint, then tests: pure, scripted API server, real API server, real node; ends with counts
 	@./scripts/test all
 
 test-pure: ## The tests that need no cluster
@@ -43,10 +43,12 @@ test-cluster: ## The tests on the test cluster (needs root, Go)
 	@./scripts/test cluster
 
 test-product: ## The installed product on a real node: fifteen scenarios (ARGS=part of a name; root, Go, a quiet machine)
+	@$(STEP) "Preparing tools" ./scripts/prepare rust
 	@$(STEP) "Building the programs" cargo build --quiet --workspace
 	@cargo test --quiet --package homeostat-e2e --test product -- $(ARGS)
 
 sim: ## The proof in virtual time: every plan, 10,000 drawn histories, every mutation (SEED=n or PLAN=text tells one)
+	@$(STEP) "Preparing tools" ./scripts/prepare rust
 	@$(STEP) "Building the simulator" cargo build --quiet --release --package homeostat-sim
 	@./target/release/sim $(if $(SEED),--seed $(SEED)) $(if $(PLAN),--plan $(PLAN)) $(ARGS)
 
@@ -57,15 +59,19 @@ proof: ## The proof on a real API server: plans, kill loop, kill switch, frozen 
 	@./target/release/e2e proof $(ARGS)
 
 coverage: ## Branches of guards and ledger that their crate's tests take (>= 95 %), by the compiler's own counters
+	@$(STEP) "Preparing tools" ./scripts/prepare rust
 	@$(STEP) "Counting branches" ./scripts/coverage
 
 mutants: ## Small changes of guards and ledger that the crate's tests must notice (>= 90 %; needs cargo-mutants, an hour)
+	@$(STEP) "Preparing tools" ./scripts/prepare rust
 	@$(STEP) "Changing the code" ./scripts/mutants $(ARGS)
 
-bench: ## Speed, memory and idle figures into target/bench/summary.json
+bench: ## Speed and memory into target/bench/summary.json, with the figures of the last demo and the last quiet run
+	@$(STEP) "Preparing tools" ./scripts/prepare rust
 	@$(STEP) "Measuring" ./scripts/bench
 
 score: ## Models on benchmark data, beside the best known figures (DATA=folder, SCORER=file)
+	@$(STEP) "Preparing tools" ./scripts/prepare rust
 	@DATA="$(DATA)" SCORER="$(SCORER)" SUITES="$(SUITES)" ./scripts/score
 
 scenarios: ## Every kind of fault of the catalogue on a real node: healed or handed over as it must be (ARGS="--kinds hung --runs 3")
@@ -86,15 +92,23 @@ scale-node: ## A real HPA with metrics-server beside Homeostat on a real node: s
 	@./target/release/e2e scale --name $(NAME) $(if $(TARGET),--target $(TARGET)) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 quiet-week: ## A simulated week of 1,000 workloads without a fault: incidents and actions (WORKLOADS=n DAYS=n SEED=n)
+	@$(STEP) "Preparing tools" ./scripts/prepare rust
 	@$(STEP) "Building the simulation" cargo build --quiet --release --package homeostat --example quiet_week
 	@./target/release/examples/quiet_week $(or $(WORKLOADS),1000) $(or $(DAYS),7) $(or $(SEED),1)
 
+churn: ## A simulated day of 10,000 workloads, 20 changes a second: memory, steps, false alarms (HOURS=n SEED=n WORKLOADS=n)
+	@$(STEP) "Preparing tools" ./scripts/prepare rust
+	@$(STEP) "Building the simulation" cargo build --quiet --release --package homeostat --example churn
+	@./target/release/examples/churn $(or $(HOURS),24) $(or $(SEED),1) $(or $(WORKLOADS),10000)
+
 fit: ## How many tenants' jobs fit 32 vCPU, by policy, in virtual time (SHAPES=file SEEDS=n TENANTS=n DAYS=n POLICY=name; LARGE=1)
+	@$(STEP) "Preparing tools" ./scripts/prepare rust
 	@$(STEP) "Building the simulator of jobs" cargo build --quiet --release --package homeostat-scale --example fit
 	@./target/release/examples/fit $(if $(SHAPES),--shapes $(SHAPES)) $(if $(SEEDS),--seeds $(SEEDS)) \
 	  $(if $(TENANTS),--tenants $(TENANTS)) $(if $(DAYS),--days $(DAYS)) $(if $(POLICY),--policy $(POLICY)) \
 	  $(if $(LARGE),--large) $(ARGS)
 scale-compare: ## Replicas ahead of the load, beside HPA, KEDA and Crane (DATA=folder) into target/scale
+	@$(STEP) "Preparing tools" ./scripts/prepare rust
 	@$(STEP) "Building the comparison" cargo build --quiet --release --package homeostat-scale --example compare
 	@./target/release/examples/compare $(DATA) $(ARGS)
 
@@ -109,6 +123,7 @@ lint: ## Format, clippy, licences and bans, generated files, docs
 	@./scripts/test lint
 
 crds: ## Write crds/generated from the types
+	@$(STEP) "Preparing tools" ./scripts/prepare rust
 	@$(STEP) "Generating CRDs" cargo run --quiet --package homeostat-crds --bin crdgen
 
 chart: ## Render and check the Helm chart and the static manifest

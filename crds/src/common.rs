@@ -71,6 +71,8 @@ pub const LABEL_HELD: &str = "homeostat.dev/held";
 pub const ANNOTATION_CREATED_BY: &str = "homeostat.dev/created-by";
 /// Annotation on a Job that retries another: the UID of the failed one.
 pub const ANNOTATION_RETRY_OF: &str = "homeostat.dev/retry-of";
+/// Annotation on a Job that retries another: which try of the run it is, from 1. Earlier ones may be cleared away.
+pub const ANNOTATION_TRY: &str = "homeostat.dev/try";
 /// On a Job: the action that let it start.
 pub const ANNOTATION_STARTED_BY: &str = "homeostat.dev/started-by";
 /// Label on incidents, actions and reports: the tenant.

@@ -112,7 +112,7 @@ fn the_columns_of_kubectl_get_are_part_of_the_api() {
         ("ControlPlane", "Stopped Ceiling Workloads Incidents Actions Ready Age"),
         ("Playbook", "Findings Priority Version Ready Age"),
         ("Report", "Incident From To Format Summary Ready Age"),
-        ("Forecast", "Workload Signal Now P50 P90 Model Error vs naive Skill Wanted Mode Ready Age"),
+        ("Forecast", "Workload Signal Now P50 P90 Model Error vs naive Skill Wanted Mode Limit s Ready Age"),
     ] {
         let (definition, _) = support::definition(kind);
         let all = definition.spec.versions[0].additional_printer_columns.clone().unwrap();

@@ -6,6 +6,8 @@
 mod bounds;
 #[path = "kueue/mod.rs"]
 mod kueue;
+#[path = "model/mod.rs"]
+mod model;
 #[path = "scalable/mod.rs"]
 mod scalable;
 
@@ -47,6 +49,7 @@ async fn two_clusters_run_side_by_side_and_leave_nothing() {
     let options = Options::default();
     let (one, two) = tokio::join!(Cluster::up(names[0], &options), Cluster::up(names[1], &options));
     let (one, two) = (one.unwrap(), two.unwrap());
+    let _kept = [one.keep_on_panic(), two.keep_on_panic()];
     let spaces = [&one, &two].map(|cluster| fs::metadata(cluster.netns_path().unwrap()).unwrap().ino());
     assert_ne!(spaces[0], spaces[1], "both clusters are in one network namespace");
     assert!(!spaces.contains(&before.network), "a cluster is in the host's network namespace");
@@ -116,6 +119,7 @@ async fn what_a_crash_leaves_is_cleaned_up() {
 
     // The next `up` works, with a pod.
     let cluster = Cluster::up(name, &Options::default()).await.unwrap();
+    let _kept = cluster.keep_on_panic();
     let space = fs::metadata(cluster.netns_path().unwrap()).unwrap().ino();
     run_pod(&cluster).await;
 
@@ -138,6 +142,7 @@ async fn services_names_and_tools_work() {
     let name = "test-tools";
     Cluster::remove(name).unwrap();
     let cluster = Cluster::up(name, &Options::default()).await.unwrap();
+    let _kept = cluster.keep_on_panic();
 
     // An image of a program of this machine, a pod of it, a Service in front, reached from the host.
     let reference = "homeostat.dev/web:v1";
@@ -210,6 +215,12 @@ async fn killed_around_its_effect_each_action_has_it_once() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let failed = proof::slice(name, root, env!("CARGO_BIN_EXE_e2e").into()).await.unwrap();
     assert_eq!(failed, Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_simulated_api_server_answers_generated_requests_as_a_real_one() {
+    let _turn = ONE_AT_A_TIME.lock().await;
+    Box::pin(model::answers_generated_requests_as_a_real_one("test-model")).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

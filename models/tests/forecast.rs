@@ -249,6 +249,27 @@ fn the_choice_is_made_again_every_day_and_on_drift() {
 }
 
 #[test]
+fn load_after_constant_days_is_drift() {
+    let forecaster = forecaster();
+    let due = |values: &[f64]| {
+        let past = |end: usize| History::new(0, STEP, &values[..end]).unwrap();
+        let mut chosen = forecaster.choose(&past(7 * DAY), &Calendar::default()).unwrap();
+        let mut ends = (7 * DAY + 12..=8 * DAY).step_by(12);
+        ends.find_map(|end| {
+            Some((end, forecaster.keep(&mut chosen, &past(end), &Calendar::default()).unwrap()?))
+        })
+    };
+    for usual in [0.0, 7.5] {
+        let mut values = vec![usual; 8 * DAY];
+        assert_eq!(due(&values), Some((8 * DAY, Due::Daily)), "it stays at {usual}");
+        for (place, value) in values[7 * DAY..].iter_mut().enumerate() {
+            *value += (place % 24) as f64;
+        }
+        assert_eq!(due(&values), Some((7 * DAY + 6 * 12, Due::Drift)), "from {usual}");
+    }
+}
+
+#[test]
 fn another_step_or_an_unknown_past_is_refused() {
     let values = shop(4, 2);
     let history = History::new(0, STEP, &values).unwrap();

@@ -30,11 +30,12 @@ pub const AVAILABLE: [ActionKind; 13] = [
     ActionKind::Notify,
 ];
 
-/// Actions with a before-image to go back to.
-pub const RESTORABLE: [ActionKind; 5] = [
+/// Actions with a before-image to go back to. Of a drain it is that of its cordon.
+pub const RESTORABLE: [ActionKind; 6] = [
     ActionKind::ScaleUp,
     ActionKind::ScaleDown,
     ActionKind::Cordon,
+    ActionKind::Drain,
     ActionKind::Suspend,
     ActionKind::ResizePod,
 ];
@@ -112,12 +113,14 @@ impl Checker {
             limits: self.limits(&written.limits),
         };
         for (step, rung) in written.ladder.value.iter().zip(&playbook.ladder) {
-            if let After::WhenStillAbnormal { age } = rung.after
-                && age >= playbook.limits.give_up
-            {
+            let (wait, end) = match rung.after {
+                After::WhenStillAbnormal { age } => (age, "it would never be done"),
+                After::WhenKubeletGaveUp { grace } => (grace, "people take over before the kubelet gave up"),
+                After::Immediately | After::InQuietMinute { .. } => continue,
+            };
+            if wait >= playbook.limits.give_up {
                 let give_up = playbook.limits.give_up.as_secs();
-                let message =
-                    format!("would wait longer than giveUpSeconds ({give_up}): it would never be done");
+                let message = format!("would wait longer than giveUpSeconds ({give_up}): {end}");
                 self.refuse(step.referenced, Rule::After, message);
             }
         }
@@ -135,28 +138,26 @@ impl Checker {
         Err(PlaybookError::Refused { name: name.to_owned(), problems: self.problems })
     }
 
-    /// Restarts that did not help end the ladder at `uselessActions`: no repair after them would ever be done.
+    /// Actions that did not help end the ladder at `uselessActions`: no repair after them would ever be done.
     fn reachable(&mut self, written: &Spec, playbook: &Playbook) {
         // A step that was refused is no rung, and then the two lists do not belong together.
         if playbook.ladder.len() != written.ladder.value.len() {
             return;
         }
         let limit = playbook.limits.useless_actions;
-        let mut restarts = 0;
+        let mut tries = 0;
         for (step, rung) in written.ladder.value.iter().zip(&playbook.ladder) {
             if rung.action == ActionKind::Notify || rung.after.is_aftercare() {
                 continue;
             }
-            if restarts >= limit {
+            if tries >= limit {
                 let message = format!(
-                    "{} is never reached: the steps before it restart {restarts} times, and uselessActions ({limit}) ends the ladder; raise it or lower times",
+                    "{} is never reached: the steps before it are tried {tries} times, and uselessActions ({limit}) ends the ladder; raise it or lower times",
                     rung.action
                 );
                 self.refuse(step.referenced, Rule::Unreachable, message);
             }
-            if matches!(rung.action, ActionKind::EvictPod | ActionKind::RollingRestart) {
-                restarts += rung.times;
-            }
+            tries += rung.times;
         }
     }
 
@@ -166,7 +167,12 @@ impl Checker {
         for (index, step) in steps.iter().enumerate() {
             let opposite = ActionKind::from_name(&step.value.action.value).and_then(opposite);
             let Some(opposite) = opposite else { continue };
-            let earlier = |other: &Spanned<LadderStep>| other.value.action.value == opposite.name();
+            // A drain begins with a cordon.
+            let does = |name: &str| {
+                name == opposite.name()
+                    || (opposite == ActionKind::Cordon && name == ActionKind::Drain.name())
+            };
+            let earlier = |other: &Spanned<LadderStep>| does(&other.value.action.value);
             if let Some(number) = steps[..index].iter().position(earlier) {
                 let message = format!(
                     "{} takes back what step {} does: write undo: Restore there, or use two playbooks",

@@ -288,7 +288,8 @@ pub struct WorkloadFacts {
     pub pods: i64,
     /// Restarts without success before people must take over.
     pub maximum_useless_restarts: i64,
-    /// Pods of the newest release of a Deployment exist, and none of them serves.
+    /// Pods of the newest release of a Deployment exist, none of them serves, and what is found is about one of them or about no
+    /// pod.
     pub new_release_fails: bool,
     /// A pod of an older release serves.
     pub old_release_serves: bool,

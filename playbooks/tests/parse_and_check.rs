@@ -118,13 +118,15 @@ fn sizes_and_revisions_are_absolute_and_may_be_taken_back_where_there_is_a_state
     - { action: ScaleUp, parameters: { replicas: '6' }, undo: Restore, verify: { withinSeconds: 60 } }
     - { action: RollBack, to: PreviousRevision, verify: { withinSeconds: 60 } }
     - { action: RollBack, parameters: { revision: order-7d }, verify: { withinSeconds: 60 } }
-    - { action: Drain, to: SickNode, verify: { withinSeconds: 60 } }
+    - { action: Drain, to: SickNode, undo: Restore, verify: { withinSeconds: 60 } }
+  limits: { uselessActions: 5 }
 ",
     )
     .expect("valid");
     assert_eq!((read.ladder[0].replicas, read.ladder[0].undo), (Some(6), Undo::Restore));
     assert_eq!((&read.ladder[1].revision, read.ladder[1].undo), (&None, Undo::None));
     assert_eq!(read.ladder[2].revision.as_deref(), Some("order-7d"));
+    assert_eq!(read.ladder[3].undo, Undo::Restore, "the cordon of a drain");
 }
 
 #[test]
@@ -273,6 +275,15 @@ fn each_rule_refuses_at_the_right_line() {
             "SickNode",
         ),
         (with(&format!("{{ action: Cordon, {verify} }}")), Rule::Undo, 3, "Restore or Never"),
+        (with(&format!("{{ action: Drain, {verify} }}")), Rule::Undo, 3, "Restore or Never"),
+        (
+            with(&format!(
+                "{{ action: Drain, undo: Restore, {verify} }}\n    - {{ action: Uncordon, {verify} }}"
+            )),
+            Rule::Loop,
+            4,
+            "takes back what step 1 does",
+        ),
         (
             with(&format!(
                 "{{ action: Cordon, undo: Restore, {verify} }}\n    - {{ action: Uncordon, {verify} }}"
@@ -288,6 +299,14 @@ fn each_rule_refuses_at_the_right_line() {
             Rule::Unreachable,
             4,
             "uselessActions (2) ends the ladder",
+        ),
+        (
+            with(&format!(
+                "{{ action: ScaleUp, times: 2, undo: Never, {verify} }}\n    - {{ action: EvictPod, {verify} }}"
+            )),
+            Rule::Unreachable,
+            4,
+            "tried 2 times, and uselessActions (2) ends the ladder",
         ),
         (
             with(&format!("{{ action: EvictPod, {verify}, parameters: {{ gracePeriodSeconds: 0 }} }}")),
@@ -356,6 +375,12 @@ fn each_rule_refuses_at_the_right_line() {
             Rule::After,
             3,
             "giveUpSeconds",
+        ),
+        (
+            with(&format!("{{ action: EvictPod, after: WhenKubeletGaveUp, afterSeconds: 900, {verify} }}")),
+            Rule::After,
+            3,
+            "giveUpSeconds (600): people take over before",
         ),
     ] {
         let (found, at, message) = problem(&spec);

@@ -96,6 +96,26 @@ pub const MAX_MEMORY: usize = 8_192;
         description = "What is done with it"
     ),
     printcolumn(
+        name = "Limit s",
+        type_ = "integer",
+        json_path = ".status.timeToLimit.p50Seconds",
+        description = "Seconds until a limit is reached, median, where a trend towards it was proven"
+    ),
+    printcolumn(
+        name = "P10",
+        type_ = "string",
+        json_path = ".status.p10",
+        description = "Lowest 10th percentile within the horizon",
+        priority = "1"
+    ),
+    printcolumn(
+        name = "Next choice",
+        type_ = "string",
+        json_path = ".status.nextChoice",
+        description = "When models are compared again at the latest, and so the model can change",
+        priority = "1"
+    ),
+    printcolumn(
         name = "Updated",
         type_ = "string",
         json_path = ".status.updated",
@@ -189,6 +209,10 @@ pub struct ForecastStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 32), regex(pattern = DECIMAL))]
     pub now: Option<String>,
+    /// Lowest 10th percentile of the points.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 32), regex(pattern = DECIMAL))]
+    pub p10: Option<String>,
     /// Highest median within the horizon.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 32), regex(pattern = DECIMAL))]

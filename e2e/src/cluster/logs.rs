@@ -33,10 +33,44 @@ impl Cluster {
     }
 }
 
+/// Keeps what explains a failure in `target/e2e/NAME` of this repository when the test that holds it panics.
+#[derive(Debug)]
+pub struct KeepOnPanic(Cluster);
+
+impl Drop for KeepOnPanic {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            return;
+        }
+        let (cluster, folder) = (self.0.clone(), kept_in(self.0.layout()));
+        // A test's own runtime may not be blocked on.
+        let kept = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            let done = runtime.map(|runtime| runtime.block_on(cluster.collect_logs(&folder)));
+            matches!(done, Ok(Ok(()))).then_some(folder)
+        });
+        match kept.join() {
+            Ok(Some(folder)) => eprintln!("logs are kept in {}", folder.display()),
+            Ok(None) | Err(_) => eprintln!("logs of cluster {} could not be kept", self.0.layout().name()),
+        }
+    }
+}
+
+impl Cluster {
+    /// For tests: logs, events and objects are kept when the caller panics.
+    pub fn keep_on_panic(&self) -> KeepOnPanic {
+        KeepOnPanic(self.clone())
+    }
+}
+
+fn kept_in(layout: &Layout) -> PathBuf {
+    let crate_folder = Path::new(env!("CARGO_MANIFEST_DIR"));
+    crate_folder.parent().unwrap_or(crate_folder).join("target/e2e").join(layout.name())
+}
+
 /// Keeps everything of a cluster that did not start in `target/e2e/NAME` of this repository.
 pub(super) async fn keep(layout: &Layout) -> Result<PathBuf, ClusterError> {
-    let crate_folder = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let folder = crate_folder.parent().unwrap_or(crate_folder).join("target/e2e").join(layout.name());
+    let folder = kept_in(layout);
     match read_json::<State>(&layout.state_file()) {
         Ok(Some(state)) if state.api_port != 0 => {
             Cluster::new(layout.clone(), state).collect_logs(&folder).await?;

@@ -28,6 +28,7 @@ pub use components::Component;
 pub use control::{ComponentStatus, Control};
 pub use error::ClusterError;
 pub use layout::Layout;
+pub use logs::KeepOnPanic;
 pub use tools::PrometheusAddress;
 
 use crate::progress::Progress;
@@ -59,12 +60,17 @@ impl Cluster {
         Self { layout, state }
     }
 
+    /// Whether this machine can carry a cluster; the error names what it lacks and the ways out.
+    pub fn possible() -> Result<(), ClusterError> {
+        requirements::Machine::look()?.check()
+    }
+
     /// Starts the cluster `name`, or returns the one that already runs. What an interrupted start left is
     /// removed first. If it fails, logs are kept below `target/e2e/NAME` and nothing stays.
     pub async fn up(name: &str, options: &Options) -> Result<Self, ClusterError> {
         let layout = Layout::new(name)?;
         let progress = if options.quiet { Progress::quiet() } else { Progress::default() };
-        requirements::Machine::look()?.check()?;
+        Self::possible()?;
         let lock = up::lock(&layout)?;
         if let Some(state) = up::running(&layout)? {
             return Ok(Self::new(layout, state));

@@ -13,8 +13,10 @@ use tokio::process::Command;
 use super::live::Live;
 use super::platform::{Platform, run};
 use super::{DemoError, Place};
-use crate::cluster::{Cluster, Options};
+use crate::cluster::{Cluster, ClusterError, Options};
 use crate::image::{self, ImageSpec};
+use crate::progress::Progress;
+use crate::toolchain::{self, Piece, Tools};
 
 /// Cargo profile of the programs under test.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -117,6 +119,21 @@ async fn compile(place: &Place, live: &Live, packages: &[&str]) -> Result<(), De
     Ok(())
 }
 
+/// What the test cluster is made of, and helm, while the programs are compiled: Go needs minutes for it once.
+pub async fn pieces(place: &Place) -> Result<(), DemoError> {
+    if place.context.is_some() {
+        return Ok(());
+    }
+    let ensure = || {
+        let progress = Progress::default();
+        Tools::ensure(&progress).and_then(|_tools| toolchain::ensure(Piece::Helm, &progress))
+    };
+    match tokio::task::spawn_blocking(ensure).await {
+        Ok(found) => Ok(found.map(drop).map_err(ClusterError::from)?),
+        Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
+    }
+}
+
 /// The cluster, started if need be.
 pub async fn platform(place: &Place, live: &Live) -> Result<Platform, DemoError> {
     let Some(context) = &place.context else {
@@ -125,7 +142,7 @@ pub async fn platform(place: &Place, live: &Live) -> Result<Platform, DemoError>
         let client = cluster.client().await?;
         return Ok(Platform::Own { cluster: Box::new(cluster), client });
     };
-    needed(&[("kubectl", "kubernetes"), ("helm", "helm")]).await?;
+    needed(&[("kubectl", "kubernetes")]).await?;
     // Already installed by an earlier call: the first one stays.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let unusable = |reason: String| DemoError::Context { context: context.clone(), reason };

@@ -156,6 +156,10 @@ fn conduct(own: &ColumnRun, result: &RunResult, figures: &mut Vec<Figure>) {
     if faults.is_empty() {
         return;
     }
+    if !own.skipped.is_empty() {
+        let value = format!("{} left out", own.skipped.len());
+        figures.push(figure("planned faults that could be injected", value, "all", Some(false)));
+    }
     let wrong: usize = faults.iter().map(|fault| fault.wrong_actions).sum();
     let actions: usize = faults.iter().map(|fault| fault.actions).sum();
     let value = format!("{wrong} of {actions}");

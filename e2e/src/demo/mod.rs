@@ -22,7 +22,7 @@ use std::time::Duration;
 use clap::Args;
 use rand::Rng;
 
-use crate::cluster::ClusterError;
+use crate::cluster::{Cluster, ClusterError};
 use crate::faults::FaultError;
 use crate::load::LoadError;
 use crate::result::{self, FaultResult, RunResult, Usage};
@@ -201,8 +201,17 @@ pub(crate) async fn prepare(
 ) -> Result<Stage, DemoError> {
     let out = place.root.join("target/demo");
     std::fs::create_dir_all(&out).map_err(DemoError::io("create", &out))?;
-    let platform = build::platform(place, live).await?;
-    let Built { application, homeostat: program } = build::programs(place, live, homeostat).await?;
+    // What cannot work here is said before anything is compiled.
+    let users = match &place.context {
+        Some(_) => Some(build::platform(place, live).await?),
+        None => Cluster::possible().map(|()| None)?,
+    };
+    let (Built { application, homeostat: program }, ()) =
+        tokio::try_join!(build::programs(place, live, homeostat), build::pieces(place))?;
+    let platform = match users {
+        Some(platform) => platform,
+        None => build::platform(place, live).await?,
+    };
     live.say("images    made from the programs, without Docker");
     let application_image = build::image(&platform, &application, "food-delivery", &out).await?;
     let homeostat_image = match &program {
@@ -224,8 +233,21 @@ pub(crate) async fn prepare(
 }
 
 pub(crate) async fn keep_logs(stage: &Stage) {
-    let Some(cluster) = stage.platform.own() else { return };
     let folder = stage.out.join("logs");
+    let Some(cluster) = stage.platform.own() else {
+        let files: [(&str, &[&str]); 2] = [
+            ("events.txt", &["get", "events", "--all-namespaces", "--output=wide"]),
+            (
+                "objects.yaml",
+                &["get", "pods,deployments,incidents,actions", "--all-namespaces", "--output=yaml"],
+            ),
+        ];
+        if std::fs::create_dir_all(&folder).is_ok() {
+            stage.platform.keep(&folder, &files).await;
+            stage.live.say(format!("logs      of Homeostat, events and objects are in {}", folder.display()));
+        }
+        return;
+    };
     match cluster.collect_logs(&folder).await {
         Ok(()) => {
             stage.live.say(format!("logs      of components, pods and objects are in {}", folder.display()));

@@ -132,6 +132,8 @@ impl Choice {
                 (Mode::Full, Column::Homeostat) if repaired => 20,
                 // Without probes their variants are the same fault.
                 (Mode::Default | Mode::Full, Column::Probes) if kind.has_variants() => 2,
+                // Its downtime is compared to two tenths of a second.
+                (Mode::Default | Mode::Full, Column::Plain) if kind == Kind::Kill => 2,
                 _ => 1,
             }
         };

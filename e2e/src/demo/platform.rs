@@ -8,8 +8,10 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, Command};
 
 use super::{DemoError, install};
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, ClusterError};
 use crate::faults::signals::Signals;
+use crate::progress::Progress;
+use crate::toolchain::{self, Piece};
 
 /// The cluster of a demo.
 pub enum Platform {
@@ -90,7 +92,10 @@ impl Platform {
         match self {
             Self::Own { cluster, .. } => Ok(cluster.helm()?),
             Self::Context { name, .. } => {
-                let mut command = Command::new("helm");
+                // The user's own, or one that is built.
+                let found = || toolchain::ensure(Piece::Helm, &Progress::default());
+                let folder = tokio::task::block_in_place(found).map_err(ClusterError::from)?;
+                let mut command = Command::new(folder.join("helm"));
                 command.args(["--kube-context", name]);
                 Ok(command)
             }

@@ -19,13 +19,9 @@ pub struct Cell {
     pub healed: usize,
     /// Handed over to people.
     pub handed_over: usize,
-    /// Recovered before they were detected.
-    pub before_alert: usize,
-    /// Without any impact.
-    pub unnoticed: usize,
     /// Seconds; infinite when undetected.
     pub mttd: Vec<f64>,
-    /// Seconds; infinite when not healed.
+    /// Seconds; infinite when not healed; without those that recovered before they were detected.
     pub mttr: Vec<f64>,
     /// Seconds; 60 when not healed.
     pub downtime: Vec<f64>,
@@ -48,8 +44,6 @@ impl Cell {
         self.count += 1;
         self.healed += usize::from(verdict.healed);
         self.handed_over += usize::from(judged.handed_over);
-        self.before_alert += usize::from(verdict.before_alert);
-        self.unnoticed += usize::from(verdict.impact.is_none());
         self.mttd.extend(verdict.mttd);
         self.mttr.extend(verdict.mttr);
         if verdict.impact.is_some() {
@@ -224,6 +218,15 @@ fn notes(run: &ColumnRun) -> String {
     }
     if let Some(cores) = run.measured.load_cores {
         parts.push(format!("load generator {cores:.3} core"));
+    }
+    let faults = || run.judged.faults.iter().map(|fault| &fault.verdict);
+    let before = faults().filter(|verdict| verdict.before_alert).count();
+    if before > 0 && run.column == Column::Homeostat {
+        parts.push(format!("{before} recovered before they were detected: no repair, so not in MTTR"));
+    }
+    let unnoticed = faults().filter(|verdict| verdict.impact.is_none()).count();
+    if unnoticed > 0 {
+        parts.push(format!("{unnoticed} without a failed attempt"));
     }
     if !run.skipped.is_empty() {
         parts.push(format!("{} faults could not be injected", run.skipped.len()));

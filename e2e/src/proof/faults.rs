@@ -41,6 +41,8 @@ pub enum Fault {
     Unavailable,
     /// Somebody is said to have changed the object.
     Conflict,
+    /// Every open watch ends without a word, and the request is sent on.
+    WatchesCut,
     /// A read is answered as the same read was answered before.
     Stale,
 }

@@ -111,6 +111,9 @@ pub fn rules(action: ActionKind) -> Vec<Rule> {
             rules.push(first(request, fault));
         }
     }
+    for request in [Request::Create, Request::Claim, Request::Effect, Request::Acknowledge] {
+        rules.push(first(request, Fault::WatchesCut));
+    }
     rules.push(first(Request::Effect, Fault::CrashThenStaleLists));
     rules.push(first(Request::Acknowledge, Fault::CrashThenStaleLists));
     if action == ActionKind::DriveBounds {

@@ -44,6 +44,14 @@ impl Victim {
         }
     }
 
+    /// Asks the process to end in its own order.
+    fn ask(&self) {
+        let pid = *self.pid.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(pid) = pid {
+            let _ended = kill(Pid::from_raw(pid), Signal::SIGTERM);
+        }
+    }
+
     fn set(&self, pid: Option<u32>) {
         *self.pid.lock().unwrap_or_else(PoisonError::into_inner) = pid.map(|pid| pid as i32);
     }
@@ -93,6 +101,20 @@ impl Process {
         self.child = Some(child);
         self.lives += 1;
         Ok(())
+    }
+
+    /// Has it end in its own order, and kills it when that takes longer than this.
+    pub async fn close(mut self, limit: Duration) {
+        self.victim.ask();
+        let ended = match &mut self.child {
+            Some(child) => tokio::time::timeout(limit, child.wait()).await.is_ok(),
+            None => true,
+        };
+        if ended {
+            self.victim.set(None);
+        } else {
+            self.end().await;
+        }
     }
 
     /// Kills it for good.

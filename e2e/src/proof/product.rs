@@ -17,6 +17,10 @@ use super::plans;
 use super::process::{Process, Victim};
 use super::proxy::{Manners, OtherLease, Proxy};
 use super::stage::{HOME, Stage, free_port, until};
+use crate::cluster::config::HOMEOSTAT;
+
+/// It ends in its own order within this time.
+const CLOSED: Duration = Duration::from_secs(30);
 
 /// One process of the shipped binary.
 pub struct Product {
@@ -24,6 +28,8 @@ pub struct Product {
     pub name: String,
     /// Freezes and kills it.
     pub victim: Arc<Victim>,
+    /// Folder of its record of decisions.
+    record: PathBuf,
     process: Process,
     _proxy: Proxy,
 }
@@ -48,17 +54,22 @@ impl Product {
         let (named, watched) = (name.to_owned(), namespace.to_owned());
         let log = stage.out.join(format!("{namespace}-{name}.log"));
         let _before = std::fs::remove_file(&log);
+        let record = stage.out.join(format!("{namespace}-{name}.record"));
+        let _before = std::fs::remove_dir_all(&record);
+        let folder = record.clone();
         let mut process = Process::new(Arc::clone(&victim), log, move || {
             let mut command = std::process::Command::new(&binary);
             command
                 .arg("run")
                 .args(["--http", &http, "--otlp-grpc", &otlp, "--namespace", HOME])
                 .args(["--identity", &named, "--namespaces", &watched])
+                .arg("--audit-dir")
+                .arg(&folder)
                 .env("KUBECONFIG", &kubeconfig);
             command
         });
         process.keep()?;
-        Ok(Self { name: name.to_owned(), victim, process, _proxy: proxy })
+        Ok(Self { name: name.to_owned(), victim, record, process, _proxy: proxy })
     }
 
     /// Starts it again when it ended.
@@ -69,6 +80,23 @@ impl Product {
     /// Ends it.
     pub async fn end(self) {
         self.process.end().await;
+    }
+
+    /// Ends it in its own order and has the shipped command compare its record with the API server's audit log; what does not
+    /// match, in the command's words, and nothing when all of it does. Of all that is Homeostat to the API server, only this
+    /// process may have run since it was started.
+    pub async fn matched(self, stage: &Stage) -> Result<String, ProofError> {
+        let Self { process, record, .. } = self;
+        process.close(CLOSED).await;
+        let binary = beside(&stage.program)?;
+        let mut command = tokio::process::Command::new(&binary);
+        command.args(["audit", "match", "--user", HOMEOSTAT]).arg("--record").arg(&record);
+        command.arg("--api-log").arg(stage.cluster.layout().audit_log());
+        let output = command.output().await.map_err(ProofError::io("start", &binary))?;
+        if output.status.success() {
+            return Ok(String::new());
+        }
+        Ok(String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).trim().to_owned())
     }
 }
 

@@ -8,10 +8,11 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use futures::StreamExt;
 use http::{HeaderValue, Method, Response, StatusCode, header};
 use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt, Full};
-use hyper::body::{Bytes, Incoming};
+use http_body_util::{BodyExt, Full, StreamBody};
+use hyper::body::{Bytes, Frame, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
@@ -19,6 +20,7 @@ use kube::Client;
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::task::AbortHandle;
+use tokio_util::sync::CancellationToken;
 
 use super::error::ProofError;
 use super::faults::{Fault, LONGER_THAN_A_CALL, Rules, SLOW};
@@ -103,6 +105,8 @@ struct State {
     first: BTreeMap<String, (StatusCode, Bytes)>,
     /// Lists are answered from memory, each once.
     stale_lists: Vec<String>,
+    /// Ends the watches that are open; those that begin later have a new one.
+    watches: CancellationToken,
     trace: Vec<String>,
 }
 
@@ -238,6 +242,10 @@ impl Shared {
                 answer
             }
             Fault::Cut => Err(Cut),
+            Fault::WatchesCut => {
+                std::mem::take(&mut self.state().watches).cancel();
+                self.forward(what, key, request).await
+            }
             Fault::ReplyLost => {
                 let _lost = self.complete(what, key, request).await;
                 Err(Cut)
@@ -272,8 +280,12 @@ impl Shared {
     /// Sends a request on; an answer without end is passed on as it comes.
     async fn forward(&self, what: Request, key: &str, request: http::Request<Bytes>) -> Result<Answer, Cut> {
         if what == Request::Watch {
+            let open = self.state().watches.clone();
             let answer = self.send(request).await?;
-            return Ok(answer.map(BodyExt::boxed_unsync));
+            return Ok(answer.map(|body| {
+                let parts = body.into_data_stream().map(|part| part.map(Frame::data));
+                StreamBody::new(parts.take_until(open.cancelled_owned())).boxed_unsync()
+            }));
         }
         self.complete(what, key, request).await
     }

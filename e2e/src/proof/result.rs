@@ -105,6 +105,7 @@ impl ProofResult {
             && self.audit_match
             && kept.double + kept.lost + kept.mismatches == 0
             && self.kill_switch.late == 0
+            && self.kill_switch.mismatch.is_empty()
             && self.frozen_leader.zombie == 0
     }
 
@@ -148,6 +149,9 @@ impl ProofResult {
                 switch.times, switch.p99_seconds, switch.maximum_seconds, switch.late
             ),
         );
+        if !switch.mismatch.is_empty() {
+            line("record of decisions", switch.mismatch.clone());
+        }
         let frozen = &self.frozen_leader;
         line(
             "frozen leader",
@@ -157,5 +161,19 @@ impl ProofResult {
             ),
         );
         text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_of_decisions_that_does_not_match_the_audit_log_is_no_proof_and_is_told() {
+        let mut result = ProofResult { audit_match: true, ..ProofResult::default() };
+        assert!(result.holds());
+        result.kill_switch.mismatch = "1 writes in the log that are not on record".to_owned();
+        assert!(!result.holds());
+        assert!(result.text().contains("record of decisions"), "{}", result.text());
     }
 }

@@ -17,7 +17,7 @@ use super::audit::{AuditLog, Entry};
 use super::error::ProofError;
 use super::kubelet::Kubelet;
 use super::objects::{self, NODE, create, writes};
-use crate::cluster::{Cluster, Options};
+use crate::cluster::{Cluster, KeepOnPanic, Options};
 use crate::demo::platform::run;
 
 /// Namespace that Homeostat would run in.
@@ -58,6 +58,7 @@ pub struct Stage {
     pub program: PathBuf,
     log: Mutex<AuditLog>,
     _kubelet: Kubelet,
+    _kept: KeepOnPanic,
 }
 
 impl Stage {
@@ -78,7 +79,8 @@ impl Stage {
         };
         let log = Mutex::new(AuditLog::new(&cluster.layout().audit_log()));
         let kubelet = Kubelet::start(client.clone());
-        Ok(Self { cluster, client, upstream, out, program, log, _kubelet: kubelet })
+        let kept = cluster.keep_on_panic();
+        Ok(Self { cluster, client, upstream, out, program, log, _kubelet: kubelet, _kept: kept })
     }
 
     /// What Homeostat changed and `wanted` chooses, by the API server's audit log.

@@ -47,6 +47,9 @@ pub struct KillSwitch {
     pub late: usize,
     /// Effects between the switches.
     pub effects: usize,
+    /// What of the process's record of decisions does not match the API server's audit log, as `homeostat audit match` says
+    /// it; empty when all of it does.
+    pub mismatch: String,
 }
 
 /// Runs it.
@@ -76,7 +79,7 @@ pub async fn run(stage: &Stage, times: usize, seed: u64, live: &Live) -> Result<
             live.say(format!("switch    {} times, {late} late", number + 1));
         }
     }
-    product.end().await;
+    let mismatch = product.matched(stage).await?;
     drop(illnesses);
     stage.forget(PLACE).await;
     let effects =
@@ -89,6 +92,7 @@ pub async fn run(stage: &Stage, times: usize, seed: u64, live: &Live) -> Result<
         maximum_seconds: delays.last().copied().unwrap_or_default(),
         late,
         effects,
+        mismatch,
     })
 }
 

@@ -3,6 +3,7 @@
 //! path; nothing is installed into the system and no service is started.
 
 mod debian;
+mod files;
 mod go;
 mod path;
 mod table;
@@ -172,6 +173,7 @@ pub fn ensure(piece: Piece, progress: &Progress) -> Result<PathBuf, ToolchainErr
             Source::OnPath(wanted) => path::find(wanted),
             Source::Debian(package) => debian::unpack(package, &cache, progress),
             Source::Go(module) => go::build(module, &cache, progress),
+            Source::Files(wanted) => files::fetch(wanted, &cache, progress),
         };
         match result {
             Ok(folder) => {
@@ -191,6 +193,7 @@ fn cached(piece: Piece, cache: &Path) -> Result<Option<PathBuf>, ToolchainError>
             Source::OnPath(wanted) => path::find(wanted).ok(),
             Source::Debian(package) => debian::cached(package, cache),
             Source::Go(module) => go::cached(module, cache)?,
+            Source::Files(wanted) => files::cached(wanted, cache),
         };
         if found.is_some() {
             return Ok(found);

@@ -29,6 +29,8 @@ pub enum Piece {
     MetricsServer,
     /// NATS, the queue of a sample application.
     Nats,
+    /// The definitions of Kueue's kinds, as they were released; not Kueue itself.
+    Kueue,
 }
 
 /// Where a piece may come from.
@@ -40,6 +42,8 @@ pub(super) enum Source {
     Debian(Package),
     /// A Go module of this repository, built into the cache.
     Go(Module),
+    /// Files of a public Go module, copied into the cache.
+    Files(Files),
 }
 
 /// Programs that must lie in one folder.
@@ -85,6 +89,21 @@ pub(super) struct Module {
     pub tags: &'static str,
     /// Whether a C compiler is needed.
     pub cgo: bool,
+}
+
+/// A folder of files in a public Go module.
+#[derive(Debug)]
+pub(super) struct Files {
+    /// The piece's name in the cache.
+    pub name: &'static str,
+    /// The module.
+    pub module: &'static str,
+    /// Its release.
+    pub version: &'static str,
+    /// Its checksum, as a `go.sum` has it.
+    pub sum: &'static str,
+    /// The folder inside the module.
+    pub folder: &'static str,
 }
 
 const PLAIN: Module =
@@ -275,6 +294,14 @@ const NATS: &[Source] = &[Source::Go(Module {
     ..PLAIN
 })];
 
+const KUEUE: &[Source] = &[Source::Files(Files {
+    name: "kueue",
+    module: "sigs.k8s.io/kueue",
+    version: "v0.17.0",
+    sum: "h1:7hzb38M4eKGzYW+CFv2s1L+swzzacUCHOCXxZmAV90I=",
+    folder: "config/components/crd/bases",
+})];
+
 impl Piece {
     /// Every piece.
     pub const ALL: &[Self] = &[
@@ -290,6 +317,7 @@ impl Piece {
         Self::Prometheus,
         Self::MetricsServer,
         Self::Nats,
+        Self::Kueue,
     ];
 
     pub(super) fn sources(self) -> &'static [Source] {
@@ -306,6 +334,7 @@ impl Piece {
             Self::Prometheus => PROMETHEUS,
             Self::MetricsServer => METRICS_SERVER,
             Self::Nats => NATS,
+            Self::Kueue => KUEUE,
         }
     }
 
@@ -314,6 +343,9 @@ impl Piece {
         match self {
             Self::Kubernetes | Self::CoreDns | Self::Pause | Self::MetricsServer | Self::Nats => {
                 "install Go 1.26 or newer (https://go.dev/dl)"
+            }
+            Self::Kueue => {
+                "install Go 1.26 or newer (https://go.dev/dl) with a way to a module proxy (GOPROXY)"
             }
             Self::Containerd => "install containerd with your package manager, or Go 1.26 or newer",
             Self::Runc => {
@@ -343,6 +375,7 @@ impl fmt::Display for Piece {
             Self::Prometheus => "prometheus",
             Self::MetricsServer => "metrics-server",
             Self::Nats => "nats",
+            Self::Kueue => "kueue",
         })
     }
 }

@@ -39,6 +39,8 @@ pub struct Delivery {
     pub handed_over: bool,
     /// State in words, for the live lines.
     pub state: String,
+    /// Findings as shown to people, oldest first: `Hung on Workload/order`.
+    pub findings: Vec<String>,
 }
 
 /// What is broken in a fault, and every name under which an incident may speak of it.
@@ -195,6 +197,7 @@ mod tests {
             reopened: 0,
             handed_over: false,
             state: state.into(),
+            findings: Vec::new(),
         };
         let seen = |versions: &[(&str, &str)]| Incidents {
             deliveries: versions.iter().map(|(uid, state)| version(uid, state)).collect(),
@@ -215,6 +218,7 @@ mod tests {
             reopened,
             handed_over: false,
             state: String::new(),
+            findings: Vec::new(),
         };
         let incidents = Incidents {
             deliveries: vec![

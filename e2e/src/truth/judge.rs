@@ -60,7 +60,7 @@ pub struct Verdict {
     /// without impact.
     pub mttd: Option<f64>,
     /// Seconds from detection (or the impact, when that is later) to mitigation, never negative;
-    /// infinite when not healed; `None` without impact, and when it recovered undetected.
+    /// infinite when not healed; `None` without impact, and when it recovered before it was detected.
     pub mttr: Option<f64>,
     /// Seconds from impact to mitigation; 60 when not healed; 0 without impact.
     pub downtime: f64,
@@ -93,8 +93,11 @@ impl Verdict {
         let mttd = detected.map_or(f64::INFINITY, |at| (at - began).seconds().max(0.0));
         let mttr = match (detected, mitigated) {
             (_, None) => Some(f64::INFINITY),
-            (None, Some(_)) => None,
-            (Some(detected), Some(ended)) => Some((ended - detected.max(began)).seconds().max(0.0)),
+            (Some(detected), Some(ended)) if detected <= ended => {
+                Some((ended - detected.max(began)).seconds())
+            }
+            // Nobody repaired it knowingly: counted apart, so that it does not make repairs look short.
+            (_, Some(_)) => None,
         };
         Self {
             impact,

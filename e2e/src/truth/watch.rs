@@ -236,13 +236,19 @@ impl Observer {
             reopened: u32::try_from(status.reopen_count).unwrap_or(0),
             handed_over: status.handover.is_some() || state == "HandedOver",
             state,
+            findings: status
+                .findings
+                .iter()
+                .map(|finding| format!("{} on {}/{}", finding.kind, finding.entity.kind, finding.entity.name))
+                .collect(),
         };
         let mut seen = self.lock();
         let before = seen.incidents.deliveries.iter().rev().find(|old| old.uid == delivery.uid).cloned();
-        let line = told(&delivery, before.as_ref());
+        let lines =
+            found(&delivery, before.as_ref()).chain(told(&delivery, before.as_ref())).collect::<Vec<_>>();
         seen.incidents.deliveries.push(delivery);
         drop(seen);
-        if let Some(line) = line {
+        for line in lines {
             (self.tell)(line);
         }
     }
@@ -314,6 +320,13 @@ fn told(now: &Delivery, before: Option<&Delivery>) -> Option<String> {
     Some(format!("incident  {} {text}", now.name))
 }
 
+/// Findings that are new in this version. Those of a reopened incident are told again.
+fn found<'a>(now: &'a Delivery, before: Option<&'a Delivery>) -> impl Iterator<Item = String> + 'a {
+    let known = before.filter(|old| old.reopened == now.reopened).map_or(&[][..], |old| &old.findings[..]);
+    let new = now.findings.iter().filter(move |finding| !known.contains(finding));
+    new.map(|finding| format!("finding   {finding}"))
+}
+
 /// States of an action that people want to read about.
 const TOLD: [&str; 8] =
     ["AwaitingApproval", "Refused", "Sent", "Verified", "Undone", "Failed", "Cancelled", "HandedOver"];
@@ -333,6 +346,7 @@ mod tests {
             reopened,
             handed_over,
             state: state.into(),
+            findings: causes.iter().map(|name| format!("Hung on Workload/{name}")).collect(),
         }
     }
 
@@ -354,5 +368,17 @@ mod tests {
         assert_eq!(told(&resolved, Some(&acting)).unwrap(), "incident  i resolved");
         let again = version("Open", &["order"], 1, false);
         assert_eq!(told(&again, Some(&resolved)).unwrap(), "incident  i reopened: Workload/order (Hung)");
+    }
+
+    #[test]
+    fn each_finding_is_told_once_and_again_when_the_incident_is_reopened() {
+        let lines = |now: &Delivery, before| found(now, before).collect::<Vec<_>>();
+        let open = version("Open", &["order"], 0, false);
+        let more = version("Open", &["order", "kitchen"], 0, false);
+        assert_eq!(lines(&open, None), ["finding   Hung on Workload/order"]);
+        assert_eq!(lines(&more, Some(&open)), ["finding   Hung on Workload/kitchen"]);
+        assert!(lines(&more, Some(&more)).is_empty());
+        let again = version("Open", &["order"], 1, false);
+        assert_eq!(lines(&again, Some(&more)), lines(&open, None));
     }
 }

@@ -1,10 +1,11 @@
 //! The water utility on a real cluster, from Friday to Monday: each tenant has a queue, a beat on a simulated clock, an API,
 //! workers that come from zero and go to zero, and Jobs that Homeostat starts and sizes. One tenant's runs fail on the weekend,
-//! one's memory grows, and a new release goes to a staging tenant first.
+//! one's memory grows, one's jumps once within a second, and a new release goes to a staging tenant first.
 //!
 //! It shows that the parts work together. How many tenants a capacity holds, and how that compares, says the simulator
 //! (`make fit`): on one node of a shared machine pods start as slowly as the machine is busy.
 
+mod jump;
 mod seen;
 mod staging;
 mod table;
@@ -84,6 +85,8 @@ pub struct WaterArgs {
 #[derive(Debug, Default)]
 struct Played {
     runs: Vec<seen::Run>,
+    /// Seconds from the creation of each run's pod until it ran.
+    starts: Vec<f64>,
     killed_workers: usize,
     workers: workers::Watched,
     weekend: weekend::Weekend,
@@ -93,9 +96,9 @@ struct Played {
 /// Runs the scenario, prints its tables and writes `target/water/result.json`; false when something is not as it must be.
 pub async fn scenario(args: &WaterArgs) -> Result<bool, DemoError> {
     let live = Live::start();
-    if args.tenants < 3 || args.hours == 0 || args.hour_seconds < 10 {
+    if args.tenants < 4 || args.hours == 0 || args.hour_seconds < 10 {
         return Err(DemoError::Broken(
-            "--tenants must be at least 3, --hours at least 1, --hour-seconds at least 10".to_owned(),
+            "--tenants must be at least 4, --hours at least 1, --hour-seconds at least 10".to_owned(),
         ));
     }
     let out = args.place.root.join("target/water");
@@ -111,7 +114,7 @@ pub async fn scenario(args: &WaterArgs) -> Result<bool, DemoError> {
     install::uninstall(&platform).await?;
     let played = whole(&platform, cluster, args, &live, &out).await;
     platform.keep(&out, LOGS).await;
-    let result = table::Summary::of(args, played?);
+    let result = table::Summary::of(args, played?, table::fixed_machines(&args.place.root));
     live.plain(&result.text());
     let path = out.join("result.json");
     let text = serde_json::to_string_pretty(&result).map_err(|error| DemoError::Broken(error.to_string()))?;
@@ -203,6 +206,8 @@ async fn manifest(
         ("--first-hour", FIRST_HOUR.to_string()),
         ("--hours", args.hours.to_string()),
         ("--weekdays-only", weekdays_only(args).to_string()),
+        ("--jumps", jump::TENANT.to_string()),
+        ("--jump-hour", jump::HOUR.to_string()),
         ("--divide-time", (3_600.0 / f64::from(args.hour_seconds)).to_string()),
         ("--divide-cpu", args.divide_cpu.to_string()),
         ("--divide-memory", args.divide_memory.to_string()),
@@ -256,6 +261,7 @@ async fn play(
         if now >= end && (watched.idle() || now >= end + LAST.as_secs_f64()) {
             played.workers.count(client).await;
             played.killed_workers = watched.killed_workers();
+            played.starts = watched.starts();
             played.runs = watched.runs();
             return Ok(played);
         }

@@ -10,7 +10,7 @@ use kube::{Api, Client, ResourceExt};
 use serde::Serialize;
 
 use super::staging::VERSION;
-use super::{PREFIX, WaterArgs};
+use super::{PREFIX, WaterArgs, jump};
 use crate::demo::DemoError;
 use crate::demo::live::Live;
 
@@ -46,6 +46,14 @@ pub struct Run {
     pub used: f64,
     /// Memory of its newest pod, MiB.
     pub mebibytes: f64,
+    /// It needs twice its memory within a second.
+    pub jumps: bool,
+    /// When a pod of it was killed for memory first, and how much that had, MiB.
+    pub killed_at: Option<f64>,
+    /// See `killed_at`.
+    pub killed_mebibytes: Option<f64>,
+    /// When its first further try was made.
+    pub retried_at: Option<f64>,
 }
 
 /// Everything seen so far.
@@ -54,6 +62,8 @@ pub struct Watched {
     runs: BTreeMap<String, Run>,
     /// Pods that are over, by UID.
     pods: BTreeSet<String>,
+    /// Seconds from the creation of a pod until it ran, by UID.
+    starts: BTreeMap<String, f64>,
     counts: BTreeMap<(String, String), usize>,
     /// UIDs of Jobs, and the run that each belongs to.
     jobs: BTreeMap<String, String>,
@@ -80,6 +90,11 @@ impl Watched {
     /// Containers of workers on queues that were killed for memory.
     pub fn killed_workers(&self) -> usize {
         self.killed_workers.len()
+    }
+
+    /// Seconds from the creation of each run's pod until it ran; Kubernetes tells both to the second.
+    pub fn starts(&self) -> Vec<f64> {
+        self.starts.values().copied().collect()
     }
 
     /// Tries that ended since this was asked last.
@@ -143,9 +158,14 @@ impl Watched {
                 release: job.labels().get(VERSION).and_then(|text| text.parse().ok()).unwrap_or(1),
                 slot,
                 due: slot + minutes * f64::from(args.hour_seconds) / 60.0,
+                jumps: jump::is_of(job),
                 ..Run::default()
             }
         });
+        if job.annotations().contains_key(RETRY_OF) {
+            let made = job.metadata.creation_timestamp.as_ref().map(seconds);
+            run.retried_at = earliest(run.retried_at, made);
+        }
         let complete = job.status.as_ref().and_then(|status| status.completion_time.as_ref()).map(seconds);
         if run.ended.is_none()
             && let Some(at) = complete
@@ -193,10 +213,11 @@ impl Watched {
         let running = state.running.as_ref().and_then(|running| running.started_at.as_ref());
         let ended = state.terminated.as_ref();
         let began = running.or_else(|| ended.and_then(|end| end.started_at.as_ref())).map(seconds);
-        run.began = match (run.began, began) {
-            (Some(one), Some(other)) => Some(one.min(other)),
-            (one, other) => one.or(other),
-        };
+        run.began = earliest(run.began, began);
+        let made = pod.metadata.creation_timestamp.as_ref().map(seconds);
+        if let (Some(made), Some(began), Some(uid)) = (made, began, pod.uid()) {
+            self.starts.entry(uid).or_insert((began - made).max(0.0));
+        }
         let Some(end) = ended else { return };
         if !self.pods.insert(pod.uid().unwrap_or_default()) {
             return;
@@ -214,6 +235,10 @@ impl Watched {
         run.used += lasted * used(end.message.as_deref().unwrap_or_default());
         if end.reason.as_deref() == Some("OOMKilled") {
             run.killed += 1;
+            if run.killed_at.is_none() {
+                run.killed_at = end.finished_at.as_ref().map(seconds);
+                run.killed_mebibytes = Some(run.mebibytes);
+            }
             live.say(format!(
                 "{id:28} killed for memory at {:.0} MiB, run {} of its kind",
                 run.mebibytes, run.number
@@ -232,6 +257,13 @@ fn used(message: &str) -> f64 {
     let said: serde_json::Value =
         message.lines().last().and_then(|line| serde_json::from_str(line).ok()).unwrap_or_default();
     said["used"]["cpu"].as_str().map_or(0.0, quantity)
+}
+
+fn earliest(one: Option<f64>, other: Option<f64>) -> Option<f64> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, other) => one.or(other),
+    }
 }
 
 fn seconds(time: &Time) -> f64 {
@@ -269,6 +301,55 @@ mod tests {
         assert_eq!(watched.killed_workers(), 1);
         watched.worker(&pod(running, killed, 2), &live);
         assert_eq!(watched.killed_workers(), 2);
+    }
+
+    #[derive(clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: WaterArgs,
+    }
+
+    #[test]
+    fn a_run_that_is_killed_and_tried_again_tells_when_and_with_how_much() {
+        let args = <Line as clap::Parser>::parse_from(["water"]).args;
+        let job = |uid: &str, second: u32, annotations: serde_json::Value| -> Job {
+            serde_json::from_value(serde_json::json!({ "metadata": {
+                "name": uid, "namespace": "water-1", "uid": uid, "annotations": annotations,
+                "creationTimestamp": format!("2026-11-02T00:00:{second:02}Z"),
+                "ownerReferences": [{ "apiVersion": "batch/v1", "kind": "CronJob", "name": "optimisation", "uid": "c" }],
+            } }))
+            .unwrap()
+        };
+        let pod = |job: &str, (made, began, ended): (u32, u32, u32), memory: &str, reason: &str| -> Pod {
+            let at = |second: u32| format!("2026-11-02T00:00:{second:02}Z");
+            let code = if reason == "Completed" { 0 } else { 137 };
+            serde_json::from_value(serde_json::json!({
+                "metadata": {
+                    "name": "pod", "namespace": "water-1", "uid": format!("{job}-pod"), "creationTimestamp": at(made),
+                    "ownerReferences": [{ "apiVersion": "batch/v1", "kind": "Job", "name": job, "uid": job }],
+                },
+                "spec": { "containers": [{ "name": "run", "resources": { "requests": { "memory": memory } } }] },
+                "status": { "containerStatuses": [{
+                    "name": "run", "image": "", "imageID": "", "ready": false, "restartCount": 0,
+                    "state": { "terminated": {
+                        "exitCode": code, "reason": reason, "startedAt": at(began), "finishedAt": at(ended),
+                    } },
+                }] },
+            }))
+            .unwrap()
+        };
+        let (live, mut watched) = (Live::start(), Watched::default());
+        watched.job(&job("first", 1, serde_json::json!({})), &args, &live);
+        watched.pod(&pod("first", (2, 5, 7), "80Mi", "OOMKilled"), &live);
+        watched.job(&job("second", 9, serde_json::json!({ RETRY_OF: "first" })), &args, &live);
+        let second = pod("second", (10, 11, 15), "160Mi", "Completed");
+        watched.pod(&second, &live);
+        watched.pod(&second, &live);
+        assert_eq!(watched.starts(), vec![3.0, 1.0]);
+        let runs = watched.runs();
+        let [run] = &runs[..] else { panic!("{runs:?}") };
+        assert_eq!((run.killed, run.killed_mebibytes, run.mebibytes), (1, Some(80.0), 160.0));
+        assert_eq!(run.retried_at.zip(run.killed_at).map(|(made, killed)| made - killed), Some(2.0));
     }
 
     #[test]

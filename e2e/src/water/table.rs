@@ -2,14 +2,17 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::path::Path;
 
 use serde::Serialize;
 
+use super::jump::Jump;
 use super::seen::Run;
 use super::staging::Staging;
 use super::weekend::Weekend;
 use super::workers::{KINDS, Workers};
 use super::{PREFIX, Played, WaterArgs};
+use crate::truth::percentile::percentile;
 
 /// Runs of a kind whose kills are learning.
 const LEARNING: usize = 3;
@@ -18,8 +21,24 @@ const GROWN_AFTER: usize = 10;
 const GROWN: f64 = 2.5;
 /// The weekend's failure must be found within this, in seconds.
 const FOUND: f64 = 60.0;
-/// Fixed machines of two vCPU a tenant, as `make fit` measured them on the same catalogue in virtual time.
-const FIXED_UTILISATION: f64 = 18.0;
+/// Where `make fit` leaves what it measured in virtual time, which catalogue it has to be of, and which of its policies counts.
+const FIT: &str = "target/fit/result.json";
+const CATALOGUE: &str = "water";
+const FIXED: &str = "fixed-2-vcpu";
+
+/// Used of what machines of two vCPU a tenant reserve, percent, as `make fit` measured it last; `None` where it did not.
+pub fn fixed_machines(root: &Path) -> Option<f64> {
+    utilisation(&std::fs::read_to_string(root.join(FIT)).ok()?)
+}
+
+fn utilisation(text: &str) -> Option<f64> {
+    let said: serde_json::Value = serde_json::from_str(text).ok()?;
+    if said["catalogue"] != CATALOGUE {
+        return None;
+    }
+    let row = said["policies"].as_array()?.iter().find(|row| row["policy"] == FIXED)?;
+    row["utilisation"].as_f64().map(|share| 100.0 * share)
+}
 
 /// What came out.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -35,12 +54,43 @@ pub struct Summary {
     /// Containers of workers that were killed for memory.
     killed_workers: usize,
     growth: Growth,
+    jump: Jump,
+    /// From the creation of a run's pod until it ran: what the simulator calls `podStartSeconds`.
+    pod_starts: PodStarts,
     weekend: Weekend,
     found_after_seconds: Option<f64>,
     staging: Staging,
-    /// Used of what was reserved, percent, on machines of two vCPU per tenant: from the simulator.
-    simulated_fixed_utilisation: f64,
+    /// Used of what was reserved, percent, on machines of two vCPU per tenant: from the simulator, if it ran.
+    simulated_fixed_utilisation: Option<f64>,
     runs: Vec<Run>,
+}
+
+/// How long pods of runs took to start, by nearest rank; the time until a node has room counts, too.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct PodStarts {
+    pods: usize,
+    p50_seconds: Option<f64>,
+    p95_seconds: Option<f64>,
+}
+
+impl PodStarts {
+    fn of(seconds: &[f64]) -> Self {
+        let (p50_seconds, p95_seconds) = (percentile(seconds, 50.0), percentile(seconds, 95.0));
+        Self { pods: seconds.len(), p50_seconds, p95_seconds }
+    }
+
+    fn text(&self) -> String {
+        match (self.p50_seconds, self.p95_seconds) {
+            (Some(p50), Some(p95)) => {
+                format!(
+                    "{} pods of runs ran {p50:.0} s (p50) and {p95:.0} s (p95) after they were made",
+                    self.pods
+                )
+            }
+            _ => "no pod of a run ran".to_owned(),
+        }
+    }
 }
 
 /// The tenant whose memory grows threefold over ten runs.
@@ -86,6 +136,8 @@ struct Row {
     failed_tries: usize,
     memory_kills: usize,
     memory_kills_after_third_run: usize,
+    /// Kills of the run whose need jumps; not among those after the third run.
+    sudden_memory_kills: usize,
     utilisation: f64,
 }
 
@@ -100,7 +152,9 @@ impl Row {
             row.missed_deadlines += usize::from(run.ended.is_none_or(|at| at.floor() > run.due));
             row.failed_tries += run.failed;
             row.memory_kills += run.killed;
-            row.memory_kills_after_third_run += if run.number > LEARNING { run.killed } else { 0 };
+            let known = run.number > LEARNING && !run.jumps;
+            row.memory_kills_after_third_run += if known { run.killed } else { 0 };
+            row.sudden_memory_kills += if run.jumps { run.killed } else { 0 };
             delays.extend(run.began.map(|began| (began - run.slot).max(0.0)));
             reserved += run.reserved;
             used += run.used;
@@ -115,7 +169,7 @@ impl Row {
 
 impl Summary {
     /// Counts.
-    pub fn of(args: &WaterArgs, played: Played) -> Self {
+    pub fn of(args: &WaterArgs, played: Played, fixed: Option<f64>) -> Self {
         let runs = played.runs;
         let mut kinds: BTreeMap<String, Vec<&Run>> = BTreeMap::new();
         for run in &runs {
@@ -134,10 +188,12 @@ impl Summary {
             workers,
             killed_workers: played.killed_workers,
             growth: Growth::of(format!("{PREFIX}{}", args.tenants - 1), &runs),
+            jump: Jump::of(&runs, args.hours),
+            pod_starts: PodStarts::of(&played.starts),
             found_after_seconds: played.weekend.found_after(),
             weekend: played.weekend,
             staging: played.staging,
-            simulated_fixed_utilisation: FIXED_UTILISATION,
+            simulated_fixed_utilisation: fixed,
             runs,
         }
     }
@@ -167,6 +223,7 @@ impl Summary {
                 ),
                 growth.held(),
             ),
+            (self.jump.text(), self.jump.held()),
             (
                 format!(
                     "kills for memory after a kind's third run: {}, of workers on queues: {}",
@@ -189,7 +246,7 @@ impl Summary {
     /// For people.
     pub fn text(&self) -> String {
         let mut text = format!(
-            "\n{} tenants, {} simulated hours of {} s\n\n{:14} {:>5} {:>6} {:>7} {:>12} {:>7} {:>6} {:>14} {:>12}\n",
+            "\n{} tenants, {} simulated hours of {} s\n\n{:14} {:>5} {:>6} {:>7} {:>12} {:>7} {:>6} {:>14} {:>7} {:>12}\n",
             self.tenants,
             self.hours,
             self.hour_seconds,
@@ -201,6 +258,7 @@ impl Summary {
             "failed",
             "kills",
             "kills, 4th on",
+            "sudden",
             "utilisation"
         );
         let rows = self.kinds.iter().map(|(kind, row)| (kind.as_str(), row));
@@ -208,7 +266,7 @@ impl Summary {
             // Nobody fails to write into a text.
             let _ = writeln!(
                 text,
-                "{name:14} {:>5} {:>6} {:>7} {:>12.1} {:>7} {:>6} {:>14} {:>10.0} %",
+                "{name:14} {:>5} {:>6} {:>7} {:>12.1} {:>7} {:>6} {:>14} {:>7} {:>10.0} %",
                 row.runs,
                 row.ended,
                 row.missed_deadlines,
@@ -216,6 +274,7 @@ impl Summary {
                 row.failed_tries,
                 row.memory_kills,
                 row.memory_kills_after_third_run,
+                row.sudden_memory_kills,
                 row.utilisation
             );
         }
@@ -235,16 +294,21 @@ impl Summary {
         for (what, holds) in self.checks() {
             let _ = writeln!(text, "{} {what}", if holds { "yes" } else { "NO " });
         }
+        let _ = writeln!(text, "    {}", self.pod_starts.text());
         let others = &self.weekend.others;
         let _ = writeln!(text, "    {} other incidents", others.len());
         for other in others {
             let _ = writeln!(text, "    {other}");
         }
-        let _ = writeln!(
-            text,
-            "\nFixed machines (2 vCPU a tenant) use {:.0} % of what they reserve on the same catalogue: from the simulator, make fit.",
-            self.simulated_fixed_utilisation
-        );
+        let fixed = match self.simulated_fixed_utilisation {
+            Some(fixed) => format!(
+                "Fixed machines (2 vCPU a tenant) use {fixed:.0} % of what they reserve on the same catalogue: {FIT}, by make fit."
+            ),
+            None => format!(
+                "What fixed machines use of what they reserve is in {FIT} after make fit; it is not there."
+            ),
+        };
+        let _ = writeln!(text, "\n{fixed}");
         text
     }
 }
@@ -297,5 +361,28 @@ mod tests {
         assert!((row.utilisation - 75.0).abs() < 1e-9 && (row.start_delay_p95_seconds - 2.0).abs() < 1e-9);
         let later = Row::of([run(4, Some(105.0), 1)].iter());
         assert_eq!(later.memory_kills_after_third_run, 1);
+        let jump = Row::of([Run { jumps: true, ..run(4, Some(105.0), 1) }].iter());
+        let kills = (jump.memory_kills, jump.sudden_memory_kills, jump.memory_kills_after_third_run);
+        assert_eq!(kills, (1, 1, 0), "a jump is counted apart");
+    }
+
+    #[test]
+    fn starts_of_pods_are_told_by_their_quantiles() {
+        let starts: Vec<f64> = (1..=20).map(f64::from).collect();
+        let told = PodStarts::of(&starts);
+        assert_eq!((told.pods, told.p50_seconds, told.p95_seconds), (20, Some(10.0), Some(19.0)));
+        assert_eq!(PodStarts::of(&[]).text(), "no pod of a run ran");
+    }
+
+    #[test]
+    fn what_fixed_machines_use_is_read_from_the_simulator_or_not_told() {
+        let result = |catalogue: &str, policy: &str| {
+            let row = serde_json::json!({ "policy": policy, "utilisation": 0.18 });
+            serde_json::json!({ "catalogue": catalogue, "policies": [row] }).to_string()
+        };
+        assert!(utilisation(&result("water", "fixed-2-vcpu")).is_some_and(|used| (used - 18.0).abs() < 1e-9));
+        assert_eq!(utilisation(&result("water", "homeostat")), None, "one policy only was measured");
+        assert_eq!(utilisation(&result("other", "fixed-2-vcpu")), None, "another catalogue");
+        assert_eq!(utilisation("not JSON"), None);
     }
 }

@@ -42,6 +42,9 @@ pub struct RunArgs {
     /// Its memory grows threefold over ten runs
     #[arg(long, env = "GROWS")]
     grows: bool,
+    /// Hour of the run whose memory jumps within a second
+    #[arg(long, env = "JUMP_HOUR")]
+    jump_hour: Option<u32>,
     /// This tenant's settings name no profile of weekends; the first release cannot do without
     #[arg(long, env = "WEEKDAYS_ONLY")]
     weekdays_only: bool,
@@ -111,7 +114,8 @@ fn tried_before() -> bool {
 
 fn which(args: &RunArgs) -> Which {
     let grows = args.grows.then_some(args.number.unwrap_or(args.hour));
-    Which { kind: args.kind, tenant: args.tenant, hour: args.hour, seed: args.seed, grows }
+    let jumps = args.jump_hour == Some(args.hour);
+    Which { kind: args.kind, tenant: args.tenant, hour: args.hour, seed: args.seed, grows, jumps }
 }
 
 /// Reads the last hundred days of its sensors in the first half of its time, as many sensors as fill its memory, and computes
@@ -121,12 +125,18 @@ pub fn compute(kind: Kind, shape: &Shape, half: bool, hour: u32, seed: u64) -> f
     let values = ((shape.mebibytes.min(MOST_MEBIBYTES) - BARE).max(0.5) * f64::from(1 << 20) / 8.0) as usize;
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     let mut data: Vec<f64> = Vec::with_capacity(values);
+    let mut sudden: Vec<u8> = Vec::new();
     let (began, mut result) = (Instant::now(), 0.0);
     let cpu_at_start = usage::cpu_seconds().unwrap_or(0.0);
     loop {
         let passed = began.elapsed().as_secs_f64();
+        if shape.sudden > 0.0 && sudden.is_empty() && passed >= seconds / 2.0 {
+            // Each page is written at once, faster than anybody looks.
+            sudden = vec![1; (shape.sudden.min(MOST_MEBIBYTES) * f64::from(1 << 20)) as usize];
+        }
         // Slow or not, it has read all of its data before it ends, so that the same run needs the same memory.
         if passed >= seconds && (half || data.len() >= values) {
+            std::hint::black_box(&sudden);
             return result;
         }
         let wanted = (values as f64 * (2.0 * passed / seconds).min(1.0)) as usize;

@@ -79,7 +79,8 @@ pub async fn work(args: WorkArgs) -> Result<(), WorkError> {
             continue;
         };
         let kind = args.kind;
-        let which = Which { kind, tenant: args.tenant, hour: order.hour, seed: args.seed, grows: None };
+        let which =
+            Which { kind, tenant: args.tenant, hour: order.hour, seed: args.seed, grows: None, jumps: false };
         let (shape, seed) = (which.shape(scale), args.seed ^ u64::from(order.hour));
         let computed =
             tokio::task::spawn_blocking(move || work::compute(kind, &shape, false, order.hour, seed)).await;

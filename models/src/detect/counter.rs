@@ -2,6 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+/// A point that is earlier by more seconds than this does not come late: the clock was set back.
+const SET_BACK: i64 = 60;
+
 /// Turns a cumulative counter into a rate per second. A value below the one before is a restart from zero, as in
 /// Prometheus' `rate`: what it shows was counted since the restart.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -21,7 +24,8 @@ pub struct Rate {
 
 impl Counter {
     /// Takes the next point. `None` for the first, for a value that is negative or not finite, and for a time that is not
-    /// later than the one before; such points change nothing (the first is remembered).
+    /// later than the one before; such points change nothing. The first is remembered, and one that is more than a minute
+    /// earlier than the one before: its clock was set back, and rates go on from there.
     pub fn observe(&mut self, at_seconds: i64, value: f64) -> Option<Rate> {
         if !(value.is_finite() && value >= 0.0) {
             return None;
@@ -31,6 +35,9 @@ impl Counter {
             return None;
         };
         let seconds = at_seconds.saturating_sub(last_at);
+        if seconds < -SET_BACK {
+            self.last = Some((at_seconds, value));
+        }
         if seconds <= 0 {
             return None;
         }
@@ -60,6 +67,19 @@ mod tests {
         assert_eq!(counter.observe(10, 160.0), None);
         assert_eq!(counter.observe(20, 30.0), Some(Rate { per_second: 3.0, reset: true }));
         assert_eq!(counter.resets(), 1);
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_is_believed_from_its_second_point_on() {
+        let mut counter = Counter::default();
+        assert_eq!(counter.observe(10_000, 100.0), None);
+        assert_eq!(counter.observe(10_060, 160.0), Some(Rate { per_second: 1.0, reset: false }));
+        assert_eq!(counter.observe(6_460, 220.0), None);
+        assert_eq!(counter.observe(6_520, 280.0), Some(Rate { per_second: 1.0, reset: false }));
+        // What only comes late changes nothing.
+        assert_eq!(counter.observe(6_460, 240.0), None);
+        assert_eq!(counter.observe(6_580, 400.0), Some(Rate { per_second: 2.0, reset: false }));
+        assert_eq!(counter.resets(), 0);
     }
 
     proptest! {

@@ -26,6 +26,9 @@ pub struct Bands {
     usual: Vec<f64>,
     /// The same over all steps.
     error: f64,
+    /// Something was back-tested, and without any error.
+    #[serde(default)]
+    exact: bool,
     /// What turns a disagreement into an error of the same size.
     spread_to_error: f64,
     /// Errors in units of their expected size, oldest first.
@@ -57,6 +60,7 @@ impl Bands {
         let mut bands = Self {
             usual,
             error,
+            exact: error <= 0.0 && errors.iter().flatten().any(|error| error.is_finite()),
             spread_to_error: if spread > 0.0 { error / spread } else { 0.0 },
             scaled: VecDeque::with_capacity(errors.len() * horizon),
             kept: errors.len().max(1) * horizon,
@@ -94,9 +98,16 @@ impl Bands {
             .collect()
     }
 
-    /// How large the recent errors are against the usual; 1 is as usual.
+    /// How large the recent errors are against the usual; 1 is as usual. Infinite when there are any where the back-test was
+    /// exact.
     pub fn recent(&self) -> f64 {
-        if self.recent.1 > 0.0 && self.error > 0.0 { self.recent.0 / self.recent.1 / self.error } else { 1.0 }
+        if self.recent.1 > 0.0 && self.error > 0.0 {
+            self.recent.0 / self.recent.1 / self.error
+        } else if self.exact && self.recent.0 > 0.0 {
+            f64::INFINITY
+        } else {
+            1.0
+        }
     }
 
     /// What misses have added to the level.
@@ -106,7 +117,8 @@ impl Bands {
 
     /// Expected size of the error of each step. Steps beyond the back-tested ones grow with the root of the time.
     fn sizes(&self, spread: &[f64]) -> Vec<f64> {
-        let recent = self.recent().sqrt();
+        // Nothing is expected where the back-test was exact, however large the recent errors are.
+        let recent = if self.error > 0.0 { self.recent().sqrt() } else { 1.0 };
         let known = self.usual.len();
         (0..spread.len())
             .map(|step| {
@@ -128,7 +140,8 @@ impl Bands {
         if scaled.is_empty() {
             return scaled;
         }
-        let error = mean_absolute(errors.iter().copied()).min(CAP * self.error);
+        let cap = if self.error > 0.0 { CAP * self.error } else { f64::INFINITY };
+        let error = mean_absolute(errors.iter().copied()).min(cap);
         self.recent = (self.recent.0 * FADE + error, self.recent.1 * FADE + 1.0);
         let over = (self.scaled.len() + scaled.len()).saturating_sub(self.kept);
         self.scaled.drain(..over.min(self.scaled.len()));
@@ -197,6 +210,19 @@ mod tests {
         assert!(bands.reach(&[1.0; 12])[0].1 > 1.5 * before);
         assert!(bands.recent() > 2.0);
         assert_eq!(bands.scaled.len(), 720);
+    }
+
+    #[test]
+    fn an_error_after_an_exact_back_test_is_beyond_all_that_is_usual() {
+        let seen = |back_tested: &[Vec<f64>]| {
+            let mut bands = Bands::learn(back_tested, back_tested, 12, (0.0, 0.0));
+            let before = bands.recent();
+            bands.observe(&[2.0; 12], &[1.0; 12]);
+            (before, bands.recent(), bands.reach(&[1.0; 12])[0])
+        };
+        let exact: Vec<Vec<f64>> = even(60).iter().map(|row| vec![0.0; row.len()]).collect();
+        assert_eq!(seen(&exact), (1.0, f64::INFINITY, (0.0, 0.0)));
+        assert_eq!(seen(&[]), (1.0, 1.0, (0.0, 0.0)), "nothing was back-tested");
     }
 
     #[test]

@@ -215,26 +215,16 @@ impl Analyser {
         now: Timestamp,
         seen: &mut BTreeMap<(Entity, FindingKind), Seen>,
     ) {
+        let all_known = self.known_from_calls(snapshot);
         for (entity, callee) in self.calls.callees() {
-            let known = [
-                FindingKind::Hung,
-                FindingKind::Slow,
-                FindingKind::ErrorBurst,
-                FindingKind::Unreachable,
-                FindingKind::DependencyDown,
-            ]
-            .into_iter()
-            .find_map(|kind| {
-                let finding = self.findings.get(&(entity.clone(), kind))?;
-                finding.active.then_some((kind, finding))
-            });
+            let known = all_known.get(entity).copied();
             let tally = callee.tally(now, WINDOW);
             let Some((first, last)) = tally.first_failure.zip(tally.last_failure) else {
                 // Keep a finding through its clearing time, so that a pause between attempts does not end it.
                 if let Some((kind, finding)) = known
                     && now.duration_since(finding.last_seen) < CALLS_CLEAR
                 {
-                    seen.insert((entity.clone(), kind), keep(finding));
+                    seen.insert((finding.entity.clone(), kind), keep(finding));
                 }
                 continue;
             };

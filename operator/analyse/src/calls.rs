@@ -1,9 +1,10 @@
 //! Who failed whom: calls seen from client spans, charged per trace to the deepest callee that failed.
 //!
 //! A failed call is charged to its callee, unless the callee itself failed at a call of its own in the same
-//! trace; then the charge moves on to that callee. Spans arrive late and in any order, so a charge may move
-//! while its trace is remembered. The idea is that of spectrum and trace based localisation (e.g. `MicroRank`,
-//! WWW 2021), reduced to what can be decided within milliseconds and explained in one sentence.
+//! trace; then the charge moves on to that callee. Where the failures go round in a ring, the call that began last
+//! is charged. Spans arrive late and in any order, so a charge may move while its trace is remembered. The idea is
+//! that of spectrum and trace based localisation (e.g. `MicroRank`, WWW 2021), reduced to what can be decided within
+//! milliseconds and explained in a few sentences.
 
 use crate::senders::Sender;
 use crate::waits::Waits;
@@ -31,6 +32,11 @@ const MAX_PODS: usize = 50_000;
 const MAX_CALLERS: usize = 256;
 /// Failures further apart than this are separate runs; longer than the exporters' default beat of five seconds.
 const RUN_GAP: SignedDuration = SignedDuration::from_secs(6);
+/// Buckets after which one is settled.
+const SETTLED_BUCKETS: i64 = 30;
+/// So many failures around a bucket, and such a share of the calls there, are an outage: nothing of it is usual.
+const OUTAGE_FAILURES: u32 = 3;
+const OUTAGE_SHARE: f64 = 0.1;
 /// A caller that hung up after this long without an answer counts as unanswered.
 const UNANSWERED_SECONDS: f64 = 0.25;
 
@@ -48,6 +54,16 @@ struct Bucket {
     passed_on: u32,
     first_failure: Option<Timestamp>,
     last_failure: Option<Timestamp>,
+}
+
+impl Bucket {
+    fn failures(&self) -> u32 {
+        self.charged.iter().sum()
+    }
+
+    fn calls(&self) -> u32 {
+        self.good + self.failures() + self.passed_on
+    }
 }
 
 /// Calls into one callee.
@@ -271,14 +287,14 @@ impl Callee {
 
     /// Learns the usual failure rate from buckets that are old enough to be settled.
     pub fn learn(&mut self, now: Timestamp) {
-        let settled = (now.as_millisecond() - 3_000).div_euclid(BUCKET_MILLIS);
+        let settled = now.as_millisecond().div_euclid(BUCKET_MILLIS) - SETTLED_BUCKETS;
         for bucket in
             self.buckets.iter().filter(|bucket| bucket.index > self.learned_until && bucket.index <= settled)
         {
-            let bad: u32 = bucket.charged.iter().sum();
-            let all = bucket.good + bad + bucket.passed_on;
-            // A burst is not what is usual.
-            if all > 0 && f64::from(bad) < 0.1 * f64::from(all) + 1.0 {
+            let (bad, all) = (bucket.failures(), bucket.calls());
+            // A burst is not what is usual, and neither is an outage of single calls.
+            let burst = f64::from(bad) >= 0.1 * f64::from(all) + 1.0;
+            if all > 0 && !burst && !outage_around(&self.buckets, bucket.index) {
                 let weight = (f64::from(all) / 20_000.0).min(0.05);
                 self.usual_rate += weight * (f64::from(bad) / f64::from(all) - self.usual_rate);
             }
@@ -288,11 +304,20 @@ impl Callee {
     }
 }
 
+/// Whether calls around this bucket failed as in an outage.
+fn outage_around(buckets: &VecDeque<Bucket>, index: i64) -> bool {
+    let around = buckets.iter().filter(|bucket| (bucket.index - index).abs() <= SETTLED_BUCKETS);
+    let (bad, all) =
+        around.fold((0, 0), |(bad, all), bucket| (bad + bucket.failures(), all + bucket.calls()));
+    bad >= OUTAGE_FAILURES && f64::from(bad) >= OUTAGE_SHARE * f64::from(all)
+}
+
 #[derive(Clone, Debug)]
 struct Failure {
     caller: Option<WorkloadKey>,
     callee: Entity,
     outcome: usize,
+    start: Timestamp,
     end: Timestamp,
     arrival: Timestamp,
     charged: bool,
@@ -363,6 +388,7 @@ impl Calls {
             caller,
             callee,
             outcome,
+            start: span.start,
             end: span.end,
             arrival: observation.arrival_time,
             charged: false,
@@ -384,13 +410,22 @@ impl Calls {
         if failures.len() < 64 {
             failures.push(failure);
         }
-        let callers: BTreeSet<WorkloadKey> =
-            failures.iter().filter_map(|failure| failure.caller.clone()).collect();
-        for failure in failures.iter_mut() {
-            let deeper = match &failure.callee {
-                Entity::Workload { key } => callers.contains(key),
-                _ => false,
-            };
+        // Who fails at itself failed at nobody deeper.
+        let callers: BTreeSet<WorkloadKey> = failures
+            .iter()
+            .filter(|failure| failure.caller.as_ref() != failure.callee.workload())
+            .filter_map(|failure| failure.caller.clone())
+            .collect();
+        let passed_on =
+            |failure: &Failure| failure.callee.workload().is_some_and(|key| callers.contains(key));
+        // In a ring everybody failed at the next one. Who gives up first is no sign there; the deepest call began last.
+        let deepest = if failures.iter().all(passed_on) {
+            failures.iter().enumerate().max_by_key(|(_, failure)| failure.start).map(|(place, _)| place)
+        } else {
+            None
+        };
+        for (place, failure) in failures.iter_mut().enumerate() {
+            let deeper = passed_on(failure) && deepest != Some(place);
             let Some(callee) = self.callees.get_mut(&failure.callee) else { continue };
             if !deeper && !failure.charged {
                 failure.charged = true;

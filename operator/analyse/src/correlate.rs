@@ -9,7 +9,7 @@ mod own;
 mod taken_up;
 mod well;
 
-use crate::calls::Calls;
+use crate::calls::{Callee, Calls, Edge};
 use crate::ranking::{first_hand, only_warns, rank, root_of, root_of_cause};
 use crate::shelf::{self, Shelf};
 use homeostat_knowledge::incident::TimelineKind;
@@ -18,9 +18,13 @@ use homeostat_knowledge::{
     ActionRecord, Entity, EvidenceId, Finding, FindingKind, IdSource, Incident, IncidentId, IncidentState,
     Instants, Name, ObjectKey, Severity, SignedDuration, Snapshot, Timestamp, WorkloadKey,
 };
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use taken_up::Looked;
 use well::well_since;
+
+/// Findings of one incident that are kept.
+const MOST_FINDINGS: usize = 50;
 
 /// Settings of the correlator.
 #[derive(Clone, Debug)]
@@ -350,7 +354,7 @@ impl Correlator {
         }
         let affected = calls.affected(root);
         // The workload that answers for it: itself, else the nearest one that suffers.
-        let nearest = calls.callee(root).and_then(|callee| callee.callers.iter().next().cloned());
+        let nearest = calls.callee(root).and_then(sufferer);
         let workload = root.workload().cloned().or(nearest).or_else(|| affected.iter().next().cloned());
         let namespace =
             workload.as_ref().map_or_else(|| self.config.home.clone(), |key| key.namespace.clone());
@@ -399,6 +403,7 @@ impl Correlator {
     ) -> bool {
         let Some(incident) = self.incidents.get_mut(id) else { return false };
         let mut changed = false;
+        let mut new = Vec::new();
         for finding in findings {
             let known = incident
                 .findings
@@ -408,17 +413,20 @@ impl Correlator {
                 // Renewed evidence alone is not news; it would cost a write ten times a second.
                 changed |= known.active != finding.active;
                 known.clone_from(finding);
-            } else if incident.findings.len() < 50 {
-                incident.findings.push((*finding).clone());
-                let first = finding.evidence.first().map(ToString::to_string).unwrap_or_default();
-                incident.record(
-                    now,
-                    TimelineKind::Finding,
-                    format!("{} {}: {first}", finding.entity, finding.kind),
-                );
-                changed = true;
+            } else {
+                new.push(*finding);
             }
             incident.instants.impact_start = incident.instants.impact_start.min(finding.since);
+        }
+        // After what is known, which is active again by now.
+        for finding in new {
+            if make_room(&mut incident.findings) {
+                incident.findings.push(finding.clone());
+                let first = finding.evidence.first().map(ToString::to_string).unwrap_or_default();
+                let text = format!("{} {}: {first}", finding.entity, finding.kind);
+                incident.record(now, TimelineKind::Finding, text);
+                changed = true;
+            }
         }
         if incident.instants.mitigated.is_some() {
             incident.instants.mitigated = None;
@@ -544,6 +552,25 @@ fn knows(own: &Incident, stored: &Incident) -> bool {
             .iter()
             .any(|line| line.what == last.what && line.at.as_microsecond() == last.at.as_microsecond())
     })
+}
+
+/// The caller that it fails: nearly always rather than now and then, and most often. Others may be content with it.
+fn sufferer(callee: &Callee) -> Option<WorkloadKey> {
+    let failed = |edge: &Edge| edge.unconnected.saturating_add(edge.other);
+    let suffer = callee.edges().filter(|(_, edge)| failed(edge) > 0);
+    let most = suffer.min_by_key(|(_, edge)| Reverse((failed(edge) > edge.good, failed(edge))));
+    most.map(|(caller, _)| caller).or_else(|| callee.callers.first()).cloned()
+}
+
+/// Whether there is room for one more finding: where all places are taken, that of the one that ended first.
+fn make_room(findings: &mut Vec<Finding>) -> bool {
+    if findings.len() < MOST_FINDINGS {
+        return true;
+    }
+    let ended = findings.iter().enumerate().filter(|(_, known)| !known.active);
+    let Some((oldest, _)) = ended.min_by_key(|(_, known)| known.last_seen) else { return false };
+    findings.remove(oldest);
+    true
 }
 
 fn close(incident: &mut Incident, now: Timestamp) {

@@ -13,7 +13,7 @@ use homeostat_knowledge::{
 use homeostat_models::detect::{Direction, SeriesConfig, SeriesDetector};
 use std::collections::{BTreeMap, HashMap};
 
-/// Spans whose children's time is remembered, per generation (two are kept).
+/// Spans whose children are remembered, per generation (two are kept).
 const MAX_PARENTS: usize = 16_384;
 /// Less than this much more, or less than this many times the usual own time, is no trouble that a restart could mend.
 const MINIMUM_SECONDS: f64 = 0.05;
@@ -79,12 +79,26 @@ struct Served {
     outside: u64,
 }
 
+/// Calls that were made for one request.
+#[derive(Clone, Copy, Debug, Default)]
+struct Below {
+    seconds: f64,
+    failed: bool,
+}
+
+impl Below {
+    fn note(&mut self, seconds: f64, failed: bool) {
+        self.seconds += seconds;
+        self.failed |= failed;
+    }
+}
+
 /// Server-side view of everything.
 #[derive(Debug, Default)]
 pub struct Golden {
     served: BTreeMap<WorkloadKey, Served>,
     pods: BTreeMap<ObjectKey, PodCounts>,
-    children: [HashMap<u64, f64>; 2],
+    children: [HashMap<u64, Below>; 2],
     replicas: Replicas,
 }
 
@@ -118,7 +132,8 @@ impl Golden {
                     self.children.swap(0, 1);
                     self.children[0].clear();
                 }
-                *self.children[0].entry(span.parent).or_default() += span.seconds();
+                let below = self.children[0].entry(span.parent).or_default();
+                below.note(span.seconds(), !span.outcome.good());
             }
             SpanKind::Server => self.server(snapshot, observation, span),
             SpanKind::Other => {}
@@ -127,8 +142,11 @@ impl Golden {
 
     fn server(&mut self, snapshot: &Snapshot, observation: &Observation, span: &homeostat_knowledge::Span) {
         let Entity::Pod { key, workload: Some(workload), .. } = &observation.entity else { return };
-        let below = self.children.iter().filter_map(|generation| generation.get(&span.id)).sum::<f64>();
-        let own = (span.seconds() - below).max(0.0);
+        let mut below = Below::default();
+        for part in self.children.iter().filter_map(|generation| generation.get(&span.id)) {
+            below.note(part.seconds, part.failed);
+        }
+        let own = (span.seconds() - below.seconds).max(0.0);
         let index = observation.arrival_time.as_second();
         if !self.served.contains_key(workload) {
             let Some(detector) = detector() else { return };
@@ -139,14 +157,15 @@ impl Golden {
             served.close(index);
         }
         served.second.add(own);
-        // An error that came from below is not its own.
-        let outcome = if below < 1e-9 { span.outcome } else { CallOutcome::Ok };
+        // An error that came from below is not its own; after good calls it is.
+        let outcome = if below.failed { CallOutcome::Ok } else { span.outcome };
         self.replicas.add(workload, key, own, outcome);
         served.answered += 1;
         let objective = snapshot.workloads.get(workload).and_then(|policy| policy.latency);
         let late = objective.is_some_and(|objective| own > objective.seconds);
         served.outside += u64::from(late || outcome == CallOutcome::ServerError);
-        let wrong_at_once = outcome == CallOutcome::ServerError && own <= served.limit();
+        // Who waited for others did not answer at once, whatever its own time is.
+        let wrong_at_once = outcome == CallOutcome::ServerError && span.seconds() <= served.limit();
         let counts = self.pods.entry(key.clone()).or_default();
         counts.at_once.add(span.end, wrong_at_once);
         let age = (index - counts.at).clamp(0, 60);
@@ -155,7 +174,7 @@ impl Golden {
         counts.errors *= fade;
         counts.at = index;
         match span.outcome {
-            CallOutcome::ServerError if below < 1e-9 => counts.errors += 1.0,
+            CallOutcome::ServerError if !below.failed => counts.errors += 1.0,
             outcome if outcome.good() => counts.good += 1.0,
             _ => {}
         }
@@ -315,6 +334,7 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
     use super::*;
+    use homeostat_knowledge::{SignedDuration, Span, Uid};
 
     /// A workload that was seen for two minutes with three answers a second.
     fn sparse() -> Served {
@@ -346,6 +366,76 @@ mod tests {
             second(&mut served, index, &[0.02, 0.021, 2.0]);
         }
         assert_eq!(served.slow().unwrap().since, Timestamp::from_second(119).unwrap());
+    }
+
+    fn key(name: &str) -> ObjectKey {
+        ObjectKey::new("shop", name)
+    }
+
+    /// Forty requests of the cart, ten a second, that it answers with an error 5 ms after a call of its own ended so.
+    fn errors(call: CallOutcome, seconds: f64) -> (Golden, Timestamp) {
+        let (mut golden, mut at) = (Golden::default(), Timestamp::from_second(1_000).unwrap());
+        for number in 0..40_u64 {
+            at += SignedDuration::from_millis(100);
+            let server = Span {
+                trace: u128::from(number),
+                id: 2 * number + 1,
+                parent: 0,
+                kind: SpanKind::Server,
+                start: at - SignedDuration::from_secs_f64(seconds + 0.005),
+                end: at,
+                operation: "op".into(),
+                outcome: CallOutcome::ServerError,
+                peer: None,
+            };
+            let client = Span {
+                id: server.id + 1,
+                parent: server.id,
+                kind: SpanKind::Client,
+                end: server.start + SignedDuration::from_secs_f64(seconds),
+                outcome: call,
+                peer: Some("stock".into()),
+                ..server.clone()
+            };
+            for span in [client, server] {
+                let observation = Observation {
+                    tenant: None,
+                    entity: Entity::Pod {
+                        key: key("cart-0"),
+                        uid: Uid::new("u"),
+                        workload: Some(key("cart")),
+                    },
+                    event_time: span.end,
+                    arrival_time: at,
+                    signal: Signal::Span(span),
+                };
+                golden.ingest(&Snapshot::default(), &observation);
+            }
+        }
+        (golden, at)
+    }
+
+    #[test]
+    fn an_error_after_good_calls_is_its_own_and_one_after_a_failed_call_is_not() {
+        for good in [CallOutcome::Ok, CallOutcome::Rejected] {
+            let (golden, now) = errors(good, 0.01);
+            assert_eq!(golden.answered(&key("cart")), (40, 40));
+            assert!(golden.error_share(&key("cart-0")).is_some_and(|(share, _)| share > 0.99));
+            assert!(golden.pods[&key("cart-0")].at_once.since(now).is_some());
+        }
+        for failed in [CallOutcome::ServerError, CallOutcome::Timeout, CallOutcome::Cancelled] {
+            let (golden, now) = errors(failed, 0.01);
+            assert_eq!(golden.answered(&key("cart")), (40, 0));
+            assert!(golden.error_share(&key("cart-0")).is_none());
+            assert_eq!(golden.pods[&key("cart-0")].at_once.since(now), None);
+        }
+    }
+
+    #[test]
+    fn who_answers_wrong_after_it_waited_for_others_does_not_do_so_at_once() {
+        let (golden, now) = errors(CallOutcome::Ok, 2.0);
+        assert_eq!(golden.answered(&key("cart")), (40, 40));
+        assert_eq!(golden.pods[&key("cart-0")].at_once.since(now), None);
     }
 
     #[test]

@@ -149,7 +149,8 @@ impl Growth {
         let (start, step) = self.step()?;
         let mut values = vec![f64::NAN; KEPT];
         let mut used = 0;
-        for (at, value) in &self.samples {
+        // Where samples are missing the oldest ones lie before what is looked at.
+        for (at, value) in self.samples.iter().filter(|(at, _)| *at >= start) {
             let place = usize::try_from((at - start) / i64::from(step)).ok()?;
             if let Some(slot) = values.get_mut(place) {
                 *slot = *value;
@@ -355,6 +356,17 @@ mod tests {
         let gaps = line(60, 600.0, 3.0).enumerate();
         let gaps = gaps.map(|(minute, value)| if minute % 5 == 2 { f64::NAN } else { value });
         assert!(said(STORED, gaps, 1_000.0).is_some(), "samples that are missing do not hide the line");
+    }
+
+    #[test]
+    fn one_missing_sample_does_not_hide_the_line_when_as_many_as_are_kept_are_known() {
+        for missing in [90, 150, 198] {
+            let rising = line(200, 600.0, 1.0).zip(0..);
+            let rising = rising.map(|(value, minute)| if minute == missing { f64::NAN } else { value });
+            let told = all(STORED, rising, 1_000.0);
+            let silent = told.iter().skip(100).filter(|said| said.is_none()).count();
+            assert!(silent <= 1 && told[199].is_some(), "without minute {missing}: {silent}");
+        }
     }
 
     #[test]

@@ -3,9 +3,10 @@
 
 use homeostat_knowledge::fight;
 use homeostat_knowledge::records::JobEnd;
+use homeostat_knowledge::runs::{age, first_tries, repeats};
 use homeostat_knowledge::{
-    ControllerKind, ControllerRecord, Entity, Evidence, FindingKind, SignedDuration, Snapshot, Timestamp,
-    Uid, WorkloadKey,
+    ControllerKind, ControllerRecord, Entity, Evidence, FindingKind, Name, SignedDuration, Snapshot,
+    Timestamp, Uid, WorkloadKey,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -57,29 +58,33 @@ fn disputed(snapshot: &Snapshot, now: Timestamp, found: &mut Vec<Found>) {
     }
 }
 
-/// Workloads whose newest run failed or does not end. A later run that began or ended well ends the finding.
+/// Workloads whose newest run failed or does not end. A later run that began or ended well ends the finding: of a Job, the
+/// repeats of it.
 fn jobs(snapshot: &Snapshot, now: Timestamp, found: &mut Vec<Found>) {
     let runs = |kind| matches!(kind, ControllerKind::Job | ControllerKind::CronJob);
     let mut workloads = snapshot.workloads.values().filter(|workload| runs(workload.target.kind)).peekable();
     if workloads.peek().is_none() {
         return;
     }
-    let mut newest: BTreeMap<&Uid, &Arc<ControllerRecord>> = BTreeMap::new();
+    let firsts = first_tries(snapshot);
+    let mut newest: BTreeMap<(&Name, &Uid), &Arc<ControllerRecord>> = BTreeMap::new();
     let mut took: BTreeMap<&Uid, Vec<SignedDuration>> = BTreeMap::new();
     let jobs = snapshot.controllers.values().filter(|record| record.key.kind == ControllerKind::Job);
     for job in jobs {
-        let Some(owner) = &job.owner else { continue };
-        let known = newest.entry(&owner.uid).or_insert(job);
-        if age(known) < age(job) {
-            *known = job;
+        let owner = job.owner.as_ref().map(|owner| &owner.uid);
+        for of in owner.into_iter().chain(firsts.get(&job.uid).copied()) {
+            let known = newest.entry((&job.key.object.namespace, of)).or_insert(job);
+            if age(known) < age(job) {
+                *known = job;
+            }
         }
-        if let Some((started, completed)) = job.run.started.zip(job.run.completed) {
-            took.entry(&owner.uid).or_default().push(completed.duration_since(started));
+        if let Some((owner, (started, completed))) = owner.zip(job.run.started.zip(job.run.completed)) {
+            took.entry(owner).or_default().push(completed.duration_since(started));
         }
     }
     for workload in workloads {
         let Some(target) = snapshot.controllers.get(&workload.target) else { continue };
-        let run = newest.get(&target.uid).copied().unwrap_or(target);
+        let run = newest.get(&(&target.key.object.namespace, &target.uid)).copied().unwrap_or(target);
         if run.finished == Some(JobEnd::Failed) {
             let evidence = Evidence::new("newest run", format!("{} failed", run.key.object.name));
             found.push((
@@ -105,7 +110,12 @@ pub fn runs_ended(snapshot: &Snapshot, workload: &WorkloadKey) -> Option<bool> {
     let goes = |job: &ControllerRecord| job.run.started.is_some() && job.finished.is_none();
     let record = snapshot.controllers.get(target);
     match target.kind {
-        ControllerKind::Job => Some(!record.is_some_and(|job| goes(job))),
+        ControllerKind::Job => {
+            let firsts = first_tries(snapshot);
+            let again = |job: &ControllerRecord| record.is_some_and(|first| repeats(&firsts, job, first));
+            let repeated = snapshot.controllers.values().any(|job| again(job) && goes(job));
+            Some(!repeated && !record.is_some_and(|job| goes(job)))
+        }
         ControllerKind::CronJob => {
             let of_it = |job: &ControllerRecord| {
                 job.key.kind == ControllerKind::Job
@@ -115,13 +125,6 @@ pub fn runs_ended(snapshot: &Snapshot, workload: &WorkloadKey) -> Option<bool> {
         }
         _ => None,
     }
-}
-
-/// Orders the runs of one owner, the newest last: by the moment that each was made for, then what repeats or follows it. The
-/// name comes last: people name the Jobs that they make of a `CronJob` as they like.
-fn age(job: &ControllerRecord) -> (Option<Timestamp>, bool, Option<Timestamp>, &str) {
-    let waits = job.run.started.is_none() && job.finished.is_none();
-    (job.work.as_ref().and_then(|work| work.slot), waits, job.run.started, &job.key.object.name)
 }
 
 /// Since when a run should have ended: by its own deadline, else by what runs before it took.

@@ -3,8 +3,9 @@
 use crate::setup::{self, Said};
 use homeostat_knowledge::kubelet::{NO_IMAGE, OUT_OF_MEMORY};
 use homeostat_knowledge::records::{ControllerKey, EventRecord, JobEnd, Termination};
+use homeostat_knowledge::runs::first_tries;
 use homeostat_knowledge::{
-    ContainerState, ControllerKind, ControllerRecord, Evidence, FindingKind, ObjectKey, PodRecord,
+    ContainerState, ControllerKind, ControllerRecord, Evidence, FindingKind, Name, ObjectKey, PodRecord,
     SignedDuration, Snapshot, Timestamp, Uid,
 };
 use std::collections::BTreeMap;
@@ -110,6 +111,10 @@ impl Pods {
                 && !planned(pod, end)
             {
                 memory.crash(end, now);
+                // That it was not ready in between was not seen: it is ready anew.
+                if pod.ready {
+                    memory.ready_since = Some(now);
+                }
             }
         }
         memory.classify(pod, now);
@@ -137,7 +142,8 @@ impl Pods {
                 {
                     let good = good.get_or_insert_with(|| last_good_ends(snapshot));
                     let ends = [Some(&job.uid), job.owner.as_ref().map(|owner| &owner.uid)];
-                    let mut ends = ends.into_iter().flatten().filter_map(|uid| good.get(uid));
+                    let space = &job.key.object.namespace;
+                    let mut ends = ends.into_iter().flatten().filter_map(|uid| good.get(&(space, uid)));
                     memory.made_good = ends.any(|at| *at > end.at);
                 }
                 memory.classify(pod, now);
@@ -327,21 +333,23 @@ impl PodMemory {
     }
 }
 
-/// The Job that made a pod. Such a pod never gets ready again: what it failed at is over when its Job, or another run of the
-/// same owner, ended well since.
+/// The Job that made a pod. Such a pod never gets ready again: what it failed at is over when its Job, a repeat of that, or
+/// another run of the same owner ended well since.
 fn job_of<'a>(snapshot: &'a Snapshot, pod: &PodRecord) -> Option<&'a Arc<ControllerRecord>> {
     let owner = pod.owner.as_ref().filter(|_| of_run(pod))?;
     let object = ObjectKey::new(pod.key.namespace.clone(), owner.name.clone());
     snapshot.controllers.get(&ControllerKey { kind: ControllerKind::Job, object })
 }
 
-/// When the last run that ended well did: of each Job, and of each owner of Jobs.
-fn last_good_ends(snapshot: &Snapshot) -> BTreeMap<&Uid, Timestamp> {
+/// When the last run that ended well did: of each Job and its repeats, and of each owner of Jobs.
+fn last_good_ends(snapshot: &Snapshot) -> BTreeMap<(&Name, &Uid), Timestamp> {
+    let firsts = first_tries(snapshot);
     let mut ends = BTreeMap::new();
     for run in snapshot.controllers.values().filter(|run| run.finished == Some(JobEnd::Complete)) {
         let Some(at) = run.run.completed else { continue };
-        for uid in [Some(&run.uid), run.owner.as_ref().map(|owner| &owner.uid)].into_iter().flatten() {
-            let last: &mut Timestamp = ends.entry(uid).or_insert(at);
+        let owner = run.owner.as_ref().map(|owner| &owner.uid);
+        for uid in [Some(&run.uid), owner, firsts.get(&run.uid).copied()].into_iter().flatten() {
+            let last: &mut Timestamp = ends.entry((&run.key.object.namespace, uid)).or_insert(at);
             *last = at.max(*last);
         }
     }
@@ -433,6 +441,30 @@ mod tests {
             }],
         }))
         .unwrap()
+    }
+
+    /// A pod that is ready after so many restarts, the last one in second 100.
+    fn ready(restarts: u32) -> PodRecord {
+        let mut pod = ended("ReplicaSet", "Error", 137);
+        pod.ready = true;
+        let container = &mut pod.containers[0];
+        (container.ready, container.restarts) = (true, restarts);
+        container.state = ContainerState::Running { since: at(100) };
+        pod
+    }
+
+    #[test]
+    fn a_crash_of_which_only_the_restart_is_seen_is_over_once_the_pod_stays_ready() {
+        let mut pods = Pods::default();
+        let kind = |pods: &Pods| pods.findings().next().map(|(_, (kind, _, _))| *kind);
+        pods.observe(&ready(3), at(50));
+        assert_eq!(kind(&pods), None, "what was before is no event");
+        pods.observe(&ready(4), at(101));
+        assert_eq!(kind(&pods), Some(FindingKind::Crashed));
+        pods.observe(&ready(4), at(102));
+        assert_eq!(kind(&pods), Some(FindingKind::Crashed), "it was ready only for a moment");
+        pods.observe(&ready(4), at(103));
+        assert_eq!(kind(&pods), None);
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! [`homeostat_models::detect::peers`]: most replicas must agree before one can be accused.
 
 use homeostat_knowledge::{
-    CallOutcome, Entity, Evidence, FindingKind, Name, ObjectKey, SignedDuration, Snapshot, Timestamp,
+    CallOutcome, Entity, Evidence, FindingKind, Name, ObjectKey, SignedDuration, Snapshot, Timestamp, Uid,
     WorkloadKey,
 };
 use homeostat_models::detect::peers::{MOST_REPLICAS, PeerConfig, PeerMetric, outliers};
@@ -35,6 +35,8 @@ const LEAST_VICTIMS: usize = 2;
 /// One replica in the present window, and how it compared lately.
 #[derive(Clone, Debug, Default)]
 struct Replica {
+    /// Whose it is: a pod of the same name later is another one.
+    uid: Option<Uid>,
     calls: u32,
     /// Sum of the logarithms of own times: single late answers weigh little.
     logarithms: f64,
@@ -95,7 +97,11 @@ impl Replicas {
         let start = Timestamp::from_second(self.window * WINDOW_SECONDS).unwrap_or(now).min(now);
         self.window = window;
         self.workloads.retain(|workload, replicas| {
-            replicas.retain(|pod, _| snapshot.pods.contains_key(pod));
+            replicas.retain(|pod, replica| {
+                let Some(record) = snapshot.pods.get(pod) else { return false };
+                replica.belongs_to(&record.uid);
+                true
+            });
             judge(snapshot, workload, replicas, start, now);
             !replicas.is_empty() && snapshot.workloads.contains_key(workload)
         });
@@ -107,9 +113,8 @@ impl Replicas {
         let mut by_node: BTreeMap<&Name, Vec<(&WorkloadKey, &ObjectKey, Timestamp)>> = BTreeMap::new();
         for (workload, replicas) in &self.workloads {
             for (pod, replica) in replicas {
-                let Some((outlier, record)) = replica.outlier.as_ref().zip(snapshot.pods.get(pod)) else {
-                    continue;
-                };
+                let same = snapshot.pods.get(pod).filter(|record| replica.uid.as_ref() == Some(&record.uid));
+                let Some((outlier, record)) = replica.outlier.as_ref().zip(same) else { continue };
                 found.push(Apart {
                     entity: snapshot.entity_of(record),
                     kind: FindingKind::ReplicaOutlier,
@@ -199,12 +204,20 @@ fn judge(
 }
 
 impl Replica {
+    /// What is known of another pod of this name says nothing of this one.
+    fn belongs_to(&mut self, uid: &Uid) {
+        if self.uid.as_ref().is_some_and(|known| known != uid) {
+            *self = Self::default();
+        }
+        self.uid.get_or_insert_with(|| uid.clone());
+    }
+
     fn observe(&mut self, known: bool, bad: Option<(bool, String)>, start: Timestamp) {
         (self.calls, self.logarithms, self.errors) = (0, 0.0, 0);
         if !known {
             self.silent += 1;
             if self.silent >= SILENT_WINDOWS {
-                *self = Self { silent: self.silent, ..Self::default() };
+                *self = Self { uid: self.uid.take(), silent: self.silent, ..Self::default() };
             }
             return;
         }

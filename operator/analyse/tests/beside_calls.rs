@@ -234,6 +234,21 @@ fn a_replica_with_errors_of_its_own_is_named_and_a_fast_one_is_not() {
 }
 
 #[test]
+fn a_pod_that_takes_the_place_of_an_outlier_begins_without_its_past() {
+    let mut world = World::new(&[("order", Vec::new())]);
+    let one_slow = |_: &str, replica: usize| (if replica == 2 { 0.5 } else { 0.01 }, CallOutcome::Ok);
+    world.serve(40, &["order"], &one_slow);
+    assert_eq!(world.kinds(), [(FindingKind::ReplicaOutlier, "order-2".to_owned())]);
+    let mut fresh = (**world.snapshot.pods.get(&key("order-2")).unwrap()).clone();
+    (fresh.uid, fresh.created) = (Uid::new("uid-fresh"), world.now);
+    world.object(&ObjectChange::Pod(Change::Applied(Arc::new(fresh))));
+    for _ in 0..20 {
+        world.serve(1, &["order"], &one_slow);
+        assert_eq!(world.kinds(), [], "it warms up");
+    }
+}
+
+#[test]
 fn a_node_that_slows_replicas_of_two_workloads_is_the_reason_and_one_workload_is_not_enough() {
     let mut world = World::new(&[("order", Vec::new()), ("stock", Vec::new())]);
     let on_node = |victims: &'static [&'static str]| {

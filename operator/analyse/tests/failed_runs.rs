@@ -1,4 +1,4 @@
-//! What becomes of a `CronJob` whose runs end with errors: one incident, named as what it is.
+//! What becomes of Jobs and `CronJob`s whose runs end with errors: one incident, named as what it is.
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
@@ -6,7 +6,7 @@ use homeostat_analyse::calls::Calls;
 use homeostat_analyse::{Analyser, Correlator, CorrelatorConfig};
 use homeostat_knowledge::ids::SeededIds;
 use homeostat_knowledge::observation::{Change, ObjectChange};
-use homeostat_knowledge::records::ControllerKey;
+use homeostat_knowledge::records::{ControllerKey, JobEnd, Work};
 use homeostat_knowledge::{
     ControllerKind, ControllerRecord, Entity, FindingKind, Incident, ObjectKey, Observation, PodRecord,
     Signal, Snapshot, Timestamp, Uid, WorkloadPolicy,
@@ -19,15 +19,22 @@ fn at(second: i64) -> Timestamp {
 }
 
 fn controller(kind: &str, name: &str, owner: &Value, finished: &Value, started: &Value) -> ObjectChange {
-    let record: ControllerRecord = serde_json::from_value(json!({
+    applied(record(kind, name, owner, finished, started))
+}
+
+fn applied(record: ControllerRecord) -> ObjectChange {
+    ObjectChange::Controller(Change::Applied(Arc::new(record)))
+}
+
+fn record(kind: &str, name: &str, owner: &Value, finished: &Value, started: &Value) -> ControllerRecord {
+    serde_json::from_value(json!({
         "key": {"kind": kind, "object": {"namespace": "water", "name": name}},
         "uid": name, "resource_version": "1", "generation": 1, "observed_generation": 1, "replicas": 1, "current": 1,
         "ready": 0, "updated": 1, "revision": null, "surges": false, "paused": false, "template_labels": {},
         "gitops_owner": null, "work": null, "hold": null, "do_not_touch": null, "owner": owner, "finished": finished,
         "run": {"started": started, "completed": null, "deadline": null},
     }))
-    .unwrap();
-    ObjectChange::Controller(Change::Applied(Arc::new(record)))
+    .unwrap()
 }
 
 /// A run of the `CronJob` as it stands.
@@ -60,13 +67,16 @@ fn failed_try(name: &str, reason: &str, exit_code: i32) -> ObjectChange {
 
 /// Incidents after these changes of a `CronJob` under control, one second each.
 fn incidents(changes: &[ObjectChange]) -> Vec<Incident> {
-    let key = ObjectKey::new("water", "plan");
-    let target = ControllerKey { kind: ControllerKind::CronJob, object: key.clone() };
-    let workload = WorkloadPolicy::new(key, Uid::new("w"), target);
-    let before = [
-        controller("CronJob", "plan", &json!(null), &json!(null), &json!(null)),
-        ObjectChange::Workload(Change::Applied(Arc::new(workload))),
-    ];
+    let mut all = vec![controller("CronJob", "plan", &json!(null), &json!(null), &json!(null))];
+    all.extend_from_slice(changes);
+    incidents_of(ControllerKind::CronJob, "plan", &all)
+}
+
+/// Incidents of the workload `plan`, whose target this is, after these changes, one second each.
+fn incidents_of(kind: ControllerKind, target: &str, changes: &[ObjectChange]) -> Vec<Incident> {
+    let target = ControllerKey { kind, object: ObjectKey::new("water", target) };
+    let workload = WorkloadPolicy::new(ObjectKey::new("water", "plan"), Uid::new("w"), target);
+    let before = [ObjectChange::Workload(Change::Applied(Arc::new(workload)))];
     let (mut snapshot, mut analyser) = (Snapshot::default(), Analyser::new());
     let mut correlator = Correlator::new(CorrelatorConfig::default());
     let mut ids = SeededIds::new(7);
@@ -143,4 +153,41 @@ fn the_incident_of_a_failed_run_is_mitigated_once_a_later_one_ended_well_not_whi
     assert_eq!(then(failed.clone()), None);
     assert_eq!(then(later(json!(null))), None, "it may fail as well");
     assert_eq!(then(later(json!("Complete"))), Some(at(103)), "since it was found failed for the last time");
+}
+
+/// A Job that repeats another one.
+fn repeat(name: &str, of: &str, finished: &Value) -> ObjectChange {
+    let mut job = record("Job", name, &json!(null), finished, &json!(at(102)));
+    job.run.completed = (job.finished == Some(JobEnd::Complete)).then(|| at(103));
+    job.work = Some(Box::new(Work { retry_of: Some(Uid::new(of)), ..Work::default() }));
+    applied(job)
+}
+
+#[test]
+fn a_failed_job_is_over_once_a_repeat_of_it_ended_well_and_not_while_that_goes() {
+    let failed = || controller("Job", "plan-1", &json!(null), &json!("Failed"), &json!(at(90)));
+    // With the pod of a failed try, and without.
+    for tries in [vec![failed_try("plan-1-a", "Error", 3)], vec![failed()]] {
+        let then = |later: &[ObjectChange]| {
+            let mut changes = vec![failed()];
+            changes.extend_from_slice(&tries);
+            changes.extend_from_slice(later);
+            // Seconds that pass.
+            changes.extend(std::iter::repeat_n(failed(), 6));
+            let [incident] = incidents_of(ControllerKind::Job, "plan-1", &changes).try_into().unwrap();
+            let fails = incident.findings.iter().any(|finding| finding.active);
+            (fails, incident.instants.mitigated.is_some())
+        };
+        assert_eq!(then(&[]), (true, false));
+        let goes = repeat("plan-1-retry", "plan-1", &json!(null));
+        assert!(!then(&[goes]).1, "it may fail as well");
+        let again = repeat("plan-1-retry", "plan-1", &json!("Failed"));
+        assert_eq!(then(std::slice::from_ref(&again)), (true, false));
+        let well = repeat("plan-1-retry", "plan-1", &json!("Complete"));
+        assert_eq!(then(&[well]), (false, true));
+        let at_last = repeat("plan-1-retry-retry", "plan-1-retry", &json!("Complete"));
+        assert_eq!(then(&[again, at_last]), (false, true), "the repeat of a repeat");
+        let other = repeat("plan-2-retry", "plan-2", &json!("Complete"));
+        assert_eq!(then(&[other]), (true, false), "that was another Job");
+    }
 }

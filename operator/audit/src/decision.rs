@@ -2,7 +2,9 @@
 
 use crate::repeats::Run;
 use homeostat_knowledge::records::Release;
-use homeostat_knowledge::{ActionRecord, ActionState, GuardName, GuardReport, Incident, Origin};
+use homeostat_knowledge::{
+    ActionRecord, ActionState, GuardName, GuardReport, Incident, Origin, Restraint, RestraintKind, Target,
+};
 use serde_json::{Value, json};
 
 /// A decision on its way into the record.
@@ -38,7 +40,6 @@ impl Decision {
             ),
             _ => String::new(),
         };
-        let target = &record.target;
         let facts = json!({
             "what": format!("Action{state}"),
             "who": who,
@@ -49,13 +50,7 @@ impl Decision {
             "action": record.id,
             "undoOf": record.undo_of,
             "kind": record.kind().name(),
-            "target": {
-                "apiVersion": target.api_version,
-                "kind": target.kind,
-                "namespace": target.key.namespace,
-                "name": target.key.name,
-                "uid": target.uid,
-            },
+            "target": object(&record.target),
             "after": record.parameters,
             "before": record.before,
             "playbook": record.playbook,
@@ -94,8 +89,10 @@ impl Decision {
                 "what": "EffectAcknowledged",
                 "who": who,
                 "tenant": record.tenant.0,
+                "workload": record.workload.to_string(),
                 "action": record.id,
-                "target": { "uid": record.target.uid },
+                "kind": record.kind().name(),
+                "target": object(&record.target),
                 "auditId": audit_id,
             }),
             personal: None,
@@ -144,6 +141,34 @@ impl Decision {
         }
     }
 
+    /// A level that was lowered, or a breaker that opened, because actions did not help.
+    pub fn of_restraint(restraint: &Restraint, who: &str) -> Self {
+        let (what, lowered) = match restraint.what {
+            RestraintKind::LevelLowered { action, level } => ("LevelLowered", Some((action, level))),
+            RestraintKind::BreakerOpened => ("BreakerOpened", None),
+        };
+        let scope = match (&restraint.workload, &restraint.tenant) {
+            (Some(_), _) => "Workload",
+            (None, Some(_)) => "Tenant",
+            (None, None) => "Cluster",
+        };
+        Self {
+            key: String::new(),
+            facts: json!({
+                "what": what,
+                "who": who,
+                "scope": scope,
+                "tenant": restraint.tenant.as_ref().map(|tenant| &tenant.0),
+                "workload": restraint.workload.as_ref().map(ToString::to_string),
+                "kind": lowered.map(|(action, _)| action.name()),
+                "after": lowered.map(|(_, level)| json!({ "level": level.name() })),
+                "since": restraint.since,
+                "message": restraint.reason,
+            }),
+            personal: None,
+        }
+    }
+
     /// Decisions that could not be recorded because too many waited.
     pub fn lost(count: u64, who: &str) -> Self {
         Self {
@@ -160,6 +185,17 @@ impl Decision {
         }
         self
     }
+}
+
+/// The one object that is changed.
+fn object(target: &Target) -> Value {
+    json!({
+        "apiVersion": target.api_version,
+        "kind": target.kind,
+        "namespace": target.key.namespace,
+        "name": target.key.name,
+        "uid": target.uid,
+    })
 }
 
 /// Guards whose texts name a person.
@@ -181,13 +217,14 @@ fn report(guard: &GuardReport, people: bool) -> Value {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use homeostat_knowledge::action::{ActionInstants, Before, EvidenceRef};
     use homeostat_knowledge::plan::{Expectation, Undo};
     use homeostat_knowledge::{
-        ActionId, Approval, ApprovalDecision, EvidenceId, GuardResult, IncidentId, ObjectKey, Parameters,
-        PlaybookRef, Request, SignedDuration, Target, TenantName, Timestamp, Uid, Verification,
+        ActionId, ActionKind, Approval, ApprovalDecision, EvidenceId, GuardResult, IncidentId, Level, Name,
+        ObjectKey, Parameters, PlaybookRef, Request, SignedDuration, TenantName, Timestamp, Uid,
+        Verification,
     };
 
     fn guard(name: GuardName, result: GuardResult, observed: &str) -> GuardReport {
@@ -200,7 +237,7 @@ mod tests {
         }
     }
 
-    fn record(id: &str) -> ActionRecord {
+    pub(crate) fn record(id: &str) -> ActionRecord {
         ActionRecord {
             id: ActionId::new(id),
             namespace: "shop".into(),
@@ -294,6 +331,66 @@ mod tests {
                 assert_eq!(decision.facts.pointer(field), Some(&json!(wanted)), "{field}");
             }
             assert_eq!(decision.key, "", "each is recorded by itself");
+        }
+    }
+
+    #[test]
+    fn an_effect_names_its_action_its_object_and_the_request() {
+        let decision = Decision::of_effect(&record("order-1-1"), "homeostat-0", "b1c2");
+        for (field, wanted) in [
+            ("/what", "EffectAcknowledged"),
+            ("/workload", "shop/order"),
+            ("/action", "order-1-1"),
+            ("/kind", "ScaleUp"),
+            ("/target/apiVersion", "apps/v1"),
+            ("/target/kind", "Deployment"),
+            ("/target/name", "order"),
+            ("/target/uid", "uid"),
+            ("/auditId", "b1c2"),
+        ] {
+            assert_eq!(decision.facts.pointer(field), Some(&json!(wanted)), "{field}");
+        }
+    }
+
+    #[test]
+    fn what_we_take_from_ourselves_says_from_whom_what_is_left_and_why() {
+        let lowered = Restraint {
+            tenant: Some(TenantName::new("shop")),
+            workload: None,
+            what: RestraintKind::LevelLowered { action: ActionKind::EvictPod, level: Level::Approve },
+            since: Some(Timestamp::UNIX_EPOCH),
+            reason: Name::from("3 of 4 EvictPod did not help"),
+        };
+        let breaker = |tenant: Option<&str>, workload: Option<&str>| Restraint {
+            tenant: tenant.map(TenantName::new),
+            workload: workload.map(|name| ObjectKey::new("shop", name)),
+            what: RestraintKind::BreakerOpened,
+            since: None,
+            reason: Name::from("2 actions on it did not help within a day"),
+        };
+        let facts = Decision::of_restraint(&lowered, "homeostat-0").facts;
+        for (field, wanted) in [
+            ("/what", json!("LevelLowered")),
+            ("/who", json!("homeostat-0")),
+            ("/scope", json!("Tenant")),
+            ("/tenant", json!("shop")),
+            ("/kind", json!("EvictPod")),
+            ("/after/level", json!("Approve")),
+            ("/since", json!("1970-01-01T00:00:00Z")),
+            ("/message", json!("3 of 4 EvictPod did not help")),
+        ] {
+            assert_eq!(facts.pointer(field), Some(&wanted), "{field}");
+        }
+        for (restraint, scope, workload) in [
+            (breaker(Some("shop"), Some("order")), "Workload", json!("shop/order")),
+            (breaker(Some("shop"), None), "Tenant", Value::Null),
+            (breaker(None, None), "Cluster", Value::Null),
+        ] {
+            let decision = Decision::of_restraint(&restraint, "homeostat-0");
+            assert_eq!(decision.key, "", "each is recorded by itself");
+            let facts = decision.facts;
+            assert_eq!((&facts["what"], &facts["scope"]), (&json!("BreakerOpened"), &json!(scope)));
+            assert_eq!(facts["workload"], workload, "{scope}");
         }
     }
 

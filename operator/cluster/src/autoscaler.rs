@@ -3,7 +3,7 @@
 
 use crate::client::{FIELD_MANAGER, call, label};
 use crate::error::ClusterError;
-use crate::watches::light::gitops_owner;
+use crate::watches::light::spec_owner;
 use crate::watches::marks;
 use homeostat_crds::common::{
     ANNOTATION_BOUNDS_BEFORE, ANNOTATION_BOUNDS_SET, ANNOTATION_HELD_BY, ANNOTATION_HELD_UNTIL, LABEL_HELD,
@@ -33,6 +33,11 @@ pub(crate) fn record(object: &HorizontalPodAutoscaler) -> Option<AutoscalerRecor
     let count = |number: i32| u64::try_from(number).unwrap_or(0);
     let bounds = Bounds { min: count(spec.min_replicas.unwrap_or(1)), max: count(spec.max_replicas) };
     let text = |field: &Option<String>| Name::from(field.as_deref().unwrap_or_default());
+    let keda = labels.get(KEDA).map(|name| Name::from(name.as_str()));
+    // KEDA has its own word for what it made.
+    let mut owners = metadata.owner_references.iter().flatten().filter(|_| keda.is_none());
+    let owner = owners.find(|owner| owner.controller == Some(true));
+    let controlled_by = owner.map(|owner| (owner.kind.as_str(), owner.name.as_str()));
     Some(AutoscalerRecord {
         key: ObjectKey { namespace: Name::from(namespace), name: text(&metadata.name) },
         uid: Uid::new(metadata.uid.as_deref().unwrap_or_default()),
@@ -43,8 +48,8 @@ pub(crate) fn record(object: &HorizontalPodAutoscaler) -> Option<AutoscalerRecor
         },
         bounds,
         drive: drive(annotations, bounds, metadata.managed_fields.as_deref().unwrap_or_default()),
-        keda: labels.get(KEDA).map(|name| Name::from(name.as_str())),
-        gitops_owner: gitops_owner(labels, annotations).map(Name::from),
+        keda,
+        gitops_owner: spec_owner(labels, annotations, controlled_by).map(|owner| Name::from(&*owner)),
     })
 }
 
@@ -269,5 +274,14 @@ mod tests {
         assert_eq!(flux.gitops_owner.as_deref(), Some("Flux"));
         let own = of(json!({ "app.kubernetes.io/managed-by": "Helm" }));
         assert_eq!((own.keda, own.gitops_owner), (None, None));
+        let made_by = |kind: &str, labels| {
+            let mut found = object(&json!({}), &labels, 2, 10);
+            let owner = json!({ "apiVersion": "some/v1", "kind": kind, "name": "shop", "uid": "u", "controller": true });
+            found.metadata.owner_references = Some(vec![serde_json::from_value(owner).unwrap()]);
+            record(&found).unwrap()
+        };
+        assert_eq!(made_by("WebApp", json!({})).gitops_owner.as_deref(), Some("WebApp shop"));
+        let keda = made_by("ScaledObject", json!({ KEDA: "queue" }));
+        assert_eq!((keda.keda.as_deref(), keda.gitops_owner), (Some("queue"), None));
     }
 }

@@ -36,17 +36,18 @@ pub struct ConnectOptions {
 /// `PodDisruptionBudget` refuses it (429), where we must tell and stop. Who may repeat what is decided
 /// per call, from [`ClusterError::category`].
 pub async fn connect(options: &ConnectOptions) -> Result<Client, ClusterError> {
-    connect_counting(options, &Arc::default()).await
+    Ok(connect_counting(options, &Arc::default()).await?.0)
 }
 
-/// As [`connect`]; each request is counted.
+/// As [`connect`]; each request is counted. With the client comes the file that the token of its requests is read from, if
+/// there is one.
 ///
 /// # Errors
 /// As for [`connect`].
 pub async fn connect_counting(
     options: &ConnectOptions,
     counts: &Arc<RequestCounts>,
-) -> Result<Client, ClusterError> {
+) -> Result<(Client, Option<PathBuf>), ClusterError> {
     let invalid = |message: String| ClusterError::NoCluster { message };
     let kube_options = KubeConfigOptions { context: options.context.clone(), ..KubeConfigOptions::default() };
     let mut config = match (&options.kubeconfig, &options.context) {
@@ -64,9 +65,16 @@ pub async fn connect_counting(
     config.connect_timeout = Some(Duration::from_secs(3));
     // So that the audit log of the API server tells our requests from others of the same account.
     config.headers.push((http::header::USER_AGENT, http::HeaderValue::from_static(USER_AGENT)));
+    let token = token_file(&config);
     let builder = ClientBuilder::try_from(config).map_err(|why| invalid(chain(&why)))?;
     let builder = builder.with_layer(&MapResponseLayer::new(crate::audit_id::note));
-    Ok(builder.with_layer(&Counted(Arc::clone(counts))).build())
+    Ok((builder.with_layer(&Counted(Arc::clone(counts))).build(), token))
+}
+
+/// The file of the token, where none that is given itself takes its place.
+fn token_file(config: &Config) -> Option<PathBuf> {
+    let auth = &config.auth_info;
+    auth.token_file.as_ref().filter(|_| auth.token.is_none()).map(PathBuf::from)
 }
 
 /// Runs one call within [`CALL_LIMIT`] and sorts its error.
@@ -93,4 +101,19 @@ pub(crate) async fn look<T>(
 /// `Kind namespace/name` for messages.
 pub(crate) fn label(kind: &str, key: &homeostat_knowledge::ObjectKey) -> Name {
     Name::from(format!("{kind} {key}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_token_is_in_a_file_only_where_none_is_given_itself() {
+        let mut config = Config::new(http::Uri::from_static("https://api.example"));
+        assert_eq!(token_file(&config), None, "a certificate, or nothing");
+        config.auth_info.token_file = Some("/run/token".to_owned());
+        assert_eq!(token_file(&config), Some(PathBuf::from("/run/token")));
+        config.auth_info.token = Some("abc".to_owned().into());
+        assert_eq!(token_file(&config), None);
+    }
 }

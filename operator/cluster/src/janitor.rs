@@ -1,7 +1,8 @@
 //! Incidents and actions that are over go away: the API server is no archive. By the leader only.
 //!
-//! An action is kept while anything may need it: it is open, its incident is open, or it ended less than a day
-//! ago (budgets, cool-downs and breakers look back 24 hours).
+//! An action is kept while anything may need it: it is open, its incident is open, or it ended less than three days
+//! ago. Budgets and breakers look back a day; a row of failures takes up to three days to double the cool-down of its workload
+//! up to a day, and to sit that out.
 
 use crate::client::{call, label};
 use crate::elector::Leadership;
@@ -44,7 +45,7 @@ impl Default for Retention {
             newest: 500,
             age: SignedDuration::from_hours(7 * 24),
             recommended: SignedDuration::from_hours(30 * 24),
-            actions_at_least: SignedDuration::from_hours(25),
+            actions_at_least: SignedDuration::from_hours(73),
             every: Duration::from_mins(10),
         }
     }
@@ -382,8 +383,8 @@ mod tests {
         assert!(!goes(of("shop", 1), false) && goes(of("shop", 3), false));
         assert!(!goes(of("bank", 300), false) && goes(of("bank", 401), false));
         assert!(!goes(of("nobody", 167), false) && goes(of("nobody", 169), false), "what ships");
-        assert!(!goes(of("shop", 24), true) && goes(of("shop", 26), true), "budgets look back a day");
-        let advised = Remnant { recommended: true, ..of("shop", 26) };
+        assert!(!goes(of("shop", 72), true) && goes(of("shop", 74), true), "cool-downs look back three days");
+        let advised = Remnant { recommended: true, ..of("shop", 74) };
         assert!(!goes(advised, true), "levels --what-if looks back a month");
         let both = [Name::from("bank"), Name::from("shop")];
         let kept = Retention::default().within(&both, &snapshot).age;

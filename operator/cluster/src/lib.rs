@@ -6,7 +6,8 @@
 //! adapters serve), [`ledger`] (actions:
 //! stored, sent, read back), [`elector`] (which replica acts), [`mod@recorder`] (Kubernetes Events), [`janitor`]
 //! (what is over goes away), [`release`] (what is held is let go), [`reports`] (figures that people ask for), [`people`] (what people
-//! ask for on the command line), [`requests`] (how many there were), [`error`] (what to do about an error).
+//! ask for on the command line), [`requests`] (how many there were), [`credentials`] (when they end), [`error`] (what to do
+//! about an error).
 //!
 //! Nothing is decided here. Whole objects are never kept; writes are conditional, bounded in time, never sent
 //! again when their outcome is unknown, and left out when nothing changed.
@@ -15,6 +16,7 @@ pub mod anchors;
 mod audit_id;
 mod autoscaler;
 pub mod client;
+pub mod credentials;
 pub mod elector;
 pub mod error;
 pub mod external;

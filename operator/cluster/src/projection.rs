@@ -1,8 +1,10 @@
 //! Objects to records without a watch: for measuring what they cost, and for reading recorded lists.
 
-use crate::watches::controllers::{self, Deployments};
+use crate::watches::controllers::{self, Deployments, ReplicaSets};
 use crate::watches::light::{Interner, Light};
+use crate::watches::nodes::{self, NodeObject};
 use crate::watches::pods::{self, PodObject};
+use homeostat_knowledge::records::NodeRecord;
 use homeostat_knowledge::{ControllerRecord, Name, PodRecord};
 
 /// Reduces objects to records; equal names share one allocation.
@@ -23,12 +25,33 @@ impl Projector {
         Ok(pods::record(&light.body?, key, version, &mut self.names))
     }
 
+    /// The record of a node.
+    ///
+    /// # Errors
+    /// What could not be read.
+    pub fn node(&mut self, json: &str) -> Result<NodeRecord, String> {
+        let light: Light<NodeObject> = serde_json::from_str(json).map_err(|error| error.to_string())?;
+        Ok(nodes::record(&light.body?, &mut self.names))
+    }
+
     /// The record of a Deployment.
     ///
     /// # Errors
     /// What could not be read.
     pub fn deployment(&mut self, json: &str) -> Result<ControllerRecord, String> {
         let light: Light<controllers::ControllerObject<Deployments>> =
+            serde_json::from_str(json).map_err(|error| error.to_string())?;
+        let key = light.key(&mut self.names);
+        let version = Name::from(light.version());
+        Ok(controllers::record(&light.body?, key, version, &mut self.names))
+    }
+
+    /// The record of a `ReplicaSet`.
+    ///
+    /// # Errors
+    /// What could not be read.
+    pub fn replica_set(&mut self, json: &str) -> Result<ControllerRecord, String> {
+        let light: Light<controllers::ControllerObject<ReplicaSets>> =
             serde_json::from_str(json).map_err(|error| error.to_string())?;
         let key = light.key(&mut self.names);
         let version = Name::from(light.version());

@@ -19,6 +19,7 @@ use homeostat_knowledge::{
     Snapshot, Target,
 };
 use http::Method;
+use kube::Client;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
@@ -58,10 +59,14 @@ struct Told {
 }
 
 impl Told {
-    async fn begin(server: &Server) -> Self {
+    fn start(client: &Client) -> Self {
         let (sender, receiver) = mpsc::channel(64);
-        let watches = Watches::start(&server.client(), &WatchOptions::default(), Arc::new(Still), sender);
-        let mut told = Self { _watches: watches, receiver, snapshot: Snapshot::default(), recoveries: 0 };
+        let watches = Watches::start(client, &WatchOptions::default(), Arc::new(Still), sender);
+        Self { _watches: watches, receiver, snapshot: Snapshot::default(), recoveries: 0 }
+    }
+
+    async fn begin(server: &Server) -> Self {
+        let mut told = Self::start(&server.client());
         told.wait(5).await;
         assert!(told.snapshot.ready());
         told
@@ -69,23 +74,33 @@ impl Told {
 
     /// Takes what comes for so many seconds.
     async fn wait(&mut self, seconds: u64) {
+        self.until(seconds, |_| false).await;
+    }
+
+    /// Takes what comes until this holds, for so many seconds at most; whether it does.
+    async fn until(&mut self, seconds: u64, holds: impl Fn(&Self) -> bool) -> bool {
         let end = tokio::time::Instant::now() + Duration::from_secs(seconds);
-        while let Ok(observation) = tokio::time::timeout_at(end, self.receiver.recv()).await {
-            match observation.expect("the watches go on") {
-                Observation { signal: Signal::Object(change), .. } => {
-                    self.snapshot.commit(&change, Still.now());
-                }
-                Observation { signal: Signal::Source(report), entity: Entity::Source { name }, .. } => {
-                    let down = self
-                        .snapshot
-                        .sources
-                        .get(&name)
-                        .is_some_and(|before| before.state != SourceState::Healthy);
-                    self.recoveries += usize::from(down && report.state == SourceState::Healthy);
-                    self.snapshot.sources.insert_mut(name, report);
-                }
-                other => panic!("{other:?}"),
+        while !holds(self) {
+            match tokio::time::timeout_at(end, self.receiver.recv()).await {
+                Ok(observation) => self.take(observation.expect("the watches go on")),
+                Err(_) => return false,
             }
+        }
+        true
+    }
+
+    fn take(&mut self, observation: Observation) {
+        match observation {
+            Observation { signal: Signal::Object(change), .. } => {
+                self.snapshot.commit(&change, Still.now());
+            }
+            Observation { signal: Signal::Source(report), entity: Entity::Source { name }, .. } => {
+                let before = self.snapshot.sources.get(&name);
+                let down = before.is_some_and(|before| before.state != SourceState::Healthy);
+                self.recoveries += usize::from(down && report.state == SourceState::Healthy);
+                self.snapshot.sources.insert_mut(name, report);
+            }
+            other => panic!("{other:?}"),
         }
     }
 
@@ -120,7 +135,10 @@ fn pod() -> Target {
 }
 
 async fn evict(server: &Server) -> Result<(), EffectError> {
-    let hands = ApiActuator::new(server.client());
+    evict_by(&ApiActuator::new(server.client())).await
+}
+
+async fn evict_by(hands: &ApiActuator) -> Result<(), EffectError> {
     let evict = Parameters::EvictPod { grace_seconds: None };
     hands.effect(&pod(), &evict, &ActionId::new("order-7f3k2-1"), &Name::from("88")).await.map(drop)
 }
@@ -218,6 +236,38 @@ async fn refused_credentials_stop_everything_without_a_tight_loop_and_new_ones_a
     server.calm();
     told.wait(60).await;
     assert_eq!(told.source(), SourceState::Healthy);
+}
+
+/// In real time, for a minute: the client library reads a token's file again 50 s after the last time, by the wall's clock.
+#[tokio::test]
+async fn a_revoked_token_stops_everything_until_its_file_holds_another_which_is_used_without_a_restart() {
+    let file = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("token-that-is-revoked");
+    std::fs::write(&file, "first").unwrap();
+    let server = shop();
+    server.admit("first");
+    let client = server.client_with_token_of(&file);
+    let mut told = Told::start(&client);
+    let known = |told: &Told| told.snapshot.ready() && told.snapshot.sources.contains_key("kubernetes");
+    assert!(told.until(20, known).await, "the token of the file is shown");
+    let (hands, ledger) = (ApiActuator::new(client.clone()), ApiLedger::new(client, Arc::new(Still)));
+    assert_eq!(hands.kill_switch().await, Ok(KillSwitch::Off));
+
+    server.admit("second");
+    server.cut_watches(false);
+    let (before, since) = (server.seen().len(), tokio::time::Instant::now());
+    assert!(matches!(hands.kill_switch().await, Err(ReadError::Denied(_))), "unreadable means stop");
+    assert!(matches!(ledger.create(&action("order-7f3k2-1")).await, Err(LedgerStoreError::Denied(_))));
+    assert!(matches!(evict_by(&hands).await, Err(EffectError::Denied(_))));
+    assert!(told.until(20, |told| matches!(told.source(), SourceState::Down(_))).await, "it is told");
+
+    std::fs::write(&file, "second").unwrap();
+    assert!(told.until(90, |told| told.recoveries == 1).await, "{:?}", told.source());
+    let (asked, seconds) = (server.seen().len() - before, since.elapsed().as_secs());
+    assert!(asked as u64 <= 20 * seconds.max(1), "{asked} requests in {seconds} s");
+    server.put("pods", json!({ "metadata": { "name": "order-y", "namespace": "shop" } }));
+    assert!(told.until(20, |told| told.snapshot.pods.size() == 2).await, "what happens is seen again");
+    assert_eq!(hands.kill_switch().await, Ok(KillSwitch::Off));
+    assert!(ledger.create(&action("order-7f3k2-1")).await.is_ok(), "and written again");
 }
 
 #[tokio::test(start_paused = true)]

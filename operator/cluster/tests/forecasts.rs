@@ -30,7 +30,12 @@ fn after(minutes: i64) -> Timestamp {
 }
 
 fn record(workload: &str, minute: i64, load: f64) -> ForecastRecord {
-    let point = |ahead: i64| ForecastPoint { at: after(minute + ahead), p10: load, p50: load, p90: load };
+    let point = |ahead: i64| ForecastPoint {
+        at: after(minute + ahead),
+        p10: load - ahead as f64 / 100.0,
+        p50: load,
+        p90: load,
+    };
     ForecastRecord {
         workload: ObjectKey::new("shop", workload),
         workload_uid: Uid::new(format!("uid-of-{workload}")),
@@ -118,6 +123,7 @@ async fn a_forecast_is_created_with_its_owner_and_then_gets_its_status() {
         (&status["now"], &status["p90"], &status["error"]),
         (&json!("100"), &json!("125"), &json!("0.651"))
     );
+    assert_eq!(status["p10"], "99.45", "the lowest of all points");
     assert_eq!((&status["skill"], &status["observedGeneration"]), (&json!("Proven"), &json!(1)));
     assert_eq!(status["points"].as_array().unwrap().len(), 12);
     assert_eq!((&status["scaling"]["mode"], &status["scaling"]["wanted"]), (&json!("Recommend"), &json!(6)));

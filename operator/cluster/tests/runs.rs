@@ -269,6 +269,23 @@ async fn a_second_try_is_a_new_job_that_is_created_once() {
 }
 
 #[tokio::test]
+async fn each_further_try_says_which_one_it_is_also_when_those_before_are_cleared_away() {
+    let server = server_with_a_failed_job();
+    let mut failed = job();
+    for attempt in [2, 3] {
+        send(&server, &failed, &start(None)).await.unwrap();
+        let name = retry_name(&failed);
+        let mut made = server.get("jobs", "water", &name).unwrap();
+        made["status"] = json!({ "conditions": [{ "type": "Failed", "status": "True" }] });
+        server.put("jobs", made);
+        server.remove("jobs", "water", &failed.key.name, true);
+        failed = target("Job", &name);
+        let work = fresh(&server, &failed).await.unwrap().controller.unwrap().work.unwrap();
+        assert_eq!(work.attempt, Some(attempt));
+    }
+}
+
+#[tokio::test]
 async fn a_second_try_that_somebody_else_made_is_theirs() {
     let server = server_with_a_failed_job();
     let name = retry_name(&job());

@@ -1,6 +1,6 @@
 //! What of all incidents a page shows: `?from=…&to=…&tenant=…&namespace=…`.
 
-use homeostat_knowledge::{Incident, Name, SignedDuration, Timestamp};
+use homeostat_knowledge::{Incident, Name, SignedDuration, TenantPolicy, Timestamp, WorkloadKey};
 
 /// Longest query.
 const LONGEST: usize = 1_024;
@@ -91,6 +91,13 @@ impl Filter {
         self.period.is_none_or(|(from, to)| (from..to).contains(&incident.instants.detected))
             && self.tenant.as_ref().is_none_or(tenant)
             && self.namespace.as_ref().is_none_or(|wanted| incident.namespace == *wanted)
+    }
+
+    /// Whether a page with this filter shows the runs of a workload of this tenant.
+    pub fn shows_runs(&self, tenant: Option<&TenantPolicy>, workload: &WorkloadKey) -> bool {
+        let of = |wanted: &Name| tenant.is_some_and(|tenant| tenant.name.0 == *wanted);
+        self.tenant.as_ref().is_none_or(of)
+            && self.namespace.as_ref().is_none_or(|wanted| workload.namespace == *wanted)
     }
 
     /// In words, for the title: ` of tenant food`.

@@ -5,7 +5,7 @@ use crate::filter::Filter;
 use crate::forecasts::ForecastSource;
 use crate::metrics::{CONTENT_TYPE, Metrics};
 use crate::recent::RecentIncidents;
-use crate::report::{IncidentReport, ReportError, RunReport, forecasts};
+use crate::report::{IncidentReport, ReportError, RunReport, forecasts, late};
 use crate::status;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::{HeaderName, HeaderValue, StatusCode, Uri, header};
@@ -247,6 +247,7 @@ fn all_of_here(console: &Console) -> RunReport {
          ones: kubectl get incidents -A."
             .to_owned(),
     );
+    report.tables.extend(late::table(&console.snapshots.current(), |_, _| true));
     report
 }
 
@@ -326,6 +327,7 @@ async fn what_is_asked_for(console: &Console, filter: &Filter) -> Result<RunRepo
     let title = format!("Incidents{}", filter.whose());
     let mut report = RunReport::of_incidents(title, filter.period.unwrap_or((first, now)), &all, now);
     report.introduction.extend(notes);
+    report.tables.extend(late::table(&snapshot, |tenant, key| filter.shows_runs(tenant, key)));
     Ok(report)
 }
 

@@ -11,7 +11,7 @@ use homeostat_knowledge::observation::SourceState;
 use homeostat_knowledge::policy::KillSwitch;
 use homeostat_knowledge::{
     ActionKind, ActionState, FindingKind, ForecastRecord, ForecastSkill, GuardName, GuardResult, Incident,
-    IncidentState, Severity, Snapshot, Timestamp,
+    IncidentState, Severity, SignedDuration, Snapshot, Timestamp,
 };
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
@@ -48,6 +48,7 @@ labels! {
     BySkill { skill }
     ByResult { result }
     ByOutcome { outcome }
+    ByCredential { credential }
     Build { version }
 }
 
@@ -91,6 +92,7 @@ pub struct Metrics {
     audit_waiting: Gauge,
     audit_lost: Counter,
     messages: Family<ByOutcome, Counter>,
+    credentials: Family<ByCredential, Gauge>,
     late_runs: Family<ByTenant, Gauge>,
 }
 
@@ -138,6 +140,7 @@ impl Metrics {
             audit_waiting: Gauge::default(),
             audit_lost: Counter::default(),
             messages: Family::default(),
+            credentials: Family::default(),
             late_runs: Family::default(),
         };
         registry.register("build", "Version of this process", Info::new(Build { version }));
@@ -246,6 +249,12 @@ impl Metrics {
             "messages",
             "Messages to the routes of Tenants, by what became of them",
             metrics.messages.clone(),
+        );
+        registry.register_with_unit(
+            "credentials_expire",
+            "Until the token that requests to the API server carry ends, where it says so",
+            Unit::Seconds,
+            metrics.credentials.clone(),
         );
         registry.register(
             "late_runs",
@@ -374,6 +383,14 @@ impl Metrics {
     /// Messages to people since start; who sends them counts, this only shows.
     pub fn messages(&self, outcome: &'static str, total: u64) {
         self.messages.get_or_create(&ByOutcome { outcome }).inner().store(total, Ordering::Relaxed);
+    }
+
+    /// Time until the token of this process ends, negative afterwards; `None` where there is none or it does not say.
+    pub fn credentials_expire(&self, left: Option<SignedDuration>) {
+        self.credentials.clear();
+        if let Some(left) = left {
+            self.credentials.get_or_create(&ByCredential { credential: "token" }).set(left.as_secs());
+        }
     }
 
     /// Everything that the newest snapshot tells; called before each scrape.
@@ -526,6 +543,7 @@ mod tests {
                 said: String::new(),
                 late: None,
                 late_runs: 3,
+                latest: Vec::new(),
                 problem: None,
             };
             snapshot.runs.insert_mut(ObjectKey::new(&*name, "plan"), Arc::new(report));

@@ -101,6 +101,7 @@ fn use_everything(metrics: &Metrics) {
     metrics.audit_record(7, 2);
     metrics.store_full(true);
     metrics.messages("sent", 3);
+    metrics.credentials_expire(Some(SignedDuration::from_mins(9)));
 }
 
 #[tokio::test]
@@ -180,12 +181,24 @@ async fn metrics_are_open_metrics_with_our_names_units_and_help() {
         "homeostat_audit_lost_total 2",
         "homeostat_api_store_full 1",
         "homeostat_messages_total{outcome=\"sent\"} 3",
+        "homeostat_credentials_expire_seconds{credential=\"token\"} 540",
         "homeostat_incident_detection_seconds_sum 0.812",
         "homeostat_snapshot_generation 4711",
     ] {
         assert!(page.contains(line), "missing: {line}\n{page}");
     }
     assert!(page.lines().count() < 1_000, "bounded by enumerations");
+}
+
+#[tokio::test]
+async fn when_the_token_ends_is_told_while_it_is_known_and_goes_below_zero() {
+    let console = console();
+    for (left, told) in [(None, None), (Some(3_000), Some("3000")), (Some(-5), Some("-5")), (None, None)] {
+        console.metrics.credentials_expire(left.map(SignedDuration::from_secs));
+        let page = text(get(&console, "/metrics").await).await;
+        let line = page.lines().find(|line| line.starts_with("homeostat_credentials_expire_seconds{"));
+        assert_eq!(line.and_then(|line| line.rsplit(' ').next()), told, "{left:?}");
+    }
 }
 
 #[tokio::test]
@@ -471,7 +484,8 @@ async fn what_is_expected_is_in_metrics_and_in_the_report() {
     assert!(page.contains("signal=\"requests\",quantile=\"0.9\"} 531.2"), "{page}");
     for path in ["/report", "/report.md"] {
         let page = text(get(&console, path).await).await;
-        for part in ["Forecasts", "requests", "402.7 M", "4 h 0 min", "531.2", "62 %", "scaled to 5"] {
+        for part in ["Forecasts", "requests", "402.7 M", "4 h 0 min", "531.2", "187.6", "62 %", "scaled to 5"]
+        {
             assert!(page.contains(part), "{path} lacks {part}: {page}");
         }
     }
@@ -479,4 +493,7 @@ async fn what_is_expected_is_in_metrics_and_in_the_report() {
         serde_json::from_str(&text(get(&console, "/report.json").await).await).expect("JSON");
     assert_eq!(json["tables"][1]["rows"].as_array().map(Vec::len), Some(2));
     assert_eq!(json["tables"][1]["rows"][0][1], "memory", "by workload and signal");
+    let columns = json["tables"][1]["columns"].as_array().expect("columns");
+    let place = columns.iter().position(|column| column == "Next choice").expect("when the model can change");
+    assert_eq!(json["tables"][1]["rows"][1][place], "2026-11-23T01:04:05Z");
 }

@@ -9,8 +9,11 @@ use common::{FixedClock, Snapshots, at, incident, snapshot};
 use homeostat_console::archive::{Answer, Archive, ArchiveSource, Past};
 use homeostat_console::recent::Closed;
 use homeostat_console::{Console, ForecastSource, Heartbeat, Metrics, ReadyGate, RecentIncidents, router};
-use homeostat_knowledge::policy::TenantPolicy;
-use homeostat_knowledge::{Incident, IncidentId, Name, TenantName, Timestamp, Uid};
+use homeostat_knowledge::policy::{ScalingMode, TenantPolicy};
+use homeostat_knowledge::{
+    Incident, IncidentId, LateRun, Name, ObjectKey, RunsReport, SignedDuration, Snapshot, TenantName,
+    Timestamp, Uid,
+};
 use http_body_util::BodyExt;
 use std::sync::{Arc, Mutex};
 use tower::ServiceExt;
@@ -56,6 +59,47 @@ impl Archive for Kept {
 
 fn stored(name: &str) -> Incident {
     Incident { id: IncidentId::new(name), ..incident() }
+}
+
+/// Runs of one workload of which so many are late, the first by these seconds; without a number it never finds room.
+fn runs(late: &[Option<i64>], more: u32) -> RunsReport {
+    let run = |(number, by): (usize, &Option<i64>)| LateRun {
+        run: format!("2026-11-22T0{number}:00:00Z"),
+        due: at(number as i64 * 3_600_000),
+        by: by.map(SignedDuration::from_secs),
+        help: "the cluster's capacity for runs has to grow by 2 vCPU, which costs 58.40 EUR a month"
+            .to_owned(),
+    };
+    RunsReport {
+        mode: ScalingMode::Auto,
+        waiting: 1,
+        running: 0,
+        said: String::new(),
+        late: (!late.is_empty()).then(|| "late".to_owned()),
+        late_runs: late.len() as u32 + more,
+        latest: late.iter().enumerate().map(run).collect(),
+        problem: None,
+    }
+}
+
+/// With runs in two tenants.
+fn with_runs(all: &[(&str, &str, RunsReport)]) -> Console {
+    let mut console = console(&Kept::default());
+    let mut world = Snapshot::clone(&console.snapshots.current());
+    for (namespace, name, report) in all {
+        world.runs.insert_mut(ObjectKey::new(*namespace, *name), Arc::new(report.clone()));
+    }
+    console.snapshots = Arc::new(Snapshots(Arc::new(Mutex::new(Arc::new(world)))));
+    console
+}
+
+/// The table of late runs as JSON; null where there is none.
+async fn late_runs(console: &Console, query: &str) -> serde_json::Value {
+    let (status, page) = get(console, &format!("/report.json{query}")).await;
+    assert_eq!(status, StatusCode::OK, "{page}");
+    let report: serde_json::Value = serde_json::from_str(&page).expect("valid JSON");
+    let tables = report["tables"].as_array().expect("tables");
+    tables.iter().find(|table| table["title"] == "Late runs").cloned().unwrap_or_default()
 }
 
 fn console(kept: &Kept) -> Console {
@@ -173,4 +217,60 @@ async fn an_api_server_that_does_not_answer_is_told_and_what_is_here_is_still_sh
     let (status, page) = get(&console, "/incidents/long-ago").await;
     assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
     assert!(page.contains("no answer"), "{page}");
+}
+
+#[tokio::test]
+async fn late_runs_of_all_tenants_stand_latest_first_with_what_would_help_and_its_price() {
+    let console = with_runs(&[
+        ("shop", "plan", runs(&[Some(3_600), Some(60)], 0)),
+        ("wells", "optimisation", runs(&[None, Some(600)], 0)),
+        ("stock", "report", runs(&[], 0)),
+    ]);
+    let table = late_runs(&console, "").await;
+    let rows = table["rows"].as_array().expect("rows");
+    let order: Vec<(&str, &str)> =
+        rows.iter().map(|row| (row[0].as_str().unwrap_or(""), row[1].as_str().unwrap_or(""))).collect();
+    assert_eq!(
+        order,
+        [
+            ("water", "wells/optimisation"),
+            ("food-delivery", "shop/plan"),
+            ("water", "wells/optimisation"),
+            ("food-delivery", "shop/plan")
+        ]
+    );
+    assert_eq!((&rows[0][4], &rows[1][4]), (&"never finds room".into(), &3_600.0.into()));
+    assert_eq!(rows[1][2], "2026-11-22T00:00:00Z");
+    assert!(!table["note"].as_str().expect("a note").contains("more"), "{table}");
+    for path in ["/report", "/report.md"] {
+        let (_, page) = get(&console, path).await;
+        for part in ["Late runs", "1 h 0 min", "58.40 EUR a month", "never finds room"] {
+            assert!(page.contains(part), "{path} lacks {part}: {page}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn late_runs_are_those_of_the_tenant_that_is_asked_for_and_none_is_said_too() {
+    let console = with_runs(&[
+        ("shop", "plan", runs(&[Some(60)], 0)),
+        ("wells", "optimisation", runs(&[Some(600)], 0)),
+        ("stock", "report", runs(&[], 0)),
+    ]);
+    let count = |table: serde_json::Value| table["rows"].as_array().map(Vec::len);
+    assert_eq!(count(late_runs(&console, &format!("?{}", query(1))).await), Some(2), "whatever the period");
+    assert_eq!(count(late_runs(&console, "?tenant=water").await), Some(1));
+    assert_eq!(count(late_runs(&console, "?namespace=shop").await), Some(1));
+    assert_eq!(count(late_runs(&console, "?namespace=stock").await), Some(0), "ordered, and none is late");
+    assert_eq!(count(late_runs(&console, "?namespace=elsewhere").await), None, "no runs are ordered there");
+}
+
+#[tokio::test]
+async fn of_many_late_runs_the_latest_are_shown_and_the_others_counted() {
+    let names: Vec<String> = (0..30).map(|number| format!("plan-{number:02}")).collect();
+    let all: Vec<(&str, &str, RunsReport)> =
+        names.iter().map(|name| ("shop", name.as_str(), runs(&[Some(60); 5], 2))).collect();
+    let table = late_runs(&with_runs(&all), "").await;
+    assert_eq!(table["rows"].as_array().map(Vec::len), Some(100));
+    assert!(table["note"].as_str().expect("a note").contains("and 110 more"), "{table}");
 }

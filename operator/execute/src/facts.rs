@@ -6,6 +6,7 @@ use crate::guards::{
     is_object_state,
 };
 use crate::history::ActionHistory;
+use crate::lookback;
 use crate::orders;
 use crate::places::Place;
 use crate::roots::Root;
@@ -26,9 +27,6 @@ pub const SOURCE_KUBERNETES: &str = "kubernetes";
 pub const SOURCE_OTLP: &str = "otlp";
 /// Source of queried signals.
 pub const SOURCE_PROMETHEUS: &str = "prometheus";
-
-const DAY: SignedDuration = SignedDuration::from_hours(24);
-const HOUR: SignedDuration = SignedDuration::from_hours(1);
 
 /// What only the driver knows.
 #[derive(Clone, Debug)]
@@ -103,7 +101,7 @@ pub fn guard_input(
         }),
         workload: snapshot.workloads.get(&record.workload).map(|workload| (**workload).clone()),
         neighbours: neighbours(record, snapshot),
-        history: relevant(history, record, now),
+        history: lookback::relevant(history, record, now),
         evidence: evidence(record, finding, snapshot),
         roots: if order { Vec::new() } else { roots },
         places: if order { Vec::new() } else { places },
@@ -133,7 +131,7 @@ fn fight(record: &ActionRecord, snapshot: &Snapshot, now: Timestamp) -> Option<F
     fight::against(record, all, &snapshot.control.breaker, now)
 }
 
-/// The GitOps tool that owns what is changed: the autoscaler, or else what the workload targets.
+/// The GitOps tool or custom resource that owns what is changed: the autoscaler, or else what the workload targets.
 fn gitops_owner(record: &ActionRecord, snapshot: &Snapshot) -> Option<Name> {
     if record.kind() == ActionKind::DriveBounds {
         let workload = snapshot.workloads.get(&record.workload)?;
@@ -158,19 +156,6 @@ fn neighbours(record: &ActionRecord, snapshot: &Snapshot) -> Vec<TenantPolicy> {
         .filter(|tenant| tenant.name != record.tenant)
         .map(|tenant| (**tenant).clone())
         .collect()
-}
-
-/// Own tenant: 24 hours; the rest of the cluster: what is open or of the last hour.
-fn relevant(mut history: Vec<ActionHistory>, record: &ActionRecord, now: Timestamp) -> Vec<ActionHistory> {
-    history.retain(|entry| {
-        let span = if entry.tenant == record.tenant { DAY } else { HOUR };
-        let last = entry.closed.or(entry.at);
-        entry.id != record.id
-            && orders::counts(entry, record)
-            && (entry.effect || entry.in_flight())
-            && (!entry.state.ended() || last.is_none_or(|last| now.duration_since(last) < span))
-    });
-    history
 }
 
 /// The finding as the newest snapshot has it: by what it is about (each process counts ids anew) when it is known, else the one

@@ -8,7 +8,7 @@ use homeostat_knowledge::{
 };
 use serde::{Deserialize, Serialize};
 
-/// One action of the last 24 hours.
+/// One action of the last 24 hours, or a repair that did not help and after which none did.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ActionHistory {
     /// Which action.

@@ -4,8 +4,8 @@
 //! before an effect), [`ledger`] (the life of one action as a pure state machine), [`invariants`] (what must
 //! never happen, checked in tests and in production), [`ports`] (what the outside must provide) and
 //! [`driver`] (the order of it all for one action: guards, durable intent, claim, fresh read, effect, verify).
-//! [`asking`] is what a person approves, [`lowering`] takes trust back from what keeps failing, [`election`] has the
-//! rules behind the lease, [`skew`] compares clocks.
+//! [`asking`] is what a person approves, [`lookback`] what is remembered of earlier actions, [`lowering`] takes trust back
+//! from what keeps failing, [`election`] has the rules behind the lease, [`skew`] compares clocks.
 //!
 //! Everything but the driver is pure. The API server, the clock and the lease come in through [`ports`].
 
@@ -19,6 +19,7 @@ pub mod guards;
 pub mod history;
 pub mod invariants;
 pub mod ledger;
+pub mod lookback;
 pub mod lowering;
 pub mod orders;
 pub mod places;

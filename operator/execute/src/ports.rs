@@ -6,8 +6,8 @@ use crate::guards::GuardInput;
 use homeostat_knowledge::policy::KillSwitch;
 use homeostat_knowledge::records::{AutoscalerRecord, NodeRecord, Release};
 use homeostat_knowledge::{
-    ActionId, ActionRecord, ControllerRecord, Name, ObjectKey, Parameters, PodRecord, SignedDuration, Target,
-    Timestamp, Uid,
+    ActionId, ActionRecord, ControllerRecord, Name, ObjectKey, Parameters, PodRecord, Restraint,
+    SignedDuration, Target, Timestamp, Uid,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -305,6 +305,11 @@ pub trait Recorder: Send + Sync + 'static {
     /// Keeps that something held was let go. Must not block.
     fn released(&self, release: &Release) {
         let _ = release;
+    }
+
+    /// Keeps that a level was lowered or a breaker opened. Must not block.
+    fn restrained(&self, restraint: &Restraint) {
+        let _ = restraint;
     }
 }
 

@@ -189,7 +189,7 @@ mod tests {
             workload: Some(ObjectKey::new("shop", "order")),
         };
         let mut also = incident("order-2", second, FindingKind::Crashed, 3);
-        also.affected = vec![ObjectKey::new("shop", "gateway")];
+        also.affected = vec![ObjectKey::new("shop", "web")];
         put(&mut snapshot, also);
         put(
             &mut snapshot,

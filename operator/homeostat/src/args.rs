@@ -192,6 +192,9 @@ pub enum AuditCommand {
     Export(ExportArgs),
     /// Find what was edited, dropped, reordered or cut off since it was written; fails when something was.
     Verify(VerifyArgs),
+    /// Compare the record with the API server's audit log: fails when an effect on record is not in the log, or a write in
+    /// the log is not on record.
+    Match(MatchArgs),
 }
 
 /// Arguments of `audit export`.
@@ -218,6 +221,25 @@ pub struct VerifyArgs {
     /// Namespace that Homeostat runs in.
     #[arg(long, env = "POD_NAMESPACE", default_value = "homeostat-system")]
     pub namespace: String,
+}
+
+/// Arguments of `audit match`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct MatchArgs {
+    /// Folder of the record, or what `audit export` printed.
+    #[arg(
+        long,
+        value_name = "DIR|FILE",
+        env = "HOMEOSTAT_AUDIT_DIR",
+        default_value = "/var/lib/homeostat/audit"
+    )]
+    pub record: PathBuf,
+    /// Audit log of the API server, one event (`audit.k8s.io/v1`) a line; once for each API server and each part of its log.
+    #[arg(long, value_name = "FILE", required = true)]
+    pub api_log: Vec<PathBuf>,
+    /// Whom the API server takes Homeostat for.
+    #[arg(long, default_value = "system:serviceaccount:homeostat-system:homeostat")]
+    pub user: String,
 }
 
 /// Arguments of `pending`.

@@ -190,6 +190,13 @@ pub fn room(limit: Option<u64>) -> usize {
     usize::try_from(room).unwrap_or(MOST).clamp(LEAST, MOST)
 }
 
+/// Bytes that this process may use before it is killed, as its container's cgroup says (version 2, then 1).
+pub fn memory_limit() -> Option<u64> {
+    let files = ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"];
+    // "max" is no number: no limit.
+    files.iter().find_map(|file| std::fs::read_to_string(file).ok())?.trim().parse().ok()
+}
+
 /// Keeps each series and forecasts it.
 pub struct Forecaster {
     forecasting: Forecasting,

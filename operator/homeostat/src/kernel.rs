@@ -36,7 +36,7 @@ const BEAT: SignedDuration = SignedDuration::from_millis(50);
 const LAUNCH_PATIENCE: SignedDuration = SignedDuration::from_secs(15);
 /// A mitigated incident waits no longer than this for a quiet minute.
 const FOLLOW_UP_LIMIT: SignedDuration = SignedDuration::from_mins(10);
-/// Ended actions are remembered so long: budgets, cool-downs and breakers look back a day.
+/// Ended actions are remembered so long: budgets and breakers look back a day. A row of repairs in vain is remembered longer.
 const ACTION_MEMORY: SignedDuration = SignedDuration::from_hours(24);
 /// Values of loads that are kept, and how long one is kept that is not renewed.
 const MOST_LOADS: usize = 50_000;
@@ -493,17 +493,7 @@ impl Kernel {
             self.snapshot.loads.remove_mut(&place);
         }
         hearing::forget(&mut self.snapshot, now);
-        let old: Vec<_> = self
-            .snapshot
-            .actions
-            .values()
-            .filter(|action| action.state.ended())
-            .filter(|action| {
-                action.instants.closed.is_some_and(|closed| now.duration_since(closed) > ACTION_MEMORY)
-            })
-            .map(|action| action.id.clone())
-            .collect();
-        for id in old {
+        for id in self.outlived_actions(now) {
             self.snapshot.actions.remove_mut(&id);
         }
         // Also those that were deleted.

@@ -2,7 +2,7 @@
 
 use clap::{CommandFactory, Parser};
 use homeostat::args::{Args, AuditCommand, Command, PlaybookCommand};
-use homeostat::audit::command;
+use homeostat::audit::{command, reconcile};
 use homeostat::clock::SystemClock;
 use homeostat::people::{PeopleError, decide, levels, pause, pending};
 use homeostat::{install, release, replay, run, telemetry};
@@ -36,6 +36,9 @@ fn main() -> ExitCode {
         }
         Command::Audit { command: AuditCommand::Verify(args) } => {
             runtime(async { command::check(&args).await.map(|text| print!("{text}")).map_err(report) })
+        }
+        Command::Audit { command: AuditCommand::Match(args) } => {
+            reconcile::run(&args).map(|text| print!("{text}")).map_err(report)
         }
         Command::Levels(args) => say(async move { levels::run(&args, now()).await }),
         Command::Run(args) => runtime(async {

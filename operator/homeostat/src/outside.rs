@@ -123,8 +123,9 @@ impl Outside {
         );
         let routes = catalogue.clone();
         let (standing, shown) = watch::channel(RouteStandings::default());
-        let status =
-            StatusWriter::new(client.clone(), catalogue, snapshots, Arc::clone(clock), me).with_routes(shown);
+        let status = StatusWriter::new(client.clone(), catalogue, snapshots, Arc::clone(clock), me)
+            .with_routes(shown)
+            .with_recorder(Arc::clone(&recorder));
         let (events, publisher) = event_recorder(client.clone(), args.identity.as_str());
         let janitor = Janitor::new(
             client.clone(),

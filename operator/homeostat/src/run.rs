@@ -17,6 +17,7 @@ use crate::record::FileRecorder;
 use crate::sources::{self, World};
 use homeostat_cluster::anchors::Anchors;
 use homeostat_cluster::client::{ConnectOptions, connect_counting};
+use homeostat_cluster::credentials::Credentials;
 use homeostat_cluster::forecasts::Forecasts;
 use homeostat_cluster::incidents::IncidentQueue;
 use homeostat_cluster::reports::StoredIncidents;
@@ -108,7 +109,8 @@ pub async fn run(args: RunArgs) -> Result<(), RunError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let started = clock.now();
     let requests = Arc::new(RequestCounts::default());
-    let client = connect_counting(&ConnectOptions::default(), &requests).await.map_err(RunError::Connect)?;
+    let (client, token) =
+        connect_counting(&ConnectOptions::default(), &requests).await.map_err(RunError::Connect)?;
     let board = Arc::new(Board::default());
     let counters = Arc::new(Counters::default());
     let metrics = Metrics::new(env!("CARGO_PKG_VERSION"));
@@ -118,6 +120,8 @@ pub async fn run(args: RunArgs) -> Result<(), RunError> {
     let intake = CancellationToken::new();
     let stop = CancellationToken::new();
     let (parts, mut first_end) = parts();
+    let credentials = Credentials::default();
+    parts.start("credentials", credentials.clone().follow(token, intake.clone()));
 
     let recorder: Arc<dyn Recorder> = Arc::new(match &args.record {
         None => FileRecorder::off(),
@@ -136,7 +140,7 @@ pub async fn run(args: RunArgs) -> Result<(), RunError> {
     let (messages, inbox) = crate::messages::messages();
     let told = messages.clone();
     let record = Arc::new(audit::Standing::default());
-    let stands = Arc::clone(&record);
+    let (stands, time) = (Arc::clone(&record), Arc::clone(&clock));
     let (sizes_in, sizes) = watch::channel::<Forecasts>(None);
     let (limits_in, limits) = watch::channel::<Forecasts>(None);
     let (runs_in, runs) = watch::channel::<Forecasts>(None);
@@ -163,6 +167,7 @@ pub async fn run(args: RunArgs) -> Result<(), RunError> {
             }
             metrics.incidents_unclosed(counts.unclosed);
             metrics.audit_record(stands.waiting(), stands.lost());
+            metrics.credentials_expire(credentials.left(time.now()));
             for (outcome, total) in told.counts() {
                 metrics.messages(outcome, total);
             }
@@ -221,7 +226,7 @@ pub async fn run(args: RunArgs) -> Result<(), RunError> {
     )?;
     let forecasting = Forecasting::new(OutlookConfig::default())?;
     let limits = Limits::new()?;
-    let most = crate::forecasts::room(memory_limit());
+    let most = crate::forecasts::room(crate::forecasts::memory_limit());
     let (clock_of_sizes, metrics_of_sizes, stop_of_sizes) =
         (Arc::clone(&clock), metrics.clone(), intake.clone());
     parts.start("forecasts", async move {
@@ -588,11 +593,4 @@ fn stored(action: ActionRecord, now: Timestamp) -> Observation {
         arrival_time: now,
         signal: Signal::Object(ObjectChange::Action(Change::Applied(Arc::new(action)))),
     }
-}
-
-/// Bytes that this process may use before it is killed, as its container's cgroup says (version 2, then 1).
-fn memory_limit() -> Option<u64> {
-    let files = ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"];
-    // "max" is no number: no limit.
-    files.iter().find_map(|file| std::fs::read_to_string(file).ok())?.trim().parse().ok()
 }

@@ -313,6 +313,13 @@ pub struct Outlook {
     pub limit: Option<LoadLimit>,
 }
 
+impl Outlook {
+    /// Lowest 10th percentile of its points; `None` without a forecast.
+    pub fn low(&self) -> Option<f64> {
+        self.points.iter().map(|point| point.p10).reduce(f64::min)
+    }
+}
+
 /// Whether a forecast is better than the naive ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum ForecastSkill {

@@ -24,6 +24,7 @@ pub mod observation;
 pub mod plan;
 pub mod policy;
 pub mod records;
+pub mod restraint;
 pub mod runs;
 pub mod snapshot;
 
@@ -46,5 +47,6 @@ pub use observation::{CallOutcome, Observation, Signal, Span, SpanKind};
 pub use plan::{Admitted, Draft, Plan, PlaybookRef, Step, Verification};
 pub use policy::{ControlPolicy, GuardLimits, Level, TenantPolicy, WorkloadPolicy};
 pub use records::{ContainerRecord, ContainerState, ControllerKind, ControllerRecord, PodRecord};
-pub use runs::RunsReport;
+pub use restraint::{Restraint, RestraintKind};
+pub use runs::{LateRun, RunsReport};
 pub use snapshot::{Snapshot, SnapshotSource, WorkloadHealth};

@@ -37,6 +37,8 @@ pub struct Plan<Phase> {
     pub playbook: PlaybookRef,
     /// Steps, one target each. Execution takes them one at a time.
     pub steps: Vec<Step>,
+    /// The ended action of the same incident that its one step takes back.
+    pub undo_of: Option<ActionId>,
     /// Why this and not something else, for people.
     pub explanation: Vec<String>,
     phase: PhantomData<Phase>,
@@ -65,9 +67,16 @@ impl Plan<Draft> {
             epoch,
             playbook,
             steps,
+            undo_of: None,
             explanation,
             phase: PhantomData,
         }
+    }
+
+    /// The same plan, which takes back what this action did.
+    #[must_use]
+    pub fn taking_back(self, action: ActionId) -> Self {
+        Self { undo_of: Some(action), ..self }
     }
 
     /// The same plan, asked for by a forecast.
@@ -84,8 +93,19 @@ impl Plan<Draft> {
 
     /// Turns the draft into an admitted plan. Called by `plan::check` alone (a test holds that).
     pub fn admit(self) -> Plan<Admitted> {
-        let Self { id, incident, origin, tenant, workload, epoch, playbook, steps, explanation, phase: _ } =
-            self;
+        let Self {
+            id,
+            incident,
+            origin,
+            tenant,
+            workload,
+            epoch,
+            playbook,
+            steps,
+            undo_of,
+            explanation,
+            phase: _,
+        } = self;
         Plan {
             id,
             incident,
@@ -95,6 +115,7 @@ impl Plan<Draft> {
             epoch,
             playbook,
             steps,
+            undo_of,
             explanation,
             phase: PhantomData,
         }
@@ -121,7 +142,7 @@ impl Plan<Admitted> {
             evidence: step.evidence.clone(),
             verification: step.verification.clone(),
             undo: step.undo,
-            undo_of: None,
+            undo_of: self.undo_of.clone(),
             request: Request { by, ..Request::default() },
             state: ActionState::Proposed,
             guards: Vec::new(),

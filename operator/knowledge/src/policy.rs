@@ -485,6 +485,9 @@ pub struct ScalingPolicy {
     /// What is done when an autoscaler scales the same object.
     #[serde(default)]
     pub when_owned: WhenOwned,
+    /// Replica-minutes that a minute of violation is worth, where the Workload says so.
+    #[serde(default)]
+    pub price: Option<u32>,
     /// Loads that count beside the requests, each named as one of the workload's signals.
     #[serde(default)]
     pub loads: Vec<LoadPolicy>,

@@ -268,7 +268,8 @@ pub struct ControllerRecord {
     pub template_labels: BTreeMap<Name, Name>,
     /// Controlling owner (the Deployment of a ReplicaSet, the CronJob of a Job).
     pub owner: Option<OwnerRecord>,
-    /// Who else owns the spec, e.g. `Argo CD`, `Flux`; `None` when nobody was seen.
+    /// Who else owns the spec: a GitOps tool, e.g. `Argo CD`, or the custom resource that controls it, e.g. `Kafka orders`; `None`
+    /// when nobody was seen.
     pub gitops_owner: Option<Name>,
     /// How a Job ended; `None` while it runs and for everything else.
     pub finished: Option<JobEnd>,
@@ -350,6 +351,9 @@ pub struct Work {
     pub started_by: Option<Name>,
     /// UID of the failed Job that it repeats, when we made it.
     pub retry_of: Option<Uid>,
+    /// Which try of its run it is, from 1, when we made it.
+    #[serde(default)]
+    pub attempt: Option<u32>,
     /// When a `CronJob` makes Jobs.
     #[serde(default)]
     pub schedule: Option<Schedule>,
@@ -437,7 +441,7 @@ pub struct AutoscalerRecord {
     pub drive: Option<Drive>,
     /// The `ScaledObject` of KEDA that made it.
     pub keda: Option<Name>,
-    /// A GitOps tool that owns it, by its labels.
+    /// A GitOps tool that owns it, by its labels, or the custom resource that controls it.
     pub gitops_owner: Option<Name>,
 }
 

@@ -2,8 +2,11 @@
 
 use crate::action::Target;
 use crate::entity::Name;
-use crate::ids::IncidentId;
+use crate::ids::{IncidentId, Uid};
 use crate::policy::ScalingMode;
+use crate::records::ControllerRecord;
+use crate::snapshot::Snapshot;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -22,6 +25,40 @@ pub fn occasion(target: &Target) -> IncidentId {
 /// How every [`occasion`] begins.
 pub const OCCASION: &str = "run-";
 
+/// Orders the runs of one owner, the newest last: by the moment that each was made for, then what repeats or follows it. The
+/// name comes last: people name the Jobs that they make of a `CronJob` as they like.
+pub fn age(job: &ControllerRecord) -> (Option<Timestamp>, bool, Option<Timestamp>, &str) {
+    let waits = job.run.started.is_none() && job.finished.is_none();
+    (job.work.as_ref().and_then(|work| work.slot), waits, job.run.started, &job.key.object.name)
+}
+
+/// The Job that each repeat goes back to, by the UID of the repeat: one that failed too may have been repeated itself. Where the
+/// Job before is gone, its UID is known all the same.
+pub fn first_tries(snapshot: &Snapshot) -> BTreeMap<&Uid, &Uid> {
+    let retried = snapshot.controllers.values().filter_map(|job| {
+        let before = job.work.as_ref()?.retry_of.as_ref()?;
+        Some((&job.uid, before))
+    });
+    let retried: BTreeMap<&Uid, &Uid> = retried.collect();
+    retried.iter().map(|(&uid, &before)| (uid, first_of(&retried, before))).collect()
+}
+
+fn first_of<'a>(retried: &BTreeMap<&'a Uid, &'a Uid>, before: &'a Uid) -> &'a Uid {
+    let mut first = before;
+    // Annotations that people write could lead in a circle.
+    for _ in 0..retried.len() {
+        let Some(&earlier) = retried.get(first) else { break };
+        first = earlier;
+    }
+    first
+}
+
+/// Whether a Job repeats that one, or a repeat of it, as [`first_tries`] tell. Who may make Jobs elsewhere has no say here.
+pub fn repeats(firsts: &BTreeMap<&Uid, &Uid>, job: &ControllerRecord, failed: &ControllerRecord) -> bool {
+    job.key.object.namespace == failed.key.object.namespace
+        && firsts.get(&job.uid).is_some_and(|first| **first == failed.uid)
+}
+
 /// The runs of one workload.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunsReport {
@@ -38,6 +75,31 @@ pub struct RunsReport {
     /// Runs that are or will be late.
     #[serde(default)]
     pub late_runs: u32,
+    /// The latest of them, latest first; the others are only counted.
+    #[serde(default)]
+    pub latest: Vec<LateRun>,
     /// Why its runs are not ordered, when they should be.
     pub problem: Option<String>,
+}
+
+impl RunsReport {
+    /// By how much its latest run is late: without end where that never finds room; `None` when every run is in time.
+    pub fn late_by(&self) -> Option<SignedDuration> {
+        self.late.as_ref()?;
+        let latest = self.latest.first();
+        Some(latest.map_or(SignedDuration::ZERO, |late| late.by.unwrap_or(SignedDuration::MAX)))
+    }
+}
+
+/// A run that is or will be late.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LateRun {
+    /// The moment that it was made for, as text.
+    pub run: String,
+    /// When it must have ended.
+    pub due: Timestamp,
+    /// By how much it is late; `None`: it never finds room.
+    pub by: Option<SignedDuration>,
+    /// What has to grow by how much and what that costs, or why nothing helps.
+    pub help: String,
 }

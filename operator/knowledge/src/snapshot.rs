@@ -53,7 +53,8 @@ pub struct Snapshot {
     pub configs: Map<ObjectKey, Arc<ConfigRecord>>,
     /// Incidents that are not closed.
     pub incidents: Map<IncidentId, Arc<Incident>>,
-    /// Actions: all that are open, and those that ended within the last 24 hours (budgets and cool-downs need them).
+    /// Actions: all that are open, those that ended within the last 24 hours (budgets need them), and for longer those repairs of
+    /// a workload that did not help and after which none did (its cool-down needs them).
     pub actions: Map<ActionId, Arc<ActionRecord>>,
     /// Actions that a newer version wrote in words that are not known here; none of them is in `actions`.
     pub unread: Map<ActionId, Arc<UnreadAction>>,
@@ -422,9 +423,16 @@ impl Snapshot {
 
     /// Who answers at an address that a caller in `namespace` uses (`cart`, `cart.shop`,
     /// `cart.shop.svc.cluster.local`, a cluster IP or a pod IP). A service without a controlled workload
-    /// behind it, and everything else, is external.
+    /// behind it, and everything else, is external; a name of one label gets the caller's namespace, because it
+    /// is another service in each.
     pub fn resolve(&self, namespace: &str, address: &str) -> Entity {
-        let external = || Entity::External { address: Name::from(address) };
+        let external = || Entity::External {
+            address: if one_label(address) {
+                Name::from(format!("{}.{namespace}", address.trim_end_matches('.')))
+            } else {
+                Name::from(address)
+            },
+        };
         if let Ok(ip) = address.parse::<IpAddr>() {
             if let Some(pod) = self.pod_by_ip(ip) {
                 return self
@@ -550,6 +558,12 @@ impl Snapshot {
     pub fn rival_scalers(&self, workload: &WorkloadPolicy) -> Option<&Scaler> {
         self.scalers.get(&workload.target).filter(|scaler| matches!(scaler, Scaler::Several(_)))
     }
+}
+
+/// A host name without a domain, as it is looked up in the caller's own namespace first.
+fn one_label(address: &str) -> bool {
+    let label = address.trim_end_matches('.');
+    !label.is_empty() && label.chars().all(|letter| letter.is_ascii_alphanumeric() || "-_".contains(letter))
 }
 
 fn horizontal(scalers: &Scalers) -> Vec<&AutoscalerRecord> {

@@ -126,13 +126,26 @@ fn every_way_to_write_an_address_leads_to_the_same_workload() {
     {
         assert_eq!(snapshot.resolve("shop", address), cart, "{address}");
     }
-    for address in ["cart", "payments.example", "10.9.9.9", "", "cart.shop.example"] {
-        let namespace = if address == "cart" { "other" } else { "shop" };
-        assert_eq!(
-            snapshot.resolve(namespace, address),
-            Entity::External { address: Name::from(address) },
-            "{address}"
-        );
+    for address in
+        ["payments.example", "10.9.9.9", "::1", "", "cart.shop.example", "redis:6379", "/run/redis"]
+    {
+        assert_eq!(snapshot.resolve("shop", address), external(address), "{address}");
+    }
+}
+
+fn external(address: &str) -> Entity {
+    Entity::External { address: Name::from(address) }
+}
+
+#[test]
+fn a_short_name_is_another_dependency_in_each_namespace() {
+    let snapshot = shop();
+    assert_eq!(snapshot.resolve("other", "cart"), external("cart.other"), "not the workload of the shop");
+    assert_eq!(snapshot.resolve("shop", "redis"), external("redis.shop"));
+    for (namespace, address) in
+        [("bank", "redis"), ("bank", "redis."), ("bank", "redis.bank"), ("shop", "redis.bank")]
+    {
+        assert_eq!(snapshot.resolve(namespace, address), external("redis.bank"), "{address} in {namespace}");
     }
 }
 
@@ -161,7 +174,7 @@ fn generations_share_and_never_change_the_past() {
         .apply(&ObjectChange::Workload(Change::Deleted(ObjectKey::new("shop", "the-cart"))), now());
     assert!(before.workloads.contains_key(&ObjectKey::new("shop", "the-cart")));
     assert!(after.workloads.is_empty() && after.generation == before.generation + 1);
-    assert_eq!(after.resolve("shop", "cart"), Entity::External { address: Name::from("cart") });
+    assert_eq!(after.resolve("shop", "cart"), external("cart.shop"));
 }
 
 #[test]

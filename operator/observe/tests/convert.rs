@@ -270,6 +270,42 @@ fn what_a_resource_says_beside_its_pod_is_not_made_into_structures() {
 }
 
 #[test]
+fn a_call_inside_of_inner_spans_belongs_to_the_request_around_them() {
+    const INNER: i32 = 1;
+    const SERVER: i32 = 2;
+    const CLIENT: i32 = 3;
+    let span = |trace: u8, kind, id: u8, parent: u8| Span {
+        trace_id: vec![trace; 16],
+        span_id: vec![id; 8],
+        parent_span_id: vec![parent; 8],
+        kind,
+        start_time_unix_nano: 1_000_000_000,
+        end_time_unix_nano: 2_000_000_000,
+        ..Span::default()
+    };
+    // As they end, and the other way round; then what leads nowhere, or into a ring, or into another trace.
+    let request = [span(1, CLIENT, 4, 3), span(1, INNER, 3, 2), span(1, INNER, 2, 1), span(1, SERVER, 1, 9)];
+    let ring = [span(1, INNER, 5, 6), span(1, INNER, 6, 5), span(1, CLIENT, 7, 5)];
+    let other = span(2, CLIENT, 8, 3);
+    for spans in [request.to_vec(), request.iter().rev().cloned().collect()] {
+        let spans = [spans, ring.to_vec(), vec![other.clone()]].concat();
+        let batch = run(Kind::Traces, &spans_request(spans), Limits::default()).expect("a valid request");
+        assert_eq!(batch.tally.get(Fate::Ignored), 4, "inner spans are no calls");
+        let id = |byte: u8| u64::from_be_bytes([byte; 8]);
+        let parent = |of: u8| {
+            batch.observations.iter().find_map(|one| match &one.signal {
+                Signal::Span(span) if span.id == id(of) => Some(span.parent),
+                _ => None,
+            })
+        };
+        assert_eq!(parent(4), Some(id(1)), "the call is the request's");
+        assert_eq!(parent(1), Some(id(9)), "whose own caller is another process");
+        assert!(parent(7) == Some(id(5)) || parent(7) == Some(id(6)));
+        assert_eq!(parent(8), Some(id(3)));
+    }
+}
+
+#[test]
 fn an_item_above_its_own_limit_is_left_out() {
     let limits = Limits { item_bytes: 100, ..Limits::default() };
     let metric = Metric { name: "x".repeat(200), ..Metric::default() };

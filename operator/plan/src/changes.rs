@@ -6,10 +6,12 @@ use crate::evict;
 use crate::kubelet;
 use crate::nodes::HOLD;
 use crate::planner::{Chosen, before, willing};
+use crate::release;
 use crate::resize;
 use crate::taken_back;
 use homeostat_knowledge::policy::ScalingMode;
 use homeostat_knowledge::records::JobEnd;
+use homeostat_knowledge::runs::{age, first_tries, repeats};
 use homeostat_knowledge::{
     ActionKind, Before, ContainerState, ControllerKind, ControllerRecord, Entity, FindingKind, Name,
     Parameters, PodRecord, SignedDuration, Snapshot, Timestamp,
@@ -46,7 +48,7 @@ pub(crate) fn step(case: &Case<'_>, subject: &Subject<'_>, number: u32, rung: &R
             (controller, scale_down(subject, controller, rung)?, "fewer replicas are enough")
         }
         ActionKind::RollBack => {
-            started(case, subject)?;
+            started(case, subject, rung)?;
             on_sound_nodes(case)?;
             let revision = revision(case, controller, rung)?;
             (controller, Parameters::RollBack { revision }, "the release before it did well")
@@ -120,16 +122,17 @@ pub(crate) fn step(case: &Case<'_>, subject: &Subject<'_>, number: u32, rung: &R
 }
 
 /// A release that does not answer may be slow to start; one whose container ends again and again, or whose image is
-/// missing, is not.
-fn started(case: &Case<'_>, subject: &Subject<'_>) -> Result<(), Stop> {
+/// missing, is not. It counts since when its own pods are seen to fail.
+fn started(case: &Case<'_>, subject: &Subject<'_>, rung: &Rung) -> Result<(), Stop> {
+    let since = release::since(case, subject);
     // What answered for longer than that before it failed is not starting any more.
     let answered =
         matches!(case.cause.kind, FindingKind::ErrorBurst | FindingKind::Hung | FindingKind::Unreachable);
     let newest =
         case.pods().into_iter().filter(|pod| !pod.deleting).map(|pod| kubelet::newest_start(pod)).max();
-    let end = match newest.filter(|start| answered && *start < case.since()) {
-        Some(start) => later(start, SLOW_START).max(later(case.since(), SEEN_TO_FAIL)),
-        None => later(case.since(), SLOW_START),
+    let end = match newest.filter(|start| answered && *start < since) {
+        Some(start) => later(start, SLOW_START).max(later(since, SEEN_TO_FAIL)),
+        None => later(since, SLOW_START),
     };
     // A new volume needs time to be made, too.
     let may_start = matches!(
@@ -141,10 +144,11 @@ fn started(case: &Case<'_>, subject: &Subject<'_>) -> Result<(), Stop> {
             | FindingKind::ErrorBurst
             | FindingKind::OutOfMemory
     );
-    if may_start && case.now < end {
+    let begins = release::begins(case, subject);
+    if let Some(end) = begins.max(may_start.then_some(end)).filter(|end| case.now < *end) {
         return Err(Stop::until(end, format!("the new release of {} may be starting still", subject.key)));
     }
-    Ok(())
+    lasted(case, rung, since)
 }
 
 /// A node that does not answer, or is short of something, keeps a release from getting ready as well as the release itself
@@ -181,18 +185,24 @@ pub(crate) fn seen_long_enough(case: &Case<'_>, rung: &Rung) -> Result<Timestamp
     let Some(taken_at) = case.last_seen() else {
         return Err(Stop::wait("no active finding supports the cause any more"));
     };
-    let at = match rung.after {
-        After::WhenStillAbnormal { age } => later(case.since(), age),
-        _ => case.since(),
-    };
-    if case.now < at {
-        return Err(Stop::until(at, format!("{} may pass by itself", case.cause.kind)));
-    }
+    lasted(case, rung, case.since())?;
     let age = case.now.duration_since(taken_at);
     if age > evict::maximum_age(case) {
         return Err(Stop::wait(format!("the evidence is {} old", words(age))));
     }
     Ok(taken_at)
+}
+
+/// The step's own wait is over for what is so since then.
+fn lasted(case: &Case<'_>, rung: &Rung, since: Timestamp) -> Result<(), Stop> {
+    let at = match rung.after {
+        After::WhenStillAbnormal { age } => later(since, age),
+        _ => since,
+    };
+    if case.now < at {
+        return Err(Stop::until(at, format!("{} may pass by itself", case.cause.kind)));
+    }
+    Ok(())
 }
 
 /// The last step that was seen to help, a change of the whole workload, had time to show.
@@ -249,14 +259,15 @@ fn bounds(subject: &Subject<'_>) -> Result<(i64, i64), Stop> {
     Ok((number(bounds.min), number(bounds.max)))
 }
 
-/// The named revision, or the newest `ReplicaSet` before the present one.
+/// The named revision; else the newest `ReplicaSet` before the present one of which a pod serves. Where no pod is left of any of
+/// them, which one did well is not seen, and the newest is meant: it is what the present one replaced.
 fn revision(case: &Case<'_>, controller: &ControllerRecord, rung: &Rung) -> Result<Name, Stop> {
     if let Some(named) = &rung.revision {
         return Ok(named.clone());
     }
     let number = |record: &ControllerRecord| record.revision.as_ref()?.parse::<u64>().ok();
     let present = number(controller);
-    let previous = case
+    let earlier: Vec<(u64, &Name)> = case
         .snapshot
         .controllers
         .values()
@@ -266,9 +277,25 @@ fn revision(case: &Case<'_>, controller: &ControllerRecord, rung: &Rung) -> Resu
         })
         .filter_map(|set| Some((number(set)?, &set.key.object.name)))
         .filter(|(revision, _)| present.is_some_and(|present| *revision < present))
-        .max();
-    let name = previous.map(|(_, name)| name.clone());
-    name.ok_or_else(|| {
+        .collect();
+    let pods = case.pods();
+    let of = |pod: &PodRecord, set: &Name| {
+        let owner = pod.owner.as_ref().filter(|owner| owner.kind == ControllerKind::ReplicaSet);
+        !pod.deleting && owner.is_some_and(|owner| owner.name == *set)
+    };
+    let serves = |set: &Name| pods.iter().any(|pod| of(pod, set) && case.snapshot.serves(pod));
+    let is_left = |set: &Name| pods.iter().any(|pod| of(pod, set));
+    if let Some((_, set)) = earlier.iter().filter(|(_, set)| serves(set)).max() {
+        return Ok((*set).clone());
+    }
+    if earlier.iter().any(|(_, set)| is_left(set)) {
+        return Err(Stop::hand_over(format!(
+            "no pod of a release of {} before the present one serves: which of them did well is not known",
+            controller.key.object
+        )));
+    }
+    let newest = earlier.iter().max().map(|(_, set)| (*set).clone());
+    newest.ok_or_else(|| {
         Stop::hand_over(format!(
             "the revision of {} before the present one is not known",
             controller.key.object
@@ -316,19 +343,19 @@ fn newest_end(pod: &PodRecord) -> Option<Timestamp> {
     ends.max()
 }
 
-/// The Job itself, or the newest failed Job of the `CronJob` (their names end with the time of their slot), unless a run
-/// goes on, or went well since: then nothing is missing, and two at a time may harm.
+/// The Job itself, or the newest failed Job of the `CronJob`, unless a run goes on, or went well since: then nothing is
+/// missing, and two at a time may harm.
 fn failed_job<'a>(
     case: &Case<'a>,
     controller: &'a Arc<ControllerRecord>,
 ) -> Result<&'a Arc<ControllerRecord>, Stop> {
     if controller.finished == Some(JobEnd::Failed) {
-        return Ok(controller);
+        return not_repeated(case, controller);
     }
     let name = &controller.key.object;
     let newest = |end: JobEnd| {
         let ended = runs(case, controller).filter(move |job| job.finished == Some(end));
-        ended.max_by_key(|job| &job.key.object.name)
+        ended.max_by(|one, other| age(one).cmp(&age(other)))
     };
     let Some(failed) = newest(JobEnd::Failed) else {
         return Err(Stop::wait(format!("no run of {name} has failed")));
@@ -337,9 +364,27 @@ fn failed_job<'a>(
         return Err(Stop::wait(format!("{} goes on: its end decides", goes.key.object)));
     }
     match newest(JobEnd::Complete) {
-        Some(later) if later.key.object.name > failed.key.object.name => {
+        Some(later) if age(later) > age(failed) => {
             Err(Stop::wait(format!("{} ended well since: nothing is missing", later.key.object)))
         }
         _ => Ok(failed),
     }
+}
+
+/// The failed Job, while nobody has repeated it; else its newest repeat decides whether it is missing still.
+fn not_repeated<'a>(
+    case: &Case<'a>,
+    failed: &'a Arc<ControllerRecord>,
+) -> Result<&'a Arc<ControllerRecord>, Stop> {
+    let firsts = first_tries(case.snapshot);
+    let again = case.snapshot.controllers.values().filter(|job| repeats(&firsts, job, failed));
+    let Some(newest) = again.max_by(|one, other| age(one).cmp(&age(other))) else { return Ok(failed) };
+    let name = &newest.key.object;
+    Err(match newest.finished {
+        None => Stop::wait(format!("{name} repeats {}: its end decides", failed.key.object)),
+        Some(JobEnd::Complete) => Stop::wait(format!("{name} ended well since: nothing is missing")),
+        Some(JobEnd::Failed) => {
+            Stop::hand_over(format!("{} failed, and {name}, which repeats it, failed too", failed.key.object))
+        }
+    })
 }

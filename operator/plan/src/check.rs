@@ -5,8 +5,8 @@ use homeostat_knowledge::plan::{Expectation, Undo};
 use homeostat_knowledge::policy::{Bounds, PLATFORM_TENANT, ScalingMode, WhenOwned};
 use homeostat_knowledge::records::ControllerKey;
 use homeostat_knowledge::{
-    Admitted, ControllerKind, ControllerRecord, Draft, IncidentState, Origin, Parameters, Plan,
-    SignedDuration, Snapshot, Step, Target, TenantPolicy, Timestamp, WorkloadPolicy,
+    ActionId, ActionState, Admitted, ControllerKind, ControllerRecord, Draft, IncidentState, Origin,
+    Parameters, Plan, SignedDuration, Snapshot, Step, Target, TenantPolicy, Timestamp, WorkloadPolicy,
 };
 
 /// Most steps of one plan.
@@ -127,6 +127,9 @@ impl Checker {
         if plan.explanation.iter().all(String::is_empty) {
             found.block("the plan does not say why".to_owned());
         }
+        if let Some(undone) = plan.undo_of.as_ref().filter(|undone| !restores(plan, undone, snapshot)) {
+            found.block(format!("it is not what takes {undone} back"));
+        }
         for (index, step) in plan.steps.iter().enumerate() {
             if plan.steps[..index].iter().any(|other| other.target.uid == step.target.uid) {
                 found.block(format!("{} is the target of two steps", step.target.key));
@@ -139,6 +142,13 @@ impl Checker {
                 "incident {} is {:?}: nothing may be done for it",
                 incident.id, incident.state
             ));
+        }
+        let healed = snapshot
+            .incidents
+            .get(&plan.incident)
+            .filter(|incident| incident.state == IncidentState::Mitigated && incident.handed_over.is_some());
+        if let Some(incident) = healed {
+            found.block(format!("people have taken over incident {}: what is left is theirs", incident.id));
         }
         // Actions on nodes live in Homeostat's own namespace.
         if self.forbidden(&plan.workload.namespace) && !on_nodes(plan) {
@@ -231,6 +241,22 @@ fn terms(step: &Step, block: &mut impl FnMut(String)) {
     if step.undo == Undo::Restore && step.before == homeostat_knowledge::Before::default() {
         block("it is to be undone, but nothing says how it was before".to_owned());
     }
+}
+
+/// Nothing but the way back from what an action of the same incident did: the guards ask less of that than of news.
+fn restores(plan: &Plan<Draft>, undone: &ActionId, snapshot: &Snapshot) -> bool {
+    let Some(action) = snapshot.actions.get(undone) else { return false };
+    let closed =
+        matches!(action.parameters, Parameters::Cordon { .. }) && action.before.cordoned == Some(false);
+    let opens = |step: &Step| {
+        (&step.parameters, step.undo) == (&Parameters::Uncordon, Undo::None)
+            && step.target.uid == action.target.uid
+    };
+    closed
+        && (action.undo, action.state) == (Undo::Restore, ActionState::Verified)
+        && (&action.incident, &action.tenant, &action.workload)
+            == (&plan.incident, &plan.tenant, &plan.workload)
+        && plan.steps.iter().all(opens)
 }
 
 /// What is held must end, and soon.

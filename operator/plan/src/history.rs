@@ -59,9 +59,10 @@ impl<'a> History<'a> {
         self.actions.is_empty()
     }
 
-    /// Number of actions that changed something, or may have.
+    /// Number of actions that changed something, or may have. What ended without having been sent used nothing up.
     pub fn effects(&self) -> u32 {
-        count(self.actions.iter().filter(|action| action.state.had_effect()))
+        let counts = |action: &ActionRecord| action.instants.sent.is_some() || action.state.in_flight();
+        count(self.actions.iter().filter(|action| counts(action)))
     }
 
     /// Actions that helped.
@@ -73,6 +74,19 @@ impl<'a> History<'a> {
     /// does not count.
     pub fn useless_restarts(&self) -> u32 {
         count(self.useless_here().filter(|action| restarts(action.kind())))
+    }
+
+    /// Actions of all kinds that were done to the present workload and did not help.
+    pub fn useless_actions(&self) -> u32 {
+        count(self.useless_here())
+    }
+
+    /// Actions of a kind that this step of this playbook did to the present workload, and that did not help.
+    pub fn useless_of(&self, kind: ActionKind, playbook: &str, step: u32) -> u32 {
+        let own = |action: &&ActionRecord| {
+            action.kind() == kind && *action.playbook.name == *playbook && action.playbook.step == step
+        };
+        count(self.useless_here().filter(own))
     }
 
     /// Actions of a kind that were done to the present workload and did not help.
@@ -92,6 +106,14 @@ impl<'a> History<'a> {
     /// An action of this kind was sent to this object already.
     pub fn done_to(&self, kind: ActionKind, uid: &Uid) -> Option<&'a ActionRecord> {
         self.on(kind, uid).find(|action| action.state.had_effect() && action.instants.sent.is_some())
+    }
+
+    /// An action that a person is asked about, as long as an answer would count.
+    pub fn asked(&self, now: Timestamp) -> Option<&'a ActionRecord> {
+        self.actions.iter().rev().map(|action| &***action).find(|action| {
+            action.state == ActionState::AwaitingApproval
+                && action.request.expires.is_none_or(|expires| now <= expires)
+        })
     }
 
     /// An action of this kind on this object waits for a person.

@@ -31,7 +31,8 @@ pub fn down(pod: &PodRecord) -> Option<Down> {
     downs.reduce(|first, next| if next.backs_off && !first.backs_off { next } else { first })
 }
 
-fn container_down(container: &ContainerRecord) -> Option<Down> {
+/// The same of one container.
+pub(crate) fn container_down(container: &ContainerRecord) -> Option<Down> {
     let (ended, backs_off) = match &container.state {
         ContainerState::Running { .. } => return None,
         ContainerState::Terminated(now) => {

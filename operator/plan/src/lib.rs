@@ -1,11 +1,12 @@
 //! Incidents and policy become plans; a separate checker admits or refuses each.
 //!
 //! Reading path: [`decision`] (what can come out), [`planner`] (the way of one incident through the
-//! stages), [`case`] (what is known about it), [`select`] (which playbook), [`history`] (where on its
-//! ladder), [`sick`] and [`kubelet`] (which pod, and what the kubelet will do about it by itself),
+//! stages), [`case`] (what is known about it), [`select`] (which playbook), [`history`] and `ladder` (where
+//! on its ladder), [`sick`] and [`kubelet`] (which pod, and what the kubelet will do about it by itself),
 //! [`evict`], [`quiet`] and `ahead` (is the step due), `room` and `taken_back` (what speaks against it),
 //! [`mod@check`] (the second opinion), [`report`] (for people). Sizes by forecast take the same way from
-//! [`sizes`] on, those that an autoscaler owns through its [`bounds`].
+//! [`sizes`] on, those that an autoscaler owns through its [`bounds`]. Steps on nodes are in `nodes`, what only a drain
+//! does in `drain`.
 //!
 //! Nothing in here does I/O, reads a clock or draws a random number: the same input gives the same plan.
 
@@ -16,9 +17,11 @@ pub mod case;
 mod changes;
 pub mod check;
 pub mod decision;
+mod drain;
 pub mod evict;
 pub mod history;
 pub mod kubelet;
+mod ladder;
 mod nodes;
 pub mod planner;
 pub mod quiet;

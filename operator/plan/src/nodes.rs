@@ -1,15 +1,15 @@
 //! Steps on nodes. They belong to the platform tenant; a drain is planned one step at a time: first the cordon, then
-//! one eviction per pod.
+//! one eviction per pod (`drain`).
 
 use crate::case::Case;
 use crate::decision::{Stop, later};
-use crate::planner::{Chosen, before, willing};
-use crate::taken_back;
+use crate::planner::{Chosen, willing};
+use crate::{drain, taken_back};
 use homeostat_knowledge::policy::PLATFORM_TENANT;
 use homeostat_knowledge::records::NodeRecord;
 use homeostat_knowledge::{
-    ActionKind, Before, ControllerKind, Entity, FindingKind, ObjectKey, Parameters, SignedDuration, Snapshot,
-    TenantName, Timestamp,
+    ActionKind, Before, Entity, FindingKind, ObjectKey, Parameters, SignedDuration, Snapshot, TenantName,
+    Timestamp,
 };
 use homeostat_playbooks::{After, Rung};
 
@@ -75,11 +75,14 @@ pub(crate) fn step(case: &Case<'_>, number: u32, rung: &Rung) -> Result<Chosen, 
     match rung.action {
         ActionKind::Cordon => cordon(case, node, number, rung),
         ActionKind::Uncordon => uncordon(case, node, number, rung),
-        _ if !node.cordoned => cordon(case, node, number, rung),
+        _ if !node.cordoned => {
+            drain::not_in_vain(case, node)?;
+            cordon(case, node, number, rung)
+        }
         _ if node.hold.is_none() => {
             Err(Stop::hand_over(format!("somebody cordoned node {name}; draining it is for them")))
         }
-        _ => evict_next(case, node, number, rung),
+        _ => drain::evict_next(case, node, number, rung),
     }
 }
 
@@ -109,7 +112,7 @@ fn uncordon(case: &Case<'_>, node: &NodeRecord, number: u32, rung: &Rung) -> Res
 }
 
 /// The state of a node is known as of now: the watch would have told a change.
-fn seen(case: &Case<'_>) -> Result<Timestamp, Stop> {
+pub(crate) fn seen(case: &Case<'_>) -> Result<Timestamp, Stop> {
     let of_node = matches!(case.cause.kind, FindingKind::NodeNotReady | FindingKind::NodePressure);
     if of_node && case.supporting().next().is_some() {
         return Ok(case.now);
@@ -144,36 +147,4 @@ fn chosen(
         taken_at: seen(case)?,
         why,
     })
-}
-
-/// The next pod of the node, in name order, that a controller brings back elsewhere and a tenant owns.
-fn evict_next(case: &Case<'_>, node: &NodeRecord, number: u32, rung: &Rung) -> Result<Chosen, Stop> {
-    let on_node = case.snapshot.pods.values().filter(|pod| pod.node.as_ref() == Some(&node.name));
-    for pod in on_node {
-        let moves = pod.owner.as_ref().is_some_and(|owner| {
-            matches!(owner.kind, ControllerKind::ReplicaSet | ControllerKind::StatefulSet)
-        });
-        let known = case.snapshot.workload_of(pod).and_then(|workload| {
-            let tenant = case.snapshot.tenant_of_namespace(&workload.namespace)?;
-            Some((workload, tenant, case.snapshot.controller_of(workload)?))
-        });
-        let Some((workload, tenant, controller)) = known.filter(|_| moves && !pod.deleting) else { continue };
-        if case.history.done_to(ActionKind::EvictPod, &pod.uid).is_some()
-            || willing(case, ActionKind::EvictPod, &pod.uid).is_err()
-        {
-            continue; // Refused or tried: the next pod; people are told by the ladder's end.
-        }
-        return Ok(Chosen {
-            tenant: tenant.name.clone(),
-            workload: workload.clone(),
-            number,
-            rung: rung.clone(),
-            target: Snapshot::pod_target(pod),
-            parameters: Parameters::EvictPod { grace_seconds: None },
-            before: before(controller, Some(pod)),
-            taken_at: seen(case)?,
-            why: format!("node {} is drained: its pods move one after the other", node.name),
-        });
-    }
-    Err(Stop::wait(format!("no pod of node {} is left to be moved", node.name)))
 }

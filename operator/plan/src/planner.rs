@@ -5,13 +5,15 @@ use crate::advice;
 use crate::case::{Case, Subject};
 use crate::decision::{Decision, Stop, later, words};
 use crate::history::REFUSALS;
-use crate::{ahead, changes, evict, kubelet, nodes, quiet, resize, room, select, sick};
+use crate::{
+    ahead, changes, drain, evict, kubelet, ladder, nodes, quiet, resize, room, select, sick, taken_back,
+};
 use homeostat_knowledge::action::EvidenceRef;
 use homeostat_knowledge::observation::SourceState;
 use homeostat_knowledge::{
-    ActionKind, ActionRecord, ApprovalDecision, Before, ControllerKind, ControllerRecord, Draft, Entity,
-    FindingKind, IdSource, Incident, IncidentState, Parameters, Plan, PlanId, PlaybookRef, PodRecord,
-    Severity, SignedDuration, Snapshot, Step, Target, TenantName, Timestamp, Uid, WorkloadKey,
+    ActionKind, ActionRecord, Before, ControllerKind, ControllerRecord, Draft, Entity, FindingKind, IdSource,
+    Incident, IncidentState, Parameters, Plan, PlanId, PlaybookRef, PodRecord, Severity, SignedDuration,
+    Snapshot, Step, Target, TenantName, Timestamp, Uid, WorkloadKey,
 };
 use homeostat_playbooks::{After, Playbook, Rung};
 
@@ -56,13 +58,28 @@ fn decide(
             action.id, action.incident
         )));
     }
-    let playbook = select::choose(&case, playbooks, notes)?;
-    let chosen = if incident.state == IncidentState::Mitigated {
-        aftercare(&case, playbook)?
+    match next(&case, playbooks, notes) {
+        Ok((playbook, chosen)) => Ok(draft(&case, playbook, chosen, ids, notes)),
+        Err(stop) => {
+            let end = drain::end(&case, playbooks, stop)?;
+            Ok(draft(&case, end.playbook, end.chosen, ids, notes).taking_back(end.cordon))
+        }
+    }
+}
+
+/// The step that is due, with the playbook that asks for it.
+fn next<'p>(
+    case: &Case<'_>,
+    playbooks: &'p [Playbook],
+    notes: &mut Vec<String>,
+) -> Result<(&'p Playbook, Chosen), Stop> {
+    let playbook = select::choose(case, playbooks, notes)?;
+    let chosen = if case.incident.state == IncidentState::Mitigated {
+        aftercare(case, playbook)?
     } else {
-        heal(&case, playbook, notes)?
+        heal(case, playbook, notes)?
     };
-    Ok(draft(&case, playbook, chosen, ids, notes))
+    Ok((playbook, chosen))
 }
 
 /// An action for another incident that is under way on the same workload: one at a time.
@@ -178,9 +195,7 @@ fn heal(case: &Case<'_>, playbook: &Playbook, notes: &mut Vec<String>) -> Result
     if let Some(stop) = unseen(case).or_else(|| victim(case)) {
         return Err(stop);
     }
-    let contradicted = u32::from(case.history.in_flight().is_some());
-    let useless = case.history.useless_restarts() + contradicted;
-    let mut tried = 0;
+    let mut tries = ladder::Tries::default();
     for (number, rung) in playbook.healing() {
         if rung.action == ActionKind::Notify {
             return Err(tell(case, playbook, rung));
@@ -189,6 +204,7 @@ fn heal(case: &Case<'_>, playbook: &Playbook, notes: &mut Vec<String>) -> Result
             && case.level(rung.action) < needed
         {
             notes.push(format!("step {number} ({}) is only for {} and above", rung.action, needed.name()));
+            tries.skip(case, playbook, number, rung);
             continue;
         }
         let subject = if nodes::about_node(rung.action) {
@@ -196,29 +212,17 @@ fn heal(case: &Case<'_>, playbook: &Playbook, notes: &mut Vec<String>) -> Result
         } else {
             Some(case.restartable().map_err(Stop::hand_over)?)
         };
-        let of_workload = subject.map_or(u32::MAX, |subject| subject.policy.maximum_useless_restarts);
-        let limit = playbook.limits.useless_actions.min(of_workload);
-        if useless >= limit {
-            return Err(Stop::hand_over(match limit {
-                0 => format!("no restart is allowed: {} is for people", case.cause.kind),
-                _ => format!(
-                    "{useless} restarts did not help, {limit} are allowed: more would only hide the reason"
-                ),
-            }));
-        }
+        ladder::in_vain(case, playbook, subject)?;
         let effects = case.history.effects();
         if effects >= playbook.limits.actions {
             return Err(Stop::hand_over(format!("{effects} actions were taken and it keeps coming back")));
         }
         let (idle, limit) = (case.idle(), playbook.limits.give_up);
         // What is due when the time ends is still done.
-        let late = may_be_late(rung.action) && case.history.is_empty();
-        if idle > limit && !late {
-            return Err(unhealed(idle));
+        if idle > limit && !ladder::may_be_late(case, rung.action) {
+            return Err(ladder::unhealed(case, idle));
         }
-        tried += rung.times;
-        let done = case.history.useless(rung.action) + contradicted;
-        if done >= tried {
+        if let Some(done) = tries.used_up(case, rung) {
             notes.push(format!("step {number} ({}) was tried {done} times and did not help", rung.action));
             continue;
         }
@@ -229,9 +233,9 @@ fn heal(case: &Case<'_>, playbook: &Playbook, notes: &mut Vec<String>) -> Result
             None => nodes::step(case, number, rung),
             Some(subject) => step(case, subject, number, rung),
         });
-        return chosen
-            .and_then(|chosen| lasting(case, chosen))
-            .map_err(|stop| if idle >= limit { unhealed(idle) } else { stop.at_latest(give_up) });
+        return chosen.and_then(|chosen| lasting(case, chosen)).map_err(|stop| {
+            if idle >= limit { ladder::unhealed(case, idle) } else { stop.at_latest(give_up) }
+        });
     }
     Err(Stop::hand_over(format!("every step of playbook {} was tried", playbook.name)))
 }
@@ -247,16 +251,6 @@ fn found_of_late(case: &Case<'_>) -> Result<(), Stop> {
         return Err(Stop::wait(format!("the evidence is {} old", words(age))));
     }
     Ok(())
-}
-
-/// Where nothing was tried at all, because this process was away or another one led, the first try may begin late; what it is
-/// about is seen now. Not so an old run or release: the world has moved on.
-fn may_be_late(action: ActionKind) -> bool {
-    !matches!(action, ActionKind::RetryJob | ActionKind::RollBack)
-}
-
-fn unhealed(idle: SignedDuration) -> Stop {
-    Stop::hand_over(format!("it lasts for {} and nothing healed it", words(idle)))
 }
 
 /// Waits as long as the guards would refuse the step because the finding may pass by itself, whatever the playbook says:
@@ -421,12 +415,22 @@ fn step(case: &Case<'_>, subject: &Subject<'_>, number: u32, rung: &Rung) -> Res
 }
 
 fn aftercare(case: &Case<'_>, playbook: &Playbook) -> Result<Chosen, Stop> {
+    if case.incident.handed_over.is_some() {
+        return Err(Stop::nothing("it is healed, and people have taken it over: what is left is theirs"));
+    }
     let Some((number, rung)) = playbook.aftercare().next() else {
         return Err(Stop::nothing("it is healed and being watched"));
     };
     let After::InQuietMinute { quiet } = rung.after else {
         return Err(Stop::nothing("it is healed and being watched"));
     };
+    if let Some(needed) = rung.requires.filter(|needed| case.level(rung.action) < *needed) {
+        return Err(Stop::nothing(format!(
+            "it is healed; step {number} ({}) is only for {} and above",
+            rung.action,
+            needed.name()
+        )));
+    }
     let subject = case.restartable().map_err(Stop::nothing)?;
     let (controller, pod) = quiet::due(case, subject, quiet)?;
     let why = format!(
@@ -494,21 +498,6 @@ fn replacing<'a>(subject: &Subject<'a>) -> Result<&'a ControllerRecord, Stop> {
     }
 }
 
-/// What a person denied is not asked, nor done, again for so long.
-const DENIED: SignedDuration = SignedDuration::from_hours(1);
-
-/// An action of this kind on this workload that a person denied, for whatever incident.
-fn denied_of_late<'a>(case: &Case<'a>, kind: ActionKind) -> Option<&'a ActionRecord> {
-    let key = case.subject.as_ref()?.key;
-    let mut actions = case.snapshot.actions.values().map(|action| &**action);
-    actions.find(|action| {
-        let denied = action.approval.as_ref().filter(|given| given.decision == ApprovalDecision::Deny);
-        action.kind() == kind
-            && action.workload == *key
-            && denied.is_some_and(|given| case.now.duration_since(given.at) < DENIED)
-    })
-}
-
 /// Nobody is being asked about the same thing, and the guards did not refuse it a moment ago.
 pub(crate) fn willing(case: &Case<'_>, kind: ActionKind, uid: &Uid) -> Result<(), Stop> {
     if let Some(action) = case.history.proposed(kind, uid) {
@@ -522,14 +511,7 @@ pub(crate) fn willing(case: &Case<'_>, kind: ActionKind, uid: &Uid) -> Result<()
             _ => Stop::hand_over(reason),
         });
     }
-    if let Some(action) = denied_of_late(case, kind) {
-        return Err(Stop::hand_over(format!(
-            "a person denied {kind} of the same workload in incident {} less than {} ago ({})",
-            action.incident,
-            words(DENIED),
-            action.id
-        )));
-    }
+    taken_back::denied_of_late(case, kind)?;
     let Some(refusals) = case.history.refusals(kind, uid) else { return Ok(()) };
     if refusals.count >= REFUSALS {
         let reason = format!("{kind} was refused {} times: {}", refusals.count, refusals.message);

@@ -12,21 +12,25 @@ use homeostat_knowledge::{
 use homeostat_playbooks::Rung;
 use std::sync::Arc;
 
-/// The container of a pod that last ended at its memory limit, and when.
+/// The container of a pod that last ended at its memory limit, and when. Of several one that is down, then the one that ended
+/// last: what runs well since long is not the sick one.
 pub(crate) fn out_of_memory(pod: &PodRecord) -> Option<(&ContainerRecord, Option<Timestamp>)> {
-    pod.containers.iter().find_map(|container| {
+    let ended = pod.containers.iter().filter_map(|container| {
         let end = match &container.state {
             ContainerState::Terminated(end) => Some(end),
             _ => container.last_termination.as_ref(),
         };
         end.filter(|end| &*end.reason == OUT_OF_MEMORY).map(|end| (container, end.finished))
-    })
+    });
+    ended.max_by_key(|(container, end)| (kubelet::container_down(container).is_some(), *end))
 }
 
-/// A container of the pod ran out of memory again, soon after a restart.
+/// A container of the pod ran out of memory again, soon after a restart. That another one of the pod backs off says nothing of
+/// it.
 pub(crate) fn out_of_memory_again(pod: &PodRecord, now: Timestamp) -> bool {
     out_of_memory(pod).is_some_and(|(container, _)| {
-        container.restarts >= 1 && kubelet::backs_off(pod) || kubelet::ended_again(container, now)
+        let backs_off = kubelet::container_down(container).is_some_and(|down| down.backs_off);
+        container.restarts >= 1 && backs_off || kubelet::ended_again(container, now)
     })
 }
 
@@ -142,4 +146,69 @@ fn in_proportion(request: u64, wanted: u64, limit: u64) -> u64 {
 
 fn mebibytes(bytes: u64) -> String {
     format!("{} MiB", bytes >> 20)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use homeostat_knowledge::records::{Amounts, Memory, PodPhase, Termination};
+    use homeostat_knowledge::{ObjectKey, Uid};
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(1_800_000_000 + second).expect("in range")
+    }
+
+    /// A container that was restarted once, after this end.
+    fn container(name: &str, reason: &str, ended: i64, state: ContainerState) -> ContainerRecord {
+        ContainerRecord {
+            name: name.into(),
+            ready: false,
+            restarts: 1,
+            state,
+            last_termination: Some(Termination {
+                reason: reason.into(),
+                exit_code: 1,
+                started: None,
+                finished: Some(at(ended)),
+                used: Amounts::default(),
+            }),
+            cpu_request: None,
+            memory: Memory::default(),
+        }
+    }
+
+    fn pod(containers: Vec<ContainerRecord>) -> PodRecord {
+        PodRecord {
+            key: ObjectKey::new("shop", "order-a"),
+            uid: Uid::new("uid-order-a"),
+            resource_version: "9".into(),
+            node: None,
+            ip: None,
+            phase: PodPhase::Running,
+            owner: None,
+            deleting: false,
+            ready: false,
+            unschedulable: None,
+            setup: None,
+            resize: None,
+            created: at(-1_000_000),
+            template_hash: None,
+            local_data: false,
+            containers,
+        }
+    }
+
+    #[test]
+    fn the_container_that_is_down_is_meant_not_one_that_runs_since_it_once_had_too_little_memory() {
+        let week = -7 * 86_400;
+        let runs = ContainerState::Running { since: at(week + 1) };
+        let backs_off = ContainerState::Waiting { reason: "CrashLoopBackOff".into() };
+        let app = container("app", OUT_OF_MEMORY, week, runs);
+        let failing = pod(vec![app.clone(), container("sidecar", "Error", -9, backs_off.clone())]);
+        assert!(!out_of_memory_again(&failing, at(0)), "the sidecar ends for another reason");
+        let both = pod(vec![app, container("sidecar", OUT_OF_MEMORY, -9, backs_off)]);
+        assert!(out_of_memory_again(&both, at(0)));
+        let meant = out_of_memory(&both).map(|(container, ended)| (&*container.name, ended));
+        assert_eq!(meant, Some(("sidecar", Some(at(-9)))));
+    }
 }

@@ -2,7 +2,7 @@
 
 use crate::case::Case;
 use crate::decision::{Stop, words};
-use crate::{kubelet, release, resize};
+use crate::{kubelet, ladder, release, resize};
 use homeostat_knowledge::observation::SourceState;
 use homeostat_knowledge::{ActionKind, Entity, FindingKind, IncidentState};
 use homeostat_playbooks::{Facts, IncidentFacts, Playbook, TenantFacts, Truth, WorkloadFacts};
@@ -20,9 +20,9 @@ pub(crate) fn choose<'p>(
         .filter(|playbook| playbook.trigger.fits(case.cause.kind, kinds.iter().copied()))
         .collect();
     fitting.sort_by(|a, b| b.priority.cmp(&a.priority).then_with(|| a.name.cmp(&b.name)));
-    // What changes nothing gives nothing up.
-    let acting =
-        fitting.iter().filter(|playbook| !only_tells(playbook)).map(|playbook| playbook.limits.give_up);
+    // What changes nothing gives nothing up, nor does what people switched off or do not allow here.
+    let acting = fitting.iter().filter(|playbook| !only_tells(playbook) && barred(case, playbook).is_none());
+    let acting = acting.map(|playbook| playbook.limits.give_up);
     let Some(give_up) = acting.min().or_else(|| fitting.iter().map(|playbook| playbook.limits.give_up).min())
     else {
         return Err(Stop::nothing(format!("no playbook is for {}", case.cause.kind)));
@@ -48,7 +48,9 @@ pub(crate) fn choose<'p>(
     }
     let idle = case.idle();
     if idle >= give_up {
-        return Err(Stop::hand_over(format!("no playbook could be used within {}: {reason}", words(idle))));
+        return Err(ladder::over(case, || {
+            format!("no playbook could be used within {}: {reason}", words(idle))
+        }));
     }
     Err(Stop::until(crate::decision::later(case.now, give_up - idle), reason))
 }
@@ -58,8 +60,8 @@ fn only_tells(playbook: &Playbook) -> bool {
     playbook.ladder.iter().all(|rung| rung.action == ActionKind::Notify)
 }
 
-/// Why a playbook that fits cannot be used now.
-fn unusable(case: &Case<'_>, playbook: &Playbook, facts: &Facts) -> Option<String> {
+/// Why people do not want this playbook to be used here.
+fn barred(case: &Case<'_>, playbook: &Playbook) -> Option<String> {
     let name = &playbook.name;
     if playbook.paused {
         return Some(format!("playbook {name} is switched off"));
@@ -74,6 +76,15 @@ fn unusable(case: &Case<'_>, playbook: &Playbook, facts: &Facts) -> Option<Strin
     {
         return Some(format!("{} does not allow playbook {name}", subject.key));
     }
+    None
+}
+
+/// Why a playbook that fits cannot be used now.
+fn unusable(case: &Case<'_>, playbook: &Playbook, facts: &Facts) -> Option<String> {
+    if let Some(reason) = barred(case, playbook) {
+        return Some(reason);
+    }
+    let name = &playbook.name;
     if let Some(needed) = playbook.level_needed
         && let Some(rung) = playbook.ladder.iter().find(|rung| rung.action != ActionKind::Notify)
         && case.level(rung.action) < needed

@@ -1,10 +1,35 @@
-//! Did somebody take back what we set? Cordons, suspensions and sizes last; where one that helped is not there any more before
-//! its time, and no action of ours lifted it, a person did, and is not fought.
+//! Did somebody take back what we set, or say no to it? Cordons, suspensions and sizes last; where one that helped is not there
+//! any more before its time, and no action of ours lifted it, a person did, and is not fought.
 
 use crate::case::Case;
-use crate::decision::{Stop, later};
+use crate::decision::{Stop, later, words};
 use crate::nodes::HOLD;
-use homeostat_knowledge::{ActionKind, ActionRecord, ActionState, Parameters, Timestamp, Uid};
+use homeostat_knowledge::{
+    ActionKind, ActionRecord, ActionState, ApprovalDecision, Parameters, SignedDuration, Timestamp, Uid,
+};
+
+/// What a person denied is not asked, nor done, again for so long.
+const DENIED: SignedDuration = SignedDuration::from_hours(1);
+
+/// Stops where a person denied an action of this kind on this workload a short while ago, for whatever incident.
+pub(crate) fn denied_of_late(case: &Case<'_>, kind: ActionKind) -> Result<(), Stop> {
+    let Some(key) = case.subject.as_ref().map(|subject| subject.key) else { return Ok(()) };
+    let denied = case.snapshot.actions.values().find(|action| {
+        let denied = action.approval.as_ref().filter(|given| given.decision == ApprovalDecision::Deny);
+        action.kind() == kind
+            && action.workload == *key
+            && denied.is_some_and(|given| case.now.duration_since(given.at) < DENIED)
+    });
+    match denied {
+        Some(action) => Err(Stop::hand_over(format!(
+            "a person denied {kind} of the same workload in incident {} less than {} ago ({})",
+            action.incident,
+            words(DENIED),
+            action.id
+        ))),
+        None => Ok(()),
+    }
+}
 
 /// Stops where the newest action of this kind that helped on this object, in whatever incident, was taken back by others.
 /// `stands` says whether what it set is there still.

@@ -1,27 +1,18 @@
-//! Steps that change sizes, releases, runs and nodes: what is planned, and that the second opinion agrees.
+//! Steps that change sizes, releases and runs: what is planned, and that the second opinion agrees.
 
 #![allow(clippy::panic, clippy::expect_used, reason = "tests")]
 
 mod common;
 
-use common::{Given, GivenIncident, GivenNode, GivenPod, GivenWorkload, ago, now, order, tenant};
+use common::{Given, GivenIncident, GivenNode, GivenPod, GivenWorkload, ago, now, order, own, planned};
 use homeostat_knowledge::observation::{Change, ObjectChange};
 use homeostat_knowledge::plan::Undo;
-use homeostat_knowledge::policy::{
-    Bounds, Hysteresis, PLATFORM_TENANT, ReplicaStep, ScalingMode, ScalingPolicy,
-};
-use homeostat_knowledge::records::{Hold, JobEnd, OwnerRecord};
+use homeostat_knowledge::policy::{Bounds, Hysteresis, ReplicaStep, ScalingMode, ScalingPolicy};
+use homeostat_knowledge::records::{JobEnd, OwnerRecord};
 use homeostat_knowledge::*;
 use homeostat_plan::{Checker, Decision, plan};
-use homeostat_playbooks::{Playbook, parse};
+use homeostat_playbooks::shipped;
 use std::sync::Arc;
-
-fn own(kind: &str, step: &str) -> Playbook {
-    parse(&format!(
-        "apiVersion: homeostat.dev/v1alpha1\nkind: Playbook\nmetadata: {{ name: own }}\nspec:\n  trigger: {{ findings: [{kind}], minimumConfidence: '0.5' }}\n  ladder:\n    - {{ {step}, verify: {{ withinSeconds: 60 }} }}\n"
-    ))
-    .expect("valid")
-}
 
 /// Three replicas of `order` that answer slowly.
 fn slow() -> Given {
@@ -37,23 +28,6 @@ fn permit(snapshot: &mut Snapshot, min: u64, max: u64) {
     let mut policy = (**snapshot.workloads.get(&order()).expect("order")).clone();
     policy.permits.replicas = Some(Bounds { min, max });
     snapshot.commit(&ObjectChange::Workload(Change::Applied(Arc::new(policy))), now());
-}
-
-/// The one step that is planned; the checker must admit what it stands in.
-fn planned(
-    snapshot: &Snapshot,
-    incident: &Incident,
-    playbook: Playbook,
-) -> Result<(Step, TenantName), String> {
-    match plan(incident, snapshot, &[playbook], now(), &mut SeededIds::new(7)) {
-        Decision::Act(draft) => {
-            let admitted = Checker::new("homeostat").check(draft, snapshot, now());
-            let mut admitted = admitted.unwrap_or_else(|found| panic!("not admitted: {found:?}"));
-            assert_eq!(admitted.steps.len(), 1, "one step at a time");
-            Ok((admitted.steps.remove(0), admitted.tenant))
-        }
-        other => Err(other.reason().to_owned()),
-    }
 }
 
 #[test]
@@ -165,6 +139,85 @@ fn a_roll_back_names_the_revision_before_the_present_one() {
     let named = own("Slow", "action: RollBack, parameters: { revision: order-2 }");
     let step = planned(&snapshot, &incident, named).expect("a plan").0;
     assert_eq!(step.parameters, Parameters::RollBack { revision: "order-2".into() });
+}
+
+/// A pod of an earlier release, which is there beside the present one.
+fn beside(snapshot: &mut Snapshot, set: &str, ready: bool) {
+    let mut pod = (**snapshot.pods_of(&order()).next().expect("a pod")).clone();
+    pod.key.name = Name::from(format!("{set}-x"));
+    pod.uid = Uid::new(format!("uid-{set}-x"));
+    pod.owner =
+        Some(OwnerRecord { kind: ControllerKind::ReplicaSet, name: set.into(), uid: Uid::new("uid-owner") });
+    pod.ready = ready;
+    snapshot.commit(&ObjectChange::Pod(Change::Applied(Arc::new(pod))), now());
+}
+
+#[test]
+fn a_roll_back_goes_to_the_release_that_serves_past_one_that_failed_too() {
+    let (mut snapshot, incident) = slow().build();
+    let deployment = Arc::clone(snapshot.controller_of(&order()).expect("a controller"));
+    for (name, revision) in [("order-2", "2"), ("order-3", "3")] {
+        let mut set = (*deployment).clone();
+        set.key.kind = ControllerKind::ReplicaSet;
+        set.key.object.name = name.into();
+        set.uid = Uid::new(name);
+        set.revision = Some(revision.into());
+        set.owner = Some(OwnerRecord {
+            kind: ControllerKind::Deployment,
+            name: "order".into(),
+            uid: deployment.uid.clone(),
+        });
+        snapshot.commit(&ObjectChange::Controller(Change::Applied(Arc::new(set))), now());
+    }
+    let mut back_to = |of_second: bool, of_third: bool| {
+        beside(&mut snapshot, "order-2", of_second);
+        beside(&mut snapshot, "order-3", of_third);
+        let back = own("Slow", "action: RollBack, to: PreviousRevision");
+        planned(&snapshot, &incident, back).map(|(step, _)| step.parameters)
+    };
+    let to = |name: &str| Ok(Parameters::RollBack { revision: name.into() });
+    assert_eq!(back_to(true, false), to("order-2"));
+    assert_eq!(back_to(true, true), to("order-3"));
+    let neither = back_to(false, false).expect_err("people tell which one did well");
+    assert!(neither.contains("which of them did well is not known"), "{neither}");
+}
+
+#[test]
+fn a_release_counts_as_failing_since_its_own_pods_are_seen_to_not_since_an_older_one_is() {
+    let decided = |since: f64| {
+        let pod = |name: &str, old_release, created, ready| {
+            let name = name.into();
+            GivenPod { name, old_release, created, ready, ..GivenPod::default() }
+        };
+        let given = Given {
+            incident: GivenIncident {
+                kind: "NotReady".into(),
+                cause: "workload order".into(),
+                seen_on: Some("order-n".into()),
+                since,
+                ..GivenIncident::default()
+            },
+            workload: GivenWorkload { replicas: 3, rolling_out: true, ..GivenWorkload::default() },
+            pods: vec![
+                pod("order-a", true, 90_000.0, false),
+                pod("order-b", true, 90_000.0, true),
+                pod("order-n", false, 80.0, false),
+            ],
+            ..Given::default()
+        };
+        let (snapshot, mut incident) = given.build();
+        let mut older = incident.findings[0].clone();
+        older.since = ago(300.0);
+        let (key, uid) = (ObjectKey::new("shop", "order-a"), Uid::new("uid-order-a"));
+        older.entity = Entity::Pod { key, uid, workload: Some(order()) };
+        incident.findings.push(older);
+        plan(&incident, &snapshot, &shipped(), now(), &mut SeededIds::new(7))
+    };
+    let young = decided(31.0);
+    assert_eq!(young.name(), "Wait", "{young:?}");
+    assert!(young.reason().contains("may be starting still"), "{}", young.reason());
+    let Decision::Act(back) = decided(61.0) else { panic!("it had a minute") };
+    assert_eq!(back.steps[0].parameters.kind(), ActionKind::RollBack);
 }
 
 #[test]
@@ -303,132 +356,6 @@ fn a_run_that_reached_its_memory_limit_is_not_repeated_with_the_same_one() {
     assert!(decide(&[run("OOMKilled", 20.0), run("Error", 90.0)], &[]).is_err(), "the last end counts");
     decide(&[run("Error", 20.0), run("OOMKilled", 90.0)], &[]).expect("it ended otherwise since");
     decide(&[run("OOMKilled", 20.0)], &["MemoryPressure"]).expect("its node was short, not the run");
-}
-
-#[test]
-fn a_node_is_closed_for_what_it_is_short_of_now() {
-    let given = |ready, last_seen| Given {
-        incident: GivenIncident {
-            kind: "NodePressure".into(),
-            cause: "node node-1".into(),
-            workload: "none".into(),
-            tenant: "none".into(),
-            since: 300.0,
-            last_seen,
-            ..GivenIncident::default()
-        },
-        node: GivenNode { ready, pressures: vec!["DiskPressure".into()], ..GivenNode::default() },
-        ..Given::default()
-    };
-    let decide = |ready, last_seen| {
-        let (mut snapshot, incident) = given(ready, last_seen).build();
-        with_platform(&mut snapshot);
-        planned(&snapshot, &incident, own("NodePressure", "action: Cordon, undo: Restore"))
-    };
-    decide(true, 60.0).expect("seen within the minute");
-    assert!(decide(true, 61.0).expect_err("old").contains("old"));
-    assert!(decide(false, 1.0).expect_err("silent").contains("does not answer"));
-}
-
-/// A node that does not answer, with two pods of `order` on it.
-fn dead_node() -> (Snapshot, Incident) {
-    let pod = |name: &str| GivenPod { name: name.into(), ..GivenPod::default() };
-    let given = Given {
-        incident: GivenIncident {
-            kind: "NodeNotReady".into(),
-            since: 60.0,
-            cause: "node node-1".into(),
-            workload: "none".into(),
-            ..GivenIncident::default()
-        },
-        pods: vec![pod("order-a"), pod("order-b")],
-        node: GivenNode { ready: false, ..GivenNode::default() },
-        ..Given::default()
-    };
-    let (mut snapshot, mut incident) = given.build();
-    incident.tenant = None;
-    snapshot.incidents.insert_mut(incident.id.clone(), Arc::new(incident.clone()));
-    (snapshot, incident)
-}
-
-fn with_platform(snapshot: &mut Snapshot) {
-    let platform = TenantPolicy {
-        name: TenantName::new(PLATFORM_TENANT),
-        namespaces: ["homeostat".into()].into(),
-        ..tenant()
-    };
-    snapshot.commit(&ObjectChange::Tenant(Change::Applied(Arc::new(platform))), now());
-}
-
-#[test]
-fn a_node_is_acted_on_for_the_platform_tenant_only() {
-    let (mut snapshot, incident) = dead_node();
-    let cordon = || own("NodeNotReady", "action: Cordon, undo: Restore");
-    assert!(planned(&snapshot, &incident, cordon()).is_err(), "nobody allowed to act on nodes");
-    with_platform(&mut snapshot);
-    let (step, tenant) = planned(&snapshot, &incident, cordon()).expect("a plan");
-    assert_eq!((&*tenant.0, &*step.target.kind, &*step.target.key.name), (PLATFORM_TENANT, "Node", "node-1"));
-    assert_eq!(
-        (step.parameters, step.before.cordoned),
-        (Parameters::Cordon { until: ago(-3_600.0) }, Some(false))
-    );
-    assert!(planned(&snapshot, &incident, own("NodeNotReady", "action: Uncordon")).is_err(), "not ours");
-}
-
-#[test]
-fn a_node_that_is_taken_away_and_its_pods_are_left_alone() {
-    let (mut snapshot, incident) = dead_node();
-    with_platform(&mut snapshot);
-    let mut node = (**snapshot.nodes.get("node-1").expect("a node")).clone();
-    (node.cordoned, node.hold) = (true, Some(Hold { by: "node-1-1".into(), until: None }));
-    node.leaving = Some("Karpenter".into());
-    snapshot.commit(&ObjectChange::Node(Change::Applied(Arc::new(node.clone()))), now());
-    for action in ["action: Cordon, undo: Restore", "action: Drain, to: SickNode, times: 5"] {
-        let said = planned(&snapshot, &incident, own("NodeNotReady", action));
-        assert!(format!("{said:?}").contains("node node-1 is being taken away (Karpenter)"), "{said:?}");
-    }
-    // What is ours is let go of all the same.
-    assert!(planned(&snapshot, &incident, own("NodeNotReady", "action: Uncordon")).is_ok());
-    node.leaving = None;
-    snapshot.commit(&ObjectChange::Node(Change::Applied(Arc::new(node))), now());
-    assert!(
-        planned(&snapshot, &incident, own("NodeNotReady", "action: Drain, to: SickNode, times: 5")).is_ok()
-    );
-}
-
-#[test]
-fn a_drain_is_a_cordon_and_then_one_eviction_at_a_time() {
-    let (mut snapshot, incident) = dead_node();
-    with_platform(&mut snapshot);
-    let drain = || own("NodeNotReady", "action: Drain, to: SickNode, times: 5");
-    let (first, _) = planned(&snapshot, &incident, drain()).expect("a plan");
-    assert_eq!(first.parameters.kind(), ActionKind::Cordon);
-
-    let mut node = (**snapshot.nodes.get("node-1").expect("a node")).clone();
-    node.cordoned = true;
-    snapshot.commit(&ObjectChange::Node(Change::Applied(Arc::new(node.clone()))), now());
-    assert!(
-        planned(&snapshot, &incident, drain()).is_err(),
-        "somebody else's cordon is somebody else's drain"
-    );
-    node.hold = Some(Hold { by: "node-1-1".into(), until: None });
-    snapshot.commit(&ObjectChange::Node(Change::Applied(Arc::new(node))), now());
-
-    let mut moved = Vec::new();
-    for _ in 0..3 {
-        let (step, tenant) = planned(&snapshot, &incident, drain()).expect("a plan");
-        assert_eq!(
-            (step.parameters.clone(), &*tenant.0),
-            (Parameters::EvictPod { grace_seconds: None }, "shop"),
-            "the pod's own tenant"
-        );
-        moved.push(step.target.key.name.to_string());
-        let mut going = (**snapshot.pods.get(&step.target.key).expect("a pod")).clone();
-        going.deleting = true;
-        snapshot.commit(&ObjectChange::Pod(Change::Applied(Arc::new(going))), now());
-    }
-    assert_eq!(moved, ["order-a", "order-b", "stock-a"], "also what is well: it stands on a dead node");
-    assert!(planned(&snapshot, &incident, drain()).is_err(), "nothing is left to move");
 }
 
 #[test]

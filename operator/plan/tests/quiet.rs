@@ -9,7 +9,7 @@ use homeostat_knowledge::observation::{Change, ObjectChange};
 use homeostat_knowledge::plan::Expectation;
 use homeostat_knowledge::*;
 use homeostat_plan::{Decision, check, plan};
-use homeostat_playbooks::shipped;
+use homeostat_playbooks::{parse, shipped};
 use std::sync::Arc;
 
 /// A crash that healed half a minute ago.
@@ -79,6 +79,36 @@ fn what_its_node_ended_gets_no_fresh_pod_and_no_minute_is_quiet_while_the_node_i
     }
     other.causes[0].entity = Entity::Node { name: "another".into() };
     assert_eq!(decided(&other).name(), "Act", "that of another node does not matter");
+}
+
+#[test]
+fn what_people_took_over_stays_theirs_when_it_has_healed() {
+    let (before, mut snapshot) = drafted(&crashed_once());
+    let (_, mut incident) = crashed_once().build();
+    incident.handed_over = Some("two restarts did not help".to_owned());
+    let decision = plan(&incident, &snapshot, &shipped(), now(), &mut SeededIds::new(7));
+    assert_eq!(decision.name(), "Nothing", "{decision:?}");
+    assert!(decision.reason().contains("people have taken it over"), "{}", decision.reason());
+    snapshot.incidents.insert_mut(incident.id.clone(), Arc::new(incident));
+    assert!(check(before, &snapshot, now()).is_err(), "nor is it admitted any more");
+}
+
+#[test]
+fn a_step_for_a_quiet_minute_is_taken_from_its_own_level_on() {
+    let own = parse(
+        "apiVersion: homeostat.dev/v1alpha1\nkind: Playbook\nmetadata: { name: own }\nspec:\n  trigger: { findings: [Crashed] }\n  ladder:\n    - { action: RollingRestart, after: InQuietMinute, requires: ActFull, verify: { withinSeconds: 120, expect: RolloutComplete } }\n",
+    )
+    .expect("valid");
+    let at = |level: Level| {
+        let mut given = crashed_once();
+        given.tenant.level = level;
+        let (snapshot, incident) = given.build();
+        plan(&incident, &snapshot, std::slice::from_ref(&own), now(), &mut SeededIds::new(7))
+    };
+    assert_eq!(at(Level::ActFull).name(), "Act");
+    let bounded = at(Level::ActBounded);
+    assert_eq!(bounded.name(), "Nothing", "{bounded:?}");
+    assert!(bounded.reason().contains("only for ActFull"), "{}", bounded.reason());
 }
 
 #[test]

@@ -1,16 +1,18 @@
-//! Pods of runs are given more memory by whoever orders runs, and by nobody else without a fault.
+//! Runs: which failed one is repeated. Their pods are given more memory by whoever orders runs, and by nobody else without a
+//! fault.
 
 #![allow(clippy::panic, clippy::expect_used, reason = "tests")]
 
 mod common;
 
-use common::{Given, GivenPod, drafted, now, order};
+use common::{Given, GivenIncident, GivenPod, GivenWorkload, ago, drafted, now, order};
 use homeostat_knowledge::observation::{Change, ObjectChange};
 use homeostat_knowledge::plan::{Draft, Expectation, Undo};
 use homeostat_knowledge::policy::{Bounds, Permits, ScalingMode, ScalingPolicy};
-use homeostat_knowledge::records::{ControllerKey, OwnerRecord};
+use homeostat_knowledge::records::{ControllerKey, JobEnd, OwnerRecord, Work};
 use homeostat_knowledge::*;
-use homeostat_plan::Checker;
+use homeostat_plan::{Checker, Decision, plan};
+use homeostat_playbooks::shipped;
 use std::sync::Arc;
 
 const MIB: u64 = 1 << 20;
@@ -79,4 +81,82 @@ fn whoever_orders_runs_does_nothing_else_to_a_pod() {
     plan.steps[0].parameters = Parameters::EvictPod { grace_seconds: None };
     let refused = admitted((snapshot, plan)).expect_err("refused");
     assert!(refused.contains("runs are ordered by their orderer only"), "{refused}");
+}
+
+/// A run of `order`, which may be repeated, failed.
+fn failed(target: &str) -> (Snapshot, Incident) {
+    let given = Given {
+        incident: GivenIncident {
+            kind: "JobFailed".into(),
+            cause: "workload order".into(),
+            since: 5.0,
+            ..GivenIncident::default()
+        },
+        workload: GivenWorkload { target: target.into(), repeatable: true, ..GivenWorkload::default() },
+        jobs: (target == "CronJob").then(Vec::new),
+        ..Given::default()
+    };
+    given.build()
+}
+
+/// A Job of what `order` targets, which began so many seconds ago.
+fn run(snapshot: &Snapshot, name: &str, finished: Option<JobEnd>, began: f64) -> ControllerRecord {
+    let mut job = (**snapshot.controller_of(&order()).expect("a target")).clone();
+    job.owner = Some(OwnerRecord { kind: job.key.kind, name: order().name, uid: job.uid.clone() });
+    job.key = ControllerKey { kind: ControllerKind::Job, object: ObjectKey::new("shop", name) };
+    job.uid = Uid::new(format!("uid-{name}"));
+    job.run.started = Some(ago(began));
+    job.finished = finished;
+    job
+}
+
+fn put(snapshot: &mut Snapshot, job: ControllerRecord) {
+    snapshot.commit(&ObjectChange::Controller(Change::Applied(Arc::new(job))), now());
+}
+
+#[test]
+fn a_job_that_was_repeated_already_is_not_repeated_once_more() {
+    let repeated = |space: &str, finished: Option<JobEnd>| {
+        let (mut snapshot, incident) = failed("Job");
+        let first = snapshot.controller_of(&order()).expect("a Job").uid.clone();
+        let mut again = run(&snapshot, "order-retry", finished, 3.0);
+        again.key.object.namespace = space.into();
+        again.owner = None;
+        again.work = Some(Box::new(Work { retry_of: Some(first), ..Work::default() }));
+        put(&mut snapshot, again);
+        plan(&incident, &snapshot, &shipped(), now(), &mut SeededIds::new(7))
+    };
+    for (finished, name, words) in [
+        (None, "Wait", "its end decides"),
+        (Some(JobEnd::Complete), "Wait", "nothing is missing"),
+        (Some(JobEnd::Failed), "HandOver", "which repeats it, failed too"),
+    ] {
+        let decision = repeated("shop", finished);
+        assert_eq!(decision.name(), name, "{decision:?}");
+        assert!(decision.reason().contains(words), "{}", decision.reason());
+    }
+    let elsewhere = repeated("elsewhere", Some(JobEnd::Complete));
+    assert_eq!(elsewhere.name(), "Act", "who may make Jobs elsewhere has no say: {elsewhere:?}");
+}
+
+#[test]
+fn the_newest_run_is_the_one_that_began_last_whatever_people_called_it() {
+    let with = |runs: &[(&str, JobEnd, f64)]| {
+        let (mut snapshot, incident) = failed("CronJob");
+        for (name, end, began) in runs {
+            let job = run(&snapshot, name, Some(*end), *began);
+            put(&mut snapshot, job);
+        }
+        plan(&incident, &snapshot, &shipped(), now(), &mut SeededIds::new(7))
+    };
+    let well = with(&[("try-it-by-hand", JobEnd::Failed, 90.0), ("order-2", JobEnd::Complete, 50.0)]);
+    assert_eq!(well.name(), "Wait", "{well:?}");
+    assert!(well.reason().contains("order-2 ended well since"), "{}", well.reason());
+    for runs in [
+        [("order-2", JobEnd::Complete, 90.0), ("again", JobEnd::Failed, 50.0)],
+        [("order-2", JobEnd::Failed, 90.0), ("again", JobEnd::Failed, 50.0)],
+    ] {
+        let Decision::Act(plan) = with(&runs) else { panic!("the newest one failed: {runs:?}") };
+        assert_eq!(&*plan.steps[0].target.key.name, "again");
+    }
 }

@@ -200,6 +200,11 @@ impl Client {
             return self.leave(reply, Err(unknown()), Err(unknown())).await;
         }
         let result = self.carry_out(request);
+        // What the API server tries again for longer than a request waits has no reply in time.
+        let reply = match (&result, reply) {
+            (Err(EffectError::Unknown(_)), Reply::Normal | Reply::Stale | Reply::Slow(_)) => Reply::Lost,
+            (_, reply) => reply,
+        };
         self.leave(reply, result, Err(unknown())).await
     }
 
@@ -210,12 +215,7 @@ impl Client {
         let now = self.world.now();
         let mut inner = self.world.lock();
         inner.audit.asked(&request.action, now);
-        situation.check(&inner.server, request).map_err(|refused| match refused {
-            Refused::NotFound => EffectError::NotFound,
-            Refused::Conflict(reason) => EffectError::Conflict(reason),
-            Refused::Budget(reason) => EffectError::BlockedByBudget(reason),
-            Refused::Invalid(reason) => EffectError::Denied(reason),
-        })?;
+        situation.check(&inner.server, request).map_err(Refused::of_effect)?;
         let uid = inner.server.read(&request.target, false).map(|fresh| fresh.uid);
         let stored = inner.server.actions.values().find(|record| record.id == request.action).cloned();
         let service = stored.as_ref().and_then(|record| inner.services.get(&record.workload));
@@ -281,6 +281,28 @@ impl Client {
     fn switch(&self) -> KillSwitch {
         let inner = self.world.lock();
         inner.server.control.as_ref().map_or(KillSwitch::Unreadable, |control| control.kill_switch.clone())
+    }
+}
+
+impl Refused {
+    /// What the product makes of it when an effect was sent.
+    pub fn of_effect(self) -> EffectError {
+        match self {
+            Self::NotFound => EffectError::NotFound,
+            Self::Conflict(reason) => EffectError::Conflict(reason),
+            Self::Budget(reason) => EffectError::BlockedByBudget(reason),
+            Self::Invalid(reason) => EffectError::Denied(reason),
+            Self::Late(reason) => EffectError::Unknown(reason),
+        }
+    }
+
+    /// What the product makes of it when the effect was only tried.
+    pub fn of_dry_run(self) -> Refusal {
+        match self {
+            Self::Budget(reason) => Refusal::BlockedByBudget(reason),
+            Self::Late(reason) => Refusal::Unavailable(reason),
+            other => Refusal::WouldFail(format!("{other:?}")),
+        }
     }
 }
 
@@ -402,10 +424,7 @@ impl Actuator for Client {
         let result = match situations::of(parameters.kind()) {
             None => Ok(()),
             Some(situation) => {
-                situation.check(&self.world.lock().server, &request).map_err(|refused| match refused {
-                    Refused::Budget(reason) => Refusal::BlockedByBudget(reason),
-                    other => Refusal::WouldFail(format!("{other:?}")),
-                })
+                situation.check(&self.world.lock().server, &request).map_err(Refused::of_dry_run)
             }
         };
         self.leave(reply, result, Err(Refusal::Unavailable("timeout".to_owned()))).await

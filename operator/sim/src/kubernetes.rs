@@ -54,9 +54,19 @@ pub fn roll_out(server: &mut Server, key: &ControllerKey, change: impl FnOnce(&m
 }
 
 /// Puts the template of a `ReplicaSet` of this name back, as a new revision, with the mark of whoever did it. `None` when
-/// there is no such revision.
+/// there is no such revision. Of the one that is there already only the mark is new.
 pub fn roll_back(server: &mut Server, key: &ControllerKey, set: &Name, by: Option<Name>) -> Option<()> {
     let mut deployment = server.controllers.get(key)?.clone();
+    if *set_name(key, &deployment.template) == **set {
+        let mark = Name::from(ROLLED_BACK_BY);
+        if let Some(by) = by.filter(|by| deployment.marks.get(&mark) != Some(by)) {
+            // An annotation of a Deployment counts as a change of what is wanted.
+            deployment.record.generation += 1;
+            deployment.marks.insert(mark, by);
+        }
+        server.put_controller(deployment);
+        return Some(());
+    }
     let named = |template: &&Template| *set_name(key, template) == **set;
     let template = deployment.revisions.iter().rev().find(named)?.clone();
     deployment.revisions.push(std::mem::replace(&mut deployment.template, template));
@@ -93,9 +103,13 @@ fn put_replica_set(server: &mut Server, deployment: &Controller) {
     server.put_replica_set(set);
 }
 
-/// Begins to delete a pod.
+/// Begins to delete a pod. One that no node has, or that has ended, is gone at once.
 pub fn delete_pod(server: &mut Server, key: &ObjectKey, now: Timestamp) {
     let Some(mut pod) = server.pods.get(key).filter(|pod| !pod.record.deleting).cloned() else { return };
+    if pod.record.node.is_none() || matches!(pod.record.phase, PodPhase::Succeeded | PodPhase::Failed) {
+        server.remove_pod(key);
+        return;
+    }
     pod.record.deleting = true;
     pod.record.ready = false;
     server.due.insert((now + GRACE, Due::Gone(pod.record.uid.clone())));

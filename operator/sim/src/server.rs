@@ -61,6 +61,8 @@ pub enum Refused {
     Budget(String),
     /// 422.
     Invalid(String),
+    /// 409, but only after the API server tried for longer than a request waits.
+    Late(String),
 }
 
 /// Something that Kubernetes itself will do later.
@@ -227,25 +229,38 @@ impl Server {
         }
     }
 
-    /// Stores a pod.
-    pub fn put_pod(&mut self, mut pod: Pod) {
+    /// Stores a pod. As with every object, what changes nothing is no write: it gives no version and no event.
+    pub fn put_pod(&mut self, pod: Pod) {
+        if self.pods.get(&pod.record.key) != Some(&pod) {
+            self.write_pod(pod);
+        }
+    }
+
+    /// Another writer changes something of a pod that is not modelled.
+    pub fn touch_pod(&mut self, key: &ObjectKey) {
+        if let Some(pod) = self.pods.get(key).cloned() {
+            self.write_pod(pod);
+        }
+    }
+
+    fn write_pod(&mut self, mut pod: Pod) {
         pod.record.resource_version = self.next_version();
         let change = ObjectChange::Pod(Change::Applied(Arc::new(pod.record.clone())));
         self.tell(Stream::Pods, News::Object(change));
         self.pods.insert(pod.record.key.clone(), pod);
     }
 
-    /// Writes the first object of a stream as it is.
+    /// Touches the first object of a stream.
     pub fn stir(&mut self, stream: Stream) {
         match stream {
             Stream::Pods => {
-                if let Some(pod) = self.pods.values().next().cloned() {
-                    self.put_pod(pod);
+                if let Some(key) = self.pods.keys().next().cloned() {
+                    self.touch_pod(&key);
                 }
             }
             Stream::Controllers => {
-                if let Some(controller) = self.controllers.values().next().cloned() {
-                    self.put_controller(controller);
+                if let Some(key) = self.controllers.keys().next().cloned() {
+                    self.touch_controller(&key);
                 }
             }
             // Tenants are told by those who change them; actions and telemetry move by themselves.
@@ -266,7 +281,20 @@ impl Server {
     }
 
     /// Stores a controller.
-    pub fn put_controller(&mut self, mut controller: Controller) {
+    pub fn put_controller(&mut self, controller: Controller) {
+        if self.controllers.get(&controller.record.key) != Some(&controller) {
+            self.write_controller(controller);
+        }
+    }
+
+    /// Another writer changes something of a controller that is not modelled.
+    pub fn touch_controller(&mut self, key: &ControllerKey) {
+        if let Some(controller) = self.controllers.get(key).cloned() {
+            self.write_controller(controller);
+        }
+    }
+
+    fn write_controller(&mut self, mut controller: Controller) {
         controller.record.resource_version = self.next_version();
         self.tell(Stream::Controllers, News::Object(applied(&controller.record)));
         self.controllers.insert(controller.record.key.clone(), controller);
@@ -288,7 +316,20 @@ impl Server {
     }
 
     /// Stores a node.
-    pub fn put_node(&mut self, mut node: Node) {
+    pub fn put_node(&mut self, node: Node) {
+        if self.nodes.get(&node.record.name) != Some(&node) {
+            self.write_node(node);
+        }
+    }
+
+    /// Another writer changes something of a node that is not modelled.
+    pub fn touch_node(&mut self, name: &Name) {
+        if let Some(node) = self.nodes.get(name).cloned() {
+            self.write_node(node);
+        }
+    }
+
+    fn write_node(&mut self, mut node: Node) {
         node.version = self.next_version();
         let change = ObjectChange::Node(Change::Applied(Arc::new(node.record.clone())));
         self.tell(Stream::Controllers, News::Object(change));
@@ -304,7 +345,20 @@ impl Server {
     }
 
     /// Stores an autoscaler.
-    pub fn put_autoscaler(&mut self, mut autoscaler: Autoscaler) {
+    pub fn put_autoscaler(&mut self, autoscaler: Autoscaler) {
+        if self.autoscalers.get(&autoscaler.record.scales) != Some(&autoscaler) {
+            self.write_autoscaler(autoscaler);
+        }
+    }
+
+    /// Another writer changes something of the autoscaler that sizes this, and nothing that is modelled.
+    pub fn touch_autoscaler(&mut self, scales: &ControllerKey) {
+        if let Some(autoscaler) = self.autoscalers.get(scales).cloned() {
+            self.write_autoscaler(autoscaler);
+        }
+    }
+
+    fn write_autoscaler(&mut self, mut autoscaler: Autoscaler) {
         autoscaler.record.resource_version = self.next_version();
         self.autoscalers.insert(autoscaler.record.scales.clone(), autoscaler);
         self.tell(Stream::Controllers, News::Object(self.scalers()));
@@ -391,7 +445,10 @@ impl Server {
             Some(stored) if stored.resource_version != record.resource_version => {
                 Err(Refused::Conflict("the object has been modified".to_owned()))
             }
-            Some(_) => Ok(self.store_action(record.clone())),
+            Some(stored) => {
+                let new = ActionRecord { parameters: record.parameters.as_stored(), ..record.clone() };
+                if *stored == new { Ok(new.resource_version) } else { Ok(self.store_action(new)) }
+            }
         }
     }
 
@@ -444,21 +501,29 @@ impl Server {
         });
     }
 
-    /// May this pod be evicted now? Pods that are not ready count against the budget only while it is not met.
+    /// Does the disruption budget let this pod be evicted now? What is ready may go while more serve than must; what is
+    /// not, while as many serve as must, and some must.
     pub fn may_evict(&self, pod: &Pod) -> Result<(), Refused> {
         let owner = self.controller_of(pod);
         for budget in self.budgets.iter().filter(|budget| Some(&budget.controller) == owner.as_ref()) {
-            let ready = self
+            let serving = self
                 .pods
                 .values()
                 .filter(|other| other.record.serving() && self.controller_of(other) == owner)
                 .count();
-            let left = if pod.record.serving() { ready.saturating_sub(1) } else { ready };
-            if left < budget.minimum {
-                return Err(Refused::Budget(format!("{left} of {} would be left", budget.minimum)));
+            let spare = !pod.record.ready && budget.minimum > 0 && serving >= budget.minimum;
+            if serving <= budget.minimum && !spare {
+                return Err(Refused::Budget(format!("{} must serve and {serving} do", budget.minimum)));
             }
         }
         Ok(())
+    }
+
+    /// Some pods must serve where this one belongs, by a disruption budget.
+    pub fn some_must_serve(&self, pod: &Pod) -> bool {
+        let owner = self.controller_of(pod);
+        let mut budgets = self.budgets.iter().filter(|budget| Some(&budget.controller) == owner.as_ref());
+        budgets.any(|budget| budget.minimum > 0)
     }
 
     /// The controller above a pod's `ReplicaSet`.

@@ -77,6 +77,14 @@ fn every_shipped_playbook_file_passes_its_own_test() {
 }
 
 #[test]
+fn a_drain_of_people_s_own_acts_waits_and_gives_up_rightly() {
+    let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/drain/empty-dead-node.yaml");
+    let checked = test_playbooks(&[own], None).expect("readable");
+    assert_eq!(checked.failure, None, "{}", checked.text);
+    assert!(checked.text.contains("11 situations"), "{}", checked.text);
+}
+
+#[test]
 fn a_folder_without_situations_is_no_success() {
     let error = replay_folder(Path::new(env!("CARGO_MANIFEST_DIR")).join("src").as_path(), None, false);
     assert!(error.expect_err("nothing to read").to_string().contains("no .yaml file"));

@@ -55,8 +55,8 @@ pub struct Cooldown {
     /// After an action that did not help; doubled each time.
     #[schemars(range(min = 0, max = 86_400))]
     pub after_failure_seconds: i32,
-    /// The doubling stops here.
-    #[schemars(range(min = 0, max = 604_800))]
+    /// The doubling stops here: a day at most, as failures of earlier weeks are not remembered.
+    #[schemars(range(min = 0, max = 86_400))]
     pub maximum_seconds: i32,
 }
 

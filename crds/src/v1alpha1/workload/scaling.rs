@@ -65,6 +65,11 @@ pub struct Scaling {
     /// What is done when something else scales the same object.
     #[serde(default)]
     pub when_owned: ScalingOwner,
+    /// Minutes of one replica that a minute in which the load is more than the replicas carry is worth: a low number saves,
+    /// a high one hardly ever runs short. Unset: 1024, and 16 for what works off a queue.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 8, max = 2_097_152))]
+    pub price: Option<i32>,
     /// Size when the signals are gone for long. Unset: the last safe size stays.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fallback: Option<Fallback>,

@@ -168,13 +168,13 @@ fn an_incident_before_the_impact_gives_zero_mttd_and_mttr_from_the_impact() {
 }
 
 #[test]
-fn recovery_before_the_alert_is_never_negative_and_marked() {
+fn recovery_before_the_alert_is_counted_apart_and_no_repair() {
     let mut all = vec![(1000, 1010, false)];
     all.extend(good(1500, 9000));
     let verdict = judge(&all, 60_000, Some(4000));
     near(verdict.mttd, 2.99);
-    near(verdict.mttr, 0.0);
-    assert!(verdict.before_alert);
+    assert_eq!(verdict.mttr, None);
+    assert!(verdict.before_alert && verdict.healed);
     let verdict = judge(&all, 60_000, None);
     assert_eq!((verdict.mttd, verdict.mttr), (Some(f64::INFINITY), None));
     assert!(verdict.before_alert && verdict.healed);

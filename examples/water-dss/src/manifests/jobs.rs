@@ -16,6 +16,11 @@ pub fn cron_job(options: &Options, tenant: u32, namespace: &str, kind: Kind) -> 
     if options.weekdays_only == Some(tenant) && kind == Kind::Optimisation {
         set("WEEKDAYS_ONLY");
     }
+    if let Some(hour) = options.jump_hour.filter(|_| options.jumps == Some(tenant))
+        && kind == Kind::Optimisation
+    {
+        environment.push(json!({ "name": "JUMP_HOUR", "value": hour.to_string() }));
+    }
     let container = json!({
         "name": "run",
         "image": options.image,

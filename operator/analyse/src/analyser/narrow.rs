@@ -1,9 +1,41 @@
 //! Which of several pods is to blame.
 
 use super::Analyser;
-use homeostat_knowledge::{Entity, PodRecord, Snapshot, Timestamp};
+use crate::ranking::root_of;
+use homeostat_knowledge::{Entity, Finding, FindingKind, PodRecord, Snapshot, Timestamp};
+use std::collections::BTreeMap;
+
+/// Kinds of findings that are made from calls; the first of them that a callee has is its present one.
+const FROM_CALLS: [FindingKind; 5] = [
+    FindingKind::Hung,
+    FindingKind::Slow,
+    FindingKind::ErrorBurst,
+    FindingKind::Unreachable,
+    FindingKind::DependencyDown,
+];
 
 impl Analyser {
+    /// Present findings made from calls, by callee: one that was narrowed down to a pod is its workload's all the same.
+    /// What was found of a pod that is gone, or leaves, says nothing about the others.
+    pub(super) fn known_from_calls(&self, snapshot: &Snapshot) -> BTreeMap<Entity, (FindingKind, &Finding)> {
+        let stays = |entity: &Entity| match entity {
+            Entity::Pod { key, uid, .. } => {
+                snapshot.pods.get(key).is_some_and(|pod| pod.uid == *uid && !pod.deleting)
+            }
+            _ => true,
+        };
+        let mut known = BTreeMap::new();
+        for kind in FROM_CALLS {
+            let of_kind = self.findings.values().filter(|finding| finding.active && finding.kind == kind);
+            for finding in of_kind.filter(|finding| stays(&finding.entity)) {
+                if let Some(callee) = root_of(finding) {
+                    known.entry(callee).or_insert((kind, finding));
+                }
+            }
+        }
+        known
+    }
+
     /// The one pod of several that is to blame, when the evidence tells; else the workload.
     pub(super) fn narrow(
         &self,

@@ -2,13 +2,15 @@
 
 use crate::calls::Calls;
 use crate::objects::runs_ended;
-use crate::ranking::root_of_cause;
+use crate::ranking::{root_of, root_of_cause};
 use homeostat_knowledge::{
-    ControllerKind, Entity, Incident, SignedDuration, Snapshot, Timestamp, WorkloadKey,
+    Cause, ControllerKind, Entity, EvidenceSource, Incident, SignedDuration, Snapshot, Timestamp, WorkloadKey,
 };
 
 /// An address outside of the cluster that nobody called for so long harms nobody any more.
 const UNCALLED: SignedDuration = SignedDuration::from_mins(30);
+/// A crash is found for about so long after its pod is ready again: it must stay ready.
+const OUTLASTS: SignedDuration = SignedDuration::from_millis(1_500);
 
 /// Since when what the first cause is about is well, if it is. Good calls tell it; of what answers none, that nothing is found
 /// any more.
@@ -18,7 +20,8 @@ pub(super) fn well_since(
     snapshot: &Snapshot,
     now: Timestamp,
 ) -> Option<Timestamp> {
-    let root = root_of_cause(incident.causes.first()?);
+    let cause = incident.causes.first()?;
+    let root = root_of_cause(cause);
     let last_found = incident.findings.iter().map(|finding| finding.last_seen).max();
     let last_found = last_found.unwrap_or(incident.instants.detected);
     match &root {
@@ -29,9 +32,22 @@ pub(super) fn well_since(
         }
         Entity::Workload { key } if scaled_to_nothing(snapshot, key) => Some(last_found),
         root => health_of(root, calls, snapshot)
-            .map(|(since, _)| since)
+            .map(|(good, _)| not_found_since(incident, cause, good))
             .or_else(|| uncalled(root, calls, snapshot, now).then_some(last_found)),
     }
+}
+
+/// Good calls end what calls have shown. They may have gone well all along while it was seen otherwise: that is over only once
+/// it is not found any more.
+fn not_found_since(incident: &Incident, cause: &Cause, good: Timestamp) -> Timestamp {
+    let shown = cause.kind.source() == EvidenceSource::Callers && good > incident.instants.impact_start;
+    if shown {
+        return good;
+    }
+    let root = root_of_cause(cause);
+    let own = incident.findings.iter().filter(|finding| root_of(finding).as_ref() == Some(&root));
+    let ended = own.map(|finding| finding.last_seen).max();
+    ended.and_then(|ended| ended.checked_sub(OUTLASTS).ok()).map_or(good, |ended| ended.max(good))
 }
 
 /// Nothing of it is to run, and nothing of it runs.

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 #![allow(clippy::needless_pass_by_value, clippy::too_many_arguments, reason = "short calls read better here")]
 
+mod charges;
 mod world;
 
 use homeostat_knowledge::incident::TimelineKind;

@@ -350,7 +350,8 @@ impl World {
         }
     }
 
-    fn look(&mut self) {
+    /// One look at what has arrived by now.
+    pub fn look(&mut self) {
         let now = self.now;
         self.outbox.sort_by_key(|(arrival, _)| *arrival);
         let due = self.outbox.partition_point(|(arrival, _)| *arrival <= now);

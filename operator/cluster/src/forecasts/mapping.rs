@@ -98,6 +98,7 @@ pub fn status(record: &ForecastRecord, generation: Option<i64>) -> ForecastStatu
             ForecastSkill::Unknown => WireSkill::Unknown,
         }),
         now: outlook.now.map(decimal),
+        p10: outlook.low().map(decimal),
         p50: outlook.peak.map(|peak| decimal(peak.p50)),
         p90: outlook.peak.map(|peak| decimal(peak.p90)),
         points: points.collect(),

@@ -6,7 +6,9 @@ use super::write::{Request, Write};
 use crate::client::{label, look};
 use crate::error::ClusterError;
 use crate::watches::controllers::ANNOTATION_SLOT;
-use homeostat_crds::common::{ANNOTATION_CREATED_BY, ANNOTATION_RETRY_OF, ANNOTATION_STARTED_BY};
+use homeostat_crds::common::{
+    ANNOTATION_CREATED_BY, ANNOTATION_RETRY_OF, ANNOTATION_STARTED_BY, ANNOTATION_TRY,
+};
 use homeostat_execute::actions::retry_name;
 use homeostat_knowledge::records::Amounts;
 use homeostat_knowledge::{ActionId, ControllerKind, ObjectKey, Target};
@@ -149,6 +151,13 @@ fn set(container: &mut Container, sizes: Amounts) {
     }
 }
 
+/// Which try of its run a Job was. One that an earlier version made says only that it was not the first.
+fn attempt(job: &Job) -> u32 {
+    let noted = |name: &str| job.metadata.annotations.as_ref().and_then(|all| all.get(name));
+    let least = if noted(ANNOTATION_RETRY_OF).is_some() { 2 } else { 1 };
+    noted(ANNOTATION_TRY).and_then(|text| text.parse().ok()).unwrap_or(least)
+}
+
 /// In bytes.
 fn memory_limit(container: &Container) -> Option<u64> {
     let limit = container.resources.as_ref()?.limits.as_ref()?.get("memory")?;
@@ -156,6 +165,7 @@ fn memory_limit(container: &Container) -> Option<u64> {
 }
 
 fn copy(failed: Job, name: &str, target: &Target, action: &ActionId, sizes: Amounts) -> Job {
+    let attempt = attempt(&failed).saturating_add(1);
     let mut spec = failed.spec;
     if let Some(spec) = &mut spec {
         // The API server chooses both anew.
@@ -184,6 +194,7 @@ fn copy(failed: Job, name: &str, target: &Target, action: &ActionId, sizes: Amou
                 (ANNOTATION_CREATED_BY.to_owned(), action.to_string()),
                 (ANNOTATION_RETRY_OF.to_owned(), target.uid.to_string()),
                 (ANNOTATION_SLOT.to_owned(), slot.unwrap_or_default()),
+                (ANNOTATION_TRY.to_owned(), attempt.to_string()),
             ])),
             owner_references: failed.metadata.owner_references,
             ..ObjectMeta::default()

@@ -16,7 +16,7 @@ use homeostat_crds::v1alpha1::{
 use homeostat_crds::{ConditionStatus, ConditionType, MicroTime, Reason, clip};
 use homeostat_execute::guards::{Breaker, cooldown_until, latched, open_breaker};
 use homeostat_execute::{ActionHistory, RootHistory, lowering, roots};
-use homeostat_knowledge::observation::SourceState;
+use homeostat_knowledge::observation::{ObjectKind, SourceState};
 use homeostat_knowledge::policy::{KillSwitch, LevelCap};
 use homeostat_knowledge::{
     ActionKind, ControlPolicy, Entity, Incident, IncidentState, Level, ObjectKey, Origin, Severity, Snapshot,
@@ -249,7 +249,7 @@ impl<'a> Picture<'a> {
         let breaker = self.breaker(rules, &policy.key);
         let (level, _) = self.level(rules, breaker.is_some() || policy.paused);
         status.level = Some(wire_level(level));
-        says.push(breaker_statement(breaker.as_ref()));
+        says.extend(self.breaker_said(breaker.as_ref()));
         says.extend(self.snapshot.runs.get(&policy.key).map(|report| runs::of_workload(report)));
         says.extend(self.scaler(policy, status.target.as_deref().unwrap_or_default()));
     }
@@ -300,6 +300,11 @@ impl<'a> Picture<'a> {
     fn breaker(&self, rules: &TenantPolicy, workload: &WorkloadKey) -> Option<Breaker> {
         let (history, control) = (&self.history, &self.snapshot.control);
         open_breaker(Origin::Incident, history, &rules.name, workload, &rules.limits, control, self.now)
+    }
+
+    /// Nothing before the actions are listed: as far as is known then, none failed.
+    fn breaker_said(&self, breaker: Option<&Breaker>) -> Option<Statement> {
+        self.snapshot.synced.contains(&ObjectKind::Action).then(|| breaker_statement(breaker))
     }
 
     /// Highest level in effect for any action, and why it is not higher.
@@ -362,7 +367,7 @@ impl<'a> Picture<'a> {
                 let because = because.or_else(|| lowest(&caps));
                 status.level = Some(wire_level(level));
                 status.level_lowered_because = because.map(|why| clip(&why, 1_024));
-                says.push(breaker_statement(breaker.as_ref()));
+                says.extend(self.breaker_said(breaker.as_ref()));
                 says.extend(runs::of_tenant(policy, self.snapshot));
                 says.extend(series_dropped(&policy.name, self.snapshot));
             }

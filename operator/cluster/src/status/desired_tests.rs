@@ -343,6 +343,19 @@ fn what_was_lowered_after_failures_is_recorded_and_stays_without_them() {
 }
 
 #[test]
+fn before_the_actions_are_listed_no_breaker_is_said_to_be_closed() {
+    let (view, mut snapshot) = well();
+    let said = |snapshot: &Snapshot| {
+        let seen = seen(&view, snapshot);
+        [seen.tenant.conditions, seen.workload.conditions]
+            .map(|conditions| find(&conditions, ConditionType::BreakerOpen).unwrap().status)
+    };
+    assert_eq!(said(&snapshot), [ConditionStatus::False; 2]);
+    snapshot.synced.remove(&ObjectKind::Action);
+    assert_eq!(said(&snapshot), [ConditionStatus::Unknown; 2]);
+}
+
+#[test]
 fn what_the_kill_switch_leaves_half_done_is_listed_and_bounded() {
     let (view, mut snapshot) = well();
     for number in 0..53 {

@@ -5,6 +5,7 @@
 
 pub mod desired;
 mod half_done;
+mod restraints;
 mod routes;
 mod runs;
 mod stops;
@@ -17,12 +18,13 @@ pub use writer::{StatusWriter, WriterCounts};
 
 use crate::client::{FIELD_MANAGER, call, label};
 use crate::error::ClusterError;
-use homeostat_crds::Condition;
 use homeostat_crds::v1alpha1::control_plane::SourceStatus;
+use homeostat_crds::v1alpha1::tenant::LevelCap;
+use homeostat_crds::{Condition, MicroTime};
 use homeostat_knowledge::{Name, ObjectKey};
 use kube::api::{ApiResource, DynamicObject, Patch, PatchParams};
 use kube::{Api, Client, Resource};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -56,12 +58,16 @@ fn settle(value: &mut Value) {
 }
 
 /// What of a stored status tells since when it is so.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Times {
     /// Any status has conditions.
     pub conditions: Vec<Condition>,
     /// That of the `ControlPlane` has sources.
     pub sources: Vec<SourceStatus>,
+    /// And since when its breaker is open.
+    pub breaker_open_since: Option<MicroTime>,
+    /// That of a `Tenant` has the levels that were lowered.
+    pub level_caps: Vec<LevelCap>,
 }
 
 /// The status subresource of one object, without its spec: a status must be writable although this version cannot
@@ -109,7 +115,12 @@ impl StatusApi {
     pub async fn times(&self) -> Result<Times, ClusterError> {
         let mut object = call("read", &self.label, self.api.get(&self.key.name)).await?;
         let status = &mut object.data["status"];
+        let caps = status["levelCaps"].take();
+        // One that a newer version wrote hides no other.
+        let caps = caps.as_array().into_iter().flatten().filter_map(|cap| LevelCap::deserialize(cap).ok());
         Ok(Times {
+            level_caps: caps.collect(),
+            breaker_open_since: serde_json::from_value(status["breakerOpenSince"].take()).unwrap_or_default(),
             conditions: serde_json::from_value(status["conditions"].take()).unwrap_or_default(),
             sources: serde_json::from_value(status["sources"].take()).unwrap_or_default(),
         })

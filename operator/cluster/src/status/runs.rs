@@ -36,22 +36,25 @@ pub(super) fn of_tenant(policy: &TenantPolicy, snapshot: &Snapshot) -> Option<St
         snapshot.runs.iter().filter(|(key, _)| policy.namespaces.contains(&key.namespace)).peekable();
     reports.peek()?;
     let about = ConditionType::RunsInTime;
-    let late: Vec<&str> = reports.filter_map(|(_, report)| report.late.as_deref()).collect();
-    Some(match late.as_slice() {
-        [] => Statement::new(about, true, Reason::AsExpected, ""),
-        [first, others @ ..] => {
-            let others = match others.len() {
-                0 => String::new(),
-                count => format!(" ({count} more workloads have late runs)"),
-            };
-            Statement::new(about, false, Reason::RunsLate, clip(&format!("{first}{others}"), LONGEST))
-        }
-    })
+    let late: Vec<&RunsReport> =
+        reports.map(|(_, report)| &**report).filter(|report| report.late.is_some()).collect();
+    // The first by name of several that are late by the same, so that the text stays.
+    let latest = late.iter().rev().max_by_key(|report| report.late_by());
+    let Some(text) = latest.and_then(|report| report.late.as_deref()) else {
+        return Some(Statement::new(about, true, Reason::AsExpected, ""));
+    };
+    let others = match late.len() {
+        0 | 1 => String::new(),
+        count => format!(" ({} more workloads have late runs)", count - 1),
+    };
+    Some(Statement::new(about, false, Reason::RunsLate, clip(&format!("{text}{others}"), LONGEST)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use homeostat_knowledge::{LateRun, ObjectKey, SignedDuration, Timestamp};
+    use std::sync::Arc;
 
     fn report(mode: ScalingMode, late: Option<&str>, problem: Option<&str>) -> RunsReport {
         RunsReport {
@@ -61,6 +64,7 @@ mod tests {
             said: "1 wait, 0 run".to_owned(),
             late: late.map(str::to_owned),
             late_runs: u32::from(late.is_some()),
+            latest: Vec::new(),
             problem: problem.map(str::to_owned),
         }
     }
@@ -77,6 +81,30 @@ mod tests {
         assert_eq!((unordered.status, unordered.reason), (ConditionStatus::Unknown, Reason::NotOrdered));
         let stuck = of_workload(&report(ScalingMode::Auto, None, Some("the kill switch is engaged")));
         assert!(stuck.message.starts_with("the kill switch"), "{}", stuck.message);
+    }
+
+    #[test]
+    fn a_tenant_is_told_of_the_latest_run_of_all_its_workloads() {
+        let policy = crate::status::desired::tests::rules();
+        let namespace = policy.namespaces.iter().next().expect("a namespace").clone();
+        let mut snapshot = Snapshot::default();
+        let mut put = |name: &str, by: Option<i64>| {
+            let text = format!("{name} is late");
+            let run = LateRun {
+                run: "2026-11-22T02:00:00Z".to_owned(),
+                due: Timestamp::UNIX_EPOCH,
+                by: by.map(SignedDuration::from_secs),
+                help: String::new(),
+            };
+            let report =
+                RunsReport { latest: vec![run], ..report(ScalingMode::Auto, Some(text.as_str()), None) };
+            snapshot.runs.insert_mut(ObjectKey::new(&*namespace, name), Arc::new(report));
+            of_tenant(&policy, &snapshot).expect("runs are ordered").message
+        };
+        assert_eq!(put("a", Some(60)), "a is late");
+        assert_eq!(put("b", Some(600)), "b is late (1 more workloads have late runs)");
+        assert_eq!(put("c", Some(600)), "b is late (2 more workloads have late runs)");
+        assert_eq!(put("d", None), "d is late (3 more workloads have late runs)", "it never finds room");
     }
 
     #[test]

@@ -8,13 +8,17 @@ use homeostat_knowledge::{Snapshot, TenantName, UnreadAction};
 
 /// Actions that are named; the others are counted.
 const NAMED: usize = 3;
+/// What the breaker of a workload says: by it another one is told apart.
+pub(super) const OF_WORKLOAD: &str = "actions on it did not help within a day";
+/// What the breaker of a tenant says.
+pub(super) const OF_TENANT: &str = "of the Tenant's last actions did not help";
 
 pub(super) fn breaker_statement(breaker: Option<&Breaker>) -> Statement {
     let about = ConditionType::BreakerOpen;
     let text = match breaker {
         None => return Statement::new(about, false, Reason::AsExpected, ""),
-        Some(Breaker::Workload(count)) => format!("{count} actions on it did not help within a day"),
-        Some(Breaker::Tenant(count)) => format!("{count} of the Tenant's last actions did not help"),
+        Some(Breaker::Workload(count)) => format!("{count} {OF_WORKLOAD}"),
+        Some(Breaker::Tenant(count)) => format!("{count} {OF_TENANT}"),
         Some(Breaker::Cluster(count)) => {
             format!("{count} actions in the cluster did not help within 15 minutes")
         }

@@ -6,8 +6,9 @@
 )]
 
 use super::desired::{DesiredStatus, SelfFacts, desired_status};
+use super::restraints::restraints;
 use super::routes::RouteStandings;
-use super::{StatusApi, digest};
+use super::{StatusApi, Times, digest};
 use crate::elector::Leadership;
 use crate::error::ClusterError;
 use crate::validate::Catalogue;
@@ -16,7 +17,8 @@ use homeostat_crds::conditions::Condition;
 use homeostat_crds::v1alpha1::control_plane::SourceStatus;
 use homeostat_crds::v1alpha1::{ControlPlane, Playbook, Tenant, Workload};
 use homeostat_execute::RootHistory;
-use homeostat_knowledge::{Clock, ObjectKey, SignedDuration, SnapshotSource};
+use homeostat_execute::ports::{NoRecorder, Recorder};
+use homeostat_knowledge::{Clock, ObjectKey, Restraint, SignedDuration, SnapshotSource};
 use kube::Client;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -50,6 +52,25 @@ pub struct WriterCounts {
     pub failed: u64,
 }
 
+/// A write that failed.
+struct Later {
+    attempts: u32,
+    /// When it is tried again.
+    when: Instant,
+    /// What was stored before it, where that was read: the write may be there all the same, and then what is new in it is
+    /// recorded when that is seen.
+    before: Option<Times>,
+}
+
+/// What came of a write.
+struct Written {
+    /// What was stored before it, and before those that failed before it.
+    before: Option<Times>,
+    /// What is new in it and is a decision of ours.
+    news: Vec<Restraint>,
+    result: Result<(), ClusterError>,
+}
+
 /// Writes statuses of tenants, workloads and the control plane, while this replica leads.
 pub struct StatusWriter {
     client: Client,
@@ -58,11 +79,12 @@ pub struct StatusWriter {
     clock: Arc<dyn Clock>,
     me: SelfFacts,
     routes: Option<watch::Receiver<RouteStandings>>,
+    recorder: Arc<dyn Recorder>,
     roots: RootHistory,
     /// What was written and has not come back through the watch yet: digest then seen, digest written, and when.
     written: HashMap<Id, (u64, u64, Instant)>,
-    /// Objects whose last write failed, and when to try again.
-    later: HashMap<Id, (u32, Instant)>,
+    /// Objects whose last write failed.
+    later: HashMap<Id, Later>,
     counts: WriterCounts,
 }
 
@@ -82,6 +104,7 @@ impl StatusWriter {
             clock,
             me,
             routes: None,
+            recorder: Arc::new(NoRecorder),
             roots: RootHistory::default(),
             written: HashMap::new(),
             later: HashMap::new(),
@@ -93,6 +116,12 @@ impl StatusWriter {
     #[must_use]
     pub fn with_routes(self, routes: watch::Receiver<RouteStandings>) -> Self {
         Self { routes: Some(routes), ..self }
+    }
+
+    /// With one that keeps what is decided with a status: levels that are lowered, breakers that open.
+    #[must_use]
+    pub fn with_recorder(self, recorder: Arc<dyn Recorder>) -> Self {
+        Self { recorder, ..self }
     }
 
     /// Writes what differs until `shutdown`.
@@ -143,7 +172,7 @@ impl StatusWriter {
         let at = Instant::now();
         self.written.retain(|_, (.., since)| at.saturating_duration_since(*since) < ECHO);
         // What was due since then and was not tried is not there any more.
-        self.later.retain(|_, (_, when)| at.saturating_duration_since(*when) < ECHO);
+        self.later.retain(|_, later| at.saturating_duration_since(later.when) < ECHO);
         let mut due = Vec::new();
         let mut left = false;
         for (desired, seen) in all {
@@ -158,46 +187,61 @@ impl StatusWriter {
                 None => seen,
             };
             if there == wanted {
-                self.later.remove(&id);
-            } else if self.later.get(&id).is_some_and(|(_, when)| *when > at) || due.len() >= PER_LOOK {
+                // The write that seemed to fail is there.
+                if let Some(before) = self.later.remove(&id).and_then(|later| later.before) {
+                    self.record(&restraints(&before, &desired));
+                }
+            } else if self.later.get(&id).is_some_and(|later| later.when > at) || due.len() >= PER_LOOK {
                 left = true;
             } else {
-                due.push((id, desired, seen, wanted));
+                let before = self.later.get(&id).and_then(|later| later.before.clone());
+                due.push((id, desired, seen, wanted, before));
             }
         }
         let client = &self.client;
         let writes: Vec<_> = due
             .into_iter()
-            .map(|(id, desired, seen, wanted)| async move {
+            .map(|(id, desired, seen, wanted, before)| async move {
                 // A lost lease ends the pass before the next write.
-                let result = if leadership.leads() { Some(write(client, desired).await) } else { None };
-                (id, seen, wanted, result)
+                let written =
+                    if leadership.leads() { Some(write(client, desired, before).await) } else { None };
+                (id, seen, wanted, written)
             })
             .collect();
         let mut writes = stream::iter(writes).buffer_unordered(PARALLEL);
-        while let Some((id, seen, wanted, result)) = writes.next().await {
+        while let Some((id, seen, wanted, written)) = writes.next().await {
+            let Some(Written { before, news, result }) = written else { continue };
             match result {
                 // Deleted meanwhile, or no longer ours to write.
-                None | Some(Err(ClusterError::NotFound { .. })) => {}
-                Some(Ok(())) => {
+                Err(ClusterError::NotFound { .. }) => {}
+                Ok(()) => {
                     self.counts.written += 1;
                     self.later.remove(&id);
                     self.written.insert(id, (seen, wanted, Instant::now()));
+                    self.record(&news);
                 }
-                Some(Err(error)) => {
+                Err(error) => {
                     self.counts.failed += 1;
-                    let (attempts, when) = self.later.entry(id.clone()).or_insert((0, at));
-                    if *attempts == 0 {
+                    let later =
+                        self.later.entry(id.clone()).or_insert(Later { attempts: 0, when: at, before: None });
+                    if later.attempts == 0 {
                         let (kind, key) = &id;
                         tracing::warn!(kind, object = %key, category = error.category().name(), %error, "Status not written");
                     }
-                    *attempts = attempts.saturating_add(1);
-                    *when = Instant::now() + Duration::from_secs(1 << (*attempts).min(6));
+                    later.attempts = later.attempts.saturating_add(1);
+                    later.when = Instant::now() + Duration::from_secs(1 << later.attempts.min(6));
+                    later.before = before;
                     left = true;
                 }
             }
         }
         left
+    }
+
+    fn record(&self, news: &[Restraint]) {
+        for one in news {
+            self.recorder.restrained(one);
+        }
     }
 }
 
@@ -219,32 +263,41 @@ fn desired_digest(desired: &DesiredStatus) -> u64 {
     }
 }
 
-/// Reads the transition times that are there and writes the status with them.
-async fn write(client: &Client, desired: DesiredStatus) -> Result<(), ClusterError> {
-    match desired {
-        DesiredStatus::Workload(key, mut status) => {
-            let api = StatusApi::new::<Workload>(client.clone(), key);
-            keep_times(&mut status.conditions, &api.times().await?.conditions);
+/// Reads the transition times that are there and writes the status with them. `before`: what was stored before earlier tries.
+async fn write(client: &Client, desired: DesiredStatus, before: Option<Times>) -> Written {
+    let client = client.clone();
+    let api = match &desired {
+        DesiredStatus::Workload(key, _) => StatusApi::new::<Workload>(client, key.clone()),
+        DesiredStatus::Tenant(key, _) => StatusApi::new::<Tenant>(client, key.clone()),
+        DesiredStatus::Playbook(key, _) => StatusApi::new::<Playbook>(client, key.clone()),
+        DesiredStatus::Control(key, _) => StatusApi::new::<ControlPlane>(client, key.clone()),
+    };
+    let there = match api.times().await {
+        Ok(there) => there,
+        Err(error) => return Written { before, news: Vec::new(), result: Err(error) },
+    };
+    let before = before.unwrap_or_else(|| there.clone());
+    let news = restraints(&before, &desired);
+    let result = match desired {
+        DesiredStatus::Workload(_, mut status) => {
+            keep_times(&mut status.conditions, &there.conditions);
             api.apply(&status).await
         }
-        DesiredStatus::Tenant(key, mut status) => {
-            let api = StatusApi::new::<Tenant>(client.clone(), key);
-            keep_times(&mut status.conditions, &api.times().await?.conditions);
+        DesiredStatus::Tenant(_, mut status) => {
+            keep_times(&mut status.conditions, &there.conditions);
             api.apply(&status).await
         }
-        DesiredStatus::Playbook(key, mut status) => {
-            let api = StatusApi::new::<Playbook>(client.clone(), key);
-            keep_times(&mut status.conditions, &api.times().await?.conditions);
+        DesiredStatus::Playbook(_, mut status) => {
+            keep_times(&mut status.conditions, &there.conditions);
             api.apply(&status).await
         }
-        DesiredStatus::Control(key, mut status) => {
-            let api = StatusApi::new::<ControlPlane>(client.clone(), key);
-            let there = api.times().await?;
+        DesiredStatus::Control(_, mut status) => {
             keep_times(&mut status.conditions, &there.conditions);
             keep_changes(&mut status.sources, &there.sources);
             api.apply(&status).await
         }
-    }
+    };
+    Written { before: Some(before), news, result }
 }
 
 /// A transition time moves only when the status of its condition does.

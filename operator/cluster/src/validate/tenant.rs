@@ -299,7 +299,7 @@ fn limits(object: &Tenant, defaults: TenantDefaults) -> Result<GuardLimits, Reje
             0,
             86_400,
         )?,
-        cooldown_maximum: seconds("spec.cooldown.maximumSeconds", cooldown.maximum_seconds, 0, 604_800)?,
+        cooldown_maximum: seconds("spec.cooldown.maximumSeconds", cooldown.maximum_seconds, 0, 86_400)?,
         breaker_workload_failures: bounded(
             "spec.breaker.workloadFailuresPerDay",
             breaker.workload_failures_per_day,
@@ -544,6 +544,10 @@ mod tests {
                 "spec.freezes[0].timeZone is `Mars/Olympus`",
             ),
             (json!({ "namespaces": ["a"], "stormPercent": 101 }), "spec.stormPercent is 101"),
+            (
+                json!({ "namespaces": ["a"], "cooldown": { "maximumSeconds": 86_401 } }),
+                "spec.cooldown.maximumSeconds is 86401, but it must be between 0 and 86400",
+            ),
         ] {
             let error = policy(&spec).unwrap_err().to_string();
             assert!(error.starts_with(text), "{error}");

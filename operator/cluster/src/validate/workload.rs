@@ -206,6 +206,7 @@ fn scaling_policy(object: &Workload, scaling: &Scaling) -> Result<ScalingPolicy,
             WireScalingMode::Auto => ScalingMode::Auto,
         },
         fallback: fallback.transpose()?,
+        price: scaling.price.map(|price| bounded("spec.scaling.price", price, 8, 2_097_152)).transpose()?,
         when_owned: match scaling.when_owned {
             ScalingOwner::Refuse => WhenOwned::Refuse,
             ScalingOwner::DriveBounds => WhenOwned::DriveBounds,
@@ -490,6 +491,9 @@ mod tests {
         assert_eq!(asked(fallback).unwrap().permits.scaling, Some(expected));
         let zero = asked(json!({ "fallback": { "replicas": 0 } })).unwrap_err().to_string();
         assert!(zero.contains("spec.scaling.fallback.replicas"), "{zero}");
+        assert_eq!(asked(json!({ "price": 64 })).unwrap().permits.scaling.unwrap().price, Some(64));
+        let free = asked(json!({ "price": 0 })).unwrap_err().to_string();
+        assert!(free.contains("spec.scaling.price"), "{free}");
     }
 
     #[test]

@@ -1,14 +1,14 @@
 //! Deployments, `ReplicaSet`s, `StatefulSet`s, `DaemonSet`s, Jobs, `CronJob`s: counts, rollout, owner.
 
 use super::amounts::total;
-use super::light::{Body, Interner, Meta, cut, gitops_owner, hold, null_is_empty};
+use super::light::{Body, Interner, Meta, cut, hold, null_is_empty, spec_owner};
 use super::reads::{TemplateContainer, Volume, config_maps};
 use super::rollout::{self, Strategy};
 use super::run::{Cx, Effect, Watched};
 use crate::validate::acceptance::Input;
 use homeostat_crds::common::{
     ANNOTATION_DO_NOT_TOUCH_UNTIL, ANNOTATION_RESTARTED_BY, ANNOTATION_RETRY_OF, ANNOTATION_ROLLED_BACK_BY,
-    ANNOTATION_STARTED_BY,
+    ANNOTATION_STARTED_BY, ANNOTATION_TRY,
 };
 use homeostat_knowledge::ids::Uid;
 use homeostat_knowledge::observation::{Change, ObjectChange, ObjectKind};
@@ -332,7 +332,8 @@ pub(crate) fn record<S: Sort>(
         paused: spec.paused == Some(true) || spec.suspend == Some(true),
         template_labels,
         owner: metadata.controller(names),
-        gitops_owner: gitops_owner(&metadata.labels, &metadata.annotations).map(|owner| names.intern(owner)),
+        gitops_owner: spec_owner(&metadata.labels, &metadata.annotations, metadata.controlled_by())
+            .map(|owner| names.intern(&owner)),
         finished: status.finished(),
         run: RunTimes {
             started: status.start_time.as_ref().map(|at| at.0),
@@ -390,6 +391,7 @@ fn work<S: Sort>(metadata: &Meta, spec: &Spec, names: &mut Interner) -> Option<B
         queue: names.maybe(metadata.labels.get(LABEL_QUEUE).map(String::as_str)),
         started_by: annotation(ANNOTATION_STARTED_BY).map(|by| Name::from(by.as_str())),
         retry_of: annotation(ANNOTATION_RETRY_OF).map(|uid| Uid::new(uid.as_str())),
+        attempt: annotation(ANNOTATION_TRY).and_then(|text| text.parse().ok()),
         schedule: spec.schedule.as_deref().map(|cron| Schedule {
             cron: names.intern(&bounded(cron)),
             zone: spec.time_zone.as_deref().map(|zone| names.intern(&bounded(zone))),
@@ -562,6 +564,9 @@ mod tests {
         assert_eq!(project::<Deployments>(&flux).gitops_owner.as_deref(), Some("Flux"));
         let helm = json!({ "metadata": { "labels": { "app.kubernetes.io/managed-by": "Helm" } } });
         assert_eq!(project::<Deployments>(&helm).gitops_owner, None);
+        let owner = json!({ "kind": "Kafka", "name": "orders", "controller": true });
+        let made = json!({ "metadata": { "ownerReferences": [owner] } });
+        assert_eq!(project::<StatefulSets>(&made).gitops_owner.as_deref(), Some("Kafka orders"));
     }
 
     #[test]

@@ -71,6 +71,12 @@ impl Meta {
         self.creation_timestamp.as_ref().map_or(Timestamp::UNIX_EPOCH, |time| time.0)
     }
 
+    /// Kind and name of the owner that controls this object.
+    pub fn controlled_by(&self) -> Option<(&str, &str)> {
+        let owner = self.owner_references.iter().find(|owner| owner.controller == Some(true))?;
+        Some((&owner.kind, &owner.name))
+    }
+
     /// The owner that controls this object.
     pub fn controller(&self, names: &mut Interner) -> Option<OwnerRecord> {
         let owner = self.owner_references.iter().find(|owner| owner.controller == Some(true))?;
@@ -89,8 +95,31 @@ pub(crate) fn hold(meta: &Meta) -> Option<Hold> {
     Some(Hold { by: Name::from(by.as_str()), until })
 }
 
+/// Longest kind and name of an owner that are kept.
+const LONGEST_OWNER: usize = 253;
+
+/// Who would change the spec of an object back: a GitOps tool, by these labels and annotations, or the operator whose custom
+/// resource controls it.
+pub(crate) fn spec_owner(
+    labels: &BTreeMap<String, String>,
+    annotations: &BTreeMap<String, String>,
+    controlled_by: Option<(&str, &str)>,
+) -> Option<Cow<'static, str>> {
+    let tool = gitops_owner(labels, annotations).map(Cow::Borrowed);
+    tool.or_else(|| operator(controlled_by?).map(Cow::Owned))
+}
+
+/// A custom resource in words. Kinds that are known here let others change what they made.
+fn operator((kind, name): (&str, &str)) -> Option<String> {
+    if ControllerKind::from_kind(kind) != ControllerKind::Other {
+        return None;
+    }
+    let text = format!("{kind} {name}");
+    Some(cut(&text, LONGEST_OWNER).chars().filter(|letter| !letter.is_control()).collect())
+}
+
 /// Tools that would change an object with these labels and annotations back.
-pub(crate) fn gitops_owner(
+fn gitops_owner(
     labels: &BTreeMap<String, String>,
     annotations: &BTreeMap<String, String>,
 ) -> Option<&'static str> {
@@ -370,6 +399,35 @@ mod tests {
         let late = names.intern("late");
         assert!(Name::ptr_eq(&late, &names.intern("late")), "there is room again");
         assert!(Name::ptr_eq(&used[3], &names.intern("3")));
+    }
+
+    #[test]
+    fn the_custom_resource_that_controls_an_object_owns_its_spec_and_kinds_of_kubernetes_do_not() {
+        let owner = |owners: &serde_json::Value, label: &str| {
+            let text = serde_json::json!({ "ownerReferences": owners, "labels": { label: "shop" } });
+            let meta: Meta = serde_json::from_str(&text.to_string()).unwrap();
+            spec_owner(&meta.labels, &meta.annotations, meta.controlled_by()).map(Cow::into_owned)
+        };
+        let by = |kind: &str, name: &str, controller: Option<bool>| {
+            let owner =
+                serde_json::json!({ "kind": kind, "name": name, "uid": "u", "controller": controller });
+            serde_json::Value::Array(vec![owner])
+        };
+        assert_eq!(owner(&by("Kafka", "orders", Some(true)), "app").as_deref(), Some("Kafka orders"));
+        for (kind, controller) in [
+            ("Deployment", Some(true)),
+            ("CronJob", Some(true)),
+            ("StatefulSet", Some(true)),
+            ("Application", Some(false)),
+            ("Application", None),
+        ] {
+            assert_eq!(owner(&by(kind, "orders", controller), "app"), None, "{kind} {controller:?}");
+        }
+        assert_eq!(owner(&serde_json::json!([]), "app"), None);
+        let both = owner(&by("Kafka", "orders", Some(true)), "argocd.argoproj.io/instance");
+        assert_eq!(both.as_deref(), Some("Argo CD"));
+        let long = owner(&by("Kafka", &"a\n".repeat(1_000), Some(true)), "app").unwrap();
+        assert!(long.len() <= LONGEST_OWNER && !long.contains('\n'), "{long}");
     }
 
     #[test]

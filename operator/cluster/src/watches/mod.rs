@@ -13,7 +13,7 @@ pub(crate) mod fresh;
 mod incidents;
 pub(crate) mod light;
 pub(crate) mod marks;
-mod nodes;
+pub(crate) mod nodes;
 pub(crate) mod patience;
 mod playbooks;
 pub(crate) mod pods;

@@ -2,7 +2,7 @@
 //! whatever an operator brings. Their kinds are not known beforehand, so they are not watched but read every few seconds,
 //! only those that a Workload names, through discovery and `/scale`. The chart's value `scaleTargets` grants the rights.
 
-use super::light::gitops_owner;
+use super::light::spec_owner;
 use super::marks;
 use super::run::{Closed, Outlet};
 use crate::client::{call, label};
@@ -101,7 +101,12 @@ fn record(kind: &ApiKind, key: &ObjectKey, object: &DynamicObject, scale: &Scale
             name: Name::from(owner.name.as_str()),
             uid: Uid::new(owner.uid.as_str()),
         }),
-        gitops_owner: gitops_owner(labels, annotations).map(Name::from),
+        gitops_owner: spec_owner(
+            labels,
+            annotations,
+            owner.map(|owner| (owner.kind.as_str(), owner.name.as_str())),
+        )
+        .map(|owner| Name::from(&*owner)),
         finished: None,
         run: RunTimes::default(),
         work: None,

@@ -4,6 +4,7 @@
 #![allow(dead_code, reason = "each test file uses its own part")]
 
 pub mod board;
+mod tokens;
 
 use bytes::Bytes;
 use futures::channel::mpsc;
@@ -90,6 +91,8 @@ struct State {
     /// The right that the client lacks, and those that it used.
     forbidden: Option<Right>,
     used: BTreeSet<Right>,
+    /// The one token that counts; `None` where nobody has to show one.
+    token: Option<String>,
 }
 
 /// API group, resource with its subresource, verb.
@@ -305,7 +308,8 @@ impl Server {
             .filter_map(|pair| pair.split_once('='))
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .collect();
-        let content_type = parts.headers.get("content-type").and_then(|value| value.to_str().ok());
+        let header = |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok());
+        let (content_type, shown) = (header("content-type"), header("authorization").map(str::to_owned));
         let seen = Seen {
             method: parts.method,
             path: parts.uri.path().to_owned(),
@@ -316,7 +320,11 @@ impl Server {
         let trouble = {
             let mut state = self.state.lock().unwrap();
             state.seen.push(seen.clone());
-            state.trouble(&seen)
+            if state.token.is_none() || state.token == shown {
+                state.trouble(&seen)
+            } else {
+                Some(status(401, "Unauthorized", "Unauthorized"))
+            }
         };
         match trouble {
             Some(Trouble::Answer(code, body)) => return Ok(answer(code, &body)),

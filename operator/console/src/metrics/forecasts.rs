@@ -45,6 +45,8 @@ pub(super) struct Forecasts {
     left_out: Gauge,
     now: Family<Of, Number>,
     peak: Family<OfQuantile, Number>,
+    low: Family<OfQuantile, Number>,
+    next_choice: Family<Of, Number>,
     error: Family<Of, Number>,
     limit: Family<Of, Number>,
     wanted: Family<OfWorkload, Gauge>,
@@ -68,6 +70,17 @@ impl Forecasts {
             "forecast_peak",
             "Highest expected load of a single step within the horizon",
             self.peak.clone(),
+        );
+        registry.register(
+            "forecast_low",
+            "Lowest expected load within the horizon, of means over some minutes",
+            self.low.clone(),
+        );
+        registry.register_with_unit(
+            "forecast_next_choice_timestamp",
+            "When models are compared again at the latest, in seconds since 1970",
+            Unit::Seconds,
+            self.next_choice.clone(),
         );
         registry.register_with_unit(
             "forecast_error",
@@ -107,6 +120,8 @@ impl Forecasts {
     pub(super) fn show(&self, sorted: &[&ForecastRecord]) {
         self.now.clear();
         self.peak.clear();
+        self.low.clear();
+        self.next_choice.clear();
         self.error.clear();
         self.limit.clear();
         self.wanted.clear();
@@ -127,12 +142,20 @@ impl Forecasts {
         if let Some(now) = outlook.now {
             self.now.get_or_create(&of).set(now);
         }
+        let at_quantile = |quantile| {
+            let (namespace, workload) = (of.namespace.clone(), of.workload.clone());
+            OfQuantile { namespace, workload, signal: of.signal.clone(), quantile }
+        };
         if let Some(peak) = outlook.peak {
             for (quantile, value) in [("0.5", peak.p50), ("0.9", peak.p90)] {
-                let (namespace, workload) = (of.namespace.clone(), of.workload.clone());
-                let labels = OfQuantile { namespace, workload, signal: of.signal.clone(), quantile };
-                self.peak.get_or_create(&labels).set(value);
+                self.peak.get_or_create(&at_quantile(quantile)).set(value);
             }
+        }
+        if let Some(low) = outlook.low() {
+            self.low.get_or_create(&at_quantile("0.1")).set(low);
+        }
+        if let Some(next) = outlook.next_choice {
+            self.next_choice.get_or_create(&of).set(next.as_second() as f64);
         }
         if let Some(error) = outlook.error {
             self.error.get_or_create(&of).set(error);
@@ -152,7 +175,7 @@ impl Forecasts {
 #[cfg(test)]
 mod tests {
     use crate::Metrics;
-    use homeostat_knowledge::forecast::{LoadLimit, MEMORY, Outlook, Peak, REQUESTS};
+    use homeostat_knowledge::forecast::{ForecastPoint, LoadLimit, MEMORY, Outlook, Peak, REQUESTS};
     use homeostat_knowledge::policy::ScalingMode;
     use homeostat_knowledge::{ForecastRecord, ForecastSkill, Name, ObjectKey, SizeAdvice, Timestamp, Uid};
 
@@ -174,8 +197,10 @@ mod tests {
                 reason: String::new(),
                 error: Some(0.8),
                 peak: Some(Peak { p50: 30.0, p90: 40.5 }),
-                points: Vec::new(),
-                next_choice: None,
+                points: [9.5, 8.25, 11.0]
+                    .map(|p10| ForecastPoint { at: made, p10, p50: 20.0, p90: 30.0 })
+                    .to_vec(),
+                next_choice: Timestamp::from_second(86_400).ok(),
                 limit: None,
             },
             size: SizeAdvice { wanted: Some(5), ..SizeAdvice::keep(made) },
@@ -195,6 +220,8 @@ mod tests {
         for line in [
             "homeostat_forecast_now{namespace=\"shop\",workload=\"order\",signal=\"requests\"} 12.5",
             "homeostat_forecast_peak{namespace=\"shop\",workload=\"order\",signal=\"requests\",quantile=\"0.9\"} 40.5",
+            "homeostat_forecast_low{namespace=\"shop\",workload=\"order\",signal=\"requests\",quantile=\"0.1\"} 8.25",
+            "homeostat_forecast_next_choice_timestamp_seconds{namespace=\"shop\",workload=\"order\",signal=\"requests\"} 86400.0",
             "homeostat_forecast_error_ratios{namespace=\"shop\",workload=\"order\",signal=\"requests\"} 0.8",
             "homeostat_forecast_limit_seconds{namespace=\"shop\",workload=\"order\",signal=\"memory\"} 5400.0",
             "homeostat_wanted_replicas{namespace=\"shop\",workload=\"order\"} 5",

@@ -21,9 +21,11 @@ pub fn table(sorted: &[&ForecastRecord]) -> Option<Table> {
         Column::text("Signal"),
         Column::text("Ahead"),
         Column::number("Now"),
+        Column::number("Low p10"),
         Column::number("Peak p50"),
         Column::number("Peak p90"),
         Column::text("Model"),
+        Column::text("Next choice"),
         Column::number("Error"),
         Column::text("Limit in"),
         Column::text("Mode"),
@@ -33,8 +35,9 @@ pub fn table(sorted: &[&ForecastRecord]) -> Option<Table> {
     Some(Table {
         title: "Forecasts".to_owned(),
         note: format!(
-            "“Peak” is the highest single step within the time ahead. “Error” is the back-tested error as a share of the \
-             seasonal naive forecast's: below 100 % the forecast is the better one.{more}"
+            "“Peak” is the highest single step within the time ahead, “Low” the lowest of its points. “Next choice” is when \
+             models are compared again at the latest, and so the model can change. “Error” is the back-tested error as a \
+             share of the seasonal naive forecast's: below 100 % the forecast is the better one.{more}"
         ),
         columns,
         rows: sorted.iter().take(MOST).map(|record| row(record)).collect(),
@@ -56,9 +59,11 @@ fn row(record: &ForecastRecord) -> Vec<Cell> {
         Cell::Text(record.signal.to_string()),
         Cell::Text(text::seconds(f64::from(outlook.horizon_seconds))),
         number(outlook.now),
+        number(outlook.low()),
         number(outlook.peak.map(|peak| peak.p50)),
         number(outlook.peak.map(|peak| peak.p90)),
         outlook.model.as_ref().map_or(Cell::NoData, |model| Cell::Text(model.to_string())),
+        outlook.next_choice.map_or(Cell::NoData, Cell::Instant),
         outlook.error.map_or(Cell::NoData, |error| Cell::Toned(tone, text::percent(error))),
         outlook.limit.as_ref().map_or_else(
             || Cell::Text("none".to_owned()),

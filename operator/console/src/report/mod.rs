@@ -2,11 +2,13 @@
 //! the same bytes.
 //!
 //! [`incident`] reports one incident, [`run`] a period or a test run; [`figures`] are the key figures with their printed
-//! definitions, [`forecasts`] what is expected, [`timeline`] is the plot, [`text`] how times and durations are written.
+//! definitions, [`forecasts`] what is expected, [`late`] which runs are late, [`timeline`] is the plot, [`text`] how times
+//! and durations are written.
 
 pub mod figures;
 pub mod forecasts;
 pub mod incident;
+pub mod late;
 pub mod run;
 pub mod text;
 pub mod timeline;

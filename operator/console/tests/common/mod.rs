@@ -2,7 +2,7 @@
 #![allow(dead_code, reason = "each test file uses its part")]
 
 use homeostat_knowledge::action::{ActionInstants, EvidenceRef};
-use homeostat_knowledge::forecast::{LoadLimit, MEMORY, Outlook, Peak, REQUESTS};
+use homeostat_knowledge::forecast::{ForecastPoint, LoadLimit, MEMORY, Outlook, Peak, REQUESTS};
 use homeostat_knowledge::incident::TimelineKind;
 use homeostat_knowledge::observation::{SourceReport, SourceState};
 use homeostat_knowledge::plan::Expectation;
@@ -236,8 +236,8 @@ pub fn forecasts() -> Vec<ForecastRecord> {
             reason: "the day before yesterday looked the same".to_owned(),
             error: Some(0.62),
             peak: Some(Peak { p50: 480.0, p90: 531.2 }),
-            points: Vec::new(),
-            next_choice: None,
+            points: vec![ForecastPoint { at: at(0), p10: 187.6, p50: 230.0, p90: 260.0 }],
+            next_choice: Some(at(43_200_000)),
             limit: None,
         },
         size: SizeAdvice {

@@ -7,9 +7,11 @@ use homeostat_knowledge::policy::Allowance;
 use homeostat_knowledge::records::{ControllerKey, ReleaseRecord};
 use homeostat_knowledge::{
     ActionId, ActionKind, ActionRecord, ControllerKind, ControllerRecord, Name, ObjectKey, PodRecord,
-    Snapshot, Timestamp,
+    SignedDuration, Snapshot, Timestamp,
 };
 use std::sync::Arc;
+
+const DAY: SignedDuration = SignedDuration::from_hours(24);
 
 /// What shows that nothing else came with the release that is taken back; an error says what is not known, or what did.
 ///
@@ -52,13 +54,13 @@ pub(super) fn came_alone(
     ))
 }
 
-/// A roll back of ours that this release, or one soon before it, had already. Actions are kept for a day.
+/// A roll back of ours that this release, or one soon before it, had already: within the last day.
 fn taken_back_before<'a>(record: &ActionRecord, snapshot: &'a Snapshot) -> Option<&'a ActionId> {
     let earlier = |action: &&Arc<ActionRecord>| {
         action.kind() == ActionKind::RollBack
             && action.id != record.id
             && action.target.uid == record.target.uid
-            && action.instants.sent.is_some()
+            && action.instants.sent.is_some_and(|sent| record.evidence.taken_at.duration_since(sent) < DAY)
     };
     snapshot.actions.values().find(earlier).map(|action| &action.id)
 }
@@ -191,6 +193,20 @@ mod tests {
             uid: Uid::new("uid-nightly"),
         });
         job
+    }
+
+    #[test]
+    fn a_roll_back_of_more_than_a_day_ago_is_no_reason_to_ask() {
+        let after = |seconds: i64| {
+            asked(|world| {
+                let parameters = Parameters::RollBack { revision: Name::from("order-old") };
+                let mut earlier = change("order-0-1", parameters);
+                earlier.instants.sent = Some(at(-seconds));
+                world.commit(&ObjectChange::Action(Change::Applied(Arc::new(earlier))), at(0));
+            })
+        };
+        assert!(after(86_399).is_err());
+        assert!(after(86_400).is_ok());
     }
 
     #[test]

@@ -359,6 +359,11 @@ impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
         let reports = evaluate(&input);
         let mut judgement = Judgement { input, reports };
         if judgement.permits() {
+            // What had ended before it is taken back may be of an earlier run.
+            let undone = case.record.undo_of.as_ref().and_then(|undone| snapshot.actions.get(undone));
+            if let Some(undone) = undone.filter(|undone| undone.state.ended()) {
+                memory.checker.stored(undone, now);
+            }
             let uid = fresh.map(|fresh| &fresh.uid);
             let breaches = memory.checker.effect(&case.record, &judgement.input, uid, now);
             if breaches.is_empty() {

@@ -412,9 +412,10 @@ impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
             return Err(ExecuteError::AlreadyProposed { action: standing });
         }
         // A forecast decides once in a step, so its time is a name that is used once; it needs no memory of earlier ones.
-        let id = match plan.origin {
-            Origin::Incident | Origin::Schedule => memory.next_id(&snapshot, &plan.incident),
-            Origin::Forecast => {
+        let id = match (&plan.undo_of, plan.origin) {
+            (Some(undone), _) => undo_id(undone),
+            (None, Origin::Incident | Origin::Schedule) => memory.next_id(&snapshot, &plan.incident),
+            (None, Origin::Forecast) => {
                 ActionId::new(format!("{}-{}", plan.incident, step.evidence.taken_at.as_second()))
             }
         };

@@ -2,7 +2,7 @@
 
 use super::{GuardInput, Ruling};
 use crate::history::ActionHistory;
-use homeostat_knowledge::{ActionKind, Origin, SignedDuration, Timestamp};
+use homeostat_knowledge::{ActionId, ActionKind, Origin, SignedDuration, Timestamp};
 use std::collections::BTreeSet;
 
 const HOUR: SignedDuration = SignedDuration::from_hours(1);
@@ -17,6 +17,14 @@ pub(crate) fn workloads_per_ten_minutes(workloads: u32, percent: u32) -> usize {
 /// Took budget within the time before `now`. An instant in the future (a clock that was set back) still counts.
 fn within(entry: &ActionHistory, span: SignedDuration, now: Timestamp) -> bool {
     entry.counts() && (entry.state.in_flight() || entry.at.is_none_or(|at| now.duration_since(at) < span))
+}
+
+/// How many effects of the hourly budgets an entry takes. An undo is paid for by what it takes back while that is under way;
+/// where that had ended before, as the cordon of a drain has, it takes what any action takes.
+fn weight(entry: &ActionHistory, all: &[&ActionHistory]) -> usize {
+    let pays = |undone: &ActionId| all.iter().any(|other| other.id == *undone && other.in_flight());
+    let paid = entry.undo_of.as_ref().is_none_or(pays);
+    if paid { entry.weight() } else { 1 }
 }
 
 /// As many nodes at a time as the cluster allows, and within the budgets of every tenant that has pods on it.
@@ -47,7 +55,7 @@ fn node(input: &GuardInput, others: &[&ActionHistory], own: usize) -> Option<Rul
             .iter()
             .filter(of_tenant)
             .filter(|entry| within(entry, HOUR, input.now))
-            .map(|entry| entry.weight())
+            .map(|entry| weight(entry, others))
             .sum();
         let limits = &tenant.limits;
         for (what, used, limit) in [
@@ -75,7 +83,7 @@ pub(super) fn judge(input: &GuardInput) -> Ruling {
     let others: Vec<&ActionHistory> =
         input.history.iter().filter(|entry| entry.id != action.id && entry.origin == action.origin).collect();
     let count = |test: &dyn Fn(&ActionHistory) -> bool| -> usize {
-        others.iter().filter(|entry| test(entry)).map(|entry| entry.weight()).sum()
+        others.iter().filter(|entry| test(entry)).map(|entry| weight(entry, &others)).sum()
     };
     let places = |test: &dyn Fn(&ActionHistory) -> bool| {
         others.iter().filter(|entry| entry.takes_a_place() && test(entry)).count()
@@ -252,6 +260,21 @@ mod tests {
             case.action.target.kind = Name::from("Pod");
             case.action.kind = ActionKind::EvictPod;
             assert!(judge(&case).result.permits());
+        }
+    }
+
+    #[test]
+    fn an_undo_of_what_had_ended_counts_as_soon_as_it_is_under_way() {
+        let mut case = input();
+        case.workloads_in_tenant = 1_000;
+        let cordon = elsewhere(&case, 0, 60);
+        let mut undo = elsewhere(&case, 1, 1);
+        undo.undo_of = Some(cordon.id.clone());
+        (undo.state, undo.closed, undo.helped) = (ActionState::Verifying, None, None);
+        case.history = vec![cordon, undo];
+        for (limit, permits) in [(2, false), (3, true)] {
+            case.tenant.as_mut().expect("tenant").limits.per_tenant_hour = limit;
+            assert_eq!(judge(&case).result.permits(), permits, "{limit} an hour");
         }
     }
 

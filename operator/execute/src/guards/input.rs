@@ -47,7 +47,7 @@ pub struct GuardInput {
     /// For actions on a node: the tenants that have pods on it. Their pauses, freezes and budgets count too.
     #[serde(default)]
     pub neighbours: Vec<TenantPolicy>,
-    /// Actions of the last 24 hours, this one left out.
+    /// Actions of the last 24 hours, and repairs of the workload for longer, this one left out.
     pub history: Vec<ActionHistory>,
     /// The evidence as it stands now; `None` when it cannot be found.
     pub evidence: Option<EvidenceFacts>,
@@ -238,7 +238,7 @@ pub enum SourceFacts {
 pub struct OwnershipFacts {
     /// Why the action's own rules refuse the target.
     pub unfit: Option<String>,
-    /// A GitOps tool owns the spec.
+    /// A GitOps tool, or the operator of a custom resource, owns the spec.
     pub gitops_owner: Option<Name>,
     /// A rollout of the workload is under way.
     pub rolling_out: bool,

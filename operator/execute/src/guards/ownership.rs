@@ -101,6 +101,25 @@ mod tests {
     }
 
     #[test]
+    fn the_operator_of_a_custom_resource_keeps_its_spec_and_its_pods_may_go() {
+        let mut case = input();
+        case.ownership.gitops_owner = Some(Name::from("Kafka orders"));
+        assert!(super::judge(&case).result.permits(), "an eviction changes no spec");
+        for kind in [
+            ActionKind::RollingRestart,
+            ActionKind::RollBack,
+            ActionKind::ScaleUp,
+            ActionKind::ScaleDown,
+            ActionKind::Suspend,
+        ] {
+            case.action.kind = kind;
+            let ruling = super::judge(&case);
+            assert!(!ruling.result.permits(), "{kind}");
+            assert!(ruling.message.contains("Kafka orders would undo"), "{kind}: {}", ruling.message);
+        }
+    }
+
+    #[test]
     fn runs_of_one_workload_are_in_each_others_way_on_the_same_object_only() {
         let mut case = input();
         case.action.origin = homeostat_knowledge::Origin::Schedule;

@@ -8,7 +8,9 @@ use homeostat_execute::ports::{
     Recorder, Refusal,
 };
 use homeostat_knowledge::action::ActionInstants;
+use homeostat_knowledge::observation::{Change, ObjectChange};
 use homeostat_knowledge::policy::KillSwitch;
+use homeostat_knowledge::records::NodeRecord;
 use homeostat_knowledge::{
     ActionId, ActionRecord, ActionState, Clock, Name, ObjectKey, Parameters, SignedDuration, Snapshot,
     SnapshotSource, Target, Timestamp,
@@ -231,6 +233,18 @@ impl Actuator for Api {
                     autoscaler: Some(found),
                     marks: marks.clone(),
                 })
+            } else if &*target.kind == "Node" {
+                inner.snapshot.nodes.get(&target.key.name).map(|node| FreshTarget {
+                    uid: node.uid.clone(),
+                    resource_version: Name::from("1"),
+                    deleting: false,
+                    pod: None,
+                    controller: None,
+                    restarted_by: None,
+                    node: Some((**node).clone()),
+                    autoscaler: None,
+                    marks: marks.clone(),
+                })
             } else {
                 Some(FreshTarget {
                     uid: inner.controller.uid.clone(),
@@ -257,7 +271,8 @@ impl Actuator for Api {
         let known = {
             let inner = self.world.lock();
             let sizes = inner.autoscaler.as_ref().is_some_and(|found| found.uid == target.uid);
-            inner.pod.uid == target.uid || inner.controller.uid == target.uid || sizes
+            let node = inner.snapshot.nodes.values().any(|node| node.uid == target.uid);
+            inner.pod.uid == target.uid || inner.controller.uid == target.uid || sizes || node
         };
         let result = if known { Ok(()) } else { Err(Refusal::WouldFail("not found".to_owned())) };
         self.leave(reply, result, Err(Refusal::Unavailable("timeout".to_owned()))).await
@@ -295,6 +310,7 @@ impl Actuator for Api {
             let uid = match (&*target.kind, &inner.autoscaler) {
                 ("Pod", _) => inner.pod.uid.clone(),
                 ("HorizontalPodAutoscaler", Some(found)) => found.uid.clone(),
+                ("Node", _) => target.uid.clone(),
                 _ => inner.controller.uid.clone(),
             };
             if matches!(parameters, Parameters::Notify { .. }) {
@@ -323,6 +339,11 @@ impl Actuator for Api {
                     inner.controller.updated = *replicas;
                 } else if let Parameters::DriveBounds { bounds, until } = parameters {
                     inner.drive(*bounds, action, *until);
+                } else if *parameters == Parameters::Uncordon {
+                    let snapshot = Arc::make_mut(&mut inner.snapshot);
+                    let node = snapshot.nodes.get(&target.key.name).expect("a node");
+                    let open = NodeRecord { cordoned: false, hold: None, ..(**node).clone() };
+                    snapshot.commit(&ObjectChange::Node(Change::Applied(Arc::new(open))), now);
                 } else if *parameters == Parameters::RollingRestart {
                     inner.restarted_by = Some(Name::from(action.as_str()));
                     inner.controller.generation += 1;

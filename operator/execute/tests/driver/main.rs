@@ -6,6 +6,7 @@
 
 mod api;
 mod bounds;
+mod drains;
 mod elsewhere;
 mod late;
 mod neighbours;

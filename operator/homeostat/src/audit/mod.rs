@@ -3,13 +3,14 @@
 
 pub mod command;
 mod keeper;
+pub mod reconcile;
 
 use homeostat_audit::disk::{Disk, FileSystem};
 use homeostat_audit::{Anchor, Decision};
 use homeostat_cluster::anchors::Anchors;
 use homeostat_execute::{GuardInput, Recorder};
 use homeostat_knowledge::records::Release;
-use homeostat_knowledge::{ActionRecord, Clock, Incident, Name, SignedDuration, Timestamp};
+use homeostat_knowledge::{ActionRecord, Clock, Incident, Name, Restraint, SignedDuration, Timestamp};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -228,6 +229,13 @@ impl Recorder for Audit {
         self.inner.released(release);
         if self.sender.is_some() {
             self.push(Decision::of_release(release, &self.who));
+        }
+    }
+
+    fn restrained(&self, restraint: &Restraint) {
+        self.inner.restrained(restraint);
+        if self.sender.is_some() {
+            self.push(Decision::of_restraint(restraint, &self.who));
         }
     }
 }

@@ -43,6 +43,9 @@ pub fn declare(told: &BTreeMap<WorkloadKey, Asked>, known: &Known, capacity: Siz
             match take(&mut planner, one, needed, capacity) {
                 Ok(id) => {
                     let _known = known.learnt(key).map(|learnt| planner.restore(id, learnt.clone()));
+                    if let Some(over) = known.over(key) {
+                        planner.recall(id, over);
+                    }
                     ids.insert((*key).clone(), id);
                 }
                 Err(why) => {

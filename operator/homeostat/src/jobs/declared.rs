@@ -98,11 +98,8 @@ pub fn asked(snapshot: &Snapshot, now: Timestamp) -> BTreeMap<WorkloadKey, Asked
         // By a backlog each run is given its own number of pods; what is learnt is then of one pod.
         let rules = &policy.permits.runs;
         let by_backlog = rules.items.is_some() && matches!(orderer, Orderer::Homeostat { .. });
+        // Only a backlog changes that number: without one its bounds say nothing of the Job as it is written.
         let pods = u64::from(work.at_once());
-        let pods = match rules.parallelism {
-            Some(bounds) if !by_backlog => pods.clamp(bounds.min.max(1), bounds.max),
-            _ => pods,
-        };
         let whole = size(work.requests, if by_backlog { 1 } else { pods });
         let job = Job {
             tenant: tenant.name.0.to_string(),
@@ -180,15 +177,17 @@ fn chain(all: &mut BTreeMap<WorkloadKey, Asked>) {
     }
 }
 
-/// What all ordered runs together may reserve: what nodes that take pods have, without what other pods ask for. `None`
-/// while no node says what it has.
+/// What all ordered runs together may reserve: what nodes that take pods have, without what other pods on them, or on none
+/// yet, ask for. `None` while no node says what it has.
 pub fn capacity(snapshot: &Snapshot, jobs: &Jobs) -> Option<Size> {
     let mut all = Size::default();
+    let mut counted: BTreeSet<&Name> = BTreeSet::new();
     for node in snapshot.nodes.values().filter(|node| node.ready && !node.closed()) {
         let (Some(cpu), Some(memory)) = (node.allocatable.cpu_millis, node.allocatable.memory_bytes) else {
             continue;
         };
         all = all.plus(Size { millicores: cpu, mebibytes: memory / MEBIBYTE });
+        counted.insert(&node.name);
     }
     if all == Size::default() {
         return None;
@@ -196,7 +195,11 @@ pub fn capacity(snapshot: &Snapshot, jobs: &Jobs) -> Option<Size> {
     let lives = |phase| matches!(phase, PodPhase::Pending | PodPhase::Running | PodPhase::Unknown);
     for pod in snapshot.pods.values().filter(|pod| lives(pod.phase)) {
         let ordered = pod.owner.as_ref().is_some_and(|owner| jobs.contains(&owner.uid));
-        if ordered || (pod.node.is_none() && pod.unschedulable.is_some()) {
+        let elsewhere = match &pod.node {
+            Some(node) => !counted.contains(node),
+            None => pod.unschedulable.is_some(),
+        };
+        if ordered || elsewhere {
             continue;
         }
         for container in &pod.containers {

@@ -1,8 +1,10 @@
 //! One planner and the Jobs that it was told of.
 
+mod found;
+mod room;
 mod shared;
+mod turns;
 
-use super::again;
 use super::declare::{Declared, declare};
 use super::declared::Asked;
 use super::known::Known;
@@ -14,7 +16,7 @@ use homeostat_scale::jobs::kueue::Orderer;
 use homeostat_scale::jobs::learned::JobHistory;
 use homeostat_scale::jobs::overload::{Expected, Overload, overload};
 use homeostat_scale::jobs::parts::Parts;
-use homeostat_scale::jobs::{Decision, Event, JobId, Outcome, Planner, PlannerError, Run, Size};
+use homeostat_scale::jobs::{Event, JobId, Outcome, Planner, PlannerError, Run, Size};
 use std::collections::BTreeMap;
 
 /// A Job that needs another one of its slot waits this long for that to be made.
@@ -27,6 +29,20 @@ const LOOK_AHEAD: SignedDuration = SignedDuration::from_secs(5);
 const LAID_OUT: usize = 2_000;
 /// Slots that begin so soon are laid out too: what capacity there is says little of later ones.
 const ANNOUNCED: SignedDuration = SignedDuration::from_hours(24);
+
+/// What is seen at one moment.
+pub struct Look<'a> {
+    /// All Jobs.
+    pub jobs: &'a Jobs,
+    /// What waits for runs.
+    pub waits: &'a AllWaits,
+    /// What there is for all ordered runs; nothing starts while it is not known.
+    pub capacity: Option<Size>,
+    /// What a Job that waits asks for at least, whatever its run is planned with; of one pod, where their number is chosen.
+    pub least: &'a dyn Fn(&Asked, &Seen) -> Size,
+    /// Whether the last order to start a Job was refused.
+    pub refused: &'a dyn Fn(&WorkloadKey, &Seen) -> bool,
+}
 
 /// A run that is to start, now or still: nothing of it was seen yet.
 #[derive(Clone, Debug, PartialEq)]
@@ -71,6 +87,14 @@ struct Live {
     told: Told,
     /// Its pods at once and why, as of its turn; where they are chosen for each run.
     parts: Option<Parts>,
+    /// How often its turn was taken back, as its orders were refused.
+    put_off: u32,
+}
+
+impl Live {
+    fn new(seen: &Seen, job: &Uid, told: Told) -> Self {
+        Self { workload: seen.workload.clone(), job: job.clone(), told, parts: None, put_off: 0 }
+    }
 }
 
 /// One planner with its runs.
@@ -91,6 +115,8 @@ pub struct Desk {
     assigned: BTreeMap<Uid, Run>,
     /// What the planner was told the capacity is.
     capacity: Option<Size>,
+    /// What it was told that others take of it, and of the quotas of tenants.
+    others: (Size, BTreeMap<String, Size>),
     given_up: BTreeMap<WorkloadKey, String>,
     last_start: BTreeMap<WorkloadKey, String>,
     ahead: Option<(Timestamp, Overload)>,
@@ -168,17 +194,15 @@ impl Desk {
         self.ahead.as_ref().map(|(_, overload)| overload)
     }
 
-    /// Tells the planner what happened and returns what is to start. `capacity` is what there is for all ordered runs;
-    /// nothing starts while it is not known.
+    /// Tells the planner what happened and returns what is to start.
     pub fn step(
         &mut self,
         asked: &BTreeMap<WorkloadKey, Asked>,
-        jobs: &Jobs,
+        look: &Look<'_>,
         known: &mut Known,
-        (waits, capacity): (&AllWaits, Option<Size>),
         now: Timestamp,
     ) -> Vec<Start> {
-        let Some(capacity) = capacity else { return Vec::new() };
+        let (jobs, Some(capacity)) = (look.jobs, look.capacity) else { return Vec::new() };
         let changes = self.slots.step(asked, jobs, now);
         // What had no room is tried again as soon as there is: a node was added, or is back.
         if self.outdated(asked) || self.lacking.iter().any(|asks| asks.fits(capacity)) {
@@ -193,8 +217,10 @@ impl Desk {
             self.rebuild(asked, known, capacity, now);
             self.follow(jobs, known, now);
         }
-        self.limit(capacity, jobs, now);
-        self.share(asked, jobs, waits, capacity, now);
+        self.room(capacity, jobs, now);
+        self.least(asked, look, now);
+        self.share(asked, look, capacity, now);
+        self.put_off(look, now);
         self.decide(now);
         if self.ahead.as_ref().is_none_or(|(at, _)| now.duration_since(*at) >= LOOK_AHEAD) {
             let overload = self.look_ahead(capacity, now);
@@ -228,7 +254,7 @@ impl Desk {
         for (key, id) in &self.declared {
             let by_pod = self.told.get(key).is_some_and(|told| told.job.pods.is_some());
             if let Some(learnt) = planner.learnt(*id) {
-                known.note(key, by_pod, learnt);
+                known.note(key, by_pod, learnt, planner.over(*id));
             }
         }
     }
@@ -253,6 +279,7 @@ impl Desk {
         self.runs.clear();
         self.assigned.clear();
         self.capacity = Some(capacity);
+        self.others = (Size::default(), BTreeMap::new());
         self.planner = Some(planner);
         let all: Vec<Change> =
             self.slots.all().map(|(key, slot)| Change::Announced(key.clone(), slot)).collect();
@@ -296,91 +323,6 @@ impl Desk {
     /// It is the present Job of a run that is not over.
     fn lives(&self, uid: &Uid) -> bool {
         self.assigned.get(uid).and_then(|run| self.runs.get(run)).is_some_and(|live| live.job == *uid)
-    }
-
-    /// A Job that was not seen before.
-    fn found(
-        &mut self,
-        id: JobId,
-        uid: &Uid,
-        seen: &Seen,
-        jobs: &Jobs,
-        known: &mut Known,
-        now: Timestamp,
-    ) -> Result<(), PlannerError> {
-        // A second try goes on under the run of the first.
-        if let Some(run) = seen.retry_of.as_ref().and_then(|first| self.assigned.get(first)).copied()
-            && let Some(live) = self.runs.get_mut(&run)
-        {
-            let ordered = matches!(live.told, Told::Turn { .. });
-            live.job = uid.clone();
-            self.assigned.insert(uid.clone(), run);
-            return if ordered { self.moved(run, uid, seen, jobs, known, now) } else { Err(stranger(run)) };
-        }
-        let mut slot = seen.slot;
-        while self.runs.contains_key(&Run { job: id, slot }) {
-            slot = slot.checked_add(SignedDuration::from_millis(1)).unwrap_or(Timestamp::MAX);
-        }
-        let run = Run { job: id, slot };
-        let attempt = jobs.tries(uid);
-        let told = match seen.phase {
-            Phase::Waiting => Told::Nothing(now),
-            Phase::Running => {
-                self.tell(now, Event::Found { run, size: seen.size, attempt })?;
-                self.tell_pods(run, seen, now)?;
-                Told::Running(seen.size)
-            }
-            Phase::Ended(_) => {
-                self.assigned.insert(uid.clone(), run);
-                return self.found_ended(run, uid, seen, jobs, known, now);
-            }
-        };
-        self.assigned.insert(uid.clone(), run);
-        let (workload, job) = (seen.workload.clone(), uid.clone());
-        self.runs.insert(run, Live { workload, job, told, parts: None });
-        self.moved(run, uid, seen, jobs, known, now)
-    }
-
-    /// A Job that was over when it was first seen: it taught something, and if it failed and is still in time, its run
-    /// goes on.
-    fn found_ended(
-        &mut self,
-        run: Run,
-        uid: &Uid,
-        seen: &Seen,
-        jobs: &Jobs,
-        known: &mut Known,
-        now: Timestamp,
-    ) -> Result<(), PlannerError> {
-        let Phase::Ended(outcome) = seen.phase else { return Ok(()) };
-        let again =
-            outcome != Outcome::Succeeded && !jobs.repeated(uid) && self.in_time(run, &seen.workload, now);
-        if known.has_taught(uid) && !again {
-            let lost = outcome != Outcome::Succeeded && !jobs.repeated(uid);
-            return if lost { self.tell(now, Event::Lost(run)) } else { Ok(()) };
-        }
-        // Told as if it had been watched: the planner learns and decides on a further try.
-        self.tell(
-            now,
-            Event::Found { run, size: seen.size, attempt: if again { jobs.tries(uid) } else { u32::MAX } },
-        )?;
-        if known.teaches(uid, seen) {
-            self.tell_shared(run, (uid, seen), known, now)?;
-            self.tell(now, Event::Ended { run, outcome, ran: seen.ran, usage: seen.usage })?;
-        } else {
-            let nothing = homeostat_scale::jobs::Usage::default();
-            self.tell(now, Event::Ended { run, outcome: Outcome::Failed, ran: seen.ran, usage: nothing })?;
-        }
-        if again {
-            let (workload, job, told) = (seen.workload.clone(), uid.clone(), Told::Due);
-            self.runs.insert(run, Live { workload, job, told, parts: None });
-        }
-        Ok(())
-    }
-
-    fn in_time(&self, run: Run, workload: &WorkloadKey, now: Timestamp) -> bool {
-        let Some(asked) = self.told.get(workload) else { return false };
-        asked.job.retries > 0 && now.duration_since(run.slot) < asked.job.due_after
     }
 
     /// A Job of a known run.
@@ -461,79 +403,6 @@ impl Desk {
             Some(planner) => planner.see(now, event),
             None => Ok(()),
         }
-    }
-
-    /// Capacity without what running Jobs ask for beyond what they were planned with.
-    fn limit(&mut self, capacity: Size, jobs: &Jobs, now: Timestamp) {
-        let mut left = capacity;
-        for live in self.runs.values() {
-            if let (Told::Running(planned) | Told::Ending(planned, _), Some(seen)) =
-                (&live.told, jobs.get(&live.job))
-            {
-                left = left.minus(seen.size.minus(*planned));
-            }
-        }
-        // What the planner does not take now (a clock that went back) it is told at the next look.
-        if self.capacity != Some(left) && self.tell(now, Event::Capacity(left)).is_ok() {
-            self.capacity = Some(left);
-        }
-    }
-
-    fn decide(&mut self, now: Timestamp) {
-        let Some(planner) = &mut self.planner else { return };
-        for decision in planner.decide(now) {
-            match decision {
-                Decision::Start { run, attempt, size, why } => {
-                    let Some(live) = self.runs.get_mut(&run) else { continue };
-                    let again = if attempt > 1 { format!("try {attempt}, ") } else { String::new() };
-                    let parts =
-                        live.parts.as_ref().map_or_else(String::new, |parts| format!("; {}", parts.reason));
-                    let why = format!("{again}{why}{parts}");
-                    let said = format!("{} of {} with {size}: {why}", live.workload.name, run.slot);
-                    self.last_start.insert(live.workload.clone(), said);
-                    live.told = Told::Turn { size, why, at: now, tries: 0 };
-                }
-                // Its queue lets it go; it is seen when it runs.
-                Decision::LeaveToKueue { run, size, .. } => {
-                    if let Some(live) = self.runs.get_mut(&run) {
-                        live.told = Told::Left(size);
-                    }
-                }
-                Decision::GiveUp { run, why } => {
-                    if let Some(live) = self.runs.remove(&run) {
-                        let text = format!("the run of {} is given up: {why}", run.slot);
-                        self.given_up.insert(live.workload, text);
-                    }
-                }
-            }
-        }
-    }
-
-    /// Runs whose turn it is and that were not ordered lately.
-    fn due_starts(&mut self, now: Timestamp) -> Vec<Start> {
-        let mut starts = Vec::new();
-        for (run, live) in &mut self.runs {
-            let Told::Turn { size, why, at, tries } = &mut live.told else { continue };
-            if *tries > 0 && now < again(*at, *tries - 1) {
-                continue;
-            }
-            starts.push(Start {
-                workload: live.workload.clone(),
-                job: live.job.clone(),
-                size: *size,
-                pods: live.parts.as_ref().map(|parts| (parts.pods, parts.chosen)),
-                why: why.clone(),
-                seen: self
-                    .planner
-                    .as_ref()
-                    .and_then(|planner| planner.history(run.job))
-                    .map_or(0, |known| known.peaks.len()),
-                tries: *tries,
-            });
-            *at = now;
-            *tries = tries.saturating_add(1);
-        }
-        starts
     }
 
     /// Lays out what runs, waits and is announced. What is left to Kueue has its own capacity, and nobody's order here.

@@ -13,6 +13,7 @@ use homeostat_knowledge::{
     ForecastRecord, ForecastSkill, Name, SignedDuration, SizeAdvice, Snapshot, Timestamp, Uid, WorkloadKey,
 };
 use homeostat_scale::jobs::learned::Learnt;
+use homeostat_scale::jobs::planner::Over;
 use serde::{Deserialize, Serialize};
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -39,6 +40,9 @@ pub struct KeptRuns {
     pub by_pod: bool,
     /// What its runs taught.
     pub learnt: Learnt,
+    /// Which of its last runs were given up, and which did their work since: others need them, and their Jobs may be gone.
+    #[serde(default, skip_serializing_if = "Over::is_empty")]
+    pub over: Over,
     /// Ended Jobs that are still there and taught: they must not teach twice.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     taught: Vec<Uid>,
@@ -67,11 +71,11 @@ pub struct Keep {
 
 impl KeptRuns {
     /// Of what was learnt and of the Jobs that taught it.
-    pub fn new(by_pod: bool, learnt: Learnt, mut taught: Vec<(Timestamp, Uid)>) -> Self {
+    pub fn new(by_pod: bool, learnt: Learnt, over: Over, mut taught: Vec<(Timestamp, Uid)>) -> Self {
         taught.sort_by(|one, other| other.cmp(one));
         let until = taught.get(MOST_TAUGHT).map(|(slot, _)| *slot);
         let taught = taught.into_iter().take(MOST_TAUGHT).map(|(_, uid)| uid).collect();
-        Self { format: FORMAT, by_pod, learnt, taught, until }
+        Self { format: FORMAT, by_pod, learnt, over, taught, until }
     }
 
     /// Whether a Job of this slot that has ended taught something.
@@ -156,7 +160,9 @@ pub fn keep(
         for (key, one) in asked {
             let Some(learnt) = known.learnt(key).filter(|learnt| !learnt.is_empty()) else { continue };
             let taught = taught.remove(key).unwrap_or_default();
-            all.push((key, KeptRuns::new(one.job.pods.is_some(), learnt.clone(), taught), one, desk));
+            let over = known.over(key).cloned().unwrap_or_default();
+            let kept = KeptRuns::new(one.job.pods.is_some(), learnt.clone(), over, taught);
+            all.push((key, kept, one, desk));
         }
     }
     all.sort_by_key(|(key, kept, _, _)| {

@@ -7,6 +7,7 @@ use super::seen::{Jobs, Phase, Seen};
 use homeostat_knowledge::{Timestamp, Uid, WorkloadKey};
 use homeostat_scale::jobs::Job;
 use homeostat_scale::jobs::learned::Learnt;
+use homeostat_scale::jobs::planner::Over;
 use std::collections::BTreeMap;
 
 /// Memory of all workloads that are asked for. History and ended Jobs are kept and forgotten together: a Job whose end
@@ -39,6 +40,8 @@ struct One {
     /// Sizes and history are of one pod.
     by_pod: bool,
     learnt: Learnt,
+    /// Which of its last runs are over, for those that need them.
+    over: Over,
 }
 
 impl Known {
@@ -77,16 +80,16 @@ impl Known {
                 let (millicores, mebibytes) = (one.job.millicores, one.job.mebibytes);
                 let by_pod = one.job.pods.is_some();
                 let kept = self.kept.remove(key).filter(|kept| kept.by_pod == by_pod);
-                let learnt = kept.map(|kept| {
+                let kept = kept.map(|kept| {
                     let ended = jobs.by_uid().filter(|(_, seen)| matches!(seen.phase, Phase::Ended(_)));
                     let taught = ended
                         .filter(|(uid, seen)| seen.workload == *key && kept.has_taught(uid, seen.slot))
                         .map(|(uid, seen)| (uid.clone(), (key.clone(), seen.slot)));
                     self.ended.extend(taught);
-                    kept.learnt
+                    (kept.learnt, kept.over)
                 });
-                let learnt = learnt.unwrap_or_default();
-                self.workloads.insert(key.clone(), One { millicores, mebibytes, by_pod, learnt });
+                let (learnt, over) = kept.unwrap_or_default();
+                self.workloads.insert(key.clone(), One { millicores, mebibytes, by_pod, learnt, over });
             }
         }
     }
@@ -97,7 +100,7 @@ impl Known {
         }
         let taught = self.ended.iter().filter(|(_, (workload, _))| *workload == key);
         let taught = taught.map(|(uid, (_, slot))| (*slot, uid.clone())).collect();
-        self.kept.insert(key, KeptRuns::new(one.by_pod, one.learnt, taught));
+        self.kept.insert(key, KeptRuns::new(one.by_pod, one.learnt, one.over, taught));
     }
 
     /// Gives a job the sizes that people wrote first.
@@ -112,10 +115,16 @@ impl Known {
         self.workloads.get(workload).map(|one| &one.learnt)
     }
 
-    /// Takes note of what a planner has learnt of a workload that is still asked for; `by_pod` as its job was declared.
-    pub fn note(&mut self, workload: &WorkloadKey, by_pod: bool, learnt: Learnt) {
+    /// Which of a workload's last runs are over, as of the last [`Known::note`].
+    pub fn over(&self, workload: &WorkloadKey) -> Option<&Over> {
+        self.workloads.get(workload).map(|one| &one.over)
+    }
+
+    /// Takes note of what a planner has learnt of a workload that is still asked for, and of its runs that are over; `by_pod`
+    /// as its job was declared.
+    pub fn note(&mut self, workload: &WorkloadKey, by_pod: bool, learnt: Learnt, over: Over) {
         if let Some(one) = self.workloads.get_mut(workload).filter(|one| one.by_pod == by_pod) {
-            one.learnt = learnt;
+            (one.learnt, one.over) = (learnt, over);
         }
     }
 

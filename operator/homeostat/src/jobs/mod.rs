@@ -36,7 +36,7 @@ pub mod seen;
 pub mod slots;
 
 use declared::{Asked, asked, capacity};
-use desk::{Desk, Start};
+use desk::{Desk, Look, Start};
 use homeostat_execute::guards::{Mode, frozen, mode};
 use homeostat_knowledge::plan::Draft;
 use homeostat_knowledge::policy::{KillSwitch, ScalingMode};
@@ -49,7 +49,7 @@ use known::Known;
 use orders::Sizing;
 use parts::Backlogs;
 use places::Places;
-use seen::Jobs;
+use seen::{Jobs, Seen};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Jobs are looked at so often; a start waits this long at most.
@@ -129,8 +129,16 @@ impl RunOrder {
             self.acting.remember(&mut self.known);
             self.watching.remember(&mut self.known);
         }
-        let starts = self.acting.step(&acting, &jobs, &mut self.known, (&waits, all), now);
-        let said = self.watching.step(&watching, &jobs, &mut self.known, (&waits, all), now);
+        let (sizing, objections) = (&self.sizing, &self.objections);
+        let least = |asked: &Asked, job: &Seen| sizing.least(asked, job, snapshot);
+        let refused = |workload: &WorkloadKey, job: &Seen| {
+            objections.contains_key(workload) || orders::in_vain(job, snapshot)
+        };
+        let look = Look { jobs: &jobs, waits: &waits, capacity: all, least: &least, refused: &refused };
+        let starts = self.acting.step(&acting, &look, &mut self.known, now);
+        // What is only said is refused by nobody.
+        let look = Look { refused: &|_, _| false, ..look };
+        let said = self.watching.step(&watching, &look, &mut self.known, now);
         let mut plans = Vec::new();
         for start in &starts {
             plans.extend(self.order(start, &acting, &jobs, snapshot, now, ids));

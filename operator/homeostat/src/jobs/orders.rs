@@ -1,6 +1,6 @@
 //! The plan that starts a run, and the plan that sizes the next ones.
 
-use super::declared::Asked;
+use super::declared::{Asked, size};
 use super::desk::{Desk, Start};
 use super::seen::{Phase, Seen};
 use homeostat_execute::guards::{Mode, mode};
@@ -83,11 +83,9 @@ impl Sizing {
         if waits && !self.fixed && actions_of(snapshot, &order).any(refused_for_size) {
             self.fixed = true;
         }
-        let pods = start.pods.map_or(asked.pods, |(pods, _)| u64::from(pods));
-        let wanted = within((start.size, pods), start.seen, asked, work.requests);
-        // A second try is a new Job, and can have any size.
-        let free = sized_by(asked, snapshot).is_none();
-        let sized = free && work.container.is_some() && !(waits && self.fixed) && wanted != work.requests;
+        let pods = start.pods.map_or_else(|| work.at_once(), |(pods, _)| pods);
+        let wanted = within((start.size, u64::from(pods)), start.seen, asked, work.requests);
+        let sized = self.writes(asked, job, snapshot) && wanted != work.requests;
         let sizes = if sized { wanted } else { Amounts::default() };
         let parallelism =
             start.pods.filter(|(pods, chosen)| *chosen && *pods != work.pods).map(|(pods, _)| pods);
@@ -113,6 +111,27 @@ impl Sizing {
             evidence: evidence(ids, now, &start.why),
         };
         Some(plan(asked, &start.workload, step, snapshot, &start.why, ids))
+    }
+
+    /// Whether a start can write another size. A second try is a new Job, and can have any.
+    fn writes(&self, asked: &Asked, job: &Seen, snapshot: &Snapshot) -> bool {
+        let one = job.record.work.as_ref().is_some_and(|work| work.container.is_some());
+        one && !(self.fixed && job.phase == Phase::Waiting) && sized_by(asked, snapshot).is_none()
+    }
+
+    /// What a run asks for at least, whatever it is planned with, as its start does not write less; of one pod, where each
+    /// run is given its own number of them.
+    pub fn least(&self, asked: &Asked, job: &Seen, snapshot: &Snapshot) -> Size {
+        let writes = self.writes(asked, job, snapshot);
+        let written = match &job.record.work {
+            Some(work) if asked.job.pods.is_some() => size(work.requests, 1),
+            _ => job.size,
+        };
+        let cpu = writes && asked.policy.permits.cpu_millis.is_some();
+        Size {
+            millicores: if cpu { 0 } else { written.millicores },
+            mebibytes: if writes { 0 } else { written.mebibytes },
+        }
     }
 
     /// Plans that size templates, where sizes of Jobs cannot be set.
@@ -147,6 +166,20 @@ impl Sizing {
         }
         plans
     }
+}
+
+/// Whether the last order to let a Job begin came to nothing, as its action says. Of the same refusal again there is no
+/// further action.
+pub fn in_vain(job: &Seen, snapshot: &Snapshot) -> bool {
+    let Some(target) = Snapshot::controller_target(&job.record) else { return false };
+    let last = actions_of(snapshot, &occasion(&target)).max_by_key(|action| action.evidence.taken_at);
+    last.is_some_and(|last| {
+        let stopped = matches!(
+            last.state,
+            ActionState::Refused | ActionState::Cancelled | ActionState::Failed | ActionState::HandedOver
+        );
+        stopped && !refused_for_size(last)
+    })
 }
 
 /// Why the last order of runs was not carried out, as its action says, of each workload where that is so.

@@ -2,11 +2,10 @@
 //! follows in [`homeostat_scale::jobs::parts`].
 
 use super::declared::Asked;
-use super::desk::title;
 use crate::loads::Series;
 use homeostat_knowledge::policy::BACKLOG;
 use homeostat_knowledge::records::Work;
-use homeostat_knowledge::{SignedDuration, Snapshot, Timestamp, WorkloadKey};
+use homeostat_knowledge::{LateRun, Snapshot, Timestamp, WorkloadKey};
 use homeostat_scale::jobs::items::ItemHistory;
 use homeostat_scale::jobs::parts::{Asks, Parts, parts};
 use homeostat_scale::jobs::{Settings, Size};
@@ -104,13 +103,13 @@ impl Chosen<'_> {
     }
 }
 
-/// What is said of a run that is late although it has as many pods as it can have.
-pub fn late(workload: &WorkloadKey, slot: Timestamp, parts: &Parts) -> Option<String> {
-    let by: SignedDuration = parts.late?;
-    Some(format!(
-        "{} run of {slot} will end {} s after it is due, although with the most pods that it can have: {}",
-        title(workload),
-        by.as_secs().max(1),
-        parts.reason
-    ))
+/// A run that is late although it has as many pods as it can have.
+pub fn late(slot: Timestamp, asked: &Asked, parts: &Parts) -> Option<LateRun> {
+    let by = parts.late?;
+    Some(LateRun {
+        run: slot.to_string(),
+        due: slot.checked_add(asked.job.due_after).unwrap_or(Timestamp::MAX),
+        by: Some(by),
+        help: format!("it has the most pods that it can have: {}", parts.reason),
+    })
 }

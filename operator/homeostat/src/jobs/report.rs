@@ -3,11 +3,15 @@
 use super::declared::Asked;
 use super::desk::{Desk, Start, title};
 use homeostat_knowledge::policy::ScalingMode;
-use homeostat_knowledge::{RunsReport, WorkloadKey};
+use homeostat_knowledge::{LateRun, RunsReport, SignedDuration, WorkloadKey};
 use homeostat_scale::jobs::Size;
 use homeostat_scale::jobs::kueue::Orderer;
-use homeostat_scale::jobs::overload::{Limit, Overload};
+use homeostat_scale::jobs::overload::{Late, Limit, Overload};
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
+
+/// Late runs of one workload that are named; of more the latest.
+const NAMED: usize = 10;
 
 /// One report per workload that is asked for at this desk. `would` is what would be started; `because` why nothing is,
 /// where it is not the workload's own mode or level.
@@ -45,14 +49,15 @@ pub fn of(
             let problem = problem.or_else(|| {
                 (one.mode == ScalingMode::Auto && one.paused).then(|| "automation is paused".to_owned())
             });
-            let (late, late_runs) = desk.overload().map_or((None, 0), |overload| late(key, one, overload));
+            let (latest, late) = late(key, one, desk);
             let report = RunsReport {
                 mode: one.mode,
                 waiting,
                 running,
                 said: said.join("; "),
-                late: desk.late_in_parts(key).or(late),
-                late_runs,
+                late: latest.first().map(|first| said_of(key, first, late)),
+                late_runs: u32::try_from(late).unwrap_or(u32::MAX),
+                latest,
                 problem,
             };
             (key.clone(), report)
@@ -60,27 +65,48 @@ pub fn of(
         .collect()
 }
 
-/// The latest run of a workload and what would cure it at what price, and how many are late.
-fn late(key: &WorkloadKey, asked: &Asked, overload: &Overload) -> (Option<String>, u32) {
-    let own = format!("{} ", title(key));
-    let mine: Vec<_> = overload.late.iter().filter(|late| late.title.starts_with(&own)).collect();
-    let Some(first) = mine.first() else { return (None, 0) };
+/// Late runs of a workload, latest first, and how many there are.
+fn late(key: &WorkloadKey, asked: &Asked, desk: &Desk) -> (Vec<LateRun>, usize) {
+    let own = format!("{} run of ", title(key));
+    // What is known of a run by its own number of pods is closer than what its place in line says.
+    let mut runs = desk.late_in_parts(key);
+    let in_parts: Vec<String> = runs.iter().map(|late| late.run.clone()).collect();
+    let mut count = runs.len();
+    if let Some(overload) = desk.overload() {
+        let mine = overload.late.iter().filter_map(|late| Some((late.title.strip_prefix(&own)?, late)));
+        let others: Vec<(&str, &Late)> =
+            mine.filter(|(run, _)| in_parts.iter().all(|known| known != run)).collect();
+        count += others.len();
+        // They come latest first.
+        runs.extend(others.into_iter().take(NAMED).map(|(run, late)| in_line(run, late, overload, asked)));
+    }
+    runs.sort_by_key(|late| (Reverse(late.by.unwrap_or(SignedDuration::MAX)), late.due));
+    runs.truncate(NAMED);
+    (runs, count)
+}
+
+/// A run that waits too long for those before it, and what would cure that at what price.
+fn in_line(run: &str, late: &Late, overload: &Overload, asked: &Asked) -> LateRun {
+    let mut help: Vec<String> = overload.cures(late).into_iter().map(|cure| grows(cure, asked)).collect();
+    if let Some(by) = late.alone {
+        let why = if help.is_empty() { "no capacity helps: raise" } else { "and raise" };
+        help.push(format!("{why} spec.scaling.deadlineSeconds by {}", by.as_secs() + 1));
+    }
+    LateRun { run: run.to_owned(), due: late.due, by: late.by, help: help.join("; ") }
+}
+
+/// The latest of so many late runs of a workload, in words.
+fn said_of(key: &WorkloadKey, first: &LateRun, count: usize) -> String {
     let by = first.by.map_or_else(
         || "never finds room".to_owned(),
-        |by| format!("will end {} s after it is due ({})", by.as_secs(), first.due),
+        |by| format!("will end {} s after it is due ({})", by.as_secs().max(1), first.due),
     );
-    let others = match mine.len() {
-        1 => String::new(),
+    let others = match count {
+        0 | 1 => String::new(),
         count => format!(", and {} more of this workload", count - 1),
     };
-    let mut cure: Vec<String> = overload.cures(first).iter().map(|cure| grows(*cure, asked)).collect();
-    if let Some(by) = first.alone {
-        let why = if cure.is_empty() { "no capacity helps: raise" } else { "and raise" };
-        cure.push(format!("{why} spec.scaling.deadlineSeconds by {}", by.as_secs() + 1));
-    }
-    let text =
-        [format!("{} {by}{others}", first.title)].into_iter().chain(cure).collect::<Vec<_>>().join("; ");
-    (Some(text), u32::try_from(mine.len()).unwrap_or(u32::MAX))
+    let said = format!("{} run of {} {by}{others}", title(key), first.run);
+    if first.help.is_empty() { said } else { format!("{said}; {}", first.help) }
 }
 
 /// What has to grow by how much, and what that costs.

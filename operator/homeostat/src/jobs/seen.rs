@@ -2,13 +2,14 @@
 
 use super::declared::{Asked, size};
 use homeostat_knowledge::kubelet::OUT_OF_MEMORY;
-use homeostat_knowledge::records::{ControllerKey, JobEnd, PodPhase};
+use homeostat_knowledge::records::{Amounts, ControllerKey, JobEnd, PodPhase};
 use homeostat_knowledge::{
     ContainerState, ControllerKind, ControllerRecord, Name, ObjectKey, PodRecord, SignedDuration, Snapshot,
-    Timestamp, Uid, WorkloadKey,
+    TenantName, Timestamp, Uid, WorkloadKey,
 };
+use homeostat_scale::jobs::kueue::Orderer;
 use homeostat_scale::jobs::{Outcome, Size, Usage};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -28,6 +29,10 @@ pub enum Phase {
 pub struct Seen {
     /// Whose.
     pub workload: WorkloadKey,
+    /// Whose workload that is.
+    pub tenant: TenantName,
+    /// A queue of Kueue lets it go.
+    pub left: bool,
     /// As it is watched.
     pub record: Arc<ControllerRecord>,
     /// Moment that it was made for.
@@ -50,6 +55,8 @@ pub struct Seen {
 #[derive(Debug, Default)]
 pub struct Jobs {
     by_uid: BTreeMap<Uid, Seen>,
+    /// Failed ones of which there is a further try.
+    repeated: BTreeSet<Uid>,
     /// Pods of Jobs that run which have not ended, by UID of the Job, in name order.
     pods: BTreeMap<Uid, Vec<Arc<PodRecord>>>,
 }
@@ -68,10 +75,8 @@ impl Jobs {
             });
             let of = |target: &ControllerKey| snapshot.workload_by_target(target);
             let Some(workload) = of(key).or_else(|| of(above.as_ref()?)) else { continue };
-            if !asked.contains_key(workload) {
-                continue;
-            }
-            if let Some(seen) = look(snapshot, workload, record) {
+            let Some(asked) = asked.get(workload) else { continue };
+            if let Some(seen) = look(snapshot, (workload, asked), record) {
                 by_uid.insert(record.uid.clone(), seen);
             }
         }
@@ -86,7 +91,8 @@ impl Jobs {
                 seen.size.mebibytes = seen.size.mebibytes.max(together);
             }
         }
-        Self { by_uid, pods }
+        let repeated = by_uid.values().filter_map(|seen| seen.retry_of.clone()).collect();
+        Self { by_uid, repeated, pods }
     }
 
     /// Pods of a Job that runs which have not ended.
@@ -111,14 +117,23 @@ impl Jobs {
 
     /// Whether a failed Job was repeated.
     pub fn repeated(&self, uid: &Uid) -> bool {
-        self.by_uid.values().any(|seen| seen.retry_of.as_ref() == Some(uid))
+        self.repeated.contains(uid)
     }
 
-    /// Which try of its run it is, from 1, by those before it that are still there.
+    /// Which try of its run it is, from 1: as is noted on it, else by those before it that are still there.
     pub fn tries(&self, uid: &Uid) -> u32 {
-        let before = |uid: &Uid| self.by_uid.get(uid).and_then(|seen| seen.retry_of.clone());
-        let tries = std::iter::successors(before(uid), before).take(self.by_uid.len()).count();
-        u32::try_from(tries).unwrap_or(u32::MAX).saturating_add(1)
+        let (mut later, mut seen) = (0_u32, self.by_uid.get(uid));
+        // No more than there are: those that say they repeat each other would go round for ever.
+        for _ in 0..self.by_uid.len() {
+            let Some(one) = seen else { break };
+            if let Some(noted) = one.record.work.as_ref().and_then(|work| work.attempt) {
+                return later.saturating_add(noted);
+            }
+            let Some(first) = &one.retry_of else { break };
+            later = later.saturating_add(1);
+            seen = self.by_uid.get(first);
+        }
+        later.saturating_add(1)
     }
 
     /// All of them.
@@ -165,10 +180,16 @@ fn living(snapshot: &Snapshot, jobs: &BTreeMap<Uid, Seen>) -> BTreeMap<Uid, Vec<
 }
 
 /// `None` for a Job that was let go and suspended since: that is a person's.
-fn look(snapshot: &Snapshot, workload: &WorkloadKey, record: &Arc<ControllerRecord>) -> Option<Seen> {
+fn look(
+    snapshot: &Snapshot,
+    (workload, asked): (&WorkloadKey, &Asked),
+    record: &Arc<ControllerRecord>,
+) -> Option<Seen> {
     let work = record.work.as_ref()?;
     let mut seen = Seen {
         workload: workload.clone(),
+        tenant: asked.tenant.clone(),
+        left: matches!(asked.orderer, Orderer::Kueue { .. }),
         slot: work.slot.unwrap_or(Timestamp::UNIX_EPOCH),
         phase: Phase::Running,
         size: size(work.requests, u64::from(work.at_once())),
@@ -202,28 +223,35 @@ fn ends(snapshot: &Snapshot, seen: &mut Seen, job: &ObjectKey) -> bool {
     let pods = snapshot
         .pods_in(&job.namespace)
         .filter(|pod| pod.owner.as_ref().is_some_and(|owner| of_job(&owner.name, &owner.uid)));
-    let mut ran = SignedDuration::ZERO;
+    // Pods may run one after the other: the run takes from the first start to the last end.
+    let mut times: Option<(Timestamp, Timestamp)> = None;
     let mut told = false;
-    for (end, limit) in pods.flat_map(|pod| &pod.containers).filter_map(|container| match &container.state {
-        ContainerState::Terminated(end) => Some((end, container.memory.limit)),
-        _ => None,
-    }) {
-        told = true;
-        if &*end.reason == OUT_OF_MEMORY {
-            killed = true;
-            // It had that much, whatever it asked for.
-            memory = memory.max(limit);
+    for pod in pods {
+        let mut used = Amounts::default();
+        for container in &pod.containers {
+            let ContainerState::Terminated(end) = &container.state else { continue };
+            told = true;
+            let mut peak = end.used.memory_bytes;
+            if &*end.reason == OUT_OF_MEMORY {
+                killed = true;
+                // It had that much, whatever it asked for.
+                peak = peak.max(container.memory.limit);
+            }
+            used.cpu_millis = together(used.cpu_millis, end.used.cpu_millis);
+            used.memory_bytes = together(used.memory_bytes, peak);
+            if let (Some(started), Some(finished)) = (end.started, end.finished) {
+                let (first, last) = times.unwrap_or((started, finished));
+                times = Some((first.min(started), last.max(finished)));
+            }
         }
-        cpu = cpu.max(end.used.cpu_millis);
-        memory = memory.max(end.used.memory_bytes);
-        if let (Some(started), Some(finished)) = (end.started, end.finished) {
-            ran = ran.max(finished.duration_since(started));
-        }
+        cpu = cpu.max(used.cpu_millis);
+        memory = memory.max(used.memory_bytes);
     }
     let run = &seen.record.run;
-    if let (true, Some(started), Some(completed)) = (ran.is_zero(), run.started, run.completed) {
-        ran = completed.duration_since(started);
-    }
+    let ran = match times.filter(|(first, last)| first < last).or(run.started.zip(run.completed)) {
+        Some((first, last)) => last.duration_since(first),
+        None => SignedDuration::ZERO,
+    };
     let pods = seen.record.work.as_ref().map_or(1, |work| u64::from(work.at_once()));
     seen.told = told;
     seen.ran = ran.max(SignedDuration::from_millis(500)); // Kubernetes' times have a resolution of one second.
@@ -232,4 +260,12 @@ fn ends(snapshot: &Snapshot, seen: &mut Seen, job: &ObjectKey) -> bool {
         mebibytes: memory.map(|memory| super::declared::mebibytes(memory).saturating_mul(pods)),
     };
     killed
+}
+
+/// What containers of one pod use together, as far as it is known.
+fn together(one: Option<u64>, other: Option<u64>) -> Option<u64> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.saturating_add(other)),
+        (one, other) => one.or(other),
+    }
 }

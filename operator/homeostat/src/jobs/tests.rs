@@ -13,12 +13,17 @@ use homeostat_knowledge::{
 };
 use std::sync::Arc;
 
+mod elsewhere;
 mod in_place;
 mod kept;
+mod kueue;
 mod parts;
 mod pauses;
+mod refused;
 mod room;
+mod sizes;
 mod slots;
+mod times;
 mod windows;
 
 const MIB: u64 = 1 << 20;
@@ -535,49 +540,6 @@ fn a_failed_run_that_may_not_be_repeated_is_given_up_and_told() {
     world.end(job, "Error", 20, 10, Some(100));
     assert_eq!(world.step(21), []);
     assert!(world.report("a", "plan").problem.is_some_and(|text| text.contains("given up")));
-}
-
-#[test]
-fn jobs_of_a_queue_of_kueue_are_left_to_it() {
-    let mut world = World::new(8);
-    world.tenant("a", None);
-    world.workload("a", "plan", |_| {});
-    let queues = BTreeMap::from([(Name::from("a"), vec![Name::from("night")])]);
-    world.snapshot.commit(&ObjectChange::Kueue(Some(Arc::new(queues))), at(0));
-    let job = world.job("a", "plan", 0);
-    assert_eq!(world.step(5), [], "Kueue lets it go");
-    assert!(
-        world.report("a", "plan").said.contains("left to queue night"),
-        "{}",
-        world.report("a", "plan").said
-    );
-    let job = world.begin(job);
-    world.step(6);
-    world.end(job, "Completed", 60, 50, Some(200));
-    world.step(61);
-    world.snapshot.commit(&ObjectChange::Kueue(None), at(62));
-    world.job("a", "plan", 100);
-    assert_eq!(names(&world.step(101)), ["a/plan-100"], "Kueue is gone: its order is ours");
-}
-
-#[test]
-fn a_job_labelled_with_a_queue_is_left_alone_until_it_is_known_that_there_is_no_kueue() {
-    let mut world = World::new(8);
-    world.tenant("a", None);
-    world.workload("a", "plan", |_| {});
-    let labelled = |world: &mut World, mut record: ControllerRecord| {
-        record.work.as_mut().expect("work").queue = Some(Name::from("night"));
-        world.put(record);
-    };
-    let cron = ControllerKey { kind: ControllerKind::CronJob, object: ObjectKey::new("a", "plan") };
-    let cron = (**world.snapshot.controllers.get(&cron).expect("the CronJob")).clone();
-    labelled(&mut world, cron);
-    let job = world.job("a", "plan", 0);
-    labelled(&mut world, job);
-    assert_eq!(world.step(5), []);
-    assert!(world.report("a", "plan").said.contains("not known yet"), "{}", world.report("a", "plan").said);
-    world.snapshot.commit(&ObjectChange::Kueue(None), at(6));
-    assert_eq!(names(&world.step(7)), ["a/plan-0"]);
 }
 
 #[test]

@@ -1,9 +1,13 @@
 //! What became of actions, in the history of their incidents.
 
-use super::Kernel;
+use super::{ACTION_MEMORY, Kernel};
+use homeostat_execute::lookback::ROW;
 use homeostat_knowledge::incident::TimelineKind;
-use homeostat_knowledge::{ActionRecord, IncidentId, IncidentState, Timestamp};
-use std::collections::BTreeSet;
+use homeostat_knowledge::{
+    ActionId, ActionKind, ActionRecord, ActionState, IncidentId, IncidentState, Origin, Timestamp,
+    WorkloadKey,
+};
+use std::collections::{BTreeMap, BTreeSet};
 
 impl Kernel {
     /// Writes the progress of actions into their incidents.
@@ -58,6 +62,33 @@ impl Kernel {
             }
         }
     }
+
+    /// Ended actions that nothing looks back at any more. A cool-down doubles with each repair in a row that did not help, so
+    /// those of a workload stay until one helps.
+    pub(super) fn outlived_actions(&self, now: Timestamp) -> Vec<ActionId> {
+        let actions = || self.snapshot.actions.values().map(|action| &**action);
+        let mut helped: BTreeMap<&WorkloadKey, Timestamp> = BTreeMap::new();
+        for action in actions().filter(|action| repairs(action) && action.state == ActionState::Verified) {
+            if let Some(closed) = action.instants.closed {
+                let last = helped.entry(&action.workload).or_insert(closed);
+                *last = closed.max(*last);
+            }
+        }
+        let outlived = |action: &&ActionRecord| {
+            let Some(closed) = action.instants.closed.filter(|_| action.state.ended()) else { return false };
+            let in_a_row = repairs(action) && helped.get(&action.workload).is_none_or(|last| closed > *last);
+            now.duration_since(closed) > if in_a_row { ROW } else { ACTION_MEMORY }
+        };
+        actions().filter(outlived).map(|action| action.id.clone()).collect()
+    }
+}
+
+/// It changed something, or may have, to repair it.
+fn repairs(action: &ActionRecord) -> bool {
+    action.origin == Origin::Incident
+        && action.undo_of.is_none()
+        && action.instants.sent.is_some()
+        && action.kind() != ActionKind::Notify
 }
 
 fn line(action: &ActionRecord) -> String {

@@ -25,6 +25,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
+/// The large week must be done within so many seconds.
+const LARGE_WITHIN: f64 = 300.0;
+
 #[derive(Parser)]
 #[command(name = "fit", about = "How many tenants' jobs fit a fixed capacity, by policy")]
 struct Arguments {
@@ -43,6 +46,9 @@ struct Arguments {
     /// Another catalogue.
     #[arg(long, default_value = "operator/scale/catalogue/water.yaml")]
     shapes: PathBuf,
+    /// Seconds from the order of a pod until its program runs, instead of the catalogue's podStartSeconds: as measured.
+    #[arg(long, value_name = "SECONDS")]
+    pod_start: Option<f64>,
     /// Settings of the planner as JSON; what is left out is as shipped.
     #[arg(long)]
     settings: Option<PathBuf>,
@@ -52,7 +58,7 @@ struct Arguments {
     /// Every missed deadline at so many tenants, instead of the comparison.
     #[arg(long)]
     misses: bool,
-    /// One week of 10,000 tenants with capacity in proportion, only.
+    /// One week of 10,000 tenants with capacity in proportion, only; fails when that takes more than 300 s.
     #[arg(long)]
     large: bool,
     /// Tenants of that week.
@@ -67,6 +73,7 @@ struct Arguments {
 #[serde(rename_all = "camelCase")]
 struct Output {
     catalogue: String,
+    pod_start_seconds: f64,
     first_seed: u64,
     seeds: u64,
     days: u32,
@@ -95,7 +102,10 @@ fn main() -> ExitCode {
 
 fn run(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
     let clock = Instant::now();
-    let catalogue = shapes::read(&arguments.shapes, arguments.days)?;
+    let mut catalogue = shapes::read(&arguments.shapes, arguments.days)?;
+    if let Some(seconds) = arguments.pod_start {
+        catalogue.start_pods_within(seconds)?;
+    }
     let settings = match &arguments.settings {
         None => Settings::default(),
         Some(path) => serde_json::from_str(&std::fs::read_to_string(path)?)
@@ -128,6 +138,7 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
     println!("{:<24}{tenants:>8}{missed:>11}   preemptive, run times known", "lower bound");
     let output = Output {
         catalogue: catalogue.shapes.name.clone(),
+        pod_start_seconds: catalogue.shapes.pod_start_seconds,
         first_seed: asked.first_seed,
         seeds: asked.seeds,
         days: asked.days,
@@ -230,18 +241,24 @@ fn large(
     let seconds = || clock.elapsed().as_secs_f64();
     let result = world.run(policy.as_mut(), Some(&seconds));
     let slowest = result.slowest_decision_seconds * 1_000.0;
+    let took = seconds();
     println!(
-        "{tenants} tenants, {} runs in {} days on {capacity}: {} deadlines missed, {:.1} s\nslowest decision: {slowest:.1} ms (all runs of an hour become due in it); digest {:016x}",
-        result.runs,
-        arguments.days,
-        result.missed,
-        seconds(),
-        result.digest
+        "{tenants} tenants, {} runs in {} days on {capacity}: {} deadlines missed, {took:.1} s of {LARGE_WITHIN:.0} s\nslowest decision: {slowest:.1} ms (all runs of an hour become due in it); digest {:016x}",
+        result.runs, arguments.days, result.missed, result.digest
     );
     let output = serde_json::json!({
         "tenants": tenants, "runs": result.runs, "days": arguments.days, "missedDeadlines": result.missed,
-        "seconds": seconds(), "digest": format!("{:016x}", result.digest), "slowestDecisionMilliseconds": slowest,
+        "seconds": took, "digest": format!("{:016x}", result.digest), "slowestDecisionMilliseconds": slowest,
     });
     std::fs::write(arguments.out.join("large.json"), serde_json::to_string_pretty(&output)?)?;
-    Ok(())
+    in_time(took).map_err(Into::into)
+}
+
+fn in_time(seconds: f64) -> Result<(), String> {
+    if seconds <= LARGE_WITHIN {
+        return Ok(());
+    }
+    Err(format!(
+        "the large week took {seconds:.1} s, {LARGE_WITHIN:.0} s are the most; run it on an idle machine, or look for what became slower"
+    ))
 }

@@ -6,6 +6,10 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use std::path::Path;
 
+/// Seconds that a pod may take to start.
+const POD_START: std::ops::RangeInclusive<f64> = 0.0..=3_600.0;
+const POD_START_WANTED: &str = "from 0 to 3600";
+
 /// As it is written.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -61,6 +65,8 @@ pub enum ShapesError {
     Syntax { path: String, line: u64, column: u64, message: String },
     #[error("{path}: {what} is {value}; give a number {wanted}")]
     Value { path: String, what: String, value: f64, wanted: &'static str },
+    #[error("--pod-start is {value}; give a number {POD_START_WANTED}")]
+    PodStart { value: f64 },
     #[error("{path}: {what}: {source}")]
     Size { path: String, what: String, source: SizeError },
     #[error("{path}: job {job}: {source}")]
@@ -81,6 +87,17 @@ pub struct Catalogue {
     pub always_on: Size,
     pub kinds: Vec<Kind>,
     pub begins_ms: i64,
+}
+
+impl Catalogue {
+    /// Pods take so long to start, whatever the catalogue says.
+    pub fn start_pods_within(&mut self, seconds: f64) -> Result<(), ShapesError> {
+        if !POD_START.contains(&seconds) {
+            return Err(ShapesError::PodStart { value: seconds });
+        }
+        self.shapes.pod_start_seconds = seconds;
+        Ok(())
+    }
 }
 
 /// A job of the catalogue.
@@ -184,7 +201,8 @@ fn check(path: &str, shapes: &Shapes) -> Result<(), ShapesError> {
         within(format!("{what}.least"), spread.least, 0.0, 1.0, "from 0 to 1, which is the mean")?;
         within(format!("{what}.most"), spread.most, 1.0, 1_000.0, "from 1, which is the mean, to 1000")
     };
-    within("podStartSeconds".to_owned(), shapes.pod_start_seconds, 0.0, 3_600.0, "from 0 to 3600")?;
+    let (least, most) = POD_START.into_inner();
+    within("podStartSeconds".to_owned(), shapes.pod_start_seconds, least, most, POD_START_WANTED)?;
     within("weekendFactor".to_owned(), shapes.weekend_factor, 0.01, 100.0, "from 0.01 to 100")?;
     within("memoryGrowthPerWeek".to_owned(), shapes.memory_growth_per_week, -0.9, 10.0, "from -0.9 to 10")?;
     spread("sizeFactor", &shapes.size_factor)?;

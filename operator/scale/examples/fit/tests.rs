@@ -1,5 +1,6 @@
 //! The simulator and its catalogue.
 
+use crate::in_time;
 use crate::policies::Kind;
 use crate::search::{largest, simulate};
 use crate::shapes::{Catalogue, ShapesError, parse};
@@ -82,6 +83,27 @@ fn a_day_of_48_tenants_without_a_missed_deadline_or_a_kill_for_memory() {
     assert_eq!((day.missed, day.memory_kills), (0, 0), "{:?}", day.misses);
     assert_eq!(day.runs, 48 * 49);
     assert!(day.used_ms / day.reserved_ms > 0.75);
+}
+
+#[test]
+fn the_start_of_pods_can_be_given_as_measured() {
+    let slow = {
+        let mut water = water(1);
+        water.start_pods_within(240.0).unwrap();
+        simulate(&water, Kind::Homeostat, setting(4, 1), Settings::default())
+    };
+    let usual = simulate(&water(1), Kind::Homeostat, setting(4, 1), Settings::default());
+    assert!(slow.reserved_ms > usual.reserved_ms, "a pod that starts holds its room");
+    for wrong in [-1.0, 3_601.0, f64::NAN] {
+        let error = water(1).start_pods_within(wrong).unwrap_err().to_string();
+        assert!(error.contains("--pod-start") && error.contains("from 0 to 3600"), "{error}");
+    }
+}
+
+#[test]
+fn a_large_week_that_takes_too_long_is_a_failure() {
+    assert_eq!(in_time(299.9), Ok(()));
+    assert!(in_time(300.1).unwrap_err().contains("300.1 s"));
 }
 
 #[test]

@@ -48,6 +48,10 @@ pub(super) struct Asks {
 
 impl Ahead {
     pub(super) fn wait(&mut self, from: Timestamp, due: Timestamp, work: i64) {
+        // A window in which nothing is wanted holds nobody back.
+        if work == 0 {
+            return;
+        }
         let key = (from.as_second().div_euclid(STEP), due.as_second().div_euclid(STEP));
         let same_windows = change(&mut self.waiting, key, work);
         match &mut self.sums {

@@ -4,6 +4,7 @@
 use super::planner::Run;
 use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 
 /// Place in the order: what must start first, comes first; ties go by job and slot.
 pub(super) type Place = (Timestamp, Run);
@@ -37,9 +38,10 @@ impl Ready {
         }
     }
 
-    /// The most urgent of all.
-    pub(super) fn head(&self) -> Option<(u64, Place)> {
-        let heads = self.by_cpu.iter().filter_map(|(cpu, queue)| Some((*cpu, *queue.first()?)));
+    /// The most urgent of all up to so much CPU.
+    pub(super) fn head(&self, millicores: u64) -> Option<(u64, Place)> {
+        let queues = self.by_cpu.range(..=millicores);
+        let heads = queues.filter_map(|(cpu, queue)| Some((*cpu, *queue.first()?)));
         heads.min_by_key(|(_, place)| *place)
     }
 
@@ -55,6 +57,12 @@ impl Ready {
             queue.iter().take(look).find(|place| may(*cpu, place)).map(|place| (*cpu, *place))
         });
         found.min_by_key(|(_, place)| *place)
+    }
+
+    /// All that ask for more CPU than `from`, and for `to` at most.
+    pub(super) fn between(&self, from: u64, to: u64) -> Vec<Run> {
+        let queues = self.by_cpu.range((Bound::Excluded(from), Bound::Included(to)));
+        queues.flat_map(|(_, queue)| queue.iter().map(|(_, run)| *run)).collect()
     }
 
     /// Runs that come before this one.

@@ -95,7 +95,7 @@ impl LoadModel {
 
     /// Takes in the load of the step with this number (minutes since 1970, where a step is a minute), in requests per second;
     /// `None` when it was not seen. What is not finite or negative counts as not seen. Steps that were left out become gaps;
-    /// one that is not newer than the last is ignored.
+    /// one that is not newer than the last is ignored, unless the clock was ahead ([`Steps::push`]).
     pub fn observe(&mut self, minute: i64, load: Option<f64>) {
         self.steps.push(minute, load.filter(|load| load.is_finite() && *load >= 0.0));
     }

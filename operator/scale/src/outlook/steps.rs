@@ -5,6 +5,8 @@ use std::collections::VecDeque;
 
 /// Steps for which room is made at once: a day of minutes.
 const ROOM: usize = 1_440;
+/// A step that is so many older than the newest comes late; an older one may mean that the clock was ahead.
+const LATE: i64 = 5;
 
 /// The newest minutes of a series. A gap is a value that is not finite; in storage it is null. Single precision halves
 /// the memory and is finer than any load is known; a value beyond its range counts as a gap.
@@ -24,7 +26,8 @@ impl Steps {
     }
 
     /// Adds the step with this number, and gaps for those left out before it. `false` when it is not newer than the
-    /// last. A series does not begin with gaps.
+    /// last. Where next to nothing is known from this step on, the clock was ahead for a while: the series goes on from here.
+    /// A series does not begin with gaps.
     pub fn push(&mut self, number: i64, value: Option<f64>) -> bool {
         let value = value.map_or(f32::NAN, |value| value as f32);
         if self.values.is_empty() {
@@ -37,7 +40,14 @@ impl Steps {
         }
         let missing = number.saturating_sub(self.end());
         if missing < 0 {
-            return false;
+            let (place, known) = self.since(number);
+            // What a clock that is behind now tells is no reason to forget what was seen.
+            if missing >= -LATE || (known as i64).saturating_mul(2) >= missing.saturating_abs() {
+                return false;
+            }
+            self.values.truncate(place);
+            self.usable -= known;
+            return self.push(number, Some(f64::from(value)));
         }
         if missing >= self.keep as i64 {
             *self = Self::new(self.keep);
@@ -55,6 +65,12 @@ impl Steps {
             self.first += 1;
         }
         true
+    }
+
+    /// Place of the step with this number, and how many from there on are no gaps.
+    fn since(&self, number: i64) -> (usize, usize) {
+        let place = usize::try_from(number.saturating_sub(self.first)).unwrap_or(0).min(self.values.len());
+        (place, self.values.range(place..).filter(|value| value.is_finite()).count())
     }
 
     /// A series that doubled its room would hold half of it empty for most of its life.
@@ -133,6 +149,25 @@ mod tests {
             (1_000_000_000, vec![7.0]),
             "a long silence ends a series"
         );
+    }
+
+    #[test]
+    fn a_clock_that_was_ahead_for_a_moment_holds_nothing_up_and_one_that_is_behind_takes_nothing_away() {
+        let mut steps = Steps::new(20_000);
+        for number in 0..3_000 {
+            steps.push(number, Some(number as f64));
+        }
+        assert!(steps.push(4_440, Some(9.0)), "a day ahead");
+        assert!(steps.push(3_001, Some(3_001.0)), "and back");
+        assert_eq!((steps.first(), steps.end(), steps.usable()), (0, 3_002, 3_001));
+        assert_eq!((steps.last(), steps.silent()), (Some(3_001.0), Some(0)));
+        assert!(steps.values()[3_000].is_nan());
+        assert!(!steps.push(1_562, Some(7.0)), "a day behind");
+        assert!(steps.push(3_002, Some(5.0)));
+        assert_eq!((steps.first(), steps.usable()), (0, 3_002));
+        assert!(steps.push(1_000_000, Some(1.0)), "years ahead, so that it ends the series");
+        assert!(steps.push(3_003, Some(5.0)));
+        assert_eq!((steps.first(), steps.values()), (3_003, vec![5.0]));
     }
 
     #[test]

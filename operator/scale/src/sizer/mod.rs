@@ -168,7 +168,9 @@ impl Sizer {
     pub fn follow(&mut self, policy: Policy) -> Result<(), PolicyError> {
         policy.validate()?;
         let learnt = |policy: &Policy| (policy.max, policy.step_seconds, policy.start_seconds);
-        if learnt(&policy) != learnt(&self.policy) {
+        // What the rules would have cost was counted at the price before.
+        let dearer = (policy.price - self.policy.price).abs() > 0.0;
+        if dearer || learnt(&policy) != learnt(&self.policy) {
             self.state = State::resume(&policy, self.state.decided())?;
         }
         self.policy = policy;

@@ -35,9 +35,10 @@ pub fn policy(
         },
         min: small(bounds.min),
         max: small(bounds.max),
-        price: match archetype {
-            Archetype::Worker | Archetype::Batch => QUEUE_PRICE,
-            Archetype::Service | Archetype::Edge => shipped.price,
+        price: match (scaling.price, archetype) {
+            (Some(price), _) => f64::from(price),
+            (None, Archetype::Worker | Archetype::Batch) => QUEUE_PRICE,
+            (None, Archetype::Service | Archetype::Edge) => shipped.price,
         },
         step_seconds: STEP_SECONDS,
         fallback: scaling.fallback.map(|fallback| Fallback {
@@ -52,4 +53,22 @@ pub fn policy(
     };
     policy.validate()?;
     Ok(policy)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use super::*;
+
+    #[test]
+    fn the_price_is_the_workloads_own_or_follows_from_what_it_is() {
+        let price = |price, archetype| {
+            let scaling = ScalingPolicy { price, ..ScalingPolicy::default() };
+            policy(&scaling, Some(Bounds { min: 1, max: 4 }), archetype).unwrap().price.round() as u32
+        };
+        assert_eq!(price(Some(64), Archetype::Service), 64);
+        assert_eq!(price(Some(64), Archetype::Worker), 64);
+        assert!(price(None, Archetype::Service) > price(None, Archetype::Worker));
+    }
 }

@@ -39,9 +39,27 @@ fn write(server: &mut Server, key: &ControllerKey, change: impl FnOnce(&mut Auto
 /// People's own bounds come back, and no mark is left.
 pub(super) fn give_back(server: &mut Server, key: &ControllerKey) {
     write(server, key, |autoscaler| {
-        autoscaler.record.bounds = autoscaler.record.peoples();
+        let peoples = autoscaler.record.peoples();
+        if autoscaler.record.bounds != peoples {
+            autoscaler.set_by = edit(Field::Bounds, OURS, None);
+        }
+        autoscaler.record.bounds = peoples;
         autoscaler.record.drive = None;
-        autoscaler.set_by = edit(Field::Bounds, OURS, None);
+    });
+}
+
+/// Somebody else sets the bounds. One that they change is theirs until we change it, whatever number it gets.
+pub fn set_by_others(server: &mut Server, key: &ControllerKey, bounds: Bounds) {
+    write(server, key, |autoscaler| {
+        let present = autoscaler.record.bounds;
+        if let Some(drive) = &mut autoscaler.record.drive {
+            drive.before.min = if bounds.min == present.min { drive.before.min } else { bounds.min };
+            drive.before.max = if bounds.max == present.max { drive.before.max } else { bounds.max };
+        }
+        if bounds != present {
+            autoscaler.set_by = edit(Field::Bounds, OTHERS, None);
+        }
+        autoscaler.record.bounds = bounds;
     });
 }
 
@@ -150,20 +168,19 @@ impl Situation for LateAutoscaler {
             let hold = Hold { by: Name::from(request.action.as_str()), until: Some(until) };
             autoscaler.record.drive =
                 (bounds != peoples).then_some(Drive { hold, before: peoples, set: bounds });
+            if autoscaler.record.bounds != bounds {
+                autoscaler.set_by = edit(Field::Bounds, OURS, Some(now));
+            }
             autoscaler.record.bounds = bounds;
-            autoscaler.set_by = edit(Field::Bounds, OURS, Some(now));
         });
     }
 
     /// Somebody raises the floor.
     fn somebody_else(&self, server: &mut Server, workload: &WorkloadKey, _: Timestamp) {
-        write(server, &key(workload), |autoscaler| {
-            autoscaler.record.bounds = FLOOR;
-            autoscaler.set_by = edit(Field::Bounds, OTHERS, None);
-        });
+        set_by_others(server, &key(workload), FLOOR);
     }
 
     fn touch(&self, server: &mut Server, workload: &WorkloadKey) {
-        write(server, &key(workload), |_| {});
+        server.touch_autoscaler(&key(workload));
     }
 }

@@ -4,6 +4,7 @@ use super::{Chosen, EffectRequest, Situation, same_uid};
 use crate::kubernetes;
 use crate::objects::controller_key;
 use crate::server::{Refused, Server};
+use homeostat_knowledge::records::PodPhase;
 use homeostat_knowledge::{
     ActionKind, Before, ControllerKind, Entity, FindingKind, ObjectKey, Parameters, PodRecord, Snapshot,
     Timestamp, WorkloadKey,
@@ -52,8 +53,8 @@ pub(super) fn replace(server: &mut Server, workload: &WorkloadKey, now: Timestam
 /// Somebody writes the first pod without changing what matters.
 pub(super) fn touch(server: &mut Server, workload: &WorkloadKey) {
     let key = first_pod(server, workload);
-    if let Some(pod) = key.and_then(|key| server.pods.get(&key).cloned()) {
-        server.put_pod(pod);
+    if let Some(key) = key {
+        server.touch_pod(&key);
     }
 }
 
@@ -86,13 +87,23 @@ impl Situation for SickPod {
         })
     }
 
+    /// In the order of the Eviction API: budgets first, for the UID is a condition of the deletion at the end.
     fn check(&self, server: &Server, request: &EffectRequest) -> Result<(), Refused> {
         let pod = server.pods.get(&request.target.key).ok_or(Refused::NotFound)?;
-        same_uid(request, &pod.record.uid)?;
-        if pod.record.deleting {
-            return Ok(()); // As the Eviction API: a pod that is going may be evicted without further questions.
+        let same = same_uid(request, &pod.record.uid);
+        let PodRecord { deleting, phase, ready, .. } = pod.record;
+        if deleting || matches!(phase, PodPhase::Pending | PodPhase::Succeeded | PodPhase::Failed) {
+            // No budget asks for it. Another UID is taken for a conflict that passes, and tried for ten seconds.
+            return same.map_err(|_| Refused::Late("another UID, tried again and again".to_owned()));
         }
-        server.may_evict(pod)
+        server.may_evict(pod)?;
+        match same {
+            // What was not ready is taken to have become so meanwhile.
+            Err(_) if !ready && server.some_must_serve(pod) => {
+                Err(Refused::Budget("the budget is still being processed".to_owned()))
+            }
+            same => same,
+        }
     }
 
     fn apply(&self, server: &mut Server, request: &EffectRequest, now: Timestamp) {

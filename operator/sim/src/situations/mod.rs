@@ -147,7 +147,7 @@ pub trait Situation: Sync {
 
     /// Another writer touches the target without changing what matters.
     fn touch(&self, server: &mut Server, workload: &WorkloadKey) {
-        change(server, self.targets(), workload, |_| {});
+        touch(server, self.targets(), workload);
     }
 }
 
@@ -186,6 +186,13 @@ fn change(
     if let Some(mut controller) = controller(server, kind, workload).cloned() {
         change(&mut controller);
         server.put_controller(controller);
+    }
+}
+
+/// Another writer touches what the workload targets.
+fn touch(server: &mut Server, kind: Option<ControllerKind>, workload: &WorkloadKey) {
+    if let Some(kind) = kind {
+        server.touch_controller(&controller_key(kind, workload));
     }
 }
 

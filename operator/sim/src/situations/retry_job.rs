@@ -1,6 +1,6 @@
 //! A run failed that may be repeated.
 
-use super::{Chosen, EffectRequest, Situation, change, controller, on, same_uid, target};
+use super::{Chosen, EffectRequest, Situation, controller, on, same_uid, target};
 use crate::kubernetes::{self, JOB};
 use crate::objects::{CREATED_BY, Controller, controller_key};
 use crate::server::{Due, Refused, Server};
@@ -126,10 +126,9 @@ impl Situation for FailedRun {
     }
 
     fn touch(&self, server: &mut Server, workload: &WorkloadKey) {
-        let job = failed(server, workload).into_iter().next();
-        match job.and_then(|key| server.controllers.get(&key).cloned()) {
-            Some(job) => server.put_controller(job),
-            None => change(server, self.targets(), workload, |_| {}),
+        match failed(server, workload).into_iter().next() {
+            Some(key) => server.touch_controller(&key),
+            None => super::touch(server, self.targets(), workload),
         }
     }
 }

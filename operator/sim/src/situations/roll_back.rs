@@ -6,8 +6,8 @@ use crate::kubernetes::{self, BAD_IMAGE};
 use crate::objects::controller_key;
 use crate::server::{Refused, Server};
 use homeostat_knowledge::{
-    ActionKind, ControllerKind, ControllerRecord, Entity, FindingKind, Name, Parameters, Snapshot, Timestamp,
-    WorkloadKey,
+    ActionKind, ControllerKind, ControllerRecord, Entity, FindingKind, Name, ObjectKey, Parameters, Snapshot,
+    Timestamp, WorkloadKey,
 };
 
 /// The newest release is bad.
@@ -57,18 +57,20 @@ impl Situation for BadRelease {
         on(deployment, Parameters::RollBack { revision })
     }
 
+    /// The product reads the `ReplicaSet` first: it must be there, and of this very Deployment.
     fn check(&self, server: &Server, request: &EffectRequest) -> Result<(), Refused> {
+        let Parameters::RollBack { revision } = &request.parameters else {
+            return Err(Refused::Invalid("no revision is named".to_owned()));
+        };
+        let object = ObjectKey { namespace: request.target.key.namespace.clone(), name: revision.clone() };
+        let set = server.replica_sets.get(&controller_key(ControllerKind::ReplicaSet, &object));
+        let owner = set.ok_or(Refused::NotFound)?.owner.as_ref();
+        if owner.is_none_or(|owner| owner.uid != request.target.uid) {
+            return Err(Refused::Invalid(format!("revision {revision} does not belong to it")));
+        }
         let deployment = super::target(server, request).ok_or(Refused::NotFound)?;
         super::same_uid(request, &deployment.record.uid)?;
-        super::same_version(request, &deployment.record.resource_version)?;
-        let key = target_key(request);
-        let known = |name: &Name| {
-            deployment.revisions.iter().any(|template| kubernetes::set_name(&key, template) == *name)
-        };
-        match &request.parameters {
-            Parameters::RollBack { revision } if known(revision) => Ok(()),
-            other => Err(Refused::Invalid(format!("no such revision: {other:?}"))),
-        }
+        super::same_version(request, &deployment.record.resource_version)
     }
 
     fn apply(&self, server: &mut Server, request: &EffectRequest, _: Timestamp) {

@@ -27,8 +27,8 @@ pub(super) fn serving(server: &Server, workload: &WorkloadKey) -> usize {
 pub(super) fn set_size(server: &mut Server, request: &EffectRequest, now: Timestamp) {
     if let Parameters::ScaleUp { replicas } | Parameters::ScaleDown { replicas } = request.parameters {
         change_target(server, request, |deployment| {
-            deployment.record.generation += 1;
             if deployment.record.replicas != replicas {
+                deployment.record.generation += 1;
                 deployment.sized_by = edit(Field::Replicas, OURS, Some(now));
             }
             deployment.record.replicas = replicas;

@@ -118,8 +118,8 @@ impl Situation for WaitingRun {
 
     fn touch(&self, server: &mut Server, workload: &WorkloadKey) {
         match waiting(server, workload).into_iter().next() {
-            Some(key) => change(server, &key, |_| {}),
-            None => super::change(server, self.targets(), workload, |_| {}),
+            Some(key) => server.touch_controller(&key),
+            None => super::touch(server, self.targets(), workload),
         }
     }
 }

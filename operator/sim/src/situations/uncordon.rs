@@ -65,7 +65,7 @@ impl Situation for ClosedNode {
     }
 
     fn touch(&self, server: &mut Server, workload: &WorkloadKey) {
-        change(server, &workload.name, |_| {});
+        server.touch_node(&workload.name);
     }
 }
 

@@ -2,10 +2,10 @@
 
 use super::super::declared::Asked;
 use super::super::known::Known;
-use super::super::parts::{self, AllWaits, Chosen, Waits};
-use super::super::seen::{Jobs, Seen};
-use super::{Desk, Told};
-use homeostat_knowledge::{Timestamp, Uid, WorkloadKey};
+use super::super::parts::{self, Chosen, Waits};
+use super::super::seen::Seen;
+use super::{Desk, Look, Told};
+use homeostat_knowledge::{LateRun, Timestamp, Uid, WorkloadKey};
 use homeostat_scale::jobs::{Event, PlannerError, Run, Size};
 use std::collections::BTreeMap;
 
@@ -15,8 +15,7 @@ impl Desk {
     pub(super) fn share(
         &mut self,
         asked: &BTreeMap<WorkloadKey, Asked>,
-        jobs: &Jobs,
-        waits: &AllWaits,
+        look: &Look<'_>,
         capacity: Size,
         now: Timestamp,
     ) {
@@ -29,11 +28,17 @@ impl Desk {
             let (Some(pod), Some(history)) = (planner.pod_of(run.job), planner.history(run.job)) else {
                 continue;
             };
-            let (Some(asked), Some(seen)) = (asked.get(&live.workload), jobs.get(&live.job)) else {
+            let (Some(asked), Some(seen)) = (asked.get(&live.workload), look.jobs.get(&live.job)) else {
                 continue;
             };
             let Some(work) = &seen.record.work else { continue };
-            let waits = waits.get(&live.workload).copied().unwrap_or_default();
+            let waits = look.waits.get(&live.workload).copied().unwrap_or_default();
+            // As many as have room with what each will ask for.
+            let least = (look.least)(asked, seen);
+            let pod = Size {
+                millicores: pod.millicores.max(least.millicores),
+                mebibytes: pod.mebibytes.max(least.mebibytes),
+            };
             let history = &history.items;
             let chosen = Chosen { asked, work, slot: run.slot, waits, history, pod, capacity }.parts(now);
             events.push(Event::Pods { run: *run, pods: chosen.pods, seconds: chosen.seconds });
@@ -85,9 +90,10 @@ impl Desk {
         Some(parts.reason.as_str())
     }
 
-    /// The run of a workload that is late with as many pods as it can have, and by how much.
-    pub fn late_in_parts(&self, workload: &WorkloadKey) -> Option<String> {
-        let mut own = self.runs.iter().filter(|(_, live)| live.workload == *workload);
-        own.find_map(|(run, live)| parts::late(workload, run.slot, live.parts.as_ref()?))
+    /// Runs of a workload that are late with as many pods as they can have.
+    pub fn late_in_parts(&self, workload: &WorkloadKey) -> Vec<LateRun> {
+        let Some(asked) = self.told.get(workload) else { return Vec::new() };
+        let own = self.runs.iter().filter(|(_, live)| live.workload == *workload);
+        own.filter_map(|(run, live)| parts::late(run.slot, asked, live.parts.as_ref()?)).collect()
     }
 }

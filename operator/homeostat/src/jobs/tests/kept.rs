@@ -4,6 +4,7 @@ use super::super::kept::{Keep, KeptRuns, MOST, keep, runs};
 use super::*;
 use homeostat_crds::v1alpha1::forecast::MAX_MEMORY;
 use homeostat_scale::jobs::learned::{JobHistory, Learnt};
+use homeostat_scale::jobs::planner::Over;
 
 type Texts = BTreeMap<(WorkloadKey, Name), String>;
 
@@ -42,6 +43,95 @@ impl World {
     fn taught(&self) -> JobHistory {
         self.runs.acting.history(&plan()).expect("declared").clone()
     }
+
+    /// A run of slot 0 whose Job has failed, and whose next try is ordered.
+    fn failed_once(vcpu: u64) -> (Self, ControllerRecord) {
+        let mut world = Self::new(vcpu);
+        world.tenant("a", None);
+        world.workload("a", "plan", |_| {});
+        let job = world.job("a", "plan", 0);
+        world.step(1);
+        let job = world.begin(job);
+        world.step(2);
+        world.end(job.clone(), "Error", 20, 10, Some(100));
+        assert_eq!(names(&world.step(21)), ["a/plan-0"]);
+        (world, job)
+    }
+
+    /// The next try of a failed Job, which runs, and says which one it is.
+    fn try_again(&mut self, failed: &ControllerRecord, attempt: Option<u32>) -> ControllerRecord {
+        let name = format!("{}-retry", failed.key.object.name);
+        let object = ObjectKey::new(failed.key.object.namespace.clone(), name);
+        let key = ControllerKey { kind: ControllerKind::Job, object };
+        let mut next = record(key, &format!("{}-retry", failed.uid));
+        next.owner = failed.owner.clone();
+        next.current = 1;
+        next.work = Some(Box::new(Work { retry_of: Some(failed.uid.clone()), attempt, ..work(0, 512) }));
+        self.put(next.clone());
+        next
+    }
+}
+
+#[test]
+fn a_second_try_that_runs_during_a_restart_keeps_its_room_and_is_not_given_up() {
+    let (mut world, first) = World::failed_once(1);
+    let second = world.try_again(&first, Some(2));
+    world.step(22);
+    // The leader is gone before what the first try taught was written.
+    world.restart(&Texts::new());
+    assert_eq!(world.step(30), []);
+    let report = world.report("a", "plan");
+    assert_eq!((report.running, report.problem), (1, None));
+    world.job("a", "plan", 40);
+    assert_eq!(world.step(41), [], "the second try has the only vCPU");
+    world.end(second, "Completed", 60, 35, Some(100));
+    assert_eq!(names(&world.step(61)), ["a/plan-40"]);
+    assert_eq!(world.report("a", "plan").problem, None);
+    assert_eq!((world.taught().failures.tries, world.taught().failures.failed), (2, 1));
+}
+
+#[test]
+fn after_a_restart_no_fourth_try_begins_although_the_first_ones_are_cleared_away() {
+    // One that an earlier version made does not say which try it is.
+    for (attempt, next) in [(Some(3), 0), (Some(2), 1), (None, 1)] {
+        let (mut world, mut first) = World::failed_once(8);
+        first.uid = Uid::new("cleared-away");
+        world.forget_job(0);
+        let last = world.try_again(&first, attempt);
+        world.end(last, "Error", 60, 30, Some(100));
+        world.restart(&Texts::new());
+        assert_eq!(world.step(70).len(), next, "{attempt:?}");
+        let problem = world.report("a", "plan").problem.unwrap_or_default();
+        assert_eq!(problem.contains("failed 3 times"), next == 0, "{problem}");
+    }
+}
+
+#[test]
+fn a_failure_counts_once_however_often_what_is_known_is_collected_anew() {
+    let (mut world, _) = World::failed_once(8);
+    for second in [30, 40, 50] {
+        world.workload("a", &format!("other-{second}"), |_| {});
+        world.step(second);
+        assert!(world.report("a", "plan").said.contains("try 2"), "{}", world.report("a", "plan").said);
+    }
+    let once = |world: &World| (world.taught().failures.tries, world.taught().failures.failed);
+    assert_eq!(once(&world), (1, 1));
+    let texts = world.texts(70);
+    world.restart(&texts);
+    assert_eq!(names(&world.step(80)), ["a/plan-0"], "its second try");
+    assert_eq!(once(&world), (1, 1));
+}
+
+#[test]
+fn after_a_restart_no_run_begins_whose_input_failed_although_that_job_is_gone() {
+    let mut world = super::pauses::without_input(true);
+    let texts = world.texts(160);
+    world.restart(&texts);
+    assert_eq!(world.step(170), []);
+    assert_eq!(world.step(175), [], "what it needs was given up");
+    world.restart(&Texts::new());
+    world.step(180);
+    assert_eq!(world.step(185).len(), 2, "of what is not known nothing is waited for");
 }
 
 #[test]
@@ -165,7 +255,8 @@ fn what_is_kept_of_one_workload_fits_however_much_was_learnt() {
     history.killed(1 << 36);
     let taught: Vec<(Timestamp, Uid)> =
         (0..1_000).map(|slot| (at(slot), Uid::new(format!("0a1b2c3d-0000-4000-8000-{slot:012}")))).collect();
-    let kept = KeptRuns::new(true, Learnt::from(history), taught.clone());
+    let over = Over { lost: (0..8).map(at).collect(), until: Some(at(0)), ..Over::default() };
+    let kept = KeptRuns::new(true, Learnt::from(history), over, taught.clone());
     let text = kept.text().expect("it fits");
     assert!(text.len() < MAX_MEMORY / 2 + 500, "{}", text.len());
     let back = KeptRuns::read(&text).expect("sound");

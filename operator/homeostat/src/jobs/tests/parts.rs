@@ -240,6 +240,19 @@ fn a_job_that_is_the_target_itself_is_sized_by_its_backlog_too() {
 }
 
 #[test]
+fn without_a_backlog_a_run_has_the_pods_of_its_manifest_and_each_gets_the_memory_of_one() {
+    let mut world = World::new(16);
+    world.tenant("a", None);
+    world.workload("a", "plan", |policy| policy.permits.runs.parallelism = Some(Bounds { min: 4, max: 8 }));
+    for slot in [0, 100, 200] {
+        world.one_run(slot, 1_000);
+    }
+    let started = world.next_start();
+    assert!(matches!(started[..], [(_, Some(memory))] if (1_000..2_000).contains(&memory)), "{started:?}");
+    assert!(said(&world).contains("with 1 vCPU"), "{}", said(&world));
+}
+
+#[test]
 fn memory_follows_what_one_pod_used_whatever_their_number() {
     let mut world = World::new(8);
     world.tenant("a", None);

@@ -137,6 +137,49 @@ fn a_run_does_not_begin_without_the_one_that_it_needs_whatever_is_changed_meanwh
     assert_eq!(world.step(60), [], "its input is not there");
 }
 
+/// Forecasts of two slots fail for good, and what needs them stays suspended; their Jobs are `cleared` away or not.
+pub(super) fn without_input(cleared: bool) -> World {
+    let mut world = World::new(8);
+    world.tenant("a", None);
+    world.workload("a", "forecast", |policy| policy.permits.repeatable = false);
+    world.workload("a", "plan", |policy| policy.dependencies = vec![Name::from("forecast")]);
+    for slot in [0, 100] {
+        let forecast = world.job("a", "forecast", slot);
+        world.job("a", "plan", slot);
+        assert_eq!(names(&world.step(slot + 1)), [format!("a/forecast-{slot}")]);
+        let forecast = world.begin(forecast);
+        world.step(slot + 2);
+        world.end(forecast.clone(), "Error", slot + 30, 20, Some(100));
+        assert_eq!(world.step(slot + 31), []);
+        if cleared {
+            world.snapshot.commit(&ObjectChange::Controller(Change::Deleted(forecast.key)), at(slot + 32));
+            world.snapshot.generation += 1;
+        }
+    }
+    world
+}
+
+#[test]
+fn of_several_inputs_that_failed_each_keeps_its_run_from_beginning_also_when_its_job_is_gone() {
+    for cleared in [false, true] {
+        let mut world = without_input(cleared);
+        world.workload("a", "other", |_| {});
+        assert_eq!(world.step(140), [], "cleared: {cleared}");
+        assert_eq!(world.step(160), [], "cleared: {cleared}");
+        // A later input that is there lets its own run begin, also when what is known is collected anew.
+        let forecast = world.job("a", "forecast", 200);
+        assert_eq!(names(&world.step(201)), ["a/forecast-200"]);
+        let forecast = world.begin(forecast);
+        world.step(202);
+        world.end(forecast, "Completed", 220, 15, Some(100));
+        assert_eq!(world.step(221), []);
+        world.workload("a", "another", |_| {});
+        assert_eq!(world.step(240), [], "cleared: {cleared}");
+        world.job("a", "plan", 200);
+        assert_eq!(names(&world.step(245)), ["a/plan-200"], "cleared: {cleared}");
+    }
+}
+
 #[test]
 fn what_a_freeze_window_keeps_waiting_holds_no_room_and_says_so() {
     let mut world = World::new(1);

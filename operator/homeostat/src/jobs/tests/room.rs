@@ -159,3 +159,24 @@ fn what_schedules_announce_is_told_before_its_jobs_are_there() {
     let told = late(&world);
     assert!(told.contains("run of 2026-09-21T15:00:00Z") && told.contains("capacity"), "{told}");
 }
+
+#[test]
+fn each_late_run_of_a_workload_is_named_latest_first_with_what_would_cure_it() {
+    let mut world = World::new(2);
+    world.tenant("a", None);
+    world.sized("one", 2, 512);
+    for slot in 0..16 {
+        world.job("a", "one", slot);
+    }
+    world.step(20);
+    let report = world.report("a", "one");
+    assert!(report.late_runs > 10 && report.latest.len() == 10, "{report:?}");
+    let by: Vec<Option<SignedDuration>> = report.latest.iter().map(|late| late.by).collect();
+    assert!(by.is_sorted_by(|one, other| one >= other), "{by:?}");
+    assert_eq!(report.late_by(), by[0]);
+    let first = &report.latest[0];
+    assert!(first.help.contains("the cluster's capacity for runs has to grow by"), "{first:?}");
+    let late = report.late.expect("late");
+    assert!(late.starts_with(&format!("a/one run of {} will end", first.run)), "{late}");
+    assert!(late.contains(&format!("and {} more of this workload", report.late_runs - 1)), "{late}");
+}

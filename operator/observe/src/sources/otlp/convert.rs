@@ -15,7 +15,7 @@ use opentelemetry_proto::tonic::metrics::v1::metric::Data;
 use opentelemetry_proto::tonic::metrics::v1::number_data_point::Value as Number;
 use opentelemetry_proto::tonic::trace::v1 as trace;
 use prost::Message;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fmt::Write;
 
 /// Longest operation name, in bytes.
@@ -26,6 +26,9 @@ pub const PEER_BYTES: usize = 253;
 pub const BODY_BYTES: usize = 2048;
 /// Longest metric name, in bytes.
 pub const METRIC_BYTES: usize = 255;
+
+/// Spans inside of each other up to which the request is found that a call was made for.
+const NESTED: usize = 32;
 
 /// Clocks of senders may be so far ahead of ours. What lies further ahead has happened when it arrived: a failure of next
 /// year would keep what was called sick until then, whatever others see of it.
@@ -86,6 +89,7 @@ pub fn convert(
         now,
         batch: Batch::default(),
         series: HashSet::new(),
+        inner: HashMap::new(),
         span: trace::Span::default(),
     };
     walk(
@@ -108,6 +112,7 @@ pub fn convert(
             }
         },
     )?;
+    work.lift_calls();
     Ok(work.batch)
 }
 
@@ -117,6 +122,8 @@ struct Work<'a> {
     now: Timestamp,
     batch: Batch,
     series: HashSet<(Name, Name)>,
+    /// Parents of the spans inside of a process, by trace and span. They are no calls and not passed on.
+    inner: HashMap<(u128, u64), u64>,
     /// Decoded into again and again: its lists keep their memory.
     span: trace::Span,
 }
@@ -153,14 +160,17 @@ impl Work<'_> {
         let kind = match span.kind() {
             trace::span::SpanKind::Server => SpanKind::Server,
             trace::span::SpanKind::Client => SpanKind::Client,
-            _ => {
+            other => {
+                let inner = other == trace::span::SpanKind::Internal && self.inner.len() < self.limits.items;
+                if let Some((key, parent)) = ids(span).zip(span_id(&span.parent_span_id)).filter(|_| inner) {
+                    self.inner.insert(key, parent);
+                }
                 self.count(Fate::Ignored);
                 return Ok(());
             }
         };
-        let ids = (trace_id(&span.trace_id), span_id(&span.span_id));
         let times = (time(span.start_time_unix_nano), time(span.end_time_unix_nano));
-        let ((Some(trace), Some(id)), (Some(start), Some(finish))) = (ids, times) else {
+        let (Some((trace, id)), (Some(start), Some(finish))) = (ids(span), times) else {
             self.count(Fate::Malformed);
             return Ok(());
         };
@@ -214,6 +224,24 @@ impl Work<'_> {
         };
         self.push(origin, Some(finish), Signal::Span(converted));
         Ok(())
+    }
+
+    /// Calls made inside of spans that are not passed on become children of the request around those: what they took is
+    /// not its own time. A process sends both at once, but for those at the seam of two requests.
+    fn lift_calls(&mut self) {
+        if self.inner.is_empty() {
+            return;
+        }
+        for observation in &mut self.batch.observations {
+            let Signal::Span(span) = &mut observation.signal else { continue };
+            if span.kind != SpanKind::Client {
+                continue;
+            }
+            for _ in 0..NESTED {
+                let Some(parent) = self.inner.get(&(span.trace, span.parent)) else { break };
+                span.parent = *parent;
+            }
+        }
     }
 
     fn log(&mut self, origin: &Origin, item: &[u8]) -> Result<(), Garbage> {
@@ -379,6 +407,10 @@ impl Work<'_> {
 
 fn no_value(flags: u32) -> bool {
     flags & metrics::DataPointFlags::NoRecordedValueMask as u32 != 0
+}
+
+fn ids(span: &trace::Span) -> Option<(u128, u64)> {
+    trace_id(&span.trace_id).zip(span_id(&span.span_id))
 }
 
 fn trace_id(bytes: &[u8]) -> Option<u128> {

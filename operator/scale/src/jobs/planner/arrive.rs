@@ -2,8 +2,6 @@
 
 use super::super::later;
 use super::{Decision, GaveUp, Live, Planner, PlannerError, Run, Size, State};
-use jiff::Timestamp;
-use std::collections::VecDeque;
 
 /// Slots of a job that are remembered, for those who need its runs.
 const SLOTS: usize = 8;
@@ -25,14 +23,15 @@ impl Planner {
         if self.live.get(&run).is_none_or(|live| live.state != State::Announced) {
             return;
         }
-        if let Some(live) = self.live.remove(&run) {
+        if let Some(live) = self.forget(run) {
             self.ahead.wait(run.slot, live.due, -live.work);
-            self.jobs[run.job.index()].slots.retain(|slot| *slot != run.slot);
+            self.jobs[run.job.index()].slots.remove(&run.slot);
             self.arrived.extend(live.followers);
         }
     }
 
-    pub(super) fn due(&mut self, run: Run) -> Result<(), PlannerError> {
+    /// A run can be started from its slot on, for its first or a further try.
+    pub(super) fn arrives(&mut self, run: Run, attempt: u32) -> Result<(), PlannerError> {
         self.withdrawn(run);
         self.unknown(run)?;
         if self.live.len() >= self.settings.most_runs {
@@ -40,9 +39,14 @@ impl Planner {
                 .push(Decision::GiveUp { run, why: GaveUp::TooMany { most: self.settings.most_runs } });
             return Ok(());
         }
-        self.begin(run, 1, State::Arrived);
-        self.wait(run);
-        self.arrived.push(run);
+        self.begin(run, attempt, State::Arrived);
+        let tries = self.jobs[run.job.index()].job.retries.saturating_add(1);
+        if attempt > tries {
+            self.give_up(run, GaveUp::Retries { attempts: attempt - 1 });
+        } else {
+            self.wait(run);
+            self.arrived.push(run);
+        }
         Ok(())
     }
 
@@ -60,12 +64,11 @@ impl Planner {
         Ok(())
     }
 
-    pub(super) fn lost_before(&mut self, run: Run) -> Result<(), PlannerError> {
+    /// A run was over before this planner was made: it did its work, or it is `lost`.
+    pub(super) fn over_before(&mut self, run: Run, lost: bool) -> Result<(), PlannerError> {
         self.withdrawn(run);
         self.unknown(run)?;
-        let declared = &mut self.jobs[run.job.index()];
-        keep_slot(&mut declared.slots, run.slot);
-        declared.lost = declared.lost.max(Some(run.slot));
+        self.keep_slot(run, lost);
         Ok(())
     }
 
@@ -79,17 +82,21 @@ impl Planner {
     }
 
     fn begin(&mut self, run: Run, attempt: u32, state: State) {
-        let declared = &mut self.jobs[run.job.index()];
-        keep_slot(&mut declared.slots, run.slot);
+        self.keep_slot(run, false);
+        let declared = &self.jobs[run.job.index()];
         let due = later(run.slot, declared.job.due_after);
         let pods = declared.job.pods.unwrap_or(1).max(1);
         self.live.insert(run, Live { pods, ..Live::new(due, attempt, state) });
     }
-}
 
-fn keep_slot(slots: &mut VecDeque<Timestamp>, slot: Timestamp) {
-    if slots.len() >= SLOTS {
-        slots.pop_front();
+    /// Remembers that a job had a run of that slot, and whether it was given up.
+    pub(super) fn keep_slot(&mut self, run: Run, lost: bool) {
+        let declared = &mut self.jobs[run.job.index()];
+        declared.slots.insert(run.slot, lost);
+        if declared.slots.len() > SLOTS
+            && let Some((slot, true)) = declared.slots.pop_first()
+        {
+            declared.lost_until = declared.lost_until.max(Some(slot));
+        }
     }
-    slots.push_back(slot);
 }

@@ -81,6 +81,9 @@ impl Planner {
                 break;
             }
             self.early.pop_first();
+            if self.live.get(&run).is_some_and(|live| matches!(live.state, State::PutOff(_))) {
+                self.wait(run);
+            }
             self.arrived.push(run);
         }
     }
@@ -102,13 +105,23 @@ impl Planner {
     /// The run that one needs: of the newest slot up to its own.
     fn needed(&self, run: Run) -> Option<Run> {
         let job = self.jobs[run.job.index()].needs?;
-        let slots = self.jobs[job.index()].slots.iter().copied();
-        Some(Run { slot: slots.filter(|slot| *slot <= run.slot).max()?, job })
+        let own = Run { job, ..run };
+        if self.live.contains_key(&own) {
+            return Some(own);
+        }
+        let (slot, _) = self.jobs[job.index()].slots.range(..=run.slot).next_back()?;
+        Some(Run { slot: *slot, job })
     }
 
     /// The run that it needs, if that was given up.
     fn lost(&self, run: Run) -> Option<Run> {
-        self.needed(run).filter(|needed| self.jobs[needed.job.index()].lost == Some(needed.slot))
+        let job = self.jobs[run.job.index()].needs?;
+        let needs = &self.jobs[job.index()];
+        match self.needed(run) {
+            Some(needed) => (needs.slots.get(&needed.slot) == Some(&true)).then_some(needed),
+            // It is older than all that is remembered, and of those some were given up.
+            None => needs.lost_until.map(|slot| Run { slot: slot.min(run.slot), job }),
+        }
     }
 
     /// Latest moment at which a run, or those that wait for it, can start and end in time.
@@ -162,6 +175,9 @@ impl Planner {
             let cpu = self.size_of(run).0.millicores;
             self.ready.insert(cpu, place);
             self.set(run, latest, State::Ready(cpu, place));
+            if cpu > self.capacity.millicores {
+                self.wait_anew(run);
+            }
         }
     }
 
@@ -172,16 +188,16 @@ impl Planner {
         }
     }
 
-    /// Starts what fits, most urgent first.
+    /// Starts what fits, most urgent first. What is larger than all there is now, as a node went, keeps nobody waiting.
     fn dispatch(&mut self, now: Timestamp) {
         self.held = None;
-        while let Some((cpu, place)) = self.ready.head() {
+        while let Some((cpu, place)) = self.ready.head(self.capacity.millicores) {
             self.ahead.sum_up(now);
-            if self.over_quota(place.1, cpu) {
+            if self.over_quota(place.1, cpu) || self.kept_for_another(now, &place) {
                 self.park(cpu, place);
                 continue;
             }
-            let free = self.capacity.minus(self.reserved);
+            let free = self.capacity.minus(self.reserved).minus(self.others);
             let fits = self.sized(place.1, cpu).fits(free);
             if fits && !self.hold(now, cpu, place.1) {
                 self.start(now, cpu, place);
@@ -200,32 +216,32 @@ impl Planner {
         let Some(latest) = self.live.get(&run).map(|live| live.latest) else { return false };
         let lasts = seconds(self.time_of(run).median).saturating_add(self.settings.pod_start);
         let asks = Asks { now, latest, lasts, millicores };
-        self.ahead.overfilled(&asks, self.capacity.millicores, self.settings.fill)
+        self.ahead.overfilled(&asks, self.capacity.minus(self.others).millicores, self.settings.fill)
     }
 
     /// The most urgent run that may start while the first does not. If the first has no room, it must end before the
     /// first must start; if the first is held back, it must not be held back itself.
     fn passes(&self, now: Timestamp, free: Size, first: &Place, first_fits: bool) -> Option<(u64, Place)> {
-        let until = self.live.get(&first.1)?.latest;
+        let latest = self.live.get(&first.1)?.latest;
+        // What is lost already cannot be lost again: for a while, others may use the room that is too small for the first.
+        let until = if latest < now { later(latest, self.settings.lets_pass) } else { latest };
         self.ready.first_within(free.millicores, self.settings.look, |cpu, place| {
-            let needs = seconds(self.time_of(place.1).quantile).saturating_add(self.settings.pod_start);
-            // What is lost already cannot be lost again: room that the first cannot use is then free for all.
-            let harmless = first_fits || later(now, needs) <= until || until < now;
             place != first
-                && harmless
+                && (first_fits || self.would_end(now, place.1) <= until)
                 && !self.over_quota(place.1, cpu)
+                && !self.kept_for_another(now, place)
                 && self.sized(place.1, cpu).fits(free)
                 && !self.hold(now, cpu, place.1)
         })
     }
 
-    fn sized(&self, run: Run, millicores: u64) -> Size {
-        Size { millicores, ..self.size_of(run).0 }
+    /// When a run that starts now will have ended, as it is planned.
+    pub(super) fn would_end(&self, now: Timestamp, run: Run) -> Timestamp {
+        later(now, seconds(self.time_of(run).quantile).saturating_add(self.settings.pod_start))
     }
 
-    fn over_quota(&self, run: Run, millicores: u64) -> bool {
-        let tenant = &self.tenants[self.jobs[run.job.index()].tenant];
-        tenant.quota.is_some_and(|quota| !tenant.used.plus(self.sized(run, millicores)).fits(quota))
+    pub(super) fn sized(&self, run: Run, millicores: u64) -> Size {
+        Size { millicores, ..self.size_of(run).0 }
     }
 
     fn start(&mut self, now: Timestamp, cpu: u64, place: Place) {
@@ -256,29 +272,5 @@ impl Planner {
         self.reserved = self.reserved.plus(size);
         self.tenants[tenant].used = self.tenants[tenant].used.plus(size);
         self.decided.push(Decision::Start { run, attempt, size, why });
-    }
-
-    fn park(&mut self, cpu: u64, place: Place) {
-        self.ready.remove(cpu, &place);
-        self.tenants[self.jobs[place.1.job.index()].tenant].parked.insert((place, cpu));
-        if let Some(live) = self.live.get_mut(&place.1) {
-            live.state = State::Parked(cpu, place);
-        }
-    }
-
-    /// Lets as many of a tenant's parked runs back as its quota has room for.
-    pub(super) fn unpark(&mut self, tenant: usize) {
-        let mut used = self.tenants[tenant].used;
-        while let Some((place, cpu)) = self.tenants[tenant].parked.first().copied() {
-            used = used.plus(self.sized(place.1, cpu));
-            if self.tenants[tenant].quota.is_some_and(|quota| !used.fits(quota)) {
-                break;
-            }
-            self.tenants[tenant].parked.pop_first();
-            self.ready.insert(cpu, place);
-            if let Some(live) = self.live.get_mut(&place.1) {
-                live.state = State::Ready(cpu, place);
-            }
-        }
     }
 }

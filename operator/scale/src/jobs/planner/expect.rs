@@ -56,6 +56,10 @@ impl Planner {
     pub(super) fn size_of(&self, run: Run) -> (Size, Source) {
         let declared = &self.jobs[run.job.index()];
         let (mut size, source) = declared.sized.unwrap_or_else(|| self.size_anew(run.job));
+        if let Some(least) = self.least.get(&run) {
+            size.millicores = size.millicores.max(least.millicores);
+            size.mebibytes = size.mebibytes.max(least.mebibytes);
+        }
         if let Some((pods, _)) = self.pods_of(run) {
             size = size.times(pods);
         }
@@ -79,7 +83,7 @@ impl Planner {
         if told == (live.pods, live.seconds) {
             return;
         }
-        let (state, before) = (live.state, live.work);
+        let state = live.state;
         if let State::Running(_) | State::Left = state {
             // What it reserves was decided when it began.
             live.pods = told.0;
@@ -87,9 +91,30 @@ impl Planner {
             return;
         }
         (live.pods, live.seconds) = told;
-        let due = live.due;
-        self.ahead.wait(run.slot, due, -before);
-        self.wait(run);
+        // It is no known work until it is tried again.
+        if let State::PutOff(_) = state {
+            return;
+        }
+        self.wait_anew(run);
+        self.anew(run, state);
+    }
+
+    /// A run asks for so much at least, whatever was learnt.
+    pub(super) fn at_least(&mut self, run: Run, size: Size) {
+        let Some(state) = self.live.get(&run).map(|live| live.state) else { return };
+        if self.least.get(&run).copied().unwrap_or_default() == size {
+            return;
+        }
+        if size == Size::default() {
+            self.least.remove(&run);
+        } else {
+            self.least.insert(run, size);
+        }
+        self.anew(run, state);
+    }
+
+    /// A run that waits for its turn finds its place in the order anew.
+    fn anew(&mut self, run: Run, state: State) {
         match state {
             State::Ready(cpu, place) => {
                 self.ready.remove(cpu, &place);

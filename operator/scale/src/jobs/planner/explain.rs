@@ -1,6 +1,6 @@
 //! Decisions in words.
 
-use super::{Planner, Run, RunTime, Source, State};
+use super::{Planner, Run, RunTime, Size, Source, State};
 use jiff::{SignedDuration, Timestamp};
 use std::fmt;
 
@@ -85,18 +85,25 @@ impl Planner {
                  when any run waits for room",
                 at.duration_since(run.slot).as_secs_f64()
             ),
+            State::PutOff(until) => format!("cannot be started now, and is tried again at {until:.0}"),
             State::Needs(needed) => {
                 let announced = self.live.get(&needed).is_some_and(|live| live.state == State::Announced);
                 let yet = if announced { ", whose Job is not there yet" } else { "" };
                 format!("waits for {} of {}{yet}", self.job(needed.job)?.title(), needed.slot)
             }
+            State::Ready(cpu, _) if cpu > self.capacity.millicores => format!(
+                "needs {} vCPU, and all runs together have {} now; it keeps nobody waiting until there are more",
+                Size { millicores: cpu, ..Size::default() }.vcpu(),
+                self.capacity.vcpu()
+            ),
             State::Ready(_, place) => format!(
                 "waits for room behind {} more urgent runs; latest start {}",
                 self.ready.before(&place),
                 live.latest
             ),
             State::Parked(..) => {
-                "waits for its tenant's other runs: the tenant's quota is used up".to_owned()
+                "waits for its tenant's other runs: the quota is used up, or kept for a more urgent one"
+                    .to_owned()
             }
             State::Running(size) => format!("runs with {size}, try {}", live.attempt),
             State::Left => "left to its queue of Kueue".to_owned(),

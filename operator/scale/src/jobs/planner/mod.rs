@@ -4,7 +4,7 @@
 //! logarithm. Runs are ordered by the latest moment at which they can start and still end in time (least slack first;
 //! Mok 1983), where the time a run needs is a quantile of what its job, its program and its tenant have shown. A run
 //! that others wait for inherits their urgency. No run is interrupted; a run that does not fit lets a smaller one pass
-//! only if that ends before the first must start.
+//! only if that ends before the first must start, or for a while longer where the first is late already.
 //!
 //! Fairness: a run that can no longer wait comes before every run that can, whoever's it is; criticality moves a run by
 //! at most ten minutes, and a tenant that was late comes forward by as much as it was late, at most
@@ -15,8 +15,10 @@
 mod announced;
 mod arrive;
 mod dispatch;
+mod ended;
 mod expect;
 mod explain;
+mod quota;
 mod restore;
 mod settings;
 #[cfg(test)]
@@ -27,7 +29,10 @@ mod shifted;
 mod tests;
 
 pub use explain::{GaveUp, Why};
+pub use restore::Over;
 pub use settings::Settings;
+
+use ended::End;
 
 use super::ahead::Ahead;
 use super::job::{Job, JobError};
@@ -38,7 +43,7 @@ use super::{later, seconds};
 use crate::size::{MemorySettings, Size, Source, Usage};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A declared job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -105,6 +110,42 @@ pub enum Event {
     },
     /// A run failed for good, and taught what it could, before this planner was made: those that need it do not begin.
     Lost(Run),
+    /// A run did its work, and taught what it could, before this planner was made: those that need it need no older one.
+    Done(Run),
+    /// A run that was found had ended, or a try of it had, before this planner was made: it teaches, and nothing else.
+    Taught {
+        /// Which.
+        run: Run,
+        /// How.
+        outcome: Outcome,
+        /// Time its program ran.
+        ran: SignedDuration,
+        /// What it used.
+        usage: Usage,
+    },
+    /// A try of a run failed, and taught what it could, before this planner was made: the run goes on, if it may be tried
+    /// again.
+    Again {
+        /// Which.
+        run: Run,
+        /// Which try is the next one, from 1.
+        attempt: u32,
+    },
+    /// A run whose turn it is cannot be started: its room is free again, and its turn does not come back before then.
+    PutOff {
+        /// Which.
+        run: Run,
+        /// Until when.
+        until: Timestamp,
+    },
+    /// A run asks for so much, whatever was learnt: its start cannot write another size. Of one pod, where each run is
+    /// given its own number of them.
+    AtLeast {
+        /// Which.
+        run: Run,
+        /// What it asks for; nothing where any size can be written.
+        size: Size,
+    },
     /// A run has ended.
     Ended {
         /// Which.
@@ -195,16 +236,18 @@ struct Declared {
     history: JobHistory,
     /// What its own runs say of the next one's reservation.
     sized: Option<(Size, Source)>,
-    /// Last slots that were announced, oldest first.
-    slots: VecDeque<Timestamp>,
-    /// Newest slot whose run was given up.
-    lost: Option<Timestamp>,
+    /// Its last slots, for those who need its runs, and whether the run of each was given up.
+    slots: BTreeMap<Timestamp, bool>,
+    /// Newest slot that is not remembered any more and whose run was given up.
+    lost_until: Option<Timestamp>,
 }
 
 #[derive(Clone, Debug, Default)]
 struct Tenant {
     quota: Option<Size>,
     used: Size,
+    /// Taken of the quota by runs that are not ordered here.
+    others: Size,
     /// Logarithm of how much longer its runs take than their kinds'.
     pace: Level,
     behind: SignedDuration,
@@ -220,10 +263,12 @@ enum State {
     Early,
     /// It waits for its place in its window.
     Shifted(Timestamp),
+    /// It could not be started, and is not tried again before then.
+    PutOff(Timestamp),
     /// Another run must succeed first.
     Needs(Run),
     Ready(u64, Place),
-    /// Its tenant has used up its quota.
+    /// Its tenant has used up its quota, or what is left of it is kept for a more urgent run.
     Parked(u64, Place),
     Running(Size),
     Left,
@@ -256,6 +301,8 @@ pub struct Planner {
     settings: Settings,
     capacity: Size,
     reserved: Size,
+    /// Taken of the capacity by runs that are not ordered here.
+    others: Size,
     jobs: Vec<Declared>,
     by_name: BTreeMap<(String, String), JobId>,
     tenants: Vec<Tenant>,
@@ -263,6 +310,8 @@ pub struct Planner {
     kinds: Vec<Program>,
     kinds_by_name: BTreeMap<String, usize>,
     live: BTreeMap<Run, Live>,
+    /// What runs ask for whose start cannot write another size.
+    least: BTreeMap<Run, Size>,
     ready: Ready,
     early: BTreeSet<(Timestamp, Run)>,
     ahead: Ahead,
@@ -279,6 +328,7 @@ impl Planner {
             settings,
             capacity,
             reserved: Size::default(),
+            others: Size::default(),
             jobs: Vec::new(),
             by_name: BTreeMap::new(),
             tenants: Vec::new(),
@@ -286,6 +336,7 @@ impl Planner {
             kinds: Vec::new(),
             kinds_by_name: BTreeMap::new(),
             live: BTreeMap::new(),
+            least: BTreeMap::new(),
             ready: Ready::default(),
             early: BTreeSet::new(),
             ahead: Ahead::default(),
@@ -333,8 +384,8 @@ impl Planner {
             queue,
             history,
             sized: None,
-            slots: VecDeque::new(),
-            lost: None,
+            slots: BTreeMap::new(),
+            lost_until: None,
         });
         self.by_name.insert(key, id);
         Ok(id)
@@ -382,8 +433,19 @@ impl Planner {
                 self.withdrawn(run);
                 Ok(())
             }
-            Event::Due(run) => self.due(run),
-            Event::Lost(run) => self.lost_before(run),
+            Event::Due(run) => self.arrives(run, 1),
+            Event::Lost(run) => self.over_before(run, true),
+            Event::Done(run) => self.over_before(run, false),
+            Event::Taught { run, outcome, ran, usage } => self.taught(run, End { outcome, ran, usage }),
+            Event::Again { run, attempt } => self.arrives(run, attempt),
+            Event::PutOff { run, until } => {
+                self.put_off(run, until);
+                Ok(())
+            }
+            Event::AtLeast { run, size } => {
+                self.at_least(run, size);
+                Ok(())
+            }
             Event::Shifted { run, until } => {
                 if let Some(live) = self.live.get_mut(&run).filter(|live| live.state == State::Arrived) {
                     live.place = Some(until);
@@ -400,105 +462,12 @@ impl Planner {
                 }
                 Ok(())
             }
-            Event::Ended { run, outcome, ran, usage } => self.ended(now, run, outcome, ran, usage),
+            Event::Ended { run, outcome, ran, usage } => self.ended(now, run, End { outcome, ran, usage }),
             Event::Capacity(size) => {
-                self.capacity = size;
+                self.holds(size);
                 Ok(())
             }
             Event::Found { run, size, attempt } => self.found(run, size, attempt),
-        }
-    }
-
-    fn ended(
-        &mut self,
-        now: Timestamp,
-        run: Run,
-        outcome: Outcome,
-        ran: SignedDuration,
-        usage: Usage,
-    ) -> Result<(), PlannerError> {
-        if run.job.index() >= self.jobs.len() {
-            return Err(PlannerError::UnknownJob(run.job.0));
-        }
-        let median = self.time_of(run).median;
-        // What is learnt is of one pod, where runs have different numbers of them.
-        let pods = self.pods_of(run).map_or(1, |(pods, _)| pods);
-        let of_one = |amount: u64| amount.div_ceil(u64::from(pods));
-        let declared = &mut self.jobs[run.job.index()];
-        let title = || declared.job.title();
-        let Some(live) = self.live.get_mut(&run) else {
-            return Err(PlannerError::NotRunning { job: title(), slot: run.slot });
-        };
-        let size = match live.state {
-            State::Running(size) => size,
-            State::Left => Size::default(),
-            _ => return Err(PlannerError::NotRunning { job: title(), slot: run.slot }),
-        };
-        self.reserved = self.reserved.minus(size);
-        self.ahead.run(live.until, -(size.millicores as i64));
-        let tenant = &mut self.tenants[declared.tenant];
-        tenant.used = tenant.used.minus(size);
-        let kind = &mut self.kinds[declared.kind];
-        match outcome {
-            Outcome::OutOfMemory => {
-                let limit = size.mebibytes.max(usage.mebibytes.unwrap_or(0));
-                declared.history.killed(of_one(limit));
-            }
-            Outcome::Failed | Outcome::Succeeded => {
-                let succeeded = outcome == Outcome::Succeeded;
-                let (memory, cpu) = (usage.mebibytes.map(of_one), usage.millicores.map(of_one));
-                declared.history.used(memory, cpu, succeeded);
-                kind.largest = kind.largest.max(memory);
-                let taken = ran.as_secs_f64();
-                let failed_after = (!succeeded).then_some(taken / median);
-                kind.failures.push(failed_after);
-                declared.history.failures.push(failed_after);
-                if let (true, Some(items)) = (succeeded && declared.job.pods.is_some(), live.items.take()) {
-                    declared.history.items.push(items, pods, taken);
-                }
-                if succeeded && taken > 0.0 {
-                    let together = taken * f64::from(pods);
-                    if kind.run_time.count > 0 {
-                        tenant.pace.push(together.ln() - kind.run_time.mean);
-                    }
-                    kind.run_time.push(together.ln());
-                    declared.history.ran(together);
-                }
-            }
-        }
-        let others = kind.largest;
-        declared.sized = Some(declared.size(others, &self.settings.memory));
-        if outcome == Outcome::Succeeded {
-            let late = now.duration_since(live.due);
-            tenant.behind = if late.is_positive() { tenant.behind.max(late) } else { tenant.behind / 2 };
-            let followers = std::mem::take(&mut live.followers);
-            self.live.remove(&run);
-            self.arrived.extend(followers);
-        } else if live.attempt > declared.job.retries {
-            let attempts = live.attempt;
-            self.give_up(run, GaveUp::Retries { attempts });
-        } else {
-            live.attempt += 1;
-            live.state = State::Arrived;
-            self.wait(run);
-            self.arrived.push(run);
-        }
-        let tenant = self.jobs[run.job.index()].tenant;
-        self.unpark(tenant);
-        Ok(())
-    }
-
-    /// Ends a run and all that wait for it.
-    fn give_up(&mut self, run: Run, why: GaveUp) {
-        let mut ends = vec![(run, why)];
-        while let Some((run, why)) = ends.pop() {
-            if let Some(live) = self.live.remove(&run) {
-                self.ahead.wait(run.slot, live.due, -live.work);
-                ends.extend(live.followers.into_iter().map(|follower| (follower, GaveUp::Needs(run))));
-            }
-            let lost = &mut self.jobs[run.job.index()].lost;
-            *lost = (*lost).max(Some(run.slot));
-            self.decided.push(Decision::GiveUp { run, why });
         }
     }
 
@@ -507,12 +476,21 @@ impl Planner {
         let declared = &self.jobs[run.job.index()];
         let seconds = self.time_of(run).median + self.settings.pod_start.as_secs_f64();
         let pods = self.pods_of(run).map_or(1, |(pods, _)| u64::from(pods));
-        // What Kueue orders takes its own capacity.
-        let millicores =
-            if declared.queue.is_some() { 0 } else { declared.job.millicores.saturating_mul(pods) };
+        let asks = declared.job.millicores.saturating_mul(pods);
+        // What Kueue orders takes its own capacity; what is larger than all there is keeps no room.
+        let none = declared.queue.is_some() || asks > self.capacity.millicores;
+        let millicores = if none { 0 } else { asks };
         if let Some(live) = self.live.get_mut(&run) {
             live.work = (seconds * millicores as f64) as i64;
             self.ahead.wait(run.slot, live.due, live.work);
+        }
+    }
+
+    /// Counts it again: what is known of it, or of the capacity, has changed.
+    fn wait_anew(&mut self, run: Run) {
+        if let Some((due, work)) = self.live.get(&run).map(|live| (live.due, live.work)) {
+            self.ahead.wait(run.slot, due, -work);
+            self.wait(run);
         }
     }
 }

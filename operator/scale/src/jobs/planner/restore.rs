@@ -1,9 +1,56 @@
 //! What was learnt, for another planner: over a restart, or when other jobs are declared.
 
 use super::super::learned::{JobHistory, Learnt, Program};
-use super::{JobId, Planner, PlannerError};
+use super::{JobId, Planner, PlannerError, Run};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// Slots of a job's last runs that are over, for those that need them. Without one that was given up there are none: no
+/// run is kept from beginning by what is not known.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Over {
+    /// Of runs that were given up.
+    pub lost: Vec<Timestamp>,
+    /// Of later runs that did their work.
+    pub done: Vec<Timestamp>,
+    /// The newest of those before them whose run was given up.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
+}
+
+impl Over {
+    /// Whether nothing is to be kept.
+    pub fn is_empty(&self) -> bool {
+        self.lost.is_empty() && self.until.is_none()
+    }
+}
 
 impl Planner {
+    /// Which of a job's last runs are over.
+    pub fn over(&self, id: JobId) -> Over {
+        let Some(declared) = self.jobs.get(id.index()) else { return Over::default() };
+        let mut over = Over { until: declared.lost_until, ..Over::default() };
+        for (slot, lost) in &declared.slots {
+            if *lost {
+                over.lost.push(*slot);
+            } else if !over.is_empty() && !self.live.contains_key(&Run { slot: *slot, job: id }) {
+                over.done.push(*slot);
+            }
+        }
+        over
+    }
+
+    /// Gives back which runs of a job are over, before anything is told of others.
+    pub fn recall(&mut self, id: JobId, over: &Over) {
+        let Some(declared) = self.jobs.get_mut(id.index()) else { return };
+        declared.lost_until = declared.lost_until.max(over.until);
+        let all = over.lost.iter().map(|slot| (*slot, true));
+        for (slot, lost) in all.chain(over.done.iter().map(|slot| (*slot, false))) {
+            self.keep_slot(Run { slot, job: id }, lost);
+        }
+    }
+
     /// What was learnt of a job's own runs.
     pub fn history(&self, id: JobId) -> Option<&JobHistory> {
         self.jobs.get(id.index()).map(|declared| &declared.history)

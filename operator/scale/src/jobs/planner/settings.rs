@@ -21,6 +21,8 @@ pub struct Settings {
     pub retry_from: f64,
     /// Memory.
     pub memory: MemorySettings,
+    /// A run that is past its latest start and has no room lets others pass that end so long after that at most.
+    pub lets_pass: SignedDuration,
     /// Runs looked at in each queue when the first does not fit.
     pub look: usize,
     /// What known work may fill before a run that can wait is held back.
@@ -32,7 +34,7 @@ pub struct Settings {
 }
 
 impl Default for Settings {
-    /// 79th percentile of run times, 5 s to start a pod, ten minutes of credit.
+    /// 79th percentile of run times, 5 s to start a pod, ten minutes of credit, two hours in which late runs let others pass.
     fn default() -> Self {
         Self {
             pod_start: SignedDuration::from_secs(5),
@@ -41,6 +43,7 @@ impl Default for Settings {
             most_credit: SignedDuration::from_mins(10),
             retry_from: 0.001,
             memory: MemorySettings::default(),
+            lets_pass: SignedDuration::from_hours(2),
             look: 16,
             fill: Fill { now: 0.62, next: 0.85 },
             most_jobs: 100_000,

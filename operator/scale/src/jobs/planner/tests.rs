@@ -2,6 +2,11 @@ use super::super::Criticality;
 use super::*;
 use proptest::prelude::*;
 
+mod found;
+mod late;
+mod quota;
+mod room;
+
 const MINUTE: SignedDuration = SignedDuration::from_mins(1);
 
 pub(super) fn at(minutes: i64) -> Timestamp {

@@ -1,0 +1,123 @@
+//! Capacity is what nodes that take pods have; what runs takes its room, whoever ordered it.
+
+use super::*;
+use homeostat_knowledge::policy::Freeze;
+
+impl World {
+    /// A node of one vCPU beside the first one.
+    fn second_node(&mut self, change: impl FnOnce(&mut NodeRecord)) {
+        let first = self.snapshot.nodes.values().next().expect("a node");
+        let (name, uid) = (Name::from("second"), Uid::new("second"));
+        let mut node = NodeRecord { name, uid, ..(**first).clone() };
+        change(&mut node);
+        self.snapshot.commit(&ObjectChange::Node(Change::Applied(Arc::new(node))), at(0));
+        self.snapshot.generation += 1;
+    }
+
+    /// A pod of a service on a node; it asks for one vCPU.
+    fn service(&mut self, node: &str) {
+        let pod = PodRecord {
+            key: ObjectKey::new("shop", "api-1"),
+            uid: Uid::new("api-1"),
+            resource_version: Name::from("1"),
+            node: Some(Name::from(node)),
+            ip: None,
+            phase: PodPhase::Running,
+            owner: None,
+            deleting: false,
+            ready: true,
+            unschedulable: None,
+            setup: None,
+            resize: None,
+            created: at(0),
+            template_hash: None,
+            local_data: false,
+            containers: vec![ContainerRecord {
+                name: Name::from("app"),
+                ready: true,
+                restarts: 0,
+                state: ContainerState::Running { since: at(0) },
+                last_termination: None,
+                cpu_request: Some(1_000),
+                memory: Memory::default(),
+            }],
+        };
+        self.snapshot.commit(&ObjectChange::Pod(Change::Applied(Arc::new(pod))), at(0));
+        self.snapshot.generation += 1;
+    }
+
+    fn freeze(&mut self, tenant: &str) {
+        let mut frozen = (**self.snapshot.tenants.get(&TenantName::new(tenant)).expect("a tenant")).clone();
+        frozen.freezes = vec![Freeze {
+            name: Name::from("night"),
+            schedule: Name::from("0 0 * * *"),
+            time_zone: Name::from("UTC"),
+            duration: SignedDuration::from_hours(24),
+        }];
+        self.snapshot.commit(&ObjectChange::Tenant(Change::Applied(Arc::new(frozen))), at(0));
+    }
+}
+
+#[test]
+fn pods_on_nodes_that_take_no_more_take_nothing_of_the_others() {
+    let open: fn(&mut NodeRecord) = |_| {};
+    let closed: [fn(&mut NodeRecord); 3] = [
+        |node| node.cordoned = true,
+        |node| node.leaving = Some(Name::from("Karpenter")),
+        |node| node.ready = false,
+    ];
+    for (place, change) in closed.into_iter().chain([open]).enumerate() {
+        let mut world = World::new(1);
+        world.tenant("a", None);
+        world.workload("a", "plan", |_| {});
+        world.second_node(change);
+        world.service("second");
+        world.job("a", "plan", 0);
+        world.job("a", "plan", 1);
+        assert_eq!(world.step(2).len(), 1, "node {place}: one vCPU is left of the first one");
+    }
+    let mut world = World::new(1);
+    world.tenant("a", None);
+    world.workload("a", "plan", |_| {});
+    world.second_node(closed[0]);
+    world.service("node");
+    world.job("a", "plan", 0);
+    assert_eq!(world.step(1), [], "the only node that takes pods is full");
+}
+
+#[test]
+fn a_run_that_began_before_a_freeze_window_keeps_its_room_until_it_has_ended() {
+    let mut world = World::new(1);
+    for tenant in ["a", "b"] {
+        world.tenant(tenant, None);
+        world.workload(tenant, "plan", |_| {});
+    }
+    let job = world.job("a", "plan", 0);
+    assert_eq!(names(&world.step(1)), ["a/plan-0"]);
+    let job = world.begin(job);
+    world.step(2);
+    world.freeze("a");
+    world.job("b", "plan", 3);
+    assert_eq!(world.step(4), [], "the only vCPU is taken");
+    assert_eq!(world.step(30), []);
+    world.end(job, "Completed", 60, 50, Some(200));
+    assert_eq!(names(&world.step(61)), ["b/plan-3"]);
+}
+
+#[test]
+fn a_run_whose_workload_was_paused_meanwhile_counts_for_its_tenants_quota() {
+    let mut world = World::new(8);
+    world.tenant("a", Some(Amounts { cpu_millis: Some(1_000), memory_bytes: None }));
+    world.workload("a", "plan", |_| {});
+    world.workload("a", "report", |_| {});
+    let job = world.job("a", "plan", 0);
+    assert_eq!(names(&world.step(1)), ["a/plan-0"]);
+    let job = world.begin(job);
+    world.step(2);
+    world.workload("a", "plan", |policy| policy.paused = true);
+    world.job("a", "report", 5);
+    assert_eq!(world.step(6), []);
+    assert!(world.report("a", "report").said.contains("quota"), "{}", world.report("a", "report").said);
+    world.end(job, "Completed", 60, 50, Some(200));
+    assert_eq!(names(&world.step(61)), ["a/report-5"]);
+}

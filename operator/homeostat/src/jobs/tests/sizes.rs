@@ -1,0 +1,61 @@
+//! A start reserves what its Job will ask for, where it cannot write what was learnt.
+
+use super::*;
+use homeostat_knowledge::forecast::Scaler;
+
+impl World {
+    /// Its pod said that it used so much CPU.
+    fn used_cpu(&mut self, pod: &str, millicores: u64) {
+        let key = ObjectKey::new("a", pod);
+        let mut pod = (**self.snapshot.pods.get(&key).expect("its pod")).clone();
+        let ContainerState::Terminated(end) = &mut pod.containers[0].state else { panic!("it has ended") };
+        end.used.cpu_millis = Some(millicores);
+        self.snapshot.commit(&ObjectChange::Pod(Change::Applied(Arc::new(pod))), at(0));
+        self.snapshot.generation += 1;
+    }
+}
+
+/// Of three runs that wait how many begin on two vCPU, where each asks for one and five before them used a tenth.
+fn begin_together(change: fn(&mut WorkloadPolicy), prepare: fn(&mut World)) -> usize {
+    let mut world = World::new(2);
+    world.tenant("a", None);
+    world.workload("a", "plan", change);
+    for slot in (0..500).step_by(100) {
+        let job = world.job("a", "plan", slot);
+        world.step(slot + 1);
+        let job = world.begin(job);
+        world.step(slot + 2);
+        world.end(job, "Completed", slot + 20, 10, Some(200));
+        world.used_cpu(&format!("plan-{slot}-pod"), 100);
+        world.step(slot + 21);
+    }
+    prepare(&mut world);
+    for slot in [600, 601, 602] {
+        world.job("a", "plan", slot);
+    }
+    world.step(603).len()
+}
+
+fn sized(policy: &mut WorkloadPolicy) {
+    policy.permits.cpu_millis = Some(Bounds { min: 100, max: 1_000 });
+}
+
+fn by_others(world: &mut World) {
+    let target = ControllerKey { kind: ControllerKind::CronJob, object: ObjectKey::new("a", "plan") };
+    let vertical = BTreeMap::from([(target, Scaler::Vpa { name: Name::from("fit") })]);
+    world.snapshot.commit(&ObjectChange::Scalers(Arc::new(vertical)), at(0));
+}
+
+#[test]
+fn less_cpu_than_jobs_ask_for_is_planned_only_where_it_is_written() {
+    assert_eq!(begin_together(sized, |_| {}), 3, "each is given what it uses");
+    assert_eq!(begin_together(|_| {}, |_| {}), 2, "without bounds its CPU stays as it is");
+    assert_eq!(begin_together(sized, by_others), 2, "an autoscaler sizes them");
+}
+
+#[test]
+fn a_quota_holds_also_where_runs_used_less_than_they_ask_for() {
+    let quota =
+        |world: &mut World| world.tenant("a", Some(Amounts { cpu_millis: Some(1_000), memory_bytes: None }));
+    assert_eq!(begin_together(|_| {}, quota), 1);
+}

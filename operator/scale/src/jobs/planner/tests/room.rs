@@ -1,0 +1,87 @@
+//! Room that a run takes although it cannot start, or more than was learnt.
+
+use super::*;
+
+#[test]
+fn what_cannot_be_started_gives_its_room_to_others_and_is_tried_again_later() {
+    let mut bench = Bench::new(1);
+    let ids = ["a", "b", "c"].map(|tenant| bench.declare(job(tenant, "plan", 1, 55)));
+    for (id, minutes) in ids.into_iter().zip([20.0, 10.0, 5.0]) {
+        bench.teach(id, minutes);
+    }
+    let runs = bench.due(0, &ids);
+    assert_eq!(bench.starts(0), [ids[0]]);
+    assert!(bench.planner.is_wanted(runs[0]));
+    bench.planner.see(at(1), Event::PutOff { run: runs[0], until: at(3) }).unwrap();
+    assert_eq!(bench.planner.reserved(), Size::default());
+    assert_eq!(bench.starts(1), [ids[1]]);
+    assert!(bench.planner.explain(runs[0]).unwrap().contains("cannot be started now"));
+    assert_eq!(bench.planner.next_wake(), Some(at(3)));
+    // From then on it has its place again: before the one that can wait longer.
+    assert_eq!(bench.starts(3), []);
+    bench.end(11, runs[1], Outcome::Succeeded, 10);
+    assert_eq!(bench.starts(11), [ids[0]]);
+    bench.end(31, runs[0], Outcome::Succeeded, 20);
+    assert_eq!(bench.starts(31), [ids[2]]);
+    assert!(!bench.planner.is_wanted(runs[2]));
+}
+
+#[test]
+fn what_cannot_be_started_gives_its_tenants_quota_back() {
+    let mut bench = Bench::new(4);
+    let ids = ["one", "two"].map(|name| bench.declare(job("a", name, 1, 55)));
+    bench.planner.limit("a", Some(Size { millicores: 1_000, mebibytes: 65_536 })).unwrap();
+    let runs = bench.due(0, &ids);
+    assert_eq!(bench.starts(0), [ids[0]]);
+    assert!(bench.planner.is_wanted(runs[0]), "its tenant's other run waits for it");
+    bench.planner.see(at(1), Event::PutOff { run: runs[0], until: at(9) }).unwrap();
+    assert_eq!(bench.starts(1), [ids[1]]);
+}
+
+/// Three runs on two vCPU that ask for one each, and used a tenth in the past.
+fn frugal(least: Option<Size>) -> usize {
+    let mut bench = Bench::new(2);
+    let id = bench.declare(job("a", "plan", 1, 55));
+    let mut history = JobHistory::default();
+    for _ in 0..5 {
+        history.ran(300.0);
+        history.used(Some(700), Some(100), true);
+    }
+    bench.planner.restore(id, history.into()).unwrap();
+    for minute in 0..3 {
+        let run = bench.due(minute, &[id])[0];
+        if let Some(size) = least {
+            bench.planner.see(at(minute), Event::AtLeast { run, size }).unwrap();
+        }
+    }
+    bench.starts(3).len()
+}
+
+#[test]
+fn a_size_that_cannot_be_written_is_reserved_as_it_is() {
+    assert_eq!(frugal(None), 3);
+    let asked = Size { millicores: 1_000, mebibytes: 0 };
+    assert_eq!(frugal(Some(asked)), 2);
+    assert_eq!(frugal(Some(Size { millicores: 0, mebibytes: 40_000 })), 1, "memory too");
+    assert_eq!(frugal(Some(Size::default())), 3);
+}
+
+#[test]
+fn a_run_that_waits_is_planned_anew_when_it_is_known_what_its_start_can_write() {
+    let mut bench = Bench::new(2);
+    let busy = bench.declare(job("b", "x", 2, 55));
+    bench.teach(busy, 5.0);
+    let first = bench.due(0, &[busy])[0];
+    assert_eq!(bench.starts(0), [busy]);
+    let id = bench.declare(job("a", "plan", 1, 55));
+    let run = bench.due(1, &[id])[0];
+    assert_eq!(bench.starts(1), []);
+    let size = Size { millicores: 2_000, mebibytes: 0 };
+    bench.planner.see(at(2), Event::AtLeast { run, size }).unwrap();
+    assert_eq!(bench.starts(2), []);
+    bench.end(5, first, Outcome::Succeeded, 5);
+    assert_eq!(bench.starts(5), [id]);
+    assert_eq!(bench.planner.reserved().millicores, 2_000);
+    bench.end(9, run, Outcome::Succeeded, 4);
+    assert!(bench.planner.least.is_empty() && bench.planner.reserved() == Size::default());
+}
