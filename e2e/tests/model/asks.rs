@@ -290,7 +290,13 @@ impl Drawer {
     fn effect(&mut self, server: &Server) -> Ask {
         let until = if self.often(5) { self.until[0] } else { self.until[1] };
         // Not below what the budget wants, which the product would ask first.
-        let replicas = self.random.random_range(3..7);
+        let mut replicas = self.random.random_range(3..7);
+        // Nor the size that is there, which no action sends: the API server then forgets who set it.
+        let there =
+            server.controllers.get(&Thing::Deployment.controller()).map(|found| found.record.replicas);
+        if there == Some(replicas) {
+            replicas += 1;
+        }
         let (thing, parameters) = match self.below(12) {
             0 => (Thing::Deployment, Parameters::RollingRestart),
             1 => (Thing::Deployment, Parameters::ScaleUp { replicas }),
