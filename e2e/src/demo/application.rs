@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::{Namespace, PersistentVolume, Pod, Service};
+use k8s_openapi::api::core::v1::{Namespace, PersistentVolume, PersistentVolumeClaim, Pod, Service};
 use kube::api::{DeleteParams, ListParams};
 use kube::{Api, Client, ResourceExt};
 use tokio::process::Command;
@@ -37,6 +37,7 @@ const DATA: &str = "/var/lib/food-delivery";
 const GONE: Duration = Duration::from_secs(90);
 const READY: Duration = Duration::from_mins(2);
 const SECOND: Duration = Duration::from_secs(1);
+const BOUND: Duration = Duration::from_secs(5);
 
 /// Settings of the application's OpenTelemetry SDK.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -143,6 +144,7 @@ pub async fn deploy(
     platform.apply(&before).await?;
     // The API server tells whole seconds: only then is it known that pods began with these ConfigMaps.
     tokio::time::sleep(SECOND).await;
+    volumes_bound(platform.client()).await?;
     platform.apply(&pods).await?;
     let end = Instant::now() + READY;
     loop {
@@ -155,6 +157,23 @@ pub async fn deploy(
             return Err(DemoError::Timeout { what, limit: READY });
         }
         tokio::time::sleep(Duration::from_millis(250)).await;
+    }
+}
+
+/// A pod whose volume is not bound yet waits for the scheduler's next look at it, ten seconds and more. Where volumes are
+/// bound only for a pod, nothing is gained by waiting long.
+async fn volumes_bound(client: &Client) -> Result<(), DemoError> {
+    let claims: Api<PersistentVolumeClaim> = Api::namespaced(client.clone(), NAMESPACE);
+    let end = Instant::now() + BOUND;
+    loop {
+        let all = claims.list(&ListParams::default()).await.map_err(DemoError::api("list volume claims"))?;
+        let bound = |claim: &PersistentVolumeClaim| {
+            claim.status.as_ref().is_some_and(|status| status.phase.as_deref() == Some("Bound"))
+        };
+        if all.iter().all(bound) || Instant::now() > end {
+            return Ok(());
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }
 

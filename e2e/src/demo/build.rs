@@ -143,6 +143,8 @@ pub async fn platform(place: &Place, live: &Live) -> Result<Platform, DemoError>
         return Ok(Platform::Own { cluster: Box::new(cluster), client });
     };
     needed(&[("kubectl", "kubernetes")]).await?;
+    tokio::task::block_in_place(|| toolchain::ensure(Piece::Helm, &Progress::default()))
+        .map_err(ClusterError::from)?;
     // Already installed by an earlier call: the first one stays.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let unusable = |reason: String| DemoError::Context { context: context.clone(), reason };

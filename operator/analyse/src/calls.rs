@@ -6,6 +6,8 @@
 //! that of spectrum and trace based localisation (e.g. `MicroRank`, WWW 2021), reduced to what can be decided within
 //! milliseconds and explained in a few sentences.
 
+mod ring;
+
 use crate::senders::Sender;
 use crate::waits::Waits;
 use homeostat_knowledge::SignedDuration;
@@ -36,7 +38,8 @@ const RUN_GAP: SignedDuration = SignedDuration::from_secs(6);
 const SETTLED_BUCKETS: i64 = 30;
 /// So many failures around a bucket, and such a share of the calls there, are an outage: nothing of it is usual.
 const OUTAGE_FAILURES: u32 = 3;
-const OUTAGE_SHARE: f64 = 0.1;
+/// Above what may be learnt at all: a callee that always fails one call in six is as usual.
+const OUTAGE_SHARE: f64 = 0.3;
 /// A caller that hung up after this long without an answer counts as unanswered.
 const UNANSWERED_SECONDS: f64 = 0.25;
 
@@ -418,12 +421,7 @@ impl Calls {
             .collect();
         let passed_on =
             |failure: &Failure| failure.callee.workload().is_some_and(|key| callers.contains(key));
-        // In a ring everybody failed at the next one. Who gives up first is no sign there; the deepest call began last.
-        let deepest = if failures.iter().all(passed_on) {
-            failures.iter().enumerate().max_by_key(|(_, failure)| failure.start).map(|(place, _)| place)
-        } else {
-            None
-        };
+        let deepest = if failures.iter().all(passed_on) { ring::charged(failures) } else { None };
         for (place, failure) in failures.iter_mut().enumerate() {
             let deeper = passed_on(failure) && deepest != Some(place);
             let Some(callee) = self.callees.get_mut(&failure.callee) else { continue };

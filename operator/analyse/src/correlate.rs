@@ -512,14 +512,13 @@ impl Correlator {
         // Good calls alone say nothing as long as something is still found: of several replicas one may be down, and
         // the old release may serve while the new one fails at every start.
         let sick = own.iter().any(|root| roots.contains_key(root));
-        let well_since = well_since(incident, calls, snapshot, now);
+        let well_since = if sick { None } else { well_since(incident, calls, snapshot, now) };
         let well_since = match looked {
             Looked::Found => well_since,
             Looked::Since(began) => well_since.map(|since| since.max(began)),
             Looked::TooShort => None,
         };
         if let Some(since) = well_since
-            && !sick
             && now.duration_since(since) >= stable
             // The kubelet's times have whole seconds and news of failed calls takes a moment: too early to say.
             && now.duration_since(incident.instants.detected) >= stable / 2

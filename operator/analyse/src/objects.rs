@@ -113,7 +113,8 @@ pub fn runs_ended(snapshot: &Snapshot, workload: &WorkloadKey) -> Option<bool> {
         ControllerKind::Job => {
             let firsts = first_tries(snapshot);
             let again = |job: &ControllerRecord| record.is_some_and(|first| repeats(&firsts, job, first));
-            let repeated = snapshot.controllers.values().any(|job| again(job) && goes(job));
+            // A repeat may wait for its turn or its queue: it is not over for that.
+            let repeated = snapshot.controllers.values().any(|job| again(job) && job.finished.is_none());
             Some(!repeated && !record.is_some_and(|job| goes(job)))
         }
         ControllerKind::CronJob => {

@@ -82,7 +82,7 @@ pub struct Outcome {
     pub effects: u64,
     /// Events of the log.
     pub events: u64,
-    /// From its first event to its last; `None` without one.
+    /// From its first event to its last, of several logs what all of them reach; `None` without one.
     pub log: Option<Span>,
     /// Lines of it that are none.
     pub log_unreadable: u64,
@@ -248,7 +248,7 @@ impl Recorded {
         let Self { out, effects, attempts, .. } = self;
         let may = |attempt: &Attempt| attempt.may && !attempt.named && attempt.expected.is_some();
         let attempts = attempts.into_values().filter(may).collect();
-        Reconciliation { user: user.to_owned(), out, effects, attempts }
+        Reconciliation { user: user.to_owned(), out, effects, attempts, span: None }
     }
 }
 
@@ -260,6 +260,8 @@ pub struct Reconciliation {
     effects: BTreeMap<String, Effect>,
     /// What may explain a write that no effect names; each explains one.
     attempts: Vec<Attempt>,
+    /// Of the log that is read now.
+    span: Option<Span>,
 }
 
 impl Reconciliation {
@@ -270,7 +272,7 @@ impl Reconciliation {
             return;
         };
         self.out.events += 1;
-        Span::cover(&mut self.out.log, event.at);
+        Span::cover(&mut self.span, event.at);
         self.out.requests += u64::from(event.ours);
         if let Some(write) = event.write {
             self.write(&write);
@@ -324,8 +326,17 @@ impl Reconciliation {
         }
     }
 
+    /// The log of one server is over; what follows is another one's. Each knows only its own requests, so only what all of
+    /// them reach can be said to be missing.
+    pub fn end_of_log(&mut self) {
+        let Some(span) = self.span.take() else { return };
+        let both = |log: Span| Span { first: log.first.max(span.first), last: log.last.min(span.last) };
+        self.out.log = Some(self.out.log.map_or(span, both));
+    }
+
     /// What was found.
-    pub fn finish(self) -> Outcome {
+    pub fn finish(mut self) -> Outcome {
+        self.end_of_log();
         let Self { mut out, effects, .. } = self;
         let mut missing: Vec<(String, Effect)> =
             effects.into_iter().filter(|(_, effect)| effect.found.is_none()).collect();

@@ -1,15 +1,17 @@
 //! Incidents and actions that are over go away: the API server is no archive. By the leader only.
 //!
-//! An action is kept while anything may need it: it is open, its incident is open, or it ended less than three days
-//! ago. Budgets and breakers look back a day; a row of failures takes up to three days to double the cool-down of its workload
-//! up to a day, and to sit that out.
+//! An action is kept while anything may need it: it is open, its incident is open, or it ended less than a day ago, as
+//! budgets and breakers look back a day. A repair that was sent and did not help counts for its workload's cool-down as long as
+//! the guards remember a row of such.
 
 use crate::client::{call, label};
 use crate::elector::Leadership;
 use crate::error::ClusterError;
 use crate::watches::light::{Body, Light, Meta, null_is_empty};
+use homeostat_crds::v1alpha1::action::Origin;
 use homeostat_crds::v1alpha1::{Action, Incident};
 use homeostat_execute::driver::{PROPOSAL_OUTLIVED, PROPOSAL_RAISED};
+use homeostat_execute::lookback::ROW;
 use homeostat_knowledge::observation::ObjectKind;
 use homeostat_knowledge::{Clock, Name, ObjectKey, SignedDuration, Snapshot, SnapshotSource, Timestamp};
 use k8s_openapi::NamespaceResourceScope;
@@ -35,6 +37,8 @@ pub struct Retention {
     pub recommended: SignedDuration,
     /// Time that an ended action stays at least.
     pub actions_at_least: SignedDuration,
+    /// The same for repairs that did not help.
+    pub failures_at_least: SignedDuration,
     /// Time between two rounds.
     pub every: Duration,
 }
@@ -45,7 +49,8 @@ impl Default for Retention {
             newest: 500,
             age: SignedDuration::from_hours(7 * 24),
             recommended: SignedDuration::from_hours(30 * 24),
-            actions_at_least: SignedDuration::from_hours(73),
+            actions_at_least: SignedDuration::from_hours(25),
+            failures_at_least: ROW,
             every: Duration::from_mins(10),
         }
     }
@@ -84,6 +89,8 @@ pub struct Remnant {
     pub incident: Name,
     /// A recommendation that stood until its incident was over or its level was raised.
     pub recommended: bool,
+    /// A repair that had an effect and did not help.
+    pub in_vain: bool,
 }
 
 /// What goes, purely: first the incidents, then the actions. Each namespace's tenant says how long they stay there.
@@ -100,7 +107,8 @@ pub fn superfluous(
         .map(|incident| (&incident.key.namespace, &incident.key.name))
         .collect();
     let old_enough = |action: &&Remnant| {
-        action.ended.is_some_and(|at| now.duration_since(at) >= retention.actions_at_least)
+        let least = if action.in_vain { retention.failures_at_least } else { retention.actions_at_least };
+        action.ended.is_some_and(|at| now.duration_since(at) >= least)
             && !open.contains(&(&action.key.namespace, &action.incident))
     };
     let recommended: BTreeSet<(&Name, &Name)> = actions
@@ -263,6 +271,8 @@ struct Over<K> {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Spec {
+    #[serde(default)]
+    origin: Origin,
     incident_ref: Option<Reference>,
 }
 
@@ -277,6 +287,13 @@ struct Status {
     message: Option<String>,
     #[serde(default, deserialize_with = "null_is_empty")]
     instants: Instants,
+    /// Of actions that were watched.
+    outcome: Option<Outcome>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct Outcome {
+    helped: bool,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -285,6 +302,8 @@ struct Instants {
     resolved: Option<Time>,
     /// Actions.
     closed: Option<Time>,
+    /// Actions; their effect was sent.
+    sent: Option<Time>,
 }
 
 impl<K> Body for Over<K>
@@ -303,8 +322,13 @@ impl<K> Ended for Over<K> {
         let Self { metadata, spec, status, .. } = self;
         let message = status.as_ref().and_then(|status| status.message.as_deref());
         let recommended = message.is_some_and(|why| [PROPOSAL_OUTLIVED, PROPOSAL_RAISED].contains(&why));
+        let in_vain = spec.origin == Origin::Incident
+            && status.as_ref().is_some_and(|status| {
+                status.instants.sent.is_some()
+                    && status.outcome.as_ref().is_none_or(|outcome| !outcome.helped)
+            });
         let ended = match status {
-            Some(Status { instants: Instants { resolved, closed }, .. }) => resolved.or(closed),
+            Some(Status { instants: Instants { resolved, closed, .. }, .. }) => resolved.or(closed),
             // Its writer has either given it one within a minute, or did not come back.
             None => metadata.creation_timestamp.clone(),
         };
@@ -315,6 +339,7 @@ impl<K> Ended for Over<K> {
             ended: ended.map(|at| at.0),
             incident: spec.incident_ref.map_or(name, |incident| Name::from(incident.name)),
             recommended,
+            in_vain,
         }
     }
 }
@@ -332,6 +357,7 @@ mod tests {
             ended: ended_ago.map(|ago| Timestamp::from_second(NOW - ago).unwrap()),
             incident: Name::from(incident),
             recommended: false,
+            in_vain: false,
         }
     }
 
@@ -383,7 +409,9 @@ mod tests {
         assert!(!goes(of("shop", 1), false) && goes(of("shop", 3), false));
         assert!(!goes(of("bank", 300), false) && goes(of("bank", 401), false));
         assert!(!goes(of("nobody", 167), false) && goes(of("nobody", 169), false), "what ships");
-        assert!(!goes(of("shop", 72), true) && goes(of("shop", 74), true), "cool-downs look back three days");
+        assert!(!goes(of("shop", 24), true) && goes(of("shop", 26), true), "budgets look back a day");
+        let in_vain = |hours| Remnant { in_vain: true, ..of("shop", hours) };
+        assert!(!goes(in_vain(7 * 24 - 1), true) && goes(in_vain(7 * 24 + 1), true), "cool-downs a week");
         let advised = Remnant { recommended: true, ..of("shop", 74) };
         assert!(!goes(advised, true), "levels --what-if looks back a month");
         let both = [Name::from("bank"), Name::from("shop")];
@@ -414,6 +442,32 @@ mod tests {
             serde_json::from_value::<Over<Action>>(object).unwrap().remnant().recommended
         };
         assert!(stored(PROPOSAL_OUTLIVED) && stored(PROPOSAL_RAISED) && !stored("target gone"));
+    }
+
+    #[test]
+    fn only_repairs_that_were_sent_and_did_not_help_count_for_a_cool_down() {
+        let in_vain = |origin: &str, status: serde_json::Value| {
+            let object = serde_json::json!({
+                "metadata": { "name": "order-1", "namespace": "shop" },
+                "spec": { "origin": origin, "incidentRef": { "name": "order" } },
+                "status": status,
+            });
+            serde_json::from_value::<Over<Action>>(object).unwrap().remnant().in_vain
+        };
+        let ended = |sent: bool, helped: Option<bool>| {
+            let mut status =
+                serde_json::json!({ "state": "Failed", "instants": { "closed": "2026-01-02T03:05:00Z" } });
+            if sent {
+                status["instants"]["sent"] = "2026-01-02T03:04:05Z".into();
+            }
+            if let Some(helped) = helped {
+                status["outcome"] = serde_json::json!({ "helped": helped, "result": "Worse", "reason": "" });
+            }
+            status
+        };
+        assert!(in_vain("Incident", ended(true, Some(false))) && in_vain("Incident", ended(true, None)));
+        assert!(!in_vain("Incident", ended(true, Some(true))) && !in_vain("Incident", ended(false, None)));
+        assert!(!in_vain("Schedule", ended(true, Some(false))));
     }
 
     #[test]

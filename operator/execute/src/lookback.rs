@@ -73,6 +73,15 @@ mod tests {
     }
 
     #[test]
+    fn failures_from_before_days_without_one_do_not_make_the_next_cool_down_longer() {
+        let limits = GuardLimits::default();
+        let until = |hours: &[i64]| cooldown_until(failed_after(hours, "order").iter(), &limits);
+        let day = 24;
+        assert_eq!(until(&[0, 1, 3, 7, 3 * day]), Some(at((3 * day + 1) * 3_600)), "three days later");
+        assert_eq!(until(&[0, 1, 3, 7, day]), Some(at((day + 16) * 3_600)), "the next day");
+    }
+
+    #[test]
     fn what_is_older_than_a_day_counts_for_repairs_of_the_own_workload_only() {
         let now = at(30 * 3_600);
         let kept = |workload: &str, change: fn(&mut ActionHistory)| {

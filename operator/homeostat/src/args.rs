@@ -234,7 +234,7 @@ pub struct MatchArgs {
         default_value = "/var/lib/homeostat/audit"
     )]
     pub record: PathBuf,
-    /// Audit log of the API server, one event (`audit.k8s.io/v1`) a line; once for each API server and each part of its log.
+    /// Audit log of an API server, one event (`audit.k8s.io/v1`) a line; once for each API server, the parts of its log joined.
     #[arg(long, value_name = "FILE", required = true)]
     pub api_log: Vec<PathBuf>,
     /// Whom the API server takes Homeostat for.

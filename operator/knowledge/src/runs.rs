@@ -43,10 +43,13 @@ pub fn first_tries(snapshot: &Snapshot) -> BTreeMap<&Uid, &Uid> {
     retried.iter().map(|(&uid, &before)| (uid, first_of(&retried, before))).collect()
 }
 
+/// Repeats of one run that are followed back.
+const MOST_TRIES: usize = 8;
+
 fn first_of<'a>(retried: &BTreeMap<&'a Uid, &'a Uid>, before: &'a Uid) -> &'a Uid {
     let mut first = before;
-    // Annotations that people write could lead in a circle.
-    for _ in 0..retried.len() {
+    // Three tries are made; annotations that people write could lead on for ever.
+    for _ in 0..MOST_TRIES {
         let Some(&earlier) = retried.get(first) else { break };
         first = earlier;
     }
@@ -102,4 +105,19 @@ pub struct LateRun {
     pub by: Option<SignedDuration>,
     /// What has to grow by how much and what that costs, or why nothing helps.
     pub help: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn repeats_that_name_each_other_in_a_ring_are_followed_only_a_few_steps() {
+        let uids: Vec<Uid> = (0..100).map(|number| Uid::new(format!("job-{number:03}"))).collect();
+        let next = uids.iter().cycle().skip(1);
+        let ring: BTreeMap<&Uid, &Uid> = uids.iter().zip(next).collect();
+        assert_eq!(first_of(&ring, &uids[0]), &uids[MOST_TRIES]);
+        let chain: BTreeMap<&Uid, &Uid> = [(&uids[2], &uids[1]), (&uids[1], &uids[0])].into();
+        assert_eq!(first_of(&chain, &uids[2]), &uids[0]);
+    }
 }

@@ -10,7 +10,7 @@ use crate::release;
 use crate::resize;
 use crate::taken_back;
 use homeostat_knowledge::policy::ScalingMode;
-use homeostat_knowledge::records::JobEnd;
+use homeostat_knowledge::records::{JobEnd, PodPhase};
 use homeostat_knowledge::runs::{age, first_tries, repeats};
 use homeostat_knowledge::{
     ActionKind, Before, ContainerState, ControllerKind, ControllerRecord, Entity, FindingKind, Name,
@@ -284,7 +284,9 @@ fn revision(case: &Case<'_>, controller: &ControllerRecord, rung: &Rung) -> Resu
         !pod.deleting && owner.is_some_and(|owner| owner.name == *set)
     };
     let serves = |set: &Name| pods.iter().any(|pod| of(pod, set) && case.snapshot.serves(pod));
-    let is_left = |set: &Name| pods.iter().any(|pod| of(pod, set));
+    // A pod that a node ran out of room for may lie there for weeks.
+    let over = |pod: &PodRecord| matches!(pod.phase, PodPhase::Succeeded | PodPhase::Failed);
+    let is_left = |set: &Name| pods.iter().any(|pod| of(pod, set) && !over(pod));
     if let Some((_, set)) = earlier.iter().filter(|(_, set)| serves(set)).max() {
         return Ok((*set).clone());
     }

@@ -2,7 +2,7 @@
 //! take over: its cordon, once. Pods that moved stay where they are.
 
 use crate::case::Case;
-use crate::decision::Stop;
+use crate::decision::{Stop, later};
 use crate::nodes::seen;
 use crate::planner::{Chosen, before, willing};
 use homeostat_knowledge::plan::{Expectation, Undo};
@@ -34,16 +34,18 @@ pub(crate) fn end<'p>(case: &Case<'_>, playbooks: &'p [Playbook], stop: Stop) ->
     let Some((cordon, node, playbook, number, rung)) = standing(case, playbooks) else { return Err(stop) };
     let owned = case.snapshot.tenants.get(&cordon.tenant);
     let owned = owned.is_some_and(|tenant| tenant.namespaces.contains(&cordon.workload.namespace));
-    if !owned || case.idle() > playbook.limits.give_up.saturating_add(PATIENCE) {
+    // While the process warms up every new action is refused, and this one is asked for once.
+    let warm = case.snapshot.synced_since.map(|since| later(since, case.snapshot.control.warm_up));
+    let given_up = case.idle() > playbook.limits.give_up.saturating_add(PATIENCE);
+    if !owned || (given_up && warm.is_none_or(|warm| case.now > later(warm, PATIENCE))) {
         return Err(stop);
     }
     if let Some(undo) = undo_of(case, &cordon.id) {
-        // Once: what could not be taken back ends with its time.
-        return Err(if undo.state.ended() {
-            stop
-        } else {
-            Stop::wait(format!("action {} takes the cordon of node {} back", undo.id, node.name))
-        });
+        return Err(Stop::wait(format!("action {} takes the cordon of node {} back", undo.id, node.name)));
+    }
+    if let Some(warm) = warm.filter(|warm| case.now < *warm) {
+        let reason = format!("Homeostat warms up before it takes the cordon of node {} back", node.name);
+        return Err(Stop::until(warm, reason));
     }
     let why = format!("the drain of node {} did not help, so it takes new pods again: {reason}", node.name);
     // That the node is open again is all that is asked of it.
@@ -83,7 +85,9 @@ fn standing<'a, 'p>(
         let playbook = playbooks.iter().find(|playbook| playbook.name == cordon.playbook.name)?;
         let (number, rung) = playbook.healing().find(|(number, _)| *number == cordon.playbook.step)?;
         let drain = rung.action == ActionKind::Drain;
-        (node.cordoned && ours && node.uid == cordon.target.uid && drain)
+        // Once: what could not be taken back ends with its time.
+        let tried = undo_of(case, &cordon.id).is_some_and(|undo| undo.state.ended());
+        (node.cordoned && ours && node.uid == cordon.target.uid && drain && !tried)
             .then_some((cordon, &**node, playbook, number, rung))
     })
 }

@@ -4,7 +4,7 @@
 use crate::case::{Case, Subject};
 use crate::decision::later;
 use crate::kubelet;
-use homeostat_knowledge::records::ControllerKey;
+use homeostat_knowledge::records::{ControllerKey, PodPhase};
 use homeostat_knowledge::{
     ControllerKind, Entity, Finding, FindingKind, ObjectKey, PodRecord, Snapshot, Timestamp, Uid,
 };
@@ -69,7 +69,9 @@ fn newest(subject: &Subject<'_>) -> Option<u64> {
 pub(crate) fn begins(case: &Case<'_>, subject: &Subject<'_>) -> Option<Timestamp> {
     let (newest, named) = (newest(subject)?, named(case));
     let of_newest = |pod: &&Arc<PodRecord>| {
-        !pod.deleting && revision(case.snapshot, pod).is_some_and(|revision| revision >= newest)
+        !pod.deleting
+            && !matches!(pod.phase, PodPhase::Succeeded | PodPhase::Failed)
+            && revision(case.snapshot, pod).is_some_and(|revision| revision >= newest)
     };
     let pods: Vec<_> = case.pods().into_iter().filter(of_newest).collect();
     let young = |pod: &&Arc<PodRecord>| {

@@ -21,10 +21,11 @@ pub(crate) fn choose<'p>(
         .collect();
     fitting.sort_by(|a, b| b.priority.cmp(&a.priority).then_with(|| a.name.cmp(&b.name)));
     // What changes nothing gives nothing up, nor does what people switched off or do not allow here.
-    let acting = fitting.iter().filter(|playbook| !only_tells(playbook) && barred(case, playbook).is_none());
-    let acting = acting.map(|playbook| playbook.limits.give_up);
-    let Some(give_up) = acting.min().or_else(|| fitting.iter().map(|playbook| playbook.limits.give_up).min())
-    else {
+    let allowed = || fitting.iter().filter(|playbook| barred(case, playbook).is_none());
+    let acting = allowed().filter(|playbook| !only_tells(playbook)).map(|playbook| playbook.limits.give_up);
+    let telling = || allowed().map(|playbook| playbook.limits.give_up).min();
+    let any = || fitting.iter().map(|playbook| playbook.limits.give_up).min();
+    let Some(give_up) = acting.min().or_else(telling).or_else(any) else {
         return Err(Stop::nothing(format!("no playbook is for {}", case.cause.kind)));
     };
     let facts = facts(case);

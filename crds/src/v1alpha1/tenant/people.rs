@@ -101,8 +101,9 @@ pub struct Prices {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Retention {
-    /// Closed incidents and actions in the API server, at most the newest 500 of each in a namespace. Actions stay for 73 hours in
-    /// any case, as cool-downs look back three days; recommendations that nobody carried out for 30 days.
+    /// Closed incidents and actions in the API server, at most the newest 500 of each in a namespace. Actions stay for 25 hours in
+    /// any case and repairs that did not help for a week, as cool-downs look back; recommendations that nobody carried out
+    /// for 30 days.
     #[schemars(range(min = 60, max = 31_536_000))]
     pub closed_seconds: i64,
     /// Not used in this version. Incidents, actions and reports in the history.

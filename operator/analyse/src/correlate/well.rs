@@ -4,7 +4,8 @@ use crate::calls::Calls;
 use crate::objects::runs_ended;
 use crate::ranking::{root_of, root_of_cause};
 use homeostat_knowledge::{
-    Cause, ControllerKind, Entity, EvidenceSource, Incident, SignedDuration, Snapshot, Timestamp, WorkloadKey,
+    Cause, ControllerKind, Entity, EvidenceSource, FindingKind, Incident, SignedDuration, Snapshot,
+    Timestamp, WorkloadKey,
 };
 
 /// An address outside of the cluster that nobody called for so long harms nobody any more.
@@ -40,7 +41,10 @@ pub(super) fn well_since(
 /// Good calls end what calls have shown. They may have gone well all along while it was seen otherwise: that is over only once
 /// it is not found any more.
 fn not_found_since(incident: &Incident, cause: &Cause, good: Timestamp) -> Timestamp {
-    let shown = cause.kind.source() == EvidenceSource::Callers && good > incident.instants.impact_start;
+    // Slow answers are good calls all along; one that failed in between says nothing about them.
+    let shown = cause.kind.source() == EvidenceSource::Callers
+        && cause.kind != FindingKind::Slow
+        && good > incident.instants.impact_start;
     if shown {
         return good;
     }

@@ -48,6 +48,23 @@ fn a_long_outage_of_what_is_called_seldom_does_not_hide_the_next_one() {
 }
 
 #[test]
+fn what_always_fails_now_and_then_becomes_usual() {
+    let mut world = World::new(usual_delay);
+    // Six of forty calls, spread over two seconds.
+    for turn in 0..24_000_u32 {
+        world.trace += 1;
+        let outcome = if turn % 20 % 7 == 3 { CallOutcome::ServerError } else { CallOutcome::Ok };
+        call(&mut world, ("accounting", "payments.example"), (0, 10), outcome);
+        if turn % 2 == 1 {
+            step(&mut world, 1);
+        }
+    }
+    let provider = Entity::External { address: Name::from("payments.example") };
+    let rate = world.analyser.calls().callee(&provider).unwrap().usual_rate;
+    assert!(rate > 0.1, "{rate}");
+}
+
+#[test]
 fn single_failures_of_what_is_called_seldom_are_usual() {
     let mut world = World::new(usual_delay);
     let rate = |world: &World| {
@@ -90,8 +107,9 @@ fn one_name_in_two_namespaces_is_two_dependencies_and_the_quiet_one_is_found() {
 
 #[test]
 fn a_service_that_hangs_on_a_callback_to_itself_is_the_cause_whoever_gives_up_first() {
-    // Milliseconds after which the order gives up its own call; the callback in it is given up after a second too.
-    for patience in [1_000, 1_100] {
+    // Milliseconds after which the order gives up its own call; the callback in it is given up after a second too. And how
+    // far the clock of accounting is behind.
+    for (patience, behind) in [(1_000, 0), (1_100, 0), (1_000, 8)] {
         let mut world = World::new(usual_delay);
         world.run(SignedDuration::from_secs(20), &good);
         for _ in 0..60 {
@@ -99,13 +117,14 @@ fn a_service_that_hangs_on_a_callback_to_itself_is_the_cause_whoever_gives_up_fi
                 let begin = turn * 10;
                 world.trace += 1;
                 call(&mut world, ("order", "accounting"), (begin + 1, patience), CallOutcome::Timeout);
-                call(&mut world, ("accounting", "order"), (begin + 2, 1_000), CallOutcome::Timeout);
+                let begun = begin + 2 - behind;
+                call(&mut world, ("accounting", "order"), (begun, 1_000), CallOutcome::Timeout);
                 call(&mut world, ("gateway", "order"), (begin, patience + 3), CallOutcome::ServerError);
             }
             step(&mut world, 1);
         }
         let top = world.only().top_cause().expect("a cause");
-        assert_eq!(top.entity, workload("order"), "gives up after {patience} ms");
+        assert_eq!(top.entity, workload("order"), "gives up after {patience} ms, {behind} ms behind");
     }
 }
 

@@ -337,3 +337,31 @@ fn lost_decisions_are_told() {
     let out = compared(&with(vec![(100, Decision::lost(17, "homeostat-0"))]), &log([]));
     assert_eq!((out.lost, out.entries), (17, 2));
 }
+
+#[test]
+fn of_several_servers_only_what_all_logs_reach_can_be_missing() {
+    let mut decisions = vec![beginning()];
+    for (second, id, request) in
+        [(100, "order-1-1", "r-1"), (500, "order-2-1", "r-2"), (900, "order-3-1", "r-3")]
+    {
+        decisions.extend(scaled(second, id, Some(request)));
+    }
+    let mut recorded = Recorded::default();
+    for line in record(decisions) {
+        recorded.line(&line);
+    }
+    let mut both = recorded.beside(USER);
+    // One log ends early, the other begins late; the requests of second 100 and 900 were served where the log does not reach.
+    for (first, last) in [(0, 700), (300, 1_000)] {
+        for second in [first, last] {
+            let mut other =
+                event(second, "other", "update", "leases.coordination.k8s.io", "kube-system/scheduler");
+            other["user"]["username"] = "system:kube-scheduler".into();
+            both.line(&other.to_string());
+        }
+        both.end_of_log();
+    }
+    let out = both.finish();
+    assert_eq!((out.not_in_log.count, out.outside), (1, 2), "{:?}", out.not_in_log.lines);
+    assert_eq!(out.log, Some(Span { first: at(300), last: at(700) }));
+}

@@ -63,7 +63,8 @@ pub(super) fn restraints(before: &Times, desired: &DesiredStatus) -> Vec<Restrai
 }
 
 fn same(stored: &LevelCap, cap: &LevelCap) -> bool {
-    (stored.action, stored.level, stored.since) == (cap.action, cap.level, cap.since)
+    // The instant may move while the failures of one moment come in.
+    (stored.action, stored.level) == (cap.action, cap.level)
 }
 
 /// Why a breaker of its own opened. While that of the cluster is open, all say so: that is told once, of the cluster. One

@@ -299,7 +299,9 @@ fn limits(object: &Tenant, defaults: TenantDefaults) -> Result<GuardLimits, Reje
             0,
             86_400,
         )?,
-        cooldown_maximum: seconds("spec.cooldown.maximumSeconds", cooldown.maximum_seconds, 0, 86_400)?,
+        // New objects may say a day at most; what was stored before was allowed a week, and is heeded as a day.
+        cooldown_maximum: seconds("spec.cooldown.maximumSeconds", cooldown.maximum_seconds, 0, 604_800)?
+            .min(SignedDuration::from_hours(24)),
         breaker_workload_failures: bounded(
             "spec.breaker.workloadFailuresPerDay",
             breaker.workload_failures_per_day,
@@ -524,6 +526,12 @@ mod tests {
     }
 
     #[test]
+    fn a_longest_cool_down_that_was_allowed_once_is_heeded_as_a_day() {
+        let stored = json!({ "namespaces": ["a"], "cooldown": { "maximumSeconds": 604_800 } });
+        assert_eq!(policy(&stored).unwrap().limits.cooldown_maximum, SignedDuration::from_hours(24));
+    }
+
+    #[test]
     fn the_field_and_the_limit_are_named() {
         for (spec, text) in [
             (json!({ "namespaces": ["kube-system"] }), "spec.namespaces[0] is `kube-system`"),
@@ -545,8 +553,8 @@ mod tests {
             ),
             (json!({ "namespaces": ["a"], "stormPercent": 101 }), "spec.stormPercent is 101"),
             (
-                json!({ "namespaces": ["a"], "cooldown": { "maximumSeconds": 86_401 } }),
-                "spec.cooldown.maximumSeconds is 86401, but it must be between 0 and 86400",
+                json!({ "namespaces": ["a"], "cooldown": { "maximumSeconds": 604_801 } }),
+                "spec.cooldown.maximumSeconds is 604801, but it must be between 0 and 604800",
             ),
         ] {
             let error = policy(&spec).unwrap_err().to_string();

@@ -10,7 +10,8 @@ const NODE_USELESS: u32 = 2;
 
 /// Until when a workload with these past effects must be left alone; `None` when it was never acted on.
 /// After a success `cooldown_success`, after a failure `cooldown_failure`, doubled with each further failure
-/// in a row, never above `cooldown_maximum`. An effect whose result nobody knows counts as a failure.
+/// in a row, never above `cooldown_maximum`. An effect whose result nobody knows counts as a failure. A gap of more than twice
+/// `cooldown_maximum` ends a row.
 pub fn cooldown_until<'a>(
     effects: impl Iterator<Item = &'a ActionHistory>,
     limits: &GuardLimits,
@@ -24,7 +25,15 @@ pub fn cooldown_until<'a>(
     let wait = if helped {
         limits.cooldown_success
     } else {
-        let in_a_row = effects.iter().rev().take_while(|(_, helped)| !helped).count();
+        // Nothing was wanted for twice the longest cool-down: what failed before that is another story.
+        let calm = limits.cooldown_maximum.checked_mul(2).unwrap_or(SignedDuration::MAX);
+        let mut next = ended;
+        let in_a_row = effects.iter().rev().take_while(|(at, helped)| {
+            let near = next.duration_since(*at) <= calm;
+            next = *at;
+            !helped && near
+        });
+        let in_a_row = in_a_row.count();
         let doubled = u32::try_from(in_a_row - 1).unwrap_or(u32::MAX).min(16);
         limits.cooldown_failure.checked_mul(1 << doubled).unwrap_or(SignedDuration::MAX)
     };

@@ -62,6 +62,7 @@ pub fn run(args: &MatchArgs) -> Result<String, MatchError> {
     for path in &args.api_log {
         each_line(path, |line| both.line(line))
             .map_err(|source| MatchError::Log { path: path.clone(), source })?;
+        both.end_of_log();
     }
     let out = both.finish();
     let (Some(record), Some(log)) = (out.record, out.log) else {

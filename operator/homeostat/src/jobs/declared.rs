@@ -4,7 +4,8 @@ use super::seen::Jobs;
 use homeostat_knowledge::policy::{Prices, ScalingMode};
 use homeostat_knowledge::records::{Amounts, PodPhase, Schedule, Work};
 use homeostat_knowledge::{
-    ControllerKind, Name, SignedDuration, Snapshot, TenantName, Timestamp, WorkloadKey, WorkloadPolicy,
+    ControllerKind, Name, PodRecord, SignedDuration, Snapshot, TenantName, Timestamp, WorkloadKey,
+    WorkloadPolicy,
 };
 use homeostat_scale::jobs::kueue::{Found, Orderer, orderer};
 use homeostat_scale::jobs::{Criticality, Job, Size};
@@ -180,34 +181,40 @@ fn chain(all: &mut BTreeMap<WorkloadKey, Asked>) {
 /// What all ordered runs together may reserve: what nodes that take pods have, without what other pods on them, or on none
 /// yet, ask for. `None` while no node says what it has.
 pub fn capacity(snapshot: &Snapshot, jobs: &Jobs) -> Option<Size> {
-    let mut all = Size::default();
-    let mut counted: BTreeSet<&Name> = BTreeSet::new();
-    for node in snapshot.nodes.values().filter(|node| node.ready && !node.closed()) {
-        let (Some(cpu), Some(memory)) = (node.allocatable.cpu_millis, node.allocatable.memory_bytes) else {
-            continue;
-        };
-        all = all.plus(Size { millicores: cpu, mebibytes: memory / MEBIBYTE });
-        counted.insert(&node.name);
-    }
+    let nodes = counted(snapshot);
+    let mut all = nodes.values().copied().fold(Size::default(), Size::plus);
     if all == Size::default() {
         return None;
     }
-    let lives = |phase| matches!(phase, PodPhase::Pending | PodPhase::Running | PodPhase::Unknown);
-    for pod in snapshot.pods.values().filter(|pod| lives(pod.phase)) {
+    for pod in snapshot.pods.values() {
         let ordered = pod.owner.as_ref().is_some_and(|owner| jobs.contains(&owner.uid));
-        let elsewhere = match &pod.node {
-            Some(node) => !counted.contains(node),
-            None => pod.unschedulable.is_some(),
-        };
-        if ordered || elsewhere {
-            continue;
-        }
-        for container in &pod.containers {
-            all = all.minus(Size {
-                millicores: container.cpu_request.unwrap_or(0),
-                mebibytes: mebibytes(container.memory.request.unwrap_or(0)),
-            });
+        if !ordered {
+            all = all.minus(taken(pod, &nodes));
         }
     }
     Some(all)
+}
+
+/// Nodes that take pods, and what each of them has.
+pub(super) fn counted(snapshot: &Snapshot) -> BTreeMap<&Name, Size> {
+    let open = snapshot.nodes.values().filter(|node| node.ready && !node.closed());
+    open.filter_map(|node| {
+        let (cpu, memory) = (node.allocatable.cpu_millis?, node.allocatable.memory_bytes?);
+        Some((&node.name, Size { millicores: cpu, mebibytes: memory / MEBIBYTE }))
+    })
+    .collect()
+}
+
+/// What a pod takes of those nodes: nothing once it has ended, on another node, or while it finds no node.
+pub(super) fn taken(pod: &PodRecord, nodes: &BTreeMap<&Name, Size>) -> Size {
+    let lives = matches!(pod.phase, PodPhase::Pending | PodPhase::Running | PodPhase::Unknown);
+    let here = match &pod.node {
+        Some(node) => nodes.contains_key(node),
+        None => pod.unschedulable.is_none(),
+    };
+    let asks = pod.containers.iter().map(|container| Size {
+        millicores: container.cpu_request.unwrap_or(0),
+        mebibytes: mebibytes(container.memory.request.unwrap_or(0)),
+    });
+    asks.filter(|_| lives && here).fold(Size::default(), Size::plus)
 }

@@ -40,8 +40,8 @@ pub struct Look<'a> {
     pub capacity: Option<Size>,
     /// What a Job that waits asks for at least, whatever its run is planned with; of one pod, where their number is chosen.
     pub least: &'a dyn Fn(&Asked, &Seen) -> Size,
-    /// Whether the last order to start a Job was refused.
-    pub refused: &'a dyn Fn(&WorkloadKey, &Seen) -> bool,
+    /// Whether the last order to start a Job was refused, as is told since then.
+    pub refused: &'a dyn Fn(&WorkloadKey, &Seen, Timestamp) -> bool,
 }
 
 /// A run that is to start, now or still: nothing of it was seen yet.

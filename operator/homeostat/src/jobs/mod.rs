@@ -131,13 +131,13 @@ impl RunOrder {
         }
         let (sizing, objections) = (&self.sizing, &self.objections);
         let least = |asked: &Asked, job: &Seen| sizing.least(asked, job, snapshot);
-        let refused = |workload: &WorkloadKey, job: &Seen| {
-            objections.contains_key(workload) || orders::in_vain(job, snapshot)
+        let refused = |workload: &WorkloadKey, job: &Seen, since: Timestamp| {
+            objections.contains_key(workload) || orders::in_vain(job, since, snapshot)
         };
         let look = Look { jobs: &jobs, waits: &waits, capacity: all, least: &least, refused: &refused };
         let starts = self.acting.step(&acting, &look, &mut self.known, now);
         // What is only said is refused by nobody.
-        let look = Look { refused: &|_, _| false, ..look };
+        let look = Look { refused: &|_, _, _| false, ..look };
         let said = self.watching.step(&watching, &look, &mut self.known, now);
         let mut plans = Vec::new();
         for start in &starts {

@@ -168,9 +168,8 @@ impl Sizing {
     }
 }
 
-/// Whether the last order to let a Job begin came to nothing, as its action says. Of the same refusal again there is no
-/// further action.
-pub fn in_vain(job: &Seen, snapshot: &Snapshot) -> bool {
+/// Whether the last order to let a Job begin came to nothing, as an action says that was made since then.
+pub fn in_vain(job: &Seen, since: Timestamp, snapshot: &Snapshot) -> bool {
     let Some(target) = Snapshot::controller_target(&job.record) else { return false };
     let last = actions_of(snapshot, &occasion(&target)).max_by_key(|action| action.evidence.taken_at);
     last.is_some_and(|last| {
@@ -178,7 +177,7 @@ pub fn in_vain(job: &Seen, snapshot: &Snapshot) -> bool {
             last.state,
             ActionState::Refused | ActionState::Cancelled | ActionState::Failed | ActionState::HandedOver
         );
-        stopped && !refused_for_size(last)
+        stopped && last.evidence.taken_at >= since && !refused_for_size(last)
     })
 }
 

@@ -1,6 +1,6 @@
 //! How each Job is, read off the watched objects.
 
-use super::declared::{Asked, size};
+use super::declared::{Asked, counted, size, taken};
 use homeostat_knowledge::kubelet::OUT_OF_MEMORY;
 use homeostat_knowledge::records::{Amounts, ControllerKey, JobEnd, PodPhase};
 use homeostat_knowledge::{
@@ -12,6 +12,9 @@ use homeostat_scale::jobs::{Outcome, Size, Usage};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::sync::Arc;
+
+/// A pod that follows another one begins so soon after its end; more than that between them is a pause, and no run time.
+const BETWEEN: SignedDuration = SignedDuration::from_mins(1);
 
 /// Where a Job stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,6 +62,8 @@ pub struct Jobs {
     repeated: BTreeSet<Uid>,
     /// Pods of Jobs that run which have not ended, by UID of the Job, in name order.
     pods: BTreeMap<Uid, Vec<Arc<PodRecord>>>,
+    /// What pods of Jobs that run take of the nodes that are counted; of each Job that has a pod.
+    taken: BTreeMap<Uid, Size>,
 }
 
 impl Jobs {
@@ -92,12 +97,21 @@ impl Jobs {
             }
         }
         let repeated = by_uid.values().filter_map(|seen| seen.retry_of.clone()).collect();
-        Self { by_uid, repeated, pods }
+        let taken = all_taken(snapshot, &by_uid);
+        Self { by_uid, repeated, pods, taken }
     }
 
     /// Pods of a Job that runs which have not ended.
     pub fn pods(&self, uid: &Uid) -> &[Arc<PodRecord>] {
         self.pods.get(uid).map_or(&[], Vec::as_slice)
+    }
+
+    /// What a Job that runs takes of what there is for runs: what its pods ask for that have a node, or may find one. Of pods
+    /// that are not seen yet, as it is written.
+    pub fn takes(&self, uid: &Uid) -> Size {
+        let of_pods = self.taken.get(uid).copied();
+        let written = || self.by_uid.get(uid).filter(|seen| seen.record.current > 0).map(|seen| seen.size);
+        of_pods.or_else(written).unwrap_or_default()
     }
 
     /// The Job of that UID.
@@ -179,6 +193,24 @@ fn living(snapshot: &Snapshot, jobs: &BTreeMap<Uid, Seen>) -> BTreeMap<Uid, Vec<
     pods
 }
 
+/// What pods take of the nodes that are counted, by UID of their Job, of Jobs that run.
+fn all_taken(snapshot: &Snapshot, jobs: &BTreeMap<Uid, Seen>) -> BTreeMap<Uid, Size> {
+    let mut all: BTreeMap<Uid, Size> = BTreeMap::new();
+    if jobs.values().all(|seen| seen.phase != Phase::Running) {
+        return all;
+    }
+    let nodes = counted(snapshot);
+    let lives = |pod: &PodRecord| !matches!(pod.phase, PodPhase::Succeeded | PodPhase::Failed);
+    for pod in snapshot.pods.values().filter(|pod| lives(pod)) {
+        let Some(owner) = &pod.owner else { continue };
+        if jobs.get(&owner.uid).is_some_and(|seen| seen.phase == Phase::Running) {
+            let sum = all.entry(owner.uid.clone()).or_default();
+            *sum = sum.plus(taken(pod, &nodes));
+        }
+    }
+    all
+}
+
 /// `None` for a Job that was let go and suspended since: that is a person's.
 fn look(
     snapshot: &Snapshot,
@@ -223,11 +255,11 @@ fn ends(snapshot: &Snapshot, seen: &mut Seen, job: &ObjectKey) -> bool {
     let pods = snapshot
         .pods_in(&job.namespace)
         .filter(|pod| pod.owner.as_ref().is_some_and(|owner| of_job(&owner.name, &owner.uid)));
-    // Pods may run one after the other: the run takes from the first start to the last end.
-    let mut times: Option<(Timestamp, Timestamp)> = None;
+    let mut all_times: Vec<(Timestamp, Timestamp)> = Vec::new();
     let mut told = false;
     for pod in pods {
         let mut used = Amounts::default();
+        let mut times: Option<(Timestamp, Timestamp)> = None;
         for container in &pod.containers {
             let ContainerState::Terminated(end) = &container.state else { continue };
             told = true;
@@ -244,14 +276,14 @@ fn ends(snapshot: &Snapshot, seen: &mut Seen, job: &ObjectKey) -> bool {
                 times = Some((first.min(started), last.max(finished)));
             }
         }
+        all_times.extend(times);
         cpu = cpu.max(used.cpu_millis);
         memory = memory.max(used.memory_bytes);
     }
     let run = &seen.record.run;
-    let ran = match times.filter(|(first, last)| first < last).or(run.started.zip(run.completed)) {
-        Some((first, last)) => last.duration_since(first),
-        None => SignedDuration::ZERO,
-    };
+    let written = || run.started.zip(run.completed).map(|(first, last)| last.duration_since(first));
+    let ran = Some(together_in(all_times)).filter(SignedDuration::is_positive).or_else(written);
+    let ran = ran.unwrap_or(SignedDuration::ZERO);
     let pods = seen.record.work.as_ref().map_or(1, |work| u64::from(work.at_once()));
     seen.told = told;
     seen.ran = ran.max(SignedDuration::from_millis(500)); // Kubernetes' times have a resolution of one second.
@@ -260,6 +292,27 @@ fn ends(snapshot: &Snapshot, seen: &mut Seen, job: &ObjectKey) -> bool {
         mebibytes: memory.map(|memory| super::declared::mebibytes(memory).saturating_mul(pods)),
     };
     killed
+}
+
+/// How long any of several pods ran, at once or one after the other; a pause between them does not count.
+fn together_in(mut times: Vec<(Timestamp, Timestamp)>) -> SignedDuration {
+    times.sort_unstable();
+    let (mut sum, mut present) = (SignedDuration::ZERO, None::<(Timestamp, Timestamp)>);
+    let lasts = |span: Option<(Timestamp, Timestamp)>| {
+        span.map_or(SignedDuration::ZERO, |(first, last)| {
+            last.duration_since(first).max(SignedDuration::ZERO)
+        })
+    };
+    for (first, last) in times {
+        present = match present {
+            Some((begin, end)) if first.duration_since(end) <= BETWEEN => Some((begin, end.max(last))),
+            before => {
+                sum = sum.saturating_add(lasts(before));
+                Some((first, last))
+            }
+        };
+    }
+    sum.saturating_add(lasts(present))
 }
 
 /// What containers of one pod use together, as far as it is known.

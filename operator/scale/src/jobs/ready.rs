@@ -38,13 +38,6 @@ impl Ready {
         }
     }
 
-    /// The most urgent of all up to so much CPU.
-    pub(super) fn head(&self, millicores: u64) -> Option<(u64, Place)> {
-        let queues = self.by_cpu.range(..=millicores);
-        let heads = queues.filter_map(|(cpu, queue)| Some((*cpu, *queue.first()?)));
-        heads.min_by_key(|(_, place)| *place)
-    }
-
     /// The most urgent up to so much CPU that `may` accepts; at most `look` are asked in each queue.
     pub(super) fn first_within(
         &self,

@@ -17,17 +17,20 @@ pub struct Steps {
     values: VecDeque<f32>,
     keep: usize,
     usable: usize,
+    /// The last step, where that lay so far back that the clock may have been ahead before it.
+    #[serde(skip)]
+    back: Option<i64>,
 }
 
 impl Steps {
     /// Empty; keeps the newest `keep` steps.
     pub fn new(keep: usize) -> Self {
-        Self { first: 0, values: VecDeque::new(), keep, usable: 0 }
+        Self { first: 0, values: VecDeque::new(), keep, usable: 0, back: None }
     }
 
     /// Adds the step with this number, and gaps for those left out before it. `false` when it is not newer than the
-    /// last. Where next to nothing is known from this step on, the clock was ahead for a while: the series goes on from here.
-    /// A series does not begin with gaps.
+    /// last. Where next to nothing is known from this step on, the clock was ahead for a while: the series goes on from the
+    /// second step in a row that says so. A series does not begin with gaps.
     pub fn push(&mut self, number: i64, value: Option<f64>) -> bool {
         let value = value.map_or(f32::NAN, |value| value as f32);
         if self.values.is_empty() {
@@ -45,10 +48,16 @@ impl Steps {
             if missing >= -LATE || (known as i64).saturating_mul(2) >= missing.saturating_abs() {
                 return false;
             }
+            // One alone may be of a clock that is behind for a moment.
+            if self.back.replace(number).is_none_or(|before| before >= number) {
+                return false;
+            }
+            self.back = None;
             self.values.truncate(place);
             self.usable -= known;
             return self.push(number, Some(f64::from(value)));
         }
+        self.back = None;
         if missing >= self.keep as i64 {
             *self = Self::new(self.keep);
             return self.push(number, Some(f64::from(value)));
@@ -158,7 +167,8 @@ mod tests {
             steps.push(number, Some(number as f64));
         }
         assert!(steps.push(4_440, Some(9.0)), "a day ahead");
-        assert!(steps.push(3_001, Some(3_001.0)), "and back");
+        assert!(!steps.push(3_000, Some(3_000.0)), "and back");
+        assert!(steps.push(3_001, Some(3_001.0)), "for certain");
         assert_eq!((steps.first(), steps.end(), steps.usable()), (0, 3_002, 3_001));
         assert_eq!((steps.last(), steps.silent()), (Some(3_001.0), Some(0)));
         assert!(steps.values()[3_000].is_nan());
@@ -166,8 +176,22 @@ mod tests {
         assert!(steps.push(3_002, Some(5.0)));
         assert_eq!((steps.first(), steps.usable()), (0, 3_002));
         assert!(steps.push(1_000_000, Some(1.0)), "years ahead, so that it ends the series");
+        assert!(!steps.push(3_002, Some(5.0)));
         assert!(steps.push(3_003, Some(5.0)));
         assert_eq!((steps.first(), steps.values()), (3_003, vec![5.0]));
+    }
+
+    #[test]
+    fn a_clock_that_is_behind_for_a_moment_takes_nothing_away_from_a_young_series() {
+        let mut steps = Steps::new(20_000);
+        for number in 1_000..1_020 {
+            steps.push(number, Some(1.0));
+        }
+        for number in [1_020, 1_021] {
+            assert!(!steps.push(10, Some(7.0)), "hours behind");
+            assert!(steps.push(number, Some(1.0)));
+        }
+        assert_eq!((steps.first(), steps.end(), steps.usable()), (1_000, 1_022, 22));
     }
 
     #[test]

@@ -49,9 +49,9 @@ impl Desk {
         for (uid, seen) in jobs.by_uid().filter(|(_, seen)| seen.phase == Phase::Running) {
             // Of what Kueue lets go the planner reserves nothing; it takes of Kueue's quotas and not of ours.
             if seen.left {
-                take(None, seen.size);
+                take(None, jobs.takes(uid));
             } else if !planned.contains_key(uid) {
-                take(Some(&seen.tenant.0), seen.size);
+                take(Some(&seen.tenant.0), jobs.takes(uid));
             }
         }
         (all, of_tenants)

@@ -9,6 +9,8 @@ use homeostat_scale::jobs::{Decision, Event, Run};
 const REFUSALS: u32 = 3;
 /// An order is answered by then, or what answered the one before holds for it too.
 const ANSWERED: SignedDuration = SignedDuration::from_secs(2);
+/// Of the same refusal again there may be no further action: after so long the last one answers for this order too.
+const NO_NEWS: SignedDuration = SignedDuration::from_secs(10);
 /// A run whose turn was taken back waits as long as after so many orders without effect, then twice as long, and so on.
 const COOLS_DOWN: u32 = 4;
 
@@ -19,11 +21,15 @@ impl Desk {
         let mut refused: Vec<Run> = Vec::new();
         for (run, live) in &self.runs {
             let Told::Turn { at, tries, .. } = &live.told else { continue };
+            let passed = now.duration_since(*at);
+            // Objects may keep whole seconds only.
+            let made = at.checked_sub(SignedDuration::from_secs(1)).unwrap_or(*at);
+            let since = if passed < NO_NEWS { made } else { Timestamp::MIN };
             let enough = if live.put_off == 0 { REFUSALS } else { 1 };
             if *tries >= enough
-                && now.duration_since(*at) >= ANSWERED
+                && passed >= ANSWERED
                 && planner.is_wanted(*run)
-                && look.jobs.get(&live.job).is_some_and(|seen| (look.refused)(&live.workload, seen))
+                && look.jobs.get(&live.job).is_some_and(|seen| (look.refused)(&live.workload, seen, since))
             {
                 refused.push(*run);
             }

@@ -85,6 +85,70 @@ fn pods_on_nodes_that_take_no_more_take_nothing_of_the_others() {
     assert_eq!(world.step(1), [], "the only node that takes pods is full");
 }
 
+/// A Job of four vCPU that is ordered by people, beside one of one vCPU that waits; four vCPU in all.
+fn wide_of_people() -> (World, ControllerRecord) {
+    let mut world = World::new(4);
+    world.tenant("a", None);
+    world.tenant("b", None);
+    world.workload("a", "wide", |policy| {
+        policy.permits.scaling =
+            Some(ScalingPolicy { mode: ScalingMode::Recommend, ..ScalingPolicy::default() });
+    });
+    world.workload("b", "plan", |_| {});
+    let mut job = world.job("a", "wide", 0);
+    let requests = Amounts { cpu_millis: Some(4_000), memory_bytes: Some(512 * MIB) };
+    job.work = Some(Box::new(Work { requests, ..work(0, 512) }));
+    (world, job)
+}
+
+/// A pod of that Job, on a node or nowhere.
+fn pod_of(world: &mut World, job: &ControllerRecord, node: Option<&str>, unschedulable: Option<&str>) {
+    world.service("node");
+    let pod = world.snapshot.pods.get(&ObjectKey::new("shop", "api-1")).expect("a pod");
+    let mut pod = (**pod).clone();
+    let gone = Change::Deleted(pod.key.clone());
+    world.snapshot.commit(&ObjectChange::Pod(gone), at(0));
+    (pod.key, pod.uid) = (ObjectKey::new("a", "wide-0-pod"), Uid::new("wide-0-pod"));
+    pod.owner = Some(OwnerRecord {
+        kind: ControllerKind::Job,
+        name: job.key.object.name.clone(),
+        uid: job.uid.clone(),
+    });
+    (pod.node, pod.unschedulable) = (node.map(Name::from), unschedulable.map(Name::from));
+    pod.phase = if node.is_some() { PodPhase::Running } else { PodPhase::Pending };
+    pod.containers[0].cpu_request = Some(4_000);
+    world.snapshot.commit(&ObjectChange::Pod(Change::Applied(Arc::new(pod))), at(0));
+    world.snapshot.generation += 1;
+}
+
+#[test]
+fn a_job_of_others_takes_what_its_pods_take_and_nothing_while_they_find_no_node() {
+    for (node, unschedulable, free) in [
+        (Some("node"), None, false),
+        (None, None, false),
+        (None, Some("0/1 nodes are available: insufficient cpu"), true),
+        (Some("second"), None, true),
+    ] {
+        let (mut world, job) = wide_of_people();
+        world.second_node(|node| node.cordoned = true);
+        let job = world.begin(job);
+        pod_of(&mut world, &job, node, unschedulable);
+        world.job("b", "plan", 0);
+        let started = world.step(1);
+        assert_eq!(!names(&started).is_empty(), free, "pod on {node:?}, {unschedulable:?}: {started:?}");
+    }
+}
+
+#[test]
+fn a_job_of_others_that_gets_no_pods_takes_nothing() {
+    let (mut world, job) = wide_of_people();
+    let mut job = world.begin(job);
+    job.current = 0;
+    world.put(job);
+    world.job("b", "plan", 0);
+    assert_eq!(names(&world.step(1)), ["b/plan-0"]);
+}
+
 #[test]
 fn a_run_that_began_before_a_freeze_window_keeps_its_room_until_it_has_ended() {
     let mut world = World::new(1);

@@ -82,3 +82,26 @@ fn where_nobody_waits_for_its_room_a_refused_order_is_given_again_as_before() {
     }
     assert_eq!(given, [1, 6, 16, 36]);
 }
+
+#[test]
+fn what_was_said_of_an_earlier_order_does_not_answer_the_present_one_at_once() {
+    let (mut world, job) = two_for_one();
+    assert_eq!(names(&world.step(1)), ["a/plan-0"]);
+    let mut stopped = refused_action(&job, None);
+    stopped.incident = homeostat_knowledge::runs::occasion(&stopped.target);
+    stopped.id = homeostat_knowledge::ActionId::new(format!("{}-1", stopped.incident));
+    (stopped.state, stopped.evidence.taken_at) = (ActionState::Refused, at(1));
+    world.snapshot.actions.insert_mut(stopped.id.clone(), Arc::new(stopped));
+    let begins = ordered(&mut world, "b/plan-0", 2..61, None).expect("b does not wait for ever");
+    let object = ObjectKey::new("b", "plan-0");
+    let other = ControllerKey { kind: ControllerKind::Job, object };
+    let other = (**world.snapshot.controllers.get(&other).expect("the Job of b")).clone();
+    let other = world.begin(other);
+    world.step(begins + 1);
+    world.end(other, "Completed", begins + 10, 5, Some(100));
+    let again = ordered(&mut world, "a/plan-0", begins + 11..400, None).expect("its turn comes again");
+    world.job("b", "plan", again);
+    let next = format!("b/plan-{again}");
+    let passes = ordered(&mut world, &next, again + 1..again + 60, None).expect("nor does the next of b");
+    assert!(passes - again >= 10, "ordered at {again}, taken back at {passes}");
+}

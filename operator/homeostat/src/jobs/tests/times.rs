@@ -40,6 +40,18 @@ fn a_run_whose_pods_come_one_after_the_other_takes_from_the_first_start_to_the_l
 }
 
 #[test]
+fn a_pause_between_the_pods_of_a_run_is_no_run_time() {
+    let both = ended(|world, mut pod| {
+        (pod.key, pod.uid) = (ObjectKey::new("a", "plan-0-other"), Uid::new("other"));
+        let ContainerState::Terminated(end) = &mut pod.containers[0].state else { panic!("it has ended") };
+        (end.started, end.finished) = (Some(at(14_000)), Some(at(14_600)));
+        put(world, pod);
+    });
+    let both = both.run_time.mean.exp();
+    assert!((both - 1_200.0).abs() < 1.0, "{both}");
+}
+
+#[test]
 fn containers_of_one_pod_use_their_memory_together_and_pods_each_their_own() {
     let history = ended(|world, mut pod| {
         let mut beside = pod.containers[0].clone();

@@ -94,9 +94,14 @@ impl Planner {
         let declared = &mut self.jobs[run.job.index()];
         declared.slots.insert(run.slot, lost);
         if declared.slots.len() > SLOTS
-            && let Some((slot, true)) = declared.slots.pop_first()
+            && let Some((slot, lost)) = declared.slots.pop_first()
         {
-            declared.lost_until = declared.lost_until.max(Some(slot));
+            if lost {
+                declared.lost_until = declared.lost_until.max(Some(slot));
+            } else if Some(slot) > declared.lost_until {
+                declared.done_since = Some(declared.done_since.map_or(slot, |since| since.min(slot)));
+            }
+            declared.done_since = declared.done_since.filter(|since| Some(*since) > declared.lost_until);
         }
     }
 }

@@ -4,10 +4,14 @@ use super::super::ahead::Asks;
 use super::{Decision, GaveUp, Live, Place, Planner, Run, Size, State, Timestamp, Why, later, seconds};
 use jiff::SignedDuration;
 
+/// Where memory is taken elsewhere, so many times further the first is looked for that fits beside that.
+const LOOK_FURTHER: usize = 16;
+
 impl Planner {
     /// What to do now, in this order.
     pub fn decide(&mut self, now: Timestamp) -> Vec<Decision> {
         self.wake(now);
+        self.let_back(now);
         let arrived = std::mem::take(&mut self.arrived);
         // First all who wait for another run, so that each of those knows whom it keeps waiting.
         let (waiting, free): (Vec<Run>, Vec<Run>) = arrived.into_iter().partition(|run| self.follow(*run));
@@ -116,12 +120,17 @@ impl Planner {
     /// The run that it needs, if that was given up.
     fn lost(&self, run: Run) -> Option<Run> {
         let job = self.jobs[run.job.index()].needs?;
-        let needs = &self.jobs[job.index()];
-        match self.needed(run) {
-            Some(needed) => (needs.slots.get(&needed.slot) == Some(&true)).then_some(needed),
-            // It is older than all that is remembered, and of those some were given up.
-            None => needs.lost_until.map(|slot| Run { slot: slot.min(run.slot), job }),
+        if self.live.get(&run).is_some_and(|live| live.fed) {
+            return None;
         }
+        let needs = &self.jobs[job.index()];
+        if let Some(needed) = self.needed(run) {
+            return (needs.slots.get(&needed.slot) == Some(&true)).then_some(needed);
+        }
+        // Older than all that is remembered: its input is the last one that was given up, unless one did its work since.
+        let slot = needs.lost_until?;
+        let done = slot < run.slot && needs.done_since.is_some_and(|since| since <= run.slot);
+        (!done).then_some(Run { slot: slot.min(run.slot), job })
     }
 
     /// Latest moment at which a run, or those that wait for it, can start and end in time.
@@ -188,23 +197,35 @@ impl Planner {
         }
     }
 
-    /// Starts what fits, most urgent first. What is larger than all there is now, as a node went, keeps nobody waiting.
+    /// Starts what fits, most urgent first. What is larger than all there is now, as a node went or others have taken it, keeps
+    /// nobody waiting.
     fn dispatch(&mut self, now: Timestamp) {
         self.held = None;
-        while let Some((cpu, place)) = self.ready.head(self.capacity.millicores) {
+        let room = self.capacity.minus(self.others);
+        let most = self.settings.look.saturating_mul(LOOK_FURTHER);
+        while let Some((cpu, place)) =
+            self.ready.first_within(room.millicores, most, |cpu, place| self.sized(place.1, cpu).fits(room))
+        {
             self.ahead.sum_up(now);
             if self.over_quota(place.1, cpu) || self.kept_for_another(now, &place) {
+                self.keep_apart(now, &place);
                 self.park(cpu, place);
                 continue;
             }
-            let free = self.capacity.minus(self.reserved).minus(self.others);
+            let free = room.minus(self.reserved);
             let fits = self.sized(place.1, cpu).fits(free);
             if fits && !self.hold(now, cpu, place.1) {
                 self.start(now, cpu, place);
             } else if let Some((cpu, other)) = self.passes(now, free, &place, fits) {
                 self.start(now, cpu, other);
             } else {
-                self.held = self.live.get(&place.1).filter(|_| fits).map(|live| live.latest.max(now));
+                self.held = self.live.get(&place.1).and_then(|live| {
+                    if fits {
+                        Some(live.latest.max(now))
+                    } else {
+                        (live.latest < now).then(|| self.lets_pass_again(now, live.latest))
+                    }
+                });
                 break;
             }
         }
@@ -223,8 +244,7 @@ impl Planner {
     /// first must start; if the first is held back, it must not be held back itself.
     fn passes(&self, now: Timestamp, free: Size, first: &Place, first_fits: bool) -> Option<(u64, Place)> {
         let latest = self.live.get(&first.1)?.latest;
-        // What is lost already cannot be lost again: for a while, others may use the room that is too small for the first.
-        let until = if latest < now { later(latest, self.settings.lets_pass) } else { latest };
+        let until = self.lets_pass_until(now, latest);
         self.ready.first_within(free.millicores, self.settings.look, |cpu, place| {
             place != first
                 && (first_fits || self.would_end(now, place.1) <= until)
@@ -233,6 +253,32 @@ impl Planner {
                 && self.sized(place.1, cpu).fits(free)
                 && !self.hold(now, cpu, place.1)
         })
+    }
+
+    /// Until when others may use the room that is too small for a run. What is lost already cannot be lost again: past its
+    /// latest start they may for a while, then they may not for as long, and so on, as its room may never come.
+    pub(super) fn lets_pass_until(&self, now: Timestamp, latest: Timestamp) -> Timestamp {
+        if latest >= now {
+            return latest;
+        }
+        later(latest, self.rounds(now, latest).saturating_add(self.settings.lets_pass))
+    }
+
+    /// When others may pass a run again that is past its latest start.
+    pub(super) fn lets_pass_again(&self, now: Timestamp, latest: Timestamp) -> Timestamp {
+        let round = SignedDuration::from_secs(self.round());
+        later(latest, self.rounds(now, latest).saturating_add(round))
+    }
+
+    /// Seconds for which a late run lets others pass and then holds them back.
+    fn round(&self) -> i64 {
+        self.settings.lets_pass.as_secs().saturating_mul(2).max(1)
+    }
+
+    /// All such rounds since then that are over.
+    fn rounds(&self, now: Timestamp, since: Timestamp) -> SignedDuration {
+        let passed = now.duration_since(since).as_secs().max(0);
+        SignedDuration::from_secs(passed - passed % self.round())
     }
 
     /// When a run that starts now will have ended, as it is planned.

@@ -25,6 +25,11 @@ impl Planner {
             *behind = if late.is_positive() { (*behind).max(late) } else { *behind / 2 };
             let followers = std::mem::take(&mut live.followers);
             self.forget(run);
+            for follower in &followers {
+                if let Some(live) = self.live.get_mut(follower) {
+                    live.fed = true;
+                }
+            }
             self.arrived.extend(followers);
         } else if live.attempt > retries {
             let attempts = live.attempt;

@@ -101,6 +101,10 @@ impl Planner {
                 self.ready.before(&place),
                 live.latest
             ),
+            State::Parked(cpu, _) if self.larger_than_quota(run, cpu) => format!(
+                "needs {}, and its tenant's quota is less; it starts once that is raised or it asks for less",
+                self.sized(run, cpu)
+            ),
             State::Parked(..) => {
                 "waits for its tenant's other runs: the quota is used up, or kept for a more urgent one"
                     .to_owned()

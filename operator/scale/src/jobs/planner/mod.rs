@@ -240,6 +240,8 @@ struct Declared {
     slots: BTreeMap<Timestamp, bool>,
     /// Newest slot that is not remembered any more and whose run was given up.
     lost_until: Option<Timestamp>,
+    /// Oldest slot after that which is not remembered any more either, and whose run was not given up.
+    done_since: Option<Timestamp>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -286,6 +288,8 @@ struct Live {
     /// Its place in its window.
     place: Option<Timestamp>,
     followers: Vec<Run>,
+    /// The run that it needs has done its work.
+    fed: bool,
     /// Work it adds to what is known ahead: waiting as thousandths of a vCPU times seconds, running until when.
     work: i64,
     until: Timestamp,
@@ -315,8 +319,11 @@ pub struct Planner {
     ready: Ready,
     early: BTreeSet<(Timestamp, Run)>,
     ahead: Ahead,
-    /// Latest start of the most urgent run that is held back for others.
+    /// When it is looked at again: at the latest start of the most urgent run that is held back for others, or when others
+    /// pass the one that has no room.
     held: Option<Timestamp>,
+    /// When what a tenant's more urgent run holds back of its quota is free for its other runs, for a while.
+    kept: BTreeMap<usize, Timestamp>,
     arrived: Vec<Run>,
     decided: Vec<Decision>,
 }
@@ -341,6 +348,7 @@ impl Planner {
             early: BTreeSet::new(),
             ahead: Ahead::default(),
             held: None,
+            kept: BTreeMap::new(),
             arrived: Vec::new(),
             decided: Vec::new(),
         }
@@ -386,6 +394,7 @@ impl Planner {
             sized: None,
             slots: BTreeMap::new(),
             lost_until: None,
+            done_since: None,
         });
         self.by_name.insert(key, id);
         Ok(id)
@@ -421,7 +430,7 @@ impl Planner {
     /// When to ask again if nothing happens before.
     pub fn next_wake(&self) -> Option<Timestamp> {
         let early = self.early.first().map(|(at, _)| *at);
-        early.into_iter().chain(self.held).min()
+        early.into_iter().chain(self.held).chain(self.kept.values().copied()).min()
     }
 
     /// Takes in what happened. Decisions come with the next [`Planner::decide`], so that what happens at the same moment
@@ -506,8 +515,8 @@ impl Live {
     fn new(due: Timestamp, attempt: u32, state: State) -> Self {
         let (spare, followers, until) = (SignedDuration::ZERO, Vec::new(), Timestamp::MIN);
         let (pods, seconds, items) = (1, None, None);
-        let (latest, place, work) = (due, None, 0);
-        Self { attempt, due, latest, spare, state, place, followers, work, until, pods, seconds, items }
+        let (latest, place, work, fed) = (due, None, 0, false);
+        Self { attempt, due, latest, spare, state, place, followers, fed, work, until, pods, seconds, items }
     }
 }
 

@@ -1,17 +1,18 @@
 //! Room that is not there for everybody: quotas of tenants, and what runs take that are not ordered here.
 
-use super::{Place, Planner, Run, Size, State, Timestamp};
+use super::super::later;
+use super::{Place, Planner, Run, SignedDuration, Size, State, Timestamp};
 use std::collections::BTreeMap;
 
 impl Planner {
     /// What runs take that are not ordered here: of the capacity, and of their tenants' quotas.
     pub fn others(&mut self, all: Size, by_tenant: &BTreeMap<String, Size>) {
-        self.others = all;
+        let moved = std::mem::replace(&mut self.others, all) != all;
         let mut changed = Vec::new();
         for (name, place) in &self.tenants_by_name {
             let others = by_tenant.get(name).copied().unwrap_or_default();
             let tenant = &mut self.tenants[*place];
-            if tenant.others != others {
+            if moved || tenant.others != others {
                 tenant.others = others;
                 changed.push(*place);
             }
@@ -49,16 +50,53 @@ impl Planner {
         tenant.quota.is_some_and(|quota| !taken.plus(self.sized(run, millicores)).fits(quota))
     }
 
+    /// Whether a run asks for more than its tenant may have in all.
+    pub(super) fn larger_than_quota(&self, run: Run, millicores: u64) -> bool {
+        let tenant = &self.tenants[self.jobs[run.job.index()].tenant];
+        tenant.quota.is_some_and(|quota| !self.sized(run, millicores).fits(quota))
+    }
+
     /// Whether a run would take room of its tenant's quota from a more urgent one that waits for it: it must end before that
-    /// must start. What is larger than all of the quota keeps nobody waiting.
+    /// must start. What is larger than what others leave of the quota keeps nobody waiting.
     pub(super) fn kept_for_another(&self, now: Timestamp, place: &Place) -> bool {
+        let Some(latest) = self.kept_until(place) else { return false };
+        let held = later(latest, self.settings.lets_pass);
+        // Held back for a while once that is late, too: its tenant's runs end one by one.
+        let until = if held >= now { latest } else { self.lets_pass_until(now, held) };
+        self.would_end(now, place.1) > until
+    }
+
+    /// Latest start of the more urgent run of the same tenant for which the rest of its quota is kept.
+    fn kept_until(&self, place: &Place) -> Option<Timestamp> {
         let tenant = &self.tenants[self.jobs[place.1.job.index()].tenant];
-        let Some(quota) = tenant.quota else { return false };
+        let room = tenant.quota?.minus(tenant.others);
         let mut more_urgent =
             tenant.parked.iter().take_while(|(other, _)| other < place).take(self.settings.look);
-        let first = more_urgent.find(|(other, millicores)| self.sized(other.1, *millicores).fits(quota));
-        let latest = first.and_then(|(other, _)| self.live.get(&other.1)).map(|live| live.latest);
-        latest.is_some_and(|latest| self.would_end(now, place.1) > latest)
+        let first = more_urgent.find(|(other, millicores)| self.sized(other.1, *millicores).fits(room));
+        first.and_then(|(other, _)| self.live.get(&other.1)).map(|live| live.latest)
+    }
+
+    /// Notes when a run that is parked for a more urgent one may pass it, even if nothing happens until then.
+    pub(super) fn keep_apart(&mut self, now: Timestamp, place: &Place) {
+        let Some(latest) = self.kept_until(place) else { return };
+        let held = later(latest, self.settings.lets_pass);
+        let again = if held >= now {
+            later(held, SignedDuration::from_secs(1))
+        } else {
+            self.lets_pass_again(now, held)
+        };
+        let tenant = self.jobs[place.1.job.index()].tenant;
+        let first = self.kept.entry(tenant).or_insert(again);
+        *first = (*first).min(again);
+    }
+
+    /// Lets runs back that may pass a more urgent one of their tenant now.
+    pub(super) fn let_back(&mut self, now: Timestamp) {
+        let due = self.kept.iter().filter(|(_, at)| **at <= now).map(|(tenant, _)| *tenant);
+        for tenant in due.collect::<Vec<_>>() {
+            self.kept.remove(&tenant);
+            self.unpark(tenant);
+        }
     }
 
     pub(super) fn park(&mut self, cpu: u64, place: Place) {
@@ -73,6 +111,7 @@ impl Planner {
     /// which of them may start before it is decided with all others.
     pub(super) fn unpark(&mut self, tenant: usize) {
         let own = &self.tenants[tenant];
+        let room = self.capacity.minus(self.others);
         let mut used = own.used.plus(own.others);
         let (mut back, mut without) = (Vec::new(), 0);
         for (place, cpu) in &own.parked {
@@ -84,8 +123,8 @@ impl Planner {
                 }
                 continue;
             }
-            // What waits for a larger capacity takes nothing of the quota until then.
-            if *cpu <= self.capacity.millicores {
+            // What waits for a larger capacity, or for others to end, takes nothing of the quota until then.
+            if self.sized(place.1, *cpu).fits(room) {
                 used = next;
             }
             back.push((*place, *cpu));

@@ -17,6 +17,9 @@ pub struct Over {
     /// The newest of those before them whose run was given up.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub until: Option<Timestamp>,
+    /// The oldest after that which did its work and is none of `done`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since: Option<Timestamp>,
 }
 
 impl Over {
@@ -30,7 +33,8 @@ impl Planner {
     /// Which of a job's last runs are over.
     pub fn over(&self, id: JobId) -> Over {
         let Some(declared) = self.jobs.get(id.index()) else { return Over::default() };
-        let mut over = Over { until: declared.lost_until, ..Over::default() };
+        let since = declared.done_since.filter(|_| declared.lost_until.is_some());
+        let mut over = Over { until: declared.lost_until, since, ..Over::default() };
         for (slot, lost) in &declared.slots {
             if *lost {
                 over.lost.push(*slot);
@@ -45,6 +49,8 @@ impl Planner {
     pub fn recall(&mut self, id: JobId, over: &Over) {
         let Some(declared) = self.jobs.get_mut(id.index()) else { return };
         declared.lost_until = declared.lost_until.max(over.until);
+        let since = declared.done_since.into_iter().chain(over.since).min();
+        declared.done_since = since.filter(|since| Some(*since) > declared.lost_until);
         let all = over.lost.iter().map(|slot| (*slot, true));
         for (slot, lost) in all.chain(over.done.iter().map(|slot| (*slot, false))) {
             self.keep_slot(Run { slot, job: id }, lost);

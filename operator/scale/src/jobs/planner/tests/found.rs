@@ -57,7 +57,7 @@ fn another_planner_knows_which_runs_were_given_up_and_which_did_their_work_since
         before.planner.decide(at(slot + 1));
     }
     let over = before.planner.over(first);
-    assert_eq!(over, Over { lost: vec![at(60)], done: vec![at(120)], until: None });
+    assert_eq!(over, Over { lost: vec![at(60)], done: vec![at(120)], ..Over::default() });
     assert!(before.planner.over(second).is_empty());
     let (mut after, ids) = chain();
     let over: Over = serde_json::from_str(&serde_json::to_string(&over).unwrap()).unwrap();
@@ -100,6 +100,50 @@ fn of_many_inputs_that_wait_each_keeps_its_run_waiting() {
     assert_eq!(decided(&mut bench, 300), (vec![], vec![]));
     bench.planner.see(at(300), Event::Capacity(Size { millicores: 64_000, mebibytes: 65_536 })).unwrap();
     assert_eq!(bench.starts(300), [first; 20]);
+}
+
+#[test]
+fn of_many_inputs_that_did_their_work_each_lets_its_run_begin_whatever_was_given_up_long_before() {
+    let (mut bench, [first, second]) = chain();
+    see(&mut bench, Event::Lost(Run { slot: at(-100), job: first }));
+    bench.planner.see(at(0), Event::Capacity(Size::default())).unwrap();
+    for job in [first, second] {
+        for slot in 0..20 {
+            see(&mut bench, Event::Due(Run { slot: at(slot), job }));
+        }
+    }
+    bench.planner.see(at(300), Event::Capacity(Size { millicores: 64_000, mebibytes: 65_536 })).unwrap();
+    assert_eq!(bench.starts(300), [first; 20]);
+    for slot in 0..20 {
+        bench.end(301, Run { slot: at(slot), job: first }, Outcome::Succeeded, 1);
+    }
+    let (mut starts, lost) = decided(&mut bench, 301);
+    starts.sort_unstable();
+    assert_eq!((starts, lost), ((0..20).collect::<Vec<i64>>(), vec![]));
+}
+
+#[test]
+fn another_planner_knows_that_inputs_did_their_work_that_are_not_remembered_one_by_one() {
+    let (mut before, [first, _]) = chain();
+    see(&mut before, Event::Lost(Run { slot: at(-100), job: first }));
+    for slot in 0..20 {
+        see(&mut before, Event::Done(Run { slot: at(slot), job: first }));
+    }
+    let over = before.planner.over(first);
+    let over: Over = serde_json::from_str(&serde_json::to_string(&over).unwrap()).unwrap();
+    let (mut after, [first, second]) = chain();
+    after.planner.recall(first, &over);
+    for slot in [-100, -50, 0, 5] {
+        see(&mut after, Event::Due(Run { slot: at(slot), job: second }));
+    }
+    let (mut starts, mut lost) = decided(&mut after, 300);
+    starts.sort_unstable();
+    lost.sort_unstable();
+    assert_eq!(
+        (starts, lost),
+        (vec![0, 5], vec![-100, -50]),
+        "those before the first good one need the lost one"
+    );
 }
 
 #[test]

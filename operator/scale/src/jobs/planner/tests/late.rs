@@ -61,3 +61,53 @@ fn a_run_that_is_larger_than_what_is_left_keeps_nobody_waiting_and_starts_when_t
     bench.end(50, waits[1], Outcome::Succeeded, 45);
     assert_eq!(bench.starts(50), [wide]);
 }
+
+/// So many vCPU, a wide job that must start within half an hour, and a small one.
+fn late_wide(vcpu: u64) -> (Bench, JobId, JobId) {
+    let mut bench = Bench::new(vcpu);
+    let wide = bench.declare(job("a", "wide", 2, 40));
+    let small = bench.declare(job("b", "small", 1, 60));
+    bench.teach(wide, 10.0);
+    bench.teach(small, 10.0);
+    (bench, wide, small)
+}
+
+#[test]
+fn a_late_run_that_has_no_room_beside_what_runs_elsewhere_keeps_nobody_waiting() {
+    let (mut bench, wide, small) = late_wide(4);
+    let elsewhere = Size { millicores: 3_000, mebibytes: 512 };
+    bench.planner.others(elsewhere, &BTreeMap::new());
+    bench.due(0, &[wide]);
+    assert_eq!(bench.starts(0), []);
+    bench.due(200, &[small]);
+    assert_eq!(bench.starts(200), [small]);
+    bench.planner.others(Size::default(), &BTreeMap::new());
+    assert_eq!(bench.starts(201), [wide]);
+}
+
+#[test]
+fn a_late_run_whose_memory_has_no_room_beside_what_runs_elsewhere_keeps_nobody_waiting() {
+    let mut bench = Bench::new(4);
+    let large = bench.declare(Job { mebibytes: Some(65_536), ..job("a", "large", 1, 40) });
+    let small = bench.declare(job("b", "small", 1, 60));
+    bench.planner.others(Size { millicores: 0, mebibytes: 512 }, &BTreeMap::new());
+    bench.due(0, &[large]);
+    assert_eq!(bench.starts(0), []);
+    bench.due(200, &[small]);
+    assert_eq!(bench.starts(200), [small]);
+}
+
+#[test]
+fn a_late_run_beside_one_that_never_ends_lets_others_pass_again_and_again() {
+    let (mut bench, wide, small) = late_wide(2);
+    let hung = bench.declare(job("c", "hung", 1, 30));
+    bench.due(0, &[hung]);
+    assert_eq!(bench.starts(0), [hung]);
+    bench.due(1, &[wide]);
+    assert_eq!(bench.starts(1), []);
+    bench.due(200, &[small]);
+    assert_eq!(bench.starts(200), [], "for a while its room is kept");
+    let again = bench.planner.next_wake().unwrap();
+    assert!(at(240) < again && again <= at(272), "{again}");
+    assert_eq!(bench.starts(273), [small]);
+}

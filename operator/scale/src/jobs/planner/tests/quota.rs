@@ -86,3 +86,64 @@ fn memory_that_is_taken_elsewhere_makes_runs_wait_and_not_smaller() {
         "{decisions:?}"
     );
 }
+
+#[test]
+fn a_late_run_that_has_no_room_in_the_quota_beside_what_runs_elsewhere_keeps_nobody_of_its_tenant_waiting() {
+    let mut bench = limited(8);
+    let small = bench.declare(job("a", "small", 1, 60));
+    let wide = bench.declare(job("a", "wide", 2, 40));
+    let elsewhere = Size { millicores: 1_000, mebibytes: 512 };
+    bench.planner.others(elsewhere, &BTreeMap::from([("a".to_owned(), elsewhere)]));
+    bench.due(0, &[wide]);
+    assert_eq!(bench.starts(0), []);
+    bench.due(200, &[small]);
+    assert_eq!(bench.starts(200), [small]);
+}
+
+#[test]
+fn a_late_run_does_not_keep_its_tenants_quota_for_ever_beside_one_that_never_ends() {
+    let mut bench = limited(8);
+    let [hung, wide, small] = [("hung", 1, 30), ("wide", 2, 40), ("small", 1, 60)]
+        .map(|(name, vcpu, due)| bench.declare(job("a", name, vcpu, due)));
+    bench.teach(wide, 10.0);
+    bench.teach(small, 10.0);
+    bench.due(0, &[hung]);
+    assert_eq!(bench.starts(0), [hung]);
+    bench.due(1, &[wide]);
+    assert_eq!(bench.starts(1), []);
+    bench.due(100, &[small]);
+    assert_eq!(bench.starts(100), [], "for a while its room is kept");
+    let again = bench.planner.next_wake().unwrap();
+    assert!(at(120) < again && again <= at(152), "{again}");
+    assert_eq!(bench.starts(153), [small], "whatever happens meanwhile, and be it nothing");
+}
+
+#[test]
+fn a_run_that_asks_for_more_than_its_tenants_quota_says_so() {
+    let mut bench = limited(8);
+    let id = bench.declare(job("a", "plan", 1, 60));
+    let run = bench.due(0, &[id])[0];
+    let size = Size { millicores: 3_000, mebibytes: 0 };
+    bench.planner.see(at(0), Event::AtLeast { run, size }).unwrap();
+    assert_eq!(bench.starts(0), []);
+    let said = bench.planner.explain(run).unwrap();
+    assert!(said.contains("needs 3 vCPU") && said.contains("quota is less"), "{said}");
+}
+
+#[test]
+fn a_run_that_has_no_room_beside_what_runs_elsewhere_takes_nothing_of_its_tenants_quota() {
+    let mut bench = limited(4);
+    let [wide, small] = [("wide", 2, 40), ("small", 1, 300)]
+        .map(|(name, vcpu, due)| bench.declare(job("a", name, vcpu, due)));
+    bench.teach(wide, 10.0);
+    bench.teach(small, 10.0);
+    let first = bench.due(0, &[small])[0];
+    assert_eq!(bench.starts(0), [small]);
+    bench.due(1, &[wide]);
+    assert_eq!(bench.starts(1), []);
+    bench.due(25, &[small]);
+    assert_eq!(bench.starts(25), [], "the rest of the quota is kept for the wide one");
+    bench.planner.others(Size { millicores: 3_000, mebibytes: 512 }, &BTreeMap::new());
+    bench.end(50, first, Outcome::Succeeded, 10);
+    assert_eq!(bench.starts(50), [small]);
+}
