@@ -27,7 +27,7 @@ help: ## List the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | awk -F'\t' '{printf "  make %-14s %s\n", $$1, $$2}'
 	@printf '\nSettings: FAST=1 FULL=1 SOURCE=1 (make demo), CONTEXT=name and REGISTRY=host/path (your own cluster: make demo, make scenarios), NAME=cluster\n'
 
-demo: ## Real cluster, real application, real faults; Homeostat beside plain Kubernetes (<= 30 min; FAST=1 <= 5 min)
+demo: ## Real cluster, real application, real faults; Homeostat beside plain Kubernetes (<= 30 min; FAST=1 about 5 min)
 	@$(STEP) "Preparing tools" ./scripts/prepare demo
 	@$(STEP) "Building the harness" cargo build --quiet --release --package homeostat-e2e
 	@./target/release/e2e demo --name $(NAME) $(if $(FAST),--fast) $(if $(FULL),--full) $(if $(SOURCE),--source) \

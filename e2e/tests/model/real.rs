@@ -14,7 +14,7 @@ use homeostat_e2e::proof::kubelet::serves;
 use homeostat_e2e::proof::objects::{create, writes};
 use homeostat_e2e::proof::stage::until;
 use homeostat_execute::ports::{Actuator, FreshTarget, Ledger};
-use homeostat_knowledge::{ActionId, ActionRecord, ActionState, Clock, Name, Parameters, Target, Timestamp};
+use homeostat_knowledge::{ActionId, ActionRecord, ActionState, Name, Parameters, Target};
 use homeostat_sim::objects::CONTAINER;
 use homeostat_sim::server::Stream;
 use k8s_openapi::api::core::v1::Pod;
@@ -30,7 +30,7 @@ use serde_json::{Value, json};
 use super::asks::{Answer, Kubelet};
 use super::modelled::{bounds, flag, replicas};
 use super::things::{NAMESPACE, NODE, PEOPLES, REPLICAS, Thing, action_line, pod_line, record};
-use crate::LIMIT;
+use crate::{LIMIT, Now};
 
 /// A pod and an action that only mark the end of what a watch must have shown.
 const SENTINEL: &str = "sentinel";
@@ -41,14 +41,6 @@ const BUDGET: &str = "web";
 const GUARDED: &str = "guarded";
 /// When everything happened that a kubelet tells: telling it again changes nothing.
 const AT: &str = "2026-01-01T00:00:00Z";
-
-struct Now;
-
-impl Clock for Now {
-    fn now(&self) -> Timestamp {
-        Timestamp::now()
-    }
-}
 
 /// The real one.
 pub struct Real {

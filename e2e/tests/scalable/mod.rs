@@ -12,25 +12,16 @@ use homeostat_e2e::proof::stage::{Stage, until};
 use homeostat_execute::ports::{Actuator, EffectError, Field};
 use homeostat_knowledge::observation::{Change, ObjectChange, Signal};
 use homeostat_knowledge::{
-    ActionId, Clock, ControllerKind, ControllerRecord, Name, ObjectKey, Parameters, Snapshot, Target,
-    Timestamp,
+    ActionId, ControllerKind, ControllerRecord, Name, ObjectKey, Parameters, Snapshot, Target,
 };
 use kube::Api;
 use kube::api::{ApiResource, DynamicObject, GroupVersionKind, PostParams};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
-use crate::LIMIT;
+use crate::{LIMIT, Now};
 
 const NAMESPACE: &str = "shop";
-
-struct Now;
-
-impl Clock for Now {
-    fn now(&self) -> Timestamp {
-        Timestamp::now()
-    }
-}
 
 fn definition() -> Value {
     let open = json!({ "type": "object", "x-kubernetes-preserve-unknown-fields": true });

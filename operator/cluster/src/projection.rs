@@ -39,11 +39,7 @@ impl Projector {
     /// # Errors
     /// What could not be read.
     pub fn deployment(&mut self, json: &str) -> Result<ControllerRecord, String> {
-        let light: Light<controllers::ControllerObject<Deployments>> =
-            serde_json::from_str(json).map_err(|error| error.to_string())?;
-        let key = light.key(&mut self.names);
-        let version = Name::from(light.version());
-        Ok(controllers::record(&light.body?, key, version, &mut self.names))
+        self.controller::<Deployments>(json)
     }
 
     /// The record of a `ReplicaSet`.
@@ -51,7 +47,11 @@ impl Projector {
     /// # Errors
     /// What could not be read.
     pub fn replica_set(&mut self, json: &str) -> Result<ControllerRecord, String> {
-        let light: Light<controllers::ControllerObject<ReplicaSets>> =
+        self.controller::<ReplicaSets>(json)
+    }
+
+    fn controller<S: controllers::Sort>(&mut self, json: &str) -> Result<ControllerRecord, String> {
+        let light: Light<controllers::ControllerObject<S>> =
             serde_json::from_str(json).map_err(|error| error.to_string())?;
         let key = light.key(&mut self.names);
         let version = Name::from(light.version());
