@@ -167,6 +167,14 @@ pub struct TenantSpec {
     #[serde(default = "limits::storm_percent")]
     #[schemars(range(min = 1, max = 100))]
     pub storm_percent: i32,
+    /// How long it must be calm here after a storm; unset or shorter than the ControlPlane's counts as that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 86_400))]
+    pub storm_calm_seconds: Option<i32>,
+    /// Evidence older than this leads to no action here; unset or longer than the ControlPlane's counts as that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 3600))]
+    pub evidence_maximum_age_seconds: Option<i32>,
     /// When no action may start.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]

@@ -297,6 +297,29 @@ fn the_same_again_delivers_nothing() {
 }
 
 #[test]
+fn a_tenant_may_be_more_careful_with_evidence_and_storms_than_the_control_plane_but_not_less() {
+    let defaults = TenantDefaults {
+        evidence_maximum_age: SignedDuration::from_secs(20),
+        storm_calm: SignedDuration::from_secs(300),
+        ..TenantDefaults::default()
+    };
+    let limits = |age: Option<i32>, calm: Option<i32>| {
+        let spec = json!({ "namespaces": ["shop"], "evidenceMaximumAgeSeconds": age, "stormCalmSeconds": calm });
+        let metadata = json!({ "name": "food", "uid": "food" });
+        let api = "homeostat.dev/v1alpha1";
+        let object = json!({ "apiVersion": api, "kind": "Tenant", "metadata": metadata, "spec": spec });
+        let object: Tenant = serde_json::from_value(object).unwrap();
+        let policy = tenant_policy(&object, &BTreeSet::new(), defaults, Timestamp::UNIX_EPOCH)?;
+        Ok((policy.limits.evidence_maximum_age.as_secs(), policy.limits.storm_calm.as_secs()))
+    };
+    assert_eq!(limits(None, None), Ok((20, 300)));
+    assert_eq!(limits(Some(5), Some(900)), Ok((5, 900)));
+    assert_eq!(limits(Some(60), Some(10)), Ok((20, 300)), "what is laxer counts as the ControlPlane's");
+    let refused: Result<_, Rejection> = limits(Some(0), None);
+    assert!(refused.is_err_and(|why| why.to_string().contains("spec.evidenceMaximumAgeSeconds")));
+}
+
+#[test]
 fn the_control_plane_reaches_every_tenant_and_a_broken_one_allows_nothing() {
     let control = |policy, age| ControlEntry {
         uid: Uid::new("c"),

@@ -261,6 +261,10 @@ fn hysteresis(wire: &[WireHysteresis]) -> Result<Hysteresis, Rejection> {
     Ok(Hysteresis::new(times))
 }
 
+fn own_seconds(field: &str, value: Option<i32>, most: i64) -> Result<Option<SignedDuration>, Rejection> {
+    value.map(|value| seconds(field, value, 1, most)).transpose()
+}
+
 fn limits(object: &Tenant, defaults: TenantDefaults) -> Result<GuardLimits, Rejection> {
     let spec = &object.spec;
     let (budgets, cooldown, breaker) = (&spec.budgets, &spec.cooldown, &spec.breaker);
@@ -286,7 +290,9 @@ fn limits(object: &Tenant, defaults: TenantDefaults) -> Result<GuardLimits, Reje
             100,
         )?,
         storm_percent: bounded("spec.stormPercent", spec.storm_percent, 1, 100)?,
-        storm_calm: defaults.storm_calm,
+        // A Tenant may only be more careful than the ControlPlane in both.
+        storm_calm: own_seconds("spec.stormCalmSeconds", spec.storm_calm_seconds, 86_400)?
+            .map_or(defaults.storm_calm, |own| own.max(defaults.storm_calm)),
         cooldown_success: seconds(
             "spec.cooldown.afterSuccessSeconds",
             cooldown.after_success_seconds,
@@ -314,7 +320,12 @@ fn limits(object: &Tenant, defaults: TenantDefaults) -> Result<GuardLimits, Reje
             1,
             100,
         )?,
-        evidence_maximum_age: defaults.evidence_maximum_age,
+        evidence_maximum_age: own_seconds(
+            "spec.evidenceMaximumAgeSeconds",
+            spec.evidence_maximum_age_seconds,
+            3_600,
+        )?
+        .map_or(defaults.evidence_maximum_age, |own| own.min(defaults.evidence_maximum_age)),
         hysteresis: hysteresis(&spec.hysteresis)?,
         replica_step: ReplicaStep::new(
             bounded("spec.replicaStep.increasePercent", spec.replica_step.increase_percent, 0, 1_000)?,

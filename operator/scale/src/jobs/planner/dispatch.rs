@@ -42,7 +42,7 @@ impl Planner {
         for run in waiting {
             let Some(State::Needs(needed)) = self.live.get(run).map(|live| live.state) else { continue };
             if let Some(State::Shifted(at)) = self.live.get(&needed).map(|live| live.state)
-                && self.early.remove(&(at, needed))
+                && self.shifted.remove(&(at, needed))
             {
                 hurried.push(needed);
             }
@@ -52,21 +52,17 @@ impl Planner {
 
     /// While a run waits for room nobody waits for a place in a window: that would only waste room.
     fn let_go(&mut self, now: Timestamp) -> bool {
-        if self.ready.len() == 0 || self.early.is_empty() {
+        if self.ready.len() == 0 || self.shifted.is_empty() {
             return false;
         }
-        let waits = |(_, run): &&(Timestamp, Run)| {
-            self.live.get(run).is_some_and(|live| matches!(live.state, State::Shifted(_)))
-        };
-        let shifted: Vec<(Timestamp, Run)> = self.early.iter().filter(waits).copied().collect();
-        for place in &shifted {
-            self.early.remove(place);
-            if let Some(live) = self.live.get_mut(&place.1) {
+        for (_, run) in std::mem::take(&mut self.shifted) {
+            if let Some(live) = self.live.get_mut(&run).filter(|live| matches!(live.state, State::Shifted(_)))
+            {
                 live.place = None;
+                self.admit(now, run);
             }
-            self.admit(now, place.1);
         }
-        !shifted.is_empty()
+        true
     }
 
     /// Until when a run waits for its place in its window: not so long that less slack would be left than its run is
@@ -80,11 +76,12 @@ impl Planner {
     }
 
     fn wake(&mut self, now: Timestamp) {
-        while let Some((at, run)) = self.early.first().copied() {
+        while let Some((at, run)) = self.first_early() {
             if at > now {
                 break;
             }
-            self.early.pop_first();
+            self.early.remove(&(at, run));
+            self.shifted.remove(&(at, run));
             if self.live.get(&run).is_some_and(|live| matches!(live.state, State::PutOff(_))) {
                 self.wait(run);
             }
@@ -172,7 +169,7 @@ impl Planner {
             let behind = self.tenants[declared.tenant].behind.min(self.settings.most_credit);
             let forward = declared.job.criticality.head_start().saturating_add(behind);
             if let Some(at) = self.place(run, latest, forward).filter(|at| *at > now) {
-                self.early.insert((at, run));
+                self.shifted.insert((at, run));
                 self.set(run, latest, State::Shifted(at));
                 return;
             }

@@ -124,7 +124,7 @@ impl Planner {
                 self.tenants[tenant].parked.remove(&(place, cpu));
             }
             State::Shifted(at) => {
-                self.early.remove(&(at, run));
+                self.shifted.remove(&(at, run));
             }
             _ => return,
         }

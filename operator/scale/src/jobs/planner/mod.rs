@@ -318,6 +318,8 @@ pub struct Planner {
     least: BTreeMap<Run, Size>,
     ready: Ready,
     early: BTreeSet<(Timestamp, Run)>,
+    /// Those that wait for their place in their window: apart, as all may be let go at once.
+    shifted: BTreeSet<(Timestamp, Run)>,
     ahead: Ahead,
     /// When it is looked at again: at the latest start of the most urgent run that is held back for others, or when others
     /// pass the one that has no room.
@@ -346,6 +348,7 @@ impl Planner {
             least: BTreeMap::new(),
             ready: Ready::default(),
             early: BTreeSet::new(),
+            shifted: BTreeSet::new(),
             ahead: Ahead::default(),
             held: None,
             kept: BTreeMap::new(),
@@ -429,8 +432,12 @@ impl Planner {
 
     /// When to ask again if nothing happens before.
     pub fn next_wake(&self) -> Option<Timestamp> {
-        let early = self.early.first().map(|(at, _)| *at);
+        let early = self.first_early().map(|(at, _)| at);
         early.into_iter().chain(self.held).chain(self.kept.values().copied()).min()
+    }
+
+    fn first_early(&self) -> Option<(Timestamp, Run)> {
+        self.early.first().into_iter().chain(self.shifted.first()).min().copied()
     }
 
     /// Takes in what happened. Decisions come with the next [`Planner::decide`], so that what happens at the same moment
