@@ -69,6 +69,8 @@ pub const ANNOTATION_BOUNDS_SET: &str = "homeostat.dev/bounds-set";
 pub const LABEL_HELD: &str = "homeostat.dev/held";
 /// Annotation on a Job that an Action created: the name of the Action.
 pub const ANNOTATION_CREATED_BY: &str = "homeostat.dev/created-by";
+/// Annotation on a Job that was made of a `CronJob` outside of its schedule, as `kubectl create job --from` sets it.
+pub const ANNOTATION_INSTANTIATE: &str = "cronjob.kubernetes.io/instantiate";
 /// Annotation on a Job that retries another: the UID of the failed one.
 pub const ANNOTATION_RETRY_OF: &str = "homeostat.dev/retry-of";
 /// Annotation on a Job that retries another: which try of the run it is, from 1. Earlier ones may be cleared away.
@@ -143,6 +145,8 @@ pub enum ActionKind {
     RetryJob,
     /// Let a run of a Job begin when it is its turn.
     StartJob,
+    /// Make a run of a `CronJob` because work waits.
+    CreateJob,
     /// Change a pod's CPU or memory in place.
     ResizePod,
     /// Tell a person.

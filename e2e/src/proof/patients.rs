@@ -75,7 +75,7 @@ pub fn look(patient: &Patient, snapshot: &Snapshot, now: Timestamp) -> Option<Ch
         ActionKind::RetryJob => retry(snapshot, workload),
         ActionKind::Cordon | ActionKind::Uncordon => node(patient, snapshot, now),
         ActionKind::DriveBounds => drive(snapshot, workload, now),
-        ActionKind::Drain | ActionKind::Notify | ActionKind::StartJob => None,
+        ActionKind::Drain | ActionKind::Notify | ActionKind::StartJob | ActionKind::CreateJob => None,
     }
 }
 

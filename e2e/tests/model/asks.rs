@@ -25,6 +25,8 @@ const DRIVEN: [Bounds; 4] = [
 const SIZES: [u64; 3] = [100, 200, 300];
 /// Two releases, and one that is not there.
 const RELEASES: [&str; 3] = ["web-1", "web-2", "web-9"];
+/// Moments that Jobs are made for, more than once each.
+const SLOTS: [i64; 3] = [1_790_000_000, 1_790_000_060, 1_790_000_120];
 /// States that an action is stored in. Those that end it would be told with a new time at each try.
 const STATES: [ActionState; 5] = [
     ActionState::Proposed,
@@ -297,7 +299,7 @@ impl Drawer {
         if there == Some(replicas) {
             replicas += 1;
         }
-        let (thing, parameters) = match self.below(12) {
+        let (thing, parameters) = match self.below(13) {
             0 => (Thing::Deployment, Parameters::RollingRestart),
             1 => (Thing::Deployment, Parameters::ScaleUp { replicas }),
             2 => (Thing::Deployment, Parameters::ScaleDown { replicas }),
@@ -316,6 +318,10 @@ impl Drawer {
                 (Thing::WaitingRun, start)
             }
             10 => {
+                let slot = Timestamp::from_second(SLOTS[self.below(SLOTS.len())]).unwrap();
+                (Thing::CronJob, Parameters::CreateJob { slot })
+            }
+            11 => {
                 let bounds = DRIVEN[self.below(DRIVEN.len())];
                 (Thing::Autoscaler, Parameters::DriveBounds { bounds, until })
             }

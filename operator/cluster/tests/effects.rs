@@ -561,6 +561,7 @@ async fn each_right_that_is_missing_is_named_and_stops_the_action_at_once() {
         (node(), Parameters::Cordon { until: until() }),
         (cron_job(), Parameters::Suspend { until: until() }),
         (job(), Parameters::RetryJob),
+        (cron_job(), Parameters::CreateJob { slot: until() }),
         (pod, resize),
     ];
     let mut taken_away = 0;

@@ -8,12 +8,14 @@ use homeostat_cluster::ApiActuator;
 use homeostat_execute::actions::retry_name;
 use homeostat_execute::ports::{Acknowledged, Actuator, EffectError, FreshTarget, Refusal};
 use homeostat_knowledge::ids::Uid;
-use homeostat_knowledge::{ActionId, Name, ObjectKey, Parameters, Target};
+use homeostat_knowledge::{ActionId, Name, ObjectKey, Parameters, Target, Timestamp};
 use http::Method;
 use serde_json::{Value, json};
 use support::{Server, Trouble, status};
 
 const MIB: u64 = 1 << 20;
+/// Second of a decision to make a run.
+const SLOT: i64 = 1_790_000_000;
 
 fn target(kind: &str, name: &str) -> Target {
     Target {
@@ -294,6 +296,96 @@ async fn a_second_try_that_somebody_else_made_is_theirs() {
     assert!(matches!(there, Err(EffectError::Conflict(_))), "{there:?}");
     let by = fresh(&server, &job()).await.unwrap().marks.retried_by;
     assert_eq!(by.as_deref(), Some("somebody else"));
+}
+
+fn create() -> Parameters {
+    Parameters::CreateJob { slot: Timestamp::from_second(SLOT).unwrap() }
+}
+
+/// The Job that it makes.
+fn made(server: &Server) -> Option<Value> {
+    server.get("jobs", "water", &format!("plan-backlog-{SLOT}"))
+}
+
+/// Who made it, as a fresh read for this action says.
+async fn made_by(server: &Server) -> Option<Name> {
+    let hands = ApiActuator::new(server.client());
+    hands.fresh_for(&cron_job(), &create()).await.unwrap().unwrap().marks.made_by
+}
+
+#[tokio::test]
+async fn a_run_from_the_backlog_is_one_suspended_job_of_the_template_that_says_by_whom() {
+    let server = server();
+    let mut cron = server.get("cronjobs", "water", "plan").unwrap();
+    cron["spec"]["jobTemplate"]["metadata"] = json!({ "labels": { "team": "water" },
+        "annotations": { "theirs": "stays", "homeostat.dev/retry-of": "nobody" } });
+    cron["spec"]["jobTemplate"]["spec"]["suspend"] = json!(null);
+    server.put("cronjobs", cron);
+    ApiActuator::new(server.client()).dry_run(&cron_job(), &create(), &id()).await.unwrap();
+    assert_eq!((made(&server), made_by(&server).await), (None, None), "a dry run only asks");
+    let tried = server.writes().len();
+    send(&server, &cron_job(), &create()).await.unwrap();
+    assert_eq!(server.writes().len(), tried + 1);
+    let sent = server.seen().into_iter().rfind(support::Seen::writes).unwrap();
+    assert_eq!(sent.line(), "POST /apis/batch/v1/namespaces/water/jobs");
+    let job = made(&server).unwrap();
+    assert_eq!(job["spec"]["suspend"], true, "whatever the template says");
+    assert_eq!(job["spec"]["template"]["spec"], template()["spec"]);
+    assert_eq!(job["metadata"]["labels"], json!({ "team": "water" }));
+    let marks = json!({ "theirs": "stays", "cronjob.kubernetes.io/instantiate": "manual",
+        "homeostat.dev/created-by": id().as_str() });
+    assert_eq!(job["metadata"]["annotations"], marks);
+    let owner = json!([{ "apiVersion": "batch/v1", "kind": "CronJob", "name": "plan", "uid": cron_job().uid.as_str(),
+        "controller": true }]);
+    assert_eq!(job["metadata"]["ownerReferences"], owner, "without a right on finalizers");
+    assert_eq!(made_by(&server).await.as_deref(), Some(id().as_str()));
+}
+
+#[tokio::test]
+async fn a_run_from_the_backlog_whose_answer_is_lost_is_found_by_its_mark_and_made_once() {
+    let server = server();
+    server.trouble(Method::POST, "/jobs", 1, Trouble::LostAnswer);
+    let lost = send(&server, &cron_job(), &create()).await;
+    assert!(matches!(lost, Err(EffectError::Unknown(_))), "{lost:?}");
+    assert_eq!(made_by(&server).await.as_deref(), Some(id().as_str()));
+    let first = made(&server);
+    let again = send(&server, &cron_job(), &create()).await;
+    assert!(matches!(&again, Err(EffectError::Conflict(why)) if why.contains("already")), "{again:?}");
+    assert_eq!(made(&server), first);
+    let tried = ApiActuator::new(server.client()).dry_run(&cron_job(), &create(), &id()).await;
+    assert!(matches!(tried, Err(Refusal::WouldFail(_))), "{tried:?}");
+
+    let theirs = self::server();
+    let name = format!("plan-backlog-{SLOT}");
+    theirs.put("jobs", json!({ "metadata": { "name": name, "namespace": "water" }, "spec": {} }));
+    assert_eq!(made_by(&theirs).await.as_deref(), Some("somebody else"));
+    assert!(matches!(send(&theirs, &cron_job(), &create()).await, Err(EffectError::Conflict(_))));
+}
+
+#[tokio::test]
+async fn no_run_is_made_of_a_cron_job_that_was_suspended_changed_or_replaced_meanwhile() {
+    let server = server();
+    let hands = ApiActuator::new(server.client());
+    let old = hands.effect(&cron_job(), &create(), &id(), &Name::from("1")).await;
+    assert!(matches!(old, Err(EffectError::Conflict(_))), "{old:?}");
+    let other = Target { uid: Uid::new("another"), ..cron_job() };
+    let replaced = send(&server, &other, &create()).await;
+    assert!(matches!(replaced, Err(EffectError::Conflict(_))), "{replaced:?}");
+    let of_job = send(&server, &job(), &create()).await;
+    assert!(matches!(of_job, Err(EffectError::Denied(_))), "a Job has no template of Jobs: {of_job:?}");
+    let mut cron = server.get("cronjobs", "water", "plan").unwrap();
+    cron["spec"]["suspend"] = json!(true);
+    server.put("cronjobs", cron);
+    let suspended = send(&server, &cron_job(), &create()).await;
+    assert!(
+        matches!(&suspended, Err(EffectError::Conflict(why)) if why.contains("suspended")),
+        "{suspended:?}"
+    );
+    assert!(hands.dry_run(&cron_job(), &create(), &id()).await.is_err());
+    server.remove("cronjobs", "water", "plan", true);
+    let gone = hands.effect(&cron_job(), &create(), &id(), &Name::from("1")).await;
+    assert_eq!(gone, Err(EffectError::NotFound));
+    assert_eq!((made(&server), hands.fresh_for(&cron_job(), &create()).await), (None, Ok(None)));
 }
 
 #[tokio::test]

@@ -49,6 +49,7 @@ pub fn digest(record: &ActionRecord) -> Name {
                 part(&("parallelism", pods));
             }
         }
+        Parameters::CreateJob { slot } => part(&("slot", micros(*slot))),
         Parameters::Notify { message } => part(message),
     }
     part(&(before.replicas, before.ready, &before.revision, before.restarts));

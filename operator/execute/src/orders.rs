@@ -76,7 +76,7 @@ fn lacks_memory(record: &ActionRecord, snapshot: &Snapshot) -> bool {
 }
 
 /// Whether the object still waits for what is ordered: a Job that was not let go or may be tried again, a `CronJob` that
-/// is there, a pod of a run that lacks memory.
+/// is there, and of which no run waits or is under way where one is to be made, a pod of a run that lacks memory.
 pub(crate) fn still_waits(record: &ActionRecord, snapshot: &Snapshot) -> bool {
     if of_pod(record) {
         return lacks_memory(record, snapshot);
@@ -90,6 +90,7 @@ pub(crate) fn still_waits(record: &ActionRecord, snapshot: &Snapshot) -> bool {
         Parameters::StartJob { .. } => {
             found.paused || found.finished == Some(homeostat_knowledge::records::JobEnd::Failed)
         }
+        Parameters::CreateJob { .. } => !found.paused && crate::actions::under_way(snapshot, found).is_none(),
         _ => true,
     })
 }
@@ -112,6 +113,7 @@ pub(crate) fn evidence(record: &ActionRecord, snapshot: &Snapshot, source: Sourc
 mod tests {
     use super::*;
     use crate::testing::{put_controller, run, run_action, runs};
+    use homeostat_knowledge::ControllerRecord;
 
     #[test]
     fn orders_and_repairs_do_not_use_up_each_others_budgets() {
@@ -124,6 +126,30 @@ mod tests {
         assert!(!counts(&ActionHistory::of(&order), &repair));
         repair.target.uid = order.target.uid.clone();
         assert!(counts(&ActionHistory::of(&repair), &order), "on the same object they do");
+    }
+
+    #[test]
+    fn a_run_that_came_meanwhile_or_a_suspended_cron_job_is_no_evidence_for_another_run() {
+        let slot = crate::testing::at(60);
+        let order = run_action("run-order-1", ControllerKind::CronJob, Parameters::CreateJob { slot });
+        let mut snapshot = runs(ControllerKind::CronJob, true);
+        let active = |snapshot: &Snapshot| evidence(&order, snapshot, SourceFacts::Healthy).active;
+        assert!(active(&snapshot));
+        let cron = run(ControllerKind::CronJob);
+        let mut job = run(ControllerKind::Job);
+        job.key.object.name = homeostat_knowledge::Name::from("order-1");
+        job.owner = Some(homeostat_knowledge::records::OwnerRecord {
+            kind: ControllerKind::CronJob,
+            name: cron.key.object.name.clone(),
+            uid: cron.uid.clone(),
+        });
+        put_controller(&mut snapshot, job.clone());
+        assert!(!active(&snapshot), "its schedule made one");
+        job.finished = Some(homeostat_knowledge::records::JobEnd::Complete);
+        put_controller(&mut snapshot, job);
+        assert!(active(&snapshot));
+        put_controller(&mut snapshot, ControllerRecord { paused: true, ..cron });
+        assert!(!active(&snapshot));
     }
 
     #[test]

@@ -80,6 +80,16 @@ pub trait Actuator: Send + Sync + 'static {
         target: &Target,
     ) -> impl Future<Output = Result<Option<FreshTarget>, ReadError>> + Send;
 
+    /// The same, with the mark of what an effect with these parameters makes beside its target, under a name that follows
+    /// from them.
+    fn fresh_for(
+        &self,
+        target: &Target,
+        _parameters: &Parameters,
+    ) -> impl Future<Output = Result<Option<FreshTarget>, ReadError>> + Send {
+        self.fresh_target(target)
+    }
+
     /// The server-side dry run of the effect. Changes nothing.
     fn dry_run(
         &self,
@@ -213,6 +223,9 @@ pub struct Marks {
     pub labels: BTreeMap<Name, Name>,
     /// For a failed Job: the action that the Job of its retry name was created by.
     pub retried_by: Option<Name>,
+    /// For a `CronJob` of which a Job is made: the action that the Job of that name was created by.
+    #[serde(default)]
+    pub made_by: Option<Name>,
     /// When the object was made.
     pub created: Option<Timestamp>,
     /// Who set the fields that actions change, newest last. From `metadata.managedFields`.

@@ -37,6 +37,8 @@ pub enum ActionKind {
     RetryJob,
     /// Let a run of a Job begin when it is its turn.
     StartJob,
+    /// Make a run of a `CronJob` because work waits.
+    CreateJob,
     /// Change a pod's resources in place.
     ResizePod,
     /// Tell a person.
@@ -45,7 +47,7 @@ pub enum ActionKind {
 
 impl ActionKind {
     /// Every kind.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::ScaleUp,
         Self::ScaleDown,
         Self::DriveBounds,
@@ -59,6 +61,7 @@ impl ActionKind {
         Self::Resume,
         Self::RetryJob,
         Self::StartJob,
+        Self::CreateJob,
         Self::ResizePod,
         Self::Notify,
     ];
@@ -79,6 +82,7 @@ impl ActionKind {
             Self::Resume => "Resume",
             Self::RetryJob => "RetryJob",
             Self::StartJob => "StartJob",
+            Self::CreateJob => "CreateJob",
             Self::ResizePod => "ResizePod",
             Self::Notify => "Notify",
         }
@@ -203,6 +207,11 @@ pub enum Parameters {
         #[serde(default)]
         parallelism: Option<u32>,
     },
+    /// Make a Job of a `CronJob`'s template, suspended.
+    CreateJob {
+        /// Whole second of the decision, of which its name follows.
+        slot: Timestamp,
+    },
     /// Give one container of a running pod, or of the template of a `CronJob`, these resources.
     ResizePod {
         /// Container.
@@ -233,6 +242,7 @@ impl Parameters {
             }
             Self::Cordon { until } => Self::Cordon { until: micros(*until) },
             Self::Suspend { until } => Self::Suspend { until: micros(*until) },
+            Self::CreateJob { slot } => Self::CreateJob { slot: micros(*slot) },
             _ => self.clone(),
         }
     }
@@ -252,6 +262,7 @@ impl Parameters {
             Self::Resume => ActionKind::Resume,
             Self::RetryJob => ActionKind::RetryJob,
             Self::StartJob { .. } => ActionKind::StartJob,
+            Self::CreateJob { .. } => ActionKind::CreateJob,
             Self::ResizePod { .. } => ActionKind::ResizePod,
             Self::Notify { .. } => ActionKind::Notify,
         }

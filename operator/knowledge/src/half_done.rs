@@ -8,6 +8,7 @@ use crate::guard::{GuardName, GuardReport};
 use crate::ids::{ActionId, Uid};
 use crate::policy::{Bounds, KillSwitch};
 use crate::records::{AutoscalerRecord, ControllerKind, ControllerRecord, NodeRecord};
+use crate::runs::made_name;
 use crate::snapshot::Snapshot;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -159,6 +160,13 @@ fn mend(action: &ActionRecord, snapshot: &Snapshot) -> Mend {
         Parameters::StartJob { .. } => Mend::look(
             "nothing to mend: a run that began goes on by itself",
             kubectl(&action.target.key, "get jobs"),
+        ),
+        Parameters::CreateJob { slot } => Mend::by(
+            "takes the new Job away where it was made: it is suspended, and nothing starts it meanwhile",
+            kubectl(
+                &action.target.key,
+                &format!("delete job {} --ignore-not-found", word(&made_name(&action.target, *slot))),
+            ),
         ),
         Parameters::ResizePod { .. } => resources(action),
         Parameters::Notify { .. } => Mend::look(

@@ -265,6 +265,14 @@ fn each_kind_is_mended_by_the_command_that_brings_back_how_it_was() {
             false,
         ),
         (
+            "CronJob",
+            "night",
+            Parameters::CreateJob { slot: Timestamp::UNIX_EPOCH },
+            none(),
+            "kubectl -n shop delete job night-backlog-0 --ignore-not-found",
+            true,
+        ),
+        (
             "Pod",
             "web-x",
             resize(Some(300)),

@@ -3,12 +3,14 @@
 mod allowance;
 mod control;
 mod hysteresis;
+mod runs;
 mod signal;
 mod step;
 
 pub use allowance::Allowance;
 pub use control::{BreakerLatch, ControlPolicy, KillSwitch, PrometheusPolicy, RESET_BREAKER, SecretKey};
 pub use hysteresis::Hysteresis;
+pub use runs::{BACKLOG, RunItems, RunRules};
 pub use signal::{Across, ExternalPolicy, HEARTBEAT, HeartbeatPolicy, Measures, MetricPolicy, SignalPolicy};
 pub use step::ReplicaStep;
 
@@ -436,43 +438,6 @@ pub struct Permits {
     /// When its runs must have ended, for what runs to completion.
     #[serde(default)]
     pub runs: RunRules,
-}
-
-/// Rules for the runs of what runs to completion.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct RunRules {
-    /// A run must have ended so long after its slot.
-    pub deadline: SignedDuration,
-    /// Pods of one run at a time.
-    pub parallelism: Option<Bounds>,
-    /// A run may start so long after its slot, so that peaks do not coincide.
-    #[serde(default)]
-    pub window: SignedDuration,
-    /// What its backlog says of a run, where its pods at a time follow from it.
-    #[serde(default)]
-    pub items: Option<RunItems>,
-}
-
-/// Items that wait for a run, as the load [`BACKLOG`] counts them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct RunItems {
-    /// Work of one item for one pod; `None`: it is learnt.
-    pub each: Option<SignedDuration>,
-}
-
-/// The signal that a backlog becomes; no name that people can give.
-pub const BACKLOG: &str = "scaling.backlog";
-
-impl Default for RunRules {
-    /// One hour, and no window.
-    fn default() -> Self {
-        Self {
-            deadline: SignedDuration::from_hours(1),
-            parallelism: None,
-            window: SignedDuration::ZERO,
-            items: None,
-        }
-    }
 }
 
 /// Sizing ahead of the load.

@@ -349,6 +349,9 @@ pub struct Work {
     pub queue: Option<Name>,
     /// The action that let it start, when that was one of ours.
     pub started_by: Option<Name>,
+    /// The action that made it because work waited; `None` for a repeat, and for what others made.
+    #[serde(default)]
+    pub made_by: Option<Name>,
     /// UID of the failed Job that it repeats, when we made it.
     pub retry_of: Option<Uid>,
     /// Which try of its run it is, from 1, when we made it.

@@ -25,6 +25,16 @@ pub fn occasion(target: &Target) -> IncidentId {
 /// How every [`occasion`] begins.
 pub const OCCASION: &str = "run-";
 
+/// Name of the Job that is made of this `CronJob` because work waits, by the moment of the decision: a name is used once, so
+/// one decision makes one Job. Short enough for the label that Kubernetes puts on its pods.
+pub fn made_name(target: &Target, slot: Timestamp) -> Name {
+    let base: String = target.key.name.chars().take(42).collect();
+    Name::from(format!("{}-{MADE}-{}", base.trim_end_matches(['-', '.']), slot.as_second()))
+}
+
+/// Stands between the name of a `CronJob` and the moment, in names of Jobs that are made because work waits.
+pub const MADE: &str = "backlog";
+
 /// Orders the runs of one owner, the newest last: by the moment that each was made for, then what repeats or follows it. The
 /// name comes last: people name the Jobs that they make of a `CronJob` as they like.
 pub fn age(job: &ControllerRecord) -> (Option<Timestamp>, bool, Option<Timestamp>, &str) {
@@ -110,6 +120,23 @@ pub struct LateRun {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_name_of_a_run_from_the_backlog_follows_from_its_cron_job_and_the_moment_and_fits() {
+        let mut target = Target {
+            api_version: Name::from("batch/v1"),
+            kind: Name::from("CronJob"),
+            key: crate::entity::ObjectKey::new("a", "plan"),
+            uid: Uid::new("u"),
+            resource_version: Name::from("1"),
+        };
+        let at = |second: i64| Timestamp::from_second(second).unwrap_or(Timestamp::UNIX_EPOCH);
+        assert_eq!(&*made_name(&target, at(1_790_000_000)), "plan-backlog-1790000000");
+        assert_ne!(made_name(&target, at(1)), made_name(&target, at(2)));
+        target.key.name = Name::from(format!("{}-end", "n".repeat(41)));
+        assert_eq!(&*made_name(&target, at(7)), format!("{}-backlog-7", "n".repeat(41)));
+        assert!(made_name(&target, Timestamp::MAX).len() <= 63);
+    }
 
     #[test]
     fn repeats_that_name_each_other_in_a_ring_are_followed_only_a_few_steps() {

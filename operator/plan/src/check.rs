@@ -115,7 +115,7 @@ impl Checker {
         }
         let ordered = plan.origin == Origin::Schedule;
         let fits = |step: &Step| match &step.parameters {
-            Parameters::StartJob { .. } => ordered,
+            Parameters::StartJob { .. } | Parameters::CreateJob { .. } => ordered,
             Parameters::ResizePod { .. } if &*step.target.kind == "CronJob" => ordered,
             // A pod of a run may be given more by its orderer, and by a repair.
             Parameters::ResizePod { .. } if ordered => of_run(step, snapshot),
@@ -213,6 +213,12 @@ fn terms(step: &Step, block: &mut impl FnMut(String)) {
             }
         }
         Parameters::Uncordon | Parameters::Resume | Parameters::StartJob { .. } => {}
+        // The new Job is the success; which one it is follows from the moment.
+        Parameters::CreateJob { slot } => {
+            if slot.subsec_nanosecond() != 0 || *slot > step.evidence.taken_at {
+                block(format!("{slot} is no whole second up to its evidence"));
+            }
+        }
         parameters => {
             if verification.expect == Expectation::Nothing {
                 block(format!("{} does not say what counts as success", parameters.kind()));
@@ -299,6 +305,9 @@ fn bounds(
     if let Parameters::DriveBounds { bounds, .. } = step.parameters {
         driven(plan, bounds, workload, block);
     }
+    if let Parameters::CreateJob { .. } = step.parameters {
+        from_backlog(plan, step, workload, block);
+    }
     if plan.origin == Origin::Forecast
         && let Parameters::ResizePod { cpu_millis, memory_bytes, .. } = step.parameters
     {
@@ -332,6 +341,24 @@ fn bounds(
     }
     if !u64::try_from(replicas).is_ok_and(|replicas| bounds.is_some_and(|bounds| bounds.contains(replicas))) {
         block(format!("{replicas} replicas are outside of spec.scaling.replicas of {}", plan.workload));
+    }
+}
+
+/// Runs beside the schedule are made of `CronJob`s alone, and where people say from how many waiting items on.
+fn from_backlog(
+    plan: &Plan<Draft>,
+    step: &Step,
+    workload: Option<&WorkloadPolicy>,
+    block: &mut impl FnMut(String),
+) {
+    let permits = workload.map(|workload| &workload.permits);
+    let mode = permits.and_then(|permits| permits.scaling.as_ref()).map(|scaling| scaling.mode);
+    let from = permits.and_then(|permits| permits.runs.items).and_then(|items| items.run_from);
+    if &*step.target.kind != "CronJob" || mode != Some(ScalingMode::Auto) || from.is_none() {
+        block(format!(
+            "{} asks for no runs by its backlog: its target is no CronJob, or spec.scaling is not mode Auto with              backlog.runFrom",
+            plan.workload
+        ));
     }
 }
 
@@ -415,6 +442,7 @@ fn target(step: &Step, workload: &WorkloadPolicy, snapshot: &Snapshot, block: &m
         Parameters::RollingRestart
         | Parameters::ScaleUp { .. }
         | Parameters::ScaleDown { .. }
+        | Parameters::CreateJob { .. }
         | Parameters::RollBack { .. } => own(step, workload, snapshot, block),
         Parameters::DriveBounds { bounds, .. } => autoscaler(step, *bounds, workload, snapshot, block),
         Parameters::Suspend { .. }

@@ -8,7 +8,7 @@ mod common;
 use common::{Given, GivenIncident, GivenPod, GivenWorkload, ago, drafted, now, order};
 use homeostat_knowledge::observation::{Change, ObjectChange};
 use homeostat_knowledge::plan::{Draft, Expectation, Undo};
-use homeostat_knowledge::policy::{Bounds, Permits, ScalingMode, ScalingPolicy};
+use homeostat_knowledge::policy::{Bounds, Permits, RunItems, ScalingMode, ScalingPolicy};
 use homeostat_knowledge::records::{ControllerKey, JobEnd, OwnerRecord, Work};
 use homeostat_knowledge::*;
 use homeostat_plan::{Checker, Decision, plan};
@@ -81,6 +81,60 @@ fn whoever_orders_runs_does_nothing_else_to_a_pod() {
     plan.steps[0].parameters = Parameters::EvictPod { grace_seconds: None };
     let refused = admitted((snapshot, plan)).expect_err("refused");
     assert!(refused.contains("runs are ordered by their orderer only"), "{refused}");
+}
+
+/// A `CronJob` of which runs are asked for from so many items on, and the plan that makes one.
+fn from_backlog(mode: ScalingMode, run_from: Option<u32>) -> (Snapshot, Plan<Draft>) {
+    let (mut snapshot, mut plan) = world(ControllerKind::Job, mode, 200);
+    let mut cron = (**snapshot.controller_of(&order()).expect("a Job")).clone();
+    cron.key.kind = ControllerKind::CronJob;
+    let mut workload = (**snapshot.workloads.get(&order()).expect("a workload")).clone();
+    workload.target = cron.key.clone();
+    workload.permits.runs.items = Some(RunItems { each: None, run_from });
+    let step = &mut plan.steps[0];
+    step.target = Snapshot::controller_target(&cron).expect("a CronJob");
+    step.parameters = Parameters::CreateJob { slot: second(0) };
+    step.before = Before::default();
+    (step.verification.expect, step.evidence.taken_at) = (Expectation::Nothing, now());
+    put(&mut snapshot, cron);
+    snapshot.commit(&ObjectChange::Workload(Change::Applied(Arc::new(workload))), now());
+    (snapshot, plan)
+}
+
+type Spoil = fn(&mut Plan<Draft>);
+
+/// So many whole seconds from now on.
+fn second(later: i64) -> Timestamp {
+    Timestamp::from_second(now().as_second() + later).expect("a moment")
+}
+
+#[test]
+fn a_run_from_the_backlog_is_admitted_only_where_people_ask_for_it_and_of_their_cron_job() {
+    let refused = |plan: &Plan<Draft>, snapshot: &Snapshot| {
+        Checker::default().check(plan.clone(), snapshot, now()).err()
+    };
+    let (snapshot, plan) = from_backlog(ScalingMode::Auto, Some(20));
+    assert_eq!(refused(&plan, &snapshot), None, "the test can pass");
+    for (mode, from) in [(ScalingMode::Auto, None), (ScalingMode::Recommend, Some(20))] {
+        let (snapshot, plan) = from_backlog(mode, from);
+        let objections = refused(&plan, &snapshot).expect("nobody asked");
+        assert!(objections.iter().any(|one| one.message.contains("backlog.runFrom")), "{objections:?}");
+    }
+    let spoils: [Spoil; 5] = [
+        |plan| plan.origin = Origin::Incident,
+        |plan| plan.steps[0].target.uid = Uid::new("another"),
+        |plan| plan.steps[0].target.kind = Name::from("Job"),
+        |plan| plan.steps[0].parameters = Parameters::CreateJob { slot: second(5) },
+        |plan| {
+            let slot = second(-5) + SignedDuration::from_millis(1);
+            plan.steps[0].parameters = Parameters::CreateJob { slot };
+        },
+    ];
+    for (index, spoil) in spoils.into_iter().enumerate() {
+        let mut spoilt = plan.clone();
+        spoil(&mut spoilt);
+        assert!(refused(&spoilt, &snapshot).is_some(), "{index}");
+    }
 }
 
 /// A run of `order`, which may be repeated, failed.

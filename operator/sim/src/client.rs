@@ -237,6 +237,27 @@ impl Client {
         Ok(accepted("accepted"))
     }
 
+    /// Reads a target, and with parameters the mark of what such an effect makes beside it.
+    async fn read_fresh(
+        &self,
+        target: &Target,
+        parameters: Option<&Parameters>,
+    ) -> Result<Option<FreshTarget>, ReadError> {
+        let arrived = self.arrive(Request::FreshRead, &target.key.name).await;
+        let reply = arrived.map_err(|fault| read_error(&fault))?;
+        let result = {
+            let inner = self.world.lock();
+            let server = &inner.server;
+            let stale = matches!(reply, Reply::Stale);
+            let mut fresh = server.read(target, stale);
+            if let (Some(fresh), Some(parameters)) = (&mut fresh, parameters) {
+                fresh.marks.made_by = server.made_by(target, parameters, stale);
+            }
+            Ok(fresh)
+        };
+        self.leave(reply, result, Err(ReadError::Unavailable("timeout".to_owned()))).await
+    }
+
     /// Lets go of what was held for long enough, as the product does now and then: all of it is listed, together with the
     /// kill switch, and each is released under the version that was listed.
     pub async fn release_held(&self) {
@@ -315,6 +336,7 @@ fn looks(parameters: &Parameters) -> bool {
             | Parameters::DriveBounds { .. }
             | Parameters::RollBack { .. }
             | Parameters::StartJob { .. }
+            | Parameters::CreateJob { .. }
             | Parameters::RetryJob
     )
 }
@@ -397,10 +419,15 @@ impl Actuator for Client {
     }
 
     async fn fresh_target(&self, target: &Target) -> Result<Option<FreshTarget>, ReadError> {
-        let arrived = self.arrive(Request::FreshRead, &target.key.name).await;
-        let reply = arrived.map_err(|fault| read_error(&fault))?;
-        let result = Ok(self.world.lock().server.read(target, matches!(reply, Reply::Stale)));
-        self.leave(reply, result, Err(ReadError::Unavailable("timeout".to_owned()))).await
+        self.read_fresh(target, None).await
+    }
+
+    async fn fresh_for(
+        &self,
+        target: &Target,
+        parameters: &Parameters,
+    ) -> Result<Option<FreshTarget>, ReadError> {
+        self.read_fresh(target, Some(parameters)).await
     }
 
     async fn dry_run(

@@ -246,6 +246,17 @@ impl Hands {
         another.map(|record| record.target.resource_version.clone())
     }
 
+    /// What a program takes a fresh read for.
+    fn believed(&self, target: &Target, mut fresh: Option<FreshTarget>) -> Option<FreshTarget> {
+        if self.has(Defect::TakesAbsenceForProof)
+            && let Some(fresh) = &mut fresh
+            && let Some(version) = self.decided_on(target)
+        {
+            fresh.resource_version = version;
+        }
+        fresh
+    }
+
     fn has(&self, defect: Defect) -> bool {
         self.defect == Some(defect)
     }
@@ -336,14 +347,20 @@ impl Actuator for Hands {
             let node = snapshot.nodes.get(&target.key.name).filter(|_| target.is_node());
             return Ok(crate::objects::cached(pod, controller, node.map(|node| (**node).clone())));
         }
-        let mut fresh = self.client.fresh_target(target).await?;
-        if self.has(Defect::TakesAbsenceForProof)
-            && let Some(fresh) = &mut fresh
-            && let Some(version) = self.decided_on(target)
-        {
-            fresh.resource_version = version;
+        let fresh = self.client.fresh_target(target).await?;
+        Ok(self.believed(target, fresh))
+    }
+
+    async fn fresh_for(
+        &self,
+        target: &Target,
+        parameters: &Parameters,
+    ) -> Result<Option<FreshTarget>, ReadError> {
+        if self.has(Defect::NoFreshRead) {
+            return self.fresh_target(target).await;
         }
-        Ok(fresh)
+        let fresh = self.client.fresh_for(target, parameters).await?;
+        Ok(self.believed(target, fresh))
     }
 
     async fn dry_run(

@@ -402,7 +402,7 @@ impl Process {
             vec!["somebody is ill".to_owned()],
         );
         let plan = match plan.steps.first().map(|step| step.parameters.kind()) {
-            Some(ActionKind::StartJob) => plan.by_schedule(),
+            Some(ActionKind::StartJob | ActionKind::CreateJob) => plan.by_schedule(),
             Some(ActionKind::DriveBounds) => plan.by_forecast(),
             _ => plan,
         };

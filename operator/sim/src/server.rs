@@ -9,9 +9,10 @@ use homeostat_knowledge::forecast::Scaler;
 use homeostat_knowledge::observation::{Change, ObjectChange};
 use homeostat_knowledge::policy::{ControlPolicy, TenantPolicy, WorkloadPolicy};
 use homeostat_knowledge::records::ControllerKey;
+use homeostat_knowledge::runs::made_name;
 use homeostat_knowledge::{
     ActionRecord, ActionState, ControllerKind, ControllerRecord, Incident, IncidentId, Name, ObjectKey,
-    Target, TenantName, Timestamp, Uid, WorkloadHealth, WorkloadKey,
+    Parameters, Target, TenantName, Timestamp, Uid, WorkloadHealth, WorkloadKey,
 };
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -489,6 +490,16 @@ impl Server {
                 Some(fresh)
             }
         }
+    }
+
+    /// Who created the Job that such an effect makes beside its target; `None` where there is none.
+    pub fn made_by(&self, target: &Target, parameters: &Parameters, stale: bool) -> Option<Name> {
+        let Parameters::CreateJob { slot } = parameters else { return None };
+        let object = ObjectKey { namespace: target.key.namespace.clone(), name: made_name(target, *slot) };
+        let past = self.past.as_ref().filter(|_| stale);
+        let controllers = past.map_or(&self.controllers, |view| &view.controllers);
+        let job = controllers.get(&ControllerKey { kind: ControllerKind::Job, object })?;
+        Some(job.marks.get(CREATED_BY).cloned().unwrap_or_else(|| Name::from("somebody else")))
     }
 
     /// Keeps the present as what stale reads will answer.

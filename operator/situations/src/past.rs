@@ -143,9 +143,11 @@ impl Given {
             },
             ActionKind::Notify => Parameters::Notify { message: "told".to_owned() },
             // The others are refused while the file is read.
-            ActionKind::EvictPod | ActionKind::Drain | ActionKind::DriveBounds | ActionKind::StartJob => {
-                Parameters::EvictPod { grace_seconds: None }
-            }
+            ActionKind::EvictPod
+            | ActionKind::Drain
+            | ActionKind::DriveBounds
+            | ActionKind::StartJob
+            | ActionKind::CreateJob => Parameters::EvictPod { grace_seconds: None },
         }
     }
 }

@@ -104,9 +104,10 @@ pub(crate) fn read_incident_state<'de, D: Deserializer<'de>>(deserializer: D) ->
 
 /// An action that an incident may have, one step at a time: what a forecast or a schedule asks for is none, nor is a sequence.
 pub(crate) fn read_past_action<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
-    use ActionKind::{Drain, DriveBounds, StartJob};
+    use ActionKind::{CreateJob, Drain, DriveBounds, StartJob};
     word(deserializer, "action of an incident", |text| {
-        ActionKind::from_name(text).is_some_and(|kind| !matches!(kind, Drain | DriveBounds | StartJob))
+        let other = |kind| matches!(kind, Drain | DriveBounds | StartJob | CreateJob);
+        ActionKind::from_name(text).is_some_and(|kind| !other(kind))
     })
 }
 

@@ -33,7 +33,8 @@ fn target(action: ActionKind) -> Option<&'static str> {
         | ActionKind::Suspend
         | ActionKind::Resume
         | ActionKind::RetryJob
-        | ActionKind::StartJob => Some("SickWorkload"),
+        | ActionKind::StartJob
+        | ActionKind::CreateJob => Some("SickWorkload"),
         ActionKind::RollBack => Some("PreviousRevision"),
         ActionKind::Cordon | ActionKind::Uncordon | ActionKind::Drain => Some("SickNode"),
         ActionKind::Notify => None,

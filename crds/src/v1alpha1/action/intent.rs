@@ -108,6 +108,9 @@ pub struct Parameters {
     /// When what is held (a cordon, a suspension, driven bounds) is released at the latest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<MicroTime>,
+    /// Whole second of the decision to make a Job: its name follows from it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slot: Option<MicroTime>,
     /// How urgent a message is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub severity: Option<Severity>,

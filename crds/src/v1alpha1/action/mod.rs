@@ -127,6 +127,8 @@ pub const CONDITIONS: &[ConditionType] = &[
     .message("Cordon and Suspend need parameters.until: what is held must end"))]
 #[x_kube(validation = Rule::new("self.action != 'DriveBounds' || (has(self.parameters) && has(self.parameters.until) && has(self.parameters.minReplicas) && has(self.parameters.maxReplicas) && self.parameters.minReplicas <= self.parameters.maxReplicas && self.target.kind == 'HorizontalPodAutoscaler')")
     .message("DriveBounds needs parameters.minReplicas, maxReplicas, not below it, and until, and a HorizontalPodAutoscaler as its target"))]
+#[x_kube(validation = Rule::new("self.action != 'CreateJob' || (has(self.parameters) && has(self.parameters.slot) && self.target.kind == 'CronJob')")
+    .message("CreateJob needs parameters.slot, of which the name of the new Job follows, and a CronJob as its target"))]
 #[serde(rename_all = "camelCase")]
 pub struct ActionSpec {
     /// What asks for it: an Incident, a Forecast, or the schedule of the Workload's runs.

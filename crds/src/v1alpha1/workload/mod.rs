@@ -71,6 +71,8 @@ pub const CONDITIONS: &[ConditionType] = &[
     .message("scaling.backlog needs scaling.parallelism and scaling.deadlineSeconds with the archetype Batch: between how many pods, and until when"))]
 #[x_kube(validation = Rule::new("!has(self.scaling) || !has(self.scaling.backlog) || !has(self.scaling.backlog.itemsPerReplica) || self.archetype != 'Batch'")
     .message("scaling.backlog.itemsPerReplica is not for the archetype Batch; use secondsPerItem, or leave it to be learnt"))]
+#[x_kube(validation = Rule::new("!has(self.scaling) || !has(self.scaling.backlog) || !has(self.scaling.backlog.runFrom) || self.targetRef.kind == 'CronJob'")
+    .message("scaling.backlog.runFrom is for a CronJob: from so many waiting items on, a run is made although its schedule asks for none"))]
 #[x_kube(validation = Rule::new("!has(self.scaling) || !has(self.scaling.startWindowSeconds) || self.archetype == 'Batch'")
     .message("scaling.startWindowSeconds is for the archetype Batch"))]
 #[x_kube(validation = Rule::new("!has(self.scaling) || !has(self.scaling.calendar) || size(self.scaling.calendar) == 0 || self.archetype != 'Batch'")

@@ -185,6 +185,11 @@ pub struct Backlog {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 10), regex(pattern = POSITIVE_SECONDS))]
     pub seconds_per_item: Option<String>,
+    /// Of a `CronJob`: from so many waiting items on, a run is made although the schedule does not ask for one; one at a time.
+    /// Unset: runs come by the schedule alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub run_from: Option<i32>,
 }
 
 /// A load that is read from a signal.

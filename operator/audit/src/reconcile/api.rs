@@ -1,6 +1,7 @@
 //! What an event of the API server's audit log (`audit.k8s.io/v1`) says, as far as the record can be set beside it.
 
 use homeostat_knowledge::ActionKind;
+use homeostat_knowledge::runs::MADE;
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::Value;
@@ -239,6 +240,7 @@ impl Expected {
             Some(A::ScaleUp | A::ScaleDown) => to("patch", "scale"),
             Some(A::RetryJob) => self.repeats(write),
             Some(A::StartJob) => to("patch", "") || self.repeats(write),
+            Some(A::CreateJob) => self.kind == "CronJob" && self.creates(write, MADE),
             Some(A::ResizePod) => to("patch", if self.kind == "CronJob" { "" } else { "resize" }),
             // The one is done as actions of other kinds, the other asks for nothing.
             Some(A::Drain | A::Notify) => false,
@@ -254,9 +256,14 @@ impl Expected {
             && plural(&self.kind).is_none_or(|plural| plural == write.resource)
     }
 
-    /// The request makes a Job that repeats this one, whose name is shortened before the mark of a repeat.
+    /// The request makes a Job that repeats this one.
     fn repeats(&self, write: &Write) -> bool {
-        let base = write.name.rsplit_once("-retry-").map(|(base, _)| base);
+        self.creates(write, "retry")
+    }
+
+    /// The request makes a Job whose name begins with that of this object, shortened, before such a mark.
+    fn creates(&self, write: &Write, mark: &str) -> bool {
+        let base = write.name.rsplit_once(&format!("-{mark}-")).map(|(base, _)| base);
         (write.verb.as_str(), write.resource.as_str(), write.subresource.as_str()) == ("create", "jobs", "")
             && self.group == write.group
             && self.namespace == write.namespace

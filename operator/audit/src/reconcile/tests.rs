@@ -229,6 +229,12 @@ fn each_kind_of_action_is_known_by_its_request() {
         ),
         (effect(start(), batch, "Job", "night-1"), "patch", "jobs.batch", "shop/night-1"),
         (effect(start(), batch, "Job", "night-1"), "create", "jobs.batch", "shop/night-1-retry-ab12"),
+        (
+            effect(Parameters::CreateJob { slot: until }, batch, "CronJob", "night"),
+            "create",
+            "jobs.batch",
+            "shop/night-backlog-1790000000",
+        ),
         (effect(resize(), "v1", "Pod", "order-x"), "patch", "pods/resize", "shop/order-x"),
         (effect(resize(), batch, "CronJob", "night"), "patch", "cronjobs.batch", "shop/night"),
         (

@@ -7,7 +7,7 @@ use crate::autoscaler;
 use crate::client::{call, label};
 use crate::error::{Category, ClusterError};
 use crate::validate::effects_switch;
-use crate::watches::fresh::{fresh_controller, fresh_job, fresh_node, fresh_pod};
+use crate::watches::fresh::{fresh_controller, fresh_cron_job, fresh_job, fresh_node, fresh_pod};
 use crate::watches::scalables;
 use homeostat_crds::v1alpha1::{ControlPlane, control_plane};
 use homeostat_execute::ports::{Acknowledged, Actuator, EffectError, FreshTarget, ReadError, Refusal};
@@ -60,6 +60,7 @@ impl ApiActuator {
                 let sizes = Amounts { cpu_millis: *cpu_millis, memory_bytes: *memory_bytes };
                 hand.start(sizes, *parallelism).await
             }
+            Parameters::CreateJob { slot } => hand.create_job(*slot).await,
             Parameters::ResizePod { container, cpu_millis, memory_bytes, memory_limit_bytes } => {
                 let sizes = Amounts { cpu_millis: *cpu_millis, memory_bytes: *memory_bytes };
                 hand.resize(container, sizes, *memory_limit_bytes)
@@ -170,6 +171,15 @@ impl Actuator for ApiActuator {
             kind => fresh_controller(&self.client, kind, &target.key).await,
         };
         fresh.map_err(|error| read_error(&error))
+    }
+
+    async fn fresh_for(
+        &self,
+        target: &Target,
+        parameters: &Parameters,
+    ) -> Result<Option<FreshTarget>, ReadError> {
+        let Parameters::CreateJob { slot } = parameters else { return self.fresh_target(target).await };
+        fresh_cron_job(&self.client, target, *slot).await.map_err(|error| read_error(&error))
     }
 
     async fn dry_run(

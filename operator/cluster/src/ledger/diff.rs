@@ -1,6 +1,7 @@
 //! What an action changes, for people who decide on it: the fields of the target before and after, as a unified diff.
 
 use homeostat_crds::common::{ANNOTATION_HELD_UNTIL, ANNOTATION_RESTARTED_BY};
+use homeostat_knowledge::runs::made_name;
 use homeostat_knowledge::{ActionRecord, GuardName, GuardResult, Parameters, Timestamp};
 use std::fmt::Display;
 
@@ -101,6 +102,9 @@ fn changed(record: &ActionRecord) -> Option<Lines> {
                     bytes(*memory_bytes),
                 )
                 .change_if(&format!("{resources}.limits.memory"), None::<&str>, bytes(*memory_bytes))
+        }
+        Parameters::CreateJob { slot } => {
+            lines.add(format!("a new Job {} of its jobTemplate, suspended", made_name(&record.target, *slot)))
         }
         Parameters::ResizePod { container, cpu_millis, memory_bytes, memory_limit_bytes } => {
             let spec =
@@ -223,6 +227,11 @@ mod tests {
         );
         let failed = Before { suspended: Some(false), parallelism: Some(1), ..Before::default() };
         assert!(shown(("Job", "night-1"), start, failed).contains("+ a new Job of the same template"));
+        let create = Parameters::CreateJob { slot: Timestamp::UNIX_EPOCH };
+        assert_eq!(
+            shown(("CronJob", "night"), create, Before::default()),
+            "CronJob shop/night\n+ a new Job night-backlog-0 of its jobTemplate, suspended"
+        );
     }
 
     #[test]

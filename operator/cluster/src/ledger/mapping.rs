@@ -116,6 +116,7 @@ fn wire_parameters(parameters: &Parameters) -> WireParameters {
             wire.memory = memory_bytes.map(bytes);
             wire.parallelism = parallelism.map(small);
         }
+        Parameters::CreateJob { slot } => wire.slot = Some(MicroTime::new(*slot)),
         Parameters::Notify { message } => wire.message = Some(clip(message, 1_024)),
     }
     wire
@@ -402,6 +403,10 @@ fn parameters(spec: &ActionSpec) -> Result<Parameters, NotOurs> {
             memory_bytes: wire.memory.as_ref().and_then(in_bytes),
             parallelism: wire.parallelism.and_then(|pods| u32::try_from(pods).ok()),
         }),
+        ActionKind::CreateJob => {
+            let slot = wire.slot.map(MicroTime::timestamp);
+            Ok(Parameters::CreateJob { slot: slot.ok_or(NotOurs::Missing("spec.parameters.slot"))? })
+        }
         ActionKind::ResizePod => {
             let container = wire.container.as_deref().ok_or(NotOurs::Missing("spec.parameters.container"))?;
             Ok(Parameters::ResizePod {

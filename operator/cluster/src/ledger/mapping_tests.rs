@@ -83,7 +83,7 @@ prop_compose! {
 }
 
 /// One of each kind that is stored.
-fn all_parameters(message: &str) -> [Parameters; 16] {
+fn all_parameters(message: &str) -> [Parameters; 17] {
     let until = Timestamp::from_microsecond(1_700_000_000_123_456).unwrap();
     [
         Parameters::ScaleUp { replicas: 6 },
@@ -100,6 +100,7 @@ fn all_parameters(message: &str) -> [Parameters; 16] {
         Parameters::RetryJob,
         Parameters::StartJob { cpu_millis: Some(500), memory_bytes: Some(1 << 30), parallelism: Some(4) },
         Parameters::StartJob { cpu_millis: None, memory_bytes: None, parallelism: None },
+        Parameters::CreateJob { slot: Timestamp::from_second(1_700_000_000).unwrap() },
         Parameters::ResizePod {
             container: Name::from("app"),
             cpu_millis: Some(333),
@@ -115,7 +116,7 @@ proptest! {
     fn what_is_stored_is_carried_on_after_a_restart(
         states in 0_usize..12, guards in reports(), intent in time(), claimed in time(), sent in time(),
         acknowledged in time(), verified in time(), closed in time(), helped in prop::option::of(any::<bool>()),
-        message in ".{0,80}", kind in 0_usize..16, approve in prop::option::of(any::<bool>()), epoch in 0_u64..1 << 50,
+        message in ".{0,80}", kind in 0_usize..17, approve in prop::option::of(any::<bool>()), epoch in 0_u64..1 << 50,
     ) {
         let all = [
             ActionState::Proposed, ActionState::AwaitingApproval, ActionState::Admitted, ActionState::Refused,
@@ -240,6 +241,7 @@ fn what_this_version_cannot_do_is_refused_by_name() {
         (homeostat_crds::ActionKind::DriveBounds, "spec.parameters.minReplicas and maxReplicas"),
         (homeostat_crds::ActionKind::Cordon, "spec.parameters.until"),
         (homeostat_crds::ActionKind::ResizePod, "spec.parameters.container"),
+        (homeostat_crds::ActionKind::CreateJob, "spec.parameters.slot"),
     ] {
         object.spec.action = action;
         assert_eq!(record(&object, Timestamp::UNIX_EPOCH), Err(NotOurs::Missing(missing)));

@@ -1,4 +1,4 @@
-//! Requests about runs: a Job is let go, repeated, or sized.
+//! Requests about runs: a Job is made, let go, repeated, or sized.
 
 use super::hands::Hand;
 use super::mapping::in_bytes;
@@ -7,15 +7,16 @@ use crate::client::{label, look};
 use crate::error::ClusterError;
 use crate::watches::controllers::ANNOTATION_SLOT;
 use homeostat_crds::common::{
-    ANNOTATION_CREATED_BY, ANNOTATION_RETRY_OF, ANNOTATION_STARTED_BY, ANNOTATION_TRY,
+    ANNOTATION_CREATED_BY, ANNOTATION_INSTANTIATE, ANNOTATION_RETRY_OF, ANNOTATION_STARTED_BY, ANNOTATION_TRY,
 };
 use homeostat_execute::actions::retry_name;
 use homeostat_knowledge::records::Amounts;
-use homeostat_knowledge::{ActionId, ControllerKind, ObjectKey, Target};
-use k8s_openapi::api::batch::v1::Job;
+use homeostat_knowledge::runs::made_name;
+use homeostat_knowledge::{ActionId, ControllerKind, ObjectKey, Target, Timestamp};
+use k8s_openapi::api::batch::v1::{CronJob, Job, JobTemplateSpec};
 use k8s_openapi::api::core::v1::Container;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube::Api;
 use kube::api::Patch;
 use serde_json::{Value, json};
@@ -53,6 +54,36 @@ impl Hand<'_> {
         }
         let patch = json!({ "metadata": metadata, "spec": spec });
         Ok(self.patch("start", None, Patch::Strategic(patch), "it may start"))
+    }
+
+    /// A new Job of a `CronJob`'s template, suspended, as `kubectl create job --from` makes one: owned by the `CronJob`, under a
+    /// name that can be used once.
+    pub async fn create_job(&self, slot: Timestamp) -> Result<Write, ClusterError> {
+        self.expect(&[ControllerKind::CronJob], "run to make")?;
+        let namespace = &self.target.key.namespace;
+        let crons: Api<CronJob> = Api::namespaced(self.client.clone(), namespace);
+        let cron = look(&self.name(), crons.get(&self.target.key.name)).await?;
+        let conflict = |message: &str| {
+            let (object, message) = (self.name(), message.to_owned());
+            Err(ClusterError::Conflict { verb: "create", object, message })
+        };
+        if cron.metadata.uid.as_deref() != Some(self.target.uid.as_str()) {
+            return conflict("another CronJob has this name now");
+        }
+        // Its schedule may have made a run since.
+        let read = cron.metadata.resource_version.as_deref();
+        if self.version.is_some_and(|version| read != Some(version)) {
+            return conflict("it changed since it was looked at");
+        }
+        let Some(spec) = cron.spec.filter(|spec| spec.suspend != Some(true)) else {
+            return conflict("it is suspended now: no run is made of it");
+        };
+        let name = made_name(self.target, slot);
+        let job = Box::new(made(spec.job_template, &name, self.target, self.action));
+        let api = Api::namespaced(self.client.clone(), namespace);
+        let key = ObjectKey::new(namespace.clone(), name.clone());
+        let done = format!("Job {name} created, suspended");
+        Ok(self.write("create", label("Job", &key), Request::Create { api, job }, done))
     }
 
     /// A new Job of the failed one's template, under a name that can be used once.
@@ -162,6 +193,39 @@ fn attempt(job: &Job) -> u32 {
 fn memory_limit(container: &Container) -> Option<u64> {
     let limit = container.resources.as_ref()?.limits.as_ref()?.get("memory")?;
     in_bytes(&homeostat_crds::Quantity::from(limit.0.as_str()))
+}
+
+fn made(template: JobTemplateSpec, name: &str, target: &Target, action: &ActionId) -> Job {
+    let metadata = template.metadata.unwrap_or_default();
+    let mut annotations = metadata.annotations.unwrap_or_default();
+    // What is said of one Job must not stand in a template.
+    for mark in [ANNOTATION_RETRY_OF, ANNOTATION_TRY, ANNOTATION_STARTED_BY, ANNOTATION_SLOT] {
+        annotations.remove(mark);
+    }
+    annotations.insert(ANNOTATION_INSTANTIATE.to_owned(), "manual".to_owned());
+    annotations.insert(ANNOTATION_CREATED_BY.to_owned(), action.to_string());
+    let mut spec = template.spec.unwrap_or_default();
+    spec.suspend = Some(true);
+    Job {
+        metadata: ObjectMeta {
+            name: Some(name.to_owned()),
+            namespace: Some(target.key.namespace.to_string()),
+            labels: metadata.labels,
+            annotations: Some(annotations),
+            // Without `blockOwnerDeletion`, which would need a right on the CronJob's finalizers.
+            owner_references: Some(vec![OwnerReference {
+                api_version: target.api_version.to_string(),
+                kind: target.kind.to_string(),
+                name: target.key.name.to_string(),
+                uid: target.uid.to_string(),
+                controller: Some(true),
+                ..OwnerReference::default()
+            }]),
+            ..ObjectMeta::default()
+        },
+        spec: Some(spec),
+        status: None,
+    }
 }
 
 fn copy(failed: Job, name: &str, target: &Target, action: &ActionId, sizes: Amounts) -> Job {

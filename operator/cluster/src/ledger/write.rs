@@ -73,7 +73,7 @@ impl Write {
             }
             Request::Create { api, job } => {
                 let params = PostParams { dry_run, field_manager: Some(FIELD_MANAGER.to_owned()) };
-                call(verb, &object, api.create(&params, &job)).await.map(|_| done).map_err(retried)
+                call(verb, &object, api.create(&params, &job)).await.map(|_| done).map_err(made_before)
             }
         }
     }
@@ -89,10 +89,10 @@ fn another_object(verb: &'static str, error: ClusterError) -> ClusterError {
     }
 }
 
-fn retried(error: ClusterError) -> ClusterError {
+fn made_before(error: ClusterError) -> ClusterError {
     match error {
         ClusterError::Exists { verb, object } => {
-            ClusterError::Conflict { verb, object, message: "it was retried already".to_owned() }
+            ClusterError::Conflict { verb, object, message: "it was made already".to_owned() }
         }
         other => other,
     }

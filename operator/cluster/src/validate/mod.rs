@@ -184,6 +184,7 @@ pub(crate) fn action_kind(wire: WireAction) -> ActionKind {
         WireAction::Resume => ActionKind::Resume,
         WireAction::RetryJob => ActionKind::RetryJob,
         WireAction::StartJob => ActionKind::StartJob,
+        WireAction::CreateJob => ActionKind::CreateJob,
         WireAction::ResizePod => ActionKind::ResizePod,
         WireAction::Notify => ActionKind::Notify,
     }
@@ -205,6 +206,7 @@ pub(crate) fn wire_action(kind: ActionKind) -> WireAction {
         ActionKind::Resume => WireAction::Resume,
         ActionKind::RetryJob => WireAction::RetryJob,
         ActionKind::StartJob => WireAction::StartJob,
+        ActionKind::CreateJob => WireAction::CreateJob,
         ActionKind::ResizePod => WireAction::ResizePod,
         ActionKind::Notify => WireAction::Notify,
     }

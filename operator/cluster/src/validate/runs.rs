@@ -2,7 +2,7 @@
 
 use super::{Rejection, bounded, decimal};
 use homeostat_crds::v1alpha1::Workload;
-use homeostat_crds::v1alpha1::workload::{Archetype, Scaling};
+use homeostat_crds::v1alpha1::workload::{Archetype, Backlog, Scaling};
 use homeostat_knowledge::SignedDuration;
 use homeostat_knowledge::policy::{Bounds, RunItems, RunRules};
 use jiff::civil::Date;
@@ -36,7 +36,9 @@ pub(super) fn rules(object: &Workload, scaling: &Scaling) -> Result<RunRules, Re
         }
         Ok(Bounds { min: u64::from(min), max: u64::from(max) })
     });
-    let items = if object.spec.archetype == Archetype::Batch { items(scaling, deadline)? } else { None };
+    let run_from = scaling.backlog.as_ref().map(|backlog| run_from(object, backlog)).transpose()?.flatten();
+    let items =
+        if object.spec.archetype == Archetype::Batch { items(scaling, deadline, run_from)? } else { None };
     let deadline = deadline.map(|seconds| SignedDuration::from_secs(i64::from(seconds)));
     // A start that may be late by a window, and no deadline: the window and as long again to run.
     let twice = window.map(|seconds| SignedDuration::from_secs(2 * i64::from(seconds.max(30))));
@@ -73,7 +75,11 @@ pub(super) fn exceptions(object: &Workload, scaling: &Scaling) -> Result<Vec<Dat
 }
 
 /// The backlog of a run, of which the number of its pods follows.
-fn items(scaling: &Scaling, deadline: Option<u32>) -> Result<Option<RunItems>, Rejection> {
+fn items(
+    scaling: &Scaling,
+    deadline: Option<u32>,
+    run_from: Option<u32>,
+) -> Result<Option<RunItems>, Rejection> {
     let Some(backlog) = &scaling.backlog else { return Ok(None) };
     let missing = |field: &str, what: &str| {
         let rule = format!("a backlog with the archetype Batch needs it: {what}");
@@ -91,7 +97,18 @@ fn items(scaling: &Scaling, deadline: Option<u32>) -> Result<Option<RunItems>, R
     let each = each.map(|text| seconds_per_item(text, f64::from(deadline))).transpose()?;
     // To the microsecond; it is below the deadline of a week.
     let each = each.map(|seconds| SignedDuration::from_micros((seconds * 1e6).round() as i64));
-    Ok(Some(RunItems { each }))
+    Ok(Some(RunItems { each, run_from }))
+}
+
+/// `spec.scaling.backlog.runFrom`: only what has a template of Jobs can make one.
+fn run_from(object: &Workload, backlog: &Backlog) -> Result<Option<u32>, Rejection> {
+    let field = "spec.scaling.backlog.runFrom";
+    let Some(items) = backlog.run_from else { return Ok(None) };
+    if object.spec.target_ref.kind != "CronJob" {
+        let rule = "it is for a CronJob: a run is made of its template although its schedule asks for none";
+        return Err(Rejection::field(field, items, rule));
+    }
+    bounded(field, items, 1, 1_000_000).map(Some)
 }
 
 /// `spec.scaling.backlog.secondsPerItem`: at least a millisecond, and less than the deadline.
@@ -149,6 +166,27 @@ mod tests {
     }
 
     #[test]
+    fn a_run_is_made_from_so_many_items_on_only_of_a_cron_job() {
+        let asked = |kind, items: i64| {
+            let scaling = json!({ "deadlineSeconds": 600, "parallelism": { "min": 1, "max": 8 },
+                                  "backlog": { "promql": "sum(waiting)", "runFrom": items } });
+            policy(kind, scaling).map(|policy| policy.permits.runs.items.unwrap().run_from)
+        };
+        assert_eq!(
+            [1, 20, 1_000_000].map(|items| asked("CronJob", items).unwrap()),
+            [Some(1), Some(20), Some(1_000_000)]
+        );
+        for (kind, items, why) in [
+            ("CronJob", 0, "runFrom is 0"),
+            ("CronJob", 1_000_001, "runFrom is 1000001"),
+            ("Job", 20, "CronJob"),
+        ] {
+            let error = asked(kind, items).unwrap_err().to_string();
+            assert!(error.contains("spec.scaling.backlog.runFrom") && error.contains(why), "{error}");
+        }
+    }
+
+    #[test]
     fn a_start_window_is_part_of_the_rules_of_runs() {
         let (quarter, hour) = (SignedDuration::from_mins(15), SignedDuration::from_hours(1));
         let both = rules(json!({ "startWindowSeconds": 900, "deadlineSeconds": 3600 })).unwrap();
@@ -174,11 +212,12 @@ mod tests {
         let learnt = asked(json!({})).unwrap();
         assert_eq!(
             (learnt.items, learnt.parallelism),
-            (Some(RunItems { each: None }), Some(Bounds { min: 1, max: 8 }))
+            (Some(RunItems::default()), Some(Bounds { min: 1, max: 8 }))
         );
         let each = |text: &str| json!({ "backlog": { "promql": "sum(waiting)", "secondsPerItem": text } });
         let declared = asked(each("2.5")).unwrap().items;
-        assert_eq!(declared, Some(RunItems { each: Some(SignedDuration::from_millis(2_500)) }));
+        let each_2_5 = Some(SignedDuration::from_millis(2_500));
+        assert_eq!(declared, Some(RunItems { each: each_2_5, run_from: None }));
         let without = json!({ "deadlineSeconds": 600, "parallelism": { "max": 8 } });
         assert_eq!(rules(without).unwrap().items, None);
         for (more, field) in [

@@ -13,7 +13,8 @@ use homeostat_crds::common::ANNOTATION_CREATED_BY;
 use homeostat_execute::actions::retry_name;
 use homeostat_execute::ports::{FreshTarget, Marks};
 use homeostat_knowledge::ids::Uid;
-use homeostat_knowledge::{ControllerKind, Name, ObjectKey, Target};
+use homeostat_knowledge::runs::made_name;
+use homeostat_knowledge::{ControllerKind, Name, ObjectKey, Target, Timestamp};
 use k8s_openapi::NamespaceResourceScope;
 use kube::{Api, Client, Resource};
 use serde::{Deserialize, Deserializer};
@@ -85,13 +86,30 @@ pub(crate) async fn fresh_node(
 /// The Job of that name, whatever its UID, and whether it was retried.
 pub(crate) async fn fresh_job(client: &Client, target: &Target) -> Result<Option<FreshTarget>, ClusterError> {
     let Some(mut found) = fresh::<Jobs>(client, &target.key).await? else { return Ok(None) };
-    let key = ObjectKey::new(target.key.namespace.clone(), retry_name(target));
-    let api = Api::namespaced(client.clone(), &key.namespace);
-    if let Some((retry, _)) = read::<ControllerObject<Jobs>>(api, &key).await? {
-        let by = retry.meta().annotations.get(ANNOTATION_CREATED_BY).map_or("somebody else", String::as_str);
-        found.marks.retried_by = Some(Name::from(by));
-    }
+    found.marks.retried_by = created_by(client, &target.key, retry_name(target)).await?;
     Ok(Some(found))
+}
+
+/// The `CronJob` of that name, whatever its UID, and who made the Job of it that is made at `slot`.
+pub(crate) async fn fresh_cron_job(
+    client: &Client,
+    target: &Target,
+    slot: Timestamp,
+) -> Result<Option<FreshTarget>, ClusterError> {
+    let Some(mut found) = fresh::<CronJobs>(client, &target.key).await? else { return Ok(None) };
+    found.marks.made_by = created_by(client, &target.key, made_name(target, slot)).await?;
+    Ok(Some(found))
+}
+
+/// Who created the Job of this name beside an object; `None` where there is none.
+async fn created_by(client: &Client, beside: &ObjectKey, name: Name) -> Result<Option<Name>, ClusterError> {
+    let key = ObjectKey { namespace: beside.namespace.clone(), name };
+    let api = Api::namespaced(client.clone(), &key.namespace);
+    let found = read::<ControllerObject<Jobs>>(api, &key).await?;
+    Ok(found.map(|(job, _)| {
+        let by = job.meta().annotations.get(ANNOTATION_CREATED_BY);
+        Name::from(by.map_or("somebody else", String::as_str))
+    }))
 }
 
 /// The controller of that kind and name, whatever its UID.

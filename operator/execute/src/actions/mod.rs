@@ -2,6 +2,7 @@
 //! how its effect is recognised and how its success is judged; when to do it is decided elsewhere.
 
 mod cordon;
+mod create_job;
 mod drive_bounds;
 mod evict_pod;
 mod neighbours;
@@ -27,6 +28,7 @@ mod uncordon;
 mod verify;
 
 pub use cordon::Cordon;
+pub use create_job::{CreateJob, under_way};
 pub use drive_bounds::DriveBounds;
 pub use evict_pod::EvictPod;
 pub use notify::Notify;
@@ -68,6 +70,7 @@ pub const ALL: &[&dyn ActionSpec] = &[
     &Resume,
     &RetryJob,
     &StartJob,
+    &CreateJob,
     &ResizePod,
     &Notify,
 ];
@@ -103,6 +106,7 @@ pub fn set_by(parameters: &Parameters) -> Before {
         | Parameters::RollBack { .. }
         | Parameters::RetryJob
         | Parameters::StartJob { .. }
+        | Parameters::CreateJob { .. }
         | Parameters::Notify { .. } => Before::default(),
     }
 }
@@ -283,12 +287,12 @@ mod tests {
 
     #[test]
     fn what_cannot_be_taken_back_needs_act_full_unless_its_owner_stands_in_for_it() {
-        // See docs/adr/0015: the Workload says `repeatable`, or orders the run.
+        // See docs/adr/0015: the Workload says `repeatable`, or orders the run, or says when one is wanted.
         let at_bounded = |action: &&&dyn ActionSpec| {
             action.changes_state() && !action.reversible() && action.alone_at() < Level::ActFull
         };
         let kinds: Vec<ActionKind> = ALL.iter().filter(at_bounded).map(|action| action.kind()).collect();
-        assert_eq!(kinds, [ActionKind::RetryJob, ActionKind::StartJob]);
+        assert_eq!(kinds, [ActionKind::RetryJob, ActionKind::StartJob, ActionKind::CreateJob]);
     }
 
     #[test]

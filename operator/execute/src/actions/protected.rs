@@ -253,6 +253,7 @@ mod tests {
             (ControllerKind::Job, start),
             (ControllerKind::CronJob, Parameters::Suspend { until }),
             (ControllerKind::CronJob, Parameters::Resume),
+            (ControllerKind::CronJob, Parameters::CreateJob { slot: until }),
             (ControllerKind::CronJob, resize),
         ] {
             let record = run_action("order-1-1", kind, parameters);

@@ -442,7 +442,7 @@ impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
         if !crate::history::changes_state(record.kind()) {
             return Ok(None);
         }
-        self.shared.ports.actuator.fresh_target(&record.target).await
+        self.shared.ports.actuator.fresh_for(&record.target, &record.parameters).await
     }
 
     /// The target as it is now, and the write that stands on it.

@@ -61,7 +61,8 @@ impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
         loop {
             attempt += 1;
             let asked = self.now();
-            match self.shared.ports.actuator.fresh_target(&case.record.target).await {
+            let record = &case.record;
+            match self.shared.ports.actuator.fresh_for(&record.target, &record.parameters).await {
                 Ok(fresh) => {
                     answers += 1;
                     match spec.landed(&case.record, fresh.as_ref()) {

@@ -161,6 +161,11 @@ impl Desk {
         self.slots.next(workload)
     }
 
+    /// The first slot of a workload whose Job is not there yet.
+    pub fn first_slot(&self, workload: &WorkloadKey) -> Option<Timestamp> {
+        self.slots.first(workload)
+    }
+
     /// Jobs of a workload that wait and that run.
     pub fn counts(&self, workload: &WorkloadKey) -> (u32, u32) {
         let of = self.runs.values().filter(|live| live.workload == *workload);

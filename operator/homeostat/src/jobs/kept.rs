@@ -12,6 +12,7 @@ use homeostat_knowledge::forecast::{Outlook, RUNS};
 use homeostat_knowledge::{
     ForecastRecord, ForecastSkill, Name, SignedDuration, SizeAdvice, Snapshot, Timestamp, Uid, WorkloadKey,
 };
+use homeostat_scale::jobs::backlog::Past;
 use homeostat_scale::jobs::learned::Learnt;
 use homeostat_scale::jobs::planner::Over;
 use serde::{Deserialize, Serialize};
@@ -43,6 +44,9 @@ pub struct KeptRuns {
     /// Which of its last runs were given up, and which did their work since: others need them, and their Jobs may be gone.
     #[serde(default, skip_serializing_if = "Over::is_empty")]
     pub over: Over,
+    /// What its runs came to that were made because work waited.
+    #[serde(default, skip_serializing_if = "Past::is_empty")]
+    pub past: Past,
     /// Ended Jobs that are still there and taught: they must not teach twice.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     taught: Vec<Uid>,
@@ -75,7 +79,13 @@ impl KeptRuns {
         taught.sort_by(|one, other| other.cmp(one));
         let until = taught.get(MOST_TAUGHT).map(|(slot, _)| *slot);
         let taught = taught.into_iter().take(MOST_TAUGHT).map(|(_, uid)| uid).collect();
-        Self { format: FORMAT, by_pod, learnt, over, taught, until }
+        Self { format: FORMAT, by_pod, learnt, over, past: Past::default(), taught, until }
+    }
+
+    /// The same with what became of runs that were made because work waited.
+    #[must_use]
+    pub fn with_past(self, past: Past) -> Self {
+        Self { past, ..self }
     }
 
     /// Whether a Job of this slot that has ended taught something.
@@ -102,7 +112,7 @@ impl KeptRuns {
         }
         let kept: Self =
             serde_json::from_str(text).map_err(|error| format!("it is not readable: {error}"))?;
-        if kept.learnt.is_sound() && kept.taught.len() <= MOST_TAUGHT {
+        if kept.learnt.is_sound() && kept.past.is_sound() && kept.taught.len() <= MOST_TAUGHT {
             Ok(kept)
         } else {
             Err("it holds numbers that cannot have been learnt".to_owned())
@@ -162,6 +172,7 @@ pub fn keep(
             let taught = taught.remove(key).unwrap_or_default();
             let over = known.over(key).cloned().unwrap_or_default();
             let kept = KeptRuns::new(one.job.pods.is_some(), learnt.clone(), over, taught);
+            let kept = kept.with_past(known.past(key));
             all.push((key, kept, one, desk));
         }
     }

@@ -6,6 +6,7 @@ use super::parts::AllWaits;
 use super::seen::{Jobs, Phase, Seen};
 use homeostat_knowledge::{Timestamp, Uid, WorkloadKey};
 use homeostat_scale::jobs::Job;
+use homeostat_scale::jobs::backlog::Past;
 use homeostat_scale::jobs::learned::Learnt;
 use homeostat_scale::jobs::planner::Over;
 use std::collections::BTreeMap;
@@ -42,6 +43,8 @@ struct One {
     learnt: Learnt,
     /// Which of its last runs are over, for those that need them.
     over: Over,
+    /// What its runs came to that were made because work waited.
+    past: Past,
 }
 
 impl Known {
@@ -86,10 +89,10 @@ impl Known {
                         .filter(|(uid, seen)| seen.workload == *key && kept.has_taught(uid, seen.slot))
                         .map(|(uid, seen)| (uid.clone(), (key.clone(), seen.slot)));
                     self.ended.extend(taught);
-                    (kept.learnt, kept.over)
+                    (kept.learnt, kept.over, kept.past)
                 });
-                let (learnt, over) = kept.unwrap_or_default();
-                self.workloads.insert(key.clone(), One { millicores, mebibytes, by_pod, learnt, over });
+                let (learnt, over, past) = kept.unwrap_or_default();
+                self.workloads.insert(key.clone(), One { millicores, mebibytes, by_pod, learnt, over, past });
             }
         }
     }
@@ -100,7 +103,8 @@ impl Known {
         }
         let taught = self.ended.iter().filter(|(_, (workload, _))| *workload == key);
         let taught = taught.map(|(uid, (_, slot))| (*slot, uid.clone())).collect();
-        self.kept.insert(key, KeptRuns::new(one.by_pod, one.learnt, one.over, taught));
+        let kept = KeptRuns::new(one.by_pod, one.learnt, one.over, taught).with_past(one.past);
+        self.kept.insert(key, kept);
     }
 
     /// Gives a job the sizes that people wrote first.
@@ -125,6 +129,18 @@ impl Known {
     pub fn note(&mut self, workload: &WorkloadKey, by_pod: bool, learnt: Learnt, over: Over) {
         if let Some(one) = self.workloads.get_mut(workload).filter(|one| one.by_pod == by_pod) {
             (one.learnt, one.over) = (learnt, over);
+        }
+    }
+
+    /// What runs of a workload came to that were made because work waited.
+    pub fn past(&self, workload: &WorkloadKey) -> Past {
+        self.workloads.get(workload).map_or_else(Past::default, |one| one.past)
+    }
+
+    /// Takes note of it.
+    pub fn note_past(&mut self, workload: &WorkloadKey, past: Past) {
+        if let Some(one) = self.workloads.get_mut(workload) {
+            one.past = past;
         }
     }
 

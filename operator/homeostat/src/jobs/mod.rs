@@ -12,6 +12,7 @@
 //! | [`declare`] | which workloads does the planner take, and why not the others |
 //! | [`slots`] | which Jobs will be made next |
 //! | [`parts`] | with how many pods at once does a run begin |
+//! | [`backlog`] | what became of runs that were made because work waits, and the plan that makes the next one |
 //! | [`places`] | where in its start window does a run begin |
 //! | [`desk`] | what must the planner be told, and what does it say |
 //! | [`kept`] | what does a restart, or another leader, find again |
@@ -22,6 +23,7 @@
 //! Pure: snapshot, time and ids come in. What was learnt is kept in the statuses of `Forecast` objects; Jobs that ended
 //! since then and are still there (`successfulJobsHistoryLimit`) teach after a restart.
 
+pub mod backlog;
 pub mod declare;
 pub mod declared;
 pub mod desk;
@@ -35,6 +37,7 @@ pub mod report;
 pub mod seen;
 pub mod slots;
 
+use backlog::{At, Made, Making};
 use declared::{Asked, asked, capacity};
 use desk::{Desk, Look, Start};
 use homeostat_execute::guards::{Mode, frozen, mode};
@@ -80,6 +83,7 @@ pub struct RunOrder {
     sizing: Sizing,
     in_place: InPlace,
     backlogs: Backlogs,
+    making: Making,
     keeper: Keeper,
     looked: Option<Timestamp>,
     /// Why the checker did not admit the last plan of a workload.
@@ -112,6 +116,8 @@ impl RunOrder {
         self.known.keep(&asked, |key| snapshot.workloads.contains_key(key), &jobs);
         let waits = self.backlogs.read(snapshot, &asked, now);
         self.known.watch(&jobs, &waits);
+        let declared = |key: &WorkloadKey| snapshot.workloads.contains_key(key);
+        self.making.meet(&asked, declared, &jobs, &self.known, now);
         let (held, frozen) = (held(snapshot), frozen_tenants(&asked, snapshot, now));
         let (mut acting, mut watching) = (BTreeMap::new(), BTreeMap::new());
         for (key, one) in std::mem::take(&mut asked) {
@@ -145,6 +151,17 @@ impl RunOrder {
         }
         plans.extend(self.sizing.templates(&acting, &self.acting, snapshot, now, ids));
         plans.extend(self.in_place.plans(&acting, (&self.acting, &jobs), snapshot, now, ids));
+        let mut made = Made::default();
+        // Without capacity nothing is known of slots either.
+        if all.is_some() {
+            let desks = [
+                At { desk: &self.acting, asked: &acting, acts: true },
+                At { desk: &self.watching, asked: &watching, acts: false },
+            ];
+            let look = backlog::Look { jobs: &jobs, waits: &waits, snapshot, now };
+            made = self.making.step(&desks, &look, &mut self.known, ids);
+        }
+        plans.append(&mut made.plans);
         let mut reports = report::of(&self.acting, &acting, &[], None);
         let (because, refused) = (held.as_deref(), orders::refused(snapshot));
         reports.extend(report::of(&self.watching, &watching, &said, because));
@@ -164,6 +181,11 @@ impl RunOrder {
             let window = window.and_then(|asked| frozen.get(&asked.tenant).cloned());
             let problem = report.problem.take().or(objection).or(window);
             report.problem = problem.or_else(|| refused.get(key).cloned());
+            if let Some(said) = made.said.get(key) {
+                report.said.extend(["; ", said.text.as_str()]);
+                let tells = said.held && asked.is_some_and(|asked| asked.mode == ScalingMode::Auto);
+                report.problem = report.problem.take().or_else(|| tells.then(|| said.text.clone()));
+            }
         }
         self.objections.retain(|key, _| reports.contains_key(key));
         let keep = self.keeper.due(now).then(|| {

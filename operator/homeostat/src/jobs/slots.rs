@@ -87,6 +87,11 @@ impl Slots {
         self.workloads.iter().flat_map(|(key, expected)| expected.slots().map(move |slot| (key, slot)))
     }
 
+    /// The first slot that is expected: the next one, or one that has begun and whose Job is not there yet.
+    pub fn first(&self, workload: &WorkloadKey) -> Option<Timestamp> {
+        self.workloads.get(workload)?.slots().min()
+    }
+
     /// Whether that moment is a slot of a workload, and not one at which a person made a Job.
     pub fn has(&self, workload: &WorkloadKey, slot: Timestamp) -> bool {
         let calendar = self.workloads.get(workload).and_then(|expected| expected.calendar.as_ref().ok());

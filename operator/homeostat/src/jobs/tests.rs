@@ -13,6 +13,7 @@ use homeostat_knowledge::{
 };
 use std::sync::Arc;
 
+mod backlog;
 mod elsewhere;
 mod in_place;
 mod kept;
@@ -69,7 +70,8 @@ impl World {
     }
 
     fn tenant(&mut self, name: &str, quota: Option<Amounts>) {
-        let levels = [ActionKind::StartJob, ActionKind::ResizePod].map(|kind| (kind, Level::ActFull));
+        let kinds = [ActionKind::StartJob, ActionKind::CreateJob, ActionKind::ResizePod];
+        let levels = kinds.map(|kind| (kind, Level::ActFull));
         let tenant = TenantPolicy {
             levels: levels.into(),
             quota,

@@ -15,7 +15,7 @@ use homeostat_knowledge::policy::RESET_BREAKER;
 use kube::ResourceExt;
 
 /// Every action that a level can be set for. A drain is a cordon and evictions.
-pub const ACTIONS: [ActionKind; 14] = [
+pub const ACTIONS: [ActionKind; 15] = [
     ActionKind::ScaleUp,
     ActionKind::ScaleDown,
     ActionKind::DriveBounds,
@@ -28,6 +28,7 @@ pub const ACTIONS: [ActionKind; 14] = [
     ActionKind::Resume,
     ActionKind::RetryJob,
     ActionKind::StartJob,
+    ActionKind::CreateJob,
     ActionKind::ResizePod,
     ActionKind::Notify,
 ];

@@ -292,6 +292,62 @@ fn a_new_job_gets_no_more_than_the_chart_says_and_nothing_of_its_node() {
     assert!(!refused(&["admission.mostPerContainer.memory=512Mi"], &plain).is_empty());
 }
 
+/// Whether the rule about marks and owners of new Jobs takes this one, as the API server runs it with its variable put in.
+/// The evaluator here writes keys of objects without signs, so the marks have plain names.
+fn may_create(set: &[&str], job: &Value) -> bool {
+    let objects = render(set);
+    let texts = expressions(named(&objects, "ValidatingAdmissionPolicy", ENVELOPE));
+    let rule = texts.into_iter().find(|text| text.contains("'homeostat.dev/retry-of'")).unwrap();
+    let expression = rule
+        .replace("!variables.creates", "false")
+        .replace("'homeostat.dev/created-by'", "'by'")
+        .replace("'homeostat.dev/retry-of'", "'of'")
+        .replace("'cronjob.kubernetes.io/instantiate'", "'manual'");
+    let rule = VapExpression { expression, message: None, message_expression: None };
+    let request = AdmissionRequest { operation: "CREATE".to_owned(), ..AdmissionRequest::default() };
+    let evaluator = VapEvaluator::builder().object(job.clone()).request(request).build();
+    evaluator.evaluate(&[rule]).iter().all(|result| result.passed)
+}
+
+#[test]
+fn a_new_job_is_a_repeat_or_the_suspended_run_of_a_cron_job_and_each_only_where_its_action_is_on() {
+    let owner = |kind: &str, controller: bool| json!([{ "apiVersion": "batch/v1", "kind": kind, "name": "plan", "uid": "u", "controller": controller }]);
+    let marks = json!({ "by": "run-plan-1", "manual": "manual" });
+    let run = json!({
+        "metadata": { "annotations": marks, "ownerReferences": owner("CronJob", true) }, "spec": { "suspend": true },
+    });
+    let with = |part: &str, name: &str, value: Value| {
+        let mut job = run.clone();
+        job[part][name] = value;
+        job
+    };
+    let create = ["actions.createJob=true"];
+    assert!(may_create(&create, &run));
+    for job in [
+        with("spec", "suspend", json!(false)),
+        json!({ "metadata": run["metadata"], "spec": {} }),
+        with("metadata", "annotations", json!({ "by": "run-plan-1" })),
+        with("metadata", "annotations", json!({ "manual": "manual" })),
+        with("metadata", "ownerReferences", owner("CronJob", false)),
+        with("metadata", "ownerReferences", owner("Backup", true)),
+        with("metadata", "ownerReferences", json!([])),
+        json!({ "metadata": { "annotations": marks }, "spec": { "suspend": true } }),
+        json!({ "metadata": { "ownerReferences": owner("CronJob", true) }, "spec": { "suspend": true } }),
+    ] {
+        assert!(!may_create(&create, &job), "{job}");
+    }
+    let repeat = json!({ "metadata": { "annotations": { "by": "order-1-1", "of": "uid" } }, "spec": {} });
+    for (set, made, repeated) in [
+        (&["actions.createJob=true"][..], true, false),
+        (&["actions.retryJob=true"][..], false, true),
+        (&["actions.startJob=true"][..], false, true),
+        (&["actions.startJob=true", "actions.createJob=true"][..], true, true),
+        (&[][..], false, false),
+    ] {
+        assert_eq!((may_create(set, &run), may_create(set, &repeat)), (made, repeated), "{set:?}");
+    }
+}
+
 #[test]
 fn a_roll_back_gives_a_pod_no_more_of_its_node_and_no_other_identity() {
     let objects = render(&["actions.rollBack=true"]);

@@ -112,6 +112,7 @@ pub const SETS: [&[&str]; 6] = [
         "actions.suspend=true",
         "actions.resume=true",
         "actions.retryJob=true",
+        "actions.createJob=true",
         "actions.resizePod=true",
     ],
     &["rbac.create=false", "serviceAccount.create=false", "controlPlane.create=false", "runAsUser=null"],

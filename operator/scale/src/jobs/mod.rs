@@ -11,9 +11,11 @@
 //! | [`workers`] | how many workers for a backlog with a deadline, how many parts of a periodic job at a time |
 //! | [`items`] | how many items has a run, how long does one take |
 //! | [`parts`] | with how many pods at once does a run start, and why |
+//! | [`backlog`] | is a run made because work waits, and why not |
 //! | [`kueue`] | are runs ordered here, or left to Kueue's queues |
 
 mod ahead;
+pub mod backlog;
 pub mod calendar;
 pub mod items;
 pub mod job;

@@ -2,6 +2,7 @@
 //! how somebody else would have helped. A new action joins the proof with one file and one entry in [`ALL`].
 
 mod cordon;
+mod create_job;
 pub mod drive_bounds;
 mod evict_pod;
 mod resize_pod;
@@ -41,6 +42,7 @@ pub const ALL: &[&dyn Situation] = &[
     &resume::MissingRuns,
     &retry_job::FailedRun,
     &start_job::WaitingRun,
+    &create_job::WaitingWork,
     &resize_pod::StarvedPod,
 ];
 

@@ -6,7 +6,7 @@ use homeostat_crds::v1alpha1::forecast::MAX_MEMORY;
 use homeostat_scale::jobs::learned::{JobHistory, Learnt};
 use homeostat_scale::jobs::planner::Over;
 
-type Texts = BTreeMap<(WorkloadKey, Name), String>;
+pub(super) type Texts = BTreeMap<(WorkloadKey, Name), String>;
 
 fn plan() -> ObjectKey {
     ObjectKey::new("a", "plan")
@@ -19,7 +19,7 @@ impl World {
         ordered.keep.expect("it is time to keep it")
     }
 
-    fn texts(&mut self, second: i64) -> Texts {
+    pub(super) fn texts(&mut self, second: i64) -> Texts {
         let text = |record: homeostat_knowledge::ForecastRecord| {
             ((record.workload, record.signal), record.memory.expect("what is kept"))
         };
@@ -27,7 +27,7 @@ impl World {
     }
 
     /// Another process, that reads these.
-    fn restart(&mut self, texts: &Texts) {
+    pub(super) fn restart(&mut self, texts: &Texts) {
         let (memory, aside) = runs(texts);
         assert_eq!(aside, []);
         self.runs = RunOrder::new(memory);

@@ -8,17 +8,17 @@ fn by_backlog(world: &mut World, each: Option<i64>) {
     world.workload("a", "plan", |policy| rules(policy, each));
 }
 
-fn rules(policy: &mut WorkloadPolicy, each: Option<i64>) {
+pub(super) fn rules(policy: &mut WorkloadPolicy, each: Option<i64>) {
     let runs = &mut policy.permits.runs;
     runs.parallelism = Some(Bounds { min: 1, max: 8 });
-    runs.items = Some(RunItems { each: each.map(SignedDuration::from_secs) });
+    runs.items = Some(RunItems { each: each.map(SignedDuration::from_secs), run_from: None });
     if let Some(scaling) = &mut policy.permits.scaling {
         scaling.loads = vec![LoadPolicy { signal: Name::from(BACKLOG), per_replica: 1.0, due: None }];
     }
 }
 
 /// So many items wait at this second.
-fn waits(world: &mut World, items: f64, second: i64) {
+pub(super) fn waits(world: &mut World, items: f64, second: i64) {
     let place = (ObjectKey::new("a", "plan"), Name::from(BACKLOG), Name::from("queue=plan"));
     world.snapshot.loads.insert_mut(place, (items, at(second)));
 }
