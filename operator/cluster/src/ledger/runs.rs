@@ -75,11 +75,11 @@ impl Hand<'_> {
         if self.version.is_some_and(|version| read != Some(version)) {
             return conflict("it changed since it was looked at");
         }
-        let Some(spec) = cron.spec.filter(|spec| spec.suspend != Some(true)) else {
+        if cron.spec.suspend == Some(true) {
             return conflict("it is suspended now: no run is made of it");
-        };
+        }
         let name = made_name(self.target, slot);
-        let job = Box::new(made(spec.job_template, &name, self.target, self.action));
+        let job = Box::new(made(cron.spec.job_template, &name, self.target, self.action));
         let api = Api::namespaced(self.client.clone(), namespace);
         let key = ObjectKey::new(namespace.clone(), name.clone());
         let done = format!("Job {name} created, suspended");

@@ -304,7 +304,8 @@ fn a_tenant_may_be_more_careful_with_evidence_and_storms_than_the_control_plane_
         ..TenantDefaults::default()
     };
     let limits = |age: Option<i32>, calm: Option<i32>| {
-        let spec = json!({ "namespaces": ["shop"], "evidenceMaximumAgeSeconds": age, "stormCalmSeconds": calm });
+        let spec =
+            json!({ "namespaces": ["shop"], "evidenceMaximumAgeSeconds": age, "stormCalmSeconds": calm });
         let metadata = json!({ "name": "food", "uid": "food" });
         let api = "homeostat.dev/v1alpha1";
         let object = json!({ "apiVersion": api, "kind": "Tenant", "metadata": metadata, "spec": spec });

@@ -357,7 +357,8 @@ impl One {
     ) -> Option<Plan<Draft>> {
         let (snapshot, now) = (look.snapshot, look.now);
         let target = Snapshot::controller_target(snapshot.controllers.get(&asked.policy.target)?)?;
-        let mut earlier = actions_of(snapshot, &occasion(&target));
+        let occasion = occasion(&target);
+        let mut earlier = actions_of(snapshot, &occasion);
         if earlier.any(|action| action.kind() == ActionKind::CreateJob && !action.state.ended()) {
             return None;
         }
