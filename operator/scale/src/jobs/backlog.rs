@@ -238,7 +238,7 @@ mod tests {
 
     #[test]
     fn after_a_run_that_was_given_up_the_next_one_waits_twice_as_long_each_time_up_to_an_hour() {
-        let asks = asks(Some(50.0));
+        let asks = Asks { announced: None, ..asks(Some(50.0)) };
         let mut past = Past::default();
         let mut waits = Vec::new();
         for _ in 0..6 {
