@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "scenarios fail by panicking")]
 
 mod audit;
+mod backlog;
 mod chained;
 mod envelope;
 mod healing;
@@ -48,6 +49,7 @@ const SCENARIOS: &[(&str, Scenario)] = &[
     ("api_server_away", |stage| interrupted::api_server_away(stage).boxed_local()),
     ("prometheus_away", |stage| signals::prometheus_away(stage).boxed_local()),
     ("service_follows_its_load", |stage| scaling::follows_its_load(stage).boxed_local()),
+    ("backlog_makes_a_run", |stage| backlog::runs_are_made(stage).boxed_local()),
     ("rogue_client_stays_in_the_envelope", |stage| envelope::rogue_client(stage).boxed_local()),
     ("two_installs_never_both_lead", |stage| installing::second_install(stage).boxed_local()),
     ("uninstall_keeps_the_records", |stage| installing::uninstall(stage).boxed_local()),
