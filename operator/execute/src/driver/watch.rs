@@ -11,8 +11,8 @@ use crate::guards::{ActionFacts, Mode, mode_of};
 use crate::ledger::{LedgerEvent, next};
 use crate::ports::{Actuator, Leadership, Ledger};
 use homeostat_knowledge::{
-    ActionId, ActionKind, ActionRecord, ActionState, Approval, ApprovalDecision, Incident, Origin, Snapshot,
-    Timestamp, WorkloadHealth,
+    ActionId, ActionKind, ActionRecord, ActionState, Approval, ApprovalDecision, Incident, Origin,
+    SignedDuration, Snapshot, Timestamp, WorkloadHealth,
 };
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -30,6 +30,15 @@ fn told(record: &ActionRecord, snapshot: &Snapshot, now: Timestamp) -> bool {
     snapshot.incidents.get(&record.incident).is_some_and(|incident| over(incident))
         || snapshot.health.get(&record.workload).is_some_and(well)
         || snapshot.listened(now)
+}
+
+/// How long an answer waits until what it stands on is seen again after a restart. Most senders have found the new process by
+/// then; who was not heard is asked about anew.
+const ANSWER_WAITS: SignedDuration = SignedDuration::from_secs(45);
+
+/// When an answer has waited for that long enough.
+fn waited(approval: &Approval, snapshot: &Snapshot) -> Option<Timestamp> {
+    snapshot.synced_since.and_then(|since| since.max(approval.at).checked_add(ANSWER_WAITS).ok())
 }
 
 /// People have raised the level meanwhile: nobody has to be asked any more.
@@ -75,7 +84,11 @@ impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
             there |= seen.is_some();
             let live = evidence(&case.record, case.finding.as_ref(), &snapshot);
             found |= live.as_ref().is_some_and(|live| live.active);
-            let told = found || told(&case.record, &snapshot, now);
+            let answer = seen.and_then(|seen| seen.approval.as_ref());
+            let waits_until =
+                answer.and_then(|answer| waited(answer, &snapshot)).filter(|until| *until > now);
+            let told =
+                found || told(&case.record, &snapshot, now) || (answer.is_some() && waits_until.is_none());
             if let Some(seen) = seen {
                 if seen.state.ended() {
                     return Err(ExecuteError::Superseded { action: case.record.id });
@@ -86,7 +99,7 @@ impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
                     return self.approved(case).await;
                 }
             }
-            let answered = seen.is_some_and(|seen| seen.approval.is_some());
+            let answered = answer.is_some();
             let step = asking::patience(asked, deadline, now);
             let tenant = snapshot.tenants.get(&case.record.tenant).map(|tenant| &**tenant);
             let event = if told && live.is_some_and(|live| !live.active) {
@@ -114,6 +127,7 @@ impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
                 }
             }
             let due = asking::next_step(asked, deadline, now);
+            let due = waits_until.map_or(due, |until| until.min(due));
             let left = Duration::try_from(due.duration_since(now)).unwrap_or_default();
             self.wake(&case.record.id, &mut generations, left + Duration::from_millis(1)).await?;
         }

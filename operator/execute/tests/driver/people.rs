@@ -154,6 +154,31 @@ async fn a_question_outlives_a_restart_after_which_its_finding_is_not_seen_yet()
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_answer_does_not_wait_for_ever_for_a_finding_that_is_not_seen_after_a_restart() {
+    let world = asking();
+    let executor = world.executor();
+    let (plan, finding) = world.plan(Parameters::EvictPod { grace_seconds: None });
+    world.lock().faults = BTreeMap::from([(5, Fault::CrashBefore)]);
+    executor.start(&plan, Some(finding)).expect("begun");
+    tokio::time::sleep(Duration::from_mins(1)).await;
+    world.lock().life += 1;
+    world.restart();
+    let now = world.now();
+    world.lock().begin_anew(now);
+    world.refresh();
+    let next = world.executor();
+    let open = world.lock().open_actions();
+    assert_eq!(next.resume(open), 1);
+    world.lock().faults.clear();
+    world.approve(ApprovalDecision::Approve, "evidence");
+    tokio::time::sleep(Duration::from_secs(40)).await;
+    assert_eq!(states(&world), [ActionState::AwaitingApproval]);
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    assert!(states(&world)[0].ended(), "{:?}", states(&world));
+    assert!(world.lock().effects.is_empty(), "on what nobody saw since");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_question_gives_way_when_people_raise_the_level() {
     let world = asking();
     let executor = world.executor();
