@@ -26,9 +26,9 @@ pub fn occasion(target: &Target) -> IncidentId {
 pub const OCCASION: &str = "run-";
 
 /// Name of the Job that is made of this `CronJob` because work waits, by the moment of the decision: a name is used once, so
-/// one decision makes one Job. Short enough for the label that Kubernetes puts on its pods.
+/// one decision makes one Job. Short enough for the label that Kubernetes puts on its pods, and for their index.
 pub fn made_name(target: &Target, slot: Timestamp) -> Name {
-    let base: String = target.key.name.chars().take(42).collect();
+    let base: String = target.key.name.chars().take(38).collect();
     Name::from(format!("{}-{MADE}-{}", base.trim_end_matches(['-', '.']), slot.as_second()))
 }
 
@@ -133,9 +133,9 @@ mod tests {
         let at = |second: i64| Timestamp::from_second(second).unwrap_or(Timestamp::UNIX_EPOCH);
         assert_eq!(&*made_name(&target, at(1_790_000_000)), "plan-backlog-1790000000");
         assert_ne!(made_name(&target, at(1)), made_name(&target, at(2)));
-        target.key.name = Name::from(format!("{}-end", "n".repeat(41)));
-        assert_eq!(&*made_name(&target, at(7)), format!("{}-backlog-7", "n".repeat(41)));
-        assert!(made_name(&target, Timestamp::MAX).len() <= 63);
+        target.key.name = Name::from(format!("{}-end", "n".repeat(37)));
+        assert_eq!(&*made_name(&target, at(7)), format!("{}-backlog-7", "n".repeat(37)));
+        assert!(made_name(&target, Timestamp::MAX).len() <= 59, "room for -999");
     }
 
     #[test]

@@ -111,9 +111,13 @@ pub(super) fn judge(input: &GuardInput) -> Ruling {
     }
     // Ways down that hurt say nothing about repairs, and repairs that failed nothing about sizes; a pod that its kubelet does
     // not resize says nothing about the next run.
-    let resizes = |kind: ActionKind| action.origin == Origin::Schedule && kind == ActionKind::ResizePod;
+    // Nor do Jobs that could not be made of a backlog say anything about those that are there.
+    let apart = |kind: ActionKind| {
+        let own = matches!(kind, ActionKind::ResizePod | ActionKind::CreateJob);
+        (action.origin == Origin::Schedule && own).then_some(kind)
+    };
     let alike =
-        |entry: &&ActionHistory| entry.origin == action.origin && resizes(entry.kind) == resizes(action.kind);
+        |entry: &&ActionHistory| entry.origin == action.origin && apart(entry.kind) == apart(action.kind);
     let history: Vec<ActionHistory> = input.history.iter().filter(alike).cloned().collect();
     let limit = format!(
         "workload {} in 24 h, tenant {} % of last {TENANT_WINDOW}, cluster {} in 15 min",

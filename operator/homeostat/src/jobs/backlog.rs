@@ -95,6 +95,8 @@ struct Run {
     waited: Option<f64>,
     /// It was let go.
     began: bool,
+    /// Its last try that was seen failed.
+    failed: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -272,7 +274,12 @@ impl One {
                 }
                 // The next try may come, as long as there is no newer run.
                 Phase::Ended(_) if !is_newest || !waits => past.gave_up(now),
-                Phase::Ended(_) | Phase::Waiting | Phase::Running => continue,
+                Phase::Ended(_) | Phase::Waiting | Phase::Running => {
+                    if let Some(run) = self.run.as_mut().filter(|_| followed || is_newest) {
+                        run.failed = matches!(seen.phase, Phase::Ended(_));
+                    }
+                    continue;
+                }
             }
             self.counted.insert(last.clone());
             self.run = self.run.take().filter(|_| !(followed || is_newest));
@@ -282,8 +289,8 @@ impl One {
             !there && !jobs.contains(&tries.last(&run.job))
         };
         match self.run.take() {
-            // Whoever deletes one that waits wants no other one at once.
-            Some(run) if gone(&run) && !run.began => past.gave_up(now),
+            // Whoever deletes one that waits wants no other one at once; and what failed is cleared away before its next try.
+            Some(run) if gone(&run) && (run.failed || !run.began) => past.gave_up(now),
             // It may have ended and been cleared away between two looks (`ttlSecondsAfterFinished`).
             Some(run) if gone(&run) => past.ended_well(run.waited, now),
             run => self.run = run,
@@ -300,7 +307,8 @@ impl One {
         let before = self.run.take();
         let began = seen.phase != Phase::Waiting || before.as_ref().is_some_and(|run| run.began);
         let waited = if began { before.and_then(|run| run.waited) } else { now };
-        self.run = Some(Run { job: last.clone(), key: seen.record.key.clone(), waited, began });
+        self.run =
+            Some(Run { job: last.clone(), key: seen.record.key.clone(), waited, began, failed: false });
     }
 
     /// Whether the next run is made; `None` while its runs are not ordered.

@@ -168,11 +168,13 @@ pub fn keep(
     let mut all: Vec<(&WorkloadKey, KeptRuns, &Asked, &Desk)> = Vec::new();
     for (desk, asked) in desks {
         for (key, one) in asked {
-            let Some(learnt) = known.learnt(key).filter(|learnt| !learnt.is_empty()) else { continue };
+            let past = known.past(key);
+            let new = |learnt: &&Learnt| learnt.is_empty() && past.is_empty();
+            let Some(learnt) = known.learnt(key).filter(|learnt| !new(learnt)) else { continue };
             let taught = taught.remove(key).unwrap_or_default();
             let over = known.over(key).cloned().unwrap_or_default();
             let kept = KeptRuns::new(one.job.pods.is_some(), learnt.clone(), over, taught);
-            let kept = kept.with_past(known.past(key));
+            let kept = kept.with_past(past);
             all.push((key, kept, one, desk));
         }
     }

@@ -98,7 +98,7 @@ impl Known {
     }
 
     fn put_aside(&mut self, key: WorkloadKey, one: One) {
-        if one.learnt.is_empty() || self.kept.len() >= MOST {
+        if (one.learnt.is_empty() && one.past.is_empty()) || self.kept.len() >= MOST {
             return;
         }
         let taught = self.ended.iter().filter(|(_, (workload, _))| *workload == key);

@@ -10,8 +10,11 @@ use serde::{Deserialize, Serialize};
 
 /// A run whose slot is so near is left to come by itself.
 pub const SOON: SignedDuration = SignedDuration::from_secs(60);
-/// Least time between the end of a run and the making of the next one.
+/// Least time without a run before one is made.
 pub const BETWEEN: SignedDuration = SignedDuration::from_secs(10);
+/// Least time between the end of a run from the backlog and the next one: until then its value may still be the one from
+/// before the end, scraped and asked for every fifteen seconds.
+const SETTLES: SignedDuration = SignedDuration::from_secs(45);
 /// Least time from a run that was given up to the next one; doubled for each further one in a row, up to [`LONGEST`].
 const LEAST: SignedDuration = SignedDuration::from_mins(5);
 /// See [`LEAST`].
@@ -167,8 +170,8 @@ pub fn decide(asks: &Asks, past: &Past, now: Timestamp) -> Decision {
             past.streak()
         ));
     }
-    let free_since = past.ended.map_or(asks.free_since, |ended| ended.max(asks.free_since));
-    if now < later(free_since, BETWEEN) {
+    let settled = past.ended.is_none_or(|ended| now >= later(ended, SETTLES));
+    if !settled || now < later(asks.free_since, BETWEEN) {
         return Decision::Rest(format!("{from} items or more wait, and a run ended a moment ago"));
     }
     Decision::Make(format!("{items:.0} items wait, {from} are enough, and its schedule asks for no run now"))
@@ -250,7 +253,7 @@ mod tests {
         let long = Asks { deadline: SignedDuration::from_hours(2), ..asks.clone() };
         assert_eq!(next(&long, &past, 0), 2 * 3_600, "no sooner than its deadline");
         past.ended_well(None, at(0));
-        assert_eq!(next(&asks, &past, 0), 10, "one that ended well makes up for all of them");
+        assert_eq!(next(&asks, &past, 0), 45, "one that ended well makes up for all of them");
     }
 
     #[test]
@@ -264,19 +267,19 @@ mod tests {
             past.seen(Some(50.0), at(0));
             waits.push(next(&asks, &past, 0));
         }
-        assert_eq!(waits, [10, 10, 600, 600, 600]);
+        assert_eq!(waits, [45, 45, 600, 600, 600]);
         assert!(decided(&asks, &past, 1).1.contains("no fewer items wait"), "{}", decided(&asks, &past, 1).1);
         past.seen(Some(49.0), at(0));
-        assert_eq!(next(&asks, &past, 0), 10, "the source was late to tell");
+        assert_eq!(next(&asks, &past, 0), 45, "the source was late to tell");
         past.made();
         past.ended_well(Some(50.0), at(0));
-        assert_eq!(next(&asks, &past, 0), 10, "counted anew");
+        assert_eq!(next(&asks, &past, 0), 45, "counted anew");
         for unknown in [None, Some(0.0), Some(f64::NAN)] {
             for _ in 0..5 {
                 past.made();
                 past.ended_well(unknown, at(0));
             }
-            assert_eq!(next(&asks, &past, 0), 10, "{unknown:?} says nothing");
+            assert_eq!(next(&asks, &past, 0), 45, "{unknown:?} says nothing");
         }
     }
 

@@ -117,7 +117,7 @@ fn a_backlog_makes_one_run_that_has_its_turn_with_the_pods_that_it_needs() {
     assert_eq!(world.orders(700.0, 60), [], "however many wait");
     world.end(job, "Completed", 70, 45, Some(100));
     assert_eq!(world.orders(30.0, 71), [], "it ended a moment ago");
-    assert_eq!(world.next_made(30.0, 72), 81);
+    assert_eq!(world.next_made(30.0, 72), 116);
 }
 
 #[test]
@@ -242,7 +242,7 @@ fn a_run_that_was_given_up_or_deleted_while_it_waited_keeps_the_next_one_away_fo
     let third = world.next_made(70.0, second + 3);
     assert_eq!(third, second + 2 + 2 * DEADLINE, "twice as long");
     let ended = world.run_of(70.0, third, "Completed");
-    assert_eq!(world.next_made(30.0, ended + 1), ended + 10);
+    assert_eq!(world.next_made(30.0, ended + 1), ended + 45);
 }
 
 #[test]
@@ -267,7 +267,7 @@ fn a_try_that_may_be_repeated_gives_nothing_up() {
     assert_eq!(world.orders(70.0, 43), []);
     world.end(second, "Completed", 60, 15, Some(100));
     assert_eq!(world.orders(30.0, 61), []);
-    assert_eq!(world.next_made(30.0, 62), 71);
+    assert_eq!(world.next_made(30.0, 62), 106);
 }
 
 #[test]
@@ -280,11 +280,11 @@ fn after_three_runs_that_ended_well_and_took_nothing_off_the_next_one_waits_ten_
         waited.push(made - ended);
         ended = world.run_of(70.0, made, "Completed");
     }
-    assert_eq!(waited, [10, 10, 10, 600]);
+    assert_eq!(waited, [10, 45, 45, 600]);
     let report = world.report("a", "plan");
     assert!(report.problem.is_some_and(|text| text.contains("no fewer items wait")), "{}", report.said);
     assert_eq!(world.orders(69.0, ended + 5), [], "it took one off after all");
-    assert_eq!(world.next_made(69.0, ended + 6), ended + 10);
+    assert_eq!(world.next_made(69.0, ended + 6), ended + 45);
 }
 
 #[test]
@@ -332,4 +332,21 @@ fn a_run_that_is_under_way_at_a_restart_is_followed_to_its_end() {
     let cron = (**world.snapshot.controllers.get(&cron_job()).expect("the CronJob")).clone();
     world.gone(&cron);
     assert_eq!(world.ordered(900), [], "without its CronJob nothing is made");
+}
+
+#[test]
+fn a_failed_run_that_is_cleared_away_before_its_next_try_counts_as_given_up() {
+    let mut world = world(|_| {});
+    world.orders(0.0, 1);
+    world.orders(70.0, 20);
+    let job = world.made(20);
+    world.orders(70.0, 21);
+    let job = world.begin(job);
+    world.orders(70.0, 22);
+    world.end(job.clone(), "Error", 40, 15, Some(100));
+    world.orders(70.0, 41);
+    world.gone(&job);
+    world.orders(70.0, 42);
+    let next = world.next_made(70.0, 43);
+    assert!(next >= 42 + DEADLINE, "{next}");
 }
