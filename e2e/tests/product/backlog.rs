@@ -1,8 +1,7 @@
 //! A CronJob of which runs are made because work waits, though its schedule asks for none.
 
 use homeostat_crds::ActionKind;
-use homeostat_crds::v1alpha1::action::ActionState;
-use homeostat_crds::v1alpha1::{Action, ControlPlane, Workload};
+use homeostat_crds::v1alpha1::{ControlPlane, Workload};
 use homeostat_e2e::cluster::control::Request;
 use homeostat_e2e::demo::install::NAMESPACE;
 use k8s_openapi::api::batch::v1::Job;
@@ -10,7 +9,7 @@ use kube::api::ListParams;
 use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
 
-use crate::seen::{assert_all_guards_passed, state};
+use crate::seen::{assert_all_guards_passed, newest};
 use crate::stage::{RELEASE, SOON, Stage, until};
 
 /// Its own namespace and tenant.
@@ -39,7 +38,7 @@ pub async fn runs_are_made(stage: &Stage) {
     assert_eq!(jobs(stage).await.len(), 0, "its schedule asks for no run");
 
     stage.patch(&workloads, NAME, &waiting(30)).await;
-    let made = action(stage, ActionKind::CreateJob).await;
+    let made = newest(stage, QUEUE, ActionKind::CreateJob).await;
     assert_eq!((&made.spec.incident_ref, &made.spec.forecast_ref), (&None, &None), "nothing was wrong");
     assert_all_guards_passed(&made);
     let job = until("a run that ended well", SOON, async || {
@@ -53,7 +52,7 @@ pub async fn runs_are_made(stage: &Stage) {
     let owner = job.owner_references().iter().find(|owner| owner.controller == Some(true));
     assert!(owner.is_some_and(|owner| (owner.kind.as_str(), owner.name.as_str()) == ("CronJob", NAME)));
     assert_eq!(job.annotations().get("homeostat.dev/created-by"), Some(&made.name_any()));
-    assert_all_guards_passed(&action(stage, ActionKind::StartJob).await);
+    assert_all_guards_passed(&newest(stage, QUEUE, ActionKind::StartJob).await);
 
     stage.kubectl(&["-n", QUEUE, "patch", "cronjob", NAME, "-p", r#"{"spec":{"suspend":true}}"#]).await;
     told(&workloads, "while the CronJob is suspended").await;
@@ -126,18 +125,4 @@ async fn told(workloads: &Api<Workload>, words: &str) {
         status.conditions.into_iter().any(|condition| condition.message.contains(words)).then_some(())
     })
     .await;
-}
-
-/// The newest action of this kind that had its effect.
-async fn action(stage: &Stage, kind: ActionKind) -> Action {
-    let api: Api<Action> = Api::namespaced(stage.client.clone(), QUEUE);
-    until(&format!("a {kind:?} with its effect"), SOON, async || {
-        let mut all = api.list(&ListParams::default()).await.ok()?.items;
-        all.sort_by_key(ResourceExt::creation_timestamp);
-        all.into_iter().rev().find(|action| {
-            action.spec.action == kind
-                && matches!(state(action), Some(ActionState::Verifying | ActionState::Verified))
-        })
-    })
-    .await
 }

@@ -1,18 +1,16 @@
 //! A service whose size follows its load, and keeps it when Homeostat is gone.
 
 use homeostat_crds::ActionKind;
-use homeostat_crds::v1alpha1::action::ActionState;
-use homeostat_crds::v1alpha1::{Action, ControlPlane};
+use homeostat_crds::v1alpha1::ControlPlane;
 use homeostat_e2e::cluster::control::Request;
 use homeostat_e2e::demo::install::NAMESPACE;
 use homeostat_e2e::scale::targets::{self, Targets};
 use homeostat_e2e::scale::{self, manifests};
 use k8s_openapi::api::apps::v1::Deployment;
-use kube::api::ListParams;
-use kube::{Api, ResourceExt};
+use kube::Api;
 use serde_json::json;
 
-use crate::seen::{assert_all_guards_passed, state};
+use crate::seen::{assert_all_guards_passed, newest};
 use crate::stage::{RELEASE, SOON, Stage, until};
 
 /// The service's own namespace and tenant.
@@ -47,7 +45,7 @@ pub async fn follows_its_load(stage: &Stage) {
     let mut load = scale::callers(stage.cluster(), program.as_ref(), &target, 1, &rates).unwrap();
     stage.live.say(format!("load      {BUSY} requests/s, one replica is to carry {EACH}"));
     let up = replicas(stage, "replicas for the load", |size| size.ready >= 3).await.wanted;
-    let grown = action(stage, ActionKind::ScaleUp).await;
+    let grown = newest(stage, PLANS, ActionKind::ScaleUp).await;
     assert_eq!(grown.spec.incident_ref, None, "nothing was wrong");
     assert!(grown.spec.forecast_ref.is_some());
     assert_all_guards_passed(&grown);
@@ -56,7 +54,7 @@ pub async fn follows_its_load(stage: &Stage) {
     stage.live.say("load      over");
     let down = replicas(stage, "fewer replicas", |size| size.wanted < up).await.wanted;
     assert!(down >= 1, "nobody may be asked when there is no replica");
-    assert_all_guards_passed(&action(stage, ActionKind::ScaleDown).await);
+    assert_all_guards_passed(&newest(stage, PLANS, ActionKind::ScaleDown).await);
 
     let own: Api<Deployment> = Api::namespaced(stage.client.clone(), NAMESPACE);
     stage.patch(&own, RELEASE, &json!({ "spec": { "replicas": 0 } })).await;
@@ -78,18 +76,4 @@ pub async fn follows_its_load(stage: &Stage) {
 /// Waits until the service has a size like this.
 async fn replicas(stage: &Stage, what: &str, like: impl Fn(&scale::seen::Size) -> bool) -> scale::seen::Size {
     until(what, SOON * 2, async || scale::size(&stage.client, PLANS).await.ok().filter(&like)).await
-}
-
-/// The newest action of this kind that had its effect.
-async fn action(stage: &Stage, kind: ActionKind) -> Action {
-    let api: Api<Action> = Api::namespaced(stage.client.clone(), PLANS);
-    until(&format!("a {kind:?} with its effect"), SOON, async || {
-        let mut all = api.list(&ListParams::default()).await.ok()?.items;
-        all.sort_by_key(ResourceExt::creation_timestamp);
-        all.into_iter().rev().find(|action| {
-            action.spec.action == kind
-                && matches!(state(action), Some(ActionState::Verifying | ActionState::Verified))
-        })
-    })
-    .await
 }

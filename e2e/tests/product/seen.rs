@@ -11,7 +11,7 @@ use kube::api::ListParams;
 use kube::{Api, ResourceExt};
 
 use crate::audit::{Audit, Eviction};
-use crate::stage::{Stage, until};
+use crate::stage::{SOON, Stage, until};
 
 /// Every guard in running order.
 pub const GUARDS: [&str; 15] = [
@@ -107,6 +107,20 @@ pub fn assert_all_guards_passed(action: &Action) {
         let good = matches!(guard.result, GuardResult::Passed | GuardResult::Unset);
         assert!(good, "{} of {}: {guard:?}", guard.name, action.name_any());
     }
+}
+
+/// The newest action of this kind in a namespace, as soon as it has had its effect.
+pub async fn newest(stage: &Stage, namespace: &str, kind: ActionKind) -> Action {
+    let api: Api<Action> = Api::namespaced(stage.client.clone(), namespace);
+    until(&format!("a {kind:?} with its effect"), SOON, async || {
+        let mut all = api.list(&ListParams::default()).await.ok()?.items;
+        all.sort_by_key(ResourceExt::creation_timestamp);
+        all.into_iter().rev().find(|action| {
+            action.spec.action == kind
+                && matches!(state(action), Some(ActionState::Verifying | ActionState::Verified))
+        })
+    })
+    .await
 }
 
 /// What was there before, so that what is new can be told.

@@ -1,9 +1,10 @@
 //! Levels at which people have the last word: recommending, and asking for approval.
 
+use crate::api::{Api, Lease};
 use crate::world::{Fault, World};
 use crate::{check, states};
-use homeostat_execute::ExecuteError;
 use homeostat_execute::driver::PROPOSAL_RAISED;
+use homeostat_execute::{ExecuteError, Executor};
 use homeostat_knowledge::policy::KillSwitch;
 use homeostat_knowledge::{
     ActionKind, ActionState, ApprovalDecision, FindingKind, GuardName, Level, Name, Parameters,
@@ -59,6 +60,26 @@ async fn a_recommendation_gives_way_when_people_raise_the_level() {
     assert_eq!(done.state, ActionState::Verified, "{}", done.message);
     assert_eq!(states(&world), [ActionState::Cancelled, ActionState::Verified]);
     assert_eq!(world.lock().effects.len(), 1);
+}
+
+/// A question of a process that died, taken up by the next one, which has not seen its finding yet.
+async fn asked_before_a_restart() -> (Arc<World>, Executor<Api, Api, Lease>) {
+    let world = asking();
+    let executor = world.executor();
+    let (plan, finding) = world.plan(Parameters::EvictPod { grace_seconds: None });
+    world.lock().faults = BTreeMap::from([(5, Fault::CrashBefore)]);
+    executor.start(&plan, Some(finding)).expect("begun");
+    tokio::time::sleep(Duration::from_mins(1)).await;
+    world.lock().life += 1;
+    world.restart();
+    let now = world.now();
+    world.lock().begin_anew(now);
+    world.refresh();
+    let next = world.executor();
+    let open = world.lock().open_actions();
+    assert_eq!(next.resume(open), 1);
+    world.lock().faults.clear();
+    (world, next)
 }
 
 fn asking() -> Arc<World> {
@@ -126,21 +147,7 @@ async fn nobody_approves_in_time_and_the_wait_survives_a_restart() {
 
 #[tokio::test(start_paused = true)]
 async fn a_question_outlives_a_restart_after_which_its_finding_is_not_seen_yet() {
-    let world = asking();
-    let executor = world.executor();
-    let (plan, finding) = world.plan(Parameters::EvictPod { grace_seconds: None });
-    world.lock().faults = BTreeMap::from([(5, Fault::CrashBefore)]);
-    executor.start(&plan, Some(finding)).expect("begun");
-    tokio::time::sleep(Duration::from_mins(1)).await;
-    world.lock().life += 1;
-    world.restart();
-    let now = world.now();
-    world.lock().begin_anew(now);
-    world.refresh();
-    let next = world.executor();
-    let open = world.lock().open_actions();
-    assert_eq!(next.resume(open), 1);
-    world.lock().faults.clear();
+    let (world, next) = asked_before_a_restart().await;
     tokio::time::sleep(Duration::from_mins(1)).await;
     assert_eq!(states(&world), [ActionState::AwaitingApproval]);
     world.approve(ApprovalDecision::Approve, "evidence");
@@ -155,21 +162,7 @@ async fn a_question_outlives_a_restart_after_which_its_finding_is_not_seen_yet()
 
 #[tokio::test(start_paused = true)]
 async fn an_answer_does_not_wait_for_ever_for_a_finding_that_is_not_seen_after_a_restart() {
-    let world = asking();
-    let executor = world.executor();
-    let (plan, finding) = world.plan(Parameters::EvictPod { grace_seconds: None });
-    world.lock().faults = BTreeMap::from([(5, Fault::CrashBefore)]);
-    executor.start(&plan, Some(finding)).expect("begun");
-    tokio::time::sleep(Duration::from_mins(1)).await;
-    world.lock().life += 1;
-    world.restart();
-    let now = world.now();
-    world.lock().begin_anew(now);
-    world.refresh();
-    let next = world.executor();
-    let open = world.lock().open_actions();
-    assert_eq!(next.resume(open), 1);
-    world.lock().faults.clear();
+    let (world, _next) = asked_before_a_restart().await;
     world.approve(ApprovalDecision::Approve, "evidence");
     tokio::time::sleep(Duration::from_secs(40)).await;
     assert_eq!(states(&world), [ActionState::AwaitingApproval]);
