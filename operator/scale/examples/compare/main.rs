@@ -46,8 +46,8 @@ struct Arguments {
 
 /// Replica-minutes that a minute of violation is worth: the sweep of our one knob.
 fn prices() -> Vec<f64> {
-    // Half octaves where violations are many, octaves where they are few.
-    (6..18).chain((18..=42).step_by(2)).map(|half| 2.0_f64.powf(f64::from(half) / 2.0).round()).collect()
+    // Quarter octaves: what ours costs at a peer's violations is read between two prices.
+    (12..=84).map(|quarter| 2.0_f64.powf(f64::from(quarter) / 4.0).round()).collect()
 }
 
 fn main() -> std::process::ExitCode {
