@@ -35,7 +35,8 @@ pub fn hierarchies(mounts: &str) -> Vec<Hierarchy> {
     found
 }
 
-fn mounted() -> Result<Vec<Hierarchy>, ClusterError> {
+/// The hierarchies of this machine.
+pub(super) fn mounted() -> Result<Vec<Hierarchy>, ClusterError> {
     let path = Path::new("/proc/self/mounts");
     Ok(hierarchies(&fs::read_to_string(path).map_err(ClusterError::file("read", path))?))
 }

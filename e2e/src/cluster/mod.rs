@@ -10,6 +10,7 @@ pub mod error;
 pub mod forward;
 pub mod layout;
 mod logs;
+pub mod memory;
 pub mod namespace;
 pub mod pki;
 mod processes;

@@ -13,6 +13,7 @@ pub mod plans;
 pub mod process;
 pub mod product;
 pub mod proxy;
+pub mod relist;
 pub mod request;
 pub mod result;
 pub mod stage;
@@ -54,9 +55,12 @@ pub struct ProofArgs {
     /// Shortest and longest life of a process in the kill loop, milliseconds
     #[arg(long, num_args = 2, default_values_t = [5_000, 15_000])]
     pub life: Vec<u64>,
-    /// How often the kill switch is engaged, and how often a leader is frozen
+    /// How often the kill switch is engaged, and how often a leader is frozen; kills for want of memory are 5 at most
     #[arg(long, default_value_t = 200)]
     pub times: usize,
+    /// Workloads that are listed anew after a kill for want of memory
+    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(2_000..=50_000))]
+    pub workloads: u32,
     /// Seed of all random times
     #[arg(long, env = "SEED", default_value_t = 1)]
     pub seed: u64,
@@ -76,6 +80,8 @@ pub enum Part {
     KillSwitch,
     /// A frozen leader of two processes of the shipped binary.
     FrozenLeader,
+    /// Kills for want of memory while the shipped binary lists many workloads.
+    Relist,
 }
 
 /// Runs the proof, prints its table and writes `target/proof/result.json`; false when something does not hold.
@@ -154,6 +160,13 @@ async fn parts(args: &ProofArgs, stage: &Stage, path: &Path, live: &Live) -> Res
     if wanted(Part::FrozenLeader) {
         live.say(format!("frozen    {} times", args.times));
         result.frozen_leader = frozen::run(stage, args.times, args.seed, live).await?;
+        result.write(path)?;
+    }
+    if wanted(Part::Relist) {
+        live.say(format!("relist    {} workloads", args.workloads));
+        let settings =
+            relist::Settings { workloads: args.workloads as usize, kills: args.times, root: &args.root };
+        result.relist = relist::run(stage, settings, live).await?;
         result.write(path)?;
     }
     Ok(result)

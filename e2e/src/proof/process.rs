@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{ExitStatus, Stdio};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -101,6 +101,14 @@ impl Process {
         self.child = Some(child);
         self.lives += 1;
         Ok(())
+    }
+
+    /// How it ended by itself; nothing while it runs, and before it was started.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        let status = self.child.as_mut()?.try_wait().ok()??;
+        // Its number may be another process's by now.
+        self.victim.set(None);
+        Some(status)
     }
 
     /// Has it end in its own order, and kills it when that takes longer than this.

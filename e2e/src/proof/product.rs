@@ -1,6 +1,8 @@
 //! The shipped binary as processes outside of the cluster, and workloads that fall ill all the time.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,9 +20,27 @@ use super::process::{Process, Victim};
 use super::proxy::{Manners, OtherLease, Proxy};
 use super::stage::{HOME, Stage, free_port, until};
 use crate::cluster::config::HOMEOSTAT;
+use crate::cluster::memory::MemoryGroup;
 
 /// It ends in its own order within this time.
 const CLOSED: Duration = Duration::from_secs(30);
+/// Enters the cgroup of the first argument and goes on as the program that the others name.
+const JOIN: &str = r#"echo $$ > "$1" && shift && exec "$@""#;
+
+/// How a process of the shipped binary is started.
+#[derive(Clone, Copy, Debug)]
+pub struct Launch<'a> {
+    /// Its name in the Lease and, as `proof/NAME`, in the API server's audit log.
+    pub name: &'a str,
+    /// What its files are named after, before its name.
+    pub place: &'a str,
+    /// The namespace that it watches; all of them without one.
+    pub watched: Option<&'a str>,
+    /// The Lease that it leads by, when it is one of several that lead side by side.
+    pub lease: Option<&'a str>,
+    /// What its memory is limited by.
+    pub memory: Option<&'a MemoryGroup>,
+}
 
 /// One process of the shipped binary.
 pub struct Product {
@@ -28,10 +48,12 @@ pub struct Product {
     pub name: String,
     /// Freezes and kills it.
     pub victim: Arc<Victim>,
+    /// Where it serves `/readyz`.
+    pub http: SocketAddr,
     /// Folder of its record of decisions.
     record: PathBuf,
     process: Process,
-    _proxy: Proxy,
+    proxy: Proxy,
 }
 
 impl Product {
@@ -43,38 +65,67 @@ impl Product {
         namespace: &str,
         lease: Option<&str>,
     ) -> Result<Self, ProofError> {
+        let launch = Launch { name, place: namespace, watched: Some(namespace), lease, memory: None };
+        Self::launch(stage, launch).await
+    }
+
+    /// Starts `homeostat run` beside this program.
+    pub async fn launch(stage: &Stage, launch: Launch<'_>) -> Result<Self, ProofError> {
+        let Launch { name, place, watched, lease, memory } = launch;
         let binary = beside(&stage.program)?;
         let victim = Arc::new(Victim::default());
         let lease = lease.map(|lease| OtherLease { name: lease.to_owned(), client: stage.client.clone() });
         let manners = Manners { agent: Some(agent(name)), lease };
         let proxy =
             Proxy::start(stage.upstream.clone(), Arc::clone(&victim), Rules::default(), manners).await?;
-        let kubeconfig = proxy.kubeconfig(stage.out.join(format!("{namespace}-{name}.kubeconfig")))?;
-        let (http, otlp) = (free_port()?.to_string(), free_port()?.to_string());
-        let (named, watched) = (name.to_owned(), namespace.to_owned());
-        let log = stage.out.join(format!("{namespace}-{name}.log"));
+        let kubeconfig = proxy.kubeconfig(stage.out.join(format!("{place}-{name}.kubeconfig")))?;
+        let http = free_port()?;
+        let (pages, otlp) = (http.to_string(), free_port()?.to_string());
+        let (named, watched) = (name.to_owned(), watched.map(str::to_owned));
+        let group = memory.map(MemoryGroup::procs);
+        let log = stage.out.join(format!("{place}-{name}.log"));
         let _before = std::fs::remove_file(&log);
-        let record = stage.out.join(format!("{namespace}-{name}.record"));
+        let record = stage.out.join(format!("{place}-{name}.record"));
         let _before = std::fs::remove_dir_all(&record);
         let folder = record.clone();
         let mut process = Process::new(Arc::clone(&victim), log, move || {
-            let mut command = std::process::Command::new(&binary);
+            let mut command = match &group {
+                None => std::process::Command::new(&binary),
+                Some(group) => {
+                    let mut shell = std::process::Command::new("sh");
+                    shell.args(["-c", JOIN, "sh"]).arg(group).arg(&binary);
+                    shell
+                }
+            };
             command
                 .arg("run")
-                .args(["--http", &http, "--otlp-grpc", &otlp, "--namespace", HOME])
-                .args(["--identity", &named, "--namespaces", &watched])
+                .args(["--http", &pages, "--otlp-grpc", &otlp, "--namespace", HOME])
+                .args(["--identity", &named])
                 .arg("--audit-dir")
                 .arg(&folder)
                 .env("KUBECONFIG", &kubeconfig);
+            if let Some(watched) = &watched {
+                command.args(["--namespaces", watched]);
+            }
             command
         });
         process.keep()?;
-        Ok(Self { name: name.to_owned(), victim, record, process, _proxy: proxy })
+        Ok(Self { name: name.to_owned(), victim, http, record, process, proxy })
     }
 
     /// Starts it again when it ended.
     pub fn keep(&mut self) -> Result<(), ProofError> {
         self.process.keep()
+    }
+
+    /// How it ended by itself; nothing while it runs.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.process.ended()
+    }
+
+    /// How many pages of lists it asked for after their first ones: with any, it was in the middle of a long one.
+    pub fn further_pages(&self) -> u32 {
+        self.proxy.further_pages()
     }
 
     /// Ends it.

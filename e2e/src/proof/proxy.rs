@@ -108,6 +108,7 @@ struct State {
     /// Ends the watches that are open; those that begin later have a new one.
     watches: CancellationToken,
     trace: Vec<String>,
+    further_pages: u32,
 }
 
 impl Proxy {
@@ -159,6 +160,11 @@ impl Proxy {
         self.shared.state().rules.struck()
     }
 
+    /// How many pages of lists were asked for after their first ones.
+    pub fn further_pages(&self) -> u32 {
+        self.shared.state().further_pages
+    }
+
     /// Requests that belong to actions, in their order, with the fault that struck them.
     pub fn trace(&self) -> Vec<String> {
         self.shared.state().trace.clone()
@@ -186,6 +192,7 @@ impl Shared {
         let fault = {
             let mut state = self.state();
             let fault = state.rules.meet(what);
+            state.further_pages += u32::from(what == Request::List && query.contains("continue="));
             if !matches!(what, Request::List | Request::Watch | Request::Other) {
                 let fault = fault.map(|fault| format!(" {fault:?}")).unwrap_or_default();
                 state.trace.push(format!("{what:?} {path}{fault}"));

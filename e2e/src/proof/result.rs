@@ -10,6 +10,7 @@ use super::error::ProofError;
 use super::frozen::FrozenLeader;
 use super::kill_loop::KillLoop;
 use super::plans::Outcome;
+use super::relist::Relist;
 use super::switch::KillSwitch;
 
 /// `target/proof/result.json`. Parts that did not run keep what the last run of them found.
@@ -36,6 +37,8 @@ pub struct ProofResult {
     pub kill_switch: KillSwitch,
     /// The frozen leader.
     pub frozen_leader: FrozenLeader,
+    /// Kills for want of memory in the list.
+    pub relist: Relist,
 }
 
 /// Sizes of the match.
@@ -107,6 +110,7 @@ impl ProofResult {
             && self.kill_switch.late == 0
             && self.kill_switch.mismatch.is_empty()
             && self.frozen_leader.zombie == 0
+            && self.relist.holds()
     }
 
     /// The table.
@@ -160,6 +164,7 @@ impl ProofResult {
                 frozen.times, frozen.zombie, frozen.failover_median_seconds, frozen.failover_maximum_seconds
             ),
         );
+        line("killed in the list", self.relist.text());
         text
     }
 }
@@ -175,5 +180,15 @@ mod tests {
         result.kill_switch.mismatch = "1 writes in the log that are not on record".to_owned();
         assert!(!result.holds());
         assert!(result.text().contains("record of decisions"), "{}", result.text());
+    }
+
+    #[test]
+    fn an_effect_in_the_warm_up_after_a_kill_in_the_list_is_no_proof_and_is_told() {
+        let relist = Relist { workloads: 10_000, kills: 5, healed: true, ..Relist::default() };
+        let mut result = ProofResult { audit_match: true, relist, ..ProofResult::default() };
+        assert!(result.holds());
+        result.relist.early_effects = 3;
+        assert!(!result.holds());
+        assert!(result.text().contains("3 effects before the warm-up was over"), "{}", result.text());
     }
 }
