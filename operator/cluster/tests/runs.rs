@@ -252,6 +252,39 @@ async fn a_limit_that_a_job_was_made_with_is_not_lowered() {
 }
 
 #[tokio::test]
+async fn a_limit_of_cpu_is_raised_with_the_request_and_never_lowered_or_set_where_there_is_none() {
+    for (limit, wanted, raised) in [(Some("1"), 1_500, true), (Some("1"), 800, false), (None, 1_500, false)] {
+        let server = server();
+        let mut limited = server.get("jobs", "water", "plan-1").unwrap();
+        if let Some(limit) = limit {
+            limited["spec"]["template"]["spec"]["containers"][0]["resources"]["limits"] =
+                json!({ "cpu": limit });
+            server.put("jobs", limited.clone());
+        }
+        let work = fresh(&server, &job()).await.unwrap().controller.unwrap().work.unwrap();
+        assert_eq!(work.cpu_limit, limit.map(|_| 1_000));
+        let start = Parameters::StartJob { cpu_millis: Some(wanted), memory_bytes: None, parallelism: None };
+        send(&server, &job(), &start).await.unwrap();
+        let sent = server.seen().into_iter().rfind(support::Seen::writes).unwrap();
+        let resources = &sent.body["spec"]["template"]["spec"]["containers"][0]["resources"];
+        let cpu = format!("{wanted}m");
+        let expected = if raised {
+            json!({ "requests": { "cpu": cpu }, "limits": { "cpu": cpu } })
+        } else {
+            json!({ "requests": { "cpu": cpu } })
+        };
+        assert_eq!(*resources, expected, "{limit:?}");
+        limited["status"] = json!({ "conditions": [{ "type": "Failed", "status": "True" }] });
+        server.put("jobs", limited);
+        send(&server, &job(), &start).await.unwrap();
+        let second = server.get("jobs", "water", &retry_name(&job())).unwrap();
+        let limits = &second["spec"]["template"]["spec"]["containers"][0]["resources"]["limits"];
+        let kept = limit.map_or(Value::Null, |limit| json!(if raised { cpu.as_str() } else { limit }));
+        assert_eq!(limits["cpu"], kept, "its second try");
+    }
+}
+
+#[tokio::test]
 async fn a_second_try_is_a_new_job_that_is_created_once() {
     let server = server_with_a_failed_job();
     server.trouble(Method::POST, "/jobs", 1, Trouble::LostAnswer);

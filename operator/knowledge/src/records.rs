@@ -337,6 +337,9 @@ pub struct Work {
     pub container: Option<Name>,
     /// Requests of one pod.
     pub requests: Amounts,
+    /// Limit of CPU of its only app container, in thousandths of a core; `None` when unset, or there are several.
+    #[serde(default)]
+    pub cpu_limit: Option<u64>,
     /// Pods at a time (`spec.parallelism`).
     pub pods: u32,
     /// Pods that must end well (`spec.completions`); `None`: they share the work, and one that ends well says it is done.

@@ -1,7 +1,7 @@
 //! Requests about runs: a Job is made, let go, repeated, or sized.
 
 use super::hands::Hand;
-use super::mapping::in_bytes;
+use super::mapping::{in_bytes, in_millis};
 use super::write::{Request, Write};
 use crate::client::{label, look};
 use crate::error::ClusterError;
@@ -48,7 +48,7 @@ impl Hand<'_> {
             let Some([only]) = pod.map(|pod| pod.containers.as_slice()) else {
                 return Err(self.invalid("only a Job of one container can be sized".to_owned()));
             };
-            let resources = resources(sizes, memory_limit(only));
+            let resources = resources(sizes, limits(only));
             spec["template"] =
                 json!({ "spec": { "containers": [{ "name": only.name, "resources": resources }] } });
         }
@@ -112,7 +112,7 @@ impl Hand<'_> {
         sizes: Amounts,
         memory_limit: Option<u64>,
     ) -> Result<Write, ClusterError> {
-        let mut resources = resources(sizes, None);
+        let mut resources = resources(sizes, Amounts::default());
         if let Some(limit) = memory_limit {
             resources["limits"]["memory"] = json!(limit.to_string());
         }
@@ -146,24 +146,27 @@ fn failed(job: &Job) -> bool {
 }
 
 /// Requests, and the limit of memory: memory cannot be taken back from a pod that uses more than it asked for. A limit that the
-/// Job was made with is never lowered: what it rarely needs may not have been seen.
+/// Job was made with is never lowered: what it rarely needs may not have been seen. One of CPU is raised with the request.
 fn amounts(
     sizes: Amounts,
-    present_limit: Option<u64>,
+    present: Amounts,
 ) -> (BTreeMap<&'static str, String>, BTreeMap<&'static str, String>) {
     let (mut requests, mut limits) = (BTreeMap::new(), BTreeMap::new());
     if let Some(cpu) = sizes.cpu_millis {
         requests.insert("cpu", format!("{cpu}m"));
+        if present.cpu_millis.is_some_and(|limit| limit < cpu) {
+            limits.insert("cpu", format!("{cpu}m"));
+        }
     }
     if let Some(memory) = sizes.memory_bytes {
         requests.insert("memory", memory.to_string());
-        limits.insert("memory", present_limit.map_or(memory, |present| present.max(memory)).to_string());
+        limits.insert("memory", present.memory_bytes.unwrap_or(0).max(memory).to_string());
     }
     (requests, limits)
 }
 
-fn resources(sizes: Amounts, present_limit: Option<u64>) -> Value {
-    let (requests, limits) = amounts(sizes, present_limit);
+fn resources(sizes: Amounts, present: Amounts) -> Value {
+    let (requests, limits) = amounts(sizes, present);
     let mut resources = json!({ "requests": requests });
     if !limits.is_empty() {
         resources["limits"] = json!(limits);
@@ -173,7 +176,7 @@ fn resources(sizes: Amounts, present_limit: Option<u64>) -> Value {
 
 /// The same in a template that is about to be created.
 fn set(container: &mut Container, sizes: Amounts) {
-    let (requests, limits) = amounts(sizes, memory_limit(container));
+    let (requests, limits) = amounts(sizes, limits(container));
     let resources = container.resources.get_or_insert_default();
     for (all, new) in [(&mut resources.requests, requests), (&mut resources.limits, limits)] {
         for (name, amount) in new {
@@ -189,10 +192,13 @@ fn attempt(job: &Job) -> u32 {
     noted(ANNOTATION_TRY).and_then(|text| text.parse().ok()).unwrap_or(least)
 }
 
-/// In bytes.
-fn memory_limit(container: &Container) -> Option<u64> {
-    let limit = container.resources.as_ref()?.limits.as_ref()?.get("memory")?;
-    in_bytes(&homeostat_crds::Quantity::from(limit.0.as_str()))
+fn limits(container: &Container) -> Amounts {
+    let limits = container.resources.as_ref().and_then(|resources| resources.limits.as_ref());
+    let limit = |name: &str| Some(homeostat_crds::Quantity::from(limits?.get(name)?.0.as_str()));
+    Amounts {
+        cpu_millis: limit("cpu").as_ref().and_then(in_millis),
+        memory_bytes: limit("memory").as_ref().and_then(in_bytes),
+    }
 }
 
 fn made(template: JobTemplateSpec, name: &str, target: &Target, action: &ActionId) -> Job {

@@ -34,6 +34,11 @@ impl Resources {
         }
     }
 
+    /// Limit of CPU, in thousandths of a core.
+    pub fn cpu_limit(&self) -> Option<u64> {
+        self.limits.amounts().cpu_millis
+    }
+
     /// Limit of memory, in bytes.
     pub fn memory_limit(&self) -> Option<u64> {
         self.limits.amounts().memory_bytes

@@ -386,6 +386,10 @@ fn work<S: Sort>(metadata: &Meta, spec: &Spec, names: &mut Interner) -> Option<B
             _ => None,
         },
         requests: total(containers.iter().map(|container| container.resources.requests())),
+        cpu_limit: match containers {
+            [only] => only.resources.cpu_limit(),
+            _ => None,
+        },
         pods: pods.and_then(count).unwrap_or(1),
         completions: completions.and_then(count),
         indexed: mode == Some("Indexed"),

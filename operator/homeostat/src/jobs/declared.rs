@@ -1,6 +1,7 @@
 //! What Workloads ask for their runs.
 
 use super::seen::Jobs;
+use super::slots::zone;
 use homeostat_knowledge::policy::{Prices, ScalingMode};
 use homeostat_knowledge::records::{Amounts, PodPhase, Schedule, Work};
 use homeostat_knowledge::{
@@ -101,7 +102,8 @@ pub fn asked(snapshot: &Snapshot, now: Timestamp) -> BTreeMap<WorkloadKey, Asked
         let by_backlog = rules.items.is_some() && matches!(orderer, Orderer::Homeostat { .. });
         // Only a backlog changes that number: without one its bounds say nothing of the Job as it is written.
         let pods = u64::from(work.at_once());
-        let whole = size(work.requests, if by_backlog { 1 } else { pods });
+        let counted = if by_backlog { 1 } else { pods };
+        let whole = size(work.requests, counted);
         let job = Job {
             tenant: tenant.name.0.to_string(),
             name,
@@ -117,6 +119,8 @@ pub fn asked(snapshot: &Snapshot, now: Timestamp) -> BTreeMap<WorkloadKey, Asked
             },
             retries: if policy.permits.repeatable { 2 } else { 0 },
             pods: by_backlog.then(|| work.at_once()),
+            most_millicores: policy.permits.cpu_millis.map(|bounds| bounds.max.saturating_mul(counted)),
+            zone: work.schedule.as_ref().map(|schedule| zone(schedule).to_owned()),
         };
         all.insert(
             key.clone(),

@@ -108,6 +108,7 @@ impl RunOrder {
             return Some(Ordered { keep, ..Ordered::default() });
         }
         self.places.give(&mut asked);
+        self.sizing.bound(&mut asked, snapshot);
         let jobs = Jobs::of(snapshot, &asked);
         if self.known.misses(&asked) {
             self.acting.remember(&mut self.known);

@@ -16,6 +16,7 @@ use homeostat_knowledge::{
     Timestamp, Verification, WorkloadKey,
 };
 use homeostat_scale::jobs::Size;
+use homeostat_scale::jobs::kueue::Orderer;
 use homeostat_scale::size::MemorySettings;
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -111,6 +112,16 @@ impl Sizing {
             evidence: evidence(ids, now, &start.why),
         };
         Some(plan(asked, &start.workload, step, snapshot, &start.why, ids))
+    }
+
+    /// Where no start can write more CPU than Jobs ask for, their runs are planned with no more.
+    pub fn bound(&self, asked: &mut BTreeMap<WorkloadKey, Asked>, snapshot: &Snapshot) {
+        for one in asked.values_mut() {
+            let ours = matches!(one.orderer, Orderer::Homeostat { .. }) && sized_by(one, snapshot).is_none();
+            if self.fixed || !ours || one.work.container.is_none() {
+                one.job.most_millicores = None;
+            }
+        }
     }
 
     /// Whether a start can write another size. A second try is a new Job, and can have any.

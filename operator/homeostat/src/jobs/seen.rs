@@ -284,11 +284,14 @@ fn ends(snapshot: &Snapshot, seen: &mut Seen, job: &ObjectKey) -> bool {
     let written = || run.started.zip(run.completed).map(|(first, last)| last.duration_since(first));
     let ran = Some(together_in(all_times)).filter(SignedDuration::is_positive).or_else(written);
     let ran = ran.unwrap_or(SignedDuration::ZERO);
-    let pods = seen.record.work.as_ref().map_or(1, |work| u64::from(work.at_once()));
+    let work = seen.record.work.as_ref();
+    let pods = work.map_or(1, |work| u64::from(work.at_once()));
+    let cpu_limit = work.and_then(|work| work.cpu_limit);
     seen.told = told;
     seen.ran = ran.max(SignedDuration::from_millis(500)); // Kubernetes' times have a resolution of one second.
     seen.usage = Usage {
         millicores: cpu.map(|cpu| cpu.saturating_mul(pods)),
+        cpu_limit: cpu_limit.map(|limit| limit.saturating_mul(pods)),
         mebibytes: memory.map(|memory| super::declared::mebibytes(memory).saturating_mul(pods)),
     };
     killed

@@ -109,11 +109,16 @@ impl Slots {
     }
 }
 
+/// The time zone of a `CronJob`.
+pub fn zone(schedule: &Schedule) -> &str {
+    schedule.zone.as_deref().unwrap_or(ZONE)
+}
+
 /// The calendar of a `CronJob`, without these days.
 pub fn calendar(schedule: &Schedule, except: &[Date], now: Timestamp) -> Result<Calendar, CalendarError> {
     let spec = CalendarSpec {
         cron: schedule.cron.to_string(),
-        zone: schedule.zone.as_deref().unwrap_or(ZONE).to_owned(),
+        zone: zone(schedule).to_owned(),
         except: except.to_vec(),
         extra: Vec::new(),
     };

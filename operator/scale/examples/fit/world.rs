@@ -311,8 +311,9 @@ impl<'a> World<'a> {
             Outcome::Succeeded
         };
         let millicores = self.catalogue.kinds[live.info.kind].size.millicores;
-        let usage =
-            Usage { millicores: Some(millicores), mebibytes: Some(live.drawn.mebibytes.min(live.limit)) };
+        // It uses what its job can use, and nothing throttles it.
+        let mebibytes = Some(live.drawn.mebibytes.min(live.limit));
+        let usage = Usage { millicores: Some(millicores), cpu_limit: None, mebibytes };
         seen.push(Seen::Ended { info: live.info, outcome, ran_ms: live.running_ms, usage, tag });
         match tag {
             Tag::Run(_) => self.remove(tag),

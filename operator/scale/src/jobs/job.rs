@@ -55,6 +55,14 @@ pub struct Job {
     /// those of one pod. `None`: the number is fixed, and they are those of the whole run.
     #[serde(default)]
     pub pods: Option<u32>,
+    /// CPU that a run may be given at most where it would use more than it asks for, counted as `millicores` is. `None`: no
+    /// more than that.
+    #[serde(default)]
+    pub most_millicores: Option<u64>,
+    /// IANA name of the time zone in which its slots lie on work days or on weekends. `None`, or one that is not known: no
+    /// difference is made between them.
+    #[serde(default)]
+    pub zone: Option<String>,
 }
 
 /// What is wrong with a declaration.

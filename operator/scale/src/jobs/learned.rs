@@ -5,23 +5,26 @@
 //! and on how much longer or shorter its tenant's runs are than others': the posterior mean of a normal level, with the
 //! weight of one run for the prior.
 //!
-//! What to reserve follows by [`crate::size`].
+//! Where runs take longer on work days than on weekends, or the other way round, the day of a run's slot counts
+//! ([`super::days`]). What to reserve follows by [`crate::size`], whatever the day.
 
+use super::days::{Day, Days};
 use super::items::ItemHistory;
-use crate::size::{self, MemorySettings, Source};
+use crate::size::{self, CpuSettings, MemorySettings, Source, Usage};
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 
 /// Runs after which what was learnt is forgotten by a factor of e.
-const MEMORY: f64 = 50.0;
+pub(super) const MEMORY: f64 = 50.0;
 /// Runs below which the spread of a job's own is not believed.
 const FEW: u32 = 10;
 /// Tries after which what was counted of failures counts half.
 const TRIES: u32 = 20_000;
 /// No logarithm of seconds is larger: e to that is longer than anything runs.
-const LONGEST: f64 = 50.0;
+pub(super) const LONGEST: f64 = 50.0;
 /// Deviation of the logarithm assumed until then.
-const SPREAD: f64 = 0.25;
+pub(super) const SPREAD: f64 = 0.25;
 
 /// Mean and variance with exponential forgetting.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -100,6 +103,10 @@ pub struct JobHistory {
     pub peaks: VecDeque<u64>,
     /// 95th percentiles of CPU, newest last, in thousandths of a vCPU.
     pub cpu: VecDeque<u64>,
+    /// CPU limits that these runs had, newest last, in the same unit; 0 where there was none. Of runs that an earlier version
+    /// saw it is not known.
+    #[serde(default, skip_serializing_if = "VecDeque::is_empty")]
+    pub cpu_limits: VecDeque<u64>,
     /// Set by a kill for memory, in MiB: the next run gets no less. Gone when a run has succeeded of which it was seen what it
     /// needs.
     pub at_least: Option<u64>,
@@ -109,6 +116,9 @@ pub struct JobHistory {
     /// What its runs had to do, where that was seen.
     #[serde(default)]
     pub items: ItemHistory,
+    /// How its run times differ between work days and weekends.
+    #[serde(default, skip_serializing_if = "Days::is_empty")]
+    pub days: Days,
 }
 
 /// What was learnt of all jobs of one name.
@@ -171,6 +181,8 @@ impl Learnt {
             && failures(&program.failures)
             && amounts(&history.peaks)
             && amounts(&history.cpu)
+            && amounts(&history.cpu_limits)
+            && history.days.is_sound()
             && history.at_least.into_iter().chain(program.largest).all(|amount| amount <= 2 * size::MOST_KEPT)
             && history.items.is_sound()
     }
@@ -195,11 +207,25 @@ impl JobHistory {
         }
     }
 
+    /// The run of a slot has ended by itself after `seconds`; `None` where it is not known which day that is for its job.
+    pub fn ran_on(&mut self, seconds: f64, slot: Timestamp, day: Option<Day>) {
+        self.ran(seconds);
+        if let Some(day) = day.filter(|_| seconds > 0.0) {
+            self.days.push(seconds.ln(), slot, day);
+        }
+    }
+
+    /// What the next run's time is planned with, by the day of its slot where that is known.
+    pub fn run_time_on(&self, day: Option<Day>) -> Level {
+        day.map_or(self.run_time, |day| self.days.on(&self.run_time, day))
+    }
+
     /// A run that was not killed was seen to use this.
-    pub fn used(&mut self, mebibytes: Option<u64>, millicores: Option<u64>, succeeded: bool) {
-        size::keep(&mut self.peaks, mebibytes);
-        size::keep(&mut self.cpu, millicores);
-        if succeeded && mebibytes.is_some() {
+    pub fn used(&mut self, usage: Usage, succeeded: bool) {
+        size::keep(&mut self.peaks, usage.mebibytes);
+        size::keep(&mut self.cpu, usage.millicores);
+        size::keep(&mut self.cpu_limits, usage.millicores.map(|_| usage.cpu_limit.unwrap_or(0)));
+        if succeeded && usage.mebibytes.is_some() {
             self.at_least = None;
         }
     }
@@ -210,9 +236,9 @@ impl JobHistory {
         self.at_least = Some(size::after_kill(limit));
     }
 
-    /// CPU to reserve, in thousandths of a vCPU, never above what is declared.
-    pub fn cpu(&self, declared: u64) -> u64 {
-        size::cpu(&self.cpu, declared)
+    /// CPU to reserve, in thousandths of a vCPU, of a job that declares so much and may be given so much at most.
+    pub fn cpu(&self, declared: u64, most: Option<u64>, settings: &CpuSettings) -> u64 {
+        size::cpu((&self.cpu, &self.cpu_limits), declared, most, settings)
     }
 
     /// Memory to reserve in MiB, and why.
@@ -256,6 +282,11 @@ pub fn run_time(job: &Level, kind: &Level, tenant: &Level, deviations: f64) -> O
 mod tests {
     use super::*;
 
+    /// Only its memory was seen, in MiB.
+    fn peak(mebibytes: u64) -> Usage {
+        Usage { mebibytes: Some(mebibytes), ..Usage::default() }
+    }
+
     /// Peaks that runs would reach; kills in order of runs.
     fn kills(needs: &[u64]) -> Vec<usize> {
         let (mut history, settings) = (JobHistory::default(), MemorySettings::default());
@@ -270,7 +301,7 @@ mod tests {
                 first = false;
                 killed.push(run + 1);
             }
-            history.used(Some(*need), None, true);
+            history.used(peak(*need), true);
         }
         killed
     }
@@ -305,7 +336,7 @@ mod tests {
             // The smallest that its Workload allows is 80 MiB.
             next_but_one = history.memory(Some(80), None, &settings).0.max(80);
             assert!(size >= need, "run {}: {need} MiB in {size} MiB", run + 1);
-            history.used(Some(need), None, true);
+            history.used(peak(need), true);
         }
     }
 
@@ -321,7 +352,7 @@ mod tests {
         history.killed(1_024);
         for _ in 0..5 {
             assert!(history.memory(None, None, &settings).0 >= 2_048);
-            history.used(None, None, true);
+            history.used(Usage::default(), true);
         }
     }
 
@@ -341,7 +372,7 @@ mod tests {
         assert!(kills(&needs).is_empty());
         let mut history = JobHistory::default();
         for need in &needs {
-            history.used(Some(*need), None, true);
+            history.used(peak(*need), true);
         }
         let (reserved, _) = history.memory(None, None, &MemorySettings::default());
         assert!((1_099..1_500).contains(&reserved), "{reserved}");
@@ -358,12 +389,36 @@ mod tests {
 
     #[test]
     fn reserved_cpu_follows_what_is_used_but_never_exceeds_what_is_declared() {
-        let mut history = JobHistory::default();
-        assert_eq!(history.cpu(2_000), 2_000);
-        (0..10).for_each(|_| history.used(None, Some(640), true));
-        assert_eq!(history.cpu(2_000), 800);
-        (0..20).for_each(|_| history.used(None, Some(2_000), true));
-        assert_eq!(history.cpu(2_000), 2_000);
+        let (mut history, settings) = (JobHistory::default(), CpuSettings::default());
+        let used = |millicores| Usage { millicores: Some(millicores), ..Usage::default() };
+        assert_eq!(history.cpu(2_000, None, &settings), 2_000);
+        (0..10).for_each(|_| history.used(used(640), true));
+        assert_eq!(history.cpu(2_000, None, &settings), 800);
+        (0..20).for_each(|_| history.used(used(2_000), true));
+        assert_eq!(history.cpu(2_000, None, &settings), 2_000);
+    }
+
+    #[test]
+    fn what_an_earlier_version_kept_is_read_and_learnt_on_from() {
+        let text = r#"{"history":{"runTime":{"count":3,"mean":5.7,"variance":0.01},"peaks":[900,1000,600],
+            "cpu":[700,710,690,705,700],"atLeast":null,
+            "failures":{"tries":3,"failed":0,"passed":0.0},"items":{"counts":[],"seconds":[]}}}"#;
+        let learnt: Learnt = serde_json::from_str(text).unwrap();
+        assert!(learnt.is_sound());
+        let (mut history, settings) = (learnt.history, CpuSettings::default());
+        assert!(history.cpu_limits.is_empty() && history.days.is_empty());
+        let kept = serde_json::to_string(&history).unwrap();
+        assert!(!kept.contains("cpuLimits") && !kept.contains("days"), "nothing new is written: {kept}");
+        // Which limit the earlier ones had is not known; that of the newest counts.
+        assert_eq!(history.cpu(1_000, Some(4_000), &settings), 800);
+        let usage = Usage { millicores: Some(990), cpu_limit: Some(1_000), mebibytes: Some(700) };
+        history.used(usage, true);
+        assert_eq!(history.cpu(1_000, Some(4_000), &settings), 1_500);
+        history.ran_on(300.0, Timestamp::UNIX_EPOCH, Some(Day::Work));
+        let learnt = Learnt::from(history);
+        let text = serde_json::to_string(&learnt).unwrap();
+        let back: Learnt = serde_json::from_str(&text).unwrap();
+        assert!(back == learnt && back.is_sound() && !back.history.days.is_empty());
     }
 
     #[test]
@@ -391,16 +446,17 @@ mod tests {
     fn what_cannot_have_been_learnt_is_told_from_what_can() {
         let mut history = JobHistory::default();
         history.ran(300.0);
-        history.used(Some(700), Some(640), true);
+        history.used(Usage { millicores: Some(640), ..peak(700) }, true);
         history.failures.push(Some(0.4));
         let learnt = Learnt::from(history);
         assert!(learnt.is_sound() && !learnt.is_empty() && Learnt::default().is_sound());
-        let wrong: [fn(&mut Learnt); 8] = [
+        let wrong: [fn(&mut Learnt); 9] = [
             |learnt| learnt.history.run_time.mean = f64::NAN,
             |learnt| learnt.program.run_time.mean = 1e9,
             |learnt| learnt.pace.variance = -1.0,
             |learnt| learnt.history.peaks = (0..21).collect(),
             |learnt| learnt.history.cpu = VecDeque::from([u64::MAX]),
+            |learnt| learnt.history.cpu_limits = (0..21).collect(),
             |learnt| learnt.history.at_least = Some(u64::MAX),
             |learnt| learnt.history.failures.failed = 9,
             |learnt| learnt.program.failures = Failures { tries: 1, failed: 1, passed: f64::INFINITY },

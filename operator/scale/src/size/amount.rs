@@ -18,6 +18,9 @@ pub struct Size {
 pub struct Usage {
     /// 95th percentile of its CPU, in thousandths of a vCPU.
     pub millicores: Option<u64>,
+    /// Limit of CPU that it had, in thousandths of a vCPU; `None`: none, or it is not known.
+    #[serde(default)]
+    pub cpu_limit: Option<u64>,
     /// Peak of its memory, in MiB.
     pub mebibytes: Option<u64>,
 }

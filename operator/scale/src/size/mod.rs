@@ -2,7 +2,8 @@
 //!
 //! Memory is the 95th percentile of the last 20 peaks, or what growth seen in the last runs leads to, and a margin. A run
 //! that was killed for memory needed at least its limit: the next one gets double, until one has succeeded. CPU is the 95th
-//! percentile of what runs used and a tenth.
+//! percentile of what runs used and a tenth; a run that was throttled needed more than its limit, and the next one gets half
+//! as much again, as far as people allow it.
 
 pub mod amount;
 pub mod standing;
@@ -16,8 +17,6 @@ use std::collections::VecDeque;
 pub(crate) const KEPT: usize = 20;
 /// Largest value, in MiB or thousandths of a vCPU, that is believed after a restart: beyond any machine.
 pub(crate) const MOST_KEPT: u64 = 1 << 36;
-/// Runs below which what was declared of CPU is not lowered.
-const FEW_FOR_CPU: usize = 5;
 /// Steps of a reservation of memory, in MiB: sizes that differ by noise only are the same size.
 const STEP_MEBIBYTES: u64 = 16;
 /// Steps of a reservation of CPU, in thousandths of a vCPU.
@@ -91,16 +90,69 @@ pub fn keep(list: &mut VecDeque<u64>, value: Option<u64>) {
     }
 }
 
-/// CPU to reserve, in thousandths of a vCPU: what runs use with a tenth on top, in steps of a tenth of a vCPU, never above
-/// what is declared. `used` holds the 95th percentile of each run, newest last.
-pub fn cpu(used: &VecDeque<u64>, declared: u64) -> u64 {
-    match percentile(used).filter(|_| used.len() >= FEW_FOR_CPU) {
-        Some(used) => {
-            let steps = (used * 11 / 10).div_ceil(STEP_MILLICORES);
-            steps.saturating_mul(STEP_MILLICORES).clamp(STEP_MILLICORES.min(declared), declared)
-        }
-        None => declared,
+/// How CPU is sized.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct CpuSettings {
+    /// Runs below which nothing is made smaller.
+    pub few: usize,
+    /// What is added to what was used, in per cent.
+    pub margin_percent: u64,
+    /// A run that used so much of its limit, in per cent, was throttled.
+    pub throttled_percent: u64,
+    /// What the next one gets of that limit, in per cent.
+    pub next_percent: u64,
+    /// A limit above what is declared is kept while a run uses so much of it, in per cent.
+    pub keep_percent: u64,
+}
+
+impl Default for CpuSettings {
+    /// A tenth more than is used, less from five runs on; half as much again after a run that used 95 % of its limit, kept
+    /// while 80 % of it are used.
+    fn default() -> Self {
+        Self { few: 5, margin_percent: 10, throttled_percent: 95, next_percent: 150, keep_percent: 80 }
     }
+}
+
+/// CPU to reserve, in thousandths of a vCPU and in steps of a tenth of one: what runs use with a margin. `used` holds the 95th
+/// percentile of each run and `limits` what each was limited to, 0 where it was not, both newest last. Never above `most`,
+/// nor, without it, above what is declared; below that only from a few runs on. What a throttled run asks for is not taken
+/// back before as many runs have been seen with it.
+pub fn cpu(
+    (used, limits): (&VecDeque<u64>, &VecDeque<u64>),
+    declared: u64,
+    most: Option<u64>,
+    settings: &CpuSettings,
+) -> u64 {
+    let stepped = |amount: u64| amount.div_ceil(STEP_MILLICORES).saturating_mul(STEP_MILLICORES);
+    let seen = used.len();
+    let usual = percentile(used).map_or(declared, |used| {
+        let wanted = stepped(percent(used, settings.margin_percent.saturating_add(100)));
+        if seen >= settings.few { wanted } else { wanted.max(declared) }
+    });
+    // Lists are as long as each other, but for runs of which an earlier version kept no limit: the oldest.
+    let recent = used.iter().rev().zip(limits.iter().rev()).take(settings.few);
+    let asked = recent.map(|(used, limit)| stepped(asks_for(*used, *limit, declared, settings)));
+    let wanted = asked.fold(usual, u64::max);
+    wanted.clamp(STEP_MILLICORES.min(declared), most.unwrap_or(declared).max(declared))
+}
+
+/// What a run asks for its successor, by what it used of its limit; nothing where it had enough.
+fn asks_for(used: u64, limit: u64, declared: u64, settings: &CpuSettings) -> u64 {
+    if limit == 0 {
+        return 0;
+    }
+    if used >= percent(limit, settings.throttled_percent) {
+        percent(limit, settings.next_percent)
+    } else if limit > declared && used >= percent(limit, settings.keep_percent) {
+        limit
+    } else {
+        0
+    }
+}
+
+fn percent(amount: u64, of_hundred: u64) -> u64 {
+    amount.saturating_mul(of_hundred) / 100
 }
 
 /// Memory to reserve in MiB, and why. `peaks` are those of the last runs, newest last; `at_least` is what a kill asks for
@@ -194,6 +246,71 @@ fn percentile(list: &VecDeque<u64>) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// CPU of the next run after these, of a job that declares 1,000: what each used, and its limit.
+    fn next(runs: &[(u64, u64)], most: Option<u64>) -> u64 {
+        let (mut used, mut limits) = (VecDeque::new(), VecDeque::new());
+        for (one, limit) in runs {
+            keep(&mut used, Some(*one));
+            keep(&mut limits, Some(*limit));
+        }
+        cpu((&used, &limits), 1_000, most, &CpuSettings::default())
+    }
+
+    #[test]
+    fn cpu_goes_up_at_once_and_down_from_five_runs_on() {
+        let few = |run: (u64, u64), count: usize| vec![run; count];
+        for (runs, expected, why) in [
+            (vec![], 1_000, "as declared"),
+            (vec![(940, 1_000)], 1_100, "a tenth more than is used, near its limit or not"),
+            (vec![(950, 1_000)], 1_500, "it was throttled"),
+            (vec![(1_000, 1_000)], 1_500, "it was throttled"),
+            (vec![(1_000, 1_000), (1_480, 1_500)], 2_300, "still throttled: half as much again"),
+            (vec![(1_000, 1_000), (1_100, 1_500)], 1_500, "it has enough, and one run takes nothing back"),
+            (vec![(3_990, 4_000)], 4_000, "no more than people allow"),
+            (vec![(1_500, 0)], 1_700, "without a limit what it would use is seen"),
+            (vec![(990, 0)], 1_100, "without a limit nothing was kept from it"),
+            (few((300, 1_000), 4), 1_000, "four runs are few"),
+            (few((300, 1_000), 5), 400, "five are not"),
+            ([few((1_000, 1_000), 1), few((600, 1_500), 4)].concat(), 1_500, "four runs with more"),
+            ([few((1_000, 1_000), 1), few((600, 1_500), 19)].concat(), 700, "what it used once is forgotten"),
+            (few((3_000, 3_500), 9), 3_500, "it uses most of what it was given"),
+            (few((2_000, 3_500), 9), 2_200, "and here it does not"),
+        ] {
+            assert_eq!(next(&runs, Some(4_000)), expected, "{why}: {runs:?}");
+        }
+    }
+
+    #[test]
+    fn without_a_maximum_no_run_gets_more_cpu_than_is_declared_however_much_it_used() {
+        for run in [(1_000, 1_000), (1_000, 0), (5_000, 0), (3_000, 3_000), (u64::MAX, u64::MAX)] {
+            for count in [1, 4, 5, 20] {
+                assert_eq!(next(&vec![run; count], None), 1_000, "{run:?} {count}");
+                assert_eq!(next(&vec![run; count], Some(700)), 1_000, "a maximum below it takes nothing");
+            }
+        }
+    }
+
+    #[test]
+    fn cpu_comes_to_rest_for_every_need_and_holds_it() {
+        for need in (100..6_000).step_by(37) {
+            for (most, limited) in [(Some(8_000), true), (Some(8_000), false), (None, true)] {
+                let mut runs: Vec<(u64, u64)> = Vec::new();
+                let mut sizes = Vec::new();
+                for _ in 0..60 {
+                    let size = next(&runs, most);
+                    // The limit that the Job is made with is not lowered.
+                    let limit = if limited { size.max(1_000) } else { 0 };
+                    runs.push((if limited { need.min(limit) } else { need }, limit));
+                    sizes.push(size);
+                }
+                let last = sizes[59];
+                assert!(sizes[40..].iter().all(|size| *size == last), "{need}: {sizes:?}");
+                let enough = need.min(if most.is_some() { 8_000 } else { 1_000 });
+                assert!(last >= enough && last <= enough * 5 / 3 + STEP_MILLICORES, "{need}: {sizes:?}");
+            }
+        }
+    }
 
     #[test]
     fn what_is_made_long_before_it_begins_gets_what_growth_leads_to_by_then() {

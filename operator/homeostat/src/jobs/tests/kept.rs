@@ -3,6 +3,8 @@
 use super::super::kept::{Keep, KeptRuns, MOST, keep, runs};
 use super::*;
 use homeostat_crds::v1alpha1::forecast::MAX_MEMORY;
+use homeostat_scale::jobs::Usage;
+use homeostat_scale::jobs::days::Day;
 use homeostat_scale::jobs::learned::{JobHistory, Learnt};
 use homeostat_scale::jobs::planner::Over;
 
@@ -247,8 +249,10 @@ fn what_cannot_be_read_or_has_another_form_is_set_aside_and_the_rest_is_not() {
 fn what_is_kept_of_one_workload_fits_however_much_was_learnt() {
     let mut history = JobHistory::default();
     for run in 0..1_000_u32 {
-        history.ran(1_234.567_891 + f64::from(run));
-        history.used(Some((1 << 36) - u64::from(run)), Some((1 << 36) - u64::from(run)), false);
+        let day = if run % 7 < 5 { Day::Work } else { Day::Weekend };
+        history.ran_on(1_234.567_891 + f64::from(run), at(i64::from(run)), Some(day));
+        let most = Some((1 << 36) - u64::from(run));
+        history.used(Usage { millicores: most, cpu_limit: most, mebibytes: most }, false);
         history.failures.push(Some(0.123_456_789));
         history.items.push(1e9 / f64::from(run + 3), 3, 1e5 / f64::from(run + 7));
     }
@@ -258,7 +262,7 @@ fn what_is_kept_of_one_workload_fits_however_much_was_learnt() {
     let over = Over { lost: (0..8).map(at).collect(), until: Some(at(0)), ..Over::default() };
     let kept = KeptRuns::new(true, Learnt::from(history), over, taught.clone());
     let text = kept.text().expect("it fits");
-    assert!(text.len() < MAX_MEMORY / 2 + 500, "{}", text.len());
+    assert!(text.len() < MAX_MEMORY / 2 + 1_000, "{}", text.len());
     let back = KeptRuns::read(&text).expect("sound");
     assert_eq!(back, kept);
     assert_eq!((back.learnt.history.peaks.len(), back.learnt.history.items.runs()), (20, 20));

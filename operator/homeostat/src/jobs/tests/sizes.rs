@@ -59,3 +59,63 @@ fn a_quota_holds_also_where_runs_used_less_than_they_ask_for() {
         |world: &mut World| world.tenant("a", Some(Amounts { cpu_millis: Some(1_000), memory_bytes: None }));
     assert_eq!(begin_together(|_| {}, quota), 1);
 }
+
+impl World {
+    /// CPU that starts set, of those that begin now.
+    fn started_cpu(&mut self, second: i64) -> Vec<Option<u64>> {
+        let ordered = self.runs.step(&self.snapshot, at(second), &mut self.ids).expect("a second has passed");
+        let cpu = |plan: &Plan<Draft>| match plan.steps[0].parameters {
+            Parameters::StartJob { cpu_millis, .. } => cpu_millis,
+            ref other => panic!("{other:?}"),
+        };
+        ordered.plans.iter().map(cpu).collect()
+    }
+
+    /// A Job with a limit of one core, whose run used so much of it.
+    fn one_run_within_a_core(&mut self, slot: i64, millicores: u64) {
+        let mut job = self.job("a", "plan", slot);
+        job.work.as_mut().expect("its template").cpu_limit = Some(1_000);
+        self.put(job.clone());
+        self.step(slot + 1);
+        let job = self.begin(job);
+        self.step(slot + 2);
+        self.end(job, "Completed", slot + 20, 10, Some(200));
+        self.used_cpu(&format!("plan-{slot}-pod"), millicores);
+        self.step(slot + 21);
+    }
+}
+
+#[test]
+fn after_a_run_that_was_throttled_the_next_one_is_given_more_cpu_as_far_as_its_bounds_allow() {
+    let next = |most: Option<u64>, millicores: u64, prepare: fn(&mut World)| {
+        let mut world = World::new(8);
+        world.tenant("a", None);
+        let bounds = most.map(|max| Bounds { min: 100, max });
+        world.workload("a", "plan", |policy| policy.permits.cpu_millis = bounds);
+        prepare(&mut world);
+        world.one_run_within_a_core(0, millicores);
+        world.job("a", "plan", 100);
+        world.started_cpu(101)
+    };
+    assert_eq!(next(Some(4_000), 990, |_| {}), [Some(1_500)]);
+    assert_eq!(next(Some(1_200), 990, |_| {}), [Some(1_200)]);
+    assert_eq!(next(Some(1_000), 990, |_| {}), [None], "it has the most already");
+    assert_eq!(next(None, 990, |_| {}), [None], "its owner names no bounds");
+    assert_eq!(next(Some(4_000), 700, |_| {}), [None], "it had enough");
+    assert_eq!(next(Some(4_000), 990, by_others), [None], "an autoscaler sizes them");
+}
+
+#[test]
+fn no_more_cpu_is_reserved_than_a_start_can_write() {
+    let mut world = World::new(2);
+    world.tenant("a", None);
+    world.workload("a", "plan", |policy| {
+        policy.permits.cpu_millis = Some(Bounds { min: 100, max: 4_000 });
+    });
+    by_others(&mut world);
+    world.one_run_within_a_core(0, 990);
+    for slot in [100, 101] {
+        world.job("a", "plan", slot);
+    }
+    assert_eq!(world.started_cpu(102), [None, None], "two of one core each have room");
+}

@@ -25,6 +25,7 @@ impl Ours {
         };
         let mut planner = Planner::new(settings, capacity);
         let here = Orderer::Homeostat { reason: "the simulated cluster has no Kueue".to_owned() };
+        let zones = &catalogue.shapes.zones;
         let mut ids = Vec::new();
         for tenant in 0..tenants {
             for kind in &catalogue.kinds {
@@ -39,6 +40,8 @@ impl Ours {
                     criticality: Criticality::Normal,
                     retries: 5,
                     pods: None,
+                    most_millicores: None,
+                    zone: Some(zones[tenant as usize % zones.len()].clone()),
                 };
                 match planner.declare(job, &here) {
                     Ok(id) => ids.push(id),

@@ -83,7 +83,10 @@ impl Planner {
 
     fn begin(&mut self, run: Run, attempt: u32, state: State) {
         self.keep_slot(run, false);
-        let declared = &self.jobs[run.job.index()];
+        let declared = &mut self.jobs[run.job.index()];
+        if let Some(week) = &mut declared.week {
+            week.turn(run.slot);
+        }
         let due = later(run.slot, declared.job.due_after);
         let pods = declared.job.pods.unwrap_or(1).max(1);
         self.live.insert(run, Live { pods, ..Live::new(due, attempt, state) });

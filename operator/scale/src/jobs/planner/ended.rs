@@ -63,6 +63,7 @@ impl Planner {
         let median = self.time_of(run).median;
         // What is learnt is of one pod, where runs have different numbers of them.
         let pods = self.pods_of(run).map_or(1, |(pods, _)| pods);
+        let day = self.day_of(run);
         let of_one = |amount: u64| amount.div_ceil(u64::from(pods));
         let declared = &mut self.jobs[run.job.index()];
         let title = || declared.job.title();
@@ -86,8 +87,10 @@ impl Planner {
             }
             Outcome::Failed | Outcome::Succeeded => {
                 let succeeded = outcome == Outcome::Succeeded;
-                let (memory, cpu) = (usage.mebibytes.map(of_one), usage.millicores.map(of_one));
-                declared.history.used(memory, cpu, succeeded);
+                let memory = usage.mebibytes.map(of_one);
+                let millicores = usage.millicores.map(of_one);
+                let cpu_limit = usage.cpu_limit.map(of_one);
+                declared.history.used(Usage { millicores, cpu_limit, mebibytes: memory }, succeeded);
                 kind.largest = kind.largest.max(memory);
                 let taken = ran.as_secs_f64();
                 let failed_after = (!succeeded).then_some(taken / median);
@@ -102,12 +105,12 @@ impl Planner {
                         tenant.pace.push(together.ln() - kind.run_time.mean);
                     }
                     kind.run_time.push(together.ln());
-                    declared.history.ran(together);
+                    declared.history.ran_on(together, run.slot, day);
                 }
             }
         }
         let others = kind.largest;
-        declared.sized = Some(declared.size(others, &self.settings.memory));
+        declared.sized = Some(declared.size(others, &self.settings));
         Ok(())
     }
 

@@ -1,10 +1,11 @@
 //! What a run is expected to take: time, CPU and memory, by what was learnt and by the number of its pods.
 
+use super::super::days::Day;
 use super::super::learned::{RunTime, run_time};
 use super::{JobId, Planner, Run, Size, Source, State, Timestamp};
 
 impl Planner {
-    /// Time and reservation that a job's next run is planned with; `None` when it is not declared.
+    /// Time and reservation that a job's next run is planned with, on whatever day; `None` when it is not declared.
     pub fn expects(&self, id: JobId) -> Option<(RunTime, Size)> {
         self.expects_of(Run { slot: Timestamp::MAX, job: id })
     }
@@ -27,6 +28,12 @@ impl Planner {
         Some(self.live.get(&run).map_or((written.max(1), None), |live| (live.pods, live.seconds)))
     }
 
+    /// The kind of day of a run's slot in its job's time zone; `None` where that is not known, or no slot.
+    pub(super) fn day_of(&self, run: Run) -> Option<Day> {
+        let week = self.jobs[run.job.index()].week.as_ref()?;
+        (run.slot < Timestamp::MAX).then(|| week.day(run.slot))
+    }
+
     /// Time that a run is planned with.
     pub(super) fn time_of(&self, run: Run) -> RunTime {
         let declared = &self.jobs[run.job.index()];
@@ -36,8 +43,9 @@ impl Planner {
             return RunTime { median: seconds, quantile: seconds, runs };
         }
         let (kind, tenant) = (&self.kinds[declared.kind], &self.tenants[declared.tenant]);
-        let known =
-            run_time(&declared.history.run_time, &kind.run_time, &tenant.pace, self.settings.deviations);
+        let day = if declared.history.days.tell() { self.day_of(run) } else { None };
+        let own = declared.history.run_time_on(day);
+        let known = run_time(&own, &kind.run_time, &tenant.pace, self.settings.deviations);
         match (known, pods) {
             (Some(known), None) => known,
             // Learnt of all pods together.
@@ -56,17 +64,22 @@ impl Planner {
     pub(super) fn size_of(&self, run: Run) -> (Size, Source) {
         let declared = &self.jobs[run.job.index()];
         let (mut size, source) = declared.sized.unwrap_or_else(|| self.size_anew(run.job));
-        if let Some(least) = self.least.get(&run) {
-            size.millicores = size.millicores.max(least.millicores);
-            size.mebibytes = size.mebibytes.max(least.mebibytes);
-        }
+        let least = self.least.get(&run).copied().unwrap_or_default();
+        size.millicores = size.millicores.max(least.millicores);
+        size.mebibytes = size.mebibytes.max(least.mebibytes);
+        let mut asks = declared.job.millicores.max(least.millicores);
         if let Some((pods, _)) = self.pods_of(run) {
             size = size.times(pods);
+            asks = asks.saturating_mul(u64::from(pods));
         }
-        size.mebibytes = size.mebibytes.min(self.capacity.mebibytes);
+        let mut room = self.capacity;
         if let Some(quota) = self.tenants[declared.tenant].quota {
-            size.mebibytes = size.mebibytes.min(quota.mebibytes);
+            room.millicores = room.millicores.min(quota.millicores);
+            room.mebibytes = room.mebibytes.min(quota.mebibytes);
         }
+        size.mebibytes = size.mebibytes.min(room.mebibytes);
+        // What was learnt above what it asks for keeps no run from ever having room.
+        size.millicores = size.millicores.min(room.millicores.max(asks));
         (size, source)
     }
 
@@ -114,7 +127,7 @@ impl Planner {
     }
 
     /// A run that waits for its turn finds its place in the order anew.
-    fn anew(&mut self, run: Run, state: State) {
+    pub(super) fn anew(&mut self, run: Run, state: State) {
         match state {
             State::Ready(cpu, place) => {
                 self.ready.remove(cpu, &place);

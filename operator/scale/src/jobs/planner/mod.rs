@@ -35,12 +35,13 @@ pub use settings::Settings;
 use ended::End;
 
 use super::ahead::Ahead;
+use super::days::Week;
 use super::job::{Job, JobError};
 use super::kueue::Orderer;
 use super::learned::{JobHistory, Level, Program, RunTime};
 use super::ready::{Place, Ready};
 use super::{later, seconds};
-use crate::size::{MemorySettings, Size, Source, Usage};
+use crate::size::{Size, Source, Usage};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -234,6 +235,8 @@ struct Declared {
     needs: Option<JobId>,
     queue: Option<String>,
     history: JobHistory,
+    /// The days of its time zone, where that is known.
+    week: Option<Week>,
     /// What its own runs say of the next one's reservation.
     sized: Option<(Size, Source)>,
     /// Its last slots, for those who need its runs, and whether the run of each was given up.
@@ -387,6 +390,7 @@ impl Planner {
         };
         let id = JobId(self.jobs.len() as u32);
         let history = JobHistory::default();
+        let week = job.zone.as_deref().and_then(Week::in_zone);
         self.jobs.push(Declared {
             job,
             tenant,
@@ -394,6 +398,7 @@ impl Planner {
             needs,
             queue,
             history,
+            week,
             sized: None,
             slots: BTreeMap::new(),
             lost_until: None,
@@ -492,7 +497,9 @@ impl Planner {
         let declared = &self.jobs[run.job.index()];
         let seconds = self.time_of(run).median + self.settings.pod_start.as_secs_f64();
         let pods = self.pods_of(run).map_or(1, |(pods, _)| u64::from(pods));
-        let asks = declared.job.millicores.saturating_mul(pods);
+        // What was learnt above what it asks for counts as far as there is room for it.
+        let learnt = declared.sized.map_or(0, |(size, _)| size.millicores).saturating_mul(pods);
+        let asks = declared.job.millicores.saturating_mul(pods).max(learnt.min(self.capacity.millicores));
         // What Kueue orders takes its own capacity; what is larger than all there is keeps no room.
         let none = declared.queue.is_some() || asks > self.capacity.millicores;
         let millicores = if none { 0 } else { asks };
@@ -512,9 +519,10 @@ impl Planner {
 }
 
 impl Declared {
-    fn size(&self, others: Option<u64>, settings: &MemorySettings) -> (Size, Source) {
-        let (mebibytes, source) = self.history.memory(self.job.mebibytes, others, settings);
-        (Size { millicores: self.history.cpu(self.job.millicores), mebibytes }, source)
+    fn size(&self, others: Option<u64>, settings: &Settings) -> (Size, Source) {
+        let (mebibytes, source) = self.history.memory(self.job.mebibytes, others, &settings.memory);
+        let millicores = self.history.cpu(self.job.millicores, self.job.most_millicores, &settings.cpu);
+        (Size { millicores, mebibytes }, source)
     }
 }
 

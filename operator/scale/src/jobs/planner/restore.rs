@@ -102,7 +102,7 @@ impl Planner {
         declared.history = history;
         declared.sized = None;
         if !declared.history.peaks.is_empty() {
-            declared.sized = Some(declared.size(others, &self.settings.memory));
+            declared.sized = Some(declared.size(others, &self.settings));
         }
         Ok(())
     }
@@ -133,7 +133,11 @@ mod tests {
                     run,
                     outcome,
                     ran: SignedDuration::from_mins(minutes),
-                    usage: Usage { millicores: Some(700), mebibytes: Some(mebibytes) },
+                    usage: Usage {
+                        millicores: Some(700),
+                        mebibytes: Some(mebibytes),
+                        cpu_limit: Some(1_000),
+                    },
                 };
                 let used = 300 + 40 * place as u64 + 13 * round as u64;
                 if round % 9 == 4 {

@@ -1,7 +1,7 @@
 //! How the planner decides.
 
 use super::super::ahead::Fill;
-use crate::size::MemorySettings;
+use crate::size::{CpuSettings, MemorySettings};
 use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 
@@ -21,6 +21,8 @@ pub struct Settings {
     pub retry_from: f64,
     /// Memory.
     pub memory: MemorySettings,
+    /// CPU.
+    pub cpu: CpuSettings,
     /// A run that is past its latest start and has no room lets others pass that end so long after that at most.
     pub lets_pass: SignedDuration,
     /// Runs looked at in each queue when the first does not fit.
@@ -43,6 +45,7 @@ impl Default for Settings {
             most_credit: SignedDuration::from_mins(10),
             retry_from: 0.001,
             memory: MemorySettings::default(),
+            cpu: CpuSettings::default(),
             lets_pass: SignedDuration::from_hours(2),
             look: 16,
             fill: Fill { now: 0.62, next: 0.85 },

@@ -2,6 +2,7 @@ use super::super::Criticality;
 use super::*;
 use proptest::prelude::*;
 
+mod days;
 mod found;
 mod late;
 mod quota;
@@ -29,6 +30,8 @@ pub(super) fn job(tenant: &str, name: &str, vcpu: u64, due: i64) -> Job {
         criticality: Criticality::Normal,
         retries: 2,
         pods: None,
+        most_millicores: None,
+        zone: None,
     }
 }
 
@@ -73,7 +76,7 @@ impl Bench {
     }
 
     pub(super) fn end(&mut self, minute: i64, run: Run, outcome: Outcome, ran: i64) {
-        let usage = Usage { millicores: None, mebibytes: Some(700) };
+        let usage = Usage { mebibytes: Some(700), ..Usage::default() };
         let ran = MINUTE * ran as i32;
         self.planner.see(at(minute), Event::Ended { run, outcome, ran, usage }).unwrap();
     }
@@ -153,7 +156,7 @@ fn a_kill_for_memory_is_retried_at_once_with_double() {
     let id = bench.declare(job("a", "plan", 1, 55));
     let runs = bench.due(0, &[id]);
     assert_eq!(bench.starts(0), [id]);
-    let usage = Usage { millicores: None, mebibytes: Some(1_024) };
+    let usage = Usage { mebibytes: Some(1_024), ..Usage::default() };
     let ran = MINUTE;
     bench
         .planner

@@ -45,7 +45,8 @@ fn frugal(least: Option<Size>) -> usize {
     let mut history = JobHistory::default();
     for _ in 0..5 {
         history.ran(300.0);
-        history.used(Some(700), Some(100), true);
+        let usage = Usage { millicores: Some(100), mebibytes: Some(700), cpu_limit: None };
+        history.used(usage, true);
     }
     bench.planner.restore(id, history.into()).unwrap();
     for minute in 0..3 {
@@ -84,4 +85,49 @@ fn a_run_that_waits_is_planned_anew_when_it_is_known_what_its_start_can_write() 
     assert_eq!(bench.planner.reserved().millicores, 2_000);
     bench.end(9, run, Outcome::Succeeded, 4);
     assert!(bench.planner.least.is_empty() && bench.planner.reserved() == Size::default());
+}
+
+/// A job that asks for one vCPU and may have eight, whose last run was throttled at two: the next one is to have three.
+fn throttled(bench: &mut Bench) -> JobId {
+    let id = bench.declare(Job { most_millicores: Some(8_000), ..job("a", "plan", 1, 55) });
+    let mut history = JobHistory::default();
+    history.ran(300.0);
+    history.used(Usage { millicores: Some(1_980), mebibytes: Some(700), cpu_limit: Some(2_000) }, true);
+    bench.planner.restore(id, history.into()).unwrap();
+    id
+}
+
+/// CPU of the only start at this minute.
+fn started_with(bench: &mut Bench, minute: i64) -> Option<u64> {
+    match bench.planner.decide(at(minute))[..] {
+        [Decision::Start { size, .. }] => Some(size.millicores),
+        _ => None,
+    }
+}
+
+#[test]
+fn a_run_that_was_throttled_gets_more_and_never_more_than_there_is() {
+    for (vcpu, quota, expected) in [(8, None, 3_000), (2, None, 2_000), (8, Some(2_500), 2_500)] {
+        let mut bench = Bench::new(vcpu);
+        let id = throttled(&mut bench);
+        let quota = quota.map(|millicores| Size { millicores, mebibytes: 65_536 });
+        bench.planner.limit("a", quota).unwrap();
+        bench.due(0, &[id]);
+        assert_eq!(started_with(&mut bench, 0), Some(expected), "{vcpu} vCPU, quota {quota:?}");
+    }
+}
+
+#[test]
+fn what_waits_to_have_more_begins_with_less_when_there_is_less() {
+    let mut bench = Bench::new(4);
+    let id = throttled(&mut bench);
+    let blocker = bench.declare(job("b", "x", 4, 100));
+    bench.teach(blocker, 10.0);
+    let runs = bench.due(0, &[blocker]);
+    assert_eq!(bench.starts(0), [blocker]);
+    bench.due(1, &[id]);
+    assert_eq!(bench.starts(1), [], "no room");
+    bench.planner.see(at(5), Event::Capacity(Size { millicores: 2_000, mebibytes: 65_536 })).unwrap();
+    bench.end(10, runs[0], Outcome::Succeeded, 10);
+    assert_eq!(started_with(&mut bench, 10), Some(2_000));
 }
