@@ -18,6 +18,7 @@ pub mod result;
 pub mod stage;
 pub mod switch;
 pub mod under_test;
+pub mod upgrade;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -57,6 +58,12 @@ pub struct ProofArgs {
     /// How often the kill switch is engaged, and how often a leader is frozen
     #[arg(long, default_value_t = 200)]
     pub times: usize,
+    /// `homeostat` of an earlier version, for the upgrades; once for each, oldest first (`scripts/earlier` builds them)
+    #[arg(long, value_name = "PATH")]
+    pub earlier: Vec<PathBuf>,
+    /// Workloads that fall ill before each change of the version
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=200))]
+    pub open: u16,
     /// Seed of all random times
     #[arg(long, env = "SEED", default_value_t = 1)]
     pub seed: u64,
@@ -76,11 +83,17 @@ pub enum Part {
     KillSwitch,
     /// A frozen leader of two processes of the shipped binary.
     FrozenLeader,
+    /// Earlier versions of the shipped binary, each followed by the next, and one step back.
+    Upgrade,
 }
 
 /// Runs the proof, prints its table and writes `target/proof/result.json`; false when something does not hold.
 pub async fn run(args: &ProofArgs) -> Result<bool, ProofError> {
     let live = Live::start();
+    // Said before a cluster is brought up for it.
+    if args.only == Some(Part::Upgrade) || !args.earlier.is_empty() {
+        upgrade::check(&args.earlier)?;
+    }
     let running = Cluster::attach(&args.name).is_ok();
     let outcome = match Stage::up(&args.name, &args.root, None).await {
         Ok(stage) => {
@@ -155,6 +168,17 @@ async fn parts(args: &ProofArgs, stage: &Stage, path: &Path, live: &Live) -> Res
         live.say(format!("frozen    {} times", args.times));
         result.frozen_leader = frozen::run(stage, args.times, args.seed, live).await?;
         result.write(path)?;
+    }
+    if wanted(Part::Upgrade) {
+        if args.earlier.is_empty() {
+            live.say("upgrades  left out: they need --earlier PATH; `make upgrade` builds earlier versions");
+        } else {
+            let settings =
+                upgrade::Settings { earlier: &args.earlier, open: usize::from(args.open), seed: args.seed };
+            live.say(format!("upgrades  from {} earlier versions", args.earlier.len()));
+            result.upgrade = upgrade::run(stage, settings, live).await?;
+            result.write(path)?;
+        }
     }
     Ok(result)
 }

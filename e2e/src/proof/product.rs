@@ -22,12 +22,30 @@ use crate::cluster::config::HOMEOSTAT;
 /// It ends in its own order within this time.
 const CLOSED: Duration = Duration::from_secs(30);
 
+/// What a process of the shipped binary is started with.
+pub struct Start {
+    /// The binary, of this version or an earlier one.
+    pub binary: PathBuf,
+    /// Its name in the Lease and, as `proof/NAME`, in the API server's audit log.
+    pub name: String,
+    /// The namespaces that it watches, with commas between them.
+    pub namespaces: String,
+    /// How the names of its log and of its kubeconfig begin.
+    pub files: String,
+    /// Folder of its record of decisions; what is in it already is gone on with.
+    pub record: PathBuf,
+    /// Another Lease than the one of the product: it is one of several that lead side by side.
+    pub lease: Option<String>,
+}
+
 /// One process of the shipped binary.
 pub struct Product {
     /// Its name in the Lease and, as `proof/NAME`, in the API server's audit log.
     pub name: String,
     /// Freezes and kills it.
     pub victim: Arc<Victim>,
+    /// What it printed.
+    pub log: PathBuf,
     /// Folder of its record of decisions.
     record: PathBuf,
     process: Process,
@@ -35,41 +53,54 @@ pub struct Product {
 }
 
 impl Product {
-    /// Starts `homeostat run` beside this program, watching one namespace; with `lease` it is one of several that lead
-    /// side by side, each by a Lease of its own.
+    /// Starts `homeostat run` beside this program, watching one namespace, with a new record of decisions; with `lease` it is
+    /// one of several that lead side by side, each by a Lease of its own.
     pub async fn start(
         stage: &Stage,
         name: &str,
         namespace: &str,
         lease: Option<&str>,
     ) -> Result<Self, ProofError> {
-        let binary = beside(&stage.program)?;
+        let files = format!("{namespace}-{name}");
+        let record = stage.out.join(format!("{files}.record"));
+        let _before = std::fs::remove_dir_all(&record);
+        let start = Start {
+            binary: beside(&stage.program)?,
+            name: name.to_owned(),
+            namespaces: namespace.to_owned(),
+            files,
+            record,
+            lease: lease.map(str::to_owned),
+        };
+        Self::begin(stage, start).await
+    }
+
+    /// Starts `homeostat run` of any version.
+    pub async fn begin(stage: &Stage, start: Start) -> Result<Self, ProofError> {
+        let Start { binary, name, namespaces, files, record, lease } = start;
         let victim = Arc::new(Victim::default());
-        let lease = lease.map(|lease| OtherLease { name: lease.to_owned(), client: stage.client.clone() });
-        let manners = Manners { agent: Some(agent(name)), lease };
+        let lease = lease.map(|name| OtherLease { name, client: stage.client.clone() });
+        let manners = Manners { agent: Some(agent(&name)), lease };
         let proxy =
             Proxy::start(stage.upstream.clone(), Arc::clone(&victim), Rules::default(), manners).await?;
-        let kubeconfig = proxy.kubeconfig(stage.out.join(format!("{namespace}-{name}.kubeconfig")))?;
+        let kubeconfig = proxy.kubeconfig(stage.out.join(format!("{files}.kubeconfig")))?;
         let (http, otlp) = (free_port()?.to_string(), free_port()?.to_string());
-        let (named, watched) = (name.to_owned(), namespace.to_owned());
-        let log = stage.out.join(format!("{namespace}-{name}.log"));
+        let log = stage.out.join(format!("{files}.log"));
         let _before = std::fs::remove_file(&log);
-        let record = stage.out.join(format!("{namespace}-{name}.record"));
-        let _before = std::fs::remove_dir_all(&record);
-        let folder = record.clone();
-        let mut process = Process::new(Arc::clone(&victim), log, move || {
+        let (identity, folder) = (name.clone(), record.clone());
+        let mut process = Process::new(Arc::clone(&victim), log.clone(), move || {
             let mut command = std::process::Command::new(&binary);
             command
                 .arg("run")
                 .args(["--http", &http, "--otlp-grpc", &otlp, "--namespace", HOME])
-                .args(["--identity", &named, "--namespaces", &watched])
+                .args(["--identity", &identity, "--namespaces", &namespaces])
                 .arg("--audit-dir")
                 .arg(&folder)
                 .env("KUBECONFIG", &kubeconfig);
             command
         });
         process.keep()?;
-        Ok(Self { name: name.to_owned(), victim, record, process, _proxy: proxy })
+        Ok(Self { name, victim, log, record, process, _proxy: proxy })
     }
 
     /// Starts it again when it ended.
@@ -77,9 +108,14 @@ impl Product {
         self.process.keep()
     }
 
-    /// Ends it.
+    /// Kills it for good.
     pub async fn end(self) {
         self.process.end().await;
+    }
+
+    /// Has it end in its own order.
+    pub async fn close(self) {
+        self.process.close(CLOSED).await;
     }
 
     /// Ends it in its own order and has the shipped command compare its record with the API server's audit log; what does not
@@ -106,7 +142,7 @@ pub fn agent(name: &str) -> String {
 }
 
 /// The binary in the folder of this program, or one above it (test programs lie one deeper).
-fn beside(program: &Path) -> Result<PathBuf, ProofError> {
+pub fn beside(program: &Path) -> Result<PathBuf, ProofError> {
     let folders = program.ancestors().skip(1).take(2);
     let found = folders.map(|folder| folder.join("homeostat")).find(|path| path.is_file());
     found.ok_or_else(|| {

@@ -11,6 +11,7 @@ use super::frozen::FrozenLeader;
 use super::kill_loop::KillLoop;
 use super::plans::Outcome;
 use super::switch::KillSwitch;
+use super::upgrade::Upgrade;
 
 /// `target/proof/result.json`. Parts that did not run keep what the last run of them found.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -36,6 +37,8 @@ pub struct ProofResult {
     pub kill_switch: KillSwitch,
     /// The frozen leader.
     pub frozen_leader: FrozenLeader,
+    /// Upgrades and a step back.
+    pub upgrade: Upgrade,
 }
 
 /// Sizes of the match.
@@ -107,6 +110,7 @@ impl ProofResult {
             && self.kill_switch.late == 0
             && self.kill_switch.mismatch.is_empty()
             && self.frozen_leader.zombie == 0
+            && self.upgrade.holds()
     }
 
     /// The table.
@@ -160,6 +164,7 @@ impl ProofResult {
                 frozen.times, frozen.zombie, frozen.failover_median_seconds, frozen.failover_maximum_seconds
             ),
         );
+        line("upgrades", self.upgrade.text());
         text
     }
 }
@@ -175,5 +180,15 @@ mod tests {
         result.kill_switch.mismatch = "1 writes in the log that are not on record".to_owned();
         assert!(!result.holds());
         assert!(result.text().contains("record of decisions"), "{}", result.text());
+    }
+
+    #[test]
+    fn an_upgrade_that_lost_something_is_no_proof() {
+        let upgrade = Upgrade { changes: 10, least_open: 50, refused_unknown: true, ..Upgrade::default() };
+        let mut result = ProofResult { audit_match: true, upgrade, ..ProofResult::default() };
+        assert!(result.holds());
+        result.upgrade.lost = 1;
+        assert!(!result.holds());
+        assert!(result.text().contains("1 lost"), "{}", result.text());
     }
 }
