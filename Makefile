@@ -1,7 +1,7 @@
 # Homeostat: one place for every command. `make` alone lists them.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-pure test-cluster test-product bench score cluster cluster-down lint crds chart sim proof
+.PHONY: help demo test test-pure test-cluster test-product bench score cluster cluster-down lint crds chart sim proof upgrade
 .PHONY: coverage mutants quiet-week churn scenarios fit scale-compare scale-node scenario-water
 
 NAME ?= homeostat
@@ -15,7 +15,7 @@ ifneq ($(strip $(CONTEXT)$(REGISTRY)),)
 REFUSED := $(filter-out demo scenarios help,$(MAKECMDGOALS))
 ifeq ($(findstring command,$(origin CONTEXT)$(origin REGISTRY)),)
 # A variable of the environment may be meant for something else where no cluster is used.
-REFUSED := $(filter test test-cluster test-product proof scenario-water scale-node cluster cluster-down,$(REFUSED))
+REFUSED := $(filter test test-cluster test-product proof upgrade scenario-water scale-node cluster cluster-down,$(REFUSED))
 endif
 ifneq ($(REFUSED),)
 $(error CONTEXT and REGISTRY name a cluster of your own, and only `make demo` and `make scenarios` can use one: leave them out for `make $(REFUSED)`)
@@ -57,6 +57,13 @@ proof: ## The proof on a real API server: plans, kill loop, kill switch, frozen 
 	@$(STEP) "Building the harness" cargo build --quiet --release --package homeostat-e2e
 	@$(STEP) "Building the product" cargo build --quiet --release --package homeostat --package food-delivery
 	@./target/release/e2e proof $(ARGS)
+
+upgrade: ## From earlier versions to this one and one step back, 50 actions open at each change (REVS="rev1 rev2 rev3"; root, Go)
+	@$(STEP) "Preparing tools" ./scripts/prepare cluster
+	@$(STEP) "Building earlier versions" ./scripts/earlier $(or $(REVS),HEAD~180 HEAD~90 HEAD~30)
+	@$(STEP) "Building the harness" cargo build --quiet --release --package homeostat-e2e
+	@$(STEP) "Building the product" cargo build --quiet --release --package homeostat --package food-delivery
+	@./target/release/e2e proof --only upgrade $$(sed 's/^/--earlier /' target/earlier/paths) $(ARGS)
 
 coverage: ## Branches of guards and ledger that their crate's tests take (>= 95 %), by the compiler's own counters
 	@$(STEP) "Preparing tools" ./scripts/prepare rust

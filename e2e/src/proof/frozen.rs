@@ -25,7 +25,7 @@ const LANES: usize = 10;
 const WORKLOADS: usize = 20;
 const PAUSE: Duration = Duration::from_secs(3);
 /// Namespace of the Lease.
-const LEASES: &str = "kube-system";
+pub const LEASES: &str = "kube-system";
 /// Another process leads, and acts, within this time.
 const TAKEN_OVER: Duration = Duration::from_mins(2);
 /// A woken process is watched so long.
@@ -175,7 +175,7 @@ impl<'a> Pair<'a> {
 }
 
 /// `NAMESPACE/NAME_START` is what a process calls itself in the Lease.
-fn holds(holder: &str, name: &str) -> bool {
+pub fn holds(holder: &str, name: &str) -> bool {
     holder
         .rsplit_once('/')
         .is_some_and(|(_, rest)| rest.rsplit_once('_').is_some_and(|(held, _)| held == name))

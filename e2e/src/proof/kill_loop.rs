@@ -208,7 +208,7 @@ fn count(episodes: &[Episode], entries: &[Entry], unsure: &[Entry], live: &Live)
 }
 
 /// `order-07` of a Deployment of that name, or of one of its pods.
-fn workload_of(name: &str) -> String {
+pub fn workload_of(name: &str) -> String {
     name.split('-').take(2).collect::<Vec<_>>().join("-")
 }
 

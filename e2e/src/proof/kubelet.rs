@@ -19,6 +19,8 @@ pub const RELEASE: &str = "proof/release";
 pub const BAD: &str = "bad";
 /// Label of pods that end, and how: a first run fails, the one that repeats it ends well.
 pub const ENDS: &str = "proof/ends";
+/// Label of pods that start and get ready only when the proof says so.
+pub const TOLD: &str = "proof/ready-when-told";
 /// Who writes statuses.
 pub const MANAGER: &str = "kube-proof";
 
@@ -102,6 +104,16 @@ pub fn waits(pod: &Pod) -> bool {
     reported.is_some_and(|all| all.iter().any(|one| waiting(one).as_deref() == Some("CrashLoopBackOff")))
 }
 
+/// The pod started, and waits for the word by which it gets ready.
+pub fn starts(pod: &Pod) -> bool {
+    let reported = pod.status.as_ref().and_then(|status| status.container_statuses.as_ref());
+    pod.labels().contains_key(TOLD)
+        && pod.metadata.deletion_timestamp.is_none()
+        && reported.is_some_and(|all| !all.is_empty())
+        && !serves(pod)
+        && !waits(pod)
+}
+
 /// The pod serves.
 pub fn serves(pod: &Pod) -> bool {
     let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_ref());
@@ -126,6 +138,9 @@ fn first(pod: &Pod) -> Value {
     }
     if labels.contains_key(ENDS) {
         return ended(pod.labels().get("job-name").is_some_and(|job| job.contains("-retry-")));
+    }
+    if labels.contains_key(TOLD) {
+        return starting();
     }
     ready()
 }
@@ -156,6 +171,16 @@ pub fn ready() -> Value {
     })
 }
 
+/// Runs and does not serve yet.
+fn starting() -> Value {
+    let state = json!({ "running": { "startedAt": now() } });
+    json!({
+        "phase": "Running", "startTime": now(),
+        "conditions": [condition("Ready", false), condition("ContainersReady", false), condition("Initialized", true)],
+        "containerStatuses": container(&state, false, 0, &json!({})),
+    })
+}
+
 /// The process was killed for the third time, after it had run for a minute; the kubelet waits.
 pub fn crashed() -> Value {
     let ended = Timestamp::now();
@@ -182,4 +207,26 @@ fn ended(well: bool) -> Value {
         "conditions": [condition("Ready", false), condition("ContainersReady", false), condition("Initialized", true)],
         "containerStatuses": container(&end, false, 0, &json!({})),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pod(status: Value) -> Pod {
+        let metadata = json!({ "name": "order-a", "labels": { TOLD: "true" } });
+        let object = json!({ "apiVersion": "v1", "kind": "Pod", "metadata": metadata });
+        let mut pod: Pod = serde_json::from_value(object).unwrap();
+        pod.status = serde_json::from_value(status).unwrap();
+        pod
+    }
+
+    #[test]
+    fn a_pod_that_gets_ready_when_told_starts_without_serving_and_serves_once_it_was_told() {
+        assert!(!starts(&pod(Value::Null)), "nothing has started yet");
+        let new = first(&pod(Value::Null));
+        assert!(starts(&pod(new.clone())) && !serves(&pod(new)));
+        assert!(!starts(&pod(ready())) && serves(&pod(ready())));
+        assert!(!starts(&pod(crashed())), "it does not start, it is ill");
+    }
 }

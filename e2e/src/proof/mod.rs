@@ -19,6 +19,7 @@ pub mod result;
 pub mod stage;
 pub mod switch;
 pub mod under_test;
+pub mod upgrade;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -61,6 +62,12 @@ pub struct ProofArgs {
     /// Workloads that are listed anew after a kill for want of memory
     #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(2_000..=50_000))]
     pub workloads: u32,
+    /// `homeostat` of an earlier version, for the upgrades; once for each, oldest first (`scripts/earlier` builds them)
+    #[arg(long, value_name = "PATH")]
+    pub earlier: Vec<PathBuf>,
+    /// Workloads that fall ill before each change of the version
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=200))]
+    pub open: u16,
     /// Seed of all random times
     #[arg(long, env = "SEED", default_value_t = 1)]
     pub seed: u64,
@@ -82,11 +89,17 @@ pub enum Part {
     FrozenLeader,
     /// Kills for want of memory while the shipped binary lists many workloads.
     Relist,
+    /// Earlier versions of the shipped binary, each followed by the next, and one step back.
+    Upgrade,
 }
 
 /// Runs the proof, prints its table and writes `target/proof/result.json`; false when something does not hold.
 pub async fn run(args: &ProofArgs) -> Result<bool, ProofError> {
     let live = Live::start();
+    // Said before a cluster is brought up for it.
+    if args.only == Some(Part::Upgrade) || !args.earlier.is_empty() {
+        upgrade::check(&args.earlier)?;
+    }
     let running = Cluster::attach(&args.name).is_ok();
     let outcome = match Stage::up(&args.name, &args.root, None).await {
         Ok(stage) => {
@@ -168,6 +181,17 @@ async fn parts(args: &ProofArgs, stage: &Stage, path: &Path, live: &Live) -> Res
             relist::Settings { workloads: args.workloads as usize, kills: args.times, root: &args.root };
         result.relist = relist::run(stage, settings, live).await?;
         result.write(path)?;
+    }
+    if wanted(Part::Upgrade) {
+        if args.earlier.is_empty() {
+            live.say("upgrades  left out: they need --earlier PATH; `make upgrade` builds earlier versions");
+        } else {
+            let settings =
+                upgrade::Settings { earlier: &args.earlier, open: usize::from(args.open), seed: args.seed };
+            live.say(format!("upgrades  from {} earlier versions", args.earlier.len()));
+            result.upgrade = upgrade::run(stage, settings, live).await?;
+            result.write(path)?;
+        }
     }
     Ok(result)
 }

@@ -27,19 +27,22 @@ const CLOSED: Duration = Duration::from_secs(30);
 /// Enters the cgroup of the first argument and goes on as the program that the others name.
 const JOIN: &str = r#"echo $$ > "$1" && shift && exec "$@""#;
 
-/// How a process of the shipped binary is started.
-#[derive(Clone, Copy, Debug)]
-pub struct Launch<'a> {
+/// What a process of the shipped binary is started with.
+pub struct Start {
+    /// The binary, of this version or an earlier one.
+    pub binary: PathBuf,
     /// Its name in the Lease and, as `proof/NAME`, in the API server's audit log.
-    pub name: &'a str,
-    /// What its files are named after, before its name.
-    pub place: &'a str,
-    /// The namespace that it watches; all of them without one.
-    pub watched: Option<&'a str>,
-    /// The Lease that it leads by, when it is one of several that lead side by side.
-    pub lease: Option<&'a str>,
-    /// What its memory is limited by.
-    pub memory: Option<&'a MemoryGroup>,
+    pub name: String,
+    /// The namespaces that it watches, with commas between them; all of them without.
+    pub namespaces: Option<String>,
+    /// How the names of its log and of its kubeconfig begin.
+    pub files: String,
+    /// Folder of its record of decisions; what is in it already is gone on with.
+    pub record: PathBuf,
+    /// Another Lease than the one of the product: it is one of several that lead side by side.
+    pub lease: Option<String>,
+    /// The `cgroup.procs` of what its memory is limited by.
+    pub memory: Option<PathBuf>,
 }
 
 /// One process of the shipped binary.
@@ -50,6 +53,8 @@ pub struct Product {
     pub victim: Arc<Victim>,
     /// Where it serves `/readyz`.
     pub http: SocketAddr,
+    /// What it printed.
+    pub log: PathBuf,
     /// Folder of its record of decisions.
     record: PathBuf,
     process: Process,
@@ -57,39 +62,45 @@ pub struct Product {
 }
 
 impl Product {
-    /// Starts `homeostat run` beside this program, watching one namespace; with `lease` it is one of several that lead
-    /// side by side, each by a Lease of its own.
+    /// Starts `homeostat run` beside this program, watching one namespace, with a new record of decisions; with `lease` it is
+    /// one of several that lead side by side, each by a Lease of its own.
     pub async fn start(
         stage: &Stage,
         name: &str,
         namespace: &str,
         lease: Option<&str>,
     ) -> Result<Self, ProofError> {
-        let launch = Launch { name, place: namespace, watched: Some(namespace), lease, memory: None };
-        Self::launch(stage, launch).await
+        let files = format!("{namespace}-{name}");
+        let record = stage.out.join(format!("{files}.record"));
+        let _before = std::fs::remove_dir_all(&record);
+        let start = Start {
+            binary: beside(&stage.program)?,
+            name: name.to_owned(),
+            namespaces: Some(namespace.to_owned()),
+            files,
+            record,
+            lease: lease.map(str::to_owned),
+            memory: None,
+        };
+        Self::begin(stage, start).await
     }
 
-    /// Starts `homeostat run` beside this program.
-    pub async fn launch(stage: &Stage, launch: Launch<'_>) -> Result<Self, ProofError> {
-        let Launch { name, place, watched, lease, memory } = launch;
-        let binary = beside(&stage.program)?;
+    /// Starts `homeostat run` of any version.
+    pub async fn begin(stage: &Stage, start: Start) -> Result<Self, ProofError> {
+        let Start { binary, name, namespaces, files, record, lease, memory } = start;
         let victim = Arc::new(Victim::default());
-        let lease = lease.map(|lease| OtherLease { name: lease.to_owned(), client: stage.client.clone() });
-        let manners = Manners { agent: Some(agent(name)), lease };
+        let lease = lease.map(|name| OtherLease { name, client: stage.client.clone() });
+        let manners = Manners { agent: Some(agent(&name)), lease };
         let proxy =
             Proxy::start(stage.upstream.clone(), Arc::clone(&victim), Rules::default(), manners).await?;
-        let kubeconfig = proxy.kubeconfig(stage.out.join(format!("{place}-{name}.kubeconfig")))?;
+        let kubeconfig = proxy.kubeconfig(stage.out.join(format!("{files}.kubeconfig")))?;
         let http = free_port()?;
         let (pages, otlp) = (http.to_string(), free_port()?.to_string());
-        let (named, watched) = (name.to_owned(), watched.map(str::to_owned));
-        let group = memory.map(MemoryGroup::procs);
-        let log = stage.out.join(format!("{place}-{name}.log"));
+        let log = stage.out.join(format!("{files}.log"));
         let _before = std::fs::remove_file(&log);
-        let record = stage.out.join(format!("{place}-{name}.record"));
-        let _before = std::fs::remove_dir_all(&record);
-        let folder = record.clone();
-        let mut process = Process::new(Arc::clone(&victim), log, move || {
-            let mut command = match &group {
+        let (identity, folder) = (name.clone(), record.clone());
+        let mut process = Process::new(Arc::clone(&victim), log.clone(), move || {
+            let mut command = match &memory {
                 None => std::process::Command::new(&binary),
                 Some(group) => {
                     let mut shell = std::process::Command::new("sh");
@@ -100,17 +111,17 @@ impl Product {
             command
                 .arg("run")
                 .args(["--http", &pages, "--otlp-grpc", &otlp, "--namespace", HOME])
-                .args(["--identity", &named])
+                .args(["--identity", &identity])
                 .arg("--audit-dir")
                 .arg(&folder)
                 .env("KUBECONFIG", &kubeconfig);
-            if let Some(watched) = &watched {
-                command.args(["--namespaces", watched]);
+            if let Some(namespaces) = &namespaces {
+                command.args(["--namespaces", namespaces]);
             }
             command
         });
         process.keep()?;
-        Ok(Self { name: name.to_owned(), victim, http, record, process, proxy })
+        Ok(Self { name, victim, http, log, record, process, proxy })
     }
 
     /// Starts it again when it ended.
@@ -128,9 +139,14 @@ impl Product {
         self.proxy.further_pages()
     }
 
-    /// Ends it.
+    /// Kills it for good.
     pub async fn end(self) {
         self.process.end().await;
+    }
+
+    /// Has it end in its own order.
+    pub async fn close(self) {
+        self.process.close(CLOSED).await;
     }
 
     /// Ends it in its own order and has the shipped command compare its record with the API server's audit log; what does not
@@ -157,7 +173,7 @@ pub fn agent(name: &str) -> String {
 }
 
 /// The binary in the folder of this program, or one above it (test programs lie one deeper).
-fn beside(program: &Path) -> Result<PathBuf, ProofError> {
+pub fn beside(program: &Path) -> Result<PathBuf, ProofError> {
     let folders = program.ancestors().skip(1).take(2);
     let found = folders.map(|folder| folder.join("homeostat")).find(|path| path.is_file());
     found.ok_or_else(|| {

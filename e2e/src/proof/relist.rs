@@ -24,7 +24,7 @@ use super::audit::Entry;
 use super::error::ProofError;
 use super::kubelet;
 use super::objects::{self, writes};
-use super::product::{Launch, Product};
+use super::product::{Product, Start, beside};
 use super::stage::{Stage, until};
 use crate::cluster::memory::MemoryGroup;
 use crate::demo::live::Live;
@@ -207,8 +207,13 @@ impl Drill<'_> {
         let memory = MemoryGroup::create(&cluster, &format!("{PLACE}-{name}"), mebibytes)?;
         let (dark, begun) = (Timestamp::now(), Instant::now());
         // All namespaces, as the chart has it.
-        let launch = Launch { name: &name, place: PLACE, watched: None, lease: None, memory: Some(&memory) };
-        let product = Product::launch(self.stage, launch).await?;
+        let files = format!("{PLACE}-{name}");
+        let record = self.stage.out.join(format!("{files}.record"));
+        let _before = std::fs::remove_dir_all(&record);
+        let binary = beside(&self.stage.program)?;
+        let memory_of = Some(memory.procs());
+        let start = Start { binary, name, namespaces: None, files, record, lease: None, memory: memory_of };
+        let product = Product::begin(self.stage, start).await?;
         Ok(Life { product, memory, begun, dark, ready: begun })
     }
 

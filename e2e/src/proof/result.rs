@@ -12,6 +12,7 @@ use super::kill_loop::KillLoop;
 use super::plans::Outcome;
 use super::relist::Relist;
 use super::switch::KillSwitch;
+use super::upgrade::Upgrade;
 
 /// `target/proof/result.json`. Parts that did not run keep what the last run of them found.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -39,6 +40,8 @@ pub struct ProofResult {
     pub frozen_leader: FrozenLeader,
     /// Kills for want of memory in the list.
     pub relist: Relist,
+    /// Upgrades and a step back.
+    pub upgrade: Upgrade,
 }
 
 /// Sizes of the match.
@@ -111,6 +114,7 @@ impl ProofResult {
             && self.kill_switch.mismatch.is_empty()
             && self.frozen_leader.zombie == 0
             && self.relist.holds()
+            && self.upgrade.holds()
     }
 
     /// The table.
@@ -165,6 +169,7 @@ impl ProofResult {
             ),
         );
         line("killed in the list", self.relist.text());
+        line("upgrades", self.upgrade.text());
         text
     }
 }
@@ -190,5 +195,15 @@ mod tests {
         result.relist.early_effects = 3;
         assert!(!result.holds());
         assert!(result.text().contains("3 effects before the warm-up was over"), "{}", result.text());
+    }
+
+    #[test]
+    fn an_upgrade_that_lost_something_is_no_proof() {
+        let upgrade = Upgrade { changes: 10, least_open: 50, refused_unknown: true, ..Upgrade::default() };
+        let mut result = ProofResult { audit_match: true, upgrade, ..ProofResult::default() };
+        assert!(result.holds());
+        result.upgrade.lost = 1;
+        assert!(!result.holds());
+        assert!(result.text().contains("1 lost"), "{}", result.text());
     }
 }

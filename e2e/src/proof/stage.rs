@@ -11,7 +11,7 @@ use k8s_openapi::api::core::v1::{Namespace, Node, ServiceAccount};
 use kube::api::{Api, Patch, PostParams};
 use kube::config::{AuthInfo, KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::audit::{AuditLog, Entry};
 use super::error::ProofError;
@@ -97,9 +97,14 @@ impl Stage {
 
     /// A namespace with a tenant of its own.
     pub async fn namespace(&self, name: &str) -> Result<(), ProofError> {
+        self.namespace_of(name, &objects::tenant(name, name)).await
+    }
+
+    /// A namespace of this tenant.
+    pub async fn namespace_of(&self, name: &str, tenant: &Value) -> Result<(), ProofError> {
         let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
         create(&self.client, None, &namespace).await?;
-        create(&self.client, None, &objects::tenant(name, name)).await?;
+        create(&self.client, None, tenant).await?;
         // Pods are admitted only when the account is there that they get by default.
         let accounts: Api<ServiceAccount> = Api::namespaced(self.client.clone(), name);
         until("the default account of a namespace", SOON, || async {
