@@ -42,7 +42,7 @@ test-pure: ## The tests that need no cluster
 test-cluster: ## The tests on the test cluster (needs root, Go)
 	@./scripts/test cluster
 
-test-product: ## The installed product on a real node: sixteen scenarios (ARGS=part of a name; root, Go, a quiet machine)
+test-product: ## The installed product on a real node: seventeen scenarios (ARGS=part of a name; root, Go, a quiet machine)
 	@$(STEP) "Preparing tools" ./scripts/prepare rust
 	@$(STEP) "Building the programs" cargo build --quiet --workspace
 	@cargo test --quiet --package homeostat-e2e --test product -- $(ARGS)

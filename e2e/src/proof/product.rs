@@ -20,7 +20,6 @@ use super::process::{Process, Victim};
 use super::proxy::{Manners, OtherLease, Proxy};
 use super::stage::{HOME, Stage, free_port, until};
 use crate::cluster::config::HOMEOSTAT;
-use crate::cluster::memory::MemoryGroup;
 
 /// It ends in its own order within this time.
 const CLOSED: Duration = Duration::from_secs(30);

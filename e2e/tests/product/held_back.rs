@@ -6,9 +6,10 @@ use homeostat_crds::v1alpha1::incident::TimelineKind;
 use homeostat_crds::{ConditionStatus, ConditionType, Reason, conditions};
 use homeostat_e2e::demo::platform::run;
 use kube::api::PostParams;
+use kube::client::Body;
 use kube::{Api, ResourceExt};
 use nix::sys::signal::Signal;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::process::Command;
 
 use crate::healing::healed;
@@ -39,6 +40,7 @@ pub async fn default_level(stage: &Stage) {
 /// The README's commands stop every action, with the reason in the record, and let them happen again.
 pub async fn kill_switch(stage: &Stage) {
     stage.ready().await;
+    reminded(stage).await;
     readme(stage, "\"engaged\":true").await;
     stage.control_says(ConditionType::KillSwitchEngaged, true).await;
     let since = Since::now(stage).await;
@@ -55,6 +57,47 @@ pub async fn kill_switch(stage: &Stage) {
 
     readme(stage, "\"engaged\":false").await;
     healed(stage, &since, "notification", &pod).await;
+}
+
+/// Who engages it without the own name is told so by the API server, and it is engaged all the same.
+async fn reminded(stage: &Stage) {
+    let me = stage.kubectl(&["auth", "whoami", "--output=jsonpath={.status.userInfo.username}"]).await;
+    let me = me.trim();
+    for (switch, says) in [
+        (json!({"engaged": true, "reason": "drill", "by": null}), Some(format!("by to {me}"))),
+        (
+            json!({"engaged": true, "reason": "drill", "by": "ana"}),
+            Some(format!("says ana, and you are {me}")),
+        ),
+        (json!({"engaged": true, "reason": " ", "by": me}), Some("set spec.killSwitch.reason".to_owned())),
+        (json!({"engaged": true, "reason": "drill", "by": me}), None),
+        (json!({"engaged": false, "reason": null, "by": null}), None),
+    ] {
+        let warnings = set_switch(stage, &switch).await;
+        let told = match &says {
+            Some(words) => warnings.len() == 1 && warnings[0].contains(words),
+            None => warnings.is_empty(),
+        };
+        assert!(told, "{switch}: {warnings:?}");
+        assert_eq!(
+            json!(stage.control_plane().await.spec.kill_switch.engaged),
+            switch["engaged"],
+            "{switch}"
+        );
+    }
+}
+
+/// Sets the switch as `kubectl patch` does; gives what that would print as warnings.
+async fn set_switch(stage: &Stage, switch: &Value) -> Vec<String> {
+    let body = json!({"spec": {"killSwitch": switch}}).to_string();
+    let request = http::Request::patch("/apis/homeostat.dev/v1alpha1/controlplanes/default")
+        .header("content-type", "application/merge-patch+json")
+        .body(Body::from(body.into_bytes()))
+        .unwrap();
+    let answer = stage.client.send(request).await.unwrap();
+    assert!(answer.status().is_success(), "{switch}: {}", answer.status());
+    let warnings = answer.headers().get_all("warning").iter();
+    warnings.map(|warning| warning.to_str().unwrap().to_owned()).collect()
 }
 
 /// Runs the `kubectl patch` of the README that has this in it, as people copy it.

@@ -19,6 +19,7 @@ mod scaling;
 mod seen;
 mod signals;
 mod stage;
+mod versions;
 
 use std::io::Write as _;
 use std::panic::AssertUnwindSafe;
@@ -35,9 +36,10 @@ const LIMIT: Duration = Duration::from_mins(5);
 
 type Scenario = for<'a> fn(&'a Stage) -> LocalBoxFuture<'a, ()>;
 
-/// Every scenario. The first two prepare nothing; every other one begins with [`Stage::ready`].
+/// Every scenario. The first three prepare nothing; every other one begins with [`Stage::ready`].
 const SCENARIOS: &[(&str, Scenario)] = &[
     ("definitions_and_their_rules", |stage| rules::hold(stage).boxed_local()),
+    ("definitions_store_another_version", |stage| versions::store_another_and_back(stage).boxed_local()),
     ("install_and_upgrade", |stage| installing::upgrade_changes_no_settings(stage).boxed_local()),
     ("crash_is_left_to_the_kubelet", |stage| healing::crash(stage).boxed_local()),
     ("hang_is_healed_by_one_eviction", |stage| healing::hang(stage).boxed_local()),

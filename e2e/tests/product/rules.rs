@@ -10,20 +10,35 @@ use serde_json::Value;
 
 use crate::stage::{SOON, Stage, until};
 
-/// Every definition is accepted; of every rule the good example is accepted and the bad one refused with its message at
-/// its field.
-pub async fn hold(stage: &Stage) {
+/// The generated definitions, as `make crds` writes them, accepted and served.
+pub async fn install(stage: &Stage) {
     let folder = stage.path("crds/generated").display().to_string();
     stage.kubectl(&["create", "--filename", &folder]).await;
     stage.kubectl(&["wait", "--for=condition=Established", "--timeout=30s", "--filename", &folder]).await;
-    let cases = rules::cases().unwrap();
-    for case in &cases {
+    for definition in homeostat_crds::all() {
+        let names = &definition.spec.names;
+        let kind = GroupVersionKind::gvk(homeostat_crds::GROUP, homeostat_crds::VERSION, &names.kind);
+        let kind = ApiResource::from_gvk_with_plural(&kind, &names.plural);
+        let api: Api<DynamicObject> = Api::all_with(stage.client.clone(), &kind);
         // Established comes a moment before the API server serves the kind.
         until("a kind that is served", SOON, async || {
-            api_of(&stage.client, &case.valid).list(&ListParams::default().limit(1)).await.ok().map(drop)
+            api.list(&ListParams::default().limit(1)).await.ok().map(drop)
         })
         .await;
     }
+}
+
+/// Takes the definitions away, and every object of theirs.
+pub async fn remove(stage: &Stage) {
+    let folder = stage.path("crds/generated").display().to_string();
+    stage.kubectl(&["delete", "--timeout=60s", "--filename", &folder]).await;
+}
+
+/// Every definition is accepted; of every rule the good example is accepted and the bad one refused with its message at
+/// its field.
+pub async fn hold(stage: &Stage) {
+    install(stage).await;
+    let cases = rules::cases().unwrap();
     let mut wrong = Vec::new();
     for case in &cases {
         if let Err(text) = check(&stage.client, case).await {
@@ -31,7 +46,7 @@ pub async fn hold(stage: &Stage) {
         }
     }
     // Removed before anything is asserted: the chart brings its own and does not take over foreign ones.
-    stage.kubectl(&["delete", "--timeout=30s", "--filename", &folder]).await;
+    remove(stage).await;
     assert!(cases.len() > 30, "only {} examples", cases.len());
     assert!(wrong.is_empty(), "{} of {} rules:\n{}", wrong.len(), cases.len(), wrong.join("\n"));
 }
@@ -80,7 +95,8 @@ fn object(example: &Value) -> DynamicObject {
     serde_json::from_value(example.clone()).unwrap()
 }
 
-fn api_of(client: &Client, example: &Value) -> Api<DynamicObject> {
+/// The API that an example is sent to.
+pub fn api_of(client: &Client, example: &Value) -> Api<DynamicObject> {
     let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(
         "homeostat.dev",
         "v1alpha1",

@@ -50,7 +50,7 @@ pub async fn connect_counting(
 ) -> Result<(Client, Option<PathBuf>), ClusterError> {
     let invalid = |message: String| ClusterError::NoCluster { message };
     let kube_options = KubeConfigOptions { context: options.context.clone(), ..KubeConfigOptions::default() };
-    let mut config = match (&options.kubeconfig, &options.context) {
+    let config = match (&options.kubeconfig, &options.context) {
         (Some(path), _) => {
             let file = Kubeconfig::read_from(path)
                 .map_err(|why| invalid(format!("{}: {}", path.display(), chain(&why))))?;
@@ -61,13 +61,29 @@ pub async fn connect_counting(
         }
         (None, None) => Config::infer().await.map_err(|why| invalid(chain(&why)))?,
     };
+    client_of(config, counts)
+}
+
+/// The client for this configuration, with everything that [`connect_counting`] says of it.
+///
+/// Whose certificates are trusted is a file in a pod, as the token is (`Config::root_cert_file`). The client library reads
+/// it again each minute, when the next connection is made, and goes on with what it read last while it cannot: where
+/// another authority signs the certificate of the API server, no restart is needed.
+///
+/// # Errors
+/// As for [`connect`].
+pub fn client_of(
+    mut config: Config,
+    counts: &Arc<RequestCounts>,
+) -> Result<(Client, Option<PathBuf>), ClusterError> {
     config.default_retry = false;
     config.connect_timeout = Some(Duration::from_secs(3));
     // So that the audit log of the API server tells our requests from others of the same account.
     config.headers.push((http::header::USER_AGENT, http::HeaderValue::from_static(USER_AGENT)));
     let token = token_file(&config);
-    let builder = ClientBuilder::try_from(config).map_err(|why| invalid(chain(&why)))?;
-    let builder = builder.with_layer(&MapResponseLayer::new(crate::audit_id::note));
+    let builder = ClientBuilder::try_from(config)
+        .map_err(|why| ClusterError::NoCluster { message: chain(&why) })?
+        .with_layer(&MapResponseLayer::new(crate::audit_id::note));
     Ok((builder.with_layer(&Counted(Arc::clone(counts))).build(), token))
 }
 

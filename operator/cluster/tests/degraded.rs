@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on stops")]
 #![allow(clippy::disallowed_methods, reason = "the virtual clock of a paused runtime")]
 
+mod certificates;
 mod support;
 
 use homeostat_cluster::ledger::record;
@@ -102,6 +103,11 @@ impl Told {
             }
             other => panic!("{other:?}"),
         }
+    }
+
+    /// Every list is complete, and the source said how it is.
+    fn known(&self) -> bool {
+        self.snapshot.ready() && self.snapshot.sources.contains_key("kubernetes")
     }
 
     fn source(&self) -> SourceState {
@@ -247,8 +253,7 @@ async fn a_revoked_token_stops_everything_until_its_file_holds_another_which_is_
     server.admit("first");
     let client = server.client_with_token_of(&file);
     let mut told = Told::start(&client);
-    let known = |told: &Told| told.snapshot.ready() && told.snapshot.sources.contains_key("kubernetes");
-    assert!(told.until(20, known).await, "the token of the file is shown");
+    assert!(told.until(20, Told::known).await, "the token of the file is shown");
     let (hands, ledger) = (ApiActuator::new(client.clone()), ApiLedger::new(client, Arc::new(Still)));
     assert_eq!(hands.kill_switch().await, Ok(KillSwitch::Off));
 

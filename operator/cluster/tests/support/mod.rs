@@ -296,7 +296,8 @@ impl Server {
         self.state.lock().unwrap().watchers.iter().filter(|watcher| !watcher.sender.is_closed()).count()
     }
 
-    async fn handle(
+    /// Answers one request.
+    pub async fn handle(
         &self,
         request: Request<Body>,
     ) -> Result<Response<UnsyncBoxBody<Bytes, IoError>>, IoError> {

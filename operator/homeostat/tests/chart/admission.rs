@@ -20,16 +20,20 @@ fn writes(set: &[&str]) -> String {
 }
 
 #[test]
-fn each_policy_is_bound_denies_and_fails_closed() {
+fn each_policy_is_bound_denies_and_fails_closed_but_that_of_the_kill_switch() {
     let objects = render(&[]);
     let policies = of_kind(&objects, "ValidatingAdmissionPolicy");
-    assert_eq!(policies.len(), 2);
+    assert_eq!(policies.len(), 3);
     for policy in policies {
-        assert_eq!(policy["spec"]["failurePolicy"], "Fail");
         let name = policy["metadata"]["name"].as_str().unwrap();
         let binding = named(&objects, "ValidatingAdmissionPolicyBinding", name);
         assert_eq!(binding["spec"]["policyName"], name);
-        assert_eq!(binding["spec"]["validationActions"], serde_json::json!(["Deny"]));
+        // An emergency waits for nothing.
+        let warns = name == crate::kill_switch::POLICY;
+        let (when_broken, actions) =
+            if warns { ("Ignore", json!(["Warn", "Audit"])) } else { ("Fail", json!(["Deny"])) };
+        assert_eq!(policy["spec"]["failurePolicy"], when_broken, "{name}");
+        assert_eq!(binding["spec"]["validationActions"], actions, "{name}");
     }
     assert!(of_kind(&render(&["admission.enabled=false"]), "ValidatingAdmissionPolicy").is_empty());
 }

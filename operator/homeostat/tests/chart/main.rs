@@ -9,6 +9,7 @@
 mod admission;
 mod approvals;
 mod definitions;
+mod kill_switch;
 mod monitoring;
 mod names;
 mod network;

@@ -85,7 +85,7 @@ impl Planner {
 
     fn size_anew(&self, id: JobId) -> (Size, Source) {
         let declared = &self.jobs[id.index()];
-        declared.size(self.kinds[declared.kind].largest, &self.settings.memory)
+        declared.size(self.kinds[declared.kind].largest, &self.settings)
     }
 
     /// A run would have, or has, another number of pods; one that waits finds its place in the order anew.
