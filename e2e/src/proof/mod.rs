@@ -8,6 +8,7 @@ pub mod frozen;
 pub mod kill_loop;
 pub mod kubelet;
 pub mod objects;
+pub mod old_server;
 pub mod patients;
 pub mod plans;
 pub mod process;
@@ -54,7 +55,7 @@ pub struct ProofArgs {
     /// Shortest and longest life of a process in the kill loop, milliseconds
     #[arg(long, num_args = 2, default_values_t = [5_000, 15_000])]
     pub life: Vec<u64>,
-    /// How often the kill switch is engaged, and how often a leader is frozen
+    /// How often the kill switch is engaged, and how often a leader is frozen; trials with an old server at most
     #[arg(long, default_value_t = 200)]
     pub times: usize,
     /// Seed of all random times
@@ -76,6 +77,8 @@ pub enum Part {
     KillSwitch,
     /// A frozen leader of two processes of the shipped binary.
     FrozenLeader,
+    /// Decisions on the picture of a second API server that stands still.
+    OldServer,
 }
 
 /// Runs the proof, prints its table and writes `target/proof/result.json`; false when something does not hold.
@@ -154,6 +157,11 @@ async fn parts(args: &ProofArgs, stage: &Stage, path: &Path, live: &Live) -> Res
     if wanted(Part::FrozenLeader) {
         live.say(format!("frozen    {} times", args.times));
         result.frozen_leader = frozen::run(stage, args.times, args.seed, live).await?;
+        result.write(path)?;
+    }
+    if wanted(Part::OldServer) {
+        live.say("old       a second API server that stands still");
+        result.old_server = old_server::run(stage, args.times, live).await?;
         result.write(path)?;
     }
     Ok(result)

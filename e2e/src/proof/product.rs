@@ -46,7 +46,7 @@ impl Product {
         let binary = beside(&stage.program)?;
         let victim = Arc::new(Victim::default());
         let lease = lease.map(|lease| OtherLease { name: lease.to_owned(), client: stage.client.clone() });
-        let manners = Manners { agent: Some(agent(name)), lease };
+        let manners = Manners { agent: Some(agent(name)), lease, ..Manners::default() };
         let proxy =
             Proxy::start(stage.upstream.clone(), Arc::clone(&victim), Rules::default(), manners).await?;
         let kubeconfig = proxy.kubeconfig(stage.out.join(format!("{namespace}-{name}.kubeconfig")))?;

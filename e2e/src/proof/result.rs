@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::error::ProofError;
 use super::frozen::FrozenLeader;
 use super::kill_loop::KillLoop;
+use super::old_server::OldServer;
 use super::plans::Outcome;
 use super::switch::KillSwitch;
 
@@ -36,6 +37,8 @@ pub struct ProofResult {
     pub kill_switch: KillSwitch,
     /// The frozen leader.
     pub frozen_leader: FrozenLeader,
+    /// The old picture of a second API server.
+    pub old_server: OldServer,
 }
 
 /// Sizes of the match.
@@ -107,6 +110,7 @@ impl ProofResult {
             && self.kill_switch.late == 0
             && self.kill_switch.mismatch.is_empty()
             && self.frozen_leader.zombie == 0
+            && self.old_server.holds()
     }
 
     /// The table.
@@ -160,6 +164,14 @@ impl ProofResult {
                 frozen.times, frozen.zombie, frozen.failover_median_seconds, frozen.failover_maximum_seconds
             ),
         );
+        let old = &self.old_server;
+        line(
+            "old API server",
+            format!(
+                "{} trials in {:.0} s: {} effects on an old picture, {} without a request; {} of {} controls acted once",
+                old.trials, old.seconds, old.stale, old.idle, old.acted, old.controls
+            ),
+        );
         text
     }
 }
@@ -167,6 +179,14 @@ impl ProofResult {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_effect_on_an_old_picture_is_no_proof_and_is_told() {
+        let mut result = ProofResult { audit_match: true, ..ProofResult::default() };
+        result.old_server.stale = 1;
+        assert!(!result.holds());
+        assert!(result.text().contains("1 effects on an old picture"), "{}", result.text());
+    }
 
     #[test]
     fn a_record_of_decisions_that_does_not_match_the_audit_log_is_no_proof_and_is_told() {
