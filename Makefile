@@ -52,7 +52,7 @@ sim: ## The proof in virtual time: every plan, 10,000 drawn histories, every mut
 	@$(STEP) "Building the simulator" cargo build --quiet --release --package homeostat-sim
 	@./target/release/sim $(if $(SEED),--seed $(SEED)) $(if $(PLAN),--plan $(PLAN)) $(ARGS)
 
-proof: ## The proof on a real API server: plans, kill loop, kill switch, frozen leader, kills for memory in the list (ARGS="--only plans --every 3"; root, Go)
+proof: ## The proof on a real API server: plans, kill loop, kill switch, frozen leader, kills for memory in the list, old API server (ARGS="--only plans --every 3"; root, Go)
 	@$(STEP) "Preparing tools" ./scripts/prepare cluster
 	@$(STEP) "Building the harness" cargo build --quiet --release --package homeostat-e2e
 	@$(STEP) "Building the product" cargo build --quiet --release --package homeostat --package food-delivery

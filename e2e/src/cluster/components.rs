@@ -2,12 +2,20 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::layout::{API, ETCD, Layout, METRICS_SERVER, NODE_IP, POD_CIDR, PROMETHEUS, SERVICE_CIDR};
+use super::layout::{
+    API, ETCD, ETCD_RELAY, Layout, METRICS_SERVER, NODE_IP, POD_CIDR, PROMETHEUS, SECOND_API, SERVICE_CIDR,
+};
 use crate::toolchain::Tools;
+
+/// Name of the second API server among the components.
+pub const SECOND_APISERVER: &str = "kube-apiserver-second";
+/// Name of its way to etcd.
+pub const RELAY: &str = "etcd-relay";
 
 /// A long-running process inside the cluster's namespaces.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -76,11 +84,30 @@ impl<'a> Components<'a> {
 
     /// The API server.
     pub fn apiserver(&self) -> Component {
+        self.kubernetes("kube-apiserver", self.apiserver_args(ETCD, API, &self.layout.audit_log()))
+    }
+
+    /// A second API server on the same etcd, which it reaches through the relay alone.
+    pub fn second_apiserver(&self) -> Component {
+        let mut args = self.apiserver_args(ETCD_RELAY, SECOND_API, &self.layout.second_audit_log());
+        // The Service `kubernetes` leads to the first one.
+        args.push(flag("endpoint-reconciler-type", "none"));
+        self.component(SECOND_APISERVER, self.tools.kubernetes.join("kube-apiserver"), args)
+    }
+
+    /// The way of the second API server to etcd: the program `e2e`, which passes bytes on until it is stopped.
+    pub fn etcd_relay(&self, program: PathBuf) -> Component {
+        let args = ["cluster", "relay"].map(str::to_owned).into_iter();
+        let ends = [flag("from", ETCD_RELAY), flag("to", ETCD)];
+        self.component(RELAY, program, args.chain(ends).collect())
+    }
+
+    fn apiserver_args(&self, etcd: SocketAddr, own: SocketAddr, audit_log: &Path) -> Vec<String> {
         let path = |file: &str| self.pki(file).display().to_string();
-        let args = vec![
-            flag("etcd-servers", format_args!("http://{ETCD}")),
+        vec![
+            flag("etcd-servers", format_args!("http://{etcd}")),
             flag("bind-address", "0.0.0.0"),
-            flag("secure-port", API.port()),
+            flag("secure-port", own.port()),
             // The kubernetes Service refuses a loopback address.
             flag("advertise-address", NODE_IP),
             flag("tls-cert-file", path("apiserver.crt")),
@@ -106,11 +133,10 @@ impl<'a> Components<'a> {
             flag("proxy-client-key-file", path("front-proxy-client.key")),
             flag("enable-aggregator-routing", true),
             flag("audit-policy-file", self.layout.config().join("audit-policy.json").display()),
-            flag("audit-log-path", self.layout.audit_log().display()),
+            flag("audit-log-path", audit_log.display()),
             // One file, megabytes: what is compared with it reads it from its beginning.
             flag("audit-log-maxsize", 4096),
-        ];
-        self.kubernetes("kube-apiserver", args)
+        ]
     }
 
     /// The controllers. Their timers are the defaults; only the request limit is raised, since at the default
@@ -239,6 +265,22 @@ mod tests {
         let unsafe_flag = "--unsafe-no-fsync".to_owned();
         assert!(Components::new(&layout, &tools, false, false).etcd().args.contains(&unsafe_flag));
         assert!(!Components::new(&layout, &tools, true, false).etcd().args.contains(&unsafe_flag));
+    }
+
+    #[test]
+    fn the_second_api_server_shares_nothing_with_the_first_but_etcd_and_certificates() {
+        let layout = Layout::below(Path::new("/var/lib/x"), "one").unwrap();
+        let tools = Tools::default();
+        let components = Components::new(&layout, &tools, false, false);
+        let (first, second) = (components.apiserver(), components.second_apiserver());
+        assert_ne!((&first.name, &first.log), (&second.name, &second.log));
+        for own in ["--etcd-servers=", "--secure-port=", "--audit-log-path="] {
+            let of = |component: &Component| component.args.iter().find(|arg| arg.starts_with(own)).cloned();
+            assert!(of(&first).is_some() && of(&first) != of(&second), "{own}");
+        }
+        let relay = components.etcd_relay("/bin/e2e".into());
+        assert!(relay.args.contains(&format!("--to={ETCD}")), "{:?}", relay.args);
+        assert!(second.args.contains(&format!("--etcd-servers=http://{ETCD_RELAY}")), "{:?}", second.args);
     }
 
     #[test]

@@ -53,6 +53,13 @@ impl Outside {
     }
 }
 
+/// Passes connections to `from` on to `to`, both in the network namespace that this runs in, until the process ends. While
+/// the process is stopped, connections stay open and nothing of them goes on.
+pub fn relay(from: SocketAddr, to: SocketAddr) -> std::io::Result<()> {
+    serve(&TcpListener::bind(from)?, to);
+    Ok(())
+}
+
 fn serve(listener: &TcpListener, to: SocketAddr) {
     let open = Arc::new(AtomicUsize::new(0));
     for near in listener.incoming() {

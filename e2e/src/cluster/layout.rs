@@ -24,6 +24,10 @@ pub const PAUSE_IMAGE: &str = "homeostat.dev/pause:v1";
 pub const API: SocketAddr = SocketAddr::V4(SocketAddrV4::new(NODE_IP, 6443));
 /// etcd inside the network namespace; only loopback.
 pub const ETCD: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 2379));
+/// A second API server inside the network namespace, where one is asked for.
+pub const SECOND_API: SocketAddr = SocketAddr::V4(SocketAddrV4::new(NODE_IP, 6444));
+/// What that one takes for etcd: its way there can be held up.
+pub const ETCD_RELAY: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 2381));
 /// Readiness of the DNS server, inside the network namespace.
 pub const DNS_READY: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 8181));
 /// Prometheus inside the network namespace.
@@ -150,6 +154,11 @@ impl Layout {
     /// What the API server was asked to change.
     pub fn audit_log(&self) -> PathBuf {
         self.logs().join("audit.log")
+    }
+
+    /// What the second API server was asked to change.
+    pub fn second_audit_log(&self) -> PathBuf {
+        self.logs().join("audit-second.log")
     }
 
     /// The data of etcd, containerd and Prometheus.

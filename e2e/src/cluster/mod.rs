@@ -15,6 +15,7 @@ pub mod namespace;
 pub mod pki;
 mod processes;
 pub mod requirements;
+mod second;
 pub mod state;
 pub mod supervise;
 pub mod sysctl;
@@ -30,6 +31,7 @@ pub use control::{ComponentStatus, Control};
 pub use error::ClusterError;
 pub use layout::Layout;
 pub use logs::KeepOnPanic;
+pub use second::SecondApiServer;
 pub use tools::PrometheusAddress;
 
 use crate::progress::Progress;

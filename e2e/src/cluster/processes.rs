@@ -44,6 +44,29 @@ impl Cluster {
         Err(ClusterError::NoContainer { pod: pod_uid.to_owned(), container: container.to_owned() })
     }
 
+    /// Sends `signal` to the running process of a component.
+    pub fn signal_component(&self, component: &str, signal: Signal) -> Result<(), ClusterError> {
+        self.kill(self.pid_of_component(component)?, signal)
+    }
+
+    /// The process of a component, in the host's PID namespace.
+    fn pid_of_component(&self, component: &str) -> Result<i32, ClusterError> {
+        let missing = || ClusterError::Supervisor {
+            name: self.name().to_owned(),
+            message: format!("component `{component}` does not run"),
+        };
+        let all = self.control().status()?;
+        let inside = all.into_iter().find(|one| one.name == component).and_then(|one| one.pid);
+        let inside = inside.ok_or_else(missing)?;
+        // Processes of containers lie a PID namespace deeper and may have the same number there.
+        let depth = numbers(self.first_process()?).len();
+        let is_it = |pid: &i32| {
+            let numbers = numbers(*pid);
+            numbers.len() == depth && numbers.last() == Some(&inside)
+        };
+        cgroup::pids(&self.layout().cgroup())?.into_iter().find(is_it).ok_or_else(missing)
+    }
+
     /// Sends `signal` to a process of this cluster; refused for any other process.
     pub fn kill(&self, pid: i32, signal: Signal) -> Result<(), ClusterError> {
         if !cgroup::pids(&self.layout().cgroup())?.contains(&pid) {
@@ -58,7 +81,12 @@ impl Cluster {
 
 /// Whether it is number 1 in its own PID namespace, as a container's first process is.
 fn is_first(pid: i32) -> bool {
+    numbers(pid).last() == Some(&1)
+}
+
+/// A process's numbers in the PID namespaces that it is in, its own last; none when it has ended.
+fn numbers(pid: i32) -> Vec<i32> {
     let text = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let line = text.lines().find_map(|line| line.strip_prefix("NSpid:"));
-    line.and_then(|ids| ids.split_ascii_whitespace().last()) == Some("1")
+    let line = text.lines().find_map(|line| line.strip_prefix("NSpid:")).unwrap_or_default();
+    line.split_ascii_whitespace().filter_map(|number| number.parse().ok()).collect()
 }

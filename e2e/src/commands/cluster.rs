@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 use homeostat_e2e::cluster::control::Request;
-use homeostat_e2e::cluster::{Cluster, Options, supervise};
+use homeostat_e2e::cluster::{Cluster, Options, forward, supervise};
 
 use super::{Outcome, runtime};
 
@@ -97,6 +97,16 @@ pub enum Command {
         #[arg(long)]
         to: PathBuf,
     },
+    /// Pass connections on, both ends in the network that this runs in.
+    #[command(hide = true)]
+    Relay {
+        /// Where to listen.
+        #[arg(long)]
+        from: SocketAddr,
+        /// Where to pass connections on to.
+        #[arg(long)]
+        to: SocketAddr,
+    },
     /// The process that creates the cluster's namespaces.
     #[command(hide = true)]
     Supervise {
@@ -116,6 +126,7 @@ pub fn run(command: Command) -> Outcome {
     match command {
         Command::Supervise { cluster } => supervise::outer(&cluster.name)?,
         Command::SuperviseInner { cluster } => supervise::inner(&cluster.name)?,
+        Command::Relay { from, to } => forward::relay(from, to)?,
         Command::Up { cluster, durable } => {
             let options = Options { durable, ..Options::default() };
             let cluster = runtime()?.block_on(Cluster::up(&cluster.name, &options))?;

@@ -8,6 +8,7 @@ pub mod frozen;
 pub mod kill_loop;
 pub mod kubelet;
 pub mod objects;
+pub mod old_server;
 pub mod patients;
 pub mod plans;
 pub mod process;
@@ -56,7 +57,7 @@ pub struct ProofArgs {
     /// Shortest and longest life of a process in the kill loop, milliseconds
     #[arg(long, num_args = 2, default_values_t = [5_000, 15_000])]
     pub life: Vec<u64>,
-    /// How often the kill switch is engaged, and how often a leader is frozen; kills for want of memory are 5 at most
+    /// How often the kill switch is engaged, and how often a leader is frozen; kills for want of memory are 5 at most, trials with an old server 30
     #[arg(long, default_value_t = 200)]
     pub times: usize,
     /// Workloads that are listed anew after a kill for want of memory
@@ -91,6 +92,8 @@ pub enum Part {
     Relist,
     /// Earlier versions of the shipped binary, each followed by the next, and one step back.
     Upgrade,
+    /// Decisions on the picture of a second API server that stands still.
+    OldServer,
 }
 
 /// Runs the proof, prints its table and writes `target/proof/result.json`; false when something does not hold.
@@ -192,6 +195,11 @@ async fn parts(args: &ProofArgs, stage: &Stage, path: &Path, live: &Live) -> Res
             result.upgrade = upgrade::run(stage, settings, live).await?;
             result.write(path)?;
         }
+    }
+    if wanted(Part::OldServer) {
+        live.say("old       a second API server that stands still");
+        result.old_server = old_server::run(stage, args.times, live).await?;
+        result.write(path)?;
     }
     Ok(result)
 }

@@ -89,7 +89,7 @@ impl Product {
         let Start { binary, name, namespaces, files, record, lease, memory } = start;
         let victim = Arc::new(Victim::default());
         let lease = lease.map(|name| OtherLease { name, client: stage.client.clone() });
-        let manners = Manners { agent: Some(agent(&name)), lease };
+        let manners = Manners { agent: Some(agent(&name)), lease, ..Manners::default() };
         let proxy =
             Proxy::start(stage.upstream.clone(), Arc::clone(&victim), Rules::default(), manners).await?;
         let kubeconfig = proxy.kubeconfig(stage.out.join(format!("{files}.kubeconfig")))?;

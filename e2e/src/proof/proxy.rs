@@ -19,6 +19,7 @@ use hyper_util::rt::TokioIo;
 use kube::Client;
 use serde_json::json;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -47,6 +48,37 @@ pub struct Manners {
     pub agent: Option<String>,
     /// The Lease is another one than the one that is asked for.
     pub lease: Option<OtherLease>,
+    /// Some requests go to another API server.
+    pub second: Option<Second>,
+    /// From here on requests wait until they are let go.
+    pub hold: Option<Hold>,
+}
+
+/// Another API server of the same cluster.
+#[derive(Clone)]
+pub struct Second {
+    /// The way there.
+    pub client: Client,
+    /// It serves everything; otherwise lists and watches alone, which the picture of the cluster is made of.
+    pub everything: bool,
+}
+
+/// Where in an action's life its process is held up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hold {
+    /// It has decided, and asks for nothing yet.
+    Decision,
+    /// The intent is stored; claim, last reads and effect are to come.
+    Claim,
+}
+
+impl Hold {
+    fn holds(self, what: Request) -> bool {
+        match self {
+            Self::Decision => !matches!(what, Request::List | Request::Watch | Request::Other),
+            Self::Claim => matches!(what, Request::Claim | Request::FreshRead | Request::Effect),
+        }
+    }
 }
 
 /// There is one Lease in a cluster, and so one leader. Several pairs of processes side by side need one each: requests
@@ -95,6 +127,8 @@ struct Shared {
     victim: Arc<Victim>,
     agent: Option<HeaderValue>,
     lease: Option<OtherLease>,
+    second: Option<Second>,
+    hold: watch::Sender<Option<Hold>>,
     state: Mutex<State>,
 }
 
@@ -109,6 +143,8 @@ struct State {
     watches: CancellationToken,
     trace: Vec<String>,
     further_pages: u32,
+    /// A request was held up.
+    held: bool,
 }
 
 impl Proxy {
@@ -124,9 +160,10 @@ impl Proxy {
             TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(ProofError::io("bind", here))?;
         let address = listener.local_addr().map_err(ProofError::io("read", here))?;
         let agent = manners.agent.and_then(|agent| HeaderValue::from_str(&agent).ok());
-        let lease = manners.lease;
+        let Manners { lease, second, hold, .. } = manners;
+        let hold = watch::Sender::new(hold);
         let state = Mutex::new(State { rules, ..State::default() });
-        let shared = Arc::new(Shared { upstream, victim, agent, lease, state });
+        let shared = Arc::new(Shared { upstream, victim, agent, lease, second, hold, state });
         let serving = Arc::clone(&shared);
         let task = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
@@ -165,6 +202,16 @@ impl Proxy {
         self.shared.state().further_pages
     }
 
+    /// A request waits, or has waited, where the process is held up.
+    pub fn held(&self) -> bool {
+        self.shared.state().held
+    }
+
+    /// Lets everything go that is held up, and what comes after it.
+    pub fn let_go(&self) {
+        self.shared.hold.send_replace(None);
+    }
+
     /// Requests that belong to actions, in their order, with the fault that struck them.
     pub fn trace(&self) -> Vec<String> {
         self.shared.state().trace.clone()
@@ -189,6 +236,7 @@ impl Shared {
         let (path, query) = (parts.uri.path(), parts.uri.query().unwrap_or_default());
         let what = Request::of(&parts.method, path, query, &body);
         let key = format!("{path}?{query}");
+        self.wait(what).await;
         let fault = {
             let mut state = self.state();
             let fault = state.rules.meet(what);
@@ -213,6 +261,17 @@ impl Shared {
             None => self.forward(what, &key, request).await,
             Some(fault) => self.strike(fault, what, &key, request).await,
         }
+    }
+
+    /// Waits while requests of this kind are held up.
+    async fn wait(&self, what: Request) {
+        let mut hold = self.hold.subscribe();
+        let holds = |hold: Option<Hold>| hold.is_some_and(|hold| hold.holds(what));
+        if holds(*hold.borrow()) {
+            self.state().held = true;
+        }
+        // The sender is our own: it is there as long as we are.
+        let _let_go = hold.wait_for(|hold| !holds(*hold)).await;
     }
 
     async fn strike(
@@ -288,7 +347,7 @@ impl Shared {
     async fn forward(&self, what: Request, key: &str, request: http::Request<Bytes>) -> Result<Answer, Cut> {
         if what == Request::Watch {
             let open = self.state().watches.clone();
-            let answer = self.send(request).await?;
+            let answer = self.send(what, request).await?;
             return Ok(answer.map(|body| {
                 let parts = body.into_data_stream().map(|part| part.map(Frame::data));
                 StreamBody::new(parts.take_until(open.cancelled_owned())).boxed_unsync()
@@ -299,7 +358,7 @@ impl Shared {
 
     /// Sends a request on and waits for the whole answer.
     async fn complete(&self, what: Request, key: &str, request: http::Request<Bytes>) -> Result<Answer, Cut> {
-        let answer = self.send(request).await?;
+        let answer = self.send(what, request).await?;
         let (mut parts, body) = answer.into_parts();
         let body = body.collect().await.map_err(|_| Cut)?.to_bytes();
         parts.headers.remove(header::TRANSFER_ENCODING);
@@ -310,9 +369,16 @@ impl Shared {
         Ok(Response::from_parts(parts, full(body)))
     }
 
-    async fn send(&self, request: http::Request<Bytes>) -> Result<Response<kube::client::Body>, Cut> {
+    async fn send(
+        &self,
+        what: Request,
+        request: http::Request<Bytes>,
+    ) -> Result<Response<kube::client::Body>, Cut> {
+        let pictures = matches!(what, Request::List | Request::Watch);
+        let second = self.second.as_ref().filter(|second| second.everything || pictures);
+        let usual = second.map_or(&self.upstream, |second| &second.client);
         let other = self.lease.as_ref().and_then(|lease| Some((lease.renamed(&request)?, &lease.client)));
-        let (request, client) = other.unwrap_or((request, &self.upstream));
+        let (request, client) = other.unwrap_or((request, usual));
         let (parts, body) = request.into_parts();
         let target = parts.uri.path_and_query().map_or("/", |path| path.as_str());
         let mut builder = http::Request::builder().method(parts.method.clone()).uri(target);
@@ -360,4 +426,18 @@ fn refusal(status: StatusCode, reason: &str) -> Answer {
         "message": format!("refused on purpose ({reason})"), "reason": reason, "code": status.as_u16(),
     });
     whole(status, Bytes::from(body.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_picture_is_made_of_is_never_held_up_and_the_effect_always_is() {
+        for hold in [Hold::Decision, Hold::Claim] {
+            assert!(!hold.holds(Request::List) && !hold.holds(Request::Watch), "{hold:?}");
+            assert!(hold.holds(Request::Effect) && hold.holds(Request::FreshRead), "{hold:?}");
+        }
+        assert!(Hold::Decision.holds(Request::KillSwitch) && !Hold::Claim.holds(Request::KillSwitch));
+    }
 }

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::error::ProofError;
 use super::frozen::FrozenLeader;
 use super::kill_loop::KillLoop;
+use super::old_server::OldServer;
 use super::plans::Outcome;
 use super::relist::Relist;
 use super::switch::KillSwitch;
@@ -42,6 +43,8 @@ pub struct ProofResult {
     pub relist: Relist,
     /// Upgrades and a step back.
     pub upgrade: Upgrade,
+    /// The old picture of a second API server.
+    pub old_server: OldServer,
 }
 
 /// Sizes of the match.
@@ -115,6 +118,7 @@ impl ProofResult {
             && self.frozen_leader.zombie == 0
             && self.relist.holds()
             && self.upgrade.holds()
+            && self.old_server.holds()
     }
 
     /// The table.
@@ -170,6 +174,14 @@ impl ProofResult {
         );
         line("killed in the list", self.relist.text());
         line("upgrades", self.upgrade.text());
+        let old = &self.old_server;
+        line(
+            "old API server",
+            format!(
+                "{} trials in {:.0} s: {} effects on an old picture, {} without a request; {} of {} controls acted once",
+                old.trials, old.seconds, old.stale, old.idle, old.acted, old.controls
+            ),
+        );
         text
     }
 }
@@ -177,6 +189,14 @@ impl ProofResult {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_effect_on_an_old_picture_is_no_proof_and_is_told() {
+        let mut result = ProofResult { audit_match: true, ..ProofResult::default() };
+        result.old_server.stale = 1;
+        assert!(!result.holds());
+        assert!(result.text().contains("1 effects on an old picture"), "{}", result.text());
+    }
 
     #[test]
     fn a_record_of_decisions_that_does_not_match_the_audit_log_is_no_proof_and_is_told() {

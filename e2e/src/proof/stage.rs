@@ -56,6 +56,8 @@ pub struct Stage {
     pub out: PathBuf,
     /// This program.
     pub program: PathBuf,
+    /// Of Homeostat's account.
+    token: String,
     log: Mutex<AuditLog>,
     _kubelet: Kubelet,
     _kept: KeepOnPanic,
@@ -70,7 +72,7 @@ impl Stage {
         install(&cluster, root).await?;
         populate(&client).await?;
         let token = token(&client).await?;
-        let upstream = as_homeostat(&cluster, &token).await?;
+        let upstream = connect(&cluster, None, Some(&token)).await?;
         let out = std::path::absolute(root.join("target/proof")).map_err(ProofError::io("find", root))?;
         std::fs::create_dir_all(&out).map_err(ProofError::io("create", &out))?;
         let program = match program {
@@ -80,7 +82,13 @@ impl Stage {
         let log = Mutex::new(AuditLog::new(&cluster.layout().audit_log()));
         let kubelet = Kubelet::start(client.clone());
         let kept = cluster.keep_on_panic();
-        Ok(Self { cluster, client, upstream, out, program, log, _kubelet: kubelet, _kept: kept })
+        Ok(Self { cluster, client, upstream, out, program, token, log, _kubelet: kubelet, _kept: kept })
+    }
+
+    /// Clients of another API server of the cluster at this address: with all rights, and with Homeostat's own.
+    pub async fn clients_at(&self, address: SocketAddr) -> Result<(Client, Client), ProofError> {
+        let all = connect(&self.cluster, Some(address), None).await?;
+        Ok((all, connect(&self.cluster, Some(address), Some(&self.token)).await?))
     }
 
     /// What Homeostat changed and `wanted` chooses, by the API server's audit log.
@@ -242,15 +250,26 @@ async fn token(client: &Client) -> Result<String, ProofError> {
         .ok_or_else(|| ProofError::Broken("the API server gave no token".to_owned()))
 }
 
-/// A client with Homeostat's own rights, which repeats nothing by itself.
-async fn as_homeostat(cluster: &Cluster, token: &str) -> Result<Client, ProofError> {
+/// A client that repeats nothing by itself: of the API server at `address`, or the cluster's first one; with the rights of
+/// a token, or all of them.
+async fn connect(
+    cluster: &Cluster,
+    address: Option<SocketAddr>,
+    token: Option<&str>,
+) -> Result<Client, ProofError> {
     let broken = |error: kube::config::KubeconfigError| ProofError::Broken(error.to_string());
     let path = cluster.kubeconfig_path();
     let file = Kubeconfig::read_from(&path).map_err(broken)?;
     let mut config =
         Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await.map_err(broken)?;
-    config.auth_info = AuthInfo { token: Some(token.to_owned().into()), ..AuthInfo::default() };
+    if let Some(address) = address {
+        let url = format!("https://{address}").parse::<http::Uri>();
+        config.cluster_url = url.map_err(|error| ProofError::Broken(format!("{address}: {error}")))?;
+    }
+    if let Some(token) = token {
+        config.auth_info = AuthInfo { token: Some(token.to_owned().into()), ..AuthInfo::default() };
+    }
     config.default_retry = false;
     config.read_timeout = None;
-    Client::try_from(config).map_err(ProofError::api("connect as Homeostat"))
+    Client::try_from(config).map_err(ProofError::api("connect to the API server"))
 }

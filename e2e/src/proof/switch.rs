@@ -113,7 +113,8 @@ async fn acts(stage: &Stage, product: &mut Product, from: Timestamp) -> Result<(
     }
 }
 
-async fn set(stage: &Stage, engaged: bool) -> Result<(), ProofError> {
+/// Engages the kill switch, or releases it.
+pub async fn set(stage: &Stage, engaged: bool) -> Result<(), ProofError> {
     let api: Api<ControlPlane> = Api::all(stage.client.clone());
     let patch = json!({"spec": {"killSwitch": {"engaged": engaged, "reason": "the proof", "by": "proof"}}});
     let set = api.patch("default", &writes(), &Patch::Merge(patch)).await;

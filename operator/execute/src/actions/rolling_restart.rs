@@ -85,6 +85,7 @@ impl ActionSpec for RollingRestart {
             return Err(Unfit::Changed(format!("the fresh read of {key} shows no controller")));
         };
         restartable(controller)?;
+        same_release(record, controller)?;
         owners::no_tool(record, fresh, Field::Template)
     }
 
@@ -144,6 +145,17 @@ fn restartable(controller: &ControllerRecord) -> Result<(), Unfit> {
         return Err(Unfit::Done(format!("{key} is rolling out already")));
     }
     Ok(())
+}
+
+/// Refuses another release than the one that was ill: the picture that the decision stands on may be older than it.
+fn same_release(record: &ActionRecord, controller: &ControllerRecord) -> Result<(), Unfit> {
+    match (&record.before.revision, &controller.revision) {
+        (Some(ill), Some(now)) if ill != now => Err(Unfit::Changed(format!(
+            "{} is at revision {now} now, and revision {ill} was ill",
+            controller.key.object
+        ))),
+        _ => Ok(()),
+    }
 }
 
 /// Refuses a `StatefulSet` of one: its only pod goes before the new one comes.
@@ -231,6 +243,19 @@ mod tests {
         fresh.resource_version = Name::from("written since");
         assert!(matches!(RollingRestart.landed(&record, Some(&fresh)), Landed::Unclear(_)));
         assert!(matches!(RollingRestart.landed(&record, None), Landed::Unclear(_)));
+    }
+
+    #[test]
+    fn another_release_than_the_one_that_was_ill_is_not_restarted() {
+        let record = restart("order-1-1");
+        let judge = |revision: Option<&str>| {
+            let mut deployment = deployment();
+            deployment.revision = revision.map(Name::from);
+            RollingRestart.check_fresh(&record, None, &fresh_controller(deployment))
+        };
+        assert_eq!(judge(Some("4")), Ok(()));
+        assert!(matches!(judge(Some("5")), Err(Unfit::Changed(why)) if why.contains("revision 4")));
+        assert_eq!(judge(None), Ok(()), "nothing tells of releases");
     }
 
     #[test]
