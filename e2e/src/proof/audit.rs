@@ -191,13 +191,29 @@ fn contains(line: &[u8], what: &str) -> bool {
     std::str::from_utf8(line).is_ok_and(|line| line.contains(what))
 }
 
-/// Of requests of which nobody knows what came, those that created one of these actions after all.
+/// Of requests of which nobody knows what came, those that were carried out after all, as the actions show: they created one
+/// that is there, or are the effect of one that says that it had it, where no other request was.
 pub fn came_after_all(unsure: &[Entry], sure: &[Entry], actions: &[Action]) -> Vec<Entry> {
     let creates = |entry: &&Entry| entry.resource == "actions" && entry.verb == "create";
-    let known: BTreeSet<&str> = sure.iter().filter(creates).map(|entry| entry.name.as_str()).collect();
+    let mut known: BTreeSet<&str> = sure.iter().filter(creates).map(|entry| entry.name.as_str()).collect();
     let there: BTreeSet<String> = actions.iter().map(ResourceExt::name_any).collect();
-    let missing = |entry: &&Entry| !known.contains(entry.name.as_str()) && there.contains(&entry.name);
-    unsure.iter().filter(creates).filter(missing).cloned().collect()
+    let owned = |entry: &Entry| owner(entry, actions).ok().filter(|_| entry.is_effect());
+    let mut had: BTreeSet<String> = sure.iter().filter_map(owned).map(ResourceExt::name_any).collect();
+    let mut came = Vec::new();
+    for entry in unsure {
+        let first = match owned(entry) {
+            Some(action) => acknowledged(action) && had.insert(action.name_any()),
+            None => creates(&entry) && there.contains(&entry.name) && known.insert(entry.name.as_str()),
+        };
+        came.extend(first.then(|| entry.clone()));
+    }
+    came
+}
+
+/// The action says that it had an effect.
+fn acknowledged(action: &Action) -> bool {
+    let instants = action.status.as_ref().and_then(|status| status.instants.as_ref());
+    instants.is_some_and(|instants| instants.acknowledged.is_some())
 }
 
 /// What of the audit log and of the actions fits together.
@@ -265,7 +281,7 @@ pub fn compare(entries: &[&Entry], actions: &[Action], notes: &[Acknowledgement]
             }
         }
         let instants = action.status.as_ref().and_then(|status| status.instants.as_ref());
-        let done = instants.is_some_and(|instants| instants.acknowledged.is_some());
+        let done = acknowledged(action);
         // Nobody answered, and nothing was seen of it: it counts as sent, whether it was or not.
         let unknown = !done && instants.is_some_and(|instants| instants.sent.is_some());
         found.done += usize::from(done);
@@ -436,6 +452,18 @@ mod tests {
         let came = came_after_all(&asked, &[creation("order-2-1")], &there);
         let names: Vec<&str> = came.iter().map(|entry| entry.name.as_str()).collect();
         assert_eq!(names, ["order-1-1"]);
+    }
+
+    #[test]
+    fn an_effect_whose_asker_died_counts_once_when_the_action_says_that_it_had_it() {
+        let left = Entry { sure: false, ..eviction("e-1", "u-1") };
+        let again = Entry { sure: false, ..eviction("e-2", "u-1") };
+        let came = |sure: &[Entry], action| came_after_all(&[left.clone(), again.clone()], sure, &[action]);
+        let names = |came: Vec<Entry>| came.into_iter().map(|entry| entry.audit_id).collect::<Vec<_>>();
+        assert_eq!(names(came(&[], action("order-1-1", true))), ["e-1"]);
+        assert!(came(&[], action("order-1-1", false)).is_empty(), "it says that it had none");
+        let sure = [eviction("e-3", "u-1")];
+        assert!(came(&sure, action("order-1-1", true)).is_empty(), "another request was it");
     }
 
     #[test]
