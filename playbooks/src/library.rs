@@ -4,7 +4,7 @@ use crate::parse::{PlaybookError, Problem, Rule, parse};
 use crate::schema::Playbook;
 
 /// Name and text of every shipped playbook.
-pub const LIBRARY: [(&str, &str); 33] = [
+pub const LIBRARY: [(&str, &str); 35] = [
     ("certificate-expiring", include_str!("../library/certificate-expiring.yaml")),
     ("crash", include_str!("../library/crash.yaml")),
     ("crash-again-backs-off", include_str!("../library/crash-again-backs-off.yaml")),
@@ -12,6 +12,8 @@ pub const LIBRARY: [(&str, &str); 33] = [
     ("crash-loop-after-release", include_str!("../library/crash-loop-after-release.yaml")),
     ("cron-job-stuck", include_str!("../library/cron-job-stuck.yaml")),
     ("dependency-down", include_str!("../library/dependency-down.yaml")),
+    ("ephemeral-storage-filling", include_str!("../library/ephemeral-storage-filling.yaml")),
+    ("ephemeral-storage-no-surge", include_str!("../library/ephemeral-storage-no-surge.yaml")),
     ("error-burst", include_str!("../library/error-burst.yaml")),
     ("fault-expected", include_str!("../library/fault-expected.yaml")),
     ("flapping", include_str!("../library/flapping.yaml")),

@@ -1,4 +1,5 @@
-//! What fills up, towards a limit: is it reached soon? Memory of a process, and what outlives it (a volume, a quota).
+//! What fills up, towards a limit: is it reached soon? Memory of a process, what outlives it (a volume, a quota), and what goes
+//! with its pod (ephemeral storage).
 
 use homeostat_knowledge::policy::Measures;
 use homeostat_knowledge::{SignedDuration, Timestamp};
@@ -28,7 +29,7 @@ pub(crate) struct Rule {
     least_share: f64,
     /// Seconds between samples that count.
     apart: i64,
-    /// It outlives its process, and is full when it is full.
+    /// It falls when somebody cleans up, and is full when it is full.
     stored: bool,
 }
 
@@ -36,11 +37,18 @@ pub(crate) struct Rule {
 const MEMORY: Rule = Rule { soon: 3_600.0, likely: 3_600.0, least_share: 0.6, apart: 1, stored: false };
 /// Time for people to grow it or to clean up. More samples a minute would only shorten what is seen of it.
 const STORED: Rule = Rule { soon: 21_600.0, likely: 86_400.0, least_share: 0.5, apart: 45, stored: true };
+/// Time for a quiet minute, and at most twice as long as what is seen of it. Temporary files and caches fill after every start;
+/// as with a volume growth is clear when it is likely within four times as long. A kubelet measures once a minute.
+const EPHEMERAL: Rule = Rule { soon: 10_800.0, likely: 43_200.0, least_share: 0.6, apart: 45, stored: true };
 
 impl Rule {
     /// The rule for what a signal measures.
     pub(crate) fn of(measures: Measures) -> Self {
-        if measures.stored() { STORED } else { MEMORY }
+        match measures {
+            Measures::EphemeralStorageBytes => EPHEMERAL,
+            other if other.stored() => STORED,
+            _ => MEMORY,
+        }
     }
 }
 
@@ -100,6 +108,17 @@ impl Growth {
         })
     }
 
+    /// Where new pods are about it is they who begin empty: no clean-up that would come again by itself.
+    pub(crate) fn emptied_by_new_pods(&mut self, value: f64, limit: f64) {
+        if self.fell(value, limit) {
+            self.samples.clear();
+        }
+    }
+
+    fn fell(&self, value: f64, limit: f64) -> bool {
+        value < self.highest - FREED * limit
+    }
+
     /// Takes a sample that is [`Self::due`], and says when the limit is reached if that is soon. Only said when the line
     /// through the samples foretold the newest quarter of them; see [`time_to_limit`]. A value or limit that is no number
     /// is left out.
@@ -109,7 +128,7 @@ impl Growth {
         }
         let at = at.as_second();
         if let Some((last, before)) = self.samples.back().copied() {
-            if rule.stored && value < self.highest - FREED * limit {
+            if rule.stored && self.fell(value, limit) {
                 self.clean_up(at);
             } else if at < last || (!rule.stored && value < 0.5 * before) {
                 // A restart begins a new history: what was before says nothing of the new process.
@@ -324,6 +343,22 @@ mod tests {
         let told = all(STORED, stops.take(615), 1_000.0);
         let first = told.iter().skip(500).position(Option::is_some);
         assert!(first.is_some_and(|first| (100..=112).contains(&first)), "{first:?}");
+    }
+
+    #[test]
+    fn ephemeral_storage_is_told_hours_before_it_is_full_and_neither_noise_nor_what_is_rotated_is() {
+        // 659 at the end, 2 a minute: 171 min are left.
+        let text = said(EPHEMERAL, line(60, 541.0, 2.0), 1_000.0).unwrap_or_default();
+        assert!(text.starts_with("limit reached in about 2 h 5"), "{text}");
+        assert_eq!(said(MEMORY, line(60, 541.0, 2.0), 1_000.0), None, "too far ahead for memory");
+        assert_eq!(said(EPHEMERAL, line(60, 600.0, 1.0), 1_000.0), None, "more than three hours are left");
+        assert_eq!(said(EPHEMERAL, line(60, 290.0, 5.0), 1_000.0), None, "what fills after a start");
+        assert_eq!(said(EPHEMERAL, [1_000.0].into_iter(), 1_000.0).as_deref(), Some("limit reached"));
+        let noisy = (0..KEPT as i32).map(|minute| 800.0 + 8.0 * noise(minute));
+        assert!(all(EPHEMERAL, noisy, 1_000.0).iter().all(Option::is_none));
+        let rotated = (0..1_000).map(|minute| 400.0 + 5.0 * f64::from(minute % 100));
+        let last = all(EPHEMERAL, rotated, 1_000.0).iter().rposition(Option::is_some);
+        assert!(last.is_none_or(|last| last < 300), "not after the second time: {last:?}");
     }
 
     #[test]

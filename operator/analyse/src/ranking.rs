@@ -37,6 +37,7 @@ pub(crate) fn only_warns(kind: FindingKind) -> bool {
             | FindingKind::MemoryGrowing
             | FindingKind::VolumeFilling
             | FindingKind::QuotaFilling
+            | FindingKind::EphemeralStorageFilling
             | FindingKind::QueueGrowing
             | FindingKind::CertificateExpiring
             | FindingKind::FaultExpected
@@ -64,6 +65,8 @@ fn weight(kind: FindingKind) -> f64 {
         FindingKind::NotReady => 0.7,
         FindingKind::Unreachable => 0.6,
         FindingKind::QueueGrowing => 0.55,
+        // What a new pod empties comes before a signal that is only unusual: it may be the same writes.
+        FindingKind::EphemeralStorageFilling => 0.52,
         FindingKind::SignalAbnormal => 0.5,
         // What will be full says less than what is wrong now.
         FindingKind::VolumeFilling | FindingKind::QuotaFilling => 0.45,

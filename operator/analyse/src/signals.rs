@@ -30,6 +30,8 @@ const GONE_AFTER: SignedDuration = SignedDuration::from_mins(5);
 const LEAVE_POINTS: u32 = 3;
 /// The same where a limit lies hours ahead: people who look after it are not called off and on.
 const LEAVE_POINTS_STORED: u32 = 10;
+/// What new pods begin without.
+const BEGINS_EMPTY: [Measures; 2] = [Measures::MemoryBytes, Measures::EphemeralStorageBytes];
 
 #[derive(Debug)]
 struct Series {
@@ -110,6 +112,7 @@ impl Series {
             Measures::MemoryBytes => FindingKind::MemoryGrowing,
             Measures::VolumeBytes => FindingKind::VolumeFilling,
             Measures::QuotaUsed => FindingKind::QuotaFilling,
+            Measures::EphemeralStorageBytes => FindingKind::EphemeralStorageFilling,
             Measures::CertificateSeconds => FindingKind::CertificateExpiring,
         }
     }
@@ -135,8 +138,17 @@ impl Series {
                 self.usual = Some(format!("limit {:.0} days", limit / 86_400.0));
                 (value < limit, ENTER_POINTS_OVER_LIMIT, 1)
             }
-            (Measures::MemoryBytes | Measures::VolumeBytes | Measures::QuotaUsed, limit) => {
-                let Some(limit) = limit.or(limits.memory) else { return (false, ENTER_POINTS, 1) };
+            (
+                Measures::MemoryBytes
+                | Measures::VolumeBytes
+                | Measures::QuotaUsed
+                | Measures::EphemeralStorageBytes,
+                limit,
+            ) => {
+                let Some(limit) = limit.or(limits.container) else { return (false, ENTER_POINTS, 1) };
+                if signal.measures == Measures::EphemeralStorageBytes && limits.warming_up {
+                    self.growth.emptied_by_new_pods(value, limit);
+                }
                 let soon = self.growth.observe(Rule::of(signal.measures), at, value, limit);
                 self.usual = Some(format!("limit {} {}", trim(limit), signal.unit));
                 if let Some(soon) = &soon {
@@ -169,8 +181,8 @@ impl Series {
 /// What the cluster says beside the samples.
 #[derive(Clone, Copy, Debug)]
 struct Limits {
-    /// Memory limit of the container, where its pods have one.
-    memory: Option<f64>,
+    /// Limit of the container for what is measured, where its pods have one.
+    container: Option<f64>,
     /// New pods of a rollout are about.
     warming_up: bool,
 }
@@ -256,14 +268,19 @@ impl Signals {
         series.last = series.last.max(at);
         series.hear(observation.arrival_time);
         // What was said of the last sample that counts still holds.
-        let grows = signal.measures == Measures::MemoryBytes || signal.measures.stored();
+        let grows = signal.measures == Measures::MemoryBytes || signal.measures.fills();
         if grows && !series.growth.due(Rule::of(signal.measures), at) {
             return;
         }
         series.text = format!("{} {}", trim(sample.value), signal.unit);
         let limits = Limits {
-            memory: if signal.measures == Measures::MemoryBytes { memory_limit(snapshot, key) } else { None },
-            warming_up: !grows && warming_up(snapshot, key, at),
+            container: if BEGINS_EMPTY.contains(&signal.measures) {
+                container_limit(snapshot, key, signal.measures)
+            } else {
+                None
+            },
+            warming_up: (!grows || signal.measures == Measures::EphemeralStorageBytes)
+                && warming_up(snapshot, key, at),
         };
         let (bad, enter, leave) = series.judge(signal, limits, at, sample.value);
         if bad && series.run.bad_since.is_none() {
@@ -295,12 +312,15 @@ impl Signals {
         });
     }
 
-    /// When memory reaches its limit at the earliest, by workload: of what grows, the series that is first.
-    pub fn limits(&self) -> impl Iterator<Item = (&WorkloadKey, Timestamp)> {
-        self.series.iter().filter_map(|(key, series)| {
-            let memory = series.values().filter(|one| one.measures == Measures::MemoryBytes);
-            let growing = memory.filter(|one| one.run.abnormal_since.is_some());
-            Some((key, growing.filter_map(|one| one.reached).min()?))
+    /// When what new pods begin without reaches its limit at the earliest, by workload and finding: of what grows, the series
+    /// that is first.
+    pub fn limits(&self) -> impl Iterator<Item = (&WorkloadKey, FindingKind, Timestamp)> {
+        let all = self.series.iter().flat_map(|(key, series)| BEGINS_EMPTY.map(|one| (key, series, one)));
+        all.filter_map(|(key, series, measures)| {
+            let own = series.values().filter(|one| one.measures == measures);
+            let growing = own.filter(|one| one.run.abnormal_since.is_some());
+            let first = growing.filter_map(|one| Some((one.reached?, one.kind()))).min()?;
+            Some((key, first.1, first.0))
         })
     }
 
@@ -328,10 +348,10 @@ impl Signals {
     }
 }
 
-/// Memory limit of the pods' only container.
-fn memory_limit(snapshot: &Snapshot, key: &WorkloadKey) -> Option<f64> {
+/// Limit of the pods' only container for what is measured.
+fn container_limit(snapshot: &Snapshot, key: &WorkloadKey, measures: Measures) -> Option<f64> {
     snapshot.pods_of(key).find_map(|pod| match pod.containers.as_slice() {
-        [only] => only.memory.limit.map(|bytes| bytes as f64),
+        [only] => measures.container_limit(only).map(|bytes| bytes as f64),
         _ => None,
     })
 }

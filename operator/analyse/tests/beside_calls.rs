@@ -121,6 +121,7 @@ impl World {
                     state: ContainerState::Running { since },
                     last_termination: None,
                     cpu_request: None,
+                    ephemeral_storage_limit: None,
                 }],
             }))));
         }
@@ -131,6 +132,15 @@ impl World {
         let gone: Vec<_> = self.snapshot.pods.values().cloned().collect();
         for pod in gone.into_iter().filter(|pod| pod.node.as_deref() != Some("node-0")) {
             self.object(&ObjectChange::Pod(Change::Deleted(pod.key.clone())));
+        }
+    }
+
+    fn pods(&mut self, edit: impl Fn(&mut PodRecord)) {
+        let all: Vec<_> = self.snapshot.pods.values().cloned().collect();
+        for pod in all {
+            let mut pod = (*pod).clone();
+            edit(&mut pod);
+            self.object(&ObjectChange::Pod(Change::Applied(Arc::new(pod))));
         }
     }
 
@@ -386,6 +396,41 @@ fn what_is_stored_is_told_hours_before_it_is_full_with_the_time_that_is_left() {
         assert_eq!(found(measures, Some(1_000.0), rotated), [], "rotated");
     }
     assert_eq!(found(Measures::MemoryBytes, Some(1_000.0), fills(90)), [], "too far ahead for memory");
+}
+
+#[test]
+fn ephemeral_storage_is_compared_with_its_threshold_or_with_its_own_limit_of_the_container() {
+    let scratch = Measures::EphemeralStorageBytes;
+    let fills = || (0..60).map(|minute| 600.0 + 3.0 * f64::from(minute));
+    let kind = FindingKind::EphemeralStorageFilling;
+    assert_eq!(found(scratch, Some(1_000.0), fills()), [kind]);
+    assert_eq!(found(scratch, None, fills()), [], "the limit of memory says nothing of it");
+    assert_eq!(found(scratch, Some(10_000.0), fills()), []);
+    assert_eq!(found(scratch, Some(1_000.0), std::iter::repeat_n(1_000.0, 3)), [kind], "it is full");
+    let rotated = (0..600).map(|minute| 500.0 + 4.0 * f64::from(minute % 100));
+    assert_eq!(found(scratch, Some(1_000.0), rotated), [], "rotated");
+    let mut world = World::new(&[("order", vec![signal(scratch, None)])]);
+    world.pods(|pod| pod.containers[0].ephemeral_storage_limit = Some(1_000));
+    fills().for_each(|value| world.sample("signal", "", value));
+    assert_eq!(world.kinds(), [(kind, "order".to_owned())]);
+    let told = world.findings[0].evidence[0].to_string();
+    assert!(told.contains("777 u, limit reached in about 1 h 1") && told.contains("limit 1000 u"), "{told}");
+}
+
+#[test]
+fn what_new_pods_empty_is_told_as_early_each_time_and_is_no_clean_up() {
+    let mut world = World::new(&[("order", vec![signal(Measures::EphemeralStorageBytes, Some(1_000.0))])]);
+    for round in 0..4 {
+        for minute in 0..100 {
+            world.sample("signal", "", 300.0 + 5.0 * f64::from(minute));
+        }
+        let found = [(FindingKind::EphemeralStorageFilling, "order".to_owned())];
+        assert_eq!(world.kinds(), found, "round {round}");
+        let now = world.now;
+        world.pods(|pod| pod.created = now);
+        (0..4).for_each(|_| world.sample("signal", "", 300.0));
+        assert_eq!(world.kinds(), [], "round {round}: they begin empty");
+    }
 }
 
 #[test]

@@ -315,6 +315,7 @@ fn named_signal(kind: FindingKind) -> bool {
             | FindingKind::MemoryGrowing
             | FindingKind::VolumeFilling
             | FindingKind::QuotaFilling
+            | FindingKind::EphemeralStorageFilling
             | FindingKind::QueueGrowing
             | FindingKind::CertificateExpiring
     )

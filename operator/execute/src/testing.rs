@@ -101,6 +101,7 @@ pub(crate) fn pod() -> PodRecord {
             state: ContainerState::Running { since: at(-1_000) },
             last_termination: None,
             cpu_request: None,
+            ephemeral_storage_limit: None,
         }],
     }
 }

@@ -1,10 +1,10 @@
 //! When what fills up reaches its limit: a forecast for each workload with a signal that measures its memory, and for each
-//! signal that measures a volume or a quota.
+//! signal that measures a volume, a quota or ephemeral storage.
 //!
 //! The memory is that of the pod that uses most; its limit is the threshold of the signal, else that of the only container.
-//! It is looked at each minute, an hour ahead. Of a volume or a quota the series counts that uses most; its limit is the
-//! threshold. It is looked at each five minutes, a day ahead. Beside the loop like the loads, and shown only: what is done
-//! follows from findings. Nothing of it survives a restart.
+//! It is looked at each minute, an hour ahead. Of what fills a disk or a quota the series counts that uses most; its limit
+//! is the threshold, for ephemeral storage else that of the only container. It is looked at each five minutes, a day ahead.
+//! Beside the loop like the loads, and shown only: what is done follows from findings. Nothing of it survives a restart.
 
 use crate::loads;
 use crate::paced;
@@ -21,7 +21,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-/// Memories that are forecast; as many volumes and quotas.
+/// Memories that are forecast; as many volumes, quotas and ephemeral storages.
 const MOST: usize = 2_000;
 /// Comparisons of models in a minute, of each sort; the rest has its turn in the next.
 const COMPARED: usize = 200;
@@ -77,7 +77,7 @@ impl Limits {
             .workloads
             .values()
             .flat_map(|policy| filling(snapshot, policy))
-            .partition(|one| one.signal.measures.stored());
+            .partition(|one| one.signal.measures.fills());
         let mut all = self.memories.step(&memories, snapshot, now);
         all.extend(self.stored.step(&stored, snapshot, now));
         all
@@ -161,32 +161,31 @@ fn record(one: &Filling<'_>, snapshot: &Snapshot, outlook: Outlook, now: Timesta
     }
 }
 
-/// Whether a signal is forecast for its limit: the first one that measures memory, and all that measure a volume or a quota.
+/// Whether a signal is forecast for its limit: the first one that measures memory, and all that measure what fills over hours.
 pub fn forecast(policy: &WorkloadPolicy, signal: &Name) -> bool {
     signals(policy).any(|one| one.name == *signal)
 }
 
 fn signals(policy: &WorkloadPolicy) -> impl Iterator<Item = &SignalPolicy> {
     let memory = policy.measuring(Measures::MemoryBytes);
-    memory.into_iter().chain(policy.signals.iter().filter(|signal| signal.measures.stored()))
+    memory.into_iter().chain(policy.signals.iter().filter(|signal| signal.measures.fills()))
 }
 
 /// What fills up of one workload and has a limit.
 fn filling<'a>(snapshot: &Snapshot, policy: &'a WorkloadPolicy) -> Vec<Filling<'a>> {
     let with_limit = |signal: &'a SignalPolicy| {
-        let stored = signal.measures.stored();
-        let container = || if stored { None } else { limit(snapshot, &policy.key) };
+        let container = || limit(snapshot, &policy.key, signal.measures);
         let limit = signal.threshold.or_else(container)?;
-        let of = if stored { signal.name.clone() } else { Name::from(MEMORY) };
+        let of = if signal.measures.fills() { signal.name.clone() } else { Name::from(MEMORY) };
         (limit.is_finite() && limit > 0.0).then_some(Filling { policy, signal, of, limit })
     };
     signals(policy).filter_map(with_limit).collect()
 }
 
-/// Memory limit of the pods' only container.
-fn limit(snapshot: &Snapshot, key: &WorkloadKey) -> Option<f64> {
+/// Limit of the pods' only container for what is measured.
+fn limit(snapshot: &Snapshot, key: &WorkloadKey, measures: Measures) -> Option<f64> {
     snapshot.pods_of(key).find_map(|pod| match pod.containers.as_slice() {
-        [only] => only.memory.limit.map(|bytes| bytes as f64),
+        [only] => measures.container_limit(only).map(|bytes| bytes as f64),
         _ => None,
     })
 }
@@ -330,7 +329,7 @@ mod tests {
     ) -> Vec<ForecastRecord> {
         let mut all = Vec::new();
         for (minute, value) in used {
-            for signal in ["data", "quota-pods"] {
+            for signal in ["data", "quota-pods", "scratch"] {
                 let place = (homeostat_situations::order(), Name::from(signal), Name::from(""));
                 world.loads.insert_mut(place, (value, at(minute)));
             }
@@ -362,6 +361,29 @@ mod tests {
             assert!(limit.p10_seconds.is_some_and(|early| early <= limit.p50_seconds), "{limit:?}");
             assert_eq!(one.size.wanted, None);
         }
+    }
+
+    #[test]
+    fn ephemeral_storage_has_a_forecast_of_its_signals_name_up_to_the_limit_of_the_only_container() {
+        let (mut world, mut limits) = (world(None), Limits::new().unwrap());
+        let mut order = (**world.workloads.get(&homeostat_situations::order()).unwrap()).clone();
+        order.signals[0].name = Name::from("scratch");
+        order.signals[0].measures = Measures::EphemeralStorageBytes;
+        world.commit(&ObjectChange::Workload(Change::Applied(Arc::new(order))), at(0));
+        // Half a unit a minute.
+        let line = |minute: i64| (minute, 500.0 + 0.5 * minute as f64);
+        assert_eq!(fill(&mut world, &mut limits, (0..5).map(line)), [], "it has no limit");
+        let pods: Vec<_> = world.pods_of(&homeostat_situations::order()).cloned().collect();
+        for pod in pods {
+            let mut pod = (*pod).clone();
+            pod.containers[0].ephemeral_storage_limit = Some(2_000);
+            world.commit(&ObjectChange::Pod(Change::Applied(Arc::new(pod))), at(0));
+        }
+        let said = fill(&mut world, &mut limits, (5..1_200).map(line)).remove(0);
+        assert_eq!((&*said.signal, said.outlook.horizon_seconds), ("scratch", 86_400));
+        let limit = said.outlook.limit.unwrap();
+        assert!((limit.load - 2_000.0).abs() < 1e-9, "{limit:?}");
+        assert!((90_000.0..126_000.0).contains(&limit.p50_seconds), "{limit:?}");
     }
 
     #[test]

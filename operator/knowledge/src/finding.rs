@@ -112,6 +112,8 @@ pub enum FindingKind {
     VolumeFilling,
     /// The use of a quota grows and will reach its hard limit within hours.
     QuotaFilling,
+    /// A pod's ephemeral storage fills and will reach its limit within hours; a new pod begins empty.
+    EphemeralStorageFilling,
     /// A backlog is larger than it should be and still grows.
     QueueGrowing,
     /// A certificate ends soon.
@@ -166,6 +168,7 @@ impl FindingKind {
             | Self::MemoryGrowing
             | Self::VolumeFilling
             | Self::QuotaFilling
+            | Self::EphemeralStorageFilling
             | Self::QueueGrowing
             | Self::CertificateExpiring => EvidenceSource::Series,
             Self::NoData => EvidenceSource::Silence,
@@ -178,7 +181,7 @@ impl FindingKind {
     }
 
     /// Every kind, in the order above.
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 29] = [
         Self::Crashed,
         Self::BackingOff,
         Self::CrashLoop,
@@ -202,6 +205,7 @@ impl FindingKind {
         Self::MemoryGrowing,
         Self::VolumeFilling,
         Self::QuotaFilling,
+        Self::EphemeralStorageFilling,
         Self::QueueGrowing,
         Self::CertificateExpiring,
         Self::FaultExpected,
@@ -243,7 +247,9 @@ impl FindingKind {
             // The node controller waits as long before it calls a node unready.
             Self::NodeNotReady => SignedDuration::from_secs(40),
             // The kubelet first tries to free what it is short of by itself; what lies hours ahead has a minute to be taken back.
-            Self::NodePressure | Self::VolumeFilling | Self::QuotaFilling => SignedDuration::from_secs(60),
+            Self::NodePressure | Self::VolumeFilling | Self::QuotaFilling | Self::EphemeralStorageFilling => {
+                SignedDuration::from_secs(60)
+            }
         }
     }
 
@@ -273,6 +279,7 @@ impl FindingKind {
             Self::MemoryGrowing => "MemoryGrowing",
             Self::VolumeFilling => "VolumeFilling",
             Self::QuotaFilling => "QuotaFilling",
+            Self::EphemeralStorageFilling => "EphemeralStorageFilling",
             Self::QueueGrowing => "QueueGrowing",
             Self::CertificateExpiring => "CertificateExpiring",
             Self::FaultExpected => "FaultExpected",

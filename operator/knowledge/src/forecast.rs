@@ -49,8 +49,8 @@ pub struct ForecastRecord {
     pub workload_uid: Uid,
     /// Its tenant, when known.
     pub tenant: Option<TenantName>,
-    /// What is forecast: [`REQUESTS`], [`MEMORY`], a load (see [`load_signal`]), or the name of a signal that measures a volume or
-    /// a quota; [`RUNS`]: nothing.
+    /// What is forecast: [`REQUESTS`], [`MEMORY`], a load (see [`load_signal`]), or the name of a signal that measures a
+    /// volume, a quota or ephemeral storage; [`RUNS`]: nothing.
     pub signal: Name,
     /// What is done with it.
     pub mode: ScalingMode,

@@ -58,6 +58,10 @@ pub fn commands(incident: &Incident, snapshot: &Snapshot) -> Vec<String> {
         if cause.kind == FindingKind::VolumeFilling && runs(controller.key.kind) {
             lines.push(format!("kubectl -n {namespace} exec {object} -- du -hd 2 PATH"));
         }
+        if cause.kind == FindingKind::EphemeralStorageFilling && runs(controller.key.kind) {
+            lines.push(format!("kubectl -n {namespace} exec {object} -- du -xhd 2 /"));
+            lines.push(format!("kubectl -n {namespace} rollout restart {object}"));
+        }
         lines.push(format!("kubectl -n {namespace} describe {object}"));
     }
     lines.extend(in_namespace(incident, "get events --sort-by=.lastTimestamp"));
@@ -74,6 +78,7 @@ pub(crate) fn begins_with_evidence(kind: FindingKind) -> bool {
         FindingKind::SetupFailed
             | FindingKind::VolumeFilling
             | FindingKind::QuotaFilling
+            | FindingKind::EphemeralStorageFilling
             | FindingKind::OwnershipConflict
     )
 }

@@ -2,6 +2,7 @@
 
 use crate::case::Case;
 use crate::decision::Stop;
+use homeostat_knowledge::policy::Allowance;
 use homeostat_knowledge::{ActionKind, Ahead, FindingKind, Level};
 use homeostat_playbooks::{After, Rung};
 
@@ -11,12 +12,15 @@ pub(crate) fn due(case: &Case<'_>, rung: &Rung) -> Result<(), Stop> {
     if rung.action != ActionKind::RollingRestart {
         return Ok(());
     }
+    keeps_nothing(case)?;
     let mut others = case.incident.findings.iter().filter(|finding| finding.active);
     let quiet = [case.cause.kind, FindingKind::OwnershipConflict];
     let suffers = others.any(|finding| !quiet.contains(&finding.kind));
     let ahead = known(case);
     let at_once = match case.cause.kind {
-        FindingKind::MemoryGrowing => suffers || rung.after == After::Immediately,
+        FindingKind::MemoryGrowing | FindingKind::EphemeralStorageFilling => {
+            suffers || rung.after == After::Immediately
+        }
         FindingKind::FaultExpected if case.history.useful() > 0 => {
             return Err(Stop::wait("the pods were replaced ahead of it already"));
         }
@@ -37,6 +41,25 @@ pub(crate) fn due(case: &Case<'_>, rung: &Rung) -> Result<(), Stop> {
     // Tens of minutes: a reason with other numbers is another reason, and each is written down.
     let left = ahead.minutes_left(case.now) / 10 * 10;
     Err(Stop::until(until, format!("at least {left} min are left: {}", ahead.why)))
+}
+
+/// A new pod empties all that the old one kept on its node, not only what nobody needs. Which of it people miss they alone know:
+/// the guards would refuse it until it is full, so people are told while there is time.
+fn keeps_nothing(case: &Case<'_>) -> Result<(), Stop> {
+    let Some(subject) =
+        case.subject.as_ref().filter(|_| case.cause.kind == FindingKind::EphemeralStorageFilling)
+    else {
+        return Ok(());
+    };
+    if subject.policy.permits.allow.contains(&Allowance::LocalData) {
+        return Ok(());
+    }
+    let Some(pod) = case.pods().into_iter().find(|pod| pod.local_data) else { return Ok(()) };
+    let told = case.cause.evidence.first().map(|line| format!("; {line}")).unwrap_or_default();
+    Err(Stop::hand_over(format!(
+        "new pods of {} would begin empty, and pod {} keeps data (an emptyDir or an ephemeral volume) that a restart would lose: clean up, or allow it with LocalData in Workload.spec.allow{told}",
+        subject.key, pod.key
+    )))
 }
 
 /// What an action before it says of it: how long there was, and why it was now.

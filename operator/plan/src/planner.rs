@@ -124,20 +124,26 @@ fn contradicted(case: &Case<'_>, action: &ActionRecord) -> bool {
 }
 
 /// Why another process, run or replica cannot help: the same incident shows what the cause waits for, or that its node is
-/// short of processor time. A single end, and an end at the memory limit, are the process's own all the same. Memory grows
-/// beside what waits for an answer that does not come.
+/// short of processor time. A single end, and an end at the memory limit, are the process's own all the same. Memory grows,
+/// and disks fill, beside what waits for an answer that does not come: what is put by until then would be lost.
 fn victim(case: &Case<'_>) -> Option<Stop> {
     use FindingKind::{
-        BackingOff, CrashLoop, Crashed, DependencyDown, ErrorBurst, Hung, JobFailed, JobStuck, MemoryGrowing,
-        NoisyNeighbour, NotReady, OutOfMemory, QueueGrowing, ReplicaOutlier, Slow, Unreachable,
+        BackingOff, CrashLoop, Crashed, DependencyDown, EphemeralStorageFilling, ErrorBurst, Hung, JobFailed,
+        JobStuck, MemoryGrowing, NoisyNeighbour, NotReady, OutOfMemory, QueueGrowing, ReplicaOutlier, Slow,
+        Unreachable,
     };
     let explaining: &[FindingKind] = match case.cause.kind {
         ErrorBurst if case.wrong_at_once() => &[DependencyDown],
         Hung | Slow | ErrorBurst => &[DependencyDown, NoisyNeighbour],
         // A victim of its node is moved; see `evict`.
-        ReplicaOutlier | Unreachable | NotReady | CrashLoop | BackingOff | JobStuck | MemoryGrowing => {
-            &[DependencyDown]
-        }
+        ReplicaOutlier
+        | Unreachable
+        | NotReady
+        | CrashLoop
+        | BackingOff
+        | JobStuck
+        | MemoryGrowing
+        | EphemeralStorageFilling => &[DependencyDown],
         Crashed if ends_again(case) => &[DependencyDown],
         // Another run of the same template has the same memory.
         JobFailed => &[DependencyDown, OutOfMemory],
@@ -170,6 +176,7 @@ fn unseen(case: &Case<'_>) -> Option<Stop> {
             | FindingKind::MemoryGrowing
             | FindingKind::VolumeFilling
             | FindingKind::QuotaFilling
+            | FindingKind::EphemeralStorageFilling
             | FindingKind::QueueGrowing
             | FindingKind::NoisyNeighbour
     );

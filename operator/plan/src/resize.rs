@@ -173,6 +173,7 @@ mod tests {
                 used: Amounts::default(),
             }),
             cpu_request: None,
+            ephemeral_storage_limit: None,
             memory: Memory::default(),
         }
     }

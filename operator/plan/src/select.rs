@@ -119,6 +119,7 @@ fn doubtful(case: &Case<'_>, kind: FindingKind) -> bool {
         FindingKind::MemoryGrowing
             | FindingKind::VolumeFilling
             | FindingKind::QuotaFilling
+            | FindingKind::EphemeralStorageFilling
             | FindingKind::QueueGrowing
             | FindingKind::SignalAbnormal
             | FindingKind::CertificateExpiring

@@ -283,7 +283,10 @@ fn holds(given: &Given, snapshot: &Snapshot, decision: &Decision) -> Result<(), 
                 prop_assert!(snapshot.pods_of(&plan.workload).any(|pod| pod.restarts() > 0));
             } else {
                 prop_assert!(
-                    matches!(kind, FindingKind::MemoryGrowing | FindingKind::Slow),
+                    matches!(
+                        kind,
+                        FindingKind::MemoryGrowing | FindingKind::EphemeralStorageFilling | FindingKind::Slow
+                    ),
                     "{kind} is no leak: a new pod ahead of time would not help"
                 );
             }

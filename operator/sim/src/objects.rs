@@ -178,6 +178,7 @@ pub fn pod(
             state: ContainerState::Running { since: created },
             last_termination: None,
             cpu_request: None,
+            ephemeral_storage_limit: None,
         }],
     }
 }

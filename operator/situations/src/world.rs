@@ -480,6 +480,7 @@ impl GivenPod {
                 state,
                 last_termination: before,
                 cpu_request: None,
+                ephemeral_storage_limit: None,
             }],
         }
     }

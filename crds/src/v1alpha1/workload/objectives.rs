@@ -82,8 +82,8 @@ pub struct ExternalMetric {
     .message("across is for metric: a query says itself how values become one"))]
 #[x_kube(validation = Rule::new("!has(self.measures) || !(self.measures in ['VolumeBytes', 'QuotaUsed']) || has(self.threshold)")
     .message("a signal that measures VolumeBytes or QuotaUsed needs a threshold: the capacity of the volume, or the hard limit of the quota"))]
-#[x_kube(validation = Rule::new("!has(self.measures) || !(self.measures in ['VolumeBytes', 'QuotaUsed']) || !(self.name in ['requests', 'memory', 'runs'])")
-    .message("a signal that measures VolumeBytes or QuotaUsed is not called requests, memory or runs: its Forecast would have the name of another one"))]
+#[x_kube(validation = Rule::new("!has(self.measures) || !(self.measures in ['VolumeBytes', 'QuotaUsed', 'EphemeralStorageBytes']) || !(self.name in ['requests', 'memory', 'runs'])")
+    .message("a signal that measures VolumeBytes, QuotaUsed or EphemeralStorageBytes is not called requests, memory or runs: its Forecast would have the name of another one"))]
 pub struct Signal {
     /// Name of the signal.
     #[schemars(length(min = 1, max = 63), regex(pattern = DNS_LABEL))]
@@ -137,6 +137,9 @@ pub enum Measures {
     /// Use of a quota in its own unit, with the hard limit as `threshold`: `QuotaFilling` when it may be used up within six
     /// hours.
     QuotaUsed,
+    /// Bytes that one pod keeps on the disk of its node (writable layer, logs, `emptyDir`): `EphemeralStorageFilling` when they
+    /// may reach `threshold`, or the `ephemeral-storage` limit of the only container, within three hours.
+    EphemeralStorageBytes,
     /// Seconds until a certificate ends: `CertificateExpiring` below `threshold`, or below two weeks.
     CertificateSeconds,
 }

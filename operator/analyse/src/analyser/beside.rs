@@ -58,8 +58,8 @@ impl Analyser {
         }
     }
 
-    /// When the memory of workloads that show `MemoryGrowing` reaches its limit at the earliest.
-    pub fn limits(&self) -> impl Iterator<Item = (&WorkloadKey, Timestamp)> {
+    /// When what new pods begin without, and is found to grow in a workload, reaches its limit at the earliest.
+    pub fn limits(&self) -> impl Iterator<Item = (&WorkloadKey, FindingKind, Timestamp)> {
         self.signals.limits()
     }
 

@@ -25,7 +25,10 @@ fn looks(kind: FindingKind, answers: bool) -> SignedDuration {
         EvidenceSource::Callers if answers => SignedDuration::ZERO,
         EvidenceSource::Callers | EvidenceSource::Siblings => CALLS,
         EvidenceSource::Series => match kind {
-            FindingKind::MemoryGrowing | FindingKind::VolumeFilling | FindingKind::QuotaFilling => GROWTH,
+            FindingKind::MemoryGrowing
+            | FindingKind::VolumeFilling
+            | FindingKind::QuotaFilling
+            | FindingKind::EphemeralStorageFilling => GROWTH,
             _ => SERIES,
         },
     }

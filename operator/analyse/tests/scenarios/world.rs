@@ -89,6 +89,7 @@ pub fn pod(name: &str) -> PodRecord {
             state: ContainerState::Running { since: Timestamp::from_second(1_000).unwrap() },
             last_termination: None,
             cpu_request: None,
+            ephemeral_storage_limit: None,
         }],
     }
 }

@@ -22,16 +22,17 @@ pub fn signals(spec: &WorkloadSpec) -> Result<Vec<SignalPolicy>, Rejection> {
         let Asked { promql, metric, external } = asked(&field, signal)?;
         let threshold = number(&field("threshold"), signal.threshold.as_deref())?;
         let measures = signal.measures.map_or(Measures::Other, measures);
-        if measures.stored() {
-            // A rule of the schema asks for a number; text rules cannot compare it.
-            if !threshold.is_some_and(|limit| limit > 0.0) {
+        if measures.fills() {
+            // A rule of the schema asks for a number; text rules cannot compare it. A container may have a limit of its own.
+            if !threshold.map_or(!measures.stored(), |limit| limit > 0.0) {
                 let found =
                     signal.threshold.as_ref().map_or("not set".to_owned(), |text| format!("`{text}`"));
-                let rule = "it must be above 0: the capacity of the volume, or the hard limit of the quota";
+                let rule = "it must be above 0: the capacity of the volume, the hard limit of the quota, or the most that a pod may keep on its node";
                 return Err(Rejection::field(field("threshold"), found, rule));
             }
             if [REQUESTS, MEMORY, RUNS, WAITING].contains(&signal.name.as_str()) {
-                let rule = "its Forecast would have the name of another one; call it e.g. volume or quota";
+                let rule =
+                    "its Forecast would have the name of another one; call it e.g. volume, quota or scratch";
                 return Err(Rejection::field(field("name"), format!("`{}`", signal.name), rule));
             }
         }
@@ -185,6 +186,7 @@ fn measures(wire: WireMeasures) -> Measures {
         WireMeasures::CpuCores => Measures::CpuCores,
         WireMeasures::VolumeBytes => Measures::VolumeBytes,
         WireMeasures::QuotaUsed => Measures::QuotaUsed,
+        WireMeasures::EphemeralStorageBytes => Measures::EphemeralStorageBytes,
         WireMeasures::CertificateSeconds => Measures::CertificateSeconds,
     }
 }

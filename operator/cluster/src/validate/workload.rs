@@ -525,6 +525,21 @@ mod tests {
         }
         let heap = json!({ "name": "memory", "measures": "MemoryBytes", "threshold": null });
         assert_eq!(signal(heap).unwrap().signals[0].threshold, None, "the limit of the container counts");
+        let scratch = |edit: Value| {
+            let mut all =
+                json!({ "name": "scratch", "measures": "EphemeralStorageBytes", "threshold": null });
+            all.as_object_mut().unwrap().extend(edit.as_object().unwrap().clone());
+            signal(all)
+        };
+        let measures = scratch(json!({})).unwrap().signals[0].measures;
+        assert_eq!(measures, Measures::EphemeralStorageBytes, "it may have the limit of the container");
+        for (edit, field) in [
+            (json!({ "threshold": "-1" }), "spec.signals[0].threshold is `-1`"),
+            (json!({ "name": "memory" }), "spec.signals[0].name is `memory`"),
+        ] {
+            let error = scratch(edit).unwrap_err().to_string();
+            assert!(error.starts_with(field), "{error}");
+        }
     }
 
     #[test]

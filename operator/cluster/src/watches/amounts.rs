@@ -43,17 +43,24 @@ impl Resources {
     pub fn memory_limit(&self) -> Option<u64> {
         self.limits.amounts().memory_bytes
     }
+
+    /// Limit of ephemeral storage, in bytes.
+    pub fn ephemeral_storage_limit(&self) -> Option<u64> {
+        self.limits.ephemeral_storage.as_ref().and_then(in_bytes)
+    }
 }
 
-/// CPU and memory as quantities.
+/// CPU, memory and ephemeral storage as quantities.
 #[derive(Clone, Debug, Default, Deserialize)]
 pub(crate) struct Pair {
     cpu: Option<Quantity>,
     memory: Option<Quantity>,
+    #[serde(rename = "ephemeral-storage")]
+    ephemeral_storage: Option<Quantity>,
 }
 
 impl Pair {
-    /// In whole units; `None` where it is not said or not readable.
+    /// CPU and memory in whole units; `None` where it is not said or not readable.
     pub fn amounts(&self) -> Amounts {
         Amounts {
             cpu_millis: self.cpu.as_ref().and_then(in_millis),
@@ -69,6 +76,11 @@ impl Container {
             request: self.resources.requests.amounts().memory_bytes,
             limit: self.resources.memory_limit(),
         }
+    }
+
+    /// Limit of ephemeral storage.
+    pub fn ephemeral_storage_limit(&self) -> Option<u64> {
+        self.resources.ephemeral_storage_limit()
     }
 
     /// Requests.

@@ -272,6 +272,7 @@ fn containers(spec: &Spec, status: &Status, names: &mut Interner) -> Vec<Contain
                 ContainerRecord {
                     memory: given(container.memory(), reported),
                     cpu_request,
+                    ephemeral_storage_limit: container.ephemeral_storage_limit(),
                     ..container_record(reported, names)
                 }
             }
@@ -283,6 +284,7 @@ fn containers(spec: &Spec, status: &Status, names: &mut Interner) -> Vec<Contain
                 last_termination: None,
                 memory: container.memory(),
                 cpu_request: container.requests().cpu_millis,
+                ephemeral_storage_limit: container.ephemeral_storage_limit(),
             },
         });
     }
@@ -325,6 +327,7 @@ fn container_record(status: &ContainerStatus, names: &mut Interner) -> Container
         last_termination: status.last_state.terminated.as_ref().map(|end| termination(end, names)),
         memory: Memory::default(),
         cpu_request: None,
+        ephemeral_storage_limit: None,
     }
 }
 
@@ -530,6 +533,22 @@ mod tests {
         assert!(pod.deleting && pod.local_data && !pod.serving());
         let host = project(&running, |pod| pod["spec"]["hostNetwork"] = json!(true));
         assert_eq!(host.ip, None);
+    }
+
+    #[test]
+    fn what_a_container_may_keep_on_the_disk_of_its_node_is_read_before_and_after_it_runs() {
+        let waits = json!({ "phase": "Pending" });
+        let runs = json!({ "phase": "Running", "containerStatuses": [{ "name": "app", "restartCount": 0 }] });
+        for status in [&waits, &runs] {
+            let limit = |limits: Value| {
+                let pod = project(status, |pod| {
+                    pod["spec"]["containers"][0]["resources"] = json!({ "limits": limits });
+                });
+                pod.containers[0].ephemeral_storage_limit
+            };
+            assert_eq!(limit(json!({ "ephemeral-storage": "2Gi", "memory": "1Gi" })), Some(2 << 30));
+            assert_eq!(limit(json!({ "memory": "1Gi" })), None);
+        }
     }
 
     #[test]

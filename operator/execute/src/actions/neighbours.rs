@@ -94,6 +94,7 @@ fn users_feel(kind: FindingKind) -> bool {
         | FindingKind::MemoryGrowing
         | FindingKind::VolumeFilling
         | FindingKind::QuotaFilling
+        | FindingKind::EphemeralStorageFilling
         | FindingKind::QueueGrowing
         | FindingKind::CertificateExpiring
         | FindingKind::FaultExpected

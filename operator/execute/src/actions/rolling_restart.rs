@@ -109,7 +109,12 @@ impl ActionSpec for RollingRestart {
             Expectation::Nothing | Expectation::RolloutComplete => {
                 Verdict::Helped("the rollout ended and all replicas are ready".to_owned())
             }
-            Expectation::ObjectivesMet => verify::answers_well(record, snapshot, now),
+            Expectation::ObjectivesMet => match verify::answers_well(record, snapshot, now) {
+                Verdict::Helped(why) => {
+                    verify::emptied(record, snapshot, now).unwrap_or(Verdict::Helped(why))
+                }
+                other => other,
+            },
         }
     }
 }
@@ -172,8 +177,12 @@ fn stood_in_for(controller: &ControllerRecord) -> Result<(), Unfit> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{at, controller, fresh_controller, pod, put_controller, put_pod, restart, snapshot};
+    use crate::testing::{
+        at, controller, fresh_controller, incident, pod, pod_entity, put_controller, put_pod, restart,
+        snapshot,
+    };
     use homeostat_knowledge::{Name, Uid};
+    use std::sync::Arc;
 
     fn deployment() -> ControllerRecord {
         controller(ControllerKind::Deployment, "order")
@@ -282,5 +291,31 @@ mod tests {
             judge(|deployment| deployment.revision = Some(Name::from("5")), 3),
             Verdict::Helped(_)
         ));
+    }
+
+    #[test]
+    fn new_pods_helped_against_full_ephemeral_storage_once_it_is_not_found_to_fill_any_more() {
+        let mut record = restart("order-1-1");
+        record.instants.sent = Some(at(0));
+        let mut snapshot = snapshot();
+        let mut rolled = deployment();
+        rolled.revision = Some(Name::from("5"));
+        put_controller(&mut snapshot, rolled);
+        let mut judge = |active, other: Option<FindingKind>, second| {
+            let mut filling = incident("order-1", pod_entity(), FindingKind::EphemeralStorageFilling, -60);
+            filling.findings[0].active = active;
+            if let Some(kind) = other {
+                filling.findings.extend(incident("order-2", pod_entity(), kind, 1).findings);
+            }
+            snapshot.incidents.insert_mut(filling.id.clone(), Arc::new(filling));
+            RollingRestart.verify(&record, &snapshot, at(second))
+        };
+        assert!(matches!(judge(true, None, 20), Verdict::Wait(why) if why.contains("ephemeral storage")));
+        assert!(matches!(judge(true, None, 30), Verdict::NotHelped(_)), "the window is over");
+        assert!(matches!(judge(false, None, 20), Verdict::Helped(_)));
+        assert!(
+            matches!(judge(true, Some(FindingKind::Slow), 20), Verdict::Helped(_)),
+            "that is not held up"
+        );
     }
 }

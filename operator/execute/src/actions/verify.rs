@@ -2,7 +2,7 @@
 
 use super::Verdict;
 use homeostat_knowledge::{
-    ActionRecord, ContainerState, EvidenceSource, PodRecord, SignedDuration, Snapshot, Timestamp,
+    ActionRecord, ContainerState, EvidenceSource, FindingKind, PodRecord, SignedDuration, Snapshot, Timestamp,
 };
 
 /// How long the signals must be good before an action counts as having helped. Long enough to see a second
@@ -100,6 +100,19 @@ fn nobody_heard(record: &ActionRecord, snapshot: &Snapshot, now: Timestamp) -> O
     let told_by_callers = cause.source() == EvidenceSource::Callers;
     (sent < began && !heard && told_by_callers && !snapshot.listened(now))
         .then(|| Verdict::Wait("no call was heard since the start of this process".to_owned()))
+}
+
+/// A verdict as long as the ephemeral storage that new pods should have emptied is still found to fill; `None` once it fell, and
+/// where it is about something else. Beside another finding it is not waited for: what that needs would wait as long.
+pub(super) fn emptied(record: &ActionRecord, snapshot: &Snapshot, now: Timestamp) -> Option<Verdict> {
+    let fills = FindingKind::EphemeralStorageFilling;
+    let incident = snapshot.incidents.get(&record.incident)?;
+    if incident.top_cause()?.kind != fills {
+        return None;
+    }
+    let mut active = incident.findings.iter().filter(|finding| finding.active).peekable();
+    let only = active.peek().is_some() && active.all(|finding| finding.kind == fills);
+    only.then(|| until(record, now, "its ephemeral storage still fills"))
 }
 
 /// A verdict as long as the rollout that *this* action asked for is not complete; `None` once it is.

@@ -508,6 +508,7 @@ impl Workload {
                 },
                 last_termination: None,
                 cpu_request: None,
+                ephemeral_storage_limit: None,
             }],
         }
     }

@@ -176,6 +176,7 @@ impl World {
                 state: ContainerState::Terminated(end),
                 last_termination: None,
                 cpu_request: None,
+                ephemeral_storage_limit: None,
                 memory: Memory::default(),
             }],
         };

@@ -145,12 +145,12 @@ impl Kernel {
             self.foresight.note(&incident, Some(at));
         }
         let mut all = BTreeMap::new();
-        for (key, earliest) in self.analyser.limits() {
+        for (key, kind, earliest) in self.analyser.limits() {
             let moment = self.foresight.moment(&self.snapshot, key);
             let left = earliest.duration_since(now).as_secs_f64().max(0.0);
             let coming = ahead::before_limit(Some(left), &moment);
             if let Some(ahead) = decided(coming, &moment, now, String::new(), now) {
-                all.insert((key.clone(), FindingKind::MemoryGrowing), Arc::new(ahead));
+                all.insert((key.clone(), kind), Arc::new(ahead));
             }
         }
         let mut given_up = BTreeMap::new();

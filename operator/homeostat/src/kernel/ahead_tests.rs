@@ -16,6 +16,11 @@ fn at(second: i64) -> Timestamp {
 
 /// A loop that leads in a healthy world of `order`, one replica, whose heap may reach 1,000.
 fn kernel() -> Kernel {
+    measuring(Measures::MemoryBytes)
+}
+
+/// The same, where its signal is something else that may reach 1,000.
+fn measuring(measures: Measures) -> Kernel {
     let given = Given { pods: vec![GivenPod::default()], good: Some(3_000.0), ..Given::default() };
     let (world, incident) = given.build();
     let playbooks = homeostat_playbooks::library::shipped();
@@ -32,7 +37,7 @@ fn kernel() -> Kernel {
         bad_above: true,
         threshold: Some(1_000.0),
         minimum_effect: None,
-        measures: Measures::MemoryBytes,
+        measures,
     }];
     kernel.snapshot.commit(&ObjectChange::Workload(Change::Applied(Arc::new(policy))), at(0));
     kernel
@@ -101,6 +106,18 @@ fn a_leak_waits_for_a_quiet_minute_and_is_met_before_its_limit_in_any_case() {
     assert!(said.contains("no time to wait"), "{said}");
     let (quiet, said) = leak(&mut kernel(), 60);
     assert!((60..=61).contains(&quiet), "{quiet}: {said}");
+    assert!(said.contains("min were left: a quiet minute"), "{said}");
+}
+
+#[test]
+fn ephemeral_storage_is_emptied_in_a_quiet_minute_long_before_it_is_full_and_in_time_in_any_case() {
+    let scratch = || measuring(Measures::EphemeralStorageBytes);
+    let (busy, said) = leak(&mut scratch(), i64::MAX);
+    assert!((80..=90).contains(&busy), "{busy}: {said}");
+    assert!(said.contains("EphemeralStorageFilling") && said.contains("no time to wait"), "{said}");
+    // An hour and more is left: too early for a leak.
+    let (quiet, said) = leak(&mut scratch(), 35);
+    assert!((35..=36).contains(&quiet), "{quiet}: {said}");
     assert!(said.contains("min were left: a quiet minute"), "{said}");
 }
 

@@ -1,6 +1,7 @@
 //! What a workload is judged and sized by beside its calls: signals that people name.
 
 use crate::entity::Name;
+use crate::records::ContainerRecord;
 use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 
@@ -81,6 +82,8 @@ pub enum Measures {
     VolumeBytes,
     /// Use of a quota in its own unit; `threshold` is the hard limit.
     QuotaUsed,
+    /// Bytes that one pod keeps on the disk of its node (writable layer, logs, `emptyDir`); `threshold` is the most.
+    EphemeralStorageBytes,
     /// Seconds until a certificate ends.
     CertificateSeconds,
     /// A load that the workload is sized by: no level of it is trouble by itself.
@@ -105,5 +108,19 @@ impl Measures {
     /// Whether it fills what outlives the process: only somebody who cleans up makes it less.
     pub fn stored(self) -> bool {
         matches!(self, Self::VolumeBytes | Self::QuotaUsed)
+    }
+
+    /// Whether it fills over hours and falls when somebody cleans up: it has a forecast a day ahead under the signal's own name.
+    pub fn fills(self) -> bool {
+        self.stored() || self == Self::EphemeralStorageBytes
+    }
+
+    /// The limit that a container has for it, in bytes.
+    pub fn container_limit(self, container: &ContainerRecord) -> Option<u64> {
+        match self {
+            Self::MemoryBytes => container.memory.limit,
+            Self::EphemeralStorageBytes => container.ephemeral_storage_limit,
+            _ => None,
+        }
     }
 }

@@ -29,6 +29,7 @@ fn pod(request: Option<u64>, limit: Option<u64>) -> PodRecord {
             state: ContainerState::Running { since: Timestamp::UNIX_EPOCH },
             last_termination: None,
             cpu_request: None,
+            ephemeral_storage_limit: None,
             memory: Memory { request: mebibytes(request), limit: mebibytes(limit) },
         }],
     }

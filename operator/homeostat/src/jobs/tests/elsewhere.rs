@@ -39,6 +39,7 @@ impl World {
                 state: ContainerState::Running { since: at(0) },
                 last_termination: None,
                 cpu_request: Some(1_000),
+                ephemeral_storage_limit: None,
                 memory: Memory::default(),
             }],
         };

@@ -54,6 +54,7 @@ impl World {
                 state: ContainerState::Waiting { reason: Name::from("ContainerCreating") },
                 last_termination: None,
                 cpu_request: Some(1_000),
+                ephemeral_storage_limit: None,
                 memory: Memory { request: Some(request * MIB), limit: Some(limit * MIB) },
             }],
         };
