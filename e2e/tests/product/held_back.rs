@@ -1,7 +1,9 @@
 //! Everything that keeps Homeostat from acting: the default level, the kill switch, a pause, unusable Workloads.
 
+use homeostat_cluster::people::People;
 use homeostat_crds::v1alpha1::Tenant;
 use homeostat_crds::v1alpha1::action::{ActionState, GuardResult};
+use homeostat_crds::v1alpha1::control_plane::KillSwitch;
 use homeostat_crds::v1alpha1::incident::TimelineKind;
 use homeostat_crds::{ConditionStatus, ConditionType, Reason, conditions};
 use homeostat_e2e::demo::platform::run;
@@ -85,6 +87,13 @@ async fn reminded(stage: &Stage) {
             "{switch}"
         );
     }
+    // The command line writes the caller's own name.
+    let people = People::new(stage.client.clone());
+    assert_eq!(people.stop("drill").await.unwrap().as_deref(), Some(me));
+    let switch = stage.control_plane().await.spec.kill_switch;
+    assert!(switch.engaged && switch.by.as_deref() == Some(me), "{switch:?}");
+    people.release().await.unwrap();
+    assert_eq!(stage.control_plane().await.spec.kill_switch, KillSwitch::default());
 }
 
 /// Sets the switch as `kubectl patch` does; gives what that would print as warnings.

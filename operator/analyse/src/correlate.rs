@@ -10,7 +10,7 @@ mod taken_up;
 mod well;
 
 use crate::calls::{Callee, Calls, Edge};
-use crate::ranking::{first_hand, only_warns, rank, root_of, root_of_cause};
+use crate::ranking::{first_hand, only_warns, rank, root_of, root_of_cause, take_up};
 use crate::shelf::{self, Shelf};
 use homeostat_knowledge::incident::TimelineKind;
 use homeostat_knowledge::observation::StoredIncident;
@@ -453,6 +453,7 @@ impl Correlator {
             }
             changed = true;
         }
+        changed |= take_up(incident, before.first().map(|(_, kind)| *kind), now);
         let affected: BTreeSet<WorkloadKey> =
             incident.affected.iter().cloned().chain(calls.affected(root)).take(100).collect();
         let top = incident.causes.first().and_then(|cause| cause.entity.workload().cloned());

@@ -1,7 +1,10 @@
 //! Which root a finding points at, and the ranking of an incident's causes.
 
 use crate::calls::Calls;
-use homeostat_knowledge::{Cause, Entity, EvidenceSource, Finding, FindingKind, Incident, SignedDuration};
+use homeostat_knowledge::incident::TimelineKind;
+use homeostat_knowledge::{
+    Cause, Entity, EvidenceSource, Finding, FindingKind, Incident, IncidentState, SignedDuration, Timestamp,
+};
 use std::collections::BTreeMap;
 
 /// A first-hand finding that ended explains later ones of the same root for so long.
@@ -43,6 +46,32 @@ pub(crate) fn only_warns(kind: FindingKind) -> bool {
             | FindingKind::FaultExpected
             | FindingKind::OwnershipConflict
     )
+}
+
+/// Says only what may come.
+fn foretells(kind: FindingKind) -> bool {
+    matches!(
+        kind,
+        FindingKind::MemoryGrowing
+            | FindingKind::VolumeFilling
+            | FindingKind::QuotaFilling
+            | FindingKind::EphemeralStorageFilling
+            | FindingKind::CertificateExpiring
+    )
+}
+
+/// What was left to people because something may come does not keep a fault from being mended: automation takes it up again when
+/// the first cause is no foretold one any more, unless a person said that they have it. Tells whether it did.
+pub(crate) fn take_up(incident: &mut Incident, before: Option<FindingKind>, now: Timestamp) -> bool {
+    let present = incident.causes.first().map(|cause| cause.kind);
+    let foretold = before.is_some_and(foretells);
+    let another = foretold && present.is_some_and(|kind| !only_warns(kind));
+    if !another || incident.state != IncidentState::HandedOver || incident.acknowledged_by.is_some() {
+        return false;
+    }
+    (incident.state, incident.handed_over) = (IncidentState::Open, None);
+    incident.record(now, TimelineKind::State, "another fault than the one that was foretold: taken up again");
+    true
 }
 
 /// How telling a kind is about what is broken, for ranking within one root: what explains comes before what is seen.

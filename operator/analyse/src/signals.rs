@@ -274,12 +274,14 @@ impl Signals {
         }
         series.text = format!("{} {}", trim(sample.value), signal.unit);
         let limits = Limits {
-            container: if BEGINS_EMPTY.contains(&signal.measures) {
+            container: if signal.threshold.is_none() && BEGINS_EMPTY.contains(&signal.measures) {
                 container_limit(snapshot, key, signal.measures)
             } else {
                 None
             },
-            warming_up: (!grows || signal.measures == Measures::EphemeralStorageBytes)
+            // A series with labels is one pod's own, and a new pod has a new one.
+            warming_up: (!grows
+                || signal.measures == Measures::EphemeralStorageBytes && sample.series.is_empty())
                 && warming_up(snapshot, key, at),
         };
         let (bad, enter, leave) = series.judge(signal, limits, at, sample.value);

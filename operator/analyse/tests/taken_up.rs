@@ -217,6 +217,24 @@ fn what_was_handed_over_stays_with_people_when_it_comes_back() {
 }
 
 #[test]
+fn a_fault_is_taken_up_though_people_have_what_was_only_foretold() {
+    let filling = Finding { kind: FindingKind::VolumeFilling, ..errors("kitchen", new_at(1)) };
+    for (mine, state) in [(None, OPEN), (Some("ana"), IncidentState::HandedOver)] {
+        let mut new = TakenUp::new(FindingKind::VolumeFilling);
+        new.look(1, true, std::slice::from_ref(&filling));
+        let id = IncidentId::new("kitchen-abcde");
+        let own = new.correlator.get_mut(&id).unwrap();
+        (own.handed_over, own.state) = (Some("grow the claim".to_owned()), IncidentState::HandedOver);
+        own.acknowledged_by = mine.map(Name::from);
+        assert_eq!(new.look(2, true, std::slice::from_ref(&filling))[0].0, IncidentState::HandedOver);
+        let crash = Finding { kind: FindingKind::CrashLoop, ..errors("kitchen", new_at(3)) };
+        assert_eq!(new.look(3, true, &[filling.clone(), crash])[0].0, state, "{mine:?}");
+        let own = new.correlator.get_mut(&id).unwrap();
+        assert_eq!(own.handed_over.is_some(), mine.is_some());
+    }
+}
+
+#[test]
 fn a_stranger_gets_an_incident_of_its_own() {
     assert_eq!(incidents_once_order_fails(&["gateway"]).len(), 2);
 }

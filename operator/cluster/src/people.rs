@@ -81,6 +81,11 @@ pub fn pause_patch(pause: &Pause, reason: Option<&str>) -> Value {
     })
 }
 
+/// The merge patch that engages the kill switch, with who did it where that is known. Pure.
+pub fn stop_patch(reason: &str, by: Option<&str>) -> Value {
+    json!({ "spec": { "killSwitch": { "engaged": true, "reason": reason, "by": by } } })
+}
+
 /// The merge patch that writes a decision. Bound to the UID: another action of the same name refuses it. Pure.
 pub fn approval_patch(uid: &str, approval: &Approval) -> Value {
     json!({ "metadata": { "uid": uid }, "spec": { "approval": approval } })
@@ -192,6 +197,31 @@ impl People {
         }
     }
 
+    /// Engages the kill switch; tells who is written down. That the API server does not say who asks keeps nobody from it.
+    ///
+    /// # Errors
+    /// What the API server answered.
+    pub async fn stop(&self, reason: &str) -> Result<Option<String>, ClusterError> {
+        let by = self.whoami().await.ok();
+        self.switch("stop everything by", &stop_patch(reason, by.as_deref())).await?;
+        Ok(by)
+    }
+
+    /// Releases the kill switch; reason and person go with it.
+    ///
+    /// # Errors
+    /// What the API server answered.
+    pub async fn release(&self) -> Result<(), ClusterError> {
+        let patch = json!({ "spec": { "killSwitch": { "engaged": false, "reason": null, "by": null } } });
+        self.switch("release the kill switch of", &patch).await
+    }
+
+    async fn switch(&self, verb: &'static str, patch: &Value) -> Result<(), ClusterError> {
+        let api: Api<ControlPlane> = Api::all(self.client.clone());
+        let name = Name::from(format!("ControlPlane {}", control_plane::NAME));
+        call(verb, &name, api.patch(control_plane::NAME, &writes(), &Patch::Merge(patch))).await.map(drop)
+    }
+
     /// Lets the levels of a tenant's spec count again.
     ///
     /// # Errors
@@ -273,6 +303,13 @@ mod tests {
         let patch = pause_patch(&Pause::Until(until), None);
         let annotations = json!({ ANNOTATION_DO_NOT_TOUCH_UNTIL: "2026-11-22T18:00:00Z" });
         assert_eq!(patch, json!({ "metadata": { "annotations": annotations } }));
+    }
+
+    #[test]
+    fn an_unknown_person_is_left_out_and_no_earlier_one_stays() {
+        let switch = |by| stop_patch("bad release", by)["spec"]["killSwitch"].clone();
+        assert_eq!(switch(Some("ana")), json!({ "engaged": true, "reason": "bad release", "by": "ana" }));
+        assert_eq!(switch(None).get("by"), Some(&Value::Null));
     }
 
     #[test]

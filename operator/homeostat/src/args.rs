@@ -50,9 +50,11 @@ pub enum Command {
     Approve(ApproveArgs),
     /// Say no to an action, in your own name. Needs the verb `approve` on actions in its namespace.
     Deny(DenyArgs),
+    /// Engage the kill switch: stop every action in the cluster, in your own name; watching and reporting go on.
+    Stop(StopArgs),
     /// Stop every action for a tenant or a workload; watching and reporting go on.
     Pause(PauseArgs),
-    /// Allow actions for a paused tenant or workload again, within its level.
+    /// Allow actions for a paused tenant or workload again, or for all of them, within their levels.
     Resume(ResumeArgs),
     /// Show how far Homeostat may go per tenant and action, or what another level would have done.
     Levels(LevelsArgs),
@@ -309,14 +311,31 @@ pub struct PauseArgs {
     pub reason: Option<String>,
 }
 
+/// Arguments of `stop`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct StopArgs {
+    /// Why, for those who read it later.
+    #[arg(long, value_parser = reason)]
+    pub reason: String,
+}
+
+/// A reason that says something.
+fn reason(text: &str) -> Result<String, String> {
+    match text.trim() {
+        "" => Err("say why, for those who read it later".to_owned()),
+        text if text.chars().count() > 1_024 => Err("at most 1,024 characters".to_owned()),
+        text => Ok(text.to_owned()),
+    }
+}
+
 /// Arguments of `resume`.
 #[derive(Debug, Clone, clap::Args)]
 pub struct ResumeArgs {
     /// Whose actions.
-    #[arg(required_unless_present = "breaker")]
+    #[arg(required_unless_present_any = ["breaker", "kill_switch"])]
     pub kind: Option<PauseKind>,
     /// Name of the Tenant or Workload.
-    #[arg(required_unless_present = "breaker")]
+    #[arg(required_unless_present_any = ["breaker", "kill_switch"])]
     pub name: Option<String>,
     /// Namespace of the Workload.
     #[arg(long, short)]
@@ -324,6 +343,9 @@ pub struct ResumeArgs {
     /// Reset the cluster's breaker: repairs that failed before now do not count any more.
     #[arg(long, conflicts_with_all = ["kind", "name", "namespace"])]
     pub breaker: bool,
+    /// Release the kill switch.
+    #[arg(long, conflicts_with_all = ["kind", "name", "namespace", "breaker"])]
+    pub kill_switch: bool,
 }
 
 /// Arguments of `levels`.

@@ -29,6 +29,7 @@ fn main() -> ExitCode {
         Command::Pending(args) => say(async move { pending::run(&args, now()).await }),
         Command::Approve(args) => say(async move { decide::approve(&args, now()).await }),
         Command::Deny(args) => say(async move { decide::deny(&args, now()).await }),
+        Command::Stop(args) => say(async move { homeostat::people::stop::stop(&args).await }),
         Command::Pause(args) => say(async move { pause::pause(&args, now()).await }),
         Command::Resume(args) => say(async move { pause::resume(&args, now()).await }),
         Command::Audit { command: AuditCommand::Export(args) } => {

@@ -3,8 +3,12 @@
 use crate::case::Case;
 use crate::decision::Stop;
 use homeostat_knowledge::policy::Allowance;
-use homeostat_knowledge::{ActionKind, Ahead, FindingKind, Level};
+use homeostat_knowledge::{ActionKind, ActionState, Ahead, FindingKind, Level, SignedDuration};
 use homeostat_playbooks::{After, Rung};
+
+/// Pods whose ephemeral storage fills are replaced so often at most within this time.
+const EMPTIED_AT_MOST: usize = 2;
+const EMPTIED_WITHIN: SignedDuration = SignedDuration::from_hours(24);
 
 /// Waits as long as there is time for a quiet minute. Where nothing is known of what is left before a limit, or somebody
 /// suffers already, nothing is waited for; a person who is asked takes the time that there is.
@@ -13,6 +17,7 @@ pub(crate) fn due(case: &Case<'_>, rung: &Rung) -> Result<(), Stop> {
         return Ok(());
     }
     keeps_nothing(case)?;
+    fills_again(case)?;
     let mut others = case.incident.findings.iter().filter(|finding| finding.active);
     let quiet = [case.cause.kind, FindingKind::OwnershipConflict];
     let suffers = others.any(|finding| !quiet.contains(&finding.kind));
@@ -59,6 +64,31 @@ fn keeps_nothing(case: &Case<'_>) -> Result<(), Stop> {
     Err(Stop::hand_over(format!(
         "new pods of {} would begin empty, and pod {} keeps data (an emptyDir or an ephemeral volume) that a restart would lose: clean up, or allow it with LocalData in Workload.spec.allow{told}",
         subject.key, pod.key
+    )))
+}
+
+/// New pods that fill as the old ones did are no cure: what writes has to be mended, or cleans up by itself in time, as log
+/// files are that are rotated.
+fn fills_again(case: &Case<'_>) -> Result<(), Stop> {
+    let Some(subject) =
+        case.subject.as_ref().filter(|_| case.cause.kind == FindingKind::EphemeralStorageFilling)
+    else {
+        return Ok(());
+    };
+    let emptied = case.snapshot.actions.values().filter(|action| {
+        action.workload == *subject.key
+            && action.kind() == ActionKind::RollingRestart
+            && action.state == ActionState::Verified
+            && action.instants.closed.is_some_and(|at| case.now.duration_since(at) <= EMPTIED_WITHIN)
+    });
+    let count = emptied.count();
+    if count < EMPTIED_AT_MOST {
+        return Ok(());
+    }
+    Err(Stop::hand_over(format!(
+        "the pods of {} were replaced {count} times in {} h, and their ephemeral storage fills again each time: find out what writes there",
+        subject.key,
+        EMPTIED_WITHIN.as_hours()
     )))
 }
 

@@ -119,7 +119,11 @@ pub fn asked(snapshot: &Snapshot, now: Timestamp) -> BTreeMap<WorkloadKey, Asked
             },
             retries: if policy.permits.repeatable { 2 } else { 0 },
             pods: by_backlog.then(|| work.at_once()),
-            most_millicores: policy.permits.cpu_millis.map(|bounds| bounds.max.saturating_mul(counted)),
+            // Without a limit in its template nothing is known of what keeps a run from more: it takes what it finds.
+            most_millicores: work
+                .cpu_limit
+                .and(policy.permits.cpu_millis)
+                .map(|bounds| bounds.max.saturating_mul(counted)),
             zone: work.schedule.as_ref().map(|schedule| zone(schedule).to_owned()),
         };
         all.insert(

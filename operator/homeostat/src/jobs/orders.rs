@@ -1,6 +1,6 @@
 //! The plan that starts a run, and the plan that sizes the next ones.
 
-use super::declared::{Asked, size};
+use super::declared::{Asked, counted, size};
 use super::desk::{Desk, Start};
 use super::seen::{Phase, Seen};
 use homeostat_execute::guards::{Mode, mode};
@@ -85,7 +85,10 @@ impl Sizing {
             self.fixed = true;
         }
         let pods = start.pods.map_or_else(|| work.at_once(), |(pods, _)| pods);
-        let wanted = within((start.size, u64::from(pods)), start.seen, asked, work.requests);
+        let mut wanted = within((start.size, u64::from(pods)), start.seen, asked, work.requests);
+        if actions_of(snapshot, &order).any(|record| refused_with_more(record, work.requests.cpu_millis)) {
+            wanted.cpu_millis = work.requests.cpu_millis;
+        }
         let sized = self.writes(asked, job, snapshot) && wanted != work.requests;
         let sizes = if sized { wanted } else { Amounts::default() };
         let parallelism =
@@ -114,9 +117,15 @@ impl Sizing {
         Some(plan(asked, &start.workload, step, snapshot, &start.why, ids))
     }
 
-    /// Where no start can write more CPU than Jobs ask for, their runs are planned with no more.
+    /// Where no start can write more CPU than Jobs ask for, their runs are planned with no more; nowhere with more than the
+    /// largest node has for one pod.
     pub fn bound(&self, asked: &mut BTreeMap<WorkloadKey, Asked>, snapshot: &Snapshot) {
+        let largest = counted(snapshot).values().map(|node| node.millicores).max().unwrap_or_default();
         for one in asked.values_mut() {
+            let pods = if one.job.pods.is_some() { 1 } else { one.pods };
+            if let Some(most) = &mut one.job.most_millicores {
+                *most = (*most).min(largest.saturating_mul(pods));
+            }
             let ours = matches!(one.orderer, Orderer::Homeostat { .. }) && sized_by(one, snapshot).is_none();
             if self.fixed || !ours || one.work.container.is_none() {
                 one.job.most_millicores = None;
@@ -233,6 +242,12 @@ fn refused_for_size(record: &ActionRecord) -> bool {
             guard.name == GuardName::DryRun
                 && (guard.message.contains("immutable") || guard.observed.contains("immutable"))
         })
+}
+
+/// It was refused, for whatever reason, with more CPU than the Job asks for by itself.
+fn refused_with_more(record: &ActionRecord, present: Option<u64>) -> bool {
+    matches!(record.parameters, Parameters::StartJob { cpu_millis, .. } if cpu_millis > present)
+        && record.state == ActionState::Refused
 }
 
 /// What one pod should ask for: what was learnt, within the bounds, only where it differs enough.

@@ -7,6 +7,7 @@ mod half_done;
 pub mod levels;
 pub mod pause;
 pub mod pending;
+pub mod stop;
 mod table;
 pub mod what_if;
 

@@ -1,6 +1,6 @@
 //! `homeostat pause` and `homeostat resume`: no action for a tenant or a workload, with or without an end.
 
-use super::{PeopleError, breaker, people};
+use super::{PeopleError, breaker, people, stop};
 use crate::args::{PauseArgs, PauseKind, ResumeArgs};
 use homeostat_cluster::people::{Pausable, Pause};
 use homeostat_knowledge::{ObjectKey, Timestamp};
@@ -29,11 +29,14 @@ fn end(pause: &Pause, open: bool) -> String {
     }
 }
 
-/// Resumes, or resets the breaker, and says what.
+/// Resumes, resets the breaker or releases the kill switch, and says what.
 ///
 /// # Errors
 /// What the API server answered.
 pub async fn resume(args: &ResumeArgs, now: Timestamp) -> Result<String, PeopleError> {
+    if args.kill_switch {
+        return stop::release().await;
+    }
     let (Some(kind), Some(asked)) = (args.kind, args.name.as_deref()) else {
         let people = people().await?;
         let open =

@@ -3,9 +3,9 @@
 //! The logarithm of a run time is taken as a level that wanders, and on weekends a difference beside it (a Kalman filter of
 //! these two, in units of the variance of one run). What a release, or growth, does to run times moves the level and leaves
 //! the difference; so one that came on a Saturday is not taken for a weekend. The difference begins at zero with a prior of the
-//! weight of a quarter of a run, and counts from where it is beyond doubt: by many times its own deviation, and after at least
-//! six runs on either kind of day and three changes from the one to the other. Until then a job is planned as if there
-//! were no days.
+//! weight of a quarter of a run, and counts from where it is beyond doubt: by many times its own deviation, after at least six
+//! runs on either kind of day and two whole weekends, and only while it foretold the last weekend runs better than what
+//! knows of no days. Otherwise a job is planned as if there were none.
 
 use super::learned::{LONGEST, Level, MEMORY, SPREAD};
 use jiff::tz::TimeZone;
@@ -15,7 +15,9 @@ use serde::{Deserialize, Serialize};
 /// Runs of either kind of day below which nothing is believed of their difference.
 const FEW: u32 = 6;
 /// Changes between them below which it may as well be something that happened on a weekend.
-const CHANGES: u32 = 3;
+const CHANGES: u32 = 4;
+/// Share of the newest weekend run in what days were worth: a pattern that ended is dropped within a few of them.
+const NEWEST: f64 = 0.25;
 /// Deviations of the difference up to which it is noise; one more, and it counts in full.
 const NOISE: f64 = 4.0;
 /// Variance of the difference before anything was seen, in variances of one run.
@@ -121,6 +123,8 @@ pub struct Days {
     doubt: Doubt,
     /// Variance of one run.
     variance: f64,
+    /// By how much the squared error of weekend runs was smaller with days than without, of late.
+    gain: f64,
 }
 
 /// Of what is not known for certain: a level and a difference.
@@ -140,12 +144,12 @@ impl Days {
 
     /// Whether enough was seen that a kind of day may make a difference.
     pub fn tell(&self) -> bool {
-        self.work >= FEW && self.weekend >= FEW && self.changes >= CHANGES
+        self.work >= FEW && self.weekend >= FEW && self.changes >= CHANGES && self.gain > 0.0
     }
 
-    /// Adds the logarithm of a run time. A run of an older slot than the newest teaches nothing: which days follow each other
+    /// Adds the logarithm of a run time, which without days was expected to be `plain`. A run of an older slot than the newest teaches nothing: which days follow each other
     /// is taken from their order.
-    pub fn push(&mut self, value: f64, slot: Timestamp, day: Day) {
+    pub fn push(&mut self, value: f64, plain: f64, slot: Timestamp, day: Day) {
         if !value.is_finite() || self.newest.is_some_and(|(newest, _)| slot <= newest) {
             return;
         }
@@ -167,6 +171,10 @@ impl Days {
         let (of_level, of_apart) = (doubt.level + on * doubt.both, doubt.both + on * doubt.apart);
         let whole = 1.0 + of_level + on * of_apart;
         let surprise = value - self.level - on * self.apart;
+        if day == Day::Weekend {
+            let better = (value - plain) * (value - plain) - surprise * surprise;
+            self.gain += NEWEST * (better - self.gain);
+        }
         self.level += of_level / whole * surprise;
         self.apart += of_apart / whole * surprise;
         self.doubt = Doubt {
@@ -211,7 +219,8 @@ impl Days {
                 && both * both <= level * apart + 1e-9
                 && self.level.abs() <= LONGEST
                 && self.apart.abs() <= LONGEST
-                && (0.0..=LONGEST * LONGEST).contains(&self.variance))
+                && (0.0..=LONGEST * LONGEST).contains(&self.variance)
+                && self.gain.abs() <= 4.0 * LONGEST * LONGEST)
     }
 }
 
@@ -295,14 +304,14 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_made_of_a_weekend_before_a_second_one_has_begun() {
-        for days in 1..=12 {
+    fn nothing_is_made_of_weekends_before_a_second_one_is_over() {
+        for days in 1..=14 {
             let history = taught(24, days, &[0.0], weekends_are_shorter);
             for day in [Day::Work, Day::Weekend] {
                 assert_eq!(history.run_time_on(Some(day)), history.run_time, "{days} days");
             }
         }
-        let history = taught(24, 13, &[0.0], weekends_are_shorter);
+        let history = taught(24, 15, &[0.0], weekends_are_shorter);
         assert!((planned(&history, Day::Weekend) / 420.0 - 1.0).abs() < 0.05);
         assert_eq!(history.run_time_on(None), history.run_time, "of a day that is not known");
     }
@@ -332,6 +341,25 @@ mod tests {
     }
 
     #[test]
+    fn one_odd_weekend_is_never_planned_with() {
+        let odd = |hour: i64, day| if hour < 7 * 24 && day == Day::Weekend { 1.0 / 60.0 } else { 1.0 };
+        for days in 8..=35 {
+            let history = taught(24, days, &[0.05, -0.05], odd);
+            for day in [Day::Work, Day::Weekend] {
+                let (planned, plain) = (planned(&history, day), history.run_time.mean.exp());
+                assert!(planned > 0.95 * plain.min(600.0), "{days} days, {day:?}: {planned} for {plain}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_daily_job_drops_a_pattern_that_ended_within_two_weekends() {
+        let once = |hour: i64, day| if hour < 42 * 24 { weekends_are_shorter(hour, day) } else { 1.0 };
+        let history = taught(1, 42 + 14, &[0.02, -0.02], once);
+        assert_eq!(history.run_time_on(Some(Day::Weekend)), history.run_time);
+    }
+
+    #[test]
     fn what_was_shorter_on_weekends_and_is_not_any_more_is_unlearnt() {
         let once = |hour: i64, day| if hour < 28 * 24 { weekends_are_shorter(hour, day) } else { 1.0 };
         let history = taught(24, 28 + 70, &[0.05, -0.05], once);
@@ -342,8 +370,8 @@ mod tests {
     fn an_older_slot_than_the_newest_changes_nothing() {
         let history = taught(24, 21, &[0.0], weekends_are_shorter);
         let mut late = history.clone();
-        late.days.push(3.0, Timestamp::from_second(MONDAY).unwrap(), Day::Work);
-        late.days.push(f64::NAN, Timestamp::MAX, Day::Work);
+        late.days.push(3.0, 3.0, Timestamp::from_second(MONDAY).unwrap(), Day::Work);
+        late.days.push(f64::NAN, 3.0, Timestamp::MAX, Day::Work);
         assert_eq!(late, history);
     }
 
@@ -355,7 +383,8 @@ mod tests {
         let back: Days = serde_json::from_str(&text).unwrap();
         assert_eq!(back, history.days);
         assert!(back.is_sound() && Days::default().is_sound());
-        let wrong: [fn(&mut Days); 6] = [
+        let wrong: [fn(&mut Days); 7] = [
+            |days| days.gain = f64::NAN,
             |days| days.level = f64::NAN,
             |days| days.apart = 1e9,
             |days| days.variance = -1.0,

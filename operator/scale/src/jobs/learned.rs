@@ -209,9 +209,10 @@ impl JobHistory {
 
     /// The run of a slot has ended by itself after `seconds`; `None` where it is not known which day that is for its job.
     pub fn ran_on(&mut self, seconds: f64, slot: Timestamp, day: Option<Day>) {
+        let plain = self.run_time.mean;
         self.ran(seconds);
         if let Some(day) = day.filter(|_| seconds > 0.0) {
-            self.days.push(seconds.ln(), slot, day);
+            self.days.push(seconds.ln(), plain, slot, day);
         }
     }
 

@@ -230,7 +230,7 @@ impl Planner {
     }
 
     /// Whether a run that can wait would take room from known work that cannot.
-    fn hold(&self, now: Timestamp, millicores: u64, run: Run) -> bool {
+    pub(super) fn hold(&self, now: Timestamp, millicores: u64, run: Run) -> bool {
         let Some(latest) = self.live.get(&run).map(|live| live.latest) else { return false };
         let lasts = seconds(self.time_of(run).median).saturating_add(self.settings.pod_start);
         let asks = Asks { now, latest, lasts, millicores };
@@ -292,6 +292,7 @@ impl Planner {
         self.ready.remove(cpu, &place);
         let (size, memory) = self.size_of(run);
         let size = Size { millicores: cpu, ..size };
+        let size = Size { millicores: self.more_for(now, run, size), ..size };
         let time = self.time_of(run);
         let tenant = self.jobs[run.job.index()].tenant;
         let Some(Live { state, attempt, due, latest, spare, work, until, .. }) = self.live.get_mut(&run)

@@ -60,7 +60,8 @@ impl Planner {
         }
     }
 
-    /// What a run reserves.
+    /// What a run reserves at least. What was learnt of CPU above what it asks for is no reason to wait: a run gets that where
+    /// it is free when it begins ([`Self::more_for`]).
     pub(super) fn size_of(&self, run: Run) -> (Size, Source) {
         let declared = &self.jobs[run.job.index()];
         let (mut size, source) = declared.sized.unwrap_or_else(|| self.size_anew(run.job));
@@ -72,15 +73,33 @@ impl Planner {
             size = size.times(pods);
             asks = asks.saturating_mul(u64::from(pods));
         }
-        let mut room = self.capacity;
+        size.mebibytes = size.mebibytes.min(self.capacity.mebibytes);
         if let Some(quota) = self.tenants[declared.tenant].quota {
-            room.millicores = room.millicores.min(quota.millicores);
-            room.mebibytes = room.mebibytes.min(quota.mebibytes);
+            size.mebibytes = size.mebibytes.min(quota.mebibytes);
         }
-        size.mebibytes = size.mebibytes.min(room.mebibytes);
-        // What was learnt above what it asks for keeps no run from ever having room.
-        size.millicores = size.millicores.min(room.millicores.max(asks));
+        size.millicores = size.millicores.min(asks);
         (size, source)
+    }
+
+    /// CPU for a run that begins with `size`: what was learnt, as far as nobody else needs or has it. A second try gets what
+    /// it asks for: it may have been the size that the first one did not end with.
+    pub(super) fn more_for(&self, now: Timestamp, run: Run, size: Size) -> u64 {
+        let declared = &self.jobs[run.job.index()];
+        let first = self.live.get(&run).is_some_and(|live| live.attempt == 1);
+        let pods = self.pods_of(run).map_or(1, |(pods, _)| u64::from(pods));
+        let learnt = declared.sized.map_or(0, |(size, _)| size.millicores).saturating_mul(pods);
+        let tenant = &self.tenants[declared.tenant];
+        let free = |all: Size, taken: Size| all.minus(taken.plus(size)).millicores;
+        let mut spare = free(self.capacity, self.others.plus(self.reserved));
+        if let Some(quota) = tenant.quota {
+            spare = spare.min(free(quota, tenant.used.plus(tenant.others)));
+        }
+        let wanted = learnt.min(size.millicores.saturating_add(spare));
+        if first && wanted > size.millicores && !self.hold(now, wanted, run) {
+            wanted
+        } else {
+            size.millicores
+        }
     }
 
     fn size_anew(&self, id: JobId) -> (Size, Source) {

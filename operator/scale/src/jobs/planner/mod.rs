@@ -497,9 +497,7 @@ impl Planner {
         let declared = &self.jobs[run.job.index()];
         let seconds = self.time_of(run).median + self.settings.pod_start.as_secs_f64();
         let pods = self.pods_of(run).map_or(1, |(pods, _)| u64::from(pods));
-        // What was learnt above what it asks for counts as far as there is room for it.
-        let learnt = declared.sized.map_or(0, |(size, _)| size.millicores).saturating_mul(pods);
-        let asks = declared.job.millicores.saturating_mul(pods).max(learnt.min(self.capacity.millicores));
+        let asks = declared.job.millicores.saturating_mul(pods);
         // What Kueue orders takes its own capacity; what is larger than all there is keeps no room.
         let none = declared.queue.is_some() || asks > self.capacity.millicores;
         let millicores = if none { 0 } else { asks };

@@ -38,12 +38,6 @@ impl Planner {
         }
         for run in others {
             self.wait_anew(run);
-            // What was learnt above what it asks for may be more than there is now.
-            if let Some(State::Ready(cpu, place)) = self.live.get(&run).map(|live| live.state)
-                && self.size_of(run).0.millicores < cpu
-            {
-                self.anew(run, State::Ready(cpu, place));
-            }
         }
         for place in 0..self.tenants.len() {
             self.unpark(place);

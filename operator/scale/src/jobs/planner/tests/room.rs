@@ -1,6 +1,7 @@
 //! Room that a run takes although it cannot start, or more than was learnt.
 
 use super::*;
+use std::collections::BTreeMap;
 
 #[test]
 fn what_cannot_be_started_gives_its_room_to_others_and_is_tried_again_later() {
@@ -115,6 +116,33 @@ fn a_run_that_was_throttled_gets_more_and_never_more_than_there_is() {
         bench.due(0, &[id]);
         assert_eq!(started_with(&mut bench, 0), Some(expected), "{vcpu} vCPU, quota {quota:?}");
     }
+}
+
+#[test]
+fn nobody_waits_for_cpu_beyond_what_the_run_asks_for() {
+    let mut bench = Bench::new(4);
+    let id = throttled(&mut bench);
+    let beside = bench.declare(job("b", "x", 2, 100));
+    bench.teach(beside, 10.0);
+    bench.due(0, &[beside]);
+    assert_eq!(bench.starts(0), [beside]);
+    bench.due(1, &[id]);
+    assert_eq!(started_with(&mut bench, 1), Some(2_000), "two of the three are free");
+    let mut full = Bench::new(4);
+    let id = throttled(&mut full);
+    full.planner.others(Size { millicores: 3_000, mebibytes: 0 }, &BTreeMap::new());
+    full.due(0, &[id]);
+    assert_eq!(started_with(&mut full, 0), Some(1_000), "others leave what it asks for");
+}
+
+#[test]
+fn a_second_try_gets_what_the_run_asks_for() {
+    let mut bench = Bench::new(8);
+    let id = throttled(&mut bench);
+    let runs = bench.due(0, &[id]);
+    assert_eq!(started_with(&mut bench, 0), Some(3_000));
+    bench.end(5, runs[0], Outcome::Failed, 5);
+    assert_eq!(started_with(&mut bench, 20), Some(1_000), "its size may be why it failed");
 }
 
 #[test]
