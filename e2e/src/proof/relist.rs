@@ -120,6 +120,9 @@ impl Relist {
 
     /// As a line of the table.
     pub fn text(&self) -> String {
+        if self.workloads == 0 {
+            return "not run".to_owned();
+        }
         let fits = if self.outgrown { ", MORE THAN THE CHART GIVES" } else { "" };
         let healed = if self.healed {
             format!("healed {:.0} s after it", self.healed_seconds)

@@ -71,7 +71,15 @@ impl World {
         ordered.plans.iter().map(cpu).collect()
     }
 
-    /// A Job with a limit of one core, whose run used so much of it.
+    /// Runs are limited to one core.
+    fn limit_to_a_core(&mut self) {
+        let key = ControllerKey { kind: ControllerKind::CronJob, object: ObjectKey::new("a", "plan") };
+        let mut cron = (**self.snapshot.controllers.get(&key).expect("its CronJob")).clone();
+        cron.work.as_mut().expect("its template").cpu_limit = Some(1_000);
+        self.put(cron);
+    }
+
+    /// A run that used so much of the core that it had.
     fn one_run_within_a_core(&mut self, slot: i64, millicores: u64) {
         let mut job = self.job("a", "plan", slot);
         job.work.as_mut().expect("its template").cpu_limit = Some(1_000);
@@ -97,12 +105,18 @@ fn after_a_run_that_was_throttled_the_next_one_is_given_more_cpu_as_far_as_its_b
         world.job("a", "plan", 100);
         world.started_cpu(101)
     };
-    assert_eq!(next(Some(4_000), 990, |_| {}), [Some(1_500)]);
-    assert_eq!(next(Some(1_200), 990, |_| {}), [Some(1_200)]);
-    assert_eq!(next(Some(1_000), 990, |_| {}), [None], "it has the most already");
-    assert_eq!(next(None, 990, |_| {}), [None], "its owner names no bounds");
-    assert_eq!(next(Some(4_000), 700, |_| {}), [None], "it had enough");
-    assert_eq!(next(Some(4_000), 990, by_others), [None], "an autoscaler sizes them");
+    let limited = World::limit_to_a_core;
+    assert_eq!(next(Some(4_000), 990, limited), [Some(1_500)]);
+    assert_eq!(next(Some(1_200), 990, limited), [Some(1_200)]);
+    assert_eq!(next(Some(1_000), 990, limited), [None], "it has the most already");
+    assert_eq!(next(None, 990, limited), [None], "its owner names no bounds");
+    assert_eq!(next(Some(4_000), 700, limited), [None], "it had enough");
+    assert_eq!(next(Some(4_000), 990, |_| {}), [None], "nothing keeps it from more");
+    let sized_by_others = |world: &mut World| {
+        world.limit_to_a_core();
+        by_others(world);
+    };
+    assert_eq!(next(Some(4_000), 990, sized_by_others), [None], "an autoscaler sizes them");
 }
 
 #[test]
@@ -112,6 +126,7 @@ fn no_more_cpu_is_reserved_than_a_start_can_write() {
     world.workload("a", "plan", |policy| {
         policy.permits.cpu_millis = Some(Bounds { min: 100, max: 4_000 });
     });
+    world.limit_to_a_core();
     by_others(&mut world);
     world.one_run_within_a_core(0, 990);
     for slot in [100, 101] {
