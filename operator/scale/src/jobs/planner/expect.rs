@@ -146,7 +146,7 @@ impl Planner {
     }
 
     /// A run that waits for its turn finds its place in the order anew.
-    pub(super) fn anew(&mut self, run: Run, state: State) {
+    fn anew(&mut self, run: Run, state: State) {
         match state {
             State::Ready(cpu, place) => {
                 self.ready.remove(cpu, &place);
