@@ -166,7 +166,7 @@ impl Default for LongestApproval {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct SizeCeilings {
-    /// Changes under way at once. More replicas are not kept waiting by fewer that are being watched.
+    /// Changes under way at once. More replicas do not wait for fewer that are only being watched.
     #[schemars(range(min = 0, max = 1000))]
     pub changes_in_flight: i32,
     /// Changes per hour.
