@@ -141,6 +141,11 @@ impl ActionHistory {
         self.in_flight() && self.undo_of.is_none()
     }
 
+    /// It was sent; what is left is to see whether it helps.
+    pub fn is_watched(&self) -> bool {
+        matches!(self.state, ActionState::Sent | ActionState::Verifying)
+    }
+
     /// A change of size that takes capacity away, or may: another size of a pod is as strictly limited in both directions.
     pub fn goes_down(&self) -> bool {
         let of_pod = self.kind == ActionKind::ResizePod && self.origin == Origin::Forecast;

@@ -89,6 +89,8 @@ struct Effect {
     open: bool,
     changes: bool,
     undo: bool,
+    /// It takes capacity away, or may.
+    down: bool,
 }
 
 /// Watches states and effects.
@@ -125,6 +127,7 @@ impl Checker {
                 open: !record.state.ended(),
                 changes: changes_state(record.kind()),
                 undo: record.undo_of.is_some(),
+                down: record.goes_down(),
             };
             self.effects.insert(record.id.clone(), effect);
         }
@@ -196,6 +199,7 @@ impl Checker {
                 open: true,
                 changes,
                 undo: record.undo_of.is_some(),
+                down: record.goes_down(),
             };
             self.effects.insert(id.clone(), effect);
         }
@@ -233,6 +237,9 @@ impl Checker {
         let (control, scaling) = (&input.control, &limits.scaling);
         let sized = record.origin == Origin::Forecast;
         let most = |repairs: u32, sizes: u32| if sized { sizes } else { repairs };
+        // What grows by forecast has its places beside those of what shrinks.
+        let beside = sized && !record.goes_down();
+        let in_the_way = |effect: &Effect| under_way(effect) && !(beside && effect.down);
         let used = [
             (
                 "under way on the workload",
@@ -241,12 +248,12 @@ impl Checker {
             ),
             (
                 "under way in the tenant",
-                count(&|e| under_way(e) && same_tenant(e)),
+                count(&|e| in_the_way(e) && same_tenant(e)),
                 most(limits.in_flight_per_tenant, scaling.in_flight_per_tenant),
             ),
             (
                 "under way in the cluster",
-                count(&|e| under_way(e)),
+                count(&|e| in_the_way(e)),
                 most(control.in_flight, control.scaling_in_flight),
             ),
             (

@@ -13,14 +13,10 @@ use homeostat_knowledge::{
     ActionRecord, ControllerKind, FindingKind, Origin, Parameters, SignedDuration, Snapshot,
 };
 
-/// Orders under way in the cluster.
-const IN_FLIGHT: u32 = 48;
 /// Orders under way per tenant.
 const IN_FLIGHT_TENANT: u32 = 24;
 /// Orders under way per workload.
 const IN_FLIGHT_WORKLOAD: u32 = 8;
-/// Orders per hour in the cluster.
-const HOUR: u32 = 20_000;
 /// Orders per tenant and hour.
 const HOUR_TENANT: u32 = 2_000;
 /// Orders per workload and hour.
@@ -42,7 +38,7 @@ pub fn limits(limits: &GuardLimits) -> GuardLimits {
 
 /// The cluster's limits for orders.
 pub fn control(control: &ControlPolicy) -> ControlPolicy {
-    ControlPolicy { in_flight: IN_FLIGHT, per_hour: HOUR, ..control.clone() }
+    ControlPolicy { in_flight: control.runs_in_flight, per_hour: control.runs_per_hour, ..control.clone() }
 }
 
 /// Whether an earlier action counts when this one is judged: of the same sort, or on the same object.
@@ -126,6 +122,16 @@ mod tests {
         assert!(!counts(&ActionHistory::of(&order), &repair));
         repair.target.uid = order.target.uid.clone();
         assert!(counts(&ActionHistory::of(&repair), &order), "on the same object they do");
+    }
+
+    #[test]
+    fn the_cluster_s_limits_of_orders_are_those_of_the_control_plane_whatever_it_says_of_repairs() {
+        let said =
+            ControlPolicy { runs_in_flight: 2, runs_per_hour: 30, in_flight: 1, ..ControlPolicy::default() };
+        let counts = control(&said);
+        assert_eq!((counts.in_flight, counts.per_hour), (2, 30));
+        let shipped = control(&ControlPolicy::default());
+        assert_eq!((shipped.in_flight, shipped.per_hour), (48, 20_000));
     }
 
     #[test]

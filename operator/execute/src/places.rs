@@ -6,7 +6,8 @@ use homeostat_knowledge::{ActionRecord, PodRecord, Snapshot};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// With fewer workloads a place is no group: two sick ones of the handful on a node have nothing to do with each other.
+/// With fewer workloads a place is no group: two sick ones of the handful on a node have nothing to do with each other
+/// (docs/adr/0021).
 const LEAST_WORKLOADS: u32 = 10;
 
 /// A node or a zone that an action's target is on.

@@ -7,7 +7,7 @@
     reason = "a test that cannot go on has failed"
 )]
 
-use homeostat_cluster::validate::{TenantDefaults, playbook_text, tenant_policy, workload_policy};
+use homeostat_cluster::validate::{playbook_text, tenant_policy, workload_policy};
 use homeostat_crds::v1alpha1::{Tenant, Workload};
 use homeostat_execute::Protected;
 use homeostat_execute::actions::{ALL, spec};
@@ -62,7 +62,7 @@ fn tenant(name: &str, namespaces: &[&str]) -> Result<(), String> {
     .unwrap();
     let reserved = BTreeSet::from([HOME.to_owned()]);
     let now = homeostat_knowledge::Timestamp::UNIX_EPOCH;
-    tenant_policy(&object, &reserved, TenantDefaults::default(), now).map(drop).map_err(|why| why.to_string())
+    tenant_policy(&object, &reserved, now).map(drop).map_err(|why| why.to_string())
 }
 
 fn workload(edit: impl FnOnce(&mut serde_json::Value)) -> Result<(), String> {

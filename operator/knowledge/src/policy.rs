@@ -218,6 +218,12 @@ pub struct TenantPolicy {
     pub levels: BTreeMap<ActionKind, Level>,
     /// Guard limits, defaults filled in.
     pub limits: GuardLimits,
+    /// Age of evidence that its people ask for, where they do; what counts is in the limits.
+    #[serde(default)]
+    pub own_evidence_age: Option<SignedDuration>,
+    /// Calm time after a storm that its people ask for, where they do; what counts is in the limits.
+    #[serde(default)]
+    pub own_storm_calm: Option<SignedDuration>,
     /// Verification window.
     pub verification: SignedDuration,
     /// Times without any effect.
@@ -262,6 +268,8 @@ impl TenantPolicy {
             namespaces: namespaces.into_iter().collect(),
             levels: BTreeMap::new(),
             limits: GuardLimits::default(),
+            own_evidence_age: None,
+            own_storm_calm: None,
             verification: SignedDuration::from_secs(30),
             freezes: Vec::new(),
             approvers: Vec::new(),

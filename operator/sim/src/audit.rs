@@ -212,6 +212,9 @@ impl Audit {
             record.undo_of.is_none()
                 && server.actions.get(&record.key()).is_some_and(|stored| !stored.state.ended())
         };
+        // What grows by forecast has its places beside those of what shrinks.
+        let beside = record.origin == Origin::Forecast && !record.goes_down();
+        let in_the_way = |other: &ActionRecord| open(other) && !(beside && other.goes_down());
         let recent = |at: Timestamp, span: SignedDuration| now.duration_since(at) < span;
         let count = |test: &dyn Fn(&Landed, &ActionRecord) -> bool| {
             1 + earlier.iter().filter(|(landed, record)| test(landed, record)).count()
@@ -225,10 +228,10 @@ impl Audit {
             ),
             (
                 "under way in the tenant",
-                count(&|_, other| open(other) && other.tenant == record.tenant),
+                count(&|_, other| in_the_way(other) && other.tenant == record.tenant),
                 limits.in_flight_per_tenant,
             ),
-            ("under way in the cluster", count(&|_, other| open(other)), control.in_flight),
+            ("under way in the cluster", count(&|_, other| in_the_way(other)), control.in_flight),
             (
                 "on the workload in an hour",
                 count(&|at, other| recent(at.at, hour) && other.workload == record.workload),

@@ -11,7 +11,7 @@ pub(super) const fn storm_percent() -> i32 {
     20
 }
 
-/// How many actions are allowed. The cluster's ceilings apply too.
+/// How many actions are allowed; more than the ControlPlane's ceilings counts as those.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Budgets {
@@ -155,7 +155,7 @@ pub struct ScalingLimits {
     /// Changes per hour on one workload.
     #[schemars(range(min = 0, max = 1_000))]
     pub changes_per_workload_hour: i32,
-    /// Changes that may be under way at once.
+    /// Changes that may be under way at once. More replicas do not wait for fewer that are only being watched.
     #[schemars(range(min = 0, max = 1_000))]
     pub changes_in_flight: i32,
     /// Wait after a change before replicas are taken away.
@@ -193,7 +193,7 @@ pub struct Freeze {
     /// Name, shown where an action is refused because of it.
     #[schemars(length(min = 1, max = 63), regex(pattern = DNS_LABEL))]
     pub name: String,
-    /// When it begins: a cron schedule of five fields.
+    /// When it begins: a cron schedule of five fields that comes true on some day.
     #[schemars(length(min = 6, max = 128), regex(pattern = CRON))]
     pub schedule: String,
     /// Time zone of the schedule, by IANA name.

@@ -129,7 +129,7 @@ pub struct TenantSpec {
     #[x_kube(validation = Rule::new("self.all(a, a.actions.all(k, self.filter(b, k in b.actions).size() == 1))")
         .message("each action may be listed once only, otherwise its level is contradictory"))]
     pub automation: Vec<Automation>,
-    /// How many actions are allowed.
+    /// How many actions are allowed; more than the ControlPlane's ceilings counts as those.
     #[serde(default)]
     #[x_kube(validation = Rule::new("self.actionsPerWorkloadHour <= self.actionsPerHour")
         .message("actionsPerWorkloadHour must not exceed actionsPerHour"))]
@@ -149,10 +149,10 @@ pub struct TenantSpec {
     #[schemars(length(max = 32))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["finding".into()]))]
     pub hysteresis: Vec<Hysteresis>,
-    /// How the effect of an action is judged.
+    /// How the effect of an action is judged; shorter than the ControlPlane's ceilings counts as those.
     #[serde(default)]
     pub verification: Verification,
-    /// How long an approval may take.
+    /// How long an approval may take; longer than the ControlPlane's ceilings counts as those.
     #[serde(default)]
     pub approval: Approval,
     /// How far one scaling action may go.

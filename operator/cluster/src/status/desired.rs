@@ -357,10 +357,12 @@ impl<'a> Picture<'a> {
             Ok(policy) => {
                 says.push(paused(policy, self.now));
                 says.extend(owned(entry));
-                let storm = self.storm(policy, workloads);
+                // As delivered, its limits are held to the ControlPlane's.
+                let held = self.snapshot.tenants.get(&entry.name).unwrap_or(policy);
+                let storm = self.storm(held, workloads);
                 says.push(storm);
                 let nobody = ObjectKey::new("", "");
-                let breaker = self.breaker(policy, &nobody);
+                let breaker = self.breaker(held, &nobody);
                 let caps = lowering::caps(&self.history, policy, self.now);
                 status.level_caps = caps.iter().map(|(action, cap)| wire_cap(*action, cap)).collect();
                 let (level, because) = self.level(policy, breaker.is_some());

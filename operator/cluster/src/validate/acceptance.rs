@@ -368,9 +368,8 @@ impl Acceptance {
         let defaults = self.defaults();
         let mut wanted: BTreeMap<TenantName, Arc<TenantPolicy>> = BTreeMap::new();
         for (_, tenant, policy) in order {
-            let mut policy = TenantPolicy::clone(&policy);
+            let mut policy = defaults.hold(TenantPolicy::clone(&policy));
             policy.namespaces.retain(|namespace| owners.get(namespace) == Some(&tenant));
-            policy.limits = defaults.hold(policy.limits);
             wanted.insert(tenant, Arc::new(policy));
         }
         let gone: Vec<_> =

@@ -60,7 +60,7 @@ fn put_off<T: serde::de::DeserializeOwned>(kind: &str, name: &str, spec: &Value)
 fn put_off_tenant(name: &str, namespaces: &[&str]) -> Result<Arc<TenantPolicy>, Rejection> {
     let object: Tenant = put_off("Tenant", name, &json!({ "namespaces": namespaces }));
     let reserved = BTreeSet::from(["ours".to_owned()]);
-    tenant_policy(&object, &reserved, TenantDefaults::default(), Timestamp::UNIX_EPOCH).map(Arc::new)
+    tenant_policy(&object, &reserved, Timestamp::UNIX_EPOCH).map(Arc::new)
 }
 
 /// The policy of [`workload`], as that of such an object.
@@ -303,21 +303,74 @@ fn a_tenant_may_be_more_careful_with_evidence_and_storms_than_the_control_plane_
         storm_calm: SignedDuration::from_secs(300),
         ..TenantDefaults::default()
     };
-    let limits = |age: Option<i32>, calm: Option<i32>| {
+    let food = |age: Option<i32>, calm: Option<i32>| {
         let spec =
             json!({ "namespaces": ["shop"], "evidenceMaximumAgeSeconds": age, "stormCalmSeconds": calm });
         let metadata = json!({ "name": "food", "uid": "food" });
         let api = "homeostat.dev/v1alpha1";
         let object = json!({ "apiVersion": api, "kind": "Tenant", "metadata": metadata, "spec": spec });
         let object: Tenant = serde_json::from_value(object).unwrap();
-        let policy = tenant_policy(&object, &BTreeSet::new(), defaults, Timestamp::UNIX_EPOCH)?;
-        Ok((policy.limits.evidence_maximum_age.as_secs(), policy.limits.storm_calm.as_secs()))
+        let policy = tenant_policy(&object, &BTreeSet::new(), Timestamp::UNIX_EPOCH).map(Arc::new);
+        TenantEntry { policy, ..tenant("food", &["shop"], 1) }
     };
-    assert_eq!(limits(None, None), Ok((20, 300)));
-    assert_eq!(limits(Some(5), Some(900)), Ok((5, 900)));
-    assert_eq!(limits(Some(60), Some(10)), Ok((20, 300)), "what is laxer counts as the ControlPlane's");
-    let refused: Result<_, Rejection> = limits(Some(0), None);
-    assert!(refused.is_err_and(|why| why.to_string().contains("spec.evidenceMaximumAgeSeconds")));
+    let control = ControlEntry {
+        uid: Uid::new("c"),
+        generation: 1,
+        policy: Ok(Arc::default()),
+        defaults,
+        breaker: BreakerLatch::default(),
+        seen: 0,
+    };
+    let counts = |changes: &[ObjectChange]| {
+        changes.iter().rev().find_map(|change| match change {
+            ObjectChange::Tenant(Change::Applied(food)) => {
+                Some((food.limits.evidence_maximum_age.as_secs(), food.limits.storm_calm.as_secs()))
+            }
+            _ => None,
+        })
+    };
+    for (own, expected) in [
+        ((None, None), (20, 300)),
+        ((Some(5), Some(900)), (5, 900)),
+        ((Some(60), Some(10)), (20, 300)), // What is laxer counts as the ControlPlane's.
+        ((Some(5), None), (5, 300)),
+    ] {
+        // The Tenant or the ControlPlane may be seen first.
+        let inputs = [Input::TenantSeen(food(own.0, own.1)), Input::ControlSeen(control.clone())];
+        for (first, second) in [(0, 1), (1, 0)] {
+            let (mut acceptance, mut told) = judge(vec![inputs[first].clone()]);
+            told.extend(acceptance.feed(inputs[second].clone()));
+            assert_eq!(counts(&told), Some(expected), "{own:?}, the {first} first");
+        }
+    }
+    let refused = food(Some(0), None).policy.unwrap_err().to_string();
+    assert!(refused.contains("spec.evidenceMaximumAgeSeconds"), "{refused}");
+}
+
+#[test]
+fn a_tenant_s_wishes_beyond_the_ceilings_are_delivered_as_what_those_say() {
+    let ceilings = TenantDefaults {
+        percent_per_10_minutes: 10,
+        in_flight_per_tenant: 3,
+        verification: SignedDuration::from_secs(60),
+        approval_timeout: SignedDuration::from_mins(10),
+        ..TenantDefaults::default()
+    };
+    let control = ControlEntry {
+        uid: Uid::new("c"),
+        generation: 1,
+        policy: Ok(Arc::default()),
+        defaults: ceilings,
+        breaker: BreakerLatch::default(),
+        seen: 0,
+    };
+    let mut entry = tenant("food", &["shop"], 1);
+    Arc::make_mut(entry.policy.as_mut().unwrap()).limits.percent_per_10_minutes = 100;
+    let (mut acceptance, _) = judge(vec![Input::TenantSeen(entry)]);
+    let out = acceptance.feed(Input::ControlSeen(control));
+    let Some(ObjectChange::Tenant(Change::Applied(food))) = out.last() else { panic!("{out:?}") };
+    assert_eq!((food.limits.percent_per_10_minutes, food.limits.in_flight_per_tenant), (10, 3));
+    assert_eq!((food.verification.as_secs(), food.approval_timeout.as_secs()), (60, 600));
 }
 
 #[test]

@@ -6,7 +6,7 @@ use homeostat_crds::common::ANNOTATION_BREAKER_RESET_AT;
 use homeostat_crds::v1alpha1::{ControlPlane, control_plane::NAME};
 use homeostat_knowledge::ids::Uid;
 use homeostat_knowledge::policy::{BreakerLatch, KillSwitch, PrometheusPolicy, SecretKey};
-use homeostat_knowledge::{ControlPolicy, GuardLimits, Name, SignedDuration};
+use homeostat_knowledge::{ControlPolicy, GuardLimits, Name, SignedDuration, TenantPolicy};
 
 /// What the `ControlPlane` sets for every tenant, and what no tenant's own limits can undercut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +23,20 @@ pub struct TenantDefaults {
     pub breaker_workload_failures: u32,
     /// Largest share of a tenant's last 20 actions that failed before its breaker opens, percent.
     pub breaker_tenant_percent: u32,
+    /// Most repairs under way per workload.
+    pub in_flight_per_workload: u32,
+    /// Most repairs under way per tenant.
+    pub in_flight_per_tenant: u32,
+    /// Most repairs per workload and hour.
+    pub per_workload_hour: u32,
+    /// Most repairs per tenant and hour.
+    pub per_tenant_hour: u32,
+    /// Largest share of a tenant's workloads that repairs touch per 10 minutes, percent.
+    pub percent_per_10_minutes: u32,
+    /// Shortest verification window.
+    pub verification: SignedDuration,
+    /// Longest time within which an action may be approved.
+    pub approval_timeout: SignedDuration,
 }
 
 impl Default for TenantDefaults {
@@ -36,18 +50,44 @@ impl Default for TenantDefaults {
             cooldown_failure: limits.cooldown_failure,
             breaker_workload_failures: limits.breaker_workload_failures,
             breaker_tenant_percent: limits.breaker_tenant_percent,
+            // Most that a Tenant's own fields can say.
+            in_flight_per_workload: 10,
+            in_flight_per_tenant: 100,
+            per_workload_hour: 1_000,
+            per_tenant_hour: 10_000,
+            percent_per_10_minutes: 100,
+            verification: SignedDuration::from_secs(1),
+            approval_timeout: SignedDuration::from_hours(24),
         }
     }
 }
 
 impl TenantDefaults {
-    /// A tenant's limits as they count: what would allow more than the `ControlPlane` does counts as what that says.
-    pub(crate) fn hold(&self, limits: GuardLimits) -> GuardLimits {
+    /// A tenant's policy as it counts: what would allow more than the `ControlPlane` does counts as what that says.
+    pub(crate) fn hold(&self, policy: TenantPolicy) -> TenantPolicy {
+        let (own_age, own_calm) = (policy.own_evidence_age, policy.own_storm_calm);
+        TenantPolicy {
+            limits: GuardLimits {
+                storm_calm: own_calm.map_or(self.storm_calm, |own| own.max(self.storm_calm)),
+                evidence_maximum_age: own_age
+                    .map_or(self.evidence_maximum_age, |own| own.min(self.evidence_maximum_age)),
+                ..self.limits(policy.limits)
+            },
+            verification: policy.verification.max(self.verification),
+            approval_timeout: policy.approval_timeout.min(self.approval_timeout),
+            ..policy
+        }
+    }
+
+    fn limits(&self, limits: GuardLimits) -> GuardLimits {
         let cooldown_success = limits.cooldown_success.max(self.cooldown_success);
         let cooldown_failure = limits.cooldown_failure.max(self.cooldown_failure);
         GuardLimits {
-            storm_calm: self.storm_calm,
-            evidence_maximum_age: self.evidence_maximum_age,
+            in_flight_per_workload: limits.in_flight_per_workload.min(self.in_flight_per_workload),
+            in_flight_per_tenant: limits.in_flight_per_tenant.min(self.in_flight_per_tenant),
+            per_workload_hour: limits.per_workload_hour.min(self.per_workload_hour),
+            per_tenant_hour: limits.per_tenant_hour.min(self.per_tenant_hour),
+            percent_per_10_minutes: limits.percent_per_10_minutes.min(self.percent_per_10_minutes),
             cooldown_success,
             cooldown_failure,
             // A longest wait below them would cut both again.
@@ -108,8 +148,30 @@ pub fn control_policy(object: &ControlPlane) -> Result<ControlPolicy, Rejection>
         ceiling: level(ceilings.level),
         in_flight: bounded("spec.ceilings.actionsInFlight", ceilings.actions_in_flight, 0, 1_000)?,
         per_hour: bounded("spec.ceilings.actionsPerHour", ceilings.actions_per_hour, 0, 100_000)?,
-        scaling_in_flight: ControlPolicy::default().scaling_in_flight,
-        scaling_per_hour: ControlPolicy::default().scaling_per_hour,
+        scaling_in_flight: bounded(
+            "spec.ceilings.scaling.changesInFlight",
+            ceilings.scaling.changes_in_flight,
+            0,
+            1_000,
+        )?,
+        scaling_per_hour: bounded(
+            "spec.ceilings.scaling.changesPerHour",
+            ceilings.scaling.changes_per_hour,
+            0,
+            100_000,
+        )?,
+        runs_in_flight: bounded(
+            "spec.ceilings.runs.actionsInFlight",
+            ceilings.runs.actions_in_flight,
+            0,
+            1_000,
+        )?,
+        runs_per_hour: bounded(
+            "spec.ceilings.runs.actionsPerHour",
+            ceilings.runs.actions_per_hour,
+            0,
+            100_000,
+        )?,
         nodes_in_flight: bounded("spec.ceilings.nodesInFlight", ceilings.nodes_in_flight, 0, 100)?
             .min(ControlPolicy::MOST_NODES),
         cordoned_percent: bounded(
@@ -144,7 +206,11 @@ pub fn latch(object: &ControlPlane) -> BreakerLatch {
 /// What the object sets for every tenant.
 pub fn tenant_defaults(object: &ControlPlane) -> Result<TenantDefaults, Rejection> {
     let spec = &object.spec;
-    let (cooldown, breaker) = (&spec.ceilings.cooldown, &spec.ceilings.breaker);
+    let ceilings = &spec.ceilings;
+    let (cooldown, breaker, budgets) = (&ceilings.cooldown, &ceilings.breaker, &ceilings.budgets);
+    let budget = |field: &str, value: i32, most: i64| {
+        bounded(&format!("spec.ceilings.budgets.{field}"), value, 0, most)
+    };
     let wait =
         |field: &str, value: i32| seconds(&format!("spec.ceilings.cooldown.{field}"), value, 0, 86_400);
     Ok(TenantDefaults {
@@ -168,6 +234,31 @@ pub fn tenant_defaults(object: &ControlPlane) -> Result<TenantDefaults, Rejectio
             breaker.percent_of_last_twenty,
             1,
             100,
+        )?,
+        in_flight_per_workload: budget(
+            "actionsInFlightPerWorkload",
+            budgets.actions_in_flight_per_workload,
+            10,
+        )?,
+        in_flight_per_tenant: budget("actionsInFlight", budgets.actions_in_flight, 100)?,
+        per_workload_hour: budget("actionsPerWorkloadHour", budgets.actions_per_workload_hour, 1_000)?,
+        per_tenant_hour: budget("actionsPerHour", budgets.actions_per_hour, 10_000)?,
+        percent_per_10_minutes: budget(
+            "percentOfWorkloadsPer10Minutes",
+            budgets.percent_of_workloads_per_10_minutes,
+            100,
+        )?,
+        verification: seconds(
+            "spec.ceilings.verification.windowSeconds",
+            ceilings.verification.window_seconds,
+            1,
+            86_400,
+        )?,
+        approval_timeout: seconds(
+            "spec.ceilings.approval.timeoutSeconds",
+            ceilings.approval.timeout_seconds,
+            60,
+            86_400,
         )?,
     })
 }
@@ -195,7 +286,7 @@ fn kill_switch(object: &ControlPlane) -> KillSwitch {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use homeostat_knowledge::Level;
+    use homeostat_knowledge::{Level, TenantName};
     use serde_json::{Value, json};
 
     fn object(spec: &Value) -> ControlPlane {
@@ -225,9 +316,68 @@ mod tests {
         }
     }
 
+    fn tenant(limits: GuardLimits) -> TenantPolicy {
+        TenantPolicy {
+            limits,
+            ..TenantPolicy::new(TenantName::new("food"), Uid::new("t"), [Name::from("shop")])
+        }
+    }
+
+    #[test]
+    fn sizes_and_runs_of_the_cluster_are_limited_by_what_the_object_says() {
+        let limits = |spec: &Value| {
+            let policy = control_policy(&object(spec)).unwrap();
+            let (sizes, runs) = (policy.scaling_in_flight, policy.runs_in_flight);
+            (sizes, policy.scaling_per_hour, runs, policy.runs_per_hour)
+        };
+        assert_eq!(limits(&json!({})), (50, 3_000, 48, 20_000));
+        let said = json!({ "ceilings": { "scaling": { "changesInFlight": 200, "changesPerHour": 0 },
+            "runs": { "actionsInFlight": 5 } } });
+        assert_eq!(limits(&said), (200, 0, 5, 20_000));
+    }
+
+    #[test]
+    fn a_tenant_that_asks_for_more_than_the_ceilings_gets_what_they_say() {
+        let lax = TenantPolicy {
+            verification: SignedDuration::from_secs(1),
+            approval_timeout: SignedDuration::from_hours(24),
+            ..tenant(GuardLimits {
+                in_flight_per_workload: 10,
+                in_flight_per_tenant: 100,
+                per_workload_hour: 1_000,
+                per_tenant_hour: 10_000,
+                percent_per_10_minutes: 100,
+                ..GuardLimits::default()
+            })
+        };
+        let unset = tenant_defaults(&object(&json!({}))).unwrap();
+        assert_eq!(unset.hold(lax.clone()), lax, "what ships holds nobody back");
+        let spec = json!({ "ceilings": {
+            "budgets": { "actionsInFlightPerWorkload": 2, "actionsInFlight": 4, "actionsPerWorkloadHour": 6,
+                         "actionsPerHour": 30, "percentOfWorkloadsPer10Minutes": 20 },
+            "verification": { "windowSeconds": 15 }, "approval": { "timeoutSeconds": 1_200 } } });
+        let ceilings = tenant_defaults(&object(&spec)).unwrap();
+        let counts = |said: TenantPolicy| {
+            let TenantPolicy { limits, verification, approval_timeout, .. } = ceilings.hold(said);
+            let budgets = [
+                limits.in_flight_per_workload,
+                limits.in_flight_per_tenant,
+                limits.per_workload_hour,
+                limits.per_tenant_hour,
+                limits.percent_per_10_minutes,
+            ];
+            (budgets, verification.as_secs(), approval_timeout.as_secs())
+        };
+        assert_eq!(counts(lax), ([2, 4, 6, 30, 20], 15, 1_200));
+        // What is more careful stays.
+        let careful = [1, 4, 3, 20, 5];
+        let shipped = tenant(GuardLimits { in_flight_per_tenant: 4, ..GuardLimits::default() });
+        assert_eq!(counts(shipped), (careful, 30, 900));
+    }
+
     #[test]
     fn a_tenant_cannot_undercut_the_cool_downs_nor_be_laxer_than_the_breakers() {
-        let shipped = GuardLimits::default();
+        let shipped = tenant(GuardLimits::default());
         assert_eq!(tenant_defaults(&object(&json!({}))).unwrap().hold(shipped.clone()), shipped);
         let least = json!({ "ceilings": {
             "cooldown": { "afterSuccessSeconds": 60, "afterFailureSeconds": 120 },
@@ -240,14 +390,15 @@ mod tests {
             ((900, 3_600, 86_400, 2, 20), (900, 3_600, 86_400, 2, 20)),
         ] {
             let seconds = SignedDuration::from_secs;
-            let held = ceilings.hold(GuardLimits {
+            let held = ceilings.hold(tenant(GuardLimits {
                 cooldown_success: seconds(said.0),
                 cooldown_failure: seconds(said.1),
                 cooldown_maximum: seconds(said.2),
                 breaker_workload_failures: said.3,
                 breaker_tenant_percent: said.4,
                 ..GuardLimits::default()
-            });
+            }));
+            let held = held.limits;
             let waits = (
                 held.cooldown_success.as_secs(),
                 held.cooldown_failure.as_secs(),
@@ -303,6 +454,26 @@ mod tests {
             (
                 json!({ "ceilings": { "breaker": { "percentOfLastTwenty": 0 } } }),
                 "spec.ceilings.breaker.percentOfLastTwenty is 0, but it must be between 1 and 100",
+            ),
+            (
+                json!({ "ceilings": { "budgets": { "percentOfWorkloadsPer10Minutes": 101 } } }),
+                "spec.ceilings.budgets.percentOfWorkloadsPer10Minutes is 101, but it must be between 0 and 100",
+            ),
+            (
+                json!({ "ceilings": { "verification": { "windowSeconds": 0 } } }),
+                "spec.ceilings.verification.windowSeconds is 0, but it must be between 1 and 86400",
+            ),
+            (
+                json!({ "ceilings": { "approval": { "timeoutSeconds": 59 } } }),
+                "spec.ceilings.approval.timeoutSeconds is 59, but it must be between 60 and 86400",
+            ),
+            (
+                json!({ "ceilings": { "scaling": { "changesInFlight": 1001 } } }),
+                "spec.ceilings.scaling.changesInFlight is 1001, but it must be between 0 and 1000",
+            ),
+            (
+                json!({ "ceilings": { "runs": { "actionsPerHour": -1 } } }),
+                "spec.ceilings.runs.actionsPerHour is -1, but it must be between 0 and 100000",
             ),
             (
                 json!({ "sources": { "prometheus": { "url": "http://p", "intervalSeconds": 5, "timeoutSeconds": 6 } } }),

@@ -5,6 +5,7 @@
 
 pub(crate) mod acceptance;
 mod control;
+mod freezes;
 mod playbook;
 mod routes;
 mod runs;

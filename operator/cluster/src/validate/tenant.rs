@@ -1,6 +1,7 @@
 //! `Tenant` becomes the tenant's policy.
 
-use super::{Claim, LABEL, Rejection, TenantDefaults, action_kind, bounded, level, object_name, seconds};
+use super::freezes::freezes;
+use super::{Claim, LABEL, Rejection, action_kind, bounded, level, object_name, seconds};
 use crate::ledger::{in_bytes, in_millis};
 use homeostat_crds::common::{ANNOTATION_DO_NOT_TOUCH_UNTIL, ANNOTATION_LEVELS_RESTORED_AT};
 use homeostat_crds::v1alpha1::Tenant;
@@ -11,7 +12,7 @@ use homeostat_crds::v1alpha1::tenant::{
 use homeostat_crds::{Quantity, Subject, SubjectKind};
 use homeostat_knowledge::ids::Uid;
 use homeostat_knowledge::policy::{
-    Freeze, Hysteresis, LevelCap, PLATFORM_TENANT, Prices, ReplicaStep, ScalingLimits,
+    Hysteresis, LevelCap, PLATFORM_TENANT, Prices, ReplicaStep, ScalingLimits,
 };
 use homeostat_knowledge::records::Amounts;
 use homeostat_knowledge::{
@@ -23,15 +24,15 @@ use std::sync::Arc;
 /// Longest time for which what is over may be kept, seconds.
 const LONGEST_KEPT: i64 = 31_536_000;
 
-/// The policy of a tenant, or the field that makes it unusable, with what the tenant keeps nevertheless. `reserved` is
-/// Homeostat's own namespace, which only the platform tenant may hold; `defaults` come from the `ControlPlane`.
+/// The policy of a tenant as its object says it, before it is held to the `ControlPlane`'s ceilings, or the field that makes
+/// it unusable, with what the tenant keeps nevertheless. `reserved` is Homeostat's own namespace, which only the platform
+/// tenant may hold.
 pub fn tenant_policy(
     object: &Tenant,
     reserved: &BTreeSet<String>,
-    defaults: TenantDefaults,
     now: Timestamp,
 ) -> Result<TenantPolicy, Rejection> {
-    usable(object, reserved, defaults, now).map_err(|why| {
+    usable(object, reserved, now).map_err(|why| {
         let meanwhile = meanwhile(object, reserved, now);
         // What names nothing that it may own keeps nothing.
         if meanwhile.namespaces.is_empty() {
@@ -96,12 +97,7 @@ fn closed_kept(object: &Tenant) -> Result<SignedDuration, Rejection> {
     seconds("spec.retention.closedSeconds", object.spec.retention.closed_seconds, 60, LONGEST_KEPT)
 }
 
-fn usable(
-    object: &Tenant,
-    reserved: &BTreeSet<String>,
-    defaults: TenantDefaults,
-    now: Timestamp,
-) -> Result<TenantPolicy, Rejection> {
+fn usable(object: &Tenant, reserved: &BTreeSet<String>, now: Timestamp) -> Result<TenantPolicy, Rejection> {
     let spec = &object.spec;
     let namespaces = namespaces(object, reserved).collect::<Result<BTreeSet<_>, _>>()?;
 
@@ -115,24 +111,10 @@ fn usable(
         }
     }
 
-    let mut freezes = Vec::with_capacity(spec.freezes.len());
-    for (index, freeze) in spec.freezes.iter().enumerate() {
-        let known = freeze.time_zone == "UTC" || jiff::tz::TimeZone::get(&freeze.time_zone).is_ok();
-        if !known {
-            let field = format!("spec.freezes[{index}].timeZone");
-            let rule = "it must be an IANA time zone that this system knows";
-            return Err(Rejection::field(field, format!("`{}`", freeze.time_zone), rule));
-        }
-        let field = format!("spec.freezes[{index}].durationSeconds");
-        freezes.push(Freeze {
-            name: Name::from(freeze.name.as_str()),
-            schedule: Name::from(freeze.schedule.as_str()),
-            time_zone: Name::from(freeze.time_zone.as_str()),
-            duration: seconds(&field, freeze.duration_seconds, 60, 2_678_400)?,
-        });
-    }
-
     let levels_restored = super::instant(&object.metadata, ANNOTATION_LEVELS_RESTORED_AT)?;
+    let own = |field: &str, value: Option<i32>, most: i64| {
+        value.map(|value| seconds(field, value, 1, most)).transpose()
+    };
     let window = spec.verification.window_seconds;
     Ok(TenantPolicy {
         name: TenantName::new(object.metadata.name.as_deref().unwrap_or_default()),
@@ -140,9 +122,11 @@ fn usable(
         generation: object.metadata.generation.unwrap_or(0),
         namespaces,
         levels,
-        limits: limits(object, defaults)?,
+        limits: limits(object)?,
+        own_evidence_age: own("spec.evidenceMaximumAgeSeconds", spec.evidence_maximum_age_seconds, 3_600)?,
+        own_storm_calm: own("spec.stormCalmSeconds", spec.storm_calm_seconds, 86_400)?,
         verification: seconds("spec.verification.windowSeconds", window, 1, 86_400)?,
-        freezes,
+        freezes: freezes(&spec.freezes, now)?,
         approvers: spec.approvers.iter().map(subject).collect(),
         owners: spec.owners.iter().map(subject).collect(),
         approval_timeout: seconds("spec.approval.timeoutSeconds", spec.approval.timeout_seconds, 60, 86_400)?,
@@ -261,11 +245,7 @@ fn hysteresis(wire: &[WireHysteresis]) -> Result<Hysteresis, Rejection> {
     Ok(Hysteresis::new(times))
 }
 
-fn own_seconds(field: &str, value: Option<i32>, most: i64) -> Result<Option<SignedDuration>, Rejection> {
-    value.map(|value| seconds(field, value, 1, most)).transpose()
-}
-
-fn limits(object: &Tenant, defaults: TenantDefaults) -> Result<GuardLimits, Rejection> {
+fn limits(object: &Tenant) -> Result<GuardLimits, Rejection> {
     let spec = &object.spec;
     let (budgets, cooldown, breaker) = (&spec.budgets, &spec.cooldown, &spec.breaker);
     let limits = GuardLimits {
@@ -290,9 +270,6 @@ fn limits(object: &Tenant, defaults: TenantDefaults) -> Result<GuardLimits, Reje
             100,
         )?,
         storm_percent: bounded("spec.stormPercent", spec.storm_percent, 1, 100)?,
-        // A Tenant may only be more careful than the ControlPlane in both.
-        storm_calm: own_seconds("spec.stormCalmSeconds", spec.storm_calm_seconds, 86_400)?
-            .map_or(defaults.storm_calm, |own| own.max(defaults.storm_calm)),
         cooldown_success: seconds(
             "spec.cooldown.afterSuccessSeconds",
             cooldown.after_success_seconds,
@@ -320,18 +297,14 @@ fn limits(object: &Tenant, defaults: TenantDefaults) -> Result<GuardLimits, Reje
             1,
             100,
         )?,
-        evidence_maximum_age: own_seconds(
-            "spec.evidenceMaximumAgeSeconds",
-            spec.evidence_maximum_age_seconds,
-            3_600,
-        )?
-        .map_or(defaults.evidence_maximum_age, |own| own.min(defaults.evidence_maximum_age)),
         hysteresis: hysteresis(&spec.hysteresis)?,
         replica_step: ReplicaStep::new(
             bounded("spec.replicaStep.increasePercent", spec.replica_step.increase_percent, 0, 1_000)?,
             bounded("spec.replicaStep.decreasePercent", spec.replica_step.decrease_percent, 0, 100)?,
         ),
         scaling: scaling(&spec.scaling)?,
+        // Its evidence and its storms are as the ControlPlane says, or more careful.
+        ..GuardLimits::default()
     };
     for (field, value, limit, name) in [
         (
@@ -386,7 +359,7 @@ mod tests {
             "apiVersion": "homeostat.dev/v1alpha1", "kind": "Tenant",
             "metadata": { "name": "food", "uid": "u", "generation": 2 }, "spec": spec }))
         .unwrap();
-        tenant_policy(&object, &BTreeSet::from(["ours".to_owned()]), TenantDefaults::default(), now())
+        tenant_policy(&object, &BTreeSet::from(["ours".to_owned()]), now())
     }
 
     #[test]
@@ -487,7 +460,7 @@ mod tests {
             .unwrap();
             let annotation = |at: &str| ("homeostat.dev/levels-restored-at".to_owned(), at.to_owned());
             object.metadata.annotations = restored.map(|at| [annotation(at)].into());
-            tenant_policy(&object, &BTreeSet::new(), TenantDefaults::default(), now())
+            tenant_policy(&object, &BTreeSet::new(), now())
         };
         let evict = |restored| tenant(restored).map(|policy| policy.level(ActionKind::EvictPod));
         assert_eq!(evict(None), Ok(Level::Approve));
@@ -506,8 +479,7 @@ mod tests {
                 "metadata": { "name": homeostat_crds::v1alpha1::tenant::PLATFORM },
                 "spec": { "namespaces": [namespace] } }))
             .unwrap();
-            tenant_policy(&object, &BTreeSet::from(["ours".to_owned()]), TenantDefaults::default(), now())
-                .is_ok()
+            tenant_policy(&object, &BTreeSet::from(["ours".to_owned()]), now()).is_ok()
         };
         assert!(platform("ours") && !platform("shop") && !platform("kube-system"));
         assert_eq!(PLATFORM_TENANT, homeostat_crds::v1alpha1::tenant::PLATFORM);

@@ -4,7 +4,7 @@ use super::light::{Body, Whole};
 use super::run::{Cx, Effect, Watched};
 use crate::status::digest;
 use crate::validate::acceptance::{Input, TenantEntry};
-use crate::validate::{Rejection, TenantDefaults, routes, tenant_policy};
+use crate::validate::{Rejection, routes, tenant_policy};
 use homeostat_crds::ConditionType;
 use homeostat_crds::conditions::find;
 use homeostat_crds::v1alpha1::Tenant;
@@ -26,8 +26,7 @@ impl Watched for Tenants {
     const NAME: &'static str = "tenants";
 
     fn apply(&mut self, body: Whole<Tenant>, cx: Cx<'_>) -> Result<Effect, String> {
-        let policy =
-            tenant_policy(&body.object, &self.reserved, TenantDefaults::default(), cx.now).map(Arc::new);
+        let policy = tenant_policy(&body.object, &self.reserved, cx.now).map(Arc::new);
         let status = body.object.status.as_ref();
         Ok(Effect::Judge(Input::TenantSeen(TenantEntry {
             name: TenantName(cx.key.name),

@@ -92,6 +92,10 @@ pub(super) fn judge(input: &GuardInput) -> Ruling {
     let own = if action.may_undo { 2 } else { 1 };
     let of_workload = |entry: &ActionHistory| entry.workload == action.workload;
     let of_tenant = |entry: &ActionHistory| entry.tenant == action.tenant;
+    // A way down is watched for minutes: what grows by forecast does not wait for that. On its own workload it does, as
+    // one object is changed by one action at a time.
+    let grows = action.origin == Origin::Forecast && !action.goes_down();
+    let in_the_way = |entry: &ActionHistory| !(grows && entry.goes_down() && entry.is_watched());
 
     let tenant_hour = count(&|entry| of_tenant(entry) && within(entry, HOUR, input.now));
     let scaling = &limits.scaling;
@@ -108,8 +112,8 @@ pub(super) fn judge(input: &GuardInput) -> Ruling {
     };
     let checks = [
         ("under way on the workload", places(&of_workload) + 1, under_way[0]),
-        ("under way in the tenant", places(&of_tenant) + 1, under_way[1]),
-        ("under way in the cluster", places(&|_| true) + 1, under_way[2]),
+        ("under way in the tenant", places(&|entry| of_tenant(entry) && in_the_way(entry)) + 1, under_way[1]),
+        ("under way in the cluster", places(&in_the_way) + 1, under_way[2]),
         (
             "on the workload this hour",
             count(&|entry| of_workload(entry) && within(entry, HOUR, input.now)) + own,
@@ -148,7 +152,8 @@ pub(super) fn judge(input: &GuardInput) -> Ruling {
         return Ruling::refused(
             format!("{} workloads in 10 minutes with this one", touched.len()),
             format!("{allowed} ({} % of {})", limits.percent_per_10_minutes, input.workloads_in_tenant),
-            "too many workloads touched in a short time; wait, or raise spec.budgets.percentOfWorkloadsPer10Minutes in the Tenant",
+            "too many workloads touched in a short time; wait, or raise percentOfWorkloadsPer10Minutes in spec.budgets of the \
+             Tenant and in spec.ceilings.budgets of the ControlPlane",
         );
     }
     passed
@@ -276,6 +281,88 @@ mod tests {
             case.tenant.as_mut().expect("tenant").limits.per_tenant_hour = limit;
             assert_eq!(judge(&case).result.permits(), permits, "{limit} an hour");
         }
+    }
+
+    /// Changes of size by forecast of other workloads in this state, of other tenants where `foreign`.
+    fn sizes(
+        case: &GuardInput,
+        kind: ActionKind,
+        state: ActionState,
+        count: usize,
+        foreign: bool,
+    ) -> Vec<ActionHistory> {
+        let size = |index: usize| {
+            let mut entry = elsewhere(case, index, 60);
+            entry.id = ActionId::new(format!("{kind}-{state:?}-{foreign}-{index}"));
+            (entry.origin, entry.kind) = (Origin::Forecast, kind);
+            (entry.state, entry.closed, entry.helped) = (state, None, None);
+            if foreign {
+                entry.tenant = homeostat_knowledge::TenantName::new(format!("tenant-{}", index % 3));
+            }
+            entry
+        };
+        (0..count).map(size).collect()
+    }
+
+    fn sized(kind: ActionKind) -> GuardInput {
+        let mut case = input();
+        (case.action.origin, case.action.kind) = (Origin::Forecast, kind);
+        case
+    }
+
+    #[test]
+    fn an_evening_of_ways_down_under_watch_refuses_no_flash_load() {
+        // Three other tenants take their replicas away, and the own one has as many under watch as it may.
+        for kind in [ActionKind::ScaleDown, ActionKind::ResizePod] {
+            for state in [ActionState::Sent, ActionState::Verifying] {
+                let mut up = sized(ActionKind::ScaleUp);
+                up.history = sizes(&up, kind, state, 60, true);
+                let own = sizes(&up, kind, state, 20, false);
+                up.history.extend(own);
+                assert!(judge(&up).result.permits(), "{kind} {state:?}: {:?}", judge(&up));
+                // What takes away waits for all that is under way, as before.
+                let mut down = sized(ActionKind::ScaleDown);
+                down.history = sizes(&down, kind, state, 20, false);
+                assert!(!judge(&down).result.permits(), "{kind} {state:?}");
+                down.history = sizes(&down, kind, state, 50, true);
+                assert!(!judge(&down).result.permits(), "{kind} {state:?}");
+                down.history = sizes(&down, ActionKind::ScaleUp, state, 20, false);
+                assert!(!judge(&down).result.permits(), "behind ways up too");
+            }
+        }
+    }
+
+    #[test]
+    fn what_grows_waits_for_what_grows_and_for_what_is_still_being_sent() {
+        for (kind, state) in [
+            (ActionKind::ScaleUp, ActionState::Verifying),
+            (ActionKind::ScaleDown, ActionState::Admitted),
+            (ActionKind::ScaleDown, ActionState::Claimed),
+        ] {
+            let mut case = sized(ActionKind::ScaleUp);
+            for (count, foreign, permits) in
+                [(19, false, true), (20, false, false), (49, true, true), (50, true, false)]
+            {
+                case.history = sizes(&case, kind, state, count, foreign);
+                assert_eq!(judge(&case).result.permits(), permits, "{count} x {kind} {state:?}, {foreign}");
+            }
+        }
+        let mut case = sized(ActionKind::ScaleUp);
+        case.history = sizes(&case, ActionKind::ScaleDown, ActionState::Verifying, 1, false);
+        case.history[0].workload = case.action.workload.clone();
+        assert!(!judge(&case).result.permits(), "one change at a time of one workload");
+    }
+
+    #[test]
+    fn a_repair_is_held_up_by_repairs_whatever_their_direction() {
+        let mut case = input();
+        case.workloads_in_tenant = 1_000;
+        case.history = sizes(&case, ActionKind::ScaleDown, ActionState::Verifying, 5, false);
+        assert!(judge(&case).result.permits(), "sizes count apart");
+        for entry in &mut case.history {
+            entry.origin = Origin::Incident;
+        }
+        assert!(!judge(&case).result.permits());
     }
 
     #[test]

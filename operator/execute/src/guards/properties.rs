@@ -7,8 +7,8 @@ use crate::history::ActionHistory;
 use crate::roots::Root;
 use homeostat_knowledge::policy::{Freeze, KillSwitch};
 use homeostat_knowledge::{
-    ActionId, ActionState, FindingKind, GuardName, IncidentId, Level, Name, ObjectKey, SignedDuration,
-    Timestamp, Uid,
+    ActionId, ActionKind, ActionState, FindingKind, GuardName, IncidentId, Level, Name, ObjectKey, Origin,
+    SignedDuration, Timestamp, Uid,
 };
 use proptest::prelude::*;
 use std::collections::BTreeSet;
@@ -145,6 +145,44 @@ proptest! {
         }
         prop_assert!(!effects.is_empty(), "rounding must leave at least one");
         within_budgets(&effects, &case)?;
+    }
+
+    /// A size that grows waits for what grows and what is still being sent, one that takes away for everything.
+    #[test]
+    fn sizes_wait_for_what_counts_for_their_direction(
+        up in 0_usize..30,
+        down in 0_usize..30,
+        sending in 0_usize..30,
+        grows in any::<bool>(),
+        in_tenant in 0_u32..60,
+        in_cluster in 0_u32..60,
+    ) {
+        let mut case = input();
+        let kind = if grows { ActionKind::ScaleUp } else { ActionKind::ScaleDown };
+        (case.action.origin, case.action.kind) = (Origin::Forecast, kind);
+        case.tenant.as_mut().expect("tenant").limits.scaling.in_flight_per_tenant = in_tenant;
+        case.control.scaling_in_flight = in_cluster;
+        let sorts = [
+            (up, ActionKind::ScaleUp, ActionState::Verifying),
+            (down, ActionKind::ScaleDown, ActionState::Verifying),
+            (sending, ActionKind::ScaleDown, ActionState::Claimed),
+        ];
+        let others = sorts.into_iter().flat_map(|(count, kind, state)| {
+            std::iter::repeat_n((kind, state), count)
+        });
+        case.history = others
+            .enumerate()
+            .map(|(index, (kind, state))| {
+                let mut entry = past(&case, &format!("size-{index}"), 60, true);
+                entry.workload = ObjectKey::new("shop", format!("workload-{index}"));
+                (entry.origin, entry.kind, entry.state) = (Origin::Forecast, kind, state);
+                (entry.closed, entry.helped) = (None, None);
+                entry
+            })
+            .collect();
+        let counted = if grows { up + sending } else { up + down + sending };
+        let room = counted < in_tenant.min(in_cluster) as usize;
+        prop_assert_eq!(super::budget::judge(&case).result.permits(), room);
     }
 
     /// The storm stops at 20 %, and in groups under ten at the second root.

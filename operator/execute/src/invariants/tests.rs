@@ -2,7 +2,9 @@ use super::*;
 use crate::guards::testing::{input, now};
 use crate::guards::{EvidenceFacts, GuardInput};
 use crate::testing::record;
-use homeostat_knowledge::{ActionKind, ActionOutcome, GuardName, GuardReport, GuardResult, Level, Name};
+use homeostat_knowledge::{
+    ActionKind, ActionOutcome, GuardName, GuardReport, GuardResult, Level, Name, Parameters,
+};
 
 /// A claimed record, a permitting input, and a checker that has seen the claim.
 fn claimed() -> (ActionRecord, GuardInput, Checker) {
@@ -120,4 +122,22 @@ fn budgets_are_counted_from_effects_alone() {
     ended.outcome = Some(ActionOutcome { helped: true, reason: "good".to_owned() });
     checker.stored(&ended, now());
     assert_eq!(judge(&second, &input, &mut checker), []);
+}
+
+#[test]
+fn a_size_that_takes_away_leaves_its_place_to_one_that_grows_and_to_no_other() {
+    let (first, mut input, mut checker) = claimed();
+    input.tenant.as_mut().expect("tenant").limits.scaling.in_flight_per_tenant = 1;
+    let mut size = |workload: &str, parameters: Parameters| {
+        let mut record = first.clone();
+        record.id = ActionId::new(format!("size-{workload}"));
+        (record.origin, record.parameters) = (Origin::Forecast, parameters);
+        record.workload.name = Name::from(workload);
+        checker.stored(&record, now());
+        judge(&record, &input, &mut checker)
+    };
+    assert_eq!(size("a", Parameters::ScaleDown { replicas: 1 }), []);
+    assert_eq!(size("b", Parameters::ScaleDown { replicas: 1 }), [Invariant::S3]);
+    assert_eq!(size("c", Parameters::ScaleUp { replicas: 9 }), []);
+    assert_eq!(size("d", Parameters::ScaleUp { replicas: 9 }), [Invariant::S3]);
 }

@@ -27,6 +27,12 @@ pub struct ControlPolicy {
     /// Changes of size by forecasts per hour in the whole cluster.
     #[serde(default = "three_thousand")]
     pub scaling_per_hour: u32,
+    /// Actions on runs whose turn it is under way in the whole cluster; they count apart too.
+    #[serde(default = "forty_eight")]
+    pub runs_in_flight: u32,
+    /// Actions on runs per hour in the whole cluster.
+    #[serde(default = "twenty_thousand")]
+    pub runs_per_hour: u32,
     /// Nodes that may be acted on at once.
     #[serde(default = "one_node")]
     pub nodes_in_flight: u32,
@@ -69,6 +75,14 @@ fn three_thousand() -> u32 {
     3_000
 }
 
+fn forty_eight() -> u32 {
+    48
+}
+
+fn twenty_thousand() -> u32 {
+    20_000
+}
+
 impl Default for ControlPolicy {
     fn default() -> Self {
         Self {
@@ -80,6 +94,8 @@ impl Default for ControlPolicy {
             per_hour: 60,
             scaling_in_flight: fifty(),
             scaling_per_hour: three_thousand(),
+            runs_in_flight: forty_eight(),
+            runs_per_hour: twenty_thousand(),
             nodes_in_flight: one_node(),
             cordoned_percent: ten_percent(),
             storm_percent: 20,

@@ -1,11 +1,18 @@
 //! `ControlPlane`: the one object that holds for the whole cluster.
 
+mod ceilings;
+
+pub use ceilings::{
+    Ceilings, LaxestBreaker, LeastCooldown, LeastVerification, LongestApproval, MostBudgets, RunCeilings,
+    SizeCeilings,
+};
+
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ActionKind, Condition, ConditionType, Level, MicroTime, SecretKeyRef,
+    ActionKind, Condition, ConditionType, MicroTime, SecretKeyRef,
     common::{CAMEL_CASE, HTTP_URL},
 };
 
@@ -116,84 +123,6 @@ pub struct KillSwitch {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253))]
     pub by: Option<String>,
-}
-
-/// What no Tenant can exceed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", default)]
-pub struct Ceilings {
-    /// Highest level in the cluster.
-    pub level: Level,
-    /// Actions under way at once in the cluster.
-    #[schemars(range(min = 0, max = 1000))]
-    pub actions_in_flight: i32,
-    /// Actions per hour in the cluster.
-    #[schemars(range(min = 0, max = 100_000))]
-    pub actions_per_hour: i32,
-    /// Nodes that may be acted on at once; more than 1 counts as 1, at 0 none is.
-    #[schemars(range(min = 0, max = 100))]
-    pub nodes_in_flight: i32,
-    /// Share of the nodes that Homeostat may hold cordoned, rounded down; more than 10 counts as 10, at 0 none is.
-    #[schemars(range(min = 0, max = 100))]
-    pub cordoned_nodes_percent: i32,
-    /// Share of workloads that may be unhealthy at once before all actions stop.
-    #[schemars(range(min = 1, max = 100))]
-    pub storm_percent: i32,
-    /// Least cool-downs of repairs; a Tenant's shorter ones count as these.
-    pub cooldown: LeastCooldown,
-    /// Laxest breakers; a Tenant's laxer ones count as these.
-    pub breaker: LaxestBreaker,
-}
-
-impl Default for Ceilings {
-    fn default() -> Self {
-        Self {
-            level: Level::ActBounded,
-            actions_in_flight: 10,
-            actions_per_hour: 60,
-            nodes_in_flight: 1,
-            cordoned_nodes_percent: 10,
-            storm_percent: 20,
-            cooldown: LeastCooldown::default(),
-            breaker: LaxestBreaker::default(),
-        }
-    }
-}
-
-/// Least time that a workload is left alone after a repair, whatever its Tenant says.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", default)]
-pub struct LeastCooldown {
-    /// After an action that helped.
-    #[schemars(range(min = 0, max = 86_400))]
-    pub after_success_seconds: i32,
-    /// After an action that did not help; doubled each time.
-    #[schemars(range(min = 0, max = 86_400))]
-    pub after_failure_seconds: i32,
-}
-
-impl Default for LeastCooldown {
-    fn default() -> Self {
-        Self { after_success_seconds: 900, after_failure_seconds: 3_600 }
-    }
-}
-
-/// Most failed actions before none is done until they are old enough, whatever a Tenant says.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", default)]
-pub struct LaxestBreaker {
-    /// Failed actions on one workload within 24 hours that close automation for it.
-    #[schemars(range(min = 1, max = 1000))]
-    pub workload_failures_per_day: i32,
-    /// Share of a Tenant's last twenty actions that may fail.
-    #[schemars(range(min = 1, max = 100))]
-    pub percent_of_last_twenty: i32,
-}
-
-impl Default for LaxestBreaker {
-    fn default() -> Self {
-        Self { workload_failures_per_day: 2, percent_of_last_twenty: 20 }
-    }
 }
 
 /// When so many repairs failed in the cluster that none is done until a person resets it (`homeostat resume --breaker`).
