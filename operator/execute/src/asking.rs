@@ -78,17 +78,19 @@ pub struct Asked<'a> {
     pub request: &'a homeostat_knowledge::action::Request,
     /// The evidence that it stands on.
     pub evidence: &'a homeostat_knowledge::EvidenceId,
-    /// When that was taken.
-    pub taken_at: Timestamp,
 }
 
 /// Does this approval hold for what was asked, at `now`? It holds for one action, which is carried out once; an action
 /// that is asked for anew has another name and so another digest.
 ///
+/// When it was given does not count: that is the word of a person's clock, which may be late, and a decision cannot be written
+/// anew. The evidence and the digest say that the question was there before, and the API server takes no decision on an action
+/// that does not wait for one.
+///
 /// # Errors
 /// Why it does not hold.
 pub fn approval_holds(approval: &Approval, asked: &Asked<'_>, now: Timestamp) -> Result<(), String> {
-    let Asked { digest, request, evidence, taken_at } = asked;
+    let Asked { digest, request, evidence } = asked;
     if approval.decision == ApprovalDecision::Deny {
         return Err(format!("denied by {}", approval.approved_by));
     }
@@ -106,9 +108,6 @@ pub fn approval_holds(approval: &Approval, asked: &Asked<'_>, now: Timestamp) ->
     }
     if request.digest != **digest || approval.digest.as_ref().is_some_and(|seen| seen != *digest) {
         return Err("target, parameters or evidence are not those that were approved".to_owned());
-    }
-    if approval.at < *taken_at {
-        return Err("it was given before the evidence was there".to_owned());
     }
     match request.expires {
         Some(expires) if now <= expires => Ok(()),

@@ -36,12 +36,8 @@ pub(super) fn judge(input: &GuardInput) -> Ruling {
                 );
             };
             let action = &input.action;
-            let asked = Asked {
-                digest: &action.digest,
-                request: &action.request,
-                evidence: &action.evidence,
-                taken_at: action.evidence_taken_at,
-            };
+            let asked =
+                Asked { digest: &action.digest, request: &action.request, evidence: &action.evidence };
             match approval_holds(approval, &asked, input.now) {
                 Ok(()) => Ruling::passed(format!("by {}", approval.approved_by), limit),
                 Err(reason) => {
@@ -82,12 +78,13 @@ mod tests {
             (|case| case.action.request.digest = Name::from("another"), false),
             (|case| case.action.request.expires = None, false),
             (|case| case.action.request.expires = Some(case.now), true),
+            // The clock of who approved is hours late.
             (
                 |case| {
-                    let early = case.action.evidence_taken_at.checked_sub(SignedDuration::from_secs(1));
+                    let early = case.action.evidence_taken_at.checked_sub(SignedDuration::from_hours(3));
                     approval(case).at = early.expect("time");
                 },
-                false,
+                true,
             ),
             (
                 |case| {
