@@ -1,5 +1,6 @@
 //! What a person is asked for, and what becomes of a question that nobody answers. Pure.
 
+use homeostat_knowledge::guard::{DENIED_BY, NEEDS_APPROVAL};
 use homeostat_knowledge::{
     ActionRecord, Approval, ApprovalDecision, Name, Parameters, TenantPolicy, Timestamp,
 };
@@ -92,7 +93,7 @@ pub struct Asked<'a> {
 pub fn approval_holds(approval: &Approval, asked: &Asked<'_>, now: Timestamp) -> Result<(), String> {
     let Asked { digest, request, evidence } = asked;
     if approval.decision == ApprovalDecision::Deny {
-        return Err(format!("denied by {}", approval.approved_by));
+        return Err(format!("{DENIED_BY}{}", approval.approved_by));
     }
     if approval.approved_by.is_empty() {
         return Err("nobody's name stands under it".to_owned());
@@ -161,7 +162,7 @@ pub fn words(step: Patience, expires: Timestamp, tenant: Option<&TenantPolicy>) 
         if all.is_empty() { "nobody is named".to_owned() } else { all.join(", ") }
     };
     let approvers = tenant.map_or_else(|| "unknown".to_owned(), |tenant| list(&tenant.approvers));
-    let asks = format!("needs approval until {expires:.0} (approvers: {approvers})");
+    let asks = format!("{NEEDS_APPROVAL} until {expires:.0} (approvers: {approvers})");
     match step {
         Patience::Asked => asks,
         Patience::Reminded => format!("{REMINDER}{asks}"),
@@ -203,6 +204,7 @@ pub fn hands_off(annotation: &str, now: Timestamp) -> Option<String> {
 mod tests {
     use super::*;
     use crate::testing::{at, record};
+    use homeostat_knowledge::guard::may_name_people;
     use homeostat_knowledge::{ObjectKey, Uid};
 
     #[test]
@@ -257,6 +259,7 @@ mod tests {
             assert_eq!(step_of(&text), step, "{text}");
             assert!(text.contains("Group sre"), "{text}");
             assert_eq!(text.contains("Group store-owners"), step == Patience::Escalated, "{text}");
+            assert!(may_name_people(&text), "{text}");
         }
         assert!(words(Patience::Asked, at(900), None).contains("unknown"));
     }

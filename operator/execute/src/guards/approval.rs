@@ -3,6 +3,7 @@
 use super::{GuardInput, Mode, Ruling, mode_of};
 use crate::actions::Asks;
 use crate::asking::{Asked, approval_holds};
+use homeostat_knowledge::guard::NEEDS_APPROVAL;
 
 pub(super) fn judge(input: &GuardInput) -> Ruling {
     let Some(tenant) = &input.tenant else {
@@ -27,11 +28,11 @@ pub(super) fn judge(input: &GuardInput) -> Ruling {
                     "not given",
                     limit,
                     if let Asks::Always(why) = &input.action.asks {
-                        format!("needs approval: {why}")
+                        format!("{NEEDS_APPROVAL}: {why}")
                     } else if who.is_empty() {
                         "needs approval, but the Tenant names no approvers".to_owned()
                     } else {
-                        format!("needs approval ({})", who.join(", "))
+                        format!("{NEEDS_APPROVAL} ({})", who.join(", "))
                     },
                 );
             };
