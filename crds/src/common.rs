@@ -17,6 +17,10 @@ pub const METRIC_NAME: &str = r"^[a-zA-Z][-_./a-zA-Z0-9]*$";
 pub const EXTERNAL_METRIC: &str = r"^[a-zA-Z0-9][-_.:|a-zA-Z0-9]*$";
 /// A label selector as text.
 pub const SELECTOR: &str = r"^[-_./=!,() a-zA-Z0-9]+$";
+/// The key of a label, with or without a prefix.
+pub const LABEL_KEY: &str = r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$";
+/// The value of a label; it may be empty.
+pub const LABEL_VALUE: &str = r"^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$";
 /// A DNS subdomain: names of objects.
 pub const DNS_NAME: &str = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$";
 /// Kinds, reasons and other words that programs compare.

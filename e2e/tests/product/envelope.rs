@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use crate::stage::{RELEASE, Stage};
 
-/// Writes that are tried.
+/// Writes that are tried at least.
 const WRITES: usize = 200;
 const BINDING: &str = "rogue";
 /// A Job of nobody, which waits.
@@ -32,9 +32,15 @@ struct Write {
 }
 
 /// Rights of actions without which the envelope takes no such write at all, whatever is in it.
-const SETTINGS: [&str; 3] = ["actions.scaleUp=true", "actions.scaleDown=true", "actions.retryJob=true"];
+const SETTINGS: [&str; 5] = [
+    "actions.scaleUp=true",
+    "actions.scaleDown=true",
+    "actions.retryJob=true",
+    "actions.rollBack=true",
+    "admission.jobServiceAccounts={billing}",
+];
 
-/// Every one of 200 writes outside of the envelope is refused by it, and those inside are taken.
+/// Every one of at least 200 writes outside of the envelope is refused by it, and those inside are taken.
 pub async fn rogue_client(stage: &Stage) {
     stage.ready().await;
     stage.helm_upgrade(RELEASE, NAMESPACE, &SETTINGS).await;
@@ -57,7 +63,6 @@ pub async fn rogue_client(stage: &Stage) {
     jobs.delete(JOB, &DeleteParams::background()).await.unwrap();
     stage.kubectl(&["delete", "clusterrolebinding", BINDING]).await;
     let (count, wrong) = answers;
-    assert_eq!(count, WRITES);
     assert!(
         wrong.is_empty(),
         "{} of {count} were not refused by the envelope:\n{}",
@@ -91,15 +96,16 @@ fn delete() -> Value {
 /// Sends every write; gives back how many, and those that were not refused as they should.
 async fn attack(stage: &Stage, rogue: &Client) -> (usize, Vec<String>) {
     let writes = writes(stage).await;
+    let count = writes.len().max(WRITES);
     let mut wrong = Vec::new();
-    for write in writes.iter().cycle().take(WRITES) {
+    for write in writes.iter().cycle().take(count) {
         let answer = send(rogue, write).await;
         let text = answer.map_or_else(|error| error, |()| "taken".to_owned());
         if !text.contains("envelope") {
             wrong.push(format!("{} {} ({}): {text}", write.method, write.path, write.what));
         }
     }
-    (WRITES, wrong)
+    (count, wrong)
 }
 
 async fn send(rogue: &Client, write: &Write) -> Result<(), String> {
@@ -133,6 +139,28 @@ fn repeat(fields: &Value) -> Value {
     job
 }
 
+/// A roll back of this Deployment by its mark, with these fields of its pod.
+fn roll_back(fields: &Value) -> Value {
+    json!({ "metadata": { "annotations": { "homeostat.dev/rolled-back-by": "rogue" } },
+        "spec": { "template": { "spec": fields } } })
+}
+
+/// Roll backs that reach further than what runs, each with why. Lists are whole, as a merge replaces them.
+fn reaching_roll_backs(deployment: &Deployment) -> Vec<(Value, &'static str)> {
+    let object = serde_json::to_value(deployment).unwrap();
+    let pod = &object["spec"]["template"]["spec"];
+    let mut volumes = pod["volumes"].as_array().cloned().unwrap_or_default();
+    volumes.push(json!({ "name": "host-files", "hostPath": { "path": "/" } }));
+    let mut containers = pod["containers"].clone();
+    containers[0]["securityContext"] = json!({ "privileged": true });
+    vec![
+        (roll_back(&json!({ "serviceAccountName": "admin" })), "a roll back to another account"),
+        (roll_back(&json!({ "hostPID": true })), "a roll back among the host's processes"),
+        (roll_back(&json!({ "volumes": volumes })), "a roll back to the host's files"),
+        (roll_back(&json!({ "containers": containers })), "a privileged roll back"),
+    ]
+}
+
 /// Writes outside of the envelope: every workload, pod and namespace that there is, in every way that is not ours.
 async fn writes(stage: &Stage) -> Vec<Write> {
     let shop = application::NAMESPACE;
@@ -163,6 +191,9 @@ async fn writes(stage: &Stage) -> Vec<Write> {
         );
         add("PATCH", format!("{path}/scale"), json!({ "spec": { "replicas": 0 } }), "scaled to nothing");
         add("PATCH", format!("{path}/scale"), json!({ "spec": { "replicas": 50 } }), "scaled to fifty");
+        for (body, what) in reaching_roll_backs(&deployment) {
+            add("PATCH", path.clone(), body, what);
+        }
         add("DELETE", path, delete(), "a deleted Deployment");
     }
     let run = format!("/apis/batch/v1/namespaces/{shop}/jobs/{JOB}");
@@ -182,6 +213,7 @@ async fn writes(stage: &Stage) -> Vec<Write> {
         (json!({ "volumes": files }), "a new Job with the host's files"),
         (json!({ "containers": privileged }), "a new privileged Job"),
         (json!({ "containers": large }), "a new Job for more than a node"),
+        (json!({ "serviceAccountName": "admin" }), "a new Job as another account"),
     ] {
         add("POST", runs.clone(), repeat(&fields), what);
     }
@@ -229,16 +261,29 @@ async fn writes(stage: &Stage) -> Vec<Write> {
     writes
 }
 
-/// A restart and a repeat of a Job as Homeostat does them, tried only.
+/// A restart, a roll back and repeats of a Job as Homeostat does them, tried only.
 async fn harmless(stage: &Stage, rogue: &Client) -> Result<(), String> {
     let shop = application::NAMESPACE;
     let deployments: Api<Deployment> = Api::namespaced(stage.client.clone(), shop);
-    let name = deployments.list(&ListParams::default()).await.unwrap().items.remove(0).name_any();
+    let deployment = deployments.list(&ListParams::default()).await.unwrap().items.remove(0);
     let restart = json!({ "spec": { "template": { "metadata": {
         "annotations": { "homeostat.dev/restarted-by": "rogue" } } } } });
-    let path = format!("/apis/apps/v1/namespaces/{shop}/deployments/{name}");
-    send(rogue, &Write { method: "PATCH", path, body: restart, what: "a restart".to_owned() }).await?;
-    let path = format!("/apis/batch/v1/namespaces/{shop}/jobs");
-    let body = repeat(&json!({}));
-    send(rogue, &Write { method: "POST", path, body, what: "a repeat of a Job".to_owned() }).await
+    let object = serde_json::to_value(&deployment).unwrap();
+    let mut containers = object["spec"]["template"]["spec"]["containers"].clone();
+    containers[0]["image"] = json!("registry.example/older:1");
+    let older = roll_back(&json!({ "containers": containers }));
+    let path = format!("/apis/apps/v1/namespaces/{shop}/deployments/{}", deployment.name_any());
+    for (body, what) in [(restart, "a restart"), (older, "a roll back")] {
+        let write = Write { method: "PATCH", path: path.clone(), body, what: what.to_owned() };
+        send(rogue, &write).await?;
+    }
+    for (fields, what) in [
+        (json!({}), "a repeat of a Job"),
+        (json!({ "serviceAccountName": "default" }), "a repeat as the account of every pod"),
+        (json!({ "serviceAccountName": "billing" }), "a repeat as an account that people named"),
+    ] {
+        let path = format!("/apis/batch/v1/namespaces/{shop}/jobs");
+        send(rogue, &Write { method: "POST", path, body: repeat(&fields), what: what.to_owned() }).await?;
+    }
+    Ok(())
 }

@@ -1,6 +1,7 @@
 //! What is recorded of a decision, split into what stays and what is personal and may be erased.
 
 use crate::repeats::Run;
+use homeostat_knowledge::guard::may_name_people;
 use homeostat_knowledge::records::Release;
 use homeostat_knowledge::{
     ActionRecord, ActionState, GuardName, GuardReport, Incident, Origin, Restraint, RestraintKind, Target,
@@ -23,6 +24,7 @@ impl Decision {
     pub fn of_action(record: &ActionRecord, who: &str) -> Self {
         let state = format!("{:?}", record.state);
         let people = record.approval.is_some();
+        let message_apart = people || may_name_people(&record.message);
         // What a person approved, or what had its intent stored, is one action with an end of its own: only what is
         // refused at once comes again and again.
         let begun = people || record.instants.intent.or(record.instants.claimed).is_some();
@@ -69,13 +71,14 @@ impl Decision {
             })),
             "instants": record.instants,
             "helped": record.outcome.as_ref().map(|outcome| outcome.helped),
-            "message": (!people).then_some(&record.message),
+            "message": (!message_apart).then_some(&record.message),
         });
-        let personal = record.approval.as_ref().map(|approval| {
+        let guards: Vec<_> = record.guards.iter().filter(|guard| names_people(guard, people)).collect();
+        let personal = (message_apart || !guards.is_empty()).then(|| {
             json!({
-                "approvedBy": approval.approved_by,
-                "message": record.message,
-                "guards": record.guards.iter().filter(|guard| names_people(guard, true)).collect::<Vec<_>>(),
+                "approvedBy": record.approval.as_ref().map(|approval| &approval.approved_by),
+                "message": message_apart.then_some(&record.message),
+                "guards": guards,
             })
         });
         Self { key, facts, personal }
@@ -126,6 +129,8 @@ impl Decision {
 
     /// What the planner made of an incident.
     pub fn of_plan(incident: &Incident, who: &str, text: &str) -> Self {
+        // It repeats what guards and people said of earlier actions.
+        let apart = may_name_people(text);
         Self {
             key: format!("{}/{text}", incident.id),
             facts: json!({
@@ -135,9 +140,9 @@ impl Decision {
                 "workload": incident.workload.as_ref().map(ToString::to_string),
                 "incident": incident.id,
                 "evidence": { "id": incident.evidence },
-                "message": text,
+                "message": (!apart).then_some(text),
             }),
-            personal: None,
+            personal: apart.then(|| json!({ "message": text })),
         }
     }
 
@@ -198,9 +203,9 @@ fn object(target: &Target) -> Value {
     })
 }
 
-/// Guards whose texts name a person.
+/// Guards whose texts name a person; `people`: one decided on the action.
 fn names_people(guard: &GuardReport, people: bool) -> bool {
-    people && guard.name == GuardName::Approval
+    (people && guard.name == GuardName::Approval) || may_name_people(&guard.message)
 }
 
 fn report(guard: &GuardReport, people: bool) -> Value {
@@ -442,5 +447,55 @@ pub(crate) mod tests {
         let personal = decision.personal.expect("a personal part");
         assert_eq!(personal["approvedBy"], "ana");
         assert_eq!(personal["guards"][0]["observed"], "by ana");
+    }
+
+    #[test]
+    fn who_engaged_the_kill_switch_or_is_to_approve_stands_there_too() {
+        for (name, words) in [
+            (GuardName::KillSwitch, "the kill switch is engaged by ana: she looks into it"),
+            (GuardName::Approval, "needs approval (User ana)"),
+        ] {
+            let mut refused = record("order-1-1");
+            let report = GuardReport { message: words.into(), ..guard(name, GuardResult::Refused, "-") };
+            refused.guards.push(report);
+            refused.message = format!("{}: {words}", name.name());
+            let decision = Decision::of_action(&refused, "homeostat-0");
+            assert!(!decision.facts.to_string().contains("ana"), "{}", decision.facts);
+            assert_eq!(decision.facts.pointer("/guards/2/name"), Some(&json!(name.name())));
+            assert_eq!(decision.facts.pointer("/guards/2/result"), Some(&json!("Refused")));
+            let personal = decision.personal.expect("a personal part");
+            assert_eq!(personal["message"], refused.message);
+            assert_eq!(personal["guards"][0]["message"], words);
+        }
+        // The end of an action that was not taken back repeats what refused that.
+        let mut failed = record("order-1-1");
+        failed.message =
+            "not taken back (order-1-1-undo): KillSwitch: the kill switch is engaged by ana: x".into();
+        let decision = Decision::of_action(&failed, "homeostat-0");
+        assert!(!decision.facts.to_string().contains("ana"), "{}", decision.facts);
+        assert!(
+            Decision::of_action(&record("order-1-1"), "homeostat-0").personal.is_none(),
+            "nobody is named"
+        );
+    }
+
+    #[test]
+    fn what_was_planned_because_of_a_persons_word_can_be_erased() {
+        let time = Timestamp::UNIX_EPOCH;
+        let incident: Incident = serde_json::from_value(json!({
+            "id": "order-1", "namespace": "shop", "tenant": "shop", "state": "Open", "severity": "Critical",
+            "workload": { "namespace": "shop", "name": "order" }, "findings": [], "causes": [], "affected": [],
+            "instants": { "impact_start": time, "detected": time, "acknowledged": null, "mitigated": null,
+                "resolved": null },
+            "timeline": [], "actions": [], "reopen_count": 0, "evidence": "e", "handed_over": null,
+            "acknowledged_by": null,
+        }))
+        .expect("an incident");
+        let named = Decision::of_plan(&incident, "homeostat-0", "EvictPod was asked for: denied by ana");
+        assert!(!named.facts.to_string().contains("ana"), "{}", named.facts);
+        assert_eq!(named.facts["incident"], "order-1");
+        assert_eq!(named.personal, Some(json!({ "message": "EvictPod was asked for: denied by ana" })));
+        let plain = Decision::of_plan(&incident, "homeostat-0", "the evidence is old");
+        assert_eq!((&plain.facts["message"], plain.personal), (&json!("the evidence is old"), None));
     }
 }

@@ -1,5 +1,6 @@
 //! What a person is asked for, and what becomes of a question that nobody answers. Pure.
 
+use homeostat_knowledge::guard::{DENIED_BY, NEEDS_APPROVAL};
 use homeostat_knowledge::{
     ActionRecord, Approval, ApprovalDecision, Name, Parameters, TenantPolicy, Timestamp,
 };
@@ -78,19 +79,21 @@ pub struct Asked<'a> {
     pub request: &'a homeostat_knowledge::action::Request,
     /// The evidence that it stands on.
     pub evidence: &'a homeostat_knowledge::EvidenceId,
-    /// When that was taken.
-    pub taken_at: Timestamp,
 }
 
 /// Does this approval hold for what was asked, at `now`? It holds for one action, which is carried out once; an action
 /// that is asked for anew has another name and so another digest.
 ///
+/// When it was given does not count: that is the word of a person's clock, which may be late, and a decision cannot be written
+/// anew. The evidence and the digest say that the question was there before, and the API server takes no decision on an action
+/// that does not wait for one.
+///
 /// # Errors
 /// Why it does not hold.
 pub fn approval_holds(approval: &Approval, asked: &Asked<'_>, now: Timestamp) -> Result<(), String> {
-    let Asked { digest, request, evidence, taken_at } = asked;
+    let Asked { digest, request, evidence } = asked;
     if approval.decision == ApprovalDecision::Deny {
-        return Err(format!("denied by {}", approval.approved_by));
+        return Err(format!("{DENIED_BY}{}", approval.approved_by));
     }
     if approval.approved_by.is_empty() {
         return Err("nobody's name stands under it".to_owned());
@@ -106,9 +109,6 @@ pub fn approval_holds(approval: &Approval, asked: &Asked<'_>, now: Timestamp) ->
     }
     if request.digest != **digest || approval.digest.as_ref().is_some_and(|seen| seen != *digest) {
         return Err("target, parameters or evidence are not those that were approved".to_owned());
-    }
-    if approval.at < *taken_at {
-        return Err("it was given before the evidence was there".to_owned());
     }
     match request.expires {
         Some(expires) if now <= expires => Ok(()),
@@ -162,7 +162,7 @@ pub fn words(step: Patience, expires: Timestamp, tenant: Option<&TenantPolicy>) 
         if all.is_empty() { "nobody is named".to_owned() } else { all.join(", ") }
     };
     let approvers = tenant.map_or_else(|| "unknown".to_owned(), |tenant| list(&tenant.approvers));
-    let asks = format!("needs approval until {expires:.0} (approvers: {approvers})");
+    let asks = format!("{NEEDS_APPROVAL} until {expires:.0} (approvers: {approvers})");
     match step {
         Patience::Asked => asks,
         Patience::Reminded => format!("{REMINDER}{asks}"),
@@ -204,6 +204,7 @@ pub fn hands_off(annotation: &str, now: Timestamp) -> Option<String> {
 mod tests {
     use super::*;
     use crate::testing::{at, record};
+    use homeostat_knowledge::guard::may_name_people;
     use homeostat_knowledge::{ObjectKey, Uid};
 
     #[test]
@@ -258,6 +259,7 @@ mod tests {
             assert_eq!(step_of(&text), step, "{text}");
             assert!(text.contains("Group sre"), "{text}");
             assert_eq!(text.contains("Group store-owners"), step == Patience::Escalated, "{text}");
+            assert!(may_name_people(&text), "{text}");
         }
         assert!(words(Patience::Asked, at(900), None).contains("unknown"));
     }

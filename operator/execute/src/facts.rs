@@ -80,8 +80,9 @@ pub fn guard_input(
     let tenant = snapshot.tenants.get(&record.tenant);
     let order = record.origin == Origin::Schedule;
     let controller = snapshot.controller_of(&record.workload);
+    let protected = protected.with_people(&snapshot.control.protected);
     let unfit = match spec(record.kind()) {
-        Some(spec) => spec.check(record, snapshot, protected).err().map(|unfit| unfit.to_string()),
+        Some(spec) => spec.check(record, snapshot, &protected).err().map(|unfit| unfit.to_string()),
         None => Some(format!("{} is not implemented", record.kind())),
     };
     GuardInput {

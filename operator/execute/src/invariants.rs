@@ -368,7 +368,6 @@ impl Checker {
                     digest: &digest(record),
                     request: &record.request,
                     evidence: &record.evidence.id,
-                    taken_at: record.evidence.taken_at,
                 };
                 approval_holds(approval, &asked, at).is_ok()
             }),

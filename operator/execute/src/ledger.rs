@@ -13,6 +13,7 @@
 //! What was sent has an instant `sent`, and counts in budgets, cool-downs and breakers from its claim on. Without an
 //! instant `acknowledged` its outcome is not known, and stays so: see [`outcome_unknown`].
 
+use homeostat_knowledge::guard::APPROVED_BY;
 use homeostat_knowledge::{
     ActionId, ActionOutcome, ActionRecord, ActionState, Approval, ApprovalDecision, GuardReport, Timestamp,
 };
@@ -196,7 +197,7 @@ pub fn next(record: &ActionRecord, event: LedgerEvent, now: Timestamp) -> Result
             if approval.decision != ApprovalDecision::Approve {
                 return Err(LedgerError::NotApproved { action: record.id.clone() });
             }
-            after.message = format!("approved by {}", approval.approved_by);
+            after.message = format!("{APPROVED_BY}{}", approval.approved_by);
             after.approval = Some(approval);
         }
         (S::Proposed | S::AwaitingApproval, E::Admit { guards }) => {

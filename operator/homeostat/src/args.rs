@@ -220,6 +220,9 @@ pub struct VerifyArgs {
     /// read from the cluster.
     #[arg(long)]
     pub anchors: Option<PathBuf>,
+    /// Fail also when an older chain that was anchored is not in the record; for records that outlive their pods.
+    #[arg(long)]
+    pub all_chains: bool,
     /// Namespace that Homeostat runs in.
     #[arg(long, env = "POD_NAMESPACE", default_value = "homeostat-system")]
     pub namespace: String,

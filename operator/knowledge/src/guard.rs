@@ -87,6 +87,21 @@ impl GuardName {
 /// The chart's value that bounds what a container may be given; refusals because of it name it.
 pub const MOST_PER_CONTAINER: &str = "admission.mostPerContainer";
 
+/// Begins what is said while the kill switch is engaged: who did it and their reason follow.
+pub const ENGAGED: &str = "the kill switch is engaged";
+/// Stands before the name of who approved.
+pub const APPROVED_BY: &str = "approved by ";
+/// Stands before the name of who denied.
+pub const DENIED_BY: &str = "denied by ";
+/// Begins what is said to people who are to approve, whom it names.
+pub const NEEDS_APPROVAL: &str = "needs approval";
+
+/// Whether a text of guards, or one that repeats it, may name a person. The record of decisions keeps such texts where they
+/// can be erased.
+pub fn may_name_people(text: &str) -> bool {
+    [ENGAGED, APPROVED_BY, DENIED_BY, NEEDS_APPROVAL].iter().any(|words| text.contains(words))
+}
+
 /// What a guard decided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum GuardResult {

@@ -8,7 +8,9 @@ mod signal;
 mod step;
 
 pub use allowance::Allowance;
-pub use control::{BreakerLatch, ControlPolicy, KillSwitch, PrometheusPolicy, RESET_BREAKER, SecretKey};
+pub use control::{
+    BreakerLatch, ControlPolicy, KillSwitch, PrometheusPolicy, ProtectedPolicy, RESET_BREAKER, SecretKey,
+};
 pub use hysteresis::Hysteresis;
 pub use runs::{BACKLOG, RunItems, RunRules};
 pub use signal::{Across, ExternalPolicy, HEARTBEAT, HeartbeatPolicy, Measures, MetricPolicy, SignalPolicy};

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     ActionKind, Condition, ConditionType, MicroTime, SecretKeyRef,
-    common::{CAMEL_CASE, HTTP_URL},
+    common::{CAMEL_CASE, DNS_LABEL, HTTP_URL, LABEL_KEY, LABEL_VALUE},
 };
 
 /// The only name a `ControlPlane` can have.
@@ -83,6 +83,10 @@ pub struct ControlPlaneSpec {
     /// How a storm ends.
     #[serde(default)]
     pub storm: Storm,
+    /// What no action touches, whatever a Tenant allows; the namespaces of the system and what carries the cluster's DNS and
+    /// network never are touched, and need not be listed.
+    #[serde(default)]
+    pub protected: Protected,
 }
 
 const fn warm_up_seconds() -> i32 {
@@ -103,8 +107,38 @@ impl Default for ControlPlaneSpec {
             evidence_maximum_age_seconds: evidence_maximum_age_seconds(),
             sources: Sources::default(),
             storm: Storm::default(),
+            protected: Protected::default(),
         }
     }
+}
+
+/// What no action touches: for example storage, or the end points of admission webhooks that run among other workloads.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[derive(Default)]
+pub struct Protected {
+    /// Namespaces in which nothing is touched.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), inner(length(min = 1, max = 63), regex(pattern = DNS_LABEL)))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub namespaces: Vec<String>,
+    /// Labels of pods, as their templates set them: what has one of these is not touched.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    pub labels: Vec<ProtectedLabel>,
+}
+
+/// A label of what no action touches.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ProtectedLabel {
+    /// Its key.
+    #[schemars(length(min = 1, max = 317), regex(pattern = LABEL_KEY))]
+    pub key: String,
+    /// Its value. Unset: any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 63), regex(pattern = LABEL_VALUE))]
+    pub value: Option<String>,
 }
 
 /// Stops every action at once.

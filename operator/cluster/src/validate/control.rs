@@ -1,11 +1,11 @@
 //! `ControlPlane` becomes the control policy, and the defaults that every tenant's limits build on.
 
-use super::{Rejection, bounded, level, seconds};
+use super::{LABEL, Rejection, bounded, level, object_name, seconds};
 use homeostat_crds::MicroTime;
 use homeostat_crds::common::ANNOTATION_BREAKER_RESET_AT;
-use homeostat_crds::v1alpha1::{ControlPlane, control_plane::NAME};
+use homeostat_crds::v1alpha1::{ControlPlane, control_plane};
 use homeostat_knowledge::ids::Uid;
-use homeostat_knowledge::policy::{BreakerLatch, KillSwitch, PrometheusPolicy, SecretKey};
+use homeostat_knowledge::policy::{BreakerLatch, KillSwitch, PrometheusPolicy, ProtectedPolicy, SecretKey};
 use homeostat_knowledge::{ControlPolicy, GuardLimits, Name, SignedDuration, TenantPolicy};
 
 /// What the `ControlPlane` sets for every tenant, and what no tenant's own limits can undercut.
@@ -103,8 +103,9 @@ impl TenantDefaults {
 /// like a missing one: no effects.
 pub fn control_policy(object: &ControlPlane) -> Result<ControlPolicy, Rejection> {
     let name = object.metadata.name.as_deref().unwrap_or_default();
-    if name != NAME {
-        return Err(Rejection::field("metadata.name", format!("`{name}`"), format!("it must be `{NAME}`")));
+    if name != control_plane::NAME {
+        let rule = format!("it must be `{}`", control_plane::NAME);
+        return Err(Rejection::field("metadata.name", format!("`{name}`"), rule));
     }
     let spec = &object.spec;
     let prometheus = spec
@@ -191,6 +192,24 @@ pub fn control_policy(object: &ControlPlane) -> Result<ControlPolicy, Rejection>
         breaker: BreakerLatch { reset, ..latch(object) },
         warm_up: seconds("spec.warmUpSeconds", spec.warm_up_seconds, 0, 3_600)?,
         prometheus,
+        protected: protected(&spec.protected)?,
+    })
+}
+
+/// A name that nothing can have protects nothing, so it is told.
+fn protected(given: &control_plane::Protected) -> Result<ProtectedPolicy, Rejection> {
+    for namespace in &given.namespaces {
+        object_name("spec.protected.namespaces", namespace, LABEL, "it must be the name of a namespace")?;
+    }
+    if given.labels.iter().any(|label| label.key.is_empty()) {
+        return Err(Rejection::field("spec.protected.labels", "without a key", "each must have a key"));
+    }
+    let label = |label: &control_plane::ProtectedLabel| {
+        (Name::from(label.key.as_str()), label.value.as_deref().map(Name::from))
+    };
+    Ok(ProtectedPolicy {
+        namespaces: given.namespaces.iter().map(|namespace| Name::from(namespace.as_str())).collect(),
+        labels: given.labels.iter().map(label).collect(),
     })
 }
 
@@ -442,6 +461,17 @@ mod tests {
     }
 
     #[test]
+    fn what_people_protect_is_what_they_wrote() {
+        assert_eq!(control_policy(&object(&json!({}))).unwrap().protected, ProtectedPolicy::default());
+        let spec = json!({ "protected": { "namespaces": ["tapes"],
+            "labels": [{ "key": "app", "value": "webhook" }, { "key": "example.com/keep" }] } });
+        let policy = control_policy(&object(&spec)).unwrap().protected;
+        assert_eq!(policy.namespaces.iter().map(|name| &**name).collect::<Vec<&str>>(), ["tapes"]);
+        let webhook = (Name::from("app"), Some(Name::from("webhook")));
+        assert_eq!(policy.labels, [webhook, (Name::from("example.com/keep"), None)]);
+    }
+
+    #[test]
     fn the_field_and_the_limit_are_named() {
         for (spec, field) in [
             (json!({ "warmUpSeconds": -1 }), "spec.warmUpSeconds"),
@@ -480,6 +510,11 @@ mod tests {
                 "spec.sources.prometheus.timeoutSeconds",
             ),
             (json!({ "sources": { "prometheus": { "url": "file:///etc" } } }), "spec.sources.prometheus.url"),
+            (
+                json!({ "protected": { "namespaces": ["tape storage"] } }),
+                "spec.protected.namespaces is `tape",
+            ),
+            (json!({ "protected": { "labels": [{ "key": "" }] } }), "spec.protected.labels"),
         ] {
             let error = control_policy(&object(&spec)).unwrap_err();
             assert!(error.to_string().starts_with(field), "{error}");

@@ -1,9 +1,10 @@
-//! What nobody may touch through Homeostat: the system's namespaces, what carries every other pod wherever it lies, and
-//! sizes that could not be put back.
+//! What nobody may touch through Homeostat: the system's namespaces, what carries every other pod wherever it lies, what
+//! people protect, and sizes that could not be put back.
 
 use super::Unfit;
 use crate::ports::FreshTarget;
 use homeostat_knowledge::guard::MOST_PER_CONTAINER;
+use homeostat_knowledge::policy::ProtectedPolicy;
 use homeostat_knowledge::records::Amounts;
 use homeostat_knowledge::{ActionRecord, ControllerRecord, Name, ObjectKey, Parameters, Target};
 use std::collections::{BTreeMap, BTreeSet};
@@ -84,6 +85,7 @@ pub struct Protected {
     own: Name,
     namespaces: BTreeSet<Name>,
     most: Amounts,
+    people: ProtectedPolicy,
 }
 
 impl Protected {
@@ -91,7 +93,18 @@ impl Protected {
     pub fn with_own_namespace(own: impl Into<Name>) -> Self {
         let own = own.into();
         let system = SYSTEM_NAMESPACES.into_iter().map(Name::from);
-        Self { namespaces: system.chain([own.clone()]).collect(), own, most: Amounts::default() }
+        Self {
+            namespaces: system.chain([own.clone()]).collect(),
+            own,
+            most: Amounts::default(),
+            people: ProtectedPolicy::default(),
+        }
+    }
+
+    /// The same with what people protect at this moment.
+    #[must_use]
+    pub fn with_people(&self, people: &ProtectedPolicy) -> Self {
+        Self { people: people.clone(), ..self.clone() }
     }
 
     /// The same, where the API server lets Homeostat give a container no more than this, as request and as limit; `None`: it
@@ -103,7 +116,12 @@ impl Protected {
 
     /// Nothing is protected: for looking only, never for a decision.
     pub(crate) fn none() -> Self {
-        Self { own: Name::from(""), namespaces: BTreeSet::new(), most: Amounts::default() }
+        Self {
+            own: Name::from(""),
+            namespaces: BTreeSet::new(),
+            most: Amounts::default(),
+            people: ProtectedPolicy::default(),
+        }
     }
 
     /// The namespace that Homeostat itself runs in.
@@ -111,7 +129,7 @@ impl Protected {
         &self.own
     }
 
-    /// Refuses what every other pod needs, outside of the system namespaces.
+    /// Refuses what every other pod needs, outside of the system namespaces, and what people protect by its labels.
     pub fn refuse_labels(&self, controller: &ControllerRecord) -> Result<(), Unfit> {
         self.refuse_carrier(&controller.key.object, &controller.template_labels)
     }
@@ -134,12 +152,20 @@ impl Protected {
         }
         let carries =
             |label: &str, values: &[&str]| labels.get(label).is_some_and(|found| values.contains(&&**found));
-        match CARRIERS.iter().find(|(label, values, _)| carries(label, values)) {
-            Some((.., what)) => {
-                Err(Unfit::Protected(format!("{key} serves the cluster's {what} and is never touched")))
-            }
-            None => Ok(()),
+        if let Some((.., what)) = CARRIERS.iter().find(|(label, values, _)| carries(label, values)) {
+            return Err(Unfit::Protected(format!("{key} serves the cluster's {what} and is never touched")));
         }
+        for (label, value) in &self.people.labels {
+            if let Some(found) = labels.get(label)
+                && value.as_ref().is_none_or(|value| value == found)
+            {
+                return Err(Unfit::Protected(format!(
+                    "{key} has the label {label}={found} and is never touched: spec.protected.labels of the ControlPlane \
+                     names it"
+                )));
+            }
+        }
+        Ok(())
     }
 
     /// Refuses a change of a size that lies above what may be given: it could not be taken back.
@@ -180,6 +206,11 @@ impl Protected {
         if reserved || self.namespaces.contains(namespace) {
             return Err(Unfit::Protected(format!(
                 "namespace {namespace} belongs to the system and is never touched"
+            )));
+        }
+        if self.people.namespaces.contains(namespace) {
+            return Err(Unfit::Protected(format!(
+                "namespace {namespace} is never touched: spec.protected.namespaces of the ControlPlane names it"
             )));
         }
         Ok(())
@@ -289,6 +320,39 @@ mod tests {
         put_controller(&mut snapshot, found);
         let refused = why(spec, &record, &snapshot);
         assert!(refused.contains("serves the cluster's DNS and is never touched"), "{refused}");
+    }
+
+    /// What people wrote into the `ControlPlane`.
+    fn by_people(namespaces: &[&str], labels: &[(&str, Option<&str>)]) -> Protected {
+        Protected::with_own_namespace("homeostat").with_people(&ProtectedPolicy {
+            namespaces: namespaces.iter().copied().map(Name::from).collect(),
+            labels: labels.iter().map(|(key, value)| (Name::from(*key), value.map(Name::from))).collect(),
+        })
+    }
+
+    #[test]
+    fn what_people_protect_is_refused_by_the_name_of_their_rule() {
+        let protected = by_people(&["tapes"], &[("app", Some("webhook")), ("keep", None)]);
+        let refused = protected.refuse("tapes").expect_err("named").to_string();
+        assert!(refused.contains("tapes") && refused.contains("spec.protected.namespaces"), "{refused}");
+        assert_eq!(protected.refuse("shop"), Ok(()));
+        assert!(protected.refuse("kube-system").is_err(), "what belongs to the system stays");
+        for (label, value, kept) in [
+            ("app", "webhook", true),
+            ("app", "order", false),
+            ("keep", "", true),
+            ("role", "webhook", false),
+        ] {
+            let mut record = controller(ControllerKind::Deployment, "order");
+            record.template_labels = [(Name::from(label), Name::from(value))].into();
+            let refused = protected.refuse_labels(&record).err().map(|unfit| unfit.to_string());
+            assert_eq!(refused.is_some(), kept, "{label}: {value}");
+            let named = |why: String| why.contains("spec.protected.labels") && why.contains(label);
+            assert!(refused.is_none_or(named), "{label}: {value}");
+        }
+        let mut single = fresh_pod(pod());
+        single.marks.labels = [(Name::from("keep"), Name::from("yes"))].into();
+        assert!(protected.refuse_fresh(&record("order-1-1").target, &single).is_err(), "set a moment ago");
     }
 
     #[test]

@@ -483,8 +483,10 @@ impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
                 if let Some(why) = mark.and_then(|text| asking::hands_off(text, self.now())) {
                     return FreshFacts::Differs(why);
                 }
-                let cause = cause_kind(&case.record, case.finding.as_ref(), &self.snapshot());
-                let carries = self.shared.protected.refuse_fresh(&case.record.target, fresh);
+                let snapshot = self.snapshot();
+                let cause = cause_kind(&case.record, case.finding.as_ref(), &snapshot);
+                let protected = self.shared.protected.with_people(&snapshot.control.protected);
+                let carries = protected.refuse_fresh(&case.record.target, fresh);
                 match carries.and_then(|()| spec.check_fresh(&case.record, cause, fresh)) {
                     Ok(()) => FreshFacts::Same,
                     Err(unfit) => FreshFacts::Differs(unfit.to_string()),

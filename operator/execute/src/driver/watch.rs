@@ -10,6 +10,7 @@ use crate::facts::evidence;
 use crate::guards::{ActionFacts, Mode, mode_of};
 use crate::ledger::{LedgerEvent, next};
 use crate::ports::{Actuator, Leadership, Ledger};
+use homeostat_knowledge::guard::DENIED_BY;
 use homeostat_knowledge::{
     ActionId, ActionKind, ActionRecord, ActionState, Approval, ApprovalDecision, Incident, Origin,
     SignedDuration, Snapshot, Timestamp, WorkloadHealth,
@@ -145,7 +146,7 @@ impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
             return Err(ExecuteError::Superseded { action: case.record.id });
         };
         if approval.decision == ApprovalDecision::Deny {
-            let reason = format!("denied by {}", approval.approved_by);
+            let reason = format!("{DENIED_BY}{}", approval.approved_by);
             let after = next(&case.record, LedgerEvent::Cancel { guards: Vec::new(), reason }, self.now())?;
             return self.advance(&case.record, after).await.map(Next::Ended);
         }

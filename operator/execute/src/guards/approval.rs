@@ -3,6 +3,7 @@
 use super::{GuardInput, Mode, Ruling, mode_of};
 use crate::actions::Asks;
 use crate::asking::{Asked, approval_holds};
+use homeostat_knowledge::guard::NEEDS_APPROVAL;
 
 pub(super) fn judge(input: &GuardInput) -> Ruling {
     let Some(tenant) = &input.tenant else {
@@ -27,21 +28,17 @@ pub(super) fn judge(input: &GuardInput) -> Ruling {
                     "not given",
                     limit,
                     if let Asks::Always(why) = &input.action.asks {
-                        format!("needs approval: {why}")
+                        format!("{NEEDS_APPROVAL}: {why}")
                     } else if who.is_empty() {
                         "needs approval, but the Tenant names no approvers".to_owned()
                     } else {
-                        format!("needs approval ({})", who.join(", "))
+                        format!("{NEEDS_APPROVAL} ({})", who.join(", "))
                     },
                 );
             };
             let action = &input.action;
-            let asked = Asked {
-                digest: &action.digest,
-                request: &action.request,
-                evidence: &action.evidence,
-                taken_at: action.evidence_taken_at,
-            };
+            let asked =
+                Asked { digest: &action.digest, request: &action.request, evidence: &action.evidence };
             match approval_holds(approval, &asked, input.now) {
                 Ok(()) => Ruling::passed(format!("by {}", approval.approved_by), limit),
                 Err(reason) => {
@@ -82,12 +79,13 @@ mod tests {
             (|case| case.action.request.digest = Name::from("another"), false),
             (|case| case.action.request.expires = None, false),
             (|case| case.action.request.expires = Some(case.now), true),
+            // The clock of who approved is hours late.
             (
                 |case| {
-                    let early = case.action.evidence_taken_at.checked_sub(SignedDuration::from_secs(1));
+                    let early = case.action.evidence_taken_at.checked_sub(SignedDuration::from_hours(3));
                     approval(case).at = early.expect("time");
                 },
-                false,
+                true,
             ),
             (
                 |case| {

@@ -5,7 +5,7 @@ use crate::world::{Fault, World};
 use crate::{check, states};
 use homeostat_execute::driver::PROPOSAL_RAISED;
 use homeostat_execute::{ExecuteError, Executor};
-use homeostat_knowledge::policy::KillSwitch;
+use homeostat_knowledge::policy::{KillSwitch, ProtectedPolicy};
 use homeostat_knowledge::{
     ActionKind, ActionState, ApprovalDecision, FindingKind, GuardName, Level, Name, Parameters,
     SignedDuration,
@@ -244,6 +244,34 @@ async fn a_target_that_carries_every_other_pod_by_the_labels_of_the_fresh_read_i
     assert_eq!(ended.state, ActionState::Cancelled, "{}", ended.message);
     assert!(ended.message.contains("serves the cluster's DNS and is never touched"), "{}", ended.message);
     assert_eq!(world.lock().effects.len(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_people_protect_is_left_alone_and_their_rule_is_named() {
+    let label = vec![(Name::from("app"), Some(Name::from("webhook")))];
+    let by_namespace =
+        ProtectedPolicy { namespaces: [Name::from("shop")].into(), ..ProtectedPolicy::default() };
+    let by_label = ProtectedPolicy { labels: label, ..ProtectedPolicy::default() };
+    for (rule, state, named) in [
+        (by_namespace, ActionState::Refused, "spec.protected.namespaces"),
+        // No watch has told of the label yet, so only the fresh read shows it.
+        (by_label, ActionState::Cancelled, "spec.protected.labels"),
+    ] {
+        let world = World::new(FindingKind::Hung);
+        let (plan, finding) = world.plan(Parameters::RollingRestart);
+        {
+            let mut inner = world.lock();
+            let snapshot = Arc::make_mut(&mut inner.snapshot);
+            Arc::make_mut(&mut snapshot.control).protected = rule;
+            inner.controller.template_labels = BTreeMap::from([(Name::from("app"), Name::from("webhook"))]);
+        }
+        let ended = world.executor().run(&plan, Some(finding)).await.expect("it ends");
+        assert_eq!(ended.state, state, "{named}: {}", ended.message);
+        let told =
+            ended.message.contains(named) || ended.guards.iter().any(|one| one.message.contains(named));
+        assert!(told, "{named}: {} {:?}", ended.message, ended.guards);
+        assert_eq!(world.lock().effects.len(), 0);
+    }
 }
 
 #[tokio::test(start_paused = true)]

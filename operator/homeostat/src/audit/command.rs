@@ -73,7 +73,7 @@ pub async fn check(args: &VerifyArgs) -> Result<String, AuditError> {
         Some(path) => vec![path.clone()],
         None => store::chains(&args.dir)?.into_values().flatten().collect(),
     };
-    let (text, whole) = judge(store::lines(&files), &known(&texts))?;
+    let (text, whole) = judge(store::lines(&files), &known(&texts), args.all_chains)?;
     if whole { Ok(text) } else { Err(AuditError::Broken(text)) }
 }
 
@@ -84,13 +84,15 @@ fn anchors_in(text: &str) -> Option<BTreeMap<String, String>> {
     serde_json::from_value(data).ok()
 }
 
-/// The words for what was found, and whether everything is as it was written. One line is held at a time.
+/// The words for what was found, and whether everything is as it was written. One line is held at a time. With `all_chains` a
+/// record is not whole either without every chain that was anchored.
 ///
 /// # Errors
 /// What a line could not be read for.
 pub fn judge(
     lines: impl Iterator<Item = Result<String, StoreError>>,
     anchors: &BTreeMap<String, Anchor>,
+    all_chains: bool,
 ) -> Result<(String, bool), StoreError> {
     let mut reports = Vec::new();
     let mut check: Option<Check> = None;
@@ -114,8 +116,17 @@ pub fn judge(
     }
     reports.extend(check.take().map(finish));
     let there = !reports.is_empty() && last_is_here(&reports, anchors);
-    let whole = there && reports.iter().all(Report::clean);
+    let complete = !all_chains || missing(&reports, anchors).next().is_none();
+    let whole = there && complete && reports.iter().all(Report::clean);
     Ok((words(&reports, anchors), whole))
+}
+
+/// Anchors whose chains are not in the record.
+fn missing<'a>(
+    reports: &'a [Report],
+    anchors: &'a BTreeMap<String, Anchor>,
+) -> impl Iterator<Item = &'a Anchor> {
+    anchors.values().filter(|anchor| reports.iter().all(|report| report.chain != anchor.chain))
 }
 
 /// The chain that was anchored last, by the anchor's instant.
@@ -151,9 +162,17 @@ fn words(reports: &[Report], anchors: &BTreeMap<String, Anchor>) -> String {
             out += "  no anchor: a cut end or a chain written anew would not be seen\n";
         }
     }
-    let here = |anchor: &&Anchor| reports.iter().any(|report| report.chain == anchor.chain);
-    for anchor in anchors.values().filter(|anchor| !here(anchor)) {
+    for anchor in missing(reports, anchors) {
         let _ = writeln!(out, "chain {}: anchored up to {}, not in this record", anchor.chain, anchor.seq);
+    }
+    let gone = missing(reports, anchors).count();
+    if gone > 0 {
+        let _ = writeln!(
+            out,
+            "WARNING: {gone} of {} anchored chains are not in this record: they went with their pods, are elsewhere, or were \
+             taken away; --all-chains fails then",
+            anchors.len()
+        );
     }
     if reports.is_empty() {
         out += "there is no record here: give the folder, or the export, of the pod that leads\n";
@@ -177,7 +196,7 @@ mod tests {
     use serde_json::json;
 
     fn judged(text: &str, anchors: &BTreeMap<String, Anchor>) -> (String, bool) {
-        judge(text.lines().map(|line| Ok(format!("{line}\n"))), anchors).expect("readable")
+        judge(text.lines().map(|line| Ok(format!("{line}\n"))), anchors, false).expect("readable")
     }
 
     fn by_chain<const N: usize>(anchors: [Anchor; N]) -> BTreeMap<String, Anchor> {
@@ -229,6 +248,23 @@ mod tests {
         assert!(text.contains("chain homeostat-a-1: anchored up to 3, not in this record"), "{text}");
         assert!(!text.contains("MISSING"), "{text}");
         assert!(!judged("", &anchors).1, "all of it was taken away");
+    }
+
+    #[test]
+    fn a_dropped_older_chain_is_counted_and_fails_only_where_all_are_asked_for() {
+        let ((one, anchor), (two, told)) = (record("homeostat-a-1"), record("homeostat-b-2"));
+        let later = Timestamp::from_second(60).expect("an instant");
+        let anchors = by_chain([anchor, Anchor { at: later, ..told }]);
+        let of = |text: &str, all_chains: bool| {
+            judge(text.lines().map(|line| Ok(line.to_owned())), &anchors, all_chains).expect("readable")
+        };
+        let warning = "WARNING: 1 of 2 anchored chains are not in this record";
+        let (text, whole) = of(&two, false);
+        assert!(whole && text.contains(warning) && text.contains("--all-chains"), "{text}");
+        let (text, whole) = of(&two, true);
+        assert!(!whole && text.contains(warning), "{text}");
+        let (text, whole) = of(&(one + &two), true);
+        assert!(whole && !text.contains("WARNING"), "{text}");
     }
 
     #[test]

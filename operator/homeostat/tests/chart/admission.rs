@@ -247,10 +247,10 @@ fn refused(set: &[&str], pod: &Value) -> Vec<String> {
         .map(|rule| VapExpression {
             expression: whole(rule["expression"].as_str().unwrap()),
             message: rule["message"].as_str().map(str::to_owned),
-            message_expression: None,
+            message_expression: rule["messageExpression"].as_str().map(str::to_owned),
         })
         .collect();
-    assert_eq!(rules.len(), 3);
+    assert!(rules.len() >= 3, "{rules:?}");
     let request = AdmissionRequest { operation: "CREATE".to_owned(), ..AdmissionRequest::default() };
     let job = json!({ "spec": { "template": { "spec": pod } } });
     let results = VapEvaluator::builder().object(job).request(request).build().evaluate(&rules);
@@ -294,6 +294,35 @@ fn a_new_job_gets_no_more_than_the_chart_says_and_nothing_of_its_node() {
         assert!(said.len() == 1 && said[0].contains(why), "{pod}: {said:?}");
     }
     assert!(!refused(&["admission.mostPerContainer.memory=512Mi"], &plain).is_empty());
+}
+
+#[test]
+fn a_new_job_runs_only_as_an_account_that_people_named() {
+    let pod = |account: &str| json!({ "serviceAccountName": account, "containers": [{ "name": "run" }] });
+    let unset = json!({ "containers": [{ "name": "run" }] });
+    let named: &[&str] = &["admission.jobServiceAccounts={billing,night.run}"];
+    let any: &[&str] = &["admission.jobServiceAccounts={*}"];
+    for set in [&[][..], named, any] {
+        for one in [&unset, &pod("default"), &pod("")] {
+            assert_eq!(refused(set, one), Vec::<String>::new(), "{set:?}: {one}");
+        }
+    }
+    for (set, account, taken) in [
+        (&[][..], "billing", false),
+        (named, "billing", true),
+        (named, "night.run", true),
+        (named, "admin", false),
+        (named, "nightXrun", false),
+        (any, "admin", true),
+    ] {
+        let said = refused(set, &pod(account));
+        assert_eq!(said.is_empty(), taken, "{set:?}: {account}: {said:?}");
+        for text in said {
+            assert!(text.contains(account) && text.contains("admission.jobServiceAccounts"), "{text}");
+            // These words are how the API server's authoriser refuses; the missing right would be named instead.
+            assert!(!text.contains(" cannot "), "{text}");
+        }
+    }
 }
 
 /// Whether the rule about marks and owners of new Jobs takes this one, as the API server runs it with its variable put in.

@@ -29,6 +29,7 @@ fn unknown_keys_and_wrong_types_are_refused_and_named() {
         ("notify.secret={hooks}", "secret"),
         ("admission.mostPerContainer.memory=much", "memory"),
         ("admission.mostPerContainer.cpu=0", "cpu"),
+        ("admission.jobServiceAccounts={Billing Jobs}", "jobServiceAccounts"),
     ] {
         let refused = try_render(&["--set", set]).expect_err(set);
         assert!(refused.contains(named), "{set}: {refused}");

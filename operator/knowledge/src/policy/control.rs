@@ -5,6 +5,7 @@ use crate::entity::Name;
 use crate::ids::Uid;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
 /// The validated `ControlPlane` object.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -50,6 +51,9 @@ pub struct ControlPolicy {
     pub warm_up: SignedDuration,
     /// Prometheus to query.
     pub prometheus: Option<PrometheusPolicy>,
+    /// What people keep from every action.
+    #[serde(default)]
+    pub protected: ProtectedPolicy,
 }
 
 impl ControlPolicy {
@@ -103,6 +107,7 @@ impl Default for ControlPolicy {
             breaker: BreakerLatch::default(),
             warm_up: SignedDuration::from_secs(60),
             prometheus: None,
+            protected: ProtectedPolicy::default(),
         }
     }
 }
@@ -149,6 +154,15 @@ pub enum KillSwitch {
     },
     /// Not to be read, or the object does not exist: no effects.
     Unreadable,
+}
+
+/// What people keep from every action, besides what belongs to the system.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProtectedPolicy {
+    /// Namespaces in which nothing is touched.
+    pub namespaces: BTreeSet<Name>,
+    /// Key and value of labels of pods; without a value, any.
+    pub labels: Vec<(Name, Option<Name>)>,
 }
 
 /// Where to query Prometheus.
