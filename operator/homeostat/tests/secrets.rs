@@ -339,7 +339,9 @@ impl Process {
             archive: ArchiveSource::default(),
             home: Name::from("homeostat-system"),
         };
-        let mut pages = vec!["/".to_owned(), "/metrics".to_owned(), "/api/snapshot.json".to_owned()];
+        let mut pages = ["/", "/metrics", "/api/snapshot.json", "/report", "/report.md", "/report.json"]
+            .map(str::to_owned)
+            .to_vec();
         for incident in &incidents {
             for form in ["", "/report.md", "/report.json"] {
                 pages.push(format!("/incidents/{}{form}", incident.id));
