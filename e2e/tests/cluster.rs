@@ -24,7 +24,6 @@ use homeostat_e2e::cluster::state::{SupervisorState, read_json};
 use homeostat_e2e::cluster::{Cluster, ClusterError, Layout, Options, cgroup};
 use homeostat_e2e::image::{self, ImageSpec};
 use homeostat_e2e::proof;
-use homeostat_knowledge::{Clock, Timestamp};
 use k8s_openapi::api::core::v1::{ConfigMap, Node, Pod, Service};
 use kube::api::{Api, ListParams, PostParams};
 use kube::runtime::wait::await_condition;
@@ -32,15 +31,6 @@ use nix::sys::signal::Signal;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 use tokio::sync::Mutex;
-
-/// The machine's clock.
-struct Now;
-
-impl Clock for Now {
-    fn now(&self) -> Timestamp {
-        Timestamp::now()
-    }
-}
 
 /// Two cores do not carry three clusters: one test after the other.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());

@@ -29,6 +29,8 @@ use kube::Client;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
+use crate::clock::SystemClock;
+
 use super::error::ProofError;
 use super::patients::{self, Chosen, FORESEEN};
 
@@ -84,14 +86,6 @@ pub struct Acknowledgement {
     pub action: String,
     /// The API server's name of the request.
     pub audit_id: String,
-}
-
-struct SystemClock;
-
-impl Clock for SystemClock {
-    fn now(&self) -> Timestamp {
-        Timestamp::now()
-    }
 }
 
 /// The newest snapshot.
