@@ -208,7 +208,7 @@ async fn services_names_and_tools_work() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn killed_around_its_effect_each_action_has_it_once() {
+async fn killed_around_its_effect_each_action_but_the_starts_of_runs_has_it_once() {
     let _turn = ONE_AT_A_TIME.lock().await;
     let name = "test-proof";
     Cluster::remove(name).unwrap();

@@ -1,5 +1,6 @@
 //! The process under test: the shipped executor over the shipped ports, fed by the shipped watches, as the binary wires
-//! them. Only who is ill is said by the stand-in in [`super::patients`], so that every action can be provoked at will.
+//! them. Only who is ill is said by the stand-in in [`super::patients`], so that each of
+//! [`super::plans::ACTIONS`] can be provoked at will.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
