@@ -10,6 +10,8 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+mod bare;
+
 /// What is kept of a Pod.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PodRecord {
@@ -50,28 +52,6 @@ pub struct PodRecord {
 }
 
 impl PodRecord {
-    /// A pod that runs and is ready since ever, of nobody, on no node and without containers: where the rest does not matter.
-    pub fn bare(key: ObjectKey, uid: Uid) -> Self {
-        Self {
-            key,
-            uid,
-            resource_version: Name::from("1"),
-            node: None,
-            ip: None,
-            phase: PodPhase::Running,
-            owner: None,
-            deleting: false,
-            ready: true,
-            unschedulable: None,
-            setup: None,
-            resize: None,
-            created: Timestamp::UNIX_EPOCH,
-            template_hash: None,
-            local_data: false,
-            containers: Vec::new(),
-        }
-    }
-
     /// Running, ready, not being deleted: serves.
     pub fn serving(&self) -> bool {
         self.ready && !self.deleting && self.phase == PodPhase::Running
