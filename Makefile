@@ -88,13 +88,13 @@ scenarios: ## Every kind of fault of the catalogue on a real node: healed or han
 	  $(if $(CONTEXT),--context $(CONTEXT)) $(if $(REGISTRY),--registry $(REGISTRY)) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 scenario-water: ## A water utility's tenants on a real cluster: queues, workers from and to zero, Jobs (TENANTS=n HOURS=n SEED=n)
-	@$(STEP) "Preparing tools" ./scripts/prepare demo
+	@$(STEP) "Preparing tools" ./scripts/prepare cluster
 	@$(STEP) "Building the harness" cargo build --quiet --release --package homeostat-e2e
 	@./target/release/e2e water --name $(NAME) $(if $(TENANTS),--tenants $(TENANTS)) $(if $(HOURS),--hours $(HOURS)) \
 	  $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 scale-node: ## A real HPA with metrics-server beside Homeostat on a real node: same service, same load, two lines (TARGET=60 SEED=n)
-	@$(STEP) "Preparing tools" ./scripts/prepare demo
+	@$(STEP) "Preparing tools" ./scripts/prepare cluster
 	@$(STEP) "Building the harness" cargo build --quiet --release --package homeostat-e2e
 	@./target/release/e2e scale --name $(NAME) $(if $(TARGET),--target $(TARGET)) $(if $(SEED),--seed $(SEED)) $(ARGS)
 

@@ -1,6 +1,7 @@
 //! The test cluster, fault injectors, scenarios and measurements.
 #![allow(clippy::disallowed_methods, reason = "what happens on a real machine is measured with its clocks")]
 
+pub mod clock;
 pub mod cluster;
 pub mod demo;
 pub mod faults;

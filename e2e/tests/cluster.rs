@@ -24,7 +24,6 @@ use homeostat_e2e::cluster::state::{SupervisorState, read_json};
 use homeostat_e2e::cluster::{Cluster, ClusterError, Layout, Options, cgroup};
 use homeostat_e2e::image::{self, ImageSpec};
 use homeostat_e2e::proof;
-use homeostat_knowledge::{Clock, Timestamp};
 use k8s_openapi::api::core::v1::{ConfigMap, Node, Pod, Service};
 use kube::api::{Api, ListParams, PostParams};
 use kube::runtime::wait::await_condition;
@@ -32,15 +31,6 @@ use nix::sys::signal::Signal;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 use tokio::sync::Mutex;
-
-/// The machine's clock.
-struct Now;
-
-impl Clock for Now {
-    fn now(&self) -> Timestamp {
-        Timestamp::now()
-    }
-}
 
 /// Two cores do not carry three clusters: one test after the other.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
@@ -218,7 +208,7 @@ async fn services_names_and_tools_work() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn killed_around_its_effect_each_action_has_it_once() {
+async fn killed_around_its_effect_each_action_but_the_starts_of_runs_has_it_once() {
     let _turn = ONE_AT_A_TIME.lock().await;
     let name = "test-proof";
     Cluster::remove(name).unwrap();

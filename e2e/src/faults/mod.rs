@@ -67,11 +67,6 @@ impl Kind {
         }
     }
 
-    /// The kind with this number.
-    pub fn from_number(number: u8) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.number() == number)
-    }
-
     /// In words.
     pub fn words(self) -> &'static str {
         match self {

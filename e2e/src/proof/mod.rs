@@ -80,7 +80,7 @@ pub struct ProofArgs {
 /// A part of the proof.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Part {
-    /// Every action, disturbed at each of its requests.
+    /// Every action but the starts of runs, disturbed at each of its requests.
     Plans,
     /// Random kills while many workloads fall ill.
     KillLoop,
@@ -204,7 +204,7 @@ async fn parts(args: &ProofArgs, stage: &Stage, path: &Path, live: &Live) -> Res
     Ok(result)
 }
 
-/// Runs a few plans of every action on a cluster of this name; what failed, in words.
+/// Runs a few plans of each of [`plans::ACTIONS`] on a cluster of this name; what failed, in words.
 pub async fn slice(name: &str, root: &Path, program: PathBuf) -> Result<Vec<String>, ProofError> {
     let outcomes = match Stage::up(name, root, Some(program)).await {
         Ok(stage) => Ok(plans::run_all(&stage, plans::slice(), 8, |_| {}).await),

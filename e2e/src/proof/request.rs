@@ -40,27 +40,6 @@ pub enum Request {
 }
 
 impl Request {
-    /// Changes something when the API server takes it.
-    pub fn mutates(self) -> bool {
-        match self {
-            Self::Create
-            | Self::Ask
-            | Self::Intent
-            | Self::Claim
-            | Self::Effect
-            | Self::Acknowledge
-            | Self::Verify
-            | Self::Close => true,
-            Self::KillSwitch
-            | Self::DryRun
-            | Self::FreshRead
-            | Self::ReadAction
-            | Self::List
-            | Self::Watch
-            | Self::Other => false,
-        }
-    }
-
     /// What this request is.
     pub fn of(method: &Method, path: &str, query: &str, body: &[u8]) -> Self {
         let resource = Resource::parse(path);

@@ -1,5 +1,6 @@
 //! The process under test: the shipped executor over the shipped ports, fed by the shipped watches, as the binary wires
-//! them. Only who is ill is said by the stand-in in [`super::patients`], so that every action can be provoked at will.
+//! them. Only who is ill is said by the stand-in in [`super::patients`], so that each of
+//! [`super::plans::ACTIONS`] can be provoked at will.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -28,6 +29,8 @@ use homeostat_knowledge::{
 use kube::Client;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
+
+use crate::clock::SystemClock;
 
 use super::error::ProofError;
 use super::patients::{self, Chosen, FORESEEN};
@@ -84,14 +87,6 @@ pub struct Acknowledgement {
     pub action: String,
     /// The API server's name of the request.
     pub audit_id: String,
-}
-
-struct SystemClock;
-
-impl Clock for SystemClock {
-    fn now(&self) -> Timestamp {
-        Timestamp::now()
-    }
 }
 
 /// The newest snapshot.

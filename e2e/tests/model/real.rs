@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use futures::StreamExt;
 use homeostat_cluster::{ApiActuator, ApiLedger, ConnectOptions, connect, ledger};
 use homeostat_crds::v1alpha1::Action;
+use homeostat_e2e::clock::SystemClock;
 use homeostat_e2e::cluster::Cluster;
 use homeostat_e2e::cluster::components::Components;
 use homeostat_e2e::proof::kubelet::serves;
@@ -30,7 +31,7 @@ use serde_json::{Value, json};
 use super::asks::{Answer, Kubelet};
 use super::modelled::{bounds, flag, replicas};
 use super::things::{NAMESPACE, NODE, PEOPLES, REPLICAS, Thing, action_line, pod_line, record};
-use crate::{LIMIT, Now};
+use crate::LIMIT;
 
 /// A pod and an action that only mark the end of what a watch must have shown.
 const SENTINEL: &str = "sentinel";
@@ -80,7 +81,7 @@ impl Real {
         let definition = homeostat_crds::all().into_iter().find(|one| one.spec.names.kind == "Action");
         create(&client, None, &serde_json::to_value(definition.unwrap()).unwrap()).await.unwrap();
         let hands = ApiActuator::new(client.clone());
-        let ledger = ApiLedger::new(client.clone(), Arc::new(Now));
+        let ledger = ApiLedger::new(client.clone(), Arc::new(SystemClock));
         let real = Self { client, hands, ledger, touches: 0 };
         let actions = real.actions();
         until("the kind Action", LIMIT, || async {

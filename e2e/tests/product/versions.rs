@@ -17,8 +17,9 @@ use homeostat_crds::v1alpha1::{
     Action, ControlPlane, Forecast, Incident, Playbook, Report, Tenant, Workload,
 };
 use homeostat_crds::{GROUP, VERSION};
+use homeostat_e2e::clock::SystemClock;
 use homeostat_execute::ports::{Ledger, LedgerStoreError};
-use homeostat_knowledge::{ActionId, ActionRecord, ActionState, Clock, ObjectKey, Timestamp};
+use homeostat_knowledge::{ActionId, ActionRecord, ActionState, ObjectKey, Timestamp};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     CustomResourceDefinition, CustomResourceDefinitionVersion,
 };
@@ -51,15 +52,6 @@ const SAMPLES: [(&str, usize); 8] = [
     ("forecast", 50),
 ];
 
-/// The machine's clock.
-struct Now;
-
-impl Clock for Now {
-    fn now(&self) -> Timestamp {
-        Timestamp::now()
-    }
-}
-
 /// Every object of ours in `v1alpha1`, by kind, namespace and name.
 type Objects = BTreeMap<String, Value>;
 
@@ -78,8 +70,8 @@ pub async fn store_another_and_back(stage: &Stage) {
 async fn play(stage: &Stage) {
     let client = &stage.client;
     stage.kubectl(&["create", "namespace", NAMESPACE]).await;
-    let ledger = ApiLedger::new(client.clone(), Arc::new(Now));
-    let incidents = IncidentStore::new(client.clone(), Arc::new(Now));
+    let ledger = ApiLedger::new(client.clone(), Arc::new(SystemClock));
+    let incidents = IncidentStore::new(client.clone(), Arc::new(SystemClock));
     let [first, second] = Box::pin(actions(stage, &ledger)).await;
     let incident = Box::pin(write_incidents(stage, &incidents)).await;
     for (sample, copies) in SAMPLES {

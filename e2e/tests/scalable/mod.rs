@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use homeostat_cluster::{ApiActuator, WatchOptions, Watches};
+use homeostat_e2e::clock::SystemClock;
 use homeostat_e2e::cluster::Cluster;
 use homeostat_e2e::proof::objects::create;
 use homeostat_e2e::proof::stage::{Stage, until};
@@ -19,7 +20,7 @@ use kube::api::{ApiResource, DynamicObject, GroupVersionKind, PostParams};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
-use crate::{LIMIT, Now};
+use crate::LIMIT;
 
 const NAMESPACE: &str = "shop";
 
@@ -65,7 +66,7 @@ fn workload() -> Value {
 /// What the watches tell, once the workload is under control.
 async fn seen(stage: &Stage) -> ControllerRecord {
     let (sender, mut told) = mpsc::channel(1024);
-    let watches = Watches::start(&stage.upstream, &WatchOptions::default(), Arc::new(Now), sender);
+    let watches = Watches::start(&stage.upstream, &WatchOptions::default(), Arc::new(SystemClock), sender);
     let found = tokio::time::timeout(LIMIT, async {
         let mut record = None;
         while let Some(observation) = told.recv().await {

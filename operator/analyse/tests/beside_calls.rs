@@ -5,7 +5,7 @@
 use homeostat_analyse::Analyser;
 use homeostat_knowledge::observation::{Change, ObjectChange, Sample, Span, SpanKind};
 use homeostat_knowledge::policy::{Measures, SignalPolicy};
-use homeostat_knowledge::records::{ControllerKey, Memory, NodeRecord, OwnerRecord, PodPhase, RunTimes};
+use homeostat_knowledge::records::{ControllerKey, Memory, NodeRecord, OwnerRecord, RunTimes};
 use homeostat_knowledge::{
     CallOutcome, ContainerRecord, ContainerState, ControllerKind, ControllerRecord, Entity, Finding,
     FindingKind, Name, ObjectKey, Observation, PodRecord, Signal, SignedDuration, Snapshot, Timestamp, Uid,
@@ -94,25 +94,13 @@ impl World {
         for replica in 0..REPLICAS {
             let since = self.now - SignedDuration::from_hours(1);
             self.object(&ObjectChange::Pod(Change::Applied(Arc::new(PodRecord {
-                key: key(&format!("{name}-{replica}")),
-                uid: Uid::new(format!("uid-{name}-{replica}")),
-                resource_version: "1".into(),
                 node: Some(Name::from(format!("node-{replica}"))),
-                ip: None,
-                phase: PodPhase::Running,
                 owner: Some(OwnerRecord {
                     kind: ControllerKind::StatefulSet,
                     name: Name::from(name),
                     uid: Uid::new(format!("uid-{name}")),
                 }),
-                deleting: false,
-                ready: true,
-                unschedulable: None,
-                setup: None,
-                resize: None,
                 created: since,
-                template_hash: None,
-                local_data: false,
                 containers: vec![ContainerRecord {
                     memory: Memory { request: Some(1_000), limit: Some(1_000) },
                     name: "app".into(),
@@ -123,6 +111,10 @@ impl World {
                     cpu_request: None,
                     ephemeral_storage_limit: None,
                 }],
+                ..PodRecord::bare(
+                    key(&format!("{name}-{replica}")),
+                    Uid::new(format!("uid-{name}-{replica}")),
+                )
             }))));
         }
     }

@@ -10,12 +10,12 @@ use homeostat_knowledge::forecast::Scaler;
 use homeostat_knowledge::observation::{ObjectChange, Observation, Signal};
 use homeostat_knowledge::policy::ExternalPolicy;
 use homeostat_knowledge::records::ControllerKey;
-use homeostat_knowledge::{Clock, ControllerKind, Name, ObjectKey, Timestamp};
+use homeostat_knowledge::{ControllerKind, Name, ObjectKey};
 use http::Method;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use support::{Server, Trouble, status};
+use support::{Server, Still, Trouble, status};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -64,15 +64,6 @@ async fn where_kueue_is_not_served_there_are_no_queues_and_what_fails_is_no_answ
     let forbidden = server(&["v1beta2"]);
     forbidden.trouble(Method::GET, "localqueues", 1, status(403, "Forbidden", "not allowed"));
     assert!(kueue::queues(&forbidden.client()).await.is_err());
-}
-
-/// Time stands still.
-struct Still;
-
-impl Clock for Still {
-    fn now(&self) -> Timestamp {
-        Timestamp::UNIX_EPOCH
-    }
 }
 
 #[tokio::test]

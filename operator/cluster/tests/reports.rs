@@ -10,27 +10,15 @@ use homeostat_cluster::reports::{ReportWriter, StoredIncidents};
 use homeostat_knowledge::ids::Uid;
 use homeostat_knowledge::observation::{Change, ObjectChange, ObjectKind};
 use homeostat_knowledge::policy::TenantPolicy;
-use homeostat_knowledge::{
-    Clock, IncidentId, Name, SignedDuration, Snapshot, SnapshotSource, TenantName, Timestamp,
-};
+use homeostat_knowledge::{Clock, IncidentId, Name, Snapshot, SnapshotSource, TenantName};
 use http::Method;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
+use support::clock::Hand;
 use support::{Server, Still, status};
 use tokio_util::sync::CancellationToken;
-
-/// A clock that is moved by hand: seconds after 2026-11-22T09:14:03.512Z.
-#[derive(Default)]
-struct Hand(AtomicI64);
-
-impl Clock for Hand {
-    fn now(&self) -> Timestamp {
-        Still.now() + SignedDuration::from_secs(self.0.load(Ordering::Relaxed))
-    }
-}
 
 struct Known(Arc<Snapshot>);
 
@@ -114,7 +102,7 @@ impl World {
     /// So many seconds pass.
     async fn pass(&self, seconds: i64) {
         for _ in 0..seconds {
-            self.clock.0.fetch_add(1, Ordering::Relaxed);
+            self.clock.forward(1);
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
     }

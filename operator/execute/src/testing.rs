@@ -7,9 +7,7 @@ use homeostat_knowledge::forecast::Scaler;
 use homeostat_knowledge::observation::{Change, ObjectChange, ObjectKind, SourceReport, SourceState};
 use homeostat_knowledge::plan::{Expectation, Verification};
 use homeostat_knowledge::policy::{Bounds, PLATFORM_TENANT, Permits};
-use homeostat_knowledge::records::{
-    AutoscalerRecord, ControllerKey, Hold, NodeRecord, OwnerRecord, PodPhase,
-};
+use homeostat_knowledge::records::{AutoscalerRecord, ControllerKey, Hold, NodeRecord, OwnerRecord};
 use homeostat_knowledge::{
     ActionId, ActionRecord, ActionState, Before, Cause, ContainerRecord, ContainerState, ControlPolicy,
     ControllerKind, ControllerRecord, Entity, EvidenceId, Finding, FindingId, FindingKind, Incident,
@@ -74,25 +72,14 @@ pub(crate) fn record(id: &str) -> ActionRecord {
 /// Pod `shop/order-abc` of Deployment `order`, created at second -1000.
 pub(crate) fn pod() -> PodRecord {
     PodRecord {
-        key: ObjectKey::new("shop", "order-abc"),
-        uid: Uid::new("pod-uid"),
         resource_version: Name::from("7"),
         node: Some(Name::from("node")),
-        ip: None,
-        phase: PodPhase::Running,
         owner: Some(OwnerRecord {
             kind: ControllerKind::ReplicaSet,
             name: Name::from("order-rs"),
             uid: Uid::new("rs-uid"),
         }),
-        deleting: false,
-        ready: true,
-        unschedulable: None,
-        setup: None,
-        resize: None,
         created: at(-1_000),
-        template_hash: None,
-        local_data: false,
         containers: vec![ContainerRecord {
             memory: homeostat_knowledge::records::Memory::default(),
             name: Name::from("app"),
@@ -103,6 +90,7 @@ pub(crate) fn pod() -> PodRecord {
             cpu_request: None,
             ephemeral_storage_limit: None,
         }],
+        ..PodRecord::bare(ObjectKey::new("shop", "order-abc"), Uid::new("pod-uid"))
     }
 }
 

@@ -12,9 +12,12 @@ use homeostat_cluster::forecasts::{ForecastWriter, Forecasts};
 use homeostat_cluster::incidents::{IncidentQueue, IncidentStore};
 use homeostat_cluster::janitor::{Janitor, Retention};
 use homeostat_cluster::ledger::{ApiActuator, ApiLedger};
-use homeostat_cluster::recorder::{EventReason, EventRecorder, Fact, recorder as event_recorder};
+use homeostat_cluster::recorder::{
+    EventPublisher, EventReason, EventRecorder, Fact, recorder as event_recorder,
+};
 use homeostat_cluster::reports::{PagesUrl, ReportWriter};
 use homeostat_cluster::status::{RouteStandings, SelfFacts, StatusWriter};
+use homeostat_cluster::validate::Catalogue;
 use homeostat_cluster::watches::{WatchOptions, Watches};
 use homeostat_execute::driver::Ports;
 use homeostat_execute::{ExecuteError, Executor, ExecutorConfig, Recorder};
@@ -105,70 +108,19 @@ impl Outside {
             homeostat_cluster::kueue::run(client.clone(), Arc::clone(clock), objects, writers_stop.clone()),
         );
 
-        let store = IncidentStore::new(client.clone(), Arc::clone(clock));
-        let snapshots = Arc::clone(board) as Arc<dyn SnapshotSource>;
-        let me = SelfFacts {
-            identity: args.identity.clone(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            ..SelfFacts::default()
-        };
-        let retention = Retention::default();
-        let reports = ReportWriter::new(
-            client.clone(),
-            options.namespaces.clone(),
-            Arc::clone(&snapshots),
-            Arc::clone(clock),
-            retention,
-            args.pages_url.clone(),
-        );
-        let routes = catalogue.clone();
-        let (standing, shown) = watch::channel(RouteStandings::default());
-        let status = StatusWriter::new(client.clone(), catalogue, snapshots, Arc::clone(clock), me)
-            .with_routes(shown)
-            .with_recorder(Arc::clone(&recorder));
         let (events, publisher) = event_recorder(client.clone(), args.identity.as_str());
-        let janitor = Janitor::new(
-            client.clone(),
-            retention,
-            Arc::clone(board) as Arc<dyn SnapshotSource>,
-            options.namespaces.clone(),
-            Arc::clone(clock),
-        );
-        let [loads, limits, runs] = forecasts.map(|newest| ForecastWriter::new(client.clone(), newest));
-        // The list of writers; each writes only while this replica leads.
-        let writers = vec![
-            parts.start("incidents", incidents.clone().run(store, leadership.clone(), writers_stop.clone())),
-            parts.start("statuses", status.run(leadership.clone(), writers_stop.clone())),
-            parts.start("events", publisher.run(leadership.clone(), writers_stop.clone())),
-            parts.start("reports", reports.run(leadership.clone(), writers_stop.clone())),
-            parts.start(
-                "messages",
-                messages::run(
-                    inbox,
-                    args.notify_dir.clone(),
-                    Arc::clone(clock),
-                    leadership.clone(),
-                    routes,
-                    standing,
-                    writers_stop.clone(),
-                ),
-            ),
-            parts.start("janitor", janitor.run(leadership.clone(), writers_stop.clone())),
-            parts.start("forecast objects", loads.run(leadership.clone(), writers_stop.clone())),
-            parts.start("limit forecast objects", limits.run(leadership.clone(), writers_stop.clone())),
-            parts.start("kept runs", runs.run(leadership.clone(), writers_stop.clone())),
-            parts.start(
-                "release",
-                homeostat_cluster::release::run(
-                    client.clone(),
-                    Arc::clone(clock),
-                    Arc::clone(board) as Arc<dyn SnapshotSource>,
-                    Arc::clone(&recorder),
-                    leadership.clone(),
-                    writers_stop.clone(),
-                ),
-            ),
-        ];
+        let writing = Writing {
+            args,
+            client: &client,
+            board,
+            clock,
+            recorder: &recorder,
+            leadership: &leadership,
+            stop: &writers_stop,
+            parts,
+        };
+        let written = Written { incidents: incidents.clone(), publisher, inbox, catalogue, forecasts };
+        let writers = writing.start(written);
 
         let requester = format!("system:serviceaccount:{}:{}", args.namespace, args.service_account);
         let config = ExecutorConfig {
@@ -293,6 +245,81 @@ impl Outside {
         let _ended = elector.await;
         // Without the lease running actions end at their next step; what they stored is taken up by the next leader.
         executor.drain().await;
+    }
+}
+
+/// What every writer is made of, and where it stops.
+struct Writing<'a> {
+    args: &'a RunArgs,
+    client: &'a Client,
+    board: &'a Arc<Board>,
+    clock: &'a Arc<dyn Clock>,
+    recorder: &'a Arc<dyn Recorder>,
+    leadership: &'a Leadership,
+    stop: &'a CancellationToken,
+    parts: &'a Parts,
+}
+
+/// What is written, and where to.
+struct Written {
+    incidents: IncidentQueue,
+    publisher: EventPublisher,
+    inbox: Inbox,
+    catalogue: Catalogue,
+    forecasts: [watch::Receiver<Forecasts>; 3],
+}
+
+impl Writing<'_> {
+    /// Starts the writers, each a part of its own; each writes only while this replica leads.
+    fn start(&self, written: Written) -> Vec<JoinHandle<()>> {
+        let Self { args, client, leadership, parts, .. } = *self;
+        let Written { incidents, publisher, inbox, catalogue, forecasts } = written;
+        let clock = || Arc::clone(self.clock);
+        let snapshots = || Arc::clone(self.board) as Arc<dyn SnapshotSource>;
+        let recorder = || Arc::clone(self.recorder);
+        let leads = || leadership.clone();
+        let stop = || self.stop.clone();
+
+        let store = IncidentStore::new(client.clone(), clock());
+        let me = SelfFacts {
+            identity: args.identity.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            ..SelfFacts::default()
+        };
+        let retention = Retention::default();
+        let pages = args.pages_url.clone();
+        let reports =
+            ReportWriter::new(client.clone(), args.watched(), snapshots(), clock(), retention, pages);
+        let routes = catalogue.clone();
+        let (standing, shown) = watch::channel(RouteStandings::default());
+        let status = StatusWriter::new(client.clone(), catalogue, snapshots(), clock(), me)
+            .with_routes(shown)
+            .with_recorder(recorder());
+        let folder = args.notify_dir.clone();
+        let told = messages::run(inbox, folder, clock(), leads(), routes, standing, stop());
+        let janitor = Janitor::new(client.clone(), retention, snapshots(), args.watched(), clock());
+        let [loads, limits, runs] = forecasts.map(|newest| ForecastWriter::new(client.clone(), newest));
+        let release = homeostat_cluster::release::run(
+            client.clone(),
+            clock(),
+            snapshots(),
+            recorder(),
+            leads(),
+            stop(),
+        );
+        // The list.
+        vec![
+            parts.start("incidents", incidents.run(store, leads(), stop())),
+            parts.start("statuses", status.run(leads(), stop())),
+            parts.start("events", publisher.run(leads(), stop())),
+            parts.start("reports", reports.run(leads(), stop())),
+            parts.start("messages", told),
+            parts.start("janitor", janitor.run(leads(), stop())),
+            parts.start("forecast objects", loads.run(leads(), stop())),
+            parts.start("limit forecast objects", limits.run(leads(), stop())),
+            parts.start("kept runs", runs.run(leads(), stop())),
+            parts.start("release", release),
+        ]
     }
 }
 

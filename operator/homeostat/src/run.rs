@@ -8,12 +8,13 @@ use crate::args::RunArgs;
 use crate::audit::{self, Audit};
 use crate::board::Board;
 use crate::clock::SystemClock;
+use crate::counted::Counted;
 use crate::keeping::Keeping;
 use crate::kernel::{Effect, Kernel};
-use crate::limits::Limits;
 use crate::outside::{Outside, OutsideError, event_reason};
 use crate::parts::parts;
 use crate::record::FileRecorder;
+use crate::sizing::{self, Found};
 use crate::sources::{self, World};
 use homeostat_cluster::anchors::Anchors;
 use homeostat_cluster::client::{ConnectOptions, connect_counting};
@@ -32,7 +33,7 @@ use homeostat_knowledge::{
     Observation, SeededIds, Severity, Signal, SnapshotSource, Timestamp,
 };
 use homeostat_observe::{Counters, Inlet, SourceError};
-use homeostat_scale::outlook::{Forecasting, OutlookConfig, OutlookConfigError};
+use homeostat_scale::outlook::OutlookConfigError;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -134,44 +135,28 @@ pub async fn run(args: RunArgs) -> Result<(), RunError> {
         .await
         .map_err(|source| RunError::Listen { address: args.http, source })?;
     let snapshots: Arc<dyn SnapshotSource> = Arc::clone(&board) as Arc<dyn SnapshotSource>;
-    let scraped = Arc::clone(&counters);
     let incidents = IncidentQueue::new();
-    let written = incidents.clone();
     let (messages, inbox) = crate::messages::messages();
-    let told = messages.clone();
     let record = Arc::new(audit::Standing::default());
-    let (stands, time) = (Arc::clone(&record), Arc::clone(&clock));
     let (sizes_in, sizes) = watch::channel::<Forecasts>(None);
     let (limits_in, limits) = watch::channel::<Forecasts>(None);
     let (runs_in, runs) = watch::channel::<Forecasts>(None);
+    let counted = Counted {
+        arrived: Arc::clone(&counters),
+        requests,
+        incidents: incidents.clone(),
+        messages: messages.clone(),
+        record: Arc::clone(&record),
+        credentials,
+        clock: Arc::clone(&clock),
+    };
     let expected = [sizes.clone(), limits.clone()];
+    let closed = StoredIncidents::new(client.clone(), args.watched(), Arc::clone(&clock));
     let console = Console {
         gate: gate.clone(),
         heartbeat: heartbeat.clone(),
         metrics: metrics.clone(),
-        before_scrape: Some(Arc::new(move |metrics: &Metrics| {
-            for (source, fate, total) in scraped.rows() {
-                metrics.source_items(source.name(), fate.name(), total);
-            }
-            for (verb, result, total) in requests.rows() {
-                metrics.api_requests(verb, result, total);
-            }
-            let counts = written.counts();
-            for (result, total) in [
-                ("created", counts.created),
-                ("updated", counts.updated),
-                ("failed", counts.failed),
-                ("dropped", counts.dropped),
-            ] {
-                metrics.incident_writes(result, total);
-            }
-            metrics.incidents_unclosed(counts.unclosed);
-            metrics.audit_record(stands.waiting(), stands.lost());
-            metrics.credentials_expire(credentials.left(time.now()));
-            for (outcome, total) in told.counts() {
-                metrics.messages(outcome, total);
-            }
-        })),
+        before_scrape: Some(Arc::new(move |metrics: &Metrics| counted.show(metrics))),
         snapshots: Arc::clone(&snapshots),
         forecasts: ForecastSource::new(move || {
             expected.iter().filter_map(|part| part.borrow().clone()).collect()
@@ -179,11 +164,7 @@ pub async fn run(args: RunArgs) -> Result<(), RunError> {
         clock: Arc::clone(&clock),
         recent: recent.clone(),
         home: Name::from(args.namespace.as_str()),
-        archive: ArchiveSource::new(Arc::new(Stored(StoredIncidents::new(
-            client.clone(),
-            args.watched(),
-            Arc::clone(&clock),
-        )))),
+        archive: ArchiveSource::new(Arc::new(Stored(closed))),
     };
     let pages =
         tokio::spawn(homeostat_console::serve(http, homeostat_console::router(console), stop.clone()));
@@ -205,11 +186,9 @@ pub async fn run(args: RunArgs) -> Result<(), RunError> {
         }
     };
     let recorder: Arc<dyn Recorder> = Arc::new(audit.clone());
-    let (outlooks_in, outlooks) = watch::channel(Arc::default());
-    let forecasts_client = client.clone();
-    let namespaces = args.watched();
-    let objects_of_scalers = objects_in.clone();
-    let keeping = Keeping::new(client.clone(), namespaces.clone(), runs_in, intake.clone());
+    let keeping = Keeping::new(client.clone(), args.watched(), runs_in, intake.clone());
+    let found = Found { sizes: sizes_in, limits: limits_in, objects: objects_in.clone() };
+    sizing::start((&client, args.watched()), &world, &metrics, found, &intake, &parts)?;
     let outside = Outside::start(
         &args,
         client,
@@ -224,37 +203,6 @@ pub async fn run(args: RunArgs) -> Result<(), RunError> {
         started,
         &parts,
     )?;
-    let forecasting = Forecasting::new(OutlookConfig::default())?;
-    let limits = Limits::new()?;
-    let most = crate::forecasts::room(crate::forecasts::memory_limit());
-    let (clock_of_sizes, metrics_of_sizes, stop_of_sizes) =
-        (Arc::clone(&clock), metrics.clone(), intake.clone());
-    parts.start("forecasts", async move {
-        let (clock, stop) = (clock_of_sizes, stop_of_sizes);
-        let memory = crate::kept::load(&forecasts_client, &namespaces, &stop).await;
-        let forecasts = crate::forecasts::run(
-            crate::forecasts::Forecaster::new(forecasting, Arc::clone(&memory), most),
-            Arc::clone(&snapshots),
-            Arc::clone(&clock),
-            metrics_of_sizes,
-            outlooks_in,
-            stop.clone(),
-        );
-        let (scalers_in, scalers) = watch::channel(Arc::default());
-        let others = homeostat_cluster::scalers::run(
-            forecasts_client,
-            namespaces,
-            Arc::clone(&snapshots),
-            Arc::clone(&clock),
-            scalers_in,
-            objects_of_scalers,
-            stop.clone(),
-        );
-        let limits =
-            crate::limits::run(limits, Arc::clone(&snapshots), Arc::clone(&clock), limits_in, stop.clone());
-        let sizes = crate::sizes::run(snapshots, clock, memory, outlooks, scalers, sizes_in, stop);
-        tokio::join!(forecasts, others, limits, sizes);
-    });
     tracing::info!(version = env!("CARGO_PKG_VERSION"), identity = %args.identity, "Started");
 
     let kernel = Kernel::new(

@@ -1,12 +1,12 @@
 //! Secrets planted wherever Homeostat looks: none of them is in anything that it stores, shows, sends or logs. From the
 //! objects as the API server gives them, through every stage, to the requests that come of it.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
-#![allow(clippy::disallowed_methods, reason = "the virtual clock of a paused runtime")]
 
 #[path = "../../cluster/tests/support/mod.rs"]
 mod support;
 
 use bytes::Bytes;
+use homeostat::board::Board;
 use homeostat::kernel::{Effect, Kernel};
 use homeostat_audit::Decision;
 use homeostat_cluster::status::{SelfFacts, StatusWriter};
@@ -23,12 +23,12 @@ use homeostat_playbooks::shipped;
 use http::Method;
 use http_body_util::{BodyExt, Empty};
 use serde_json::{Value, json};
-use std::io::Write;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
-use support::{Server, Still};
+use support::Server;
+use support::clock::Going;
+use support::logs::Logs;
 use tokio::sync::mpsc;
-use tokio::time::Instant;
 use tower::ServiceExt;
 
 /// Letters only: what has digits in it is left out of the shapes of log lines anyway.
@@ -158,56 +158,13 @@ fn lines(now: Timestamp) -> Vec<Observation> {
         .collect()
 }
 
-/// Time that goes with the runtime's.
-struct Going(Instant);
-
-impl Clock for Going {
-    fn now(&self) -> Timestamp {
-        Still.now() + SignedDuration::try_from(self.0.elapsed()).unwrap()
-    }
-}
-
-/// Everything that comes out, as text.
-#[derive(Clone, Default)]
-struct Outside(Arc<Mutex<Vec<u8>>>);
-
-impl Outside {
-    fn add(&self, what: &str) {
-        self.0.lock().unwrap().extend_from_slice(what.as_bytes());
-    }
-
-    fn text(&self) -> String {
-        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
-    }
-}
-
-impl Write for Outside {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Recorder for Outside {
+impl Recorder for Logs {
     fn record(&self, input: &GuardInput) {
         self.add(&serde_json::to_string(input).unwrap());
     }
 
     fn decided(&self, record: &ActionRecord) {
         self.add(&format!("{:?}", Decision::of_action(record, "test")));
-    }
-}
-
-#[derive(Default)]
-struct Board(Mutex<Arc<Snapshot>>);
-
-impl SnapshotSource for Board {
-    fn current(&self) -> Arc<Snapshot> {
-        Arc::clone(&self.0.lock().unwrap())
     }
 }
 
@@ -219,7 +176,8 @@ struct Process {
     kernel: Kernel,
     inbox: mpsc::Receiver<Observation>,
     _watches: Watches,
-    outside: Outside,
+    /// Everything that comes out, as text.
+    outside: Logs,
     metrics: Metrics,
     facts: homeostat_cluster::EventRecorder,
     incidents: IncidentStore,
@@ -229,8 +187,8 @@ struct Process {
 }
 
 impl Process {
-    fn start(server: &Server, outside: &Outside) -> Self {
-        let clock = Arc::new(Going(Instant::now()));
+    fn start(server: &Server, outside: &Logs) -> Self {
+        let clock = Arc::new(Going::start());
         let board = Arc::new(Board::default());
         let (sender, inbox) = mpsc::channel(1_024);
         let watches = Watches::start(&server.client(), &WatchOptions::default(), clock.clone(), sender);
@@ -282,7 +240,7 @@ impl Process {
                 self.facts_of(&record);
             }
             let effects = self.kernel.step(&batch, self.clock.now(), true);
-            *self.board.0.lock().unwrap() = Arc::new(self.kernel.snapshot().clone());
+            self.board.publish(self.kernel.snapshot().clone());
             for effect in effects {
                 self.outside.add(&format!("{effect:?}\n"));
                 match effect {
@@ -339,7 +297,9 @@ impl Process {
             archive: ArchiveSource::default(),
             home: Name::from("homeostat-system"),
         };
-        let mut pages = vec!["/".to_owned(), "/metrics".to_owned(), "/api/snapshot.json".to_owned()];
+        let mut pages = ["/", "/metrics", "/api/snapshot.json", "/report", "/report.md", "/report.json"]
+            .map(str::to_owned)
+            .to_vec();
         for incident in &incidents {
             for form in ["", "/report.md", "/report.json"] {
                 pages.push(format!("/incidents/{}{form}", incident.id));
@@ -360,7 +320,7 @@ impl Process {
 
 #[tokio::test(start_paused = true)]
 async fn planted_secrets_are_in_nothing_that_comes_out() {
-    let outside = Outside::default();
+    let outside = Logs::default();
     let logs = outside.clone();
     let subscriber = tracing_subscriber::fmt()
         .with_max_level(tracing::Level::DEBUG)

@@ -12,13 +12,14 @@ use homeostat_audit::disk::{Disk, FileSystem, Handle};
 use homeostat_audit::store;
 use homeostat_cluster::anchors::Anchors;
 use homeostat_knowledge::records::Release;
-use homeostat_knowledge::{Clock, Name, SignedDuration, Timestamp, Uid};
-use std::io::{self, Write};
+use homeostat_knowledge::{Clock, Name, Uid};
+use std::io;
 use std::path::Path;
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
-use support::{Server, Still};
+use support::Server;
+use support::clock::Hand;
+use support::logs::Logs;
 
 /// What the disk does with a write now, and how many wait for it.
 #[derive(Debug, Default)]
@@ -94,34 +95,9 @@ impl Disk for Slow {
     }
 }
 
-/// A clock that is moved by hand: seconds after that of [`Still`].
-#[derive(Default)]
-struct Hand(AtomicI64);
-
-impl Clock for Hand {
-    fn now(&self) -> Timestamp {
-        Still.now() + SignedDuration::from_secs(self.0.load(Ordering::SeqCst))
-    }
-}
-
-#[derive(Clone, Default)]
-struct Logs(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Logs {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Logs {
-    fn slow(&self) -> usize {
-        String::from_utf8(self.0.lock().unwrap().clone()).unwrap().matches("audit record is slow").count()
-    }
+/// How often it was told that the record is slow.
+fn told_slow(logs: &Logs) -> usize {
+    logs.text().matches("audit record is slow").count()
 }
 
 fn release(number: usize) -> Release {
@@ -185,11 +161,11 @@ async fn while_the_disk_is_slow_decisions_go_on_and_what_waits_is_bounded_and_to
         (QUEUE + 1, MANY - QUEUE),
         "a bound, and what is beyond it"
     );
-    assert_eq!(logs.slow(), 0, "a moment is no news");
+    assert_eq!(told_slow(&logs), 0, "a moment is no news");
     for second in 0..10 {
-        clock.0.fetch_add(1, Ordering::SeqCst);
+        clock.forward(1);
         audit.let_go(&release(2));
-        assert_eq!(logs.slow(), usize::from(second >= 4), "told once, after five seconds");
+        assert_eq!(told_slow(&logs), usize::from(second >= 4), "told once, after five seconds");
     }
     let lost = standing.lost();
     assert_eq!(lost, MANY - QUEUE + 10);

@@ -53,26 +53,14 @@ fn controller(kind: ControllerKind, name: &str, owner: Option<(ControllerKind, &
 
 fn pod(name: &str, ip: &str) -> PodRecord {
     PodRecord {
-        key: ObjectKey::new("shop", name),
-        uid: Uid::new(format!("uid-{name}")),
-        resource_version: Name::from("1"),
-        node: None,
         ip: Some(ip.parse().unwrap()),
-        phase: PodPhase::Running,
         owner: Some(OwnerRecord {
             kind: ControllerKind::ReplicaSet,
             name: Name::from("cart-1"),
             uid: Uid::new("uid-cart-1"),
         }),
-        deleting: false,
-        ready: true,
-        unschedulable: None,
-        setup: None,
-        resize: None,
         created: now(),
-        template_hash: None,
-        local_data: false,
-        containers: Vec::new(),
+        ..PodRecord::bare(ObjectKey::new("shop", name), Uid::new(format!("uid-{name}")))
     }
 }
 

@@ -151,7 +151,7 @@ fn mebibytes(bytes: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use homeostat_knowledge::records::{Amounts, Memory, PodPhase, Termination};
+    use homeostat_knowledge::records::{Amounts, Memory, Termination};
     use homeostat_knowledge::{ObjectKey, Uid};
 
     fn at(second: i64) -> Timestamp {
@@ -180,22 +180,11 @@ mod tests {
 
     fn pod(containers: Vec<ContainerRecord>) -> PodRecord {
         PodRecord {
-            key: ObjectKey::new("shop", "order-a"),
-            uid: Uid::new("uid-order-a"),
             resource_version: "9".into(),
-            node: None,
-            ip: None,
-            phase: PodPhase::Running,
-            owner: None,
-            deleting: false,
             ready: false,
-            unschedulable: None,
-            setup: None,
-            resize: None,
             created: at(-1_000_000),
-            template_hash: None,
-            local_data: false,
             containers,
+            ..PodRecord::bare(ObjectKey::new("shop", "order-a"), Uid::new("uid-order-a"))
         }
     }
 

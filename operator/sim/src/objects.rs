@@ -5,7 +5,7 @@ use homeostat_execute::ports::{Field, FieldEdit, FreshTarget, Marks, Requests};
 use homeostat_knowledge::policy::{
     Bounds, ControlPolicy, KillSwitch, PLATFORM_TENANT, Permits, TenantPolicy, WorkloadPolicy,
 };
-use homeostat_knowledge::records::{AutoscalerRecord, ControllerKey, NodeRecord, OwnerRecord, PodPhase};
+use homeostat_knowledge::records::{AutoscalerRecord, ControllerKey, NodeRecord, OwnerRecord};
 use homeostat_knowledge::{
     ActionKind, ContainerRecord, ContainerState, ControllerKind, ControllerRecord, FindingKind, GuardLimits,
     Level, Name, ObjectKey, PodRecord, SignedDuration, TenantName, Timestamp, Uid, WorkloadKey,
@@ -155,21 +155,10 @@ pub fn pod(
     created: Timestamp,
 ) -> PodRecord {
     PodRecord {
-        key,
-        uid,
         resource_version: version,
-        node: None,
-        ip: None,
-        phase: PodPhase::Running,
         owner: Some(owner),
-        deleting: false,
-        ready: true,
-        unschedulable: None,
-        setup: None,
-        resize: None,
         created,
         template_hash: Some(hash.clone()),
-        local_data: false,
         containers: vec![ContainerRecord {
             memory: homeostat_knowledge::records::Memory::default(),
             name: Name::from(CONTAINER),
@@ -180,6 +169,7 @@ pub fn pod(
             cpu_request: None,
             ephemeral_storage_limit: None,
         }],
+        ..PodRecord::bare(key, uid)
     }
 }
 

@@ -3,9 +3,7 @@
 use homeostat_analyse::{Analyser, Correlator, CorrelatorConfig};
 use homeostat_knowledge::observation::{Change, ObjectChange};
 use homeostat_knowledge::policy::ControlPolicy;
-use homeostat_knowledge::records::{
-    ControllerKey, NodeRecord, OwnerRecord, PodPhase, ServiceRecord, Termination,
-};
+use homeostat_knowledge::records::{ControllerKey, NodeRecord, OwnerRecord, ServiceRecord, Termination};
 use homeostat_knowledge::{
     CallOutcome, ContainerRecord, ContainerState, ControllerKind, ControllerRecord, Entity, FindingKind,
     Incident, Name, ObjectKey, Observation, PodRecord, SeededIds, Signal, SignedDuration, Snapshot, Span,
@@ -62,25 +60,13 @@ pub fn node() -> NodeRecord {
 
 pub fn pod(name: &str) -> PodRecord {
     PodRecord {
-        key: key(&format!("{name}-0")),
-        uid: Uid::new(format!("uid-{name}-0")),
-        resource_version: Name::from("1"),
         node: Some(Name::from("node")),
-        ip: None,
-        phase: PodPhase::Running,
         owner: Some(OwnerRecord {
             kind: ControllerKind::Deployment,
             name: Name::from(name),
             uid: Uid::new("d"),
         }),
-        deleting: false,
-        ready: true,
-        unschedulable: None,
-        setup: None,
-        resize: None,
         created: Timestamp::from_second(1_000).unwrap(),
-        template_hash: None,
-        local_data: false,
         containers: vec![ContainerRecord {
             memory: homeostat_knowledge::records::Memory::default(),
             name: Name::from(name),
@@ -91,6 +77,7 @@ pub fn pod(name: &str) -> PodRecord {
             cpu_request: None,
             ephemeral_storage_limit: None,
         }],
+        ..PodRecord::bare(key(&format!("{name}-0")), Uid::new(format!("uid-{name}-0")))
     }
 }
 

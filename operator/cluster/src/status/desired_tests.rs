@@ -5,7 +5,7 @@ use homeostat_crds::conditions::{find, is_true};
 use homeostat_knowledge::ids::{EvidenceId, IncidentId, Uid};
 use homeostat_knowledge::observation::{Change, ObjectChange, ObjectKind, SourceReport};
 use homeostat_knowledge::policy::BreakerLatch;
-use homeostat_knowledge::records::{ControllerKey, OwnerRecord, PodPhase};
+use homeostat_knowledge::records::{ControllerKey, OwnerRecord};
 use homeostat_knowledge::{
     ActionKind, ControllerKind, ControllerRecord, Instants, Name, PodRecord, SignedDuration,
 };
@@ -34,26 +34,14 @@ pub(crate) fn rules() -> TenantPolicy {
 
 fn pod(ready: bool) -> PodRecord {
     PodRecord {
-        key: ObjectKey::new("shop", "order-x"),
-        uid: Uid::new("p"),
-        resource_version: Name::from("1"),
-        node: None,
-        ip: None,
-        phase: PodPhase::Running,
         owner: Some(OwnerRecord {
             kind: ControllerKind::Deployment,
             name: Name::from("order"),
             uid: Uid::new("d"),
         }),
-        deleting: false,
         ready,
-        unschedulable: None,
-        setup: None,
-        resize: None,
         created: at(0),
-        template_hash: None,
-        local_data: false,
-        containers: Vec::new(),
+        ..PodRecord::bare(ObjectKey::new("shop", "order-x"), Uid::new("p"))
     }
 }
 

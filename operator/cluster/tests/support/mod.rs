@@ -1,15 +1,18 @@
 //! An API server in memory, as far as these tests need one: lists with pages, watches, conditional writes, status
 //! subresources, evictions. Every request is recorded; any request can be made to fail.
 
-#![allow(dead_code, reason = "each test file uses its own part")]
+#![allow(dead_code, unused_imports, reason = "each test file uses its own part")]
 
 pub mod board;
+pub mod clock;
+pub mod logs;
 mod tokens;
+
+pub use clock::Still;
 
 use bytes::Bytes;
 use futures::channel::mpsc;
 use futures::{StreamExt, future};
-use homeostat_knowledge::{Clock, Timestamp};
 use http::{Method, Request, Response};
 use http_body::Frame;
 use http_body_util::combinators::UnsyncBoxBody;
@@ -572,14 +575,5 @@ fn merge(into: &mut Value, patch: &Value) {
             merge(into, patch);
         }
         (into, patch) => *into = patch.clone(),
-    }
-}
-
-/// A clock that stands still.
-pub struct Still;
-
-impl Clock for Still {
-    fn now(&self) -> Timestamp {
-        "2026-11-22T09:14:03.512000Z".parse().unwrap()
     }
 }

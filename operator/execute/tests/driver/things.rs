@@ -1,7 +1,7 @@
 //! The objects of the world: one service of one pod, its controllers, policies, finding and incident.
 
 use homeostat_knowledge::policy::{TenantPolicy, WorkloadPolicy};
-use homeostat_knowledge::records::{ControllerKey, OwnerRecord, PodPhase};
+use homeostat_knowledge::records::{ControllerKey, OwnerRecord};
 use homeostat_knowledge::{
     ActionKind, Cause, ContainerRecord, ContainerState, ControllerKind, ControllerRecord, Entity, Evidence,
     EvidenceId, Finding, FindingId, FindingKind, Incident, IncidentId, IncidentState, Instants, Level, Name,
@@ -15,25 +15,13 @@ pub fn workload() -> ObjectKey {
 
 pub fn pod(number: u64, created: Timestamp) -> PodRecord {
     PodRecord {
-        key: ObjectKey::new("shop", format!("order-{number}")),
-        uid: Uid::new(format!("pod-uid-{number}")),
-        resource_version: Name::from("1"),
         node: Some(Name::from("node")),
-        ip: None,
-        phase: PodPhase::Running,
         owner: Some(OwnerRecord {
             kind: ControllerKind::ReplicaSet,
             name: Name::from("order-rs"),
             uid: Uid::new("rs"),
         }),
-        deleting: false,
-        ready: true,
-        unschedulable: None,
-        setup: None,
-        resize: None,
         created,
-        template_hash: None,
-        local_data: false,
         containers: vec![ContainerRecord {
             memory: homeostat_knowledge::records::Memory::default(),
             name: Name::from("app"),
@@ -44,6 +32,10 @@ pub fn pod(number: u64, created: Timestamp) -> PodRecord {
             cpu_request: None,
             ephemeral_storage_limit: None,
         }],
+        ..PodRecord::bare(
+            ObjectKey::new("shop", format!("order-{number}")),
+            Uid::new(format!("pod-uid-{number}")),
+        )
     }
 }
 

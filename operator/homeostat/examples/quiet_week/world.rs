@@ -477,11 +477,7 @@ impl Workload {
     fn pod(&self, place: usize, created: i64, ready: bool, deleting: bool) -> PodRecord {
         let (key, uid) = self.pods[place].clone();
         PodRecord {
-            key,
-            uid,
-            resource_version: Name::from("1"),
             node: Some(Name::from("node-0")),
-            ip: None,
             phase: if ready { PodPhase::Running } else { PodPhase::Pending },
             owner: Some(OwnerRecord {
                 kind: ControllerKind::ReplicaSet,
@@ -490,12 +486,7 @@ impl Workload {
             }),
             deleting,
             ready: ready && !deleting,
-            unschedulable: None,
-            setup: None,
-            resize: None,
             created: at(created),
-            template_hash: None,
-            local_data: false,
             containers: vec![ContainerRecord {
                 memory: homeostat_knowledge::records::Memory::default(),
                 name: Name::from("app"),
@@ -510,6 +501,7 @@ impl Workload {
                 cpu_request: None,
                 ephemeral_storage_limit: None,
             }],
+            ..PodRecord::bare(key, uid)
         }
     }
 }

@@ -150,25 +150,15 @@ impl World {
             used: Amounts { cpu_millis: None, memory_bytes: used.map(|used| used * MIB) },
         };
         let pod = PodRecord {
-            key: ObjectKey::new(job.key.object.namespace.clone(), format!("{}-pod", job.key.object.name)),
-            uid: Uid::new(format!("{}-pod", job.uid)),
-            resource_version: Name::from("1"),
             node: Some(Name::from("node")),
-            ip: None,
             phase: if good { PodPhase::Succeeded } else { PodPhase::Failed },
             owner: Some(OwnerRecord {
                 kind: ControllerKind::Job,
                 name: job.key.object.name.clone(),
                 uid: job.uid.clone(),
             }),
-            deleting: false,
             ready: false,
-            unschedulable: None,
-            setup: None,
-            resize: None,
             created: at(0),
-            template_hash: None,
-            local_data: false,
             containers: vec![ContainerRecord {
                 name: Name::from("app"),
                 ready: false,
@@ -179,6 +169,10 @@ impl World {
                 ephemeral_storage_limit: None,
                 memory: Memory::default(),
             }],
+            ..PodRecord::bare(
+                ObjectKey::new(job.key.object.namespace.clone(), format!("{}-pod", job.key.object.name)),
+                Uid::new(format!("{}-pod", job.uid)),
+            )
         };
         self.snapshot.commit(&ObjectChange::Pod(Change::Applied(Arc::new(pod))), at(second));
         self.put(job);

@@ -20,15 +20,16 @@ use homeostat::audit::Audit;
 use homeostat::record::FileRecorder;
 use homeostat_audit::store;
 use homeostat_cluster::anchors::{ANCHORS, Anchors};
-use homeostat_knowledge::{Clock, SignedDuration, Timestamp};
-use process::{Logs, Process, incident, rule, shop};
+use homeostat_knowledge::Clock;
+use process::{Process, incident, rule, shop};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::future::Future;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
-use support::{Right, Server, Still, right};
+use support::clock::Hand;
+use support::logs::Logs;
+use support::{Right, Server, right};
 
 /// Seconds in which everything but the janitor has its turn, and with the janitor.
 const SHORT: u64 = 160;
@@ -200,17 +201,6 @@ fn each_write_that_is_refused_is_told_and_made_up_for_when_it_is_granted() {
     assert!(granted().iter().all(|(_, _, verb)| known.contains(&&**verb)), "a verb that no test takes away");
 }
 
-/// A clock that is moved by hand: seconds after that of [`Still`], and how often it was looked at.
-#[derive(Default)]
-struct Hand(AtomicI64, AtomicUsize);
-
-impl Clock for Hand {
-    fn now(&self) -> Timestamp {
-        self.1.fetch_add(1, Ordering::SeqCst);
-        Still.now() + SignedDuration::from_secs(self.0.load(Ordering::SeqCst))
-    }
-}
-
 /// Lets the other thread work until something is so, half a minute at most.
 async fn until(what: &str, mut so: impl FnMut() -> bool) {
     let began = std::time::Instant::now();
@@ -223,12 +213,12 @@ async fn until(what: &str, mut so: impl FnMut() -> bool) {
 
 /// A record in this folder that takes decisions.
 async fn started(folder: &Path, anchors: &Anchors, clock: &Arc<Hand>) -> Audit {
-    let looked = clock.1.load(Ordering::SeqCst);
+    let looked = clock.looks();
     let hand = Arc::clone(clock) as Arc<dyn Clock>;
     let kept = Arc::new(FileRecorder::off());
     let audit = Audit::start(folder.to_owned(), "test", kept, anchors.clone(), hand, Arc::default()).await;
     // It looks before it opens the record, and when it has.
-    until("the record is open", || clock.1.load(Ordering::SeqCst) >= looked + 2).await;
+    until("the record is open", || clock.looks() >= looked + 2).await;
     audit
 }
 
@@ -252,7 +242,7 @@ async fn an_anchor_that_is_refused_is_told_each_minute_and_the_record_goes_on() 
         assert_eq!(refused(), at_the_start);
         for minute in 1..=2 {
             audit.planned(&incident("order-1", "first"), &format!("minute {minute}"));
-            clock.0.fetch_add(61, Ordering::SeqCst);
+            clock.forward(61);
             until("it is tried", || refused() == at_the_start + minute).await;
         }
         assert!(data().is_null());
@@ -260,7 +250,7 @@ async fn an_anchor_that_is_refused_is_told_each_minute_and_the_record_goes_on() 
 
         server.grant();
         audit.planned(&incident("order-1", "first"), "the last minute");
-        clock.0.fetch_add(61, Ordering::SeqCst);
+        clock.forward(61);
         until("it is anchored", || data().is_object()).await;
         let anchor = data().as_object().unwrap().values().next().unwrap().as_str().unwrap().to_owned();
         assert!(anchor.contains("\"seq\":3"), "nothing of the record is missing: {anchor}");
@@ -284,7 +274,7 @@ async fn what_was_anchored_stays_so_when_a_start_cannot_read_it() {
     let audit = started(&folder, &anchors, &clock).await;
     audit.planned(&incident("order-1", "first"), "one");
     audit.planned(&incident("order-1", "first"), "two");
-    clock.0.fetch_add(61, Ordering::SeqCst);
+    clock.forward(61);
     until("it is anchored", || data().is_object()).await;
     audit.close();
     let before = data();
@@ -298,7 +288,7 @@ async fn what_was_anchored_stays_so_when_a_start_cannot_read_it() {
     std::fs::write(&file, &cut).unwrap();
 
     server.forbid(&lacking);
-    clock.0.fetch_add(100, Ordering::SeqCst);
+    clock.forward(100);
     let audit = started(&folder, &anchors, &clock).await;
     let said = logs.lines();
     assert!(
@@ -307,7 +297,7 @@ async fn what_was_anchored_stays_so_when_a_start_cannot_read_it() {
     );
     server.grant();
     audit.planned(&incident("order-1", "first"), "three");
-    clock.0.fetch_add(61, Ordering::SeqCst);
+    clock.forward(61);
     until("the new chain is anchored", || data().as_object().unwrap().len() == 2).await;
     audit.close();
     assert_eq!(data()[chain], told, "what was cut is still seen to be");

@@ -1,6 +1,8 @@
 //! Everything of one process that asks the API server, wired as the binary wires it, in virtual time.
 
-use crate::support::{Right, Server, Still, Trouble};
+use crate::support::clock::Going;
+use crate::support::logs::Logs;
+use crate::support::{Right, Server, Trouble};
 use clap::Parser;
 use homeostat::args::{Args, Command, RunArgs};
 use homeostat::board::Board;
@@ -20,39 +22,13 @@ use homeostat_observe::{Counters, Inlet, queue};
 use http::Method;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
-use std::io::Write;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-/// Time that goes with the runtime's.
-struct Going(Instant);
-
-impl Clock for Going {
-    fn now(&self) -> Timestamp {
-        Still.now() + SignedDuration::try_from(self.0.elapsed()).unwrap()
-    }
-}
-
-/// What is logged from warnings up.
-#[derive(Clone, Default)]
-pub struct Logs(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Logs {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
 impl Logs {
-    /// Takes the log lines of this thread.
+    /// Takes the log lines of this thread, from warnings up.
     pub fn take(&self) -> tracing::subscriber::DefaultGuard {
         let logs = self.clone();
         let subscriber = tracing_subscriber::fmt()
@@ -65,8 +41,11 @@ impl Logs {
 
     /// Lines of our own code, without the quotes of quotes.
     pub fn lines(&self) -> Vec<String> {
-        let text = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
-        text.lines().filter(|line| line.contains(" homeostat")).map(|line| line.replace('\\', "")).collect()
+        self.text()
+            .lines()
+            .filter(|line| line.contains(" homeostat"))
+            .map(|line| line.replace('\\', ""))
+            .collect()
     }
 }
 
@@ -224,7 +203,7 @@ pub struct Process {
 
 impl Process {
     pub fn start(server: &Server) -> Self {
-        let clock: Arc<dyn Clock> = Arc::new(Going(Instant::now()));
+        let clock: Arc<dyn Clock> = Arc::new(Going::start());
         let (board, (parts, ends)) = (Arc::new(Board::default()), parts());
         let (objects_in, objects) = mpsc::channel(4_096);
         let (actions_in, actions) = mpsc::channel(64);

@@ -7,7 +7,7 @@ use homeostat_knowledge::observation::{Change, ObjectChange, ObjectKind};
 use homeostat_knowledge::policy::{
     ControlPolicy, PrometheusPolicy, SignalPolicy, TenantPolicy, WorkloadPolicy,
 };
-use homeostat_knowledge::records::{ControllerKey, OwnerRecord, PodPhase};
+use homeostat_knowledge::records::{ControllerKey, OwnerRecord};
 use homeostat_knowledge::{
     Clock, ControllerKind, Name, ObjectKey, PodRecord, SignedDuration, Snapshot, SnapshotSource, TenantName,
     Timestamp, Uid,
@@ -47,26 +47,14 @@ impl SnapshotSource for Snapshots {
 
 pub fn pod(namespace: &str, name: &str, ip: Option<&str>) -> PodRecord {
     PodRecord {
-        key: ObjectKey::new(namespace, name),
-        uid: Uid::new(format!("uid-{name}")),
-        resource_version: Name::from("1"),
-        node: None,
         ip: ip.map(|ip| ip.parse::<IpAddr>().expect("a valid address")),
-        phase: PodPhase::Running,
         owner: Some(OwnerRecord {
             kind: ControllerKind::Deployment,
             name: Name::from("order"),
             uid: Uid::new("uid-deployment"),
         }),
-        deleting: false,
-        ready: true,
-        unschedulable: None,
-        setup: None,
-        resize: None,
         created: FixedClock.now(),
-        template_hash: None,
-        local_data: false,
-        containers: Vec::new(),
+        ..PodRecord::bare(ObjectKey::new(namespace, name), Uid::new(format!("uid-{name}")))
     }
 }
 

@@ -216,96 +216,174 @@ fn lay_out(
     capacity: Size,
     quotas: &BTreeMap<String, Size>,
 ) -> Vec<(usize, Option<SignedDuration>)> {
-    let latest = latest_starts(runs);
-    let quota = |place: usize| quotas.get(&runs[place].tenant).copied().unwrap_or(ALL);
-    let never = |place: usize| {
-        let run = &runs[place];
-        !(run.running || run.size.fits(capacity) && run.size.fits(quota(place)))
-    };
-    let mut followers: Vec<Vec<usize>> = vec![Vec::new(); runs.len()];
-    let mut possible: BinaryHeap<Reverse<(Timestamp, usize)>> = BinaryHeap::new();
-    for (place, run) in runs.iter().enumerate() {
-        match run.needs.filter(|needs| *needs < place) {
-            Some(needs) => followers[needs].push(place),
-            None => possible.push(Reverse((run.from, place))),
+    let mut laid = LaidOut::new(runs, capacity, quotas);
+    while let Some(now) = laid.next_moment() {
+        laid.end(now);
+        laid.make_ready(now);
+        laid.start(now);
+    }
+    laid.late()
+}
+
+/// Runs by a time, the earliest first.
+type Queue = BinaryHeap<Reverse<(Timestamp, usize)>>;
+
+/// Takes the earliest run whose time has come.
+fn take_due(queue: &mut Queue, now: Timestamp) -> Option<usize> {
+    let Reverse((at, place)) = queue.peek().copied()?;
+    if at > now {
+        return None;
+    }
+    queue.pop();
+    Some(place)
+}
+
+/// A lay-out at one moment; runs by their places in the list.
+struct LaidOut<'a> {
+    runs: &'a [Expected],
+    capacity: Size,
+    quotas: &'a BTreeMap<String, Size>,
+    /// Latest start of each.
+    latest: Vec<Timestamp>,
+    /// What waits for the end of each.
+    followers: Vec<Vec<usize>>,
+    /// Those that need nothing any more, by when they can start.
+    possible: Queue,
+    /// Those that run, by their ends.
+    ends: Queue,
+    /// Those that only lack room, by their latest starts.
+    ready: BTreeSet<(Timestamp, usize)>,
+    /// Those that their tenant's quota has no room for now.
+    parked: BTreeMap<&'a str, BTreeSet<(Timestamp, usize)>>,
+    used: Size,
+    of_tenant: BTreeMap<&'a str, Size>,
+    late: Vec<(usize, Option<SignedDuration>)>,
+    /// Those that no room there is would be enough for.
+    stuck: Vec<usize>,
+}
+
+impl<'a> LaidOut<'a> {
+    fn new(runs: &'a [Expected], capacity: Size, quotas: &'a BTreeMap<String, Size>) -> Self {
+        let mut followers: Vec<Vec<usize>> = vec![Vec::new(); runs.len()];
+        let mut possible = Queue::new();
+        for (place, run) in runs.iter().enumerate() {
+            match run.needs.filter(|needs| *needs < place) {
+                Some(needs) => followers[needs].push(place),
+                None => possible.push(Reverse((run.from, place))),
+            }
+        }
+        Self {
+            runs,
+            capacity,
+            quotas,
+            latest: latest_starts(runs),
+            followers,
+            possible,
+            ends: Queue::new(),
+            ready: BTreeSet::new(),
+            parked: BTreeMap::new(),
+            used: Size::default(),
+            of_tenant: BTreeMap::new(),
+            late: Vec::new(),
+            stuck: Vec::new(),
         }
     }
-    let mut ends: BinaryHeap<Reverse<(Timestamp, usize)>> = BinaryHeap::new();
-    let mut ready: BTreeSet<(Timestamp, usize)> = BTreeSet::new();
-    // Those that their tenant's quota has no room for now.
-    let mut parked: BTreeMap<&str, BTreeSet<(Timestamp, usize)>> = BTreeMap::new();
-    let mut used = Size::default();
-    let mut of_tenant: BTreeMap<&str, Size> = BTreeMap::new();
-    let (mut late, mut stuck) = (Vec::new(), Vec::new());
-    loop {
-        let next = [possible.peek().map(|next| next.0.0), ends.peek().map(|next| next.0.0)];
-        let Some(now) = next.into_iter().flatten().min() else { break };
-        while let Some(Reverse((_, place))) = ends.peek().copied().filter(|next| next.0.0 <= now) {
-            ends.pop();
-            let (tenant, size) = (runs[place].tenant.as_str(), runs[place].size);
-            used = used.minus(size);
-            let own = of_tenant.entry(tenant).or_default();
-            *own = own.minus(size);
-            let by = now.duration_since(runs[place].due);
+
+    /// When something ends or can start next.
+    fn next_moment(&self) -> Option<Timestamp> {
+        let next = [&self.possible, &self.ends].map(|queue| queue.peek().map(|next| next.0.0));
+        next.into_iter().flatten().min()
+    }
+
+    fn quota(&self, place: usize) -> Size {
+        self.quotas.get(&self.runs[place].tenant).copied().unwrap_or(ALL)
+    }
+
+    fn fits_never(&self, place: usize) -> bool {
+        let run = &self.runs[place];
+        !(run.running || run.size.fits(self.capacity) && run.size.fits(self.quota(place)))
+    }
+
+    /// What ends now makes room, and lets others begin that need it.
+    fn end(&mut self, now: Timestamp) {
+        let runs = self.runs;
+        while let Some(place) = take_due(&mut self.ends, now) {
+            let (run, quota) = (&runs[place], self.quota(place));
+            self.used = self.used.minus(run.size);
+            let own = self.of_tenant.entry(&run.tenant).or_default();
+            *own = own.minus(run.size);
+            let by = now.duration_since(run.due);
             if by.is_positive() {
-                late.push((place, Some(by)));
+                self.late.push((place, Some(by)));
             }
-            for follower in &followers[place] {
-                possible.push(Reverse((runs[*follower].from.max(now), *follower)));
+            for follower in &self.followers[place] {
+                self.possible.push(Reverse((runs[*follower].from.max(now), *follower)));
             }
             // As many as the quota has room for now.
-            let (mut then, waiting) = (*own, parked.entry(tenant).or_default());
+            let (mut then, waiting) = (*own, self.parked.entry(&run.tenant).or_default());
             while let Some((_, first)) = waiting.first().copied() {
                 then = then.plus(runs[first].size);
-                if !then.fits(quota(place)) {
+                if !then.fits(quota) {
                     break;
                 }
-                ready.extend(waiting.pop_first());
+                self.ready.extend(waiting.pop_first());
             }
         }
-        while let Some(Reverse((_, place))) = possible.peek().copied().filter(|next| next.0.0 <= now) {
-            possible.pop();
-            if never(place) {
-                stuck.push(place);
+    }
+
+    /// What can start now, or never.
+    fn make_ready(&mut self, now: Timestamp) {
+        while let Some(place) = take_due(&mut self.possible, now) {
+            if self.fits_never(place) {
+                self.stuck.push(place);
             } else {
-                ready.insert((latest[place], place));
+                self.ready.insert((self.latest[place], place));
             }
         }
-        // Room only shrinks within a moment, so what did not fit need not be asked again; what starts or is parked makes
-        // place for the next to be asked.
+    }
+
+    /// Starts what there is room for. Room only shrinks within a moment, so what did not fit need not be asked again; what
+    /// starts or is parked makes place for the next to be asked.
+    fn start(&mut self, now: Timestamp) {
+        let runs = self.runs;
         let mut waits = 0;
-        let mut at = ready.first().copied();
+        let mut at = self.ready.first().copied();
         while let Some(next) = at {
-            let run = &runs[next.1];
-            let own = of_tenant.entry(&run.tenant).or_default();
-            if !run.running && !own.plus(run.size).fits(quota(next.1)) {
-                ready.remove(&next);
-                parked.entry(&run.tenant).or_default().insert(next);
-            } else if run.running || used.plus(run.size).fits(capacity) {
-                ready.remove(&next);
+            let (run, quota) = (&runs[next.1], self.quota(next.1));
+            let own = self.of_tenant.entry(&run.tenant).or_default();
+            if !run.running && !own.plus(run.size).fits(quota) {
+                self.ready.remove(&next);
+                self.parked.entry(&run.tenant).or_default().insert(next);
+            } else if run.running || self.used.plus(run.size).fits(self.capacity) {
+                self.ready.remove(&next);
                 *own = own.plus(run.size);
-                used = used.plus(run.size);
-                ends.push(Reverse((later(now, run.lasts), next.1)));
+                self.used = self.used.plus(run.size);
+                self.ends.push(Reverse((later(now, run.lasts), next.1)));
             } else {
                 waits += 1;
             }
             let after = (Bound::Excluded(next), Bound::Unbounded);
-            at = ready.range(after).next().copied().filter(|_| waits < LOOK);
+            at = self.ready.range(after).next().copied().filter(|_| waits < LOOK);
         }
     }
-    // What never fitted, and what waits for it.
-    stuck.extend(ready.into_iter().chain(parked.into_values().flatten()).map(|(_, place)| place));
-    while let Some(place) = stuck.pop() {
-        late.push((place, None));
-        stuck.extend(&followers[place]);
+
+    /// All that is late once nothing happens any more.
+    fn late(self) -> Vec<(usize, Option<SignedDuration>)> {
+        let Self { runs, followers, ready, parked, mut late, mut stuck, .. } = self;
+        // What never fitted, and what waits for it.
+        stuck.extend(ready.into_iter().chain(parked.into_values().flatten()).map(|(_, place)| place));
+        while let Some(place) = stuck.pop() {
+            late.push((place, None));
+            stuck.extend(&followers[place]);
+        }
+        late.sort_by(|(one, by), (other, than)| {
+            let order = |place: usize, by: &Option<SignedDuration>| {
+                (Reverse(by.unwrap_or(SignedDuration::MAX)), runs[place].due, runs[place].title.clone())
+            };
+            order(*one, by).cmp(&order(*other, than))
+        });
+        late
     }
-    late.sort_by(|(one, by), (other, than)| {
-        let order = |place: usize, by: &Option<SignedDuration>| {
-            (Reverse(by.unwrap_or(SignedDuration::MAX)), runs[place].due, runs[place].title.clone())
-        };
-        order(*one, by).cmp(&order(*other, than))
-    });
-    late
 }
 
 /// Latest start of each run so that it, and what needs it, can still be in time; what runs comes before all.

@@ -209,15 +209,26 @@ mod tests {
         due: &mut Due,
         now: i64,
         waiting: Option<f64>,
+        replicas: (u32, u32),
+        start: i64,
+    ) -> Option<Needed> {
+        asked(due, now, (waiting, policy(60.0, 600)), replicas, start)
+    }
+
+    /// What it says to a backlog of so many items with this deadline, and nothing beside it.
+    fn asked(
+        due: &mut Due,
+        now: i64,
+        (waiting, deadline): (Option<f64>, DuePolicy),
         (replicas, ready): (u32, u32),
         start: i64,
     ) -> Option<Needed> {
         let loads = [Load {
             name: "scaling.backlog".into(),
             value: waiting,
-            per_replica: 10.0,
+            per_replica: deadline.within.as_secs() as f64 / deadline.seconds_per_item,
             silent: Vec::new(),
-            due: Some(policy(60.0, 600)),
+            due: Some(deadline),
             unsent: None,
             expected: None,
             soon: Vec::new(),
@@ -264,26 +275,8 @@ mod tests {
             }
             if now % i64::from(STEP_SECONDS) == 0 {
                 let waiting = queue.iter().map(|(_, items)| items).sum::<f64>().ceil();
-                let loads = [Load {
-                    name: "scaling.backlog".into(),
-                    value: Some(waiting),
-                    per_replica: within as f64 / seconds,
-                    silent: Vec::new(),
-                    due: Some(policy(seconds, within)),
-                    unsent: None,
-                    expected: None,
-                    soon: Vec::new(),
-                }];
-                let seen = Seen {
-                    requests: Requests::default(),
-                    loads: &loads,
-                    replicas,
-                    ready,
-                    expected: None,
-                    calendar: None,
-                    hurts: false,
-                };
-                let wanted = due.look(now, &seen, BOUNDS, UNSEEN).unwrap().replicas;
+                let waits = (Some(waiting), policy(seconds, within));
+                let wanted = asked(&mut due, now, waits, (replicas, ready), UNSEEN).unwrap().replicas;
                 if wanted > replicas {
                     starting.push_back((now + 30, wanted));
                 }

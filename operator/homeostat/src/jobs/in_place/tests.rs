@@ -1,5 +1,5 @@
 use super::*;
-use homeostat_knowledge::records::{Memory, PodPhase};
+use homeostat_knowledge::records::Memory;
 use homeostat_knowledge::{ContainerRecord, ObjectKey};
 
 const MIB: u64 = 1 << 20;
@@ -7,21 +7,6 @@ const MIB: u64 = 1 << 20;
 fn pod(request: Option<u64>, limit: Option<u64>) -> PodRecord {
     let mebibytes = |value: Option<u64>| value.map(|value| value * MIB);
     PodRecord {
-        key: ObjectKey::new("a", "pod"),
-        uid: Uid::new("uid"),
-        resource_version: Name::from("1"),
-        node: None,
-        ip: None,
-        phase: PodPhase::Running,
-        owner: None,
-        deleting: false,
-        ready: true,
-        unschedulable: None,
-        setup: None,
-        resize: None,
-        created: Timestamp::UNIX_EPOCH,
-        template_hash: None,
-        local_data: false,
         containers: vec![ContainerRecord {
             name: Name::from("app"),
             ready: true,
@@ -32,6 +17,7 @@ fn pod(request: Option<u64>, limit: Option<u64>) -> PodRecord {
             ephemeral_storage_limit: None,
             memory: Memory { request: mebibytes(request), limit: mebibytes(limit) },
         }],
+        ..PodRecord::bare(ObjectKey::new("a", "pod"), Uid::new("uid"))
     }
 }
 

@@ -43,6 +43,18 @@ fn world(change: impl FnOnce(&mut WorkloadPolicy)) -> World {
     world
 }
 
+/// A world with a run that was made at second 20 because 70 items wait, and is under way at 22.
+fn under_way(change: impl FnOnce(&mut WorkloadPolicy)) -> (World, ControllerRecord) {
+    let mut world = world(change);
+    world.orders(0.0, 1);
+    assert_eq!(world.orders(70.0, 20), [Order::Make(20)]);
+    let job = world.made(20);
+    assert!(matches!(world.orders(70.0, 21)[..], [Order::Start(_)]));
+    let job = world.begin(job);
+    assert_eq!(world.orders(70.0, 22), []);
+    (world, job)
+}
+
 impl World {
     /// So many items wait at this second; what is ordered then.
     fn orders(&mut self, items: f64, second: i64) -> Vec<Order> {
@@ -247,13 +259,7 @@ fn a_run_that_was_given_up_or_deleted_while_it_waited_keeps_the_next_one_away_fo
 
 #[test]
 fn a_try_that_may_be_repeated_gives_nothing_up() {
-    let mut world = world(|_| {});
-    world.orders(0.0, 1);
-    world.orders(70.0, 20);
-    let first = world.made(20);
-    world.orders(70.0, 21);
-    let first = world.begin(first);
-    world.orders(70.0, 22);
+    let (mut world, first) = under_way(|_| {});
     world.end(first.clone(), "Error", 40, 15, Some(100));
     assert!(matches!(world.orders(70.0, 41)[..], [Order::Start(_)]), "its second try");
     let mut second = first.clone();
@@ -314,13 +320,7 @@ fn a_restart_neither_forgets_what_was_given_up_nor_makes_a_run_in_haste() {
 
 #[test]
 fn a_run_that_is_under_way_at_a_restart_is_followed_to_its_end() {
-    let mut world = world(|policy| policy.permits.repeatable = false);
-    world.orders(0.0, 1);
-    world.orders(70.0, 20);
-    let job = world.made(20);
-    world.orders(70.0, 21);
-    let job = world.begin(job);
-    world.orders(70.0, 22);
+    let (mut world, job) = under_way(|policy| policy.permits.repeatable = false);
     waits(&mut world, 70.0, 60);
     let texts = world.texts(60);
     world.restart(&texts);
@@ -336,13 +336,7 @@ fn a_run_that_is_under_way_at_a_restart_is_followed_to_its_end() {
 
 #[test]
 fn a_failed_run_that_is_cleared_away_before_its_next_try_counts_as_given_up() {
-    let mut world = world(|_| {});
-    world.orders(0.0, 1);
-    world.orders(70.0, 20);
-    let job = world.made(20);
-    world.orders(70.0, 21);
-    let job = world.begin(job);
-    world.orders(70.0, 22);
+    let (mut world, job) = under_way(|_| {});
     world.end(job.clone(), "Error", 40, 15, Some(100));
     world.orders(70.0, 41);
     world.gone(&job);

@@ -17,21 +17,8 @@ impl World {
     /// A pod of a service on a node; it asks for one vCPU.
     fn service(&mut self, node: &str) {
         let pod = PodRecord {
-            key: ObjectKey::new("shop", "api-1"),
-            uid: Uid::new("api-1"),
-            resource_version: Name::from("1"),
             node: Some(Name::from(node)),
-            ip: None,
-            phase: PodPhase::Running,
-            owner: None,
-            deleting: false,
-            ready: true,
-            unschedulable: None,
-            setup: None,
-            resize: None,
             created: at(0),
-            template_hash: None,
-            local_data: false,
             containers: vec![ContainerRecord {
                 name: Name::from("app"),
                 ready: true,
@@ -42,6 +29,7 @@ impl World {
                 ephemeral_storage_limit: None,
                 memory: Memory::default(),
             }],
+            ..PodRecord::bare(ObjectKey::new("shop", "api-1"), Uid::new("api-1"))
         };
         self.snapshot.commit(&ObjectChange::Pod(Change::Applied(Arc::new(pod))), at(0));
         self.snapshot.generation += 1;

@@ -28,25 +28,14 @@ impl World {
     /// A pod of a Job with this limit, and this request, in MiB.
     fn pod(&mut self, job: &ControllerRecord, name: &str, limit: u64, request: u64) -> PodRecord {
         let pod = PodRecord {
-            key: ObjectKey::new(job.key.object.namespace.clone(), name),
-            uid: Uid::new(format!("uid-{name}")),
-            resource_version: Name::from("1"),
-            node: None,
-            ip: None,
             phase: PodPhase::Pending,
             owner: Some(OwnerRecord {
                 kind: ControllerKind::Job,
                 name: job.key.object.name.clone(),
                 uid: job.uid.clone(),
             }),
-            deleting: false,
             ready: false,
-            unschedulable: None,
-            setup: None,
-            resize: None,
             created: at(0),
-            template_hash: None,
-            local_data: false,
             containers: vec![ContainerRecord {
                 name: Name::from("app"),
                 ready: false,
@@ -57,6 +46,10 @@ impl World {
                 ephemeral_storage_limit: None,
                 memory: Memory { request: Some(request * MIB), limit: Some(limit * MIB) },
             }],
+            ..PodRecord::bare(
+                ObjectKey::new(job.key.object.namespace.clone(), name),
+                Uid::new(format!("uid-{name}")),
+            )
         };
         self.put_pod(pod.clone());
         pod

@@ -1,0 +1,69 @@
+//! Starts what foresees loads and limits and decides sizes, each a part of its own: whichever ends ends the process under its
+//! own name, and none waits for the others.
+
+use crate::forecasts::{self, Forecaster};
+use crate::kept;
+use crate::limits::{self, Limits};
+use crate::parts::Parts;
+use crate::sizes;
+use crate::sources::World;
+use futures::FutureExt;
+use homeostat_cluster::forecasts::Forecasts;
+use homeostat_cluster::scalers;
+use homeostat_console::Metrics;
+use homeostat_knowledge::Observation;
+use homeostat_scale::outlook::{Forecasting, OutlookConfig, OutlookConfigError};
+use kube::Client;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+/// Where what they find goes.
+pub struct Found {
+    /// Forecasts of loads, with the sizes that follow.
+    pub sizes: watch::Sender<Forecasts>,
+    /// Forecasts of what fills up.
+    pub limits: watch::Sender<Forecasts>,
+    /// Others that scale the same workloads.
+    pub objects: mpsc::Sender<Observation>,
+}
+
+/// Starts all of them over these namespaces (empty: all); each runs until `stop`.
+pub fn start(
+    (client, namespaces): (&Client, BTreeSet<String>),
+    world: &World<'_>,
+    metrics: &Metrics,
+    found: Found,
+    stop: &CancellationToken,
+    parts: &Parts,
+) -> Result<(), OutlookConfigError> {
+    let forecasting = Forecasting::new(OutlookConfig::default())?;
+    let filling = Limits::new()?;
+    let most = forecasts::room(forecasts::memory_limit());
+    let Found { sizes: sizes_in, limits: limits_in, objects } = found;
+    let (outlooks_in, outlooks) = watch::channel(Arc::default());
+    let (scalers_in, scalers) = watch::channel(Arc::default());
+    let shared = || (Arc::clone(world.snapshots), Arc::clone(world.clock), stop.clone());
+
+    // What earlier runs kept is read once, for forecasts and sizes; neither begins without it.
+    let (of, among, end) = (client.clone(), namespaces.clone(), stop.clone());
+    let memory = async move { kept::load(&of, &among, &end).await }.shared();
+
+    let (snapshots, clock, end) = shared();
+    let (remembered, metrics) = (memory.clone(), metrics.clone());
+    parts.start("forecasts", async move {
+        let forecaster = Forecaster::new(forecasting, remembered.await, most);
+        forecasts::run(forecaster, snapshots, clock, metrics, outlooks_in, end).await;
+    });
+    let (snapshots, clock, end) = shared();
+    parts.start("sizes", async move {
+        sizes::run(snapshots, clock, memory.await, outlooks, scalers, sizes_in, end).await;
+    });
+    let (snapshots, clock, end) = shared();
+    parts.start("limit forecasts", limits::run(filling, snapshots, clock, limits_in, end));
+    let (snapshots, clock, end) = shared();
+    let others = scalers::run(client.clone(), namespaces, snapshots, clock, scalers_in, objects, end);
+    parts.start("autoscalers", others);
+    Ok(())
+}
