@@ -80,6 +80,20 @@ impl Counted {
     }
 }
 
+/// What becomes of the capacity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Goes {
+    /// It is taken away, or may be.
+    Down,
+    Up,
+}
+
+impl Goes {
+    fn of(record: &ActionRecord) -> Self {
+        if record.goes_down() { Self::Down } else { Self::Up }
+    }
+}
+
 #[derive(Clone, Debug)]
 struct Effect {
     at: Timestamp,
@@ -89,8 +103,7 @@ struct Effect {
     open: bool,
     changes: bool,
     undo: bool,
-    /// It takes capacity away, or may.
-    down: bool,
+    goes: Goes,
 }
 
 /// Watches states and effects.
@@ -127,7 +140,7 @@ impl Checker {
                 open: !record.state.ended(),
                 changes: changes_state(record.kind()),
                 undo: record.undo_of.is_some(),
-                down: record.goes_down(),
+                goes: Goes::of(record),
             };
             self.effects.insert(record.id.clone(), effect);
         }
@@ -199,7 +212,7 @@ impl Checker {
                 open: true,
                 changes,
                 undo: record.undo_of.is_some(),
-                down: record.goes_down(),
+                goes: Goes::of(record),
             };
             self.effects.insert(id.clone(), effect);
         }
@@ -238,8 +251,8 @@ impl Checker {
         let sized = record.origin == Origin::Forecast;
         let most = |repairs: u32, sizes: u32| if sized { sizes } else { repairs };
         // What grows by forecast has its places beside those of what shrinks.
-        let beside = sized && !record.goes_down();
-        let in_the_way = |effect: &Effect| under_way(effect) && !(beside && effect.down);
+        let beside = sized && Goes::of(record) == Goes::Up;
+        let in_the_way = |effect: &Effect| under_way(effect) && !(beside && effect.goes == Goes::Down);
         let used = [
             (
                 "under way on the workload",
