@@ -163,7 +163,7 @@ impl ActionSpec for EvictPod {
             Expectation::RolloutComplete => verify::pods_ready(record, snapshot, now)
                 .unwrap_or_else(|| Verdict::Helped("all replicas are ready".to_owned())),
             Expectation::ObjectivesMet => verify::pods_ready(record, snapshot, now)
-                .unwrap_or_else(|| verify::answers_well(record, snapshot, now)),
+                .unwrap_or_else(|| verify::objectives_met(record, snapshot, now)),
         }
     }
 }
