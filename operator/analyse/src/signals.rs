@@ -413,6 +413,17 @@ mod tests {
     }
 
     #[test]
+    fn a_backlog_falls_from_a_twentieth_below_its_peak_on_until_it_rises_as_much() {
+        let mut course = Course { falls: false, turn: 100.0 };
+        let values = [110.0, 200.0, 192.0, 189.0, 150.0, 155.0, 158.0, 300.0];
+        let falls = values.map(|value| {
+            course.observe(value);
+            course.falls
+        });
+        assert_eq!(falls, [false, false, false, true, true, true, false, false]);
+    }
+
+    #[test]
     fn a_run_of_bad_samples_is_abnormal_from_its_first_on_and_single_ones_are_not() {
         let mut run = Run::default();
         let mut since = Vec::new();
