@@ -305,7 +305,9 @@ mod tests {
             snapshot.incidents.insert_mut(filling.id.clone(), Arc::new(filling));
             RollingRestart.verify(&record, &snapshot, at(second))
         };
-        assert!(matches!(judge(true, None, 20), Verdict::Wait(why) if why.contains("EphemeralStorageFilling")));
+        assert!(
+            matches!(judge(true, None, 20), Verdict::Wait(why) if why.contains("EphemeralStorageFilling"))
+        );
         assert!(matches!(judge(true, None, 30), Verdict::NotHelped(_)), "the window is over");
         assert!(matches!(judge(false, None, 20), Verdict::Helped(_)));
         assert!(

@@ -196,9 +196,8 @@ fn still_wrong(record: &ActionRecord, snapshot: &Snapshot, now: Timestamp) -> Op
     if kind != FindingKind::ReplicaOutlier || !alike.is_empty() || now >= deadline(record, now) {
         return None;
     }
-    let pods = snapshot.pods_of(&record.workload).filter(|pod| !pod.deleting && made_since(pod, sent));
-    let young = pods.filter(|pod| now.duration_since(pod.created) < COMPARED).count();
-    (young > 0)
+    let mut made = snapshot.pods_of(&record.workload).filter(|pod| !pod.deleting && made_since(pod, sent));
+    made.any(|pod| now.duration_since(pod.created) < COMPARED)
         .then(|| Verdict::Wait("its new pods are too young to be compared with their siblings".to_owned()))
 }
 
