@@ -30,6 +30,8 @@ const GONE_AFTER: SignedDuration = SignedDuration::from_mins(5);
 const LEAVE_POINTS: u32 = 3;
 /// The same where a limit lies hours ahead: people who look after it are not called off and on.
 const LEAVE_POINTS_STORED: u32 = 10;
+/// A backlog that went by this share from where it turned last goes the other way; less is a ripple.
+const TURNS: f64 = 0.05;
 /// What new pods begin without.
 const BEGINS_EMPTY: [Measures; 2] = [Measures::MemoryBytes, Measures::EphemeralStorageBytes];
 
@@ -43,6 +45,7 @@ struct Series {
     /// Value at the first of the present bad samples, and whether it was exceeded since.
     first_bad: f64,
     grew: bool,
+    course: Course,
     growth: Growth,
     /// When it reaches its limit at the earliest, as the newest sample says.
     reached: Option<Timestamp>,
@@ -72,6 +75,7 @@ impl Series {
             measures: signal.measures,
             first_bad: 0.0,
             grew: false,
+            course: Course::default(),
             growth: Growth::default(),
             reached: None,
             last: Timestamp::MIN,
@@ -187,6 +191,26 @@ struct Limits {
     warming_up: bool,
 }
 
+/// Which way a backlog goes since it is found.
+#[derive(Clone, Copy, Debug, Default)]
+struct Course {
+    falls: bool,
+    /// The highest value of a rise, the lowest of a fall.
+    turn: f64,
+}
+
+impl Course {
+    fn observe(&mut self, value: f64) {
+        let (falls, turn) = (self.falls, self.turn);
+        let turned = if falls { value >= turn * (1.0 + TURNS) } else { value <= turn * (1.0 - TURNS) };
+        if turned {
+            *self = Self { falls: !falls, turn: value };
+        } else {
+            self.turn = if falls { turn.min(value) } else { turn.max(value) };
+        }
+    }
+}
+
 /// When a series of good and bad samples is abnormal, with hysteresis.
 #[derive(Clone, Copy, Debug, Default)]
 struct Run {
@@ -291,9 +315,11 @@ impl Signals {
         series.run.observe(bad, at, enter, leave);
         if series.run.abnormal_since.is_none() {
             series.grew = false;
-        } else if sample.value > series.first_bad {
-            series.grew = true;
+            series.course = Course { falls: false, turn: sample.value };
+            return;
         }
+        series.grew |= sample.value > series.first_bad;
+        series.course.observe(sample.value);
     }
 
     /// Forgets workloads and signals that are gone, and series that others of the same signal outlived.
@@ -324,6 +350,16 @@ impl Signals {
             let first = growing.filter_map(|one| Some((one.reached?, one.kind()))).min()?;
             Some((key, first.1, first.0))
         })
+    }
+
+    /// Whether the backlog of a workload that is found to grow gets smaller: each of its series, by samples of now.
+    pub fn backlog_falls(&self, workload: &WorkloadKey, now: Timestamp) -> bool {
+        let Some(series) = self.series.get(workload) else { return false };
+        let grows =
+            |one: &&Series| one.run.abnormal_since.is_some() && one.kind() == FindingKind::QueueGrowing;
+        let mut growing = series.values().filter(grows).peekable();
+        growing.peek().is_some()
+            && growing.all(|one| one.asked.bad_above && one.course.falls && one.seen(now) == now)
     }
 
     /// Workloads with abnormal signals. What is silent since stays abnormal, as of its last sample.
@@ -374,6 +410,17 @@ mod tests {
 
     fn at(minute: i64) -> Timestamp {
         Timestamp::from_second(1_000_020 + 60 * minute).unwrap_or_default()
+    }
+
+    #[test]
+    fn a_backlog_falls_from_a_twentieth_below_its_peak_on_until_it_rises_as_much() {
+        let mut course = Course { falls: false, turn: 100.0 };
+        let values = [110.0, 200.0, 192.0, 189.0, 150.0, 155.0, 158.0, 300.0];
+        let falls = values.map(|value| {
+            course.observe(value);
+            course.falls
+        });
+        assert_eq!(falls, [false, false, false, true, true, true, false, false]);
     }
 
     #[test]

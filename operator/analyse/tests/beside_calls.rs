@@ -198,6 +198,9 @@ impl World {
 
     fn look(&mut self, step: SignedDuration) {
         let evaluation = self.analyser.evaluate(&self.snapshot, self.now);
+        for (workload, health) in evaluation.health {
+            self.snapshot.health.insert_mut(workload, health);
+        }
         self.findings = evaluation.findings.into_iter().filter(|finding| finding.active).collect();
         self.now += step;
     }
@@ -300,6 +303,42 @@ fn everybody_slow_is_no_outlier() {
         "{:?}",
         world.kinds()
     );
+}
+
+#[test]
+fn what_was_slow_before_a_start_is_slow_until_it_answers_as_usual_and_a_start_alone_is_not() {
+    let names = ["cart", "order", "search", "stock"];
+    let mut world = World::new(&names.map(|name| (name, Vec::new())));
+    world.without_siblings();
+    let turn = std::cell::Cell::new(0_u64);
+    let usual = |_: &str, _: usize| {
+        turn.set(turn.get() + 1);
+        (0.01 * (1.0 + (turn.get() * 7_919 % 997) as f64 / 997.0), CallOutcome::Ok)
+    };
+    let late = |name: &str, replica: usize| {
+        let (seconds, outcome) = usual(name, replica);
+        (if name == "order" { 0.5 + seconds } else { seconds }, outcome)
+    };
+    let begins = |world: &mut World| {
+        let now = world.now;
+        world.pods(|pod| {
+            if pod.key.name.starts_with("order") {
+                pod.created = now;
+            }
+        });
+    };
+    world.serve(240, &names, &usual);
+    world.serve(15, &names, &late);
+    assert_eq!(world.kinds(), [(FindingKind::Slow, "order".to_owned())]);
+    begins(&mut world);
+    world.serve(12, &names, &late);
+    assert_eq!(world.kinds(), [(FindingKind::Slow, "order".to_owned())], "a new pod that is as slow");
+    world.serve(5, &names, &usual);
+    assert_eq!(world.kinds(), []);
+    world.serve(120, &names, &usual);
+    begins(&mut world);
+    world.serve(12, &names, &late);
+    assert_eq!(world.kinds(), [], "a start is slow by nature");
 }
 
 fn signal(measures: Measures, threshold: Option<f64>) -> SignalPolicy {
@@ -423,6 +462,32 @@ fn what_new_pods_empty_is_told_as_early_each_time_and_is_no_clean_up() {
         (0..4).for_each(|_| world.sample("signal", "", 300.0));
         assert_eq!(world.kinds(), [], "round {round}: they begin empty");
     }
+}
+
+#[test]
+fn a_backlog_that_gets_smaller_is_told_apart_from_one_that_grows_stands_still_or_is_silent() {
+    let mut world = World::new(&[("order", vec![signal(Measures::Backlog, Some(90.0))])]);
+    world.serve(1, &["order"], &|_, _| (0.01, CallOutcome::Ok));
+    let falls =
+        |world: &World| world.snapshot.health.get(&key("order")).is_some_and(|health| health.backlog_falls);
+    for (value, gets_smaller) in [
+        (100.0, false),
+        (110.0, false),
+        (200.0, false),
+        (200.0, false),
+        (180.0, true),
+        (150.0, true),
+        (160.0, false),
+        (140.0, true),
+    ] {
+        world.sample("signal", "", value);
+        assert_eq!(falls(&world), gets_smaller, "{value}");
+    }
+    assert_eq!(world.kinds(), [(FindingKind::QueueGrowing, "order".to_owned())]);
+    for _ in 0..3 {
+        world.look(SignedDuration::from_mins(1));
+    }
+    assert!(!falls(&world), "nothing is known of now");
 }
 
 #[test]

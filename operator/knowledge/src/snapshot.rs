@@ -110,6 +110,8 @@ pub struct WorkloadHealth {
     pub outside: u64,
     /// Since when one of its pods answers nearly everything wrong, by itself and no later than usual.
     pub wrong_at_once: Option<Timestamp>,
+    /// A backlog of it that was found to grow gets smaller, as samples of now show. Not so while it stands still, or is silent.
+    pub backlog_falls: bool,
 }
 
 impl Snapshot {

@@ -10,7 +10,7 @@ use crate::release;
 use crate::resize;
 use crate::taken_back;
 use homeostat_knowledge::policy::ScalingMode;
-use homeostat_knowledge::records::{JobEnd, PodPhase};
+use homeostat_knowledge::records::{ControllerKey, JobEnd, PodPhase};
 use homeostat_knowledge::runs::{age, first_tries, repeats};
 use homeostat_knowledge::{
     ActionKind, Before, ContainerState, ControllerKind, ControllerRecord, Entity, FindingKind, Name,
@@ -36,6 +36,7 @@ pub(crate) fn step(case: &Case<'_>, subject: &Subject<'_>, number: u32, rung: &R
     let (target, parameters, why) = match rung.action {
         ActionKind::ScaleUp => {
             settled(case)?;
+            worked_off(case, subject)?;
             taken_back::by_people(
                 case,
                 ActionKind::ScaleUp,
@@ -220,6 +221,18 @@ pub(crate) fn settled(case: &Case<'_>) -> Result<(), Stop> {
     Ok(())
 }
 
+/// A backlog that gets smaller is worked off by what there is.
+fn worked_off(case: &Case<'_>, subject: &Subject<'_>) -> Result<(), Stop> {
+    let falls = case.snapshot.health.get(subject.key).is_some_and(|health| health.backlog_falls);
+    if falls && case.cause.kind == FindingKind::QueueGrowing {
+        return Err(Stop::wait(format!(
+            "the backlog of {} gets smaller: what there is works it off",
+            subject.key
+        )));
+    }
+    Ok(())
+}
+
 /// The wanted size, or half as many again, or as many as people want at least; never more than the tenant's step, never
 /// above the bound.
 fn scale_up(subject: &Subject<'_>, controller: &ControllerRecord, rung: &Rung) -> Result<Parameters, Stop> {
@@ -297,12 +310,21 @@ fn revision(case: &Case<'_>, controller: &ControllerRecord, rung: &Rung) -> Resu
         )));
     }
     let newest = earlier.iter().max().map(|(_, set)| (*set).clone());
-    newest.ok_or_else(|| {
-        Stop::hand_over(format!(
-            "the revision of {} before the present one is not known",
-            controller.key.object
-        ))
-    })
+    newest.ok_or_else(|| Stop::hand_over(not_known(controller)))
+}
+
+/// Only `ReplicaSets` are looked at; what keeps its revisions otherwise is taken back by people.
+fn not_known(controller: &ControllerRecord) -> String {
+    let ControllerKey { kind, object } = &controller.key;
+    let what = match kind {
+        ControllerKind::StatefulSet => "statefulset",
+        ControllerKind::DaemonSet => "daemonset",
+        _ => return format!("the revision of {object} before the present one is not known"),
+    };
+    format!(
+        "the revisions of {what} {object} are not looked at: take its release back with `kubectl rollout undo {what}/{} -n {}`",
+        object.name, object.namespace
+    )
 }
 
 /// Its runs are ordered, second tries among them.

@@ -71,6 +71,21 @@ fn sizes_stay_within_bounds_and_steps_whatever_the_playbook_wants() {
 }
 
 #[test]
+fn a_backlog_that_gets_smaller_gets_no_more_replicas() {
+    let mut given = slow();
+    (given.incident.kind, given.incident.cause) = ("QueueGrowing".into(), "workload order".into());
+    given.incident.since = 120.0;
+    let (mut snapshot, incident) = given.build();
+    permit(&mut snapshot, 1, 10);
+    let up = || own("QueueGrowing", "action: ScaleUp, undo: Restore");
+    assert!(planned(&snapshot, &incident, up()).is_ok());
+    let health = WorkloadHealth { backlog_falls: true, ..WorkloadHealth::default() };
+    snapshot.health.insert_mut(order(), health);
+    let why = planned(&snapshot, &incident, up()).expect_err("it is worked off");
+    assert!(why.contains("gets smaller"), "{why}");
+}
+
+#[test]
 fn what_is_planned_stays_within_the_step_of_the_tenant() {
     for (action, percent, expected) in [
         ("ScaleUp", 30, Some(Parameters::ScaleUp { replicas: 13 })),
@@ -139,6 +154,18 @@ fn a_roll_back_names_the_revision_before_the_present_one() {
     let named = own("Slow", "action: RollBack, parameters: { revision: order-2 }");
     let step = planned(&snapshot, &incident, named).expect("a plan").0;
     assert_eq!(step.parameters, Parameters::RollBack { revision: "order-2".into() });
+}
+
+#[test]
+fn who_keeps_its_revisions_otherwise_is_taken_back_by_people_who_are_told_how() {
+    for (target, what) in [("StatefulSet", "statefulset"), ("DaemonSet", "daemonset")] {
+        let mut given = slow();
+        given.workload.target = target.into();
+        let (snapshot, incident) = given.build();
+        let back = own("Slow", "action: RollBack, to: PreviousRevision");
+        let why = planned(&snapshot, &incident, back).expect_err("nothing is planned");
+        assert!(why.contains(&format!("kubectl rollout undo {what}/order -n shop")), "{why}");
+    }
 }
 
 /// A pod of an earlier release, which is there beside the present one.

@@ -19,14 +19,17 @@ impl Analyser {
     ) {
         for (workload, slow) in self.golden.slow() {
             let entity = Entity::Workload { key: workload.clone() };
-            // A start is slow by nature; and what already fails its callers has a finding.
+            // A start is slow by nature, but what was slow before is over once answers are as usual; and what already fails its
+            // callers has a finding.
+            let known = self.findings.get(&(entity.clone(), FindingKind::Slow));
+            let known = known.is_some_and(|finding| finding.active);
             let starting = snapshot
                 .pods_of(workload)
                 .any(|pod| pod.deleting || now.duration_since(pod.created) < SignedDuration::from_secs(20));
             if self.contention.explains(snapshot, &entity) {
                 continue;
             }
-            if starting || seen.keys().any(|(other, _)| other.workload() == Some(workload)) {
+            if (starting && !known) || seen.keys().any(|(other, _)| other.workload() == Some(workload)) {
                 continue;
             }
             let objective = snapshot.workloads.get(workload).and_then(|policy| policy.latency);

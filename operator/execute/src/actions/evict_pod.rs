@@ -163,7 +163,7 @@ impl ActionSpec for EvictPod {
             Expectation::RolloutComplete => verify::pods_ready(record, snapshot, now)
                 .unwrap_or_else(|| Verdict::Helped("all replicas are ready".to_owned())),
             Expectation::ObjectivesMet => verify::pods_ready(record, snapshot, now)
-                .unwrap_or_else(|| verify::answers_well(record, snapshot, now)),
+                .unwrap_or_else(|| verify::objectives_met(record, snapshot, now)),
         }
     }
 }
@@ -362,6 +362,39 @@ mod tests {
         let well = WorkloadHealth { good_since: Some(at(6)), good_calls: 4, ..WorkloadHealth::default() };
         restarted.health.insert_mut(sent().workload, well);
         assert!(matches!(judge(&restarted, 9), Verdict::Helped(_)), "it is heard to answer");
+    }
+
+    #[test]
+    fn who_took_the_place_of_an_outlier_is_compared_first_and_another_outlier_has_its_turn() {
+        let outlier = |snapshot: &mut Snapshot, pod: &PodRecord| {
+            let entity = snapshot.entity_of(pod);
+            let found = crate::testing::incident("order-1", entity, FindingKind::ReplicaOutlier, -60);
+            snapshot.incidents.insert_mut(found.id.clone(), std::sync::Arc::new(found));
+        };
+        let mut record = sent();
+        record.verification.within = SignedDuration::from_secs(180);
+        let judge = |snapshot: &Snapshot, second| EvictPod.verify(&record, snapshot, at(second));
+        let mut gone = replaced(|_| {});
+        outlier(&mut gone, &pod());
+        assert!(matches!(judge(&gone, 81), Verdict::Wait(why) if why.contains("too young")));
+        assert!(matches!(judge(&gone, 82), Verdict::Helped(_)));
+        let mut restarted = gone.clone();
+        restarted.synced_since = Some(at(1));
+        assert!(matches!(judge(&restarted, 82), Verdict::Wait(why) if why.contains("start of this process")));
+        assert!(matches!(judge(&restarted, 181), Verdict::Helped(_)));
+        let mut again = replaced(|_| {});
+        let new = again.pods_of(&record.workload).next().expect("the new pod").clone();
+        outlier(&mut again, &new);
+        assert!(matches!(judge(&again, 100), Verdict::Wait(why) if why.contains("is still found")));
+        assert!(matches!(judge(&again, 180), Verdict::NotHelped(_)));
+        let mut sibling = pod();
+        (sibling.key.name, sibling.uid) = (Name::from("order-old"), Uid::new("old-uid"));
+        let mut another = replaced(|_| {});
+        put_pod(&mut another, sibling.clone());
+        outlier(&mut another, &sibling);
+        assert!(matches!(judge(&another, 6), Verdict::Helped(_)), "this one was there before");
+        record.verification.within = SignedDuration::from_secs(30);
+        assert!(matches!(EvictPod.verify(&record, &gone, at(30)), Verdict::Helped(_)), "the window is over");
     }
 
     #[test]

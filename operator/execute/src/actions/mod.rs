@@ -150,6 +150,11 @@ pub trait ActionSpec: Send + Sync {
         Asks::ByLevel
     }
 
+    /// Whether [`ActionSpec::asks`] wants a person at every level, unless what is known at that moment spares them.
+    fn always_asks(&self) -> bool {
+        false
+    }
+
     /// The field of the target's spec that it sets; others may own it.
     fn field(&self) -> Option<Field> {
         None

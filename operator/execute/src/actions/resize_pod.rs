@@ -188,7 +188,7 @@ impl ActionSpec for ResizePod {
             Expectation::Nothing | Expectation::RolloutComplete => {
                 Verdict::Helped("the pod has its new size".to_owned())
             }
-            Expectation::ObjectivesMet => verify::answers_well(record, snapshot, now),
+            Expectation::ObjectivesMet => verify::objectives_met(record, snapshot, now),
         }
     }
 }

@@ -37,6 +37,10 @@ impl ActionSpec for RollBack {
         Level::ActFull
     }
 
+    fn always_asks(&self) -> bool {
+        true
+    }
+
     fn asks(&self, record: &ActionRecord, snapshot: &Snapshot) -> Asks {
         match release::came_alone(record, revision_of(record), snapshot) {
             Ok(why) => Asks::Spared(why),
@@ -125,7 +129,7 @@ impl ActionSpec for RollBack {
             Expectation::Nothing | Expectation::RolloutComplete => {
                 Verdict::Helped("the roll back ended and all replicas are ready".to_owned())
             }
-            Expectation::ObjectivesMet => verify::answers_well(record, snapshot, now),
+            Expectation::ObjectivesMet => verify::objectives_met(record, snapshot, now),
         }
     }
 }

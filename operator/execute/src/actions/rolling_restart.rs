@@ -109,12 +109,7 @@ impl ActionSpec for RollingRestart {
             Expectation::Nothing | Expectation::RolloutComplete => {
                 Verdict::Helped("the rollout ended and all replicas are ready".to_owned())
             }
-            Expectation::ObjectivesMet => match verify::answers_well(record, snapshot, now) {
-                Verdict::Helped(why) => {
-                    verify::emptied(record, snapshot, now).unwrap_or(Verdict::Helped(why))
-                }
-                other => other,
-            },
+            Expectation::ObjectivesMet => verify::objectives_met(record, snapshot, now),
         }
     }
 }
@@ -310,7 +305,9 @@ mod tests {
             snapshot.incidents.insert_mut(filling.id.clone(), Arc::new(filling));
             RollingRestart.verify(&record, &snapshot, at(second))
         };
-        assert!(matches!(judge(true, None, 20), Verdict::Wait(why) if why.contains("ephemeral storage")));
+        assert!(
+            matches!(judge(true, None, 20), Verdict::Wait(why) if why.contains("EphemeralStorageFilling"))
+        );
         assert!(matches!(judge(true, None, 30), Verdict::NotHelped(_)), "the window is over");
         assert!(matches!(judge(false, None, 20), Verdict::Helped(_)));
         assert!(

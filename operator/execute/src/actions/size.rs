@@ -174,7 +174,7 @@ pub(super) fn judge(record: &ActionRecord, snapshot: &Snapshot, now: Timestamp) 
         Expectation::Nothing | Expectation::RolloutComplete => {
             Verdict::Helped("all replicas of the new size are ready".to_owned())
         }
-        Expectation::ObjectivesMet => verify::answers_well(record, snapshot, now),
+        Expectation::ObjectivesMet => verify::objectives_met(record, snapshot, now),
     }
 }
 

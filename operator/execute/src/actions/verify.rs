@@ -2,7 +2,8 @@
 
 use super::Verdict;
 use homeostat_knowledge::{
-    ActionRecord, ContainerState, EvidenceSource, FindingKind, PodRecord, SignedDuration, Snapshot, Timestamp,
+    ActionRecord, ContainerState, Entity, EvidenceSource, Finding, FindingKind, PodRecord, SignedDuration,
+    Snapshot, Timestamp,
 };
 
 /// How long the signals must be good before an action counts as having helped. Long enough to see a second
@@ -11,6 +12,55 @@ const HOLD: SignedDuration = SignedDuration::from_secs(3);
 
 /// Restarts of a new pod after which it is said to crash by itself.
 const CRASHES: u32 = 2;
+
+/// New pods are compared with their siblings when they are a minute old, and three times before one is found to stand apart.
+const COMPARED: SignedDuration = SignedDuration::from_secs(80);
+
+/// How it is known that what an action is for is over.
+enum End {
+    /// Ready pods and good calls show it, or nothing does within minutes.
+    Answers,
+    /// Calls may go well all along: only that it is not found any more shows it.
+    Finding,
+    /// As `Finding`, where the incident shows nothing else: the action may be for that, and this one lasts.
+    FindingAlone,
+}
+
+/// What shows the end of each kind.
+fn end_of(kind: FindingKind) -> End {
+    match kind {
+        FindingKind::Slow | FindingKind::ReplicaOutlier | FindingKind::QueueGrowing => End::Finding,
+        FindingKind::EphemeralStorageFilling | FindingKind::SignalAbnormal => End::FindingAlone,
+        // Their failures are calls that fail, processes that end and pods that are not ready.
+        FindingKind::Crashed
+        | FindingKind::BackingOff
+        | FindingKind::CrashLoop
+        | FindingKind::OutOfMemory
+        | FindingKind::Unreachable
+        | FindingKind::Hung
+        | FindingKind::ErrorBurst
+        | FindingKind::DependencyDown
+        | FindingKind::NotReady
+        | FindingKind::Unschedulable
+        | FindingKind::ImagePullFailed
+        | FindingKind::SetupFailed
+        // The actions on nodes and runs judge by those.
+        | FindingKind::NodeNotReady
+        | FindingKind::NodePressure
+        | FindingKind::NoisyNeighbour
+        | FindingKind::JobFailed
+        | FindingKind::JobStuck
+        // Found for minutes after they ended: a replaced pod's series is forgotten after five, what is stored is judged for ten.
+        | FindingKind::MemoryGrowing
+        | FindingKind::VolumeFilling
+        | FindingKind::QuotaFilling
+        // Nothing is wrong yet, or no action mends it.
+        | FindingKind::CertificateExpiring
+        | FindingKind::FaultExpected
+        | FindingKind::OwnershipConflict
+        | FindingKind::NoData => End::Answers,
+    }
+}
 
 /// When the verification window ends.
 pub(crate) fn deadline(record: &ActionRecord, now: Timestamp) -> Timestamp {
@@ -44,8 +94,7 @@ pub(super) fn pods_ready(record: &ActionRecord, snapshot: &Snapshot, now: Timest
 pub(super) fn new_pods_crash(record: &ActionRecord, snapshot: &Snapshot) -> Option<Verdict> {
     let sent = record.instants.sent?;
     let crashing = |pod: &&std::sync::Arc<PodRecord>| {
-        // Creation times have a resolution of one second.
-        pod.created.as_second() >= sent.as_second()
+        made_since(pod, sent)
             && !pod.deleting
             && pod.uid != record.target.uid
             && (pod.restarts() >= CRASHES
@@ -59,6 +108,14 @@ pub(super) fn new_pods_crash(record: &ActionRecord, snapshot: &Snapshot) -> Opti
         pod.key.name,
         pod.restarts()
     )))
+}
+
+/// The workload answers its callers well since the effect, and what was wrong, where calls do not show it, is not found any more.
+pub(super) fn objectives_met(record: &ActionRecord, snapshot: &Snapshot, now: Timestamp) -> Verdict {
+    match answers_well(record, snapshot, now) {
+        Verdict::Helped(why) => still_wrong(record, snapshot, now).unwrap_or(Verdict::Helped(why)),
+        other => other,
+    }
 }
 
 /// The workload answers its callers well since the effect. Without calls the ready pods are all that is known.
@@ -102,17 +159,70 @@ fn nobody_heard(record: &ActionRecord, snapshot: &Snapshot, now: Timestamp) -> O
         .then(|| Verdict::Wait("no call was heard since the start of this process".to_owned()))
 }
 
-/// A verdict as long as the ephemeral storage that new pods should have emptied is still found to fill; `None` once it fell, and
-/// where it is about something else. Beside another finding it is not waited for: what that needs would wait as long.
-pub(super) fn emptied(record: &ActionRecord, snapshot: &Snapshot, now: Timestamp) -> Option<Verdict> {
-    let fills = FindingKind::EphemeralStorageFilling;
+/// A verdict as long as what the incident is about is still found, or could not have been found again yet; `None` once it is over,
+/// and where calls tell that.
+fn still_wrong(record: &ActionRecord, snapshot: &Snapshot, now: Timestamp) -> Option<Verdict> {
+    let sent = record.instants.sent?;
     let incident = snapshot.incidents.get(&record.incident)?;
-    if incident.top_cause()?.kind != fills {
+    let kind = incident.top_cause()?.kind;
+    let tells = match end_of(kind) {
+        End::Answers => false,
+        End::Finding => true,
+        End::FindingAlone => incident.findings.iter().all(|finding| finding.kind == kind),
+    };
+    // What waits in a backlog takes its time; that it gets less shows that what was done suffices.
+    let falls = || snapshot.health.get(&record.workload).is_some_and(|health| health.backlog_falls);
+    if !tells || (kind == FindingKind::QueueGrowing && falls()) {
         return None;
     }
-    let mut active = incident.findings.iter().filter(|finding| finding.active).peekable();
-    let only = active.peek().is_some() && active.all(|finding| finding.kind == fills);
-    only.then(|| until(record, now, "its ephemeral storage still fills"))
+    let alike: Vec<&Finding> = snapshot
+        .incidents_of(&record.workload)
+        .filter(|incident| !incident.state.closed())
+        .flat_map(|incident| &incident.findings)
+        .filter(|finding| finding.active && finding.kind == kind && concerns(finding, record, snapshot))
+        .collect();
+    if let Some(finding) = alike.iter().find(|finding| reached(finding, record, sent, snapshot)) {
+        return Some(until(record, now, &format!("{kind} is still found of {}", finding.entity)));
+    }
+    // That a new process finds nothing says something once it has looked for a while.
+    let compares = matches!(kind.source(), EvidenceSource::Series | EvidenceSource::Siblings);
+    let began_since = snapshot.synced_since.is_some_and(|began| sent < began);
+    if compares && began_since && !snapshot.listened(now) {
+        return Some(Verdict::Wait(format!(
+            "{kind} was not looked for long enough since the start of this process"
+        )));
+    }
+    // Another replica that stands apart has its turn.
+    if kind != FindingKind::ReplicaOutlier || !alike.is_empty() || now >= deadline(record, now) {
+        return None;
+    }
+    let mut made = snapshot.pods_of(&record.workload).filter(|pod| !pod.deleting && made_since(pod, sent));
+    made.any(|pod| now.duration_since(pod.created) < COMPARED)
+        .then(|| Verdict::Wait("its new pods are too young to be compared with their siblings".to_owned()))
+}
+
+/// Whether a finding speaks of the action's workload, or of a pod of it that is there and stays.
+fn concerns(finding: &Finding, record: &ActionRecord, snapshot: &Snapshot) -> bool {
+    let stays = match &finding.entity {
+        Entity::Pod { key, uid, .. } => {
+            snapshot.pods.get(key).is_some_and(|pod| pod.uid == *uid && !pod.deleting)
+        }
+        _ => true,
+    };
+    stays && finding.entity.workload() == Some(&record.workload)
+}
+
+/// Whether a finding speaks of what the action reached. One on a single pod reached that pod, and those that came since.
+fn reached(finding: &Finding, record: &ActionRecord, sent: Timestamp, snapshot: &Snapshot) -> bool {
+    let Entity::Pod { key, uid, .. } = &finding.entity else { return true };
+    &*record.target.kind != "Pod"
+        || *uid == record.target.uid
+        || snapshot.pods.get(key).is_some_and(|pod| made_since(pod, sent))
+}
+
+/// The pod came after the effect. Creation times have a resolution of one second.
+fn made_since(pod: &PodRecord, sent: Timestamp) -> bool {
+    pod.created.as_second() >= sent.as_second()
 }
 
 /// A verdict as long as the rollout that *this* action asked for is not complete; `None` once it is.
@@ -126,7 +236,7 @@ pub(super) fn rollout(record: &ActionRecord, snapshot: &Snapshot, now: Timestamp
         _ => snapshot
             .pods_of(&record.workload)
             .filter(|pod| !pod.deleting)
-            .all(|pod| record.instants.sent.is_some_and(|sent| pod.created.as_second() >= sent.as_second())),
+            .all(|pod| record.instants.sent.is_some_and(|sent| made_since(pod, sent))),
     };
     if !begun {
         return Some(until(record, now, "the rollout has not begun"));

@@ -12,6 +12,7 @@ mod late;
 mod neighbours;
 mod overtaken;
 mod people;
+mod proved;
 mod sizes;
 mod things;
 mod traces;

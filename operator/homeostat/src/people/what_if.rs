@@ -86,13 +86,13 @@ pub fn judge(asked: &WhatIf, actions: &[Action], incidents: &[Incident]) -> Answ
     let answers = |action: &&Action| recommendation(action) && action.spec.incident_ref.is_some();
     for action in actions.iter().filter(answers) {
         let at = action.spec.evidence.taken_at.timestamp();
-        let Some(alone_at) = alone_at(action.spec.action).filter(|_| at >= earliest) else { continue };
+        let Some(alone) = alone(action.spec.action, asked.level).filter(|_| at >= earliest) else { continue };
         answer.since = Some(answer.since.map_or(at, |since| since.min(at)));
         if asked.level < Level::Approve {
             continue; // Nothing would have been done.
         }
         let row = answer.rows.entry((action.spec.tenant.clone(), action.spec.action)).or_default();
-        if asked.level >= alone_at {
+        if alone {
             row.alone += 1;
         } else {
             row.asked += 1;
@@ -129,11 +129,13 @@ fn recommendation(action: &Action) -> bool {
     }
 }
 
-/// Lowest level at which it runs without a person; `None` for what changes nothing or is not implemented.
-fn alone_at(action: ActionKind) -> Option<Level> {
+/// Whether it runs without a person at this level; `None` for what changes nothing or is not implemented. Whether a person who
+/// is otherwise always asked would have been spared is not stored: they count as asked.
+fn alone(action: ActionKind, level: Level) -> Option<bool> {
     let kind = Kind::ALL.iter().copied().find(|kind| kind.name() == action.to_string())?;
     let spec = spec(kind).filter(|spec| spec.changes_state())?;
-    super::levels::parse(spec.alone_at().name()).ok()
+    let alone_at = super::levels::parse(spec.alone_at().name()).ok()?;
+    Some(level >= alone_at && !spec.always_asks())
 }
 
 /// The judgement, and how long the impact lasted after the recommendation, where it is over.
@@ -367,6 +369,13 @@ mod tests {
             action("s", &json!({ "spec": { "action": "ScaleDown" }, "status": { "state": "Proposed" } }));
         let found = row(std::slice::from_ref(&scale), &[]);
         assert_eq!((found.alone, found.asked), (0, 1), "ScaleDown runs alone at ActFull only");
+        let back =
+            action("r", &json!({ "spec": { "action": "RollBack" }, "status": { "state": "Proposed" } }));
+        for (one, alone) in [(&back, 0), (&scale, 1)] {
+            let full = judge(&asked(Level::ActFull), std::slice::from_ref(one), &[]);
+            let row = full.rows.values().next().expect("one row");
+            assert_eq!((row.alone, row.asked), (alone, 1 - alone), "who rolls back is asked at every level");
+        }
         let nothing = judge(&asked(Level::Recommend), &[scale], &[]);
         assert_eq!(text(&nothing, &asked(Level::Recommend)), "At Recommend nothing would have been done.");
     }
