@@ -44,7 +44,7 @@ pub enum Stands {
     Sent,
     /// It is there, and whether it helps is not known yet, or it waits to be taken back.
     Verifying,
-    /// It did not help, and the kill switch kept it from being taken back.
+    /// It did not help, and the kill switch kept it from being taken back until that was given up.
     NotTakenBack,
     /// It is held, and nothing releases it meanwhile.
     Held,

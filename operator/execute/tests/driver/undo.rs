@@ -3,7 +3,7 @@
 use crate::things::base;
 use crate::world::{Fault, Inner, World};
 use homeostat_execute::driver::undo_id;
-use homeostat_execute::ledger::outcome_unknown;
+use homeostat_execute::outcome_unknown;
 use homeostat_knowledge::policy::{Bounds, Freeze, KillSwitch};
 use homeostat_knowledge::{
     ActionKind, ActionRecord, ActionState, FindingKind, GuardName, GuardResult, Level, Name, Parameters,
@@ -247,12 +247,13 @@ async fn nth(what: &str, n: usize) -> usize {
     run(&undisturbed).await;
     let inner = undisturbed.lock();
     let mut found = inner.requests.iter().zip(1..).filter(|(request, _)| *request == what);
-    found.nth(n - 1).map(|(_, number)| number).unwrap_or_else(|| panic!("no {what}: {:?}", inner.requests))
+    let number = found.nth(n - 1).map(|(_, number)| number);
+    number.unwrap_or_else(|| panic!("no {what}: {:?}", inner.requests))
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_undo_whose_requests_fail_for_a_while_is_tried_again() {
-    // Of the switch the third is the undo's admission and the fourth its last look; of the others the second is the undo's.
+    // The undo's own: of the switch at its admission and before its effect.
     for (what, n) in [("kill switch", 3), ("kill switch", 4), ("dry run", 2), ("fresh", 2), ("effect", 2)] {
         let number = nth(what, n).await;
         for fault in [Fault::ServerError, Fault::TooManyRequests, Fault::Timeout { done: false }] {
