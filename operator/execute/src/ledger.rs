@@ -7,6 +7,7 @@
 //!      │ AskApproval      Admit │                  ▼                         ▼                 │ NotHelp   ▶ Failed
 //!      └──────▶ AwaitingApproval (Remind,Approve) Failed                HandedOver             │ Undo      ▶ Undone
 //!                     │ HandOver ▶ HandedOver                                                   │ HandOver  ▶ HandedOver
+//!   Claimed ─ Claim ▶ Claimed: an undo alone, of which nothing came, so that it is not lost
 //!   Refuse ▶ Refused and Cancel ▶ Cancelled: from Proposed, AwaitingApproval, Admitted, Claimed (nothing was sent)
 //! ```
 //!
@@ -50,7 +51,7 @@ pub enum LedgerEvent {
         /// Guards so far.
         guards: Vec<GuardReport>,
     },
-    /// This replica is about to send the effect.
+    /// This replica is about to send the effect. An undo of which nothing came is claimed anew.
     Claim,
     /// A guard refused; nothing was sent.
     Refuse {
@@ -210,6 +211,10 @@ pub fn next(record: &ActionRecord, event: LedgerEvent, now: Timestamp) -> Result
             after.state = S::Claimed;
             after.instants.claimed = Some(now);
             "about to be sent".clone_into(&mut after.message);
+        }
+        (S::Claimed, E::Claim) if record.undo_of.is_some() => {
+            after.instants.claimed = Some(now);
+            "about to be sent; nothing came of the claim before".clone_into(&mut after.message);
         }
         (S::Proposed | S::AwaitingApproval | S::Admitted | S::Claimed, E::Refuse { guards }) => {
             after.state = S::Refused;

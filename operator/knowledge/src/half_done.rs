@@ -42,9 +42,9 @@ pub enum Stands {
     Claimed,
     /// It was sent.
     Sent,
-    /// It is there, and whether it helps is not known yet.
+    /// It is there, and whether it helps is not known yet, or it waits to be taken back.
     Verifying,
-    /// It did not help, and the kill switch kept it from being taken back.
+    /// It did not help, and the kill switch kept it from being taken back until that was given up.
     NotTakenBack,
     /// It is held, and nothing releases it meanwhile.
     Held,
@@ -120,7 +120,7 @@ fn stands(action: &ActionRecord, snapshot: &Snapshot, stopped: &BTreeSet<&Action
     }
 }
 
-/// Actions whose undo was refused by the kill switch. It is refused once: nothing tries again.
+/// Actions whose undo was refused by the kill switch for good: it waited for a day, or that of a drain, which does not wait.
 fn undos_stopped(snapshot: &Snapshot) -> BTreeSet<&ActionId> {
     let stopped = |undo: &&Arc<ActionRecord>| {
         let by_switch = |guard: &GuardReport| guard.name == GuardName::KillSwitch && !guard.result.permits();

@@ -1,4 +1,5 @@
-//! Perturbation plans: every action that changes something, at each of 74 points, from three states of the world.
+//! Perturbation plans: every action that changes something, at each of 74 points, from three states of the world; and what
+//! did not help, at each of the points that are requests of its undo.
 //!
 //! The points are 8 durable steps of an action's life with 3 ways to crash, 8 requests with 5 ways to fail, 5 reads
 //! that may be stale and 5 inputs that may miss an event. After each, the world must come to the same end as without
@@ -48,6 +49,16 @@ pub enum Crash {
     ReplyLost,
     /// Right after it.
     After,
+}
+
+impl Crash {
+    fn what(self) -> What {
+        match self {
+            Self::Before => What::CrashBefore,
+            Self::ReplyLost => What::CrashReplyLost,
+            Self::After => What::CrashAfter,
+        }
+    }
 }
 
 /// One point of perturbation.
@@ -103,10 +114,16 @@ pub enum Start {
     Approved,
     /// Another workload falls ill while the action is under way, and another writer touches the target all the time.
     Busy,
+    /// Nothing that is done helps, so it is taken back, and the disturbance strikes the undo's own requests.
+    TakenBack,
 }
 
-/// All three.
+/// The three that every action meets.
 pub const STARTS: [Start; 3] = [Start::Alone, Start::Approved, Start::Busy];
+
+/// Actions that are taken back when they do not help. Of what is held (a cordon, a suspension, bounds) it is asked only
+/// whether it is there, which nothing here keeps it from.
+pub const TAKEN_BACK: [ActionKind; 3] = [ActionKind::ScaleUp, ActionKind::ScaleDown, ActionKind::ResizePod];
 
 /// One plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -180,6 +197,11 @@ pub fn all() -> Vec<Plan> {
                 plans.push(Plan { action: situation.kind(), start, point });
             }
         }
+    }
+    for action in TAKEN_BACK {
+        let requests =
+            points().into_iter().filter(|point| matches!(point, Point::Crash(..) | Point::Fault(..)));
+        plans.extend(requests.map(|point| Plan { action, start: Start::TakenBack, point }));
     }
     plans
 }
@@ -266,6 +288,12 @@ pub fn with_faults(action: ActionKind, start: Start, faults: Vec<Fault>) -> std:
 /// What others do in this plan, in the undisturbed run too.
 fn meddling(plan: Plan) -> Vec<Fault> {
     let Some(situation) = situations::of(plan.action) else { return Vec::new() };
+    if plan.start == Start::TakenBack {
+        // It gets well when its undo is under way, so that nothing new is done.
+        let back = |meddle| Fault::nth(Request::Claim, 2, What::Meanwhile(meddle));
+        let patient = patient(situation);
+        return vec![back(Meddle::Stubborn(patient.clone(), false)), back(Meddle::Recover(patient))];
+    }
     let at_claim = |meddle| Fault::nth(Request::Claim, 1, What::Meanwhile(meddle));
     match plan.point {
         Point::Stale(Stream::Pods | Stream::Controllers) | Point::StaleRead => {
@@ -283,15 +311,14 @@ fn meddling(plan: Plan) -> Vec<Fault> {
 /// The disturbance itself.
 fn disturbance(plan: Plan) -> Vec<Fault> {
     let Some(situation) = situations::of(plan.action) else { return Vec::new() };
+    if plan.start == Start::TakenBack {
+        return of_undo(plan.point).into_iter().collect();
+    }
     let approved = plan.start == Start::Approved || situation.needs_approval();
     match plan.point {
         Point::None | Point::Missed(Stream::Telemetry) => Vec::new(),
         Point::Crash(step, crash) => {
-            let what = match crash {
-                Crash::Before => What::CrashBefore,
-                Crash::ReplyLost => What::CrashReplyLost,
-                Crash::After => What::CrashAfter,
-            };
+            let what = crash.what();
             let (request, nth) = match step {
                 Step::Seen => {
                     let hook = match crash {
@@ -342,6 +369,33 @@ fn disturbance(plan: Plan) -> Vec<Fault> {
     }
 }
 
+/// The disturbance of an undo: the requests of the action that it takes back come first, one of each kind but for the kill
+/// switch, which is read twice.
+fn of_undo(point: Point) -> Option<Fault> {
+    match point {
+        Point::Crash(step, crash) => {
+            let (request, nth) = match step {
+                // Whether the undo was begun before is its first request.
+                Step::Seen => (Request::ReadAction, 1),
+                Step::Decided => (Request::KillSwitch, 3),
+                Step::Reserved => (Request::DryRun, 2),
+                Step::Approved => (Request::Create, 2),
+                Step::Intent => (Request::Intent, 2),
+                Step::Sent => (Request::Effect, 2),
+                Step::Acknowledged => (Request::Acknowledge, 2),
+                // The undo ends before what it takes back.
+                Step::Verified => (Request::Close, 1),
+            };
+            Some(Fault::nth(request, nth, crash.what()))
+        }
+        Point::Fault(request, fault) => {
+            let nth = if request == Request::KillSwitch { 3 } else { 2 };
+            FAULTS.get(fault).map(|what| Fault::nth(request, nth, what.clone()))
+        }
+        Point::None | Point::Stale(_) | Point::StaleRead | Point::Missed(_) => None,
+    }
+}
+
 /// What is missed before the action begins.
 fn missing(point: Point) -> Script {
     if point == Point::Missed(Stream::Telemetry) {
@@ -361,6 +415,9 @@ fn world(situation: &'static dyn Situation, start: Start) -> (Arc<World>, Script
     let asked = start == Start::Approved || situation.needs_approval();
     world.lock().person = if asked { Person::Approves } else { Person::Away };
     let mut script = vec![(ILL, Meddle::FallIll(patient.clone()))];
+    if start == Start::TakenBack {
+        script.insert(0, (ILL, Meddle::Stubborn(patient.clone(), true)));
+    }
     if start == Start::Busy {
         arm(&world, vec![Fault::nth(Request::Effect, 1, What::Meanwhile(Meddle::Touch(patient.clone())))]);
         script.push((ILL + Duration::from_millis(900), Meddle::FallIll(neighbour())));
@@ -394,7 +451,9 @@ fn execute(
         lives.follow(&before).await;
         lives.follow(&script).await;
         let mut failures = Vec::new();
-        if !lives.rest(Duration::from_secs(90)).await {
+        // What is taken back was verified in vain before.
+        let most = if plan.start == Start::TakenBack { 150 } else { 90 };
+        if !lives.rest(Duration::from_secs(most)).await {
             failures.push("ESR: the world did not come to rest".to_owned());
         }
         let ill = crate::world::base() + SignedDuration::try_from(ILL).unwrap_or_default();

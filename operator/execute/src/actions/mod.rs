@@ -1,6 +1,7 @@
 //! What can be done: one file per action, one visible list. An action knows what it needs, what it refuses,
 //! how its effect is recognised and how its success is judged; when to do it is decided elsewhere.
 
+mod as_left;
 mod cordon;
 mod create_job;
 mod drive_bounds;
@@ -46,6 +47,7 @@ pub use suspend::Suspend;
 pub use target::LONGEST_HOLD;
 pub use uncordon::Uncordon;
 
+pub(crate) use as_left::as_left;
 pub(crate) use neighbours::weighed;
 pub(crate) use overtaken::{asked_in_vain, overtaken};
 

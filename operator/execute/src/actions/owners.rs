@@ -46,7 +46,8 @@ fn hand(edit: &FieldEdit) -> Hand {
         .map_or(Hand::Person, |(_, name)| Hand::Tool(name))
 }
 
-/// Refuses a field that a tool owns, or that a person set within [`PERSON_QUIET`].
+/// Refuses a field that a tool owns, or that a person set within [`PERSON_QUIET`]; to an undo, which may wait for long, also
+/// one that a person set at any time since the decision on what it takes back.
 pub(super) fn undisturbed(record: &ActionRecord, fresh: &FreshTarget, field: Field) -> Result<(), Unfit> {
     no_tool(record, fresh, field)?;
     let now = record.instants.claimed.unwrap_or(record.evidence.taken_at);
@@ -55,7 +56,8 @@ pub(super) fn undisturbed(record: &ActionRecord, fresh: &FreshTarget, field: Fie
         fresh.marks.created.is_none() || edit.at > fresh.marks.created || edit.at.is_none()
     };
     for edit in fresh.marks.edits.iter().filter(|edit| edit.field == field).filter(changed) {
-        if hand(edit) == Hand::Person && recent(edit.at, now) {
+        let since = record.undo_of.is_some() && edit.at.is_some_and(|at| at > record.evidence.taken_at);
+        if hand(edit) == Hand::Person && (since || recent(edit.at, now)) {
             let when = edit.at.map_or_else(|| "at an unknown time".to_owned(), |at| format!("at {at:.0}"));
             return Err(Unfit::Protected(format!(
                 "{} of {} {SET_BY}{} {when}; it is left to them for {} min",
@@ -78,12 +80,15 @@ pub(super) fn set_by_us(record: &ActionRecord, fresh: &FreshTarget, field: Field
     else {
         return false;
     };
+    last_set_by_us(fresh, field).is_some_and(|ours| ours >= earliest)
+}
+
+/// When Homeostat set the field; `None` when it did not, or when somebody else set it with it or later.
+pub(super) fn last_set_by_us(fresh: &FreshTarget, field: Field) -> Option<Timestamp> {
     let of_field = || fresh.marks.edits.iter().filter(|edit| edit.field == field);
-    let Some(ours) = of_field().filter(|edit| &*edit.manager == OWN).filter_map(|edit| edit.at).max() else {
-        return false;
-    };
+    let ours = of_field().filter(|edit| &*edit.manager == OWN).filter_map(|edit| edit.at).max()?;
     let before = |edit: &FieldEdit| edit.at.is_some_and(|at| at < ours);
-    ours >= earliest && of_field().all(|edit| &*edit.manager == OWN || before(edit))
+    of_field().all(|edit| &*edit.manager == OWN || before(edit)).then_some(ours)
 }
 
 /// Refuses a field that a tool owns, whenever it set it: it would set it again.
@@ -151,5 +156,21 @@ mod tests {
         unknown.marks.edits = vec![FieldEdit { at: None, ..edit(Field::Replicas, "kubectl-edit", 0) }];
         assert!(undisturbed(&record("a"), &unknown, Field::Replicas).is_err(), "an unknown time is recent");
         assert!(undisturbed(&record("a"), &unknown, Field::Template).is_ok(), "another field");
+    }
+
+    #[test]
+    fn an_undo_that_waited_for_hours_leaves_what_a_person_set_meanwhile() {
+        // Decided at second 0, and kept from it until hours later.
+        let mut undo = record("order-1-1-undo");
+        undo.instants.claimed = Some(at(20_000));
+        let mut fresh = fresh_controller(controller(ControllerKind::Deployment, "order"));
+        for (second, theirs) in [(-1, false), (1, true), (19_000, true)] {
+            fresh.marks.edits = vec![edit(Field::Replicas, "kubectl-scale", second)];
+            undo.undo_of = Some(homeostat_knowledge::ActionId::new("order-1-1"));
+            assert_eq!(undisturbed(&undo, &fresh, Field::Replicas).is_err(), theirs, "{second}");
+        }
+        undo.undo_of = None;
+        fresh.marks.edits = vec![edit(Field::Replicas, "kubectl-scale", 1)];
+        assert!(undisturbed(&undo, &fresh, Field::Replicas).is_ok(), "what is no undo has its own quiet");
     }
 }

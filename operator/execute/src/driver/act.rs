@@ -45,7 +45,7 @@ impl Judgement {
 /// The kill switch as it was read, and what its answer told of the clocks.
 #[derive(Clone)]
 pub(super) struct Switch {
-    state: KillSwitch,
+    pub(super) state: KillSwitch,
     /// When it was asked.
     asked: Timestamp,
     /// How far the own clock is ahead for sure; behind is negative.
@@ -93,7 +93,7 @@ impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
             let judgement = self.judge(&case, &Seen { switch, ..before }, GuardName::Breaker, false);
             // The switch and the time are all that was asked anew, and they can only refuse more.
             let reports = if judgement.permits() { early.reports } else { judgement.reports };
-            return self.refuse_new(&case, reports).await.map(Next::Ended);
+            return self.refused(case, reports).await;
         }
         let (switch, dry_run) = tokio::join!(biased; self.kill_switch(), self.dry_run(&case.record));
         let seen = Seen { switch, dry_run, fresh: FreshFacts::NotRead };
@@ -102,7 +102,7 @@ impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
         self.shared.ports.recorder.record(&judgement.input);
         if !judgement.permits() {
             self.memory().release(&case.record.id);
-            return self.refuse_new(&case, judgement.reports).await.map(Next::Ended);
+            return self.refused(case, judgement.reports).await;
         }
         let guards = judgement.reports;
         let event = match mode {
@@ -127,7 +127,12 @@ impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
             }
         };
         let record = next(&case.record, event, self.now())?;
-        case.record = self.create(record).await?;
+        // An undo may have its object already: it was created, and nothing else of it was stored.
+        case.record = if case.record.resource_version.is_empty() {
+            self.create(record).await?
+        } else {
+            self.advance(&case.record, record).await?
+        };
         Ok(match case.record.state {
             ActionState::Admitted => Next::Send(case),
             ActionState::AwaitingApproval => Next::Ask(case),
@@ -146,6 +151,9 @@ impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
         case.record = stored;
         Ok(match case.record.state {
             ActionState::Proposed if super::store::half_created(&case.record) => {
+                if case.record.undo_of.is_some() {
+                    return self.admit(case).await; // Nobody asks for it a second time.
+                }
                 let event = LedgerEvent::Cancel {
                     guards: Vec::new(),
                     reason: "interrupted before it was judged; nothing was done, judged anew".to_owned(),
@@ -156,6 +164,10 @@ impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
             ActionState::Admitted => Next::Send(case),
             ActionState::Claimed => Next::Resolve(case, Vec::new()),
             ActionState::Sent => self.begin_watch(case).await?,
+            // What is being taken back did not help: that it looks well by now is no answer to half an undo.
+            ActionState::Verifying if self.undo_begun(&case.record) => {
+                Next::TakeBack(case, "did not help, as was found before a restart".to_owned())
+            }
             ActionState::Verifying => Next::Watch(case),
             _ => Next::Ended(case.record),
         })
@@ -195,8 +207,9 @@ impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
         let Some(spec) = crate::actions::spec(case.record.kind()) else {
             return Err(ExecuteError::NotImplemented { kind: case.record.kind() });
         };
-        // After a restart the dry run of the run before says nothing about now.
-        let dry_run = if case.resumed { self.dry_run(&case.record).await } else { DryRunFacts::Passed };
+        // After a restart, or a wait, the dry run before says nothing about now.
+        let anew = case.resumed || case.tries.any();
+        let dry_run = if anew { self.dry_run(&case.record).await } else { DryRunFacts::Passed };
         let asked = self.now();
         let claimed = next(&case.record, LedgerEvent::Claim, asked)?;
         // Reading while the claim is written saves a round trip; the reads have no effect of their own.
@@ -222,7 +235,7 @@ impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
                     && attempt < self.shared.config.attempts
                     && !self.too_late(&case.record, spec.repeat(), wait);
                 if !again {
-                    return self.stop(case, judgement.reports).await.map(Next::Ended);
+                    return self.stop(case, judgement.reports).await;
                 }
                 self.pause(&case.record.id, wait).await?;
                 continue;
@@ -235,8 +248,7 @@ impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
                 let secs = self.shared.config.send_within.as_secs();
                 let reason =
                     format!("not sent within {secs} s after its claim; nothing was done, judged anew");
-                let after = next(&case.record, LedgerEvent::Cancel { guards, reason }, self.now())?;
-                return self.advance(&case.record, after).await.map(Next::Ended);
+                return self.end_or_again(case, LedgerEvent::Cancel { guards, reason }, true).await;
             }
             attempt += 1;
             if stale(asked, self.now()) {
@@ -248,8 +260,7 @@ impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
                     "the kill switch took longer to answer than {} ms, in {attempt} tries; nothing was done, judged anew; look at the API server's load",
                     FRESH.as_millis()
                 );
-                let after = next(&case.record, LedgerEvent::Cancel { guards, reason }, self.now())?;
-                return self.advance(&case.record, after).await.map(Next::Ended);
+                return self.end_or_again(case, LedgerEvent::Cancel { guards, reason }, true).await;
             }
             let answer = match prepared {
                 Ok(prepared) => self.shared.ports.actuator.send(prepared).await,
@@ -309,28 +320,35 @@ impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
                     reason: format!("{error}; given up after {attempt} tries"),
                 },
             };
-            let after = next(&case.record, event, self.now())?;
-            return self.advance(&case.record, after).await.map(Next::Ended);
+            let passes = matches!(error, EffectError::Conflict(_) | EffectError::Transient { .. });
+            return self.end_or_again(case, event, passes).await;
         }
     }
 
     /// Ends a claimed action that the guards stopped. A changed target is no refusal but a changed situation.
-    async fn stop(&self, case: Case, guards: Vec<GuardReport>) -> Result<ActionRecord, ExecuteError> {
+    async fn stop(&self, case: Case, guards: Vec<GuardReport>) -> Result<Next, ExecuteError> {
+        let passes = self.may_pass(&case.record, &guards);
         let changed = refusal(&guards)
             .filter(|report| report.name == GuardName::FreshRead && report.result == GuardResult::Refused);
         let event = match changed {
             Some(report) => LedgerEvent::Cancel { reason: report.message.clone(), guards },
             None => LedgerEvent::Refuse { guards },
         };
-        let after = next(&case.record, event, self.now())?;
-        self.advance(&case.record, after).await
+        self.end_or_again(case, event, passes).await
     }
 
     /// Ends an action that was refused before its intent was stored. The same refusal again and again is not
     /// stored again and again.
-    async fn refuse_new(&self, case: &Case, guards: Vec<GuardReport>) -> Result<ActionRecord, ExecuteError> {
+    pub(super) async fn refuse_new(
+        &self,
+        case: &Case,
+        guards: Vec<GuardReport>,
+    ) -> Result<ActionRecord, ExecuteError> {
         let now = self.now();
         let record = next(&case.record, LedgerEvent::Refuse { guards }, now)?;
+        if !case.record.resource_version.is_empty() {
+            return self.advance(&case.record, record).await;
+        }
         if self.memory().worth_storing(&record, now) {
             return self.create(record).await;
         }

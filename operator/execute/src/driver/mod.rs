@@ -6,6 +6,7 @@
 //! (together), create, claim with kill switch and fresh read (together), effect.
 
 mod act;
+mod again;
 mod memory;
 mod resolve;
 mod stages;
@@ -20,6 +21,7 @@ use crate::changes::Follower;
 use crate::guards::{ActionFacts, Mode, mode_of};
 use crate::ledger::LedgerError;
 use crate::ports::{Actuator, Leadership, Ledger, LedgerStoreError, Recorder};
+use again::Tries;
 use homeostat_knowledge::records::Amounts;
 use homeostat_knowledge::{
     ActionId, ActionKind, ActionRecord, ActionState, Admitted, Clock, Finding, IncidentId, Name, Origin,
@@ -231,6 +233,8 @@ struct Case {
     /// What it stands on, as the planner saw it; after a restart it is looked up in the incident.
     finding: Option<Finding>,
     resumed: bool,
+    /// Of an undo, which is tried again.
+    tries: Tries,
     /// Keeps the incident taken; dropped on every way out. An undo goes on under the action that it takes back.
     _running: Option<Running>,
 }
@@ -295,7 +299,8 @@ impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
                 continue;
             };
             self.memory().stored(&record, now);
-            let case = Case { record, finding: None, resumed: true, _running: Some(running) };
+            let tries = Tries::default();
+            let case = Case { record, finding: None, resumed: true, tries, _running: Some(running) };
             let incident = case.record.incident.clone();
             let span = stages::whole(&case.record, true);
             let this = self.clone();
@@ -432,7 +437,8 @@ impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
         let record = plan
             .record(id, self.shared.config.identity.clone())
             .ok_or_else(|| ExecuteError::NoSteps { incident: plan.incident.clone() })?;
-        Ok(Case { record, finding, resumed: false, _running: Some(running) })
+        let tries = Tries::default();
+        Ok(Case { record, finding, resumed: false, tries, _running: Some(running) })
     }
 
     fn snapshot(&self) -> Arc<Snapshot> {

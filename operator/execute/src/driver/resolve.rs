@@ -2,9 +2,9 @@
 
 use super::stages::Next;
 use super::{Case, ExecuteError, Executor};
-use crate::actions::{Landed, Repeat};
+use crate::actions::{ActionSpec, Landed, Repeat, as_left};
 use crate::ledger::{LedgerEvent, next};
-use crate::ports::{Actuator, Leadership, Ledger};
+use crate::ports::{Actuator, FreshTarget, Leadership, Ledger};
 use crate::skew;
 use homeostat_knowledge::{ActionRecord, GuardReport, SignedDuration, Timestamp};
 use std::time::Duration;
@@ -29,6 +29,17 @@ fn claim_ends_first(
 
 fn signed(time: Duration) -> SignedDuration {
     SignedDuration::try_from(time).unwrap_or(SignedDuration::MAX)
+}
+
+/// Is the effect there? An undo always finds its target changed since the decision, by what it takes back; that it is still
+/// as that left it proves as much as an untouched target.
+fn landed(record: &ActionRecord, spec: &dyn ActionSpec, fresh: Option<&FreshTarget>) -> Landed {
+    match spec.landed(record, fresh) {
+        Landed::Unclear(_) if as_left(record, fresh) => {
+            Landed::No("it is still as the action left it that is to be taken back".to_owned())
+        }
+        found => found,
+    }
 }
 
 impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
@@ -65,7 +76,7 @@ impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
             match self.shared.ports.actuator.fresh_for(&record.target, &record.parameters).await {
                 Ok(fresh) => {
                     answers += 1;
-                    match spec.landed(&case.record, fresh.as_ref()) {
+                    match landed(&case.record, spec, fresh.as_ref()) {
                         Landed::Yes(reason) => {
                             let after =
                                 next(&case.record, LedgerEvent::FoundDone { guards, reason }, self.now())?;
@@ -114,7 +125,8 @@ impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
                 reason: format!("no answer to the effect, and {reason} after {secs} s; not repeated"),
             }
         };
-        Ok(Next::Close(case, event))
+        // Both are sure that nothing came; an undo is not lost for that.
+        Ok(if case.record.undo_of.is_some() { Next::Again(case, event) } else { Next::Close(case, event) })
     }
 
     /// A read that is asked from the first instant on sees the effect, or it never comes; at the second one it is given

@@ -20,6 +20,8 @@ pub(super) enum Next {
     Watch(Case),
     /// It did not, for this reason.
     TakeBack(Case, String),
+    /// Nothing came of an undo; it is tried again, or ends like this when its time is up.
+    Again(Case, LedgerEvent),
     /// It is known how it ends.
     Close(Case, LedgerEvent),
     /// It ended, or stands as it is.
@@ -34,6 +36,7 @@ impl Next {
             | Self::Resolve(case, _)
             | Self::Watch(case)
             | Self::TakeBack(case, _)
+            | Self::Again(case, _)
             | Self::Close(case, _) => &case.record,
             Self::Ended(record) => record,
         }
@@ -154,6 +157,9 @@ impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
                         self.take_back(case, why).await.map(Next::Ended)
                     })
                     .await?
+                }
+                Next::Again(case, event) => {
+                    staged(stage!("again", case.record), self.again(case, event)).await?
                 }
                 Next::Close(case, event) => {
                     staged(stage!("close", case.record), self.close(case, event)).await?

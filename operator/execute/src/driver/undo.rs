@@ -1,5 +1,6 @@
 //! Taking back what did not help: once, as an action of its own, and never what somebody changed since.
 
+use super::again::Tries;
 use super::stages::whole;
 use super::{Case, ExecuteError, Executor};
 use crate::actions::{Landed, set_by, spec};
@@ -63,7 +64,8 @@ impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
             Some(begun) if begun.state.ended() => return Ok(Taken::Ended(Box::new(begun))),
             Some(begun) => {
                 let span = whole(&begun, true);
-                let case = Case { record: begun, finding: None, resumed: true, _running: None };
+                let tries = Tries::default();
+                let case = Case { record: begun, finding: None, resumed: true, tries, _running: None };
                 self.follow(case).instrument(span).await
             }
             None => {
@@ -72,7 +74,8 @@ impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
                     return Ok(Taken::NotOurs(found));
                 }
                 let span = whole(&record, false);
-                let case = Case { record, finding: None, resumed: false, _running: None };
+                let tries = Tries::default();
+                let case = Case { record, finding: None, resumed: false, tries, _running: None };
                 self.follow(case).instrument(span).await
             }
         };
@@ -82,7 +85,7 @@ impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
         ended.map(|record| Taken::Ended(Box::new(record)))
     }
 
-    /// Waits until nothing is refused any more for want of a warm process: an undo that was refused is not tried again.
+    /// Waits until nothing is refused any more for want of a warm process: an undo that was refused for that is not tried again.
     async fn warmed_up(&self, id: &ActionId) -> Result<(), ExecuteError> {
         let mut generations = self.shared.ports.generations.clone();
         loop {
@@ -99,6 +102,11 @@ impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
                 None => self.wake(id, &mut generations, self.safety()).await?,
             }
         }
+    }
+
+    /// This action did not help, and an earlier run began to take it back.
+    pub(super) fn undo_begun(&self, record: &ActionRecord) -> bool {
+        self.snapshot().actions.contains_key(&undo_id(&record.id))
     }
 
     /// Why what is there cannot be said to be the effect of this action. Only an action whose outcome is unknown is

@@ -112,6 +112,22 @@ fn these_arrows_exist_and_no_others() {
 }
 
 #[test]
+fn an_undo_alone_is_claimed_anew_and_what_was_sent_never_is() {
+    let mut undo = record("order-1-1-undo");
+    undo.undo_of = Some(ActionId::new("order-1-1"));
+    undo.state = ActionState::Claimed;
+    (undo.instants.intent, undo.instants.claimed) = (Some(at(1)), Some(at(2)));
+    let again = next(&undo, LedgerEvent::Claim, at(60)).expect("an arrow");
+    assert_eq!((again.state, again.instants.claimed), (ActionState::Claimed, Some(at(60))));
+    assert!(again.instants.sent.is_none(), "its budget and its effect are still to come");
+    let before = [ActionState::Admitted, ActionState::Claimed];
+    for state in STATES.into_iter().filter(|state| !before.contains(state)) {
+        let other = ActionRecord { state, ..undo.clone() };
+        assert!(next(&other, LedgerEvent::Claim, at(60)).is_err(), "{state:?}");
+    }
+}
+
+#[test]
 fn what_ended_never_changes_and_always_says_when_and_why() {
     for state in STATES.into_iter().filter(|state| state.ended()) {
         for event in events() {

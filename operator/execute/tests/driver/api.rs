@@ -175,6 +175,11 @@ impl Ledger for Api {
     }
 }
 
+/// Disruption budgets answer evictions alone with 429; to everything else it means to try later.
+fn evicts(parameters: &Parameters) -> bool {
+    matches!(parameters, Parameters::EvictPod { .. })
+}
+
 fn read_error(fault: &Fault) -> ReadError {
     match fault {
         Fault::Denied => ReadError::Denied("no verb".to_owned()),
@@ -262,9 +267,11 @@ impl Actuator for Api {
         self.leave(reply, Ok(result), Err(ReadError::Unavailable("timeout".to_owned()))).await
     }
 
-    async fn dry_run(&self, target: &Target, _: &Parameters, _: &ActionId) -> Result<(), Refusal> {
+    async fn dry_run(&self, target: &Target, parameters: &Parameters, _: &ActionId) -> Result<(), Refusal> {
         let reply = self.arrive("dry run").await.map_err(|fault| match fault {
-            Fault::TooManyRequests => Refusal::BlockedByBudget("0 disruptions allowed".to_owned()),
+            Fault::TooManyRequests if evicts(parameters) => {
+                Refusal::BlockedByBudget("0 disruptions allowed".to_owned())
+            }
             Fault::Denied | Fault::Conflict => Refusal::WouldFail(format!("{fault:?}")),
             fault => Refusal::Unavailable(format!("{fault:?}")),
         })?;
@@ -300,7 +307,9 @@ impl Actuator for Api {
         let reply = self.arrive("effect").await.map_err(|fault| match fault {
             Fault::Conflict => EffectError::Conflict("uid".to_owned()),
             Fault::Denied => EffectError::Denied("no verb".to_owned()),
-            Fault::TooManyRequests => EffectError::BlockedByBudget("0 disruptions allowed".to_owned()),
+            Fault::TooManyRequests if evicts(parameters) => {
+                EffectError::BlockedByBudget("0 disruptions allowed".to_owned())
+            }
             Fault::Timeout { .. } => EffectError::Unknown("timeout".to_owned()),
             _ => EffectError::Transient { reason: "500".to_owned(), retry_after: None },
         })?;
