@@ -52,8 +52,8 @@ pub(super) fn repeatable(record: &ActionRecord, snapshot: &Snapshot) -> Result<(
     )))
 }
 
-/// Whether an action created its Job, by the mark of the action that created the one that is there; `job` is what that is called.
-/// It is another object than the target: where none is there it may have been there and be gone.
+/// Whether an action created its Job: `by` is the mark of the one that is there, `job` what that is called. It is another object
+/// than the target, so where none is there it may have been there and be gone.
 pub(super) fn created(record: &ActionRecord, by: Option<&Name>, job: &str) -> Landed {
     match by {
         Some(by) if **by == *record.id.as_str() => {

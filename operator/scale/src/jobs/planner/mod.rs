@@ -11,8 +11,6 @@
 //! [`Settings::most_credit`], until it was in time again; time for one more try, where a program fails at times, moves a
 //! run by no more than that. So nothing waits for ever, and lateness goes round.
 
-#[cfg(test)]
-mod announced;
 mod arrive;
 mod dispatch;
 mod ended;
@@ -21,10 +19,6 @@ mod explain;
 mod quota;
 mod restore;
 mod settings;
-#[cfg(test)]
-mod shared;
-#[cfg(test)]
-mod shifted;
 #[cfg(test)]
 mod tests;
 

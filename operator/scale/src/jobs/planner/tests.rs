@@ -2,11 +2,14 @@ use super::super::Criticality;
 use super::*;
 use proptest::prelude::*;
 
+mod announced;
 mod days;
 mod found;
 mod late;
 mod quota;
 mod room;
+mod shared;
+mod shifted;
 
 const MINUTE: SignedDuration = SignedDuration::from_mins(1);
 
