@@ -14,8 +14,10 @@ pub enum Criticality {
     /// As it is.
     #[default]
     Normal,
-    /// As if it were due ten minutes earlier.
+    /// As if it were due five minutes earlier.
     High,
+    /// As if it were due ten minutes earlier.
+    Critical,
 }
 
 impl Criticality {
@@ -24,7 +26,8 @@ impl Criticality {
         match self {
             Self::Low => SignedDuration::from_mins(-10),
             Self::Normal => SignedDuration::ZERO,
-            Self::High => SignedDuration::from_mins(10),
+            Self::High => SignedDuration::from_mins(5),
+            Self::Critical => SignedDuration::from_mins(10),
         }
     }
 }

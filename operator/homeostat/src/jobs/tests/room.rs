@@ -141,8 +141,10 @@ fn a_run_that_is_late_by_the_capacity_is_told_so_and_nothing_of_the_quota() {
 #[test]
 fn what_is_left_to_kueue_is_late_by_nobodys_order_here() {
     let mut world = crowd(None, 2);
-    let queues = BTreeMap::from([(Name::from("a"), vec![Name::from("night")])]);
-    world.snapshot.commit(&ObjectChange::Kueue(Some(Arc::new(queues))), at(0));
+    world.queue("night");
+    for name in ["one", "two", "three", "four"] {
+        world.left_to(name, "night");
+    }
     world.step(1);
     assert_eq!(late(&world), "");
 }
