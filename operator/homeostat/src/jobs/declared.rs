@@ -57,6 +57,14 @@ pub struct Asked {
     pub problem: Option<String>,
 }
 
+impl Asked {
+    /// What one pod of a run asks for as it is written; unknown memory counts as none.
+    pub fn pod(&self) -> Size {
+        let pods = if self.job.pods.is_some() { 1 } else { self.pods.max(1) };
+        Size { millicores: self.job.millicores / pods, mebibytes: self.job.mebibytes.unwrap_or(0) / pods }
+    }
+}
+
 /// Whole MiB, rounded up.
 pub fn mebibytes(bytes: u64) -> u64 {
     bytes.div_ceil(MEBIBYTE)
@@ -126,6 +134,7 @@ pub fn asked(snapshot: &Snapshot, now: Timestamp) -> BTreeMap<WorkloadKey, Asked
                 .cpu_limit
                 .and(policy.permits.cpu_millis)
                 .map(|bounds| bounds.max.saturating_mul(counted)),
+            most_mebibytes: None,
             zone: work.schedule.as_ref().map(|schedule| zone(schedule).to_owned()),
         };
         all.insert(

@@ -34,6 +34,7 @@ pub(super) fn job(tenant: &str, name: &str, vcpu: u64, due: i64) -> Job {
         retries: 2,
         pods: None,
         most_millicores: None,
+        most_mebibytes: None,
         zone: None,
     }
 }
