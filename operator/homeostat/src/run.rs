@@ -144,7 +144,7 @@ pub async fn run(args: RunArgs) -> Result<(), RunError> {
     let (sizes_in, sizes) = watch::channel::<Forecasts>(None);
     let (limits_in, limits) = watch::channel::<Forecasts>(None);
     let (runs_in, runs) = watch::channel::<Forecasts>(None);
-    let expected = [sizes.clone(), limits.clone()];
+    let expected = [sizes.clone(), limits.clone(), runs.clone()];
     let console = Console {
         gate: gate.clone(),
         heartbeat: heartbeat.clone(),

@@ -14,7 +14,7 @@ use super::seen::{Jobs, Phase, Seen};
 use super::slots::{Change, Slots};
 use homeostat_knowledge::{SignedDuration, Timestamp, Uid, WorkloadKey};
 use homeostat_scale::jobs::kueue::Orderer;
-use homeostat_scale::jobs::learned::JobHistory;
+use homeostat_scale::jobs::learned::{JobHistory, Times};
 use homeostat_scale::jobs::overload::{Expected, Overload, overload};
 use homeostat_scale::jobs::parts::Parts;
 use homeostat_scale::jobs::{Event, JobId, Outcome, Planner, PlannerError, Run, Size};
@@ -139,6 +139,14 @@ impl Desk {
     pub fn expects(&self, workload: &WorkloadKey) -> Option<(f64, Size)> {
         let id = self.declared.get(workload)?;
         self.planner.as_ref()?.expects(*id).map(|(time, size)| (time.quantile, size))
+    }
+
+    /// What is expected of the time of a workload's next run, and its slot where that is known.
+    pub fn times(&self, workload: &WorkloadKey) -> Option<(Times, Option<Timestamp>)> {
+        let job = *self.declared.get(workload)?;
+        let slot = self.next_slot(workload).and_then(Result::ok);
+        let run = Run { slot: slot.unwrap_or(Timestamp::MAX), job };
+        self.planner.as_ref()?.times_of(run).map(|times| (times, slot))
     }
 
     /// What one pod of a workload's next run reserves, where each run has its own number of them.
