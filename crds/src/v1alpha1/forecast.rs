@@ -157,7 +157,8 @@ pub struct ForecastSpec {
     /// What is forecast: `requests` are the answered requests per second, `memory` the most memory that one pod uses,
     /// `load.NAME` the load with this name in `spec.scaling.loads` of the Workload, `backlog` what comes into its
     /// `spec.scaling.backlog` in a minute, or the most that waits in it; else the name of a signal that measures a volume, a
-    /// quota or ephemeral storage. `runs` is no forecast: it keeps what was learnt of the runs of a Job or `CronJob`.
+    /// quota or ephemeral storage. `runs` are the seconds that the next run of a Job or `CronJob` takes; it also
+    /// keeps what was learnt of these runs.
     #[schemars(length(min = 1, max = 68), regex(pattern = FORECAST_SIGNAL))]
     #[x_kube(validation = Rule::new("self == oldSelf").message("signal is immutable"))]
     pub signal: String,

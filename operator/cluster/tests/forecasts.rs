@@ -216,6 +216,13 @@ async fn what_runs_taught_is_written_when_it_changed_and_is_read_apart_from_size
     assert_eq!(world.look(vec![runs(1, "a"), record("order", 1, 100.0)]).await, Vec::<String>::new());
     let again = world.look(vec![runs(1, "b"), record("order", 1, 100.0)]).await;
     assert_eq!(again, [format!("PATCH {object}/status")], "a kill for memory must not wait");
+    let points = record("order", 0, 40.0).outlook.points;
+    let aged = |minute: i64| {
+        let mut aged = runs(minute, "a");
+        aged.outlook.points.clone_from(&points);
+        aged
+    };
+    assert!(!differs(&aged(0), &aged(600)), "what is expected of the next run does not get old");
     let stored = world.server.get("forecasts", "shop", "order-runs").unwrap();
     let ready = &stored["status"]["conditions"][0];
     assert_eq!((&ready["type"], &ready["status"]), (&json!("Ready"), &json!("True")));

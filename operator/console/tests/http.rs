@@ -482,16 +482,27 @@ async fn what_is_expected_is_in_metrics_and_in_the_report() {
     let page = text(get(&console, "/metrics").await).await;
     assert!(page.contains("homeostat_wanted_replicas{namespace=\"shop\",workload=\"kitchen\"} 7"), "{page}");
     assert!(page.contains("signal=\"requests\",quantile=\"0.9\"} 531.2"), "{page}");
+    assert!(page.contains("signal=\"runs\",quantile=\"0.9\"} 355.5"), "{page}");
     for path in ["/report", "/report.md"] {
         let page = text(get(&console, path).await).await;
-        for part in ["Forecasts", "requests", "402.7 M", "4 h 0 min", "531.2", "187.6", "62 %", "scaled to 5"]
-        {
+        for part in [
+            "Forecasts",
+            "requests",
+            "402.7 M",
+            "4 h 0 min",
+            "531.2",
+            "187.6",
+            "62 %",
+            "scaled to 5",
+            "next run",
+            "355.5",
+        ] {
             assert!(page.contains(part), "{path} lacks {part}: {page}");
         }
     }
     let json: serde_json::Value =
         serde_json::from_str(&text(get(&console, "/report.json").await).await).expect("JSON");
-    assert_eq!(json["tables"][1]["rows"].as_array().map(Vec::len), Some(2));
+    assert_eq!(json["tables"][1]["rows"].as_array().map(Vec::len), Some(3));
     assert_eq!(json["tables"][1]["rows"][0][1], "memory", "by workload and signal");
     let columns = json["tables"][1]["columns"].as_array().expect("columns");
     let place = columns.iter().position(|column| column == "Next choice").expect("when the model can change");

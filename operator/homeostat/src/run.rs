@@ -150,7 +150,7 @@ pub async fn run(args: RunArgs) -> Result<(), RunError> {
         credentials,
         clock: Arc::clone(&clock),
     };
-    let expected = [sizes.clone(), limits.clone()];
+    let expected = [sizes.clone(), limits.clone(), runs.clone()];
     let closed = StoredIncidents::new(client.clone(), args.watched(), Arc::clone(&clock));
     let console = Console {
         gate: gate.clone(),

@@ -13,7 +13,7 @@ pub const REQUESTS: &str = "requests";
 /// The signal that is forecast for its limit only: the most memory that one pod uses.
 pub const MEMORY: &str = "memory";
 
-/// The signal under which what was learnt of runs is kept: nothing of it is forecast.
+/// The signal of how long the next run of a Job or `CronJob` takes, in seconds; what was learnt of runs is kept beside it.
 pub const RUNS: &str = "runs";
 
 /// The signal that is forecast of `spec.scaling.backlog`: the items that come in a minute where the work of one is declared, else
@@ -50,7 +50,7 @@ pub struct ForecastRecord {
     /// Its tenant, when known.
     pub tenant: Option<TenantName>,
     /// What is forecast: [`REQUESTS`], [`MEMORY`], a load (see [`load_signal`]), or the name of a signal that measures a
-    /// volume, a quota or ephemeral storage; [`RUNS`]: nothing.
+    /// volume, a quota or ephemeral storage; [`RUNS`]: the seconds that the next run takes.
     pub signal: Name,
     /// What is done with it.
     pub mode: ScalingMode,
@@ -305,7 +305,7 @@ pub struct Outlook {
     pub error: Option<f64>,
     /// Highest median and 90th percentile of a single step within the horizon.
     pub peak: Option<Peak>,
-    /// Expected load, earliest first; empty without a forecast.
+    /// Expected load, earliest first; empty without a forecast. Of [`RUNS`] the next run at its slot.
     pub points: Vec<ForecastPoint>,
     /// When models are compared again at the latest.
     pub next_choice: Option<Timestamp>,

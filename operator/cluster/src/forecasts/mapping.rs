@@ -215,7 +215,9 @@ pub fn differs(old: &ForecastRecord, new: &ForecastRecord) -> bool {
     let age = after.made.duration_since(before.made).as_secs();
     // Without a forecast and with nothing to keep, its words could be news: a count of minutes that are missing is not.
     let kept = new.memory.is_some() && old.memory != new.memory;
-    let worth = !before.points.is_empty() || kept || old.size.troubles != new.size.troubles;
+    // What is expected of the next run does not get old.
+    let ages = !before.points.is_empty() && *new.signal != *RUNS;
+    let worth = ages || kept || old.size.troubles != new.size.troubles;
     // A time that is left runs out whether or not anything else moves.
     let longest = if after.limit.is_some() { RENEWED } else { SignedDuration::MAX };
     worth && age >= (i64::from(before.horizon_seconds) / 2).min(longest.as_secs())

@@ -65,15 +65,19 @@ impl Forecasts {
             "Requests and other loads of Workloads with spec.scaling that are not forecast because there are too many",
             self.left_out.clone(),
         );
-        registry.register("forecast_now", "The load of the last step", self.now.clone());
+        registry.register(
+            "forecast_now",
+            "The load of the last step; of signal runs the seconds that the last run took",
+            self.now.clone(),
+        );
         registry.register(
             "forecast_peak",
-            "Highest expected load of a single step within the horizon",
+            "Highest expected load of a single step within the horizon; of signal runs the seconds of the next run",
             self.peak.clone(),
         );
         registry.register(
             "forecast_low",
-            "Lowest expected load within the horizon, of means over some minutes",
+            "Lowest expected load within the horizon, of means over some minutes; of signal runs the seconds of the next run",
             self.low.clone(),
         );
         registry.register_with_unit(

@@ -2,7 +2,7 @@
 
 use super::run::{Cell, Column, Table, Tone};
 use super::text;
-use homeostat_knowledge::forecast::REQUESTS;
+use homeostat_knowledge::forecast::{REQUESTS, RUNS};
 use homeostat_knowledge::policy::ScalingMode;
 use homeostat_knowledge::{ForecastRecord, ForecastSkill};
 
@@ -37,7 +37,8 @@ pub fn table(sorted: &[&ForecastRecord]) -> Option<Table> {
         note: format!(
             "“Peak” is the highest single step within the time ahead, “Low” the lowest of its points. “Next choice” is when \
              models are compared again at the latest, and so the model can change. “Error” is the back-tested error as a \
-             share of the seasonal naive forecast's: below 100 % the forecast is the better one.{more}"
+             share of the seasonal naive forecast's: below 100 % the forecast is the better one. Of signal “runs” all are \
+             seconds: “Now” of the last run, the others of the next one.{more}"
         ),
         columns,
         rows: sorted.iter().take(MOST).map(|record| row(record)).collect(),
@@ -57,7 +58,11 @@ fn row(record: &ForecastRecord) -> Vec<Cell> {
     vec![
         Cell::Text(record.workload.to_string()),
         Cell::Text(record.signal.to_string()),
-        Cell::Text(text::seconds(f64::from(outlook.horizon_seconds))),
+        Cell::Text(if *record.signal == *RUNS {
+            "next run".to_owned()
+        } else {
+            text::seconds(f64::from(outlook.horizon_seconds))
+        }),
         number(outlook.now),
         number(outlook.low()),
         number(outlook.peak.map(|peak| peak.p50)),

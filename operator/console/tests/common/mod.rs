@@ -2,7 +2,7 @@
 #![allow(dead_code, reason = "each test file uses its part")]
 
 use homeostat_knowledge::action::{ActionInstants, EvidenceRef};
-use homeostat_knowledge::forecast::{ForecastPoint, LoadLimit, MEMORY, Outlook, Peak, REQUESTS};
+use homeostat_knowledge::forecast::{ForecastPoint, LoadLimit, MEMORY, Outlook, Peak, REQUESTS, RUNS};
 use homeostat_knowledge::incident::TimelineKind;
 use homeostat_knowledge::observation::{SourceReport, SourceState};
 use homeostat_knowledge::plan::Expectation;
@@ -259,5 +259,10 @@ pub fn forecasts() -> Vec<ForecastRecord> {
         p50_seconds: 14_400.0,
         reason: "512 MiB at 33 MiB an hour".to_owned(),
     });
-    vec![memory, load]
+    let mut runs = load.clone();
+    (runs.signal, runs.size) = (Name::from(RUNS), SizeAdvice::keep(at(0)));
+    (runs.outlook.now, runs.outlook.next_choice) = (Some(301.0), None);
+    runs.outlook.model = Some("local level".into());
+    runs.outlook.peak = Some(Peak { p50: 310.0, p90: 355.5 });
+    vec![memory, load, runs]
 }

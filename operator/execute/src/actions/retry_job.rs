@@ -74,14 +74,8 @@ impl ActionSpec for RetryJob {
     }
 
     fn landed(&self, record: &ActionRecord, fresh: Option<&FreshTarget>) -> Landed {
-        match fresh.and_then(|fresh| fresh.marks.retried_by.as_ref()) {
-            Some(by) if **by == *record.id.as_str() => {
-                Landed::Yes("the new Job carries this action's mark".to_owned())
-            }
-            // The new Job is another object than the target; it may have been there and be gone.
-            Some(by) => Landed::Unclear(format!("the new Job was created by {by}")),
-            None => Landed::Unclear("there is no new Job".to_owned()),
-        }
+        let by = fresh.and_then(|fresh| fresh.marks.retried_by.as_ref());
+        run::created(record, by, "the new Job")
     }
 
     fn verify(&self, record: &ActionRecord, snapshot: &Snapshot, now: Timestamp) -> Verdict {

@@ -1,8 +1,8 @@
 //! Questions that the actions on Jobs and `CronJob`s ask.
 
-use super::{Protected, Unfit};
+use super::{Landed, Protected, Unfit};
 use homeostat_knowledge::records::ControllerKey;
-use homeostat_knowledge::{ActionRecord, ControllerKind, ControllerRecord, Snapshot, WorkloadPolicy};
+use homeostat_knowledge::{ActionRecord, ControllerKind, ControllerRecord, Name, Snapshot, WorkloadPolicy};
 use std::sync::Arc;
 
 /// The Job or `CronJob` that the action is about: the workload's own target, or a Job of it.
@@ -50,4 +50,16 @@ pub(super) fn repeatable(record: &ActionRecord, snapshot: &Snapshot) -> Result<(
         "workload {} does not say that running it twice does no harm; set spec.repeatable",
         record.workload
     )))
+}
+
+/// Whether an action created its Job: `by` is the mark of the one that is there, `job` what that is called. It is another object
+/// than the target, so where none is there it may have been there and be gone.
+pub(super) fn created(record: &ActionRecord, by: Option<&Name>, job: &str) -> Landed {
+    match by {
+        Some(by) if **by == *record.id.as_str() => {
+            Landed::Yes("the new Job carries this action's mark".to_owned())
+        }
+        Some(by) => Landed::Unclear(format!("{job} was created by {by}")),
+        None => Landed::Unclear("there is no new Job".to_owned()),
+    }
 }

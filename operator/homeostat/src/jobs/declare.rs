@@ -2,7 +2,9 @@
 
 use super::declared::Asked;
 use super::known::Known;
+use super::largest::Largest;
 use homeostat_knowledge::{SignedDuration, WorkloadKey};
+use homeostat_scale::jobs::kueue::Orderer;
 use homeostat_scale::jobs::{Fill, JobId, Planner, Settings, Size};
 use std::collections::BTreeMap;
 
@@ -23,8 +25,14 @@ pub struct Declared {
     pub lacking: Vec<Size>,
 }
 
-/// Declares every workload to a new planner; what others need comes before them.
-pub fn declare(told: &BTreeMap<WorkloadKey, Asked>, known: &Known, capacity: Size) -> Declared {
+/// Declares every workload to a new planner; what others need comes before them. `largest` are the nodes that its pods may
+/// find.
+pub fn declare(
+    told: &BTreeMap<WorkloadKey, Asked>,
+    known: &Known,
+    capacity: Size,
+    largest: &Largest,
+) -> Declared {
     let mut planner = Planner::new(settings(told), capacity);
     let mut ids: BTreeMap<WorkloadKey, JobId> = BTreeMap::new();
     let mut refused = BTreeMap::new();
@@ -40,7 +48,7 @@ pub fn declare(told: &BTreeMap<WorkloadKey, Asked>, known: &Known, capacity: Siz
                 Some(needs) if ids.contains_key(needs) => Some(told[needs].job.name.clone()),
                 Some(_) => return true,
             };
-            match take(&mut planner, one, needed, capacity) {
+            match take(&mut planner, one, needed, (capacity, largest)) {
                 Ok(id) => {
                     let _known = known.learnt(key).map(|learnt| planner.restore(id, learnt.clone()));
                     if let Some(over) = known.over(key) {
@@ -74,7 +82,12 @@ fn settings(told: &BTreeMap<WorkloadKey, Asked>) -> Settings {
     Settings { fill: Fill { now: NEVER_FULL, next: NEVER_FULL }, ..standard }
 }
 
-fn take(planner: &mut Planner, one: &Asked, needed: Option<String>, capacity: Size) -> Result<JobId, String> {
+fn take(
+    planner: &mut Planner,
+    one: &Asked,
+    needed: Option<String>,
+    (capacity, largest): (Size, &Largest),
+) -> Result<JobId, String> {
     if let Some(problem) = &one.problem {
         return Err(problem.clone());
     }
@@ -82,7 +95,13 @@ fn take(planner: &mut Planner, one: &Asked, needed: Option<String>, capacity: Si
     let mut job = one.job.clone();
     job.needs = needed;
     let asks = job.asks();
-    if !asks.fits(capacity) && one.quota.is_none_or(|quota| asks.fits(quota)) {
+    let allowed = one.quota.is_none_or(|quota| asks.fits(quota));
+    // Its pods would wait for a node for ever, with its room. What Kueue orders it also counts.
+    let ours = allowed && matches!(one.orderer, Orderer::Homeostat { .. });
+    if let Some(lacks) = largest.lacks(one.pod()).filter(|_| ours) {
+        return Err(lacks);
+    }
+    if !asks.fits(capacity) && allowed {
         return Err(format!(
             "a run asks for {asks} and the cluster has {capacity} left for runs now; add a node or ask for less, it is \
              tried again when there is more"

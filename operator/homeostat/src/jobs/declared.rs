@@ -3,15 +3,16 @@
 use super::seen::Jobs;
 use super::slots::zone;
 use homeostat_knowledge::policy::{Prices, ScalingMode};
-use homeostat_knowledge::records::{Amounts, PodPhase, Schedule, Work};
+use homeostat_knowledge::records::{Amounts, ControllerKey, PodPhase, Schedule, Work};
 use homeostat_knowledge::{
-    ControllerKind, Name, PodRecord, SignedDuration, Snapshot, TenantName, Timestamp, WorkloadKey,
-    WorkloadPolicy,
+    ControllerKind, ControllerRecord, Name, ObjectKey, PodRecord, SignedDuration, Snapshot, TenantName,
+    Timestamp, WorkloadKey, WorkloadPolicy,
 };
 use homeostat_scale::jobs::kueue::{Found, Orderer, orderer};
 use homeostat_scale::jobs::{Criticality, Job, Size};
 use jiff::civil::Date;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 use std::sync::Arc;
 
 /// CPU of a pod that asks for none, in thousandths of a core.
@@ -56,6 +57,14 @@ pub struct Asked {
     pub problem: Option<String>,
 }
 
+impl Asked {
+    /// What one pod of a run asks for as it is written; unknown memory counts as none.
+    pub fn pod(&self) -> Size {
+        let pods = if self.job.pods.is_some() { 1 } else { self.pods.max(1) };
+        Size { millicores: self.job.millicores / pods, mebibytes: self.job.mebibytes.unwrap_or(0) / pods }
+    }
+}
+
 /// Whole MiB, rounded up.
 pub fn mebibytes(bytes: u64) -> u64 {
     bytes.div_ceil(MEBIBYTE)
@@ -95,7 +104,7 @@ pub fn asked(snapshot: &Snapshot, now: Timestamp) -> BTreeMap<WorkloadKey, Asked
                 .and_then(|queues| queues.get(&key.namespace))
                 .map(|names| names.iter().map(ToString::to_string).collect())
                 .unwrap_or_default(),
-            label: work.queue.as_ref().map(ToString::to_string),
+            label: queue(snapshot, found).map(ToString::to_string),
         });
         // By a backlog each run is given its own number of pods; what is learnt is then of one pod.
         let rules = &policy.permits.runs;
@@ -115,7 +124,8 @@ pub fn asked(snapshot: &Snapshot, now: Timestamp) -> BTreeMap<WorkloadKey, Asked
             criticality: match policy.criticality {
                 ..=250 => Criticality::Low,
                 251..=500 => Criticality::Normal,
-                _ => Criticality::High,
+                501..=750 => Criticality::High,
+                _ => Criticality::Critical,
             },
             retries: if policy.permits.repeatable { 2 } else { 0 },
             pods: by_backlog.then(|| work.at_once()),
@@ -124,6 +134,7 @@ pub fn asked(snapshot: &Snapshot, now: Timestamp) -> BTreeMap<WorkloadKey, Asked
                 .cpu_limit
                 .and(policy.permits.cpu_millis)
                 .map(|bounds| bounds.max.saturating_mul(counted)),
+            most_mebibytes: None,
             zone: work.schedule.as_ref().map(|schedule| zone(schedule).to_owned()),
         };
         all.insert(
@@ -153,6 +164,24 @@ pub fn asked(snapshot: &Snapshot, now: Timestamp) -> BTreeMap<WorkloadKey, Asked
     }
     chain(&mut all);
     all
+}
+
+/// Queue of Kueue that runs are in: by the label in their template, else by that of the newest Job, as Kueue labels Jobs itself
+/// where the namespace has a default queue.
+fn queue<'a>(snapshot: &'a Snapshot, found: &'a ControllerRecord) -> Option<&'a Name> {
+    let written = found.work.as_ref().and_then(|work| work.queue.as_ref());
+    let namespace = &found.key.object.namespace;
+    let queues = snapshot.kueue.as_ref().and_then(|queues| queues.get(namespace));
+    if written.is_some() || found.key.kind != ControllerKind::CronJob || queues.is_none() {
+        return written;
+    }
+    let first = ControllerKey { kind: ControllerKind::Job, object: ObjectKey::new(namespace.clone(), "") };
+    let jobs = snapshot.controllers.range((Bound::Included(first), Bound::Unbounded));
+    jobs.take_while(|(key, _)| key.kind == ControllerKind::Job && key.object.namespace == *namespace)
+        .filter(|(_, job)| job.owner.as_ref().is_some_and(|owner| owner.uid == found.uid))
+        .filter_map(|(_, job)| job.work.as_ref())
+        .max_by_key(|work| work.slot)
+        .and_then(|work| work.queue.as_ref())
 }
 
 /// Finds whose run each needs: the first workload among its dependencies whose runs are ordered too.

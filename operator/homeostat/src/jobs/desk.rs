@@ -8,12 +8,13 @@ mod turns;
 use super::declare::{Declared, declare};
 use super::declared::Asked;
 use super::known::Known;
+use super::largest::Largest;
 use super::parts::AllWaits;
 use super::seen::{Jobs, Phase, Seen};
 use super::slots::{Change, Slots};
 use homeostat_knowledge::{SignedDuration, Timestamp, Uid, WorkloadKey};
 use homeostat_scale::jobs::kueue::Orderer;
-use homeostat_scale::jobs::learned::JobHistory;
+use homeostat_scale::jobs::learned::{JobHistory, Times};
 use homeostat_scale::jobs::overload::{Expected, Overload, overload};
 use homeostat_scale::jobs::parts::Parts;
 use homeostat_scale::jobs::{Event, JobId, Outcome, Planner, PlannerError, Run, Size};
@@ -38,6 +39,8 @@ pub struct Look<'a> {
     pub waits: &'a AllWaits,
     /// What there is for all ordered runs; nothing starts while it is not known.
     pub capacity: Option<Size>,
+    /// What one pod can have at most.
+    pub largest: &'a Largest,
     /// What a Job that waits asks for at least, whatever its run is planned with; of one pod, where their number is chosen.
     pub least: &'a dyn Fn(&Asked, &Seen) -> Size,
     /// Whether the last order to start a Job was refused, as is told since then.
@@ -89,11 +92,13 @@ struct Live {
     parts: Option<Parts>,
     /// How often its turn was taken back, as its orders were refused.
     put_off: u32,
+    /// Pods of it that found no node for long, and what is still held for the others.
+    stuck: Option<(usize, Size)>,
 }
 
 impl Live {
     fn new(seen: &Seen, job: &Uid, told: Told) -> Self {
-        Self { workload: seen.workload.clone(), job: job.clone(), told, parts: None, put_off: 0 }
+        Self { workload: seen.workload.clone(), job: job.clone(), told, parts: None, put_off: 0, stuck: None }
     }
 }
 
@@ -115,6 +120,8 @@ pub struct Desk {
     assigned: BTreeMap<Uid, Run>,
     /// What the planner was told the capacity is.
     capacity: Option<Size>,
+    /// What one pod could have at most when the planner was made.
+    largest: Largest,
     /// What it was told that others take of it, and of the quotas of tenants.
     others: (Size, BTreeMap<String, Size>),
     given_up: BTreeMap<WorkloadKey, String>,
@@ -134,6 +141,14 @@ impl Desk {
         self.planner.as_ref()?.expects(*id).map(|(time, size)| (time.quantile, size))
     }
 
+    /// What is expected of the time of a workload's next run, and its slot where that is known.
+    pub fn times(&self, workload: &WorkloadKey) -> Option<(Times, Option<Timestamp>)> {
+        let job = *self.declared.get(workload)?;
+        let slot = self.next_slot(workload).and_then(Result::ok);
+        let run = Run { slot: slot.unwrap_or(Timestamp::MAX), job };
+        self.planner.as_ref()?.times_of(run).map(|times| (times, slot))
+    }
+
     /// What one pod of a workload's next run reserves, where each run has its own number of them.
     pub fn pod_of(&self, workload: &WorkloadKey) -> Option<Size> {
         let id = self.declared.get(workload)?;
@@ -144,6 +159,16 @@ impl Desk {
     pub fn history(&self, workload: &WorkloadKey) -> Option<&JobHistory> {
         let id = self.declared.get(workload)?;
         self.planner.as_ref()?.history(*id)
+    }
+
+    /// That a workload's next run would get more memory after a kill if a node had it, in words.
+    pub fn memory_said(&self, workload: &WorkloadKey) -> Option<String> {
+        let most = self.told.get(workload)?.job.most_mebibytes?;
+        let wanted = self.history(workload)?.at_least.filter(|wanted| *wanted > most)?;
+        Some(format!(
+            "a run was killed for memory and the next one should have {wanted} MiB, but the largest node has {most} MiB for it: \
+             add a larger node"
+        ))
     }
 
     /// Why a workload cannot be ordered as it says.
@@ -210,8 +235,9 @@ impl Desk {
         let (jobs, Some(capacity)) = (look.jobs, look.capacity) else { return Vec::new() };
         let changes = self.slots.step(asked, jobs, now);
         // What had no room is tried again as soon as there is: a node was added, or is back.
-        if self.outdated(asked) || self.lacking.iter().any(|asks| asks.fits(capacity)) {
-            self.rebuild(asked, known, capacity, now);
+        let more = self.largest != *look.largest || self.lacking.iter().any(|asks| asks.fits(capacity));
+        if self.outdated(asked) || more {
+            self.rebuild(asked, known, (capacity, look.largest), now);
         } else {
             for change in &changes {
                 self.expect(change, now);
@@ -219,10 +245,11 @@ impl Desk {
         }
         if !self.follow(jobs, known, now) {
             // Somebody else started, deleted or repeated a Job: what is known is read again.
-            self.rebuild(asked, known, capacity, now);
+            self.rebuild(asked, known, (capacity, look.largest), now);
             self.follow(jobs, known, now);
         }
         self.room(capacity, jobs, now);
+        self.stuck(jobs, now);
         self.least(asked, look, now);
         self.share(asked, look, capacity, now);
         self.put_off(look, now);
@@ -269,7 +296,7 @@ impl Desk {
         &mut self,
         asked: &BTreeMap<WorkloadKey, Asked>,
         known: &mut Known,
-        capacity: Size,
+        (capacity, largest): (Size, &Largest),
         now: Timestamp,
     ) {
         self.remember(known);
@@ -279,11 +306,12 @@ impl Desk {
         for (key, one) in &mut self.told {
             known.as_first(key, &mut one.job);
         }
-        let Declared { planner, ids, refused, lacking } = declare(&self.told, known, capacity);
+        let Declared { planner, ids, refused, lacking } = declare(&self.told, known, capacity, largest);
         (self.declared, self.refused, self.lacking) = (ids, refused, lacking);
         self.runs.clear();
         self.assigned.clear();
         self.capacity = Some(capacity);
+        self.largest = largest.clone();
         self.others = (Size::default(), BTreeMap::new());
         self.planner = Some(planner);
         let all: Vec<Change> =

@@ -1,5 +1,5 @@
 //! What runs taught, as a restart and another leader find it again: one text for each workload, in the status of its
-//! `Forecast` of signal `runs`.
+//! `Forecast` of signal `runs`, which forecasts how long the next run takes.
 //!
 //! Pure: texts come in and go out.
 
@@ -8,12 +8,13 @@ use super::desk::Desk;
 use super::known::Known;
 use super::seen::{Jobs, Phase};
 use homeostat_crds::v1alpha1::forecast::MAX_MEMORY;
-use homeostat_knowledge::forecast::{Outlook, RUNS};
+use homeostat_knowledge::forecast::{ForecastPoint, Outlook, Peak, RUNS};
 use homeostat_knowledge::{
     ForecastRecord, ForecastSkill, Name, SignedDuration, SizeAdvice, Snapshot, Timestamp, Uid, WorkloadKey,
 };
 use homeostat_scale::jobs::backlog::Past;
-use homeostat_scale::jobs::learned::Learnt;
+use homeostat_scale::jobs::foretold::{FEW, Foretold};
+use homeostat_scale::jobs::learned::{Learnt, Times};
 use homeostat_scale::jobs::planner::Over;
 use serde::{Deserialize, Serialize};
 use std::cmp::Reverse;
@@ -28,7 +29,7 @@ const MOST_TAUGHT: usize = 40;
 /// What is kept is put together so often: a run that ends right before a restart and is not in it teaches after that, as
 /// long as its Job is there.
 const EVERY: SignedDuration = SignedDuration::from_secs(15);
-/// The object needs one; nothing is forecast.
+/// The object needs one; what is forecast is the next run, whenever that is.
 const HORIZON_SECONDS: u32 = 3_600;
 
 /// What is kept of one workload.
@@ -211,20 +212,55 @@ fn record(
         signal: Name::from(RUNS),
         mode: asked.mode,
         replicas: 0,
-        outlook: Outlook {
-            made: now,
-            horizon_seconds: HORIZON_SECONDS,
-            now: None,
-            skill: ForecastSkill::Unknown,
-            model: None,
-            reason: format!("kept of {} tries{planned}", kept.learnt.history.failures.tries),
-            error: None,
-            peak: None,
-            points: Vec::new(),
-            next_choice: None,
-            limit: None,
-        },
+        outlook: outlook(kept, desk.times(key), &planned, now),
         size: SizeAdvice::keep(now),
         memory: Some(memory),
     })
+}
+
+/// How long the next run takes, in seconds, and how good such forecasts were.
+fn outlook(
+    kept: &KeptRuns,
+    times: Option<(Times, Option<Timestamp>)>,
+    planned: &str,
+    now: Timestamp,
+) -> Outlook {
+    let history = &kept.learnt.history;
+    let (skill, error, said) = skill(&history.foretold);
+    let point = |(times, slot): (Times, Option<Timestamp>)| ForecastPoint {
+        at: slot.unwrap_or(now),
+        p10: times.p10,
+        p50: times.p50,
+        p90: times.p90,
+    };
+    Outlook {
+        made: now,
+        horizon_seconds: HORIZON_SECONDS,
+        // Of all pods together it would be no time that a run took.
+        now: history.foretold.last().filter(|_| !kept.by_pod),
+        skill,
+        model: times.map(|(times, _)| Name::from(times.model())),
+        reason: format!("kept of {} tries{planned}; {said}", history.failures.tries),
+        error,
+        peak: times.map(|(times, _)| Peak { p50: times.p50, p90: times.p90 }),
+        points: times.map(point).into_iter().collect(),
+        // Each run may change it.
+        next_choice: None,
+        limit: None,
+    }
+}
+
+/// Whether run times were foretold better than by the last run of the same kind of day, the error as a share of that one's, and
+/// both in words.
+fn skill(foretold: &Foretold) -> (ForecastSkill, Option<f64>, String) {
+    let Some((error, naive)) = foretold.errors() else {
+        let said = format!("{} of {FEW} runs foretold; from there on their error is told", foretold.runs());
+        return (ForecastSkill::Unknown, None, said);
+    };
+    let skill = if error < naive { ForecastSkill::Proven } else { ForecastSkill::Absent };
+    let said = format!(
+        "run times were foretold with a mean error of {error:.1} s, by the last run of the same kind of day with {naive:.1} s"
+    );
+    // Where all runs take equally long there is nothing to compare with.
+    (skill, (naive > 0.0).then(|| error / naive), said)
 }

@@ -10,6 +10,7 @@
 //! | [`seen`] | how is each Job, how did it end, what did it use |
 //! | [`known`] | what is remembered of each workload |
 //! | [`declare`] | which workloads does the planner take, and why not the others |
+//! | [`largest`] | what can one pod have at most |
 //! | [`slots`] | which Jobs will be made next |
 //! | [`parts`] | with how many pods at once does a run begin |
 //! | [`backlog`] | what became of runs that were made because work waits, and the plan that makes the next one |
@@ -30,6 +31,7 @@ pub mod desk;
 pub mod in_place;
 pub mod kept;
 pub mod known;
+pub mod largest;
 pub mod orders;
 pub mod parts;
 pub mod places;
@@ -49,6 +51,7 @@ use homeostat_knowledge::{
 use in_place::InPlace;
 use kept::{Keep, Keeper, RunsMemory};
 use known::Known;
+use largest::Largest;
 use orders::Sizing;
 use parts::Backlogs;
 use places::Places;
@@ -108,7 +111,8 @@ impl RunOrder {
             return Some(Ordered { keep, ..Ordered::default() });
         }
         self.places.give(&mut asked);
-        self.sizing.bound(&mut asked, snapshot);
+        let largest = Largest::of(snapshot);
+        self.sizing.bound(&mut asked, &largest, snapshot);
         let jobs = Jobs::of(snapshot, &asked);
         if self.known.misses(&asked) {
             self.acting.remember(&mut self.known);
@@ -141,7 +145,14 @@ impl RunOrder {
         let refused = |workload: &WorkloadKey, job: &Seen, since: Timestamp| {
             objections.contains_key(workload) || orders::in_vain(job, since, snapshot)
         };
-        let look = Look { jobs: &jobs, waits: &waits, capacity: all, least: &least, refused: &refused };
+        let look = Look {
+            jobs: &jobs,
+            waits: &waits,
+            capacity: all,
+            largest: &largest,
+            least: &least,
+            refused: &refused,
+        };
         let starts = self.acting.step(&acting, &look, &mut self.known, now);
         // What is only said is refused by nobody.
         let look = Look { refused: &|_, _, _| false, ..look };

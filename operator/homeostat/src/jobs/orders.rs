@@ -1,7 +1,8 @@
 //! The plan that starts a run, and the plan that sizes the next ones.
 
-use super::declared::{Asked, counted, size};
+use super::declared::{Asked, size};
 use super::desk::{Desk, Start};
+use super::largest::Largest;
 use super::seen::{Phase, Seen};
 use homeostat_execute::guards::{Mode, mode};
 use homeostat_knowledge::action::EvidenceRef;
@@ -117,14 +118,16 @@ impl Sizing {
         Some(plan(asked, &start.workload, step, snapshot, &start.why, ids))
     }
 
-    /// Where no start can write more CPU than Jobs ask for, their runs are planned with no more; nowhere with more than the
-    /// largest node has for one pod.
-    pub fn bound(&self, asked: &mut BTreeMap<WorkloadKey, Asked>, snapshot: &Snapshot) {
-        let largest = counted(snapshot).values().map(|node| node.millicores).max().unwrap_or_default();
+    /// Where no start can write more CPU than Jobs ask for, their runs are planned with no more; nowhere with more CPU or memory
+    /// than the largest node has for one pod.
+    pub fn bound(&self, asked: &mut BTreeMap<WorkloadKey, Asked>, largest: &Largest, snapshot: &Snapshot) {
+        let largest = largest.most();
         for one in asked.values_mut() {
             let pods = if one.job.pods.is_some() { 1 } else { one.pods };
+            let memory = largest.mebibytes.saturating_mul(pods);
+            one.job.most_mebibytes = (memory > 0).then_some(memory);
             if let Some(most) = &mut one.job.most_millicores {
-                *most = (*most).min(largest.saturating_mul(pods));
+                *most = (*most).min(largest.millicores.saturating_mul(pods));
             }
             let ours = matches!(one.orderer, Orderer::Homeostat { .. }) && sized_by(one, snapshot).is_none();
             if self.fixed || !ours || one.work.container.is_none() {
@@ -299,7 +302,8 @@ fn template(key: &WorkloadKey, asked: &Asked, desk: &Desk, snapshot: &Snapshot) 
     let grown = desk
         .history(key)
         .and_then(|history| history.grows_to(waiting + running + 1, &MemorySettings::default()));
-    let size = Size { mebibytes: size.mebibytes.max(grown.unwrap_or(0)), ..size };
+    let most = asked.job.most_mebibytes.unwrap_or(u64::MAX);
+    let size = Size { mebibytes: size.mebibytes.max(grown.unwrap_or(0)).min(most), ..size };
     let wanted = within((size, pods), seen, asked, work.requests).memory_bytes?;
     // As the action allows it in one step: doubled at most, four fifths at least.
     let wanted = wanted.clamp(present.saturating_mul(4).div_ceil(5), present.saturating_mul(2));

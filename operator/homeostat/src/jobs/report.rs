@@ -45,6 +45,8 @@ pub fn of(
             if let Some(reason) = desk.parts_said(key) {
                 said.push(format!("it would have {reason}"));
             }
+            said.extend(desk.stuck_said(key));
+            said.extend(desk.memory_said(key));
             let problem = desk.refusal(key).cloned().or_else(|| because.map(str::to_owned));
             let problem = problem.or_else(|| {
                 (one.mode == ScalingMode::Auto && one.paused).then(|| "automation is paused".to_owned())

@@ -265,6 +265,17 @@ fn what_has_least_slack_starts_first_and_the_rest_when_there_is_room() {
 }
 
 #[test]
+fn of_two_runs_that_are_due_alike_the_critical_one_starts_before_one_of_high_criticality() {
+    let mut world = World::new(1);
+    for (tenant, criticality) in [("a", 750), ("b", 1_000)] {
+        world.tenant(tenant, None);
+        world.workload(tenant, "plan", |policy| policy.criticality = criticality);
+        world.job(tenant, "plan", 0);
+    }
+    assert_eq!(names(&world.step(1)), ["b/plan-0"]);
+}
+
+#[test]
 fn an_order_without_effect_is_given_again_later_and_later() {
     let mut world = World::new(4);
     world.tenant("a", None);

@@ -1,7 +1,9 @@
 //! Work days and weekends: how much longer or shorter a job's runs are on Saturdays and Sundays, in its own time zone.
 //!
-//! The logarithm of a run time is taken as a level that wanders, and on weekends a difference beside it (a Kalman filter of
-//! these two, in units of the variance of one run). What a release, or growth, does to run times moves the level and leaves
+//! The natural logarithm of a run time in seconds is taken as a level that wanders, and on weekends a difference beside it: the
+//! local level model with a dummy variable for weekends (Harvey 1989, Forecasting, Structural Time Series Models and the Kalman
+//! Filter), filtered as in Kalman 1960 (A New Approach to Linear Filtering and Prediction Problems), with variances in units of
+//! that of one run. What a release, or growth, does to run times moves the level and leaves
 //! the difference; so one that came on a Saturday is not taken for a weekend. The difference begins at zero with a prior of the
 //! weight of a quarter of a run, and counts from where it is beyond doubt: by many times its own deviation, after at least six
 //! runs on either kind of day and two whole weekends, and only while it foretold the last weekend runs better than what
@@ -115,7 +117,7 @@ pub struct Days {
     changes: u32,
     /// The newest slot that taught, and its kind.
     newest: Option<(Timestamp, Day)>,
-    /// Logarithm of the run time on a work day.
+    /// Logarithm of the run time in seconds on a work day.
     level: f64,
     /// How far that of a weekend lies from it.
     apart: f64,
@@ -147,8 +149,8 @@ impl Days {
         self.work >= FEW && self.weekend >= FEW && self.changes >= CHANGES && self.gain > 0.0
     }
 
-    /// Adds the logarithm of a run time, which without days was expected to be `plain`. A run of an older slot than the newest teaches nothing: which days follow each other
-    /// is taken from their order.
+    /// Adds the logarithm of a run time in seconds, which without days was expected to be `plain`. A run of an older slot than
+    /// the newest teaches nothing: which days follow each other is taken from their order.
     pub fn push(&mut self, value: f64, plain: f64, slot: Timestamp, day: Day) {
         if !value.is_finite() || self.newest.is_some_and(|(newest, _)| slot <= newest) {
             return;

@@ -14,8 +14,10 @@ pub enum Criticality {
     /// As it is.
     #[default]
     Normal,
-    /// As if it were due ten minutes earlier.
+    /// As if it were due five minutes earlier.
     High,
+    /// As if it were due ten minutes earlier.
+    Critical,
 }
 
 impl Criticality {
@@ -24,7 +26,8 @@ impl Criticality {
         match self {
             Self::Low => SignedDuration::from_mins(-10),
             Self::Normal => SignedDuration::ZERO,
-            Self::High => SignedDuration::from_mins(10),
+            Self::High => SignedDuration::from_mins(5),
+            Self::Critical => SignedDuration::from_mins(10),
         }
     }
 }
@@ -59,6 +62,10 @@ pub struct Job {
     /// more than that.
     #[serde(default)]
     pub most_millicores: Option<u64>,
+    /// Memory that a run is given at most, whatever it was killed at, counted as `mebibytes` is: no node has more for one pod.
+    /// `None`: all there is.
+    #[serde(default)]
+    pub most_mebibytes: Option<u64>,
     /// IANA name of the time zone in which its slots lie on work days or on weekends. `None`, or one that is not known: no
     /// difference is made between them.
     #[serde(default)]

@@ -15,7 +15,7 @@ pub struct Found {
     pub installed: bool,
     /// `LocalQueue`s of the job's namespace, by name.
     pub queues: Vec<String>,
-    /// Value of the label on the Job, if it has one.
+    /// Value of the label on the Job, if it has one: its owner's, or Kueue's own where the namespace has a default queue.
     pub label: Option<String>,
 }
 
@@ -37,7 +37,7 @@ pub enum Orderer {
     },
 }
 
-/// Who orders a job's runs. A label decides; without one, the only queue of the namespace does.
+/// Who orders a job's runs. The label decides: unless it is told to manage Jobs without it, Kueue starts none that has none.
 pub fn orderer(found: &Found) -> Orderer {
     let ours = |reason: String| Orderer::Homeostat { reason };
     let left = |queue: &str, reason: String| Orderer::Kueue { queue: queue.to_owned(), reason };
@@ -61,11 +61,10 @@ pub fn orderer(found: &Found) -> Orderer {
         (Some(label), _) => {
             left(label, format!("label {QUEUE_LABEL} names queue {label}, which does not exist: create it"))
         }
-        (None, [queue]) => left(queue, format!("queue {queue} is the only one of the namespace")),
         (None, []) => ours("the namespace has no queue of Kueue".to_owned()),
         (None, queues) => ours(format!(
-            "the namespace has {} queues of Kueue and the job names none: label it {QUEUE_LABEL} to choose",
-            queues.len()
+            "the job names no queue of Kueue: label it {QUEUE_LABEL} to leave it to one of {}",
+            queues.join(", ")
         )),
     }
 }
@@ -95,7 +94,7 @@ mod tests {
         assert_eq!(left(unknown(Some("night"))).as_deref(), Some("night"));
         assert_eq!(left(unknown(None)), None);
         assert_eq!(left(found(true, &[], None)), None);
-        assert_eq!(left(found(true, &["night"], None)).as_deref(), Some("night"));
+        assert_eq!(left(found(true, &["night"], None)), None, "Kueue would never start it");
         assert_eq!(left(found(true, &["day", "night"], None)), None);
         assert_eq!(left(found(true, &["day", "night"], Some("day"))).as_deref(), Some("day"));
         assert_eq!(left(found(true, &["day"], Some("typo"))).as_deref(), Some("typo"));

@@ -9,6 +9,7 @@
 //! ([`super::days`]). What to reserve follows by [`crate::size`], whatever the day.
 
 use super::days::{Day, Days};
+use super::foretold::Foretold;
 use super::items::ItemHistory;
 use crate::size::{self, CpuSettings, MemorySettings, Source, Usage};
 use jiff::Timestamp;
@@ -119,6 +120,9 @@ pub struct JobHistory {
     /// How its run times differ between work days and weekends.
     #[serde(default, skip_serializing_if = "Days::is_empty")]
     pub days: Days,
+    /// How well its run times were foretold.
+    #[serde(default, skip_serializing_if = "Foretold::is_empty")]
+    pub foretold: Foretold,
 }
 
 /// What was learnt of all jobs of one name.
@@ -183,6 +187,7 @@ impl Learnt {
             && amounts(&history.cpu)
             && amounts(&history.cpu_limits)
             && history.days.is_sound()
+            && history.foretold.is_sound()
             && history.at_least.into_iter().chain(program.largest).all(|amount| amount <= 2 * size::MOST_KEPT)
             && history.items.is_sound()
     }
@@ -258,9 +263,64 @@ impl JobHistory {
     }
 }
 
+/// Deviations of a normal distribution between its median and its 90th percentile.
+const NINE_OF_TEN: f64 = 1.281_551_565_544_6;
+
+/// What is expected of the time of a run, in seconds.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Times {
+    /// 10th percentile.
+    pub p10: f64,
+    /// Median.
+    pub p50: f64,
+    /// 90th percentile.
+    pub p90: f64,
+    /// The kind of its day makes a difference.
+    pub by_day: bool,
+}
+
+impl Times {
+    /// The model's name.
+    pub fn model(&self) -> &'static str {
+        if self.by_day { "local level, weekend" } else { "local level" }
+    }
+}
+
+/// The logarithm of the time of a job's next run, in seconds: normal.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Logarithm {
+    mean: f64,
+    deviation: f64,
+    /// Runs of the job itself that it rests on.
+    runs: u32,
+}
+
+impl Logarithm {
+    /// Seconds, so many deviations above the median.
+    pub(super) fn at(&self, deviations: f64) -> f64 {
+        (self.mean + deviations * self.deviation).exp()
+    }
+
+    /// What is planned with: the median and another quantile.
+    pub(super) fn run_time(&self, deviations: f64) -> RunTime {
+        RunTime { median: self.mean.exp(), quantile: self.at(deviations), runs: self.runs }
+    }
+
+    /// What is shown, of each of so many pods that share its work.
+    pub(super) fn times(&self, by_day: bool, pods: u32) -> Times {
+        let at = |deviations: f64| self.at(deviations) / f64::from(pods.max(1));
+        Times { p10: at(-NINE_OF_TEN), p50: at(0.0), p90: at(NINE_OF_TEN), by_day }
+    }
+}
+
 /// Run time of a job's next run: `deviations` above the mean of the logarithm (0.8: 79th percentile). `kind` is of all
 /// jobs of its name, `tenant` how far its tenant's runs lie from their kinds. `None` when nothing is known at all.
 pub fn run_time(job: &Level, kind: &Level, tenant: &Level, deviations: f64) -> Option<RunTime> {
+    Some(logarithm(job, kind, tenant)?.run_time(deviations))
+}
+
+/// Its distribution, of which [`run_time`] tells two quantiles.
+pub(super) fn logarithm(job: &Level, kind: &Level, tenant: &Level) -> Option<Logarithm> {
     if kind.count == 0 {
         return None;
     }
@@ -272,11 +332,7 @@ pub fn run_time(job: &Level, kind: &Level, tenant: &Level, deviations: f64) -> O
     let mean = weight * job.mean + (1.0 - weight) * prior;
     let own_variance = if job.count < FEW { job.variance.max(SPREAD * SPREAD) } else { job.variance };
     let variance = weight * own_variance + (1.0 - weight) * prior_variance;
-    Some(RunTime {
-        median: mean.exp(),
-        quantile: (mean + deviations * variance.sqrt()).exp(),
-        runs: job.count,
-    })
+    Some(Logarithm { mean, deviation: variance.sqrt(), runs: job.count })
 }
 
 #[cfg(test)]

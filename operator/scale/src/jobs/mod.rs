@@ -6,6 +6,7 @@
 //! | [`calendar`] | when does it fire, in its own time zone |
 //! | [`learned`] | how long will a run take, how much memory will it need |
 //! | [`days`] | do its runs take longer on work days than on weekends |
+//! | [`foretold`] | how well were run times foretold |
 //! | [`planner`] | which run starts now, and why |
 //! | [`overload`] | what is late by how much, and what more capacity would cure it |
 //! | [`phases`] | where in its window does each job start, so that peaks do not coincide |
@@ -19,6 +20,7 @@ mod ahead;
 pub mod backlog;
 pub mod calendar;
 pub mod days;
+pub mod foretold;
 pub mod items;
 pub mod job;
 pub mod kueue;

@@ -3,9 +3,12 @@
 use super::super::declared::Asked;
 use super::super::seen::{Jobs, Phase};
 use super::{Desk, Look, Told};
-use homeostat_knowledge::{Timestamp, Uid, WorkloadKey};
+use homeostat_knowledge::{PodRecord, SignedDuration, Timestamp, Uid, WorkloadKey};
 use homeostat_scale::jobs::{Event, Size};
 use std::collections::BTreeMap;
+
+/// Pods that found no node for so long leave their room to others, until they have one.
+const STUCK: SignedDuration = SignedDuration::from_mins(5);
 
 impl Desk {
     /// Tells the planner what there is, and what is taken of it beside the runs that it started or found: by Jobs that run
@@ -57,6 +60,43 @@ impl Desk {
         (all, of_tenants)
     }
 
+    /// Tells the planner what runs that are under way take without their pods that found no node for long: these may never find
+    /// one, and others wait.
+    pub(super) fn stuck(&mut self, jobs: &Jobs, now: Timestamp) {
+        let mut events = Vec::new();
+        for (run, live) in &mut self.runs {
+            let Told::Running(size) = live.told else {
+                live.stuck = None;
+                continue;
+            };
+            let pods = jobs.pods(&live.job);
+            let nowhere = pods.iter().filter(|pod| found_none(pod, now)).count();
+            let (placed, all) = ((pods.len() - nowhere) as u64, pods.len().max(1) as u64);
+            let held = Size {
+                millicores: size.millicores.saturating_mul(placed) / all,
+                mebibytes: size.mebibytes.saturating_mul(placed) / all,
+            };
+            let stuck = (nowhere > 0).then_some((nowhere, held));
+            if stuck != live.stuck {
+                live.stuck = stuck;
+                events.push(Event::Takes { run: *run, size: stuck.map_or(size, |(_, held)| held) });
+            }
+        }
+        for event in events {
+            let _known = self.tell(now, event);
+        }
+    }
+
+    /// Pods of a workload's runs whose room is others' for now, in words.
+    pub fn stuck_said(&self, workload: &WorkloadKey) -> Option<String> {
+        let own = self.runs.values().filter(|live| live.workload == *workload);
+        let pods: usize = own.filter_map(|live| live.stuck).map(|(pods, _)| pods).sum();
+        let minutes = STUCK.as_mins();
+        (pods > 0).then(|| {
+            format!("{pods} of its pods found no node within {minutes} min: others may have their room until they do")
+        })
+    }
+
     /// Tells the planner what runs that wait ask for whatever was learnt, where their start cannot write another size.
     pub(super) fn least(&mut self, asked: &BTreeMap<WorkloadKey, Asked>, look: &Look<'_>, now: Timestamp) {
         let mut events = Vec::new();
@@ -69,4 +109,9 @@ impl Desk {
             let _known = self.tell(now, event);
         }
     }
+}
+
+/// The scheduler has found no node for it for long.
+fn found_none(pod: &PodRecord, now: Timestamp) -> bool {
+    pod.node.is_none() && pod.unschedulable.is_some() && now.duration_since(pod.created) >= STUCK
 }

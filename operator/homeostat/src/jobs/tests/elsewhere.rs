@@ -129,6 +129,26 @@ fn a_job_of_others_takes_what_its_pods_take_and_nothing_while_they_find_no_node(
 }
 
 #[test]
+fn a_run_whose_pod_finds_no_node_for_long_leaves_its_room_to_others_until_it_has_one() {
+    let (mut world, job) = wide_of_people();
+    world.workload("a", "wide", |_| {});
+    let job = world.begin(job);
+    pod_of(&mut world, &job, None, Some("0/1 nodes are available: insufficient memory"));
+    let other = world.job("b", "plan", 0);
+    for second in [1, 299] {
+        assert_eq!(world.step(second), [], "second {second}: it may still find one");
+    }
+    assert_eq!(names(&world.step(300)), ["b/plan-0"]);
+    world.begin(other);
+    world.step(301);
+    let said = world.report("a", "wide").said;
+    assert!(said.contains("1 of its pods found no node within 5 min"), "{said}");
+    pod_of(&mut world, &job, Some("node"), None);
+    world.job("b", "plan", 302);
+    assert_eq!(world.step(303), [], "it takes all four vCPU again");
+}
+
+#[test]
 fn a_job_of_others_that_gets_no_pods_takes_nothing() {
     let (mut world, job) = wide_of_people();
     let mut job = world.begin(job);

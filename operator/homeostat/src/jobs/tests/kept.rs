@@ -3,6 +3,7 @@
 use super::super::kept::{Keep, KeptRuns, MOST, keep, runs};
 use super::*;
 use homeostat_crds::v1alpha1::forecast::MAX_MEMORY;
+use homeostat_knowledge::ForecastSkill;
 use homeostat_scale::jobs::Usage;
 use homeostat_scale::jobs::days::Day;
 use homeostat_scale::jobs::learned::{JobHistory, Learnt};
@@ -157,6 +158,32 @@ fn the_first_run_after_a_restart_is_planned_as_without_one_although_no_job_is_le
     anew.restart(&Texts::new());
     anew.step(310);
     assert_ne!(anew.next_start(), without, "without what was kept it would have been as declared");
+}
+
+#[test]
+fn the_forecast_says_how_long_the_next_run_takes_and_after_ten_how_well_runs_were_foretold() {
+    let mut world = World::new(8);
+    world.tenant("a", None);
+    world.workload("a", "plan", |_| {});
+    let mut outlooks = Vec::new();
+    for run in 0..12 {
+        let (slot, took) = (100 * run, if run % 2 == 0 { 36 } else { 44 });
+        let job = world.job("a", "plan", slot);
+        world.step(slot + 1);
+        let job = world.begin(job);
+        world.step(slot + 2);
+        world.end(job, "Completed", slot + 60, took, Some(200));
+        world.step(slot + 61);
+        outlooks.extend(world.keep(slot + 80).records.into_iter().map(|record| record.outlook));
+    }
+    let (early, late) = (&outlooks[2], &outlooks[11]);
+    assert_eq!((early.skill, early.error), (ForecastSkill::Unknown, None), "{}", early.reason);
+    assert!(early.reason.contains("2 of 10 runs foretold"), "{}", early.reason);
+    assert_eq!((late.skill, late.model.as_deref()), (ForecastSkill::Proven, Some("local level")));
+    assert!(late.error.is_some_and(|error| (0.3..0.8).contains(&error)), "{:?}: {}", late.error, late.reason);
+    let [next] = &late.points[..] else { panic!("{:?}", late.points) };
+    assert!(next.p10 < next.p50 && (36.0..44.0).contains(&next.p50) && next.p50 < next.p90, "{next:?}");
+    assert_eq!((late.now, late.peak.map(|peak| peak.p90)), (Some(44.0), Some(next.p90)));
 }
 
 #[test]

@@ -44,7 +44,11 @@ fn a_job_that_does_not_fit_starts_once_a_node_was_added() {
     assert!(problem.contains("2 vCPU") && problem.contains("add a node"), "{problem}");
     assert_eq!(world.step(2), [], "nothing has changed");
     world.node("second", 1, 64, true);
-    assert_eq!(names(&world.step(3)), ["a/wide-0"]);
+    assert_eq!(world.step(3), [], "there are two vCPU, and no node has both");
+    let problem = world.problem("wide");
+    assert!(problem.contains("the largest node has 1 vCPU"), "{problem}");
+    world.node("second", 2, 64, true);
+    assert_eq!(names(&world.step(4)), ["a/wide-0"]);
     assert_eq!(world.problem("wide"), "");
 }
 
@@ -58,10 +62,52 @@ fn a_job_that_does_not_fit_starts_once_a_node_became_ready() {
     assert_eq!(world.step(1), []);
     let problem = world.problem("large");
     assert!(problem.contains("80.00 GiB") && problem.contains("64.00 GiB"), "{problem}");
-    world.node("second", 1, 8, true);
-    assert_eq!(world.step(2), [], "72 GiB are not enough");
     world.node("second", 1, 64, true);
+    assert_eq!(world.step(2), [], "twice 64 GiB are no 80 for one pod");
+    world.node("second", 1, 96, true);
     assert_eq!(names(&world.step(3)), ["a/large-0"]);
+}
+
+#[test]
+fn a_run_of_two_pods_has_room_on_two_nodes_and_holds_nothing_before() {
+    let mut world = World::new(1);
+    world.tenant("a", None);
+    world.sized("wide", 1, 512);
+    let key = ControllerKey { kind: ControllerKind::CronJob, object: ObjectKey::new("a", "wide") };
+    let mut cron = (**world.snapshot.controllers.get(&key).expect("its CronJob")).clone();
+    cron.work.as_mut().expect("its template").pods = 2;
+    world.put(cron);
+    world.sized("small", 1, 512);
+    world.job("a", "wide", 0);
+    let small = world.job("a", "small", 0);
+    assert_eq!(names(&world.step(1)), ["a/small-0"]);
+    assert!(world.problem("wide").contains("the cluster has 1 vCPU"), "{}", world.problem("wide"));
+    let small = world.begin(small);
+    world.end(small, "Completed", 20, 10, Some(200));
+    world.node("second", 1, 64, true);
+    assert_eq!(names(&world.step(21)), ["a/wide-0"]);
+}
+
+#[test]
+fn a_run_that_is_killed_for_memory_again_and_again_gets_no_more_than_the_largest_node_has() {
+    let mut world = World::new(8);
+    for node in ["node", "second"] {
+        world.node(node, 8, 1, true);
+    }
+    world.tenant("a", None);
+    world.workload("a", "plan", |policy| {
+        (policy.permits.memory_bytes, policy.permits.repeatable) = (None, false);
+    });
+    for (slot, memory) in [(0, None), (100, Some(1_024)), (200, Some(1_024))] {
+        let job = world.job("a", "plan", slot);
+        assert_eq!(world.step(slot + 1), [(format!("a/plan-{slot}"), memory)]);
+        let job = world.begin(job);
+        world.step(slot + 2);
+        world.end(job, "OOMKilled", slot + 20, 10, None);
+        world.step(slot + 21);
+    }
+    let said = world.report("a", "plan").said;
+    assert!(said.contains("2048 MiB, but the largest node has 1024 MiB"), "{said}");
 }
 
 #[test]
@@ -141,8 +187,10 @@ fn a_run_that_is_late_by_the_capacity_is_told_so_and_nothing_of_the_quota() {
 #[test]
 fn what_is_left_to_kueue_is_late_by_nobodys_order_here() {
     let mut world = crowd(None, 2);
-    let queues = BTreeMap::from([(Name::from("a"), vec![Name::from("night")])]);
-    world.snapshot.commit(&ObjectChange::Kueue(Some(Arc::new(queues))), at(0));
+    world.queue("night");
+    for name in ["one", "two", "three", "four"] {
+        world.left_to(name, "night");
+    }
     world.step(1);
     assert_eq!(late(&world), "");
 }

@@ -41,6 +41,7 @@ impl Ours {
                     retries: 5,
                     pods: None,
                     most_millicores: None,
+                    most_mebibytes: None,
                     zone: Some(zones[tenant as usize % zones.len()].clone()),
                 };
                 match planner.declare(job, &here) {

@@ -61,6 +61,7 @@ impl Planner {
             return Err(PlannerError::UnknownJob(run.job.0));
         }
         let median = self.time_of(run).median;
+        let expected = self.foretells(run);
         // What is learnt is of one pod, where runs have different numbers of them.
         let pods = self.pods_of(run).map_or(1, |(pods, _)| pods);
         let day = self.day_of(run);
@@ -106,6 +107,7 @@ impl Planner {
                     }
                     kind.run_time.push(together.ln());
                     declared.history.ran_on(together, run.slot, day);
+                    declared.history.foretold.push(together, expected, day);
                 }
             }
         }

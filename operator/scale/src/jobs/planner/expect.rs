@@ -1,7 +1,7 @@
 //! What a run is expected to take: time, CPU and memory, by what was learnt and by the number of its pods.
 
 use super::super::days::Day;
-use super::super::learned::{RunTime, run_time};
+use super::super::learned::{Logarithm, RunTime, Times, logarithm};
 use super::{JobId, Planner, Run, Size, Source, State, Timestamp};
 
 impl Planner {
@@ -42,10 +42,7 @@ impl Planner {
             let runs = u32::try_from(declared.history.items.timed()).unwrap_or(u32::MAX);
             return RunTime { median: seconds, quantile: seconds, runs };
         }
-        let (kind, tenant) = (&self.kinds[declared.kind], &self.tenants[declared.tenant]);
-        let day = if declared.history.days.tell() { self.day_of(run) } else { None };
-        let own = declared.history.run_time_on(day);
-        let known = run_time(&own, &kind.run_time, &tenant.pace, self.settings.deviations);
+        let known = self.learnt_of(run).map(|(known, _)| known.run_time(self.settings.deviations));
         match (known, pods) {
             (Some(known), None) => known,
             // Learnt of all pods together.
@@ -58,6 +55,29 @@ impl Planner {
                 RunTime { median: guess, quantile: guess, runs: 0 }
             }
         }
+    }
+
+    /// What was learnt of the time of a run, of all its pods together, and whether its day makes a difference; `None` while
+    /// nothing is known of its program.
+    fn learnt_of(&self, run: Run) -> Option<(Logarithm, bool)> {
+        let declared = &self.jobs[run.job.index()];
+        let (kind, tenant) = (&self.kinds[declared.kind], &self.tenants[declared.tenant]);
+        let day = if declared.history.days.tell() { self.day_of(run) } else { None };
+        let own = declared.history.run_time_on(day);
+        let by_day = own != declared.history.run_time;
+        logarithm(&own, &kind.run_time, &tenant.pace).map(|known| (known, by_day))
+    }
+
+    /// Median of the time of all pods of a run together, in seconds, as far as it was learnt.
+    pub(super) fn foretells(&self, run: Run) -> Option<f64> {
+        self.learnt_of(run).map(|(known, _)| known.at(0.0))
+    }
+
+    /// Time of a run as its job's runs taught it, with its uncertainty; `None` while nothing is known of its program.
+    pub fn times_of(&self, run: Run) -> Option<Times> {
+        self.job(run.job)?;
+        let pods = self.pods_of(run).map_or(1, |(pods, _)| pods);
+        self.learnt_of(run).map(|(known, by_day)| known.times(by_day, pods))
     }
 
     /// What a run reserves at least. What was learnt of CPU above what it asks for is no reason to wait: a run gets that where

@@ -11,8 +11,6 @@
 //! [`Settings::most_credit`], until it was in time again; time for one more try, where a program fails at times, moves a
 //! run by no more than that. So nothing waits for ever, and lateness goes round.
 
-#[cfg(test)]
-mod announced;
 mod arrive;
 mod dispatch;
 mod ended;
@@ -21,10 +19,6 @@ mod explain;
 mod quota;
 mod restore;
 mod settings;
-#[cfg(test)]
-mod shared;
-#[cfg(test)]
-mod shifted;
 #[cfg(test)]
 mod tests;
 
@@ -160,6 +154,13 @@ pub enum Event {
     },
     /// What all runs together may reserve has changed.
     Capacity(Size),
+    /// A run that is under way takes so much of it from now on: less while pods of it find no node.
+    Takes {
+        /// Which.
+        run: Run,
+        /// What it takes.
+        size: Size,
+    },
     /// A run was found running after a restart.
     Found {
         /// Which.
@@ -488,6 +489,10 @@ impl Planner {
                 self.holds(size);
                 Ok(())
             }
+            Event::Takes { run, size } => {
+                self.takes(run, size);
+                Ok(())
+            }
             Event::Found { run, size, attempt } => self.found(run, size, attempt),
         }
     }
@@ -519,6 +524,7 @@ impl Planner {
 impl Declared {
     fn size(&self, others: Option<u64>, settings: &Settings) -> (Size, Source) {
         let (mebibytes, source) = self.history.memory(self.job.mebibytes, others, &settings.memory);
+        let mebibytes = mebibytes.min(self.job.most_mebibytes.unwrap_or(u64::MAX));
         let millicores = self.history.cpu(self.job.millicores, self.job.most_millicores, &settings.cpu);
         (Size { millicores, mebibytes }, source)
     }

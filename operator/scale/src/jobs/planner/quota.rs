@@ -22,6 +22,20 @@ impl Planner {
         }
     }
 
+    /// A run that is under way takes more or less than it did.
+    pub(super) fn takes(&mut self, run: Run, size: Size) {
+        let Some(live) = self.live.get_mut(&run) else { return };
+        let State::Running(before) = live.state else { return };
+        live.state = State::Running(size);
+        self.reserved = self.reserved.minus(before).plus(size);
+        self.ahead.run(live.until, -(before.millicores as i64));
+        self.ahead.run(live.until, size.millicores as i64);
+        let place = self.jobs[run.job.index()].tenant;
+        let tenant = &mut self.tenants[place];
+        tenant.used = tenant.used.minus(before).plus(size);
+        self.unpark(place);
+    }
+
     /// Whether somebody else could use the room of a run whose turn it is.
     pub fn is_wanted(&self, run: Run) -> bool {
         let declared = self.jobs.get(run.job.index());

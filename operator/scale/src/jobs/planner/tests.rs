@@ -2,11 +2,14 @@ use super::super::Criticality;
 use super::*;
 use proptest::prelude::*;
 
+mod announced;
 mod days;
 mod found;
 mod late;
 mod quota;
 mod room;
+mod shared;
+mod shifted;
 
 const MINUTE: SignedDuration = SignedDuration::from_mins(1);
 
@@ -31,6 +34,7 @@ pub(super) fn job(tenant: &str, name: &str, vcpu: u64, due: i64) -> Job {
         retries: 2,
         pods: None,
         most_millicores: None,
+        most_mebibytes: None,
         zone: None,
     }
 }
@@ -296,7 +300,7 @@ fn a_run_that_can_wait_never_comes_before_one_that_cannot() {
     let mut bench = Bench::new(1);
     let blocker = bench.declare(job("z", "x", 1, 300));
     let overdue = bench.declare(job("a", "plan", 1, 20));
-    let relaxed = bench.declare(Job { criticality: Criticality::High, ..job("b", "plan", 1, 200) });
+    let relaxed = bench.declare(Job { criticality: Criticality::Critical, ..job("b", "plan", 1, 200) });
     for id in [blocker, overdue, relaxed] {
         bench.teach(id, 15.0);
     }
@@ -305,6 +309,25 @@ fn a_run_that_can_wait_never_comes_before_one_that_cannot() {
     bench.due(1, &[relaxed, overdue]);
     bench.end(30, runs[0], Outcome::Succeeded, 30);
     assert_eq!(bench.starts(30), [overdue]);
+}
+
+#[test]
+fn of_runs_with_slack_the_more_critical_starts_first_although_it_could_start_later() {
+    let mut bench = Bench::new(1);
+    let (critical, high) = ((Criticality::Critical, 206), (Criticality::High, 204));
+    let (normal, low) = ((Criticality::Normal, 202), (Criticality::Low, 200));
+    // Each could start two minutes later than the one that is less critical.
+    let ids = [critical, high, normal, low].map(|(criticality, due)| {
+        let id = bench.declare(Job { criticality, ..job(&format!("t{due}"), "plan", 1, due) });
+        bench.teach(id, 10.0);
+        id
+    });
+    let runs = bench.due(0, &ids);
+    for (minute, (id, run)) in ids.into_iter().zip(runs).enumerate() {
+        let minute = 10 * minute as i64;
+        assert_eq!(bench.starts(minute), [id]);
+        bench.end(minute + 10, run, Outcome::Succeeded, 10);
+    }
 }
 
 #[test]

@@ -119,6 +119,24 @@ fn a_run_that_was_throttled_gets_more_and_never_more_than_there_is() {
 }
 
 #[test]
+fn what_a_run_does_not_take_is_free_at_once_and_its_end_frees_what_it_took() {
+    let mut bench = Bench::new(4);
+    let (wide, small) = (bench.declare(job("a", "x", 4, 100)), bench.declare(job("b", "plan", 1, 55)));
+    bench.teach(wide, 20.0);
+    bench.teach(small, 10.0);
+    let run = bench.due(0, &[wide])[0];
+    assert_eq!(bench.starts(0), [wide]);
+    bench.due(1, &[small]);
+    assert_eq!(bench.starts(1), []);
+    bench.planner.see(at(5), Event::Takes { run, size: Size::default() }).unwrap();
+    assert_eq!(bench.starts(5), [small]);
+    let all = Size { millicores: 4_000, mebibytes: 1_024 };
+    bench.planner.see(at(6), Event::Takes { run, size: all }).unwrap();
+    bench.end(20, run, Outcome::Succeeded, 14);
+    assert_eq!(bench.planner.reserved(), Size { millicores: 1_000, mebibytes: 1_024 });
+}
+
+#[test]
 fn nobody_waits_for_cpu_beyond_what_the_run_asks_for() {
     let mut bench = Bench::new(4);
     let id = throttled(&mut bench);

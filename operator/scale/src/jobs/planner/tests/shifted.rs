@@ -1,6 +1,5 @@
 //! Runs that wait for their place in their window.
 
-use super::tests::{Bench, at, job};
 use super::*;
 
 impl Bench {
@@ -34,7 +33,7 @@ fn it_never_waits_so_long_that_less_slack_than_one_run_is_left() {
     assert_eq!(bench.starts(0), []);
     // Due at 55, and planned with 20 min and a start: 35 would be the latest.
     assert!(
-        bench.planner.next_wake().is_some_and(|at| at < super::tests::at(15)),
+        bench.planner.next_wake().is_some_and(|at| at < super::at(15)),
         "{:?}",
         bench.planner.next_wake()
     );

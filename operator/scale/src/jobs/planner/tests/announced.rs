@@ -1,6 +1,5 @@
 //! Work that is known before it is there.
 
-use super::tests::{Bench, at, job};
 use super::*;
 
 /// One vCPU that an hourly run will fill from minute 60 to 80 nearly, and a long run that could wait.

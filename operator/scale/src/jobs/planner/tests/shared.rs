@@ -1,6 +1,5 @@
 //! Runs whose work is shared by a number of pods that each run is given at its start.
 
-use super::tests::{Bench, at, job};
 use super::*;
 
 /// One vCPU and 1 GiB for a pod; two of them as the Job is written.
