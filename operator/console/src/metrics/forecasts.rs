@@ -56,8 +56,9 @@ pub(super) struct Forecasts {
 impl Forecasts {
     pub(super) fn register(&self, registry: &mut Registry) {
         registry.register(
-            "forecast_workloads",
-            "Workloads that are forecast, by whether the forecast beats the naive ones",
+            "forecast_series",
+            "Requests and other loads of Workloads with spec.scaling that are forecast, by whether the forecast beats the \
+             naive ones",
             self.skills.clone(),
         );
         registry.register(
@@ -233,6 +234,19 @@ mod tests {
 
         metrics.forecast_values(&[]);
         assert!(!metrics.text().contains("workload=\"order\""));
+    }
+
+    #[test]
+    fn each_load_that_is_forecast_counts_not_each_workload() {
+        let metrics = Metrics::new("0");
+        let of_one = [ForecastSkill::Proven, ForecastSkill::Absent, ForecastSkill::Proven];
+        metrics.forecasts(of_one.into_iter(), 0);
+        let page = metrics.text();
+        for (skill, count) in [("proven", 2), ("absent", 1), ("unknown", 0)] {
+            let line = format!("homeostat_forecast_series{{skill=\"{skill}\"}} {count}");
+            assert!(page.lines().any(|shown| shown == line), "{line}\n{page}");
+        }
+        assert!(!page.contains("homeostat_forecast_workloads"), "{page}");
     }
 
     #[test]
