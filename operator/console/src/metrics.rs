@@ -353,6 +353,11 @@ impl Metrics {
         self.forecasts.skills(skills, left_out);
     }
 
+    /// How many signals that fill up have no forecast of their limit because there are too many.
+    pub fn limits_left_out(&self, left_out: usize) {
+        self.forecasts.limits_left_out(left_out);
+    }
+
     /// The newest forecasts, in an order that stays; called before each scrape.
     pub fn forecast_values(&self, sorted: &[&ForecastRecord]) {
         self.forecasts.show(sorted);

@@ -236,7 +236,7 @@ pub async fn run(args: RunArgs) -> Result<(), RunError> {
             crate::forecasts::Forecaster::new(forecasting, Arc::clone(&memory), most),
             Arc::clone(&snapshots),
             Arc::clone(&clock),
-            metrics_of_sizes,
+            metrics_of_sizes.clone(),
             outlooks_in,
             stop.clone(),
         );
@@ -250,8 +250,8 @@ pub async fn run(args: RunArgs) -> Result<(), RunError> {
             objects_of_scalers,
             stop.clone(),
         );
-        let limits =
-            crate::limits::run(limits, Arc::clone(&snapshots), Arc::clone(&clock), limits_in, stop.clone());
+        let world = (Arc::clone(&snapshots), Arc::clone(&clock), stop.clone());
+        let limits = crate::limits::run(limits, world, metrics_of_sizes, limits_in);
         let sizes = crate::sizes::run(snapshots, clock, memory, outlooks, scalers, sizes_in, stop);
         tokio::join!(forecasts, others, limits, sizes);
     });

@@ -43,6 +43,7 @@ struct OfWorkload {
 pub(super) struct Forecasts {
     skills: Family<BySkill, Gauge>,
     left_out: Gauge,
+    limits_left_out: Gauge,
     now: Family<Of, Number>,
     peak: Family<OfQuantile, Number>,
     low: Family<OfQuantile, Number>,
@@ -65,6 +66,11 @@ impl Forecasts {
             "forecast_left_out",
             "Requests and other loads of Workloads with spec.scaling that are not forecast because there are too many",
             self.left_out.clone(),
+        );
+        registry.register(
+            "forecast_limits_left_out",
+            "Signals that fill up (memory, volumes, quotas, ephemeral storage) and are not forecast because there are too many",
+            self.limits_left_out.clone(),
         );
         registry.register("forecast_now", "The load of the last step", self.now.clone());
         registry.register(
@@ -115,6 +121,10 @@ impl Forecasts {
             self.skills.get_or_create(&BySkill { skill: skill.name() }).inc();
         }
         self.left_out.set(i64::try_from(left_out).unwrap_or(i64::MAX));
+    }
+
+    pub(super) fn limits_left_out(&self, left_out: usize) {
+        self.limits_left_out.set(i64::try_from(left_out).unwrap_or(i64::MAX));
     }
 
     /// What is not forecast any more has no series.
@@ -240,8 +250,12 @@ mod tests {
     fn each_load_that_is_forecast_counts_not_each_workload() {
         let metrics = Metrics::new("0");
         let of_one = [ForecastSkill::Proven, ForecastSkill::Absent, ForecastSkill::Proven];
-        metrics.forecasts(of_one.into_iter(), 0);
+        metrics.forecasts(of_one.into_iter(), 4);
+        metrics.limits_left_out(7);
         let page = metrics.text();
+        for line in ["homeostat_forecast_left_out 4", "homeostat_forecast_limits_left_out 7"] {
+            assert!(page.lines().any(|shown| shown == line), "{line}\n{page}");
+        }
         for (skill, count) in [("proven", 2), ("absent", 1), ("unknown", 0)] {
             let line = format!("homeostat_forecast_series{{skill=\"{skill}\"}} {count}");
             assert!(page.lines().any(|shown| shown == line), "{line}\n{page}");
