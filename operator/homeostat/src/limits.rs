@@ -133,7 +133,7 @@ impl Watched {
             // A line towards a limit that was reached would lead away from it.
             let reached = model.steps().values().iter().rev().take(LATELY).any(|value| *value >= one.limit);
             let towards = Some(one.limit).filter(|_| !reached);
-            let mut outlook = self.forecasting.look(model, towards, compared < COMPARED, now);
+            let mut outlook = self.forecasting.look(model, towards, &[], compared < COMPARED, now);
             compared += usize::from(model.compared() != before);
             if used.is_some_and(|used| used >= one.limit) {
                 let reason = "the limit is reached".to_owned();
