@@ -198,6 +198,11 @@ impl Golden {
         self.replicas.apart(snapshot)
     }
 
+    /// Answers of replicas that are not compared, since the start: their workload has too many.
+    pub fn dropped(&self) -> u64 {
+        self.replicas.dropped
+    }
+
     /// Workloads whose own time is abnormal.
     pub fn slow(&self) -> impl Iterator<Item = (&WorkloadKey, SlowService)> {
         self.served.iter().filter_map(|(key, served)| Some((key, served.slow()?)))

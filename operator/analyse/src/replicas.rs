@@ -73,6 +73,8 @@ pub struct Apart {
 pub struct Replicas {
     workloads: BTreeMap<WorkloadKey, BTreeMap<ObjectKey, Replica>>,
     window: i64,
+    /// Answers of replicas beyond those of one workload that are compared.
+    pub dropped: u64,
 }
 
 impl Replicas {
@@ -80,6 +82,7 @@ impl Replicas {
     pub fn add(&mut self, workload: &WorkloadKey, pod: &ObjectKey, seconds: f64, outcome: CallOutcome) {
         let of_workload = self.workloads.entry(workload.clone()).or_default();
         if !of_workload.contains_key(pod) && of_workload.len() >= MOST_REPLICAS {
+            self.dropped = self.dropped.saturating_add(1);
             return;
         }
         let replica = of_workload.entry(pod.clone()).or_default();

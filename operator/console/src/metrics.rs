@@ -166,7 +166,7 @@ impl Metrics {
         registry.register("source_state", "1 for the state that a source is in", metrics.sources.clone());
         registry.register(
             "analysis_dropped",
-            "What the analysis left out because a bound was reached, by kind",
+            "What analysis and loop left out because a bound was reached, by kind",
             metrics.analysis_dropped.clone(),
         );
         registry.register("findings", "Findings recognised", metrics.findings.clone());
@@ -297,7 +297,7 @@ impl Metrics {
         family.inner().store(total, Ordering::Relaxed);
     }
 
-    /// Totals since start of what the analysis left out; the analysis counts, this only shows.
+    /// Totals since start of what analysis and loop left out; they count, this only shows.
     pub fn analysis_dropped(&self, totals: impl Iterator<Item = (&'static str, u64)>) {
         for (kind, total) in totals {
             let family = self.analysis_dropped.get_or_create(&ByKind { kind });
@@ -348,9 +348,14 @@ impl Metrics {
         self.guards.get_or_create(&ByGuard { guard: guard.name(), result }).inc();
     }
 
-    /// The skill of every forecast, and how many workloads found no room.
+    /// The skill of every forecast of a load, and how many loads found no room.
     pub fn forecasts(&self, skills: impl Iterator<Item = ForecastSkill>, left_out: usize) {
         self.forecasts.skills(skills, left_out);
+    }
+
+    /// How many signals that fill up have no forecast of their limit because there are too many.
+    pub fn limits_left_out(&self, left_out: usize) {
+        self.forecasts.limits_left_out(left_out);
     }
 
     /// The newest forecasts, in an order that stays; called before each scrape.

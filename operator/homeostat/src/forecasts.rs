@@ -12,7 +12,7 @@ use crate::kept::Memory;
 use crate::paced;
 use homeostat_console::Metrics;
 use homeostat_knowledge::forecast::{ForecastPoint, Outlook, REQUESTS, load_of, load_signal};
-use homeostat_knowledge::policy::{BACKLOG, LoadPolicy};
+use homeostat_knowledge::policy::{BACKLOG, CalendarEntry, LoadPolicy};
 use homeostat_knowledge::{
     Clock, ControllerKind, ForecastSkill, Name, Snapshot, SnapshotSource, Timestamp, WorkloadKey,
     WorkloadPolicy,
@@ -164,6 +164,9 @@ impl Watched {
             return None;
         }
         let band = band(&self.foreseen.outlook, now)?;
+        if let Some(named) = &self.named {
+            return named.out(band);
+        }
         let (at, before) = self.read?;
         let seconds = now.duration_since(at).as_secs_f64();
         // A count that stands still may be for want of hearing it.
@@ -330,7 +333,7 @@ impl Forecaster {
             let before = watched.model.compared();
             let policy = snapshot.workloads.get(key);
             let carried = policy.and_then(|policy| carried(snapshot, policy, signal));
-            let mut outlook = forecasting.look(&mut watched.model, carried, compare, now);
+            let mut outlook = forecasting.look(&mut watched.model, carried, calendar(policy), compare, now);
             if let Some(load) = load_of(signal).filter(|_| watched.model.steps().last().is_none()) {
                 outlook.reason = named::missing(load, &watched.model, forecasting.config(), outlook.reason);
             }
@@ -350,24 +353,32 @@ impl Forecaster {
     /// Forecasts what left its band before the minute is over, the farthest first, as far as a tick has room.
     fn forecast_early(&mut self, snapshot: &Snapshot, now: Timestamp) -> bool {
         let Self { forecasting, watched, .. } = self;
-        let mut out: Vec<(&WorkloadKey, &mut Watched, (f64, f64))> = watched
+        let mut out: Vec<(&SeriesKey, &mut Watched, (f64, f64))> = watched
             .iter_mut()
-            .filter(|(_, watched)| watched.named.is_none())
-            .filter_map(|((key, _), watched)| {
-                let beyond = watched.out(snapshot, key, now)?;
-                Some((key, watched, beyond))
+            .filter_map(|(series, watched)| {
+                let beyond = watched.out(snapshot, &series.0, now)?;
+                Some((series, watched, beyond))
             })
             .collect();
         out.sort_by(|(.., one), (.., other)| other.1.total_cmp(&one.1));
         let some = !out.is_empty();
-        for (key, watched, (load, _)) in out.into_iter().take(EARLY_PER_TICK) {
+        for ((key, signal), watched, (load, _)) in out.into_iter().take(EARLY_PER_TICK) {
             let (minute, _) = minute(now);
             watched.early = Some(minute);
-            let carried = snapshot.workloads.get(key).and_then(|policy| carried(snapshot, policy, REQUESTS));
+            let policy = snapshot.workloads.get(key);
+            let carried = policy.and_then(|policy| carried(snapshot, policy, signal));
             let mut supposed = watched.model.supposing(minute, load);
-            let outlook = forecasting.look(&mut supposed, carried, false, now);
+            let mut outlook = forecasting.look(&mut supposed, carried, calendar(policy), false, now);
+            if load_of(signal) == Some(BACKLOG) {
+                named::recur(forecasting, &supposed, &mut outlook);
+            }
+            let mut soon = soon(forecasting, &supposed, &outlook, signal);
+            if soon.pop().is_some() {
+                // They begin after this minute; what came in it waits already.
+                soon.insert(0, Expected { p50: 0.0, p90: 0.0 });
+            }
             let kept = watched.foreseen.kept.clone();
-            watched.foreseen = Arc::new(Foreseen { outlook, soon: Vec::new(), kept, left_out: false });
+            watched.foreseen = Arc::new(Foreseen { outlook, soon, kept, left_out: false });
         }
         some
     }
@@ -413,6 +424,12 @@ fn named_loads(policy: &WorkloadPolicy) -> impl Iterator<Item = &LoadPolicy> {
 fn load<'a>(policy: &'a WorkloadPolicy, signal: &str) -> Option<&'a LoadPolicy> {
     let name = load_of(signal)?;
     named_loads(policy).find(|load| *load.signal == *name)
+}
+
+/// Events that people declared for a workload.
+fn calendar(policy: Option<&Arc<WorkloadPolicy>>) -> &[CalendarEntry] {
+    let scaling = policy.and_then(|policy| policy.permits.scaling.as_ref());
+    scaling.map(|scaling| scaling.calendar.as_slice()).unwrap_or_default()
 }
 
 /// What the most replicas carry of a load, in its unit, as far as that is known.

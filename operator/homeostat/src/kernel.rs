@@ -126,7 +126,7 @@ impl Kernel {
     pub fn recall_runs(&mut self, kept: Option<RunsMemory>) {
         self.runs_held = false;
         if let Some(kept) = kept {
-            self.runs = RunOrder::new(kept);
+            self.runs.recall(kept);
         }
     }
 
@@ -140,9 +140,14 @@ impl Kernel {
         &self.snapshot
     }
 
-    /// What the analysis left out because of its bounds, since the start: names and totals.
+    /// What analysis and loop left out because of its bounds, since the start: names and totals.
     pub fn dropped(&self) -> impl Iterator<Item = (&'static str, u64)> {
-        let own = [("incidents", self.correlator.dropped), ("sent", self.sent.dropped)];
+        let own = [
+            ("incidents", self.correlator.dropped),
+            ("sent", self.sent.dropped),
+            ("past", self.foresight.dropped()),
+            ("runs", self.runs.dropped()),
+        ];
         self.analyser.dropped().into_iter().chain(own)
     }
 

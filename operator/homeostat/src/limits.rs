@@ -9,6 +9,7 @@
 use crate::loads;
 use crate::paced;
 use homeostat_cluster::forecasts::Forecasts;
+use homeostat_console::Metrics;
 use homeostat_knowledge::forecast::{LoadLimit, MEMORY, Outlook};
 use homeostat_knowledge::policy::{Measures, ScalingMode, SignalPolicy};
 use homeostat_knowledge::{
@@ -42,6 +43,8 @@ struct Watched {
     /// Little after much is a new process, not a clean-up.
     restarts: bool,
     models: BTreeMap<(WorkloadKey, Name), Seen>,
+    /// Signals that found no room at the last step.
+    left_out: usize,
 }
 
 struct Seen {
@@ -71,6 +74,11 @@ impl Limits {
         Ok(Self { memories: Watched::new(memories, true)?, stored: Watched::new(stored, false)? })
     }
 
+    /// Signals that fill up and found no room at the last step.
+    pub fn left_out(&self) -> usize {
+        self.memories.left_out + self.stored.left_out
+    }
+
     /// Reads one snapshot, about once a minute, and gives all forecasts.
     pub fn step(&mut self, snapshot: &Snapshot, now: Timestamp) -> Vec<ForecastRecord> {
         let (stored, memories): (Vec<_>, Vec<_>) = snapshot
@@ -86,7 +94,8 @@ impl Limits {
 
 impl Watched {
     fn new(config: OutlookConfig, restarts: bool) -> Result<Self, OutlookConfigError> {
-        Ok(Self { forecasting: Forecasting::new(config)?, restarts, models: BTreeMap::new() })
+        let forecasting = Forecasting::new(config)?;
+        Ok(Self { forecasting, restarts, models: BTreeMap::new(), left_out: 0 })
     }
 
     fn step(&mut self, wanted: &[Filling<'_>], snapshot: &Snapshot, now: Timestamp) -> Vec<ForecastRecord> {
@@ -98,9 +107,11 @@ impl Watched {
         self.models = kept;
         let number = now.as_second().div_euclid(i64::from(self.forecasting.config().step_seconds)) - 1;
         let (mut all, mut compared) = (Vec::new(), 0);
+        self.left_out = 0;
         for one in wanted {
             let place = (one.policy.key.clone(), one.of.clone());
             if !self.models.contains_key(&place) && self.models.len() >= MOST {
+                self.left_out += 1;
                 continue;
             }
             let fresh = || LoadModel::new(self.forecasting.config());
@@ -122,7 +133,7 @@ impl Watched {
             // A line towards a limit that was reached would lead away from it.
             let reached = model.steps().values().iter().rev().take(LATELY).any(|value| *value >= one.limit);
             let towards = Some(one.limit).filter(|_| !reached);
-            let mut outlook = self.forecasting.look(model, towards, compared < COMPARED, now);
+            let mut outlook = self.forecasting.look(model, towards, &[], compared < COMPARED, now);
             compared += usize::from(model.compared() != before);
             if used.is_some_and(|used| used >= one.limit) {
                 let reason = "the limit is reached".to_owned();
@@ -190,16 +201,21 @@ fn limit(snapshot: &Snapshot, key: &WorkloadKey, measures: Measures) -> Option<f
     })
 }
 
-/// Forecasts until `stop`: just after each full minute, newest result only.
+/// Forecasts until the token of `world` is cancelled: just after each full minute, newest result only.
 pub async fn run(
     mut limits: Limits,
-    snapshots: Arc<dyn SnapshotSource>,
-    clock: Arc<dyn Clock>,
+    world: (Arc<dyn SnapshotSource>, Arc<dyn Clock>, CancellationToken),
+    metrics: Metrics,
     out: watch::Sender<Forecasts>,
-    stop: CancellationToken,
 ) {
-    let work = move |snapshot: &Snapshot, now| limits.step(snapshot, now);
-    paced::each(STEP_SECONDS, "forecasts of limits", (snapshots, clock, stop), work, |all| {
+    let mut left_out = 0;
+    let work = move |snapshot: &Snapshot, now| (limits.step(snapshot, now), limits.left_out());
+    paced::each(STEP_SECONDS, "forecasts of limits", world, work, |(all, without_room)| {
+        if without_room != left_out {
+            left_out = without_room;
+            tracing::warn!(left_out, most = MOST, "Signals that fill up are not forecast: too many");
+        }
+        metrics.limits_left_out(left_out);
         out.send_replace(Some(Arc::new(all)));
     })
     .await;
@@ -308,6 +324,21 @@ mod tests {
         assert_eq!(said.outlook.limit.map(|limit| limit.load), Some(1_500.0));
         let (mut plain, _) = Given::default().build();
         assert_eq!(run(&mut plain, &mut limits, leak(121..122)), [], "no signal measures memory");
+    }
+
+    #[test]
+    fn signals_beyond_the_bound_are_counted_and_get_in_when_there_is_room() {
+        let (mut world, mut limits) = (world(Some(1_500.0)), Limits::new().unwrap());
+        let order = (**world.workloads.get(&homeostat_situations::order()).unwrap()).clone();
+        for number in 0..MOST {
+            let mut other = order.clone();
+            other.key.name = Name::from(format!("other-{number}"));
+            other.target.object.name = other.key.name.clone();
+            world.commit(&ObjectChange::Workload(Change::Applied(Arc::new(other))), at(0));
+        }
+        assert_eq!((limits.step(&world, at(0)).len(), limits.left_out()), (MOST, 1));
+        world.commit(&ObjectChange::Workload(Change::Deleted(order.key)), at(60));
+        assert_eq!((limits.step(&world, at(1)).len(), limits.left_out()), (MOST, 0));
     }
 
     /// The memory of `order` becomes a volume and a quota, both with this limit.

@@ -4,7 +4,7 @@
 //! for as long as it was there before, from an hour to a day. It is not missing when it went with a pod of the workload
 //! itself, or when a new one came in its place, as after a restart of its exporter.
 
-use homeostat_knowledge::policy::{Across, ExternalPolicy, LoadPolicy, MetricPolicy, ScalingPolicy};
+use homeostat_knowledge::policy::{Across, ExternalPolicy, LoadPolicy, ScalingPolicy};
 use homeostat_knowledge::{
     Name, ObjectKey, SignedDuration, Snapshot, Timestamp, WorkloadKey, WorkloadPolicy,
 };
@@ -165,7 +165,7 @@ impl Series {
     }
 }
 
-/// What is said of a signal that its own pods should send, or an adapter serve, when none does; `None` for the answer to a
+/// What is said of a signal that pods should send, or an adapter serve, when none does; `None` for the answer to a
 /// query.
 pub fn nobody(policy: &WorkloadPolicy, signal: &str) -> Option<Name> {
     let named = policy.signals.iter().find(|one| *one.name == *signal)?;
@@ -176,12 +176,13 @@ pub fn nobody(policy: &WorkloadPolicy, signal: &str) -> Option<Name> {
             policy.key.namespace,
         )));
     }
-    let MetricPolicy { name, across } = named.metric.as_ref()?;
-    let or = match across {
+    let metric = named.metric.as_ref()?;
+    let or = match metric.across {
         Across::Sum => ", or one that did is silent",
         Across::Max => "",
     };
-    Some(Name::from(format!("no pod of {} sends the metric {name} over OTLP{or}", policy.key)))
+    let (sender, name) = (metric.sender(&policy.key), &metric.name);
+    Some(Name::from(format!("no pod of {sender} sends the metric {name} over OTLP{or}")))
 }
 
 /// The workload's own pod that a label of a series names, by name or by address.

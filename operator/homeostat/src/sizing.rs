@@ -51,17 +51,16 @@ pub fn start(
     let memory = async move { kept::load(&of, &among, &end).await }.shared();
 
     let (snapshots, clock, end) = shared();
-    let (remembered, metrics) = (memory.clone(), metrics.clone());
+    let (remembered, counts) = (memory.clone(), metrics.clone());
     parts.start("forecasts", async move {
         let forecaster = Forecaster::new(forecasting, remembered.await, most);
-        forecasts::run(forecaster, snapshots, clock, metrics, outlooks_in, end).await;
+        forecasts::run(forecaster, snapshots, clock, counts, outlooks_in, end).await;
     });
     let (snapshots, clock, end) = shared();
     parts.start("sizes", async move {
         sizes::run(snapshots, clock, memory.await, outlooks, scalers, sizes_in, end).await;
     });
-    let (snapshots, clock, end) = shared();
-    parts.start("limit forecasts", limits::run(filling, snapshots, clock, limits_in, end));
+    parts.start("limit forecasts", limits::run(filling, shared(), metrics.clone(), limits_in));
     let (snapshots, clock, end) = shared();
     let others = scalers::run(client.clone(), namespaces, snapshots, clock, scalers_in, objects, end);
     parts.start("autoscalers", others);

@@ -8,7 +8,8 @@ use homeostat::sizes::Sizes;
 use homeostat_knowledge::forecast::{Outlook, REQUESTS};
 use homeostat_knowledge::observation::{Change, LogRecord, ObjectChange, ObjectKind, Sample};
 use homeostat_knowledge::policy::{
-    Archetype, Bounds, ControlPolicy, KillSwitch, LoadPolicy, Permits, ScalingMode, ScalingPolicy,
+    Across, Archetype, Bounds, ControlPolicy, KillSwitch, LoadPolicy, Measures, MetricPolicy, Permits,
+    ScalingMode, ScalingPolicy, SignalPolicy,
 };
 use homeostat_knowledge::*;
 use homeostat_situations::{Given, now, order};
@@ -240,23 +241,19 @@ fn while_new_pods_need_minutes_what_is_on_its_way_counts() {
     }
 }
 
-#[test]
-fn a_load_that_its_own_pods_send_over_otlp_is_its_signal_and_its_size() {
-    use homeostat_knowledge::policy::{Across, Measures, MetricPolicy, SignalPolicy};
-    let at = |seconds: i64| now().checked_add(SignedDuration::from_secs(seconds)).unwrap();
-    let mut kernel = kernel(Level::ActBounded);
-    let pods = ["order-1", "order-2"].map(|name| homeostat_situations::GivenPod {
-        name: name.into(),
-        of: "order".into(),
-        ..homeostat_situations::GivenPod::default()
-    });
-    let (world, _) = Given { pods: pods.to_vec(), ..Given::default() }.build();
+fn at(seconds: i64) -> Timestamp {
+    now().checked_add(SignedDuration::from_secs(seconds)).unwrap()
+}
+
+/// `order` as workers that are sized by the signal `busy`, ten for each, which the pods of this workload send.
+fn workers(kernel: &Kernel, from: Option<&str>) -> WorkloadPolicy {
     let mut workload = (**kernel.snapshot().workloads.get(&order()).unwrap()).clone();
     workload.archetype = Archetype::Worker;
+    let (name, across) = ("http.server.active_requests".into(), Across::Sum);
     workload.signals = vec![SignalPolicy {
         name: "busy".into(),
         promql: "".into(),
-        metric: Some(MetricPolicy { name: "http.server.active_requests".into(), across: Across::Sum }),
+        metric: Some(MetricPolicy { name, across, from: from.map(Name::from) }),
         external: None,
         unit: "requests".into(),
         bad_above: true,
@@ -269,6 +266,90 @@ fn a_load_that_its_own_pods_send_over_otlp_is_its_signal_and_its_size() {
         loads: vec![LoadPolicy { signal: "busy".into(), per_replica: 10.0, due: None }],
         ..ScalingPolicy::default()
     });
+    workload
+}
+
+/// What a pod sends at this second.
+fn sends(kernel: &Kernel, pod: &PodRecord, value: f64, second: i64) -> Observation {
+    Observation {
+        tenant: None,
+        entity: kernel.snapshot().entity_of(pod),
+        event_time: at(second),
+        arrival_time: at(second),
+        signal: Signal::Sample(Sample {
+            metric: "http.server.active_requests".into(),
+            series: "".into(),
+            value,
+            counter: false,
+            asked_by: None,
+        }),
+    }
+}
+
+/// The size of `order` at this second.
+fn size(sizes: &mut Sizes, kernel: &Kernel, second: i64) -> SizeAdvice {
+    let foreseen = Foreseen { outlook: record(0).outlook, soon: Vec::new(), kept: None, left_out: false };
+    let outlooks = BTreeMap::from([(homeostat::forecasts::requests(&order()), Arc::new(foreseen))]);
+    sizes.step(kernel.snapshot(), &outlooks, &BTreeMap::new(), at(second)).pop().unwrap().size
+}
+
+#[test]
+fn workers_come_from_zero_for_what_another_workload_sends() {
+    let mut kernel = kernel(Level::ActBounded);
+    let mut workload = workers(&kernel, Some("stock"));
+    workload.permits.replicas = Some(Bounds { min: 0, max: 20 });
+    let (world, _) = Given::default().build();
+    let mut changes: Vec<_> = world
+        .controllers
+        .values()
+        .map(|one| ObjectChange::Controller(Change::Applied(Arc::clone(one))))
+        .collect();
+    let none = ControllerRecord {
+        replicas: 0,
+        current: 0,
+        ready: 0,
+        updated: 0,
+        ..(**world.controller_of(&order()).unwrap()).clone()
+    };
+    changes.push(ObjectChange::Controller(Change::Applied(Arc::new(none))));
+    let stock = ObjectKey::new("shop", "stock");
+    changes.push(ObjectChange::Workload(Change::Applied(Arc::clone(world.workloads.get(&stock).unwrap()))));
+    changes.push(ObjectChange::Workload(Change::Applied(Arc::new(workload))));
+    let pod = Arc::clone(world.pods_of(&stock).next().unwrap());
+    changes.push(ObjectChange::Pod(Change::Applied(Arc::clone(&pod))));
+    let batch: Vec<_> = changes.into_iter().map(observed).collect();
+    kernel.step(&batch, now(), true);
+    assert_eq!(kernel.snapshot().pods_of(&order()).count(), 0);
+    let mut sizes = Sizes::default();
+    let silent = size(&mut sizes, &kernel, 0);
+    let said = "no pod of shop/stock sends the metric http.server.active_requests over OTLP";
+    assert!(silent.why.contains(said), "{}", silent.why);
+    let mut at_load = |kernel: &mut Kernel, value: f64, seconds: std::ops::RangeInclusive<i64>| {
+        let mut last = None;
+        for second in seconds.step_by(15) {
+            let sent = sends(kernel, &pod, value, second);
+            kernel.step(&[sent], at(second), true);
+            last = Some(size(&mut sizes, kernel, second));
+        }
+        last.unwrap()
+    };
+    let idle = at_load(&mut kernel, 0.0, 15..=600);
+    assert_eq!((idle.wanted, idle.effect), (Some(0), SizeEffect::Keep), "{}", idle.why);
+    let busy = at_load(&mut kernel, 45.0, 615..=630);
+    assert_eq!(busy.effect, SizeEffect::Scale, "{}", busy.why);
+    assert!(busy.wanted.is_some_and(|wanted| wanted >= 4), "45 at ten each: {}", busy.why);
+}
+
+#[test]
+fn a_load_that_its_own_pods_send_over_otlp_is_its_signal_and_its_size() {
+    let mut kernel = kernel(Level::ActBounded);
+    let pods = ["order-1", "order-2"].map(|name| homeostat_situations::GivenPod {
+        name: name.into(),
+        of: "order".into(),
+        ..homeostat_situations::GivenPod::default()
+    });
+    let (world, _) = Given { pods: pods.to_vec(), ..Given::default() }.build();
+    let workload = workers(&kernel, None);
     let mut batch = vec![observed(ObjectChange::Workload(Change::Applied(Arc::new(workload))))];
     // Whose pods they are is known by what stands between them and the Deployment.
     let controllers = world.controllers.values().cloned();
@@ -277,32 +358,14 @@ fn a_load_that_its_own_pods_send_over_otlp_is_its_signal_and_its_size() {
     batch.extend(pods.iter().map(|pod| observed(ObjectChange::Pod(Change::Applied(Arc::clone(pod))))));
     kernel.step(&batch, now(), true);
     let mut sizes = Sizes::default();
-    let mut decide = |kernel: &Kernel, second: i64| {
-        let foreseen = Foreseen { outlook: record(0).outlook, soon: Vec::new(), kept: None, left_out: false };
-        let outlooks = BTreeMap::from([(homeostat::forecasts::requests(&order()), Arc::new(foreseen))]);
-        sizes.step(kernel.snapshot(), &outlooks, &BTreeMap::new(), at(second)).pop().unwrap().size
-    };
-    let silent = decide(&kernel, 0);
+    let silent = size(&mut sizes, &kernel, 0);
     let said = "no pod of shop/order sends the metric http.server.active_requests over OTLP";
     assert!(silent.wanted.is_none() && silent.why.contains(said), "{}", silent.why);
     let mut last = None;
     for second in (15..=300).step_by(15) {
-        let sent = pods.iter().map(|pod| Observation {
-            tenant: None,
-            entity: kernel.snapshot().entity_of(pod),
-            event_time: at(second),
-            arrival_time: at(second),
-            signal: Signal::Sample(Sample {
-                metric: "http.server.active_requests".into(),
-                series: "".into(),
-                value: 45.0,
-                counter: false,
-                asked_by: None,
-            }),
-        });
-        let sent: Vec<_> = sent.collect();
+        let sent: Vec<_> = pods.iter().map(|pod| sends(&kernel, pod, 45.0, second)).collect();
         kernel.step(&sent, at(second), true);
-        last = Some(decide(&kernel, second));
+        last = Some(size(&mut sizes, &kernel, second));
     }
     let value = kernel.snapshot().loads.iter().next().map(|((_, signal, _), (value, _))| (&**signal, *value));
     assert_eq!(value, Some(("busy", 90.0)));

@@ -23,7 +23,7 @@ fn signal(name: &str, metric: &str, limit: f64) -> SignalPolicy {
     SignalPolicy {
         name: Name::from(name),
         promql: Name::from(""),
-        metric: Some(MetricPolicy { name: Name::from(metric), across: Across::Max }),
+        metric: Some(MetricPolicy { name: Name::from(metric), across: Across::Max, from: None }),
         external: None,
         unit: Name::from(""),
         bad_above: true,

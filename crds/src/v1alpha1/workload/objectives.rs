@@ -73,13 +73,16 @@ pub struct ExternalMetric {
     pub selector: Option<String>,
 }
 
-/// A signal that Prometheus knows, that the workload's own pods send, or that the cluster's external metrics API serves.
+/// A signal that Prometheus knows, that pods of the workload or of another one send, or that the cluster's external metrics
+/// API serves.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("[has(self.promql), has(self.metric), has(self.external)].exists_one(set, set)")
     .message("a signal has either promql, metric or external"))]
 #[x_kube(validation = Rule::new("!has(self.across) || has(self.metric)")
     .message("across is for metric: a query says itself how values become one"))]
+#[x_kube(validation = Rule::new("!has(self.from) || has(self.metric)")
+    .message("from is for metric: it names the Workload whose pods send it"))]
 #[x_kube(validation = Rule::new("!has(self.measures) || !(self.measures in ['VolumeBytes', 'QuotaUsed']) || has(self.threshold)")
     .message("a signal that measures VolumeBytes or QuotaUsed needs a threshold: the capacity of the volume, or the hard limit of the quota"))]
 #[x_kube(validation = Rule::new("!has(self.measures) || !(self.measures in ['VolumeBytes', 'QuotaUsed', 'EphemeralStorageBytes']) || !(self.name in ['requests', 'memory', 'runs'])")
@@ -92,11 +95,16 @@ pub struct Signal {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 4096))]
     pub promql: Option<String>,
-    /// Instead of a query: name of a metric that the workload's own pods send over OTLP. A counter counts as its increase
-    /// per second; of a histogram there are `NAME_count` and `NAME_sum`.
+    /// Instead of a query: name of a metric that the workload's own pods, or those of `from`, send over OTLP. A counter
+    /// counts as its increase per second; of a histogram there are `NAME_count` and `NAME_sum`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 255), regex(pattern = METRIC_NAME))]
     pub metric: Option<String>,
+    /// Name of the Workload in the same namespace whose pods send `metric`: what fills a queue is there while nobody works on
+    /// it. Unset: the workload itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253), regex(pattern = DNS_NAME))]
+    pub from: Option<String>,
     /// Instead of a query: a metric of the cluster's external metrics API.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub external: Option<ExternalMetric>,

@@ -1,16 +1,16 @@
 //! `spec.signals` of a `Workload`, and its backlog, become the signals of its policy.
 
-use super::{Rejection, bounded, decimal};
+use super::{Rejection, SUBDOMAIN, bounded, decimal, object_name};
 use homeostat_crds::v1alpha1::WorkloadSpec;
 use homeostat_crds::v1alpha1::workload::{
     Across as WireAcross, Backlog, BadDirection, Measures as WireMeasures, Signal as WireSignal,
 };
-use homeostat_knowledge::Name;
-use homeostat_knowledge::SignedDuration;
 use homeostat_knowledge::forecast::{MEMORY, REQUESTS, RUNS, WAITING};
 use homeostat_knowledge::policy::{
-    Across, BACKLOG, ExternalPolicy, HEARTBEAT, HeartbeatPolicy, Measures, MetricPolicy, SignalPolicy,
+    Across, BACKLOG, ExternalPolicy, HEARTBEAT, HeartbeatPolicy, Measures, MetricPolicy, Permits,
+    SignalPolicy,
 };
+use homeostat_knowledge::{Name, SignedDuration, WorkloadKey};
 
 /// The signals that people name, and behind them the backlog as one.
 pub fn signals(spec: &WorkloadSpec) -> Result<Vec<SignalPolicy>, Rejection> {
@@ -94,7 +94,23 @@ pub fn heartbeat(spec: &WorkloadSpec) -> Result<Option<HeartbeatPolicy>, Rejecti
     }))
 }
 
-/// Where a value comes from: a query, a metric of the workload's own pods, or one of the external metrics API.
+/// Refuses what goes to zero and would stay there: all its loads are sent by its own pods, and without them nobody tells.
+pub fn seen_at_zero(key: &WorkloadKey, signals: &[SignalPolicy], permits: &Permits) -> Result<(), Rejection> {
+    let loads = permits.scaling.iter().flat_map(|scaling| &scaling.loads);
+    let mut read =
+        loads.filter_map(|load| signals.iter().find(|signal| signal.name == load.signal)).peekable();
+    let own = |signal: &SignalPolicy| signal.metric.as_ref().is_some_and(|metric| metric.sender(key) == *key);
+    let to_zero = permits.replicas.is_some_and(|bounds| bounds.min == 0);
+    if to_zero && read.peek().is_some() && read.all(own) {
+        let rule = "it must be 1 or more: every load in spec.scaling.loads and spec.scaling.backlog is a metric of the workload's \
+                    own pods, which nobody sends at 0 replicas; or name the Workload that sends it in spec.signals[].from, or \
+                    read one load by promql or external";
+        return Err(Rejection::field("spec.scaling.replicas.min", 0, rule));
+    }
+    Ok(())
+}
+
+/// Where a value comes from: a query, a metric that pods send, or one of the external metrics API.
 #[derive(Default)]
 struct Asked {
     promql: Name,
@@ -120,7 +136,12 @@ fn asked(field: &impl Fn(&str) -> String, signal: &WireSignal) -> Result<Asked, 
                 None | Some(WireAcross::Sum) => Across::Sum,
                 Some(WireAcross::Max) => Across::Max,
             };
-            let metric = Some(MetricPolicy { name: Name::from(metric.as_str()), across });
+            if let Some(from) = &signal.from {
+                let rule = "it must be the name of the Workload in this namespace whose pods send the metric";
+                object_name(&field("from"), from, SUBDOMAIN, rule)?;
+            }
+            let from = signal.from.as_deref().map(Name::from);
+            let metric = Some(MetricPolicy { name: Name::from(metric.as_str()), across, from });
             Ok(Asked { metric, ..Asked::default() })
         }
         (None, None, Some(external)) => {
@@ -188,5 +209,38 @@ fn measures(wire: WireMeasures) -> Measures {
         WireMeasures::QuotaUsed => Measures::QuotaUsed,
         WireMeasures::EphemeralStorageBytes => Measures::EphemeralStorageBytes,
         WireMeasures::CertificateSeconds => Measures::CertificateSeconds,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::workload::tests::policy;
+    use homeostat_knowledge::ObjectKey;
+    use serde_json::{Value, json};
+
+    #[test]
+    fn a_workload_whose_loads_only_its_own_pods_send_does_not_go_to_zero() {
+        let asked = |min: u32, signal: Value, loads: Value| {
+            policy(move |object| {
+                object["spec"]["signals"] = json!([signal, { "name": "cpu", "promql": "sum(cpu)" }]);
+                object["spec"]["scaling"] = json!({
+                    "replicas": { "min": min, "max": 9 }, "loads": loads, "backlog": { "signal": "jobs" } });
+            })
+        };
+        let own = || json!({ "name": "jobs", "metric": "jobs.waiting" });
+        let refused = asked(0, own(), json!([])).unwrap_err().to_string();
+        assert!(refused.starts_with("spec.scaling.replicas.min is 0"), "{refused}");
+        assert!(refused.contains("1 or more") && refused.contains("spec.signals[].from"), "{refused}");
+        let itself = json!({ "name": "jobs", "metric": "jobs.waiting", "from": "order" });
+        assert!(asked(0, itself, json!([])).is_err());
+        let other = json!({ "name": "jobs", "metric": "jobs.waiting", "from": "order-api" });
+        let seen = asked(0, other, json!([])).unwrap();
+        let sender = seen.signals[0].metric.as_ref().map(|metric| metric.sender(&seen.key));
+        assert_eq!(sender, Some(ObjectKey::new("shop", "order-api")));
+        assert!(asked(1, own(), json!([])).is_ok());
+        assert!(asked(0, own(), json!([{ "signal": "cpu", "perReplica": "1" }])).is_ok(), "one is queried");
+        let odd = json!({ "name": "jobs", "metric": "jobs.waiting", "from": "Order API" });
+        let error = asked(1, odd, json!([])).unwrap_err().to_string();
+        assert!(error.starts_with("spec.signals[0].from is `Order API`"), "{error}");
     }
 }

@@ -1,6 +1,6 @@
 //! `Workload` becomes the workload's policy.
 
-use super::signals::{heartbeat, signals};
+use super::signals::{heartbeat, seen_at_zero, signals};
 use super::{Claim, Rejection, SUBDOMAIN, bounded, decimal, object_name, runs};
 use crate::ledger::{in_bytes, in_millis};
 use homeostat_crds::Quantity;
@@ -80,8 +80,11 @@ fn usable(object: &Workload, target: ControllerKey) -> Result<WorkloadPolicy, Re
         .transpose()?;
 
     let name = Name::from(metadata.name.as_deref().unwrap_or_default());
+    let key = ObjectKey { namespace: target.object.namespace.clone(), name };
+    let (signals, permits) = (signals(spec)?, permits(object)?);
+    seen_at_zero(&key, &signals, &permits)?;
     Ok(WorkloadPolicy {
-        key: ObjectKey { namespace: target.object.namespace.clone(), name },
+        key,
         uid: Uid::new(metadata.uid.as_deref().unwrap_or_default()),
         generation: metadata.generation.unwrap_or(0),
         target_api: (target.kind == ControllerKind::Other).then(|| {
@@ -105,7 +108,7 @@ fn usable(object: &Workload, target: ControllerKey) -> Result<WorkloadPolicy, Re
         },
         availability,
         latency,
-        signals: signals(spec)?,
+        signals,
         heartbeat: heartbeat(spec)?,
         dependencies: spec.dependencies.iter().map(dependency).collect(),
         playbooks: spec.playbooks.iter().map(|name| Name::from(name.as_str())).collect(),
@@ -118,7 +121,7 @@ fn usable(object: &Workload, target: ControllerKey) -> Result<WorkloadPolicy, Re
             100,
         )?,
         surge_after_crash: spec.restart.surge_after_crash,
-        permits: permits(object)?,
+        permits,
     })
 }
 
@@ -282,12 +285,12 @@ fn dependency(dependency: &Dependency) -> Name {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use homeostat_knowledge::policy::{Across, ExternalPolicy, Measures, MetricPolicy};
     use serde_json::{Value, json};
 
-    fn policy(edit: impl FnOnce(&mut Value)) -> Result<WorkloadPolicy, Rejection> {
+    pub(in crate::validate) fn policy(edit: impl FnOnce(&mut Value)) -> Result<WorkloadPolicy, Rejection> {
         let mut object = json!({
             "apiVersion": "homeostat.dev/v1alpha1", "kind": "Workload",
             "metadata": { "name": "order", "namespace": "shop", "uid": "u", "generation": 5 },
@@ -399,7 +402,7 @@ mod tests {
         };
         let jobs = json!([{ "name": "jobs", "metric": "jobs.waiting", "across": "Max" }]);
         let order = asked(jobs.clone(), json!({ "signal": "jobs", "itemsPerReplica": 5 })).unwrap();
-        let metric = Some(MetricPolicy { name: "jobs.waiting".into(), across: Across::Max });
+        let metric = Some(MetricPolicy { name: "jobs.waiting".into(), across: Across::Max, from: None });
         let read: Vec<_> = order.signals.iter().map(|one| (&*one.name, &*one.promql, &one.metric)).collect();
         assert_eq!(read, [("jobs", "", &metric), (BACKLOG, "", &metric)]);
         let carries = order.permits.scaling.unwrap().loads[0].per_replica;

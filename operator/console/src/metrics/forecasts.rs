@@ -43,6 +43,7 @@ struct OfWorkload {
 pub(super) struct Forecasts {
     skills: Family<BySkill, Gauge>,
     left_out: Gauge,
+    limits_left_out: Gauge,
     now: Family<Of, Number>,
     peak: Family<OfQuantile, Number>,
     low: Family<OfQuantile, Number>,
@@ -56,8 +57,9 @@ pub(super) struct Forecasts {
 impl Forecasts {
     pub(super) fn register(&self, registry: &mut Registry) {
         registry.register(
-            "forecast_workloads",
-            "Workloads that are forecast, by whether the forecast beats the naive ones",
+            "forecast_series",
+            "Requests and other loads of Workloads with spec.scaling that are forecast, by whether the forecast beats the \
+             naive ones",
             self.skills.clone(),
         );
         registry.register(
@@ -66,6 +68,10 @@ impl Forecasts {
             self.left_out.clone(),
         );
         registry.register(
+            "forecast_limits_left_out",
+            "Signals that fill up (memory, volumes, quotas, ephemeral storage) and are not forecast because there are too many",
+            self.limits_left_out.clone(),
+        );
             "forecast_now",
             "The load of the last step; of signal runs the seconds that the last run took",
             self.now.clone(),
@@ -118,6 +124,10 @@ impl Forecasts {
             self.skills.get_or_create(&BySkill { skill: skill.name() }).inc();
         }
         self.left_out.set(i64::try_from(left_out).unwrap_or(i64::MAX));
+    }
+
+    pub(super) fn limits_left_out(&self, left_out: usize) {
+        self.limits_left_out.set(i64::try_from(left_out).unwrap_or(i64::MAX));
     }
 
     /// What is not forecast any more has no series.
@@ -237,6 +247,23 @@ mod tests {
 
         metrics.forecast_values(&[]);
         assert!(!metrics.text().contains("workload=\"order\""));
+    }
+
+    #[test]
+    fn each_load_that_is_forecast_counts_not_each_workload() {
+        let metrics = Metrics::new("0");
+        let of_one = [ForecastSkill::Proven, ForecastSkill::Absent, ForecastSkill::Proven];
+        metrics.forecasts(of_one.into_iter(), 4);
+        metrics.limits_left_out(7);
+        let page = metrics.text();
+        for line in ["homeostat_forecast_left_out 4", "homeostat_forecast_limits_left_out 7"] {
+            assert!(page.lines().any(|shown| shown == line), "{line}\n{page}");
+        }
+        for (skill, count) in [("proven", 2), ("absent", 1), ("unknown", 0)] {
+            let line = format!("homeostat_forecast_series{{skill=\"{skill}\"}} {count}");
+            assert!(page.lines().any(|shown| shown == line), "{line}\n{page}");
+        }
+        assert!(!page.contains("homeostat_forecast_workloads"), "{page}");
     }
 
     #[test]

@@ -6,10 +6,15 @@
 //! waits is all that there is, by its highest value in each minute, which is the nearest to what came.
 
 use crate::loads::{Series, newest};
-use homeostat_knowledge::forecast::Outlook;
+use homeostat_knowledge::forecast::{ForecastPoint, Outlook};
 use homeostat_knowledge::policy::{BACKLOG, DuePolicy, LoadPolicy};
 use homeostat_knowledge::{ForecastSkill, Snapshot, Timestamp, WorkloadPolicy};
 use homeostat_scale::outlook::{Forecasting, LoadModel, OutlookConfig};
+
+/// Looks at a minute before it says enough to be compared with its band.
+const TELLING: u32 = 3;
+/// Beside a band that is next to no width, less than this share of a load is no news.
+const NEWS: f64 = 0.05;
 
 /// What a minute of a load is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,10 +113,35 @@ impl Named {
 
     /// The minute that is over; `None` when the load was not seen in it. The next one begins.
     pub fn over(&mut self) -> Option<f64> {
-        let each = if matches!(self.of, None | Some(Of::Mean)) { f64::from(self.count) } else { 1.0 };
-        let minute = (self.count > 0).then(|| self.sum / each);
+        let minute = self.so_far();
         (self.sum, self.count) = (0.0, 0);
         minute
+    }
+
+    /// The minute as if it ended now.
+    fn so_far(&self) -> Option<f64> {
+        let each = if self.averages() { f64::from(self.count) } else { 1.0 };
+        (self.count > 0).then(|| self.sum / each)
+    }
+
+    fn averages(&self) -> bool {
+        matches!(self.of, None | Some(Of::Mean))
+    }
+
+    /// The load of this minute so far, and how far it is out of the band in which it was expected, as a share of that;
+    /// `None` unless it is out by more than the band is wide. Of what waits or came there can only be more by the end of the
+    /// minute, so less of it says nothing yet.
+    pub fn out(&self, band: &ForecastPoint) -> Option<(f64, f64)> {
+        let so_far = self.so_far().filter(|_| self.count >= TELLING)?;
+        let chance = (band.p90 - band.p10).max(NEWS * band.p90);
+        let beyond = if so_far > band.p90 + chance {
+            so_far - band.p90
+        } else if self.averages() && so_far < band.p10 - chance {
+            band.p10 - so_far
+        } else {
+            return None;
+        };
+        Some((so_far, beyond / band.p90.max(1.0)))
     }
 }
 

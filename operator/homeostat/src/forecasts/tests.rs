@@ -230,6 +230,71 @@ fn a_named_load_is_forecast_beside_the_requests_and_goes_on_after_a_restart() {
 }
 
 #[test]
+fn a_named_load_and_a_backlog_that_leave_their_band_are_forecast_before_the_minute_is_over() {
+    let mut forecaster = forecaster();
+    let backlog = || (ObjectKey::new("shop", "cart"), load_signal(BACKLOG));
+    let step = |forecaster: &mut Forecaster, value: f64, second: i64| {
+        forecaster.step(&loaded(Some(value), second), at(second));
+        [busy(), backlog()].map(|series| forecaster.watched[&series].foreseen.outlook.clone())
+    };
+    let mut calm = None;
+    for second in (0_i64..2_400).step_by(5) {
+        calm = Some(step(&mut forecaster, 10.0 + (second.div_euclid(60) % 2) as f64, second));
+    }
+    let calm = calm.unwrap();
+    assert!(calm.iter().all(|outlook| outlook.made == at(2_340)), "within its band, once a minute");
+    step(&mut forecaster, 105.0, 2_400);
+    let few = step(&mut forecaster, 105.0, 2_405);
+    assert!(few.iter().all(|outlook| outlook.made == at(2_400)), "too little of the minute is seen");
+    let early = step(&mut forecaster, 105.0, 2_410);
+    for (early, calm) in early.iter().zip(&calm) {
+        assert_eq!(early.made, at(2_410));
+        assert!(early.peak.unwrap().p50 > 1.5 * calm.peak.unwrap().p50, "{:?}", early.peak);
+    }
+    let later = step(&mut forecaster, 205.0, 2_455);
+    assert!(later.iter().all(|outlook| outlook.made == at(2_410)), "once in a minute");
+}
+
+/// What is expected at a quarter past nine on 13 February of a quiet load that was four times as high, for an hour from
+/// half past nine, on the 3rd, 6th, 9th and 11th, with this calendar.
+fn expected_beside(calendar: Vec<CalendarEntry>) -> Outlook {
+    let (day, begin) = (1_440, 29_498_400_i64);
+    let now = begin + 12 * day + 555;
+    let mut model = LoadModel::new(&OutlookConfig::default());
+    for minute in 0..now - begin {
+        let sale = [3, 6, 9, 11].contains(&(minute / day + 1)) && (570..630).contains(&(minute % day));
+        let noise = (minute.wrapping_mul(2_654_435_761) >> 7).rem_euclid(100) as f64 / 100.0;
+        model.observe(begin + minute, Some(20.0 + noise + if sale { 60.0 } else { 0.0 }));
+    }
+    let kept = crate::kept::Kept { load: model.kept(), ..crate::kept::Kept::default() };
+    let memory = Arc::new(BTreeMap::from([(requests(&ObjectKey::new("shop", "cart")), kept)]));
+    let mut back = Forecaster::new(Forecasting::new(OutlookConfig::default()).unwrap(), memory, MOST);
+    let scaling = ScalingPolicy { calendar, ..ScalingPolicy::default() };
+    let all = back.step(&snapshot(Some(&scaling), 1, 60 * now), at(60 * now)).unwrap();
+    all.values().next().unwrap().outlook.clone()
+}
+
+#[test]
+fn a_declared_event_raises_the_forecast_as_it_raised_the_load_before_and_not_on_a_day_without_it() {
+    let sale = |exceptions: &[&str]| CalendarEntry {
+        name: "sale".into(),
+        schedule: "30 9 3,6,9,11,13 * *".into(),
+        time_zone: "UTC".into(),
+        duration: homeostat_knowledge::SignedDuration::from_hours(1),
+        replicas: 3,
+        exceptions: exceptions.iter().map(|day| Name::from(*day)).collect(),
+    };
+    let unknown = expected_beside(Vec::new());
+    assert!(unknown.peak.unwrap().p90 < 60.0, "{:?}", unknown.peak);
+    let declared = expected_beside(vec![sale(&[])]);
+    let peak = declared.peak.unwrap();
+    assert!(peak.p50 > 70.0 && peak.p90 > 70.0, "{peak:?}: {}", declared.reason);
+    assert!(declared.reason.contains("known jobs: sale"), "{}", declared.reason);
+    let holiday = expected_beside(vec![sale(&["2026-02-13"])]);
+    assert!(holiday.peak.unwrap().p90 < 60.0, "{:?}: {}", holiday.peak, holiday.reason);
+}
+
+#[test]
 fn a_silent_load_says_what_to_check_and_one_that_is_not_named_any_more_is_forgotten() {
     let mut forecaster = forecaster();
     let mut all = BTreeMap::new();

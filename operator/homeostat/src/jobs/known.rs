@@ -22,6 +22,8 @@ pub struct Known {
     items: BTreeMap<Uid, Items>,
     /// What earlier processes kept, and what was learnt of workloads whose target is away: until it is seen (again).
     kept: RunsMemory,
+    /// Workloads whose target was away, and of which what was learnt found no room.
+    pub dropped: u64,
 }
 
 /// What one run has to do.
@@ -98,7 +100,11 @@ impl Known {
     }
 
     fn put_aside(&mut self, key: WorkloadKey, one: One) {
-        if (one.learnt.is_empty() && one.past.is_empty()) || self.kept.len() >= MOST {
+        if one.learnt.is_empty() && one.past.is_empty() {
+            return;
+        }
+        if self.kept.len() >= MOST {
+            self.dropped = self.dropped.saturating_add(1);
             return;
         }
         let taught = self.ended.iter().filter(|(_, (workload, _))| *workload == key);

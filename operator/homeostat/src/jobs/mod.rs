@@ -99,6 +99,18 @@ impl RunOrder {
         Self { known: Known::new(kept), ..Self::default() }
     }
 
+    /// Begins anew with what was kept; what found no room before still counts.
+    pub fn recall(&mut self, kept: RunsMemory) {
+        let dropped = self.known.dropped;
+        *self = Self::new(kept);
+        self.known.dropped = dropped;
+    }
+
+    /// Workloads of which what runs taught found no room while their target was away, since the start.
+    pub fn dropped(&self) -> u64 {
+        self.known.dropped
+    }
+
     /// Looks at all Jobs. `None` when it was done a moment ago.
     pub fn step(&mut self, snapshot: &Snapshot, now: Timestamp, ids: &mut dyn IdSource) -> Option<Ordered> {
         if self.looked.is_some_and(|last| now.duration_since(last) < EVERY && now >= last) {

@@ -61,6 +61,11 @@ impl Foresight {
         self.pasts.note(incident, replaced);
     }
 
+    /// What incidents said of the past and found no room, since the start.
+    pub(super) fn dropped(&self) -> u64 {
+        self.pasts.dropped
+    }
+
     /// Reads the minute that is over.
     fn follow(&mut self, snapshot: &Snapshot, now: Timestamp) {
         let minute = now.as_second().div_euclid(60);

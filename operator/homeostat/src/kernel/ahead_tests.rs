@@ -323,3 +323,20 @@ fn three_returns_and_irregular_ones_are_left_alone() {
         assert!(cluster.restarts.is_empty() && cluster.lines().is_empty(), "{}", cluster.lines());
     }
 }
+
+#[test]
+fn what_incidents_say_of_workloads_beyond_the_bound_is_counted() {
+    let mut kernel = kernel();
+    let mut incident = crash(0);
+    let most = crate::kernel::past::MOST;
+    for number in 0..most + 2 {
+        let key = WorkloadKey::new("shop", format!("w{number}"));
+        for cause in &mut incident.causes {
+            cause.entity = Entity::Workload { key: key.clone() };
+        }
+        incident.workload = Some(key);
+        kernel.foresight.note(&incident, None);
+    }
+    let dropped = kernel.dropped().find(|(kind, _)| *kind == "past");
+    assert_eq!(dropped, Some(("past", 2)));
+}

@@ -16,7 +16,7 @@ const KEPT: usize = 32;
 /// Incidents below which there is no rhythm.
 const FEW: usize = 4;
 /// Workloads that are remembered.
-const MOST: usize = 10_000;
+pub(super) const MOST: usize = 10_000;
 
 /// What one fault is called, whichever of its kinds was seen first. A process that fails at every start is not helped by
 /// another start.
@@ -85,6 +85,8 @@ impl FaultPast {
 #[derive(Default)]
 pub(super) struct Pasts {
     of: BTreeMap<WorkloadKey, BTreeMap<IncidentId, Seen>>,
+    /// News of incidents of workloads beyond [`MOST`].
+    pub dropped: u64,
 }
 
 impl Pasts {
@@ -93,6 +95,7 @@ impl Pasts {
         let Some(workload) = &incident.workload else { return };
         let Some(mut seen) = Seen::of(incident, workload, replaced) else { return };
         if self.of.len() >= MOST && !self.of.contains_key(workload) {
+            self.dropped = self.dropped.saturating_add(1);
             return;
         }
         let all = self.of.entry(workload.clone()).or_default();

@@ -1,5 +1,5 @@
-//! Signals that the pods of a workload send themselves: their metrics, combined across the pods, as if a query had been
-//! answered.
+//! Signals that pods send themselves: metrics of the workload's own pods, or of those of another one in its namespace,
+//! combined across the pods, as if a query had been answered. What fills a queue tells of it while nobody works on it.
 //!
 //! A counter counts as its rate. Series of one pod add up. A pod that sent before, lives, and does not send any more makes a
 //! sum unknown rather than smaller, for ten minutes: less must not be read where less is heard.
@@ -31,6 +31,9 @@ const MOST_EACH: usize = 2_000;
 #[derive(Debug)]
 pub(super) struct Sent {
     signals: BTreeMap<(WorkloadKey, Name), Of>,
+    /// By sender, the other workloads that have a signal of what it sends, and when they were looked for.
+    others: BTreeMap<WorkloadKey, Vec<WorkloadKey>>,
+    followed: Option<Timestamp>,
     shares: Shares,
     made: Option<Timestamp>,
     /// Samples beyond the bounds.
@@ -39,15 +42,24 @@ pub(super) struct Sent {
 
 impl Default for Sent {
     fn default() -> Self {
-        Self { signals: BTreeMap::new(), shares: Shares::new(MOST), made: None, dropped: 0 }
+        Self {
+            signals: BTreeMap::new(),
+            others: BTreeMap::new(),
+            followed: None,
+            shares: Shares::new(MOST),
+            made: None,
+            dropped: 0,
+        }
     }
 }
 
 /// What is known of one signal, by pod and series.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Of {
     /// Whose share its series are in: the tenant that the workload belonged to when it was first heard.
     owner: Option<TenantName>,
+    /// What was asked for.
+    metric: MetricPolicy,
     points: BTreeMap<(ObjectKey, Name), Point>,
     judged: Option<Timestamp>,
 }
@@ -79,17 +91,61 @@ pub(super) struct Told {
 }
 
 impl Sent {
-    /// Takes note of what a pod sent, where its workload has a signal of that name.
+    /// Takes note of what a pod sent, where its workload, or another one that names it, has a signal of that name.
     pub fn note(&mut self, snapshot: &Snapshot, observation: &Observation, sample: &Sample) {
-        let Entity::Pod { key: pod, workload: Some(workload), .. } = &observation.entity else { return };
+        let Entity::Pod { key: pod, workload: Some(sender), .. } = &observation.entity else { return };
         if sample.asked_by.is_some() || !sample.value.is_finite() {
             return;
         }
+        self.follow(snapshot, observation.arrival_time);
+        self.take(snapshot, sender, (sender, pod), observation, sample);
+        for other in self.others.get(sender).cloned().unwrap_or_default() {
+            self.take(snapshot, &other, (sender, pod), observation, sample);
+        }
+    }
+
+    /// Looks, at most every 15 s, which workloads have signals that the pods of others send.
+    fn follow(&mut self, snapshot: &Snapshot, now: Timestamp) {
+        if self.followed.is_some_and(|last| now >= last && now.duration_since(last) < EVERY) {
+            return;
+        }
+        self.followed = Some(now);
+        self.others.clear();
+        for (workload, policy) in snapshot.workloads.iter().filter(|(_, policy)| !policy.signals.is_empty()) {
+            for metric in policy.signals.iter().filter_map(|signal| signal.metric.as_ref()) {
+                let sender = metric.sender(workload);
+                if sender == *workload {
+                    continue;
+                }
+                let others = self.others.entry(sender).or_default();
+                if others.last() != Some(workload) {
+                    others.push(workload.clone());
+                }
+            }
+        }
+    }
+
+    /// Takes note of what a pod sent for one workload.
+    fn take(
+        &mut self,
+        snapshot: &Snapshot,
+        workload: &WorkloadKey,
+        (sender, pod): (&WorkloadKey, &ObjectKey),
+        observation: &Observation,
+        sample: &Sample,
+    ) {
         let Some(policy) = snapshot.workloads.get(workload) else { return };
-        let sends = |metric: &MetricPolicy| metric.name == sample.metric;
-        for signal in policy.signals.iter().filter(|signal| signal.metric.as_ref().is_some_and(sends)) {
+        let sends =
+            |metric: &&MetricPolicy| metric.name == sample.metric && metric.sender(workload) == *sender;
+        for signal in &policy.signals {
+            let Some(metric) = signal.metric.as_ref().filter(sends) else { continue };
             let of = self.signals.entry((workload.clone(), signal.name.clone()));
-            let of = of.or_insert_with(|| Of { owner: owner(snapshot, workload), ..Of::default() });
+            let of = of.or_insert_with(|| Of::new(owner(snapshot, workload), metric));
+            if of.metric != *metric {
+                // What others sent, or under another name, says nothing of it.
+                self.shares.give_back(&of.owner, of.points.len());
+                *of = Of::new(of.owner.clone(), metric);
+            }
             let place = (pod.clone(), sample.series.clone());
             let at = observation.arrival_time;
             if !of.points.contains_key(&place) {
@@ -153,7 +209,7 @@ impl Sent {
         told
     }
 
-    /// Forgets pods that are gone or silent for long, and signals that are not named any more.
+    /// Forgets pods that are gone or silent for long, and signals that are not named any more or asked from others.
     fn forget(&mut self, snapshot: &Snapshot, now: Timestamp) {
         let shares = &mut self.shares;
         self.signals.retain(|(workload, signal), of| {
@@ -164,7 +220,8 @@ impl Sent {
                 let lives = snapshot.pods.get(pod).is_some_and(|pod| !pod.deleting);
                 lives && now.duration_since(point.at) <= FORGET
             });
-            let kept = !of.points.is_empty() && named.is_some_and(|named| named.metric.is_some());
+            let asked = named.and_then(|named| named.metric.as_ref());
+            let kept = !of.points.is_empty() && asked == Some(&of.metric);
             shares.give_back(&of.owner, if kept { before - of.points.len() } else { before });
             kept
         });
@@ -176,6 +233,10 @@ fn owner(snapshot: &Snapshot, workload: &WorkloadKey) -> Option<TenantName> {
 }
 
 impl Of {
+    fn new(owner: Option<TenantName>, metric: &MetricPolicy) -> Self {
+        Self { owner, metric: metric.clone(), points: BTreeMap::new(), judged: None }
+    }
+
     /// The value across pods, and when the newest part of it arrived; `None` when no pod sent it lately, or when one of those
     /// that a sum needs did not.
     fn value(&self, across: Across, now: Timestamp) -> Option<(f64, Timestamp)> {

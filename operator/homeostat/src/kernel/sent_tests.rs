@@ -25,7 +25,7 @@ impl World {
         workload.signals = vec![SignalPolicy {
             name: Name::from("busy"),
             promql: Name::from(""),
-            metric: Some(MetricPolicy { name: Name::from("active"), across }),
+            metric: Some(MetricPolicy { name: Name::from("active"), across, from: None }),
             external: None,
             unit: Name::from(""),
             bad_above: true,
@@ -35,6 +35,20 @@ impl World {
         }];
         snapshot.commit(&ObjectChange::Workload(Change::Applied(Arc::new(workload))), at(0));
         Self { snapshot, sent: Sent::default() }
+    }
+
+    /// Workload `workers` without a pod has the signal too, sent by the pods of this one.
+    fn workers_hear(&mut self, from: &str) {
+        let mut workers = (**self.snapshot.workloads.get(&order()).unwrap()).clone();
+        (workers.key.name, workers.target.object.name) = (Name::from("workers"), Name::from("workers"));
+        workers.signals[0].metric.as_mut().unwrap().from = Some(Name::from(from));
+        self.snapshot.commit(&ObjectChange::Workload(Change::Applied(Arc::new(workers))), at(0));
+    }
+
+    /// What each workload is told, by name.
+    fn values(&mut self, second: i64) -> Vec<(String, f64)> {
+        let told = self.sent.told(&self.snapshot, at(second)).values.into_iter();
+        told.map(|one| (one.sample.asked_by.unwrap().name.to_string(), one.sample.value)).collect()
     }
 
     fn send(&mut self, pod: &str, what: (&str, &str), value: f64, counter: bool, second: i64) {
@@ -155,4 +169,21 @@ fn what_is_kept_is_bounded_and_goes_with_its_signal() {
     world.snapshot.commit(&ObjectChange::Workload(Change::Applied(Arc::new(workload))), at(0));
     assert_eq!(world.value(15), None);
     assert_eq!(world.series(), of_loud);
+}
+
+#[test]
+fn what_another_workload_sends_is_heard_by_one_that_has_no_pod() {
+    let mut world = World::new(Across::Sum);
+    world.workers_hear("order");
+    world.send("1", ACTIVE, 4.0, false, 1);
+    world.send("2", ACTIVE, 3.0, false, 1);
+    let both = |value: f64| vec![("order".to_owned(), value), ("workers".to_owned(), value)];
+    assert_eq!(world.values(15), both(7.0));
+    assert_eq!(world.series(), 4, "each has its own");
+    // Another sender from now on: what this one sent before counts no more.
+    world.workers_hear("stock");
+    world.send("1", ACTIVE, 5.0, false, 31);
+    world.send("2", ACTIVE, 3.0, false, 31);
+    assert_eq!(world.values(31), both(8.0)[..1]);
+    assert_eq!(world.series(), 2);
 }

@@ -1,6 +1,6 @@
 //! What a workload is judged and sized by beside its calls: signals that people name.
 
-use crate::entity::Name;
+use crate::entity::{Name, WorkloadKey};
 use crate::records::ContainerRecord;
 use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
@@ -12,7 +12,7 @@ pub struct SignalPolicy {
     pub name: Name,
     /// PromQL expression; empty where `metric` or `external` is set.
     pub promql: Name,
-    /// A metric that the workload's own pods send over OTLP, instead of a query.
+    /// A metric that pods send over OTLP, instead of a query.
     #[serde(default)]
     pub metric: Option<MetricPolicy>,
     /// A metric of the cluster's external metrics API, instead of a query.
@@ -47,13 +47,24 @@ pub struct ExternalPolicy {
     pub selector: Name,
 }
 
-/// A metric that the pods of a workload send.
+/// A metric that the pods of a workload send: of the one that is judged by it, or of another one in its namespace.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MetricPolicy {
     /// Its name, as it is sent.
     pub name: Name,
     /// How the values of the pods become one.
     pub across: Across,
+    /// Name of the workload that sends it; `None`: the one that is judged by it.
+    #[serde(default)]
+    pub from: Option<Name>,
+}
+
+impl MetricPolicy {
+    /// The workload whose pods send it, where `workload` is judged by it. One namespace belongs to one tenant.
+    pub fn sender(&self, workload: &WorkloadKey) -> WorkloadKey {
+        let name = self.from.as_ref().unwrap_or(&workload.name).clone();
+        WorkloadKey { namespace: workload.namespace.clone(), name }
+    }
 }
 
 /// How the values of several pods become one.

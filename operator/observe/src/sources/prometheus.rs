@@ -543,7 +543,7 @@ mod tests {
         let key = ObjectKey::new("shop", "order");
         let target = ControllerKey { kind: ControllerKind::Deployment, object: key.clone() };
         let mut order = WorkloadPolicy::new(key, Uid::new("u"), target);
-        let sent = MetricPolicy { name: Name::from("active"), across: Across::Sum };
+        let sent = MetricPolicy { name: Name::from("active"), across: Across::Sum, from: None };
         order.signals = vec![signal("busy", Some(sent)), signal("up", None)];
         let change = ObjectChange::Workload(Change::Applied(Arc::new(order)));
         let asked = questions(&Snapshot::default().apply(&change, Timestamp::UNIX_EPOCH));

@@ -26,6 +26,8 @@ pub struct CalendarSpec {
 
 /// Exceptions that one calendar may have.
 pub const MOST_EXCEPTIONS: usize = 1_000;
+/// Occurrences of a job that a forecast is told of: hourly over what it remembers.
+pub const MOST_KNOWN: usize = 400;
 
 /// A calendar that cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -152,21 +154,21 @@ impl Calendar {
         found
     }
 
-    /// The same as a known job of a forecast, so that a series it shows in is not surprised by it.
+    /// The same as a known job of a forecast, so that a series it shows in is not surprised by it. `None` when it does not
+    /// fire in `(from, to]`, or more than [`MOST_KNOWN`] times: that is a rhythm which the series shows by itself.
     pub fn known_job(
         &self,
         name: &str,
         from: Timestamp,
         to: Timestamp,
         lasts: SignedDuration,
-    ) -> forecast::Event {
-        forecast::Event {
+    ) -> Option<forecast::Event> {
+        let starts = self.between(from, to, MOST_KNOWN + 1);
+        (1..=MOST_KNOWN).contains(&starts.len()).then(|| forecast::Event {
             name: name.to_owned(),
-            when: forecast::When::At(
-                self.between(from, to, 10_000).into_iter().map(Timestamp::as_second).collect(),
-            ),
+            when: forecast::When::At(starts.into_iter().map(Timestamp::as_second).collect()),
             duration_seconds: u32::try_from(lasts.as_secs()).unwrap_or(1).max(1),
-        }
+        })
     }
 }
 
@@ -245,9 +247,13 @@ mod tests {
     fn the_forecast_knows_its_starts() {
         let now = at("2026-11-02T00:00:00Z");
         let calendar = Calendar::new(spec("0 2 * * *", "UTC"), now).unwrap();
-        let event = calendar.known_job("kpi", now, at("2026-11-04T00:00:00Z"), SignedDuration::from_mins(15));
+        let (to, lasts) = (at("2026-11-04T00:00:00Z"), SignedDuration::from_mins(15));
+        let event = calendar.known_job("kpi", now, to, lasts).unwrap();
         let starts = [at("2026-11-02T02:00:00Z"), at("2026-11-03T02:00:00Z")].map(Timestamp::as_second);
         assert_eq!(event.when, forecast::When::At(starts.to_vec()));
         assert_eq!(event.duration_seconds, 900);
+        assert_eq!(calendar.known_job("kpi", now, at("2026-11-02T01:00:00Z"), lasts), None, "not within");
+        let rhythm = Calendar::new(spec("*/5 * * * *", "UTC"), now).unwrap();
+        assert_eq!(rhythm.known_job("beat", now, to, lasts), None, "576 times");
     }
 }

@@ -15,7 +15,9 @@ pub use kept::KeptLoad;
 pub use meter::{Meter, Step};
 pub use steps::Steps;
 
+use crate::sizer::calendar;
 use homeostat_knowledge::forecast::{ForecastPoint, LoadLimit, Outlook, Peak};
+use homeostat_knowledge::policy::CalendarEntry;
 use homeostat_knowledge::{ForecastSkill, Name, Timestamp};
 use homeostat_models::forecast::{
     Calendar, Chosen, Forecast, ForecastConfig, ForecastConfigError, Forecaster, History, time_to_limit,
@@ -150,16 +152,18 @@ impl Forecasting {
     }
 
     /// What is coming, from the end of what was observed. `carried` is the load that the most replicas carry, when known.
-    /// `compare`: whether models may be compared, which takes far longer than to ask those that were chosen.
+    /// `entries` are the calendar of the workload: what they did to the load the last times is expected again when they
+    /// begin. `compare`: whether models may be compared, which takes far longer than to ask those that were chosen.
     pub fn look(
         &self,
         model: &mut LoadModel,
         carried: Option<f64>,
+        entries: &[CalendarEntry],
         compare: bool,
         now: Timestamp,
     ) -> Outlook {
         let mut outlook = self.nothing(model, now);
-        self.expect(model, carried, compare, &mut outlook);
+        self.expect(model, carried, entries, compare, &mut outlook);
         outlook
     }
 
@@ -203,7 +207,14 @@ impl Forecasting {
     }
 
     /// Fills in what the models say.
-    fn expect(&self, model: &mut LoadModel, carried: Option<f64>, compare: bool, outlook: &mut Outlook) {
+    fn expect(
+        &self,
+        model: &mut LoadModel,
+        carried: Option<f64>,
+        entries: &[CalendarEntry],
+        compare: bool,
+        outlook: &mut Outlook,
+    ) {
         let usable = model.steps.usable();
         if usable < self.config.first_choice {
             outlook.reason = format!(
@@ -224,7 +235,9 @@ impl Forecasting {
         let start = model.steps.first().saturating_mul(i64::from(step));
         let forecast = History::new(start, step, &values)
             .map_err(|error| error.to_string())
-            .and_then(|history| self.forecast(model, compare, &history).map(|forecast| (history, forecast)));
+            .and_then(|history| {
+                self.forecast(model, entries, compare, &history).map(|forecast| (history, forecast))
+            });
         let (history, forecast) = match forecast {
             Ok(both) => both,
             Err(reason) => {
@@ -251,31 +264,45 @@ impl Forecasting {
     fn forecast(
         &self,
         model: &mut LoadModel,
+        entries: &[CalendarEntry],
         compare: bool,
         history: &History<'_>,
     ) -> Result<Forecast, String> {
-        let calendar = Calendar::default();
+        let known = || self.known(entries, history);
         let usable = model.steps.usable();
         let text = |error: homeostat_models::forecast::ForecastError| error.to_string();
         // Twice as much is known: a choice from half of it is out of date.
         let kept = model.chosen.take().filter(|_| !compare || usable < 2 * model.compared.1);
         let chosen = if let Some(mut chosen) = kept {
-            if !compare {
-                chosen.observe(history).map_err(text)?;
-            } else if self.forecaster.keep(&mut chosen, history, &calendar).map_err(text)?.is_some() {
+            chosen.observe(history).map_err(text)?;
+            // The calendar is looked through only where models are compared.
+            if compare
+                && chosen.due(history.end()).is_some()
+                && self.forecaster.keep(&mut chosen, history, &known()).map_err(text)?.is_some()
+            {
                 model.compared = (history.end(), usable);
             }
             chosen
         } else if !compare {
             return Err(ANOTHER_TURN.to_owned());
         } else {
-            let chosen = self.forecaster.choose(history, &calendar).map_err(text)?;
+            let chosen = self.forecaster.choose(history, &known()).map_err(text)?;
             model.compared = (history.end(), usable);
             chosen
         };
         let forecast = chosen.forecast(history, self.config.forecast.horizon).map_err(text);
         model.chosen = Some(chosen);
         forecast
+    }
+
+    /// What the calendar says of the history, and of the time in which what is chosen now is asked: a day, as long again
+    /// until its turn comes, and the horizon.
+    fn known(&self, entries: &[CalendarEntry], history: &History<'_>) -> Calendar {
+        let step = self.config.step_seconds;
+        let ahead = 2 * 86_400 / i64::from(step) + self.config.forecast.horizon as i64;
+        let from = instant(history.start().saturating_sub(1), step);
+        let to = instant(history.end().saturating_add(ahead), step);
+        from.zip(to).map_or_else(Calendar::default, |(from, to)| calendar::known(entries, from, to))
     }
 }
 

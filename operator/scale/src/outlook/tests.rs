@@ -16,7 +16,7 @@ fn fed(minutes: i64, load: impl Fn(i64) -> Option<f64>) -> LoadModel {
 
 fn look(model: &mut LoadModel) -> Outlook {
     let now = instant(model.steps().end(), STEP_SECONDS).unwrap();
-    let outlook = forecasting().look(model, None, true, now);
+    let outlook = forecasting().look(model, None, &[], true, now);
     let numbers = outlook
         .points
         .iter()
@@ -171,14 +171,14 @@ fn a_look_without_a_comparison_asks_the_models_that_were_chosen() {
     let mut model = fed(20, |minute| Some(daily(minute)));
     let now = instant(20, STEP_SECONDS).unwrap();
     assert!(model.unchosen(forecasting().config()));
-    let early = forecasting().look(&mut model, None, false, now);
+    let early = forecasting().look(&mut model, None, &[], false, now);
     assert!(early.points.is_empty() && early.reason.contains("in turn"), "{}", early.reason);
     assert_eq!(early.reason, forecasting().waiting(&model, now).reason);
     look(&mut model);
     for minute in 20..60 {
         model.observe(minute, Some(daily(minute)));
     }
-    let later = forecasting().look(&mut model, None, false, now);
+    let later = forecasting().look(&mut model, None, &[], false, now);
     assert_eq!((later.points.len(), model.compared()), (12, (20, 20)), "no comparison, though one is due");
     look(&mut model);
     assert_eq!(model.compared(), (60, 60));
@@ -189,7 +189,7 @@ fn what_is_supposed_of_a_minute_is_foreseen_and_not_remembered() {
     let mut model = fed(120, |_| Some(80.0));
     let calm = look(&mut model);
     let mut supposed = model.supposing(120, 300.0);
-    let steep = forecasting().look(&mut supposed, None, false, instant(120, STEP_SECONDS).unwrap());
+    let steep = forecasting().look(&mut supposed, None, &[], false, instant(120, STEP_SECONDS).unwrap());
     assert!(steep.peak.unwrap().p90 > 2.0 * calm.peak.unwrap().p90, "{:?}", steep.peak);
     assert_eq!((model.steps().end(), look(&mut model).now), (120, Some(80.0)));
 }

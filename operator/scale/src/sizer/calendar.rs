@@ -1,9 +1,13 @@
-//! What the calendar asks for at a moment.
+//! What the calendar asks for at a moment, and what a forecast may know of it.
 
 use crate::jobs::calendar::{Calendar, CalendarSpec};
 use homeostat_knowledge::policy::CalendarEntry;
+use homeostat_models::forecast;
 use jiff::Timestamp;
 use jiff::civil::Date;
+
+/// Entries that a forecast knows, the first of the Workload: what each does to a load costs memory for every series.
+const KNOWN: usize = 8;
 
 /// The most replicas that entries ask for at `now`, and what is wrong with entries that cannot be used.
 pub fn asked(entries: &[CalendarEntry], now: Timestamp) -> (Option<u32>, Vec<String>) {
@@ -18,8 +22,22 @@ pub fn asked(entries: &[CalendarEntry], now: Timestamp) -> (Option<u32>, Vec<Str
     (most, wrong)
 }
 
+/// When entries begin within `(from, to]`, without their exceptions, and how long they last, for a forecast to learn what
+/// they do to a load. Those that cannot be used are left out: [`asked`] names them.
+pub fn known(entries: &[CalendarEntry], from: Timestamp, to: Timestamp) -> forecast::Calendar {
+    let event =
+        |entry: &CalendarEntry| checked(entry, from).ok()?.known_job(&entry.name, from, to, entry.duration);
+    forecast::Calendar { events: entries.iter().filter_map(event).take(KNOWN).collect() }
+}
+
 /// Whether an entry began less than its duration ago.
 fn holds(entry: &CalendarEntry, now: Timestamp) -> Result<bool, String> {
+    let from = now.checked_sub(entry.duration).unwrap_or(Timestamp::MIN);
+    Ok(checked(entry, from)?.next(from).is_ok_and(|began| began <= now))
+}
+
+/// The calendar of an entry, which begins at least once after `from`.
+fn checked(entry: &CalendarEntry, from: Timestamp) -> Result<Calendar, String> {
     let date = |day: &homeostat_knowledge::Name| {
         day.parse::<Date>().map_err(|_| format!("exception {day} is no day; write it as 2026-12-25"))
     };
@@ -29,9 +47,7 @@ fn holds(entry: &CalendarEntry, now: Timestamp) -> Result<bool, String> {
         except: entry.exceptions.iter().map(date).collect::<Result<_, _>>()?,
         extra: Vec::new(),
     };
-    let from = now.checked_sub(entry.duration).unwrap_or(Timestamp::MIN);
-    let calendar = Calendar::new(spec, from).map_err(|error| error.to_string())?;
-    Ok(calendar.next(from).is_ok_and(|began| began <= now))
+    Calendar::new(spec, from).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]
@@ -89,5 +105,19 @@ mod tests {
             "{wrong:?}"
         );
         assert!(wrong[2].contains("Christmas"), "{wrong:?}");
+    }
+
+    #[test]
+    fn a_forecast_is_told_when_entries_begin_but_not_on_their_exceptions_nor_of_more_than_it_can_bear() {
+        let nonsense = entry("0 8 * * *", "Moon/Sea", 9);
+        let entries = [nonsense, entry("0 8 * * *", "UTC", 3)];
+        let told = known(&entries, at("2026-12-24T00:00:00Z"), at("2026-12-27T00:00:00Z"));
+        let starts = ["2026-12-24T08:00:00Z", "2026-12-26T08:00:00Z"].map(|text| at(text).as_second());
+        assert_eq!(told.events.len(), 1, "what cannot be used is left out");
+        assert_eq!(told.events[0].when, forecast::When::At(starts.to_vec()));
+        assert_eq!(told.events[0].duration_seconds, 7_200);
+        let many = vec![entry("0 8 * * *", "UTC", 3); 32];
+        let told = known(&many, at("2026-11-01T00:00:00Z"), at("2026-11-17T00:00:00Z"));
+        assert_eq!(told.events.len(), KNOWN);
     }
 }

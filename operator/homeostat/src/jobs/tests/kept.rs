@@ -1,6 +1,6 @@
 //! What runs taught survives a restart, and another leader finds it.
 
-use super::super::kept::{Keep, KeptRuns, MOST, keep, runs};
+use super::super::kept::{Keep, KeptRuns, MOST, RunsMemory, keep, runs};
 use super::*;
 use homeostat_crds::v1alpha1::forecast::MAX_MEMORY;
 use homeostat_knowledge::ForecastSkill;
@@ -337,4 +337,25 @@ fn what_is_not_asked_for_any_more_is_kept_no_more() {
     assert_eq!(world.texts(260).len(), 1);
     world.workload("a", "plan", |policy| policy.permits.scaling = None);
     assert_eq!(world.keep(280), Keep::default());
+}
+
+#[test]
+fn what_was_learnt_and_finds_no_room_while_its_target_is_away_is_counted() {
+    let text = World::learnt().texts(260).into_values().next().expect("one");
+    let kept = KeptRuns::read(&text).expect("sound");
+    for (others, dropped) in [(MOST - 1, 0), (MOST, 1)] {
+        let mut world = World::learnt();
+        let elsewhere = (0..others).map(|number| (ObjectKey::new("b", format!("w{number}")), kept.clone()));
+        let mut memory: RunsMemory = elsewhere.collect();
+        memory.insert(plan(), kept.clone());
+        world.runs = RunOrder::new(memory);
+        world.step(310);
+        let key = ControllerKey { kind: ControllerKind::CronJob, object: plan() };
+        world.snapshot.commit(&ObjectChange::Controller(Change::Deleted(key)), at(312));
+        world.snapshot.generation += 1;
+        world.step(313);
+        assert_eq!(world.runs.dropped(), dropped, "{others} others");
+        world.runs.recall(RunsMemory::new());
+        assert_eq!(world.runs.dropped(), dropped, "a total never falls");
+    }
 }
