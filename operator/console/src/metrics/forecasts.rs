@@ -72,6 +72,7 @@ impl Forecasts {
             "Signals that fill up (memory, volumes, quotas, ephemeral storage) and are not forecast because there are too many",
             self.limits_left_out.clone(),
         );
+        registry.register(
             "forecast_now",
             "The load of the last step; of signal runs the seconds that the last run took",
             self.now.clone(),
