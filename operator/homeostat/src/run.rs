@@ -231,9 +231,9 @@ pub async fn run(args: RunArgs) -> Result<(), RunError> {
         (Arc::clone(&clock), metrics.clone(), intake.clone());
     parts.start("forecasts", async move {
         let (clock, stop) = (clock_of_sizes, stop_of_sizes);
-        let memory = crate::kept::load(&forecasts_client, &namespaces, &stop).await;
+        let (loads, memory) = crate::kept::load(&forecasts_client, &namespaces, &stop).await.apart();
         let forecasts = crate::forecasts::run(
-            crate::forecasts::Forecaster::new(forecasting, Arc::clone(&memory), most),
+            crate::forecasts::Forecaster::new(forecasting, loads, most),
             Arc::clone(&snapshots),
             Arc::clone(&clock),
             metrics_of_sizes,
