@@ -8,6 +8,7 @@ use crate::hearing::Hearing;
 use crate::kept::{Kept, Memory};
 use crate::loads::Series;
 use crate::paced;
+use crate::quotas::Quotas;
 use crate::standing::{self, Standing};
 use homeostat_cluster::forecasts::Forecasts;
 use homeostat_knowledge::forecast::{
@@ -76,6 +77,7 @@ impl Sizes {
     ) -> Vec<ForecastRecord> {
         self.put_aside(snapshot, outlooks, now);
         let (changes, changes_of_pods) = (newest(snapshot), newest_of_pods(snapshot));
+        let mut quotas = Quotas::of(snapshot);
         let mut all = Vec::with_capacity(outlooks.len());
         let mut dropped = 0;
         let mut text = |kept: Kept| {
@@ -111,6 +113,7 @@ impl Sizes {
             } else {
                 self.size(snapshot, workload, scaling, outlooks, &owner, now)
             };
+            quotas.keep(snapshot, workload, &owner, &mut size);
             let kept = snapshot.sizes.get(key).and_then(|before| before.done.clone());
             size.done = kept.or_else(|| changes.get(key).map(|action| told(action)));
             size.pod = if *left_out { None } else { self.pod(snapshot, workload, now) };

@@ -157,6 +157,8 @@ pub enum SizeTrouble {
     ScaledByOther,
     /// A calendar entry cannot be used.
     CalendarNotUsable,
+    /// More replicas would ask for more than the quota of the tenant leaves.
+    QuotaReached,
     /// With the most replicas, or with any number, items of the backlog are done after their deadline.
     DeadlineNotKept,
     /// The value of a signal is no load.
@@ -175,7 +177,7 @@ pub enum SizeTrouble {
 
 impl SizeTrouble {
     /// Every one.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::TooMany,
         Self::NoBounds,
         Self::InvalidSetting,
@@ -183,6 +185,7 @@ impl SizeTrouble {
         Self::ScaledTwice,
         Self::ScaledByOther,
         Self::CalendarNotUsable,
+        Self::QuotaReached,
         Self::DeadlineNotKept,
         Self::SignalNotUsable,
         Self::SignalNotSeen,
