@@ -80,6 +80,7 @@ fn record(wanted: u32) -> ForecastRecord {
             troubles: Vec::new(),
             done: None,
             pod: None,
+            late: None,
         },
         memory: None,
     }

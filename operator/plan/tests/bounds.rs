@@ -82,6 +82,7 @@ fn decided(snapshot: &Snapshot, effect: SizeEffect, wanted: u32) -> SizeDecision
         troubles: Vec::new(),
         done: None,
         pod: None,
+        late: None,
     };
     let workload = snapshot.workloads.get(&order()).expect("a workload");
     size(workload, &advice, snapshot, &Acted::all(snapshot), now(), &mut SeededIds::new(7))

@@ -66,6 +66,7 @@ fn advice(wanted: u32) -> SizeAdvice {
         troubles: Vec::new(),
         done: None,
         pod: None,
+        late: None,
     }
 }
 

@@ -196,6 +196,7 @@ fn forecast(now: Timestamp) -> ForecastRecord {
             troubles: Vec::new(),
             done: None,
             pod: None,
+            late: None,
         },
         memory: None,
     }
