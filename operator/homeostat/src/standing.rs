@@ -24,8 +24,8 @@ pub struct Standing {
 }
 
 impl Standing {
-    /// Forgets workloads that are gone, or whose pods may not be given another size any more, and gives what is to be kept of them
-    /// for a while.
+    /// Forgets workloads that are gone, or whose pods may not be given another size any more, and gives what is to be kept
+    /// of them for a while.
     pub fn follow(&mut self, snapshot: &Snapshot) -> Vec<(WorkloadKey, Uid, KeptPod)> {
         let still = |key: &WorkloadKey, uid: &Uid| {
             let policy = snapshot.workloads.get(key).filter(|policy| policy.uid == *uid);
