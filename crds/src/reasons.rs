@@ -35,6 +35,8 @@ pub enum Reason {
     NoBounds,
     /// A calendar entry cannot be used; the message says which and why.
     CalendarNotUsable,
+    /// More replicas would ask for more than `spec.quota` of the Tenant leaves; the message says how much is free.
+    QuotaReached,
     /// The most replicas do not keep the deadline; the message says by how much it is missed.
     DeadlineNotKept,
     /// The value of a signal is no load; the message names it.

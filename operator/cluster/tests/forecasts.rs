@@ -65,6 +65,7 @@ fn record(workload: &str, minute: i64, load: f64) -> ForecastRecord {
             troubles: Vec::new(),
             done: None,
             pod: None,
+            late: None,
         },
         memory: None,
     }

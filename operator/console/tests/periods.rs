@@ -9,10 +9,11 @@ use common::{FixedClock, Snapshots, at, incident, snapshot};
 use homeostat_console::archive::{Answer, Archive, ArchiveSource, Past};
 use homeostat_console::recent::Closed;
 use homeostat_console::{Console, ForecastSource, Heartbeat, Metrics, ReadyGate, RecentIncidents, router};
+use homeostat_knowledge::forecast::LateItems;
 use homeostat_knowledge::policy::{ScalingMode, TenantPolicy};
 use homeostat_knowledge::{
-    Incident, IncidentId, LateRun, Name, ObjectKey, RunsReport, SignedDuration, Snapshot, TenantName,
-    Timestamp, Uid,
+    Incident, IncidentId, LateRun, Name, ObjectKey, RunsReport, SignedDuration, SizeAdvice, Snapshot,
+    TenantName, Timestamp, Uid,
 };
 use http_body_util::BodyExt;
 use std::sync::{Arc, Mutex};
@@ -263,6 +264,26 @@ async fn late_runs_are_those_of_the_tenant_that_is_asked_for_and_none_is_said_to
     assert_eq!(count(late_runs(&console, "?namespace=shop").await), Some(1));
     assert_eq!(count(late_runs(&console, "?namespace=stock").await), Some(0), "ordered, and none is late");
     assert_eq!(count(late_runs(&console, "?namespace=elsewhere").await), None, "no runs are ordered there");
+}
+
+#[tokio::test]
+async fn a_backlog_that_its_workers_do_too_late_stands_among_the_late_runs_with_what_would_help() {
+    let late = |more| {
+        let mut console = with_runs(&[("wells", "plan", runs(&[Some(60)], 0))]);
+        let mut world = Snapshot::clone(&console.snapshots.current());
+        let late = LateItems { due: at(7_000), by: SignedDuration::from_secs(630), more };
+        let size = SizeAdvice { late: Some(late), ..SizeAdvice::keep(at(0)) };
+        world.sizes.insert_mut(ObjectKey::new("shop", "worker"), Arc::new(size));
+        console.snapshots = Arc::new(Snapshots(Arc::new(Mutex::new(Arc::new(world)))));
+        console
+    };
+    let table = late_runs(&late(25), "").await;
+    let row = &table["rows"][0];
+    assert_eq!((&row[1], &row[2], &row[4]), (&"shop/worker".into(), &"backlog".into(), &630.0.into()));
+    assert_eq!(row[5], "spec.scaling.replicas.max has to grow by 25");
+    let never = late_runs(&late(0), "?namespace=shop").await;
+    let help = never["rows"][0][5].as_str().expect("what would help");
+    assert!(help.contains("raise spec.scaling.deadlineSeconds"), "{never}");
 }
 
 #[tokio::test]

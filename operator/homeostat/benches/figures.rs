@@ -6,13 +6,21 @@
 #![allow(clippy::disallowed_methods, reason = "a bench reads the clock")]
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, reason = "a bench fails by panicking")]
 
+use homeostat::forecasts::{Foreseen, requests};
+use homeostat::kernel::{Effect, Kernel};
+use homeostat::sizes::Sizes;
 use homeostat_analyse::Analyser;
 use homeostat_cluster::projection::Projector;
-use homeostat_knowledge::observation::{Change, ObjectChange};
+use homeostat_knowledge::forecast::Outlook;
+use homeostat_knowledge::observation::{Change, ObjectChange, ObjectKind, Sample};
+use homeostat_knowledge::policy::{
+    Archetype, Bounds, ControlPolicy, KillSwitch, LoadPolicy, Permits, ScalingMode, ScalingPolicy,
+};
 use homeostat_knowledge::records::{ControllerKey, ServiceRecord};
 use homeostat_knowledge::{
-    CallOutcome, ControllerKind, Entity, Name, ObjectKey, Observation, Signal, SignedDuration, Snapshot,
-    Span, SpanKind, Timestamp, Uid, WorkloadPolicy,
+    ActionId, ActionKind, ActionState, CallOutcome, ControllerKind, Entity, ForecastSkill, Level, Name,
+    ObjectKey, Observation, SeededIds, Signal, SignedDuration, Snapshot, Span, SpanKind, TenantName,
+    TenantPolicy, Timestamp, Uid, WorkloadKey, WorkloadPolicy,
 };
 use serde_json::{Value, json};
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
@@ -227,6 +235,129 @@ fn spans_per_second() -> f64 {
     count as f64 / elapsed
 }
 
+/// What 200 tenants with 10,000 workers are to the loop: each worker has three replicas, and is sized by what waits.
+fn workers(at: Timestamp) -> (Vec<Observation>, Vec<WorkloadKey>) {
+    let object = |change: ObjectChange| Observation {
+        tenant: None,
+        entity: Entity::Source { name: Name::from("bench") },
+        event_time: at,
+        arrival_time: at,
+        signal: Signal::Object(change),
+    };
+    let control = ControlPolicy {
+        kill_switch: KillSwitch::Off,
+        ceiling: Level::ActBounded,
+        ..ControlPolicy::default()
+    };
+    let mut batch = vec![object(ObjectChange::Control(Some(Arc::new(control))))];
+    for team in 0..200 {
+        let name = Name::from(format!("team-{team}"));
+        let mut tenant =
+            TenantPolicy::new(TenantName::new(name.clone()), Uid::new(format!("t-{team}")), [name]);
+        tenant.levels.insert(ActionKind::ScaleUp, Level::ActBounded);
+        batch.push(object(ObjectChange::Tenant(Change::Applied(Arc::new(tenant)))));
+    }
+    let mut projector = Projector::default();
+    let mut keys = Vec::new();
+    for index in 0..10_000 {
+        let record = projector.deployment(&deployment_json(index)).expect("a deployment");
+        let scaling = ScalingPolicy {
+            mode: ScalingMode::Auto,
+            loads: vec![LoadPolicy { signal: "waiting".into(), per_replica: 10.0, due: None }],
+            ..ScalingPolicy::default()
+        };
+        let policy = WorkloadPolicy {
+            archetype: Archetype::Worker,
+            permits: Permits {
+                replicas: Some(Bounds { min: 1, max: 20 }),
+                scaling: Some(scaling),
+                ..Permits::default()
+            },
+            ..workload(&format!("team-{}", index % 200), &format!("workload-{index}"))
+        };
+        keys.push(policy.key.clone());
+        batch.push(object(ObjectChange::Controller(Change::Applied(Arc::new(record)))));
+        batch.push(object(ObjectChange::Workload(Change::Applied(Arc::new(policy)))));
+    }
+    batch.extend(ObjectKind::REQUIRED.map(|kind| object(ObjectChange::Synced(kind))));
+    (batch, keys)
+}
+
+/// Milliseconds of a step over 10,000 workloads with `spec.scaling`, each with an action of the last day: until their sizes are
+/// decided, and until what follows is planned and checked.
+fn sizing() -> (f64, f64) {
+    const STEPS: i64 = 8;
+    const WARM: i64 = 3;
+    let start = Timestamp::from_second(1_800_000_000).unwrap();
+    let mut kernel = Kernel::new(Vec::new(), Box::new(SeededIds::new(1)), Name::from("homeostat-system"));
+    let (objects, keys) = workers(start);
+    kernel.step(&objects, start, true);
+    let outlook = Outlook {
+        made: start,
+        horizon_seconds: 3_600,
+        now: None,
+        skill: ForecastSkill::Unknown,
+        model: None,
+        reason: String::new(),
+        error: None,
+        peak: None,
+        points: Vec::new(),
+        next_choice: None,
+        limit: None,
+    };
+    let foreseen = Arc::new(Foreseen { outlook, soon: Vec::new(), kept: None, left_out: false });
+    let outlooks: BTreeMap<_, _> = keys.iter().map(|key| (requests(key), Arc::clone(&foreseen))).collect();
+    let (mut sizes, scalers) = (Sizes::default(), BTreeMap::new());
+    let (mut decided, mut planned) = (0.0, 0.0);
+    for step in 0..STEPS {
+        let now = start + SignedDuration::from_secs(15 * step);
+        let about = |key: &WorkloadKey, signal: Signal| Observation {
+            tenant: None,
+            entity: Entity::Workload { key: key.clone() },
+            event_time: now,
+            arrival_time: now,
+            signal,
+        };
+        let waiting = |key: &WorkloadKey| {
+            let sample = Sample {
+                metric: "waiting".into(),
+                series: "".into(),
+                value: 75.0,
+                counter: false,
+                asked_by: Some(key.clone()),
+            };
+            about(key, Signal::Sample(sample))
+        };
+        let samples: Vec<Observation> = keys.iter().map(waiting).collect();
+        kernel.step(&samples, now, true);
+        let clock = Instant::now();
+        let records = sizes.step(kernel.snapshot(), &outlooks, &scalers, now);
+        let until_decided = clock.elapsed().as_secs_f64();
+        let effects = kernel.size(&records, now, true);
+        let until_planned = clock.elapsed().as_secs_f64();
+        assert_eq!(effects.len(), keys.len(), "more is wanted of each");
+        if step >= WARM {
+            decided += until_decided;
+            planned += until_planned - until_decided;
+        }
+        if step == 0 {
+            let ended = effects.iter().zip(0..).filter_map(|(effect, number)| {
+                let Effect::Execute(plan, _) = effect else { return None };
+                let mut action =
+                    plan.record(ActionId::new(format!("bench-{number}")), Name::from("bench"))?;
+                action.state = ActionState::Verified;
+                (action.instants.sent, action.instants.closed) = (Some(now), Some(now));
+                let change = ObjectChange::Action(Change::Applied(Arc::new(action)));
+                Some(about(&plan.workload, Signal::Object(change)))
+            });
+            let ended: Vec<Observation> = ended.collect();
+            kernel.step(&ended, now, true);
+        }
+    }
+    let in_ms = |seconds: f64| 1e3 * seconds / (STEPS - WARM) as f64;
+    (in_ms(decided), in_ms(planned))
+}
+
 fn demo_figures() -> Vec<Value> {
     let Ok(text) = std::fs::read_to_string("target/demo/result.json") else { return Vec::new() };
     let Ok(result) = serde_json::from_str::<Value>(&text) else { return Vec::new() };
@@ -289,6 +420,7 @@ fn main() {
     let (ours, under_control, whole) = records();
     let (largest, kept) = largest_pod();
     let spans = spans_per_second();
+    let (decided, planned) = sizing();
     let mut figures = vec![
         figure(
             "projected records, 10,000 workloads and 30,000 pods",
@@ -309,6 +441,8 @@ fn main() {
         figure("a pod of 1.4 MB becomes a record", largest, "ms", None, Some(50.0), Some(10.0)),
         figure("what is kept of it", kept, "kB", None, Some(4.0), Some(2.0)),
         figure("spans through the analysis", spans, "spans/s/core", None, Some(400_000.0), Some(2_000_000.0)),
+        figure("sizes of 10,000 workloads are decided", decided, "ms", None, None, None),
+        figure("10,000 changes of size are planned and checked", planned, "ms", None, None, None),
     ];
     figures.extend(demo_figures());
     figures.extend(quiet_figures());

@@ -5,16 +5,16 @@
 //! forecast at once, as far as a tick has room; a load that leaves its band in the middle of a minute is forecast before
 //! that is over. Beside the loop, not in it: nothing here is waited for by a decision. Every replica keeps its own series,
 //! so that a new leader does not begin with nothing. After a restart a series goes on from what was kept of it, at quarter
-//! hours.
+//! hours; so does that of a workload that was away for less than an hour.
 
 use crate::hearing::Hearing;
-use crate::kept::Memory;
+use crate::kept::{Kept, Memory};
 use crate::paced;
 use homeostat_console::Metrics;
 use homeostat_knowledge::forecast::{ForecastPoint, Outlook, REQUESTS, load_of, load_signal};
 use homeostat_knowledge::policy::{BACKLOG, CalendarEntry, LoadPolicy};
 use homeostat_knowledge::{
-    Clock, ControllerKind, ForecastSkill, Name, Snapshot, SnapshotSource, Timestamp, WorkloadKey,
+    Clock, ControllerKind, ForecastSkill, Name, Snapshot, SnapshotSource, Timestamp, Uid, WorkloadKey,
     WorkloadPolicy,
 };
 use homeostat_scale::outlook::{Forecasting, KeptLoad, LoadModel, Meter, OutlookConfig, STEP_SECONDS};
@@ -83,6 +83,8 @@ pub type Outlooks = Arc<BTreeMap<SeriesKey, Arc<Foreseen>>>;
 
 /// Everything that is known of one series.
 struct Watched {
+    /// Of its workload.
+    uid: Uid,
     meter: Meter,
     hearing: Hearing,
     /// What was seen of a load in this minute; `None` for requests.
@@ -100,9 +102,10 @@ struct Watched {
 }
 
 impl Watched {
-    fn new(signal: &str, model: LoadModel, forecasting: &Forecasting, now: Timestamp) -> Self {
+    fn new(signal: &str, uid: Uid, model: LoadModel, forecasting: &Forecasting, now: Timestamp) -> Self {
         let outlook = forecasting.waiting(&model, now);
         Self {
+            uid,
             meter: Meter::every(STEP_SECONDS),
             hearing: Hearing::default(),
             named: load_of(signal).map(|_| Box::default()),
@@ -249,18 +252,28 @@ impl Forecaster {
     /// Watches what is scaled, as far as there is room; whether that is another set than before.
     fn follow(&mut self, snapshot: &Snapshot, now: Timestamp) -> bool {
         let before = (self.watched.len(), self.left_out.len());
-        let still = |(key, signal): &SeriesKey| {
+        let still = |(key, signal): &SeriesKey, uid: Option<&Uid>| {
             let policy = snapshot.workloads.get(key).filter(|policy| scaled(policy));
-            policy.is_some_and(|policy| **signal == *REQUESTS || load(policy, signal).is_some())
+            policy
+                .filter(|policy| uid.is_none_or(|uid| policy.uid == *uid))
+                .is_some_and(|policy| **signal == *REQUESTS || load(policy, signal).is_some())
         };
-        self.watched.retain(|key, _| still(key));
-        self.left_out.retain(|key, _| still(key));
+        self.memory.forget(now);
+        let gone = self.watched.iter().filter(|(series, watched)| !still(series, Some(&watched.uid)));
+        let gone: Vec<SeriesKey> = gone.map(|(series, _)| series.clone()).collect();
+        for series in gone {
+            let Some(Watched { uid, model, .. }) = self.watched.remove(&series) else { continue };
+            // It may come back.
+            let kept = Kept { load: model.kept(), ..Kept::default() };
+            self.memory.put_aside(series, uid, kept, now);
+        }
+        self.left_out.retain(|series, _| still(series, None));
         let mut news = before != (self.watched.len(), self.left_out.len());
         self.left_out_in_all = 0;
         let mut others = self.watched.keys().filter(|(_, signal)| **signal != *REQUESTS).count();
         let all = || snapshot.workloads.iter().filter(|(_, policy)| scaled(policy));
         // Without its requests a workload is not sized at all: they go before the other loads of all.
-        for (key, _) in all() {
+        for (key, policy) in all() {
             let series = requests(key);
             if !self.watched.contains_key(&series) && self.watched.len() >= self.most && others > 0 {
                 let last = self.watched.keys().rev().find(|(_, signal)| **signal != *REQUESTS).cloned();
@@ -269,18 +282,18 @@ impl Forecaster {
                     others -= 1;
                 }
             }
-            news |= self.watch(series, now);
+            news |= self.watch(series, &policy.uid, now);
         }
         for (key, policy) in all() {
             for load in named_loads(policy) {
-                news |= self.watch((key.clone(), load_signal(&load.signal)), now);
+                news |= self.watch((key.clone(), load_signal(&load.signal)), &policy.uid, now);
             }
         }
         news
     }
 
     /// Watches a series from now on, or says that there is no room for it; whether that is news.
-    fn watch(&mut self, series: SeriesKey, now: Timestamp) -> bool {
+    fn watch(&mut self, series: SeriesKey, uid: &Uid, now: Timestamp) -> bool {
         if self.watched.contains_key(&series) {
             return false;
         }
@@ -306,10 +319,10 @@ impl Forecaster {
             self.left_out.insert(series, Arc::new(foreseen));
             return true;
         }
-        let kept = self.memory.get(&series).and_then(|kept| kept.load.as_ref());
-        let model = kept.map_or_else(|| LoadModel::new(config), |kept| LoadModel::restored(config, kept));
+        let kept = self.memory.take(&series, uid, |kept| kept.load.take());
+        let model = kept.map_or_else(|| LoadModel::new(config), |kept| LoadModel::restored(config, &kept));
         self.left_out.remove(&series);
-        let watched = Watched::new(&series.1, model, &self.forecasting, now);
+        let watched = Watched::new(&series.1, uid.clone(), model, &self.forecasting, now);
         self.watched.insert(series, watched);
         true
     }

@@ -1,23 +1,29 @@
 //! What a restart must not forget of sizes and of runs: kept in the statuses of `Forecast` objects. Of sizes, which every
-//! replica decides, it is read once at the start; of runs, which only the leader orders, whenever a replica becomes it.
+//! replica decides, it is read once at the start; of runs, which only the leader orders, whenever a replica becomes it. The same
+//! is put aside of a workload that is away for a while, as one whose spec is invalid or whose target is made anew.
 
 use crate::forecasts::SeriesKey;
 use crate::jobs::kept::{RunsMemory, runs};
 use homeostat_cluster::ClusterError;
-use homeostat_cluster::forecasts::KeptTexts;
+use homeostat_cluster::forecasts::KeptOf;
 use homeostat_crds::v1alpha1::forecast::MAX_MEMORY;
+use homeostat_knowledge::{SignedDuration, Timestamp, Uid};
 use homeostat_scale::outlook::KeptLoad;
 use homeostat_scale::size::standing::KeptPod;
 use homeostat_scale::sizer::KeptSize;
 use kube::Client;
 use serde::{Deserialize, Serialize};
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 /// Tries to read it before a start without it.
 const TRIES: u32 = 6;
+/// What waits for its workload is forgotten after so long.
+const ASIDE: SignedDuration = SignedDuration::from_hours(1);
+/// Series that are put aside, of some 10 kB each at most.
+const MOST_ASIDE: usize = 2_000;
 
 /// What is kept of one series.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -31,8 +37,90 @@ pub struct Kept {
     pub pod: Option<KeptPod>,
 }
 
-/// By workload and signal.
-pub type Memory = Arc<BTreeMap<SeriesKey, Kept>>;
+/// What is kept of series that are not looked at now: what was read at the start, and what was put aside of workloads that went
+/// away. It is taken up once, and by the same workload only, by its UID.
+#[derive(Clone, Debug, Default)]
+pub struct Memory {
+    of: BTreeMap<SeriesKey, Aside>,
+}
+
+#[derive(Clone, Debug)]
+struct Aside {
+    uid: Uid,
+    /// Since when it waits; `None`: it was read, and nobody has asked since.
+    since: Option<Timestamp>,
+    kept: Kept,
+}
+
+impl Memory {
+    /// What was read, each with the UID of its workload.
+    pub fn of(read: impl IntoIterator<Item = (SeriesKey, Uid, Kept)>) -> Self {
+        let aside = |(series, uid, kept)| (series, Aside { uid, since: None, kept });
+        Self { of: read.into_iter().map(aside).collect() }
+    }
+
+    /// What is known of loads, and the rest: who forecasts needs the first, who sizes the second.
+    pub fn apart(self) -> (Self, Self) {
+        let (mut loads, mut rest) = (Self::default(), Self::default());
+        for (series, Aside { uid, since, mut kept }) in self.of {
+            if let Some(load) = kept.load.take() {
+                let kept = Kept { load: Some(load), ..Kept::default() };
+                loads.of.insert(series.clone(), Aside { uid: uid.clone(), since, kept });
+            }
+            if kept != Kept::default() {
+                rest.of.insert(series, Aside { uid, since, kept });
+            }
+        }
+        (loads, rest)
+    }
+
+    /// Takes a part of what is kept of a series, for the workload of this UID. What is of another one of the name is forgotten.
+    pub fn take<T>(
+        &mut self,
+        series: &SeriesKey,
+        uid: &Uid,
+        part: impl FnOnce(&mut Kept) -> Option<T>,
+    ) -> Option<T> {
+        let aside = self.of.get_mut(series)?;
+        let same = aside.uid == *uid;
+        let found = if same { part(&mut aside.kept) } else { None };
+        if !same || aside.kept == Kept::default() {
+            self.of.remove(series);
+        }
+        found
+    }
+
+    /// Puts aside what is known of a series whose workload went away, as far as there is room.
+    pub fn put_aside(&mut self, series: SeriesKey, uid: Uid, kept: Kept, now: Timestamp) {
+        if kept == Kept::default() {
+            return;
+        }
+        let room = self.of.len() < MOST_ASIDE;
+        let fresh = Aside { uid, since: Some(now), kept };
+        match self.of.entry(series) {
+            Entry::Occupied(mut known) if known.get().uid == fresh.uid => {
+                let known = known.get_mut();
+                let Kept { size, load, pod } = fresh.kept;
+                known.since = fresh.since;
+                known.kept.size = size.or(known.kept.size.take());
+                known.kept.load = load.or(known.kept.load.take());
+                known.kept.pod = pod.or(known.kept.pod.take());
+            }
+            Entry::Occupied(mut other) => {
+                other.insert(fresh);
+            }
+            Entry::Vacant(empty) if room => {
+                empty.insert(fresh);
+            }
+            Entry::Vacant(_) => {}
+        }
+    }
+
+    /// Forgets what has waited for its workload for too long.
+    pub fn forget(&mut self, now: Timestamp) {
+        self.of.retain(|_, aside| now.duration_since(*aside.since.get_or_insert(now)) < ASIDE);
+    }
+}
 
 impl Kept {
     /// As it is written, and how many of its parts found no room; `None` when there is nothing to keep. What takes longest to
@@ -63,7 +151,7 @@ impl Kept {
 /// long delays the first decision by half a minute and no more.
 pub async fn load(client: &Client, namespaces: &BTreeSet<String>, stop: &CancellationToken) -> Memory {
     let read_all = || homeostat_cluster::forecasts::kept(client, namespaces);
-    patiently("sizes", stop, read_all).await.map(|texts| Arc::new(read(&texts))).unwrap_or_default()
+    patiently("sizes", stop, read_all).await.map(|texts| Memory::of(read(texts))).unwrap_or_default()
 }
 
 /// Reads what was kept of runs, as [`load`]; `None` when it cannot be read.
@@ -82,11 +170,11 @@ pub async fn load_runs(
 }
 
 /// Asks again for half a minute.
-async fn patiently<F: Future<Output = Result<KeptTexts, ClusterError>>>(
+async fn patiently<T, F: Future<Output = Result<T, ClusterError>>>(
     what: &'static str,
     stop: &CancellationToken,
     ask: impl Fn() -> F,
-) -> Option<KeptTexts> {
+) -> Option<T> {
     for attempt in 1..=TRIES {
         match ask().await {
             Ok(texts) => return Some(texts),
@@ -104,13 +192,11 @@ async fn patiently<F: Future<Output = Result<KeptTexts, ClusterError>>>(
     None
 }
 
-fn read(texts: &BTreeMap<SeriesKey, String>) -> BTreeMap<SeriesKey, Kept> {
-    let mut memory = BTreeMap::new();
-    for (key, text) in texts {
-        match serde_json::from_str(text) {
-            Ok(kept) => {
-                memory.insert(key.clone(), kept);
-            }
+fn read(texts: KeptOf) -> Vec<(SeriesKey, Uid, Kept)> {
+    let mut memory = Vec::new();
+    for (key, (uid, text)) in texts {
+        match serde_json::from_str(&text) {
+            Ok(kept) => memory.push((key, uid, kept)),
             Err(error) => {
                 let (workload, signal) = key;
                 tracing::warn!(%workload, %signal, %error, "What was kept of it is not readable; it is learnt anew");
@@ -138,12 +224,48 @@ mod tests {
         let kept = Kept { load: model.kept(), ..Kept::default() };
         let order = (ObjectKey::new("shop", "order"), load_signal("cpu"));
         let cart = crate::forecasts::requests(&ObjectKey::new("shop", "cart"));
-        let texts = BTreeMap::from([(order.clone(), kept.clone().text().0.unwrap()), (cart, "{".to_owned())]);
-        assert_eq!(read(&texts), BTreeMap::from([(order, kept)]));
+        let uid = Uid::new("of-order");
+        let text = kept.clone().text().0.unwrap();
+        let texts =
+            BTreeMap::from([(order.clone(), (uid.clone(), text)), (cart, (uid.clone(), "{".to_owned()))]);
+        assert_eq!(read(texts), [(order, uid.clone(), kept)]);
         assert_eq!(Kept::default().text(), (None, 0));
         let before = r#"{"size":null,"load":null}"#.to_owned();
         let key = crate::forecasts::requests(&ObjectKey::new("shop", "old"));
-        assert_eq!(read(&BTreeMap::from([(key, before)])).len(), 1, "written before pods were kept");
+        assert_eq!(read(BTreeMap::from([(key, (uid, before))])).len(), 1, "written before pods were kept");
+    }
+
+    #[test]
+    fn what_is_kept_is_taken_up_once_by_the_same_workload_and_within_an_hour() {
+        let at = |minute: i64| Timestamp::from_second(60 * minute).unwrap();
+        let series = |name: &str| crate::forecasts::requests(&ObjectKey::new("shop", name));
+        let (order, own, other) = (series("order"), Uid::new("own"), Uid::new("other"));
+        let mut model = LoadModel::new(&OutlookConfig::default());
+        for minute in 0..60 {
+            model.observe(minute, Some(7.0));
+        }
+        let kept = || Kept { load: model.kept(), ..Kept::default() };
+        let take = |memory: &mut Memory, uid: &Uid| memory.take(&order, uid, |kept| kept.load.take());
+        let read = || Memory::of([(order.clone(), own.clone(), kept())]);
+        let mut once = read();
+        assert_eq!(take(&mut once, &own), kept().load);
+        assert_eq!(take(&mut once, &own), None, "what the process read when it began is old by then");
+        let mut renamed = read();
+        assert_eq!(take(&mut renamed, &other), None);
+        assert_eq!(take(&mut renamed, &own), None, "another one has taken the name");
+        let mut waits = read();
+        waits.forget(at(0));
+        waits.put_aside(order.clone(), own.clone(), kept(), at(30));
+        waits.forget(at(89));
+        assert_eq!(take(&mut waits.clone(), &own), kept().load);
+        waits.forget(at(90));
+        assert_eq!(take(&mut waits, &own), None);
+        for number in 0..MOST_ASIDE + 10 {
+            waits.put_aside(series(&format!("w{number}")), own.clone(), kept(), at(90));
+        }
+        assert_eq!(waits.of.len(), MOST_ASIDE);
+        let (loads, rest) = waits.apart();
+        assert_eq!((loads.of.len(), rest.of.len()), (MOST_ASIDE, 0));
     }
 
     #[test]

@@ -24,6 +24,7 @@ pub mod outside;
 pub mod paced;
 pub mod parts;
 pub mod people;
+pub mod quotas;
 pub mod record;
 pub mod release;
 pub mod replay;

@@ -8,6 +8,7 @@ use crate::hearing::Hearing;
 use crate::kept::{Kept, Memory};
 use crate::loads::Series;
 use crate::paced;
+use crate::quotas::Quotas;
 use crate::standing::{self, Standing};
 use homeostat_cluster::forecasts::Forecasts;
 use homeostat_knowledge::forecast::{
@@ -17,7 +18,7 @@ use homeostat_knowledge::policy::{Bounds, ScalingPolicy};
 use homeostat_knowledge::records::ControllerKey;
 use homeostat_knowledge::{
     Clock, ControllerRecord, ForecastRecord, ForecastSkill, IncidentState, Name, SignedDuration, SizeAdvice,
-    Snapshot, SnapshotSource, Timestamp, WorkloadKey, WorkloadPolicy,
+    Snapshot, SnapshotSource, Timestamp, Uid, WorkloadKey, WorkloadPolicy,
 };
 use homeostat_plan::sizes::{newest, newest_of_pods, told};
 use homeostat_scale::outlook::Meter;
@@ -39,6 +40,7 @@ const ALLOWED: f64 = 0.01;
 
 /// Everything that is kept of one workload.
 struct Sized {
+    uid: Uid,
     meter: Meter,
     hearing: Hearing,
     series: Series,
@@ -73,10 +75,9 @@ impl Sizes {
         scalers: &BTreeMap<ControllerKey, Scaler>,
         now: Timestamp,
     ) -> Vec<ForecastRecord> {
-        let foreseen = |key: &WorkloadKey| outlooks.contains_key(&requests(key));
-        self.sized.retain(|key, _| foreseen(key) && snapshot.workloads.contains_key(key));
-        self.standing.follow(snapshot);
+        self.put_aside(snapshot, outlooks, now);
         let (changes, changes_of_pods) = (newest(snapshot), newest_of_pods(snapshot));
+        let mut quotas = Quotas::of(snapshot);
         let mut all = Vec::with_capacity(outlooks.len());
         let mut dropped = 0;
         let mut text = |kept: Kept| {
@@ -112,6 +113,7 @@ impl Sizes {
             } else {
                 self.size(snapshot, workload, scaling, outlooks, &owner, now)
             };
+            quotas.keep(snapshot, workload, &owner, &mut size);
             let kept = snapshot.sizes.get(key).and_then(|before| before.done.clone());
             size.done = kept.or_else(|| changes.get(key).map(|action| told(action)));
             size.pod = if *left_out { None } else { self.pod(snapshot, workload, now) };
@@ -135,6 +137,31 @@ impl Sizes {
         all
     }
 
+    /// Puts aside what is known of workloads that are not sized now: they may come back. Nothing goes to another one of the name.
+    fn put_aside(
+        &mut self,
+        snapshot: &Snapshot,
+        outlooks: &BTreeMap<SeriesKey, Arc<Foreseen>>,
+        now: Timestamp,
+    ) {
+        self.memory.forget(now);
+        let stays = |key: &WorkloadKey, sized: &Sized| {
+            outlooks.contains_key(&requests(key))
+                && snapshot.workloads.get(key).is_some_and(|workload| workload.uid == sized.uid)
+        };
+        let gone = self.sized.iter().filter(|(key, sized)| !stays(key, sized));
+        let gone: Vec<WorkloadKey> = gone.map(|(key, _)| key.clone()).collect();
+        for key in gone {
+            let Some(Sized { uid, sizer, .. }) = self.sized.remove(&key) else { continue };
+            let kept = Kept { size: Some(sizer.kept()), ..Kept::default() };
+            self.memory.put_aside(requests(&key), uid, kept, now);
+        }
+        for (key, uid, pod) in self.standing.follow(snapshot) {
+            let kept = Kept { pod: Some(pod), ..Kept::default() };
+            self.memory.put_aside(requests(&key), uid, kept, now);
+        }
+    }
+
     /// What each pod of a workload should ask for, going on from what was kept.
     fn pod(
         &mut self,
@@ -142,8 +169,9 @@ impl Sizes {
         workload: &WorkloadPolicy,
         now: Timestamp,
     ) -> Option<Box<PodAdvice>> {
-        let kept = || self.memory.get(&requests(&workload.key)).and_then(|kept| kept.pod.as_ref());
-        self.standing.advise(snapshot, workload, kept, now)
+        let Self { standing, memory, .. } = self;
+        let kept = || memory.take(&requests(&workload.key), &workload.uid, |kept| kept.pod.take());
+        standing.advise(snapshot, workload, kept, now)
     }
 
     fn size(
@@ -168,15 +196,16 @@ impl Sizes {
         if !self.sized.contains_key(&workload.key) {
             match Sizer::new(asked, allowed(workload), now) {
                 Ok(mut sizer) => {
-                    if let Some(kept) =
-                        self.memory.get(&requests(&workload.key)).and_then(|kept| kept.size.as_ref())
-                        && let Err(error) = sizer.restore(kept)
+                    let series = requests(&workload.key);
+                    if let Some(kept) = self.memory.take(&series, &workload.uid, |kept| kept.size.take())
+                        && let Err(error) = sizer.restore(&kept)
                     {
                         return nothing(SizeTrouble::InvalidSetting, error.to_string());
                     }
                     self.sized.insert(
                         workload.key.clone(),
                         Sized {
+                            uid: workload.uid.clone(),
                             meter: Meter::every(STEP_SECONDS),
                             hearing: Hearing::default(),
                             series: Series::default(),

@@ -7,7 +7,6 @@ use crate::limits::{self, Limits};
 use crate::parts::Parts;
 use crate::sizes;
 use crate::sources::World;
-use futures::FutureExt;
 use homeostat_cluster::forecasts::Forecasts;
 use homeostat_cluster::scalers;
 use homeostat_console::Metrics;
@@ -16,7 +15,7 @@ use homeostat_scale::outlook::{Forecasting, OutlookConfig, OutlookConfigError};
 use kube::Client;
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 /// Where what they find goes.
@@ -47,18 +46,21 @@ pub fn start(
     let shared = || (Arc::clone(world.snapshots), Arc::clone(world.clock), stop.clone());
 
     // What earlier runs kept is read once, for forecasts and sizes; neither begins without it.
-    let (of, among, end) = (client.clone(), namespaces.clone(), stop.clone());
-    let memory = async move { kept::load(&of, &among, &end).await }.shared();
-
+    let (memory_in, memory) = oneshot::channel();
+    let (of, among, counts) = (client.clone(), namespaces.clone(), metrics.clone());
     let (snapshots, clock, end) = shared();
-    let (remembered, counts) = (memory.clone(), metrics.clone());
     parts.start("forecasts", async move {
-        let forecaster = Forecaster::new(forecasting, remembered.await, most);
+        let (loads, decided) = kept::load(&of, &among, &end).await.apart();
+        // Nobody is there to take it only when the process ends.
+        let _ = memory_in.send(decided);
+        let forecaster = Forecaster::new(forecasting, loads, most);
         forecasts::run(forecaster, snapshots, clock, counts, outlooks_in, end).await;
     });
     let (snapshots, clock, end) = shared();
     parts.start("sizes", async move {
-        sizes::run(snapshots, clock, memory.await, outlooks, scalers, sizes_in, end).await;
+        if let Ok(memory) = memory.await {
+            sizes::run(snapshots, clock, memory, outlooks, scalers, sizes_in, end).await;
+        }
     });
     parts.start("limit forecasts", limits::run(filling, shared(), metrics.clone(), limits_in));
     let (snapshots, clock, end) = shared();

@@ -8,7 +8,7 @@ use homeostat_knowledge::forecast::PodAdvice;
 use homeostat_knowledge::kubelet::OUT_OF_MEMORY;
 use homeostat_knowledge::policy::Measures;
 use homeostat_knowledge::{
-    ActionKind, ContainerRecord, ContainerState, ControllerKind, Name, PodRecord, Snapshot, Timestamp,
+    ActionKind, ContainerRecord, ContainerState, ControllerKind, Name, PodRecord, Snapshot, Timestamp, Uid,
     WorkloadKey, WorkloadPolicy,
 };
 use homeostat_scale::size::standing::{Allowed, Glance, History, KeptPod, Kill};
@@ -20,15 +20,23 @@ const MOST_BEFORE: usize = 500;
 /// The history of each workload whose pods may be given another size.
 #[derive(Debug, Default)]
 pub struct Standing {
-    of: BTreeMap<WorkloadKey, History>,
+    of: BTreeMap<WorkloadKey, (Uid, History)>,
 }
 
 impl Standing {
-    /// Forgets workloads that are gone, or whose pods may not be given another size any more.
-    pub fn follow(&mut self, snapshot: &Snapshot) {
-        let still =
-            |key: &WorkloadKey| snapshot.workloads.get(key).is_some_and(|policy| allowed(policy).is_some());
-        self.of.retain(|key, _| still(key));
+    /// Forgets workloads that are gone, or whose pods may not be given another size any more, and gives what is to be kept
+    /// of them for a while.
+    pub fn follow(&mut self, snapshot: &Snapshot) -> Vec<(WorkloadKey, Uid, KeptPod)> {
+        let still = |key: &WorkloadKey, uid: &Uid| {
+            let policy = snapshot.workloads.get(key).filter(|policy| policy.uid == *uid);
+            policy.is_some_and(|policy| allowed(policy).is_some())
+        };
+        let gone = self.of.iter().filter(|(key, (uid, _))| !still(key, uid));
+        let aside = gone
+            .filter_map(|(key, (uid, history))| Some((key.clone(), uid.clone(), history.kept()?)))
+            .collect();
+        self.of.retain(|key, (uid, _)| still(key, uid));
+        aside
     }
 
     /// Workloads that are remembered.
@@ -38,20 +46,21 @@ impl Standing {
 
     /// What is kept of a workload over a restart.
     pub fn kept(&self, workload: &WorkloadKey) -> Option<KeptPod> {
-        self.of.get(workload)?.kept()
+        self.of.get(workload)?.1.kept()
     }
 
     /// Looks at one workload, several times a minute, and says what each of its pods should ask for; `None` where people
     /// give no bounds or no signal for it. It goes on from what was `kept`; what cannot be read is learnt anew.
-    pub fn advise<'a>(
+    pub fn advise(
         &mut self,
         snapshot: &Snapshot,
         policy: &WorkloadPolicy,
-        kept: impl FnOnce() -> Option<&'a KeptPod>,
+        kept: impl FnOnce() -> Option<KeptPod>,
         now: Timestamp,
     ) -> Option<Box<PodAdvice>> {
         let allowed = allowed(policy)?;
-        let history = self.of.entry(policy.key.clone()).or_insert_with(|| restored(&policy.key, kept()));
+        let anew = || (policy.uid.clone(), restored(&policy.key, kept().as_ref()));
+        let (_, history) = self.of.entry(policy.key.clone()).or_insert_with(anew);
         let minute = now.as_second().div_euclid(60);
         let value = |measures| loads::highest(snapshot, &policy.key, &policy.measuring(measures)?.name, now);
         let glance = Glance { cores: value(Measures::CpuCores), bytes: value(Measures::MemoryBytes) };
@@ -205,11 +214,11 @@ mod tests {
         let before = run(&mut world, &mut standing, 0..120);
         let kept = standing.kept(&order()).unwrap();
         let mut again = Standing::default();
-        let after = again.advise(&world, &policy(&world), || Some(&kept), at(119)).unwrap();
+        let after = again.advise(&world, &policy(&world), || Some(kept.clone()), at(119)).unwrap();
         assert_eq!((before.cpu, before.memory), (after.cpu, after.memory), "{}", after.why);
         let text = serde_json::to_string(&kept).unwrap().replacen('1', "2", 1);
         let newer: KeptPod = serde_json::from_str(&text).unwrap();
-        let anew = Standing::default().advise(&world, &policy(&world), || Some(&newer), at(119)).unwrap();
+        let anew = Standing::default().advise(&world, &policy(&world), || Some(newer), at(119)).unwrap();
         assert_eq!((anew.cpu, anew.memory), (None, None), "a newer form is set aside: {}", anew.why);
     }
 
@@ -237,8 +246,16 @@ mod tests {
     fn it_is_for_what_stays_and_is_forgotten_with_it() {
         let (mut world, mut standing) = (world(), Standing::default());
         run(&mut world, &mut standing, 0..2);
-        standing.follow(&world);
+        assert_eq!(standing.follow(&world), []);
         assert_eq!(standing.remembered(), 1);
+        let mut other = (*policy(&world)).clone();
+        other.uid = Uid::new("made anew");
+        let mut after = world.clone();
+        after.commit(&ObjectChange::Workload(Change::Applied(Arc::new(other))), at(2));
+        let (mut copy, kept) = (Standing { of: standing.of.clone() }, standing.kept(&order()));
+        let aside = copy.follow(&after);
+        assert_eq!(aside.first().map(|(_, uid, _)| uid), Some(&policy(&world).uid));
+        assert_eq!((aside.into_iter().map(|(.., kept)| kept).next(), copy.remembered()), (kept, 0));
         let mut unmeasured = (*policy(&world)).clone();
         unmeasured.signals.clear();
         assert_eq!(standing.advise(&world, &unmeasured, || None, at(3)), None);

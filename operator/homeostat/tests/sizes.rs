@@ -81,6 +81,7 @@ fn record(wanted: u32) -> ForecastRecord {
             troubles: Vec::new(),
             done: None,
             pod: None,
+            late: None,
         },
         memory: None,
     }

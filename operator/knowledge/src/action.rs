@@ -1,7 +1,7 @@
 //! What is done: the ledger's record of one action on one target.
 
 use crate::entity::{Name, ObjectKey, TenantName, WorkloadKey};
-use crate::guard::GuardReport;
+use crate::guard::{GuardName, GuardReport};
 use crate::ids::{ActionId, EvidenceId, IncidentId, Uid};
 use crate::plan::{PlaybookRef, Undo, Verification};
 use crate::policy::Bounds;
@@ -445,6 +445,14 @@ impl ActionRecord {
     pub fn goes_down(&self) -> bool {
         let of_pod = self.kind() == ActionKind::ResizePod && self.origin == Origin::Forecast;
         self.kind() == ActionKind::ScaleDown || self.lowers_floor() || of_pod
+    }
+
+    /// The guard that refused a way up by forecast and passes by itself: it is soon asked again.
+    pub fn waits_for(&self) -> Option<GuardName> {
+        let way_up = self.origin == Origin::Forecast && self.undo_of.is_none() && !self.goes_down();
+        let refusal = self.guards.iter().find(|guard| !guard.result.permits())?;
+        let waits = way_up && self.state == ActionState::Refused && refusal.passes_by_itself();
+        waits.then_some(refusal.name)
     }
 }
 

@@ -4,7 +4,7 @@ use crate::entity::{Name, TenantName, WorkloadKey};
 use crate::ids::{IncidentId, Uid};
 use crate::policy::{BACKLOG, ScalingMode};
 use crate::records::{AutoscalerRecord, ControllerKey};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -85,6 +85,20 @@ pub struct SizeAdvice {
     /// What each of its pods should ask for; `None` where people give no bounds for it, or nothing measures it.
     #[serde(default)]
     pub pod: Option<Box<PodAdvice>>,
+    /// Items of its backlog that will be done after their deadline, the latest of them.
+    #[serde(default)]
+    pub late: Option<LateItems>,
+}
+
+/// Items of a backlog that will be done after their deadline, although as many replicas as may be work on them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LateItems {
+    /// When they should be done.
+    pub due: Timestamp,
+    /// By how much they are late.
+    pub by: SignedDuration,
+    /// Replicas beyond the most that may be, with which all would be in time; 0: no number is enough.
+    pub more: u32,
 }
 
 impl SizeAdvice {
@@ -100,6 +114,7 @@ impl SizeAdvice {
             troubles: Vec::new(),
             done: None,
             pod: None,
+            late: None,
         }
     }
 }
@@ -157,6 +172,8 @@ pub enum SizeTrouble {
     ScaledByOther,
     /// A calendar entry cannot be used.
     CalendarNotUsable,
+    /// More replicas would ask for more than the quota of the tenant leaves.
+    QuotaReached,
     /// With the most replicas, or with any number, items of the backlog are done after their deadline.
     DeadlineNotKept,
     /// The value of a signal is no load.
@@ -175,7 +192,7 @@ pub enum SizeTrouble {
 
 impl SizeTrouble {
     /// Every one.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::TooMany,
         Self::NoBounds,
         Self::InvalidSetting,
@@ -183,6 +200,7 @@ impl SizeTrouble {
         Self::ScaledTwice,
         Self::ScaledByOther,
         Self::CalendarNotUsable,
+        Self::QuotaReached,
         Self::DeadlineNotKept,
         Self::SignalNotUsable,
         Self::SignalNotSeen,

@@ -1,5 +1,6 @@
 //! Results of the guard chain: each guard leaves what it saw, what the limit is and what it decided.
 
+use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 
 /// The guards, in the order in which they run.
@@ -102,6 +103,9 @@ pub fn may_name_people(text: &str) -> bool {
     [ENGAGED, APPROVED_BY, DENIED_BY, NEEDS_APPROVAL].iter().any(|words| text.contains(words))
 }
 
+/// A refusal of a way up that passes by itself is stored once in so long, however often it is asked for meanwhile.
+pub const REFUSAL_STANDS: SignedDuration = SignedDuration::from_mins(15);
+
 /// What a guard decided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum GuardResult {
@@ -135,4 +139,22 @@ pub struct GuardReport {
     pub limit: String,
     /// For refusals: what the user can do.
     pub message: String,
+}
+
+impl GuardReport {
+    /// It refuses for now: what it waits for comes without people, as the end of a freeze window.
+    pub fn passes_by_itself(&self) -> bool {
+        let waits = matches!(
+            self.name,
+            GuardName::Invariants
+                | GuardName::FreezeWindow
+                | GuardName::Evidence
+                | GuardName::Hysteresis
+                | GuardName::Cooldown
+                | GuardName::Storm
+                | GuardName::Budget
+                | GuardName::Breaker
+        );
+        !self.result.permits() && (waits || self.result == GuardResult::Unknown)
+    }
 }

@@ -5,11 +5,12 @@
 //! on its ladder), [`sick`] and [`kubelet`] (which pod, and what the kubelet will do about it by itself),
 //! [`evict`], [`quiet`] and `ahead` (is the step due), `room` and `taken_back` (what speaks against it),
 //! [`mod@check`] (the second opinion), [`report`] (for people). Sizes by forecast take the same way from
-//! [`sizes`] on, those that an autoscaler owns through its [`bounds`]. Steps on nodes are in `nodes`, what only a drain
+//! [`sizes`] on (what was done before: [`acted`]), those that an autoscaler owns through its [`bounds`]. Steps on nodes are in `nodes`, what only a drain
 //! does in `drain`.
 //!
 //! Nothing in here does I/O, reads a clock or draws a random number: the same input gives the same plan.
 
+pub mod acted;
 pub mod advice;
 mod ahead;
 pub mod bounds;

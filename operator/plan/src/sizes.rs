@@ -1,9 +1,11 @@
 //! From the size that a workload should have to a plan for it. There is no incident: the decision itself, which is made
 //! anew every 15 s, is the evidence.
 
+use crate::acted::Acted;
 use crate::{bounds, standing};
 use homeostat_knowledge::action::{Before, EvidenceRef};
 use homeostat_knowledge::forecast::occasion;
+use homeostat_knowledge::guard::REFUSAL_STANDS;
 use homeostat_knowledge::plan::{Expectation, Undo};
 use homeostat_knowledge::policy::KillSwitch;
 use homeostat_knowledge::{
@@ -22,6 +24,8 @@ pub const WATCHED: SignedDuration = SignedDuration::from_secs(120);
 const AGAIN: SignedDuration = SignedDuration::from_secs(15);
 /// Longest wait.
 const AGAIN_MOST: SignedDuration = SignedDuration::from_mins(15);
+/// A way up that waits for a guard which passes by itself is asked for again so often, in seconds.
+const ASKED_EVERY: i64 = 30;
 
 /// What is to be done about a size.
 #[derive(Clone, Debug, PartialEq)]
@@ -34,15 +38,16 @@ pub enum SizeDecision {
     Act(Box<Plan<Draft>>),
 }
 
-/// Plans the change from the present size to the wanted one, or as far as one step may go. Pure.
+/// Plans the change from the present size to the wanted one, or as far as one step may go, by what was done before. Pure.
 pub fn size(
     workload: &WorkloadPolicy,
     advice: &SizeAdvice,
     snapshot: &Snapshot,
+    acted: &Acted,
     now: Timestamp,
     ids: &mut dyn IdSource,
 ) -> SizeDecision {
-    let place = Place { workload, advice, snapshot, now };
+    let place = Place { workload, advice, snapshot, acted, now };
     match (advice.effect, advice.wanted) {
         (SizeEffect::Scale, Some(wanted)) => scale(&place, wanted, ids),
         (SizeEffect::DriveBounds { min, max }, Some(_)) => bounds::drive(&place, min, max, ids),
@@ -56,6 +61,7 @@ pub(crate) struct Place<'a> {
     pub workload: &'a WorkloadPolicy,
     pub advice: &'a SizeAdvice,
     pub snapshot: &'a Snapshot,
+    pub acted: &'a Acted,
     pub now: Timestamp,
 }
 
@@ -96,7 +102,7 @@ impl<'a> Place<'a> {
         if let Some(why) = stopped(self.workload, tenant, self.snapshot, kind, self.now) {
             return Err(why);
         }
-        match not_yet(&of_workload(self.workload, self.snapshot), kind, down, self.now) {
+        match not_yet(&of_workload(self.workload, self.acted), kind, down, self.now) {
             Some(why) => Err(why),
             None => Ok(tenant),
         }
@@ -209,15 +215,13 @@ fn stopped(
 }
 
 /// Changes of this workload's size by forecast, oldest first, and whatever else is under way on it.
-fn of_workload<'a>(workload: &WorkloadPolicy, snapshot: &'a Snapshot) -> Vec<&'a Arc<ActionRecord>> {
-    let mut found: Vec<&Arc<ActionRecord>> = snapshot
-        .actions
-        .values()
-        .filter(|action| action.workload == workload.key && action.undo_of.is_none())
+fn of_workload<'a>(workload: &WorkloadPolicy, acted: &'a Acted) -> Vec<&'a Arc<ActionRecord>> {
+    acted
+        .on(&workload.key)
+        .iter()
+        .filter(|action| action.undo_of.is_none())
         .filter(|action| action.origin == Origin::Forecast || action.state.in_flight())
-        .collect();
-    found.sort_by_key(|action| action.evidence.taken_at);
-    found
+        .collect()
 }
 
 /// Something is under way, or the same was tried a moment ago and not done.
@@ -231,11 +235,23 @@ fn not_yet(history: &[&Arc<ActionRecord>], kind: ActionKind, down: bool, now: Ti
     };
     let same = || history.iter().rev().filter(|action| action.kind() == kind && action.goes_down() == down);
     let last = same().next()?;
-    let tries = same().take_while(undone).count();
+    if last.waits_for().is_some() {
+        return rests(last, now).then(|| format!("{}; asked again within {ASKED_EVERY} s", reason(last)));
+    }
+    let tries = same().take_while(|action| undone(action) && action.waits_for().is_none()).count();
     let doublings = u32::try_from(tries.checked_sub(1)?).unwrap_or(u32::MAX).min(6);
     let wait = AGAIN.checked_mul(1 << doublings).unwrap_or(AGAIN_MOST).min(AGAIN_MOST);
     let until = last.evidence.taken_at.checked_add(wait).ok()?;
     (now < until).then(|| format!("{}; tried again after {until:.0}", reason(last)))
+}
+
+/// Whether a way up that waits is not asked for at this step. Its refusal is stored seldom, so that the steps are counted from
+/// the one that is: the first one asks, then every other one.
+fn rests(last: &ActionRecord, now: Timestamp) -> bool {
+    let age = now.duration_since(last.evidence.taken_at);
+    let step = AGAIN.as_secs();
+    let steps = (age.as_secs() + step / 2).div_euclid(step);
+    age < AGAIN || (age < REFUSAL_STANDS && steps % (ASKED_EVERY / step) != 1)
 }
 
 /// Why an action was not done.
@@ -260,18 +276,20 @@ pub fn newest_of_pods(snapshot: &Snapshot) -> BTreeMap<&WorkloadKey, &ActionReco
 
 fn newest_of(snapshot: &Snapshot, of_pods: bool) -> BTreeMap<&WorkloadKey, &ActionRecord> {
     let mut newest: BTreeMap<&WorkloadKey, &ActionRecord> = BTreeMap::new();
-    let sized = |action: &&Arc<ActionRecord>| {
-        action.origin == Origin::Forecast
-            && action.undo_of.is_none()
-            && (action.kind() == ActionKind::ResizePod) == of_pods
-    };
-    for action in snapshot.actions.values().filter(sized) {
+    for action in snapshot.actions.values().filter(|action| sized(action, of_pods)) {
         let known = newest.entry(&action.workload).or_insert(action);
         if known.evidence.taken_at < action.evidence.taken_at {
             *known = action;
         }
     }
     newest
+}
+
+/// A change of size by forecast, of pods or of their number, that takes nothing back.
+pub(crate) fn sized(action: &ActionRecord, of_pods: bool) -> bool {
+    action.origin == Origin::Forecast
+        && action.undo_of.is_none()
+        && (action.kind() == ActionKind::ResizePod) == of_pods
 }
 
 /// What a change of size came to, in a sentence.

@@ -4,8 +4,9 @@
 //! One pod at a time, the next when the one before was verified; each once an hour at most, doubled at most, a fifth less at
 //! most. The template is left to its owner.
 
+use crate::acted::Acted;
 use crate::planner;
-use crate::sizes::{Change, Place, SizeDecision, newest_of_pods, told};
+use crate::sizes::{Change, Place, SizeDecision, sized, told};
 use homeostat_knowledge::action::Before;
 use homeostat_knowledge::forecast::{Need, PodAdvice};
 use homeostat_knowledge::guard::MOST_PER_CONTAINER;
@@ -26,11 +27,12 @@ const LEFT_ALONE: SignedDuration = SignedDuration::from_hours(24);
 const SPARE: f64 = 0.2;
 const MEBIBYTE: u64 = 1 << 20;
 
-/// Plans the change of the next pod, or says why there is none. Pure.
+/// Plans the change of the next pod, or says why there is none, by what was done before. Pure.
 pub fn next(
     workload: &WorkloadPolicy,
     advice: &SizeAdvice,
     snapshot: &Snapshot,
+    acted: &Acted,
     now: Timestamp,
     ids: &mut dyn IdSource,
 ) -> SizeDecision {
@@ -59,18 +61,18 @@ pub fn next(
             workload.key
         ));
     }
-    if let Some(why) = held_back(workload, snapshot, now) {
+    if let Some(why) = held_back(workload, snapshot, acted, now) {
         return SizeDecision::Wait(why);
     }
     let rested = |one: &PodRecord| {
-        let sent = changes(snapshot).filter(|action| action.target.uid == one.uid);
+        let sent = changes(acted, workload).filter(|action| action.target.uid == one.uid);
         sent.filter_map(|action| action.instants.sent).all(|at| now.duration_since(at) >= POD_EVERY)
     };
     let Some((one, parameters, before)) = found.into_iter().find(|(one, ..)| rested(one)) else {
         return SizeDecision::Wait("each pod is changed once an hour at most".to_owned());
     };
     let advice = SizeAdvice { why: pod.why.clone(), ..advice.clone() };
-    let place = Place { workload, advice: &advice, snapshot, now };
+    let place = Place { workload, advice: &advice, snapshot, acted, now };
     let controller = match place.controller() {
         Ok((controller, _)) => controller,
         Err(why) => return SizeDecision::Wait(why),
@@ -103,7 +105,12 @@ pub fn next(
 }
 
 /// What is wrong, or was done before, that lets all pods of the workload be as they are.
-fn held_back(workload: &WorkloadPolicy, snapshot: &Snapshot, now: Timestamp) -> Option<String> {
+fn held_back(
+    workload: &WorkloadPolicy,
+    snapshot: &Snapshot,
+    acted: &Acted,
+    now: Timestamp,
+) -> Option<String> {
     let key = &workload.key;
     let incident = snapshot.incidents.values().find(|incident| {
         !incident.state.closed()
@@ -112,7 +119,7 @@ fn held_back(workload: &WorkloadPolicy, snapshot: &Snapshot, now: Timestamp) -> 
     if let Some(incident) = incident {
         return Some(format!("incident {} is open: pods keep their size meanwhile", incident.id));
     }
-    let last = newest_of_pods(snapshot).get(key).copied()?;
+    let last = acted.on(key).iter().rev().find(|action| sized(action, true))?;
     let ended = last.instants.closed.unwrap_or(last.evidence.taken_at);
     let (wait, why) = if refused_by_cluster(last) {
         (LEFT_ALONE, "the cluster does not take it: recommended only")
@@ -146,8 +153,8 @@ fn hurt(action: &ActionRecord) -> bool {
             || action.outcome.as_ref().is_some_and(|outcome| !outcome.helped))
 }
 
-fn changes(snapshot: &Snapshot) -> impl Iterator<Item = &Arc<ActionRecord>> {
-    snapshot.actions.values().filter(|action| action.kind() == ActionKind::ResizePod)
+fn changes<'a>(acted: &'a Acted, workload: &WorkloadPolicy) -> impl Iterator<Item = &'a Arc<ActionRecord>> {
+    acted.on(&workload.key).iter().filter(|action| action.kind() == ActionKind::ResizePod)
 }
 
 /// What one pod gets, and what it has; `None` when it has it, or as good as.

@@ -14,6 +14,7 @@ use homeostat_knowledge::policy::{
 use homeostat_knowledge::records::{AutoscalerRecord, ControllerKey, Drive, Hold};
 use homeostat_knowledge::*;
 use homeostat_plan::Checker;
+use homeostat_plan::acted::Acted;
 use homeostat_plan::bounds::{HOLD, RENEW, words};
 use homeostat_plan::sizes::{SizeDecision, size, told};
 use std::collections::BTreeMap;
@@ -81,9 +82,10 @@ fn decided(snapshot: &Snapshot, effect: SizeEffect, wanted: u32) -> SizeDecision
         troubles: Vec::new(),
         done: None,
         pod: None,
+        late: None,
     };
     let workload = snapshot.workloads.get(&order()).expect("a workload");
-    size(workload, &advice, snapshot, now(), &mut SeededIds::new(7))
+    size(workload, &advice, snapshot, &Acted::all(snapshot), now(), &mut SeededIds::new(7))
 }
 
 fn drives(snapshot: &Snapshot, min: u32, max: u32) -> Plan<Draft> {

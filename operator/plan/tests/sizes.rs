@@ -10,6 +10,7 @@ use homeostat_knowledge::plan::Undo;
 use homeostat_knowledge::policy::{Bounds, ControlPolicy, KillSwitch, Permits, ScalingMode, ScalingPolicy};
 use homeostat_knowledge::*;
 use homeostat_plan::Checker;
+use homeostat_plan::acted::Acted;
 use homeostat_plan::sizes::{SizeDecision, size};
 use std::sync::Arc;
 
@@ -65,12 +66,13 @@ fn advice(wanted: u32) -> SizeAdvice {
         troubles: Vec::new(),
         done: None,
         pod: None,
+        late: None,
     }
 }
 
 fn decided(snapshot: &Snapshot, advice: &SizeAdvice) -> SizeDecision {
     let workload = snapshot.workloads.get(&order()).expect("a workload");
-    size(workload, advice, snapshot, now(), &mut SeededIds::new(7))
+    size(workload, advice, snapshot, &Acted::all(snapshot), now(), &mut SeededIds::new(7))
 }
 
 fn planned(snapshot: &Snapshot, wanted: u32) -> Plan<Draft> {
@@ -89,7 +91,7 @@ fn waits(snapshot: &Snapshot, wanted: u32) -> String {
 
 /// An earlier change by forecast, so many seconds ago.
 fn earlier(snapshot: &mut Snapshot, seconds: f64, state: ActionState, parameters: Parameters) {
-    let plan = Checker::default().check(planned(snapshot, 9), snapshot, now()).expect("admitted");
+    let plan = Checker::default().check(planned(&world(4), 9), snapshot, now()).expect("admitted");
     let mut record =
         plan.record(ActionId::new(format!("shop.order-{seconds}")), "me".into()).expect("a step");
     record.state = state;
@@ -187,4 +189,51 @@ fn one_change_at_a_time_and_what_was_refused_is_asked_again_later_and_later() {
     let mut done = world(4);
     earlier(&mut done, 3.0, ActionState::Verified, up);
     assert!(matches!(decided(&done, &advice(9)), SizeDecision::Act(_)), "more is never waited for");
+}
+
+/// A way up that this guard refused, so many seconds ago.
+fn refused_by(snapshot: &mut Snapshot, seconds: f64, name: GuardName) {
+    earlier(snapshot, seconds, ActionState::Refused, Parameters::ScaleUp { replicas: 9 });
+    let id = ActionId::new(format!("shop.order-{seconds}"));
+    let mut record = (**snapshot.actions.get(&id).expect("stored")).clone();
+    record.guards = vec![GuardReport {
+        name,
+        result: GuardResult::Refused,
+        observed: "refused".to_owned(),
+        limit: String::new(),
+        message: String::new(),
+    }];
+    snapshot.commit(&ObjectChange::Action(Change::Applied(Arc::new(record))), now());
+}
+
+#[test]
+fn more_replicas_that_wait_for_a_guard_are_asked_for_within_half_a_minute_however_long_it_refused() {
+    let asked = |guard: GuardName, ages: &[f64]| {
+        let mut snapshot = world(4);
+        for age in ages {
+            refused_by(&mut snapshot, *age, guard);
+        }
+        matches!(decided(&snapshot, &advice(9)), SizeDecision::Act(_))
+    };
+    // A freeze window of hours, of which every refusal would have doubled the wait.
+    let hours = |last: f64| (0..16).map(|back| last + 900.0 * f64::from(back)).collect::<Vec<_>>();
+    let passing = [
+        GuardName::FreezeWindow,
+        GuardName::Budget,
+        GuardName::Cooldown,
+        GuardName::Storm,
+        GuardName::Breaker,
+    ];
+    for guard in passing {
+        assert!(!asked(guard, &hours(3.0)), "{guard:?}: refused a moment ago");
+        let steps: Vec<bool> =
+            (1..=58).map(|step| asked(guard, &hours(15.0 * f64::from(step) + 0.4))).collect();
+        assert!(steps.windows(2).all(|pair| pair[0] != pair[1]), "{guard:?}: every other step: {steps:?}");
+        assert!(asked(guard, &hours(915.0)), "{guard:?}");
+    }
+    assert!(!asked(GuardName::DryRun, &hours(600.0)), "what people have to change is asked for seldom");
+    let mut both = world(4);
+    refused_by(&mut both, 300.0, GuardName::DryRun);
+    refused_by(&mut both, 45.0, GuardName::FreezeWindow);
+    assert!(matches!(decided(&both, &advice(9)), SizeDecision::Act(_)), "another guard begins anew");
 }

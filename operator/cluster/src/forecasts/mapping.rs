@@ -166,6 +166,7 @@ fn reason(trouble: SizeTrouble) -> Reason {
         SizeTrouble::ScaledTwice => Reason::TargetScaledTwice,
         SizeTrouble::ScaledByOther => Reason::TargetScaledByOther,
         SizeTrouble::CalendarNotUsable => Reason::CalendarNotUsable,
+        SizeTrouble::QuotaReached => Reason::QuotaReached,
         SizeTrouble::DeadlineNotKept => Reason::DeadlineNotKept,
         SizeTrouble::SignalNotUsable => Reason::SignalNotUsable,
         SizeTrouble::SignalNotSeen => Reason::SignalNotSeen,

@@ -7,6 +7,6 @@ mod kept;
 pub mod mapping;
 mod writer;
 
-pub use kept::{KeptTexts, kept, kept_runs};
+pub use kept::{KeptOf, KeptTexts, kept, kept_runs};
 pub use mapping::differs;
 pub use writer::{ForecastWriter, ForecastWriterCounts, Forecasts};

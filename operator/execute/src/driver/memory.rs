@@ -6,11 +6,13 @@ use crate::facts;
 use crate::history::ActionHistory;
 use crate::invariants::Checker;
 use crate::roots::RootHistory;
+use homeostat_knowledge::guard::REFUSAL_STANDS;
 use homeostat_knowledge::{
-    ActionId, ActionRecord, ActionState, Admitted, IncidentId, Origin, Parameters, Plan, SignedDuration,
-    Snapshot, Step, Timestamp, Uid, WorkloadKey,
+    ActionId, ActionRecord, ActionState, Admitted, GuardName, IncidentId, Origin, Parameters, Plan,
+    SignedDuration, Snapshot, Step, Timestamp, Uid, WorkloadKey,
 };
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::sync::{Arc, Mutex, PoisonError};
 
 #[derive(Default)]
@@ -25,14 +27,15 @@ pub(super) struct Memory {
     ordinals: BTreeMap<IncidentId, u32>,
     /// Newest epoch acted from.
     epochs: BTreeMap<WorkloadKey, u64>,
-    /// Refusals that were stored lately.
-    refusals: BTreeMap<(IncidentId, Uid), Timestamp>,
+    /// Refusals that were stored lately, each with the guard that it waits for, and until when they are not stored again.
+    refusals: BTreeMap<(IncidentId, Uid, Option<GuardName>), Timestamp>,
     pub(super) checker: Checker,
     pub(super) roots: RootHistory,
 }
 
 /// A decision that was made again before the snapshot shows its refusal is refused again, but not stored again.
-/// The planner itself waits longer and longer between its tries.
+/// The planner itself waits longer and longer between its tries; a way up that waits for a guard is asked for every half a
+/// minute, and its refusal is stored once in [`REFUSAL_STANDS`].
 const REFUSAL_QUIET: SignedDuration = SignedDuration::from_secs(1);
 const DAY: SignedDuration = SignedDuration::from_hours(24);
 /// Bound of each map that is keyed by incident or workload; far above what the budgets let through.
@@ -70,11 +73,17 @@ impl Memory {
         let ordinal = |id: &ActionId| -> Option<u32> {
             id.as_str().strip_prefix(incident.as_str())?.strip_prefix('-')?.parse().ok()
         };
-        let stored = snapshot.actions.values().filter(|record| record.incident == *incident);
+        // Names that begin alike stand together.
+        let first = ActionId::new(format!("{incident}-"));
+        let own = |id: &ActionId| id.as_str().starts_with(first.as_str());
+        let from = || (Bound::Included(first.clone()), Bound::<ActionId>::Unbounded);
+        let stored = snapshot.actions.range(from()).take_while(|(id, _)| own(id));
         // What cannot be read has its name all the same, whatever it says of its incident.
+        let unread = snapshot.unread.range(from()).take_while(|(id, _)| own(id));
         let highest = stored
-            .filter_map(|record| ordinal(&record.id))
-            .chain(snapshot.unread.keys().filter_map(ordinal))
+            .filter(|(_, record)| record.incident == *incident)
+            .filter_map(|(id, _)| ordinal(id))
+            .chain(unread.filter_map(|(id, _)| ordinal(id)))
             .chain(self.ordinals.get(incident).copied())
             .max()
             .unwrap_or(0);
@@ -196,12 +205,17 @@ impl Memory {
 
     /// Is this refusal worth an object of its own, or was the same one stored lately?
     pub(super) fn worth_storing(&mut self, record: &ActionRecord, now: Timestamp) -> bool {
-        self.refusals.retain(|_, at| now.duration_since(*at) < REFUSAL_QUIET);
-        let key = (record.incident.clone(), record.target.uid.clone());
-        if self.refusals.contains_key(&key) || self.refusals.len() >= LIMIT {
+        let waits_for = record.waits_for();
+        let quiet = if waits_for.is_some() { REFUSAL_STANDS } else { REFUSAL_QUIET };
+        let key = (record.incident.clone(), record.target.uid.clone(), waits_for);
+        if self.refusals.get(&key).is_some_and(|until| now < *until) {
             return false;
         }
-        self.refusals.insert(key, now);
+        self.refusals.retain(|_, until| now < *until);
+        if self.refusals.len() >= LIMIT {
+            return false;
+        }
+        self.refusals.insert(key, now.checked_add(quiet).unwrap_or(Timestamp::MAX));
         true
     }
 }
@@ -242,7 +256,7 @@ mod tests {
     use super::*;
     use crate::testing::record;
     use homeostat_knowledge::observation::ObjectChange;
-    use homeostat_knowledge::{Name, UnreadAction};
+    use homeostat_knowledge::{GuardReport, GuardResult, Name, UnreadAction};
 
     #[test]
     fn an_action_of_another_process_does_not_make_the_plans_of_this_one_look_old() {
@@ -286,6 +300,34 @@ mod tests {
         let other = ObjectChange::UnreadAction(Arc::new(unread(&format!("{incident}-1-9"))));
         snapshot.commit(&other, crate::testing::at(1_000));
         assert_eq!(next(&snapshot), format!("{incident}-5"), "of another incident");
+    }
+
+    #[test]
+    fn a_way_up_that_waits_is_stored_once_for_each_guard_however_often_it_is_asked_for() {
+        let (mut memory, start) = (Memory::default(), crate::testing::at(1_000));
+        let mut refused = record("shop.order-1");
+        (refused.origin, refused.state) = (Origin::Forecast, ActionState::Refused);
+        refused.parameters = Parameters::ScaleUp { replicas: 9 };
+        let by = |name| GuardReport {
+            name,
+            result: GuardResult::Refused,
+            observed: String::new(),
+            limit: String::new(),
+            message: String::new(),
+        };
+        let mut stored = |guard, second: i64, parameters: Parameters| {
+            (refused.guards, refused.parameters) = (vec![by(guard)], parameters);
+            memory.worth_storing(&refused, start + SignedDuration::from_secs(second))
+        };
+        let up = || Parameters::ScaleUp { replicas: 9 };
+        let hour = (0..3_600).step_by(30).filter(|second| stored(GuardName::FreezeWindow, *second, up()));
+        assert_eq!(hour.count(), 4, "one in a quarter of an hour");
+        assert!(stored(GuardName::Budget, 3_601, up()), "another guard is news");
+        // What people have to change, and ways down, are asked for later and later; each try is stored.
+        for second in [4_000, 4_030] {
+            assert!(stored(GuardName::DryRun, second, up()));
+            assert!(stored(GuardName::Cooldown, second + 2, Parameters::ScaleDown { replicas: 1 }));
+        }
     }
 
     #[test]

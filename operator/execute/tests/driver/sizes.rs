@@ -43,6 +43,7 @@ fn want(world: &World, wanted: u32) {
         troubles: Vec::new(),
         done: None,
         pod: None,
+        late: None,
     };
     Arc::make_mut(&mut world.lock().snapshot)
         .sizes

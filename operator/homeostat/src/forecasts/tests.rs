@@ -115,6 +115,28 @@ fn a_load_that_leaves_its_band_is_forecast_before_the_minute_is_over() {
 }
 
 #[test]
+fn a_workload_that_is_away_for_a_while_keeps_the_history_of_its_load_and_another_one_gets_none_of_it() {
+    let back = |uid: &str| {
+        let mut forecaster = forecaster();
+        let mut counted = steady(&mut forecaster, 60);
+        let gone = forecaster.step(&snapshot(None, counted, 3_660), at(3_660)).unwrap();
+        assert!(gone.is_empty());
+        let mut last = None;
+        for second in [3_900, 3_960] {
+            counted += 600;
+            let mut world = snapshot(None, counted, second);
+            let same = WorkloadPolicy { uid: Uid::new(uid), ..policy(Some(ScalingPolicy::default())) };
+            world.commit(&ObjectChange::Workload(Change::Applied(Arc::new(same))), at(second));
+            last = forecaster.step(&world, at(second));
+        }
+        last.unwrap().into_values().next().unwrap().outlook.clone()
+    };
+    let (own, other) = (back("u"), back("made-anew"));
+    assert!(own.peak.is_some_and(|peak| (9.0..12.0).contains(&peak.p50)), "{}", own.reason);
+    assert!(other.points.is_empty(), "{}", other.reason);
+}
+
+#[test]
 fn a_load_within_its_band_is_forecast_once_a_minute() {
     let mut forecaster = forecaster();
     let counted = steady(&mut forecaster, 40);
@@ -223,7 +245,7 @@ fn a_named_load_is_forecast_beside_the_requests_and_goes_on_after_a_restart() {
     assert!(outlook.peak.is_some_and(|peak| (9.0..15.0).contains(&peak.p90)), "{outlook:?}");
     let kept = crate::kept::Kept { load: kept.clone(), ..crate::kept::Kept::default() };
     assert!(kept.load.is_some());
-    let memory = Arc::new(BTreeMap::from([(busy(), kept)]));
+    let memory = Memory::of([(busy(), Uid::new("u"), kept)]);
     let mut back = Forecaster::new(Forecasting::new(OutlookConfig::default()).unwrap(), memory, MOST);
     let all = back.step(&loaded(Some(10.0), 3_600), at(3_600)).unwrap();
     assert!(!all[&busy()].outlook.points.is_empty(), "{}", all[&busy()].outlook.reason);

@@ -3,6 +3,7 @@
 use super::{Effect, Kernel};
 use homeostat_knowledge::forecast::REQUESTS;
 use homeostat_knowledge::{ActionRecord, ForecastRecord, Origin, SizeAdvice, Timestamp, WorkloadKey};
+use homeostat_plan::acted::Acted;
 use homeostat_plan::sizes::{self, SizeDecision};
 use homeostat_plan::standing;
 use std::collections::BTreeSet;
@@ -23,7 +24,9 @@ impl Kernel {
         for key in gone {
             self.snapshot.sizes.remove_mut(&key);
         }
-        let effects = sizing(records).filter_map(|record| self.size_one(record, now, leads)).collect();
+        let acted = if leads { Acted::all(&self.snapshot) } else { Acted::default() };
+        let effects =
+            sizing(records).filter_map(|record| self.size_one(record, &acted, now, leads)).collect();
         self.snapshot.generation += 1;
         effects
     }
@@ -49,24 +52,32 @@ impl Kernel {
         if record.size.wanted.is_none_or(|wanted| i64::from(wanted) <= i64::from(present)) {
             return None;
         }
-        let effect = self.size_one(record, now, leads);
+        let acted = Acted::one(&self.snapshot, &over.workload);
+        let effect = self.size_one(record, &acted, now, leads);
         self.snapshot.generation += 1;
         effect
     }
 
-    fn size_one(&mut self, record: &ForecastRecord, now: Timestamp, leads: bool) -> Option<Effect> {
+    fn size_one(
+        &mut self,
+        record: &ForecastRecord,
+        acted: &Acted,
+        now: Timestamp,
+        leads: bool,
+    ) -> Option<Effect> {
         let mut advice = record.size.clone();
         let mut effect = None;
         let policy = self.snapshot.workloads.get(&record.workload).cloned();
         if let Some(policy) = policy.filter(|_| leads && self.snapshot.ready()) {
-            let decision = sizes::size(&policy, &advice, &self.snapshot, now, &mut *self.ids);
+            let decision = sizes::size(&policy, &advice, &self.snapshot, acted, now, &mut *self.ids);
             let has_its_replicas = decision == SizeDecision::Nothing;
             (advice.done, effect) = self.admit(decision, now);
             // Replicas first: both have one place among the actions of a workload.
             if let Some(mut pod) = advice.pod.take() {
                 if has_its_replicas {
                     let asked = SizeAdvice { pod: Some(pod.clone()), ..advice.clone() };
-                    let decision = standing::next(&policy, &asked, &self.snapshot, now, &mut *self.ids);
+                    let decision =
+                        standing::next(&policy, &asked, &self.snapshot, acted, now, &mut *self.ids);
                     (pod.done, effect) = self.admit(decision, now);
                 }
                 advice.pod = Some(pod);

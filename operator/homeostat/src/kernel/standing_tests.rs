@@ -86,6 +86,7 @@ fn decided(second: i64, cpu: (u64, u64), memory: (u64, u64)) -> ForecastRecord {
             why: "no replicas are asked for".to_owned(),
             troubles: Vec::new(),
             done: None,
+            late: None,
             pod: Some(Box::new(PodAdvice {
                 cpu: need(cpu),
                 memory: need((memory.0 * MIB, memory.1 * MIB)),

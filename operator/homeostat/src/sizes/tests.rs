@@ -266,9 +266,35 @@ fn what_was_kept_is_taken_up_again() {
     let all = sizes.step(&snapshot(4, Some(38.0), second), &outlooks(second), &nobody, at(second));
     let before = all[0].size.wanted.unwrap();
     let kept: Kept = serde_json::from_str(all[0].memory.as_deref().unwrap()).unwrap();
-    let mut again = Sizes::new(Arc::new(BTreeMap::from([(requests(&key()), kept)])));
+    let mut again = Sizes::new(Memory::of([(requests(&key()), Uid::new("jobs"), kept)]));
     let said = decide(&mut again, 1, None, 22, &nobody);
     assert_eq!(said.wanted, Some(before), "{}", said.why);
+}
+
+#[test]
+fn a_workload_that_is_away_for_a_while_goes_on_and_another_one_of_its_name_does_not() {
+    let nobody = BTreeMap::new();
+    let back_after = |seconds: i64, uid: &str| {
+        let mut sizes = Sizes::default();
+        for step in 0..20 {
+            decide(&mut sizes, 4, Some(38.0), step, &nobody);
+        }
+        let before = decide(&mut sizes, 4, Some(38.0), 20, &nobody).wanted;
+        // As long as its spec is invalid nobody forecasts or sizes it.
+        let gone = 21 * i64::from(STEP_SECONDS);
+        assert!(sizes.step(&Snapshot::default(), &BTreeMap::new(), &nobody, at(gone)).is_empty());
+        let second = gone + seconds;
+        let mut world = snapshot(1, None, second);
+        let mut workload = (**world.workloads.get(&key()).unwrap()).clone();
+        workload.uid = Uid::new(uid);
+        world.commit(&ObjectChange::Workload(Change::Applied(Arc::new(workload))), at(second));
+        let said = sizes.step(&world, &outlooks(second), &nobody, at(second)).pop().unwrap().size;
+        (before, said.wanted)
+    };
+    let (before, after) = back_after(60, "jobs");
+    assert!(before.is_some_and(|wanted| wanted > 1) && after == before, "{before:?}, then {after:?}");
+    assert_eq!(back_after(60, "made-anew").1, None, "nothing of another one of the name counts");
+    assert_eq!(back_after(3_700, "jobs").1, None, "an hour is over");
 }
 
 /// The troubles of a workload whose scaling was changed so, after one step.

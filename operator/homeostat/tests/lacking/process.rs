@@ -175,6 +175,7 @@ fn forecast(now: Timestamp) -> ForecastRecord {
             troubles: Vec::new(),
             done: None,
             pod: None,
+            late: None,
         },
         memory: None,
     }

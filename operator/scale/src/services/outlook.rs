@@ -141,10 +141,9 @@ impl Learner {
         if self.steps.len() > self.lead + 1 {
             self.steps.pop_front();
         }
-        if self.said.len() > self.lead
-            && let Some(said) = self.said.pop_front()
-        {
-            self.learn(&said);
+        let over = if self.said.len() > self.lead { self.said.pop_front() } else { None };
+        if let Some(said) = &over {
+            self.learn(said);
         }
         let now = self.features(expected)?;
         let keys = contexts::keys(&now);
@@ -152,11 +151,16 @@ impl Learner {
         let level = |level| f64::from(levels::replicas(level));
         let replicas: Vec<(f64, f64)> =
             (0..self.levels).map(|place| (level(place), level(place).ln())).collect();
-        let [(then, first), (until, second)] =
-            [Question::Then, Question::Until].map(|question| self.look(question, &now, &like, &replicas));
+        // What was said then has been learnt from: its room is used again.
+        let mut voices = over.map(|said| said.voices).unwrap_or_default();
+        let mut work = Vec::new();
+        let mut look = |question: Question| {
+            self.look(question, &now, &like, &replicas, &mut work, &mut voices[question as usize])
+        };
+        let (then, until) = (look(Question::Then), look(Question::Until));
         // The first load may have come in the middle of its step, so nothing is learnt of what follows it.
         if !begins {
-            self.said.push_back(Said { bases: now.bases, keys, voices: [first, second] });
+            self.said.push_back(Said { bases: now.bases, keys, voices });
         }
         Some(Outlook { then, until, levels: self.levels, now })
     }
@@ -220,27 +224,32 @@ impl Learner {
         self.contexts.add(&said.keys, &shares);
     }
 
-    /// Curves of all rules, and the chances of all voices.
+    /// Curves of all rules; the chances of all voices go to `said`. `voices` is room to work in: all of it is written.
     fn look(
         &self,
         question: Question,
         now: &Features,
         like: &[Option<&Counts>],
         replicas: &[(f64, f64)],
-    ) -> (Vec<f32>, Vec<u16>) {
+        voices: &mut Vec<f32>,
+        said: &mut Vec<u16>,
+    ) -> Vec<f32> {
         let learnt = &self.learnt[question as usize];
         let levels = self.levels;
         let described = CHAINS * DEPTH * levels;
-        let mut voices = vec![0.0_f32; VOICES * levels];
+        voices.resize(VOICES * levels, 0.0);
         for ((rule, base), row) in now.bases.iter().enumerate().zip(voices[described..].chunks_mut(levels)) {
             learnt.ratios[usize::from(*base <= LEAST)][rule].exceedance(*base, replicas, row);
         }
         let root = mixed(&learnt.records[CHAINS * DEPTH..], &voices[described..], levels);
         contexts::exceedance(like, question as usize, &root, &mut voices[..described]);
-        let mixture = mixed(&learnt.records, &voices, levels);
-        let mut rules = voices[described..].to_vec();
-        rules.extend(mixture);
-        (rules, voices.chunks(levels).flat_map(densities).collect())
+        let mut rules = Vec::with_capacity(RULES * levels);
+        rules.extend_from_slice(&voices[described..]);
+        rules.extend(mixed(&learnt.records, voices, levels));
+        said.clear();
+        said.reserve_exact(voices.len());
+        said.extend(voices.chunks(levels).flat_map(densities));
+        rules
     }
 }
 

@@ -6,6 +6,7 @@
 
 use super::{IDLE, Seen, usable};
 use crate::jobs::workers::{Bounds, Queue, Wanted, workers};
+use homeostat_knowledge::forecast::LateItems;
 use homeostat_knowledge::policy::DuePolicy;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -17,6 +18,9 @@ const PARTS: i64 = 16;
 const SAME: i64 = 60;
 /// Less of an item than this is none.
 const NOTHING: f64 = 1e-6;
+
+/// Replicas beyond which nobody is asked whether more would be enough.
+const MANY: u32 = 10_000;
 
 /// What is known of the backlog of one workload.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -37,8 +41,8 @@ pub(super) struct Due {
 pub(super) struct Needed {
     pub replicas: u32,
     pub why: String,
-    /// Items are done after their deadline.
-    pub late: bool,
+    /// Items that are done after their deadline.
+    pub late: Option<LateItems>,
 }
 
 impl Due {
@@ -119,16 +123,21 @@ impl Due {
         };
         if self.parts.is_empty() {
             let Wanted { workers, reason, .. } = workers(moment(now), &bounds, &queue).ok()?;
-            return Some(Needed { replicas: workers, why: reason, late: false });
+            return Some(Needed { replicas: workers, why: reason, late: None });
         }
         let mut items = 0.0;
         let mut most: Option<(u32, i64, f64)> = None;
-        let mut late: Option<SignedDuration> = None;
+        let mut late: Option<(SignedDuration, i64)> = None;
+        let of = |until: i64, items: f64| Queue {
+            messages: Some(items),
+            due: moment(until),
+            workers: seen.ready,
+            ..queue
+        };
         for (until, part) in &self.parts {
             items += part;
-            let part = Queue { messages: Some(items), due: moment(*until), workers: seen.ready, ..queue };
-            let wanted = workers(moment(now), &bounds, &part).ok()?;
-            late = late.max(wanted.late);
+            let wanted = workers(moment(now), &bounds, &of(*until, items)).ok()?;
+            late = late.max(wanted.late.map(|by| (by, *until)));
             if most.is_none_or(|(most, ..)| wanted.workers > most) {
                 most = Some((wanted.workers, until.saturating_sub(now), items));
             }
@@ -146,17 +155,28 @@ impl Due {
         } else {
             String::new()
         };
+        let late = late.map(|(by, until)| {
+            let wide = Bounds { max: MANY.max(max), ..bounds };
+            let mut items = 0.0;
+            // Each part in time, or none of them.
+            let enough = self.parts.iter().try_fold(0, |most: u32, (until, part)| {
+                items += part;
+                let wanted = workers(moment(now), &wide, &of(*until, items)).ok()?;
+                wanted.late.is_none().then(|| most.max(wanted.workers))
+            });
+            LateItems { due: moment(until), by, more: enough.map_or(0, |enough| enough.saturating_sub(max)) }
+        });
         let missed = late.map_or_else(String::new, |late| {
             let cure = if needed >= max { "raise spec.scaling.replicas.max or" } else { "raise" };
             format!(
                 "; the last of them will be done about {} s after their deadline: {cure} spec.scaling.deadlineSeconds",
-                late.as_secs().max(1)
+                late.by.as_secs().max(1)
             )
         });
         let why = format!(
             "{waiting:.0} items of {each} s each wait, {when}: {needed} replicas, where a start takes {start} s{kept}{missed}"
         );
-        Some(Needed { replicas, why, late: late.is_some() })
+        Some(Needed { replicas, why, late })
     }
 
     /// The highest wish of late: a replica that goes leaves its item half done.
@@ -319,11 +339,13 @@ mod tests {
     fn how_late_it_will_be_and_what_to_change_is_said() {
         let mut due = Due::default();
         let said = look(&mut due, 0, Some(400.0), (0, 0)).unwrap();
-        assert_eq!((said.replicas, said.late), (20, true));
+        let late = said.late.map(|late| (late.due.as_second(), late.by.as_secs(), late.more));
+        // Nine each in time by those that start now: 45 of them.
+        assert_eq!((said.replicas, late), (20, Some((600, 630, 25))));
         // Twenty rounds of a minute each, 570 s are left after a start.
         assert!(said.why.contains("about 630 s after their deadline"), "{}", said.why);
         assert!(said.why.contains("raise spec.scaling.replicas.max or"), "{}", said.why);
-        assert!(!look(&mut Due::default(), 0, Some(100.0), (0, 0)).unwrap().late);
+        assert_eq!(look(&mut Due::default(), 0, Some(100.0), (0, 0)).unwrap().late, None);
     }
 
     #[test]

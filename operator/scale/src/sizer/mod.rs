@@ -196,6 +196,7 @@ impl Sizer {
         let policy = self.policy_now(now, seen, &partly);
         let needed = self.due.look(now.as_second(), seen, (policy.min, policy.max), self.starts.longest());
         let troubles = self.troubles(seen, worth, needed.as_ref(), owner);
+        let late = needed.as_ref().and_then(|needed| needed.late);
         let advice = |wanted, effect, why| SizeAdvice {
             decided: now,
             per_replica,
@@ -205,6 +206,7 @@ impl Sizer {
             troubles,
             done: None,
             pod: None,
+            late,
         };
         if let Some(missing) = self.missing(now, seen, worth, &partly) {
             return advice(None, SizeEffect::Keep, missing);
@@ -270,7 +272,7 @@ impl Sizer {
         owner: &Owner,
     ) -> Vec<SizeTrouble> {
         let mut all: BTreeSet<SizeTrouble> = self.gaps.troubles().collect();
-        all.extend(needed.filter(|needed| needed.late).map(|_| SizeTrouble::DeadlineNotKept));
+        all.extend(needed.filter(|needed| needed.late.is_some()).map(|_| SizeTrouble::DeadlineNotKept));
         if worth.is_none() && seen.requests.rate.is_some() {
             all.insert(SizeTrouble::CapacityNotKnown);
         } else if worth.is_none() && all.is_empty() {

@@ -286,6 +286,7 @@ fn a_higher_floor_is_had_once_it_is_seen_and_a_lower_one_is_watched() {
         troubles: Vec::new(),
         done: None,
         pod: None,
+        late: None,
     };
     growing.sizes.insert_mut(ObjectKey::new("shop", "order"), Arc::new(advice));
     assert!(matches!(DriveBounds.verify(&down, &growing, at(6)), Verdict::Helped(_)), "not waited for");

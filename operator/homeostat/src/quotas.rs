@@ -1,0 +1,228 @@
+//! What the quotas of tenants leave to services and workers: a size never asks for more than that, and takes nothing away
+//! because of it.
+//!
+//! `spec.quota` of a Tenant bounds what its pods request together. Those that are there count, whoever made them. What a pod
+//! of a workload asks for is read off its pods: of one without any it is not known, and its first step is not bounded.
+
+use homeostat_knowledge::forecast::{SizeAdvice, SizeEffect, SizeTrouble};
+use homeostat_knowledge::records::{Amounts, PodPhase};
+use homeostat_knowledge::{PodRecord, Snapshot, TenantName, WorkloadPolicy};
+use homeostat_scale::services::Owner;
+use std::collections::BTreeMap;
+
+/// What is left of each quota, during one step.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Quotas {
+    left: BTreeMap<TenantName, Amounts>,
+}
+
+/// What one pod asks for; no request is none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Asks {
+    cpu_millis: u64,
+    memory_bytes: u64,
+}
+
+impl Quotas {
+    /// Of all tenants that have one: without what their pods ask for.
+    pub fn of(snapshot: &Snapshot) -> Self {
+        let mut left = BTreeMap::new();
+        for tenant in snapshot.tenants.values() {
+            let Some(mut free) = tenant.quota else { continue };
+            let pods = tenant.namespaces.iter().flat_map(|namespace| snapshot.pods_in(namespace));
+            for pod in pods.filter(|pod| lives(pod)) {
+                take(&mut free, asks(pod), 1);
+            }
+            left.insert(tenant.name.clone(), free);
+        }
+        Self { left }
+    }
+
+    /// Keeps a size within what the quota of its tenant leaves, which is less for the next one then.
+    pub fn keep(
+        &mut self,
+        snapshot: &Snapshot,
+        workload: &WorkloadPolicy,
+        owner: &Owner,
+        size: &mut SizeAdvice,
+    ) {
+        let asked = match (size.effect, size.wanted) {
+            (SizeEffect::DriveBounds { min, .. }, Some(_)) => min,
+            (SizeEffect::Scale | SizeEffect::Note | SizeEffect::Recommend, Some(wanted)) => wanted,
+            _ => return,
+        };
+        let Some(tenant) = snapshot.tenant_of_namespace(&workload.key.namespace) else { return };
+        let Some(free) = self.left.get_mut(&tenant.name) else { return };
+        let present = snapshot.controllers.get(&workload.target).map_or(0, |one| one.replicas);
+        let present = u32::try_from(present).unwrap_or(0);
+        let pods = snapshot.pods_of(&workload.key).filter(|pod| lives(pod)).map(|pod| asks(pod));
+        let Some(each) = pods.max_by_key(|asks| (asks.cpu_millis, asks.memory_bytes)) else { return };
+        let allowed = present.saturating_add(room(*free, each));
+        let done = matches!(size.effect, SizeEffect::Scale | SizeEffect::DriveBounds { .. });
+        if asked <= present || asked <= allowed {
+            if done {
+                take(free, each, asked.saturating_sub(present));
+            }
+            return;
+        }
+        size.why = format!(
+            "{allowed} replicas, as many as the quota of tenant {} has room for ({} are free, a pod asks for {}): raise its \
+             spec.quota; without it: {}",
+            tenant.name,
+            words(free.cpu_millis, free.memory_bytes),
+            words(Some(each.cpu_millis), Some(each.memory_bytes)),
+            size.why
+        );
+        if done {
+            take(free, each, allowed - present);
+        }
+        size.wanted = size.wanted.map(|wanted| wanted.min(allowed));
+        size.effect = match (size.effect, owner) {
+            (SizeEffect::DriveBounds { .. }, Owner::Hpa { bounds, peoples, .. }) => {
+                let min = allowed.max(peoples.0);
+                let max = peoples.1.max(min);
+                if *bounds == (min, max) { SizeEffect::Keep } else { SizeEffect::DriveBounds { min, max } }
+            }
+            _ if allowed == present => SizeEffect::Keep,
+            (effect, _) => effect,
+        };
+        size.troubles.push(SizeTrouble::QuotaReached);
+        size.troubles.sort_unstable();
+    }
+}
+
+/// It holds what it asks for.
+fn lives(pod: &PodRecord) -> bool {
+    matches!(pod.phase, PodPhase::Pending | PodPhase::Running | PodPhase::Unknown)
+}
+
+fn asks(pod: &PodRecord) -> Asks {
+    pod.containers.iter().fold(Asks::default(), |all, one| Asks {
+        cpu_millis: all.cpu_millis.saturating_add(one.cpu_request.unwrap_or(0)),
+        memory_bytes: all.memory_bytes.saturating_add(one.memory.request.unwrap_or(0)),
+    })
+}
+
+/// So many pods more are there.
+fn take(free: &mut Amounts, each: Asks, pods: u32) {
+    let less = |free: &mut Option<u64>, each: u64| {
+        *free = free.map(|free| free.saturating_sub(each.saturating_mul(u64::from(pods))));
+    };
+    less(&mut free.cpu_millis, each.cpu_millis);
+    less(&mut free.memory_bytes, each.memory_bytes);
+}
+
+/// Pods for which there is room. Where the quota says nothing, or they ask for nothing, they have it.
+fn room(free: Amounts, each: Asks) -> u32 {
+    let of = |free: Option<u64>, each: u64| free.and_then(|free| free.checked_div(each)).unwrap_or(u64::MAX);
+    let pods = of(free.cpu_millis, each.cpu_millis).min(of(free.memory_bytes, each.memory_bytes));
+    u32::try_from(pods).unwrap_or(u32::MAX)
+}
+
+fn words(cpu_millis: Option<u64>, memory_bytes: Option<u64>) -> String {
+    let cpu = cpu_millis.map(|millis| format!("{:.2} vCPU", millis as f64 / 1e3));
+    let memory = memory_bytes.map(|bytes| format!("{:.2} GiB", bytes as f64 / f64::from(1 << 30)));
+    cpu.into_iter().chain(memory).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use super::*;
+    use homeostat_knowledge::Timestamp;
+    use homeostat_knowledge::observation::{Change, ObjectChange};
+    use homeostat_situations::{Given, GivenPod, now, order};
+    use std::sync::Arc;
+
+    const GIB: u64 = 1 << 30;
+
+    /// A world in which `order` has two pods of half a core and 1 GiB each, and its tenant this quota.
+    fn world(quota: Option<Amounts>) -> Snapshot {
+        let pod =
+            |name: &str| GivenPod { name: name.into(), memory: Some([1_024, 2_048]), ..GivenPod::default() };
+        let (mut world, _) = Given { pods: vec![pod("order-a"), pod("order-b")], ..Given::default() }.build();
+        let mut tenant = (**world.tenant_of_namespace(&order().namespace).unwrap()).clone();
+        tenant.quota = quota;
+        world.commit(&ObjectChange::Tenant(Change::Applied(Arc::new(tenant))), now());
+        let mut controller = (**world.controller_of(&order()).unwrap()).clone();
+        controller.replicas = 2;
+        world.commit(&ObjectChange::Controller(Change::Applied(Arc::new(controller))), now());
+        let pods: Vec<_> = world.pods_of(&order()).cloned().collect();
+        assert_eq!(pods.len(), 2);
+        for pod in pods {
+            let mut pod = (*pod).clone();
+            pod.containers[0].cpu_request = Some(500);
+            world.commit(&ObjectChange::Pod(Change::Applied(Arc::new(pod))), now());
+        }
+        world
+    }
+
+    fn quota(cpu_millis: u64, memory_bytes: u64) -> Option<Amounts> {
+        Some(Amounts { cpu_millis: Some(cpu_millis), memory_bytes: Some(memory_bytes) })
+    }
+
+    fn kept(
+        world: &Snapshot,
+        quotas: &mut Quotas,
+        wanted: u32,
+        effect: SizeEffect,
+        owner: &Owner,
+    ) -> SizeAdvice {
+        let why = format!("{wanted} replicas");
+        let mut size =
+            SizeAdvice { wanted: Some(wanted), effect, why, ..SizeAdvice::keep(Timestamp::UNIX_EPOCH) };
+        quotas.keep(world, world.workloads.get(&order()).unwrap(), owner, &mut size);
+        size
+    }
+
+    #[test]
+    fn a_size_asks_for_no_more_than_the_quota_of_its_tenant_leaves_and_names_it() {
+        let scaled = |quota: Option<Amounts>, wanted: u32| {
+            let world = world(quota);
+            kept(&world, &mut Quotas::of(&world), wanted, SizeEffect::Scale, &Owner::Nobody)
+        };
+        for free in [None, quota(5_000, 20 * GIB), Some(Amounts::default())] {
+            let size = scaled(free, 10);
+            assert_eq!(
+                (size.wanted, size.effect, &size.troubles[..]),
+                (Some(10), SizeEffect::Scale, &[][..])
+            );
+        }
+        let cpu = scaled(quota(2_700, 20 * GIB), 10);
+        assert_eq!((cpu.wanted, cpu.effect), (Some(5), SizeEffect::Scale), "{}", cpu.why);
+        assert_eq!(cpu.troubles, [SizeTrouble::QuotaReached]);
+        assert!(cpu.why.contains("raise its spec.quota") && cpu.why.contains("1.70 vCPU"), "{}", cpu.why);
+        assert_eq!(scaled(quota(20_000, 3 * GIB), 10).wanted, Some(3), "memory is scarcer");
+        let full = scaled(quota(1_000, GIB), 10);
+        assert_eq!(
+            (full.wanted, full.effect),
+            (Some(2), SizeEffect::Keep),
+            "nothing is taken away: {}",
+            full.why
+        );
+        let down = scaled(quota(1_000, GIB), 1);
+        assert_eq!((down.wanted, &down.troubles[..]), (Some(1), &[][..]));
+    }
+
+    #[test]
+    fn what_one_workload_gets_is_not_left_for_the_next() {
+        let world = world(quota(3_000, 20 * GIB));
+        let mut quotas = Quotas::of(&world);
+        let mut next = |effect| kept(&world, &mut quotas, 5, effect, &Owner::Nobody).wanted;
+        assert_eq!(next(SizeEffect::Recommend), Some(5), "what is only said takes nothing");
+        assert_eq!((next(SizeEffect::Scale), next(SizeEffect::Scale)), (Some(5), Some(3)));
+    }
+
+    #[test]
+    fn the_floor_of_an_autoscaler_stays_within_the_quota_and_above_peoples_own() {
+        let world = world(quota(2_000, 20 * GIB));
+        let owner = |peoples| Owner::Hpa { name: "web".to_owned(), bounds: (1, 9), peoples };
+        let floor = |peoples| {
+            let drive = SizeEffect::DriveBounds { min: 7, max: 9 };
+            kept(&world, &mut Quotas::of(&world), 7, drive, &owner(peoples)).effect
+        };
+        assert_eq!(floor((1, 9)), SizeEffect::DriveBounds { min: 4, max: 9 });
+        assert_eq!(floor((6, 9)), SizeEffect::DriveBounds { min: 6, max: 9 });
+    }
+}
