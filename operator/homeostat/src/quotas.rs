@@ -158,8 +158,8 @@ mod tests {
         world
     }
 
-    fn quota(cpu_millis: u64, memory_bytes: u64) -> Option<Amounts> {
-        Some(Amounts { cpu_millis: Some(cpu_millis), memory_bytes: Some(memory_bytes) })
+    fn quota(cpu_millis: u64, memory_bytes: u64) -> Amounts {
+        Amounts { cpu_millis: Some(cpu_millis), memory_bytes: Some(memory_bytes) }
     }
 
     fn kept(
@@ -182,32 +182,32 @@ mod tests {
             let world = world(quota);
             kept(&world, &mut Quotas::of(&world), wanted, SizeEffect::Scale, &Owner::Nobody)
         };
-        for free in [None, quota(5_000, 20 * GIB), Some(Amounts::default())] {
+        for free in [None, Some(quota(5_000, 20 * GIB)), Some(Amounts::default())] {
             let size = scaled(free, 10);
             assert_eq!(
                 (size.wanted, size.effect, &size.troubles[..]),
                 (Some(10), SizeEffect::Scale, &[][..])
             );
         }
-        let cpu = scaled(quota(2_700, 20 * GIB), 10);
+        let cpu = scaled(Some(quota(2_700, 20 * GIB)), 10);
         assert_eq!((cpu.wanted, cpu.effect), (Some(5), SizeEffect::Scale), "{}", cpu.why);
         assert_eq!(cpu.troubles, [SizeTrouble::QuotaReached]);
         assert!(cpu.why.contains("raise its spec.quota") && cpu.why.contains("1.70 vCPU"), "{}", cpu.why);
-        assert_eq!(scaled(quota(20_000, 3 * GIB), 10).wanted, Some(3), "memory is scarcer");
-        let full = scaled(quota(1_000, GIB), 10);
+        assert_eq!(scaled(Some(quota(20_000, 3 * GIB)), 10).wanted, Some(3), "memory is scarcer");
+        let full = scaled(Some(quota(1_000, GIB)), 10);
         assert_eq!(
             (full.wanted, full.effect),
             (Some(2), SizeEffect::Keep),
             "nothing is taken away: {}",
             full.why
         );
-        let down = scaled(quota(1_000, GIB), 1);
+        let down = scaled(Some(quota(1_000, GIB)), 1);
         assert_eq!((down.wanted, &down.troubles[..]), (Some(1), &[][..]));
     }
 
     #[test]
     fn what_one_workload_gets_is_not_left_for_the_next() {
-        let world = world(quota(3_000, 20 * GIB));
+        let world = world(Some(quota(3_000, 20 * GIB)));
         let mut quotas = Quotas::of(&world);
         let mut next = |effect| kept(&world, &mut quotas, 5, effect, &Owner::Nobody).wanted;
         assert_eq!(next(SizeEffect::Recommend), Some(5), "what is only said takes nothing");
@@ -216,7 +216,7 @@ mod tests {
 
     #[test]
     fn the_floor_of_an_autoscaler_stays_within_the_quota_and_above_peoples_own() {
-        let world = world(quota(2_000, 20 * GIB));
+        let world = world(Some(quota(2_000, 20 * GIB)));
         let owner = |peoples| Owner::Hpa { name: "web".to_owned(), bounds: (1, 9), peoples };
         let floor = |peoples| {
             let drive = SizeEffect::DriveBounds { min: 7, max: 9 };

@@ -20,7 +20,9 @@ impl Analyser {
 mod tests {
     use super::*;
     use homeostat_knowledge::observation::{LogRecord, Observation, Signal};
-    use homeostat_knowledge::{CallOutcome, Entity, Name, ObjectKey, Snapshot, Span, SpanKind, Timestamp, Uid};
+    use homeostat_knowledge::{
+        CallOutcome, Entity, Name, ObjectKey, Snapshot, Span, SpanKind, Timestamp, Uid,
+    };
 
     #[test]
     fn what_finds_no_room_is_counted_under_its_name() {

@@ -61,9 +61,8 @@ fn ends(record: &ActionRecord, snapshot: &Snapshot) -> Timestamp {
 
 /// The kill switch is engaged, which says nothing against the undo itself.
 fn stopped(guards: &[GuardReport]) -> bool {
-    refusal(guards).is_some_and(|report| {
-        report.name == GuardName::KillSwitch && report.result == GuardResult::Refused
-    })
+    refusal(guards)
+        .is_some_and(|report| report.name == GuardName::KillSwitch && report.result == GuardResult::Refused)
 }
 
 /// What stops it could not be found out now.

@@ -289,7 +289,7 @@ fn expected_beside(calendar: Vec<CalendarEntry>) -> Outlook {
         model.observe(begin + minute, Some(20.0 + noise + if sale { 60.0 } else { 0.0 }));
     }
     let kept = crate::kept::Kept { load: model.kept(), ..crate::kept::Kept::default() };
-    let memory = Arc::new(BTreeMap::from([(requests(&ObjectKey::new("shop", "cart")), kept)]));
+    let memory = Memory::of([(requests(&ObjectKey::new("shop", "cart")), Uid::new("u"), kept)]);
     let mut back = Forecaster::new(Forecasting::new(OutlookConfig::default()).unwrap(), memory, MOST);
     let scaling = ScalingPolicy { calendar, ..ScalingPolicy::default() };
     let all = back.step(&snapshot(Some(&scaling), 1, 60 * now), at(60 * now)).unwrap();

@@ -233,9 +233,8 @@ impl Forecasting {
         let values = model.steps.values();
         let step = self.config.step_seconds;
         let start = model.steps.first().saturating_mul(i64::from(step));
-        let forecast = History::new(start, step, &values)
-            .map_err(|error| error.to_string())
-            .and_then(|history| {
+        let forecast =
+            History::new(start, step, &values).map_err(|error| error.to_string()).and_then(|history| {
                 self.forecast(model, entries, compare, &history).map(|forecast| (history, forecast))
             });
         let (history, forecast) = match forecast {
