@@ -168,7 +168,9 @@ impl Watched {
         }
         let band = band(&self.foreseen.outlook, now)?;
         if let Some(named) = &self.named {
-            return named.out(band);
+            // Without a back-test the band has no width, and every load is out of it.
+            let tested = self.foreseen.outlook.skill != ForecastSkill::Unknown;
+            return if tested { named.out(band) } else { None };
         }
         let (at, before) = self.read?;
         let seconds = now.duration_since(at).as_secs_f64();
