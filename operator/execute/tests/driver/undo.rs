@@ -185,7 +185,8 @@ async fn what_a_person_changed_while_an_undo_waited_for_the_kill_switch_is_left_
     let (world, left) = while_engaged(|inner| inner.controller.replicas = 3).await;
     let (done, undo) = (end(&world, false), end(&world, true));
     assert_eq!((done.state, undo.state), (ActionState::Failed, ActionState::Refused), "{}", undo.message);
-    assert_eq!((left, world.lock().controller.replicas, world.lock().effects.len()), (3, 3, 1));
+    let inner = world.lock();
+    assert_eq!((left, inner.controller.replicas, inner.effects.len()), (3, 3, 1));
     assert!(done.message.contains("not taken back"), "{}", done.message);
 }
 
