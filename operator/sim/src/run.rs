@@ -4,7 +4,7 @@ use crate::defects::Defect;
 use crate::faults::{Fault, Meddle};
 use crate::process::{self, Handle};
 use crate::world::World;
-use homeostat_knowledge::{ActionState, SignedDuration, Timestamp};
+use homeostat_knowledge::{ActionState, ControllerKind, ControllerRecord, SignedDuration, Timestamp};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -120,7 +120,7 @@ impl Lives {
         false
     }
 
-    /// Nobody is ill, nothing is under way, and nothing is held.
+    /// Nobody is ill, nothing is under way, nothing is held, and Kubernetes has done what was asked of it.
     pub fn at_rest(&self) -> bool {
         let quiet = {
             let inner = self.world.lock();
@@ -129,7 +129,16 @@ impl Lives {
                 .iter()
                 .any(|(key, service)| service.situation.ailing(&inner.server, key).is_some());
             let held = inner.server.holds().next().is_some();
-            !ill && !held && inner.server.open_actions().next().is_none() && inner.server.incidents.is_empty()
+            let controllers = inner.server.controllers.values().map(|one| &one.record);
+            let deployed = |record: &&ControllerRecord| record.key.kind == ControllerKind::Deployment;
+            let as_wanted = |record: &ControllerRecord| {
+                let serving = inner.server.pods_of(&record.key).filter(|pod| pod.record.serving()).count();
+                let present = inner.server.pods_of(&record.key).count();
+                usize::try_from(record.replicas).is_ok_and(|wanted| wanted == present && wanted == serving)
+            };
+            let done = controllers.filter(deployed).all(as_wanted);
+            let open = inner.server.open_actions().next().is_some();
+            !ill && !held && done && !open && inner.server.incidents.is_empty()
         };
         quiet && self.all.last().is_some_and(|handle| handle.under_way() == 0)
     }
