@@ -69,8 +69,8 @@ coverage: ## Branches of guards and ledger that their crate's tests take (>= 95 
 	@$(STEP) "Preparing tools" ./scripts/prepare rust
 	@$(STEP) "Counting branches" ./scripts/coverage
 
-mutants: ## Small changes of guards and ledger that the crate's tests must notice (>= 90 %; needs cargo-mutants, an hour)
-	@$(STEP) "Preparing tools" ./scripts/prepare rust
+mutants: ## Small changes of guards and ledger that the crate's tests must notice (>= 90 %; a quarter of an hour)
+	@$(STEP) "Preparing tools" ./scripts/prepare mutants
 	@$(STEP) "Changing the code" ./scripts/mutants $(ARGS)
 
 bench: ## Speed and memory into target/bench/summary.json, with the figures of the last demo and the last quiet run
