@@ -488,6 +488,7 @@ impl Analyser {
             let callee = self.calls.callee(&Entity::Workload { key: key.clone() });
             let (answered, outside) = self.golden.answered(key);
             let backlog_falls = self.signals.backlog_falls(key, now);
+            let backlog_stopped = self.signals.backlog_stopped(key, now);
             let health = match callee {
                 Some(callee) if callee.last_good.is_some() || callee.last_failure.is_some() => {
                     WorkloadHealth {
@@ -503,6 +504,7 @@ impl Analyser {
                             .filter(|last| now.duration_since(*last) <= CALLS_CLEAR)
                             .and_then(|_| self.golden.wrong_at_once(snapshot, key, now)),
                         backlog_falls,
+                        backlog_stopped,
                     }
                 }
                 // Nobody calls it: its pods' readiness speaks, and only when all of them are ready.
@@ -513,7 +515,8 @@ impl Analyser {
                         continue;
                     }
                     let before = snapshot.health.get(key).cloned().unwrap_or_default();
-                    let before = WorkloadHealth { answered, outside, backlog_falls, ..before };
+                    let before =
+                        WorkloadHealth { answered, outside, backlog_falls, backlog_stopped, ..before };
                     let mut pods = snapshot.pods_of(key).filter(|pod| !pod.deleting).peekable();
                     let ready = !quiet && pods.peek().is_some() && pods.all(|pod| pod.serving());
                     if quiet {

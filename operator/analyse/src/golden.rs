@@ -7,8 +7,8 @@ use crate::at_once::AtOnce;
 use crate::histogram::Second;
 use crate::replicas::{Apart, Replicas};
 use homeostat_knowledge::{
-    CallOutcome, Entity, ObjectKey, Observation, PodRecord, Signal, Snapshot, SpanKind, Timestamp,
-    WorkloadKey,
+    CallOutcome, Entity, ObjectKey, Observation, PodRecord, Signal, SignedDuration, Snapshot, SpanKind,
+    Timestamp, WorkloadKey,
 };
 use homeostat_models::detect::{Direction, SeriesConfig, SeriesDetector};
 use std::collections::{BTreeMap, HashMap};
@@ -27,6 +27,10 @@ const ENTER_SECONDS: u32 = 3;
 const LEAVE_SECONDS: u32 = 3;
 /// A slow time of so many seconds is the new usual.
 const LONGEST_SECONDS: u32 = 1_800;
+/// Without a second of enough answers for so many seconds, a slow time is over unless one of the few answers is late.
+const FEW_SECONDS: i64 = 10;
+/// A new pod is slow by nature for so long, or does not answer yet.
+pub(crate) const START: SignedDuration = SignedDuration::from_secs(20);
 /// Before the detector has learned what is usual, the middle of at least so many seconds stands for it, and only what is so
 /// many times as much counts: enough to see that most of a node is late at once, not to call one workload slow.
 const FIRST_SECONDS: usize = 5;
@@ -55,6 +59,13 @@ struct SlowRun {
     answers: u32,
 }
 
+impl SlowRun {
+    /// Own time, in seconds, from which an answer belongs to it.
+    fn limit(&self) -> f64 {
+        late_from(self.before.usual, if self.early { FIRST_RATIO } else { MINIMUM_RATIO })
+    }
+}
+
 /// Server-side view of one pod, over the last few seconds.
 #[derive(Clone, Copy, Debug, Default)]
 struct PodCounts {
@@ -74,6 +85,12 @@ struct Served {
     first: Vec<f64>,
     seconds: f64,
     slow: Option<SlowRun>,
+    /// The last second that was judged, or the end of the last `FEW_SECONDS` after it.
+    judged: i64,
+    /// One of the few answers since was late.
+    few_late: bool,
+    /// The slow run is over as far as the few answers tell: it is kept, as what was usual before it, for the next judged second.
+    quiet: bool,
     answered: u64,
     /// Own errors, and answers that took longer than the objective by own time.
     outside: u64,
@@ -187,6 +204,9 @@ impl Golden {
             if index > served.second.index {
                 served.close(index);
             }
+            let starts =
+                |pod: &PodRecord| pod.deleting || !pod.serving() || now.duration_since(pod.created) < START;
+            served.look(index, || snapshot.pods_of(key).any(|pod| starts(pod)));
             snapshot.workloads.contains_key(key)
         });
         self.pods.retain(|key, _| snapshot.pods.contains_key(key));
@@ -214,7 +234,7 @@ impl Golden {
         self.served
             .iter()
             .filter(|(_, served)| served.verdict.is_some() || served.first.len() >= FIRST_SECONDS)
-            .map(|(key, served)| (key, served.slow.map(|run| run.since)))
+            .map(|(key, served)| (key, served.told().map(|run| run.since)))
     }
 
     /// Usual own time of a workload (the middle of what is usual for the p90 of a second), in seconds.
@@ -257,14 +277,22 @@ impl Served {
             first: Vec::new(),
             seconds: 0.0,
             slow: None,
+            judged: index,
+            few_late: false,
+            quiet: false,
             answered: 0,
             outside: 0,
         }
     }
 
+    /// The slow run, while answers tell of it.
+    fn told(&self) -> Option<SlowRun> {
+        self.slow.filter(|_| !self.quiet)
+    }
+
     /// The slow time, once it is believed.
     fn slow(&self) -> Option<SlowService> {
-        let run = self.slow.filter(|run| !run.early)?;
+        let run = self.told().filter(|run| !run.early)?;
         let believed = run.answers >= ENTER_ANSWERS || run.seconds >= ENTER_SECONDS;
         believed.then_some(SlowService { since: run.since, seconds: self.seconds, verdict: run.before })
     }
@@ -274,6 +302,7 @@ impl Served {
     fn run(&self, alarm: bool) -> Option<SlowRun> {
         let began = || Timestamp::from_second(self.second.index - 1).ok();
         let run = match (self.slow, self.verdict) {
+            (Some(run), _) if self.quiet => SlowRun { since: began()?, seconds: 0, answers: 0, ..run },
             (Some(run), _) if run.seconds < LONGEST_SECONDS => run,
             (None, Some(before)) if alarm => {
                 SlowRun { since: began()?, early: false, before, seconds: 0, answers: 0 }
@@ -283,8 +312,7 @@ impl Served {
             }
             _ => return None,
         };
-        let ratio = if run.early { FIRST_RATIO } else { MINIMUM_RATIO };
-        let limit = late_from(run.before.usual, ratio);
+        let limit = run.limit();
         (self.seconds >= limit).then(|| SlowRun {
             seconds: run.seconds + 1,
             answers: run.answers.saturating_add(self.second.at_least(limit)),
@@ -316,6 +344,7 @@ impl Served {
             let usual = (verdict.usual.0.exp(), verdict.usual.1.exp());
             self.verdict = verdict.ready.then_some(SlowVerdict { chance: verdict.chance, usual });
             self.slow = self.run(verdict.alarm);
+            (self.judged, self.few_late, self.quiet) = (self.second.index, false, false);
             if self.verdict.is_some() {
                 self.first = Vec::new();
             } else if self.slow.is_none() {
@@ -323,8 +352,22 @@ impl Served {
                 let place = self.first.partition_point(|known| *known < seconds.ln());
                 self.first.insert(place, seconds.ln());
             }
+        } else if let Some(run) = self.slow {
+            self.few_late |= self.second.at_least(run.limit()) > 0;
         }
         self.second = Second::new(index);
+    }
+
+    /// What the few answers, or none, tell of a slow time. While pods start, that is no wonder.
+    fn look(&mut self, index: i64, starts: impl FnOnce() -> bool) {
+        if self.slow.is_none() {
+            return;
+        }
+        let starts = starts();
+        if starts || index - self.judged > FEW_SECONDS {
+            self.quiet |= !starts && !self.few_late;
+            (self.judged, self.few_late) = (index, false);
+        }
     }
 }
 
@@ -339,7 +382,7 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
     use super::*;
-    use homeostat_knowledge::{SignedDuration, Span, Uid};
+    use homeostat_knowledge::{Span, Uid};
 
     /// A workload that was seen for two minutes with three answers a second.
     fn sparse() -> Served {
@@ -449,6 +492,39 @@ mod tests {
         second(&mut served, 120, &[2.0; 8]);
         assert!(served.slow().is_some());
         second(&mut served, 121, &[0.02; 8]);
+        assert!(served.slow().is_none());
+    }
+
+    /// A workload that was seen slow for three seconds, and answered these after each other, each in a second of its own.
+    fn slow_and_then(answers: impl IntoIterator<Item = Option<f64>>, starts: bool) -> Served {
+        let mut served = sparse();
+        for index in 120..123 {
+            second(&mut served, index, &[2.0; 8]);
+        }
+        assert!(served.slow().is_some());
+        for (index, answer) in (123..).zip(answers) {
+            second(&mut served, index, answer.as_slice());
+            served.look(index + 1, || starts);
+        }
+        served
+    }
+
+    #[test]
+    fn a_slow_time_ends_when_the_few_answers_are_usual_or_none_come() {
+        let few = |answer| (0..11).map(move |turn| (turn % 2 == 0).then_some(answer));
+        assert!(slow_and_then(few(0.02), false).slow().is_none());
+        assert!(slow_and_then(few(0.02).take(5), false).slow().is_some(), "too soon to tell");
+        assert!(slow_and_then([None; 11], false).slow().is_none(), "nobody calls it any more");
+        assert!(slow_and_then([None; 11], true).slow().is_some(), "its new pod does not answer yet");
+        assert!(slow_and_then(few(2.0), false).slow().is_some(), "they are late as before");
+    }
+
+    #[test]
+    fn who_was_slow_before_a_silence_and_is_after_it_is_slow_from_then_on() {
+        let mut served = slow_and_then([None; 60], false);
+        second(&mut served, 183, &[2.0; 8]);
+        assert_eq!(served.slow().unwrap().since, Timestamp::from_second(182).unwrap());
+        second(&mut served, 184, &[0.02; 8]);
         assert!(served.slow().is_none());
     }
 }

@@ -32,6 +32,8 @@ const LEAVE_POINTS: u32 = 3;
 const LEAVE_POINTS_STORED: u32 = 10;
 /// A backlog that went by this share from where it turned last goes the other way; less is a ripple.
 const TURNS: f64 = 0.05;
+/// Samples in a row without a new peak after which a backlog grows no more.
+const STOPS: u32 = 2;
 /// What new pods begin without.
 const BEGINS_EMPTY: [Measures; 2] = [Measures::MemoryBytes, Measures::EphemeralStorageBytes];
 
@@ -197,17 +199,24 @@ struct Course {
     falls: bool,
     /// The highest value of a rise, the lowest of a fall.
     turn: f64,
+    /// Samples of a rise since its highest one.
+    below: u32,
 }
 
 impl Course {
     fn observe(&mut self, value: f64) {
         let (falls, turn) = (self.falls, self.turn);
+        self.below = if falls || value > turn { 0 } else { self.below.saturating_add(1) };
         let turned = if falls { value >= turn * (1.0 + TURNS) } else { value <= turn * (1.0 - TURNS) };
         if turned {
-            *self = Self { falls: !falls, turn: value };
+            *self = Self { falls: !falls, turn: value, below: 0 };
         } else {
             self.turn = if falls { turn.min(value) } else { turn.max(value) };
         }
+    }
+
+    fn stopped(self) -> bool {
+        self.falls || self.below >= STOPS
     }
 }
 
@@ -315,7 +324,7 @@ impl Signals {
         series.run.observe(bad, at, enter, leave);
         if series.run.abnormal_since.is_none() {
             series.grew = false;
-            series.course = Course { falls: false, turn: sample.value };
+            series.course = Course { turn: sample.value, ..Course::default() };
             return;
         }
         series.grew |= sample.value > series.first_bad;
@@ -354,12 +363,21 @@ impl Signals {
 
     /// Whether the backlog of a workload that is found to grow gets smaller: each of its series, by samples of now.
     pub fn backlog_falls(&self, workload: &WorkloadKey, now: Timestamp) -> bool {
+        self.backlog(workload, now, |course| course.falls)
+    }
+
+    /// Whether the backlog of a workload that is found to grow grows no more: each of its series, by samples of now.
+    pub fn backlog_stopped(&self, workload: &WorkloadKey, now: Timestamp) -> bool {
+        self.backlog(workload, now, Course::stopped)
+    }
+
+    fn backlog(&self, workload: &WorkloadKey, now: Timestamp, goes: impl Fn(Course) -> bool) -> bool {
         let Some(series) = self.series.get(workload) else { return false };
         let grows =
             |one: &&Series| one.run.abnormal_since.is_some() && one.kind() == FindingKind::QueueGrowing;
         let mut growing = series.values().filter(grows).peekable();
         growing.peek().is_some()
-            && growing.all(|one| one.asked.bad_above && one.course.falls && one.seen(now) == now)
+            && growing.all(|one| one.asked.bad_above && goes(one.course) && one.seen(now) == now)
     }
 
     /// Workloads with abnormal signals. What is silent since stays abnormal, as of its last sample.
@@ -414,13 +432,25 @@ mod tests {
 
     #[test]
     fn a_backlog_falls_from_a_twentieth_below_its_peak_on_until_it_rises_as_much() {
-        let mut course = Course { falls: false, turn: 100.0 };
+        let mut course = Course { turn: 100.0, ..Course::default() };
         let values = [110.0, 200.0, 192.0, 189.0, 150.0, 155.0, 158.0, 300.0];
         let falls = values.map(|value| {
             course.observe(value);
             course.falls
         });
         assert_eq!(falls, [false, false, false, true, true, true, false, false]);
+    }
+
+    #[test]
+    fn a_backlog_grows_no_more_after_two_samples_without_a_new_peak() {
+        let mut course = Course { turn: 10_000.0, ..Course::default() };
+        let values = [10_200.0, 10_150.0, 10_400.0, 10_390.0, 10_310.0, 10_230.0, 10_500.0];
+        let stopped = values.map(|value| {
+            course.observe(value);
+            (course.stopped(), course.falls)
+        });
+        assert!(stopped.iter().all(|(_, falls)| !falls), "no twentieth below the peak");
+        assert_eq!(stopped.map(|(stopped, _)| stopped), [false, false, false, false, true, true, false]);
     }
 
     #[test]

@@ -468,26 +468,29 @@ fn what_new_pods_empty_is_told_as_early_each_time_and_is_no_clean_up() {
 fn a_backlog_that_gets_smaller_is_told_apart_from_one_that_grows_stands_still_or_is_silent() {
     let mut world = World::new(&[("order", vec![signal(Measures::Backlog, Some(90.0))])]);
     world.serve(1, &["order"], &|_, _| (0.01, CallOutcome::Ok));
-    let falls =
-        |world: &World| world.snapshot.health.get(&key("order")).is_some_and(|health| health.backlog_falls);
-    for (value, gets_smaller) in [
-        (100.0, false),
-        (110.0, false),
-        (200.0, false),
-        (200.0, false),
-        (180.0, true),
-        (150.0, true),
-        (160.0, false),
-        (140.0, true),
+    let told = |world: &World| {
+        let health = world.snapshot.health.get(&key("order"));
+        health.map_or((false, false), |health| (health.backlog_falls, health.backlog_stopped))
+    };
+    for (value, gets_smaller, grows_no_more) in [
+        (100.0, false, false),
+        (110.0, false, false),
+        (200.0, false, false),
+        (200.0, false, false),
+        (199.0, false, true),
+        (180.0, true, true),
+        (150.0, true, true),
+        (160.0, false, false),
+        (140.0, true, true),
     ] {
         world.sample("signal", "", value);
-        assert_eq!(falls(&world), gets_smaller, "{value}");
+        assert_eq!(told(&world), (gets_smaller, grows_no_more), "{value}");
     }
     assert_eq!(world.kinds(), [(FindingKind::QueueGrowing, "order".to_owned())]);
     for _ in 0..3 {
         world.look(SignedDuration::from_mins(1));
     }
-    assert!(!falls(&world), "nothing is known of now");
+    assert_eq!(told(&world), (false, false), "nothing is known of now");
 }
 
 #[test]

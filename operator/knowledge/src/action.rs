@@ -447,11 +447,13 @@ impl ActionRecord {
         self.kind() == ActionKind::ScaleDown || self.lowers_floor() || of_pod
     }
 
-    /// The guard that refused a way up by forecast and passes by itself: it is soon asked again.
+    /// The guard that refused a way up by forecast and passes by itself: it is soon asked again. Not so after the intent was
+    /// stored: each such try is an object of its own.
     pub fn waits_for(&self) -> Option<GuardName> {
         let way_up = self.origin == Origin::Forecast && self.undo_of.is_none() && !self.goes_down();
         let refusal = self.guards.iter().find(|guard| !guard.result.permits())?;
-        let waits = way_up && self.state == ActionState::Refused && refusal.passes_by_itself();
+        let early = self.state == ActionState::Refused && self.instants.intent.is_none();
+        let waits = way_up && early && refusal.passes_by_itself();
         waits.then_some(refusal.name)
     }
 }

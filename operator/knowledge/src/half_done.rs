@@ -120,7 +120,7 @@ fn stands(action: &ActionRecord, snapshot: &Snapshot, stopped: &BTreeSet<&Action
     }
 }
 
-/// Actions whose undo was refused by the kill switch for good: it waited for a day, or that of a drain, which does not wait.
+/// Actions whose undo was refused by the kill switch for good: it waited for an hour, or that of a drain, which does not wait.
 fn undos_stopped(snapshot: &Snapshot) -> BTreeSet<&ActionId> {
     let stopped = |undo: &&Arc<ActionRecord>| {
         let by_switch = |guard: &GuardReport| guard.name == GuardName::KillSwitch && !guard.result.permits();

@@ -112,6 +112,8 @@ pub struct WorkloadHealth {
     pub wrong_at_once: Option<Timestamp>,
     /// A backlog of it that was found to grow gets smaller, as samples of now show. Not so while it stands still, or is silent.
     pub backlog_falls: bool,
+    /// Such a backlog grows no more, be it that it stands still, as samples of now show. Not so while it is silent.
+    pub backlog_stopped: bool,
 }
 
 impl Snapshot {

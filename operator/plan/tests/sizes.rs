@@ -236,4 +236,17 @@ fn more_replicas_that_wait_for_a_guard_are_asked_for_within_half_a_minute_howeve
     refused_by(&mut both, 300.0, GuardName::DryRun);
     refused_by(&mut both, 45.0, GuardName::FreezeWindow);
     assert!(matches!(decided(&both, &advice(9)), SizeDecision::Act(_)), "another guard begins anew");
+    let mut claimed = world(4);
+    refused_by(&mut claimed, 45.0, GuardName::FreezeWindow);
+    refused_by(&mut claimed, 30.4, GuardName::FreezeWindow);
+    refused_by(&mut claimed, 15.4, GuardName::FreezeWindow);
+    assert!(matches!(decided(&claimed, &advice(9)), SizeDecision::Act(_)));
+    for seconds in ["45", "30.4", "15.4"] {
+        let id = ActionId::new(format!("shop.order-{seconds}"));
+        let mut record = (**claimed.actions.get(&id).expect("stored")).clone();
+        record.instants.intent = Some(record.evidence.taken_at);
+        claimed.commit(&ObjectChange::Action(Change::Applied(Arc::new(record))), now());
+    }
+    let why = waits(&claimed, 9);
+    assert!(why.contains("tried again after"), "each try after the claim is stored: {why}");
 }

@@ -2,6 +2,7 @@
 //! away, a source that is down.
 
 use super::{Analyser, Seen};
+use crate::golden::START;
 use crate::signals::Abnormal;
 use homeostat_knowledge::observation::SourceState;
 use homeostat_knowledge::{Entity, Evidence, FindingKind, SignedDuration, Snapshot, Timestamp, WorkloadKey};
@@ -23,9 +24,8 @@ impl Analyser {
             // callers has a finding.
             let known = self.findings.get(&(entity.clone(), FindingKind::Slow));
             let known = known.is_some_and(|finding| finding.active);
-            let starting = snapshot
-                .pods_of(workload)
-                .any(|pod| pod.deleting || now.duration_since(pod.created) < SignedDuration::from_secs(20));
+            let starting =
+                snapshot.pods_of(workload).any(|pod| pod.deleting || now.duration_since(pod.created) < START);
             if self.contention.explains(snapshot, &entity) {
                 continue;
             }

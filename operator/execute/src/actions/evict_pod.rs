@@ -368,7 +368,8 @@ mod tests {
     fn who_took_the_place_of_an_outlier_is_compared_first_and_another_outlier_has_its_turn() {
         let outlier = |snapshot: &mut Snapshot, pod: &PodRecord| {
             let entity = snapshot.entity_of(pod);
-            let found = crate::testing::incident("order-1", entity, FindingKind::ReplicaOutlier, -60);
+            let mut found = crate::testing::incident("order-1", entity, FindingKind::ReplicaOutlier, -60);
+            found.findings[0].last_seen = at(5);
             snapshot.incidents.insert_mut(found.id.clone(), std::sync::Arc::new(found));
         };
         let mut record = sent();

@@ -298,7 +298,7 @@ mod tests {
         put_controller(&mut snapshot, rolled);
         let mut judge = |active, other: Option<FindingKind>, second| {
             let mut filling = incident("order-1", pod_entity(), FindingKind::EphemeralStorageFilling, -60);
-            filling.findings[0].active = active;
+            (filling.findings[0].active, filling.findings[0].last_seen) = (active, at(second));
             if let Some(kind) = other {
                 filling.findings.extend(incident("order-2", pod_entity(), kind, 1).findings);
             }

@@ -170,8 +170,13 @@ fn still_wrong(record: &ActionRecord, snapshot: &Snapshot, now: Timestamp) -> Op
         End::Finding => true,
         End::FindingAlone => incident.findings.iter().all(|finding| finding.kind == kind),
     };
-    // What waits in a backlog takes its time; that it gets less shows that what was done suffices.
-    let falls = || snapshot.health.get(&record.workload).is_some_and(|health| health.backlog_falls);
+    let over = now >= deadline(record, now);
+    // What waits in a backlog takes its time; that it gets less shows that what was done suffices. At the end it is enough that
+    // it grows no more: with what was there before it grew.
+    let falls = || {
+        let health = snapshot.health.get(&record.workload);
+        health.is_some_and(|health| health.backlog_falls || (over && health.backlog_stopped))
+    };
     if !tells || (kind == FindingKind::QueueGrowing && falls()) {
         return None;
     }
@@ -181,8 +186,15 @@ fn still_wrong(record: &ActionRecord, snapshot: &Snapshot, now: Timestamp) -> Op
         .flat_map(|incident| &incident.findings)
         .filter(|finding| finding.active && finding.kind == kind && concerns(finding, record, snapshot))
         .collect();
-    if let Some(finding) = alike.iter().find(|finding| reached(finding, record, sent, snapshot)) {
-        return Some(until(record, now, &format!("{kind} is still found of {}", finding.entity)));
+    let of_it = alike.iter().filter(|finding| reached(finding, record, sent, snapshot));
+    if let Some(finding) = of_it.max_by_key(|finding| finding.last_seen) {
+        if finding.last_seen > sent {
+            return Some(until(record, now, &format!("{kind} is still found of {}", finding.entity)));
+        }
+        // What was not measured since says nothing against it.
+        if !over {
+            return Some(Verdict::Wait(format!("{kind} of {} was not measured since", finding.entity)));
+        }
     }
     // That a new process finds nothing says something once it has looked for a while.
     let compares = matches!(kind.source(), EvidenceSource::Series | EvidenceSource::Siblings);
@@ -193,7 +205,7 @@ fn still_wrong(record: &ActionRecord, snapshot: &Snapshot, now: Timestamp) -> Op
         )));
     }
     // Another replica that stands apart has its turn.
-    if kind != FindingKind::ReplicaOutlier || !alike.is_empty() || now >= deadline(record, now) {
+    if kind != FindingKind::ReplicaOutlier || !alike.is_empty() || over {
         return None;
     }
     let mut made = snapshot.pods_of(&record.workload).filter(|pod| !pod.deleting && made_since(pod, sent));

@@ -149,6 +149,12 @@ impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
         let now = self.now();
         self.memory().stored(&stored, now);
         case.record = stored;
+        if case.record.undo_of.is_some()
+            && matches!(case.record.state, ActionState::Proposed | ActionState::Admitted)
+            && let Some(left) = self.left_as_it_is(&case).await?
+        {
+            return Ok(left);
+        }
         Ok(match case.record.state {
             ActionState::Proposed if super::store::half_created(&case.record) => {
                 if case.record.undo_of.is_some() {

@@ -1,10 +1,13 @@
 //! Trying an undo again: what kept it from its effect may pass, and nobody else asks for it a second time.
 //!
-//! It is tried with longer and longer waits while requests fail, and waits as long as the kill switch is engaged. Each time
-//! it is judged anew, so what a person changed meanwhile is left to them.
+//! It is tried with longer and longer waits while requests fail, and waits for an hour while the kill switch is engaged. Each
+//! time it is judged anew, so what a person changed meanwhile is left to them. What was found long ago is asked anew, too:
+//! what is well by now is left as it is.
 
 use super::stages::Next;
+use super::watch::Waits;
 use super::{Case, ExecuteError, Executor};
+use crate::actions::{Verdict, spec, weighed};
 use crate::guards::refusal;
 use crate::ledger::{LedgerEvent, next};
 use crate::ports::{Actuator, Leadership, Ledger};
@@ -15,8 +18,10 @@ use homeostat_knowledge::{
 
 /// Requests that fail are tried again for so long; the time under the kill switch does not count.
 const TRIES: SignedDuration = SignedDuration::from_mins(10);
-/// Whatever keeps an undo, it is given up so long after the effect that it takes back.
-const WAITS: SignedDuration = SignedDuration::from_hours(24);
+/// Whatever keeps an undo, it is given up so long after the window of what it takes back: by then that may be needed.
+const WAITS: SignedDuration = SignedDuration::from_hours(1);
+/// So long whether it is well by now is looked at, as good calls have to hold.
+const LOOKS: SignedDuration = SignedDuration::from_secs(10);
 
 /// How often an undo was tried in vain.
 #[derive(Clone, Copy, Debug, Default)]
@@ -24,6 +29,8 @@ pub(super) struct Tries {
     number: u32,
     /// Since when requests fail.
     since: Option<Timestamp>,
+    /// The kill switch kept it for a while.
+    engaged: bool,
 }
 
 impl Tries {
@@ -33,11 +40,11 @@ impl Tries {
     }
 
     fn failed(self, now: Timestamp) -> Self {
-        Self { number: self.number.saturating_add(1), since: self.since.or(Some(now)) }
+        Self { number: self.number.saturating_add(1), since: self.since.or(Some(now)), ..self }
     }
 
     fn stopped(self) -> Self {
-        Self { number: self.number.saturating_add(1), since: None }
+        Self { number: self.number.saturating_add(1), since: None, engaged: true }
     }
 
     fn over(self, ends: Timestamp, now: Timestamp) -> bool {
@@ -51,12 +58,18 @@ fn taken_back<'a>(record: &ActionRecord, snapshot: &'a Snapshot) -> Option<&'a A
     (!undone.state.ended()).then_some(&**undone)
 }
 
-/// When an undo is given up.
-fn ends(record: &ActionRecord, snapshot: &Snapshot) -> Timestamp {
+/// When the window of what an undo takes back ended.
+fn window_ended(record: &ActionRecord, snapshot: &Snapshot) -> Timestamp {
     let asked = record.evidence.taken_at;
     let sent = taken_back(record, snapshot).and_then(|undone| undone.instants.sent);
     let from = sent.map_or(asked, |sent| sent.max(asked));
-    from.checked_add(WAITS).unwrap_or(from)
+    from.checked_add(record.verification.within).unwrap_or(from)
+}
+
+/// When an undo is given up.
+fn ends(record: &ActionRecord, snapshot: &Snapshot) -> Timestamp {
+    let ended = window_ended(record, snapshot);
+    ended.checked_add(WAITS).unwrap_or(ended)
 }
 
 /// The kill switch is engaged, which says nothing against the undo itself.
@@ -119,12 +132,13 @@ impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
             return self.give_up(case, event).await;
         }
         tracing::warn!(action = %id, ?event, "nothing was taken back yet; it is tried again");
+        let waits = Waits::begin(&self.shared.waiting);
         loop {
             self.pause(&id, self.backoff(case.tries.number, None)).await?;
             let switch = self.kill_switch().await.state;
-            let waits = taken_back(&case.record, &self.snapshot()).is_some();
+            let open = taken_back(&case.record, &self.snapshot()).is_some();
             case.tries = match switch {
-                KillSwitch::Engaged { .. } if waits => case.tries.stopped(),
+                KillSwitch::Engaged { .. } if open => case.tries.stopped(),
                 KillSwitch::Unreadable => case.tries.failed(self.now()),
                 KillSwitch::Off | KillSwitch::Engaged { .. } => break,
             };
@@ -133,7 +147,50 @@ impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
                 break;
             }
         }
+        let left = self.left_as_it_is(&case).await?;
+        drop(waits);
+        if let Some(left) = left {
+            return Ok(left);
+        }
         if case.record.state == ActionState::Proposed { self.admit(case).await } else { Ok(Next::Send(case)) }
+    }
+
+    /// Ends an undo that waited for long, and of which nothing was sent, where what it would take back is well by now.
+    pub(super) async fn left_as_it_is(&self, case: &Case) -> Result<Option<Next>, ExecuteError> {
+        let record = &case.record;
+        let passed = self.now().duration_since(window_ended(record, &self.snapshot()));
+        if !case.tries.engaged && passed < TRIES {
+            return Ok(None);
+        }
+        let Some(well) = self.well_by_now(record).await? else { return Ok(None) };
+        let reason = format!("it is well by now ({well}), so it is left as it is");
+        let after = next(record, LedgerEvent::Cancel { guards: Vec::new(), reason }, self.now())?;
+        let ended = if record.resource_version.is_empty() {
+            self.create(after).await?
+        } else {
+            self.advance(record, after).await?
+        };
+        Ok(Some(Next::Ended(ended)))
+    }
+
+    /// How it is seen, by the verification of the action that is taken back, that it is well by now; `None`: it is not.
+    async fn well_by_now(&self, record: &ActionRecord) -> Result<Option<String>, ExecuteError> {
+        let begun = self.now();
+        let ends = ends(record, &self.snapshot()).max(begun + LOOKS);
+        loop {
+            let (snapshot, now) = (self.snapshot(), self.now());
+            let Some(mut undone) = taken_back(record, &snapshot).cloned() else { return Ok(None) };
+            let Some(spec) = spec(undone.kind()) else { return Ok(None) };
+            let since = undone.instants.sent.map(|sent| begun.duration_since(sent));
+            undone.verification.within = since.unwrap_or_default().saturating_add(LOOKS);
+            let verdict = spec.verify(&undone, &snapshot, now);
+            match weighed(verdict, &undone, &snapshot, now) {
+                Verdict::Helped(reason) => return Ok(Some(reason)),
+                Verdict::Wait(_) if now < ends => {}
+                Verdict::Wait(_) | Verdict::NotHelped(_) => return Ok(None),
+            }
+            self.pause(&record.id, self.safety()).await?;
+        }
     }
 
     async fn give_up(&self, case: Case, event: LedgerEvent) -> Result<Next, ExecuteError> {
@@ -166,15 +223,15 @@ mod tests {
     }
 
     #[test]
-    fn it_is_given_up_a_day_after_the_effect_that_it_takes_back() {
+    fn it_is_given_up_an_hour_after_the_window_of_what_it_takes_back() {
         let mut snapshot = snapshot();
         let mut undone = record("order-1-1");
         undone.state = ActionState::Verifying;
         undone.instants.sent = Some(at(500));
         let undo = ActionRecord { undo_of: Some(ActionId::new("order-1-1")), ..record("order-1-1-undo") };
-        assert_eq!(ends(&undo, &snapshot), at(86_400), "nothing is known of what it takes back");
+        assert_eq!(ends(&undo, &snapshot), at(3_630), "nothing is known of what it takes back");
         snapshot.actions.insert_mut(undone.id.clone(), Arc::new(undone));
-        assert_eq!(ends(&undo, &snapshot), at(86_900));
+        assert_eq!(ends(&undo, &snapshot), at(4_130));
     }
 
     #[test]

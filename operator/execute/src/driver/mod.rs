@@ -44,7 +44,8 @@ pub struct ExecutorConfig {
     pub identity: Name,
     /// The most that the API server lets Homeostat give a container; `None`: it does not ask.
     pub most_per_container: Amounts,
-    /// Actions that may be carried out or watched at once.
+    /// Actions that may be carried out at once. Eight times as many may be under way with those that wait: for a person, for
+    /// what comes of their effect, or to try an undo again.
     pub tasks: usize,
     /// Tries of one request that the API server refuses for now.
     pub attempts: u32,
@@ -191,11 +192,12 @@ struct Shared<L, A, E> {
     protected: Protected,
     memory: Arc<Mutex<Memory>>,
     tasks: Mutex<JoinSet<()>>,
-    /// Tasks that wait for a person: they may wait for a day, and take no place of those that act.
+    /// Tasks that wait for a person, for what comes of an effect, or to try again: they may wait for long, and take no place of
+    /// those that act.
     waiting: AtomicUsize,
 }
 
-/// Tasks that may exist for each that may act; the others wait for people.
+/// Tasks that may exist for each that may act; the others wait.
 const WAITING: usize = 8;
 
 /// What a recommendation says when its incident is over.

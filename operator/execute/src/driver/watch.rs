@@ -50,10 +50,10 @@ fn raised(record: &ActionRecord, snapshot: &Snapshot) -> bool {
 }
 
 /// Counts a task as one that waits, until it is dropped.
-struct Waits<'a>(&'a AtomicUsize);
+pub(super) struct Waits<'a>(&'a AtomicUsize);
 
 impl<'a> Waits<'a> {
-    fn begin(count: &'a AtomicUsize) -> Self {
+    pub(super) fn begin(count: &'a AtomicUsize) -> Self {
         count.fetch_add(1, Ordering::Relaxed);
         Self(count)
     }
@@ -171,6 +171,7 @@ impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
             return Err(ExecuteError::NotImplemented { kind: case.record.kind() });
         };
         let mut generations = self.shared.ports.generations.clone();
+        let _waits = Waits::begin(&self.shared.waiting);
         loop {
             generations.catch_up();
             let snapshot = self.snapshot();

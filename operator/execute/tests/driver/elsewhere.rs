@@ -1,4 +1,4 @@
-//! Trouble that is not about the action itself: a store without room, a tenant that goes, a newer version beside it.
+//! Trouble that is not about the action itself: a store without room, a tenant that goes, a newer version, many others.
 
 use crate::world::{Fault, Inner, World};
 use crate::{REQUESTS, check, live, settle};
@@ -133,4 +133,27 @@ async fn what_a_newer_version_has_under_way_is_left_to_it() {
         settle(&world, &EVICT).await;
         assert_eq!(world.lock().effects.len(), 1, "{state:?}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_only_watched_takes_no_place_of_what_is_to_be_done() {
+    let world = World::new(FindingKind::Hung);
+    let (plan, _) = world.plan(EVICT);
+    let now = world.now();
+    for number in 0..80 {
+        let id = ActionId::new(format!("order-{number}-1"));
+        let mut record = plan.record(id, Name::from("homeostat")).expect("one step");
+        record.incident = IncidentId::new(format!("order-{number}"));
+        record.state = ActionState::Verifying;
+        (record.instants.claimed, record.instants.sent) = (Some(now), Some(now));
+        let mut inner = world.lock();
+        record.resource_version = inner.version();
+        inner.actions.insert(record.key(), record);
+    }
+    let executor = world.executor();
+    let open = world.lock().open_actions();
+    assert_eq!(executor.resume(open.clone()), 64, "no more at once, as long as it is not known what they do");
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(executor.resume(open), 16, "those are watched");
+    assert_eq!(executor.under_way(), 80);
 }

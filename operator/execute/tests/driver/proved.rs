@@ -5,7 +5,8 @@ use crate::undo::{end, run};
 use crate::world::World;
 use homeostat_knowledge::observation::{SourceReport, SourceState};
 use homeostat_knowledge::{
-    ActionState, Entity, FindingKind, IncidentId, IncidentState, Name, Parameters, SignedDuration,
+    ActionRecord, ActionState, Entity, FindingKind, IncidentId, IncidentState, Name, Parameters,
+    SignedDuration, Timestamp, WorkloadHealth,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,9 +15,8 @@ use std::time::Duration;
 const NOT_SHOWN_BY_CALLS: [FindingKind; 4] =
     [FindingKind::Slow, FindingKind::ReplicaOutlier, FindingKind::QueueGrowing, FindingKind::SignalAbnormal];
 
-/// `order` is found so, as it will be, or not, after the incident's own finding ended.
-fn find(world: &World, active: bool) {
-    let now = world.now();
+/// `order` is found so, as it will be, or not, after the incident's own finding ended; it was measured then for the last time.
+fn find(world: &World, active: bool, measured: Timestamp) {
     let mut inner = world.lock();
     let snapshot = Arc::make_mut(&mut inner.snapshot);
     let mut again = (**snapshot.incidents.values().next().expect("the incident of order")).clone();
@@ -24,13 +24,24 @@ fn find(world: &World, active: bool) {
         (IncidentId::new("order-y"), IncidentState::Open, None);
     again.causes[0].entity = Entity::Workload { key: workload() };
     let finding = &mut again.findings[0];
-    (finding.entity, finding.active, finding.last_seen) = (Entity::Workload { key: workload() }, active, now);
+    (finding.entity, finding.active, finding.last_seen) =
+        (Entity::Workload { key: workload() }, active, measured);
     snapshot.incidents.insert_mut(again.id.clone(), Arc::new(again));
 }
 
 /// `order` gets a second replica, and its callers are content at once. It is still found as it was for so long; if so, its
 /// backlog gets smaller meanwhile.
 async fn content_and_found(kind: FindingKind, lasts: SignedDuration, falls: bool) -> Arc<World> {
+    content(kind, lasts, true, |health| health.backlog_falls = falls).await
+}
+
+/// The same with what is known of its health, `measured` after the effect or not any more.
+async fn content(
+    kind: FindingKind,
+    lasts: SignedDuration,
+    measured: bool,
+    known: impl FnOnce(&mut WorkloadHealth),
+) -> Arc<World> {
     let world = crate::undo::world();
     {
         let mut inner = world.lock();
@@ -59,11 +70,13 @@ async fn content_and_found(kind: FindingKind, lasts: SignedDuration, falls: bool
                 inner.second_pod(sent);
                 let snapshot = Arc::make_mut(&mut inner.snapshot);
                 let mut health = snapshot.health.get(&workload()).cloned().unwrap_or_default();
-                health.backlog_falls = falls;
+                known(&mut health);
                 snapshot.health.insert_mut(workload(), health);
             }
             while world.lock().open_actions().iter().any(|action| action.undo_of.is_none()) {
-                find(&world, world.now().duration_since(sent) < lasts);
+                let now = world.now();
+                let seen = if measured { now } else { sent - SignedDuration::from_secs(1) };
+                find(&world, now.duration_since(sent) < lasts, seen);
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         }
@@ -73,6 +86,11 @@ async fn content_and_found(kind: FindingKind, lasts: SignedDuration, falls: bool
 }
 
 const FOR_EVER: SignedDuration = SignedDuration::from_hours(1);
+
+/// From its effect to its end.
+fn took(done: &ActionRecord) -> Option<SignedDuration> {
+    done.instants.closed.zip(done.instants.sent).map(|(closed, sent)| closed.duration_since(sent))
+}
 
 #[tokio::test(start_paused = true)]
 async fn what_is_still_found_when_callers_are_content_is_no_success_and_is_taken_back() {
@@ -96,10 +114,31 @@ async fn it_helped_once_it_is_not_found_any_more() {
         let world = content_and_found(kind, SignedDuration::from_secs(10), false).await;
         let done = end(&world, false);
         assert_eq!(done.state, ActionState::Verified, "{kind}: {}", done.message);
-        let took =
-            done.instants.closed.zip(done.instants.sent).map(|(closed, sent)| closed.duration_since(sent));
+        let took = took(&done);
         assert!(took.is_some_and(|took| took >= SignedDuration::from_secs(9)), "{kind}: {took:?}");
     }
+}
+
+/// It is left as it is, at the end of its window and not before.
+fn left_at_the_end(world: &World, context: &str) {
+    let done = end(world, false);
+    assert_eq!(done.state, ActionState::Verified, "{context}: {}", done.message);
+    assert!(took(&done).is_some_and(|took| took >= SignedDuration::from_secs(29)), "{context}: {done:?}");
+    assert_eq!(world.lock().controller.replicas, 2, "{context}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_not_measured_since_takes_nothing_back() {
+    for kind in NOT_SHOWN_BY_CALLS {
+        let world = content(kind, FOR_EVER, false, |_| {}).await;
+        left_at_the_end(&world, kind.name());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_backlog_that_grows_no_more_at_the_end_of_the_window_takes_nothing_back() {
+    let world = content(FindingKind::QueueGrowing, FOR_EVER, true, |health| health.backlog_stopped = true);
+    left_at_the_end(&world.await, "a backlog that stands");
 }
 
 #[tokio::test(start_paused = true)]
@@ -114,6 +153,6 @@ async fn what_callers_complained_of_is_over_when_they_are_content() {
     let world = content_and_found(FindingKind::Hung, FOR_EVER, false).await;
     let done = end(&world, false);
     assert_eq!(done.state, ActionState::Verified, "{}", done.message);
-    let took = done.instants.closed.zip(done.instants.sent).map(|(closed, sent)| closed.duration_since(sent));
+    let took = took(&done);
     assert!(took.is_some_and(|took| took < SignedDuration::from_secs(6)), "{took:?}");
 }

@@ -190,6 +190,53 @@ async fn what_a_person_changed_while_an_undo_waited_for_the_kill_switch_is_left_
     assert!(done.message.contains("not taken back"), "{}", done.message);
 }
 
+/// Both replicas are there and answer well.
+fn get_well(inner: &mut Inner) {
+    let at = base() + SignedDuration::from_secs(30);
+    inner.complete(at);
+    inner.second_pod(at);
+}
+
+/// It is well by now with what was to be taken back, so that is left as it is and people are told.
+fn is_left(world: &World) {
+    let (done, undo) = (end(world, false), end(world, true));
+    assert_eq!((done.state, undo.state), (ActionState::Failed, ActionState::Cancelled), "{}", done.message);
+    assert!(done.message.contains("well by now"), "{}", done.message);
+    let inner = world.lock();
+    assert_eq!((inner.controller.replicas, inner.effects.len()), (2, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_got_well_while_an_undo_waited_for_the_kill_switch_is_left_as_it_is() {
+    let (world, left) = while_engaged(get_well).await;
+    assert_eq!(left, 2);
+    is_left(&world);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_got_well_long_after_a_crash_before_its_undo_is_left_as_it_is() {
+    let number = nth("create", 2).await;
+    let world = world();
+    world.lock().faults = BTreeMap::from([(number, Fault::CrashAfter)]);
+    let life = world.lock().life;
+    let executor = world.executor();
+    let (plan, finding) = world.plan(UP);
+    tokio::select! {
+        result = executor.run(&plan, Some(finding)) => panic!("no crash: {result:?}"),
+        () = world.crashed(life) => {}
+    }
+    get_well(&mut world.lock());
+    tokio::time::sleep(Duration::from_mins(20)).await;
+    world.restart();
+    let executor = world.executor();
+    for _ in 0..60 {
+        let open = world.lock().open_actions();
+        executor.resume(open);
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    is_left(&world);
+}
+
 #[tokio::test(start_paused = true)]
 async fn the_kill_switch_and_a_pause_stop_an_undo_a_freeze_and_a_lower_level_do_not() {
     let (engaged, left) = while_engaged(|_| {}).await;
