@@ -137,8 +137,9 @@ async fn what_was_not_measured_since_takes_nothing_back() {
 
 #[tokio::test(start_paused = true)]
 async fn a_backlog_that_grows_no_more_at_the_end_of_the_window_takes_nothing_back() {
-    let world = content(FindingKind::QueueGrowing, FOR_EVER, true, |health| health.backlog_stopped = true);
-    left_at_the_end(&world.await, "a backlog that stands");
+    let world =
+        content(FindingKind::QueueGrowing, FOR_EVER, true, |health| health.backlog_stopped = true).await;
+    left_at_the_end(&world, "a backlog that stands");
 }
 
 #[tokio::test(start_paused = true)]
