@@ -472,10 +472,11 @@ pub async fn run(
     let mut left_out = 0;
     let work = move |snapshot: &Snapshot, now| {
         let all = forecaster.step(snapshot, now)?;
-        Some((all, forecaster.left_out(), forecaster.most))
+        Some((all, forecaster.left_out(), forecaster.most, forecaster.memory.dropped()))
     };
     paced::each(TICK_SECONDS, "forecasts", (snapshots, clock, stop), work, |news| {
-        let Some((all, without_room, most)) = news else { return };
+        let Some((all, without_room, most, dropped)) = news else { return };
+        metrics.analysis_dropped([("loads", dropped)].into_iter());
         if without_room != left_out {
             left_out = without_room;
             tracing::warn!(left_out, most, "Loads of workloads with spec.scaling are not forecast: too many");

@@ -42,6 +42,7 @@ pub struct Kept {
 #[derive(Clone, Debug, Default)]
 pub struct Memory {
     of: BTreeMap<SeriesKey, Aside>,
+    dropped: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -56,7 +57,7 @@ impl Memory {
     /// What was read, each with the UID of its workload.
     pub fn of(read: impl IntoIterator<Item = (SeriesKey, Uid, Kept)>) -> Self {
         let aside = |(series, uid, kept)| (series, Aside { uid, since: None, kept });
-        Self { of: read.into_iter().map(aside).collect() }
+        Self { of: read.into_iter().map(aside).collect(), dropped: 0 }
     }
 
     /// What is known of loads, and the rest: who forecasts needs the first, who sizes the second.
@@ -112,8 +113,13 @@ impl Memory {
             Entry::Vacant(empty) if room => {
                 empty.insert(fresh);
             }
-            Entry::Vacant(_) => {}
+            Entry::Vacant(_) => self.dropped = self.dropped.saturating_add(1),
         }
+    }
+
+    /// Series that found no room when they were to be put aside, since the start.
+    pub fn dropped(&self) -> u64 {
+        self.dropped
     }
 
     /// Forgets what has waited for its workload for too long.
@@ -263,7 +269,7 @@ mod tests {
         for number in 0..MOST_ASIDE + 10 {
             waits.put_aside(series(&format!("w{number}")), own.clone(), kept(), at(90));
         }
-        assert_eq!(waits.of.len(), MOST_ASIDE);
+        assert_eq!((waits.of.len(), waits.dropped()), (MOST_ASIDE, 10));
         let (loads, rest) = waits.apart();
         assert_eq!((loads.of.len(), rest.of.len()), (MOST_ASIDE, 0));
     }

@@ -2,11 +2,14 @@
 //! because of it.
 //!
 //! `spec.quota` of a Tenant bounds what its pods request together. Those that are there count, whoever made them. What a pod
-//! of a workload asks for is read off its pods: of one without any it is not known, and its first step is not bounded.
+//! of a workload asks for is read off its pods: of one without any it is not known, and its first step is not bounded. Pods
+//! that are still to come, as those of a StatefulSet that starts one after the other, count as if they were there.
 
 use homeostat_knowledge::forecast::{SizeAdvice, SizeEffect, SizeTrouble};
 use homeostat_knowledge::records::{Amounts, PodPhase};
-use homeostat_knowledge::{PodRecord, Snapshot, TenantName, WorkloadPolicy};
+use homeostat_knowledge::{
+    ControllerKind, PodRecord, Snapshot, TenantName, Timestamp, WorkloadKey, WorkloadPolicy,
+};
 use homeostat_scale::services::Owner;
 use std::collections::BTreeMap;
 
@@ -14,10 +17,12 @@ use std::collections::BTreeMap;
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Quotas {
     left: BTreeMap<TenantName, Amounts>,
+    /// Pods of each workload of such a tenant that hold what they ask for, and what the largest of them asks for.
+    pods: BTreeMap<WorkloadKey, (u32, Asks)>,
 }
 
 /// What one pod asks for; no request is none.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 struct Asks {
     cpu_millis: u64,
     memory_bytes: u64,
@@ -26,25 +31,40 @@ struct Asks {
 impl Quotas {
     /// Of all tenants that have one: without what their pods ask for.
     pub fn of(snapshot: &Snapshot) -> Self {
-        let mut left = BTreeMap::new();
+        let (mut left, mut of) = (BTreeMap::new(), BTreeMap::<WorkloadKey, (u32, Asks)>::new());
         for tenant in snapshot.tenants.values() {
             let Some(mut free) = tenant.quota else { continue };
             let pods = tenant.namespaces.iter().flat_map(|namespace| snapshot.pods_in(namespace));
             for pod in pods.filter(|pod| lives(pod)) {
-                take(&mut free, asks(pod), 1);
+                let asks = asks(pod);
+                take(&mut free, asks, 1);
+                if let Some(workload) = snapshot.workload_of(pod) {
+                    let (count, most) = of.entry(workload.clone()).or_default();
+                    (*count, *most) = (count.saturating_add(1), asks.max(*most));
+                }
             }
             left.insert(tenant.name.clone(), free);
         }
-        Self { left }
+        for (key, (count, each)) in &of {
+            let workload = snapshot.workloads.get(key).filter(|one| has_replicas(one));
+            let Some(workload) = workload else { continue };
+            let tenant = snapshot.tenant_of_namespace(&key.namespace);
+            if let Some(free) = tenant.and_then(|tenant| left.get_mut(&tenant.name)) {
+                take(free, *each, replicas(snapshot, workload).saturating_sub(*count));
+            }
+        }
+        Self { left, pods: of }
     }
 
-    /// Keeps a size within what the quota of its tenant leaves, which is less for the next one then.
+    /// Keeps a size within what the quota of its tenant leaves, which is less for the next one then: by what one step adds, and
+    /// by nothing where people want the workload left alone.
     pub fn keep(
         &mut self,
         snapshot: &Snapshot,
         workload: &WorkloadPolicy,
         owner: &Owner,
         size: &mut SizeAdvice,
+        now: Timestamp,
     ) {
         let asked = match (size.effect, size.wanted) {
             (SizeEffect::DriveBounds { min, .. }, Some(_)) => min,
@@ -53,16 +73,16 @@ impl Quotas {
         };
         let Some(tenant) = snapshot.tenant_of_namespace(&workload.key.namespace) else { return };
         let Some(free) = self.left.get_mut(&tenant.name) else { return };
-        let present = snapshot.controllers.get(&workload.target).map_or(0, |one| one.replicas);
-        let present = u32::try_from(present).unwrap_or(0);
-        let pods = snapshot.pods_of(&workload.key).filter(|pod| lives(pod)).map(|pod| asks(pod));
-        let Some(each) = pods.max_by_key(|asks| (asks.cpu_millis, asks.memory_bytes)) else { return };
+        let present = replicas(snapshot, workload);
+        let Some((_, each)) = self.pods.get(&workload.key).copied() else { return };
         let allowed = present.saturating_add(room(*free, each));
-        let done = matches!(size.effect, SizeEffect::Scale | SizeEffect::DriveBounds { .. });
+        let left_alone = workload.paused
+            || workload.do_not_touch_until.is_some_and(|until| now < until)
+            || tenant.paused_at(now);
+        let done = !left_alone && matches!(size.effect, SizeEffect::Scale | SizeEffect::DriveBounds { .. });
+        let step = if done { tenant.limits.scaling.most_up(present) } else { 0 };
         if asked <= present || asked <= allowed {
-            if done {
-                take(free, each, asked.saturating_sub(present));
-            }
+            take(free, each, asked.saturating_sub(present).min(step));
             return;
         }
         size.why = format!(
@@ -73,13 +93,12 @@ impl Quotas {
             words(Some(each.cpu_millis), Some(each.memory_bytes)),
             size.why
         );
-        if done {
-            take(free, each, allowed - present);
-        }
+        take(free, each, (allowed - present).min(step));
         size.wanted = size.wanted.map(|wanted| wanted.min(allowed));
         size.effect = match (size.effect, owner) {
             (SizeEffect::DriveBounds { .. }, Owner::Hpa { bounds, peoples, .. }) => {
-                let min = allowed.max(peoples.0);
+                // With fewer replicas than its floor the HPA is still on its way up.
+                let min = allowed.max(peoples.0).max(bounds.0.min(asked));
                 let max = peoples.1.max(min);
                 if *bounds == (min, max) { SizeEffect::Keep } else { SizeEffect::DriveBounds { min, max } }
             }
@@ -89,6 +108,17 @@ impl Quotas {
         size.troubles.push(SizeTrouble::QuotaReached);
         size.troubles.sort_unstable();
     }
+}
+
+/// What its replicas are is decided for it.
+fn has_replicas(workload: &WorkloadPolicy) -> bool {
+    matches!(workload.target.kind, ControllerKind::Deployment | ControllerKind::StatefulSet)
+}
+
+/// As many as its spec wants.
+fn replicas(snapshot: &Snapshot, workload: &WorkloadPolicy) -> u32 {
+    let wanted = snapshot.controllers.get(&workload.target).map_or(0, |one| one.replicas);
+    u32::try_from(wanted).unwrap_or(0)
 }
 
 /// It holds what it asks for.
@@ -130,7 +160,6 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
     use super::*;
-    use homeostat_knowledge::Timestamp;
     use homeostat_knowledge::observation::{Change, ObjectChange};
     use homeostat_situations::{Given, GivenPod, now, order};
     use std::sync::Arc;
@@ -172,7 +201,7 @@ mod tests {
         let why = format!("{wanted} replicas");
         let mut size =
             SizeAdvice { wanted: Some(wanted), effect, why, ..SizeAdvice::keep(Timestamp::UNIX_EPOCH) };
-        quotas.keep(world, world.workloads.get(&order()).unwrap(), owner, &mut size);
+        quotas.keep(world, world.workloads.get(&order()).unwrap(), owner, &mut size, now());
         size
     }
 
@@ -224,5 +253,45 @@ mod tests {
         };
         assert_eq!(floor((1, 9)), SizeEffect::DriveBounds { min: 4, max: 9 });
         assert_eq!(floor((6, 9)), SizeEffect::DriveBounds { min: 6, max: 9 });
+    }
+    #[test]
+    fn what_people_want_left_alone_and_what_comes_in_later_steps_takes_nothing_of_the_quota() {
+        let mut world = world(Some(quota(6_000, 20 * GIB)));
+        let next = |world: &Snapshot, first: u32| {
+            let mut quotas = Quotas::of(world);
+            let mut size = |wanted| kept(world, &mut quotas, wanted, SizeEffect::Scale, &Owner::Nobody);
+            size(first);
+            size(12).wanted
+        };
+        assert_eq!(next(&world, 40), Some(8), "ten have room, and the first one takes four in a step");
+        let mut policy = (**world.workloads.get(&order()).unwrap()).clone();
+        policy.paused = true;
+        world.commit(&ObjectChange::Workload(Change::Applied(Arc::new(policy.clone()))), now());
+        assert_eq!(next(&world, 40), Some(12));
+        (policy.paused, policy.do_not_touch_until) = (false, Some(Timestamp::MAX));
+        world.commit(&ObjectChange::Workload(Change::Applied(Arc::new(policy))), now());
+        assert_eq!(next(&world, 40), Some(12));
+    }
+
+    #[test]
+    fn replicas_whose_pods_are_still_to_come_have_their_room_already() {
+        let mut world = world(Some(quota(3_000, 20 * GIB)));
+        let mut controller = (**world.controller_of(&order()).unwrap()).clone();
+        controller.replicas = 5;
+        world.commit(&ObjectChange::Controller(Change::Applied(Arc::new(controller))), now());
+        let size = kept(&world, &mut Quotas::of(&world), 10, SizeEffect::Scale, &Owner::Nobody);
+        assert_eq!(size.wanted, Some(6), "two are there, three are to come, one more has room: {}", size.why);
+    }
+
+    #[test]
+    fn the_floor_of_an_autoscaler_that_is_still_below_it_stays() {
+        let world = world(Some(quota(2_000, 20 * GIB)));
+        let owner = Owner::Hpa { name: "web".to_owned(), bounds: (6, 9), peoples: (1, 9) };
+        let floor = |min: u32| {
+            let drive = SizeEffect::DriveBounds { min, max: 9 };
+            kept(&world, &mut Quotas::of(&world), min, drive, &owner).effect
+        };
+        assert_eq!(floor(7), SizeEffect::Keep);
+        assert_eq!(floor(5), SizeEffect::DriveBounds { min: 5, max: 9 }, "it was to go down by itself");
     }
 }

@@ -11,6 +11,7 @@ use crate::paced;
 use crate::quotas::Quotas;
 use crate::standing::{self, Standing};
 use homeostat_cluster::forecasts::Forecasts;
+use homeostat_console::Metrics;
 use homeostat_knowledge::forecast::{
     Outlook, PodAdvice, REQUESTS, Scaler, Scalers, SizeTrouble, load_signal,
 };
@@ -113,7 +114,7 @@ impl Sizes {
             } else {
                 self.size(snapshot, workload, scaling, outlooks, &owner, now)
             };
-            quotas.keep(snapshot, workload, &owner, &mut size);
+            quotas.keep(snapshot, workload, &owner, &mut size, now);
             let kept = snapshot.sizes.get(key).and_then(|before| before.done.clone());
             size.done = kept.or_else(|| changes.get(key).map(|action| told(action)));
             size.pod = if *left_out { None } else { self.pod(snapshot, workload, now) };
@@ -356,20 +357,20 @@ fn soon(foreseen: &Foreseen, now: Timestamp) -> Vec<Expected> {
 
 /// Decides until `stop`: just after each full step, newest result only.
 pub async fn run(
-    snapshots: Arc<dyn SnapshotSource>,
-    clock: Arc<dyn Clock>,
+    world: (Arc<dyn SnapshotSource>, Arc<dyn Clock>, CancellationToken),
+    metrics: Metrics,
     memory: Memory,
     outlooks: watch::Receiver<Outlooks>,
     scalers: watch::Receiver<Arc<Scalers>>,
     out: watch::Sender<Forecasts>,
-    stop: CancellationToken,
 ) {
     let mut sizes = Sizes::new(memory);
     let work = move |snapshot: &Snapshot, now| {
         let (outlooks, scalers) = (Arc::clone(&outlooks.borrow()), Arc::clone(&scalers.borrow()));
-        sizes.step(snapshot, &outlooks, &scalers, now)
+        (sizes.step(snapshot, &outlooks, &scalers, now), sizes.memory.dropped())
     };
-    paced::each(STEP_SECONDS, "decisions about sizes", (snapshots, clock, stop), work, |all| {
+    paced::each(STEP_SECONDS, "decisions about sizes", world, work, |(all, dropped)| {
+        metrics.analysis_dropped([("sizes", dropped)].into_iter());
         out.send_replace(Some(Arc::new(all)));
     })
     .await;

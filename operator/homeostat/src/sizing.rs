@@ -56,10 +56,10 @@ pub fn start(
         let forecaster = Forecaster::new(forecasting, loads, most);
         forecasts::run(forecaster, snapshots, clock, counts, outlooks_in, end).await;
     });
-    let (snapshots, clock, end) = shared();
+    let (read, counts) = (shared(), metrics.clone());
     parts.start("sizes", async move {
         if let Ok(memory) = memory.await {
-            sizes::run(snapshots, clock, memory, outlooks, scalers, sizes_in, end).await;
+            sizes::run(read, counts, memory, outlooks, scalers, sizes_in).await;
         }
     });
     parts.start("limit forecasts", limits::run(filling, shared(), metrics.clone(), limits_in));

@@ -2,11 +2,9 @@
 
 use super::declared::Asked;
 use super::known::Known;
-use super::largest::Largest;
 use homeostat_knowledge::{SignedDuration, WorkloadKey};
-use homeostat_scale::jobs::kueue::Orderer;
-use homeostat_scale::jobs::{Fill, JobId, Planner, Settings, Size};
-use std::collections::BTreeMap;
+use homeostat_scale::jobs::{Fill, JobError, JobId, Planner, Settings, Size};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Deadline from which on known work is looked ahead at.
 const LONG: SignedDuration = SignedDuration::from_mins(15);
@@ -21,22 +19,49 @@ pub struct Declared {
     pub ids: BTreeMap<WorkloadKey, JobId>,
     /// Why it did not take the others.
     pub refused: BTreeMap<WorkloadKey, String>,
-    /// What runs of those ask for that have no room in the capacity of this moment: a node may have gone.
-    pub lacking: Vec<Size>,
+    /// Those of them whose runs have no room in the capacity of this moment: a node may have gone.
+    pub without_room: BTreeSet<WorkloadKey>,
 }
 
-/// Declares every workload to a new planner; what others need comes before them. `largest` are the nodes that its pods may
-/// find.
+/// Why a planner does not take a workload.
+#[derive(Debug, thiserror::Error)]
+enum NotTaken {
+    /// Its Workload contradicts itself.
+    #[error("{0}")]
+    Problem(String),
+    /// It has no room in all that there is now.
+    #[error(
+        "a run asks for {asks} and the cluster has {capacity} left for runs now; add a node or ask for less, it is tried \
+         again when there is more"
+    )]
+    NoRoom {
+        /// What a run asks for.
+        asks: Size,
+        /// What there is.
+        capacity: Size,
+    },
+    /// The planner says why.
+    #[error(transparent)]
+    Job(#[from] JobError),
+}
+
+/// Declares every workload to a new planner; what others need comes before them. Those with a `running` run are taken
+/// however little room is left. The planner may hold the capacity for larger than it is: it is to be told.
 pub fn declare(
     told: &BTreeMap<WorkloadKey, Asked>,
     known: &Known,
     capacity: Size,
-    largest: &Largest,
+    running: &BTreeSet<&WorkloadKey>,
 ) -> Declared {
-    let mut planner = Planner::new(settings(told), capacity);
+    // Which of them have room is decided here, by what they ask for now.
+    let most = told.values().map(|one| one.job.asks()).fold(capacity, |most, asks| Size {
+        millicores: most.millicores.max(asks.millicores),
+        mebibytes: most.mebibytes.max(asks.mebibytes),
+    });
+    let mut planner = Planner::new(settings(told), most);
     let mut ids: BTreeMap<WorkloadKey, JobId> = BTreeMap::new();
     let mut refused = BTreeMap::new();
-    let mut lacking = Vec::new();
+    let mut without_room = BTreeSet::new();
     let mut left: Vec<&WorkloadKey> = told.keys().collect();
     while !left.is_empty() {
         let before = left.len();
@@ -44,11 +69,14 @@ pub fn declare(
             let one = &told[*key];
             let needed = match &one.needs {
                 None => None,
+                // Where that waits for room, its own runs are held.
                 Some(needs) if refused.contains_key(needs) => None,
                 Some(needs) if ids.contains_key(needs) => Some(told[needs].job.name.clone()),
                 Some(_) => return true,
             };
-            match take(&mut planner, one, needed, (capacity, largest)) {
+            let has_room = one.asks().fits(capacity) || running.contains(*key);
+            let lacks = (!has_room).then_some(capacity);
+            match take(&mut planner, one, needed, lacks) {
                 Ok(id) => {
                     let _known = known.learnt(key).map(|learnt| planner.restore(id, learnt.clone()));
                     if let Some(over) = known.over(key) {
@@ -57,8 +85,10 @@ pub fn declare(
                     ids.insert((*key).clone(), id);
                 }
                 Err(why) => {
-                    lacking.extend(Some(one.job.asks()).filter(|asks| !asks.fits(capacity)));
-                    refused.insert((*key).clone(), why);
+                    if let NotTaken::NoRoom { .. } = why {
+                        without_room.insert((*key).clone());
+                    }
+                    refused.insert((*key).clone(), why.to_string());
                 }
             }
             false
@@ -69,7 +99,7 @@ pub fn declare(
             }
         }
     }
-    Declared { planner, ids, refused, lacking }
+    Declared { planner, ids, refused, without_room }
 }
 
 /// The planner looks ahead in steps of five minutes: where deadlines are hardly longer, a run that could wait is not kept
@@ -82,30 +112,23 @@ fn settings(told: &BTreeMap<WorkloadKey, Asked>) -> Settings {
     Settings { fill: Fill { now: NEVER_FULL, next: NEVER_FULL }, ..standard }
 }
 
+/// `lacks`: it has no room in this capacity.
 fn take(
     planner: &mut Planner,
     one: &Asked,
     needed: Option<String>,
-    (capacity, largest): (Size, &Largest),
-) -> Result<JobId, String> {
+    lacks: Option<Size>,
+) -> Result<JobId, NotTaken> {
     if let Some(problem) = &one.problem {
-        return Err(problem.clone());
+        return Err(NotTaken::Problem(problem.clone()));
     }
-    planner.limit(&one.job.tenant, one.quota).map_err(|error| error.to_string())?;
+    planner.limit(&one.job.tenant, one.quota)?;
+    let asks = one.asks();
+    // What its tenant may never have is not tried again.
+    if let Some(capacity) = lacks.filter(|_| one.quota.is_none_or(|quota| asks.fits(quota))) {
+        return Err(NotTaken::NoRoom { asks, capacity });
+    }
     let mut job = one.job.clone();
     job.needs = needed;
-    let asks = job.asks();
-    let allowed = one.quota.is_none_or(|quota| asks.fits(quota));
-    // Its pods would wait for a node for ever, with its room. What Kueue orders it also counts.
-    let ours = allowed && matches!(one.orderer, Orderer::Homeostat { .. });
-    if let Some(lacks) = largest.lacks(one.pod()).filter(|_| ours) {
-        return Err(lacks);
-    }
-    if !asks.fits(capacity) && allowed {
-        return Err(format!(
-            "a run asks for {asks} and the cluster has {capacity} left for runs now; add a node or ask for less, it is \
-             tried again when there is more"
-        ));
-    }
-    planner.declare(job, &one.orderer).map_err(|error| error.to_string())
+    Ok(planner.declare(job, &one.orderer)?)
 }

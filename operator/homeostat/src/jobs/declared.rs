@@ -6,7 +6,7 @@ use homeostat_knowledge::policy::{Prices, ScalingMode};
 use homeostat_knowledge::records::{Amounts, ControllerKey, PodPhase, Schedule, Work};
 use homeostat_knowledge::{
     ControllerKind, ControllerRecord, Name, ObjectKey, PodRecord, SignedDuration, Snapshot, TenantName,
-    Timestamp, WorkloadKey, WorkloadPolicy,
+    Timestamp, Uid, WorkloadKey, WorkloadPolicy,
 };
 use homeostat_scale::jobs::kueue::{Found, Orderer, orderer};
 use homeostat_scale::jobs::{Criticality, Job, Size};
@@ -58,10 +58,14 @@ pub struct Asked {
 }
 
 impl Asked {
-    /// What one pod of a run asks for as it is written; unknown memory counts as none.
+    /// What one pod of a run asks for as it is written now; unknown memory counts as none.
     pub fn pod(&self) -> Size {
-        let pods = if self.job.pods.is_some() { 1 } else { self.pods.max(1) };
-        Size { millicores: self.job.millicores / pods, mebibytes: self.job.mebibytes.unwrap_or(0) / pods }
+        size(self.work.requests, 1)
+    }
+
+    /// The same of all its pods.
+    pub fn asks(&self) -> Size {
+        size(self.work.requests, self.pods)
     }
 }
 
@@ -78,8 +82,14 @@ pub fn size(requests: Amounts, pods: u64) -> Size {
     }
 }
 
-/// Every workload whose runs are ordered, or would be.
-pub fn asked(snapshot: &Snapshot, now: Timestamp) -> BTreeMap<WorkloadKey, Asked> {
+/// The queue of Kueue that the newest Job of each `CronJob` was in, by the UID of the `CronJob`: its Jobs may be cleared away
+/// (`ttlSecondsAfterFinished`) before the next one is made.
+#[derive(Debug, Default)]
+pub struct Queues(BTreeMap<Uid, Name>);
+
+/// Every workload whose runs are ordered, or would be; `queues` is what the look before knew, and knows what this one saw.
+pub fn asked(snapshot: &Snapshot, queues: &mut Queues, now: Timestamp) -> BTreeMap<WorkloadKey, Asked> {
+    let last = std::mem::take(queues);
     let mut all = BTreeMap::new();
     let mut names: BTreeSet<(TenantName, Name)> = BTreeSet::new();
     for (key, policy) in &snapshot.workloads {
@@ -96,15 +106,16 @@ pub fn asked(snapshot: &Snapshot, now: Timestamp) -> BTreeMap<WorkloadKey, Asked
         } else {
             format!("{}.{}", key.name, key.namespace)
         };
-        let queues = snapshot.kueue.as_ref();
+        let there = snapshot.kueue.as_ref();
+        let label = work.queue.clone().or_else(|| queue_of_jobs(snapshot, found, &last, queues));
         let orderer = orderer(&Found {
             known: snapshot.kueue_known,
-            installed: queues.is_some(),
-            queues: queues
+            installed: there.is_some(),
+            queues: there
                 .and_then(|queues| queues.get(&key.namespace))
                 .map(|names| names.iter().map(ToString::to_string).collect())
                 .unwrap_or_default(),
-            label: queue(snapshot, found).map(ToString::to_string),
+            label: label.as_ref().map(ToString::to_string),
         });
         // By a backlog each run is given its own number of pods; what is learnt is then of one pod.
         let rules = &policy.permits.runs;
@@ -166,22 +177,29 @@ pub fn asked(snapshot: &Snapshot, now: Timestamp) -> BTreeMap<WorkloadKey, Asked
     all
 }
 
-/// Queue of Kueue that runs are in: by the label in their template, else by that of the newest Job, as Kueue labels Jobs itself
-/// where the namespace has a default queue.
-fn queue<'a>(snapshot: &'a Snapshot, found: &'a ControllerRecord) -> Option<&'a Name> {
-    let written = found.work.as_ref().and_then(|work| work.queue.as_ref());
+/// Queue of Kueue that the newest Job of a `CronJob` is in, as Kueue labels Jobs itself where the namespace has a default queue;
+/// while there is no Job that of the last one.
+fn queue_of_jobs(
+    snapshot: &Snapshot,
+    found: &ControllerRecord,
+    last: &Queues,
+    queues: &mut Queues,
+) -> Option<Name> {
     let namespace = &found.key.object.namespace;
-    let queues = snapshot.kueue.as_ref().and_then(|queues| queues.get(namespace));
-    if written.is_some() || found.key.kind != ControllerKind::CronJob || queues.is_none() {
-        return written;
+    let there = snapshot.kueue.as_ref().and_then(|queues| queues.get(namespace));
+    if found.key.kind != ControllerKind::CronJob || there.is_none() {
+        return None;
     }
     let first = ControllerKey { kind: ControllerKind::Job, object: ObjectKey::new(namespace.clone(), "") };
     let jobs = snapshot.controllers.range((Bound::Included(first), Bound::Unbounded));
-    jobs.take_while(|(key, _)| key.kind == ControllerKind::Job && key.object.namespace == *namespace)
+    let newest = jobs
+        .take_while(|(key, _)| key.kind == ControllerKind::Job && key.object.namespace == *namespace)
         .filter(|(_, job)| job.owner.as_ref().is_some_and(|owner| owner.uid == found.uid))
         .filter_map(|(_, job)| job.work.as_ref())
-        .max_by_key(|work| work.slot)
-        .and_then(|work| work.queue.as_ref())
+        .max_by_key(|work| work.slot);
+    let queue = newest.map_or_else(|| last.0.get(&found.uid).cloned(), |work| work.queue.clone())?;
+    queues.0.insert(found.uid.clone(), queue.clone());
+    Some(queue)
 }
 
 /// Finds whose run each needs: the first workload among its dependencies whose runs are ordered too.

@@ -1,6 +1,7 @@
 //! One planner and the Jobs that it was told of.
 
 mod found;
+mod held;
 mod room;
 mod shared;
 mod turns;
@@ -18,7 +19,7 @@ use homeostat_scale::jobs::learned::{JobHistory, Times};
 use homeostat_scale::jobs::overload::{Expected, Overload, overload};
 use homeostat_scale::jobs::parts::Parts;
 use homeostat_scale::jobs::{Event, JobId, Outcome, Planner, PlannerError, Run, Size};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A Job that needs another one of its slot waits this long for that to be made.
 const COMPANY: SignedDuration = SignedDuration::from_secs(2);
@@ -111,8 +112,11 @@ pub struct Desk {
     /// Those that it took, and why it did not take the others.
     declared: BTreeMap<WorkloadKey, JobId>,
     refused: BTreeMap<WorkloadKey, String>,
-    /// What runs ask for that had no room at all then.
-    lacking: Vec<Size>,
+    /// Those of them that had no room at all then.
+    without_room: BTreeSet<WorkloadKey>,
+    /// Why no node has room for a pod of theirs, and all whose runs are held, with the reason.
+    without_node: BTreeMap<WorkloadKey, String>,
+    held: BTreeMap<WorkloadKey, String>,
     /// What calendars will bring; the planner knows all of it.
     slots: Slots,
     runs: BTreeMap<Run, Live>,
@@ -120,8 +124,6 @@ pub struct Desk {
     assigned: BTreeMap<Uid, Run>,
     /// What the planner was told the capacity is.
     capacity: Option<Size>,
-    /// What one pod could have at most when the planner was made.
-    largest: Largest,
     /// What it was told that others take of it, and of the quotas of tenants.
     others: (Size, BTreeMap<String, Size>),
     given_up: BTreeMap<WorkloadKey, String>,
@@ -173,7 +175,8 @@ impl Desk {
 
     /// Why a workload cannot be ordered as it says.
     pub fn refusal(&self, workload: &WorkloadKey) -> Option<&String> {
-        self.refused.get(workload).or_else(|| self.given_up.get(workload))
+        let before = self.held.get(workload).or_else(|| self.refused.get(workload));
+        before.or_else(|| self.given_up.get(workload))
     }
 
     /// The last start of a workload's runs, in words.
@@ -215,6 +218,7 @@ impl Desk {
         })?;
         match live.told {
             Told::Due => self.planner.as_ref()?.explain(*run),
+            _ if self.held.contains_key(workload) => Some("cannot begin now".to_owned()),
             _ => Some("waits for the Jobs of its slot to be made".to_owned()),
         }
     }
@@ -234,10 +238,11 @@ impl Desk {
     ) -> Vec<Start> {
         let (jobs, Some(capacity)) = (look.jobs, look.capacity) else { return Vec::new() };
         let changes = self.slots.step(asked, jobs, now);
-        // What had no room is tried again as soon as there is: a node was added, or is back.
-        let more = self.largest != *look.largest || self.lacking.iter().any(|asks| asks.fits(capacity));
-        if self.outdated(asked) || more {
-            self.rebuild(asked, known, (capacity, look.largest), now);
+        // What had no room is tried again as soon as there is, and what has none any more is held: a node came or went.
+        let without_node = self.without_node(asked, look.largest, known);
+        let moved = std::mem::replace(&mut self.without_node, without_node) != self.without_node;
+        if self.outdated(asked) || moved || self.asks_again(asked, capacity) {
+            self.rebuild(asked, known, (capacity, look.jobs), now);
         } else {
             for change in &changes {
                 self.expect(change, now);
@@ -245,7 +250,7 @@ impl Desk {
         }
         if !self.follow(jobs, known, now) {
             // Somebody else started, deleted or repeated a Job: what is known is read again.
-            self.rebuild(asked, known, (capacity, look.largest), now);
+            self.rebuild(asked, known, (capacity, look.jobs), now);
             self.follow(jobs, known, now);
         }
         self.room(capacity, jobs, now);
@@ -296,7 +301,7 @@ impl Desk {
         &mut self,
         asked: &BTreeMap<WorkloadKey, Asked>,
         known: &mut Known,
-        (capacity, largest): (Size, &Largest),
+        (capacity, jobs): (Size, &Jobs),
         now: Timestamp,
     ) {
         self.remember(known);
@@ -306,14 +311,17 @@ impl Desk {
         for (key, one) in &mut self.told {
             known.as_first(key, &mut one.job);
         }
-        let Declared { planner, ids, refused, lacking } = declare(&self.told, known, capacity, largest);
-        (self.declared, self.refused, self.lacking) = (ids, refused, lacking);
+        let running = jobs.by_uid().filter(|(_, seen)| seen.phase == Phase::Running);
+        let running: BTreeSet<&WorkloadKey> = running.map(|(_, seen)| &seen.workload).collect();
+        let Declared { planner, ids, refused, without_room } = declare(&self.told, known, capacity, &running);
+        (self.declared, self.refused, self.without_room) = (ids, refused, without_room);
+        self.held = self.all_held();
         self.runs.clear();
         self.assigned.clear();
         self.capacity = Some(capacity);
-        self.largest = largest.clone();
         self.others = (Size::default(), BTreeMap::new());
         self.planner = Some(planner);
+        let _known = self.tell(now, Event::Capacity(capacity));
         let all: Vec<Change> =
             self.slots.all().map(|(key, slot)| Change::Announced(key.clone(), slot)).collect();
         for change in &all {
@@ -321,9 +329,13 @@ impl Desk {
         }
     }
 
-    /// Tells the planner of a slot whose Job is not made yet. A run that it knows already is no news.
+    /// Tells the planner of a slot whose Job is not made yet. A run that it knows already is no news; for one that is held no
+    /// room is kept.
     fn expect(&mut self, change: &Change, now: Timestamp) {
-        let run = |key: &WorkloadKey, slot| self.declared.get(key).map(|job| Run { job: *job, slot });
+        let run = |key: &WorkloadKey, slot| {
+            let job = self.declared.get(key).filter(|_| !self.held.contains_key(key));
+            job.map(|job| Run { job: *job, slot })
+        };
         let event = match change {
             Change::Announced(key, slot) => run(key, *slot).map(Event::Announced),
             Change::Withdrawn(key, slot) => run(key, *slot).map(Event::Withdrawn),
@@ -371,7 +383,8 @@ impl Desk {
         let Some(live) = self.runs.get(&run).filter(|live| live.job == *uid) else { return Ok(()) };
         let next = match (live.told.clone(), seen.phase) {
             (Told::Nothing(since), Phase::Waiting) => {
-                if self.alone(&seen.workload, seen.slot, jobs) && now.duration_since(since) < COMPANY {
+                let alone = self.alone(&seen.workload, seen.slot, jobs);
+                if self.holds(seen, jobs) || (alone && now.duration_since(since) < COMPANY) {
                     return Ok(());
                 }
                 self.tell(now, Event::Due(run))?;
@@ -402,6 +415,10 @@ impl Desk {
                 self.given_up.remove(&seen.workload);
                 self.runs.remove(&run);
                 return Ok(());
+            }
+            // Its next try is held, too: what is known is read again without it.
+            if self.holds(seen, jobs) && self.in_time(run, &seen.workload, now) {
+                return Err(stranger(run));
             }
             return self.set(run, Told::Due);
         }
@@ -452,7 +469,8 @@ impl Desk {
         let mut list: Vec<Expected> = Vec::new();
         for (run, (workload, told)) in all {
             let Some(asked) = self.told.get(workload) else { continue };
-            if matches!(asked.orderer, Orderer::Kueue { .. }) {
+            let held = self.held.contains_key(workload) && matches!(told, None | Some(Told::Nothing(_)));
+            if held || matches!(asked.orderer, Orderer::Kueue { .. }) {
                 continue;
             }
             let expected = self.planner.as_ref().and_then(|planner| planner.expects_of(run));

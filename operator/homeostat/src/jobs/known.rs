@@ -37,8 +37,7 @@ enum Items {
 
 #[derive(Debug)]
 struct One {
-    /// Sizes as people wrote them first; templates have been given others since.
-    millicores: u64,
+    /// Memory as people wrote it before anything was learnt; templates have been given other memory since.
     mebibytes: Option<u64>,
     /// Sizes and history are of one pod.
     by_pod: bool,
@@ -81,8 +80,13 @@ impl Known {
         self.workloads
             .retain(|key, known| asked.get(key).is_some_and(|one| one.job.pods.is_some() == known.by_pod));
         for (key, one) in asked {
-            if !self.workloads.contains_key(key) {
-                let (millicores, mebibytes) = (one.job.millicores, one.job.mebibytes);
+            if let Some(known) = self.workloads.get_mut(key) {
+                // Nothing was set by what was learnt: it is people's own.
+                if known.learnt.is_empty() {
+                    known.mebibytes = one.job.mebibytes;
+                }
+            } else {
+                let mebibytes = one.job.mebibytes;
                 let by_pod = one.job.pods.is_some();
                 let kept = self.kept.remove(key).filter(|kept| kept.by_pod == by_pod);
                 let kept = kept.map(|kept| {
@@ -94,7 +98,7 @@ impl Known {
                     (kept.learnt, kept.over, kept.past)
                 });
                 let (learnt, over, past) = kept.unwrap_or_default();
-                self.workloads.insert(key.clone(), One { millicores, mebibytes, by_pod, learnt, over, past });
+                self.workloads.insert(key.clone(), One { mebibytes, by_pod, learnt, over, past });
             }
         }
     }
@@ -113,10 +117,10 @@ impl Known {
         self.kept.insert(key, kept);
     }
 
-    /// Gives a job the sizes that people wrote first.
+    /// Gives a job the memory that people wrote before anything was learnt. Its CPU is always theirs.
     pub fn as_first(&self, workload: &WorkloadKey, job: &mut Job) {
         if let Some(one) = self.workloads.get(workload) {
-            (job.millicores, job.mebibytes) = (one.millicores, one.mebibytes);
+            job.mebibytes = one.mebibytes;
         }
     }
 

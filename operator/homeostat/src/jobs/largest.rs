@@ -1,18 +1,28 @@
 //! What one pod can have at most: the capacity is a sum, and a pod finds its room on one node.
 
-use super::declared::counted;
-use homeostat_knowledge::Snapshot;
+use super::declared::{counted, taken};
+use homeostat_knowledge::{ControllerKind, Snapshot};
 use homeostat_scale::jobs::Size;
 use std::cmp::Reverse;
 
-/// The nodes that take pods, without those that have no more of anything than another one.
+/// What the nodes that take pods have for one pod, without those that have no more of anything than another one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Largest(Vec<Size>);
 
 impl Largest {
-    /// Of the nodes that take pods now, whatever runs on them.
+    /// Of the nodes that take pods now, whatever runs on them but for pods of DaemonSets: these stay beside any other pod.
     pub fn of(snapshot: &Snapshot) -> Self {
-        let mut nodes: Vec<Size> = counted(snapshot).into_values().collect();
+        let mut nodes = counted(snapshot);
+        for pod in snapshot.pods.values() {
+            if pod.owner.as_ref().is_none_or(|owner| owner.kind != ControllerKind::DaemonSet) {
+                continue;
+            }
+            let stays = taken(pod, &nodes);
+            if let Some(node) = pod.node.as_ref().and_then(|node| nodes.get_mut(node)) {
+                *node = node.minus(stays);
+            }
+        }
+        let mut nodes: Vec<Size> = nodes.into_values().collect();
         nodes.sort_unstable_by_key(|node| Reverse((node.millicores, node.mebibytes)));
         // With less CPU than those before it a node counts for its memory only.
         let mut most: Option<u64> = None;
@@ -34,7 +44,7 @@ impl Largest {
         })
     }
 
-    /// Why no node has room for a pod that asks for so much, however empty it is; `None` where one has, or none is known.
+    /// Why no node has room for a pod that asks for so much, however empty it is of pods that end; `None` where one has, or none is known.
     pub fn lacks(&self, pod: Size) -> Option<String> {
         if self.0.is_empty() || self.0.iter().any(|node| pod.fits(*node)) {
             return None;

@@ -40,7 +40,7 @@ pub mod seen;
 pub mod slots;
 
 use backlog::{At, Made, Making};
-use declared::{Asked, asked, capacity};
+use declared::{Asked, Queues, asked, capacity};
 use desk::{Desk, Look, Start};
 use homeostat_execute::guards::{Mode, frozen, mode};
 use homeostat_knowledge::plan::Draft;
@@ -82,6 +82,7 @@ pub struct RunOrder {
     acting: Desk,
     watching: Desk,
     known: Known,
+    queues: Queues,
     places: Places,
     sizing: Sizing,
     in_place: InPlace,
@@ -117,7 +118,7 @@ impl RunOrder {
             return None;
         }
         self.looked = Some(now);
-        let mut asked = asked(snapshot, now);
+        let mut asked = asked(snapshot, &mut self.queues, now);
         if asked.is_empty() && self.acting.is_empty() && self.watching.is_empty() {
             let keep = self.keeper.due(now).then(Keep::default);
             return Some(Ordered { keep, ..Ordered::default() });

@@ -18,6 +18,7 @@ use homeostat_knowledge::{
 };
 use homeostat_scale::jobs::Size;
 use homeostat_scale::jobs::kueue::Orderer;
+use homeostat_scale::jobs::learned::JobHistory;
 use homeostat_scale::size::MemorySettings;
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -302,7 +303,9 @@ fn template(key: &WorkloadKey, asked: &Asked, desk: &Desk, snapshot: &Snapshot) 
     let grown = desk
         .history(key)
         .and_then(|history| history.grows_to(waiting + running + 1, &MemorySettings::default()));
-    let most = asked.job.most_mebibytes.unwrap_or(u64::MAX);
+    // What its runs are known to need is not cut: they wait for a node that has it.
+    let known = desk.history(key).and_then(JobHistory::needs).unwrap_or(0);
+    let most = asked.job.most_mebibytes.map_or(u64::MAX, |most| most.max(known));
     let size = Size { mebibytes: size.mebibytes.max(grown.unwrap_or(0)).min(most), ..size };
     let wanted = within((size, pods), seen, asked, work.requests).memory_bytes?;
     // As the action allows it in one step: doubled at most, four fifths at least.

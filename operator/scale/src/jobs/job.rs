@@ -63,7 +63,7 @@ pub struct Job {
     #[serde(default)]
     pub most_millicores: Option<u64>,
     /// Memory that a run is given at most, whatever it was killed at, counted as `mebibytes` is: no node has more for one pod.
-    /// `None`: all there is.
+    /// What its runs are known to need it gets all the same. `None`: all there is.
     #[serde(default)]
     pub most_mebibytes: Option<u64>,
     /// IANA name of the time zone in which its slots lie on work days or on weekends. `None`, or one that is not known: no

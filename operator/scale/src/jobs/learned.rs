@@ -257,6 +257,11 @@ impl JobHistory {
         size::memory(&self.peaks, self.at_least, declared, largest_of_others, settings)
     }
 
+    /// Memory in MiB that its runs are known to need, without any margin; `None` while none was seen.
+    pub fn needs(&self) -> Option<u64> {
+        size::needs(&self.peaks)
+    }
+
     /// Memory in MiB of a run that is made when so many others are still before it; `None` while it does not grow.
     pub fn grows_to(&self, others: u32, settings: &MemorySettings) -> Option<u64> {
         size::grows_to(&self.peaks, others, settings)

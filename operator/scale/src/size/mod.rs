@@ -182,6 +182,11 @@ pub fn memory(
     (stepped(mebibytes, settings), source)
 }
 
+/// Memory in MiB that runs with these peaks are known to need, without any margin; `None` while none was seen.
+pub fn needs(peaks: &VecDeque<u64>) -> Option<u64> {
+    percentile(peaks)
+}
+
 /// Memory in MiB for a run that comes after so many others of which nothing is known yet, if it goes on to grow as in the
 /// last three steps at most; `None` while it does not grow. For what is made long before it begins.
 pub fn grows_to(peaks: &VecDeque<u64>, others: u32, settings: &MemorySettings) -> Option<u64> {

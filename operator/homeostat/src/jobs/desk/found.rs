@@ -74,12 +74,17 @@ impl Desk {
         if !self.in_time(run, &seen.workload, now) {
             return self.tell(now, Event::Lost(run));
         }
+        // Its next try is told of once it may begin.
+        if self.holds(seen, jobs) {
+            return Ok(());
+        }
         self.tell(now, Event::Again { run, attempt: jobs.tries(uid).saturating_add(1) })?;
         self.runs.insert(run, Live::new(seen, uid, Told::Due));
         Ok(())
     }
 
-    fn in_time(&self, run: Run, workload: &WorkloadKey, now: Timestamp) -> bool {
+    /// A run that failed may be tried again, and there is time for it.
+    pub(super) fn in_time(&self, run: Run, workload: &WorkloadKey, now: Timestamp) -> bool {
         let Some(asked) = self.told.get(workload) else { return false };
         asked.job.retries > 0 && now.duration_since(run.slot) < asked.job.due_after
     }

@@ -91,7 +91,12 @@ fn wide_of_people() -> (World, ControllerRecord) {
 }
 
 /// A pod of that Job, on a node or nowhere.
-fn pod_of(world: &mut World, job: &ControllerRecord, node: Option<&str>, unschedulable: Option<&str>) {
+pub(super) fn pod_of(
+    world: &mut World,
+    job: &ControllerRecord,
+    node: Option<&str>,
+    unschedulable: Option<&str>,
+) {
     world.service("node");
     let pod = world.snapshot.pods.get(&ObjectKey::new("shop", "api-1")).expect("a pod");
     let mut pod = (**pod).clone();

@@ -320,7 +320,7 @@ fn without_room_for_all_those_are_kept_that_would_be_killed_or_have_taught_most_
         world.step(slot + 23);
     }
     assert_eq!((world.keep(200).records.len(), world.keep(220).dropped), (3, 0));
-    let asked = asked(&world.snapshot, at(230));
+    let asked = asked(&world.snapshot, &mut Queues::default(), at(230));
     let jobs = Jobs::of(&world.snapshot, &asked);
     let none = BTreeMap::new();
     let desks = [(&world.runs.acting, &asked), (&world.runs.watching, &none)];

@@ -105,3 +105,23 @@ fn jobs_that_kueue_put_into_its_default_queue_are_left_to_it() {
     world.job("a", "plan", 100);
     assert_eq!(names(&world.step(101)), ["a/plan-100"], "the newest one has no label any more");
 }
+
+#[test]
+fn what_kueue_put_into_its_default_queue_stays_its_own_when_the_last_job_is_cleared_away() {
+    let mut world = World::new(8);
+    world.tenant("a", None);
+    world.workload("a", "plan", |_| {});
+    world.queue("default");
+    let job = world.job("a", "plan", 0);
+    let job = world.labelled(job, "default");
+    world.step(5);
+    let job = world.begin(job);
+    world.step(6);
+    world.end(job.clone(), "Completed", 60, 50, Some(200));
+    world.step(61);
+    world.snapshot.commit(&ObjectChange::Controller(Change::Deleted(job.key)), at(62));
+    world.snapshot.generation += 1;
+    world.step(63);
+    let said = world.report("a", "plan").said;
+    assert!(said.contains("left to queue default"), "{said}");
+}

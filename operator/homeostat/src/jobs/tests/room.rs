@@ -1,5 +1,6 @@
 //! What does not fit is told, and tried again when there is more.
 
+use super::elsewhere::pod_of;
 use super::*;
 
 impl World {
@@ -108,6 +109,159 @@ fn a_run_that_is_killed_for_memory_again_and_again_gets_no_more_than_the_largest
     }
     let said = world.report("a", "plan").said;
     assert!(said.contains("2048 MiB, but the largest node has 1024 MiB"), "{said}");
+}
+
+/// Four vCPU and eight on a second node, where the forecast runs that the plan of the same slot needs; then that node is closed.
+fn forecast_on_a_closed_node() -> (World, ControllerRecord) {
+    let mut world = World::new(4);
+    world.tenant("a", None);
+    world.node("large", 8, 64, true);
+    world.sized("forecast", 6, 512);
+    world.workload("a", "plan", |policy| policy.dependencies = vec![Name::from("forecast")]);
+    let forecast = world.job("a", "forecast", 0);
+    world.job("a", "plan", 0);
+    assert_eq!(names(&world.step(1)), ["a/forecast-0"]);
+    let forecast = world.begin(forecast);
+    pod_of(&mut world, &forecast, Some("large"), None);
+    assert_eq!(world.step(2), []);
+    world.node("large", 8, 64, false);
+    (world, forecast)
+}
+
+fn end_on_it(world: &mut World, forecast: ControllerRecord, reason: &str, second: i64) {
+    let pods = world.snapshot.pods.values().filter(|pod| pod.node.as_deref() == Some("large"));
+    for key in pods.map(|pod| pod.key.clone()).collect::<Vec<_>>() {
+        world.snapshot.commit(&ObjectChange::Pod(Change::Deleted(key)), at(second));
+    }
+    world.end(forecast, reason, second, 10, Some(100));
+}
+
+#[test]
+fn what_needs_a_run_whose_node_was_closed_waits_for_its_end_and_no_further_one_begins() {
+    let (mut world, forecast) = forecast_on_a_closed_node();
+    assert_eq!(world.step(3), [], "its input is not there yet");
+    for name in ["forecast", "plan"] {
+        world.job("a", name, 100);
+    }
+    assert_eq!(world.step(104), []);
+    assert_eq!(world.report("a", "forecast").running, 1, "it is followed");
+    let problem = world.problem("forecast");
+    assert!(problem.contains("the largest node has 4 vCPU"), "{problem}");
+    let problem = world.problem("plan");
+    assert!(problem.contains("need those of a/forecast"), "{problem}");
+    end_on_it(&mut world, forecast, "Completed", 110);
+    assert_eq!(names(&world.step(111)), ["a/plan-0"], "only of that slot the input is there");
+    world.node("large", 8, 64, true);
+    assert!(names(&world.step(112)).contains(&"a/forecast-100"));
+    assert_eq!(world.problem("plan"), "");
+}
+
+#[test]
+fn a_run_that_fails_after_its_node_was_closed_is_tried_again_once_there_is_one() {
+    let (mut world, forecast) = forecast_on_a_closed_node();
+    world.step(3);
+    end_on_it(&mut world, forecast, "Error", 20);
+    assert_eq!(world.step(21), []);
+    assert_eq!(world.step(40), [], "neither its next try nor what needs it");
+    world.node("large", 8, 64, true);
+    assert_eq!(names(&world.step(41)), ["a/forecast-0"]);
+}
+
+#[test]
+fn what_was_too_large_by_mistake_is_ordered_as_soon_as_it_asks_for_less() {
+    for other in [1, 20] {
+        let mut world = World::new(4);
+        world.tenant("a", None);
+        for node in 0..other {
+            world.node(&format!("node-{node}"), 4, 64, true);
+        }
+        world.sized("plan", 16, 512);
+        assert_eq!(world.step(1), []);
+        assert!(world.problem("plan").contains("16 vCPU"), "{}", world.problem("plan"));
+        world.sized("plan", 2, 512);
+        world.job("a", "plan", 2);
+        assert_eq!(names(&world.step(3)), ["a/plan-2"], "{other} nodes more");
+    }
+}
+
+#[test]
+fn fewer_pods_at_once_make_none_of_them_larger() {
+    let mut world = World::new(4);
+    world.node("second", 12, 64, true);
+    world.tenant("a", None);
+    world.sized("wide", 3, 512);
+    let key = ControllerKey { kind: ControllerKind::CronJob, object: ObjectKey::new("a", "wide") };
+    let one = (**world.snapshot.controllers.get(&key).expect("its CronJob")).clone();
+    let mut four = one.clone();
+    four.work.as_mut().expect("its template").pods = 4;
+    world.put(four);
+    world.step(1);
+    assert_eq!(world.problem("wide"), "");
+    world.put(one);
+    world.node("second", 4, 64, true);
+    world.job("a", "wide", 2);
+    assert_eq!(names(&world.step(3)), ["a/wide-2"], "{}", world.problem("wide"));
+}
+
+#[test]
+fn a_run_gets_no_less_memory_than_its_runs_needed_while_the_node_for_it_is_away() {
+    let mut world = World::new(8);
+    world.node("second", 8, 32, true);
+    world.tenant("a", None);
+    world.workload("a", "plan", |policy| policy.permits.memory_bytes = None);
+    let job = world.job("a", "plan", 0);
+    assert_eq!(names(&world.step(1)), ["a/plan-0"]);
+    let job = world.begin(job);
+    world.step(2);
+    world.end(job, "Completed", 20, 10, Some(48 << 10));
+    world.step(21);
+    world.node("node", 8, 64, false);
+    world.job("a", "plan", 100);
+    assert_eq!(world.step(101), []);
+    let problem = world.problem("plan");
+    assert!(problem.contains("48.00 GiB") && problem.contains("has 32.00 GiB"), "{problem}");
+    world.node("node", 8, 64, true);
+    let started = world.step(102);
+    assert!(matches!(started[..], [(_, Some(memory))] if memory >= 48 << 10), "{started:?}");
+}
+
+#[test]
+fn what_daemon_sets_take_of_each_node_is_no_room_for_a_pod() {
+    let mut world = World::new(8);
+    world.tenant("a", None);
+    for node in ["node", "second"] {
+        world.node(node, 8, 1, true);
+        let object = ObjectKey::new("kube-system", format!("agent-{node}"));
+        let owner = OwnerRecord {
+            kind: ControllerKind::DaemonSet,
+            name: Name::from("agent"),
+            uid: Uid::new("agent"),
+        };
+        let pod = PodRecord {
+            node: Some(Name::from(node)),
+            phase: PodPhase::Running,
+            owner: Some(owner),
+            containers: vec![ContainerRecord {
+                name: Name::from("agent"),
+                ready: true,
+                restarts: 0,
+                state: ContainerState::Running { since: at(0) },
+                last_termination: None,
+                cpu_request: None,
+                ephemeral_storage_limit: None,
+                memory: Memory { request: Some(256 * MIB), limit: None },
+            }],
+            ..PodRecord::bare(object, Uid::new(format!("agent-{node}")))
+        };
+        world.snapshot.commit(&ObjectChange::Pod(Change::Applied(Arc::new(pod))), at(0));
+    }
+    world.workload("a", "plan", |policy| policy.permits.memory_bytes = None);
+    let job = world.job("a", "plan", 0);
+    assert_eq!(names(&world.step(1)), ["a/plan-0"]);
+    let job = world.begin(job);
+    world.step(2);
+    world.end(job, "OOMKilled", 20, 10, None);
+    assert_eq!(world.step(21), [("a/plan-0".to_owned(), Some(768))], "twice 512 MiB are 1 GiB");
 }
 
 #[test]

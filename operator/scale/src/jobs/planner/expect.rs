@@ -73,10 +73,10 @@ impl Planner {
         self.learnt_of(run).map(|(known, _)| known.at(0.0))
     }
 
-    /// Time of a run as its job's runs taught it, with its uncertainty; `None` while nothing is known of its program.
+    /// Time of a run as its job's runs taught it, with its uncertainty; `None` while nothing is known of its program. With as
+    /// many pods as the job is written with: how many an announced run would have changes with the room of the moment.
     pub fn times_of(&self, run: Run) -> Option<Times> {
-        self.job(run.job)?;
-        let pods = self.pods_of(run).map_or(1, |(pods, _)| pods);
+        let pods = self.job(run.job)?.pods.unwrap_or(1);
         self.learnt_of(run).map(|(known, by_day)| known.times(by_day, pods))
     }
 

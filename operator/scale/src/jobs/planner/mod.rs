@@ -524,7 +524,9 @@ impl Planner {
 impl Declared {
     fn size(&self, others: Option<u64>, settings: &Settings) -> (Size, Source) {
         let (mebibytes, source) = self.history.memory(self.job.mebibytes, others, &settings.memory);
-        let mebibytes = mebibytes.min(self.job.most_mebibytes.unwrap_or(u64::MAX));
+        // With less than it is known to need it would only be killed.
+        let known = self.history.needs().unwrap_or(0);
+        let mebibytes = mebibytes.min(self.job.most_mebibytes.map_or(u64::MAX, |most| most.max(known)));
         let millicores = self.history.cpu(self.job.millicores, self.job.most_millicores, &settings.cpu);
         (Size { millicores, mebibytes }, source)
     }

@@ -82,6 +82,23 @@ fn times_of_runs_with_different_numbers_of_pods_are_not_mixed() {
 }
 
 #[test]
+fn what_is_told_of_the_time_of_an_announced_run_does_not_follow_the_room_of_the_moment() {
+    let mut bench = Bench::new(8);
+    let id = bench.declare(shared("a", 55));
+    let run = bench.due(0, &[id])[0];
+    pods(&mut bench, 0, run, 4, None);
+    assert_eq!(bench.starts(0), [id]);
+    bench.end(10, run, Outcome::Succeeded, 10);
+    let next = Run { slot: at(60), job: id };
+    bench.planner.see(at(11), Event::Announced(next)).unwrap();
+    for room in [1, 4, 7] {
+        pods(&mut bench, 11, next, room, None);
+        let minutes = bench.planner.times_of(next).unwrap().p50 / 60.0;
+        assert!((minutes - 20.0).abs() < 0.1, "two pods, as it is written: {minutes}");
+    }
+}
+
+#[test]
 fn memory_is_learnt_of_one_pod_and_items_of_the_run() {
     let mut bench = Bench::new(8);
     let id = bench.declare(shared("a", 55));
