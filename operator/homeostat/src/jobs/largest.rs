@@ -10,7 +10,7 @@ use std::cmp::Reverse;
 pub struct Largest(Vec<Size>);
 
 impl Largest {
-    /// Of the nodes that take pods now, whatever runs on them but for pods of DaemonSets: these stay beside any other pod.
+    /// Of the nodes that take pods now, whatever runs on them but for pods of a `DaemonSet`: these stay beside any other pod.
     pub fn of(snapshot: &Snapshot) -> Self {
         let mut nodes = counted(snapshot);
         for pod in snapshot.pods.values() {

@@ -95,27 +95,37 @@ fn a_run_that_ends_during_a_pause_teaches_once() {
     assert!(world.report("a", "plan").said.contains("from 4 runs"), "{}", world.report("a", "plan").said);
 }
 
-#[test]
-fn what_people_declared_first_is_remembered_over_a_pause() {
-    let mut world = World::new(8);
-    world.tenant("a", None);
-    world.workload("a", "plan", |_| {});
-    world.step(1);
-    // The template gets another size later.
+/// The template asks for 2 GiB now, as is found after a pause.
+fn grow_the_template_over_a_pause(world: &mut World, second: i64) {
     let key = ControllerKey { kind: ControllerKind::CronJob, object: ObjectKey::new("a", "plan") };
     let mut cron = (**world.snapshot.controllers.get(&key).expect("the CronJob")).clone();
-    cron.work = Some(Box::new(work(0, 1_024)));
-    for (second, by_switch) in
-        [(2, KillSwitch::Engaged { reason: Name::from("drill"), by: None }), (3, KillSwitch::Off)]
-    {
+    cron.work = Some(Box::new(work(0, 2_048)));
+    let engaged = KillSwitch::Engaged { reason: Name::from("drill"), by: None };
+    for (second, by_switch) in [(second, engaged), (second + 1, KillSwitch::Off)] {
         world.kill_switch(by_switch);
         world.put(cron.clone());
         world.step(second);
     }
-    world.job("a", "plan", 400);
-    world.step(401);
-    let said = world.report("a", "plan").said;
-    assert!(said.contains("with 1 vCPU, 0.50 GiB"), "{said}");
+}
+
+#[test]
+fn a_template_counts_as_peoples_own_until_something_was_learnt() {
+    let mut fresh = World::new(8);
+    fresh.tenant("a", None);
+    fresh.workload("a", "plan", |_| {});
+    fresh.step(1);
+    grow_the_template_over_a_pause(&mut fresh, 2);
+    fresh.job("a", "plan", 400);
+    fresh.step(401);
+    let said = fresh.report("a", "plan").said;
+    assert!(said.contains("with 1 vCPU, 2.00 GiB"), "{said}");
+
+    let mut learnt = World::learnt();
+    grow_the_template_over_a_pause(&mut learnt, 250);
+    learnt.job("a", "plan", 400);
+    learnt.step(401);
+    let said = learnt.report("a", "plan").said;
+    assert!(said.contains("with 1 vCPU, 1.12 GiB"), "it may be ours: {said}");
 }
 
 #[test]
