@@ -305,17 +305,23 @@ impl Place {
         Ok(all.into_iter().filter(about).collect())
     }
 
-    /// Requests about this place since then.
-    fn audited(&self, stage: &Stage, since: Timestamp, actions: &[Action]) -> Result<Vec<Entry>, ProofError> {
+    /// Requests about this place since then that were carried out, and those of which nobody can say it.
+    fn audited(
+        &self,
+        stage: &Stage,
+        since: Timestamp,
+        actions: &[Action],
+    ) -> Result<(Vec<Entry>, Vec<Entry>), ProofError> {
         let names: BTreeSet<String> = actions.iter().map(ResourceExt::name_any).collect();
-        stage.audited(|entry| {
+        let here = |entry: &Entry| {
             entry.at >= since
                 && match &self.node {
                     Some(node) if entry.is_effect() => entry.name == *node,
                     Some(_) => names.contains(&entry.name),
                     None => entry.namespace == self.namespace,
                 }
-        })
+        };
+        Ok((stage.audited(here)?, stage.unsure(here)?))
     }
 }
 
@@ -387,15 +393,21 @@ pub async fn run(stage: &Stage, plan: Plan, number: usize) -> Result<Outcome, Pr
     if plan.rule.is_some_and(|rule| rule.fault.kills()) && lives < 2 {
         failures.push("the process was not killed".to_owned());
     }
-    let entries = place.audited(stage, since, &actions)?;
-    let effects: Vec<&Entry> = entries.iter().filter(|entry| entry.is_effect()).collect();
+    let (mut entries, unsure) = place.audited(stage, since, &actions)?;
+    entries.extend(audit::came_after_all(&unsure, &entries, &actions));
+    let of = |entries: &[Entry]| entries.iter().filter(|entry| entry.is_effect()).count();
+    // The end state is compared as well, so a request whose process was killed while it was answered is what led there.
+    let effects = match of(&entries) {
+        0 => of(&unsure).min(1),
+        count => count,
+    };
     let notes = audit::notes(&config.acknowledged)?;
     let found = audit::compare(&entries.iter().collect::<Vec<_>>(), &actions, &notes);
     failures.extend(found.mismatches.iter().map(|text| format!("audit: {text}")));
     let outcome = Outcome {
         plan: plan.to_string(),
         lives,
-        effects: effects.len(),
+        effects,
         end,
         seconds: begun.elapsed().as_secs_f64(),
         audit: found,
