@@ -60,11 +60,11 @@ impl Weighing {
 /// How the expert that is followed is chosen from what all have cost.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Leading {
-    /// Minutes of violation, at their price, that an expert must be ahead of the leader to take its place, from `careful`
-    /// on.
+    /// Minutes of violation, at their price, that an expert must be ahead of the leader to take its place: from `careful`
+    /// on, and in the first 20 minutes of a situation, when one burst decides who seems best.
     pub margin: f64,
     /// From this price on a target leads first, the lower the dearer, until another is ahead by the margin. Below, the
-    /// mixture leads until another is ahead at all: violations are many enough to tell.
+    /// mixture leads until another is ahead at all, after those minutes: violations are many enough to tell.
     pub careful: f64,
     /// Up to this price situations may have leaders of their own.
     pub close: f64,
@@ -87,9 +87,10 @@ impl Leading {
         if price >= self.careful { 2 * RULES + target::first(price) } else { 2 * RULES - 1 }
     }
 
-    /// Replica-steps that an expert must be ahead to take the lead.
-    pub(super) fn ahead(&self, how: &Weighing) -> f64 {
-        if how.price >= self.careful { self.margin * how.price * how.steps_a_minute } else { 0.0 }
+    /// Replica-steps that an expert must be ahead to take the lead, after so many steps of a situation.
+    pub(super) fn ahead(&self, how: &Weighing, steps: f64) -> f64 {
+        let first = steps < FIRST_MINUTES * how.steps_a_minute;
+        if first || how.price >= self.careful { self.margin * how.price * how.steps_a_minute } else { 0.0 }
     }
 }
 
@@ -221,6 +222,14 @@ mod tests {
         // Two replicas fewer in each step, so a margin of 400 replica-steps takes 200 of them.
         assert!(steps(0.0).is_some_and(|steps| steps < 10), "{:?}", steps(0.0));
         assert!(steps(1.0).is_some_and(|steps| (200..220).contains(&steps)), "{:?}", steps(1.0));
+    }
+
+    #[test]
+    fn in_the_first_minutes_one_burst_does_not_decide_who_leads() {
+        let leading = Leading::default();
+        let (few, dear) = (how(100.0, leading), how(4_096.0, leading));
+        assert_eq!([0.0, 79.0, 80.0].map(|steps| leading.ahead(&few, steps)), [400.0, 400.0, 0.0]);
+        assert_eq!([0.0, 80.0].map(|steps| leading.ahead(&dear, steps)), [16_384.0, 16_384.0]);
     }
 
     #[test]

@@ -152,7 +152,8 @@ impl Row {
             .map(|expert| (expert, score(expert)))
             .fold((0, f64::INFINITY), |best, one| if one.1 < best.1 { one } else { best });
         let leader = self.leader.unwrap_or_else(|| how.leading.first(how.price)).min(EXPERTS - 1);
-        let leader = if score(leader) > least + how.leading.ahead(how) { best } else { leader };
+        let leader =
+            if score(leader) > least + how.leading.ahead(how, f64::from(self.steps)) { best } else { leader };
         self.leader = Some(leader);
         leader
     }
