@@ -352,8 +352,11 @@ impl Served {
                 let place = self.first.partition_point(|known| *known < seconds.ln());
                 self.first.insert(place, seconds.ln());
             }
-        } else if let Some(run) = self.slow {
-            self.few_late |= self.second.at_least(run.limit()) > 0;
+        } else if let Some(run) = self.slow
+            && self.second.at_least(run.limit()) > 0
+        {
+            // One late answer is enough to take back that it was over.
+            (self.few_late, self.quiet) = (true, false);
         }
         self.second = Second::new(index);
     }
@@ -364,7 +367,9 @@ impl Served {
             return;
         }
         let starts = starts();
-        if starts || index - self.judged > FEW_SECONDS {
+        // Answers that take longer than that are waited for, too.
+        let wait = (2.0 * self.seconds).ceil().clamp(FEW_SECONDS as f64, f64::from(LONGEST_SECONDS)) as i64;
+        if starts || index - self.judged > wait {
             self.quiet |= !starts && !self.few_late;
             (self.judged, self.few_late) = (index, false);
         }
@@ -517,6 +522,8 @@ mod tests {
         assert!(slow_and_then([None; 11], false).slow().is_none(), "nobody calls it any more");
         assert!(slow_and_then([None; 11], true).slow().is_some(), "its new pod does not answer yet");
         assert!(slow_and_then(few(2.0), false).slow().is_some(), "they are late as before");
+        let late = [None; 12].into_iter().chain([Some(2.0)]);
+        assert!(slow_and_then(late, false).slow().is_some(), "the next one is late again");
     }
 
     #[test]

@@ -111,6 +111,9 @@ pub struct JobHistory {
     /// Set by a kill for memory, in MiB: the next run gets no less. Gone when a run has succeeded of which it was seen what it
     /// needs.
     pub at_least: Option<u64>,
+    /// Highest peak of a run that succeeded, in MiB: it needed that, while of a kill only the limit is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proven: Option<u64>,
     /// Its failures.
     #[serde(default)]
     pub failures: Failures,
@@ -188,7 +191,12 @@ impl Learnt {
             && amounts(&history.cpu_limits)
             && history.days.is_sound()
             && history.foretold.is_sound()
-            && history.at_least.into_iter().chain(program.largest).all(|amount| amount <= 2 * size::MOST_KEPT)
+            && history
+                .at_least
+                .into_iter()
+                .chain(program.largest)
+                .chain(history.proven)
+                .all(|amount| amount <= 2 * size::MOST_KEPT)
             && history.items.is_sound()
     }
 }
@@ -233,6 +241,7 @@ impl JobHistory {
         size::keep(&mut self.cpu_limits, usage.millicores.map(|_| usage.cpu_limit.unwrap_or(0)));
         if succeeded && usage.mebibytes.is_some() {
             self.at_least = None;
+            self.proven = self.proven.max(usage.mebibytes);
         }
     }
 
@@ -257,9 +266,10 @@ impl JobHistory {
         size::memory(&self.peaks, self.at_least, declared, largest_of_others, settings)
     }
 
-    /// Memory in MiB that its runs are known to need, without any margin; `None` while none was seen.
+    /// Memory in MiB that its runs are known to need, without any margin: what of the last ones needed, and no more than one
+    /// succeeded with. `None` while none did.
     pub fn needs(&self) -> Option<u64> {
-        size::needs(&self.peaks)
+        Some(size::needs(&self.peaks)?.min(self.proven?))
     }
 
     /// Memory in MiB of a run that is made when so many others are still before it; `None` while it does not grow.
@@ -366,6 +376,17 @@ mod tests {
             history.used(peak(*need), true);
         }
         killed
+    }
+
+    #[test]
+    fn the_limit_of_a_kill_is_no_need() {
+        let mut history = JobHistory::default();
+        history.killed(64_000);
+        assert_eq!(history.needs(), None, "it may need less than its limit");
+        history.used(Usage { mebibytes: Some(9_000), ..Usage::default() }, true);
+        assert_eq!(history.needs(), Some(9_000));
+        history.used(Usage { mebibytes: Some(12_000), ..Usage::default() }, false);
+        assert_eq!(history.needs(), Some(9_000), "who failed may have leaked");
     }
 
     #[test]

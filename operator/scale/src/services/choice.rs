@@ -228,8 +228,9 @@ mod tests {
     fn in_the_first_minutes_one_burst_does_not_decide_who_leads() {
         let leading = Leading::default();
         let (few, dear) = (how(100.0, leading), how(4_096.0, leading));
-        assert_eq!([0.0, 79.0, 80.0].map(|steps| leading.ahead(&few, steps)), [400.0, 400.0, 0.0]);
-        assert_eq!([0.0, 80.0].map(|steps| leading.ahead(&dear, steps)), [16_384.0, 16_384.0]);
+        let ahead = |how: &Weighing, steps: [f64; 3]| steps.map(|steps| leading.ahead(how, steps) as u64);
+        assert_eq!(ahead(&few, [0.0, 79.0, 80.0]), [400, 400, 0]);
+        assert_eq!(ahead(&dear, [0.0, 79.0, 80.0]), [16_384; 3]);
     }
 
     #[test]
