@@ -123,6 +123,7 @@ pub fn replace_pod(server: &mut Server, key: &ObjectKey, now: Timestamp) {
     pod.record.uid = server.uid("pod");
     pod.record.created = now;
     pod.record.deleting = false;
+    pod.record.phase = PodPhase::Running;
     pod.ailment = None;
     pod.requests = REQUESTS;
     pod.set_by = None;
