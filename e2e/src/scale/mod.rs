@@ -263,7 +263,10 @@ async fn hpa_measures(client: &Client) -> bool {
 
 async fn forecast(client: &Client) -> Option<Forecast> {
     let api: Api<Forecast> = Api::namespaced(client.clone(), NAMESPACES[1]);
-    api.list(&ListParams::default()).await.ok()?.items.into_iter().next()
+    let all = api.list(&ListParams::default()).await.ok()?.items;
+    // Each named load has a Forecast of its own; the size stands on that of the workload.
+    let sized = |one: &Forecast| one.status.as_ref().is_some_and(|status| status.scaling.is_some());
+    all.into_iter().find(sized)
 }
 
 async fn wanted(client: &Client) -> Option<i64> {
