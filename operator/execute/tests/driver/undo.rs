@@ -299,39 +299,36 @@ async fn nth(what: &str, n: usize) -> usize {
     number.unwrap_or_else(|| panic!("no {what}: {:?}", inner.requests))
 }
 
+/// Whatever fault strikes the n-th request of this name, the undo is made, once.
+async fn undone_in_spite_of(what: &str, n: usize, faults: &[Fault]) {
+    let number = nth(what, n).await;
+    for fault in faults {
+        let context = format!("{fault:?} at {what}, request {number}");
+        let world = world();
+        world.lock().faults = BTreeMap::from([(number, fault.clone())]);
+        run(&world).await;
+        let (done, undo) = (end(&world, false), end(&world, true));
+        let states = (done.state, undo.state);
+        assert_eq!(states, (ActionState::Undone, ActionState::Verified), "{context}: {}", done.message);
+        let inner = world.lock();
+        assert_eq!((inner.controller.replicas, inner.effects.len()), (1, 2), "{context}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_undo_whose_requests_fail_for_a_while_is_tried_again() {
+    let passing = [Fault::ServerError, Fault::TooManyRequests, Fault::Timeout { done: false }];
     // The undo's own: of the switch at its admission and before its effect.
     for (what, n) in [("kill switch", 3), ("kill switch", 4), ("dry run", 2), ("fresh", 2), ("effect", 2)] {
-        let number = nth(what, n).await;
-        for fault in [Fault::ServerError, Fault::TooManyRequests, Fault::Timeout { done: false }] {
-            let context = format!("{fault:?} at {what}, request {number}");
-            let world = world();
-            world.lock().faults = BTreeMap::from([(number, fault)]);
-            run(&world).await;
-            let (done, undo) = (end(&world, false), end(&world, true));
-            let states = (done.state, undo.state);
-            assert_eq!(states, (ActionState::Undone, ActionState::Verified), "{context}: {}", done.message);
-            let inner = world.lock();
-            assert_eq!((inner.controller.replicas, inner.effects.len()), (1, 2), "{context}");
-        }
+        undone_in_spite_of(what, n, &passing).await;
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_undo_that_was_created_or_claimed_before_a_crash_is_made_all_the_same() {
     // Created without a state; claimed, and nothing sent.
-    for (what, n, fault) in [("create", 2, Fault::CrashAfter), ("update Claimed", 2, Fault::CrashAfter)] {
-        let number = nth(what, n).await;
-        let context = format!("{fault:?} at {what}, request {number}");
-        let world = world();
-        world.lock().faults = BTreeMap::from([(number, fault)]);
-        run(&world).await;
-        let (done, undo) = (end(&world, false), end(&world, true));
-        let states = (done.state, undo.state);
-        assert_eq!(states, (ActionState::Undone, ActionState::Verified), "{context}: {}", undo.message);
-        let inner = world.lock();
-        assert_eq!((inner.controller.replicas, inner.effects.len()), (1, 2), "{context}");
+    for what in ["create", "update Claimed"] {
+        undone_in_spite_of(what, 2, &[Fault::CrashAfter]).await;
     }
 }
 
