@@ -5,7 +5,7 @@
 use homeostat::kernel::{Effect, Kernel};
 use homeostat_knowledge::incident::{Cause, Instants, TimelineKind};
 use homeostat_knowledge::observation::{Change, ObjectChange, ObjectKind, StoredIncident};
-use homeostat_knowledge::records::{Amounts, NodeRecord};
+use homeostat_knowledge::records::NodeRecord;
 use homeostat_knowledge::*;
 use std::sync::Arc;
 
@@ -24,19 +24,7 @@ fn observed(change: ObjectChange, second: i64) -> Observation {
 }
 
 fn node(name: &str, ready: bool, second: i64) -> Observation {
-    let record = NodeRecord {
-        name: name.into(),
-        uid: Uid::new(name),
-        ready,
-        cordoned: false,
-        leaving: None,
-        zone: None,
-        allocatable_pods: 110,
-        allocatable: Amounts::default(),
-        pressures: Vec::new(),
-        control_plane: false,
-        hold: None,
-    };
+    let record = NodeRecord { ready, ..NodeRecord::bare(name.into(), Uid::new(name)) };
     observed(ObjectChange::Node(Change::Applied(Arc::new(record))), second)
 }
 

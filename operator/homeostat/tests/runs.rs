@@ -58,17 +58,8 @@ fn kernel_after(
     let container = Some(Name::from("app"));
     job.work = Some(Box::new(Work { slot: Some(now()), pods: 1, container, ..Work::default() }));
     let node = NodeRecord {
-        name: Name::from("node"),
-        uid: Uid::new("node"),
-        ready: true,
-        cordoned: false,
-        leaving: None,
-        zone: None,
-        allocatable_pods: 110,
         allocatable: Amounts { cpu_millis: Some(8_000), memory_bytes: Some(64 << 30) },
-        pressures: Vec::new(),
-        control_plane: false,
-        hold: None,
+        ..NodeRecord::bare(Name::from("node"), Uid::new("node"))
     };
     let mut batch = vec![
         observed(ObjectChange::Control(Some(Arc::new(control)))),

@@ -302,9 +302,8 @@ fn controller(
     let labels =
         given.labels.iter().map(|(key, value)| (Name::from(key.as_str()), Name::from(value.as_str())));
     let kind = key.kind;
+    let uid = Uid::new(format!("uid-{kind:?}-{}", key.object.name));
     ControllerRecord {
-        uid: Uid::new(format!("uid-{:?}-{}", key.kind, key.object.name)),
-        key,
         resource_version: "7".into(),
         generation: 2,
         observed_generation: 2,
@@ -313,7 +312,6 @@ fn controller(
         ready: given.replicas,
         updated: given.replicas - i32::from(given.rolling_out),
         revision: Some(revision.into()),
-        release: None,
         surges: given.surges && !matches!(kind, ControllerKind::StatefulSet),
         paused: given.paused,
         template_labels: labels.chain([("app".into(), app.into())]).collect(),
@@ -323,12 +321,7 @@ fn controller(
             .as_deref()
             .filter(|tool| words::autoscaler(tool).is_none())
             .map(Name::from),
-        finished: None,
-        run: homeostat_knowledge::records::RunTimes::default(),
-        work: None,
-        hold: None,
-        do_not_touch: None,
-        api: None,
+        ..ControllerRecord::bare(key, uid)
     }
 }
 
@@ -399,17 +392,14 @@ fn controllers(
 impl GivenNode {
     fn record(&self) -> NodeRecord {
         NodeRecord {
-            name: "node-1".into(),
-            uid: Uid::new("uid-node-1"),
             ready: self.ready,
             cordoned: self.cordoned,
             leaving: self.leaving.as_deref().map(Name::from),
-            zone: None,
             allocatable_pods: self.allocatable_pods,
-            allocatable: homeostat_knowledge::records::Amounts::default(),
             pressures: self.pressures.iter().map(|name| Name::from(name.as_str())).collect(),
             control_plane: self.control_plane,
             hold: self.own_cordon.then(|| Hold { by: "node-1-1".into(), until: Some(ago(-1800.0)) }),
+            ..NodeRecord::bare("node-1".into(), Uid::new("uid-node-1"))
         }
     }
 }

@@ -75,30 +75,7 @@ fn incident(state: IncidentState, severity: Severity) -> Incident {
 /// A picture in which all is well.
 fn well() -> (CatalogueView, Snapshot) {
     let control = ControlPolicy { kill_switch: KillSwitch::Off, ..ControlPolicy::default() };
-    let controller = ControllerRecord {
-        key: deployment(),
-        uid: Uid::new("d"),
-        resource_version: Name::from("1"),
-        generation: 1,
-        observed_generation: 1,
-        replicas: 1,
-        current: 1,
-        ready: 1,
-        updated: 1,
-        revision: None,
-        release: None,
-        surges: true,
-        paused: false,
-        template_labels: BTreeMap::new(),
-        owner: None,
-        gitops_owner: None,
-        finished: None,
-        run: homeostat_knowledge::records::RunTimes::default(),
-        work: None,
-        hold: None,
-        do_not_touch: None,
-        api: None,
-    };
+    let controller = ControllerRecord::bare(deployment(), Uid::new("d"));
     let mut snapshot = Snapshot::default();
     let changes = [
         ObjectChange::Control(Some(Arc::new(control.clone()))),

@@ -3,9 +3,9 @@
 use homeostat_knowledge::policy::{TenantPolicy, WorkloadPolicy};
 use homeostat_knowledge::records::{ControllerKey, OwnerRecord};
 use homeostat_knowledge::{
-    ActionKind, Cause, ContainerRecord, ContainerState, ControllerKind, ControllerRecord, Entity, Evidence,
-    EvidenceId, Finding, FindingId, FindingKind, Incident, IncidentId, IncidentState, Instants, Level, Name,
-    ObjectKey, PodRecord, Severity, Snapshot, TenantName, Timestamp, Uid,
+    ActionKind, Cause, ContainerRecord, ControllerKind, ControllerRecord, Entity, Evidence, EvidenceId,
+    Finding, FindingId, FindingKind, Incident, IncidentId, IncidentState, Instants, Level, Name, ObjectKey,
+    PodRecord, Severity, Snapshot, TenantName, Timestamp, Uid,
 };
 use std::collections::BTreeMap;
 
@@ -22,16 +22,7 @@ pub fn pod(number: u64, created: Timestamp) -> PodRecord {
             uid: Uid::new("rs"),
         }),
         created,
-        containers: vec![ContainerRecord {
-            memory: homeostat_knowledge::records::Memory::default(),
-            name: Name::from("app"),
-            ready: true,
-            restarts: 0,
-            state: ContainerState::Running { since: created },
-            last_termination: None,
-            cpu_request: None,
-            ephemeral_storage_limit: None,
-        }],
+        containers: vec![ContainerRecord::bare(Name::from("app"), created)],
         ..PodRecord::bare(
             ObjectKey::new("shop", format!("order-{number}")),
             Uid::new(format!("pod-uid-{number}")),
@@ -40,29 +31,11 @@ pub fn pod(number: u64, created: Timestamp) -> PodRecord {
 }
 
 pub fn controller(kind: ControllerKind, name: &str, owner: Option<OwnerRecord>) -> ControllerRecord {
+    let key = ControllerKey { kind, object: ObjectKey::new("shop", name) };
     ControllerRecord {
-        key: ControllerKey { kind, object: ObjectKey::new("shop", name) },
-        uid: Uid::new(format!("uid-{name}")),
-        resource_version: Name::from("1"),
-        generation: 1,
-        observed_generation: 1,
-        replicas: 1,
-        current: 1,
-        ready: 1,
-        updated: 1,
         revision: Some(Name::from("1")),
-        release: None,
-        surges: true,
-        paused: false,
-        template_labels: BTreeMap::new(),
         owner,
-        gitops_owner: None,
-        finished: None,
-        run: homeostat_knowledge::records::RunTimes::default(),
-        work: None,
-        hold: None,
-        do_not_touch: None,
-        api: None,
+        ..ControllerRecord::bare(key, Uid::new(format!("uid-{name}")))
     }
 }
 
