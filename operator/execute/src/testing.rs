@@ -10,9 +10,9 @@ use homeostat_knowledge::policy::{Bounds, PLATFORM_TENANT, Permits};
 use homeostat_knowledge::records::{AutoscalerRecord, ControllerKey, Hold, NodeRecord, OwnerRecord};
 use homeostat_knowledge::{
     ActionId, ActionRecord, ActionState, Before, Cause, ContainerRecord, ControlPolicy, ControllerKind,
-    ControllerRecord, Entity, EvidenceId, Finding, FindingId, FindingKind, Incident, IncidentId,
-    IncidentState, Instants, Name, ObjectKey, Parameters, PlaybookRef, PodRecord, Severity, SignedDuration,
-    Snapshot, Target, TenantName, Timestamp, Uid,
+    ControllerRecord, Entity, EvidenceId, Finding, FindingId, FindingKind, Incident, IncidentId, Instants,
+    Name, ObjectKey, Parameters, PlaybookRef, PodRecord, Severity, SignedDuration, Snapshot, Target,
+    TenantName, Timestamp, Uid,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -119,28 +119,17 @@ pub(crate) fn incident(id: &str, entity: Entity, kind: FindingKind, since: i64) 
         active: true,
     };
     Incident {
-        id: IncidentId::new(id),
-        namespace: Name::from("shop"),
         tenant: Some(TenantName::new("shop")),
         workload: entity.workload().cloned(),
-        state: IncidentState::Open,
         severity: Severity::Critical,
         findings: vec![finding],
         causes: vec![Cause { entity, kind, confidence: 0.99, evidence: Vec::new() }],
-        affected: Vec::new(),
-        instants: Instants {
-            impact_start: at(since),
-            detected: at(since),
-            acknowledged: None,
-            mitigated: None,
-            resolved: None,
-        },
-        timeline: Vec::new(),
-        actions: Vec::new(),
-        reopen_count: 0,
-        evidence: EvidenceId::new("evidence"),
-        handed_over: None,
-        acknowledged_by: None,
+        ..Incident::open(
+            IncidentId::new(id),
+            Name::from("shop"),
+            EvidenceId::new("evidence"),
+            Instants::new(at(since), at(since)),
+        )
     }
 }
 

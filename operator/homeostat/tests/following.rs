@@ -39,33 +39,20 @@ fn kernel() -> Kernel {
 /// The leader's incident about a node.
 fn stored(id: &str, node: &str, state: IncidentState) -> Observation {
     let mut incident = Incident {
-        id: IncidentId::new(id),
-        namespace: Name::from("homeostat-system"),
-        tenant: None,
-        workload: None,
         state,
         severity: Severity::Critical,
-        findings: Vec::new(),
         causes: vec![Cause {
             entity: Entity::Node { name: node.into() },
             kind: FindingKind::NodeNotReady,
             confidence: 0.9,
             evidence: Vec::new(),
         }],
-        affected: Vec::new(),
-        instants: Instants {
-            impact_start: at(1),
-            detected: at(1),
-            acknowledged: None,
-            mitigated: None,
-            resolved: None,
-        },
-        timeline: Vec::new(),
-        actions: Vec::new(),
-        reopen_count: 0,
-        evidence: EvidenceId::new("e"),
-        handed_over: None,
-        acknowledged_by: None,
+        ..Incident::open(
+            IncidentId::new(id),
+            Name::from("homeostat-system"),
+            EvidenceId::new("e"),
+            Instants::new(at(1), at(1)),
+        )
     };
     incident.record(at(1), TimelineKind::State, "opened");
     if state.closed() {

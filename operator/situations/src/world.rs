@@ -533,9 +533,10 @@ impl GivenIncident {
         let state = words::incident_state(&self.state).unwrap_or(IncidentState::Open);
         let healed = matches!(state, IncidentState::Mitigated | IncidentState::Resolved);
         let evidence = vec![Evidence::new("calls that failed", "12 of 12 in 0.8 s").usual("0 of 1,000")];
+        let impact = ago(self.impact.unwrap_or(self.since));
+        let instants =
+            Instants { mitigated: healed.then(|| ago(self.last_seen)), ..Instants::new(impact, impact) };
         Incident {
-            id: IncidentId::new("order-1"),
-            namespace: space.into(),
             tenant: (self.tenant != "none").then(|| TenantName::new(self.tenant.as_str())),
             workload,
             state,
@@ -543,20 +544,14 @@ impl GivenIncident {
             findings: self.findings(seen_on, kind, &evidence),
             // The confidence of a cause ranks it; that of its findings says how sure they are.
             causes: vec![Cause { entity, kind, confidence: self.confidence * 0.6, evidence }],
-            affected: Vec::new(),
-            instants: Instants {
-                impact_start: ago(self.impact.unwrap_or(self.since)),
-                detected: ago(self.impact.unwrap_or(self.since)),
-                acknowledged: None,
-                mitigated: healed.then(|| ago(self.last_seen)),
-                resolved: None,
-            },
-            timeline: Vec::new(),
-            actions: Vec::new(),
             reopen_count: self.reopened,
-            evidence: EvidenceId::new("evidence-1"),
             handed_over: (state == IncidentState::HandedOver).then(|| "two restarts did not help".to_owned()),
-            acknowledged_by: None,
+            ..Incident::open(
+                IncidentId::new("order-1"),
+                space.into(),
+                EvidenceId::new("evidence-1"),
+                instants,
+            )
         }
     }
 }

@@ -47,28 +47,16 @@ fn pod(ready: bool) -> PodRecord {
 
 fn incident(state: IncidentState, severity: Severity) -> Incident {
     Incident {
-        id: IncidentId::new("order-1"),
-        namespace: Name::from("shop"),
         tenant: Some(TenantName::new("food")),
         workload: Some(ObjectKey::new("shop", "order")),
         state,
         severity,
-        findings: Vec::new(),
-        causes: Vec::new(),
-        affected: Vec::new(),
-        instants: Instants {
-            impact_start: at(1),
-            detected: at(2),
-            acknowledged: None,
-            mitigated: None,
-            resolved: None,
-        },
-        timeline: Vec::new(),
-        actions: Vec::new(),
-        reopen_count: 0,
-        evidence: EvidenceId::new("e"),
-        handed_over: None,
-        acknowledged_by: None,
+        ..Incident::open(
+            IncidentId::new("order-1"),
+            Name::from("shop"),
+            EvidenceId::new("e"),
+            Instants::new(at(1), at(2)),
+        )
     }
 }
 

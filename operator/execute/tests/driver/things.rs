@@ -94,9 +94,8 @@ pub fn incident(pod: &PodRecord, kind: Option<FindingKind>, now: Timestamp, snap
     } else {
         None
     };
+    let instants = Instants { mitigated, ..Instants::new(base(), base()) };
     Incident {
-        id,
-        namespace: Name::from("shop"),
         tenant: Some(TenantName::new("shop")),
         workload: Some(workload()),
         state: if kind.is_none() { IncidentState::Mitigated } else { IncidentState::Acting },
@@ -108,19 +107,6 @@ pub fn incident(pod: &PodRecord, kind: Option<FindingKind>, now: Timestamp, snap
             evidence: finding.evidence.clone(),
         }],
         findings: vec![finding],
-        affected: Vec::new(),
-        instants: Instants {
-            impact_start: base(),
-            detected: base(),
-            acknowledged: None,
-            mitigated,
-            resolved: None,
-        },
-        timeline: Vec::new(),
-        actions: Vec::new(),
-        reopen_count: 0,
-        evidence: EvidenceId::new("evidence"),
-        handed_over: None,
-        acknowledged_by: None,
+        ..Incident::open(id, Name::from("shop"), EvidenceId::new("evidence"), instants)
     }
 }
