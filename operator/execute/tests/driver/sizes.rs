@@ -60,8 +60,8 @@ pub fn plan(world: &World, parameters: Parameters) -> Plan<Admitted> {
 }
 
 /// Waits for the first effect; not for ever, so that a refusal fails the test.
-async fn first_effect(world: &World) {
-    for _ in 0..100 {
+pub async fn first_effect(world: &World) {
+    for _ in 0..600 {
         if !world.lock().effects.is_empty() {
             return;
         }
