@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, missing_docs, reason = "a test fails by panicking")]
 
+mod common;
+
 use homeostat::kernel::{Effect, Kernel};
 use homeostat_knowledge::incident::{Cause, Instants, TimelineKind};
 use homeostat_knowledge::observation::{Change, ObjectChange, ObjectKind, StoredIncident};
@@ -14,13 +16,7 @@ fn at(seconds: i64) -> Timestamp {
 }
 
 fn observed(change: ObjectChange, second: i64) -> Observation {
-    Observation {
-        tenant: None,
-        entity: Entity::Cluster,
-        event_time: at(second),
-        arrival_time: at(second),
-        signal: Signal::Object(change),
-    }
+    common::observed(change, at(second))
 }
 
 fn node(name: &str, ready: bool, second: i64) -> Observation {

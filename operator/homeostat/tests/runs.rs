@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs, reason = "a test fails by panicking")]
 
+mod common;
+
 use homeostat::kernel::{Effect, Kernel};
 use homeostat_knowledge::forecast::Scaler;
 use homeostat_knowledge::observation::{Change, ObjectChange, ObjectKind};
@@ -19,13 +21,7 @@ fn later(seconds: i64) -> Timestamp {
 }
 
 fn observed(change: ObjectChange) -> Observation {
-    Observation {
-        tenant: None,
-        entity: Entity::Cluster,
-        event_time: now(),
-        arrival_time: now(),
-        signal: Signal::Object(change),
-    }
+    common::observed(change, now())
 }
 
 /// A loop that knows a suspended Job which the Workload `order` orders; `home` is where Homeostat itself runs, `also` what
