@@ -21,6 +21,7 @@ use std::time::Duration;
 
 use clap::Args;
 use rand::Rng;
+use serde::Serialize;
 
 use crate::cluster::{Cluster, ClusterError};
 use crate::faults::FaultError;
@@ -110,6 +111,14 @@ impl DemoError {
         let path = path.to_path_buf();
         move |source| Self::Io { action, path, source }
     }
+}
+
+/// Writes the result of a scenario as JSON, and says where.
+pub(crate) fn write_result(result: &impl Serialize, path: &Path, live: &Live) -> Result<(), DemoError> {
+    let text = serde_json::to_string_pretty(result).map_err(|error| DemoError::Broken(error.to_string()))?;
+    std::fs::write(path, text + "\n").map_err(DemoError::io("write", path))?;
+    live.say(format!("done      {}", path.display()));
+    Ok(())
 }
 
 /// Arguments of `e2e demo`.

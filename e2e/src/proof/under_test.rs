@@ -396,12 +396,10 @@ fn incident(patient: &Patient, chosen: &Chosen, now: Timestamp) -> Incident {
         evidence: vec![Evidence::new("state", "as the proof set it")],
         active: true,
     };
+    let evidence = EvidenceId::new(format!("evidence-{id}"));
     Incident {
-        evidence: EvidenceId::new(format!("evidence-{id}")),
-        namespace: patient.workload.namespace.clone(),
         tenant: Some(TenantName::new(patient.tenant.as_str())),
         workload: Some(patient.workload.clone()),
-        state: IncidentState::Open,
         severity: Severity::Critical,
         causes: vec![Cause {
             entity: finding.entity.clone(),
@@ -410,20 +408,7 @@ fn incident(patient: &Patient, chosen: &Chosen, now: Timestamp) -> Incident {
             evidence: finding.evidence.clone(),
         }],
         findings: std::iter::once(finding.clone()).chain(told_too(&finding)).collect(),
-        affected: Vec::new(),
-        instants: Instants {
-            impact_start: since,
-            detected: now,
-            acknowledged: None,
-            mitigated: None,
-            resolved: None,
-        },
-        timeline: Vec::new(),
-        actions: Vec::new(),
-        reopen_count: 0,
-        handed_over: None,
-        acknowledged_by: None,
-        id,
+        ..Incident::open(id, patient.workload.namespace.clone(), evidence, Instants::new(since, now))
     }
 }
 

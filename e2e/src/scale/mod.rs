@@ -27,7 +27,7 @@ use tokio::time::Instant;
 use crate::cluster::Cluster;
 use crate::demo::live::Live;
 use crate::demo::platform::{Platform, run};
-use crate::demo::{DemoError, Place, build, install};
+use crate::demo::{self, DemoError, Place, build, install};
 use load::Seen;
 use seen::{Row, Size};
 use shape::Shape;
@@ -95,11 +95,7 @@ pub async fn scenario(args: &ScaleArgs) -> Result<(), DemoError> {
     platform.keep(&out, LOGS).await;
     let summary = played?;
     live.plain(&summary.text());
-    let path = out.join("node.json");
-    let text =
-        serde_json::to_string_pretty(&summary).map_err(|error| DemoError::Broken(error.to_string()))?;
-    std::fs::write(&path, text + "\n").map_err(DemoError::io("write", &path))?;
-    live.say(format!("done      {}", path.display()));
+    demo::write_result(&summary, &out.join("node.json"), &live)?;
     if !args.keep {
         remove(&platform).await?;
         install::uninstall(&platform).await?;

@@ -8,7 +8,6 @@ mod play;
 mod table;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 
 use clap::Args;
 use rand::seq::SliceRandom;
@@ -68,14 +67,7 @@ pub async fn run(args: &ScenariosArgs) -> Result<bool, DemoError> {
     demo::build::tidy(&stage.platform).await?;
     let result = table::Result::of(&chosen, &played, seed);
     live.plain(&result.text());
-    let path: PathBuf = stage.out.join("result.json");
-    let text = serde_json::to_string_pretty(&result).map_err(|error| DemoError::Broken(error.to_string()))?;
-    std::fs::write(&path, text + "\n").map_err(|source| DemoError::Io {
-        action: "write",
-        path: path.clone(),
-        source,
-    })?;
-    live.say(format!("done      {}", path.display()));
+    demo::write_result(&result, &stage.out.join("result.json"), &live)?;
     Ok(result.passed())
 }
 

@@ -25,7 +25,7 @@ use tokio::time::Instant;
 use crate::cluster::Cluster;
 use crate::demo::live::Live;
 use crate::demo::platform::{Platform, run};
-use crate::demo::{DemoError, Place, build, install};
+use crate::demo::{self, DemoError, Place, build, install};
 use crate::progress::Progress;
 use crate::scale::targets::{self, Targets};
 use crate::toolchain::{self, Piece};
@@ -116,10 +116,7 @@ pub async fn scenario(args: &WaterArgs) -> Result<bool, DemoError> {
     platform.keep(&out, LOGS).await;
     let result = table::Summary::of(args, played?, table::fixed_machines(&args.place.root));
     live.plain(&result.text());
-    let path = out.join("result.json");
-    let text = serde_json::to_string_pretty(&result).map_err(|error| DemoError::Broken(error.to_string()))?;
-    std::fs::write(&path, text + "\n").map_err(DemoError::io("write", &path))?;
-    live.say(format!("done      {}", path.display()));
+    demo::write_result(&result, &out.join("result.json"), &live)?;
     if !args.keep {
         remove(&platform).await?;
         install::uninstall(&platform).await?;

@@ -43,29 +43,14 @@ pub fn store_full(home: &Name, now: Timestamp, ids: &mut dyn IdSource) -> Incide
 /// It belongs to people from the first moment on.
 fn of_people(name: &str, told: String, home: &Name, now: Timestamp, ids: &mut dyn IdSource) -> Incident {
     let id = IncidentId::new(format!("{name}{}", ids.suffix(5)));
+    let evidence = EvidenceId::new(id.as_str());
+    let instants = Instants { acknowledged: Some(now), ..Instants::new(now, now) };
     let mut incident = Incident {
-        evidence: EvidenceId::new(id.as_str()),
-        id,
-        namespace: home.clone(),
         tenant: Some(TenantName::new(PLATFORM_TENANT)),
-        workload: None,
         state: IncidentState::HandedOver,
         severity: Severity::Critical,
-        findings: Vec::new(),
-        causes: Vec::new(),
-        affected: Vec::new(),
-        instants: Instants {
-            impact_start: now,
-            detected: now,
-            acknowledged: Some(now),
-            mitigated: None,
-            resolved: None,
-        },
-        timeline: Vec::new(),
-        actions: Vec::new(),
-        reopen_count: 0,
         handed_over: Some(told),
-        acknowledged_by: None,
+        ..Incident::open(id, home.clone(), evidence, instants)
     };
     incident.record(now, TimelineKind::State, "opened and handed over to people");
     incident

@@ -155,7 +155,7 @@ impl Tally {
     }
 
     /// The most frequent failure.
-    pub fn main_failure(&self) -> Option<CallOutcome> {
+    pub(crate) fn main_failure(&self) -> Option<CallOutcome> {
         let (index, count) =
             self.charged.iter().enumerate().max_by_key(|(index, count)| (**count, 4 - index))?;
         (*count > 0).then_some(FAILURES[index])
@@ -206,7 +206,7 @@ impl Callee {
     }
 
     /// Whether anybody else was ever seen to call it.
-    pub fn called_by_others(&self, caller: &WorkloadKey) -> bool {
+    pub(crate) fn called_by_others(&self, caller: &WorkloadKey) -> bool {
         self.callers.iter().any(|other| other != caller)
     }
 
@@ -487,7 +487,7 @@ impl Calls {
     }
 
     /// Whether it was ever seen to call anybody.
-    pub fn calls_others(&self, caller: &WorkloadKey) -> bool {
+    pub(crate) fn calls_others(&self, caller: &WorkloadKey) -> bool {
         self.callees.values().any(|callee| callee.callers.contains(caller))
     }
 
@@ -508,7 +508,7 @@ impl Calls {
     }
 
     /// Callees, to learn usual rates.
-    pub fn callees_mut(&mut self) -> impl Iterator<Item = (&Entity, &mut Callee)> {
+    pub(crate) fn callees_mut(&mut self) -> impl Iterator<Item = (&Entity, &mut Callee)> {
         self.callees.iter_mut()
     }
 
@@ -523,12 +523,15 @@ impl Calls {
     }
 
     /// How a pod's telemetry reaches us.
-    pub fn pod_sender(&self, pod: &homeostat_knowledge::ObjectKey) -> Option<&Sender> {
+    pub(crate) fn pod_sender(&self, pod: &homeostat_knowledge::ObjectKey) -> Option<&Sender> {
         self.pod_senders.get(pod)
     }
 
     /// Pods whose telemetry comes later than usual, and by how many seconds.
-    pub fn late_pods(&self, now: Timestamp) -> impl Iterator<Item = (&homeostat_knowledge::ObjectKey, f64)> {
+    pub(crate) fn late_pods(
+        &self,
+        now: Timestamp,
+    ) -> impl Iterator<Item = (&homeostat_knowledge::ObjectKey, f64)> {
         self.pod_senders.iter().filter_map(move |(pod, sender)| Some((pod, sender.late_by(now)?)))
     }
 

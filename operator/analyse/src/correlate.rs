@@ -362,30 +362,10 @@ impl Correlator {
         let short: String = dns_label(root.name()).chars().take(48).collect();
         let id = IncidentId::new(format!("{}-{}", short.trim_matches('-'), ids.suffix(5)));
         let since = findings.iter().map(|finding| finding.since).min().unwrap_or(now);
-        let mut incident = Incident {
-            id: id.clone(),
-            namespace,
-            tenant,
-            workload,
-            state: IncidentState::Open,
-            severity: Severity::Warning,
-            findings: Vec::new(),
-            causes: Vec::new(),
-            affected: Vec::new(),
-            instants: Instants {
-                impact_start: since.min(now),
-                detected: now,
-                acknowledged: None,
-                mitigated: None,
-                resolved: None,
-            },
-            timeline: Vec::new(),
-            actions: Vec::new(),
-            reopen_count: 0,
-            evidence: EvidenceId::new(ids.suffix(10)),
-            handed_over: None,
-            acknowledged_by: None,
-        };
+        let evidence = EvidenceId::new(ids.suffix(10));
+        let instants = Instants::new(since.min(now), now);
+        let mut incident =
+            Incident { tenant, workload, ..Incident::open(id.clone(), namespace, evidence, instants) };
         incident.record(now, TimelineKind::State, "opened");
         self.incidents.insert(id.clone(), incident);
         Some(id)

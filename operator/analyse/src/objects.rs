@@ -157,24 +157,15 @@ fn minutes(duration: SignedDuration) -> String {
 mod tests {
     use super::*;
     use homeostat_knowledge::observation::{Change, ObjectChange};
-    use homeostat_knowledge::records::NodeRecord;
+    use homeostat_knowledge::records::{ControllerKey, NodeRecord, RunTimes};
     use homeostat_knowledge::{Timestamp, Uid};
 
     #[test]
     fn a_node_under_pressure_is_told_apart_from_one_that_is_gone() {
         let mut snapshot = Snapshot::default();
         let mut node = NodeRecord {
-            name: "node-1".into(),
-            uid: Uid::new("uid"),
-            ready: true,
-            cordoned: false,
-            leaving: None,
-            zone: None,
-            allocatable_pods: 110,
-            allocatable: homeostat_knowledge::records::Amounts::default(),
             pressures: vec!["DiskPressure".into()],
-            control_plane: false,
-            hold: None,
+            ..NodeRecord::bare("node-1".into(), Uid::new("uid"))
         };
         let kinds = |snapshot: &Snapshot| -> Vec<FindingKind> {
             findings(snapshot, Timestamp::UNIX_EPOCH).into_iter().map(|(_, kind, _, _)| kind).collect()
@@ -198,35 +189,17 @@ mod tests {
     fn a_run_is_stuck_by_its_deadline_or_by_what_its_runs_usually_take() {
         let minute = |minutes: i64| Timestamp::UNIX_EPOCH + SignedDuration::from_mins(minutes);
         let job = |name: &str, started: i64, completed: Option<i64>, deadline: Option<i64>| {
-            let kind = ControllerKind::Job;
             let object = homeostat_knowledge::ObjectKey::new("shop", name);
+            let key = ControllerKey { kind: ControllerKind::Job, object };
             ControllerRecord {
-                key: homeostat_knowledge::records::ControllerKey { kind, object },
-                uid: Uid::new(name),
-                resource_version: "1".into(),
-                generation: 1,
-                observed_generation: 1,
-                replicas: 1,
-                current: 1,
-                ready: 1,
-                updated: 1,
-                revision: None,
-                release: None,
                 surges: false,
-                paused: false,
-                template_labels: BTreeMap::new(),
-                owner: None,
-                gitops_owner: None,
                 finished: completed.map(|_| JobEnd::Complete),
-                run: homeostat_knowledge::records::RunTimes {
+                run: RunTimes {
                     started: Some(minute(started)),
                     completed: completed.map(minute),
                     deadline: deadline.map(SignedDuration::from_mins),
                 },
-                work: None,
-                hold: None,
-                do_not_touch: None,
-                api: None,
+                ..ControllerRecord::bare(key, Uid::new(name))
             }
         };
         let since = |run: &ControllerRecord, took: &[i64], now: i64| {

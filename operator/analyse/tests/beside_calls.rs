@@ -5,13 +5,11 @@
 use homeostat_analyse::Analyser;
 use homeostat_knowledge::observation::{Change, ObjectChange, Sample, Span, SpanKind};
 use homeostat_knowledge::policy::{Measures, SignalPolicy};
-use homeostat_knowledge::records::{ControllerKey, Memory, NodeRecord, OwnerRecord, RunTimes};
+use homeostat_knowledge::records::{ControllerKey, Memory, NodeRecord, OwnerRecord};
 use homeostat_knowledge::{
-    CallOutcome, ContainerRecord, ContainerState, ControllerKind, ControllerRecord, Entity, Finding,
-    FindingKind, Name, ObjectKey, Observation, PodRecord, Signal, SignedDuration, Snapshot, Timestamp, Uid,
-    WorkloadPolicy,
+    CallOutcome, ContainerRecord, ControllerKind, ControllerRecord, Entity, Finding, FindingKind, Name,
+    ObjectKey, Observation, PodRecord, Signal, SignedDuration, Snapshot, Timestamp, Uid, WorkloadPolicy,
 };
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 const REPLICAS: usize = 4;
@@ -40,19 +38,9 @@ impl World {
             findings: Vec::new(),
         };
         for node in 0..REPLICAS {
-            world.object(&ObjectChange::Node(Change::Applied(Arc::new(NodeRecord {
-                name: Name::from(format!("node-{node}")),
-                uid: Uid::new(format!("uid-node-{node}")),
-                ready: true,
-                cordoned: false,
-                leaving: None,
-                zone: None,
-                allocatable_pods: 110,
-                allocatable: homeostat_knowledge::records::Amounts::default(),
-                pressures: Vec::new(),
-                control_plane: false,
-                hold: None,
-            }))));
+            let name = format!("node-{node}");
+            let node = NodeRecord::bare(Name::from(&*name), Uid::new(format!("uid-{name}")));
+            world.object(&ObjectChange::Node(Change::Applied(Arc::new(node))));
         }
         for (name, signals) in workloads {
             world.workload(name, signals.clone());
@@ -64,28 +52,11 @@ impl World {
         let target = ControllerKey { kind: ControllerKind::StatefulSet, object: key(name) };
         let replicas = i32::try_from(REPLICAS).unwrap();
         self.object(&ObjectChange::Controller(Change::Applied(Arc::new(ControllerRecord {
-            key: target.clone(),
-            uid: Uid::new(format!("uid-{name}")),
-            resource_version: "1".into(),
-            generation: 1,
-            observed_generation: 1,
             replicas,
             current: replicas,
             ready: replicas,
             updated: replicas,
-            revision: None,
-            release: None,
-            surges: true,
-            paused: false,
-            template_labels: BTreeMap::new(),
-            owner: None,
-            gitops_owner: None,
-            finished: None,
-            run: RunTimes::default(),
-            work: None,
-            hold: None,
-            do_not_touch: None,
-            api: None,
+            ..ControllerRecord::bare(target.clone(), Uid::new(format!("uid-{name}")))
         }))));
         self.object(&ObjectChange::Workload(Change::Applied(Arc::new(WorkloadPolicy {
             signals,
@@ -103,13 +74,7 @@ impl World {
                 created: since,
                 containers: vec![ContainerRecord {
                     memory: Memory { request: Some(1_000), limit: Some(1_000) },
-                    name: "app".into(),
-                    ready: true,
-                    restarts: 0,
-                    state: ContainerState::Running { since },
-                    last_termination: None,
-                    cpu_request: None,
-                    ephemeral_storage_limit: None,
+                    ..ContainerRecord::bare("app".into(), since)
                 }],
                 ..PodRecord::bare(
                     key(&format!("{name}-{replica}")),

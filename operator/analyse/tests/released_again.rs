@@ -9,9 +9,8 @@ use homeostat_knowledge::ids::SeededIds;
 use homeostat_knowledge::incident::TimelineKind;
 use homeostat_knowledge::observation::{Change, ObjectChange, StoredIncident};
 use homeostat_knowledge::plan::{Expectation, Undo};
-use homeostat_knowledge::records::{ControllerKey, OwnerRecord, ReleaseRecord, RunTimes};
+use homeostat_knowledge::records::{ControllerKey, OwnerRecord, ReleaseRecord};
 use homeostat_knowledge::*;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Homeostat with a view of the Deployments of one shop.
@@ -33,36 +32,21 @@ fn key(name: &str) -> ObjectKey {
 
 /// The `ReplicaSet` that holds a release of this Deployment.
 fn release(deployment: &str, hash: &str, revision: u32, earlier: &[&str]) -> ControllerRecord {
+    let name = format!("{deployment}-{hash}");
+    let set = ControllerKey { kind: ControllerKind::ReplicaSet, object: key(&name) };
     ControllerRecord {
-        key: ControllerKey { kind: ControllerKind::ReplicaSet, object: key(&format!("{deployment}-{hash}")) },
-        uid: Uid::new(format!("uid-{deployment}-{hash}")),
-        resource_version: Name::from("1"),
-        generation: 1,
-        observed_generation: 1,
-        replicas: 1,
-        current: 1,
-        ready: 1,
-        updated: 1,
         revision: Some(Name::from(revision.to_string())),
         release: Some(Box::new(ReleaseRecord {
             earlier: earlier.iter().map(|number| Name::from(*number)).collect(),
             reads: Vec::new(),
         })),
         surges: false,
-        paused: false,
-        template_labels: BTreeMap::new(),
         owner: Some(OwnerRecord {
             kind: ControllerKind::Deployment,
             name: Name::from(deployment),
             uid: Uid::new(format!("uid-{deployment}")),
         }),
-        gitops_owner: None,
-        finished: None,
-        run: RunTimes::default(),
-        work: None,
-        hold: None,
-        do_not_touch: None,
-        api: None,
+        ..ControllerRecord::bare(set, Uid::new(format!("uid-{name}")))
     }
 }
 

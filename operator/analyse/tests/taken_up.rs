@@ -38,11 +38,7 @@ fn errors(name: &str, since: Timestamp) -> Finding {
 fn left_open(affected: &[&str], began: Timestamp) -> StoredIncident {
     StoredIncident {
         incident: Incident {
-            id: IncidentId::new("kitchen-abcde"),
-            namespace: Name::from("shop"),
-            tenant: None,
             workload: Some(ObjectKey::new("shop", "kitchen")),
-            state: IncidentState::Open,
             severity: Severity::Critical,
             findings: vec![errors("kitchen", began)],
             causes: vec![Cause {
@@ -52,19 +48,12 @@ fn left_open(affected: &[&str], began: Timestamp) -> StoredIncident {
                 evidence: Vec::new(),
             }],
             affected: affected.iter().map(|name| ObjectKey::new("shop", *name)).collect(),
-            instants: Instants {
-                impact_start: began,
-                detected: began,
-                acknowledged: None,
-                mitigated: None,
-                resolved: None,
-            },
-            timeline: Vec::new(),
-            actions: Vec::new(),
-            reopen_count: 0,
-            evidence: EvidenceId::new("evidence"),
-            handed_over: None,
-            acknowledged_by: None,
+            ..Incident::open(
+                IncidentId::new("kitchen-abcde"),
+                Name::from("shop"),
+                EvidenceId::new("evidence"),
+                Instants::new(began, began),
+            )
         },
         acknowledged_by: None,
         closed: false,

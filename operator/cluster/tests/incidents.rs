@@ -26,13 +26,9 @@ const PATH: &str = "/apis/homeostat.dev/v1alpha1/namespaces/shop/incidents";
 fn incident(id: &str) -> Incident {
     let workload = ObjectKey::new("shop", "order");
     Incident {
-        id: IncidentId::new(id),
-        namespace: Name::from("shop"),
         tenant: Some(TenantName::new("food")),
         workload: Some(workload.clone()),
-        state: IncidentState::Open,
         severity: Severity::Critical,
-        findings: Vec::new(),
         causes: vec![Cause {
             entity: Entity::Pod {
                 key: ObjectKey::new("shop", "order-6c-x"),
@@ -43,20 +39,12 @@ fn incident(id: &str) -> Incident {
             confidence: 0.99,
             evidence: vec![Evidence::new("calls that failed", "12 of 12")],
         }],
-        affected: Vec::new(),
-        instants: Instants {
-            impact_start: Still.now(),
-            detected: Still.now(),
-            acknowledged: None,
-            mitigated: None,
-            resolved: None,
-        },
-        timeline: Vec::new(),
-        actions: Vec::new(),
-        reopen_count: 0,
-        evidence: EvidenceId::new("e"),
-        handed_over: None,
-        acknowledged_by: None,
+        ..Incident::open(
+            IncidentId::new(id),
+            Name::from("shop"),
+            EvidenceId::new("e"),
+            Instants::new(Still.now(), Still.now()),
+        )
     }
 }
 

@@ -16,7 +16,7 @@ use homeostat_console::{
 };
 use homeostat_knowledge::observation::{SourceReport, SourceState};
 use homeostat_knowledge::policy::{KillSwitch, WorkloadPolicy};
-use homeostat_knowledge::records::{Amounts, ControllerKey, ControllerKind, Hold, NodeRecord};
+use homeostat_knowledge::records::{ControllerKey, ControllerKind, Hold, NodeRecord};
 use homeostat_knowledge::{
     ActionId, ActionState, ControlPolicy, IncidentId, IncidentState, Name, ObjectKey, Parameters, Severity,
     Snapshot, Uid,
@@ -163,17 +163,9 @@ fn half_done(world: &mut Snapshot) {
         world.actions.insert_mut(one.id.clone(), Arc::new(one));
     }
     let node = NodeRecord {
-        name: Name::from("worker-eu-central-1b-07"),
-        uid: Uid::new("n007"),
-        ready: true,
         cordoned: true,
-        leaving: None,
-        zone: None,
-        allocatable_pods: 110,
-        allocatable: Amounts::default(),
-        pressures: Vec::new(),
-        control_plane: false,
         hold: Some(Hold { by: Name::from("node-pressure-2hx9d-cordon-1"), until: Some(at(1_200_000)) }),
+        ..NodeRecord::bare(Name::from("worker-eu-central-1b-07"), Uid::new("n007"))
     };
     world.nodes.insert_mut(node.name.clone(), Arc::new(node));
 }

@@ -90,7 +90,7 @@ pub struct Asked<'a> {
 ///
 /// # Errors
 /// Why it does not hold.
-pub fn approval_holds(approval: &Approval, asked: &Asked<'_>, now: Timestamp) -> Result<(), String> {
+pub(crate) fn approval_holds(approval: &Approval, asked: &Asked<'_>, now: Timestamp) -> Result<(), String> {
     let Asked { digest, request, evidence } = asked;
     if approval.decision == ApprovalDecision::Deny {
         return Err(format!("{DENIED_BY}{}", approval.approved_by));
@@ -146,7 +146,7 @@ pub fn patience(asked: Timestamp, expires: Timestamp, now: Timestamp) -> Patienc
 }
 
 /// When the next step of patience is due.
-pub fn next_step(asked: Timestamp, expires: Timestamp, now: Timestamp) -> Timestamp {
+pub(crate) fn next_step(asked: Timestamp, expires: Timestamp, now: Timestamp) -> Timestamp {
     let third = expires.duration_since(asked) / 3;
     let steps = [asked.checked_add(third), asked.checked_add(third * 2)];
     steps.into_iter().filter_map(Result::ok).find(|step| *step > now).unwrap_or(expires)

@@ -297,7 +297,7 @@ pub fn still_wanted(record: &ActionRecord, snapshot: &Snapshot) -> bool {
 }
 
 /// What the live finding says is wrong; decides what the fresh read must still show.
-pub fn cause_kind(
+pub(crate) fn cause_kind(
     record: &ActionRecord,
     finding: Option<&Finding>,
     snapshot: &Snapshot,

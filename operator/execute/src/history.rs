@@ -137,12 +137,12 @@ impl ActionHistory {
     }
 
     /// Under way by itself: an undo goes on under the action that it takes back.
-    pub fn takes_a_place(&self) -> bool {
+    pub(crate) fn takes_a_place(&self) -> bool {
         self.in_flight() && self.undo_of.is_none()
     }
 
     /// It was sent; what is left is to see whether it helps.
-    pub fn is_watched(&self) -> bool {
+    pub(crate) fn is_watched(&self) -> bool {
         matches!(self.state, ActionState::Sent | ActionState::Verifying)
     }
 

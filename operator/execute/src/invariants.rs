@@ -220,12 +220,12 @@ impl Checker {
     }
 
     /// The API server said that it did not take the effect that was judged last for this action.
-    pub fn not_sent(&mut self, action: &ActionId) {
+    pub(crate) fn not_sent(&mut self, action: &ActionId) {
         self.effects.remove(action);
     }
 
     /// Effects whose actions have not ended, as far as is known here.
-    pub fn open_effects(&self) -> Vec<ActionId> {
+    pub(crate) fn open_effects(&self) -> Vec<ActionId> {
         self.effects.iter().filter(|(_, effect)| effect.open).map(|(id, _)| id.clone()).collect()
     }
 

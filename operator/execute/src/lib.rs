@@ -5,7 +5,9 @@
 //! never happen, checked in tests and in production), [`ports`] (what the outside must provide) and
 //! [`driver`] (the order of it all for one action: guards, durable intent, claim, fresh read, effect, verify).
 //! [`asking`] is what a person approves, [`lookback`] what is remembered of earlier actions, [`lowering`] takes trust back
-//! from what keeps failing, [`election`] has the rules behind the lease, [`skew`] compares clocks.
+//! from what keeps failing, [`election`] has the rules behind the lease, [`skew`] compares clocks. [`facts`] gathers what the
+//! guards look at: among it the [`history`] of actions, the [`roots`] and [`places`] of a storm, and the [`orders`] behind runs;
+//! [`changes`] wakes who waits for one.
 //!
 //! Everything but the driver is pure. The API server, the clock and the lease come in through [`ports`].
 

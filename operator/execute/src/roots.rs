@@ -38,7 +38,7 @@ pub struct StormState {
 ///
 /// Rounded up (two of eleven are 18 %, below 20 %), and never below two: one sick workload alone is no storm,
 /// while in a group under ten the second root stops everything at the usual 20 %.
-pub fn storm_threshold(group: u32, percent: u32) -> usize {
+pub(crate) fn storm_threshold(group: u32, percent: u32) -> usize {
     let share = u64::from(group) * u64::from(percent);
     usize::try_from(share.div_ceil(100)).unwrap_or(usize::MAX).max(2)
 }

@@ -32,7 +32,7 @@ pub fn right(asked: Timestamp, answered: Timestamp, server: Timestamp) -> bool {
 }
 
 /// Too far off to act.
-pub fn too_far(off: SignedDuration) -> bool {
+pub(crate) fn too_far(off: SignedDuration) -> bool {
     off > LIMIT || off < -LIMIT
 }
 

@@ -9,10 +9,10 @@ use homeostat_knowledge::plan::{Expectation, Verification};
 use homeostat_knowledge::policy::{Bounds, PLATFORM_TENANT, Permits};
 use homeostat_knowledge::records::{AutoscalerRecord, ControllerKey, Hold, NodeRecord, OwnerRecord};
 use homeostat_knowledge::{
-    ActionId, ActionRecord, ActionState, Before, Cause, ContainerRecord, ContainerState, ControlPolicy,
-    ControllerKind, ControllerRecord, Entity, EvidenceId, Finding, FindingId, FindingKind, Incident,
-    IncidentId, IncidentState, Instants, Name, ObjectKey, Parameters, PlaybookRef, PodRecord, Severity,
-    SignedDuration, Snapshot, Target, TenantName, Timestamp, Uid,
+    ActionId, ActionRecord, ActionState, Before, Cause, ContainerRecord, ControlPolicy, ControllerKind,
+    ControllerRecord, Entity, EvidenceId, Finding, FindingId, FindingKind, Incident, IncidentId, Instants,
+    Name, ObjectKey, Parameters, PlaybookRef, PodRecord, Severity, SignedDuration, Snapshot, Target,
+    TenantName, Timestamp, Uid,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -80,44 +80,19 @@ pub(crate) fn pod() -> PodRecord {
             uid: Uid::new("rs-uid"),
         }),
         created: at(-1_000),
-        containers: vec![ContainerRecord {
-            memory: homeostat_knowledge::records::Memory::default(),
-            name: Name::from("app"),
-            ready: true,
-            restarts: 0,
-            state: ContainerState::Running { since: at(-1_000) },
-            last_termination: None,
-            cpu_request: None,
-            ephemeral_storage_limit: None,
-        }],
+        containers: vec![ContainerRecord::bare(Name::from("app"), at(-1_000))],
         ..PodRecord::bare(ObjectKey::new("shop", "order-abc"), Uid::new("pod-uid"))
     }
 }
 
 pub(crate) fn controller(kind: ControllerKind, name: &str) -> ControllerRecord {
+    let key = ControllerKey { kind, object: ObjectKey::new("shop", name) };
     ControllerRecord {
-        key: ControllerKey { kind, object: ObjectKey::new("shop", name) },
-        uid: Uid::new(format!("uid-{name}")),
         resource_version: Name::from("9"),
         generation: 4,
         observed_generation: 4,
-        replicas: 1,
-        current: 1,
-        ready: 1,
-        updated: 1,
         revision: Some(Name::from("4")),
-        release: None,
-        surges: true,
-        paused: false,
-        template_labels: BTreeMap::new(),
-        owner: None,
-        gitops_owner: None,
-        finished: None,
-        run: homeostat_knowledge::records::RunTimes::default(),
-        work: None,
-        hold: None,
-        do_not_touch: None,
-        api: None,
+        ..ControllerRecord::bare(key, Uid::new(format!("uid-{name}")))
     }
 }
 
@@ -144,28 +119,17 @@ pub(crate) fn incident(id: &str, entity: Entity, kind: FindingKind, since: i64) 
         active: true,
     };
     Incident {
-        id: IncidentId::new(id),
-        namespace: Name::from("shop"),
         tenant: Some(TenantName::new("shop")),
         workload: entity.workload().cloned(),
-        state: IncidentState::Open,
         severity: Severity::Critical,
         findings: vec![finding],
         causes: vec![Cause { entity, kind, confidence: 0.99, evidence: Vec::new() }],
-        affected: Vec::new(),
-        instants: Instants {
-            impact_start: at(since),
-            detected: at(since),
-            acknowledged: None,
-            mitigated: None,
-            resolved: None,
-        },
-        timeline: Vec::new(),
-        actions: Vec::new(),
-        reopen_count: 0,
-        evidence: EvidenceId::new("evidence"),
-        handed_over: None,
-        acknowledged_by: None,
+        ..Incident::open(
+            IncidentId::new(id),
+            Name::from("shop"),
+            EvidenceId::new("evidence"),
+            Instants::new(at(since), at(since)),
+        )
     }
 }
 
@@ -316,17 +280,8 @@ pub(crate) fn hold(by: &str, until: i64) -> Hold {
 
 pub(crate) fn node(name: &str) -> NodeRecord {
     NodeRecord {
-        name: Name::from(name),
-        uid: Uid::new(format!("uid-{name}")),
-        ready: true,
-        cordoned: false,
-        leaving: None,
         zone: Some(Name::from("zone-a")),
-        allocatable_pods: 110,
-        allocatable: homeostat_knowledge::records::Amounts::default(),
-        pressures: Vec::new(),
-        control_plane: false,
-        hold: None,
+        ..NodeRecord::bare(Name::from(name), Uid::new(format!("uid-{name}")))
     }
 }
 

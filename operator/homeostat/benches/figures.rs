@@ -18,9 +18,9 @@ use homeostat_knowledge::policy::{
 };
 use homeostat_knowledge::records::{ControllerKey, ServiceRecord};
 use homeostat_knowledge::{
-    ActionId, ActionKind, ActionState, CallOutcome, ControllerKind, Entity, ForecastSkill, Level, Name,
-    ObjectKey, Observation, SeededIds, Signal, SignedDuration, Snapshot, Span, SpanKind, TenantName,
-    TenantPolicy, Timestamp, Uid, WorkloadKey, WorkloadPolicy,
+    ActionId, ActionKind, ActionState, CallOutcome, ControllerKind, Entity, Level, Name, ObjectKey,
+    Observation, SeededIds, Signal, SignedDuration, Snapshot, Span, SpanKind, TenantName, TenantPolicy,
+    Timestamp, Uid, WorkloadKey, WorkloadPolicy,
 };
 use serde_json::{Value, json};
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
@@ -292,19 +292,7 @@ fn sizing() -> (f64, f64) {
     let mut kernel = Kernel::new(Vec::new(), Box::new(SeededIds::new(1)), Name::from("homeostat-system"));
     let (objects, keys) = workers(start);
     kernel.step(&objects, start, true);
-    let outlook = Outlook {
-        made: start,
-        horizon_seconds: 3_600,
-        now: None,
-        skill: ForecastSkill::Unknown,
-        model: None,
-        reason: String::new(),
-        error: None,
-        peak: None,
-        points: Vec::new(),
-        next_choice: None,
-        limit: None,
-    };
+    let outlook = Outlook::nothing(start, 3_600);
     let foreseen = Arc::new(Foreseen { outlook, soon: Vec::new(), kept: None, left_out: false });
     let outlooks: BTreeMap<_, _> = keys.iter().map(|key| (requests(key), Arc::clone(&foreseen))).collect();
     let (mut sizes, scalers) = (Sizes::default(), BTreeMap::new());

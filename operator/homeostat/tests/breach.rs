@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, missing_docs, reason = "a test fails by panicking")]
 
+mod common;
+
 use homeostat::kernel::{Effect, Kernel};
 use homeostat_console::Metrics;
 use homeostat_knowledge::observation::{Change, ObjectChange, ObjectKind, StoredIncident};
@@ -17,13 +19,7 @@ fn at(seconds: i64) -> Timestamp {
 }
 
 fn observed(change: ObjectChange, second: i64) -> Observation {
-    Observation {
-        tenant: None,
-        entity: Entity::Cluster,
-        event_time: at(second),
-        arrival_time: at(second),
-        signal: Signal::Object(change),
-    }
+    common::observed(change, at(second))
 }
 
 /// A loop with everything that ships, whose lists are not complete yet.

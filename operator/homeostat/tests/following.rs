@@ -2,10 +2,12 @@
 
 #![allow(clippy::unwrap_used, missing_docs, reason = "a test fails by panicking")]
 
+mod common;
+
 use homeostat::kernel::{Effect, Kernel};
 use homeostat_knowledge::incident::{Cause, Instants, TimelineKind};
 use homeostat_knowledge::observation::{Change, ObjectChange, ObjectKind, StoredIncident};
-use homeostat_knowledge::records::{Amounts, NodeRecord};
+use homeostat_knowledge::records::NodeRecord;
 use homeostat_knowledge::*;
 use std::sync::Arc;
 
@@ -14,29 +16,11 @@ fn at(seconds: i64) -> Timestamp {
 }
 
 fn observed(change: ObjectChange, second: i64) -> Observation {
-    Observation {
-        tenant: None,
-        entity: Entity::Cluster,
-        event_time: at(second),
-        arrival_time: at(second),
-        signal: Signal::Object(change),
-    }
+    common::observed(change, at(second))
 }
 
 fn node(name: &str, ready: bool, second: i64) -> Observation {
-    let record = NodeRecord {
-        name: name.into(),
-        uid: Uid::new(name),
-        ready,
-        cordoned: false,
-        leaving: None,
-        zone: None,
-        allocatable_pods: 110,
-        allocatable: Amounts::default(),
-        pressures: Vec::new(),
-        control_plane: false,
-        hold: None,
-    };
+    let record = NodeRecord { ready, ..NodeRecord::bare(name.into(), Uid::new(name)) };
     observed(ObjectChange::Node(Change::Applied(Arc::new(record))), second)
 }
 
@@ -51,33 +35,20 @@ fn kernel() -> Kernel {
 /// The leader's incident about a node.
 fn stored(id: &str, node: &str, state: IncidentState) -> Observation {
     let mut incident = Incident {
-        id: IncidentId::new(id),
-        namespace: Name::from("homeostat-system"),
-        tenant: None,
-        workload: None,
         state,
         severity: Severity::Critical,
-        findings: Vec::new(),
         causes: vec![Cause {
             entity: Entity::Node { name: node.into() },
             kind: FindingKind::NodeNotReady,
             confidence: 0.9,
             evidence: Vec::new(),
         }],
-        affected: Vec::new(),
-        instants: Instants {
-            impact_start: at(1),
-            detected: at(1),
-            acknowledged: None,
-            mitigated: None,
-            resolved: None,
-        },
-        timeline: Vec::new(),
-        actions: Vec::new(),
-        reopen_count: 0,
-        evidence: EvidenceId::new("e"),
-        handed_over: None,
-        acknowledged_by: None,
+        ..Incident::open(
+            IncidentId::new(id),
+            Name::from("homeostat-system"),
+            EvidenceId::new("e"),
+            Instants::new(at(1), at(1)),
+        )
     };
     incident.record(at(1), TimelineKind::State, "opened");
     if state.closed() {

@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used, missing_docs, reason = "a test fails by panicking")]
 
+mod common;
+
+use common::observed;
 use homeostat::kernel::{Effect, Kernel};
 use homeostat_knowledge::incident::TimelineKind;
 use homeostat_knowledge::observation::{Change, ObjectChange, ObjectKind, StoredIncident};
@@ -13,16 +16,6 @@ use std::sync::Arc;
 
 fn later(seconds: i64) -> Timestamp {
     now().checked_add(SignedDuration::from_secs(seconds)).unwrap()
-}
-
-fn observed(change: ObjectChange, at: Timestamp) -> Observation {
-    Observation {
-        tenant: None,
-        entity: Entity::Cluster,
-        event_time: at,
-        arrival_time: at,
-        signal: Signal::Object(change),
-    }
 }
 
 /// The release of `order` that runs now, called `revision` and `earlier` before that, fails at every start; the one before it

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs, reason = "a test fails by panicking")]
 
+mod common;
+
 use homeostat::kernel::{Effect, Kernel};
 use homeostat_knowledge::forecast::Scaler;
 use homeostat_knowledge::observation::{Change, ObjectChange, ObjectKind};
@@ -19,13 +21,7 @@ fn later(seconds: i64) -> Timestamp {
 }
 
 fn observed(change: ObjectChange) -> Observation {
-    Observation {
-        tenant: None,
-        entity: Entity::Cluster,
-        event_time: now(),
-        arrival_time: now(),
-        signal: Signal::Object(change),
-    }
+    common::observed(change, now())
 }
 
 /// A loop that knows a suspended Job which the Workload `order` orders; `home` is where Homeostat itself runs, `also` what
@@ -58,17 +54,8 @@ fn kernel_after(
     let container = Some(Name::from("app"));
     job.work = Some(Box::new(Work { slot: Some(now()), pods: 1, container, ..Work::default() }));
     let node = NodeRecord {
-        name: Name::from("node"),
-        uid: Uid::new("node"),
-        ready: true,
-        cordoned: false,
-        leaving: None,
-        zone: None,
-        allocatable_pods: 110,
         allocatable: Amounts { cpu_millis: Some(8_000), memory_bytes: Some(64 << 30) },
-        pressures: Vec::new(),
-        control_plane: false,
-        hold: None,
+        ..NodeRecord::bare(Name::from("node"), Uid::new("node"))
     };
     let mut batch = vec![
         observed(ObjectChange::Control(Some(Arc::new(control)))),

@@ -329,6 +329,22 @@ pub enum ActionState {
 }
 
 impl ActionState {
+    /// Every one.
+    pub const ALL: [Self; 12] = [
+        Self::Proposed,
+        Self::AwaitingApproval,
+        Self::Admitted,
+        Self::Refused,
+        Self::Claimed,
+        Self::Sent,
+        Self::Verifying,
+        Self::Verified,
+        Self::Undone,
+        Self::Failed,
+        Self::Cancelled,
+        Self::HandedOver,
+    ];
+
     /// Nothing will change any more.
     pub fn ended(self) -> bool {
         match self {

@@ -332,6 +332,24 @@ pub struct Outlook {
 }
 
 impl Outlook {
+    /// Nothing is expected, because too little was seen.
+    #[must_use]
+    pub fn nothing(made: Timestamp, horizon_seconds: u32) -> Self {
+        Self {
+            made,
+            horizon_seconds,
+            now: None,
+            skill: ForecastSkill::Unknown,
+            model: None,
+            reason: String::new(),
+            error: None,
+            peak: None,
+            points: Vec::new(),
+            next_choice: None,
+            limit: None,
+        }
+    }
+
     /// Lowest 10th percentile of its points; `None` without a forecast.
     pub fn low(&self) -> Option<f64> {
         self.points.iter().map(|point| point.p10).reduce(f64::min)

@@ -67,29 +67,16 @@ fn with(mut snapshot: Snapshot, actions: impl IntoIterator<Item = ActionRecord>)
 }
 
 fn controller(kind: ControllerKind, name: &str) -> ControllerRecord {
+    let key = ControllerKey { kind, object: ObjectKey::new("shop", name) };
     ControllerRecord {
-        key: ControllerKey { kind, object: ObjectKey::new("shop", name) },
-        uid: Uid::new(format!("uid-{name}")),
         resource_version: Name::from("7"),
-        generation: 1,
-        observed_generation: 1,
         replicas: 2,
         current: 2,
         ready: 2,
         updated: 2,
-        revision: None,
-        release: None,
-        surges: true,
         paused: true,
         template_labels: [(Name::from("app"), Name::from("cart"))].into(),
-        owner: None,
-        gitops_owner: None,
-        finished: None,
-        run: crate::records::RunTimes::default(),
-        work: None,
-        hold: None,
-        do_not_touch: None,
-        api: None,
+        ..ControllerRecord::bare(key, Uid::new(format!("uid-{name}")))
     }
 }
 
@@ -99,17 +86,10 @@ fn hold() -> Hold {
 
 fn node(name: &str, hold: Option<Hold>) -> NodeRecord {
     NodeRecord {
-        name: Name::from(name),
-        uid: Uid::new(format!("uid-{name}")),
-        ready: true,
         cordoned: true,
-        leaving: None,
-        zone: None,
         allocatable_pods: 10,
-        allocatable: crate::records::Amounts::default(),
-        pressures: Vec::new(),
-        control_plane: false,
         hold,
+        ..NodeRecord::bare(Name::from(name), Uid::new(format!("uid-{name}")))
     }
 }
 

@@ -44,6 +44,28 @@ pub struct Incident {
 }
 
 impl Incident {
+    /// One that was just opened: of no tenant and no workload, a warning, and nothing is found out yet.
+    pub fn open(id: IncidentId, namespace: crate::Name, evidence: EvidenceId, instants: Instants) -> Self {
+        Self {
+            id,
+            namespace,
+            tenant: None,
+            workload: None,
+            state: IncidentState::Open,
+            severity: Severity::Warning,
+            findings: Vec::new(),
+            causes: Vec::new(),
+            affected: Vec::new(),
+            instants,
+            timeline: Vec::new(),
+            actions: Vec::new(),
+            reopen_count: 0,
+            evidence,
+            handed_over: None,
+            acknowledged_by: None,
+        }
+    }
+
     /// The object's namespace and name.
     pub fn key(&self) -> ObjectKey {
         ObjectKey { namespace: self.namespace.clone(), name: self.id.0.clone() }
@@ -139,6 +161,13 @@ pub struct Instants {
     pub mitigated: Option<Timestamp>,
     /// Verification window passed.
     pub resolved: Option<Timestamp>,
+}
+
+impl Instants {
+    /// Of an incident that is recognised and no more.
+    pub fn new(impact_start: Timestamp, detected: Timestamp) -> Self {
+        Self { impact_start, detected, acknowledged: None, mitigated: None, resolved: None }
+    }
 }
 
 /// One line of an incident's history.

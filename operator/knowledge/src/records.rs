@@ -2,7 +2,7 @@
 //! cost a few megabytes, as objects gigabytes.
 
 use crate::entity::{Name, ObjectKey};
-use crate::ids::Uid;
+use crate::ids::{ActionId, Uid};
 use crate::kubelet::Resize;
 use crate::policy::Bounds;
 use jiff::{SignedDuration, Timestamp};
@@ -320,6 +320,14 @@ impl ControllerRecord {
     pub fn reads(&self) -> &[Name] {
         self.release.as_ref().map_or(&[], |release| &release.reads)
     }
+
+    /// A rollout is under way: not all replicas are of the newest template, or one too many exists.
+    pub fn rolling_out(&self) -> bool {
+        self.observed_generation < self.generation
+            || (self.key.kind != ControllerKind::ReplicaSet
+                && self.replicas > 0
+                && (self.updated < self.replicas || self.current > self.updated))
+    }
 }
 
 /// Times of one run of a Job.
@@ -405,6 +413,13 @@ pub struct Hold {
     pub until: Option<Timestamp>,
 }
 
+impl Hold {
+    /// It is the mark of this action.
+    pub fn is_of(&self, action: &ActionId) -> bool {
+        *self.by == *action.as_str()
+    }
+}
+
 /// Something that was held is let go: our mark on it is gone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Release {
@@ -476,16 +491,6 @@ impl AutoscalerRecord {
         let Drive { before, set, .. } = drive;
         let max = own(self.bounds.max, set.max, before.max);
         Bounds { min: own(self.bounds.min, set.min, before.min).min(max), max }
-    }
-}
-
-impl ControllerRecord {
-    /// A rollout is under way: not all replicas are of the newest template, or one too many exists.
-    pub fn rolling_out(&self) -> bool {
-        self.observed_generation < self.generation
-            || (self.key.kind != ControllerKind::ReplicaSet
-                && self.replicas > 0
-                && (self.updated < self.replicas || self.current > self.updated))
     }
 }
 

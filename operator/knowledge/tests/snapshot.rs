@@ -6,7 +6,7 @@ use homeostat_knowledge::forecast::Scaler;
 use homeostat_knowledge::observation::{Change, ObjectChange, ObjectKind};
 use homeostat_knowledge::policy::Bounds;
 use homeostat_knowledge::records::{
-    Amounts, AutoscalerRecord, ControllerKey, Drive, Hold, NodeRecord, OwnerRecord, PodPhase, ServiceRecord,
+    AutoscalerRecord, ControllerKey, Drive, Hold, NodeRecord, OwnerRecord, PodPhase, ServiceRecord,
 };
 use homeostat_knowledge::{
     ControllerKind, ControllerRecord, Entity, Name, ObjectKey, PodRecord, Snapshot, Timestamp, Uid,
@@ -21,33 +21,15 @@ fn now() -> Timestamp {
 }
 
 fn controller(kind: ControllerKind, name: &str, owner: Option<(ControllerKind, &str)>) -> ControllerRecord {
+    let key = ControllerKey { kind, object: ObjectKey::new("shop", name) };
     ControllerRecord {
-        key: ControllerKey { kind, object: ObjectKey::new("shop", name) },
-        uid: Uid::new(format!("uid-{name}")),
-        resource_version: Name::from("1"),
-        generation: 1,
-        observed_generation: 1,
-        replicas: 1,
-        current: 1,
-        ready: 1,
-        updated: 1,
-        revision: None,
-        release: None,
-        surges: true,
-        paused: false,
         template_labels: BTreeMap::from([(Name::from("app"), Name::from("cart"))]),
         owner: owner.map(|(kind, name)| OwnerRecord {
             kind,
             name: Name::from(name),
             uid: Uid::new(format!("uid-{name}")),
         }),
-        gitops_owner: None,
-        finished: None,
-        run: homeostat_knowledge::records::RunTimes::default(),
-        work: None,
-        hold: None,
-        do_not_touch: None,
-        api: None,
+        ..ControllerRecord::bare(key, Uid::new(format!("uid-{name}")))
     }
 }
 
@@ -195,17 +177,9 @@ fn a_mark_that_is_gone_says_what_was_held_and_by_which_action() {
         ..controller(ControllerKind::CronJob, "report", None)
     };
     let node = |hold: Option<Hold>| NodeRecord {
-        name: Name::from("node-1"),
-        uid: Uid::new("uid-node-1"),
-        ready: true,
-        cordoned: false,
-        leaving: None,
-        zone: None,
         allocatable_pods: 10,
-        allocatable: Amounts::default(),
-        pressures: Vec::new(),
-        control_plane: false,
         hold,
+        ..NodeRecord::bare(Name::from("node-1"), Uid::new("uid-node-1"))
     };
     let held = || Some(Hold { by: Name::from("order-1-1"), until: None });
     let of_run = |hold, uid| ObjectChange::Controller(Change::Applied(Arc::new(run(hold, uid))));

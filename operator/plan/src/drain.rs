@@ -81,7 +81,7 @@ fn standing<'a, 'p>(
     });
     cordons.find_map(|cordon| {
         let node = snapshot.nodes.get(&cordon.target.key.name)?;
-        let ours = node.hold.as_ref().is_some_and(|hold| *hold.by == *cordon.id.as_str());
+        let ours = node.hold.as_ref().is_some_and(|hold| hold.is_of(&cordon.id));
         let playbook = playbooks.iter().find(|playbook| playbook.name == cordon.playbook.name)?;
         let (number, rung) = playbook.healing().find(|(number, _)| *number == cordon.playbook.step)?;
         let drain = rung.action == ActionKind::Drain;

@@ -74,15 +74,11 @@ fn policy(snapshot: &mut Snapshot, when_owned: WhenOwned, mode: ScalingMode) {
 
 fn decided(snapshot: &Snapshot, effect: SizeEffect, wanted: u32) -> SizeDecision {
     let advice = SizeAdvice {
-        decided: ago(1.0),
         per_replica: Some(20.0),
         wanted: Some(wanted),
         effect,
         why: format!("{wanted} replicas: too few in 30 s with a chance of 0.01 %"),
-        troubles: Vec::new(),
-        done: None,
-        pod: None,
-        late: None,
+        ..SizeAdvice::keep(ago(1.0))
     };
     let workload = snapshot.workloads.get(&order()).expect("a workload");
     size(workload, &advice, snapshot, &Acted::all(snapshot), now(), &mut SeededIds::new(7))

@@ -58,15 +58,11 @@ fn change_workload(snapshot: &mut Snapshot, change: impl FnOnce(&mut WorkloadPol
 
 fn advice(wanted: u32) -> SizeAdvice {
     SizeAdvice {
-        decided: ago(1.0),
         per_replica: Some(20.0),
         wanted: Some(wanted),
         effect: SizeEffect::Scale,
         why: format!("{wanted} replicas: too few in 30 s with a chance of 0.01 %"),
-        troubles: Vec::new(),
-        done: None,
-        pod: None,
-        late: None,
+        ..SizeAdvice::keep(ago(1.0))
     }
 }
 

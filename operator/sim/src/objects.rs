@@ -7,8 +7,8 @@ use homeostat_knowledge::policy::{
 };
 use homeostat_knowledge::records::{AutoscalerRecord, ControllerKey, NodeRecord, OwnerRecord};
 use homeostat_knowledge::{
-    ActionKind, ContainerRecord, ContainerState, ControllerKind, ControllerRecord, FindingKind, GuardLimits,
-    Level, Name, ObjectKey, PodRecord, SignedDuration, TenantName, Timestamp, Uid, WorkloadKey,
+    ActionKind, ContainerRecord, ControllerKind, ControllerRecord, FindingKind, GuardLimits, Level, Name,
+    ObjectKey, PodRecord, SignedDuration, TenantName, Timestamp, Uid, WorkloadKey,
 };
 use std::collections::BTreeMap;
 
@@ -159,16 +159,7 @@ pub fn pod(
         owner: Some(owner),
         created,
         template_hash: Some(hash.clone()),
-        containers: vec![ContainerRecord {
-            memory: homeostat_knowledge::records::Memory::default(),
-            name: Name::from(CONTAINER),
-            ready: true,
-            restarts: 0,
-            state: ContainerState::Running { since: created },
-            last_termination: None,
-            cpu_request: None,
-            ephemeral_storage_limit: None,
-        }],
+        containers: vec![ContainerRecord::bare(Name::from(CONTAINER), created)],
         ..PodRecord::bare(key, uid)
     }
 }
@@ -182,28 +173,14 @@ pub fn controller(
     owner: Option<OwnerRecord>,
 ) -> ControllerRecord {
     ControllerRecord {
-        key,
-        uid,
         resource_version: version,
-        generation: 1,
-        observed_generation: 1,
         replicas,
         current: replicas,
         ready: replicas,
         updated: replicas,
         revision: Some(Name::from("1")),
-        release: None,
-        surges: true,
-        paused: false,
-        template_labels: BTreeMap::new(),
         owner,
-        gitops_owner: None,
-        finished: None,
-        run: homeostat_knowledge::records::RunTimes::default(),
-        work: None,
-        hold: None,
-        do_not_touch: None,
-        api: None,
+        ..ControllerRecord::bare(key, uid)
     }
 }
 
@@ -224,19 +201,7 @@ pub fn autoscaler(key: &ObjectKey, uid: Uid, bounds: Bounds) -> Autoscaler {
 
 /// A ready node.
 pub fn node(name: &str, uid: Uid) -> NodeRecord {
-    NodeRecord {
-        name: Name::from(name),
-        uid,
-        ready: true,
-        cordoned: false,
-        leaving: None,
-        zone: Some(Name::from("zone-a")),
-        allocatable_pods: 110,
-        allocatable: homeostat_knowledge::records::Amounts::default(),
-        pressures: Vec::new(),
-        control_plane: false,
-        hold: None,
-    }
+    NodeRecord { zone: Some(Name::from("zone-a")), ..NodeRecord::bare(Name::from(name), uid) }
 }
 
 /// The uncached read of a pod.

@@ -109,29 +109,13 @@ fn told_too(finding: &Finding) -> Option<Finding> {
 fn new_incident(server: &Server, workload: &WorkloadKey, service: &Service, now: Timestamp) -> Incident {
     let id = incident_id(workload, service.incidents);
     let tenant = server.tenants.values().find(|tenant| tenant.namespaces.contains(&workload.namespace));
+    let evidence = EvidenceId::new(format!("evidence-{id}"));
+    let instants = Instants::new(now - minimum_duration(service.situation.finding()), now);
     Incident {
-        evidence: EvidenceId::new(format!("evidence-{id}")),
-        id,
-        namespace: workload.namespace.clone(),
         tenant: tenant.map(|tenant| tenant.name.clone()),
         workload: Some(workload.clone()),
-        state: IncidentState::Open,
         severity: Severity::Critical,
-        findings: Vec::new(),
-        causes: Vec::new(),
-        affected: Vec::new(),
-        instants: Instants {
-            impact_start: now - minimum_duration(service.situation.finding()),
-            detected: now,
-            acknowledged: None,
-            mitigated: None,
-            resolved: None,
-        },
-        timeline: Vec::new(),
-        actions: Vec::new(),
-        reopen_count: 0,
-        handed_over: None,
-        acknowledged_by: None,
+        ..Incident::open(id, workload.namespace.clone(), evidence, instants)
     }
 }
 

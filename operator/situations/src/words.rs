@@ -20,25 +20,7 @@ pub fn incident_state(name: &str) -> Option<IncidentState> {
 
 /// The state of an action by its name.
 pub fn action_state(name: &str) -> Option<ActionState> {
-    use ActionState::{
-        Admitted, AwaitingApproval, Cancelled, Claimed, Failed, HandedOver, Proposed, Refused, Sent, Undone,
-        Verified, Verifying,
-    };
-    let all = [
-        Proposed,
-        AwaitingApproval,
-        Admitted,
-        Refused,
-        Claimed,
-        Sent,
-        Verifying,
-        Verified,
-        Undone,
-        Failed,
-        Cancelled,
-        HandedOver,
-    ];
-    all.into_iter().find(|state| format!("{state:?}") == name)
+    ActionState::ALL.into_iter().find(|state| format!("{state:?}") == name)
 }
 
 /// What sizes a workload by itself.

@@ -302,9 +302,8 @@ fn controller(
     let labels =
         given.labels.iter().map(|(key, value)| (Name::from(key.as_str()), Name::from(value.as_str())));
     let kind = key.kind;
+    let uid = Uid::new(format!("uid-{kind:?}-{}", key.object.name));
     ControllerRecord {
-        uid: Uid::new(format!("uid-{:?}-{}", key.kind, key.object.name)),
-        key,
         resource_version: "7".into(),
         generation: 2,
         observed_generation: 2,
@@ -313,7 +312,6 @@ fn controller(
         ready: given.replicas,
         updated: given.replicas - i32::from(given.rolling_out),
         revision: Some(revision.into()),
-        release: None,
         surges: given.surges && !matches!(kind, ControllerKind::StatefulSet),
         paused: given.paused,
         template_labels: labels.chain([("app".into(), app.into())]).collect(),
@@ -323,12 +321,7 @@ fn controller(
             .as_deref()
             .filter(|tool| words::autoscaler(tool).is_none())
             .map(Name::from),
-        finished: None,
-        run: homeostat_knowledge::records::RunTimes::default(),
-        work: None,
-        hold: None,
-        do_not_touch: None,
-        api: None,
+        ..ControllerRecord::bare(key, uid)
     }
 }
 
@@ -399,17 +392,14 @@ fn controllers(
 impl GivenNode {
     fn record(&self) -> NodeRecord {
         NodeRecord {
-            name: "node-1".into(),
-            uid: Uid::new("uid-node-1"),
             ready: self.ready,
             cordoned: self.cordoned,
             leaving: self.leaving.as_deref().map(Name::from),
-            zone: None,
             allocatable_pods: self.allocatable_pods,
-            allocatable: homeostat_knowledge::records::Amounts::default(),
             pressures: self.pressures.iter().map(|name| Name::from(name.as_str())).collect(),
             control_plane: self.control_plane,
             hold: self.own_cordon.then(|| Hold { by: "node-1-1".into(), until: Some(ago(-1800.0)) }),
+            ..NodeRecord::bare("node-1".into(), Uid::new("uid-node-1"))
         }
     }
 }
@@ -543,9 +533,10 @@ impl GivenIncident {
         let state = words::incident_state(&self.state).unwrap_or(IncidentState::Open);
         let healed = matches!(state, IncidentState::Mitigated | IncidentState::Resolved);
         let evidence = vec![Evidence::new("calls that failed", "12 of 12 in 0.8 s").usual("0 of 1,000")];
+        let impact = ago(self.impact.unwrap_or(self.since));
+        let instants =
+            Instants { mitigated: healed.then(|| ago(self.last_seen)), ..Instants::new(impact, impact) };
         Incident {
-            id: IncidentId::new("order-1"),
-            namespace: space.into(),
             tenant: (self.tenant != "none").then(|| TenantName::new(self.tenant.as_str())),
             workload,
             state,
@@ -553,20 +544,14 @@ impl GivenIncident {
             findings: self.findings(seen_on, kind, &evidence),
             // The confidence of a cause ranks it; that of its findings says how sure they are.
             causes: vec![Cause { entity, kind, confidence: self.confidence * 0.6, evidence }],
-            affected: Vec::new(),
-            instants: Instants {
-                impact_start: ago(self.impact.unwrap_or(self.since)),
-                detected: ago(self.impact.unwrap_or(self.since)),
-                acknowledged: None,
-                mitigated: healed.then(|| ago(self.last_seen)),
-                resolved: None,
-            },
-            timeline: Vec::new(),
-            actions: Vec::new(),
             reopen_count: self.reopened,
-            evidence: EvidenceId::new("evidence-1"),
             handed_over: (state == IncidentState::HandedOver).then(|| "two restarts did not help".to_owned()),
-            acknowledged_by: None,
+            ..Incident::open(
+                IncidentId::new("order-1"),
+                space.into(),
+                EvidenceId::new("evidence-1"),
+                instants,
+            )
         }
     }
 }

@@ -32,28 +32,8 @@ mod tests {
         let target = ControllerKey { kind: ControllerKind::Deployment, object: key("stock") };
         let labels = BTreeMap::from([(Name::from("app"), Name::from("stock"))]);
         let deployment = ControllerRecord {
-            key: target.clone(),
-            uid: Uid::new("stock"),
-            resource_version: Name::from("1"),
-            generation: 1,
-            observed_generation: 1,
-            replicas: 1,
-            current: 1,
-            ready: 1,
-            updated: 1,
-            revision: None,
-            release: None,
-            surges: true,
-            paused: false,
             template_labels: labels.clone(),
-            owner: None,
-            gitops_owner: None,
-            finished: None,
-            run: homeostat_knowledge::records::RunTimes::default(),
-            work: None,
-            hold: None,
-            do_not_touch: None,
-            api: None,
+            ..ControllerRecord::bare(target.clone(), Uid::new("stock"))
         };
         let service = ServiceRecord { key: key("stock"), selector: labels, cluster_ip: None };
         let policy = WorkloadPolicy::new(key("stock"), Uid::new("workload"), target);

@@ -43,19 +43,7 @@ pub struct World {
 
 /// The node that everything runs on.
 pub fn node() -> NodeRecord {
-    NodeRecord {
-        name: Name::from("node"),
-        uid: Uid::new("uid-node"),
-        ready: true,
-        cordoned: false,
-        leaving: None,
-        zone: None,
-        allocatable_pods: 110,
-        allocatable: homeostat_knowledge::records::Amounts::default(),
-        pressures: Vec::new(),
-        control_plane: false,
-        hold: None,
-    }
+    NodeRecord::bare(Name::from("node"), Uid::new("uid-node"))
 }
 
 pub fn pod(name: &str) -> PodRecord {
@@ -67,16 +55,7 @@ pub fn pod(name: &str) -> PodRecord {
             uid: Uid::new("d"),
         }),
         created: Timestamp::from_second(1_000).unwrap(),
-        containers: vec![ContainerRecord {
-            memory: homeostat_knowledge::records::Memory::default(),
-            name: Name::from(name),
-            ready: true,
-            restarts: 0,
-            state: ContainerState::Running { since: Timestamp::from_second(1_000).unwrap() },
-            last_termination: None,
-            cpu_request: None,
-            ephemeral_storage_limit: None,
-        }],
+        containers: vec![ContainerRecord::bare(Name::from(name), Timestamp::from_second(1_000).unwrap())],
         ..PodRecord::bare(key(&format!("{name}-0")), Uid::new(format!("uid-{name}-0")))
     }
 }
@@ -102,28 +81,8 @@ impl World {
             let target = ControllerKey { kind: ControllerKind::Deployment, object: key(name) };
             let labels: BTreeMap<Name, Name> = [(Name::from("app"), Name::from(name))].into();
             world.object(ObjectChange::Controller(Change::Applied(Arc::new(ControllerRecord {
-                key: target.clone(),
-                uid: Uid::new(format!("uid-{name}")),
-                resource_version: Name::from("1"),
-                generation: 1,
-                observed_generation: 1,
-                replicas: 1,
-                current: 1,
-                ready: 1,
-                updated: 1,
-                revision: None,
-                release: None,
-                surges: true,
-                paused: false,
                 template_labels: labels.clone(),
-                owner: None,
-                gitops_owner: None,
-                finished: None,
-                run: homeostat_knowledge::records::RunTimes::default(),
-                work: None,
-                hold: None,
-                do_not_touch: None,
-                api: None,
+                ..ControllerRecord::bare(target.clone(), Uid::new(format!("uid-{name}")))
             }))));
             world.object(ObjectChange::Service(Change::Applied(Arc::new(ServiceRecord {
                 key: key(name),

@@ -176,13 +176,9 @@ fn hung(pod: &str) -> Incident {
     let at = Timestamp::from_second(1_000).unwrap();
     let later = Timestamp::from_millisecond(1_001_400).unwrap();
     Incident {
-        id: IncidentId::new("order-7f3k2"),
-        namespace: Name::from("shop"),
         tenant: Some(TenantName::new("food")),
         workload: Some(workload.clone()),
-        state: IncidentState::Open,
         severity: Severity::Critical,
-        findings: Vec::new(),
         causes: vec![Cause {
             entity: Entity::Pod {
                 key: ObjectKey::new("shop", pod),
@@ -193,20 +189,12 @@ fn hung(pod: &str) -> Incident {
             confidence: 0.991,
             evidence: vec![Evidence::new("calls that failed", "12 of 12 in 0.8 s")],
         }],
-        affected: Vec::new(),
-        instants: Instants {
-            impact_start: at,
-            detected: later,
-            acknowledged: None,
-            mitigated: None,
-            resolved: None,
-        },
-        timeline: Vec::new(),
-        actions: Vec::new(),
-        reopen_count: 0,
-        evidence: EvidenceId::new("e"),
-        handed_over: None,
-        acknowledged_by: None,
+        ..Incident::open(
+            IncidentId::new("order-7f3k2"),
+            Name::from("shop"),
+            EvidenceId::new("e"),
+            Instants::new(at, later),
+        )
     }
 }
 

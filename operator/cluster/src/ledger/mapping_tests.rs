@@ -118,13 +118,8 @@ proptest! {
         acknowledged in time(), verified in time(), closed in time(), helped in prop::option::of(any::<bool>()),
         message in ".{0,80}", kind in 0_usize..17, approve in prop::option::of(any::<bool>()), epoch in 0_u64..1 << 50,
     ) {
-        let all = [
-            ActionState::Proposed, ActionState::AwaitingApproval, ActionState::Admitted, ActionState::Refused,
-            ActionState::Claimed, ActionState::Sent, ActionState::Verifying, ActionState::Verified,
-            ActionState::Undone, ActionState::Failed, ActionState::Cancelled, ActionState::HandedOver,
-        ];
         let before = ActionRecord {
-            state: all[states],
+            state: ActionState::ALL[states],
             guards,
             instants: ActionInstants { intent, claimed, sent, acknowledged, verified, closed },
             outcome: helped.map(|helped| ActionOutcome { helped, reason: message.clone() }),

@@ -47,58 +47,23 @@ fn pod(ready: bool) -> PodRecord {
 
 fn incident(state: IncidentState, severity: Severity) -> Incident {
     Incident {
-        id: IncidentId::new("order-1"),
-        namespace: Name::from("shop"),
         tenant: Some(TenantName::new("food")),
         workload: Some(ObjectKey::new("shop", "order")),
         state,
         severity,
-        findings: Vec::new(),
-        causes: Vec::new(),
-        affected: Vec::new(),
-        instants: Instants {
-            impact_start: at(1),
-            detected: at(2),
-            acknowledged: None,
-            mitigated: None,
-            resolved: None,
-        },
-        timeline: Vec::new(),
-        actions: Vec::new(),
-        reopen_count: 0,
-        evidence: EvidenceId::new("e"),
-        handed_over: None,
-        acknowledged_by: None,
+        ..Incident::open(
+            IncidentId::new("order-1"),
+            Name::from("shop"),
+            EvidenceId::new("e"),
+            Instants::new(at(1), at(2)),
+        )
     }
 }
 
 /// A picture in which all is well.
 fn well() -> (CatalogueView, Snapshot) {
     let control = ControlPolicy { kill_switch: KillSwitch::Off, ..ControlPolicy::default() };
-    let controller = ControllerRecord {
-        key: deployment(),
-        uid: Uid::new("d"),
-        resource_version: Name::from("1"),
-        generation: 1,
-        observed_generation: 1,
-        replicas: 1,
-        current: 1,
-        ready: 1,
-        updated: 1,
-        revision: None,
-        release: None,
-        surges: true,
-        paused: false,
-        template_labels: BTreeMap::new(),
-        owner: None,
-        gitops_owner: None,
-        finished: None,
-        run: homeostat_knowledge::records::RunTimes::default(),
-        work: None,
-        hold: None,
-        do_not_touch: None,
-        api: None,
-    };
+    let controller = ControllerRecord::bare(deployment(), Uid::new("d"));
     let mut snapshot = Snapshot::default();
     let changes = [
         ObjectChange::Control(Some(Arc::new(control.clone()))),

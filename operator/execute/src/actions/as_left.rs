@@ -13,7 +13,7 @@ pub(crate) fn as_left(record: &ActionRecord, fresh: Option<&FreshTarget>) -> boo
     if spec.check_fresh(record, None, fresh).is_err() {
         return false;
     }
-    let marked = |hold: &Hold| *hold.by == *undone.as_str();
+    let marked = |hold: &Hold| hold.is_of(undone);
     match record.kind() {
         ActionKind::Uncordon => fresh.node.as_ref().and_then(|node| node.hold.as_ref()).is_some_and(marked),
         ActionKind::Resume => fresh.controller.as_ref().and_then(|run| run.hold.as_ref()).is_some_and(marked),

@@ -89,10 +89,7 @@ impl ActionSpec for Cordon {
     fn landed(&self, record: &ActionRecord, fresh: Option<&FreshTarget>) -> Landed {
         let node = fresh.filter(|fresh| fresh.uid == record.target.uid).and_then(|fresh| fresh.node.as_ref());
         match node {
-            Some(node)
-                if node.cordoned
-                    && node.hold.as_ref().is_some_and(|hold| *hold.by == *record.id.as_str()) =>
-            {
+            Some(node) if node.cordoned && node.hold.as_ref().is_some_and(|hold| hold.is_of(&record.id)) => {
                 Landed::Yes("the node carries this action's mark".to_owned())
             }
             _ => target::absent(record, fresh, "the node does not carry this action's mark"),
@@ -101,7 +98,7 @@ impl ActionSpec for Cordon {
 
     fn verify(&self, record: &ActionRecord, snapshot: &Snapshot, now: Timestamp) -> Verdict {
         let closed = snapshot.nodes.get(&record.target.key.name).is_some_and(|node| {
-            node.cordoned && node.hold.as_ref().is_some_and(|hold| *hold.by == *record.id.as_str())
+            node.cordoned && node.hold.as_ref().is_some_and(|hold| hold.is_of(&record.id))
         });
         if closed {
             return Verdict::Helped("the node takes no new pods".to_owned());

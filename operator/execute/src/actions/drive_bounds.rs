@@ -165,7 +165,7 @@ impl ActionSpec for DriveBounds {
 
 /// Our mark of this very action.
 fn marked(record: &ActionRecord, autoscaler: &AutoscalerRecord) -> bool {
-    autoscaler.drive.as_ref().is_some_and(|drive| *drive.hold.by == *record.id.as_str())
+    autoscaler.drive.as_ref().is_some_and(|drive| drive.hold.is_of(&record.id))
 }
 
 /// The autoscaler that sizes the workload, still the one that was decided on.

@@ -169,7 +169,7 @@ impl Protected {
     }
 
     /// Refuses a change of a size that lies above what may be given: it could not be taken back.
-    pub fn refuse_lasting(&self, record: &ActionRecord) -> Result<(), Unfit> {
+    pub(crate) fn refuse_lasting(&self, record: &ActionRecord) -> Result<(), Unfit> {
         let Parameters::ResizePod { container, cpu_millis, memory_bytes, memory_limit_bytes } =
             &record.parameters
         else {

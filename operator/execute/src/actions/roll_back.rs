@@ -4,7 +4,7 @@ use super::{
     ActionSpec, Asks, Landed, Protected, Repeat, Right, Unfit, Verdict, owners, release, target, verify,
 };
 use crate::ports::{Field, FreshTarget};
-use homeostat_knowledge::plan::{Expectation, Undo};
+use homeostat_knowledge::plan::Undo;
 use homeostat_knowledge::records::ControllerKey;
 use homeostat_knowledge::{
     ActionKind, ActionRecord, ControllerKind, ControllerRecord, FindingKind, Level, Name, ObjectKey,
@@ -105,7 +105,7 @@ impl ActionSpec for RollBack {
         fresh: &FreshTarget,
     ) -> Result<(), Unfit> {
         let controller = target::fresh_controller(record, fresh)?;
-        if marked(record, fresh) {
+        if fresh.marks.rolled_back_by.as_deref() == Some(record.id.as_str()) {
             return Err(Unfit::Done(format!("{} carries this roll back already", record.target.key)));
         }
         there(record, controller, revision(record)?)?;
@@ -113,29 +113,12 @@ impl ActionSpec for RollBack {
     }
 
     fn landed(&self, record: &ActionRecord, fresh: Option<&FreshTarget>) -> Landed {
-        match fresh {
-            Some(fresh) if fresh.uid == record.target.uid && marked(record, fresh) => {
-                Landed::Yes("the annotation holds this action's id".to_owned())
-            }
-            other => target::absent(record, other, "the annotation does not hold this action's id"),
-        }
+        target::annotated(record, fresh, fresh.and_then(|fresh| fresh.marks.rolled_back_by.as_ref()))
     }
 
     fn verify(&self, record: &ActionRecord, snapshot: &Snapshot, now: Timestamp) -> Verdict {
-        if let Some(verdict) = verify::rollout(record, snapshot, now) {
-            return verdict;
-        }
-        match record.verification.expect {
-            Expectation::Nothing | Expectation::RolloutComplete => {
-                Verdict::Helped("the roll back ended and all replicas are ready".to_owned())
-            }
-            Expectation::ObjectivesMet => verify::objectives_met(record, snapshot, now),
-        }
+        verify::rolled_out(record, snapshot, now, "the roll back")
     }
-}
-
-fn marked(record: &ActionRecord, fresh: &FreshTarget) -> bool {
-    fresh.marks.rolled_back_by.as_deref() == Some(record.id.as_str())
 }
 
 fn revision_of(record: &ActionRecord) -> Option<&Name> {
@@ -175,6 +158,7 @@ mod tests {
     use super::*;
     use crate::testing::{at, change, controller, edit, fresh_controller, put_controller, snapshot};
     use homeostat_knowledge::Uid;
+    use homeostat_knowledge::plan::Expectation;
     use homeostat_knowledge::records::OwnerRecord;
 
     fn back() -> ActionRecord {

@@ -2,7 +2,7 @@
 
 use super::{ActionSpec, Landed, Protected, Repeat, Right, Unfit, Verdict, owners, target, verify};
 use crate::ports::{Field, FreshTarget};
-use homeostat_knowledge::plan::{Expectation, Undo};
+use homeostat_knowledge::plan::Undo;
 use homeostat_knowledge::policy::Allowance;
 use homeostat_knowledge::{
     ActionKind, ActionRecord, ControllerKind, ControllerRecord, FindingKind, Level, Snapshot, Timestamp,
@@ -90,27 +90,11 @@ impl ActionSpec for RollingRestart {
     }
 
     fn landed(&self, record: &ActionRecord, fresh: Option<&FreshTarget>) -> Landed {
-        match fresh {
-            Some(fresh)
-                if fresh.uid == record.target.uid
-                    && fresh.restarted_by.as_deref() == Some(record.id.as_str()) =>
-            {
-                Landed::Yes("the annotation holds this action's id".to_owned())
-            }
-            other => target::absent(record, other, "the annotation does not hold this action's id"),
-        }
+        target::annotated(record, fresh, fresh.and_then(|fresh| fresh.restarted_by.as_ref()))
     }
 
     fn verify(&self, record: &ActionRecord, snapshot: &Snapshot, now: Timestamp) -> Verdict {
-        if let Some(verdict) = verify::rollout(record, snapshot, now) {
-            return verdict;
-        }
-        match record.verification.expect {
-            Expectation::Nothing | Expectation::RolloutComplete => {
-                Verdict::Helped("the rollout ended and all replicas are ready".to_owned())
-            }
-            Expectation::ObjectivesMet => verify::objectives_met(record, snapshot, now),
-        }
+        verify::rolled_out(record, snapshot, now, "the rollout")
     }
 }
 
@@ -176,6 +160,7 @@ mod tests {
         at, controller, fresh_controller, incident, pod, pod_entity, put_controller, put_pod, restart,
         snapshot,
     };
+    use homeostat_knowledge::plan::Expectation;
     use homeostat_knowledge::{Name, Uid};
     use std::sync::Arc;
 

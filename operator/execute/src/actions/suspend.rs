@@ -89,10 +89,7 @@ impl ActionSpec for Suspend {
         let found =
             fresh.filter(|fresh| fresh.uid == record.target.uid).and_then(|fresh| fresh.controller.as_ref());
         match found {
-            Some(found)
-                if found.paused
-                    && found.hold.as_ref().is_some_and(|hold| *hold.by == *record.id.as_str()) =>
-            {
+            Some(found) if found.paused && found.hold.as_ref().is_some_and(|hold| hold.is_of(&record.id)) => {
                 Landed::Yes("it carries this action's mark".to_owned())
             }
             _ => target::absent(record, fresh, "it does not carry this action's mark"),
@@ -101,7 +98,7 @@ impl ActionSpec for Suspend {
 
     fn verify(&self, record: &ActionRecord, snapshot: &Snapshot, now: Timestamp) -> Verdict {
         let held = run::target(record, snapshot, &Protected::none()).is_ok_and(|found| {
-            found.paused && found.hold.as_ref().is_some_and(|hold| *hold.by == *record.id.as_str())
+            found.paused && found.hold.as_ref().is_some_and(|hold| hold.is_of(&record.id))
         });
         if held {
             return Verdict::Helped("it starts no pods".to_owned());

@@ -5,7 +5,7 @@ use crate::ports::FreshTarget;
 use homeostat_knowledge::forecast::Scaler;
 use homeostat_knowledge::policy::Allowance;
 use homeostat_knowledge::{
-    ActionRecord, ControllerKind, ControllerRecord, PodRecord, SignedDuration, Snapshot, Timestamp,
+    ActionRecord, ControllerKind, ControllerRecord, Name, PodRecord, SignedDuration, Snapshot, Timestamp,
 };
 use std::sync::Arc;
 
@@ -65,6 +65,16 @@ pub(super) fn absent(record: &ActionRecord, fresh: Option<&FreshTarget>, what: &
         }
         Some(_) => Landed::Unclear(format!("{what}, but something changed since the decision")),
     }
+}
+
+/// Whether the effect is there, by an annotation of the target that holds the id of the action whose effect it is: `by` is what
+/// the fresh read has in it.
+pub(super) fn annotated(record: &ActionRecord, fresh: Option<&FreshTarget>, by: Option<&Name>) -> Landed {
+    let same = fresh.is_some_and(|fresh| fresh.uid == record.target.uid);
+    if same && by.is_some_and(|by| **by == *record.id.as_str()) {
+        return Landed::Yes("the annotation holds this action's id".to_owned());
+    }
+    absent(record, fresh, "the annotation does not hold this action's id")
 }
 
 /// The controller of the fresh read.

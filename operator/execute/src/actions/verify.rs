@@ -1,6 +1,7 @@
 //! Questions that several actions ask when they judge their success.
 
 use super::Verdict;
+use homeostat_knowledge::plan::Expectation;
 use homeostat_knowledge::{
     ActionRecord, ContainerState, Entity, EvidenceSource, Finding, FindingKind, PodRecord, SignedDuration,
     Snapshot, Timestamp,
@@ -238,7 +239,7 @@ fn made_since(pod: &PodRecord, sent: Timestamp) -> bool {
 }
 
 /// A verdict as long as the rollout that *this* action asked for is not complete; `None` once it is.
-pub(super) fn rollout(record: &ActionRecord, snapshot: &Snapshot, now: Timestamp) -> Option<Verdict> {
+fn rollout(record: &ActionRecord, snapshot: &Snapshot, now: Timestamp) -> Option<Verdict> {
     let Some(controller) = snapshot.controller_of(&record.workload) else {
         return Some(until(record, now, "the controller is not known"));
     };
@@ -262,4 +263,18 @@ pub(super) fn rollout(record: &ActionRecord, snapshot: &Snapshot, now: Timestamp
         return Some(until(record, now, &text));
     }
     pods_ready(record, snapshot, now)
+}
+
+/// The verdict on an action that rolls its workload out, which `what` names: it helped once that ended and, where they count, the
+/// objectives are met.
+pub(super) fn rolled_out(record: &ActionRecord, snapshot: &Snapshot, now: Timestamp, what: &str) -> Verdict {
+    if let Some(verdict) = rollout(record, snapshot, now) {
+        return verdict;
+    }
+    match record.verification.expect {
+        Expectation::Nothing | Expectation::RolloutComplete => {
+            Verdict::Helped(format!("{what} ended and all replicas are ready"))
+        }
+        Expectation::ObjectivesMet => objectives_met(record, snapshot, now),
+    }
 }

@@ -49,21 +49,6 @@ fn events() -> Vec<LedgerEvent> {
     ]
 }
 
-const STATES: [ActionState; 12] = [
-    ActionState::Proposed,
-    ActionState::AwaitingApproval,
-    ActionState::Admitted,
-    ActionState::Refused,
-    ActionState::Claimed,
-    ActionState::Sent,
-    ActionState::Verifying,
-    ActionState::Verified,
-    ActionState::Undone,
-    ActionState::Failed,
-    ActionState::Cancelled,
-    ActionState::HandedOver,
-];
-
 #[test]
 fn these_arrows_exist_and_no_others() {
     use ActionState as S;
@@ -96,7 +81,7 @@ fn these_arrows_exist_and_no_others() {
         (S::Verifying, "Undo", S::Undone),
         (S::Verifying, "HandOver", S::HandedOver),
     ];
-    for state in STATES {
+    for state in ActionState::ALL {
         for event in events() {
             let mut before = record("order-1-1");
             before.state = state;
@@ -121,7 +106,7 @@ fn an_undo_alone_is_claimed_anew_and_what_was_sent_never_is() {
     assert_eq!((again.state, again.instants.claimed), (ActionState::Claimed, Some(at(60))));
     assert!(again.instants.sent.is_none(), "its budget and its effect are still to come");
     let before = [ActionState::Admitted, ActionState::Claimed];
-    for state in STATES.into_iter().filter(|state| !before.contains(state)) {
+    for state in ActionState::ALL.into_iter().filter(|state| !before.contains(state)) {
         let other = ActionRecord { state, ..undo.clone() };
         assert!(next(&other, LedgerEvent::Claim, at(60)).is_err(), "{state:?}");
     }
@@ -129,7 +114,7 @@ fn an_undo_alone_is_claimed_anew_and_what_was_sent_never_is() {
 
 #[test]
 fn what_ended_never_changes_and_always_says_when_and_why() {
-    for state in STATES.into_iter().filter(|state| state.ended()) {
+    for state in ActionState::ALL.into_iter().filter(|state| state.ended()) {
         for event in events() {
             let mut before = record("order-1-1");
             before.state = state;

@@ -1,13 +1,13 @@
 //! Bounds of an autoscaler by forecast: through the same guards and the same ledger as sizes.
 
+use crate::sizes;
 use crate::world::World;
 use homeostat_execute::driver::undo_id;
-use homeostat_knowledge::forecast::occasion;
 use homeostat_knowledge::policy::{Bounds, ScalingMode, ScalingPolicy, WhenOwned};
 use homeostat_knowledge::records::AutoscalerRecord;
 use homeostat_knowledge::{
-    ActionId, ActionKind, ActionState, Admitted, FindingKind, GuardName, Level, Name, ObjectKey, Origin,
-    Parameters, Plan, SignedDuration, SizeAdvice, SizeEffect, Uid,
+    ActionId, ActionKind, ActionState, Admitted, FindingKind, GuardName, Level, Name, ObjectKey, Parameters,
+    Plan, SignedDuration, SizeEffect, Uid,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -50,28 +50,12 @@ fn world(replicas: i32) -> Arc<World> {
 }
 
 fn want(world: &World, wanted: u32) {
-    let advice = SizeAdvice {
-        decided: world.now(),
-        per_replica: Some(20.0),
-        wanted: Some(wanted),
-        effect: SizeEffect::DriveBounds { min: wanted, max: 10 },
-        why: format!("{wanted} replicas are wanted"),
-        troubles: Vec::new(),
-        done: None,
-        pod: None,
-        late: None,
-    };
-    Arc::make_mut(&mut world.lock().snapshot)
-        .sizes
-        .insert_mut(ObjectKey::new("shop", "order"), Arc::new(advice));
+    sizes::decide(world, wanted, SizeEffect::DriveBounds { min: wanted, max: 10 });
 }
 
 fn plan(world: &World, min: u64) -> Plan<Admitted> {
     let until = world.now() + SignedDuration::from_hours(1);
-    let (mut plan, _) = world.plan(Parameters::DriveBounds { bounds: Bounds { min, max: 10 }, until });
-    plan.origin = Origin::Forecast;
-    plan.incident = occasion(&plan.workload);
-    plan
+    sizes::plan(world, Parameters::DriveBounds { bounds: Bounds { min, max: 10 }, until })
 }
 
 fn bounds(world: &World) -> Bounds {

@@ -7,7 +7,7 @@ use homeostat_knowledge::action::ActionInstants;
 use homeostat_knowledge::observation::{Change, ObjectChange};
 use homeostat_knowledge::plan::{Expectation, Undo, Verification};
 use homeostat_knowledge::policy::{Freeze, KillSwitch, PLATFORM_TENANT, TenantPolicy};
-use homeostat_knowledge::records::{Amounts, Hold, NodeRecord};
+use homeostat_knowledge::records::{Hold, NodeRecord};
 use homeostat_knowledge::{
     ActionId, ActionOutcome, ActionRecord, ActionState, Admitted, Before, FindingKind, GuardName,
     GuardReport, GuardResult, Name, ObjectKey, Parameters, Plan, PlanId, SignedDuration, Snapshot, Step,
@@ -28,17 +28,10 @@ fn put(world: &World, change: &ObjectChange) {
 
 fn put_node(world: &World, change: impl FnOnce(&mut NodeRecord)) {
     let mut node = NodeRecord {
-        name: Name::from(NODE),
-        uid: Uid::new("node-uid"),
         ready: false,
         cordoned: true,
-        leaving: None,
-        zone: None,
-        allocatable_pods: 110,
-        allocatable: Amounts::default(),
-        pressures: Vec::new(),
-        control_plane: false,
         hold: Some(Hold { by: Name::from(CORDON), until: Some(world.now() + SignedDuration::from_hours(1)) }),
+        ..NodeRecord::bare(Name::from(NODE), Uid::new("node-uid"))
     };
     change(&mut node);
     put(world, &ObjectChange::Node(Change::Applied(Arc::new(node))));

@@ -1,5 +1,6 @@
 //! A change that helps its target and hurts who calls it is taken back.
 
+use crate::sizes::first_effect;
 use crate::undo::{end, run, world};
 use crate::world::World;
 use homeostat_knowledge::observation::{Change, ObjectChange};
@@ -66,9 +67,7 @@ async fn helped_while_its_caller_fails(after: SignedDuration) -> Arc<World> {
     let meanwhile = {
         let world = Arc::clone(&world);
         async move {
-            while world.lock().effects.is_empty() {
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
+            first_effect(&world).await;
             let now = world.now();
             {
                 let mut inner = world.lock();

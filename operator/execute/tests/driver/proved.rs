@@ -1,5 +1,6 @@
 //! What good calls do not show: an action that was for it helped once it is not found any more, and not before.
 
+use crate::sizes::first_effect;
 use crate::things::workload;
 use crate::undo::{end, run};
 use crate::world::World;
@@ -55,12 +56,7 @@ async fn content(
     let meanwhile = {
         let world = Arc::clone(&world);
         async move {
-            for _ in 0..600 {
-                if !world.lock().effects.is_empty() {
-                    break;
-                }
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
+            first_effect(&world).await;
             let sent = world.now();
             {
                 let mut inner = world.lock();

@@ -34,23 +34,25 @@ fn world(replicas: i32) -> Arc<World> {
 }
 
 fn want(world: &World, wanted: u32) {
+    decide(world, wanted, SizeEffect::Scale);
+}
+
+/// The newest decision: so many replicas, to be had in this way.
+pub fn decide(world: &World, wanted: u32, effect: SizeEffect) {
     let advice = SizeAdvice {
-        decided: world.now(),
         per_replica: Some(20.0),
         wanted: Some(wanted),
-        effect: SizeEffect::Scale,
+        effect,
         why: format!("{wanted} replicas are wanted"),
-        troubles: Vec::new(),
-        done: None,
-        pod: None,
-        late: None,
+        ..SizeAdvice::keep(world.now())
     };
     Arc::make_mut(&mut world.lock().snapshot)
         .sizes
         .insert_mut(ObjectKey::new("shop", "order"), Arc::new(advice));
 }
 
-fn plan(world: &World, parameters: Parameters) -> Plan<Admitted> {
+/// A plan as a forecast asks for it: an occasion stands in the place of its incident.
+pub fn plan(world: &World, parameters: Parameters) -> Plan<Admitted> {
     let (mut plan, _) = world.plan(parameters);
     plan.origin = Origin::Forecast;
     plan.incident = occasion(&plan.workload);
@@ -58,8 +60,8 @@ fn plan(world: &World, parameters: Parameters) -> Plan<Admitted> {
 }
 
 /// Waits for the first effect; not for ever, so that a refusal fails the test.
-async fn first_effect(world: &World) {
-    for _ in 0..100 {
+pub async fn first_effect(world: &World) {
+    for _ in 0..600 {
         if !world.lock().effects.is_empty() {
             return;
         }

@@ -3,9 +3,9 @@
 use homeostat_knowledge::policy::{TenantPolicy, WorkloadPolicy};
 use homeostat_knowledge::records::{ControllerKey, OwnerRecord};
 use homeostat_knowledge::{
-    ActionKind, Cause, ContainerRecord, ContainerState, ControllerKind, ControllerRecord, Entity, Evidence,
-    EvidenceId, Finding, FindingId, FindingKind, Incident, IncidentId, IncidentState, Instants, Level, Name,
-    ObjectKey, PodRecord, Severity, Snapshot, TenantName, Timestamp, Uid,
+    ActionKind, Cause, ContainerRecord, ControllerKind, ControllerRecord, Entity, Evidence, EvidenceId,
+    Finding, FindingId, FindingKind, Incident, IncidentId, IncidentState, Instants, Level, Name, ObjectKey,
+    PodRecord, Severity, Snapshot, TenantName, Timestamp, Uid,
 };
 use std::collections::BTreeMap;
 
@@ -22,16 +22,7 @@ pub fn pod(number: u64, created: Timestamp) -> PodRecord {
             uid: Uid::new("rs"),
         }),
         created,
-        containers: vec![ContainerRecord {
-            memory: homeostat_knowledge::records::Memory::default(),
-            name: Name::from("app"),
-            ready: true,
-            restarts: 0,
-            state: ContainerState::Running { since: created },
-            last_termination: None,
-            cpu_request: None,
-            ephemeral_storage_limit: None,
-        }],
+        containers: vec![ContainerRecord::bare(Name::from("app"), created)],
         ..PodRecord::bare(
             ObjectKey::new("shop", format!("order-{number}")),
             Uid::new(format!("pod-uid-{number}")),
@@ -40,29 +31,11 @@ pub fn pod(number: u64, created: Timestamp) -> PodRecord {
 }
 
 pub fn controller(kind: ControllerKind, name: &str, owner: Option<OwnerRecord>) -> ControllerRecord {
+    let key = ControllerKey { kind, object: ObjectKey::new("shop", name) };
     ControllerRecord {
-        key: ControllerKey { kind, object: ObjectKey::new("shop", name) },
-        uid: Uid::new(format!("uid-{name}")),
-        resource_version: Name::from("1"),
-        generation: 1,
-        observed_generation: 1,
-        replicas: 1,
-        current: 1,
-        ready: 1,
-        updated: 1,
         revision: Some(Name::from("1")),
-        release: None,
-        surges: true,
-        paused: false,
-        template_labels: BTreeMap::new(),
         owner,
-        gitops_owner: None,
-        finished: None,
-        run: homeostat_knowledge::records::RunTimes::default(),
-        work: None,
-        hold: None,
-        do_not_touch: None,
-        api: None,
+        ..ControllerRecord::bare(key, Uid::new(format!("uid-{name}")))
     }
 }
 
@@ -121,9 +94,8 @@ pub fn incident(pod: &PodRecord, kind: Option<FindingKind>, now: Timestamp, snap
     } else {
         None
     };
+    let instants = Instants { mitigated, ..Instants::new(base(), base()) };
     Incident {
-        id,
-        namespace: Name::from("shop"),
         tenant: Some(TenantName::new("shop")),
         workload: Some(workload()),
         state: if kind.is_none() { IncidentState::Mitigated } else { IncidentState::Acting },
@@ -135,19 +107,6 @@ pub fn incident(pod: &PodRecord, kind: Option<FindingKind>, now: Timestamp, snap
             evidence: finding.evidence.clone(),
         }],
         findings: vec![finding],
-        affected: Vec::new(),
-        instants: Instants {
-            impact_start: base(),
-            detected: base(),
-            acknowledged: None,
-            mitigated,
-            resolved: None,
-        },
-        timeline: Vec::new(),
-        actions: Vec::new(),
-        reopen_count: 0,
-        evidence: EvidenceId::new("evidence"),
-        handed_over: None,
-        acknowledged_by: None,
+        ..Incident::open(id, Name::from("shop"), EvidenceId::new("evidence"), instants)
     }
 }

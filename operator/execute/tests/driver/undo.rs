@@ -1,5 +1,6 @@
 //! What did not help is taken back: once, whatever happens meanwhile, and never what a person changed since.
 
+use crate::sizes::first_effect;
 use crate::things::base;
 use crate::world::{Fault, Inner, World};
 use homeostat_execute::driver::undo_id;
@@ -86,9 +87,7 @@ async fn what_did_not_help_is_taken_back_once_as_an_action_of_its_own() {
 async fn an_undo_waits_until_the_process_is_warm() {
     let world = world();
     let starting = async {
-        while world.lock().effects.is_empty() {
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
+        first_effect(&world).await;
         let now = world.now();
         Arc::make_mut(&mut world.lock().snapshot).synced_since = Some(now);
         now
@@ -106,9 +105,7 @@ async fn what_helped_is_left_as_it_is() {
     let healing = {
         let world = Arc::clone(&world);
         async move {
-            while world.lock().effects.is_empty() {
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
+            first_effect(&world).await;
             let now = world.now();
             let mut inner = world.lock();
             inner.complete(now);
@@ -129,9 +126,7 @@ async fn what_a_person_changed_since_is_left_to_them() {
     let person = {
         let world = Arc::clone(&world);
         async move {
-            while world.lock().effects.is_empty() {
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
+            first_effect(&world).await;
             world.lock().controller.replicas = 3;
         }
     };
@@ -148,9 +143,7 @@ async fn after_the_effect(change: fn(&mut Inner)) -> Arc<World> {
     let changing = {
         let world = Arc::clone(&world);
         async move {
-            while world.lock().effects.is_empty() {
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
+            first_effect(&world).await;
             change(&mut world.lock());
         }
     };
@@ -163,9 +156,7 @@ async fn after_the_effect(change: fn(&mut Inner)) -> Arc<World> {
 async fn while_engaged(change: fn(&mut Inner)) -> (Arc<World>, i32) {
     let world = world();
     let drill = async {
-        while world.lock().effects.is_empty() {
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
+        first_effect(&world).await;
         world.lock().kill_switch = KillSwitch::Engaged { reason: Name::from("drill"), by: None };
         tokio::time::sleep(Duration::from_mins(5)).await;
         change(&mut world.lock());

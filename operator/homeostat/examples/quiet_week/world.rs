@@ -199,19 +199,9 @@ impl World {
             self.object(ObjectChange::Tenant(Change::Applied(Arc::new(tenant(&team)))));
         }
         for node in 0..=self.workloads.len() / 25 {
-            self.object(ObjectChange::Node(Change::Applied(Arc::new(NodeRecord {
-                name: Name::from(format!("node-{node}")),
-                uid: Uid::new(format!("uid-node-{node}")),
-                ready: true,
-                cordoned: false,
-                leaving: None,
-                zone: None,
-                allocatable_pods: 110,
-                allocatable: homeostat_knowledge::records::Amounts::default(),
-                pressures: Vec::new(),
-                control_plane: false,
-                hold: None,
-            }))));
+            let name = format!("node-{node}");
+            let node = NodeRecord::bare(Name::from(&*name), Uid::new(format!("uid-{name}")));
+            self.object(ObjectChange::Node(Change::Applied(Arc::new(node))));
         }
         for index in 0..self.workloads.len() {
             self.controllers(index, 2, 2);
@@ -237,8 +227,6 @@ impl World {
         let workload = &self.workloads[index];
         let deployment = ControllerKey { kind: ControllerKind::Deployment, object: workload.key.clone() };
         let mut record = ControllerRecord {
-            uid: Uid::new(format!("uid-{}", workload.key.name)),
-            key: deployment,
             resource_version: Name::from(self.now.to_string()),
             generation: workload.generation,
             observed_generation: workload.generation,
@@ -247,18 +235,8 @@ impl World {
             ready: 2,
             updated,
             revision: Some(Name::from(workload.generation.to_string())),
-            release: None,
-            surges: true,
-            paused: false,
             template_labels: BTreeMap::from([(Name::from("app"), workload.key.name.clone())]),
-            owner: None,
-            gitops_owner: None,
-            finished: None,
-            run: homeostat_knowledge::records::RunTimes::default(),
-            work: None,
-            hold: None,
-            do_not_touch: None,
-            api: None,
+            ..ControllerRecord::bare(deployment, Uid::new(format!("uid-{}", workload.key.name)))
         };
         self.object(ObjectChange::Controller(Change::Applied(Arc::new(record.clone()))));
         let owner = OwnerRecord {

@@ -5,8 +5,8 @@ use homeostat_knowledge::forecast::{Need, Outlook, PodAdvice, REQUESTS, Scaler};
 use homeostat_knowledge::observation::{Change, ObjectChange};
 use homeostat_knowledge::policy::{Bounds, ControlPolicy, KillSwitch, Permits, ScalingMode, ScalingPolicy};
 use homeostat_knowledge::{
-    ActionId, ActionKind, ActionState, ForecastSkill, GuardName, GuardReport, GuardResult, Level, Name,
-    Parameters, SeededIds, SignedDuration, SizeEffect, Uid,
+    ActionId, ActionKind, ActionState, GuardName, GuardReport, GuardResult, Level, Name, Parameters,
+    SeededIds, SignedDuration, SizeEffect, Uid,
 };
 use homeostat_situations::{Given, GivenPod, now, order};
 
@@ -65,34 +65,16 @@ fn decided(second: i64, cpu: (u64, u64), memory: (u64, u64)) -> ForecastRecord {
         signal: Name::from(REQUESTS),
         mode: ScalingMode::Auto,
         replicas: 2,
-        outlook: Outlook {
-            made: at(second),
-            horizon_seconds: 3_600,
-            now: None,
-            skill: ForecastSkill::Unknown,
-            model: None,
-            reason: String::new(),
-            error: None,
-            peak: None,
-            points: Vec::new(),
-            next_choice: None,
-            limit: None,
-        },
+        outlook: Outlook::nothing(at(second), 3_600),
         size: SizeAdvice {
-            decided: at(second),
-            per_replica: None,
-            wanted: None,
-            effect: SizeEffect::Keep,
             why: "no replicas are asked for".to_owned(),
-            troubles: Vec::new(),
-            done: None,
-            late: None,
             pod: Some(Box::new(PodAdvice {
                 cpu: need(cpu),
                 memory: need((memory.0 * MIB, memory.1 * MIB)),
                 why: "by what the busiest pod used".to_owned(),
                 done: None,
             })),
+            ..SizeAdvice::keep(at(second))
         },
         memory: None,
     }

@@ -59,19 +59,8 @@ fn snapshot(replicas: i32, backlog: Option<f64>, second: i64) -> Snapshot {
 }
 
 fn outlooks(second: i64) -> BTreeMap<SeriesKey, Arc<Foreseen>> {
-    let outlook = Outlook {
-        made: at(second),
-        horizon_seconds: 3_600,
-        now: None,
-        skill: ForecastSkill::Unknown,
-        model: None,
-        reason: "nothing is known yet".to_owned(),
-        error: None,
-        peak: None,
-        points: Vec::new(),
-        next_choice: None,
-        limit: None,
-    };
+    let outlook =
+        Outlook { reason: "nothing is known yet".to_owned(), ..Outlook::nothing(at(second), 3_600) };
     BTreeMap::from([(
         requests(&key()),
         Arc::new(Foreseen { outlook, soon: Vec::new(), kept: None, left_out: false }),

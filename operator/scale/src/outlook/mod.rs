@@ -192,17 +192,8 @@ impl Forecasting {
 
     fn nothing(&self, model: &LoadModel, now: Timestamp) -> Outlook {
         Outlook {
-            made: now,
-            horizon_seconds: self.config.forecast.horizon as u32 * self.config.step_seconds,
             now: model.steps.last(),
-            skill: ForecastSkill::Unknown,
-            model: None,
-            reason: String::new(),
-            error: None,
-            peak: None,
-            points: Vec::new(),
-            next_choice: None,
-            limit: None,
+            ..Outlook::nothing(now, self.config.forecast.horizon as u32 * self.config.step_seconds)
         }
     }
 

@@ -278,15 +278,10 @@ fn a_higher_floor_is_had_once_it_is_seen_and_a_lower_one_is_watched() {
     assert!(matches!(verdict(&down, &ours, 120), Verdict::Helped(_)));
     let mut growing = world(ours);
     let advice = SizeAdvice {
-        decided: at(5),
-        per_replica: None,
         wanted: Some(7),
         effect: SizeEffect::DriveBounds { min: 7, max: 10 },
         why: "more callers".to_owned(),
-        troubles: Vec::new(),
-        done: None,
-        pod: None,
-        late: None,
+        ..SizeAdvice::keep(at(5))
     };
     growing.sizes.insert_mut(ObjectKey::new("shop", "order"), Arc::new(advice));
     assert!(matches!(DriveBounds.verify(&down, &growing, at(6)), Verdict::Helped(_)), "not waited for");
