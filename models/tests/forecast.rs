@@ -315,6 +315,83 @@ fn a_wrong_calendar_is_not_used() {
     assert!(!chosen.forecast(&history, 12).unwrap().reason.contains("known jobs"));
 }
 
+const WEEK: usize = 7 * DAY;
+/// Eight o'clock on the day of the first weekly report.
+const EIGHT: usize = 3 * DAY + 96;
+/// The hour of the third one.
+const THIRD: usize = EIGHT + 2 * WEEK;
+
+/// A shop to which an hour of reports added so much, at eight on three days a week apart.
+fn reports(seed: u64, added: [f64; 3]) -> Vec<f64> {
+    let mut values = shop(18, seed);
+    for (week, added) in added.into_iter().enumerate() {
+        for value in &mut values[EIGHT + week * WEEK..][..12] {
+            *value += added;
+        }
+    }
+    values
+}
+
+/// What is expected of the hour from step `end` on, by so many days before it: with the reports told, and without.
+fn beside(values: &[f64], end: usize, days: usize) -> [Forecast; 2] {
+    let seconds = |step: usize| step as i64 * i64::from(STEP);
+    let first = end - days * DAY;
+    let history = History::new(seconds(first), STEP, &values[first..end]).unwrap();
+    let when = When::Every { period_seconds: 604_800, offset_seconds: seconds(EIGHT) };
+    let report = Event { name: "report".to_owned(), when, duration_seconds: 3_600 };
+    let said = |calendar: &Calendar| {
+        let chosen = forecaster().choose(&history, calendar).unwrap();
+        chosen.forecast(&history, 12).unwrap()
+    };
+    [said(&Calendar { events: vec![report] }), said(&Calendar::default())]
+}
+
+/// Mean of what was said beyond what came, over some steps of a forecast from step `end` on.
+fn beyond(said: &Forecast, values: &[f64], end: usize, steps: std::ops::Range<usize>) -> f64 {
+    let count = steps.len() as f64;
+    steps.map(|step| said.p50[step] - values[end + step]).sum::<f64>() / count
+}
+
+#[test]
+fn what_a_weekly_job_did_twice_is_expected_of_its_third_run() {
+    for seed in 20..24 {
+        let values = reports(seed, [150.0; 3]);
+        let [with, without] = beside(&values, THIRD, 14);
+        assert!(with.reason.contains("known jobs: report"), "{}", with.reason);
+        let (with, without) = (beyond(&with, &values, THIRD, 0..12), beyond(&without, &values, THIRD, 0..12));
+        assert!(
+            with.abs() < 40.0 && without < -75.0,
+            "150 more came: {with} beyond it with the job told, {without} without"
+        );
+        // Half an hour into it, when two weeks hold its beginning twice and its end twice: the rest of it, and its end.
+        let [on, _] = beside(&values, THIRD + 6, 14);
+        for steps in [0..6, 6..12] {
+            let off = beyond(&on, &values, THIRD + 6, steps.clone());
+            assert!(off.abs() < 40.0, "{off} in steps {steps:?}: {}", on.reason);
+        }
+    }
+}
+
+#[test]
+fn a_weekly_job_that_ran_once_or_did_not_the_same_twice_is_not_expected() {
+    for added in [[150.0, 0.0], [0.0, 150.0], [150.0, -100.0], [150.0, 50.0]] {
+        let values = reports(25, [added[0], added[1], 0.0]);
+        let [with, without] = beside(&values, THIRD, 14);
+        assert_eq!(with, without, "{added:?}");
+    }
+    let [with, without] = beside(&reports(25, [150.0; 3]), THIRD, 13);
+    assert_eq!(with, without, "one run in the history");
+}
+
+#[test]
+fn a_weekly_job_that_does_nothing_changes_no_forecast() {
+    // How often chance teaches an effect is counted beside the rule, over more series.
+    for seed in 30..40 {
+        let [with, without] = beside(&reports(seed, [0.0; 3]), THIRD, 14);
+        assert_eq!(with, without, "seed {seed}");
+    }
+}
+
 #[test]
 fn a_power_of_two_changes_the_unit_and_nothing_else() {
     let values = shop(8, 13);

@@ -3,13 +3,18 @@
 //! A job that runs at told times (a nightly backup, a batch every seven hours, a release) is a regressor: its effect at
 //! each step since its start is the median over past runs of the series' deviation from its usual profile, against the
 //! moment before the run. Effects are taken out of the history before models see it, and added to the forecast. They are
-//! used only when the back-test is better with them.
+//! used only when the back-test is better with them; jobs that run too seldom for it are judged by their two newest runs
+//! (`seldom.rs`).
 
 use super::history::{History, mean, median, usable};
+use super::season::Season;
+use super::seldom;
 use super::view::View;
 use serde::{Deserialize, Serialize};
 
-/// Runs that an effect must have been seen in.
+/// Jobs that are read.
+const EVENTS: usize = 32;
+/// Runs that an effect must have been seen in, where the back-test judges it.
 const RUNS: usize = 3;
 /// Latest runs that are learnt from.
 const LATEST: usize = 60;
@@ -92,13 +97,28 @@ impl Event {
     }
 }
 
+impl Calendar {
+    /// Jobs that the back-test of the steps from `since` on can judge, as they ran there and often enough before; and the
+    /// others, which run too seldom for it.
+    pub(super) fn split(&self, history: &History<'_>, since: i64) -> (Self, Self) {
+        let step = history.step_seconds();
+        let judged = |event: &Event| {
+            event.starts(history.start(), since, step).len() >= RUNS
+                && !event.starts(since, history.end(), step).is_empty()
+        };
+        let (often, others): (Vec<Event>, Vec<Event>) =
+            self.events.iter().take(EVENTS).cloned().partition(judged);
+        (Self { events: often }, Self { events: others })
+    }
+}
+
 impl Effects {
     /// Learns from a history; `None` when no job was seen often enough. Jobs are learnt in the order they are given,
     /// each on what the ones before it leave.
     pub fn learn(history: &History<'_>, view: &View<'_>, calendar: &Calendar) -> Option<Self> {
         let mut values = history.values().to_vec();
         let mut effects = Vec::new();
-        for event in calendar.events.iter().take(32) {
+        for event in calendar.events.iter().take(EVENTS) {
             let length = event.steps(history.step_seconds());
             let starts = event.starts(history.start(), history.end(), history.step_seconds());
             let starts = &starts[starts.len().saturating_sub(LATEST)..];
@@ -106,6 +126,40 @@ impl Effects {
             if let Some(added) = added {
                 let effect = Effect { event: event.clone(), added };
                 effect.add(&mut values, history.start(), history.step_seconds(), -1.0);
+                effects.push(effect);
+            }
+        }
+        (!effects.is_empty()).then_some(Self { effects })
+    }
+
+    /// Learns from a history what jobs do that run seldom, each on what `former` and the ones before it leave; these and
+    /// `former`.
+    pub fn learn_seldom(
+        history: &History<'_>,
+        view: &View<'_>,
+        calendar: &Calendar,
+        former: Option<Self>,
+    ) -> Option<Self> {
+        let (start, step) = (history.start(), history.step_seconds());
+        let Some(day) = history.steps_in(Season::Day.seconds()) else { return former };
+        let Self { mut effects } = former.unwrap_or(Self { effects: Vec::new() });
+        let mut values = history.values().to_vec();
+        for effect in &effects {
+            effect.add(&mut values, start, step, -1.0);
+        }
+        for event in calendar.events.iter().take(EVENTS) {
+            let length = event.steps(step);
+            // A run that is on as the history begins counts as far as it was seen.
+            let from = start.saturating_add(1).saturating_sub_unsigned(length as u64);
+            let runs: Vec<i64> = event
+                .starts(from, history.end(), step)
+                .iter()
+                .filter_map(|run| run.checked_sub(start))
+                .collect();
+            let added = seldom::effect(&View { values: &values, ..*view }, &runs, length, day);
+            if let Some(added) = added {
+                let effect = Effect { event: event.clone(), added };
+                effect.add(&mut values, start, step, -1.0);
                 effects.push(effect);
             }
         }

@@ -350,7 +350,8 @@ fn evidence(tested: &[Tested], mixed: &[Vec<f64>], cycle: Option<usize>) -> Evid
     }
 }
 
-/// Effects of known jobs, if taking them out makes the back-test better.
+/// Effects of known jobs: of those that the latest days can judge, if the back-test is better with them, and of those that
+/// run too seldom for that.
 fn calendar_effects(
     config: &ForecastConfig,
     history: &History<'_>,
@@ -362,10 +363,26 @@ fn calendar_effects(
     if calendar.events.is_empty() {
         return None;
     }
-    let recent = latest(config, history, plain);
-    let span = recent.len() * config.horizon;
+    let span = latest(config, history, plain).len() * config.horizon;
+    let since = history.end().checked_sub_unsigned(span as u64)?;
+    let (often, seldom) = calendar.split(history, since);
+    let judged = judged_effects(config, history, &often, since, cycle, seasons, plain);
+    let whole = view(config, history.values(), cycle, seasons);
+    Effects::learn_seldom(history, &whole, &seldom, judged)
+}
+
+/// Effects of jobs that ran in the steps from `since` on, if taking them out makes the back-test of these steps better.
+fn judged_effects(
+    config: &ForecastConfig,
+    history: &History<'_>,
+    calendar: &Calendar,
+    since: i64,
+    cycle: Option<usize>,
+    seasons: &[Confirmed],
+    plain: &[Tested],
+) -> Option<Effects> {
     // What is judged on the latest days is learnt from the days before them.
-    let earlier = history.before(history.end().checked_sub_unsigned(span as u64)?)?;
+    let earlier = history.before(since)?;
     let past = view(config, earlier.values(), cycle, seasons);
     let effects = Effects::learn(&earlier, &past, calendar)?;
     let values = effects.clean(history);

@@ -27,6 +27,7 @@ pub mod models;
 mod naive;
 pub mod season;
 mod seasonal_level;
+mod seldom;
 mod similar;
 mod trend;
 mod view;

@@ -1,4 +1,5 @@
 use super::*;
+use homeostat_knowledge::SignedDuration;
 
 const DAY: i64 = 1_440;
 
@@ -53,6 +54,38 @@ fn a_daily_wave_is_foreseen_before_it_comes() {
     assert_eq!(outlook.points.len(), 12);
     assert_eq!(outlook.points[0].at, instant(4 * DAY + 360, STEP_SECONDS).unwrap());
     assert!(outlook.next_choice.unwrap() > outlook.made);
+}
+
+#[test]
+fn what_an_entry_did_on_two_mondays_is_expected_on_the_third_but_not_on_its_exception() {
+    // Five to eight on the third Monday of 1970, whose fifth day was the first.
+    let end = 18 * DAY + 475;
+    let load = |minute: i64| {
+        let report = minute.div_euclid(DAY) % 7 == 4 && (480..540).contains(&minute.rem_euclid(DAY));
+        daily(minute) + if report { 100.0 } else { 0.0 }
+    };
+    let report = |exceptions: &[&str]| CalendarEntry {
+        name: "report".into(),
+        schedule: "0 8 * * 1".into(),
+        time_zone: "UTC".into(),
+        duration: SignedDuration::from_hours(1),
+        replicas: 5,
+        exceptions: exceptions.iter().map(|day| Name::from(*day)).collect(),
+    };
+    let expected = |entries: &[CalendarEntry]| {
+        let mut model = fed(end, |minute| Some(load(minute)));
+        let now = instant(end, STEP_SECONDS).unwrap();
+        forecasting().look(&mut model, None, entries, true, now)
+    };
+    let comes = (0..60).map(|ahead| load(end + ahead)).fold(0.0, f64::max);
+    let told = expected(&[report(&[])]);
+    let peak = told.peak.unwrap().p50;
+    assert!((peak - comes).abs() < 0.1 * comes, "{comes} to come, {peak} expected: {}", told.reason);
+    assert!(told.reason.contains("known jobs: report"), "{}", told.reason);
+    for entries in [vec![], vec![report(&["1970-01-19"])]] {
+        let other = expected(&entries);
+        assert!(other.peak.unwrap().p50 < comes - 50.0, "{entries:?}: {:?}", other.peak);
+    }
 }
 
 #[test]

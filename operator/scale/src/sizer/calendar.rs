@@ -22,11 +22,13 @@ pub fn asked(entries: &[CalendarEntry], now: Timestamp) -> (Option<u32>, Vec<Str
     (most, wrong)
 }
 
-/// When entries begin within `(from, to]`, without their exceptions, and how long they last, for a forecast to learn what
-/// they do to a load. Those that cannot be used are left out: [`asked`] names them.
+/// When entries begin within `(from, to]`, or did before and are still on, without their exceptions, and how long they
+/// last, for a forecast to learn what they do to a load. Those that cannot be used are left out: [`asked`] names them.
 pub fn known(entries: &[CalendarEntry], from: Timestamp, to: Timestamp) -> forecast::Calendar {
-    let event =
-        |entry: &CalendarEntry| checked(entry, from).ok()?.known_job(&entry.name, from, to, entry.duration);
+    let event = |entry: &CalendarEntry| {
+        let from = from.checked_sub(entry.duration).unwrap_or(from);
+        checked(entry, from).ok()?.known_job(&entry.name, from, to, entry.duration)
+    };
     forecast::Calendar { events: entries.iter().filter_map(event).take(KNOWN).collect() }
 }
 
@@ -116,6 +118,8 @@ mod tests {
         assert_eq!(told.events.len(), 1, "what cannot be used is left out");
         assert_eq!(told.events[0].when, forecast::When::At(starts.to_vec()));
         assert_eq!(told.events[0].duration_seconds, 7_200);
+        let on = known(&entries, at("2026-12-26T09:00:00Z"), at("2026-12-26T12:00:00Z"));
+        assert_eq!(on.events[0].when, forecast::When::At(starts[1..].to_vec()), "still on");
         let many = vec![entry("0 8 * * *", "UTC", 3); 32];
         let told = known(&many, at("2026-11-01T00:00:00Z"), at("2026-11-17T00:00:00Z"));
         assert_eq!(told.events.len(), KNOWN);
