@@ -62,7 +62,7 @@ fn stored(name: &str) -> Incident {
     Incident { id: IncidentId::new(name), ..incident() }
 }
 
-/// Runs of one workload of which so many are late, the first by these seconds; without a number it never finds room.
+/// Runs of one workload of which so many are late, the first by these seconds; without a number it finds no room now.
 fn runs(late: &[Option<i64>], more: u32) -> RunsReport {
     let run = |(number, by): (usize, &Option<i64>)| LateRun {
         run: format!("2026-11-22T0{number}:00:00Z"),
@@ -240,12 +240,12 @@ async fn late_runs_of_all_tenants_stand_latest_first_with_what_would_help_and_it
             ("food-delivery", "shop/plan")
         ]
     );
-    assert_eq!((&rows[0][4], &rows[1][4]), (&"never finds room".into(), &3_600.0.into()));
+    assert_eq!((&rows[0][4], &rows[1][4]), (&"finds no room now".into(), &3_600.0.into()));
     assert_eq!(rows[1][2], "2026-11-22T00:00:00Z");
     assert!(!table["note"].as_str().expect("a note").contains("more"), "{table}");
     for path in ["/report", "/report.md"] {
         let (_, page) = get(&console, path).await;
-        for part in ["Late runs", "1 h 0 min", "58.40 EUR a month", "never finds room"] {
+        for part in ["Late runs", "1 h 0 min", "58.40 EUR a month", "finds no room now"] {
             assert!(page.contains(part), "{path} lacks {part}: {page}");
         }
     }

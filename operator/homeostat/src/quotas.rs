@@ -1,59 +1,155 @@
-//! What the quotas of tenants leave to services and workers: a size never asks for more than that, and takes nothing away
-//! because of it.
+//! What pods take of the quotas of their tenants, and what that leaves to services and workers: a size never asks for more
+//! than that, and takes nothing away because of it.
 //!
-//! `spec.quota` of a Tenant bounds what its pods request together. Those that are there count, whoever made them. What a pod
-//! of a workload asks for is read off its pods: of one without any it is not known, and its first step is not bounded. Pods
-//! that are still to come, as those of a StatefulSet that starts one after the other, count as if they were there.
+//! `spec.quota` of a Tenant bounds what its pods request together, those of services and those of runs. All that are there
+//! count, whoever made them, and those that are sure to come: replicas that a spec wants or that are ordered, and pods of a
+//! run whose start is ordered. Who comes first has it. What a pod of a workload asks for is read off its pods: of one without
+//! any it is not known, and its first step is not bounded. The planner of runs is told of [`Held::others`].
 
 use homeostat_knowledge::forecast::{SizeAdvice, SizeEffect, SizeTrouble};
-use homeostat_knowledge::records::{Amounts, PodPhase};
+use homeostat_knowledge::records::{Amounts, ControllerKey, PodPhase};
 use homeostat_knowledge::{
-    ControllerKind, PodRecord, Snapshot, TenantName, Timestamp, WorkloadKey, WorkloadPolicy,
+    ActionRecord, ActionState, ControllerKind, Parameters, PodRecord, Snapshot, TenantName, TenantPolicy,
+    Timestamp, Uid, WorkloadKey, WorkloadPolicy,
 };
 use homeostat_scale::services::Owner;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What is left of each quota, during one step.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Quotas {
     left: BTreeMap<TenantName, Amounts>,
+    /// What runs have of it.
+    runs: BTreeMap<TenantName, Asks>,
     /// Pods of each workload of such a tenant that hold what they ask for, and what the largest of them asks for.
+    pods: BTreeMap<WorkloadKey, (u32, Asks)>,
+    /// Replicas that are ordered, by actions that are not over.
+    ordered: BTreeMap<WorkloadKey, u32>,
+}
+
+/// What one pod asks for, or several together; no request is none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Asks {
+    /// Thousandths of a core.
+    pub cpu_millis: u64,
+    /// Bytes.
+    pub memory_bytes: u64,
+}
+
+/// What the pods of one tenant ask for together: those that have not ended, and those that are sure to come.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Held {
+    /// Those of runs that are ordered here.
+    pub runs: Asks,
+    /// All others, whoever made them.
+    pub others: Asks,
+    /// As in [`Quotas`].
     pods: BTreeMap<WorkloadKey, (u32, Asks)>,
 }
 
-/// What one pod asks for; no request is none.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-struct Asks {
-    cpu_millis: u64,
-    memory_bytes: u64,
+/// What is ordered: actions that were admitted and are not over. The objects may not show it yet.
+#[derive(Debug, Default)]
+pub struct Orders<'a> {
+    replicas: BTreeMap<&'a WorkloadKey, u32>,
+    starts: Vec<&'a ActionRecord>,
+}
+
+impl Asks {
+    /// With so many pods more that ask for `each`.
+    fn plus(self, each: Self, pods: u32) -> Self {
+        let pods = u64::from(pods);
+        Self {
+            cpu_millis: self.cpu_millis.saturating_add(each.cpu_millis.saturating_mul(pods)),
+            memory_bytes: self.memory_bytes.saturating_add(each.memory_bytes.saturating_mul(pods)),
+        }
+    }
+
+    fn words(self) -> String {
+        words(Some(self.cpu_millis), Some(self.memory_bytes))
+    }
+}
+
+impl<'a> Orders<'a> {
+    /// All of them.
+    pub fn of(snapshot: &'a Snapshot) -> Self {
+        let mut orders = Self::default();
+        for action in snapshot.actions.values().filter(|action| under_way(action.state)) {
+            let replicas = match &action.parameters {
+                Parameters::ScaleUp { replicas } => u32::try_from(*replicas).unwrap_or(0),
+                Parameters::DriveBounds { bounds, .. } => u32::try_from(bounds.min).unwrap_or(u32::MAX),
+                Parameters::StartJob { .. } => {
+                    orders.starts.push(action);
+                    continue;
+                }
+                _ => continue,
+            };
+            let most = orders.replicas.entry(&action.workload).or_default();
+            *most = replicas.max(*most);
+        }
+        orders
+    }
+
+    /// As many as its spec wants, or as are ordered.
+    fn replicas(&self, snapshot: &Snapshot, workload: &WorkloadPolicy) -> u32 {
+        let ordered = self.replicas.get(&workload.key).copied().unwrap_or(0);
+        replicas(snapshot, workload).max(ordered)
+    }
+}
+
+impl Held {
+    /// Of this tenant. `is_run` says of a pod whether it is of a run that is ordered here.
+    pub fn of(
+        snapshot: &Snapshot,
+        tenant: &TenantPolicy,
+        orders: &Orders<'_>,
+        is_run: impl Fn(&PodRecord) -> bool,
+    ) -> Self {
+        let mut held = Self::default();
+        let mut jobs: BTreeSet<&Uid> = BTreeSet::new();
+        let pods = tenant.namespaces.iter().flat_map(|namespace| snapshot.pods_in(namespace));
+        for pod in pods.filter(|pod| lives(pod)) {
+            let asks = asks(pod);
+            let sum = if is_run(pod) { &mut held.runs } else { &mut held.others };
+            *sum = sum.plus(asks, 1);
+            let job = pod.owner.as_ref().filter(|owner| owner.kind == ControllerKind::Job);
+            jobs.extend(job.map(|owner| &owner.uid));
+            if let Some(workload) = snapshot.workload_of(pod) {
+                let (count, most) = held.pods.entry(workload.clone()).or_default();
+                (*count, *most) = (count.saturating_add(1), asks.max(*most));
+            }
+        }
+        for (key, (count, each)) in &held.pods {
+            let workload = snapshot.workloads.get(key).filter(|one| has_replicas(one));
+            let Some(workload) = workload else { continue };
+            let to_come = orders.replicas(snapshot, workload).saturating_sub(*count);
+            held.others = held.others.plus(*each, to_come);
+        }
+        let own = orders.starts.iter().filter(|start| start.tenant == tenant.name);
+        for start in own.filter(|start| !jobs.contains(&start.target.uid)) {
+            if let Some((each, pods)) = to_begin(snapshot, start) {
+                held.runs = held.runs.plus(each, pods);
+            }
+        }
+        held
+    }
 }
 
 impl Quotas {
     /// Of all tenants that have one: without what their pods ask for.
     pub fn of(snapshot: &Snapshot) -> Self {
-        let (mut left, mut of) = (BTreeMap::new(), BTreeMap::<WorkloadKey, (u32, Asks)>::new());
+        let orders = Orders::of(snapshot);
+        let mut quotas = Self::default();
         for tenant in snapshot.tenants.values() {
             let Some(mut free) = tenant.quota else { continue };
-            let pods = tenant.namespaces.iter().flat_map(|namespace| snapshot.pods_in(namespace));
-            for pod in pods.filter(|pod| lives(pod)) {
-                let asks = asks(pod);
-                take(&mut free, asks, 1);
-                if let Some(workload) = snapshot.workload_of(pod) {
-                    let (count, most) = of.entry(workload.clone()).or_default();
-                    (*count, *most) = (count.saturating_add(1), asks.max(*most));
-                }
-            }
-            left.insert(tenant.name.clone(), free);
+            let held = Held::of(snapshot, tenant, &orders, |pod| of_ordered(snapshot, pod));
+            take(&mut free, held.runs, 1);
+            take(&mut free, held.others, 1);
+            quotas.left.insert(tenant.name.clone(), free);
+            quotas.runs.insert(tenant.name.clone(), held.runs);
+            quotas.pods.extend(held.pods);
         }
-        for (key, (count, each)) in &of {
-            let workload = snapshot.workloads.get(key).filter(|one| has_replicas(one));
-            let Some(workload) = workload else { continue };
-            let tenant = snapshot.tenant_of_namespace(&key.namespace);
-            if let Some(free) = tenant.and_then(|tenant| left.get_mut(&tenant.name)) {
-                take(free, *each, replicas(snapshot, workload).saturating_sub(*count));
-            }
-        }
-        Self { left, pods: of }
+        quotas.ordered = orders.replicas.iter().map(|(key, replicas)| ((*key).clone(), *replicas)).collect();
+        quotas
     }
 
     /// Keeps a size within what the quota of its tenant leaves, which is less for the next one then: by what one step adds, and
@@ -73,7 +169,8 @@ impl Quotas {
         };
         let Some(tenant) = snapshot.tenant_of_namespace(&workload.key.namespace) else { return };
         let Some(free) = self.left.get_mut(&tenant.name) else { return };
-        let present = replicas(snapshot, workload);
+        let ordered = self.ordered.get(&workload.key).copied().unwrap_or(0);
+        let present = replicas(snapshot, workload).max(ordered);
         let Some((_, each)) = self.pods.get(&workload.key).copied() else { return };
         let allowed = present.saturating_add(room(*free, each));
         let left_alone = workload.paused
@@ -85,12 +182,14 @@ impl Quotas {
             take(free, each, asked.saturating_sub(present).min(step));
             return;
         }
+        let runs = self.runs.get(&tenant.name).copied().filter(|runs| *runs != Asks::default());
+        let of_runs = runs.map_or_else(String::new, |runs| format!(", its runs have {}", runs.words()));
         size.why = format!(
-            "{allowed} replicas, as many as the quota of tenant {} has room for ({} are free, a pod asks for {}): raise its \
-             spec.quota; without it: {}",
+            "{allowed} replicas, as many as the quota of tenant {} has room for ({} are free{of_runs}, a pod asks for {}): \
+             raise its spec.quota; without it: {}",
             tenant.name,
             words(free.cpu_millis, free.memory_bytes),
-            words(Some(each.cpu_millis), Some(each.memory_bytes)),
+            each.words(),
             size.why
         );
         take(free, each, (allowed - present).min(step));
@@ -119,6 +218,39 @@ fn has_replicas(workload: &WorkloadPolicy) -> bool {
 fn replicas(snapshot: &Snapshot, workload: &WorkloadPolicy) -> u32 {
     let wanted = snapshot.controllers.get(&workload.target).map_or(0, |one| one.replicas);
     u32::try_from(wanted).unwrap_or(0)
+}
+
+/// It was admitted, and what came of it may not be seen yet.
+fn under_way(state: ActionState) -> bool {
+    !state.ended() && !matches!(state, ActionState::Proposed | ActionState::AwaitingApproval)
+}
+
+/// What each pod of a Job whose start is ordered will ask for, and how many they are. A further try is another Job, which is
+/// not there yet.
+fn to_begin(snapshot: &Snapshot, start: &ActionRecord) -> Option<(Asks, u32)> {
+    let Parameters::StartJob { cpu_millis, memory_bytes, parallelism } = start.parameters else {
+        return None;
+    };
+    let key = ControllerKey { kind: ControllerKind::Job, object: start.target.key.clone() };
+    let job = snapshot.controllers.get(&key)?;
+    if job.uid != start.target.uid || job.finished.is_some() {
+        return None;
+    }
+    let work = job.work.as_ref()?;
+    let each = Asks {
+        cpu_millis: cpu_millis.or(work.requests.cpu_millis).unwrap_or(0),
+        memory_bytes: memory_bytes.or(work.requests.memory_bytes).unwrap_or(0),
+    };
+    Some((each, parallelism.unwrap_or_else(|| work.at_once())))
+}
+
+/// It is of a Job whose Workload has its runs ordered.
+fn of_ordered(snapshot: &Snapshot, pod: &PodRecord) -> bool {
+    pod.owner.as_ref().is_some_and(|owner| owner.kind == ControllerKind::Job)
+        && snapshot
+            .workload_of(pod)
+            .and_then(|key| snapshot.workloads.get(key))
+            .is_some_and(|workload| workload.permits.scaling.is_some())
 }
 
 /// It holds what it asks for.
@@ -161,6 +293,8 @@ mod tests {
 
     use super::*;
     use homeostat_knowledge::observation::{Change, ObjectChange};
+    use homeostat_knowledge::policy::ScalingPolicy;
+    use homeostat_knowledge::records::OwnerRecord;
     use homeostat_situations::{Given, GivenPod, now, order};
     use std::sync::Arc;
 
@@ -281,6 +415,29 @@ mod tests {
         world.commit(&ObjectChange::Controller(Change::Applied(Arc::new(controller))), now());
         let size = kept(&world, &mut Quotas::of(&world), 10, SizeEffect::Scale, &Owner::Nobody);
         assert_eq!(size.wanted, Some(6), "two are there, three are to come, one more has room: {}", size.why);
+    }
+
+    /// A Job with a Workload that has its runs ordered, and the pod of it that runs, of one core.
+    fn with_a_run(world: &mut Snapshot) {
+        let key = WorkloadKey::new(order().namespace, "plan");
+        let target = ControllerKey { kind: ControllerKind::Job, object: key.clone() };
+        let mut policy = WorkloadPolicy::new(key.clone(), Uid::new("plan"), target.clone());
+        policy.permits.scaling = Some(ScalingPolicy::default());
+        world.commit(&ObjectChange::Workload(Change::Applied(Arc::new(policy))), now());
+        let mut pod = (**world.pods_of(&order()).next().unwrap()).clone();
+        (pod.key, pod.uid) = (key.clone(), Uid::new("plan-pod"));
+        pod.owner = Some(OwnerRecord { kind: target.kind, name: key.name, uid: Uid::new("plan") });
+        pod.containers[0].cpu_request = Some(1_000);
+        world.commit(&ObjectChange::Pod(Change::Applied(Arc::new(pod))), now());
+    }
+
+    #[test]
+    fn a_run_that_has_the_quota_leaves_less_of_it_to_a_service_and_that_is_said() {
+        let mut world = world(Some(quota(3_000, 20 * GIB)));
+        with_a_run(&mut world);
+        let size = kept(&world, &mut Quotas::of(&world), 10, SizeEffect::Scale, &Owner::Nobody);
+        assert_eq!(size.wanted, Some(4), "one core of three is left: {}", size.why);
+        assert!(size.why.contains("its runs have 1.00 vCPU, 1.00 GiB"), "{}", size.why);
     }
 
     #[test]

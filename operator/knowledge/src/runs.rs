@@ -96,7 +96,7 @@ pub struct RunsReport {
 }
 
 impl RunsReport {
-    /// By how much its latest run is late: without end where that never finds room; `None` when every run is in time.
+    /// By how much its latest run is late: without end where that finds no room now; `None` when every run is in time.
     pub fn late_by(&self) -> Option<SignedDuration> {
         self.late.as_ref()?;
         let latest = self.latest.first();
@@ -111,7 +111,7 @@ pub struct LateRun {
     pub run: String,
     /// When it must have ended.
     pub due: Timestamp,
-    /// By how much it is late; `None`: it never finds room.
+    /// By how much it is late; `None`: it finds no room in what there is now.
     pub by: Option<SignedDuration>,
     /// What has to grow by how much and what that costs, or why nothing helps.
     pub help: String,

@@ -104,7 +104,7 @@ mod tests {
         assert_eq!(put("a", Some(60)), "a is late");
         assert_eq!(put("b", Some(600)), "b is late (1 more workloads have late runs)");
         assert_eq!(put("c", Some(600)), "b is late (2 more workloads have late runs)");
-        assert_eq!(put("d", None), "d is late (3 more workloads have late runs)", "it never finds room");
+        assert_eq!(put("d", None), "d is late (3 more workloads have late runs)", "it finds no room now");
     }
 
     #[test]

@@ -117,13 +117,13 @@ fn month(
 }
 
 fn cells(row: &Row<'_>) -> Vec<Cell> {
-    let never = || Cell::Toned(Tone::Bad, "never finds room".to_owned());
+    let nowhere = || Cell::Toned(Tone::Bad, "finds no room now".to_owned());
     vec![
         row.tenant.map_or(Cell::NoData, |name| Cell::Text(name.to_string())),
         Cell::Text(row.workload.to_string()),
         Cell::Text(row.late.run.clone()),
         Cell::Instant(row.late.due),
-        row.late.by.map_or_else(never, |by| Cell::Seconds(by.as_secs_f64())),
+        row.late.by.map_or_else(nowhere, |by| Cell::Seconds(by.as_secs_f64())),
         Cell::Text(row.late.help.clone()),
     ]
 }

@@ -16,7 +16,7 @@ use super::slots::{Change, Slots};
 use homeostat_knowledge::{SignedDuration, Timestamp, Uid, WorkloadKey};
 use homeostat_scale::jobs::kueue::Orderer;
 use homeostat_scale::jobs::learned::{JobHistory, Times};
-use homeostat_scale::jobs::overload::{Expected, Overload, overload};
+use homeostat_scale::jobs::overload::{Expected, Overload, Quota, overload};
 use homeostat_scale::jobs::parts::Parts;
 use homeostat_scale::jobs::{Event, JobId, Outcome, Planner, PlannerError, Run, Size};
 use std::collections::{BTreeMap, BTreeSet};
@@ -40,6 +40,8 @@ pub struct Look<'a> {
     pub waits: &'a AllWaits,
     /// What there is for all ordered runs; nothing starts while it is not known.
     pub capacity: Option<Size>,
+    /// What pods that are no runs take of the quotas of tenants, by their names.
+    pub standing: &'a BTreeMap<String, Size>,
     /// What one pod can have at most.
     pub largest: &'a Largest,
     /// What a Job that waits asks for at least, whatever its run is planned with; of one pod, where their number is chosen.
@@ -126,6 +128,8 @@ pub struct Desk {
     capacity: Option<Size>,
     /// What it was told that others take of it, and of the quotas of tenants.
     others: (Size, BTreeMap<String, Size>),
+    /// What it was told that pods that are no runs take of these quotas.
+    standing: BTreeMap<String, Size>,
     given_up: BTreeMap<WorkloadKey, String>,
     last_start: BTreeMap<WorkloadKey, String>,
     ahead: Option<(Timestamp, Overload)>,
@@ -254,6 +258,7 @@ impl Desk {
             self.follow(jobs, known, now);
         }
         self.room(capacity, jobs, now);
+        self.stand(look.standing);
         self.stuck(jobs, now);
         self.least(asked, look, now);
         self.share(asked, look, capacity, now);
@@ -320,6 +325,7 @@ impl Desk {
         self.assigned.clear();
         self.capacity = Some(capacity);
         self.others = (Size::default(), BTreeMap::new());
+        self.standing = BTreeMap::new();
         self.planner = Some(planner);
         let _known = self.tell(now, Event::Capacity(capacity));
         let all: Vec<Change> =
@@ -465,7 +471,7 @@ impl Desk {
         let known = self.runs.iter().map(|(run, live)| (*run, (&live.workload, Some(&live.told))));
         let all: BTreeMap<Run, (&WorkloadKey, Option<&Told>)> = known.chain(announced).collect();
         let mut places: BTreeMap<Run, usize> = BTreeMap::new();
-        let mut quotas: BTreeMap<String, Size> = BTreeMap::new();
+        let mut quotas: BTreeMap<String, Quota> = BTreeMap::new();
         let mut list: Vec<Expected> = Vec::new();
         for (run, (workload, told)) in all {
             let Some(asked) = self.told.get(workload) else { continue };
@@ -489,8 +495,8 @@ impl Desk {
             places.insert(run, list.len());
             let title = format!("{} run of {}", title(workload), run.slot);
             let tenant = asked.job.tenant.clone();
-            if let Some(quota) = asked.quota {
-                quotas.insert(tenant.clone(), quota);
+            if let Some(limit) = asked.quota {
+                quotas.insert(tenant.clone(), Quota { limit, standing: self.stands(&tenant) });
             }
             let from = now.max(run.slot);
             list.push(Expected { title, tenant, from, due, lasts, size, running, needs });

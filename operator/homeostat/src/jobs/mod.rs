@@ -40,7 +40,7 @@ pub mod seen;
 pub mod slots;
 
 use backlog::{At, Made, Making};
-use declared::{Asked, Queues, asked, capacity};
+use declared::{Asked, Queues, asked, capacity, standing};
 use desk::{Desk, Look, Start};
 use homeostat_execute::guards::{Mode, frozen, mode};
 use homeostat_knowledge::plan::Draft;
@@ -136,6 +136,7 @@ impl RunOrder {
         self.known.watch(&jobs, &waits);
         let declared = |key: &WorkloadKey| snapshot.workloads.contains_key(key);
         self.making.meet(&asked, declared, &jobs, &self.known, now);
+        let standing = standing(snapshot, &asked, &jobs);
         let (held, frozen) = (held(snapshot), frozen_tenants(&asked, snapshot, now));
         let (mut acting, mut watching) = (BTreeMap::new(), BTreeMap::new());
         for (key, one) in std::mem::take(&mut asked) {
@@ -162,6 +163,7 @@ impl RunOrder {
             jobs: &jobs,
             waits: &waits,
             capacity: all,
+            standing: &standing,
             largest: &largest,
             least: &least,
             refused: &refused,

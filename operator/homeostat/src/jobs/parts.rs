@@ -75,6 +75,8 @@ pub struct Chosen<'a> {
     pub pod: Size,
     /// What there is for all runs.
     pub capacity: Size,
+    /// What pods that are no runs take of its tenant's quota.
+    pub standing: Size,
 }
 
 impl Chosen<'_> {
@@ -84,7 +86,8 @@ impl Chosen<'_> {
         let settings = Settings::default();
         let due = self.slot.checked_add(rules.deadline).unwrap_or(Timestamp::MAX);
         let small = |count: u64| u32::try_from(count).unwrap_or(u32::MAX);
-        let quota = self.asked.quota.map_or(u64::MAX, |quota| self.pod.count_in(quota));
+        let quota = self.asked.quota.map(|quota| quota.minus(self.standing));
+        let quota = quota.map_or(u64::MAX, |quota| self.pod.count_in(quota));
         let bounds = rules.parallelism;
         let asks = Asks {
             min: bounds.map_or(1, |bounds| small(bounds.min)),

@@ -80,7 +80,9 @@ fn late(key: &WorkloadKey, asked: &Asked, desk: &Desk) -> (Vec<LateRun>, usize) 
             mine.filter(|(run, _)| in_parts.iter().all(|known| known != run)).collect();
         count += others.len();
         // They come latest first.
-        runs.extend(others.into_iter().take(NAMED).map(|(run, late)| in_line(run, late, overload, asked)));
+        let standing = desk.stands(&asked.job.tenant);
+        let named = others.into_iter().take(NAMED);
+        runs.extend(named.map(|(run, late)| in_line(run, late, overload, (asked, standing))));
     }
     runs.sort_by_key(|late| (Reverse(late.by.unwrap_or(SignedDuration::MAX)), late.due));
     runs.truncate(NAMED);
@@ -88,8 +90,8 @@ fn late(key: &WorkloadKey, asked: &Asked, desk: &Desk) -> (Vec<LateRun>, usize) 
 }
 
 /// A run that waits too long for those before it, and what would cure that at what price.
-fn in_line(run: &str, late: &Late, overload: &Overload, asked: &Asked) -> LateRun {
-    let mut help: Vec<String> = overload.cures(late).into_iter().map(|cure| grows(cure, asked)).collect();
+fn in_line(run: &str, late: &Late, overload: &Overload, of: (&Asked, Size)) -> LateRun {
+    let mut help: Vec<String> = overload.cures(late).into_iter().map(|cure| grows(cure, of)).collect();
     if let Some(by) = late.alone {
         let why = if help.is_empty() { "no capacity helps: raise" } else { "and raise" };
         help.push(format!("{why} spec.scaling.deadlineSeconds by {}", by.as_secs() + 1));
@@ -100,7 +102,7 @@ fn in_line(run: &str, late: &Late, overload: &Overload, asked: &Asked) -> LateRu
 /// The latest of so many late runs of a workload, in words.
 fn said_of(key: &WorkloadKey, first: &LateRun, count: usize) -> String {
     let by = first.by.map_or_else(
-        || "never finds room".to_owned(),
+        || "finds no room now".to_owned(),
         |by| format!("will end {} s after it is due ({})", by.as_secs().max(1), first.due),
     );
     let others = match count {
@@ -111,8 +113,8 @@ fn said_of(key: &WorkloadKey, first: &LateRun, count: usize) -> String {
     if first.help.is_empty() { said } else { format!("{said}; {}", first.help) }
 }
 
-/// What has to grow by how much, and what that costs.
-fn grows((limit, more): (Limit<'_>, Size), asked: &Asked) -> String {
+/// What has to grow by how much, and what that costs; or who has to ask for less: other pods have `standing` of the quota.
+fn grows((limit, more): (Limit<'_>, Size), (asked, standing): (&Asked, Size)) -> String {
     let what = match limit {
         Limit::Quota(tenant) => format!("the quota of tenant {tenant} (spec.quota)"),
         Limit::Capacity => "the cluster's capacity for runs".to_owned(),
@@ -121,5 +123,13 @@ fn grows((limit, more): (Limit<'_>, Size), asked: &Asked) -> String {
     let prices = asked.prices.as_ref().filter(|_| mine);
     let cost = prices.and_then(|prices| prices.month(more.vcpu(), more.gib()));
     let cost = cost.map_or_else(String::new, |cost| format!(", which costs {cost}"));
-    format!("{what} has to grow by {more}{cost}")
+    let own_quota = matches!(limit, Limit::Quota(tenant) if tenant == asked.job.tenant);
+    let less = if own_quota && standing != Size::default() {
+        format!(
+            ", or other pods (services, workers) have to ask for less (fewer replicas): they use {standing} of it"
+        )
+    } else {
+        String::new()
+    };
+    format!("{what} has to grow by {more}{cost}{less}")
 }

@@ -20,6 +20,7 @@ mod kept;
 mod kueue;
 mod parts;
 mod pauses;
+mod quota;
 mod refused;
 mod room;
 mod sizes;

@@ -34,6 +34,22 @@ pub struct Expected {
     pub needs: Option<usize>,
 }
 
+/// What the runs of one tenant may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Quota {
+    /// The whole of it.
+    pub limit: Size,
+    /// What pods that are no runs take of it.
+    pub standing: Size,
+}
+
+impl Quota {
+    /// What it leaves to runs with so much on top.
+    fn left(self, more: Size) -> Size {
+        self.limit.plus(more).minus(self.standing)
+    }
+}
+
 /// A run that will be late.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -44,7 +60,7 @@ pub struct Late {
     pub tenant: String,
     /// When it must have ended.
     pub due: Timestamp,
-    /// By how much; `None`: it never finds room.
+    /// By how much; `None`: it finds no room in what there is now.
     pub by: Option<SignedDuration>,
     /// By how much also with all room there could be: it, or a chain that it ends, is longer than its window.
     pub alone: Option<SignedDuration>,
@@ -108,11 +124,18 @@ const LOOK: usize = 256;
 /// As much as could be.
 const ALL: Size = Size { millicores: u64::MAX, mebibytes: u64::MAX };
 
-/// Lays the `most` most urgent runs out within `capacity` and the tenants' quotas; says what is late and what would cure it.
-/// Where CPU and memory lack, both grow in the proportion of what there is.
-pub fn overload(runs: &[Expected], capacity: Size, quotas: &BTreeMap<String, Size>, most: usize) -> Overload {
+/// Lays the `most` most urgent runs out within `capacity` and what the tenants' quotas leave to them; says what is late and
+/// what would cure it. Where CPU and memory lack, both grow in the proportion of what there is.
+pub fn overload(
+    runs: &[Expected],
+    capacity: Size,
+    quotas: &BTreeMap<String, Quota>,
+    most: usize,
+) -> Overload {
     let mut runs = most_urgent(runs, most);
-    let found = lay_out(&runs, capacity, quotas);
+    let free = quotas.iter().map(|(tenant, quota)| (tenant.clone(), quota.left(Size::default())));
+    let free: BTreeMap<String, Size> = free.collect();
+    let found = lay_out(&runs, capacity, &free);
     if found.is_empty() {
         return Overload::default();
     }
@@ -124,8 +147,8 @@ pub fn overload(runs: &[Expected], capacity: Size, quotas: &BTreeMap<String, Siz
         runs[*place].due = later(runs[*place].due, by.unwrap_or(SignedDuration::MAX));
     }
     let mut cure = Cure::default();
-    let mut grown = quotas.clone();
-    let tight = lay_out(&runs, ALL, quotas);
+    let mut grown = free.clone();
+    let tight = lay_out(&runs, ALL, &free);
     for (place, _) in &tight {
         let tenant = &runs[*place].tenant;
         let Some(quota) = quotas.get(tenant).filter(|_| !cure.quotas.contains_key(tenant)) else { continue };
@@ -134,14 +157,14 @@ pub fn overload(runs: &[Expected], capacity: Size, quotas: &BTreeMap<String, Siz
             grown.remove(tenant);
             continue;
         }
-        let with = |more: Size| BTreeMap::from([(tenant.clone(), quota.plus(more))]);
+        let with = |more: Size| BTreeMap::from([(tenant.clone(), quota.left(more))]);
         let holds = |more: Size| lay_out(&runs, ALL, &with(more)).is_empty();
         // Late by what it needs of another tenant.
         if holds(Size::default()) {
             continue;
         }
-        let more = smallest(*quota, holds);
-        grown.insert(tenant.clone(), quota.plus(more));
+        let more = smallest(quota.limit, holds);
+        grown.insert(tenant.clone(), quota.left(more));
         cure.quotas.insert(tenant.clone(), more);
     }
     let short: BTreeSet<usize> =
@@ -424,6 +447,12 @@ mod tests {
         all.iter().map(|(tenant, quota)| ((*tenant).to_owned(), *quota)).collect()
     }
 
+    /// Quotas of which pods that are no runs take so much.
+    fn limited(all: &[(&str, Size)], standing: Size) -> BTreeMap<String, Quota> {
+        let quota = |limit: &Size| Quota { limit: *limit, standing };
+        all.iter().map(|(tenant, limit)| ((*tenant).to_owned(), quota(limit))).collect()
+    }
+
     fn told(runs: &[Expected], vcpu: f64) -> Overload {
         overload(runs, capacity(vcpu), &BTreeMap::new(), 100)
     }
@@ -449,8 +478,8 @@ mod tests {
     fn a_quota_that_makes_its_own_runs_late_has_to_grow_and_nothing_else() {
         let mut runs = four(|_| "a".to_owned());
         runs.push(run("b/plan", 0, 20, 10, 2.0, None));
-        let limited = quotas(&[("a", Size { millicores: 2_000, mebibytes: u64::MAX }), ("b", capacity(2.0))]);
-        let overloaded = overload(&runs, capacity(64.0), &limited, 100);
+        let all = [("a", Size { millicores: 2_000, mebibytes: u64::MAX }), ("b", capacity(2.0))];
+        let overloaded = overload(&runs, capacity(64.0), &limited(&all, Size::default()), 100);
         assert_eq!(overloaded.late.len(), 2, "one after the other: {overloaded:?}");
         let more = Size { millicores: 2_000, mebibytes: 0 };
         assert_eq!(overloaded.cure, Cure { quotas: quotas(&[("a", more)]), capacity: None });
@@ -460,8 +489,26 @@ mod tests {
     }
 
     #[test]
+    fn what_pods_that_are_no_runs_take_of_a_quota_is_not_there_for_its_runs() {
+        let runs = four(|_| "a".to_owned());
+        let all = [("a", Size { millicores: 8_000, mebibytes: u64::MAX })];
+        let with = |millicores| {
+            let standing = Size { millicores, mebibytes: 512 };
+            overload(&runs, capacity(64.0), &limited(&all, standing), 100)
+        };
+        assert_eq!(with(4_000), Overload::default(), "two at a time are in time");
+        for (standing, lacks, by) in [(6_000, 2_000, Some(20)), (7_000, 3_000, None), (9_000, 5_000, None)] {
+            let overloaded = with(standing);
+            let more = Size { millicores: lacks, mebibytes: 0 };
+            assert_eq!(overloaded.late[0].by, by.map(SignedDuration::from_mins), "{standing}");
+            assert_eq!(overloaded.cures(&overloaded.late[0]), [(Limit::Quota("a"), more)], "{standing}");
+        }
+    }
+
+    #[test]
     fn memory_that_lacks_in_a_quota_is_what_grows() {
-        let limited = quotas(&[("a", Size { millicores: u64::MAX, mebibytes: 1_024 })]);
+        let all = [("a", Size { millicores: u64::MAX, mebibytes: 1_024 })];
+        let limited = limited(&all, Size::default());
         let overloaded = overload(&four(|_| "a".to_owned()), capacity(64.0), &limited, 100);
         assert_eq!(overloaded.cure.quotas["a"], Size { millicores: 0, mebibytes: 1_024 });
     }
@@ -470,8 +517,8 @@ mod tests {
     fn where_both_are_short_each_run_hears_what_keeps_it() {
         let mut runs = four(|_| "a".to_owned());
         runs.push(run("b/plan", 0, 10, 10, 8.0, None));
-        let limited = quotas(&[("a", Size { millicores: 2_000, mebibytes: u64::MAX })]);
-        let overloaded = overload(&runs, capacity(4.0), &limited, 100);
+        let all = [("a", Size { millicores: 2_000, mebibytes: u64::MAX })];
+        let overloaded = overload(&runs, capacity(4.0), &limited(&all, Size::default()), 100);
         let of = |tenant: &str| {
             let late = overloaded.late.iter().find(|late| late.tenant == tenant).unwrap();
             overloaded.cures(late).into_iter().map(|(limit, _)| limit).collect::<Vec<_>>()
@@ -485,8 +532,8 @@ mod tests {
         let mut runs: Vec<Expected> =
             (0..600).map(|place| run(&format!("a/{place}"), 0, 5, 1, 1.0, None)).collect();
         runs.push(run("b/plan", 0, 20, 10, 1.0, None));
-        let limited = quotas(&[("a", Size { millicores: 1_000, mebibytes: u64::MAX })]);
-        let overloaded = overload(&runs, capacity(4.0), &limited, 1_000);
+        let all = [("a", Size { millicores: 1_000, mebibytes: u64::MAX })];
+        let overloaded = overload(&runs, capacity(4.0), &limited(&all, Size::default()), 1_000);
         assert!(overloaded.late.iter().all(|late| late.tenant == "a"), "{:?}", overloaded.late);
     }
 

@@ -29,6 +29,22 @@ impl Desk {
         }
     }
 
+    /// Tells the planner what pods that are no runs take of the quotas of tenants. The capacity is told without them.
+    pub(super) fn stand(&mut self, standing: &BTreeMap<String, Size>) {
+        if *standing == self.standing {
+            return;
+        }
+        if let Some(planner) = &mut self.planner {
+            planner.standing(standing);
+            self.standing.clone_from(standing);
+        }
+    }
+
+    /// What pods that are no runs take of a tenant's quota.
+    pub fn stands(&self, tenant: &str) -> Size {
+        self.standing.get(tenant).copied().unwrap_or_default()
+    }
+
     fn others(&self, jobs: &Jobs) -> (Size, BTreeMap<String, Size>) {
         let mut planned: BTreeMap<&Uid, Size> = BTreeMap::new();
         for live in self.runs.values() {

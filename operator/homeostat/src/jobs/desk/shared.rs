@@ -20,6 +20,8 @@ impl Desk {
         now: Timestamp,
     ) {
         let Some(planner) = &self.planner else { return };
+        let standing = &self.standing;
+        let stands = |asked: &Asked| standing.get(&asked.job.tenant).copied().unwrap_or_default();
         let mut events = Vec::new();
         for (run, live) in &mut self.runs {
             if !matches!(live.told, Told::Nothing(_) | Told::Due) {
@@ -39,8 +41,8 @@ impl Desk {
                 millicores: pod.millicores.max(least.millicores),
                 mebibytes: pod.mebibytes.max(least.mebibytes),
             };
-            let history = &history.items;
-            let chosen = Chosen { asked, work, slot: run.slot, waits, history, pod, capacity }.parts(now);
+            let (history, standing, slot) = (&history.items, stands(asked), run.slot);
+            let chosen = Chosen { asked, work, slot, waits, history, pod, capacity, standing }.parts(now);
             events.push(Event::Pods { run: *run, pods: chosen.pods, seconds: chosen.seconds });
             live.parts = Some(chosen);
         }
@@ -54,7 +56,9 @@ impl Desk {
                 continue;
             }
             let (waits, work, history) = (Waits::default(), &asked.work, &history.items);
-            let chosen = Chosen { asked, work, slot, waits, history, pod, capacity }.parts(now.max(slot));
+            let standing = stands(asked);
+            let chosen = Chosen { asked, work, slot, waits, history, pod, capacity, standing };
+            let chosen = chosen.parts(now.max(slot));
             events.push(Event::Pods { run, pods: chosen.pods, seconds: chosen.seconds });
         }
         for event in events {

@@ -5,7 +5,7 @@ use super::*;
 
 impl World {
     /// A `CronJob` whose runs ask for so much.
-    fn sized(&mut self, name: &str, vcpu: u64, mebibytes: u64) {
+    pub(super) fn sized(&mut self, name: &str, vcpu: u64, mebibytes: u64) {
         self.workload("a", name, |_| {});
         let target = ControllerKey { kind: ControllerKind::CronJob, object: ObjectKey::new("a", name) };
         let mut cron = record(target, &format!("cron-a-{name}"));

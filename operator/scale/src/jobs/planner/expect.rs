@@ -112,7 +112,7 @@ impl Planner {
         let free = |all: Size, taken: Size| all.minus(taken.plus(size)).millicores;
         let mut spare = free(self.capacity, self.others.plus(self.reserved));
         if let Some(quota) = tenant.quota {
-            spare = spare.min(free(quota, tenant.used.plus(tenant.others)));
+            spare = spare.min(free(quota, tenant.used.plus(tenant.elsewhere())));
         }
         let wanted = learnt.min(size.millicores.saturating_add(spare));
         if first && wanted > size.millicores && !self.hold(now, wanted, run) {

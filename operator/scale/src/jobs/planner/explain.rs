@@ -101,14 +101,7 @@ impl Planner {
                 self.ready.before(&place),
                 live.latest
             ),
-            State::Parked(cpu, _) if self.larger_than_quota(run, cpu) => format!(
-                "needs {}, and its tenant's quota is less; it starts once that is raised or it asks for less",
-                self.sized(run, cpu)
-            ),
-            State::Parked(..) => {
-                "waits for its tenant's other runs: the quota is used up, or kept for a more urgent one"
-                    .to_owned()
-            }
+            State::Parked(cpu, _) => self.parked_for(run, cpu, live.latest),
             State::Running(size) => format!("runs with {size}, try {}", live.attempt),
             State::Left => "left to its queue of Kueue".to_owned(),
         })

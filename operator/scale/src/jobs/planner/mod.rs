@@ -254,6 +254,8 @@ struct Tenant {
     used: Size,
     /// Taken of the quota by runs that are not ordered here.
     others: Size,
+    /// Taken of the quota by pods that are no runs; the capacity is told without them.
+    standing: Size,
     /// Logarithm of how much longer its runs take than their kinds'.
     pace: Level,
     behind: SignedDuration,
@@ -529,6 +531,13 @@ impl Declared {
         let mebibytes = mebibytes.min(self.job.most_mebibytes.map_or(u64::MAX, |most| most.max(known)));
         let millicores = self.history.cpu(self.job.millicores, self.job.most_millicores, &settings.cpu);
         (Size { millicores, mebibytes }, source)
+    }
+}
+
+impl Tenant {
+    /// Taken of the quota by all but the runs that are ordered here.
+    fn elsewhere(&self) -> Size {
+        self.others.plus(self.standing)
     }
 }
 

@@ -1,4 +1,5 @@
-//! Room that is not there for everybody: quotas of tenants, and what runs take that are not ordered here.
+//! Room that is not there for everybody: quotas of tenants, and what is taken by runs that are not ordered here and by pods
+//! that are no runs.
 
 use super::super::later;
 use super::{Place, Planner, Run, SignedDuration, Size, State, Timestamp};
@@ -14,6 +15,21 @@ impl Planner {
             let tenant = &mut self.tenants[*place];
             if moved || tenant.others != others {
                 tenant.others = others;
+                changed.push(*place);
+            }
+        }
+        for place in changed {
+            self.unpark(place);
+        }
+    }
+
+    /// What pods that are no runs take of their tenants' quotas; the capacity is told without them. Only runs of tenants of
+    /// which that has changed are looked at again.
+    pub fn standing(&mut self, by_tenant: &BTreeMap<String, Size>) {
+        let mut changed = Vec::new();
+        for (name, place) in &self.tenants_by_name {
+            let standing = by_tenant.get(name).copied().unwrap_or_default();
+            if std::mem::replace(&mut self.tenants[*place].standing, standing) != standing {
                 changed.push(*place);
             }
         }
@@ -60,14 +76,35 @@ impl Planner {
 
     pub(super) fn over_quota(&self, run: Run, millicores: u64) -> bool {
         let tenant = &self.tenants[self.jobs[run.job.index()].tenant];
-        let taken = tenant.used.plus(tenant.others);
+        let taken = tenant.used.plus(tenant.elsewhere());
         tenant.quota.is_some_and(|quota| !taken.plus(self.sized(run, millicores)).fits(quota))
     }
 
-    /// Whether a run asks for more than its tenant may have in all.
-    pub(super) fn larger_than_quota(&self, run: Run, millicores: u64) -> bool {
+    /// What a run waits for that is parked, in words.
+    pub(super) fn parked_for(&self, run: Run, millicores: u64, latest: Timestamp) -> String {
         let tenant = &self.tenants[self.jobs[run.job.index()].tenant];
-        tenant.quota.is_some_and(|quota| !self.sized(run, millicores).fits(quota))
+        let Some(quota) = tenant.quota else { return "waits for its turn".to_owned() };
+        let (size, standing) = (self.sized(run, millicores), tenant.standing);
+        if !size.fits(quota) {
+            return format!(
+                "needs {size}, and its tenant's quota is less; it starts once that is raised or it asks for less"
+            );
+        }
+        if !size.fits(quota.minus(standing)) {
+            let lacks = size.plus(standing).minus(quota);
+            return format!(
+                "needs {size}, and other pods (services, workers) use {standing} of its tenant's quota, {lacks} too much: it \
+                 starts once they ask for less (fewer replicas) or spec.quota is raised, and is late if that is after {latest}"
+            );
+        }
+        let beside = if standing == Size::default() {
+            String::new()
+        } else {
+            format!("; other pods (services, workers) use {standing} of it")
+        };
+        format!(
+            "waits for its tenant's other runs: the quota is used up, or kept for a more urgent one{beside}"
+        )
     }
 
     /// Whether a run would take room of its tenant's quota from a more urgent one that waits for it: it must end before that
@@ -83,7 +120,7 @@ impl Planner {
     /// Latest start of the more urgent run of the same tenant for which the rest of its quota is kept.
     fn kept_until(&self, place: &Place) -> Option<Timestamp> {
         let tenant = &self.tenants[self.jobs[place.1.job.index()].tenant];
-        let room = tenant.quota?.minus(tenant.others);
+        let room = tenant.quota?.minus(tenant.elsewhere());
         let mut more_urgent =
             tenant.parked.iter().take_while(|(other, _)| other < place).take(self.settings.look);
         let first = more_urgent.find(|(other, millicores)| self.sized(other.1, *millicores).fits(room));
@@ -126,7 +163,7 @@ impl Planner {
     pub(super) fn unpark(&mut self, tenant: usize) {
         let own = &self.tenants[tenant];
         let room = self.capacity.minus(self.others);
-        let mut used = own.used.plus(own.others);
+        let mut used = own.used.plus(own.elsewhere());
         let (mut back, mut without) = (Vec::new(), 0);
         for (place, cpu) in &own.parked {
             let next = used.plus(self.sized(place.1, *cpu));

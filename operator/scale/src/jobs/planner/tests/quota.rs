@@ -147,3 +147,95 @@ fn a_run_that_has_no_room_beside_what_runs_elsewhere_takes_nothing_of_its_tenant
     bench.end(50, first, Outcome::Succeeded, 10);
     assert_eq!(bench.starts(50), [small]);
 }
+
+/// What pods that are no runs take of the quota of tenant `a` from now on.
+fn standing(bench: &mut Bench, vcpu: u64) {
+    let size = Size { millicores: vcpu * 1_000, mebibytes: vcpu * 512 };
+    bench.planner.standing(&BTreeMap::from([("a".to_owned(), size)]));
+}
+
+#[test]
+fn a_quota_that_other_pods_take_is_waited_for_and_said_and_holds_nobody_else_up() {
+    let mut bench = limited(8);
+    let [wide, small] =
+        [("wide", 2, 40), ("small", 1, 60)].map(|(name, vcpu, due)| bench.declare(job("a", name, vcpu, due)));
+    let other = bench.declare(job("b", "plan", 8, 60));
+    for id in [wide, small, other] {
+        bench.teach(id, 10.0);
+    }
+    standing(&mut bench, 1);
+    let run = bench.due(0, &[wide])[0];
+    assert_eq!(bench.starts(0), []);
+    let said = bench.planner.explain(run).unwrap();
+    assert!(said.contains("use 1 vCPU, 0.50 GiB") && said.contains("1 vCPU, 0.00 GiB too much"), "{said}");
+    assert!(said.contains("fewer replicas") && said.contains("spec.quota"), "{said}");
+    let first = bench.due(1, &[small])[0];
+    assert_eq!(bench.starts(1), [small], "nothing is kept for what has no room beside them");
+    standing(&mut bench, 0);
+    assert_eq!(bench.starts(2), []);
+    let said = bench.planner.explain(run).unwrap();
+    assert!(said.contains("its tenant's other runs") && !said.contains("vCPU"), "{said}");
+    bench.end(11, first, Outcome::Succeeded, 10);
+    assert_eq!(bench.starts(11), [wide]);
+    bench.end(21, run, Outcome::Succeeded, 10);
+    bench.due(21, &[other]);
+    standing(&mut bench, 2);
+    assert_eq!(bench.starts(21), [other], "the capacity is told without them");
+}
+
+#[test]
+fn what_runs_goes_on_when_other_pods_come_and_the_next_one_waits() {
+    let mut bench = limited(8);
+    let id = bench.declare(job("a", "plan", 1, 60));
+    bench.teach(id, 10.0);
+    let first = bench.due(0, &[id])[0];
+    assert_eq!(bench.starts(0), [id]);
+    standing(&mut bench, 3);
+    bench.due(1, &[id]);
+    assert_eq!(bench.starts(1), []);
+    assert_eq!(bench.planner.reserved().millicores, 1_000);
+    bench.end(10, first, Outcome::Succeeded, 10);
+    assert_eq!(bench.starts(10), [], "they have more than all of it");
+    standing(&mut bench, 1);
+    assert_eq!(bench.starts(11), [id]);
+}
+
+proptest! {
+    /// However other pods come and go: no start takes more than they and the runs under way leave of the quota, and once
+    /// they are gone all work gets done.
+    #[test]
+    fn no_start_takes_more_than_other_pods_leave_of_the_quota(
+        jobs in prop::collection::vec((1_u64..=3, 5_i64..90, 1_i64..20), 1..12),
+        others in prop::collection::vec(0_u64..6, 90),
+    ) {
+        let mut bench = Bench::new(16);
+        let quota = Size { millicores: 4_000, mebibytes: 65_536 };
+        bench.planner.limit("a", Some(quota)).unwrap();
+        let mut ids = Vec::new();
+        for (number, (cpu, due, _)) in jobs.iter().enumerate() {
+            ids.push(bench.declare(job("a", &format!("job-{number}"), *cpu, *due)));
+        }
+        bench.due(0, &ids);
+        let mut running: Vec<(i64, Run, Size)> = Vec::new();
+        let mut done = 0;
+        for minute in 0..1_000 {
+            let (over, still): (Vec<_>, Vec<_>) = running.drain(..).partition(|run| run.0 <= minute);
+            running = still;
+            for (_, run, _) in over {
+                done += 1;
+                bench.end(minute, run, Outcome::Succeeded, jobs[run.job.index()].2);
+            }
+            let vcpu = others.get(minute as usize).copied().unwrap_or(0);
+            standing(&mut bench, vcpu);
+            let before = running.len();
+            for decision in bench.planner.decide(at(minute)) {
+                let Decision::Start { run, size, .. } = decision else { continue };
+                running.push((minute + jobs[run.job.index()].2, run, size));
+            }
+            let taken = Size { millicores: vcpu * 1_000, mebibytes: vcpu * 512 };
+            let all = running.iter().fold(taken, |all, run| all.plus(run.2));
+            prop_assert!(running.len() == before || all.fits(quota), "{all} at minute {minute}");
+        }
+        prop_assert_eq!(done, ids.len());
+    }
+}
