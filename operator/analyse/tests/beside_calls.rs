@@ -109,6 +109,7 @@ impl World {
                     state: ContainerState::Running { since },
                     last_termination: None,
                     cpu_request: None,
+                    cpu_limit: None,
                     ephemeral_storage_limit: None,
                 }],
                 ..PodRecord::bare(

@@ -88,6 +88,7 @@ pub(crate) fn pod() -> PodRecord {
             state: ContainerState::Running { since: at(-1_000) },
             last_termination: None,
             cpu_request: None,
+            cpu_limit: None,
             ephemeral_storage_limit: None,
         }],
         ..PodRecord::bare(ObjectKey::new("shop", "order-abc"), Uid::new("pod-uid"))

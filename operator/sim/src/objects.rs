@@ -167,6 +167,7 @@ pub fn pod(
             state: ContainerState::Running { since: created },
             last_termination: None,
             cpu_request: None,
+            cpu_limit: None,
             ephemeral_storage_limit: None,
         }],
         ..PodRecord::bare(key, uid)

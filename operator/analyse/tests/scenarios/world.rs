@@ -75,6 +75,7 @@ pub fn pod(name: &str) -> PodRecord {
             state: ContainerState::Running { since: Timestamp::from_second(1_000).unwrap() },
             last_termination: None,
             cpu_request: None,
+            cpu_limit: None,
             ephemeral_storage_limit: None,
         }],
         ..PodRecord::bare(key(&format!("{name}-0")), Uid::new(format!("uid-{name}-0")))

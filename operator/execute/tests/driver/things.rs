@@ -30,6 +30,7 @@ pub fn pod(number: u64, created: Timestamp) -> PodRecord {
             state: ContainerState::Running { since: created },
             last_termination: None,
             cpu_request: None,
+            cpu_limit: None,
             ephemeral_storage_limit: None,
         }],
         ..PodRecord::bare(
