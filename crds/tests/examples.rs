@@ -130,6 +130,10 @@ fn malformed_resources_are_refused_with_the_field_named() {
         (json!({ "spec": { "objectives": { "latency": { "milliseconds": 0.5 } } } }), "milliseconds"),
         (json!({ "spec": { "targetRef": { "name": "Not A Name" } } }), ".spec.targetRef.name"),
         (json!({ "spec": { "playbooks": ["a", "a"] } }), ".spec.playbooks"),
+        (
+            json!({ "spec": { "scaling": { "resources": { "container": "Not A Name" } } } }),
+            ".spec.scaling.resources.container",
+        ),
         (json!({ "spec": { "replicas": 3 } }), ".spec.replicas"),
     ] {
         let (_, mut object) =

@@ -116,6 +116,7 @@ fn resize(snapshot: &Snapshot, workload: &WorkloadKey) -> Option<Chosen> {
         parameters: Parameters::ResizePod {
             container: Name::from(CONTAINER),
             cpu_millis: Some(FED),
+            cpu_limit_millis: None,
             memory_bytes: None,
             memory_limit_bytes: None,
         },

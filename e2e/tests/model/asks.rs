@@ -336,6 +336,7 @@ impl Drawer {
                 let resize = Parameters::ResizePod {
                     container: Name::from(CONTAINER),
                     cpu_millis: Some(SIZES[self.below(SIZES.len())]),
+                    cpu_limit_millis: None,
                     memory_bytes: None,
                     memory_limit_bytes: None,
                 };

@@ -404,12 +404,10 @@ impl Signals {
     }
 }
 
-/// Limit of the pods' only container for what is measured.
+/// Limit that the pods have for what is measured.
 fn container_limit(snapshot: &Snapshot, key: &WorkloadKey, measures: Measures) -> Option<f64> {
-    snapshot.pods_of(key).find_map(|pod| match pod.containers.as_slice() {
-        [only] => measures.container_limit(only).map(|bytes| bytes as f64),
-        _ => None,
-    })
+    let permits = &snapshot.workloads.get(key)?.permits;
+    snapshot.pods_of(key).find_map(|pod| permits.limit_of(pod, measures)).map(|bytes| bytes as f64)
 }
 
 /// New pods of a rollout are about.

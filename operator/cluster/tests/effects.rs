@@ -57,6 +57,17 @@ fn drive(min: u64, max: u64) -> Parameters {
     Parameters::DriveBounds { bounds: Bounds { min, max }, until: until() }
 }
 
+/// So much CPU and memory for the container of a pod, with these limits of CPU and memory.
+fn resize(cpu: u64, memory: Option<u64>, [cpu_limit, memory_limit]: [Option<u64>; 2]) -> Parameters {
+    Parameters::ResizePod {
+        container: Name::from("app"),
+        cpu_millis: Some(cpu),
+        cpu_limit_millis: cpu_limit,
+        memory_bytes: memory,
+        memory_limit_bytes: memory_limit,
+    }
+}
+
 fn id() -> ActionId {
     ActionId::new("order-7f3k2-1")
 }
@@ -138,15 +149,7 @@ fn changes() -> Vec<(Target, Parameters)> {
         (cron_job(), Parameters::Suspend { until: until() }),
         (cron_job(), Parameters::Resume),
         (job(), Parameters::RetryJob),
-        (
-            target("Pod", "v1", "shop", "order-6c-x"),
-            Parameters::ResizePod {
-                container: Name::from("app"),
-                cpu_millis: Some(600),
-                memory_bytes: None,
-                memory_limit_bytes: None,
-            },
-        ),
+        (target("Pod", "v1", "shop", "order-6c-x"), resize(600, None, [None; 2])),
     ]
 }
 
@@ -320,28 +323,27 @@ async fn a_failed_job_is_copied_once_under_a_name_that_follows_from_it() {
 }
 
 #[tokio::test]
-async fn a_pod_is_resized_through_its_subresource() {
-    let server = server();
+async fn a_pod_is_resized_through_its_subresource_and_limits_that_are_not_named_stay() {
     let pod = target("Pod", "v1", "shop", "order-6c-x");
-    let more = Parameters::ResizePod {
-        container: Name::from("app"),
-        cpu_millis: Some(600),
-        memory_bytes: Some(128 << 20),
-        memory_limit_bytes: None,
-    };
-    let hands = ApiActuator::new(server.client());
-    let before = hands.fresh_target(&pod).await.unwrap().unwrap().marks.requests;
-    assert_eq!((before["app"].cpu_millis, before["app"].memory_bytes), (Some(500), Some(64 << 20)));
-    send(&server, &pod, &more).await.unwrap();
-    let sent = last(&server);
-    assert_eq!(sent.line(), "PATCH /api/v1/namespaces/shop/pods/order-6c-x/resize");
-    assert_eq!(
-        sent.body["spec"]["containers"],
-        json!([{ "name": "app", "resources": { "requests": { "cpu": "600m", "memory": "134217728" },
-                 "limits": { "memory": "134217728" } } }])
-    );
-    let after = hands.fresh_target(&pod).await.unwrap().unwrap().marks.requests;
-    assert_eq!((after["app"].cpu_millis, after["app"].memory_bytes), (Some(600), Some(128 << 20)));
+    for (limits, named) in [
+        ([None, None], Value::Null),
+        ([Some(900), None], json!({ "cpu": "900m" })),
+        ([Some(900), Some(256 << 20)], json!({ "cpu": "900m", "memory": "268435456" })),
+    ] {
+        let server = server();
+        let hands = ApiActuator::new(server.client());
+        let before = hands.fresh_target(&pod).await.unwrap().unwrap().marks.requests;
+        assert_eq!((before["app"].cpu_millis, before["app"].memory_bytes), (Some(500), Some(64 << 20)));
+        send(&server, &pod, &resize(600, Some(128 << 20), limits)).await.unwrap();
+        let sent = last(&server);
+        assert_eq!(sent.line(), "PATCH /api/v1/namespaces/shop/pods/order-6c-x/resize");
+        let resources = &sent.body["spec"]["containers"][0]["resources"];
+        assert_eq!(resources["requests"], json!({ "cpu": "600m", "memory": "134217728" }));
+        assert_eq!(resources["limits"], named);
+        let after = hands.fresh_target(&pod).await.unwrap().unwrap().marks.requests["app"];
+        assert_eq!((after.cpu_millis, after.memory_bytes), (Some(600), Some(128 << 20)));
+        assert_eq!([after.cpu_limit_millis, after.memory_limit_bytes], limits);
+    }
 }
 
 #[tokio::test]
@@ -545,12 +547,6 @@ async fn whole(server: &Server, target: &Target, parameters: &Parameters) -> Res
 #[tokio::test]
 async fn each_right_that_is_missing_is_named_and_stops_the_action_at_once() {
     let pod = target("Pod", "v1", "shop", "order-6c-x");
-    let resize = Parameters::ResizePod {
-        container: Name::from("app"),
-        cpu_millis: Some(900),
-        memory_bytes: None,
-        memory_limit_bytes: None,
-    };
     let actions = [
         (pod.clone(), Parameters::EvictPod { grace_seconds: None }),
         (deployment(), Parameters::RollingRestart),
@@ -562,7 +558,7 @@ async fn each_right_that_is_missing_is_named_and_stops_the_action_at_once() {
         (cron_job(), Parameters::Suspend { until: until() }),
         (job(), Parameters::RetryJob),
         (cron_job(), Parameters::CreateJob { slot: until() }),
-        (pod, resize),
+        (pod, resize(900, None, [None; 2])),
     ];
     let mut taken_away = 0;
     for (target, parameters) in actions {

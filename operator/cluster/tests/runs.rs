@@ -89,6 +89,7 @@ fn resize() -> Parameters {
     Parameters::ResizePod {
         container: Name::from("app"),
         cpu_millis: None,
+        cpu_limit_millis: None,
         memory_bytes: Some(1_024 * MIB),
         memory_limit_bytes: None,
     }

@@ -38,10 +38,19 @@ pub fn digest(record: &ActionRecord) -> Name {
         Parameters::DriveBounds { bounds, until } => part(&(bounds.min, bounds.max, micros(*until))),
         Parameters::RollBack { revision } => part(revision),
         Parameters::Cordon { until } | Parameters::Suspend { until } => part(&micros(*until)),
-        Parameters::ResizePod { container, cpu_millis, memory_bytes, memory_limit_bytes } => {
+        Parameters::ResizePod {
+            container,
+            cpu_millis,
+            cpu_limit_millis,
+            memory_bytes,
+            memory_limit_bytes,
+        } => {
             part(&(container, cpu_millis, memory_bytes));
             if let Some(limit) = memory_limit_bytes {
                 part(limit);
+            }
+            if let Some(limit) = cpu_limit_millis {
+                part(&("cpu limit", limit));
             }
         }
         Parameters::StartJob { cpu_millis, memory_bytes, parallelism } => {
@@ -57,6 +66,9 @@ pub fn digest(record: &ActionRecord) -> Name {
     part(&(before.cordoned, before.suspended, before.cpu_millis, before.memory_bytes));
     if let Some(limit) = before.memory_limit_bytes {
         part(&("limit", limit));
+    }
+    if let Some(limit) = before.cpu_limit_millis {
+        part(&("cpu limit", limit));
     }
     if let Some(bounds) = before.bounds {
         part(&(bounds.min, bounds.max));

@@ -283,6 +283,9 @@ impl Field {
 pub struct Requests {
     /// CPU request, in thousandths of a core.
     pub cpu_millis: Option<u64>,
+    /// CPU limit, in thousandths of a core.
+    #[serde(default)]
+    pub cpu_limit_millis: Option<u64>,
     /// Memory request, in bytes.
     pub memory_bytes: Option<u64>,
     /// Memory limit, in bytes.

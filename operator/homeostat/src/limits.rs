@@ -1,7 +1,8 @@
 //! When what fills up reaches its limit: a forecast for each workload with a signal that measures its memory, and for each
 //! signal that measures a volume, a quota or ephemeral storage.
 //!
-//! The memory is that of the pod that uses most; its limit is the threshold of the signal, else that of the only container.
+//! The memory is that of the pod that uses most; its limit is the threshold of the signal, else that of the only container,
+//! or of the one that `scaling.resources.container` names.
 //! It is looked at each minute, an hour ahead. Of what fills a disk or a quota the series counts that uses most; its limit
 //! is the threshold, for ephemeral storage else that of the only container. It is looked at each five minutes, a day ahead.
 //! Beside the loop like the loads, and shown only: what is done follows from findings. Nothing of it survives a restart.
@@ -185,7 +186,7 @@ fn signals(policy: &WorkloadPolicy) -> impl Iterator<Item = &SignalPolicy> {
 /// What fills up of one workload and has a limit.
 fn filling<'a>(snapshot: &Snapshot, policy: &'a WorkloadPolicy) -> Vec<Filling<'a>> {
     let with_limit = |signal: &'a SignalPolicy| {
-        let container = || limit(snapshot, &policy.key, signal.measures);
+        let container = || limit(snapshot, policy, signal.measures);
         let limit = signal.threshold.or_else(container)?;
         let of = if signal.measures.fills() { signal.name.clone() } else { Name::from(MEMORY) };
         (limit.is_finite() && limit > 0.0).then_some(Filling { policy, signal, of, limit })
@@ -193,12 +194,10 @@ fn filling<'a>(snapshot: &Snapshot, policy: &'a WorkloadPolicy) -> Vec<Filling<'
     signals(policy).filter_map(with_limit).collect()
 }
 
-/// Limit of the pods' only container for what is measured.
-fn limit(snapshot: &Snapshot, key: &WorkloadKey, measures: Measures) -> Option<f64> {
-    snapshot.pods_of(key).find_map(|pod| match pod.containers.as_slice() {
-        [only] => measures.container_limit(only).map(|bytes| bytes as f64),
-        _ => None,
-    })
+/// Limit that the pods have for what is measured.
+fn limit(snapshot: &Snapshot, policy: &WorkloadPolicy, measures: Measures) -> Option<f64> {
+    let bytes = snapshot.pods_of(&policy.key).find_map(|pod| policy.permits.limit_of(pod, measures));
+    bytes.map(|bytes| bytes as f64)
 }
 
 /// Forecasts until the token of `world` is cancelled: just after each full minute, newest result only.

@@ -8,7 +8,7 @@ use homeostat_knowledge::forecast::PodAdvice;
 use homeostat_knowledge::kubelet::OUT_OF_MEMORY;
 use homeostat_knowledge::policy::Measures;
 use homeostat_knowledge::{
-    ActionKind, ContainerRecord, ContainerState, ControllerKind, Name, PodRecord, Snapshot, Timestamp, Uid,
+    ContainerRecord, ContainerState, ControllerKind, Name, Parameters, PodRecord, Snapshot, Timestamp, Uid,
     WorkloadKey, WorkloadPolicy,
 };
 use homeostat_scale::size::standing::{Allowed, Glance, History, KeptPod, Kill};
@@ -50,7 +50,8 @@ impl Standing {
     }
 
     /// Looks at one workload, several times a minute, and says what each of its pods should ask for; `None` where people
-    /// give no bounds or no signal for it. It goes on from what was `kept`; what cannot be read is learnt anew.
+    /// give no bounds or no signal for it. It goes on from what was `kept`; what cannot be read is learnt anew. Where it is
+    /// known of no pod which container is meant, the reason says so.
     pub fn advise(
         &mut self,
         snapshot: &Snapshot,
@@ -65,13 +66,27 @@ impl Standing {
         let value = |measures| loads::highest(snapshot, &policy.key, &policy.measuring(measures)?.name, now);
         let glance = Glance { cores: value(Measures::CpuCores), bytes: value(Measures::MemoryBytes) };
         history.look(minute, glance);
+        let permits = &policy.permits;
+        let (mut cpu_limit, mut known, mut unmeasured) = (None, false, None);
         for pod in snapshot.pods_of(&policy.key) {
-            pod.containers
-                .iter()
-                .filter_map(|one| kill(snapshot, pod, one))
-                .for_each(|kill| history.killed(kill));
+            let Some(container) = permits.measured(pod) else {
+                unmeasured = unmeasured.or_else(|| permits.unmeasured(pod));
+                continue;
+            };
+            known = true;
+            if let Some(kill) = kill(snapshot, pod, container) {
+                history.killed(kill);
+            }
+            // What has ended or waits was kept from nothing.
+            let limit = container.cpu_limit.filter(|_| pod.serving());
+            cpu_limit = [cpu_limit, limit].into_iter().flatten().min();
         }
-        Some(Box::new(history.advise(minute, allowed)))
+        history.limited(cpu_limit);
+        let mut advice = history.advise(minute, allowed);
+        if let Some(why) = unmeasured.filter(|_| !known) {
+            advice.why = format!("{why}; {}", advice.why);
+        }
+        Some(Box::new(advice))
     }
 }
 
@@ -118,7 +133,7 @@ fn kill(snapshot: &Snapshot, pod: &PodRecord, container: &ContainerRecord) -> Op
     };
     let finished = end.filter(|end| &*end.reason == OUT_OF_MEMORY)?.finished?;
     let since = snapshot.actions.values().filter(|action| {
-        action.kind() == ActionKind::ResizePod
+        matches!(&action.parameters, Parameters::ResizePod { container: of, .. } if *of == container.name)
             && action.target.uid == pod.uid
             && action.instants.sent.is_some_and(|sent| sent >= finished)
     });
@@ -240,6 +255,66 @@ mod tests {
         }
         let advice = run(&mut world, &mut standing, 120..121);
         assert_eq!(advice.memory.map(|need| need.request / MIB), Some(1_600), "{}", advice.why);
+    }
+
+    /// Gives each pod of `order` these containers: name, limit of CPU, and whether it was killed for want of memory.
+    fn contain(world: &mut Snapshot, containers: &[(&str, Option<u64>, bool)]) {
+        let pods: Vec<_> = world.pods_of(&order()).cloned().collect();
+        for pod in pods {
+            let mut pod = (*pod).clone();
+            let one = pod.containers[0].clone();
+            let made = containers.iter().map(|(name, cpu_limit, killed)| ContainerRecord {
+                name: Name::from(*name),
+                cpu_limit: *cpu_limit,
+                last_termination: killed.then(|| Termination {
+                    reason: Name::from(OUT_OF_MEMORY),
+                    exit_code: 137,
+                    started: None,
+                    finished: Some(at(119)),
+                    used: Amounts::default(),
+                }),
+                ..one.clone()
+            });
+            pod.containers = made.collect();
+            world.commit(&ObjectChange::Pod(Change::Applied(Arc::new(pod))), at(119));
+        }
+    }
+
+    fn name(world: &mut Snapshot, container: Option<&str>) {
+        let mut order = (*policy(world)).clone();
+        order.permits.container = container.map(Name::from);
+        world.commit(&ObjectChange::Workload(Change::Applied(Arc::new(order))), at(119));
+    }
+
+    #[test]
+    fn beside_a_sidecar_the_limit_and_the_kills_of_the_container_that_is_named_count_and_no_others() {
+        let (mut world, mut standing) = (world(), Standing::default());
+        run(&mut world, &mut standing, 0..120);
+        // 0.4 cores are nearly all that the application may use; the sidecar has less and was killed.
+        contain(&mut world, &[("proxy", Some(100), true), ("app", Some(400), false)]);
+        name(&mut world, Some("app"));
+        let advice = run(&mut world, &mut standing, 120..121);
+        assert_eq!(advice.cpu.map(|need| need.request), Some(600), "{}", advice.why);
+        assert_eq!(advice.memory.map(|need| need.request / MIB), Some(352), "{}", advice.why);
+        name(&mut world, Some("proxy"));
+        let advice = run(&mut world, &mut standing, 121..122);
+        assert!(advice.memory.is_some_and(|need| need.request > 352 * MIB), "{}", advice.why);
+    }
+
+    #[test]
+    fn which_container_is_meant_must_be_known_and_the_reason_says_what_to_change() {
+        let (mut world, mut standing) = (world(), Standing::default());
+        run(&mut world, &mut standing, 0..120);
+        contain(&mut world, &[("proxy", Some(100), true), ("app", Some(400), false)]);
+        for (named, words) in [
+            (None, "2 containers, and which of them uses what is not known: name one of proxy, app in"),
+            (Some("ap"), "no container ap: spec.scaling.resources.container must name one of proxy, app;"),
+        ] {
+            name(&mut world, named);
+            let advice = run(&mut world, &mut standing, 120..121);
+            assert!(beside("2 replicas", &advice).contains(words), "{}", advice.why);
+            assert_eq!(advice.memory.map(|need| need.request / MIB), Some(352), "no kill counts");
+        }
     }
 
     #[test]

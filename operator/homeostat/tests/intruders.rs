@@ -185,6 +185,7 @@ fn all_parameters() -> Vec<(&'static str, &'static str, Parameters)> {
             Parameters::ResizePod {
                 container: "app".into(),
                 cpu_millis: None,
+                cpu_limit_millis: None,
                 memory_bytes: Some(1 << 28),
                 memory_limit_bytes: None,
             },
@@ -249,6 +250,7 @@ fn the_checker_admits_nothing_outside_of_the_tenant_and_no_name_that_is_none() {
             Parameters::ResizePod {
                 container: Name::from(name),
                 cpu_millis: None,
+                cpu_limit_millis: None,
                 memory_bytes: Some(1 << 28),
                 memory_limit_bytes: None,
             },

@@ -218,9 +218,12 @@ pub enum Parameters {
         container: Name,
         /// CPU request to have, in thousandths of a core; `None` leaves it.
         cpu_millis: Option<u64>,
-        /// Memory request to have, in bytes; `None` leaves it and the limit.
+        /// CPU limit to have, in thousandths of a core; `None` leaves it.
+        #[serde(default)]
+        cpu_limit_millis: Option<u64>,
+        /// Memory request to have, in bytes; `None` leaves it.
         memory_bytes: Option<u64>,
-        /// Memory limit to have, in bytes; `None`: the same as the request.
+        /// Memory limit to have, in bytes; `None` leaves that of a pod, and gives the template of a `CronJob` its request.
         #[serde(default)]
         memory_limit_bytes: Option<u64>,
     },
@@ -286,6 +289,9 @@ pub struct Before {
     pub suspended: Option<bool>,
     /// CPU request of the container, in thousandths of a core.
     pub cpu_millis: Option<u64>,
+    /// CPU limit of the container, in thousandths of a core, where it is changed.
+    #[serde(default)]
+    pub cpu_limit_millis: Option<u64>,
     /// Memory request of the container, in bytes.
     pub memory_bytes: Option<u64>,
     /// Memory limit of the container, in bytes, where it is changed apart from the request.

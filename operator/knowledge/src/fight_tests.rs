@@ -155,6 +155,7 @@ fn bounds_suspensions_and_requests_are_fought_about_too() {
         let parameters = Parameters::ResizePod {
             container: Name::from(container),
             cpu_millis: Some(800),
+            cpu_limit_millis: None,
             memory_bytes: None,
             memory_limit_bytes: None,
         };

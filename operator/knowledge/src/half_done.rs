@@ -262,11 +262,12 @@ fn go_on(advice: &str, object: &str, key: &ObjectKey) -> Mend {
 
 /// Only what the action changed, as it was.
 fn resources(action: &ActionRecord) -> Mend {
-    let Parameters::ResizePod { container, cpu_millis, memory_bytes, memory_limit_bytes } =
+    let Parameters::ResizePod { container, cpu_millis, cpu_limit_millis, memory_bytes, memory_limit_bytes } =
         &action.parameters
     else {
         return Mend::look("nothing to mend", get(action));
     };
+    let of_runs = ControllerKind::from_kind(&action.target.kind) == ControllerKind::CronJob;
     let before = &action.before;
     let (mut requests, mut limits) = (Map::new(), Map::new());
     if let Some(cpu) = cpu_millis.and(before.cpu_millis) {
@@ -275,10 +276,13 @@ fn resources(action: &ActionRecord) -> Mend {
     if let Some(memory) = memory_bytes.and(before.memory_bytes) {
         requests.insert("memory".to_owned(), json!(memory.to_string()));
     }
-    // Without a limit of its own, the limit was set to the request.
+    if let Some(cpu) = cpu_limit_millis.and(before.cpu_limit_millis) {
+        limits.insert("cpu".to_owned(), json!(format!("{cpu}m")));
+    }
+    // The limit of a template was set to the request.
     let limit = match memory_limit_bytes {
         Some(_) => before.memory_limit_bytes,
-        None => memory_bytes.and(before.memory_bytes),
+        None => memory_bytes.and(before.memory_bytes).filter(|_| of_runs),
     };
     if let Some(limit) = limit {
         limits.insert("memory".to_owned(), json!(limit.to_string()));
@@ -292,7 +296,7 @@ fn resources(action: &ActionRecord) -> Mend {
     }
     let pod = json!({ "spec": { "containers": [{ "name": &**container, "resources": resources }] } });
     let target = object(action);
-    let (what, patch) = if ControllerKind::from_kind(&action.target.kind) == ControllerKind::CronJob {
+    let (what, patch) = if of_runs {
         (target, json!({ "spec": { "jobTemplate": { "spec": { "template": pod } } } }))
     } else {
         (format!("{target} --subresource=resize"), pod)

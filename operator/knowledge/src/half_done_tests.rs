@@ -117,10 +117,12 @@ fn line(action: ActionRecord) -> HalfDone {
     all.remove(0)
 }
 
-fn resize(memory_limit_bytes: Option<u64>) -> Parameters {
+/// CPU and memory, with these limits.
+fn resize(cpu_limit_millis: Option<u64>, memory_limit_bytes: Option<u64>) -> Parameters {
     Parameters::ResizePod {
         container: Name::from("app"),
         cpu_millis: Some(500),
+        cpu_limit_millis,
         memory_bytes: Some(200),
         memory_limit_bytes,
     }
@@ -130,8 +132,13 @@ fn resize(memory_limit_bytes: Option<u64>) -> Parameters {
 fn each_kind_is_mended_by_the_command_that_brings_back_how_it_was() {
     let none = Before::default;
     let replicas = || Before { replicas: Some(3), ..none() };
-    let sizes =
-        || Before { cpu_millis: Some(250), memory_bytes: Some(100), memory_limit_bytes: Some(150), ..none() };
+    let sizes = || Before {
+        cpu_millis: Some(250),
+        cpu_limit_millis: Some(300),
+        memory_bytes: Some(100),
+        memory_limit_bytes: Some(150),
+        ..none()
+    };
     let revision = |text: &str| Before { revision: Some(Name::from(text)), ..none() };
     let until = LATER;
     let own = Bounds { min: 2, max: 10 };
@@ -255,23 +262,33 @@ fn each_kind_is_mended_by_the_command_that_brings_back_how_it_was() {
         (
             "Pod",
             "web-x",
-            resize(Some(300)),
+            resize(Some(600), Some(300)),
             sizes(),
             "kubectl -n shop patch pod/web-x --subresource=resize -p '{\"spec\":{\"containers\":[{\"name\":\"app\",\
-             \"resources\":{\"limits\":{\"memory\":\"150\"},\"requests\":{\"cpu\":\"250m\",\"memory\":\"100\"}}}]}}'",
+             \"resources\":{\"limits\":{\"cpu\":\"300m\",\"memory\":\"150\"},\
+             \"requests\":{\"cpu\":\"250m\",\"memory\":\"100\"}}}]}}'",
+            true,
+        ),
+        (
+            "Pod",
+            "web-x",
+            resize(None, None),
+            sizes(),
+            "kubectl -n shop patch pod/web-x --subresource=resize -p '{\"spec\":{\"containers\":[{\"name\":\"app\",\
+             \"resources\":{\"requests\":{\"cpu\":\"250m\",\"memory\":\"100\"}}}]}}'",
             true,
         ),
         (
             "CronJob",
             "night",
-            resize(None),
+            resize(None, None),
             sizes(),
             "kubectl -n shop patch cronjob/night -p '{\"spec\":{\"jobTemplate\":{\"spec\":{\"template\":{\"spec\":\
              {\"containers\":[{\"name\":\"app\",\"resources\":{\"limits\":{\"memory\":\"100\"},\"requests\":\
              {\"cpu\":\"250m\",\"memory\":\"100\"}}}]}}}}}}'",
             true,
         ),
-        ("Pod", "web-x", resize(None), none(), "kubectl -n shop get pod/web-x -o yaml", false),
+        ("Pod", "web-x", resize(None, None), none(), "kubectl -n shop get pod/web-x -o yaml", false),
         (
             "Deployment",
             "web",
@@ -424,6 +441,7 @@ fn nothing_in_a_name_is_run_by_a_shell() {
     let evil = Parameters::ResizePod {
         container: Name::from("a'; reboot; '"),
         cpu_millis: Some(1),
+        cpu_limit_millis: None,
         memory_bytes: None,
         memory_limit_bytes: None,
     };

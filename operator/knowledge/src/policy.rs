@@ -1,6 +1,7 @@
 //! What people allow, after validation. Nobody past the border reads the raw resources.
 
 mod allowance;
+mod container;
 mod control;
 mod hysteresis;
 mod runs;
@@ -443,6 +444,9 @@ pub struct Permits {
     pub cpu_millis: Option<Bounds>,
     /// Memory of a container, in bytes, between which it may be resized.
     pub memory_bytes: Option<Bounds>,
+    /// The container of a pod that these bounds and the signals of CPU and memory are about; `None`: the only one.
+    #[serde(default)]
+    pub container: Option<Name>,
     /// What is done with a forecast of its load; without it nothing is forecast.
     pub scaling: Option<ScalingPolicy>,
     /// When its runs must have ended, for what runs to completion.

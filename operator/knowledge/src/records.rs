@@ -117,6 +117,9 @@ pub struct ContainerRecord {
     /// CPU that it asks for, in thousandths of a core; `None` when unset.
     #[serde(default)]
     pub cpu_request: Option<u64>,
+    /// CPU that it may use, in thousandths of a core; `None` when unset.
+    #[serde(default)]
+    pub cpu_limit: Option<u64>,
     /// The most that it may keep on the disk of its node, bytes; `None` when unset.
     #[serde(default)]
     pub ephemeral_storage_limit: Option<u64>,

@@ -308,18 +308,18 @@ fn bounds(
     if let Parameters::CreateJob { .. } = step.parameters {
         from_backlog(plan, step, workload, block);
     }
-    if plan.origin == Origin::Forecast
-        && let Parameters::ResizePod { cpu_millis, memory_bytes, .. } = step.parameters
+    if let Parameters::ResizePod { cpu_millis, cpu_limit_millis, memory_bytes, memory_limit_bytes, .. } =
+        step.parameters
     {
-        resized(plan, cpu_millis, memory_bytes, workload, block);
-    }
-    if plan.origin == Origin::Schedule
-        && &*step.target.kind == "Pod"
-        && let Parameters::ResizePod { cpu_millis, memory_bytes, memory_limit_bytes, .. } = step.parameters
-    {
-        resized(plan, cpu_millis, memory_limit_bytes.or(memory_bytes), workload, block);
-        if cpu_millis.is_some() || memory_bytes <= step.before.memory_bytes {
-            block(format!("the run's pod {} is given more memory, and nothing else", step.target.key));
+        let cpu = [cpu_millis, cpu_limit_millis];
+        if plan.origin == Origin::Forecast {
+            resized(plan, cpu, [memory_bytes, memory_limit_bytes], workload, block);
+        }
+        if plan.origin == Origin::Schedule && &*step.target.kind == "Pod" {
+            resized(plan, cpu, [memory_limit_bytes.or(memory_bytes), None], workload, block);
+            if cpu != [None; 2] || memory_bytes <= step.before.memory_bytes {
+                block(format!("the run's pod {} is given more memory, and nothing else", step.target.key));
+            }
         }
     }
     let (Parameters::ScaleUp { replicas } | Parameters::ScaleDown { replicas }) = step.parameters else {
@@ -368,11 +368,11 @@ fn of_run(step: &Step, snapshot: &Snapshot) -> bool {
     owner.is_some_and(|owner| owner.kind == ControllerKind::Job)
 }
 
-/// The size of a pod without a fault: only where people ask for sizes, and within their bounds.
+/// The size of a pod without a fault: only where people ask for sizes, requests and limits within their bounds.
 fn resized(
     plan: &Plan<Draft>,
-    cpu_millis: Option<u64>,
-    memory_bytes: Option<u64>,
+    cpu_millis: [Option<u64>; 2],
+    memory_bytes: [Option<u64>; 2],
     workload: Option<&WorkloadPolicy>,
     block: &mut impl FnMut(String),
 ) {
@@ -381,8 +381,8 @@ fn resized(
     if scaling.is_none_or(|scaling| scaling.mode != ScalingMode::Auto) {
         block(format!("{} does not ask for sizes of its pods: spec.scaling.mode is not Auto", plan.workload));
     }
-    let outside = |wanted: Option<u64>, bounds: Option<Bounds>| {
-        wanted.is_some_and(|wanted| !bounds.is_some_and(|bounds| bounds.contains(wanted)))
+    let outside = |wanted: [Option<u64>; 2], bounds: Option<Bounds>| {
+        wanted.into_iter().flatten().any(|wanted| !bounds.is_some_and(|bounds| bounds.contains(wanted)))
     };
     if outside(cpu_millis, permits.and_then(|permits| permits.cpu_millis))
         || outside(memory_bytes, permits.and_then(|permits| permits.memory_bytes))

@@ -205,6 +205,7 @@ mod tests {
             state,
             last_termination: last,
             cpu_request: None,
+            cpu_limit: None,
             ephemeral_storage_limit: None,
             memory: homeostat_knowledge::records::Memory::default(),
         }

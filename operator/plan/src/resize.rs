@@ -37,12 +37,12 @@ pub(crate) fn out_of_memory_again(pod: &PodRecord, now: Timestamp) -> bool {
 /// Memory of one of these pods lies below the upper bound that people set, and its node is not short of memory itself:
 /// then the end may be the node's doing, and more for one pod takes it from the others.
 pub(crate) fn may_grow(snapshot: &Snapshot, subject: &Subject<'_>, pods: &[&Arc<PodRecord>]) -> bool {
-    let Some(bounds) = subject.policy.permits.memory_bytes else { return false };
-    let mut limits = pods
-        .iter()
-        .filter(|pod| !on_short_node(snapshot, pod))
-        .filter_map(|pod| out_of_memory(pod)?.0.memory.limit);
-    limits.any(|limit| limit < bounds.max)
+    let mut sick =
+        pods.iter().filter(|pod| !on_short_node(snapshot, pod)).filter_map(|pod| out_of_memory(pod));
+    sick.any(|(container, _)| {
+        let bounds = subject.policy.permits.memory_of(&container.name);
+        container.memory.limit.zip(bounds).is_some_and(|(limit, bounds)| limit < bounds.max)
+    })
 }
 
 /// The pod's node is short of memory itself.
@@ -54,8 +54,8 @@ pub(crate) fn on_short_node(snapshot: &Snapshot, pod: &PodRecord) -> bool {
 /// Why a new pod would not help either: it ran out of memory again, and has as much as people allow. Where they set no bounds,
 /// a new pod serves at least until it reaches its limit once more.
 pub(crate) fn at_the_bound(case: &Case<'_>, pod: &PodRecord) -> Option<String> {
-    let bounds = case.subject.as_ref()?.policy.permits.memory_bytes?;
     let (container, _) = out_of_memory(pod).filter(|_| out_of_memory_again(pod, case.now))?;
+    let bounds = case.subject.as_ref()?.policy.permits.memory_of(&container.name)?;
     let limit = container.memory.limit.filter(|limit| *limit >= bounds.max)?;
     Some(format!(
         "{} of {} ran out of memory again and has {}, as much as its Workload allows",
@@ -88,9 +88,17 @@ pub(crate) fn step(case: &Case<'_>, subject: &Subject<'_>, number: u32, rung: &R
         return Err(Stop::wait(format!("{} did not run out of memory since it was resized", pod.key)));
     }
     let taken_at = seen_long_enough(case, rung)?;
+    let permits = &subject.policy.permits;
     let (request, limit, bounds) =
-        match (container.memory.request, container.memory.limit, subject.policy.permits.memory_bytes) {
+        match (container.memory.request, container.memory.limit, permits.memory_of(&container.name)) {
             (Some(request), Some(limit), Some(bounds)) => (request, limit, bounds),
+            (_, _, None) if permits.memory_bytes.is_some() => {
+                return Err(Stop::hand_over(format!(
+                    "{} of {} ran out of memory, and the bounds of {} hold for another container \
+                     (spec.scaling.resources.container)",
+                    container.name, pod.key, subject.key
+                )));
+            }
             (_, _, None) => {
                 return Err(Stop::hand_over(format!("{} has no bounds for its memory", subject.key)));
             }
@@ -120,6 +128,7 @@ pub(crate) fn step(case: &Case<'_>, subject: &Subject<'_>, number: u32, rung: &R
         parameters: Parameters::ResizePod {
             container: container.name.clone(),
             cpu_millis: None,
+            cpu_limit_millis: None,
             memory_bytes: Some(in_proportion(request, wanted, limit)),
             memory_limit_bytes: Some(wanted),
         },
@@ -173,6 +182,7 @@ mod tests {
                 used: Amounts::default(),
             }),
             cpu_request: None,
+            cpu_limit: None,
             ephemeral_storage_limit: None,
             memory: Memory::default(),
         }

@@ -2,7 +2,8 @@
 //! is the evidence, as for replicas.
 //!
 //! One pod at a time, the next when the one before was verified; each once an hour at most, doubled at most, a fifth less at
-//! most. The template is left to its owner.
+//! most. A limit follows its request upwards and is never lowered; where there is none, there will be none. The template is left
+//! to its owner.
 
 use crate::acted::Acted;
 use crate::planner;
@@ -12,8 +13,8 @@ use homeostat_knowledge::forecast::{Need, PodAdvice};
 use homeostat_knowledge::guard::MOST_PER_CONTAINER;
 use homeostat_knowledge::policy::{Bounds, Permits, ScalingMode};
 use homeostat_knowledge::{
-    ActionKind, ActionRecord, ActionState, ContainerRecord, GuardName, GuardReport, IdSource, Level,
-    Parameters, PodRecord, SignedDuration, SizeAdvice, Snapshot, Timestamp, WorkloadPolicy,
+    ActionKind, ActionRecord, ActionState, GuardName, GuardReport, IdSource, Level, Parameters, PodRecord,
+    SignedDuration, SizeAdvice, Snapshot, Timestamp, WorkloadPolicy,
 };
 use std::sync::Arc;
 
@@ -96,6 +97,7 @@ pub fn next(
     let what = format!("of {}: {}", one.key.name, words(&parameters, &before));
     let before = Before {
         cpu_millis: before.cpu_millis,
+        cpu_limit_millis: before.cpu_limit_millis,
         memory_bytes: before.memory_bytes,
         memory_limit_bytes: before.memory_limit_bytes,
         ..planner::before(controller, Some(one))
@@ -163,15 +165,15 @@ fn change(
     advice: &PodAdvice,
     permits: &Permits,
 ) -> Result<Option<(Parameters, Before)>, String> {
-    let [container] = pod.containers.as_slice() else {
+    let Some(container) = permits.measured(pod) else {
         return Err(format!(
-            "{} has {} containers, and which of them uses what is not known: recommended only",
-            pod.key.name,
-            pod.containers.len()
+            "which container of {} is meant is not known (spec.scaling.resources.container): recommended only",
+            pod.key.name
         ));
     };
     let unset =
         |what: &str| format!("{} of {} asks for no {what}: set its request", container.name, pod.key.name);
+    let guaranteed = guaranteed(pod);
     let mut wrong = None;
     let mut one = |need: Option<Need>, present: Option<u64>, bounds: Option<Bounds>, what: &str| {
         let (need, bounds) = (need?, bounds?);
@@ -180,6 +182,14 @@ fn change(
             return None;
         };
         let wanted = step(need, present)?;
+        if wanted < present && guaranteed {
+            wrong = Some(format!(
+                "{} is of the class Guaranteed, which a request of {what} below its limit would change: recommended \
+                 only; change the template",
+                pod.key.name
+            ));
+            return None;
+        }
         if !bounds.contains(wanted) {
             wrong = Some(format!(
                 "{what} of {} is more than a step away from its bounds; change the template",
@@ -194,20 +204,36 @@ fn change(
     if cpu.is_none() && memory.is_none() {
         return wrong.map_or(Ok(None), Err);
     }
-    let limit = memory.and_then(|wanted| limit(container, wanted, advice, permits.memory_bytes));
+    let cpu_limit =
+        limit((container.cpu_request, container.cpu_limit), (cpu, advice.cpu), permits.cpu_millis);
+    let memory_limit = limit(
+        (container.memory.request, container.memory.limit),
+        (memory, advice.memory),
+        permits.memory_bytes,
+    );
     let before = Before {
         cpu_millis: cpu.and(container.cpu_request),
+        cpu_limit_millis: cpu_limit.and(container.cpu_limit),
         memory_bytes: memory.and(container.memory.request),
-        memory_limit_bytes: limit.and(container.memory.limit),
+        memory_limit_bytes: memory_limit.and(container.memory.limit),
         ..Before::default()
     };
     let parameters = Parameters::ResizePod {
         container: container.name.clone(),
         cpu_millis: cpu,
+        cpu_limit_millis: cpu_limit,
         memory_bytes: memory,
-        memory_limit_bytes: limit,
+        memory_limit_bytes: memory_limit,
     };
     Ok(Some((parameters, before)))
+}
+
+/// Each container asks for its limits, so the pod is of the class Guaranteed as far as can be seen: init containers are not.
+fn guaranteed(pod: &PodRecord) -> bool {
+    let same = |request: Option<u64>, limit: Option<u64>| request.is_some() && request == limit;
+    pod.containers
+        .iter()
+        .all(|one| same(one.cpu_request, one.cpu_limit) && same(one.memory.request, one.memory.limit))
 }
 
 /// The next request on the way from `present` to what is needed; `None` while that is near enough.
@@ -225,13 +251,11 @@ fn step(need: Need, present: u64) -> Option<u64> {
 /// The limit that grows with the request, in proportion: where the request would pass it or was it, or what is needed
 /// reaches it. A limit is never lowered.
 fn limit(
-    container: &ContainerRecord,
-    wanted: u64,
-    advice: &PodAdvice,
+    (request, limit): (Option<u64>, Option<u64>),
+    (wanted, need): (Option<u64>, Option<Need>),
     bounds: Option<Bounds>,
 ) -> Option<u64> {
-    let (request, limit) = (container.memory.request?, container.memory.limit?);
-    let needed = advice.memory?.request;
+    let (request, limit, wanted, needed) = (request?, limit?, wanted?, need?.request);
     if wanted <= request || (request < limit && needed <= limit) {
         return None;
     }
@@ -242,7 +266,9 @@ fn limit(
 
 /// A change in words.
 pub(crate) fn words(parameters: &Parameters, before: &Before) -> String {
-    let Parameters::ResizePod { cpu_millis, memory_bytes, memory_limit_bytes, .. } = parameters else {
+    let Parameters::ResizePod { cpu_millis, cpu_limit_millis, memory_bytes, memory_limit_bytes, .. } =
+        parameters
+    else {
         return String::new();
     };
     let pair = |what: &str, unit: &str, each: u64, from: Option<u64>, to: Option<u64>| {
@@ -251,6 +277,7 @@ pub(crate) fn words(parameters: &Parameters, before: &Before) -> String {
     };
     let parts = [
         pair("CPU", "m", 1, before.cpu_millis, *cpu_millis),
+        pair("CPU limit", "m", 1, before.cpu_limit_millis, *cpu_limit_millis),
         pair("memory", " MiB", MEBIBYTE, before.memory_bytes, *memory_bytes),
         pair("memory limit", " MiB", MEBIBYTE, before.memory_limit_bytes, *memory_limit_bytes),
     ];

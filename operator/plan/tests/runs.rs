@@ -38,6 +38,7 @@ fn world(owner: ControllerKind, mode: ScalingMode, memory: u64) -> (Snapshot, Pl
     step.parameters = Parameters::ResizePod {
         container,
         cpu_millis: None,
+        cpu_limit_millis: None,
         memory_bytes: Some(memory * MIB),
         memory_limit_bytes: None,
     };

@@ -19,7 +19,7 @@ const PERIOD: SignedDuration = SignedDuration::from_secs(10);
 pub const JOB: SignedDuration = SignedDuration::from_secs(3);
 /// What the template of every pod asks for.
 pub const REQUESTS: Requests =
-    Requests { cpu_millis: Some(100), memory_bytes: None, memory_limit_bytes: None };
+    Requests { cpu_millis: Some(100), cpu_limit_millis: None, memory_bytes: None, memory_limit_bytes: None };
 /// A template whose program cannot work: every pod of it is ill.
 pub const BAD_IMAGE: &str = "bad";
 

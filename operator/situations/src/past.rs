@@ -138,6 +138,7 @@ impl Given {
             ActionKind::ResizePod => Parameters::ResizePod {
                 container: "app".into(),
                 cpu_millis: None,
+                cpu_limit_millis: None,
                 memory_bytes: Some(192 << 20),
                 memory_limit_bytes: None,
             },

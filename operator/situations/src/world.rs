@@ -470,6 +470,7 @@ impl GivenPod {
                 state,
                 last_termination: before,
                 cpu_request: None,
+                cpu_limit: None,
                 ephemeral_storage_limit: None,
             }],
         }

@@ -96,13 +96,16 @@ pub struct Parameters {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63), regex(pattern = DNS_LABEL))]
     pub container: Option<String>,
-    /// CPU to have.
+    /// CPU to have, as the request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cpu: Option<Quantity>,
-    /// Memory to have: the request, and the limit too unless `memoryLimit` says another.
+    /// CPU limit to have. Unset: it stays as it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu_limit: Option<Quantity>,
+    /// Memory to have, as the request; of a Job and of the template of a CronJob as the limit too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory: Option<Quantity>,
-    /// Memory limit to have, where it is not the request.
+    /// Memory limit to have. Unset: that of a pod stays as it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory_limit: Option<Quantity>,
     /// When what is held (a cordon, a suspension, driven bounds) is released at the latest.
@@ -159,13 +162,16 @@ pub struct Before {
     /// Whether the node was closed for new pods.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unschedulable: Option<bool>,
-    /// CPU of the container.
+    /// CPU request of the container.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cpu: Option<Quantity>,
+    /// CPU limit of the container, where it is changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu_limit: Option<Quantity>,
     /// Memory request of the container.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory: Option<Quantity>,
-    /// Memory limit of the container, where it is changed apart from the request.
+    /// Memory limit of the container, where it is changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory_limit: Option<Quantity>,
 }

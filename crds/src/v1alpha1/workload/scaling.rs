@@ -145,6 +145,12 @@ pub struct ResourceBounds {
     /// Bytes of memory.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory: Option<QuantityBounds>,
+    /// The container of each pod that the bounds, and the signals that measure CPU and memory, are about; init containers do not
+    /// count. Unset: the only one; of pods with several none is given another size. Runs are sized where they have one
+    /// container, whatever this says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63), regex(pattern = DNS_LABEL))]
+    pub container: Option<String>,
 }
 
 /// Least and most of a resource.

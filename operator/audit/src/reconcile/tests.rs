@@ -200,6 +200,7 @@ fn each_kind_of_action_is_known_by_its_request() {
     let resize = || Parameters::ResizePod {
         container: "app".into(),
         cpu_millis: Some(500),
+        cpu_limit_millis: None,
         memory_bytes: None,
         memory_limit_bytes: None,
     };

@@ -61,9 +61,16 @@ impl ApiActuator {
                 hand.start(sizes, *parallelism).await
             }
             Parameters::CreateJob { slot } => hand.create_job(*slot).await,
-            Parameters::ResizePod { container, cpu_millis, memory_bytes, memory_limit_bytes } => {
+            Parameters::ResizePod {
+                container,
+                cpu_millis,
+                cpu_limit_millis,
+                memory_bytes,
+                memory_limit_bytes,
+            } => {
                 let sizes = Amounts { cpu_millis: *cpu_millis, memory_bytes: *memory_bytes };
-                hand.resize(container, sizes, *memory_limit_bytes)
+                let limits = Amounts { cpu_millis: *cpu_limit_millis, memory_bytes: *memory_limit_bytes };
+                hand.resize(container, sizes, limits)
             }
             Parameters::Notify { .. } => Ok(Write::nothing(hand.name(), dry_run)),
         }

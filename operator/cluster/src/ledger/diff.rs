@@ -106,14 +106,25 @@ fn changed(record: &ActionRecord) -> Option<Lines> {
         Parameters::CreateJob { slot } => {
             lines.add(format!("a new Job {} of its jobTemplate, suspended", made_name(&record.target, *slot)))
         }
-        Parameters::ResizePod { container, cpu_millis, memory_bytes, memory_limit_bytes } => {
-            let spec =
-                if &*record.target.kind == "Pod" { "spec" } else { "spec.jobTemplate.spec.template.spec" };
+        Parameters::ResizePod {
+            container,
+            cpu_millis,
+            cpu_limit_millis,
+            memory_bytes,
+            memory_limit_bytes,
+        } => {
+            let of_pod = &*record.target.kind == "Pod";
+            let spec = if of_pod { "spec" } else { "spec.jobTemplate.spec.template.spec" };
             let resources = format!("{spec}.containers[{container}].resources");
-            // Without a limit of its own it is the same as the request.
-            let limit = memory_limit_bytes.or(*memory_bytes);
+            // The limit of a template is its request; that of a pod stays where none is named.
+            let limit = memory_limit_bytes.or(memory_bytes.filter(|_| !of_pod));
             lines
                 .change_if(&format!("{resources}.requests.cpu"), cores(before.cpu_millis), cores(*cpu_millis))
+                .change_if(
+                    &format!("{resources}.limits.cpu"),
+                    cores(before.cpu_limit_millis),
+                    cores(*cpu_limit_millis),
+                )
                 .change_if(
                     &format!("{resources}.requests.memory"),
                     bytes(before.memory_bytes),
@@ -198,14 +209,17 @@ mod tests {
         let resize = Parameters::ResizePod {
             container: "app".into(),
             cpu_millis: Some(250),
+            cpu_limit_millis: Some(500),
             memory_bytes: Some(256 << 20),
             memory_limit_bytes: Some((512 << 20) + 1),
         };
-        let before = Before { memory_bytes: Some(128 << 20), ..Before::default() };
+        let before =
+            Before { cpu_limit_millis: Some(250), memory_bytes: Some(128 << 20), ..Before::default() };
         let resources = "spec.containers[app].resources";
         let fields = |resources: &str| {
             format!(
                 "- {resources}.requests.cpu: (unset)\n+ {resources}.requests.cpu: 250m\n\
+                 - {resources}.limits.cpu: 250m\n+ {resources}.limits.cpu: 500m\n\
                  - {resources}.requests.memory: 128Mi\n+ {resources}.requests.memory: 256Mi\n\
                  - {resources}.limits.memory: 128Mi\n+ {resources}.limits.memory: 536870913"
             )

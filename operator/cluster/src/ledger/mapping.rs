@@ -105,9 +105,16 @@ fn wire_parameters(parameters: &Parameters) -> WireParameters {
         Parameters::Cordon { until } | Parameters::Suspend { until } => {
             wire.until = Some(MicroTime::new(*until));
         }
-        Parameters::ResizePod { container, cpu_millis, memory_bytes, memory_limit_bytes } => {
+        Parameters::ResizePod {
+            container,
+            cpu_millis,
+            cpu_limit_millis,
+            memory_bytes,
+            memory_limit_bytes,
+        } => {
             wire.container = Some(container.to_string());
             wire.cpu = cpu_millis.map(millis);
+            wire.cpu_limit = cpu_limit_millis.map(millis);
             wire.memory = memory_bytes.map(bytes);
             wire.memory_limit = memory_limit_bytes.map(bytes);
         }
@@ -160,6 +167,7 @@ pub fn spec(record: &ActionRecord) -> ActionSpec {
             suspended: before.suspended,
             unschedulable: before.cordoned,
             cpu: before.cpu_millis.map(millis),
+            cpu_limit: before.cpu_limit_millis.map(millis),
             memory: before.memory_bytes.map(bytes),
             memory_limit: before.memory_limit_bytes.map(bytes),
             min_replicas: before.bounds.map(|bounds| replicas(bounds.min)),
@@ -327,6 +335,7 @@ pub fn record(object: &Action, now: Timestamp) -> Result<ActionRecord, NotOurs> 
             cordoned: spec.before.unschedulable,
             suspended: spec.before.suspended,
             cpu_millis: spec.before.cpu.as_ref().and_then(in_millis),
+            cpu_limit_millis: spec.before.cpu_limit.as_ref().and_then(in_millis),
             memory_bytes: spec.before.memory.as_ref().and_then(in_bytes),
             memory_limit_bytes: spec.before.memory_limit.as_ref().and_then(in_bytes),
             bounds: bounds(spec.before.min_replicas, spec.before.max_replicas),
@@ -412,6 +421,7 @@ fn parameters(spec: &ActionSpec) -> Result<Parameters, NotOurs> {
             Ok(Parameters::ResizePod {
                 container: Name::from(container),
                 cpu_millis: wire.cpu.as_ref().and_then(in_millis),
+                cpu_limit_millis: wire.cpu_limit.as_ref().and_then(in_millis),
                 memory_bytes: wire.memory.as_ref().and_then(in_bytes),
                 memory_limit_bytes: wire.memory_limit.as_ref().and_then(in_bytes),
             })

@@ -104,6 +104,7 @@ fn all_parameters(message: &str) -> [Parameters; 17] {
         Parameters::ResizePod {
             container: Name::from("app"),
             cpu_millis: Some(333),
+            cpu_limit_millis: Some(1_001),
             memory_bytes: Some((1 << 40) + 1),
             memory_limit_bytes: Some((1 << 41) + 1),
         },
@@ -128,6 +129,7 @@ proptest! {
                 cordoned: helped,
                 suspended: helped.map(|helped| !helped),
                 cpu_millis: Some(epoch % 100_000),
+                cpu_limit_millis: helped.map(|_| epoch % 1_000),
                 memory_bytes: Some(epoch),
                 memory_limit_bytes: helped.map(|_| epoch),
                 bounds: helped.map(|_| Bounds { min: epoch % 100, max: 100 }),
@@ -201,6 +203,7 @@ fn a_run_names_its_workload_and_neither_incident_nor_forecast() {
         parameters: Parameters::ResizePod {
             container: Name::from("app"),
             cpu_millis: None,
+            cpu_limit_millis: None,
             memory_bytes: Some(1 << 28),
             memory_limit_bytes: Some(1 << 29),
         },
@@ -212,6 +215,28 @@ fn a_run_names_its_workload_and_neither_incident_nor_forecast() {
     object.spec.incident_ref = None;
     let error = record(&object, Timestamp::UNIX_EPOCH).unwrap_err();
     assert_eq!(error, NotOurs::Missing("spec.incidentRef"), "whose it is is never guessed");
+}
+
+#[test]
+fn a_size_that_was_stored_before_there_were_limits_of_cpu_is_read_as_one_that_leaves_them() {
+    let parameters = Parameters::ResizePod {
+        container: Name::from("app"),
+        cpu_millis: Some(800),
+        cpu_limit_millis: None,
+        memory_bytes: None,
+        memory_limit_bytes: None,
+    };
+    let before = Before { cpu_millis: Some(500), ..Before::default() };
+    let resize = ActionRecord { parameters, before, ..eviction() };
+    let text = serde_json::to_string(&spec(&resize)).unwrap();
+    assert!(!text.contains("cpuLimit"), "as an earlier version wrote it: {text}");
+    assert_eq!(there_and_back(&resize), Ok(resize.clone()));
+    // The same in what a replica records for itself.
+    let mut kept = serde_json::to_value(&resize).unwrap();
+    for part in ["/parameters/ResizePod", "/before"] {
+        kept.pointer_mut(part).unwrap().as_object_mut().unwrap().remove("cpu_limit_millis").unwrap();
+    }
+    assert_eq!(serde_json::from_value::<ActionRecord>(kept).unwrap(), resize);
 }
 
 #[test]
@@ -268,6 +293,7 @@ fn what_is_asked_is_the_same_question_before_it_is_stored_and_after_it_was_read_
         Parameters::ResizePod {
             container: "app".into(),
             cpu_millis: Some(250),
+            cpu_limit_millis: None,
             memory_bytes: Some(1 << 28),
             memory_limit_bytes: None,
         },

@@ -26,6 +26,9 @@ use std::collections::BTreeMap;
 const JOB_LABELS: [&str; 4] =
     ["controller-uid", "job-name", "batch.kubernetes.io/controller-uid", "batch.kubernetes.io/job-name"];
 
+/// Amounts by resource, as a manifest has them.
+type Texts = BTreeMap<&'static str, String>;
+
 impl Hand<'_> {
     /// Lets a suspended Job start; one that has failed is repeated as a new Job. With sizes, the template gets them in
     /// the same write, which the API server takes from Kubernetes 1.36 on (feature
@@ -48,7 +51,7 @@ impl Hand<'_> {
             let Some([only]) = pod.map(|pod| pod.containers.as_slice()) else {
                 return Err(self.invalid("only a Job of one container can be sized".to_owned()));
             };
-            let resources = resources(sizes, limits(only));
+            let resources = resources(&amounts(sizes, limits(only)));
             spec["template"] =
                 json!({ "spec": { "containers": [{ "name": only.name, "resources": resources }] } });
         }
@@ -104,21 +107,23 @@ impl Hand<'_> {
         self.write("create", label("Job", &key), Request::Create { api, job }, format!("Job {name} created"))
     }
 
-    /// Requests of one container, and its memory limit, which is the request unless another is named: of a running pod
-    /// through the resize subresource, of a `CronJob` in the template, for its next runs.
-    pub fn resize(
-        &self,
-        container: &str,
-        sizes: Amounts,
-        memory_limit: Option<u64>,
-    ) -> Result<Write, ClusterError> {
-        let mut resources = resources(sizes, Amounts::default());
-        if let Some(limit) = memory_limit {
-            resources["limits"]["memory"] = json!(limit.to_string());
+    /// Requests and limits of one container: of a running pod through the resize subresource, where a limit that is not named
+    /// stays as it is; of a `CronJob` in the template, for its next runs, where the limit of memory is then the request.
+    pub fn resize(&self, container: &str, sizes: Amounts, limits: Amounts) -> Result<Write, ClusterError> {
+        let of_runs = ControllerKind::from_kind(&self.target.kind) == ControllerKind::CronJob;
+        let mut named = amounts(sizes, Amounts::default());
+        if !of_runs {
+            named.1.clear();
         }
-        let containers = json!([{ "name": container, "resources": resources }]);
+        if let Some(cpu) = limits.cpu_millis {
+            named.1.insert("cpu", format!("{cpu}m"));
+        }
+        if let Some(memory) = limits.memory_bytes {
+            named.1.insert("memory", memory.to_string());
+        }
+        let containers = json!([{ "name": container, "resources": resources(&named) }]);
         let pod = json!({ "spec": { "containers": containers } });
-        if ControllerKind::from_kind(&self.target.kind) == ControllerKind::CronJob {
+        if of_runs {
             self.expect(&[ControllerKind::CronJob], "template of runs")?;
             let job = json!({ "spec": { "template": pod } });
             let patch = json!({ "metadata": self.condition(), "spec": { "jobTemplate": job } });
@@ -147,10 +152,7 @@ fn failed(job: &Job) -> bool {
 
 /// Requests, and the limit of memory: memory cannot be taken back from a pod that uses more than it asked for. A limit that the
 /// Job was made with is never lowered: what it rarely needs may not have been seen. One of CPU is raised with the request.
-fn amounts(
-    sizes: Amounts,
-    present: Amounts,
-) -> (BTreeMap<&'static str, String>, BTreeMap<&'static str, String>) {
+fn amounts(sizes: Amounts, present: Amounts) -> (Texts, Texts) {
     let (mut requests, mut limits) = (BTreeMap::new(), BTreeMap::new());
     if let Some(cpu) = sizes.cpu_millis {
         requests.insert("cpu", format!("{cpu}m"));
@@ -165,8 +167,8 @@ fn amounts(
     (requests, limits)
 }
 
-fn resources(sizes: Amounts, present: Amounts) -> Value {
-    let (requests, limits) = amounts(sizes, present);
+/// Requests and limits as a patch names them; what is left out stays.
+fn resources((requests, limits): &(Texts, Texts)) -> Value {
     let mut resources = json!({ "requests": requests });
     if !limits.is_empty() {
         resources["limits"] = json!(limits);

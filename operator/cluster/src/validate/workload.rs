@@ -173,6 +173,7 @@ fn permits(object: &Workload) -> Result<Permits, Rejection> {
         replicas,
         cpu_millis: amounts("cpu", resources.and_then(|resources| resources.cpu.as_ref()), in_millis)?,
         memory_bytes: amounts("memory", resources.and_then(|resources| resources.memory.as_ref()), in_bytes)?,
+        container: resources.and_then(|resources| resources.container.as_deref()).map(Name::from),
         scaling: scaling.map(|scaling| scaling_policy(object, scaling)).transpose()?,
         runs: scaling.map(|scaling| runs::rules(object, scaling)).transpose()?.unwrap_or_default(),
     })
@@ -495,6 +496,8 @@ pub(super) mod tests {
         let zero = asked(json!({ "fallback": { "replicas": 0 } })).unwrap_err().to_string();
         assert!(zero.contains("spec.scaling.fallback.replicas"), "{zero}");
         assert_eq!(asked(json!({ "price": 64 })).unwrap().permits.scaling.unwrap().price, Some(64));
+        let named = asked(json!({ "resources": { "container": "app" } })).unwrap();
+        assert_eq!(named.permits.container.as_deref(), Some("app"));
         let free = asked(json!({ "price": 0 })).unwrap_err().to_string();
         assert!(free.contains("spec.scaling.price"), "{free}");
     }

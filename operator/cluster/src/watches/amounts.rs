@@ -78,6 +78,11 @@ impl Container {
         }
     }
 
+    /// Limit of CPU, in thousandths of a core.
+    pub fn cpu_limit(&self) -> Option<u64> {
+        self.resources.cpu_limit()
+    }
+
     /// Limit of ephemeral storage.
     pub fn ephemeral_storage_limit(&self) -> Option<u64> {
         self.resources.ephemeral_storage_limit()

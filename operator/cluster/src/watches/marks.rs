@@ -142,6 +142,7 @@ pub(crate) fn read(text: &str) -> Result<Marks, serde_json::Error> {
         let asked = &container.resources.requests;
         let requests = Requests {
             cpu_millis: asked.get("cpu").and_then(in_millis),
+            cpu_limit_millis: container.resources.limits.get("cpu").and_then(in_millis),
             memory_bytes: asked.get("memory").and_then(in_bytes),
             memory_limit_bytes: container.resources.limits.get("memory").and_then(in_bytes),
         };
@@ -217,13 +218,14 @@ mod tests {
                 "fieldsV1": { "f:spec": { "f:containers": { "k:{\"name\":\"app\"}": { "f:resources": {} } } } } }] },
             "spec": { "containers": [
                 { "name": "app", "resources": { "requests": { "cpu": "0.1", "memory": "64Mi" },
-                                                   "limits": { "memory": "128Mi" } } },
+                                                   "limits": { "cpu": "1", "memory": "128Mi" } } },
                 { "name": "side" },
             ] },
         });
         let marks = read(&text.to_string()).unwrap();
         let app = Requests {
             cpu_millis: Some(100),
+            cpu_limit_millis: Some(1_000),
             memory_bytes: Some(64 << 20),
             memory_limit_bytes: Some(128 << 20),
         };

@@ -272,6 +272,7 @@ fn containers(spec: &Spec, status: &Status, names: &mut Interner) -> Vec<Contain
                 ContainerRecord {
                     memory: given(container.memory(), reported),
                     cpu_request,
+                    cpu_limit: container.cpu_limit(),
                     ephemeral_storage_limit: container.ephemeral_storage_limit(),
                     ..container_record(reported, names)
                 }
@@ -284,6 +285,7 @@ fn containers(spec: &Spec, status: &Status, names: &mut Interner) -> Vec<Contain
                 last_termination: None,
                 memory: container.memory(),
                 cpu_request: container.requests().cpu_millis,
+                cpu_limit: container.cpu_limit(),
                 ephemeral_storage_limit: container.ephemeral_storage_limit(),
             },
         });
@@ -327,6 +329,7 @@ fn container_record(status: &ContainerStatus, names: &mut Interner) -> Container
         last_termination: status.last_state.terminated.as_ref().map(|end| termination(end, names)),
         memory: Memory::default(),
         cpu_request: None,
+        cpu_limit: None,
         ephemeral_storage_limit: None,
     }
 }
@@ -552,13 +555,23 @@ mod tests {
     }
 
     #[test]
-    fn several_containers_keep_the_order_of_the_spec() {
-        let status = json!({ "phase": "Running", "containerStatuses": [
-            { "name": "b", "ready": true, "restartCount": 2 }, { "name": "a", "ready": true, "restartCount": 1 }] });
+    fn several_containers_keep_the_order_of_the_spec_and_init_containers_are_none_of_them() {
+        let status = json!({ "phase": "Running",
+            "initContainerStatuses": [{ "name": "proxy", "ready": true, "restartCount": 9 }],
+            "containerStatuses": [
+                { "name": "b", "ready": true, "restartCount": 2 },
+                { "name": "a", "ready": true, "restartCount": 1 },
+            ] });
         let pod = project(&status, |pod| {
-            pod["spec"]["containers"] = json!([{ "name": "a" }, { "name": "b" }]);
+            pod["spec"]["initContainers"] = json!([{ "name": "proxy", "restartPolicy": "Always" }]);
+            pod["spec"]["containers"] = json!([
+                { "name": "a", "resources": { "requests": { "cpu": "0.5" }, "limits": { "cpu": "1500m" } } },
+                { "name": "b" },
+            ]);
         });
         let order: Vec<_> = pod.containers.iter().map(|one| (&*one.name, one.restarts)).collect();
         assert_eq!(order, [("a", 1), ("b", 2)]);
+        let cpu: Vec<_> = pod.containers.iter().map(|one| (one.cpu_request, one.cpu_limit)).collect();
+        assert_eq!(cpu, [(Some(500), Some(1_500)), (None, None)]);
     }
 }

@@ -97,12 +97,15 @@ pub fn set_by(parameters: &Parameters) -> Before {
         Parameters::Uncordon => Before { cordoned: Some(false), ..Before::default() },
         Parameters::Suspend { .. } => Before { suspended: Some(true), ..Before::default() },
         Parameters::Resume => Before { suspended: Some(false), ..Before::default() },
-        Parameters::ResizePod { cpu_millis, memory_bytes, memory_limit_bytes, .. } => Before {
-            cpu_millis: *cpu_millis,
-            memory_bytes: *memory_bytes,
-            memory_limit_bytes: *memory_limit_bytes,
-            ..Before::default()
-        },
+        Parameters::ResizePod { cpu_millis, cpu_limit_millis, memory_bytes, memory_limit_bytes, .. } => {
+            Before {
+                cpu_millis: *cpu_millis,
+                cpu_limit_millis: *cpu_limit_millis,
+                memory_bytes: *memory_bytes,
+                memory_limit_bytes: *memory_limit_bytes,
+                ..Before::default()
+            }
+        }
         Parameters::EvictPod { .. }
         | Parameters::RollingRestart
         | Parameters::RollBack { .. }
@@ -326,6 +329,7 @@ mod tests {
                 _ => Parameters::ResizePod {
                     container: "app".into(),
                     cpu_millis: Some(200),
+                    cpu_limit_millis: None,
                     memory_bytes: None,
                     memory_limit_bytes: None,
                 },

@@ -352,6 +352,7 @@ mod tests {
         let resize = resized(Parameters::ResizePod {
             container: "app".into(),
             cpu_millis: Some(400),
+            cpu_limit_millis: None,
             memory_bytes: None,
             memory_limit_bytes: None,
         });

@@ -170,8 +170,13 @@ impl Protected {
 
     /// Refuses a change of a size that lies above what may be given: it could not be taken back.
     pub(crate) fn refuse_lasting(&self, record: &ActionRecord) -> Result<(), Unfit> {
-        let Parameters::ResizePod { container, cpu_millis, memory_bytes, memory_limit_bytes } =
-            &record.parameters
+        let Parameters::ResizePod {
+            container,
+            cpu_millis,
+            cpu_limit_millis,
+            memory_bytes,
+            memory_limit_bytes,
+        } = &record.parameters
         else {
             return Ok(());
         };
@@ -188,6 +193,9 @@ impl Protected {
         };
         let before = &record.before;
         let found = above("CPU", "m", *cpu_millis, before.cpu_millis, self.most.cpu_millis)
+            .or_else(|| {
+                above("CPU limit", "m", *cpu_limit_millis, before.cpu_limit_millis, self.most.cpu_millis)
+            })
             .or_else(|| above("memory", " bytes", *memory_bytes, before.memory_bytes, self.most.memory_bytes))
             .or_else(|| {
                 let most = self.most.memory_bytes;
@@ -276,6 +284,7 @@ mod tests {
         let resize = Parameters::ResizePod {
             container: Name::from("app"),
             cpu_millis: Some(100),
+            cpu_limit_millis: None,
             memory_bytes: None,
             memory_limit_bytes: None,
         };
@@ -309,6 +318,7 @@ mod tests {
         record.parameters = Parameters::ResizePod {
             container: Name::from("app"),
             cpu_millis: Some(100),
+            cpu_limit_millis: None,
             memory_bytes: None,
             memory_limit_bytes: None,
         };

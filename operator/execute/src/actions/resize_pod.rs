@@ -12,13 +12,14 @@ use homeostat_knowledge::{
     Level, Name, Origin, Parameters, PodRecord, Snapshot, Timestamp,
 };
 
-/// Sets the CPU request, and the memory request and limit, of one container of a running pod through the `resize`
-/// subresource (stable since Kubernetes 1.35, on by default since 1.33). The template stays as it is, so a new
-/// pod begins with the template's values again.
+/// Sets requests and limits of CPU and memory of one container of a running pod through the `resize` subresource (stable since
+/// Kubernetes 1.35, on by default since 1.33). What is not named stays. The template stays as it is, so a new pod begins with
+/// the template's values again.
 ///
-/// Within the bounds of `spec.scaling.resources` of the Workload, at most twice and at least four fifths of what
-/// it was. Where a memory limit is named apart, bounds and step are those of the limit, which is what ends a process; the
-/// request is never lowered then, at most doubled, and never above the limit. A pod of a run that is ordered gets at once
+/// Within the bounds of `spec.scaling.resources` of the Workload, and of the container that they name, at most twice and at
+/// least four fifths of what it was. Where a memory limit is named, bounds and step are those of the limit, which is what ends
+/// a process; the request is never lowered then, at most doubled, and never above the limit. A limit of CPU is named with its
+/// request only, never lowered, and both have their bounds and step. A pod of a run that is ordered gets at once
 /// what its run was planned with, upwards only and without a step: a start may give any size as well, and the pod may have
 /// ended before a second step. Of a `CronJob` the template is changed instead, for the runs to come: a Job's own template cannot be. What
 /// people apply anew counts again. Repeat-safe because the values are absolute and the write is conditioned on the version that was read.
@@ -54,21 +55,19 @@ impl ActionSpec for ResizePod {
     }
 
     fn restore(&self, record: &ActionRecord) -> Option<Parameters> {
-        let Parameters::ResizePod { container, cpu_millis, memory_bytes, memory_limit_bytes } =
-            &record.parameters
-        else {
-            return None;
-        };
+        let (container, set) = named(record)?;
         let known = |set: Option<u64>, before: Option<u64>| set.is_none() || before.is_some();
         let before = &record.before;
-        let all = known(*cpu_millis, before.cpu_millis)
-            && known(*memory_bytes, before.memory_bytes)
-            && known(*memory_limit_bytes, before.memory_limit_bytes);
+        let all = known(set.cpu_millis, before.cpu_millis)
+            && known(set.cpu_limit_millis, before.cpu_limit_millis)
+            && known(set.memory_bytes, before.memory_bytes)
+            && known(set.memory_limit_bytes, before.memory_limit_bytes);
         all.then(|| Parameters::ResizePod {
             container: container.clone(),
-            cpu_millis: cpu_millis.and(before.cpu_millis),
-            memory_bytes: memory_bytes.and(before.memory_bytes),
-            memory_limit_bytes: memory_limit_bytes.and(before.memory_limit_bytes),
+            cpu_millis: set.cpu_millis.and(before.cpu_millis),
+            cpu_limit_millis: set.cpu_limit_millis.and(before.cpu_limit_millis),
+            memory_bytes: set.memory_bytes.and(before.memory_bytes),
+            memory_limit_bytes: set.memory_limit_bytes.and(before.memory_limit_bytes),
         })
     }
 
@@ -115,6 +114,7 @@ impl ActionSpec for ResizePod {
         if pod.deleting || !pod.containers.iter().any(|known| known.name == *container) {
             return Err(Unfit::Changed(format!("pod {key} is going, or has no container {container}")));
         }
+        bounds_hold(record, container, snapshot)?;
         bounded(record, snapshot)
     }
 
@@ -134,6 +134,7 @@ impl ActionSpec for ResizePod {
         }
         let before = Requests {
             cpu_millis: wanted.cpu_millis.and(record.before.cpu_millis),
+            cpu_limit_millis: wanted.cpu_limit_millis.and(record.before.cpu_limit_millis),
             memory_bytes: wanted.memory_bytes.and(record.before.memory_bytes),
             memory_limit_bytes: wanted.memory_limit_bytes.and(record.before.memory_limit_bytes),
         };
@@ -238,7 +239,8 @@ fn watched(record: &ActionRecord, pod: Option<&PodRecord>, snapshot: &Snapshot, 
         };
         end.is_some_and(|end| &*end.reason == OUT_OF_MEMORY && end.finished >= sent)
     };
-    if sent.is_some() && pod.containers.iter().any(killed) {
+    let of = named(record).map(|(container, _)| container);
+    if sent.is_some() && pod.containers.iter().filter(|one| Some(&one.name) == of).any(killed) {
         return Verdict::NotHelped("the pod ran out of memory with its new size".to_owned());
     }
     if snapshot.overloaded(&record.workload) {
@@ -293,25 +295,50 @@ fn runs_to_come(
 
 /// What is wanted of a template, and what it has.
 fn sizes(record: &ActionRecord, found: &ControllerRecord) -> Option<(Requests, Requests)> {
-    let Parameters::ResizePod { cpu_millis, memory_bytes, memory_limit_bytes, .. } = record.parameters else {
+    let work = found.work.as_ref()?;
+    let present = Requests {
+        cpu_millis: work.requests.cpu_millis,
+        cpu_limit_millis: work.cpu_limit,
+        memory_bytes: work.requests.memory_bytes,
+        // A template's limit of memory is always its request; another one that is named does not fit.
+        memory_limit_bytes: work.requests.memory_bytes,
+    };
+    Some((named(record)?.1, present))
+}
+
+/// The container and what it is to have.
+fn named(record: &ActionRecord) -> Option<(&Name, Requests)> {
+    let Parameters::ResizePod { container, cpu_millis, cpu_limit_millis, memory_bytes, memory_limit_bytes } =
+        &record.parameters
+    else {
         return None;
     };
-    let present = found.work.as_ref()?.requests;
-    // A template's limit is always its request; another one that is named does not fit.
-    let memory_limit = present.memory_bytes;
-    Some((
-        Requests { cpu_millis, memory_bytes, memory_limit_bytes },
-        Requests {
-            cpu_millis: present.cpu_millis,
-            memory_bytes: present.memory_bytes,
-            memory_limit_bytes: memory_limit,
-        },
-    ))
+    let wanted = Requests {
+        cpu_millis: *cpu_millis,
+        cpu_limit_millis: *cpu_limit_millis,
+        memory_bytes: *memory_bytes,
+        memory_limit_bytes: *memory_limit_bytes,
+    };
+    Some((container, wanted))
+}
+
+/// The bounds are those of this container. Runs have one, and what brings back how it was needs none.
+fn bounds_hold(record: &ActionRecord, container: &Name, snapshot: &Snapshot) -> Result<(), Unfit> {
+    let permits = snapshot.workloads.get(&record.workload).map(|policy| &policy.permits);
+    let free = record.undo_of.is_some() || orders::of_pod(record);
+    match permits.and_then(|permits| permits.container.as_ref()) {
+        Some(other) if !free && other != container => Err(Unfit::Protected(format!(
+            "the bounds of workload {} hold for container {other}, not for {container} (spec.scaling.resources.container)",
+            record.workload
+        ))),
+        _ => Ok(()),
+    }
 }
 
 /// Something is named, within its bounds and steps.
 fn bounded(record: &ActionRecord, snapshot: &Snapshot) -> Result<(), Unfit> {
-    let Parameters::ResizePod { cpu_millis, memory_bytes, memory_limit_bytes, .. } = &record.parameters
+    let Parameters::ResizePod { cpu_millis, cpu_limit_millis, memory_bytes, memory_limit_bytes, .. } =
+        &record.parameters
     else {
         return Ok(());
     };
@@ -326,7 +353,17 @@ fn bounded(record: &ActionRecord, snapshot: &Snapshot) -> Result<(), Unfit> {
     if orders::of_pod(record) {
         return grown(record, permits.and_then(|permits| permits.memory_bytes));
     }
-    step("CPU", *cpu_millis, before.cpu_millis, permits.and_then(|permits| permits.cpu_millis))?;
+    let bounds = permits.and_then(|permits| permits.cpu_millis);
+    step("CPU", *cpu_millis, before.cpu_millis, bounds)?;
+    step("CPU limit", *cpu_limit_millis, before.cpu_limit_millis, bounds)?;
+    if let Some(limit) = *cpu_limit_millis
+        && (cpu_millis.is_none_or(|request| request > limit) || before.cpu_limit_millis > Some(limit))
+    {
+        return Err(Unfit::Protected(format!(
+            "CPU limit {limit}m is named without a request, below it, or below {:?} of before",
+            before.cpu_limit_millis
+        )));
+    }
     let bounds = permits.and_then(|permits| permits.memory_bytes);
     let Some(limit) = *memory_limit_bytes else {
         return step("memory", *memory_bytes, before.memory_bytes, bounds);
@@ -346,7 +383,9 @@ fn bounded(record: &ActionRecord, snapshot: &Snapshot) -> Result<(), Unfit> {
 
 /// More memory for a pod of a run, within the bounds, and nothing else.
 fn grown(record: &ActionRecord, bounds: Option<Bounds>) -> Result<(), Unfit> {
-    let Parameters::ResizePod { cpu_millis, memory_bytes, .. } = record.parameters else { return Ok(()) };
+    let Parameters::ResizePod { cpu_millis, cpu_limit_millis, memory_bytes, .. } = record.parameters else {
+        return Ok(());
+    };
     let before = &record.before;
     let known = (memory_bytes, before.memory_bytes, orders::limit_of_pod(record), bounds);
     let (Some(request), Some(least), Some(limit), Some(bounds)) = known else {
@@ -359,7 +398,7 @@ fn grown(record: &ActionRecord, bounds: Option<Bounds>) -> Result<(), Unfit> {
         return Err(Unfit::Protected(format!("memory {limit} is outside of its bounds {bounds}")));
     }
     let present = before.memory_limit_bytes.unwrap_or(least);
-    if cpu_millis.is_some() || limit <= present || request < least || request > limit {
+    if cpu_millis.or(cpu_limit_millis).is_some() || limit <= present || request < least || request > limit {
         return Err(Unfit::Protected(format!(
             "a pod of a run is given more memory only, not {request} with limit {limit} instead of {least} with {present}"
         )));
@@ -391,24 +430,15 @@ fn requests(record: &ActionRecord, fresh: &FreshTarget) -> Option<(Requests, Req
     if of_runs(record) {
         return sizes(record, fresh.controller.as_ref()?);
     }
-    let Parameters::ResizePod { container, cpu_millis, memory_bytes, memory_limit_bytes } =
-        &record.parameters
-    else {
-        return None;
-    };
-    let present = fresh.marks.requests.get(container)?;
-    let wanted = Requests {
-        cpu_millis: *cpu_millis,
-        memory_bytes: *memory_bytes,
-        memory_limit_bytes: *memory_limit_bytes,
-    };
-    Some((wanted, *present))
+    let (container, wanted) = named(record)?;
+    Some((wanted, *fresh.marks.requests.get(container)?))
 }
 
 /// Everything that is named is there.
 fn fits(named: Requests, present: Requests) -> bool {
     let same = |named: Option<u64>, present: Option<u64>| named.is_none() || named == present;
     same(named.cpu_millis, present.cpu_millis)
+        && same(named.cpu_limit_millis, present.cpu_limit_millis)
         && same(named.memory_bytes, present.memory_bytes)
         && same(named.memory_limit_bytes, present.memory_limit_bytes)
 }

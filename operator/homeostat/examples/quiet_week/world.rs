@@ -477,6 +477,7 @@ impl Workload {
                 },
                 last_termination: None,
                 cpu_request: None,
+                cpu_limit: None,
                 ephemeral_storage_limit: None,
             }],
             ..PodRecord::bare(key, uid)

@@ -219,18 +219,14 @@ fn larger(pod: &PodRecord, container: &Name, decided: u64) -> Option<Larger> {
     if request > limit || !exceeds(decided, limit) {
         return None;
     }
-    let apart = request < limit;
     let parameters = Parameters::ResizePod {
         container: container.clone(),
         cpu_millis: None,
+        cpu_limit_millis: None,
         memory_bytes: Some(request.saturating_add(decided - limit)),
-        memory_limit_bytes: apart.then_some(decided),
+        memory_limit_bytes: Some(decided),
     };
-    let before = Before {
-        memory_bytes: Some(request),
-        memory_limit_bytes: apart.then_some(limit),
-        ..Before::default()
-    };
+    let before = Before { memory_bytes: Some(request), memory_limit_bytes: Some(limit), ..Before::default() };
     Some(Larger { present: limit, limit: decided, parameters, before })
 }
 

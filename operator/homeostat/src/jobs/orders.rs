@@ -332,6 +332,7 @@ fn sizes(
         parameters: Parameters::ResizePod {
             container,
             cpu_millis: None,
+            cpu_limit_millis: None,
             memory_bytes: Some(wanted),
             memory_limit_bytes: None,
         },

@@ -167,6 +167,7 @@ impl World {
                 state: ContainerState::Terminated(end),
                 last_termination: None,
                 cpu_request: None,
+                cpu_limit: None,
                 ephemeral_storage_limit: None,
                 memory: Memory::default(),
             }],

@@ -5,8 +5,8 @@ use homeostat_knowledge::forecast::{Need, Outlook, PodAdvice, REQUESTS, Scaler};
 use homeostat_knowledge::observation::{Change, ObjectChange};
 use homeostat_knowledge::policy::{Bounds, ControlPolicy, KillSwitch, Permits, ScalingMode, ScalingPolicy};
 use homeostat_knowledge::{
-    ActionId, ActionKind, ActionState, GuardName, GuardReport, GuardResult, Level, Name, Parameters,
-    SeededIds, SignedDuration, SizeEffect, Uid,
+    ActionId, ActionKind, ActionState, ContainerRecord, ForecastSkill, GuardName, GuardReport, GuardResult,
+    Level, Name, Parameters, SeededIds, SignedDuration, SizeEffect, Uid,
 };
 use homeostat_situations::{Given, GivenPod, now, order};
 
@@ -158,6 +158,95 @@ fn steps_are_bounded_and_small_savings_are_none() {
         let effects = kernel.size(&[decided(0, cpu, memory)], at(0), true);
         let of = given(&effects).pop().map(|(_, cpu, memory, limit)| (cpu, memory, limit));
         assert_eq!(of, expected, "{cpu:?} {memory:?}: {}", said(&kernel));
+    }
+}
+
+/// Gives each pod other containers.
+fn contain(kernel: &mut Kernel, change: impl Fn(&mut Vec<ContainerRecord>)) {
+    let pods: Vec<_> = kernel.snapshot.pods_of(&order()).cloned().collect();
+    for pod in pods {
+        let mut pod = (*pod).clone();
+        change(&mut pod.containers);
+        kernel.snapshot.commit(&ObjectChange::Pod(Change::Applied(Arc::new(pod))), at(0));
+    }
+}
+
+/// The container that gets another size, with the request and the limit of CPU and of memory in MiB that are named, and what
+/// the limit of CPU was.
+type Resized = (String, [Option<u64>; 2], [Option<u64>; 2], Option<u64>);
+
+fn resized(effects: &[Effect]) -> Option<Resized> {
+    let Effect::Execute(plan, _) = effects.first()? else { panic!("a plan: {effects:?}") };
+    let step = plan.steps.first().unwrap();
+    let Parameters::ResizePod { container, cpu_millis, cpu_limit_millis, memory_bytes, memory_limit_bytes } =
+        &step.parameters
+    else {
+        panic!("another size of a pod: {step:?}")
+    };
+    let memory = [*memory_bytes, *memory_limit_bytes].map(|bytes| bytes.map(|bytes| bytes / MIB));
+    Some((container.to_string(), [*cpu_millis, *cpu_limit_millis], memory, step.before.cpu_limit_millis))
+}
+
+#[test]
+fn a_limit_of_cpu_grows_with_its_request_and_is_neither_lowered_nor_set_where_there_is_none() {
+    for (limit, cpu, expected) in [
+        (None, (700, 300), [Some(700), None]),
+        (Some(500), (700, 300), [Some(700), Some(700)]),
+        (Some(1_000), (700, 300), [Some(700), None]),
+        (Some(600), (700, 300), [Some(700), Some(840)]),
+        // Doubled at most, and no further than people allow.
+        (Some(800), (1_500, 300), [Some(1_000), Some(1_600)]),
+        (Some(3_000), (3_500, 300), [Some(1_000), Some(4_000)]),
+        (Some(5_000), (4_000, 300), [Some(1_000), None]),
+        (Some(500), (100, 50), [Some(400), None]),
+    ] {
+        let mut kernel = kernel(ScalingMode::Auto, Level::ActFull);
+        contain(&mut kernel, |containers| containers[0].cpu_limit = limit);
+        let effects = kernel.size(&[decided(0, cpu, (400, 350))], at(0), true);
+        let (container, given, memory, before) = resized(&effects).unwrap_or_else(|| panic!("{limit:?}"));
+        assert_eq!((container.as_str(), given, memory), ("app", expected, [None; 2]), "{limit:?} {cpu:?}");
+        assert_eq!(before, limit.filter(|_| expected[1].is_some()), "it can be put back");
+    }
+}
+
+#[test]
+fn a_pod_of_the_class_guaranteed_keeps_it() {
+    let guaranteed = |containers: &mut Vec<ContainerRecord>| {
+        containers[0].cpu_limit = Some(500);
+        containers[0].memory.limit = containers[0].memory.request;
+    };
+    let mut more = kernel(ScalingMode::Auto, Level::ActFull);
+    contain(&mut more, guaranteed);
+    let given = resized(&more.size(&[decided(0, (700, 300), (600, 350))], at(0), true));
+    let both = ("app".to_owned(), [Some(700); 2], [Some(600); 2], Some(500));
+    assert_eq!(given, Some(both), "each request stays its limit");
+    let mut less = kernel(ScalingMode::Auto, Level::ActFull);
+    contain(&mut less, guaranteed);
+    assert!(less.size(&[decided(0, (100, 50), (64, 50))], at(0), true).is_empty());
+    assert!(said(&less).contains("class Guaranteed"), "{}", said(&less));
+    // One that needs more of the one and less of the other gets more of the one.
+    let effects = less.size(&[decided(15, (100, 50), (600, 350))], at(15), true);
+    assert_eq!(resized(&effects).map(|(_, cpu, memory, _)| (cpu, memory)), Some(([None; 2], [Some(600); 2])));
+}
+
+#[test]
+fn beside_a_sidecar_the_container_that_people_name_gets_the_size() {
+    for (named, expected) in [(Some("app"), Some("app")), (None, None), (Some("ap"), None)] {
+        let mut kernel = kernel(ScalingMode::Auto, Level::ActFull);
+        contain(&mut kernel, |containers| {
+            let proxy = ContainerRecord { name: Name::from("proxy"), ..containers[0].clone() };
+            containers.insert(0, proxy);
+        });
+        let mut workload = (**kernel.snapshot.workloads.get(&order()).unwrap()).clone();
+        workload.permits.container = named.map(Name::from);
+        kernel.snapshot.commit(&ObjectChange::Workload(Change::Applied(Arc::new(workload))), at(0));
+        let given = resized(&kernel.size(&[decided(0, (700, 300), (600, 350))], at(0), true));
+        assert_eq!(given.as_ref().map(|(container, ..)| container.as_str()), expected, "{named:?}");
+        assert_eq!(
+            said(&kernel).contains("spec.scaling.resources.container"),
+            expected.is_none(),
+            "{named:?}"
+        );
     }
 }
 

@@ -52,6 +52,7 @@ pub fn what(action: &Action) -> String {
     with("revision", parameters.revision.clone());
     with("container", parameters.container.clone());
     with("cpu", parameters.cpu.as_ref().map(ToString::to_string));
+    with("cpuLimit", parameters.cpu_limit.as_ref().map(ToString::to_string));
     with("memory", parameters.memory.as_ref().map(ToString::to_string));
     with("memoryLimit", parameters.memory_limit.as_ref().map(ToString::to_string));
     with("parallelism", parameters.parallelism.map(|n| n.to_string()));

@@ -176,6 +176,8 @@ fn a_container_gets_no_more_than_the_chart_says_and_asks_for_no_more_than_its_li
         (of(["1", "512Mi"], ["2", "1Gi"]), true),
         (of(["32", "128Gi"], ["32000m", "137438953472"]), true),
         (of(["1", "1Gi"], ["32001m", "1Gi"]), false),
+        (of(["500m", "256Mi"], ["32", "512Mi"]), true),
+        (of(["500m", "256Mi"], ["33", "512Mi"]), false),
         (of(["1", "1Gi"], ["1", "137438953473"]), false),
         (of(["3", "1Gi"], ["2", "1Gi"]), false),
         (of(["1", "1025Mi"], ["1", "1Gi"]), false),

@@ -44,6 +44,7 @@ impl ContainerRecord {
             last_termination: None,
             memory: Memory::default(),
             cpu_request: None,
+            cpu_limit: None,
             ephemeral_storage_limit: None,
         }
     }

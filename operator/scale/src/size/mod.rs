@@ -142,13 +142,17 @@ fn asks_for(used: u64, limit: u64, declared: u64, settings: &CpuSettings) -> u64
     if limit == 0 {
         return 0;
     }
-    if used >= percent(limit, settings.throttled_percent) {
-        percent(limit, settings.next_percent)
-    } else if limit > declared && used >= percent(limit, settings.keep_percent) {
-        limit
-    } else {
-        0
+    match after_throttling(used, limit, settings) {
+        Some(next) => next,
+        None if limit > declared && used >= percent(limit, settings.keep_percent) => limit,
+        None => 0,
     }
+}
+
+/// What comes after a use so near to its limit that it was kept from more: half as much again as the limit, as nobody saw what
+/// it would have used. `None` where it had enough.
+pub(crate) fn after_throttling(used: u64, limit: u64, settings: &CpuSettings) -> Option<u64> {
+    (used >= percent(limit, settings.throttled_percent)).then(|| percent(limit, settings.next_percent))
 }
 
 fn percent(amount: u64, of_hundred: u64) -> u64 {

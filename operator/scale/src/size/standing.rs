@@ -1,14 +1,14 @@
 //! Right size of what runs all the time: the CPU and memory that each of its pods should ask for, from what the busiest one
 //! used in each minute.
 //!
-//! CPU is the 95th percentile and a margin, memory the most that was seen, or what its growth of the last hours leads to,
-//! and a margin; twice the limit for a day after a kill for want of memory. Minutes of CPU are kept in buckets that grow
-//! exponentially and whose weight halves each day, as the recommender of the Vertical Pod Autoscaler keeps them
-//! (kubernetes/autoscaler, `vertical-pod-autoscaler/pkg/recommender`: `util/decaying_histogram.go`,
-//! `model/aggregations_config.go`); memory as the peaks of the hours of a week. So a workload takes about 3 kB, however long
-//! it is watched.
+//! CPU is the 95th percentile and a margin, or half as much again as the limit where that percentile is nearly the limit;
+//! memory the most that was seen, or what its growth of the last hours leads to, and a margin; twice the limit for a day after
+//! a kill for want of memory. Minutes of CPU are kept in buckets that grow exponentially and whose weight halves each day, as
+//! the recommender of the Vertical Pod Autoscaler keeps them (kubernetes/autoscaler, `vertical-pod-autoscaler/pkg/recommender`:
+//! `util/decaying_histogram.go`, `model/aggregations_config.go`); memory as the peaks of the hours of a week. So a workload
+//! takes about 3 kB, however long it is watched.
 
-use super::{STEP_MEBIBYTES, after_kill, growing};
+use super::{CpuSettings, STEP_MEBIBYTES, after_kill, after_throttling, growing};
 use homeostat_knowledge::forecast::{Need, PodAdvice};
 use homeostat_knowledge::policy::Bounds;
 use serde::{Deserialize, Serialize};
@@ -32,7 +32,7 @@ const QUANTILE: f64 = 0.95;
 /// Added to what was used, as a share.
 const MARGIN: f64 = 0.15;
 /// Requests of CPU are multiples of this, in thousandths of a core.
-const STEP_MILLICORES: f64 = 10.0;
+const STEP_MILLICORES: u64 = 10;
 /// Minutes before anything is said, and before less is.
 const LEAST: u32 = 60;
 const DAY: u32 = 1_440;
@@ -81,6 +81,8 @@ pub struct History {
     /// Peaks of hours, in MiB, oldest first: hour since 1970 and peak.
     peaks: VecDeque<(i64, u64)>,
     killed: Option<Kill>,
+    /// The lowest limit of CPU that one of its pods has now, in thousandths of a core.
+    cpu_limit: Option<u64>,
 }
 
 /// The minute that is not over yet, and how many were seen.
@@ -137,6 +139,12 @@ impl History {
         }
     }
 
+    /// Takes the limit of CPU that the pods have now, in thousandths of a core, the lowest where they differ: what was used was
+    /// kept below it. `None`: none has one.
+    pub fn limited(&mut self, cpu_limit: Option<u64>) {
+        self.cpu_limit = cpu_limit;
+    }
+
     /// What each pod should ask for, with the reason. Pure.
     pub fn advise(&self, minute: i64, allowed: Allowed) -> PodAdvice {
         let killed = self.killed.filter(|kill| minute.saturating_sub(kill.minute) < i64::from(DAY));
@@ -168,12 +176,19 @@ impl History {
     fn cores(&self) -> Result<Asked, String> {
         let now = seen(&self.cpu)?;
         let usual = self.histogram.quantile(QUANTILE).ok_or_else(|| early(&self.cpu))?;
-        let millicores = |cores: f64| (cores * 1_000.0 / STEP_MILLICORES).ceil() * STEP_MILLICORES;
-        let amount = millicores(usual * (1.0 + MARGIN)).max(STEP_MILLICORES) as u64;
-        let why = format!(
-            "{amount}m, by {usual:.3} cores as the 95th percentile of {} min, and 15 %",
-            self.cpu.seen
-        );
+        let stepped = |millis: u64| millis.div_ceil(STEP_MILLICORES).max(1).saturating_mul(STEP_MILLICORES);
+        let enough = stepped((usual * (1.0 + MARGIN) * 1_000.0).ceil() as u64);
+        // The end of a bucket counts, so this may be said a twentieth early, and never late.
+        let throttled = self.cpu_limit.filter(|limit| *limit > 0).and_then(|limit| {
+            let next = after_throttling((usual * 1_000.0) as u64, limit, &CpuSettings::default())?;
+            Some((limit, stepped(next))).filter(|(_, next)| *next > enough)
+        });
+        let (amount, by) = match throttled {
+            Some((limit, next)) => (next, format!(", near its limit of {limit}m: half as much again")),
+            None => (enough, ", and 15 %".to_owned()),
+        };
+        let minutes = self.cpu.seen;
+        let why = format!("{amount}m, by {usual:.3} cores as the 95th percentile of {minutes} min{by}");
         Ok(Asked { amount, used: (now * 1_000.0).ceil() as u64, why })
     }
 
@@ -320,6 +335,32 @@ mod tests {
         let day = history.advise(1_499, wide());
         assert!(day.cpu.unwrap().falls && day.memory.unwrap().falls);
         assert_eq!(day.cpu.unwrap().used, 400);
+    }
+
+    #[test]
+    fn who_uses_nearly_its_limit_of_cpu_needs_half_as_much_again_as_nobody_saw_what_it_would_use() {
+        let mut history = History::default();
+        minutes(&mut history, 0..120, |_| glance(0.5, 300.0));
+        let mut asked = |limit: Option<u64>, max: u64| {
+            history.limited(limit);
+            let allowed = Allowed { cpu: Some(Bounds { min: 10, max }), ..Allowed::default() };
+            let advice = history.advise(119, allowed);
+            (advice.cpu.unwrap().request, advice.why)
+        };
+        // 0.5 cores, in a bucket that ends within a twentieth above it, and 15 %.
+        for limit in [None, Some(0), Some(560), Some(4_000)] {
+            let (request, why) = asked(limit, 8_000);
+            assert!((580..=610).contains(&request) && why.ends_with("15 %"), "{limit:?}: {why}");
+        }
+        for (limit, expected) in [(500, 750), (495, 750), (450, 680)] {
+            let (request, why) = asked(Some(limit), 8_000);
+            assert_eq!(request, expected, "{limit}: {why}");
+            assert!(why.contains(&format!("near its limit of {limit}m: half as much again")), "{why}");
+        }
+        // With a limit far below, as that of new pods, what others were seen to use counts.
+        assert!((580..=610).contains(&asked(Some(100), 8_000).0));
+        let (request, why) = asked(Some(500), 600);
+        assert_eq!(request, 600, "as far as people allow it: {why}");
     }
 
     #[test]

@@ -52,6 +52,7 @@ impl Situation for StarvedPod {
         let parameters = Parameters::ResizePod {
             container: Name::from(CONTAINER),
             cpu_millis: Some(ENOUGH),
+            cpu_limit_millis: None,
             memory_bytes: None,
             memory_limit_bytes: None,
         };
@@ -66,16 +67,17 @@ impl Situation for StarvedPod {
     }
 
     fn apply(&self, server: &mut Server, request: &EffectRequest, now: Timestamp) {
-        let Parameters::ResizePod { cpu_millis, memory_bytes, memory_limit_bytes, .. } = &request.parameters
+        let Parameters::ResizePod { cpu_millis, cpu_limit_millis, memory_bytes, memory_limit_bytes, .. } =
+            &request.parameters
         else {
             return;
         };
         let Some(mut pod) = server.pods.get(&request.target.key).cloned() else { return };
         let before = pod.requests;
         pod.requests.cpu_millis = cpu_millis.or(pod.requests.cpu_millis);
+        pod.requests.cpu_limit_millis = cpu_limit_millis.or(pod.requests.cpu_limit_millis);
         pod.requests.memory_bytes = memory_bytes.or(pod.requests.memory_bytes);
-        pod.requests.memory_limit_bytes =
-            memory_limit_bytes.or(*memory_bytes).or(pod.requests.memory_limit_bytes);
+        pod.requests.memory_limit_bytes = memory_limit_bytes.or(pod.requests.memory_limit_bytes);
         if pod.requests != before {
             pod.set_by = edit(Field::Resources, OURS, Some(now));
         }

@@ -11,6 +11,7 @@ fn resize(cpu: Option<u64>, memory: Option<u64>) -> ActionRecord {
     record.parameters = Parameters::ResizePod {
         container: Name::from("app"),
         cpu_millis: cpu,
+        cpu_limit_millis: None,
         memory_bytes: memory.map(|memory| memory * MIB),
         memory_limit_bytes: None,
     };
@@ -81,7 +82,7 @@ fn a_limit_apart_from_the_request_is_bounded_by_what_it_was() {
     assert!(allowed(&apart(75, 150, None)).is_err(), "unknown refuses");
     assert!(allowed(&apart(75, 150, Some(70))).is_err(), "more than twice the limit");
     let mut fresh = fresh_pod(pod());
-    let mut present = Requests { cpu_millis: None, memory_bytes: Some(50 * MIB), memory_limit_bytes: None };
+    let mut present = Requests { memory_bytes: Some(50 * MIB), ..Requests::default() };
     for (limit, expected) in [(100, true), (120, false)] {
         present.memory_limit_bytes = Some(limit * MIB);
         fresh.marks.requests = BTreeMap::from([(Name::from("app"), present)]);
@@ -98,12 +99,84 @@ fn a_limit_apart_from_the_request_is_bounded_by_what_it_was() {
 }
 
 #[test]
+fn a_limit_of_cpu_goes_up_with_its_request_within_bounds_and_step_and_comes_back_with_it() {
+    let with = |request: Option<u64>, limit: u64, before: Option<u64>| {
+        let mut record = resize(request, None);
+        record.before.cpu_limit_millis = before;
+        if let Parameters::ResizePod { cpu_limit_millis, .. } = &mut record.parameters {
+            *cpu_limit_millis = Some(limit);
+        }
+        record
+    };
+    // The request is 500m, the bounds end at 2,000m.
+    for (request, limit, before, expected) in [
+        (Some(800), 1_600, Some(1_000), true),
+        (Some(1_000), 1_000, Some(500), true),
+        (Some(1_000), 2_000, Some(1_000), true),
+        (Some(1_000), 2_001, Some(1_500), false),
+        (Some(800), 1_601, Some(800), false),
+        (Some(800), 799, Some(700), false),
+        (Some(800), 900, Some(1_000), false),
+        (Some(800), 1_600, None, false),
+        (None, 1_600, Some(1_000), false),
+    ] {
+        let result = allowed(&with(request, limit, before));
+        assert_eq!(result.is_ok(), expected, "{request:?} {limit} of {before:?}: {result:?}");
+    }
+    let mut repair = with(None, 1_600, Some(1_000));
+    if let Parameters::ResizePod { memory_bytes, .. } = &mut repair.parameters {
+        *memory_bytes = Some(150 * MIB);
+    }
+    assert!(allowed(&repair).is_err(), "with a request of memory it is as little allowed");
+    let record = with(Some(800), 1_600, Some(1_000));
+    let fresh = |cpu, limit| {
+        let mut fresh = fresh_pod(pod());
+        let present =
+            Requests { cpu_millis: Some(cpu), cpu_limit_millis: Some(limit), ..Requests::default() };
+        fresh.marks.requests = BTreeMap::from([(Name::from("app"), present)]);
+        ResizePod.check_fresh(&record, None, &fresh)
+    };
+    assert_eq!(fresh(500, 1_000), Ok(()));
+    assert!(matches!(fresh(800, 1_600), Err(Unfit::Done(_))));
+    assert!(matches!(fresh(800, 1_000), Err(Unfit::Changed(_))), "the limit is part of it");
+    assert!(matches!(fresh(500, 1_200), Err(Unfit::Changed(_))));
+    let back = ResizePod.restore(&record);
+    let Some(Parameters::ResizePod { cpu_millis, cpu_limit_millis, .. }) = back else {
+        panic!("it is known how it was")
+    };
+    assert_eq!((cpu_millis, cpu_limit_millis), (Some(500), Some(1_000)));
+    assert_eq!(ResizePod.restore(&with(Some(800), 1_600, None)), None);
+    // Where the chart lets nobody give that much, it could not be put back.
+    let most = homeostat_knowledge::records::Amounts { cpu_millis: Some(900), memory_bytes: None };
+    let refused = Protected::with_own_namespace("homeostat").with_most(most).refuse_lasting(&record);
+    assert!(refused.is_err_and(|why| why.to_string().contains("CPU limit of container app")));
+}
+
+#[test]
+fn the_bounds_hold_for_the_container_that_people_name() {
+    let check = |named: &str, record: &ActionRecord| {
+        let mut snapshot = snapshot();
+        permit(&mut snapshot, |permits| {
+            permits.cpu_millis = Some(Bounds { min: 100, max: 2_000 });
+            permits.container = Some(Name::from(named));
+        });
+        ResizePod.check(record, &snapshot, &Protected::with_own_namespace("homeostat"))
+    };
+    let mut record = resize(Some(600), None);
+    assert_eq!(check("app", &record), Ok(()));
+    let refused = check("proxy", &record).unwrap_err().to_string();
+    assert!(refused.contains("hold for container proxy, not for app"), "{refused}");
+    record.undo_of = Some(ActionId::new("order-1-0"));
+    assert_eq!(check("proxy", &record), Ok(()), "what it was before is given back");
+}
+
+#[test]
 fn the_requests_tell_whether_it_was_done_or_somebody_else_did_something() {
     let mut record = resize(Some(1_000), None);
     let fresh = |cpu| {
         let mut fresh = fresh_pod(pod());
         let present =
-            Requests { cpu_millis: Some(cpu), memory_bytes: Some(100 * MIB), memory_limit_bytes: None };
+            Requests { cpu_millis: Some(cpu), memory_bytes: Some(100 * MIB), ..Requests::default() };
         fresh.marks.requests = BTreeMap::from([(Name::from("app"), present)]);
         fresh
     };
@@ -122,6 +195,7 @@ fn the_requests_tell_whether_it_was_done_or_somebody_else_did_something() {
     let before = Parameters::ResizePod {
         container: Name::from("app"),
         cpu_millis: Some(500),
+        cpu_limit_millis: None,
         memory_bytes: None,
         memory_limit_bytes: None,
     };
@@ -170,6 +244,9 @@ fn a_size_without_a_fault_is_watched_to_the_end_and_ends_at_a_kill() {
     };
     assert!(matches!(end(-30), Verdict::Wait(_)), "killed before");
     assert!(matches!(end(30), Verdict::NotHelped(_)), "killed by it");
+    killed.containers[0].name = Name::from("proxy");
+    put_pod(&mut snapshot, killed);
+    assert!(matches!(ResizePod.verify(&record, &snapshot, at(60)), Verdict::Wait(_)), "another container");
 }
 
 /// A pod of a run, decided to have so many MiB: request, and limit where it is apart.

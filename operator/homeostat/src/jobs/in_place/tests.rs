@@ -14,6 +14,7 @@ fn pod(request: Option<u64>, limit: Option<u64>) -> PodRecord {
             state: ContainerState::Running { since: Timestamp::UNIX_EPOCH },
             last_termination: None,
             cpu_request: None,
+            cpu_limit: None,
             ephemeral_storage_limit: None,
             memory: Memory { request: mebibytes(request), limit: mebibytes(limit) },
         }],
@@ -22,25 +23,25 @@ fn pod(request: Option<u64>, limit: Option<u64>) -> PodRecord {
 }
 
 /// Request and limit that are named, in MiB.
-fn given(request: Option<u64>, limit: Option<u64>, decided: u64) -> Option<(u64, Option<u64>)> {
+fn given(request: Option<u64>, limit: Option<u64>, decided: u64) -> Option<(u64, u64)> {
     match larger(&pod(request, limit), &Name::from("app"), decided * MIB)?.parameters {
         Parameters::ResizePod {
-            cpu_millis: None, memory_bytes: Some(request), memory_limit_bytes, ..
-        } => Some((request / MIB, memory_limit_bytes.map(|limit| limit / MIB))),
+            cpu_millis: None,
+            cpu_limit_millis: None,
+            memory_bytes: Some(request),
+            memory_limit_bytes: Some(limit),
+            ..
+        } => Some((request / MIB, limit / MIB)),
         other => panic!("{other:?}"),
     }
 }
 
 #[test]
 fn a_pod_gets_what_was_decided_upwards_only_and_keeps_its_class_of_service() {
-    assert_eq!(given(Some(80), Some(80), 400), Some((400, None)), "request and limit, in one step");
-    assert_eq!(
-        given(Some(50), Some(80), 400),
-        Some((370, Some(400))),
-        "a request below its limit stays below"
-    );
+    assert_eq!(given(Some(80), Some(80), 400), Some((400, 400)), "request and limit, in one step");
+    assert_eq!(given(Some(50), Some(80), 400), Some((370, 400)), "a request below its limit stays below");
     assert_eq!(given(Some(80), Some(80), 82), None, "as good as there");
-    assert_eq!(given(Some(80), Some(80), 83), Some((83, None)));
+    assert_eq!(given(Some(80), Some(80), 83), Some((83, 83)));
     assert_eq!(given(Some(16), Some(16), 17), None, "of a small one, too");
     assert_eq!(given(Some(80), Some(80), 40), None, "never less");
     assert_eq!(given(Some(80), None, 400), None, "nothing ends it");

@@ -26,6 +26,7 @@ impl World {
                 state: ContainerState::Running { since: at(0) },
                 last_termination: None,
                 cpu_request: Some(1_000),
+                cpu_limit: None,
                 ephemeral_storage_limit: None,
                 memory: Memory::default(),
             }],

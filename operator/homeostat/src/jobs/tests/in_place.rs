@@ -43,6 +43,7 @@ impl World {
                 state: ContainerState::Waiting { reason: Name::from("ContainerCreating") },
                 last_termination: None,
                 cpu_request: Some(1_000),
+                cpu_limit: None,
                 ephemeral_storage_limit: None,
                 memory: Memory { request: Some(request * MIB), limit: Some(limit * MIB) },
             }],
@@ -76,6 +77,7 @@ impl World {
         action.parameters = Parameters::ResizePod {
             container: Name::from("app"),
             cpu_millis: None,
+            cpu_limit_millis: None,
             memory_bytes: Some(memory * MIB),
             memory_limit_bytes: None,
         };

@@ -248,6 +248,7 @@ fn what_daemon_sets_take_of_each_node_is_no_room_for_a_pod() {
                 state: ContainerState::Running { since: at(0) },
                 last_termination: None,
                 cpu_request: None,
+                cpu_limit: None,
                 ephemeral_storage_limit: None,
                 memory: Memory { request: Some(256 * MIB), limit: None },
             }],

@@ -110,6 +110,8 @@ impl History {
             histogram: Histogram { weights, reference: kept.reference },
             peaks: peaks.map(|(hour, steps)| (hour, u64::from(steps).saturating_mul(kept.unit))).collect(),
             killed: kept.killed,
+            // Seen anew before anything is said.
+            cpu_limit: None,
         })
     }
 }
