@@ -81,7 +81,7 @@ impl Standing {
             let limit = container.cpu_limit.filter(|_| pod.serving());
             cpu_limit = [cpu_limit, limit].into_iter().flatten().min();
         }
-        history.limited(cpu_limit);
+        history.limited(minute, cpu_limit);
         let mut advice = history.advise(minute, allowed);
         if let Some(why) = unmeasured.filter(|_| !known) {
             advice.why = format!("{why}; {}", advice.why);

@@ -294,7 +294,7 @@ pub struct Before {
     pub cpu_limit_millis: Option<u64>,
     /// Memory request of the container, in bytes.
     pub memory_bytes: Option<u64>,
-    /// Memory limit of the container, in bytes, where it is changed apart from the request.
+    /// Memory limit of the container, in bytes, where it is changed.
     #[serde(default)]
     pub memory_limit_bytes: Option<u64>,
     /// Bounds of the autoscaler.

@@ -245,7 +245,7 @@ pub struct TenantPolicy {
     /// When a person last restored lowered levels; failures before it do not count.
     #[serde(default)]
     pub levels_restored: Option<Timestamp>,
-    /// Most that its ordered runs may reserve together, and up to which services and workers of it get more replicas.
+    /// Most that its pods may ask for together: up to it runs are started, and services and workers get more replicas.
     #[serde(default)]
     pub quota: Option<Amounts>,
     /// What capacity costs it.

@@ -204,8 +204,11 @@ fn change(
     if cpu.is_none() && memory.is_none() {
         return wrong.map_or(Ok(None), Err);
     }
+    // No further than is needed: that it is in its way is seen again, and costs no restart as with memory.
+    let enough = advice.cpu.map_or(0, |need| need.request).max(cpu.unwrap_or(0));
     let cpu_limit =
-        limit((container.cpu_request, container.cpu_limit), (cpu, advice.cpu), permits.cpu_millis);
+        limit((container.cpu_request, container.cpu_limit), (cpu, advice.cpu), permits.cpu_millis)
+            .map(|grown| grown.min(enough));
     let memory_limit = limit(
         (container.memory.request, container.memory.limit),
         (memory, advice.memory),

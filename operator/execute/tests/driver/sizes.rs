@@ -67,6 +67,7 @@ pub async fn first_effect(world: &World) {
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
+    panic!("there is no effect: {:?}", all(world));
 }
 
 fn all(world: &World) -> Vec<ActionRecord> {

@@ -1,8 +1,7 @@
 //! What Workloads ask for their runs.
 
-use super::seen::{Jobs, Phase};
+use super::seen::Jobs;
 use super::slots::zone;
-use crate::quotas::{Held, Orders};
 use homeostat_knowledge::policy::{Prices, ScalingMode};
 use homeostat_knowledge::records::{Amounts, ControllerKey, PodPhase, Schedule, Work};
 use homeostat_knowledge::{
@@ -46,7 +45,7 @@ pub struct Asked {
     pub exceptions: Vec<Date>,
     /// Who orders its runs.
     pub orderer: Orderer,
-    /// Most that its tenant's runs may reserve together.
+    /// Quota of its tenant, for runs and all other pods together.
     pub quota: Option<Size>,
     /// What capacity costs its tenant.
     pub prices: Option<Prices>,
@@ -249,34 +248,6 @@ pub fn capacity(snapshot: &Snapshot, jobs: &Jobs) -> Option<Size> {
         }
     }
     Some(all)
-}
-
-/// What pods that are no runs of ours ask for together in the namespaces of each tenant with a quota, by its name: services,
-/// workers, and whatever else is there or sure to come. So much of the quota is not free for its runs. What Kueue let go
-/// counts, and pods that have not ended of a Job that is over.
-pub fn standing(
-    snapshot: &Snapshot,
-    asked: &BTreeMap<WorkloadKey, Asked>,
-    jobs: &Jobs,
-) -> BTreeMap<String, Size> {
-    let limited = asked.values().filter(|one| one.quota.is_some());
-    let tenants: BTreeSet<&TenantName> = limited.map(|one| &one.tenant).collect();
-    if tenants.is_empty() {
-        return BTreeMap::new();
-    }
-    let orders = Orders::of(snapshot);
-    // What these take the planner is told by their Jobs.
-    let is_run = |pod: &PodRecord| {
-        let job = pod.owner.as_ref().and_then(|owner| jobs.get(&owner.uid));
-        job.is_some_and(|job| job.phase == Phase::Running && !job.left)
-    };
-    let of_tenant = |name: &TenantName| {
-        let tenant = snapshot.tenants.get(name)?;
-        let others = Held::of(snapshot, tenant, &orders, is_run).others;
-        let size = Size { millicores: others.cpu_millis, mebibytes: mebibytes(others.memory_bytes) };
-        (size != Size::default()).then(|| (name.0.to_string(), size))
-    };
-    tenants.into_iter().filter_map(of_tenant).collect()
 }
 
 /// Nodes that take pods, and what each of them has.

@@ -38,9 +38,10 @@ pub mod places;
 pub mod report;
 pub mod seen;
 pub mod slots;
+pub mod standing;
 
 use backlog::{At, Made, Making};
-use declared::{Asked, Queues, asked, capacity, standing};
+use declared::{Asked, Queues, asked, capacity};
 use desk::{Desk, Look, Start};
 use homeostat_execute::guards::{Mode, frozen, mode};
 use homeostat_knowledge::plan::Draft;
@@ -56,6 +57,7 @@ use orders::Sizing;
 use parts::Backlogs;
 use places::Places;
 use seen::{Jobs, Seen};
+use standing::Standing;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Jobs are looked at so often; a start waits this long at most.
@@ -88,6 +90,7 @@ pub struct RunOrder {
     in_place: InPlace,
     backlogs: Backlogs,
     making: Making,
+    standing: Standing,
     keeper: Keeper,
     looked: Option<Timestamp>,
     /// Why the checker did not admit the last plan of a workload.
@@ -136,7 +139,7 @@ impl RunOrder {
         self.known.watch(&jobs, &waits);
         let declared = |key: &WorkloadKey| snapshot.workloads.contains_key(key);
         self.making.meet(&asked, declared, &jobs, &self.known, now);
-        let standing = standing(snapshot, &asked, &jobs);
+        let standing = self.standing.look(snapshot, &asked, &jobs, now);
         let (held, frozen) = (held(snapshot), frozen_tenants(&asked, snapshot, now));
         let (mut acting, mut watching) = (BTreeMap::new(), BTreeMap::new());
         for (key, one) in std::mem::take(&mut asked) {
@@ -163,7 +166,7 @@ impl RunOrder {
             jobs: &jobs,
             waits: &waits,
             capacity: all,
-            standing: &standing,
+            standing,
             largest: &largest,
             least: &least,
             refused: &refused,

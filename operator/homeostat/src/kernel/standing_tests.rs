@@ -5,8 +5,8 @@ use homeostat_knowledge::forecast::{Need, Outlook, PodAdvice, REQUESTS, Scaler};
 use homeostat_knowledge::observation::{Change, ObjectChange};
 use homeostat_knowledge::policy::{Bounds, ControlPolicy, KillSwitch, Permits, ScalingMode, ScalingPolicy};
 use homeostat_knowledge::{
-    ActionId, ActionKind, ActionState, ContainerRecord, ForecastSkill, GuardName, GuardReport, GuardResult,
-    Level, Name, Parameters, SeededIds, SignedDuration, SizeEffect, Uid,
+    ActionId, ActionKind, ActionState, ContainerRecord, GuardName, GuardReport, GuardResult, Level, Name,
+    Parameters, SeededIds, SignedDuration, SizeEffect, Uid,
 };
 use homeostat_situations::{Given, GivenPod, now, order};
 
@@ -193,10 +193,11 @@ fn a_limit_of_cpu_grows_with_its_request_and_is_neither_lowered_nor_set_where_th
         (None, (700, 300), [Some(700), None]),
         (Some(500), (700, 300), [Some(700), Some(700)]),
         (Some(1_000), (700, 300), [Some(700), None]),
-        (Some(600), (700, 300), [Some(700), Some(840)]),
-        // Doubled at most, and no further than people allow.
-        (Some(800), (1_500, 300), [Some(1_000), Some(1_600)]),
-        (Some(3_000), (3_500, 300), [Some(1_000), Some(4_000)]),
+        (Some(600), (700, 300), [Some(700), Some(700)]),
+        // Doubled at most, and no further than is needed.
+        (Some(700), (3_000, 300), [Some(1_000), Some(1_400)]),
+        (Some(800), (1_500, 300), [Some(1_000), Some(1_500)]),
+        (Some(3_000), (3_500, 300), [Some(1_000), Some(3_500)]),
         (Some(5_000), (4_000, 300), [Some(1_000), None]),
         (Some(500), (100, 50), [Some(400), None]),
     ] {

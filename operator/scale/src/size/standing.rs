@@ -83,6 +83,8 @@ pub struct History {
     killed: Option<Kill>,
     /// The lowest limit of CPU that one of its pods has now, in thousandths of a core.
     cpu_limit: Option<u64>,
+    /// Minute in which that was last seen to be higher than before.
+    cpu_raised: Option<i64>,
 }
 
 /// The minute that is not over yet, and how many were seen.
@@ -141,7 +143,10 @@ impl History {
 
     /// Takes the limit of CPU that the pods have now, in thousandths of a core, the lowest where they differ: what was used was
     /// kept below it. `None`: none has one.
-    pub fn limited(&mut self, cpu_limit: Option<u64>) {
+    pub fn limited(&mut self, minute: i64, cpu_limit: Option<u64>) {
+        if self.cpu_limit.zip(cpu_limit).is_some_and(|(before, limit)| limit > before) {
+            self.cpu_raised = Some(minute);
+        }
         self.cpu_limit = cpu_limit;
     }
 
@@ -149,7 +154,9 @@ impl History {
     pub fn advise(&self, minute: i64, allowed: Allowed) -> PodAdvice {
         let killed = self.killed.filter(|kill| minute.saturating_sub(kill.minute) < i64::from(DAY));
         let mut why = Vec::new();
-        let mut need = |name: &str, bounds: Option<Bounds>, minutes: &Minutes, of: Result<Asked, String>| {
+        // What was used before a limit was raised was kept low by it.
+        let raised = self.cpu_raised.is_some_and(|raised| minute.saturating_sub(raised) < i64::from(DAY));
+        let mut need = |name: &str, bounds: Option<Bounds>, seen: bool, of: Result<Asked, String>| {
             let bounds = bounds?;
             let asked = match of {
                 _ if bounds.min > bounds.max => {
@@ -162,14 +169,14 @@ impl History {
                 }
                 Ok(asked) => asked,
             };
-            let falls = minutes.seen >= DAY && killed.is_none();
+            let falls = seen && killed.is_none();
             let request = asked.amount.clamp(bounds.min, bounds.max);
             let bound = if request == asked.amount { "" } else { ", as its bounds allow" };
             why.push(format!("{name}: {}{bound}", asked.why));
             Some(Need { request, used: asked.used, falls })
         };
-        let cpu = need("cpu", allowed.cpu, &self.cpu, self.cores());
-        let memory = need("memory", allowed.memory, &self.memory, self.mebibytes(minute, killed));
+        let cpu = need("cpu", allowed.cpu, self.cpu.seen >= DAY && !raised, self.cores());
+        let memory = need("memory", allowed.memory, self.memory.seen >= DAY, self.mebibytes(minute, killed));
         PodAdvice { cpu, memory, why: why.join("; "), done: None }
     }
 
@@ -178,7 +185,7 @@ impl History {
         let usual = self.histogram.quantile(QUANTILE).ok_or_else(|| early(&self.cpu))?;
         let stepped = |millis: u64| millis.div_ceil(STEP_MILLICORES).max(1).saturating_mul(STEP_MILLICORES);
         let enough = stepped((usual * (1.0 + MARGIN) * 1_000.0).ceil() as u64);
-        // The end of a bucket counts, so this may be said a twentieth early, and never late.
+        // The end of a bucket counts: this may be said a twentieth and a hundredth of a core early, and never late.
         let throttled = self.cpu_limit.filter(|limit| *limit > 0).and_then(|limit| {
             let next = after_throttling((usual * 1_000.0) as u64, limit, &CpuSettings::default())?;
             Some((limit, stepped(next))).filter(|(_, next)| *next > enough)
@@ -342,7 +349,7 @@ mod tests {
         let mut history = History::default();
         minutes(&mut history, 0..120, |_| glance(0.5, 300.0));
         let mut asked = |limit: Option<u64>, max: u64| {
-            history.limited(limit);
+            history.limited(119, limit);
             let allowed = Allowed { cpu: Some(Bounds { min: 10, max }), ..Allowed::default() };
             let advice = history.advise(119, allowed);
             (advice.cpu.unwrap().request, advice.why)
@@ -361,6 +368,25 @@ mod tests {
         assert!((580..=610).contains(&asked(Some(100), 8_000).0));
         let (request, why) = asked(Some(500), 600);
         assert_eq!(request, 600, "as far as people allow it: {why}");
+    }
+
+    #[test]
+    fn after_a_limit_of_cpu_was_raised_less_is_asked_for_a_day_later_at_the_earliest() {
+        let mut history = History::default();
+        minutes(&mut history, 0..1_500, |_| glance(0.5, 300.0));
+        let falls = |history: &History, minute| {
+            let advice = history.advise(minute, wide());
+            (advice.cpu.unwrap().falls, advice.memory.unwrap().falls)
+        };
+        history.limited(1_490, None);
+        history.limited(1_495, Some(500));
+        assert_eq!(falls(&history, 1_499), (true, true), "one that is first seen was not raised");
+        history.limited(1_499, Some(750));
+        history.limited(1_500, Some(750));
+        assert_eq!(falls(&history, 1_499 + 1_439), (false, true), "what was used before it was kept low");
+        assert_eq!(falls(&history, 1_499 + 1_440), (true, true));
+        history.limited(3_000, Some(500));
+        assert_eq!(falls(&history, 3_000), (true, true), "a lower one is none");
     }
 
     #[test]

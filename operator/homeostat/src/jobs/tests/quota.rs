@@ -25,6 +25,7 @@ impl World {
                 state: ContainerState::Running { since: at(0) },
                 last_termination: None,
                 cpu_request: Some(1_000),
+                cpu_limit: None,
                 ephemeral_storage_limit: None,
                 memory: Memory::default(),
             }],
@@ -43,7 +44,7 @@ impl World {
         self.put(ControllerRecord { replicas, ..record(target, "api") });
     }
 
-    fn gone(&mut self, pod: &str) {
+    fn pod_gone(&mut self, pod: &str) {
         let gone = Change::Deleted(ObjectKey::new("a", pod));
         self.snapshot.commit(&ObjectChange::Pod(gone), at(0));
         self.snapshot.generation += 1;
@@ -77,7 +78,7 @@ fn a_run_waits_for_the_quota_that_a_service_uses_is_told_so_and_starts_when_that
     let late = report.late.expect("late");
     assert!(late.contains("finds no room now") && late.contains("has to grow by 1 vCPU"), "{late}");
     assert!(late.contains("fewer replicas") && late.contains("they use 6 vCPU"), "{late}");
-    world.gone("api-5");
+    world.pod_gone("api-5");
     assert_eq!(names(&world.step(2)), ["a/plan-0"]);
     world.begin(job);
     world.step(8);
@@ -138,7 +139,7 @@ fn what_kueue_let_go_takes_its_room_of_the_quota() {
     assert_eq!(world.step(1), []);
     let said = world.report("a", "report").said;
     assert!(said.contains("use 4 vCPU"), "{said}");
-    world.gone("wide-0-pod");
+    world.pod_gone("wide-0-pod");
     assert_eq!(names(&world.step(2)), ["a/report-0"]);
 }
 

@@ -112,6 +112,7 @@ impl History {
             killed: kept.killed,
             // Seen anew before anything is said.
             cpu_limit: None,
+            cpu_raised: None,
         })
     }
 }
