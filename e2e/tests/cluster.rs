@@ -10,6 +10,8 @@ mod kueue;
 mod model;
 #[path = "scalable/mod.rs"]
 mod scalable;
+#[path = "sizes/mod.rs"]
+mod sizes;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -239,6 +241,12 @@ async fn bounds_of_an_autoscaler_are_driven_and_given_back_within_the_envelope()
 async fn what_else_has_a_scale_subresource_is_followed_and_scaled_within_the_envelope() {
     let _turn = ONE_AT_A_TIME.lock().await;
     Box::pin(scalable::kinds_of_others_are_followed_and_scaled("test-scalable")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_and_limits_of_one_container_change_in_place_and_back() {
+    let _turn = ONE_AT_A_TIME.lock().await;
+    Box::pin(sizes::of_one_container_change_in_place_and_back("test-sizes")).await;
 }
 
 /// Waits until `url` answers as wanted.
