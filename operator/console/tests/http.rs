@@ -500,8 +500,13 @@ async fn what_is_expected_is_in_metrics_and_in_the_report() {
             assert!(page.contains(part), "{path} lacks {part}: {page}");
         }
     }
+    let page = text(get(&console, "/report").await).await;
+    assert_eq!(page.matches("<svg class=\"band\"").count(), 3, "each is drawn");
+    let page = text(get(&console, "/report.md").await).await;
+    assert!(page.contains("223.8 to 475.6 (187.6 to 531.2)"), "or in words: {page}");
     let json: serde_json::Value =
         serde_json::from_str(&text(get(&console, "/report.json").await).await).expect("JSON");
+    assert_eq!(json["tables"][1]["rows"][2][3], serde_json::json!([[270.2, 310.0, 355.5]]));
     assert_eq!(json["tables"][1]["rows"].as_array().map(Vec::len), Some(3));
     assert_eq!(json["tables"][1]["rows"][0][1], "memory", "by workload and signal");
     let columns = json["tables"][1]["columns"].as_array().expect("columns");

@@ -1,5 +1,6 @@
 //! The forecasts of a report: what is expected, how sure that is, and what was done with it.
 
+use super::band::Step;
 use super::run::{Cell, Column, Table, Tone};
 use super::text;
 use homeostat_knowledge::forecast::{REQUESTS, RUNS};
@@ -20,22 +21,23 @@ pub fn table(sorted: &[&ForecastRecord]) -> Option<Table> {
         Column::text("Workload"),
         Column::text("Signal"),
         Column::text("Ahead"),
+        Column::text("Expected"),
         Column::number("Now"),
         Column::number("Low p10"),
         Column::number("Peak p50"),
         Column::number("Peak p90"),
+        Column::text("Limit in"),
+        Column::text("Replicas"),
+        Column::text("Mode"),
+        Column::text("What was done"),
+        Column::number("Error"),
         Column::text("Model"),
         Column::text("Next choice"),
-        Column::number("Error"),
-        Column::text("Limit in"),
-        Column::text("Mode"),
-        Column::text("Replicas"),
-        Column::text("What was done"),
     ];
     Some(Table {
         title: "Forecasts".to_owned(),
         note: format!(
-            "“Peak” is the highest single step within the time ahead, “Low” the lowest of its points. “Next choice” is when \
+            "“Expected” is the median and the band from p10 to p90 over the time ahead. “Peak” is the highest single step within the time ahead, “Low” the lowest of its points. “Next choice” is when \
              models are compared again at the latest, and so the model can change. “Error” is the back-tested error as a \
              share of the seasonal naive forecast's: below 100 % the forecast is the better one. Of signal “runs” all are \
              seconds: “Now” of the last run, the others of the next one.{more}"
@@ -63,20 +65,21 @@ fn row(record: &ForecastRecord) -> Vec<Cell> {
         } else {
             text::seconds(f64::from(outlook.horizon_seconds))
         }),
+        Cell::Band(outlook.points.iter().map(|at| Step { p10: at.p10, p50: at.p50, p90: at.p90 }).collect()),
         number(outlook.now),
         number(outlook.low()),
         number(outlook.peak.map(|peak| peak.p50)),
         number(outlook.peak.map(|peak| peak.p90)),
-        outlook.model.as_ref().map_or(Cell::NoData, |model| Cell::Text(model.to_string())),
-        outlook.next_choice.map_or(Cell::NoData, Cell::Instant),
-        outlook.error.map_or(Cell::NoData, |error| Cell::Toned(tone, text::percent(error))),
         outlook.limit.as_ref().map_or_else(
             || Cell::Text("none".to_owned()),
             |limit| Cell::Toned(Tone::Bad, text::seconds(limit.p50_seconds)),
         ),
-        Cell::Text(mode(record.mode).to_owned()),
         only_sized(Cell::Text(replicas(record.replicas, size.wanted))),
+        Cell::Text(mode(record.mode).to_owned()),
         only_sized(Cell::Text(size.done.clone().unwrap_or_else(|| "nothing".to_owned()))),
+        outlook.error.map_or(Cell::NoData, |error| Cell::Toned(tone, text::percent(error))),
+        outlook.model.as_ref().map_or(Cell::NoData, |model| Cell::Text(model.to_string())),
+        outlook.next_choice.map_or(Cell::NoData, Cell::Instant),
     ]
 }
 

@@ -2,9 +2,10 @@
 //! the same bytes.
 //!
 //! [`incident`] reports one incident, [`run`] a period or a test run; [`figures`] are the key figures with their printed
-//! definitions, [`forecasts`] what is expected, [`late`] which runs are late, [`timeline`] is the plot, [`text`] how times
+//! definitions, [`forecasts`] what is expected and [`band`] how that is drawn, [`late`] which runs are late, [`timeline`] is the plot, [`text`] how times
 //! and durations are written.
 
+pub mod band;
 pub mod figures;
 pub mod forecasts;
 pub mod incident;

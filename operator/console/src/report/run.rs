@@ -1,5 +1,6 @@
 //! The report of a period or of a test run: key figures with definitions, tables, notes, a plot.
 
+use super::band::{self, Drawn, Step};
 use super::figures::{KeyFigure, of_incidents};
 use super::incident::IncidentReport;
 use super::markdown::{head, plain, table};
@@ -95,6 +96,8 @@ pub enum Cell {
     Count(u64),
     /// An instant.
     Instant(Timestamp),
+    /// What is expected over time, earliest first; drawn where that can be.
+    Band(Vec<Step>),
     /// Not known. Never zero.
     NoData,
 }
@@ -108,6 +111,7 @@ impl Cell {
             Self::Share(value) => text::percent(*value),
             Self::Count(value) => text::count(*value),
             Self::Instant(at) => text::instant(*at),
+            Self::Band(steps) => band::words(steps).unwrap_or_else(|| text::NO_DATA.to_owned()),
             Self::NoData => text::NO_DATA.to_owned(),
         }
     }
@@ -129,6 +133,13 @@ impl Cell {
         }
     }
 
+    fn band(&self) -> Option<Drawn> {
+        match self {
+            Self::Band(steps) => band::draw(steps),
+            _ => None,
+        }
+    }
+
     fn value(&self) -> serde_json::Value {
         match self {
             Self::Text(text) | Self::Toned(_, text) | Self::Link(text, _) => text.as_str().into(),
@@ -136,6 +147,7 @@ impl Cell {
             Self::Seconds(value) | Self::Share(value) => (*value).into(),
             Self::Count(value) => (*value).into(),
             Self::Instant(at) => at.to_string().into(),
+            Self::Band(steps) => steps.iter().map(|step| vec![step.p10, step.p50, step.p90]).collect(),
             Self::NoData => serde_json::Value::Null,
         }
     }
@@ -146,6 +158,7 @@ struct ShownCell {
     text: String,
     tone: Tone,
     link: Option<String>,
+    band: Option<Drawn>,
     number: bool,
     time: bool,
 }
@@ -391,6 +404,7 @@ fn shown_row(row: &[Cell], columns: &[Column]) -> Vec<ShownCell> {
             text: cell.show(),
             tone: cell.tone(),
             link: cell.link().map(str::to_owned),
+            band: cell.band(),
             number: columns.get(place).is_some_and(|column| column.number),
             time: matches!(cell, Cell::Instant(_)),
         })

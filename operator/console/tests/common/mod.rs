@@ -218,6 +218,17 @@ pub fn snapshot() -> Snapshot {
     snapshot
 }
 
+/// An hour of minutes from one band of p10 and p90 to another, rising as a morning does.
+fn rise(first: (f64, f64), last: (f64, f64)) -> Vec<ForecastPoint> {
+    let part = |minute: i64| f64::sin(std::f64::consts::FRAC_PI_2 * minute as f64 / 59.0);
+    let between = |from: f64, to: f64, minute: i64| from + (to - from) * part(minute);
+    let point = |minute: i64| {
+        let (p10, p90) = (between(first.0, last.0, minute), between(first.1, last.1, minute));
+        ForecastPoint { at: at(minute * 60_000), p10, p50: p10 / 2.0 + p90 / 2.0, p90 }
+    };
+    (0..60).map(point).collect()
+}
+
 /// What is expected of a kitchen before noon: its load, and its memory, which grows.
 pub fn forecasts() -> Vec<ForecastRecord> {
     let load = ForecastRecord {
@@ -236,7 +247,7 @@ pub fn forecasts() -> Vec<ForecastRecord> {
             reason: "the day before yesterday looked the same".to_owned(),
             error: Some(0.62),
             peak: Some(Peak { p50: 480.0, p90: 531.2 }),
-            points: vec![ForecastPoint { at: at(0), p10: 187.6, p50: 230.0, p90: 260.0 }],
+            points: rise((187.6, 260.0), (420.0, 531.2)),
             next_choice: Some(at(43_200_000)),
             limit: None,
         },
@@ -253,6 +264,7 @@ pub fn forecasts() -> Vec<ForecastRecord> {
     memory.size = SizeAdvice::keep(at(0));
     memory.outlook.now = Some(402_653_184.0);
     memory.outlook.peak = Some(Peak { p50: 410_000_000.0, p90: 431_000_000.0 });
+    memory.outlook.points = rise((399.0e6, 407.0e6), (389.0e6, 431.0e6));
     memory.outlook.limit = Some(LoadLimit {
         load: 536_870_912.0,
         p10_seconds: Some(9_000.0),
@@ -264,5 +276,6 @@ pub fn forecasts() -> Vec<ForecastRecord> {
     (runs.outlook.now, runs.outlook.next_choice) = (Some(301.0), None);
     runs.outlook.model = Some("local level".into());
     runs.outlook.peak = Some(Peak { p50: 310.0, p90: 355.5 });
+    runs.outlook.points = vec![ForecastPoint { at: at(0), p10: 270.2, p50: 310.0, p90: 355.5 }];
     vec![memory, load, runs]
 }
