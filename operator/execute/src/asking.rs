@@ -203,7 +203,7 @@ pub fn step_of(message: &str) -> Patience {
 /// respected until somebody mends it: it was written to keep us away.
 pub fn hands_off(annotation: &str, now: Timestamp) -> Option<String> {
     match annotation.parse::<Timestamp>() {
-        Ok(until) if now < until => Some(format!("a person asked to leave it alone until {until}")),
+        Ok(until) if now < until => Some(format!("a person asked to leave it alone until {until:.0}")),
         Ok(_) => None,
         Err(_) => {
             let text: String = annotation.chars().filter(|c| !c.is_control()).take(64).collect();

@@ -106,9 +106,9 @@ pub(super) fn judge(input: &GuardInput) -> Ruling {
         Some(until) if input.now < until => Ruling::refused(
             format!("{} s to go", until.duration_since(input.now).as_secs()),
             limit,
-            format!("cooling down until {until}; a person can act meanwhile"),
+            format!("cooling down until {until:.0}; a person can act meanwhile"),
         ),
-        Some(until) => Ruling::passed(format!("over since {until}"), limit),
+        Some(until) => Ruling::passed(format!("over since {until:.0}"), limit),
     }
 }
 
@@ -149,9 +149,9 @@ fn size(input: &GuardInput, limits: &GuardLimits) -> Ruling {
                 until.duration_since(input.now).as_secs()
             ),
             limit,
-            format!("no replica is taken away before {until}"),
+            format!("no replica is taken away before {until:.0}"),
         ),
-        Some(until) => Ruling::passed(format!("over since {until}"), limit),
+        Some(until) => Ruling::passed(format!("over since {until:.0}"), limit),
         None => Ruling::passed("no earlier change", limit),
     }
 }

@@ -98,7 +98,7 @@ fn workload(input: &GuardInput, tenant: &TenantPolicy) -> Option<Ruling> {
     if let Some(until) = workload.do_not_touch_until.filter(|until| input.now < *until) {
         return Some(Ruling::refused(
             "do not touch",
-            format!("until {until}"),
+            format!("until {until:.0}"),
             "a person asked to leave it alone",
         ));
     }
@@ -146,7 +146,7 @@ pub(super) fn judge(input: &GuardInput) -> Ruling {
     if let Some(until) = tenant.do_not_touch_until.filter(|until| input.now < *until) {
         return Ruling::refused(
             "tenant paused",
-            format!("until {until}"),
+            format!("until {until:.0}"),
             "a person paused automation for this tenant until then",
         );
     }

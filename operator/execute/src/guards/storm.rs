@@ -36,7 +36,7 @@ pub(super) fn judge(input: &GuardInput) -> Ruling {
     let message = match state.over_at {
         None => "too much fails at once for single repairs; people must look for what they have in common"
             .to_owned(),
-        Some(over) => format!("the storm has passed; calm until {over} before anything is done"),
+        Some(over) => format!("the storm has passed; calm until {over:.0} before anything is done"),
     };
     Ruling::refused(observed, limit, message)
 }
