@@ -83,18 +83,21 @@ impl Experts {
                 shadow.follower = Follower::at(current);
             }
         }
+        // A chance of less than one in as many steps as were seen is a guess of the tail: a price for which it would matter
+        // asks for more than was learnt.
+        let price = how.price.min(how.leading.careful.max(outlook.now.steps as f64));
         let (rules, targets) = self.shadows.split_at_mut(2 * RULES);
         for (rule, pair) in rules.chunks_mut(2).enumerate() {
             // Going down by what holds until a new replica would be ready, and by what holds then. The first is right for
             // peaks that last, the second for noise that no start can follow.
             let (then, until) = (outlook.row(&outlook.then, rule), outlook.row(&outlook.until, rule));
-            let best = |chances| Best::of(chances, how.price, how.min, how.max);
+            let best = |chances| Best::of(chances, price, how.min, how.max);
             let best_then = best(then);
             let up = best_then.replicas;
             let wishes =
                 [Wish { up, down: best(until), chances: until }, Wish { up, down: best_then, chances: then }];
             for (shadow, wish) in pair.iter_mut().zip(&wishes) {
-                shadow.follower.wish(wish, how.price, how.patience);
+                shadow.follower.wish(wish, price, how.patience);
                 shadow.follower.clamp(how.min, how.max);
                 shadow.push(lead);
             }
@@ -109,5 +112,36 @@ impl Experts {
     /// What one has now.
     pub(super) fn total(&self, expert: usize) -> u32 {
         self.shadows.get(expert).map_or(0, Shadow::total)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use super::*;
+    use crate::services::choice::Leading;
+    use crate::services::outlook::Learner;
+
+    #[test]
+    fn no_rule_reckons_with_a_dearer_price_than_so_many_steps_can_say_something_of() {
+        let mut learner = Learner::new(50, 15, 30);
+        let steps = (0..3_000).map(|step| 4.0 + f64::from(step * 7 % 11) / 10.0);
+        let mut outlook = steps.map(|load| learner.observe(&[load], None)).last().unwrap().unwrap();
+        let totals = |outlook: &Outlook, price: f64| -> Vec<u32> {
+            let leading = Leading::default();
+            let how = Weighing { price, patience: 0.0, min: 1, max: 50, steps_a_minute: 4.0, leading };
+            let mut experts = Experts::default();
+            experts.decide(outlook, 4.5, 5, 2, &how);
+            (0..2 * RULES).map(|expert| experts.total(expert)).collect()
+        };
+        assert_eq!(totals(&outlook, 3_000.0), totals(&outlook, 1e12));
+        assert_ne!(
+            totals(&outlook, 2_048.0),
+            totals(&outlook, 8.0),
+            "a price that can be reckoned with counts"
+        );
+        outlook.now.steps = u64::MAX;
+        assert_ne!(totals(&outlook, 3_000.0), totals(&outlook, 1e12), "after more steps a dearer one does");
     }
 }
