@@ -99,5 +99,6 @@ pub async fn of_one_container_change_in_place_and_back(name: &str) {
     let version = fresh().await.resource_version;
     let refused = hands.effect(&target, &alone, &action, &version).await.unwrap_err();
     assert!(refused.to_string().contains("QOS") || refused.to_string().contains("QoS"), "{refused}");
+    assert_eq!(fresh().await.marks.requests["app"].cpu_millis, Some(100));
     cluster.down().unwrap();
 }

@@ -503,7 +503,10 @@ async fn what_is_expected_is_in_metrics_and_in_the_report() {
     let page = text(get(&console, "/report").await).await;
     assert_eq!(page.matches("<svg class=\"band\"").count(), 3, "each is drawn");
     let page = text(get(&console, "/report.md").await).await;
-    assert!(page.contains("223.8 to 475.6 (187.6 to 531.2)"), "or in words: {page}");
+    assert!(
+        page.contains("median 223.8 first, 475.6 at most; p10 187.6 at least, p90 531.2 at most"),
+        "or in words: {page}"
+    );
     let json: serde_json::Value =
         serde_json::from_str(&text(get(&console, "/report.json").await).await).expect("JSON");
     assert_eq!(json["tables"][1]["rows"][2][3], serde_json::json!([[270.2, 310.0, 355.5]]));

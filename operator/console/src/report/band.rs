@@ -37,12 +37,10 @@ pub(super) struct Drawn {
 /// The band in words, for pages without drawings; `None` when nothing is expected.
 pub(super) fn words(steps: &[Step]) -> Option<String> {
     let all = finite(steps);
-    let (first, last) = (all.first()?, all.last()?);
-    let low = all.iter().fold(f64::INFINITY, |low, step| low.min(step.p10));
-    let high = all.iter().fold(f64::NEG_INFINITY, |high, step| high.max(step.p90));
-    let [first, last, low, high] = [first.p50, last.p50, low, high].map(text::number);
-    let median = if first == last { first } else { format!("{first} to {last}") };
-    Some(format!("{median} ({low} to {high})"))
+    let first = all.first()?;
+    let all = together(&all);
+    let [first, most, low, high] = [first.p50, all.p50, all.p10, all.p90].map(text::number);
+    Some(format!("median {first} first, {most} at most; p10 {low} at least, p90 {high} at most"))
 }
 
 /// The drawing, from the lowest to the highest value; `None` when nothing is expected.
@@ -53,8 +51,7 @@ pub(super) fn draw(steps: &[Step]) -> Option<Drawn> {
     if let [only] = drawn[..] {
         drawn.push(only);
     }
-    let low = drawn.iter().fold(f64::INFINITY, |low, step| low.min(step.p10));
-    let high = drawn.iter().fold(f64::NEG_INFINITY, |high, step| high.max(step.p90));
+    let Step { p10: low, p90: high, .. } = together(&drawn);
     let (width, height) = SIZE;
     let across = |place: usize| width * place as f64 / (drawn.len() - 1) as f64;
     // What is certain lies in the middle.
@@ -109,7 +106,7 @@ mod tests {
         let drawn = draw(&[step(0.0, 5.0, 10.0), step(10.0, 15.0, 20.0)]).unwrap();
         assert_eq!(drawn.area, "0.0,13.0 120.0,1.0 120.0,13.0 0.0,25.0");
         assert_eq!(drawn.line, "0.0,19.0 120.0,7.0");
-        assert_eq!(drawn.words, "5.00 to 15.0 (0.00 to 20.0)");
+        assert_eq!(drawn.words, "median 5.00 first, 15.0 at most; p10 0.00 at least, p90 20.0 at most");
     }
 
     #[test]
@@ -117,7 +114,7 @@ mod tests {
         assert_eq!(draw(&[step(1.0, 2.0, 3.0)]).unwrap().line, "0.0,13.0 120.0,13.0");
         let certain = draw(&[step(2.0, 2.0, 2.0); 3]).unwrap();
         assert_eq!(certain.area, "0.0,13.0 60.0,13.0 120.0,13.0 120.0,13.0 60.0,13.0 0.0,13.0");
-        assert_eq!(certain.words, "2.00 (2.00 to 2.00)");
+        assert_eq!(certain.words, "median 2.00 first, 2.00 at most; p10 2.00 at least, p90 2.00 at most");
     }
 
     #[test]
@@ -127,7 +124,8 @@ mod tests {
         day[7] = step(f64::NAN, 1.0, f64::INFINITY);
         let drawn = draw(&day).unwrap();
         assert!(drawn.area.len() < 2_000, "{}", drawn.area.len());
-        assert!(drawn.area.contains(",1.0 ") && drawn.words.ends_with("100.0)"), "{drawn:?}");
+        assert_eq!(drawn.area.matches(",1.0").count(), 1, "the peak alone is that high: {}", drawn.area);
+        assert!(drawn.words.ends_with("p90 100.0 at most"), "{}", drawn.words);
         assert_eq!(draw(&[step(f64::NAN, 1.0, 2.0)]), None);
         assert_eq!(draw(&[]), None);
     }

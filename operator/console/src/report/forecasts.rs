@@ -37,7 +37,7 @@ pub fn table(sorted: &[&ForecastRecord]) -> Option<Table> {
     Some(Table {
         title: "Forecasts".to_owned(),
         note: format!(
-            "“Expected” is the median and the band from p10 to p90 over the time ahead. “Peak” is the highest single step within the time ahead, “Low” the lowest of its points. “Next choice” is when \
+            "“Expected” is the median and the band from p10 to p90 over the time ahead, each drawn to a scale of its own. “Peak” is the highest single step within the time ahead, “Low” the lowest of its points. “Next choice” is when \
              models are compared again at the latest, and so the model can change. “Error” is the back-tested error as a \
              share of the seasonal naive forecast's: below 100 % the forecast is the better one. Of signal “runs” all are \
              seconds: “Now” of the last run, the others of the next one.{more}"

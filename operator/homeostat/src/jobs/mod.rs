@@ -12,6 +12,7 @@
 //! | [`declare`] | which workloads does the planner take, and why not the others |
 //! | [`largest`] | what can one pod have at most |
 //! | [`slots`] | which Jobs will be made next |
+//! | [`standing`] | what do other pods take of the quotas of tenants |
 //! | [`parts`] | with how many pods at once does a run begin |
 //! | [`backlog`] | what became of runs that were made because work waits, and the plan that makes the next one |
 //! | [`places`] | where in its start window does a run begin |

@@ -1,9 +1,9 @@
 //! What of the quotas of tenants is not there for runs.
 
 use super::declared::{Asked, mebibytes};
-use super::seen::{Jobs, Phase};
+use super::seen::{Jobs, Phase, Seen};
 use crate::quotas::{Held, Orders};
-use homeostat_knowledge::{PodRecord, SignedDuration, Snapshot, TenantName, Timestamp, WorkloadKey};
+use homeostat_knowledge::{PodRecord, SignedDuration, Snapshot, TenantName, Timestamp, Uid, WorkloadKey};
 use homeostat_scale::jobs::Size;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,6 +16,8 @@ pub struct Standing {
     counted: Option<Timestamp>,
     /// Tenants with a quota that have runs ordered.
     tenants: BTreeSet<TenantName>,
+    /// Jobs whose pods did not count, as what runs take is known of their Jobs.
+    running: BTreeSet<Uid>,
     sizes: BTreeMap<String, Size>,
 }
 
@@ -32,26 +34,30 @@ impl Standing {
     ) -> &BTreeMap<String, Size> {
         let limited = asked.values().filter(|one| one.quota.is_some());
         let tenants: BTreeSet<TenantName> = limited.map(|one| one.tenant.clone()).collect();
+        let running = |(_, job): &(&Uid, &Seen)| job.phase == Phase::Running && !job.left;
+        let running: BTreeSet<Uid> = jobs.by_uid().filter(running).map(|(uid, _)| uid.clone()).collect();
         let recent = |last: Timestamp| now >= last && now.duration_since(last) < EVERY;
-        if tenants != self.tenants || !self.counted.is_some_and(recent) {
-            self.sizes = count(snapshot, &tenants, jobs);
-            self.tenants = tenants;
+        // What a Job that is over leaves behind counts from that moment on.
+        if tenants != self.tenants || running != self.running || !self.counted.is_some_and(recent) {
+            self.sizes = count(snapshot, &tenants, &running);
+            (self.tenants, self.running) = (tenants, running);
             self.counted = Some(now);
         }
         &self.sizes
     }
 }
 
-fn count(snapshot: &Snapshot, tenants: &BTreeSet<TenantName>, jobs: &Jobs) -> BTreeMap<String, Size> {
+fn count(
+    snapshot: &Snapshot,
+    tenants: &BTreeSet<TenantName>,
+    running: &BTreeSet<Uid>,
+) -> BTreeMap<String, Size> {
     if tenants.is_empty() {
         return BTreeMap::new();
     }
     let orders = Orders::of(snapshot);
     // What these take the planner is told by their Jobs.
-    let is_run = |pod: &PodRecord| {
-        let job = pod.owner.as_ref().and_then(|owner| jobs.get(&owner.uid));
-        job.is_some_and(|job| job.phase == Phase::Running && !job.left)
-    };
+    let is_run = |pod: &PodRecord| pod.owner.as_ref().is_some_and(|owner| running.contains(&owner.uid));
     let of_tenant = |name: &TenantName| {
         let tenant = snapshot.tenants.get(name)?;
         let others = Held::of(snapshot, tenant, &orders, is_run).others;

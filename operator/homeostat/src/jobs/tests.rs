@@ -182,7 +182,13 @@ impl World {
 
     /// Names of what is started now, with the memory that is set in MiB, and the sizes of templates.
     fn step(&mut self, second: i64) -> Vec<(String, Option<u64>)> {
-        let ordered = self.runs.step(&self.snapshot, at(second), &mut self.ids).expect("a second has passed");
+        self.step_at(at(second))
+    }
+
+    /// The same at a moment within a second.
+    fn step_at(&mut self, now: Timestamp) -> Vec<(String, Option<u64>)> {
+        let ordered =
+            self.runs.step(&self.snapshot, now, &mut self.ids).expect("a fifth of a second has passed");
         for (key, report) in ordered.reports {
             self.snapshot.runs.insert_mut(key, Arc::new(report));
         }

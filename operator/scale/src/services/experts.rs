@@ -141,6 +141,9 @@ mod tests {
             totals(&outlook, 8.0),
             "a price that can be reckoned with counts"
         );
+        outlook.now.steps = 40;
+        assert_eq!(totals(&outlook, 2_048.0), totals(&outlook, 1e12));
+        assert_ne!(totals(&outlook, 2_048.0), totals(&outlook, 40.0), "2,048 counts from the first step on");
         outlook.now.steps = u64::MAX;
         assert_ne!(totals(&outlook, 3_000.0), totals(&outlook, 1e12), "after more steps a dearer one does");
     }

@@ -83,8 +83,8 @@ pub struct History {
     killed: Option<Kill>,
     /// The lowest limit of CPU that one of its pods has now, in thousandths of a core.
     cpu_limit: Option<u64>,
-    /// Minute in which that was last seen to be higher than before.
-    cpu_raised: Option<i64>,
+    /// Minute in which that was last seen to be in the way.
+    throttled: Option<i64>,
 }
 
 /// The minute that is not over yet, and how many were seen.
@@ -144,18 +144,18 @@ impl History {
     /// Takes the limit of CPU that the pods have now, in thousandths of a core, the lowest where they differ: what was used was
     /// kept below it. `None`: none has one.
     pub fn limited(&mut self, minute: i64, cpu_limit: Option<u64>) {
-        if self.cpu_limit.zip(cpu_limit).is_some_and(|(before, limit)| limit > before) {
-            self.cpu_raised = Some(minute);
-        }
         self.cpu_limit = cpu_limit;
+        if self.usual().is_some_and(|usual| self.near_limit(usual).is_some()) {
+            self.throttled = Some(minute);
+        }
     }
 
     /// What each pod should ask for, with the reason. Pure.
     pub fn advise(&self, minute: i64, allowed: Allowed) -> PodAdvice {
         let killed = self.killed.filter(|kill| minute.saturating_sub(kill.minute) < i64::from(DAY));
         let mut why = Vec::new();
-        // What was used before a limit was raised was kept low by it.
-        let raised = self.cpu_raised.is_some_and(|raised| minute.saturating_sub(raised) < i64::from(DAY));
+        // What was used while a limit was in the way was kept low by it.
+        let kept_low = self.throttled.is_some_and(|last| minute.saturating_sub(last) < i64::from(DAY));
         let mut need = |name: &str, bounds: Option<Bounds>, seen: bool, of: Result<Asked, String>| {
             let bounds = bounds?;
             let asked = match of {
@@ -175,28 +175,34 @@ impl History {
             why.push(format!("{name}: {}{bound}", asked.why));
             Some(Need { request, used: asked.used, falls })
         };
-        let cpu = need("cpu", allowed.cpu, self.cpu.seen >= DAY && !raised, self.cores());
+        let cpu = need("cpu", allowed.cpu, self.cpu.seen >= DAY && !kept_low, self.cores());
         let memory = need("memory", allowed.memory, self.memory.seen >= DAY, self.mebibytes(minute, killed));
         PodAdvice { cpu, memory, why: why.join("; "), done: None }
     }
 
     fn cores(&self) -> Result<Asked, String> {
         let now = seen(&self.cpu)?;
-        let usual = self.histogram.quantile(QUANTILE).ok_or_else(|| early(&self.cpu))?;
-        let stepped = |millis: u64| millis.div_ceil(STEP_MILLICORES).max(1).saturating_mul(STEP_MILLICORES);
-        let enough = stepped((usual * (1.0 + MARGIN) * 1_000.0).ceil() as u64);
-        // The end of a bucket counts: this may be said a twentieth and a hundredth of a core early, and never late.
-        let throttled = self.cpu_limit.filter(|limit| *limit > 0).and_then(|limit| {
-            let next = after_throttling((usual * 1_000.0) as u64, limit, &CpuSettings::default())?;
-            Some((limit, stepped(next))).filter(|(_, next)| *next > enough)
-        });
-        let (amount, by) = match throttled {
+        let usual = self.usual().ok_or_else(|| early(&self.cpu))?;
+        let (amount, by) = match self.near_limit(usual) {
             Some((limit, next)) => (next, format!(", near its limit of {limit}m: half as much again")),
-            None => (enough, ", and 15 %".to_owned()),
+            None => (with_margin(usual), ", and 15 %".to_owned()),
         };
         let minutes = self.cpu.seen;
         let why = format!("{amount}m, by {usual:.3} cores as the 95th percentile of {minutes} min{by}");
         Ok(Asked { amount, used: (now * 1_000.0).ceil() as u64, why })
+    }
+
+    /// The 95th percentile, in cores; `None` before a minute was seen.
+    fn usual(&self) -> Option<f64> {
+        self.histogram.quantile(QUANTILE)
+    }
+
+    /// The limit that so much is near to, and what is needed then, where that is more than it and a margin. The end of a bucket
+    /// counts as what is used: this may be said a twentieth and a hundredth of a core early, and never late.
+    fn near_limit(&self, usual: f64) -> Option<(u64, u64)> {
+        let limit = self.cpu_limit.filter(|limit| *limit > 0)?;
+        let next = stepped(after_throttling((usual * 1_000.0) as u64, limit, &CpuSettings::default())?);
+        (next > with_margin(usual)).then_some((limit, next))
     }
 
     fn mebibytes(&self, minute: i64, killed: Option<Kill>) -> Result<Asked, String> {
@@ -229,6 +235,15 @@ impl History {
         let why = format!("{stepped} MiB, by {by}");
         Ok(Asked { amount: stepped.saturating_mul(MEBIBYTE), used: now.ceil() as u64, why })
     }
+}
+
+/// In thousandths of a core, of so many cores.
+fn with_margin(cores: f64) -> u64 {
+    stepped((cores * (1.0 + MARGIN) * 1_000.0).ceil() as u64)
+}
+
+fn stepped(millis: u64) -> u64 {
+    millis.div_ceil(STEP_MILLICORES).max(1).saturating_mul(STEP_MILLICORES)
 }
 
 /// What one resource comes to, before bounds.
@@ -371,22 +386,24 @@ mod tests {
     }
 
     #[test]
-    fn after_a_limit_of_cpu_was_raised_less_is_asked_for_a_day_later_at_the_earliest() {
+    fn after_a_limit_of_cpu_was_in_the_way_less_is_asked_for_a_day_later_at_the_earliest() {
         let mut history = History::default();
         minutes(&mut history, 0..1_500, |_| glance(0.5, 300.0));
         let falls = |history: &History, minute| {
             let advice = history.advise(minute, wide());
             (advice.cpu.unwrap().falls, advice.memory.unwrap().falls)
         };
-        history.limited(1_490, None);
-        history.limited(1_495, Some(500));
-        assert_eq!(falls(&history, 1_499), (true, true), "one that is first seen was not raised");
-        history.limited(1_499, Some(750));
-        history.limited(1_500, Some(750));
-        assert_eq!(falls(&history, 1_499 + 1_439), (false, true), "what was used before it was kept low");
+        for (minute, limit) in [(1_480, None), (1_485, Some(4_000)), (1_490, Some(100)), (1_491, None)] {
+            history.limited(minute, limit);
+            assert_eq!(falls(&history, minute), (true, true), "{limit:?} is not near what is used");
+        }
+        history.limited(1_499, Some(500));
+        for (minute, limit) in [(1_500, Some(750)), (1_501, None)] {
+            history.limited(minute, limit);
+            assert_eq!(falls(&history, minute), (false, true), "what was used before it was kept low");
+        }
+        assert_eq!(falls(&history, 1_499 + 1_439), (false, true));
         assert_eq!(falls(&history, 1_499 + 1_440), (true, true));
-        history.limited(3_000, Some(500));
-        assert_eq!(falls(&history, 3_000), (true, true), "a lower one is none");
     }
 
     #[test]

@@ -9,27 +9,23 @@ use homeostat_knowledge::{ActionId, ActionState};
 impl World {
     /// A pod of the service `api` of tenant `a`, which asks for one vCPU.
     fn api(&mut self, number: u32, phase: PodPhase) {
+        let owner =
+            OwnerRecord { kind: ControllerKind::Deployment, name: Name::from("api"), uid: Uid::new("api") };
+        self.pod_asking(&format!("api-{number}"), owner, phase, 1_000);
+    }
+
+    /// A pod of tenant `a` that asks for so much CPU.
+    fn pod_asking(&mut self, name: &str, owner: OwnerRecord, phase: PodPhase, millicores: u64) {
         let pod = PodRecord {
             node: Some(Name::from("node")),
             phase,
-            owner: Some(OwnerRecord {
-                kind: ControllerKind::Deployment,
-                name: Name::from("api"),
-                uid: Uid::new("api"),
-            }),
+            owner: Some(owner),
             created: at(0),
             containers: vec![ContainerRecord {
-                name: Name::from("app"),
-                ready: true,
-                restarts: 0,
-                state: ContainerState::Running { since: at(0) },
-                last_termination: None,
-                cpu_request: Some(1_000),
-                cpu_limit: None,
-                ephemeral_storage_limit: None,
-                memory: Memory::default(),
+                cpu_request: Some(millicores),
+                ..ContainerRecord::bare(Name::from("app"), at(0))
             }],
-            ..PodRecord::bare(ObjectKey::new("a", format!("api-{number}")), Uid::new(format!("api-{number}")))
+            ..PodRecord::bare(ObjectKey::new("a", name), Uid::new(name))
         };
         self.snapshot.commit(&ObjectChange::Pod(Change::Applied(Arc::new(pod))), at(0));
         self.snapshot.generation += 1;
@@ -124,6 +120,27 @@ fn pods_of_runs_count_once_and_pods_that_ended_do_not() {
     assert_eq!(world.step(21), [], "the quota is used up by two");
     let said = world.report("a", "plan").said;
     assert!(said.contains("waits for its tenant's other runs") && !said.contains("other pods"), "{said}");
+}
+
+#[test]
+fn what_a_job_leaves_behind_counts_from_its_end_on_and_all_pods_are_counted_once_a_second() {
+    let mut world = limited(3, 2);
+    let job = world.job("a", "plan", 0);
+    assert_eq!(names(&world.step(1)), ["a/plan-0"]);
+    let mut job = world.begin(job);
+    let owner = OwnerRecord { kind: ControllerKind::Job, name: Name::from("plan-0"), uid: job.uid.clone() };
+    world.pod_asking("plan-0-pod", owner, PodPhase::Running, 2_000);
+    world.job("a", "plan", 2);
+    assert_eq!(world.step(4), [], "one vCPU is left");
+    (job.finished, job.current) = (Some(JobEnd::Complete), 0);
+    world.put(job);
+    assert_eq!(world.step(5), []);
+    assert_eq!(world.step(8), [], "it is over, and its pod is still there");
+    assert_eq!(world.report("a", "plan").running, 0);
+    world.pod_gone("plan-0-pod");
+    let soon = |milliseconds| at(8) + SignedDuration::from_millis(milliseconds);
+    assert_eq!(world.step_at(soon(400)), [], "that is not looked at yet");
+    assert_eq!(names(&world.step_at(soon(1_200))), ["a/plan-2"]);
 }
 
 #[test]

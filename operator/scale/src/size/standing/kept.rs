@@ -38,6 +38,9 @@ pub struct KeptPod {
     /// The newest kill for want of memory.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     killed: Option<Kill>,
+    /// When a limit of CPU was last in the way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    throttled: Option<i64>,
 }
 
 impl History {
@@ -77,6 +80,7 @@ impl History {
             unit,
             peaks,
             killed: self.killed,
+            throttled: self.throttled,
         })
     }
 
@@ -92,6 +96,7 @@ impl History {
             // Hours and minutes of no year that anybody lives in.
             && (0..=1 << 40).contains(&kept.hour)
             && (0..=1 << 40).contains(&kept.reference)
+            && kept.throttled.is_none_or(|minute| (0..=1 << 40).contains(&minute))
             && kept.killed.is_none_or(|kill| (0..=1 << 40).contains(&kill.minute) && kill.limit <= MOST_BYTES as u64);
         if !sound {
             return None;
@@ -112,7 +117,7 @@ impl History {
             killed: kept.killed,
             // Seen anew before anything is said.
             cpu_limit: None,
-            cpu_raised: None,
+            throttled: kept.throttled,
         })
     }
 }
@@ -153,6 +158,9 @@ mod tests {
             let mut history = taught();
             if let Some(kill) = killed {
                 history.killed(kill);
+                // Near what it uses in the afternoons.
+                history.limited(minute - 60, Some(1_400));
+                history.limited(minute - 30, None);
             }
             let text = serde_json::to_string(&history.kept().unwrap()).unwrap();
             assert!(text.len() < 1_500, "{}", text.len());
@@ -163,6 +171,8 @@ mod tests {
             let (before, after) = (history.advise(minute, wide()), back.advise(minute, wide()));
             assert_eq!((before.cpu, before.memory), (after.cpu, after.memory));
             assert_eq!(after.memory.unwrap().falls, killed.is_none());
+            let day_after = back.advise(minute - 60 + 1_440, wide()).cpu.unwrap();
+            assert!(day_after.falls && after.cpu.unwrap().falls == killed.is_none());
         }
     }
 
@@ -189,6 +199,7 @@ mod tests {
             KeptPod { hour: i64::MAX, ..kept.clone() },
             KeptPod { unit: 0, ..kept.clone() },
             KeptPod { seen: [u32::MAX, 0], ..kept.clone() },
+            KeptPod { throttled: Some(i64::MAX), ..kept.clone() },
             KeptPod { killed: Some(Kill { minute: 1, limit: u64::MAX }), ..kept },
         ] {
             assert!(History::restored(&wrong).is_none(), "{wrong:?}");
