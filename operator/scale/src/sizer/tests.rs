@@ -4,6 +4,7 @@ use super::*;
 use homeostat_knowledge::SignedDuration;
 use homeostat_knowledge::policy::{Archetype, Bounds, Fallback, ScalingMode, ScalingPolicy, WhenOwned};
 
+mod calendar;
 mod full;
 
 fn at(step: i64) -> Timestamp {
