@@ -300,10 +300,10 @@ fn sale(schedule: &str) -> CalendarEntry {
 
 #[test]
 fn an_entry_of_the_calendar_brings_replicas_while_it_is_on_and_not_on_its_exceptions() {
-    let look = |backlog: Option<f64>, exceptions: &[&str], second: i64| {
+    let look = |backlog: Option<f64>, exception: Option<&str>, second: i64| {
         let mut world = snapshot(2, backlog, second);
         let mut workload = (**world.workloads.get(&key()).unwrap()).clone();
-        let exceptions = exceptions.iter().map(|day| Name::from(*day)).collect();
+        let exceptions = exception.into_iter().map(Name::from).collect();
         let entry = CalendarEntry { exceptions, ..sale("0 8 * * *") };
         workload.permits.scaling.as_mut().unwrap().calendar = vec![entry];
         world.commit(&ObjectChange::Workload(Change::Applied(Arc::new(workload))), at(second));
@@ -312,17 +312,17 @@ fn an_entry_of_the_calendar_brings_replicas_while_it_is_on_and_not_on_its_except
     };
     // The clock of these tests begins at eight on this day.
     let (today, another) = ("2027-01-15", "2027-01-16");
-    let on = look(Some(10.0), &[another], 0);
+    let on = look(Some(10.0), Some(another), 0);
     assert_eq!((on.wanted, on.effect), (Some(7), SizeEffect::Scale), "{}", on.why);
     assert!(on.why.contains("the calendar asks for more"), "{}", on.why);
-    for (exceptions, second) in [(&[today][..], 0), (&[], -60), (&[], 3_600)] {
-        let off = look(Some(10.0), exceptions, second);
+    for (exception, second) in [(Some(today), 0), (None, -60), (None, 3_600)] {
+        let off = look(Some(10.0), exception, second);
         assert!(off.wanted.is_some_and(|wanted| wanted < 7), "{second}: {}", off.why);
     }
     // Nothing was seen yet: it counts all the same.
-    let blind = look(None, &[], 0);
+    let blind = look(None, None, 0);
     assert_eq!((blind.wanted, blind.effect), (Some(7), SizeEffect::Scale), "{}", blind.why);
-    assert_eq!(look(None, &[today], 0).wanted, None);
+    assert_eq!(look(None, Some(today), 0).wanted, None);
 }
 
 /// The troubles of a workload whose scaling was changed so, after one step.

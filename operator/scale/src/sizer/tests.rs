@@ -320,16 +320,7 @@ fn look(
     rate: Option<f64>,
     replicas: u32,
 ) -> SizeAdvice {
-    let load = |(name, value): &(&str, Option<f64>)| Load {
-        name: (*name).into(),
-        value: *value,
-        per_replica: 10.0,
-        silent: Vec::new(),
-        due: None,
-        unsent: None,
-        expected: None,
-        soon: Vec::new(),
-    };
+    let load = |(name, value): &(&str, Option<f64>)| Load { name: (*name).into(), ..jobs(*value) };
     let loads: Vec<Load> = values.iter().map(load).collect();
     let seen = Seen {
         requests: requests(rate),
