@@ -286,6 +286,45 @@ fn a_workload_that_is_away_for_a_while_goes_on_and_another_one_of_its_name_does_
     assert_eq!(back_after(3_700, "jobs").1, None, "an hour is over");
 }
 
+/// An hour in which seven replicas are asked for.
+fn sale(schedule: &str) -> CalendarEntry {
+    CalendarEntry {
+        name: "sale".into(),
+        schedule: schedule.into(),
+        time_zone: "UTC".into(),
+        duration: SignedDuration::from_hours(1),
+        replicas: 7,
+        exceptions: Vec::new(),
+    }
+}
+
+#[test]
+fn an_entry_of_the_calendar_brings_replicas_while_it_is_on_and_not_on_its_exceptions() {
+    let look = |backlog: Option<f64>, exception: Option<&str>, second: i64| {
+        let mut world = snapshot(2, backlog, second);
+        let mut workload = (**world.workloads.get(&key()).unwrap()).clone();
+        let exceptions = exception.into_iter().map(Name::from).collect();
+        let entry = CalendarEntry { exceptions, ..sale("0 8 * * *") };
+        workload.permits.scaling.as_mut().unwrap().calendar = vec![entry];
+        world.commit(&ObjectChange::Workload(Change::Applied(Arc::new(workload))), at(second));
+        let mut all = Sizes::default().step(&world, &outlooks(second), &BTreeMap::new(), at(second));
+        all.pop().unwrap().size
+    };
+    // The clock of these tests begins at eight on this day.
+    let (today, another) = ("2027-01-15", "2027-01-16");
+    let on = look(Some(10.0), Some(another), 0);
+    assert_eq!((on.wanted, on.effect), (Some(7), SizeEffect::Scale), "{}", on.why);
+    assert!(on.why.contains("the calendar asks for more"), "{}", on.why);
+    for (exception, second) in [(Some(today), 0), (None, -60), (None, 3_600)] {
+        let off = look(Some(10.0), exception, second);
+        assert!(off.wanted.is_some_and(|wanted| wanted < 7), "{second}: {}", off.why);
+    }
+    // Nothing was seen yet: it counts all the same.
+    let blind = look(None, None, 0);
+    assert_eq!((blind.wanted, blind.effect), (Some(7), SizeEffect::Scale), "{}", blind.why);
+    assert_eq!(look(None, Some(today), 0).wanted, None);
+}
+
 /// The troubles of a workload whose scaling was changed so, after one step.
 fn troubles(change: impl Fn(&mut WorkloadPolicy), backlog: Option<f64>) -> Vec<SizeTrouble> {
     let mut world = snapshot(2, backlog, 0);
@@ -302,14 +341,6 @@ fn what_people_have_to_change_is_said_in_a_word_too() {
     let scaling = |workload: &mut WorkloadPolicy, change: &dyn Fn(&mut ScalingPolicy)| {
         change(workload.permits.scaling.as_mut().unwrap());
     };
-    let calendar = |schedule: &str| CalendarEntry {
-        name: "sale".into(),
-        schedule: schedule.into(),
-        time_zone: "UTC".into(),
-        duration: SignedDuration::from_hours(1),
-        replicas: 3,
-        exceptions: Vec::new(),
-    };
     assert_eq!(troubles(|_| {}, Some(10.0)), []);
     assert_eq!(troubles(|one| one.permits.replicas = None, Some(10.0)), [SizeTrouble::NoBounds]);
     let crossed = Some(Bounds { min: 9, max: 8 });
@@ -317,10 +348,10 @@ fn what_people_have_to_change_is_said_in_a_word_too() {
     let elsewhere =
         ControllerKey { kind: ControllerKind::Deployment, object: ObjectKey::new("shop", "typo") };
     assert_eq!(troubles(|one| one.target = elsewhere.clone(), Some(10.0)), [SizeTrouble::TargetNotFound]);
-    let never = |one: &mut WorkloadPolicy| scaling(one, &|said| said.calendar = vec![calendar("0 8 30 2 *")]);
+    let never = |one: &mut WorkloadPolicy| scaling(one, &|said| said.calendar = vec![sale("0 8 30 2 *")]);
     assert_eq!(troubles(never, Some(10.0)), [SizeTrouble::CalendarNotUsable]);
     assert_eq!(troubles(never, None), [SizeTrouble::CalendarNotUsable, SizeTrouble::SignalNotSeen]);
-    let sound = |one: &mut WorkloadPolicy| scaling(one, &|said| said.calendar = vec![calendar("0 8 * * *")]);
+    let sound = |one: &mut WorkloadPolicy| scaling(one, &|said| said.calendar = vec![sale("0 8 * * *")]);
     assert_eq!(troubles(sound, Some(10.0)), []);
     assert_eq!(troubles(|_| {}, Some(-4.0)), [SizeTrouble::SignalNotUsable]);
     let nothing = |one: &mut WorkloadPolicy| scaling(one, &|said| said.loads.clear());

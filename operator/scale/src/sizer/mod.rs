@@ -209,7 +209,8 @@ impl Sizer {
             late,
         };
         if let Some(missing) = self.missing(now, seen, worth, &partly) {
-            return advice(None, SizeEffect::Keep, missing);
+            let (wanted, effect, why) = announced(seen, &policy, owner, missing);
+            return advice(wanted, effect, why);
         }
         let expected = expected(seen, per_replica);
         let coming = self.coming.look(now.as_second(), seen, policy.max);
@@ -428,6 +429,31 @@ fn floor(partly: &Partly) -> Option<(u32, String)> {
         replicas,
         format!("{}: at least the declared fallback of {replicas} replicas; check the source", partly.what),
     ))
+}
+
+/// What to do while nothing can be decided, which is said in `missing`: nothing but what the calendar adds. It is for what
+/// no history tells, so it waits for no load; it lowers nothing.
+fn announced(
+    seen: &Seen<'_>,
+    policy: &Policy,
+    owner: &Owner,
+    missing: String,
+) -> (Option<u32>, SizeEffect, String) {
+    let Some(asked) = seen.calendar.filter(|asked| *asked > 0) else {
+        return (None, SizeEffect::Keep, missing);
+    };
+    let least = asked.clamp(policy.min, policy.max);
+    // Of an autoscaler the floor is moved; what it makes of it is its own.
+    let there = match (owner, policy.when_owned) {
+        (Owner::Hpa { bounds, .. }, WhenOwned::DriveBounds) => bounds.0,
+        _ => seen.replicas,
+    };
+    let bounded =
+        if least == asked { String::new() } else { format!(", {least} within spec.scaling.replicas") };
+    let why = format!("{missing}; meanwhile the calendar asks for at least {asked} replicas{bounded}");
+    let wanted = least.max(there);
+    let (effect, why) = effect_of(wanted, seen.replicas, policy, owner, why);
+    (Some(wanted), shown(effect), why)
 }
 
 /// The highest of requests and of the usable loads that count, in replicas' worth. With a gap the whole load is at least

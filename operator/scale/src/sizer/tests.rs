@@ -4,6 +4,7 @@ use super::*;
 use homeostat_knowledge::SignedDuration;
 use homeostat_knowledge::policy::{Archetype, Bounds, Fallback, ScalingMode, ScalingPolicy, WhenOwned};
 
+mod calendar;
 mod full;
 
 fn at(step: i64) -> Timestamp {
@@ -319,16 +320,7 @@ fn look(
     rate: Option<f64>,
     replicas: u32,
 ) -> SizeAdvice {
-    let load = |(name, value): &(&str, Option<f64>)| Load {
-        name: (*name).into(),
-        value: *value,
-        per_replica: 10.0,
-        silent: Vec::new(),
-        due: None,
-        unsent: None,
-        expected: None,
-        soon: Vec::new(),
-    };
+    let load = |(name, value): &(&str, Option<f64>)| Load { name: (*name).into(), ..jobs(*value) };
     let loads: Vec<Load> = values.iter().map(load).collect();
     let seen = Seen {
         requests: requests(rate),
