@@ -25,6 +25,7 @@ use homeostat_plan::sizes::{newest, newest_of_pods, told};
 use homeostat_scale::outlook::Meter;
 use homeostat_scale::services::{Expected, Owner};
 use homeostat_scale::sizer::{Requests, STEP_SECONDS, Seen, SetupError, Sizer, calendar, policy};
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::sync::watch;
@@ -86,7 +87,7 @@ impl Sizes {
             dropped += without_room;
             text
         };
-        for ((key, signal), foreseen) in outlooks {
+        for ((key, signal), foreseen) in by_criticality(snapshot, outlooks) {
             let Foreseen { outlook, kept: load, left_out, .. } = &**foreseen;
             let Some(workload) = snapshot.workloads.get(key) else { continue };
             let Some(scaling) = &workload.permits.scaling else { continue };
@@ -128,6 +129,10 @@ impl Sizes {
             record.memory = text(Kept { size, load: load.clone(), pod: self.standing.kept(key) });
             all.push(record);
         }
+        // Who shows them counts on the order of names.
+        all.sort_by(|one, other| {
+            one.workload.cmp(&other.workload).then_with(|| one.signal.cmp(&other.signal))
+        });
         if dropped != self.dropped {
             self.dropped = dropped;
             tracing::warn!(
@@ -279,6 +284,16 @@ impl Sizes {
         sized.advice = Some(advice.clone());
         advice
     }
+}
+
+/// Who has what a quota leaves first: the most critical workload, of alike ones the first by name.
+fn by_criticality<'a>(
+    snapshot: &Snapshot,
+    outlooks: &'a BTreeMap<SeriesKey, Arc<Foreseen>>,
+) -> Vec<(&'a SeriesKey, &'a Arc<Foreseen>)> {
+    let mut all: Vec<_> = outlooks.iter().collect();
+    all.sort_by_cached_key(|((key, _), _)| Reverse(snapshot.workloads.get(key).map(|one| one.criticality)));
+    all
 }
 
 /// Nothing can be said, for this reason.

@@ -93,7 +93,8 @@ pub struct WorkloadSpec {
     /// What sort of workload it is: for Batch other rules hold, and what waits for a Worker weighs less than a late answer.
     /// Conditions of playbooks can ask for it.
     pub archetype: Archetype,
-    /// Which runs of Jobs go first when not all fit. Conditions of playbooks can ask for it.
+    /// Which runs of Jobs go first when not all fit, and which services when their quota has no room for all. Conditions of
+    /// playbooks can ask for it.
     #[serde(default)]
     pub criticality: Criticality,
     /// What "well" means. Unset: what is usual is learned from the data.

@@ -8,7 +8,7 @@ use homeostat_knowledge::observation::{Change, ObjectChange};
 use homeostat_knowledge::policy::{
     Archetype, CalendarEntry, DuePolicy, LoadPolicy, Permits, ScalingMode, WhenOwned,
 };
-use homeostat_knowledge::records::{AutoscalerRecord, Drive, Hold};
+use homeostat_knowledge::records::{Amounts, AutoscalerRecord, Drive, Hold, OwnerRecord};
 use homeostat_knowledge::{ControllerKind, ObjectKey, Uid};
 
 fn at(second: i64) -> Timestamp {
@@ -323,6 +323,54 @@ fn an_entry_of_the_calendar_brings_replicas_while_it_is_on_and_not_on_its_except
     let blind = look(None, None, 0);
     assert_eq!((blind.wanted, blind.effect), (Some(7), SizeEffect::Scale), "{}", blind.why);
     assert_eq!(look(None, Some(today), 0).wanted, None);
+}
+
+/// What two workers that want more get, `archive` and `jobs`, where their quota has room for two pods more. Each has one.
+fn under_one_quota(archive: i32, jobs: i32) -> Vec<Option<u32>> {
+    let (given, _) = homeostat_situations::Given::default().build();
+    let pod = (**given.pods_in(&Name::from("shop")).next().unwrap()).clone();
+    let mut tenant = homeostat_situations::tenant();
+    tenant.quota = Some(Amounts { cpu_millis: Some(2_000), memory_bytes: None });
+    let mut sizes = Sizes::default();
+    let mut last = Vec::new();
+    for step in 0..25 {
+        let second = step * i64::from(STEP_SECONDS);
+        let mut world = snapshot(1, None, second);
+        let commit = |world: &mut Snapshot, change: ObjectChange| world.commit(&change, at(second));
+        commit(&mut world, ObjectChange::Tenant(Change::Applied(Arc::new(tenant.clone()))));
+        let workload = (**world.workloads.get(&key()).unwrap()).clone();
+        let controller = (**world.controller_of(&key()).unwrap()).clone();
+        let mut all = BTreeMap::new();
+        for (name, criticality) in [("archive", archive), ("jobs", jobs)] {
+            let (key, uid) = (ObjectKey::new("shop", name), Uid::new(name));
+            let target = ControllerKey { kind: ControllerKind::Deployment, object: key.clone() };
+            let mut workload = workload.clone();
+            (workload.key, workload.uid, workload.target) = (key.clone(), uid.clone(), target.clone());
+            workload.criticality = criticality;
+            let controller = ControllerRecord { key: target, ..controller.clone() };
+            let mut pod = pod.clone();
+            (pod.key, pod.uid) = (ObjectKey::new("shop", format!("{name}-a")), Uid::new(format!("{name}-a")));
+            pod.owner = Some(OwnerRecord { kind: ControllerKind::Deployment, name: key.name.clone(), uid });
+            pod.containers[0].cpu_request = Some(500);
+            commit(&mut world, ObjectChange::Controller(Change::Applied(Arc::new(controller))));
+            commit(&mut world, ObjectChange::Workload(Change::Applied(Arc::new(workload))));
+            commit(&mut world, ObjectChange::Pod(Change::Applied(Arc::new(pod))));
+            let place = (key.clone(), Name::from("waiting"), Name::from("queue=a"));
+            world.loads.insert_mut(place, (60.0, at(second)));
+            all.extend(outlooks(second).into_values().map(|one| (requests(&key), one)));
+        }
+        last = sizes.step(&world, &all, &BTreeMap::new(), at(second));
+    }
+    let names: Vec<&str> = last.iter().map(|record| &*record.workload.name).collect();
+    assert_eq!(names, ["archive", "jobs"], "shown by name");
+    last.iter().map(|record| record.size.wanted).collect()
+}
+
+#[test]
+fn where_a_quota_does_not_suffice_the_most_critical_has_it_and_of_alike_ones_the_first_by_name() {
+    assert_eq!(under_one_quota(500, 1_000), [Some(1), Some(3)]);
+    assert_eq!(under_one_quota(1_000, 500), [Some(3), Some(1)]);
+    assert_eq!(under_one_quota(500, 500), [Some(3), Some(1)]);
 }
 
 /// The troubles of a workload whose scaling was changed so, after one step.
