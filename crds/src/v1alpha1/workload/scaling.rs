@@ -21,6 +21,8 @@ use crate::{
     .message("backlog.secondsPerItem must be less than deadlineSeconds"))]
 #[x_kube(validation = Rule::new("!has(self.replicas) || !has(self.calendar) || self.calendar.all(c, c.replicas >= self.replicas.min && c.replicas <= self.replicas.max)")
     .message("the replicas of each calendar entry must lie within scaling.replicas"))]
+#[x_kube(validation = Rule::new("!has(self.replicas) || !has(self.fallback) || (self.fallback.replicas >= self.replicas.min && self.fallback.replicas <= self.replicas.max)")
+    .message("fallback.replicas must lie within scaling.replicas: not below replicas.min, not above replicas.max"))]
 pub struct Scaling {
     /// What is done with a forecast.
     #[serde(default)]
@@ -245,7 +247,7 @@ pub struct Fallback {
     #[serde(default = "one_hour")]
     #[schemars(range(min = 60, max = 604_800))]
     pub after_seconds: i32,
-    /// Then this many replicas; never zero.
+    /// Then this many replicas, within `scaling.replicas`; never zero.
     #[schemars(range(min = 1, max = 100_000))]
     pub replicas: i32,
 }
