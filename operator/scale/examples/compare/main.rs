@@ -1,7 +1,8 @@
 //! How many violations and replica-minutes a policy costs on recorded loads, beside HPA, KEDA and Crane.
 //!
 //! `make scale-compare DATA=folder`, or `cargo run --release -p homeostat-scale --example compare -- folder`. Writes
-//! `target/scale/result.json` and `target/scale/report.html`.
+//! `target/scale/result.json` and `target/scale/report.html`; with `--only X` `result-X.json` and `report-X.html`, so that a part
+//! does not replace the whole.
 
 #![allow(clippy::disallowed_methods, reason = "a measurement reads the clock")]
 #![allow(clippy::expect_used, missing_docs, reason = "a program for developers")]
@@ -33,7 +34,7 @@ use std::time::Instant;
 struct Arguments {
     /// Folder with series of load (*.csv.gz); without it, `HOMEOSTAT_DATA`.
     folder: Option<PathBuf>,
-    /// Only series whose name contains this.
+    /// Only series whose name contains this; the files that are written have it in their names.
     #[arg(long)]
     only: Option<String>,
     /// Choose the setting on a random half of the series and say what it does on the other.
@@ -116,13 +117,19 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
     });
     let out = Path::new("target/scale");
     std::fs::create_dir_all(out)?;
-    std::fs::write(out.join("result.json"), serde_json::to_vec_pretty(&result)?)?;
-    std::fs::write(out.join("report.html"), report::html(&all))?;
-    println!(
-        "\n{:.0} s; wrote target/scale/result.json and target/scale/report.html",
-        clock.elapsed().as_secs_f64()
-    );
+    let part = part(arguments.only.as_deref());
+    let (figures, page) = (out.join(format!("result{part}.json")), out.join(format!("report{part}.html")));
+    std::fs::write(&figures, serde_json::to_vec_pretty(&result)?)?;
+    std::fs::write(&page, report::html(&all))?;
+    println!("\n{:.0} s; wrote {} and {}", clock.elapsed().as_secs_f64(), figures.display(), page.display());
     Ok(())
+}
+
+/// What names the files of a part of the series; nothing where all were asked for.
+fn part(only: Option<&str>) -> String {
+    let safe =
+        |letter: char| if letter.is_ascii_alphanumeric() || "-_.".contains(letter) { letter } else { '_' };
+    only.map_or_else(String::new, |only| format!("-{}", only.chars().map(safe).collect::<String>()))
 }
 
 /// Does the same with every series, on all cores; the results are in the order of the series.
