@@ -75,13 +75,9 @@ pub fn highest(snapshot: &Snapshot, workload: &WorkloadKey, signal: &Name, now: 
 }
 
 /// What is said of a signal of which a series has no number now, or a negative one: what it is, and what to change.
-pub fn wrong(
-    snapshot: &Snapshot,
-    policy: &WorkloadPolicy,
-    signal: &Name,
-    now: Timestamp,
-) -> Option<String> {
-    let value = fresh(snapshot, &policy.key, signal, now).map(|(_, value, _)| value).find(|one| !counts(*one))?;
+pub fn wrong(snapshot: &Snapshot, policy: &WorkloadPolicy, signal: &Name, now: Timestamp) -> Option<String> {
+    let value =
+        fresh(snapshot, &policy.key, signal, now).map(|(_, value, _)| value).find(|one| !counts(*one))?;
     Some(unusable(signal, value, nobody(policy, signal).is_none()))
 }
 
@@ -307,7 +303,8 @@ mod tests {
         let mut world = World::new();
         for wrong in [-3.0, f64::NAN, f64::INFINITY] {
             assert_eq!(world.read(0, &BOTH).0, Some(30.0));
-            let (value, silent) = world.read(15, &[("queue=a", wrong), ("queue=b", 30.0), ("queue=c", wrong)]);
+            let (value, silent) =
+                world.read(15, &[("queue=a", wrong), ("queue=b", 30.0), ("queue=c", wrong)]);
             assert_eq!(value.map(f64::to_bits), Some(wrong.to_bits()));
             assert_eq!(silent, [""; 0]);
             let signal = Name::from("waiting");

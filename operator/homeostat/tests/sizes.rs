@@ -413,4 +413,10 @@ fn a_load_that_its_own_pods_send_over_otlp_is_its_signal_and_its_size() {
     assert_eq!(value, Some(("busy", 90.0)));
     let last = last.unwrap();
     assert!(last.wanted.is_some_and(|wanted| wanted >= 9), "90 at ten each: {}", last.why);
+    let sent = sends(&kernel, &pods[0], f64::NAN, 315);
+    kernel.step(&[sent], at(315), true);
+    let said = size(&mut sizes, &kernel, 315);
+    assert!(said.troubles.contains(&SizeTrouble::SignalNotUsable), "{:?}", said.troubles);
+    let why = "signal busy gave NaN, which is no load: correct what sends or serves it";
+    assert!(said.why.contains(why) && said.wanted >= last.wanted, "{}", said.why);
 }

@@ -77,9 +77,7 @@ pub fn parts(asks: &Asks, history: &ItemHistory) -> Parts {
             (items, format!("wait, and {} series of the backlog are missing", asks.missing))
         }
         (Some(items), _) => (items, "wait".to_owned()),
-        (None, Some(forecast)) => {
-            (forecast, format!("90th percentile of {} runs, {lacks}", history.runs()))
-        }
+        (None, Some(forecast)) => (forecast, format!("90th percentile of {} runs, {lacks}", history.runs())),
         (None, None) => return stay(format!("{lacks} and no run of it was seen")),
     };
     let (each, by) = match (history.seconds(asks.deviations), asks.each) {
