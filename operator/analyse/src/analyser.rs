@@ -120,7 +120,9 @@ impl Analyser {
 
     /// Takes observations in order of arrival. `snapshot` already holds the object changes among them.
     pub fn ingest(&mut self, snapshot: &Snapshot, batch: &[Observation]) {
-        for observation in batch {
+        // What is no number measures nothing, and is no sign of life.
+        let empty = |signal: &Signal| matches!(signal, Signal::Sample(one) if !one.value.is_finite());
+        for observation in batch.iter().filter(|one| !empty(&one.signal)) {
             self.heartbeats.ingest(observation);
             match &observation.signal {
                 Signal::Span(_) => {

@@ -48,7 +48,8 @@ fn questions(snapshot: &Snapshot) -> Vec<Question> {
     asked.collect()
 }
 
-/// The observations of one answer. What is no number is left out and counted: no value is not a value.
+/// The observations of one answer. What is no number is counted, and handed on as that: no value is not a value. It takes no
+/// number's place.
 fn samples(
     question: &Question,
     values: Vec<ExternalValue>,
@@ -61,15 +62,16 @@ fn samples(
     }
     let tenant = snapshot.tenant_of_namespace(&question.workload.namespace).map(|tenant| tenant.name.clone());
     let mut observations = Vec::new();
+    let (mut numbers, mut others) = (0, 0);
     for found in values {
-        let Some(value) = found.value else {
-            tally.add(Fate::NonFinite, 1);
-            continue;
-        };
-        if observations.len() >= MOST_SERIES {
+        let value = found.value.unwrap_or(f64::NAN);
+        tally.add(Fate::NonFinite, u64::from(!value.is_finite()));
+        let taken = if value.is_finite() { &mut numbers } else { &mut others };
+        if *taken >= MOST_SERIES {
             tally.add(Fate::OverLimit, 1);
             continue;
         }
+        *taken += 1;
         observations.push(Observation {
             tenant: tenant.clone(),
             entity: Entity::Workload { key: question.workload.clone() },
@@ -169,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_number_is_no_value_and_what_is_old_is_told_so() {
+    fn what_is_no_number_is_told_as_that_and_what_is_old_is_told_so() {
         let now = Timestamp::from_second(1_000).unwrap();
         let found = |series: &str, value, at: Option<i64>| ExternalValue {
             series: series.into(),
@@ -185,7 +187,10 @@ mod tests {
         let mut tally = Tally::default();
         let told = samples(&question(), values, &Snapshot::default(), now, &mut tally);
         let times: Vec<i64> = told.iter().map(|one| one.event_time.as_second()).collect();
-        assert_eq!(times, [699, 1_000, 1_000]);
+        assert_eq!(times, [699, 1_000, 1_000, 1_000]);
+        let number =
+            |one: &Observation| matches!(&one.signal, Signal::Sample(sample) if sample.value.is_finite());
+        assert_eq!(told.iter().map(number).collect::<Vec<_>>(), [true, false, true, true]);
         assert_eq!(tally.get(Fate::NonFinite), 1);
         let many = (0..25).map(|n| found(&n.to_string(), Some(1.0), None)).collect();
         assert_eq!(samples(&question(), many, &Snapshot::default(), now, &mut tally).len(), MOST_SERIES);

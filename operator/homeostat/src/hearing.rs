@@ -33,6 +33,10 @@ pub fn note(snapshot: &mut Snapshot, observation: &Observation) {
     else {
         return;
     };
+    // What is no number says that something is wrong there, so nothing is concluded from it.
+    if matches!(&observation.signal, Signal::Sample(sample) if !sample.value.is_finite()) {
+        return;
+    }
     let now = observation.arrival_time;
     let known = snapshot.heard.get(&key.namespace);
     let room = known.is_some() || snapshot.heard.size() < MOST_NAMESPACES;

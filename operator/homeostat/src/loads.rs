@@ -1,6 +1,7 @@
 //! The loads that a Workload names, as they were seen last, and which of their series are missing.
 //!
-//! A signal of several series counts as their sum, so one that is missing must not look like less work. A series is waited
+//! A signal of several series counts as their sum, so one that is missing must not look like less work; nor must one that is
+//! negative or no number, which is then the value of the whole, and not usable. A series is waited
 //! for as long as it was there before, from an hour to a day. It is not missing when it went with a pod of the workload
 //! itself, or when a new one came in its place, as after a restart of its exporter.
 
@@ -8,7 +9,7 @@ use homeostat_knowledge::policy::{Across, ExternalPolicy, LoadPolicy, ScalingPol
 use homeostat_knowledge::{
     Name, ObjectKey, SignedDuration, Snapshot, Timestamp, WorkloadKey, WorkloadPolicy,
 };
-use homeostat_scale::sizer::Load;
+use homeostat_scale::sizer::{Load, unusable};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
@@ -70,7 +71,19 @@ pub fn newest(
 /// What the series that has most has now; `None` when none was seen lately.
 pub fn highest(snapshot: &Snapshot, workload: &WorkloadKey, signal: &Name, now: Timestamp) -> Option<f64> {
     let values = fresh(snapshot, workload, signal, now).map(|(_, value, _)| value);
-    values.filter(|value| value.is_finite() && *value >= 0.0).max_by(f64::total_cmp)
+    values.filter(|value| counts(*value)).max_by(f64::total_cmp)
+}
+
+/// What is said of a signal of which a series has no number now, or a negative one: what it is, and what to change.
+pub fn wrong(snapshot: &Snapshot, policy: &WorkloadPolicy, signal: &Name, now: Timestamp) -> Option<String> {
+    let value =
+        fresh(snapshot, &policy.key, signal, now).map(|(_, value, _)| value).find(|one| !counts(*one))?;
+    Some(unusable(signal, value, nobody(policy, signal).is_none()))
+}
+
+/// A value that may be a part of a load.
+fn counts(value: f64) -> bool {
+    value.is_finite() && value >= 0.0
 }
 
 impl Series {
@@ -96,10 +109,14 @@ impl Series {
     ) -> Load {
         let (workload, signal) = (&policy.key, &load.signal);
         let age = age(snapshot);
-        let mut value: Option<f64> = None;
+        let (mut value, mut wrong): (Option<f64>, Option<f64>) = (None, None);
         for (series, more, at) in fresh(snapshot, workload, signal, now) {
             value = Some(value.unwrap_or_default() + more);
-            self.note(snapshot, workload, signal, series, at);
+            wrong = wrong.or_else(|| (!counts(more)).then_some(more));
+            // One that never was usable goes with what people change, and is not missed then.
+            if counts(more) || self.known.contains_key(&(signal.clone(), series.clone())) {
+                self.note(snapshot, workload, signal, series, at);
+            }
         }
         let mut silent = Vec::new();
         let mut missing: Vec<(Name, Known)> = self
@@ -120,7 +137,7 @@ impl Series {
         }
         Load {
             name: signal.clone(),
-            value,
+            value: wrong.or(value),
             per_replica: load.per_replica,
             silent,
             due: load.due,
@@ -279,6 +296,26 @@ mod tests {
             world.read(second, &after[..1]);
         }
         assert_eq!(world.read(2_115, &after[..1]), (Some(5.0), vec!["queue=b".to_owned()]));
+    }
+
+    #[test]
+    fn a_series_that_is_negative_or_no_number_is_not_hidden_in_the_sum() {
+        let mut world = World::new();
+        for wrong in [-3.0, f64::NAN, f64::INFINITY] {
+            assert_eq!(world.read(0, &BOTH).0, Some(30.0));
+            let (value, silent) =
+                world.read(15, &[("queue=a", wrong), ("queue=b", 30.0), ("queue=c", wrong)]);
+            assert_eq!(value.map(f64::to_bits), Some(wrong.to_bits()));
+            assert_eq!(silent, [""; 0]);
+            let signal = Name::from("waiting");
+            let said = super::wrong(&world.snapshot, &world.workload, &signal, at(15)).unwrap();
+            assert!(said.contains(&format!("signal waiting gave {wrong}")), "{said}");
+            assert_eq!(highest(&world.snapshot, &world.workload.key, &signal, at(15)), Some(30.0));
+            // The query leaves it out from now on.
+            let (value, silent) = world.read(90, &BOTH);
+            assert_eq!((value, silent), (Some(30.0), Vec::new()));
+            world.snapshot.loads = Snapshot::default().loads;
+        }
     }
 
     #[test]

@@ -123,6 +123,12 @@ impl Sizes {
                 let before = snapshot.sizes.get(key).and_then(|before| before.pod.as_ref()?.done.clone());
                 pod.done = before.or_else(|| changes_of_pods.get(key).map(|action| told(action)));
                 size.why = standing::beside(&size.why, pod);
+                if standing::wrong(snapshot, workload, now).is_some()
+                    && !size.troubles.contains(&SizeTrouble::SignalNotUsable)
+                {
+                    size.troubles.push(SizeTrouble::SignalNotUsable);
+                    size.troubles.sort_unstable();
+                }
             }
             record.size = size;
             let size = self.sized.get(key).map(|sized| sized.sizer.kept());

@@ -86,6 +86,9 @@ impl Standing {
         if let Some(why) = unmeasured.filter(|_| !known) {
             advice.why = format!("{why}; {}", advice.why);
         }
+        if let Some(why) = wrong(snapshot, policy, now) {
+            advice.why = format!("{why}; {}", advice.why);
+        }
         Some(Box::new(advice))
     }
 }
@@ -96,6 +99,13 @@ fn restored(workload: &WorkloadKey, kept: Option<&KeptPod>) -> History {
         tracing::warn!(%workload, "What was kept of its pods is of another form, or cannot be; it is set aside and learnt anew");
         History::default()
     })
+}
+
+/// What is said of a signal of what pods use that has no usable number; `None` while all have.
+pub fn wrong(snapshot: &Snapshot, policy: &WorkloadPolicy, now: Timestamp) -> Option<String> {
+    let signals = [Measures::CpuCores, Measures::MemoryBytes].into_iter();
+    let mut signals = signals.filter_map(|measures| policy.measuring(measures));
+    signals.find_map(|signal| loads::wrong(snapshot, policy, &signal.name, now))
 }
 
 /// The signal measures what pods use.
@@ -221,6 +231,21 @@ mod tests {
             beside("2 replicas", &silent)
                 .contains("2 replicas; right size of a pod: cpu: its signal is not seen")
         );
+    }
+
+    #[test]
+    fn a_signal_without_a_usable_number_is_named_with_what_to_change() {
+        let (mut world, mut standing) = (world(), Standing::default());
+        run(&mut world, &mut standing, 0..120);
+        let place = (order(), Name::from("cpu"), Name::from("pod=b"));
+        for (value, said) in [(-3.0, "signal cpu gave -3, "), (f64::NAN, "signal cpu gave NaN, ")] {
+            world.loads.insert_mut(place.clone(), (value, at(120)));
+            let advice = standing.advise(&world, &policy(&world), || None, at(120)).unwrap();
+            assert!(beside("2 replicas", &advice).contains(said), "{}", advice.why);
+            assert!(advice.why.contains("clamp_min"), "{}", advice.why);
+        }
+        let advice = run(&mut world, &mut standing, 121..122);
+        assert!(!advice.why.contains("gave"), "{}", advice.why);
     }
 
     #[test]

@@ -5,11 +5,11 @@
 use homeostat::forecasts::Foreseen;
 use homeostat::kernel::{Effect, Kernel};
 use homeostat::sizes::Sizes;
-use homeostat_knowledge::forecast::{Outlook, REQUESTS};
+use homeostat_knowledge::forecast::{Outlook, REQUESTS, SizeTrouble};
 use homeostat_knowledge::observation::{Change, LogRecord, ObjectChange, ObjectKind, Sample};
 use homeostat_knowledge::policy::{
-    Across, Archetype, Bounds, ControlPolicy, KillSwitch, LoadPolicy, Measures, MetricPolicy, Permits,
-    ScalingMode, ScalingPolicy, SignalPolicy,
+    Across, Archetype, Bounds, ControlPolicy, Fallback, KillSwitch, LoadPolicy, Measures, MetricPolicy,
+    Permits, ScalingMode, ScalingPolicy, SignalPolicy,
 };
 use homeostat_knowledge::*;
 use homeostat_situations::{Given, now, order};
@@ -84,7 +84,16 @@ fn whose_telemetry_arrives_is_known_by_namespace() {
     };
     let about = |entity, signal| Observation { entity, signal, ..observed(ObjectChange::Control(None)) };
     let answer = about(Entity::Workload { key: ObjectKey::new("bank", "api") }, Signal::Sample(asked));
-    kernel.step(&[about(pod, Signal::Log(log)), answer], now(), true);
+    let other = Entity::Pod { key: ObjectKey::new("bank", "api-1"), uid: Uid::new("2"), workload: None };
+    let empty = Sample {
+        metric: Name::from("waiting"),
+        series: Name::from(""),
+        value: f64::NAN,
+        counter: false,
+        asked_by: None,
+    };
+    let batch = [about(pod, Signal::Log(log)), answer, about(other, Signal::Sample(empty))];
+    kernel.step(&batch, now(), true);
     let heard: Vec<_> = kernel.snapshot().heard.iter().collect();
     assert_eq!(heard, [(&Name::from("shop"), &now())], "answers of Prometheus say nothing of what pods send");
 }
@@ -325,6 +334,55 @@ fn workers_come_from_zero_for_what_another_workload_sends() {
 }
 
 #[test]
+fn a_signal_whose_answer_is_no_number_or_negative_keeps_the_size_and_says_what_to_change() {
+    for (wrong, gave, change) in [
+        (f64::NAN, "signal busy gave NaN, ", "clamp_min(DIVISOR, 1)"),
+        (f64::INFINITY, "signal busy gave inf, ", "clamp_min(DIVISOR, 1)"),
+        (-3.0, "signal busy gave -3, ", "clamp_min(QUERY, 0)"),
+    ] {
+        let mut kernel = kernel(Level::ActBounded);
+        let mut workload = workers(&kernel, None);
+        workload.signals[0].metric = None;
+        workload.permits.replicas = Some(Bounds { min: 0, max: 20 });
+        let after = SignedDuration::from_mins(30);
+        let scaling = workload.permits.scaling.as_mut().unwrap();
+        scaling.fallback = Some(Fallback { after, replicas: 7 });
+        kernel.step(&[observed(ObjectChange::Workload(Change::Applied(Arc::new(workload))))], now(), true);
+        let mut sizes = Sizes::default();
+        let mut answer = |a: f64, b: f64, second: i64| {
+            let sample = |(series, value): (&str, f64)| Observation {
+                event_time: at(second),
+                arrival_time: at(second),
+                signal: Signal::Sample(Sample {
+                    metric: "busy".into(),
+                    series: series.into(),
+                    value,
+                    counter: false,
+                    asked_by: Some(order()),
+                }),
+                ..observed(ObjectChange::Control(None))
+            };
+            kernel.step(&[("queue=a", a), ("queue=b", b)].map(sample), at(second), true);
+            size(&mut sizes, &kernel, second)
+        };
+        let before = (15..=600).step_by(15).map(|second| answer(30.0, 5.0, second)).last().unwrap();
+        assert!(before.wanted.is_some_and(|wanted| wanted >= 3), "{}", before.why);
+        assert_eq!(before.troubles, []);
+        // The other queue is nearly empty, which must not look like nothing to do.
+        for second in (615..=1_800).step_by(15) {
+            let said = answer(1.0, wrong, second);
+            assert_eq!(said.troubles, [SizeTrouble::SignalNotUsable]);
+            assert!(said.wanted >= before.wanted, "{}", said.why);
+            assert!(said.why.contains(gave) && said.why.contains(change), "{}", said.why);
+            assert!(said.why.contains("last safe size"), "{}", said.why);
+        }
+        let late = (1_815..=2_700).step_by(15).map(|second| answer(1.0, wrong, second)).last().unwrap();
+        assert_eq!(late.wanted, Some(7), "the declared fallback: {}", late.why);
+        assert_eq!(answer(30.0, 5.0, 2_715).troubles, [], "over with the next usable value");
+    }
+}
+
+#[test]
 fn a_load_that_its_own_pods_send_over_otlp_is_its_signal_and_its_size() {
     let mut kernel = kernel(Level::ActBounded);
     let pods = ["order-1", "order-2"].map(|name| homeostat_situations::GivenPod {
@@ -355,4 +413,10 @@ fn a_load_that_its_own_pods_send_over_otlp_is_its_signal_and_its_size() {
     assert_eq!(value, Some(("busy", 90.0)));
     let last = last.unwrap();
     assert!(last.wanted.is_some_and(|wanted| wanted >= 9), "90 at ten each: {}", last.why);
+    let sent = sends(&kernel, &pods[0], f64::NAN, 315);
+    kernel.step(&[sent], at(315), true);
+    let said = size(&mut sizes, &kernel, 315);
+    assert!(said.troubles.contains(&SizeTrouble::SignalNotUsable), "{:?}", said.troubles);
+    let why = "signal busy gave NaN, which is no load: correct what sends or serves it";
+    assert!(said.why.contains(why) && said.wanted >= last.wanted, "{}", said.why);
 }

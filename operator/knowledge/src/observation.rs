@@ -131,7 +131,7 @@ pub struct Sample {
     pub metric: Name,
     /// Distinguishes series of one metric and entity, e.g. a route; empty when there is one.
     pub series: Name,
-    /// Value; always finite.
+    /// Value. NaN or infinite where the source had no number: then it says only that, and nothing is measured by it.
     pub value: f64,
     /// `true` for cumulative counters, `false` for gauges.
     pub counter: bool,

@@ -42,6 +42,7 @@ fn check(batch: &Batch, limits: &Limits) {
     assert!(batch.observations.len() <= limits.items);
     assert_eq!(batch.tally.get(Fate::Accepted), batch.observations.len() as u64);
     let latest = FixedClock.now() + AHEAD;
+    let mut no_numbers = 0;
     for observation in &batch.observations {
         assert!(observation.event_time <= latest);
         match &observation.signal {
@@ -53,12 +54,13 @@ fn check(batch: &Batch, limits: &Limits) {
             }
             Signal::Log(log) => assert!(log.body.len() <= BODY_BYTES && log.severity <= 24),
             Signal::Sample(sample) => {
-                assert!(sample.value.is_finite());
+                no_numbers += u64::from(!sample.value.is_finite());
                 assert!(sample.metric.len() <= METRIC_BYTES && sample.series.len() <= SERIES_BYTES);
             }
             other => panic!("OTLP gives no {other:?}"),
         }
     }
+    assert!(no_numbers <= batch.tally.get(Fate::NonFinite), "each is told to its sender");
 }
 
 fn value() -> impl Strategy<Value = AnyValue> {
@@ -197,7 +199,7 @@ proptest! {
     }
 
     #[test]
-    fn any_metrics_are_finite_and_bounded(metrics in vec(metric(), 0..6)) {
+    fn any_metrics_are_bounded_and_what_is_no_number_is_counted(metrics in vec(metric(), 0..6)) {
         let limits = Limits { items: 9, series: 4, ..Limits::default() };
         check(&run(Kind::Metrics, &metrics_request(metrics), limits).expect("a valid request"), &limits);
     }

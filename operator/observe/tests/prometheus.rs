@@ -176,7 +176,18 @@ async fn no_value_is_not_a_value() {
         }
     })
     .await;
-    assert_eq!(asking.counters.get(SourceName::Prometheus, Fate::Accepted), 0);
+    let told = within(async {
+        loop {
+            let batch = asking.out.recv().await.expect("a running source");
+            if let Some(found) = batch.into_iter().find(sampled) {
+                return found;
+            }
+        }
+    })
+    .await;
+    let Signal::Sample(sample) = told.signal else { panic!("not a sample") };
+    assert_eq!((&*sample.metric, &*sample.series), ("depth", "queue=mail"));
+    assert!(sample.value.is_nan(), "told for what it is, and the two without an answer are silent");
 }
 
 #[tokio::test]

@@ -14,16 +14,16 @@ use std::collections::BTreeMap;
 /// What waits for a workload's runs.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Waits {
-    /// Items; `None`: the source is silent.
+    /// Items; `None`: the source is silent. No number, or negative, where that is what it says.
     pub items: Option<f64>,
     /// Series of it that are missing, so that there are more.
     pub missing: usize,
 }
 
 impl Waits {
-    /// Items, where all of them are seen.
+    /// Items, where all of them are seen and are a number.
     pub fn all(self) -> Option<f64> {
-        self.items.filter(|_| self.missing == 0)
+        self.items.filter(|items| self.missing == 0 && items.is_finite() && *items >= 0.0)
     }
 }
 

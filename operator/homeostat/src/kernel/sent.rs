@@ -2,7 +2,8 @@
 //! combined across the pods, as if a query had been answered. What fills a queue tells of it while nobody works on it.
 //!
 //! A counter counts as its rate. Series of one pod add up. A pod that sent before, lives, and does not send any more makes a
-//! sum unknown rather than smaller, for ten minutes: less must not be read where less is heard.
+//! sum unknown rather than smaller, for ten minutes: less must not be read where less is heard. While the newest of a series
+//! is no number, or negative, that is the value of the load, which is not usable then.
 
 use homeostat_knowledge::observation::Sample;
 use homeostat_knowledge::policy::{Across, MetricPolicy};
@@ -72,6 +73,8 @@ struct Point {
     at: Timestamp,
     /// Its own time, as the sender says.
     of: Timestamp,
+    /// What is no number, while nothing newer is one, and when it arrived.
+    wrong: Option<(f64, Timestamp)>,
 }
 
 /// The value of a signal.
@@ -94,7 +97,7 @@ impl Sent {
     /// Takes note of what a pod sent, where its workload, or another one that names it, has a signal of that name.
     pub fn note(&mut self, snapshot: &Snapshot, observation: &Observation, sample: &Sample) {
         let Entity::Pod { key: pod, workload: Some(sender), .. } = &observation.entity else { return };
-        if sample.asked_by.is_some() || !sample.value.is_finite() {
+        if sample.asked_by.is_some() {
             return;
         }
         self.follow(snapshot, observation.arrival_time);
@@ -154,7 +157,7 @@ impl Sent {
                     continue;
                 }
                 let (counter, of_then) = (Counter::default(), Timestamp::MIN);
-                of.points.insert(place.clone(), Point { counter, value: None, at, of: of_then });
+                of.points.insert(place.clone(), Point { counter, value: None, at, of: of_then, wrong: None });
             }
             let Some(point) = of.points.get_mut(&place) else { continue };
             // A collector with several queues delivers out of order. A clock that was set back is believed after a while.
@@ -162,6 +165,10 @@ impl Sent {
                 continue;
             }
             point.of = observation.event_time;
+            if !sample.value.is_finite() {
+                point.wrong = Some((sample.value, at));
+                continue;
+            }
             if sample.counter {
                 let rate = point.counter.observe(observation.event_time.as_second(), sample.value);
                 let Some(rate) = rate else { continue };
@@ -169,7 +176,7 @@ impl Sent {
             } else {
                 point.value = Some(sample.value);
             }
-            point.at = at;
+            (point.at, point.wrong) = (at, None);
         }
     }
 
@@ -185,7 +192,9 @@ impl Sent {
             let policy = snapshot.workloads.get(workload);
             let named = policy.and_then(|policy| policy.signals.iter().find(|one| one.name == *signal));
             let Some(metric) = named.and_then(|named| named.metric.as_ref()) else { continue };
-            let Some((value, newest)) = of.value(metric.across, now) else { continue };
+            let number = of.value(metric.across, now);
+            // A load of which a part is unusable is as a whole; detectors go by the numbers that there are.
+            let Some((value, newest)) = of.wrong(now).or(number) else { continue };
             let sample = Sample {
                 metric: signal.clone(),
                 series: Name::from(""),
@@ -193,14 +202,16 @@ impl Sent {
                 counter: false,
                 asked_by: Some(workload.clone()),
             };
-            if of.judged.is_none_or(|last| now.duration_since(last) >= JUDGED) {
+            if let Some((number, _)) = number
+                && of.judged.is_none_or(|last| now.duration_since(last) >= JUDGED)
+            {
                 of.judged = Some(now);
                 told.judged.push(Observation {
                     tenant: owner(snapshot, workload),
                     entity: Entity::Workload { key: workload.clone() },
                     event_time: now,
                     arrival_time: now,
-                    signal: Signal::Sample(sample.clone()),
+                    signal: Signal::Sample(Sample { value: number, ..sample.clone() }),
                 });
             }
             let at = newest.checked_add(FRESH - LOAD).map_or(now, |at| at.min(now));
@@ -218,7 +229,11 @@ impl Sent {
             let named = policy.and_then(|policy| policy.signals.iter().find(|one| one.name == *signal));
             of.points.retain(|(pod, _), point| {
                 let lives = snapshot.pods.get(pod).is_some_and(|pod| !pod.deleting);
-                lives && now.duration_since(point.at) <= FORGET
+                let known = now.duration_since(point.at) <= FORGET;
+                if !known {
+                    point.value = None;
+                }
+                lives && (known || point.wrong.is_some_and(|(_, at)| now.duration_since(at) <= FRESH))
             });
             let asked = named.and_then(|named| named.metric.as_ref());
             let kept = !of.points.is_empty() && asked == Some(&of.metric);
@@ -256,6 +271,14 @@ impl Of {
             Across::Max => pods.into_values().flatten().max_by(f64::total_cmp),
         };
         value.filter(|value| value.is_finite()).zip(newest)
+    }
+
+    /// The newest of what was sent lately and is no part of a load, as it is no number or negative, and when it arrived.
+    fn wrong(&self, now: Timestamp) -> Option<(f64, Timestamp)> {
+        let negative =
+            |point: &Point| point.value.filter(|value| *value < 0.0).map(|value| (value, point.at));
+        let all = self.points.values().filter_map(|point| point.wrong.or_else(|| negative(point)));
+        all.filter(|(_, at)| now.duration_since(*at) <= FRESH).max_by_key(|(_, at)| *at)
     }
 }
 

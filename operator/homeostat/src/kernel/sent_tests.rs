@@ -120,6 +120,30 @@ fn values_of_all_pods_and_their_series_are_one_number() {
 }
 
 #[test]
+fn what_is_no_number_or_negative_is_the_value_of_the_load_and_is_not_judged() {
+    for (across, both, rest) in [(Across::Sum, 5.0, None), (Across::Max, 4.0, Some(4.0))] {
+        let mut world = World::new(across);
+        world.send("1", ACTIVE, 4.0, false, 0);
+        world.send("2", ACTIVE, f64::NAN, false, 0);
+        let told = world.sent.told(&world.snapshot, at(15));
+        assert!(told.values[0].sample.value.is_nan());
+        let number = |one: &Signal| matches!(one, Signal::Sample(sample) if sample.value.is_finite());
+        assert!(number(&told.judged[0].signal), "detectors go by the numbers that there are");
+        world.send("2", ACTIVE, -3.0, false, 30);
+        assert_eq!(world.value(30), Some(-3.0), "the other pod does not hide it");
+        world.send("2", ACTIVE, f64::INFINITY, false, 45);
+        assert_eq!(world.value(45), Some(f64::INFINITY));
+        world.send("2", ACTIVE, 1.0, false, 60);
+        assert_eq!(world.value(60), Some(both), "it is over with the next number");
+        world.send("2", ACTIVE, f64::NAN, false, 75);
+        for second in [90, 180] {
+            world.send("1", ACTIVE, 4.0, false, second);
+        }
+        assert_eq!(world.value(180), rest, "silent since, and what was wrong is old");
+    }
+}
+
+#[test]
 fn a_counter_is_a_rate_also_over_a_restart_of_its_process() {
     let mut world = World::new(Across::Sum);
     world.send("1", ACTIVE, 1_000.0, true, 0);

@@ -6,7 +6,7 @@ use super::*;
 use homeostat_knowledge::SizeEffect;
 use homeostat_knowledge::observation::{Change, ObjectChange};
 use homeostat_knowledge::policy::{
-    Archetype, CalendarEntry, DuePolicy, LoadPolicy, Permits, ScalingMode, WhenOwned,
+    Archetype, CalendarEntry, DuePolicy, LoadPolicy, Measures, Permits, ScalingMode, SignalPolicy, WhenOwned,
 };
 use homeostat_knowledge::records::{Amounts, AutoscalerRecord, Drive, Hold, OwnerRecord};
 use homeostat_knowledge::{ControllerKind, ObjectKey, Uid};
@@ -404,6 +404,25 @@ fn what_people_have_to_change_is_said_in_a_word_too() {
     assert_eq!(troubles(|_| {}, Some(-4.0)), [SizeTrouble::SignalNotUsable]);
     let nothing = |one: &mut WorkloadPolicy| scaling(one, &|said| said.loads.clear());
     assert_eq!(troubles(nothing, None), [SizeTrouble::NothingSeen]);
+    // What its pods use is measured by it.
+    let measured = |one: &mut WorkloadPolicy| {
+        nothing(one);
+        one.permits.cpu_millis = Some(Bounds { min: 10, max: 4_000 });
+        one.signals = vec![SignalPolicy {
+            name: "waiting".into(),
+            promql: "cores".into(),
+            metric: None,
+            external: None,
+            unit: "cores".into(),
+            bad_above: true,
+            threshold: None,
+            minimum_effect: None,
+            measures: Measures::CpuCores,
+        }];
+    };
+    assert_eq!(troubles(measured, Some(4.0)), [SizeTrouble::NothingSeen]);
+    let both = [SizeTrouble::SignalNotUsable, SizeTrouble::NothingSeen];
+    assert_eq!(troubles(measured, Some(-4.0)), both);
 }
 
 #[test]

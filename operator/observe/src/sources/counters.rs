@@ -19,7 +19,7 @@ pub enum Fate {
     Malformed,
     /// Request above the size limit after decompression, or one item above its own.
     TooLarge,
-    /// Value is not a finite number.
+    /// Value is not a finite number. It is handed on as that, so that people are told, and nothing is measured by it.
     NonFinite,
     /// Metric kept as differences; only cumulative sums and histograms are taken.
     DeltaTemporality,

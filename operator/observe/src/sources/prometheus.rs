@@ -193,7 +193,8 @@ fn hand_on(batch: Vec<Observation>, out: &Outlet, tally: &mut Tally) {
     }
 }
 
-/// The observations of one answer. What is not finite is left out and counted: no value is not a value.
+/// The observations of one answer. What is not finite is counted, and handed on as that: no value is not a value. It takes no
+/// number's place.
 fn samples(
     question: &Question,
     points: Vec<Point>,
@@ -205,26 +206,29 @@ fn samples(
         tally.add(Fate::NoData, 1);
     }
     let mut observations = Vec::new();
+    let (mut numbers, mut others) = (0, 0);
     for point in points {
-        if !point.value.is_finite() {
-            tally.add(Fate::NonFinite, 1);
-        } else if observations.len() >= most {
+        let finite = point.value.is_finite();
+        tally.add(Fate::NonFinite, u64::from(!finite));
+        let taken = if finite { &mut numbers } else { &mut others };
+        if *taken >= most {
             tally.add(Fate::OverLimit, 1);
-        } else {
-            observations.push(Observation {
-                tenant: question.tenant.clone(),
-                entity: Entity::Workload { key: question.workload.clone() },
-                event_time: point.at.filter(|at| now.duration_since(*at).abs() <= CLOCK_OFF).unwrap_or(now),
-                arrival_time: now,
-                signal: Signal::Sample(Sample {
-                    metric: Name::clone(&question.signal.name),
-                    series: point.series,
-                    value: point.value,
-                    counter: false,
-                    asked_by: Some(question.workload.clone()),
-                }),
-            });
+            continue;
         }
+        *taken += 1;
+        observations.push(Observation {
+            tenant: question.tenant.clone(),
+            entity: Entity::Workload { key: question.workload.clone() },
+            event_time: point.at.filter(|at| now.duration_since(*at).abs() <= CLOCK_OFF).unwrap_or(now),
+            arrival_time: now,
+            signal: Signal::Sample(Sample {
+                metric: Name::clone(&question.signal.name),
+                series: point.series,
+                value: point.value,
+                counter: false,
+                asked_by: Some(question.workload.clone()),
+            }),
+        });
     }
     observations
 }

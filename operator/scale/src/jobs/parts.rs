@@ -64,7 +64,12 @@ pub fn parts(asks: &Asks, history: &ItemHistory) -> Parts {
         return stay("completionMode Indexed gives each pod a fixed part".to_owned());
     }
     let forecast = history.forecast();
-    let (items, whence) = match (asks.items, forecast) {
+    let usable = asks.items.filter(|items| items.is_finite() && *items >= 0.0);
+    let lacks = asks.items.map_or_else(
+        || "the backlog is silent".to_owned(),
+        |wrong| format!("the backlog gave {wrong} (no number of items: correct what scaling.backlog asks)"),
+    );
+    let (items, whence) = match (usable, forecast) {
         (Some(items), Some(forecast)) if forecast > items => {
             (forecast, format!("90th percentile of {} runs, {items:.0} wait", history.runs()))
         }
@@ -72,10 +77,8 @@ pub fn parts(asks: &Asks, history: &ItemHistory) -> Parts {
             (items, format!("wait, and {} series of the backlog are missing", asks.missing))
         }
         (Some(items), _) => (items, "wait".to_owned()),
-        (None, Some(forecast)) => {
-            (forecast, format!("90th percentile of {} runs, the backlog is silent", history.runs()))
-        }
-        (None, None) => return stay("the backlog is silent and no run of it was seen".to_owned()),
+        (None, Some(forecast)) => (forecast, format!("90th percentile of {} runs, {lacks}", history.runs())),
+        (None, None) => return stay(format!("{lacks} and no run of it was seen")),
     };
     let (each, by) = match (history.seconds(asks.deviations), asks.each) {
         (Some(learnt), _) => (learnt, format!("learnt from {} runs", history.timed())),
@@ -209,9 +212,13 @@ mod tests {
         let taught = parts(&unknown, &runs(5, 70.0, 30.0));
         assert!(taught.chosen && taught.pods >= 4, "{taught:?}");
         assert!(taught.reason.contains("learnt from 5 runs"), "{}", taught.reason);
-        let wrong = parts(&asks(Some(f64::NAN)), &nothing());
-        assert_eq!((wrong.pods, wrong.chosen), (2, false));
-        assert!(wrong.reason.contains("items is NaN"), "{}", wrong.reason);
+        for (value, said) in [(f64::NAN, "gave NaN"), (f64::INFINITY, "gave inf"), (-3.0, "gave -3")] {
+            let wrong = parts(&asks(Some(value)), &nothing());
+            assert_eq!((wrong.pods, wrong.chosen), (2, false));
+            assert!(wrong.reason.contains(said) && wrong.reason.contains("correct what"), "{wrong:?}");
+            let before = parts(&asks(Some(value)), &runs(20, 70.0, 30.0));
+            assert!(before.chosen && before.reason.contains(said), "{before:?}");
+        }
     }
 
     #[test]

@@ -62,6 +62,22 @@ pub(super) fn usable(worth: f64) -> bool {
     (0.0..=1e9).contains(&worth)
 }
 
+/// What is said of a value that is no load, and what to change. `queried`: it answers a query of PromQL.
+pub fn unusable(name: &Name, value: f64, queried: bool) -> String {
+    let shown = if value.abs() < 1e7 || value.is_nan() { value.to_string() } else { format!("{value:.2e}") };
+    let change = if !queried {
+        "correct what sends or serves it"
+    } else if !value.is_finite() {
+        "where its query divides by zero, divide by clamp_min(DIVISOR, 1), or leave such answers out with \
+         (QUERY) >= 0 or vector(0)"
+    } else if value < 0.0 {
+        "correct its query; where less than nothing is nothing, with clamp_min(QUERY, 0)"
+    } else {
+        "correct its query, or how much of it one replica carries"
+    };
+    format!("signal {name} gave {shown}, which is no load: {change}")
+}
+
 /// What is wrong with a load.
 fn fault(load: &Load) -> Option<(SizeTrouble, String)> {
     let Load { name, value, per_replica, silent, .. } = load;
@@ -70,10 +86,9 @@ fn fault(load: &Load) -> Option<(SizeTrouble, String)> {
             let why = load.unsent.as_ref().map_or_else(String::new, |why| format!(": {why}"));
             Some((SizeTrouble::SignalNotSeen, format!("signal {name} is not seen{why}")))
         }
-        Some(value) if !usable(value / per_replica) => Some((
-            SizeTrouble::SignalNotUsable,
-            format!("signal {name} is {value} (it must be finite and not negative)"),
-        )),
+        Some(value) if !usable(value / per_replica) => {
+            Some((SizeTrouble::SignalNotUsable, unusable(name, *value, load.unsent.is_none())))
+        }
         Some(_) if silent.is_empty() => None,
         Some(_) => {
             let short = |series: &Name| series.chars().take(LETTERS).collect();

@@ -16,6 +16,7 @@ mod starts;
 #[cfg(test)]
 mod tests;
 
+pub use gaps::unusable;
 pub use kept::KeptSize;
 pub use policy::{SetupError, policy};
 

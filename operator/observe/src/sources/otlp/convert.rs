@@ -364,9 +364,9 @@ impl Work<'_> {
         value: f64,
         counter: bool,
     ) {
+        // Counted, so that its sender is told, and handed on all the same: who is sized by it must not be told of silence.
         if !value.is_finite() {
             self.count(Fate::NonFinite);
-            return;
         }
         let key = (Name::clone(metric), Name::clone(series));
         if !self.series.contains(&key) {
