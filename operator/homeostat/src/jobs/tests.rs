@@ -221,30 +221,7 @@ fn work(slot: i64, mebibytes: u64) -> Work {
 }
 
 fn record(key: ControllerKey, uid: &str) -> ControllerRecord {
-    ControllerRecord {
-        key,
-        uid: Uid::new(uid),
-        resource_version: Name::from("1"),
-        generation: 1,
-        observed_generation: 1,
-        replicas: 1,
-        current: 0,
-        ready: 0,
-        updated: 1,
-        revision: None,
-        release: None,
-        surges: false,
-        paused: false,
-        template_labels: BTreeMap::new(),
-        owner: None,
-        gitops_owner: None,
-        finished: None,
-        run: RunTimes::default(),
-        work: None,
-        hold: None,
-        do_not_touch: None,
-        api: None,
-    }
+    ControllerRecord { current: 0, ready: 0, surges: false, ..ControllerRecord::bare(key, Uid::new(uid)) }
 }
 
 fn names(started: &[(String, Option<u64>)]) -> Vec<&str> {
