@@ -382,7 +382,7 @@ impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
     /// What is left where it stands is taken up later; the log says why.
     async fn to_the_end(&self, case: Case) {
         let id = case.record.id.clone();
-        if let Err(error) = self.follow(case).await {
+        if let Err(error) = Box::pin(self.follow(case)).await {
             tracing::warn!(action = %id, error = %Chain(&error), "action left where it stands");
         }
     }

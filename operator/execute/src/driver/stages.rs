@@ -5,6 +5,7 @@ use super::{Case, ExecuteError, Executor};
 use crate::ledger::{LedgerEvent, next};
 use crate::ports::{Actuator, Leadership, Ledger};
 use homeostat_knowledge::{ActionRecord, Admitted, GuardReport, Plan};
+use std::pin::Pin;
 use tracing::field::{Empty, debug, display};
 use tracing::{Instrument, Span};
 
@@ -98,10 +99,11 @@ pub(super) fn planned(plan: &Plan<Admitted>, record: &ActionRecord) {
     span.in_scope(|| tracing::info!(why = plan.explanation.last(), "plan is carried out"));
 }
 
-/// Does one stage in its span, and leaves there what came of it.
+/// Does one stage in its span, and leaves there what came of it. Its future is boxed: stages are large, an undo goes through
+/// them within one of them, and a worker's stack has 2 MiB.
 async fn staged(
     span: Span,
-    work: impl Future<Output = Result<Next, ExecuteError>>,
+    work: Pin<Box<impl Future<Output = Result<Next, ExecuteError>>>>,
 ) -> Result<Next, ExecuteError> {
     let came = work.instrument(span.clone()).await;
     match &came {
@@ -128,9 +130,9 @@ impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
     /// One action to its end, in the span that it is called in, which is that of the whole action.
     pub(super) async fn follow(&self, case: Case) -> Result<ActionRecord, ExecuteError> {
         let begun = if case.resumed {
-            self.take_up(case).await
+            Box::pin(self.take_up(case)).await
         } else {
-            staged(stage!("guards", case.record), self.admit(case)).await
+            staged(stage!("guards", case.record), Box::pin(self.admit(case))).await
         };
         let ended = match begun {
             Ok(next) => self.go_on(next).await,
@@ -145,24 +147,29 @@ impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
             next = match next {
                 Next::Ended(record) => return Ok(record),
                 Next::Ask(case) => {
-                    staged(stage!("approval", case.record), self.wait_for_approval(case)).await?
+                    staged(stage!("approval", case.record), Box::pin(self.wait_for_approval(case))).await?
                 }
-                Next::Send(case) => staged(stage!("effect", case.record), self.claim_and_send(case)).await?,
+                Next::Send(case) => {
+                    staged(stage!("effect", case.record), Box::pin(self.claim_and_send(case))).await?
+                }
                 Next::Resolve(case, guards) => {
-                    staged(stage!("resolve", case.record), self.resolve(case, guards)).await?
+                    staged(stage!("resolve", case.record), Box::pin(self.resolve(case, guards))).await?
                 }
-                Next::Watch(case) => staged(stage!("verify", case.record), self.verify(case)).await?,
+                Next::Watch(case) => {
+                    staged(stage!("verify", case.record), Box::pin(self.verify(case))).await?
+                }
                 Next::TakeBack(case, why) => {
-                    staged(stage!("close", case.record), async {
-                        self.take_back(case, why).await.map(Next::Ended)
-                    })
+                    staged(
+                        stage!("close", case.record),
+                        Box::pin(async { self.take_back(case, why).await.map(Next::Ended) }),
+                    )
                     .await?
                 }
                 Next::Again(case, event) => {
-                    staged(stage!("again", case.record), self.again(case, event)).await?
+                    staged(stage!("again", case.record), Box::pin(self.again(case, event))).await?
                 }
                 Next::Close(case, event) => {
-                    staged(stage!("close", case.record), self.close(case, event)).await?
+                    staged(stage!("close", case.record), Box::pin(self.close(case, event))).await?
                 }
             }
         }

@@ -39,7 +39,7 @@ impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
                 .and_then(|spec| spec.restore(&case.record));
             let event = match restored {
                 None => LedgerEvent::NotHelp { reason: why },
-                Some(parameters) => match self.undo(&case, parameters).await? {
+                Some(parameters) => match Box::pin(self.undo(&case, parameters)).await? {
                     Taken::Ended(undo) if undo.state == ActionState::Verified => {
                         LedgerEvent::Undo { reason: format!("{why}; taken back by {}", undo.id) }
                     }
@@ -66,7 +66,7 @@ impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
                 let span = whole(&begun, true);
                 let tries = Tries::default();
                 let case = Case { record: begun, finding: None, resumed: true, tries, _running: None };
-                self.follow(case).instrument(span).await
+                Box::pin(self.follow(case)).instrument(span).await
             }
             None => {
                 self.warmed_up(&id).await?;
@@ -76,7 +76,7 @@ impl<L: Ledger, A: Actuator, E: Leadership> Executor<L, A, E> {
                 let span = whole(&record, false);
                 let tries = Tries::default();
                 let case = Case { record, finding: None, resumed: false, tries, _running: None };
-                self.follow(case).instrument(span).await
+                Box::pin(self.follow(case)).instrument(span).await
             }
         };
         if ended.is_err() {

@@ -83,6 +83,21 @@ async fn what_did_not_help_is_taken_back_once_as_an_action_of_its_own() {
     assert_eq!((inner.controller.replicas, inner.effects.len(), inner.actions.len()), (1, 2, 2));
 }
 
+/// In a fifth of the 2 MiB that a worker has: what a client of the API server needs comes on top.
+#[test]
+fn an_undo_fits_the_stack_of_a_worker() {
+    let whole = || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build();
+        runtime.expect("a runtime").block_on(async {
+            let world = world();
+            run(&world).await;
+            end(&world, true).state
+        })
+    };
+    let thread = std::thread::Builder::new().stack_size(384 << 10).spawn(whole).expect("a thread");
+    assert_eq!(thread.join().expect("it fits"), ActionState::Verified);
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_undo_waits_until_the_process_is_warm() {
     let world = world();
