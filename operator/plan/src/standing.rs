@@ -166,10 +166,8 @@ fn change(
     permits: &Permits,
 ) -> Result<Option<(Parameters, Before)>, String> {
     let Some(container) = permits.measured(pod) else {
-        return Err(format!(
-            "which container of {} is meant is not known (spec.scaling.resources.container): recommended only",
-            pod.key.name
-        ));
+        let why = permits.unmeasured(pod).unwrap_or_default();
+        return Err(format!("{why}: recommended only"));
     };
     let unset =
         |what: &str| format!("{} of {} asks for no {what}: set its request", container.name, pod.key.name);

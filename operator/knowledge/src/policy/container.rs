@@ -63,20 +63,10 @@ mod tests {
     use super::*;
     use crate::entity::{Name, ObjectKey};
     use crate::ids::Uid;
-    use crate::records::{ContainerState, Memory};
+    use jiff::Timestamp;
 
     fn pod(names: &[&str]) -> PodRecord {
-        let container = |name: &&str| ContainerRecord {
-            name: Name::from(*name),
-            ready: true,
-            restarts: 0,
-            state: ContainerState::Waiting { reason: Name::from("") },
-            last_termination: None,
-            memory: Memory::default(),
-            cpu_request: None,
-            cpu_limit: None,
-            ephemeral_storage_limit: None,
-        };
+        let container = |name: &&str| ContainerRecord::bare(Name::from(*name), Timestamp::UNIX_EPOCH);
         PodRecord {
             containers: names.iter().map(container).collect(),
             ..PodRecord::bare(ObjectKey::new("shop", "order-a"), Uid::new("a"))
